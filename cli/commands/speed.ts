@@ -1,0 +1,30 @@
+import { join } from "node:path";
+import type { Command } from "commander";
+import { loadConfig } from "../config.ts";
+
+/** Adds `tideline speed`. */
+export function registerSpeed(program: Command): void {
+  program
+    .command("speed")
+    .description("run the speed layer: Kafka to Redis; start it several times to share the partitions")
+    .action(async () => {
+      const config = loadConfig(process.env);
+      const { Registry, collectDefaultMetrics } = await import("prom-client");
+      const { startSpeedLayer } = await import("../../speed-layer/main.ts");
+      const { loadDefinitions } = await import("../../store/definitions.ts");
+      const { startProbe } = await import("../probe.ts");
+      const { closeOnSignal, roleLogger } = await import("../role.ts");
+      const logger = roleLogger("speed", config);
+      const registry = new Registry();
+      collectDefaultMetrics({ register: registry });
+      const definitions = await loadDefinitions(config.views);
+      const { kafkaBrokers: brokers, redisUrl, namespace } = config;
+      const speed = await startSpeedLayer({ brokers, redisUrl, namespace, dataDir: join(config.home, "data"), definitions, registry, logger });
+      const probe = await startProbe({ port: config.speedPort, registry, health: () => speed.health() });
+      closeOnSignal(logger, async () => {
+        await speed.close();
+        await probe.close();
+      });
+      logger.info({ port: probe.port, views: [...definitions.views.keys()] }, "speed layer runs");
+    });
+}

@@ -1,0 +1,43 @@
+import { resolve } from "node:path";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { z } from "zod";
+import type { UpStep } from "../../stack/bring-up.ts";
+import { eachPort, portShape, portSpecs } from "../../stack/ports.ts";
+
+function parsePort(value: string): number {
+  const port = portShape.safeParse(value);
+  if (!port.success) throw new InvalidArgumentError("It must be a port number, 1 to 65535.");
+  return port.data;
+}
+
+function parseRate(value: string): number {
+  const rate = z.coerce.number().positive().safeParse(value);
+  if (!rate.success) throw new InvalidArgumentError("It must be a number of events a second, above 0.");
+  return rate.data;
+}
+
+const flagsShape = z.looseObject({ home: z.string(), simulate: z.boolean(), rate: z.number() });
+
+/** `--kafka-controller-port` as commander names it: `kafkaControllerPort`. */
+const attribute = (flag: string) => new Option(`${flag} <n>`).attributeName();
+
+/** Adds `tideline up`. `steps` run between the servers' start and the roles'. */
+export function registerUp(program: Command, steps: readonly UpStep[] = []): void {
+  const command = program
+    .command("up")
+    .description("start Kafka, Redis, Temporal and all of Tideline on this machine; Ctrl+C stops it")
+    .addOption(new Option("--home <folder>", "where all state is kept").env("TIDELINE_HOME").default(".tideline"))
+    .addOption(new Option("--no-simulate", "start without the order simulator"))
+    .addOption(new Option("--rate <n>", "simulated orders a second").default(20).argParser(parseRate));
+  for (const spec of Object.values(portSpecs)) {
+    const option = new Option(`${spec.flag} <n>`, `port of ${spec.owner}`).env(spec.variable);
+    command.addOption(option.default(spec.default).argParser(parsePort));
+  }
+  command.action(async (values: unknown) => {
+    const { home, simulate, rate, ...flags } = flagsShape.parse(values);
+    const ports = eachPort((_, spec) => portShape.parse(flags[attribute(spec.flag)]));
+    // Loaded only here: the servers' client libraries would slow down every other command.
+    const { bringUp } = await import("../../stack/bring-up.ts");
+    await bringUp({ home: resolve(home), simulate, rate, ports }, steps);
+  });
+}

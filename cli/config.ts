@@ -1,0 +1,146 @@
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { TidelineError } from "../core/errors.ts";
+import { portShape, portSpecs } from "../stack/ports.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+interface Setting<T> {
+  /** The environment variable. */
+  readonly variable: string;
+  readonly description: string;
+  /** The default as people read it. */
+  readonly byDefault: string;
+  readonly shape: z.ZodType<T>;
+}
+
+/** A setting with a default text, which is parsed as what a user writes is. */
+function setting<T>(variable: string, description: string, text: string, shape: z.ZodType<T, string>, shown = text): Setting<T> {
+  return { variable, description, byDefault: shown, shape: z.string().default(text).pipe(shape) };
+}
+
+function port(name: keyof typeof portSpecs): Setting<number> {
+  const { variable, owner, default: number } = portSpecs[name];
+  const isPort = (text: string) => /^\d+$/.test(text) && portShape.safeParse(text).success;
+  const shape = z.string().refine(isPort, "a port number, 1 to 65535").transform(Number);
+  return setting(variable, `port of ${owner}`, String(number), shape);
+}
+
+/** A setting whose default follows from a port; undefined until `loadConfig` knows the port. */
+function address(variable: string, description: string, byDefault: string, shape: z.ZodType<string>): Setting<string | undefined> {
+  return { variable, description, byDefault, shape: shape.optional() };
+}
+
+const hostPort = /^[^\s,:]+:\d{1,5}$/;
+const brokers = z
+  .string()
+  .transform((text) => text.replaceAll(/\s/g, ""))
+  .refine((text) => text.split(",").every((broker) => hostPort.test(broker)), "host:port, several separated by commas");
+const folder = z.string().transform((text) => resolve(text));
+const folders = z.string().transform((text) =>
+  text
+    .split(",")
+    .filter((name) => name.trim() !== "")
+    .map((name) => resolve(name.trim())),
+);
+const repositoryViews = fileURLToPath(new URL("../views", import.meta.url));
+const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+
+/** Every setting: its variable, meaning and default. This list is all there is: nothing else reads the environment. */
+export const settings = {
+  kafkaBrokers: address("KAFKA_BROKERS", "Kafka, host:port, several separated by commas", `127.0.0.1:${portSpecs.kafka.default}`, brokers),
+  redisUrl: address(
+    "REDIS_URL",
+    "Redis",
+    `redis://127.0.0.1:${portSpecs.redis.default}`,
+    z.url({ protocol: /^rediss?$/, error: "a URL that starts with redis:// or rediss://" }),
+  ),
+  temporalAddress: address(
+    "TEMPORAL_ADDRESS",
+    "Temporal, host:port",
+    `127.0.0.1:${portSpecs.temporal.default}`,
+    z.string().regex(hostPort, "host:port"),
+  ),
+  temporalNamespace: setting("TEMPORAL_NAMESPACE", "namespace in Temporal", "default", z.string().min(1)),
+  home: setting("TIDELINE_HOME", "folder that holds the archive, batch views and servers' data", ".tideline", folder),
+  namespace: setting(
+    "TIDELINE_NAMESPACE",
+    "prefix of topics, keys, task queue and workflow ids, so that installations can share servers",
+    "",
+    z.string().regex(/^([a-z0-9][a-z0-9-]{0,59})?$/, "at most 60 lower-case letters, digits and dashes, or nothing"),
+    "none",
+  ),
+  apiPort: port("api"),
+  speedPort: port("speed"),
+  workerPort: port("worker"),
+  apiUrl: address(
+    "TIDELINE_API_URL",
+    "where `query` and `status` ask",
+    `http://127.0.0.1:${portSpecs.api.default}`,
+    z.url({ protocol: /^https?$/, error: "a URL that starts with http:// or https://" }),
+  ),
+  views: setting(
+    "TIDELINE_VIEWS",
+    "folders of view definitions, separated by commas",
+    repositoryViews,
+    folders.refine(({ length }) => length > 0, "at least one folder"),
+    "Tideline's own views",
+  ),
+  logLevel: setting("TIDELINE_LOG_LEVEL", `what is logged: ${levels.join(", ")}`, "info", z.string().pipe(z.enum(levels))),
+  redisPort: port("redis"),
+  kafkaPort: port("kafka"),
+  kafkaControllerPort: port("kafkaController"),
+  temporalPort: port("temporal"),
+  temporalUiPort: port("temporalUi"),
+  temporalMetricsPort: port("temporalMetrics"),
+} as const satisfies Record<string, Setting<unknown>>;
+
+type Settings = typeof settings;
+
+/** Every setting's value. */
+export type Config = {
+  readonly [name in keyof Settings]: Exclude<z.output<Settings[name]["shape"]>, undefined>;
+};
+
+/**
+ * Reads all settings from `env`; an empty variable counts as not set. An address that is not set is that of the server that
+ * `tideline up` starts here. Throws TidelineError CONFIG_INVALID, which names every wrong variable.
+ */
+export function loadConfig(env: Environment): Config {
+  const problems: string[] = [];
+  const read = <T>({ variable, shape }: Setting<T>): T => {
+    const text = env[variable] === "" ? undefined : env[variable];
+    const parsed = shape.safeParse(text);
+    if (parsed.success) return parsed.data;
+    const wanted = parsed.error.issues.map(({ message }) => message).join("; ");
+    problems.push(`${variable}=${JSON.stringify(text)} (${wanted})`);
+    return undefined as T; // never seen: with a problem there is no config
+  };
+  const ports = {
+    apiPort: read(settings.apiPort),
+    speedPort: read(settings.speedPort),
+    workerPort: read(settings.workerPort),
+    redisPort: read(settings.redisPort),
+    kafkaPort: read(settings.kafkaPort),
+    kafkaControllerPort: read(settings.kafkaControllerPort),
+    temporalPort: read(settings.temporalPort),
+    temporalUiPort: read(settings.temporalUiPort),
+    temporalMetricsPort: read(settings.temporalMetricsPort),
+  };
+  const config: Config = {
+    ...ports,
+    kafkaBrokers: read(settings.kafkaBrokers) ?? `127.0.0.1:${ports.kafkaPort}`,
+    redisUrl: read(settings.redisUrl) ?? `redis://127.0.0.1:${ports.redisPort}`,
+    temporalAddress: read(settings.temporalAddress) ?? `127.0.0.1:${ports.temporalPort}`,
+    temporalNamespace: read(settings.temporalNamespace),
+    home: read(settings.home),
+    namespace: read(settings.namespace),
+    apiUrl: read(settings.apiUrl) ?? `http://127.0.0.1:${ports.apiPort}`,
+    views: read(settings.views),
+    logLevel: read(settings.logLevel),
+  };
+  if (problems.length === 0) return config;
+  const hint = "correct or unset these variables; `tideline --help` lists them all";
+  throw new TidelineError("CONFIG_INVALID", `wrong settings: ${problems.join(", ")}`, hint);
+}

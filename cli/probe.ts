@@ -1,0 +1,22 @@
+import Fastify from "fastify";
+import type { Registry } from "prom-client";
+
+export interface Probe {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** The small HTTP side of a role that serves nothing else: /health (200 or 503, with what `health` says) and /metrics. */
+export async function startProbe(options: { port: number; registry: Registry; health: () => { readonly ready: boolean } }): Promise<Probe> {
+  const { registry, health } = options;
+  const server = Fastify({ logger: false });
+  server.get("/health", async (_, reply) => {
+    const state = health();
+    return reply.code(state.ready ? 200 : 503).send(state);
+  });
+  server.get("/metrics", async (_, reply) => reply.type(registry.contentType).send(await registry.metrics()));
+  await server.listen({ host: "127.0.0.1", port: options.port });
+  const address = server.server.address();
+  const port = typeof address === "object" && address !== null ? address.port : options.port;
+  return { port, close: () => server.close() };
+}

@@ -1,0 +1,56 @@
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { isTidelineError } from "../core/errors.ts";
+import { registerReplay } from "./commands/replay.ts";
+import { registerSimulate } from "./commands/simulate.ts";
+import { registerSpeed } from "./commands/speed.ts";
+import { registerUp } from "./commands/up.ts";
+import { settings } from "./config.ts";
+
+/**
+ * The `tideline` command. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.
+ * A command is a file in commands/ that loads what is heavy only in its action, and a line in this list.
+ */
+const commands: readonly ((program: Command) => void)[] = [registerUp, registerSimulate, registerReplay, registerSpeed];
+
+const examples = `
+Examples:
+  $ tideline up                          start everything on this machine
+  $ tideline simulate orders --rate 500  a shop with 500 orders a second
+  $ tideline replay flights              three million real events
+`;
+
+function settingsText(): string {
+  const lines = Object.values(settings).map(
+    ({ variable, description, byDefault }) => `  ${variable.padEnd(31)} ${description} (default: ${byDefault})`,
+  );
+  return `Settings (environment variables):\n${lines.join("\n")}\n`;
+}
+
+function createProgram(): Command {
+  const packageFile = new URL("../package.json", import.meta.url);
+  const { version, description } = JSON.parse(readFileSync(packageFile, "utf8")) as { version: string; description: string };
+  const program = new Command("tideline");
+  program.description(description).version(version).addHelpText("after", examples).addHelpText("after", settingsText);
+  // Before the commands are added: they take these over.
+  program.exitOverride().showHelpAfterError("(add --help to see what is possible)");
+  for (const register of commands) register(program);
+  return program;
+}
+
+/** Says what went wrong on stderr; the exit code. */
+function explain(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has said it already
+  if (isTidelineError(error)) {
+    process.stderr.write(`error ${error.code}: ${error.message}\nwhat to do: ${error.hint}\n`);
+    return 1;
+  }
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  return 1;
+}
+
+try {
+  await createProgram().parseAsync();
+} catch (error) {
+  process.exitCode = explain(error);
+}

@@ -1,0 +1,106 @@
+import { z } from "zod";
+import { quoteName, quoteText } from "./sql.ts";
+import type { Stream } from "./stream.ts";
+
+/**
+ * Decoding is defined twice over, and the two may not disagree (invariant 3):
+ *
+ *   zod      the contract: decides what is valid, explains a reject
+ *   decodeSql  vectorised, for nearly all records: `_ok` says that it recognised the record, and then zod would accept it with the same
+ *              values. What it does not recognise (escapes, 1e3, extra fields, and everything invalid) goes to `decodeOne`, whose
+ *              canonical text it reads right, whatever `_ok` says.
+ *
+ * Both are functions of the record alone. test/laws/decode.test.ts holds them together.
+ */
+
+/** Columns that every decoded event has beside the fields of its contract. */
+export const META_COLUMNS = {
+  partition: "_partition",
+  offset: "_offset",
+  timestamp: "_timestamp",
+  id: "_id",
+  duplicate: "_duplicate",
+  reject: "_reject",
+} as const;
+
+/** Why a record is refused; the word before the colon is stable. */
+export type Reject = `${"empty" | "not-utf8" | "not-json" | "contract"}${"" | `: ${string}`}`;
+
+export type DecodedOne = { readonly ok: true; readonly canonical: string } | { readonly ok: false; readonly reject: Reject };
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Decodes one record by the contract: the canonical JSON that `decodeSql` reads, or the reason why it is refused. */
+export function decodeOne(stream: Stream, bytes: Uint8Array | null): DecodedOne {
+  if (bytes === null || bytes.length === 0) return { ok: false, reject: "empty" };
+  let json: unknown;
+  try {
+    json = JSON.parse(utf8.decode(bytes));
+  } catch (error) {
+    return { ok: false, reject: error instanceof SyntaxError ? "not-json" : "not-utf8" };
+  }
+  const parsed = stream.contract.safeParse(json);
+  if (!parsed.success) return { ok: false, reject: `contract: ${explain(parsed.error)}` };
+  const event: Record<string, unknown> = parsed.data;
+  const canonical = Object.fromEntries(Object.keys(stream.fields).map((field) => [field, canonicalValue(event[field])]));
+  return { ok: true, canonical: JSON.stringify(canonical) };
+}
+
+/** Absent is null, and negative zero is zero: the column has only one of each. */
+function canonicalValue(value: unknown): unknown {
+  return value === undefined ? null : value === 0 ? 0 : value;
+}
+
+function explain(error: z.ZodError): string {
+  const [first] = error.issues;
+  const path = first?.path.join(".") ?? "";
+  return `${path === "" ? "" : `${path}: `}${first?.message ?? "invalid"}`;
+}
+
+/**
+ * SQL: a relation `source` with (row, _partition, _offset, _timestamp, value VARCHAR) -> (row, _partition, _offset, _timestamp, one column
+ * per field of the contract, _id VARCHAR, _ok BOOLEAN). Where `_ok` is false the contract's columns and the id mean nothing.
+ */
+export function decodeSql(stream: Stream, source: string): string {
+  const names = Object.keys(stream.fields);
+  const fields = Object.entries(stream.fields);
+  const structure = quoteText(JSON.stringify(Object.fromEntries(names.map((name) => [name, "JSON"]))));
+  const texts = names.map((name) => `j.${quoteName(name)}::VARCHAR AS ${quoteName(name)}`);
+  const values = fields.map(([name, field]) => `${field.value(quoteName(name))} AS ${quoteName(name)}`);
+  const guards = fields.map(([name, field]) => field.guard(quoteName(name)));
+  const id = `CAST(${stream.fields[stream.eventId]?.value(quoteName(stream.eventId))} AS VARCHAR) AS ${META_COLUMNS.id}`;
+  return [
+    `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, ${id}, coalesce(_clean AND ${guards.join(" AND ")}, false) AS _ok FROM (`,
+    `SELECT ${WHERE_IT_LIES}, ${texts.join(", ")}, ${keysAreKnown(stream)} AND ${NO_TRAILING_COMMA} AS _clean FROM (`,
+    `SELECT ${WHERE_IT_LIES}, value, TRY(json_transform(value, ${structure})) AS j, TRY(json_keys(value)) AS k FROM ${source}))`,
+  ].join("");
+}
+
+const WHERE_IT_LIES = "row, _partition, _offset, _timestamp";
+
+/** DuckDB's JSON reader accepts a comma before the closing brace; JSON does not. */
+const NO_TRAILING_COMMA = "right(rtrim(value, ' }' || chr(9) || chr(10) || chr(13)), 1) <> ','";
+
+/** No unknown and no repeated key. Where every field is required, the guards see to the names and counting is enough. */
+function keysAreKnown(stream: Stream): string {
+  const fields = Object.entries(stream.fields);
+  if (fields.every(([, field]) => !field.optional)) return `len(k) = ${fields.length}`;
+  const known = fields.map(([name]) => quoteText(name)).join(", ");
+  return `(len(list_distinct(k)) = len(k) AND list_has_all([${known}], k))`;
+}
+
+/**
+ * SQL: marks duplicates (invariant 4). `events` has (_partition, _offset, _id NULL for a reject); `seen` has the ids of the offsets
+ * before them (_partition, _offset, _id). A record is a duplicate if its id occurred within the last `dedupWindow` offsets, whether or
+ * not that occurrence was itself a duplicate. Answers (_partition, _offset) of the duplicates among `events`.
+ */
+export function duplicatesSql(stream: Stream, events: string, seen: string): string {
+  const ids = `SELECT _partition, _offset, _id, true AS fresh FROM ${events} WHERE _id IS NOT NULL`;
+  const relevant = `SELECT s._partition, s._offset, s._id, false FROM ${seen} s SEMI JOIN ${events} e ON s._partition = e._partition AND s._id = e._id`;
+  return [
+    "SELECT _partition, _offset FROM (",
+    "SELECT *, _offset - lag(_offset) OVER (PARTITION BY _partition, _id ORDER BY _offset) AS distance",
+    ` FROM (${ids} UNION ALL ${relevant}))`,
+    ` WHERE fresh AND distance <= ${stream.dedupWindow}`,
+  ].join("");
+}

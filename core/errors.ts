@@ -1,0 +1,45 @@
+/**
+ * Every error that Tideline raises on purpose: a stable code, a sentence for people, and what to do next.
+ * The list is closed, so that a handler can be exhaustive and documentation can be complete.
+ */
+export type ErrorCode =
+  // definitions: found at start-up, before anything runs
+  | "DEFINITION_INVALID" // a view or stream file breaks a rule; names file and field
+  // the log and the state built from it: the layer stops for that view (invariant 10)
+  | "TOPIC_MISSING" // the stream's topic does not exist
+  | "TOPIC_RECREATED" // the topic's id is not the one our state was built from
+  | "LOG_TRUNCATED" // the record at our mark differs, or the log ends before our position
+  | "LOG_LOST" // the log starts after a position that we still need
+  | "LEDGER_UNBALANCED" // two readings of the same span disagree, or a tile's ledger does not add up
+  | "ARCHIVE_DAMAGED" // a published file is missing or does not match its checksum
+  | "STATE_OVERFLOW" // a cell would leave 64 bits
+  | "VIEW_TOO_LARGE" // a view has more cells than its limit
+  // requests
+  | "BAD_REQUEST" // a parameter is wrong; names it and what is allowed
+  | "VIEW_UNKNOWN"
+  | "STREAM_UNKNOWN"
+  | "NOT_READY" // nothing published yet, or a server cannot be reached
+  // the local stack and the command line
+  | "CONFIG_INVALID"
+  | "PORT_TAKEN"
+  | "SERVER_MISSING"
+  | "SERVER_NOT_READY"
+  | "INPUT_MISSING"; // a file or package that a command reads is not there
+
+/** An error with a stable code. `message` says what happened, `hint` what to do about it. */
+export class TidelineError extends Error {
+  override readonly name = "TidelineError";
+  readonly code: ErrorCode;
+  readonly hint: string;
+
+  constructor(code: ErrorCode, message: string, hint: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+/** Whether `error` is ours and carries one of `codes` (any code when none is given). */
+export function isTidelineError(error: unknown, ...codes: ErrorCode[]): error is TidelineError {
+  return error instanceof TidelineError && (codes.length === 0 || codes.includes(error.code));
+}

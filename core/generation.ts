@@ -1,0 +1,24 @@
+import { createHash } from "node:crypto";
+import { componentsOf } from "./components.ts";
+import type { View } from "./view.ts";
+
+/** Raised by hand when the decoder or a measure changes what it computes; old and new state then never meet. */
+export const ENGINE_REVISION = 1;
+
+/** `<view>.<12 hexadecimal digits>`: part of every key and path, so that no state mixes two definitions. */
+export type Generation = string;
+
+/** Hash of what the view computes, of its stream contract's revision and of the engine's. */
+export function generationOf(view: View): Generation {
+  const { stream } = view;
+  const identity = {
+    engine: ENGINE_REVISION,
+    stream: [stream.name, stream.revision, stream.eventId, stream.eventTime, stream.dedupWindow],
+    where: view.where?.text ?? null,
+    by: Object.entries(view.by).map(([name, { text }]) => [name, text]),
+    grainMs: view.grainMs,
+    components: componentsOf(view).map(({ key, form, merge, partial }) => [key, form, merge, partial]),
+  };
+  const digest = createHash("sha256").update(JSON.stringify(identity)).digest("hex");
+  return `${view.name}.${digest.slice(0, 12)}`;
+}

@@ -1,0 +1,176 @@
+/**
+ * HyperLogLog with the parameters of Redis (16,384 registers of 6 bits), so that a sketch can move between Redis, Parquet and here.
+ * Sources: Redis `hyperloglog.c` for the hash, register choice and string layout; Ertl, "New cardinality estimation algorithms for
+ * HyperLogLog sketches", arXiv:1702.01284, algorithm 6, for the estimate; MurmurHash64A by Appleby for the hash.
+ */
+const REGISTER_BITS = 14;
+export const REGISTER_COUNT = 1 << REGISTER_BITS;
+const RANK_BITS = 64 - REGISTER_BITS;
+const ALPHA_INFINITY = 0.721347520444481703680;
+
+/** One relative standard error: 1.04 / sqrt(16384). */
+export const REGISTER_ERROR = 0.0081;
+
+const MASK = (1n << 64n) - 1n;
+const MULTIPLIER = 0xc6a4a7935bd1e995n;
+const SEED = 0xadc83b19n;
+
+function murmur64OfEightBytes(value: bigint): bigint {
+  let k = (value * MULTIPLIER) & MASK;
+  k ^= k >> 47n;
+  k = (k * MULTIPLIER) & MASK;
+  let h = SEED ^ ((8n * MULTIPLIER) & MASK);
+  h = ((h ^ k) * MULTIPLIER) & MASK;
+  h ^= h >> 47n;
+  h = (h * MULTIPLIER) & MASK;
+  return h ^ (h >> 47n);
+}
+
+/** The register that PFADD of `hash` (as 8 little-endian bytes) sets, and the rank it offers. The SQL twin is `registerSql`. */
+export function registerOf(hash: bigint): { register: number; rank: number } {
+  const mixed = murmur64OfEightBytes(hash);
+  let bits = (mixed >> BigInt(REGISTER_BITS)) | (1n << BigInt(RANK_BITS));
+  let rank = 1;
+  while ((bits & 1n) === 0n) {
+    bits >>= 1n;
+    rank += 1;
+  }
+  return { register: Number(mixed & BigInt(REGISTER_COUNT - 1)), rank };
+}
+
+const TO_64_BITS = "18446744073709551616::UHUGEINT";
+const times = (value: string) => `((${value})::UHUGEINT * ${MULTIPLIER}::UHUGEINT % ${TO_64_BITS})::UBIGINT`;
+
+/**
+ * SQL: a table expression `source` with a UBIGINT column `hash` -> the same rows with `register` (INTEGER) and `rank` (TINYINT).
+ * One step a sub-query, so that nothing is computed twice.
+ */
+export function registerSql(source: string): string {
+  const start = `${SEED ^ ((8n * MULTIPLIER) & MASK)}::UBIGINT`;
+  const shifted = (name: string) => `xor(${name}, ${name} >> 47)`;
+  return [
+    `SELECT * EXCLUDE (h, bits), (h & ${REGISTER_COUNT - 1})::INTEGER AS register, bit_count(xor(bits, bits - 1)::BIGINT)::TINYINT AS rank FROM (`,
+    `SELECT * EXCLUDE (h), h, (h >> ${REGISTER_BITS}) | (1::UBIGINT << ${RANK_BITS}) AS bits FROM (`,
+    `SELECT * REPLACE (${shifted("h")} AS h) FROM (SELECT * REPLACE (${times(shifted("h"))} AS h) FROM (`,
+    `SELECT * EXCLUDE (k), ${times(`xor(${start}, ${times(shifted("k"))})`)} AS h FROM (`,
+    `SELECT *, ${times("hash")} AS k FROM ${source})))))`,
+  ].join("");
+}
+
+/** A sketch's registers: sparse while few are set, then 16 KiB. Mutable; `offer` and `merge` are the MAX of the protocol. */
+export class Registers {
+  #sparse: Map<number, number> | null = new Map();
+  #dense: Uint8Array | null = null;
+
+  offer(register: number, rank: number): void {
+    if (this.#dense) {
+      if (rank > (this.#dense[register] ?? 0)) this.#dense[register] = rank;
+      return;
+    }
+    const sparse = this.#sparse ?? new Map<number, number>();
+    if (rank > (sparse.get(register) ?? 0)) sparse.set(register, rank);
+    if (sparse.size > 1_024) this.#densify(sparse);
+  }
+
+  merge(other: Registers): this {
+    if (other.#sparse) for (const [register, rank] of other.#sparse) this.offer(register, rank);
+    else other.#dense?.forEach((rank, register) => rank > 0 && this.offer(register, rank));
+    return this;
+  }
+
+  /** Set registers, ascending: the state rows (item, integer) of the protocol. */
+  entries(): [register: number, rank: number][] {
+    if (this.#sparse) return [...this.#sparse].sort((a, b) => a[0] - b[0]);
+    return [...(this.#dense ?? [])].flatMap((rank, register): [number, number][] => (rank > 0 ? [[register, rank]] : []));
+  }
+
+  /** The estimated number of distinct values, as PFCOUNT would give it. */
+  estimate(): number {
+    const histogram = this.#histogram();
+    let z = REGISTER_COUNT * tau((REGISTER_COUNT - (histogram[RANK_BITS + 1] ?? 0)) / REGISTER_COUNT);
+    for (let rank = RANK_BITS; rank >= 1; rank--) z = 0.5 * (z + (histogram[rank] ?? 0));
+    z += REGISTER_COUNT * sigma((histogram[0] ?? 0) / REGISTER_COUNT);
+    return Math.round((ALPHA_INFINITY * REGISTER_COUNT * REGISTER_COUNT) / z);
+  }
+
+  /** How many registers hold each rank. */
+  #histogram(): number[] {
+    const histogram = new Array<number>(64).fill(0);
+    for (const rank of this.#dense ?? this.#sparse?.values() ?? []) histogram[rank] = (histogram[rank] ?? 0) + 1;
+    if (this.#sparse) histogram[0] = REGISTER_COUNT - this.#sparse.size;
+    return histogram;
+  }
+
+  #densify(sparse: Map<number, number>): void {
+    const dense = new Uint8Array(REGISTER_COUNT);
+    for (const [register, rank] of sparse) dense[register] = rank;
+    this.#dense = dense;
+    this.#sparse = null;
+  }
+}
+
+function tau(start: number): number {
+  if (start === 0 || start === 1) return 0;
+  let x = start;
+  let y = 1;
+  let z = 1 - x;
+  for (let previous = Number.NaN; z !== previous; ) {
+    x = Math.sqrt(x);
+    previous = z;
+    y *= 0.5;
+    z -= (1 - x) ** 2 * y;
+  }
+  return z / 3;
+}
+
+function sigma(start: number): number {
+  if (start === 1) return Number.POSITIVE_INFINITY;
+  let x = start;
+  let y = 1;
+  let z = x;
+  for (let previous = Number.NaN; z !== previous; ) {
+    x *= x;
+    previous = z;
+    z += x * y;
+    y += y;
+  }
+  return z;
+}
+
+const HEADER_BYTES = 16;
+
+/** Reads the string that Redis keeps under a HyperLogLog key (dense or sparse). Throws RangeError when it is not one. */
+export function registersFromRedis(bytes: Buffer): Registers {
+  if (bytes.length < HEADER_BYTES || bytes.toString("latin1", 0, 4) !== "HYLL") throw new RangeError("not a HyperLogLog");
+  const registers = new Registers();
+  if (bytes[4] === 0) readDense(bytes, registers);
+  else readSparse(bytes, registers);
+  return registers;
+}
+
+/** Dense: 6-bit registers, little-endian bit order. */
+function readDense(bytes: Buffer, registers: Registers): void {
+  for (let register = 0; register < REGISTER_COUNT; register++) {
+    const bit = register * 6;
+    const byte = HEADER_BYTES + (bit >> 3);
+    const pair = (bytes[byte] ?? 0) | ((bytes[byte + 1] ?? 0) << 8);
+    const rank = (pair >> (bit & 7)) & 63;
+    if (rank > 0) registers.offer(register, rank);
+  }
+}
+
+/** Sparse: 00xxxxxx is a run of zeroes, 01xxxxxx yyyyyyyy a long one, 1vvvvvxx a run of x+1 registers of value v+1. */
+function readSparse(bytes: Buffer, registers: Registers): void {
+  let register = 0;
+  for (let at = HEADER_BYTES; at < bytes.length; at++) {
+    const op = bytes[at] ?? 0;
+    if ((op & 0xc0) === 0) register += (op & 0x3f) + 1;
+    else if ((op & 0xc0) === 0x40) {
+      at += 1;
+      register += (((op & 0x3f) << 8) | (bytes[at] ?? 0)) + 1;
+    } else {
+      const rank = ((op >> 2) & 0x1f) + 1;
+      for (let run = (op & 3) + 1; run > 0; run--) registers.offer(register++, rank);
+    }
+  }
+}

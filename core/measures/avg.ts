@@ -1,0 +1,20 @@
+import type { Sql } from "../sql.ts";
+import { type Measure } from "./measure.ts";
+
+/** The mean of an integer expression: both parts are exact integers, and their quotient is rounded once, to the nearest double. */
+export function avg(input: Sql, options: { unit?: string } = {}): Measure {
+  return {
+    kind: "avg",
+    unit: options.unit ?? "",
+    accuracy: { exact: true, error: 0, note: "exact sum over exact count, rounded once to a double" },
+    inputs: [{ sql: input, type: "integer" }],
+    components: [
+      { name: "sum", form: "integer", merge: "sum", partial: `sum(${input.text})::BIGINT` },
+      { name: "count", form: "integer", merge: "sum", partial: `count(${input.text})` },
+    ],
+    present: (state) => {
+      const count = state.integer("count") ?? 0n;
+      return count === 0n ? null : Number(state.integer("sum") ?? 0n) / Number(count);
+    },
+  };
+}

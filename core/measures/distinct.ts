@@ -1,0 +1,24 @@
+import { REGISTER_ERROR } from "../hll.ts";
+import type { Sql } from "../sql.ts";
+import type { Measure } from "./measure.ts";
+
+/**
+ * How many different values an expression takes, by HyperLogLog: as if every value had been PFADDed to one Redis key.
+ * The value's 64-bit hash is DuckDB's md5_number_lower of its text, so both layers and any later version agree on it.
+ */
+export function distinct(input: Sql, options: { unit?: string } = {}): Measure {
+  return {
+    kind: "distinct",
+    unit: options.unit ?? "values",
+    accuracy: {
+      exact: false,
+      error: REGISTER_ERROR,
+      note: "HyperLogLog estimate; error is one standard error, 99.7 % of answers lie within three",
+    },
+    inputs: [{ sql: input, type: "any" }],
+    components: [
+      { name: "hll", form: "registers", merge: "max", partial: `md5_number_lower(CAST(${input.text} AS VARCHAR))` },
+    ],
+    present: (state) => state.registers("hll")?.estimate() ?? 0,
+  };
+}

@@ -1,0 +1,14 @@
+import type { Sql } from "../sql.ts";
+import { EXACT, type Measure, presentInteger } from "./measure.ts";
+
+/** The sum of an integer expression; null where every value was null. */
+export function sum(input: Sql, options: { unit?: string } = {}): Measure {
+  return {
+    kind: "sum",
+    unit: options.unit ?? "",
+    accuracy: EXACT,
+    inputs: [{ sql: input, type: "integer" }],
+    components: [{ name: "sum", form: "integer", merge: "sum", partial: `sum(${input.text})::BIGINT` }],
+    present: (state) => presentInteger(state.integer("sum")),
+  };
+}

@@ -1,0 +1,54 @@
+declare const positionBrand: unique symbol;
+
+/** The next offset to read in a partition: always exclusive at the top, never negative. Offsets are not dense. */
+export type Position = bigint & { readonly [positionBrand]: true };
+
+/** Epoch milliseconds, UTC. */
+export type EpochMs = number;
+
+/** Partition -> position. A partition that is absent counts as 0: partitions added later start at 0. */
+export type Cut = ReadonlyMap<number, Position>;
+
+/** A `Cut` as it is stored and sent: positions are decimal strings, because 64 bits do not fit a JSON number. */
+export type CutJson = Readonly<Record<string, string>>;
+
+export const ZERO = 0n as Position;
+
+/** Brands an offset as a position; throws RangeError on a negative one. */
+export function position(offset: bigint | number | string): Position {
+  const value = BigInt(offset);
+  if (value < 0n) throw new RangeError(`a position cannot be negative: ${value}`);
+  return value as Position;
+}
+
+/** The position of `partition` in `cut`, 0 when the cut does not name it. */
+export function at(cut: Cut, partition: number): Position {
+  return cut.get(partition) ?? ZERO;
+}
+
+/** Every partition that any of `cuts` names, ascending. */
+export function partitionsOf(...cuts: Cut[]): number[] {
+  return [...new Set(cuts.flatMap((cut) => [...cut.keys()]))].sort((a, b) => a - b);
+}
+
+export function cutsEqual(a: Cut, b: Cut): boolean {
+  return partitionsOf(a, b).every((partition) => at(a, partition) === at(b, partition));
+}
+
+/** Whether `a` has reached `b` in every partition. */
+export function cutReached(a: Cut, b: Cut): boolean {
+  return partitionsOf(a, b).every((partition) => at(a, partition) >= at(b, partition));
+}
+
+/** `cut` with one partition moved. */
+export function cutWith(cut: Cut, partition: number, to: Position): Cut {
+  return new Map(cut).set(partition, to);
+}
+
+export function cutToJson(cut: Cut): CutJson {
+  return Object.fromEntries(partitionsOf(cut).map((partition) => [String(partition), at(cut, partition).toString()]));
+}
+
+export function cutFromJson(json: CutJson): Cut {
+  return new Map(Object.entries(json).map(([partition, offset]) => [Number(partition), position(offset)]));
+}

@@ -1,0 +1,47 @@
+import type { EpochMs } from "./position.ts";
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  second: 1_000,
+  minute: 60_000,
+  hour: 3_600_000,
+  day: 86_400_000,
+  week: 604_800_000,
+  s: 1_000,
+  m: 60_000,
+  min: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  w: 604_800_000,
+};
+
+/** "1 minute", "15m", "2 hours", "1d" -> milliseconds; null when it is not a duration. */
+export function parseDuration(text: string): number | null {
+  const match = /^\s*(\d{1,6})\s*([a-z]+?)s?\s*$/i.exec(text) ?? /^\s*(\d{1,6})\s*(s)\s*$/i.exec(text);
+  const unitMs = match?.[2] === undefined ? undefined : UNIT_MS[match[2].toLowerCase()];
+  if (match?.[1] === undefined || unitMs === undefined) return null;
+  const amount = Number(match[1]);
+  return amount > 0 ? amount * unitMs : null;
+}
+
+/** 3600000 -> "1h": the largest unit that divides it. */
+export function formatDuration(durationMs: number): string {
+  for (const unit of ["w", "d", "h", "m", "s"] as const) {
+    const unitMs = UNIT_MS[unit] ?? 1;
+    if (durationMs % unitMs === 0) return `${durationMs / unitMs}${unit}`;
+  }
+  return `${durationMs}ms`;
+}
+
+/** The start of the bucket of width `grainMs` that holds `time`; buckets are aligned to the Unix epoch, in UTC. */
+export function bucketOf(time: EpochMs, grainMs: number): EpochMs {
+  return Math.floor(time / grainMs) * grainMs;
+}
+
+/** Epoch milliseconds or an ISO 8601 date or date-time (UTC when it names no zone); null when it is neither. */
+export function parseTime(text: string): EpochMs | null {
+  if (/^-?\d{1,15}$/.test(text)) return Number(text);
+  if (!/^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?)?$/.test(text)) return null;
+  const zoned = text.length === 10 || /(Z|[+-]\d{2}:?\d{2})$/.test(text) ? text : `${text}Z`;
+  const time = Date.parse(zoned.replace(" ", "T"));
+  return Number.isNaN(time) ? null : time;
+}

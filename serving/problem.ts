@@ -1,0 +1,100 @@
+import { isTidelineError } from "../core/errors.ts";
+import type { QueryProblem } from "../core/query.ts";
+
+/** What a problem-details body can carry as `code`: stable, for programs. `type` is made of it. */
+export type ProblemCode =
+  | "BAD_REQUEST" // a parameter or the URL is wrong
+  | "TOO_LARGE" // the answer would not fit: ask for less
+  | "VIEW_UNKNOWN"
+  | "NOT_FOUND"
+  | "METHOD_NOT_ALLOWED"
+  | "URI_TOO_LONG"
+  | "TOO_MANY_REQUESTS"
+  | "NOT_READY" // nothing published yet
+  | "ARCHIVE_DAMAGED" // a published file is missing: an operator's matter
+  | "INTERNAL";
+
+const TITLES: Readonly<Record<ProblemCode, string>> = {
+  BAD_REQUEST: "The request is wrong",
+  TOO_LARGE: "The answer would be too large",
+  VIEW_UNKNOWN: "There is no such view",
+  NOT_FOUND: "There is nothing here",
+  METHOD_NOT_ALLOWED: "This method is not allowed here",
+  URI_TOO_LONG: "The URL is too long",
+  TOO_MANY_REQUESTS: "Too many requests",
+  NOT_READY: "Not ready yet",
+  ARCHIVE_DAMAGED: "Published state is damaged",
+  INTERNAL: "Something went wrong in the server",
+};
+
+/** Problem details (RFC 9457), with the extension members `code` and `errors`. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: ProblemCode;
+  readonly errors?: readonly QueryProblem[];
+}
+
+export const PROBLEM_TYPE = "application/problem+json";
+
+/** A request that is answered with problem details instead of rows. `retryAfterSeconds` becomes the header Retry-After. */
+export class Refusal extends Error {
+  override readonly name = "Refusal";
+  readonly statusCode: number;
+  readonly problem: Problem;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(status: number, code: ProblemCode, detail: string, options: { errors?: readonly QueryProblem[]; headers?: Readonly<Record<string, string>> } = {}) {
+    super(detail);
+    const { errors, headers = {} } = options;
+    const type = `urn:tideline:problem:${code.toLowerCase().replaceAll("_", "-")}`;
+    this.statusCode = status;
+    this.headers = headers;
+    this.problem = { type, title: TITLES[code], status, detail, code, ...(errors === undefined ? {} : { errors }) };
+  }
+}
+
+/** 400 with every parameter that is wrong. */
+export function badRequest(errors: readonly QueryProblem[]): Refusal {
+  return new Refusal(400, "BAD_REQUEST", errors.map(({ parameter, problem }) => `${parameter}: ${problem}`).join("; "), { errors });
+}
+
+/** 400 for a query whose answer would not fit; `problem` says what would be too much. */
+export function tooLarge(problem: string): Refusal {
+  const allowed = "a narrower from and to, a coarser every, fewer dimensions in by, fewer measures, or where[dimension]";
+  return new Refusal(400, "TOO_LARGE", problem, { errors: [{ parameter: "every", problem, allowed }] });
+}
+
+/** 429: more is asked of this server than it can hold in its queues. */
+export function overloaded(detail: string): Refusal {
+  return new Refusal(429, "TOO_MANY_REQUESTS", detail, { headers: { "retry-after": "1" } });
+}
+
+export function viewUnknown(name: string, known: readonly string[]): Refusal {
+  const problem = `there is no view "${name.slice(0, 60)}"`;
+  return new Refusal(404, "VIEW_UNKNOWN", problem, { errors: [{ parameter: "name", problem, allowed: known.join(", ") || "no view is defined" }] });
+}
+
+interface HttpError {
+  readonly statusCode?: number;
+  readonly message?: string;
+}
+
+/** Any error as a refusal: ours as they are, the framework's 4xx by their status, and everything else a 500 that says nothing of its inside. */
+export function refusalOf(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  if (isTidelineError(error, "NOT_READY")) {
+    return new Refusal(503, "NOT_READY", `${error.message} ${error.hint}`, { headers: { "retry-after": "2" } });
+  }
+  if (isTidelineError(error, "ARCHIVE_DAMAGED")) return new Refusal(500, "ARCHIVE_DAMAGED", `${error.message} ${error.hint}`);
+  const { statusCode, message } = (error ?? {}) as HttpError;
+  if (statusCode === 414) return new Refusal(414, "URI_TOO_LONG", message ?? "the URL is too long");
+  if (statusCode === 404) return new Refusal(404, "NOT_FOUND", "there is nothing at this address");
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    const problem = message ?? "malformed";
+    return new Refusal(statusCode, "BAD_REQUEST", problem, { errors: [{ parameter: "request", problem, allowed: "see /docs" }] });
+  }
+  return new Refusal(500, "INTERNAL", "The server could not answer; its log says why.");
+}

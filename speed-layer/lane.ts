@@ -1,0 +1,186 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import { at, type Cut, type Position } from "../core/position.ts";
+import type { Stream } from "../core/stream.ts";
+import { Decoder, type Rejected } from "../store/decoder.ts";
+import type { Duck } from "../store/duck.ts";
+import type { FetchedPartition, LogReader, TopicInfo } from "../store/log.ts";
+import { lingerMs } from "./linger.ts";
+import type { SpeedMetrics } from "./metrics.ts";
+import type { ViewTrack } from "./view-track.ts";
+
+/** A micro-batch is at most this many bytes, and one more is fetched while it is worked on: the bound of this process's memory. */
+const BATCH_BYTES = 4 * 1024 * 1024;
+/** How long a fetch waits for the first record. */
+const IDLE_WAIT_MS = 250;
+/** While the log is quiet, how often to see whether Redis still has our chains. */
+const CHECK_EVERY_MS = 1_000;
+
+export interface LaneDeps {
+  readonly stream: Stream;
+  readonly topic: string;
+  readonly log: LogReader;
+  readonly duck: Duck;
+  readonly deadLetters: (rejected: readonly Rejected[]) => Promise<void>;
+  /** Ids of the part of the dedup window that the log no longer has, into the decoder. */
+  readonly warmFromArchive: (decoder: Decoder, info: TopicInfo, partition: number, from: Position, to: Position) => Promise<void>;
+  readonly metrics: SpeedMetrics;
+  readonly logger: Logger;
+}
+
+/**
+ * A fetch loop over one topic for views that stand close together: fetch from the smallest position, decode once, apply to each view
+ * what lies after its own position. Views that are far behind have a lane of their own, so that they never hold back live ones.
+ */
+export class Lane {
+  readonly #deps: LaneDeps;
+  readonly #decoder: Decoder;
+  readonly tracks: Set<ViewTrack>;
+  /** Where the decoder's memory of ids ends, per partition: the only position it may decode from without a new warm-up. */
+  readonly #decoded = new Map<number, Position>();
+  #ahead: { readonly positions: Cut; readonly answer: Promise<FetchedPartition[]> } | null = null;
+  #info: TopicInfo | null = null;
+  #checkedAtMs = 0;
+  #lastBatch = { records: 0, processingMs: 0 };
+
+  private constructor(deps: LaneDeps, decoder: Decoder, tracks: Iterable<ViewTrack>) {
+    this.#deps = deps;
+    this.#decoder = decoder;
+    this.tracks = new Set(tracks);
+  }
+
+  static async open(deps: LaneDeps, tracks: Iterable<ViewTrack>): Promise<Lane> {
+    return new Lane(deps, await Decoder.open(deps.duck, deps.stream), tracks);
+  }
+
+  /** The furthest position that any of its views has reached, per partition. */
+  get front(): Cut {
+    const front = new Map<number, Position>();
+    for (const { positions } of this.#live()) for (const [partition, held] of positions) if (held > at(front, partition)) front.set(partition, held);
+    return front;
+  }
+
+  /** Drops what was fetched ahead and looks everything up again: after an error, or when partitions changed hands. */
+  reset(): void {
+    this.#ahead?.answer.catch(() => undefined);
+    this.#ahead = null;
+    this.#info = null;
+    for (const track of this.tracks) track.detach();
+  }
+
+  /** One round: attach what is detached, fetch, decode, apply. Answers how many records it took. */
+  async step(partitions: readonly number[]): Promise<number> {
+    await this.#attach(partitions);
+    const wanted = this.#wanted(partitions);
+    if (wanted.size === 0) {
+      await delay(IDLE_WAIT_MS);
+      return 0;
+    }
+    await this.#seek(wanted);
+    const fetched = (await this.#fetch(wanted)).filter(({ from, to }) => to > from);
+    for (const { partition, stable, to } of fetched) this.#deps.metrics.lag.set({ stream: this.#deps.stream.name, partition }, Number(stable - to));
+    if (fetched.length === 0) {
+      await this.#check();
+      return 0;
+    }
+    const next = new Map(wanted);
+    for (const { partition, to } of fetched) next.set(partition, to);
+    this.#fetchAhead(next);
+    return this.#work(fetched);
+  }
+
+  async #work(fetched: readonly FetchedPartition[]): Promise<number> {
+    const startedMs = performance.now();
+    const records = fetched.reduce((sum, { offsets }) => sum + offsets.length, 0);
+    const rejected = await this.#decoder.decode(fetched);
+    for (const { partition, to } of fetched) this.#decoded.set(partition, to);
+    if (rejected.length > 0) {
+      await this.#deps.deadLetters(rejected);
+      this.#deps.metrics.rejects.inc({ stream: this.#deps.stream.name }, rejected.length);
+    }
+    for (const track of this.tracks) await track.apply(this.#deps.duck, fetched, this.#info?.id ?? "", Date.now());
+    this.#lastBatch = { records, processingMs: performance.now() - startedMs };
+    this.#deps.metrics.batchRecords.observe({ stream: this.#deps.stream.name }, records);
+    this.#deps.metrics.batchSeconds.observe({ stream: this.#deps.stream.name }, this.#lastBatch.processingMs / 1_000);
+    return records;
+  }
+
+  async #attach(partitions: readonly number[]): Promise<void> {
+    const waiting = [...this.tracks].filter((track) => track.phase !== "live" || partitions.some((partition) => !track.positions.has(partition)));
+    if (waiting.length === 0 && this.#info !== null) return;
+    const { log, topic } = this.#deps;
+    const info = await log.topic(topic);
+    const bounds = await log.bounds(topic);
+    this.#info = info;
+    for (const track of waiting) await track.attach({ log, topic, info, bounds, partitions }, Date.now());
+  }
+
+  /** Per partition the smallest position of the live views. */
+  #wanted(partitions: readonly number[]): Map<number, Position> {
+    const wanted = new Map<number, Position>();
+    for (const { positions } of this.#live()) {
+      for (const partition of partitions) {
+        const held = at(positions, partition);
+        const least = wanted.get(partition);
+        if (least === undefined || held < least) wanted.set(partition, held);
+      }
+    }
+    return wanted;
+  }
+
+  /** Step 3: after every seek the decoder learns the ids before the new position anew; a memory of the future would lie. */
+  async #seek(wanted: Cut): Promise<void> {
+    const moved = [...wanted].filter(([partition, wants]) => this.#decoded.get(partition) !== wants);
+    if (moved.length === 0) return;
+    await this.#dropAhead();
+    const { log, topic, stream, logger } = this.#deps;
+    await this.#decoder.forget(moved.map(([partition]) => partition));
+    const bounds = await log.bounds(topic);
+    for (const [partition, to] of moved) {
+      const window = to - BigInt(stream.dedupWindow);
+      const from = (window > 0n ? window : 0n) as Position;
+      const start = at(bounds.start, partition);
+      const inLog = start > from ? (start < to ? start : to) : from;
+      if (from < inLog && this.#info !== null) await this.#deps.warmFromArchive(this.#decoder, this.#info, partition, from, inLog);
+      for await (const fetched of log.read(topic, partition, inLog, to, BATCH_BYTES)) await this.#decoder.decode([fetched]);
+      this.#decoded.set(partition, to);
+      logger.debug({ topic, partition, from: from.toString(), to: to.toString() }, "dedup window warmed");
+    }
+  }
+
+  async #fetch(wanted: Cut): Promise<FetchedPartition[]> {
+    const ahead = this.#ahead;
+    if (ahead !== null && samePositions(ahead.positions, wanted)) {
+      this.#ahead = null;
+      return ahead.answer;
+    }
+    await this.#dropAhead();
+    return this.#deps.log.fetch(this.#deps.topic, wanted, { maxWaitMs: IDLE_WAIT_MS, maxBytes: BATCH_BYTES });
+  }
+
+  #fetchAhead(positions: Cut): void {
+    const answer = delay(lingerMs(this.#lastBatch)).then(() => this.#deps.log.fetch(this.#deps.topic, positions, { maxWaitMs: IDLE_WAIT_MS, maxBytes: BATCH_BYTES }));
+    // Whoever awaits it sees the error; until then nobody does, and Node would end the process.
+    answer.catch(() => undefined);
+    this.#ahead = { positions, answer };
+  }
+
+  async #dropAhead(): Promise<void> {
+    await this.#ahead?.answer.catch(() => undefined);
+    this.#ahead = null;
+  }
+
+  async #check(): Promise<void> {
+    if (Date.now() - this.#checkedAtMs < CHECK_EVERY_MS) return;
+    this.#checkedAtMs = Date.now();
+    for (const track of this.#live()) await track.check();
+  }
+
+  #live(): ViewTrack[] {
+    return [...this.tracks].filter((track) => track.phase === "live");
+  }
+}
+
+function samePositions(a: Cut, b: Cut): boolean {
+  return a.size === b.size && [...a].every(([partition, held]) => b.get(partition) === held);
+}

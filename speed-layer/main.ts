@@ -1,0 +1,107 @@
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import { Archive } from "../store/archive.ts";
+import { Chain } from "../store/chain.ts";
+import type { Rejected } from "../store/decoder.ts";
+import type { Definitions } from "../store/definitions.ts";
+import { DuckPool } from "../store/duck.ts";
+import { DataDirectory } from "../store/files.ts";
+import { beginGeneration } from "../store/generation-start.ts";
+import { LogReader } from "../store/log.ts";
+import { Manifests } from "../store/manifests.ts";
+import { openProducer } from "../store/producer.ts";
+import { openRedis } from "../store/redis.ts";
+import { deadLetterTopic, topicName } from "../store/topics.ts";
+import { speedMetrics } from "./metrics.ts";
+import { StreamConsumer, type StreamConsumerDeps } from "./stream-consumer.ts";
+import { ViewTrack } from "./view-track.ts";
+
+export interface SpeedOptions {
+  readonly brokers: string;
+  readonly redisUrl: string;
+  readonly dataDir: string;
+  readonly namespace: string;
+  readonly definitions: Definitions;
+  readonly registry: Registry;
+  readonly logger: Logger;
+}
+
+export interface SpeedHealth {
+  readonly ready: boolean;
+  readonly streams: readonly { readonly stream: string; readonly partitions: readonly number[] }[];
+  readonly views: readonly { readonly view: string; readonly phase: string; readonly code: string | null; readonly message: string | null }[];
+}
+
+export interface SpeedLayer {
+  health(): SpeedHealth;
+  /** Finishes the batches under way and leaves the groups. */
+  close(): Promise<void>;
+}
+
+/** Starts the speed layer for every view of `definitions`. Resolves when it has joined its groups. */
+export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer> {
+  const { brokers, definitions, namespace, logger } = options;
+  const data = new DataDirectory(options.dataDir);
+  const archive = new Archive(data);
+  const manifests = new Manifests(data);
+  const redis = openRedis(options.redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
+  const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 1_024, directories: [data.path("archive")] });
+  const log = new LogReader({ brokers, clientId: "tideline-speed" });
+  const producer = await openProducer({ brokers });
+  const metrics = speedMetrics(options.registry);
+
+  const consumers = [...definitions.streams.values()].map((stream) => {
+    const topic = topicName(namespace, stream.name);
+    const tracks = [...definitions.views.values()]
+      .filter(({ view }) => view.stream === stream)
+      .map((definition) => {
+        const chain = new Chain(redis, namespace, definition.generation);
+        const newestManifest = () => beginGeneration({ manifests, archive, log }, definition.generation, topic, "speed-layer");
+        return new ViewTrack({ definition, chain, newestManifest, metrics, logger });
+      });
+    const deadLetters = (rejected: readonly Rejected[]) => sendDeadLetters(producer, topic, rejected);
+    return new StreamConsumer({ stream, topic, brokers, pool, deadLetters, warmFromArchive: warmer(archive, data, topic), metrics, logger }, tracks);
+  });
+  await Promise.all(consumers.map((consumer) => consumer.start()));
+
+  return {
+    health: () => healthOf(consumers, definitions),
+    close: async () => {
+      await Promise.all(consumers.map((consumer) => consumer.stop()));
+      await Promise.all([producer.close(), log.close(), redis.quit()]);
+      pool.close();
+    },
+  };
+}
+
+function healthOf(consumers: readonly StreamConsumer[], definitions: Definitions): SpeedHealth {
+  const streams = [...definitions.streams.keys()].map((stream, index) => ({ stream, partitions: consumers[index]?.partitions ?? [] }));
+  const views = consumers
+    .flatMap(({ tracks }) => tracks)
+    .map((track) => ({ view: track.name, phase: track.phase, code: track.error?.code ?? null, message: track.error?.message ?? null }));
+  return { ready: views.every(({ phase }) => phase === "live"), streams, views };
+}
+
+/** A dead letter's key is its position, so that reading a span again writes the same letters again. Value: the original bytes. */
+async function sendDeadLetters(producer: Awaited<ReturnType<typeof openProducer>>, topic: string, rejected: readonly Rejected[]): Promise<void> {
+  await producer.send(
+    deadLetterTopic(topic),
+    rejected.map(({ partition, offset, reject, key, value }) => ({
+      key: `${topic}:${partition}:${offset}`,
+      value,
+      headers: { reason: reject, topic, partition: String(partition), offset: String(offset), ...(key === null ? {} : { "original-key": key }) },
+    })),
+  );
+}
+
+/** The ids of a span that the log no longer has, from the archive's files. */
+function warmer(archive: Archive, data: DataDirectory, topic: string): StreamConsumerDeps["warmFromArchive"] {
+  return async (decoder, info, partition, from, to) => {
+    const start = (await archive.start(topic, info.id)).get(partition);
+    if (start === undefined || start >= to) return;
+    const entries = await archive.covering(topic, info.id, partition, start > from ? start : from, to);
+    const files = entries.flatMap(({ file }) => (file === null ? [] : [`'${data.path(file).replaceAll("'", "''")}'`]));
+    if (files.length === 0) return;
+    await decoder.remember(`(SELECT * FROM read_parquet([${files.join(", ")}]) WHERE _partition = ${partition} AND _offset >= ${from} AND _offset < ${to})`);
+  };
+}

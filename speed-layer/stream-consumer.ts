@@ -1,0 +1,136 @@
+import { type Logger } from "pino";
+import { at, type Cut } from "../core/position.ts";
+import type { Duck, DuckPool } from "../store/duck.ts";
+import { LogReader } from "../store/log.ts";
+import { Lane, type LaneDeps } from "./lane.ts";
+import { Membership } from "./membership.ts";
+import type { ViewTrack } from "./view-track.ts";
+
+/** A view this many offsets behind the front gets a lane of its own, and comes back when it is this close. */
+const FAR_BEHIND_OFFSETS = 200_000n;
+const CAUGHT_UP_OFFSETS = 20_000n;
+const RETRY_MS = { first: 100, last: 5_000 };
+
+export interface StreamConsumerDeps extends Omit<LaneDeps, "log" | "duck"> {
+  readonly brokers: string;
+  readonly pool: DuckPool;
+  readonly logger: Logger;
+}
+
+interface RunningLane {
+  readonly lane: Lane;
+  readonly log: LogReader;
+  readonly duck: Duck;
+  readonly done: Promise<void>;
+}
+
+/** One topic in this process: its share of the partitions, and the lanes that read them. */
+export class StreamConsumer {
+  readonly #deps: StreamConsumerDeps;
+  readonly tracks: readonly ViewTrack[];
+  readonly #membership: Membership;
+  readonly #stopping = new AbortController();
+  readonly #lanes = new Set<RunningLane>();
+  #main: Lane | null = null;
+
+  constructor(deps: StreamConsumerDeps, tracks: readonly ViewTrack[]) {
+    this.#deps = deps;
+    this.tracks = tracks;
+    const { brokers, topic, logger } = deps;
+    this.#membership = new Membership({ brokers, topic, logger, onChange: () => this.#reset() });
+  }
+
+  get partitions(): readonly number[] {
+    return this.#membership.partitions;
+  }
+
+  async start(): Promise<void> {
+    await this.#membership.join();
+    const main = await this.#open(this.tracks);
+    this.#main = main;
+  }
+
+  /** Finishes the batches under way, then leaves the group. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all([...this.#lanes].map(({ done }) => done));
+    await this.#membership.leave();
+  }
+
+  #reset(): void {
+    for (const { lane } of this.#lanes) lane.reset();
+  }
+
+  async #open(tracks: Iterable<ViewTrack>): Promise<Lane> {
+    const { brokers, topic, pool } = this.#deps;
+    const log = new LogReader({ brokers, clientId: `tideline-speed-${topic}` });
+    const duck = await pool.connect();
+    const lane = await Lane.open({ ...this.#deps, log, duck }, tracks);
+    const running: RunningLane = { lane, log, duck, done: Promise.resolve().then(() => this.#run(running)) };
+    this.#lanes.add(running);
+    return lane;
+  }
+
+  /** Runs a lane until it has no views or the process stops. Trouble with a server is a delay: everything is looked up again. */
+  async #run(running: RunningLane): Promise<void> {
+    const { lane, log, duck } = running;
+    let failures = 0;
+    while (!this.#stopping.signal.aborted && (lane === this.#main || lane.tracks.size > 0 || this.#main === null)) {
+      try {
+        await lane.step(this.partitions);
+        failures = 0;
+        await this.#regroup(lane);
+      } catch (error) {
+        failures += 1;
+        lane.reset();
+        this.#deps.logger.warn({ topic: this.#deps.topic, failures, error: (error as Error).message }, "speed lane interrupted; it looks everything up again");
+        await this.#pause(Math.min(RETRY_MS.first * 2 ** failures, RETRY_MS.last));
+      }
+    }
+    this.#lanes.delete(running);
+    duck.closeSync();
+    await log.close();
+  }
+
+  /** Moves views between lanes: out of the main lane when far behind it, back when they have caught up. */
+  async #regroup(lane: Lane): Promise<void> {
+    const main = this.#main;
+    if (main === null) return;
+    const front = main.front;
+    if (lane === main) {
+      for (const track of [...main.tracks]) {
+        if (main.tracks.size === 1 || track.phase !== "live" || behind(track.positions, front) <= FAR_BEHIND_OFFSETS) continue;
+        main.tracks.delete(track);
+        this.#deps.logger.info({ view: track.name }, "far behind: reads in a lane of its own");
+        await this.#open([track]);
+      }
+      return;
+    }
+    for (const track of [...lane.tracks]) {
+      if (track.phase !== "live" || behind(track.positions, front) > CAUGHT_UP_OFFSETS) continue;
+      lane.tracks.delete(track);
+      main.tracks.add(track);
+      this.#deps.logger.info({ view: track.name }, "caught up: reads with the others");
+    }
+  }
+
+  async #pause(durationMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, durationMs);
+      this.#stopping.signal.addEventListener("abort", () => {
+        clearTimeout(timer);
+        resolve();
+      }, { once: true });
+    });
+  }
+}
+
+/** The largest distance to `front` in any partition, in offsets. */
+function behind(positions: Cut, front: Cut): bigint {
+  let most = 0n;
+  for (const [partition, held] of positions) {
+    const distance = at(front, partition) - held;
+    if (distance > most) most = distance;
+  }
+  return most;
+}

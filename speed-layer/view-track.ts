@@ -1,0 +1,176 @@
+import type { Logger } from "pino";
+import { ledgerSql, partialSql } from "../core/compile.ts";
+import { isTidelineError, type TidelineError } from "../core/errors.ts";
+import type { Manifest } from "../core/documents.ts";
+import { EMPTY_LEDGER } from "../core/ledger.ts";
+import { at, type Cut, cutFromJson, type Position } from "../core/position.ts";
+import { tilesFrom } from "../core/spans.ts";
+import { type ApplyReply, type Chain, type ChainState, refusal } from "../store/chain.ts";
+import { eventsFrom } from "../store/decoder.ts";
+import type { Definition } from "../store/definitions.ts";
+import { type Duck, rowsOf } from "../store/duck.ts";
+import type { FetchedPartition, LogBounds, LogReader, TopicInfo } from "../store/log.ts";
+import { deltasByPartition, ledgersByPartition } from "./deltas.ts";
+import { markOf, verifyLog } from "./marks.ts";
+import type { SpeedMetrics } from "./metrics.ts";
+
+/**
+ * One view on its way through one topic.
+ *
+ *   detached --attach--> live --NOCHAIN, pointer moved--> detached
+ *       |                  |
+ *       +--- the log is not ours any more, or the view is too large ---> stopped --after a while--> detached
+ */
+type Phase = { readonly kind: "detached" } | { readonly kind: "live" } | { readonly kind: "stopped"; readonly error: TidelineError; readonly untilMs: number };
+
+/** How many cells an open segment may hold before it is sealed: what Redis reads in about 5 ms. */
+const SEAL_AT_CELLS = 5_000;
+/** A stopped view looks again after this long: whoever mended the log need not restart anything. */
+const STOPPED_FOR_MS = 30_000;
+
+export interface TrackDeps {
+  readonly definition: Definition;
+  readonly chain: Chain;
+  /** The newest manifest, begun if there is none. */
+  readonly newestManifest: () => Promise<Manifest>;
+  readonly metrics: SpeedMetrics;
+  readonly logger: Logger;
+}
+
+export class ViewTrack {
+  readonly #deps: TrackDeps;
+  #phase: Phase = { kind: "detached" };
+  #pointer = 0;
+  readonly #positions = new Map<number, Position>();
+
+  constructor(deps: TrackDeps) {
+    this.#deps = deps;
+  }
+
+  get name(): string {
+    return this.#deps.definition.view.name;
+  }
+
+  get phase(): Phase["kind"] {
+    return this.#phase.kind;
+  }
+
+  /** The error that stopped it. */
+  get error(): TidelineError | null {
+    return this.#phase.kind === "stopped" ? this.#phase.error : null;
+  }
+
+  get positions(): Cut {
+    return this.#positions;
+  }
+
+  /** Forgets what it knows of Redis: the next `attach` asks again. */
+  detach(): void {
+    if (this.#phase.kind === "live") this.#phase = { kind: "detached" };
+  }
+
+  /**
+   * Steps 1 and 2 of the protocol: newest manifest and chain; reseed when they do not tile; positions; is it still our log?
+   * Answers whether the view can go on.
+   */
+  async attach(source: { log: LogReader; topic: string; info: TopicInfo; bounds: LogBounds; partitions: readonly number[] }, nowMs: number): Promise<boolean> {
+    if (this.#phase.kind === "stopped" && nowMs < this.#phase.untilMs) return false;
+    const missing = source.partitions.filter((partition) => !this.#positions.has(partition));
+    if (this.#phase.kind === "live" && missing.length === 0) return true;
+    try {
+      const chain = await this.#healthyChain();
+      for (const partition of source.partitions) {
+        const mark = await this.#deps.chain.mark(partition);
+        const { log, topic, info, bounds } = source;
+        await verifyLog({ log, topic, topicId: info.id, bounds, partition, applied: at(chain.applied, partition), mark });
+      }
+      this.#positions.clear();
+      for (const partition of source.partitions) this.#positions.set(partition, at(chain.applied, partition));
+      this.#pointer = chain.pointer;
+      this.#phase = { kind: "live" };
+      this.#deps.metrics.stopped.remove({ view: this.name });
+      this.#deps.logger.info({ view: this.name, positions: shown(this.#positions) }, "view attached");
+      return true;
+    } catch (error) {
+      if (!isTidelineError(error)) throw error;
+      this.#stop(error, nowMs);
+      return false;
+    }
+  }
+
+  /** Whether Redis still has the chain that this track follows, tiling from the newest manifest; called while the log is quiet. */
+  async check(): Promise<void> {
+    const chain = await this.#deps.chain.load();
+    if (chain === null || chain.pointer !== this.#pointer || [...this.#positions].some(([p, held]) => at(chain.applied, p) !== held)) this.detach();
+    else if (!tiles(chain, (await this.#deps.newestManifest()).cut)) this.detach();
+  }
+
+  /** Step 4: the states of a decoded batch, applied partition by partition. */
+  async apply(duck: Duck, batch: readonly FetchedPartition[], topicId: string, nowMs: number): Promise<void> {
+    const mine = batch.filter(({ partition, to }) => (this.#positions.get(partition) ?? to) < to);
+    if (this.#phase.kind !== "live" || mine.length === 0) return;
+    const { view } = this.#deps.definition;
+    const events = eventsFrom("events", this.#positions, mine);
+    const deltas = deltasByPartition(view, await rowsOf(duck, partialSql(view, events)));
+    const ledgers = ledgersByPartition(await rowsOf(duck, ledgerSql(view, events)));
+    const replies = await Promise.all(
+      mine.map(async (fetched) => {
+        const { partition } = fetched;
+        const from = at(this.#positions, partition);
+        const ledger = ledgers.get(partition) ?? EMPTY_LEDGER;
+        const mark = markOf(fetched, topicId);
+        const reply = await this.#deps.chain.apply({ partition, from, to: fetched.to, mark, ledger, deltas: deltas.get(partition) ?? [], maxCells: view.maxCells });
+        this.#settle(reply, fetched, nowMs);
+        if (reply.kind === "ok") this.#deps.metrics.records.inc({ view: this.name }, ledger.records);
+        return reply;
+      }),
+    );
+    const openCells = Math.max(0, ...replies.map((reply) => (reply.kind === "ok" ? reply.openCells : 0)));
+    if (openCells > SEAL_AT_CELLS) await this.#deps.chain.seal(null);
+  }
+
+  #settle(reply: ApplyReply, { partition, to }: FetchedPartition, nowMs: number): void {
+    switch (reply.kind) {
+      case "ok":
+        this.#positions.set(partition, to);
+        if (reply.pointer !== this.#pointer) this.detach();
+        return;
+      case "position":
+        this.#positions.set(partition, reply.stored);
+        this.#deps.metrics.repositioned.inc({ view: this.name });
+        return;
+      case "no-chain":
+        this.detach();
+        return;
+      default:
+        this.#stop(refusal(this.name, reply), nowMs);
+    }
+  }
+
+  /** A chain that tiles from the newest manifest's cut; a fresh one at that cut where there is none. */
+  async #healthyChain(): Promise<ChainState> {
+    for (;;) {
+      const manifest = await this.#deps.newestManifest();
+      const cut = cutFromJson(manifest.cut);
+      const chain = await this.#deps.chain.load();
+      if (chain !== null && tiles(chain, manifest.cut)) return chain;
+      const done = await this.#deps.chain.reseed(cut, manifest.version, chain?.nonce ?? null);
+      this.#deps.metrics.reseeds.inc({ view: this.name });
+      this.#deps.logger.warn({ view: this.name, cut: shown(cut), done }, "no chain from the newest cut: reseed");
+    }
+  }
+
+  #stop(error: TidelineError, nowMs: number): void {
+    this.#phase = { kind: "stopped", error, untilMs: nowMs + STOPPED_FOR_MS };
+    this.#deps.metrics.stopped.set({ view: this.name, code: error.code }, 1);
+    this.#deps.logger.error({ view: this.name, code: error.code, hint: error.hint }, error.message);
+  }
+}
+
+function tiles(chain: ChainState, cut: Readonly<Record<string, string>>): boolean {
+  return tilesFrom(cutFromJson(cut), chain.segments.map(({ from, to }) => ({ from, to: to ?? chain.applied }))).ok;
+}
+
+function shown(cut: Cut): Record<string, string> {
+  return Object.fromEntries([...cut].map(([partition, offset]) => [partition, offset.toString()]));
+}

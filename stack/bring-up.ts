@@ -1,0 +1,168 @@
+import { Listr, type ListrTask } from "listr2";
+import { listenForInterrupts } from "./interrupt.ts";
+import { endLeftovers } from "./leftovers.ts";
+import type { ProcessHandle } from "./local-process.ts";
+import { overview } from "./overview.ts";
+import { type PortName, type Ports, requireFreePorts } from "./ports.ts";
+import { type Role, roleProcess } from "./role.ts";
+import { createServers, type Servers } from "./servers.ts";
+import { stopInOrder } from "./shutdown.ts";
+import { supervise } from "./supervise.ts";
+import type { Work } from "./work.ts";
+
+/** What runs when the servers are up. */
+export interface UpContext {
+  readonly home: string;
+  readonly ports: Ports;
+  readonly kafkaBrokers: string;
+  readonly redisUrl: string;
+  readonly temporalAddress: string;
+}
+
+/** Something to do once the servers run and before the roles start, such as creating topics. Must be idempotent. */
+export interface UpStep {
+  readonly title: string;
+  run(context: UpContext, work: Work): Promise<void>;
+}
+
+export interface UpOptions {
+  readonly home: string;
+  readonly simulate: boolean;
+  readonly rate: number;
+  readonly ports: Ports;
+}
+
+interface Started {
+  readonly processes: ProcessHandle[];
+  readonly work: (report: (line: string) => void) => Work;
+}
+
+/** The settings of a role; it reads nothing else. */
+const roleEnvironment = ({ home, ports, ...servers }: UpContext): Record<string, string> => ({
+  TIDELINE_HOME: home,
+  KAFKA_BROKERS: servers.kafkaBrokers,
+  REDIS_URL: servers.redisUrl,
+  TEMPORAL_ADDRESS: servers.temporalAddress,
+  TIDELINE_API_PORT: `${ports.api}`,
+  TIDELINE_SPEED_PORT: `${ports.speed}`,
+  TIDELINE_WORKER_PORT: `${ports.worker}`,
+});
+
+function rolesOf({ ports, simulate, rate }: UpOptions): Role[] {
+  const health = (port: number, path: string) => `http://127.0.0.1:${port}/${path}`;
+  const roles: Role[] = [
+    { name: "speed", title: "Speed layer", args: ["speed"], healthUrl: health(ports.speed, "health") },
+    { name: "worker", title: "Temporal worker", args: ["worker"], healthUrl: health(ports.worker, "health") },
+    { name: "serve", title: "Serving", args: ["serve"], healthUrl: health(ports.api, "ready") },
+  ];
+  const orders = { name: "simulate", title: "Order simulator", args: ["simulate", "orders", "--rate", `${rate}`] };
+  return simulate ? [...roles, orders] : roles;
+}
+
+/** Which ports somebody of ours will listen on; those of given servers stay unused. */
+function neededPorts(servers: Servers): PortName[] {
+  return [
+    "api",
+    "speed",
+    "worker",
+    ...(servers.redis.given ? [] : (["redis"] as const)),
+    ...(servers.kafka.given ? [] : (["kafka", "kafkaController"] as const)),
+    ...(servers.temporal.given ? [] : (["temporal", "temporalUi", "temporalMetrics"] as const)),
+  ];
+}
+
+function startTask(title: string, handle: ProcessHandle, { processes, work }: Started): ListrTask {
+  processes.push(handle);
+  return {
+    title,
+    task: (_, task) =>
+      handle.start(
+        work((line) => {
+          task.output = line;
+        }),
+      ),
+  };
+}
+
+function serverTasks({ kafka, redis, temporal }: Servers, started: Started): ListrTask[] {
+  const named = [
+    ["Kafka", kafka],
+    ["Redis", redis],
+    ["Temporal", temporal],
+  ] as const;
+  // Not its address: it may hold a password.
+  return named.map(([name, server]) =>
+    server.given
+      ? { title: `${name}: the one that the environment names`, task: () => {} }
+      : startTask(name, server, started),
+  );
+}
+
+function upTasks(options: UpOptions, servers: Servers, steps: readonly UpStep[], started: Started): Listr {
+  const { home, ports } = options;
+  const context: UpContext = {
+    home,
+    ports,
+    kafkaBrokers: servers.kafka.brokers,
+    redisUrl: servers.redis.url,
+    temporalAddress: servers.temporal.address,
+  };
+  const env = roleEnvironment(context);
+  const prepare = steps.map(
+    (step): ListrTask => ({
+      title: step.title,
+      task: (_, task) =>
+        step.run(
+          context,
+          started.work((line) => {
+            task.output = line;
+          }),
+        ),
+    }),
+  );
+  const serversFirst = serverTasks(servers, started);
+  const roles = rolesOf(options).map((role) => startTask(role.title, roleProcess(role, { home, env }), started));
+  return new Listr(
+    [
+      { title: "Servers", task: (_, task) => task.newListr(serversFirst, { concurrent: true }) },
+      ...prepare,
+      { title: "Tideline", task: (_, task) => task.newListr(roles, { concurrent: true }) },
+    ],
+    { registerSignalListeners: false, rendererOptions: { collapseSubtasks: false } },
+  );
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((done) => {
+    if (signal.aborted) done();
+    else signal.addEventListener("abort", () => done(), { once: true });
+  });
+}
+
+/** Starts everything, waits for Ctrl+C, and stops everything that was started, also when the start fails. */
+export async function bringUp(options: UpOptions, steps: readonly UpStep[]): Promise<void> {
+  const say = (line: string) => console.log(line);
+  const interrupts = listenForInterrupts();
+  const failed = new AbortController();
+  const signal = AbortSignal.any([interrupts.stop, failed.signal]);
+  const started: Started = { processes: [], work: (report) => ({ report, signal }) };
+  try {
+    const { home, ports } = options;
+    for (const name of await endLeftovers(home)) say(`ended ${name}, left over from a Tideline that was killed`);
+    const servers = createServers({ home, ports, env: process.env });
+    await requireFreePorts(ports, neededPorts(servers));
+    // A step that does not look at its signal must not hold up Ctrl+C.
+    await Promise.race([upTasks(options, servers, steps, started).run(), aborted(interrupts.stop)]);
+    interrupts.stop.throwIfAborted();
+    for (const handle of started.processes) void supervise(handle, { say, signal });
+    say(overview(servers, ports, home));
+    await aborted(interrupts.stop);
+  } catch (error) {
+    if (!interrupts.stop.aborted) throw error;
+    process.exitCode = 130;
+  } finally {
+    failed.abort();
+    await stopInOrder(started.processes, say, interrupts.force);
+    interrupts.close();
+  }
+}

@@ -1,0 +1,33 @@
+import { mkdir, open, rename, stat } from "node:fs/promises";
+import { join } from "node:path";
+
+const rotateAtBytes = 10 * 1024 * 1024;
+const tailBytes = 4096;
+const tailLines = 20;
+
+/** Where the output of `name` goes. */
+export function logPath(home: string, name: string): string {
+  return join(home, "logs", `${name}.log`);
+}
+
+/** Opens a log for appending. A large one is set aside first, so that two files are all that ever stays. */
+export async function openLog(file: string) {
+  await mkdir(join(file, ".."), { recursive: true });
+  const { size } = await stat(file).catch(() => ({ size: 0 }));
+  if (size > rotateAtBytes) await rename(file, `${file}.old`);
+  return open(file, "a");
+}
+
+/** The log's last lines, of those written at or after byte `from`. */
+export async function logTail(file: string, from: number): Promise<string> {
+  const log = await open(file, "r");
+  try {
+    const { size } = await log.stat();
+    const start = Math.max(from, size - tailBytes);
+    const { buffer, bytesRead } = await log.read(Buffer.alloc(Math.max(0, size - start)), 0, undefined, start);
+    const lines = buffer.subarray(0, bytesRead).toString().trim().split("\n");
+    return lines.slice(-tailLines).join("\n") || "(nothing)";
+  } finally {
+    await log.close();
+  }
+}

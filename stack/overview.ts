@@ -1,0 +1,27 @@
+import Table from "cli-table3";
+import type { Ports } from "./ports.ts";
+import type { Servers } from "./servers.ts";
+
+/** What a person wants to know once everything runs: what, where, and what to try. */
+export function overview(servers: Servers, ports: Ports, home: string): string {
+  const at = (port: number, path = "") => `http://127.0.0.1:${port}${path}`;
+  const table = new Table({ head: ["What", "Where"], style: { head: [], border: [] } });
+  table.push(
+    ["API", at(ports.api)],
+    ["API documentation", at(ports.api, "/docs")],
+    ["Metrics: serving", at(ports.api, "/metrics")],
+    ["Metrics: speed layer", at(ports.speed, "/metrics")],
+    ["Metrics: worker", at(ports.worker, "/metrics")],
+    ["Temporal Web UI", servers.temporal.uiUrl ?? "that of the Temporal you gave"],
+    ["Temporal", servers.temporal.address],
+    ["Kafka", servers.kafka.brokers],
+    ["Redis", servers.redis.given ? "as REDIS_URL says" : servers.redis.url],
+    ["State and logs", home],
+  );
+  const commands = [
+    `curl '${at(ports.api, "/views")}'`,
+    `curl '${at(ports.api, "/views/revenue?every=1h&by=region")}'`,
+    "npx tideline --help",
+  ];
+  return `${table.toString()}\n\nTry:\n${commands.map((line) => `  ${line}\n`).join("")}\nCtrl+C stops everything.`;
+}

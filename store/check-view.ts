@@ -1,0 +1,78 @@
+import { partialSql, stateSql } from "../core/compile.ts";
+import { ALLOWED_EXPRESSIONS, ALLOWED_FUNCTIONS, DIMENSION_TYPES, INTEGER_TYPES } from "../core/functions.ts";
+import { quoteName, quoteText, type Sql } from "../core/sql.ts";
+import type { View } from "../core/view.ts";
+import { type Duck, rowsOf } from "./duck.ts";
+import { eventColumns } from "./events.ts";
+
+/**
+ * Checks a view's SQL against its stream with the engine that will run it: unknown columns, functions that are not allowed, floating point
+ * without a scale, dimensions that JSON cannot carry. One sentence per problem, naming the field.
+ */
+export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
+  await duck.run(`CREATE OR REPLACE TEMP TABLE checked (${eventColumns(view.stream)})`);
+  const contractColumns = new Set(Object.keys(view.stream.fields));
+  const problems: string[] = [];
+  const check = async (field: string, expression: Sql, types: ReadonlySet<string> | null, wanted: string) => {
+    const found = (await syntaxProblem(duck, expression, contractColumns)) ?? (await typeProblem(duck, expression, types, wanted));
+    if (found !== null) problems.push(`${field}: ${found}`);
+  };
+  if (view.where !== null) await check("where", view.where, new Set(["BOOLEAN"]), "a condition");
+  for (const [name, expression] of Object.entries(view.by)) await check(`by.${name}`, expression, DIMENSION_TYPES, "text, an integer or a boolean");
+  for (const [name, measure] of Object.entries(view.measures)) {
+    for (const { sql, type } of measure.inputs) {
+      await check(`measures.${name}`, sql, type === "integer" ? INTEGER_TYPES : null, "an integer: give a floating-point value a scale, as a decimal field or in smaller units");
+    }
+  }
+  if (problems.length > 0) return problems;
+  for (const statement of [partialSql(view, "checked"), stateSql(view, "checked")]) await duck.run(statement);
+  return [];
+}
+
+async function syntaxProblem(duck: Duck, { text }: Sql, columns: ReadonlySet<string>): Promise<string | null> {
+  const [row] = await rowsOf(duck, `SELECT json_serialize_sql(${quoteText(`SELECT (${text})`)})`);
+  const parsed = JSON.parse(String(row?.[0])) as { error: boolean; error_message?: string; statements?: { node: { select_list?: Node[]; from_table?: Node } }[] };
+  if (parsed.error) return `not SQL: ${parsed.error_message}`;
+  const [statement, ...others] = parsed.statements ?? [];
+  const [expression, ...extra] = statement?.node.select_list ?? [];
+  if (others.length > 0 || extra.length > 0 || expression === undefined || statement?.node.from_table?.type !== "EMPTY") return "not one expression";
+  return nodeProblem(expression, columns);
+}
+
+/** A node of DuckDB's serialised syntax tree, as far as it matters here. */
+interface Node {
+  readonly class?: string;
+  readonly type?: string;
+  readonly function_name?: string;
+  readonly column_names?: readonly string[];
+  readonly [key: string]: unknown;
+}
+
+function nodeProblem(node: Node, columns: ReadonlySet<string>): string | null {
+  if (node.class !== undefined && !ALLOWED_EXPRESSIONS.has(node.class)) return `${node.class.toLowerCase()} expressions are not allowed`;
+  if (node.class === "FUNCTION" && !ALLOWED_FUNCTIONS.has(node.function_name ?? "")) {
+    const hint = node.function_name === "/" ? "; / gives floating point, // divides integers" : "";
+    return `function "${node.function_name}" is not on the list of allowed functions${hint}`;
+  }
+  if (node.class === "COLUMN_REF") {
+    const name = node.column_names?.join(".") ?? "";
+    if (!columns.has(name)) return `there is no column "${name}" (there are ${[...columns].join(", ")})`;
+  }
+  for (const value of Object.values(node)) {
+    for (const child of Array.isArray(value) ? value : [value]) {
+      const problem = typeof child === "object" && child !== null ? nodeProblem(child as Node, columns) : null;
+      if (problem !== null) return problem;
+    }
+  }
+  return null;
+}
+
+async function typeProblem(duck: Duck, { text }: Sql, types: ReadonlySet<string> | null, wanted: string): Promise<string | null> {
+  try {
+    const [row] = await rowsOf(duck, `SELECT column_type FROM (DESCRIBE SELECT (${text}) AS ${quoteName("value")} FROM checked)`);
+    const type = String(row?.[0]);
+    return types === null || types.has(type) ? null : `is ${type}, and has to be ${wanted}`;
+  } catch (error) {
+    return (error as Error).message.split("\n")[0] ?? "cannot be evaluated";
+  }
+}

@@ -1,0 +1,54 @@
+import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from "@duckdb/node-api";
+
+export type Duck = DuckDBConnection;
+
+export interface DuckOptions {
+  readonly threads: number;
+  readonly memoryLimitMb: number;
+  /** Directories that SQL may read and write; none by default. */
+  readonly directories?: readonly string[];
+}
+
+/**
+ * A DuckDB instance in this process, locked down: UTC, no extension downloads, no file outside `directories`, and no setting can be
+ * changed afterwards. Connections of one instance share its threads and memory, not their temporary tables.
+ */
+export class DuckPool {
+  readonly #instance: DuckDBInstance;
+
+  private constructor(instance: DuckDBInstance) {
+    this.#instance = instance;
+  }
+
+  static async open({ threads, memoryLimitMb, directories = [] }: DuckOptions): Promise<DuckPool> {
+    const instance = await DuckDBInstance.create(":memory:", {
+      threads: String(threads),
+      memory_limit: `${memoryLimitMb}MB`,
+      autoinstall_known_extensions: "false",
+      autoload_known_extensions: "false",
+    });
+    const connection = await instance.connect();
+    await connection.run("SET GLOBAL TimeZone = 'UTC'");
+    if (directories.length > 0) {
+      const list = directories.map((directory) => `'${directory.replaceAll("'", "''")}'`).join(", ");
+      await connection.run(`SET GLOBAL allowed_directories = [${list}]`);
+    }
+    await connection.run("SET GLOBAL enable_external_access = false");
+    await connection.run("SET GLOBAL lock_configuration = true");
+    connection.closeSync();
+    return new DuckPool(instance);
+  }
+
+  connect(): Promise<Duck> {
+    return this.#instance.connect();
+  }
+
+  close(): void {
+    this.#instance.closeSync();
+  }
+}
+
+/** All rows of a query, values as DuckDB gives them: 64-bit integers are bigint. */
+export async function rowsOf(duck: Duck, sql: string, values?: DuckDBValue[]): Promise<DuckDBValue[][]> {
+  return (await duck.runAndReadAll(sql, values)).getRows();
+}

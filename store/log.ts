@@ -1,0 +1,239 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { ConnectionPool, Consumer, fetchV17, type RecordsBatch } from "@platformatic/kafka";
+import { TidelineError } from "../core/errors.ts";
+import { at, type Cut, type Position, position } from "../core/position.ts";
+
+/** A topic as the log knows it. A topic that is deleted and made again has another id (invariant 10). */
+export interface TopicInfo {
+  readonly id: string;
+  readonly partitions: readonly number[];
+}
+
+/** Where a topic's partitions begin, and how far committed data goes (last stable offset). */
+export interface LogBounds {
+  readonly start: Cut;
+  readonly stable: Cut;
+}
+
+/** What one fetch gave of one partition: every committed record of `[from, to)`, as columns of equal length. */
+export interface FetchedPartition {
+  readonly partition: number;
+  readonly from: Position;
+  /** The next position to read: after control records and aborted data too. Equal to `from` when nothing came. */
+  readonly to: Position;
+  readonly offsets: readonly Position[];
+  readonly timestampsMs: readonly number[];
+  readonly keys: readonly (Buffer | null)[];
+  readonly values: readonly (Buffer | null)[];
+  /** Offsets of control records: they carry nothing, but are part of the span. */
+  readonly control: readonly Position[];
+  readonly leaderEpoch: number;
+  readonly sizeBytes: number;
+  readonly logStart: Position;
+  readonly stable: Position;
+}
+
+export interface FetchLimits {
+  /** How long the broker may wait for data when there is none. */
+  readonly maxWaitMs: number;
+  readonly maxBytes: number;
+}
+
+const CONTROL_BATCH = 0x20;
+const TRANSACTIONAL_BATCH = 0x10;
+const ABORT_MARKER = 0;
+const READ_COMMITTED = 1;
+const EARLIEST = -2n;
+const LATEST = -1n;
+
+/** The brokers in a comma-separated list, as host and port. */
+export function parseBrokers(brokers: string): { host: string; port: number }[] {
+  return brokers.split(",").map((address) => {
+    const [host = "", port = "9092"] = address.trim().split(":");
+    return { host, port: Number(port) };
+  });
+}
+
+/**
+ * Reads Kafka from explicit positions, without a group. One reader does one fetch at a time: a broker serves a connection's requests in
+ * order, so a fetch that waits for data holds up whatever is behind it.
+ */
+export class LogReader {
+  readonly #consumer: Consumer;
+  readonly #pool: ConnectionPool;
+
+  constructor(options: { brokers: string; clientId: string }) {
+    const { brokers, clientId } = options;
+    this.#consumer = new Consumer({ clientId, groupId: `${clientId}-reader`, bootstrapBrokers: parseBrokers(brokers), retries: 2, retryDelay: 200 });
+    this.#pool = new ConnectionPool(`${clientId}-fetch`);
+  }
+
+  /** Throws TOPIC_MISSING when there is no such topic. */
+  async topic(topic: string): Promise<TopicInfo> {
+    const metadata = await this.#metadata(topic, true);
+    return { id: metadata.id, partitions: metadata.partitions.map((_, partition) => partition) };
+  }
+
+  async bounds(topic: string): Promise<LogBounds> {
+    const ask = async (timestamp: bigint) => {
+      await this.#metadata(topic, true);
+      const offsets = await this.#consumer.listOffsets({ topics: [topic], timestamp, isolationLevel: READ_COMMITTED });
+      return new Map((offsets.get(topic) ?? []).map((offset, partition) => [partition, position(offset)]));
+    };
+    return { start: await ask(EARLIEST), stable: await ask(LATEST) };
+  }
+
+  /** One fetch of every partition that `positions` names. Throws on network errors: the caller decides when to try again. */
+  async fetch(topic: string, positions: Cut, limits: FetchLimits): Promise<FetchedPartition[]> {
+    const metadata = await this.#metadata(topic, false);
+    const leaders = new Map<number, number[]>();
+    for (const partition of positions.keys()) {
+      const leader = metadata.partitions[partition]?.leader ?? -1;
+      leaders.set(leader, [...(leaders.get(leader) ?? []), partition]);
+    }
+    const answers = await Promise.all([...leaders].map(([leader, partitions]) => this.#fetchFrom(leader, metadata.id, partitions, positions, limits)));
+    return answers.flat().sort((a, b) => a.partition - b.partition);
+  }
+
+  /** Every record of `[from, to)` of one partition, a fetch at a time. Throws LOG_LOST when the log begins after `from`. */
+  async *read(topic: string, partition: number, from: Position, to: Position, maxBytes: number): AsyncGenerator<FetchedPartition> {
+    let next = from;
+    while (next < to) {
+      const [fetched] = await this.fetch(topic, new Map([[partition, next]]), { maxWaitMs: 500, maxBytes });
+      if (fetched === undefined || fetched.to === next) {
+        await delay(20);
+        continue;
+      }
+      yield upTo(fetched, to);
+      next = fetched.to;
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#pool.close(), this.#consumer.close(true)]);
+  }
+
+  async #metadata(topic: string, fresh: boolean) {
+    const metadata = await this.#consumer.metadata({ topics: [topic], forceUpdate: fresh }).catch((error: unknown) => {
+      throw isUnknownTopic(error) ? topicMissing(topic, error) : error;
+    });
+    const found = metadata.topics.get(topic);
+    if (found === undefined) throw topicMissing(topic);
+    return { ...found, brokers: metadata.brokers };
+  }
+
+  async #fetchFrom(leader: number, topicId: string, partitions: number[], positions: Cut, limits: FetchLimits): Promise<FetchedPartition[]> {
+    const { brokers } = await this.#consumer.metadata({ topics: [] });
+    const broker = brokers.get(leader);
+    if (broker === undefined) throw new Error(`no leader for partitions ${partitions.join(", ")}`);
+    const connection = await this.#pool.get(broker);
+    const asked = partitions.map((partition) => ({
+      partition,
+      currentLeaderEpoch: -1,
+      fetchOffset: at(positions, partition),
+      lastFetchedEpoch: -1,
+      partitionMaxBytes: Math.ceil(limits.maxBytes / partitions.length),
+    }));
+    const { maxWaitMs, maxBytes } = limits;
+    // Not the client's own `fetch`: its filter lets aborted records through when their marker is not in the same answer.
+    const answer = await fetchV17.api.async(connection, maxWaitMs, 1, maxBytes, READ_COMMITTED, 0, 0, [{ topicId, partitions: asked }], [], "");
+    return answer.responses.flatMap(({ partitions: given }) =>
+      given.map((part) => {
+        const from = at(positions, part.partitionIndex);
+        const { committed, control } = committedBatches(part.records ?? [], part.abortedTransactions);
+        return {
+          ...columns(committed, from),
+          partition: part.partitionIndex,
+          from,
+          to: nextPosition(part.records ?? [], from),
+          control: control.flatMap(({ firstOffset }) => (firstOffset >= from ? [position(firstOffset)] : [])),
+          leaderEpoch: part.records?.at(-1)?.partitionLeaderEpoch ?? -1,
+          logStart: position(part.logStartOffset),
+          stable: position(part.lastStableOffset),
+        };
+      }),
+    );
+  }
+}
+
+/**
+ * Splits batches into committed data and control batches. Kafka lists the aborted transactions by the offset at which each began; it goes on
+ * until that producer's abort marker, which may lie beyond this answer (as in the Java client's CompletedFetch).
+ */
+export function committedBatches(batches: readonly RecordsBatch[], aborted: readonly { producerId: bigint; firstOffset: bigint }[]) {
+  const pending = aborted.toSorted((a, b) => Number(a.firstOffset - b.firstOffset));
+  const open = new Set<bigint>();
+  const committed: RecordsBatch[] = [];
+  const control: RecordsBatch[] = [];
+  for (const batch of batches) {
+    const last = batch.firstOffset + BigInt(batch.lastOffsetDelta);
+    while (pending[0] !== undefined && pending[0].firstOffset <= last) open.add(pending.shift()?.producerId ?? -1n);
+    if ((batch.attributes & CONTROL_BATCH) !== 0) {
+      control.push(batch);
+      if (batch.records[0]?.key?.readInt16BE(2) === ABORT_MARKER) open.delete(batch.producerId);
+    } else if ((batch.attributes & TRANSACTIONAL_BATCH) === 0 || !open.has(batch.producerId)) {
+      committed.push(batch);
+    }
+  }
+  return { committed, control };
+}
+
+/** After the last batch, also when all its records were filtered or compacted away. */
+function nextPosition(batches: readonly RecordsBatch[], from: Position): Position {
+  const last = batches.at(-1);
+  if (last === undefined) return from;
+  const next = last.firstOffset + BigInt(last.lastOffsetDelta) + 1n;
+  return position(next > from ? next : from);
+}
+
+/** Records from `from` on: a batch can begin before the position that was asked for. */
+function columns(batches: readonly RecordsBatch[], from: Position) {
+  const offsets: Position[] = [];
+  const timestampsMs: number[] = [];
+  const keys: (Buffer | null)[] = [];
+  const values: (Buffer | null)[] = [];
+  let sizeBytes = 0;
+  for (const { firstOffset, firstTimestamp, records } of batches) {
+    const base = Number(firstTimestamp);
+    for (const record of records) {
+      const offset = firstOffset + BigInt(record.offsetDelta);
+      if (offset < from) continue;
+      offsets.push(offset as Position);
+      timestampsMs.push(base + Number(record.timestampDelta));
+      keys.push(record.key);
+      values.push(record.value);
+      sizeBytes += (record.key?.length ?? 0) + (record.value?.length ?? 0);
+    }
+  }
+  return { offsets, timestampsMs, keys, values, sizeBytes };
+}
+
+/** The part of a fetch below `to`. */
+export function upTo(fetched: FetchedPartition, to: Position): FetchedPartition {
+  if (fetched.to <= to) return fetched;
+  const end = fetched.offsets.findIndex((offset) => offset >= to);
+  const keep = end < 0 ? fetched.offsets.length : end;
+  return {
+    ...fetched,
+    to,
+    offsets: fetched.offsets.slice(0, keep),
+    timestampsMs: fetched.timestampsMs.slice(0, keep),
+    keys: fetched.keys.slice(0, keep),
+    values: fetched.values.slice(0, keep),
+    control: fetched.control.filter((offset) => offset < to),
+  };
+}
+
+function isUnknownTopic(error: unknown): boolean {
+  const found = error as { findBy?: (property: string, value: unknown) => unknown };
+  return Boolean(found.findBy?.("apiId", "UNKNOWN_TOPIC_OR_PARTITION") ?? found.findBy?.("apiId", "UNKNOWN_TOPIC_ID"));
+}
+
+function topicMissing(topic: string, cause?: unknown): TidelineError {
+  return new TidelineError("TOPIC_MISSING", `there is no topic "${topic}"`, "Run `tideline up`, which creates it, or create it with the number of partitions its stream states.", { cause });
+}
+
+/** Whether a fetch failed because the position lies outside the log. */
+export function isOutOfRange(error: unknown): boolean {
+  return Boolean((error as { findBy?: (property: string, value: unknown) => unknown }).findBy?.("apiId", "OFFSET_OUT_OF_RANGE"));
+}

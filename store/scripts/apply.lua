@@ -1,0 +1,100 @@
+-- apply(p, from, to, mark, ledger, deltas): invariant 2. The deltas of one micro-batch and the partition's applied position change
+-- together, and only if the stored position is exactly where the batch begins. Lua does not roll back, so every argument is
+-- checked before the first write. Positions and integers travel as text: Lua's numbers are doubles.
+--
+-- KEYS  chain, applied, mark
+-- ARGV  prefix, partition, from, to, mark, records, duplicates, rejects, counted, filtered, maxCells, wall clock in ms, buckets,
+--       then per bucket: bucket, integers, (merge, field, value)*, sketches, (field, 8-byte hashes)*
+-- Answers {"OK", cells of the open segment, pointer} | {"POSITION", stored} | {"NOCHAIN"} | {"OVERFLOW"} | {"TOO_LARGE", cells}
+local chain, applied, mark = KEYS[1], KEYS[2], KEYS[3]
+local prefix, partition, from, to = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local LIMIT = 2305843009213693952 -- 2^61; cells stop at twice that, so that one more delta still fits 64 bits
+
+local function refuse(what) return redis.error_reply('ERR tideline apply: bad ' .. what) end
+local function isInteger(text) return text == '0' or (string.find(text, '^%-?[1-9]%d*$') ~= nil and #text <= 20) end
+local function isPosition(text) return isInteger(text) and string.sub(text, 1, 1) ~= '-' end
+local function less(a, b) -- two integers in canonical text
+  local na, nb = string.sub(a, 1, 1) == '-', string.sub(b, 1, 1) == '-'
+  if na ~= nb then return na end
+  if #a ~= #b then return (#a < #b) ~= na end
+  if na then return a > b end
+  return a < b
+end
+
+local state = redis.call('HMGET', chain, 'open', 'cells', 'pointer', 'overflow')
+local open, cells, pointer = state[1], tonumber(state[2]), state[3]
+if not open then return {'NOCHAIN'} end
+local stored = redis.call('HGET', applied, partition) or '0'
+if stored ~= from then return {'POSITION', stored} end
+if state[4] then return {'OVERFLOW'} end
+
+if not isPosition(partition) then return refuse('partition') end
+if not isPosition(from) or not isPosition(to) or not less(from, to) then return refuse('span') end
+for i = 6, 10 do if not isPosition(ARGV[i]) then return refuse('ledger') end end
+local at, incoming, buckets = 14, 0, {}
+for b = 1, tonumber(ARGV[13]) do
+  local bucket, integers, sketches = ARGV[at], {}, {}
+  if not isInteger(bucket or '') then return refuse('bucket') end
+  local count = tonumber(ARGV[at + 1])
+  at = at + 2
+  for i = 1, count do
+    local merge, field, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    if merge ~= 'sum' and merge ~= 'min' and merge ~= 'max' then return refuse('merge') end
+    if not value or not isInteger(value) then return refuse('value') end
+    if math.abs(tonumber(value)) >= LIMIT then return {'OVERFLOW'} end
+    integers[i] = at
+    at = at + 3
+  end
+  incoming = incoming + count
+  count = tonumber(ARGV[at])
+  at = at + 1
+  for i = 1, count do
+    local hashes = ARGV[at + 1]
+    if not hashes or #hashes == 0 or #hashes % 8 ~= 0 then return refuse('sketch') end
+    sketches[i] = at
+    at = at + 2
+  end
+  incoming = incoming + count
+  buckets[b] = {bucket, integers, sketches}
+end
+if at ~= #ARGV + 1 then return refuse('number of arguments') end
+if cells + incoming > tonumber(ARGV[11]) then return {'TOO_LARGE', tostring(cells)} end
+
+local segment = prefix .. ':s:' .. open .. ':'
+local grown, overflow = 0, false
+for _, entry in ipairs(buckets) do
+  local bucket, integers, sketches = entry[1], entry[2], entry[3]
+  local key = segment .. 'b:' .. bucket
+  local before = redis.call('HLEN', key)
+  if before == 0 then redis.call('ZADD', segment .. 'buckets', bucket, bucket) end
+  for _, i in ipairs(integers) do
+    local merge, field, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    if merge == 'sum' then
+      if math.abs(redis.call('HINCRBY', key, field, value)) >= 2 * LIMIT then overflow = true end
+    else
+      local held = redis.call('HGET', key, field)
+      if not held or (merge == 'min' and less(value, held)) or (merge == 'max' and less(held, value)) then
+        redis.call('HSET', key, field, value)
+      end
+    end
+  end
+  for _, i in ipairs(sketches) do
+    local field, hashes = ARGV[i], ARGV[i + 1]
+    local sketch, changed = segment .. 'h:' .. bucket .. ':' .. field, 0
+    for first = 1, #hashes, 8000 do
+      local values = {}
+      for j = first, math.min(first + 7992, #hashes - 7), 8 do values[#values + 1] = string.sub(hashes, j, j + 7) end
+      changed = changed + redis.call('PFADD', sketch, unpack(values))
+    end
+    if changed > 0 then redis.call('HSET', key, field, 'hll') end
+  end
+  grown = grown + redis.call('HLEN', key) - before
+end
+local names = {'records', 'duplicates', 'rejects', 'counted', 'filtered'}
+for i = 1, 5 do redis.call('HINCRBY', segment .. 'ledger', partition .. ':' .. names[i], ARGV[5 + i]) end
+redis.call('HSET', applied, partition, to)
+if ARGV[5] ~= '' then redis.call('HSET', mark, partition, ARGV[5]) end
+redis.call('HINCRBY', chain, 'cells', grown)
+redis.call('HSET', chain, 'appliedAtMs', ARGV[12]) -- for people: nothing in the protocol reads it
+if overflow then redis.call('HSET', chain, 'overflow', '1') end
+return {'OK', tostring(redis.call('HINCRBY', chain, 'openCells', grown)), pointer}

@@ -1,0 +1,26 @@
+-- seal(token): closes the open segment at the applied positions, and opens the next one there.
+-- A token that some segment has already, or nothing applied since the last boundary: nothing changes.
+-- The empty token seals for size alone: it is no cut, and never idempotent by name.
+-- KEYS  chain, applied    ARGV  token    Answers the boundary as JSON, or false without a chain.
+local state = redis.call('HMGET', KEYS[1], 'segments', 'next')
+if not state[1] then return false end
+local token, segments = ARGV[1], cjson.decode(state[1])
+if token ~= '' then
+  for _, segment in ipairs(segments) do
+    if segment.token == token then return cjson.encode(segment.to) end
+  end
+end
+local boundary, moved = {}, false
+local open = segments[#segments]
+for partition, from in pairs(open.from) do boundary[partition] = from end
+local applied = redis.call('HGETALL', KEYS[2])
+for i = 1, #applied, 2 do
+  if (boundary[applied[i]] or '0') ~= applied[i + 1] then moved = true end
+  boundary[applied[i]] = applied[i + 1]
+end
+if not moved then return cjson.encode(boundary) end
+open.to = boundary
+if token ~= '' then open.token = token end
+segments[#segments + 1] = {id = state[2], from = boundary}
+redis.call('HSET', KEYS[1], 'segments', cjson.encode(segments), 'open', state[2], 'next', tostring(tonumber(state[2]) + 1), 'openCells', '0')
+return cjson.encode(boundary)

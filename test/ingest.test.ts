@@ -1,0 +1,340 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import { type IHeaders, Kafka, KafkaJSProtocolError, logLevel, Partitioners } from "kafkajs";
+import { afterEach, describe, expect, inject, test } from "vitest";
+import { loadConfig, settings } from "../cli/config.ts";
+import { TidelineError } from "../core/errors.ts";
+import { flightsFile, openFlights } from "../ingest/flights.ts";
+import { ordersOf } from "../ingest/orders.ts";
+import { readTail, replayFlights, resumeAfter } from "../ingest/replay.ts";
+import { simulateOrders } from "../ingest/simulate.ts";
+import { flights } from "../schemas/flights.ts";
+import { type OrderCompleted, orderCompleted } from "../schemas/order-completed.ts";
+import { type EventRecord, openProducer, partitionOf } from "../store/producer.ts";
+import { ensureTopics, topicName } from "../store/topics.ts";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    kafkaBrokers: string;
+  }
+}
+
+const brokers = inject("kafkaBrokers");
+const kafka = new Kafka({ clientId: "oracle", brokers: brokers.split(","), logLevel: logLevel.NOTHING });
+const seed = Math.floor(Math.random() * 2 ** 31);
+const run = `test-${Date.now().toString(36)}-${seed.toString(36)}`;
+let namespaces = 0;
+const freshNamespace = () => `${run}-${++namespaces}`;
+const never = new AbortController().signal;
+
+const tideline = fileURLToPath(new URL("../cli/tideline.js", import.meta.url));
+const children: ChildProcess[] = [];
+afterEach(() => {
+  for (const child of children.splice(0)) child.kill("SIGKILL");
+});
+
+function startTideline(namespace: string, ...args: string[]) {
+  const env = { ...process.env, KAFKA_BROKERS: brokers, TIDELINE_NAMESPACE: namespace };
+  const child = spawn(process.execPath, [tideline, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  children.push(child);
+  const output = { out: "", err: "" };
+  child.stdout.on("data", (text) => (output.out += text));
+  child.stderr.on("data", (text) => (output.err += text));
+  const ended = once(child, "close").then(([code, signal]) => ({ code, signal, ...output }));
+  return { child, ended };
+}
+
+/** The high watermark of each partition, as kafkajs sees it; empty while the topic does not exist or is being made. */
+async function heights(topic: string): Promise<Map<number, number>> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    if (!(await admin.listTopics()).includes(topic)) return new Map();
+    return new Map((await admin.fetchTopicOffsets(topic)).map(({ partition, high }) => [partition, Number(high)]));
+  } catch (error) {
+    if (error instanceof KafkaJSProtocolError && error.type === "NOT_LEADER_FOR_PARTITION") return new Map();
+    throw error;
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+const total = (counts: Map<number, number>) => [...counts.values()].reduce((sum, count) => sum + count, 0);
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setImmediate(resolve));
+}
+
+interface Read {
+  readonly partition: number;
+  readonly key: string | undefined;
+  readonly value: string | undefined;
+  readonly timestamp: number;
+  readonly headers: IHeaders | undefined;
+}
+
+/** Everything in `topic`, each partition in its order, read by kafkajs. */
+async function readAll(topic: string): Promise<Read[]> {
+  const expected = total(await heights(topic));
+  const consumer = kafka.consumer({ groupId: `${topic}-oracle`, maxWaitTimeInMs: 100 });
+  const records: Read[] = [];
+  await consumer.connect();
+  await consumer.subscribe({ topics: [topic], fromBeginning: true });
+  await new Promise<void>((resolve, reject) => {
+    consumer.on("consumer.crash", ({ payload }) => reject(payload.error));
+    const eachBatch = async ({ batch: { partition, messages } }: { batch: { partition: number; messages: Message[] } }) => {
+      for (const { key, value, timestamp, headers } of messages) {
+        const text = { key: key?.toString(), value: value?.toString() };
+        records.push({ partition, ...text, timestamp: Number(timestamp), headers });
+      }
+      if (records.length >= expected) resolve();
+    };
+    consumer.run({ eachBatch }).catch(reject);
+  });
+  await consumer.disconnect();
+  return records;
+}
+
+type Message = { key: Buffer | null; value: Buffer | null; timestamp: string; headers?: IHeaders };
+
+/** The partition that kafkajs's own Java-compatible partitioner gives a key. */
+const kafkajsPartitioner = Partitioners.DefaultPartitioner();
+function kafkajsPartition(topic: string, key: string, partitions: number): number {
+  const partitionMetadata = Array.from({ length: partitions }, (_, partitionId) => ({
+    partitionErrorCode: 0,
+    partitionId,
+    leader: 1,
+    replicas: [],
+    isr: [],
+  }));
+  return kafkajsPartitioner({ topic, partitionMetadata, message: { key, value: "" } });
+}
+
+/** Fails unless `records` are the source's rows 0 to `rows` - 1, each once, in order within each partition, where its key belongs. */
+function expectEachRowOnce(records: readonly Read[], rows: number): void {
+  const seen = new Set<number>();
+  const last = new Map<number, number>();
+  for (const { partition, key, value } of records) {
+    const flight = flights.contract.parse(JSON.parse(value ?? ""));
+    expect(key).toBe(flight.origin);
+    expect(partition).toBe(kafkajsPartition("flights", flight.origin, flights.partitions));
+    if (flight.row <= (last.get(partition) ?? -1)) expect.fail(`row ${flight.row} came after row ${last.get(partition)}`);
+    last.set(partition, flight.row);
+    seen.add(flight.row);
+  }
+  expect(records.length).toBe(rows);
+  expect(seen.size).toBe(rows);
+  expect(Math.max(...last.values())).toBe(rows - 1);
+}
+
+describe("orders", () => {
+  test("are a function of seed and index alone", () => {
+    const indexes = [0, 1, 2, 77, 2 ** 32, 2 ** 32 + 1];
+    const backwards = indexes.toReversed().map((index) => ordersOf(42)(index, 1));
+    expect(indexes.map((index) => ordersOf(42)(index, 1))).toEqual(backwards.toReversed());
+    expect(ordersOf(43)(0, 1).amount_cents).not.toBe(ordersOf(42)(0, 1).amount_cents);
+    expect(ordersOf(42)(2 ** 32, 1)).not.toMatchObject({ buyer_id: ordersOf(42)(0, 1).buyer_id });
+  });
+
+  test("keep the contract, have ids of their own and look like a shop's", () => {
+    const orders = [seed, seed + 1].flatMap((run) => Array.from({ length: 20_000 }, (_, i) => ordersOf(run)(i, 1_767_225_600_000)));
+    for (const order of orders) orderCompleted.contract.parse(order);
+    expect(new Set(orders.map(({ event_id }) => event_id)).size).toBe(orders.length);
+    expect(new Set(orders.map(({ order_id }) => order_id)).size).toBe(orders.length);
+    const shareOf = (test: (order: OrderCompleted) => boolean) => orders.filter(test).length / orders.length;
+    expect(shareOf(({ region }) => region === "eu")).toBeCloseTo(0.44, 1);
+    expect(shareOf(({ category }) => category === "books")).toBeCloseTo(0.26, 1);
+    expect(shareOf(({ test_order }) => test_order)).toBeGreaterThan(0);
+    expect(shareOf(({ test_order }) => test_order)).toBeLessThan(0.01);
+    expect(new Set(orders.map(({ buyer_id }) => buyer_id)).size).toBeLessThan(orders.length * 0.75);
+  });
+});
+
+describe("the producer", () => {
+  test("chooses the partition that kafkajs chooses", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), fc.integer({ min: 1, max: 50 }), (key, partitions) => {
+        expect(partitionOf(key, partitions)).toBe(kafkajsPartition("any", key, partitions));
+      }),
+      { seed },
+    );
+  });
+
+  test("writes keys, values, headers and timestamps as kafkajs reads them, in order, however large the calls", async () => {
+    const topic = topicName(freshNamespace(), "any");
+    await ensureTopics(brokers, [{ name: topic, partitions: 2 }]);
+    const producer = await openProducer({ brokers });
+    const large = "é".repeat(600_000);
+    const records: EventRecord[] = [
+      { key: "a", value: "plain", partition: 1, timestamp: 1_700_000_000_000 },
+      { key: null, value: null, partition: 1, timestamp: 1_500_000_000_000 },
+      { key: Buffer.from("b"), value: large, partition: 1, timestamp: 1_800_000_000_000, headers: { type: "x", raw: Buffer.of(1) } },
+      ...Array.from({ length: 30_000 }, (_, i) => ({ key: "c", value: `${i}`, partition: 1, timestamp: 1_700_000_000_000 + i })),
+    ];
+    const calls = [records.slice(0, 2), records.slice(2, 5), records.slice(5, 20_000), records.slice(20_000)];
+    const acknowledged = await Promise.all(calls.map((call) => producer.send(topic, call)));
+    expect(acknowledged.map((offsets) => Number(offsets.get(1)))).toEqual([1, 4, 19_999, records.length - 1]);
+    await producer.close();
+    const read = await readAll(topic);
+    expect(read.map(({ key, value, timestamp }) => ({ key, value, timestamp }))).toEqual(
+      records.map(({ key, value, timestamp }) => ({ key: key?.toString(), value: value?.toString(), timestamp })),
+    );
+    expect(read[2]?.headers).toEqual({ type: Buffer.from("x"), raw: Buffer.of(1) });
+  });
+
+  test("names a topic that does not exist, and sends nothing afterwards to a closed one", async () => {
+    const producer = await openProducer({ brokers });
+    await expect(producer.send(`${run}-nowhere`, [{ key: null, value: "x" }])).rejects.toMatchObject({ code: "TOPIC_MISSING" });
+    await producer.close();
+    await expect(producer.send(`${run}-nowhere`, [])).rejects.toThrow("closed");
+  });
+
+  test("gets no topic with fewer partitions than its stream asks for", async () => {
+    const topic = topicName(freshNamespace(), "any");
+    await Promise.all([1, 2].map(() => ensureTopics(brokers, [{ name: topic, partitions: 2 }])));
+    await ensureTopics(brokers, [{ name: topic, partitions: 1 }]);
+    await expect(ensureTopics(brokers, [{ name: topic, partitions: 3 }])).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+  });
+});
+
+describe("simulate", () => {
+  test("sends its seed's orders, each keyed into the partition that kafkajs would choose", async () => {
+    const namespace = freshNamespace();
+    const began = Date.now();
+    const result = await simulateOrders({ brokers, namespace, seed, rate: 20_000, count: 5_000, stop: never });
+    expect(result).toMatchObject({ sent: 5_000, acknowledged: 5_000 });
+    const topic = topicName(namespace, orderCompleted.name);
+    const read = await readAll(topic);
+    const order = ordersOf(seed);
+    const sent = read.map(({ partition, key, value, timestamp }) => {
+      const event = orderCompleted.contract.parse(JSON.parse(value ?? ""));
+      expect(key).toBe(event.order_id);
+      expect(partition).toBe(kafkajsPartition(topic, event.order_id, orderCompleted.partitions));
+      expect(event.completed_at).toBe(timestamp);
+      expect(event.completed_at).toBeGreaterThanOrEqual(began);
+      return event;
+    });
+    const index = ({ event_id }: OrderCompleted) => Number.parseInt(event_id.split("-")[2] ?? "", 36);
+    sent.sort((a, b) => index(a) - index(b));
+    expect(sent).toEqual(sent.map(({ completed_at }, i) => order(i, completed_at)));
+    expect(sent.length).toBe(5_000);
+  });
+
+  test("stops on Ctrl+C with what it sent acknowledged and reported, and ends with 130", async () => {
+    const namespace = freshNamespace();
+    const { child, ended } = startTideline(namespace, "simulate", "orders", "--rate", "5000", "--json");
+    const topic = topicName(namespace, orderCompleted.name);
+    await until(async () => total(await heights(topic)) > 0);
+    child.kill("SIGINT");
+    const { code, out } = await ended;
+    expect(code).toBe(130);
+    const { sent, acknowledged } = JSON.parse(out) as { sent: number; acknowledged: number };
+    expect(acknowledged).toBe(sent);
+    expect(total(await heights(topic))).toBe(sent);
+  });
+});
+
+describe("replay", () => {
+  test("killed again and again, and resumed, sends each row exactly once; a second replay sends nothing", async () => {
+    const namespace = freshNamespace();
+    const topic = topicName(namespace, flights.name);
+    const rows = 20_000;
+    const command = ["replay", "flights", "--limit", `${rows}`, "--json"];
+    let before = 0;
+    for (let kill = 0; kill < 3; kill++) {
+      // The first 20,000 flights left within 29 hours: about four seconds at this speed, time enough to kill it on the way.
+      const { child, ended } = startTideline(namespace, ...command, "--speed", "25000");
+      await until(async () => total(await heights(topic)) > before + 1_500);
+      child.kill("SIGKILL");
+      expect((await ended).signal).toBe("SIGKILL");
+      before = total(await heights(topic));
+      expect(before).toBeLessThan(rows);
+    }
+    const last = await startTideline(namespace, ...command).ended;
+    expect(JSON.parse(last.out)).toMatchObject({ total: rows, row: rows, skipped: before, sent: rows - before });
+    expectEachRowOnce(await readAll(topic), rows);
+    const second = await startTideline(namespace, ...command).ended;
+    expect(JSON.parse(second.out)).toMatchObject({ row: rows, skipped: rows, sent: 0 });
+    expect(total(await heights(topic))).toBe(rows);
+  }, 60_000);
+
+  test("killed at full speed, in the middle of batches, and resumed, sends each row exactly once", async () => {
+    const namespace = freshNamespace();
+    const topic = topicName(namespace, flights.name);
+    const rows = 600_000;
+    const command = ["replay", "flights", "--limit", `${rows}`, "--json"];
+    for (const share of [0.1, 0.5]) {
+      const { child, ended } = startTideline(namespace, ...command);
+      await until(async () => total(await heights(topic)) > share * rows);
+      child.kill("SIGKILL");
+      expect((await ended).signal).toBe("SIGKILL");
+    }
+    const last = await startTideline(namespace, ...command).ended;
+    expect(JSON.parse(last.out)).toMatchObject({ row: rows });
+    expectEachRowOnce(await readAll(topic), rows);
+  }, 60_000);
+
+  test("resumes after partitions were acknowledged unevenly, and behind records that are not its own", async () => {
+    const namespace = freshNamespace();
+    const topic = topicName(namespace, flights.name);
+    await ensureTopics(brokers, [{ name: topic, partitions: flights.partitions }]);
+    const reached = [700, -1, 2_500, 40]; // partition -> the last row that may be in it
+    const source = await openFlights(flightsFile());
+    const prefix: EventRecord[] = [];
+    for await (const chunk of source.read(0, 3_000)) {
+      for (let i = 0; i < chunk.size; i++) {
+        const key = source.airports[chunk.origin(i)] ?? "";
+        const partition = kafkajsPartition(topic, key, flights.partitions);
+        if (chunk.firstRow + i <= (reached[partition] ?? -1)) prefix.push({ key, value: chunk.json(i) });
+      }
+    }
+    source.close();
+    const producer = await openProducer({ brokers });
+    await producer.send(topic, prefix);
+    const strange = ["", "not JSON", "{}", '{"row":"7"}'].map((value) => ({ key: "?", value, partition: 2 }));
+    await producer.send(topic, strange);
+    await producer.close();
+    const result = await replayFlights({ brokers, namespace, speed: "max", limit: 3_000, again: false, stop: never });
+    expect(result).toMatchObject({ row: 3_000, skipped: prefix.length, sent: 3_000 - prefix.length });
+    expectEachRowOnce((await readAll(topic)).filter(({ key }) => key !== "?"), 3_000);
+    const again = await replayFlights({ brokers, namespace, speed: "max", limit: 3_000, again: true, stop: never });
+    expect(again).toMatchObject({ skipped: 0, sent: 3_000, acknowledged: 3_000 });
+  });
+
+  test("refuses to guess when a partition ends with another partition's row", () => {
+    const home = partitionOf("ORD", 8);
+    const tails = Array.from({ length: 8 }, (_, partition) => [partition, undefined] as const);
+    const wrong = new Map([...tails, [(home + 4) % 8, { row: 12, origin: "ORD" }]]);
+    expect(() => resumeAfter("flights", wrong)).toThrow(TidelineError);
+    expect(resumeAfter("flights", new Map([...tails, [home, { row: 12, origin: "ORD" }]]))[home]).toBe(12);
+    expect(readTail(Buffer.from('{"row":1.5}'))).toBeUndefined();
+  });
+
+  test("says how to get the data when its package is missing", () => {
+    const missing = () => {
+      throw new Error("Cannot find module");
+    };
+    expect(() => flightsFile(missing)).toThrow(expect.objectContaining({ code: "INPUT_MISSING" }));
+  });
+});
+
+describe("the command line", () => {
+  test("ends with 2 when it is called wrongly, and explains an error in two lines", async () => {
+    const wrong = startTideline("", "replay", "flights", "--speed", "fast").ended;
+    const failing = startTideline("UPPER CASE", "replay", "flights").ended;
+    expect(await wrong).toMatchObject({ code: 2, err: expect.stringContaining("--speed") });
+    const { code, err } = await failing;
+    expect(code).toBe(1);
+    expect(err).toMatch(/^error CONFIG_INVALID: .*TIDELINE_NAMESPACE.*\nwhat to do: .*\n$/);
+  });
+
+  test("lists every wrong setting at once, and lets addresses follow the ports", () => {
+    const wrong = { TIDELINE_API_PORT: "0", REDIS_URL: "http://x", TIDELINE_LOG_LEVEL: "loud", KAFKA_BROKERS: "a:1,b" };
+    for (const variable of Object.keys(wrong)) expect(() => loadConfig(wrong)).toThrow(variable);
+    const config = loadConfig({ TIDELINE_KAFKA_PORT: "9999", KAFKA_BROKERS: "" });
+    expect(config).toMatchObject({ kafkaBrokers: "127.0.0.1:9999", apiUrl: "http://127.0.0.1:7070", namespace: "" });
+    expect(Object.keys(config).sort()).toEqual(Object.keys(settings).sort());
+  });
+});
