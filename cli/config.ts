@@ -16,7 +16,13 @@ interface Setting<T> {
 }
 
 /** A setting with a default text, which is parsed as what a user writes is. */
-function setting<T>(variable: string, description: string, text: string, shape: z.ZodType<T, string>, shown = text): Setting<T> {
+function setting<T>(
+  variable: string,
+  description: string,
+  text: string,
+  shape: z.ZodType<T, string>,
+  shown = text,
+): Setting<T> {
   return { variable, description, byDefault: shown, shape: z.string().default(text).pipe(shape) };
 }
 
@@ -28,7 +34,12 @@ function port(name: keyof typeof portSpecs): Setting<number> {
 }
 
 /** A setting whose default follows from a port; undefined until `loadConfig` knows the port. */
-function address(variable: string, description: string, byDefault: string, shape: z.ZodType<string>): Setting<string | undefined> {
+function address(
+  variable: string,
+  description: string,
+  byDefault: string,
+  shape: z.ZodType<string>,
+): Setting<string | undefined> {
   return { variable, description, byDefault, shape: shape.optional() };
 }
 
@@ -49,7 +60,12 @@ const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as
 
 /** Every setting: its variable, meaning and default. This list is all there is: nothing else reads the environment. */
 export const settings = {
-  kafkaBrokers: address("KAFKA_BROKERS", "Kafka, host:port, several separated by commas", `127.0.0.1:${portSpecs.kafka.default}`, brokers),
+  kafkaBrokers: address(
+    "KAFKA_BROKERS",
+    "Kafka, host:port, several separated by commas",
+    `127.0.0.1:${portSpecs.kafka.default}`,
+    brokers,
+  ),
   redisUrl: address(
     "REDIS_URL",
     "Redis",
@@ -87,7 +103,12 @@ export const settings = {
     folders.refine(({ length }) => length > 0, "at least one folder"),
     "Tideline's own views",
   ),
-  logLevel: setting("TIDELINE_LOG_LEVEL", `what is logged: ${levels.join(", ")}`, "info", z.string().pipe(z.enum(levels))),
+  logLevel: setting(
+    "TIDELINE_LOG_LEVEL",
+    `what is logged: ${levels.join(", ")}`,
+    "info",
+    z.string().pipe(z.enum(levels)),
+  ),
   redisPort: port("redis"),
   kafkaPort: port("kafka"),
   kafkaControllerPort: port("kafkaController"),

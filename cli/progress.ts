@@ -23,7 +23,10 @@ class Bar implements ProgressLine {
 
   constructor(what: string, stream: NodeJS.WriteStream) {
     const format = `{bar} {percentage} %  {value} of {total} ${what}  {rate}/s  {eta_formatted} left`;
-    this.#bar = new SingleBar({ format, stream, hideCursor: true, clearOnComplete: false, fps: 5, etaBuffer: 100 }, Presets.shades_classic);
+    this.#bar = new SingleBar(
+      { format, stream, hideCursor: true, clearOnComplete: false, fps: 5, etaBuffer: 100 },
+      Presets.shades_classic,
+    );
   }
 
   update(done: number, total: number): void {

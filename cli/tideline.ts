@@ -29,7 +29,10 @@ function settingsText(): string {
 
 function createProgram(): Command {
   const packageFile = new URL("../package.json", import.meta.url);
-  const { version, description } = JSON.parse(readFileSync(packageFile, "utf8")) as { version: string; description: string };
+  const { version, description } = JSON.parse(readFileSync(packageFile, "utf8")) as {
+    version: string;
+    description: string;
+  };
   const program = new Command("tideline");
   program.description(description).version(version).addHelpText("after", examples).addHelpText("after", settingsText);
   // Before the commands are added: they take these over.

@@ -58,35 +58,35 @@ function explain(error: z.ZodError): string {
 }
 
 /**
- * SQL: a relation `source` with (row, _partition, _offset, _timestamp, value VARCHAR) -> (row, _partition, _offset, _timestamp, one column
+ * SQL: a relation `source` with (_row, _partition, _offset, _timestamp, _value VARCHAR) -> (_row, _partition, _offset, _timestamp, one column
  * per field of the contract, _id VARCHAR, _ok BOOLEAN). Where `_ok` is false the contract's columns and the id mean nothing.
  */
 export function decodeSql(stream: Stream, source: string): string {
   const names = Object.keys(stream.fields);
   const fields = Object.entries(stream.fields);
   const structure = quoteText(JSON.stringify(Object.fromEntries(names.map((name) => [name, "JSON"]))));
-  const texts = names.map((name) => `j.${quoteName(name)}::VARCHAR AS ${quoteName(name)}`);
+  const texts = names.map((name) => `_json.${quoteName(name)}::VARCHAR AS ${quoteName(name)}`);
   const values = fields.map(([name, field]) => `${field.value(quoteName(name))} AS ${quoteName(name)}`);
   const guards = fields.map(([name, field]) => field.guard(quoteName(name)));
   const id = `CAST(${stream.fields[stream.eventId]?.value(quoteName(stream.eventId))} AS VARCHAR) AS ${META_COLUMNS.id}`;
   return [
     `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, ${id}, coalesce(_clean AND ${guards.join(" AND ")}, false) AS _ok FROM (`,
     `SELECT ${WHERE_IT_LIES}, ${texts.join(", ")}, ${keysAreKnown(stream)} AND ${NO_TRAILING_COMMA} AS _clean FROM (`,
-    `SELECT ${WHERE_IT_LIES}, value, TRY(json_transform(value, ${structure})) AS j, TRY(json_keys(value)) AS k FROM ${source}))`,
+    `SELECT ${WHERE_IT_LIES}, _value, TRY(json_transform(_value, ${structure})) AS _json, TRY(json_keys(_value)) AS _keys FROM ${source}))`,
   ].join("");
 }
 
-const WHERE_IT_LIES = "row, _partition, _offset, _timestamp";
+const WHERE_IT_LIES = "_row, _partition, _offset, _timestamp";
 
 /** DuckDB's JSON reader accepts a comma before the closing brace; JSON does not. */
-const NO_TRAILING_COMMA = "right(rtrim(value, ' }' || chr(9) || chr(10) || chr(13)), 1) <> ','";
+const NO_TRAILING_COMMA = "right(rtrim(_value, ' }' || chr(9) || chr(10) || chr(13)), 1) <> ','";
 
 /** No unknown and no repeated key. Where every field is required, the guards see to the names and counting is enough. */
 function keysAreKnown(stream: Stream): string {
   const fields = Object.entries(stream.fields);
-  if (fields.every(([, field]) => !field.optional)) return `len(k) = ${fields.length}`;
+  if (fields.every(([, field]) => !field.optional)) return `len(_keys) = ${fields.length}`;
   const known = fields.map(([name]) => quoteText(name)).join(", ");
-  return `(len(list_distinct(k)) = len(k) AND list_has_all([${known}], k))`;
+  return `(len(list_distinct(_keys)) = len(_keys) AND list_has_all([${known}], _keys))`;
 }
 
 /**

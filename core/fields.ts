@@ -57,9 +57,12 @@ export function decimal(options: { scale: number; min: number; max: number }): F
     zod: z.number().min(min).max(max).refine(exact, `more than ${scale} decimal places`),
     guard: (json) =>
       `(regexp_full_match(${json}, '-?[0-9]{1,15}(\\.[0-9]{1,${scale}})?') AND TRY_CAST(${json} AS DECIMAL(18,${scale})) BETWEEN ${min} AND ${max})`,
-    value: (json) => `(TRY_CAST(${json} AS DECIMAL(18,${scale})) * ${factor})::BIGINT`,
+    value: (json) => `TRY((TRY_CAST(${json} AS DECIMAL(18,${scale})) * ${factor})::BIGINT)`,
   };
 }
+
+/** The text that a JSON string stands for; only one with escapes needs a parser. */
+const unquoted = (json) => `CASE WHEN contains(${json}, '\\') THEN json_extract_string(${json}, '$') ELSE ${json}[2:-2] END`;
 
 /** Unicode text of at most `max` UTF-16 units; lone surrogates are refused, for they have no UTF-8. */
 export function text(options: { max?: number } = {}): Field<string> {
@@ -73,7 +76,7 @@ export function text(options: { max?: number } = {}): Field<string> {
       .refine((value) => value.isWellFormed(), "a lone surrogate"),
     // Texts with escapes are left to zod, and so is text long enough to need counting (UTF-8 bytes are never fewer than UTF-16 units).
     guard: (json) => `(${json}[1] = '"' AND NOT contains(${json}, '\\') AND strlen(${json}) <= ${max + 2})`,
-    value: (json) => `CASE WHEN contains(${json}, '\\') THEN json_extract_string(${json}, '$') ELSE ${json}[2:-2] END`,
+    value: unquoted,
   };
 }
 
@@ -85,7 +88,7 @@ export function oneOf<const T extends string>(...values: readonly T[]): Field<T>
     optional: false,
     zod: z.enum(values as readonly [T, ...T[]]) as unknown as z.ZodType<T>,
     guard: (json) => `(${json} IN (${literals}))`,
-    value: (json) => `${json}[2:-2]`,
+    value: unquoted,
   };
 }
 

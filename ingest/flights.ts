@@ -33,14 +33,23 @@ export function flightsFile(resolve: (name: string) => string = createRequire(im
   try {
     entry = resolve("vega-datasets");
   } catch (cause) {
-    throw new TidelineError("INPUT_MISSING", "the flights are part of the package vega-datasets, which is not installed", hint, {
-      cause,
-    });
+    throw new TidelineError(
+      "INPUT_MISSING",
+      "the flights are part of the package vega-datasets, which is not installed",
+      hint,
+      {
+        cause,
+      },
+    );
   }
   // The package does not export its data files, so the way to them starts at its entry, build/index.js.
   const file = join(dirname(entry), "..", "data", "flights-3m.parquet");
   if (existsSync(file)) return file;
-  throw new TidelineError("INPUT_MISSING", `the package vega-datasets has no file data/flights-3m.parquet`, `${hint}@3`);
+  throw new TidelineError(
+    "INPUT_MISSING",
+    `the package vega-datasets has no file data/flights-3m.parquet`,
+    `${hint}@3`,
+  );
 }
 
 /** Opens a Parquet file of flights (date, delay, distance, origin, destination), sorted by date. */

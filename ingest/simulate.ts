@@ -83,11 +83,18 @@ export interface OrderLinesOptions {
 }
 
 /** The same orders as text for a file: one JSON event a line, in pieces of some thousand lines. */
-export function* orderLines({ seed, count, from, rate }: OrderLinesOptions): Generator<{ text: string; lines: number }> {
+export function* orderLines({
+  seed,
+  count,
+  from,
+  rate,
+}: OrderLinesOptions): Generator<{ text: string; lines: number }> {
   const order = ordersOf(seed);
   for (let first = 0; first < count; first += 5_000) {
     const lines = Math.min(5_000, count - first);
-    const events = Array.from({ length: lines }, (_, i) => order(first + i, from + Math.floor(((first + i) * 1000) / rate)));
+    const events = Array.from({ length: lines }, (_, i) =>
+      order(first + i, from + Math.floor(((first + i) * 1000) / rate)),
+    );
     yield { text: `${events.map((event) => JSON.stringify(event)).join("\n")}\n`, lines };
   }
 }

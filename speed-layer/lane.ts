@@ -77,7 +77,9 @@ export class Lane {
       return 0;
     }
     await this.#seek(wanted);
+    const askedMs = performance.now();
     const fetched = (await this.#fetch(wanted)).filter(({ from, to }) => to > from);
+    this.#deps.metrics.stageSeconds.observe({ stream: this.#deps.stream.name, stage: "wait" }, (performance.now() - askedMs) / 1_000);
     for (const { partition, stable, to } of fetched) this.#deps.metrics.lag.set({ stream: this.#deps.stream.name, partition }, Number(stable - to));
     if (fetched.length === 0) {
       await this.#check();
@@ -90,18 +92,22 @@ export class Lane {
   }
 
   async #work(fetched: readonly FetchedPartition[]): Promise<number> {
+    const { stream, metrics } = this.#deps;
     const startedMs = performance.now();
     const records = fetched.reduce((sum, { offsets }) => sum + offsets.length, 0);
     const rejected = await this.#decoder.decode(fetched);
+    const decodedMs = performance.now();
     for (const { partition, to } of fetched) this.#decoded.set(partition, to);
     if (rejected.length > 0) {
       await this.#deps.deadLetters(rejected);
-      this.#deps.metrics.rejects.inc({ stream: this.#deps.stream.name }, rejected.length);
+      metrics.rejects.inc({ stream: stream.name }, rejected.length);
     }
     for (const track of this.tracks) await track.apply(this.#deps.duck, fetched, this.#info?.id ?? "", Date.now());
-    this.#lastBatch = { records, processingMs: performance.now() - startedMs };
-    this.#deps.metrics.batchRecords.observe({ stream: this.#deps.stream.name }, records);
-    this.#deps.metrics.batchSeconds.observe({ stream: this.#deps.stream.name }, this.#lastBatch.processingMs / 1_000);
+    const appliedMs = performance.now();
+    this.#lastBatch = { records, processingMs: appliedMs - startedMs };
+    metrics.batchRecords.observe({ stream: stream.name }, records);
+    metrics.stageSeconds.observe({ stream: stream.name, stage: "decode" }, (decodedMs - startedMs) / 1_000);
+    metrics.stageSeconds.observe({ stream: stream.name, stage: "apply" }, (appliedMs - decodedMs) / 1_000);
     return records;
   }
 

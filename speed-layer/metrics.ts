@@ -5,7 +5,7 @@ export interface SpeedMetrics {
   readonly records: Counter<"view">;
   readonly rejects: Counter<"stream">;
   readonly batchRecords: Histogram<"stream">;
-  readonly batchSeconds: Histogram<"stream">;
+  readonly stageSeconds: Histogram<"stream" | "stage">;
   readonly repositioned: Counter<"view">;
   readonly reseeds: Counter<"view">;
   readonly stopped: Gauge<"view" | "code">;
@@ -19,7 +19,7 @@ export function speedMetrics(registry: Registry): SpeedMetrics {
     records: new Counter({ name: "tideline_speed_records_total", help: "Records applied to a view's chain", labelNames: ["view"], registers }),
     rejects: new Counter({ name: "tideline_speed_rejects_total", help: "Records sent to the dead letters", labelNames: ["stream"], registers }),
     batchRecords: new Histogram({ name: "tideline_speed_batch_records", help: "Records in a micro-batch", labelNames: ["stream"], buckets: [1, 10, 100, 1_000, 5_000, 20_000, 50_000], registers }),
-    batchSeconds: new Histogram({ name: "tideline_speed_batch_seconds", help: "From fetched to applied", labelNames: ["stream"], buckets: seconds, registers }),
+    stageSeconds: new Histogram({ name: "tideline_speed_stage_seconds", help: "What a micro-batch spends: waiting for records, decoding, applying", labelNames: ["stream", "stage"], buckets: seconds, registers }),
     repositioned: new Counter({ name: "tideline_speed_repositioned_total", help: "Applies that found another position stored, and went there", labelNames: ["view"], registers }),
     reseeds: new Counter({ name: "tideline_speed_reseeds_total", help: "Chains begun afresh at the batch cut", labelNames: ["view"], registers }),
     stopped: new Gauge({ name: "tideline_view_stopped", help: "1 while a view is stopped by a named error", labelNames: ["view", "code"], registers }),

@@ -5,6 +5,7 @@ import { at, type Cut } from "../core/position.ts";
 import { quoteName } from "../core/sql.ts";
 import type { Stream } from "../core/stream.ts";
 import { type Duck, rowsOf } from "./duck.ts";
+import { eventColumns } from "./events.ts";
 import type { FetchedPartition } from "./log.ts";
 
 /** Separates the records of a batch in one text (RFC 7464): valid JSON has no raw control character. */
@@ -37,8 +38,8 @@ export class Decoder {
   }
 
   static async open(duck: Duck, stream: Stream): Promise<Decoder> {
-    await duck.run("CREATE OR REPLACE TEMP TABLE meta (row INTEGER, _partition INTEGER, _offset BIGINT, _timestamp BIGINT)");
-    await duck.run("CREATE OR REPLACE TEMP TABLE rejects (row INTEGER, reject VARCHAR)");
+    await duck.run("CREATE OR REPLACE TEMP TABLE meta (_row INTEGER, _partition INTEGER, _offset BIGINT, _timestamp BIGINT)");
+    await duck.run("CREATE OR REPLACE TEMP TABLE rejects (_row INTEGER, reject VARCHAR)");
     await duck.run("CREATE OR REPLACE TEMP TABLE seen (_partition INTEGER, _offset BIGINT, _id VARCHAR)");
     return new Decoder(duck, stream);
   }
@@ -46,17 +47,21 @@ export class Decoder {
   /** Decodes a batch into `events` and remembers its ids. Answers the rejects. */
   async decode(batch: readonly FetchedPartition[]): Promise<Rejected[]> {
     const records = flatten(batch);
+    if (records.offsets.length === 0) {
+      await this.#duck.run(`CREATE OR REPLACE TEMP TABLE events (${eventColumns(this.#stream)})`);
+      return [];
+    }
     await this.#duck.run("TRUNCATE meta");
     await appendMeta(this.#duck, batch);
     const { text, refused } = joinValues(records.values);
-    const source = "(SELECT * FROM meta POSITIONAL JOIN (SELECT unnest(string_split($1, chr(30))) AS value))";
+    const source = "(SELECT * FROM meta POSITIONAL JOIN (SELECT unnest(string_split($1, chr(30))) AS _value))";
     await this.#duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodeSql(this.#stream, source)}`, [text]);
     const rejected = await this.#decodeRest(records, refused);
     await this.#duck.run(
       `CREATE OR REPLACE TEMP TABLE events AS SELECT _partition, _offset, _timestamp, ${this.#columns()}, _id, false AS _duplicate, NULL::VARCHAR AS _reject FROM decoded`,
     );
     if (rejected.length > 0) {
-      await this.#duck.run("INSERT INTO events BY NAME SELECT _partition, _offset, _timestamp, false AS _duplicate, reject AS _reject FROM meta JOIN rejects USING (row)");
+      await this.#duck.run("INSERT INTO events BY NAME SELECT _partition, _offset, _timestamp, false AS _duplicate, reject AS _reject FROM meta JOIN rejects USING (_row)");
     }
     await this.#markDuplicates();
     await this.#remember();
@@ -79,7 +84,7 @@ export class Decoder {
 
   /** The records that SQL did not recognise: accepted ones come back as canonical text, the others are rejects. */
   async #decodeRest(records: Flat, refused: ReadonlyMap<number, Reject>): Promise<Rejected[]> {
-    const rest = (await rowsOf(this.#duck, "SELECT row FROM decoded WHERE NOT _ok ORDER BY row")).map(([row]) => Number(row));
+    const rest = (await rowsOf(this.#duck, "SELECT _row FROM decoded WHERE NOT _ok ORDER BY _row")).map(([row]) => Number(row));
     if (rest.length === 0) return [];
     await this.#duck.run("DELETE FROM decoded WHERE NOT _ok");
     await this.#duck.run("TRUNCATE rejects");
@@ -103,8 +108,8 @@ export class Decoder {
   }
 
   async #decodeCanonical(accepted: readonly { row: number; canonical: string }[]): Promise<void> {
-    const values = "SELECT unnest(string_split($1, chr(30))) AS value, unnest(string_split($2, ',')::INTEGER[]) AS row";
-    const source = `(SELECT meta.*, value FROM (${values}) JOIN meta USING (row))`;
+    const values = "SELECT unnest(string_split($1, chr(30))) AS _value, unnest(string_split($2, ',')::INTEGER[]) AS _row";
+    const source = `(SELECT meta.*, _value FROM (${values}) JOIN meta USING (_row))`;
     const texts = accepted.map(({ canonical }) => canonical).join("\x1e");
     await this.#duck.run(`INSERT INTO decoded ${decodeSql(this.#stream, source)}`, [texts, accepted.map(({ row }) => row).join(",")]);
   }

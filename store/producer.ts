@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { createAPI, crc32c, Producer, ProtocolError, produceV9, ResponseError, Writer } from "@platformatic/kafka";
+import { crc32c, createAPI, Producer, ProtocolError, produceV9, ResponseError, Writer } from "@platformatic/kafka";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 
 /**
@@ -252,7 +252,8 @@ class LaneProducer implements EventProducer {
       const partition = record.partition ?? (record.key === null ? keyless : partitionOf(record.key, partitions));
       if (!(partition >= 0 && partition < partitions)) throw new RangeError(`${topic} has no partition ${partition}`);
       const size = weight(record);
-      if (size > recordLimitBytes) throw new RangeError(`a record of ${size} bytes for ${topic}: at most ${recordLimitBytes}`);
+      if (size > recordLimitBytes)
+        throw new RangeError(`a record of ${size} bytes for ${topic}: at most ${recordLimitBytes}`);
       bytes += size;
       const list = placed.get(partition);
       if (list === undefined) placed.set(partition, [record]);
@@ -323,10 +324,12 @@ class LaneProducer implements EventProducer {
       const hint = "create it first: every command that writes to it does, and so does `tideline up`";
       return new TidelineError("TOPIC_MISSING", `Kafka has no topic ${topic}`, hint, { cause });
     }
-    const refusal = cause instanceof ResponseError ? cause.errors.find((error) => error.canRetry === false) : undefined;
+    const refusals = cause instanceof ResponseError ? cause.errors.filter(({ canRetry }) => canRetry === false) : [];
+    const refusal = refusals.at(-1); // the partition's own comes after those of single records
     if (refusal !== undefined) {
+      const reason = refusal.serverErrorMessage ?? refusal.message;
       const hint = "nothing after it was sent; see Kafka's own log, put the cause right and start again";
-      return new TidelineError("NOT_READY", `Kafka refuses records for ${topic}: ${refusal.message}`, hint, { cause });
+      return new TidelineError("NOT_READY", `Kafka refuses records for ${topic}: ${reason}`, hint, { cause });
     }
     if (!late) return undefined;
     const message = `Kafka at ${this.#brokers} has not acknowledged records for ${topic} within ${deliveryLimitMs / 1000} seconds`;
@@ -412,7 +415,12 @@ class RecordBatch {
     const pairs = headers === undefined ? [] : Object.entries(headers);
     const fromFirstMs = this.count === 0 ? 0 : timestamp - this.#firstMs;
     const body =
-      1 + varintSize(fromFirstMs) + varintSize(this.count) + fieldSize(keyBytes) + fieldSize(valueBytes) + headersSize(pairs);
+      1 +
+      varintSize(fromFirstMs) +
+      varintSize(this.count) +
+      fieldSize(keyBytes) +
+      fieldSize(valueBytes) +
+      headersSize(pairs);
     const size = varintSize(body) + body;
     if (this.count > 0 && this.#at + size > batchLimitBytes) return false;
     this.#reserve(size);

@@ -65,10 +65,17 @@ export async function lastOfEachPartition<T>(
   topic: string,
   read: (value: Buffer) => T | undefined,
 ): Promise<Map<number, T | undefined>> {
-  const consumer = new Consumer({ clientId: "tideline", groupId: "tideline-unused", bootstrapBrokers: brokers.split(",") });
+  const consumer = new Consumer({
+    clientId: "tideline",
+    groupId: "tideline-unused",
+    bootstrapBrokers: brokers.split(","),
+  });
   try {
     const metadata = await consumer.metadata({ topics: [topic] });
-    const partitions = Array.from({ length: metadata.topics.get(topic)?.partitionsCount ?? 0 }, (_, partition) => partition);
+    const partitions = Array.from(
+      { length: metadata.topics.get(topic)?.partitionsCount ?? 0 },
+      (_, partition) => partition,
+    );
     // Uncommitted too: the last stable offset lies before an open transaction, and before all that was written after it began.
     const isolationLevel = FetchIsolationLevels.READ_UNCOMMITTED;
     const bounds = async (timestamp: bigint) =>
@@ -174,7 +181,13 @@ async function fetchFrom(
   fetchOffset: bigint,
 ): Promise<RecordsBatch[]> {
   const found = topics.get(topic);
-  const place = { partition, fetchOffset, currentLeaderEpoch: -1, lastFetchedEpoch: -1, partitionMaxBytes: 1024 * 1024 };
+  const place = {
+    partition,
+    fetchOffset,
+    currentLeaderEpoch: -1,
+    lastFetchedEpoch: -1,
+    partitionMaxBytes: 1024 * 1024,
+  };
   const { responses } = await consumer.fetch({
     node: found?.partitions[partition]?.leader ?? -1,
     topics: [{ topicId: found?.id ?? "", partitions: [place] }],
@@ -189,5 +202,7 @@ async function fetchFrom(
 /** Offset and value of a batch's records; a control batch (transaction markers, KIP-98) has none. */
 function dataRecords({ attributes, firstOffset, records }: RecordsBatch): [bigint, Buffer][] {
   if ((attributes & IS_CONTROL) !== 0) return [];
-  return records.flatMap(({ offsetDelta, value }) => (value === null ? [] : [[firstOffset + BigInt(offsetDelta), value]]));
+  return records.flatMap(({ offsetDelta, value }) =>
+    value === null ? [] : [[firstOffset + BigInt(offsetDelta), value]],
+  );
 }

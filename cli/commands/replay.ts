@@ -25,7 +25,9 @@ export function registerReplay(program: Command): void {
     .description("send real data again")
     .command("flights")
     .description("three million departures of US domestic flights, January to June 2001")
-    .addOption(new Option("--speed <n>", 'so many times as fast as it happened, or "max"').default("max").argParser(speed))
+    .addOption(
+      new Option("--speed <n>", 'so many times as fast as it happened, or "max"').default("max").argParser(speed),
+    )
     .addOption(new Option("--limit <n>", "only the first so many rows (default: all)").argParser(rows))
     .addOption(new Option("--again", "send what the topic holds already once more").default(false))
     .addOption(new Option("--json", "report as JSON").default(false))
@@ -40,7 +42,15 @@ export function registerReplay(program: Command): void {
       const line = showProgress("flights");
       const onProgress = ({ row, total }: ReplayProgress) => line.update(row, total);
       const result = await interruptible((stop) =>
-        replayFlights({ brokers, namespace, speed, again, stop, onProgress, ...(limit === undefined ? {} : { limit }) }),
+        replayFlights({
+          brokers,
+          namespace,
+          speed,
+          again,
+          stop,
+          onProgress,
+          ...(limit === undefined ? {} : { limit }),
+        }),
       ).finally(() => line.stop());
       process.stdout.write(`${json ? JSON.stringify({ ...result, rate: rateOf(result) }) : inWords(result)}\n`);
     });
@@ -51,7 +61,8 @@ const rateOf = ({ sent, seconds }: ReplayProgress) => Math.round(sent / Math.max
 function inWords(result: ReplayProgress): string {
   const { total, row, skipped, sent, acknowledged, seconds } = result;
   const done = row === total;
-  if (done && sent === 0) return `nothing to send: the topic holds all ${total} flights already (--again sends them once more)`;
+  if (done && sent === 0)
+    return `nothing to send: the topic holds all ${total} flights already (--again sends them once more)`;
   const before = skipped === 0 ? "" : `, ${skipped} were there already`;
   const counts = `${sent} flights sent, ${acknowledged} acknowledged${before}, in ${seconds.toFixed(1)} s (${rateOf(result)}/s)`;
   return done ? counts : `stopped before row ${row} of ${total}: ${counts}\nthe same command goes on from there`;

@@ -26,11 +26,19 @@ export function registerSimulate(program: Command): void {
     .command("orders")
     .description("a modest shop's completed orders; the same seed makes the same orders")
     .addOption(new Option("--rate <n>", "orders a second").default(200).argParser(positiveNumber))
-    .addOption(new Option("--count <n>", "end after so many orders (default: go on until Ctrl+C)").argParser(wholeNumber))
+    .addOption(
+      new Option("--count <n>", "end after so many orders (default: go on until Ctrl+C)").argParser(wholeNumber),
+    )
     .addOption(new Option("--seed <n>", "which orders (default: others each time)").argParser(wholeNumber))
-    .addOption(new Option("--mode <where>", "send to Kafka, or write a file").choices(["kafka", "file"]).default("kafka"))
+    .addOption(
+      new Option("--mode <where>", "send to Kafka, or write a file").choices(["kafka", "file"]).default("kafka"),
+    )
     .addOption(new Option("--outfile <path>", "with --mode file: the file, one JSON event a line"))
-    .addOption(new Option("--from <time>", "with --mode file: when the first order was completed (default: now)").argParser(instant))
+    .addOption(
+      new Option("--from <time>", "with --mode file: when the first order was completed (default: now)").argParser(
+        instant,
+      ),
+    )
     .addOption(new Option("--json", "report as JSON").default(false))
     .addHelpText("after", examples)
     .action(async (flags: SimulateFlags, command: Command) => {

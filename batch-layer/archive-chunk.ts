@@ -1,0 +1,170 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { ArchiveEntry } from "../core/documents.ts";
+import { TidelineError } from "../core/errors.ts";
+import { at, type Position, position } from "../core/position.ts";
+import { quoteText } from "../core/sql.ts";
+import { appendOriginals, Decoder } from "../store/decoder.ts";
+import type { Duck } from "../store/duck.ts";
+import { eventColumns } from "../store/events.ts";
+import { type FetchedPartition, isOutOfRange, upTo } from "../store/log.ts";
+import { type ArchiveChunk, logLost, logTruncated } from "./archive-plan.ts";
+import { numbersOf, parquet, withDuck } from "./duck-run.ts";
+import type { BatchStores, StreamTarget, Watch } from "./stores.ts";
+import { warmDedup } from "./warm-dedup.ts";
+
+export interface ChunkLimits {
+  readonly fetchBytes: number;
+  /** Keys and values that a file may hold before its chunk ends early: what bounds the memory of an archiver. */
+  readonly fileBytes: number;
+}
+
+export const CHUNK_LIMITS: ChunkLimits = { fetchBytes: 4 * 1024 * 1024, fileBytes: 64 * 1024 * 1024 };
+
+export interface ChunkOutcome {
+  readonly partition: number;
+  readonly from: string;
+  /** Where the archive goes on: below the chunk's own end when it ended early, elsewhere when another archiver was first. */
+  readonly to: string;
+  /** Whether this call made the entry. */
+  readonly won: boolean;
+  readonly records: number;
+  readonly duplicates: number;
+  readonly rejects: number;
+  readonly control: number;
+  readonly sizeBytes: number;
+}
+
+/** How often a fetch may come back empty before the log is taken to end there; each waits for half a second. */
+const EMPTY_FETCHES = 20;
+
+/**
+ * Archives one chunk: one Parquet file and its entry. It does nothing when the archive does not end where the chunk begins; when it does,
+ * only an entry created under this `from` can move that end, so whoever creates it has extended the archive without gap or overlap.
+ */
+export async function archiveChunk(
+  stores: BatchStores,
+  target: StreamTarget,
+  topicId: string,
+  chunk: ArchiveChunk,
+  watch: Watch,
+  limits: ChunkLimits = CHUNK_LIMITS,
+): Promise<ChunkOutcome> {
+  const { archive, data } = stores;
+  const from = position(chunk.from);
+  const reached = await archiveEnd(stores, target.topic, topicId, chunk.partition, from);
+  if (reached !== from) return outcome(chunk, { ...NOTHING, to: String(reached) }, false);
+  const entry = await withDuck(stores, watch, (duck) => new ChunkWriter(stores, target, topicId, duck, watch).write(chunk, limits));
+  watch.signal.throwIfAborted();
+  if (await archive.create(target.topic, chunk.partition, entry)) return outcome(chunk, entry, true);
+  if (entry.file !== null) await data.remove(entry.file);
+  const winner = await archiveEnd(stores, target.topic, topicId, chunk.partition, from);
+  return outcome(chunk, { ...NOTHING, to: String(winner) }, false);
+}
+
+const NOTHING = { records: 0, duplicates: 0, rejects: 0, control: 0, sizeBytes: 0 };
+
+function outcome(chunk: ArchiveChunk, made: typeof NOTHING & { to: string }, won: boolean): ChunkOutcome {
+  const { to, records, duplicates, rejects, control, sizeBytes } = made;
+  return { partition: chunk.partition, from: chunk.from, to, won, records, duplicates, rejects, control, sizeBytes };
+}
+
+/** Where the archive of a partition ends; it begins at `start` when it has not begun. */
+async function archiveEnd({ archive }: BatchStores, topic: string, topicId: string, partition: number, start: Position): Promise<Position> {
+  const last = (await archive.entries(topic, topicId, partition)).at(-1);
+  return last === undefined ? archive.begin(topic, topicId, partition, start) : position(last.to);
+}
+
+class ChunkWriter {
+  readonly #stores: BatchStores;
+  readonly #target: StreamTarget;
+  readonly #topicId: string;
+  readonly #duck: Duck;
+  readonly #watch: Watch;
+
+  constructor(stores: BatchStores, target: StreamTarget, topicId: string, duck: Duck, watch: Watch) {
+    this.#stores = stores;
+    this.#target = target;
+    this.#topicId = topicId;
+    this.#duck = duck;
+    this.#watch = watch;
+  }
+
+  /** Reads the chunk and writes its file; the entry is not published yet. */
+  async write(chunk: ArchiveChunk, { fetchBytes, fileBytes }: ChunkLimits): Promise<ArchiveEntry> {
+    const { stream } = this.#target;
+    const { partition } = chunk;
+    const decoder = await Decoder.open(this.#duck, stream);
+    await warmDedup(this.#stores, this.#target, this.#topicId, decoder, partition, position(chunk.from));
+    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE chunk (${eventColumns(stream)}, _key BLOB, _value BLOB, _contract INTEGER)`);
+    let next = position(chunk.from);
+    let sizeBytes = 0;
+    let control = 0;
+    let leaderEpoch = -1;
+    while (next < position(chunk.to) && sizeBytes < fileBytes) {
+      const fetched = upTo(await this.#fetch(partition, next, position(chunk.to), fetchBytes), position(chunk.to));
+      if (fetched.offsets.length > 0) await this.#keep(decoder, fetched);
+      next = fetched.to;
+      sizeBytes += fetched.sizeBytes;
+      control += fetched.control.length;
+      leaderEpoch = fetched.leaderEpoch;
+      this.#watch.beat({ partition, position: String(next), sizeBytes });
+    }
+    const counts = await this.#counts();
+    const identity = { from: chunk.from, to: String(next), control, topicId: this.#topicId, leaderEpoch, contract: stream.revision };
+    if (counts.records === 0) return { ...identity, ...counts, file: null, checksum: null, sizeBytes: 0 };
+    return { ...identity, ...counts, ...(await this.#file(partition, identity, counts.records)) };
+  }
+
+  /** One fetch that brings something. */
+  async #fetch(partition: number, from: Position, to: Position, maxBytes: number): Promise<FetchedPartition> {
+    const { log } = this.#stores;
+    const { topic } = this.#target;
+    for (let empty = 0; ; empty++) {
+      this.#watch.signal.throwIfAborted();
+      const [fetched] = await log.fetch(topic, new Map([[partition, from]]), { maxWaitMs: 500, maxBytes }).catch(async (error: unknown) => {
+        throw isOutOfRange(error) ? await this.#outOfRange(partition, from) : error;
+      });
+      if (fetched !== undefined && fetched.to > from) return fetched;
+      if (empty >= EMPTY_FETCHES) throw logTruncated(topic, partition, to, fetched?.stable ?? from);
+      await delay(20);
+    }
+  }
+
+  async #outOfRange(partition: number, from: Position): Promise<TidelineError> {
+    const { topic } = this.#target;
+    const { start, stable } = await this.#stores.log.bounds(topic);
+    return at(start, partition) > from ? logLost(topic, partition, from, at(start, partition)) : logTruncated(topic, partition, from, at(stable, partition));
+  }
+
+  async #keep(decoder: Decoder, fetched: FetchedPartition): Promise<void> {
+    await decoder.decode([fetched]);
+    await appendOriginals(this.#duck, [fetched]);
+    await this.#duck.run(
+      `INSERT INTO chunk BY NAME SELECT e.*, o._key, o._value, ${this.#target.stream.revision} AS _contract FROM events e JOIN originals o USING (_partition, _offset)`,
+    );
+  }
+
+  async #counts(): Promise<{ records: number; duplicates: number; rejects: number }> {
+    const [records = 0, duplicates = 0, rejects = 0] = await numbersOf(
+      this.#duck,
+      "SELECT count(*), count(*) FILTER (_duplicate), count(*) FILTER (_reject IS NOT NULL) FROM chunk",
+    );
+    return { records, duplicates, rejects };
+  }
+
+  async #file(partition: number, { from, to }: { from: string; to: string }, records: number): Promise<{ file: string; checksum: string; sizeBytes: number }> {
+    const { data, archive } = this.#stores;
+    const file = await data.attempt(archive.fileFolder(this.#target.topic, partition), `${from.padStart(19, "0")}-${to}`, "parquet");
+    try {
+      await this.#duck.run(`COPY (SELECT * FROM chunk ORDER BY _offset) TO ${quoteText(data.path(file))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000)`);
+      const [count, lowest, highest] = await numbersOf(this.#duck, `SELECT count(*), min(_offset), max(_offset) FROM ${parquet(this.#stores, [file])}`);
+      if (count !== records || lowest === undefined || BigInt(lowest) < BigInt(from) || highest === undefined || BigInt(highest) >= BigInt(to)) {
+        throw new TidelineError("ARCHIVE_DAMAGED", `${file} holds ${count} records of [${lowest}, ${highest}], not ${records} of [${from}, ${to})`, "It was not published; see whether the disk is full or failing.");
+      }
+      return { file, ...(await data.settle(file)) };
+    } catch (error) {
+      await data.remove(file);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,35 @@
+import { mergeSql } from "../core/compile.ts";
+import type { StateFile } from "../core/documents.ts";
+import type { View } from "../core/view.ts";
+import type { Duck } from "../store/duck.ts";
+import { parquet, withDuck } from "./duck-run.ts";
+import { FOLD_LIMITS, type FoldLimits, planFold } from "./fold-plan.ts";
+import { nextManifest, publishVersion, versionPrefix } from "./publish.ts";
+import { cellColumns, writeStates } from "./state-file.ts";
+import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
+
+export interface Compaction {
+  readonly version: number;
+  readonly folded: number;
+  readonly rows: number;
+}
+
+/** Folds the newest version's small files into one, published as a version with the same cut; null when that is not due, or another writer was first. */
+export async function compact(stores: BatchStores, { view, generation }: ViewTarget, createdBy: string, watch: Watch, limits: FoldLimits = FOLD_LIMITS): Promise<Compaction | null> {
+  const newest = await stores.manifests.newest(generation);
+  const folded = planFold(newest?.files ?? [], limits);
+  if (newest === null || folded.length === 0) return null;
+  const version = newest.version + 1;
+  const merged = await withDuck(stores, watch, (duck) => mergeStates(stores, duck, view, folded, stores.manifests.stateFolder(generation), versionPrefix(version)));
+  const rest = newest.files.filter((file) => !folded.includes(file));
+  const files = merged === null ? rest : [merged, ...rest];
+  const published = await publishVersion(stores, nextManifest(newest, { files, ledger: newest.ledger, createdBy }));
+  return published ? { version, folded: folded.length, rows: merged?.rows ?? 0 } : null;
+}
+
+/** One file that holds the merge of `files`; null when they hold nothing. */
+export async function mergeStates(stores: BatchStores, duck: Duck, view: View, files: readonly StateFile[], folder: string, prefix: string): Promise<StateFile | null> {
+  if (files.length === 0) return null;
+  const rows = parquet(stores, files.map(({ file }) => file));
+  return writeStates(stores, duck, view, mergeSql(view, rows, cellColumns(view)), folder, prefix);
+}

@@ -1,0 +1,32 @@
+import { type Cut, cutReached, cutsEqual } from "../core/position.ts";
+import { tilesFrom } from "../core/spans.ts";
+import type { ChainState } from "../store/chain.ts";
+
+export interface CutSituation {
+  /** The newest manifest's cut, C. */
+  readonly cut: Cut;
+  /** What sealing the open segment answered; null without a chain. */
+  readonly sealed: Cut | null;
+  readonly chain: ChainState | null;
+  /** The log's last stable offsets. */
+  readonly stable: Cut;
+  /** Whether the speed layer has been given its time. */
+  readonly waited: boolean;
+}
+
+/** The next cut B, and who gave it; or to wait for the speed layer; or that there is nothing to publish; or that the log lost what C had. */
+export type CutChoice = { readonly kind: "cut"; readonly cut: Cut; readonly by: "speed" | "log" } | { readonly kind: "wait" | "nothing" | "truncated" };
+
+/** Step 2 of a refresh: where the speed layer has got to, or the log's end when it has no healthy chain or does not move. */
+export function chooseCut({ cut, sealed, chain, stable, waited }: CutSituation): CutChoice {
+  const healthy = sealed !== null && cutReached(sealed, cut) && isHealthy(cut, chain);
+  if (healthy && !cutsEqual(sealed, cut)) return { kind: "cut", cut: sealed, by: "speed" };
+  if (!cutReached(stable, cut)) return { kind: "truncated" };
+  if (cutReached(cut, stable)) return { kind: "nothing" };
+  return healthy && !waited ? { kind: "wait" } : { kind: "cut", cut: stable, by: "log" };
+}
+
+/** Whether a run of segments tiles from `cut` to the open one, which ends at the applied positions. */
+function isHealthy(cut: Cut, chain: ChainState | null): boolean {
+  return chain !== null && tilesFrom(cut, chain.segments.map(({ from, to }) => ({ from, to: to ?? chain.applied }))).ok;
+}

@@ -1,0 +1,45 @@
+import { TidelineError } from "../core/errors.ts";
+import { quoteText } from "../core/sql.ts";
+import { type Duck, rowsOf } from "../store/duck.ts";
+import type { BatchStores, Watch } from "./stores.ts";
+
+/**
+ * Runs `work` on a connection of its own, which ends with it. An abort interrupts the query under way.
+ * Throws STATE_OVERFLOW when a sum leaves 64 bits, ARCHIVE_DAMAGED when a published file cannot be read.
+ */
+export async function withDuck<T>({ pool }: Pick<BatchStores, "pool">, { signal }: Watch, work: (duck: Duck) => Promise<T>): Promise<T> {
+  signal.throwIfAborted();
+  const duck = await pool.connect();
+  const interrupt = () => duck.interrupt();
+  signal.addEventListener("abort", interrupt, { once: true });
+  try {
+    return await work(duck);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw named(error);
+  } finally {
+    signal.removeEventListener("abort", interrupt);
+    duck.closeSync();
+  }
+}
+
+function named(error: unknown): unknown {
+  const message = error instanceof Error ? (error.message.split("\n")[0] ?? "") : "";
+  if (/out of range for the destination type INT64|Overflow in/.test(message)) {
+    return new TidelineError("STATE_OVERFLOW", message, "Lower the bounds in the stream's contract, or count in a larger unit.", { cause: error });
+  }
+  if (/No files found|Cannot open file|No magic bytes|too small to be a Parquet/.test(message)) {
+    return new TidelineError("ARCHIVE_DAMAGED", message, "Restore the file from a copy of the data directory.", { cause: error });
+  }
+  return error;
+}
+
+/** The one row of a query whose columns are all numbers. */
+export async function numbersOf(duck: Duck, sql: string): Promise<number[]> {
+  return ((await rowsOf(duck, sql))[0] ?? []).map(Number);
+}
+
+/** SQL: a relation of all rows of these files (names below the data directory). */
+export function parquet({ data }: Pick<BatchStores, "data">, files: readonly string[]): string {
+  return `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}])`;
+}

@@ -1,0 +1,58 @@
+import type { StateFile } from "../core/documents.ts";
+import { TidelineError } from "../core/errors.ts";
+import { addLedgers, type Ledger } from "../core/ledger.ts";
+import { type Cut, cutFromJson, cutsEqual } from "../core/position.ts";
+import type { Chain } from "../store/chain.ts";
+import type { Delta } from "./delta.ts";
+import { requireBalance } from "./ledger-check.ts";
+import { announce, nextManifest, publishVersion, sweepStates } from "./publish.ts";
+import { segmentLedgers } from "./segment-ledgers.ts";
+import type { BatchStores, ViewTarget } from "./stores.ts";
+
+/**
+ * A refresh, step by step, as the protocol numbers them; each step may be repeated, run twice at once, or be the last:
+ *
+ *   1 newest manifest (V, C)                            store/generation-start.ts
+ *   2 B: seal, or the log's end                         seal.ts
+ *   3 archive to B                                      archive-stream.ts, archive-chunk.ts
+ *   4 states of [C, B) in a new file                    delta.ts
+ *   5 ledgers                                           checkDelta
+ *   6 manifest V+1, exclusively                         publishDelta
+ *   7 pointer, trim, files of versions before V         finishPublish
+ */
+
+/** Step 5: throws LEDGER_UNBALANCED, and V stays. Answers whether the speed layer's reading was there to compare with. */
+export async function checkDelta({ view }: ViewTarget, chain: Chain, from: Cut, to: Cut, { ledgers, entries }: Omit<Delta, "file">): Promise<boolean> {
+  const segments = await segmentLedgers(chain, from, to);
+  requireBalance({ view: view.name, archive: ledgers, entries, segments });
+  return segments !== null;
+}
+
+export interface DeltaPublication {
+  /** V: the version that the delta was built on. */
+  readonly version: number;
+  readonly to: Cut;
+  readonly file: StateFile | null;
+  readonly ledger: Ledger;
+  readonly createdBy: string;
+}
+
+/** Step 6: V+1 = V and the delta. False when another writer was first; the delta's file is deleted then. */
+export async function publishDelta(stores: BatchStores, { generation }: ViewTarget, { version, to, file, ledger, createdBy }: DeltaPublication): Promise<boolean> {
+  const previous = await stores.manifests.version(generation, version);
+  if (previous === null) throw new TidelineError("ARCHIVE_DAMAGED", `${generation}: version ${version} vanished`, "Restore the data directory from a copy.");
+  const files = file === null ? previous.files : [...previous.files, file];
+  return publishVersion(stores, nextManifest(previous, { files, ledger: addLedgers(previous.ledger, ledger), cut: to, createdBy }));
+}
+
+/**
+ * Step 7, after every publish: pointer, trim below the version's base, files that no version within grace names. A version with its predecessor's cut only
+ * moves the pointer: it is published a moment after its predecessor, and a read that began before both of them is to end exactly.
+ */
+export async function finishPublish(stores: BatchStores, { generation }: ViewTarget, chain: Chain, version: number): Promise<{ announced: boolean; swept: number }> {
+  const manifest = await stores.manifests.version(generation, version);
+  if (manifest === null) return { announced: false, swept: 0 };
+  const base = cutFromJson(manifest.base);
+  const moved = !cutsEqual(base, cutFromJson(manifest.cut));
+  return { announced: await announce(chain, version, moved ? base : null), swept: moved ? await sweepStates(stores, generation) : 0 };
+}

@@ -1,0 +1,46 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { at, type Cut, partitionsOf } from "../core/position.ts";
+import type { Chain } from "../store/chain.ts";
+import { logTruncated } from "./archive-plan.ts";
+import { type CutChoice, chooseCut } from "./cut-choice.ts";
+import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
+import { within } from "./time-limit.ts";
+
+export interface SealPatience {
+  /** How long the speed layer may take to move when the log goes on. */
+  readonly waitMs: number;
+  readonly pollMs: number;
+  /** How long Redis may take to answer before the chain counts as lost. */
+  readonly redisMs: number;
+}
+
+export const SEAL_PATIENCE: SealPatience = { waitMs: 5_000, pollMs: 200, redisMs: 5_000 };
+
+/** Steps 1 and 2 of a refresh: seals the open segment under the next version's number and chooses the next cut; null when there is nothing to publish. */
+export async function sealCut(
+  { log }: Pick<BatchStores, "log">,
+  { topic }: ViewTarget,
+  chain: Chain,
+  { version, cut }: { version: number; cut: Cut },
+  watch: Watch,
+  patience: SealPatience = SEAL_PATIENCE,
+): Promise<Extract<CutChoice, { kind: "cut" }> | null> {
+  const token = String(version + 1);
+  const deadlineMs = performance.now() + patience.waitMs;
+  for (;;) {
+    watch.signal.throwIfAborted();
+    const seen = await within(patience.redisMs, async () => ({ sealed: await chain.seal(token), chain: await chain.load() }));
+    const { stable } = await log.bounds(topic);
+    const choice = chooseCut({ cut, sealed: seen?.sealed ?? null, chain: seen?.chain ?? null, stable, waited: performance.now() >= deadlineMs });
+    if (choice.kind === "cut") return choice;
+    if (choice.kind === "nothing") return null;
+    if (choice.kind === "truncated") throw truncated(topic, cut, stable);
+    watch.beat({ waiting: "for the speed layer" });
+    await delay(patience.pollMs, undefined, { signal: watch.signal });
+  }
+}
+
+function truncated(topic: string, cut: Cut, stable: Cut): Error {
+  const partition = partitionsOf(cut).find((candidate) => at(stable, candidate) < at(cut, candidate)) ?? 0;
+  return logTruncated(topic, partition, at(cut, partition), at(stable, partition));
+}

@@ -1,0 +1,41 @@
+import type { Generation } from "../core/generation.ts";
+import type { Stream } from "../core/stream.ts";
+import type { View } from "../core/view.ts";
+import type { Archive } from "../store/archive.ts";
+import type { DuckPool } from "../store/duck.ts";
+import type { DataDirectory } from "../store/files.ts";
+import type { LogReader } from "../store/log.ts";
+import type { Manifests } from "../store/manifests.ts";
+
+/** What the batch layer reads and writes. */
+export interface BatchStores {
+  readonly data: DataDirectory;
+  readonly archive: Archive;
+  readonly manifests: Manifests;
+  readonly log: LogReader;
+  readonly pool: DuckPool;
+}
+
+/** A stream with the topic that holds it in this installation. */
+export interface StreamTarget {
+  readonly stream: Stream;
+  readonly topic: string;
+}
+
+/** A view with the generation and the topic that it is built from. */
+export interface ViewTarget extends StreamTarget {
+  readonly view: View;
+  readonly generation: Generation;
+}
+
+/** How far a step is, for whoever watches it. */
+export type Progress = Readonly<Record<string, string | number>>;
+
+/** What a longer step is given: where to say how far it is, and when to give up. */
+export interface Watch {
+  readonly signal: AbortSignal;
+  beat(progress: Progress): void;
+}
+
+/** A step that nobody watches or interrupts. */
+export const UNWATCHED: Watch = { signal: new AbortController().signal, beat: () => {} };

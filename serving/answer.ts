@@ -1,0 +1,111 @@
+import { encodeAsOf } from "../core/as-of.ts";
+import { type CutJson, cutToJson } from "../core/position.ts";
+import type { Query, Row } from "../core/query.ts";
+import { formatDuration } from "../core/time.ts";
+import type { View } from "../core/view.ts";
+import type { Definition } from "../store/definitions.ts";
+import type { DimensionType } from "./dimension-types.ts";
+import type { Missing } from "./join.ts";
+import type { ReadAnswer, Standing } from "./reader.ts";
+
+/** What a column of the rows is. A measure's `type` is the kind of its definition: count, sum, distinct. */
+export interface AnswerField {
+  readonly kind: "time" | "dimension" | "measure";
+  readonly type: string;
+  readonly unit: string;
+  readonly exact: boolean;
+  /** Relative standard error; 0 when exact. */
+  readonly error: number;
+  readonly note: string;
+}
+
+/** Where an answer stands in the log. */
+export interface AnswerPosition {
+  readonly generation: string;
+  readonly version: number;
+  readonly cut: CutJson;
+  readonly applied: CutJson;
+}
+
+export interface AnswerBody {
+  readonly view: string;
+  readonly rows: readonly Row[];
+  readonly truncated: boolean;
+  readonly fields: Readonly<Record<string, AnswerField>>;
+  readonly window: { readonly from: string; readonly to: string; readonly every: string };
+  readonly asOf: string;
+  readonly position: AnswerPosition;
+  readonly batchVersion: number;
+  readonly freshnessMs: number;
+  readonly complete: boolean;
+  readonly missing?: Missing;
+}
+
+export type DimensionTypes = ReadonlyMap<string, DimensionType>;
+
+const TIME: AnswerField = { kind: "time", type: "instant", unit: "ISO 8601, UTC", exact: true, error: 0, note: "start of the bucket" };
+
+/** The columns of an answer to a query for `by` and `measures`. */
+export function answerFields(view: View, types: DimensionTypes, { by, measures }: Pick<Query, "by" | "measures">): Record<string, AnswerField> {
+  const dimensions = by.map((name): [string, AnswerField] => [
+    name,
+    { kind: "dimension", type: types.get(name) ?? "text", unit: "", exact: true, error: 0, note: "null where the event has none" },
+  ]);
+  const measured = measures.flatMap((name): [string, AnswerField][] => {
+    const measure = view.measures[name];
+    if (measure === undefined) return [];
+    return [[name, { kind: "measure", type: measure.kind, unit: measure.unit, ...measure.accuracy }]];
+  });
+  return { bucket: TIME, ...Object.fromEntries([...dimensions, ...measured]) };
+}
+
+export function answerPosition({ generation }: Definition, { manifest, cut, applied }: Standing): AnswerPosition {
+  return { generation, version: manifest.version, cut: cutToJson(cut), applied: cutToJson(applied) };
+}
+
+/** The body of an answer. */
+export function answerBody(definition: Definition, types: DimensionTypes, query: Query, answer: ReadAnswer): AnswerBody {
+  const { view, generation } = definition;
+  const { manifest, cut, applied, missing } = answer;
+  return {
+    view: view.name,
+    rows: answer.rows,
+    truncated: answer.truncated,
+    fields: answerFields(view, types, query),
+    window: { from: isoOf(answer.fromMs), to: isoOf(answer.toMs), every: formatDuration(query.everyMs) },
+    asOf: encodeAsOf({ generation, version: manifest.version, cut, applied }),
+    position: answerPosition(definition, answer),
+    batchVersion: manifest.version,
+    freshnessMs: answer.freshnessMs,
+    complete: missing === null,
+    ...(missing === null ? {} : { missing }),
+  };
+}
+
+function isoOf(timeMs: number): string {
+  return new Date(timeMs).toISOString();
+}
+
+/** A view in the list of views: what can be asked of it, and where it stands. */
+export function viewSummary({ view, generation }: Definition, types: DimensionTypes, standing: Standing | null) {
+  const names = { by: Object.keys(view.by), measures: Object.keys(view.measures) };
+  const fields = Object.entries(answerFields(view, types, names));
+  const ofKind = (wanted: AnswerField["kind"]) => fields.filter(([, { kind }]) => kind === wanted).map(([name, { kind: _, ...field }]) => ({ name, ...field }));
+  return {
+    name: view.name,
+    stream: view.stream.name,
+    grain: formatDuration(view.grainMs),
+    dimensions: ofKind("dimension").map(({ name, type }) => ({ name, type })),
+    measures: ofKind("measure"),
+    generation,
+    ready: standing !== null,
+    version: standing?.manifest.version ?? null,
+    cut: standing === null ? null : cutToJson(standing.cut),
+    applied: standing === null ? null : cutToJson(standing.applied),
+    freshnessMs: standing?.freshnessMs ?? null,
+    complete: standing !== null && standing.missing === null,
+    ...(standing === null || standing.missing === null ? {} : { missing: standing.missing }),
+  };
+}
+
+export type ViewSummary = ReturnType<typeof viewSummary>;

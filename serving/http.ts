@@ -1,0 +1,110 @@
+import type { Socket } from "node:net";
+import helmet from "@fastify/helmet";
+import rateLimit from "@fastify/rate-limit";
+import Fastify, { type ConnectionError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import type { Logger } from "pino";
+import { openApiDocument } from "./openapi.ts";
+import { MAX_QUERY_LENGTH, type Parameters, parseParameters } from "./parameters.ts";
+import { badRequest, PROBLEM_TYPE, Refusal, refusalOf } from "./problem.ts";
+import { docsRoutes } from "./routes/docs.ts";
+import { operationRoutes } from "./routes/operations.ts";
+import { viewRoutes } from "./routes/views.ts";
+import type { Serving } from "./serving.ts";
+
+export interface HttpOptions {
+  readonly logger: Logger;
+  /** Requests that one address may send in a minute; 0: no limit. */
+  readonly requestsPerMinute: number;
+  readonly version: string;
+}
+
+/** What the docs page needs: scripts from here alone, inline styles, and images within the page. */
+const CONTENT_SECURITY_POLICY = {
+  useDefaults: false,
+  directives: {
+    defaultSrc: ["'self'"],
+    baseUri: ["'self'"],
+    connectSrc: ["'self'"],
+    fontSrc: ["'self'", "data:"],
+    frameAncestors: ["'self'"],
+    formAction: ["'self'"],
+    imgSrc: ["'self'", "data:"],
+    objectSrc: ["'none'"],
+    scriptSrc: ["'self'"],
+    scriptSrcAttr: ["'none'"],
+    styleSrc: ["'self'", "'unsafe-inline'"],
+  },
+};
+
+/** The HTTP API, not listening yet. */
+export async function createApp(serving: Serving, { logger, requestsPerMinute, version }: HttpOptions): Promise<FastifyInstance> {
+  const app = Fastify({
+    loggerInstance: logger,
+    disableRequestLogging: true,
+    forceCloseConnections: "idle",
+    requestTimeout: 30_000,
+    routerOptions: { querystringParser: (text) => ({ ...parseParameters(text) }), ignoreTrailingSlash: true },
+    frameworkErrors: (error, request, reply) => sendProblem(request, reply, refusalOf(error)),
+    clientErrorHandler: refuseConnection,
+  }) as unknown as FastifyInstance;
+  app.setErrorHandler((error, request, reply) => sendProblem(request, reply, refusalOf(error), error));
+  app.setNotFoundHandler((request, reply) => sendProblem(request, reply, notRouted(app, request)));
+  app.addHook("onRequest", (request, _reply, done) => done(urlProblem(request) ?? undefined));
+  app.addHook("onResponse", (request, reply, done) => {
+    const route = request.routeOptions.url ?? "none";
+    serving.metrics.observeRequest(route, request.method, reply.statusCode, reply.elapsedTime / 1_000);
+    request.log.debug({ method: request.method, route, status: reply.statusCode, tookMs: reply.elapsedTime }, "request answered");
+    done();
+  });
+  await app.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, strictTransportSecurity: false });
+  if (requestsPerMinute > 0) await app.register(rateLimit, { max: requestsPerMinute, timeWindow: 60_000, errorResponseBuilder: tooMany });
+  await docsRoutes(app, openApiDocument([...serving.views.values()], version));
+  viewRoutes(app, serving);
+  operationRoutes(app, serving);
+  return app;
+}
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, { problem, headers }: Refusal, cause?: unknown): void {
+  if (problem.status >= 500) request.log.error({ err: cause, code: problem.code, route: request.routeOptions.url }, "request failed");
+  void reply.status(problem.status).headers(headers).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+}
+
+/** What is wrong with a URL whatever it asks for. */
+function urlProblem(request: FastifyRequest): Refusal | null {
+  if (request.url.length > MAX_QUERY_LENGTH) return new Refusal(414, "URI_TOO_LONG", `the URL has ${request.url.length} characters; at most ${MAX_QUERY_LENGTH} are read`);
+  const { problems } = request.query as Parameters;
+  return problems.length > 0 ? badRequest(problems) : null;
+}
+
+/** 405 where another method would be answered, else 404. Everything here is read with GET. */
+function notRouted(app: FastifyInstance, request: FastifyRequest): Refusal {
+  const path = request.url.split("?", 1)[0] ?? "";
+  const known = request.method !== "GET" && (/^\/(views(\/[^/]+)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(path) || app.hasRoute({ method: "GET", url: path }));
+  if (!known) return new Refusal(404, "NOT_FOUND", "there is nothing at this address; /docs shows what there is");
+  return new Refusal(405, "METHOD_NOT_ALLOWED", `${request.method} is not possible here`, {
+    headers: { allow: "GET, HEAD" },
+    errors: [{ parameter: "method", problem: `${request.method} is not possible here`, allowed: "GET, HEAD" }],
+  });
+}
+
+function tooMany(_request: FastifyRequest, { max, after }: { max: number; after: string }): Refusal {
+  return new Refusal(429, "TOO_MANY_REQUESTS", `more than ${max} requests a minute; ask again in ${after}`);
+}
+
+const CONNECTION_PROBLEMS: Readonly<Record<string, readonly [number, string]>> = {
+  HPE_HEADER_OVERFLOW: [431, "Request Header Fields Too Large"],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, "Request Timeout"],
+};
+
+/** A request that is no HTTP: it has no route, and so no other handler. */
+function refuseConnection(error: ConnectionError, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const [status, title] = CONNECTION_PROBLEMS[error.code ?? ""] ?? [400, "Bad Request"];
+  const errors = [{ parameter: "request", problem: title, allowed: "a well-formed HTTP request with less than 16 KiB of headers" }];
+  const body = JSON.stringify({ ...new Refusal(status, "BAD_REQUEST", title, { errors }).problem });
+  const head = [`HTTP/1.1 ${status} ${title}`, `Content-Type: ${PROBLEM_TYPE}`, `Content-Length: ${Buffer.byteLength(body)}`, "Connection: close"];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+}

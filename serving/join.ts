@@ -1,0 +1,36 @@
+import type { Manifest } from "../core/documents.ts";
+import { type Cut, cutFromJson } from "../core/position.ts";
+import { type Misfit, type Span, tilesFrom } from "../core/spans.ts";
+import type { ChainState, Segment } from "../store/chain.ts";
+
+/** Why an answer is the batch version's alone. `from` and `to`: the positions of `partition` that do not fit. */
+export interface Missing {
+  readonly code: "GAP" | "OVERLAP" | "NO_CHAIN" | "REDIS_SILENT" | "VANISHED";
+  readonly message: string;
+  readonly partition?: number;
+  readonly from?: string;
+  readonly to?: string;
+}
+
+export type Joined =
+  | { readonly ok: true; readonly closed: readonly Segment[]; readonly applied: Cut }
+  | { readonly ok: false; readonly missing: Missing };
+
+/** Invariant 1 on a read: do the chain's segments tile the log from the manifest's cut to the applied positions? */
+export function join(manifest: Manifest, chain: ChainState): Joined {
+  const spans = chain.segments.map((segment): Span & { segment: Segment } => ({ from: segment.from, to: segment.to ?? chain.applied, segment }));
+  const run = tilesFrom(cutFromJson(manifest.cut), spans);
+  if (!run.ok) return { ok: false, missing: missingOf(run.misfit) };
+  return { ok: true, closed: run.tiles.map(({ segment }) => segment).filter(({ to }) => to !== null), applied: run.to };
+}
+
+function missingOf({ kind, partition, expected, found }: Misfit): Missing {
+  const [from, to] = expected < found ? [expected, found] : [found, expected];
+  const span = { partition, from: from.toString(), to: to.toString() };
+  const where = `partition ${partition}, positions ${from} to ${to}`;
+  return kind === "gap"
+    ? { code: "GAP", message: `${where}: neither the batch version nor Redis has them; the speed layer will read them again`, ...span }
+    : { code: "OVERLAP", message: `${where}: the batch version and Redis both have them; the speed layer will begin anew at the batch version's cut`, ...span };
+}
+
+export const NO_CHAIN: Missing = { code: "NO_CHAIN", message: "Redis has no live state of this view; the speed layer will read it again from the batch version's cut" };

@@ -1,0 +1,44 @@
+import type { FastifyInstance } from "fastify";
+import { type ViewStanding, standings } from "../overview.ts";
+import { type RedisGate, RedisSilent } from "../redis-gate.ts";
+import type { Serving } from "../serving.ts";
+
+const REDIS_PROBE_MS = 1_000;
+/** Monitoring is not to be refused because clients ask much. */
+const unlimited = { config: { rateLimit: false } } as const;
+
+/** GET /health, /ready and /metrics. */
+export function operationRoutes(app: FastifyInstance, { reader, gate, views, metrics }: Serving): void {
+  const all = () => standings(reader, [...views.values()].map(({ definition }) => definition));
+
+  app.get("/health", unlimited, () => ({ alive: true }));
+
+  app.get("/ready", unlimited, async (_request, reply) => {
+    const [answers, found] = await Promise.all([redisAnswers(gate), all()]);
+    const ready = answers && found.every(({ standing }) => standing !== null);
+    return reply.status(ready ? 200 : 503).send({ ready, redis: answers ? "answers" : "silent", views: found.map(readiness) });
+  });
+
+  app.get("/metrics", unlimited, async (_request, reply) => {
+    for (const { definition, standing } of await all()) metrics.setView(definition.view.name, standing);
+    return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+  });
+}
+
+async function redisAnswers(gate: RedisGate): Promise<boolean> {
+  try {
+    return (await gate.ask(REDIS_PROBE_MS, () => gate.redis.ping())) === "PONG";
+  } catch (error) {
+    if (error instanceof RedisSilent) return false;
+    throw error;
+  }
+}
+
+function readiness({ definition, standing }: ViewStanding) {
+  return {
+    view: definition.view.name,
+    ready: standing !== null,
+    version: standing?.manifest.version ?? null,
+    complete: standing !== null && standing.missing === null,
+  };
+}

@@ -1,0 +1,12 @@
+import type { ServingMetrics } from "./metrics.ts";
+import type { DescribedView } from "./openapi.ts";
+import type { Reader } from "./reader.ts";
+import type { RedisGate } from "./redis-gate.ts";
+
+/** What the routes answer from. */
+export interface Serving {
+  readonly reader: Reader;
+  readonly gate: RedisGate;
+  readonly views: ReadonlyMap<string, DescribedView>;
+  readonly metrics: ServingMetrics;
+}

@@ -1,0 +1,28 @@
+import { type Position, position } from "../core/position.ts";
+import type { FetchedPartition } from "../store/log.ts";
+
+/** Values at successive offsets, as a fetch would give them. `gaps` are offsets that hold nothing (control records, compaction). */
+export function fetchedOf(partition: number, from: bigint, values: readonly (Buffer | null)[], gaps: ReadonlySet<bigint> = new Set()): FetchedPartition {
+  const offsets: Position[] = [];
+  let next = from;
+  for (const _ of values) {
+    while (gaps.has(next)) next += 1n;
+    offsets.push(position(next));
+    next += 1n;
+  }
+  while (gaps.has(next)) next += 1n;
+  return {
+    partition,
+    from: position(from),
+    to: position(next),
+    offsets,
+    timestampsMs: offsets.map(() => 0),
+    keys: offsets.map(() => null),
+    values,
+    control: [],
+    leaderEpoch: 0,
+    sizeBytes: 0,
+    logStart: position(0),
+    stable: position(next),
+  };
+}

@@ -1,0 +1,135 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { decodeOne } from "../../core/decode.ts";
+import { decimal, flag, instant, integer, oneOf, optional, text } from "../../core/fields.ts";
+import { position } from "../../core/position.ts";
+import { stream } from "../../core/stream.ts";
+import { Decoder } from "../../store/decoder.ts";
+import { type Duck, DuckPool, rowsOf } from "../../store/duck.ts";
+import { fetchedOf } from "../fetched.ts";
+
+/** A contract with a field of every kind. */
+const sample = stream("sample", {
+  revision: 1,
+  partitions: 1,
+  key: "id",
+  eventId: "id",
+  eventTime: "at",
+  dedupWindow: 0,
+  fields: {
+    id: text({ max: 12 }),
+    at: instant({ from: "2000-01-01T00:00:00Z", to: "2050-01-01T00:00:00Z" }),
+    amount: integer({ min: -1_000, max: 9_007_199_254_740_991 }),
+    price: decimal({ scale: 2, min: -100, max: 1_000_000 }),
+    kind: oneOf("a", "b", 'q"uote'),
+    on: flag(),
+    note: optional(text({ max: 5 })),
+    count: optional(integer({ min: 0, max: 9 })),
+  },
+});
+
+const valid = {
+  id: fc.string({ unit: "binary", maxLength: 12 }),
+  at: fc.integer({ min: 946_684_800_000, max: 2_524_608_000_000 }),
+  amount: fc.maxSafeInteger().filter((n) => n >= -1_000),
+  price: fc.integer({ min: -10_000, max: 100_000_000 }).map((cents) => cents / 100),
+  kind: fc.constantFrom("a", "b", 'q"uote'),
+  on: fc.boolean(),
+  note: fc.option(fc.string({ maxLength: 5 })),
+  count: fc.option(fc.nat(9)),
+};
+
+/** What producers get wrong: other types, near-numbers, bounds. */
+const odd = fc.oneof(
+  fc.constantFrom<unknown>(1.5, true, "5", 1e3, -0, 2 ** 53, 2 ** 53 + 2, null, [], {}, [1], "", "a", Number.MAX_VALUE, 12.345, -100.01, "\ud800", "\u0000", "a\u001eb", "é".repeat(12), "\\"),
+  fc.jsonValue(),
+);
+
+const document = fc.record(Object.fromEntries(Object.entries(valid).map(([name, arbitrary]) => [name, fc.oneof({ weight: 12, arbitrary }, { weight: 1, arbitrary: odd })])), {
+  requiredKeys: ["id", "at", "amount", "price", "kind"],
+});
+
+/** Texts that some JSON readers take and others do not. */
+const spoil = fc.constantFrom<(json: string) => string>(
+  (json) => json,
+  (json) => json.replace("}", ",}"),
+  (json) => json.replace("}", " , \n}"),
+  (json) => json.replace("{", '{"id":"twice",'),
+  (json) => json.replace("{", '{"extra":[1,2,],"x":1,'),
+  (json) => json.replace("{", '{"extra":1,'),
+  (json) => json.replace(/"amount":[^,]*/, '"amount":NaN'),
+  (json) => json.replace(/"amount":[^,]*/, '"amount":1.0'),
+  (json) => json.replace(/"amount":[^,]*/, '"amount":1e2'),
+  (json) => json.replace(/"amount":[^,]*/, '"amount":9007199254740993'),
+  (json) => json.replace(/"amount":[^,]*/, '"amount":-0'),
+  (json) => json.replace(/"amount":[^,]*/, '"amount":01'),
+  (json) => json.replace(/"amount":[^,]*/, '"amount":+1'),
+  (json) => json.replace(/"price":[^,]*/, '"price":12.340'),
+  (json) => json.replace(/"price":[^,]*/, '"price":1e-2'),
+  (json) => json.replace('"id"', '"\\u0069d"'),
+  (json) => `\ufeff${json}`,
+  (json) => `${json} x`,
+  (json) => ` \t${json}\r\n`,
+  (json) => json.slice(0, -1),
+  (json) => `[${json}]`,
+  (json) => json.replaceAll('"', "'"),
+  (json) => json.replace("{", "{/*c*/"),
+  (json) => json.replace("{", '{"__proto__":{"id":"x"},'),
+);
+
+const bytes = fc.oneof(
+  { weight: 20, arbitrary: fc.tuple(document, spoil).map(([value, change]) => Buffer.from(change(JSON.stringify(value)))) },
+  { weight: 1, arbitrary: fc.uint8Array({ maxLength: 60 }).map((raw) => Buffer.from(raw)) },
+  { weight: 1, arbitrary: fc.constant(null) },
+);
+
+/** The column values that the contract gives: integers as bigint, decimals scaled, absent as null. */
+function columnsOf(canonical: string): unknown[] {
+  const event = JSON.parse(canonical) as Record<string, never>;
+  const whole = (value: number | null) => (value === null ? null : BigInt(value));
+  return [event.id, whole(event.at), whole(event.amount), BigInt(Math.round(Number(event.price) * 100)), event.kind, event.on, event.note, whole(event.count)];
+}
+
+describe("invariant 3: the vectorised decoder and the contract agree", () => {
+  let pool: DuckPool;
+  let duck: Duck;
+  beforeAll(async () => {
+    pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512 });
+    duck = await pool.connect();
+  });
+  afterAll(() => {
+    duck.closeSync();
+    pool.close();
+  });
+
+  test("a record is an event exactly when zod accepts it, with zod's values, else a reject with its reason and bytes", async () => {
+    const decoder = await Decoder.open(duck, sample);
+    await fc.assert(
+      fc.asyncProperty(fc.array(bytes, { minLength: 1, maxLength: 60 }), async (values) => {
+        const rejected = await decoder.decode([fetchedOf(0, 0n, values)]);
+        const rows = await rowsOf(duck, "SELECT _offset, _reject, id, \"at\", amount, price, kind, \"on\", note, count FROM events ORDER BY _offset");
+        expect(rows).toHaveLength(values.length);
+        const byOffset = new Map(rejected.map((reject) => [reject.offset, reject]));
+        values.forEach((value, index) => {
+          const [offset, reject, ...columns] = rows[index] ?? [];
+          const expected = decodeOne(sample, value);
+          expect(offset).toBe(BigInt(index));
+          if (expected.ok) {
+            expect({ reject, columns }).toEqual({ reject: null, columns: columnsOf(expected.canonical) });
+          } else {
+            expect(reject).toBe(expected.reject);
+            expect(byOffset.get(position(index))?.value ?? null).toEqual(value);
+          }
+        });
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test("what the vectorised decoder does recognise is nearly everything that producers send", async () => {
+    const decoder = await Decoder.open(duck, sample);
+    const values = fc.sample(fc.record({ ...valid, id: fc.stringMatching(/^[a-z0-9-]{1,12}$/), kind: fc.constant("a"), note: fc.constant(null) }), { numRuns: 500, seed: 7 });
+    await decoder.decode([fetchedOf(0, 0n, values.map((value) => Buffer.from(JSON.stringify(value))))]);
+    expect(await rowsOf(duck, "SELECT count(*) FROM decoded WHERE _ok")).toEqual([[500n]]);
+  });
+});

@@ -1,0 +1,66 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type Cut, cutFromJson, cutToJson, cutsEqual, position } from "../../core/position.ts";
+import { tile, tilesFrom } from "../../core/spans.ts";
+
+const partitions = [0, 1, 2];
+const cut = fc.tuple(...partitions.map(() => fc.nat(1_000))).map((offsets): Cut => new Map(offsets.map((offset, p) => [p, position(offset)])));
+
+/** Cuts that only move forward, as the chain and the archive produce them. */
+const cuts = fc.array(fc.tuple(...partitions.map(() => fc.nat(50))), { minLength: 1, maxLength: 8 }).map((steps) => {
+  const at = [0, 0, 0];
+  return [new Map(partitions.map((p) => [p, position(0)])), ...steps.map((step) => new Map(partitions.map((p) => [p, position((at[p] = (at[p] ?? 0) + (step[p] ?? 0)))])))];
+});
+
+const spansOf = (points: Cut[]) => points.slice(1).map((to, index) => ({ from: points[index] ?? to, to }));
+
+describe("invariant 1: tiling", () => {
+  test("spans between successive cuts tile from the first cut to the last", () => {
+    fc.assert(
+      fc.property(cuts, (points) => {
+        const tiling = tile(points[0] ?? new Map(), spansOf(points));
+        expect(tiling.ok && cutsEqual(tiling.to, points.at(-1) ?? new Map())).toBe(true);
+      }),
+    );
+  });
+
+  test("moving one boundary by any distance is a gap or an overlap in exactly that partition", () => {
+    fc.assert(
+      fc.property(cuts, fc.nat(), fc.constantFrom(...partitions), fc.integer({ min: 1, max: 99 }), fc.boolean(), (points, pick, partition, by, forward) => {
+        const spans = spansOf(points);
+        const index = pick % spans.length;
+        const span = spans[index];
+        if (span === undefined) return;
+        const moved = (span.from.get(partition) ?? 0n) + BigInt(forward ? by : -by);
+        if (moved < 0n) return;
+        spans[index] = { from: new Map(span.from).set(partition, position(moved)), to: new Map(span.to).set(partition, position(moved > (span.to.get(partition) ?? 0n) ? moved : (span.to.get(partition) ?? 0n))) };
+        const tiling = tile(points[0] ?? new Map(), spans);
+        expect(tiling.ok).toBe(false);
+        if (!tiling.ok) expect(tiling.misfit).toMatchObject({ kind: forward ? "gap" : "overlap", index, partition });
+      }),
+    );
+  });
+
+  test("older segments in front of the cut are skipped, and a chain that begins after it does not tile", () => {
+    fc.assert(
+      fc.property(cuts, fc.nat(), (points, pick) => {
+        const spans = spansOf(points);
+        const from = points[pick % spans.length] ?? new Map();
+        const run = tilesFrom(from, spans);
+        expect(run.ok && cutsEqual(run.to, points.at(-1) ?? new Map())).toBe(true);
+        const ahead = new Map([...(points.at(-1) ?? new Map())].map(([p, offset]) => [p, position(offset + 1n)]));
+        expect(tilesFrom(ahead, spans).ok).toBe(false);
+      }),
+    );
+  });
+
+  test("a cut survives JSON, also beyond 2^53", () => {
+    fc.assert(
+      fc.property(cut, (value) => {
+        expect(cutsEqual(cutFromJson(cutToJson(value)), value)).toBe(true);
+      }),
+    );
+    const huge: Cut = new Map([[0, position(9_007_199_254_740_993n)]]);
+    expect(cutFromJson(cutToJson(huge)).get(0)).toBe(9_007_199_254_740_993n);
+  });
+});

@@ -1,0 +1,27 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestProject } from "vitest/node";
+import { freePorts } from "../stack/ports.ts";
+import { startServers } from "../stack/servers.ts";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    kafkaBrokers: string;
+    redisUrl: string;
+    temporalAddress: string;
+  }
+}
+
+/** One Kafka, one Redis and one Temporal for all test files, on free ports, gone afterwards. Files keep apart by their namespace. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const home = await mkdtemp(join(tmpdir(), "tideline-test-"));
+  const servers = await startServers({ home, ports: await freePorts(), report: (server, line) => console.log(`${server}: ${line}`) });
+  project.provide("kafkaBrokers", servers.kafka.brokers);
+  project.provide("redisUrl", servers.redis.url);
+  project.provide("temporalAddress", servers.temporal.address);
+  return async () => {
+    await servers.stop();
+    await rm(home, { recursive: true, force: true });
+  };
+}
