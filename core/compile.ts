@@ -75,7 +75,8 @@ export function mergeSql(view: View, states: string, keep: readonly string[]): s
     .map((merge) => `WHEN component IN (${of(merge)}) THEN ${merge}(value)`)
     .join(" ");
   const merged = cases === "" ? "sum(value)::BIGINT" : `CASE ${cases} ELSE sum(value)::BIGINT END`;
-  return `SELECT ${[...keep, "component", "item"].join(", ")}, ${merged} AS value FROM ${states} GROUP BY ALL`;
+  const key = [...keep, "component", "item"].join(", ");
+  return `SELECT ${key}, ${merged} AS value FROM ${states} GROUP BY ${key}`;
 }
 
 /** Stored state rows in the one order that makes their hash comparable. */

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import helmet from "@fastify/helmet";
 import rateLimit from "@fastify/rate-limit";
-import Fastify, { type ConnectionError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import Fastify, { type ConnectionError, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from "fastify";
 import type { Logger } from "pino";
 import { openApiDocument } from "./openapi.ts";
 import { MAX_QUERY_LENGTH, type Parameters, parseParameters } from "./parameters.ts";
@@ -40,7 +40,8 @@ const CONTENT_SECURITY_POLICY = {
 export async function createApp(serving: Serving, { logger, requestsPerMinute, version }: HttpOptions): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: logger,
-    disableRequestLogging: true,
+    // One line a request, written below: the framework's would carry the URL, and with it what clients filter by.
+    logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: "idle",
     requestTimeout: 30_000,
     routerOptions: { querystringParser: (text) => ({ ...parseParameters(text) }), ignoreTrailingSlash: true },
@@ -72,6 +73,7 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, { problem, he
 /** What is wrong with a URL whatever it asks for. */
 function urlProblem(request: FastifyRequest): Refusal | null {
   if (request.url.length > MAX_QUERY_LENGTH) return new Refusal(414, "URI_TOO_LONG", `the URL has ${request.url.length} characters; at most ${MAX_QUERY_LENGTH} are read`);
+  if (request.is404) return null;
   const { problems } = request.query as Parameters;
   return problems.length > 0 ? badRequest(problems) : null;
 }

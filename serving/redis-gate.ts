@@ -1,4 +1,4 @@
-import { BrokenCircuitError, ConsecutiveBreaker, circuitBreaker, handleAll, type IPolicy, TimeoutStrategy, timeout, wrap } from "cockatiel";
+import { BrokenCircuitError, ConsecutiveBreaker, circuitBreaker, handleAll, type TimeoutPolicy, TimeoutStrategy, timeout } from "cockatiel";
 import type { TidelineRedis } from "../store/redis.ts";
 
 /** Redis did not answer; `message` says so in words that may be shown to a client. */
@@ -13,7 +13,7 @@ export class RedisSilent extends Error {
 export class RedisGate {
   readonly redis: TidelineRedis;
   readonly #breaker = circuitBreaker(handleAll, { halfOpenAfter: 1_000, breaker: new ConsecutiveBreaker(3) });
-  readonly #policies = new Map<number, IPolicy>();
+  readonly #limits = new Map<number, TimeoutPolicy>();
 
   constructor(redis: TidelineRedis) {
     this.redis = redis;
@@ -24,16 +24,16 @@ export class RedisGate {
     // A command that is given to a connection that is down would wait in a queue without bound.
     if (this.redis.status !== "ready") throw new RedisSilent("Redis cannot be reached");
     try {
-      return await this.#policy(limitMs).execute(question);
+      return await this.#breaker.execute(() => this.#limit(limitMs).execute(question));
     } catch (cause) {
       const why = cause instanceof BrokenCircuitError ? "Redis has not been answering" : `Redis gave no answer within ${limitMs} ms`;
       throw new RedisSilent(isReply(cause) ? "Redis refused to answer" : why, { cause });
     }
   }
 
-  #policy(limitMs: number): IPolicy {
-    const held = this.#policies.get(limitMs) ?? wrap(this.#breaker, timeout(limitMs, TimeoutStrategy.Aggressive));
-    this.#policies.set(limitMs, held);
+  #limit(limitMs: number): TimeoutPolicy {
+    const held = this.#limits.get(limitMs) ?? timeout(limitMs, TimeoutStrategy.Aggressive);
+    this.#limits.set(limitMs, held);
     return held;
   }
 }

@@ -1,0 +1,91 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type Cell, CellTable, stateOf } from "../../core/cells.ts";
+import { componentsOf } from "../../core/components.ts";
+import { Registers } from "../../core/hll.ts";
+import { everything } from "../views.ts";
+
+const components = componentsOf(everything);
+const integers = components.filter(({ form }) => form === "integer");
+const sketches = components.filter(({ form }) => form === "registers");
+
+type State = readonly (
+  | { readonly kind: "integer"; readonly bucket: number; readonly group: string; readonly component: string; readonly value: bigint }
+  | { readonly kind: "register"; readonly bucket: number; readonly group: string; readonly component: string; readonly register: number; readonly rank: number }
+)[];
+
+const where = { bucket: fc.nat(3).map((n) => n * 60_000), group: fc.constantFrom("eu", "us") };
+/** State rows as either layer writes them; large values too, because counts and sums are 64-bit. */
+const state: fc.Arbitrary<State> = fc.array(
+  fc.oneof(
+    fc.record({ kind: fc.constant("integer" as const), ...where, component: fc.constantFrom(...integers.map(({ key }) => key)), value: fc.bigInt({ min: -(2n ** 58n), max: 2n ** 58n }) }),
+    fc.record({ kind: fc.constant("register" as const), ...where, component: fc.constantFrom(...sketches.map(({ key }) => key)), register: fc.nat(16_383), rank: fc.integer({ min: 1, max: 51 }) }),
+  ),
+  { maxLength: 40 },
+);
+
+function merged(...states: State[]): unknown {
+  const table = new CellTable(everything);
+  for (const row of states.flat()) {
+    if (row.kind === "integer") table.add(row.bucket, [row.group, null], row.component, row.value);
+    else table.registers(row.bucket, [row.group, null], row.component).offer(row.register, row.rank);
+  }
+  return table
+    .cells()
+    .map(shown)
+    .sort((a, b) => (a.key < b.key ? -1 : 1));
+}
+
+function shown(cell: Cell) {
+  const present = Object.entries(everything.measures).map(([name, measure]) => [name, measure.present(stateOf(cell, name))]);
+  return {
+    key: JSON.stringify([cell.bucket, cell.group]),
+    integers: Object.fromEntries([...cell.integers].sort().map(([name, value]) => [name, value.toString()])),
+    registers: Object.fromEntries([...cell.registers].sort().map(([name, set]) => [name, set.entries()])),
+    presented: Object.fromEntries(present),
+  };
+}
+
+describe("every measure's state is a commutative monoid, to the bit", () => {
+  test("merging does not depend on order", () => {
+    fc.assert(
+      fc.property(state, state, (a, b) => {
+        expect(merged(a, b)).toEqual(merged(b, a));
+      }),
+    );
+  });
+
+  test("merging does not depend on grouping", () => {
+    fc.assert(
+      fc.property(state, state, state, fc.nat(), (a, b, c, seed) => {
+        const shuffled = [...a, ...b, ...c].map((row, index) => ({ row, rank: (index * 7_919 + seed) % 1_000 })).sort((x, y) => x.rank - y.rank).map(({ row }) => row);
+        expect(merged(a, [...b, ...c])).toEqual(merged(shuffled));
+      }),
+    );
+  });
+
+  test("nothing is the zero", () => {
+    fc.assert(
+      fc.property(state, (a) => {
+        expect(merged(a, [])).toEqual(merged([], a));
+      }),
+    );
+    expect(merged([], [])).toEqual([]);
+  });
+
+  test("merging registers twice changes nothing, and sparse and dense sketches say the same", () => {
+    const offers = fc.array(fc.tuple(fc.nat(16_383), fc.integer({ min: 1, max: 51 })), { maxLength: 3_000 });
+    fc.assert(
+      fc.property(offers, (pairs) => {
+        const once = new Registers();
+        for (const [register, rank] of pairs) once.offer(register, rank);
+        const twice = new Registers().merge(once).merge(once);
+        const best = new Map<number, number>();
+        for (const [register, rank] of pairs) best.set(register, Math.max(best.get(register) ?? 0, rank));
+        expect(twice.entries()).toEqual([...best].sort((a, b) => a[0] - b[0]));
+        expect(twice.estimate()).toBe(once.estimate());
+      }),
+      { numRuns: 40 },
+    );
+  });
+});

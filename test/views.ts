@@ -1,0 +1,85 @@
+import type { GroupValue } from "../core/cells.ts";
+import { flag, instant, integer, optional, text } from "../core/fields.ts";
+import { avg } from "../core/measures/avg.ts";
+import { count } from "../core/measures/count.ts";
+import { distinct } from "../core/measures/distinct.ts";
+import { max, min } from "../core/measures/extremes.ts";
+import { sum } from "../core/measures/sum.ts";
+import { sql } from "../core/sql.ts";
+import { stream } from "../core/stream.ts";
+import { view } from "../core/view.ts";
+import type { Twin } from "./oracle.ts";
+
+/** A small stream with everything that can go wrong in a group: text with quotes, booleans, nulls. */
+export const ticks = stream("ticks", {
+  revision: 1,
+  partitions: 2,
+  key: "id",
+  eventId: "id",
+  eventTime: "at",
+  dedupWindow: 6,
+  fields: {
+    id: text({ max: 20 }),
+    at: instant({ from: "1960-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" }),
+    place: optional(text({ max: 20 })),
+    good: optional(flag()),
+    amount: integer({ min: -1_000_000, max: 1_000_000 }),
+    tip: optional(integer({ min: 0, max: 100 })),
+    test: flag(),
+  },
+});
+
+export interface Tick {
+  readonly id: string;
+  readonly at: number;
+  readonly place: string | null;
+  readonly good: boolean | null;
+  readonly amount: number;
+  readonly tip: number | null;
+  readonly test: boolean;
+}
+
+/** Every measure there is, over `ticks`. */
+export const everything = view("everything", {
+  stream: ticks,
+  where: sql`NOT test`,
+  by: { place: sql`place`, good: sql`good` },
+  every: "1 minute",
+  measures: {
+    ticks: count(),
+    total: sum(sql`amount`),
+    tips: sum(sql`tip`),
+    least: min(sql`amount`),
+    most: max(sql`amount`),
+    mean: avg(sql`amount`),
+    mean_tip: avg(sql`tip`),
+    amounts: distinct(sql`amount`),
+  },
+});
+
+/** What `everything` says, in plain TypeScript. */
+export const everythingTwin: Twin<Tick> = {
+  dedupWindow: 6,
+  decode: (value) => {
+    try {
+      return value === null ? null : (JSON.parse(value.toString("utf8")) as Tick);
+    } catch {
+      return null;
+    }
+  },
+  id: (tick) => tick.id,
+  timeMs: (tick) => tick.at,
+  counted: (tick) => !tick.test,
+  grainMs: 60_000,
+  group: (tick): GroupValue[] => [tick.place, tick.good],
+  measures: {
+    ticks: { kind: "count" },
+    total: { kind: "sum", of: (tick) => tick.amount },
+    tips: { kind: "sum", of: (tick) => tick.tip },
+    least: { kind: "min", of: (tick) => tick.amount },
+    most: { kind: "max", of: (tick) => tick.amount },
+    mean: { kind: "avg", of: (tick) => tick.amount },
+    mean_tip: { kind: "avg", of: (tick) => tick.tip },
+    amounts: { kind: "distinct", of: (tick) => tick.amount },
+  },
+};
