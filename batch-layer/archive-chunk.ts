@@ -95,7 +95,7 @@ class ChunkWriter {
     const { partition } = chunk;
     const decoder = await Decoder.open(this.#duck, stream);
     await warmDedup(this.#stores, this.#target, this.#topicId, decoder, partition, position(chunk.from));
-    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE chunk (${eventColumns(stream)}, _key BLOB, _value BLOB, _contract INTEGER)`);
+    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE chunk (${eventColumns(stream)}, _timestamp BIGINT, _key BLOB, _value BLOB, _contract INTEGER)`);
     let next = position(chunk.from);
     let sizeBytes = 0;
     let control = 0;
@@ -140,7 +140,7 @@ class ChunkWriter {
     await decoder.decode([fetched]);
     await appendOriginals(this.#duck, [fetched]);
     await this.#duck.run(
-      `INSERT INTO chunk BY NAME SELECT e.*, o._key, o._value, ${this.#target.stream.revision} AS _contract FROM events e JOIN originals o USING (_partition, _offset)`,
+      `INSERT INTO chunk BY NAME SELECT e.*, o._timestamp, o._key, o._value, ${this.#target.stream.revision} AS _contract FROM events e JOIN originals o USING (_partition, _offset)`,
     );
   }
 

@@ -58,8 +58,8 @@ function explain(error: z.ZodError): string {
 }
 
 /**
- * SQL: a relation `source` with (_row, _partition, _offset, _timestamp, _value VARCHAR) -> (_row, _partition, _offset, _timestamp, one column
- * per field of the contract, _id VARCHAR, _ok BOOLEAN). Where `_ok` is false the contract's columns and the id mean nothing.
+ * SQL: a relation `source` with (_row, _partition, _offset, _value VARCHAR) -> (_row, _partition, _offset, one column per field of the
+ * contract, _id VARCHAR, _ok BOOLEAN). Where `_ok` is false the contract's columns and the id mean nothing.
  */
 export function decodeSql(stream: Stream, source: string): string {
   const names = Object.keys(stream.fields);
@@ -76,10 +76,14 @@ export function decodeSql(stream: Stream, source: string): string {
   ].join("");
 }
 
-const WHERE_IT_LIES = "_row, _partition, _offset, _timestamp";
+const WHERE_IT_LIES = "_row, _partition, _offset";
 
-/** DuckDB's JSON reader accepts a comma before the closing brace; JSON does not. */
-const NO_TRAILING_COMMA = "right(rtrim(_value, ' }' || chr(9) || chr(10) || chr(13)), 1) <> ','";
+/**
+ * DuckDB's JSON reader accepts a comma before the closing brace; JSON does not. Only text that ends in a brace right after something else than
+ * white space or a comma is seen at a glance.
+ */
+const NO_TRAILING_COMMA =
+  "CASE WHEN suffix(_value, '}') AND ascii(_value[-2:-2]) NOT IN (9, 10, 13, 32, 44) THEN true ELSE right(rtrim(_value, ' }' || chr(9) || chr(10) || chr(13)), 1) <> ',' END";
 
 /** No unknown and no repeated key. Where every field is required, the guards see to the names and counting is enough. */
 function keysAreKnown(stream: Stream): string {
@@ -90,17 +94,25 @@ function keysAreKnown(stream: Stream): string {
 }
 
 /**
- * SQL: marks duplicates (invariant 4). `events` has (_partition, _offset, _id NULL for a reject); `seen` has the ids of the offsets
- * before them (_partition, _offset, _id). A record is a duplicate if its id occurred within the last `dedupWindow` offsets, whether or
- * not that occurrence was itself a duplicate. Answers (_partition, _offset) of the duplicates among `events`.
+ * SQL: the duplicates of a batch (invariant 4). `events` has (_partition, _offset, _id NULL for a reject, _hash of the id); `seen` has the same of
+ * the offsets before them. A record is a duplicate if its id occurred within the last `dedupWindow` offsets, whether or not that
+ * occurrence was itself a duplicate. The hash only narrows down what is compared: ids decide. Answers (_partition, _offset).
  */
 export function duplicatesSql(stream: Stream, events: string, seen: string): string {
-  const ids = `SELECT _partition, _offset, _id, true AS fresh FROM ${events} WHERE _id IS NOT NULL`;
-  const relevant = `SELECT s._partition, s._offset, s._id, false FROM ${seen} s SEMI JOIN ${events} e ON s._partition = e._partition AND s._id = e._id`;
+  const ids = "_partition, _offset, _id";
+  const earlier = `SELECT ${ids}, false AS fresh FROM ${seen} SEMI JOIN ${events} USING (_partition, _hash)`;
   return [
     "SELECT _partition, _offset FROM (",
     "SELECT *, _offset - lag(_offset) OVER (PARTITION BY _partition, _id ORDER BY _offset) AS distance",
-    ` FROM (${ids} UNION ALL ${relevant}))`,
+    ` FROM (SELECT ${ids}, true AS fresh FROM ${events} WHERE _id IS NOT NULL UNION ALL ${earlier}))`,
     ` WHERE fresh AND distance <= ${stream.dedupWindow}`,
+  ].join("");
+}
+
+/** SQL: one boolean, whether a batch can have duplicates at all: nearly always no, and much cheaper to see. */
+export function anyRepeatSql(events: string, seen: string): string {
+  return [
+    `SELECT (SELECT count(_id) <> count(DISTINCT (_partition, _hash)) FROM ${events} WHERE _id IS NOT NULL)`,
+    ` OR EXISTS (SELECT 1 FROM ${seen} SEMI JOIN ${events} USING (_partition, _hash))`,
   ].join("");
 }

@@ -62,7 +62,7 @@ export function decimal(options: { scale: number; min: number; max: number }): F
 }
 
 /** The text that a JSON string stands for; only one with escapes needs a parser. */
-const unquoted = (json) => `CASE WHEN contains(${json}, '\\') THEN json_extract_string(${json}, '$') ELSE ${json}[2:-2] END`;
+const unquoted = (json: string) => `CASE WHEN contains(${json}, '\\') THEN json_extract_string(${json}, '$') ELSE ${json}[2:-2] END`;
 
 /** Unicode text of at most `max` UTF-16 units; lone surrogates are refused, for they have no UTF-8. */
 export function text(options: { max?: number } = {}): Field<string> {

@@ -6,7 +6,8 @@ import type { View } from "../core/view.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { DimensionType } from "./dimension-types.ts";
 import type { Missing } from "./join.ts";
-import type { ReadAnswer, Standing } from "./reader.ts";
+import type { ReadAnswer } from "./reader.ts";
+import type { Standing } from "./standings.ts";
 
 /** What a column of the rows is. A measure's `type` is the kind of its definition: count, sum, distinct. */
 export interface AnswerField {

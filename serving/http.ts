@@ -66,7 +66,7 @@ export async function createApp(serving: Serving, { logger, requestsPerMinute, v
 }
 
 function sendProblem(request: FastifyRequest, reply: FastifyReply, { problem, headers }: Refusal, cause?: unknown): void {
-  if (problem.status >= 500) request.log.error({ err: cause, code: problem.code, route: request.routeOptions.url }, "request failed");
+  if (problem.status >= 500 && problem.code !== "NOT_READY") request.log.error({ err: cause, code: problem.code, route: request.routeOptions.url }, "request failed");
   void reply.status(problem.status).headers(headers).type(PROBLEM_TYPE).send(JSON.stringify(problem));
 }
 

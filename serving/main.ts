@@ -14,6 +14,8 @@ import { createMetrics } from "./metrics.ts";
 import type { DescribedView } from "./openapi.ts";
 import { Reader } from "./reader.ts";
 import { RedisGate } from "./redis-gate.ts";
+import { SegmentCache } from "./segment-cache.ts";
+import { Standings } from "./standings.ts";
 
 export interface ServingOptions {
   readonly redisUrl: string;
@@ -54,7 +56,8 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const data = new DataDirectory(dataDir);
   const limits = { maxCells: maxAnswerCells, maxRegisters: MAX_REGISTERS };
   const batch = new BatchStates(data, ducks, { maxCachedCells, limits });
-  const reader = new Reader({ manifests: new Manifests(data), batch, gate, namespace, limits, maxCachedCells });
+  const standings = new Standings({ manifests: new Manifests(data), gate, namespace });
+  const reader = new Reader({ standings, batch, segments: new SegmentCache(gate, maxCachedCells), limits });
   const release = () => {
     redis.disconnect();
     ducks.close();
@@ -63,7 +66,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   try {
     const views = await describe(pool, definitions.views.values());
     const { requestsPerMinute = 60_000, version = "0.1.0" } = options;
-    const app = await createApp({ reader, gate, views, metrics: createMetrics() }, { logger, requestsPerMinute, version });
+    const app = await createApp({ reader, standings, gate, views, metrics: createMetrics() }, { logger, requestsPerMinute, version });
     await redisOr(redis, 2_000);
     await app.listen({ port: options.port, host: options.host });
     const { port } = app.server.address() as AddressInfo;

@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { Standing } from "./reader.ts";
+import type { Standing } from "./standings.ts";
 
 /**
  * Everything that serving measures:

@@ -1,6 +1,6 @@
 import { isTidelineError } from "../core/errors.ts";
 import type { Definition } from "../store/definitions.ts";
-import type { Reader, Standing } from "./reader.ts";
+import type { Standing, Standings } from "./standings.ts";
 
 export interface ViewStanding {
   readonly definition: Definition;
@@ -8,11 +8,11 @@ export interface ViewStanding {
   readonly standing: Standing | null;
 }
 
-/** Where every view stands; null for one of which nothing is published yet. */
-export function standings(reader: Reader, definitions: Iterable<Definition>): Promise<ViewStanding[]> {
+/** Where every view stands. */
+export function viewStandings(standings: Standings, definitions: Iterable<Definition>): Promise<ViewStanding[]> {
   return Promise.all(
     [...definitions].map(async (definition) => {
-      const standing = await reader.standing(definition).catch((error: unknown) => {
+      const standing = await standings.find(definition).catch((error: unknown) => {
         if (isTidelineError(error, "NOT_READY")) return null;
         throw error;
       });

@@ -1,33 +1,20 @@
 import { componentsOf } from "../core/components.ts";
 import type { Manifest } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
-import { type Cut, cutFromJson, type EpochMs } from "../core/position.ts";
+import type { Cut, EpochMs } from "../core/position.ts";
 import { type Query, presentRows, type Row, windowOf } from "../core/query.ts";
 import { bucketOf } from "../core/time.ts";
 import type { View } from "../core/view.ts";
-import { Chain, type ChainRead, type ChainState } from "../store/chain.ts";
+import type { ChainRead, ChainState } from "../store/chain.ts";
 import type { Definition } from "../store/definitions.ts";
-import type { Manifests } from "../store/manifests.ts";
 import type { BatchPlan } from "./batch-sql.ts";
 import type { BatchStates } from "./batch-states.ts";
 import { type Joined, join, type Missing, NO_CHAIN } from "./join.ts";
-import { type RedisGate, RedisSilent } from "./redis-gate.ts";
-import { SegmentCache, type SegmentTile } from "./segment-cache.ts";
+import { RedisSilent } from "./redis-gate.ts";
+import type { SegmentCache, SegmentTile } from "./segment-cache.ts";
+import type { Standing, Standings } from "./standings.ts";
 import { AnswerBuilder, type AnswerLimits, bucketTile } from "./tile-cells.ts";
 import { Vanished } from "./vanished.ts";
-
-/** What state an answer is made of: a batch version, and the live state after it unless that does not fit. */
-export interface Standing {
-  readonly manifest: Manifest;
-  readonly cut: Cut;
-  /** The answer is exactly the log below these positions. */
-  readonly applied: Cut;
-  /** How long ago the newest change in the answer was applied. An idle log ages: nothing newer is known of it. */
-  readonly freshnessMs: number;
-  readonly chain: ChainState | null;
-  /** Null when batch version and live state tile the log. */
-  readonly missing: Missing | null;
-}
 
 export interface ReadAnswer extends Standing {
   readonly rows: readonly Row[];
@@ -37,15 +24,10 @@ export interface ReadAnswer extends Standing {
 }
 
 export interface ReaderOptions {
-  readonly manifests: Manifests;
+  readonly standings: Standings;
   readonly batch: BatchStates;
-  readonly gate: RedisGate;
-  readonly namespace: string;
+  readonly segments: SegmentCache;
   readonly limits: AnswerLimits;
-  /** Cells of closed segments that are kept in memory. */
-  readonly maxCachedCells: number;
-  readonly redisTimeoutMs?: number;
-  readonly now?: () => EpochMs;
 }
 
 interface Window {
@@ -71,7 +53,6 @@ interface Tiles {
 
 /** A reader that started over this often has a manifest whose files keep going away, or a Redis that keeps losing segments. */
 const MAX_STARTS = 4;
-const REDIS_TIMEOUT_MS = 1_000;
 const ALL_OF_TIME = 8_640_000_000_000_000;
 
 /**
@@ -83,18 +64,16 @@ const ALL_OF_TIME = 8_640_000_000_000_000;
  *   a file or segment is gone: M was two versions old; start over with the newest
  */
 export class Reader {
-  readonly #options: ReaderOptions;
+  readonly #standings: Standings;
+  readonly #batch: BatchStates;
   readonly #segments: SegmentCache;
-  readonly #now: () => EpochMs;
-  readonly #redisTimeoutMs: number;
-  readonly #chains = new Map<string, Chain>();
-  readonly #newest = new Map<string, Manifest>();
+  readonly #limits: AnswerLimits;
 
-  constructor(options: ReaderOptions) {
-    this.#options = options;
-    this.#now = options.now ?? Date.now;
-    this.#redisTimeoutMs = options.redisTimeoutMs ?? REDIS_TIMEOUT_MS;
-    this.#segments = new SegmentCache(options.gate, options.maxCachedCells);
+  constructor({ standings, batch, segments, limits }: ReaderOptions) {
+    this.#standings = standings;
+    this.#batch = batch;
+    this.#segments = segments;
+    this.#limits = limits;
   }
 
   /** Answers a query. Throws NOT_READY before the first manifest, TOO_LARGE for more cells than fit, ARCHIVE_DAMAGED when published files are gone. */
@@ -109,63 +88,44 @@ export class Reader {
     }
   }
 
-  /** Where a view stands, without its rows. Throws NOT_READY before the first manifest. */
-  async standing(definition: Definition): Promise<Standing> {
-    const chain = this.#chainOf(definition);
-    let missing: Missing = NO_CHAIN;
-    for (const which of ["cached", "newest"] as const) {
-      const manifest = await this.#manifest(definition, which);
-      const state = await this.#ask(() => chain.load());
-      if (state === null || "code" in state) {
-        missing = state ?? NO_CHAIN;
-        break;
-      }
-      const current = state.pointer > manifest.version ? await this.#manifest(definition, "newest") : manifest;
-      const joined = join(current, state);
-      if (joined.ok) return this.#standing(current, { chain: state, applied: joined.applied }, null);
-      missing = joined.missing;
-    }
-    return this.#standing(await this.#manifest(definition, "newest"), null, missing);
-  }
-
   async #answer(definition: Definition, query: Query, which: "cached" | "newest", batchAlone: boolean): Promise<ReadAnswer> {
     const { view } = definition;
     const plan = neededComponents(view, query);
-    const manifest = await this.#manifest(definition, which);
+    const manifest = await this.#standings.manifest(definition, which);
     const tiles = batchAlone
       ? await this.#alone(view, query, manifest, VANISHED)
       : await this.#tiles(definition, query, manifest, plan.sketches.length > 0);
     const { fromMs, toMs } = tiles.window;
     const wanted = [...plan.integers, ...plan.sketches].map(({ key }) => key);
-    const builder = new AnswerBuilder(view, query, wanted, this.#options.limits);
+    const builder = new AnswerBuilder(view, query, wanted, this.#limits);
     const { everyMs, by, where } = query;
-    await builder.addRolledUp(await this.#options.batch.cells(tiles.manifest, { fromMs, toMs, everyMs, by, where, ...plan }));
+    await builder.addRolledUp(await this.#batch.cells(tiles.manifest, { fromMs, toMs, everyMs, by, where, ...plan }));
     for (const segment of tiles.live?.closed ?? []) await builder.addStored(segment.within(fromMs, toMs), fromMs, toMs);
     for (const bucket of tiles.live?.read.open ?? []) await builder.addStored([bucketTile(bucket)], fromMs, toMs);
-    return { ...this.#standing(tiles.manifest, tiles.live, tiles.missing), ...presentRows(view, query, builder.table.cells()), fromMs, toMs };
+    return { ...this.#standings.of(tiles.manifest, tiles.live, tiles.missing), ...presentRows(view, query, builder.table.cells()), fromMs, toMs };
   }
 
   async #tiles(definition: Definition, query: Query, first: Manifest, sketches: boolean): Promise<Tiles> {
     const { view } = definition;
     let manifest = first;
-    const chain = this.#chainOf(definition);
+    const chain = this.#standings.chain(definition);
     let missing: Missing = NO_CHAIN;
     for (let round = 1; round <= 2; round++) {
-      if (round > 1) manifest = await this.#manifest(definition, "newest");
-      const reach = readingWindow(query, view, await this.#options.batch.lastBucket(manifest));
-      const read = await this.#ask(() => chain.read(reach.fromMs, reach.toMs, sketches));
+      if (round > 1) manifest = await this.#standings.manifest(definition, "newest");
+      const reach = readingWindow(query, view, await this.#batch.lastBucket(manifest));
+      const read = await this.#standings.ask(() => chain.read(reach.fromMs, reach.toMs, sketches));
       if (read === null || "code" in read) {
         // No pointer to check the manifest against: ask the disk.
-        return this.#alone(view, query, await this.#manifest(definition, "newest"), read ?? NO_CHAIN);
+        return this.#alone(view, query, await this.#standings.manifest(definition, "newest"), read ?? NO_CHAIN);
       }
-      if (read.chain.pointer > manifest.version) manifest = await this.#manifest(definition, "newest");
+      if (read.chain.pointer > manifest.version) manifest = await this.#standings.manifest(definition, "newest");
       const joined = join(manifest, read.chain);
       if (!joined.ok) {
         missing = joined.missing;
         continue;
       }
       const live = await this.#live(definition, query, manifest, read, joined);
-      if (live === "silent") return this.#alone(view, query, await this.#manifest(definition, "newest"), SILENT);
+      if (live === "silent") return this.#alone(view, query, await this.#standings.manifest(definition, "newest"), SILENT);
       // The newest bucket can only have moved on since `reach` was taken, unless all of Redis was lost in between.
       if (live.window.fromMs < reach.fromMs || live.window.toMs > reach.toMs) throw new Vanished("segment", "that held the newest bucket");
       return { manifest, live, missing: null, window: live.window };
@@ -175,9 +135,9 @@ export class Reader {
 
   async #live(definition: Definition, query: Query, manifest: Manifest, read: ChainRead, joined: Joined & { ok: true }): Promise<Live | "silent"> {
     try {
-      const chain = this.#chainOf(definition);
+      const chain = this.#standings.chain(definition);
       const closed = await this.#segments.all(chain, definition.generation, read.chain.nonce, joined.closed.map(({ id }) => id));
-      const lasts = [await this.#options.batch.lastBucket(manifest), read.lastBucket, ...closed.map(({ lastBucket }) => lastBucket)];
+      const lasts = [await this.#batch.lastBucket(manifest), read.lastBucket, ...closed.map(({ lastBucket }) => lastBucket)];
       const window = this.#window(query, definition.view, newestOf(lasts));
       return { chain: read.chain, applied: joined.applied, closed, read, window };
     } catch (error) {
@@ -187,55 +147,13 @@ export class Reader {
   }
 
   async #alone(view: View, query: Query, manifest: Manifest, missing: Missing): Promise<Tiles> {
-    const window = this.#window(query, view, await this.#options.batch.lastBucket(manifest));
+    const window = this.#window(query, view, await this.#batch.lastBucket(manifest));
     return { manifest, live: null, missing, window };
   }
 
   /** Of a view that holds nothing yet, the last 24 hours are those before now. */
   #window(query: Query, view: View, lastBucket: EpochMs | null): Window {
-    return windowOf(query, view, lastBucket ?? bucketOf(this.#now(), view.grainMs));
-  }
-
-  #standing(manifest: Manifest, live: { chain: ChainState; applied: Cut } | null, missing: Missing | null): Standing {
-    const cut = cutFromJson(manifest.cut);
-    const sinceMs = live?.chain.appliedAtMs ?? manifest.createdAtMs;
-    return {
-      manifest,
-      cut,
-      applied: live?.applied ?? cut,
-      freshnessMs: Math.max(0, this.#now() - sinceMs),
-      chain: live?.chain ?? null,
-      missing,
-    };
-  }
-
-  /** The manifest that this process knows as the newest; "newest" asks the disk. Never older than what was known before. */
-  async #manifest({ view, generation }: Definition, which: "cached" | "newest"): Promise<Manifest> {
-    const cached = this.#newest.get(generation);
-    if (which === "cached" && cached !== undefined) return cached;
-    const found = await this.#options.manifests.newest(generation);
-    const known = this.#newest.get(generation);
-    const newest = found === null || (known !== undefined && known.version > found.version) ? known : found;
-    if (newest === undefined) {
-      throw new TidelineError("NOT_READY", `Nothing has been published for view "${view.name}" yet.`, "The speed layer or a refresh will do so as soon as one runs; ask again.");
-    }
-    this.#newest.set(generation, newest);
-    return newest;
-  }
-
-  async #ask<T>(question: () => Promise<T>): Promise<T | Missing> {
-    try {
-      return await this.#options.gate.ask(this.#redisTimeoutMs, question);
-    } catch (error) {
-      if (error instanceof RedisSilent) return { code: "REDIS_SILENT", message: `${error.message}: this is the batch version alone` };
-      throw error;
-    }
-  }
-
-  #chainOf({ generation }: Definition): Chain {
-    const held = this.#chains.get(generation) ?? new Chain(this.#options.gate.redis, this.#options.namespace, generation);
-    this.#chains.set(generation, held);
-    return held;
+    return windowOf(query, view, lastBucket ?? bucketOf(this.#standings.now(), view.grainMs));
   }
 }
 

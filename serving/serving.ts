@@ -2,10 +2,12 @@ import type { ServingMetrics } from "./metrics.ts";
 import type { DescribedView } from "./openapi.ts";
 import type { Reader } from "./reader.ts";
 import type { RedisGate } from "./redis-gate.ts";
+import type { Standings } from "./standings.ts";
 
 /** What the routes answer from. */
 export interface Serving {
   readonly reader: Reader;
+  readonly standings: Standings;
   readonly gate: RedisGate;
   readonly views: ReadonlyMap<string, DescribedView>;
   readonly metrics: ServingMetrics;

@@ -1,11 +1,10 @@
 import { isUtf8 } from "node:buffer";
-import { BIGINT, DuckDBDataChunk, INTEGER } from "@duckdb/node-api";
-import { decodeOne, decodeSql, duplicatesSql, type Reject } from "../core/decode.ts";
+import { BIGINT, BLOB, DuckDBBlobValue, DuckDBDataChunk, INTEGER } from "@duckdb/node-api";
+import { anyRepeatSql, decodeOne, decodeSql, duplicatesSql, type Reject } from "../core/decode.ts";
 import { at, type Cut } from "../core/position.ts";
 import { quoteName } from "../core/sql.ts";
 import type { Stream } from "../core/stream.ts";
 import { type Duck, rowsOf } from "./duck.ts";
-import { eventColumns } from "./events.ts";
 import type { FetchedPartition } from "./log.ts";
 
 /** Separates the records of a batch in one text (RFC 7464): valid JSON has no raw control character. */
@@ -30,7 +29,7 @@ export interface Rejected {
 export class Decoder {
   readonly #duck: Duck;
   readonly #stream: Stream;
-  #seenRows = 0;
+  #batches = 0;
 
   private constructor(duck: Duck, stream: Stream) {
     this.#duck = duck;
@@ -38,33 +37,26 @@ export class Decoder {
   }
 
   static async open(duck: Duck, stream: Stream): Promise<Decoder> {
-    await duck.run("CREATE OR REPLACE TEMP TABLE meta (_row INTEGER, _partition INTEGER, _offset BIGINT, _timestamp BIGINT)");
+    const columns = ["_partition", "_offset", ...Object.keys(stream.fields).map(quoteName), "_id", "_duplicate", "_reject"];
+    await duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(stream, NOTHING)}`);
+    await duck.run(`CREATE OR REPLACE TEMP VIEW events AS SELECT ${columns.join(", ")} FROM decoded`);
     await duck.run("CREATE OR REPLACE TEMP TABLE rejects (_row INTEGER, reject VARCHAR)");
-    await duck.run("CREATE OR REPLACE TEMP TABLE seen (_partition INTEGER, _offset BIGINT, _id VARCHAR)");
+    await duck.run("CREATE OR REPLACE TEMP TABLE seen (_partition INTEGER, _offset BIGINT, _id VARCHAR, _hash UBIGINT)");
     return new Decoder(duck, stream);
   }
 
   /** Decodes a batch into `events` and remembers its ids. Answers the rejects. */
   async decode(batch: readonly FetchedPartition[]): Promise<Rejected[]> {
-    const records = flatten(batch);
-    if (records.offsets.length === 0) {
-      await this.#duck.run(`CREATE OR REPLACE TEMP TABLE events (${eventColumns(this.#stream)})`);
+    const values = batch.flatMap((fetched) => fetched.values);
+    if (values.length === 0) {
+      await this.#duck.run("TRUNCATE decoded");
       return [];
     }
-    await this.#duck.run("TRUNCATE meta");
-    await appendMeta(this.#duck, batch);
-    const { text, refused } = joinValues(records.values);
-    const source = "(SELECT * FROM meta POSITIONAL JOIN (SELECT unnest(string_split($1, chr(30))) AS _value))";
-    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodeSql(this.#stream, source)}`, [text]);
-    const rejected = await this.#decodeRest(records, refused);
-    await this.#duck.run(
-      `CREATE OR REPLACE TEMP TABLE events AS SELECT _partition, _offset, _timestamp, ${this.#columns()}, _id, false AS _duplicate, NULL::VARCHAR AS _reject FROM decoded`,
-    );
-    if (rejected.length > 0) {
-      await this.#duck.run("INSERT INTO events BY NAME SELECT _partition, _offset, _timestamp, false AS _duplicate, reject AS _reject FROM meta JOIN rejects USING (_row)");
-    }
+    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(this.#stream, sourceSql(batch))}`, [joinValues(values)]);
+    const rejected = await this.#decodeRest(batch, values);
     await this.#markDuplicates();
-    await this.#remember();
+    await this.remember("decoded");
+    await this.#forgetOld();
     return rejected;
   }
 
@@ -73,141 +65,131 @@ export class Decoder {
     if (partitions.length > 0) await this.#duck.run(`DELETE FROM seen WHERE _partition IN (${partitions.join(", ")})`);
   }
 
-  /** Remembers ids from a relation with (_partition, _offset, _id): the warm-up from the archive. */
+  /** Remembers ids from a relation with (_partition, _offset, _id): the batch itself, or the archive for a warm-up. */
   async remember(relation: string): Promise<void> {
-    await this.#duck.run(`INSERT INTO seen SELECT _partition, _offset, _id FROM ${relation} WHERE _id IS NOT NULL`);
+    await this.#duck.run(`INSERT INTO seen SELECT _partition, _offset, _id, hash(_id) FROM ${relation} WHERE _id IS NOT NULL`);
   }
 
-  #columns(): string {
-    return Object.keys(this.#stream.fields).map(quoteName).join(", ");
-  }
-
-  /** The records that SQL did not recognise: accepted ones come back as canonical text, the others are rejects. */
-  async #decodeRest(records: Flat, refused: ReadonlyMap<number, Reject>): Promise<Rejected[]> {
-    const rest = (await rowsOf(this.#duck, "SELECT _row FROM decoded WHERE NOT _ok ORDER BY _row")).map(([row]) => Number(row));
+  /** The records that SQL did not recognise: accepted ones are decoded again from canonical text, the others are rejects. */
+  async #decodeRest(batch: readonly FetchedPartition[], values: readonly (Buffer | null)[]): Promise<Rejected[]> {
+    const rest = await rowsOf(this.#duck, "SELECT _row, _partition, _offset FROM decoded WHERE NOT _ok ORDER BY _row");
     if (rest.length === 0) return [];
-    await this.#duck.run("DELETE FROM decoded WHERE NOT _ok");
-    await this.#duck.run("TRUNCATE rejects");
+    const keys = batch.flatMap((fetched) => fetched.keys);
     const accepted: { row: number; canonical: string }[] = [];
     const rejected: Rejected[] = [];
+    await this.#duck.run("TRUNCATE rejects");
     const rejects = await this.#duck.createAppender("rejects");
-    for (const row of rest) {
-      const known = refused.get(row);
-      const decoded = known === undefined ? decodeOne(this.#stream, records.values[row] ?? null) : { ok: false as const, reject: known };
-      if (decoded.ok) accepted.push({ row, canonical: decoded.canonical });
-      else {
-        rejects.appendInteger(row);
-        rejects.appendVarchar(decoded.reject);
-        rejects.endRow();
-        rejected.push({ partition: records.partitions[row] ?? 0, offset: records.offsets[row] ?? 0n, reject: decoded.reject, key: records.keys[row] ?? null, value: records.values[row] ?? null });
+    for (const [index, partition, offset] of rest) {
+      const row = Number(index);
+      const value = values[row] ?? null;
+      const decoded = decodeOne(this.#stream, value);
+      if (decoded.ok) {
+        accepted.push({ row, canonical: decoded.canonical });
+        continue;
       }
+      rejects.appendInteger(row);
+      rejects.appendVarchar(decoded.reject);
+      rejects.endRow();
+      rejected.push({ partition: Number(partition), offset: BigInt(Number(offset)), reject: decoded.reject, key: keys[row] ?? null, value });
     }
     rejects.closeSync();
     if (accepted.length > 0) await this.#decodeCanonical(accepted);
+    if (rejected.length > 0) {
+      const nothing = Object.keys(this.#stream.fields).map((name) => `${quoteName(name)} = NULL`);
+      await this.#duck.run(`UPDATE decoded SET ${[...nothing, "_id = NULL", "_hash = NULL", "_reject = reject"].join(", ")} FROM rejects WHERE decoded._row = rejects._row`);
+    }
     return rejected;
   }
 
   async #decodeCanonical(accepted: readonly { row: number; canonical: string }[]): Promise<void> {
-    const values = "SELECT unnest(string_split($1, chr(30))) AS _value, unnest(string_split($2, ',')::INTEGER[]) AS _row";
-    const source = `(SELECT meta.*, _value FROM (${values}) JOIN meta USING (_row))`;
-    const texts = accepted.map(({ canonical }) => canonical).join("\x1e");
-    await this.#duck.run(`INSERT INTO decoded ${decodeSql(this.#stream, source)}`, [texts, accepted.map(({ row }) => row).join(",")]);
+    const rows = accepted.map(({ row }) => row);
+    const values = `SELECT unnest(string_split($1, chr(30))) AS _value, unnest([${rows.join(", ")}]) AS _row`;
+    const source = `(SELECT _row, _partition, _offset, c._value FROM (${values}) c JOIN decoded USING (_row))`;
+    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE canonical AS ${decodedSql(this.#stream, source)}`, [accepted.map(({ canonical }) => canonical).join("\x1e")]);
+    await this.#duck.run("DELETE FROM decoded WHERE _row IN (SELECT _row FROM canonical)");
+    await this.#duck.run("INSERT INTO decoded BY NAME SELECT * FROM canonical");
   }
 
   async #markDuplicates(): Promise<void> {
-    const found = await rowsOf(this.#duck, `SELECT count(*) FROM (${duplicatesSql(this.#stream, "events", "seen")})`);
-    if (Number(found[0]?.[0]) === 0) return;
-    await this.#duck.run(
-      `UPDATE events SET _duplicate = true FROM (${duplicatesSql(this.#stream, "events", "seen")}) d WHERE events._partition = d._partition AND events._offset = d._offset`,
-    );
+    const [repeats] = await rowsOf(this.#duck, anyRepeatSql("decoded", "seen"));
+    if (repeats?.[0] !== true) return;
+    const duplicates = duplicatesSql(this.#stream, "decoded", "seen");
+    await this.#duck.run(`UPDATE decoded SET _duplicate = true FROM (${duplicates}) d WHERE decoded._partition = d._partition AND decoded._offset = d._offset`);
   }
 
-  /** Adds the batch's ids, and now and then drops those that have left every window. */
-  async #remember(): Promise<void> {
-    await this.remember("events");
-    this.#seenRows += 1;
-    if (this.#seenRows % 64 !== 0) return;
-    await this.#duck.run(
-      `CREATE OR REPLACE TEMP TABLE seen AS SELECT s.* FROM seen s JOIN (SELECT _partition, max(_offset) AS top FROM seen GROUP BY ALL) t USING (_partition) WHERE _offset >= top - ${this.#stream.dedupWindow}`,
-    );
+  /** Now and then drops the ids that have left every window. */
+  async #forgetOld(): Promise<void> {
+    this.#batches += 1;
+    if (this.#batches % 16 !== 0) return;
+    const tops = "SELECT _partition, max(_offset) AS top FROM seen GROUP BY ALL";
+    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE seen AS SELECT s.* FROM seen s JOIN (${tops}) USING (_partition) WHERE _offset >= top - ${this.#stream.dedupWindow}`);
   }
 }
 
-interface Flat {
-  readonly partitions: readonly number[];
-  readonly offsets: readonly bigint[];
-  readonly keys: readonly (Buffer | null)[];
-  readonly values: readonly (Buffer | null)[];
-}
+/** A source of no records, with the columns of one. */
+const NOTHING = "(SELECT 0::BIGINT AS _row, 0 AS _partition, 0::BIGINT AS _offset, '' AS _value WHERE false)";
 
-function flatten(batch: readonly FetchedPartition[]): Flat {
-  return {
-    partitions: batch.flatMap(({ partition, offsets }) => new Array<number>(offsets.length).fill(partition)),
-    offsets: batch.flatMap(({ offsets }) => offsets),
-    keys: batch.flatMap(({ keys }) => keys),
-    values: batch.flatMap(({ values }) => values),
-  };
-}
-
-async function appendMeta(duck: Duck, batch: readonly FetchedPartition[]): Promise<void> {
-  const appender = await duck.createAppender("meta");
-  let row = 0;
-  for (const { partition, offsets, timestampsMs } of batch) {
-    for (let start = 0; start < offsets.length; start += CHUNK_ROWS) {
-      const slice = offsets.slice(start, start + CHUNK_ROWS);
-      const first = row;
-      const chunk = DuckDBDataChunk.create([INTEGER, INTEGER, BIGINT, BIGINT], slice.length);
-      chunk.setColumnValues(0, slice.map((_, index) => first + index));
-      chunk.setColumnValues(1, slice.map(() => partition));
-      chunk.setColumnValues(2, slice);
-      chunk.setColumnValues(3, timestampsMs.slice(start, start + CHUNK_ROWS).map(BigInt));
-      appender.appendDataChunk(chunk);
-      row += slice.length;
-    }
-  }
-  appender.closeSync();
+/** What `decodeSql` gives, with the columns that the following steps fill in. */
+function decodedSql(stream: Stream, source: string): string {
+  return `SELECT *, hash(_id) AS _hash, false AS _duplicate, NULL::VARCHAR AS _reject FROM (${decodeSql(stream, source)})`;
 }
 
 /**
- * All values in one text, so that they cross into DuckDB in one piece. A value that cannot be part of it (absent, not UTF-8, or with a
- * raw separator, which no JSON has) leaves its place empty, and the reason is already known.
+ * The batch as a relation: values from the text in $1, and where each lies from literals, for offsets come in long runs. Several lists that are
+ * unnested together keep step.
  */
-function joinValues(values: readonly (Buffer | null)[]): { text: string; refused: Map<number, Reject> } {
-  const refused = new Map<number, Reject>();
-  const joined = Buffer.allocUnsafe(values.reduce((sum, value) => sum + (value?.length ?? 0) + 1, 0));
-  let end = 0;
-  values.forEach((value, row) => {
-    const reject = value === null || value.length === 0 ? "empty" : value.includes(SEPARATOR) ? "not-json" : null;
-    if (reject !== null) refused.set(row, reject);
-    else if (value !== null) end += value.copy(joined, end);
-    joined[end++] = SEPARATOR;
-  });
-  const body = joined.subarray(0, Math.max(0, end - 1));
-  if (isUtf8(body)) return { text: body.toString("utf8"), refused };
-  const clean = values.map((value, row) => {
-    if (value === null || refused.has(row) || isUtf8(value)) return refused.has(row) ? null : value;
-    refused.set(row, "not-utf8");
-    return null;
-  });
-  return { text: clean.map((value) => value?.toString("utf8") ?? "").join("\x1e"), refused };
+function sourceSql(batch: readonly FetchedPartition[]): string {
+  const runs = batch.flatMap(({ partition, offsets }) => runsOf(offsets).map((run) => ({ partition, ...run })));
+  const partitions = runs.map(({ partition, from, to }) => `list_resize([${partition}], ${to - from}, ${partition})`);
+  const offsets = runs.map(({ from, to }) => `range(${from}, ${to})`);
+  const records = batch.reduce((sum, fetched) => sum + fetched.offsets.length, 0);
+  return [
+    "(SELECT unnest(string_split($1, chr(30))) AS _value,",
+    ` unnest(range(${records})) AS _row,`,
+    ` unnest(flatten([${partitions.join(", ")}])) AS _partition,`,
+    ` unnest(flatten([${offsets.join(", ")}])) AS _offset)`,
+  ].join("");
 }
 
-/** Appends keys and original bytes to `originals` (_partition, _offset, _key, _value): what the archive keeps beside the events. */
+/** Maximal runs `[from, to)` of successive offsets. */
+function runsOf(offsets: readonly bigint[]): { from: bigint; to: bigint }[] {
+  const runs: { from: bigint; to: bigint }[] = [];
+  for (const offset of offsets) {
+    const last = runs.at(-1);
+    if (last?.to === offset) last.to = offset + 1n;
+    else runs.push({ from: offset, to: offset + 1n });
+  }
+  return runs;
+}
+
+/**
+ * All values in one text, so that they cross into DuckDB in one piece. The place of a value that cannot be part of it (absent, not UTF-8, or
+ * with a raw separator) stays empty: no contract accepts an empty text, so the record is looked at on its own.
+ */
+function joinValues(values: readonly (Buffer | null)[]): string {
+  const joined = Buffer.allocUnsafe(values.reduce((sum, value) => sum + (value?.length ?? 0) + 1, 0));
+  let end = 0;
+  for (const value of values) {
+    if (value !== null && !value.includes(SEPARATOR)) end += value.copy(joined, end);
+    joined[end++] = SEPARATOR;
+  }
+  const body = joined.subarray(0, end - 1);
+  return isUtf8(body) ? body.toString("utf8") : joinValues(values.map((value) => (value !== null && isUtf8(value) ? value : null)));
+}
+
+/** Appends what the archive keeps beside the events to `originals`: (_partition, _offset, _timestamp, _key, _value). */
 export async function appendOriginals(duck: Duck, batch: readonly FetchedPartition[]): Promise<void> {
-  await duck.run("CREATE OR REPLACE TEMP TABLE originals (_partition INTEGER, _offset BIGINT, _key BLOB, _value BLOB)");
+  await duck.run("CREATE OR REPLACE TEMP TABLE originals (_partition INTEGER, _offset BIGINT, _timestamp BIGINT, _key BLOB, _value BLOB)");
   const appender = await duck.createAppender("originals");
-  for (const { partition, offsets, keys, values } of batch) {
-    offsets.forEach((offset, index) => {
-      const key = keys[index] ?? null;
-      const value = values[index] ?? null;
-      appender.appendInteger(partition);
-      appender.appendBigInt(offset);
-      if (key === null) appender.appendNull();
-      else appender.appendBlob(key);
-      if (value === null) appender.appendNull();
-      else appender.appendBlob(value);
-      appender.endRow();
-    });
+  for (const { partition, offsets, timestampsMs, keys, values } of batch) {
+    for (let start = 0; start < offsets.length; start += CHUNK_ROWS) {
+      const end = start + CHUNK_ROWS;
+      const slice = offsets.slice(start, end);
+      const blobs = (column: readonly (Buffer | null)[]) => column.slice(start, end).map((bytes) => (bytes === null ? null : new DuckDBBlobValue(bytes)));
+      const chunk = DuckDBDataChunk.create([INTEGER, BIGINT, BIGINT, BLOB, BLOB], slice.length);
+      chunk.setColumns([slice.map(() => partition), slice, timestampsMs.slice(start, end).map(BigInt), blobs(keys), blobs(values)]);
+      appender.appendDataChunk(chunk);
+    }
   }
   appender.closeSync();
 }

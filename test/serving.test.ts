@@ -32,6 +32,7 @@ import type { Problem } from "../serving/problem.ts";
 import { Reader } from "../serving/reader.ts";
 import { RedisGate } from "../serving/redis-gate.ts";
 import { SegmentCache } from "../serving/segment-cache.ts";
+import { Standings } from "../serving/standings.ts";
 import { Vanished } from "../serving/vanished.ts";
 import { deltasByPartition } from "../speed-layer/deltas.ts";
 import { Chain } from "../store/chain.ts";
@@ -441,7 +442,8 @@ describe("the reader", () => {
     const gate = new RacingGate(redis);
     const ducks = await DuckQueue.open(pool, { connections: 1, maxWaiting: 1, timeoutMs: 10_000 });
     const batch = new BatchStates(at.data, ducks, { maxCachedCells: 1_000, limits: LIMITS });
-    const reader = new Reader({ manifests: at.manifests, batch, gate, namespace: at.namespace, limits: LIMITS, maxCachedCells: 1_000 });
+    const standings = new Standings({ manifests: at.manifests, gate, namespace: at.namespace });
+    const reader = new Reader({ standings, batch, segments: new SegmentCache(gate, 1_000), limits: LIMITS });
     gate.afterFirst = async () => {
       await at.publish(3, 1_000, 2_000, files);
       await at.chain.trim(cutAt(2_000));

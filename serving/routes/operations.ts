@@ -1,5 +1,5 @@
 import type { FastifyInstance } from "fastify";
-import { type ViewStanding, standings } from "../overview.ts";
+import { type ViewStanding, viewStandings } from "../overview.ts";
 import { type RedisGate, RedisSilent } from "../redis-gate.ts";
 import type { Serving } from "../serving.ts";
 
@@ -8,8 +8,8 @@ const REDIS_PROBE_MS = 1_000;
 const unlimited = { config: { rateLimit: false } } as const;
 
 /** GET /health, /ready and /metrics. */
-export function operationRoutes(app: FastifyInstance, { reader, gate, views, metrics }: Serving): void {
-  const all = () => standings(reader, [...views.values()].map(({ definition }) => definition));
+export function operationRoutes(app: FastifyInstance, { standings, gate, views, metrics }: Serving): void {
+  const all = () => viewStandings(standings, [...views.values()].map(({ definition }) => definition));
 
   app.get("/health", unlimited, () => ({ alive: true }));
 

@@ -1,17 +1,17 @@
 import type { FastifyInstance } from "fastify";
 import { planQuery, type QueryProblem } from "../../core/query.ts";
 import { answerBody, viewSummary } from "../answer.ts";
-import { standings } from "../overview.ts";
+import { viewStandings } from "../overview.ts";
 import type { Parameters } from "../parameters.ts";
 import { badRequest, viewUnknown } from "../problem.ts";
 import type { Serving } from "../serving.ts";
 
 /** GET /views and GET /views/:name. */
-export function viewRoutes(app: FastifyInstance, { reader, views }: Serving): void {
+export function viewRoutes(app: FastifyInstance, { reader, standings, views }: Serving): void {
   app.get("/views", async (request) => {
     const { values, problems } = request.query as Parameters;
     refuse([...problems, ...Object.keys(values).map((parameter) => ({ parameter, problem: "no such parameter", allowed: "none" }))]);
-    const all = await standings(reader, [...views.values()].map(({ definition }) => definition));
+    const all = await viewStandings(standings, [...views.values()].map(({ definition }) => definition));
     return {
       views: all.map(({ definition, standing }) => viewSummary(definition, views.get(definition.view.name)?.types ?? new Map(), standing)),
     };

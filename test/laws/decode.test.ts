@@ -85,8 +85,8 @@ const bytes = fc.oneof(
 
 /** The column values that the contract gives: integers as bigint, decimals scaled, absent as null. */
 function columnsOf(canonical: string): unknown[] {
-  const event = JSON.parse(canonical) as Record<string, never>;
-  const whole = (value: number | null) => (value === null ? null : BigInt(value));
+  const event = JSON.parse(canonical) as Record<string, string | number | boolean | null>;
+  const whole = (value: unknown) => (value === null ? null : BigInt(Number(value)));
   return [event.id, whole(event.at), whole(event.amount), BigInt(Math.round(Number(event.price) * 100)), event.kind, event.on, event.note, whole(event.count)];
 }
 

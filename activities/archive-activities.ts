@@ -1,0 +1,43 @@
+import { archiveChunk, type ChunkOutcome } from "../batch-layer/archive-chunk.ts";
+import type { ArchiveChunk } from "../batch-layer/archive-plan.ts";
+import { type ArchivePlan, planStream, sweepArchive } from "../batch-layer/archive-stream.ts";
+import type { CutJson } from "../core/position.ts";
+import { attempt } from "./attempt.ts";
+import { type ActivityDeps, streamTarget } from "./deps.ts";
+
+export interface ArchivePlanInput {
+  readonly stream: string;
+  /** Null: as far as data is committed. */
+  readonly target: CutJson | null;
+}
+
+export interface ArchiveChunkInput {
+  readonly stream: string;
+  readonly topicId: string;
+  readonly chunk: ArchiveChunk;
+}
+
+export function archiveActivities(deps: ActivityDeps) {
+  const { stores, metrics, logger } = deps;
+  return {
+    planArchive: ({ stream, target }: ArchivePlanInput): Promise<ArchivePlan> =>
+      attempt(deps, async () => {
+        const plan = await planStream(stores, streamTarget(deps, stream), target);
+        for (const [partition, position] of Object.entries(plan.archived)) metrics.archived.set({ stream, partition }, Number(position));
+        return plan;
+      }),
+
+    archiveChunk: ({ stream, topicId, chunk }: ArchiveChunkInput): Promise<ChunkOutcome> =>
+      attempt(deps, async (watch) => {
+        const outcome = await archiveChunk(stores, streamTarget(deps, stream), topicId, chunk, watch);
+        metrics.archived.set({ stream, partition: chunk.partition }, Number(outcome.to));
+        if (outcome.won) metrics.archivedRecords.inc({ stream }, outcome.records);
+        logger.info({ stream, ...outcome }, outcome.won ? "archived" : "another archiver was first");
+        return outcome;
+      }),
+
+    /** Deletes files of attempts that were killed; answers how many. */
+    sweepArchive: ({ stream, topicId }: { stream: string; topicId: string }): Promise<number> =>
+      attempt(deps, () => sweepArchive(stores, streamTarget(deps, stream), topicId)),
+  };
+}

@@ -1,0 +1,39 @@
+import type { RebuildPart } from "../batch-layer/rebuild-plan.ts";
+import {
+  type BuiltPart,
+  clearRebuilds,
+  finishRebuild,
+  type PinnedVersion,
+  pinVersion,
+  planParts,
+  type RebuildResult,
+  rebuildPart,
+} from "../batch-layer/rebuild.ts";
+import { attempt, thisRun } from "./attempt.ts";
+import { type ActivityDeps, viewTarget } from "./deps.ts";
+
+export interface RebuildPlan {
+  readonly pinned: PinnedVersion;
+  readonly parts: readonly RebuildPart[];
+}
+
+export function rebuildActivities(deps: ActivityDeps) {
+  const { stores } = deps;
+  return {
+    /** The newest version with the hash of its state, and the archive up to its cut in parts. */
+    planRebuild: ({ view }: { view: string }): Promise<RebuildPlan> =>
+      attempt(deps, async (watch) => {
+        const target = viewTarget(deps, view);
+        const pinned = await pinVersion(stores, target, watch);
+        return { pinned, parts: await planParts(stores, target, pinned) };
+      }),
+
+    rebuildPart: ({ view, topicId, part }: { view: string; topicId: string; part: RebuildPart }): Promise<BuiltPart> =>
+      attempt(deps, (watch) => rebuildPart(stores, viewTarget(deps, view), topicId, part, thisRun().run, watch)),
+
+    finishRebuild: ({ view, pinned, parts }: { view: string; pinned: PinnedVersion; parts: readonly BuiltPart[] }): Promise<RebuildResult> =>
+      attempt(deps, (watch) => finishRebuild(stores, viewTarget(deps, view), pinned, parts, thisRun(), watch)),
+
+    clearRebuilds: ({ view }: { view: string }): Promise<void> => attempt(deps, () => clearRebuilds(stores, viewTarget(deps, view).generation)),
+  };
+}

@@ -1,0 +1,95 @@
+import { type Compaction, compact } from "../batch-layer/compact.ts";
+import { writeDelta } from "../batch-layer/delta.ts";
+import { versionPrefix } from "../batch-layer/publish.ts";
+import { checkDelta, finishPublish, publishDelta } from "../batch-layer/refresh.ts";
+import { sealCut } from "../batch-layer/seal.ts";
+import type { StateFile } from "../core/documents.ts";
+import { addLedgers, EMPTY_LEDGER, type Ledger } from "../core/ledger.ts";
+import { type CutJson, cutFromJson, cutToJson } from "../core/position.ts";
+import { beginGeneration } from "../store/generation-start.ts";
+import { attempt, thisRun } from "./attempt.ts";
+import { type ActivityDeps, chainOf, viewTarget } from "./deps.ts";
+
+/** The version that a refresh builds on: V with its cut C. */
+export interface RefreshBase {
+  readonly view: string;
+  readonly stream: string;
+  readonly version: number;
+  readonly cut: CutJson;
+  readonly topicId: string;
+}
+
+/** The next cut B, and whether the speed layer or the log gave it. */
+export interface SealedCut {
+  readonly cut: CutJson;
+  readonly by: "speed" | "log";
+}
+
+/** The states of [C, B): written and checked, but not published. */
+export interface DeltaWritten {
+  readonly to: CutJson;
+  readonly file: StateFile | null;
+  readonly ledger: Ledger;
+  /** Whether the speed layer's ledger was there to compare with. */
+  readonly compared: boolean;
+}
+
+export function refreshActivities(deps: ActivityDeps) {
+  const { stores, metrics, logger } = deps;
+  return {
+    /** Step 1; makes version 0 when there is none. */
+    beginRefresh: ({ view }: { view: string }): Promise<RefreshBase> =>
+      attempt(deps, async () => {
+        const target = viewTarget(deps, view);
+        const { version, cut, topicId } = await beginGeneration(stores, target.generation, target.topic, thisRun().createdBy);
+        return { view, stream: target.stream.name, version, cut, topicId };
+      }),
+
+    /** Step 2; null when there is nothing to publish. */
+    sealCut: ({ view, version, cut }: RefreshBase): Promise<SealedCut | null> =>
+      attempt(deps, async (watch) => {
+        const target = viewTarget(deps, view);
+        const sealed = await sealCut(stores, target, chainOf(deps, target), { version, cut: cutFromJson(cut) }, watch);
+        return sealed === null ? null : { cut: cutToJson(sealed.cut), by: sealed.by };
+      }),
+
+    /** Steps 4 and 5. */
+    writeDelta: ({ base, to }: { base: RefreshBase; to: CutJson }): Promise<DeltaWritten> =>
+      attempt(deps, async (watch) => {
+        const target = viewTarget(deps, base.view);
+        const span = { topicId: base.topicId, from: cutFromJson(base.cut), to: cutFromJson(to) };
+        const folder = stores.manifests.stateFolder(target.generation);
+        const delta = await writeDelta(stores, target, span, folder, versionPrefix(base.version + 1), watch);
+        try {
+          const compared = await checkDelta(target, chainOf(deps, target), span.from, span.to, delta);
+          return { to, file: delta.file, ledger: [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER), compared };
+        } catch (error) {
+          if (delta.file !== null) await stores.data.remove(delta.file.file);
+          throw error;
+        }
+      }),
+
+    /** Step 6; false when another writer was first. */
+    publishDelta: ({ base, delta }: { base: RefreshBase; delta: DeltaWritten }): Promise<boolean> =>
+      attempt(deps, async () => {
+        const { file, ledger } = delta;
+        const publication = { version: base.version, to: cutFromJson(delta.to), file, ledger, createdBy: thisRun().createdBy };
+        return publishDelta(stores, viewTarget(deps, base.view), publication);
+      }),
+
+    /** Step 7, after every version. */
+    finishPublish: ({ view, version, seconds }: { view: string; version: number; seconds: number }): Promise<void> =>
+      attempt(deps, async () => {
+        const target = viewTarget(deps, view);
+        const done = await finishPublish(stores, target, chainOf(deps, target), version);
+        metrics.version.set({ view }, version);
+        metrics.refreshedAt.setToCurrentTime({ view });
+        metrics.refreshSeconds.set({ view }, seconds);
+        logger.info({ view, generation: target.generation, version, seconds, ...done }, "published");
+      }),
+
+    /** Folds small state files when there are many; null when that is not due. */
+    compact: ({ view }: { view: string }): Promise<Compaction | null> =>
+      attempt(deps, (watch) => compact(stores, viewTarget(deps, view), thisRun().createdBy, watch)),
+  };
+}

@@ -1,0 +1,129 @@
+import { fileURLToPath } from "node:url";
+import { Client, Connection } from "@temporalio/client";
+import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/worker";
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import { TidelineError } from "../core/errors.ts";
+import { Archive } from "../store/archive.ts";
+import type { Definitions } from "../store/definitions.ts";
+import { DuckPool } from "../store/duck.ts";
+import { DataDirectory } from "../store/files.ts";
+import { LogReader } from "../store/log.ts";
+import { Manifests } from "../store/manifests.ts";
+import { openRedis } from "../store/redis.ts";
+import { createActivities } from "./activities.ts";
+import { batchMetrics } from "./metrics.ts";
+import { type DesiredSchedule, reconcileSchedules } from "./schedules.ts";
+import { registerSearchAttributes } from "./search-attributes.ts";
+
+export interface WorkerOptions {
+  readonly brokers: string;
+  readonly redisUrl: string;
+  readonly temporalAddress: string;
+  readonly temporalNamespace: string;
+  readonly taskQueue: string;
+  readonly dataDir: string;
+  /** TIDELINE_NAMESPACE. */
+  readonly namespace: string;
+  readonly definitions: Definitions;
+  /** The keyword search attributes that workflows set. */
+  readonly searchAttributes: readonly string[];
+  /** What Temporal is to start by itself; null leaves its schedules alone. */
+  readonly schedules: readonly DesiredSchedule[] | null;
+  readonly registry: Registry;
+  readonly logger: Logger;
+}
+
+export interface BatchWorker {
+  health(): { readonly ready: boolean; readonly state: string };
+  /** Resolves when the worker has ended, rejects when it failed. */
+  readonly ended: Promise<void>;
+  /** Takes no more work, lets activities finish for a while, then cancels them: another worker goes on where they were. */
+  close(): Promise<void>;
+}
+
+/** Each archives or aggregates: more than two would only compete for the same cores. */
+const ACTIVITIES_AT_ONCE = 4;
+const DUCK = { threads: 2, memoryLimitMb: 2_048 };
+
+/** A worker for all workflows and activities. Throws NOT_READY when Temporal does not answer. */
+export async function startWorker(options: WorkerOptions): Promise<BatchWorker> {
+  const { temporalAddress: address, temporalNamespace, taskQueue, schedules, logger } = options;
+  const connection = await NativeConnection.connect({ address }).catch(unreachable(address));
+  const opened = await openDeps(options);
+  try {
+    await prepareTemporal(options);
+    const worker = await Worker.create({
+      connection,
+      namespace: temporalNamespace,
+      taskQueue,
+      workflowsPath: fileURLToPath(new URL("../workflows/index.ts", import.meta.url)),
+      activities: createActivities(opened.deps),
+      shutdownGraceTime: "15 seconds",
+      shutdownForceTime: "25 seconds",
+      maxConcurrentActivityTaskExecutions: ACTIVITIES_AT_ONCE,
+    });
+    const ended = worker.run().finally(async () => {
+      await connection.close();
+      await opened.close();
+    });
+    ended.catch((error: unknown) => logger.error({ error: (error as Error).message }, "worker failed"));
+    logger.info({ taskQueue, schedules: schedules?.length ?? 0 }, "worker runs");
+    return {
+      health: () => ({ ready: worker.getState() === "RUNNING", state: worker.getState() }),
+      ended,
+      close: async () => {
+        if (worker.getState() === "RUNNING") worker.shutdown();
+        await ended.catch(() => {}); // logged above, and given to whoever holds `ended`
+      },
+    };
+  } catch (error) {
+    await connection.close();
+    await opened.close();
+    throw error;
+  }
+}
+
+/** Sends what Temporal's SDK logs to `logger`, and leaves signals to the caller. Once a process, before its first worker. */
+export function installRuntime(logger: Logger): void {
+  const levels = { TRACE: "trace", DEBUG: "debug", INFO: "debug", WARN: "warn", ERROR: "error" } as const;
+  Runtime.install({
+    shutdownSignals: [],
+    logger: new DefaultLogger("WARN", ({ level, message, meta }) => logger[levels[level]]({ workflowId: meta?.workflowId, activity: meta?.activityType }, message)),
+  });
+}
+
+async function openDeps({ brokers, redisUrl, dataDir, namespace, definitions, registry, logger }: WorkerOptions) {
+  const data = new DataDirectory(dataDir);
+  const pool = await DuckPool.open({ ...DUCK, directories: [dataDir] });
+  const log = new LogReader({ brokers, clientId: "tideline-worker" });
+  const redis = openRedis(redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
+  const stores = { data, archive: new Archive(data), manifests: new Manifests(data), log, pool };
+  return {
+    deps: { stores, redis, definitions, namespace, metrics: batchMetrics(registry), logger },
+    close: async () => {
+      redis.disconnect();
+      await log.close();
+      pool.close();
+    },
+  };
+}
+
+/** Search attributes first: a schedule's runs need them. */
+async function prepareTemporal({ temporalAddress: address, temporalNamespace: namespace, taskQueue, searchAttributes, schedules, logger }: WorkerOptions): Promise<void> {
+  const connection = await Connection.connect({ address }).catch(unreachable(address));
+  try {
+    await registerSearchAttributes(connection, namespace, searchAttributes);
+    if (schedules === null) return;
+    const reconciled = await reconcileSchedules(new Client({ connection, namespace }), schedules, { taskQueue, owner: taskQueue });
+    logger.info({ ...reconciled }, "schedules");
+  } finally {
+    await connection.close();
+  }
+}
+
+function unreachable(address: string): (cause: unknown) => never {
+  return (cause) => {
+    throw new TidelineError("NOT_READY", `Temporal does not answer at ${address}`, "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the Temporal that runs.", { cause });
+  };
+}

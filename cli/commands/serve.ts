@@ -1,0 +1,45 @@
+import { join } from "node:path";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { loadConfig } from "../config.ts";
+
+interface ServeFlags {
+  readonly port?: number;
+  readonly host: string;
+  readonly rateLimit: number;
+}
+
+/** Adds `tideline serve`. */
+export function registerServe(program: Command): void {
+  program
+    .command("serve")
+    .description("run the HTTP API; SIGTERM lets the requests under way finish")
+    .addOption(new Option("--port <n>", "where to listen (default: TIDELINE_API_PORT)").argParser(wholeNumber))
+    .addOption(new Option("--host <address>", "on which address; 0.0.0.0 for all").default("127.0.0.1"))
+    .addOption(new Option("--rate-limit <n>", "requests that one address may send in a minute; 0: no limit").default(60_000).argParser(wholeNumber))
+    .action(async ({ port, host, rateLimit }: ServeFlags) => {
+      const config = loadConfig(process.env);
+      const { startServing } = await import("../../serving/main.ts");
+      const { loadDefinitions } = await import("../../store/definitions.ts");
+      const { closeOnSignal, roleLogger } = await import("../role.ts");
+      const logger = roleLogger("serve", config);
+      const definitions = await loadDefinitions(config.views);
+      const serving = await startServing({
+        redisUrl: config.redisUrl,
+        dataDir: join(config.home, "data"),
+        namespace: config.namespace,
+        definitions,
+        port: port ?? config.apiPort,
+        host,
+        logger,
+        requestsPerMinute: rateLimit,
+      });
+      closeOnSignal(logger, () => serving.close());
+      logger.info({ port: serving.port, views: [...definitions.views.keys()] }, "serving runs");
+    });
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(value)) return value;
+  throw new InvalidArgumentError("It must be a whole number from 0.");
+}

@@ -1,0 +1,48 @@
+import { join } from "node:path";
+import type { Command } from "commander";
+import { loadConfig } from "../config.ts";
+
+/** Adds `tideline worker`. */
+export function registerWorker(program: Command): void {
+  program
+    .command("worker")
+    .description("run the batch layer: a Temporal worker that archives, refreshes and rebuilds; start several to share the work")
+    .option("--no-schedules", "leave the schedules in Temporal as they are")
+    .action(async ({ schedules }: { schedules: boolean }) => {
+      const config = loadConfig(process.env);
+      const { Registry, collectDefaultMetrics } = await import("prom-client");
+      const { installRuntime, startWorker } = await import("../../activities/worker.ts");
+      const { loadDefinitions } = await import("../../store/definitions.ts");
+      const { SEARCH_ATTRIBUTES, taskQueueOf } = await import("../../workflows/names.ts");
+      const { desiredSchedules } = await import("../../workflows/schedules.ts");
+      const { startProbe } = await import("../probe.ts");
+      const { closeOnSignal, roleLogger } = await import("../role.ts");
+      const logger = roleLogger("worker", config);
+      installRuntime(logger);
+      const registry = new Registry();
+      collectDefaultMetrics({ register: registry });
+      const definitions = await loadDefinitions(config.views);
+      const { kafkaBrokers: brokers, redisUrl, temporalAddress, temporalNamespace, namespace } = config;
+      const worker = await startWorker({
+        brokers,
+        redisUrl,
+        temporalAddress,
+        temporalNamespace,
+        taskQueue: taskQueueOf(namespace),
+        dataDir: join(config.home, "data"),
+        namespace,
+        definitions,
+        searchAttributes: Object.values(SEARCH_ATTRIBUTES),
+        schedules: schedules ? desiredSchedules(namespace, definitions.streams.keys(), definitions.views.keys()) : null,
+        registry,
+        logger,
+      });
+      const probe = await startProbe({ port: config.workerPort, registry, health: () => worker.health() });
+      closeOnSignal(logger, async () => {
+        await worker.close();
+        await probe.close();
+      });
+      logger.info({ port: probe.port, views: [...definitions.views.keys()] }, "worker is ready");
+      await worker.ended;
+    });
+}

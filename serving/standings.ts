@@ -1,0 +1,107 @@
+import type { Manifest } from "../core/documents.ts";
+import { TidelineError } from "../core/errors.ts";
+import { type Cut, cutFromJson, type EpochMs } from "../core/position.ts";
+import { Chain, type ChainState } from "../store/chain.ts";
+import type { Definition } from "../store/definitions.ts";
+import type { Manifests } from "../store/manifests.ts";
+import { join, type Missing, NO_CHAIN } from "./join.ts";
+import { type RedisGate, RedisSilent } from "./redis-gate.ts";
+
+/** What state an answer is made of: a batch version, and the live state after it unless that does not fit. */
+export interface Standing {
+  readonly manifest: Manifest;
+  readonly cut: Cut;
+  /** The answer is exactly the log below these positions. */
+  readonly applied: Cut;
+  /** How long ago the newest change in the answer was applied. An idle log ages: nothing newer is known of it. */
+  readonly freshnessMs: number;
+  readonly chain: ChainState | null;
+  /** Null when batch version and live state tile the log. */
+  readonly missing: Missing | null;
+}
+
+export interface StandingsOptions {
+  readonly manifests: Manifests;
+  readonly gate: RedisGate;
+  readonly namespace: string;
+  readonly redisTimeoutMs?: number;
+  readonly now?: () => EpochMs;
+}
+
+const REDIS_TIMEOUT_MS = 1_000;
+
+/** The newest manifest and the chain of every view: what a read begins with. */
+export class Standings {
+  readonly now: () => EpochMs;
+  readonly #options: StandingsOptions;
+  readonly #chains = new Map<string, Chain>();
+  readonly #newest = new Map<string, Manifest>();
+
+  constructor(options: StandingsOptions) {
+    this.#options = options;
+    this.now = options.now ?? Date.now;
+  }
+
+  /** Where a view stands, without its rows. Throws NOT_READY before the first manifest. */
+  async find(definition: Definition): Promise<Standing> {
+    const chain = this.chain(definition);
+    let missing: Missing = NO_CHAIN;
+    for (const which of ["cached", "newest"] as const) {
+      const manifest = await this.manifest(definition, which);
+      const state = await this.ask(() => chain.load());
+      if (state === null || "code" in state) {
+        missing = state ?? NO_CHAIN;
+        break;
+      }
+      const current = state.pointer > manifest.version ? await this.manifest(definition, "newest") : manifest;
+      const joined = join(current, state);
+      if (joined.ok) return this.of(current, { chain: state, applied: joined.applied }, null);
+      missing = joined.missing;
+    }
+    return this.of(await this.manifest(definition, "newest"), null, missing);
+  }
+
+  /** The standing of an answer made of `manifest`, and of live state up to `applied` when there is some. */
+  of(manifest: Manifest, live: { chain: ChainState; applied: Cut } | null, missing: Missing | null): Standing {
+    const cut = cutFromJson(manifest.cut);
+    const sinceMs = live?.chain.appliedAtMs ?? manifest.createdAtMs;
+    return {
+      manifest,
+      cut,
+      applied: live?.applied ?? cut,
+      freshnessMs: Math.max(0, this.now() - sinceMs),
+      chain: live?.chain ?? null,
+      missing,
+    };
+  }
+
+  /** The manifest that this process knows as the newest; "newest" asks the disk. Never older than what was known before. */
+  async manifest({ view, generation }: Definition, which: "cached" | "newest"): Promise<Manifest> {
+    const cached = this.#newest.get(generation);
+    if (which === "cached" && cached !== undefined) return cached;
+    const found = await this.#options.manifests.newest(generation);
+    const known = this.#newest.get(generation);
+    const newest = found === null || (known !== undefined && known.version > found.version) ? known : found;
+    if (newest === undefined) {
+      throw new TidelineError("NOT_READY", `Nothing has been published for view "${view.name}" yet.`, "The speed layer or a refresh will do so as soon as one runs; ask again.");
+    }
+    this.#newest.set(generation, newest);
+    return newest;
+  }
+
+  /** Asks Redis, time-boxed; Missing when it does not answer. */
+  async ask<T>(question: () => Promise<T>): Promise<T | Missing> {
+    try {
+      return await this.#options.gate.ask(this.#options.redisTimeoutMs ?? REDIS_TIMEOUT_MS, question);
+    } catch (error) {
+      if (error instanceof RedisSilent) return { code: "REDIS_SILENT", message: `${error.message}: this is the batch version alone` };
+      throw error;
+    }
+  }
+
+  chain({ generation }: Definition): Chain {
+    const held = this.#chains.get(generation) ?? new Chain(this.#options.gate.redis, this.#options.namespace, generation);
+    this.#chains.set(generation, held);
+    return held;
+  }
+}

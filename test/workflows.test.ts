@@ -1,0 +1,317 @@
+import { once } from "node:events";
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Client, Connection } from "@temporalio/client";
+import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
+import { bundleWorkflowCode, Worker } from "@temporalio/worker";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { type DesiredSchedule, reconcileSchedules } from "../activities/schedules.ts";
+import { type BatchWorker, startWorker } from "../activities/worker.ts";
+import { at, type CutJson, cutFromJson, position } from "../core/position.ts";
+import { Archive } from "../store/archive.ts";
+import { Chain } from "../store/chain.ts";
+import { type Definition, type Definitions, loadDefinitions } from "../store/definitions.ts";
+import { DataDirectory } from "../store/files.ts";
+import { LogReader } from "../store/log.ts";
+import { Manifests } from "../store/manifests.ts";
+import { type EventRecord, openProducer } from "../store/producer.ts";
+import { openRedis, type TidelineRedis } from "../store/redis.ts";
+import { ensureTopics, topicName } from "../store/topics.ts";
+import { SEARCH_ATTRIBUTES, taskQueueOf, workId } from "../workflows/names.ts";
+import { desiredSchedules } from "../workflows/schedules.ts";
+import type { archiveStream, refreshView, scheduledRun } from "../workflows/index.ts";
+import "./servers.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const workflowsPath = join(root, "workflows/index.ts");
+const STREAM = "order-completed";
+const VIEW = "revenue";
+const T0 = Date.parse("2025-06-01T00:00:00Z");
+
+let folder = "";
+let connection: Connection;
+let client: Client;
+let definitions: Definitions;
+let log: LogReader;
+let redis: TidelineRedis;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tideline-workflows-"));
+  connection = await Connection.connect({ address: inject("temporalAddress") });
+  client = new Client({ connection });
+  definitions = await loadDefinitions([join(root, "views")]);
+  log = new LogReader({ brokers: inject("kafkaBrokers"), clientId: "workflows-test" });
+  redis = openRedis(inject("redisUrl"), () => {});
+});
+
+afterAll(async () => {
+  redis?.disconnect();
+  await log?.close();
+  await connection?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const order = (id: number): EventRecord => ({
+  key: `o${id}`,
+  value: JSON.stringify({
+    event_id: `e${id}`,
+    order_id: `o${id}`,
+    completed_at: T0 + id * 1_000,
+    region: id % 2 === 0 ? "eu" : "us",
+    category: `c${id % 5}`,
+    buyer_id: `b${id % 97}`,
+    amount_cents: id % 1_000,
+    test_order: id % 10 === 0,
+  }),
+});
+
+async function produce(topic: string, from: number, to: number, partition?: number): Promise<void> {
+  const producer = await openProducer({ brokers: inject("kafkaBrokers") });
+  for (let first = from; first < to; first += 10_000) {
+    const records = Array.from({ length: Math.min(10_000, to - first) }, (_, index) => order(first + index));
+    await producer.ready();
+    await producer.send(topic, partition === undefined ? records : records.map((record) => ({ ...record, partition })));
+  }
+  await producer.close();
+}
+
+/** An installation of its own: namespace, topic and data directory. */
+async function place() {
+  const namespace = `t${randomBytes(4).toString("hex")}`;
+  const topic = topicName(namespace, STREAM);
+  await ensureTopics(inject("kafkaBrokers"), [{ name: topic, partitions: 3 }]);
+  const home = join(folder, namespace);
+  const data = new DataDirectory(join(home, "data"));
+  const { generation } = definitions.views.get(VIEW) as Definition;
+  return { namespace, topic, home, data, archive: new Archive(data), manifests: new Manifests(data), generation, taskQueue: taskQueueOf(namespace) };
+}
+
+type Place = Awaited<ReturnType<typeof place>>;
+
+const workerIn = ({ namespace, data, taskQueue }: Place, registry = new Registry(), schedules: readonly DesiredSchedule[] | null = null): Promise<BatchWorker> =>
+  startWorker({
+    brokers: inject("kafkaBrokers"),
+    redisUrl: inject("redisUrl"),
+    temporalAddress: inject("temporalAddress"),
+    temporalNamespace: "default",
+    taskQueue,
+    dataDir: data.root,
+    namespace,
+    definitions,
+    searchAttributes: Object.values(SEARCH_ATTRIBUTES),
+    schedules,
+    registry,
+    logger: pino({ level: "silent" }),
+  });
+
+const startArchive = ({ namespace, taskQueue }: Place) =>
+  client.workflow.start<typeof archiveStream>("archiveStream", { workflowId: workId(namespace, "archive", STREAM), taskQueue, args: [{ stream: STREAM }] });
+
+const startRefresh = ({ namespace, taskQueue }: Place) =>
+  client.workflow.start<typeof refreshView>("refreshView", {
+    workflowId: workId(namespace, "refresh", VIEW),
+    taskQueue,
+    args: [{ view: VIEW, namespace }],
+    staticSummary: "a summary",
+  });
+
+/** Runs a `tideline` command in a process of its own. */
+function tideline({ namespace, home }: Place, command: "worker" | "rebuild", args: readonly string[], port: number): ChildProcess {
+  const script = `
+    import { Command } from "commander";
+    import { registerWorker } from "./cli/commands/worker.ts";
+    import { registerRebuild } from "./cli/commands/rebuild.ts";
+    const program = new Command();
+    registerWorker(program);
+    registerRebuild(program);
+    await program.parseAsync(${JSON.stringify([command, ...args])}, { from: "user" });
+  `;
+  const env = {
+    ...process.env,
+    KAFKA_BROKERS: inject("kafkaBrokers"),
+    REDIS_URL: inject("redisUrl"),
+    TEMPORAL_ADDRESS: inject("temporalAddress"),
+    TIDELINE_NAMESPACE: namespace,
+    TIDELINE_HOME: home,
+    TIDELINE_WORKER_PORT: String(port),
+    TIDELINE_LOG_LEVEL: "warn",
+  };
+  return spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script], { cwd: root, env, stdio: ["ignore", "pipe", "inherit"] });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+const isHealthy = (port: number) => fetch(`http://127.0.0.1:${port}/health`).then(({ ok }) => ok, () => false);
+
+async function archivedRecords({ archive, topic }: Place): Promise<number> {
+  const { id, partitions } = await log.topic(topic);
+  const entries = await Promise.all(partitions.map((partition) => archive.entries(topic, id, partition)));
+  return entries.flat().reduce((total, { records }) => total + records, 0);
+}
+
+describe("the workflows", () => {
+  it("are bundled from TypeScript", async () => {
+    const { code } = await bundleWorkflowCode({ workflowsPath });
+    for (const name of ["archiveStream", "refreshView", "rebuildView", "scheduledRun"]) expect(code).toContain(name);
+  });
+
+  it("archive a stream, refresh and rebuild a view, are found by their search attributes, and replay", async () => {
+    const here = await place();
+    const registry = new Registry();
+    const worker = await workerIn(here, registry);
+    try {
+      await produce(here.topic, 0, 3_000);
+      expect(await (await startArchive(here)).result()).toEqual({ records: 3_000, chunks: 3 });
+      await produce(here.topic, 3_000, 4_000);
+      const refresh = await startRefresh(here);
+      const first = await refresh.result();
+      expect(first).toMatchObject({ version: 1, published: true, records: 4_000 });
+      expect(await archivedRecords(here)).toBe(4_000);
+      expect(await (await startRefresh(here)).result()).toMatchObject({ version: 1, published: false, records: 0 });
+
+      await produce(here.topic, 4_000, 4_500);
+      expect(await (await startRefresh(here)).result()).toMatchObject({ version: 2, published: true, records: 500 });
+      const manifest = await here.manifests.newest(here.generation);
+      expect(manifest).toMatchObject({ version: 2, ledger: { records: 4_500, counted: 4_050, filtered: 450, duplicates: 0, rejects: 0 } });
+      expect(manifest?.createdBy).toMatch(new RegExp(`^${here.namespace}/refresh/revenue/`));
+      expect(manifest?.files).toHaveLength(2);
+
+      const rebuild = tideline(here, "rebuild", [VIEW, "--json"], await freePort());
+      let printed = "";
+      rebuild.stdout?.on("data", (chunk: Buffer) => {
+        printed += chunk.toString();
+      });
+      expect(await once(rebuild, "close")).toEqual([0, null]);
+      expect(JSON.parse(printed)).toMatchObject({ view: VIEW, equal: true, version: 3, compared: 2 });
+      expect((await here.manifests.newest(here.generation))?.cut).toEqual(manifest?.cut);
+      expect((await here.manifests.newest(here.generation))?.files).toHaveLength(1);
+
+      const found = async (query: string) => {
+        const ids: string[] = [];
+        for await (const { workflowId } of client.workflow.list({ query: `TaskQueue = "${here.taskQueue}" AND ${query}` })) ids.push(workflowId);
+        return ids;
+      };
+      await expect.poll(() => found(`TidelineKind = "refresh" AND TidelineView = "revenue" AND TidelineStream = "${STREAM}"`), { timeout: 10_000 }).toHaveLength(3);
+      await expect.poll(() => found('TidelineKind = "archive"'), { timeout: 10_000 }).toHaveLength(3);
+      expect(await found('TidelineKind = "rebuild"')).toEqual([workId(here.namespace, "rebuild", VIEW)]);
+      expect(await (await client.workflow.getHandle(workId(here.namespace, "rebuild", VIEW)).describe()).staticSummary()).toContain("rebuilds view revenue");
+      expect(await (await client.workflow.getHandle(workId(here.namespace, "archive", STREAM)).describe()).staticSummary()).toContain(STREAM);
+      expect(await registry.metrics()).toMatch(/tideline_batch_version\{view="revenue"\} 3/);
+
+      const handles = [refresh, client.workflow.getHandle(workId(here.namespace, "archive", STREAM)), client.workflow.getHandle(workId(here.namespace, "rebuild", VIEW))];
+      for (const handle of handles) {
+        const history = JSON.parse(JSON.stringify(historyToJSON(await handle.fetchHistory())));
+        await Worker.runReplayHistory({ workflowsPath }, history, handle.workflowId);
+      }
+    } finally {
+      await worker.close();
+    }
+  }, 60_000);
+
+  it("are joined, not run twice, by a schedule that finds the work running", async () => {
+    const here = await place();
+    const worker = await workerIn(here);
+    try {
+      await produce(here.topic, 0, 100);
+      // A speed layer that does not move keeps the refresh waiting for a few seconds.
+      await new Chain(redis, here.namespace, here.generation).reseed(cutFromJson({ "0": "0", "1": "0", "2": "0" }), 0, null);
+      const scheduled = (name: string) =>
+        client.workflow.start<typeof scheduledRun>("scheduledRun", {
+          workflowId: `${here.namespace}/${name}`,
+          taskQueue: here.taskQueue,
+          args: [{ kind: "refresh", target: VIEW, namespace: here.namespace }],
+        });
+      const first = await scheduled("first");
+      const running = () => client.workflow.getHandle(workId(here.namespace, "refresh", VIEW)).describe().then(({ status }) => status.name, () => "NONE");
+      await expect.poll(running, { timeout: 10_000 }).toBe("RUNNING");
+      expect(await (await scheduled("second")).result()).toBe("joined");
+      expect(await first.result()).toBe("ran");
+      expect(await here.manifests.newest(here.generation)).toMatchObject({ version: 1, ledger: { records: 100 } });
+    } finally {
+      await worker.close();
+    }
+  }, 40_000);
+
+  it("end at once, under its code, with an error that another attempt cannot cure", async () => {
+    const here = await place();
+    const worker = await workerIn(here);
+    try {
+      const handle = await client.workflow.start("archiveStream", { workflowId: `${here.namespace}/wrong`, taskQueue: here.taskQueue, args: [{ stream: "nothing" }] });
+      await expect(handle.result()).rejects.toMatchObject({ cause: { cause: { type: "STREAM_UNKNOWN", nonRetryable: true } } });
+    } finally {
+      await worker.close();
+    }
+  }, 30_000);
+});
+
+describe("the schedules", () => {
+  it("become those that are wanted, and a paused one stays paused", async () => {
+    const here = await place();
+    const worker = await workerIn(here); // registers the search attributes
+    await worker.close();
+    const owner = { taskQueue: here.taskQueue, owner: here.taskQueue };
+    const wanted = desiredSchedules(here.namespace, [STREAM], [VIEW, "old-view"]);
+    const ids = (names: string[]) => names.map((name) => `${here.namespace}/${name}`);
+    const all = ids([`archive-${STREAM}`, "refresh-revenue", "refresh-old-view"]);
+    expect(await reconcileSchedules(client, wanted, owner)).toEqual({ created: all, updated: [], deleted: [] });
+    const refresh = client.schedule.getHandle(`${here.namespace}/refresh-revenue`);
+    await refresh.pause("looked at");
+    const listed = async () => {
+      const found: string[] = [];
+      for await (const { scheduleId } of client.schedule.list()) if (scheduleId.startsWith(`${here.namespace}/`)) found.push(scheduleId);
+      return found.sort();
+    };
+    await expect.poll(listed, { timeout: 10_000 }).toEqual(all.toSorted());
+    const slower = wanted.slice(0, 2).map((one) => ({ ...one, everyMs: 120_000 }));
+    expect(await reconcileSchedules(client, slower, owner)).toEqual({ created: [], updated: all.slice(0, 2), deleted: all.slice(2) });
+    const described = await refresh.describe();
+    expect(described.state).toMatchObject({ paused: true, note: "looked at" });
+    expect(described.spec.intervals).toMatchObject([{ every: 120_000, offset: 20_000 }]);
+    expect(described.policies.overlap).toBe("SKIP");
+    await expect.poll(listed, { timeout: 10_000 }).toEqual(all.slice(0, 2).toSorted());
+    await reconcileSchedules(client, [], owner);
+    await expect.poll(listed, { timeout: 10_000 }).toEqual([]);
+  }, 40_000);
+});
+
+describe("a worker", () => {
+  it("that is killed in the middle of an archive leaves work that another goes on with, and drains on SIGTERM (invariant 13)", async () => {
+    const here = await place();
+    const records = 700_000;
+    await produce(here.topic, 0, records, 1);
+    const ports = [await freePort(), await freePort()] as const;
+    const first = tideline(here, "worker", ["--no-schedules"], ports[0]);
+    const run = await startArchive(here);
+    await expect.poll(() => archivedRecords(here), { timeout: 40_000, interval: 20 }).toBeGreaterThan(0);
+    first.kill("SIGKILL");
+    await once(first, "close");
+    const before = await archivedRecords(here);
+    expect(before).toBeLessThan(records);
+    const second = tideline(here, "worker", ["--no-schedules"], ports[1]);
+    expect(await run.result()).toMatchObject({ records: expect.any(Number) });
+    expect(await archivedRecords(here)).toBe(records);
+    const { id } = await log.topic(here.topic);
+    const archived: CutJson = { "1": String(at(await here.archive.archived(here.topic, id), 1)) };
+    expect(archived).toEqual({ "1": String(records) });
+    const named = (await here.archive.entries(here.topic, id, 1)).map(({ file }) => file?.split("/").at(-1));
+    expect(await here.data.list(here.archive.fileFolder(here.topic, 1))).toEqual(named.toSorted()); // what the killed one left is swept
+    await expect.poll(() => isHealthy(ports[1]), { timeout: 10_000 }).toBe(true);
+    const metrics = await (await fetch(`http://127.0.0.1:${ports[1]}/metrics`)).text();
+    expect(metrics).toContain(`tideline_archive_position{stream="${STREAM}",partition="1"} ${position(records)}`);
+    second.kill("SIGTERM");
+    expect(await once(second, "close")).toEqual([0, null]);
+  }, 110_000);
+});

@@ -1,0 +1,59 @@
+import { continueAsNew, proxyActivities, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
+import type { Activities, ArchiveChunk } from "../activities/activities.ts";
+import type { CutJson } from "../core/position.ts";
+import { inParallel } from "./parallel.ts";
+import { label, runStartedMs, secondsSince, STEP } from "./run.ts";
+
+export interface ArchiveStreamInput {
+  readonly stream: string;
+  /** Where to stop; absent: as far as data is committed when the run begins. */
+  readonly target?: CutJson;
+  /** What earlier parts of this run have archived: set when it continues as new. */
+  readonly done?: ArchiveStreamResult;
+}
+
+export interface ArchiveStreamResult {
+  readonly records: number;
+  readonly chunks: number;
+}
+
+const PARTITIONS_AT_ONCE = 2;
+const { planArchive, archiveChunk, sweepArchive } = proxyActivities<Activities>(STEP);
+
+/** Archives a stream: one activity a chunk, partitions side by side, until the archive has reached the target. */
+export async function archiveStream({ stream, target, done }: ArchiveStreamInput): Promise<ArchiveStreamResult> {
+  label({ kind: "archive", stream });
+  let { records, chunks } = done ?? { records: 0, chunks: 0 };
+  let goal = target ?? null;
+  for (;;) {
+    const plan = await planArchive.executeWithOptions({ summary: `what is left of ${stream}` }, [{ stream, target: goal }]);
+    goal = plan.target;
+    const tell = () => setCurrentDetails(`${stream} to ${shown(plan.target)}: ${records} records in ${chunks} files, ${secondsSince(runStartedMs())} s`);
+    tell();
+    if (plan.chunks.length === 0) {
+      if (chunks > 0) await sweepArchive.executeWithOptions({ summary: "files of killed attempts" }, [{ stream, topicId: plan.topicId }]);
+      return { records, chunks };
+    }
+    await inParallel(PARTITIONS_AT_ONCE, byPartition(plan.chunks), async (partition) => {
+      for (const chunk of partition) {
+        const outcome = await archiveChunk.executeWithOptions({ summary: `${stream}/${chunk.partition} [${chunk.from}, ${chunk.to})` }, [{ stream, topicId: plan.topicId, chunk }]);
+        records += outcome.records;
+        if (outcome.won) chunks += 1;
+        tell();
+        // It ended elsewhere than planned (early, or another archiver was first): the rest is planned again.
+        if (outcome.to !== chunk.to) return;
+      }
+    });
+    if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof archiveStream>({ stream, target: goal, done: { records, chunks } });
+  }
+}
+
+function byPartition(chunks: readonly ArchiveChunk[]): ArchiveChunk[][] {
+  const partitions = new Map<number, ArchiveChunk[]>();
+  for (const chunk of chunks) partitions.set(chunk.partition, [...(partitions.get(chunk.partition) ?? []), chunk]);
+  return [...partitions.values()];
+}
+
+function shown(cut: CutJson): string {
+  return Object.entries(cut).map(([partition, position]) => `${partition}:${position}`).join(" ");
+}
