@@ -3,7 +3,10 @@ import type { ActivityDeps } from "./deps.ts";
 import { rebuildActivities } from "./rebuild-activities.ts";
 import { refreshActivities } from "./refresh-activities.ts";
 
-/** Every activity. Each can run twice, at the same time, and be killed anywhere (invariant 13): what makes that so lies in batch-layer/. */
+/**
+ * Every activity. Each can run twice, at the same time, and be killed anywhere (invariant 13): what makes that so lies
+ * in batch-layer/.
+ */
 export function createActivities(deps: ActivityDeps) {
   return { ...archiveActivities(deps), ...refreshActivities(deps), ...rebuildActivities(deps) };
 }

@@ -23,7 +23,8 @@ export function archiveActivities(deps: ActivityDeps) {
     planArchive: ({ stream, target }: ArchivePlanInput): Promise<ArchivePlan> =>
       attempt(deps, async () => {
         const plan = await planStream(stores, streamTarget(deps, stream), target);
-        for (const [partition, position] of Object.entries(plan.archived)) metrics.archived.set({ stream, partition }, Number(position));
+        for (const [partition, position] of Object.entries(plan.archived))
+          metrics.archived.set({ stream, partition }, Number(position));
         return plan;
       }),
 

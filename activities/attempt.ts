@@ -5,7 +5,10 @@ import type { Progress, Watch } from "../batch-layer/stores.ts";
 import { isTidelineError } from "../core/errors.ts";
 import type { BatchMetrics } from "./metrics.ts";
 
-/** A single statement of DuckDB can take longer than a heartbeat may be late; the activity's own time limit is what ends a hang. */
+/**
+ * A single statement of DuckDB can take longer than a heartbeat may be late; the activity's own time limit is what ends
+ * a hang.
+ */
 const BEAT_MS = 2_000;
 
 export interface AttemptDeps {
@@ -13,7 +16,10 @@ export interface AttemptDeps {
   readonly logger: Logger;
 }
 
-/** One attempt at an activity: heartbeats with the step's progress, gives up when the workflow does, and names what failed. */
+/**
+ * One attempt at an activity: heartbeats with the step's progress, gives up when the workflow does, and names what
+ * failed.
+ */
 export async function attempt<T>({ metrics, logger }: AttemptDeps, work: (watch: Watch) => Promise<T>): Promise<T> {
   const context = Context.current();
   const { activityType, workflowExecution, attempt: number } = context.info;
@@ -30,7 +36,10 @@ export async function attempt<T>({ metrics, logger }: AttemptDeps, work: (watch:
     const code = isTidelineError(error) ? error.code : "UNEXPECTED";
     metrics.failures.inc({ activity: activityType, code });
     const { message } = error as Error;
-    logger.warn({ activity: activityType, workflowId: workflowExecution?.workflowId, attempt: number, code, error: message }, "activity failed");
+    logger.warn(
+      { activity: activityType, workflowId: workflowExecution?.workflowId, attempt: number, code, error: message },
+      "activity failed",
+    );
     throw failureOf(error);
   } finally {
     clearInterval(timer);
@@ -41,7 +50,13 @@ export async function attempt<T>({ metrics, logger }: AttemptDeps, work: (watch:
 function failureOf(error: unknown): unknown {
   if (!isTidelineError(error)) return error;
   const { code, message, hint } = error;
-  return ApplicationFailure.create({ type: code, message: `${message}. ${hint}`, nonRetryable: code !== "NOT_READY", details: [{ hint }], cause: error });
+  return ApplicationFailure.create({
+    type: code,
+    message: `${message}. ${hint}`,
+    nonRetryable: code !== "NOT_READY",
+    details: [{ hint }],
+    cause: error,
+  });
 }
 
 /** Which run is at work, for a manifest: `refresh/revenue/<run id>`. */

@@ -18,14 +18,24 @@ export interface ActivityDeps extends AttemptDeps {
 /** Throws STREAM_UNKNOWN. */
 export function streamTarget({ definitions, namespace }: ActivityDeps, name: string): StreamTarget {
   const stream = definitions.streams.get(name);
-  if (stream === undefined) throw new TidelineError("STREAM_UNKNOWN", `no view reads a stream "${name}"`, `There are: ${[...definitions.streams.keys()].join(", ")}.`);
+  if (stream === undefined)
+    throw new TidelineError(
+      "STREAM_UNKNOWN",
+      `no view reads a stream "${name}"`,
+      `There are: ${[...definitions.streams.keys()].join(", ")}.`,
+    );
   return { stream, topic: topicName(namespace, name) };
 }
 
 /** Throws VIEW_UNKNOWN. */
 export function viewTarget({ definitions, namespace }: ActivityDeps, name: string): ViewTarget {
   const definition = definitions.views.get(name);
-  if (definition === undefined) throw new TidelineError("VIEW_UNKNOWN", `there is no view "${name}"`, `There are: ${[...definitions.views.keys()].join(", ")}.`);
+  if (definition === undefined)
+    throw new TidelineError(
+      "VIEW_UNKNOWN",
+      `there is no view "${name}"`,
+      `There are: ${[...definitions.views.keys()].join(", ")}.`,
+    );
   const { view, generation } = definition;
   return { view, generation, stream: view.stream, topic: topicName(namespace, view.stream.name) };
 }

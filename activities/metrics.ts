@@ -13,11 +13,41 @@ export interface BatchMetrics {
 export function batchMetrics(registry: Registry): BatchMetrics {
   const registers = [registry];
   return {
-    archived: new Gauge({ name: "tideline_archive_position", help: "Next position to archive", labelNames: ["stream", "partition"], registers }),
-    archivedRecords: new Counter({ name: "tideline_archive_records_total", help: "Records that this worker archived", labelNames: ["stream"], registers }),
-    version: new Gauge({ name: "tideline_batch_version", help: "Newest version of a view that this worker published", labelNames: ["view"], registers }),
-    refreshedAt: new Gauge({ name: "tideline_batch_published_timestamp_seconds", help: "When this worker last published a version", labelNames: ["view"], registers }),
-    refreshSeconds: new Gauge({ name: "tideline_batch_refresh_seconds", help: "How long the last refresh took, from its seal to its manifest", labelNames: ["view"], registers }),
-    failures: new Counter({ name: "tideline_activity_failures_total", help: "Failed attempts of activities, by error code", labelNames: ["activity", "code"], registers }),
+    archived: new Gauge({
+      name: "tideline_archive_position",
+      help: "Next position to archive",
+      labelNames: ["stream", "partition"],
+      registers,
+    }),
+    archivedRecords: new Counter({
+      name: "tideline_archive_records_total",
+      help: "Records that this worker archived",
+      labelNames: ["stream"],
+      registers,
+    }),
+    version: new Gauge({
+      name: "tideline_batch_version",
+      help: "Newest version of a view that this worker published",
+      labelNames: ["view"],
+      registers,
+    }),
+    refreshedAt: new Gauge({
+      name: "tideline_batch_published_timestamp_seconds",
+      help: "When this worker last published a version",
+      labelNames: ["view"],
+      registers,
+    }),
+    refreshSeconds: new Gauge({
+      name: "tideline_batch_refresh_seconds",
+      help: "How long the last refresh took, from its seal to its manifest",
+      labelNames: ["view"],
+      registers,
+    }),
+    failures: new Counter({
+      name: "tideline_activity_failures_total",
+      help: "Failed attempts of activities, by error code",
+      labelNames: ["activity", "code"],
+      registers,
+    }),
   };
 }

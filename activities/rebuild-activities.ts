@@ -1,4 +1,3 @@
-import type { RebuildPart } from "../batch-layer/rebuild-plan.ts";
 import {
   type BuiltPart,
   clearRebuilds,
@@ -9,6 +8,7 @@ import {
   type RebuildResult,
   rebuildPart,
 } from "../batch-layer/rebuild.ts";
+import type { RebuildPart } from "../batch-layer/rebuild-plan.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, viewTarget } from "./deps.ts";
 
@@ -31,9 +31,18 @@ export function rebuildActivities(deps: ActivityDeps) {
     rebuildPart: ({ view, topicId, part }: { view: string; topicId: string; part: RebuildPart }): Promise<BuiltPart> =>
       attempt(deps, (watch) => rebuildPart(stores, viewTarget(deps, view), topicId, part, thisRun().run, watch)),
 
-    finishRebuild: ({ view, pinned, parts }: { view: string; pinned: PinnedVersion; parts: readonly BuiltPart[] }): Promise<RebuildResult> =>
+    finishRebuild: ({
+      view,
+      pinned,
+      parts,
+    }: {
+      view: string;
+      pinned: PinnedVersion;
+      parts: readonly BuiltPart[];
+    }): Promise<RebuildResult> =>
       attempt(deps, (watch) => finishRebuild(stores, viewTarget(deps, view), pinned, parts, thisRun(), watch)),
 
-    clearRebuilds: ({ view }: { view: string }): Promise<void> => attempt(deps, () => clearRebuilds(stores, viewTarget(deps, view).generation)),
+    clearRebuilds: ({ view }: { view: string }): Promise<void> =>
+      attempt(deps, () => clearRebuilds(stores, viewTarget(deps, view).generation)),
   };
 }

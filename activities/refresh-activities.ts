@@ -41,7 +41,12 @@ export function refreshActivities(deps: ActivityDeps) {
     beginRefresh: ({ view }: { view: string }): Promise<RefreshBase> =>
       attempt(deps, async () => {
         const target = viewTarget(deps, view);
-        const { version, cut, topicId } = await beginGeneration(stores, target.generation, target.topic, thisRun().createdBy);
+        const { version, cut, topicId } = await beginGeneration(
+          stores,
+          target.generation,
+          target.topic,
+          thisRun().createdBy,
+        );
         return { view, stream: target.stream.name, version, cut, topicId };
       }),
 
@@ -62,7 +67,12 @@ export function refreshActivities(deps: ActivityDeps) {
         const delta = await writeDelta(stores, target, span, folder, versionPrefix(base.version + 1), watch);
         try {
           const compared = await checkDelta(target, chainOf(deps, target), span.from, span.to, delta);
-          return { to, file: delta.file, ledger: [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER), compared };
+          return {
+            to,
+            file: delta.file,
+            ledger: [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER),
+            compared,
+          };
         } catch (error) {
           if (delta.file !== null) await stores.data.remove(delta.file.file);
           throw error;
@@ -73,7 +83,13 @@ export function refreshActivities(deps: ActivityDeps) {
     publishDelta: ({ base, delta }: { base: RefreshBase; delta: DeltaWritten }): Promise<boolean> =>
       attempt(deps, async () => {
         const { file, ledger } = delta;
-        const publication = { version: base.version, to: cutFromJson(delta.to), file, ledger, createdBy: thisRun().createdBy };
+        const publication = {
+          version: base.version,
+          to: cutFromJson(delta.to),
+          file,
+          ledger,
+          createdBy: thisRun().createdBy,
+        };
         return publishDelta(stores, viewTarget(deps, base.view), publication);
       }),
 

@@ -1,4 +1,4 @@
-import { type Client, ScheduleNotFoundError, ScheduleOverlapPolicy, type ScheduleOptions } from "@temporalio/client";
+import { type Client, ScheduleNotFoundError, type ScheduleOptions, ScheduleOverlapPolicy } from "@temporalio/client";
 
 /** A schedule as data: every `everyMs`, shifted by `offsetMs`, one workflow. */
 export interface DesiredSchedule {
@@ -23,16 +23,26 @@ export interface Reconciled {
   readonly deleted: readonly string[];
 }
 
-/** A run that a worker missed while it was down is not caught up: the next one does its work too. 10 seconds is the least that Temporal takes. */
+/**
+ * A run that a worker missed while it was down is not caught up: the next one does its work too. 10 seconds is the
+ * least that Temporal takes.
+ */
 const CATCHUP_WINDOW = "10 seconds";
 const OWNER = "tideline";
 
-/** Makes the schedules in Temporal those of `desired`: creates, updates, deletes those of ours that are gone. A paused one stays paused. */
-export async function reconcileSchedules({ schedule }: Client, desired: readonly DesiredSchedule[], place: SchedulePlace): Promise<Reconciled> {
+/**
+ * Makes the schedules in Temporal those of `desired`: creates, updates, deletes those of ours that are gone. A paused
+ * one stays paused.
+ */
+export async function reconcileSchedules(
+  { schedule }: Client,
+  desired: readonly DesiredSchedule[],
+  place: SchedulePlace,
+): Promise<Reconciled> {
   const wanted = new Set(desired.map(({ id }) => id));
   const created: string[] = [];
   const updated: string[] = [];
-  for (const one of desired) (await put(schedule, one, place) ? created : updated).push(one.id);
+  for (const one of desired) ((await put(schedule, one, place)) ? created : updated).push(one.id);
   const deleted: string[] = [];
   for await (const { scheduleId, memo } of schedule.list()) {
     if (memo?.[OWNER] !== place.owner || wanted.has(scheduleId)) continue;
@@ -46,7 +56,9 @@ export async function reconcileSchedules({ schedule }: Client, desired: readonly
 async function put(schedule: Client["schedule"], desired: DesiredSchedule, place: SchedulePlace): Promise<boolean> {
   const options = scheduleOptions(desired, place);
   try {
-    await schedule.getHandle(desired.id).update(({ state }) => ({ spec: options.spec, action: options.action, policies: options.policies ?? {}, state }));
+    await schedule
+      .getHandle(desired.id)
+      .update(({ state }) => ({ spec: options.spec, action: options.action, policies: options.policies ?? {}, state }));
     return false;
   } catch (error) {
     ignoreAbsent(error);
@@ -55,7 +67,10 @@ async function put(schedule: Client["schedule"], desired: DesiredSchedule, place
   }
 }
 
-function scheduleOptions({ id, everyMs, offsetMs, workflowType, workflowId, input, summary }: DesiredSchedule, { taskQueue, owner }: SchedulePlace): ScheduleOptions {
+function scheduleOptions(
+  { id, everyMs, offsetMs, workflowType, workflowId, input, summary }: DesiredSchedule,
+  { taskQueue, owner }: SchedulePlace,
+): ScheduleOptions {
   return {
     scheduleId: id,
     spec: { intervals: [{ every: everyMs, offset: offsetMs }] },

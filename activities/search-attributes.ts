@@ -7,16 +7,27 @@ const KEYWORD = 2;
 const LIMIT_MS = 30_000;
 
 /** Registers keyword search attributes, unless they are there, and waits until Temporal knows them. */
-export async function registerSearchAttributes({ operatorService }: Connection, namespace: string, names: readonly string[]): Promise<void> {
+export async function registerSearchAttributes(
+  { operatorService }: Connection,
+  namespace: string,
+  names: readonly string[],
+): Promise<void> {
   const missing = async () => {
     const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
     return names.filter((name) => customAttributes[name] !== KEYWORD);
   };
   const deadlineMs = performance.now() + LIMIT_MS;
   for (let left = await missing(); left.length > 0; left = await missing()) {
-    if (performance.now() > deadlineMs) throw new TidelineError("NOT_READY", `Temporal does not take the search attributes ${left.join(", ")}`, "Register them as Keyword in the namespace, or see whether its limit is reached.");
+    if (performance.now() > deadlineMs)
+      throw new TidelineError(
+        "NOT_READY",
+        `Temporal does not take the search attributes ${left.join(", ")}`,
+        "Register them as Keyword in the namespace, or see whether its limit is reached.",
+      );
     // Another worker may be doing the same: what counts is that they are there in the end.
-    await operatorService.addSearchAttributes({ namespace, searchAttributes: Object.fromEntries(left.map((name) => [name, KEYWORD])) }).catch(() => {});
+    await operatorService
+      .addSearchAttributes({ namespace, searchAttributes: Object.fromEntries(left.map((name) => [name, KEYWORD])) })
+      .catch(() => {});
     await delay(200);
   }
 }

@@ -38,7 +38,9 @@ export interface BatchWorker {
   health(): { readonly ready: boolean; readonly state: string };
   /** Resolves when the worker has ended, rejects when it failed. */
   readonly ended: Promise<void>;
-  /** Takes no more work, lets activities finish for a while, then cancels them: another worker goes on where they were. */
+  /**
+   * Takes no more work, lets activities finish for a while, then cancels them: another worker goes on where they were.
+   */
   close(): Promise<void>;
 }
 
@@ -84,12 +86,17 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
   }
 }
 
-/** Sends what Temporal's SDK logs to `logger`, and leaves signals to the caller. Once a process, before its first worker. */
+/**
+ * Sends what Temporal's SDK logs to `logger`, and leaves signals to the caller. Once a process, before its first
+ * worker.
+ */
 export function installRuntime(logger: Logger): void {
   const levels = { TRACE: "trace", DEBUG: "debug", INFO: "debug", WARN: "warn", ERROR: "error" } as const;
   Runtime.install({
     shutdownSignals: [],
-    logger: new DefaultLogger("WARN", ({ level, message, meta }) => logger[levels[level]]({ workflowId: meta?.workflowId, activity: meta?.activityType }, message)),
+    logger: new DefaultLogger("WARN", ({ level, message, meta }) =>
+      logger[levels[level]]({ workflowId: meta?.workflowId, activity: meta?.activityType }, message),
+    ),
   });
 }
 
@@ -110,12 +117,22 @@ async function openDeps({ brokers, redisUrl, dataDir, namespace, definitions, re
 }
 
 /** Search attributes first: a schedule's runs need them. */
-async function prepareTemporal({ temporalAddress: address, temporalNamespace: namespace, taskQueue, searchAttributes, schedules, logger }: WorkerOptions): Promise<void> {
+async function prepareTemporal({
+  temporalAddress: address,
+  temporalNamespace: namespace,
+  taskQueue,
+  searchAttributes,
+  schedules,
+  logger,
+}: WorkerOptions): Promise<void> {
   const connection = await Connection.connect({ address }).catch(unreachable(address));
   try {
     await registerSearchAttributes(connection, namespace, searchAttributes);
     if (schedules === null) return;
-    const reconciled = await reconcileSchedules(new Client({ connection, namespace }), schedules, { taskQueue, owner: taskQueue });
+    const reconciled = await reconcileSchedules(new Client({ connection, namespace }), schedules, {
+      taskQueue,
+      owner: taskQueue,
+    });
     logger.info({ ...reconciled }, "schedules");
   } finally {
     await connection.close();
@@ -124,6 +141,11 @@ async function prepareTemporal({ temporalAddress: address, temporalNamespace: na
 
 function unreachable(address: string): (cause: unknown) => never {
   return (cause) => {
-    throw new TidelineError("NOT_READY", `Temporal does not answer at ${address}`, "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the Temporal that runs.", { cause });
+    throw new TidelineError(
+      "NOT_READY",
+      `Temporal does not answer at ${address}`,
+      "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the Temporal that runs.",
+      { cause },
+    );
   };
 }

@@ -23,7 +23,10 @@ export const CHUNK_LIMITS: ChunkLimits = { fetchBytes: 4 * 1024 * 1024, fileByte
 export interface ChunkOutcome {
   readonly partition: number;
   readonly from: string;
-  /** Where the archive goes on: below the chunk's own end when it ended early, elsewhere when another archiver was first. */
+  /**
+   * Where the archive goes on: below the chunk's own end when it ended early, elsewhere when another archiver was
+   * first.
+   */
   readonly to: string;
   /** Whether this call made the entry. */
   readonly won: boolean;
@@ -38,8 +41,9 @@ export interface ChunkOutcome {
 const EMPTY_FETCHES = 20;
 
 /**
- * Archives one chunk: one Parquet file and its entry. It does nothing when the archive does not end where the chunk begins; when it does,
- * only an entry created under this `from` can move that end, so whoever creates it has extended the archive without gap or overlap.
+ * Archives one chunk: one Parquet file and its entry. It does nothing when the archive does not end where the chunk
+ * begins; when it does, only an entry created under this `from` can move that end, so whoever creates it has extended
+ * the archive without gap or overlap.
  */
 export async function archiveChunk(
   stores: BatchStores,
@@ -53,7 +57,9 @@ export async function archiveChunk(
   const from = position(chunk.from);
   const reached = await archiveEnd(stores, target.topic, topicId, chunk.partition, from);
   if (reached !== from) return outcome(chunk, { ...NOTHING, to: String(reached) }, false);
-  const entry = await withDuck(stores, watch, (duck) => new ChunkWriter(stores, target, topicId, duck, watch).write(chunk, limits));
+  const entry = await withDuck(stores, watch, (duck) =>
+    new ChunkWriter(stores, target, topicId, duck, watch).write(chunk, limits),
+  );
   watch.signal.throwIfAborted();
   if (await archive.create(target.topic, chunk.partition, entry)) return outcome(chunk, entry, true);
   if (entry.file !== null) await data.remove(entry.file);
@@ -69,7 +75,13 @@ function outcome(chunk: ArchiveChunk, made: typeof NOTHING & { to: string }, won
 }
 
 /** Where the archive of a partition ends; it begins at `start` when it has not begun. */
-async function archiveEnd({ archive }: BatchStores, topic: string, topicId: string, partition: number, start: Position): Promise<Position> {
+async function archiveEnd(
+  { archive }: BatchStores,
+  topic: string,
+  topicId: string,
+  partition: number,
+  start: Position,
+): Promise<Position> {
   const last = (await archive.entries(topic, topicId, partition)).at(-1);
   return last === undefined ? archive.begin(topic, topicId, partition, start) : position(last.to);
 }
@@ -95,7 +107,9 @@ class ChunkWriter {
     const { partition } = chunk;
     const decoder = await Decoder.open(this.#duck, stream);
     await warmDedup(this.#stores, this.#target, this.#topicId, decoder, partition, position(chunk.from));
-    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE chunk (${eventColumns(stream)}, _timestamp BIGINT, _key BLOB, _value BLOB, _contract INTEGER)`);
+    await this.#duck.run(
+      `CREATE OR REPLACE TEMP TABLE chunk (${eventColumns(stream)}, _timestamp BIGINT, _key BLOB, _value BLOB, _contract INTEGER)`,
+    );
     let next = position(chunk.from);
     let sizeBytes = 0;
     let control = 0;
@@ -110,7 +124,14 @@ class ChunkWriter {
       this.#watch.beat({ partition, position: String(next), sizeBytes });
     }
     const counts = await this.#counts();
-    const identity = { from: chunk.from, to: String(next), control, topicId: this.#topicId, leaderEpoch, contract: stream.revision };
+    const identity = {
+      from: chunk.from,
+      to: String(next),
+      control,
+      topicId: this.#topicId,
+      leaderEpoch,
+      contract: stream.revision,
+    };
     if (counts.records === 0) return { ...identity, ...counts, file: null, checksum: null, sizeBytes: 0 };
     return { ...identity, ...counts, ...(await this.#file(partition, identity, counts.records)) };
   }
@@ -121,9 +142,11 @@ class ChunkWriter {
     const { topic } = this.#target;
     for (let empty = 0; ; empty++) {
       this.#watch.signal.throwIfAborted();
-      const [fetched] = await log.fetch(topic, new Map([[partition, from]]), { maxWaitMs: 500, maxBytes }).catch(async (error: unknown) => {
-        throw isOutOfRange(error) ? await this.#outOfRange(partition, from) : error;
-      });
+      const [fetched] = await log
+        .fetch(topic, new Map([[partition, from]]), { maxWaitMs: 500, maxBytes })
+        .catch(async (error: unknown) => {
+          throw isOutOfRange(error) ? await this.#outOfRange(partition, from) : error;
+        });
       if (fetched !== undefined && fetched.to > from) return fetched;
       if (empty >= EMPTY_FETCHES) throw logTruncated(topic, partition, to, fetched?.stable ?? from);
       await delay(20);
@@ -133,7 +156,9 @@ class ChunkWriter {
   async #outOfRange(partition: number, from: Position): Promise<TidelineError> {
     const { topic } = this.#target;
     const { start, stable } = await this.#stores.log.bounds(topic);
-    return at(start, partition) > from ? logLost(topic, partition, from, at(start, partition)) : logTruncated(topic, partition, from, at(stable, partition));
+    return at(start, partition) > from
+      ? logLost(topic, partition, from, at(start, partition))
+      : logTruncated(topic, partition, from, at(stable, partition));
   }
 
   async #keep(decoder: Decoder, fetched: FetchedPartition): Promise<void> {
@@ -152,14 +177,37 @@ class ChunkWriter {
     return { records, duplicates, rejects };
   }
 
-  async #file(partition: number, { from, to }: { from: string; to: string }, records: number): Promise<{ file: string; checksum: string; sizeBytes: number }> {
+  async #file(
+    partition: number,
+    { from, to }: { from: string; to: string },
+    records: number,
+  ): Promise<{ file: string; checksum: string; sizeBytes: number }> {
     const { data, archive } = this.#stores;
-    const file = await data.attempt(archive.fileFolder(this.#target.topic, partition), `${from.padStart(19, "0")}-${to}`, "parquet");
+    const file = await data.attempt(
+      archive.fileFolder(this.#target.topic, partition),
+      `${from.padStart(19, "0")}-${to}`,
+      "parquet",
+    );
     try {
-      await this.#duck.run(`COPY (SELECT * FROM chunk ORDER BY _offset) TO ${quoteText(data.path(file))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000)`);
-      const [count, lowest, highest] = await numbersOf(this.#duck, `SELECT count(*), min(_offset), max(_offset) FROM ${parquet(this.#stores, [file])}`);
-      if (count !== records || lowest === undefined || BigInt(lowest) < BigInt(from) || highest === undefined || BigInt(highest) >= BigInt(to)) {
-        throw new TidelineError("ARCHIVE_DAMAGED", `${file} holds ${count} records of [${lowest}, ${highest}], not ${records} of [${from}, ${to})`, "It was not published; see whether the disk is full or failing.");
+      await this.#duck.run(
+        `COPY (SELECT * FROM chunk ORDER BY _offset) TO ${quoteText(data.path(file))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000)`,
+      );
+      const [count, lowest, highest] = await numbersOf(
+        this.#duck,
+        `SELECT count(*), min(_offset), max(_offset) FROM ${parquet(this.#stores, [file])}`,
+      );
+      if (
+        count !== records ||
+        lowest === undefined ||
+        BigInt(lowest) < BigInt(from) ||
+        highest === undefined ||
+        BigInt(highest) >= BigInt(to)
+      ) {
+        throw new TidelineError(
+          "ARCHIVE_DAMAGED",
+          `${file} holds ${count} records of [${lowest}, ${highest}], not ${records} of [${from}, ${to})`,
+          "It was not published; see whether the disk is full or failing.",
+        );
       }
       return { file, ...(await data.settle(file)) };
     } catch (error) {

@@ -1,5 +1,5 @@
 import { TidelineError } from "../core/errors.ts";
-import { at, type Cut, type Position, partitionsOf, position } from "../core/position.ts";
+import { at, type Cut, type Position, partitionsOf } from "../core/position.ts";
 
 /** A span of one partition that becomes one archive file. Positions are text, so that a plan can travel as JSON. */
 export interface ArchiveChunk {
@@ -27,14 +27,20 @@ export interface PlanLimits {
 export const PLAN_LIMITS: PlanLimits = { chunkOffsets: 200_000, chunks: 400 };
 
 /**
- * What is left to archive up to the target, a partition after the other, each in the order of its log. Throws LOG_LOST when the log no longer has
- * where a partition's archive ends, LOG_TRUNCATED when it does not go as far as the target.
+ * What is left to archive up to the target, a partition after the other, each in the order of its log. Throws LOG_LOST
+ * when the log no longer has where a partition's archive ends, LOG_TRUNCATED when it does not go as far as the target.
  */
 export function planArchive(situation: ArchiveSituation, limits: PlanLimits = PLAN_LIMITS): ArchiveChunk[] {
-  return partitionsOf(situation.target).flatMap((partition) => planPartition(situation, partition, limits)).slice(0, limits.chunks);
+  return partitionsOf(situation.target)
+    .flatMap((partition) => planPartition(situation, partition, limits))
+    .slice(0, limits.chunks);
 }
 
-function planPartition({ topic, archived, logStart, stable, target }: ArchiveSituation, partition: number, limits: PlanLimits): ArchiveChunk[] {
+function planPartition(
+  { topic, archived, logStart, stable, target }: ArchiveSituation,
+  partition: number,
+  limits: PlanLimits,
+): ArchiveChunk[] {
   const start = at(logStart, partition);
   const from = archived.get(partition) ?? start;
   const to = at(target, partition);
@@ -49,16 +55,11 @@ function planPartition({ topic, archived, logStart, stable, target }: ArchiveSit
   return chunks;
 }
 
-/** How many offsets a plan spans: a measure of progress, not of records. */
-export function plannedOffsets(chunks: readonly ArchiveChunk[]): bigint {
-  return chunks.reduce((sum, { from, to }) => sum + position(to) - position(from), 0n);
-}
-
 export function logLost(topic: string, partition: number, needed: Position, start: Position): TidelineError {
   return new TidelineError(
     "LOG_LOST",
     `${topic}/${partition}: the log begins at ${start}, and [${needed}, ${start}) was not archived`,
-    "Records were deleted before they were archived: raise the topic's retention. To begin anew without them, move the data directory away.",
+    "They were deleted too early: raise the topic's retention. To begin anew without them, move the data directory away.",
   );
 }
 

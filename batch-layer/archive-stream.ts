@@ -15,7 +15,11 @@ export interface ArchivePlan {
  * What is left to archive up to `target`, or up to the end of committed data when that is null.
  * Throws TOPIC_RECREATED, LOG_LOST, LOG_TRUNCATED, TOPIC_MISSING.
  */
-export async function planStream(stores: BatchStores, { topic }: StreamTarget, target: CutJson | null): Promise<ArchivePlan> {
+export async function planStream(
+  stores: BatchStores,
+  { topic }: StreamTarget,
+  target: CutJson | null,
+): Promise<ArchivePlan> {
   const { archive, log } = stores;
   const { id } = await log.topic(topic);
   let archived = await beginArchive(stores, topic, id);
@@ -27,10 +31,15 @@ export async function planStream(stores: BatchStores, { topic }: StreamTarget, t
 }
 
 /**
- * Deletes files that no entry names and none ever will: they belong to attempts that were killed, or that lost a race. A file whose name begins
- * at the archive's end or beyond may still be published and stays. Answers how many it deleted.
+ * Deletes files that no entry names and none ever will: they belong to attempts that were killed, or that lost a race.
+ * A file whose name begins at the archive's end or beyond may still be published and stays. Answers how many it
+ * deleted.
  */
-export async function sweepArchive({ archive, data }: BatchStores, { topic }: StreamTarget, topicId: string): Promise<number> {
+export async function sweepArchive(
+  { archive, data }: BatchStores,
+  { topic }: StreamTarget,
+  topicId: string,
+): Promise<number> {
   let swept = 0;
   for (const partition of await archive.partitions(topic)) {
     const entries = await archive.entries(topic, topicId, partition);

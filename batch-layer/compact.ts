@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { mergeSql } from "../core/compile.ts";
 import type { StateFile } from "../core/documents.ts";
 import type { View } from "../core/view.ts";
@@ -14,13 +15,27 @@ export interface Compaction {
   readonly rows: number;
 }
 
-/** Folds the newest version's small files into one, published as a version with the same cut; null when that is not due, or another writer was first. */
-export async function compact(stores: BatchStores, { view, generation }: ViewTarget, createdBy: string, watch: Watch, limits: FoldLimits = FOLD_LIMITS): Promise<Compaction | null> {
+/**
+ * Folds the newest version's small files into one, published as a version with the same cut; null when that is not due,
+ * or another writer was first.
+ */
+export async function compact(
+  stores: BatchStores,
+  { view, generation }: ViewTarget,
+  createdBy: string,
+  watch: Watch,
+  limits: FoldLimits = FOLD_LIMITS,
+): Promise<Compaction | null> {
   const newest = await stores.manifests.newest(generation);
-  const folded = planFold(newest?.files ?? [], limits);
-  if (newest === null || folded.length === 0) return null;
+  if (newest === null) return null;
+  const folded = planFold(newest.files, limits);
+  // An earlier attempt of this run has done it, and its answer was lost.
+  const done = newest.createdBy === createdBy && isDeepStrictEqual(newest.base, newest.cut);
+  if (folded.length === 0) return done ? { version: newest.version, folded: 0, rows: 0 } : null;
   const version = newest.version + 1;
-  const merged = await withDuck(stores, watch, (duck) => mergeStates(stores, duck, view, folded, stores.manifests.stateFolder(generation), versionPrefix(version)));
+  const merged = await withDuck(stores, watch, (duck) =>
+    mergeStates(stores, duck, view, folded, stores.manifests.stateFolder(generation), versionPrefix(version)),
+  );
   const rest = newest.files.filter((file) => !folded.includes(file));
   const files = merged === null ? rest : [merged, ...rest];
   const published = await publishVersion(stores, nextManifest(newest, { files, ledger: newest.ledger, createdBy }));
@@ -28,8 +43,18 @@ export async function compact(stores: BatchStores, { view, generation }: ViewTar
 }
 
 /** One file that holds the merge of `files`; null when they hold nothing. */
-export async function mergeStates(stores: BatchStores, duck: Duck, view: View, files: readonly StateFile[], folder: string, prefix: string): Promise<StateFile | null> {
+export async function mergeStates(
+  stores: BatchStores,
+  duck: Duck,
+  view: View,
+  files: readonly StateFile[],
+  folder: string,
+  prefix: string,
+): Promise<StateFile | null> {
   if (files.length === 0) return null;
-  const rows = parquet(stores, files.map(({ file }) => file));
+  const rows = parquet(
+    stores,
+    files.map(({ file }) => file),
+  );
   return writeStates(stores, duck, view, mergeSql(view, rows, cellColumns(view)), folder, prefix);
 }

@@ -14,10 +14,18 @@ export interface CutSituation {
   readonly waited: boolean;
 }
 
-/** The next cut B, and who gave it; or to wait for the speed layer; or that there is nothing to publish; or that the log lost what C had. */
-export type CutChoice = { readonly kind: "cut"; readonly cut: Cut; readonly by: "speed" | "log" } | { readonly kind: "wait" | "nothing" | "truncated" };
+/**
+ * The next cut B, and who gave it; or to wait for the speed layer; or that there is nothing to publish; or that the log
+ * lost what C had.
+ */
+export type CutChoice =
+  | { readonly kind: "cut"; readonly cut: Cut; readonly by: "speed" | "log" }
+  | { readonly kind: "wait" | "nothing" | "truncated" };
 
-/** Step 2 of a refresh: where the speed layer has got to, or the log's end when it has no healthy chain or does not move. */
+/**
+ * Step 2 of a refresh: where the speed layer has got to, or the log's end when it has no healthy chain or does not
+ * move.
+ */
 export function chooseCut({ cut, sealed, chain, stable, waited }: CutSituation): CutChoice {
   const healthy = sealed !== null && cutReached(sealed, cut) && isHealthy(cut, chain);
   if (healthy && !cutsEqual(sealed, cut)) return { kind: "cut", cut: sealed, by: "speed" };
@@ -28,5 +36,11 @@ export function chooseCut({ cut, sealed, chain, stable, waited }: CutSituation):
 
 /** Whether a run of segments tiles from `cut` to the open one, which ends at the applied positions. */
 function isHealthy(cut: Cut, chain: ChainState | null): boolean {
-  return chain !== null && tilesFrom(cut, chain.segments.map(({ from, to }) => ({ from, to: to ?? chain.applied }))).ok;
+  return (
+    chain !== null &&
+    tilesFrom(
+      cut,
+      chain.segments.map(({ from, to }) => ({ from, to: to ?? chain.applied })),
+    ).ok
+  );
 }

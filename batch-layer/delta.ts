@@ -5,8 +5,8 @@ import type { Cut } from "../core/position.ts";
 import { type Duck, rowsOf } from "../store/duck.ts";
 import { archivedEvents, type EntryCounts } from "./archived-events.ts";
 import { withDuck } from "./duck-run.ts";
-import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
 import { writeStates } from "./state-file.ts";
+import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
 
 /** The states of a span, built from the archive. */
 export interface Delta {
@@ -23,7 +23,14 @@ export interface DeltaSpan {
 }
 
 /** Step 4 of a refresh: the states of `[from, to)` in a new file in `folder`. */
-export async function writeDelta(stores: BatchStores, target: ViewTarget, { topicId, from, to }: DeltaSpan, folder: string, prefix: string, watch: Watch): Promise<Delta> {
+export async function writeDelta(
+  stores: BatchStores,
+  target: ViewTarget,
+  { topicId, from, to }: DeltaSpan,
+  folder: string,
+  prefix: string,
+  watch: Watch,
+): Promise<Delta> {
   return withDuck(stores, watch, async (duck) => {
     const { relation, counts } = await archivedEvents(stores, duck, target, topicId, from, to);
     if (relation === null) return { file: null, ledgers: new Map(), entries: counts };

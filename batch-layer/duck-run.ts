@@ -7,7 +7,11 @@ import type { BatchStores, Watch } from "./stores.ts";
  * Runs `work` on a connection of its own, which ends with it. An abort interrupts the query under way.
  * Throws STATE_OVERFLOW when a sum leaves 64 bits, ARCHIVE_DAMAGED when a published file cannot be read.
  */
-export async function withDuck<T>({ pool }: Pick<BatchStores, "pool">, { signal }: Watch, work: (duck: Duck) => Promise<T>): Promise<T> {
+export async function withDuck<T>(
+  { pool }: Pick<BatchStores, "pool">,
+  { signal }: Watch,
+  work: (duck: Duck) => Promise<T>,
+): Promise<T> {
   signal.throwIfAborted();
   const duck = await pool.connect();
   const interrupt = () => duck.interrupt();
@@ -26,10 +30,17 @@ export async function withDuck<T>({ pool }: Pick<BatchStores, "pool">, { signal 
 function named(error: unknown): unknown {
   const message = error instanceof Error ? (error.message.split("\n")[0] ?? "") : "";
   if (/out of range for the destination type INT64|Overflow in/.test(message)) {
-    return new TidelineError("STATE_OVERFLOW", message, "Lower the bounds in the stream's contract, or count in a larger unit.", { cause: error });
+    return new TidelineError(
+      "STATE_OVERFLOW",
+      message,
+      "Lower the bounds in the stream's contract, or count in a larger unit.",
+      { cause: error },
+    );
   }
   if (/No files found|Cannot open file|No magic bytes|too small to be a Parquet/.test(message)) {
-    return new TidelineError("ARCHIVE_DAMAGED", message, "Restore the file from a copy of the data directory.", { cause: error });
+    return new TidelineError("ARCHIVE_DAMAGED", message, "Restore the file from a copy of the data directory.", {
+      cause: error,
+    });
   }
   return error;
 }

@@ -10,9 +10,10 @@ export interface FoldLimits {
 export const FOLD_LIMITS: FoldLimits = { files: 24, left: 12 };
 
 /**
- * Which files of a version to fold into one; none while there are few. The smallest go first, and a larger one goes with them only when they weigh as much
- * as it does together. So a row is rewritten once for every doubling of the file that holds it, and cost does not grow with history (O'Neil et al.,
- * "The log-structured merge-tree", 1996, for the idea).
+ * Which files of a version to fold into one; none while there are few. The smallest go first, and a larger one goes
+ * with them only when they weigh as much as it does together. So a row is rewritten once for every doubling of the file
+ * that holds it, and cost does not grow with history (O'Neil et al., "The log-structured merge-tree", 1996, for the
+ * idea).
  */
 export function planFold(files: readonly StateFile[], limits: FoldLimits = FOLD_LIMITS): StateFile[] {
   if (files.length <= limits.files) return [];

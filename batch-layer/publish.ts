@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Manifest } from "../core/documents.ts";
 import type { Generation } from "../core/generation.ts";
 import { type Cut, cutToJson } from "../core/position.ts";
@@ -7,14 +8,18 @@ import { within } from "./time-limit.ts";
 
 const REDIS_MS = 5_000;
 
-/** The name of a state file begins with the version it was written for, so that it shows when nobody can publish it any more. */
+/**
+ * The name of a state file begins with the version it was written for, so that it shows when nobody can publish it any
+ * more.
+ */
 export function versionPrefix(version: number): string {
   return String(version).padStart(9, "0");
 }
 
 /**
- * Step 6 of a refresh: creates a manifest exclusively. Lost the race: deletes the files that only this one names. True: the version that stands is this
- * one, made by this call or by an earlier attempt of the same run whose answer was lost.
+ * Step 6 of a refresh: creates a manifest exclusively. Lost the race: deletes the files that only this one names. True:
+ * the version that stands is this one, made by this call or by an earlier attempt of the same run whose answer was
+ * lost.
  */
 export async function publishVersion({ manifests, data }: BatchStores, manifest: Manifest): Promise<boolean> {
   if (await manifests.create(manifest)) return true;
@@ -23,16 +28,12 @@ export async function publishVersion({ manifests, data }: BatchStores, manifest:
   const before = await manifests.version(manifest.generation, manifest.version - 1);
   for (const { file } of before?.files ?? []) held.add(file);
   for (const { file } of manifest.files) if (!held.has(file)) await data.remove(file);
-  return winner !== null && winner.createdBy === manifest.createdBy && sameCut(winner, manifest);
-}
-
-function sameCut(a: Manifest, b: Manifest): boolean {
-  return JSON.stringify([a.base, a.cut]) === JSON.stringify([b.base, b.cut]);
+  return winner !== null && isDeepStrictEqual({ ...winner, createdAtMs: 0 }, { ...manifest, createdAtMs: 0 });
 }
 
 /**
- * Step 7 of a refresh, in Redis: the pointer moves to `version`, and segments below `cut` go (none when it is null). False when Redis did not answer:
- * the next publish makes up for it.
+ * Step 7 of a refresh, in Redis: the pointer moves to `version`, and segments below `cut` go (none when it is null).
+ * False when Redis did not answer: the next publish makes up for it.
  */
 export async function announce(chain: Chain, version: number, cut: Cut | null): Promise<boolean> {
   const done = await within(REDIS_MS, async () => {
@@ -44,8 +45,9 @@ export async function announce(chain: Chain, version: number, cut: Cut | null): 
 }
 
 /**
- * Step 7 of a refresh, on disk: deletes state files that neither the newest version nor the one before it names (grace). Files of attempts that were
- * killed go too, once their version is taken; those written for a version to come stay. Answers how many it deleted.
+ * Step 7 of a refresh, on disk: deletes state files that neither the newest version nor the one before it names
+ * (grace). Files of attempts that were killed go too, once their version is taken; those written for a version to come
+ * stay. Answers how many it deleted.
  */
 export async function sweepStates({ manifests, data }: BatchStores, generation: Generation): Promise<number> {
   const newest = await manifests.newest(generation);
@@ -64,9 +66,22 @@ export async function sweepStates({ manifests, data }: BatchStores, generation: 
 }
 
 /** The manifest after `previous` with these files; the cut is that of `previous` unless another is given. */
-export function nextManifest(previous: Manifest, next: Pick<Manifest, "files" | "ledger" | "createdBy"> & { cut?: Cut }): Manifest {
+export function nextManifest(
+  previous: Manifest,
+  next: Pick<Manifest, "files" | "ledger" | "createdBy"> & { cut?: Cut },
+): Manifest {
   const { generation, topicId, cut } = previous;
   const { files, ledger, createdBy } = next;
   const to = next.cut === undefined ? cut : cutToJson(next.cut);
-  return { generation, version: previous.version + 1, base: cut, cut: to, files, ledger, topicId, createdBy, createdAtMs: Date.now() };
+  return {
+    generation,
+    version: previous.version + 1,
+    base: cut,
+    cut: to,
+    files,
+    ledger,
+    topicId,
+    createdBy,
+    createdAtMs: Date.now(),
+  };
 }

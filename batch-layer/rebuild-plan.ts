@@ -8,11 +8,19 @@ export interface RebuildPart {
   readonly to: string;
 }
 
-/** How many records a part holds at least, unless it is a partition's last: small parts cost a file each, large ones are redone whole when one fails. */
-export const PART_RECORDS = 2_000_000;
+/**
+ * How many records a part holds at least, unless it is a partition's last: small parts cost a file each, large ones are
+ * redone whole when one fails.
+ */
+const PART_RECORDS = 2_000_000;
 
 /** Divides `[start, cut)` into parts along the borders of archive files: whole files, in order. */
-export function planRebuild(entries: ReadonlyMap<number, readonly ArchiveEntry[]>, start: Cut, cut: Cut, partRecords: number = PART_RECORDS): RebuildPart[] {
+export function planRebuild(
+  entries: ReadonlyMap<number, readonly ArchiveEntry[]>,
+  start: Cut,
+  cut: Cut,
+  partRecords: number = PART_RECORDS,
+): RebuildPart[] {
   return partitionsOf(start, cut).flatMap((partition) => {
     const end = at(cut, partition);
     let from = at(start, partition);

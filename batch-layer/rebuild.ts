@@ -14,12 +14,13 @@ import { type StateHash, stateHash } from "./state-hash.ts";
 import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
 
 /**
- * A rebuild: the states of `[start, cut)` from the whole archive, and whether they are those that the refreshes have added up.
+ * A rebuild: the states of `[start, cut)` from the whole archive, and whether they are those that the refreshes have
+ * added up.
  *
  *   pinVersion     the newest version, with the hash of its state, before grace can take its files
  *   planParts      the archive in parts
  *   rebuildPart    the states of each, in parallel, in a folder of this run's own
- *   finishRebuild  hash of their merge, published as a version with the cut of the newest: what was refreshed meanwhile is added from the archive
+ *   finishRebuild  hash of their merge, published with the newest cut: what was refreshed meanwhile comes from the archive
  */
 
 /** A version and what identifies its state. */
@@ -34,7 +35,11 @@ export interface PinnedVersion extends StateHash {
 const TRIES = 5;
 
 /** The newest version and the hash of its state. Starts over when two refreshes pass meanwhile and take its files. */
-export async function pinVersion(stores: BatchStores, { view, generation }: ViewTarget, watch: Watch): Promise<PinnedVersion> {
+export async function pinVersion(
+  stores: BatchStores,
+  { view, generation }: ViewTarget,
+  watch: Watch,
+): Promise<PinnedVersion> {
   for (let attempt = 1; ; attempt++) {
     const newest = await newestOf(stores, generation);
     const start = (await stores.manifests.version(generation, 0))?.cut ?? newest.base;
@@ -42,7 +47,8 @@ export async function pinVersion(stores: BatchStores, { view, generation }: View
     try {
       return { version, topicId, start, cut, ledger, ...(await stateHash(stores, view, newest.files, watch)) };
     } catch (error) {
-      const moved = isTidelineError(error, "ARCHIVE_DAMAGED") && (await newestOf(stores, generation)).version > version + 1;
+      const moved =
+        isTidelineError(error, "ARCHIVE_DAMAGED") && (await newestOf(stores, generation)).version > version + 1;
       if (!moved || attempt >= TRIES) throw error;
     }
   }
@@ -50,26 +56,61 @@ export async function pinVersion(stores: BatchStores, { view, generation }: View
 
 async function newestOf({ manifests }: BatchStores, generation: Generation): Promise<Manifest> {
   const newest = await manifests.newest(generation);
-  if (newest === null) throw new TidelineError("NOT_READY", `${generation}: nothing has been published yet`, "Wait for the first refresh.");
+  if (newest === null)
+    throw new TidelineError(
+      "NOT_READY",
+      `${generation}: nothing has been published yet`,
+      "Wait for the first refresh.",
+    );
   return newest;
 }
 
-export async function planParts({ archive }: BatchStores, { topic }: ViewTarget, { topicId, start, cut }: PinnedVersion, partRecords?: number): Promise<RebuildPart[]> {
+export async function planParts(
+  { archive }: BatchStores,
+  { topic }: ViewTarget,
+  { topicId, start, cut }: PinnedVersion,
+  partRecords?: number,
+): Promise<RebuildPart[]> {
   const entries = new Map<number, ArchiveEntry[]>();
-  for (const partition of await archive.partitions(topic)) entries.set(partition, await archive.entries(topic, topicId, partition));
+  for (const partition of await archive.partitions(topic))
+    entries.set(partition, await archive.entries(topic, topicId, partition));
   return planRebuild(entries, cutFromJson(start), cutFromJson(cut), partRecords);
 }
 
 /** A part's states and ledger; the file lies in the run's own folder. */
 export type BuiltPart = Pick<Delta, "file"> & { readonly ledger: Ledger };
 
-export async function rebuildPart(stores: BatchStores, target: ViewTarget, topicId: string, part: RebuildPart, run: string, watch: Watch): Promise<BuiltPart> {
-  const span = { topicId, from: new Map([[part.partition, position(part.from)]]), to: new Map([[part.partition, position(part.to)]]) };
+export async function rebuildPart(
+  stores: BatchStores,
+  target: ViewTarget,
+  topicId: string,
+  part: RebuildPart,
+  run: string,
+  watch: Watch,
+): Promise<BuiltPart> {
+  const span = {
+    topicId,
+    from: new Map([[part.partition, position(part.from)]]),
+    to: new Map([[part.partition, position(part.to)]]),
+  };
   return build(stores, target, span, run, watch);
 }
 
-async function build(stores: BatchStores, target: ViewTarget, span: { topicId: string; from: Cut; to: Cut }, run: string, watch: Watch): Promise<BuiltPart> {
-  const { file, ledgers, entries } = await writeDelta(stores, target, span, runFolder(target.generation, run), "part", watch);
+async function build(
+  stores: BatchStores,
+  target: ViewTarget,
+  span: { topicId: string; from: Cut; to: Cut },
+  run: string,
+  watch: Watch,
+): Promise<BuiltPart> {
+  const { file, ledgers, entries } = await writeDelta(
+    stores,
+    target,
+    span,
+    runFolder(target.generation, run),
+    "part",
+    watch,
+  );
   requireBalance({ view: target.view.name, archive: ledgers, entries, segments: null });
   return { file, ledger: [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER) };
 }
@@ -105,27 +146,66 @@ export async function finishRebuild(
     const newest = await newestOf(stores, generation);
     const cut = cutFromJson(newest.cut);
     if (!cutsEqual(cut, cutFromJson(covered))) {
-      const extra = await build(stores, target, { topicId: pinned.topicId, from: cutFromJson(covered), to: cut }, identity.run, watch);
+      const extra = await build(
+        stores,
+        target,
+        { topicId: pinned.topicId, from: cutFromJson(covered), to: cut },
+        identity.run,
+        watch,
+      );
       if (extra.file !== null) files.push(extra.file);
       ledger = addLedgers(ledger, extra.ledger);
       covered = newest.cut;
     }
-    const merged = await mergeInto(stores, target, files, newest.version + 1, watch);
+    const merged = await mergeFor(stores, target, files, newest.version + 1, watch);
+    if (merged === null) continue;
     const manifest = nextManifest(newest, { files: merged, ledger, createdBy: identity.createdBy });
     if (await publishVersion(stores, manifest)) {
-      return { version: manifest.version, compared: pinned.version, cut: pinned.cut, equal, rows: rebuilt.rows, hash: rebuilt.hash, comparedHash: pinned.hash };
+      return {
+        version: manifest.version,
+        compared: pinned.version,
+        cut: pinned.cut,
+        equal,
+        rows: rebuilt.rows,
+        hash: rebuilt.hash,
+        comparedHash: pinned.hash,
+      };
     }
   }
-  throw new TidelineError("NOT_READY", `${view.name}: ${TRIES} times another version was published while this one was written`, "Pause the view's refresh schedule and rebuild again.");
+  throw new TidelineError(
+    "NOT_READY",
+    `${view.name}: ${TRIES} times another version was published while this one was written`,
+    "Pause the view's refresh schedule and rebuild again.",
+  );
 }
 
-async function mergeInto(stores: BatchStores, { view, generation }: ViewTarget, files: readonly StateFile[], version: number, watch: Watch): Promise<StateFile[]> {
+/**
+ * The merge of `files` for a version; null when another writer took that version meanwhile, whose sweep may have taken
+ * the file.
+ */
+async function mergeFor(
+  stores: BatchStores,
+  { view, generation }: ViewTarget,
+  files: readonly StateFile[],
+  version: number,
+  watch: Watch,
+): Promise<StateFile[] | null> {
   const folder = stores.manifests.stateFolder(generation);
-  const merged = await withDuck(stores, watch, (duck) => mergeStates(stores, duck, view, files, folder, versionPrefix(version)));
-  return merged === null ? [] : [merged];
+  try {
+    const merged = await withDuck(stores, watch, (duck) =>
+      mergeStates(stores, duck, view, files, folder, versionPrefix(version)),
+    );
+    return merged === null ? [] : [merged];
+  } catch (error) {
+    if ((await newestOf(stores, generation)).version < version) throw error;
+    return null;
+  }
 }
 
-/** Deletes the parts of a run, and of runs that ended without doing so: only one rebuild of a generation goes on at a time. */
+/**
+ * Deletes the parts of a run, and of runs that ended without doing so: only one rebuild of a generation goes on at a
+ * time.
+ */
 export async function clearRebuilds({ data }: BatchStores, generation: Generation): Promise<void> {
   for (const run of await data.list(join("views", generation, "rebuilds"))) {
     const folder = runFolder(generation, run);

@@ -21,8 +21,16 @@ import type { BatchStores, ViewTarget } from "./stores.ts";
  *   7 pointer, trim, files of versions before V         finishPublish
  */
 
-/** Step 5: throws LEDGER_UNBALANCED, and V stays. Answers whether the speed layer's reading was there to compare with. */
-export async function checkDelta({ view }: ViewTarget, chain: Chain, from: Cut, to: Cut, { ledgers, entries }: Omit<Delta, "file">): Promise<boolean> {
+/**
+ * Step 5: throws LEDGER_UNBALANCED, and V stays. Answers whether the speed layer's reading was there to compare with.
+ */
+export async function checkDelta(
+  { view }: ViewTarget,
+  chain: Chain,
+  from: Cut,
+  to: Cut,
+  { ledgers, entries }: Omit<Delta, "file">,
+): Promise<boolean> {
   const segments = await segmentLedgers(chain, from, to);
   requireBalance({ view: view.name, archive: ledgers, entries, segments });
   return segments !== null;
@@ -38,21 +46,42 @@ export interface DeltaPublication {
 }
 
 /** Step 6: V+1 = V and the delta. False when another writer was first; the delta's file is deleted then. */
-export async function publishDelta(stores: BatchStores, { generation }: ViewTarget, { version, to, file, ledger, createdBy }: DeltaPublication): Promise<boolean> {
+export async function publishDelta(
+  stores: BatchStores,
+  { generation }: ViewTarget,
+  { version, to, file, ledger, createdBy }: DeltaPublication,
+): Promise<boolean> {
   const previous = await stores.manifests.version(generation, version);
-  if (previous === null) throw new TidelineError("ARCHIVE_DAMAGED", `${generation}: version ${version} vanished`, "Restore the data directory from a copy.");
+  if (previous === null)
+    throw new TidelineError(
+      "ARCHIVE_DAMAGED",
+      `${generation}: version ${version} vanished`,
+      "Restore the data directory from a copy.",
+    );
   const files = file === null ? previous.files : [...previous.files, file];
-  return publishVersion(stores, nextManifest(previous, { files, ledger: addLedgers(previous.ledger, ledger), cut: to, createdBy }));
+  return publishVersion(
+    stores,
+    nextManifest(previous, { files, ledger: addLedgers(previous.ledger, ledger), cut: to, createdBy }),
+  );
 }
 
 /**
- * Step 7, after every publish: pointer, trim below the version's base, files that no version within grace names. A version with its predecessor's cut only
- * moves the pointer: it is published a moment after its predecessor, and a read that began before both of them is to end exactly.
+ * Step 7, after every publish: pointer, trim below the version's base, files that no version within grace names. A
+ * version with its predecessor's cut only moves the pointer: it is published a moment after its predecessor, and a read
+ * that began before both of them is to end exactly.
  */
-export async function finishPublish(stores: BatchStores, { generation }: ViewTarget, chain: Chain, version: number): Promise<{ announced: boolean; swept: number }> {
+export async function finishPublish(
+  stores: BatchStores,
+  { generation }: ViewTarget,
+  chain: Chain,
+  version: number,
+): Promise<{ announced: boolean; swept: number }> {
   const manifest = await stores.manifests.version(generation, version);
   if (manifest === null) return { announced: false, swept: 0 };
   const base = cutFromJson(manifest.base);
   const moved = !cutsEqual(base, cutFromJson(manifest.cut));
-  return { announced: await announce(chain, version, moved ? base : null), swept: moved ? await sweepStates(stores, generation) : 0 };
+  return {
+    announced: await announce(chain, version, moved ? base : null),
+    swept: moved ? await sweepStates(stores, generation) : 0,
+  };
 }

@@ -14,9 +14,12 @@ export interface SealPatience {
   readonly redisMs: number;
 }
 
-export const SEAL_PATIENCE: SealPatience = { waitMs: 5_000, pollMs: 200, redisMs: 5_000 };
+const SEAL_PATIENCE: SealPatience = { waitMs: 5_000, pollMs: 200, redisMs: 5_000 };
 
-/** Steps 1 and 2 of a refresh: seals the open segment under the next version's number and chooses the next cut; null when there is nothing to publish. */
+/**
+ * Steps 1 and 2 of a refresh: seals the open segment under the next version's number and chooses the next cut; null
+ * when there is nothing to publish.
+ */
 export async function sealCut(
   { log }: Pick<BatchStores, "log">,
   { topic }: ViewTarget,
@@ -29,9 +32,18 @@ export async function sealCut(
   const deadlineMs = performance.now() + patience.waitMs;
   for (;;) {
     watch.signal.throwIfAborted();
-    const seen = await within(patience.redisMs, async () => ({ sealed: await chain.seal(token), chain: await chain.load() }));
+    const seen = await within(patience.redisMs, async () => ({
+      sealed: await chain.seal(token),
+      chain: await chain.load(),
+    }));
     const { stable } = await log.bounds(topic);
-    const choice = chooseCut({ cut, sealed: seen?.sealed ?? null, chain: seen?.chain ?? null, stable, waited: performance.now() >= deadlineMs });
+    const choice = chooseCut({
+      cut,
+      sealed: seen?.sealed ?? null,
+      chain: seen?.chain ?? null,
+      stable,
+      waited: performance.now() >= deadlineMs,
+    });
     if (choice.kind === "cut") return choice;
     if (choice.kind === "nothing") return null;
     if (choice.kind === "truncated") throw truncated(topic, cut, stable);

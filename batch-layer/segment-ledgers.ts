@@ -7,8 +7,9 @@ import { within } from "./time-limit.ts";
 const REDIS_MS = 5_000;
 
 /**
- * What the speed layer counted in `[from, to)`, by partition: the ledgers of the closed segments that tile exactly this span. Null when there are none,
- * for example after a reseed, or when Redis does not answer: then there is no second reading to compare with.
+ * What the speed layer counted in `[from, to)`, by partition: the ledgers of the closed segments that tile exactly this
+ * span. Null when there are none, for example after a reseed, or when Redis does not answer: then there is no second
+ * reading to compare with.
  */
 export async function segmentLedgers(chain: Chain, from: Cut, to: Cut): Promise<Map<number, Ledger> | null> {
   return within(REDIS_MS, async () => {
@@ -17,18 +18,22 @@ export async function segmentLedgers(chain: Chain, from: Cut, to: Cut): Promise<
     if (run === null) return null;
     const sum = new Map<number, Ledger>();
     for (const { id } of run) {
-      for (const [partition, ledger] of await chain.ledger(id)) sum.set(partition, addLedgers(sum.get(partition) ?? EMPTY_LEDGER, ledger));
+      for (const [partition, ledger] of await chain.ledger(id))
+        sum.set(partition, addLedgers(sum.get(partition) ?? EMPTY_LEDGER, ledger));
     }
     // A segment that was trimmed or folded meanwhile may have been read in part.
     const after = await chain.load();
-    const stillThere = after?.nonce === before?.nonce && run.every(({ id }) => after?.segments.some((segment) => segment.id === id));
+    const stillThere =
+      after?.nonce === before?.nonce && run.every(({ id }) => after?.segments.some((segment) => segment.id === id));
     return stillThere ? sum : null;
   });
 }
 
 /** The closed segments that tile `[from, to)` exactly. */
-export function segmentsOf(chain: ChainState | null, from: Cut, to: Cut): Segment[] | null {
-  const closed = (chain?.segments ?? []).flatMap((segment) => (segment.to === null ? [] : [{ ...segment, to: segment.to }]));
+function segmentsOf(chain: ChainState | null, from: Cut, to: Cut): Segment[] | null {
+  const closed = (chain?.segments ?? []).flatMap((segment) =>
+    segment.to === null ? [] : [{ ...segment, to: segment.to }],
+  );
   const first = closed.findIndex((segment) => cutsEqual(segment.from, from));
   const last = closed.findIndex((segment) => cutsEqual(segment.to, to));
   if (first < 0 || last < first) return null;

@@ -13,16 +13,31 @@ export function cellColumns(view: View): string[] {
 }
 
 /**
- * Writes the state rows of `select` to a fresh Parquet file in `folder`, in the one order that states have, and checks it. Null when there are none.
- * The file is not part of anything until a manifest names it.
+ * Writes the state rows of `select` to a fresh Parquet file in `folder`, in the one order that states have, and checks
+ * it. Null when there are none. The file is not part of anything until a manifest names it.
  */
-export async function writeStates(stores: BatchStores, duck: Duck, view: View, select: string, folder: string, prefix: string): Promise<StateFile | null> {
+export async function writeStates(
+  stores: BatchStores,
+  duck: Duck,
+  view: View,
+  select: string,
+  folder: string,
+  prefix: string,
+): Promise<StateFile | null> {
   const { data } = stores;
   const file = await data.attempt(folder, prefix, "parquet");
   try {
-    const [written] = await numbersOf(duck, `COPY (SELECT * FROM (${select}) ORDER BY ${stateOrder(view)}) TO ${quoteText(data.path(file))} (FORMAT parquet, COMPRESSION zstd)`);
+    const [written] = await numbersOf(
+      duck,
+      `COPY (SELECT * FROM (${select}) ORDER BY ${stateOrder(view)}) TO ${quoteText(data.path(file))} (FORMAT parquet, COMPRESSION zstd)`,
+    );
     const [rows = 0] = await numbersOf(duck, `SELECT count(*) FROM ${parquet(stores, [file])}`);
-    if (rows !== written) throw new TidelineError("ARCHIVE_DAMAGED", `${file} holds ${rows} states, not ${written}`, "It was not published; see whether the disk is full or failing.");
+    if (rows !== written)
+      throw new TidelineError(
+        "ARCHIVE_DAMAGED",
+        `${file} holds ${rows} states, not ${written}`,
+        "It was not published; see whether the disk is full or failing.",
+      );
     if (rows > 0) return { file, rows, ...(await data.settle(file)) };
   } catch (error) {
     await data.remove(file);

@@ -6,8 +6,8 @@ import type { BatchStores, StreamTarget } from "./stores.ts";
 const FETCH_BYTES = 4 * 1024 * 1024;
 
 /**
- * Tells the decoder the ids of the dedup window before `from` (invariant 4): from the archive, which is contiguous up to there, and from the log
- * for what lies before the archive's beginning.
+ * Tells the decoder the ids of the dedup window before `from` (invariant 4): from the archive, which is contiguous up
+ * to there, and from the log for what lies before the archive's beginning.
  */
 export async function warmDedup(
   stores: BatchStores,
@@ -26,9 +26,21 @@ export async function warmDedup(
   const archiveBegins = position(oldest?.from ?? from);
   if (archiveBegins > begin) {
     const logStart = at((await log.bounds(topic)).start, partition);
-    for await (const fetched of log.read(topic, partition, logStart > begin ? logStart : begin, archiveBegins, FETCH_BYTES)) await decoder.decode([fetched]);
+    for await (const fetched of log.read(
+      topic,
+      partition,
+      logStart > begin ? logStart : begin,
+      archiveBegins,
+      FETCH_BYTES,
+    ))
+      await decoder.decode([fetched]);
   }
   const first = archiveBegins > begin ? archiveBegins : begin;
-  const files = (await archive.covering(topic, topicId, partition, first, from)).flatMap(({ file }) => (file === null ? [] : [file]));
-  if (files.length > 0) await decoder.remember(`(SELECT _partition, _offset, _id FROM ${parquet(stores, files)} WHERE _offset >= ${first} AND _offset < ${from})`);
+  const files = (await archive.covering(topic, topicId, partition, first, from)).flatMap(({ file }) =>
+    file === null ? [] : [file],
+  );
+  if (files.length > 0)
+    await decoder.remember(
+      `(SELECT _partition, _offset, _id FROM ${parquet(stores, files)} WHERE _offset >= ${first} AND _offset < ${from})`,
+    );
 }

@@ -1,17 +1,33 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { isTidelineError } from "../core/errors.ts";
+import { registerQuery } from "./commands/query.ts";
+import { registerRebuild } from "./commands/rebuild.ts";
 import { registerReplay } from "./commands/replay.ts";
+import { registerServe } from "./commands/serve.ts";
 import { registerSimulate } from "./commands/simulate.ts";
 import { registerSpeed } from "./commands/speed.ts";
+import { registerStatus } from "./commands/status.ts";
 import { registerUp } from "./commands/up.ts";
+import { registerWorker } from "./commands/worker.ts";
 import { settings } from "./config.ts";
+import { createTopics } from "./create-topics.ts";
 
 /**
  * The `tideline` command. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.
  * A command is a file in commands/ that loads what is heavy only in its action, and a line in this list.
  */
-const commands: readonly ((program: Command) => void)[] = [registerUp, registerSimulate, registerReplay, registerSpeed];
+const commands: readonly ((program: Command) => void)[] = [
+  (program) => registerUp(program, [createTopics]),
+  registerSimulate,
+  registerReplay,
+  registerQuery,
+  registerStatus,
+  registerRebuild,
+  registerSpeed,
+  registerWorker,
+  registerServe,
+];
 
 const examples = `
 Examples:

@@ -6,7 +6,7 @@
 const REGISTER_BITS = 14;
 export const REGISTER_COUNT = 1 << REGISTER_BITS;
 const RANK_BITS = 64 - REGISTER_BITS;
-const ALPHA_INFINITY = 0.721347520444481703680;
+const ALPHA_INFINITY = 0.72134752044448170368;
 
 /** One relative standard error: 1.04 / sqrt(16384). */
 export const REGISTER_ERROR = 0.0081;
@@ -74,14 +74,16 @@ export class Registers {
 
   merge(other: Registers): this {
     if (other.#sparse) for (const [register, rank] of other.#sparse) this.offer(register, rank);
-    else other.#dense?.forEach((rank, register) => rank > 0 && this.offer(register, rank));
+    for (const [register, rank] of other.#dense?.entries() ?? []) if (rank > 0) this.offer(register, rank);
     return this;
   }
 
   /** Set registers, ascending: the state rows (item, integer) of the protocol. */
   entries(): [register: number, rank: number][] {
     if (this.#sparse) return [...this.#sparse].sort((a, b) => a[0] - b[0]);
-    return [...(this.#dense ?? [])].flatMap((rank, register): [number, number][] => (rank > 0 ? [[register, rank]] : []));
+    return [...(this.#dense ?? [])].flatMap((rank, register): [number, number][] =>
+      rank > 0 ? [[register, rank]] : [],
+    );
   }
 
   /** The estimated number of distinct values, as PFCOUNT would give it. */
@@ -141,7 +143,8 @@ const HEADER_BYTES = 16;
 
 /** Reads the string that Redis keeps under a HyperLogLog key (dense or sparse). Throws RangeError when it is not one. */
 export function registersFromRedis(bytes: Buffer): Registers {
-  if (bytes.length < HEADER_BYTES || bytes.toString("latin1", 0, 4) !== "HYLL") throw new RangeError("not a HyperLogLog");
+  if (bytes.length < HEADER_BYTES || bytes.toString("latin1", 0, 4) !== "HYLL")
+    throw new RangeError("not a HyperLogLog");
   const registers = new Registers();
   if (bytes[4] === 0) readDense(bytes, registers);
   else readSparse(bytes, registers);

@@ -37,7 +37,10 @@ type Parameters = Readonly<Record<string, string | readonly string[] | undefined
  * Reads a request's parameters: from, to, every, by, where[dimension], measures, order, limit. Lists are separated by commas.
  * Total: any input gives a query or the list of what is wrong with it.
  */
-export function planQuery(view: View, parameters: Parameters): { ok: true; query: Query } | { ok: false; problems: QueryProblem[] } {
+export function planQuery(
+  view: View,
+  parameters: Parameters,
+): { ok: true; query: Query } | { ok: false; problems: QueryProblem[] } {
   const problems: QueryProblem[] = [];
   const fail = (parameter: string, problem: string, allowed: string) => problems.push({ parameter, problem, allowed });
   const single = (name: string) => {
@@ -52,14 +55,16 @@ export function planQuery(view: View, parameters: Parameters): { ok: true; query
     const text = single(name);
     if (text === undefined) return null;
     const time = parseTime(text);
-    if (time === null) fail(name, `${shown(text)} is no time`, "ISO 8601 such as 2026-01-31T12:00:00Z, or epoch milliseconds");
+    if (time === null)
+      fail(name, `${shown(text)} is no time`, "ISO 8601 such as 2026-01-31T12:00:00Z, or epoch milliseconds");
     return time;
   };
   const names = (name: string, allowed: readonly string[], fallback: readonly string[]) => {
     const text = single(name);
     if (text === undefined) return fallback;
     const wanted = text.split(",").filter((part) => part !== "");
-    for (const unknown of wanted.filter((part) => !allowed.includes(part))) fail(name, `${shown(unknown)} is not known`, allowed.join(", ") || "nothing");
+    for (const unknown of wanted.filter((part) => !allowed.includes(part)))
+      fail(name, `${shown(unknown)} is not known`, allowed.join(", ") || "nothing");
     return [...new Set(wanted)];
   };
 
@@ -68,7 +73,11 @@ export function planQuery(view: View, parameters: Parameters): { ok: true; query
   const every = single("every");
   const everyMs = every === undefined ? view.grainMs : (parseDuration(every) ?? 0);
   if (everyMs <= 0 || everyMs % view.grainMs !== 0) {
-    fail("every", `${shown(every ?? "")} cannot be made of buckets of ${formatDuration(view.grainMs)}`, `a multiple of ${formatDuration(view.grainMs)}`);
+    fail(
+      "every",
+      `${shown(every ?? "")} cannot be made of buckets of ${formatDuration(view.grainMs)}`,
+      `a multiple of ${formatDuration(view.grainMs)}`,
+    );
   }
   if (from !== null && to !== null && from >= to) fail("to", "not after from", "a time after from");
   const by = names("by", dimensions, dimensions);
@@ -79,12 +88,20 @@ export function planQuery(view: View, parameters: Parameters): { ok: true; query
     descending: part.startsWith("-"),
   }));
   const sortable = ["bucket", ...by, ...measures];
-  for (const { field } of order) if (!sortable.includes(field)) fail("order", `${shown(field)} is no column of this answer`, sortable.map((name) => `${name}, -${name}`).join(", "));
+  for (const { field } of order)
+    if (!sortable.includes(field))
+      fail(
+        "order",
+        `${shown(field)} is no column of this answer`,
+        sortable.map((name) => `${name}, -${name}`).join(", "),
+      );
   const limitText = single("limit");
   const limit = limitText === undefined ? DEFAULT_LIMIT : Number(limitText);
-  if (!/^\d{1,6}$/.test(limitText ?? "1") || limit < 1 || limit > MAX_LIMIT) fail("limit", `${shown(limitText ?? "")} is no such number`, `1 to ${MAX_LIMIT}`);
+  if (!/^\d{1,6}$/.test(limitText ?? "1") || limit < 1 || limit > MAX_LIMIT)
+    fail("limit", `${shown(limitText ?? "")} is no such number`, `1 to ${MAX_LIMIT}`);
   for (const name of Object.keys(parameters)) {
-    if (!KNOWN.has(name) && !WHERE.test(name)) fail(name, "no such parameter", [...KNOWN, "where[dimension]"].join(", "));
+    if (!KNOWN.has(name) && !WHERE.test(name))
+      fail(name, "no such parameter", [...KNOWN, "where[dimension]"].join(", "));
   }
   if (problems.length > 0) return { ok: false, problems };
   const fromMs = from === null ? null : bucketOf(from, view.grainMs);
@@ -109,7 +126,12 @@ function planWhere(
   for (const [name, value] of Object.entries(parameters)) {
     const dimension = WHERE.exec(name)?.[1];
     if (dimension === undefined || value === undefined) continue;
-    if (!dimensions.includes(dimension)) fail(name, `${shown(dimension)} is no dimension`, dimensions.map((known) => `where[${known}]`).join(", ") || "none");
+    if (!dimensions.includes(dimension))
+      fail(
+        name,
+        `${shown(dimension)} is no dimension`,
+        dimensions.map((known) => `where[${known}]`).join(", ") || "none",
+      );
     else where.set(dimension, [value].flat());
   }
   return where;
@@ -117,7 +139,9 @@ function planWhere(
 
 /** The default window: the last 24 hours of event time that the view holds, or the whole last bucket where that is longer. */
 export function windowOf(query: Query, view: View, lastBucket: EpochMs | null): { fromMs: EpochMs; toMs: EpochMs } {
-  const toMs = query.toMs ?? (query.fromMs !== null && lastBucket === null ? query.fromMs + view.grainMs : (lastBucket ?? 0) + view.grainMs);
+  const toMs =
+    query.toMs ??
+    (query.fromMs !== null && lastBucket === null ? query.fromMs + view.grainMs : (lastBucket ?? 0) + view.grainMs);
   const fromMs = query.fromMs ?? toMs - Math.max(DEFAULT_WINDOW_MS, view.grainMs);
   return { fromMs, toMs: Math.max(toMs, fromMs) };
 }
@@ -138,8 +162,9 @@ export type Row = Readonly<Record<string, Presented>>;
  */
 export function presentRows(view: View, query: Query, cells: readonly Cell[]): { rows: Row[]; truncated: boolean } {
   const columns = new Map<string, (cell: Cell) => Presented>([["bucket", (cell) => cell.bucket]]);
-  query.by.forEach((dimension, index) => columns.set(dimension, (cell) => cell.group[index] ?? null));
-  for (const name of query.measures) columns.set(name, (cell) => view.measures[name]?.present(stateOf(cell, name)) ?? null);
+  for (const [index, dimension] of query.by.entries()) columns.set(dimension, (cell) => cell.group[index] ?? null);
+  for (const name of query.measures)
+    columns.set(name, (cell) => view.measures[name]?.present(stateOf(cell, name)) ?? null);
   const keys = [...query.order, ...["bucket", ...query.by].map((field) => ({ field, descending: false }))];
   const sorted = cells.map((cell) => ({ cell, keys: keys.map(({ field }) => columns.get(field)?.(cell) ?? null) }));
   sorted.sort((a, b) => {

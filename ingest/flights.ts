@@ -1,28 +1,23 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { type DuckDBConnection, type DuckDBDataChunk, DuckDBInstance } from "@duckdb/node-api";
 import { TidelineError } from "../core/errors.ts";
+import { type Duck, DuckPool, rowsOf } from "../store/duck.ts";
 
-/** Some hundred to some thousand flights that follow each other in the source. */
-export interface FlightsChunk {
-  /** How many flights. */
-  readonly size: number;
-  /** The first one's row number, 0-based; the others' follow without a gap. */
-  readonly firstRow: number;
-  /** When flight `i` of the chunk left, epoch ms; never earlier than the one before. */
-  departedAt(i: number): number;
-  /** The index of flight `i`'s origin in `airports`. */
-  origin(i: number): number;
-  /** Flight `i` as a record's value: a JSON object with the contract's fields in the contract's order. */
-  json(i: number): string;
+export interface SourceFlight {
+  /** The flight's row number in the source, 0-based. */
+  readonly row: number;
+  /** When it left, epoch ms; never earlier than the flight before. */
+  readonly departedAt: number;
+  readonly origin: string;
+  /** The record's value: a JSON object with the contract's fields in the contract's order. */
+  readonly json: string;
 }
 
 export interface FlightsSource {
   readonly rows: number;
-  readonly airports: readonly string[];
-  /** The flights with row numbers `from` up to but not including `to`, in row order. */
-  read(from: number, to: number): AsyncGenerator<FlightsChunk>;
+  /** The flights with row numbers `from` up to but not including `to`, in row order, some thousand at a time. */
+  read(from: number, to: number): AsyncGenerator<readonly SourceFlight[]>;
   close(): void;
 }
 
@@ -54,76 +49,36 @@ export function flightsFile(resolve: (name: string) => string = createRequire(im
 
 /** Opens a Parquet file of flights (date, delay, distance, origin, destination), sorted by date. */
 export async function openFlights(file: string): Promise<FlightsSource> {
-  const database = await DuckDBInstance.create(":memory:", { threads: "2" });
-  const connection = await database.connect();
+  const pool = await DuckPool.open({ threads: 2, memoryLimitMb: 512, directories: [dirname(file)] });
+  const duck = await pool.connect();
   const source = `read_parquet('${file.replaceAll("'", "''")}', file_row_number = true)`;
-  const rows = await scalar(connection, `SELECT count(*)::INTEGER FROM ${source}`);
-  // As an enum, an airport is a small number: its text is made once, not once a row.
-  await connection.run(
-    `CREATE TYPE airport AS ENUM (SELECT DISTINCT unnest([origin, destination]) AS code FROM ${source} ORDER BY code)`,
-  );
-  const codes = await connection.runAndReadAll("SELECT unnest(enum_range(NULL::airport))::VARCHAR");
-  const airports = codes.getRows().map(([code]) => String(code));
+  const [[rows] = []] = await rowsOf(duck, `SELECT count(*)::INTEGER FROM ${source}`);
   return {
     rows: Number(rows),
-    airports,
-    read: (from, to) => readChunks(connection, source, airports, from, to),
+    read: (from, to) => readFlights(duck, source, from, to),
     close: () => {
-      connection.closeSync();
-      database.closeSync();
+      duck.closeSync();
+      pool.close();
     },
   };
 }
 
-async function scalar(connection: DuckDBConnection, query: string): Promise<unknown> {
-  return (await connection.runAndReadAll(query)).getRows()[0]?.[0];
-}
-
-async function* readChunks(
-  connection: DuckDBConnection,
-  source: string,
-  airports: readonly string[],
-  from: number,
-  to: number,
-): AsyncGenerator<FlightsChunk> {
-  const result = await connection.stream(`
-    SELECT file_row_number::INTEGER, epoch_ms(date)::DOUBLE, delay::INTEGER, distance::INTEGER,
-           enum_code(origin::airport)::INTEGER, enum_code(destination::airport)::INTEGER
+async function* readFlights(duck: Duck, source: string, from: number, to: number): AsyncGenerator<SourceFlight[]> {
+  const result = await duck.stream(`
+    SELECT file_row_number::INTEGER, epoch_ms(date)::DOUBLE, origin, to_json({
+      row: file_row_number, departed_at: epoch_ms(date), delay_minutes: delay, distance_miles: distance,
+      origin: origin, destination: destination
+    })::VARCHAR
     FROM ${source}
     WHERE file_row_number >= ${from} AND file_row_number < ${to}`);
-  const quoted = airports.map((airport) => JSON.stringify(airport));
   let expected = from;
-  for (;;) {
-    const chunk = await result.fetchChunk();
-    if (chunk === null || chunk.rowCount === 0) break;
-    yield toFlights(chunk, quoted, expected);
-    expected += chunk.rowCount;
+  for await (const rows of result.yieldRows()) {
+    yield rows.map(([row, departedAt, origin, json]) => {
+      // DuckDB keeps the file's order when it reads. That the replay depends on it is reason enough to look.
+      if (row !== expected) throw new Error(`flight ${String(row)} came where ${expected} was expected`);
+      expected++;
+      return { row, departedAt: Number(departedAt), origin: String(origin), json: String(json) };
+    });
   }
   if (expected < to) throw new Error(`flights ended before row ${expected}, although there are ${to}`);
-}
-
-function toFlights(chunk: DuckDBDataChunk, quoted: readonly string[], firstRow: number): FlightsChunk {
-  const column = (index: number) => {
-    const vector = chunk.getColumnVector(index);
-    return (i: number): number => {
-      const value = vector.getItem(i);
-      if (typeof value === "number") return value;
-      throw new Error(`column ${index} of flight ${firstRow + i} holds ${String(value)}, not a number`);
-    };
-  };
-  const [row, departedAt, delay, distance, origin, destination] = [0, 1, 2, 3, 4, 5].map(column);
-  if (!row || !departedAt || !delay || !distance || !origin || !destination) throw new Error("a column is missing");
-  // DuckDB keeps the file's order when it reads. That the replay depends on it is reason enough to look.
-  for (let i = 0; i < chunk.rowCount; i++) {
-    if (row(i) !== firstRow + i) throw new Error(`flight ${row(i)} came where ${firstRow + i} was expected`);
-  }
-  return {
-    size: chunk.rowCount,
-    firstRow,
-    departedAt,
-    origin,
-    json: (i) =>
-      `{"row":${firstRow + i},"departed_at":${departedAt(i)},"delay_minutes":${delay(i)},"distance_miles":${distance(i)},` +
-      `"origin":${quoted[origin(i)]},"destination":${quoted[destination(i)]}}`,
-  };
 }

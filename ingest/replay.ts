@@ -1,21 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { TidelineError } from "../core/errors.ts";
 import { flights } from "../schemas/flights.ts";
-import { type EventProducer, type EventRecord, openProducer, partitionOf } from "../store/producer.ts";
-import { deadLetterTopic, ensureTopics, lastOfEachPartition, topicName } from "../store/topics.ts";
-import { type FlightsChunk, type FlightsSource, flightsFile, openFlights } from "./flights.ts";
+import { LogReader } from "../store/log.ts";
+import { partitionOf } from "../store/partitioner.ts";
+import { type EventProducer, type EventRecord, openProducer } from "../store/producer.ts";
+import { deadLetterTopic, ensureTopics, topicName } from "../store/topics.ts";
+import { type FlightsSource, flightsFile, openFlights, type SourceFlight } from "./flights.ts";
+import { heldRows, type LastRows, restartsTopic, startOver } from "./replayed.ts";
 
 /**
- * Replays the flights of 2001, and goes on where an earlier replay was cut off, even in the middle of a batch.
- *
- * What is still to be sent is read off the topic itself. A replay sends rows in ascending order; the producer keeps
- * that order within a partition and never sends a batch before the one ahead of it is acknowledged; Kafka appends a batch as a
- * whole or not at all. So at any moment partition p holds a prefix of the rows that belong to p: with `last(p)` its last row,
- * it holds exactly the rows r <= last(p) whose key falls into p. Row r is therefore sent iff r > last(partition of r), and this
- * needs nothing from the other partitions: it does not matter that they were acknowledged unevenly.
- *
- * One thing is left to the stream's dedup window: a batch that the killed process had handed to the network may be appended
- * after the next replay has looked. Its rows are sent again then, at most one batch behind, far within the window.
+ * Replays the flights of 2001, and goes on where an earlier replay was cut off, even in the middle of a batch (replayed.ts
+ * says how). One thing is left to the stream's dedup window: a batch that a killed process had handed to the network may be
+ * appended after the next replay has looked. Its rows are sent again then, at most one batch behind, far within the window.
  */
 
 /** How fast event time passes: as fast as it goes, or so many times as fast as the clock. */
@@ -45,70 +41,38 @@ export interface ReplayProgress {
   readonly seconds: number;
 }
 
-/** Partition -> the last row that it holds; -1 when it holds none. */
-export type LastRows = readonly number[];
-
 /** Replays `flights`. On `stop` it waits for what was sent; the next replay goes on from there. */
 export async function replayFlights(options: ReplayOptions): Promise<ReplayProgress> {
-  const { brokers, namespace, again, limit = Number.POSITIVE_INFINITY } = options;
   const source = await openFlights(flightsFile());
   try {
-    const topic = topicName(namespace, flights.name);
-    await ensureTopics(brokers, [
-      { name: topic, partitions: flights.partitions },
-      { name: deadLetterTopic(topic), partitions: 1 },
-    ]);
-    const tails = await lastOfEachPartition(brokers, topic, readTail);
-    const lastRows = again ? Array.from(tails, () => -1) : resumeAfter(topic, tails);
-    const producer = await openProducer({ brokers });
-    const replay = new Replay(source, producer, topic, lastRows, Math.min(limit, source.rows), options);
-    try {
-      await replay.run();
-    } finally {
-      await producer.close();
-    }
-    return replay.progress();
+    return await replayFrom(source, options);
   } finally {
     source.close();
   }
 }
 
-interface Tail {
-  readonly row: number;
-  readonly origin: string;
-}
-
-/** The row that a record of the topic holds; undefined for a record that no replay has written. */
-export function readTail(value: Buffer): Tail | undefined {
+async function replayFrom(source: FlightsSource, options: ReplayOptions): Promise<ReplayProgress> {
+  const { brokers, namespace, again, limit = Number.POSITIVE_INFINITY } = options;
+  const topic = topicName(namespace, flights.name);
+  await ensureTopics(brokers, [
+    { name: topic, partitions: flights.partitions },
+    { name: deadLetterTopic(topic), partitions: 1 },
+    { name: restartsTopic(topic), partitions: 1 },
+  ]);
+  const producer = await openProducer({ brokers });
+  const log = new LogReader({ brokers, clientId: "tideline-replay" });
   try {
-    const flight = flights.contract.safeParse(JSON.parse(value.toString()));
-    return flight.success ? flight.data : undefined;
-  } catch {
-    return undefined;
+    const lastRows = await (again ? startOver(log, producer, topic) : heldRows(log, topic));
+    const replay = new Replay(source, producer, topic, lastRows, Math.min(limit, source.rows), options);
+    await replay.run();
+    return replay.progress();
+  } finally {
+    await Promise.all([producer.close(), log.close()]);
   }
 }
 
-/**
- * The last row of each partition. Throws TidelineError BAD_REQUEST when a partition ends with a row that belongs to another:
- * the number of partitions was changed, and what the topic holds cannot be told from its tails.
- */
-export function resumeAfter(topic: string, tails: ReadonlyMap<number, Tail | undefined>): LastRows {
-  return Array.from({ length: tails.size }, (_, partition) => {
-    const tail = tails.get(partition);
-    if (tail === undefined) return -1;
-    const home = partitionOf(tail.origin, tails.size);
-    if (home === partition) return tail.row;
-    throw new TidelineError(
-      "BAD_REQUEST",
-      `partition ${partition} of ${topic} ends with row ${tail.row} (${tail.origin}), which belongs to partition ${home}: ` +
-        "partitions were added to the topic after a replay",
-      "replay into another installation (TIDELINE_NAMESPACE), or send everything once more with --again",
-    );
-  });
-}
-
-/** Records per `send`; the producer cuts them into batches of at most 1 MB. */
-const recordsPerSend = 5_000;
+/** Records per `send` at full speed: about a batch for each partition. */
+const recordsPerSend = 20_000;
 const tickMs = 20;
 
 class Replay {
@@ -120,10 +84,11 @@ class Replay {
   readonly #speed: ReplaySpeed;
   readonly #stop: AbortSignal;
   readonly #onProgress: (progress: ReplayProgress) => void;
-  /** Airport -> partition: a murmur2 an airport instead of one a row. */
-  readonly #partitions: readonly number[];
-  readonly #waiting: EventRecord[][];
+  /** Airport -> partition: a hash an airport instead of one a row. */
+  readonly #partitions = new Map<string, number>();
   readonly #beganMs = performance.now();
+  #waiting: EventRecord[] = [];
+  #underWay = Promise.resolve();
   #row: number;
   #sent = 0;
   #acknowledged = 0;
@@ -144,8 +109,6 @@ class Replay {
     this.#speed = speed;
     this.#stop = stop;
     this.#onProgress = onProgress;
-    this.#partitions = source.airports.map((airport) => partitionOf(airport, lastRows.length));
-    this.#waiting = lastRows.map(() => []);
     this.#row = Math.min(total, Math.min(...lastRows) + 1);
   }
 
@@ -153,7 +116,7 @@ class Replay {
     return {
       total: this.#total,
       row: this.#row,
-      skipped: this.#row - this.#sent,
+      skipped: this.#row - this.#sent - this.#waiting.length,
       sent: this.#sent,
       acknowledged: this.#acknowledged,
       seconds: (performance.now() - this.#beganMs) / 1000,
@@ -164,42 +127,49 @@ class Replay {
     const pace = this.#speed === "max" ? () => Number.POSITIVE_INFINITY : pacer(this.#speed);
     const least = this.#speed === "max" ? recordsPerSend : 1;
     for await (const chunk of this.#source.read(this.#row, this.#total)) {
-      for (let i = 0; i < chunk.size && !this.#stop.aborted; ) {
-        const dueMs = pace(chunk.departedAt(i));
-        const now = Date.now();
-        for (; i < chunk.size && chunk.departedAt(i) <= dueMs; i++) this.#take(chunk, i, now);
-        await this.#flush(least);
+      let rest = chunk;
+      while (rest.length > 0 && !this.#stop.aborted) {
+        rest = this.#take(rest, pace);
+        if (this.#waiting.length >= least) await this.#send();
         this.#onProgress(this.progress());
-        if (i < chunk.size) await sleep(tickMs, undefined, { signal: this.#stop }).catch(() => {});
+        if (rest.length > 0) await sleep(tickMs, undefined, { signal: this.#stop }).catch(() => {});
       }
       if (this.#stop.aborted) break;
     }
-    await this.#flush(1);
+    await this.#send();
+    await this.#underWay;
   }
 
-  /** Puts flight `i` of `chunk` where it will be sent from, unless its partition holds it already. */
-  #take(chunk: FlightsChunk, i: number, timestamp: number): void {
-    const row = chunk.firstRow + i;
-    const airport = chunk.origin(i);
-    const partition = this.#partitions[airport] ?? 0;
-    this.#row = row + 1;
-    if (row <= (this.#lastRows[partition] ?? -1)) return;
-    this.#sent++;
-    const key = this.#source.airports[airport] ?? "";
-    this.#waiting[partition]?.push({ key, value: chunk.json(i), partition, timestamp });
-  }
-
-  /** Sends what waits for each partition for which at least `least` records wait. */
-  async #flush(least: number): Promise<void> {
-    for (const [partition, records] of this.#waiting.entries()) {
-      if (records.length < least) continue;
-      this.#waiting[partition] = [];
-      await this.#producer.ready();
-      const acknowledge = () => {
-        this.#acknowledged += records.length;
-      };
-      this.#producer.send(this.#topic, records).then(acknowledge, () => {}); // what fails here is thrown by ready() or close()
+  /** Takes the flights that are due, those of them to be sent that their partition does not hold; gives back the others. */
+  #take(flights: readonly SourceFlight[], pace: (eventMs: number) => number): readonly SourceFlight[] {
+    const dueMs = pace(flights[0]?.departedAt ?? 0);
+    const later = flights.findIndex(({ departedAt }) => departedAt > dueMs);
+    const due = later < 0 ? flights : flights.slice(0, later);
+    for (const { row, origin: key, json: value } of due) {
+      const partition = this.#partitionOf(key);
+      if (row > (this.#lastRows[partition] ?? -1)) this.#waiting.push({ key, value, partition });
     }
+    this.#row += due.length;
+    return flights.slice(due.length);
+  }
+
+  #partitionOf(airport: string): number {
+    const partition = this.#partitions.get(airport) ?? partitionOf(airport, this.#lastRows.length);
+    this.#partitions.set(airport, partition);
+    return partition;
+  }
+
+  /** Hands over what waits, and goes on meanwhile; waits for what was handed over before, so that nothing is sent behind a gap. */
+  async #send(): Promise<void> {
+    await this.#underWay;
+    const records = this.#waiting;
+    if (records.length === 0) return;
+    this.#waiting = [];
+    this.#sent += records.length;
+    this.#underWay = this.#producer.send(this.#topic, records).then(() => {
+      this.#acknowledged += records.length;
+    });
+    this.#underWay.catch(() => {}); // thrown where it is awaited
   }
 }
 

@@ -44,13 +44,31 @@ export interface AnswerBody {
 
 export type DimensionTypes = ReadonlyMap<string, DimensionType>;
 
-const TIME: AnswerField = { kind: "time", type: "instant", unit: "ISO 8601, UTC", exact: true, error: 0, note: "start of the bucket" };
+const TIME: AnswerField = {
+  kind: "time",
+  type: "instant",
+  unit: "ISO 8601, UTC",
+  exact: true,
+  error: 0,
+  note: "start of the bucket",
+};
 
 /** The columns of an answer to a query for `by` and `measures`. */
-export function answerFields(view: View, types: DimensionTypes, { by, measures }: Pick<Query, "by" | "measures">): Record<string, AnswerField> {
+export function answerFields(
+  view: View,
+  types: DimensionTypes,
+  { by, measures }: Pick<Query, "by" | "measures">,
+): Record<string, AnswerField> {
   const dimensions = by.map((name): [string, AnswerField] => [
     name,
-    { kind: "dimension", type: types.get(name) ?? "text", unit: "", exact: true, error: 0, note: "null where the event has none" },
+    {
+      kind: "dimension",
+      type: types.get(name) ?? "text",
+      unit: "",
+      exact: true,
+      error: 0,
+      note: "null where the event has none",
+    },
   ]);
   const measured = measures.flatMap((name): [string, AnswerField][] => {
     const measure = view.measures[name];
@@ -65,7 +83,12 @@ export function answerPosition({ generation }: Definition, { manifest, cut, appl
 }
 
 /** The body of an answer. */
-export function answerBody(definition: Definition, types: DimensionTypes, query: Query, answer: ReadAnswer): AnswerBody {
+export function answerBody(
+  definition: Definition,
+  types: DimensionTypes,
+  query: Query,
+  answer: ReadAnswer,
+): AnswerBody {
   const { view, generation } = definition;
   const { manifest, cut, applied, missing } = answer;
   return {
@@ -91,7 +114,8 @@ function isoOf(timeMs: number): string {
 export function viewSummary({ view, generation }: Definition, types: DimensionTypes, standing: Standing | null) {
   const names = { by: Object.keys(view.by), measures: Object.keys(view.measures) };
   const fields = Object.entries(answerFields(view, types, names));
-  const ofKind = (wanted: AnswerField["kind"]) => fields.filter(([, { kind }]) => kind === wanted).map(([name, { kind: _, ...field }]) => ({ name, ...field }));
+  const ofKind = (wanted: AnswerField["kind"]) =>
+    fields.filter(([, { kind }]) => kind === wanted).map(([name, { kind: _, ...field }]) => ({ name, ...field }));
   return {
     name: view.name,
     stream: view.stream.name,

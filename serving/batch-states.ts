@@ -56,7 +56,10 @@ export class BatchStates {
   async #cells(files: readonly string[], plan: BatchPlan): Promise<readonly BucketTile[]> {
     const gathered = new Gathered(plan, this.#limits);
     const integers = this.#read(files, integersSql(files, plan), (columns) => gathered.addIntegers(columns));
-    const sketches = plan.sketches.length === 0 ? null : this.#read(files, sketchesSql(files, plan), (columns) => gathered.addSketches(columns));
+    const sketches =
+      plan.sketches.length === 0
+        ? null
+        : this.#read(files, sketchesSql(files, plan), (columns) => gathered.addSketches(columns));
     const settled = await Promise.allSettled([integers, sketches]);
     for (const outcome of settled) if (outcome.status === "rejected") throw outcome.reason;
     return gathered.tiles();
@@ -110,9 +113,10 @@ class Gathered {
   addSketches(columns: DuckDBValue[][]): void {
     const component = 1 + this.#plan.by.length;
     for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
-      const packed = (columns[component + 1]?.[row] as { items: readonly number[] }).items;
+      const packed = (columns[component + 1]?.[row] as { items: readonly number[] } | undefined)?.items ?? [];
       this.#registers += packed.length;
-      if (this.#registers > this.#limits.maxRegisters) throw tooLarge("the answer would merge too many distinct counts");
+      if (this.#registers > this.#limits.maxRegisters)
+        throw tooLarge("the answer would merge too many distinct counts");
       this.#cell(columns, row).sketches.push([String(columns[component]?.[row]), packed]);
     }
   }
@@ -133,7 +137,8 @@ class Gathered {
     const key = `${bucket}${groupKey(group)}`;
     const held = this.#cells.get(key) ?? { bucket, group, integers: [], sketches: [] };
     this.#cells.set(key, held);
-    if (this.#cells.size > this.#limits.maxCells) throw tooLarge(`the answer would have more than ${this.#limits.maxCells} cells`);
+    if (this.#cells.size > this.#limits.maxCells)
+      throw tooLarge(`the answer would have more than ${this.#limits.maxCells} cells`);
     return held;
   }
 }

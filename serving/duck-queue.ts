@@ -42,12 +42,17 @@ export class DuckQueue {
     }, this.#options.timeoutMs);
     try {
       const result = await duck.stream(sql, values);
-      for (let chunk = await result.fetchChunk(); chunk !== null && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
+      for (
+        let chunk = await result.fetchChunk();
+        chunk !== null && chunk.rowCount > 0;
+        chunk = await result.fetchChunk()
+      ) {
         onChunk(chunk.getColumns());
       }
     } catch (error) {
       if (late) throw tooLarge(`it took longer than ${this.#options.timeoutMs} ms to read`);
-      if (error instanceof Error && error.message.startsWith("Out of Memory Error")) throw tooLarge("it would take more memory than this server may use");
+      if (error instanceof Error && error.message.startsWith("Out of Memory Error"))
+        throw tooLarge("it would take more memory than this server may use");
       throw error;
     } finally {
       clearTimeout(timer);
@@ -62,7 +67,8 @@ export class DuckQueue {
   #take(): Promise<Duck> {
     const duck = this.#free.pop();
     if (duck !== undefined) return Promise.resolve(duck);
-    if (this.#waiting.length >= this.#options.maxWaiting) return Promise.reject(overloaded("too many questions are waiting for the batch state"));
+    if (this.#waiting.length >= this.#options.maxWaiting)
+      return Promise.reject(overloaded("too many questions are waiting for the batch state"));
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 

@@ -1,7 +1,13 @@
 import type { Socket } from "node:net";
 import helmet from "@fastify/helmet";
 import rateLimit from "@fastify/rate-limit";
-import Fastify, { type ConnectionError, type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from "fastify";
+import Fastify, {
+  type ConnectionError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from "fastify";
 import type { Logger } from "pino";
 import { openApiDocument } from "./openapi.ts";
 import { MAX_QUERY_LENGTH, type Parameters, parseParameters } from "./parameters.ts";
@@ -37,7 +43,10 @@ const CONTENT_SECURITY_POLICY = {
 };
 
 /** The HTTP API, not listening yet. */
-export async function createApp(serving: Serving, { logger, requestsPerMinute, version }: HttpOptions): Promise<FastifyInstance> {
+export async function createApp(
+  serving: Serving,
+  { logger, requestsPerMinute, version }: HttpOptions,
+): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: logger,
     // One line a request, written below: the framework's would carry the URL, and with it what clients filter by.
@@ -54,25 +63,40 @@ export async function createApp(serving: Serving, { logger, requestsPerMinute, v
   app.addHook("onResponse", (request, reply, done) => {
     const route = request.routeOptions.url ?? "none";
     serving.metrics.observeRequest(route, request.method, reply.statusCode, reply.elapsedTime / 1_000);
-    request.log.debug({ method: request.method, route, status: reply.statusCode, tookMs: reply.elapsedTime }, "request answered");
+    request.log.debug(
+      { method: request.method, route, status: reply.statusCode, tookMs: reply.elapsedTime },
+      "request answered",
+    );
     done();
   });
   await app.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, strictTransportSecurity: false });
-  if (requestsPerMinute > 0) await app.register(rateLimit, { max: requestsPerMinute, timeWindow: 60_000, errorResponseBuilder: tooMany });
+  if (requestsPerMinute > 0)
+    await app.register(rateLimit, { max: requestsPerMinute, timeWindow: 60_000, errorResponseBuilder: tooMany });
   await docsRoutes(app, openApiDocument([...serving.views.values()], version));
   viewRoutes(app, serving);
   operationRoutes(app, serving);
   return app;
 }
 
-function sendProblem(request: FastifyRequest, reply: FastifyReply, { problem, headers }: Refusal, cause?: unknown): void {
-  if (problem.status >= 500 && problem.code !== "NOT_READY") request.log.error({ err: cause, code: problem.code, route: request.routeOptions.url }, "request failed");
+function sendProblem(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { problem, headers }: Refusal,
+  cause?: unknown,
+): void {
+  if (problem.status >= 500 && problem.code !== "NOT_READY")
+    request.log.error({ err: cause, code: problem.code, route: request.routeOptions.url }, "request failed");
   void reply.status(problem.status).headers(headers).type(PROBLEM_TYPE).send(JSON.stringify(problem));
 }
 
 /** What is wrong with a URL whatever it asks for. */
 function urlProblem(request: FastifyRequest): Refusal | null {
-  if (request.url.length > MAX_QUERY_LENGTH) return new Refusal(414, "URI_TOO_LONG", `the URL has ${request.url.length} characters; at most ${MAX_QUERY_LENGTH} are read`);
+  if (request.url.length > MAX_QUERY_LENGTH)
+    return new Refusal(
+      414,
+      "URI_TOO_LONG",
+      `the URL has ${request.url.length} characters; at most ${MAX_QUERY_LENGTH} are read`,
+    );
   if (request.is404) return null;
   const { problems } = request.query as Parameters;
   return problems.length > 0 ? badRequest(problems) : null;
@@ -81,7 +105,10 @@ function urlProblem(request: FastifyRequest): Refusal | null {
 /** 405 where another method would be answered, else 404. Everything here is read with GET. */
 function notRouted(app: FastifyInstance, request: FastifyRequest): Refusal {
   const path = request.url.split("?", 1)[0] ?? "";
-  const known = request.method !== "GET" && (/^\/(views(\/[^/]+)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(path) || app.hasRoute({ method: "GET", url: path }));
+  const known =
+    request.method !== "GET" &&
+    (/^\/(views(\/[^/]+)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(path) ||
+      app.hasRoute({ method: "GET", url: path }));
   if (!known) return new Refusal(404, "NOT_FOUND", "there is nothing at this address; /docs shows what there is");
   return new Refusal(405, "METHOD_NOT_ALLOWED", `${request.method} is not possible here`, {
     headers: { allow: "GET, HEAD" },
@@ -105,8 +132,15 @@ function refuseConnection(error: ConnectionError, socket: Socket): void {
     return;
   }
   const [status, title] = CONNECTION_PROBLEMS[error.code ?? ""] ?? [400, "Bad Request"];
-  const errors = [{ parameter: "request", problem: title, allowed: "a well-formed HTTP request with less than 16 KiB of headers" }];
+  const errors = [
+    { parameter: "request", problem: title, allowed: "a well-formed HTTP request with less than 16 KiB of headers" },
+  ];
   const body = JSON.stringify({ ...new Refusal(status, "BAD_REQUEST", title, { errors }).problem });
-  const head = [`HTTP/1.1 ${status} ${title}`, `Content-Type: ${PROBLEM_TYPE}`, `Content-Length: ${Buffer.byteLength(body)}`, "Connection: close"];
+  const head = [
+    `HTTP/1.1 ${status} ${title}`,
+    `Content-Type: ${PROBLEM_TYPE}`,
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    "Connection: close",
+  ];
   socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
 }

@@ -18,7 +18,11 @@ export type Joined =
 
 /** Invariant 1 on a read: do the chain's segments tile the log from the manifest's cut to the applied positions? */
 export function join(manifest: Manifest, chain: ChainState): Joined {
-  const spans = chain.segments.map((segment): Span & { segment: Segment } => ({ from: segment.from, to: segment.to ?? chain.applied, segment }));
+  const spans = chain.segments.map((segment): Span & { segment: Segment } => ({
+    from: segment.from,
+    to: segment.to ?? chain.applied,
+    segment,
+  }));
   const run = tilesFrom(cutFromJson(manifest.cut), spans);
   if (!run.ok) return { ok: false, missing: missingOf(run.misfit) };
   return { ok: true, closed: run.tiles.map(({ segment }) => segment).filter(({ to }) => to !== null), applied: run.to };
@@ -29,8 +33,19 @@ function missingOf({ kind, partition, expected, found }: Misfit): Missing {
   const span = { partition, from: from.toString(), to: to.toString() };
   const where = `partition ${partition}, positions ${from} to ${to}`;
   return kind === "gap"
-    ? { code: "GAP", message: `${where}: neither the batch version nor Redis has them; the speed layer will read them again`, ...span }
-    : { code: "OVERLAP", message: `${where}: the batch version and Redis both have them; the speed layer will begin anew at the batch version's cut`, ...span };
+    ? {
+        code: "GAP",
+        message: `${where}: neither the batch version nor Redis has them; the speed layer will read them again`,
+        ...span,
+      }
+    : {
+        code: "OVERLAP",
+        message: `${where}: the batch version and Redis both have them; the speed layer will begin anew at the batch version's cut`,
+        ...span,
+      };
 }
 
-export const NO_CHAIN: Missing = { code: "NO_CHAIN", message: "Redis has no live state of this view; the speed layer will read it again from the batch version's cut" };
+export const NO_CHAIN: Missing = {
+  code: "NO_CHAIN",
+  message: "Redis has no live state of this view; the speed layer will read it again from the batch version's cut",
+};

@@ -49,7 +49,11 @@ const MAX_REGISTERS = 4_000_000;
 /** Starts the HTTP API. */
 export async function startServing(options: ServingOptions): Promise<RunningServing> {
   const { dataDir, definitions, namespace, logger, maxAnswerCells = 200_000, maxCachedCells = 1_000_000 } = options;
-  const pool = await DuckPool.open({ threads: options.duckThreads ?? 2, memoryLimitMb: options.memoryLimitMb ?? 512, directories: [dataDir] });
+  const pool = await DuckPool.open({
+    threads: options.duckThreads ?? 2,
+    memoryLimitMb: options.memoryLimitMb ?? 512,
+    directories: [dataDir],
+  });
   const ducks = await DuckQueue.open(pool, { connections: 4, maxWaiting: 256, timeoutMs: 20_000 });
   const redis = openRedis(options.redisUrl, (error) => logger.warn({ err: error }, "Redis is away"));
   const gate = new RedisGate(redis);
@@ -66,7 +70,10 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   try {
     const views = await describe(pool, definitions.views.values());
     const { requestsPerMinute = 60_000, version = "0.1.0" } = options;
-    const app = await createApp({ reader, standings, gate, views, metrics: createMetrics() }, { logger, requestsPerMinute, version });
+    const app = await createApp(
+      { reader, standings, gate, views, metrics: createMetrics() },
+      { logger, requestsPerMinute, version },
+    );
     await redisOr(redis, 2_000);
     await app.listen({ port: options.port, host: options.host });
     const { port } = app.server.address() as AddressInfo;
@@ -81,7 +88,8 @@ async function describe(pool: DuckPool, definitions: Iterable<Definition>): Prom
   const duck = await pool.connect();
   try {
     const views = new Map<string, DescribedView>();
-    for (const definition of definitions) views.set(definition.view.name, { definition, types: await dimensionTypes(duck, definition.view) });
+    for (const definition of definitions)
+      views.set(definition.view.name, { definition, types: await dimensionTypes(duck, definition.view) });
     return views;
   } finally {
     duck.closeSync();

@@ -4,11 +4,20 @@ export type Json = Readonly<Record<string, unknown>>;
 
 const text = { type: "string" } as const;
 const count = { type: "integer", minimum: 0 } as const;
-const cut = { type: "object", description: "partition -> next offset, as decimal text", additionalProperties: { type: "string", pattern: "^\\d+$" } };
+const cut = {
+  type: "object",
+  description: "partition -> next offset, as decimal text",
+  additionalProperties: { type: "string", pattern: "^\\d+$" },
+};
 
 function object(properties: Json, options: { optional?: readonly string[]; description?: string } = {}): Json {
   const required = Object.keys(properties).filter((name) => !options.optional?.includes(name));
-  return { type: "object", ...(options.description === undefined ? {} : { description: options.description }), properties, required };
+  return {
+    type: "object",
+    ...(options.description === undefined ? {} : { description: options.description }),
+    properties,
+    required,
+  };
 }
 
 const fieldProperties = {
@@ -42,7 +51,10 @@ const problem = object(
   { optional: ["errors"], description: "Problem details (RFC 9457)" },
 );
 
-const position = object({ generation: text, version: count, cut, applied: cut }, { description: "Where in the log the answer stands" });
+const position = object(
+  { generation: text, version: count, cut, applied: cut },
+  { description: "Where in the log the answer stands" },
+);
 
 const viewSummary = object(
   {
@@ -69,13 +81,19 @@ export const SCHEMAS: Json = {
   Position: position,
   Field: object({ kind: { type: "string", enum: ["time", "dimension", "measure"] }, ...fieldProperties }),
   ViewSummary: viewSummary,
-  Readiness: object(
-    {
-      ready: { type: "boolean" },
-      redis: { type: "string", enum: ["answers", "silent"] },
-      views: { type: "array", items: object({ view: text, ready: { type: "boolean" }, version: { type: ["integer", "null"] }, complete: { type: "boolean" } }) },
+  Readiness: object({
+    ready: { type: "boolean" },
+    redis: { type: "string", enum: ["answers", "silent"] },
+    views: {
+      type: "array",
+      items: object({
+        view: text,
+        ready: { type: "boolean" },
+        version: { type: ["integer", "null"] },
+        complete: { type: "boolean" },
+      }),
     },
-  ),
+  }),
 };
 
 /** The answer to a query of one view; `row` is the schema of its rows. */
@@ -86,7 +104,11 @@ export function answerSchema(view: string, row: Json): Json {
       rows: { type: "array", items: row },
       truncated: { type: "boolean", description: "whether there are more rows than limit" },
       fields: { type: "object", additionalProperties: { $ref: "#/components/schemas/Field" } },
-      window: object({ from: { type: "string", format: "date-time" }, to: { type: "string", format: "date-time" }, every: text }),
+      window: object({
+        from: { type: "string", format: "date-time" },
+        to: { type: "string", format: "date-time" },
+        every: text,
+      }),
       asOf: { ...text, description: "opaque token of the position that the answer belongs to" },
       position: { $ref: "#/components/schemas/Position" },
       batchVersion: count,
@@ -112,7 +134,11 @@ export function problemResponses(...statuses: readonly string[]): Json {
   return Object.fromEntries(
     statuses.map((status) => [
       status,
-      { description: PROBLEM_DESCRIPTIONS[status] ?? "A problem", content, ...(status === "429" || status === "503" ? { headers: retry } : {}) },
+      {
+        description: PROBLEM_DESCRIPTIONS[status] ?? "A problem",
+        content,
+        ...(status === "429" || status === "503" ? { headers: retry } : {}),
+      },
     ]),
   );
 }

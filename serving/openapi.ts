@@ -13,13 +13,17 @@ export interface DescribedView {
 
 /** The OpenAPI 3.1 document: a path for every view, made of its definition. */
 export function openApiDocument(views: readonly DescribedView[], version: string): Json {
-  const ofViews = views.map(({ definition, types }) => [`/views/${definition.view.name}`, { get: viewOperation(definition.view, types) }]);
+  const ofViews = views.map(({ definition, types }) => [
+    `/views/${definition.view.name}`,
+    { get: viewOperation(definition.view, types) },
+  ]);
   return {
     openapi: "3.1.0",
     info: {
       title: "Tideline",
       version,
-      description: "Numbers that are both fresh and exact. Every answer says at which position of the log it stands, and how exact each field is.",
+      description:
+        "Numbers that are both fresh and exact. Every answer says at which position of the log it stands, and how exact each field is.",
     },
     tags: [{ name: "views" }, { name: "operations" }],
     paths: { "/views": { get: listOperation() }, ...Object.fromEntries(ofViews), ...operationPaths() },
@@ -47,40 +51,90 @@ function viewParameters(view: View): Json[] {
   const dimensions = Object.keys(view.by);
   const measures = Object.keys(view.measures);
   const grain = formatDuration(view.grainMs);
-  const query = (name: string, description: string, schema: Json, extra: Json = {}): Json => ({ name, in: "query", required: false, description, schema, ...extra });
+  const query = (name: string, description: string, schema: Json, extra: Json = {}): Json => ({
+    name,
+    in: "query",
+    required: false,
+    description,
+    schema,
+    ...extra,
+  });
   const list = { style: "form", explode: false };
   const time = { type: "string" };
   const some = (names: readonly string[]): Json => ({ type: "array", items: { type: "string", enum: names } });
   const sortable = ["bucket", ...dimensions, ...measures].flatMap((name) => [name, `-${name}`]);
   return [
-    query("from", "Event time, inclusive: ISO 8601 (UTC when it names no zone) or epoch milliseconds", time, { examples: { time: { value: "2026-01-31T12:00:00Z" } } }),
+    query("from", "Event time, inclusive: ISO 8601 (UTC when it names no zone) or epoch milliseconds", time, {
+      examples: { time: { value: "2026-01-31T12:00:00Z" } },
+    }),
     query("to", "Event time, exclusive", time, { examples: { time: { value: "2026-02-01T00:00:00Z" } } }),
-    query("every", `Width of the buckets: a multiple of ${grain}`, { type: "string", default: grain }, { examples: { hours: { value: formatDuration(Math.max(view.grainMs, 3_600_000)) } } }),
-    ...(dimensions.length === 0 ? [] : [query("by", "Dimensions to group by; empty for totals, all by default", some(dimensions), { ...list, allowEmptyValue: true })]),
-    ...dimensions.map((name) => query(`where[${name}]`, `Only these values of ${name}; repeat it for several`, { type: "array", items: { type: "string" } }, { style: "form", explode: true })),
+    query(
+      "every",
+      `Width of the buckets: a multiple of ${grain}`,
+      { type: "string", default: grain },
+      { examples: { hours: { value: formatDuration(Math.max(view.grainMs, 3_600_000)) } } },
+    ),
+    ...(dimensions.length === 0
+      ? []
+      : [
+          query("by", "Dimensions to group by; empty for totals, all by default", some(dimensions), {
+            ...list,
+            allowEmptyValue: true,
+          }),
+        ]),
+    ...dimensions.map((name) =>
+      query(
+        `where[${name}]`,
+        `Only these values of ${name}; repeat it for several`,
+        { type: "array", items: { type: "string" } },
+        { style: "form", explode: true },
+      ),
+    ),
     query("measures", "Measures to answer, all by default", some(measures), list),
-    query("order", "Columns to sort by, - before a name for descending", some(sortable), { ...list, examples: { top: { value: [`-${measures[0] ?? "bucket"}`] } } }),
-    query("limit", "The most rows to answer", { type: "integer", minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT }),
+    query("order", "Columns to sort by, - before a name for descending", some(sortable), {
+      ...list,
+      examples: { top: { value: [`-${measures[0] ?? "bucket"}`] } },
+    }),
+    query("limit", "The most rows to answer", {
+      type: "integer",
+      minimum: 1,
+      maximum: MAX_LIMIT,
+      default: DEFAULT_LIMIT,
+    }),
   ];
 }
 
-const DIMENSION_SCHEMA = { text: ["string", "null"], integer: ["integer", "string", "null"], boolean: ["boolean", "null"] } as const;
+const DIMENSION_SCHEMA = {
+  text: ["string", "null"],
+  integer: ["integer", "string", "null"],
+  boolean: ["boolean", "null"],
+} as const;
 
 function rowSchema(view: View, types: DimensionTypes): Json {
   const dimensions = Object.keys(view.by).map((name) => [name, { type: DIMENSION_SCHEMA[types.get(name) ?? "text"] }]);
   const measures = Object.entries(view.measures).map(([name, { kind, unit, accuracy }]) => [
     name,
-    { type: ["number", "string", "null"], description: `${kind}, ${unit === "" ? "no unit" : unit}, ${accuracy.note}. Integers beyond 2^53-1 come as decimal text.` },
+    {
+      type: ["number", "string", "null"],
+      description: `${kind}, ${unit === "" ? "no unit" : unit}, ${accuracy.note}. Integers beyond 2^53-1 come as decimal text.`,
+    },
   ]);
   return {
     type: "object",
-    properties: { bucket: { type: "string", format: "date-time" }, ...Object.fromEntries([...dimensions, ...measures]) },
+    properties: {
+      bucket: { type: "string", format: "date-time" },
+      ...Object.fromEntries([...dimensions, ...measures]),
+    },
     required: ["bucket"],
   };
 }
 
 function listOperation(): Json {
-  const views = { type: "object", properties: { views: { type: "array", items: { $ref: "#/components/schemas/ViewSummary" } } }, required: ["views"] };
+  const views = {
+    type: "object",
+    properties: { views: { type: "array", items: { $ref: "#/components/schemas/ViewSummary" } } },
+    required: ["views"],
+  };
   return {
     tags: ["views"],
     operationId: "views",
@@ -90,14 +144,21 @@ function listOperation(): Json {
 }
 
 function operationPaths(): Json {
-  const operation = (operationId: string, summary: string, responses: Json) => ({ get: { tags: ["operations"], operationId, summary, responses } });
+  const operation = (operationId: string, summary: string, responses: Json) => ({
+    get: { tags: ["operations"], operationId, summary, responses },
+  });
   const readiness = { $ref: "#/components/schemas/Readiness" };
   return {
     "/health": operation("health", "Whether the process is alive", {
       200: jsonResponse("It is", { type: "object", properties: { alive: { const: true } }, required: ["alive"] }),
     }),
-    "/ready": operation("ready", "Whether Redis answers and every view has a version", { 200: jsonResponse("Ready", readiness), 503: jsonResponse("Not ready yet", readiness) }),
-    "/metrics": operation("metrics", "Metrics in Prometheus' text format", { 200: { description: "Metrics", content: { "text/plain": { schema: { type: "string" } } } } }),
+    "/ready": operation("ready", "Whether Redis answers and every view has a version", {
+      200: jsonResponse("Ready", readiness),
+      503: jsonResponse("Not ready yet", readiness),
+    }),
+    "/metrics": operation("metrics", "Metrics in Prometheus' text format", {
+      200: { description: "Metrics", content: { "text/plain": { schema: { type: "string" } } } },
+    }),
     "/openapi.json": operation("openapi", "This document", { 200: jsonResponse("OpenAPI 3.1", { type: "object" }) }),
   };
 }

@@ -21,7 +21,11 @@ export function parseParameters(text: string): Parameters {
     const name = decode(equals < 0 ? piece : piece.slice(0, equals));
     const value = decode(equals < 0 ? "" : piece.slice(equals + 1));
     if (name === null || value === null) {
-      problems.push({ parameter: name ?? piece.slice(0, 60), problem: "not percent-encoded UTF-8 without control characters", allowed: "percent-encoded UTF-8" });
+      problems.push({
+        parameter: name ?? piece.slice(0, 60),
+        problem: "not percent-encoded UTF-8 without control characters",
+        allowed: "percent-encoded UTF-8",
+      });
       continue;
     }
     const held = values[name];

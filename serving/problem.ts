@@ -46,7 +46,12 @@ export class Refusal extends Error {
   readonly problem: Problem;
   readonly headers: Readonly<Record<string, string>>;
 
-  constructor(status: number, code: ProblemCode, detail: string, options: { errors?: readonly QueryProblem[]; headers?: Readonly<Record<string, string>> } = {}) {
+  constructor(
+    status: number,
+    code: ProblemCode,
+    detail: string,
+    options: { errors?: readonly QueryProblem[]; headers?: Readonly<Record<string, string>> } = {},
+  ) {
     super(detail);
     const { errors, headers = {} } = options;
     const type = `urn:tideline:problem:${code.toLowerCase().replaceAll("_", "-")}`;
@@ -58,12 +63,18 @@ export class Refusal extends Error {
 
 /** 400 with every parameter that is wrong. */
 export function badRequest(errors: readonly QueryProblem[]): Refusal {
-  return new Refusal(400, "BAD_REQUEST", errors.map(({ parameter, problem }) => `${parameter}: ${problem}`).join("; "), { errors });
+  return new Refusal(
+    400,
+    "BAD_REQUEST",
+    errors.map(({ parameter, problem }) => `${parameter}: ${problem}`).join("; "),
+    { errors },
+  );
 }
 
 /** 400 for a query whose answer would not fit; `problem` says what would be too much. */
 export function tooLarge(problem: string): Refusal {
-  const allowed = "a narrower from and to, a coarser every, fewer dimensions in by, fewer measures, or where[dimension]";
+  const allowed =
+    "a narrower from and to, a coarser every, fewer dimensions in by, fewer measures, or where[dimension]";
   return new Refusal(400, "TOO_LARGE", problem, { errors: [{ parameter: "every", problem, allowed }] });
 }
 
@@ -74,7 +85,9 @@ export function overloaded(detail: string): Refusal {
 
 export function viewUnknown(name: string, known: readonly string[]): Refusal {
   const problem = `there is no view "${name.slice(0, 60)}"`;
-  return new Refusal(404, "VIEW_UNKNOWN", problem, { errors: [{ parameter: "name", problem, allowed: known.join(", ") || "no view is defined" }] });
+  return new Refusal(404, "VIEW_UNKNOWN", problem, {
+    errors: [{ parameter: "name", problem, allowed: known.join(", ") || "no view is defined" }],
+  });
 }
 
 interface HttpError {
@@ -88,13 +101,16 @@ export function refusalOf(error: unknown): Refusal {
   if (isTidelineError(error, "NOT_READY")) {
     return new Refusal(503, "NOT_READY", `${error.message} ${error.hint}`, { headers: { "retry-after": "2" } });
   }
-  if (isTidelineError(error, "ARCHIVE_DAMAGED")) return new Refusal(500, "ARCHIVE_DAMAGED", `${error.message} ${error.hint}`);
+  if (isTidelineError(error, "ARCHIVE_DAMAGED"))
+    return new Refusal(500, "ARCHIVE_DAMAGED", `${error.message} ${error.hint}`);
   const { statusCode, message } = (error ?? {}) as HttpError;
   if (statusCode === 414) return new Refusal(414, "URI_TOO_LONG", message ?? "the URL is too long");
   if (statusCode === 404) return new Refusal(404, "NOT_FOUND", "there is nothing at this address");
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     const problem = message ?? "malformed";
-    return new Refusal(statusCode, "BAD_REQUEST", problem, { errors: [{ parameter: "request", problem, allowed: "see /docs" }] });
+    return new Refusal(statusCode, "BAD_REQUEST", problem, {
+      errors: [{ parameter: "request", problem, allowed: "see /docs" }],
+    });
   }
   return new Refusal(500, "INTERNAL", "The server could not answer; its log says why.");
 }

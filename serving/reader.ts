@@ -2,7 +2,7 @@ import { componentsOf } from "../core/components.ts";
 import type { Manifest } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import type { Cut, EpochMs } from "../core/position.ts";
-import { type Query, presentRows, type Row, windowOf } from "../core/query.ts";
+import { presentRows, type Query, type Row, windowOf } from "../core/query.ts";
 import { bucketOf } from "../core/time.ts";
 import type { View } from "../core/view.ts";
 import type { ChainRead, ChainState } from "../store/chain.ts";
@@ -88,7 +88,12 @@ export class Reader {
     }
   }
 
-  async #answer(definition: Definition, query: Query, which: "cached" | "newest", batchAlone: boolean): Promise<ReadAnswer> {
+  async #answer(
+    definition: Definition,
+    query: Query,
+    which: "cached" | "newest",
+    batchAlone: boolean,
+  ): Promise<ReadAnswer> {
     const { view } = definition;
     const plan = neededComponents(view, query);
     const manifest = await this.#standings.manifest(definition, which);
@@ -102,7 +107,12 @@ export class Reader {
     await builder.addRolledUp(await this.#batch.cells(tiles.manifest, { fromMs, toMs, everyMs, by, where, ...plan }));
     for (const segment of tiles.live?.closed ?? []) await builder.addStored(segment.within(fromMs, toMs), fromMs, toMs);
     for (const bucket of tiles.live?.read.open ?? []) await builder.addStored([bucketTile(bucket)], fromMs, toMs);
-    return { ...this.#standings.of(tiles.manifest, tiles.live, tiles.missing), ...presentRows(view, query, builder.table.cells()), fromMs, toMs };
+    return {
+      ...this.#standings.of(tiles.manifest, tiles.live, tiles.missing),
+      ...presentRows(view, query, builder.table.cells()),
+      fromMs,
+      toMs,
+    };
   }
 
   async #tiles(definition: Definition, query: Query, first: Manifest, sketches: boolean): Promise<Tiles> {
@@ -125,19 +135,36 @@ export class Reader {
         continue;
       }
       const live = await this.#live(definition, query, manifest, read, joined);
-      if (live === "silent") return this.#alone(view, query, await this.#standings.manifest(definition, "newest"), SILENT);
+      if (live === "silent")
+        return this.#alone(view, query, await this.#standings.manifest(definition, "newest"), SILENT);
       // The newest bucket can only have moved on since `reach` was taken, unless all of Redis was lost in between.
-      if (live.window.fromMs < reach.fromMs || live.window.toMs > reach.toMs) throw new Vanished("segment", "that held the newest bucket");
+      if (live.window.fromMs < reach.fromMs || live.window.toMs > reach.toMs)
+        throw new Vanished("segment", "that held the newest bucket");
       return { manifest, live, missing: null, window: live.window };
     }
     return this.#alone(view, query, manifest, missing);
   }
 
-  async #live(definition: Definition, query: Query, manifest: Manifest, read: ChainRead, joined: Joined & { ok: true }): Promise<Live | "silent"> {
+  async #live(
+    definition: Definition,
+    query: Query,
+    manifest: Manifest,
+    read: ChainRead,
+    joined: Joined & { ok: true },
+  ): Promise<Live | "silent"> {
     try {
       const chain = this.#standings.chain(definition);
-      const closed = await this.#segments.all(chain, definition.generation, read.chain.nonce, joined.closed.map(({ id }) => id));
-      const lasts = [await this.#batch.lastBucket(manifest), read.lastBucket, ...closed.map(({ lastBucket }) => lastBucket)];
+      const closed = await this.#segments.all(
+        chain,
+        definition.generation,
+        read.chain.nonce,
+        joined.closed.map(({ id }) => id),
+      );
+      const lasts = [
+        await this.#batch.lastBucket(manifest),
+        read.lastBucket,
+        ...closed.map(({ lastBucket }) => lastBucket),
+      ];
       const window = this.#window(query, definition.view, newestOf(lasts));
       return { chain: read.chain, applied: joined.applied, closed, read, window };
     } catch (error) {
@@ -157,13 +184,22 @@ export class Reader {
   }
 }
 
-const SILENT: Missing = { code: "REDIS_SILENT", message: "Redis did not give all segments in time: this is the batch version alone" };
-const VANISHED: Missing = { code: "VANISHED", message: "segments went away again and again while they were read: this is the batch version alone" };
+const SILENT: Missing = {
+  code: "REDIS_SILENT",
+  message: "Redis did not give all segments in time: this is the batch version alone",
+};
+const VANISHED: Missing = {
+  code: "VANISHED",
+  message: "segments went away again and again while they were read: this is the batch version alone",
+};
 
 function neededComponents(view: View, query: Query): Pick<BatchPlan, "integers" | "sketches"> {
   const measures = new Set(query.measures);
   const wanted = componentsOf(view).filter(({ key }) => key === "rows" || measures.has(key.slice(0, key.indexOf("."))));
-  return { integers: wanted.filter(({ form }) => form === "integer"), sketches: wanted.filter(({ form }) => form === "registers") };
+  return {
+    integers: wanted.filter(({ form }) => form === "integer"),
+    sketches: wanted.filter(({ form }) => form === "registers"),
+  };
 }
 
 /** The buckets to read before the newest one is known: it cannot lie before the batch version's. */
@@ -174,9 +210,17 @@ function readingWindow(query: Query, view: View, knownLast: EpochMs | null): Win
 }
 
 function newestOf(buckets: readonly (EpochMs | null)[]): EpochMs | null {
-  return buckets.reduce((newest, bucket) => (newest === null || (bucket !== null && bucket > newest) ? bucket : newest), null);
+  return buckets.reduce(
+    (newest, bucket) => (newest === null || (bucket !== null && bucket > newest) ? bucket : newest),
+    null,
+  );
 }
 
 function damaged({ view }: Definition, cause: Vanished): TidelineError {
-  return new TidelineError("ARCHIVE_DAMAGED", `A published state file of view "${view.name}" is missing.`, "Restore the data directory, or rebuild the view from the archive.", { cause });
+  return new TidelineError(
+    "ARCHIVE_DAMAGED",
+    `A published state file of view "${view.name}" is missing.`,
+    "Restore the data directory, or rebuild the view from the archive.",
+    { cause },
+  );
 }

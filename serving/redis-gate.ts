@@ -1,4 +1,12 @@
-import { BrokenCircuitError, ConsecutiveBreaker, circuitBreaker, handleAll, type TimeoutPolicy, TimeoutStrategy, timeout } from "cockatiel";
+import {
+  BrokenCircuitError,
+  ConsecutiveBreaker,
+  circuitBreaker,
+  handleAll,
+  type TimeoutPolicy,
+  TimeoutStrategy,
+  timeout,
+} from "cockatiel";
 import type { TidelineRedis } from "../store/redis.ts";
 
 /** Redis did not answer; `message` says so in words that may be shown to a client. */
@@ -26,7 +34,10 @@ export class RedisGate {
     try {
       return await this.#breaker.execute(() => this.#limit(limitMs).execute(question));
     } catch (cause) {
-      const why = cause instanceof BrokenCircuitError ? "Redis has not been answering" : `Redis gave no answer within ${limitMs} ms`;
+      const why =
+        cause instanceof BrokenCircuitError
+          ? "Redis has not been answering"
+          : `Redis gave no answer within ${limitMs} ms`;
       throw new RedisSilent(isReply(cause) ? "Redis refused to answer" : why, { cause });
     }
   }

@@ -48,7 +48,9 @@ export class SegmentCache {
 
   /** The segments of the chain that has this nonce. Throws Vanished when one is gone, RedisSilent when Redis does not answer. */
   all(chain: Chain, generation: string, nonce: string, ids: readonly string[]): Promise<SegmentTile[]> {
-    return Promise.all(ids.map((id) => this.#tiles.get(`${generation} ${nonce} ${id}`, () => this.#load(chain, nonce, id))));
+    return Promise.all(
+      ids.map((id) => this.#tiles.get(`${generation} ${nonce} ${id}`, () => this.#load(chain, nonce, id))),
+    );
   }
 
   async #load(chain: Chain, nonce: string, id: string): Promise<SegmentTile> {

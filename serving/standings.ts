@@ -64,7 +64,7 @@ export class Standings {
   /** The standing of an answer made of `manifest`, and of live state up to `applied` when there is some. */
   of(manifest: Manifest, live: { chain: ChainState; applied: Cut } | null, missing: Missing | null): Standing {
     const cut = cutFromJson(manifest.cut);
-    const sinceMs = live?.chain.appliedAtMs ?? manifest.createdAtMs;
+    const sinceMs = live?.chain.freshAtMs ?? manifest.createdAtMs;
     return {
       manifest,
       cut,
@@ -83,7 +83,11 @@ export class Standings {
     const known = this.#newest.get(generation);
     const newest = found === null || (known !== undefined && known.version > found.version) ? known : found;
     if (newest === undefined) {
-      throw new TidelineError("NOT_READY", `Nothing has been published for view "${view.name}" yet.`, "The speed layer or a refresh will do so as soon as one runs; ask again.");
+      throw new TidelineError(
+        "NOT_READY",
+        `Nothing has been published for view "${view.name}" yet.`,
+        "The speed layer or a refresh will do so as soon as one runs; ask again.",
+      );
     }
     this.#newest.set(generation, newest);
     return newest;
@@ -94,13 +98,15 @@ export class Standings {
     try {
       return await this.#options.gate.ask(this.#options.redisTimeoutMs ?? REDIS_TIMEOUT_MS, question);
     } catch (error) {
-      if (error instanceof RedisSilent) return { code: "REDIS_SILENT", message: `${error.message}: this is the batch version alone` };
+      if (error instanceof RedisSilent)
+        return { code: "REDIS_SILENT", message: `${error.message}: this is the batch version alone` };
       throw error;
     }
   }
 
   chain({ generation }: Definition): Chain {
-    const held = this.#chains.get(generation) ?? new Chain(this.#options.gate.redis, this.#options.namespace, generation);
+    const held =
+      this.#chains.get(generation) ?? new Chain(this.#options.gate.redis, this.#options.namespace, generation);
     this.#chains.set(generation, held);
     return held;
   }

@@ -95,7 +95,8 @@ export class AnswerBuilder {
       if (bucket < fromMs || bucket >= toMs) continue;
       const wider = this.#answer.bucket(bucket);
       for (const cells of groups) {
-        if (groupMatches(this.#view, this.#query, cells.group)) this.#merge(wider, this.#answer.group(cells.group), cells);
+        if (groupMatches(this.#view, this.#query, cells.group))
+          this.#merge(wider, this.#answer.group(cells.group), cells);
         await this.#breathe();
       }
     }
@@ -103,13 +104,15 @@ export class AnswerBuilder {
 
   #merge(bucket: EpochMs, group: readonly GroupValue[], { integers, sketches }: GroupCells): void {
     const cell = this.table.cell(bucket, group);
-    for (const [component, value] of integers) if (this.#wanted.has(component)) this.table.merge(cell, component, value);
+    for (const [component, value] of integers)
+      if (this.#wanted.has(component)) this.table.merge(cell, component, value);
     for (const [component, sketch] of sketches) {
       if (!this.#wanted.has(component)) continue;
       this.#registers += sketch.length;
       offer(this.table.sketch(cell, component), sketch);
     }
-    if (this.table.size > this.#limits.maxCells) throw tooLarge(`the answer would have more than ${this.#limits.maxCells} cells`);
+    if (this.table.size > this.#limits.maxCells)
+      throw tooLarge(`the answer would have more than ${this.#limits.maxCells} cells`);
     if (this.#registers > this.#limits.maxRegisters) throw tooLarge("the answer would merge too many distinct counts");
   }
 

@@ -40,7 +40,10 @@ export class WeightedCache<V> {
 
   #settle(key: string, entry: Entry<V>, weight: number): void {
     if (this.#entries.get(key) !== entry) return;
-    if (weight > this.#maxWeight) return this.#drop(key, entry);
+    if (weight > this.#maxWeight) {
+      this.#drop(key, entry);
+      return;
+    }
     entry.weight = weight;
     this.#weight += weight;
     for (const [oldest, candidate] of this.#entries) {

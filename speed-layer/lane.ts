@@ -78,7 +78,10 @@ export class Lane {
     }
     await this.#seek(wanted);
     const askedMs = performance.now();
-    const fetched = (await this.#fetch(wanted)).filter(({ from, to }) => to > from);
+    const answer = await this.#fetch(wanted);
+    const fetched = answer.filter(({ from, to }) => to > from);
+    const quiet = answer.filter(({ from, to }) => to === from);
+    for (const track of this.tracks) await track.touch(quiet);
     this.#deps.metrics.stageSeconds.observe({ stream: this.#deps.stream.name, stage: "wait" }, (performance.now() - askedMs) / 1_000);
     for (const { partition, stable, to } of fetched) this.#deps.metrics.lag.set({ stream: this.#deps.stream.name, partition }, Number(stable - to));
     if (fetched.length === 0) {

@@ -38,7 +38,7 @@ export interface SpeedLayer {
   close(): Promise<void>;
 }
 
-/** Starts the speed layer for every view of `definitions`. Resolves when it has joined its groups. */
+/** Starts the speed layer for every view of `definitions`; `health` tells when all of them are live. */
 export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer> {
   const { brokers, definitions, namespace, logger } = options;
   const data = new DataDirectory(options.dataDir);
@@ -62,7 +62,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
     const deadLetters = (rejected: readonly Rejected[]) => sendDeadLetters(producer, topic, rejected);
     return new StreamConsumer({ stream, topic, brokers, pool, deadLetters, warmFromArchive: warmer(archive, data, topic), metrics, logger }, tracks);
   });
-  await Promise.all(consumers.map((consumer) => consumer.start()));
+  for (const consumer of consumers) consumer.start();
 
   return {
     health: () => healthOf(consumers, definitions),

@@ -1,4 +1,5 @@
 import { type Logger } from "pino";
+import { isTidelineError } from "../core/errors.ts";
 import { at, type Cut } from "../core/position.ts";
 import type { Duck, DuckPool } from "../store/duck.ts";
 import { LogReader } from "../store/log.ts";
@@ -32,6 +33,7 @@ export class StreamConsumer {
   readonly #stopping = new AbortController();
   readonly #lanes = new Set<RunningLane>();
   #main: Lane | null = null;
+  #started: Promise<void> = Promise.resolve();
 
   constructor(deps: StreamConsumerDeps, tracks: readonly ViewTrack[]) {
     this.#deps = deps;
@@ -44,17 +46,35 @@ export class StreamConsumer {
     return this.#membership.partitions;
   }
 
-  async start(): Promise<void> {
-    await this.#membership.join();
-    const main = await this.#open(this.tracks);
-    this.#main = main;
+  /** Begins in the background: a topic that is not there, or a Kafka that does not answer, holds up nobody else. */
+  start(): void {
+    this.#started = this.#begin();
   }
 
   /** Finishes the batches under way, then leaves the group. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    await this.#started;
     await Promise.all([...this.#lanes].map(({ done }) => done));
     await this.#membership.leave();
+  }
+
+  async #begin(): Promise<void> {
+    const { brokers, topic, logger } = this.#deps;
+    const log = new LogReader({ brokers, clientId: `tideline-speed-${topic}` });
+    for (let failures = 1; !this.#stopping.signal.aborted; failures++) {
+      try {
+        await log.topic(topic);
+        await this.#membership.join();
+        this.#main = await this.#open(this.tracks);
+        break;
+      } catch (error) {
+        if (isTidelineError(error)) for (const track of this.tracks) track.stop(error, Date.now());
+        else logger.warn({ topic, failures, error: (error as Error).message }, "cannot join yet");
+        await this.#pause(backoffMs(failures));
+      }
+    }
+    await log.close();
   }
 
   #reset(): void {
@@ -84,7 +104,7 @@ export class StreamConsumer {
         failures += 1;
         lane.reset();
         this.#deps.logger.warn({ topic: this.#deps.topic, failures, error: (error as Error).message }, "speed lane interrupted; it looks everything up again");
-        await this.#pause(Math.min(RETRY_MS.first * 2 ** failures, RETRY_MS.last));
+        await this.#pause(backoffMs(failures));
       }
     }
     this.#lanes.delete(running);
@@ -123,6 +143,10 @@ export class StreamConsumer {
       }, { once: true });
     });
   }
+}
+
+function backoffMs(failures: number): number {
+  return Math.min(RETRY_MS.first * 2 ** failures, RETRY_MS.last);
 }
 
 /** The largest distance to `front` in any partition, in offsets. */

@@ -93,7 +93,7 @@ export class ViewTrack {
       return true;
     } catch (error) {
       if (!isTidelineError(error)) throw error;
-      this.#stop(error, nowMs);
+      this.stop(error, nowMs);
       return false;
     }
   }
@@ -103,6 +103,12 @@ export class ViewTrack {
     const chain = await this.#deps.chain.load();
     if (chain === null || chain.pointer !== this.#pointer || [...this.#positions].some(([p, held]) => at(chain.applied, p) !== held)) this.detach();
     else if (!tiles(chain, (await this.#deps.newestManifest()).cut)) this.detach();
+  }
+
+  /** The log had nothing after our positions in these partitions: says so to whoever asks how fresh an answer is. */
+  async touch(quiet: readonly FetchedPartition[]): Promise<void> {
+    const ours = quiet.filter(({ partition, to, stable }) => this.#positions.get(partition) === to && to >= stable);
+    if (this.#phase.kind === "live") await this.#deps.chain.touch(new Map(ours.map(({ partition, fetchedAtMs }) => [partition, fetchedAtMs])));
   }
 
   /** Step 4: the states of a decoded batch, applied partition by partition. */
@@ -119,7 +125,7 @@ export class ViewTrack {
         const from = at(this.#positions, partition);
         const ledger = ledgers.get(partition) ?? EMPTY_LEDGER;
         const mark = markOf(fetched, topicId);
-        const reply = await this.#deps.chain.apply({ partition, from, to: fetched.to, mark, ledger, deltas: deltas.get(partition) ?? [], maxCells: view.maxCells });
+        const reply = await this.#deps.chain.apply({ partition, from, to: fetched.to, mark, ledger, deltas: deltas.get(partition) ?? [], maxCells: view.maxCells, freshAtMs: fetched.to >= fetched.stable ? fetched.fetchedAtMs : null });
         this.#settle(reply, fetched, nowMs);
         if (reply.kind === "ok") this.#deps.metrics.records.inc({ view: this.name }, ledger.records);
         return reply;
@@ -143,7 +149,7 @@ export class ViewTrack {
         this.detach();
         return;
       default:
-        this.#stop(refusal(this.name, reply), nowMs);
+        this.stop(refusal(this.name, reply), nowMs);
     }
   }
 
@@ -160,7 +166,8 @@ export class ViewTrack {
     }
   }
 
-  #stop(error: TidelineError, nowMs: number): void {
+  /** Stops this view, and it alone, with a named error (invariant 10). */
+  stop(error: TidelineError, nowMs: number): void {
     this.#phase = { kind: "stopped", error, untilMs: nowMs + STOPPED_FOR_MS };
     this.#deps.metrics.stopped.set({ view: this.name, code: error.code }, 1);
     this.#deps.logger.error({ view: this.name, code: error.code, hint: error.hint }, error.message);

@@ -31,8 +31,8 @@ export interface ChainState {
   readonly applied: Cut;
   readonly cells: number;
   readonly openCells: number;
-  /** Wall clock of the last apply, for people and metrics; null before the first. */
-  readonly appliedAtMs: EpochMs | null;
+  /** Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it never was. */
+  readonly freshAtMs: EpochMs | null;
 }
 
 /** What one micro-batch adds to one bucket. */
@@ -51,6 +51,8 @@ export interface Application {
   readonly ledger: Ledger;
   readonly deltas: readonly BucketDelta[];
   readonly maxCells: number;
+  /** When `to` was seen to be the log's end; null when the log goes on. */
+  readonly freshAtMs: EpochMs | null;
 }
 
 export type ApplyReply =
@@ -109,10 +111,10 @@ export class Chain {
 
   /** Invariant 2: deltas and position in one step, compared by equality. */
   async apply(application: Application): Promise<ApplyReply> {
-    const { partition, from, to, mark, ledger, deltas, maxCells } = application;
-    const args: (string | Buffer | number)[] = [this.#key("chain"), this.#key("applied"), this.#key("mark")];
+    const { partition, from, to, mark, ledger, deltas, maxCells, freshAtMs } = application;
+    const args: (string | Buffer | number)[] = [this.#key("chain"), this.#key("applied"), this.#key("mark"), this.#key("fresh")];
     args.push(this.#prefix, partition, from.toString(), to.toString(), mark === null ? "" : encodeMark(mark));
-    args.push(ledger.records, ledger.duplicates, ledger.rejects, ledger.counted, ledger.filtered, maxCells, Date.now(), deltas.length);
+    args.push(ledger.records, ledger.duplicates, ledger.rejects, ledger.counted, ledger.filtered, maxCells, freshAtMs ?? "", deltas.length);
     for (const { bucket, integers, sketches } of deltas) {
       args.push(bucket, integers.length);
       for (const { merge, field, value } of integers) args.push(merge, field, value.toString());
@@ -142,10 +144,15 @@ export class Chain {
 
   /** A fresh chain from `cut`; `seen` is the nonce of the chain that the caller found wanting, null for none. False: it changed meanwhile. */
   async reseed(cut: Cut, version: number, seen: string | null): Promise<boolean> {
-    const keys = [this.#key("chain"), this.#key("applied"), this.#key("mark"), this.#key("garbage")];
+    const keys = [this.#key("chain"), this.#key("applied"), this.#key("mark"), this.#key("fresh"), this.#key("garbage")];
     const answer = await this.#redis.tideline_reseed(...keys, JSON.stringify(cutToJson(cut)), version, seen ?? "", randomUUID());
     await this.#sweep();
     return answer === "OK";
+  }
+
+  /** Notes that the applied positions of these partitions were seen to be the log's end at that time. */
+  async touch(fresh: ReadonlyMap<number, EpochMs>): Promise<void> {
+    if (fresh.size > 0) await this.#redis.hset(this.#key("fresh"), new Map([...fresh].map(([partition, atMs]) => [String(partition), atMs])));
   }
 
   async publish(version: number): Promise<void> {
@@ -160,11 +167,11 @@ export class Chain {
 
   /** Chain and open segment in one atomic step, for buckets in `[fromMs, toMs)`; null without a chain. */
   async read(fromMs: EpochMs, toMs: EpochMs, sketches: boolean): Promise<ChainRead | null> {
-    const reply = await this.#redis.tideline_readBuffer(this.#key("chain"), this.#key("applied"), this.#prefix, fromMs, toMs, sketches ? "1" : "0");
+    const reply = await this.#redis.tideline_readBuffer(this.#key("chain"), this.#key("applied"), this.#key("fresh"), this.#prefix, fromMs, toMs, sketches ? "1" : "0");
     if (reply === null) return null;
-    const [chain, applied, last, ...buckets] = reply as [Buffer[], Buffer[], Buffer | null, ...[Buffer, Buffer[], Buffer[]][]];
+    const [chain, applied, fresh, last, ...buckets] = reply as [Buffer[], Buffer[], Buffer[], Buffer | null, ...[Buffer, Buffer[], Buffer[]][]];
     return {
-      chain: decodeChain(pairs(chain), pairs(applied)),
+      chain: decodeChain(pairs(chain), pairs(applied), pairs(fresh)),
       lastBucket: last === null ? null : Number(last.toString()),
       open: buckets.map(([bucket, fields, found]) => bucketCells(bucket, fields, found)),
     };
@@ -229,7 +236,8 @@ function pairs(flat: readonly Buffer[]): Map<string, string> {
   return map;
 }
 
-function decodeChain(chain: Map<string, string>, applied: Map<string, string>): ChainState {
+function decodeChain(chain: Map<string, string>, applied: Map<string, string>, fresh: Map<string, string>): ChainState {
+  const freshAtMs = Math.min(...[...applied.keys()].map((partition) => Number(fresh.get(partition) ?? 0)));
   const segments = JSON.parse(chain.get("segments") ?? "[]") as { id: string; from: CutJson; to?: CutJson; token?: string }[];
   return {
     nonce: chain.get("nonce") ?? "",
@@ -243,7 +251,7 @@ function decodeChain(chain: Map<string, string>, applied: Map<string, string>): 
     applied: cutFromJson(Object.fromEntries(applied)),
     cells: Number(chain.get("cells")),
     openCells: Number(chain.get("openCells")),
-    appliedAtMs: chain.has("appliedAtMs") ? Number(chain.get("appliedAtMs")) : null,
+    freshAtMs: freshAtMs > 0 && Number.isFinite(freshAtMs) ? freshAtMs : null,
   };
 }
 

@@ -12,9 +12,10 @@ export interface GenerationStores {
 }
 
 /**
- * The newest manifest of a generation; makes version 0 when there is none. Both layers begin here, and whoever comes first decides where:
- * at the archive's start, or at the log's start for a partition that has no archive yet, where the archive is then bound to begin too.
- * Throws TOPIC_RECREATED when the topic is no longer the one that the state was built from, TOPIC_MISSING when there is none.
+ * The newest manifest of a generation; makes version 0 when there is none. Both layers begin here, and whoever comes
+ * first decides where: at the archive's start, or at the log's start for a partition that has no archive yet, where the
+ * archive is then bound to begin too. Throws TOPIC_RECREATED when the topic is no longer the one that the state was
+ * built from, TOPIC_MISSING when there is none.
  */
 export async function beginGeneration(
   { manifests, archive, log }: GenerationStores,
@@ -24,13 +25,18 @@ export async function beginGeneration(
 ): Promise<Manifest> {
   const { id } = await log.topic(topic);
   const newest = await manifests.newest(generation);
-  const manifest = newest ?? (await manifests.genesis(generation, await beginArchive({ archive, log }, topic, id), id, createdBy));
+  const manifest =
+    newest ?? (await manifests.genesis(generation, await beginArchive({ archive, log }, topic, id), id, createdBy));
   if (manifest.topicId !== id) throw recreated(topic, manifest.topicId, id);
   return manifest;
 }
 
 /** Where the archive of each of the log's partitions begins; fixes it for those that have not begun. */
-export async function beginArchive({ archive, log }: Pick<GenerationStores, "archive" | "log">, topic: string, topicId: string): Promise<Cut> {
+export async function beginArchive(
+  { archive, log }: Pick<GenerationStores, "archive" | "log">,
+  topic: string,
+  topicId: string,
+): Promise<Cut> {
   let begun: Cut = new Map();
   for (const [partition, start] of (await log.bounds(topic)).start) {
     begun = cutWith(begun, partition, position(await archive.begin(topic, topicId, partition, start)));

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ConnectionPool, Consumer, fetchV17, type RecordsBatch } from "@platformatic/kafka";
 import { TidelineError } from "../core/errors.ts";
-import { at, type Cut, type Position, position } from "../core/position.ts";
+import { at, type Cut, type EpochMs, type Position, position } from "../core/position.ts";
 
 /** A topic as the log knows it. A topic that is deleted and made again has another id (invariant 10). */
 export interface TopicInfo {
@@ -31,6 +31,8 @@ export interface FetchedPartition {
   readonly sizeBytes: number;
   readonly logStart: Position;
   readonly stable: Position;
+  /** Wall clock when the broker's answer came, for freshness. */
+  readonly fetchedAtMs: EpochMs;
 }
 
 export interface FetchLimits {
@@ -137,6 +139,7 @@ export class LogReader {
     const { maxWaitMs, maxBytes } = limits;
     // Not the client's own `fetch`: its filter lets aborted records through when their marker is not in the same answer.
     const answer = await fetchV17.api.async(connection, maxWaitMs, 1, maxBytes, READ_COMMITTED, 0, 0, [{ topicId, partitions: asked }], [], "");
+    const fetchedAtMs = Date.now();
     return answer.responses.flatMap(({ partitions: given }) =>
       given.map((part) => {
         const from = at(positions, part.partitionIndex);
@@ -150,6 +153,7 @@ export class LogReader {
           leaderEpoch: part.records?.at(-1)?.partitionLeaderEpoch ?? -1,
           logStart: position(part.logStartOffset),
           stable: position(part.lastStableOffset),
+          fetchedAtMs,
         };
       }),
     );

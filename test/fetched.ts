@@ -24,5 +24,6 @@ export function fetchedOf(partition: number, from: bigint, values: readonly (Buf
     sizeBytes: 0,
     logStart: position(0),
     stable: position(next),
+    fetchedAtMs: 0,
   };
 }

@@ -1,6 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Connection } from "@platformatic/kafka";
 import fc from "fast-check";
 import { type IHeaders, Kafka, KafkaJSProtocolError, logLevel, Partitioners } from "kafkajs";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
@@ -8,11 +13,16 @@ import { loadConfig, settings } from "../cli/config.ts";
 import { TidelineError } from "../core/errors.ts";
 import { flightsFile, openFlights } from "../ingest/flights.ts";
 import { ordersOf } from "../ingest/orders.ts";
-import { readTail, replayFlights, resumeAfter } from "../ingest/replay.ts";
+import { replayFlights } from "../ingest/replay.ts";
+import { readTail, resumeAfter } from "../ingest/replayed.ts";
 import { simulateOrders } from "../ingest/simulate.ts";
 import { flights } from "../schemas/flights.ts";
 import { type OrderCompleted, orderCompleted } from "../schemas/order-completed.ts";
-import { type EventRecord, openProducer, partitionOf } from "../store/producer.ts";
+import { freePorts } from "../stack/ports.ts";
+import { createServers } from "../stack/servers.ts";
+import { unwatched } from "../stack/work.ts";
+import { partitionOf } from "../store/partitioner.ts";
+import { type EventProducer, type EventRecord, openProducer } from "../store/producer.ts";
 import { ensureTopics, topicName } from "../store/topics.ts";
 
 declare module "vitest" {
@@ -26,6 +36,7 @@ const kafka = new Kafka({ clientId: "oracle", brokers: brokers.split(","), logLe
 const seed = Math.floor(Math.random() * 2 ** 31);
 const run = `test-${Date.now().toString(36)}-${seed.toString(36)}`;
 let namespaces = 0;
+let groups = 0;
 const freshNamespace = () => `${run}-${++namespaces}`;
 const never = new AbortController().signal;
 
@@ -76,14 +87,20 @@ interface Read {
 }
 
 /** Everything in `topic`, each partition in its order, read by kafkajs. */
-async function readAll(topic: string): Promise<Read[]> {
-  const expected = total(await heights(topic));
-  const consumer = kafka.consumer({ groupId: `${topic}-oracle`, maxWaitTimeInMs: 100 });
+async function readAll(topic: string, from = brokers): Promise<Read[]> {
+  const oracle = new Kafka({ clientId: "oracle", brokers: from.split(","), logLevel: logLevel.NOTHING });
+  const asker = oracle.admin();
+  await asker.connect();
+  const expected = (await asker.fetchTopicOffsets(topic)).reduce((sum, { high }) => sum + Number(high), 0);
+  await asker.disconnect();
+  const consumer = oracle.consumer({ groupId: `${topic}-oracle-${groups++}`, maxWaitTimeInMs: 100 });
   const records: Read[] = [];
   await consumer.connect();
   await consumer.subscribe({ topics: [topic], fromBeginning: true });
   await new Promise<void>((resolve, reject) => {
-    consumer.on("consumer.crash", ({ payload }) => reject(payload.error));
+    consumer.on("consumer.crash", ({ payload: { error, restart } }) => {
+      if (!restart) reject(error);
+    });
     const eachBatch = async ({
       batch: { partition, messages },
     }: {
@@ -119,10 +136,9 @@ function kafkajsPartition(key: string, partitions: number): number {
 /** Rows 0 to `rows` - 1 as the topic should hold them: per partition, by kafkajs's choice, in row order. */
 async function expectedRows(rows: number): Promise<Map<number, number[]>> {
   const source = await openFlights(flightsFile());
-  const home = source.airports.map((airport) => kafkajsPartition(airport, flights.partitions));
   const expected = new Map<number, number[]>([0, 1, 2, 3].map((partition) => [partition, []]));
   for await (const chunk of source.read(0, rows)) {
-    for (let i = 0; i < chunk.size; i++) expected.get(home[chunk.origin(i)] ?? -1)?.push(chunk.firstRow + i);
+    for (const { row, origin } of chunk) expected.get(kafkajsPartition(origin, flights.partitions))?.push(row);
   }
   source.close();
   return expected;
@@ -139,6 +155,53 @@ async function expectEachRowOnce(records: readonly Read[], rows: number): Promis
   const expected = await expectedRows(rows);
   for (const [partition, list] of expected) expect(held.get(partition)).toEqual(list);
   expect(records.length).toBe(rows);
+}
+
+/** Sends the numbers from 0 in `calls` calls that overlap in pairs, keyed so that they spread; how many were acknowledged. */
+async function sendNumbers(
+  producer: EventProducer,
+  topic: string,
+  calls: number,
+  each: number,
+  onProgress = (_: number) => {},
+): Promise<number> {
+  let acknowledged = 0;
+  let before: Promise<void> = Promise.resolve();
+  for (let call = 0; call < calls; call++) {
+    const records = Array.from({ length: each }, (_, i) => ({ key: keyOf(call * each + i), value: `${call * each + i}` }));
+    const sent = producer.send(topic, records).then(() => onProgress((acknowledged += each)));
+    await before;
+    before = sent;
+  }
+  await before;
+  return acknowledged;
+}
+
+const keyOf = (number: number) => `k${number % 50}`;
+
+/** Fails unless `records` are the numbers below `count`, each once, where its key belongs, in order there. */
+async function expectNumbersOnce(records: readonly Read[], count: number): Promise<void> {
+  const homes = Array.from({ length: 50 }, (_, i) => kafkajsPartition(keyOf(i), 3));
+  for (const home of [0, 1, 2]) {
+    const held = records.filter(({ partition }) => partition === home).map(({ value }) => Number(value));
+    expect(held).toEqual(Array.from({ length: count }, (_, i) => i).filter((i) => homes[i % 50] === home));
+  }
+}
+
+const produceApi = 0;
+
+/** From now on breaks a producer's connection now and then, some time after a batch was written to it. */
+function breakConnections() {
+  const broken = { count: 0, stop: () => unsubscribe(written, onWritten) };
+  let writes = 0;
+  const written = "tracing:plt:kafka:connections:api:end";
+  const onWritten = (message: unknown) => {
+    const { apiKey, connection } = message as { apiKey: number; connection: Connection };
+    if (apiKey !== produceApi || ++writes % 5 !== 0) return;
+    setTimeout(() => connection.socket.destroy(), broken.count++ % 8);
+  };
+  subscribe(written, onWritten);
+  return broken;
 }
 
 describe("orders", () => {
@@ -176,36 +239,27 @@ describe("the producer", () => {
     );
   });
 
-  test("writes keys, values, headers and timestamps as kafkajs reads them, in order, however large the calls", async () => {
+  test("writes keys, values and headers as kafkajs reads them, with the time of sending, in order, however large the calls", async () => {
     const topic = topicName(freshNamespace(), "any");
     await ensureTopics(brokers, [{ name: topic, partitions: 2 }]);
     const producer = await openProducer({ brokers });
     const large = "é".repeat(600_000);
     const records: EventRecord[] = [
-      { key: "a", value: "plain", partition: 1, timestamp: 1_700_000_000_000 },
-      { key: null, value: null, partition: 1, timestamp: 1_500_000_000_000 },
-      {
-        key: Buffer.from("b"),
-        value: large,
-        partition: 1,
-        timestamp: 1_750_000_000_000,
-        headers: { type: "x", raw: Buffer.of(1) },
-      },
-      ...Array.from({ length: 30_000 }, (_, i) => ({
-        key: "c",
-        value: `${i}`,
-        partition: 1,
-        timestamp: 1_700_000_000_000 + i,
-      })),
+      { key: "a", value: "plain", partition: 1 },
+      { key: null, value: null, partition: 1 },
+      { key: Buffer.from("b"), value: large, partition: 1, headers: { type: "x", raw: Buffer.of(1) } },
+      ...Array.from({ length: 30_000 }, (_, i) => ({ key: "c", value: `${i}`, partition: 1 })),
     ];
+    const began = Date.now();
     const calls = [records.slice(0, 2), records.slice(2, 5), records.slice(5, 20_000), records.slice(20_000)];
     const acknowledged = await Promise.all(calls.map((call) => producer.send(topic, call)));
     expect(acknowledged.map((offsets) => Number(offsets.get(1)))).toEqual([1, 4, 19_999, records.length - 1]);
     await producer.close();
     const read = await readAll(topic);
-    expect(read.map(({ key, value, timestamp }) => ({ key, value, timestamp }))).toEqual(
-      records.map(({ key, value, timestamp }) => ({ key: key?.toString(), value: value?.toString(), timestamp })),
+    expect(read.map(({ key, value }) => ({ key, value }))).toEqual(
+      records.map(({ key, value }) => ({ key: key?.toString(), value: value?.toString() })),
     );
+    for (const { timestamp } of read) if (timestamp < began || timestamp > Date.now()) expect.fail(`sent at ${timestamp}`);
     expect(read[2]?.headers).toEqual({ type: Buffer.from("x"), raw: Buffer.of(1) });
   });
 
@@ -216,6 +270,71 @@ describe("the producer", () => {
     });
     await producer.close();
     await expect(producer.send(`${run}-nowhere`, [])).rejects.toThrow("closed");
+  });
+
+  test("keeps the order of a thousand overlapping calls in few batches", async () => {
+    const topic = topicName(freshNamespace(), "any");
+    await ensureTopics(brokers, [{ name: topic, partitions: 2 }]);
+    const producer = await openProducer({ brokers });
+    const calls = Array.from({ length: 1_000 }, (_, i) => producer.send(topic, [{ key: null, value: `${i}`, partition: i % 2 }]));
+    const acknowledged = await Promise.all(calls);
+    await producer.close();
+    expect(acknowledged.map((offsets, i) => Number(offsets.get(i % 2)))).toEqual(calls.map((_, i) => Math.floor(i / 2)));
+    for (const partition of [0, 1]) {
+      const values = (await readAll(topic)).filter((record) => record.partition === partition).map(({ value }) => Number(value));
+      expect(values).toEqual(Array.from({ length: 500 }, (_, i) => 2 * i + partition));
+    }
+  });
+
+  test("sends nothing behind a record that Kafka refuses", async () => {
+    const topic = topicName(freshNamespace(), "any");
+    await ensureTopics(brokers, [{ name: topic, partitions: 1 }]);
+    const producer = await openProducer({ brokers });
+    const sends = ["before", "x".repeat(11 * 1024 * 1024), "behind"].map((value) => producer.send(topic, [{ key: null, value }]));
+    const [before, ...others] = await Promise.allSettled(sends);
+    expect(before).toMatchObject({ status: "fulfilled" });
+    for (const other of others) expect(other).toMatchObject({ reason: { code: "WRITE_REFUSED" } });
+    await expect(producer.send(topic, [{ key: null, value: "later" }])).rejects.toMatchObject({ code: "WRITE_REFUSED" });
+    await producer.close();
+    expect((await readAll(topic)).map(({ value }) => value)).toEqual(["before"]);
+  });
+
+  test("loses and repeats nothing when connections break while answers are on their way", async () => {
+    const topic = topicName(freshNamespace(), "any");
+    await ensureTopics(brokers, [{ name: topic, partitions: 3 }]);
+    const producer = await openProducer({ brokers });
+    const broken = breakConnections();
+    const acknowledged = await sendNumbers(producer, topic, 100, 300);
+    broken.stop();
+    await producer.close();
+    expect(broken.count).toBeGreaterThan(20);
+    expect(acknowledged).toBe(30_000);
+    await expectNumbersOnce(await readAll(topic), 30_000);
+  });
+
+  test("loses and repeats nothing when the broker is killed in the middle of batches and started again", async () => {
+    const home = await mkdtemp(join(tmpdir(), "tideline-ingest-"));
+    const { kafka: own } = createServers({ home, ports: await freePorts() });
+    try {
+      await own.start(unwatched);
+      const topic = topicName(freshNamespace(), "any");
+      await ensureTopics(own.address, [{ name: topic, partitions: 3 }]);
+      const producer = await openProducer({ brokers: own.address });
+      let acknowledged = 0;
+      const sending = sendNumbers(producer, topic, 100, 2_000, (count) => {
+        acknowledged = count;
+      });
+      await until(async () => acknowledged > 20_000);
+      await own.kill("SIGKILL");
+      expect(acknowledged).toBeLessThan(200_000);
+      await own.start(unwatched);
+      expect(await sending).toBe(200_000);
+      await producer.close();
+      await expectNumbersOnce(await readAll(topic, own.address), 200_000);
+    } finally {
+      await own.stop();
+      await rm(home, { recursive: true, force: true });
+    }
   });
 
   test("gets no topic with fewer partitions than its stream asks for", async () => {
@@ -241,7 +360,7 @@ describe("simulate", () => {
       const event = orderCompleted.contract.parse(JSON.parse(value ?? ""));
       expect(key).toBe(event.order_id);
       expect(partition).toBe(kafkajsPartition(event.order_id, orderCompleted.partitions));
-      expect(event.completed_at).toBe(timestamp);
+      expect(event.completed_at).toBeLessThanOrEqual(timestamp);
       expect(event.completed_at).toBeGreaterThanOrEqual(began);
       return event;
     });
@@ -315,10 +434,9 @@ describe("replay", () => {
     const source = await openFlights(flightsFile());
     const prefix: EventRecord[] = [];
     for await (const chunk of source.read(0, 3_000)) {
-      for (let i = 0; i < chunk.size; i++) {
-        const key = source.airports[chunk.origin(i)] ?? "";
+      for (const { row, origin: key, json: value } of chunk) {
         const partition = kafkajsPartition(key, flights.partitions);
-        if (chunk.firstRow + i <= (reached[partition] ?? -1)) prefix.push({ key, value: chunk.json(i) });
+        if (row <= (reached[partition] ?? -1)) prefix.push({ key, value });
       }
     }
     source.close();
@@ -337,9 +455,34 @@ describe("replay", () => {
     expect(again).toMatchObject({ skipped: 0, sent: 3_000, acknowledged: 3_000 });
   });
 
+  test("sends no row for the second time after replays that started over and did not come as far", async () => {
+    const namespace = freshNamespace();
+    const topic = topicName(namespace, flights.name);
+    const replay = (limit: number, again = false) => replayFlights({ brokers, namespace, speed: "max", limit, again, stop: never });
+    await replay(3_000);
+    expect(await replay(1_000, true)).toMatchObject({ skipped: 0, sent: 1_000 });
+    expect(await replay(3_000)).toMatchObject({ skipped: 3_000, sent: 0 });
+    expect(await replay(200, true)).toMatchObject({ skipped: 0, sent: 200 });
+    expect(await replay(3_500)).toMatchObject({ skipped: 3_000, sent: 500 });
+    const rows = (await readAll(topic)).map(({ value }) => readTail(Buffer.from(value ?? ""))?.row ?? -1);
+    const times = new Map<number, number>();
+    for (const row of rows) times.set(row, (times.get(row) ?? 0) + 1);
+    for (let row = 0; row < 3_500; row++) expect(times.get(row)).toBe(1 + Number(row < 1_000) + Number(row < 200));
+  });
+
+  test("forgets what a topic held that was deleted and made again", async () => {
+    const namespace = freshNamespace();
+    const replay = (again: boolean) => replayFlights({ brokers, namespace, speed: "max", limit: 2_000, again, stop: never });
+    await replay(false);
+    expect(await replay(true)).toMatchObject({ sent: 2_000 });
+    await admin.deleteTopics({ topics: [topicName(namespace, flights.name)] });
+    expect(await replay(false)).toMatchObject({ skipped: 0, sent: 2_000 });
+  });
+
   test("refuses to guess when a partition ends with another partition's row", () => {
     const home = partitionOf("ORD", 8);
     const tails = Array.from({ length: 8 }, (_, partition) => [partition, undefined] as const);
+    expect(() => resumeAfter("flights", new Map(tails), [7, 7, 7, 7])).toThrow(TidelineError);
     const wrong = new Map([...tails, [(home + 4) % 8, { row: 12, origin: "ORD" }]]);
     expect(() => resumeAfter("flights", wrong)).toThrow(TidelineError);
     expect(resumeAfter("flights", new Map([...tails, [home, { row: 12, origin: "ORD" }]]))[home]).toBe(12);

@@ -104,7 +104,8 @@ function salesOf(total: number): Sale[] {
   }));
 }
 
-const SALES = salesOf(3_000);
+/** The last fifty came more than a day after the others. */
+const SALES = salesOf(3_050).map((sale) => (sale.offset < 3_000 ? sale : { ...sale, at: sale.at + 30 * HOUR }));
 
 /** A place of its own for one test: a server, a namespace and a data directory. */
 class Place {
@@ -127,10 +128,25 @@ class Place {
 
   async start(options: { requestsPerMinute?: number; maxAnswerCells?: number; redisUrl?: string } = {}): Promise<this> {
     await this.data.attempt("views", "x", "json");
-    const views = new Map([takings, unborn].map((definition) => [definition.name, { view: definition, generation: generationOf(definition), file: "test" }]));
+    const views = new Map(
+      [takings, unborn].map((definition) => [
+        definition.name,
+        { view: definition, generation: generationOf(definition), file: "test" },
+      ]),
+    );
     const definitions: Definitions = { views, streams: new Map([[sales.name, sales]]) };
     const logger = pino({ level: "silent" });
-    this.serving = await startServing({ redisUrl: inject("redisUrl"), dataDir: this.data.root, namespace: this.namespace, definitions, port: 0, host: "127.0.0.1", logger, requestsPerMinute: 0, ...options });
+    this.serving = await startServing({
+      redisUrl: inject("redisUrl"),
+      dataDir: this.data.root,
+      namespace: this.namespace,
+      definitions,
+      port: 0,
+      host: "127.0.0.1",
+      logger,
+      requestsPerMinute: 0,
+      ...options,
+    });
     return this;
   }
 
@@ -160,24 +176,51 @@ class Place {
     await this.load(from, to);
     const rows = await rowsOf(this.duck, partialSql(takings, "events"));
     const deltas = deltasByPartition(takings, rows).get(0) ?? [];
-    const reply = await this.chain.apply({ partition: 0, from: position(from), to: position(to), mark: null, ledger: EMPTY_LEDGER, deltas, maxCells: 1_000_000 });
+    const reply = await this.chain.apply({
+      partition: 0,
+      from: position(from),
+      to: position(to),
+      mark: null,
+      ledger: EMPTY_LEDGER,
+      deltas,
+      maxCells: 1_000_000, freshAtMs: null
+    });
     expect(reply.kind).toBe("ok");
   }
 
   async load(from: number, to: number): Promise<void> {
     await this.duck.run(`CREATE OR REPLACE TABLE events (${eventColumns(sales)})`);
-    const rows = SALES.slice(from, to).map(({ offset, ...sale }) => ({ _partition: 0, _offset: offset, _timestamp: 0, id: `e${offset}`, ...sale, _id: `e${offset}`, _duplicate: false, _reject: null }));
-    await this.duck.run("INSERT INTO events SELECT unnest(json_transform($1, $2), recursive := true)", [JSON.stringify(rows), STRUCTURE]);
+    const rows = SALES.slice(from, to).map(({ offset, ...sale }) => ({
+      _partition: 0,
+      _offset: offset,
+      id: `e${offset}`,
+      ...sale,
+      _id: `e${offset}`,
+      _duplicate: false,
+      _reject: null,
+    }));
+    await this.duck.run("INSERT INTO events BY NAME SELECT unnest(json_transform($1, $2), recursive := true)", [
+      JSON.stringify(rows),
+      STRUCTURE,
+    ]);
   }
 
-  async ask(path: string, method = "GET"): Promise<{ status: number; type: string; headers: Record<string, unknown>; text: string }> {
+  async ask(
+    path: string,
+    method = "GET",
+  ): Promise<{ status: number; type: string; headers: Record<string, unknown>; text: string }> {
     const message = httpRequest({ host: "127.0.0.1", port: this.serving?.port, path, method, agent: false });
     const answered = once(message, "response");
     message.end();
     const [response] = await answered;
     const chunks: Buffer[] = [];
     for await (const chunk of response) chunks.push(chunk);
-    return { status: response.statusCode, type: response.headers["content-type"] ?? "", headers: response.headers, text: Buffer.concat(chunks).toString() };
+    return {
+      status: response.statusCode,
+      type: response.headers["content-type"] ?? "",
+      headers: response.headers,
+      text: Buffer.concat(chunks).toString(),
+    };
   }
 
   async answer(query: string): Promise<AnswerBody> {
@@ -192,7 +235,20 @@ class Place {
 }
 
 const STRUCTURE = JSON.stringify([
-  { _partition: "INTEGER", _offset: "BIGINT", _timestamp: "BIGINT", id: "VARCHAR", at: "BIGINT", shop: "VARCHAR", online: "BOOLEAN", floor: "BIGINT", cents: "BIGINT", buyer: "VARCHAR", _id: "VARCHAR", _duplicate: "BOOLEAN", _reject: "VARCHAR" },
+  {
+    _partition: "INTEGER",
+    _offset: "BIGINT",
+    id: "VARCHAR",
+    at: "BIGINT",
+    shop: "VARCHAR",
+    online: "BOOLEAN",
+    floor: "BIGINT",
+    cents: "BIGINT",
+    buyer: "VARCHAR",
+    _id: "VARCHAR",
+    _duplicate: "BOOLEAN",
+    _reject: "VARCHAR",
+  },
 ]);
 
 const LIMITS = { maxCells: 100_000, maxRegisters: 1_000_000 };
@@ -217,7 +273,10 @@ function cutAt(offset: number): Cut {
 type Fold = Record<string, unknown>;
 
 /** The oracle: the answer by a plain loop over the events below `applied`. */
-function fold(applied: number, options: { from?: number; to?: number; every: number; by: (keyof Sale)[]; keep?: (sale: Sale) => boolean }): Fold[] {
+function fold(
+  applied: number,
+  options: { from?: number; to?: number; every: number; by: (keyof Sale)[]; keep?: (sale: Sale) => boolean },
+): Fold[] {
   const { from = -Infinity, to = Infinity, every, by, keep = () => true } = options;
   const groups = new Map<string, { bucket: number; sales: Sale[] }>();
   for (const sale of SALES.slice(0, applied)) {
@@ -250,7 +309,8 @@ function fold(applied: number, options: { from?: number; to?: number; every: num
 }
 
 function sorted(rows: readonly unknown[]): unknown[] {
-  const canonical = (row: unknown) => JSON.stringify(Object.entries(row as object).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const canonical = (row: unknown) =>
+    JSON.stringify(Object.entries(row as object).sort(([a], [b]) => (a < b ? -1 : 1)));
   return [...rows].sort((a, b) => (canonical(a) < canonical(b) ? -1 : 1));
 }
 
@@ -306,11 +366,26 @@ describe("an answer", () => {
       [`${WHOLE}&every=1h&by=shop`, { ...whole, every: HOUR, by: ["shop"] }],
       [`${WHOLE}&every=1h&by=online,floor`, { ...whole, every: HOUR, by: ["online", "floor"] }],
       [`${WHOLE}&every=1w&by=`, { ...whole, every: 168 * HOUR, by: [] }],
-      [`from=${START + HOUR}&to=${START + 2 * HOUR}&every=7m&by=floor`, { from: START + HOUR, to: START + 2 * HOUR, every: 420_000, by: ["floor"] }],
-      [`${WHOLE}&every=1h&by=shop&where[shop]=north`, { ...whole, every: HOUR, by: ["shop"], keep: ({ shop }) => shop === "north" }],
-      [`${WHOLE}&every=1h&by=&where[shop]=null&where[online]=true`, { ...whole, every: HOUR, by: [], keep: ({ shop, online }) => (shop === null || shop === "null") && online }],
-      [`${WHOLE}&every=1h&by=&where[floor]=-1&where[floor]=0`, { ...whole, every: HOUR, by: [], keep: ({ floor }) => floor < 1 }],
-      [`${WHOLE}&every=1h&by=floor&where[shop]=a%22b%25_+%C3%A9`, { ...whole, every: HOUR, by: ["floor"], keep: ({ shop }) => shop === 'a"b%_ é' }],
+      [
+        `from=${START + HOUR}&to=${START + 2 * HOUR}&every=7m&by=floor`,
+        { from: START + HOUR, to: START + 2 * HOUR, every: 420_000, by: ["floor"] },
+      ],
+      [
+        `${WHOLE}&every=1h&by=shop&where[shop]=north`,
+        { ...whole, every: HOUR, by: ["shop"], keep: ({ shop }) => shop === "north" },
+      ],
+      [
+        `${WHOLE}&every=1h&by=&where[shop]=null&where[online]=true`,
+        { ...whole, every: HOUR, by: [], keep: ({ shop, online }) => (shop === null || shop === "null") && online },
+      ],
+      [
+        `${WHOLE}&every=1h&by=&where[floor]=-1&where[floor]=0`,
+        { ...whole, every: HOUR, by: [], keep: ({ floor }) => floor < 1 },
+      ],
+      [
+        `${WHOLE}&every=1h&by=floor&where[shop]=a%22b%25_+%C3%A9`,
+        { ...whole, every: HOUR, by: ["floor"], keep: ({ shop }) => shop === 'a"b%_ é' },
+      ],
     ];
     for (const [query, options] of cases) {
       const answer = await at.answer(query);
@@ -325,10 +400,21 @@ describe("an answer", () => {
       bucket: expect.objectContaining({ kind: "time", exact: true }),
       floor: expect.objectContaining({ kind: "dimension", type: "integer", exact: true }),
       cents: expect.objectContaining({ kind: "measure", type: "sum", unit: "cents", exact: true, error: 0 }),
-      buyers: expect.objectContaining({ kind: "measure", type: "distinct", unit: "buyers", exact: false, error: 0.0081 }),
+      buyers: expect.objectContaining({
+        kind: "measure",
+        type: "distinct",
+        unit: "buyers",
+        exact: false,
+        error: 0.0081,
+      }),
     });
     expect(Object.keys(answer.rows[0] ?? {})).toEqual(["bucket", "floor", "cents", "buyers"]);
-    expect(answer.position).toEqual({ generation: at.generation, version: 2, cut: { 0: "1000" }, applied: { 0: "2500" } });
+    expect(answer.position).toEqual({
+      generation: at.generation,
+      version: 2,
+      cut: { 0: "1000" },
+      applied: { 0: "2500" },
+    });
     expect(decodeAsOf(answer.asOf)).toMatchObject({ version: 2, applied: cutAt(2_500) });
     expect(answer.freshnessMs).toBeGreaterThanOrEqual(0);
     expect(answer.freshnessMs).toBeLessThan(60_000);
@@ -338,15 +424,24 @@ describe("an answer", () => {
   it("without from and to holds the last 24 hours of event time by the view's grain", async () => {
     const last = Math.floor(Math.max(...SALES.slice(0, 2_500).map(({ at }) => at)) / 60_000) * 60_000;
     const answer = await at.answer("limit=100000&by=floor");
-    expect(answer.window).toEqual({ from: new Date(last + 60_000 - 24 * HOUR).toISOString(), to: new Date(last + 60_000).toISOString(), every: "1m" });
+    expect(answer.window).toEqual({
+      from: new Date(last + 60_000 - 24 * HOUR).toISOString(),
+      to: new Date(last + 60_000).toISOString(),
+      every: "1m",
+    });
     expect(sorted(answer.rows)).toEqual(sorted(fold(2_500, { every: 60_000, by: ["floor"] })));
   });
 
   it("is sorted and limited, nulls last in both directions", async () => {
     const total = fold(2_500, { ...whole, every: 168 * HOUR, by: ["shop"] });
     for (const sign of ["", "-"]) {
-      const { rows, truncated } = await at.answer(`${WHOLE}&every=1w&by=shop&measures=cents&order=${sign}cents&limit=3`);
-      const expected = total.map(({ cents }) => Number(cents)).sort((a, b) => (sign === "" ? a - b : b - a)).slice(0, 3);
+      const { rows, truncated } = await at.answer(
+        `${WHOLE}&every=1w&by=shop&measures=cents&order=${sign}cents&limit=3`,
+      );
+      const expected = total
+        .map(({ cents }) => Number(cents))
+        .sort((a, b) => (sign === "" ? a - b : b - a))
+        .slice(0, 3);
       expect(rows.map(({ cents }) => cents)).toEqual(expected);
       expect(truncated).toBe(true);
       const shops = await at.answer(`${WHOLE}&every=1w&by=shop&measures=&order=${sign}shop`);
@@ -355,7 +450,11 @@ describe("an answer", () => {
   });
 
   it("of a window that holds nothing has no rows", async () => {
-    expect(await at.answer("from=1900-01-01&to=1900-01-02")).toMatchObject({ rows: [], complete: true, truncated: false });
+    expect(await at.answer("from=1900-01-01&to=1900-01-02")).toMatchObject({
+      rows: [],
+      complete: true,
+      truncated: false,
+    });
   });
 });
 
@@ -368,14 +467,44 @@ describe("the reader", () => {
     await at.publish(3, 1_000, 2_000, files);
     expect(await at.answer(total)).toMatchObject({ batchVersion: 3, complete: true, rows: [{ sales: 2_500 }] });
     await at.chain.trim(cutAt(2_000));
-    expect(await at.answer(total)).toMatchObject({ batchVersion: 3, complete: true, rows: [{ sales: 2_500 }], position: { cut: { 0: "2000" } } });
+    expect(await at.answer(total)).toMatchObject({
+      batchVersion: 3,
+      complete: true,
+      rows: [{ sales: 2_500 }],
+      position: { cut: { 0: "2000" } },
+    });
+  });
+
+  it("asks the disk for a newer version when the pointer is old and the chain does not fit", async () => {
+    const { at, files } = await standing();
+    expect((await at.answer(total)).batchVersion).toBe(2);
+    await at.publish(3, 1_000, 2_000, files);
+    await redis.hset(`tl:{${at.namespace}/${at.generation}}:chain`, "pointer", "2");
+    await at.chain.trim(cutAt(2_000));
+    expect(await at.answer(total)).toMatchObject({ batchVersion: 3, complete: true, rows: [{ sales: 2_500 }] });
+  });
+
+  it("moves the default window with the newest bucket of the open segment", async () => {
+    const at = await place();
+    await at.publish(1, 0, 1_000);
+    await at.chain.reseed(cutAt(1_000), 1, null);
+    await at.apply(1_000, 3_050);
+    const last = Math.floor(Math.max(...SALES.map(({ at }) => at)) / 60_000) * 60_000;
+    const answer = await at.answer("limit=100000&by=floor");
+    const from = last + 60_000 - 24 * HOUR;
+    expect(answer.window.from).toBe(new Date(from).toISOString());
+    expect(sorted(answer.rows)).toEqual(sorted(fold(3_050, { from, every: 60_000, by: ["floor"] })));
   });
 
   it("answers the batch version alone when the chain leaves a gap, and says which", async () => {
     const { at } = await standing();
     await at.chain.trim(cutAt(1_500));
     const answer = await at.answer(total);
-    expect(answer).toMatchObject({ complete: false, rows: [{ sales: 1_000 }], position: { cut: { 0: "1000" }, applied: { 0: "1000" } } });
+    expect(answer).toMatchObject({
+      complete: false,
+      rows: [{ sales: 1_000 }],
+      position: { cut: { 0: "1000" }, applied: { 0: "1000" } },
+    });
     expect(answer.missing).toMatchObject({ code: "GAP", partition: 0, from: "1000", to: "1500" });
     const { views } = JSON.parse((await at.ask("/views")).text);
     expect(views[0]).toMatchObject({ name: "takings", complete: false, version: 2, missing: { code: "GAP" } });
@@ -386,13 +515,22 @@ describe("the reader", () => {
     await at.publish(1, 0, 1_000);
     await at.chain.reseed(cutAt(900), 1, null);
     await at.apply(900, 1_200);
-    expect(await at.answer(total)).toMatchObject({ complete: false, rows: [{ sales: 1_000 }], missing: { code: "OVERLAP", from: "900", to: "1000" } });
+    expect(await at.answer(total)).toMatchObject({
+      complete: false,
+      rows: [{ sales: 1_000 }],
+      missing: { code: "OVERLAP", from: "900", to: "1000" },
+    });
   });
 
   it("answers the newest batch version alone when Redis has no chain", async () => {
     const at = await place();
     const files = await at.publish(1, 0, 600);
-    expect(await at.answer(total)).toMatchObject({ complete: false, batchVersion: 1, rows: [{ sales: 600 }], missing: { code: "NO_CHAIN" } });
+    expect(await at.answer(total)).toMatchObject({
+      complete: false,
+      batchVersion: 1,
+      rows: [{ sales: 600 }],
+      missing: { code: "NO_CHAIN" },
+    });
     await at.publish(2, 600, 1_000, files);
     expect(await at.answer(total)).toMatchObject({ complete: false, batchVersion: 2, rows: [{ sales: 1_000 }] });
   });
@@ -400,7 +538,11 @@ describe("the reader", () => {
   it("answers the batch version alone when Redis cannot be reached, within seconds", async () => {
     const at = await place({ redisUrl: "redis://127.0.0.1:1" });
     await at.publish(1, 0, 600);
-    expect(await at.answer(total)).toMatchObject({ complete: false, rows: [{ sales: 600 }], missing: { code: "REDIS_SILENT" } });
+    expect(await at.answer(total)).toMatchObject({
+      complete: false,
+      rows: [{ sales: 600 }],
+      missing: { code: "REDIS_SILENT" },
+    });
     expect((await at.ask("/ready")).status).toBe(503);
     expect((await at.ask("/health")).status).toBe(200);
   });
@@ -410,7 +552,11 @@ describe("the reader", () => {
     await redis.call("CLIENT", "PAUSE", "6000", "ALL");
     const beganMs = performance.now();
     for (let asked = 0; asked < 4; asked++) {
-      expect(await at.answer(total)).toMatchObject({ complete: false, rows: [{ sales: 1_000 }], missing: { code: "REDIS_SILENT" } });
+      expect(await at.answer(total)).toMatchObject({
+        complete: false,
+        rows: [{ sales: 1_000 }],
+        missing: { code: "REDIS_SILENT" },
+      });
     }
     expect(performance.now() - beganMs).toBeLessThan(5_500);
     await expect.poll(async () => (await at.answer(total)).complete, { timeout: 20_000, interval: 100 }).toBe(true);
@@ -466,7 +612,9 @@ describe("the reader", () => {
     await expect(cache.all(at.chain, at.generation, chain?.nonce ?? "", ["99"])).rejects.toThrow(Vanished);
   });
 
-  it("gives every reader an exact prefix of the log while versions are published, segments sealed and trimmed", { timeout: 60_000 }, async () => {
+  it("gives every reader an exact prefix of the log while versions are published, segments sealed and trimmed", {
+    timeout: 60_000,
+  }, async () => {
     const { at, files } = await standing();
     let done = false;
     const reading = (async () => {
@@ -501,7 +649,11 @@ describe("the reader", () => {
     const { status, headers, text } = await at.ask("/views/takings");
     expect([status, headers["retry-after"], (JSON.parse(text) as Problem).code]).toEqual([503, "2", "NOT_READY"]);
     expect((await at.ask("/ready")).status).toBe(503);
-    expect(JSON.parse((await at.ask("/views")).text).views[0]).toMatchObject({ ready: false, version: null, complete: false });
+    expect(JSON.parse((await at.ask("/views")).text).views[0]).toMatchObject({
+      ready: false,
+      version: null,
+      complete: false,
+    });
   });
 });
 
@@ -567,32 +719,57 @@ describe("a request that is wrong", () => {
     ["/docs/static/..%2f..%2fpackage.json", 404, null],
   ];
 
-  it.each(wrong.map((request) => [request[0].slice(0, 60), ...request] as const))("%s is answered with problem details", async (_, path, status, parameter) => {
-    const answered = await at.ask(path);
-    expect([answered.status, answered.type.split(";")[0]], answered.text).toEqual([status, "application/problem+json"]);
-    const problem = JSON.parse(answered.text) as Problem;
-    expect(problem).toMatchObject({ status, type: expect.any(String), title: expect.any(String), detail: expect.any(String), code: expect.stringMatching(/^[A-Z_]+$/) });
-    if (parameter !== null) {
-      expect(problem.errors?.map((error) => error.parameter)).toContain(parameter);
-      for (const { problem: what, allowed } of problem.errors ?? []) expect([what !== "", allowed !== ""]).toEqual([true, true]);
-    }
-  });
+  it.each(wrong.map((request) => [request[0].slice(0, 60), ...request] as const))(
+    "%s is answered with problem details",
+    async (_, path, status, parameter) => {
+      const answered = await at.ask(path);
+      expect([answered.status, answered.type.split(";")[0]], answered.text).toEqual([
+        status,
+        "application/problem+json",
+      ]);
+      const problem = JSON.parse(answered.text) as Problem;
+      expect(problem).toMatchObject({
+        status,
+        type: expect.any(String),
+        title: expect.any(String),
+        detail: expect.any(String),
+        code: expect.stringMatching(/^[A-Z_]+$/),
+      });
+      if (parameter !== null) {
+        expect(problem.errors?.map((error) => error.parameter)).toContain(parameter);
+        for (const { problem: what, allowed } of problem.errors ?? [])
+          expect([what !== "", allowed !== ""]).toEqual([true, true]);
+      }
+    },
+  );
 
   it("names every parameter that is wrong, and the views that exist", async () => {
     const problem = JSON.parse((await at.ask(`${view}from=x&every=y&limit=z`)).text) as Problem;
     expect(problem.errors?.map(({ parameter }) => parameter)).toEqual(["from", "every", "limit"]);
-    expect(JSON.parse((await at.ask("/views/profit")).text)).toMatchObject({ code: "VIEW_UNKNOWN", errors: [{ allowed: "takings, unborn" }] });
+    expect(JSON.parse((await at.ask("/views/profit")).text)).toMatchObject({
+      code: "VIEW_UNKNOWN",
+      errors: [{ allowed: "takings, unborn" }],
+    });
   });
 
   it.each(["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])("%s is not allowed", async (method) => {
     for (const path of ["/views/takings", "/views", "/health", "/openapi.json"]) {
       const { status, headers, text } = await at.ask(path, method);
-      expect([status, headers.allow, (JSON.parse(text) as Problem).code]).toEqual([405, "GET, HEAD", "METHOD_NOT_ALLOWED"]);
+      expect([status, headers.allow, (JSON.parse(text) as Problem).code]).toEqual([
+        405,
+        "GET, HEAD",
+        "METHOD_NOT_ALLOWED",
+      ]);
     }
     expect((await at.ask("/nothing", method)).status).toBe(404);
   });
 
-  it.each(["GET /views/takings?from=\u0001 HTTP/1.1", "nonsense", "GET /views/a b HTTP/1.1", `GET / HTTP/1.1\r\nX: ${"x".repeat(20_000)}`])("that is no HTTP is refused (%#)", async (head) => {
+  it.each([
+    "GET /views/takings?from=\u0001 HTTP/1.1",
+    "nonsense",
+    "GET /views/a b HTTP/1.1",
+    `GET / HTTP/1.1\r\nX: ${"x".repeat(20_000)}`,
+  ])("that is no HTTP is refused (%#)", async (head) => {
     const socket = connect(at.serving?.port ?? 0, "127.0.0.1");
     socket.write(`${head}\r\nHost: x\r\n\r\n`);
     let text = "";
@@ -602,11 +779,57 @@ describe("a request that is wrong", () => {
   });
 
   it("never yields a 5xx, whatever the query string", { timeout: 60_000 }, async () => {
-    const name = fc.constantFrom("from", "to", "every", "by", "measures", "order", "limit", "where[shop]", "where[online]", "where[floor]", "where[x]", "__proto__", "");
-    const sensible = fc.constantFrom("2026-03-01", "2026-03-01T05:00:00Z", "0", "-1", "999999999999999", "-999999999999999", "999999w", "1h", "5m", "shop", "floor,online", "cents", "buyers", "-buyers", "-bucket", "north", "null", "true", "1", "100000", "");
-    const value = fc.oneof({ weight: 3, arbitrary: sensible }, fc.string({ unit: "binary", maxLength: 12 }), fc.string({ unit: "grapheme", maxLength: 8 }));
-    const encoded = fc.tuple(value, fc.boolean()).map(([text, plain]) => (plain ? text.replaceAll(/[^\x21-\x7e]|#/g, "") : encodeURIComponent(text.toWellFormed())));
-    const query = fc.array(fc.tuple(name, encoded), { maxLength: 6 }).map((pairs) => pairs.map(([key, text]) => `${key}=${text}`).join("&"));
+    const name = fc.constantFrom(
+      "from",
+      "to",
+      "every",
+      "by",
+      "measures",
+      "order",
+      "limit",
+      "where[shop]",
+      "where[online]",
+      "where[floor]",
+      "where[x]",
+      "__proto__",
+      "",
+    );
+    const sensible = fc.constantFrom(
+      "2026-03-01",
+      "2026-03-01T05:00:00Z",
+      "0",
+      "-1",
+      "999999999999999",
+      "-999999999999999",
+      "999999w",
+      "1h",
+      "5m",
+      "shop",
+      "floor,online",
+      "cents",
+      "buyers",
+      "-buyers",
+      "-bucket",
+      "north",
+      "null",
+      "true",
+      "1",
+      "100000",
+      "",
+    );
+    const value = fc.oneof(
+      { weight: 3, arbitrary: sensible },
+      fc.string({ unit: "binary", maxLength: 12 }),
+      fc.string({ unit: "grapheme", maxLength: 8 }),
+    );
+    const encoded = fc
+      .tuple(value, fc.boolean())
+      .map(([text, plain]) =>
+        plain ? text.replaceAll(/[^\x21-\x7e]|#/g, "") : encodeURIComponent(text.toWellFormed()),
+      );
+    const query = fc
+      .array(fc.tuple(name, encoded), { maxLength: 6 })
+      .map((pairs) => pairs.map(([key, text]) => `${key}=${text}`).join("&"));
     const path = fc.constantFrom("/views/takings", "/views/takings", "/views/takings", "/views", "/ready", "/docs/");
     await fc.assert(
       fc.asyncProperty(path, query, async (base, text) => {
@@ -639,8 +862,21 @@ describe("the other routes", () => {
   it("document every view with its own measures and dimensions, and answer what they document", async () => {
     const document = JSON.parse((await at.ask("/openapi.json")).text);
     expect(document.openapi).toMatch(/^3\.1\./);
-    expect(Object.keys(document.paths).sort()).toEqual(["/health", "/metrics", "/openapi.json", "/ready", "/views", "/views/takings", "/views/unborn"]);
-    const operations = Object.values(document.paths as Record<string, { get: { operationId: string; summary: string; responses: Record<string, { description: string }> } }>);
+    expect(Object.keys(document.paths).sort()).toEqual([
+      "/health",
+      "/metrics",
+      "/openapi.json",
+      "/ready",
+      "/views",
+      "/views/takings",
+      "/views/unborn",
+    ]);
+    const operations = Object.values(
+      document.paths as Record<
+        string,
+        { get: { operationId: string; summary: string; responses: Record<string, { description: string }> } }
+      >,
+    );
     expect(new Set(operations.map(({ get }) => get.operationId)).size).toBe(operations.length);
     for (const { get } of operations) {
       expect(get.summary).toEqual(expect.any(String));
@@ -648,7 +884,8 @@ describe("the other routes", () => {
     }
     const references = JSON.stringify(document).match(/"\$ref":"[^"]+"/g) ?? [];
     expect(references.length).toBeGreaterThan(5);
-    for (const reference of references) expect(Object.keys(document.components.schemas)).toContain(reference.slice(8, -1).split("/").at(-1));
+    for (const reference of references)
+      expect(Object.keys(document.components.schemas)).toContain(reference.slice(8, -1).split("/").at(-1));
     const { parameters, responses } = document.paths["/views/takings"].get;
     const parameter = (name: string) => parameters.find((candidate: { name: string }) => candidate.name === name);
     expect(parameter("by").schema.items.enum).toEqual(["shop", "online", "floor"]);
@@ -667,7 +904,9 @@ describe("the other routes", () => {
     expect(page.status).toBe(200);
     expect(String(page.headers["content-security-policy"])).toContain("script-src 'self'");
     expect(page.text).not.toMatch(/<script(?![^>]*\bsrc=)[^>]*>\s*\S/);
-    const scripts = [...page.text.matchAll(/<script[^>]*src="([^"]+)"/g)].map(([, source]) => new URL(source ?? "", "http://x/docs").pathname);
+    const scripts = [...page.text.matchAll(/<script[^>]*src="([^"]+)"/g)].map(
+      ([, source]) => new URL(source ?? "", "http://x/docs").pathname,
+    );
     expect(scripts.length).toBeGreaterThan(0);
     for (const script of scripts) expect((await at.ask(script)).status, script).toBe(200);
   });
@@ -678,23 +917,46 @@ describe("the other routes", () => {
     expect(views[0]).toMatchObject({
       stream: "sales",
       grain: "1m",
-      dimensions: [{ name: "shop", type: "text" }, { name: "online", type: "boolean" }, { name: "floor", type: "integer" }],
+      dimensions: [
+        { name: "shop", type: "text" },
+        { name: "online", type: "boolean" },
+        { name: "floor", type: "integer" },
+      ],
       generation: at.generation,
       version: 2,
       cut: { 0: "1000" },
       applied: { 0: "2500" },
       complete: true,
     });
-    expect(views[0].measures[1]).toEqual({ name: "cents", type: "sum", unit: "cents", exact: true, error: 0, note: "exact" });
+    expect(views[0].measures[1]).toEqual({
+      name: "cents",
+      type: "sum",
+      unit: "cents",
+      exact: true,
+      error: 0,
+      note: "exact",
+    });
   });
 
   it("tell monitoring what it needs", async () => {
     expect(JSON.parse((await at.ask("/health")).text)).toEqual({ alive: true });
-    expect(JSON.parse((await at.ask("/ready")).text)).toMatchObject({ ready: false, redis: "answers", views: [{ view: "takings", ready: true, version: 2, complete: true }, { view: "unborn", ready: false }] });
+    expect(JSON.parse((await at.ask("/ready")).text)).toMatchObject({
+      ready: false,
+      redis: "answers",
+      views: [
+        { view: "takings", ready: true, version: 2, complete: true },
+        { view: "unborn", ready: false },
+      ],
+    });
     await at.manifests.genesis(generationOf(unborn), cutAt(0), "t", "test");
     expect((await at.ask("/ready")).status).toBe(200);
     const { text } = await at.ask("/metrics");
-    for (const line of ['tideline_view_complete{view="takings"} 1', 'tideline_view_batch_version{view="takings"} 2', "process_cpu_seconds_total", 'tideline_http_request_seconds_count{route="/ready",method="GET",status="200"}']) {
+    for (const line of [
+      'tideline_view_complete{view="takings"} 1',
+      'tideline_view_batch_version{view="takings"} 2',
+      "process_cpu_seconds_total",
+      'tideline_http_request_seconds_count{route="/ready",method="GET",status="200"}',
+    ]) {
       expect(text).toContain(line);
     }
     expect(Number(/tideline_view_cells\{view="takings"\} (\d+)/.exec(text)?.[1])).toBeGreaterThan(100);

@@ -2,7 +2,7 @@ import { continueAsNew, proxyActivities, setCurrentDetails, workflowInfo } from 
 import type { Activities, ArchiveChunk } from "../activities/activities.ts";
 import type { CutJson } from "../core/position.ts";
 import { inParallel } from "./parallel.ts";
-import { label, runStartedMs, secondsSince, STEP } from "./run.ts";
+import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
 
 export interface ArchiveStreamInput {
   readonly stream: string;
@@ -26,17 +26,28 @@ export async function archiveStream({ stream, target, done }: ArchiveStreamInput
   let { records, chunks } = done ?? { records: 0, chunks: 0 };
   let goal = target ?? null;
   for (;;) {
-    const plan = await planArchive.executeWithOptions({ summary: `what is left of ${stream}` }, [{ stream, target: goal }]);
+    const plan = await planArchive.executeWithOptions({ summary: `what is left of ${stream}` }, [
+      { stream, target: goal },
+    ]);
     goal = plan.target;
-    const tell = () => setCurrentDetails(`${stream} to ${shown(plan.target)}: ${records} records in ${chunks} files, ${secondsSince(runStartedMs())} s`);
+    const tell = () =>
+      setCurrentDetails(
+        `${stream} to ${shown(plan.target)}: ${records} records in ${chunks} files, ${secondsSince(runStartedMs())} s`,
+      );
     tell();
     if (plan.chunks.length === 0) {
-      if (chunks > 0) await sweepArchive.executeWithOptions({ summary: "files of killed attempts" }, [{ stream, topicId: plan.topicId }]);
+      if (chunks > 0)
+        await sweepArchive.executeWithOptions({ summary: "files of killed attempts" }, [
+          { stream, topicId: plan.topicId },
+        ]);
       return { records, chunks };
     }
     await inParallel(PARTITIONS_AT_ONCE, byPartition(plan.chunks), async (partition) => {
       for (const chunk of partition) {
-        const outcome = await archiveChunk.executeWithOptions({ summary: `${stream}/${chunk.partition} [${chunk.from}, ${chunk.to})` }, [{ stream, topicId: plan.topicId, chunk }]);
+        const outcome = await archiveChunk.executeWithOptions(
+          { summary: `${stream}/${chunk.partition} [${chunk.from}, ${chunk.to})` },
+          [{ stream, topicId: plan.topicId, chunk }],
+        );
         records += outcome.records;
         if (outcome.won) chunks += 1;
         tell();
@@ -44,7 +55,8 @@ export async function archiveStream({ stream, target, done }: ArchiveStreamInput
         if (outcome.to !== chunk.to) return;
       }
     });
-    if (workflowInfo().continueAsNewSuggested) await continueAsNew<typeof archiveStream>({ stream, target: goal, done: { records, chunks } });
+    if (workflowInfo().continueAsNewSuggested)
+      await continueAsNew<typeof archiveStream>({ stream, target: goal, done: { records, chunks } });
   }
 }
 
@@ -55,5 +67,7 @@ function byPartition(chunks: readonly ArchiveChunk[]): ArchiveChunk[][] {
 }
 
 function shown(cut: CutJson): string {
-  return Object.entries(cut).map(([partition, position]) => `${partition}:${position}`).join(" ");
+  return Object.entries(cut)
+    .map(([partition, position]) => `${partition}:${position}`)
+    .join(" ");
 }

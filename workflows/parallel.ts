@@ -1,5 +1,9 @@
 /** Runs `work` for every item, at most `limit` at once, in order of their turn; answers in the order of the items. */
-export async function inParallel<T, R>(limit: number, items: readonly T[], work: (item: T, index: number) => Promise<R>): Promise<R[]> {
+export async function inParallel<T, R>(
+  limit: number,
+  items: readonly T[],
+  work: (item: T, index: number) => Promise<R>,
+): Promise<R[]> {
   const results = new Array<R>(items.length);
   const queue = items.entries();
   const lane = async () => {

@@ -1,7 +1,7 @@
 import { CancellationScope, defineQuery, proxyActivities, setCurrentDetails, setHandler } from "@temporalio/workflow";
 import type { Activities, RebuildResult } from "../activities/activities.ts";
 import { inParallel } from "./parallel.ts";
-import { label, runStartedMs, secondsSince, STEP } from "./run.ts";
+import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
 
 export interface RebuildViewInput {
   readonly view: string;
@@ -22,27 +22,43 @@ export const rebuildProgress = defineQuery<RebuildProgress>("rebuildProgress");
 const PARTS_AT_ONCE = 2;
 const activities = proxyActivities<Activities>(STEP);
 
-/** Rebuilds a view from the whole archive, publishes that, and answers whether it is what the refreshes had added up. */
+/**
+ * Rebuilds a view from the whole archive, publishes that, and answers whether it is what the refreshes had added up.
+ */
 export async function rebuildView({ view }: RebuildViewInput): Promise<RebuildViewResult> {
   label({ kind: "rebuild", view });
   let progress: RebuildProgress = { done: 0, parts: 0 };
   setHandler(rebuildProgress, () => progress);
   try {
-    const { pinned, parts } = await activities.planRebuild.executeWithOptions({ summary: "hash of the newest version" }, [{ view }]);
+    const { pinned, parts } = await activities.planRebuild.executeWithOptions(
+      { summary: "hash of the newest version" },
+      [{ view }],
+    );
     progress = { done: 0, parts: parts.length };
     const built = await inParallel(PARTS_AT_ONCE, parts, async (part) => {
       const summary = `states of ${part.partition} [${part.from}, ${part.to})`;
-      const made = await activities.rebuildPart.executeWithOptions({ summary }, [{ view, topicId: pinned.topicId, part }]);
+      const made = await activities.rebuildPart.executeWithOptions({ summary }, [
+        { view, topicId: pinned.topicId, part },
+      ]);
       progress = { ...progress, done: progress.done + 1 };
       setCurrentDetails(`${progress.done} of ${progress.parts} parts`);
       return made;
     });
-    const result = await activities.finishRebuild.executeWithOptions({ summary: "merge, comparison, publication" }, [{ view, pinned, parts: built }]);
+    const result = await activities.finishRebuild.executeWithOptions({ summary: "merge, comparison, publication" }, [
+      { view, pinned, parts: built },
+    ]);
     const seconds = secondsSince(runStartedMs());
-    await activities.finishPublish.executeWithOptions({ summary: `pointer to version ${result.version}` }, [{ view, version: result.version, seconds }]);
-    setCurrentDetails(`version ${result.version}: ${result.rows} states in ${seconds} s, ${result.equal ? "equal to" : "NOT EQUAL to"} those of version ${result.compared}`);
+    const verdict = result.equal ? "equal to" : "NOT EQUAL to";
+    await activities.finishPublish.executeWithOptions({ summary: `pointer to version ${result.version}` }, [
+      { view, version: result.version, seconds },
+    ]);
+    setCurrentDetails(
+      `version ${result.version}: ${result.rows} states in ${seconds} s, ${verdict} those of version ${result.compared}`,
+    );
     return { ...result, seconds };
   } finally {
-    await CancellationScope.nonCancellable(() => activities.clearRebuilds.executeWithOptions({ summary: "files of the parts" }, [{ view }]));
+    await CancellationScope.nonCancellable(() =>
+      activities.clearRebuilds.executeWithOptions({ summary: "files of the parts" }, [{ view }]),
+    );
   }
 }

@@ -2,7 +2,7 @@ import { proxyActivities, setCurrentDetails, sleep } from "@temporalio/workflow"
 import type { Activities } from "../activities/activities.ts";
 import type { CutJson } from "../core/position.ts";
 import { archiveStream } from "./archive-stream.ts";
-import { label, runStartedMs, secondsSince, STEP } from "./run.ts";
+import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
 import { startOrJoin } from "./start-or-join.ts";
 
 export interface RefreshViewInput {
@@ -20,7 +20,8 @@ export interface RefreshViewResult {
   readonly seconds: number;
 }
 
-const { beginRefresh, sealCut, planArchive, writeDelta, publishDelta, finishPublish, compact } = proxyActivities<Activities>(STEP);
+const { beginRefresh, sealCut, planArchive, writeDelta, publishDelta, finishPublish, compact } =
+  proxyActivities<Activities>(STEP);
 
 /** The protocol's batch refresh: each step an activity that may be repeated, run twice at once, or be the last. */
 export async function refreshView({ view, namespace }: RefreshViewInput): Promise<RefreshViewResult> {
@@ -31,31 +32,53 @@ export async function refreshView({ view, namespace }: RefreshViewInput): Promis
   const sealed = await sealCut.executeWithOptions({ summary: `cut of version ${base.version + 1}` }, [base]);
   if (sealed === null) return tell({ ...result, seconds: secondsSince(runStartedMs()) }, "nothing new");
   await archiveTo(base.stream, namespace, sealed.cut);
-  const delta = await writeDelta.executeWithOptions({ summary: `states up to the cut that the ${sealed.by} gave` }, [{ base, to: sealed.cut }]);
+  const delta = await writeDelta.executeWithOptions({ summary: `states up to the cut that the ${sealed.by} gave` }, [
+    { base, to: sealed.cut },
+  ]);
   const version = base.version + 1;
   if (!(await publishDelta.executeWithOptions({ summary: `version ${version}` }, [{ base, delta }]))) {
     return tell({ ...result, seconds: secondsSince(runStartedMs()) }, "another writer was first");
   }
   const seconds = secondsSince(runStartedMs());
-  await finishPublish.executeWithOptions({ summary: "pointer, segments and files of old versions" }, [{ view, version, seconds }]);
+  await finishPublish.executeWithOptions({ summary: "pointer, segments and files of old versions" }, [
+    { view, version, seconds },
+  ]);
   const folded = await compact.executeWithOptions({ summary: "folds small files when there are many" }, [{ view }]);
-  if (folded !== null) await finishPublish.executeWithOptions({ summary: `pointer to version ${folded.version}` }, [{ view, version: folded.version, seconds }]);
-  const how = `${delta.compared ? "ledger equal to the speed layer's" : "no speed ledger to compare with"}${folded === null ? "" : `; ${folded.folded} files folded as version ${folded.version}`}`;
-  return tell({ version: folded?.version ?? version, cut: sealed.cut, published: true, records: delta.ledger.records, seconds }, how);
+  if (folded !== null)
+    await finishPublish.executeWithOptions({ summary: `pointer to version ${folded.version}` }, [
+      { view, version: folded.version, seconds },
+    ]);
+  const ledger = delta.compared ? "ledger equal to the speed layer's" : "no speed ledger to compare with";
+  const how = folded === null ? ledger : `${ledger}; ${folded.folded} files folded as version ${folded.version}`;
+  return tell(
+    { version: folded?.version ?? version, cut: sealed.cut, published: true, records: delta.ledger.records, seconds },
+    how,
+  );
 }
 
 function tell(result: RefreshViewResult, how: string): RefreshViewResult {
-  const cut = Object.entries(result.cut).map(([partition, position]) => `${partition}:${position}`).join(" ");
+  const cut = Object.entries(result.cut)
+    .map(([partition, position]) => `${partition}:${position}`)
+    .join(" ");
   setCurrentDetails(`version ${result.version} at ${cut}: ${result.records} records in ${result.seconds} s; ${how}`);
   return result;
 }
 
-/** Step 3. The archive is one piece of work however many views wait for it; whoever finds it running looks again a second later. */
+/**
+ * Step 3. The archive is one piece of work however many views wait for it; whoever finds it running looks again a
+ * second later.
+ */
 async function archiveTo(stream: string, namespace: string, target: CutJson): Promise<void> {
   for (;;) {
     const { chunks } = await planArchive.executeWithOptions({ summary: "is it archived?" }, [{ stream, target }]);
     if (chunks.length === 0) return;
-    const run = await startOrJoin({ workflow: archiveStream, namespace, kind: "archive", target: stream, input: { stream, target } });
+    const run = await startOrJoin({
+      workflow: archiveStream,
+      namespace,
+      kind: "archive",
+      target: stream,
+      input: { stream, target },
+    });
     if (run === null) await sleep("1 second");
     else return;
   }

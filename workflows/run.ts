@@ -12,12 +12,16 @@ const KEYS = {
 
 /** Sets the run's search attributes, whoever started it. */
 export function label(attributes: Partial<Record<keyof typeof KEYS, string>>): void {
-  upsertSearchAttributes((["view", "stream", "kind"] as const).flatMap((name) => (attributes[name] === undefined ? [] : [{ key: KEYS[name], value: attributes[name] }])));
+  upsertSearchAttributes(
+    (["view", "stream", "kind"] as const).flatMap((name) =>
+      attributes[name] === undefined ? [] : [{ key: KEYS[name], value: attributes[name] }],
+    ),
+  );
 }
 
 /**
- * A worker that was killed is noticed when its heartbeat is overdue. The attempts last for some minutes: a server's restart. What lasts longer ends the
- * run, for the next one to begin with a fresh look.
+ * A worker that was killed is noticed when its heartbeat is overdue. The attempts last for some minutes: a server's
+ * restart. What lasts longer ends the run, for the next one to begin with a fresh look.
  */
 export const STEP: ActivityOptions = {
   startToCloseTimeout: "1 hour",

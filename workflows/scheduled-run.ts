@@ -11,7 +11,10 @@ export interface ScheduledRunInput {
   readonly namespace: string;
 }
 
-/** A schedule appends a time to its runs' ids, so they exclude nothing: this starts the work under its plain id, or finds that it runs already. */
+/**
+ * A schedule appends a time to its runs' ids, so they exclude nothing: this starts the work under its plain id, or
+ * finds that it runs already.
+ */
 export async function scheduledRun(input: ScheduledRunInput): Promise<"ran" | "joined"> {
   label({ kind: "scheduled", [input.kind === "archive" ? "stream" : "view"]: input.target });
   const run = await start(input);

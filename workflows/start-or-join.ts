@@ -1,5 +1,11 @@
 import { WorkflowExecutionAlreadyStartedError } from "@temporalio/common";
-import { ChildWorkflowCancellationType, executeChild, ParentClosePolicy, type Workflow, type WorkflowResultType } from "@temporalio/workflow";
+import {
+  ChildWorkflowCancellationType,
+  executeChild,
+  ParentClosePolicy,
+  type Workflow,
+  type WorkflowResultType,
+} from "@temporalio/workflow";
 import { type Kind, SUMMARIES, workId } from "./names.ts";
 
 /** The work that a child does: its plain id names it, so that there is one at a time, whoever starts it. */
@@ -13,9 +19,16 @@ export interface Work<T extends Workflow> {
 
 /**
  * Runs a piece of work to its end, as a child that outlives its parent; null when it is running already.
- * The schedules' and the refreshes' way to the same work: others may be waiting for it, so a parent that goes does not take it along.
+ * The schedules' and the refreshes' way to the same work: others may be waiting for it, so a parent that goes does not
+ * take it along.
  */
-export async function startOrJoin<T extends Workflow>({ workflow, namespace, kind, target, input }: Work<T>): Promise<{ readonly result: WorkflowResultType<T> } | null> {
+export async function startOrJoin<T extends Workflow>({
+  workflow,
+  namespace,
+  kind,
+  target,
+  input,
+}: Work<T>): Promise<{ readonly result: WorkflowResultType<T> } | null> {
   try {
     const result = await executeChild<Workflow>(workflow.name, {
       workflowId: workId(namespace, kind, target),

@@ -30,10 +30,18 @@ Examples:
 
 /** Adds `tideline query`. */
 export function registerQuery(program: Command): void {
-  const command = program.command("query").description("ask a view, and show its answer as a table").argument("<view>", "which view; GET /views lists them");
-  for (const [name, [value, description]] of Object.entries(PARAMETERS)) command.option(`--${name} ${value}`, description);
+  const command = program
+    .command("query")
+    .description("ask a view, and show its answer as a table")
+    .argument("<view>", "which view; GET /views lists them");
+  for (const [name, [value, description]] of Object.entries(PARAMETERS))
+    command.option(`--${name} ${value}`, description);
   command
-    .addOption(new Option("--where <dimension=value>", "only this value of a dimension; repeat it for several").argParser(condition).default([], "all"))
+    .addOption(
+      new Option("--where <dimension=value>", "only this value of a dimension; repeat it for several")
+        .argParser(condition)
+        .default([], "all"),
+    )
     .addOption(new Option("--json", "print the answer as it came").default(false))
     .addOption(new Option("--url", "print the URL that would be asked, and ask nothing").default(false))
     .addHelpText("after", examples)
@@ -62,7 +70,12 @@ function queryUrl(api: string, view: string, flags: QueryFlags): URL {
 
 async function ask(url: URL, json: boolean): Promise<void> {
   const response = await fetch(url).catch((cause: unknown) => {
-    throw new TidelineError("NOT_READY", `nothing answers at ${url.origin}`, "start it with `tideline up` or `tideline serve`, or set TIDELINE_API_URL", { cause });
+    throw new TidelineError(
+      "NOT_READY",
+      `nothing answers at ${url.origin}`,
+      "start it with `tideline up` or `tideline serve`, or set TIDELINE_API_URL",
+      { cause },
+    );
   });
   const text = await response.text();
   if (!response.ok) {
@@ -75,8 +88,11 @@ async function ask(url: URL, json: boolean): Promise<void> {
 
 function problemText(status: number, text: string): string {
   const problem = parsed(text);
-  if (problem === null) return `error: the server answered ${status}, and not in Tideline's words: is TIDELINE_API_URL right?\n`;
-  const lines = (problem.errors ?? []).map(({ parameter, problem: what, allowed }) => `  ${parameter}: ${what}\n    allowed: ${allowed}`);
+  if (problem === null)
+    return `error: the server answered ${status}, and not in Tideline's words: is TIDELINE_API_URL right?\n`;
+  const lines = (problem.errors ?? []).map(
+    ({ parameter, problem: what, allowed }) => `  ${parameter}: ${what}\n    allowed: ${allowed}`,
+  );
   return `error ${problem.code}: ${problem.title}\n${lines.length > 0 ? lines.join("\n") : `  ${problem.detail}`}\n`;
 }
 
@@ -98,7 +114,8 @@ async function answerText(answer: AnswerBody): Promise<string> {
     style: { head: [], border: [] },
   });
   for (const row of answer.rows) table.push(fields.map(([name, field]) => shown(row[name] ?? null, field)));
-  const rows = answer.rows.length === 0 ? `no rows between ${answer.window.from} and ${answer.window.to}` : table.toString();
+  const rows =
+    answer.rows.length === 0 ? `no rows between ${answer.window.from} and ${answer.window.to}` : table.toString();
   return `${rows}\n${footer(answer)}\n`;
 }
 

@@ -1,7 +1,7 @@
 import type { Client, WorkflowHandleWithStartDetails } from "@temporalio/client";
 import type { Command } from "commander";
 import { TidelineError } from "../../core/errors.ts";
-import type { RebuildProgress, RebuildViewResult, rebuildView } from "../../workflows/rebuild-view.ts";
+import type { RebuildViewResult, rebuildView } from "../../workflows/rebuild-view.ts";
 import { type Config, loadConfig } from "../config.ts";
 
 type Rebuild = WorkflowHandleWithStartDetails<typeof rebuildView>;
@@ -12,7 +12,9 @@ const POLL_MS = 500;
 export function registerRebuild(program: Command): void {
   program
     .command("rebuild")
-    .description("build a view anew from the whole archive, publish that, and say whether it is what the refreshes had added up")
+    .description(
+      "build a view anew from the whole archive, publish that, and say whether it is what the refreshes had added up",
+    )
     .argument("<view>", "the view's name")
     .option("--json", "print the result as JSON")
     .option("--no-wait", "start it and return")
@@ -36,13 +38,19 @@ export function registerRebuild(program: Command): void {
 async function requireView({ views }: Config, view: string): Promise<void> {
   const { loadDefinitions } = await import("../../store/definitions.ts");
   const known = [...(await loadDefinitions(views)).views.keys()];
-  if (!known.includes(view)) throw new TidelineError("VIEW_UNKNOWN", `there is no view "${view}"`, `Take one of: ${known.join(", ")}.`);
+  if (!known.includes(view))
+    throw new TidelineError("VIEW_UNKNOWN", `there is no view "${view}"`, `Take one of: ${known.join(", ")}.`);
 }
 
 async function connect({ temporalAddress: address, temporalNamespace: namespace }: Config): Promise<Client> {
   const { Client, Connection } = await import("@temporalio/client");
   const connection = await Connection.connect({ address }).catch((cause: unknown) => {
-    throw new TidelineError("NOT_READY", `Temporal does not answer at ${address}`, "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the Temporal that runs.", { cause });
+    throw new TidelineError(
+      "NOT_READY",
+      `Temporal does not answer at ${address}`,
+      "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the Temporal that runs.",
+      { cause },
+    );
   });
   return new Client({ connection, namespace });
 }
@@ -60,11 +68,15 @@ async function startOrJoin({ workflow }: Client, namespace: string, view: string
 
 /** Shows how far it is until it ends. Throws what ended it, under its code. */
 async function follow(handle: Rebuild): Promise<RebuildViewResult> {
+  const { rebuildProgress } = await import("../../workflows/rebuild-view.ts");
   const { showProgress } = await import("../progress.ts");
   const progress = showProgress("parts of the archive");
   const poll = setInterval(() => {
     // Without a worker nobody answers; the run waits for one, and so does this.
-    handle.query<RebuildProgress>("rebuildProgress").then(({ done, parts }) => parts > 0 && progress.update(done, parts), () => {});
+    handle.query(rebuildProgress).then(
+      ({ done, parts }) => parts > 0 && progress.update(done, parts),
+      () => {},
+    );
   }, POLL_MS);
   try {
     return await handle.result();
@@ -79,12 +91,16 @@ async function follow(handle: Rebuild): Promise<RebuildViewResult> {
 async function explained(error: unknown): Promise<unknown> {
   const { ApplicationFailure } = await import("@temporalio/common");
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof ApplicationFailure) return new Error(`the rebuild failed: ${cause.type ?? "Error"}: ${cause.message}`);
+    if (cause instanceof ApplicationFailure)
+      return new Error(`the rebuild failed: ${cause.type ?? "Error"}: ${cause.message}`);
   }
   return error;
 }
 
-function resultText(view: string, { version, compared, rows, seconds, equal, hash, comparedHash }: RebuildViewResult): string {
+function resultText(
+  view: string,
+  { version, compared, rows, seconds, equal, hash, comparedHash }: RebuildViewResult,
+): string {
   const verdict = equal
     ? `identical to version ${compared}: ${hash}`
     : `NOT what version ${compared} held: ${hash} from the archive, ${comparedHash} before`;

@@ -10,7 +10,8 @@ interface ReplayFlags {
 
 const examples = `
 A replay that was stopped or killed goes on where it was: the topic itself says how far it came.
-After an interrupted --again, go on without --again.
+--again always begins with the first row, also after an --again that was interrupted; without it only those rows
+are sent that the topic has never held.
 
 Examples:
   $ tideline replay flights                 all three million, as fast as Kafka takes them

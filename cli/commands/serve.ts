@@ -15,7 +15,11 @@ export function registerServe(program: Command): void {
     .description("run the HTTP API; SIGTERM lets the requests under way finish")
     .addOption(new Option("--port <n>", "where to listen (default: TIDELINE_API_PORT)").argParser(wholeNumber))
     .addOption(new Option("--host <address>", "on which address; 0.0.0.0 for all").default("127.0.0.1"))
-    .addOption(new Option("--rate-limit <n>", "requests that one address may send in a minute; 0: no limit").default(60_000).argParser(wholeNumber))
+    .addOption(
+      new Option("--rate-limit <n>", "requests that one address may send in a minute; 0: no limit")
+        .default(60_000)
+        .argParser(wholeNumber),
+    )
     .action(async ({ port, host, rateLimit }: ServeFlags) => {
       const config = loadConfig(process.env);
       const { startServing } = await import("../../serving/main.ts");

@@ -86,11 +86,15 @@ async function writeFile(flags: SimulateFlags, seed: number, command: Command): 
   const beganMs = performance.now();
   let sent = 0;
   await interruptible(async (stop) => {
-    await using file = await open(outfile, "w");
-    for (const { text, lines } of orderLines({ seed, count, from, rate })) {
-      if (stop.aborted) break;
-      await file.write(text);
-      sent += lines;
+    const file = await open(outfile, "w");
+    try {
+      for (const { text, lines } of orderLines({ seed, count, from, rate })) {
+        if (stop.aborted) break;
+        await file.write(text);
+        sent += lines;
+      }
+    } finally {
+      await file.close();
     }
   });
   report(flags, seed, { sent, acknowledged: sent, seconds: (performance.now() - beganMs) / 1000 });

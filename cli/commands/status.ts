@@ -80,7 +80,11 @@ export function registerStatus(program: Command): void {
 async function findStatus(config: Config): Promise<Status> {
   const { loadDefinitions } = await import("../../store/definitions.ts");
   const definitions = await loadDefinitions(config.views);
-  const [kafka, temporal, api] = await Promise.all([streamsOf(config, definitions), schedulesOf(config), apiAnswers(config)]);
+  const [kafka, temporal, api] = await Promise.all([
+    streamsOf(config, definitions),
+    schedulesOf(config),
+    apiAnswers(config),
+  ]);
   const redis = await viewsOf(config, definitions, kafka.ends);
   const servers: ServerStatus[] = [
     { server: "kafka", address: config.kafkaBrokers, reachable: kafka.reachable },
@@ -95,15 +99,21 @@ async function findStatus(config: Config): Promise<Status> {
 
 function problemsOf({ servers, streams, views, schedules }: Omit<Status, "healthy" | "problems">): string[] {
   return [
-    ...servers.filter(({ reachable }) => !reachable).map(({ server, address }) => `${server} does not answer at ${address}`),
+    ...servers
+      .filter(({ reachable }) => !reachable)
+      .map(({ server, address }) => `${server} does not answer at ${address}`),
     ...streams.flatMap(({ stream, problem }) => (problem === undefined ? [] : [`${stream}: ${problem}`])),
     ...views.flatMap(({ view, version, missing, positionsBehind, freshnessMs }) => {
       if (version === null) return [`${view}: nothing is published yet`];
       if (missing !== undefined) return [`${view}: ${missing.message}`];
       const stuck = (positionsBehind ?? 0) > 0 && (freshnessMs ?? 0) > STUCK_MS;
-      return stuck ? [`${view}: ${positionsBehind} positions behind, and nothing applied for ${seconds(freshnessMs)}`] : [];
+      return stuck
+        ? [`${view}: ${positionsBehind} positions behind, and nothing applied for ${seconds(freshnessMs)}`]
+        : [];
     }),
-    ...schedules.filter(({ lastResult }) => lastResult !== null && !FINE.has(lastResult)).map(({ schedule, lastResult }) => `schedule ${schedule}: the last run ended ${lastResult}`),
+    ...schedules
+      .filter(({ lastResult }) => lastResult !== null && !FINE.has(lastResult))
+      .map(({ schedule, lastResult }) => `schedule ${schedule}: the last run ended ${lastResult}`),
   ];
 }
 
@@ -136,7 +146,12 @@ async function streamsOf({ kafkaBrokers: brokers, namespace, home }: Config, { s
       return { stream, topic, partitions };
     } catch (error) {
       if (!isTidelineError(error)) reachable = false;
-      return { stream, topic, partitions: [], problem: isTidelineError(error) ? error.message : "the log cannot be read" };
+      return {
+        stream,
+        topic,
+        partitions: [],
+        problem: isTidelineError(error) ? error.message : "the log cannot be read",
+      };
     }
   };
   const found = await Promise.all([...streams.keys()].map(one));
@@ -144,22 +159,30 @@ async function streamsOf({ kafkaBrokers: brokers, namespace, home }: Config, { s
   return { reachable, streams: found, ends };
 }
 
-async function viewsOf(config: Config, { views }: Definitions, ends: ReadonlyMap<string, Cut>): Promise<{ reachable: boolean; views: ViewStatus[] }> {
-  const [{ openRedis }, { RedisGate }, { Standings }, { viewStandings }, { Manifests }, { DataDirectory }] = await Promise.all([
-    import("../../store/redis.ts"),
-    import("../../serving/redis-gate.ts"),
-    import("../../serving/standings.ts"),
-    import("../../serving/overview.ts"),
-    import("../../store/manifests.ts"),
-    import("../../store/files.ts"),
-  ]);
+async function viewsOf(
+  config: Config,
+  { views }: Definitions,
+  ends: ReadonlyMap<string, Cut>,
+): Promise<{ reachable: boolean; views: ViewStatus[] }> {
+  const [{ openRedis }, { RedisGate }, { Standings }, { viewStandings }, { Manifests }, { DataDirectory }] =
+    await Promise.all([
+      import("../../store/redis.ts"),
+      import("../../serving/redis-gate.ts"),
+      import("../../serving/standings.ts"),
+      import("../../serving/overview.ts"),
+      import("../../store/manifests.ts"),
+      import("../../store/files.ts"),
+    ]);
   const redis = openRedis(config.redisUrl, () => {});
   try {
     await once(redis, "ready", { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => {});
     const manifests = new Manifests(new DataDirectory(join(config.home, "data")));
     const standings = new Standings({ manifests, gate: new RedisGate(redis), namespace: config.namespace });
     const found = await viewStandings(standings, views.values());
-    return { reachable: redis.status === "ready", views: found.map(({ definition, standing }) => viewStatus(definition, standing, ends)) };
+    return {
+      reachable: redis.status === "ready",
+      views: found.map(({ definition, standing }) => viewStatus(definition, standing, ends)),
+    };
   } finally {
     redis.disconnect();
   }
@@ -169,7 +192,10 @@ type Found = Awaited<ReturnType<typeof import("../../serving/overview.ts").viewS
 
 function viewStatus({ view, generation }: Definition, standing: Found, ends: ReadonlyMap<string, Cut>): ViewStatus {
   const end = ends.get(view.stream.name);
-  const behind = end === undefined || standing === null ? null : partitionsOf(end).reduce((sum, partition) => sum + at(end, partition) - at(standing.applied, partition), 0n);
+  const behind =
+    end === undefined || standing === null
+      ? null
+      : partitionsOf(end).reduce((sum, partition) => sum + at(end, partition) - at(standing.applied, partition), 0n);
   return {
     view: view.name,
     generation,
@@ -185,14 +211,25 @@ function viewStatus({ view, generation }: Definition, standing: Found, ends: Rea
 }
 
 /** Schedules of this installation: ids begin with its namespace, where it has one. */
-async function schedulesOf({ temporalAddress, temporalNamespace, namespace }: Config): Promise<{ reachable: boolean; schedules: ScheduleStatus[] }> {
+async function schedulesOf({
+  temporalAddress,
+  temporalNamespace,
+  namespace,
+}: Config): Promise<{ reachable: boolean; schedules: ScheduleStatus[] }> {
   const { Client, Connection } = await import("@temporalio/client");
-  const connection = await Connection.connect({ address: temporalAddress, connectTimeout: PATIENCE_MS }).catch(() => null);
+  const connection = await Connection.connect({ address: temporalAddress, connectTimeout: PATIENCE_MS }).catch(
+    () => null,
+  );
   if (connection === null) return { reachable: false, schedules: [] };
   const client = new Client({ connection, namespace: temporalNamespace });
-  const lastResult = async (run: { workflowId: string; firstExecutionRunId: string } | undefined): Promise<string | null> => {
+  const lastResult = async (
+    run: { workflowId: string; firstExecutionRunId: string } | undefined,
+  ): Promise<string | null> => {
     if (run === undefined) return null;
-    const description = await client.workflow.getHandle(run.workflowId, run.firstExecutionRunId).describe().catch(() => null);
+    const description = await client.workflow
+      .getHandle(run.workflowId, run.firstExecutionRunId)
+      .describe()
+      .catch(() => null);
     return description?.status.name ?? "UNKNOWN";
   };
   try {
@@ -200,7 +237,12 @@ async function schedulesOf({ temporalAddress, temporalNamespace, namespace }: Co
     for await (const { scheduleId, state, info } of client.schedule.list()) {
       if (!scheduleId.startsWith(namespace)) continue;
       const last = info.recentActions.at(-1)?.action.workflow;
-      schedules.push({ schedule: scheduleId, paused: state.paused, nextRun: info.nextActionTimes[0]?.toISOString() ?? null, lastResult: await lastResult(last) });
+      schedules.push({
+        schedule: scheduleId,
+        paused: state.paused,
+        nextRun: info.nextActionTimes[0]?.toISOString() ?? null,
+        lastResult: await lastResult(last),
+      });
     }
     return { reachable: true, schedules: schedules.sort((a, b) => (a.schedule < b.schedule ? -1 : 1)) };
   } catch {
@@ -211,7 +253,9 @@ async function schedulesOf({ temporalAddress, temporalNamespace, namespace }: Co
 }
 
 async function apiAnswers({ apiUrl }: Config): Promise<boolean> {
-  const response = await fetch(new URL("/health", apiUrl), { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => null);
+  const response = await fetch(new URL("/health", apiUrl), { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(
+    () => null,
+  );
   await response?.body?.cancel();
   return response?.ok ?? false;
 }
@@ -243,26 +287,50 @@ async function statusText({ servers, streams, views, schedules, problems }: Stat
   const { default: Table } = await import("cli-table3");
   const table = (head: readonly string[], right: readonly string[], rows: readonly (readonly string[])[]) => {
     if (rows.length === 0) return [];
-    const made = new Table({ head: [...head], colAligns: head.map((name) => (right.includes(name) ? "right" : "left")), style: { head: [], border: [] } });
+    const made = new Table({
+      head: [...head],
+      colAligns: head.map((name) => (right.includes(name) ? "right" : "left")),
+      style: { head: [], border: [] },
+    });
     for (const row of rows) made.push([...row]);
     return [made.toString()];
   };
   const sections = [
-    ...table(["server", "address", "answers"], [], servers.map(({ server, address, reachable }) => [server, address, reachable ? "yes" : "NO"])),
+    ...table(
+      ["server", "address", "answers"],
+      [],
+      servers.map(({ server, address, reachable }) => [server, address, reachable ? "yes" : "NO"]),
+    ),
     ...table(
       ["stream", "partition", "log end", "archived", "positions behind"],
       ["partition", "log end", "archived", "positions behind"],
-      streams.flatMap(({ stream, partitions }) => partitions.map((one) => [stream, `${one.partition}`, one.logEnd, one.archived, `${one.positionsBehind}`])),
+      streams.flatMap(({ stream, partitions }) =>
+        partitions.map((one) => [stream, `${one.partition}`, one.logEnd, one.archived, `${one.positionsBehind}`]),
+      ),
     ),
     ...table(
       ["view", "generation", "version", "batch cut", "applied", "positions behind", "fresh", "complete"],
       ["version", "positions behind", "fresh"],
-      views.map((one) => [one.view, one.generation.slice(one.view.length + 1), `${one.version ?? "-"}`, cutText(one.cut), cutText(one.applied), `${one.positionsBehind ?? "-"}`, seconds(one.freshnessMs), one.complete ? "yes" : "NO"]),
+      views.map((one) => [
+        one.view,
+        one.generation.slice(one.view.length + 1),
+        `${one.version ?? "-"}`,
+        cutText(one.cut),
+        cutText(one.applied),
+        `${one.positionsBehind ?? "-"}`,
+        seconds(one.freshnessMs),
+        one.complete ? "yes" : "NO",
+      ]),
     ),
     ...table(
       ["schedule", "paused", "next run", "last result"],
       [],
-      schedules.map(({ schedule, paused, nextRun, lastResult }) => [schedule, paused ? "yes" : "no", nextRun ?? "-", lastResult ?? "-"]),
+      schedules.map(({ schedule, paused, nextRun, lastResult }) => [
+        schedule,
+        paused ? "yes" : "no",
+        nextRun ?? "-",
+        lastResult ?? "-",
+      ]),
     ),
   ];
   const verdict = problems.length === 0 ? "all healthy" : problems.map((problem) => `! ${problem}`).join("\n");
@@ -270,5 +338,9 @@ async function statusText({ servers, streams, views, schedules, problems }: Stat
 }
 
 function cutText(cut: CutJson | null): string {
-  return cut === null ? "-" : Object.entries(cut).map(([partition, offset]) => `${partition}:${offset}`).join(" ");
+  return cut === null
+    ? "-"
+    : Object.entries(cut)
+        .map(([partition, offset]) => `${partition}:${offset}`)
+        .join(" ");
 }

@@ -6,7 +6,9 @@ import { loadConfig } from "../config.ts";
 export function registerWorker(program: Command): void {
   program
     .command("worker")
-    .description("run the batch layer: a Temporal worker that archives, refreshes and rebuilds; start several to share the work")
+    .description(
+      "run the batch layer: a Temporal worker that archives, refreshes and rebuilds; start several to share the work",
+    )
     .option("--no-schedules", "leave the schedules in Temporal as they are")
     .action(async ({ schedules }: { schedules: boolean }) => {
       const config = loadConfig(process.env);
@@ -43,6 +45,9 @@ export function registerWorker(program: Command): void {
         await probe.close();
       });
       logger.info({ port: probe.port, views: [...definitions.views.keys()] }, "worker is ready");
-      await worker.ended;
+      await worker.ended.catch(async (error: unknown) => {
+        await probe.close();
+        throw error;
+      });
     });
 }

@@ -9,14 +9,20 @@ const unlimited = { config: { rateLimit: false } } as const;
 
 /** GET /health, /ready and /metrics. */
 export function operationRoutes(app: FastifyInstance, { standings, gate, views, metrics }: Serving): void {
-  const all = () => viewStandings(standings, [...views.values()].map(({ definition }) => definition));
+  const all = () =>
+    viewStandings(
+      standings,
+      [...views.values()].map(({ definition }) => definition),
+    );
 
   app.get("/health", unlimited, () => ({ alive: true }));
 
   app.get("/ready", unlimited, async (_request, reply) => {
     const [answers, found] = await Promise.all([redisAnswers(gate), all()]);
     const ready = answers && found.every(({ standing }) => standing !== null);
-    return reply.status(ready ? 200 : 503).send({ ready, redis: answers ? "answers" : "silent", views: found.map(readiness) });
+    return reply
+      .status(ready ? 200 : 503)
+      .send({ ready, redis: answers ? "answers" : "silent", views: found.map(readiness) });
   });
 
   app.get("/metrics", unlimited, async (_request, reply) => {

@@ -10,10 +10,18 @@ import type { Serving } from "../serving.ts";
 export function viewRoutes(app: FastifyInstance, { reader, standings, views }: Serving): void {
   app.get("/views", async (request) => {
     const { values, problems } = request.query as Parameters;
-    refuse([...problems, ...Object.keys(values).map((parameter) => ({ parameter, problem: "no such parameter", allowed: "none" }))]);
-    const all = await viewStandings(standings, [...views.values()].map(({ definition }) => definition));
+    refuse([
+      ...problems,
+      ...Object.keys(values).map((parameter) => ({ parameter, problem: "no such parameter", allowed: "none" })),
+    ]);
+    const all = await viewStandings(
+      standings,
+      [...views.values()].map(({ definition }) => definition),
+    );
     return {
-      views: all.map(({ definition, standing }) => viewSummary(definition, views.get(definition.view.name)?.types ?? new Map(), standing)),
+      views: all.map(({ definition, standing }) =>
+        viewSummary(definition, views.get(definition.view.name)?.types ?? new Map(), standing),
+      ),
     };
   });
 

@@ -2,11 +2,11 @@
 -- together, and only if the stored position is exactly where the batch begins. Lua does not roll back, so every argument is
 -- checked before the first write. Positions and integers travel as text: Lua's numbers are doubles.
 --
--- KEYS  chain, applied, mark
--- ARGV  prefix, partition, from, to, mark, records, duplicates, rejects, counted, filtered, maxCells, wall clock in ms, buckets,
+-- KEYS  chain, applied, mark, fresh
+-- ARGV  prefix, partition, from, to, mark, records, duplicates, rejects, counted, filtered, maxCells, fresh ('' when the log goes on), buckets,
 --       then per bucket: bucket, integers, (merge, field, value)*, sketches, (field, 8-byte hashes)*
 -- Answers {"OK", cells of the open segment, pointer} | {"POSITION", stored} | {"NOCHAIN"} | {"OVERFLOW"} | {"TOO_LARGE", cells}
-local chain, applied, mark = KEYS[1], KEYS[2], KEYS[3]
+local chain, applied, mark, fresh = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, partition, from, to = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local LIMIT = 2305843009213693952 -- 2^61; cells stop at twice that, so that one more delta still fits 64 bits
 
@@ -95,6 +95,6 @@ for i = 1, 5 do redis.call('HINCRBY', segment .. 'ledger', partition .. ':' .. n
 redis.call('HSET', applied, partition, to)
 if ARGV[5] ~= '' then redis.call('HSET', mark, partition, ARGV[5]) end
 redis.call('HINCRBY', chain, 'cells', grown)
-redis.call('HSET', chain, 'appliedAtMs', ARGV[12]) -- for people: nothing in the protocol reads it
+if ARGV[12] ~= '' then redis.call('HSET', fresh, partition, ARGV[12]) end -- for people: nothing in the protocol reads it
 if overflow then redis.call('HSET', chain, 'overflow', '1') end
 return {'OK', tostring(redis.call('HINCRBY', chain, 'openCells', grown)), pointer}

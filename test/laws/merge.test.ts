@@ -117,7 +117,7 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       const events = eventsFrom("events", cut, [micro]);
       const deltas = deltasByPartition(everything, await rowsOf(duck, partialSql(everything, events))).get(partition) ?? [];
       const ledger = ledgersByPartition(await rowsOf(duck, ledgerSql(everything, events))).get(partition) ?? { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
-      const application = { partition, from: position(from), to: micro.to, mark: null, ledger, deltas, maxCells: 10_000 };
+      const application = { partition, from: position(from), to: micro.to, mark: null, ledger, deltas, maxCells: 10_000, freshAtMs: null };
       expect((await chain.apply(application)).kind).toBe("ok");
       // Sent again, as after a lost reply: nothing is counted twice, and the answer says where to go on.
       expect(await chain.apply(application)).toEqual({ kind: "position", stored: micro.to });

@@ -1,0 +1,94 @@
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { generationOf } from "../core/generation.ts";
+import { loadDefinitions } from "../store/definitions.ts";
+import { view } from "../core/view.ts";
+import { sum } from "../core/measures/sum.ts";
+import { sql } from "../core/sql.ts";
+import { revenue } from "../views/revenue.ts";
+
+const folder = join(process.cwd(), ".tideline", `definitions-${Date.now()}`);
+beforeAll(() => mkdir(folder, { recursive: true }));
+afterAll(() => rm(folder, { recursive: true }));
+
+let files = 0;
+
+/** Loads one definition file on its own; the problems it is refused for, or none. */
+async function problemsOf(definition: string, stream = "orderCompleted"): Promise<string> {
+  const directory = join(folder, String(files++));
+  await mkdir(directory);
+  await writeFile(
+    join(directory, "sample.ts"),
+    `import { count } from "../../../core/measures/count.ts";
+     import { sum } from "../../../core/measures/sum.ts";
+     import { distinct } from "../../../core/measures/distinct.ts";
+     import { sql } from "../../../core/sql.ts";
+     import { view } from "../../../core/view.ts";
+     import { stream } from "../../../core/stream.ts";
+     import { integer, text, instant, decimal } from "../../../core/fields.ts";
+     import { orderCompleted } from "../../../schemas/order-completed.ts";
+     const priced = stream("priced", { revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1, fields: { id: text(), at: instant({ from: "2020-01-01", to: "2030-01-01" }), price: decimal({ scale: 2, min: 0, max: 1000 }) } });
+     const broken = stream("Broken", { revision: 0, partitions: 1, key: "nothing", eventId: "id", eventTime: "id", dedupWindow: 1, fields: { id: text(), "Bad Name": text() } });
+     export const sample = view("sample", { stream: ${stream}, every: "1 minute", measures: { n: count() }, ${definition} });`,
+  );
+  return loadDefinitions([directory]).then(
+    () => "",
+    (error: { code: string; message: string }) => {
+      expect(error.code).toBe("DEFINITION_INVALID");
+      return error.message;
+    },
+  );
+}
+
+test("a sound definition has no problems", async () => {
+  expect(await problemsOf("by: { region: sql`upper(region)` }, where: sql`amount_cents > 5 AND region IN ('eu', 'us')`")).toBe("");
+  expect(await problemsOf("measures: { total: sum(sql`price`) }", "priced")).toBe("");
+});
+
+test.each([
+  ["an unknown column", "by: { place: sql`reggion` }", "by.place", 'no column "reggion"'],
+  ["a column of ours", "by: { place: sql`_offset` }", "by.place", 'no column "_offset"'],
+  ["a function that knows the time", "where: sql`completed_at < epoch_ms(now())`", "where", 'function "now"'],
+  ["chance", "by: { luck: sql`random() > 0.5` }", "by.luck", 'function "random"'],
+  ["a file", "by: { x: sql`(SELECT content FROM read_text('/etc/passwd'))` }", "by.x", "subquery"],
+  ["an aggregate inside a measure", "measures: { x: sum(sql`max(amount_cents)`) }", "measures.x", 'function "max"'],
+  ["a window", "measures: { x: sum(sql`row_number() OVER ()`) }", "measures.x", "window"],
+  ["floating point without a scale", "measures: { x: sum(sql`amount_cents * 1.5e0`) }", "measures.x", "DOUBLE"],
+  ["division that makes floating point", "measures: { x: sum(sql`amount_cents / 2`) }", "measures.x", 'function "/"'],
+  ["a sum of text", "measures: { x: sum(sql`region`) }", "measures.x", "VARCHAR"],
+  ["a condition that is none", "where: sql`amount_cents`", "where", "BIGINT"],
+  ["two expressions", "by: { x: sql`region, category` }", "by.x", 'function "row"'],
+  ["what is no SQL", "by: { x: sql`region +` }", "by.x", "not SQL"],
+  ["a bracket that closes ours", "by: { x: sql`region) FROM checked; DROP TABLE checked; SELECT (1` }", "by.x", ""],
+  ["a grain that is none", 'every: "sometimes"', "every", "no duration"],
+  ["a name that does not fit a column", "measures: { 'Total Sum': sum(sql`amount_cents`) }", "Total Sum", "lower-case"],
+  ["no measure", "measures: {}", "measures", "at least one"],
+])("%s is refused, with file and field", async (_, definition, field, problem) => {
+  const message = await problemsOf(definition);
+  expect(message).toContain("sample.ts: ");
+  expect(message).toContain(field);
+  expect(message).toContain(problem);
+});
+
+test("a stream's problems are all named at once", async () => {
+  const message = await problemsOf("", "broken");
+  for (const part of ['name "Broken"', "revision", "fields.Bad Name", 'no field "nothing"', "eventTime"]) expect(message).toContain(part);
+});
+
+test("two views of one name are refused", async () => {
+  const directory = join(folder, "twins");
+  await mkdir(directory);
+  for (const name of ["a.ts", "b.ts"]) await writeFile(join(directory, name), 'export { revenue } from "../../../views/revenue.ts";');
+  await expect(loadDefinitions([directory])).rejects.toMatchObject({ code: "DEFINITION_INVALID", message: expect.stringContaining('name "revenue" is taken') as string });
+});
+
+test("a generation changes with what is computed, and with nothing else", () => {
+  const changed = (over: object) => generationOf({ ...revenue, ...over });
+  expect(changed({ maxCells: 1 })).toBe(generationOf(revenue));
+  expect(changed({ where: null })).not.toBe(generationOf(revenue));
+  expect(changed({ grainMs: 1 })).not.toBe(generationOf(revenue));
+  expect(changed({ stream: { ...revenue.stream, revision: 2 } })).not.toBe(generationOf(revenue));
+  expect(changed({ measures: { ...revenue.measures, extra: sum(sql`amount_cents`) } })).not.toBe(generationOf(revenue));
+  expect(view("x", { stream: revenue.stream, every: "1 minute", measures: revenue.measures }).grainMs).toBe(60_000);
+});

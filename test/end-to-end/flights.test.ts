@@ -1,0 +1,140 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Client, Connection } from "@temporalio/client";
+import { DuckDBInstance } from "@duckdb/node-api";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { flightsFile } from "../../ingest/flights.ts";
+import type { ProcessHandle } from "../../stack/local-process.ts";
+import { taskQueueOf, workId } from "../../workflows/names.ts";
+import { type Answer, Installation, until } from "../installation.ts";
+import { sketchBytes } from "../oracle.ts";
+
+const ROWS = 3_000_000;
+const HALF = 1_500_000;
+const ALL_DAYS = { from: "2001-01-01", to: "2002-01-01", limit: "100000" };
+
+interface Expected {
+  readonly exact: { readonly flights: number; readonly delay: number; readonly average_delay: number; readonly earliest: number; readonly latest: number };
+  readonly destinations: readonly string[];
+}
+
+let tideline: Installation;
+let redis: Redis;
+let temporal: Connection;
+let speed: ProcessHandle;
+
+beforeAll(async () => {
+  redis = new Redis(inject("redisUrl"));
+  temporal = await Connection.connect({ address: inject("temporalAddress") });
+  tideline = await Installation.open("flights");
+  speed = await tideline.start("speed");
+  await tideline.start("serve");
+});
+
+afterAll(async () => {
+  await tideline.close();
+  await temporal.close();
+  redis.disconnect();
+});
+
+/** The first `rows` rows of the source file, by origin and day, as plain DuckDB counts them. */
+async function oracle(rows: number): Promise<Map<string, Expected>> {
+  const instance = await DuckDBInstance.create(":memory:", { threads: "2" });
+  const duck = await instance.connect();
+  const result = await duck.runAndReadAll(
+    `SELECT strftime(date, '%Y-%m-%d'), origin, count(*), sum(delay)::BIGINT, epoch_ms(min(date)), epoch_ms(max(date)), list(DISTINCT destination)
+     FROM read_parquet('${flightsFile()}', file_row_number = true) WHERE file_row_number < ${rows} GROUP BY ALL`,
+  );
+  const expected = result.getRows().map(([day, origin, flights, delay, earliest, latest, destinations]): [string, Expected] => [
+    `${day} ${origin}`,
+    {
+      exact: { flights: Number(flights), delay: Number(delay), average_delay: Number(delay) / Number(flights), earliest: Number(earliest), latest: Number(latest) },
+      destinations: (destinations as { items: readonly string[] }).items,
+    },
+  ]);
+  duck.closeSync();
+  instance.closeSync();
+  return new Map(expected);
+}
+
+/** Exact fields to the unit for every origin and day; distinct as the registers that PFADD of every value sets, estimated by PFCOUNT. */
+async function expectEqual(answer: Answer, expected: Map<string, Expected>): Promise<void> {
+  expect(answer.rows).toHaveLength(expected.size);
+  const key = `oracle:${tideline.namespace}`;
+  const pipeline = redis.pipeline();
+  for (const row of answer.rows) {
+    const want = expected.get(`${String(row.bucket).slice(0, 10)} ${row.origin}`);
+    expect(row).toMatchObject(want?.exact ?? { missing: true });
+    pipeline.pfadd(key, ...(want?.destinations ?? []).map(sketchBytes)).pfcount(key).del(key);
+  }
+  const replies = (await pipeline.exec()) ?? [];
+  answer.rows.forEach((row, index) => {
+    expect(row.destinations, `destinations of ${row.origin} on ${row.bucket}`).toBe(replies[index * 3 + 1]?.[1]);
+  });
+}
+
+const ask = () => tideline.ask("flights-by-origin", ALL_DAYS);
+
+/** Waits until `records` records are applied (this topic has no gaps: nothing was aborted or compacted away). */
+async function applied(records: number): Promise<Answer> {
+  const narrow = () => tideline.ask("flights-by-origin", { ...ALL_DAYS, limit: "1" });
+  await until(`${records} flights applied`, narrow, ({ complete, position }) => complete && Object.values(position.applied).reduce((sum, offset) => sum + Number(offset), 0) === records, 300_000);
+  return ask();
+}
+
+async function refresh(): Promise<void> {
+  const { workflow } = new Client({ connection: temporal });
+  await workflow.execute("refreshView", { workflowId: workId(tideline.namespace, "refresh", "flights-by-origin"), taskQueue: taskQueueOf(tideline.namespace), args: [{ view: "flights-by-origin" }] });
+}
+
+describe.sequential("three million real flights", () => {
+  test("half of them, replayed and answered from the speed layer alone", async () => {
+    await tideline.run("replay", "flights", "--limit", String(HALF));
+    const answer = await applied(HALF);
+    expect(answer.batchVersion).toBe(0);
+    await expectEqual(answer, await oracle(HALF));
+  }, 300_000);
+
+  test("the rest, answered across the seam: half from the batch version, half from the stream", async () => {
+    await tideline.start("worker", { args: ["--no-schedules"] });
+    await refresh();
+    await tideline.run("replay", "flights");
+    const answer = await applied(ROWS);
+    expect(answer.batchVersion).toBe(1);
+    expect(Object.values(answer.position.cut).reduce((sum, offset) => sum + Number(offset), 0)).toBe(HALF);
+    await expectEqual(answer, await oracle(ROWS));
+  }, 300_000);
+
+  test("all of them from the batch version alone, when the speed layer and its state are gone", async () => {
+    await refresh();
+    await speed.stop();
+    await redis.unlink(...(await redis.keys(`tl:{${tideline.namespace}/*`)));
+    const answer = await ask();
+    expect(answer.complete).toBe(false);
+    expect(answer.position.applied).toEqual(answer.position.cut);
+    await expectEqual(answer, await oracle(ROWS));
+  }, 300_000);
+
+  test("rebuilt in full from the archive: the same state, to the bit", async () => {
+    const { stdout } = await tideline.run("rebuild", "flights-by-origin", "--json");
+    expect(JSON.parse(stdout)).toMatchObject({ equal: true });
+  }, 300_000);
+
+  test("all of them from the speed layer alone, read anew from the log", async () => {
+    await tideline.stop("worker");
+    await tideline.stop("serve");
+    await rm(join(tideline.home, "data"), { recursive: true });
+    await speed.start();
+    await tideline.restart("serve");
+    const answer = await applied(ROWS);
+    expect(answer.batchVersion).toBe(0);
+    await expectEqual(answer, await oracle(ROWS));
+  }, 300_000);
+
+  test("a second replay says that it is done and sends nothing", async () => {
+    const { stdout } = await tideline.run("replay", "flights", "--json");
+    expect(JSON.parse(stdout)).toMatchObject({ sent: 0 });
+    await expectEqual(await ask(), await oracle(ROWS));
+  }, 120_000);
+});

@@ -1,0 +1,136 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { execa } from "execa";
+import { inject } from "vitest";
+import type { ProcessHandle } from "../stack/local-process.ts";
+import { freePorts, type Ports } from "../stack/ports.ts";
+import { roleProcess } from "../stack/role.ts";
+import { loadDefinitions } from "../store/definitions.ts";
+import { ensureTopics, deadLetterTopic, topicName } from "../store/topics.ts";
+
+const repository = fileURLToPath(new URL("..", import.meta.url));
+const program = join(repository, "cli", "tideline.js");
+
+export type RoleName = "speed" | "worker" | "serve";
+
+/** One answer of `GET /views/:name`, as far as the tests look at it. */
+export interface Answer {
+  readonly rows: readonly Readonly<Record<string, string | number | boolean | null>>[];
+  readonly asOf: string;
+  readonly position: { readonly generation: string; readonly version: number; readonly cut: Readonly<Record<string, string>>; readonly applied: Readonly<Record<string, string>> };
+  readonly batchVersion: number;
+  readonly freshnessMs: number;
+  readonly complete: boolean;
+}
+
+/**
+ * A Tideline of its own on the shared servers: its namespace keeps topics, keys and workflows apart, and its roles are the real commands
+ * as processes of their own, so that they can be killed.
+ */
+export class Installation {
+  readonly home: string;
+  readonly namespace: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly apiUrl: string;
+  readonly #ports: Ports;
+  readonly #processes = new Map<string, ProcessHandle>();
+
+  private constructor(home: string, namespace: string, ports: Ports, env: Record<string, string>) {
+    this.home = home;
+    this.namespace = namespace;
+    this.#ports = ports;
+    this.apiUrl = `http://127.0.0.1:${ports.api}`;
+    this.env = {
+      KAFKA_BROKERS: inject("kafkaBrokers"),
+      REDIS_URL: inject("redisUrl"),
+      TEMPORAL_ADDRESS: inject("temporalAddress"),
+      TIDELINE_HOME: home,
+      TIDELINE_NAMESPACE: namespace,
+      TIDELINE_API_PORT: String(ports.api),
+      TIDELINE_API_URL: this.apiUrl,
+      TIDELINE_SPEED_PORT: String(ports.speed),
+      TIDELINE_WORKER_PORT: String(ports.worker),
+      ...env,
+    };
+  }
+
+  /** A fresh installation with its topics, and no role running. */
+  static async open(name: string, env: Record<string, string> = {}): Promise<Installation> {
+    const home = await mkdtemp(join(tmpdir(), `tideline-${name}-`));
+    const namespace = `${name}-${Date.now().toString(36)}`;
+    const { streams } = await loadDefinitions(env.TIDELINE_VIEWS?.split(",") ?? [join(repository, "views")]);
+    const topics = [...streams.values()].flatMap((stream) => {
+      const topic = topicName(namespace, stream.name);
+      return [{ name: topic, partitions: stream.partitions }, { name: deadLetterTopic(topic), partitions: 1 }];
+    });
+    await ensureTopics(inject("kafkaBrokers"), topics);
+    return new Installation(home, namespace, await freePorts(), env);
+  }
+
+  topic(stream: string): string {
+    return topicName(this.namespace, stream);
+  }
+
+  /** Starts a role and waits until it is healthy. A second one of the same role gets a name of its own. */
+  async start(role: RoleName, options: { as?: string; port?: number; args?: readonly string[] } = {}): Promise<ProcessHandle> {
+    const { as = role, args = [] } = options;
+    const port = options.port ?? { speed: this.#ports.speed, worker: this.#ports.worker, serve: this.#ports.api }[role];
+    const variable = { speed: "TIDELINE_SPEED_PORT", worker: "TIDELINE_WORKER_PORT", serve: "TIDELINE_API_PORT" }[role];
+    const healthUrl = `http://127.0.0.1:${port}/health`;
+    const env = { ...this.env, [variable]: String(port) };
+    const handle = roleProcess({ name: as, title: as, args: [role, ...args], healthUrl }, { home: this.home, env, tideline: [process.execPath, program] });
+    this.#processes.set(as, handle);
+    await handle.start();
+    return handle;
+  }
+
+  /** Ends a role as a crash would. */
+  async kill(name: string): Promise<void> {
+    await this.#processes.get(name)?.kill("SIGKILL");
+  }
+
+  /** Ends a role in its own way. */
+  async stop(name: string): Promise<void> {
+    await this.#processes.get(name)?.stop();
+  }
+
+  /** Starts a role again that was ended. */
+  async restart(name: string): Promise<void> {
+    await this.#processes.get(name)?.start();
+  }
+
+  /** Runs a command to its end; throws when it fails. */
+  async run(...args: string[]): Promise<{ readonly stdout: string; readonly stderr: string }> {
+    return execa(process.execPath, [program, ...args], { env: this.env });
+  }
+
+  /** Runs a command and does not wait. */
+  begin(...args: string[]) {
+    return execa(process.execPath, [program, ...args], { env: this.env, reject: false });
+  }
+
+  async ask(view: string, parameters: Readonly<Record<string, string>> = {}): Promise<Answer> {
+    const response = await fetch(`${this.apiUrl}/views/${view}?${new URLSearchParams(parameters)}`);
+    if (!response.ok) throw new Error(`${view}: ${response.status} ${await response.text()}`);
+    return (await response.json()) as Answer;
+  }
+
+  /** Ends every role and removes what it wrote. */
+  async close(): Promise<void> {
+    for (const process of [...this.#processes.values()].reverse()) await process.stop();
+    await rm(this.home, { recursive: true, force: true });
+  }
+}
+
+/** Asks again until `done` says yes; throws with the last answer when it takes too long. */
+export async function until<T>(what: string, ask: () => Promise<T>, done: (value: T) => boolean, limitMs = 60_000): Promise<T> {
+  const deadlineMs = performance.now() + limitMs;
+  for (;;) {
+    const value = await ask();
+    if (done(value)) return value;
+    if (performance.now() > deadlineMs) throw new Error(`${what}: not within ${limitMs / 1_000} s, last: ${JSON.stringify(value).slice(0, 500)}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
