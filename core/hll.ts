@@ -38,23 +38,30 @@ export function registerOf(hash: bigint): { register: number; rank: number } {
   return { register: Number(mixed & BigInt(REGISTER_COUNT - 1)), rank };
 }
 
-const TO_64_BITS = "18446744073709551616::UHUGEINT";
-const times = (value: string) => `((${value})::UHUGEINT * ${MULTIPLIER}::UHUGEINT % ${TO_64_BITS})::UBIGINT`;
+const LOW = "4294967295::UBIGINT";
+
+/**
+ * SQL: column `x` times the constant, modulo 2^64, from 32-bit halves: no product or sum leaves 64 bits. (In 128-bit integers the same takes
+ * a hundred times as long.)
+ */
+function timesMultiplier(x: string): string {
+  const [high, low] = [`${MULTIPLIER >> 32n}::UBIGINT`, `${MULTIPLIER & 0xffffffffn}::UBIGINT`];
+  const lowest = `((${x} & ${LOW}) * ${low})`;
+  const cross = `((((${x} >> 32) * ${low}) & ${LOW}) + (((${x} & ${LOW}) * ${high}) & ${LOW}) + (${lowest} >> 32))`;
+  return `(((${cross} & ${LOW}) << 32) | (${lowest} & ${LOW}))`;
+}
 
 /**
  * SQL: a table expression `source` with a UBIGINT column `hash` -> the same rows with `register` (INTEGER) and `rank` (TINYINT).
- * One step a sub-query, so that nothing is computed twice.
+ * MurmurHash64A one step a sub-query, so that nothing is computed twice.
  */
 export function registerSql(source: string): string {
   const start = `${SEED ^ ((8n * MULTIPLIER) & MASK)}::UBIGINT`;
-  const shifted = (name: string) => `xor(${name}, ${name} >> 47)`;
-  return [
-    `SELECT * EXCLUDE (h, bits), (h & ${REGISTER_COUNT - 1})::INTEGER AS register, bit_count(xor(bits, bits - 1)::BIGINT)::TINYINT AS rank FROM (`,
-    `SELECT * EXCLUDE (h), h, (h >> ${REGISTER_BITS}) | (1::UBIGINT << ${RANK_BITS}) AS bits FROM (`,
-    `SELECT * REPLACE (${shifted("h")} AS h) FROM (SELECT * REPLACE (${times(shifted("h"))} AS h) FROM (`,
-    `SELECT * EXCLUDE (k), ${times(`xor(${start}, ${times(shifted("k"))})`)} AS h FROM (`,
-    `SELECT *, ${times("hash")} AS k FROM ${source})))))`,
-  ].join("");
+  const steps = [timesMultiplier("x"), "xor(x, x >> 47)", timesMultiplier("x"), `xor(${start}, x)`, timesMultiplier("x"), "xor(x, x >> 47)", timesMultiplier("x"), "xor(x, x >> 47)"];
+  const mixed = steps.reduce((from, step) => `(SELECT * REPLACE (${step} AS x) FROM ${from})`, `(SELECT *, hash AS x FROM ${source})`);
+  const bits = `(SELECT *, (x >> ${REGISTER_BITS}) | (1::UBIGINT << ${RANK_BITS}) AS bits FROM ${mixed})`;
+  const rank = "bit_count(xor(bits, bits - 1)::BIGINT)::TINYINT";
+  return `SELECT * EXCLUDE (x, bits), (x & ${REGISTER_COUNT - 1})::INTEGER AS register, ${rank} AS rank FROM ${bits}`;
 }
 
 /** A sketch's registers: sparse while few are set, then 16 KiB. Mutable; `offer` and `merge` are the MAX of the protocol. */
