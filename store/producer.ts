@@ -85,18 +85,20 @@ function refusal(error: unknown): ProtocolError | undefined {
 
 const isUnknownTopic = (error: unknown) => error instanceof Error && error.message.startsWith("Unknown topic");
 
-type Message = ReturnType<typeof toMessage>;
-
-/** A record that waits, and what to do when Kafka has it or does not take it. */
-interface Waiting {
-  readonly message: Message;
-  readonly acknowledge: (offset: bigint) => void;
-  readonly fail: (error: unknown) => void;
+/** One call of `send`, until Kafka has all its records. */
+interface Sending {
+  readonly acknowledged: Map<number, bigint>;
+  open: number;
+  readonly resolve: (acknowledged: Acknowledged) => void;
+  readonly reject: (error: unknown) => void;
 }
+
+/** A record as the client takes it; it leaves `metadata` alone. */
+type Message = ReturnType<typeof toMessage> & { readonly metadata: Sending };
 
 /** A partition's queue. One batch of it is under way at a time, and what comes in meanwhile makes the next one larger. */
 interface Lane {
-  readonly waiting: Waiting[];
+  readonly waiting: Message[];
   draining?: Promise<void> | undefined;
 }
 
@@ -120,17 +122,10 @@ class LaneProducer implements EventProducer {
     const lanes = await found; // also when it is known: overlapping calls go on in their order
     const keyless = this.#keyless++ % lanes.length;
     const messages = records.map((record) => toMessage(topic, record, lanes.length, keyless));
-    const acknowledged = new Map<number, bigint>();
-    let open = messages.length;
-    return new Promise((resolve, fail) => {
-      if (open === 0) resolve(acknowledged);
-      for (const message of messages) {
-        const acknowledge = (offset: bigint) => {
-          acknowledged.set(message.partition, offset);
-          if (--open === 0) resolve(acknowledged);
-        };
-        lanes[message.partition]?.waiting.push({ message, acknowledge, fail });
-      }
+    return new Promise((resolve, reject) => {
+      const metadata = { acknowledged: new Map<number, bigint>(), open: messages.length, resolve, reject };
+      if (messages.length === 0) resolve(metadata.acknowledged);
+      for (const message of messages) lanes[message.partition]?.waiting.push({ ...message, metadata });
       for (const lane of lanes) if (lane.waiting.length > 0) lane.draining ??= this.#drain(lane);
     });
   }
@@ -156,10 +151,9 @@ class LaneProducer implements EventProducer {
     while (lane.waiting.length > 0) {
       const batch = lane.waiting.splice(0, batchSize(lane.waiting));
       try {
-        const first = await this.#deliver(batch.map(({ message }) => message));
-        for (const [i, { acknowledge }] of batch.entries()) acknowledge(first + BigInt(i));
+        acknowledge(batch, await this.#deliver(batch));
       } catch (error) {
-        for (const { fail } of batch) fail(error);
+        for (const { metadata } of batch) metadata.reject(error);
       }
     }
     lane.draining = undefined;
@@ -201,10 +195,20 @@ function toMessage(topic: string, record: EventRecord, partitions: number, keyle
   return { topic, partition, key, value, headers: new Map(headers) };
 }
 
+/** Tells each `send` that `batch` has records of where its last one is. */
+function acknowledge(batch: readonly Message[], firstOffset: bigint): void {
+  for (const [i, { partition, metadata: sending }] of batch.entries()) {
+    sending.open--;
+    if (batch[i + 1]?.metadata === sending) continue;
+    sending.acknowledged.set(partition, firstOffset + BigInt(i));
+    if (sending.open === 0) sending.resolve(sending.acknowledged);
+  }
+}
+
 /** How many of the records that wait go into the next batch. */
-function batchSize(waiting: readonly Waiting[]): number {
+function batchSize(waiting: readonly Message[]): number {
   let sizeBytes = 0;
-  const end = waiting.findIndex(({ message: { key, value } }, i) => {
+  const end = waiting.findIndex(({ key, value }, i) => {
     sizeBytes += (key?.length ?? 0) + (value?.length ?? 0) + 64;
     return i > 0 && (i === batchLimit.records || sizeBytes > batchLimit.bytes);
   });

@@ -31,7 +31,7 @@ export function messyOrders(seed: number, count: number, nowMs: number): RawReco
     records.push(made);
     if (index % 50 === 7) records.push(made);
     if (index % 70 === 11 && index > 400) records.push(record(index - 400, nowMs - (count - index + 400) * 10 - ((index - 400) % 20 === 0 ? 3_600_000 : 0)));
-    if (index % 90 === 13) records.push({ key: made.key, value: [null, Buffer.from("{"), Buffer.from([0xff, 0x00]), Buffer.from(JSON.stringify({ ...JSON.parse(String(made.value)), amount_cents: -1 }))][index % 4] ?? null });
+    if (index % 90 === 13) records.push({ key: made.key, value: [null, Buffer.from("{"), Buffer.from([0xff, 0x00]), Buffer.from(JSON.stringify({ ...JSON.parse(String(made.value)), amount_cents: -1 }))][Math.floor(index / 90) % 4] ?? null });
     if (index % 110 === 17) records.push({ key: `pretty-${index}`, value: Buffer.from(JSON.stringify({ ...make(index + 10_000_000, timeMs), note: "extra" }, null, 2)) });
   }
   return records;
