@@ -13,7 +13,8 @@ export const createTopics: UpStep = {
       const topic = topicName(namespace, name);
       return [
         { name: topic, partitions },
-        { name: deadLetterTopic(topic), partitions: 1 },
+        // A letter is its record and a little more.
+        { name: deadLetterTopic(topic), partitions: 1, config: { "max.message.bytes": String(12 * 1024 * 1024) } },
       ];
     });
     await ensureTopics(kafkaBrokers, topics);

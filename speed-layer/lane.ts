@@ -2,9 +2,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { at, type Cut, type Position } from "../core/position.ts";
 import type { Stream } from "../core/stream.ts";
-import { Decoder, type Rejected } from "../store/decoder.ts";
+import { Decoder } from "../store/decoder.ts";
 import type { Duck } from "../store/duck.ts";
 import type { FetchedPartition, LogReader, TopicInfo } from "../store/log.ts";
+import type { DeadLetters } from "./dead-letters.ts";
 import { lingerMs } from "./linger.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 import type { ViewTrack } from "./view-track.ts";
@@ -21,7 +22,7 @@ export interface LaneDeps {
   readonly topic: string;
   readonly log: LogReader;
   readonly duck: Duck;
-  readonly deadLetters: (rejected: readonly Rejected[]) => Promise<void>;
+  readonly deadLetters: DeadLetters;
   /** Ids of the part of the dedup window that the log no longer has, into the decoder. */
   readonly warmFromArchive: (decoder: Decoder, info: TopicInfo, partition: number, from: Position, to: Position) => Promise<void>;
   readonly metrics: SpeedMetrics;
@@ -102,7 +103,7 @@ export class Lane {
     const decodedMs = performance.now();
     for (const { partition, to } of fetched) this.#decoded.set(partition, to);
     if (rejected.length > 0) {
-      await this.#deps.deadLetters(rejected);
+      await this.#deps.deadLetters.send(this.#deps.topic, rejected);
       metrics.rejects.inc({ stream: stream.name }, rejected.length);
     }
     for (const track of this.tracks) await track.apply(this.#deps.duck, fetched, this.#info?.id ?? "", Date.now());

@@ -2,16 +2,15 @@ import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { Archive } from "../store/archive.ts";
 import { Chain } from "../store/chain.ts";
-import type { Rejected } from "../store/decoder.ts";
 import type { Definitions } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
 import { beginGeneration } from "../store/generation-start.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
-import { openProducer } from "../store/producer.ts";
 import { openRedis } from "../store/redis.ts";
-import { deadLetterTopic, topicName } from "../store/topics.ts";
+import { topicName } from "../store/topics.ts";
+import { DeadLetters } from "./dead-letters.ts";
 import { speedMetrics } from "./metrics.ts";
 import { StreamConsumer, type StreamConsumerDeps } from "./stream-consumer.ts";
 import { ViewTrack } from "./view-track.ts";
@@ -47,7 +46,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   const redis = openRedis(options.redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 1_024, directories: [data.path("archive")] });
   const log = new LogReader({ brokers, clientId: "tideline-speed" });
-  const producer = await openProducer({ brokers });
+  const deadLetters = new DeadLetters(brokers);
   const metrics = speedMetrics(options.registry);
 
   const consumers = [...definitions.streams.values()].map((stream) => {
@@ -59,7 +58,6 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
         const newestManifest = () => beginGeneration({ manifests, archive, log }, definition.generation, topic, "speed-layer");
         return new ViewTrack({ definition, chain, newestManifest, metrics, logger });
       });
-    const deadLetters = (rejected: readonly Rejected[]) => sendDeadLetters(producer, topic, rejected);
     return new StreamConsumer({ stream, topic, brokers, pool, deadLetters, warmFromArchive: warmer(archive, data, topic), metrics, logger }, tracks);
   });
   for (const consumer of consumers) consumer.start();
@@ -68,7 +66,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
     health: () => healthOf(consumers, definitions),
     close: async () => {
       await Promise.all(consumers.map((consumer) => consumer.stop()));
-      await Promise.all([producer.close(), log.close(), redis.quit()]);
+      await Promise.all([deadLetters.close(), log.close(), redis.quit()]);
       pool.close();
     },
   };
@@ -80,18 +78,6 @@ function healthOf(consumers: readonly StreamConsumer[], definitions: Definitions
     .flatMap(({ tracks }) => tracks)
     .map((track) => ({ view: track.name, phase: track.phase, code: track.error?.code ?? null, message: track.error?.message ?? null }));
   return { ready: views.every(({ phase }) => phase === "live"), streams, views };
-}
-
-/** A dead letter's key is its position, so that reading a span again writes the same letters again. Value: the original bytes. */
-async function sendDeadLetters(producer: Awaited<ReturnType<typeof openProducer>>, topic: string, rejected: readonly Rejected[]): Promise<void> {
-  await producer.send(
-    deadLetterTopic(topic),
-    rejected.map(({ partition, offset, reject, key, value }) => ({
-      key: `${topic}:${partition}:${offset}`,
-      value,
-      headers: { reason: reject, topic, partition: String(partition), offset: String(offset), ...(key === null ? {} : { "original-key": key }) },
-    })),
-  );
 }
 
 /** The ids of a span that the log no longer has, from the archive's files. */

@@ -19,9 +19,9 @@ export function overview(servers: Servers, ports: Ports, home: string): string {
     ["State and logs", home],
   );
   const commands = [
-    `curl '${at(ports.api, "/views")}'`,
     `curl '${at(ports.api, "/views/revenue?every=1h&by=region")}'`,
-    "npx tideline --help",
+    "npx tideline query revenue --by region --order=-revenue",
+    "npx tideline replay flights",
   ];
   return `${table.toString()}\n\nTry:\n${commands.map((line) => `  ${line}\n`).join("")}\nCtrl+C stops everything.`;
 }

@@ -207,6 +207,8 @@ describe("the choice of the next cut", () => {
         waited: false,
       }),
     ).toEqual(end);
+    // It was sealed in a chain that was reseeded a moment later.
+    expect(chooseCut({ cut, sealed: behind, chain, stable, waited: false })).toEqual(end);
   });
 
   it("waits when nothing was applied though the log goes on, then takes the log's end", () => {
@@ -566,8 +568,20 @@ describe("the archive", () => {
       await (round % 3 === 2 ? transaction.abort() : transaction.commit());
     }
     await transactional.disconnect();
+    // Repeats at the dedup window's very end, and one beyond it.
+    await send(
+      topic,
+      Array.from({ length: 50 }, (_, index) => sale(100 + (index % DEDUP_WINDOW))),
+    );
+    await send(
+      topic,
+      Array.from({ length: 50 }, (_, index) => sale(200 + (index % (DEDUP_WINDOW + 1)))),
+    );
     await archiveTo(stores, target);
     const whole = await archivedRows(stores, topic, topicId);
+    const duplicates = duplicatesAmong(whole);
+    expect(duplicates.length).toBeGreaterThan(30);
+    expect(whole.filter(({ duplicate }) => duplicate).map(({ offset }) => offset)).toEqual(duplicates);
     for (const step of [1, 2, 3, 7]) {
       const data = new DataDirectory(join(folder, `${topic}-by-${step}`));
       const again = { ...stores, data, archive: new Archive(data) };
@@ -627,6 +641,11 @@ describe("the archive", () => {
     expect(again).toMatchObject({ won: false, to: outcome.to });
     await archiveTo(stores, target);
     expect(await archivedRows(stores, topic, topicId)).toHaveLength(500);
+    // Chunks of a plan that is out of date: in the middle of what is archived, and beyond its end.
+    for (const from of ["1", "600"]) {
+      const stale = await archiveChunk(stores, target, topicId, { partition: 0, from, to: "700" }, UNWATCHED);
+      expect(stale).toMatchObject({ won: false, to: "500", records: 0 });
+    }
   });
 
   it("sweeps the files of attempts that were killed, and none that may still be published", async () => {
@@ -757,6 +776,7 @@ describe("a refresh", () => {
         return step === 9 ? 700 : Math.min(next, 700);
       };
       cut = positions({ 0: ahead(0), 1: ahead(1) });
+      if (step === 4) await archiveTo(stores, target, positions({ 0: 500, 1: 600 }), 90); // entries that straddle later cuts
       expect(await refreshTo(here, cut)).toBe(true);
       if (step === 6) await compact(stores, target, "test", UNWATCHED, { files: 4, left: 3 });
     }
@@ -805,34 +825,20 @@ describe("a refresh", () => {
       Array.from({ length: 100 }, (_, id) => sale(id)),
     );
     await refreshTo(here, positions({ 0: 60 }));
-    const { version, cut, ledger } = await newestOf(stores, target);
-    const span = { topicId, from: cutFromJson(cut), to: positions({ 0: 90 }) };
-    const wrong = await writeDelta(
-      stores,
-      target,
-      span,
-      stores.manifests.stateFolder(target.generation),
-      versionPrefix(version + 1),
-      UNWATCHED,
-    ).catch(() => null);
-    expect(wrong).toBeNull(); // not archived that far
+    const { version, cut } = await newestOf(stores, target);
+    const states = stores.manifests.stateFolder(target.generation);
+    const deltaTo = (to: number) => {
+      const span = { topicId, from: cutFromJson(cut), to: positions({ 0: to }) };
+      return writeDelta(stores, target, span, states, versionPrefix(version + 1), UNWATCHED);
+    };
+    await expect(deltaTo(90)).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" }); // not archived that far
     await archiveTo(stores, target);
-    const part = await writeDelta(
-      stores,
-      target,
-      { ...span, to: positions({ 0: 89 }) },
-      stores.manifests.stateFolder(target.generation),
-      versionPrefix(version + 1),
-      UNWATCHED,
-    );
-    await publishDelta(stores, target, {
-      version,
-      to: positions({ 0: 90 }),
-      file: part.file,
-      ledger: addLedgers(ledger, EMPTY_LEDGER),
-      createdBy: "forger",
-    });
+    const [whole, part] = [await deltaTo(90), await deltaTo(89)];
+    const ledger = [...whole.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+    const forged = { version, to: positions({ 0: 90 }), file: part.file, ledger, createdBy: "forger" };
+    expect(await publishDelta(stores, target, forged)).toBe(true);
     expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: false });
+    expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: true });
   });
 
   it("that lost the race for its version deletes its own file and changes nothing (invariant 7)", async () => {
@@ -883,12 +889,20 @@ describe("a refresh", () => {
     const missing = async ({ files }: Manifest) =>
       files.filter(({ file }) => !stored.includes(file.split("/").at(-1) ?? ""));
     let stored = await stores.data.list(stores.manifests.stateFolder(target.generation));
+    expect(await sweepStates(stores, target.generation)).toBe(0);
     expect(await missing(unfolded)).toEqual([]);
+    const states = stores.manifests.stateFolder(target.generation);
+    const [orphan, pending] = [
+      await stores.data.attempt(states, versionPrefix(5), "parquet"),
+      await stores.data.attempt(states, versionPrefix(6), "parquet"),
+    ];
+    for (const file of [orphan, pending]) await stores.data.createExclusively(file, {});
     await refreshTo(here, positions({ 0: 80 }));
     stored = await stores.data.list(stores.manifests.stateFolder(target.generation));
     expect(await missing(unfolded)).toHaveLength(3);
     expect(await missing(await newestOf(stores, target))).toEqual([]);
-    expect(stored).toHaveLength(2);
+    expect(stored).toHaveLength(3); // with the file of an attempt at a version to come
+    expect(stored).toContain(pending.split("/").at(-1));
     expect(await sweepStates(stores, target.generation)).toBe(0);
   });
 
@@ -957,13 +971,18 @@ describe("a refresh beside a speed layer", () => {
     expect(await refreshTo(here, positions({ 0: 30 }))).toBe(true);
     expect(await chain.load()).toMatchObject({ pointer: 1 });
     expect((await chain.load())?.segments).toHaveLength(3); // grace: version 0 still finds its segments
+    // A version with the same cut trims nothing: a read that began before both of them ends exactly.
+    expect(await compact(stores, target, "test", UNWATCHED, { files: 0, left: 1 })).toMatchObject({ version: 2 });
+    expect(await finishPublish(stores, target, chain, 2)).toEqual({ announced: true, swept: 0 });
+    expect(await chain.load()).toMatchObject({ pointer: 2 });
+    expect((await chain.load())?.segments).toHaveLength(3);
     await apply(chain, 30n, 50n, honest(20));
-    const second = await sealCut(stores, target, chain, { version: 1, cut: positions({ 0: 30 }) }, UNWATCHED, patience);
+    const second = await sealCut(stores, target, chain, { version: 2, cut: positions({ 0: 30 }) }, UNWATCHED, patience);
     expect(second).toMatchObject({ by: "speed", cut: positions({ 0: 50 }) });
     expect(await refreshTo(here, positions({ 0: 50 }))).toBe(true);
     expect((await chain.load())?.segments).toHaveLength(2);
     expect(
-      await sealCut(stores, target, chain, { version: 2, cut: positions({ 0: 50 }) }, UNWATCHED, patience),
+      await sealCut(stores, target, chain, { version: 3, cut: positions({ 0: 50 }) }, UNWATCHED, patience),
     ).toBeNull();
   });
 
@@ -1020,7 +1039,6 @@ describe("the beginning of a generation", () => {
     );
     await admin.fetchTopicOffsets(target.topic);
     await admin.deleteTopicRecords({ topic: target.topic, partitions: [{ partition: 0, offset: "3" }] });
-    await admin.disconnect();
     const begun = await Promise.all(
       ["speed", "batch", "speed", "batch"].map((who) =>
         beginGeneration({ ...stores, archive: new Archive(stores.data) }, target.generation, target.topic, who),
@@ -1031,5 +1049,18 @@ describe("the beginning of a generation", () => {
     await archiveTo(stores, target);
     expect((await entriesOf(stores, target.topic, topicId))[0]?.from).toBe("3");
     expect(cutsEqual(await stores.archive.start(target.topic, topicId), positions({ 0: 3 }))).toBe(true);
+    await admin.disconnect();
+  });
+
+  it("is a promise that the archive begins there: records that go before it does are lost, loudly (invariant 10)", async () => {
+    const { stores, target } = await place();
+    const admin = kafka.admin();
+    await admin.connect();
+    await send(target.topic, [sale(1), sale(2), sale(3)]);
+    await beginGeneration(stores, target.generation, target.topic, "test");
+    await admin.fetchTopicOffsets(target.topic);
+    await admin.deleteTopicRecords({ topic: target.topic, partitions: [{ partition: 0, offset: "1" }] });
+    await admin.disconnect();
+    await expect(planStream(stores, target, null)).rejects.toMatchObject({ code: "LOG_LOST" });
   });
 });
