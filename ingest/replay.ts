@@ -71,8 +71,8 @@ async function replayFrom(source: FlightsSource, options: ReplayOptions): Promis
   }
 }
 
-/** Records per `send` at full speed: about a batch for each partition. */
-const recordsPerSend = 20_000;
+/** Records per `send` at full speed; as many are read meanwhile. */
+const recordsPerSend = 10_000;
 const tickMs = 20;
 
 class Replay {

@@ -79,5 +79,7 @@ export function resumeAfter(topic: string, tails: ReadonlyMap<number, Tail | und
       "replay into another installation (TIDELINE_NAMESPACE), or send everything once more with --again",
     );
   }
-  return Array.from({ length: tails.size }, (_, partition) => Math.max(tails.get(partition)?.row ?? -1, noted?.[partition] ?? -1));
+  return Array.from({ length: tails.size }, (_, partition) =>
+    Math.max(tails.get(partition)?.row ?? -1, noted?.[partition] ?? -1),
+  );
 }

@@ -1,4 +1,4 @@
-import { type GenericError, Producer, ProtocolError } from "@platformatic/kafka";
+import { type GenericError, Producer, ProtocolError, serializersFrom } from "@platformatic/kafka";
 import { ExponentialBackoff, handleWhen, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
 import { TidelineError } from "../core/errors.ts";
 import { partitionOf } from "./partitioner.ts";
@@ -55,9 +55,10 @@ export async function openProducer({ brokers }: { readonly brokers: string }): P
  * way, and after one that failed for good nothing is sent any more.
  */
 const createClient = (brokers: string) =>
-  new Producer<Buffer | null, Buffer | null, Buffer, Buffer>({
+  new Producer({
     clientId: "tideline",
     bootstrapBrokers: brokers.split(","),
+    serializers: serializersFrom((data?: string | Buffer | null) => (typeof data === "string" ? Buffer.from(data) : data)),
     idempotent: true,
     acks: -1,
     // One attempt a `send`: `persist` repeats it. The client's own retry never asks who leads the partition by now.
@@ -70,9 +71,17 @@ const createClient = (brokers: string) =>
 type Client = ReturnType<typeof createClient>;
 
 /** Repeats `attempt` until it succeeds, its error is `final`, or the time is over. */
-function persist<T>(client: Client, limitMs: number, attempt: () => Promise<T>, final: (error: unknown) => unknown = refusal) {
+function persist<T>(
+  client: Client,
+  limitMs: number,
+  attempt: () => Promise<T>,
+  final: (error: unknown) => unknown = refusal,
+) {
   const backoff = new ExponentialBackoff({ initialDelay: 100, maxDelay: 1_000 });
-  const again = retry(handleWhen((error) => !final(error)), { maxAttempts: Number.POSITIVE_INFINITY, backoff });
+  const again = retry(
+    handleWhen((error) => !final(error)),
+    { maxAttempts: Number.POSITIVE_INFINITY, backoff },
+  );
   again.onRetry(() => client.clearMetadata());
   return wrap(timeout(limitMs, TimeoutStrategy.Aggressive), again).execute(attempt);
 }
@@ -93,8 +102,7 @@ interface Sending {
   readonly reject: (error: unknown) => void;
 }
 
-/** A record as the client takes it; it leaves `metadata` alone. */
-type Message = ReturnType<typeof toMessage> & { readonly metadata: Sending };
+type Message = ReturnType<typeof toMessage>;
 
 /** A partition's queue. One batch of it is under way at a time, and what comes in meanwhile makes the next one larger. */
 interface Lane {
@@ -121,11 +129,11 @@ class LaneProducer implements EventProducer {
     this.#lanes.set(topic, found);
     const lanes = await found; // also when it is known: overlapping calls go on in their order
     const keyless = this.#keyless++ % lanes.length;
-    const messages = records.map((record) => toMessage(topic, record, lanes.length, keyless));
     return new Promise((resolve, reject) => {
-      const metadata = { acknowledged: new Map<number, bigint>(), open: messages.length, resolve, reject };
-      if (messages.length === 0) resolve(metadata.acknowledged);
-      for (const message of messages) lanes[message.partition]?.waiting.push({ ...message, metadata });
+      const sending = { acknowledged: new Map<number, bigint>(), open: records.length, resolve, reject };
+      if (records.length === 0) resolve(sending.acknowledged);
+      const messages = records.map((record) => toMessage(topic, record, lanes.length, keyless, sending));
+      for (const message of messages) lanes[message.partition]?.waiting.push(message);
       for (const lane of lanes) if (lane.waiting.length > 0) lane.draining ??= this.#drain(lane);
     });
   }
@@ -184,15 +192,12 @@ class LaneProducer implements EventProducer {
   }
 }
 
-const bytes = (content: string | Buffer) => (typeof content === "string" ? Buffer.from(content) : content);
-
-function toMessage(topic: string, record: EventRecord, partitions: number, keyless: number) {
-  const key = record.key === null ? null : bytes(record.key);
-  const value = record.value === null ? null : bytes(record.value);
+/** A record as the client takes it, which leaves `metadata` alone. */
+function toMessage(topic: string, record: EventRecord, partitions: number, keyless: number, metadata: Sending) {
+  const { key } = record;
   const partition = record.partition ?? (key === null ? keyless : partitionOf(key, partitions));
-  if (!(partition >= 0 && partition < partitions)) throw new RangeError(`${topic} has no partition ${partition}`);
-  const headers = Object.entries(record.headers ?? {}).map(([name, content]) => [bytes(name), bytes(content)] as const);
-  return { topic, partition, key, value, headers: new Map(headers) };
+  if (partition >= 0 && partition < partitions) return { ...record, topic, partition, metadata };
+  throw new RangeError(`${topic} has no partition ${partition}`);
 }
 
 /** Tells each `send` that `batch` has records of where its last one is. */
@@ -209,7 +214,7 @@ function acknowledge(batch: readonly Message[], firstOffset: bigint): void {
 function batchSize(waiting: readonly Message[]): number {
   let sizeBytes = 0;
   const end = waiting.findIndex(({ key, value }, i) => {
-    sizeBytes += (key?.length ?? 0) + (value?.length ?? 0) + 64;
+    sizeBytes += Buffer.byteLength(key ?? "") + Buffer.byteLength(value ?? "") + 64;
     return i > 0 && (i === batchLimit.records || sizeBytes > batchLimit.bytes);
   });
   return end < 0 ? waiting.length : end;

@@ -582,10 +582,11 @@ describe("the archive", () => {
     const duplicates = duplicatesAmong(whole);
     expect(duplicates.length).toBeGreaterThan(30);
     expect(whole.filter(({ duplicate }) => duplicate).map(({ offset }) => offset)).toEqual(duplicates);
-    for (const step of [1, 2, 3, 7]) {
+    for (const step of [1, 3, 7]) {
       const data = new DataDirectory(join(folder, `${topic}-by-${step}`));
       const again = { ...stores, data, archive: new Archive(data) };
-      await archiveTo(again, target, null, step);
+      await archiveTo(again, target, positions({ 0: 24 }), step); // the transactions
+      await archiveTo(again, target, null, step + 6);
       expect(await archivedRows(again, topic, topicId)).toEqual(whole);
       const entries = await entriesOf(again, topic, topicId);
       expect(sumOf(entries, "control")).toBe(8);

@@ -321,10 +321,25 @@ describe("the workflows", () => {
 });
 
 describe("the schedules", () => {
+  it("start the work under its plain id", async () => {
+    const here = await place();
+    const worker = await workerIn(here, new Registry(), desiredSchedules(here.namespace, [STREAM], []));
+    const schedule = client.schedule.getHandle(`${here.namespace}/archive-${STREAM}`);
+    try {
+      await produce(here.topic, 0, 100);
+      await schedule.trigger();
+      await expect.poll(() => archivedRecords(here), { timeout: 15_000 }).toBe(100);
+      const archive = client.workflow.getHandle(workId(here.namespace, "archive", STREAM));
+      expect(await archive.result()).toMatchObject({ records: 100 });
+      expect(await (await archive.describe()).staticSummary()).toContain(STREAM);
+    } finally {
+      await schedule.delete();
+      await worker.close();
+    }
+  }, 40_000);
+
   it("become those that are wanted, and a paused one stays paused", async () => {
     const here = await place();
-    const worker = await workerIn(here); // registers the search attributes
-    await worker.close();
     const owner = { taskQueue: here.taskQueue, owner: here.taskQueue };
     const wanted = desiredSchedules(here.namespace, [STREAM], [VIEW, "old-view"]);
     const ids = (names: string[]) => names.map((name) => `${here.namespace}/${name}`);
