@@ -58,7 +58,3 @@ export const Manifest = z.strictObject({
   createdAtMs: z.int(),
 });
 export type Manifest = z.infer<typeof Manifest>;
-
-/** Which generation of a view answers. */
-export const ServingRecord = z.strictObject({ view: z.string(), generation: z.string(), createdAtMs: z.int() });
-export type ServingRecord = z.infer<typeof ServingRecord>;

@@ -15,6 +15,7 @@ export type ErrorCode =
   | "ARCHIVE_DAMAGED" // a published file is missing or does not match its checksum
   | "STATE_OVERFLOW" // a cell would leave 64 bits
   | "VIEW_TOO_LARGE" // a view has more cells than its limit
+  | "VIEW_FAILED" // a view's SQL fails on an event that its contract accepts
   // requests
   | "BAD_REQUEST" // a parameter is wrong; names it and what is allowed
   | "VIEW_UNKNOWN"

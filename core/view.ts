@@ -35,6 +35,9 @@ export function view(name: string, definition: ViewDefinition): View {
   return { kind: "view", name, stream, where, by, every, grainMs: parseDuration(every) ?? 0, measures, maxCells };
 }
 
+/** Columns of state rows beside the dimensions. */
+const RESERVED: ReadonlySet<string> = new Set(["bucket", "component", "item", "value"]);
+
 /** What is wrong with a view that can be seen without a database: one sentence per problem, naming the field. */
 export function checkViewShape(definition: View): string[] {
   const problems: string[] = [];
@@ -45,7 +48,7 @@ export function checkViewShape(definition: View): string[] {
   if (Object.keys(definition.measures).length === 0) problems.push("measures: a view needs at least one");
   for (const field of [...Object.keys(definition.by), ...Object.keys(definition.measures)]) {
     if (!column.test(field)) problems.push(`"${field}": use lower-case letters, digits and underscores`);
-    if (field === "bucket") problems.push('"bucket" is the name of the time column');
+    if (RESERVED.has(field)) problems.push(`"${field}" is a column of every view's state`);
   }
   for (const field of Object.keys(definition.measures)) {
     if (field in definition.by) problems.push(`measures.${field}: a dimension has this name already`);

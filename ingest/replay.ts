@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { TidelineError } from "../core/errors.ts";
 import { flights } from "../schemas/flights.ts";
 import { LogReader } from "../store/log.ts";
 import { partitionOf } from "../store/partitioner.ts";

@@ -30,12 +30,11 @@ export function deltasByPartition(view: View, rows: readonly (readonly DuckDBVal
   return new Map([...partitions].map(([partition, buckets]) => [partition, [...buckets].map(([bucket, delta]) => ({ bucket, ...delta }))]));
 }
 
-/** A dimension's value as JSON carries it; the definition check allows text, booleans and integers that a double holds. */
-export function groupValue(value: DuckDBValue): GroupValue {
+/** A dimension's value as JSON carries it: text, a boolean, an integer (as text where a double would round it), or null. */
+function groupValue(value: DuckDBValue): GroupValue {
   if (typeof value !== "bigint") return value as GroupValue;
   const number = Number(value);
-  if (!Number.isSafeInteger(number)) throw new RangeError(`a dimension's value is beyond 2^53: ${value}`);
-  return number;
+  return Number.isSafeInteger(number) ? number : value.toString();
 }
 
 /** Eight little-endian bytes each, as PFADD gets them. */

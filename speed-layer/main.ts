@@ -26,6 +26,7 @@ export interface SpeedOptions {
 }
 
 export interface SpeedHealth {
+  /** Every view is either live or stopped by a named error, which restarting this process would not cure. */
   readonly ready: boolean;
   readonly streams: readonly { readonly stream: string; readonly partitions: readonly number[] }[];
   readonly views: readonly { readonly view: string; readonly phase: string; readonly code: string | null; readonly message: string | null }[];
@@ -37,7 +38,7 @@ export interface SpeedLayer {
   close(): Promise<void>;
 }
 
-/** Starts the speed layer for every view of `definitions`; `health` tells when all of them are live. */
+/** Starts the speed layer for every view of `definitions`; `health` tells how far they are. */
 export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer> {
   const { brokers, definitions, namespace, logger } = options;
   const data = new DataDirectory(options.dataDir);
@@ -77,7 +78,7 @@ function healthOf(consumers: readonly StreamConsumer[], definitions: Definitions
   const views = consumers
     .flatMap(({ tracks }) => tracks)
     .map((track) => ({ view: track.name, phase: track.phase, code: track.error?.code ?? null, message: track.error?.message ?? null }));
-  return { ready: views.every(({ phase }) => phase === "live"), streams, views };
+  return { ready: views.every(({ phase }) => phase !== "detached"), streams, views };
 }
 
 /** The ids of a span that the log no longer has, from the archive's files. */

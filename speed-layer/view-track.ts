@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { ledgerSql, partialSql } from "../core/compile.ts";
-import { isTidelineError, type TidelineError } from "../core/errors.ts";
+import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Manifest } from "../core/documents.ts";
 import { EMPTY_LEDGER } from "../core/ledger.ts";
 import { at, type Cut, cutFromJson, type Position } from "../core/position.ts";
@@ -116,9 +116,9 @@ export class ViewTrack {
     const mine = batch.filter(({ partition, to }) => (this.#positions.get(partition) ?? to) < to);
     if (this.#phase.kind !== "live" || mine.length === 0) return;
     const { view } = this.#deps.definition;
-    const events = eventsFrom("events", this.#positions, mine);
-    const deltas = deltasByPartition(view, await rowsOf(duck, partialSql(view, events)));
-    const ledgers = ledgersByPartition(await rowsOf(duck, ledgerSql(view, events)));
+    const states = await this.#states(duck, mine).catch((error: unknown) => this.stop(failed(this.name, error), nowMs));
+    if (states === undefined) return;
+    const { deltas, ledgers } = states;
     const replies = await Promise.all(
       mine.map(async (fetched) => {
         const { partition } = fetched;
@@ -133,6 +133,14 @@ export class ViewTrack {
     );
     const openCells = Math.max(0, ...replies.map((reply) => (reply.kind === "ok" ? reply.openCells : 0)));
     if (openCells > SEAL_AT_CELLS) await this.#deps.chain.seal(null);
+  }
+
+  /** What a batch adds, by partition. It fails where the view's SQL does: on overflow in an expression, for instance. */
+  async #states(duck: Duck, mine: readonly FetchedPartition[]) {
+    const { view } = this.#deps.definition;
+    const events = eventsFrom("events", this.#positions, mine);
+    const deltas = deltasByPartition(view, await rowsOf(duck, partialSql(view, events)));
+    return { deltas, ledgers: ledgersByPartition(await rowsOf(duck, ledgerSql(view, events))) };
   }
 
   #settle(reply: ApplyReply, { partition, to }: FetchedPartition, nowMs: number): void {
@@ -176,6 +184,11 @@ export class ViewTrack {
 
 function tiles(chain: ChainState, cut: Readonly<Record<string, string>>): boolean {
   return tilesFrom(cutFromJson(cut), chain.segments.map(({ from, to }) => ({ from, to: to ?? chain.applied }))).ok;
+}
+
+function failed(view: string, cause: unknown): TidelineError {
+  const [reason] = (cause as Error).message.split("\n");
+  return new TidelineError("VIEW_FAILED", `${view}: ${reason}`, "Make the view's expressions total, with nullif, TRY_CAST or a CASE, for every event that the contract accepts.", { cause });
 }
 
 function shown(cut: Cut): Record<string, string> {

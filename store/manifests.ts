@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { Manifest, ServingRecord } from "../core/documents.ts";
+import { Manifest } from "../core/documents.ts";
 import type { Generation } from "../core/generation.ts";
 import { EMPTY_LEDGER } from "../core/ledger.ts";
 import { type Cut, cutToJson } from "../core/position.ts";
@@ -44,21 +44,6 @@ export class Manifests {
   stateFolder(generation: Generation): string {
     return join("views", generation, "states");
   }
-
-  /** Which generation answers for a view: the newest record, or null before the first. */
-  async serving(view: string): Promise<ServingRecord | null> {
-    const names = await this.#data.list(servingFolder(view));
-    const last = names.at(-1);
-    return last === undefined ? null : this.#data.read(join(servingFolder(view), last), ServingRecord);
-  }
-
-  /** Lets `generation` answer for `view`: one exclusive write. False: somebody else moved it at the same time. */
-  async serve(view: string, generation: Generation): Promise<boolean> {
-    const names = await this.#data.list(servingFolder(view));
-    const number = names.length === 0 ? 1 : Number.parseInt(names.at(-1) ?? "0", 10) + 1;
-    const record = { view, generation, createdAtMs: Date.now() };
-    return this.#data.createExclusively(join(servingFolder(view), `${numbered(number)}.json`), record);
-  }
 }
 
 function numbered(number: number): string {
@@ -71,8 +56,4 @@ function folder(generation: Generation): string {
 
 function file(generation: Generation, version: number): string {
   return join(folder(generation), `${numbered(version)}.json`);
-}
-
-function servingFolder(view: string): string {
-  return join("serving", view);
 }

@@ -4,6 +4,10 @@ import { TidelineError } from "../core/errors.ts";
 import { partitionOf } from "./partitioner.ts";
 import { unreachable } from "./topics.ts";
 
+/**
+ * A record's timestamp is the time of sending: the client encodes timestamps wrongly that lie more than 2^31 ms from the first one
+ * in their batch.
+ */
 export interface EventRecord {
   readonly key: string | Buffer | null;
   readonly value: string | Buffer | null;
@@ -39,7 +43,7 @@ export async function openProducer({ brokers }: { readonly brokers: string }): P
   const client = createClient(brokers);
   try {
     // A broker that has just started answers "coordinator is loading" at first.
-    await persist(client, openLimitMs, () => client.initIdempotentProducer({}));
+    await persist(client, openLimitMs, () => client.initIdempotentProducer({}), refusal);
     return new LaneProducer(client, brokers);
   } catch (error) {
     await client.close();
@@ -58,7 +62,7 @@ const createClient = (brokers: string) =>
   new Producer({
     clientId: "tideline",
     bootstrapBrokers: brokers.split(","),
-    serializers: serializersFrom((data?: string | Buffer | null) => (typeof data === "string" ? Buffer.from(data) : data)),
+    serializers: serializersFrom(toBytes),
     idempotent: true,
     acks: -1,
     // One attempt a `send`: `persist` repeats it. The client's own retry never asks who leads the partition by now.
@@ -70,13 +74,10 @@ const createClient = (brokers: string) =>
 
 type Client = ReturnType<typeof createClient>;
 
+const toBytes = (text?: string | Buffer | null) => (typeof text === "string" ? Buffer.from(text) : (text ?? undefined));
+
 /** Repeats `attempt` until it succeeds, its error is `final`, or the time is over. */
-function persist<T>(
-  client: Client,
-  limitMs: number,
-  attempt: () => Promise<T>,
-  final: (error: unknown) => unknown = refusal,
-) {
+function persist<T>(client: Client, limitMs: number, attempt: () => Promise<T>, final: (error: unknown) => unknown) {
   const backoff = new ExponentialBackoff({ initialDelay: 100, maxDelay: 1_000 });
   const again = retry(
     handleWhen((error) => !final(error)),
@@ -139,7 +140,7 @@ class LaneProducer implements EventProducer {
   }
 
   async close(): Promise<void> {
-    for (const found of this.#lanes.values()) for (const lane of await found) await lane.draining;
+    for (const found of this.#lanes.values()) for (const lane of await found.catch(() => [])) await lane.draining;
     this.#failure ??= new TypeError("send() on a closed producer");
     await this.#client.close();
   }
@@ -171,7 +172,12 @@ class LaneProducer implements EventProducer {
   async #deliver(messages: Message[]): Promise<bigint> {
     if (this.#failure !== undefined) throw this.#failure;
     try {
-      const { offsets = [] } = await persist(this.#client, deliveryLimitMs, () => this.#client.send({ messages }));
+      const { offsets = [] } = await persist(
+        this.#client,
+        deliveryLimitMs,
+        () => this.#client.send({ messages }),
+        refusal,
+      );
       return offsets[0]?.offset ?? -1n;
     } catch (error) {
       this.#failure ??= this.#explain(messages[0]?.topic, error);
@@ -182,13 +188,15 @@ class LaneProducer implements EventProducer {
   #explain(topic: string | undefined, cause: unknown): TidelineError {
     const refused = refusal(cause);
     if (isUnknownTopic(cause)) {
-      const hint = "create it first: every command that writes to it does, and so does `tideline up`";
-      return new TidelineError("TOPIC_MISSING", `Kafka has no topic ${topic}`, hint, { cause });
+      return new TidelineError("TOPIC_MISSING", `Kafka has no topic ${topic}`, "create it with `tideline up`", {
+        cause,
+      });
     }
     if (refused === undefined) return unreachable(this.#brokers, cause);
-    const reason = refused.serverErrorMessage ?? refused.message;
-    const hint = "nothing behind it was sent; put the cause right and start again";
-    return new TidelineError("WRITE_REFUSED", `Kafka refuses a record for ${topic}: ${reason}`, hint, { cause });
+    const message = `Kafka refuses a record for ${topic}: ${refused.serverErrorMessage ?? refused.message}`;
+    return new TidelineError("WRITE_REFUSED", message, "nothing behind it was sent; put it right and start again", {
+      cause,
+    });
   }
 }
 
