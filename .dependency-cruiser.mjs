@@ -13,7 +13,19 @@ const rooms = {
   serving: ["core", "schemas", "views", "store"],
   workflows: ["core"],
   activities: ["batch-layer", "store", "core", "schemas", "views", "workflows"],
-  cli: ["core", "schemas", "views", "store", "ingest", "speed-layer", "batch-layer", "serving", "workflows", "activities", "stack"],
+  cli: [
+    "core",
+    "schemas",
+    "views",
+    "store",
+    "ingest",
+    "speed-layer",
+    "batch-layer",
+    "serving",
+    "workflows",
+    "activities",
+    "stack",
+  ],
   stack: ["core"],
 };
 
@@ -24,7 +36,11 @@ const roomRules = Object.entries(rooms).map(([room, allowed]) => ({
   comment: `${room} may import ${allowed.length === 0 ? "no other room" : allowed.join(", ")}`,
   severity: "error",
   from: { path: `^${room}/` },
-  to: { path: everyRoom, pathNot: `^(${[room, ...allowed].join("|")})/`, dependencyTypesNot: room === "workflows" ? ["type-only"] : [] },
+  to: {
+    path: everyRoom,
+    pathNot: `^(${[room, ...allowed].join("|")})/`,
+    dependencyTypesNot: room === "workflows" ? ["type-only"] : [],
+  },
 }));
 
 /** The clients of servers and files live in `store`, one file each; the log's group membership is the speed layer's own. */
@@ -42,8 +58,19 @@ export default {
   forbidden: [
     ...roomRules,
     ...clientRules,
-    { name: "core-is-pure", comment: "no I/O, clock or environment in core", severity: "error", from: { path: "^core/" }, to: { dependencyTypes: ["core"], pathNot: "^(node:)?crypto$" } },
-    { name: "no-cycles", severity: "error", from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } } },
+    {
+      name: "core-is-pure",
+      comment: "no I/O, clock or environment in core",
+      severity: "error",
+      from: { path: "^core/" },
+      to: { dependencyTypes: ["core"], pathNot: "^(node:)?crypto$" },
+    },
+    {
+      name: "no-cycles",
+      severity: "error",
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
+    },
     { name: "resolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
   ],
   options: {
@@ -51,6 +78,10 @@ export default {
     exclude: { path: "^(\\.tideline|node_modules/.*/node_modules)" },
     parser: "swc",
     tsPreCompilationDeps: true,
-    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "require", "node", "default"], extensions: [".ts", ".js", ".mjs", ".json"] },
+    enhancedResolveOptions: {
+      exportsFields: ["exports"],
+      conditionNames: ["import", "require", "node", "default"],
+      extensions: [".ts", ".js", ".mjs", ".json"],
+    },
   },
 };

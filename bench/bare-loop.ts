@@ -1,5 +1,5 @@
 import { Consumer } from "@platformatic/kafka";
-import { type Cut, at } from "../core/position.ts";
+import { at, type Cut } from "../core/position.ts";
 
 /** The ceiling: the client's own fetch from explicit positions, a JSON.parse of each message, and nothing else. Events a second. */
 export async function bareLoop(brokers: string, topic: string, end: Cut, maxBytes: number): Promise<number> {
@@ -12,11 +12,24 @@ export async function bareLoop(brokers: string, topic: string, end: Cut, maxByte
   for (;;) {
     const open = [...next].filter(([partition, position]) => position < at(end, partition));
     if (open.length === 0) break;
-    const partitions = open.map(([partition, fetchOffset]) => ({ partition, fetchOffset, currentLeaderEpoch: -1, lastFetchedEpoch: -1, partitionMaxBytes: Math.ceil(maxBytes / open.length) }));
-    const answer = await consumer.fetch({ node: found.partitions[0]?.leader ?? 0, maxWaitTime: 100, minBytes: 1, maxBytes, topics: [{ topicId: found.id, partitions }] });
+    const partitions = open.map(([partition, fetchOffset]) => ({
+      partition,
+      fetchOffset,
+      currentLeaderEpoch: -1,
+      lastFetchedEpoch: -1,
+      partitionMaxBytes: Math.ceil(maxBytes / open.length),
+    }));
+    const answer = await consumer.fetch({
+      node: found.partitions[0]?.leader ?? 0,
+      maxWaitTime: 100,
+      minBytes: 1,
+      maxBytes,
+      topics: [{ topicId: found.id, partitions }],
+    });
     for (const { partitionIndex, records = [] } of answer.responses.flatMap((response) => response.partitions)) {
       for (const batch of records) {
-        for (const { value } of batch.records) if (value !== null && typeof JSON.parse(value.toString()) === "object") events += 1;
+        for (const { value } of batch.records)
+          if (value !== null && typeof JSON.parse(value.toString()) === "object") events += 1;
         next.set(partitionIndex, batch.firstOffset + BigInt(batch.lastOffsetDelta) + 1n);
       }
     }

@@ -14,5 +14,12 @@ export function median(values: readonly number[]): number {
 }
 
 export function figure(what: string, unit: string, bar: number | null, rounds: Figure["rounds"]): Figure {
-  return { what, unit, bar, rounds, ours: median(rounds.map(({ ours }) => ours)), ceiling: median(rounds.map(({ ceiling }) => ceiling)) };
+  return {
+    what,
+    unit,
+    bar,
+    rounds,
+    ours: median(rounds.map(({ ours }) => ours)),
+    ceiling: median(rounds.map(({ ceiling }) => ceiling)),
+  };
 }

@@ -44,10 +44,20 @@ export async function benchSpeed(report: (line: string) => void): Promise<Figure
   const log = new LogReader({ brokers, clientId: "bench" });
   const end = (await log.bounds(topic)).stable;
 
-  const env = { KAFKA_BROKERS: brokers, REDIS_URL: servers.redis.url, TEMPORAL_ADDRESS: servers.temporal.address, TIDELINE_HOME: home, TIDELINE_SPEED_PORT: String(ports.speed), TIDELINE_LOG_LEVEL: "warn" };
+  const env = {
+    KAFKA_BROKERS: brokers,
+    REDIS_URL: servers.redis.url,
+    TEMPORAL_ADDRESS: servers.temporal.address,
+    TIDELINE_HOME: home,
+    TIDELINE_SPEED_PORT: String(ports.speed),
+    TIDELINE_LOG_LEVEL: "warn",
+  };
   const program = fileURLToPath(new URL("../cli/tideline.js", import.meta.url));
   const healthUrl = `http://127.0.0.1:${ports.speed}/health`;
-  const speed = roleProcess({ name: "speed", title: "Speed layer", args: ["speed"], healthUrl }, { home, env, tideline: [process.execPath, program] });
+  const speed = roleProcess(
+    { name: "speed", title: "Speed layer", args: ["speed"], healthUrl },
+    { home, env, tideline: [process.execPath, program] },
+  );
   const chain = new Chain(redis, "", generationOf(revenue));
   const rounds: { ours: number; ceiling: number }[] = [];
   try {
@@ -70,7 +80,14 @@ export async function benchSpeed(report: (line: string) => void): Promise<Figure
     await servers.stop();
     await rm(home, { recursive: true, force: true });
   }
-  return [figure(`speed layer, Kafka to Redis, one process, ${Math.round(bytes / EVENTS)}-byte events`, "events/s", 0.5, rounds)];
+  return [
+    figure(
+      `speed layer, Kafka to Redis, one process, ${Math.round(bytes / EVENTS)}-byte events`,
+      "events/s",
+      0.5,
+      rounds,
+    ),
+  ];
 }
 
 async function sendEvents(brokers: string, topic: string): Promise<number> {

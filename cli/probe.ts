@@ -7,7 +7,11 @@ export interface Probe {
 }
 
 /** The small HTTP side of a role that serves nothing else: /health (200 or 503, with what `health` says) and /metrics. */
-export async function startProbe(options: { port: number; registry: Registry; health: () => { readonly ready: boolean } }): Promise<Probe> {
+export async function startProbe(options: {
+  port: number;
+  registry: Registry;
+  health: () => { readonly ready: boolean };
+}): Promise<Probe> {
   const { registry, health } = options;
   const server = Fastify({ logger: false });
   server.get("/health", async (_, reply) => {

@@ -55,11 +55,13 @@ export function stateSql(view: View, events: string): string {
   const aggregates = integers.map((component) => `${component.partial} AS ${quoteName(component.key)}`).join(", ");
   const wide = `SELECT ${source}, ${aggregates} FROM ${events} WHERE ${counted(view)} GROUP BY ALL`;
   const long = `SELECT ${cell}, component, 0 AS item, value FROM (UNPIVOT (${wide}) ON ${integers.map(({ key }) => quoteName(key)).join(", ")} INTO NAME component VALUE value)`;
-  const sketches = components.filter(({ form }) => form === "registers").map((component) => {
-    const hashes = `SELECT DISTINCT ${source}, ${component.partial} AS hash FROM ${events} WHERE ${counted(view)}`;
-    const ranked = registerSql(`(SELECT * FROM (${hashes}) WHERE hash IS NOT NULL)`);
-    return `SELECT ${cell}, ${quoteText(component.key)}, register, max(rank) FROM (${ranked}) GROUP BY ALL`;
-  });
+  const sketches = components
+    .filter(({ form }) => form === "registers")
+    .map((component) => {
+      const hashes = `SELECT DISTINCT ${source}, ${component.partial} AS hash FROM ${events} WHERE ${counted(view)}`;
+      const ranked = registerSql(`(SELECT * FROM (${hashes}) WHERE hash IS NOT NULL)`);
+      return `SELECT ${cell}, ${quoteText(component.key)}, register, max(rank) FROM (${ranked}) GROUP BY ALL`;
+    });
   return [long, ...sketches].map((select) => `(${select})`).join(" UNION ALL ");
 }
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import type { z } from "zod";
 import { quoteName, quoteText } from "./sql.ts";
 import type { Stream } from "./stream.ts";
 
@@ -26,7 +26,9 @@ export const META_COLUMNS = {
 /** Why a record is refused; the word before the colon is stable. */
 export type Reject = `${"empty" | "not-utf8" | "not-json" | "contract"}${"" | `: ${string}`}`;
 
-export type DecodedOne = { readonly ok: true; readonly canonical: string } | { readonly ok: false; readonly reject: Reject };
+export type DecodedOne =
+  | { readonly ok: true; readonly canonical: string }
+  | { readonly ok: false; readonly reject: Reject };
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -42,7 +44,9 @@ export function decodeOne(stream: Stream, bytes: Uint8Array | null): DecodedOne 
   const parsed = stream.contract.safeParse(json);
   if (!parsed.success) return { ok: false, reject: `contract: ${explain(parsed.error)}` };
   const event: Record<string, unknown> = parsed.data;
-  const canonical = Object.fromEntries(Object.keys(stream.fields).map((field) => [field, canonicalValue(event[field])]));
+  const canonical = Object.fromEntries(
+    Object.keys(stream.fields).map((field) => [field, canonicalValue(event[field])]),
+  );
   return { ok: true, canonical: JSON.stringify(canonical) };
 }
 

@@ -29,7 +29,8 @@ export function integer(options: { min: number; max: number }): Field<number> {
     optional: false,
     zod: z.int().min(min).max(max),
     // The round trip through text refuses 1.5, 1e3, true and "5", all of which a bare cast would turn into an integer.
-    guard: (json) => `(TRY_CAST(${json} AS BIGINT)::VARCHAR = ${json} AND TRY_CAST(${json} AS BIGINT) BETWEEN ${min} AND ${max})`,
+    guard: (json) =>
+      `(TRY_CAST(${json} AS BIGINT)::VARCHAR = ${json} AND TRY_CAST(${json} AS BIGINT) BETWEEN ${min} AND ${max})`,
     value: (json) => `TRY_CAST(${json} AS BIGINT)`,
   };
 }
@@ -45,7 +46,8 @@ export function instant(options: { from: string; to: string }): Field<number> {
  */
 export function decimal(options: { scale: number; min: number; max: number }): Field<number> {
   const { scale, min, max } = options;
-  if (!Number.isInteger(scale) || scale < 1 || scale > 6) throw new RangeError(`a decimal's scale is 1 to 6, not ${scale}`);
+  if (!Number.isInteger(scale) || scale < 1 || scale > 6)
+    throw new RangeError(`a decimal's scale is 1 to 6, not ${scale}`);
   const factor = 10 ** scale;
   if (!Number.isSafeInteger(min * factor) || !Number.isSafeInteger(max * factor) || min > max) {
     throw new RangeError(`decimal bounds must be safe integers once scaled, not ${min}..${max} with scale ${scale}`);
@@ -62,7 +64,8 @@ export function decimal(options: { scale: number; min: number; max: number }): F
 }
 
 /** The text that a JSON string stands for; only one with escapes needs a parser. */
-const unquoted = (json: string) => `CASE WHEN contains(${json}, '\\') THEN json_extract_string(${json}, '$') ELSE ${json}[2:-2] END`;
+const unquoted = (json: string) =>
+  `CASE WHEN contains(${json}, '\\') THEN json_extract_string(${json}, '$') ELSE ${json}[2:-2] END`;
 
 /** Unicode text of at most `max` UTF-16 units; lone surrogates are refused, for they have no UTF-8. */
 export function text(options: { max?: number } = {}): Field<string> {

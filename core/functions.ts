@@ -6,19 +6,41 @@ export const ALLOWED_FUNCTIONS: ReadonlySet<string> = new Set([
   // arithmetic on integers; the rest of the operators parse as functions too
   ..."+ - * // % & | << >> ~~ !~~ ~~* !~~* || abs sign greatest least xor bit_count".split(" "),
   // text
-  ..."lower upper trim ltrim rtrim length strlen substring substr left right replace concat contains starts_with ends_with prefix suffix split_part lpad rpad reverse".split(" "),
+  ..."lower upper trim ltrim rtrim length strlen substring substr left right replace concat contains starts_with ends_with prefix suffix split_part lpad rpad reverse".split(
+    " ",
+  ),
   ..."regexp_matches regexp_full_match regexp_extract regexp_replace like_escape not_like_escape".split(" "),
   // choice
   ..."coalesce nullif if ifnull".split(" "),
   // calendar parts of an instant, in UTC
-  ..."make_timestamp_ms epoch_ms date_part date_trunc year month day hour minute second dayofweek isodow week quarter".split(" "),
+  ..."make_timestamp_ms epoch_ms date_part date_trunc year month day hour minute second dayofweek isodow week quarter".split(
+    " ",
+  ),
 ]);
 
 /** Syntax, by DuckDB's expression classes, that a definition may be made of. */
-export const ALLOWED_EXPRESSIONS: ReadonlySet<string> = new Set(["COLUMN_REF", "CONSTANT", "FUNCTION", "COMPARISON", "CONJUNCTION", "OPERATOR", "CASE", "CAST", "BETWEEN"]);
+export const ALLOWED_EXPRESSIONS: ReadonlySet<string> = new Set([
+  "COLUMN_REF",
+  "CONSTANT",
+  "FUNCTION",
+  "COMPARISON",
+  "CONJUNCTION",
+  "OPERATOR",
+  "CASE",
+  "CAST",
+  "BETWEEN",
+]);
 
 /** DuckDB types that an integer measure may read without loss. */
-export const INTEGER_TYPES: ReadonlySet<string> = new Set(["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"]);
+export const INTEGER_TYPES: ReadonlySet<string> = new Set([
+  "TINYINT",
+  "SMALLINT",
+  "INTEGER",
+  "BIGINT",
+  "UTINYINT",
+  "USMALLINT",
+  "UINTEGER",
+]);
 
 /** DuckDB types that a dimension may have: they survive JSON with their type. */
 export const DIMENSION_TYPES: ReadonlySet<string> = new Set([...INTEGER_TYPES, "VARCHAR", "BOOLEAN"]);

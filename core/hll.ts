@@ -6,7 +6,7 @@
 const REGISTER_BITS = 14;
 export const REGISTER_COUNT = 1 << REGISTER_BITS;
 const RANK_BITS = 64 - REGISTER_BITS;
-const ALPHA_INFINITY = 0.72134752044448170368;
+const ALPHA_INFINITY = 0.7213475204444817;
 
 /** One relative standard error: 1.04 / sqrt(16384). */
 export const REGISTER_ERROR = 0.0081;
@@ -57,8 +57,20 @@ function timesMultiplier(x: string): string {
  */
 export function registerSql(source: string): string {
   const start = `${SEED ^ ((8n * MULTIPLIER) & MASK)}::UBIGINT`;
-  const steps = [timesMultiplier("x"), "xor(x, x >> 47)", timesMultiplier("x"), `xor(${start}, x)`, timesMultiplier("x"), "xor(x, x >> 47)", timesMultiplier("x"), "xor(x, x >> 47)"];
-  const mixed = steps.reduce((from, step) => `(SELECT * REPLACE (${step} AS x) FROM ${from})`, `(SELECT *, hash AS x FROM ${source})`);
+  const steps = [
+    timesMultiplier("x"),
+    "xor(x, x >> 47)",
+    timesMultiplier("x"),
+    `xor(${start}, x)`,
+    timesMultiplier("x"),
+    "xor(x, x >> 47)",
+    timesMultiplier("x"),
+    "xor(x, x >> 47)",
+  ];
+  const mixed = steps.reduce(
+    (from, step) => `(SELECT * REPLACE (${step} AS x) FROM ${from})`,
+    `(SELECT *, hash AS x FROM ${source})`,
+  );
   const bits = `(SELECT *, (x >> ${REGISTER_BITS}) | (1::UBIGINT << ${RANK_BITS}) AS bits FROM ${mixed})`;
   const rank = "bit_count(xor(bits, bits - 1)::BIGINT)::TINYINT";
   return `SELECT * EXCLUDE (x, bits), (x & ${REGISTER_COUNT - 1})::INTEGER AS register, ${rank} AS rank FROM ${bits}`;

@@ -12,7 +12,13 @@ export interface Ledger {
 
 export const EMPTY_LEDGER: Ledger = { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
 
-export const LEDGER_FIELDS = ["records", "duplicates", "rejects", "counted", "filtered"] as const satisfies (keyof Ledger)[];
+export const LEDGER_FIELDS = [
+  "records",
+  "duplicates",
+  "rejects",
+  "counted",
+  "filtered",
+] as const satisfies (keyof Ledger)[];
 
 export function addLedgers(a: Ledger, b: Ledger): Ledger {
   return {

@@ -48,7 +48,9 @@ export function tile(start: Cut, tiles: readonly Span[]): Tiling {
 export function tilesFrom<T extends Span>(
   start: Cut,
   tiles: readonly T[],
-): { readonly ok: true; readonly tiles: readonly T[]; readonly to: Cut } | { readonly ok: false; readonly misfit: Misfit } {
+):
+  | { readonly ok: true; readonly tiles: readonly T[]; readonly to: Cut }
+  | { readonly ok: false; readonly misfit: Misfit } {
   const first = tiles.findIndex((candidate) => cutsEqual(candidate.from, start));
   const run = first < 0 ? tiles : tiles.slice(first);
   const tiling = tile(start, run);

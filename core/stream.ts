@@ -37,18 +37,24 @@ export function stream<const F extends Fields>(name: string, definition: StreamD
 /** What is wrong with a stream's definition: one sentence per problem, naming the field. */
 export function checkStream(definition: Stream): string[] {
   const problems: string[] = [];
-  if (!/^[a-z][a-z0-9-]{0,99}$/.test(definition.name)) problems.push(`name "${definition.name}": use lower-case letters, digits and dashes`);
-  if (!Number.isInteger(definition.revision) || definition.revision < 1) problems.push("revision: a whole number from 1");
-  if (!Number.isInteger(definition.partitions) || definition.partitions < 1) problems.push("partitions: a whole number from 1");
-  if (!Number.isInteger(definition.dedupWindow) || definition.dedupWindow < 0) problems.push("dedupWindow: a whole number of offsets");
+  if (!/^[a-z][a-z0-9-]{0,99}$/.test(definition.name))
+    problems.push(`name "${definition.name}": use lower-case letters, digits and dashes`);
+  if (!Number.isInteger(definition.revision) || definition.revision < 1)
+    problems.push("revision: a whole number from 1");
+  if (!Number.isInteger(definition.partitions) || definition.partitions < 1)
+    problems.push("partitions: a whole number from 1");
+  if (!Number.isInteger(definition.dedupWindow) || definition.dedupWindow < 0)
+    problems.push("dedupWindow: a whole number of offsets");
   for (const field of Object.keys(definition.fields)) {
-    if (!/^[a-z][a-z0-9_]{0,62}$/.test(field)) problems.push(`fields.${field}: use lower-case letters, digits and underscores`);
+    if (!/^[a-z][a-z0-9_]{0,62}$/.test(field))
+      problems.push(`fields.${field}: use lower-case letters, digits and underscores`);
   }
   for (const role of ["key", "eventId", "eventTime"] as const) {
     const field = definition.fields[definition[role]];
     if (field === undefined) problems.push(`${role}: there is no field "${definition[role]}"`);
     else if (field.optional) problems.push(`${role}: field "${definition[role]}" may not be optional`);
-    else if (role === "eventTime" && field.column !== "BIGINT") problems.push(`eventTime: field "${definition[role]}" is no instant`);
+    else if (role === "eventTime" && field.column !== "BIGINT")
+      problems.push(`eventTime: field "${definition[role]}" is no instant`);
   }
   return problems;
 }

@@ -43,8 +43,10 @@ export function checkViewShape(definition: View): string[] {
   const problems: string[] = [];
   const name = /^[a-z][a-z0-9-]{0,62}$/;
   const column = /^[a-z][a-z0-9_]{0,62}$/;
-  if (!name.test(definition.name)) problems.push(`name "${definition.name}": use lower-case letters, digits and dashes`);
-  if (definition.grainMs <= 0) problems.push(`every: "${definition.every}" is no duration such as "1 minute" or "1 day"`);
+  if (!name.test(definition.name))
+    problems.push(`name "${definition.name}": use lower-case letters, digits and dashes`);
+  if (definition.grainMs <= 0)
+    problems.push(`every: "${definition.every}" is no duration such as "1 minute" or "1 day"`);
   if (Object.keys(definition.measures).length === 0) problems.push("measures: a view needs at least one");
   for (const field of [...Object.keys(definition.by), ...Object.keys(definition.measures)]) {
     if (!column.test(field)) problems.push(`"${field}": use lower-case letters, digits and underscores`);

@@ -19,7 +19,10 @@ export class DeadLetters {
     this.#producer ??= openProducer({ brokers: this.#brokers });
     try {
       const producer = await this.#producer;
-      await producer.send(deadLetterTopic(topic), rejected.map((reject) => letter(topic, reject)));
+      await producer.send(
+        deadLetterTopic(topic),
+        rejected.map((reject) => letter(topic, reject)),
+      );
     } catch (error) {
       await this.close();
       throw error;
@@ -35,5 +38,9 @@ export class DeadLetters {
 
 function letter(topic: string, { partition, offset, reject, key, value }: Rejected) {
   const headers = { reason: reject, topic, partition: String(partition), offset: String(offset) };
-  return { key: `${topic}:${partition}:${offset}`, value, headers: key === null ? headers : { ...headers, "original-key": key } };
+  return {
+    key: `${topic}:${partition}:${offset}`,
+    value,
+    headers: key === null ? headers : { ...headers, "original-key": key },
+  };
 }

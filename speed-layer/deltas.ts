@@ -27,7 +27,12 @@ export function deltasByPartition(view: View, rows: readonly (readonly DuckDBVal
       else delta.sketches.push({ field, hashes: packHashes((value as { items: readonly bigint[] }).items) });
     });
   }
-  return new Map([...partitions].map(([partition, buckets]) => [partition, [...buckets].map(([bucket, delta]) => ({ bucket, ...delta }))]));
+  return new Map(
+    [...partitions].map(([partition, buckets]) => [
+      partition,
+      [...buckets].map(([bucket, delta]) => ({ bucket, ...delta })),
+    ]),
+  );
 }
 
 /** A dimension's value as JSON carries it: text, a boolean, an integer (as text where a double would round it), or null. */

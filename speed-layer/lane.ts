@@ -24,7 +24,13 @@ export interface LaneDeps {
   readonly duck: Duck;
   readonly deadLetters: DeadLetters;
   /** Ids of the part of the dedup window that the log no longer has, into the decoder. */
-  readonly warmFromArchive: (decoder: Decoder, info: TopicInfo, partition: number, from: Position, to: Position) => Promise<void>;
+  readonly warmFromArchive: (
+    decoder: Decoder,
+    info: TopicInfo,
+    partition: number,
+    from: Position,
+    to: Position,
+  ) => Promise<void>;
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
 }
@@ -57,7 +63,8 @@ export class Lane {
   /** The furthest position that any of its views has reached, per partition. */
   get front(): Cut {
     const front = new Map<number, Position>();
-    for (const { positions } of this.#live()) for (const [partition, held] of positions) if (held > at(front, partition)) front.set(partition, held);
+    for (const { positions } of this.#live())
+      for (const [partition, held] of positions) if (held > at(front, partition)) front.set(partition, held);
     return front;
   }
 
@@ -83,8 +90,12 @@ export class Lane {
     const fetched = answer.filter(({ from, to }) => to > from);
     const quiet = answer.filter(({ from, to }) => to === from);
     for (const track of this.tracks) await track.touch(quiet);
-    this.#deps.metrics.stageSeconds.observe({ stream: this.#deps.stream.name, stage: "wait" }, (performance.now() - askedMs) / 1_000);
-    for (const { partition, stable, to } of fetched) this.#deps.metrics.lag.set({ stream: this.#deps.stream.name, partition }, Number(stable - to));
+    this.#deps.metrics.stageSeconds.observe(
+      { stream: this.#deps.stream.name, stage: "wait" },
+      (performance.now() - askedMs) / 1_000,
+    );
+    for (const { partition, stable, to } of fetched)
+      this.#deps.metrics.lag.set({ stream: this.#deps.stream.name, partition }, Number(stable - to));
     if (fetched.length === 0) {
       await this.#check();
       return 0;
@@ -116,7 +127,9 @@ export class Lane {
   }
 
   async #attach(partitions: readonly number[]): Promise<void> {
-    const waiting = [...this.tracks].filter((track) => track.phase !== "live" || partitions.some((partition) => !track.positions.has(partition)));
+    const waiting = [...this.tracks].filter(
+      (track) => track.phase !== "live" || partitions.some((partition) => !track.positions.has(partition)),
+    );
     if (waiting.length === 0 && this.#info !== null) return;
     const { log, topic } = this.#deps;
     const info = await log.topic(topic);
@@ -150,9 +163,11 @@ export class Lane {
       const window = to - BigInt(stream.dedupWindow);
       const from = (window > 0n ? window : 0n) as Position;
       const start = at(bounds.start, partition);
-      const inLog = start > from ? (start < to ? start : to) : from;
-      if (from < inLog && this.#info !== null) await this.#deps.warmFromArchive(this.#decoder, this.#info, partition, from, inLog);
-      for await (const fetched of log.read(topic, partition, inLog, to, BATCH_BYTES)) await this.#decoder.decode([fetched]);
+      const inLog = start > from ? Math.min(start, to) : from;
+      if (from < inLog && this.#info !== null)
+        await this.#deps.warmFromArchive(this.#decoder, this.#info, partition, from, inLog);
+      for await (const fetched of log.read(topic, partition, inLog, to, BATCH_BYTES))
+        await this.#decoder.decode([fetched]);
       this.#decoded.set(partition, to);
       logger.debug({ topic, partition, from: from.toString(), to: to.toString() }, "dedup window warmed");
     }
@@ -169,7 +184,9 @@ export class Lane {
   }
 
   #fetchAhead(positions: Cut): void {
-    const answer = delay(lingerMs(this.#lastBatch)).then(() => this.#deps.log.fetch(this.#deps.topic, positions, { maxWaitMs: IDLE_WAIT_MS, maxBytes: BATCH_BYTES }));
+    const answer = delay(lingerMs(this.#lastBatch)).then(() =>
+      this.#deps.log.fetch(this.#deps.topic, positions, { maxWaitMs: IDLE_WAIT_MS, maxBytes: BATCH_BYTES }),
+    );
     // Whoever awaits it sees the error; until then nobody does, and Node would end the process.
     answer.catch(() => undefined);
     this.#ahead = { positions, answer };

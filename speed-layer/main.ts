@@ -29,7 +29,12 @@ export interface SpeedHealth {
   /** Every view is either live or stopped by a named error, which restarting this process would not cure. */
   readonly ready: boolean;
   readonly streams: readonly { readonly stream: string; readonly partitions: readonly number[] }[];
-  readonly views: readonly { readonly view: string; readonly phase: string; readonly code: string | null; readonly message: string | null }[];
+  readonly views: readonly {
+    readonly view: string;
+    readonly phase: string;
+    readonly code: string | null;
+    readonly message: string | null;
+  }[];
 }
 
 export interface SpeedLayer {
@@ -56,10 +61,14 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
       .filter(({ view }) => view.stream === stream)
       .map((definition) => {
         const chain = new Chain(redis, namespace, definition.generation);
-        const newestManifest = () => beginGeneration({ manifests, archive, log }, definition.generation, topic, "speed-layer");
+        const newestManifest = () =>
+          beginGeneration({ manifests, archive, log }, definition.generation, topic, "speed-layer");
         return new ViewTrack({ definition, chain, newestManifest, metrics, logger });
       });
-    return new StreamConsumer({ stream, topic, brokers, pool, deadLetters, warmFromArchive: warmer(archive, data, topic), metrics, logger }, tracks);
+    return new StreamConsumer(
+      { stream, topic, brokers, pool, deadLetters, warmFromArchive: warmer(archive, data, topic), metrics, logger },
+      tracks,
+    );
   });
   for (const consumer of consumers) consumer.start();
 
@@ -74,10 +83,18 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
 }
 
 function healthOf(consumers: readonly StreamConsumer[], definitions: Definitions): SpeedHealth {
-  const streams = [...definitions.streams.keys()].map((stream, index) => ({ stream, partitions: consumers[index]?.partitions ?? [] }));
+  const streams = [...definitions.streams.keys()].map((stream, index) => ({
+    stream,
+    partitions: consumers[index]?.partitions ?? [],
+  }));
   const views = consumers
     .flatMap(({ tracks }) => tracks)
-    .map((track) => ({ view: track.name, phase: track.phase, code: track.error?.code ?? null, message: track.error?.message ?? null }));
+    .map((track) => ({
+      view: track.name,
+      phase: track.phase,
+      code: track.error?.code ?? null,
+      message: track.error?.message ?? null,
+    }));
   return { ready: views.every(({ phase }) => phase !== "detached"), streams, views };
 }
 
@@ -86,9 +103,11 @@ function warmer(archive: Archive, data: DataDirectory, topic: string): StreamCon
   return async (decoder, info, partition, from, to) => {
     const start = (await archive.start(topic, info.id)).get(partition);
     if (start === undefined || start >= to) return;
-    const entries = await archive.covering(topic, info.id, partition, start > from ? start : from, to);
+    const entries = await archive.covering(topic, info.id, partition, Math.max(start, from), to);
     const files = entries.flatMap(({ file }) => (file === null ? [] : [`'${data.path(file).replaceAll("'", "''")}'`]));
     if (files.length === 0) return;
-    await decoder.remember(`(SELECT * FROM read_parquet([${files.join(", ")}]) WHERE _partition = ${partition} AND _offset >= ${from} AND _offset < ${to})`);
+    await decoder.remember(
+      `(SELECT * FROM read_parquet([${files.join(", ")}]) WHERE _partition = ${partition} AND _offset >= ${from} AND _offset < ${to})`,
+    );
   };
 }

@@ -38,19 +38,38 @@ export async function verifyLog(options: {
   const end = at(bounds.stable, partition);
   const where = `${topic}/${partition}`;
   if (mark !== null && mark.topicId !== topicId) {
-    throw new TidelineError("TOPIC_RECREATED", `${where}: state was built from topic ${mark.topicId}, the log is now ${topicId}`, "Move the data directory away and empty Redis to begin anew, or restore the old topic.");
+    throw new TidelineError(
+      "TOPIC_RECREATED",
+      `${where}: state was built from topic ${mark.topicId}, the log is now ${topicId}`,
+      "Move the data directory away and empty Redis to begin anew, or restore the old topic.",
+    );
   }
   if (applied < start) {
-    throw new TidelineError("LOG_LOST", `${where}: the log starts at ${start}, and [${applied}, ${start}) was not read yet`, "Kafka's retention passed an unread position. Raise retention; if the archive has the span, a refresh moves the cut past it.");
+    throw new TidelineError(
+      "LOG_LOST",
+      `${where}: the log starts at ${start}, and [${applied}, ${start}) was not read yet`,
+      "Kafka's retention passed an unread position. Raise retention; if the archive has the span, a refresh moves the cut past it.",
+    );
   }
   if (applied > end) {
-    throw new TidelineError("LOG_TRUNCATED", `${where}: applied up to ${applied}, but the log ends at ${end}`, "The log lost records that were counted. Restore it, or rebuild from the archive.");
+    throw new TidelineError(
+      "LOG_TRUNCATED",
+      `${where}: applied up to ${applied}, but the log ends at ${end}`,
+      "The log lost records that were counted. Restore it, or rebuild from the archive.",
+    );
   }
   if (mark === null || mark.offset < start || mark.offset >= end) return;
   const [found] = await log.fetch(topic, new Map([[partition, mark.offset]]), { maxWaitMs: 500, maxBytes: 1_048_576 });
   const index = found?.offsets.indexOf(position(mark.offset)) ?? -1;
-  const same = found !== undefined && index >= 0 && recordHash(found.keys[index] ?? null, found.values[index] ?? null) === mark.hash;
+  const same =
+    found !== undefined &&
+    index >= 0 &&
+    recordHash(found.keys[index] ?? null, found.values[index] ?? null) === mark.hash;
   if (!same) {
-    throw new TidelineError("LOG_TRUNCATED", `${where}: the record at ${mark.offset} is not the one that was applied`, "The log was truncated and written anew. Restore it, or rebuild from the archive.");
+    throw new TidelineError(
+      "LOG_TRUNCATED",
+      `${where}: the record at ${mark.offset} is not the one that was applied`,
+      "The log was truncated and written anew. Restore it, or rebuild from the archive.",
+    );
   }
 }

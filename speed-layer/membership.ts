@@ -11,7 +11,12 @@ export class Membership {
   readonly #topic: string;
   #partitions: readonly number[] = [];
 
-  constructor(options: { brokers: string; topic: string; logger: Logger; onChange: (partitions: readonly number[]) => void }) {
+  constructor(options: {
+    brokers: string;
+    topic: string;
+    logger: Logger;
+    onChange: (partitions: readonly number[]) => void;
+  }) {
     const { brokers, topic, logger, onChange } = options;
     this.#topic = topic;
     this.#consumer = new Consumer({
@@ -25,11 +30,16 @@ export class Membership {
       retryDelay: 500,
     });
     this.#consumer.on("consumer:group:join", ({ assignments }) => {
-      this.#partitions = (assignments ?? []).filter((found) => found.topic === topic).flatMap(({ partitions }) => partitions).sort((a, b) => a - b);
+      this.#partitions = (assignments ?? [])
+        .filter((found) => found.topic === topic)
+        .flatMap(({ partitions }) => partitions)
+        .sort((a, b) => a - b);
       logger.info({ topic, partitions: this.#partitions }, "partitions assigned");
       onChange(this.#partitions);
     });
-    this.#consumer.on("consumer:heartbeat:error", ({ error }) => logger.warn({ topic, error: error.message }, "group heartbeat failed"));
+    this.#consumer.on("consumer:heartbeat:error", ({ error }) =>
+      logger.warn({ topic, error: error.message }, "group heartbeat failed"),
+    );
   }
 
   get partitions(): readonly number[] {

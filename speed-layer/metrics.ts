@@ -16,13 +16,55 @@ export function speedMetrics(registry: Registry): SpeedMetrics {
   const registers = [registry];
   const seconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
   return {
-    records: new Counter({ name: "tideline_speed_records_total", help: "Records applied to a view's chain", labelNames: ["view"], registers }),
-    rejects: new Counter({ name: "tideline_speed_rejects_total", help: "Records sent to the dead letters", labelNames: ["stream"], registers }),
-    batchRecords: new Histogram({ name: "tideline_speed_batch_records", help: "Records in a micro-batch", labelNames: ["stream"], buckets: [1, 10, 100, 1_000, 5_000, 20_000, 50_000], registers }),
-    stageSeconds: new Histogram({ name: "tideline_speed_stage_seconds", help: "What a micro-batch spends: waiting for records, decoding, applying", labelNames: ["stream", "stage"], buckets: seconds, registers }),
-    repositioned: new Counter({ name: "tideline_speed_repositioned_total", help: "Applies that found another position stored, and went there", labelNames: ["view"], registers }),
-    reseeds: new Counter({ name: "tideline_speed_reseeds_total", help: "Chains begun afresh at the batch cut", labelNames: ["view"], registers }),
-    stopped: new Gauge({ name: "tideline_view_stopped", help: "1 while a view is stopped by a named error", labelNames: ["view", "code"], registers }),
-    lag: new Gauge({ name: "tideline_speed_lag_offsets", help: "Last stable offset less the next position to fetch", labelNames: ["stream", "partition"], registers }),
+    records: new Counter({
+      name: "tideline_speed_records_total",
+      help: "Records applied to a view's chain",
+      labelNames: ["view"],
+      registers,
+    }),
+    rejects: new Counter({
+      name: "tideline_speed_rejects_total",
+      help: "Records sent to the dead letters",
+      labelNames: ["stream"],
+      registers,
+    }),
+    batchRecords: new Histogram({
+      name: "tideline_speed_batch_records",
+      help: "Records in a micro-batch",
+      labelNames: ["stream"],
+      buckets: [1, 10, 100, 1_000, 5_000, 20_000, 50_000],
+      registers,
+    }),
+    stageSeconds: new Histogram({
+      name: "tideline_speed_stage_seconds",
+      help: "What a micro-batch spends: waiting for records, decoding, applying",
+      labelNames: ["stream", "stage"],
+      buckets: seconds,
+      registers,
+    }),
+    repositioned: new Counter({
+      name: "tideline_speed_repositioned_total",
+      help: "Applies that found another position stored, and went there",
+      labelNames: ["view"],
+      registers,
+    }),
+    reseeds: new Counter({
+      name: "tideline_speed_reseeds_total",
+      help: "Chains begun afresh at the batch cut",
+      labelNames: ["view"],
+      registers,
+    }),
+    stopped: new Gauge({
+      name: "tideline_view_stopped",
+      help: "1 while a view is stopped by a named error",
+      labelNames: ["view", "code"],
+      registers,
+    }),
+    lag: new Gauge({
+      name: "tideline_speed_lag_offsets",
+      help: "Last stable offset less the next position to fetch",
+      labelNames: ["stream", "partition"],
+      registers,
+    }),
   };
 }

@@ -1,4 +1,4 @@
-import { type Logger } from "pino";
+import type { Logger } from "pino";
 import { isTidelineError } from "../core/errors.ts";
 import { at, type Cut } from "../core/position.ts";
 import type { Duck, DuckPool } from "../store/duck.ts";
@@ -103,7 +103,10 @@ export class StreamConsumer {
       } catch (error) {
         failures += 1;
         lane.reset();
-        this.#deps.logger.warn({ topic: this.#deps.topic, failures, error: (error as Error).message }, "speed lane interrupted; it looks everything up again");
+        this.#deps.logger.warn(
+          { topic: this.#deps.topic, failures, error: (error as Error).message },
+          "speed lane interrupted; it looks everything up again",
+        );
         await this.#pause(backoffMs(failures));
       }
     }
@@ -119,7 +122,8 @@ export class StreamConsumer {
     const front = main.front;
     if (lane === main) {
       for (const track of [...main.tracks]) {
-        if (main.tracks.size === 1 || track.phase !== "live" || behind(track.positions, front) <= FAR_BEHIND_OFFSETS) continue;
+        if (main.tracks.size === 1 || track.phase !== "live" || behind(track.positions, front) <= FAR_BEHIND_OFFSETS)
+          continue;
         main.tracks.delete(track);
         this.#deps.logger.info({ view: track.name }, "far behind: reads in a lane of its own");
         await this.#open([track]);
@@ -137,10 +141,14 @@ export class StreamConsumer {
   async #pause(durationMs: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, durationMs);
-      this.#stopping.signal.addEventListener("abort", () => {
-        clearTimeout(timer);
-        resolve();
-      }, { once: true });
+      this.#stopping.signal.addEventListener(
+        "abort",
+        () => {
+          clearTimeout(timer);
+          resolve();
+        },
+        { once: true },
+      );
     });
   }
 }

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { ledgerSql, partialSql } from "../core/compile.ts";
-import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Manifest } from "../core/documents.ts";
+import { isTidelineError, TidelineError } from "../core/errors.ts";
 import { EMPTY_LEDGER } from "../core/ledger.ts";
 import { at, type Cut, cutFromJson, type Position } from "../core/position.ts";
 import { tilesFrom } from "../core/spans.ts";
@@ -21,7 +21,10 @@ import type { SpeedMetrics } from "./metrics.ts";
  *       |                  |
  *       +--- the log is not ours any more, or the view is too large ---> stopped --after a while--> detached
  */
-type Phase = { readonly kind: "detached" } | { readonly kind: "live" } | { readonly kind: "stopped"; readonly error: TidelineError; readonly untilMs: number };
+type Phase =
+  | { readonly kind: "detached" }
+  | { readonly kind: "live" }
+  | { readonly kind: "stopped"; readonly error: TidelineError; readonly untilMs: number };
 
 /** How many cells an open segment may hold before it is sealed: what Redis reads in about 5 ms. */
 const SEAL_AT_CELLS = 5_000;
@@ -73,7 +76,10 @@ export class ViewTrack {
    * Steps 1 and 2 of the protocol: newest manifest and chain; reseed when they do not tile; positions; is it still our log?
    * Answers whether the view can go on.
    */
-  async attach(source: { log: LogReader; topic: string; info: TopicInfo; bounds: LogBounds; partitions: readonly number[] }, nowMs: number): Promise<boolean> {
+  async attach(
+    source: { log: LogReader; topic: string; info: TopicInfo; bounds: LogBounds; partitions: readonly number[] },
+    nowMs: number,
+  ): Promise<boolean> {
     if (this.#phase.kind === "stopped" && nowMs < this.#phase.untilMs) return false;
     const missing = source.partitions.filter((partition) => !this.#positions.has(partition));
     if (this.#phase.kind === "live" && missing.length === 0) return true;
@@ -82,7 +88,15 @@ export class ViewTrack {
       for (const partition of source.partitions) {
         const mark = await this.#deps.chain.mark(partition);
         const { log, topic, info, bounds } = source;
-        await verifyLog({ log, topic, topicId: info.id, bounds, partition, applied: at(chain.applied, partition), mark });
+        await verifyLog({
+          log,
+          topic,
+          topicId: info.id,
+          bounds,
+          partition,
+          applied: at(chain.applied, partition),
+          mark,
+        });
       }
       this.#positions.clear();
       for (const partition of source.partitions) this.#positions.set(partition, at(chain.applied, partition));
@@ -101,14 +115,20 @@ export class ViewTrack {
   /** Whether Redis still has the chain that this track follows, tiling from the newest manifest; called while the log is quiet. */
   async check(): Promise<void> {
     const chain = await this.#deps.chain.load();
-    if (chain === null || chain.pointer !== this.#pointer || [...this.#positions].some(([p, held]) => at(chain.applied, p) !== held)) this.detach();
+    if (
+      chain === null ||
+      chain.pointer !== this.#pointer ||
+      [...this.#positions].some(([p, held]) => at(chain.applied, p) !== held)
+    )
+      this.detach();
     else if (!tiles(chain, (await this.#deps.newestManifest()).cut)) this.detach();
   }
 
   /** The log had nothing after our positions in these partitions: says so to whoever asks how fresh an answer is. */
   async touch(quiet: readonly FetchedPartition[]): Promise<void> {
     const ours = quiet.filter(({ partition, to, stable }) => this.#positions.get(partition) === to && to >= stable);
-    if (this.#phase.kind === "live") await this.#deps.chain.touch(new Map(ours.map(({ partition, fetchedAtMs }) => [partition, fetchedAtMs])));
+    if (this.#phase.kind === "live")
+      await this.#deps.chain.touch(new Map(ours.map(({ partition, fetchedAtMs }) => [partition, fetchedAtMs])));
   }
 
   /** Step 4: the states of a decoded batch, applied partition by partition. */
@@ -125,7 +145,16 @@ export class ViewTrack {
         const from = at(this.#positions, partition);
         const ledger = ledgers.get(partition) ?? EMPTY_LEDGER;
         const mark = markOf(fetched, topicId);
-        const reply = await this.#deps.chain.apply({ partition, from, to: fetched.to, mark, ledger, deltas: deltas.get(partition) ?? [], maxCells: view.maxCells, freshAtMs: fetched.to >= fetched.stable ? fetched.fetchedAtMs : null });
+        const reply = await this.#deps.chain.apply({
+          partition,
+          from,
+          to: fetched.to,
+          mark,
+          ledger,
+          deltas: deltas.get(partition) ?? [],
+          maxCells: view.maxCells,
+          freshAtMs: fetched.to >= fetched.stable ? fetched.fetchedAtMs : null,
+        });
         this.#settle(reply, fetched, nowMs);
         if (reply.kind === "ok") this.#deps.metrics.records.inc({ view: this.name }, ledger.records);
         return reply;
@@ -183,12 +212,20 @@ export class ViewTrack {
 }
 
 function tiles(chain: ChainState, cut: Readonly<Record<string, string>>): boolean {
-  return tilesFrom(cutFromJson(cut), chain.segments.map(({ from, to }) => ({ from, to: to ?? chain.applied }))).ok;
+  return tilesFrom(
+    cutFromJson(cut),
+    chain.segments.map(({ from, to }) => ({ from, to: to ?? chain.applied })),
+  ).ok;
 }
 
 function failed(view: string, cause: unknown): TidelineError {
   const [reason] = (cause as Error).message.split("\n");
-  return new TidelineError("VIEW_FAILED", `${view}: ${reason}`, "Make the view's expressions total, with nullif, TRY_CAST or a CASE, for every event that the contract accepts.", { cause });
+  return new TidelineError(
+    "VIEW_FAILED",
+    `${view}: ${reason}`,
+    "Make the view's expressions total, with nullif, TRY_CAST or a CASE, for every event that the contract accepts.",
+    { cause },
+  );
 }
 
 function shown(cut: Cut): Record<string, string> {

@@ -47,10 +47,15 @@ async function format({ storage }: KafkaProgram, propertiesFile: string, env: Re
   work.report("formatting its storage");
   // One in 64 begins with a hyphen: it must not stand alone on the command line.
   const clusterId = randomBytes(16).toString("base64url");
-  await run(command, [...args, "format", `--cluster-id=${clusterId}`, "-c", propertiesFile, "--ignore-formatted"], work, {
-    env,
-    finish: true,
-  });
+  await run(
+    command,
+    [...args, "format", `--cluster-id=${clusterId}`, "-c", propertiesFile, "--ignore-formatted"],
+    work,
+    {
+      env,
+      finish: true,
+    },
+  );
 }
 
 async function answersMetadata(broker: string, signal: AbortSignal): Promise<void> {

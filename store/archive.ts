@@ -30,15 +30,23 @@ export class Archive {
   /** The entries of a partition in order. Throws ARCHIVE_DAMAGED when they do not tile, TOPIC_RECREATED when they are of another topic. */
   async entries(topic: string, topicId: string, partition: number): Promise<ArchiveEntry[]> {
     const entries: ArchiveEntry[] = [];
-    for (const name of await this.#data.list(folder(topic, partition))) entries.push(await this.#entry(join(folder(topic, partition), name)));
+    for (const name of await this.#data.list(folder(topic, partition)))
+      entries.push(await this.#entry(join(folder(topic, partition), name)));
     const stranger = entries.find((entry) => entry.topicId !== topicId);
     if (stranger !== undefined) throw recreated(topic, stranger.topicId, topicId);
     const first = entries[0];
-    const spans = entries.map(({ from, to }) => ({ from: new Map([[partition, position(from)]]), to: new Map([[partition, position(to)]]) }));
+    const spans = entries.map(({ from, to }) => ({
+      from: new Map([[partition, position(from)]]),
+      to: new Map([[partition, position(to)]]),
+    }));
     const tiling = tile(new Map([[partition, position(first?.from ?? 0)]]), spans);
     if (!tiling.ok) {
       const { kind, expected, found } = tiling.misfit;
-      throw new TidelineError("ARCHIVE_DAMAGED", `${topic}/${partition}: ${kind} in the archive: ${found} where ${expected} was expected`, "Restore the missing entry from a copy of the data directory.");
+      throw new TidelineError(
+        "ARCHIVE_DAMAGED",
+        `${topic}/${partition}: ${kind} in the archive: ${found} where ${expected} was expected`,
+        "Restore the missing entry from a copy of the data directory.",
+      );
     }
     return entries;
   }
@@ -70,21 +78,34 @@ export class Archive {
   }
 
   /** The entries that hold `[from, to)` of a partition; the first and last may reach beyond it. */
-  async covering(topic: string, topicId: string, partition: number, from: Position, to: Position): Promise<ArchiveEntry[]> {
+  async covering(
+    topic: string,
+    topicId: string,
+    partition: number,
+    from: Position,
+    to: Position,
+  ): Promise<ArchiveEntry[]> {
     if (from >= to) return [];
     const entries = await this.entries(topic, topicId, partition);
     const wanted = entries.filter((entry) => position(entry.to) > from && position(entry.from) < to);
     const begins = position(wanted[0]?.from ?? to);
     const ends = position(wanted.at(-1)?.to ?? from);
     if (begins > from || ends < to) {
-      throw new TidelineError("ARCHIVE_DAMAGED", `${topic}/${partition}: the archive has [${begins}, ${ends}) of [${from}, ${to})`, "Archive the stream up to there first, or restore the data directory.");
+      throw new TidelineError(
+        "ARCHIVE_DAMAGED",
+        `${topic}/${partition}: the archive has [${begins}, ${ends}) of [${from}, ${to})`,
+        "Archive the stream up to there first, or restore the data directory.",
+      );
     }
     return wanted;
   }
 
   /** Adds an entry unless another archiver has published that `from`. True: this call did. */
   async create(topic: string, partition: number, entry: ArchiveEntry): Promise<boolean> {
-    return this.#data.createExclusively(join(folder(topic, partition), `${entry.from.padStart(19, "0")}.json`), ArchiveEntry.parse(entry));
+    return this.#data.createExclusively(
+      join(folder(topic, partition), `${entry.from.padStart(19, "0")}.json`),
+      ArchiveEntry.parse(entry),
+    );
   }
 
   async #edges(topic: string, topicId: string, edge: (entries: ArchiveEntry[]) => string | undefined): Promise<Cut> {
@@ -98,7 +119,8 @@ export class Archive {
 
   async #entry(name: string): Promise<ArchiveEntry> {
     const known = this.#known.get(name) ?? (await this.#data.read(name, ArchiveEntry));
-    if (known === null) throw new TidelineError("ARCHIVE_DAMAGED", `${name} vanished`, "Restore the data directory from a copy.");
+    if (known === null)
+      throw new TidelineError("ARCHIVE_DAMAGED", `${name} vanished`, "Restore the data directory from a copy.");
     this.#known.set(name, known);
     return known;
   }

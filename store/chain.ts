@@ -3,7 +3,15 @@ import { TidelineError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
 import { EMPTY_LEDGER, LEDGER_FIELDS, type Ledger } from "../core/ledger.ts";
 import type { Merge } from "../core/measures/measure.ts";
-import { type Cut, type CutJson, cutFromJson, cutToJson, type EpochMs, type Position, position } from "../core/position.ts";
+import {
+  type Cut,
+  type CutJson,
+  cutFromJson,
+  cutToJson,
+  type EpochMs,
+  type Position,
+  position,
+} from "../core/position.ts";
 import type { TidelineRedis } from "./redis.ts";
 
 /** A segment of the chain; `to` is null while it is the open one. */
@@ -112,9 +120,23 @@ export class Chain {
   /** Invariant 2: deltas and position in one step, compared by equality. */
   async apply(application: Application): Promise<ApplyReply> {
     const { partition, from, to, mark, ledger, deltas, maxCells, freshAtMs } = application;
-    const args: (string | Buffer | number)[] = [this.#key("chain"), this.#key("applied"), this.#key("mark"), this.#key("fresh")];
+    const args: (string | Buffer | number)[] = [
+      this.#key("chain"),
+      this.#key("applied"),
+      this.#key("mark"),
+      this.#key("fresh"),
+    ];
     args.push(this.#prefix, partition, from.toString(), to.toString(), mark === null ? "" : encodeMark(mark));
-    args.push(ledger.records, ledger.duplicates, ledger.rejects, ledger.counted, ledger.filtered, maxCells, freshAtMs ?? "", deltas.length);
+    args.push(
+      ledger.records,
+      ledger.duplicates,
+      ledger.rejects,
+      ledger.counted,
+      ledger.filtered,
+      maxCells,
+      freshAtMs ?? "",
+      deltas.length,
+    );
     for (const { bucket, integers, sketches } of deltas) {
       args.push(bucket, integers.length);
       for (const { merge, field, value } of integers) args.push(merge, field, value.toString());
@@ -144,15 +166,31 @@ export class Chain {
 
   /** A fresh chain from `cut`; `seen` is the nonce of the chain that the caller found wanting, null for none. False: it changed meanwhile. */
   async reseed(cut: Cut, version: number, seen: string | null): Promise<boolean> {
-    const keys = [this.#key("chain"), this.#key("applied"), this.#key("mark"), this.#key("fresh"), this.#key("garbage")];
-    const answer = await this.#redis.tideline_reseed(...keys, JSON.stringify(cutToJson(cut)), version, seen ?? "", randomUUID());
+    const keys = [
+      this.#key("chain"),
+      this.#key("applied"),
+      this.#key("mark"),
+      this.#key("fresh"),
+      this.#key("garbage"),
+    ];
+    const answer = await this.#redis.tideline_reseed(
+      ...keys,
+      JSON.stringify(cutToJson(cut)),
+      version,
+      seen ?? "",
+      randomUUID(),
+    );
     await this.#sweep();
     return answer === "OK";
   }
 
   /** Notes that the applied positions of these partitions were seen to be the log's end at that time. */
   async touch(fresh: ReadonlyMap<number, EpochMs>): Promise<void> {
-    if (fresh.size > 0) await this.#redis.hset(this.#key("fresh"), new Map([...fresh].map(([partition, atMs]) => [String(partition), atMs])));
+    if (fresh.size > 0)
+      await this.#redis.hset(
+        this.#key("fresh"),
+        new Map([...fresh].map(([partition, atMs]) => [String(partition), atMs])),
+      );
   }
 
   async publish(version: number): Promise<void> {
@@ -161,15 +199,34 @@ export class Chain {
 
   /** Drops leading closed segments that end at or below `cut`, and deletes their keys piece by piece. */
   async trim(cut: Cut): Promise<void> {
-    await this.#redis.tideline_trim(this.#key("chain"), this.#key("garbage"), this.#prefix, JSON.stringify(cutToJson(cut)));
+    await this.#redis.tideline_trim(
+      this.#key("chain"),
+      this.#key("garbage"),
+      this.#prefix,
+      JSON.stringify(cutToJson(cut)),
+    );
     await this.#sweep();
   }
 
   /** Chain and open segment in one atomic step, for buckets in `[fromMs, toMs)`; null without a chain. */
   async read(fromMs: EpochMs, toMs: EpochMs, sketches: boolean): Promise<ChainRead | null> {
-    const reply = await this.#redis.tideline_readBuffer(this.#key("chain"), this.#key("applied"), this.#key("fresh"), this.#prefix, fromMs, toMs, sketches ? "1" : "0");
+    const reply = await this.#redis.tideline_readBuffer(
+      this.#key("chain"),
+      this.#key("applied"),
+      this.#key("fresh"),
+      this.#prefix,
+      fromMs,
+      toMs,
+      sketches ? "1" : "0",
+    );
     if (reply === null) return null;
-    const [chain, applied, fresh, last, ...buckets] = reply as [Buffer[], Buffer[], Buffer[], Buffer | null, ...[Buffer, Buffer[], Buffer[]][]];
+    const [chain, applied, fresh, last, ...buckets] = reply as [
+      Buffer[],
+      Buffer[],
+      Buffer[],
+      Buffer | null,
+      ...[Buffer, Buffer[], Buffer[]][],
+    ];
     return {
       chain: decodeChain(pairs(chain), pairs(applied), pairs(fresh)),
       lastBucket: last === null ? null : Number(last.toString()),
@@ -187,7 +244,11 @@ export class Chain {
         const fields = Object.entries(hashes[index] ?? {}) as [string, Buffer][];
         const sketches = fields.filter(([, value]) => value.toString() === SKETCH).map(([field]) => field);
         const strings = await Promise.all(sketches.map((field) => this.#redis.getBuffer(key(`h:${bucket}:${field}`))));
-        return bucketCells(Buffer.from(bucket), fields.flatMap(([field, value]) => [Buffer.from(field), value]), sketches.flatMap((field, at) => [Buffer.from(field), strings[at] ?? Buffer.alloc(0)]));
+        return bucketCells(
+          Buffer.from(bucket),
+          fields.flatMap(([field, value]) => [Buffer.from(field), value]),
+          sketches.flatMap((field, at) => [Buffer.from(field), strings[at] ?? Buffer.alloc(0)]),
+        );
       }),
     );
     // The ledger goes last when a segment is deleted, so what was read before it was there is whole.
@@ -238,7 +299,12 @@ function pairs(flat: readonly Buffer[]): Map<string, string> {
 
 function decodeChain(chain: Map<string, string>, applied: Map<string, string>, fresh: Map<string, string>): ChainState {
   const freshAtMs = Math.min(...[...applied.keys()].map((partition) => Number(fresh.get(partition) ?? 0)));
-  const segments = JSON.parse(chain.get("segments") ?? "[]") as { id: string; from: CutJson; to?: CutJson; token?: string }[];
+  const segments = JSON.parse(chain.get("segments") ?? "[]") as {
+    id: string;
+    from: CutJson;
+    to?: CutJson;
+    token?: string;
+  }[];
   return {
     nonce: chain.get("nonce") ?? "",
     pointer: Number(chain.get("pointer")),
@@ -269,6 +335,14 @@ function bucketCells(bucket: Buffer, fields: readonly Buffer[], found: readonly 
 /** The error for a view whose cells no longer fit. */
 export function refusal(view: string, reply: Extract<ApplyReply, { kind: "overflow" | "too-large" }>): TidelineError {
   return reply.kind === "overflow"
-    ? new TidelineError("STATE_OVERFLOW", `${view}: a cell would leave 64 bits`, "Lower the bounds in the stream's contract, or count in a larger unit.")
-    : new TidelineError("VIEW_TOO_LARGE", `${view}: ${reply.cells} cells in Redis, and this batch could pass the view's limit`, "Raise maxCells in the view, drop a dimension, or see why its refresh does not publish.");
+    ? new TidelineError(
+        "STATE_OVERFLOW",
+        `${view}: a cell would leave 64 bits`,
+        "Lower the bounds in the stream's contract, or count in a larger unit.",
+      )
+    : new TidelineError(
+        "VIEW_TOO_LARGE",
+        `${view}: ${reply.cells} cells in Redis, and this batch could pass the view's limit`,
+        "Raise maxCells in the view, drop a dimension, or see why its refresh does not publish.",
+      );
 }

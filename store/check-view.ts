@@ -14,14 +14,21 @@ export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
   const contractColumns = new Set(Object.keys(view.stream.fields));
   const problems: string[] = [];
   const check = async (field: string, expression: Sql, types: ReadonlySet<string> | null, wanted: string) => {
-    const found = (await syntaxProblem(duck, expression, contractColumns)) ?? (await typeProblem(duck, expression, types, wanted));
+    const found =
+      (await syntaxProblem(duck, expression, contractColumns)) ?? (await typeProblem(duck, expression, types, wanted));
     if (found !== null) problems.push(`${field}: ${found}`);
   };
   if (view.where !== null) await check("where", view.where, new Set(["BOOLEAN"]), "a condition");
-  for (const [name, expression] of Object.entries(view.by)) await check(`by.${name}`, expression, DIMENSION_TYPES, "text, an integer or a boolean");
+  for (const [name, expression] of Object.entries(view.by))
+    await check(`by.${name}`, expression, DIMENSION_TYPES, "text, an integer or a boolean");
   for (const [name, measure] of Object.entries(view.measures)) {
     for (const { sql, type } of measure.inputs) {
-      await check(`measures.${name}`, sql, type === "integer" ? INTEGER_TYPES : null, "an integer: give a floating-point value a scale, as a decimal field or in smaller units");
+      await check(
+        `measures.${name}`,
+        sql,
+        type === "integer" ? INTEGER_TYPES : null,
+        "an integer: give a floating-point value a scale, as a decimal field or in smaller units",
+      );
     }
   }
   if (problems.length > 0) return problems;
@@ -31,11 +38,16 @@ export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
 
 async function syntaxProblem(duck: Duck, { text }: Sql, columns: ReadonlySet<string>): Promise<string | null> {
   const [row] = await rowsOf(duck, `SELECT json_serialize_sql(${quoteText(`SELECT (${text})`)})`);
-  const parsed = JSON.parse(String(row?.[0])) as { error: boolean; error_message?: string; statements?: { node: { select_list?: Node[]; from_table?: Node } }[] };
+  const parsed = JSON.parse(String(row?.[0])) as {
+    error: boolean;
+    error_message?: string;
+    statements?: { node: { select_list?: Node[]; from_table?: Node } }[];
+  };
   if (parsed.error) return `not SQL: ${parsed.error_message}`;
   const [statement, ...others] = parsed.statements ?? [];
   const [expression, ...extra] = statement?.node.select_list ?? [];
-  if (others.length > 0 || extra.length > 0 || expression === undefined || statement?.node.from_table?.type !== "EMPTY") return "not one expression";
+  if (others.length > 0 || extra.length > 0 || expression === undefined || statement?.node.from_table?.type !== "EMPTY")
+    return "not one expression";
   return nodeProblem(expression, columns);
 }
 
@@ -49,7 +61,8 @@ interface Node {
 }
 
 function nodeProblem(node: Node, columns: ReadonlySet<string>): string | null {
-  if (node.class !== undefined && !ALLOWED_EXPRESSIONS.has(node.class)) return `${node.class.toLowerCase()} expressions are not allowed`;
+  if (node.class !== undefined && !ALLOWED_EXPRESSIONS.has(node.class))
+    return `${node.class.toLowerCase()} expressions are not allowed`;
   if (node.class === "FUNCTION" && !ALLOWED_FUNCTIONS.has(node.function_name ?? "")) {
     const hint = node.function_name === "/" ? "; / gives floating point, // divides integers" : "";
     return `function "${node.function_name}" is not on the list of allowed functions${hint}`;
@@ -67,9 +80,17 @@ function nodeProblem(node: Node, columns: ReadonlySet<string>): string | null {
   return null;
 }
 
-async function typeProblem(duck: Duck, { text }: Sql, types: ReadonlySet<string> | null, wanted: string): Promise<string | null> {
+async function typeProblem(
+  duck: Duck,
+  { text }: Sql,
+  types: ReadonlySet<string> | null,
+  wanted: string,
+): Promise<string | null> {
   try {
-    const [row] = await rowsOf(duck, `SELECT column_type FROM (DESCRIBE SELECT (${text}) AS ${quoteName("value")} FROM checked)`);
+    const [row] = await rowsOf(
+      duck,
+      `SELECT column_type FROM (DESCRIBE SELECT (${text}) AS ${quoteName("value")} FROM checked)`,
+    );
     const type = String(row?.[0]);
     return types === null || types.has(type) ? null : `is ${type}, and has to be ${wanted}`;
   } catch (error) {

@@ -37,11 +37,20 @@ export class Decoder {
   }
 
   static async open(duck: Duck, stream: Stream): Promise<Decoder> {
-    const columns = ["_partition", "_offset", ...Object.keys(stream.fields).map(quoteName), "_id", "_duplicate", "_reject"];
+    const columns = [
+      "_partition",
+      "_offset",
+      ...Object.keys(stream.fields).map(quoteName),
+      "_id",
+      "_duplicate",
+      "_reject",
+    ];
     await duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(stream, NOTHING)}`);
     await duck.run(`CREATE OR REPLACE TEMP VIEW events AS SELECT ${columns.join(", ")} FROM decoded`);
     await duck.run("CREATE OR REPLACE TEMP TABLE rejects (_row INTEGER, reject VARCHAR)");
-    await duck.run("CREATE OR REPLACE TEMP TABLE seen (_partition INTEGER, _offset BIGINT, _id VARCHAR, _hash UBIGINT)");
+    await duck.run(
+      "CREATE OR REPLACE TEMP TABLE seen (_partition INTEGER, _offset BIGINT, _id VARCHAR, _hash UBIGINT)",
+    );
     return new Decoder(duck, stream);
   }
 
@@ -52,7 +61,9 @@ export class Decoder {
       await this.#duck.run("TRUNCATE decoded");
       return [];
     }
-    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(this.#stream, sourceSql(batch))}`, [joinValues(values)]);
+    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(this.#stream, sourceSql(batch))}`, [
+      joinValues(values),
+    ]);
     const rejected = await this.#decodeRest(batch, values);
     await this.#markDuplicates();
     await this.remember("decoded");
@@ -67,7 +78,9 @@ export class Decoder {
 
   /** Remembers ids from a relation with (_partition, _offset, _id): the batch itself, or the archive for a warm-up. */
   async remember(relation: string): Promise<void> {
-    await this.#duck.run(`INSERT INTO seen SELECT _partition, _offset, _id, hash(_id) FROM ${relation} WHERE _id IS NOT NULL`);
+    await this.#duck.run(
+      `INSERT INTO seen SELECT _partition, _offset, _id, hash(_id) FROM ${relation} WHERE _id IS NOT NULL`,
+    );
   }
 
   /** The records that SQL did not recognise: accepted ones are decoded again from canonical text, the others are rejects. */
@@ -90,13 +103,21 @@ export class Decoder {
       rejects.appendInteger(row);
       rejects.appendVarchar(decoded.reject);
       rejects.endRow();
-      rejected.push({ partition: Number(partition), offset: BigInt(Number(offset)), reject: decoded.reject, key: keys[row] ?? null, value });
+      rejected.push({
+        partition: Number(partition),
+        offset: BigInt(Number(offset)),
+        reject: decoded.reject,
+        key: keys[row] ?? null,
+        value,
+      });
     }
     rejects.closeSync();
     if (accepted.length > 0) await this.#decodeCanonical(accepted);
     if (rejected.length > 0) {
       const nothing = Object.keys(this.#stream.fields).map((name) => `${quoteName(name)} = NULL`);
-      await this.#duck.run(`UPDATE decoded SET ${[...nothing, "_id = NULL", "_hash = NULL", "_reject = reject"].join(", ")} FROM rejects WHERE decoded._row = rejects._row`);
+      await this.#duck.run(
+        `UPDATE decoded SET ${[...nothing, "_id = NULL", "_hash = NULL", "_reject = reject"].join(", ")} FROM rejects WHERE decoded._row = rejects._row`,
+      );
     }
     return rejected;
   }
@@ -105,7 +126,9 @@ export class Decoder {
     const rows = accepted.map(({ row }) => row);
     const values = `SELECT unnest(string_split($1, chr(30))) AS _value, unnest([${rows.join(", ")}]) AS _row`;
     const source = `(SELECT _row, _partition, _offset, c._value FROM (${values}) c JOIN decoded USING (_row))`;
-    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE canonical AS ${decodedSql(this.#stream, source)}`, [accepted.map(({ canonical }) => canonical).join("\x1e")]);
+    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE canonical AS ${decodedSql(this.#stream, source)}`, [
+      accepted.map(({ canonical }) => canonical).join("\x1e"),
+    ]);
     await this.#duck.run("DELETE FROM decoded WHERE _row IN (SELECT _row FROM canonical)");
     await this.#duck.run("INSERT INTO decoded BY NAME SELECT * FROM canonical");
   }
@@ -114,7 +137,9 @@ export class Decoder {
     const [repeats] = await rowsOf(this.#duck, anyRepeatSql("decoded", "seen"));
     if (repeats?.[0] !== true) return;
     const duplicates = duplicatesSql(this.#stream, "decoded", "seen");
-    await this.#duck.run(`UPDATE decoded SET _duplicate = true FROM (${duplicates}) d WHERE decoded._partition = d._partition AND decoded._offset = d._offset`);
+    await this.#duck.run(
+      `UPDATE decoded SET _duplicate = true FROM (${duplicates}) d WHERE decoded._partition = d._partition AND decoded._offset = d._offset`,
+    );
   }
 
   /** Now and then drops the ids that have left every window. */
@@ -122,7 +147,9 @@ export class Decoder {
     this.#batches += 1;
     if (this.#batches % 16 !== 0) return;
     const tops = "SELECT _partition, max(_offset) AS top FROM seen GROUP BY ALL";
-    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE seen AS SELECT s.* FROM seen s JOIN (${tops}) USING (_partition) WHERE _offset >= top - ${this.#stream.dedupWindow}`);
+    await this.#duck.run(
+      `CREATE OR REPLACE TEMP TABLE seen AS SELECT s.* FROM seen s JOIN (${tops}) USING (_partition) WHERE _offset >= top - ${this.#stream.dedupWindow}`,
+    );
   }
 }
 
@@ -174,20 +201,31 @@ function joinValues(values: readonly (Buffer | null)[]): string {
     joined[end++] = SEPARATOR;
   }
   const body = joined.subarray(0, end - 1);
-  return isUtf8(body) ? body.toString("utf8") : joinValues(values.map((value) => (value !== null && isUtf8(value) ? value : null)));
+  return isUtf8(body)
+    ? body.toString("utf8")
+    : joinValues(values.map((value) => (value !== null && isUtf8(value) ? value : null)));
 }
 
 /** Appends what the archive keeps beside the events to `originals`: (_partition, _offset, _timestamp, _key, _value). */
 export async function appendOriginals(duck: Duck, batch: readonly FetchedPartition[]): Promise<void> {
-  await duck.run("CREATE OR REPLACE TEMP TABLE originals (_partition INTEGER, _offset BIGINT, _timestamp BIGINT, _key BLOB, _value BLOB)");
+  await duck.run(
+    "CREATE OR REPLACE TEMP TABLE originals (_partition INTEGER, _offset BIGINT, _timestamp BIGINT, _key BLOB, _value BLOB)",
+  );
   const appender = await duck.createAppender("originals");
   for (const { partition, offsets, timestampsMs, keys, values } of batch) {
     for (let start = 0; start < offsets.length; start += CHUNK_ROWS) {
       const end = start + CHUNK_ROWS;
       const slice = offsets.slice(start, end);
-      const blobs = (column: readonly (Buffer | null)[]) => column.slice(start, end).map((bytes) => (bytes === null ? null : new DuckDBBlobValue(bytes)));
+      const blobs = (column: readonly (Buffer | null)[]) =>
+        column.slice(start, end).map((bytes) => (bytes === null ? null : new DuckDBBlobValue(bytes)));
       const chunk = DuckDBDataChunk.create([INTEGER, BIGINT, BIGINT, BLOB, BLOB], slice.length);
-      chunk.setColumns([slice.map(() => partition), slice, timestampsMs.slice(start, end).map(BigInt), blobs(keys), blobs(values)]);
+      chunk.setColumns([
+        slice.map(() => partition),
+        slice,
+        timestampsMs.slice(start, end).map(BigInt),
+        blobs(keys),
+        blobs(values),
+      ]);
       appender.appendDataChunk(chunk);
     }
   }

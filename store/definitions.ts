@@ -1,12 +1,12 @@
 import { readdir } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { checkViewSql } from "./check-view.ts";
-import { type Duck, DuckPool } from "./duck.ts";
 import { TidelineError } from "../core/errors.ts";
 import { type Generation, generationOf } from "../core/generation.ts";
 import { checkStream, type Stream } from "../core/stream.ts";
 import { checkViewShape, type View } from "../core/view.ts";
+import { checkViewSql } from "./check-view.ts";
+import { type Duck, DuckPool } from "./duck.ts";
 
 /** A view that has passed every check, with its generation. */
 export interface Definition {
@@ -38,9 +38,11 @@ export async function loadDefinitions(directories: readonly string[]): Promise<D
         const found = await problemsOf(duck, view);
         problems.push(...found.map((problem) => `${shown}: ${problem}`));
         const twin = views.get(view.name);
-        if (twin !== undefined) problems.push(`${shown}: name "${view.name}" is taken by ${relative(process.cwd(), twin.file)}`);
+        if (twin !== undefined)
+          problems.push(`${shown}: name "${view.name}" is taken by ${relative(process.cwd(), twin.file)}`);
         const stream = streams.get(view.stream.name);
-        if (stream !== undefined && stream !== view.stream) problems.push(`${shown}: stream "${stream.name}" is defined twice`);
+        if (stream !== undefined && stream !== view.stream)
+          problems.push(`${shown}: stream "${stream.name}" is defined twice`);
         views.set(view.name, { view, generation: generationOf(view), file });
         streams.set(view.stream.name, view.stream);
       }
@@ -49,7 +51,12 @@ export async function loadDefinitions(directories: readonly string[]): Promise<D
     duck.closeSync();
     pool.close();
   }
-  if (problems.length > 0) throw new TidelineError("DEFINITION_INVALID", problems.join("\n"), "Correct the definition; nothing has been started.");
+  if (problems.length > 0)
+    throw new TidelineError(
+      "DEFINITION_INVALID",
+      problems.join("\n"),
+      "Correct the definition; nothing has been started.",
+    );
   return { views, streams };
 }
 
@@ -57,9 +64,19 @@ async function viewFiles(directories: readonly string[]): Promise<string[]> {
   const files: string[] = [];
   for (const directory of directories) {
     const names = await readdir(directory).catch((cause: unknown) => {
-      throw new TidelineError("CONFIG_INVALID", `there is no directory of views at ${directory}`, "Set TIDELINE_VIEWS to directories that exist.", { cause });
+      throw new TidelineError(
+        "CONFIG_INVALID",
+        `there is no directory of views at ${directory}`,
+        "Set TIDELINE_VIEWS to directories that exist.",
+        { cause },
+      );
     });
-    files.push(...names.filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts")).sort().map((name) => resolve(join(directory, name))));
+    files.push(
+      ...names
+        .filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"))
+        .sort()
+        .map((name) => resolve(join(directory, name))),
+    );
   }
   return files;
 }

@@ -4,5 +4,12 @@ import type { Stream } from "../core/stream.ts";
 /** The columns of a relation of decoded events, as DDL: where the record lies, what it says, and what became of it. */
 export function eventColumns(stream: Stream): string {
   const fields = Object.entries(stream.fields).map(([name, { column }]) => `${quoteName(name)} ${column}`);
-  return ["_partition INTEGER", "_offset BIGINT", ...fields, "_id VARCHAR", "_duplicate BOOLEAN", "_reject VARCHAR"].join(", ");
+  return [
+    "_partition INTEGER",
+    "_offset BIGINT",
+    ...fields,
+    "_id VARCHAR",
+    "_duplicate BOOLEAN",
+    "_reject VARCHAR",
+  ].join(", ");
 }

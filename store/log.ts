@@ -66,7 +66,13 @@ export class LogReader {
 
   constructor(options: { brokers: string; clientId: string }) {
     const { brokers, clientId } = options;
-    this.#consumer = new Consumer({ clientId, groupId: `${clientId}-reader`, bootstrapBrokers: parseBrokers(brokers), retries: 2, retryDelay: 200 });
+    this.#consumer = new Consumer({
+      clientId,
+      groupId: `${clientId}-reader`,
+      bootstrapBrokers: parseBrokers(brokers),
+      retries: 2,
+      retryDelay: 200,
+    });
     this.#pool = new ConnectionPool(`${clientId}-fetch`);
   }
 
@@ -93,12 +99,20 @@ export class LogReader {
       const leader = metadata.partitions[partition]?.leader ?? -1;
       leaders.set(leader, [...(leaders.get(leader) ?? []), partition]);
     }
-    const answers = await Promise.all([...leaders].map(([leader, partitions]) => this.#fetchFrom(leader, metadata.id, partitions, positions, limits)));
+    const answers = await Promise.all(
+      [...leaders].map(([leader, partitions]) => this.#fetchFrom(leader, metadata.id, partitions, positions, limits)),
+    );
     return answers.flat().sort((a, b) => a.partition - b.partition);
   }
 
   /** Every record of `[from, to)` of one partition, a fetch at a time. Throws LOG_LOST when the log begins after `from`. */
-  async *read(topic: string, partition: number, from: Position, to: Position, maxBytes: number): AsyncGenerator<FetchedPartition> {
+  async *read(
+    topic: string,
+    partition: number,
+    from: Position,
+    to: Position,
+    maxBytes: number,
+  ): AsyncGenerator<FetchedPartition> {
     let next = from;
     while (next < to) {
       const [fetched] = await this.fetch(topic, new Map([[partition, next]]), { maxWaitMs: 500, maxBytes });
@@ -124,7 +138,13 @@ export class LogReader {
     return { ...found, brokers: metadata.brokers };
   }
 
-  async #fetchFrom(leader: number, topicId: string, partitions: number[], positions: Cut, limits: FetchLimits): Promise<FetchedPartition[]> {
+  async #fetchFrom(
+    leader: number,
+    topicId: string,
+    partitions: number[],
+    positions: Cut,
+    limits: FetchLimits,
+  ): Promise<FetchedPartition[]> {
     const { brokers } = await this.#consumer.metadata({ topics: [] });
     const broker = brokers.get(leader);
     if (broker === undefined) throw new Error(`no leader for partitions ${partitions.join(", ")}`);
@@ -138,7 +158,18 @@ export class LogReader {
     }));
     const { maxWaitMs, maxBytes } = limits;
     // Not the client's own `fetch`: its filter lets aborted records through when their marker is not in the same answer.
-    const answer = await fetchV17.api.async(connection, maxWaitMs, 1, maxBytes, READ_COMMITTED, 0, 0, [{ topicId, partitions: asked }], [], "");
+    const answer = await fetchV17.api.async(
+      connection,
+      maxWaitMs,
+      1,
+      maxBytes,
+      READ_COMMITTED,
+      0,
+      0,
+      [{ topicId, partitions: asked }],
+      [],
+      "",
+    );
     const fetchedAtMs = Date.now();
     return answer.responses.flatMap(({ partitions: given }) =>
       given.map((part) => {
@@ -164,7 +195,10 @@ export class LogReader {
  * Splits batches into committed data and control batches. Kafka lists the aborted transactions by the offset at which each began; it goes on
  * until that producer's abort marker, which may lie beyond this answer (as in the Java client's CompletedFetch).
  */
-export function committedBatches(batches: readonly RecordsBatch[], aborted: readonly { producerId: bigint; firstOffset: bigint }[]) {
+export function committedBatches(
+  batches: readonly RecordsBatch[],
+  aborted: readonly { producerId: bigint; firstOffset: bigint }[],
+) {
   const pending = aborted.toSorted((a, b) => Number(a.firstOffset - b.firstOffset));
   const open = new Set<bigint>();
   const committed: RecordsBatch[] = [];
@@ -234,10 +268,17 @@ function isUnknownTopic(error: unknown): boolean {
 }
 
 function topicMissing(topic: string, cause?: unknown): TidelineError {
-  return new TidelineError("TOPIC_MISSING", `there is no topic "${topic}"`, "Run `tideline up`, which creates it, or create it with the number of partitions its stream states.", { cause });
+  return new TidelineError(
+    "TOPIC_MISSING",
+    `there is no topic "${topic}"`,
+    "Run `tideline up`, which creates it, or create it with the number of partitions its stream states.",
+    { cause },
+  );
 }
 
 /** Whether a fetch failed because the position lies outside the log. */
 export function isOutOfRange(error: unknown): boolean {
-  return Boolean((error as { findBy?: (property: string, value: unknown) => unknown }).findBy?.("apiId", "OFFSET_OUT_OF_RANGE"));
+  return Boolean(
+    (error as { findBy?: (property: string, value: unknown) => unknown }).findBy?.("apiId", "OFFSET_OUT_OF_RANGE"),
+  );
 }

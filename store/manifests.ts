@@ -35,7 +35,17 @@ export class Manifests {
   /** Version 0, which fixes where the log begins for this generation; made by whoever comes first, the same for all. */
   async genesis(generation: Generation, start: Cut, topicId: string, createdBy: string): Promise<Manifest> {
     const cut = cutToJson(start);
-    const manifest = { generation, version: 0, base: cut, cut, files: [], ledger: EMPTY_LEDGER, topicId, createdBy, createdAtMs: Date.now() };
+    const manifest = {
+      generation,
+      version: 0,
+      base: cut,
+      cut,
+      files: [],
+      ledger: EMPTY_LEDGER,
+      topicId,
+      createdBy,
+      createdAtMs: Date.now(),
+    };
     await this.create(manifest);
     return (await this.version(generation, 0)) ?? manifest;
   }

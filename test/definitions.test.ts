@@ -2,10 +2,10 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { generationOf } from "../core/generation.ts";
-import { loadDefinitions } from "../store/definitions.ts";
-import { view } from "../core/view.ts";
 import { sum } from "../core/measures/sum.ts";
 import { sql } from "../core/sql.ts";
+import { view } from "../core/view.ts";
+import { loadDefinitions } from "../store/definitions.ts";
 import { revenue } from "../views/revenue.ts";
 
 const folder = join(process.cwd(), ".tideline", `definitions-${Date.now()}`);
@@ -42,7 +42,9 @@ async function problemsOf(definition: string, stream = "orderCompleted"): Promis
 }
 
 test("a sound definition has no problems", async () => {
-  expect(await problemsOf("by: { region: sql`upper(region)` }, where: sql`amount_cents > 5 AND region IN ('eu', 'us')`")).toBe("");
+  expect(
+    await problemsOf("by: { region: sql`upper(region)` }, where: sql`amount_cents > 5 AND region IN ('eu', 'us')`"),
+  ).toBe("");
   expect(await problemsOf("measures: { total: sum(sql`price`) }", "priced")).toBe("");
 });
 
@@ -73,14 +75,19 @@ test.each([
 
 test("a stream's problems are all named at once", async () => {
   const message = await problemsOf("", "broken");
-  for (const part of ['name "Broken"', "revision", "fields.Bad Name", 'no field "nothing"', "eventTime"]) expect(message).toContain(part);
+  for (const part of ['name "Broken"', "revision", "fields.Bad Name", 'no field "nothing"', "eventTime"])
+    expect(message).toContain(part);
 });
 
 test("two views of one name are refused", async () => {
   const directory = join(folder, "twins");
   await mkdir(directory);
-  for (const name of ["a.ts", "b.ts"]) await writeFile(join(directory, name), 'export { revenue } from "../../../views/revenue.ts";');
-  await expect(loadDefinitions([directory])).rejects.toMatchObject({ code: "DEFINITION_INVALID", message: expect.stringContaining('name "revenue" is taken') as string });
+  for (const name of ["a.ts", "b.ts"])
+    await writeFile(join(directory, name), 'export { revenue } from "../../../views/revenue.ts";');
+  await expect(loadDefinitions([directory])).rejects.toMatchObject({
+    code: "DEFINITION_INVALID",
+    message: expect.stringContaining('name "revenue" is taken') as string,
+  });
 });
 
 test("a generation changes with what is computed, and with nothing else", () => {

@@ -2,7 +2,12 @@ import { type Position, position } from "../core/position.ts";
 import type { FetchedPartition } from "../store/log.ts";
 
 /** Values at successive offsets, as a fetch would give them. `gaps` are offsets that hold nothing (control records, compaction). */
-export function fetchedOf(partition: number, from: bigint, values: readonly (Buffer | null)[], gaps: ReadonlySet<bigint> = new Set()): FetchedPartition {
+export function fetchedOf(
+  partition: number,
+  from: bigint,
+  values: readonly (Buffer | null)[],
+  gaps: ReadonlySet<bigint> = new Set(),
+): FetchedPartition {
   const offsets: Position[] = [];
   let next = from;
   for (const _ of values) {

@@ -8,7 +8,7 @@ import type { ProcessHandle } from "../stack/local-process.ts";
 import { freePorts, type Ports } from "../stack/ports.ts";
 import { roleProcess } from "../stack/role.ts";
 import { loadDefinitions } from "../store/definitions.ts";
-import { ensureTopics, deadLetterTopic, topicName } from "../store/topics.ts";
+import { deadLetterTopic, ensureTopics, topicName } from "../store/topics.ts";
 
 const repository = fileURLToPath(new URL("..", import.meta.url));
 const program = join(repository, "cli", "tideline.js");
@@ -19,7 +19,12 @@ export type RoleName = "speed" | "worker" | "serve";
 export interface Answer {
   readonly rows: readonly Readonly<Record<string, string | number | boolean | null>>[];
   readonly asOf: string;
-  readonly position: { readonly generation: string; readonly version: number; readonly cut: Readonly<Record<string, string>>; readonly applied: Readonly<Record<string, string>> };
+  readonly position: {
+    readonly generation: string;
+    readonly version: number;
+    readonly cut: Readonly<Record<string, string>>;
+    readonly applied: Readonly<Record<string, string>>;
+  };
   readonly batchVersion: number;
   readonly freshnessMs: number;
   readonly complete: boolean;
@@ -63,7 +68,10 @@ export class Installation {
     const { streams } = await loadDefinitions(env.TIDELINE_VIEWS?.split(",") ?? [join(repository, "views")]);
     const topics = [...streams.values()].flatMap((stream) => {
       const topic = topicName(namespace, stream.name);
-      return [{ name: topic, partitions: stream.partitions }, { name: deadLetterTopic(topic), partitions: 1 }];
+      return [
+        { name: topic, partitions: stream.partitions },
+        { name: deadLetterTopic(topic), partitions: 1 },
+      ];
     });
     await ensureTopics(inject("kafkaBrokers"), topics);
     return new Installation(home, namespace, await freePorts(), env);
@@ -74,13 +82,19 @@ export class Installation {
   }
 
   /** Starts a role and waits until it is healthy. A second one of the same role gets a name of its own. */
-  async start(role: RoleName, options: { as?: string; port?: number; args?: readonly string[] } = {}): Promise<ProcessHandle> {
+  async start(
+    role: RoleName,
+    options: { as?: string; port?: number; args?: readonly string[] } = {},
+  ): Promise<ProcessHandle> {
     const { as = role, args = [] } = options;
     const port = options.port ?? { speed: this.#ports.speed, worker: this.#ports.worker, serve: this.#ports.api }[role];
     const variable = { speed: "TIDELINE_SPEED_PORT", worker: "TIDELINE_WORKER_PORT", serve: "TIDELINE_API_PORT" }[role];
     const healthUrl = `http://127.0.0.1:${port}/health`;
     const env = { ...this.env, [variable]: String(port) };
-    const handle = roleProcess({ name: as, title: as, args: [role, ...args], healthUrl }, { home: this.home, env, tideline: [process.execPath, program] });
+    const handle = roleProcess(
+      { name: as, title: as, args: [role, ...args], healthUrl },
+      { home: this.home, env, tideline: [process.execPath, program] },
+    );
     this.#processes.set(as, handle);
     await handle.start();
     return handle;
@@ -125,12 +139,18 @@ export class Installation {
 }
 
 /** Asks again until `done` says yes; throws with the last answer when it takes too long. */
-export async function until<T>(what: string, ask: () => Promise<T>, done: (value: T) => boolean, limitMs = 60_000): Promise<T> {
+export async function until<T>(
+  what: string,
+  ask: () => Promise<T>,
+  done: (value: T) => boolean,
+  limitMs = 60_000,
+): Promise<T> {
   const deadlineMs = performance.now() + limitMs;
   for (;;) {
     const value = await ask();
     if (done(value)) return value;
-    if (performance.now() > deadlineMs) throw new Error(`${what}: not within ${limitMs / 1_000} s, last: ${JSON.stringify(value).slice(0, 500)}`);
+    if (performance.now() > deadlineMs)
+      throw new Error(`${what}: not within ${limitMs / 1_000} s, last: ${JSON.stringify(value).slice(0, 500)}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

@@ -14,7 +14,11 @@ export async function readLog(brokers: string, topic: string): Promise<OracleLog
   const log = new Map<number, OracleRecord[]>([...ends.keys()].map((partition) => [partition, []]));
   const waiting = new Set([...ends].filter(([, end]) => end > 0n).map(([partition]) => partition));
   if (waiting.size === 0) return log;
-  const consumer = kafka.consumer({ groupId: `oracle-${topic}-${Math.random()}`, readUncommitted: false, maxWaitTimeInMs: 100 });
+  const consumer = kafka.consumer({
+    groupId: `oracle-${topic}-${Math.random()}`,
+    readUncommitted: false,
+    maxWaitTimeInMs: 100,
+  });
   await consumer.connect();
   await consumer.subscribe({ topic, fromBeginning: true });
   await new Promise<void>((resolve, reject) => {

@@ -18,7 +18,9 @@ export interface Twin<E> {
   readonly measures: Readonly<Record<string, TwinMeasure<E>>>;
 }
 
-export type TwinMeasure<E> = { readonly kind: "count" } | { readonly kind: "sum" | "min" | "max" | "avg" | "distinct"; readonly of: (event: E) => number | string | null };
+export type TwinMeasure<E> =
+  | { readonly kind: "count" }
+  | { readonly kind: "sum" | "min" | "max" | "avg" | "distinct"; readonly of: (event: E) => number | string | null };
 
 export interface OracleRecord {
   readonly offset: bigint;
@@ -45,7 +47,11 @@ export interface OracleLedger {
 }
 
 /** Every counted event of `log` below `applied` (a partition that it does not name: none), and what became of the others. */
-export function countedEvents<E>(twin: Twin<E>, log: OracleLog, applied: ReadonlyMap<number, bigint>): { events: E[]; ledger: OracleLedger } {
+export function countedEvents<E>(
+  twin: Twin<E>,
+  log: OracleLog,
+  applied: ReadonlyMap<number, bigint>,
+): { events: E[]; ledger: OracleLedger } {
   const events: E[] = [];
   const ledger = { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
   for (const [partition, records] of log) {
@@ -71,7 +77,12 @@ export function countedEvents<E>(twin: Twin<E>, log: OracleLog, applied: Readonl
 }
 
 /** The rows that a view must answer at `applied`, by `rowKey`. `everyMs` may be coarser than the view's grain. */
-export function expectedRows<E>(twin: Twin<E>, log: OracleLog, applied: ReadonlyMap<number, bigint>, everyMs = twin.grainMs): Map<string, OracleRow> {
+export function expectedRows<E>(
+  twin: Twin<E>,
+  log: OracleLog,
+  applied: ReadonlyMap<number, bigint>,
+  everyMs = twin.grainMs,
+): Map<string, OracleRow> {
   const cells = new Map<string, E[]>();
   for (const event of countedEvents(twin, log, applied).events) {
     const key = rowKey(Math.floor(twin.timeMs(event) / everyMs) * everyMs, twin.group(event));

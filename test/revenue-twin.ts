@@ -19,7 +19,9 @@ export const revenueTwin: Twin<Order> = {
   decode: (value) => {
     try {
       const order = JSON.parse(String(value)) as Order;
-      return typeof order.event_id === "string" && Number.isInteger(order.amount_cents) && order.amount_cents >= 0 ? order : null;
+      return typeof order.event_id === "string" && Number.isInteger(order.amount_cents) && order.amount_cents >= 0
+        ? order
+        : null;
     } catch {
       return null;
     }
@@ -46,8 +48,14 @@ export const EVERYTHING = { from: "2020-01-01", to: "2100-01-01", limit: "100000
  * Is this answer of `revenue` exactly the fold of `log` at the position that the answer itself states? Exact fields to the unit; distinct
  * as PFCOUNT of one key that every value was PFADDed to.
  */
-export async function expectExact(answer: Answer, log: OracleLog, redis: Redis): Promise<ReadonlyMap<string, OracleRow>> {
-  const applied = new Map(Object.entries(answer.position.applied).map(([partition, offset]) => [Number(partition), BigInt(offset)]));
+export async function expectExact(
+  answer: Answer,
+  log: OracleLog,
+  redis: Redis,
+): Promise<ReadonlyMap<string, OracleRow>> {
+  const applied = new Map(
+    Object.entries(answer.position.applied).map(([partition, offset]) => [Number(partition), BigInt(offset)]),
+  );
   const expected = expectedRows(revenueTwin, log, applied);
   expect(new Set(answer.rows.map(keyOf))).toEqual(new Set(expected.keys()));
   for (const row of answer.rows) {

@@ -16,7 +16,11 @@ declare module "vitest" {
 /** One Kafka, one Redis and one Temporal for all test files, on free ports, gone afterwards. Files keep apart by their namespace. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const home = await mkdtemp(join(tmpdir(), "tideline-test-"));
-  const servers = await startServers({ home, ports: await freePorts(), report: (server, line) => console.log(`${server}: ${line}`) });
+  const servers = await startServers({
+    home,
+    ports: await freePorts(),
+    report: (server, line) => console.log(`${server}: ${line}`),
+  });
   project.provide("kafkaBrokers", servers.kafka.brokers);
   project.provide("redisUrl", servers.redis.url);
   project.provide("temporalAddress", servers.temporal.address);

@@ -183,7 +183,8 @@ class Place {
       mark: null,
       ledger: EMPTY_LEDGER,
       deltas,
-      maxCells: 1_000_000, freshAtMs: null
+      maxCells: 1_000_000,
+      freshAtMs: null,
     });
     expect(reply.kind).toBe("ok");
   }

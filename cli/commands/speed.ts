@@ -19,7 +19,15 @@ export function registerSpeed(program: Command): void {
       collectDefaultMetrics({ register: registry });
       const definitions = await loadDefinitions(config.views);
       const { kafkaBrokers: brokers, redisUrl, namespace } = config;
-      const speed = await startSpeedLayer({ brokers, redisUrl, namespace, dataDir: join(config.home, "data"), definitions, registry, logger });
+      const speed = await startSpeedLayer({
+        brokers,
+        redisUrl,
+        namespace,
+        dataDir: join(config.home, "data"),
+        definitions,
+        registry,
+        logger,
+      });
       const probe = await startProbe({ port: config.speedPort, registry, health: () => speed.health() });
       closeOnSignal(logger, async () => {
         await speed.close();

@@ -1,5 +1,5 @@
 import type { Sql } from "../sql.ts";
-import { type Measure } from "./measure.ts";
+import type { Measure } from "./measure.ts";
 
 /** The mean of an integer expression: both parts are exact integers, and their quotient is rounded once, to the nearest double. */
 export function avg(input: Sql, options: { unit?: string } = {}): Measure {

@@ -18,7 +18,10 @@ let folder: string;
 beforeAll(async () => {
   folder = join(process.cwd(), ".tideline", `views-${Date.now()}`);
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, "sound.ts"), `${header} export const sound = view("sound", { stream: orderCompleted, every: "1 day", measures: { orders: count() } });`);
+  await writeFile(
+    join(folder, "sound.ts"),
+    `${header} export const sound = view("sound", { stream: orderCompleted, every: "1 day", measures: { orders: count() } });`,
+  );
   await writeFile(
     join(folder, "breaks.ts"),
     `${header} export const breaks = view("breaks", { stream: orderCompleted, every: "1 day", measures: { power: sum(sql\`amount_cents * amount_cents * amount_cents * amount_cents\`) } });`,
@@ -39,10 +42,23 @@ test("a view that fails on an event, or grows past its limit, stops with its err
   await tideline.start("speed");
   await tideline.start("serve");
   const order = (index: number, amount_cents: number) => {
-    const made = { event_id: `e${index}`, order_id: `o${index}`, completed_at: 1_760_000_000_000, region: "eu", category: "toys", buyer_id: `b${index}`, amount_cents, test_order: false };
+    const made = {
+      event_id: `e${index}`,
+      order_id: `o${index}`,
+      completed_at: 1_760_000_000_000,
+      region: "eu",
+      category: "toys",
+      buyer_id: `b${index}`,
+      amount_cents,
+      test_order: false,
+    };
     return { key: made.order_id, value: Buffer.from(JSON.stringify(made)) };
   };
-  await produce(inject("kafkaBrokers"), tideline.topic("order-completed"), Array.from({ length: 20 }, (_, index) => order(index, index === 7 ? 1_000_000_000 : index)));
+  await produce(
+    inject("kafkaBrokers"),
+    tideline.topic("order-completed"),
+    Array.from({ length: 20 }, (_, index) => order(index, index === 7 ? 1_000_000_000 : index)),
+  );
   const total = () => tideline.ask("sound", { from: "2025-01-01", to: "2026-01-01" });
   const answer = await until("the sound view has all", total, ({ rows }) => rows[0]?.orders === 20);
   expect(answer.complete).toBe(true);

@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { Client, Connection } from "@temporalio/client";
 import { DuckDBInstance } from "@duckdb/node-api";
+import { Client, Connection } from "@temporalio/client";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { flightsFile } from "../../ingest/flights.ts";
@@ -15,7 +15,13 @@ const HALF = 1_500_000;
 const ALL_DAYS = { from: "2001-01-01", to: "2002-01-01", limit: "100000" };
 
 interface Expected {
-  readonly exact: { readonly flights: number; readonly delay: number; readonly average_delay: number; readonly earliest: number; readonly latest: number };
+  readonly exact: {
+    readonly flights: number;
+    readonly delay: number;
+    readonly average_delay: number;
+    readonly earliest: number;
+    readonly latest: number;
+  };
   readonly destinations: readonly string[];
 }
 
@@ -46,13 +52,21 @@ async function oracle(rows: number): Promise<Map<string, Expected>> {
     `SELECT strftime(date, '%Y-%m-%d'), origin, count(*), sum(delay)::BIGINT, epoch_ms(min(date)), epoch_ms(max(date)), list(DISTINCT destination)
      FROM read_parquet('${flightsFile()}', file_row_number = true) WHERE file_row_number < ${rows} GROUP BY ALL`,
   );
-  const expected = result.getRows().map(([day, origin, flights, delay, earliest, latest, destinations]): [string, Expected] => [
-    `${day} ${origin}`,
-    {
-      exact: { flights: Number(flights), delay: Number(delay), average_delay: Number(delay) / Number(flights), earliest: Number(earliest), latest: Number(latest) },
-      destinations: (destinations as { items: readonly string[] }).items,
-    },
-  ]);
+  const expected = result
+    .getRows()
+    .map(([day, origin, flights, delay, earliest, latest, destinations]): [string, Expected] => [
+      `${day} ${origin}`,
+      {
+        exact: {
+          flights: Number(flights),
+          delay: Number(delay),
+          average_delay: Number(delay) / Number(flights),
+          earliest: Number(earliest),
+          latest: Number(latest),
+        },
+        destinations: (destinations as { items: readonly string[] }).items,
+      },
+    ]);
   duck.closeSync();
   instance.closeSync();
   return new Map(expected);
@@ -66,7 +80,10 @@ async function expectEqual(answer: Answer, expected: Map<string, Expected>): Pro
   for (const row of answer.rows) {
     const want = expected.get(`${String(row.bucket).slice(0, 10)} ${row.origin}`);
     expect(row).toMatchObject(want?.exact ?? { missing: true });
-    pipeline.pfadd(key, ...(want?.destinations ?? []).map(sketchBytes)).pfcount(key).del(key);
+    pipeline
+      .pfadd(key, ...(want?.destinations ?? []).map(sketchBytes))
+      .pfcount(key)
+      .del(key);
   }
   const replies = (await pipeline.exec()) ?? [];
   answer.rows.forEach((row, index) => {
@@ -79,13 +96,23 @@ const ask = () => tideline.ask("flights-by-origin", ALL_DAYS);
 /** Waits until `records` records are applied (this topic has no gaps: nothing was aborted or compacted away). */
 async function applied(records: number): Promise<Answer> {
   const narrow = () => tideline.ask("flights-by-origin", { ...ALL_DAYS, limit: "1" });
-  await until(`${records} flights applied`, narrow, ({ complete, position }) => complete && Object.values(position.applied).reduce((sum, offset) => sum + Number(offset), 0) === records, 300_000);
+  await until(
+    `${records} flights applied`,
+    narrow,
+    ({ complete, position }) =>
+      complete && Object.values(position.applied).reduce((sum, offset) => sum + Number(offset), 0) === records,
+    300_000,
+  );
   return ask();
 }
 
 async function refresh(): Promise<void> {
   const { workflow } = new Client({ connection: temporal });
-  await workflow.execute("refreshView", { workflowId: workId(tideline.namespace, "refresh", "flights-by-origin"), taskQueue: taskQueueOf(tideline.namespace), args: [{ view: "flights-by-origin" }] });
+  await workflow.execute("refreshView", {
+    workflowId: workId(tideline.namespace, "refresh", "flights-by-origin"),
+    taskQueue: taskQueueOf(tideline.namespace),
+    args: [{ view: "flights-by-origin" }],
+  });
 }
 
 describe.sequential("three million real flights", () => {

@@ -44,24 +44,43 @@ test("a view is one new file: answered, documented and listed without any other 
   const topic = tideline.topic("order-completed");
   await produce(inject("kafkaBrokers"), topic, messyOrders(9, 1_500, Date.now()));
   const log = await readLog(inject("kafkaBrokers"), topic);
-  const end = [...log].map(([partition, records]): [number, bigint] => [partition, (records.at(-1)?.offset ?? -1n) + 1n]);
+  const end = [...log].map(([partition, records]): [number, bigint] => [
+    partition,
+    (records.at(-1)?.offset ?? -1n) + 1n,
+  ]);
   await tideline.start("speed");
   await tideline.start("serve");
   const answer = await until(
     "big-orders catches up",
     () => tideline.ask("big-orders", { from: "2020-01-01", to: "2100-01-01" }),
-    ({ position, complete }) => complete && end.every(([partition, offset]) => BigInt(position.applied[partition] ?? "0") >= offset),
+    ({ position, complete }) =>
+      complete && end.every(([partition, offset]) => BigInt(position.applied[partition] ?? "0") >= offset),
   );
 
-  const orders = countedEvents(revenueTwin, log, new Map(end)).events.filter(({ amount_cents }) => amount_cents >= 10_000);
+  const orders = countedEvents(revenueTwin, log, new Map(end)).events.filter(
+    ({ amount_cents }) => amount_cents >= 10_000,
+  );
   const cells = new Map<string, number[]>();
   for (const { completed_at, amount_cents } of orders) {
-    const key = JSON.stringify([new Date(Math.floor(completed_at / 3_600_000) * 3_600_000).toISOString(), amount_cents >= 50_000 ? "huge" : "big", amount_cents % 2 === 0]);
+    const key = JSON.stringify([
+      new Date(Math.floor(completed_at / 3_600_000) * 3_600_000).toISOString(),
+      amount_cents >= 50_000 ? "huge" : "big",
+      amount_cents % 2 === 0,
+    ]);
     cells.set(key, [...(cells.get(key) ?? []), amount_cents]);
   }
-  const expected = new Map([...cells].map(([key, amounts]) => [key, [amounts.length, amounts.reduce((a, b) => a + b, 0) / amounts.length]]));
+  const expected = new Map(
+    [...cells].map(([key, amounts]) => [key, [amounts.length, amounts.reduce((a, b) => a + b, 0) / amounts.length]]),
+  );
   expect(orders.length).toBeGreaterThan(20);
-  expect(new Map(answer.rows.map(({ bucket, size, even, orders: count, average }) => [JSON.stringify([bucket, size, even]), [count, average]]))).toEqual(expected);
+  expect(
+    new Map(
+      answer.rows.map(({ bucket, size, even, orders: count, average }) => [
+        JSON.stringify([bucket, size, even]),
+        [count, average],
+      ]),
+    ),
+  ).toEqual(expected);
 
   const views = (await (await fetch(`${tideline.apiUrl}/views`)).json()) as { views: { name: string }[] };
   expect(views.views.map(({ name }) => name)).toContain("big-orders");

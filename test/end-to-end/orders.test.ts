@@ -1,6 +1,7 @@
 import { Client, Connection } from "@temporalio/client";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import type { ProcessHandle } from "../../stack/local-process.ts";
 import { deadLetterTopic } from "../../store/topics.ts";
 import { taskQueueOf, workId } from "../../workflows/names.ts";
 import { type Answer, Installation, until } from "../installation.ts";
@@ -8,7 +9,6 @@ import { readLog } from "../log-oracle.ts";
 import { countedEvents, type OracleLog } from "../oracle.ts";
 import { messyOrders, produce } from "../produce.ts";
 import { EVERYTHING, expectExact, revenueTwin } from "../revenue-twin.ts";
-import type { ProcessHandle } from "../../stack/local-process.ts";
 
 const brokers = inject("kafkaBrokers");
 
@@ -36,14 +36,21 @@ afterAll(async () => {
 const ask = () => tideline.ask("revenue", EVERYTHING);
 
 function endOf(log: OracleLog): Map<string, string> {
-  return new Map([...log].map(([partition, records]) => [String(partition), String((records.at(-1)?.offset ?? -1n) + 1n)]));
+  return new Map(
+    [...log].map(([partition, records]) => [String(partition), String((records.at(-1)?.offset ?? -1n) + 1n)]),
+  );
 }
 
 /** Waits until an answer's position has reached the end of the log as the oracle reads it. */
 async function caughtUp(): Promise<{ answer: Answer; log: OracleLog }> {
   const log = await readLog(brokers, topic);
   const end = endOf(log);
-  const answer = await until("revenue catches up", ask, ({ complete, position }) => complete && [...end].every(([partition, offset]) => BigInt(position.applied[partition] ?? "0") >= BigInt(offset)));
+  const answer = await until(
+    "revenue catches up",
+    ask,
+    ({ complete, position }) =>
+      complete && [...end].every(([partition, offset]) => BigInt(position.applied[partition] ?? "0") >= BigInt(offset)),
+  );
   return { answer, log };
 }
 
@@ -67,7 +74,11 @@ async function watching(work: () => Promise<unknown>): Promise<Answer[]> {
 
 async function refresh(): Promise<void> {
   const { workflow } = new Client({ connection: temporal });
-  await workflow.execute("refreshView", { workflowId: workId(tideline.namespace, "refresh", "revenue"), taskQueue: taskQueueOf(tideline.namespace), args: [{ view: "revenue" }] });
+  await workflow.execute("refreshView", {
+    workflowId: workId(tideline.namespace, "refresh", "revenue"),
+    taskQueue: taskQueueOf(tideline.namespace),
+    args: [{ view: "revenue" }],
+  });
 }
 
 /** Everything that this installation has in Redis, gone in one step, as when Redis loses its disk. */
@@ -82,17 +93,29 @@ describe.sequential("orders, from Kafka to an exact answer", () => {
     const { answer, log } = await caughtUp();
     expect(answer.batchVersion).toBe(0);
     expect((await expectExact(answer, log, redis)).size).toBeGreaterThan(50);
-    const { ledger } = countedEvents(revenueTwin, log, new Map([...endOf(log)].map(([partition, offset]) => [Number(partition), BigInt(offset)])));
+    const { ledger } = countedEvents(
+      revenueTwin,
+      log,
+      new Map([...endOf(log)].map(([partition, offset]) => [Number(partition), BigInt(offset)])),
+    );
     expect(ledger.duplicates).toBeGreaterThan(60);
     expect(ledger.rejects).toBeGreaterThan(20);
   });
 
   test("every record that does not decode is in the dead letters, under its position, with reason and original bytes", async () => {
     const log = await readLog(brokers, topic);
-    const bad = [...log].flatMap(([partition, records]) => records.filter(({ value }) => revenueTwin.decode(value) === null).map(({ offset, value }) => ({ key: `${topic}:${partition}:${offset}`, value })));
+    const bad = [...log].flatMap(([partition, records]) =>
+      records
+        .filter(({ value }) => revenueTwin.decode(value) === null)
+        .map(({ offset, value }) => ({ key: `${topic}:${partition}:${offset}`, value })),
+    );
     const letters = await readDeadLetters(bad.length);
-    expect(new Map(letters.map(({ key, value }) => [key, value]))).toEqual(new Map(bad.map(({ key, value }) => [key, value])));
-    expect(new Set(letters.map(({ reason }) => reason.split(":")[0]))).toEqual(new Set(["empty", "not-json", "not-utf8", "contract"]));
+    expect(new Map(letters.map(({ key, value }) => [key, value]))).toEqual(
+      new Map(bad.map(({ key, value }) => [key, value])),
+    );
+    expect(new Set(letters.map(({ reason }) => reason.split(":")[0]))).toEqual(
+      new Set(["empty", "not-json", "not-utf8", "contract"]),
+    );
   });
 
   test("after a refresh the answer is the same, from the batch version; and exact across the seam when more comes", async () => {
@@ -137,7 +160,10 @@ describe.sequential("orders, from Kafka to an exact answer", () => {
 
 async function readDeadLetters(count: number): Promise<{ key: string; value: Buffer | null; reason: string }[]> {
   const { Kafka, logLevel } = await import("kafkajs");
-  const consumer = new Kafka({ brokers: brokers.split(","), logLevel: logLevel.NOTHING }).consumer({ groupId: `letters-${Math.random()}`, maxWaitTimeInMs: 100 });
+  const consumer = new Kafka({ brokers: brokers.split(","), logLevel: logLevel.NOTHING }).consumer({
+    groupId: `letters-${Math.random()}`,
+    maxWaitTimeInMs: 100,
+  });
   await consumer.connect();
   await consumer.subscribe({ topic: deadLetterTopic(topic), fromBeginning: true });
   const letters: { key: string; value: Buffer | null; reason: string }[] = [];

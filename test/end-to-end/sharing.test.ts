@@ -1,6 +1,6 @@
 import getPort from "get-port";
 import { Redis } from "ioredis";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, inject, test } from "vitest";
 import type { ProcessHandle } from "../../stack/local-process.ts";
 import { Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
@@ -43,12 +43,21 @@ async function exactAfter(seed: number): Promise<void> {
   const answer = await until(
     "all is applied",
     () => tideline.ask("revenue", EVERYTHING),
-    ({ complete, position }) => complete && [...log].every(([partition, records]) => BigInt(position.applied[partition] ?? "0") > (records.at(-1)?.offset ?? -1n)),
+    ({ complete, position }) =>
+      complete &&
+      [...log].every(
+        ([partition, records]) => BigInt(position.applied[partition] ?? "0") > (records.at(-1)?.offset ?? -1n),
+      ),
   );
   await expectExact(answer, log, redis);
 }
 
-const shared = ([a, b]: (readonly number[] | null)[]) => a !== null && b !== null && (a?.length ?? 0) > 0 && (b?.length ?? 0) > 0 && [...(a ?? []), ...(b ?? [])].sort().join() === "0,1,2";
+const shared = ([a, b]: (readonly number[] | null)[]) =>
+  a !== null &&
+  b !== null &&
+  (a?.length ?? 0) > 0 &&
+  (b?.length ?? 0) > 0 &&
+  [...(a ?? []), ...(b ?? [])].sort().join() === "0,1,2";
 
 test("two speed processes share the partitions; one stops and comes back, one is killed: every answer stays exact", async () => {
   await exactAfter(21);
@@ -57,7 +66,11 @@ test("two speed processes share the partitions; one stops and comes back, one is
   await exactAfter(22);
 
   await one.stop();
-  await until("the other one has them all", () => partitionsOf(ports[1]), (partitions) => partitions?.join() === "0,1,2");
+  await until(
+    "the other one has them all",
+    () => partitionsOf(ports[1]),
+    (partitions) => partitions?.join() === "0,1,2",
+  );
   await exactAfter(23);
 
   await one.start();

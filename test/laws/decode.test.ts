@@ -41,13 +41,43 @@ const valid = {
 
 /** What producers get wrong: other types, near-numbers, bounds. */
 const odd = fc.oneof(
-  fc.constantFrom<unknown>(1.5, true, "5", 1e3, -0, 2 ** 53, 2 ** 53 + 2, null, [], {}, [1], "", "a", Number.MAX_VALUE, 12.345, -100.01, "\ud800", "\u0000", "a\u001eb", "é".repeat(12), "\\"),
+  fc.constantFrom<unknown>(
+    1.5,
+    true,
+    "5",
+    1e3,
+    -0,
+    2 ** 53,
+    2 ** 53 + 2,
+    null,
+    [],
+    {},
+    [1],
+    "",
+    "a",
+    Number.MAX_VALUE,
+    12.345,
+    -100.01,
+    "\ud800",
+    "\u0000",
+    "a\u001eb",
+    "é".repeat(12),
+    "\\",
+  ),
   fc.jsonValue(),
 );
 
-const document = fc.record(Object.fromEntries(Object.entries(valid).map(([name, arbitrary]) => [name, fc.oneof({ weight: 12, arbitrary }, { weight: 1, arbitrary: odd })])), {
-  requiredKeys: ["id", "at", "amount", "price", "kind"],
-});
+const document = fc.record(
+  Object.fromEntries(
+    Object.entries(valid).map(([name, arbitrary]) => [
+      name,
+      fc.oneof({ weight: 12, arbitrary }, { weight: 1, arbitrary: odd }),
+    ]),
+  ),
+  {
+    requiredKeys: ["id", "at", "amount", "price", "kind"],
+  },
+);
 
 /** Texts that some JSON readers take and others do not. */
 const spoil = fc.constantFrom<(json: string) => string>(
@@ -78,7 +108,10 @@ const spoil = fc.constantFrom<(json: string) => string>(
 );
 
 const bytes = fc.oneof(
-  { weight: 20, arbitrary: fc.tuple(document, spoil).map(([value, change]) => Buffer.from(change(JSON.stringify(value)))) },
+  {
+    weight: 20,
+    arbitrary: fc.tuple(document, spoil).map(([value, change]) => Buffer.from(change(JSON.stringify(value)))),
+  },
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 60 }).map((raw) => Buffer.from(raw)) },
   { weight: 1, arbitrary: fc.constant(null) },
 );
@@ -87,7 +120,16 @@ const bytes = fc.oneof(
 function columnsOf(canonical: string): unknown[] {
   const event = JSON.parse(canonical) as Record<string, string | number | boolean | null>;
   const whole = (value: unknown) => (value === null ? null : BigInt(Number(value)));
-  return [event.id, whole(event.at), whole(event.amount), BigInt(Math.round(Number(event.price) * 100)), event.kind, event.on, event.note, whole(event.count)];
+  return [
+    event.id,
+    whole(event.at),
+    whole(event.amount),
+    BigInt(Math.round(Number(event.price) * 100)),
+    event.kind,
+    event.on,
+    event.note,
+    whole(event.count),
+  ];
 }
 
 describe("invariant 3: the vectorised decoder and the contract agree", () => {
@@ -107,7 +149,10 @@ describe("invariant 3: the vectorised decoder and the contract agree", () => {
     await fc.assert(
       fc.asyncProperty(fc.array(bytes, { minLength: 1, maxLength: 60 }), async (values) => {
         const rejected = await decoder.decode([fetchedOf(0, 0n, values)]);
-        const rows = await rowsOf(duck, "SELECT _offset, _reject, id, \"at\", amount, price, kind, \"on\", note, count FROM events ORDER BY _offset");
+        const rows = await rowsOf(
+          duck,
+          'SELECT _offset, _reject, id, "at", amount, price, kind, "on", note, count FROM events ORDER BY _offset',
+        );
         expect(rows).toHaveLength(values.length);
         const byOffset = new Map(rejected.map((reject) => [reject.offset, reject]));
         values.forEach((value, index) => {
@@ -128,8 +173,22 @@ describe("invariant 3: the vectorised decoder and the contract agree", () => {
 
   test("what the vectorised decoder does recognise is nearly everything that producers send", async () => {
     const decoder = await Decoder.open(duck, sample);
-    const values = fc.sample(fc.record({ ...valid, id: fc.stringMatching(/^[a-z0-9-]{1,12}$/), kind: fc.constant("a"), note: fc.constant(null) }), { numRuns: 500, seed: 7 });
-    await decoder.decode([fetchedOf(0, 0n, values.map((value) => Buffer.from(JSON.stringify(value))))]);
+    const values = fc.sample(
+      fc.record({
+        ...valid,
+        id: fc.stringMatching(/^[a-z0-9-]{1,12}$/),
+        kind: fc.constant("a"),
+        note: fc.constant(null),
+      }),
+      { numRuns: 500, seed: 7 },
+    );
+    await decoder.decode([
+      fetchedOf(
+        0,
+        0n,
+        values.map((value) => Buffer.from(JSON.stringify(value))),
+      ),
+    ]);
     expect(await rowsOf(duck, "SELECT count(*) FROM decoded WHERE _ok")).toEqual([[500n]]);
   });
 });

@@ -10,16 +10,40 @@ const integers = components.filter(({ form }) => form === "integer");
 const sketches = components.filter(({ form }) => form === "registers");
 
 type State = readonly (
-  | { readonly kind: "integer"; readonly bucket: number; readonly group: string; readonly component: string; readonly value: bigint }
-  | { readonly kind: "register"; readonly bucket: number; readonly group: string; readonly component: string; readonly register: number; readonly rank: number }
+  | {
+      readonly kind: "integer";
+      readonly bucket: number;
+      readonly group: string;
+      readonly component: string;
+      readonly value: bigint;
+    }
+  | {
+      readonly kind: "register";
+      readonly bucket: number;
+      readonly group: string;
+      readonly component: string;
+      readonly register: number;
+      readonly rank: number;
+    }
 )[];
 
 const where = { bucket: fc.nat(3).map((n) => n * 60_000), group: fc.constantFrom("eu", "us") };
 /** State rows as either layer writes them; large values too, because counts and sums are 64-bit. */
 const state: fc.Arbitrary<State> = fc.array(
   fc.oneof(
-    fc.record({ kind: fc.constant("integer" as const), ...where, component: fc.constantFrom(...integers.map(({ key }) => key)), value: fc.bigInt({ min: -(2n ** 58n), max: 2n ** 58n }) }),
-    fc.record({ kind: fc.constant("register" as const), ...where, component: fc.constantFrom(...sketches.map(({ key }) => key)), register: fc.nat(16_383), rank: fc.integer({ min: 1, max: 51 }) }),
+    fc.record({
+      kind: fc.constant("integer" as const),
+      ...where,
+      component: fc.constantFrom(...integers.map(({ key }) => key)),
+      value: fc.bigInt({ min: -(2n ** 58n), max: 2n ** 58n }),
+    }),
+    fc.record({
+      kind: fc.constant("register" as const),
+      ...where,
+      component: fc.constantFrom(...sketches.map(({ key }) => key)),
+      register: fc.nat(16_383),
+      rank: fc.integer({ min: 1, max: 51 }),
+    }),
   ),
   { maxLength: 40 },
 );
@@ -37,7 +61,10 @@ function merged(...states: State[]): unknown {
 }
 
 function shown(cell: Cell) {
-  const present = Object.entries(everything.measures).map(([name, measure]) => [name, measure.present(stateOf(cell, name))]);
+  const present = Object.entries(everything.measures).map(([name, measure]) => [
+    name,
+    measure.present(stateOf(cell, name)),
+  ]);
   return {
     key: JSON.stringify([cell.bucket, cell.group]),
     integers: Object.fromEntries([...cell.integers].sort().map(([name, value]) => [name, value.toString()])),
@@ -58,7 +85,10 @@ describe("every measure's state is a commutative monoid, to the bit", () => {
   test("merging does not depend on grouping", () => {
     fc.assert(
       fc.property(state, state, state, fc.nat(), (a, b, c, seed) => {
-        const shuffled = [...a, ...b, ...c].map((row, index) => ({ row, rank: (index * 7_919 + seed) % 1_000 })).sort((x, y) => x.rank - y.rank).map(({ row }) => row);
+        const shuffled = [...a, ...b, ...c]
+          .map((row, index) => ({ row, rank: (index * 7_919 + seed) % 1_000 }))
+          .sort((x, y) => x.rank - y.rank)
+          .map(({ row }) => row);
         expect(merged(a, [...b, ...c])).toEqual(merged(shuffled));
       }),
     );

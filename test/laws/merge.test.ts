@@ -2,15 +2,14 @@ import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { CellTable, type GroupValue, groupFromKey } from "../../core/cells.ts";
-import { partialSql, stateSql } from "../../core/compile.ts";
+import { ledgerSql, partialSql, stateSql } from "../../core/compile.ts";
 import { componentsOf } from "../../core/components.ts";
 import { generationOf } from "../../core/generation.ts";
 import { registersFromRedis } from "../../core/hll.ts";
 import { type Cut, cutFromJson, position } from "../../core/position.ts";
-import { type Query, presentRows } from "../../core/query.ts";
+import { presentRows, type Query } from "../../core/query.ts";
 import { tilesFrom } from "../../core/spans.ts";
 import { deltasByPartition, ledgersByPartition } from "../../speed-layer/deltas.ts";
-import { ledgerSql } from "../../core/compile.ts";
 import { type BucketCells, Chain, splitCellField } from "../../store/chain.ts";
 import { Decoder, eventsFrom } from "../../store/decoder.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duck.ts";
@@ -23,7 +22,10 @@ const PARTITIONS = [0, 1] as const;
 
 const tick: fc.Arbitrary<Tick> = fc.record({
   id: fc.nat(25).map((n) => `e${n}`),
-  at: fc.oneof(fc.integer({ min: 1_700_000_000_000, max: 1_700_000_300_000 }), fc.integer({ min: -200_000, max: 200_000 })),
+  at: fc.oneof(
+    fc.integer({ min: 1_700_000_000_000, max: 1_700_000_300_000 }),
+    fc.integer({ min: -200_000, max: 200_000 }),
+  ),
   place: fc.constantFrom("eu", "us", 'q"\\uote ', "é", null),
   good: fc.constantFrom(true, false, null),
   amount: fc.integer({ min: -1_000_000, max: 1_000_000 }),
@@ -33,17 +35,39 @@ const tick: fc.Arbitrary<Tick> = fc.record({
 
 /** A log: per partition records (some undecodable) at offsets with gaps, as control records and compaction leave them. */
 const partitionLog = fc.record({
-  values: fc.array(fc.oneof({ weight: 15, arbitrary: tick.map((event) => Buffer.from(JSON.stringify(event))) }, { weight: 1, arbitrary: fc.constantFrom(null, Buffer.from("{broken")) }), { maxLength: 60 }),
+  values: fc.array(
+    fc.oneof(
+      { weight: 15, arbitrary: tick.map((event) => Buffer.from(JSON.stringify(event))) },
+      { weight: 1, arbitrary: fc.constantFrom(null, Buffer.from("{broken")) },
+    ),
+    { maxLength: 60 },
+  ),
   gaps: fc.uniqueArray(fc.nat(70)).map((offsets) => new Set(offsets.map(BigInt))),
 });
 const logs = fc.tuple(partitionLog, partitionLog);
 /** Where the batch view ends, in thousandths of each partition, and where the speed layer's batches and seals fall. */
 const cuts = fc.record({
   batch: fc.tuple(fc.nat(1_000), fc.nat(1_000)),
-  steps: fc.array(fc.record({ partition: fc.constantFrom(...PARTITIONS), records: fc.integer({ min: 1, max: 12 }), seal: fc.boolean() }), { maxLength: 40 }),
+  steps: fc.array(
+    fc.record({
+      partition: fc.constantFrom(...PARTITIONS),
+      records: fc.integer({ min: 1, max: 12 }),
+      seal: fc.boolean(),
+    }),
+    { maxLength: 40 },
+  ),
 });
 
-const query: Query = { fromMs: null, toMs: null, everyMs: everything.grainMs, by: ["place", "good"], where: new Map(), measures: Object.keys(everything.measures), order: [], limit: 100_000 };
+const query: Query = {
+  fromMs: null,
+  toMs: null,
+  everyMs: everything.grainMs,
+  by: ["place", "good"],
+  where: new Map(),
+  measures: Object.keys(everything.measures),
+  order: [],
+  limit: 100_000,
+};
 
 describe("batch ⊕ speed = a plain fold of the whole log", () => {
   let redis: TidelineRedis;
@@ -64,8 +88,15 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
     await fc.assert(
       fc.asyncProperty(logs, cuts, async (partitions, { batch, steps }) => {
         const fetched = partitions.map(({ values, gaps }, partition) => fetchedOf(partition, 0n, values, gaps));
-        const log: OracleLog = new Map(fetched.map(({ partition, offsets, values }) => [partition, offsets.map((offset, index) => ({ offset, value: values[index] ?? null }))]));
-        const cut: Cut = new Map(fetched.map(({ partition, to }, index) => [partition, position((to * BigInt(batch[index] ?? 0)) / 1_000n)]));
+        const log: OracleLog = new Map(
+          fetched.map(({ partition, offsets, values }) => [
+            partition,
+            offsets.map((offset, index) => ({ offset, value: values[index] ?? null })),
+          ]),
+        );
+        const cut: Cut = new Map(
+          fetched.map(({ partition, to }, index) => [partition, position((to * BigInt(batch[index] ?? 0)) / 1_000n)]),
+        );
 
         const table = new CellTable(everything);
         await addBatchStates(table, fetched, cut);
@@ -76,15 +107,27 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
 
         const rows = presentRows(everything, query, table.cells()).rows;
         const expected = expectedRows(everythingTwin, log, applied);
-        expect(new Set(rows.map((row) => rowKey(Date.parse(String(row.bucket)), [row.place as GroupValue, row.good as GroupValue])))).toEqual(new Set(expected.keys()));
+        expect(
+          new Set(
+            rows.map((row) =>
+              rowKey(Date.parse(String(row.bucket)), [row.place as GroupValue, row.good as GroupValue]),
+            ),
+          ),
+        ).toEqual(new Set(expected.keys()));
         for (const row of rows) {
-          const want = expected.get(rowKey(Date.parse(String(row.bucket)), [row.place as GroupValue, row.good as GroupValue]));
+          const want = expected.get(
+            rowKey(Date.parse(String(row.bucket)), [row.place as GroupValue, row.good as GroupValue]),
+          );
           expect(row).toMatchObject(want?.values ?? { missing: true });
           expect(row.amounts).toBe(await countDistinct(want?.seen.amounts ?? new Set()));
         }
         const before = countedEvents(everythingTwin, log, cut).ledger;
         const upTo = countedEvents(everythingTwin, log, applied).ledger;
-        expect(ledger).toEqual(Object.fromEntries(Object.entries(upTo).map(([field, value]) => [field, value - before[field as keyof typeof before]])));
+        expect(ledger).toEqual(
+          Object.fromEntries(
+            Object.entries(upTo).map(([field, value]) => [field, value - before[field as keyof typeof before]]),
+          ),
+        );
       }),
       { numRuns: 60 },
     );
@@ -95,15 +138,24 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
     const decoder = await Decoder.open(duck, ticks);
     await decoder.decode(fetched);
     const below = PARTITIONS.map((p) => `(_partition = ${p} AND _offset < ${cut.get(p) ?? 0n})`).join(" OR ");
-    for (const [bucket, place, good, component, item, value] of await rowsOf(duck, stateSql(everything, `(SELECT * FROM events WHERE ${below})`))) {
+    for (const [bucket, place, good, component, item, value] of await rowsOf(
+      duck,
+      stateSql(everything, `(SELECT * FROM events WHERE ${below})`),
+    )) {
       const group = [place, good] as GroupValue[];
-      if (componentsOf(everything).find(({ key }) => key === component)?.form === "registers") table.registers(Number(bucket), group, String(component)).offer(Number(item), Number(value));
+      if (componentsOf(everything).find(({ key }) => key === component)?.form === "registers")
+        table.registers(Number(bucket), group, String(component)).offer(Number(item), Number(value));
       else table.add(Number(bucket), group, String(component), value as bigint);
     }
   }
 
   /** The speed layer's part: micro-batches of any size in any interleaving, sealed anywhere, with a dedup window warmed up at the cut. */
-  async function applySpeed(chain: Chain, fetched: ReturnType<typeof fetchedOf>[], cut: Cut, steps: readonly { partition: 0 | 1; records: number; seal: boolean }[]): Promise<Map<number, bigint>> {
+  async function applySpeed(
+    chain: Chain,
+    fetched: ReturnType<typeof fetchedOf>[],
+    cut: Cut,
+    steps: readonly { partition: 0 | 1; records: number; seal: boolean }[],
+  ): Promise<Map<number, bigint>> {
     const decoder = await Decoder.open(duck, ticks);
     const applied = new Map<number, bigint>(cut);
     for (const part of fetched) await decoder.decode([between(part, 0n, cut.get(part.partition) ?? 0n)]);
@@ -115,9 +167,25 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       const micro = between(part, from, next);
       await decoder.decode([micro]);
       const events = eventsFrom("events", cut, [micro]);
-      const deltas = deltasByPartition(everything, await rowsOf(duck, partialSql(everything, events))).get(partition) ?? [];
-      const ledger = ledgersByPartition(await rowsOf(duck, ledgerSql(everything, events))).get(partition) ?? { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
-      const application = { partition, from: position(from), to: micro.to, mark: null, ledger, deltas, maxCells: 10_000, freshAtMs: null };
+      const deltas =
+        deltasByPartition(everything, await rowsOf(duck, partialSql(everything, events))).get(partition) ?? [];
+      const ledger = ledgersByPartition(await rowsOf(duck, ledgerSql(everything, events))).get(partition) ?? {
+        records: 0,
+        duplicates: 0,
+        rejects: 0,
+        counted: 0,
+        filtered: 0,
+      };
+      const application = {
+        partition,
+        from: position(from),
+        to: micro.to,
+        mark: null,
+        ledger,
+        deltas,
+        maxCells: 10_000,
+        freshAtMs: null,
+      };
       expect((await chain.apply(application)).kind).toBe("ok");
       // Sent again, as after a lost reply: nothing is counted twice, and the answer says where to go on.
       expect(await chain.apply(application)).toEqual({ kind: "position", stored: micro.to });
@@ -127,16 +195,27 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
     return applied;
   }
 
-  async function addChain(table: CellTable, chain: Chain, cut: Cut, applied: ReadonlyMap<number, bigint>): Promise<Record<string, number>> {
+  async function addChain(
+    table: CellTable,
+    chain: Chain,
+    cut: Cut,
+    applied: ReadonlyMap<number, bigint>,
+  ): Promise<Record<string, number>> {
     const read = await chain.read(-1e15, 1e15, true);
     if (read === null) throw new Error("the chain is gone");
-    const run = tilesFrom(cut, read.chain.segments.map((segment) => ({ ...segment, to: segment.to ?? read.chain.applied, id: segment.id })));
-    expect(run.ok && [...run.to]).toEqual([...cutFromJson(Object.fromEntries([...applied].map(([p, offset]) => [p, String(offset)])))]);
+    const run = tilesFrom(
+      cut,
+      read.chain.segments.map((segment) => ({ ...segment, to: segment.to ?? read.chain.applied, id: segment.id })),
+    );
+    expect(run.ok && [...run.to]).toEqual([
+      ...cutFromJson(Object.fromEntries([...applied].map(([p, offset]) => [p, String(offset)]))),
+    ]);
     const ledger = { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
     for (const segment of read.chain.segments) {
       const closed = segment.to === null ? read.open : ((await chain.segment(segment.id))?.buckets ?? []);
       addBuckets(table, closed);
-      for (const partial of (await chain.ledger(segment.id)).values()) for (const field of Object.keys(ledger) as (keyof typeof ledger)[]) ledger[field] += partial[field];
+      for (const partial of (await chain.ledger(segment.id)).values())
+        for (const field of Object.keys(ledger) as (keyof typeof ledger)[]) ledger[field] += partial[field];
     }
     return ledger;
   }

@@ -1,15 +1,20 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Cut, cutFromJson, cutToJson, cutsEqual, position } from "../../core/position.ts";
+import { type Cut, cutFromJson, cutsEqual, cutToJson, position } from "../../core/position.ts";
 import { tile, tilesFrom } from "../../core/spans.ts";
 
 const partitions = [0, 1, 2];
-const cut = fc.tuple(...partitions.map(() => fc.nat(1_000))).map((offsets): Cut => new Map(offsets.map((offset, p) => [p, position(offset)])));
+const cut = fc
+  .tuple(...partitions.map(() => fc.nat(1_000)))
+  .map((offsets): Cut => new Map(offsets.map((offset, p) => [p, position(offset)])));
 
 /** Cuts that only move forward, as the chain and the archive produce them. */
 const cuts = fc.array(fc.tuple(...partitions.map(() => fc.nat(50))), { minLength: 1, maxLength: 8 }).map((steps) => {
   const at = [0, 0, 0];
-  return [new Map(partitions.map((p) => [p, position(0)])), ...steps.map((step) => new Map(partitions.map((p) => [p, position((at[p] = (at[p] ?? 0) + (step[p] ?? 0)))])))];
+  return [
+    new Map(partitions.map((p) => [p, position(0)])),
+    ...steps.map((step) => new Map(partitions.map((p) => [p, position((at[p] = (at[p] ?? 0) + (step[p] ?? 0)))]))),
+  ];
 });
 
 const spansOf = (points: Cut[]) => points.slice(1).map((to, index) => ({ from: points[index] ?? to, to }));
@@ -26,18 +31,31 @@ describe("invariant 1: tiling", () => {
 
   test("moving one boundary by any distance is a gap or an overlap in exactly that partition", () => {
     fc.assert(
-      fc.property(cuts, fc.nat(), fc.constantFrom(...partitions), fc.integer({ min: 1, max: 99 }), fc.boolean(), (points, pick, partition, by, forward) => {
-        const spans = spansOf(points);
-        const index = pick % spans.length;
-        const span = spans[index];
-        if (span === undefined) return;
-        const moved = (span.from.get(partition) ?? 0n) + BigInt(forward ? by : -by);
-        if (moved < 0n) return;
-        spans[index] = { from: new Map(span.from).set(partition, position(moved)), to: new Map(span.to).set(partition, position(moved > (span.to.get(partition) ?? 0n) ? moved : (span.to.get(partition) ?? 0n))) };
-        const tiling = tile(points[0] ?? new Map(), spans);
-        expect(tiling.ok).toBe(false);
-        if (!tiling.ok) expect(tiling.misfit).toMatchObject({ kind: forward ? "gap" : "overlap", index, partition });
-      }),
+      fc.property(
+        cuts,
+        fc.nat(),
+        fc.constantFrom(...partitions),
+        fc.integer({ min: 1, max: 99 }),
+        fc.boolean(),
+        (points, pick, partition, by, forward) => {
+          const spans = spansOf(points);
+          const index = pick % spans.length;
+          const span = spans[index];
+          if (span === undefined) return;
+          const moved = (span.from.get(partition) ?? 0n) + BigInt(forward ? by : -by);
+          if (moved < 0n) return;
+          spans[index] = {
+            from: new Map(span.from).set(partition, position(moved)),
+            to: new Map(span.to).set(
+              partition,
+              position(moved > (span.to.get(partition) ?? 0n) ? moved : (span.to.get(partition) ?? 0n)),
+            ),
+          };
+          const tiling = tile(points[0] ?? new Map(), spans);
+          expect(tiling.ok).toBe(false);
+          if (!tiling.ok) expect(tiling.misfit).toMatchObject({ kind: forward ? "gap" : "overlap", index, partition });
+        },
+      ),
     );
   });
 
