@@ -26,10 +26,16 @@ export async function warmDedup(
   const archiveBegins = position(oldest?.from ?? from);
   if (archiveBegins > begin) {
     const logStart = at((await log.bounds(topic)).start, partition);
-    for await (const fetched of log.read(topic, partition, Math.max(logStart, begin), archiveBegins, FETCH_BYTES))
+    for await (const fetched of log.read(
+      topic,
+      partition,
+      logStart > begin ? logStart : begin,
+      archiveBegins,
+      FETCH_BYTES,
+    ))
       await decoder.decode([fetched]);
   }
-  const first = Math.max(archiveBegins, begin);
+  const first = archiveBegins > begin ? archiveBegins : begin;
   const files = (await archive.covering(topic, topicId, partition, first, from)).flatMap(({ file }) =>
     file === null ? [] : [file],
   );

@@ -17,9 +17,7 @@ export interface Cell {
 
 const MERGE: Readonly<Record<Merge, (a: bigint, b: bigint) => bigint>> = {
   sum: (a, b) => a + b,
-  // biome-ignore lint/complexity/useMathMinMax: Math.min takes no bigint
   min: (a, b) => (a < b ? a : b),
-  // biome-ignore lint/complexity/useMathMinMax: Math.max takes no bigint
   max: (a, b) => (a > b ? a : b),
 };
 

@@ -1,5 +1,5 @@
 import { instant, integer, text } from "../core/fields.ts";
-import { type EventOf, stream } from "../core/stream.ts";
+import { stream } from "../core/stream.ts";
 
 /** One departure of the US domestic flights of 2001 (the `flights-3m` data set of vega-datasets). */
 export const flights = stream("flights", {
@@ -19,5 +19,3 @@ export const flights = stream("flights", {
     destination: text({ max: 8 }),
   },
 });
-
-export type Flight = EventOf<typeof flights>;

@@ -132,5 +132,3 @@ export function viewSummary({ view, generation }: Definition, types: DimensionTy
     ...(standing === null || standing.missing === null ? {} : { missing: standing.missing }),
   };
 }
-
-export type ViewSummary = ReturnType<typeof viewSummary>;

@@ -163,7 +163,7 @@ export class Lane {
       const window = to - BigInt(stream.dedupWindow);
       const from = (window > 0n ? window : 0n) as Position;
       const start = at(bounds.start, partition);
-      const inLog = start > from ? Math.min(start, to) : from;
+      const inLog = start > from ? (start < to ? start : to) : from;
       if (from < inLog && this.#info !== null)
         await this.#deps.warmFromArchive(this.#decoder, this.#info, partition, from, inLog);
       for await (const fetched of log.read(topic, partition, inLog, to, BATCH_BYTES))

@@ -103,7 +103,7 @@ function warmer(archive: Archive, data: DataDirectory, topic: string): StreamCon
   return async (decoder, info, partition, from, to) => {
     const start = (await archive.start(topic, info.id)).get(partition);
     if (start === undefined || start >= to) return;
-    const entries = await archive.covering(topic, info.id, partition, Math.max(start, from), to);
+    const entries = await archive.covering(topic, info.id, partition, start > from ? start : from, to);
     const files = entries.flatMap(({ file }) => (file === null ? [] : [`'${data.path(file).replaceAll("'", "''")}'`]));
     if (files.length === 0) return;
     await decoder.remember(

@@ -11,9 +11,13 @@ const cut = fc
 /** Cuts that only move forward, as the chain and the archive produce them. */
 const cuts = fc.array(fc.tuple(...partitions.map(() => fc.nat(50))), { minLength: 1, maxLength: 8 }).map((steps) => {
   const at = [0, 0, 0];
+  const advance = (p: number, by: number) => {
+    at[p] = (at[p] ?? 0) + by;
+    return position(at[p] ?? 0);
+  };
   return [
     new Map(partitions.map((p) => [p, position(0)])),
-    ...steps.map((step) => new Map(partitions.map((p) => [p, position((at[p] = (at[p] ?? 0) + (step[p] ?? 0)))]))),
+    ...steps.map((step) => new Map(partitions.map((p) => [p, advance(p, step[p] ?? 0)]))),
   ];
 });
 
