@@ -1,16 +1,15 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { ArchiveEntry } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
-import { at, type Position, position } from "../core/position.ts";
+import { type Position, position } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
 import { appendOriginals, Decoder } from "../store/decoder.ts";
 import type { Duck } from "../store/duck.ts";
 import { eventColumns } from "../store/events.ts";
-import { type FetchedPartition, isOutOfRange, upTo } from "../store/log.ts";
-import { type ArchiveChunk, logLost, logTruncated } from "./archive-plan.ts";
+import type { FetchedPartition } from "../store/log.ts";
+import { warmDedup } from "../store/warm-dedup.ts";
+import type { ArchiveChunk } from "./archive-plan.ts";
 import { numbersOf, parquet, withDuck } from "./duck-run.ts";
 import type { BatchStores, StreamTarget, Watch } from "./stores.ts";
-import { warmDedup } from "./warm-dedup.ts";
 
 export interface ChunkLimits {
   readonly fetchBytes: number;
@@ -36,9 +35,6 @@ export interface ChunkOutcome {
   readonly control: number;
   readonly sizeBytes: number;
 }
-
-/** How often a fetch may come back empty before the log is taken to end there; each waits for half a second. */
-const EMPTY_FETCHES = 20;
 
 /**
  * Archives one chunk: one Parquet file and its entry. It does nothing when the archive does not end where the chunk
@@ -106,7 +102,15 @@ class ChunkWriter {
     const { stream } = this.#target;
     const { partition } = chunk;
     const decoder = await Decoder.open(this.#duck, stream);
-    await warmDedup(this.#stores, this.#target, this.#topicId, decoder, partition, position(chunk.from));
+    const { topic } = this.#target;
+    const window = {
+      topic,
+      topicId: this.#topicId,
+      partition,
+      offsets: stream.dedupWindow,
+      before: position(chunk.from),
+    };
+    await warmDedup(this.#stores, decoder, window);
     await this.#duck.run(
       `CREATE OR REPLACE TEMP TABLE chunk (${eventColumns(stream)}, _timestamp BIGINT, _key BLOB, _value BLOB, _contract INTEGER)`,
     );
@@ -114,14 +118,16 @@ class ChunkWriter {
     let sizeBytes = 0;
     let control = 0;
     let leaderEpoch = -1;
-    while (next < position(chunk.to) && sizeBytes < fileBytes) {
-      const fetched = upTo(await this.#fetch(partition, next, position(chunk.to), fetchBytes), position(chunk.to));
+    const { log } = this.#stores;
+    const { signal } = this.#watch;
+    for await (const fetched of log.read(topic, partition, next, position(chunk.to), fetchBytes, signal)) {
       if (fetched.offsets.length > 0) await this.#keep(decoder, fetched);
       next = fetched.to;
       sizeBytes += fetched.sizeBytes;
       control += fetched.control.length;
       leaderEpoch = fetched.leaderEpoch;
       this.#watch.beat({ partition, position: String(next), sizeBytes });
+      if (sizeBytes >= fileBytes) break;
     }
     const counts = await this.#counts();
     const identity = {
@@ -134,31 +140,6 @@ class ChunkWriter {
     };
     if (counts.records === 0) return { ...identity, ...counts, file: null, checksum: null, sizeBytes: 0 };
     return { ...identity, ...counts, ...(await this.#file(partition, identity, counts.records)) };
-  }
-
-  /** One fetch that brings something. */
-  async #fetch(partition: number, from: Position, to: Position, maxBytes: number): Promise<FetchedPartition> {
-    const { log } = this.#stores;
-    const { topic } = this.#target;
-    for (let empty = 0; ; empty++) {
-      this.#watch.signal.throwIfAborted();
-      const [fetched] = await log
-        .fetch(topic, new Map([[partition, from]]), { maxWaitMs: 500, maxBytes })
-        .catch(async (error: unknown) => {
-          throw isOutOfRange(error) ? await this.#outOfRange(partition, from) : error;
-        });
-      if (fetched !== undefined && fetched.to > from) return fetched;
-      if (empty >= EMPTY_FETCHES) throw logTruncated(topic, partition, to, fetched?.stable ?? from);
-      await delay(20);
-    }
-  }
-
-  async #outOfRange(partition: number, from: Position): Promise<TidelineError> {
-    const { topic } = this.#target;
-    const { start, stable } = await this.#stores.log.bounds(topic);
-    return at(start, partition) > from
-      ? logLost(topic, partition, from, at(start, partition))
-      : logTruncated(topic, partition, from, at(stable, partition));
   }
 
   async #keep(decoder: Decoder, fetched: FetchedPartition): Promise<void> {

@@ -1,5 +1,5 @@
-import { TidelineError } from "../core/errors.ts";
-import { at, type Cut, type Position, partitionsOf } from "../core/position.ts";
+import { at, type Cut, partitionsOf } from "../core/position.ts";
+import { logLost, logTruncated } from "../store/log-errors.ts";
 
 /** A span of one partition that becomes one archive file. Positions are text, so that a plan can travel as JSON. */
 export interface ArchiveChunk {
@@ -53,20 +53,4 @@ function planPartition(
     chunks.push({ partition, from: String(next), to: String(next + step < to ? next + step : to) });
   }
   return chunks;
-}
-
-export function logLost(topic: string, partition: number, needed: Position, start: Position): TidelineError {
-  return new TidelineError(
-    "LOG_LOST",
-    `${topic}/${partition}: the log begins at ${start}, and [${needed}, ${start}) was not archived`,
-    "They were deleted too early: raise the topic's retention. To begin anew without them, move the data directory away.",
-  );
-}
-
-export function logTruncated(topic: string, partition: number, needed: Position, end: Position): TidelineError {
-  return new TidelineError(
-    "LOG_TRUNCATED",
-    `${topic}/${partition}: the log ends at ${end}, below ${needed}, which it had reached before`,
-    "Kafka lost records that were read already: look for an unclean leader election or a restored disk.",
-  );
 }

@@ -1,6 +1,5 @@
 import { type Cut, cutReached, cutsEqual } from "../core/position.ts";
-import { tilesFrom } from "../core/spans.ts";
-import type { ChainState } from "../store/chain.ts";
+import { type ChainState, tilesOf } from "../store/chain.ts";
 
 export interface CutSituation {
   /** The newest manifest's cut, C. */
@@ -27,20 +26,9 @@ export type CutChoice =
  * move.
  */
 export function chooseCut({ cut, sealed, chain, stable, waited }: CutSituation): CutChoice {
-  const healthy = sealed !== null && cutReached(sealed, cut) && isHealthy(cut, chain);
+  const healthy = sealed !== null && cutReached(sealed, cut) && chain !== null && tilesOf(cut, chain).ok;
   if (healthy && !cutsEqual(sealed, cut)) return { kind: "cut", cut: sealed, by: "speed" };
   if (!cutReached(stable, cut)) return { kind: "truncated" };
   if (cutReached(cut, stable)) return { kind: "nothing" };
   return healthy && !waited ? { kind: "wait" } : { kind: "cut", cut: stable, by: "log" };
-}
-
-/** Whether a run of segments tiles from `cut` to the open one, which ends at the applied positions. */
-function isHealthy(cut: Cut, chain: ChainState | null): boolean {
-  return (
-    chain !== null &&
-    tilesFrom(
-      cut,
-      chain.segments.map(({ from, to }) => ({ from, to: to ?? chain.applied })),
-    ).ok
-  );
 }

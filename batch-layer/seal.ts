@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { at, type Cut, partitionsOf } from "../core/position.ts";
 import type { Chain } from "../store/chain.ts";
-import { logTruncated } from "./archive-plan.ts";
+import { logTruncated } from "../store/log-errors.ts";
 import { type CutChoice, chooseCut } from "./cut-choice.ts";
 import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
 import { within } from "./time-limit.ts";

@@ -1,7 +1,7 @@
 import type { Manifest } from "../core/documents.ts";
 import { type Cut, cutFromJson } from "../core/position.ts";
-import { type Misfit, type Span, tilesFrom } from "../core/spans.ts";
-import type { ChainState, Segment } from "../store/chain.ts";
+import type { Misfit } from "../core/spans.ts";
+import { type ChainState, type Segment, tilesOf } from "../store/chain.ts";
 
 /** Why an answer is the batch version's alone. `from` and `to`: the positions of `partition` that do not fit. */
 export interface Missing {
@@ -18,12 +18,7 @@ export type Joined =
 
 /** Invariant 1 on a read: do the chain's segments tile the log from the manifest's cut to the applied positions? */
 export function join(manifest: Manifest, chain: ChainState): Joined {
-  const spans = chain.segments.map((segment): Span & { segment: Segment } => ({
-    from: segment.from,
-    to: segment.to ?? chain.applied,
-    segment,
-  }));
-  const run = tilesFrom(cutFromJson(manifest.cut), spans);
+  const run = tilesOf(cutFromJson(manifest.cut), chain);
   if (!run.ok) return { ok: false, missing: missingOf(run.misfit) };
   return { ok: true, closed: run.tiles.map(({ segment }) => segment).filter(({ to }) => to !== null), applied: run.to };
 }

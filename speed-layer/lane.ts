@@ -5,6 +5,7 @@ import type { Stream } from "../core/stream.ts";
 import { Decoder } from "../store/decoder.ts";
 import type { Duck } from "../store/duck.ts";
 import type { FetchedPartition, LogReader, TopicInfo } from "../store/log.ts";
+import { type DedupSources, warmDedup } from "../store/warm-dedup.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { lingerMs } from "./linger.ts";
 import type { SpeedMetrics } from "./metrics.ts";
@@ -23,14 +24,8 @@ export interface LaneDeps {
   readonly log: LogReader;
   readonly duck: Duck;
   readonly deadLetters: DeadLetters;
-  /** Ids of the part of the dedup window that the log no longer has, into the decoder. */
-  readonly warmFromArchive: (
-    decoder: Decoder,
-    info: TopicInfo,
-    partition: number,
-    from: Position,
-    to: Position,
-  ) => Promise<void>;
+  /** Where the ids of the dedup window are read after a seek. */
+  readonly dedup: DedupSources;
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
 }
@@ -156,20 +151,13 @@ export class Lane {
     const moved = [...wanted].filter(([partition, wants]) => this.#decoded.get(partition) !== wants);
     if (moved.length === 0) return;
     await this.#dropAhead();
-    const { log, topic, stream, logger } = this.#deps;
+    const { dedup, topic, stream, logger } = this.#deps;
     await this.#decoder.forget(moved.map(([partition]) => partition));
-    const bounds = await log.bounds(topic);
     for (const [partition, to] of moved) {
-      const window = to - BigInt(stream.dedupWindow);
-      const from = (window > 0n ? window : 0n) as Position;
-      const start = at(bounds.start, partition);
-      const inLog = start > from ? (start < to ? start : to) : from;
-      if (from < inLog && this.#info !== null)
-        await this.#deps.warmFromArchive(this.#decoder, this.#info, partition, from, inLog);
-      for await (const fetched of log.read(topic, partition, inLog, to, BATCH_BYTES))
-        await this.#decoder.decode([fetched]);
+      const window = { topic, topicId: this.#info?.id ?? "", partition, offsets: stream.dedupWindow, before: to };
+      await warmDedup(dedup, this.#decoder, window);
       this.#decoded.set(partition, to);
-      logger.debug({ topic, partition, from: from.toString(), to: to.toString() }, "dedup window warmed");
+      logger.debug({ topic, partition, to: to.toString() }, "dedup window warmed");
     }
   }
 

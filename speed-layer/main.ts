@@ -12,7 +12,7 @@ import { openRedis } from "../store/redis.ts";
 import { topicName } from "../store/topics.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { speedMetrics } from "./metrics.ts";
-import { StreamConsumer, type StreamConsumerDeps } from "./stream-consumer.ts";
+import { StreamConsumer } from "./stream-consumer.ts";
 import { ViewTrack } from "./view-track.ts";
 
 export interface SpeedOptions {
@@ -66,7 +66,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
         return new ViewTrack({ definition, chain, newestManifest, metrics, logger });
       });
     return new StreamConsumer(
-      { stream, topic, brokers, pool, deadLetters, warmFromArchive: warmer(archive, data, topic), metrics, logger },
+      { stream, topic, brokers, pool, deadLetters, dedup: { archive, data, log }, metrics, logger },
       tracks,
     );
   });
@@ -96,18 +96,4 @@ function healthOf(consumers: readonly StreamConsumer[], definitions: Definitions
       message: track.error?.message ?? null,
     }));
   return { ready: views.every(({ phase }) => phase !== "detached"), streams, views };
-}
-
-/** The ids of a span that the log no longer has, from the archive's files. */
-function warmer(archive: Archive, data: DataDirectory, topic: string): StreamConsumerDeps["warmFromArchive"] {
-  return async (decoder, info, partition, from, to) => {
-    const start = (await archive.start(topic, info.id)).get(partition);
-    if (start === undefined || start >= to) return;
-    const entries = await archive.covering(topic, info.id, partition, start > from ? start : from, to);
-    const files = entries.flatMap(({ file }) => (file === null ? [] : [`'${data.path(file).replaceAll("'", "''")}'`]));
-    if (files.length === 0) return;
-    await decoder.remember(
-      `(SELECT * FROM read_parquet([${files.join(", ")}]) WHERE _partition = ${partition} AND _offset >= ${from} AND _offset < ${to})`,
-    );
-  };
 }

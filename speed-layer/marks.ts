@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { TidelineError } from "../core/errors.ts";
 import { at, type Position, position } from "../core/position.ts";
 import type { Mark } from "../store/chain.ts";
 import type { FetchedPartition, LogBounds, LogReader } from "../store/log.ts";
+import { logLost, logRewritten, logTruncated, topicRecreated } from "../store/log-errors.ts";
 
 /** Identifies one record: its key and value, and where it lies. */
 function recordHash(key: Buffer | null, value: Buffer | null): string {
@@ -36,28 +36,9 @@ export async function verifyLog(options: {
   const { log, topic, topicId, bounds, partition, applied, mark } = options;
   const start = at(bounds.start, partition);
   const end = at(bounds.stable, partition);
-  const where = `${topic}/${partition}`;
-  if (mark !== null && mark.topicId !== topicId) {
-    throw new TidelineError(
-      "TOPIC_RECREATED",
-      `${where}: state was built from topic ${mark.topicId}, the log is now ${topicId}`,
-      "Move the data directory away and empty Redis to begin anew, or restore the old topic.",
-    );
-  }
-  if (applied < start) {
-    throw new TidelineError(
-      "LOG_LOST",
-      `${where}: the log starts at ${start}, and [${applied}, ${start}) was not read yet`,
-      "Kafka's retention passed an unread position. Raise retention; if the archive has the span, a refresh moves the cut past it.",
-    );
-  }
-  if (applied > end) {
-    throw new TidelineError(
-      "LOG_TRUNCATED",
-      `${where}: applied up to ${applied}, but the log ends at ${end}`,
-      "The log lost records that were counted. Restore it, or rebuild from the archive.",
-    );
-  }
+  if (mark !== null && mark.topicId !== topicId) throw topicRecreated(topic, mark.topicId, topicId);
+  if (applied < start) throw logLost(topic, partition, applied, start);
+  if (applied > end) throw logTruncated(topic, partition, applied, end);
   if (mark === null || mark.offset < start || mark.offset >= end) return;
   const [found] = await log.fetch(topic, new Map([[partition, mark.offset]]), { maxWaitMs: 500, maxBytes: 1_048_576 });
   const index = found?.offsets.indexOf(position(mark.offset)) ?? -1;
@@ -65,11 +46,5 @@ export async function verifyLog(options: {
     found !== undefined &&
     index >= 0 &&
     recordHash(found.keys[index] ?? null, found.values[index] ?? null) === mark.hash;
-  if (!same) {
-    throw new TidelineError(
-      "LOG_TRUNCATED",
-      `${where}: the record at ${mark.offset} is not the one that was applied`,
-      "The log was truncated and written anew. Restore it, or rebuild from the archive.",
-    );
-  }
+  if (!same) throw logRewritten(topic, partition, mark.offset);
 }

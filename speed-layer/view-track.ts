@@ -4,8 +4,7 @@ import type { Manifest } from "../core/documents.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import { EMPTY_LEDGER } from "../core/ledger.ts";
 import { at, type Cut, cutFromJson, type Position } from "../core/position.ts";
-import { tilesFrom } from "../core/spans.ts";
-import { type ApplyReply, type Chain, type ChainState, refusal } from "../store/chain.ts";
+import { type ApplyReply, type Chain, type ChainState, refusal, tilesOf } from "../store/chain.ts";
 import { eventsFrom } from "../store/decoder.ts";
 import type { Definition } from "../store/definitions.ts";
 import { type Duck, rowsOf } from "../store/duck.ts";
@@ -121,7 +120,7 @@ export class ViewTrack {
       [...this.#positions].some(([p, held]) => at(chain.applied, p) !== held)
     )
       this.detach();
-    else if (!tiles(chain, (await this.#deps.newestManifest()).cut)) this.detach();
+    else if (!tilesOf(cutFromJson((await this.#deps.newestManifest()).cut), chain).ok) this.detach();
   }
 
   /** The log had nothing after our positions in these partitions: says so to whoever asks how fresh an answer is. */
@@ -196,7 +195,7 @@ export class ViewTrack {
       const manifest = await this.#deps.newestManifest();
       const cut = cutFromJson(manifest.cut);
       const chain = await this.#deps.chain.load();
-      if (chain !== null && tiles(chain, manifest.cut)) return chain;
+      if (chain !== null && tilesOf(cutFromJson(manifest.cut), chain).ok) return chain;
       const done = await this.#deps.chain.reseed(cut, manifest.version, chain?.nonce ?? null);
       this.#deps.metrics.reseeds.inc({ view: this.name });
       this.#deps.logger.warn({ view: this.name, cut: shown(cut), done }, "no chain from the newest cut: reseed");
@@ -209,13 +208,6 @@ export class ViewTrack {
     this.#deps.metrics.stopped.set({ view: this.name, code: error.code }, 1);
     this.#deps.logger.error({ view: this.name, code: error.code, hint: error.hint }, error.message);
   }
-}
-
-function tiles(chain: ChainState, cut: Readonly<Record<string, string>>): boolean {
-  return tilesFrom(
-    cutFromJson(cut),
-    chain.segments.map(({ from, to }) => ({ from, to: to ?? chain.applied })),
-  ).ok;
 }
 
 function failed(view: string, cause: unknown): TidelineError {

@@ -5,6 +5,7 @@ import { TidelineError } from "../core/errors.ts";
 import { type Cut, cutWith, type Position, position } from "../core/position.ts";
 import { tile } from "../core/spans.ts";
 import type { DataDirectory } from "./files.ts";
+import { topicRecreated } from "./log-errors.ts";
 
 /** Where the archive of a partition begins. Without it, two archivers who see different log starts would begin twice. */
 const Beginning = z.strictObject({ from: z.string().regex(/^\d{1,19}$/), topicId: z.string() });
@@ -33,7 +34,7 @@ export class Archive {
     for (const name of await this.#data.list(folder(topic, partition)))
       entries.push(await this.#entry(join(folder(topic, partition), name)));
     const stranger = entries.find((entry) => entry.topicId !== topicId);
-    if (stranger !== undefined) throw recreated(topic, stranger.topicId, topicId);
+    if (stranger !== undefined) throw topicRecreated(topic, stranger.topicId, topicId);
     const first = entries[0];
     const spans = entries.map(({ from, to }) => ({
       from: new Map([[partition, position(from)]]),
@@ -58,7 +59,7 @@ export class Archive {
     const wanted = { from: from.toString(), topicId };
     if (known === null) await this.#data.createExclusively(name, wanted);
     const held = known ?? (await this.#data.read(name, Beginning)) ?? wanted;
-    if (held.topicId !== topicId) throw recreated(topic, held.topicId, topicId);
+    if (held.topicId !== topicId) throw topicRecreated(topic, held.topicId, topicId);
     return position(held.from);
   }
 
@@ -128,13 +129,4 @@ export class Archive {
 
 function folder(topic: string, partition: number): string {
   return join("archive", topic, String(partition), "entries");
-}
-
-/** The error for a topic that was deleted and made again under the same name. */
-export function recreated(topic: string, before: string, now: string): TidelineError {
-  return new TidelineError(
-    "TOPIC_RECREATED",
-    `topic "${topic}" was deleted and made again: what is stored was built from ${before}, the log is now ${now}`,
-    "Move the data directory away and empty Redis to begin anew, or restore the old topic.",
-  );
 }

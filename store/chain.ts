@@ -12,6 +12,7 @@ import {
   type Position,
   position,
 } from "../core/position.ts";
+import { tilesFrom } from "../core/spans.ts";
 import type { TidelineRedis } from "./redis.ts";
 
 /** A segment of the chain; `to` is null while it is the open one. */
@@ -330,6 +331,16 @@ function bucketCells(bucket: Buffer, fields: readonly Buffer[], found: readonly 
   const sketches: [string, Buffer][] = [];
   for (let at = 0; at < found.length; at += 2) sketches.push([String(found[at]), found[at + 1] ?? Buffer.alloc(0)]);
   return { bucket: Number(bucket.toString()), integers, sketches };
+}
+
+/**
+ * Invariant 1 on a chain: the segments that tile the log from `cut`, the open one ending at the applied positions; or where they do not meet.
+ */
+export function tilesOf(cut: Cut, chain: ChainState) {
+  return tilesFrom(
+    cut,
+    chain.segments.map((segment) => ({ segment, from: segment.from, to: segment.to ?? chain.applied })),
+  );
 }
 
 /** The error for a view whose cells no longer fit. */

@@ -1,8 +1,9 @@
 import type { Manifest } from "../core/documents.ts";
 import type { Generation } from "../core/generation.ts";
 import { type Cut, cutWith, position } from "../core/position.ts";
-import { type Archive, recreated } from "./archive.ts";
+import type { Archive } from "./archive.ts";
 import type { LogReader } from "./log.ts";
+import { topicRecreated } from "./log-errors.ts";
 import type { Manifests } from "./manifests.ts";
 
 export interface GenerationStores {
@@ -27,7 +28,7 @@ export async function beginGeneration(
   const newest = await manifests.newest(generation);
   const manifest =
     newest ?? (await manifests.genesis(generation, await beginArchive({ archive, log }, topic, id), id, createdBy));
-  if (manifest.topicId !== id) throw recreated(topic, manifest.topicId, id);
+  if (manifest.topicId !== id) throw topicRecreated(topic, manifest.topicId, id);
   return manifest;
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ConnectionPool, Consumer, fetchV17, type RecordsBatch } from "@platformatic/kafka";
-import { TidelineError } from "../core/errors.ts";
 import { at, type Cut, type EpochMs, type Position, position } from "../core/position.ts";
+import { isOutOfRange, isUnknownTopic, logLost, logTruncated, topicMissing } from "./log-errors.ts";
 
 /** A topic as the log knows it. A topic that is deleted and made again has another id (invariant 10). */
 export interface TopicInfo {
@@ -47,6 +47,8 @@ const ABORT_MARKER = 0;
 const READ_COMMITTED = 1;
 const EARLIEST = -2n;
 const LATEST = -1n;
+/** How often a fetch below the last stable offset may come back empty before the log is taken to have lost it; each waits. */
+const EMPTY_FETCHES = 20;
 
 /** The brokers in a comma-separated list, as host and port. */
 export function parseBrokers(brokers: string): { host: string; port: number }[] {
@@ -105,24 +107,44 @@ export class LogReader {
     return answers.flat().sort((a, b) => a.partition - b.partition);
   }
 
-  /** Every record of `[from, to)` of one partition, a fetch at a time. Throws LOG_LOST when the log begins after `from`. */
+  /**
+   * Every record of `[from, to)` of one partition, a fetch at a time; `to` is at most the last stable offset. Throws LOG_LOST when the log
+   * begins after `from`, LOG_TRUNCATED when it ends before `to`, and the signal's reason when that is aborted.
+   */
   async *read(
     topic: string,
     partition: number,
     from: Position,
     to: Position,
     maxBytes: number,
+    signal?: AbortSignal,
   ): AsyncGenerator<FetchedPartition> {
     let next = from;
-    while (next < to) {
-      const [fetched] = await this.fetch(topic, new Map([[partition, next]]), { maxWaitMs: 500, maxBytes });
+    for (let empty = 0; next < to; ) {
+      signal?.throwIfAborted();
+      const [fetched] = await this.fetch(topic, new Map([[partition, next]]), { maxWaitMs: 500, maxBytes }).catch(
+        async (error: unknown) => {
+          throw isOutOfRange(error) ? await this.#outOfRange(topic, partition, next) : error;
+        },
+      );
       if (fetched === undefined || fetched.to === next) {
+        empty += 1;
+        if (empty >= EMPTY_FETCHES) throw logTruncated(topic, partition, to, fetched?.stable ?? next);
         await delay(20);
         continue;
       }
+      empty = 0;
       yield upTo(fetched, to);
       next = fetched.to;
     }
+  }
+
+  async #outOfRange(topic: string, partition: number, needed: Position): Promise<Error> {
+    const { start, stable } = await this.bounds(topic);
+    const begin = at(start, partition);
+    return begin > needed
+      ? logLost(topic, partition, needed, begin)
+      : logTruncated(topic, partition, needed, at(stable, partition));
   }
 
   async close(): Promise<void> {
@@ -247,7 +269,7 @@ function columns(batches: readonly RecordsBatch[], from: Position) {
 }
 
 /** The part of a fetch below `to`. */
-export function upTo(fetched: FetchedPartition, to: Position): FetchedPartition {
+function upTo(fetched: FetchedPartition, to: Position): FetchedPartition {
   if (fetched.to <= to) return fetched;
   const end = fetched.offsets.findIndex((offset) => offset >= to);
   const keep = end < 0 ? fetched.offsets.length : end;
@@ -260,25 +282,4 @@ export function upTo(fetched: FetchedPartition, to: Position): FetchedPartition 
     values: fetched.values.slice(0, keep),
     control: fetched.control.filter((offset) => offset < to),
   };
-}
-
-function isUnknownTopic(error: unknown): boolean {
-  const found = error as { findBy?: (property: string, value: unknown) => unknown };
-  return Boolean(found.findBy?.("apiId", "UNKNOWN_TOPIC_OR_PARTITION") ?? found.findBy?.("apiId", "UNKNOWN_TOPIC_ID"));
-}
-
-function topicMissing(topic: string, cause?: unknown): TidelineError {
-  return new TidelineError(
-    "TOPIC_MISSING",
-    `there is no topic "${topic}"`,
-    "Run `tideline up`, which creates it, or create it with the number of partitions its stream states.",
-    { cause },
-  );
-}
-
-/** Whether a fetch failed because the position lies outside the log. */
-export function isOutOfRange(error: unknown): boolean {
-  return Boolean(
-    (error as { findBy?: (property: string, value: unknown) => unknown }).findBy?.("apiId", "OFFSET_OUT_OF_RANGE"),
-  );
 }

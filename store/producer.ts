@@ -1,6 +1,7 @@
 import { type GenericError, Producer, ProtocolError, serializersFrom } from "@platformatic/kafka";
 import { ExponentialBackoff, handleWhen, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
 import { TidelineError } from "../core/errors.ts";
+import { isUnknownTopic, topicMissing } from "./log-errors.ts";
 import { partitionOf } from "./partitioner.ts";
 import { unreachable } from "./topics.ts";
 
@@ -92,8 +93,6 @@ function refusal(error: unknown): ProtocolError | undefined {
   const found = (error as Partial<GenericError>).findBy?.("canRetry", false);
   return found instanceof ProtocolError ? found : undefined;
 }
-
-const isUnknownTopic = (error: unknown) => error instanceof Error && error.message.startsWith("Unknown topic");
 
 /** One call of `send`, until Kafka has all its records. */
 interface Sending {
@@ -188,9 +187,7 @@ class LaneProducer implements EventProducer {
   #explain(topic: string | undefined, cause: unknown): TidelineError {
     const refused = refusal(cause);
     if (isUnknownTopic(cause)) {
-      return new TidelineError("TOPIC_MISSING", `Kafka has no topic ${topic}`, "create it with `tideline up`", {
-        cause,
-      });
+      return topicMissing(topic ?? "", cause);
     }
     if (refused === undefined) return unreachable(this.#brokers, cause);
     const message = `Kafka refuses a record for ${topic}: ${refused.serverErrorMessage ?? refused.message}`;

@@ -1,0 +1,64 @@
+import { at, type Position, position } from "../core/position.ts";
+import { quoteText } from "../core/sql.ts";
+import type { Archive } from "./archive.ts";
+import type { Decoder } from "./decoder.ts";
+import type { DataDirectory } from "./files.ts";
+import type { LogReader } from "./log.ts";
+
+const FETCH_BYTES = 4 * 1024 * 1024;
+
+export interface DedupSources {
+  readonly archive: Archive;
+  readonly data: DataDirectory;
+  readonly log: LogReader;
+}
+
+export interface DedupWindow {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partition: number;
+  /** How many offsets the stream's contract looks back. */
+  readonly offsets: number;
+  /** Where decoding is about to begin. */
+  readonly before: Position;
+}
+
+/**
+ * Tells a decoder the ids of the dedup window before a position (invariant 4): from the archive what it has, which is quick, and from the log
+ * what was not archived, before or after it. What neither has any more lies before the beginning of everything.
+ */
+export async function warmDedup(
+  { archive, data, log }: DedupSources,
+  decoder: Decoder,
+  window: DedupWindow,
+): Promise<void> {
+  const { topic, topicId, partition, before } = window;
+  const width = BigInt(window.offsets);
+  const begin = position(before > width ? before - width : 0n);
+  const clip = (offset: Position) => (offset < begin ? begin : offset > before ? before : offset);
+  const entries = await archive.entries(topic, topicId, partition);
+  const from = clip(position(entries[0]?.from ?? before));
+  const to = clip(position(entries.at(-1)?.to ?? before));
+
+  const files = entries.flatMap((entry) =>
+    entry.file !== null && position(entry.to) > from && position(entry.from) < to ? [entry.file] : [],
+  );
+  if (files.length > 0) {
+    const relation = `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}])`;
+    await decoder.remember(
+      `(SELECT _partition, _offset, _id FROM ${relation} WHERE _offset >= ${from} AND _offset < ${to})`,
+    );
+  }
+  const logged = [
+    { from: begin, to: from },
+    { from: to, to: before },
+  ].filter((span) => span.from < span.to);
+  if (logged.length === 0) return;
+  const start = at((await log.bounds(topic)).start, partition);
+  for (const span of logged) {
+    const first = span.from < start ? start : span.from;
+    if (first >= span.to) continue;
+    for await (const fetched of log.read(topic, partition, first, span.to, FETCH_BYTES))
+      await decoder.decode([fetched]);
+  }
+}
