@@ -36,7 +36,15 @@ function partial({ form, partial: expression }: NamedComponent): string {
   return form === "integer" ? expression : `list(DISTINCT ${expression}) FILTER (${expression} IS NOT NULL)`;
 }
 
-/** The ledger of a micro-batch or span, a row a partition. */
+/** What became of a batch's records, whatever a view counts of them: a row a partition. */
+export function batchLedgerSql(events: string): string {
+  return [
+    "SELECT _partition AS partition, count(*) AS records, count(*) FILTER (_duplicate) AS duplicates,",
+    ` count(_reject) AS rejects FROM ${events} GROUP BY ALL`,
+  ].join("");
+}
+
+/** The ledger of a span for a view, a row a partition. */
 export function ledgerSql(view: View, events: string): string {
   return [
     "SELECT _partition AS partition, count(*) AS records, count(*) FILTER (_duplicate) AS duplicates,",

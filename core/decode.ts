@@ -98,13 +98,13 @@ function keysAreKnown(stream: Stream): string {
 }
 
 /**
- * SQL: the duplicates of a batch (invariant 4). `events` has (_partition, _offset, _id NULL for a reject, _hash of the id); `seen` has the same of
+ * SQL: the duplicates of a batch (invariant 4). `events` has (_partition, _offset, _id NULL for a reject, _hash of partition and id); `seen` has the same of
  * the offsets before them. A record is a duplicate if its id occurred within the last `dedupWindow` offsets, whether or not that
  * occurrence was itself a duplicate. The hash only narrows down what is compared: ids decide. Answers (_partition, _offset).
  */
 export function duplicatesSql(stream: Stream, events: string, seen: string): string {
   const ids = "_partition, _offset, _id";
-  const earlier = `SELECT ${ids}, false AS fresh FROM ${seen} SEMI JOIN ${events} USING (_partition, _hash)`;
+  const earlier = `SELECT ${ids}, false AS fresh FROM ${seen} SEMI JOIN ${events} USING (_hash)`;
   return [
     "SELECT _partition, _offset FROM (",
     "SELECT *, _offset - lag(_offset) OVER (PARTITION BY _partition, _id ORDER BY _offset) AS distance",
@@ -116,7 +116,7 @@ export function duplicatesSql(stream: Stream, events: string, seen: string): str
 /** SQL: one boolean, whether a batch can have duplicates at all: nearly always no, and much cheaper to see. */
 export function anyRepeatSql(events: string, seen: string): string {
   return [
-    `SELECT (SELECT count(_id) <> count(DISTINCT (_partition, _hash)) FROM ${events} WHERE _id IS NOT NULL)`,
-    ` OR EXISTS (SELECT 1 FROM ${seen} SEMI JOIN ${events} USING (_partition, _hash))`,
+    `SELECT (SELECT count(_hash) <> count(DISTINCT _hash) FROM ${events} WHERE _id IS NOT NULL)`,
+    ` OR EXISTS (SELECT 1 FROM ${seen} SEMI JOIN ${events} USING (_hash))`,
   ].join("");
 }

@@ -1,38 +1,47 @@
 import type { DuckDBValue } from "@duckdb/node-api";
 import { type GroupValue, groupKey } from "../core/cells.ts";
 import { componentsOf } from "../core/components.ts";
-import { EMPTY_LEDGER, type Ledger } from "../core/ledger.ts";
+import type { Ledger } from "../core/ledger.ts";
+import { ROWS } from "../core/measures/measure.ts";
 import type { View } from "../core/view.ts";
 import { type BucketDelta, cellField } from "../store/chain.ts";
 
 type Building = { integers: BucketDelta["integers"][number][]; sketches: BucketDelta["sketches"][number][] };
 
-/** Rows of `partialSql` (partition, bucket, dimensions, components) -> what each partition adds to each bucket. */
-export function deltasByPartition(view: View, rows: readonly (readonly DuckDBValue[])[]): Map<number, BucketDelta[]> {
+/** What a batch adds to one partition's chain: deltas by bucket, and how many events they count. */
+export interface PartitionStates {
+  readonly deltas: BucketDelta[];
+  counted: number;
+}
+
+/** Rows of `partialSql` (partition, bucket, dimensions, components) -> what each partition adds. */
+export function statesByPartition(view: View, rows: readonly (readonly DuckDBValue[])[]): Map<number, PartitionStates> {
   const dimensions = Object.keys(view.by).length;
   const components = componentsOf(view);
-  const partitions = new Map<number, Map<number, Building>>();
+  const states = new Map<number, PartitionStates>();
+  const buckets = new Map<string, Building>();
   for (const row of rows) {
-    const buckets = partitions.get(Number(row[0])) ?? new Map<number, Building>();
-    partitions.set(Number(row[0]), buckets);
-    const bucket = Number(row[1]);
-    const delta = buckets.get(bucket) ?? { integers: [], sketches: [] };
-    buckets.set(bucket, delta);
+    const [partition, bucket] = [Number(row[0]), Number(row[1])];
+    const state = states.get(partition) ?? { deltas: [], counted: 0 };
+    states.set(partition, state);
+    const key = `${partition}:${bucket}`;
+    let delta = buckets.get(key);
+    if (delta === undefined) {
+      delta = { integers: [], sketches: [] };
+      buckets.set(key, delta);
+      state.deltas.push({ bucket, ...delta });
+    }
     const group = groupKey(row.slice(2, 2 + dimensions).map(groupValue));
-    components.forEach(({ key, form, merge }, index) => {
+    for (const [index, { key: component, form, merge }] of components.entries()) {
       const value = row[2 + dimensions + index] ?? null;
-      if (value === null) return;
-      const field = cellField(key, group);
+      if (value === null) continue;
+      const field = cellField(component, group);
       if (form === "integer") delta.integers.push({ merge, field, value: value as bigint });
       else delta.sketches.push({ field, hashes: packHashes((value as { items: readonly bigint[] }).items) });
-    });
+      if (component === ROWS.name) state.counted += Number(value);
+    }
   }
-  return new Map(
-    [...partitions].map(([partition, buckets]) => [
-      partition,
-      [...buckets].map(([bucket, delta]) => ({ bucket, ...delta })),
-    ]),
-  );
+  return states;
 }
 
 /** A dimension's value as JSON carries it: text, a boolean, an integer (as text where a double would round it), or null. */
@@ -51,19 +60,21 @@ function packHashes(hashes: readonly bigint[]): Buffer {
   return packed;
 }
 
-/** Rows of `ledgerSql` -> the ledger of each partition. */
-export function ledgersByPartition(rows: readonly (readonly DuckDBValue[])[]): Map<number, Ledger> {
+/** What became of a batch's records, the same for every view. */
+export type BatchLedger = Pick<Ledger, "records" | "duplicates" | "rejects">;
+
+/** Rows of `batchLedgerSql` -> by partition. */
+export function batchLedgers(rows: readonly (readonly DuckDBValue[])[]): Map<number, BatchLedger> {
   return new Map(
-    rows.map(([partition, records, duplicates, rejects, counted, filtered]) => [
+    rows.map(([partition, records, duplicates, rejects]) => [
       Number(partition),
-      {
-        ...EMPTY_LEDGER,
-        records: Number(records),
-        duplicates: Number(duplicates),
-        rejects: Number(rejects),
-        counted: Number(counted),
-        filtered: Number(filtered),
-      },
+      { records: Number(records), duplicates: Number(duplicates), rejects: Number(rejects) },
     ]),
   );
+}
+
+/** A view's ledger: what is valid and not counted was filtered. */
+export function ledgerOf(batch: BatchLedger | undefined, counted: number): Ledger {
+  const { records, duplicates, rejects } = batch ?? { records: 0, duplicates: 0, rejects: 0 };
+  return { records, duplicates, rejects, counted, filtered: records - duplicates - rejects - counted };
 }

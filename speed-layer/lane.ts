@@ -1,12 +1,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
+import { batchLedgerSql } from "../core/compile.ts";
 import { at, type Cut, type Position } from "../core/position.ts";
 import type { Stream } from "../core/stream.ts";
 import { Decoder } from "../store/decoder.ts";
-import type { Duck } from "../store/duck.ts";
+import { type Duck, rowsOf } from "../store/duck.ts";
 import type { FetchedPartition, LogReader, TopicInfo } from "../store/log.ts";
 import { type DedupSources, warmDedup } from "../store/warm-dedup.ts";
 import type { DeadLetters } from "./dead-letters.ts";
+import { type BatchLedger, batchLedgers } from "./deltas.ts";
 import { lingerMs } from "./linger.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 import type { ViewTrack } from "./view-track.ts";
@@ -44,6 +46,7 @@ export class Lane {
   #info: TopicInfo | null = null;
   #checkedAtMs = 0;
   #lastBatch = { records: 0, processingMs: 0 };
+  #applying: Promise<unknown> = Promise.resolve();
 
   private constructor(deps: LaneDeps, decoder: Decoder, tracks: Iterable<ViewTrack>) {
     this.#deps = deps;
@@ -68,7 +71,14 @@ export class Lane {
     this.#ahead?.answer.catch(() => undefined);
     this.#ahead = null;
     this.#info = null;
+    this.#applying = Promise.resolve();
     for (const track of this.tracks) track.detach();
+  }
+
+  /** Waits for what is on its way to Redis: before the process ends. */
+  async drain(): Promise<void> {
+    await this.#applying.catch(() => undefined);
+    await this.#dropAhead();
   }
 
   /** One round: attach what is detached, fetch, decode, apply. Answers how many records it took. */
@@ -84,6 +94,7 @@ export class Lane {
     const answer = await this.#fetch(wanted);
     const fetched = answer.filter(({ from, to }) => to > from);
     const quiet = answer.filter(({ from, to }) => to === from);
+    if (quiet.length > 0) await this.#settled();
     for (const track of this.tracks) await track.touch(quiet);
     this.#deps.metrics.stageSeconds.observe(
       { stream: this.#deps.stream.name, stage: "wait" },
@@ -112,13 +123,41 @@ export class Lane {
       await this.#deps.deadLetters.send(this.#deps.topic, rejected);
       metrics.rejects.inc({ stream: stream.name }, rejected.length);
     }
-    for (const track of this.tracks) await track.apply(this.#deps.duck, fetched, this.#info?.id ?? "", Date.now());
-    const appliedMs = performance.now();
-    this.#lastBatch = { records, processingMs: appliedMs - startedMs };
+    const prepared = await this.#prepare(fetched);
+    const preparedMs = performance.now();
+    // One batch at a time is on its way to Redis; the next one is decoded meanwhile.
+    await this.#settled();
+    this.#applying = Promise.all(prepared.map((apply) => apply()));
+    this.#applying.catch(() => undefined);
+    const doneMs = performance.now();
+    this.#lastBatch = { records, processingMs: doneMs - startedMs };
     metrics.batchRecords.observe({ stream: stream.name }, records);
     metrics.stageSeconds.observe({ stream: stream.name, stage: "decode" }, (decodedMs - startedMs) / 1_000);
-    metrics.stageSeconds.observe({ stream: stream.name, stage: "apply" }, (appliedMs - decodedMs) / 1_000);
+    metrics.stageSeconds.observe({ stream: stream.name, stage: "states" }, (preparedMs - decodedMs) / 1_000);
+    metrics.stageSeconds.observe({ stream: stream.name, stage: "redis" }, (doneMs - preparedMs) / 1_000);
     return records;
+  }
+
+  async #prepare(fetched: readonly FetchedPartition[]): Promise<(() => Promise<void>)[]> {
+    const { duck } = this.#deps;
+    const ledgers = new Map<string, Promise<Map<number, BatchLedger>>>();
+    const ledger = (events: string) => {
+      const asked = ledgers.get(events) ?? rowsOf(duck, batchLedgerSql(events)).then(batchLedgers);
+      ledgers.set(events, asked);
+      return asked;
+    };
+    const batch = { duck, fetched, topicId: this.#info?.id ?? "", ledger };
+    const prepared: (() => Promise<void>)[] = [];
+    for (const track of this.tracks) {
+      const apply = await track.prepare(batch, Date.now());
+      if (apply !== null) prepared.push(apply);
+    }
+    return prepared;
+  }
+
+  /** Waits until Redis has answered for the batch before; throws when it could not be asked. */
+  async #settled(): Promise<void> {
+    await this.#applying;
   }
 
   async #attach(partitions: readonly number[]): Promise<void> {
@@ -126,6 +165,7 @@ export class Lane {
       (track) => track.phase !== "live" || partitions.some((partition) => !track.positions.has(partition)),
     );
     if (waiting.length === 0 && this.#info !== null) return;
+    await this.#settled();
     const { log, topic } = this.#deps;
     const info = await log.topic(topic);
     const bounds = await log.bounds(topic);
@@ -150,6 +190,7 @@ export class Lane {
   async #seek(wanted: Cut): Promise<void> {
     const moved = [...wanted].filter(([partition, wants]) => this.#decoded.get(partition) !== wants);
     if (moved.length === 0) return;
+    await this.#settled();
     await this.#dropAhead();
     const { dedup, topic, stream, logger } = this.#deps;
     await this.#decoder.forget(moved.map(([partition]) => partition));

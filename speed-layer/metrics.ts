@@ -37,7 +37,7 @@ export function speedMetrics(registry: Registry): SpeedMetrics {
     }),
     stageSeconds: new Histogram({
       name: "tideline_speed_stage_seconds",
-      help: "What a micro-batch spends: waiting for records, decoding, applying",
+      help: "What a micro-batch spends: waiting for records, decoding, computing states, waiting for Redis",
       labelNames: ["stream", "stage"],
       buckets: seconds,
       registers,

@@ -111,6 +111,7 @@ export class StreamConsumer {
       }
     }
     this.#lanes.delete(running);
+    await lane.drain();
     duck.closeSync();
     await log.close();
   }

@@ -1,15 +1,14 @@
 import type { Logger } from "pino";
-import { ledgerSql, partialSql } from "../core/compile.ts";
+import { partialSql } from "../core/compile.ts";
 import type { Manifest } from "../core/documents.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
-import { EMPTY_LEDGER } from "../core/ledger.ts";
 import { at, type Cut, cutFromJson, type Position } from "../core/position.ts";
-import { type ApplyReply, type Chain, type ChainState, refusal, tilesOf } from "../store/chain.ts";
+import { type Application, type ApplyReply, type Chain, type ChainState, refusal, tilesOf } from "../store/chain.ts";
 import { eventsFrom } from "../store/decoder.ts";
 import type { Definition } from "../store/definitions.ts";
 import { type Duck, rowsOf } from "../store/duck.ts";
 import type { FetchedPartition, LogBounds, LogReader, TopicInfo } from "../store/log.ts";
-import { deltasByPartition, ledgersByPartition } from "./deltas.ts";
+import { type BatchLedger, ledgerOf, statesByPartition } from "./deltas.ts";
 import { markOf, verifyLog } from "./marks.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 
@@ -37,6 +36,15 @@ export interface TrackDeps {
   readonly newestManifest: () => Promise<Manifest>;
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
+}
+
+/** A batch as a lane hands it to its views: in the connection's relation `events`. */
+export interface DecodedBatch {
+  readonly duck: Duck;
+  readonly fetched: readonly FetchedPartition[];
+  readonly topicId: string;
+  /** What became of the records of a relation of its events, by partition. */
+  readonly ledger: (events: string) => Promise<ReadonlyMap<number, BatchLedger>>;
 }
 
 export class ViewTrack {
@@ -130,51 +138,65 @@ export class ViewTrack {
       await this.#deps.chain.touch(new Map(ours.map(({ partition, fetchedAtMs }) => [partition, fetchedAtMs])));
   }
 
-  /** Step 4: the states of a decoded batch, applied partition by partition. */
-  async apply(duck: Duck, batch: readonly FetchedPartition[], topicId: string, nowMs: number): Promise<void> {
-    const mine = batch.filter(({ partition, to }) => (this.#positions.get(partition) ?? to) < to);
-    if (this.#phase.kind !== "live" || mine.length === 0) return;
+  /**
+   * Step 4, first half: the states of a decoded batch. Answers how to apply them, or null when there is nothing to apply. Positions move on at
+   * once, so that the next batch can be worked on while Redis takes this one; should Redis refuse, its answer puts them right, and what
+   * was prepared meanwhile is refused as well, because it begins where nothing ended.
+   */
+  async prepare(batch: DecodedBatch, nowMs: number): Promise<(() => Promise<void>) | null> {
+    const mine = batch.fetched.filter(({ partition, to }) => (this.#positions.get(partition) ?? to) < to);
+    if (this.#phase.kind !== "live" || mine.length === 0) return null;
+    const applications = await this.#applications(batch, mine).catch((error: unknown) => {
+      this.stop(failed(this.name, error), nowMs);
+      return [];
+    });
+    for (const { partition, to } of applications) this.#positions.set(partition, to);
+    return applications.length === 0 ? null : () => this.#apply(applications, nowMs);
+  }
+
+  /** What the batch adds, by partition. Fails where the view's SQL does: on overflow in an expression, for instance. */
+  async #applications(
+    { duck, ledger, topicId }: DecodedBatch,
+    mine: readonly FetchedPartition[],
+  ): Promise<Application[]> {
     const { view } = this.#deps.definition;
-    const states = await this.#states(duck, mine).catch((error: unknown) => this.stop(failed(this.name, error), nowMs));
-    if (states === undefined) return;
-    const { deltas, ledgers } = states;
-    const replies = await Promise.all(
-      mine.map(async (fetched) => {
-        const { partition } = fetched;
-        const from = at(this.#positions, partition);
-        const ledger = ledgers.get(partition) ?? EMPTY_LEDGER;
-        const mark = markOf(fetched, topicId);
-        const reply = await this.#deps.chain.apply({
-          partition,
-          from,
-          to: fetched.to,
-          mark,
-          ledger,
-          deltas: deltas.get(partition) ?? [],
-          maxCells: view.maxCells,
-          freshAtMs: fetched.to >= fetched.stable ? fetched.fetchedAtMs : null,
-        });
-        this.#settle(reply, fetched, nowMs);
-        if (reply.kind === "ok") this.#deps.metrics.records.inc({ view: this.name }, ledger.records);
-        return reply;
-      }),
-    );
-    const openCells = Math.max(0, ...replies.map((reply) => (reply.kind === "ok" ? reply.openCells : 0)));
+    const events = eventsFrom("events", this.#positions, mine);
+    const states = statesByPartition(view, await rowsOf(duck, partialSql(view, events)));
+    const ledgers = await ledger(events);
+    return mine.map((fetched) => {
+      const { partition, to, stable, fetchedAtMs } = fetched;
+      const { deltas, counted } = states.get(partition) ?? { deltas: [], counted: 0 };
+      return {
+        partition,
+        from: at(this.#positions, partition),
+        to,
+        mark: markOf(fetched, topicId),
+        ledger: ledgerOf(ledgers.get(partition), counted),
+        deltas,
+        maxCells: view.maxCells,
+        freshAtMs: to >= stable ? fetchedAtMs : null,
+      };
+    });
+  }
+
+  /** Step 4, second half: one atomic apply per partition. */
+  async #apply(applications: readonly Application[], nowMs: number): Promise<void> {
+    const replies = await Promise.all(applications.map((application) => this.#deps.chain.apply(application)));
+    let openCells = 0;
+    replies.forEach((reply, index) => {
+      const application = applications[index];
+      if (application === undefined) return;
+      this.#settle(reply, application.partition, nowMs);
+      if (reply.kind !== "ok") return;
+      this.#deps.metrics.records.inc({ view: this.name }, application.ledger.records);
+      openCells = Math.max(openCells, reply.openCells);
+    });
     if (openCells > SEAL_AT_CELLS) await this.#deps.chain.seal(null);
   }
 
-  /** What a batch adds, by partition. It fails where the view's SQL does: on overflow in an expression, for instance. */
-  async #states(duck: Duck, mine: readonly FetchedPartition[]) {
-    const { view } = this.#deps.definition;
-    const events = eventsFrom("events", this.#positions, mine);
-    const deltas = deltasByPartition(view, await rowsOf(duck, partialSql(view, events)));
-    return { deltas, ledgers: ledgersByPartition(await rowsOf(duck, ledgerSql(view, events))) };
-  }
-
-  #settle(reply: ApplyReply, { partition, to }: FetchedPartition, nowMs: number): void {
+  #settle(reply: ApplyReply, partition: number, nowMs: number): void {
     switch (reply.kind) {
       case "ok":
-        this.#positions.set(partition, to);
         if (reply.pointer !== this.#pointer) this.detach();
         return;
       case "position":

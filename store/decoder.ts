@@ -79,7 +79,7 @@ export class Decoder {
   /** Remembers ids from a relation with (_partition, _offset, _id): the batch itself, or the archive for a warm-up. */
   async remember(relation: string): Promise<void> {
     await this.#duck.run(
-      `INSERT INTO seen SELECT _partition, _offset, _id, hash(_id) FROM ${relation} WHERE _id IS NOT NULL`,
+      `INSERT INTO seen SELECT _partition, _offset, _id, hash(_partition, _id) FROM ${relation} WHERE _id IS NOT NULL`,
     );
   }
 
@@ -158,7 +158,7 @@ const NOTHING = "(SELECT 0::BIGINT AS _row, 0 AS _partition, 0::BIGINT AS _offse
 
 /** What `decodeSql` gives, with the columns that the following steps fill in. */
 function decodedSql(stream: Stream, source: string): string {
-  return `SELECT *, hash(_id) AS _hash, false AS _duplicate, NULL::VARCHAR AS _reject FROM (${decodeSql(stream, source)})`;
+  return `SELECT *, hash(_partition, _id) AS _hash, false AS _duplicate, NULL::VARCHAR AS _reject FROM (${decodeSql(stream, source)})`;
 }
 
 /**

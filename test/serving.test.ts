@@ -34,7 +34,7 @@ import { RedisGate } from "../serving/redis-gate.ts";
 import { SegmentCache } from "../serving/segment-cache.ts";
 import { Standings } from "../serving/standings.ts";
 import { Vanished } from "../serving/vanished.ts";
-import { deltasByPartition } from "../speed-layer/deltas.ts";
+import { statesByPartition } from "../speed-layer/deltas.ts";
 import { Chain } from "../store/chain.ts";
 import type { Definitions } from "../store/definitions.ts";
 import { type Duck, DuckPool, rowsOf } from "../store/duck.ts";
@@ -175,7 +175,7 @@ class Place {
   async apply(from: number, to: number): Promise<void> {
     await this.load(from, to);
     const rows = await rowsOf(this.duck, partialSql(takings, "events"));
-    const deltas = deltasByPartition(takings, rows).get(0) ?? [];
+    const deltas = statesByPartition(takings, rows).get(0)?.deltas ?? [];
     const reply = await this.chain.apply({
       partition: 0,
       from: position(from),

@@ -2,14 +2,14 @@ import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { CellTable, type GroupValue, groupFromKey } from "../../core/cells.ts";
-import { ledgerSql, partialSql, stateSql } from "../../core/compile.ts";
+import { batchLedgerSql, partialSql, stateSql } from "../../core/compile.ts";
 import { componentsOf } from "../../core/components.ts";
 import { generationOf } from "../../core/generation.ts";
 import { registersFromRedis } from "../../core/hll.ts";
 import { type Cut, cutFromJson, position } from "../../core/position.ts";
 import { presentRows, type Query } from "../../core/query.ts";
 import { tilesFrom } from "../../core/spans.ts";
-import { deltasByPartition, ledgersByPartition } from "../../speed-layer/deltas.ts";
+import { batchLedgers, ledgerOf, statesByPartition } from "../../speed-layer/deltas.ts";
 import { type BucketCells, Chain, splitCellField } from "../../store/chain.ts";
 import { Decoder, eventsFrom } from "../../store/decoder.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duck.ts";
@@ -167,15 +167,10 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       const micro = between(part, from, next);
       await decoder.decode([micro]);
       const events = eventsFrom("events", cut, [micro]);
-      const deltas =
-        deltasByPartition(everything, await rowsOf(duck, partialSql(everything, events))).get(partition) ?? [];
-      const ledger = ledgersByPartition(await rowsOf(duck, ledgerSql(everything, events))).get(partition) ?? {
-        records: 0,
-        duplicates: 0,
-        rejects: 0,
-        counted: 0,
-        filtered: 0,
-      };
+      const { deltas, counted } = statesByPartition(everything, await rowsOf(duck, partialSql(everything, events))).get(
+        partition,
+      ) ?? { deltas: [], counted: 0 };
+      const ledger = ledgerOf(batchLedgers(await rowsOf(duck, batchLedgerSql(events))).get(partition), counted);
       const application = {
         partition,
         from: position(from),
