@@ -32,8 +32,8 @@ export function partialSql(view: View, events: string): string {
   return `SELECT ${columns.join(", ")} FROM ${events} WHERE ${counted(view)} GROUP BY ALL`;
 }
 
-function partial({ form, partial: expression }: NamedComponent): string {
-  return form === "integer" ? expression : `list(DISTINCT ${expression}) FILTER (${expression} IS NOT NULL)`;
+function partial({ form, partial: expression, given = "true" }: NamedComponent): string {
+  return form === "integer" ? expression : `list(DISTINCT ${expression}) FILTER (${given})`;
 }
 
 /** What became of a batch's records, whatever a view counts of them: a row a partition. */
@@ -66,8 +66,8 @@ export function stateSql(view: View, events: string): string {
   const sketches = components
     .filter(({ form }) => form === "registers")
     .map((component) => {
-      const hashes = `SELECT DISTINCT ${source}, ${component.partial} AS hash FROM ${events} WHERE ${counted(view)}`;
-      const ranked = registerSql(`(SELECT * FROM (${hashes}) WHERE hash IS NOT NULL)`);
+      const hashes = `SELECT DISTINCT ${source}, ${component.partial} AS hash FROM ${events} WHERE ${counted(view)} AND ${component.given ?? "true"}`;
+      const ranked = registerSql(`(${hashes})`);
       return `SELECT ${cell}, ${quoteText(component.key)}, register, max(rank) FROM (${ranked}) GROUP BY ALL`;
     });
   return [long, ...sketches].map((select) => `(${select})`).join(" UNION ALL ");

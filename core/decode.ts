@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { Field } from "./fields.ts";
 import { quoteName, quoteText } from "./sql.ts";
 import type { Stream } from "./stream.ts";
 
@@ -66,18 +67,25 @@ function explain(error: z.ZodError): string {
  * contract, _id VARCHAR, _ok BOOLEAN). Where `_ok` is false the contract's columns and the id mean nothing.
  */
 export function decodeSql(stream: Stream, source: string): string {
-  const names = Object.keys(stream.fields);
   const fields = Object.entries(stream.fields);
-  const structure = quoteText(JSON.stringify(Object.fromEntries(names.map((name) => [name, "JSON"]))));
-  const texts = names.map((name) => `_json.${quoteName(name)}::VARCHAR AS ${quoteName(name)}`);
+  const structure = quoteText(JSON.stringify(Object.fromEntries(fields.map(([name, { read }]) => [name, read]))));
+  const paths = fields.map(([name]) => quoteText(name)).join(", ");
+  const read = fields.map(([name, field]) => `_json.${quoteName(name)}${field.read === "JSON" ? "::VARCHAR" : ""} AS ${quoteName(name)}`);
   const values = fields.map(([name, field]) => `${field.value(quoteName(name))} AS ${quoteName(name)}`);
-  const guards = fields.map(([name, field]) => field.guard(quoteName(name)));
+  const recognised = fields.map(([name, field], index) => recognisedSql(field, quoteName(name), `_types[${index + 1}]`));
   const id = `CAST(${stream.fields[stream.eventId]?.value(quoteName(stream.eventId))} AS VARCHAR) AS ${META_COLUMNS.id}`;
   return [
-    `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, ${id}, coalesce(_clean AND ${guards.join(" AND ")}, false) AS _ok FROM (`,
-    `SELECT ${WHERE_IT_LIES}, ${texts.join(", ")}, ${keysAreKnown(stream)} AND ${NO_TRAILING_COMMA} AS _clean FROM (`,
-    `SELECT ${WHERE_IT_LIES}, _value, TRY(json_transform(_value, ${structure})) AS _json, TRY(json_keys(_value)) AS _keys FROM ${source}))`,
+    `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, ${id}, coalesce(_clean AND ${recognised.join(" AND ")}, false) AS _ok FROM (`,
+    `SELECT ${WHERE_IT_LIES}, _types, ${read.join(", ")}, ${keysAreKnown(stream)} AND ${NO_TRAILING_COMMA} AS _clean FROM (`,
+    `SELECT ${WHERE_IT_LIES}, _value, TRY(json_transform(_value, ${structure})) AS _json, TRY(json_keys(_value)) AS _keys,`,
+    ` TRY(json_type(_value, [${paths}])) AS _types FROM ${source}))`,
   ].join("");
+}
+
+/** SQL: is this field's value one that the vectorised decode reads right? An absent one has the JSON type NULL or none. */
+function recognisedSql({ types, guard, optional }: Field, read: string, type: string): string {
+  const sound = `${type} IN (${types.map(quoteText).join(", ")}) AND ${guard(read)}`;
+  return optional ? `(coalesce(${type}, 'NULL') = 'NULL' OR coalesce(${sound}, false))` : `${sound}`;
 }
 
 const WHERE_IT_LIES = "_row, _partition, _offset";

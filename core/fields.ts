@@ -1,22 +1,31 @@
 import { z } from "zod";
+import { quoteText } from "./sql.ts";
 
 /** The types that a column of decoded events can have. Money and counts are integers; there are no doubles (invariant 6). */
 export type ColumnType = "VARCHAR" | "BIGINT" | "BOOLEAN";
 
 /**
- * One field of an event: what producers may send (zod), the column it becomes, and the vectorised decode of its JSON text.
+ * One field of an event: what producers may send (zod), the column it becomes, and its vectorised decode.
  *
- * `guard` and `value` are SQL over one column that holds the field's JSON text. `guard` must imply that zod accepts the text; what it
- * does not recognise is left to zod, so it may be as narrow as is fast. `value` is what zod gives, for every text that the guard
- * recognises and for JSON.stringify of every value that zod accepts.
+ * DuckDB's JSON reader converts generously (1.5 to 2, true to 1, "5" to 5), so the decode also looks at the type that the JSON itself has.
+ * A record is recognised when that is one of `types` and `guard` holds; zod must then accept it, and `value` must be what zod gives. What
+ * is not recognised is left to zod, so all of this may be as narrow as is fast. `value` must also be right for JSON.stringify of
+ * every value that zod accepts.
  */
 export interface Field<T = unknown> {
   readonly column: ColumnType;
   readonly optional: boolean;
   readonly zod: z.ZodType<T>;
-  readonly guard: (json: string) => string;
-  readonly value: (json: string) => string;
+  /** What the JSON value is read as; JSON: as its text. */
+  readonly read: ColumnType | "JSON";
+  /** DuckDB's json_type of the values that it recognises. */
+  readonly types: readonly string[];
+  /** SQL over the value as read. */
+  readonly guard: (read: string) => string;
+  readonly value: (read: string) => string;
 }
+
+const asRead = (read: string) => read;
 
 /** Whole numbers. The bounds are part of the contract: they are what keeps a sum inside 64 bits. */
 export function integer(options: { min: number; max: number }): Field<number> {
@@ -28,10 +37,10 @@ export function integer(options: { min: number; max: number }): Field<number> {
     column: "BIGINT",
     optional: false,
     zod: z.int().min(min).max(max),
-    // The round trip through text refuses 1.5, 1e3, true and "5", all of which a bare cast would turn into an integer.
-    guard: (json) =>
-      `(TRY_CAST(${json} AS BIGINT)::VARCHAR = ${json} AND TRY_CAST(${json} AS BIGINT) BETWEEN ${min} AND ${max})`,
-    value: (json) => `TRY_CAST(${json} AS BIGINT)`,
+    read: "BIGINT",
+    types: min < 0 ? ["UBIGINT", "BIGINT"] : ["UBIGINT"],
+    guard: (read) => `${read} BETWEEN ${min} AND ${max}`,
+    value: asRead,
   };
 }
 
@@ -57,15 +66,13 @@ export function decimal(options: { scale: number; min: number; max: number }): F
     column: "BIGINT",
     optional: false,
     zod: z.number().min(min).max(max).refine(exact, `more than ${scale} decimal places`),
+    read: "JSON",
+    types: ["UBIGINT", "BIGINT", "DOUBLE"],
     guard: (json) =>
       `(regexp_full_match(${json}, '-?[0-9]{1,15}(\\.[0-9]{1,${scale}})?') AND TRY_CAST(${json} AS DECIMAL(18,${scale})) BETWEEN ${min} AND ${max})`,
     value: (json) => `TRY((TRY_CAST(${json} AS DECIMAL(18,${scale})) * ${factor})::BIGINT)`,
   };
 }
-
-/** The text that a JSON string stands for; only one with escapes needs a parser. */
-const unquoted = (json: string) =>
-  `CASE WHEN contains(${json}, '\\') THEN json_extract_string(${json}, '$') ELSE ${json}[2:-2] END`;
 
 /** Unicode text of at most `max` UTF-16 units; lone surrogates are refused, for they have no UTF-8. */
 export function text(options: { max?: number } = {}): Field<string> {
@@ -77,21 +84,25 @@ export function text(options: { max?: number } = {}): Field<string> {
       .string()
       .max(max)
       .refine((value) => value.isWellFormed(), "a lone surrogate"),
-    // Texts with escapes are left to zod, and so is text long enough to need counting (UTF-8 bytes are never fewer than UTF-16 units).
-    guard: (json) => `(${json}[1] = '"' AND NOT contains(${json}, '\\') AND strlen(${json}) <= ${max + 2})`,
-    value: unquoted,
+    read: "VARCHAR",
+    types: ["VARCHAR"],
+    // UTF-8 bytes are never fewer than UTF-16 units: text long enough to need counting is left to zod.
+    guard: (read) => `strlen(${read}) <= ${max}`,
+    value: asRead,
   };
 }
 
 /** One of a closed list of texts. */
 export function oneOf<const T extends string>(...values: readonly T[]): Field<T> {
-  const literals = values.map((value) => `'${JSON.stringify(value).replaceAll("'", "''")}'`).join(", ");
+  const literals = values.map(quoteText).join(", ");
   return {
     column: "VARCHAR",
     optional: false,
     zod: z.enum(values as readonly [T, ...T[]]) as unknown as z.ZodType<T>,
-    guard: (json) => `(${json} IN (${literals}))`,
-    value: unquoted,
+    read: "VARCHAR",
+    types: ["VARCHAR"],
+    guard: (read) => `${read} IN (${literals})`,
+    value: asRead,
   };
 }
 
@@ -101,18 +112,14 @@ export function flag(): Field<boolean> {
     column: "BOOLEAN",
     optional: false,
     zod: z.boolean(),
-    guard: (json) => `(${json} IN ('true', 'false'))`,
-    value: (json) => `(${json} = 'true')`,
+    read: "BOOLEAN",
+    types: ["BOOLEAN"],
+    guard: (read) => `${read} IS NOT NULL`,
+    value: asRead,
   };
 }
 
 /** The same field, but null or absent is allowed; both are stored as NULL. */
 export function optional<T>(field: Field<T>): Field<T | null | undefined> {
-  return {
-    column: field.column,
-    optional: true,
-    zod: field.zod.nullish(),
-    guard: (json) => `(${json} IS NULL OR ${field.guard(json)})`,
-    value: field.value,
-  };
+  return { ...field, optional: true, zod: field.zod.nullish() };
 }

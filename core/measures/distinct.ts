@@ -17,7 +17,13 @@ export function distinct(input: Sql, options: { unit?: string } = {}): Measure {
     },
     inputs: [{ sql: input, type: "any" }],
     components: [
-      { name: "hll", form: "registers", merge: "max", partial: `md5_number_lower(CAST(${input.text} AS VARCHAR))` },
+      {
+        name: "hll",
+        form: "registers",
+        merge: "max",
+        partial: `md5_number_lower(CAST(${input.text} AS VARCHAR))`,
+        given: `(${input.text}) IS NOT NULL`,
+      },
     ],
     present: (state) => state.registers("hll")?.estimate() ?? 0,
   };

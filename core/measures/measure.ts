@@ -7,13 +7,15 @@ export type Merge = "sum" | "min" | "max";
 /**
  * One mergeable integer per cell ("integer"), or the 16,384 registers of a HyperLogLog ("registers", merged by max).
  * `partial` is SQL over decoded events: for an integer an aggregate that yields BIGINT or NULL, for registers the UBIGINT hash of one
- * event's value (NULL is not counted).
+ * event's value.
  */
 export interface Component {
   readonly name: string;
   readonly form: "integer" | "registers";
   readonly merge: Merge;
   readonly partial: string;
+  /** For registers, SQL that says whether an event has a value: cheaper than hashing it to see. */
+  readonly given?: string;
 }
 
 /** How many events a cell counts. Every view keeps it under this one name: it says which groups exist. */
