@@ -1,0 +1,81 @@
+import { Kafka, logLevel } from "kafkajs";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import type { ProcessHandle } from "../../stack/local-process.ts";
+import { ensureTopics } from "../../store/topics.ts";
+import { type Answer, Installation, until } from "../installation.ts";
+import { messyOrders, produce } from "../produce.ts";
+import { EVERYTHING } from "../revenue-twin.ts";
+
+/** Invariant 10: when the log is not the one that state was built from, the view stops by name; what was answered stays answered. */
+describe("a log that is not ours any more", () => {
+  const brokers = inject("kafkaBrokers");
+  const admin = new Kafka({ brokers: brokers.split(","), logLevel: logLevel.NOTHING }).admin();
+  let tideline: Installation;
+  let speed: ProcessHandle;
+  let topic: string;
+
+  beforeAll(async () => {
+    await admin.connect();
+    tideline = await Installation.open("stopped");
+    topic = tideline.topic("order-completed");
+    speed = await tideline.start("speed");
+    await tideline.start("serve");
+  });
+
+  afterAll(async () => {
+    await tideline.close();
+    await admin.disconnect();
+  });
+
+  const ask = () => tideline.ask("revenue", EVERYTHING);
+  const total = ({ rows }: Answer) => rows.reduce((sum, { orders }) => sum + Number(orders), 0);
+
+  async function phase(): Promise<string> {
+    const health = await fetch(`http://127.0.0.1:${tideline.env.TIDELINE_SPEED_PORT}/health`);
+    const { views } = (await health.json()) as { views: { view: string; phase: string; code: string | null }[] };
+    const found = views.find(({ view }) => view === "revenue");
+    return `${found?.phase} ${found?.code}`;
+  }
+
+  async function settled(): Promise<Answer> {
+    const ends = await admin.fetchTopicOffsets(topic);
+    return until("all is applied", ask, ({ position }) =>
+      ends.every(({ partition, high }) => position.applied[String(partition)] === high),
+    );
+  }
+
+  test("retention that passed an unread position: LOG_LOST, and the answer stays where it was", async () => {
+    await produce(brokers, topic, messyOrders(31, 400, Date.now()));
+    const before = await settled();
+    await speed.stop();
+    await produce(brokers, topic, messyOrders(32, 400, Date.now()));
+    const ends = await admin.fetchTopicOffsets(topic);
+    await admin.deleteTopicRecords({
+      topic,
+      partitions: ends.map(({ partition, high }) => ({ partition, offset: high })),
+    });
+    await speed.start();
+    await until("the view stops", phase, (found) => found === "stopped LOG_LOST");
+    const after = await ask();
+    expect(after.position.applied).toEqual(before.position.applied);
+    expect(total(after)).toBe(total(before));
+  });
+
+  test("a topic deleted and made again, longer than before: TOPIC_RECREATED, and nothing of it is counted", async () => {
+    const before = await ask();
+    await speed.stop();
+    await admin.deleteTopics({ topics: [topic] });
+    await until(
+      "the topic is gone",
+      () => admin.listTopics(),
+      (topics) => !topics.includes(topic),
+    );
+    await ensureTopics(brokers, [{ name: topic, partitions: 3 }]);
+    await produce(brokers, topic, messyOrders(33, 3_000, Date.now()));
+    await speed.start();
+    await until("the view stops", phase, (found) => found === "stopped TOPIC_RECREATED");
+    const after = await ask();
+    expect(after.position.applied).toEqual(before.position.applied);
+    expect(total(after)).toBe(total(before));
+  });
+});
