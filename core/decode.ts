@@ -70,9 +70,13 @@ export function decodeSql(stream: Stream, source: string): string {
   const fields = Object.entries(stream.fields);
   const structure = quoteText(JSON.stringify(Object.fromEntries(fields.map(([name, { read }]) => [name, read]))));
   const paths = fields.map(([name]) => quoteText(name)).join(", ");
-  const read = fields.map(([name, field]) => `_json.${quoteName(name)}${field.read === "JSON" ? "::VARCHAR" : ""} AS ${quoteName(name)}`);
+  const read = fields.map(
+    ([name, field]) => `_json.${quoteName(name)}${field.read === "JSON" ? "::VARCHAR" : ""} AS ${quoteName(name)}`,
+  );
   const values = fields.map(([name, field]) => `${field.value(quoteName(name))} AS ${quoteName(name)}`);
-  const recognised = fields.map(([name, field], index) => recognisedSql(field, quoteName(name), `_types[${index + 1}]`));
+  const recognised = fields.map(([name, field], index) =>
+    recognisedSql(field, quoteName(name), `_types[${index + 1}]`),
+  );
   const id = `CAST(${stream.fields[stream.eventId]?.value(quoteName(stream.eventId))} AS VARCHAR) AS ${META_COLUMNS.id}`;
   return [
     `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, ${id}, coalesce(_clean AND ${recognised.join(" AND ")}, false) AS _ok FROM (`,

@@ -223,9 +223,7 @@ function joinValues(values: readonly (Buffer | null)[]): Buffer {
     joined[end++] = SEPARATOR;
   }
   const body = joined.subarray(0, end - 1);
-  return isUtf8(body)
-    ? body
-    : joinValues(values.map((value) => (value !== null && isUtf8(value) ? value : null)));
+  return isUtf8(body) ? body : joinValues(values.map((value) => (value !== null && isUtf8(value) ? value : null)));
 }
 
 /** Appends what the archive keeps beside the events to `originals`: (_partition, _offset, _timestamp, _key, _value). */
