@@ -1,6 +1,6 @@
 import { componentKey, componentsOf } from "./components.ts";
 import { Registers } from "./hll.ts";
-import type { CellState, Merge } from "./measures/measure.ts";
+import { type CellState, MERGE } from "./measures/measure.ts";
 import type { EpochMs } from "./position.ts";
 import type { View } from "./view.ts";
 
@@ -14,12 +14,6 @@ export interface Cell {
   readonly integers: Map<string, bigint>;
   readonly registers: Map<string, Registers>;
 }
-
-const MERGE: Readonly<Record<Merge, (a: bigint, b: bigint) => bigint>> = {
-  sum: (a, b) => a + b,
-  min: (a, b) => (a < b ? a : b),
-  max: (a, b) => (a > b ? a : b),
-};
 
 /**
  * State rows folded into cells. This is the merge of the whole system: batch rows and speed rows go into the same table, and because

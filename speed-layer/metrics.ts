@@ -8,6 +8,7 @@ export interface SpeedMetrics {
   readonly stageSeconds: Histogram<"stream" | "stage">;
   readonly repositioned: Counter<"view">;
   readonly reseeds: Counter<"view">;
+  readonly folds: Counter<"view">;
   readonly stopped: Gauge<"view" | "code">;
   readonly lag: Gauge<"stream" | "partition">;
 }
@@ -51,6 +52,12 @@ export function speedMetrics(registry: Registry): SpeedMetrics {
     reseeds: new Counter({
       name: "tideline_speed_reseeds_total",
       help: "Chains begun afresh at the batch cut",
+      labelNames: ["view"],
+      registers,
+    }),
+    folds: new Counter({
+      name: "tideline_speed_folds_total",
+      help: "Runs of closed segments folded into one",
       labelNames: ["view"],
       registers,
     }),

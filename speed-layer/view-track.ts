@@ -7,6 +7,7 @@ import { type Application, type ApplyReply, type Chain, type ChainState, refusal
 import { eventsFrom } from "../store/decoder.ts";
 import type { Definition } from "../store/definitions.ts";
 import { type Duck, rowsOf } from "../store/duck.ts";
+import { fold, foldable } from "../store/fold.ts";
 import type { FetchedPartition, LogBounds, LogReader, TopicInfo } from "../store/log.ts";
 import { type BatchLedger, ledgerOf, statesByPartition } from "./deltas.ts";
 import { markOf, verifyLog } from "./marks.ts";
@@ -51,6 +52,7 @@ export class ViewTrack {
   readonly #deps: TrackDeps;
   #phase: Phase = { kind: "detached" };
   #pointer = 0;
+  #folding = false;
   readonly #positions = new Map<number, Position>();
 
   constructor(deps: TrackDeps) {
@@ -191,7 +193,27 @@ export class ViewTrack {
       this.#deps.metrics.records.inc({ view: this.name }, application.ledger.records);
       openCells = Math.max(openCells, reply.openCells);
     });
-    if (openCells > SEAL_AT_CELLS) await this.#deps.chain.seal(null);
+    if (openCells > SEAL_AT_CELLS) await this.#seal();
+  }
+
+  /** Seals for size; and when such segments have piled up, folds them beside the work that goes on. */
+  async #seal(): Promise<void> {
+    const { chain, definition, metrics, logger } = this.#deps;
+    await chain.seal(null);
+    const state = await chain.load();
+    const ids = state === null || this.#folding ? null : foldable(state);
+    if (state === null || ids === null) return;
+    this.#folding = true;
+    fold(chain, definition.view, state, ids)
+      .then((folded) => {
+        if (folded) metrics.folds.inc({ view: this.name });
+      })
+      .catch((error: unknown) =>
+        logger.warn({ view: this.name, error: (error as Error).message }, "segments not folded"),
+      )
+      .finally(() => {
+        this.#folding = false;
+      });
   }
 
   #settle(reply: ApplyReply, partition: number, nowMs: number): void {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { TidelineError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
-import { EMPTY_LEDGER, LEDGER_FIELDS, type Ledger } from "../core/ledger.ts";
+import { addLedgers, EMPTY_LEDGER, LEDGER_FIELDS, type Ledger } from "../core/ledger.ts";
 import type { Merge } from "../core/measures/measure.ts";
 import {
   type Cut,
@@ -83,6 +83,13 @@ export interface ChainRead {
   /** The newest bucket of the open segment. */
   readonly lastBucket: EpochMs | null;
   readonly open: readonly BucketCells[];
+}
+
+/** One bucket of several segments, merged. */
+export interface MergedBucket {
+  readonly bucket: EpochMs;
+  readonly integers: ReadonlyMap<string, bigint>;
+  readonly sketches: readonly string[];
 }
 
 /** Everything a closed segment holds: immutable, so a reader may keep it under (nonce, id). */
@@ -207,6 +214,46 @@ export class Chain {
       JSON.stringify(cutToJson(cut)),
     );
     await this.#sweep();
+  }
+
+  /**
+   * Puts one segment in the place of successive closed ones: `merged` are their integers, and the names of the sketches to be united. The new
+   * segment's keys are complete before the chain names it, and every write may be repeated. False: the chain has changed meanwhile.
+   */
+  async fold(nonce: string, ids: readonly string[], merged: readonly MergedBucket[]): Promise<boolean> {
+    // Not a number from the chain: writing to a chain that Redis has just lost would make half of one.
+    const id = `f${randomUUID()}`;
+    const key = (segment: string, suffix: string) => this.#key(`s:${segment}:${suffix}`);
+    for (const { bucket, integers, sketches } of merged) {
+      const pipeline = this.#redis.pipeline();
+      pipeline.zadd(key(id, "buckets"), bucket, String(bucket));
+      const fields = [...integers].map(([field, value]) => [field, value.toString()] as const);
+      pipeline.hset(key(id, `b:${bucket}`), new Map([...fields, ...sketches.map((field) => [field, SKETCH] as const)]));
+      for (const field of sketches) {
+        pipeline.pfmerge(key(id, `h:${bucket}:${field}`), ...ids.map((source) => key(source, `h:${bucket}:${field}`)));
+      }
+      await pipeline.exec();
+    }
+    const ledgers = new Map<number, Ledger>();
+    for (const source of ids) {
+      for (const [partition, ledger] of await this.ledger(source)) {
+        ledgers.set(partition, addLedgers(ledgers.get(partition) ?? EMPTY_LEDGER, ledger));
+      }
+    }
+    const ledger = [...ledgers].flatMap(([p, held]) =>
+      LEDGER_FIELDS.map((field) => [`${p}:${field}`, held[field]] as const),
+    );
+    if (ledger.length > 0) await this.#redis.hset(key(id, "ledger"), new Map(ledger));
+    const answer = await this.#redis.tideline_fold(
+      this.#key("chain"),
+      this.#key("garbage"),
+      this.#prefix,
+      nonce,
+      JSON.stringify(ids),
+      id,
+    );
+    await this.#sweep();
+    return answer === "OK";
   }
 
   /** Chain and open segment in one atomic step, for buckets in `[fromMs, toMs)`; null without a chain. */

@@ -4,6 +4,13 @@ import type { Sql } from "../sql.ts";
 /** How two states of a component become one. All three are commutative and associative to the bit. */
 export type Merge = "sum" | "min" | "max";
 
+/** The merges, on 64-bit integers. */
+export const MERGE: Readonly<Record<Merge, (a: bigint, b: bigint) => bigint>> = {
+  sum: (a, b) => a + b,
+  min: (a, b) => (a < b ? a : b),
+  max: (a, b) => (a > b ? a : b),
+};
+
 /**
  * One mergeable integer per cell ("integer"), or the 16,384 registers of a HyperLogLog ("registers", merged by max).
  * `partial` is SQL over decoded events: for an integer an aggregate that yields BIGINT or NULL, for registers the UBIGINT hash of one

@@ -18,7 +18,15 @@ for i = 1, #applied, 2 do
   if (boundary[applied[i]] or '0') ~= applied[i + 1] then moved = true end
   boundary[applied[i]] = applied[i + 1]
 end
-if not moved then return cjson.encode(boundary) end
+if not moved then
+  -- The boundary is there already. It becomes a cut now, so that nothing may be folded across it.
+  local closed = segments[#segments - 1]
+  if token ~= '' and closed and not closed.token then
+    closed.token = token
+    redis.call('HSET', KEYS[1], 'segments', cjson.encode(segments))
+  end
+  return cjson.encode(boundary)
+end
 open.to = boundary
 if token ~= '' then open.token = token end
 segments[#segments + 1] = {id = state[2], from = boundary}

@@ -10,9 +10,10 @@ import { type Cut, cutFromJson, position } from "../../core/position.ts";
 import { presentRows, type Query } from "../../core/query.ts";
 import { tilesFrom } from "../../core/spans.ts";
 import { batchLedgers, ledgerOf, statesByPartition } from "../../speed-layer/deltas.ts";
-import { type BucketCells, Chain, splitCellField } from "../../store/chain.ts";
+import { type BucketCells, Chain, splitCellField, tilesOf } from "../../store/chain.ts";
 import { Decoder, eventsFrom } from "../../store/decoder.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duck.ts";
+import { foldable, fold as foldSegments } from "../../store/fold.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis.ts";
 import { fetchedOf } from "../fetched.ts";
 import { countedEvents, expectedRows, type OracleLog, rowKey, sketchBytes } from "../oracle.ts";
@@ -23,7 +24,7 @@ const PARTITIONS = [0, 1] as const;
 const tick: fc.Arbitrary<Tick> = fc.record({
   id: fc.nat(25).map((n) => `e${n}`),
   at: fc.oneof(
-    fc.integer({ min: 1_700_000_000_000, max: 1_700_000_300_000 }),
+    fc.integer({ min: 1_700_000_000_000, max: 1_700_000_060_000 }),
     fc.integer({ min: -200_000, max: 200_000 }),
   ),
   place: fc.constantFrom("eu", "us", 'q"\\uote ', "é", null),
@@ -40,21 +41,22 @@ const partitionLog = fc.record({
       { weight: 15, arbitrary: tick.map((event) => Buffer.from(JSON.stringify(event))) },
       { weight: 1, arbitrary: fc.constantFrom(null, Buffer.from("{broken")) },
     ),
-    { maxLength: 60 },
+    { minLength: 10, maxLength: 90 },
   ),
   gaps: fc.uniqueArray(fc.nat(70)).map((offsets) => new Set(offsets.map(BigInt))),
 });
 const logs = fc.tuple(partitionLog, partitionLog);
 /** Where the batch view ends, in thousandths of each partition, and where the speed layer's batches and seals fall. */
 const cuts = fc.record({
-  batch: fc.tuple(fc.nat(1_000), fc.nat(1_000)),
+  batch: fc.tuple(fc.nat(500), fc.nat(500)),
   steps: fc.array(
     fc.record({
       partition: fc.constantFrom(...PARTITIONS),
-      records: fc.integer({ min: 1, max: 12 }),
-      seal: fc.boolean(),
+      records: fc.integer({ min: 1, max: 8 }),
+      seal: fc.constantFrom("no", "size", "size", "cut", "both"),
+      fold: fc.boolean(),
     }),
-    { maxLength: 40 },
+    { minLength: 8, maxLength: 40 },
   ),
 });
 
@@ -154,12 +156,13 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
     chain: Chain,
     fetched: ReturnType<typeof fetchedOf>[],
     cut: Cut,
-    steps: readonly { partition: 0 | 1; records: number; seal: boolean }[],
+    steps: readonly { partition: 0 | 1; records: number; seal: string; fold: boolean }[],
   ): Promise<Map<number, bigint>> {
     const decoder = await Decoder.open(duck, ticks);
     const applied = new Map<number, bigint>(cut);
     for (const part of fetched) await decoder.decode([between(part, 0n, cut.get(part.partition) ?? 0n)]);
-    for (const { partition, records, seal } of steps) {
+    const boundaries: Cut[] = [];
+    for (const { partition, records, seal, fold } of steps) {
       const part = fetched[partition];
       const from = applied.get(partition) ?? 0n;
       if (part === undefined || from >= part.to) continue;
@@ -185,8 +188,16 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       // Sent again, as after a lost reply: nothing is counted twice, and the answer says where to go on.
       expect(await chain.apply(application)).toEqual({ kind: "position", stored: micro.to });
       applied.set(partition, micro.to);
-      if (seal) await chain.seal(null);
+      if (seal === "size" || seal === "both") await chain.seal(null);
+      const boundary = seal === "cut" || seal === "both" ? await chain.seal(`cut-${boundaries.length}`) : null;
+      if (boundary !== null) boundaries.push(boundary);
+      const state = await chain.load();
+      const ids = state !== null && fold ? foldable(state, 2) : null;
+      if (state !== null && ids !== null) expect(await foldSegments(chain, everything, state, ids)).toBe(true);
     }
+    // Whatever was folded, the chain still tiles from every cut that a refresh was given.
+    const state = await chain.load();
+    if (state !== null) for (const boundary of boundaries) expect(tilesOf(boundary, state).ok).toBe(true);
     return applied;
   }
 

@@ -1,0 +1,62 @@
+import { componentsOf } from "../core/components.ts";
+import { MERGE } from "../core/measures/measure.ts";
+import type { View } from "../core/view.ts";
+import { type BucketCells, type Chain, type ChainState, splitCellField } from "./chain.ts";
+
+/** How many closed segments may stand between two cuts before they are folded into one. */
+const FOLD_AT = 16;
+
+/**
+ * The first run of at least `atLeast` successive closed segments that no cut separates: what may be folded. A segment with a token ends at a
+ * cut, so a run may end with one but not go on behind it.
+ */
+export function foldable(chain: ChainState, atLeast = FOLD_AT): string[] | null {
+  let run: string[] = [];
+  for (const { id, to, token } of chain.segments) {
+    if (to === null) break;
+    run.push(id);
+    if (token === null) continue;
+    if (run.length >= atLeast) return run;
+    run = [];
+  }
+  return run.length >= atLeast ? run : null;
+}
+
+/**
+ * Folds closed segments of a chain into one: reads them, writes their merge beside them, and swaps it in by one script. Whoever reads meanwhile
+ * has either the old ones or the new one; whoever finds them gone starts over. True: this call folded them.
+ */
+export async function fold(chain: Chain, view: View, state: ChainState, ids: readonly string[]): Promise<boolean> {
+  const merges = new Map(componentsOf(view).map(({ key, merge }) => [key, MERGE[merge]]));
+  const buckets = new Map<number, Map<string, bigint>>();
+  const sketches = new Map<number, Set<string>>();
+  for (const id of ids) {
+    const cells = await chain.segment(id);
+    if (cells === null) return false;
+    for (const bucket of cells.buckets) merge(buckets, sketches, merges, bucket);
+  }
+  const merged = [...buckets].map(([bucket, integers]) => ({
+    bucket,
+    integers,
+    sketches: [...(sketches.get(bucket) ?? [])],
+  }));
+  return chain.fold(state.nonce, ids, merged);
+}
+
+function merge(
+  buckets: Map<number, Map<string, bigint>>,
+  sketches: Map<number, Set<string>>,
+  merges: ReadonlyMap<string, (a: bigint, b: bigint) => bigint>,
+  { bucket, integers, sketches: found }: BucketCells,
+): void {
+  const held = buckets.get(bucket) ?? new Map<string, bigint>();
+  buckets.set(bucket, held);
+  for (const [field, value] of integers) {
+    const before = held.get(field);
+    const join = merges.get(splitCellField(field).component);
+    held.set(field, before === undefined || join === undefined ? value : join(before, value));
+  }
+  const names = sketches.get(bucket) ?? new Set<string>();
+  sketches.set(bucket, names);
+  for (const [field] of found) names.add(field);
+}
