@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from "@duckdb/node-api";
 
 export type Duck = DuckDBConnection;
@@ -26,6 +27,8 @@ export class DuckPool {
       memory_limit: `${memoryLimitMb}MB`,
       autoinstall_known_extensions: "false",
       autoload_known_extensions: "false",
+      // What does not fit in memory goes beside the data; where nothing may be written, the query fails instead.
+      temp_directory: directories[0] === undefined ? "" : join(directories[0], `.spill-${process.pid}`),
     });
     const connection = await instance.connect();
     await connection.run("SET GLOBAL TimeZone = 'UTC'");
