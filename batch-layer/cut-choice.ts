@@ -1,5 +1,5 @@
 import { type Cut, cutReached, cutsEqual } from "../core/position.ts";
-import { type ChainState, tilesOf } from "../store/chain.ts";
+import { type ChainState, tilesOf } from "../store/chain-state.ts";
 
 export interface CutSituation {
   /** The newest manifest's cut, C. */

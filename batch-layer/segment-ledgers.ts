@@ -1,7 +1,8 @@
 import { addLedgers, EMPTY_LEDGER, type Ledger } from "../core/ledger.ts";
 import { type Cut, cutsEqual } from "../core/position.ts";
 import { tile } from "../core/spans.ts";
-import type { Chain, ChainState, Segment } from "../store/chain.ts";
+import type { Chain } from "../store/chain.ts";
+import type { ChainState, Segment } from "../store/chain-state.ts";
 import { within } from "./time-limit.ts";
 
 const REDIS_MS = 5_000;

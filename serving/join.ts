@@ -1,7 +1,7 @@
 import type { Manifest } from "../core/documents.ts";
 import { type Cut, cutFromJson } from "../core/position.ts";
 import type { Misfit } from "../core/spans.ts";
-import { type ChainState, type Segment, tilesOf } from "../store/chain.ts";
+import { type ChainState, type Segment, tilesOf } from "../store/chain-state.ts";
 
 /** Why an answer is the batch version's alone. `from` and `to`: the positions of `partition` that do not fit. */
 export interface Missing {

@@ -5,7 +5,7 @@ import type { Cut, EpochMs } from "../core/position.ts";
 import { presentRows, type Query, type Row, windowOf } from "../core/query.ts";
 import { bucketOf } from "../core/time.ts";
 import type { View } from "../core/view.ts";
-import type { ChainRead, ChainState } from "../store/chain.ts";
+import type { ChainRead, ChainState } from "../store/chain-state.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { BatchPlan } from "./batch-sql.ts";
 import type { BatchStates } from "./batch-states.ts";

@@ -1,5 +1,6 @@
 import type { EpochMs } from "../core/position.ts";
-import type { Chain, SegmentCells } from "../store/chain.ts";
+import type { Chain } from "../store/chain.ts";
+import type { SegmentCells } from "../store/chain-state.ts";
 import type { RedisGate } from "./redis-gate.ts";
 import { type BucketTile, bucketTile, tileWeight } from "./tile-cells.ts";
 import { Vanished } from "./vanished.ts";

@@ -1,7 +1,8 @@
 import type { Manifest } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { type Cut, cutFromJson, type EpochMs } from "../core/position.ts";
-import { Chain, type ChainState } from "../store/chain.ts";
+import { Chain } from "../store/chain.ts";
+import type { ChainState } from "../store/chain-state.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { Manifests } from "../store/manifests.ts";
 import { join, type Missing, NO_CHAIN } from "./join.ts";

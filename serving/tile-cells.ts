@@ -4,7 +4,7 @@ import { type Registers, registersFromRedis } from "../core/hll.ts";
 import type { EpochMs } from "../core/position.ts";
 import { answerTable, groupMatches, type Query } from "../core/query.ts";
 import type { View } from "../core/view.ts";
-import { type BucketCells, splitCellField } from "../store/chain.ts";
+import { type BucketCells, splitCellField } from "../store/chain-state.ts";
 import { tooLarge } from "./problem.ts";
 
 /** A component's registers as the layer holds them: a Redis string, or `register * 64 + rank` of each that is set. */

@@ -4,7 +4,7 @@ import { componentsOf } from "../core/components.ts";
 import type { Ledger } from "../core/ledger.ts";
 import { ROWS } from "../core/measures/measure.ts";
 import type { View } from "../core/view.ts";
-import { type BucketDelta, cellField } from "../store/chain.ts";
+import { type BucketDelta, cellField } from "../store/chain-state.ts";
 
 type Building = { integers: BucketDelta["integers"][number][]; sketches: BucketDelta["sketches"][number][] };
 

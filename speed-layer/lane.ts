@@ -161,9 +161,7 @@ export class Lane {
   }
 
   async #attach(partitions: readonly number[]): Promise<void> {
-    const waiting = [...this.tracks].filter(
-      (track) => track.phase !== "live" || partitions.some((partition) => !track.positions.has(partition)),
-    );
+    const waiting = [...this.tracks].filter((track) => track.waits(partitions, Date.now()));
     if (waiting.length === 0 && this.#info !== null) return;
     await this.#settled();
     const { log, topic } = this.#deps;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { at, type Position, position } from "../core/position.ts";
-import type { Mark } from "../store/chain.ts";
+import type { Mark } from "../store/chain-state.ts";
 import type { FetchedPartition, LogBounds, LogReader } from "../store/log.ts";
 import { logLost, logRewritten, logTruncated, topicRecreated } from "../store/log-errors.ts";
 

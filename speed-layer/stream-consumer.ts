@@ -103,6 +103,7 @@ export class StreamConsumer {
       } catch (error) {
         failures += 1;
         lane.reset();
+        if (isTidelineError(error)) for (const track of lane.tracks) track.stop(error, Date.now());
         this.#deps.logger.warn(
           { topic: this.#deps.topic, failures, error: (error as Error).message },
           "speed lane interrupted; it looks everything up again",

@@ -3,7 +3,8 @@ import { partialSql } from "../core/compile.ts";
 import type { Manifest } from "../core/documents.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import { at, type Cut, cutFromJson, type Position } from "../core/position.ts";
-import { type Application, type ApplyReply, type Chain, type ChainState, refusal, tilesOf } from "../store/chain.ts";
+import type { Chain } from "../store/chain.ts";
+import { type Application, type ApplyReply, type ChainState, refusal, tilesOf } from "../store/chain-state.ts";
 import { eventsFrom } from "../store/decoder.ts";
 import type { Definition } from "../store/definitions.ts";
 import { type Duck, rowsOf } from "../store/duck.ts";
@@ -76,6 +77,12 @@ export class ViewTrack {
     return this.#positions;
   }
 
+  /** Whether it has to be attached before it can go on with these partitions. */
+  waits(partitions: readonly number[], nowMs: number): boolean {
+    if (this.#phase.kind === "stopped") return nowMs >= this.#phase.untilMs;
+    return this.#phase.kind === "detached" || partitions.some((partition) => !this.#positions.has(partition));
+  }
+
   /** Forgets what it knows of Redis: the next `attach` asks again. */
   detach(): void {
     if (this.#phase.kind === "live") this.#phase = { kind: "detached" };
@@ -83,15 +90,12 @@ export class ViewTrack {
 
   /**
    * Steps 1 and 2 of the protocol: newest manifest and chain; reseed when they do not tile; positions; is it still our log?
-   * Answers whether the view can go on.
+   * A view for which the answer is no is stopped.
    */
   async attach(
     source: { log: LogReader; topic: string; info: TopicInfo; bounds: LogBounds; partitions: readonly number[] },
     nowMs: number,
-  ): Promise<boolean> {
-    if (this.#phase.kind === "stopped" && nowMs < this.#phase.untilMs) return false;
-    const missing = source.partitions.filter((partition) => !this.#positions.has(partition));
-    if (this.#phase.kind === "live" && missing.length === 0) return true;
+  ): Promise<void> {
     try {
       const chain = await this.#healthyChain();
       for (const partition of source.partitions) {
@@ -113,11 +117,9 @@ export class ViewTrack {
       this.#phase = { kind: "live" };
       this.#deps.metrics.stopped.remove({ view: this.name });
       this.#deps.logger.info({ view: this.name, positions: shown(this.#positions) }, "view attached");
-      return true;
     } catch (error) {
       if (!isTidelineError(error)) throw error;
       this.stop(error, nowMs);
-      return false;
     }
   }
 

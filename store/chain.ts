@@ -1,114 +1,18 @@
 import { randomUUID } from "node:crypto";
-import { TidelineError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
 import { addLedgers, EMPTY_LEDGER, LEDGER_FIELDS, type Ledger } from "../core/ledger.ts";
-import type { Merge } from "../core/measures/measure.ts";
-import {
-  type Cut,
-  type CutJson,
-  cutFromJson,
-  cutToJson,
-  type EpochMs,
-  type Position,
-  position,
-} from "../core/position.ts";
-import { tilesFrom } from "../core/spans.ts";
+import { type Cut, type CutJson, cutFromJson, cutToJson, type EpochMs, position } from "../core/position.ts";
+import { bucketCells, decodeChain, decodeMark, encodeMark, pairs, SKETCH } from "./chain-codec.ts";
+import type {
+  Application,
+  ApplyReply,
+  ChainRead,
+  ChainState,
+  Mark,
+  MergedBucket,
+  SegmentCells,
+} from "./chain-state.ts";
 import type { TidelineRedis } from "./redis.ts";
-
-/** A segment of the chain; `to` is null while it is the open one. */
-export interface Segment {
-  readonly id: string;
-  readonly from: Cut;
-  readonly to: Cut | null;
-  /** The version whose refresh sealed it; null when it was sealed for size. */
-  readonly token: string | null;
-}
-
-/** The last record that was applied in a partition: how a consumer recognises the log it left. */
-export interface Mark {
-  readonly offset: Position;
-  readonly hash: string;
-  readonly leaderEpoch: number;
-  readonly topicId: string;
-}
-
-export interface ChainState {
-  readonly nonce: string;
-  readonly pointer: number;
-  /** Oldest first; the last one is open. */
-  readonly segments: readonly Segment[];
-  readonly applied: Cut;
-  readonly cells: number;
-  readonly openCells: number;
-  /** Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it never was. */
-  readonly freshAtMs: EpochMs | null;
-}
-
-/** What one micro-batch adds to one bucket. */
-export interface BucketDelta {
-  readonly bucket: EpochMs;
-  readonly integers: readonly { readonly merge: Merge; readonly field: string; readonly value: bigint }[];
-  /** `hashes`: 8 little-endian bytes each, concatenated. */
-  readonly sketches: readonly { readonly field: string; readonly hashes: Buffer }[];
-}
-
-export interface Application {
-  readonly partition: number;
-  readonly from: Position;
-  readonly to: Position;
-  readonly mark: Mark | null;
-  readonly ledger: Ledger;
-  readonly deltas: readonly BucketDelta[];
-  readonly maxCells: number;
-  /** When `to` was seen to be the log's end; null when the log goes on. */
-  readonly freshAtMs: EpochMs | null;
-}
-
-export type ApplyReply =
-  | { readonly kind: "ok"; readonly openCells: number; readonly pointer: number }
-  | { readonly kind: "position"; readonly stored: Position }
-  | { readonly kind: "no-chain" }
-  | { readonly kind: "overflow" }
-  | { readonly kind: "too-large"; readonly cells: number };
-
-/** One bucket's cells as Redis holds them. Fields are `<component> <group as JSON>`. */
-export interface BucketCells {
-  readonly bucket: EpochMs;
-  readonly integers: readonly (readonly [field: string, value: bigint])[];
-  readonly sketches: readonly (readonly [field: string, bytes: Buffer])[];
-}
-
-export interface ChainRead {
-  readonly chain: ChainState;
-  /** The newest bucket of the open segment. */
-  readonly lastBucket: EpochMs | null;
-  readonly open: readonly BucketCells[];
-}
-
-/** One bucket of several segments, merged. */
-export interface MergedBucket {
-  readonly bucket: EpochMs;
-  readonly integers: ReadonlyMap<string, bigint>;
-  readonly sketches: readonly string[];
-}
-
-/** Everything a closed segment holds: immutable, so a reader may keep it under (nonce, id). */
-export interface SegmentCells {
-  readonly lastBucket: EpochMs | null;
-  readonly buckets: readonly BucketCells[];
-}
-
-const SKETCH = "hll";
-
-/** `<component> <group>`, the field of a bucket's hash. */
-export function cellField(component: string, group: string): string {
-  return `${component} ${group}`;
-}
-
-export function splitCellField(field: string): { component: string; group: string } {
-  const space = field.indexOf(" ");
-  return { component: field.slice(0, space), group: field.slice(space + 1) };
-}
 
 /** The chain of one generation in Redis: the protocol's scripts, typed. All keys share one hash slot. */
 export class Chain {
@@ -328,79 +232,4 @@ export class Chain {
   #key(suffix: string): string {
     return `${this.#prefix}:${suffix}`;
   }
-}
-
-function encodeMark({ offset, hash, leaderEpoch, topicId }: Mark): string {
-  return JSON.stringify({ offset: offset.toString(), hash, leaderEpoch, topicId });
-}
-
-function decodeMark(text: string): Mark {
-  const mark = JSON.parse(text) as Omit<Mark, "offset"> & { offset: string };
-  return { ...mark, offset: position(mark.offset) };
-}
-
-function pairs(flat: readonly Buffer[]): Map<string, string> {
-  const map = new Map<string, string>();
-  for (let at = 0; at < flat.length; at += 2) map.set(String(flat[at]), String(flat[at + 1]));
-  return map;
-}
-
-function decodeChain(chain: Map<string, string>, applied: Map<string, string>, fresh: Map<string, string>): ChainState {
-  const freshAtMs = Math.min(...[...applied.keys()].map((partition) => Number(fresh.get(partition) ?? 0)));
-  const segments = JSON.parse(chain.get("segments") ?? "[]") as {
-    id: string;
-    from: CutJson;
-    to?: CutJson;
-    token?: string;
-  }[];
-  return {
-    nonce: chain.get("nonce") ?? "",
-    pointer: Number(chain.get("pointer")),
-    segments: segments.map(({ id, from, to, token }) => ({
-      id,
-      from: cutFromJson(from),
-      to: to === undefined ? null : cutFromJson(to),
-      token: token ?? null,
-    })),
-    applied: cutFromJson(Object.fromEntries(applied)),
-    cells: Number(chain.get("cells")),
-    openCells: Number(chain.get("openCells")),
-    freshAtMs: freshAtMs > 0 && Number.isFinite(freshAtMs) ? freshAtMs : null,
-  };
-}
-
-function bucketCells(bucket: Buffer, fields: readonly Buffer[], found: readonly Buffer[]): BucketCells {
-  const integers: [string, bigint][] = [];
-  for (let at = 0; at < fields.length; at += 2) {
-    const value = String(fields[at + 1]);
-    if (value !== SKETCH) integers.push([String(fields[at]), BigInt(value)]);
-  }
-  const sketches: [string, Buffer][] = [];
-  for (let at = 0; at < found.length; at += 2) sketches.push([String(found[at]), found[at + 1] ?? Buffer.alloc(0)]);
-  return { bucket: Number(bucket.toString()), integers, sketches };
-}
-
-/**
- * Invariant 1 on a chain: the segments that tile the log from `cut`, the open one ending at the applied positions; or where they do not meet.
- */
-export function tilesOf(cut: Cut, chain: ChainState) {
-  return tilesFrom(
-    cut,
-    chain.segments.map((segment) => ({ segment, from: segment.from, to: segment.to ?? chain.applied })),
-  );
-}
-
-/** The error for a view whose cells no longer fit. */
-export function refusal(view: string, reply: Extract<ApplyReply, { kind: "overflow" | "too-large" }>): TidelineError {
-  return reply.kind === "overflow"
-    ? new TidelineError(
-        "STATE_OVERFLOW",
-        `${view}: a cell would leave 64 bits`,
-        "Lower the bounds in the stream's contract, or count in a larger unit.",
-      )
-    : new TidelineError(
-        "VIEW_TOO_LARGE",
-        `${view}: ${reply.cells} cells in Redis, and this batch could pass the view's limit`,
-        "Raise maxCells in the view, drop a dimension, or see why its refresh does not publish.",
-      );
 }

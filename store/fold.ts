@@ -1,7 +1,8 @@
 import { componentsOf } from "../core/components.ts";
 import { MERGE } from "../core/measures/measure.ts";
 import type { View } from "../core/view.ts";
-import { type BucketCells, type Chain, type ChainState, splitCellField } from "./chain.ts";
+import type { Chain } from "./chain.ts";
+import { type BucketCells, type ChainState, splitCellField } from "./chain-state.ts";
 
 /** How many closed segments may stand between two cuts before they are folded into one. */
 const FOLD_AT = 16;

@@ -1,0 +1,61 @@
+import { type CutJson, cutFromJson, position } from "../core/position.ts";
+import type { BucketCells, ChainState, Mark } from "./chain-state.ts";
+
+/** How a chain is written in Redis: texts and numbers <-> typed state. */
+
+/** Stands in a bucket's hash where the value is a sketch under a key of its own. */
+export const SKETCH = "hll";
+
+export function encodeMark({ offset, hash, leaderEpoch, topicId }: Mark): string {
+  return JSON.stringify({ offset: offset.toString(), hash, leaderEpoch, topicId });
+}
+
+export function decodeMark(text: string): Mark {
+  const mark = JSON.parse(text) as Omit<Mark, "offset"> & { offset: string };
+  return { ...mark, offset: position(mark.offset) };
+}
+
+export function pairs(flat: readonly Buffer[]): Map<string, string> {
+  const map = new Map<string, string>();
+  for (let at = 0; at < flat.length; at += 2) map.set(String(flat[at]), String(flat[at + 1]));
+  return map;
+}
+
+export function decodeChain(
+  chain: Map<string, string>,
+  applied: Map<string, string>,
+  fresh: Map<string, string>,
+): ChainState {
+  const freshAtMs = Math.min(...[...applied.keys()].map((partition) => Number(fresh.get(partition) ?? 0)));
+  const segments = JSON.parse(chain.get("segments") ?? "[]") as {
+    id: string;
+    from: CutJson;
+    to?: CutJson;
+    token?: string;
+  }[];
+  return {
+    nonce: chain.get("nonce") ?? "",
+    pointer: Number(chain.get("pointer")),
+    segments: segments.map(({ id, from, to, token }) => ({
+      id,
+      from: cutFromJson(from),
+      to: to === undefined ? null : cutFromJson(to),
+      token: token ?? null,
+    })),
+    applied: cutFromJson(Object.fromEntries(applied)),
+    cells: Number(chain.get("cells")),
+    openCells: Number(chain.get("openCells")),
+    freshAtMs: freshAtMs > 0 && Number.isFinite(freshAtMs) ? freshAtMs : null,
+  };
+}
+
+export function bucketCells(bucket: Buffer, fields: readonly Buffer[], found: readonly Buffer[]): BucketCells {
+  const integers: [string, bigint][] = [];
+  for (let at = 0; at < fields.length; at += 2) {
+    const value = String(fields[at + 1]);
+    if (value !== SKETCH) integers.push([String(fields[at]), BigInt(value)]);
+  }
+  const sketches: [string, Buffer][] = [];
+  for (let at = 0; at < found.length; at += 2) sketches.push([String(found[at]), found[at + 1] ?? Buffer.alloc(0)]);
+  return { bucket: Number(bucket.toString()), integers, sketches };
+}

@@ -1,0 +1,125 @@
+import { TidelineError } from "../core/errors.ts";
+import type { Ledger } from "../core/ledger.ts";
+import type { Merge } from "../core/measures/measure.ts";
+import type { Cut, EpochMs, Position } from "../core/position.ts";
+import { tilesFrom } from "../core/spans.ts";
+
+/** What the chain of a generation is made of, and what goes to and comes from its scripts. */
+
+/** A segment of the chain; `to` is null while it is the open one. */
+export interface Segment {
+  readonly id: string;
+  readonly from: Cut;
+  readonly to: Cut | null;
+  /** The version whose refresh sealed it; null when it was sealed for size. */
+  readonly token: string | null;
+}
+
+/** The last record that was applied in a partition: how a consumer recognises the log it left. */
+export interface Mark {
+  readonly offset: Position;
+  readonly hash: string;
+  readonly leaderEpoch: number;
+  readonly topicId: string;
+}
+
+export interface ChainState {
+  readonly nonce: string;
+  readonly pointer: number;
+  /** Oldest first; the last one is open. */
+  readonly segments: readonly Segment[];
+  readonly applied: Cut;
+  readonly cells: number;
+  readonly openCells: number;
+  /** Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it never was. */
+  readonly freshAtMs: EpochMs | null;
+}
+
+/** What one micro-batch adds to one bucket. */
+export interface BucketDelta {
+  readonly bucket: EpochMs;
+  readonly integers: readonly { readonly merge: Merge; readonly field: string; readonly value: bigint }[];
+  /** `hashes`: 8 little-endian bytes each, concatenated. */
+  readonly sketches: readonly { readonly field: string; readonly hashes: Buffer }[];
+}
+
+export interface Application {
+  readonly partition: number;
+  readonly from: Position;
+  readonly to: Position;
+  readonly mark: Mark | null;
+  readonly ledger: Ledger;
+  readonly deltas: readonly BucketDelta[];
+  readonly maxCells: number;
+  /** When `to` was seen to be the log's end; null when the log goes on. */
+  readonly freshAtMs: EpochMs | null;
+}
+
+export type ApplyReply =
+  | { readonly kind: "ok"; readonly openCells: number; readonly pointer: number }
+  | { readonly kind: "position"; readonly stored: Position }
+  | { readonly kind: "no-chain" }
+  | { readonly kind: "overflow" }
+  | { readonly kind: "too-large"; readonly cells: number };
+
+/** One bucket's cells as Redis holds them. Fields are `<component> <group as JSON>`. */
+export interface BucketCells {
+  readonly bucket: EpochMs;
+  readonly integers: readonly (readonly [field: string, value: bigint])[];
+  readonly sketches: readonly (readonly [field: string, bytes: Buffer])[];
+}
+
+export interface ChainRead {
+  readonly chain: ChainState;
+  /** The newest bucket of the open segment. */
+  readonly lastBucket: EpochMs | null;
+  readonly open: readonly BucketCells[];
+}
+
+/** One bucket of several segments, merged. */
+export interface MergedBucket {
+  readonly bucket: EpochMs;
+  readonly integers: ReadonlyMap<string, bigint>;
+  readonly sketches: readonly string[];
+}
+
+/** Everything a closed segment holds: immutable, so a reader may keep it under (nonce, id). */
+export interface SegmentCells {
+  readonly lastBucket: EpochMs | null;
+  readonly buckets: readonly BucketCells[];
+}
+
+/** `<component> <group>`, the field of a bucket's hash. */
+export function cellField(component: string, group: string): string {
+  return `${component} ${group}`;
+}
+
+export function splitCellField(field: string): { component: string; group: string } {
+  const space = field.indexOf(" ");
+  return { component: field.slice(0, space), group: field.slice(space + 1) };
+}
+
+/**
+ * Invariant 1 on a chain: the segments that tile the log from `cut`, the open one ending at the applied positions; or where they do not meet.
+ */
+export function tilesOf(cut: Cut, chain: ChainState) {
+  return tilesFrom(
+    cut,
+    chain.segments.map((segment) => ({ segment, from: segment.from, to: segment.to ?? chain.applied })),
+  );
+}
+
+/** The error for a view whose cells no longer fit. */
+export function refusal(view: string, reply: Extract<ApplyReply, { kind: "overflow" | "too-large" }>): TidelineError {
+  return reply.kind === "overflow"
+    ? new TidelineError(
+        "STATE_OVERFLOW",
+        `${view}: a cell would leave 64 bits`,
+        "Lower the bounds in the stream's contract, or count in a larger unit.",
+      )
+    : new TidelineError(
+        "VIEW_TOO_LARGE",
+        `${view}: ${reply.cells} cells in Redis, and this batch could pass the view's limit`,
+        "Raise maxCells in the view, drop a dimension, or see why its refresh does not publish.",
+      );
+}
