@@ -23,9 +23,9 @@ export class Membership {
       clientId: "tideline-speed",
       groupId: `tideline-speed-${topic}`,
       bootstrapBrokers: parseBrokers(brokers),
-      sessionTimeout: 10_000,
-      heartbeatInterval: 2_000,
-      rebalanceTimeout: 10_000,
+      sessionTimeout: 6_000,
+      heartbeatInterval: 1_500,
+      rebalanceTimeout: 6_000,
       retries: true,
       retryDelay: 500,
     });
