@@ -1,0 +1,30 @@
+import type { Findings } from "./report.ts";
+import { seconds } from "./seconds.ts";
+import type { ViewStatus } from "./views.ts";
+
+/** A view that is behind the log and has applied nothing for so long is stuck. */
+const STUCK_MS = 60_000;
+
+/** Results of a schedule's last run that are no problem. */
+const FINE = new Set(["RUNNING", "COMPLETED", "CONTINUED_AS_NEW", "UNKNOWN"]);
+
+/** A sentence for each thing that is not healthy; none when all is. */
+export function problemsOf({ servers, streams, views, schedules }: Findings): string[] {
+  return [
+    ...servers
+      .filter(({ reachable }) => !reachable)
+      .map(({ server, address }) => `${server} does not answer at ${address}`),
+    ...streams.flatMap(({ stream, problem }) => (problem === undefined ? [] : [`${stream}: ${problem}`])),
+    ...views.flatMap(viewProblems),
+    ...schedules
+      .filter(({ lastResult }) => lastResult !== null && !FINE.has(lastResult))
+      .map(({ schedule, lastResult }) => `schedule ${schedule}: the last run ended ${lastResult}`),
+  ];
+}
+
+function viewProblems({ view, version, missing, positionsBehind, freshnessMs }: ViewStatus): string[] {
+  if (version === null) return [`${view}: nothing is published yet`];
+  if (missing !== undefined) return [`${view}: ${missing.message}`];
+  const stuck = (positionsBehind ?? 0) > 0 && (freshnessMs ?? 0) > STUCK_MS;
+  return stuck ? [`${view}: ${positionsBehind} positions behind, and nothing applied for ${seconds(freshnessMs)}`] : [];
+}

@@ -1,0 +1,19 @@
+import type { ScheduleStatus } from "./schedules.ts";
+import type { ServerStatus } from "./servers.ts";
+import type { StreamStatus } from "./streams.ts";
+import type { ViewStatus } from "./views.ts";
+
+/** Where everything stands, before it is judged. */
+export interface Findings {
+  readonly servers: readonly ServerStatus[];
+  readonly streams: readonly StreamStatus[];
+  readonly views: readonly ViewStatus[];
+  readonly schedules: readonly ScheduleStatus[];
+}
+
+/** What `tideline status` shows, as tables or as JSON. */
+export interface Report extends Findings {
+  readonly healthy: boolean;
+  /** A sentence for each thing that is not healthy. */
+  readonly problems: readonly string[];
+}

@@ -1,0 +1,89 @@
+import { join } from "node:path";
+import { isTidelineError } from "../../core/errors.ts";
+import { at, type Cut, partitionsOf } from "../../core/position.ts";
+import type { Archive } from "../../store/archive.ts";
+import type { Definitions } from "../../store/definitions.ts";
+import type { LogReader } from "../../store/log.ts";
+import type { Config } from "../config.ts";
+import { inTime } from "./patience.ts";
+
+interface PartitionStatus {
+  readonly partition: number;
+  /** Last stable offset. */
+  readonly logEnd: string;
+  readonly archived: string;
+  /** How many positions the archive is behind; not a count of records, for offsets are not dense. */
+  readonly positionsBehind: number;
+}
+
+export interface StreamStatus {
+  readonly stream: string;
+  readonly topic: string;
+  readonly partitions: readonly PartitionStatus[];
+  readonly problem?: string;
+}
+
+interface StreamsFound {
+  readonly reachable: boolean;
+  readonly streams: readonly StreamStatus[];
+  /** The log's end by stream name, of every stream whose log could be read. */
+  readonly ends: ReadonlyMap<string, Cut>;
+}
+
+/** Log ends and archive of every stream. */
+export async function streamsOf(
+  { kafkaBrokers: brokers, namespace, home }: Config,
+  { streams }: Definitions,
+): Promise<StreamsFound> {
+  const [{ LogReader }, { Archive }, { DataDirectory }, { topicName }] = await Promise.all([
+    import("../../store/log.ts"),
+    import("../../store/archive.ts"),
+    import("../../store/files.ts"),
+    import("../../store/topics.ts"),
+  ]);
+  const log = new LogReader({ brokers, clientId: "tideline-status" });
+  const archive = new Archive(new DataDirectory(join(home, "data")));
+  const found = await Promise.all(
+    [...streams.keys()].map((stream) => findStream({ log, archive }, stream, topicName(namespace, stream))),
+  );
+  await inTime(log.close()).catch(() => {});
+  return {
+    reachable: found.every(({ reachable }) => reachable),
+    streams: found.map(({ status }) => status),
+    ends: new Map(found.flatMap(({ status, end }) => (end === undefined ? [] : [[status.stream, end] as const]))),
+  };
+}
+
+interface StreamFound {
+  readonly status: StreamStatus;
+  readonly end: Cut | undefined;
+  readonly reachable: boolean;
+}
+
+async function findStream(
+  { log, archive }: { readonly log: LogReader; readonly archive: Archive },
+  stream: string,
+  topic: string,
+): Promise<StreamFound> {
+  // Outside the try: views are measured against the log's end even where the archive cannot be read.
+  let end: Cut | undefined;
+  try {
+    const [{ id }, { stable }] = await inTime(Promise.all([log.topic(topic), log.bounds(topic)]));
+    end = stable;
+    const partitions = partitionStatuses(stable, await archive.archived(topic, id));
+    return { status: { stream, topic, partitions }, end, reachable: true };
+  } catch (error) {
+    const known = isTidelineError(error);
+    const problem = known ? error.message : "the log cannot be read";
+    return { status: { stream, topic, partitions: [], problem }, end, reachable: known };
+  }
+}
+
+function partitionStatuses(stable: Cut, archived: Cut): PartitionStatus[] {
+  return partitionsOf(stable).map((partition) => ({
+    partition,
+    logEnd: at(stable, partition).toString(),
+    archived: at(archived, partition).toString(),
+    positionsBehind: Number(at(stable, partition) - at(archived, partition)),
+  }));
+}

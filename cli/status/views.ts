@@ -1,0 +1,69 @@
+import { once } from "node:events";
+import { join } from "node:path";
+import { at, type Cut, type CutJson, cutToJson, partitionsOf } from "../../core/position.ts";
+import type { Missing } from "../../serving/join.ts";
+import type { ViewStanding } from "../../serving/overview.ts";
+import type { Definitions } from "../../store/definitions.ts";
+import type { Config } from "../config.ts";
+import { PATIENCE_MS } from "./patience.ts";
+
+export interface ViewStatus {
+  readonly view: string;
+  readonly generation: string;
+  readonly version: number | null;
+  readonly cut: CutJson | null;
+  readonly applied: CutJson | null;
+  /** How many positions the answer is behind the log; null when the log cannot be read. */
+  readonly positionsBehind: number | null;
+  readonly freshnessMs: number | null;
+  readonly complete: boolean;
+  readonly missing?: Missing;
+}
+
+/** Where every view stands, measured against the `ends` of the log by stream name. */
+export async function viewsOf(
+  config: Config,
+  { views }: Definitions,
+  ends: ReadonlyMap<string, Cut>,
+): Promise<{ reachable: boolean; views: ViewStatus[] }> {
+  const [{ openRedis }, { RedisGate }, { Standings }, { viewStandings }, { Manifests }, { DataDirectory }] =
+    await Promise.all([
+      import("../../store/redis.ts"),
+      import("../../serving/redis-gate.ts"),
+      import("../../serving/standings.ts"),
+      import("../../serving/overview.ts"),
+      import("../../store/manifests.ts"),
+      import("../../store/files.ts"),
+    ]);
+  const redis = openRedis(config.redisUrl, () => {});
+  try {
+    await once(redis, "ready", { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => {});
+    const manifests = new Manifests(new DataDirectory(join(config.home, "data")));
+    const standings = new Standings({ manifests, gate: new RedisGate(redis), namespace: config.namespace });
+    const found = await viewStandings(standings, views.values());
+    return { reachable: redis.status === "ready", views: found.map((one) => viewStatus(one, ends)) };
+  } finally {
+    redis.disconnect();
+  }
+}
+
+function viewStatus({ definition, standing }: ViewStanding, ends: ReadonlyMap<string, Cut>): ViewStatus {
+  const { view, generation } = definition;
+  const end = ends.get(view.stream.name);
+  const behind =
+    end === undefined || standing === null
+      ? null
+      : partitionsOf(end).reduce((sum, partition) => sum + at(end, partition) - at(standing.applied, partition), 0n);
+  return {
+    view: view.name,
+    generation,
+    version: standing?.manifest.version ?? null,
+    cut: standing === null ? null : cutToJson(standing.cut),
+    applied: standing === null ? null : cutToJson(standing.applied),
+    // The log's end was read first: what was applied since then does not count against it.
+    positionsBehind: behind === null ? null : Math.max(0, Number(behind)),
+    freshnessMs: standing?.freshnessMs ?? null,
+    complete: standing !== null && standing.missing === null,
+    ...(standing === null || standing.missing === null ? {} : { missing: standing.missing }),
+  };
+}
