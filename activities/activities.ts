@@ -1,16 +1,28 @@
 import { archiveActivities } from "./archive-activities.ts";
+import { backfillActivities } from "./backfill-activities.ts";
 import type { ActivityDeps } from "./deps.ts";
+import { generationActivities } from "./generation-activities.ts";
 import { rebuildActivities } from "./rebuild-activities.ts";
 import { refreshActivities } from "./refresh-activities.ts";
+import { retentionActivities } from "./retention-activities.ts";
 
 /**
  * Every activity. Each can run twice, at the same time, and be killed anywhere (invariant 13): what makes that so lies
  * in batch-layer/.
  */
 export function createActivities(deps: ActivityDeps) {
-  return { ...archiveActivities(deps), ...refreshActivities(deps), ...rebuildActivities(deps) };
+  return {
+    ...archiveActivities(deps),
+    ...refreshActivities(deps),
+    ...rebuildActivities(deps),
+    ...backfillActivities(deps),
+    ...generationActivities(deps),
+    ...retentionActivities(deps),
+  };
 }
 
 export type Activities = ReturnType<typeof createActivities>;
 export type { ArchiveChunk } from "../batch-layer/archive-plan.ts";
+export type { BackfillResult } from "../batch-layer/backfill.ts";
+export type { Comparison } from "../core/documents.ts";
 export type { RebuildResult } from "../batch-layer/rebuild.ts";

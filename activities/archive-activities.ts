@@ -1,6 +1,9 @@
 import { archiveChunk, type ChunkOutcome } from "../batch-layer/archive-chunk.ts";
+import { type CompactionPlan, type Merged, mergeEntries, planCompaction } from "../batch-layer/archive-compact.ts";
 import type { ArchiveChunk } from "../batch-layer/archive-plan.ts";
-import { type ArchivePlan, planStream, sweepArchive } from "../batch-layer/archive-stream.ts";
+import { type ArchivePlan, planStream } from "../batch-layer/archive-stream.ts";
+import { sweepArchive } from "../batch-layer/archive-sweep.ts";
+import type { ArchiveMerge } from "../batch-layer/merge-plan.ts";
 import type { CutJson } from "../core/position.ts";
 import { attempt } from "./attempt.ts";
 import { type ActivityDeps, streamTarget } from "./deps.ts";
@@ -37,7 +40,26 @@ export function archiveActivities(deps: ActivityDeps) {
         return outcome;
       }),
 
-    /** Deletes files of attempts that were killed; answers how many. */
+    planCompaction: ({ stream }: { stream: string }): Promise<CompactionPlan> =>
+      attempt(deps, () => planCompaction(stores, streamTarget(deps, stream))),
+
+    /** Null when it has been done already. */
+    mergeEntries: ({
+      stream,
+      topicId,
+      merge,
+    }: {
+      stream: string;
+      topicId: string;
+      merge: ArchiveMerge;
+    }): Promise<Merged | null> =>
+      attempt(deps, async (watch) => {
+        const merged = await mergeEntries(stores, streamTarget(deps, stream), topicId, merge, watch);
+        if (merged !== null) logger.info({ stream, ...merge, ...merged }, "archive files merged");
+        return merged;
+      }),
+
+    /** Deletes files of attempts that were killed, and of entries that were merged some time ago; answers how many. */
     sweepArchive: ({ stream, topicId }: { stream: string; topicId: string }): Promise<number> =>
       attempt(deps, () => sweepArchive(stores, streamTarget(deps, stream), topicId)),
   };

@@ -2,6 +2,7 @@ import type { BatchStores, StreamTarget, ViewTarget } from "../batch-layer/store
 import { TidelineError } from "../core/errors.ts";
 import { Chain } from "../store/chain.ts";
 import type { Definitions } from "../store/definitions.ts";
+import type { Generations } from "../store/generations.ts";
 import type { TidelineRedis } from "../store/redis.ts";
 import { topicName } from "../store/topics.ts";
 import type { AttemptDeps } from "./attempt.ts";
@@ -10,7 +11,15 @@ import type { AttemptDeps } from "./attempt.ts";
 export interface ActivityDeps extends AttemptDeps {
   readonly stores: BatchStores;
   readonly redis: TidelineRedis;
+  /** For what only Kafka's administrators are told. */
+  readonly brokers: string;
+  /** Warned is when Kafka will delete within so many hours what is still needed. */
+  readonly retentionWarnHours: number;
+  /** What the files say. */
   readonly definitions: Definitions;
+  readonly generations: Generations;
+  /** How long a generation is kept up to date after it was last served, milliseconds. */
+  readonly keepGenerationsMs: number;
   /** TIDELINE_NAMESPACE. */
   readonly namespace: string;
 }
@@ -27,19 +36,20 @@ export function streamTarget({ definitions, namespace }: ActivityDeps, name: str
   return { stream, topic: topicName(namespace, name) };
 }
 
-/** Throws VIEW_UNKNOWN. */
-export function viewTarget({ definitions, namespace }: ActivityDeps, name: string): ViewTarget {
-  const definition = definitions.views.get(name);
-  if (definition === undefined)
-    throw new TidelineError(
-      "VIEW_UNKNOWN",
-      `there is no view "${name}"`,
-      `There are: ${[...definitions.views.keys()].join(", ")}.`,
-    );
-  const { view, generation } = definition;
+/** `name` is a view, which means the generation that is served, or a generation. Throws VIEW_UNKNOWN. */
+export async function viewTarget(
+  { definitions, generations, namespace }: ActivityDeps,
+  name: string,
+): Promise<ViewTarget> {
+  const { view, generation } = await generations.find(name, definitions);
   return { view, generation, stream: view.stream, topic: topicName(namespace, view.stream.name) };
 }
 
-export function chainOf({ redis, namespace }: ActivityDeps, { generation }: ViewTarget): Chain {
+/** How people call it: by its view's name while it is served, else by its own. */
+export async function shownName({ generations }: ActivityDeps, { view, generation }: ViewTarget): Promise<string> {
+  return (await generations.record(view.name))?.generation === generation ? view.name : generation;
+}
+
+export function chainOf({ redis, namespace }: ActivityDeps, { generation }: Pick<ViewTarget, "generation">): Chain {
   return new Chain(redis, namespace, generation);
 }

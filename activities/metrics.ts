@@ -7,6 +7,7 @@ export interface BatchMetrics {
   readonly version: Gauge<"view">;
   readonly refreshedAt: Gauge<"view">;
   readonly refreshSeconds: Gauge<"view">;
+  readonly retentionSecondsLeft: Gauge<"stream">;
   readonly failures: Counter<"activity" | "code">;
 }
 
@@ -41,6 +42,12 @@ export function batchMetrics(registry: Registry): BatchMetrics {
       name: "tideline_batch_refresh_seconds",
       help: "How long the last refresh took, from its seal to its manifest",
       labelNames: ["view"],
+      registers,
+    }),
+    retentionSecondsLeft: new Gauge({
+      name: "tideline_retention_seconds_left",
+      help: "When Kafka will delete what is not archived yet, or what a speed layer would read again; +Inf for never",
+      labelNames: ["stream"],
       registers,
     }),
     failures: new Counter({

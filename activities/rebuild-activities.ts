@@ -13,6 +13,8 @@ import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, viewTarget } from "./deps.ts";
 
 export interface RebuildPlan {
+  /** What the view's name meant when the run began. */
+  readonly generation: string;
   readonly pinned: PinnedVersion;
   readonly parts: readonly RebuildPart[];
 }
@@ -23,13 +25,13 @@ export function rebuildActivities(deps: ActivityDeps) {
     /** The newest version with the hash of its state, and the archive up to its cut in parts. */
     planRebuild: ({ view }: { view: string }): Promise<RebuildPlan> =>
       attempt(deps, async (watch) => {
-        const target = viewTarget(deps, view);
+        const target = await viewTarget(deps, view);
         const pinned = await pinVersion(stores, target, watch);
-        return { pinned, parts: await planParts(stores, target, pinned) };
+        return { generation: target.generation, pinned, parts: await planParts(stores, target, pinned) };
       }),
 
     rebuildPart: ({ view, topicId, part }: { view: string; topicId: string; part: RebuildPart }): Promise<BuiltPart> =>
-      attempt(deps, (watch) => rebuildPart(stores, viewTarget(deps, view), topicId, part, thisRun().run, watch)),
+      attempt(deps, async (watch) => rebuildPart(stores, await viewTarget(deps, view), topicId, part, thisRun().run, watch)),
 
     finishRebuild: ({
       view,
@@ -40,9 +42,9 @@ export function rebuildActivities(deps: ActivityDeps) {
       pinned: PinnedVersion;
       parts: readonly BuiltPart[];
     }): Promise<RebuildResult> =>
-      attempt(deps, (watch) => finishRebuild(stores, viewTarget(deps, view), pinned, parts, thisRun(), watch)),
+      attempt(deps, async (watch) => finishRebuild(stores, await viewTarget(deps, view), pinned, parts, thisRun(), watch)),
 
     clearRebuilds: ({ view }: { view: string }): Promise<void> =>
-      attempt(deps, () => clearRebuilds(stores, viewTarget(deps, view).generation)),
+      attempt(deps, async () => clearRebuilds(stores, (await viewTarget(deps, view)).generation)),
   };
 }

@@ -8,11 +8,12 @@ import { addLedgers, EMPTY_LEDGER, type Ledger } from "../core/ledger.ts";
 import { type CutJson, cutFromJson, cutToJson } from "../core/position.ts";
 import { beginGeneration } from "../store/generation-start.ts";
 import { attempt, thisRun } from "./attempt.ts";
-import { type ActivityDeps, chainOf, viewTarget } from "./deps.ts";
+import { type ActivityDeps, chainOf, shownName, viewTarget } from "./deps.ts";
 
 /** The version that a refresh builds on: V with its cut C. */
 export interface RefreshBase {
-  readonly view: string;
+  /** The generation that was the view's when the run began; its steps go on with this one, whatever is served meanwhile. */
+  readonly generation: string;
   readonly stream: string;
   readonly version: number;
   readonly cut: CutJson;
@@ -40,20 +41,20 @@ export function refreshActivities(deps: ActivityDeps) {
     /** Step 1; makes version 0 when there is none. */
     beginRefresh: ({ view }: { view: string }): Promise<RefreshBase> =>
       attempt(deps, async () => {
-        const target = viewTarget(deps, view);
+        const target = await viewTarget(deps, view);
         const { version, cut, topicId } = await beginGeneration(
           stores,
           target.generation,
           target.topic,
           thisRun().createdBy,
         );
-        return { view, stream: target.stream.name, version, cut, topicId };
+        return { generation: target.generation, stream: target.stream.name, version, cut, topicId };
       }),
 
     /** Step 2; null when there is nothing to publish. */
-    sealCut: ({ view, version, cut }: RefreshBase): Promise<SealedCut | null> =>
+    sealCut: ({ generation, version, cut }: RefreshBase): Promise<SealedCut | null> =>
       attempt(deps, async (watch) => {
-        const target = viewTarget(deps, view);
+        const target = await viewTarget(deps, generation);
         const sealed = await sealCut(stores, target, chainOf(deps, target), { version, cut: cutFromJson(cut) }, watch);
         return sealed === null ? null : { cut: cutToJson(sealed.cut), by: sealed.by };
       }),
@@ -61,7 +62,7 @@ export function refreshActivities(deps: ActivityDeps) {
     /** Steps 4 and 5. */
     writeDelta: ({ base, to }: { base: RefreshBase; to: CutJson }): Promise<DeltaWritten> =>
       attempt(deps, async (watch) => {
-        const target = viewTarget(deps, base.view);
+        const target = await viewTarget(deps, base.generation);
         const span = { topicId: base.topicId, from: cutFromJson(base.cut), to: cutFromJson(to) };
         const folder = stores.manifests.stateFolder(target.generation);
         const delta = await writeDelta(stores, target, span, folder, versionPrefix(base.version + 1), watch);
@@ -90,22 +91,23 @@ export function refreshActivities(deps: ActivityDeps) {
           ledger,
           createdBy: thisRun().createdBy,
         };
-        return publishDelta(stores, viewTarget(deps, base.view), publication);
+        return publishDelta(stores, await viewTarget(deps, base.generation), publication);
       }),
 
     /** Step 7, after every version. */
     finishPublish: ({ view, version, seconds }: { view: string; version: number; seconds: number }): Promise<void> =>
       attempt(deps, async () => {
-        const target = viewTarget(deps, view);
+        const target = await viewTarget(deps, view);
         const done = await finishPublish(stores, target, chainOf(deps, target), version);
-        metrics.version.set({ view }, version);
-        metrics.refreshedAt.setToCurrentTime({ view });
-        metrics.refreshSeconds.set({ view }, seconds);
-        logger.info({ view, generation: target.generation, version, seconds, ...done }, "published");
+        const label = { view: await shownName(deps, target) };
+        metrics.version.set(label, version);
+        metrics.refreshedAt.setToCurrentTime(label);
+        metrics.refreshSeconds.set(label, seconds);
+        logger.info({ ...label, generation: target.generation, version, seconds, ...done }, "published");
       }),
 
     /** Folds small state files when there are many; null when that is not due. */
     compact: ({ view }: { view: string }): Promise<Compaction | null> =>
-      attempt(deps, (watch) => compact(stores, viewTarget(deps, view), thisRun().createdBy, watch)),
+      attempt(deps, async (watch) => compact(stores, await viewTarget(deps, view), thisRun().createdBy, watch)),
   };
 }

@@ -8,6 +8,7 @@ import { Archive } from "../store/archive.ts";
 import type { Definitions } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
+import { Generations } from "../store/generations.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis } from "../store/redis.ts";
@@ -30,6 +31,10 @@ export interface WorkerOptions {
   readonly searchAttributes: readonly string[];
   /** What Temporal is to start by itself; null leaves its schedules alone. */
   readonly schedules: readonly DesiredSchedule[] | null;
+  /** TIDELINE_RETENTION_WARN_HOURS. */
+  readonly retentionWarnHours: number;
+  /** TIDELINE_KEEP_GENERATIONS, in milliseconds. */
+  readonly keepGenerationsMs?: number;
   readonly registry: Registry;
   readonly logger: Logger;
 }
@@ -100,14 +105,31 @@ export function installRuntime(logger: Logger): void {
   });
 }
 
-async function openDeps({ brokers, redisUrl, dataDir, namespace, definitions, registry, logger }: WorkerOptions) {
+const KEEP_GENERATIONS_MS = 7 * 86_400_000;
+
+async function openDeps(options: WorkerOptions) {
+  const { brokers, redisUrl, dataDir, namespace, definitions, registry, logger, retentionWarnHours } = options;
+  const { keepGenerationsMs = KEEP_GENERATIONS_MS } = options;
   const data = new DataDirectory(dataDir);
   const pool = await DuckPool.open({ ...DUCK, directories: [dataDir] });
   const log = new LogReader({ brokers, clientId: "tideline-worker" });
   const redis = openRedis(redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
+  const generations = new Generations(data);
+  await generations.register(definitions, "worker");
   const stores = { data, archive: new Archive(data), manifests: new Manifests(data), log, pool };
   return {
-    deps: { stores, redis, definitions, namespace, metrics: batchMetrics(registry), logger },
+    deps: {
+      stores,
+      redis,
+      brokers,
+      retentionWarnHours,
+      definitions,
+      generations,
+      keepGenerationsMs,
+      namespace,
+      metrics: batchMetrics(registry),
+      logger,
+    },
     close: async () => {
       redis.disconnect();
       await log.close();

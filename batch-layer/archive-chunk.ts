@@ -101,7 +101,7 @@ class ChunkWriter {
   async write(chunk: ArchiveChunk, { fetchBytes, fileBytes }: ChunkLimits): Promise<ArchiveEntry> {
     const { stream } = this.#target;
     const { partition } = chunk;
-    const decoder = await Decoder.open(this.#duck, stream);
+    const decoder = await Decoder.open(this.#duck, stream, this.#stores.schemas);
     const { topic } = this.#target;
     const window = {
       topic,

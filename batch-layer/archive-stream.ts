@@ -1,4 +1,4 @@
-import { type CutJson, cutFromJson, cutToJson, cutWith, position } from "../core/position.ts";
+import { type CutJson, cutFromJson, cutToJson, cutWith } from "../core/position.ts";
 import { beginArchive } from "../store/generation-start.ts";
 import { type ArchiveChunk, planArchive } from "./archive-plan.ts";
 import type { BatchStores, StreamTarget } from "./stores.ts";
@@ -28,30 +28,4 @@ export async function planStream(
   const wanted = target === null ? stable : cutFromJson(target);
   const chunks = planArchive({ topic, archived, logStart: start, stable, target: wanted });
   return { topicId: id, archived: cutToJson(archived), target: cutToJson(wanted), chunks };
-}
-
-/**
- * Deletes files that no entry names and none ever will: they belong to attempts that were killed, or that lost a race.
- * A file whose name begins at the archive's end or beyond may still be published and stays. Answers how many it
- * deleted.
- */
-export async function sweepArchive(
-  { archive, data }: BatchStores,
-  { topic }: StreamTarget,
-  topicId: string,
-): Promise<number> {
-  let swept = 0;
-  for (const partition of await archive.partitions(topic)) {
-    const entries = await archive.entries(topic, topicId, partition);
-    const end = position(entries.at(-1)?.to ?? 0);
-    const named = new Set(entries.map(({ file }) => file));
-    const folder = archive.fileFolder(topic, partition);
-    for (const name of await data.list(folder)) {
-      const file = `${folder}/${name}`;
-      if (named.has(file) || !/^\d{19}-/.test(name) || position(name.slice(0, 19)) >= end) continue;
-      await data.remove(file);
-      swept += 1;
-    }
-  }
-  return swept;
 }

@@ -19,7 +19,8 @@ export interface ArchivedEvents {
 }
 
 /**
- * The archived events of `[from, to)`. Entries may straddle a border, so rows are taken by offset.
+ * The archived events of `[from, to)`, of the entries that `wanted` is true for. Entries may straddle a border, so rows are
+ * taken by offset.
  * Throws ARCHIVE_DAMAGED when the archive does not hold the span as its entries say, DEFINITION_INVALID when it was
  * decoded by another contract.
  */
@@ -30,6 +31,7 @@ export async function archivedEvents(
   topicId: string,
   from: Cut,
   to: Cut,
+  wanted: (entry: ArchiveEntry) => boolean = () => true,
 ): Promise<ArchivedEvents> {
   const { topic, stream } = target;
   const files: { file: string; records: number }[] = [];
@@ -37,7 +39,7 @@ export async function archivedEvents(
   const counts = new Map<number, EntryCounts>();
   for (const partition of partitionsOf(from, to)) {
     const [first, last] = [at(from, partition), at(to, partition)];
-    const entries = await stores.archive.covering(topic, topicId, partition, first, last);
+    const entries = (await stores.archive.covering(topic, topicId, partition, first, last)).filter(wanted);
     requireContract(entries, target);
     const held = entries.flatMap(({ file, records }) => (file === null ? [] : [{ file, records }]));
     files.push(...held);

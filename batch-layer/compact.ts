@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
-import { mergeSql } from "../core/compile.ts";
+import { cellColumns, mergeSql } from "../core/compile.ts";
 import type { StateFile } from "../core/documents.ts";
 import type { View } from "../core/view.ts";
 import type { Duck } from "../store/duck.ts";
 import { parquet, withDuck } from "./duck-run.ts";
 import { FOLD_LIMITS, type FoldLimits, planFold } from "./fold-plan.ts";
 import { nextManifest, publishVersion, versionPrefix } from "./publish.ts";
-import { cellColumns, writeStates } from "./state-file.ts";
+import { writeStates } from "./state-file.ts";
 import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
 
 export interface Compaction {

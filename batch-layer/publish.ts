@@ -47,11 +47,12 @@ export async function announce(chain: Chain, version: number, cut: Cut | null): 
 /**
  * Step 7 of a refresh, on disk: deletes state files that neither the newest version nor the one before it names
  * (grace). Files of attempts that were killed go too, once their version is taken; those written for a version to come
- * stay. Answers how many it deleted.
+ * stay. Manifests go when they are so old that they only take room. Answers how many state files it deleted.
  */
 export async function sweepStates({ manifests, data }: BatchStores, generation: Generation): Promise<number> {
   const newest = await manifests.newest(generation);
   if (newest === null) return 0;
+  await manifests.prune(generation, newest.version);
   const previous = newest.version === 0 ? null : await manifests.version(generation, newest.version - 1);
   const held = new Set([...newest.files, ...(previous?.files ?? [])].map(({ file }) => file));
   const folder = manifests.stateFolder(generation);

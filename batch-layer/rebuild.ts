@@ -1,6 +1,5 @@
 import { join } from "node:path";
-import type { ArchiveEntry, Manifest, StateFile } from "../core/documents.ts";
-import { isTidelineError, TidelineError } from "../core/errors.ts";
+import type { ArchiveEntry } from "../core/documents.ts";
 import type { Generation } from "../core/generation.ts";
 import { addLedgers, EMPTY_LEDGER, type Ledger, ledgersEqual } from "../core/ledger.ts";
 import { type Cut, type CutJson, cutFromJson, cutsEqual, position } from "../core/position.ts";
@@ -8,7 +7,8 @@ import { mergeStates } from "./compact.ts";
 import { type Delta, writeDelta } from "./delta.ts";
 import { withDuck } from "./duck-run.ts";
 import { requireBalance } from "./ledger-check.ts";
-import { nextManifest, publishVersion, versionPrefix } from "./publish.ts";
+import { readNewest, replaceNewest } from "./newest.ts";
+import { versionPrefix } from "./publish.ts";
 import { planRebuild, type RebuildPart } from "./rebuild-plan.ts";
 import { type StateHash, stateHash } from "./state-hash.ts";
 import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
@@ -32,37 +32,16 @@ export interface PinnedVersion extends StateHash {
   readonly ledger: Ledger;
 }
 
-const TRIES = 5;
-
-/** The newest version and the hash of its state. Starts over when two refreshes pass meanwhile and take its files. */
+/** The newest version and the hash of its state. */
 export async function pinVersion(
   stores: BatchStores,
   { view, generation }: ViewTarget,
   watch: Watch,
 ): Promise<PinnedVersion> {
-  for (let attempt = 1; ; attempt++) {
-    const newest = await newestOf(stores, generation);
-    const start = (await stores.manifests.version(generation, 0))?.cut ?? newest.base;
-    const { version, topicId, cut, ledger } = newest;
-    try {
-      return { version, topicId, start, cut, ledger, ...(await stateHash(stores, view, newest.files, watch)) };
-    } catch (error) {
-      const moved =
-        isTidelineError(error, "ARCHIVE_DAMAGED") && (await newestOf(stores, generation)).version > version + 1;
-      if (!moved || attempt >= TRIES) throw error;
-    }
-  }
-}
-
-async function newestOf({ manifests }: BatchStores, generation: Generation): Promise<Manifest> {
-  const newest = await manifests.newest(generation);
-  if (newest === null)
-    throw new TidelineError(
-      "NOT_READY",
-      `${generation}: nothing has been published yet`,
-      "Wait for the first refresh.",
-    );
-  return newest;
+  return readNewest(stores, generation, async ({ version, topicId, base, cut, ledger, files }) => {
+    const start = (await stores.manifests.version(generation, 0))?.cut ?? base;
+    return { version, topicId, start, cut, ledger, ...(await stateHash(stores, view, files, watch)) };
+  });
 }
 
 export async function planParts(
@@ -71,7 +50,7 @@ export async function planParts(
   { topicId, start, cut }: PinnedVersion,
   partRecords?: number,
 ): Promise<RebuildPart[]> {
-  const entries = new Map<number, ArchiveEntry[]>();
+  const entries = new Map<number, readonly ArchiveEntry[]>();
   for (const partition of await archive.partitions(topic))
     entries.set(partition, await archive.entries(topic, topicId, partition));
   return planRebuild(entries, cutFromJson(start), cutFromJson(cut), partRecords);
@@ -142,64 +121,29 @@ export async function finishRebuild(
   const rebuilt = await stateHash(stores, view, files, watch);
   const equal = rebuilt.hash === pinned.hash && ledgersEqual(ledger, pinned.ledger);
   let covered = pinned.cut;
-  for (let attempt = 1; attempt <= TRIES; attempt++) {
-    const newest = await newestOf(stores, generation);
-    const cut = cutFromJson(newest.cut);
-    if (!cutsEqual(cut, cutFromJson(covered))) {
-      const extra = await build(
-        stores,
-        target,
-        { topicId: pinned.topicId, from: cutFromJson(covered), to: cut },
-        identity.run,
-        watch,
-      );
+  const published = await replaceNewest(stores, generation, identity.createdBy, async ({ version, cut }) => {
+    const [from, to] = [cutFromJson(covered), cutFromJson(cut)];
+    if (!cutsEqual(from, to)) {
+      const extra = await build(stores, target, { topicId: pinned.topicId, from, to }, identity.run, watch);
       if (extra.file !== null) files.push(extra.file);
       ledger = addLedgers(ledger, extra.ledger);
-      covered = newest.cut;
+      covered = cut;
     }
-    const merged = await mergeFor(stores, target, files, newest.version + 1, watch);
-    if (merged === null) continue;
-    const manifest = nextManifest(newest, { files: merged, ledger, createdBy: identity.createdBy });
-    if (await publishVersion(stores, manifest)) {
-      return {
-        version: manifest.version,
-        compared: pinned.version,
-        cut: pinned.cut,
-        equal,
-        rows: rebuilt.rows,
-        hash: rebuilt.hash,
-        comparedHash: pinned.hash,
-      };
-    }
-  }
-  throw new TidelineError(
-    "NOT_READY",
-    `${view.name}: ${TRIES} times another version was published while this one was written`,
-    "Pause the view's refresh schedule and rebuild again.",
-  );
-}
-
-/**
- * The merge of `files` for a version; null when another writer took that version meanwhile, whose sweep may have taken
- * the file.
- */
-async function mergeFor(
-  stores: BatchStores,
-  { view, generation }: ViewTarget,
-  files: readonly StateFile[],
-  version: number,
-  watch: Watch,
-): Promise<StateFile[] | null> {
-  const folder = stores.manifests.stateFolder(generation);
-  try {
+    const folder = stores.manifests.stateFolder(generation);
     const merged = await withDuck(stores, watch, (duck) =>
-      mergeStates(stores, duck, view, files, folder, versionPrefix(version)),
+      mergeStates(stores, duck, view, files, folder, versionPrefix(version + 1)),
     );
-    return merged === null ? [] : [merged];
-  } catch (error) {
-    if ((await newestOf(stores, generation)).version < version) throw error;
-    return null;
-  }
+    return { files: merged === null ? [] : [merged], ledger };
+  });
+  return {
+    version: published.version,
+    compared: pinned.version,
+    cut: pinned.cut,
+    equal,
+    rows: rebuilt.rows,
+    hash: rebuilt.hash,
+    comparedHash: pinned.hash,
+  };
 }
 
 /**

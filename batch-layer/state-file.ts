@@ -1,16 +1,11 @@
 import { stateOrder } from "../core/compile.ts";
 import type { StateFile } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
-import { quoteName, quoteText } from "../core/sql.ts";
+import { quoteText } from "../core/sql.ts";
 import type { View } from "../core/view.ts";
 import type { Duck } from "../store/duck.ts";
 import { numbersOf, parquet } from "./duck-run.ts";
 import type { BatchStores } from "./stores.ts";
-
-/** The columns that make a cell: what states are merged by. */
-export function cellColumns(view: View): string[] {
-  return ["bucket", ...Object.keys(view.by).map(quoteName)];
-}
 
 /**
  * Writes the state rows of `select` to a fresh Parquet file in `folder`, in the one order that states have, and checks

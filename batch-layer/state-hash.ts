@@ -1,10 +1,8 @@
-import { createHash } from "node:crypto";
-import { mergeSql, stateOrder } from "../core/compile.ts";
+import { createHash, type Hash } from "node:crypto";
+import { cellColumns, mergeSql, stateColumns, stateOrder } from "../core/compile.ts";
 import type { StateFile } from "../core/documents.ts";
-import { quoteName, quoteText } from "../core/sql.ts";
 import type { View } from "../core/view.ts";
 import { parquet, withDuck } from "./duck-run.ts";
-import { cellColumns } from "./state-file.ts";
 import type { BatchStores, Watch } from "./stores.ts";
 
 export interface StateHash {
@@ -23,33 +21,52 @@ export async function stateHash(
   files: readonly StateFile[],
   watch: Watch,
 ): Promise<StateHash> {
-  const hash = createHash("sha256");
-  if (files.length === 0) return { hash: hash.digest("hex"), rows: 0 };
-  const merged = mergeSql(
-    view,
-    parquet(
-      stores,
-      files.map(({ file }) => file),
-    ),
-    cellColumns(view),
+  return (await stateHashes(stores, view, files, "true", () => "", watch)).get("") ?? NO_STATE;
+}
+
+/** The hash of no rows at all. */
+export const NO_STATE: StateHash = { hash: createHash("sha256").digest("hex"), rows: 0 };
+
+/** The same for parts of the state: the rows that the SQL condition `where` takes, by the part that `partOf` puts their bucket in. */
+export async function stateHashes(
+  stores: BatchStores,
+  view: View,
+  files: readonly StateFile[],
+  where: string,
+  partOf: (bucketMs: number) => string,
+  watch: Watch,
+): Promise<ReadonlyMap<string, StateHash>> {
+  if (files.length === 0) return new Map();
+  const rows = parquet(
+    stores,
+    files.map(({ file }) => file),
   );
-  const values = ["bucket", ...Object.keys(view.by), "component", "item", "value"]
-    .map((name) => `${quoteText(name)}: ${quoteName(name)}`)
+  const merged = mergeSql(view, `(SELECT * FROM ${rows} WHERE ${where})`, cellColumns(view));
+  const values = stateColumns(view)
+    .map((name) => `${name}: ${name}`)
     .join(", ");
-  return withDuck(stores, watch, async (duck) => {
+  const parts = new Map<string, { readonly hash: Hash; rows: number }>();
+  await withDuck(stores, watch, async (duck) => {
     const result = await duck.stream(
-      `SELECT to_json({${values}})::VARCHAR FROM (${merged}) ORDER BY ${stateOrder(view)}`,
+      `SELECT to_json({${values}})::VARCHAR, bucket FROM (${merged}) ORDER BY ${stateOrder(view)}`,
     );
-    let rows = 0;
+    let hashed = 0;
     for (
       let chunk = await result.fetchChunk();
       chunk !== null && chunk.rowCount > 0;
       chunk = await result.fetchChunk()
     ) {
-      hash.update(`${chunk.getColumnValues(0).join("\n")}\n`);
-      rows += chunk.rowCount;
-      watch.beat({ hashed: rows });
+      const [lines, buckets] = [chunk.getColumnValues(0), chunk.getColumnValues(1)];
+      for (const [index, line] of lines.entries()) {
+        const name = partOf(Number(buckets[index]));
+        const part = parts.get(name) ?? { hash: createHash("sha256"), rows: 0 };
+        part.hash.update(`${line}\n`);
+        part.rows += 1;
+        parts.set(name, part);
+      }
+      hashed += chunk.rowCount;
+      watch.beat({ hashed });
     }
-    return { hash: hash.digest("hex"), rows };
   });
+  return new Map([...parts].map(([name, { hash, rows }]) => [name, { hash: hash.digest("hex"), rows }]));
 }

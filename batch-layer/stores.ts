@@ -6,6 +6,7 @@ import type { DuckPool } from "../store/duck.ts";
 import type { DataDirectory } from "../store/files.ts";
 import type { LogReader } from "../store/log.ts";
 import type { Manifests } from "../store/manifests.ts";
+import type { Schemas } from "../store/registry-schemas.ts";
 
 /** What the batch layer reads and writes. */
 export interface BatchStores {
@@ -14,6 +15,7 @@ export interface BatchStores {
   readonly manifests: Manifests;
   readonly log: LogReader;
   readonly pool: DuckPool;
+  readonly schemas: Schemas;
 }
 
 /** A stream with the topic that holds it in this installation. */

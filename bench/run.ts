@@ -5,12 +5,14 @@ import Table from "cli-table3";
 import { Command, Option } from "commander";
 import type { Figure } from "./figure.ts";
 import { benchParquet } from "./parquet.ts";
+import { benchRefresh } from "./refresh.ts";
 import { benchSpeed } from "./speed.ts";
 
 /** Every benchmark: a file that measures something as a ratio to a ceiling measured in the same run. */
 const benchmarks: Readonly<Record<string, (report: (line: string) => void) => Promise<Figure[]>>> = {
   speed: benchSpeed,
   parquet: benchParquet,
+  refresh: benchRefresh,
 };
 
 const program = new Command("bench")

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { TidelineError } from "../core/errors.ts";
+import { parseDuration } from "../core/time.ts";
 import { portShape, portSpecs } from "../stack/ports.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -55,6 +56,7 @@ const folders = z.string().transform((text) =>
     .filter((name) => name.trim() !== "")
     .map((name) => resolve(name.trim())),
 );
+const repositorySchemas = fileURLToPath(new URL("../schemas", import.meta.url));
 const repositoryViews = fileURLToPath(new URL("../views", import.meta.url));
 const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
@@ -90,11 +92,24 @@ export const settings = {
   apiPort: port("api"),
   speedPort: port("speed"),
   workerPort: port("worker"),
+  host: setting(
+    "TIDELINE_HOST",
+    "address that the API and the roles' health and metrics listen on; 0.0.0.0 for all",
+    "127.0.0.1",
+    z.string().regex(/^[^\s/]+$/, "an address such as 127.0.0.1 or 0.0.0.0"),
+  ),
   apiUrl: address(
     "TIDELINE_API_URL",
     "where `query` and `status` ask",
     `http://127.0.0.1:${portSpecs.api.default}`,
     z.url({ protocol: /^https?$/, error: "a URL that starts with http:// or https://" }),
+  ),
+  schemas: setting(
+    "TIDELINE_SCHEMAS",
+    "folders of stream definitions, separated by commas",
+    repositorySchemas,
+    folders,
+    "Tideline's own streams",
   ),
   views: setting(
     "TIDELINE_VIEWS",
@@ -103,11 +118,31 @@ export const settings = {
     folders.refine(({ length }) => length > 0, "at least one folder"),
     "Tideline's own views",
   ),
+  retentionWarnHours: setting(
+    "TIDELINE_RETENTION_WARN_HOURS",
+    "warn, and archive at once, when Kafka will delete within so many hours what is still needed",
+    "24",
+    z
+      .string()
+      .regex(/^\d{1,6}$/, "a whole number of hours")
+      .transform(Number),
+  ),
   logLevel: setting(
     "TIDELINE_LOG_LEVEL",
     `what is logged: ${levels.join(", ")}`,
     "info",
     z.string().pipe(z.enum(levels)),
+  ),
+  editor: setting("EDITOR", "editor that `dead-letters edit` opens, with its flags", "vi", z.string().min(1)),
+  keepGenerations: setting(
+    "TIDELINE_KEEP_GENERATIONS",
+    "how long the generation that a view had before stays up to date, and a removed view is kept",
+    "7d",
+    z.string().transform((text, context) => {
+      const durationMs = parseDuration(text);
+      if (durationMs === null) context.addIssue({ code: "custom", message: "a duration such as 12h or 7d" });
+      return durationMs ?? z.NEVER;
+    }),
   ),
   redisPort: port("redis"),
   kafkaPort: port("kafka"),
@@ -157,9 +192,14 @@ export function loadConfig(env: Environment): Config {
     temporalNamespace: read(settings.temporalNamespace),
     home: read(settings.home),
     namespace: read(settings.namespace),
+    host: read(settings.host),
     apiUrl: read(settings.apiUrl) ?? `http://127.0.0.1:${ports.apiPort}`,
+    schemas: read(settings.schemas),
     views: read(settings.views),
+    retentionWarnHours: read(settings.retentionWarnHours),
     logLevel: read(settings.logLevel),
+    keepGenerations: read(settings.keepGenerations),
+    editor: read(settings.editor),
   };
   if (problems.length === 0) return config;
   const hint = "correct or unset these variables; `tideline --help` lists them all";

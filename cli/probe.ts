@@ -8,6 +8,7 @@ export interface Probe {
 
 /** The small HTTP side of a role that serves nothing else: /health (200 or 503, with what `health` says) and /metrics. */
 export async function startProbe(options: {
+  host: string;
   port: number;
   registry: Registry;
   health: () => { readonly ready: boolean };
@@ -19,7 +20,7 @@ export async function startProbe(options: {
     return reply.code(state.ready ? 200 : 503).send(state);
   });
   server.get("/metrics", async (_, reply) => reply.type(registry.contentType).send(await registry.metrics()));
-  await server.listen({ host: "127.0.0.1", port: options.port });
+  await server.listen({ host: options.host, port: options.port });
   const address = server.server.address();
   const port = typeof address === "object" && address !== null ? address.port : options.port;
   return { port, close: () => server.close() };

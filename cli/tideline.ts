@@ -1,14 +1,24 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { isTidelineError } from "../core/errors.ts";
+import { registerBackfill } from "./commands/backfill.ts";
+import { registerConfig } from "./commands/config.ts";
+import { registerDeadLetters } from "./commands/dead-letters.ts";
+import { registerDoctor } from "./commands/doctor.ts";
+import { registerInit } from "./commands/init.ts";
 import { registerQuery } from "./commands/query.ts";
 import { registerRebuild } from "./commands/rebuild.ts";
 import { registerReplay } from "./commands/replay.ts";
+import { registerSchedules } from "./commands/schedules.ts";
+import { registerSend } from "./commands/send.ts";
 import { registerServe } from "./commands/serve.ts";
 import { registerSimulate } from "./commands/simulate.ts";
 import { registerSpeed } from "./commands/speed.ts";
 import { registerStatus } from "./commands/status.ts";
+import { registerStreams } from "./commands/streams.ts";
 import { registerUp } from "./commands/up.ts";
+import { registerViews } from "./commands/views.ts";
+import { registerWatch } from "./commands/watch.ts";
 import { registerWorker } from "./commands/worker.ts";
 import { settings } from "./config.ts";
 import { createTopics } from "./create-topics.ts";
@@ -19,11 +29,21 @@ import { createTopics } from "./create-topics.ts";
  */
 const commands: readonly ((program: Command) => void)[] = [
   (program) => registerUp(program, [createTopics]),
+  registerInit,
   registerSimulate,
   registerReplay,
+  registerSend,
   registerQuery,
+  registerWatch,
   registerStatus,
+  registerDoctor,
+  registerStreams,
+  registerViews,
+  registerSchedules,
+  registerDeadLetters,
+  registerConfig,
   registerRebuild,
+  registerBackfill,
   registerSpeed,
   registerWorker,
   registerServe,

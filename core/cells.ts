@@ -1,6 +1,14 @@
+import { PICK_PLACE_DIGITS } from "./compile.ts";
 import { componentKey, componentsOf } from "./components.ts";
 import { Registers } from "./hll.ts";
-import { type CellState, MERGE } from "./measures/measure.ts";
+import {
+  type CellState,
+  type Item,
+  MERGE,
+  type Presented,
+  presentInteger,
+  type StateValue,
+} from "./measures/measure.ts";
 import type { EpochMs } from "./position.ts";
 import type { View } from "./view.ts";
 
@@ -11,7 +19,9 @@ export type GroupValue = string | number | boolean | null;
 export interface Cell {
   readonly bucket: EpochMs;
   readonly group: readonly GroupValue[];
-  readonly integers: Map<string, bigint>;
+  /** Integers, and the texts of picks. */
+  readonly values: Map<string, StateValue>;
+  readonly items: Map<string, Map<Item, bigint>>;
   readonly registers: Map<string, Registers>;
 }
 
@@ -21,27 +31,26 @@ export interface Cell {
  */
 export class CellTable {
   readonly #cells = new Map<string, Cell>();
-  readonly #merge: ReadonlyMap<string, (a: bigint, b: bigint) => bigint>;
+  readonly #merge: ReadonlyMap<string, (a: StateValue, b: StateValue) => StateValue>;
 
   constructor(view: View) {
     this.#merge = new Map(componentsOf(view).map(({ key, merge }) => [key, MERGE[merge]]));
   }
 
-  /** Merges one integer into a cell. */
-  add(bucket: EpochMs, group: readonly GroupValue[], component: string, value: bigint): void {
-    this.merge(this.cell(bucket, group), component, value);
-  }
-
-  /** The registers of a cell's component, to merge into. */
-  registers(bucket: EpochMs, group: readonly GroupValue[], component: string): Registers {
-    return this.sketch(this.cell(bucket, group), component);
-  }
-
-  /** Merges one integer into a cell of this table. */
-  merge({ integers }: Cell, component: string, value: bigint): void {
+  /** Merges one integer or pick into a cell of this table. */
+  merge({ values }: Cell, component: string, value: StateValue): void {
     const merge = this.#merge.get(component);
-    const held = integers.get(component);
-    integers.set(component, held === undefined || merge === undefined ? value : merge(held, value));
+    const held = values.get(component);
+    values.set(component, held === undefined || merge === undefined ? value : merge(held, value));
+  }
+
+  /** Merges the integer of one item into a cell of this table. */
+  mergeItem({ items }: Cell, component: string, item: Item, value: bigint): void {
+    const held = items.get(component) ?? new Map<Item, bigint>();
+    items.set(component, held);
+    const merge = this.#merge.get(component);
+    const before = held.get(item);
+    held.set(item, before === undefined || merge === undefined ? value : (merge(before, value) as bigint));
   }
 
   /** The registers of a component of a cell of this table, to merge into. */
@@ -49,6 +58,14 @@ export class CellTable {
     const held = registers.get(component) ?? new Registers();
     registers.set(component, held);
     return held;
+  }
+
+  /** Merges all that another cell holds into a cell of this table. */
+  absorb(cell: Cell, { values, items, registers }: Cell): void {
+    for (const [component, value] of values) this.merge(cell, component, value);
+    for (const [component, held] of items)
+      for (const [item, value] of held) this.mergeItem(cell, component, item, value);
+    for (const [component, held] of registers) this.sketch(cell, component).merge(held);
   }
 
   cells(): Cell[] {
@@ -64,10 +81,30 @@ export class CellTable {
     const key = `${bucket}${groupKey(group)}`;
     const held = this.#cells.get(key);
     if (held !== undefined) return held;
-    const cell: Cell = { bucket, group, integers: new Map(), registers: new Map() };
+    const cell: Cell = { bucket, group, values: new Map(), items: new Map(), registers: new Map() };
     this.#cells.set(key, cell);
     return cell;
   }
+}
+
+/** Merges a stored state row (bucket, dimensions, component, item, label, value: `stateColumns`) into `table`. */
+export function mergeStateRow(table: CellTable, view: View, row: readonly unknown[]): void {
+  const next = 1 + Object.keys(view.by).length;
+  const cell = table.cell(Number(row[0]), row.slice(1, next).map(groupValue));
+  const [name, item, label, value] = [String(row[next]), row[next + 1], row[next + 2], row[next + 3]];
+  const component = componentsOf(view).find(({ key }) => key === name);
+  if (component === undefined) return;
+  if (component.form === "registers") table.sketch(cell, name).offer(Number(item), Number(value));
+  else if (component.form === "pick") table.merge(cell, name, String(label));
+  else if (component.form === "integer") table.merge(cell, name, BigInt(value as bigint));
+  else table.mergeItem(cell, name, (label ?? Number(item)) as Item, BigInt(value as bigint));
+}
+
+/** A dimension's value as JSON carries it: text, a boolean, an integer (as text where a double would round it), or null. */
+export function groupValue(value: unknown): GroupValue {
+  if (typeof value !== "bigint") return (value ?? null) as GroupValue;
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value.toString();
 }
 
 /** A group as text: the JSON array of its values, the same in Redis and in memory. */
@@ -81,8 +118,21 @@ export function groupFromKey(key: string): GroupValue[] {
 
 /** A cell as the measure called `measure` sees it: by its own components' names. */
 export function stateOf(cell: Cell, measure: string): CellState {
+  const key = (component: string) => componentKey(measure, component);
   return {
-    integer: (component) => cell.integers.get(componentKey(measure, component)),
-    registers: (component) => cell.registers.get(componentKey(measure, component)),
+    integer: (component) => cell.values.get(key(component)) as bigint | undefined,
+    items: (component) => cell.items.get(key(component)) ?? NO_ITEMS,
+    pick: (component) => {
+      const text = cell.values.get(key(component)) as string | undefined;
+      return text === undefined ? undefined : pickedValue(text.slice(PICK_PLACE_DIGITS));
+    },
+    registers: (component) => cell.registers.get(key(component)),
   };
+}
+
+const NO_ITEMS: ReadonlyMap<Item, bigint> = new Map();
+
+/** The value in a pick: an integer that a double would round stays text. */
+function pickedValue(json: string): Presented {
+  return /^-?\d+$/.test(json) ? presentInteger(BigInt(json)) : (JSON.parse(json) as Presented);
 }

@@ -1,7 +1,7 @@
 import { componentsOf, type NamedComponent } from "./components.ts";
 import { registerSql } from "./hll.ts";
 import { quoteName, quoteText } from "./sql.ts";
-import type { View } from "./view.ts";
+import { LINE, type View } from "./view.ts";
 
 /**
  * The view compiler: one definition -> the SQL of both layers. All of it reads a relation of decoded events with the columns of the
@@ -15,6 +15,13 @@ function counted(view: View): string {
   return view.where === null ? VALID : `(${VALID} AND coalesce((${view.where.text}), false))`;
 }
 
+/** SQL: what measures count: the counted events, or with `each` their lines, each with its place in the list. */
+export function linesSql(view: View, events: string): string {
+  if (view.each === null) return `(SELECT * FROM ${events} WHERE ${counted(view)})`;
+  const list = quoteName(view.each);
+  return `(SELECT * EXCLUDE (${list}), unnest(${list}) AS ${quoteName(LINE)}, generate_subscripts(${list}, 1) AS _line FROM ${events} WHERE ${counted(view)})`;
+}
+
 /** SQL: the start of the event's bucket, epoch milliseconds. Floored, also before 1970. */
 function bucket(view: View): string {
   const time = quoteName(view.stream.eventTime);
@@ -25,15 +32,55 @@ function dimensions(view: View): string[] {
   return Object.entries(view.by).map(([name, { text }]) => `(${text}) AS ${quoteName(name)}`);
 }
 
-/** The state of a micro-batch, a row a cell. Registers come as the list of distinct hashes, for PFADD. */
-export function partialSql(view: View, events: string): string {
-  const states = componentsOf(view).map((component) => `${partial(component)} AS ${quoteName(component.key)}`);
-  const columns = ["_partition AS partition", `${bucket(view)} AS bucket`, ...dimensions(view), ...states];
-  return `SELECT ${columns.join(", ")} FROM ${events} WHERE ${counted(view)} GROUP BY ALL`;
+/** What makes a cell, as expressions over an event. */
+function cell(view: View): string[] {
+  return [`${bucket(view)} AS bucket`, ...dimensions(view)];
 }
 
-function partial({ form, partial: expression, given = "true" }: NamedComponent): string {
-  return form === "integer" ? expression : `list(DISTINCT ${expression}) FILTER (${given})`;
+/** The components that have one value in a cell, as aggregates over its events. */
+function aggregate(view: View, component: NamedComponent): string {
+  const { form, partial, given = "true" } = component;
+  if (form === "integer") return partial;
+  if (form === "registers") return `list(DISTINCT ${partial}) FILTER (${given})`;
+  return pickSql(view, component);
+}
+
+/**
+ * The text of a pick: where its event lies (event time from the year -314,886 on, partition, offset, line) in digits of a fixed number, then
+ * the value as JSON. The greatest text is the last event's.
+ */
+function pickSql(view: View, { merge, partial, given = "true" }: NamedComponent): string {
+  const line = view.each === null ? "0" : "_line";
+  const place = `{t: ${quoteName(view.stream.eventTime)}, p: _partition, o: _offset, l: ${line}, v: (${partial})}`;
+  const picked = `${merge === "first" ? "min" : "max"}(${place}) FILTER (${given})`;
+  const digits = `format('{:017d}{:010d}{:019d}{:06d}', (${picked}).t + 10000000000000000, (${picked}).p, (${picked}).o, (${picked}).l)`;
+  return `${digits} || to_json((${picked}).v)::VARCHAR`;
+}
+
+/** How many digits stand before the value in the text of a pick. */
+export const PICK_PLACE_DIGITS = 52;
+
+/** The state of a micro-batch, a row a cell. Registers come as the list of distinct hashes, for PFADD; items are not among it. */
+export function partialSql(view: View, events: string): string {
+  const states = wide(view).map((component) => `${aggregate(view, component)} AS ${quoteName(component.key)}`);
+  const columns = ["_partition AS partition", ...cell(view), ...states];
+  return `SELECT ${columns.join(", ")} FROM ${linesSql(view, events)} GROUP BY ALL`;
+}
+
+/** The components that `partialSql` has a column for, in their order. */
+export function wide(view: View): NamedComponent[] {
+  return componentsOf(view).filter(({ form }) => form !== "items");
+}
+
+/** The items of one component in a micro-batch: (partition, bucket, dimensions, item, value), a row an item. */
+export function partialItemsSql(view: View, component: NamedComponent, events: string): string {
+  const columns = ["_partition AS partition", ...cell(view), `${component.item?.sql} AS item`];
+  return `SELECT ${columns.join(", ")}, ${component.partial} AS value FROM ${linesSql(view, events)} WHERE ${component.given ?? "true"} GROUP BY ALL`;
+}
+
+/** How many events a view counts, a row a partition. Without `each` that is the sum of `rows`, and nobody needs to ask. */
+export function countedSql(view: View, events: string): string {
+  return `SELECT _partition AS partition, count(*) AS counted FROM ${events} WHERE ${counted(view)} GROUP BY ALL`;
 }
 
 /** What became of a batch's records, whatever a view counts of them: a row a partition. */
@@ -53,43 +100,77 @@ export function ledgerSql(view: View, events: string): string {
   ].join("");
 }
 
-/** State rows as they are stored: (bucket, one column per dimension, component, item, value), in that order. */
-export function stateSql(view: View, events: string): string {
-  const names = Object.keys(view.by).map(quoteName);
-  const cell = ["bucket", ...names].join(", ");
-  const components = componentsOf(view);
-  const source = [`${bucket(view)} AS bucket`, ...dimensions(view)].join(", ");
-  const integers = components.filter(({ form }) => form === "integer");
-  const aggregates = integers.map((component) => `${component.partial} AS ${quoteName(component.key)}`).join(", ");
-  const wide = `SELECT ${source}, ${aggregates} FROM ${events} WHERE ${counted(view)} GROUP BY ALL`;
-  const long = `SELECT ${cell}, component, 0 AS item, value FROM (UNPIVOT (${wide}) ON ${integers.map(({ key }) => quoteName(key)).join(", ")} INTO NAME component VALUE value)`;
-  const sketches = components
-    .filter(({ form }) => form === "registers")
-    .map((component) => {
-      const hashes = `SELECT DISTINCT ${source}, ${component.partial} AS hash FROM ${events} WHERE ${counted(view)} AND ${component.given ?? "true"}`;
-      const ranked = registerSql(`(${hashes})`);
-      return `SELECT ${cell}, ${quoteText(component.key)}, register, max(rank) FROM (${ranked}) GROUP BY ALL`;
-    });
-  return [long, ...sketches].map((select) => `(${select})`).join(" UNION ALL ");
+/** The columns that make a cell of stored state, quoted. */
+export function cellColumns(view: View): string[] {
+  return ["bucket", ...Object.keys(view.by).map(quoteName)];
 }
 
-/** How stored state rows merge: sum, min or max by component. `keep` are the columns that make a cell. */
+/** The columns of stored state rows, quoted, in their order. */
+export function stateColumns(view: View): string[] {
+  return [...cellColumns(view), "component", "item", "label", "value"];
+}
+
+/**
+ * State rows as they are stored: (bucket, one column per dimension, component, item, label, value), in that order. `item` is the bin or
+ * the register, else 0; `label` the text of an item or pick, else NULL; `value` the integer, the rank of a register, or 1 for a pick.
+ */
+export function stateSql(view: View, events: string): string {
+  const columns = cellColumns(view).join(", ");
+  const source = cell(view).join(", ");
+  const from = linesSql(view, events);
+  const components = componentsOf(view);
+  const integers = components.filter(({ form }) => form === "integer");
+  const aggregates = integers.map((component) => `${component.partial} AS ${quoteName(component.key)}`).join(", ");
+  const names = integers.map(({ key }) => quoteName(key)).join(", ");
+  const selects = [
+    `SELECT ${columns}, component, 0::BIGINT AS item, NULL::VARCHAR AS label, value FROM (UNPIVOT (SELECT ${source}, ${aggregates} FROM ${from} GROUP BY ALL) ON ${names} INTO NAME component VALUE value)`,
+  ];
+  for (const component of components) {
+    const { form, given = "true", partial } = component;
+    const key = quoteText(component.key);
+    if (form === "items") {
+      const [item, label] = component.item?.type === "integer" ? ["of_item::BIGINT", "NULL"] : ["0", "of_item"];
+      const rows = `SELECT ${source}, ${component.item?.sql} AS of_item, ${partial} AS held FROM ${from} WHERE ${given} GROUP BY ALL`;
+      selects.push(`SELECT ${columns}, ${key}, ${item}, ${label}, held FROM (${rows}) WHERE held IS NOT NULL`);
+    } else if (form === "registers") {
+      const hashes = `SELECT DISTINCT ${source}, ${partial} AS hash FROM ${from} WHERE ${given}`;
+      selects.push(
+        `SELECT ${columns}, ${key}, register, NULL, max(rank) FROM (${registerSql(`(${hashes})`)}) GROUP BY ALL`,
+      );
+    } else if (form === "pick") {
+      const picked = `SELECT ${source}, ${pickSql(view, component)} AS picked FROM ${from} GROUP BY ALL`;
+      selects.push(`SELECT ${columns}, ${key}, 0, picked, 1 FROM (${picked}) WHERE picked IS NOT NULL`);
+    }
+  }
+  return selects.map((select) => `(${select})`).join(" UNION ALL ");
+}
+
+/** How stored state rows merge, each component in its own way. `keep` are the columns that make a cell. */
 export function mergeSql(view: View, states: string, keep: readonly string[]): string {
-  const of = (merge: NamedComponent["merge"]) =>
+  const of = (...merges: NamedComponent["merge"][]) =>
     componentsOf(view)
-      .filter((component) => component.merge === merge)
+      .filter(({ merge }) => merges.includes(merge))
       .map(({ key }) => quoteText(key))
       .join(", ");
-  const cases = (["min", "max"] as const)
-    .filter((merge) => of(merge) !== "")
-    .map((merge) => `WHEN component IN (${of(merge)}) THEN ${merge}(value)`)
-    .join(" ");
-  const merged = cases === "" ? "sum(value)::BIGINT" : `CASE ${cases} ELSE sum(value)::BIGINT END`;
+  const when = (merge: NamedComponent["merge"], sql: string) =>
+    of(merge) === "" ? "" : `WHEN component IN (${of(merge)}) THEN ${sql} `;
+  const choice = (cases: string, otherwise: string) =>
+    cases === "" ? otherwise : `CASE ${cases}ELSE ${otherwise} END`;
   const key = [...keep, "component", "item"].join(", ");
-  return `SELECT ${key}, ${merged} AS value FROM ${states} GROUP BY ${key}`;
+  const picks = of("first", "last");
+  // Of a pick only one text is left in a cell; every other label makes a row of its own.
+  const apart = picks === "" ? "label" : `CASE WHEN component IN (${picks}) THEN NULL ELSE label END`;
+  const label = choice(when("first", "min(label)") + when("last", "max(label)"), "any_value(label)");
+  const value = choice(
+    when("min", "min(value)") +
+      when("max", "max(value)") +
+      (picks === "" ? "" : `WHEN component IN (${picks}) THEN 1 `),
+    "sum(value)::BIGINT",
+  );
+  return `SELECT ${key}, ${label} AS label, ${value} AS value FROM ${states} GROUP BY ${key}, ${apart}`;
 }
 
 /** Stored state rows in the one order that makes their hash comparable. */
 export function stateOrder(view: View): string {
-  return ["bucket", ...Object.keys(view.by).map(quoteName), "component", "item"].join(", ");
+  return [...cellColumns(view), "component", "item", "label"].join(", ");
 }

@@ -1,17 +1,18 @@
 import type { z } from "zod";
-import type { Field } from "./fields.ts";
+import { type Field, isRequired, type JsonStructure, mayRepeatKeys } from "./fields.ts";
 import { quoteName, quoteText } from "./sql.ts";
-import type { Stream } from "./stream.ts";
+import type { Fields, Stream, Version } from "./stream.ts";
 
 /**
  * Decoding is defined twice over, and the two may not disagree (invariant 3):
  *
- *   zod      the contract: decides what is valid, explains a reject
+ *   zod      the contract: decides what is valid, explains a reject; of an event's versions the newest that accepts a record
  *   decodeSql  vectorised, for nearly all records: `_ok` says that it recognised the record, and then zod would accept it with the same
  *              values. What it does not recognise (escapes, 1e3, extra fields, and everything invalid) goes to `decodeOne`, whose
  *              canonical text it reads right, whatever `_ok` says.
  *
- * Both are functions of the record alone. test/laws/decode.test.ts holds them together.
+ * Both are functions of the record alone. test/laws/decode.test.ts and contracts.test.ts hold them together. An Avro record is first turned into
+ * the JSON text of its writer's fields (core/avro.ts), and is then a record like any other.
  */
 
 /** Columns that every decoded event has beside the fields of its contract. */
@@ -22,37 +23,98 @@ export const META_COLUMNS = {
   id: "_id",
   duplicate: "_duplicate",
   reject: "_reject",
+  /** Which version of the event the record is; its columns are those of the newest. NULL for a reject. */
+  version: "_version",
 } as const;
 
 /** Why a record is refused; the word before the colon is stable. */
-export type Reject = `${"empty" | "not-utf8" | "not-json" | "contract"}${"" | `: ${string}`}`;
+export type Reject =
+  `${"empty" | "not-utf8" | "not-json" | "contract" | "avro" | "schema-unknown"}${"" | `: ${string}`}`;
 
 export type DecodedOne =
-  | { readonly ok: true; readonly canonical: string }
+  | { readonly ok: true; readonly version: number; readonly canonical: string }
   | { readonly ok: false; readonly reject: Reject };
+
+export type RecordText = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reject: Reject };
+
+/** Turns the body of an Avro record into JSON text; what it throws says why that cannot be. */
+export interface AvroReader {
+  jsonOf(body: Uint8Array): string;
+}
+
+/** The schemas of Avro records, by their ids; null for an id that the registry does not know. */
+export type SchemaLookup = (id: number) => AvroReader | null;
+
+/** Magic byte and schema id: Confluent's wire format. No JSON begins with a zero byte. */
+const AVRO_HEADER_BYTES = 5;
+
+/** The schema id of an Avro record, null for any other. */
+export function avroSchemaId(bytes: Uint8Array | null): number | null {
+  if (bytes === null || bytes[0] !== 0 || bytes.length < AVRO_HEADER_BYTES) return null;
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(1);
+}
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Decodes one record by the contract: the canonical JSON that `decodeSql` reads, or the reason why it is refused. */
-export function decodeOne(stream: Stream, bytes: Uint8Array | null): DecodedOne {
+/** The JSON text of a record, or the reason why it has none. */
+export function recordText(bytes: Uint8Array | null, schemas: SchemaLookup): RecordText {
   if (bytes === null || bytes.length === 0) return { ok: false, reject: "empty" };
+  if (bytes[0] === 0) return avroText(bytes, schemas);
+  try {
+    return { ok: true, text: utf8.decode(bytes) };
+  } catch {
+    return { ok: false, reject: "not-utf8" };
+  }
+}
+
+function avroText(bytes: Uint8Array, schemas: SchemaLookup): RecordText {
+  const id = avroSchemaId(bytes);
+  if (id === null) return { ok: false, reject: "avro: shorter than its header" };
+  const reader = schemas(id);
+  if (reader === null) return { ok: false, reject: `schema-unknown: ${id}` };
+  try {
+    return { ok: true, text: reader.jsonOf(bytes.subarray(AVRO_HEADER_BYTES)) };
+  } catch (error) {
+    return { ok: false, reject: `avro: ${(error as Error).message}` };
+  }
+}
+
+/**
+ * Decodes one record by the contract: the canonical JSON that `decodeSql` reads, or the reason why it is refused. Whether an upcast keeps the
+ * newest contract only SQL can tell.
+ */
+export function decodeOne(stream: Stream, bytes: Uint8Array | null, schemas: SchemaLookup = () => null): DecodedOne {
+  const record = recordText(bytes, schemas);
+  return record.ok ? decodeText(stream, record.text) : record;
+}
+
+/** As `decodeOne`, of a record's text. */
+export function decodeText(stream: Stream, text: string): DecodedOne {
   let json: unknown;
   try {
-    json = JSON.parse(utf8.decode(bytes));
-  } catch (error) {
-    return { ok: false, reject: error instanceof SyntaxError ? "not-json" : "not-utf8" };
+    json = JSON.parse(text);
+  } catch {
+    return { ok: false, reject: "not-json" };
   }
-  const parsed = stream.contract.safeParse(json);
-  if (!parsed.success) return { ok: false, reject: `contract: ${explain(parsed.error)}` };
-  const event: Record<string, unknown> = parsed.data;
-  const canonical = Object.fromEntries(
-    Object.keys(stream.fields).map((field) => [field, canonicalValue(event[field])]),
-  );
-  return { ok: true, canonical: JSON.stringify(canonical) };
+  let newest: z.ZodError | null = null;
+  for (const { version, fields, contract } of stream.versions) {
+    const parsed = contract.safeParse(json);
+    if (parsed.success) return { ok: true, version, canonical: JSON.stringify(canonicalEvent(fields, parsed.data)) };
+    newest ??= parsed.error;
+  }
+  return { ok: false, reject: `contract: ${newest === null ? "no version" : explain(newest)}` };
+}
+
+function canonicalEvent(fields: Fields, event: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.keys(fields).map((field) => [field, canonicalValue(event[field])]));
 }
 
 /** Absent is null, and negative zero is zero: the column has only one of each. */
 function canonicalValue(value: unknown): unknown {
+  if (Array.isArray(value))
+    return value.map((element: Readonly<Record<string, unknown>>) =>
+      Object.fromEntries(Object.entries(element).map(([name, inner]) => [name, canonicalValue(inner)])),
+    );
   return value === undefined ? null : value === 0 ? 0 : value;
 }
 
@@ -63,48 +125,166 @@ function explain(error: z.ZodError): string {
 }
 
 /**
- * SQL: a relation `source` with (_row, _partition, _offset, _value VARCHAR) -> (_row, _partition, _offset, one column per field of the
- * contract, _id VARCHAR, _ok BOOLEAN). Where `_ok` is false the contract's columns and the id mean nothing.
+ * SQL: a relation `source` with (_row, _partition, _offset, _value VARCHAR, _as INTEGER: the version that the contract chose for a canonical
+ * text, else NULL) -> (_row, _partition, _offset, one column per field of the newest version, _id VARCHAR, _version INTEGER, _ok BOOLEAN, and
+ * for a stream with several versions _misfit VARCHAR). Where `_ok` is false the contract's columns and the id mean nothing; `_misfit` names the
+ * column for which an upcast gave what the newest contract does not allow.
  */
 export function decodeSql(stream: Stream, source: string): string {
-  const fields = Object.entries(stream.fields);
-  const structure = quoteText(JSON.stringify(Object.fromEntries(fields.map(([name, { read }]) => [name, read]))));
-  const paths = fields.map(([name]) => quoteText(name)).join(", ");
-  const read = fields.map(
-    ([name, field]) => `_json.${quoteName(name)}${field.read === "JSON" ? "::VARCHAR" : ""} AS ${quoteName(name)}`,
-  );
-  const values = fields.map(([name, field]) => `${field.value(quoteName(name))} AS ${quoteName(name)}`);
-  const recognised = fields.map(([name, field], index) =>
-    recognisedSql(field, quoteName(name), `_types[${index + 1}]`),
-  );
-  const id = `CAST(${stream.fields[stream.eventId]?.value(quoteName(stream.eventId))} AS VARCHAR) AS ${META_COLUMNS.id}`;
-  return [
-    `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, ${id}, coalesce(_clean AND ${recognised.join(" AND ")}, false) AS _ok FROM (`,
-    `SELECT ${WHERE_IT_LIES}, _types, ${read.join(", ")}, ${keysAreKnown(stream)} AND ${NO_TRAILING_COMMA} AS _clean FROM (`,
-    `SELECT ${WHERE_IT_LIES}, _value, TRY(json_transform(_value, ${structure})) AS _json, TRY(json_keys(_value)) AS _keys,`,
-    ` TRY(json_type(_value, [${paths}])) AS _types FROM ${source}))`,
-  ].join("");
-}
-
-/** SQL: is this field's value one that the vectorised decode reads right? An absent one has the JSON type NULL or none. */
-function recognisedSql({ types, guard, optional }: Field, read: string, type: string): string {
-  const sound = `${type} IN (${types.map(quoteText).join(", ")}) AND ${guard(read)}`;
-  return optional ? `(coalesce(${type}, 'NULL') = 'NULL' OR coalesce(${sound}, false))` : `${sound}`;
+  const [newest, ...older] = stream.versions;
+  if (newest === undefined) throw new RangeError("a stream without a version");
+  const parsed = new ParsedRelation(stream.versions, source);
+  const id = `CAST(${quoteName(stream.eventId)} AS VARCHAR) AS ${META_COLUMNS.id}`;
+  const columns = Object.keys(newest.fields).map(quoteName).join(", ");
+  if (older.length === 0) {
+    const rows = `SELECT ${WHERE_IT_LIES}, ${parsed.values(newest)}, coalesce(${parsed.recognised(newest)}, false) AS _ok FROM ${parsed.sql}`;
+    return `SELECT ${WHERE_IT_LIES}, ${columns}, ${id}, ${newest.version} AS _version, _ok FROM (${rows})`;
+  }
+  const choice = stream.versions.map((version, index) => {
+    const absent = stream.versions.slice(0, index).map((newer) => parsed.lacksRequired(newer));
+    return `WHEN ${[parsed.recognised(version), ...absent].join(" AND ")} THEN ${version.version}`;
+  });
+  const judged = `SELECT *, coalesce(_as, CASE ${choice.join(" ")} END) AS _version FROM ${parsed.sql}`;
+  const branches = [
+    `SELECT ${WHERE_IT_LIES}, ${parsed.values(newest)}, _version, NULL AS _misfit FROM judged WHERE _version IS NULL OR _version = ${newest.version}`,
+    ...older.map((version) => {
+      const rows = `SELECT ${WHERE_IT_LIES}, ${parsed.values(version)}, _version FROM judged WHERE _version = ${version.version}`;
+      const upcast = `SELECT ${WHERE_IT_LIES}, ${upcastColumns(newest, version).join(", ")}, _version FROM (${rows})`;
+      return `SELECT ${WHERE_IT_LIES}, ${columns}, _version, ${misfit(newest, version)} AS _misfit FROM (${upcast})`;
+    }),
+  ];
+  const union = branches.map((branch) => `(${branch})`).join(" UNION ALL ");
+  return `WITH judged AS MATERIALIZED (${judged}) SELECT ${WHERE_IT_LIES}, ${columns}, ${id}, _version, _version IS NOT NULL AND _misfit IS NULL AS _ok, _misfit FROM (${union})`;
 }
 
 const WHERE_IT_LIES = "_row, _partition, _offset";
 
+/** The records of a relation, parsed once for all versions. */
+class ParsedRelation {
+  readonly sql: string;
+  /** What json_transform reads; two versions that read a field of one name differently need two of them. */
+  readonly #structures: Map<string, JsonStructure>[] = [];
+  readonly #structureOf = new Map<Version, number>();
+  /** Every name of a field, in the order of `_types`. */
+  readonly #names: string[];
+
+  constructor(versions: readonly Version[], source: string) {
+    this.#names = [...new Set(versions.flatMap(({ fields }) => Object.keys(fields)))];
+    for (const version of versions) this.#addStructure(version);
+    const json = this.#structures.map(
+      (structure, index) =>
+        `TRY(json_transform(_value, ${quoteText(JSON.stringify(Object.fromEntries(structure)))})) AS _json${index}`,
+    );
+    const paths = this.#names.map(quoteText).join(", ");
+    this.sql = `(SELECT ${WHERE_IT_LIES}, _value, _as, ${json.join(", ")}, TRY(json_keys(_value)) AS _keys, TRY(json_type(_value, [${paths}])) AS _types FROM ${source})`;
+  }
+
+  #addStructure(version: Version): void {
+    const fields = Object.entries(version.fields);
+    const fitting = this.#structures.findIndex((structure) =>
+      fields.every(([name, { read }]) => JSON.stringify(structure.get(name) ?? read) === JSON.stringify(read)),
+    );
+    const index = fitting < 0 ? this.#structures.push(new Map()) - 1 : fitting;
+    for (const [name, { read }] of fields) this.#structures[index]?.set(name, read);
+    this.#structureOf.set(version, index);
+  }
+
+  /** SQL: a version's columns, each under the name of its field. */
+  values(version: Version): string {
+    return Object.entries(version.fields)
+      .map(([name, field]) => `${field.value(this.#read(version, name, field))} AS ${quoteName(name)}`)
+      .join(", ");
+  }
+
+  /** SQL: is the record an event of this version that the vectorised decode reads right? NULL is no. */
+  recognised(version: Version): string {
+    const fields = Object.entries(version.fields);
+    const values = fields.map(([name, field]) => {
+      const type = this.#type(name);
+      const sound = [
+        `${type} IN (${field.types.map(quoteText).join(", ")})`,
+        field.guard(this.#read(version, name, field)),
+        ...listIsSound(name, field),
+      ].join(" AND ");
+      if (field.optional) return `(coalesce(${type}, 'NULL') = 'NULL' OR coalesce(${sound}, false))`;
+      return field.hasDefault ? `(${type} IS NULL OR coalesce(${sound}, false))` : sound;
+    });
+    return `(${[keysAreKnown(fields), NO_TRAILING_COMMA, ...values].join(" AND ")})`;
+  }
+
+  /** SQL: lacks the record something without which it is no event of this version? */
+  lacksRequired({ fields }: Version): string {
+    const required = Object.entries(fields).filter(([, field]) => isRequired(field));
+    const absent = required.map(([name]) => `coalesce(${this.#type(name)}, 'NULL') = 'NULL'`);
+    return absent.length === 0 ? "false" : `(${absent.join(" OR ")})`;
+  }
+
+  #read(version: Version, name: string, { read }: Field): string {
+    const value = `_json${this.#structureOf.get(version)}.${quoteName(name)}`;
+    return read === "JSON" ? `${value}::VARCHAR` : value;
+  }
+
+  #type(name: string): string {
+    return `_types[${this.#names.indexOf(name) + 1}]`;
+  }
+}
+
+/**
+ * SQL: a list's elements are seen in the text itself. Its name in quotes followed by a colon and a bracket stands nowhere but at its key: inside a
+ * text the quotes would be escaped, and no other key is known that could hold it.
+ */
+function listIsSound(name: string, field: Field): string[] {
+  if (!field.types.includes("ARRAY")) return [];
+  const inText = `regexp_matches(_value, ${quoteText(`"${name}"[ \\t\\r\\n]*:[ \\t\\r\\n]*${field.pattern}`)})`;
+  if (!mayRepeatKeys(field)) return [inText];
+  const keys = `TRY(json_keys(_value, '$.${name}[*]'))`;
+  return [
+    inText,
+    `coalesce(list_bool_and(list_transform(${keys}, lambda _keys: len(list_distinct(_keys)) = len(_keys))), true)`,
+  ];
+}
+
+/** SQL: the columns of the newest version over those of an older one. */
+function upcastColumns(newest: Version, older: Version): string[] {
+  return Object.entries(newest.fields).map(([name, field]) => {
+    const column = quoteName(name);
+    const upcast = Object.hasOwn(older.upcast, name) ? older.upcast[name] : undefined;
+    const same = Object.hasOwn(older.fields, name);
+    const value =
+      upcast !== undefined ? `TRY(CAST((${upcast.text}) AS ${field.column}))` : same ? column : `NULL::${field.column}`;
+    return `${defaultSql(field, value)} AS ${column}`;
+  });
+}
+
+function defaultSql({ spec, literal }: Field, value: string): string {
+  return spec.type === "default" ? `coalesce(${value}, ${literal(spec.value)})` : value;
+}
+
+/** SQL: the first column for which what came of an older version breaks the newest contract, else NULL. */
+function misfit(newest: Version, older: Version): string {
+  const cases = Object.entries(newest.fields).flatMap(([name, field]) => {
+    const same = Object.hasOwn(older.fields, name) ? older.fields[name] : undefined;
+    const given = Object.hasOwn(older.upcast, name);
+    if (!given && (same === undefined || JSON.stringify(same.spec) === JSON.stringify(field.spec))) return [];
+    const column = quoteName(name);
+    const fits = field.optional
+      ? `(${column} IS NULL OR ${field.fits(column)})`
+      : `(${column} IS NOT NULL AND ${field.fits(column)})`;
+    return [`WHEN NOT ${fits} THEN ${quoteText(name)}`];
+  });
+  return cases.length === 0 ? "NULL" : `CASE ${cases.join(" ")} END`;
+}
+
 /**
  * DuckDB's JSON reader accepts a comma before the closing brace; JSON does not. Only text that ends in a brace right after something else than
- * white space or a comma is seen at a glance.
+ * white space or a comma is seen at a glance. (Lists are looked at as text.)
  */
 const NO_TRAILING_COMMA =
   "CASE WHEN suffix(_value, '}') AND ascii(_value[-2:-2]) NOT IN (9, 10, 13, 32, 44) THEN true ELSE right(rtrim(_value, ' }' || chr(9) || chr(10) || chr(13)), 1) <> ',' END";
 
 /** No unknown and no repeated key. Where every field is required, the guards see to the names and counting is enough. */
-function keysAreKnown(stream: Stream): string {
-  const fields = Object.entries(stream.fields);
-  if (fields.every(([, field]) => !field.optional)) return `len(_keys) = ${fields.length}`;
+function keysAreKnown(fields: readonly (readonly [string, Field])[]): string {
+  if (fields.every(([, field]) => isRequired(field))) return `len(_keys) = ${fields.length}`;
   const known = fields.map(([name]) => quoteText(name)).join(", ");
   return `(len(list_distinct(_keys)) = len(_keys) AND list_has_all([${known}], _keys))`;
 }

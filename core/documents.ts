@@ -25,6 +25,14 @@ export const ArchiveEntry = z.strictObject({
 });
 export type ArchiveEntry = z.infer<typeof ArchiveEntry>;
 
+/** An entry that stands for whole successive entries, created exclusively under its span. They go some time after it was made. */
+export const MergedEntry = ArchiveEntry.extend({ createdAtMs: z.int() });
+export type MergedEntry = z.infer<typeof MergedEntry>;
+
+export function isMerged(entry: Pick<ArchiveEntry, "from"> | MergedEntry): entry is MergedEntry {
+  return "createdAtMs" in entry;
+}
+
 /** One Parquet file of state rows. */
 export const StateFile = z.strictObject({
   file: z.string(),
@@ -58,3 +66,101 @@ export const Manifest = z.strictObject({
   createdAtMs: z.int(),
 });
 export type Manifest = z.infer<typeof Manifest>;
+
+/** What a backfill builds on: a version and where its span begins and ends. Made when its first run begins. */
+export const BackfillPin = z.strictObject({ version: z.int().min(0), topicId: z.string(), start: cut, cut });
+export type BackfillPin = z.infer<typeof BackfillPin>;
+
+/** A day of a backfill that is done: the states of its buckets up to the pin's cut; no file when there are none. */
+export const BackfilledDay = z.strictObject({ day: z.string(), version: z.int().min(0), file: StateFile.nullable() });
+export type BackfilledDay = z.infer<typeof BackfilledDay>;
+
+/** Of each day, whether a backfill found what the version before held; written before its own version is. */
+export const BackfillVerdict = z.strictObject({
+  compared: z.int().min(0),
+  days: z.array(
+    z.strictObject({
+      day: z.string(),
+      /** Merged state rows, as recomputed. */
+      rows: z.int().min(0),
+      /** Merged state rows, as the version held them. */
+      before: z.int().min(0),
+      identical: z.boolean(),
+    }),
+  ),
+});
+export type BackfillVerdict = z.infer<typeof BackfillVerdict>;
+
+/**
+ * Which generation of a view answers: created exclusively under its number, and the newest holds. `held` is set when people chose it: it
+ * then stays until they choose again, or the definition becomes yet another one than `over`.
+ */
+export const ServingRecord = z.strictObject({
+  view: z.string(),
+  number: z.int().min(1),
+  generation: z.string(),
+  /** What answered before; null for the first. */
+  previous: z.string().nullable(),
+  held: z.strictObject({ over: z.string() }).nullable(),
+  by: z.string(),
+  atMs: z.int(),
+});
+export type ServingRecord = z.infer<typeof ServingRecord>;
+
+/** A mark with a time: since when a generation is retired, or a view's file is missing. */
+export const Mark = z.strictObject({ atMs: z.int() });
+
+/**
+ * What an edition of a report holds for, fixed before anything is computed: from the same definitions and the same span of the log
+ * come the same numbers, whenever they are computed.
+ */
+export const ReportPin = z.strictObject({
+  fromMs: z.int(),
+  toMs: z.int(),
+  /** The generations of the views that the numbers come from. */
+  views: z.record(z.string(), z.string()),
+  streams: z.record(z.string(), z.strictObject({ topicId: z.string(), start: cut, cut })),
+  pinnedAtMs: z.int(),
+});
+export type ReportPin = z.infer<typeof ReportPin>;
+
+/** All that differs between two runs of an edition. */
+export const ReportStamp = z.strictObject({ generatedAtMs: z.int(), generatedBy: z.string() });
+export type ReportStamp = z.infer<typeof ReportStamp>;
+
+/** That a mail server has taken an edition; written after it said so. */
+export const ReportDelivery = z.strictObject({
+  deliveredAtMs: z.int(),
+  messageId: z.string(),
+  accepted: z.int().min(0),
+  refused: z.int().min(0),
+});
+export type ReportDelivery = z.infer<typeof ReportDelivery>;
+
+const groups = z.int().min(0);
+
+/** How two generations of a view differ at one cut. */
+export const Comparison = z.strictObject({
+  served: z.string(),
+  next: z.string(),
+  /** Both were taken at exactly this position. */
+  cut,
+  /** Dimensions that both have: by these, and by bucket, they were compared. */
+  by: z.array(z.string()),
+  /** Groups (bucket and shared dimensions) that only one has, and that both have. */
+  groups: z.strictObject({ servedOnly: groups, nextOnly: groups, both: groups }),
+  /** Measures that both have, under one name and with state of one kind. */
+  measures: z.array(
+    z.strictObject({
+      measure: z.string(),
+      /** Groups in which the state is the same to the bit, and in which it is not. */
+      equal: groups,
+      different: groups,
+      /** Sums over everything, of measures that are a sum or a count; decimal text. */
+      totals: z.strictObject({ served: z.string(), next: z.string() }).nullable(),
+    }),
+  ),
+  /** Measures and dimensions that only one has, or that are of different kinds. */
+  notComparable: z.array(z.string()),
+});
+export type Comparison = z.infer<typeof Comparison>;

@@ -5,6 +5,7 @@
 export type ErrorCode =
   // definitions: found at start-up, before anything runs
   | "DEFINITION_INVALID" // a view or stream file breaks a rule; names file and field
+  | "SCHEMA_INCOMPATIBLE" // a new version of an event breaks the rule that its stream keeps; names field and rule
   // the log and the state built from it: the layer stops for that view (invariant 10)
   | "TOPIC_MISSING" // the stream's topic does not exist
   | "TOPIC_RECREATED" // the topic's id is not the one our state was built from
@@ -20,12 +21,16 @@ export type ErrorCode =
   | "BAD_REQUEST" // a parameter is wrong; names it and what is allowed
   | "VIEW_UNKNOWN"
   | "STREAM_UNKNOWN"
+  | "SCHEDULE_UNKNOWN" // Temporal has no schedule of this name
+  | "LETTER_UNKNOWN" // no dead letter has this id
+  | "MAIL_REFUSED" // the mail server does not take a report, and would not later
   | "NOT_READY" // nothing published yet, or a server cannot be reached
   // the local stack and the command line
   | "CONFIG_INVALID"
   | "PORT_TAKEN"
   | "SERVER_MISSING"
   | "SERVER_NOT_READY"
+  | "RUN_FAILED" // a workflow that a command waits for has failed, or was cancelled
   | "INPUT_MISSING"; // a file or package that a command reads is not there
 
 /** An error with a stable code. `message` says what happened, `hint` what to do about it. */

@@ -1,8 +1,29 @@
 import { z } from "zod";
-import { quoteText } from "./sql.ts";
+import { quoteName, quoteText } from "./sql.ts";
 
-/** The types that a column of decoded events can have. Money and counts are integers; there are no doubles (invariant 6). */
-export type ColumnType = "VARCHAR" | "BIGINT" | "BOOLEAN";
+/** The types that a scalar column can have. Money and counts are integers; there are no doubles (invariant 6). */
+export type ScalarType = "VARCHAR" | "BIGINT" | "BOOLEAN";
+
+/** The types that a column of decoded events can have. */
+export type ColumnType = ScalarType | `STRUCT(${string})[]`;
+
+/** How a field was made, as plain JSON; `fieldFrom` makes it again. */
+export type FieldSpec =
+  | { readonly type: "integer"; readonly min: number; readonly max: number }
+  | { readonly type: "instant"; readonly from: string; readonly to: string }
+  | { readonly type: "decimal"; readonly scale: number; readonly min: number; readonly max: number }
+  | { readonly type: "text"; readonly max: number }
+  | { readonly type: "oneOf"; readonly values: readonly string[] }
+  | { readonly type: "flag" }
+  | { readonly type: "list"; readonly of: Readonly<Record<string, FieldSpec>>; readonly max: number }
+  | { readonly type: "optional"; readonly of: FieldSpec }
+  | { readonly type: "default"; readonly of: FieldSpec; readonly value: DefaultValue };
+
+/** What `withDefault` may put in the place of an absent value; of a list only the empty one. */
+export type DefaultValue = string | number | boolean | readonly never[];
+
+/** What json_transform reads a value as; JSON: as its text. */
+export type JsonStructure = ScalarType | "JSON" | readonly [Readonly<Record<string, JsonStructure>>];
 
 /**
  * One field of an event: what producers may send (zod), the column it becomes, and its vectorised decode.
@@ -13,19 +34,31 @@ export type ColumnType = "VARCHAR" | "BIGINT" | "BOOLEAN";
  * every value that zod accepts.
  */
 export interface Field<T = unknown> {
+  readonly spec: FieldSpec;
   readonly column: ColumnType;
+  /** Whether null or absent is allowed; both are stored as NULL. */
   readonly optional: boolean;
+  /** Whether absent, but not null, is allowed. */
+  readonly hasDefault: boolean;
   readonly zod: z.ZodType<T>;
-  /** What the JSON value is read as; JSON: as its text. */
-  readonly read: ColumnType | "JSON";
+  readonly read: JsonStructure;
   /** DuckDB's json_type of the values that it recognises. */
   readonly types: readonly string[];
+  /** Regular expression of the JSON text of a value that it recognises: the only sight that a list has of what its elements are. */
+  readonly pattern: string;
   /** SQL over the value as read. */
   readonly guard: (read: string) => string;
   readonly value: (read: string) => string;
+  /** SQL: whether a column's value that is not NULL keeps the contract. What an upcast gives is held to it. */
+  readonly fits: (column: string) => string;
+  /** SQL: the column's value for a value of the contract. */
+  readonly literal: (value: unknown) => string;
 }
 
 const asRead = (read: string) => read;
+const WHOLE = "(?:0|-?[1-9][0-9]{0,15})";
+/** No escapes: what they stand for is not seen at a glance. */
+const PLAIN_TEXT = '"[^"\\\\\\x00-\\x1f]*"';
 
 /** Whole numbers. The bounds are part of the contract: they are what keeps a sum inside 64 bits. */
 export function integer(options: { min: number; max: number }): Field<number> {
@@ -33,20 +66,27 @@ export function integer(options: { min: number; max: number }): Field<number> {
   if (!Number.isSafeInteger(min) || !Number.isSafeInteger(max) || min > max) {
     throw new RangeError(`integer bounds must be safe integers in order, not ${min}..${max}`);
   }
+  const between = (value: string) => `${value} BETWEEN ${min} AND ${max}`;
   return {
+    spec: { type: "integer", min, max },
     column: "BIGINT",
     optional: false,
+    hasDefault: false,
     zod: z.int().min(min).max(max),
     read: "BIGINT",
     types: min < 0 ? ["UBIGINT", "BIGINT"] : ["UBIGINT"],
-    guard: (read) => `${read} BETWEEN ${min} AND ${max}`,
+    pattern: WHOLE,
+    guard: between,
     value: asRead,
+    fits: between,
+    literal: (value) => `${value}::BIGINT`,
   };
 }
 
 /** An instant as epoch milliseconds. A record outside the bounds goes to the dead letters: it would open endless buckets. */
 export function instant(options: { from: string; to: string }): Field<number> {
-  return integer({ min: Date.parse(options.from), max: Date.parse(options.to) });
+  const { from, to } = options;
+  return { ...integer({ min: Date.parse(from), max: Date.parse(to) }), spec: { type: "instant", from, to } };
 }
 
 /**
@@ -63,14 +103,19 @@ export function decimal(options: { scale: number; min: number; max: number }): F
   }
   const exact = (value: number) => Number(value.toFixed(scale)) === value;
   return {
+    spec: { type: "decimal", scale, min, max },
     column: "BIGINT",
     optional: false,
+    hasDefault: false,
     zod: z.number().min(min).max(max).refine(exact, `more than ${scale} decimal places`),
     read: "JSON",
     types: ["UBIGINT", "BIGINT", "DOUBLE"],
+    pattern: `-?(?:0|[1-9][0-9]{0,14})(?:\\.[0-9]{1,${scale}})?`,
     guard: (json) =>
       `(regexp_full_match(${json}, '-?[0-9]{1,15}(\\.[0-9]{1,${scale}})?') AND TRY_CAST(${json} AS DECIMAL(18,${scale})) BETWEEN ${min} AND ${max})`,
     value: (json) => `TRY((TRY_CAST(${json} AS DECIMAL(18,${scale})) * ${factor})::BIGINT)`,
+    fits: (column) => `${column} BETWEEN ${min * factor} AND ${max * factor}`,
+    literal: (value) => `${Math.round(Number(value) * factor)}::BIGINT`,
   };
 }
 
@@ -78,48 +123,167 @@ export function decimal(options: { scale: number; min: number; max: number }): F
 export function text(options: { max?: number } = {}): Field<string> {
   const max = options.max ?? 256;
   return {
+    spec: { type: "text", max },
     column: "VARCHAR",
     optional: false,
+    hasDefault: false,
     zod: z
       .string()
       .max(max)
       .refine((value) => value.isWellFormed(), "a lone surrogate"),
     read: "VARCHAR",
     types: ["VARCHAR"],
+    pattern: PLAIN_TEXT,
     // UTF-8 bytes are never fewer than UTF-16 units: text long enough to need counting is left to zod.
     guard: (read) => `strlen(${read}) <= ${max}`,
     value: asRead,
+    fits: (column) =>
+      `(strlen(${column}) <= ${max} OR length(${column}) + length(regexp_replace(${column}, '[\\x{0}-\\x{FFFF}]', '', 'g')) <= ${max})`,
+    literal: (value) => quoteText(String(value)),
   };
 }
 
 /** One of a closed list of texts. */
 export function oneOf<const T extends string>(...values: readonly T[]): Field<T> {
-  const literals = values.map(quoteText).join(", ");
+  const isOne = (value: string) => `${value} IN (${values.map(quoteText).join(", ")})`;
   return {
+    spec: { type: "oneOf", values },
     column: "VARCHAR",
     optional: false,
+    hasDefault: false,
     zod: z.enum(values as readonly [T, ...T[]]) as unknown as z.ZodType<T>,
     read: "VARCHAR",
     types: ["VARCHAR"],
-    guard: (read) => `${read} IN (${literals})`,
+    pattern: PLAIN_TEXT,
+    guard: isOne,
     value: asRead,
+    fits: isOne,
+    literal: (value) => quoteText(String(value)),
   };
 }
 
 /** true or false. */
 export function flag(): Field<boolean> {
+  const isGiven = (value: string) => `${value} IS NOT NULL`;
   return {
+    spec: { type: "flag" },
     column: "BOOLEAN",
     optional: false,
+    hasDefault: false,
     zod: z.boolean(),
     read: "BOOLEAN",
     types: ["BOOLEAN"],
-    guard: (read) => `${read} IS NOT NULL`,
+    pattern: "(?:true|false)",
+    guard: isGiven,
     value: asRead,
+    fits: isGiven,
+    literal: (value) => String(value),
   };
 }
 
 /** The same field, but null or absent is allowed; both are stored as NULL. */
 export function optional<T>(field: Field<T>): Field<T | null | undefined> {
-  return { ...field, optional: true, zod: field.zod.nullish() };
+  if (field.optional || field.hasDefault) throw new RangeError("a field is optional once, or has a default");
+  return {
+    ...field,
+    spec: { type: "optional", of: field.spec },
+    optional: true,
+    zod: field.zod.nullish(),
+    pattern: `(?:${field.pattern}|null)`,
+  };
+}
+
+/** The same field, but absent, though not null, is allowed, and reads as `value`. Of a list the default can only be the empty one. */
+export function withDefault<T>(field: Field<T>, value: T & DefaultValue): Field<T | undefined> {
+  if (field.optional || field.hasDefault) throw new RangeError("a field is optional, or has one default");
+  if (!field.zod.safeParse(value).success)
+    throw new RangeError(`the default ${JSON.stringify(value)} breaks the contract`);
+  const literal = field.literal(value);
+  return {
+    ...field,
+    spec: { type: "default", of: field.spec, value },
+    hasDefault: true,
+    zod: field.zod.optional().default(value as never) as unknown as z.ZodType<T | undefined>,
+    value: (read) => `coalesce(${field.value(read)}, ${literal})`,
+  };
+}
+
+type ElementOf<F extends Readonly<Record<string, Field>>> = { [K in keyof F]: z.infer<F[K]["zod"]> };
+
+/**
+ * A list of at most `max` objects, for instance the items of an order; `item.sku` in a view that has `each`. Its elements hold scalars only.
+ *
+ * That an element has just these keys and values of these types is seen by a regular expression over the record's text (measured: several
+ * times quicker than asking for the types of each path); that none repeats, by their number, since all that are required are there.
+ */
+export function list<const F extends Readonly<Record<string, Field>>>(
+  fields: F,
+  options: { max?: number } = {},
+): Field<ElementOf<F>[]> {
+  const max = options.max ?? 1_000;
+  const entries = Object.entries(fields);
+  if (entries.length === 0 || entries.some(([, { column }]) => column.endsWith("[]")))
+    throw new RangeError("a list's elements hold scalar fields, at least one");
+  const columns = entries.map(([name, { column }]) => `${quoteName(name)} ${column}`).join(", ");
+  const column = `STRUCT(${columns})[]` as const;
+  const of = (name: string) => `_item.${quoteName(name)}`;
+  const text = (name: string, { read }: Field) => (read === "JSON" ? `${of(name)}::VARCHAR` : of(name));
+  const each = (elements: string, condition: (name: string, field: Field) => string) => {
+    const conditions = entries.map(([name, field]) => condition(name, field)).join(" AND ");
+    return `coalesce(list_bool_and(list_transform(${elements}, lambda _item: coalesce(${conditions}, false))), true)`;
+  };
+  const given = (field: Field, value: string, condition: string) =>
+    field.optional || field.hasDefault ? `(${value} IS NULL OR ${condition})` : condition;
+  const plain = entries.every(([, field]) => field.read === field.column && !field.hasDefault);
+  const values = entries.map(([name, field]) => `${quoteName(name)} := ${field.value(text(name, field))}`).join(", ");
+  return {
+    spec: { type: "list", of: Object.fromEntries(entries.map(([name, { spec }]) => [name, spec])), max },
+    column,
+    optional: false,
+    hasDefault: false,
+    zod: z
+      .array(z.object(Object.fromEntries(entries.map(([name, { zod }]) => [name, zod]))))
+      .max(max) as unknown as z.ZodType<ElementOf<F>[]>,
+    read: [Object.fromEntries(entries.map(([name, { read }]) => [name, read]))],
+    types: ["ARRAY"],
+    pattern: listPattern(entries),
+    guard: (read) =>
+      `(len(${read}) <= ${max} AND ${each(read, (name, field) => given(field, of(name), field.guard(text(name, field))))})`,
+    value: (read) => (plain ? read : `list_transform(${read}, lambda _item: struct_pack(${values}))`),
+    fits: (elements) =>
+      `(len(${elements}) <= ${max} AND ${each(elements, (name, field) =>
+        field.optional
+          ? given(field, of(name), field.fits(of(name)))
+          : `(${of(name)} IS NOT NULL AND ${field.fits(of(name))})`,
+      )})`,
+    literal: () => `[]::${column}`,
+  };
+}
+
+const BLANK = "[ \\t\\r\\n]*";
+
+/** JSON text of a list whose elements have as many members as they may have, each one of these. */
+function listPattern(fields: readonly (readonly [string, Field])[]): string {
+  const members = fields.map(([name, { pattern }]) => `"${name}"${BLANK}:${BLANK}${pattern}`);
+  const member = `${BLANK}(?:${members.join("|")})${BLANK}`;
+  const required = fields.filter(([, field]) => isRequired(field)).length;
+  const some = `${member}(?:,${member}){${Math.max(required, 1) - 1},${fields.length - 1}}`;
+  const element = `${BLANK}\\{${required === 0 ? `(?:${some}|${BLANK})` : some}\\}${BLANK}`;
+  return `\\[(?:${element}(?:,${element})*|${BLANK})\\]`;
+}
+
+/** Whether a record must have the field, and not null. */
+export function isRequired({ optional, hasDefault }: Field): boolean {
+  return !optional && !hasDefault;
+}
+
+/** What a field is when it is there. */
+export function bare(spec: FieldSpec): Exclude<FieldSpec, { type: "optional" | "default" }> {
+  return spec.type === "optional" || spec.type === "default" ? bare(spec.of) : spec;
+}
+
+/** Whether the elements of a list can repeat a key unseen: where all are required, their number tells. */
+export function mayRepeatKeys({ spec }: Field): boolean {
+  const is = bare(spec);
+  return is.type === "list" && Object.values(is.of).some(({ type }) => type === "optional" || type === "default");
 }

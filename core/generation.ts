@@ -3,7 +3,7 @@ import { componentsOf } from "./components.ts";
 import type { View } from "./view.ts";
 
 /** Raised by hand when the decoder or a measure changes what it computes; old and new state then never meet. */
-export const ENGINE_REVISION = 1;
+export const ENGINE_REVISION = 2;
 
 /** `<view>.<12 hexadecimal digits>`: part of every key and path, so that no state mixes two definitions. */
 export type Generation = string;
@@ -16,8 +16,16 @@ export function generationOf(view: View): Generation {
     stream: [stream.name, stream.revision, stream.eventId, stream.eventTime, stream.dedupWindow],
     where: view.where?.text ?? null,
     by: Object.entries(view.by).map(([name, { text }]) => [name, text]),
+    each: view.each,
     grainMs: view.grainMs,
-    components: componentsOf(view).map(({ key, form, merge, partial }) => [key, form, merge, partial]),
+    components: componentsOf(view).map(({ key, form, merge, partial, item, given }) => [
+      key,
+      form,
+      merge,
+      partial,
+      item?.sql ?? null,
+      given ?? null,
+    ]),
   };
   const digest = createHash("sha256").update(JSON.stringify(identity)).digest("hex");
   return `${view.name}.${digest.slice(0, 12)}`;

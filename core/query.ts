@@ -1,15 +1,24 @@
+import { type CalendarGrain, calendarStarts, isoInZone, parseCalendarUnit, parseZone, startOf } from "./calendar.ts";
 import { type Cell, CellTable, type GroupValue, stateOf } from "./cells.ts";
-import type { Presented } from "./measures/measure.ts";
+import type { Presented, PresentedField } from "./measures/measure.ts";
 import type { EpochMs } from "./position.ts";
+import { sessionsOf } from "./sessions.ts";
 import { bucketOf, formatDuration, parseDuration, parseTime } from "./time.ts";
-import type { View } from "./view.ts";
+import { SESSION_COLUMNS, type View } from "./view.ts";
 
 /** What a client asks of a view, with every default filled in. */
 export interface Query {
   /** Event time `[fromMs, toMs)`, aligned to the view's grain; null: decided by what the view holds. */
   readonly fromMs: EpochMs | null;
   readonly toMs: EpochMs | null;
+  /** The width of a bucket; the view's grain where `calendar` says how buckets are cut. */
   readonly everyMs: number;
+  /** Buckets of a calendar: days and weeks of a time zone, months, quarters, years. */
+  readonly calendar: CalendarGrain | null;
+  /** How much time a row covers, up to the end of its bucket: `everyMs`, or a multiple of it for sliding windows. */
+  readonly windowMs: number;
+  /** How instants are shown. */
+  readonly zone: string;
   /** Dimensions to group by, a subset of the view's. */
   readonly by: readonly string[];
   /** Dimension -> the values it may have. */
@@ -70,24 +79,23 @@ export function planQuery(
 
   const from = instantOf("from");
   const to = instantOf("to");
-  const every = single("every");
-  const everyMs = every === undefined ? view.grainMs : (parseDuration(every) ?? 0);
-  if (everyMs <= 0 || everyMs % view.grainMs !== 0) {
-    fail(
-      "every",
-      `${shown(every ?? "")} cannot be made of buckets of ${formatDuration(view.grainMs)}`,
-      `a multiple of ${formatDuration(view.grainMs)}`,
-    );
-  }
+  const { everyMs, calendar, windowMs, zone } = planBuckets(view, single, fail);
   if (from !== null && to !== null && from >= to) fail("to", "not after from", "a time after from");
   const by = names("by", dimensions, dimensions);
+  if (view.sessions !== null && by.length < dimensions.length)
+    fail("by", "a session belongs to one value of every dimension", dimensions.join(","));
   const measures = names("measures", Object.keys(view.measures), Object.keys(view.measures));
   const where = planWhere(dimensions, parameters, fail);
   const order = (single("order") ?? "bucket").split(",").map((part) => ({
     field: part.replace(/^-/, ""),
     descending: part.startsWith("-"),
   }));
-  const sortable = ["bucket", ...by, ...measures];
+  const sortable = [
+    "bucket",
+    ...(view.sessions === null ? [] : SESSION_COLUMNS),
+    ...by,
+    ...measures.flatMap((name) => sortableColumns(view, name)),
+  ];
   for (const { field } of order)
     if (!sortable.includes(field))
       fail(
@@ -106,15 +114,61 @@ export function planQuery(
   if (problems.length > 0) return { ok: false, problems };
   const fromMs = from === null ? null : bucketOf(from, view.grainMs);
   const toMs = to === null ? null : -bucketOf(-to, view.grainMs);
-  return { ok: true, query: { fromMs, toMs, everyMs, by, where, measures, order, limit } };
+  return { ok: true, query: { fromMs, toMs, everyMs, calendar, windowMs, zone, by, where, measures, order, limit } };
 }
 
 const WHERE = /^where\[(.*)\]$/s;
-const KNOWN = new Set(["from", "to", "every", "by", "measures", "order", "limit"]);
+const KNOWN = new Set(["from", "to", "every", "zone", "window", "by", "measures", "order", "limit"]);
 
 /** What a client sent, for a sentence: quoted, and cut when it is long. */
 function shown(text: string): string {
   return text.length > 60 ? `"${text.slice(0, 60)}…"` : `"${text}"`;
+}
+
+const MOST_WINDOWS = 1_440;
+
+/** How rows are cut out of time: `every`, `zone` and `window`. */
+function planBuckets(
+  view: View,
+  single: (name: string) => string | undefined,
+  fail: (parameter: string, problem: string, allowed: string) => void,
+): Pick<Query, "everyMs" | "calendar" | "windowMs" | "zone"> {
+  const grain = formatDuration(view.grainMs);
+  const [every, zoneText, window] = [single("every"), single("zone"), single("window")];
+  const zone = zoneText === undefined ? "UTC" : parseZone(zoneText);
+  if (zone === null)
+    fail("zone", `${shown(zoneText ?? "")} is no time zone`, "an IANA name such as Europe/Berlin, or UTC");
+  const tumbling = { everyMs: view.grainMs, calendar: null, windowMs: view.grainMs, zone: zone ?? "UTC" };
+  if (view.sessions !== null) {
+    for (const [name, given] of Object.entries({ every, window }))
+      if (given !== undefined) fail(name, "rows of this view are sessions", "nothing: leave it out");
+    return tumbling;
+  }
+  const unit = every === undefined ? null : parseCalendarUnit(every);
+  if (unit !== null && (unit !== "day" || tumbling.zone !== "UTC")) {
+    if (view.grainMs > DEFAULT_WINDOW_MS)
+      fail("every", `a view of ${grain} has no days to add up`, `a multiple of ${grain}`);
+    if (window !== undefined)
+      fail("window", "windows slide over buckets of one length", "every in seconds to days, in UTC");
+    return { ...tumbling, calendar: { unit, zone: tumbling.zone } };
+  }
+  const everyMs = every === undefined ? view.grainMs : (parseDuration(every) ?? 0);
+  if (everyMs <= 0 || everyMs % view.grainMs !== 0) {
+    const allowed = `a multiple of ${grain}, or 1d, 1w, 1mo, 1q, 1y`;
+    fail("every", `${shown(every ?? "")} cannot be made of buckets of ${grain}`, allowed);
+    return tumbling;
+  }
+  const usual = view.windowMs > everyMs && view.windowMs % everyMs === 0 ? view.windowMs : everyMs;
+  const windowMs = window === undefined ? usual : (parseDuration(window) ?? 0);
+  if (windowMs < everyMs || windowMs % everyMs !== 0 || windowMs > everyMs * MOST_WINDOWS) {
+    const width = formatDuration(everyMs);
+    fail(
+      "window",
+      `${shown(window ?? "")} cannot slide by ${width}`,
+      `a multiple of ${width}, at most ${MOST_WINDOWS} times`,
+    );
+  }
+  return { everyMs, calendar: null, windowMs, zone: tumbling.zone };
 }
 
 function planWhere(
@@ -146,6 +200,34 @@ export function windowOf(query: Query, view: View, lastBucket: EpochMs | null): 
   return { fromMs, toMs: Math.max(toMs, fromMs) };
 }
 
+/** Event time, half-open. */
+export interface TimeRange {
+  readonly fromMs: EpochMs;
+  readonly toMs: EpochMs;
+}
+
+const END_OF_TIME = 8_640_000_000_000_000;
+
+/** The buckets of state that the rows of `window` are made of: more than the window for sliding windows and for sessions. */
+export function readRange(view: View, { everyMs, windowMs }: Query, { fromMs, toMs }: TimeRange): TimeRange {
+  if (view.sessions !== null)
+    return { fromMs: bucketOf(fromMs - view.sessions.gapMs, view.grainMs), toMs: END_OF_TIME };
+  if (windowMs === everyMs) return { fromMs, toMs };
+  return { fromMs: bucketOf(fromMs, everyMs) - (windowMs - everyMs), toMs };
+}
+
+/** The starts of the calendar's buckets in `range`; null where buckets are all of one width. Throws RangeError where they do not fit the view's. */
+export function bucketStarts(view: View, { calendar }: Query, range: TimeRange): readonly EpochMs[] | null {
+  if (calendar === null) return null;
+  const starts = calendarStarts(calendar, range.fromMs, range.toMs);
+  const torn = starts.find((start) => start % view.grainMs !== 0);
+  if (torn === undefined) return starts;
+  const grain = formatDuration(view.grainMs);
+  throw new RangeError(
+    `a ${calendar.unit} in ${calendar.zone} begins at ${new Date(torn).toISOString()}, in the middle of a bucket of ${grain}`,
+  );
+}
+
 /** Whether a group passes the query's filter. Values come from a URL, so they are compared as text; null is "null". */
 export function groupMatches(view: View, query: Query, group: readonly GroupValue[]): boolean {
   return Object.keys(view.by).every((dimension, index) => {
@@ -154,19 +236,47 @@ export function groupMatches(view: View, query: Query, group: readonly GroupValu
   });
 }
 
-export type Row = Readonly<Record<string, Presented>>;
+/** What can be sorted by of a measure: itself, or its parts as `delay.p99`; a list has no order. */
+export function sortableColumns(view: View, measure: string): string[] {
+  const parts = view.measures[measure]?.parts;
+  if (parts === undefined) return [measure];
+  return parts === "list" ? [] : parts.map((part) => `${measure}.${part}`);
+}
+
+export type Row = Readonly<Record<string, PresentedField>>;
 
 /**
- * Cells of the query's own buckets and dimensions -> sorted, limited, presented rows. `bucket` is ISO 8601.
+ * Cells of the query's own buckets and dimensions -> sorted, limited, presented rows. `bucket` is ISO 8601. For a view of sessions the cells are
+ * those of its grain, and `window` says which sessions are wanted: those that begin in it.
  * Only what is sorted by is presented for every cell: an estimate costs more than the rest of its row.
  */
-export function presentRows(view: View, query: Query, cells: readonly Cell[]): { rows: Row[]; truncated: boolean } {
-  const columns = new Map<string, (cell: Cell) => Presented>([["bucket", (cell) => cell.bucket]]);
+export function presentRows(
+  view: View,
+  query: Query,
+  cells: readonly Cell[],
+  window: TimeRange = { fromMs: -END_OF_TIME, toMs: END_OF_TIME },
+): { rows: Row[]; truncated: boolean } {
+  const iso = (timeMs: EpochMs) =>
+    query.zone === "UTC" ? new Date(timeMs).toISOString() : isoInZone(timeMs, query.zone);
+  const columns = new Map<string, (cell: Cell) => PresentedField>([["bucket", (cell) => cell.bucket]]);
+  let found = cells;
+  if (view.sessions !== null) {
+    const sessions = sessionsOf(view, view.sessions.gapMs, cells, window.fromMs, window.toMs);
+    const ends = new Map(sessions.map(({ cell, endMs }) => [cell, endMs]));
+    found = sessions.map(({ cell }) => cell);
+    columns.set("ended", (cell) => iso(ends.get(cell) ?? cell.bucket));
+    columns.set("duration_ms", (cell) => (ends.get(cell) ?? cell.bucket) - cell.bucket);
+  }
   for (const [index, dimension] of query.by.entries()) columns.set(dimension, (cell) => cell.group[index] ?? null);
   for (const name of query.measures)
     columns.set(name, (cell) => view.measures[name]?.present(stateOf(cell, name)) ?? null);
   const keys = [...query.order, ...["bucket", ...query.by].map((field) => ({ field, descending: false }))];
-  const sorted = cells.map((cell) => ({ cell, keys: keys.map(({ field }) => columns.get(field)?.(cell) ?? null) }));
+  const keyOf = (cell: Cell, field: string): Presented => {
+    const [name = "", part] = field.split(".");
+    const value = columns.get(name)?.(cell) ?? null;
+    return part === undefined ? (value as Presented) : ((value as Record<string, Presented> | null)?.[part] ?? null);
+  };
+  const sorted = found.map((cell) => ({ cell, keys: keys.map(({ field }) => keyOf(cell, field)) }));
   sorted.sort((a, b) => {
     for (const [index, { descending }] of keys.entries()) {
       const order = comparePresented(a.keys[index] ?? null, b.keys[index] ?? null, descending);
@@ -176,7 +286,7 @@ export function presentRows(view: View, query: Query, cells: readonly Cell[]): {
   });
   const rows = sorted.slice(0, query.limit).map(({ cell }) => {
     const row = Object.fromEntries([...columns].map(([name, present]) => [name, present(cell)]));
-    return { ...row, bucket: new Date(cell.bucket).toISOString() };
+    return { ...row, bucket: iso(cell.bucket) };
   });
   return { rows, truncated: sorted.length > query.limit };
 }
@@ -202,13 +312,26 @@ function numberOf(value: NonNullable<Presented>): number | bigint | null {
   return typeof value === "string" && /^-?\d{1,40}$/.test(value) ? BigInt(value) : null;
 }
 
-/** The table that a query's answer is merged in, and how a stored cell's coordinates map to the answer's. */
-export function answerTable(view: View, query: Query) {
+/**
+ * The table that a query's answer is merged in, and how a stored cell's coordinates map to the answer's. A stored bucket belongs to one bucket
+ * of the answer, and to the windows that reach back to it.
+ */
+export function answerTable(view: View, query: Query, window: TimeRange) {
+  const { everyMs, windowMs } = query;
   const dimensions = Object.keys(view.by);
   const picks = query.by.map((name) => dimensions.indexOf(name));
+  const starts = bucketStarts(view, query, window);
+  const firstMs = bucketOf(window.fromMs, everyMs);
   return {
     table: new CellTable(view),
-    bucket: (bucket: EpochMs): EpochMs => bucketOf(bucket, query.everyMs),
+    buckets: (stored: EpochMs): EpochMs[] => {
+      if (starts !== null) return [startOf(starts, stored)];
+      const bucket = bucketOf(stored, everyMs);
+      if (windowMs === everyMs) return [bucket];
+      return Array.from({ length: windowMs / everyMs }, (_, step) => bucket + step * everyMs).filter(
+        (slid) => slid >= firstMs && slid < window.toMs,
+      );
+    },
     group: (group: readonly GroupValue[]): GroupValue[] => picks.map((index) => group[index] ?? null),
   };
 }

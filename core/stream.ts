@@ -1,10 +1,22 @@
 import { z } from "zod";
-import type { Field } from "./fields.ts";
+import { bare, type Field, type FieldSpec, isRequired } from "./fields.ts";
+import type { Sql } from "./sql.ts";
 
-type Fields = Readonly<Record<string, Field>>;
+export type Fields = Readonly<Record<string, Field>>;
 
 /** An event as a producer writes it. */
 export type EventOf<S extends Stream> = z.infer<S["contract"]>;
+
+/** What a new version's Avro schema owes the one before: to read its events (backward), to be read by it (forward), or both. */
+export type Compatibility = "backward" | "forward" | "full" | "none";
+
+/** An older version of an event, as producers wrote or still write it. */
+export interface PreviousVersion {
+  readonly version: number;
+  readonly fields: Fields;
+  /** Columns of the newest version as SQL over this one's; a field of the same name passes through without. */
+  readonly upcast?: Readonly<Record<string, Sql>>;
+}
 
 export interface StreamDefinition<F extends Fields> {
   /** Raised by hand whenever decoding changes: code cannot be hashed honestly. Part of every generation. */
@@ -18,43 +30,116 @@ export interface StreamDefinition<F extends Fields> {
   readonly eventTime: keyof F & string;
   /** A record is a duplicate if its event id occurred in the same partition within this many offsets before it. */
   readonly dedupWindow: number;
+  /** Number of the event's newest version, which `fields` describes. 1 when absent. */
+  readonly version?: number;
   readonly fields: F;
+  /** Older versions that are still read. A record is an event of the newest version whose contract accepts it. */
+  readonly previous?: readonly PreviousVersion[];
+  /** "backward" when absent. */
+  readonly compatibility?: Compatibility;
+}
+
+/** One version of a stream's event. */
+export interface Version {
+  readonly version: number;
+  readonly fields: Fields;
+  readonly contract: z.ZodType<Readonly<Record<string, unknown>>>;
+  readonly upcast: Readonly<Record<string, Sql>>;
 }
 
 /** A Kafka topic with its event contract. */
-export interface Stream<F extends Fields = Fields> extends StreamDefinition<F> {
+export interface Stream<F extends Fields = Fields> extends Required<StreamDefinition<F>> {
   readonly kind: "stream";
   readonly name: string;
+  /** The contract of the newest version. */
   readonly contract: z.ZodType<{ [K in keyof F]: z.infer<F[K]["zod"]> }>;
+  /** Every version, the newest first: in this order a record is offered to them. */
+  readonly versions: readonly Version[];
 }
 
 /** Defines a stream. What is wrong with a definition is found at start-up by `checkStream`, with file and field. */
 export function stream<const F extends Fields>(name: string, definition: StreamDefinition<F>): Stream<F> {
-  const shape = Object.fromEntries(Object.entries(definition.fields).map(([field, { zod }]) => [field, zod]));
-  return { kind: "stream", name, contract: z.object(shape) as unknown as Stream<F>["contract"], ...definition };
+  const { version = 1, previous = [], compatibility = "backward", fields } = definition;
+  const older = previous.toSorted((a, b) => b.version - a.version);
+  const versions = [{ version, fields }, ...older].map((one: PreviousVersion) => ({
+    version: one.version,
+    fields: one.fields,
+    contract: contractOf(one.fields),
+    upcast: one.upcast ?? {},
+  }));
+  const contract = versions[0]?.contract as unknown as Stream<F>["contract"];
+  return { ...definition, kind: "stream", name, contract, versions, version, previous: older, compatibility };
 }
 
-/** What is wrong with a stream's definition: one sentence per problem, naming the field. */
+function contractOf(fields: Fields): Version["contract"] {
+  return z.object(Object.fromEntries(Object.entries(fields).map(([field, { zod }]) => [field, zod])));
+}
+
+/** What is wrong with a stream's definition: one sentence per problem, naming the field. `checkStreamSql` looks at its SQL. */
 export function checkStream(definition: Stream): string[] {
   const problems: string[] = [];
   if (!/^[a-z][a-z0-9-]{0,99}$/.test(definition.name))
     problems.push(`name "${definition.name}": use lower-case letters, digits and dashes`);
-  if (!Number.isInteger(definition.revision) || definition.revision < 1)
-    problems.push("revision: a whole number from 1");
-  if (!Number.isInteger(definition.partitions) || definition.partitions < 1)
-    problems.push("partitions: a whole number from 1");
+  for (const count of ["revision", "partitions", "version"] as const) {
+    if (!Number.isInteger(definition[count]) || definition[count] < 1) problems.push(`${count}: a whole number from 1`);
+  }
   if (!Number.isInteger(definition.dedupWindow) || definition.dedupWindow < 0)
     problems.push("dedupWindow: a whole number of offsets");
-  for (const field of Object.keys(definition.fields)) {
-    if (!/^[a-z][a-z0-9_]{0,62}$/.test(field))
-      problems.push(`fields.${field}: use lower-case letters, digits and underscores`);
-  }
+  for (const { version, fields } of definition.versions)
+    problems.push(...nameProblems(fields, version === definition.version ? "fields" : `version ${version}`));
   for (const role of ["key", "eventId", "eventTime"] as const) {
     const field = definition.fields[definition[role]];
     if (field === undefined) problems.push(`${role}: there is no field "${definition[role]}"`);
-    else if (field.optional) problems.push(`${role}: field "${definition[role]}" may not be optional`);
+    else if (!isRequired(field)) problems.push(`${role}: field "${definition[role]}" has to be in every event`);
     else if (role === "eventTime" && field.column !== "BIGINT")
       problems.push(`eventTime: field "${definition[role]}" is no instant`);
+    else if (field.column.endsWith("[]")) problems.push(`${role}: field "${definition[role]}" is a list`);
+  }
+  for (const [index, older] of definition.versions.entries()) {
+    const newer = definition.versions[index - 1];
+    if (newer === undefined) continue;
+    if (!Number.isInteger(older.version) || older.version < 1 || older.version >= newer.version)
+      problems.push(`previous: version ${older.version} is no whole number from 1 that is below ${newer.version}`);
+    problems.push(...upcastProblems(definition, older).map((problem) => `version ${older.version}: ${problem}`));
   }
   return problems;
+}
+
+function nameProblems(fields: Fields, where: string): string[] {
+  return Object.entries(fields).flatMap(([name, { spec }]) => {
+    const is = bare(spec);
+    const names = [name, ...(is.type === "list" ? Object.keys(is.of).map((inner) => `${name}.${inner}`) : [])];
+    return names
+      .filter((path) => !/^[a-z][a-z0-9_]{0,62}$/.test(path.slice(path.indexOf(".") + 1)))
+      .map((path) => `${where}.${path}: use lower-case letters, digits and underscores`);
+  });
+}
+
+/** Whether an older version says, for every column of the newest one, where it comes from. */
+function upcastProblems({ fields }: Stream, older: Version): string[] {
+  const problems = Object.keys(older.upcast)
+    .filter((name) => !Object.hasOwn(fields, name))
+    .map((name) => `upcast.${name}: there is no such field in the newest version`);
+  for (const [name, field] of Object.entries(fields)) {
+    const same = Object.hasOwn(older.fields, name) ? older.fields[name] : undefined;
+    if (Object.hasOwn(older.upcast, name)) continue;
+    if (same === undefined) {
+      if (isRequired(field)) problems.push(`"${name}" is new and neither optional nor has a default: give an upcast`);
+    } else if (same.column !== field.column || unitOf(same) !== unitOf(field))
+      problems.push(`"${name}" is of another type in the newest version: give an upcast`);
+    else if (same.optional && isRequired(field))
+      problems.push(`"${name}" may be absent, and the newest version requires it: give an upcast`);
+  }
+  return problems;
+}
+
+/** What a column's integers count, elements' included: 1,234 cents are not 1,234 thousandths. */
+function unitOf({ spec }: Field): string {
+  const scale = (spec: FieldSpec): unknown =>
+    spec.type === "decimal"
+      ? spec.scale
+      : spec.type === "list"
+        ? Object.values(spec.of).map((of) => scale(bare(of)))
+        : 0;
+  return JSON.stringify(scale(bare(spec)));
 }

@@ -1,7 +1,7 @@
-import type { OrderCompleted } from "../schemas/order-completed.ts";
+import type { OrderCompletedV1 } from "../schemas/order-completed.ts";
 
 /**
- * A modest shop. Its orders are a pure function of seed and index, so a run can be repeated and any order of it made alone.
+ * A modest shop that still writes version 1 of its event. Its orders are a pure function of seed and index, so a run can be repeated and any order of it made alone.
  */
 
 interface Category {
@@ -35,7 +35,7 @@ const customers = 40_000;
 const testOrderShare = 0.004;
 
 /** Makes the order with `index` (from 0) of the run that `seed` names, completed at `completedAt` (epoch ms). */
-export type OrderMaker = (index: number, completedAt: number) => OrderCompleted;
+export type OrderMaker = (index: number, completedAt: number) => OrderCompletedV1;
 
 /** The orders of one run. Ids hold seed and index: unique within a run, and between runs of different seeds. */
 export function ordersOf(seed: number): OrderMaker {

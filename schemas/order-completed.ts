@@ -1,24 +1,42 @@
-import { flag, instant, integer, oneOf, text } from "../core/fields.ts";
+import { flag, optional, text, withDefault } from "../core/fields.ts";
 import { type EventOf, stream } from "../core/stream.ts";
+import { cents, id, items, region, time } from "./order-fields.ts";
+
+/** What every version has. */
+const fields = {
+  event_id: id,
+  order_id: id,
+  completed_at: time,
+  region,
+  /** Of the whole order: that of its most valuable line. */
+  category: text({ max: 64 }),
+  buyer_id: id,
+  /** Without tax. */
+  amount_cents: cents,
+  test_order: flag(),
+};
 
 /** An order was paid and handed over. Keyed by order, so that one order's events keep their sequence. */
 export const orderCompleted = stream("order-completed", {
-  revision: 1,
+  revision: 2,
   partitions: 3,
   key: "order_id",
   eventId: "event_id",
   eventTime: "completed_at",
   dedupWindow: 20_000,
+  version: 2,
   fields: {
-    event_id: text({ max: 64 }),
-    order_id: text({ max: 64 }),
-    completed_at: instant({ from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" }),
-    region: oneOf("eu", "us", "apac", "latam"),
-    category: text({ max: 64 }),
-    buyer_id: text({ max: 64 }),
-    amount_cents: integer({ min: 0, max: 1_000_000_000 }),
-    test_order: flag(),
+    ...fields,
+    tax_cents: withDefault(cents, 0),
+    items: withDefault(items, []),
+    created_at: optional(time),
+    reserved_at: optional(time),
+    paid_at: optional(time),
   },
+  previous: [{ version: 1, fields }],
 });
 
 export type OrderCompleted = EventOf<typeof orderCompleted>;
+
+/** The event as version 1 had it. */
+export type OrderCompletedV1 = Pick<OrderCompleted, keyof typeof fields>;

@@ -1,4 +1,4 @@
-import { encodeAsOf } from "../core/as-of.ts";
+import { type AsOf, encodeAsOf } from "../core/as-of.ts";
 import { type CutJson, cutToJson } from "../core/position.ts";
 import type { Query, Row } from "../core/query.ts";
 import { formatDuration } from "../core/time.ts";
@@ -18,6 +18,8 @@ export interface AnswerField {
   /** Relative standard error; 0 when exact. */
   readonly error: number;
   readonly note: string;
+  /** Of a measure that presents several values: their names, or "list". */
+  readonly parts?: readonly string[] | "list";
 }
 
 /** Where an answer stands in the log. */
@@ -37,7 +39,8 @@ export interface AnswerBody {
   readonly asOf: string;
   readonly position: AnswerPosition;
   readonly batchVersion: number;
-  readonly freshnessMs: number;
+  /** Null for an answer about an earlier position. */
+  readonly freshnessMs: number | null;
   readonly complete: boolean;
   readonly missing?: Missing;
 }
@@ -73,36 +76,49 @@ export function answerFields(
   const measured = measures.flatMap((name): [string, AnswerField][] => {
     const measure = view.measures[name];
     if (measure === undefined) return [];
-    return [[name, { kind: "measure", type: measure.kind, unit: measure.unit, ...measure.accuracy }]];
+    const { kind, unit, accuracy, parts } = measure;
+    return [[name, { kind: "measure", type: kind, unit, ...accuracy, ...(parts === undefined ? {} : { parts }) }]];
   });
   return { bucket: TIME, ...Object.fromEntries([...dimensions, ...measured]) };
 }
 
-export function answerPosition({ generation }: Definition, { manifest, cut, applied }: Standing): AnswerPosition {
-  return { generation, version: manifest.version, cut: cutToJson(cut), applied: cutToJson(applied) };
+/** The token of where a view or an answer stands. */
+export function asOfToken({ generation }: Definition, { manifest, cut, applied }: Standing): string {
+  return encodeAsOf({ generation, version: manifest.version, cut, applied });
 }
 
-/** The body of an answer. */
+/** What every answer says beside its rows: for the body of JSON, and the headers of all. */
+export function answerStanding(definition: Definition, standing: Standing, at: AsOf | null) {
+  const { manifest, missing } = standing;
+  // An answer about an earlier position is the same whenever it is asked for, so nothing in it tells from what it was made, or when.
+  const { version, cut, applied } = at ?? { ...standing, version: manifest.version };
+  const { generation } = definition;
+  return {
+    asOf: encodeAsOf({ generation, version, cut, applied }),
+    position: { generation, version, cut: cutToJson(cut), applied: cutToJson(applied) },
+    batchVersion: version,
+    freshnessMs: at === null ? standing.freshnessMs : null,
+    complete: missing === null,
+    ...(missing === null ? {} : { missing }),
+  };
+}
+
+/** The body of an answer; `at` is the position that was asked for, null for the newest. */
 export function answerBody(
   definition: Definition,
   types: DimensionTypes,
   query: Query,
   answer: ReadAnswer,
+  at: AsOf | null = null,
 ): AnswerBody {
-  const { view, generation } = definition;
-  const { manifest, cut, applied, missing } = answer;
+  const { view } = definition;
   return {
     view: view.name,
     rows: answer.rows,
     truncated: answer.truncated,
     fields: answerFields(view, types, query),
     window: { from: isoOf(answer.fromMs), to: isoOf(answer.toMs), every: formatDuration(query.everyMs) },
-    asOf: encodeAsOf({ generation, version: manifest.version, cut, applied }),
-    position: answerPosition(definition, answer),
-    batchVersion: manifest.version,
-    freshnessMs: answer.freshnessMs,
-    complete: missing === null,
-    ...(missing === null ? {} : { missing }),
+    ...answerStanding(definition, answer, at),
   };
 }
 

@@ -1,13 +1,22 @@
 import { access } from "node:fs/promises";
 import type { DuckDBValue } from "@duckdb/node-api";
-import { type GroupValue, groupKey } from "../core/cells.ts";
+import { type GroupValue, groupKey, groupValue } from "../core/cells.ts";
 import type { Manifest } from "../core/documents.ts";
+import type { Item, StateValue } from "../core/measures/measure.ts";
 import type { EpochMs } from "../core/position.ts";
 import type { DataDirectory } from "../store/files.ts";
-import { type BatchPlan, integersSql, lastBucketSql, type Statement, sketchesSql } from "./batch-sql.ts";
+import {
+  type BatchPlan,
+  itemsSql,
+  lastBucketSql,
+  ofForm,
+  type Statement,
+  sketchesSql,
+  valuesSql,
+} from "./batch-sql.ts";
 import type { DuckQueue, OnChunk } from "./duck-queue.ts";
 import { tooLarge } from "./problem.ts";
-import { type AnswerLimits, type BucketTile, type GroupCells, tileWeight } from "./tile-cells.ts";
+import { type AnswerLimits, type BucketTile, type GroupCells, tileWeight, tooManyPieces } from "./tile-cells.ts";
 import { Vanished } from "./vanished.ts";
 import { WeightedCache } from "./weighted-cache.ts";
 
@@ -55,12 +64,12 @@ export class BatchStates {
 
   async #cells(files: readonly string[], plan: BatchPlan): Promise<readonly BucketTile[]> {
     const gathered = new Gathered(plan, this.#limits);
-    const integers = this.#read(files, integersSql(files, plan), (columns) => gathered.addIntegers(columns));
-    const sketches =
-      plan.sketches.length === 0
-        ? null
-        : this.#read(files, sketchesSql(files, plan), (columns) => gathered.addSketches(columns));
-    const settled = await Promise.allSettled([integers, sketches]);
+    const readings = [this.#read(files, valuesSql(files, plan), (columns) => gathered.addValues(columns))];
+    if (ofForm(plan, "items").length > 0)
+      readings.push(this.#read(files, itemsSql(files, plan), (columns) => gathered.addItems(columns)));
+    if (ofForm(plan, "registers").length > 0)
+      readings.push(this.#read(files, sketchesSql(files, plan), (columns) => gathered.addSketches(columns)));
+    const settled = await Promise.allSettled(readings);
     for (const outcome of settled) if (outcome.status === "rejected") throw outcome.reason;
     return gathered.tiles();
   }
@@ -83,30 +92,41 @@ export class BatchStates {
 interface Gathering {
   readonly bucket: EpochMs;
   readonly group: readonly GroupValue[];
-  integers: [component: string, value: bigint][];
+  values: [component: string, value: StateValue][];
+  readonly items: [component: string, item: Item, value: bigint][];
   readonly sketches: [component: string, packed: readonly number[]][];
 }
 
-/** Rows of both statements by cell. */
+/** Rows of all statements by cell. */
 class Gathered {
   readonly #cells = new Map<string, Gathering>();
   readonly #plan: BatchPlan;
   readonly #limits: AnswerLimits;
-  #registers = 0;
+  #pieces = 0;
 
   constructor(plan: BatchPlan, limits: AnswerLimits) {
     this.#plan = plan;
     this.#limits = limits;
   }
 
-  addIntegers(columns: DuckDBValue[][]): void {
+  addValues(columns: DuckDBValue[][]): void {
     const first = 1 + this.#plan.by.length;
+    const wanted = ofForm(this.#plan, "integer", "pick");
     for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
-      const integers = this.#plan.integers.flatMap(({ key }, index): [string, bigint][] => {
+      this.#cell(columns, row).values = wanted.flatMap(({ key }, index): [string, StateValue][] => {
         const value = columns[first + index]?.[row];
-        return typeof value === "bigint" ? [[key, value]] : [];
+        return typeof value === "bigint" || typeof value === "string" ? [[key, value]] : [];
       });
-      this.#cell(columns, row).integers = integers;
+    }
+  }
+
+  addItems(columns: DuckDBValue[][]): void {
+    const first = 1 + this.#plan.by.length;
+    const [components, items, labels, values] = columns.slice(first, first + 4);
+    for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
+      this.#add(1);
+      const item = labels?.[row] ?? Number(items?.[row]);
+      this.#cell(columns, row).items.push([String(components?.[row]), item as Item, values?.[row] as bigint]);
     }
   }
 
@@ -114,11 +134,14 @@ class Gathered {
     const component = 1 + this.#plan.by.length;
     for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
       const packed = (columns[component + 1]?.[row] as { items: readonly number[] } | undefined)?.items ?? [];
-      this.#registers += packed.length;
-      if (this.#registers > this.#limits.maxRegisters)
-        throw tooLarge("the answer would merge too many distinct counts");
+      this.#add(packed.length);
       this.#cell(columns, row).sketches.push([String(columns[component]?.[row]), packed]);
     }
+  }
+
+  #add(pieces: number): void {
+    this.#pieces += pieces;
+    if (this.#pieces > this.#limits.maxPieces) throw tooManyPieces();
   }
 
   tiles(): BucketTile[] {
@@ -135,7 +158,7 @@ class Gathered {
     const bucket = Number(columns[0]?.[row]);
     const group = this.#plan.by.map((_, index) => groupValue(columns[1 + index]?.[row]));
     const key = `${bucket}${groupKey(group)}`;
-    const held = this.#cells.get(key) ?? { bucket, group, integers: [], sketches: [] };
+    const held = this.#cells.get(key) ?? { bucket, group, values: [], items: [], sketches: [] };
     this.#cells.set(key, held);
     if (this.#cells.size > this.#limits.maxCells)
       throw tooLarge(`the answer would have more than ${this.#limits.maxCells} cells`);
@@ -143,19 +166,12 @@ class Gathered {
   }
 }
 
-/** A dimension's value as Redis's JSON gives it: an integer beyond 2^53-1 is text in both. */
-function groupValue(value: DuckDBValue | undefined): GroupValue {
-  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString();
-  return (value ?? null) as GroupValue;
-}
-
 function versionKey({ generation, version }: Manifest): string {
   return `${generation}/${version}`;
 }
 
-function planKey({ fromMs, toMs, everyMs, by, where, integers, sketches }: BatchPlan): string {
-  const components = [...integers, ...sketches].map(({ key }) => key);
-  return JSON.stringify([fromMs, toMs, everyMs, by, [...where], components]);
+function planKey({ fromMs, toMs, everyMs, starts, by, where, components }: BatchPlan): string {
+  return JSON.stringify([fromMs, toMs, everyMs, starts, by, [...where], components.map(({ key }) => key)]);
 }
 
 async function firstMissing(files: readonly string[]): Promise<string | null> {

@@ -1,3 +1,4 @@
+import { linesSql } from "../core/compile.ts";
 import { quoteName } from "../core/sql.ts";
 import type { View } from "../core/view.ts";
 import { type Duck, rowsOf } from "../store/duck.ts";
@@ -13,6 +14,6 @@ export async function dimensionTypes(duck: Duck, view: View): Promise<Map<string
   const dimensions = Object.entries(view.by).map(([name, { text }]) => `(${text}) AS ${quoteName(name)}`);
   if (dimensions.length === 0) return new Map();
   await duck.run(`CREATE OR REPLACE TEMP TABLE described (${eventColumns(view.stream)})`);
-  const columns = await rowsOf(duck, `DESCRIBE SELECT ${dimensions.join(", ")} FROM described`);
+  const columns = await rowsOf(duck, `DESCRIBE SELECT ${dimensions.join(", ")} FROM ${linesSql(view, "described")}`);
   return new Map(columns.map(([name, type]) => [String(name), TYPES[String(type)] ?? "integer"]));
 }

@@ -13,7 +13,9 @@ import { openApiDocument } from "./openapi.ts";
 import { MAX_QUERY_LENGTH, type Parameters, parseParameters } from "./parameters.ts";
 import { badRequest, PROBLEM_TYPE, Refusal, refusalOf } from "./problem.ts";
 import { docsRoutes } from "./routes/docs.ts";
+import { liveRoutes } from "./routes/live.ts";
 import { operationRoutes } from "./routes/operations.ts";
+import { pageRoutes } from "./routes/page.ts";
 import { viewRoutes } from "./routes/views.ts";
 import type { Serving } from "./serving.ts";
 
@@ -62,7 +64,9 @@ export async function createApp(
   app.addHook("onRequest", (request, _reply, done) => done(urlProblem(request) ?? undefined));
   app.addHook("onResponse", (request, reply, done) => {
     const route = request.routeOptions.url ?? "none";
-    serving.metrics.observeRequest(route, request.method, reply.statusCode, reply.elapsedTime / 1_000);
+    // A live stream took as long as somebody watched, which says nothing of this server.
+    if (reply.sse === undefined || reply.statusCode !== 200)
+      serving.metrics.observeRequest(route, request.method, reply.statusCode, reply.elapsedTime / 1_000);
     request.log.debug(
       { method: request.method, route, status: reply.statusCode, tookMs: reply.elapsedTime },
       "request answered",
@@ -73,7 +77,9 @@ export async function createApp(
   if (requestsPerMinute > 0)
     await app.register(rateLimit, { max: requestsPerMinute, timeWindow: 60_000, errorResponseBuilder: tooMany });
   await docsRoutes(app, openApiDocument([...serving.views.values()], version));
+  await pageRoutes(app);
   viewRoutes(app, serving);
+  await liveRoutes(app, serving);
   operationRoutes(app, serving);
   return app;
 }
@@ -84,7 +90,7 @@ function sendProblem(
   { problem, headers }: Refusal,
   cause?: unknown,
 ): void {
-  if (problem.status >= 500 && problem.code !== "NOT_READY")
+  if (problem.status >= 500 && problem.status !== 503)
     request.log.error({ err: cause, code: problem.code, route: request.routeOptions.url }, "request failed");
   void reply.status(problem.status).headers(headers).type(PROBLEM_TYPE).send(JSON.stringify(problem));
 }
@@ -107,7 +113,7 @@ function notRouted(app: FastifyInstance, request: FastifyRequest): Refusal {
   const path = request.url.split("?", 1)[0] ?? "";
   const known =
     request.method !== "GET" &&
-    (/^\/(views(\/[^/]+)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(path) ||
+    (/^\/(views(\/[^/]+(\/(keys|live))?)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(path) ||
       app.hasRoute({ method: "GET", url: path }));
   if (!known) return new Refusal(404, "NOT_FOUND", "there is nothing at this address; /docs shows what there is");
   return new Refusal(405, "METHOD_NOT_ALLOWED", `${request.method} is not possible here`, {

@@ -1,24 +1,32 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
-import type { Definition, Definitions } from "../store/definitions.ts";
+import { Archive } from "../store/archive.ts";
+import type { Definitions } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
+import { Generations } from "../store/generations.ts";
+import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
 import { BatchStates } from "./batch-states.ts";
-import { dimensionTypes } from "./dimension-types.ts";
+import { PositionWaits } from "./consistency.ts";
 import { DuckQueue } from "./duck-queue.ts";
+import { History } from "./history.ts";
 import { createApp } from "./http.ts";
+import { LiveFeeds } from "./live-feeds.ts";
 import { createMetrics } from "./metrics.ts";
-import type { DescribedView } from "./openapi.ts";
 import { Reader } from "./reader.ts";
+import { Recomputations } from "./recomputations.ts";
 import { RedisGate } from "./redis-gate.ts";
 import { SegmentCache } from "./segment-cache.ts";
+import { ServedViews } from "./served-views.ts";
 import { Standings } from "./standings.ts";
 
 export interface ServingOptions {
   readonly redisUrl: string;
+  /** For answers about earlier positions: what is not archived yet is read from the log. */
+  readonly kafkaBrokers: string;
   readonly dataDir: string;
   readonly namespace: string;
   readonly definitions: Definitions;
@@ -30,6 +38,10 @@ export interface ServingOptions {
   readonly memoryLimitMb?: number;
   /** Requests that one address may send in a minute; 0: no limit. */
   readonly requestsPerMinute?: number;
+  /** Live streams that may be open at once. */
+  readonly maxStreams?: number;
+  /** How long recomputing an earlier position may take. */
+  readonly recomputeTimeoutMs?: number;
   /** Cells that one answer may have before it is sorted and limited. */
   readonly maxAnswerCells?: number;
   /** Cells of closed segments, and again of batch answers, that are kept in memory. */
@@ -43,8 +55,8 @@ export interface RunningServing {
   close(): Promise<void>;
 }
 
-/** At most so many registers of distinct counts are merged for one answer: about 200 MB while it is made. */
-const MAX_REGISTERS = 4_000_000;
+/** At most so many registers of distinct counts and items are merged for one answer: about 200 MB while it is made. */
+const MAX_PIECES = 4_000_000;
 
 /** Starts the HTTP API. */
 export async function startServing(options: ServingOptions): Promise<RunningServing> {
@@ -58,20 +70,35 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const redis = openRedis(options.redisUrl, (error) => logger.warn({ err: error }, "Redis is away"));
   const gate = new RedisGate(redis);
   const data = new DataDirectory(dataDir);
-  const limits = { maxCells: maxAnswerCells, maxRegisters: MAX_REGISTERS };
+  const limits = { maxCells: maxAnswerCells, maxPieces: MAX_PIECES };
   const batch = new BatchStates(data, ducks, { maxCachedCells, limits });
-  const standings = new Standings({ manifests: new Manifests(data), gate, namespace });
-  const reader = new Reader({ standings, batch, segments: new SegmentCache(gate, maxCachedCells), limits });
-  const release = () => {
+  const manifests = new Manifests(data);
+  const standings = new Standings({ manifests, gate, namespace });
+  const segments = new SegmentCache(gate, maxCachedCells);
+  const log = new LogReader({ brokers: options.kafkaBrokers, clientId: "tideline-serve" });
+  const recomputations = new Recomputations({
+    sources: { data, archive: new Archive(data), log, pool },
+    brokers: options.kafkaBrokers,
+    namespace,
+    timeoutMs: options.recomputeTimeoutMs ?? 60_000,
+  });
+  const history = new History({ data, manifests, standings, segments, recomputations });
+  const reader = new Reader({ standings, batch, segments, history, limits });
+  const live = new LiveFeeds({ reader, standings, logger, maxStreams: options.maxStreams ?? 1_000 });
+  const waits = new PositionWaits(standings);
+  const views = await ServedViews.open(pool, new Generations(data), definitions, logger);
+  const release = async () => {
+    views.close();
+    await recomputations.close();
+    await log.close();
     redis.disconnect();
     ducks.close();
     pool.close();
   };
   try {
-    const views = await describe(pool, definitions.views.values());
     const { requestsPerMinute = 60_000, version = "0.1.0" } = options;
     const app = await createApp(
-      { reader, standings, gate, views, metrics: createMetrics() },
+      { reader, standings, gate, views, waits, live, namespace, metrics: createMetrics() },
       { logger, requestsPerMinute, version },
     );
     await redisOr(redis, 2_000);
@@ -79,20 +106,8 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     const { port } = app.server.address() as AddressInfo;
     return { port, close: () => app.close().finally(release) };
   } catch (error) {
-    release();
+    await release();
     throw error;
-  }
-}
-
-async function describe(pool: DuckPool, definitions: Iterable<Definition>): Promise<Map<string, DescribedView>> {
-  const duck = await pool.connect();
-  try {
-    const views = new Map<string, DescribedView>();
-    for (const definition of definitions)
-      views.set(definition.view.name, { definition, types: await dimensionTypes(duck, definition.view) });
-    return views;
-  } finally {
-    duck.closeSync();
   }
 }
 

@@ -10,7 +10,12 @@ export type ProblemCode =
   | "METHOD_NOT_ALLOWED"
   | "URI_TOO_LONG"
   | "TOO_MANY_REQUESTS"
+  | "TOO_MANY_STREAMS" // as many live streams as this server keeps are open
   | "NOT_READY" // nothing published yet
+  | "NOT_REACHED" // the log has not been applied up to where `min` wants it: ask again
+  | "GENERATION_GONE" // `at` or `min` names a definition that is not served any more
+  | "POSITION_GONE" // neither archive nor log has what `at` asks for
+  | "TOO_SLOW" // recomputing what `at` asks for takes too long
   | "ARCHIVE_DAMAGED" // a published file is missing: an operator's matter
   | "INTERNAL";
 
@@ -22,7 +27,12 @@ const TITLES: Readonly<Record<ProblemCode, string>> = {
   METHOD_NOT_ALLOWED: "This method is not allowed here",
   URI_TOO_LONG: "The URL is too long",
   TOO_MANY_REQUESTS: "Too many requests",
+  TOO_MANY_STREAMS: "Too many live streams",
   NOT_READY: "Not ready yet",
+  NOT_REACHED: "Not there yet",
+  GENERATION_GONE: "This definition of the view is gone",
+  POSITION_GONE: "This position is gone",
+  TOO_SLOW: "Recomputing takes too long",
   ARCHIVE_DAMAGED: "Published state is damaged",
   INTERNAL: "Something went wrong in the server",
 };

@@ -1,6 +1,8 @@
 import type { EpochMs } from "../core/position.ts";
+import type { View } from "../core/view.ts";
 import type { Chain } from "../store/chain.ts";
 import type { SegmentCells } from "../store/chain-state.ts";
+import type { Definition } from "../store/definitions.ts";
 import type { RedisGate } from "./redis-gate.ts";
 import { type BucketTile, bucketTile, tileWeight } from "./tile-cells.ts";
 import { Vanished } from "./vanished.ts";
@@ -12,9 +14,9 @@ export class SegmentTile {
   readonly weight: number;
   readonly #buckets: readonly BucketTile[];
 
-  constructor({ lastBucket, buckets }: SegmentCells) {
+  constructor(view: View, { lastBucket, buckets }: SegmentCells) {
     this.lastBucket = lastBucket;
-    this.#buckets = buckets.map(bucketTile).sort((a, b) => a.bucket - b.bucket);
+    this.#buckets = buckets.map((bucket) => bucketTile(view, bucket)).sort((a, b) => a.bucket - b.bucket);
     this.weight = tileWeight(this.#buckets);
   }
 
@@ -48,17 +50,17 @@ export class SegmentCache {
   }
 
   /** The segments of the chain that has this nonce. Throws Vanished when one is gone, RedisSilent when Redis does not answer. */
-  all(chain: Chain, generation: string, nonce: string, ids: readonly string[]): Promise<SegmentTile[]> {
+  all(chain: Chain, { view, generation }: Definition, nonce: string, ids: readonly string[]): Promise<SegmentTile[]> {
     return Promise.all(
-      ids.map((id) => this.#tiles.get(`${generation} ${nonce} ${id}`, () => this.#load(chain, nonce, id))),
+      ids.map((id) => this.#tiles.get(`${generation} ${nonce} ${id}`, () => this.#load(chain, view, nonce, id))),
     );
   }
 
-  async #load(chain: Chain, nonce: string, id: string): Promise<SegmentTile> {
+  async #load(chain: Chain, view: View, nonce: string, id: string): Promise<SegmentTile> {
     const cells = await this.#gate.ask(SEGMENT_TIMEOUT_MS, () => chain.segment(id));
     // Ids begin anew in a Redis that was lost: the segment counts only if the chain is still the one that was asked for.
     const state = await this.#gate.ask(SEGMENT_TIMEOUT_MS, () => chain.load());
     if (cells === null || state?.nonce !== nonce) throw new Vanished("segment", id);
-    return new SegmentTile(cells);
+    return new SegmentTile(view, cells);
   }
 }

@@ -1,3 +1,5 @@
+import type { PositionWaits } from "./consistency.ts";
+import type { LiveFeeds } from "./live-feeds.ts";
 import type { ServingMetrics } from "./metrics.ts";
 import type { DescribedView } from "./openapi.ts";
 import type { Reader } from "./reader.ts";
@@ -10,5 +12,8 @@ export interface Serving {
   readonly standings: Standings;
   readonly gate: RedisGate;
   readonly views: ReadonlyMap<string, DescribedView>;
+  readonly waits: PositionWaits;
+  readonly live: LiveFeeds;
   readonly metrics: ServingMetrics;
+  readonly namespace: string;
 }

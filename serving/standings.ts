@@ -94,6 +94,13 @@ export class Standings {
     return newest;
   }
 
+  /** The chain as it stands, null when Redis has none or does not answer. */
+  async loadChain(definition: Definition): Promise<ChainState | null> {
+    const chain = this.chain(definition);
+    const state = await this.ask(() => chain.load());
+    return state === null || "code" in state ? null : state;
+  }
+
   /** Asks Redis, time-boxed; Missing when it does not answer. */
   async ask<T>(question: () => Promise<T>): Promise<T | Missing> {
     try {

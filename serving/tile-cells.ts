@@ -1,8 +1,10 @@
 import { setImmediate as turn } from "node:timers/promises";
-import { type CellTable, type GroupValue, groupFromKey } from "../core/cells.ts";
+import { type CellTable, type GroupValue, groupFromKey, groupKey } from "../core/cells.ts";
+import { componentsOf } from "../core/components.ts";
 import { type Registers, registersFromRedis } from "../core/hll.ts";
+import type { Item, StateValue } from "../core/measures/measure.ts";
 import type { EpochMs } from "../core/position.ts";
-import { answerTable, groupMatches, type Query } from "../core/query.ts";
+import { answerTable, groupMatches, type Query, type TimeRange } from "../core/query.ts";
 import type { View } from "../core/view.ts";
 import { type BucketCells, splitCellField } from "../store/chain-state.ts";
 import { tooLarge } from "./problem.ts";
@@ -13,7 +15,8 @@ export type Sketch = Buffer | readonly number[];
 /** One group of one bucket in a tile's state. Immutable: tiles are cached. */
 export interface GroupCells {
   readonly group: readonly GroupValue[];
-  readonly integers: readonly (readonly [component: string, value: bigint])[];
+  readonly values: readonly (readonly [component: string, value: StateValue])[];
+  readonly items: readonly (readonly [component: string, item: Item, value: bigint])[];
   readonly sketches: readonly (readonly [component: string, sketch: Sketch])[];
 }
 
@@ -25,20 +28,27 @@ export interface BucketTile {
 /** How much one answer may merge. */
 export interface AnswerLimits {
   readonly maxCells: number;
-  readonly maxRegisters: number;
+  /** Registers of distinct counts, and items. */
+  readonly maxPieces: number;
 }
 
 /** Redis's fields `<component> <group>` gathered by group: texts are split and parsed once per tile, not once per question. */
-export function bucketTile({ bucket, integers, sketches }: BucketCells): BucketTile {
-  const groups = new Map<string, { group: GroupValue[]; integers: [string, bigint][]; sketches: [string, Sketch][] }>();
-  const of = (key: string) => {
-    const held = groups.get(key) ?? { group: groupFromKey(key), integers: [], sketches: [] };
+export function bucketTile(view: View, { bucket, values, sketches }: BucketCells): BucketTile {
+  const dimensions = Object.keys(view.by).length;
+  const hasItems = new Set(componentsOf(view).flatMap(({ key, form }) => (form === "items" ? [key] : [])));
+  const groups = new Map<string, Gathering>();
+  const of = (key: string, group = groupFromKey(key)) => {
+    const held = groups.get(key) ?? { group, values: [], items: [], sketches: [] };
     groups.set(key, held);
     return held;
   };
-  for (const [field, value] of integers) {
-    const { component, group } = splitCellField(field);
-    of(group).integers.push([component, value]);
+  for (const [field, value] of values) {
+    const { component, group: key } = splitCellField(field);
+    if (hasItems.has(component)) {
+      const coordinates = groupFromKey(key);
+      const group = coordinates.slice(0, dimensions);
+      of(groupKey(group), group).items.push([component, coordinates[dimensions] as Item, value as bigint]);
+    } else of(key).values.push([component, value]);
   }
   for (const [field, bytes] of sketches) {
     const { component, group } = splitCellField(field);
@@ -47,10 +57,17 @@ export function bucketTile({ bucket, integers, sketches }: BucketCells): BucketT
   return { bucket, groups: [...groups.values()] };
 }
 
+interface Gathering {
+  readonly group: readonly GroupValue[];
+  readonly values: [string, StateValue][];
+  readonly items: [string, Item, bigint][];
+  readonly sketches: [string, Sketch][];
+}
+
 /** What a cached tile costs, in cells; a sketch by its size. */
 export function tileWeight(buckets: readonly BucketTile[]): number {
-  const weigh = ({ integers, sketches }: GroupCells) =>
-    1 + integers.length + sketches.reduce((sum, [, sketch]) => sum + 1 + Math.ceil(sketch.length / 32), 0);
+  const weigh = ({ values, items, sketches }: GroupCells) =>
+    1 + values.length + items.length + sketches.reduce((sum, [, sketch]) => sum + 1 + Math.ceil(sketch.length / 32), 0);
   return buckets.reduce((sum, { groups }) => sum + groups.reduce((cells, group) => cells + weigh(group), 1), 0);
 }
 
@@ -64,14 +81,14 @@ export class AnswerBuilder {
   readonly #limits: AnswerLimits;
   readonly #answer: ReturnType<typeof answerTable>;
   readonly #wanted: ReadonlySet<string>;
-  #registers = 0;
+  #pieces = 0;
   #slice = 0;
 
-  constructor(view: View, query: Query, wanted: readonly string[], limits: AnswerLimits) {
+  constructor(view: View, query: Query, window: TimeRange, wanted: readonly string[], limits: AnswerLimits) {
     this.#view = view;
     this.#query = query;
     this.#limits = limits;
-    this.#answer = answerTable(view, query);
+    this.#answer = answerTable(view, query, window);
     this.#wanted = new Set(wanted);
   }
 
@@ -79,11 +96,12 @@ export class AnswerBuilder {
     return this.#answer.table;
   }
 
-  /** State that is already filtered, and has the query's buckets and dimensions. */
+  /** State that is already filtered, and has the query's buckets (not yet slid) and dimensions. */
   async addRolledUp(buckets: readonly BucketTile[]): Promise<void> {
     for (const { bucket, groups } of buckets) {
+      const reached = this.#answer.buckets(bucket);
       for (const cells of groups) {
-        this.#merge(bucket, cells.group, cells);
+        for (const into of reached) this.#merge(into, cells.group, cells);
         await this.#breathe();
       }
     }
@@ -93,33 +111,41 @@ export class AnswerBuilder {
   async addStored(buckets: readonly BucketTile[], fromMs: EpochMs, toMs: EpochMs): Promise<void> {
     for (const { bucket, groups } of buckets) {
       if (bucket < fromMs || bucket >= toMs) continue;
-      const wider = this.#answer.bucket(bucket);
+      const reached = this.#answer.buckets(bucket);
       for (const cells of groups) {
         if (groupMatches(this.#view, this.#query, cells.group))
-          this.#merge(wider, this.#answer.group(cells.group), cells);
+          for (const into of reached) this.#merge(into, this.#answer.group(cells.group), cells);
         await this.#breathe();
       }
     }
   }
 
-  #merge(bucket: EpochMs, group: readonly GroupValue[], { integers, sketches }: GroupCells): void {
+  #merge(bucket: EpochMs, group: readonly GroupValue[], { values, items, sketches }: GroupCells): void {
     const cell = this.table.cell(bucket, group);
-    for (const [component, value] of integers)
-      if (this.#wanted.has(component)) this.table.merge(cell, component, value);
+    for (const [component, value] of values) if (this.#wanted.has(component)) this.table.merge(cell, component, value);
+    for (const [component, item, value] of items) {
+      if (!this.#wanted.has(component)) continue;
+      this.#pieces += 1;
+      this.table.mergeItem(cell, component, item, value);
+    }
     for (const [component, sketch] of sketches) {
       if (!this.#wanted.has(component)) continue;
-      this.#registers += sketch.length;
+      this.#pieces += sketch.length;
       offer(this.table.sketch(cell, component), sketch);
     }
     if (this.table.size > this.#limits.maxCells)
       throw tooLarge(`the answer would have more than ${this.#limits.maxCells} cells`);
-    if (this.#registers > this.#limits.maxRegisters) throw tooLarge("the answer would merge too many distinct counts");
+    if (this.#pieces > this.#limits.maxPieces) throw tooManyPieces();
   }
 
   async #breathe(): Promise<void> {
     this.#slice += 1;
     if (this.#slice % SLICE === 0) await turn();
   }
+}
+
+export function tooManyPieces(): Error {
+  return tooLarge("the answer would merge too many distinct counts, quantiles or items");
 }
 
 function offer(registers: Registers, sketch: Sketch): void {

@@ -1,54 +1,86 @@
 import type { DuckDBValue } from "@duckdb/node-api";
-import { type GroupValue, groupKey } from "../core/cells.ts";
+import { groupKey, groupValue } from "../core/cells.ts";
+import { countedSql, partialItemsSql, partialSql, wide } from "../core/compile.ts";
 import { componentsOf } from "../core/components.ts";
 import type { Ledger } from "../core/ledger.ts";
-import { ROWS } from "../core/measures/measure.ts";
+import { ROWS, type StateValue } from "../core/measures/measure.ts";
 import type { View } from "../core/view.ts";
 import { type BucketDelta, cellField } from "../store/chain-state.ts";
+import { type Duck, rowsOf } from "../store/duck.ts";
 
-type Building = { integers: BucketDelta["integers"][number][]; sketches: BucketDelta["sketches"][number][] };
+type Building = { values: BucketDelta["values"][number][]; sketches: BucketDelta["sketches"][number][] };
 
 /** What a batch adds to one partition's chain: deltas by bucket, and how many events they count. */
 export interface PartitionStates {
-  readonly deltas: BucketDelta[];
-  counted: number;
+  readonly deltas: readonly BucketDelta[];
+  readonly counted: number;
 }
 
-/** Rows of `partialSql` (partition, bucket, dimensions, components) -> what each partition adds. */
-export function statesByPartition(view: View, rows: readonly (readonly DuckDBValue[])[]): Map<number, PartitionStates> {
-  const dimensions = Object.keys(view.by).length;
-  const components = componentsOf(view);
-  const states = new Map<number, PartitionStates>();
-  const buckets = new Map<string, Building>();
-  for (const row of rows) {
-    const [partition, bucket] = [Number(row[0]), Number(row[1])];
-    const state = states.get(partition) ?? { deltas: [], counted: 0 };
-    states.set(partition, state);
-    const key = `${partition}:${bucket}`;
-    let delta = buckets.get(key);
-    if (delta === undefined) {
-      delta = { integers: [], sketches: [] };
-      buckets.set(key, delta);
-      state.deltas.push({ bucket, ...delta });
-    }
-    const group = groupKey(row.slice(2, 2 + dimensions).map(groupValue));
-    for (const [index, { key: component, form, merge }] of components.entries()) {
-      const value = row[2 + dimensions + index] ?? null;
+/** The states that a view makes of a relation of decoded events, by partition. */
+export async function statesByPartition(duck: Duck, view: View, events: string): Promise<Map<number, PartitionStates>> {
+  const gathered = new Gathering(Object.keys(view.by).length);
+  const components = wide(view);
+  for (const row of await rowsOf(duck, partialSql(view, events))) {
+    const cell = gathered.cell(row);
+    for (const [index, { key, form, merge }] of components.entries()) {
+      const value = row[cell.next + index] ?? null;
       if (value === null) continue;
-      const field = cellField(component, group);
-      if (form === "integer") delta.integers.push({ merge, field, value: value as bigint });
-      else delta.sketches.push({ field, hashes: packHashes((value as { items: readonly bigint[] }).items) });
-      if (component === ROWS.name) state.counted += Number(value);
+      const field = cellField(key, groupKey(cell.group));
+      if (form === "registers")
+        cell.delta.sketches.push({ field, hashes: packHashes((value as { items: readonly bigint[] }).items) });
+      else cell.delta.values.push({ merge, field, value: value as StateValue });
+      if (key === ROWS.name && view.each === null) gathered.count(cell.partition, Number(value));
     }
   }
-  return states;
+  for (const component of componentsOf(view).filter(({ form }) => form === "items")) {
+    for (const row of await rowsOf(duck, partialItemsSql(view, component, events))) {
+      const cell = gathered.cell(row);
+      const value = row[cell.next + 1] ?? null;
+      if (value === null) continue;
+      const field = cellField(component.key, groupKey([...cell.group, groupValue(row[cell.next] ?? null)]));
+      cell.delta.values.push({ merge: component.merge, field, value: BigInt(value as bigint) });
+    }
+  }
+  if (view.each !== null) {
+    for (const [partition, counted] of await rowsOf(duck, countedSql(view, events)))
+      gathered.count(Number(partition), Number(counted));
+  }
+  return gathered.partitions;
 }
 
-/** A dimension's value as JSON carries it: text, a boolean, an integer (as text where a double would round it), or null. */
-function groupValue(value: DuckDBValue): GroupValue {
-  if (typeof value !== "bigint") return value as GroupValue;
-  const number = Number(value);
-  return Number.isSafeInteger(number) ? number : value.toString();
+/** Rows (partition, bucket, dimensions, state) of several statements, gathered by partition and bucket. */
+class Gathering {
+  readonly partitions = new Map<number, { deltas: BucketDelta[]; counted: number }>();
+  readonly #buckets = new Map<string, Building>();
+  readonly #dimensions: number;
+
+  constructor(dimensions: number) {
+    this.#dimensions = dimensions;
+  }
+
+  /** Where a row belongs; `next` is the index of the first column that is neither bucket nor dimension. */
+  cell(row: readonly DuckDBValue[]) {
+    const [partition, bucket] = [Number(row[0]), Number(row[1])];
+    const key = `${partition}:${bucket}`;
+    let delta = this.#buckets.get(key);
+    if (delta === undefined) {
+      delta = { values: [], sketches: [] };
+      this.#buckets.set(key, delta);
+      this.#of(partition).deltas.push({ bucket, ...delta });
+    }
+    const next = 2 + this.#dimensions;
+    return { partition, delta, next, group: row.slice(2, next).map(groupValue) };
+  }
+
+  count(partition: number, events: number): void {
+    this.#of(partition).counted += events;
+  }
+
+  #of(partition: number) {
+    const held = this.partitions.get(partition) ?? { deltas: [], counted: 0 };
+    this.partitions.set(partition, held);
+    return held;
+  }
 }
 
 /** Eight little-endian bytes each, as PFADD gets them. */

@@ -55,7 +55,7 @@ export class Lane {
   }
 
   static async open(deps: LaneDeps, tracks: Iterable<ViewTrack>): Promise<Lane> {
-    return new Lane(deps, await Decoder.open(deps.duck, deps.stream), tracks);
+    return new Lane(deps, await Decoder.open(deps.duck, deps.stream, deps.dedup.schemas), tracks);
   }
 
   /** The furthest position that any of its views has reached, per partition. */

@@ -1,11 +1,14 @@
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import type { Manifest } from "../core/documents.ts";
+import { at, type Cut, cutFromJson, partitionsOf } from "../core/position.ts";
 import { Archive } from "../store/archive.ts";
 import { Chain } from "../store/chain.ts";
-import type { Definitions } from "../store/definitions.ts";
+import type { Definition, Definitions } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
 import { beginGeneration } from "../store/generation-start.ts";
+import { Generations } from "../store/generations.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis } from "../store/redis.ts";
@@ -31,6 +34,7 @@ export interface SpeedHealth {
   readonly streams: readonly { readonly stream: string; readonly partitions: readonly number[] }[];
   readonly views: readonly {
     readonly view: string;
+    readonly generation: string;
     readonly phase: string;
     readonly code: string | null;
     readonly message: string | null;
@@ -42,6 +46,10 @@ export interface SpeedLayer {
   /** Finishes the batches under way and leaves the groups. */
   close(): Promise<void>;
 }
+
+/** A first version is made by the batch layer when the archive is longer than this: the log would be read by way of Redis otherwise. */
+const LONG_ARCHIVE_OFFSETS = 50_000n;
+const RETIRED_EVERY_MS = 5_000;
 
 /** Starts the speed layer for every view of `definitions`; `health` tells how far they are. */
 export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer> {
@@ -55,26 +63,37 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   const deadLetters = new DeadLetters(brokers);
   const metrics = speedMetrics(options.registry);
 
-  const consumers = [...definitions.streams.values()].map((stream) => {
-    const topic = topicName(namespace, stream.name);
-    const tracks = [...definitions.views.values()]
-      .filter(({ view }) => view.stream === stream)
-      .map((definition) => {
-        const chain = new Chain(redis, namespace, definition.generation);
-        const newestManifest = () =>
-          beginGeneration({ manifests, archive, log }, definition.generation, topic, "speed-layer");
-        return new ViewTrack({ definition, chain, newestManifest, metrics, logger });
-      });
+  const generations = new Generations(data);
+  await generations.register(definitions, "speed-layer");
+  const living = (await generations.all(definitions)).map(({ definition }) => definition);
+
+  const consumers = [...byContract(living).values()].map((sharing) => {
+    const [{ view: first }] = sharing as [Definition, ...Definition[]];
+    const topic = topicName(namespace, first.stream.name);
+    const tracks = sharing.map((definition) => {
+      const chain = new Chain(redis, namespace, definition.generation);
+      const newestManifest = () =>
+        beginGeneration({ manifests, archive, log }, definition.generation, topic, "speed-layer");
+      const longArchive = async ({ cut, topicId }: Manifest) =>
+        lengthBetween(cutFromJson(cut), await archive.archived(topic, topicId)) > LONG_ARCHIVE_OFFSETS;
+      return new ViewTrack({ definition, chain, newestManifest, longArchive, metrics, logger });
+    });
     return new StreamConsumer(
-      { stream, topic, brokers, pool, deadLetters, dedup: { archive, data, log }, metrics, logger },
+      { stream: first.stream, topic, brokers, pool, deadLetters, dedup: { archive, data, log }, metrics, logger },
       tracks,
     );
   });
   for (const consumer of consumers) consumer.start();
+  const watching = setInterval(() => {
+    removeRetired(consumers, generations).catch((error: unknown) =>
+      logger.warn({ error: (error as Error).message }, "cannot see which generations are retired"),
+    );
+  }, RETIRED_EVERY_MS);
 
   return {
-    health: () => healthOf(consumers, definitions),
+    health: () => healthOf(consumers),
     close: async () => {
+      clearInterval(watching);
       await Promise.all(consumers.map((consumer) => consumer.stop()));
       await Promise.all([deadLetters.close(), log.close(), redis.quit()]);
       pool.close();
@@ -82,15 +101,38 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   };
 }
 
-function healthOf(consumers: readonly StreamConsumer[], definitions: Definitions): SpeedHealth {
-  const streams = [...definitions.streams.keys()].map((stream, index) => ({
-    stream,
-    partitions: consumers[index]?.partitions ?? [],
-  }));
+/** Definitions that are decoded alike: of one stream under one revision of its contract. */
+function byContract(definitions: readonly Definition[]): Map<string, Definition[]> {
+  const groups = new Map<string, Definition[]>();
+  for (const definition of definitions) {
+    const { name, revision } = definition.view.stream;
+    const key = `${name} ${revision}`;
+    groups.set(key, [...(groups.get(key) ?? []), definition]);
+  }
+  return groups;
+}
+
+/** How many offsets lie between two cuts, over all partitions. */
+function lengthBetween(from: Cut, to: Cut): bigint {
+  return partitionsOf(from, to).reduce((sum, partition) => {
+    const length = at(to, partition) - at(from, partition);
+    return length > 0n ? sum + length : sum;
+  }, 0n);
+}
+
+async function removeRetired(consumers: readonly StreamConsumer[], generations: Generations): Promise<void> {
+  for (const consumer of consumers)
+    for (const track of [...consumer.tracks])
+      if ((await generations.retiredAtMs(track.generation)) !== null) consumer.remove(track);
+}
+
+function healthOf(consumers: readonly StreamConsumer[]): SpeedHealth {
+  const streams = consumers.map(({ stream, partitions }) => ({ stream, partitions }));
   const views = consumers
-    .flatMap(({ tracks }) => tracks)
+    .flatMap(({ tracks }) => [...tracks])
     .map((track) => ({
       view: track.name,
+      generation: track.generation,
       phase: track.phase,
       code: track.error?.code ?? null,
       message: track.error?.message ?? null,

@@ -14,14 +14,15 @@ export class Membership {
   constructor(options: {
     brokers: string;
     topic: string;
+    groupId: string;
     logger: Logger;
     onChange: (partitions: readonly number[]) => void;
   }) {
-    const { brokers, topic, logger, onChange } = options;
+    const { brokers, topic, groupId, logger, onChange } = options;
     this.#topic = topic;
     this.#consumer = new Consumer({
       clientId: "tideline-speed",
-      groupId: `tideline-speed-${topic}`,
+      groupId,
       bootstrapBrokers: parseBrokers(brokers),
       sessionTimeout: 6_000,
       heartbeatInterval: 1_500,

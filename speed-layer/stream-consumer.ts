@@ -28,7 +28,7 @@ interface RunningLane {
 /** One topic in this process: its share of the partitions, and the lanes that read them. */
 export class StreamConsumer {
   readonly #deps: StreamConsumerDeps;
-  readonly tracks: readonly ViewTrack[];
+  readonly #tracks: Set<ViewTrack>;
   readonly #membership: Membership;
   readonly #stopping = new AbortController();
   readonly #lanes = new Set<RunningLane>();
@@ -37,9 +37,26 @@ export class StreamConsumer {
 
   constructor(deps: StreamConsumerDeps, tracks: readonly ViewTrack[]) {
     this.#deps = deps;
-    this.tracks = tracks;
-    const { brokers, topic, logger } = deps;
-    this.#membership = new Membership({ brokers, topic, logger, onChange: () => this.#reset() });
+    this.#tracks = new Set(tracks);
+    const { brokers, topic, stream, logger } = deps;
+    // Processes that know different contracts of a stream read it apart from each other.
+    const groupId = `tideline-speed-${topic}-r${stream.revision}`;
+    this.#membership = new Membership({ brokers, topic, groupId, logger, onChange: () => this.#reset() });
+  }
+
+  get stream(): string {
+    return this.#deps.stream.name;
+  }
+
+  get tracks(): ReadonlySet<ViewTrack> {
+    return this.#tracks;
+  }
+
+  /** Lets go of a view whose generation was retired. */
+  remove(track: ViewTrack): void {
+    this.#tracks.delete(track);
+    for (const { lane } of this.#lanes) lane.tracks.delete(track);
+    this.#deps.logger.info({ view: track.name, generation: track.generation }, "generation retired");
   }
 
   get partitions(): readonly number[] {
@@ -66,7 +83,7 @@ export class StreamConsumer {
       try {
         await log.topic(topic);
         await this.#membership.join();
-        this.#main = await this.#open(this.tracks);
+        this.#main = await this.#open(this.#tracks);
         break;
       } catch (error) {
         if (isTidelineError(error)) for (const track of this.tracks) track.stop(error, Date.now());

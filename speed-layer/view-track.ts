@@ -1,13 +1,13 @@
 import type { Logger } from "pino";
-import { partialSql } from "../core/compile.ts";
 import type { Manifest } from "../core/documents.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
+import type { Generation } from "../core/generation.ts";
 import { at, type Cut, cutFromJson, type Position } from "../core/position.ts";
 import type { Chain } from "../store/chain.ts";
 import { type Application, type ApplyReply, type ChainState, refusal, tilesOf } from "../store/chain-state.ts";
 import { eventsFrom } from "../store/decoder.ts";
 import type { Definition } from "../store/definitions.ts";
-import { type Duck, rowsOf } from "../store/duck.ts";
+import type { Duck } from "../store/duck.ts";
 import { fold, foldable } from "../store/fold.ts";
 import type { FetchedPartition, LogBounds, LogReader, TopicInfo } from "../store/log.ts";
 import { type BatchLedger, ledgerOf, statesByPartition } from "./deltas.ts";
@@ -18,16 +18,21 @@ import type { SpeedMetrics } from "./metrics.ts";
  * One view on its way through one topic.
  *
  *   detached --attach--> live --NOCHAIN, pointer moved--> detached
- *       |                  |
- *       +--- the log is not ours any more, or the view is too large ---> stopped --after a while--> detached
+ *     |  |                 |
+ *     |  +--- the log is not ours any more, or the view is too large ---> stopped --after a while--> detached
+ *     +--- the batch layer builds its first version from the archive ---> building --every second--> detached
  */
 type Phase =
   | { readonly kind: "detached" }
+  | { readonly kind: "building"; readonly untilMs: number }
   | { readonly kind: "live" }
   | { readonly kind: "stopped"; readonly error: TidelineError; readonly untilMs: number };
 
 /** How many cells an open segment may hold before it is sealed: what Redis reads in about 5 ms. */
 const SEAL_AT_CELLS = 5_000;
+/** A view that the batch layer builds looks again after this long, and reads the log itself when it has waited for the whole patience. */
+const BUILDING_FOR_MS = 1_000;
+const BUILDING_PATIENCE_MS = 120_000;
 /** A stopped view looks again after this long: whoever mended the log need not restart anything. */
 const STOPPED_FOR_MS = 30_000;
 
@@ -36,6 +41,8 @@ export interface TrackDeps {
   readonly chain: Chain;
   /** The newest manifest, begun if there is none. */
   readonly newestManifest: () => Promise<Manifest>;
+  /** Whether a first version is better made from the archive, which holds much of the log that the view has not seen. */
+  readonly longArchive: (manifest: Manifest) => Promise<boolean>;
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
 }
@@ -54,14 +61,20 @@ export class ViewTrack {
   #phase: Phase = { kind: "detached" };
   #pointer = 0;
   #folding = false;
+  #waitingSinceMs: number | null = null;
   readonly #positions = new Map<number, Position>();
 
   constructor(deps: TrackDeps) {
     this.#deps = deps;
   }
 
+  /** For people: its view's name. */
   get name(): string {
     return this.#deps.definition.view.name;
+  }
+
+  get generation(): Generation {
+    return this.#deps.definition.generation;
   }
 
   get phase(): Phase["kind"] {
@@ -79,7 +92,7 @@ export class ViewTrack {
 
   /** Whether it has to be attached before it can go on with these partitions. */
   waits(partitions: readonly number[], nowMs: number): boolean {
-    if (this.#phase.kind === "stopped") return nowMs >= this.#phase.untilMs;
+    if (this.#phase.kind === "stopped" || this.#phase.kind === "building") return nowMs >= this.#phase.untilMs;
     return this.#phase.kind === "detached" || partitions.some((partition) => !this.#positions.has(partition));
   }
 
@@ -97,6 +110,10 @@ export class ViewTrack {
     nowMs: number,
   ): Promise<void> {
     try {
+      if (await this.#leavesToBatch(nowMs)) {
+        this.#phase = { kind: "building", untilMs: nowMs + BUILDING_FOR_MS };
+        return;
+      }
       const chain = await this.#healthyChain();
       for (const partition of source.partitions) {
         const mark = await this.#deps.chain.mark(partition);
@@ -121,6 +138,14 @@ export class ViewTrack {
       if (!isTidelineError(error)) throw error;
       this.stop(error, nowMs);
     }
+  }
+
+  /** Whether the batch layer is to make the first version; not for ever, for it may not be running. */
+  async #leavesToBatch(nowMs: number): Promise<boolean> {
+    const manifest = await this.#deps.newestManifest();
+    if (manifest.version > 0 || !(await this.#deps.longArchive(manifest))) return false;
+    this.#waitingSinceMs ??= nowMs;
+    return nowMs - this.#waitingSinceMs < BUILDING_PATIENCE_MS;
   }
 
   /** Whether Redis still has the chain that this track follows, tiling from the newest manifest; called while the log is quiet. */
@@ -165,7 +190,7 @@ export class ViewTrack {
   ): Promise<Application[]> {
     const { view } = this.#deps.definition;
     const events = eventsFrom("events", this.#positions, mine);
-    const states = statesByPartition(view, await rowsOf(duck, partialSql(view, events)));
+    const states = await statesByPartition(duck, view, events);
     const ledgers = await ledger(events);
     return mine.map((fetched) => {
       const { partition, to, stable, fetchedAtMs } = fetched;

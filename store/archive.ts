@@ -1,26 +1,54 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { ArchiveEntry } from "../core/documents.ts";
+import { entriesWithin, type Replaced, tileArchive } from "../core/archive-tiles.ts";
+import { ArchiveEntry, isMerged, MergedEntry } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
-import { type Cut, cutWith, type Position, position } from "../core/position.ts";
-import { tile } from "../core/spans.ts";
+import { type Cut, cutWith, type EpochMs, type Position, position } from "../core/position.ts";
 import type { DataDirectory } from "./files.ts";
 import { topicRecreated } from "./log-errors.ts";
 
 /** Where the archive of a partition begins. Without it, two archivers who see different log starts would begin twice. */
 const Beginning = z.strictObject({ from: z.string().regex(/^\d{1,19}$/), topicId: z.string() });
 
+/** How long replaced entries and their files stay: longer than an activity may take, after the oldest list that it may begin with. */
+export const REPLACED_GRACE_MS = 90 * 60_000;
+
+/** How old a list may be. Far below the grace: what it names is still there, and so is the entry that would follow its last. */
+const LIST_AGE_MS = 5 * 60_000;
+
+const ARCHIVED = "entries";
+const MERGED = "merged";
+
+/** All documents of a partition, listed just now. */
+export interface ArchiveListing {
+  /** Those that are read, in order. */
+  readonly entries: readonly ArchiveEntry[];
+  /** Those that merged ones stand for, with the names of their documents. */
+  readonly replaced: readonly (Replaced & { readonly document: string })[];
+}
+
+interface KnownList {
+  readonly listedAtMs: EpochMs;
+  readonly entries: readonly ArchiveEntry[];
+}
+
 /**
  * The archive's entries: `archive/<topic>/<partition>/entries/<from>.json`, created exclusively under their `from`, so that of two archivers
  * who wrote the same span one wins. The next entry's `from` is the previous one's `to`: entries tile the log from where the archive began.
+ * A merged entry, `merged/<from>-<to>.json`, stands for the entries of its span from the moment it exists.
+ *
+ * A list is held for some minutes, and what was archived since is found by its name, so asking costs nothing that grows with history.
  */
 export class Archive {
   readonly #data: DataDirectory;
-  /** Entries never change, so each is read once. */
-  readonly #known = new Map<string, ArchiveEntry>();
+  readonly #clock: () => EpochMs;
+  /** Documents never change, so each is read once; by folder and name. */
+  readonly #documents = new Map<string, Map<string, ArchiveEntry>>();
+  readonly #lists = new Map<string, KnownList>();
 
-  constructor(data: DataDirectory) {
+  constructor(data: DataDirectory, clock: () => EpochMs = Date.now) {
     this.#data = data;
+    this.#clock = clock;
   }
 
   /** Where the Parquet files of a partition go, relative to the data directory. */
@@ -29,27 +57,52 @@ export class Archive {
   }
 
   /** The entries of a partition in order. Throws ARCHIVE_DAMAGED when they do not tile, TOPIC_RECREATED when they are of another topic. */
-  async entries(topic: string, topicId: string, partition: number): Promise<ArchiveEntry[]> {
-    const entries: ArchiveEntry[] = [];
-    for (const name of await this.#data.list(folder(topic, partition)))
-      entries.push(await this.#entry(join(folder(topic, partition), name)));
-    const stranger = entries.find((entry) => entry.topicId !== topicId);
-    if (stranger !== undefined) throw topicRecreated(topic, stranger.topicId, topicId);
-    const first = entries[0];
-    const spans = entries.map(({ from, to }) => ({
-      from: new Map([[partition, position(from)]]),
-      to: new Map([[partition, position(to)]]),
-    }));
-    const tiling = tile(new Map([[partition, position(first?.from ?? 0)]]), spans);
-    if (!tiling.ok) {
-      const { kind, expected, found } = tiling.misfit;
-      throw new TidelineError(
-        "ARCHIVE_DAMAGED",
-        `${topic}/${partition}: ${kind} in the archive: ${found} where ${expected} was expected`,
-        "Restore the missing entry from a copy of the data directory.",
-      );
+  async entries(topic: string, topicId: string, partition: number): Promise<readonly ArchiveEntry[]> {
+    const held = this.#lists.get(place(topic, partition));
+    const last = held?.entries.at(-1);
+    if (held === undefined || last === undefined || last.topicId !== topicId || !this.#isFresh(held))
+      return (await this.list(topic, topicId, partition)).entries;
+    const more: ArchiveEntry[] = [];
+    for (let from = last.to; ; ) {
+      const next = await this.#data.read(documentOf(topic, partition, { from }), ArchiveEntry);
+      if (next === null) break;
+      requireTopic(topic, topicId, [next]);
+      more.push(next);
+      from = next.to;
     }
+    if (more.length === 0) return held.entries;
+    const entries = [...held.entries, ...more];
+    this.#lists.set(place(topic, partition), { ...held, entries });
     return entries;
+  }
+
+  /** Looks at the folders anew. Throws as `entries` does. */
+  async list(topic: string, topicId: string, partition: number): Promise<ArchiveListing> {
+    for (let attempt = 1; ; attempt++) {
+      const listedAtMs = this.#clock();
+      // Merged ones first: those that they stand for go long after they came.
+      const merged = await this.#documentsIn(join(place(topic, partition), MERGED), MergedEntry);
+      const archived = await this.#documentsIn(join(place(topic, partition), ARCHIVED), ArchiveEntry);
+      requireTopic(topic, topicId, [...merged, ...archived]);
+      const tiles = tileArchive(archived, merged);
+      if (tiles.ok) {
+        const { entries, replaced } = tiles;
+        this.#lists.set(place(topic, partition), { listedAtMs, entries });
+        return {
+          entries,
+          replaced: replaced.map((one) => ({ ...one, document: documentOf(topic, partition, one.entry) })),
+        };
+      }
+      // A folder is not listed in one moment: what looks like a gap may have been published meanwhile.
+      if (attempt > 1) {
+        const { kind, expected, found } = tiles.misfit;
+        throw new TidelineError(
+          "ARCHIVE_DAMAGED",
+          `${topic}/${partition}: ${kind} in the archive: ${found} where ${expected} was expected`,
+          "Restore the missing entry from a copy of the data directory.",
+        );
+      }
+    }
   }
 
   /** Fixes where the archive of a partition begins, unless that is fixed already; answers the position that holds. */
@@ -85,10 +138,9 @@ export class Archive {
     partition: number,
     from: Position,
     to: Position,
-  ): Promise<ArchiveEntry[]> {
+  ): Promise<readonly ArchiveEntry[]> {
     if (from >= to) return [];
-    const entries = await this.entries(topic, topicId, partition);
-    const wanted = entries.filter((entry) => position(entry.to) > from && position(entry.from) < to);
+    const wanted = entriesWithin(await this.entries(topic, topicId, partition), from, to);
     const begins = position(wanted[0]?.from ?? to);
     const ends = position(wanted.at(-1)?.to ?? from);
     if (begins > from || ends < to) {
@@ -103,13 +155,30 @@ export class Archive {
 
   /** Adds an entry unless another archiver has published that `from`. True: this call did. */
   async create(topic: string, partition: number, entry: ArchiveEntry): Promise<boolean> {
-    return this.#data.createExclusively(
-      join(folder(topic, partition), `${entry.from.padStart(19, "0")}.json`),
-      ArchiveEntry.parse(entry),
-    );
+    return this.#data.createExclusively(documentOf(topic, partition, entry), ArchiveEntry.parse(entry));
   }
 
-  async #edges(topic: string, topicId: string, edge: (entries: ArchiveEntry[]) => string | undefined): Promise<Cut> {
+  /** Puts an entry in the place of those that it was merged from, unless that has been done. True: this call did. */
+  async createMerged(topic: string, partition: number, entry: ArchiveEntry): Promise<boolean> {
+    const merged = MergedEntry.parse({ ...entry, createdAtMs: this.#clock() });
+    return this.#data.createExclusively(documentOf(topic, partition, merged), merged);
+  }
+
+  /** Whether a merged entry is so old that nobody reads any more what it stands for. */
+  graceIsOver({ createdAtMs }: MergedEntry): boolean {
+    return this.#clock() - createdAtMs >= REPLACED_GRACE_MS;
+  }
+
+  #isFresh({ listedAtMs }: KnownList): boolean {
+    const ageMs = this.#clock() - listedAtMs;
+    return ageMs >= 0 && ageMs < LIST_AGE_MS;
+  }
+
+  async #edges(
+    topic: string,
+    topicId: string,
+    edge: (entries: readonly ArchiveEntry[]) => string | undefined,
+  ): Promise<Cut> {
     let cut: Cut = new Map();
     for (const partition of await this.partitions(topic)) {
       const found = edge(await this.entries(topic, topicId, partition));
@@ -118,15 +187,30 @@ export class Archive {
     return cut;
   }
 
-  async #entry(name: string): Promise<ArchiveEntry> {
-    const known = this.#known.get(name) ?? (await this.#data.read(name, ArchiveEntry));
-    if (known === null)
-      throw new TidelineError("ARCHIVE_DAMAGED", `${name} vanished`, "Restore the data directory from a copy.");
-    this.#known.set(name, known);
-    return known;
+  /** Those that vanish while they are read have been replaced long ago. */
+  async #documentsIn<T extends ArchiveEntry>(folder: string, schema: z.ZodType<T>): Promise<T[]> {
+    const known = this.#documents.get(folder) as Map<string, T> | undefined;
+    const found = new Map<string, T>();
+    for (const name of await this.#data.list(folder)) {
+      const document = known?.get(name) ?? (await this.#data.read(join(folder, name), schema));
+      if (document !== null) found.set(name, document);
+    }
+    this.#documents.set(folder, found);
+    return [...found.values()];
   }
 }
 
-function folder(topic: string, partition: number): string {
-  return join("archive", topic, String(partition), "entries");
+function requireTopic(topic: string, topicId: string, entries: readonly ArchiveEntry[]): void {
+  const stranger = entries.find((entry) => entry.topicId !== topicId);
+  if (stranger !== undefined) throw topicRecreated(topic, stranger.topicId, topicId);
+}
+
+function place(topic: string, partition: number): string {
+  return join("archive", topic, String(partition));
+}
+
+/** An archiver's entry is named by where it begins, a merged one by its span. */
+function documentOf(topic: string, partition: number, entry: Pick<ArchiveEntry, "from"> | MergedEntry): string {
+  const [folder, span] = isMerged(entry) ? [MERGED, [entry.from, entry.to]] : [ARCHIVED, [entry.from]];
+  return join(place(topic, partition), folder, `${span.map((offset) => offset.padStart(19, "0")).join("-")}.json`);
 }

@@ -1,3 +1,5 @@
+import { PICK_PLACE_DIGITS } from "../core/compile.ts";
+import type { StateValue } from "../core/measures/measure.ts";
 import { type CutJson, cutFromJson, position } from "../core/position.ts";
 import type { BucketCells, ChainState, Mark } from "./chain-state.ts";
 
@@ -50,12 +52,12 @@ export function decodeChain(
 }
 
 export function bucketCells(bucket: Buffer, fields: readonly Buffer[], found: readonly Buffer[]): BucketCells {
-  const integers: [string, bigint][] = [];
+  const values: [string, StateValue][] = [];
   for (let at = 0; at < fields.length; at += 2) {
     const value = String(fields[at + 1]);
-    if (value !== SKETCH) integers.push([String(fields[at]), BigInt(value)]);
+    if (value !== SKETCH) values.push([String(fields[at]), value.length > PICK_PLACE_DIGITS ? value : BigInt(value)]);
   }
   const sketches: [string, Buffer][] = [];
   for (let at = 0; at < found.length; at += 2) sketches.push([String(found[at]), found[at + 1] ?? Buffer.alloc(0)]);
-  return { bucket: Number(bucket.toString()), integers, sketches };
+  return { bucket: Number(bucket.toString()), values, sketches };
 }

@@ -1,8 +1,11 @@
+import { type CellTable, groupFromKey } from "../core/cells.ts";
 import { TidelineError } from "../core/errors.ts";
+import { registersFromRedis } from "../core/hll.ts";
 import type { Ledger } from "../core/ledger.ts";
-import type { Merge } from "../core/measures/measure.ts";
+import type { Item, Merge, StateValue } from "../core/measures/measure.ts";
 import type { Cut, EpochMs, Position } from "../core/position.ts";
 import { tilesFrom } from "../core/spans.ts";
+import type { View } from "../core/view.ts";
 
 /** What the chain of a generation is made of, and what goes to and comes from its scripts. */
 
@@ -38,7 +41,8 @@ export interface ChainState {
 /** What one micro-batch adds to one bucket. */
 export interface BucketDelta {
   readonly bucket: EpochMs;
-  readonly integers: readonly { readonly merge: Merge; readonly field: string; readonly value: bigint }[];
+  /** Integers, items and picks. */
+  readonly values: readonly { readonly merge: Merge; readonly field: string; readonly value: StateValue }[];
   /** `hashes`: 8 little-endian bytes each, concatenated. */
   readonly sketches: readonly { readonly field: string; readonly hashes: Buffer }[];
 }
@@ -62,10 +66,10 @@ export type ApplyReply =
   | { readonly kind: "overflow" }
   | { readonly kind: "too-large"; readonly cells: number };
 
-/** One bucket's cells as Redis holds them. Fields are `<component> <group as JSON>`. */
+/** One bucket's cells as Redis holds them. Fields are `<component> <group as JSON>`; an item is one more element of the group. */
 export interface BucketCells {
   readonly bucket: EpochMs;
-  readonly integers: readonly (readonly [field: string, value: bigint])[];
+  readonly values: readonly (readonly [field: string, value: StateValue])[];
   readonly sketches: readonly (readonly [field: string, bytes: Buffer])[];
 }
 
@@ -79,7 +83,7 @@ export interface ChainRead {
 /** One bucket of several segments, merged. */
 export interface MergedBucket {
   readonly bucket: EpochMs;
-  readonly integers: ReadonlyMap<string, bigint>;
+  readonly values: ReadonlyMap<string, StateValue>;
   readonly sketches: readonly string[];
 }
 
@@ -97,6 +101,23 @@ export function cellField(component: string, group: string): string {
 export function splitCellField(field: string): { component: string; group: string } {
   const space = field.indexOf(" ");
   return { component: field.slice(0, space), group: field.slice(space + 1) };
+}
+
+/** Merges what Redis holds of a bucket into `table`. */
+export function mergeBucket(table: CellTable, view: View, { bucket, values, sketches }: BucketCells): void {
+  const dimensions = Object.keys(view.by).length;
+  for (const [field, value] of values) {
+    const { component, group } = splitCellField(field);
+    const coordinates = groupFromKey(group);
+    const item = coordinates[dimensions];
+    const cell = table.cell(bucket, coordinates.slice(0, dimensions));
+    if (item === undefined) table.merge(cell, component, value);
+    else table.mergeItem(cell, component, item as Item, value as bigint);
+  }
+  for (const [field, bytes] of sketches) {
+    const { component, group } = splitCellField(field);
+    table.sketch(table.cell(bucket, groupFromKey(group)), component).merge(registersFromRedis(bytes));
+  }
 }
 
 /**

@@ -49,9 +49,9 @@ export class Chain {
       freshAtMs ?? "",
       deltas.length,
     );
-    for (const { bucket, integers, sketches } of deltas) {
-      args.push(bucket, integers.length);
-      for (const { merge, field, value } of integers) args.push(merge, field, value.toString());
+    for (const { bucket, values, sketches } of deltas) {
+      args.push(bucket, values.length);
+      for (const { merge, field, value } of values) args.push(merge, field, value.toString());
       args.push(sketches.length);
       for (const { field, hashes } of sketches) args.push(field, hashes);
     }
@@ -96,6 +96,12 @@ export class Chain {
     return answer === "OK";
   }
 
+  /** Deletes the whole chain, of a generation that nobody keeps up to date any more. */
+  async drop(): Promise<void> {
+    await this.#redis.tideline_drop(...["chain", "applied", "mark", "fresh", "garbage"].map((name) => this.#key(name)));
+    await this.#sweep();
+  }
+
   /** Notes that the applied positions of these partitions were seen to be the log's end at that time. */
   async touch(fresh: ReadonlyMap<number, EpochMs>): Promise<void> {
     if (fresh.size > 0)
@@ -121,17 +127,17 @@ export class Chain {
   }
 
   /**
-   * Puts one segment in the place of successive closed ones: `merged` are their integers, and the names of the sketches to be united. The new
+   * Puts one segment in the place of successive closed ones: `merged` are their values, and the names of the sketches to be united. The new
    * segment's keys are complete before the chain names it, and every write may be repeated. False: the chain has changed meanwhile.
    */
   async fold(nonce: string, ids: readonly string[], merged: readonly MergedBucket[]): Promise<boolean> {
     // Not a number from the chain: writing to a chain that Redis has just lost would make half of one.
     const id = `f${randomUUID()}`;
     const key = (segment: string, suffix: string) => this.#key(`s:${segment}:${suffix}`);
-    for (const { bucket, integers, sketches } of merged) {
+    for (const { bucket, values, sketches } of merged) {
       const pipeline = this.#redis.pipeline();
       pipeline.zadd(key(id, "buckets"), bucket, String(bucket));
-      const fields = [...integers].map(([field, value]) => [field, value.toString()] as const);
+      const fields = [...values].map(([field, value]) => [field, value.toString()] as const);
       pipeline.hset(key(id, `b:${bucket}`), new Map([...fields, ...sketches.map((field) => [field, SKETCH] as const)]));
       for (const field of sketches) {
         pipeline.pfmerge(key(id, `h:${bucket}:${field}`), ...ids.map((source) => key(source, `h:${bucket}:${field}`)));

@@ -1,9 +1,25 @@
-import { partialSql, stateSql } from "../core/compile.ts";
+import { countedSql, linesSql, partialItemsSql, partialSql, stateSql } from "../core/compile.ts";
+import { componentsOf } from "../core/components.ts";
 import { ALLOWED_EXPRESSIONS, ALLOWED_FUNCTIONS, DIMENSION_TYPES, INTEGER_TYPES } from "../core/functions.ts";
 import { quoteName, quoteText, type Sql } from "../core/sql.ts";
-import type { View } from "../core/view.ts";
+import { LINE, type View } from "../core/view.ts";
 import { type Duck, rowsOf } from "./duck.ts";
 import { eventColumns } from "./events.ts";
+
+/** What an expression must give: the DuckDB types that are taken (null: any), and how to say so. */
+export interface Wanted {
+  readonly types: ReadonlySet<string> | null;
+  readonly shown: string;
+}
+
+const CONDITION: Wanted = { types: new Set(["BOOLEAN"]), shown: "a condition" };
+const DIMENSION: Wanted = { types: DIMENSION_TYPES, shown: "text, an integer or a boolean" };
+const INTEGER: Wanted = {
+  types: INTEGER_TYPES,
+  shown: "an integer: give a floating-point value a scale, as a decimal field or in smaller units",
+};
+const ANY: Wanted = { types: null, shown: "a value" };
+const INPUTS = { integer: INTEGER, condition: CONDITION, any: ANY } as const;
 
 /**
  * Checks a view's SQL against its stream with the engine that will run it: unknown columns, functions that are not allowed, floating point
@@ -11,29 +27,45 @@ import { eventColumns } from "./events.ts";
  */
 export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
   await duck.run(`CREATE OR REPLACE TEMP TABLE checked (${eventColumns(view.stream)})`);
-  const contractColumns = new Set(Object.keys(view.stream.fields));
+  const fields = Object.keys(view.stream.fields);
+  const ofLines = [...fields.filter((field) => field !== view.each), ...(view.each === null ? [] : [LINE])];
   const problems: string[] = [];
-  const check = async (field: string, expression: Sql, types: ReadonlySet<string> | null, wanted: string) => {
-    const found =
-      (await syntaxProblem(duck, expression, contractColumns)) ?? (await typeProblem(duck, expression, types, wanted));
+  const check = async (
+    field: string,
+    expression: Sql,
+    wanted: Wanted,
+    relation: string,
+    columns: readonly string[],
+  ) => {
+    const found = await expressionProblem(duck, expression, wanted, { relation, columns: new Set(columns) });
     if (found !== null) problems.push(`${field}: ${found}`);
   };
-  if (view.where !== null) await check("where", view.where, new Set(["BOOLEAN"]), "a condition");
-  for (const [name, expression] of Object.entries(view.by))
-    await check(`by.${name}`, expression, DIMENSION_TYPES, "text, an integer or a boolean");
-  for (const [name, measure] of Object.entries(view.measures)) {
-    for (const { sql, type } of measure.inputs) {
-      await check(
-        `measures.${name}`,
-        sql,
-        type === "integer" ? INTEGER_TYPES : null,
-        "an integer: give a floating-point value a scale, as a decimal field or in smaller units",
-      );
-    }
-  }
+  const lines = linesSql(view, "checked");
+  if (view.where !== null) await check("where", view.where, CONDITION, "checked", fields);
   if (problems.length > 0) return problems;
-  for (const statement of [partialSql(view, "checked"), stateSql(view, "checked")]) await duck.run(statement);
+  for (const [name, expression] of Object.entries(view.by))
+    await check(`by.${name}`, expression, DIMENSION, lines, ofLines);
+  for (const [name, { inputs }] of Object.entries(view.measures))
+    for (const { sql, type } of inputs) await check(`measures.${name}`, sql, INPUTS[type], lines, ofLines);
+  if (problems.length > 0) return problems;
+  const items = componentsOf(view).filter(({ form }) => form === "items");
+  const statements = [partialSql(view, "checked"), stateSql(view, "checked"), countedSql(view, "checked")];
+  for (const statement of [...statements, ...items.map((component) => partialItemsSql(view, component, "checked"))])
+    await duck.run(statement);
   return [];
+}
+
+/** What is wrong with an expression of a definition over the columns of a relation; null: nothing. */
+export async function expressionProblem(
+  duck: Duck,
+  expression: Sql,
+  wanted: Wanted,
+  source: { readonly relation: string; readonly columns: ReadonlySet<string> },
+): Promise<string | null> {
+  return (
+    (await syntaxProblem(duck, expression, source.columns)) ??
+    (await typeProblem(duck, expression, wanted, source.relation))
+  );
 }
 
 async function syntaxProblem(duck: Duck, { text }: Sql, columns: ReadonlySet<string>): Promise<string | null> {
@@ -69,7 +101,9 @@ function nodeProblem(node: Node, columns: ReadonlySet<string>): string | null {
   }
   if (node.class === "COLUMN_REF") {
     const name = node.column_names?.join(".") ?? "";
-    if (!columns.has(name)) return `there is no column "${name}" (there are ${[...columns].join(", ")})`;
+    // Of a line (`item.sku`) the binder knows whether there is such a field.
+    if (!columns.has(name) && !(columns.has(LINE) && name.startsWith(`${LINE}.`)))
+      return `there is no column "${name}" (there are ${[...columns].join(", ")})`;
   }
   for (const value of Object.values(node)) {
     for (const child of Array.isArray(value) ? value : [value]) {
@@ -83,16 +117,16 @@ function nodeProblem(node: Node, columns: ReadonlySet<string>): string | null {
 async function typeProblem(
   duck: Duck,
   { text }: Sql,
-  types: ReadonlySet<string> | null,
-  wanted: string,
+  { types, shown }: Wanted,
+  relation: string,
 ): Promise<string | null> {
   try {
     const [row] = await rowsOf(
       duck,
-      `SELECT column_type FROM (DESCRIBE SELECT (${text}) AS ${quoteName("value")} FROM checked)`,
+      `SELECT column_type FROM (DESCRIBE SELECT (${text}) AS ${quoteName("value")} FROM ${relation})`,
     );
     const type = String(row?.[0]);
-    return types === null || types.has(type) ? null : `is ${type}, and has to be ${wanted}`;
+    return types === null || types.has(type) ? null : `is ${type}, and has to be ${shown}`;
   } catch (error) {
     return (error as Error).message.split("\n")[0] ?? "cannot be evaluated";
   }

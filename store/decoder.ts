@@ -1,11 +1,23 @@
 import { isUtf8 } from "node:buffer";
 import { BIGINT, BLOB, DuckDBBlobValue, DuckDBDataChunk, INTEGER } from "@duckdb/node-api";
-import { anyRepeatSql, decodeOne, decodeSql, duplicatesSql, type Reject } from "../core/decode.ts";
+import {
+  anyRepeatSql,
+  avroSchemaId,
+  type DecodedOne,
+  decodeOne,
+  decodeSql,
+  decodeText,
+  duplicatesSql,
+  type RecordText,
+  type Reject,
+  recordText,
+} from "../core/decode.ts";
 import { at, type Cut } from "../core/position.ts";
 import { quoteName } from "../core/sql.ts";
 import type { Stream } from "../core/stream.ts";
 import { type Duck, rowsOf } from "./duck.ts";
 import type { FetchedPartition } from "./log.ts";
+import type { Schemas } from "./registry-schemas.ts";
 
 /** Separates the records of a batch in one text (RFC 7464): valid JSON has no raw control character. */
 const SEPARATOR = 0x1e;
@@ -24,19 +36,22 @@ export interface Rejected {
  * The one decoder of both layers: fetched records -> the temporary table `events` of a DuckDB connection (columns of store/events.ts), with
  * duplicates marked and rejects in place. The connection's table `seen` remembers ids for the dedup window.
  *
- * Nearly all records are decoded by SQL over the whole batch; the few that it does not recognise go one by one through the contract.
+ * Nearly all records are decoded by SQL over the whole batch, Avro ones as the JSON text of what they say; the few that it does not recognise
+ * go one by one through the contract.
  */
 export class Decoder {
   readonly #duck: Duck;
   readonly #stream: Stream;
+  readonly #schemas: Schemas;
   #batches = 0;
 
-  private constructor(duck: Duck, stream: Stream) {
+  private constructor(duck: Duck, stream: Stream, schemas: Schemas) {
     this.#duck = duck;
     this.#stream = stream;
+    this.#schemas = schemas;
   }
 
-  static async open(duck: Duck, stream: Stream): Promise<Decoder> {
+  static async open(duck: Duck, stream: Stream, schemas: Schemas): Promise<Decoder> {
     const columns = [
       "_partition",
       "_offset",
@@ -44,6 +59,7 @@ export class Decoder {
       "_id",
       "_duplicate",
       "_reject",
+      "_version",
     ];
     await duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(stream, NOTHING)}`);
     await duck.run(`CREATE OR REPLACE TEMP VIEW events AS SELECT ${columns.join(", ")} FROM decoded`);
@@ -51,20 +67,24 @@ export class Decoder {
     await duck.run(
       "CREATE OR REPLACE TEMP TABLE seen (_partition INTEGER, _offset BIGINT, _id VARCHAR, _hash UBIGINT)",
     );
-    return new Decoder(duck, stream);
+    return new Decoder(duck, stream, schemas);
   }
 
-  /** Decodes a batch into `events` and remembers its ids. Answers the rejects. */
+  /**
+   * Decodes a batch into `events` and remembers its ids. Answers the rejects. Throws NOT_READY when a schema is needed and its registry does
+   * not answer: that is no verdict on a record.
+   */
   async decode(batch: readonly FetchedPartition[]): Promise<Rejected[]> {
     const values = batch.flatMap((fetched) => fetched.values);
     if (values.length === 0) {
       await this.#duck.run("TRUNCATE decoded");
       return [];
     }
+    const avro = await this.#avroTexts(values);
     await this.#duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(this.#stream, sourceSql(batch))}`, [
-      new DuckDBBlobValue(joinValues(values)),
+      new DuckDBBlobValue(joinValues(avro === null ? values : withTexts(values, avro))),
     ]);
-    const rejected = await this.#decodeRest(batch, values);
+    const rejected = await this.#decodeRest(batch, values, avro);
     await this.#markDuplicates();
     await this.remember("decoded");
     await this.#forgetOld();
@@ -83,54 +103,89 @@ export class Decoder {
     );
   }
 
+  /** What the Avro records of a batch say, by row; null when it has none. */
+  async #avroTexts(values: readonly (Buffer | null)[]): Promise<Map<number, RecordText> | null> {
+    const rows: number[] = [];
+    const ids = new Set<number>();
+    for (const [row, value] of values.entries()) {
+      if (value === null || value[0] !== 0) continue;
+      rows.push(row);
+      const id = avroSchemaId(value);
+      if (id !== null) ids.add(id);
+    }
+    if (rows.length === 0) return null;
+    const lookup = await this.#schemas.lookup(ids);
+    return new Map(rows.map((row) => [row, recordText(values[row] ?? null, lookup)]));
+  }
+
   /** The records that SQL did not recognise: accepted ones are decoded again from canonical text, the others are rejects. */
-  async #decodeRest(batch: readonly FetchedPartition[], values: readonly (Buffer | null)[]): Promise<Rejected[]> {
+  async #decodeRest(
+    batch: readonly FetchedPartition[],
+    values: readonly (Buffer | null)[],
+    avro: ReadonlyMap<number, RecordText> | null,
+  ): Promise<Rejected[]> {
     const rest = await rowsOf(this.#duck, "SELECT _row, _partition, _offset FROM decoded WHERE NOT _ok ORDER BY _row");
     if (rest.length === 0) return [];
     const keys = batch.flatMap((fetched) => fetched.keys);
-    const accepted: { row: number; canonical: string }[] = [];
-    const rejected: Rejected[] = [];
-    await this.#duck.run("TRUNCATE rejects");
-    const rejects = await this.#duck.createAppender("rejects");
-    for (const [index, partition, offset] of rest) {
-      const row = Number(index);
-      const value = values[row] ?? null;
-      const decoded = decodeOne(this.#stream, value);
-      if (decoded.ok) {
-        accepted.push({ row, canonical: decoded.canonical });
-        continue;
-      }
-      rejects.appendInteger(row);
-      rejects.appendVarchar(decoded.reject);
-      rejects.endRow();
-      rejected.push({
-        partition: Number(partition),
-        offset: BigInt(Number(offset)),
-        reject: decoded.reject,
-        key: keys[row] ?? null,
-        value,
-      });
+    const decoded = rest.map(([row]) => this.#judge(values[Number(row)] ?? null, avro?.get(Number(row))));
+    const misfits = await this.#decodeCanonical(
+      decoded.flatMap((one, index) => (one.ok ? [{ row: Number(rest[index]?.[0]), ...one }] : [])),
+    );
+    const rejected: (Rejected & { row: number })[] = [];
+    for (const [index, [at, partition, offset]] of rest.entries()) {
+      const row = Number(at);
+      const one = decoded[index];
+      const reject = one?.ok === false ? one.reject : misfits.get(row);
+      if (reject === undefined) continue;
+      const place = { partition: Number(partition), offset: BigInt(Number(offset)) };
+      rejected.push({ row, ...place, reject, key: keys[row] ?? null, value: values[row] ?? null });
     }
-    rejects.closeSync();
-    if (accepted.length > 0) await this.#decodeCanonical(accepted);
-    if (rejected.length > 0) {
-      const nothing = Object.keys(this.#stream.fields).map((name) => `${quoteName(name)} = NULL`);
-      await this.#duck.run(
-        `UPDATE decoded SET ${[...nothing, "_id = NULL", "_hash = NULL", "_reject = reject"].join(", ")} FROM rejects WHERE decoded._row = rejects._row`,
-      );
-    }
-    return rejected;
+    if (rejected.length > 0) await this.#markRejects(rejected);
+    return rejected.map(({ row: _, ...one }) => one);
   }
 
-  async #decodeCanonical(accepted: readonly { row: number; canonical: string }[]): Promise<void> {
+  #judge(value: Buffer | null, avro: RecordText | undefined): DecodedOne {
+    if (avro === undefined) return decodeOne(this.#stream, value);
+    return avro.ok ? decodeText(this.#stream, avro.text) : avro;
+  }
+
+  async #markRejects(rejected: readonly { readonly row: number; readonly reject: Reject }[]): Promise<void> {
+    await this.#duck.run("TRUNCATE rejects");
+    const rejects = await this.#duck.createAppender("rejects");
+    for (const { row, reject } of rejected) {
+      rejects.appendInteger(row);
+      rejects.appendVarchar(reject);
+      rejects.endRow();
+    }
+    rejects.closeSync();
+    const nothing = [...Object.keys(this.#stream.fields).map(quoteName), "_id", "_hash", "_version"];
+    await this.#duck.run(
+      `UPDATE decoded SET ${nothing.map((column) => `${column} = NULL`).join(", ")}, _reject = reject FROM rejects WHERE decoded._row = rejects._row`,
+    );
+  }
+
+  /** Decodes what the contract accepted. Answers, by row, what an upcast made of it that the newest contract does not allow. */
+  async #decodeCanonical(
+    accepted: readonly { row: number; version: number; canonical: string }[],
+  ): Promise<Map<number, Reject>> {
+    if (accepted.length === 0) return new Map();
     const rows = accepted.map(({ row }) => row);
-    const values = `SELECT unnest(string_split($1, chr(30))) AS _value, unnest([${rows.join(", ")}]) AS _row`;
-    const source = `(SELECT _row, _partition, _offset, c._value FROM (${values}) c JOIN decoded USING (_row))`;
+    const versions = accepted.map(({ version }) => version);
+    const values = `SELECT unnest(string_split($1, chr(30))) AS _value, unnest([${rows.join(", ")}]) AS _row, unnest([${versions.join(", ")}])::INTEGER AS _as`;
+    const source = `(SELECT _row, _partition, _offset, c._value, c._as FROM (${values}) c JOIN decoded USING (_row))`;
     await this.#duck.run(`CREATE OR REPLACE TEMP TABLE canonical AS ${decodedSql(this.#stream, source)}`, [
       accepted.map(({ canonical }) => canonical).join("\x1e"),
     ]);
     await this.#duck.run("DELETE FROM decoded WHERE _row IN (SELECT _row FROM canonical)");
     await this.#duck.run("INSERT INTO decoded BY NAME SELECT * FROM canonical");
+    if (this.#stream.versions.length === 1) return new Map();
+    const misfits = await rowsOf(
+      this.#duck,
+      "SELECT _row, _version, _misfit FROM canonical WHERE _misfit IS NOT NULL",
+    );
+    return new Map(
+      misfits.map(([row, version, field]) => [Number(row), `contract: ${field}: the upcast of version ${version} breaks it`]),
+    );
   }
 
   async #markDuplicates(): Promise<void> {
@@ -154,7 +209,8 @@ export class Decoder {
 }
 
 /** A source of no records, with the columns of one. */
-const NOTHING = "(SELECT 0::BIGINT AS _row, 0 AS _partition, 0::BIGINT AS _offset, '' AS _value WHERE false)";
+const NOTHING =
+  "(SELECT 0::BIGINT AS _row, 0 AS _partition, 0::BIGINT AS _offset, '' AS _value, NULL::INTEGER AS _as WHERE false)";
 
 /** What `decodeSql` gives, with the columns that the following steps fill in. */
 function decodedSql(stream: Stream, source: string): string {
@@ -168,7 +224,7 @@ function decodedSql(stream: Stream, source: string): string {
 function sourceSql(batch: readonly FetchedPartition[]): string {
   const runs = batch.flatMap(({ partition, offsets }) => runsOf(offsets).map((run) => ({ partition, ...run })));
   const split = "SELECT unnest(string_split(decode($1), chr(30))) AS _value";
-  const values = `(SELECT _value, row_number() OVER () - 1 AS _row FROM (${split}))`;
+  const values = `(SELECT _value, NULL::INTEGER AS _as, row_number() OVER () - 1 AS _row FROM (${split}))`;
   return runs.length <= FEW_RUNS ? withFewRuns(values, runs) : withManyRuns(values, runs);
 }
 
@@ -190,7 +246,7 @@ function withFewRuns(values: string, runs: readonly Run[]): string {
   });
   const choose = (what: "partition" | "offset") =>
     `CASE ${cases.map((one) => `${one.when} ${one[what]}`).join(" ")} END`;
-  return `(SELECT _value, _row, ${choose("partition")} AS _partition, ${choose("offset")}::BIGINT AS _offset FROM ${values})`;
+  return `(SELECT _value, _as, _row, ${choose("partition")} AS _partition, ${choose("offset")}::BIGINT AS _offset FROM ${values})`;
 }
 
 function withManyRuns(values: string, runs: readonly Run[]): string {
@@ -224,6 +280,17 @@ function joinValues(values: readonly (Buffer | null)[]): Buffer {
   }
   const body = joined.subarray(0, end - 1);
   return isUtf8(body) ? body : joinValues(values.map((value) => (value !== null && isUtf8(value) ? value : null)));
+}
+
+/** The values with Avro records as their JSON text; the place of one that has none stays empty. */
+function withTexts(
+  values: readonly (Buffer | null)[],
+  texts: ReadonlyMap<number, RecordText>,
+): (Buffer | null)[] {
+  return values.map((value, row) => {
+    const text = texts.get(row);
+    return text === undefined ? value : text.ok ? Buffer.from(text.text) : null;
+  });
 }
 
 /** Appends what the archive keeps beside the events to `originals`: (_partition, _offset, _timestamp, _key, _value). */

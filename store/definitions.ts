@@ -15,36 +15,50 @@ export interface Definition {
   readonly file: string;
 }
 
+/** The folders whose .ts files hold definitions. */
+export interface DefinitionFolders {
+  readonly schemas: readonly string[];
+  readonly views: readonly string[];
+}
+
 export interface Definitions {
   readonly views: ReadonlyMap<string, Definition>;
-  /** The streams that the views read, by name. */
+  /** The streams of the schemas' folders and those that the views read, by name. */
   readonly streams: ReadonlyMap<string, Stream>;
 }
 
 /**
- * Finds the views in `directories` (every export of every .ts file that is a view) and checks them, names and SQL alike.
- * Throws DEFINITION_INVALID that lists every problem with its file and field.
+ * Finds the streams and views in `folders` (every such export of every .ts file) and checks them, names and SQL alike. A stream that no
+ * view reads is known too: it has a topic, and is archived. Throws DEFINITION_INVALID that lists every problem with its file and field.
  */
-export async function loadDefinitions(directories: readonly string[]): Promise<Definitions> {
+export async function loadDefinitions(folders: DefinitionFolders): Promise<Definitions> {
   const views = new Map<string, Definition>();
   const streams = new Map<string, Stream>();
   const problems: string[] = [];
+  const add = (stream: Stream, shown: string) => {
+    const known = streams.get(stream.name);
+    if (known === stream) return;
+    if (known !== undefined) problems.push(`${shown}: stream "${stream.name}" is defined twice`);
+    problems.push(...checkStream(stream).map((problem) => `${shown}: stream ${stream.name}: ${problem}`));
+    streams.set(stream.name, stream);
+  };
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256 });
   const duck = await pool.connect();
   try {
-    for (const file of await viewFiles(directories)) {
+    for (const { file, exported } of await modulesIn(folders.schemas, "schemas"))
+      for (const stream of exported.filter(isStream)) add(stream, relative(process.cwd(), file));
+    for (const { file, exported } of await modulesIn(folders.views, "views")) {
       const shown = relative(process.cwd(), file);
-      for (const view of await viewsIn(file)) {
-        const found = await problemsOf(duck, view);
+      for (const view of exported.filter(isView)) {
+        add(view.stream, shown);
+        const shape = checkViewShape(view);
+        const sound = shape.length === 0 && checkStream(view.stream).length === 0;
+        const found = sound ? await checkViewSql(duck, view) : shape;
         problems.push(...found.map((problem) => `${shown}: ${problem}`));
         const twin = views.get(view.name);
         if (twin !== undefined)
           problems.push(`${shown}: name "${view.name}" is taken by ${relative(process.cwd(), twin.file)}`);
-        const stream = streams.get(view.stream.name);
-        if (stream !== undefined && stream !== view.stream)
-          problems.push(`${shown}: stream "${stream.name}" is defined twice`);
         views.set(view.name, { view, generation: generationOf(view), file });
-        streams.set(view.stream.name, view.stream);
       }
     }
   } finally {
@@ -60,34 +74,29 @@ export async function loadDefinitions(directories: readonly string[]): Promise<D
   return { views, streams };
 }
 
-async function viewFiles(directories: readonly string[]): Promise<string[]> {
-  const files: string[] = [];
-  for (const directory of directories) {
-    const names = await readdir(directory).catch((cause: unknown) => {
+const isStream = (value: unknown): value is Stream => (value as Stream | null)?.kind === "stream";
+const isView = (value: unknown): value is View => (value as View | null)?.kind === "view";
+
+/** What the files of some folders export, file by file. */
+async function modulesIn(
+  folders: readonly string[],
+  kind: keyof DefinitionFolders,
+): Promise<{ readonly file: string; readonly exported: unknown[] }[]> {
+  const modules = [];
+  for (const folder of folders) {
+    const names = await readdir(folder).catch((cause: unknown) => {
+      const variable = { schemas: "TIDELINE_SCHEMAS", views: "TIDELINE_VIEWS" }[kind];
       throw new TidelineError(
         "CONFIG_INVALID",
-        `there is no directory of views at ${directory}`,
-        "Set TIDELINE_VIEWS to directories that exist.",
+        `there is no folder of ${kind} at ${folder}`,
+        `Set ${variable} to folders that exist.`,
         { cause },
       );
     });
-    files.push(
-      ...names
-        .filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"))
-        .sort()
-        .map((name) => resolve(join(directory, name))),
-    );
+    for (const name of names.filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts")).sort()) {
+      const file = resolve(join(folder, name));
+      modules.push({ file, exported: Object.values((await import(pathToFileURL(file).href)) as object) });
+    }
   }
-  return files;
-}
-
-async function viewsIn(file: string): Promise<View[]> {
-  const module = (await import(pathToFileURL(file).href)) as Record<string, unknown>;
-  return Object.values(module).filter((value): value is View => (value as View | null)?.kind === "view");
-}
-
-async function problemsOf(duck: Duck, view: View): Promise<string[]> {
-  const stream = checkStream(view.stream).map((problem) => `stream ${view.stream.name}: ${problem}`);
-  const shape = checkViewShape(view);
-  return stream.length + shape.length > 0 ? [...stream, ...shape] : checkViewSql(duck, view);
+  return modules;
 }

@@ -11,5 +11,6 @@ export function eventColumns(stream: Stream): string {
     "_id VARCHAR",
     "_duplicate BOOLEAN",
     "_reject VARCHAR",
+    "_version INTEGER",
   ].join(", ");
 }

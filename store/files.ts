@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { link, mkdir, open, readdir, readFile, rm, stat, unlink } from "node:fs/promises";
+import { access, link, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { z } from "zod";
@@ -50,6 +50,25 @@ export class DataDirectory {
     }
   }
 
+  /** Writes a text under `name` in the place of what is there: readers see the one or the other, whole. */
+  async replace(name: string, text: string): Promise<void> {
+    const temporary = await this.attempt(dirname(name), ".writing", "tmp");
+    const handle = await open(this.path(temporary), "wx");
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(this.path(temporary), this.path(name));
+    await this.#syncFolder(dirname(name));
+  }
+
+  /** The text of a file that exists. */
+  async text(name: string): Promise<string> {
+    return readFile(this.path(name), "utf8");
+  }
+
   /** Reads a document, or null when it is not there. */
   async read<T>(name: string, schema: z.ZodType<T>): Promise<T | null> {
     try {
@@ -58,6 +77,14 @@ export class DataDirectory {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
       throw error;
     }
+  }
+
+  /** Whether there is a file of this name. */
+  async has(name: string): Promise<boolean> {
+    return access(this.path(name)).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** The names in `folder`, sorted; none when there is no such folder. */
@@ -86,6 +113,11 @@ export class DataDirectory {
 
   async remove(name: string): Promise<void> {
     await rm(this.path(name), { force: true });
+  }
+
+  /** Deletes a folder with all that is in it. */
+  async removeFolder(folder: string): Promise<void> {
+    await rm(this.path(folder), { recursive: true, force: true });
   }
 
   async #syncFolder(folder: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { componentsOf } from "../core/components.ts";
-import { MERGE } from "../core/measures/measure.ts";
+import { MERGE, type StateValue } from "../core/measures/measure.ts";
 import type { View } from "../core/view.ts";
 import type { Chain } from "./chain.ts";
 import { type BucketCells, type ChainState, splitCellField } from "./chain-state.ts";
@@ -29,30 +29,30 @@ export function foldable(chain: ChainState, atLeast = FOLD_AT): string[] | null 
  */
 export async function fold(chain: Chain, view: View, state: ChainState, ids: readonly string[]): Promise<boolean> {
   const merges = new Map(componentsOf(view).map(({ key, merge }) => [key, MERGE[merge]]));
-  const buckets = new Map<number, Map<string, bigint>>();
+  const buckets = new Map<number, Map<string, StateValue>>();
   const sketches = new Map<number, Set<string>>();
   for (const id of ids) {
     const cells = await chain.segment(id);
     if (cells === null) return false;
     for (const bucket of cells.buckets) merge(buckets, sketches, merges, bucket);
   }
-  const merged = [...buckets].map(([bucket, integers]) => ({
+  const merged = [...buckets].map(([bucket, values]) => ({
     bucket,
-    integers,
+    values,
     sketches: [...(sketches.get(bucket) ?? [])],
   }));
   return chain.fold(state.nonce, ids, merged);
 }
 
 function merge(
-  buckets: Map<number, Map<string, bigint>>,
+  buckets: Map<number, Map<string, StateValue>>,
   sketches: Map<number, Set<string>>,
-  merges: ReadonlyMap<string, (a: bigint, b: bigint) => bigint>,
-  { bucket, integers, sketches: found }: BucketCells,
+  merges: ReadonlyMap<string, (a: StateValue, b: StateValue) => StateValue>,
+  { bucket, values, sketches: found }: BucketCells,
 ): void {
-  const held = buckets.get(bucket) ?? new Map<string, bigint>();
+  const held = buckets.get(bucket) ?? new Map<string, StateValue>();
   buckets.set(bucket, held);
-  for (const [field, value] of integers) {
+  for (const [field, value] of values) {
     const before = held.get(field);
     const join = merges.get(splitCellField(field).component);
     held.set(field, before === undefined || join === undefined ? value : join(before, value));

@@ -15,6 +15,9 @@ export interface LogBounds {
   readonly stable: Cut;
 }
 
+/** A record's headers as pairs of name and value. */
+export type RecordHeaders = readonly (readonly [Buffer | null, Buffer | null])[];
+
 /** What one fetch gave of one partition: every committed record of `[from, to)`, as columns of equal length. */
 export interface FetchedPartition {
   readonly partition: number;
@@ -25,6 +28,8 @@ export interface FetchedPartition {
   readonly timestampsMs: readonly number[];
   readonly keys: readonly (Buffer | null)[];
   readonly values: readonly (Buffer | null)[];
+  /** As the client parsed them: pairs of name and value. */
+  readonly headers: readonly RecordHeaders[];
   /** Offsets of control records: they carry nothing, but are part of the span. */
   readonly control: readonly Position[];
   readonly leaderEpoch: number;
@@ -252,6 +257,7 @@ function columns(batches: readonly RecordsBatch[], from: Position) {
   const timestampsMs: number[] = [];
   const keys: (Buffer | null)[] = [];
   const values: (Buffer | null)[] = [];
+  const headers: RecordHeaders[] = [];
   let sizeBytes = 0;
   for (const { firstOffset, firstTimestamp, records } of batches) {
     const base = Number(firstTimestamp);
@@ -262,10 +268,11 @@ function columns(batches: readonly RecordsBatch[], from: Position) {
       timestampsMs.push(base + Number(record.timestampDelta));
       keys.push(record.key);
       values.push(record.value);
+      headers.push(record.headers);
       sizeBytes += (record.key?.length ?? 0) + (record.value?.length ?? 0);
     }
   }
-  return { offsets, timestampsMs, keys, values, sizeBytes };
+  return { offsets, timestampsMs, keys, values, headers, sizeBytes };
 }
 
 /** The part of a fetch below `to`. */
@@ -280,6 +287,7 @@ function upTo(fetched: FetchedPartition, to: Position): FetchedPartition {
     timestampsMs: fetched.timestampsMs.slice(0, keep),
     keys: fetched.keys.slice(0, keep),
     values: fetched.values.slice(0, keep),
+    headers: fetched.headers.slice(0, keep),
     control: fetched.control.filter((offset) => offset < to),
   };
 }

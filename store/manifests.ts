@@ -2,8 +2,14 @@ import { join } from "node:path";
 import { Manifest } from "../core/documents.ts";
 import type { Generation } from "../core/generation.ts";
 import { EMPTY_LEDGER } from "../core/ledger.ts";
-import { type Cut, cutToJson } from "../core/position.ts";
+import { type Cut, cutToJson, type EpochMs } from "../core/position.ts";
 import type { DataDirectory } from "./files.ts";
+
+/** How many versions stay for people to look at; far more than are published in `LIST_AGE_MS`. */
+const KEPT_VERSIONS = 1_000;
+
+/** After so long the folder is listed again: the numbers that follow a known one may have been deleted. */
+const LIST_AGE_MS = 5 * 60_000;
 
 /**
  * The versions of every generation: `views/<generation>/manifests/<number>.json`, each created exclusively. A manifest is the truth;
@@ -11,6 +17,8 @@ import type { DataDirectory } from "./files.ts";
  */
 export class Manifests {
   readonly #data: DataDirectory;
+  /** The newest that this process knows of; those after it are found by their number, so asking costs the same however many there are. */
+  readonly #known = new Map<Generation, { readonly manifest: Manifest; readonly listedAtMs: EpochMs }>();
 
   constructor(data: DataDirectory) {
     this.#data = data;
@@ -18,9 +26,37 @@ export class Manifests {
 
   /** The newest manifest, or null when the generation has not begun. */
   async newest(generation: Generation): Promise<Manifest | null> {
-    const names = await this.#data.list(folder(generation));
-    const last = names.at(-1);
+    const known = this.#known.get(generation);
+    const ageMs = known === undefined ? -1 : Date.now() - known.listedAtMs;
+    const begin =
+      known !== undefined && ageMs >= 0 && ageMs < LIST_AGE_MS
+        ? known
+        : { manifest: await this.#listed(generation), listedAtMs: Date.now() };
+    let newest = begin.manifest;
+    if (newest === null) return null;
+    for (;;) {
+      const next: Manifest | null = await this.version(generation, newest.version + 1);
+      if (next === null) break;
+      newest = next;
+    }
+    this.#known.set(generation, { manifest: newest, listedAtMs: begin.listedAtMs });
+    return newest;
+  }
+
+  async #listed(generation: Generation): Promise<Manifest | null> {
+    const last = (await this.#data.list(folder(generation))).at(-1);
     return last === undefined ? null : this.#data.read(join(folder(generation), last), Manifest);
+  }
+
+  /**
+   * Deletes old manifests, all but the genesis and the newest ones, whose files are long gone. Whoever slept and publishes under a number
+   * that was deleted makes a manifest that nobody reads, because newer ones are there.
+   */
+  async prune(generation: Generation, newest: number): Promise<void> {
+    for (const name of await this.#data.list(folder(generation))) {
+      const version = Number(name.replace(/\.json$/, ""));
+      if (version > 0 && version < newest - KEPT_VERSIONS) await this.#data.remove(join(folder(generation), name));
+    }
   }
 
   async version(generation: Generation, version: number): Promise<Manifest | null> {

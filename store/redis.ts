@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 
 /** The protocol's scripts and how many keys each takes. */
-const SCRIPTS = { apply: 4, seal: 2, reseed: 5, publish: 1, trim: 2, fold: 2, sweep: 1, read: 3 } as const;
+const SCRIPTS = { apply: 4, seal: 2, reseed: 5, publish: 1, trim: 2, drop: 5, fold: 2, sweep: 1, read: 3 } as const;
 type Script = keyof typeof SCRIPTS;
 
 type Argument = string | Buffer | number;

@@ -1,9 +1,11 @@
+import { entriesWithin } from "../core/archive-tiles.ts";
 import { at, type Position, position } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
 import type { Archive } from "./archive.ts";
 import type { Decoder } from "./decoder.ts";
 import type { DataDirectory } from "./files.ts";
 import type { LogReader } from "./log.ts";
+import type { Schemas } from "./registry-schemas.ts";
 
 const FETCH_BYTES = 4 * 1024 * 1024;
 
@@ -11,6 +13,7 @@ export interface DedupSources {
   readonly archive: Archive;
   readonly data: DataDirectory;
   readonly log: LogReader;
+  readonly schemas: Schemas;
 }
 
 export interface DedupWindow {
@@ -40,9 +43,7 @@ export async function warmDedup(
   const from = clip(position(entries[0]?.from ?? before));
   const to = clip(position(entries.at(-1)?.to ?? before));
 
-  const files = entries.flatMap((entry) =>
-    entry.file !== null && position(entry.to) > from && position(entry.from) < to ? [entry.file] : [],
-  );
+  const files = entriesWithin(entries, from, to).flatMap(({ file }) => (file === null ? [] : [file]));
   if (files.length > 0) {
     const relation = `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}])`;
     await decoder.remember(

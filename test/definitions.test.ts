@@ -32,7 +32,7 @@ async function problemsOf(definition: string, stream = "orderCompleted"): Promis
      const broken = stream("Broken", { revision: 0, partitions: 1, key: "nothing", eventId: "id", eventTime: "id", dedupWindow: 1, fields: { id: text(), "Bad Name": text() } });
      export const sample = view("sample", { stream: ${stream}, every: "1 minute", measures: { n: count() }, ${definition} });`,
   );
-  return loadDefinitions([directory]).then(
+  return loadDefinitions({ schemas: [], views: [directory] }).then(
     () => "",
     (error: { code: string; message: string }) => {
       expect(error.code).toBe("DEFINITION_INVALID");
@@ -84,7 +84,7 @@ test("two views of one name are refused", async () => {
   await mkdir(directory);
   for (const name of ["a.ts", "b.ts"])
     await writeFile(join(directory, name), 'export { revenue } from "../../../views/revenue.ts";');
-  await expect(loadDefinitions([directory])).rejects.toMatchObject({
+  await expect(loadDefinitions({ schemas: [], views: [directory] })).rejects.toMatchObject({
     code: "DEFINITION_INVALID",
     message: expect.stringContaining('name "revenue" is taken') as string,
   });

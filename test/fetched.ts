@@ -24,6 +24,7 @@ export function fetchedOf(
     timestampsMs: offsets.map(() => 0),
     keys: offsets.map(() => null),
     values,
+    headers: offsets.map(() => []),
     control: [],
     leaderEpoch: 0,
     sizeBytes: 0,

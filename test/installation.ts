@@ -65,7 +65,11 @@ export class Installation {
   static async open(name: string, env: Record<string, string> = {}): Promise<Installation> {
     const home = await mkdtemp(join(tmpdir(), `tideline-${name}-`));
     const namespace = `${name}-${Date.now().toString(36)}`;
-    const { streams } = await loadDefinitions(env.TIDELINE_VIEWS?.split(",") ?? [join(repository, "views")]);
+    const folders = (setting: string | undefined, own: string) => setting?.split(",") ?? [join(repository, own)];
+    const { streams } = await loadDefinitions({
+      schemas: folders(env.TIDELINE_SCHEMAS, "schemas"),
+      views: folders(env.TIDELINE_VIEWS, "views"),
+    });
     const topics = [...streams.values()].flatMap((stream) => {
       const topic = topicName(namespace, stream.name);
       return [

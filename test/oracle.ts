@@ -1,26 +1,37 @@
 import { createHash } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import type { GroupValue } from "../core/cells.ts";
 
 /**
  * The oracle: a plain fold of a log, in TypeScript, that shares nothing with the engine. No state, no merging, no SQL: it walks the records,
  * keeps every counted value, and computes each measure from all of its values at the end.
+ *
+ * `E` is an event; `L` what is counted of it: the event itself, or its lines for a view with `each`.
  */
-export interface Twin<E> {
+export interface Twin<E, L = E> {
   readonly dedupWindow: number;
   /** The event, or null for a record that goes to the dead letters. */
   readonly decode: (value: Buffer | null) => E | null;
   readonly id: (event: E) => string;
   readonly timeMs: (event: E) => number;
   readonly counted: (event: E) => boolean;
+  /** The lines of an event, for a view with `each`. */
+  readonly lines?: (event: E) => readonly L[];
   readonly grainMs: number;
-  readonly group: (event: E) => GroupValue[];
-  /** Measure -> its kind, and the value that it reads of one event. */
-  readonly measures: Readonly<Record<string, TwinMeasure<E>>>;
+  readonly group: (line: L) => GroupValue[];
+  /** Measure -> its kind, and the value that it reads of one line. */
+  readonly measures: Readonly<Record<string, TwinMeasure<L>>>;
 }
 
-export type TwinMeasure<E> =
-  | { readonly kind: "count" }
-  | { readonly kind: "sum" | "min" | "max" | "avg" | "distinct"; readonly of: (event: E) => number | string | null };
+type Read<L> = (line: L) => number | string | boolean | null;
+
+export type TwinMeasure<L> =
+  | { readonly kind: "count"; readonly where?: (line: L) => boolean }
+  | { readonly kind: "sum" | "min" | "max" | "avg" | "distinct" | "first" | "last"; readonly of: Read<L> }
+  | { readonly kind: "quantile"; readonly of: Read<L>; readonly at: readonly number[]; readonly error: number }
+  | { readonly kind: "histogram"; readonly of: Read<L>; readonly edges: readonly number[] }
+  | { readonly kind: "topK"; readonly of: Read<L>; readonly weight?: (line: L) => number; readonly show: number }
+  | { readonly kind: "ratio"; readonly top: (line: L) => boolean; readonly bottom: (line: L) => boolean };
 
 export interface OracleRecord {
   readonly offset: bigint;
@@ -30,12 +41,24 @@ export interface OracleRecord {
 /** Partition -> its records in order. */
 export type OracleLog = ReadonlyMap<number, readonly OracleRecord[]>;
 
+/** A line with the place of its event in the log. */
+interface Placed<L> {
+  readonly line: L;
+  readonly timeMs: number;
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly index: number;
+}
+
 export interface OracleRow {
   readonly bucket: number;
   readonly group: readonly GroupValue[];
-  readonly values: Readonly<Record<string, number | null>>;
+  /** Measure -> what it must present, to the unit. Distinct counts and quantiles are apart. */
+  readonly values: Readonly<Record<string, unknown>>;
   /** Measure -> the values that a distinct count saw. */
   readonly seen: Readonly<Record<string, ReadonlySet<string>>>;
+  /** Measure -> part -> the exact quantile, and how far off an answer may be. */
+  readonly quantiles: Readonly<Record<string, Readonly<Record<string, { exact: number; error: number }>>>>;
 }
 
 export interface OracleLedger {
@@ -47,12 +70,12 @@ export interface OracleLedger {
 }
 
 /** Every counted event of `log` below `applied` (a partition that it does not name: none), and what became of the others. */
-export function countedEvents<E>(
-  twin: Twin<E>,
+export function countedEvents<E, L>(
+  twin: Twin<E, L>,
   log: OracleLog,
   applied: ReadonlyMap<number, bigint>,
-): { events: E[]; ledger: OracleLedger } {
-  const events: E[] = [];
+): { lines: Placed<L>[]; ledger: OracleLedger } {
+  const lines: Placed<L>[] = [];
   const ledger = { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
   for (const [partition, records] of log) {
     const lastSeen = new Map<string, bigint>();
@@ -69,53 +92,140 @@ export function countedEvents<E>(
       if (before !== undefined && offset - before <= BigInt(twin.dedupWindow)) ledger.duplicates += 1;
       else if (twin.counted(event)) {
         ledger.counted += 1;
-        events.push(event);
+        const counted = twin.lines?.(event) ?? [event as unknown as L];
+        for (const [index, line] of counted.entries())
+          lines.push({ line, timeMs: twin.timeMs(event), partition, offset, index });
       } else ledger.filtered += 1;
     }
   }
-  return { events, ledger };
+  return { lines, ledger };
 }
 
 /** The rows that a view must answer at `applied`, by `rowKey`. `everyMs` may be coarser than the view's grain. */
-export function expectedRows<E>(
-  twin: Twin<E>,
+export function expectedRows<E, L>(
+  twin: Twin<E, L>,
   log: OracleLog,
   applied: ReadonlyMap<number, bigint>,
   everyMs = twin.grainMs,
 ): Map<string, OracleRow> {
-  const cells = new Map<string, E[]>();
-  for (const event of countedEvents(twin, log, applied).events) {
-    const key = rowKey(Math.floor(twin.timeMs(event) / everyMs) * everyMs, twin.group(event));
+  const cells = new Map<string, Placed<L>[]>();
+  for (const placed of countedEvents(twin, log, applied).lines) {
+    const key = rowKey(Math.floor(placed.timeMs / everyMs) * everyMs, twin.group(placed.line));
     const cell = cells.get(key);
-    if (cell === undefined) cells.set(key, [event]);
-    else cell.push(event);
+    if (cell === undefined) cells.set(key, [placed]);
+    else cell.push(placed);
   }
-  return new Map([...cells].map(([key, events]) => [key, rowOf(twin, key, events)]));
+  return new Map([...cells].map(([key, lines]) => [key, rowOf(twin, key, lines)]));
 }
 
 export function rowKey(bucket: number, group: readonly GroupValue[]): string {
   return JSON.stringify([bucket, ...group]);
 }
 
-function rowOf<E>(twin: Twin<E>, key: string, events: readonly E[]): OracleRow {
+function rowOf<E, L>(twin: Twin<E, L>, key: string, lines: readonly Placed<L>[]): OracleRow {
   const [bucket, ...group] = JSON.parse(key) as [number, ...GroupValue[]];
-  const values: Record<string, number | null> = {};
+  const values: Record<string, unknown> = {};
   const seen: Record<string, Set<string>> = {};
+  const quantiles: Record<string, Record<string, { exact: number; error: number }>> = {};
   for (const [name, measure] of Object.entries(twin.measures)) {
-    if (measure.kind === "count") {
-      values[name] = events.length;
-      continue;
-    }
-    const read = events.map(measure.of).filter((value) => value !== null);
-    const numbers = read.map(Number);
-    const total = numbers.reduce((a, b) => a + b, 0);
-    if (measure.kind === "distinct") seen[name] = new Set(read.map(String));
-    else if (read.length === 0) values[name] = null;
-    else if (measure.kind === "sum") values[name] = total;
-    else if (measure.kind === "avg") values[name] = total / numbers.length;
-    else values[name] = numbers.reduce((a, b) => (measure.kind === "min" ? Math.min(a, b) : Math.max(a, b)));
+    if (measure.kind === "distinct") seen[name] = new Set(read(lines, measure.of).map(String));
+    else if (measure.kind === "quantile") quantiles[name] = quantilesOf(lines, measure);
+    else values[name] = presented(lines, measure);
   }
-  return { bucket, group, values, seen };
+  return { bucket, group, values, seen, quantiles };
+}
+
+function read<L>(lines: readonly Placed<L>[], of: Read<L>): (number | string | boolean)[] {
+  return lines.map(({ line }) => of(line)).filter((value) => value !== null);
+}
+
+function presented<L>(
+  lines: readonly Placed<L>[],
+  measure: Exclude<TwinMeasure<L>, { kind: "distinct" | "quantile" }>,
+): unknown {
+  switch (measure.kind) {
+    case "count":
+      return lines.filter(({ line }) => measure.where?.(line) ?? true).length;
+    case "ratio": {
+      const bottom = lines.filter(({ line }) => measure.bottom(line)).length;
+      return bottom === 0 ? null : lines.filter(({ line }) => measure.top(line)).length / bottom;
+    }
+    case "histogram": {
+      const numbers = read(lines, measure.of).map(Number);
+      const bounds = [null, ...measure.edges, null];
+      return bounds.slice(1).map((to, index) => {
+        const from = bounds[index] ?? null;
+        const within = numbers.filter((x) => (from === null || x >= from) && (to === null || x < to));
+        return { from, to, count: within.length };
+      });
+    }
+    case "topK": {
+      const weights = new Map<string, number>();
+      for (const { line } of lines) {
+        const item = measure.of(line);
+        if (item !== null) weights.set(String(item), (weights.get(String(item)) ?? 0) + (measure.weight?.(line) ?? 1));
+      }
+      return [...weights]
+        .map(([item, weight]) => ({ item, weight }))
+        .sort((a, b) => b.weight - a.weight || (a.item < b.item ? -1 : 1))
+        .slice(0, measure.show);
+    }
+    case "first":
+    case "last": {
+      const placed = lines.filter(({ line }) => measure.of(line) !== null).sort(byPlace);
+      const picked = measure.kind === "first" ? placed[0] : placed.at(-1);
+      return picked === undefined ? null : measure.of(picked.line);
+    }
+    default: {
+      const numbers = read(lines, measure.of).map(Number);
+      if (numbers.length === 0) return null;
+      const total = numbers.reduce((a, b) => a + b, 0);
+      if (measure.kind === "sum") return total;
+      if (measure.kind === "avg") return total / numbers.length;
+      return numbers.reduce((a, b) => (measure.kind === "min" ? Math.min(a, b) : Math.max(a, b)));
+    }
+  }
+}
+
+function byPlace<L>(a: Placed<L>, b: Placed<L>): number {
+  if (a.timeMs !== b.timeMs) return a.timeMs - b.timeMs;
+  if (a.partition !== b.partition) return a.partition - b.partition;
+  return a.offset === b.offset ? a.index - b.index : a.offset < b.offset ? -1 : 1;
+}
+
+function quantilesOf<L>(
+  lines: readonly Placed<L>[],
+  { of, at, error }: Extract<TwinMeasure<L>, { kind: "quantile" }>,
+): Record<string, { exact: number; error: number }> {
+  const sorted = read(lines, of)
+    .map(Number)
+    .sort((a, b) => a - b);
+  if (sorted.length === 0) return {};
+  return Object.fromEntries(
+    at.map((p) => {
+      const rank = Math.max(1, Math.ceil(Number((p * sorted.length).toFixed(6))));
+      return [`p${String(Number((p * 100).toFixed(4))).replace(".", "_")}`, { exact: sorted[rank - 1] ?? 0, error }];
+    }),
+  );
+}
+
+/**
+ * Is a row what the oracle says? Everything exact to the unit; quantiles within their relative error of the exact nearest rank. Distinct
+ * counts are left to the caller, who has a Redis to ask. Answers what differs, "" when nothing does.
+ */
+export function differenceOf(row: Readonly<Record<string, unknown>>, want: OracleRow): string {
+  const differences: string[] = [];
+  for (const [name, value] of Object.entries(want.values))
+    if (!isDeepStrictEqual(row[name], value))
+      differences.push(`${name}: ${JSON.stringify(row[name])}, not ${JSON.stringify(value)}`);
+  for (const [name, parts] of Object.entries(want.quantiles)) {
+    for (const [part, { exact, error }] of Object.entries(parts)) {
+      const given = (row[name] as Record<string, number> | undefined)?.[part];
+      if (given === undefined || Math.abs(given - exact) > Math.abs(exact) * error)
+        differences.push(`${name}.${part}: ${given}, not within ${error} of ${exact}`);
+    }
+  }
+  return differences.join("; ");
 }
 
 /** What PFADD is given for a value: the lower half of its MD5, as 8 little-endian bytes. */

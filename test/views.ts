@@ -4,7 +4,12 @@ import { avg } from "../core/measures/avg.ts";
 import { count } from "../core/measures/count.ts";
 import { distinct } from "../core/measures/distinct.ts";
 import { max, min } from "../core/measures/extremes.ts";
+import { histogram } from "../core/measures/histogram.ts";
+import { first, last } from "../core/measures/picks.ts";
+import { quantile } from "../core/measures/quantile.ts";
+import { ratio } from "../core/measures/ratio.ts";
 import { sum } from "../core/measures/sum.ts";
+import { topK } from "../core/measures/top-k.ts";
 import { sql } from "../core/sql.ts";
 import { stream } from "../core/stream.ts";
 import { view } from "../core/view.ts";
@@ -54,6 +59,13 @@ export const everything = view("everything", {
     mean: avg(sql`amount`),
     mean_tip: avg(sql`tip`),
     amounts: distinct(sql`amount`),
+    good_ticks: count({ where: sql`good` }),
+    spread: quantile(sql`amount`, { error: 0.02, at: [0.01, 0.5, 0.9, 1] }),
+    tip_bins: histogram(sql`tip`, { edges: [10, 50, 90] }),
+    places: topK(sql`place`, { weight: sql`amount`, show: 3 }),
+    first_tip: first(sql`tip`),
+    last_place: last(sql`place`),
+    good_share: ratio(count({ where: sql`good` }), count()),
   },
 });
 
@@ -81,5 +93,12 @@ export const everythingTwin: Twin<Tick> = {
     mean: { kind: "avg", of: (tick) => tick.amount },
     mean_tip: { kind: "avg", of: (tick) => tick.tip },
     amounts: { kind: "distinct", of: (tick) => tick.amount },
+    good_ticks: { kind: "count", where: (tick) => tick.good === true },
+    spread: { kind: "quantile", of: (tick) => tick.amount, at: [0.01, 0.5, 0.9, 1], error: 0.02 },
+    tip_bins: { kind: "histogram", of: (tick) => tick.tip, edges: [10, 50, 90] },
+    places: { kind: "topK", of: (tick) => tick.place, weight: (tick) => tick.amount, show: 3 },
+    first_tip: { kind: "first", of: (tick) => tick.tip },
+    last_place: { kind: "last", of: (tick) => tick.place },
+    good_share: { kind: "ratio", top: (tick) => tick.good === true, bottom: () => true },
   },
 };

@@ -48,7 +48,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tideline-workflows-"));
   connection = await Connection.connect({ address: inject("temporalAddress") });
   client = new Client({ connection });
-  definitions = await loadDefinitions([join(root, "views")]);
+  definitions = await loadDefinitions({ schemas: [join(root, "schemas")], views: [join(root, "views")] });
   log = new LogReader({ brokers: inject("kafkaBrokers"), clientId: "workflows-test" });
   redis = openRedis(inject("redisUrl"), () => {});
   producer = new Kafka({ brokers: [inject("kafkaBrokers")], logLevel: logLevel.NOTHING }).producer({
@@ -118,6 +118,7 @@ const workerIn = (
 ): Promise<BatchWorker> =>
   startWorker({
     brokers: inject("kafkaBrokers"),
+    retentionWarnHours: 24,
     redisUrl: inject("redisUrl"),
     temporalAddress: inject("temporalAddress"),
     temporalNamespace: "default",
@@ -343,7 +344,10 @@ describe("the schedules", () => {
     const owner = { taskQueue: here.taskQueue, owner: here.taskQueue };
     const wanted = desiredSchedules(here.namespace, [STREAM], [VIEW, "old-view"]);
     const ids = (names: string[]) => names.map((name) => `${here.namespace}/${name}`);
-    const all = ids([`archive-${STREAM}`, "refresh-revenue", "refresh-old-view"]);
+    const kept = ids([`archive-${STREAM}`, "refresh-revenue"]);
+    const dropped = ids([`compact-archive-${STREAM}`, `retention-${STREAM}`, "refresh-old-view"]);
+    const all = wanted.map(({ id }) => id);
+    expect(all.toSorted()).toEqual([...kept, ...dropped].toSorted());
     expect(await reconcileSchedules(client, wanted, owner)).toEqual({ created: all, updated: [], deleted: [] });
     const refresh = client.schedule.getHandle(`${here.namespace}/refresh-revenue`);
     await refresh.pause("looked at");
@@ -354,17 +358,15 @@ describe("the schedules", () => {
       return found.sort();
     };
     await expect.poll(listed, { timeout: 10_000 }).toEqual(all.toSorted());
-    const slower = wanted.slice(0, 2).map((one) => ({ ...one, everyMs: 120_000 }));
-    expect(await reconcileSchedules(client, slower, owner)).toEqual({
-      created: [],
-      updated: all.slice(0, 2),
-      deleted: all.slice(2),
-    });
+    const slower = wanted.filter(({ id }) => kept.includes(id)).map((one) => ({ ...one, everyMs: 120_000 }));
+    const reconciled = await reconcileSchedules(client, slower, owner);
+    expect(reconciled).toEqual({ created: [], updated: kept, deleted: expect.any(Array) });
+    expect(reconciled.deleted.toSorted()).toEqual(dropped.toSorted());
     const described = await refresh.describe();
     expect(described.state).toMatchObject({ paused: true, note: "looked at" });
     expect(described.spec.intervals).toMatchObject([{ every: 120_000, offset: 20_000 }]);
     expect(described.policies.overlap).toBe("SKIP");
-    await expect.poll(listed, { timeout: 10_000 }).toEqual(all.slice(0, 2).toSorted());
+    await expect.poll(listed, { timeout: 10_000 }).toEqual(kept.toSorted());
     await reconcileSchedules(client, [], owner);
     await expect.poll(listed, { timeout: 10_000 }).toEqual([]);
   }, 40_000);

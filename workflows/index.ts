@@ -1,5 +1,10 @@
 /** Every workflow, for the worker's bundle. */
+export { adoptView } from "./adopt-view.ts";
 export { archiveStream } from "./archive-stream.ts";
+export { backfillView } from "./backfill-view.ts";
+export { compactArchive } from "./compact-archive.ts";
+export { guardRetention } from "./guard-retention.ts";
 export { rebuildView } from "./rebuild-view.ts";
 export { refreshView } from "./refresh-view.ts";
+export { retireGenerations } from "./retire-generations.ts";
 export { scheduledRun } from "./scheduled-run.ts";

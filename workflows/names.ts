@@ -1,7 +1,11 @@
 /** How runs are called. A workflow id names the work, so that the same work never runs twice at once (invariant 13). */
 
-/** Kinds of work; each is done for a stream (archive) or a view. */
-export type Kind = "archive" | "refresh" | "rebuild";
+/** Kinds of work that are done for a stream. */
+export const STREAM_KINDS = ["archive", "compact-archive", "retention"] as const;
+type StreamKind = (typeof STREAM_KINDS)[number];
+
+/** Kinds of work; each is done for a stream, a view, a view and an interval (backfill), or all generations (retire). */
+export type Kind = StreamKind | "refresh" | "rebuild" | "backfill" | "adopt" | "retire";
 
 /** `refresh/revenue`, or `<namespace>/refresh/revenue`. */
 export function workId(namespace: string, kind: Kind, target: string): string {
@@ -17,6 +21,11 @@ export function taskQueueOf(namespace: string): string {
   return namespace === "" ? "tideline" : `tideline-${namespace}`;
 }
 
+/** The namespace whose task queue this is: a run that somebody started by hand finds its own. */
+export function namespaceOf(taskQueue: string): string {
+  return taskQueue.replace(/^tideline-?/, "");
+}
+
 function prefixed(namespace: string, name: string): string {
   return namespace === "" ? name : `${namespace}/${name}`;
 }
@@ -24,7 +33,12 @@ function prefixed(namespace: string, name: string): string {
 /** The one-line summary of a run, which Temporal shows beside its id. */
 export const SUMMARIES: Readonly<Record<Kind, (target: string) => string>> = {
   archive: (stream) => `Kafka to Parquet: archives stream ${stream}`,
+  "compact-archive": (stream) => `merges small archive files of stream ${stream}`,
+  retention: (stream) => `looks when Kafka will delete what is still needed of stream ${stream}`,
   refresh: (view) => `publishes the next batch version of view ${view}`,
+  backfill: (target) => `recomputes ${target.replace("/", " ")} from the archive`,
+  adopt: (view) => `brings the changed definition of view ${view} into service`,
+  retire: () => "lets go of generations that nobody needs any more",
   rebuild: (view) => `rebuilds view ${view} from the whole archive and compares`,
 };
 

@@ -29,28 +29,31 @@ export async function rebuildView({ view }: RebuildViewInput): Promise<RebuildVi
   label({ kind: "rebuild", view });
   let progress: RebuildProgress = { done: 0, parts: 0 };
   setHandler(rebuildProgress, () => progress);
+  let generation = view;
   try {
-    const { pinned, parts } = await activities.planRebuild.executeWithOptions(
+    const plan = await activities.planRebuild.executeWithOptions(
       { summary: "hash of the newest version" },
       [{ view }],
     );
+    const { pinned, parts } = plan;
+    generation = plan.generation;
     progress = { done: 0, parts: parts.length };
     const built = await inParallel(PARTS_AT_ONCE, parts, async (part) => {
       const summary = `states of ${part.partition} [${part.from}, ${part.to})`;
       const made = await activities.rebuildPart.executeWithOptions({ summary }, [
-        { view, topicId: pinned.topicId, part },
+        { view: generation, topicId: pinned.topicId, part },
       ]);
       progress = { ...progress, done: progress.done + 1 };
       setCurrentDetails(`${progress.done} of ${progress.parts} parts`);
       return made;
     });
     const result = await activities.finishRebuild.executeWithOptions({ summary: "merge, comparison, publication" }, [
-      { view, pinned, parts: built },
+      { view: generation, pinned, parts: built },
     ]);
     const seconds = secondsSince(runStartedMs());
     const verdict = result.equal ? "equal to" : "NOT EQUAL to";
     await activities.finishPublish.executeWithOptions({ summary: `pointer to version ${result.version}` }, [
-      { view, version: result.version, seconds },
+      { view: generation, version: result.version, seconds },
     ]);
     setCurrentDetails(
       `version ${result.version}: ${result.rows} states in ${seconds} s, ${verdict} those of version ${result.compared}`,
@@ -58,7 +61,7 @@ export async function rebuildView({ view }: RebuildViewInput): Promise<RebuildVi
     return { ...result, seconds };
   } finally {
     await CancellationScope.nonCancellable(() =>
-      activities.clearRebuilds.executeWithOptions({ summary: "files of the parts" }, [{ view }]),
+      activities.clearRebuilds.executeWithOptions({ summary: "files of the parts" }, [{ view: generation }]),
     );
   }
 }

@@ -41,12 +41,14 @@ export async function refreshView({ view, namespace }: RefreshViewInput): Promis
   }
   const seconds = secondsSince(runStartedMs());
   await finishPublish.executeWithOptions({ summary: "pointer, segments and files of old versions" }, [
-    { view, version, seconds },
+    { view: base.generation, version, seconds },
   ]);
-  const folded = await compact.executeWithOptions({ summary: "folds small files when there are many" }, [{ view }]);
+  const folded = await compact.executeWithOptions({ summary: "folds small files when there are many" }, [
+    { view: base.generation },
+  ]);
   if (folded !== null)
     await finishPublish.executeWithOptions({ summary: `pointer to version ${folded.version}` }, [
-      { view, version: folded.version, seconds },
+      { view: base.generation, version: folded.version, seconds },
     ]);
   const ledger = delta.compared ? "ledger equal to the speed layer's" : "no speed ledger to compare with";
   const how = folded === null ? ledger : `${ledger}; ${folded.folded} files folded as version ${folded.version}`;

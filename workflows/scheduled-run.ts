@@ -1,9 +1,17 @@
-import { ApplicationFailure, setCurrentDetails } from "@temporalio/workflow";
+import { ApplicationFailure, proxyActivities, setCurrentDetails } from "@temporalio/workflow";
+import type { Activities } from "../activities/activities.ts";
+import { adoptView } from "./adopt-view.ts";
 import { archiveStream } from "./archive-stream.ts";
-import type { Kind } from "./names.ts";
+import { compactArchive } from "./compact-archive.ts";
+import { guardRetention } from "./guard-retention.ts";
+import { type Kind, STREAM_KINDS } from "./names.ts";
 import { refreshView } from "./refresh-view.ts";
-import { label } from "./run.ts";
-import { startOrJoin } from "./start-or-join.ts";
+import { inParallel } from "./parallel.ts";
+import { retireGenerations } from "./retire-generations.ts";
+import { label, STEP } from "./run.ts";
+import { startAside, startOrJoin } from "./start-or-join.ts";
+
+const { listGenerations } = proxyActivities<Activities>(STEP);
 
 export interface ScheduledRunInput {
   readonly kind: Kind;
@@ -16,7 +24,7 @@ export interface ScheduledRunInput {
  * finds that it runs already.
  */
 export async function scheduledRun(input: ScheduledRunInput): Promise<"ran" | "joined"> {
-  label({ kind: "scheduled", [input.kind === "archive" ? "stream" : "view"]: input.target });
+  label({ kind: "scheduled", [STREAM_KINDS.some((kind) => kind === input.kind) ? "stream" : "view"]: input.target });
   const run = await start(input);
   const how = run === null ? "joined" : "ran";
   setCurrentDetails(`${how} ${input.kind}/${input.target}`);
@@ -27,9 +35,28 @@ function start({ kind, target, namespace }: ScheduledRunInput) {
   switch (kind) {
     case "archive":
       return startOrJoin({ workflow: archiveStream, namespace, kind, target, input: { stream: target } });
+    case "compact-archive":
+      return startOrJoin({ workflow: compactArchive, namespace, kind, target, input: { stream: target } });
+    case "retention":
+      return startOrJoin({ workflow: guardRetention, namespace, kind, target, input: { stream: target } });
     case "refresh":
-      return startOrJoin({ workflow: refreshView, namespace, kind, target, input: { view: target, namespace } });
+      return refreshGenerations(target, namespace);
+    case "retire":
+      return startOrJoin({ workflow: retireGenerations, namespace, kind, target, input: undefined });
     case "rebuild":
-      throw ApplicationFailure.nonRetryable("a rebuild is started by hand", "BAD_REQUEST");
+    case "backfill":
+    case "adopt":
+      throw ApplicationFailure.nonRetryable(`a ${kind} is started by hand`, "BAD_REQUEST");
   }
+}
+
+/** A view is what is served of it; its other generations are kept up to date under names of their own, and a changed definition is adopted. */
+async function refreshGenerations(view: string, namespace: string) {
+  const { others, adopt } = await listGenerations.executeWithOptions({ summary: "generations" }, [{ view }]);
+  if (adopt) await startAside({ workflow: adoptView, namespace, kind: "adopt", target: view, input: { view, namespace } });
+  const kind = "refresh";
+  const [served] = await inParallel(2, [view, ...others], (target) =>
+    startOrJoin({ workflow: refreshView, namespace, kind, target, input: { view: target, namespace } }),
+  );
+  return served ?? null;
 }

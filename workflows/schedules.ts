@@ -1,27 +1,41 @@
 import type { DesiredSchedule } from "../activities/schedules.ts";
-import { type Kind, SUMMARIES, scheduleId } from "./names.ts";
+import { type Kind, STREAM_KINDS, SUMMARIES, scheduleId } from "./names.ts";
 
-const EVERY_MS = 60_000;
-/** Refreshes begin when the archive of the same minute is likely to be done. */
-const OFFSET_MS: Readonly<Record<Exclude<Kind, "rebuild">, number>> = { archive: 0, refresh: 20_000 };
+const MINUTE_MS = 60_000;
 
-/** What runs by itself: every minute, each stream is archived, and each view refreshed. */
+interface Timing {
+  readonly everyMs: number;
+  readonly offsetMs: number;
+  readonly shown: string;
+}
+
+/** Refreshes begin when the archive of the same minute is likely to be done; the rest when neither is likely to be at work. */
+const TIMING = {
+  archive: { everyMs: MINUTE_MS, offsetMs: 0, shown: "every minute" },
+  refresh: { everyMs: MINUTE_MS, offsetMs: 20_000, shown: "every minute" },
+  retention: { everyMs: 10 * MINUTE_MS, offsetMs: 40_000, shown: "every ten minutes" },
+  retire: { everyMs: 60 * MINUTE_MS, offsetMs: 25 * MINUTE_MS + 45_000, shown: "every hour" },
+  "compact-archive": { everyMs: 60 * MINUTE_MS, offsetMs: 5 * MINUTE_MS + 45_000, shown: "every hour" },
+} as const satisfies Partial<Record<Kind, Timing>>;
+
+/** What runs by itself: each stream is archived, its archive compacted and its retention watched, and each view is refreshed. */
 export function desiredSchedules(
   namespace: string,
   streams: Iterable<string>,
   views: Iterable<string>,
 ): DesiredSchedule[] {
-  const schedule = (kind: keyof typeof OFFSET_MS, target: string): DesiredSchedule => ({
+  const schedule = (kind: keyof typeof TIMING, target: string): DesiredSchedule => ({
     id: scheduleId(namespace, kind, target),
-    everyMs: EVERY_MS,
-    offsetMs: OFFSET_MS[kind],
+    everyMs: TIMING[kind].everyMs,
+    offsetMs: TIMING[kind].offsetMs,
     workflowType: "scheduledRun",
     workflowId: `${scheduleId(namespace, kind, target)}-run`,
     input: { kind, target, namespace },
-    summary: `every minute: ${SUMMARIES[kind](target)}`,
+    summary: `${TIMING[kind].shown}: ${SUMMARIES[kind](target)}`,
   });
   return [
-    ...[...streams].map((stream) => schedule("archive", stream)),
+    ...[...streams].flatMap((stream) => STREAM_KINDS.map((kind) => schedule(kind, stream))),
     ...[...views].map((view) => schedule("refresh", view)),
+    schedule("retire", "generations"),
   ];
 }

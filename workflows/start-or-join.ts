@@ -1,8 +1,9 @@
 import { WorkflowExecutionAlreadyStartedError } from "@temporalio/common";
 import {
   ChildWorkflowCancellationType,
-  executeChild,
+  type ChildWorkflowHandle,
   ParentClosePolicy,
+  startChild,
   type Workflow,
   type WorkflowResultType,
 } from "@temporalio/workflow";
@@ -29,15 +30,27 @@ export async function startOrJoin<T extends Workflow>({
   target,
   input,
 }: Work<T>): Promise<{ readonly result: WorkflowResultType<T> } | null> {
+  const run = await startAside({ workflow, namespace, kind, target, input });
+  return run === null ? null : { result: await run.result() };
+}
+
+/** Starts a piece of work without waiting for its end; null when it is running already. */
+export async function startAside<T extends Workflow>({
+  workflow,
+  namespace,
+  kind,
+  target,
+  input,
+}: Work<T>): Promise<ChildWorkflowHandle<T> | null> {
   try {
-    const result = await executeChild<Workflow>(workflow.name, {
+    const run = await startChild<Workflow>(workflow.name, {
       workflowId: workId(namespace, kind, target),
       args: [input],
       staticSummary: SUMMARIES[kind](target),
       parentClosePolicy: ParentClosePolicy.ABANDON,
       cancellationType: ChildWorkflowCancellationType.ABANDON,
     });
-    return { result };
+    return run as ChildWorkflowHandle<T>;
   } catch (error) {
     if (error instanceof WorkflowExecutionAlreadyStartedError) return null;
     throw error;

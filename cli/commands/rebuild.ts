@@ -1,12 +1,11 @@
 import type { Client, WorkflowHandleWithStartDetails } from "@temporalio/client";
 import type { Command } from "commander";
-import { TidelineError } from "../../core/errors.ts";
 import type { RebuildViewResult, rebuildView } from "../../workflows/rebuild-view.ts";
-import { type Config, loadConfig } from "../config.ts";
+import { loadConfig } from "../config.ts";
+import { findView } from "../definitions.ts";
+import { connectTemporal } from "../temporal.ts";
 
 type Rebuild = WorkflowHandleWithStartDetails<typeof rebuildView>;
-
-const POLL_MS = 500;
 
 /** Adds `tideline rebuild`. */
 export function registerRebuild(program: Command): void {
@@ -20,39 +19,20 @@ export function registerRebuild(program: Command): void {
     .option("--no-wait", "start it and return")
     .action(async (view: string, { json = false, wait }: { json?: boolean; wait: boolean }) => {
       const config = loadConfig(process.env);
-      await requireView(config, view);
-      const client = await connect(config);
+      await findView(config, view);
+      const client = await connectTemporal(config);
       try {
         const handle = await startOrJoin(client, config.namespace, view);
         process.stderr.write(`${handle.workflowId} runs\n`);
         if (!wait) return;
         const result = await follow(handle);
+        if (result === null) return;
         process.stdout.write(json ? `${JSON.stringify({ view, ...result })}\n` : resultText(view, result));
         if (!result.equal) process.exitCode = 1;
       } finally {
         await client.connection.close();
       }
     });
-}
-
-async function requireView({ views }: Config, view: string): Promise<void> {
-  const { loadDefinitions } = await import("../../store/definitions.ts");
-  const known = [...(await loadDefinitions(views)).views.keys()];
-  if (!known.includes(view))
-    throw new TidelineError("VIEW_UNKNOWN", `there is no view "${view}"`, `Take one of: ${known.join(", ")}.`);
-}
-
-async function connect({ temporalAddress: address, temporalNamespace: namespace }: Config): Promise<Client> {
-  const { Client, Connection } = await import("@temporalio/client");
-  const connection = await Connection.connect({ address }).catch((cause: unknown) => {
-    throw new TidelineError(
-      "NOT_READY",
-      `Temporal does not answer at ${address}`,
-      "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the Temporal that runs.",
-      { cause },
-    );
-  });
-  return new Client({ connection, namespace });
 }
 
 async function startOrJoin({ workflow }: Client, namespace: string, view: string): Promise<Rebuild> {
@@ -66,35 +46,20 @@ async function startOrJoin({ workflow }: Client, namespace: string, view: string
   });
 }
 
-/** Shows how far it is until it ends. Throws what ended it, under its code. */
-async function follow(handle: Rebuild): Promise<RebuildViewResult> {
+/** What it found; null when Ctrl+C came first, which leaves it running. */
+async function follow(handle: Rebuild): Promise<RebuildViewResult | null> {
   const { rebuildProgress } = await import("../../workflows/rebuild-view.ts");
-  const { showProgress } = await import("../progress.ts");
-  const progress = showProgress("parts of the archive");
-  const poll = setInterval(() => {
-    // Without a worker nobody answers; the run waits for one, and so does this.
-    handle.query(rebuildProgress).then(
-      ({ done, parts }) => parts > 0 && progress.update(done, parts),
-      () => {},
-    );
-  }, POLL_MS);
-  try {
-    return await handle.result();
-  } catch (error) {
-    throw await explained(error);
-  } finally {
-    clearInterval(poll);
-    progress.stop();
-  }
-}
-
-async function explained(error: unknown): Promise<unknown> {
-  const { ApplicationFailure } = await import("@temporalio/common");
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof ApplicationFailure)
-      return new Error(`the rebuild failed: ${cause.type ?? "Error"}: ${cause.message}`);
-  }
-  return error;
+  const { interruptible } = await import("../progress.ts");
+  const { followRun } = await import("../follow-run.ts");
+  const run = {
+    workflowId: handle.workflowId,
+    result: () => handle.result(),
+    progress: async () => {
+      const { done, parts } = await handle.query(rebuildProgress);
+      return { done, total: parts };
+    },
+  };
+  return interruptible((stop) => followRun(run, "parts of the archive", stop));
 }
 
 function resultText(

@@ -4,8 +4,9 @@ import { loadConfig } from "../config.ts";
 
 interface ServeFlags {
   readonly port?: number;
-  readonly host: string;
+  readonly host?: string;
   readonly rateLimit: number;
+  readonly maxStreams: number;
 }
 
 /** Adds `tideline serve`. */
@@ -14,28 +15,33 @@ export function registerServe(program: Command): void {
     .command("serve")
     .description("run the HTTP API; SIGTERM lets the requests under way finish")
     .addOption(new Option("--port <n>", "where to listen (default: TIDELINE_API_PORT)").argParser(wholeNumber))
-    .addOption(new Option("--host <address>", "on which address; 0.0.0.0 for all").default("127.0.0.1"))
+    .addOption(new Option("--host <address>", "on which address; 0.0.0.0 for all (default: TIDELINE_HOST)"))
     .addOption(
       new Option("--rate-limit <n>", "requests that one address may send in a minute; 0: no limit")
         .default(60_000)
         .argParser(wholeNumber),
     )
-    .action(async ({ port, host, rateLimit }: ServeFlags) => {
+    .addOption(
+      new Option("--max-streams <n>", "live streams that may be open at once").default(1_000).argParser(wholeNumber),
+    )
+    .action(async ({ port, host, rateLimit, maxStreams }: ServeFlags) => {
       const config = loadConfig(process.env);
       const { startServing } = await import("../../serving/main.ts");
       const { loadDefinitions } = await import("../../store/definitions.ts");
       const { closeOnSignal, roleLogger } = await import("../role.ts");
       const logger = roleLogger("serve", config);
-      const definitions = await loadDefinitions(config.views);
+      const definitions = await loadDefinitions(config);
       const serving = await startServing({
         redisUrl: config.redisUrl,
+        kafkaBrokers: config.kafkaBrokers,
         dataDir: join(config.home, "data"),
         namespace: config.namespace,
         definitions,
         port: port ?? config.apiPort,
-        host,
+        host: host ?? config.host,
         logger,
         requestsPerMinute: rateLimit,
+        maxStreams,
       });
       closeOnSignal(logger, () => serving.close());
       logger.info({ port: serving.port, views: [...definitions.views.keys()] }, "serving runs");

@@ -17,7 +17,7 @@ export function registerSpeed(program: Command): void {
       const logger = roleLogger("speed", config);
       const registry = new Registry();
       collectDefaultMetrics({ register: registry });
-      const definitions = await loadDefinitions(config.views);
+      const definitions = await loadDefinitions(config);
       const { kafkaBrokers: brokers, redisUrl, namespace } = config;
       const speed = await startSpeedLayer({
         brokers,
@@ -28,7 +28,12 @@ export function registerSpeed(program: Command): void {
         registry,
         logger,
       });
-      const probe = await startProbe({ port: config.speedPort, registry, health: () => speed.health() });
+      const probe = await startProbe({
+        host: config.host,
+        port: config.speedPort,
+        registry,
+        health: () => speed.health(),
+      });
       closeOnSignal(logger, async () => {
         await speed.close();
         await probe.close();

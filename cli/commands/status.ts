@@ -23,7 +23,7 @@ export function registerStatus(program: Command): void {
 
 async function findReport(config: Config): Promise<Report> {
   const { loadDefinitions } = await import("../../store/definitions.ts");
-  const definitions = await loadDefinitions(config.views);
+  const definitions = await loadDefinitions(config);
   const [kafka, temporal, api] = await Promise.all([
     streamsOf(config, definitions),
     schedulesOf(config),

@@ -15,6 +15,8 @@ export function registerWorker(program: Command): void {
       const { Registry, collectDefaultMetrics } = await import("prom-client");
       const { installRuntime, startWorker } = await import("../../activities/worker.ts");
       const { loadDefinitions } = await import("../../store/definitions.ts");
+      const { DataDirectory } = await import("../../store/files.ts");
+      const { Generations } = await import("../../store/generations.ts");
       const { SEARCH_ATTRIBUTES, taskQueueOf } = await import("../../workflows/names.ts");
       const { desiredSchedules } = await import("../../workflows/schedules.ts");
       const { startProbe } = await import("../probe.ts");
@@ -23,23 +25,34 @@ export function registerWorker(program: Command): void {
       installRuntime(logger);
       const registry = new Registry();
       collectDefaultMetrics({ register: registry });
-      const definitions = await loadDefinitions(config.views);
+      const definitions = await loadDefinitions(config);
       const { kafkaBrokers: brokers, redisUrl, temporalAddress, temporalNamespace, namespace } = config;
+      const dataDir = join(config.home, "data");
+      const served = await new Generations(new DataDirectory(dataDir)).views();
+      // A view whose file is gone is kept up to date for a while.
+      const views = new Set([...definitions.views.keys(), ...served]);
       const worker = await startWorker({
         brokers,
         redisUrl,
         temporalAddress,
         temporalNamespace,
         taskQueue: taskQueueOf(namespace),
-        dataDir: join(config.home, "data"),
+        dataDir,
         namespace,
         definitions,
         searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-        schedules: schedules ? desiredSchedules(namespace, definitions.streams.keys(), definitions.views.keys()) : null,
+        schedules: schedules ? desiredSchedules(namespace, definitions.streams.keys(), views) : null,
+        keepGenerationsMs: config.keepGenerations,
+        retentionWarnHours: config.retentionWarnHours,
         registry,
         logger,
       });
-      const probe = await startProbe({ port: config.workerPort, registry, health: () => worker.health() });
+      const probe = await startProbe({
+        host: config.host,
+        port: config.workerPort,
+        registry,
+        health: () => worker.health(),
+      });
       closeOnSignal(logger, async () => {
         await worker.close();
         await probe.close();

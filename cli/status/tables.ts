@@ -1,29 +1,12 @@
 import type { CutJson } from "../../core/position.ts";
+import { draw, type Sheet } from "../sheet.ts";
 import type { Findings, Report } from "./report.ts";
 import { seconds } from "./seconds.ts";
 
-/** What a table shows, before it is drawn. */
-interface Sheet {
-  readonly head: readonly string[];
-  /** The names in `head` whose columns are aligned right. */
-  readonly right: readonly string[];
-  readonly rows: readonly (readonly string[])[];
-}
-
 /** The report for people: a table of each kind that has rows, then the problems. */
 export async function reportText({ servers, streams, views, schedules, problems }: Report): Promise<string> {
-  const { default: Table } = await import("cli-table3");
-  const draw = ({ head, right, rows }: Sheet): string => {
-    const table = new Table({
-      head: [...head],
-      colAligns: head.map((name) => (right.includes(name) ? "right" : "left")),
-      style: { head: [], border: [] },
-    });
-    for (const row of rows) table.push([...row]);
-    return table.toString();
-  };
   const sheets = [serverSheet(servers), streamSheet(streams), viewSheet(views), scheduleSheet(schedules)];
-  const tables = sheets.filter(({ rows }) => rows.length > 0).map(draw);
+  const tables = await Promise.all(sheets.filter(({ rows }) => rows.length > 0).map(draw));
   const verdict = problems.length === 0 ? "all healthy" : problems.map((problem) => `! ${problem}`).join("\n");
   return `${[...tables, verdict].join("\n")}\n`;
 }

@@ -23,9 +23,18 @@ export interface ViewStatus {
 /** Where every view stands, measured against the `ends` of the log by stream name. */
 export async function viewsOf(
   config: Config,
-  { views }: Definitions,
+  definitions: Definitions,
   ends: ReadonlyMap<string, Cut>,
 ): Promise<{ reachable: boolean; views: ViewStatus[] }> {
+  const { reachable, standings } = await standingsOf(config, definitions);
+  return { reachable, views: standings.map((one) => viewStatus(one, ends)) };
+}
+
+/** Every view's newest version and chain; `reachable`: whether Redis answered. */
+export async function standingsOf(
+  config: Config,
+  { views }: Definitions,
+): Promise<{ reachable: boolean; standings: ViewStanding[] }> {
   const [{ openRedis }, { RedisGate }, { Standings }, { viewStandings }, { Manifests }, { DataDirectory }] =
     await Promise.all([
       import("../../store/redis.ts"),
@@ -41,7 +50,7 @@ export async function viewsOf(
     const manifests = new Manifests(new DataDirectory(join(config.home, "data")));
     const standings = new Standings({ manifests, gate: new RedisGate(redis), namespace: config.namespace });
     const found = await viewStandings(standings, views.values());
-    return { reachable: redis.status === "ready", views: found.map((one) => viewStatus(one, ends)) };
+    return { reachable: redis.status === "ready", standings: found };
   } finally {
     redis.disconnect();
   }

@@ -3,9 +3,11 @@ import type { Measure } from "./measure.ts";
 
 /** The mean of an integer expression: both parts are exact integers, and their quotient is rounded once, to the nearest double. */
 export function avg(input: Sql, options: { unit?: string } = {}): Measure {
+  const { unit = "" } = options;
   return {
     kind: "avg",
-    unit: options.unit ?? "",
+    spec: { kind: "avg", of: input.text, unit },
+    unit,
     accuracy: { exact: true, error: 0, note: "exact sum over exact count, rounded once to a double" },
     inputs: [{ sql: input, type: "integer" }],
     components: [

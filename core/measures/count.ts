@@ -1,13 +1,26 @@
+import type { Sql } from "../sql.ts";
 import { EXACT, type Measure, presentInteger, ROWS } from "./measure.ts";
 
-/** How many events the view counted. 0 where a group has none. */
-export function count(options: { unit?: string } = {}): Measure {
+/** How many events the view counted, or of those how many meet a condition. 0 where a group has none. */
+export function count(options: { where?: Sql; unit?: string } = {}): Measure {
+  const { where, unit = "events" } = options;
+  const shared = { kind: "count", unit, accuracy: EXACT };
+  if (where === undefined) {
+    return {
+      ...shared,
+      spec: { kind: "count", unit },
+      inputs: [],
+      components: [ROWS],
+      present: (state) => presentInteger(state.integer(ROWS.name) ?? 0n),
+    };
+  }
   return {
-    kind: "count",
-    unit: options.unit ?? "events",
-    accuracy: EXACT,
-    inputs: [],
-    components: [ROWS],
-    present: (state) => presentInteger(state.integer(ROWS.name) ?? 0n),
+    ...shared,
+    spec: { kind: "count", where: where.text, unit },
+    inputs: [{ sql: where, type: "condition" }],
+    components: [
+      { name: "count", form: "integer", merge: "sum", partial: `nullif(count(*) FILTER (${where.text}), 0)` },
+    ],
+    present: (state) => presentInteger(state.integer("count") ?? 0n),
   };
 }

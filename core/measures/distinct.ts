@@ -7,9 +7,11 @@ import type { Measure } from "./measure.ts";
  * The value's 64-bit hash is DuckDB's md5_number_lower of its text, so both layers and any later version agree on it.
  */
 export function distinct(input: Sql, options: { unit?: string } = {}): Measure {
+  const { unit = "values" } = options;
   return {
     kind: "distinct",
-    unit: options.unit ?? "values",
+    spec: { kind: "distinct", of: input.text, unit },
+    unit,
     accuracy: {
       exact: false,
       error: REGISTER_ERROR,

@@ -4,6 +4,7 @@ import { EXACT, type Measure, presentInteger } from "./measure.ts";
 function extreme(kind: "min" | "max", input: Sql, unit: string): Measure {
   return {
     kind,
+    spec: { kind, of: input.text, unit },
     unit,
     accuracy: EXACT,
     inputs: [{ sql: input, type: "integer" }],

@@ -1,61 +1,88 @@
 import type { Registers } from "../hll.ts";
 import type { Sql } from "../sql.ts";
 
-/** How two states of a component become one. All three are commutative and associative to the bit. */
-export type Merge = "sum" | "min" | "max";
+/** How two states of a component become one. All are commutative and associative to the bit. */
+export type Merge = "sum" | "min" | "max" | "first" | "last";
 
-/** The merges, on 64-bit integers. */
-export const MERGE: Readonly<Record<Merge, (a: bigint, b: bigint) => bigint>> = {
-  sum: (a, b) => a + b,
+/** A mergeable value: a 64-bit integer, or the text of a pick (`first`, `last`). */
+export type StateValue = bigint | string;
+
+/** The item of a component that keeps a value for each: an integer (a bin) or a text. */
+export type Item = number | string;
+
+/** The merges. A pick's text begins with the place of its event, so that comparing texts compares places. */
+export const MERGE: Readonly<Record<Merge, (a: StateValue, b: StateValue) => StateValue>> = {
+  sum: (a, b) => (a as bigint) + (b as bigint),
   min: (a, b) => (a < b ? a : b),
   max: (a, b) => (a > b ? a : b),
+  first: (a, b) => (a < b ? a : b),
+  last: (a, b) => (a > b ? a : b),
 };
 
 /**
- * One mergeable integer per cell ("integer"), or the 16,384 registers of a HyperLogLog ("registers", merged by max).
- * `partial` is SQL over decoded events: for an integer an aggregate that yields BIGINT or NULL, for registers the UBIGINT hash of one
- * event's value.
+ * What a cell holds of a measure:
+ *
+ *   integer    one mergeable integer; `partial` is an aggregate that yields BIGINT or NULL
+ *   items      one mergeable integer for each of many items; `item` is SQL of one event's item, `partial` an aggregate over its events
+ *   pick       the value of the first or last event; `partial` is SQL of one event's value
+ *   registers  the 16,384 registers of a HyperLogLog, merged by max; `partial` is the UBIGINT hash of one event's value
  */
 export interface Component {
   readonly name: string;
-  readonly form: "integer" | "registers";
+  readonly form: "integer" | "items" | "pick" | "registers";
   readonly merge: Merge;
   readonly partial: string;
-  /** For registers, SQL that says whether an event has a value: cheaper than hashing it to see. */
+  readonly item?: { readonly sql: string; readonly type: "integer" | "text" };
+  /** SQL that says whether an event has anything to say to this component; absent: every event has. */
   readonly given?: string;
 }
 
-/** How many events a cell counts. Every view keeps it under this one name: it says which groups exist. */
+/** How many events (or lines) a cell counts. Every view keeps it under this one name: it says which groups exist. */
 export const ROWS: Component = { name: "rows", form: "integer", merge: "sum", partial: "count(*)" };
 
 /** The state of one cell as a measure sees it when it is presented. */
 export interface CellState {
   integer(component: string): bigint | undefined;
+  items(component: string): ReadonlyMap<Item, bigint>;
+  /** The value that was picked, as JSON gives it. */
+  pick(component: string): Presented | undefined;
   registers(component: string): Registers | undefined;
 }
 
 /** Integers beyond 2^53-1 are presented as decimal text, because JSON readers would round them. */
 export type Presented = number | string | boolean | null;
 
+/** What a field of a row can be: a value, several named ones (quantiles), or a list of records (top items, bins). */
+export type PresentedField =
+  | Presented
+  | Readonly<Record<string, Presented>>
+  | readonly Readonly<Record<string, Presented>>[];
+
 /** What an answer says about a field: whether the number is exact, and if not how far off it is. */
 export interface Accuracy {
   readonly exact: boolean;
-  /** Relative standard error; 0 when exact. */
+  /** Relative error: a standard error for distinct counts, a bound for quantiles; 0 when exact. */
   readonly error: number;
   readonly note: string;
 }
 
 export const EXACT: Accuracy = { exact: true, error: 0, note: "exact" };
 
+/** A measure as data: what its builder was given. Plain JSON; `measureFrom` in kinds.ts builds it again. */
+export type MeasureSpec = Readonly<Record<string, unknown>> & { readonly kind: string };
+
 /** A mergeable aggregate. Each kind is one file that owns all of its renderings. */
 export interface Measure {
   readonly kind: string;
+  readonly spec: MeasureSpec;
   readonly unit: string;
   readonly accuracy: Accuracy;
-  /** What it reads, and whether that has to be an integer: checked against the stream's columns at start-up. */
-  readonly inputs: readonly { readonly sql: Sql; readonly type: "integer" | "any" }[];
+  /** What it reads: checked against the stream's columns at start-up. */
+  readonly inputs: readonly { readonly sql: Sql; readonly type: "integer" | "condition" | "any" }[];
   readonly components: readonly Component[];
-  readonly present: (state: CellState) => Presented;
+  /** The names of its values when it presents several (`p50`, `p99`), or "list"; absent: it presents one value. */
+  readonly parts?: readonly string[] | "list";
+  readonly present: (state: CellState) => PresentedField;
 }
 
 /** A 64-bit integer for JSON: a number while that is exact, else text. */

@@ -3,9 +3,11 @@ import { EXACT, type Measure, presentInteger } from "./measure.ts";
 
 /** The sum of an integer expression; null where every value was null. */
 export function sum(input: Sql, options: { unit?: string } = {}): Measure {
+  const { unit = "" } = options;
   return {
     kind: "sum",
-    unit: options.unit ?? "",
+    spec: { kind: "sum", of: input.text, unit },
+    unit,
     accuracy: EXACT,
     inputs: [{ sql: input, type: "integer" }],
     components: [{ name: "sum", form: "integer", merge: "sum", partial: `sum(${input.text})::BIGINT` }],

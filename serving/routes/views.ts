@@ -1,13 +1,28 @@
-import type { FastifyInstance } from "fastify";
-import { planQuery, type QueryProblem } from "../../core/query.ts";
-import { answerBody, viewSummary } from "../answer.ts";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { type AsOf, encodeAsOf } from "../../core/as-of.ts";
+import type { QueryProblem } from "../../core/query.ts";
+import { answerBody, answerStanding, asOfToken, viewSummary } from "../answer.ts";
+import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../consistency.ts";
+import { csvOf } from "../csv.ts";
+import { FORMATS, type Format, preferredFormat } from "../format.ts";
+import { keysOf, keysQuery } from "../keys.ts";
+import type { DescribedView } from "../openapi.ts";
 import { viewStandings } from "../overview.ts";
 import type { Parameters } from "../parameters.ts";
-import { badRequest, viewUnknown } from "../problem.ts";
+import { badRequest } from "../problem.ts";
+import { type Fail, type One, readRequest, wholeNumber } from "../request.ts";
 import type { Serving } from "../serving.ts";
+import type { Standing } from "../standings.ts";
+import { entityTag, hasTag } from "../validators.ts";
 
-/** GET /views and GET /views/:name. */
-export function viewRoutes(app: FastifyInstance, { reader, standings, views }: Serving): void {
+type Named = { Params: { name: string } };
+
+export const KEYS_LIMIT = { least: 1, most: 10_000, byDefault: 100 } as const;
+
+/** GET /views, GET /views/:name and GET /views/:name/keys. */
+export function viewRoutes(app: FastifyInstance, serving: Serving): void {
+  const { reader, standings, views } = serving;
+
   app.get("/views", async (request) => {
     const { values, problems } = request.query as Parameters;
     refuse([
@@ -25,17 +40,125 @@ export function viewRoutes(app: FastifyInstance, { reader, standings, views }: S
     };
   });
 
-  app.get<{ Params: { name: string } }>("/views/:name", async (request) => {
-    const { name } = request.params;
-    const found = views.get(name);
-    if (found === undefined) throw viewUnknown(name, [...views.keys()]);
-    const { values, problems } = request.query as Parameters;
-    const plan = planQuery(found.definition.view, values);
-    if (!plan.ok || problems.length > 0) throw badRequest([...problems, ...(plan.ok ? [] : plan.problems)]);
-    return answerBody(found.definition, found.types, plan.query, await reader.answer(found.definition, plan.query));
+  app.get<Named>("/views/:name", async (request, reply) => {
+    const own = [...CONSISTENCY_PARAMETERS, "format"];
+    const asked = readRequest(views, request.params.name, request.query as Parameters, own, (one, fail, described) => ({
+      ...readConsistency(serving, one, fail, described),
+      format: formatOf(one, fail) ?? preferredFormat(request.headers.accept),
+    }));
+    const { query, options } = asked;
+    const { definition, types } = asked.described;
+    const { at, format } = options;
+    const tagOf = (asOf: string) => entityTag(asOf, query, format, at === null && format === "json");
+    void reply.header("vary", "accept");
+    if (await isUnchanged(serving, request, asked.described, options, tagOf)) return reply.status(304).send();
+    const answer = await consistently(serving, reply, asked.described, options, () =>
+      reader.answer(definition, query, at?.applied ?? null),
+    );
+    sayStanding(reply, asked.described, answer, at, tagOf);
+    void reply.header("tideline-truncated", String(answer.truncated));
+    if (format === "json") return answerBody(definition, types, query, answer, at);
+    return reply.type(`${FORMATS.csv}; charset=utf-8; header=present`).send(csvOf(definition.view, query, answer.rows));
+  });
+
+  app.get<Named>("/views/:name/keys", async (request, reply) => {
+    const own = [...CONSISTENCY_PARAMETERS, "dimension", "prefix", "limit", "by", "measures", "every", "order"];
+    const asked = readRequest(views, request.params.name, request.query as Parameters, own, (one, fail, described) => {
+      for (const name of ["by", "measures", "every", "order"])
+        if (one(name) !== undefined)
+          fail(name, "means nothing here", "dimension, prefix, from, to, where[dimension], limit");
+      return {
+        ...readConsistency(serving, one, fail, described),
+        dimension: dimensionOf(one, fail, described),
+        prefix: one("prefix") ?? "",
+        limit: wholeNumber(one, fail, "limit", KEYS_LIMIT),
+      };
+    });
+    const { definition } = asked.described;
+    const { at, dimension, prefix, limit } = asked.options;
+    const query = keysQuery(definition.view, asked.query, dimension);
+    const reading = await consistently(serving, reply, asked.described, asked.options, () =>
+      reader.read(definition, query, at?.applied ?? null),
+    );
+    sayStanding(reply, asked.described, reading, at, null);
+    return {
+      view: definition.view.name,
+      dimension,
+      ...keysOf(reading, { prefix, limit }),
+      window: { from: new Date(reading.fromMs).toISOString(), to: new Date(reading.toMs).toISOString() },
+      ...answerStanding(definition, reading, at),
+    };
   });
 }
 
 function refuse(problems: readonly QueryProblem[]): void {
   if (problems.length > 0) throw badRequest(problems);
+}
+
+function formatOf(one: One, fail: Fail): Format | undefined {
+  const text = one("format");
+  if (text === undefined || text in FORMATS) return text as Format | undefined;
+  fail("format", `"${text.slice(0, 60)}" is no format`, Object.keys(FORMATS).join(", "));
+  return undefined;
+}
+
+function dimensionOf(one: One, fail: Fail, { definition }: DescribedView): string {
+  const dimensions = Object.keys(definition.view.by);
+  const name = one("dimension");
+  if (name !== undefined && dimensions.includes(name)) return name;
+  const problem = name === undefined ? "is not given" : `"${name.slice(0, 60)}" is no dimension`;
+  fail("dimension", problem, dimensions.join(", ") || "this view has none");
+  return "";
+}
+
+/** What `read` gives, at the position that was asked for. */
+function consistently<T extends Standing>(
+  { waits }: Serving,
+  reply: FastifyReply,
+  { definition }: DescribedView,
+  { min, waitMs }: Consistency,
+  read: () => Promise<T>,
+): Promise<T> {
+  return min === null ? read() : waits.reach(definition, { min, waitMs }, closedSignal(reply), read);
+}
+
+/** Whether the client has the answer already: known from positions alone, without reading a row. */
+async function isUnchanged(
+  { standings }: Serving,
+  request: FastifyRequest,
+  { definition }: DescribedView,
+  { at, min }: Consistency,
+  tagOf: (asOf: string) => string,
+): Promise<boolean> {
+  const held = request.headers["if-none-match"];
+  if (held === undefined || min !== null) return false;
+  if (at !== null) return hasTag(held, tagOf(encodeAsOf(at)));
+  const standing = await standings.find(definition);
+  return standing.missing === null && hasTag(held, tagOf(asOfToken(definition, standing)));
+}
+
+/** Headers that say where an answer stands. What is incomplete has no entity tag: it is not to be held on to. */
+function sayStanding(
+  reply: FastifyReply,
+  { definition }: DescribedView,
+  standing: Standing,
+  at: AsOf | null,
+  tagOf: ((asOf: string) => string) | null,
+): void {
+  const { asOf, batchVersion, freshnessMs, complete } = answerStanding(definition, standing, at);
+  void reply.headers({
+    "tideline-as-of": asOf,
+    "tideline-batch-version": String(batchVersion),
+    "tideline-complete": String(complete),
+    "cache-control": at === null ? "no-cache" : "max-age=31536000, immutable",
+    ...(freshnessMs === null ? {} : { "tideline-freshness-ms": String(freshnessMs) }),
+    ...(standing.missing === null ? {} : { "tideline-missing": standing.missing.code }),
+    ...(complete && tagOf !== null ? { etag: tagOf(asOf) } : {}),
+  });
+}
+
+function closedSignal(reply: FastifyReply): AbortSignal {
+  const controller = new AbortController();
+  reply.raw.once("close", () => controller.abort());
+  return controller.signal;
 }

@@ -4,7 +4,7 @@
 --
 -- KEYS  chain, applied, mark, fresh
 -- ARGV  prefix, partition, from, to, mark, records, duplicates, rejects, counted, filtered, maxCells, fresh ('' when the log goes on), buckets,
---       then per bucket: bucket, integers, (merge, field, value)*, sketches, (field, 8-byte hashes)*
+--       then per bucket: bucket, values, (merge, field, value)*, sketches, (field, 8-byte hashes)*
 -- Answers {"OK", cells of the open segment, pointer} | {"POSITION", stored} | {"NOCHAIN"} | {"OVERFLOW"} | {"TOO_LARGE", cells}
 local chain, applied, mark, fresh = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, partition, from, to = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -21,6 +21,11 @@ local function less(a, b) -- two integers in canonical text
   return a < b
 end
 
+-- A pick begins with 52 digits that say where its event lies; no two events lie at the same place.
+local function place(text) return string.sub(text, 1, 52) end
+local function isPick(text) return #text > 52 and #text <= 70000 and string.find(place(text), '^%d+$') ~= nil end
+local function isPicked(merge) return merge == 'first' or merge == 'last' end
+
 local state = redis.call('HMGET', chain, 'open', 'cells', 'pointer', 'overflow')
 local open, cells, pointer = state[1], tonumber(state[2]), state[3]
 if not open then return {'NOCHAIN'} end
@@ -33,16 +38,18 @@ if not isPosition(from) or not isPosition(to) or not less(from, to) then return 
 for i = 6, 10 do if not isPosition(ARGV[i]) then return refuse('ledger') end end
 local at, incoming, buckets = 14, 0, {}
 for b = 1, tonumber(ARGV[13]) do
-  local bucket, integers, sketches = ARGV[at], {}, {}
+  local bucket, values, sketches = ARGV[at], {}, {}
   if not isInteger(bucket or '') then return refuse('bucket') end
   local count = tonumber(ARGV[at + 1])
   at = at + 2
   for i = 1, count do
     local merge, field, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-    if merge ~= 'sum' and merge ~= 'min' and merge ~= 'max' then return refuse('merge') end
-    if not value or not isInteger(value) then return refuse('value') end
-    if math.abs(tonumber(value)) >= LIMIT then return {'OVERFLOW'} end
-    integers[i] = at
+    if isPicked(merge) then
+      if not value or not isPick(value) then return refuse('pick') end
+    elseif merge ~= 'sum' and merge ~= 'min' and merge ~= 'max' then return refuse('merge')
+    elseif not value or not isInteger(value) then return refuse('value')
+    elseif math.abs(tonumber(value)) >= LIMIT then return {'OVERFLOW'} end
+    values[i] = at
     at = at + 3
   end
   incoming = incoming + count
@@ -55,7 +62,7 @@ for b = 1, tonumber(ARGV[13]) do
     at = at + 2
   end
   incoming = incoming + count
-  buckets[b] = {bucket, integers, sketches}
+  buckets[b] = {bucket, values, sketches}
 end
 if at ~= #ARGV + 1 then return refuse('number of arguments') end
 if cells + incoming > tonumber(ARGV[11]) then return {'TOO_LARGE', tostring(cells)} end
@@ -63,14 +70,19 @@ if cells + incoming > tonumber(ARGV[11]) then return {'TOO_LARGE', tostring(cell
 local segment = prefix .. ':s:' .. open .. ':'
 local grown, overflow = 0, false
 for _, entry in ipairs(buckets) do
-  local bucket, integers, sketches = entry[1], entry[2], entry[3]
+  local bucket, values, sketches = entry[1], entry[2], entry[3]
   local key = segment .. 'b:' .. bucket
   local before = redis.call('HLEN', key)
   if before == 0 then redis.call('ZADD', segment .. 'buckets', bucket, bucket) end
-  for _, i in ipairs(integers) do
+  for _, i in ipairs(values) do
     local merge, field, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     if merge == 'sum' then
       if math.abs(redis.call('HINCRBY', key, field, value)) >= 2 * LIMIT then overflow = true end
+    elseif isPicked(merge) then
+      local held = redis.call('HGET', key, field)
+      if not held or (merge == 'first' and place(value) < place(held)) or (merge == 'last' and place(held) < place(value)) then
+        redis.call('HSET', key, field, value)
+      end
     else
       local held = redis.call('HGET', key, field)
       if not held or (merge == 'min' and less(value, held)) or (merge == 'max' and less(held, value)) then
@@ -82,9 +94,9 @@ for _, entry in ipairs(buckets) do
     local field, hashes = ARGV[i], ARGV[i + 1]
     local sketch, changed = segment .. 'h:' .. bucket .. ':' .. field, 0
     for first = 1, #hashes, 8000 do
-      local values = {}
-      for j = first, math.min(first + 7992, #hashes - 7), 8 do values[#values + 1] = string.sub(hashes, j, j + 7) end
-      changed = changed + redis.call('PFADD', sketch, unpack(values))
+      local some = {}
+      for j = first, math.min(first + 7992, #hashes - 7), 8 do some[#some + 1] = string.sub(hashes, j, j + 7) end
+      changed = changed + redis.call('PFADD', sketch, unpack(some))
     end
     if changed > 0 then redis.call('HSET', key, field, 'hll') end
   end

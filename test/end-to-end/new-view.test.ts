@@ -57,9 +57,9 @@ test("a view is one new file: answered, documented and listed without any other 
       complete && end.every(([partition, offset]) => BigInt(position.applied[partition] ?? "0") >= offset),
   );
 
-  const orders = countedEvents(revenueTwin, log, new Map(end)).events.filter(
-    ({ amount_cents }) => amount_cents >= 10_000,
-  );
+  const orders = countedEvents(revenueTwin, log, new Map(end))
+    .lines.map(({ line }) => line)
+    .filter(({ amount_cents }) => amount_cents >= 10_000);
   const cells = new Map<string, number[]>();
   for (const { completed_at, amount_cents } of orders) {
     const key = JSON.stringify([

@@ -7,6 +7,8 @@ import { everything } from "../views.ts";
 
 const components = componentsOf(everything);
 const integers = components.filter(({ form }) => form === "integer");
+const items = components.filter(({ form }) => form === "items");
+const picks = components.filter(({ form }) => form === "pick");
 const sketches = components.filter(({ form }) => form === "registers");
 
 type State = readonly (
@@ -16,6 +18,21 @@ type State = readonly (
       readonly group: string;
       readonly component: string;
       readonly value: bigint;
+    }
+  | {
+      readonly kind: "item";
+      readonly bucket: number;
+      readonly group: string;
+      readonly component: string;
+      readonly item: number;
+      readonly value: bigint;
+    }
+  | {
+      readonly kind: "pick";
+      readonly bucket: number;
+      readonly group: string;
+      readonly component: string;
+      readonly offset: number;
     }
   | {
       readonly kind: "register";
@@ -38,6 +55,19 @@ const state: fc.Arbitrary<State> = fc.array(
       value: fc.bigInt({ min: -(2n ** 58n), max: 2n ** 58n }),
     }),
     fc.record({
+      kind: fc.constant("item" as const),
+      ...where,
+      component: fc.constantFrom(...items.map(({ key }) => key)),
+      item: fc.integer({ min: 0, max: 3 }),
+      value: fc.bigInt({ min: 1n, max: 2n ** 40n }),
+    }),
+    fc.record({
+      kind: fc.constant("pick" as const),
+      ...where,
+      component: fc.constantFrom(...picks.map(({ key }) => key)),
+      offset: fc.nat(50),
+    }),
+    fc.record({
       kind: fc.constant("register" as const),
       ...where,
       component: fc.constantFrom(...sketches.map(({ key }) => key)),
@@ -51,8 +81,12 @@ const state: fc.Arbitrary<State> = fc.array(
 function merged(...states: State[]): unknown {
   const table = new CellTable(everything);
   for (const row of states.flat()) {
-    if (row.kind === "integer") table.add(row.bucket, [row.group, null], row.component, row.value);
-    else table.registers(row.bucket, [row.group, null], row.component).offer(row.register, row.rank);
+    const cell = table.cell(row.bucket, [row.group, null]);
+    if (row.kind === "integer") table.merge(cell, row.component, row.value);
+    else if (row.kind === "item") table.mergeItem(cell, row.component, row.item, row.value);
+    else if (row.kind === "pick")
+      table.merge(cell, row.component, `${String(row.offset).padStart(52, "0")}"v${row.offset}"`);
+    else table.sketch(cell, row.component).offer(row.register, row.rank);
   }
   return table
     .cells()
@@ -67,7 +101,8 @@ function shown(cell: Cell) {
   ]);
   return {
     key: JSON.stringify([cell.bucket, cell.group]),
-    integers: Object.fromEntries([...cell.integers].sort().map(([name, value]) => [name, value.toString()])),
+    items: Object.fromEntries([...cell.items].sort().map(([name, held]) => [name, [...held].sort().map(String)])),
+    values: Object.fromEntries([...cell.values].sort().map(([name, value]) => [name, value.toString()])),
     registers: Object.fromEntries([...cell.registers].sort().map(([name, set]) => [name, set.entries()])),
     presented: Object.fromEntries(present),
   };

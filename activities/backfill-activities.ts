@@ -1,0 +1,59 @@
+import {
+  type Backfill,
+  type BackfillResult,
+  type BackfillSurvey,
+  backfillDay,
+  beginBackfill,
+  clearBackfill,
+  finishBackfill,
+  surveyBackfill,
+} from "../batch-layer/backfill.ts";
+import type { BackfillDay } from "../batch-layer/backfill-plan.ts";
+import { parseInterval } from "../core/interval.ts";
+import { attempt, thisRun } from "./attempt.ts";
+import { type ActivityDeps, viewTarget } from "./deps.ts";
+
+export interface BackfillPlanned extends BackfillSurvey {
+  /** What the view's name meant when the run began. */
+  readonly generation: string;
+  readonly stream: string;
+  readonly backfill: Backfill;
+}
+
+export interface BackfillDayInput {
+  readonly view: string;
+  readonly backfill: Backfill;
+  readonly day: BackfillDay;
+}
+
+export interface BackfillFinishInput {
+  readonly view: string;
+  readonly backfill: Backfill;
+  readonly days: readonly BackfillDay[];
+  readonly force: boolean;
+}
+
+export function backfillActivities(deps: ActivityDeps) {
+  const { stores } = deps;
+  return {
+    /** What the backfill builds on, the interval by day, and which days are done already. */
+    planBackfill: ({ view, from, to }: { view: string; from: string; to: string }): Promise<BackfillPlanned> =>
+      attempt(deps, async (watch) => {
+        const target = await viewTarget(deps, view);
+        const backfill = await beginBackfill(stores, target, parseInterval(from, to));
+        return { generation: target.generation, stream: target.stream.name, backfill, ...(await surveyBackfill(stores, target, backfill, watch)) };
+      }),
+
+    backfillDay: ({ view, backfill, day }: BackfillDayInput): Promise<{ readonly rows: number }> =>
+      attempt(deps, async (watch) => backfillDay(stores, await viewTarget(deps, view), backfill, day, watch)),
+
+    finishBackfill: ({ view, backfill, days, force }: BackfillFinishInput): Promise<BackfillResult> =>
+      attempt(deps, async (watch) => {
+        const { createdBy } = thisRun();
+        return finishBackfill(stores, await viewTarget(deps, view), backfill, days, { createdBy, force }, watch);
+      }),
+
+    clearBackfill: ({ view, name }: { view: string; name: string }): Promise<void> =>
+      attempt(deps, async () => clearBackfill(stores, await viewTarget(deps, view), name)),
+  };
+}

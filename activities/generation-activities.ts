@@ -1,0 +1,156 @@
+import { compareGenerations } from "../batch-layer/compare.ts";
+import { type FirstVersion, planFirstVersion, publishFirstVersion } from "../batch-layer/first-version.ts";
+import type { BuiltPart } from "../batch-layer/rebuild.ts";
+import type { Comparison } from "../core/documents.ts";
+import { cutFromJson, cutReached } from "../core/position.ts";
+import { tilesOf } from "../store/chain-state.ts";
+import { beginGeneration } from "../store/generation-start.ts";
+import { attempt, thisRun } from "./attempt.ts";
+import { type ActivityDeps, chainOf, viewTarget } from "./deps.ts";
+
+/** The generations of a view, as a scheduled run finds them. */
+export interface ViewGenerations {
+  /** Those beside the served one that have state to refresh. */
+  readonly others: readonly string[];
+  /** Whether the view's file says something else than what is served. */
+  readonly adopt: boolean;
+}
+
+export interface Adoption {
+  readonly served: string;
+  readonly next: string;
+  readonly stream: string;
+  /** People moved the view back from `next`: it is kept ready, but not served. */
+  readonly held: boolean;
+}
+
+export function generationActivities(deps: ActivityDeps) {
+  const { stores, generations, definitions, keepGenerationsMs, logger } = deps;
+  const fileOf = (view: string) => definitions.views.get(view) ?? null;
+  return {
+    /** Which generations of a view are to be refreshed, and whether another one is to be adopted. */
+    listGenerations: ({ view }: { view: string }): Promise<ViewGenerations> =>
+      attempt(deps, async () => {
+        const living = await generations.living(view, fileOf(view));
+        const others: string[] = [];
+        for (const { definition, part } of living) {
+          const newest = await stores.manifests.newest(definition.generation);
+          if (part !== "served" && (newest?.version ?? 0) > 0) others.push(definition.generation);
+        }
+        return { others, adopt: living.some(({ part }) => part === "next") };
+      }),
+
+    /** What is to be adopted; null when the view is served as its file says. */
+    planAdoption: ({ view }: { view: string }): Promise<Adoption | null> =>
+      attempt(deps, async () => {
+        const living = await generations.living(view, fileOf(view));
+        const record = await generations.record(view);
+        const next = living.find(({ part }) => part === "next")?.definition;
+        if (next === undefined || record === null) return null;
+        const target = await viewTarget(deps, next.generation);
+        await beginGeneration(stores, target.generation, target.topic, thisRun().createdBy);
+        const held = record.held?.over === next.generation;
+        return { served: record.generation, next: next.generation, stream: target.stream.name, held };
+      }),
+
+    planFirstVersion: ({ generation }: { generation: string }): Promise<FirstVersion | null> =>
+      attempt(deps, async () => planFirstVersion(stores, await viewTarget(deps, generation))),
+
+    /** Version 1; false when another writer was first. */
+    publishFirstVersion: (input: {
+      generation: string;
+      first: FirstVersion;
+      parts: readonly BuiltPart[];
+    }): Promise<boolean> =>
+      attempt(deps, async (watch) => {
+        const target = await viewTarget(deps, input.generation);
+        return publishFirstVersion(stores, target, input.first, input.parts, thisRun().createdBy, watch);
+      }),
+
+    /** Whether the next generation's answers are as fresh as those that are served. */
+    hasCaughtUp: ({ served, next }: { served: string; next: string }): Promise<boolean> =>
+      attempt(deps, async () => {
+        const [old, fresh] = [await viewTarget(deps, served), await viewTarget(deps, next)];
+        const manifest = await stores.manifests.newest(next);
+        const live = await chainOf(deps, old).load();
+        const chain = await chainOf(deps, fresh).load();
+        if (manifest === null || live === null || chain === null) return false;
+        const run = tilesOf(cutFromJson(manifest.cut), chain);
+        return run.ok && cutReached(run.to, live.applied);
+      }),
+
+    /** The difference at one cut, kept for `tideline views compare`; null: not at this moment. */
+    compareGenerations: ({ served, next }: { served: string; next: string }): Promise<Comparison | null> =>
+      attempt(deps, async (watch) => {
+        const [old, fresh] = [await viewTarget(deps, served), await viewTarget(deps, next)];
+        const comparison = await compareGenerations(stores, old, fresh, thisRun().run, watch);
+        if (comparison !== null) await generations.saveComparison(comparison);
+        return comparison;
+      }),
+
+    /** Serves `next` in the place of `served`; false when something else is served by now. */
+    moveView: ({ view, served, next }: { view: string; served: string; next: string }): Promise<boolean> =>
+      attempt(deps, async () => {
+        const record = await generations.record(view);
+        if (record?.generation === next) return true;
+        if (record?.generation !== served || record.held?.over === next) return false;
+        const moved = await generations.move(record, next, { held: null, by: thisRun().createdBy });
+        if (moved) logger.info({ view, served: next, before: served }, "another generation is served");
+        return moved;
+      }),
+
+    /** Lets go of generations that nobody needs any more, and deletes those that were let go some time ago. */
+    retireGenerations: (): Promise<{ retired: string[]; deleted: string[] }> =>
+      attempt(deps, () => retireGenerations(deps, keepGenerationsMs, Date.now())),
+  };
+}
+
+/** How long processes have to notice that a generation is retired before its state is deleted. */
+const NOTICE_MS = 600_000;
+
+async function retireGenerations(
+  deps: ActivityDeps,
+  keepMs: number,
+  nowMs: number,
+): Promise<{ retired: string[]; deleted: string[] }> {
+  const { generations, definitions, logger } = deps;
+  const [retired, deleted]: [string[], string[]] = [[], []];
+  for (const view of await generations.views()) {
+    const file = definitions.views.get(view) ?? null;
+    const records = await generations.records(view);
+    const lastServedMs = (generation: string) => {
+      const index = records.findLastIndex((record) => record.generation === generation);
+      return index < 0 ? null : (records[index + 1]?.atMs ?? null);
+    };
+    // It was built for a definition that changed again before it was served. While it is young, another worker's files may name it.
+    const isAbandoned = async (generation: string) => {
+      if (generation === file?.generation || records.some((record) => record.generation === generation)) return false;
+      const begun = await deps.stores.manifests.version(generation, 0);
+      return begun !== null && nowMs - begun.createdAtMs >= keepMs;
+    };
+    let missingMs: number | null = null;
+    if (file === null) missingMs = await generations.missingSince(view, nowMs);
+    else await generations.found(view);
+    for (const { definition, part } of await generations.living(view, file)) {
+      const sinceMs = part === "kept" ? (lastServedMs(definition.generation) ?? missingMs) : missingMs;
+      if (sinceMs === null || nowMs - sinceMs < keepMs) continue;
+      await generations.retire(definition.generation, nowMs);
+      retired.push(definition.generation);
+    }
+    for (const generation of await generations.stored(view)) {
+      const retiredAtMs = await generations.retiredAtMs(generation);
+      if (retiredAtMs === null && (await isAbandoned(generation))) {
+        await generations.retire(generation, nowMs);
+        retired.push(generation);
+      }
+      if (retiredAtMs === null || nowMs - retiredAtMs < NOTICE_MS) continue;
+      await chainOf(deps, { generation }).drop();
+      await generations.remove(generation);
+      deleted.push(generation);
+    }
+    if (missingMs !== null && nowMs - missingMs >= keepMs && (await generations.stored(view)).length === 0)
+      await generations.forget(view);
+  }
+  if (retired.length + deleted.length > 0) logger.info({ retired, deleted }, "generations let go");
+  return { retired, deleted };
+}

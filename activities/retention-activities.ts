@@ -1,0 +1,35 @@
+import { retentionText } from "../core/retention.ts";
+import { retentionOf } from "../store/retention.ts";
+import { attempt } from "./attempt.ts";
+import { type ActivityDeps, streamTarget } from "./deps.ts";
+
+export interface RetentionState {
+  /** Null: Kafka will delete nothing that is still needed. */
+  readonly secondsLeft: number | null;
+  /** Whether less is left than `retentionWarnHours`. */
+  readonly close: boolean;
+  readonly message: string;
+}
+
+export function retentionActivities(deps: ActivityDeps) {
+  const { stores, brokers, definitions, metrics, logger, retentionWarnHours } = deps;
+  return {
+    /** When Kafka will delete what is still needed of a stream. */
+    checkRetention: ({ stream }: { stream: string }): Promise<RetentionState> =>
+      attempt(deps, async () => {
+        const { topic } = streamTarget(deps, stream);
+        const views = [...definitions.views.values()]
+          .filter(({ view }) => view.stream.name === stream)
+          .map(({ view, generation }) => ({ name: view.name, generation }));
+        const { risk } = await retentionOf({ brokers, ...stores }, topic, views);
+        metrics.retentionSecondsLeft.set({ stream }, risk?.secondsLeft ?? Number.POSITIVE_INFINITY);
+        if (risk === null)
+          return { secondsLeft: null, close: false, message: "Kafka will delete nothing that is still needed" };
+        const { secondsLeft, partition, needed } = risk;
+        const close = secondsLeft < retentionWarnHours * 3_600;
+        const message = `${retentionText(risk)} (partition ${partition}, from ${needed})`;
+        if (close) logger.warn({ stream, partition, needed: String(needed), secondsLeft }, message);
+        return { secondsLeft, close, message };
+      }),
+  };
+}

@@ -1,0 +1,76 @@
+import type { ArchiveEntry } from "../core/documents.ts";
+import type { TimeRange } from "../core/interval.ts";
+import { quoteText } from "../core/sql.ts";
+import type { Stream } from "../core/stream.ts";
+import { rowsOf } from "../store/duck.ts";
+import { parquet, withDuck } from "./duck-run.ts";
+import type { BatchStores, Watch } from "./stores.ts";
+
+/** A row group of an archive file: how many records it holds, and which event times they can have. */
+export interface RowGroup {
+  readonly records: number;
+  /** Null when the file does not say, or another revision of the contract decoded it. */
+  readonly times: TimeRange | null;
+}
+
+type Footers = Map<string, readonly RowGroup[]>;
+
+/** Footers never change, so each is read once. */
+const known = new WeakMap<BatchStores["pool"], Footers>();
+
+/**
+ * The row groups of these entries' files, by file: from the statistics in the files' footers. A group without any event
+ * (nothing but rejects) is left out.
+ */
+export async function rowGroups(
+  stores: Pick<BatchStores, "data" | "pool">,
+  stream: Stream,
+  entries: readonly ArchiveEntry[],
+  watch: Watch,
+): Promise<ReadonlyMap<string, readonly RowGroup[]>> {
+  const footers = known.get(stores.pool) ?? new Map<string, readonly RowGroup[]>();
+  known.set(stores.pool, footers);
+  const files = entries.flatMap(({ file, contract, records }) => (file === null ? [] : [{ file, contract, records }]));
+  const readable = files.filter(({ contract }) => contract === stream.revision).map(({ file }) => file);
+  const fresh = readable.filter((file) => !footers.has(file));
+  if (fresh.length > 0) await readFooters(stores, stream.eventTime, fresh, footers, watch);
+  return new Map(
+    files.map(({ file, contract, records }) => {
+      const groups = contract === stream.revision ? footers.get(file) : undefined;
+      return [file, groups ?? [{ records, times: null }]];
+    }),
+  );
+}
+
+/** Whether one of `groups` can hold an event of one of `ranges`. */
+export function mayHold(groups: readonly RowGroup[], ranges: readonly TimeRange[]): boolean {
+  return groups.some((group) => ranges.some((range) => overlaps(group, range)));
+}
+
+export function overlaps({ times }: RowGroup, { fromMs, toMs }: TimeRange): boolean {
+  return times === null || (times.fromMs < toMs && times.toMs > fromMs);
+}
+
+async function readFooters(
+  stores: Pick<BatchStores, "data" | "pool">,
+  eventTime: string,
+  files: readonly string[],
+  into: Footers,
+  watch: Watch,
+): Promise<void> {
+  const names = new Map(files.map((file) => [stores.data.path(file), file]));
+  const source = parquet(stores, files).replace("read_parquet", "parquet_metadata");
+  const rows = await withDuck(stores, watch, (duck) =>
+    rowsOf(
+      duck,
+      `SELECT file_name, row_group_num_rows, TRY_CAST(stats_min_value AS BIGINT), TRY_CAST(stats_max_value AS BIGINT), stats_null_count FROM ${source} WHERE path_in_schema = ${quoteText(eventTime)}`,
+    ),
+  );
+  const found = new Map<string, RowGroup[]>(files.map((file) => [file, []]));
+  for (const [path, records, first, last, nulls] of rows) {
+    if (records === nulls) continue;
+    const times = first === null || last === null ? null : { fromMs: Number(first), toMs: Number(last) + 1 };
+    found.get(names.get(String(path)) ?? "")?.push({ records: Number(records), times });
+  }
+  for (const [file, groups] of found) into.set(file, groups);
+}

@@ -1,0 +1,119 @@
+import { join } from "node:path";
+import { createTransport } from "nodemailer";
+import type { ReportPin } from "../../core/documents.ts";
+import { TidelineError } from "../../core/errors.ts";
+import type { BatchStores } from "../stores.ts";
+import { editionFolder, newestEdition, noteDelivery, REPORT_FILES, readDelivery, readStamp } from "./edition.ts";
+
+/** Where reports are mailed; nothing is mailed while a field is empty. */
+export interface MailSettings {
+  /** TIDELINE_SMTP_URL, `smtp://user:password@host:port`. */
+  readonly url: string;
+  readonly from: string;
+  /** Addresses, separated by commas. */
+  readonly to: string;
+}
+
+export interface Delivered {
+  readonly mailed: boolean;
+  readonly edition: number | null;
+  /** What happened, as a sentence's part. */
+  readonly how: string;
+}
+
+const TIMEOUT_MS = 30_000;
+
+/**
+ * Mails the newest edition of a day, once. The note that it was mailed is written when the mail server has taken it: whoever is killed between
+ * the two, or two who deliver at the same time, mail twice. Both mails have the same Message-ID, by which many mailboxes keep one.
+ *
+ * Throws NOT_READY when the server cannot be reached or asks to come back, MAIL_REFUSED when it does not want the mail.
+ */
+export async function deliverEdition(
+  stores: Pick<BatchStores, "data">,
+  { namespace, date }: { readonly namespace: string; readonly date: string },
+  mail: MailSettings,
+  nowMs: () => number,
+): Promise<Delivered> {
+  const edition = await newestEdition(stores, date);
+  if (edition === null || (await readStamp(stores, date, edition.number)) === null)
+    return { mailed: false, edition: null, how: "not mailed: the report is not written yet" };
+  const { number } = edition;
+  const held = await readDelivery(stores, date, number);
+  if (held !== null)
+    return { mailed: false, edition: number, how: `was mailed at ${new Date(held.deliveredAtMs).toISOString()}` };
+  const missing = mail.url === "" ? "TIDELINE_SMTP_URL" : mail.to === "" ? "TIDELINE_REPORT_TO" : null;
+  if (missing !== null) return { mailed: false, edition: number, how: `not mailed: ${missing} is not set` };
+  const messageId = `<${[namespace, "report", "daily", date, number].filter((part) => part !== "").join(".")}@tideline>`;
+  const { accepted, refused } = await send(await messageOf(stores, date, number, edition.pin, messageId, mail), mail);
+  await noteDelivery(stores, date, number, { deliveredAtMs: nowMs(), messageId, accepted, refused });
+  const but = refused === 0 ? "" : `; the mail server refused ${refused} more`;
+  return { mailed: true, edition: number, how: `mailed to ${accepted} address${accepted === 1 ? "" : "es"}${but}` };
+}
+
+async function messageOf(
+  { data }: Pick<BatchStores, "data">,
+  date: string,
+  edition: number,
+  pin: ReportPin,
+  messageId: string,
+  { from, to }: MailSettings,
+) {
+  const folder = editionFolder(date, edition);
+  const [html, summary, products] = await Promise.all(
+    [REPORT_FILES.page, REPORT_FILES.summary, REPORT_FILES.products].map((name) => data.text(join(folder, name))),
+  );
+  const corrected = edition === 1 ? "" : ` (edition ${edition})`;
+  const partial = pin.pinnedAtMs >= pin.toMs ? "" : " The day was not over when it was made.";
+  return {
+    from,
+    to,
+    messageId,
+    subject: `Daily report ${date}${corrected}`,
+    text: `The daily report for ${date} (UTC) is in the attached page, with the top products as CSV and all numbers as JSON.${partial}\n`,
+    html,
+    attachments: [
+      { filename: `report-${date}.html`, content: html, contentType: "text/html; charset=utf-8" },
+      { filename: `top-products-${date}.csv`, content: products, contentType: "text/csv; charset=utf-8" },
+      { filename: `summary-${date}.json`, content: summary, contentType: "application/json" },
+    ],
+  };
+}
+
+async function send(
+  message: Awaited<ReturnType<typeof messageOf>>,
+  { url }: MailSettings,
+): Promise<{ readonly accepted: number; readonly refused: number }> {
+  const transport = createTransport({
+    url,
+    connectionTimeout: TIMEOUT_MS,
+    greetingTimeout: TIMEOUT_MS,
+    socketTimeout: TIMEOUT_MS,
+  });
+  try {
+    const { accepted, rejected } = await transport.sendMail(message);
+    return { accepted: accepted.length, refused: rejected.length };
+  } catch (error) {
+    throw named(error as Error & { readonly responseCode?: number; readonly code?: string });
+  } finally {
+    transport.close();
+  }
+}
+
+/** Codes from 500 on are for ever (RFC 5321, 4.2.1); so is a wrong password. */
+function named(cause: Error & { readonly responseCode?: number; readonly code?: string }): TidelineError {
+  const forEver = (cause.responseCode ?? 0) >= 500 || cause.code === "EAUTH" || cause.code === "EENVELOPE";
+  return forEver
+    ? new TidelineError(
+        "MAIL_REFUSED",
+        `the mail server refuses the report: ${cause.message}`,
+        "Correct TIDELINE_SMTP_URL, TIDELINE_REPORT_FROM or TIDELINE_REPORT_TO, then run `tideline report --deliver`.",
+        { cause },
+      )
+    : new TidelineError(
+        "NOT_READY",
+        `the mail server does not take the report: ${cause.message}`,
+        "It is tried again for a day.",
+        { cause },
+      );
+}

@@ -1,0 +1,52 @@
+import type { Client } from "@temporalio/client";
+import { type Command, Option } from "commander";
+import { loadConfig } from "../config.ts";
+
+const help = `
+Examples:
+  $ tideline schedules                          all of them: when they run, and how the last run ended
+  $ tideline schedules pause refresh-revenue --reason "while Kafka moves"
+  $ tideline schedules resume refresh-revenue
+  $ tideline schedules trigger archive-order-completed
+`;
+
+/** Adds `tideline schedules`. */
+export function registerSchedules(program: Command): void {
+  const group = program.command("schedules").description("what runs by itself in Temporal").addHelpText("after", help);
+  group
+    .command("list", { isDefault: true })
+    .description("show every schedule: interval or cron, next run, last runs")
+    .addOption(new Option("--json", "as JSON").default(false))
+    .addHelpText("after", "\nExample:\n  $ tideline schedules list --json\n")
+    .action(async ({ json }: { json: boolean }) => {
+      const { listSchedules } = await import("../schedules.ts");
+      await listSchedules(loadConfig(process.env), json);
+    });
+  registerVerb(group, "pause", "let it not run until it is resumed; a run under way goes on", async (handle, reason) =>
+    handle.pause(reason),
+  );
+  registerVerb(group, "resume", "let it run again", async (handle, reason) => handle.unpause(reason));
+  registerVerb(group, "trigger", "run it now, also when it is paused", async (handle) => handle.trigger());
+}
+
+type Handle = ReturnType<Client["schedule"]["getHandle"]>;
+
+function registerVerb(
+  group: Command,
+  verb: "pause" | "resume" | "trigger",
+  description: string,
+  act: (handle: Handle, reason: string) => Promise<void>,
+): void {
+  const done = { pause: "is paused", resume: "runs again", trigger: "was triggered" }[verb];
+  group
+    .command(verb)
+    .description(description)
+    .argument("<schedule>", "its id, as `list` shows it")
+    .option("--reason <text>", "why, for whoever looks at it in Temporal", "by tideline schedules")
+    .addHelpText("after", `\nExample:\n  $ tideline schedules ${verb} refresh-revenue\n`)
+    .action(async (schedule: string, { reason }: { reason: string }) => {
+      const { withSchedule } = await import("../schedules.ts");
+      await withSchedule(loadConfig(process.env), schedule, (handle) => act(handle, reason));
+      process.stdout.write(`${schedule} ${done}\n`);
+    });
+}

@@ -1,0 +1,25 @@
+import { isUtf8 } from "node:buffer";
+
+const WIDTH = 16;
+/** So much of a value that is no text is shown. */
+const MOST = 4_096;
+
+/** Bytes for people: text as it is where all of it can be printed, else a hex dump. "" for no value. */
+export function readable(bytes: Buffer | null): string {
+  if (bytes === null) return "";
+  const text = isUtf8(bytes) ? bytes.toString() : "";
+  // Control characters could move the cursor or recolour the terminal: such a text is dumped.
+  return text !== "" && !/[^\P{C}\n\t]/u.test(text) ? text : hexDump(bytes);
+}
+
+function hexDump(bytes: Buffer): string {
+  const lines: string[] = [];
+  for (let at = 0; at < Math.min(bytes.length, MOST); at += WIDTH) {
+    const row = bytes.subarray(at, Math.min(at + WIDTH, MOST));
+    const hex = [...row].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+    const text = [...row].map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : ".")).join("");
+    lines.push(`${at.toString(16).padStart(8, "0")}  ${hex.padEnd(WIDTH * 3)} ${text}`);
+  }
+  if (bytes.length > MOST) lines.push(`… ${bytes.length - MOST} bytes more; --json gives all`);
+  return lines.join("\n");
+}

@@ -1,0 +1,85 @@
+import { isTidelineError, TidelineError } from "../../core/errors.ts";
+import type { Stream } from "../../core/stream.ts";
+import { type DeadLetter, parseLetterId, readLetters } from "../../store/dead-letters.ts";
+import { loadDefinitions } from "../../store/definitions.ts";
+import { LogReader } from "../../store/log.ts";
+import { topicName } from "../../store/topics.ts";
+import type { Config } from "../config.ts";
+import { streamUnknown } from "../definitions.ts";
+
+/** A stream with its topic and its letters. */
+export interface StreamLetters {
+  readonly stream: Stream;
+  readonly topic: string;
+  readonly letters: ReadonlyMap<string, DeadLetter>;
+}
+
+/**
+ * Every stream's letters. `names`: only these streams. `wants`: ids whose original bytes are needed. A stream whose topics do not exist
+ * yet has none. Throws STREAM_UNKNOWN.
+ */
+export async function lettersOf(
+  { kafkaBrokers, namespace, schemas, views }: Config,
+  names?: ReadonlySet<string>,
+  wants: ReadonlySet<string> = new Set(),
+): Promise<StreamLetters[]> {
+  const { streams } = await loadDefinitions({ schemas, views });
+  for (const name of names ?? []) if (!streams.has(name)) throw streamUnknown(name, streams.keys());
+  const log = new LogReader({ brokers: kafkaBrokers, clientId: "tideline-dead-letters" });
+  try {
+    const found: StreamLetters[] = [];
+    for (const stream of streams.values()) {
+      if (names !== undefined && !names.has(stream.name)) continue;
+      const topic = topicName(namespace, stream.name);
+      const letters = await readLetters(log, topic, (id) => wants.has(id)).catch((error: unknown) => {
+        if (isTidelineError(error, "TOPIC_MISSING")) return new Map<string, DeadLetter>();
+        throw error;
+      });
+      found.push({ stream, topic, letters });
+    }
+    return found;
+  } finally {
+    await log.close();
+  }
+}
+
+/** One letter, with its original bytes. Throws LETTER_UNKNOWN. */
+export async function findLetter(
+  config: Config,
+  text: string,
+): Promise<{ stream: Stream; topic: string; letter: DeadLetter }> {
+  const id = fullId(config, text);
+  const [found] = await lettersOf(config, new Set([streamOf(config, text)]), new Set([id]));
+  const letter = found?.letters.get(id);
+  if (found === undefined || letter === undefined) throw letterUnknown(text);
+  return { stream: found.stream, topic: found.topic, letter };
+}
+
+/** What people call a letter: its id without the installation's namespace. */
+export function shortId({ namespace }: Config, id: string): string {
+  return namespace !== "" && id.startsWith(`${namespace}.`) ? id.slice(namespace.length + 1) : id;
+}
+
+/** The id under which it is stored; also takes one with the namespace. Throws LETTER_UNKNOWN for what is no id. */
+export function fullId({ namespace }: Config, text: string): string {
+  const place = parseLetterId(text);
+  if (place === null) throw letterUnknown(text);
+  const topic = place.topic.startsWith(`${namespace}.`) ? place.topic : topicName(namespace, place.topic);
+  return `${topic}:${place.partition}:${place.offset}`;
+}
+
+/** The stream that a letter's id names. */
+export function streamOf(config: Config, text: string): string {
+  return parseLetterId(shortId(config, fullId(config, text)))?.topic ?? "";
+}
+
+export type LetterState = "open" | "edited" | "replayed";
+
+export function stateOf({ edited, replayedTo }: DeadLetter): LetterState {
+  return replayedTo !== null ? "replayed" : edited !== null ? "edited" : "open";
+}
+
+export function letterUnknown(text: string): TidelineError {
+  const hint = "`tideline dead-letters list` shows them with their ids: stream:partition:offset.";
+  return new TidelineError("LETTER_UNKNOWN", `there is no dead letter "${text}"`, hint);
+}

@@ -1,0 +1,108 @@
+import { decodeOne } from "../../core/decode.ts";
+import type { DeadLetter } from "../../store/dead-letters.ts";
+import { LetterReplay, type Outgoing } from "../../store/letter-replay.ts";
+import type { Config } from "../config.ts";
+import { print } from "../sheet.ts";
+import { fullId, lettersOf, letterUnknown, type StreamLetters, shortId, stateOf, streamOf } from "./letters.ts";
+
+export interface ReplayFlags {
+  readonly all: boolean;
+  readonly reason?: string;
+  readonly dryRun: boolean;
+  readonly json: boolean;
+}
+
+interface Outcome {
+  readonly id: string;
+  /** Partition:offset of the new record; null when none was sent. */
+  readonly replayedTo: string | null;
+  /** Why it was not sent. */
+  readonly problem?: string;
+}
+
+/** Letters of one transaction. */
+const CHUNK = 200;
+
+/**
+ * Replays the letters that `ids` name, or the edited ones of `flags.reason`, or all edited ones. Exit code 1 when one of them could
+ * not be sent.
+ */
+export async function replayLetters(config: Config, ids: readonly string[], flags: ReplayFlags): Promise<void> {
+  const wanted = new Set(ids.map((id) => fullId(config, id)));
+  const streams = ids.length === 0 ? undefined : new Set(ids.map((id) => streamOf(config, id)));
+  const outcomes: Outcome[] = [];
+  for (const found of await lettersOf(config, streams, wanted)) {
+    if (!flags.dryRun && chosen(found, wanted, flags).length > 0)
+      outcomes.push(...(await replayStream(config, found, wanted, flags)));
+    else outcomes.push(...plan(found, wanted, flags).map(({ outcome }) => outcome));
+  }
+  const known = new Set(outcomes.map(({ id }) => id));
+  const unknown = [...wanted].find((id) => !known.has(id));
+  if (unknown !== undefined) throw letterUnknown(shortId(config, unknown));
+  const shown = outcomes.map((one) => ({ ...one, id: shortId(config, one.id) }));
+  const sheet = {
+    head: ["id", flags.dryRun ? "would be sent" : "sent to"],
+    right: [],
+    rows: shown.map(({ id, replayedTo, problem }) => [id, problem ?? replayedTo ?? "yes"]),
+  };
+  await print(flags.json, shown, sheet, "no edited letter to replay");
+  if (outcomes.some(({ problem }) => problem !== undefined)) process.exitCode = 1;
+}
+
+/** Opening the replay ends any other; only then are the letters read that say what was replayed. */
+async function replayStream(
+  config: Config,
+  { stream, topic }: StreamLetters,
+  wanted: ReadonlySet<string>,
+  flags: ReplayFlags,
+): Promise<Outcome[]> {
+  const replay = await LetterReplay.open(config.kafkaBrokers, topic);
+  try {
+    const [found] = await lettersOf(config, new Set([stream.name]), wanted);
+    const plans = found === undefined ? [] : plan(found, wanted, flags);
+    const outcomes = plans.flatMap(({ outcome, outgoing }) => (outgoing === null ? [outcome] : []));
+    const outgoing = plans.flatMap((one) => (one.outgoing === null ? [] : [one.outgoing]));
+    for (let start = 0; start < outgoing.length; start += CHUNK) {
+      const sent = await replay.send(outgoing.slice(start, start + CHUNK));
+      outcomes.push(...sent.map(({ id, partition, offset }) => ({ id, replayedTo: `${partition}:${offset}` })));
+    }
+    return outcomes;
+  } finally {
+    await replay.close();
+  }
+}
+
+/** The letters that the command is about. */
+function chosen({ letters }: StreamLetters, wanted: ReadonlySet<string>, { reason = "" }: ReplayFlags): DeadLetter[] {
+  return [...letters.values()].filter((letter) =>
+    wanted.size > 0 ? wanted.has(letter.id) : stateOf(letter) === "edited" && letter.reason.startsWith(reason),
+  );
+}
+
+function plan(found: StreamLetters, wanted: ReadonlySet<string>, flags: ReplayFlags) {
+  return chosen(found, wanted, flags).map((letter): { outcome: Outcome; outgoing: Outgoing | null } => {
+    const problem = obstacle(found, letter);
+    const { id, edited } = letter;
+    if (problem !== null || edited === null)
+      return { outcome: { id, replayedTo: null, problem: problem ?? "" }, outgoing: null };
+    return {
+      outcome: { id, replayedTo: null },
+      outgoing: { id, key: letter.key ?? keyOf(found, edited), value: edited },
+    };
+  });
+}
+
+/** Why a letter must not be sent; null when it may. */
+function obstacle({ stream }: StreamLetters, { edited, original = null, replayedTo }: DeadLetter): string | null {
+  if (replayedTo !== null) return `was replayed to ${replayedTo} already`;
+  const decoded = decodeOne(stream, edited ?? original);
+  if (!decoded.ok) return `is refused: ${decoded.reject}${edited === null ? "; edit it first" : ""}`;
+  if (edited === null) return "is accepted by today's contract where it lies: a new revision counts it there";
+  return null;
+}
+
+/** A record without a key is sent under the key that its contract names. */
+function keyOf({ stream }: StreamLetters, value: Buffer): string {
+  const event = JSON.parse(value.toString()) as Record<string, unknown>;
+  return String(event[stream.key]);
+}

@@ -1,0 +1,64 @@
+import { join } from "node:path";
+import type { Cut } from "../../core/position.ts";
+import { Archive } from "../../store/archive.ts";
+import { type Definitions, loadDefinitions } from "../../store/definitions.ts";
+import { DataDirectory } from "../../store/files.ts";
+import { LogReader } from "../../store/log.ts";
+import { Manifests } from "../../store/manifests.ts";
+import { topicName } from "../../store/topics.ts";
+import type { Config } from "../config.ts";
+import { inTime } from "../status/patience.ts";
+import { apiAnswers } from "../status/servers.ts";
+import { standingsOf } from "../status/views.ts";
+import { type Finding, judged } from "./finding.ts";
+import { checkKafka } from "./kafka.ts";
+import { checkMachine } from "./machine.ts";
+import { checkRedis } from "./redis.ts";
+import { checkStreams } from "./streams.ts";
+import { checkTemporal } from "./temporal.ts";
+import { checkViews } from "./views.ts";
+
+/** Looks at everything. Never throws for what is wrong with an installation: that is a finding. */
+export async function examine(config: Config): Promise<Finding[]> {
+  const definitions = await loadDefinitions(config);
+  const [machine, kafka, redis, temporal, api] = await Promise.all([
+    checkMachine(config),
+    checkKafka(config, definitions.streams.values()),
+    checkRedis(config),
+    checkTemporal(config, definitions),
+    apiAnswers(config),
+  ]);
+  return [
+    ...machine,
+    ...kafka.findings,
+    ...redis,
+    ...temporal,
+    judged(api, "api.connect", `the API answers at ${config.apiUrl}`, {
+      level: "problem",
+      message: `the API does not answer at ${config.apiUrl}`,
+      todo: "Start `tideline serve`, or set TIDELINE_API_URL.",
+    }),
+    ...(kafka.reachable ? await checkState(config, definitions) : []),
+  ];
+}
+
+/** What is stored, held against the log. */
+async function checkState(config: Config, definitions: Definitions): Promise<Finding[]> {
+  const data = new DataDirectory(join(config.home, "data"));
+  const archive = new Archive(data);
+  const log = new LogReader({ brokers: config.kafkaBrokers, clientId: "tideline-doctor" });
+  try {
+    const ends = new Map<string, Cut>();
+    for (const name of definitions.streams.keys()) {
+      const bounds = await log.bounds(topicName(config.namespace, name)).catch(() => null);
+      if (bounds !== null) ends.set(name, bounds.stable);
+    }
+    const { standings } = await standingsOf(config, definitions);
+    return [
+      ...(await checkStreams(config, { log, archive, data, manifests: new Manifests(data) }, definitions)),
+      ...(await checkViews(config, archive, standings, ends)),
+    ];
+  } finally {
+    await inTime(log.close()).catch(() => {});
+  }
+}

@@ -1,0 +1,95 @@
+import type { Stream } from "../../core/stream.ts";
+import { type ClusterFacts, clusterFacts, type TopicFacts } from "../../store/cluster-facts.ts";
+import { deadLetterTopic, topicName } from "../../store/topics.ts";
+import type { Config } from "../config.ts";
+import { bytes } from "../sheet.ts";
+import { inTime } from "../status/patience.ts";
+import { type Finding, judged, ok, problem, warning } from "./finding.ts";
+
+/** What store/log.ts sends; Kafka knows it since 3.9. */
+const FETCH_VERSION = 17;
+/** A letter has a few headers more than its record. */
+const LETTER_OVERHEAD = 4_096;
+
+/** Kafka: whether it answers and is new enough, and every stream's topics. `reachable` says whether it is worth asking for more. */
+export async function checkKafka(
+  { kafkaBrokers, namespace }: Config,
+  streams: Iterable<Stream>,
+): Promise<{ reachable: boolean; findings: Finding[] }> {
+  const wanted = [...streams].map((stream) => ({ stream, topic: topicName(namespace, stream.name) }));
+  const names = wanted.flatMap(({ topic }) => [topic, deadLetterTopic(topic)]);
+  const facts = await inTime(clusterFacts(kafkaBrokers, names)).catch(() => null);
+  if (facts === null) {
+    const todo = "Start the servers with `tideline up`, or set KAFKA_BROKERS to the Kafka that runs.";
+    return { reachable: false, findings: [problem("kafka.connect", `Kafka does not answer at ${kafkaBrokers}`, todo)] };
+  }
+  const findings = [
+    ok("kafka.connect", `Kafka answers at ${kafkaBrokers}, ${facts.brokers} broker${facts.brokers === 1 ? "" : "s"}`),
+    checkVersion(facts),
+    ...wanted.flatMap(({ stream, topic }) => checkTopics(facts, stream, topic)),
+  ];
+  return { reachable: true, findings };
+}
+
+function checkVersion({ fetchVersion }: ClusterFacts): Finding {
+  return judged((fetchVersion ?? 0) >= FETCH_VERSION, "kafka.version", `Kafka speaks Fetch ${fetchVersion}`, {
+    level: "problem",
+    message: `Kafka speaks Fetch ${fetchVersion}; Tideline needs ${FETCH_VERSION}`,
+    todo: "Upgrade Kafka to 3.9 or newer.",
+  });
+}
+
+function checkTopics({ topics }: ClusterFacts, stream: Stream, topic: string): Finding[] {
+  const letters = deadLetterTopic(topic);
+  const missing = [topic, letters].filter((name) => !topics.has(name));
+  const found = topics.get(topic);
+  const lettersFound = topics.get(letters);
+  return [
+    ...missing.map((name) =>
+      problem("topic.exists", `there is no topic ${name}`, "Run `tideline init`, which creates it."),
+    ),
+    ...(found === undefined ? [] : checkTopic(found, stream, topic)),
+    ...(found === undefined || lettersFound === undefined ? [] : checkLetters(found, lettersFound, letters)),
+  ];
+}
+
+function checkTopic(found: TopicFacts, { partitions }: Stream, topic: string): Finding[] {
+  const policy = found.settings.get("cleanup.policy") ?? "delete";
+  return [
+    judged(found.partitions >= partitions, "topic.partitions", `${topic} has ${found.partitions} partitions`, {
+      level: "problem",
+      message: `${topic} has ${found.partitions} partitions, and its stream asks for ${partitions}`,
+      todo: "Give it as many, before anything is produced: keys move when partitions are added.",
+    }),
+    judged(found.leaderless === 0, "topic.leaders", `${topic}: every partition has a leader`, {
+      level: "problem",
+      message: `${topic}: ${found.leaderless} partitions have no leader, and can be neither read nor written`,
+      todo: "See which broker is down.",
+    }),
+    judged(!policy.includes("compact"), "topic.cleanup", `${topic}: cleanup.policy is ${policy}`, {
+      level: "problem",
+      message: `${topic} is compacted: Kafka drops events that later ones share a key with`,
+      todo: `Set cleanup.policy=delete on ${topic}.`,
+    }),
+  ];
+}
+
+function checkLetters(found: TopicFacts, letters: TopicFacts, name: string): Finding[] {
+  const size = (topic: TopicFacts) => Number(topic.settings.get("max.message.bytes") ?? 0);
+  const [record, letter] = [size(found), size(letters)];
+  const compacted = (letters.settings.get("cleanup.policy") ?? "delete").includes("compact");
+  return [
+    judged(letter >= record + LETTER_OVERHEAD, "letters.size", `${name} takes letters of ${bytes(letter)}`, {
+      level: "warning",
+      message: `${name} takes letters of ${bytes(letter)}, and records may have ${bytes(record)}: a large one that is refused would stop its partition`,
+      todo: `Set max.message.bytes of ${name} to ${record + 1024 * 1024 * 2}.`,
+    }),
+    compacted
+      ? warning(
+          "letters.cleanup",
+          `${name} is compacted: an edit replaces its original`,
+          `Set cleanup.policy=delete on ${name}.`,
+        )
+      : ok("letters.cleanup", `${name} keeps originals`),
+  ];
+}

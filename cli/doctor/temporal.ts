@@ -1,0 +1,71 @@
+import type { Definitions } from "../../store/definitions.ts";
+import { taskQueueOf } from "../../workflows/names.ts";
+import { desiredSchedules } from "../../workflows/schedules.ts";
+import type { Config } from "../config.ts";
+import { inTime } from "../status/patience.ts";
+import { schedulesOf } from "../status/schedules.ts";
+import { connectTemporal } from "../temporal.ts";
+import { type Finding, judged, ok, problem, warning } from "./finding.ts";
+
+const WORKFLOW_QUEUE = 1;
+
+/** Temporal: whether it answers, whether a worker asks it for work, and whether every schedule is there and runs. */
+export async function checkTemporal(config: Config, { streams, views }: Definitions): Promise<Finding[]> {
+  const client = await inTime(connectTemporal(config)).catch(() => null);
+  if (client === null) {
+    const todo =
+      "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the Temporal that runs. Until then nothing is archived.";
+    return [problem("temporal.connect", `Temporal does not answer at ${config.temporalAddress}`, todo)];
+  }
+  try {
+    const { workflowService } = client.connection;
+    const { serverVersion } = await workflowService.getSystemInfo({});
+    const queue = taskQueueOf(config.namespace);
+    const { pollers } = await workflowService.describeTaskQueue({
+      namespace: config.temporalNamespace,
+      taskQueue: { name: queue },
+      taskQueueType: WORKFLOW_QUEUE,
+    });
+    return [
+      ok("temporal.connect", `Temporal ${serverVersion ?? ""} answers at ${config.temporalAddress}`),
+      judged(
+        (pollers?.length ?? 0) > 0,
+        "temporal.worker",
+        `${pollers?.length} workers ask task queue ${queue} for work`,
+        {
+          level: "problem",
+          message: `no worker asks task queue ${queue} for work: nothing is archived, and no version is published`,
+          todo: "Start `tideline worker`, or look into its log.",
+        },
+      ),
+      ...(await checkSchedules(config, [...streams.keys()], [...views.keys()])),
+    ];
+  } catch (error) {
+    const todo = "See whether TEMPORAL_NAMESPACE names a namespace that exists.";
+    return [problem("temporal.connect", `Temporal answers ${(error as Error).message}`, todo)];
+  } finally {
+    await client.connection.close();
+  }
+}
+
+async function checkSchedules(config: Config, streams: string[], views: string[]): Promise<Finding[]> {
+  const { schedules } = await schedulesOf(config);
+  const found = new Map(schedules.map((one) => [one.schedule, one]));
+  return desiredSchedules(config.namespace, streams, views).map(({ id }) => {
+    const schedule = found.get(id);
+    if (schedule === undefined)
+      return problem("schedule.exists", `there is no schedule ${id}`, "Start `tideline worker`, which creates it.");
+    if (schedule.paused)
+      return warning(
+        "schedule.runs",
+        `schedule ${id} is paused`,
+        `\`tideline schedules resume ${id}\` lets it run again.`,
+      );
+    const failed = schedule.lastResult === "FAILED" || schedule.lastResult === "TIMED_OUT";
+    return judged(!failed, "schedule.runs", `schedule ${id} runs, next ${schedule.nextRun}`, {
+      level: "problem",
+      message: `the last run of schedule ${id} ended ${schedule.lastResult}`,
+      todo: "Look at the run in Temporal's UI, or into the worker's log.",
+    });
+  });
+}

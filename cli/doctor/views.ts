@@ -1,0 +1,71 @@
+import { at, type Cut, partitionsOf } from "../../core/position.ts";
+import type { ViewStanding } from "../../serving/overview.ts";
+import type { Archive } from "../../store/archive.ts";
+import { topicName } from "../../store/topics.ts";
+import type { Config } from "../config.ts";
+import { seconds } from "../status/seconds.ts";
+import { type Finding, judged, ok, problem } from "./finding.ts";
+
+/** Behind the log and silent for so long: nobody applies. */
+const STALE_MS = 60_000;
+
+/** Every view: a version within the archive, live state that tiles from its cut, and freshness. `ends`: by stream name. */
+export async function checkViews(
+  config: Config,
+  archive: Archive,
+  standings: readonly ViewStanding[],
+  ends: ReadonlyMap<string, Cut>,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const found of standings) {
+    const { name, stream } = found.definition.view;
+    if (found.standing === null) {
+      const todo = "Start `tideline speed` or `tideline worker`; the first of them does that.";
+      findings.push(problem("view.version", `${name}: nothing is published yet`, todo));
+      continue;
+    }
+    const { manifest, missing, cut } = found.standing;
+    const archived = await archive
+      .archived(topicName(config.namespace, stream.name), manifest.topicId)
+      .catch(() => null);
+    findings.push(
+      checkCut(name, manifest.version, cut, archived),
+      judged(missing === null, "view.tiles", `${name}: live state tiles from version ${manifest.version}`, {
+        level: "problem",
+        message: `${name}: ${missing?.message}`,
+        todo: "See that `tideline speed` runs: it begins again at the newest version by itself.",
+      }),
+      checkFreshness(found, ends.get(stream.name)),
+    );
+  }
+  return findings;
+}
+
+function checkCut(name: string, version: number, cut: Cut, archived: Cut | null): Finding {
+  // Version 0 holds nothing, so it needs no archive.
+  const beyond =
+    archived === null ? [] : partitionsOf(cut).filter((partition) => at(cut, partition) > at(archived, partition));
+  return judged(
+    version === 0 || (archived !== null && beyond.length === 0),
+    "view.cut",
+    `${name}: version ${version} lies within the archive`,
+    {
+      level: "problem",
+      message: `${name}: version ${version} reaches beyond the archive in partitions ${beyond.join(", ") || "all"}`,
+      todo: "Part of the archive was lost: restore the data directory from a copy.",
+    },
+  );
+}
+
+function checkFreshness({ definition, standing }: ViewStanding, end: Cut | undefined): Finding {
+  const { name } = definition.view;
+  const check = "view.freshness";
+  if (standing === null || end === undefined) return ok(check, `${name}: not compared with the log`);
+  const behind = partitionsOf(end).reduce(
+    (sum, partition) => sum + at(end, partition) - at(standing.applied, partition),
+    0n,
+  );
+  const stale = behind > 0n && (standing.freshnessMs ?? 0) > STALE_MS;
+  const message = `${name}: ${behind} positions behind the log, ${seconds(standing.freshnessMs)} fresh`;
+  return stale ? problem(check, message, "Look into the log and the metrics of `tideline speed`.") : ok(check, message);
+}

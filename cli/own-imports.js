@@ -1,0 +1,11 @@
+// How definitions are loaded, wherever their files lie. (A hook of Node's module loader; it runs in a thread of its own, so it is plain JavaScript.)
+
+/**
+ * What a definition imports as `tideline` is the Tideline that runs it: package.json's `exports` as seen from here. And a .ts file is a module,
+ * also where no package.json says so.
+ */
+export async function resolve(specifier, context, next) {
+  const ours = specifier === "tideline" || specifier.startsWith("tideline/");
+  const found = await next(specifier, ours ? { ...context, parentURL: import.meta.url } : context);
+  return /\.ts(\?|$)/.test(found.url) ? { ...found, format: "module" } : found;
+}

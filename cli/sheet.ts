@@ -1,0 +1,36 @@
+/** What a table shows, before it is drawn. */
+export interface Sheet {
+  readonly head: readonly string[];
+  /** The names in `head` whose columns are aligned right. */
+  readonly right: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+/** A sheet as text for a terminal. */
+export async function draw({ head, right, rows }: Sheet): Promise<string> {
+  const { default: Table } = await import("cli-table3");
+  const table = new Table({
+    head: [...head],
+    colAligns: head.map((name) => (right.includes(name) ? "right" : "left")),
+    style: { head: [], border: [] },
+  });
+  for (const row of rows) table.push([...row]);
+  return table.toString();
+}
+
+/** Prints a command's result: `value` as JSON, or `sheet` as a table with `empty` in place of one without rows. */
+export async function print(json: boolean, value: unknown, sheet: Sheet, empty: string): Promise<void> {
+  const text = json ? JSON.stringify(value, null, 1) : sheet.rows.length === 0 ? empty : await draw(sheet);
+  process.stdout.write(`${text}\n`);
+}
+
+/** Bytes for people: 1536 -> "1.5 KiB". */
+export function bytes(count: number): string {
+  const step = Math.min(4, Math.floor(Math.log2(Math.max(1, count)) / 10));
+  return step === 0 ? `${count} B` : `${(count / 1024 ** step).toFixed(1)} ${["KiB", "MiB", "GiB", "TiB"][step - 1]}`;
+}
+
+/** A time for people, in UTC to the second; "-" for none. */
+export function instantText(timeMs: number | null): string {
+  return timeMs === null ? "-" : new Date(timeMs).toISOString().replace(/\.\d+Z$/, "Z");
+}

@@ -1,0 +1,45 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+
+/** Flags that are the request's parameters, under their names. */
+const PARAMETERS = {
+  from: ["<time>", "event time from which on: 2026-01-31T12:00:00Z, or epoch milliseconds"],
+  to: ["<time>", "event time up to which"],
+  every: ["<duration>", "width of the buckets, such as 5m, 1h or 1d"],
+  by: ["<dimensions>", 'dimensions to group by, separated by commas; "" for totals'],
+  measures: ["<names>", "measures to show, separated by commas"],
+  order: ["<columns>", "columns to sort by, - before a name for descending"],
+  limit: ["<n>", "the most rows to show"],
+} as const satisfies Record<string, readonly [value: string, description: string]>;
+
+/** What `addQueryFlags` reads. */
+export type QueryFlags = { readonly [name in keyof typeof PARAMETERS]?: string } & {
+  readonly where: readonly (readonly [dimension: string, value: string])[];
+};
+
+/** Adds the flags that say what to ask of a view. */
+export function addQueryFlags(command: Command): Command {
+  for (const [name, [value, description]] of Object.entries(PARAMETERS))
+    command.option(`--${name} ${value}`, description);
+  return command.addOption(
+    new Option("--where <dimension=value>", "only this value of a dimension; repeat it for several")
+      .argParser(condition)
+      .default([], "all"),
+  );
+}
+
+function condition(text: string, held: readonly (readonly [string, string])[]): (readonly [string, string])[] {
+  const equals = text.indexOf("=");
+  if (equals < 1) throw new InvalidArgumentError("It must be dimension=value.");
+  return [...held, [text.slice(0, equals), text.slice(equals + 1)]];
+}
+
+/** `GET /views/<view><path>` with these flags as its parameters. */
+export function queryUrl(api: string, view: string, flags: QueryFlags, path = ""): URL {
+  const url = new URL(`${api.replace(/\/$/, "")}/views/${encodeURIComponent(view)}${path}`);
+  for (const name of Object.keys(PARAMETERS) as (keyof typeof PARAMETERS)[]) {
+    const value = flags[name];
+    if (value !== undefined) url.searchParams.append(name, value);
+  }
+  for (const [dimension, value] of flags.where) url.searchParams.append(`where[${dimension}]`, value);
+  return url;
+}

@@ -1,0 +1,74 @@
+import { formatDuration } from "../core/time.ts";
+import type { ViewStanding } from "../serving/overview.ts";
+import { loadDefinitions } from "../store/definitions.ts";
+import type { Config } from "./config.ts";
+import { bytes, print } from "./sheet.ts";
+import { seconds } from "./status/seconds.ts";
+import { standingsOf } from "./status/views.ts";
+
+interface ViewRow {
+  readonly view: string;
+  readonly stream: string;
+  readonly generation: string;
+  readonly grain: string;
+  /** Null before the first. */
+  readonly version: number | null;
+  readonly batch: { readonly files: number; readonly rows: number; readonly sizeBytes: number };
+  /** Cells and segments in Redis since the cut. */
+  readonly live: { readonly cells: number; readonly segments: number };
+  readonly freshnessMs: number | null;
+  readonly complete: boolean;
+}
+
+/** Prints every view with what it costs. */
+export async function listViews(config: Config, json: boolean): Promise<void> {
+  const definitions = await loadDefinitions(config);
+  const rows = (await standingsOf(config, definitions)).standings.map(viewRow);
+  const sheet = {
+    head: [
+      "view",
+      "stream",
+      "generation",
+      "grain",
+      "version",
+      "files",
+      "rows",
+      "size",
+      "live cells",
+      "fresh",
+      "complete",
+    ],
+    right: ["version", "files", "rows", "size", "live cells", "fresh"],
+    rows: rows.map((row) => [
+      row.view,
+      row.stream,
+      row.generation.slice(row.view.length + 1),
+      row.grain,
+      `${row.version ?? "-"}`,
+      `${row.batch.files}`,
+      row.batch.rows.toLocaleString("en-US"),
+      bytes(row.batch.sizeBytes),
+      row.live.cells.toLocaleString("en-US"),
+      seconds(row.freshnessMs),
+      row.complete ? "yes" : "NO",
+    ]),
+  };
+  await print(json, rows, sheet, "no views: TIDELINE_VIEWS names folders without any");
+}
+
+function viewRow({ definition, standing }: ViewStanding): ViewRow {
+  const { view, generation } = definition;
+  const files = standing?.manifest.files ?? [];
+  const sum = (of: (file: (typeof files)[number]) => number) => files.reduce((total, file) => total + of(file), 0);
+  return {
+    view: view.name,
+    stream: view.stream.name,
+    generation,
+    grain: formatDuration(view.grainMs),
+    version: standing?.manifest.version ?? null,
+    batch: { files: files.length, rows: sum(({ rows }) => rows), sizeBytes: sum(({ sizeBytes }) => sizeBytes) },
+    live: { cells: standing?.chain?.cells ?? 0, segments: standing?.chain?.segments.length ?? 0 },
+    freshnessMs: standing?.freshnessMs ?? null,
+    complete: standing !== null && standing.missing === null,
+  };
+}

@@ -1,0 +1,98 @@
+import { TidelineError } from "./errors.ts";
+import type { EpochMs } from "./position.ts";
+import { bucketOf, parseTime } from "./time.ts";
+
+/** A half-open range of event time, epoch milliseconds: `[fromMs, toMs)`. */
+export interface TimeRange {
+  readonly fromMs: EpochMs;
+  readonly toMs: EpochMs;
+}
+
+export const DAY_MS = 86_400_000;
+
+/** What `parseInterval` takes, for help texts and errors. */
+export const INTERVAL_FORMS = "a date, 2026-01-31, or an instant, 2026-01-31T12:00:00Z or epoch milliseconds; UTC";
+
+/**
+ * The range that two texts mean. A date stands for its whole UTC day, so that as `to` it is included; an instant is where the range ends.
+ * Throws BAD_REQUEST.
+ */
+export function parseInterval(from: string, to: string): TimeRange {
+  const fromMs = timeOf("from", from);
+  const toMs = timeOf("to", to) + (isDate(to) ? DAY_MS : 0);
+  if (fromMs >= toMs)
+    throw new TidelineError("BAD_REQUEST", `from ${from} to ${to} is empty`, "`to` has to lie after `from`.");
+  return { fromMs, toMs };
+}
+
+/** `2026-01-01..2026-01-31` for whole days, the last of which is included; instants otherwise. `parseInterval` reads both sides back. */
+export function intervalName({ fromMs, toMs }: TimeRange): string {
+  const whole = fromMs % DAY_MS === 0 && toMs % DAY_MS === 0;
+  return whole ? `${dayOf(fromMs)}..${dayOf(toMs - 1)}` : `${iso(fromMs)}..${iso(toMs)}`;
+}
+
+/** The range as a sentence's part: both instants, the second exclusive. */
+export function intervalText({ fromMs, toMs }: TimeRange): string {
+  return `[${iso(fromMs)}, ${iso(toMs)})`;
+}
+
+/** The UTC day that a time lies in: `2026-01-31`. */
+export function dayOf(time: EpochMs): string {
+  return iso(time).slice(0, -"T00:00:00.000Z".length);
+}
+
+/** The smallest range of whole buckets that holds `range`. */
+export function wholeBuckets({ fromMs, toMs }: TimeRange, grainMs: number): TimeRange {
+  return { fromMs: bucketOf(fromMs, grainMs), toMs: nextBucket(toMs, grainMs) };
+}
+
+/**
+ * Divides a range of whole buckets by UTC day: a bucket belongs to the day that it starts in. Buckets wider than a day make a piece each.
+ */
+export function byDay({ fromMs, toMs }: TimeRange, grainMs: number): TimeRange[] {
+  const pieces: TimeRange[] = [];
+  for (let from = fromMs; from < toMs; ) {
+    const to = Math.min(nextBucket(bucketOf(from, DAY_MS) + DAY_MS, grainMs), toMs);
+    pieces.push({ fromMs: from, toMs: to });
+    from = to;
+  }
+  return pieces;
+}
+
+/** Ranges in order with those that touch made one. */
+export function joined(ranges: readonly TimeRange[]): TimeRange[] {
+  const joints: TimeRange[] = [];
+  for (const range of ranges) {
+    const last = joints.at(-1);
+    if (last?.toMs === range.fromMs) joints[joints.length - 1] = { fromMs: last.fromMs, toMs: range.toMs };
+    else joints.push(range);
+  }
+  return joints;
+}
+
+/** SQL: does `column`, epoch milliseconds, lie in one of `ranges`? */
+export function insideSql(column: string, ranges: readonly TimeRange[]): string {
+  const tests = ranges.map(({ fromMs, toMs }) => `(${column} >= ${fromMs} AND ${column} < ${toMs})`);
+  return tests.length === 0 ? "false" : `(${tests.join(" OR ")})`;
+}
+
+/** The start of the first bucket that does not begin before `time`. */
+function nextBucket(time: EpochMs, grainMs: number): EpochMs {
+  return bucketOf(time + grainMs - 1, grainMs);
+}
+
+function timeOf(side: "from" | "to", text: string): EpochMs {
+  const time = parseTime(text);
+  // JavaScript takes the 31st of a shorter month for a day of the next.
+  if (time === null || (isDate(text) && dayOf(time) !== text))
+    throw new TidelineError("BAD_REQUEST", `${side}: "${text}" is no time`, `Give ${INTERVAL_FORMS}.`);
+  return time;
+}
+
+function isDate(text: string): boolean {
+  return /^\d{4}-\d{2}-\d{2}$/.test(text);
+}
+
+function iso(time: EpochMs): string {
+  return new Date(time).toISOString();
+}

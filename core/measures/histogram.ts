@@ -1,0 +1,40 @@
+import type { Sql } from "../sql.ts";
+import { EXACT, type Measure, presentInteger } from "./measure.ts";
+
+/**
+ * How many values lie in each of the bins that ascending integer `edges` make: below the first, `[edge, next edge)`, and from the last on.
+ * Presented as a list of { from, to, count }; the outermost bins have null for a bound.
+ */
+export function histogram(input: Sql, options: { edges: readonly number[]; unit?: string }): Measure {
+  const { edges, unit = "events" } = options;
+  const ascending = edges.every((edge, index) => Number.isSafeInteger(edge) && edge > (edges[index - 1] ?? -Infinity));
+  if (edges.length === 0 || edges.length > 200 || !ascending)
+    throw new RangeError(`a histogram needs 1 to 200 ascending integer edges, not ${edges.join(", ")}`);
+  const reached = edges.map((edge) => `((${input.text}) >= ${edge})::INTEGER`).join(" + ");
+  return {
+    kind: "histogram",
+    spec: { kind: "histogram", of: input.text, edges, unit },
+    unit,
+    accuracy: EXACT,
+    inputs: [{ sql: input, type: "integer" }],
+    components: [
+      {
+        name: "bins",
+        form: "items",
+        merge: "sum",
+        item: { sql: reached, type: "integer" },
+        partial: "count(*)",
+        given: `(${input.text}) IS NOT NULL`,
+      },
+    ],
+    parts: "list",
+    present: (state) => {
+      const bins = state.items("bins");
+      return [...edges, null].map((to, index) => ({
+        from: index === 0 ? null : (edges[index - 1] ?? null),
+        to,
+        count: presentInteger(bins.get(index) ?? 0n),
+      }));
+    },
+  };
+}

@@ -1,0 +1,24 @@
+import type { Sql } from "../sql.ts";
+import { EXACT, type Measure } from "./measure.ts";
+
+function pick(kind: "first" | "last", input: Sql, unit: string): Measure {
+  return {
+    kind,
+    spec: { kind, of: input.text, unit },
+    unit,
+    accuracy: EXACT,
+    inputs: [{ sql: input, type: "any" }],
+    components: [{ name: kind, form: "pick", merge: kind, partial: input.text, given: `(${input.text}) IS NOT NULL` }],
+    present: (state) => state.pick(kind) ?? null,
+  };
+}
+
+/** The value of the earliest event that has one. Ties in event time are broken by partition, then by offset. */
+export function first(input: Sql, options: { unit?: string } = {}): Measure {
+  return pick("first", input, options.unit ?? "");
+}
+
+/** The value of the latest event that has one. Ties in event time are broken by partition, then by offset. */
+export function last(input: Sql, options: { unit?: string } = {}): Measure {
+  return pick("last", input, options.unit ?? "");
+}

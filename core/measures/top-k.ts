@@ -1,0 +1,39 @@
+import type { Sql } from "../sql.ts";
+import { EXACT, type Measure, presentInteger } from "./measure.ts";
+
+const SHOW = 10;
+
+/**
+ * The items with the most weight. Every item's weight is held, as an exact sum; only what is presented is cut off, so a merge never loses
+ * an item that comes up later. Costs a cell an item. Items are presented as text; equal weights in the order of their items.
+ *
+ * @param options.weight an integer expression; 1 for each event by default
+ * @param options.show how many items an answer holds, 1 to 1000
+ */
+export function topK(item: Sql, options: { weight?: Sql; show?: number; unit?: string } = {}): Measure {
+  const { weight, show = SHOW, unit = weight === undefined ? "events" : "" } = options;
+  if (!Number.isInteger(show) || show < 1 || show > 1_000) throw new RangeError(`topK shows 1 to 1000, not ${show}`);
+  return {
+    kind: "topK",
+    spec: { kind: "topK", of: item.text, weight: weight?.text ?? null, show, unit },
+    unit,
+    accuracy: { ...EXACT, note: `exact; the first ${show} are shown` },
+    inputs: [{ sql: item, type: "any" }, ...(weight === undefined ? [] : [{ sql: weight, type: "integer" as const }])],
+    components: [
+      {
+        name: "weights",
+        form: "items",
+        merge: "sum",
+        item: { sql: `CAST((${item.text}) AS VARCHAR)`, type: "text" },
+        partial: weight === undefined ? "count(*)" : `sum(${weight.text})::BIGINT`,
+        given: `(${item.text}) IS NOT NULL`,
+      },
+    ],
+    parts: "list",
+    present: (state) =>
+      [...state.items("weights")]
+        .sort(([a, x], [b, y]) => (x === y ? (a < b ? -1 : 1) : x > y ? -1 : 1))
+        .slice(0, show)
+        .map(([name, value]) => ({ item: name, weight: presentInteger(value) })),
+  };
+}

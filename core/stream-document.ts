@@ -1,0 +1,115 @@
+import { z } from "zod";
+import {
+  decimal,
+  type Field,
+  type FieldSpec,
+  flag,
+  instant,
+  integer,
+  list,
+  oneOf,
+  optional,
+  text,
+  withDefault,
+} from "./fields.ts";
+import { type Fields, type Stream, stream } from "./stream.ts";
+
+/**
+ * A stream's definition as plain JSON, so that it can be stored: what was built by an older definition lives on after its file was edited.
+ * A stream made from its document decodes as the original does.
+ */
+
+const Spec: z.ZodType<FieldSpec> = z.lazy(() =>
+  z.discriminatedUnion("type", [
+    z.strictObject({ type: z.literal("integer"), min: z.int(), max: z.int() }),
+    z.strictObject({ type: z.literal("instant"), from: z.string(), to: z.string() }),
+    z.strictObject({ type: z.literal("decimal"), scale: z.int(), min: z.number(), max: z.number() }),
+    z.strictObject({ type: z.literal("text"), max: z.int() }),
+    z.strictObject({ type: z.literal("oneOf"), values: z.array(z.string()) }),
+    z.strictObject({ type: z.literal("flag") }),
+    z.strictObject({ type: z.literal("list"), of: z.record(z.string(), Spec), max: z.int() }),
+    z.strictObject({ type: z.literal("optional"), of: Spec }),
+    z.strictObject({
+      type: z.literal("default"),
+      of: Spec,
+      value: z.union([z.string(), z.number(), z.boolean(), z.array(z.never())]),
+    }),
+  ]),
+);
+
+const Specs = z.record(z.string(), Spec);
+
+export const StreamDocument = z.strictObject({
+  name: z.string(),
+  revision: z.int(),
+  partitions: z.int(),
+  key: z.string(),
+  eventId: z.string(),
+  eventTime: z.string(),
+  dedupWindow: z.int(),
+  version: z.int(),
+  compatibility: z.enum(["backward", "forward", "full", "none"]),
+  fields: Specs,
+  previous: z.array(z.strictObject({ version: z.int(), fields: Specs, upcast: z.record(z.string(), z.string()) })),
+});
+export type StreamDocument = z.infer<typeof StreamDocument>;
+
+export function streamDocument(definition: Stream): StreamDocument {
+  const { name, revision, partitions, key, eventId, eventTime, dedupWindow, version, compatibility } = definition;
+  const previous = definition.previous.map(({ version, fields, upcast = {} }) => ({
+    version,
+    fields: specsOf(fields),
+    upcast: Object.fromEntries(Object.entries(upcast).map(([field, { text }]) => [field, text])),
+  }));
+  const roles = { key, eventId, eventTime };
+  return {
+    ...{ name, revision, partitions, ...roles, dedupWindow, version, compatibility },
+    fields: specsOf(definition.fields),
+    previous,
+  };
+}
+
+function specsOf(fields: Fields): Record<string, FieldSpec> {
+  return Object.fromEntries(Object.entries(fields).map(([name, { spec }]) => [name, spec]));
+}
+
+/** The stream of a document. */
+export function streamFrom({ name, fields, previous, ...definition }: StreamDocument): Stream {
+  return stream(name, {
+    ...definition,
+    fields: fieldsFrom(fields),
+    previous: previous.map(({ version, fields, upcast }) => ({
+      version,
+      fields: fieldsFrom(fields),
+      upcast: Object.fromEntries(Object.entries(upcast).map(([field, text]) => [field, { text }])),
+    })),
+  });
+}
+
+function fieldsFrom(specs: Readonly<Record<string, FieldSpec>>): Record<string, Field> {
+  return Object.fromEntries(Object.entries(specs).map(([name, spec]) => [name, fieldFrom(spec)]));
+}
+
+/** The field of a specification. Throws RangeError as its builder does. */
+export function fieldFrom(spec: FieldSpec): Field {
+  switch (spec.type) {
+    case "integer":
+      return integer(spec);
+    case "instant":
+      return instant(spec);
+    case "decimal":
+      return decimal(spec);
+    case "text":
+      return text(spec);
+    case "oneOf":
+      return oneOf(...spec.values);
+    case "flag":
+      return flag();
+    case "list":
+      return list(fieldsFrom(spec.of), spec);
+    case "optional":
+      return optional(fieldFrom(spec.of));
+    case "default":
+      return withDefault<unknown>(fieldFrom(spec.of), spec.value);
+  }
+}

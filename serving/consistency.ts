@@ -1,0 +1,158 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type AsOf, decodeAsOf } from "../core/as-of.ts";
+import { at, type Cut, cutReached, cutToJson, type Position, position } from "../core/position.ts";
+import { parseDuration } from "../core/time.ts";
+import type { Definition } from "../store/definitions.ts";
+import { topicName } from "../store/topics.ts";
+import type { DescribedView } from "./openapi.ts";
+import { Refusal } from "./problem.ts";
+import type { Fail, One } from "./request.ts";
+import type { Serving } from "./serving.ts";
+import type { Standing, Standings } from "./standings.ts";
+
+/** At which position an answer is wanted. */
+export interface Consistency {
+  /** Exactly there: what an earlier answer gave as `asOf`. */
+  readonly at: AsOf | null;
+  /** There or later: read your own write. */
+  readonly min: Cut | null;
+  /** How long to wait for `min`. */
+  readonly waitMs: number;
+}
+
+export const CONSISTENCY_PARAMETERS = ["at", "min", "wait"] as const;
+
+const DEFAULT_WAIT_MS = 5_000;
+const MAX_WAIT_MS = 30_000;
+const POLL_MS = 20;
+
+const TOKEN = "the asOf of an earlier answer";
+
+/** Reads `at`, `min` and `wait`. Throws GENERATION_GONE for a token of a definition that is not served any more. */
+export function readConsistency(
+  { views, namespace }: Serving,
+  one: One,
+  fail: Fail,
+  asked: DescribedView,
+): Consistency {
+  const { view, generation } = asked.definition;
+  const topic = topicName(namespace, view.stream.name);
+  const atText = one("at");
+  const minText = one("min");
+  const token = (parameter: string, text: string): AsOf | null => {
+    const asOf = decodeAsOf(text);
+    if (asOf === null) fail(parameter, `"${text.slice(0, 60)}" is no position`, allowedFor(parameter, topic));
+    return asOf;
+  };
+  const asOf = atText === undefined ? null : token("at", atText);
+  if (asOf !== null && asOf.generation !== generation) throw generationGone(view.name);
+  let min: Cut | null = null;
+  for (const part of minText?.split(",") ?? []) {
+    const wanted = part.includes(":") ? recordAt(part, topic, view.stream.partitions, fail) : token("min", part);
+    if (wanted === null) continue;
+    if ("generation" in wanted && !sameLog(views, view.stream.name, wanted.generation)) throw generationGone(view.name);
+    min = furthest(min, "generation" in wanted ? wanted.applied : wanted);
+  }
+  if (atText !== undefined && minText !== undefined) fail("min", "means nothing together with at", "one of at and min");
+  return { at: asOf, min, waitMs: waitOf(one, fail) };
+}
+
+function allowedFor(parameter: string, topic: string): string {
+  return parameter === "at" ? TOKEN : `${TOKEN}, or ${topic}:partition:offset; several separated by commas`;
+}
+
+/** `topic:partition:offset` names a record: the answer includes it when the positions lie beyond it. */
+function recordAt(text: string, topic: string, partitions: number, fail: Fail): Cut | null {
+  const [, named, partition, offset] = /^(.*):(\d{1,6}):(\d{1,18})$/.exec(text) ?? [];
+  if (named === topic && Number(partition) < partitions)
+    return new Map([[Number(partition), position(BigInt(offset ?? 0) + 1n)]]);
+  const what =
+    named === undefined
+      ? "is no position"
+      : named === topic
+        ? `names a partition that is not there: ${topic} has 0 to ${partitions - 1}`
+        : "names another topic than this view reads";
+  fail("min", `"${text.slice(0, 120)}" ${what}`, allowedFor("min", topic));
+  return null;
+}
+
+/** Positions of another view's answer mean the same here if it reads the same stream. */
+function sameLog(views: Serving["views"], stream: string, generation: string): boolean {
+  return [...views.values()].some(
+    ({ definition }) => definition.generation === generation && definition.view.stream.name === stream,
+  );
+}
+
+function furthest(a: Cut | null, b: Cut): Cut {
+  const later = (x: Position, y: Position) => (x > y ? x : y);
+  return new Map(
+    [...(a ?? []), ...b].map(([partition]) => [partition, later(at(a ?? b, partition), at(b, partition))]),
+  );
+}
+
+function waitOf(one: One, fail: Fail): number {
+  const text = one("wait");
+  if (text === undefined) return DEFAULT_WAIT_MS;
+  const waitMs = /^\d{1,6}$/.test(text) ? Number(text) : parseDuration(text);
+  if (waitMs !== null && waitMs <= MAX_WAIT_MS) return waitMs;
+  fail("wait", `"${text.slice(0, 60)}" is no such time`, "milliseconds, or 1s to 30s");
+  return DEFAULT_WAIT_MS;
+}
+
+function generationGone(view: string): Refusal {
+  return new Refusal(
+    410,
+    "GENERATION_GONE",
+    `the position belongs to a definition of "${view}" that is not served, or to another stream: ask again without it`,
+  );
+}
+
+/** How many requests may wait for positions at once; each asks Redis now and then. */
+const MAX_WAITING = 500;
+
+/** Lets requests wait until the live state has reached a position. */
+export class PositionWaits {
+  readonly #standings: Standings;
+  #waiting = 0;
+
+  constructor(standings: Standings) {
+    this.#standings = standings;
+  }
+
+  /** What `read` gives once its positions have reached `min`. Throws NOT_REACHED with how far they are when that takes longer than `waitMs`. */
+  async reach<T extends Pick<Standing, "applied">>(
+    definition: Definition,
+    { min, waitMs }: { min: Cut; waitMs: number },
+    signal: AbortSignal,
+    read: () => Promise<T>,
+  ): Promise<T> {
+    if (this.#waiting >= MAX_WAITING) throw notReached(`too many requests wait for positions already`);
+    this.#waiting += 1;
+    const deadlineMs = performance.now() + waitMs;
+    try {
+      for (let pollMs = POLL_MS; ; pollMs = Math.min(pollMs * 1.5, 5 * POLL_MS)) {
+        let { applied } = await this.#standings.find(definition);
+        if (cutReached(applied, min)) {
+          // Redis may have gone in between, and with it what was reached.
+          const reading = await read();
+          if (cutReached(reading.applied, min)) return reading;
+          applied = reading.applied;
+        }
+        if (performance.now() >= deadlineMs) throw notReached(behind(applied, min, waitMs));
+        await delay(pollMs, undefined, { signal }).catch(() => {
+          throw notReached("the client has left");
+        });
+      }
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+}
+
+function behind(applied: Cut, min: Cut, waitMs: number): string {
+  return `after ${waitMs} ms the answer would still be at ${JSON.stringify(cutToJson(applied))}, and is to include ${JSON.stringify(cutToJson(min))}`;
+}
+
+function notReached(detail: string): Refusal {
+  return new Refusal(503, "NOT_REACHED", detail, { headers: { "retry-after": "1" } });
+}

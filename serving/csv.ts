@@ -1,0 +1,51 @@
+import { type Stringifier, stringify } from "csv-stringify";
+import type { PresentedField } from "../core/measures/measure.ts";
+import type { Query, Row } from "../core/query.ts";
+import type { View } from "../core/view.ts";
+
+interface Column {
+  readonly header: string;
+  readonly of: (row: Row) => string | number | bigint | boolean | null;
+}
+
+/** The columns of a table of rows: a measure with several values has one for each, as `delay.p50`. */
+function columnsOf(view: View, { by, measures }: Pick<Query, "by" | "measures">): Column[] {
+  const plain = ["bucket", ...by].map((name) => ({ header: name, of: (row: Row) => cell(row[name]) }));
+  const measured = measures.flatMap((name): Column[] => {
+    const parts = view.measures[name]?.parts;
+    if (parts === undefined || parts === "list") return [{ header: name, of: (row) => number(cell(row[name])) }];
+    return parts.map((part) => ({
+      header: `${name}.${part}`,
+      of: (row) => number(cell((row[name] as Record<string, PresentedField> | null)?.[part])),
+    }));
+  });
+  return [...plain, ...measured];
+}
+
+/** A list becomes its JSON; null an empty field, while empty text is quoted. */
+function cell(value: PresentedField | undefined): string | number | boolean | null {
+  return typeof value === "object" && value !== null ? JSON.stringify(value) : (value ?? null);
+}
+
+/** Integers beyond 2^53-1 come as text, and are numbers all the same. */
+function number(value: ReturnType<Column["of"]>): ReturnType<Column["of"]> {
+  return typeof value === "string" && /^-?\d+$/.test(value) ? BigInt(value) : value;
+}
+
+/**
+ * Rows as CSV (RFC 4180, UTF-8, CRLF), the header first. Text that a spreadsheet would run as a formula (it begins with = + - @, tab or return)
+ * gets an apostrophe in front: dimensions are what producers sent, and a table is opened by people. Numbers stay as they are.
+ */
+export function csvOf(view: View, query: Pick<Query, "by" | "measures">, rows: readonly Row[]): Stringifier {
+  const columns = columnsOf(view, query);
+  return stringify(
+    rows.map((row) => columns.map(({ of }) => of(row))),
+    {
+      header: true,
+      columns: columns.map(({ header }) => header),
+      record_delimiter: "windows",
+      escape_formulas: true,
+      cast: { boolean: String, string: (text) => (text === "" ? { value: "", quoted_empty: true } : text) },
+    },
+  );
+}

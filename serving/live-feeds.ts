@@ -1,0 +1,243 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import { type Cut, cutReached, cutsEqual } from "../core/position.ts";
+import type { Query } from "../core/query.ts";
+import { answerBody, answerStanding, asOfToken } from "./answer.ts";
+import type { DescribedView } from "./openapi.ts";
+import { Refusal, refusalOf } from "./problem.ts";
+import type { Reader } from "./reader.ts";
+import type { Standing, Standings } from "./standings.ts";
+import { queryKey } from "./validators.ts";
+
+/**
+ * One event of a live stream:
+ *
+ *   answer   the whole answer, with the token of its position as id
+ *   behind   what is known now stands before what this subscriber has seen, so that there are no rows; says what is missing
+ *   problem  no answer can be given now; the stream goes on
+ */
+export interface LiveEvent {
+  readonly event: "answer" | "behind" | "problem";
+  readonly id?: string;
+  readonly data: string;
+}
+
+/** What a feed found out last. */
+type Finding =
+  | { readonly applied: Cut; readonly missing: string | null; readonly answer: LiveEvent; readonly behind: LiveEvent }
+  | { readonly refusal: Refusal; readonly event: LiveEvent };
+
+export interface LiveFeedsOptions {
+  readonly reader: Reader;
+  readonly standings: Standings;
+  readonly logger: Logger;
+  readonly maxStreams: number;
+}
+
+export interface Subscription {
+  readonly described: DescribedView;
+  readonly query: Query;
+  /** At most one answer in this time. */
+  readonly intervalMs: number;
+  /** The positions that the subscriber has seen before it came back. */
+  readonly seen: Cut | null;
+  readonly onEvent: (event: LiveEvent) => void;
+  /** The server closes. */
+  readonly onEnd: () => void;
+}
+
+/** How long a feed waits after a problem before it looks again. */
+const AFTER_PROBLEM_MS = 2_000;
+
+/** The live streams of this server: one feed for all subscribers to the same question. */
+export class LiveFeeds {
+  readonly #options: LiveFeedsOptions;
+  readonly #feeds = new Map<string, Feed>();
+  #streams = 0;
+  #closed = false;
+
+  constructor(options: LiveFeedsOptions) {
+    this.#options = options;
+  }
+
+  /** How many streams are open. */
+  get streams(): number {
+    return this.#streams;
+  }
+
+  /** How many questions they ask. */
+  get feeds(): number {
+    return this.#feeds.size;
+  }
+
+  /** Begins to follow a question; answers how to end that. Throws TOO_MANY_STREAMS, and the refusal of a question that is wrong in itself. */
+  async subscribe(subscription: Subscription): Promise<() => void> {
+    const { maxStreams } = this.#options;
+    if (this.#closed || this.#streams >= maxStreams) throw tooManyStreams(maxStreams);
+    const { described, query, intervalMs } = subscription;
+    const key = JSON.stringify([described.definition.generation, intervalMs, queryKey(query)]);
+    const feed = this.#feeds.get(key) ?? new Feed(this.#options, described, query, intervalMs);
+    this.#feeds.set(key, feed);
+    this.#streams += 1;
+    const listener = new Listener(subscription);
+    const leave = () => {
+      this.#streams -= 1;
+      if (feed.leave(listener) === 0 && this.#feeds.get(key) === feed) this.#feeds.delete(key);
+    };
+    const first = await feed.join();
+    if ("refusal" in first && first.refusal.problem.status < 500) {
+      leave();
+      throw first.refusal;
+    }
+    feed.listen(listener);
+    return leave;
+  }
+
+  /** Ends every stream; no new one is let in. */
+  close(): void {
+    this.#closed = true;
+    for (const feed of [...this.#feeds.values()]) feed.end();
+  }
+}
+
+/** A question that is asked again whenever the view's position has moved, for as long as anybody listens. */
+class Feed {
+  readonly #options: LiveFeedsOptions;
+  readonly #described: DescribedView;
+  readonly #query: Query;
+  readonly #intervalMs: number;
+  readonly #listeners = new Set<Listener>();
+  readonly #stop = new AbortController();
+  /** Those who listen, and those who wait for the first finding before they do. */
+  #members = 0;
+  #first: Promise<Finding> | null = null;
+  #latest: Finding | null = null;
+
+  constructor(options: LiveFeedsOptions, described: DescribedView, query: Query, intervalMs: number) {
+    this.#options = options;
+    this.#described = described;
+    this.#query = query;
+    this.#intervalMs = intervalMs;
+  }
+
+  /** Counts one member more; answers what was found first, or last. */
+  async join(): Promise<Finding> {
+    this.#members += 1;
+    this.#first ??= this.#begin();
+    return this.#latest ?? this.#first;
+  }
+
+  listen(listener: Listener): void {
+    this.#listeners.add(listener);
+    if (this.#latest !== null) listener.tell(this.#latest);
+  }
+
+  /** Counts one member less, and stops when that was the last; answers how many there are. */
+  leave(listener: Listener): number {
+    this.#listeners.delete(listener);
+    this.#members -= 1;
+    if (this.#members === 0) this.#stop.abort();
+    return this.#members;
+  }
+
+  end(): void {
+    for (const listener of [...this.#listeners]) listener.end();
+    this.#stop.abort();
+  }
+
+  async #begin(): Promise<Finding> {
+    const first = await this.#look(null);
+    this.#latest = first;
+    void this.#run(first);
+    return first;
+  }
+
+  async #run(first: Finding): Promise<void> {
+    const { signal } = this.#stop;
+    let latest = first;
+    for (;;) {
+      await delay("refusal" in latest ? AFTER_PROBLEM_MS : this.#intervalMs, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      const found = await this.#look(latest);
+      if (found === latest) continue;
+      latest = found;
+      this.#latest = found;
+      for (const listener of [...this.#listeners]) listener.tell(found);
+    }
+  }
+
+  /** What there is to say; `latest` itself when nothing has moved since. Never throws. */
+  async #look(latest: Finding | null): Promise<Finding> {
+    const { standings, reader, logger } = this.#options;
+    const { definition, types } = this.#described;
+    try {
+      if (latest !== null && !moved(latest, await standings.find(definition))) return latest;
+      const answer = await reader.answer(definition, this.#query);
+      const body = answerBody(definition, types, this.#query, answer);
+      return {
+        applied: answer.applied,
+        missing: answer.missing?.code ?? null,
+        answer: { event: "answer", id: asOfToken(definition, answer), data: JSON.stringify(body) },
+        behind: { event: "behind", data: JSON.stringify(answerStanding(definition, answer, null)) },
+      };
+    } catch (error) {
+      const refusal = refusalOf(error);
+      const { problem } = refusal;
+      if (problem.code === "INTERNAL") logger.error({ err: error, view: definition.view.name }, "live answer failed");
+      return { refusal, event: { event: "problem", data: JSON.stringify(problem) } };
+    }
+  }
+}
+
+function moved(latest: Finding, { applied, missing }: Standing): boolean {
+  if ("refusal" in latest) return true;
+  return !cutsEqual(applied, latest.applied) || (missing?.code ?? null) !== latest.missing;
+}
+
+/** One subscriber: never told the same twice, and never sent back. */
+class Listener {
+  readonly #subscription: Subscription;
+  #seen: Cut | null;
+  /** What was missing when it was told last: null for nothing. */
+  #missing: string | null = null;
+  #problem: string | null = null;
+  #behind = false;
+
+  constructor(subscription: Subscription) {
+    this.#subscription = subscription;
+    this.#seen = subscription.seen;
+  }
+
+  tell(finding: Finding): void {
+    const { onEvent } = this.#subscription;
+    if ("refusal" in finding) {
+      const { code } = finding.refusal.problem;
+      if (code !== this.#problem) onEvent(finding.event);
+      this.#problem = code;
+      return;
+    }
+    const { applied, missing, answer, behind } = finding;
+    const seen = this.#seen;
+    const same = missing === this.#missing && this.#problem === null;
+    if (seen !== null && !cutReached(applied, seen)) {
+      if (!this.#behind || !same) onEvent(behind);
+      this.#behind = true;
+    } else {
+      if (seen === null || this.#behind || !same || !cutsEqual(applied, seen)) onEvent(answer);
+      this.#behind = false;
+      this.#seen = applied;
+    }
+    this.#missing = missing;
+    this.#problem = null;
+  }
+
+  end(): void {
+    this.#subscription.onEnd();
+  }
+}
+
+function tooManyStreams(maxStreams: number): Refusal {
+  return new Refusal(503, "TOO_MANY_STREAMS", `this server keeps ${maxStreams} live streams, and has them`, {
+    headers: { "retry-after": "5" },
+  });
+}

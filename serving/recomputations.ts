@@ -1,0 +1,124 @@
+import type { StateFile } from "../core/documents.ts";
+import { isTidelineError } from "../core/errors.ts";
+import { type Cut, cutToJson } from "../core/position.ts";
+import type { Definition } from "../store/definitions.ts";
+import { type RecomputeSources, recomputeStates } from "../store/recompute.ts";
+import { topicName, unreachable } from "../store/topics.ts";
+import { overloaded, Refusal, tooLarge } from "./problem.ts";
+
+export interface RecomputationsOptions {
+  readonly sources: RecomputeSources;
+  readonly brokers: string;
+  readonly namespace: string;
+  /** A recomputation that takes longer is given up. */
+  readonly timeoutMs: number;
+}
+
+/** Below the data directory. Nothing there is durable: a file is deleted when it is no longer among those kept. */
+const FOLDER = "recomputed";
+const KEPT_FILES = 32;
+const MAX_WAITING = 16;
+
+interface Span {
+  readonly topicId: string;
+  readonly from: Cut;
+  readonly to: Cut;
+}
+
+/** The states of spans that no layer holds any more, computed anew: one at a time, and the last ones are kept. */
+export class Recomputations {
+  readonly #options: RecomputationsOptions;
+  readonly #kept = new Map<string, Promise<StateFile | null>>();
+  readonly #stopped = new AbortController();
+  #last: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(options: RecomputationsOptions) {
+    this.#options = options;
+  }
+
+  /** The states of `[from, to)`; null when there are none. Refuses with TOO_SLOW, POSITION_GONE, TOO_LARGE or, when too many wait, 429. */
+  states(definition: Definition, span: Span): Promise<StateFile | null> {
+    const key = JSON.stringify([definition.generation, cutToJson(span.from), cutToJson(span.to)]);
+    const made = this.#kept.get(key) ?? this.#queued(definition, span);
+    this.#kept.delete(key);
+    this.#kept.set(key, made);
+    made.catch(() => this.#kept.delete(key));
+    this.#forgetOldest();
+    return made;
+  }
+
+  /** Ends what is under way and deletes the files. */
+  async close(): Promise<void> {
+    this.#stopped.abort();
+    const kept = [...this.#kept.values()];
+    this.#kept.clear();
+    await Promise.all(kept.map((made) => this.#remove(made)));
+  }
+
+  #queued(definition: Definition, span: Span): Promise<StateFile | null> {
+    if (this.#waiting >= MAX_WAITING)
+      return Promise.reject(overloaded("too many questions about earlier positions are waiting to be recomputed"));
+    this.#waiting += 1;
+    const made = this.#last
+      .then(() => this.#recompute(definition, span))
+      .finally(() => {
+        this.#waiting -= 1;
+      });
+    this.#last = made.catch(() => {});
+    return made;
+  }
+
+  async #recompute({ view }: Definition, span: Span): Promise<StateFile | null> {
+    const { sources, namespace, timeoutMs } = this.#options;
+    const late = AbortSignal.timeout(timeoutMs);
+    const signal = AbortSignal.any([late, this.#stopped.signal]);
+    try {
+      return await recomputeStates(
+        sources,
+        { view, topic: topicName(namespace, view.stream.name), ...span },
+        FOLDER,
+        signal,
+      );
+    } catch (error) {
+      if (late.aborted) throw tooSlow(timeoutMs);
+      throw this.#refused(error);
+    }
+  }
+
+  #refused(error: unknown): unknown {
+    if (isTidelineError(error, "LOG_LOST", "LOG_TRUNCATED", "TOPIC_MISSING", "TOPIC_RECREATED", "DEFINITION_INVALID"))
+      return positionGone(`this position cannot be recomputed: ${error.message}`);
+    if (error instanceof Error && error.message.startsWith("Out of Memory Error"))
+      return tooLarge("recomputing this position would take more memory than this server may use");
+    const fromKafka = String((error as { code?: unknown }).code).startsWith("PLT_KFK");
+    return fromKafka ? unreachable(this.#options.brokers, error) : error;
+  }
+
+  /** A file that a reader has just begun to read may go with it: the reader then finds it gone, and asks again. */
+  #forgetOldest(): void {
+    for (const [key, made] of this.#kept) {
+      if (this.#kept.size <= KEPT_FILES) return;
+      this.#kept.delete(key);
+      void this.#remove(made);
+    }
+  }
+
+  async #remove(made: Promise<StateFile | null>): Promise<void> {
+    const file = await made.catch(() => null);
+    if (file !== null) await this.#options.sources.data.remove(file.file);
+  }
+}
+
+function tooSlow(timeoutMs: number): Refusal {
+  return new Refusal(
+    504,
+    "TOO_SLOW",
+    `recomputing this position from archive and log took longer than ${timeoutMs / 1_000} s; ask without at, or for a newer position`,
+  );
+}
+
+/** 410: neither the archive nor the log has what lies between the batch versions and this position. */
+export function positionGone(detail: string): Refusal {
+  return new Refusal(410, "POSITION_GONE", detail);
+}

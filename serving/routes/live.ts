@@ -1,0 +1,64 @@
+import { fastifySSE } from "@fastify/sse";
+import type { FastifyInstance, FastifyReply } from "fastify";
+import { decodeAsOf } from "../../core/as-of.ts";
+import type { LiveEvent } from "../live-feeds.ts";
+import type { Parameters } from "../parameters.ts";
+import { readRequest, wholeNumber } from "../request.ts";
+import type { Serving } from "../serving.ts";
+
+const HEARTBEAT_MS = 15_000;
+export const LIVE_INTERVAL = { least: 50, most: 60_000, byDefault: 250 } as const;
+
+/** GET /views/:name/live: server-sent events. */
+export async function liveRoutes(app: FastifyInstance, { views, live }: Serving): Promise<void> {
+  await app.register(fastifySSE, { heartbeatInterval: HEARTBEAT_MS, serializer: String });
+  // Streams are not idle, and a closing server waits for what is not idle.
+  app.addHook("preClose", async () => live.close());
+
+  app.get<{ Params: { name: string } }>("/views/:name/live", { sse: "manual" }, async (request, reply) => {
+    const { described, query, options } = readRequest(
+      views,
+      request.params.name,
+      request.query as Parameters,
+      ["interval"],
+      (one, fail) => ({ intervalMs: wholeNumber(one, fail, "interval", LIVE_INTERVAL) }),
+    );
+    const token = request.headers["last-event-id"];
+    const seen = typeof token === "string" ? decodeAsOf(token) : null;
+    const { definition } = described;
+    void reply.headers({ connection: "close", "cache-control": "no-store" });
+    const unsubscribe = await live.subscribe({
+      described,
+      query,
+      ...options,
+      seen: seen?.generation === definition.generation ? seen.applied : null,
+      onEvent: latestOnly(reply),
+      onEnd: () => reply.sse.close(),
+    });
+    if (!reply.sse.isConnected) return unsubscribe();
+    reply.sse.onClose(unsubscribe);
+    reply.sse.sendHeaders();
+    // Who comes back and has missed nothing is to know that it is connected.
+    reply.raw.flushHeaders();
+    reply.sse.keepAlive();
+  });
+}
+
+/** Sends events one after the other; of those that a slow client has no room for, the latest. */
+function latestOnly(reply: FastifyReply): (event: LiveEvent) => void {
+  let next: LiveEvent | null = null;
+  let sending = false;
+  const send = async () => {
+    sending = true;
+    while (next !== null && reply.sse.isConnected) {
+      const event = next;
+      next = null;
+      await reply.sse.send(event);
+    }
+    sending = false;
+  };
+  return (event) => {
+    next = event;
+    if (!sending) void send().catch((error: unknown) => reply.log.debug({ err: error }, "live stream ended"));
+  };
+}

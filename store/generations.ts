@@ -1,0 +1,209 @@
+import { join } from "node:path";
+import { Comparison, Mark, ServingRecord } from "../core/documents.ts";
+import { TidelineError } from "../core/errors.ts";
+import { type Generation, generationOf } from "../core/generation.ts";
+import { ViewDocument, viewDocument, viewFrom } from "../core/view-document.ts";
+import type { Definition, Definitions } from "./definitions.ts";
+import type { DataDirectory } from "./files.ts";
+
+/**
+ * What part a generation plays:
+ *
+ *   served    it answers for its view
+ *   next      what the view's file says now; being built, to be served when it has caught up
+ *   kept      it answered before; kept up to date so that one can go back, until it is retired
+ */
+export type Part = "served" | "next" | "kept";
+
+/** A generation that is kept up to date by both layers. */
+export interface Living {
+  readonly definition: Definition;
+  readonly part: Part;
+}
+
+/**
+ * The generations of all views and which of them is served. A definition is stored as a document beside its state, so a generation lives on
+ * after its file was edited or removed.
+ *
+ *   views/<generation>/definition.json   what it computes
+ *   views/<generation>/retired.json      since when nobody keeps it up to date
+ *   serving/<view>/<number>.json         which generation answers: the newest record holds
+ */
+export class Generations {
+  readonly #data: DataDirectory;
+  readonly #definitions = new Map<Generation, Definition>();
+
+  constructor(data: DataDirectory) {
+    this.#data = data;
+  }
+
+  /** Stores the definitions that the files hold; a view that no record names is served by its own at once. */
+  async register(files: Definitions, by: string): Promise<void> {
+    for (const definition of files.views.values()) {
+      const { view, generation } = definition;
+      this.#definitions.set(generation, definition);
+      await this.#data.remove(retirementOf(generation));
+      await this.#data.createExclusively(documentOf(generation), viewDocument(view));
+      if ((await this.record(view.name)) === null) await this.#append(view.name, null, generation, null, by);
+    }
+  }
+
+  /** A generation's definition; null when it was never registered here. */
+  async definition(generation: Generation): Promise<Definition | null> {
+    const known = this.#definitions.get(generation);
+    // What was stored may have been deleted since.
+    if (known !== undefined && (await this.#data.has(documentOf(generation)))) return known;
+    const document = await this.#data.read(documentOf(generation), ViewDocument);
+    if (document === null) return null;
+    const view = viewFrom(document);
+    // A document that an older engine wrote: its state means something else, and nobody can go on with it.
+    if (generationOf(view) !== generation) return null;
+    const definition = { view, generation, file: documentOf(generation) };
+    this.#definitions.set(generation, definition);
+    return definition;
+  }
+
+  /** The newest serving record of a view. */
+  async record(view: string): Promise<ServingRecord | null> {
+    const name = (await this.#data.list(recordsOf(view))).filter((file) => /^\d+\.json$/.test(file)).at(-1);
+    return name === undefined ? null : this.#data.read(join(recordsOf(view), name), ServingRecord);
+  }
+
+  /** Every record of a view, oldest first. */
+  async records(view: string): Promise<ServingRecord[]> {
+    const names = (await this.#data.list(recordsOf(view))).filter((file) => /^\d+\.json$/.test(file));
+    const read = await Promise.all(names.map((name) => this.#data.read(join(recordsOf(view), name), ServingRecord)));
+    return read.filter((record) => record !== null);
+  }
+
+  /** Views that have been served. */
+  views(): Promise<string[]> {
+    return this.#data.list("serving");
+  }
+
+  /**
+   * Serves `generation` from now on, if `seen` is still the newest record. False: somebody else was faster.
+   * @param held that people chose it, over the generation that would be served otherwise
+   */
+  async move(
+    seen: ServingRecord,
+    generation: Generation,
+    { held, by }: { held: ServingRecord["held"]; by: string },
+  ): Promise<boolean> {
+    return this.#append(seen.view, seen, generation, held, by);
+  }
+
+  /**
+   * All generations of a view that are kept up to date, the served one first. `file` is what the view's file says now, null when there is
+   * none.
+   */
+  async living(view: string, file: Definition | null): Promise<Living[]> {
+    const records = await this.records(view);
+    const served = records.at(-1)?.generation ?? file?.generation;
+    const wanted = new Map<Generation, Part>();
+    if (served !== undefined) wanted.set(served, "served");
+    if (file !== null && !wanted.has(file.generation)) wanted.set(file.generation, "next");
+    for (const { generation } of records) if (!wanted.has(generation)) wanted.set(generation, "kept");
+    const living: Living[] = [];
+    for (const [generation, part] of wanted) {
+      if (await this.retiredAtMs(generation)) continue;
+      const definition = generation === file?.generation ? file : await this.definition(generation);
+      if (definition !== null) living.push({ definition, part });
+    }
+    return living;
+  }
+
+  /** The living generations of every view, of files and of records. */
+  async all(files: Definitions): Promise<Living[]> {
+    const names = new Set([...files.views.keys(), ...(await this.views())]);
+    const living = await Promise.all([...names].sort().map((view) => this.living(view, files.views.get(view) ?? null)));
+    return living.flat();
+  }
+
+  /** The generation that a name means: a generation itself, or what is served of a view. Throws VIEW_UNKNOWN. */
+  async find(name: string, files: Definitions): Promise<Definition> {
+    const generation = name.includes(".") ? name : ((await this.record(name))?.generation ?? null);
+    const file = files.views.get(name) ?? null;
+    const found = generation === null ? file : await this.definition(generation);
+    if (found !== null) return found;
+    const known = [...new Set([...files.views.keys(), ...(await this.views())])].sort().join(", ");
+    throw new TidelineError("VIEW_UNKNOWN", `there is no view "${name}"`, `There are: ${known || "none"}.`);
+  }
+
+  /** Nobody keeps it up to date from now on; its state is deleted some time later. */
+  async retire(generation: Generation, atMs: number): Promise<void> {
+    await this.#data.createExclusively(retirementOf(generation), { atMs });
+  }
+
+  async retiredAtMs(generation: Generation): Promise<number | null> {
+    return (await this.#data.read(retirementOf(generation), Mark))?.atMs ?? null;
+  }
+
+  /** Every generation of a view that has something stored, living or not. */
+  async stored(view: string): Promise<Generation[]> {
+    return (await this.#data.list("views")).filter((generation) => generation.startsWith(`${view}.`));
+  }
+
+  /** Deletes all that is stored of a generation. */
+  async remove(generation: Generation): Promise<void> {
+    await this.#data.removeFolder(join("views", generation));
+    this.#definitions.delete(generation);
+  }
+
+  async saveComparison(comparison: Comparison): Promise<void> {
+    const name = comparisonOf(comparison.next, comparison.served);
+    await this.#data.remove(name);
+    await this.#data.createExclusively(name, Comparison.parse(comparison));
+  }
+
+  /** The last comparison of `next` with what was served then. */
+  comparison(next: Generation, served: Generation): Promise<Comparison | null> {
+    return this.#data.read(comparisonOf(next, served), Comparison);
+  }
+
+  /** Since when a view has no file: now, if that was not noted before. */
+  async missingSince(view: string, nowMs: number): Promise<number> {
+    const name = join(recordsOf(view), "missing.json");
+    await this.#data.createExclusively(name, { atMs: nowMs });
+    return (await this.#data.read(name, Mark))?.atMs ?? nowMs;
+  }
+
+  /** The view has its file again. */
+  async found(view: string): Promise<void> {
+    await this.#data.remove(join(recordsOf(view), "missing.json"));
+  }
+
+  /** Forgets a view whose generations are all gone. */
+  async forget(view: string): Promise<void> {
+    await this.#data.removeFolder(recordsOf(view));
+  }
+
+  async #append(
+    view: string,
+    seen: ServingRecord | null,
+    generation: Generation,
+    held: ServingRecord["held"],
+    by: string,
+  ): Promise<boolean> {
+    const number = (seen?.number ?? 0) + 1;
+    const record = { view, number, generation, previous: seen?.generation ?? null, held, by, atMs: Date.now() };
+    const name = join(recordsOf(view), `${String(number).padStart(9, "0")}.json`);
+    return this.#data.createExclusively(name, ServingRecord.parse(record));
+  }
+}
+
+function documentOf(generation: Generation): string {
+  return join("views", generation, "definition.json");
+}
+
+function retirementOf(generation: Generation): string {
+  return join("views", generation, "retired.json");
+}
+
+function comparisonOf(next: Generation, served: Generation): string {
+  return join("views", next, `compared-with-${served}.json`);
+}
+
+function recordsOf(view: string): string {
+  return join("serving", view);
+}

@@ -1,0 +1,78 @@
+import type { EpochMs } from "../core/position.ts";
+import { quoteText } from "../core/sql.ts";
+import type { Archive } from "./archive.ts";
+import { type Duck, rowsOf } from "./duck.ts";
+import type { DataDirectory } from "./files.ts";
+
+/** How good a stream's records are, as far as they are archived. Duplicates are valid: they fit the contract. */
+export interface Quality {
+  readonly records: number;
+  readonly duplicates: number;
+  readonly rejects: number;
+  /** Valid records of all, 0 to 1; null when there are none. */
+  readonly score: number | null;
+}
+
+/** The quality of the records that were written in `[from, from + every)`. */
+export interface QualitySpan extends Quality {
+  readonly from: EpochMs;
+  /** How often each reason for a refusal occurred, by its first word. */
+  readonly reasons: Readonly<Record<string, number>>;
+}
+
+/** All that is archived of a topic. Throws as `Archive.entries` does. */
+export async function qualityOf(archive: Archive, topic: string, topicId: string): Promise<Quality> {
+  let [records, duplicates, rejects] = [0, 0, 0];
+  for (const partition of await archive.partitions(topic)) {
+    for (const entry of await archive.entries(topic, topicId, partition)) {
+      records += entry.records;
+      duplicates += entry.duplicates;
+      rejects += entry.rejects;
+    }
+  }
+  return quality(records, duplicates, rejects);
+}
+
+export interface QualityWindow {
+  /** Record time: when Kafka got the record, whatever its event says. */
+  readonly from: EpochMs;
+  readonly to: EpochMs;
+  readonly everyMs: number;
+}
+
+/** The quality of a topic over time, oldest first; spans without records are left out. */
+export async function qualityHistory(
+  { archive, data, duck }: { readonly archive: Archive; readonly data: DataDirectory; readonly duck: Duck },
+  topic: string,
+  topicId: string,
+  { from, to, everyMs }: QualityWindow,
+): Promise<QualitySpan[]> {
+  const files: string[] = [];
+  for (const partition of await archive.partitions(topic)) {
+    for (const { file } of await archive.entries(topic, topicId, partition))
+      if (file !== null) files.push(quoteText(data.path(file)));
+  }
+  if (files.length === 0) return [];
+  const rows = await rowsOf(
+    duck,
+    `SELECT _timestamp // ${everyMs} * ${everyMs} AS span, split_part(_reject, ':', 1) AS reason, count(*), count(*) FILTER (_duplicate)
+     FROM read_parquet([${files.join(", ")}], union_by_name = true)
+     WHERE _timestamp >= ${from} AND _timestamp < ${to} GROUP BY ALL ORDER BY ALL`,
+  );
+  const spans = new Map<number, { records: number; duplicates: number; reasons: Record<string, number> }>();
+  for (const [span, reason, count, duplicates] of rows) {
+    const held = spans.get(Number(span)) ?? { records: 0, duplicates: 0, reasons: {} };
+    held.records += Number(count);
+    held.duplicates += Number(duplicates);
+    if (reason !== null) held.reasons[String(reason)] = Number(count);
+    spans.set(Number(span), held);
+  }
+  return [...spans].map(([start, { records, duplicates, reasons }]) => {
+    const rejects = Object.values(reasons).reduce((sum, count) => sum + count, 0);
+    return { from: start, ...quality(records, duplicates, rejects), reasons };
+  });
+}
+
+function quality(records: number, duplicates: number, rejects: number): Quality {
+  return { records, duplicates, rejects, score: records === 0 ? null : (records - rejects) / records };
+}

@@ -1,0 +1,363 @@
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Client, Connection } from "@temporalio/client";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { archiveChunk } from "../batch-layer/archive-chunk.ts";
+import { planStream } from "../batch-layer/archive-stream.ts";
+import {
+  type Backfill,
+  backfillDay,
+  beginBackfill,
+  finishBackfill,
+  foreseeBackfill,
+  surveyBackfill,
+} from "../batch-layer/backfill.ts";
+import { writeDelta } from "../batch-layer/delta.ts";
+import { nextManifest, publishVersion, versionPrefix } from "../batch-layer/publish.ts";
+import { publishDelta } from "../batch-layer/refresh.ts";
+import { writeStates } from "../batch-layer/state-file.ts";
+import { stateHash } from "../batch-layer/state-hash.ts";
+import { type BatchStores, UNWATCHED, type ViewTarget } from "../batch-layer/stores.ts";
+import type { Manifest } from "../core/documents.ts";
+import { generationOf } from "../core/generation.ts";
+import { byDay, DAY_MS, dayOf, intervalName, parseInterval, wholeBuckets } from "../core/interval.ts";
+import { addLedgers, EMPTY_LEDGER } from "../core/ledger.ts";
+import { cutFromJson } from "../core/position.ts";
+import { bucketOf } from "../core/time.ts";
+import { Archive } from "../store/archive.ts";
+import { DuckPool } from "../store/duck.ts";
+import { DataDirectory } from "../store/files.ts";
+import { beginGeneration } from "../store/generation-start.ts";
+import { LogReader } from "../store/log.ts";
+import { Manifests } from "../store/manifests.ts";
+import type { backfillView } from "../workflows/index.ts";
+import { taskQueueOf } from "../workflows/names.ts";
+import { Installation, until } from "./installation.ts";
+import { produce } from "./produce.ts";
+import "./servers.ts";
+import { everything, type Tick, ticks } from "./views.ts";
+
+describe("the interval of a backfill", () => {
+  const time = fc.integer({ min: Date.parse("1960-01-01"), max: Date.parse("2100-01-01") });
+  const span = fc.record({ fromMs: time, lengthMs: fc.integer({ min: 1, max: 40 * DAY_MS }) });
+  const grain = fc.constantFrom(1_000, 60_000, 7 * 3_600_000, DAY_MS, 36 * 3_600_000, 7 * DAY_MS);
+
+  it("includes a date that it ends with, and ends at an instant", () => {
+    const january = { fromMs: Date.parse("2026-01-01"), toMs: Date.parse("2026-02-01") };
+    expect(parseInterval("2026-01-01", "2026-01-31")).toEqual(january);
+    expect(parseInterval("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z")).toEqual(january);
+    expect(parseInterval("2026-01-31", "2026-01-31").toMs).toBe(january.toMs);
+    for (const [from, to] of [
+      ["2026-01-02", "2026-01-01"],
+      ["2026-02-31", "2026-03-31"],
+      ["yesterday", "2026-01-01"],
+      ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"],
+    ] as const)
+      expect(() => parseInterval(from, to)).toThrowError(expect.objectContaining({ code: "BAD_REQUEST" }));
+  });
+
+  it("has a name that means it", () => {
+    expect(intervalName(parseInterval("2026-01-01", "2026-01-31"))).toBe("2026-01-01..2026-01-31");
+    fc.assert(
+      fc.property(span, ({ fromMs, lengthMs }) => {
+        const range = { fromMs, toMs: fromMs + lengthMs };
+        const [from = "", to = ""] = intervalName(range).split("..");
+        expect(parseInterval(from, to)).toEqual(range);
+      }),
+    );
+  });
+
+  it("is divided into whole buckets, each in the day that it starts in, without gap or overlap", () => {
+    fc.assert(
+      fc.property(span, grain, ({ fromMs, lengthMs }, grainMs) => {
+        const range = { fromMs, toMs: fromMs + lengthMs };
+        const whole = wholeBuckets(range, grainMs);
+        expect(whole).toEqual({
+          fromMs: bucketOf(fromMs, grainMs),
+          toMs: bucketOf(range.toMs - 1, grainMs) + grainMs,
+        });
+        const days = byDay(whole, grainMs);
+        expect(days.map(({ fromMs: from }) => from)).toEqual([
+          whole.fromMs,
+          ...days.slice(0, -1).map(({ toMs }) => toMs),
+        ]);
+        expect(days.at(-1)?.toMs).toBe(whole.toMs);
+        for (const day of days) {
+          expect(bucketOf(day.fromMs, grainMs)).toBe(day.fromMs);
+          expect(dayOf(bucketOf(day.toMs - 1, grainMs))).toBe(dayOf(day.fromMs));
+        }
+        expect(new Set(days.map((day) => dayOf(day.fromMs))).size).toBe(days.length);
+      }),
+    );
+  });
+});
+
+// From here on with real servers, and workers as processes of their own.
+
+const VIEW = everything.name;
+const FIRST = Date.parse("2025-01-01T00:00:00Z");
+const PER_DAY = 4;
+
+let folder = "";
+let client: Client;
+let log: LogReader;
+const installations: Installation[] = [];
+const pools: DuckPool[] = [];
+
+beforeAll(async () => {
+  folder = join(process.cwd(), ".tideline", `backfill-${Date.now()}`);
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "everything.ts"), 'export { everything } from "../../test/views.ts";\n');
+  client = new Client({ connection: await Connection.connect({ address: inject("temporalAddress") }) });
+  log = new LogReader({ brokers: inject("kafkaBrokers"), clientId: "backfill-test" });
+});
+
+afterAll(async () => {
+  for (const installation of installations) await installation.close();
+  for (const pool of pools) pool.close();
+  await client?.connection.close();
+  await log?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Place {
+  readonly tideline: Installation;
+  readonly stores: BatchStores;
+  readonly target: ViewTarget;
+}
+
+/** An installation whose view has one version, with some events a day for `days` days: a delta and archive files for every fifty days. */
+async function place(name: string, days: number): Promise<Place> {
+  const tideline = await Installation.open(name, { TIDELINE_VIEWS: folder });
+  installations.push(tideline);
+  const data = new DataDirectory(join(tideline.home, "data"));
+  await mkdir(data.root, { recursive: true });
+  const pool = await DuckPool.open({ threads: 2, memoryLimitMb: 512, directories: [data.root] });
+  pools.push(pool);
+  const stores = { data, archive: new Archive(data), manifests: new Manifests(data), log, pool };
+  const target = {
+    view: everything,
+    stream: ticks,
+    generation: generationOf(everything),
+    topic: tideline.topic("ticks"),
+  };
+  for (let day = 0; day < days; day += 50) await refresh({ tideline, stores, target }, day, Math.min(day + 50, days));
+  return { tideline, stores, target };
+}
+
+/** Events for `[from, to)`, days since the first, and a version that has them. */
+async function refresh({ stores, target }: Place, from: number, to: number): Promise<void> {
+  const records = Array.from({ length: (to - from) * PER_DAY }, (_, index) => tick(from * PER_DAY + index));
+  await produce(inject("kafkaBrokers"), target.topic, records);
+  const { version, cut, topicId } = await beginGeneration(stores, target.generation, target.topic, "test");
+  const plan = await planStream(stores, target, null);
+  for (const chunk of plan.chunks) await archiveChunk(stores, target, plan.topicId, chunk, UNWATCHED);
+  const end = await stores.archive.archived(target.topic, topicId);
+  const states = stores.manifests.stateFolder(target.generation);
+  const span = { topicId, from: cutFromJson(cut), to: end };
+  const { file, ledgers } = await writeDelta(stores, target, span, states, versionPrefix(version + 1), UNWATCHED);
+  const ledger = [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+  expect(await publishDelta(stores, target, { version, to: end, file, ledger, createdBy: "test" })).toBe(true);
+}
+
+/** Events in order, but every eleventh is two days late. */
+function tick(index: number) {
+  const day = Math.floor(index / PER_DAY) - (index % 11 === 10 ? 2 : 0);
+  const value: Tick = {
+    id: `t${index}`,
+    at: FIRST + day * DAY_MS + (index % PER_DAY) * 5 * 3_600_000,
+    place: index % 3 === 0 ? null : `p${index % 5}`,
+    good: index % 2 === 0,
+    amount: (index * 37) % 1_000,
+    tip: index % 4 === 0 ? null : index % 7,
+    test: index % 13 === 0,
+  };
+  return { key: value.id, value: Buffer.from(JSON.stringify(value)) };
+}
+
+const newest = async ({ stores, target }: Place): Promise<Manifest> => {
+  const manifest = await stores.manifests.newest(target.generation);
+  if (manifest === null) throw new Error("no version");
+  return manifest;
+};
+
+const hashOf = async (here: Place) =>
+  (await stateHash(here.stores, everything, (await newest(here)).files, UNWATCHED)).hash;
+
+/** Publishes a version whose state is what `select` makes of the relation of the newest one's rows, as a bug or a wrong hand would. */
+async function corrupt(here: Place, select: (rows: string) => string): Promise<void> {
+  const { stores, target } = here;
+  const held = await newest(here);
+  const duck = await stores.pool.connect();
+  const rows = `read_parquet([${held.files.map(({ file }) => `'${stores.data.path(file)}'`).join(", ")}])`;
+  const states = stores.manifests.stateFolder(target.generation);
+  const file = await writeStates(stores, duck, everything, select(rows), states, versionPrefix(held.version + 1));
+  duck.closeSync();
+  const files = file === null ? [] : [file];
+  expect(
+    await publishVersion(stores, nextManifest(held, { files, ledger: held.ledger, createdBy: "a wrong hand" })),
+  ).toBe(true);
+}
+
+const dayStart = (day: number) => FIRST + day * DAY_MS;
+const inDay = (day: number) => `(bucket >= ${dayStart(day)} AND bucket < ${dayStart(day + 1)})`;
+const everyRowOff = (rows: string) =>
+  `SELECT * REPLACE (value + 1 AS value) FROM ${rows} WHERE component = 'rows' UNION ALL SELECT * FROM ${rows} WHERE component <> 'rows'`;
+
+const idOf = ({ tideline }: Place, interval: string) => `${tideline.namespace}/backfill/${VIEW}/${interval}`;
+
+const start = (here: Place, from: string, to: string) =>
+  client.workflow.start<typeof backfillView>("backfillView", {
+    workflowId: idOf(here, `${from}..${to}`),
+    taskQueue: taskQueueOf(here.tideline.namespace),
+    args: [{ view: VIEW, from, to }],
+  });
+
+/** Names of the days that are done: their documents. */
+async function daysDone({ stores, target }: Place, interval: string): Promise<string[]> {
+  const names = await stores.data.list(join("views", target.generation, "backfills", interval));
+  return names.flatMap((name) => /^\d{9}-(\d{4}-\d{2}-\d{2})\.json$/.exec(name)?.[1] ?? []);
+}
+
+describe("a backfill", () => {
+  it("heals the days that are wrong, names them, and says that the others are identical", async () => {
+    const here = await place("backfill", 40);
+    const { tideline } = here;
+    const sound = await hashOf(here);
+    const { cut, ledger } = await newest(here);
+    const january = ["--from", "2025-01-01", "--to", "2025-01-31"];
+    await tideline.start("worker", { args: ["--no-schedules"] });
+
+    // The 6th: wrong values. The 9th: gone. The 25th: some that belong elsewhere. February's 5th and 20th are wrong too, but not asked for.
+    await corrupt(here, (rows) =>
+      [
+        `SELECT * REPLACE (CASE WHEN ${inDay(5)} OR ${inDay(35)} THEN value + 1 ELSE value END AS value) FROM ${rows} WHERE NOT ${inDay(8)}`,
+        `SELECT * REPLACE (${Date.parse("2025-01-25T12:00:00Z")} AS bucket) FROM ${rows} WHERE ${inDay(7)}`,
+        `SELECT * REPLACE (${Date.parse("2025-02-20T12:00:00Z")} AS bucket) FROM ${rows} WHERE ${inDay(7)}`,
+      ].join(" UNION ALL "),
+    );
+    const broken = await hashOf(here);
+    const plan = JSON.parse((await tideline.run("backfill", VIEW, ...january, "--dry-run", "--json")).stdout);
+    expect(plan).toMatchObject({
+      days: { length: 31 },
+      skipped: 0,
+      done: [],
+      pin: { version: (await newest(here)).version },
+    });
+    expect(
+      (await tideline.run("backfill", VIEW, "--from", "2024-01-01", "--to", "2025-02-28", "--dry-run")).stderr,
+    ).toContain("41 days to recompute");
+    await expect(client.workflow.getHandle(idOf(here, "2025-01-01..2025-01-31")).describe()).rejects.toThrow();
+
+    const healed = JSON.parse((await tideline.run("backfill", VIEW, ...january, "--json")).stdout);
+    const wrong = healed.days.filter(({ identical }: { identical: boolean }) => !identical);
+    expect(wrong.map(({ day }: { day: string }) => day)).toEqual(["2025-01-06", "2025-01-09", "2025-01-25"]);
+    expect(healed.days).toHaveLength(31);
+    const after = await newest(here);
+    expect(after).toMatchObject({ version: healed.version, cut, base: cut, ledger });
+    expect(after.createdBy).toContain(idOf(here, "2025-01-01..2025-01-31"));
+    expect(await hashOf(here)).not.toBe(broken);
+
+    // From Temporal's UI: these fields alone.
+    const rest = await (await start(here, "2025-02-01", "2025-02-28")).result();
+    expect(rest).toMatchObject({ version: healed.version + 1, skipped: 18 });
+    expect(rest.days.filter(({ identical }) => !identical)).toEqual([
+      expect.objectContaining({ day: "2025-02-05" }),
+      expect.objectContaining({ day: "2025-02-20", rows: 0 }),
+    ]);
+    expect(await hashOf(here)).toBe(sound);
+
+    const again = await tideline.run("backfill", VIEW, ...january);
+    expect(again.stdout).toContain("nothing to publish, 31 of 31 days identical");
+    expect(await newest(here)).toMatchObject({ version: rest.version });
+    expect(await daysDone(here, "2025-01-01..2025-01-31")).toEqual([]);
+
+    expect(await tideline.begin("backfill", VIEW, "--from", "2025-02-01", "--to", "2025-01-01")).toMatchObject({
+      exitCode: 2,
+    });
+    for (const input of [
+      undefined,
+      { view: VIEW, from: "2025-01-01" },
+      { view: VIEW, from: "2025-01-01", to: "2024-01-01" },
+      { view: "none", from: "2025-01-01", to: "2025-01-01" },
+    ]) {
+      const handle = await client.workflow.start("backfillView", {
+        workflowId: `${tideline.namespace}/wrong`,
+        taskQueue: taskQueueOf(tideline.namespace),
+        args: input === undefined ? [] : [input],
+      });
+      await expect(handle.result()).rejects.toMatchObject({ message: "Workflow execution failed" });
+    }
+  }, 150_000);
+
+  it("adds what was refreshed while it went on", async () => {
+    const here = await place("late", 12);
+    const { stores, target } = here;
+    await corrupt(here, everyRowOff);
+    const backfill = await beginBackfill(stores, target, parseInterval("2025-01-01", "2025-01-31"));
+    const { days } = await surveyBackfill(stores, target, backfill, UNWATCHED);
+    for (const day of days) await backfillDay(stores, target, backfill, day, UNWATCHED);
+    await refresh(here, 12, 14); // it has events for the last days before it, too
+    const result = await finish(here, backfill, days);
+    expect(result).toMatchObject({ compared: backfill.pin.version + 1, version: backfill.pin.version + 2 });
+    const fresh = await place("fresh", 12);
+    await refresh(fresh, 12, 14);
+    expect(await hashOf(here)).toBe(await hashOf(fresh));
+    // An attempt whose answer was lost is repeated: it says what the first one said, and publishes nothing.
+    expect(await finish(here, backfill, days)).toEqual(result);
+    expect(await newest(here)).toMatchObject({ version: result.version });
+  }, 150_000);
+
+  it("of a year, whose worker is killed and which is then cancelled, goes on with what is left, and heals every day", async () => {
+    const here = await place("year", 365);
+    const { tideline, stores, target } = here;
+    const sound = await hashOf(here);
+    const interval = "2025-01-01..2025-12-31";
+    const year = ["backfill", VIEW, "--from", "2025-01-01", "--to", "2025-12-31"];
+    await corrupt(here, everyRowOff);
+    const backfill = await foreseeBackfill(stores, target, parseInterval("2025-01-01", "2025-12-31"));
+    const { days } = await surveyBackfill(stores, target, backfill, UNWATCHED);
+    expect(days).toHaveLength(365);
+    // A day reads the archive files that can hold it, not the year.
+    for (const { records } of days) expect(records).toBeLessThan((365 * PER_DAY) / 3);
+
+    await tideline.start("worker", { args: ["--no-schedules"] });
+    const command = tideline.begin(...year);
+    const done = () => daysDone(here, interval).then(({ length }) => length);
+    await until("some days", done, (count) => count >= 80);
+    await tideline.kill("worker");
+    command.kill("SIGINT");
+    expect(await command).toMatchObject({ exitCode: 130, stderr: expect.stringContaining("goes on without") });
+    const atKill = await done();
+    await tideline.restart("worker");
+    await until("more days", done, (count) => count >= atKill + 30);
+    expect((await tideline.run(...year, "--cancel")).stdout).toContain("is being cancelled");
+    const first = client.workflow.getHandle(idOf(here, interval));
+    await expect(first.result()).rejects.toThrow();
+    const { runId } = await first.describe();
+    const atEnd = await done();
+    expect(atEnd).toBeLessThan(days.length);
+    // The days of the killed worker were tried again, not scheduled again; those that were done are not begun anew.
+    expect(await scheduled(here, interval, runId)).toBeLessThanOrEqual(atEnd + 2);
+
+    const second = await start(here, "2025-01-01", "2025-12-31");
+    const result = await second.result();
+    expect(result.days.map(({ day }) => day)).toEqual(days.map(({ day }) => day));
+    expect(result.days.every(({ identical }) => !identical)).toBe(true);
+    expect(await scheduled(here, interval, second.firstExecutionRunId)).toBeLessThanOrEqual(days.length - atEnd);
+    expect(await hashOf(here)).toBe(sound);
+    expect(await done()).toBe(0);
+  }, 150_000);
+});
+
+const finish = ({ stores, target }: Place, backfill: Backfill, days: Parameters<typeof finishBackfill>[3]) =>
+  finishBackfill(stores, target, backfill, days, { createdBy: "test-run", force: false }, UNWATCHED);
+
+/** How many days a run has scheduled. */
+async function scheduled(here: Place, interval: string, runId: string): Promise<number> {
+  const { events } = await client.workflow.getHandle(idOf(here, interval), runId).fetchHistory();
+  return (events ?? []).filter(
+    ({ activityTaskScheduledEventAttributes: attributes }) => attributes?.activityType?.name === "backfillDay",
+  ).length;
+}

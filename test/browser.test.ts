@@ -1,0 +1,114 @@
+import { type Browser, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { cacheFolder } from "../stack/cache.ts";
+import { findChromium } from "../stack/chromium.ts";
+import { unwatched } from "../stack/work.ts";
+import { Sea } from "./sea.ts";
+import { everything, type Tick } from "./views.ts";
+
+const START = Date.parse("2026-05-01T12:00:00Z");
+let sea: Sea;
+let browser: Browser;
+let page: Page;
+/** What the browser complained about: errors of scripts, refused by the page's own policy, requests to elsewhere. */
+const complaints: string[] = [];
+let sent = 0;
+
+async function send(total: number): Promise<void> {
+  const ticks = Array.from({ length: total }, (_, index): Tick => {
+    const n = sent + index;
+    const place = ["harbour", "quay"][n % 2] ?? null;
+    return { id: `t${n}`, at: START + (n % 600) * 1_000, place, good: true, amount: n, tip: 1, test: false };
+  });
+  await sea.produce("ticks", ticks);
+  sent += total;
+}
+
+/** The cells of a column of the table, top down. */
+async function column(name: string): Promise<string[]> {
+  return page.evaluate((wanted) => {
+    const heads = [...document.querySelectorAll("#table th")].map(({ textContent }) => textContent);
+    return [...document.querySelectorAll(`#table tbody td:nth-child(${heads.indexOf(wanted) + 1})`)].map(
+      ({ textContent }) => textContent ?? "",
+    );
+  }, name);
+}
+
+/** The sum of a column of whole numbers. */
+async function total(name: string): Promise<number> {
+  return (await column(name)).reduce((sum, text) => sum + Number(text.replaceAll(/\D/g, "")), 0);
+}
+
+beforeAll(async () => {
+  sea = await Sea.open([everything]);
+  browser = await chromium.launch({
+    executablePath: await findChromium(cacheFolder(), unwatched),
+    args: ["--no-sandbox"],
+  });
+  page = await browser.newPage({ locale: "en-GB", timezoneId: "Europe/Lisbon", viewport: { width: 1280, height: 900 } });
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => {
+    if (message.type() === "error" && !message.text().includes("ERR_CONNECTION_REFUSED")) complaints.push(message.text());
+  });
+  page.on("request", (request) => {
+    if (!request.url().startsWith(sea.url("/")) && !request.url().startsWith("data:")) complaints.push(request.url());
+  });
+});
+afterAll(async () => {
+  await browser?.close();
+  await sea?.close();
+});
+
+describe("the page", () => {
+  it("shows the views, and says when one holds nothing yet", async () => {
+    await page.goto(sea.url("/"));
+    await page.getByRole("link", { name: "everything" }).waitFor();
+    await page.getByRole("heading", { name: "everything" }).waitFor();
+    await page.getByText("No events in the last 24 hours").waitFor();
+    await page.getByText("Connected").waitFor();
+  });
+
+  it("moves with the events, without being reloaded", async () => {
+    for (const more of [50, 30]) {
+      await send(more);
+      await expect.poll(() => total("ticks"), { timeout: 10_000 }).toBe(sent);
+    }
+    // Noon in UTC is one o'clock in Lisbon's summer.
+    expect((await column("Bucket begins")).at(-1)).toBe("1 May 2026, 13:00:00");
+    await expect.poll(() => page.locator("#chart canvas").count()).toBe(1);
+  });
+
+  it("follows what is chosen, by keyboard too, and keeps it over a reload", async () => {
+    await page.getByLabel("Grouped by").focus();
+    await page.keyboard.type("place");
+    await expect.poll(async () => [...new Set(await column("place"))].sort()).toEqual(["harbour", "quay"]);
+    await page.getByLabel("Measure").selectOption("total");
+    await page.getByLabel("Buckets of").selectOption("1h");
+    await expect.poll(() => column("ticks")).toEqual(["40", "40"]);
+    await page.reload();
+    await expect.poll(() => column("ticks")).toEqual(["40", "40"]);
+    expect(await page.getByLabel("Measure").inputValue()).toBe("total");
+    expect(page.url()).toContain("by=place");
+  });
+
+  it("fits a small screen", async () => {
+    await page.setViewportSize({ width: 360, height: 700 });
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    expect(width).toBeLessThanOrEqual(360);
+    await page.setViewportSize({ width: 1280, height: 900 });
+  });
+
+  it("says that the server has gone, and goes on when it is back", async () => {
+    await sea.serving?.close();
+    await page.getByText("Disconnected").waitFor({ timeout: 15_000 });
+    expect(await column("ticks")).toEqual(["40", "40"]);
+    await sea.restart();
+    await page.getByText("Connected", { exact: true }).waitFor({ timeout: 20_000 });
+    await send(20);
+    await expect.poll(() => column("ticks"), { timeout: 20_000 }).toEqual(["50", "50"]);
+  });
+
+  it("ran into nothing: no error, no request to elsewhere, nothing that its policy forbids", () => {
+    expect(complaints).toEqual([]);
+  });
+});

@@ -1,0 +1,89 @@
+import { CancellationScope, proxyActivities, setCurrentDetails, sleep } from "@temporalio/workflow";
+import type { Activities, Comparison } from "../activities/activities.ts";
+import { inParallel } from "./parallel.ts";
+import { refreshView } from "./refresh-view.ts";
+import { label, STEP } from "./run.ts";
+import { startOrJoin } from "./start-or-join.ts";
+
+/** What an adoption is started with, from Temporal's UI too: `{ "view": "revenue" }`, under the id `adopt/revenue`. */
+export interface AdoptViewInput {
+  readonly view: string;
+  readonly namespace?: string;
+}
+
+export interface AdoptViewResult {
+  /** What is served when the run ends; null when there was nothing to adopt. */
+  readonly served: string | null;
+  readonly moved: boolean;
+  readonly comparison: Comparison | null;
+}
+
+const PARTS_AT_ONCE = 2;
+/** A speed layer that does not get there in this time is looked at again by the next scheduled run. */
+const TRIES = 60;
+const activities = proxyActivities<Activities>(STEP);
+
+/**
+ * Brings a changed view into service: its new generation is built from the archive beside the one that is served, follows the log until it
+ * is as fresh, is compared with it at one cut, and then takes its place by one record.
+ */
+export async function adoptView({ view, namespace = "" }: AdoptViewInput): Promise<AdoptViewResult> {
+  label({ kind: "adopt", view });
+  const adoption = await activities.planAdoption.executeWithOptions({ summary: "what the view's file says" }, [{ view }]);
+  if (adoption === null) return { served: null, moved: false, comparison: null };
+  const { served, next, stream, held } = adoption;
+  label({ stream });
+  await build(next);
+  const refresh = () =>
+    startOrJoin({ workflow: refreshView, namespace, kind: "refresh", target: next, input: { view: next, namespace } });
+  let comparison: Comparison | null = null;
+  for (let attempt = 1; attempt <= TRIES && comparison === null; attempt++) {
+    await refresh();
+    setCurrentDetails(`${next}: catching up with ${served}, look ${attempt}`);
+    const ready = await activities.hasCaughtUp.executeWithOptions({ summary: "is it as fresh?" }, [{ served, next }]);
+    if (ready)
+      comparison = await activities.compareGenerations.executeWithOptions({ summary: `against ${served}` }, [
+        { served, next },
+      ]);
+    if (comparison === null) await sleep("1 second");
+  }
+  const moved =
+    comparison !== null &&
+    !held &&
+    (await activities.moveView.executeWithOptions({ summary: `serves ${next}` }, [{ view, served, next }]));
+  const why = comparison === null ? "has not caught up yet" : held ? "is ready; the view was moved back by hand" : "is served";
+  setCurrentDetails(`${next} ${moved ? "is served" : why}. ${comparison === null ? "" : shown(comparison)}`);
+  return { served: moved ? next : served, moved, comparison };
+}
+
+/** Version 1 from the archive, unless there is one. */
+async function build(generation: string): Promise<void> {
+  const plan = await activities.planFirstVersion.executeWithOptions({ summary: "the archive in parts" }, [{ generation }]);
+  if (plan === null) return;
+  const { topicId, parts } = plan;
+  let done = 0;
+  try {
+    const built = await inParallel(PARTS_AT_ONCE, parts, async (part) => {
+      const summary = `states of ${part.partition} [${part.from}, ${part.to})`;
+      const made = await activities.rebuildPart.executeWithOptions({ summary }, [{ view: generation, topicId, part }]);
+      done += 1;
+      setCurrentDetails(`${generation}: ${done} of ${parts.length} parts of the archive`);
+      return made;
+    });
+    const input = { generation, first: plan, parts: built };
+    if (await activities.publishFirstVersion.executeWithOptions({ summary: "version 1" }, [input]))
+      await activities.finishPublish.executeWithOptions({ summary: "pointer to version 1" }, [
+        { view: generation, version: 1, seconds: 0 },
+      ]);
+  } finally {
+    await CancellationScope.nonCancellable(() =>
+      activities.clearRebuilds.executeWithOptions({ summary: "files of the parts" }, [{ view: generation }]),
+    );
+  }
+}
+
+function shown({ groups, measures }: Comparison): string {
+  const different = measures.filter((one) => one.different > 0).map(({ measure }) => measure);
+  const state = different.length === 0 ? "every shared measure is the same" : `different: ${different.join(", ")}`;
+  return `${groups.both} groups in both, ${groups.servedOnly} only before, ${groups.nextOnly} only now; ${state}`;
+}

@@ -1,0 +1,51 @@
+import { continueAsNew, proxyActivities, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
+import type { Activities } from "../activities/activities.ts";
+import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
+
+export interface CompactArchiveInput {
+  readonly stream: string;
+  /** What earlier parts of this run have done: set when it continues as new. */
+  readonly done?: CompactArchiveResult;
+}
+
+export interface CompactArchiveResult {
+  /** How many entries became how many. */
+  readonly entries: number;
+  readonly merged: number;
+  /** Files that were deleted: of entries that were merged some time ago. */
+  readonly swept: number;
+}
+
+const { planCompaction, mergeEntries, sweepArchive } = proxyActivities<Activities>(STEP);
+
+/** Merges small archive files of a stream into larger ones, one activity a file, until there is nothing left that is worth it. */
+export async function compactArchive({ stream, done }: CompactArchiveInput): Promise<CompactArchiveResult> {
+  label({ kind: "compact-archive", stream });
+  let { entries, merged } = done ?? { entries: 0, merged: 0 };
+  const tell = (more = "") =>
+    setCurrentDetails(`${stream}: ${entries} files became ${merged}, ${secondsSince(runStartedMs())} s${more}`);
+  for (;;) {
+    const { topicId, merges } = await planCompaction.executeWithOptions({ summary: `small files of ${stream}` }, [
+      { stream },
+    ]);
+    tell();
+    if (merges.length === 0) {
+      const swept = await sweepArchive.executeWithOptions({ summary: "files that were merged some time ago" }, [
+        { stream, topicId },
+      ]);
+      tell(`; ${swept} old files deleted`);
+      return { entries, merged, swept };
+    }
+    for (const merge of merges) {
+      const summary = `${stream}/${merge.partition} [${merge.from}, ${merge.to}): ${merge.entries} files, ${merge.records} records`;
+      const outcome = await mergeEntries.executeWithOptions({ summary }, [{ stream, topicId, merge }]);
+      if (outcome !== null) {
+        entries += outcome.entries;
+        merged += 1;
+      }
+      tell();
+    }
+    if (workflowInfo().continueAsNewSuggested)
+      await continueAsNew<typeof compactArchive>({ stream, done: { entries, merged, swept: 0 } });
+  }
+}

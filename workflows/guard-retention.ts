@@ -1,0 +1,40 @@
+import { proxyActivities, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
+import type { Activities } from "../activities/activities.ts";
+import { archiveStream } from "./archive-stream.ts";
+import { namespaceOf } from "./names.ts";
+import { label, STEP } from "./run.ts";
+import { startOrJoin } from "./start-or-join.ts";
+
+export interface GuardRetentionInput {
+  readonly stream: string;
+}
+
+export interface GuardRetentionResult {
+  /** Null: Kafka will delete nothing that is still needed. */
+  readonly secondsLeft: number | null;
+  /** Whether so little time is left that the stream was archived at once. */
+  readonly close: boolean;
+  readonly message: string;
+}
+
+const { checkRetention } = proxyActivities<Activities>(STEP);
+
+/** Looks when Kafka will delete what is still needed of a stream, and archives it when that is close. */
+export async function guardRetention({ stream }: GuardRetentionInput): Promise<GuardRetentionResult> {
+  label({ kind: "retention", stream });
+  const look = (summary: string) => checkRetention.executeWithOptions({ summary }, [{ stream }]);
+  const found = await look("what Kafka keeps");
+  setCurrentDetails(found.message);
+  if (!found.close) return found;
+  const namespace = namespaceOf(workflowInfo().taskQueue);
+  const run = await startOrJoin({
+    workflow: archiveStream,
+    namespace,
+    kind: "archive",
+    target: stream,
+    input: { stream },
+  });
+  const now = await look("what Kafka keeps, after the archive has run");
+  setCurrentDetails(`${found.message}; ${run === null ? "the archive is running" : "archived"}: ${now.message}`);
+  return { ...now, close: true };
+}
