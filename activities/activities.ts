@@ -4,6 +4,7 @@ import type { ActivityDeps } from "./deps.ts";
 import { generationActivities } from "./generation-activities.ts";
 import { rebuildActivities } from "./rebuild-activities.ts";
 import { refreshActivities } from "./refresh-activities.ts";
+import { reportActivities } from "./report-activities.ts";
 import { retentionActivities } from "./retention-activities.ts";
 
 /**
@@ -18,11 +19,14 @@ export function createActivities(deps: ActivityDeps) {
     ...backfillActivities(deps),
     ...generationActivities(deps),
     ...retentionActivities(deps),
+    ...reportActivities(deps),
   };
 }
 
 export type Activities = ReturnType<typeof createActivities>;
 export type { ArchiveChunk } from "../batch-layer/archive-plan.ts";
-export type { BackfillResult } from "../batch-layer/backfill.ts";
-export type { Comparison } from "../core/documents.ts";
+export type { BackfillResult } from "../batch-layer/backfill-finish.ts";
 export type { RebuildResult } from "../batch-layer/rebuild.ts";
+export type { Delivered } from "../batch-layer/report/deliver.ts";
+export type { Comparison } from "../core/documents.ts";
+export type { ReportWritten } from "./report-activities.ts";

@@ -1,13 +1,12 @@
 import {
   type Backfill,
-  type BackfillResult,
   type BackfillSurvey,
   backfillDay,
   beginBackfill,
   clearBackfill,
-  finishBackfill,
   surveyBackfill,
 } from "../batch-layer/backfill.ts";
+import { type BackfillResult, finishBackfill } from "../batch-layer/backfill-finish.ts";
 import type { BackfillDay } from "../batch-layer/backfill-plan.ts";
 import { parseInterval } from "../core/interval.ts";
 import { attempt, thisRun } from "./attempt.ts";
@@ -41,7 +40,12 @@ export function backfillActivities(deps: ActivityDeps) {
       attempt(deps, async (watch) => {
         const target = await viewTarget(deps, view);
         const backfill = await beginBackfill(stores, target, parseInterval(from, to));
-        return { generation: target.generation, stream: target.stream.name, backfill, ...(await surveyBackfill(stores, target, backfill, watch)) };
+        return {
+          generation: target.generation,
+          stream: target.stream.name,
+          backfill,
+          ...(await surveyBackfill(stores, target, backfill, watch)),
+        };
       }),
 
     backfillDay: ({ view, backfill, day }: BackfillDayInput): Promise<{ readonly rows: number }> =>

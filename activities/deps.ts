@@ -1,3 +1,4 @@
+import type { MailSettings } from "../batch-layer/report/deliver.ts";
 import type { BatchStores, StreamTarget, ViewTarget } from "../batch-layer/stores.ts";
 import { TidelineError } from "../core/errors.ts";
 import { Chain } from "../store/chain.ts";
@@ -20,6 +21,8 @@ export interface ActivityDeps extends AttemptDeps {
   readonly generations: Generations;
   /** How long a generation is kept up to date after it was last served, milliseconds. */
   readonly keepGenerationsMs: number;
+  /** Where reports are mailed. */
+  readonly mail: MailSettings;
   /** TIDELINE_NAMESPACE. */
   readonly namespace: string;
 }

@@ -31,7 +31,9 @@ export function rebuildActivities(deps: ActivityDeps) {
       }),
 
     rebuildPart: ({ view, topicId, part }: { view: string; topicId: string; part: RebuildPart }): Promise<BuiltPart> =>
-      attempt(deps, async (watch) => rebuildPart(stores, await viewTarget(deps, view), topicId, part, thisRun().run, watch)),
+      attempt(deps, async (watch) =>
+        rebuildPart(stores, await viewTarget(deps, view), topicId, part, thisRun().run, watch),
+      ),
 
     finishRebuild: ({
       view,
@@ -42,7 +44,9 @@ export function rebuildActivities(deps: ActivityDeps) {
       pinned: PinnedVersion;
       parts: readonly BuiltPart[];
     }): Promise<RebuildResult> =>
-      attempt(deps, async (watch) => finishRebuild(stores, await viewTarget(deps, view), pinned, parts, thisRun(), watch)),
+      attempt(deps, async (watch) =>
+        finishRebuild(stores, await viewTarget(deps, view), pinned, parts, thisRun(), watch),
+      ),
 
     clearRebuilds: ({ view }: { view: string }): Promise<void> =>
       attempt(deps, async () => clearRebuilds(stores, (await viewTarget(deps, view)).generation)),

@@ -1,15 +1,16 @@
 import { type Client, ScheduleNotFoundError, type ScheduleOptions, ScheduleOverlapPolicy } from "@temporalio/client";
 
-/** A schedule as data: every `everyMs`, shifted by `offsetMs`, one workflow. */
-export interface DesiredSchedule {
+/** Every `everyMs`, shifted by `offsetMs`; or by a cron expression, in UTC. */
+type When = { readonly everyMs: number; readonly offsetMs: number } | { readonly cron: string };
+
+/** A schedule as data: when it starts which workflow. */
+export type DesiredSchedule = When & {
   readonly id: string;
-  readonly everyMs: number;
-  readonly offsetMs: number;
   readonly workflowType: string;
   readonly workflowId: string;
   readonly input: Readonly<Record<string, unknown>>;
   readonly summary: string;
-}
+};
 
 export interface SchedulePlace {
   readonly taskQueue: string;
@@ -24,10 +25,13 @@ export interface Reconciled {
 }
 
 /**
- * A run that a worker missed while it was down is not caught up: the next one does its work too. 10 seconds is the
+ * A run of an interval that was missed while Temporal was down is not caught up: the next one does its work too. 10 seconds is the
  * least that Temporal takes.
  */
-const CATCHUP_WINDOW = "10 seconds";
+const EVERY_SO_OFTEN = { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: "10 seconds" } as const;
+
+/** Each run of a cron expression is work of its own: it is caught up, one after the other. */
+const AT_ITS_TIME = { overlap: ScheduleOverlapPolicy.BUFFER_ALL, catchupWindow: "7 days" } as const;
 const OWNER = "tideline";
 
 /**
@@ -67,15 +71,16 @@ async function put(schedule: Client["schedule"], desired: DesiredSchedule, place
   }
 }
 
-function scheduleOptions(
-  { id, everyMs, offsetMs, workflowType, workflowId, input, summary }: DesiredSchedule,
-  { taskQueue, owner }: SchedulePlace,
-): ScheduleOptions {
+function scheduleOptions(desired: DesiredSchedule, { taskQueue, owner }: SchedulePlace): ScheduleOptions {
+  const { id, workflowType, workflowId, input, summary } = desired;
+  const isCron = "cron" in desired;
   return {
     scheduleId: id,
-    spec: { intervals: [{ every: everyMs, offset: offsetMs }] },
+    spec: isCron
+      ? { cronExpressions: [desired.cron], timezone: "UTC" }
+      : { intervals: [{ every: desired.everyMs, offset: desired.offsetMs }] },
     action: { type: "startWorkflow", workflowType, workflowId, args: [input], taskQueue, staticSummary: summary },
-    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: CATCHUP_WINDOW },
+    policies: isCron ? AT_ITS_TIME : EVERY_SO_OFTEN,
     memo: { [OWNER]: owner },
   };
 }

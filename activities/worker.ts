@@ -3,6 +3,7 @@ import { Client, Connection } from "@temporalio/client";
 import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/worker";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import type { MailSettings } from "../batch-layer/report/deliver.ts";
 import { TidelineError } from "../core/errors.ts";
 import { Archive } from "../store/archive.ts";
 import type { Definitions } from "../store/definitions.ts";
@@ -12,6 +13,8 @@ import { Generations } from "../store/generations.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis } from "../store/redis.ts";
+import { openRegistry } from "../store/registry-open.ts";
+import { Schemas } from "../store/registry-schemas.ts";
 import { createActivities } from "./activities.ts";
 import { batchMetrics } from "./metrics.ts";
 import { type DesiredSchedule, reconcileSchedules } from "./schedules.ts";
@@ -35,6 +38,10 @@ export interface WorkerOptions {
   readonly retentionWarnHours: number;
   /** TIDELINE_KEEP_GENERATIONS, in milliseconds. */
   readonly keepGenerationsMs?: number;
+  /** Where reports are mailed; nowhere by default. */
+  readonly mail?: MailSettings;
+  /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
+  readonly schemaRegistry?: string | null;
   readonly registry: Registry;
   readonly logger: Logger;
 }
@@ -105,18 +112,20 @@ export function installRuntime(logger: Logger): void {
   });
 }
 
+const NO_MAIL: MailSettings = { url: "", from: "", to: "" };
 const KEEP_GENERATIONS_MS = 7 * 86_400_000;
 
 async function openDeps(options: WorkerOptions) {
   const { brokers, redisUrl, dataDir, namespace, definitions, registry, logger, retentionWarnHours } = options;
-  const { keepGenerationsMs = KEEP_GENERATIONS_MS } = options;
+  const { keepGenerationsMs = KEEP_GENERATIONS_MS, mail = NO_MAIL } = options;
   const data = new DataDirectory(dataDir);
   const pool = await DuckPool.open({ ...DUCK, directories: [dataDir] });
   const log = new LogReader({ brokers, clientId: "tideline-worker" });
   const redis = openRedis(redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
   const generations = new Generations(data);
   await generations.register(definitions, "worker");
-  const stores = { data, archive: new Archive(data), manifests: new Manifests(data), log, pool };
+  const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
+  const stores = { data, archive: new Archive(data), manifests: new Manifests(data), log, pool, schemas };
   return {
     deps: {
       stores,
@@ -126,6 +135,7 @@ async function openDeps(options: WorkerOptions) {
       definitions,
       generations,
       keepGenerationsMs,
+      mail,
       namespace,
       metrics: batchMetrics(registry),
       logger,

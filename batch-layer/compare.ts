@@ -76,7 +76,10 @@ async function compare(
     by,
     groups: { servedOnly: Number(counts[0]), nextOnly: Number(counts[1]), both: Number(counts[2]) },
     measures,
-    notComparable: [...notComparable, ...Object.keys({ ...served.view.by, ...next.view.by }).filter((name) => !by.includes(name))],
+    notComparable: [
+      ...notComparable,
+      ...Object.keys({ ...served.view.by, ...next.view.by }).filter((name) => !by.includes(name)),
+    ],
   };
 }
 
@@ -92,7 +95,11 @@ function measuresOf(served: ViewTarget, next: ViewTarget) {
   for (const measure of Object.keys({ ...served.view.measures, ...next.view.measures })) {
     const [old, fresh] = [stateOf(served, measure), stateOf(next, measure)];
     const kinds = (of: typeof old) => JSON.stringify(of.map(({ key, form, merge }) => [key, form, merge]));
-    if (old.length > 0 && kinds(old) === kinds(fresh)) shared.set(measure, old.map(({ key }) => key));
+    if (old.length > 0 && kinds(old) === kinds(fresh))
+      shared.set(
+        measure,
+        old.map(({ key }) => key),
+      );
     else notComparable.push(measure);
   }
   return { shared, notComparable };
@@ -119,7 +126,10 @@ async function comparedMeasure(
 async function totalsOf(duck: Duck, [component, ...more]: readonly string[]): Promise<ComparedMeasure["totals"]> {
   if (component === undefined || more.length > 0 || !/(^rows|\.sum|\.count)$/.test(component)) return null;
   const total = async (side: string) => {
-    const [row] = await rowsOf(duck, `SELECT coalesce(sum(value), 0)::VARCHAR FROM ${side} WHERE component = ${quoteText(component)}`);
+    const [row] = await rowsOf(
+      duck,
+      `SELECT coalesce(sum(value), 0)::VARCHAR FROM ${side} WHERE component = ${quoteText(component)}`,
+    );
     return String(row?.[0]);
   };
   return { served: await total("served"), next: await total("next") };

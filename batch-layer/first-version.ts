@@ -26,7 +26,8 @@ export async function planFirstVersion(
   const start = cutFromJson(begin);
   const cut = atLeast(await stores.archive.archived(topic, topicId), start);
   const entries = new Map<number, readonly ArchiveEntry[]>();
-  for (const partition of partitionsOf(cut)) entries.set(partition, await stores.archive.entries(topic, topicId, partition));
+  for (const partition of partitionsOf(cut))
+    entries.set(partition, await stores.archive.entries(topic, topicId, partition));
   const parts = planRebuild(entries, start, cut);
   return parts.length === 0 ? null : { topicId, cut: cutToJson(cut), parts };
 }
@@ -52,7 +53,9 @@ export async function publishFirstVersion(
   if (newest.version > 0) return made;
   const files = parts.flatMap(({ file }) => (file === null ? [] : [file]));
   const folder = stores.manifests.stateFolder(generation);
-  const merged = await withDuck(stores, watch, (duck) => mergeStates(stores, duck, view, files, folder, versionPrefix(1)));
+  const merged = await withDuck(stores, watch, (duck) =>
+    mergeStates(stores, duck, view, files, folder, versionPrefix(1)),
+  );
   const ledger = parts.reduce((sum, part) => addLedgers(sum, part.ledger), EMPTY_LEDGER);
   const next = { files: merged === null ? [] : [merged], ledger, createdBy, cut: cutFromJson(cut) };
   return publishVersion(stores, nextManifest(newest, next));

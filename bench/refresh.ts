@@ -27,17 +27,18 @@ import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { type EventProducer, openProducer } from "../store/producer.ts";
 import { openRedis } from "../store/redis.ts";
+import { Schemas } from "../store/registry-schemas.ts";
 import { ensureTopics } from "../store/topics.ts";
 import { revenue } from "../views/revenue.ts";
 import { type Figure, figure, median } from "./figure.ts";
 
 /** Events of one refresh; the shortest history is of as many refreshes as `ONCE`. */
 const DELTA = 1_000;
-const ONCE = 10;
+const ONCE = 5;
 const TIMES = [1, 10, 100] as const;
 const MEASURED = 15;
 /** One partition is enough, and the shortest history is longer than what is looked back for duplicates. */
-const orders = { ...orderCompleted, partitions: 1, dedupWindow: 5_000 };
+const orders = { ...orderCompleted, partitions: 1, dedupWindow: 4_000 };
 
 /** Refreshes between two compactions of the archive: an hour of them. */
 const COMPACT_EVERY = 60;
@@ -58,7 +59,14 @@ export async function benchRefresh(report: (line: string) => void): Promise<Figu
   // A refresh a minute: so the archive's files of an hour ago are deleted as they would be.
   let minute = 0;
   const archive = new Archive(data, () => minute * 60_000);
-  const stores: BatchStores = { data, archive, manifests: new Manifests(data), log, pool };
+  const stores: BatchStores = {
+    data,
+    archive,
+    manifests: new Manifests(data),
+    log,
+    pool,
+    schemas: Schemas.inFiles(data),
+  };
   const generation = generationOf(revenue);
   const target: ViewTarget = { view: revenue, stream: orders, generation, topic: orders.name };
   const work = {

@@ -118,6 +118,15 @@ export const settings = {
     folders.refine(({ length }) => length > 0, "at least one folder"),
     "Tideline's own views",
   ),
+  schemaRegistry: setting(
+    "TIDELINE_SCHEMA_REGISTRY",
+    "schema registry with Confluent's HTTP API, a URL; user and password may stand in it. Choose once: ids are remembered",
+    "",
+    z
+      .union([z.literal(""), z.url({ protocol: /^https?$/, error: "a URL that starts with http:// or https://" })])
+      .transform((text) => (text === "" ? null : text)),
+    "one in TIDELINE_HOME",
+  ),
   retentionWarnHours: setting(
     "TIDELINE_RETENTION_WARN_HOURS",
     "warn, and archive at once, when Kafka will delete within so many hours what is still needed",
@@ -127,6 +136,15 @@ export const settings = {
       .regex(/^\d{1,6}$/, "a whole number of hours")
       .transform(Number),
   ),
+  smtpUrl: setting(
+    "TIDELINE_SMTP_URL",
+    "mail server for reports, smtp://user:password@host:port; without it they are written and not mailed",
+    "",
+    z.string().regex(/^(smtps?:\/\/\S+)?$/, "a URL that starts with smtp:// or smtps://, or nothing"),
+    "none",
+  ),
+  reportTo: setting("TIDELINE_REPORT_TO", "who gets reports: addresses, separated by commas", "", z.string(), "nobody"),
+  reportFrom: setting("TIDELINE_REPORT_FROM", "whom reports come from", "tideline@localhost", z.string().min(1)),
   logLevel: setting(
     "TIDELINE_LOG_LEVEL",
     `what is logged: ${levels.join(", ")}`,
@@ -196,7 +214,11 @@ export function loadConfig(env: Environment): Config {
     apiUrl: read(settings.apiUrl) ?? `http://127.0.0.1:${ports.apiPort}`,
     schemas: read(settings.schemas),
     views: read(settings.views),
+    schemaRegistry: read(settings.schemaRegistry),
     retentionWarnHours: read(settings.retentionWarnHours),
+    smtpUrl: read(settings.smtpUrl),
+    reportTo: read(settings.reportTo),
+    reportFrom: read(settings.reportFrom),
     logLevel: read(settings.logLevel),
     keepGenerations: read(settings.keepGenerations),
     editor: read(settings.editor),

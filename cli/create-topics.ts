@@ -1,17 +1,23 @@
+import { join } from "node:path";
 import type { UpStep } from "../stack/bring-up.ts";
 import { type Config, loadConfig } from "./config.ts";
 
 /**
- * Creates the topics of every stream, with their dead letters, and gives the streams' topics. What exists is left as it is.
- * Throws as `ensureTopics` does.
+ * Creates the topics of every stream, with their dead letters, registers the schemas of every version, and gives the streams' topics. What
+ * exists is left as it is. Throws as `ensureTopics` and `prepareStreams` do.
  */
 export async function createStreamTopics({
   kafkaBrokers,
   schemas,
   views,
   namespace,
-}: Pick<Config, "kafkaBrokers" | "schemas" | "views" | "namespace">): Promise<string[]> {
+  home,
+  schemaRegistry,
+}: Pick<Config, "kafkaBrokers" | "schemas" | "views" | "namespace" | "home" | "schemaRegistry">): Promise<string[]> {
   const { loadDefinitions } = await import("../store/definitions.ts");
+  const { DataDirectory } = await import("../store/files.ts");
+  const { openRegistry } = await import("../store/registry-open.ts");
+  const { prepareStreams } = await import("../store/registry-prepare.ts");
   const { deadLetterTopic, ensureTopics, topicName } = await import("../store/topics.ts");
   const { streams } = await loadDefinitions({ schemas, views });
   const topics = [...streams.values()].map(({ name, partitions }) => ({
@@ -25,6 +31,8 @@ export async function createStreamTopics({
     config: { "max.message.bytes": String(12 * 1024 * 1024) },
   }));
   await ensureTopics(kafkaBrokers, [...topics, ...letters]);
+  const registry = openRegistry(new DataDirectory(join(home, "data")), schemaRegistry);
+  await prepareStreams(registry, streams.values(), (name) => topicName(namespace, name));
   return topics.map(({ name }) => name);
 }
 

@@ -1,3 +1,4 @@
+import type { Client } from "@temporalio/client";
 import { TidelineError } from "../core/errors.ts";
 import { showProgress } from "./progress.ts";
 
@@ -12,10 +13,19 @@ export interface FollowedRun<T> {
 const POLL_MS = 500;
 
 /**
- * Shows how far a run is until it ends; `what` names what is counted. Null when `stop` is aborted first, which leaves the run alone.
- * Throws RUN_FAILED with what ended it.
+ * Shows how far a run is until it ends; `what` names what is counted. Null when `stop` is aborted first, which ends the questions
+ * to Temporal and leaves the run alone. Throws RUN_FAILED with what ended it.
  */
-export async function followRun<T>(run: FollowedRun<T>, what: string, stop: AbortSignal): Promise<T | null> {
+export async function followRun<T>(
+  client: Client,
+  run: FollowedRun<T>,
+  what: string,
+  stop: AbortSignal,
+): Promise<T | null> {
+  return client.withAbortSignal(stop, () => follow(run, what, stop));
+}
+
+async function follow<T>(run: FollowedRun<T>, what: string, stop: AbortSignal): Promise<T | null> {
   const line = showProgress(what);
   const poll = setInterval(() => {
     // Without a worker nobody answers; the run waits for one, and so does this.
@@ -24,12 +34,10 @@ export async function followRun<T>(run: FollowedRun<T>, what: string, stop: Abor
       () => {},
     );
   }, POLL_MS);
-  const stopped = new Promise<null>((resolve) => {
-    stop.addEventListener("abort", () => resolve(null), { once: true });
-  });
   try {
-    return await Promise.race([run.result(), stopped]);
+    return await run.result();
   } catch (error) {
+    if (stop.aborted) return null;
     throw await explained(run.workflowId, error);
   } finally {
     clearInterval(poll);

@@ -1,9 +1,12 @@
 import { stat } from "node:fs/promises";
-import { extname, resolve } from "node:path";
+import { extname, join, resolve } from "node:path";
 import { TidelineError } from "../core/errors.ts";
 import type { Stream } from "../core/stream.ts";
+import { avroEncoder } from "../ingest/avro-encoder.ts";
 import { type InvalidRow, type SendResult, sendEvents } from "../ingest/send-events.ts";
 import { ndjsonSource, openNdjson, type Source, tableSource } from "../ingest/send-rows.ts";
+import { DataDirectory } from "../store/files.ts";
+import { openRegistry } from "../store/registry-open.ts";
 import { topicName } from "../store/topics.ts";
 import type { Config } from "./config.ts";
 import { createStreamTopics } from "./create-topics.ts";
@@ -13,6 +16,7 @@ import { interruptible, showProgress } from "./progress.ts";
 export interface SendFlags {
   readonly dryRun: boolean;
   readonly skipInvalid: boolean;
+  readonly format: "json" | "avro";
   readonly json: boolean;
 }
 
@@ -35,6 +39,10 @@ export async function send(config: Config, name: string, file: string, flags: Se
 
 async function sendSource(config: Config, stream: Stream, source: Source, flags: SendFlags): Promise<SendResult> {
   const { total, unit } = source;
+  const topic = topicName(config.namespace, stream.name);
+  const registry = openRegistry(new DataDirectory(join(config.home, "data")), config.schemaRegistry);
+  // A dry run registers nothing, and so knows no ids.
+  const encode = flags.format === "avro" && !flags.dryRun ? await avroEncoder(registry, stream, topic) : undefined;
   const line = total === null ? null : showProgress(unit);
   let named = 0;
   const onInvalid = ({ line: row, reason }: InvalidRow) => {
@@ -46,7 +54,8 @@ async function sendSource(config: Config, stream: Stream, source: Source, flags:
     sendEvents(source, {
       brokers: config.kafkaBrokers,
       stream,
-      topic: topicName(config.namespace, stream.name),
+      topic,
+      ...(encode === undefined ? {} : { encode }),
       dryRun: flags.dryRun,
       skipInvalid: flags.skipInvalid,
       stop,

@@ -3,7 +3,7 @@ import { at, type Cut } from "../core/position.ts";
 import type { Stream } from "../core/stream.ts";
 import { Archive } from "../store/archive.ts";
 import { loadDefinitions } from "../store/definitions.ts";
-import { DuckPool } from "../store/duck.ts";
+import { DuckPool, rowsOf } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
 import { LogReader } from "../store/log.ts";
 import { type Quality, qualityHistory, qualityOf } from "../store/quality.ts";
@@ -59,7 +59,7 @@ export async function showQuality(
   try {
     const duck = await pool.connect();
     const { id } = await withLog(config, (log) => log.topic(topic));
-    const stores = { archive: new Archive(data), data, duck };
+    const stores = { archive: new Archive(data), data, rows: (sql: string) => rowsOf(duck, sql) };
     const spans = await qualityHistory(stores, topic, id, { from, to: Date.now(), everyMs });
     const shown = spans.map((span) => ({ ...span, from: instantText(span.from) }));
     const sheet = {

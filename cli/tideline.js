@@ -5,4 +5,5 @@ import { register } from "tsx/esm/api";
 
 registerHooks("./own-imports.js", import.meta.url);
 register();
-await import("./tideline.ts");
+const { run } = await import("./tideline.ts");
+await run();

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { isTidelineError } from "../core/errors.ts";
 import { registerBackfill } from "./commands/backfill.ts";
+import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDeadLetters } from "./commands/dead-letters.ts";
 import { registerDoctor } from "./commands/doctor.ts";
@@ -9,6 +10,7 @@ import { registerInit } from "./commands/init.ts";
 import { registerQuery } from "./commands/query.ts";
 import { registerRebuild } from "./commands/rebuild.ts";
 import { registerReplay } from "./commands/replay.ts";
+import { registerReport } from "./commands/report.ts";
 import { registerSchedules } from "./commands/schedules.ts";
 import { registerSend } from "./commands/send.ts";
 import { registerServe } from "./commands/serve.ts";
@@ -44,6 +46,7 @@ const commands: readonly ((program: Command) => void)[] = [
   registerConfig,
   registerRebuild,
   registerBackfill,
+  registerReport,
   registerSpeed,
   registerWorker,
   registerServe,
@@ -63,7 +66,8 @@ function settingsText(): string {
   return `Settings (environment variables):\n${lines.join("\n")}\n`;
 }
 
-function createProgram(): Command {
+/** All commands, not run yet. */
+export async function createProgram(): Promise<Command> {
   const packageFile = new URL("../package.json", import.meta.url);
   const { version, description } = JSON.parse(readFileSync(packageFile, "utf8")) as {
     version: string;
@@ -74,6 +78,7 @@ function createProgram(): Command {
   // Before the commands are added: they take these over.
   program.exitOverride().showHelpAfterError("(add --help to see what is possible)");
   for (const register of commands) register(program);
+  await registerCompletion(program);
   return program;
 }
 
@@ -88,8 +93,11 @@ function explain(error: unknown): number {
   return 1;
 }
 
-try {
-  await createProgram().parseAsync();
-} catch (error) {
-  process.exitCode = explain(error);
+/** Runs the command that this process was called with, and sets its exit code. */
+export async function run(): Promise<void> {
+  try {
+    await (await createProgram()).parseAsync();
+  } catch (error) {
+    process.exitCode = explain(error);
+  }
 }

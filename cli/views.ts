@@ -1,7 +1,9 @@
 import { formatDuration } from "../core/time.ts";
 import type { ViewStanding } from "../serving/overview.ts";
 import { loadDefinitions } from "../store/definitions.ts";
+import type { Part } from "../store/generations.ts";
 import type { Config } from "./config.ts";
+import { livingGenerations } from "./generations.ts";
 import { bytes, print } from "./sheet.ts";
 import { seconds } from "./status/seconds.ts";
 import { standingsOf } from "./status/views.ts";
@@ -10,6 +12,8 @@ interface ViewRow {
   readonly view: string;
   readonly stream: string;
   readonly generation: string;
+  /** served: it answers; next: it is being built; kept: it answered before, and can again. */
+  readonly part: Part;
   readonly grain: string;
   /** Null before the first. */
   readonly version: number | null;
@@ -20,15 +24,20 @@ interface ViewRow {
   readonly complete: boolean;
 }
 
-/** Prints every view with what it costs. */
+/** Prints every generation that is kept up to date, with what it costs. */
 export async function listViews(config: Config, json: boolean): Promise<void> {
-  const definitions = await loadDefinitions(config);
-  const rows = (await standingsOf(config, definitions)).standings.map(viewRow);
+  const living = await livingGenerations(config, await loadDefinitions(config));
+  const { standings } = await standingsOf(
+    config,
+    living.map(({ definition }) => definition),
+  );
+  const rows = standings.map((standing, index) => viewRow(standing, living[index]?.part ?? "served"));
   const sheet = {
     head: [
       "view",
       "stream",
       "generation",
+      "part",
       "grain",
       "version",
       "files",
@@ -43,6 +52,7 @@ export async function listViews(config: Config, json: boolean): Promise<void> {
       row.view,
       row.stream,
       row.generation.slice(row.view.length + 1),
+      row.part,
       row.grain,
       `${row.version ?? "-"}`,
       `${row.batch.files}`,
@@ -56,7 +66,7 @@ export async function listViews(config: Config, json: boolean): Promise<void> {
   await print(json, rows, sheet, "no views: TIDELINE_VIEWS names folders without any");
 }
 
-function viewRow({ definition, standing }: ViewStanding): ViewRow {
+function viewRow({ definition, standing }: ViewStanding, part: Part): ViewRow {
   const { view, generation } = definition;
   const files = standing?.manifest.files ?? [];
   const sum = (of: (file: (typeof files)[number]) => number) => files.reduce((total, file) => total + of(file), 0);
@@ -64,6 +74,7 @@ function viewRow({ definition, standing }: ViewStanding): ViewRow {
     view: view.name,
     stream: view.stream.name,
     generation,
+    part,
     grain: formatDuration(view.grainMs),
     version: standing?.manifest.version ?? null,
     batch: { files: files.length, rows: sum(({ rows }) => rows), sizeBytes: sum(({ sizeBytes }) => sizeBytes) },

@@ -1,6 +1,8 @@
-import { Type, types } from "avsc";
+import avsc, { type Type } from "avsc";
 import { typeOf } from "./avro.ts";
 import type { Compatibility } from "./stream.ts";
+
+const { types } = avsc;
 
 /**
  * How a new version's schema breaks the rule that its stream keeps, against the version before: one sentence per field. Backward: the new schema

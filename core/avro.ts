@@ -1,7 +1,11 @@
-import { type Schema, Type, types } from "avsc";
+import avsc, { type Schema, type Type, type types as avroTypes } from "avsc";
+
 import type { AvroReader } from "./decode.ts";
 import { bare, type FieldSpec } from "./fields.ts";
 import type { Stream, Version } from "./stream.ts";
+
+/** The package is CommonJS: Node sees its names only on the default export. */
+const { types } = avsc;
 
 /**
  * Avro in Confluent's wire format: a zero byte, the id of the writer's schema (four bytes, big endian), the body. A record is read by its writer's
@@ -43,11 +47,15 @@ export class AvroSchema implements AvroReader {
 
 /** The type of a schema's text: exact decimals, and lists that cannot claim more elements than there are bytes. */
 export function typeOf(text: string): Type {
-  return Type.forSchema(JSON.parse(text) as Schema, {
+  return avsc.Type.forSchema(JSON.parse(text) as Schema, {
     logicalTypes: { decimal: Decimal },
     typeHook: (schema, options) => {
       const kind = (schema as { readonly type?: unknown }).type;
-      return kind === "array" ? new BoundedArray(schema, options) : kind === "map" ? new BoundedMap(schema, options) : undefined;
+      return kind === "array"
+        ? new BoundedArray(schema, options)
+        : kind === "map"
+          ? new BoundedMap(schema, options)
+          : undefined;
     },
   });
 }
@@ -167,7 +175,10 @@ class JsonWriters {
     if (type instanceof types.MapType) {
       const item = this.of(type.valuesType);
       const entry = ([key, value]: [string, unknown]) => `${JSON.stringify(key)}:${item(value)}`;
-      return (value) => `{${Object.entries(value as object).map(entry).join(",")}}`;
+      return (value) =>
+        `{${Object.entries(value as object)
+          .map(entry)
+          .join(",")}}`;
     }
     if (type instanceof types.UnwrappedUnionType) return this.#unwrapped(type.types);
     if (type instanceof types.WrappedUnionType) return this.#wrapped(type.types);
@@ -178,7 +189,7 @@ class JsonWriters {
     return String;
   }
 
-  #record({ fields }: types.RecordType): WriteJson {
+  #record({ fields }: avroTypes.RecordType): WriteJson {
     const writers = fields.map(({ name, type }, index) => ({
       name,
       prefix: `${index === 0 ? "{" : ","}${JSON.stringify(name)}:`,

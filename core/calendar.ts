@@ -42,7 +42,8 @@ export function calendarStarts({ unit, zone }: CalendarGrain, fromMs: EpochMs, t
   for (;;) {
     const startMs = date.toZonedDateTime(zone).epochMilliseconds;
     if (startMs >= toMs && starts.length > 0) return starts;
-    if (starts.length === MOST_STARTS) throw new RangeError(`there are more than ${MOST_STARTS} of a ${unit} between from and to`);
+    if (starts.length === MOST_STARTS)
+      throw new RangeError(`there are more than ${MOST_STARTS} of a ${unit} between from and to`);
     starts.push(startMs);
     date = date.add(step);
   }

@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { type Field, isRequired, type JsonStructure, mayRepeatKeys } from "./fields.ts";
+import { type Field, isRequired, mayRepeatKeys } from "./fields.ts";
 import { quoteName, quoteText } from "./sql.ts";
 import type { Fields, Stream, Version } from "./stream.ts";
 
@@ -97,12 +97,17 @@ export function decodeText(stream: Stream, text: string): DecodedOne {
     return { ok: false, reject: "not-json" };
   }
   let newest: z.ZodError | null = null;
-  for (const { version, fields, contract } of stream.versions) {
+  for (const { version, fields, contract, foreign } of stream.tried) {
+    if (foreign.size > 0 && hasAny(json, foreign)) continue;
     const parsed = contract.safeParse(json);
     if (parsed.success) return { ok: true, version, canonical: JSON.stringify(canonicalEvent(fields, parsed.data)) };
     newest ??= parsed.error;
   }
   return { ok: false, reject: `contract: ${newest === null ? "no version" : explain(newest)}` };
+}
+
+function hasAny(json: unknown, names: ReadonlySet<string>): boolean {
+  return typeof json === "object" && json !== null && Object.keys(json).some((name) => names.has(name));
 }
 
 function canonicalEvent(fields: Fields, event: Readonly<Record<string, unknown>>): Record<string, unknown> {
@@ -125,108 +130,67 @@ function explain(error: z.ZodError): string {
 }
 
 /**
- * SQL: a relation `source` with (_row, _partition, _offset, _value VARCHAR, _as INTEGER: the version that the contract chose for a canonical
- * text, else NULL) -> (_row, _partition, _offset, one column per field of the newest version, _id VARCHAR, _version INTEGER, _ok BOOLEAN, and
- * for a stream with several versions _misfit VARCHAR). Where `_ok` is false the contract's columns and the id mean nothing; `_misfit` names the
- * column for which an upcast gave what the newest contract does not allow.
+ * SQL: a relation `source` with (_row, _partition, _offset, _value VARCHAR) -> (_row, _partition, _offset, one column per field of the newest
+ * version, _id VARCHAR, _version INTEGER, _ok BOOLEAN), decoded as `version`, by default the newest. Where `_ok` is false the contract's
+ * columns and the id mean nothing.
+ *
+ * Of an older version there is also `_misfit VARCHAR`, the first column for which its upcast gives what the newest contract does not allow.
  */
-export function decodeSql(stream: Stream, source: string): string {
-  const [newest, ...older] = stream.versions;
-  if (newest === undefined) throw new RangeError("a stream without a version");
-  const parsed = new ParsedRelation(stream.versions, source);
-  const id = `CAST(${quoteName(stream.eventId)} AS VARCHAR) AS ${META_COLUMNS.id}`;
+export function decodeSql(stream: Stream, source: string, version: Version | undefined = stream.tried[0]): string {
+  const newest = stream.tried[0];
+  if (newest === undefined || version === undefined) throw new RangeError("a stream without a version");
+  const newer = stream.tried.slice(0, stream.tried.indexOf(version));
+  const rows = recognisedRows(version, newer, source);
   const columns = Object.keys(newest.fields).map(quoteName).join(", ");
-  if (older.length === 0) {
-    const rows = `SELECT ${WHERE_IT_LIES}, ${parsed.values(newest)}, coalesce(${parsed.recognised(newest)}, false) AS _ok FROM ${parsed.sql}`;
-    return `SELECT ${WHERE_IT_LIES}, ${columns}, ${id}, ${newest.version} AS _version, _ok FROM (${rows})`;
-  }
-  const choice = stream.versions.map((version, index) => {
-    const absent = stream.versions.slice(0, index).map((newer) => parsed.lacksRequired(newer));
-    return `WHEN ${[parsed.recognised(version), ...absent].join(" AND ")} THEN ${version.version}`;
-  });
-  const judged = `SELECT *, coalesce(_as, CASE ${choice.join(" ")} END) AS _version FROM ${parsed.sql}`;
-  const branches = [
-    `SELECT ${WHERE_IT_LIES}, ${parsed.values(newest)}, _version, NULL AS _misfit FROM judged WHERE _version IS NULL OR _version = ${newest.version}`,
-    ...older.map((version) => {
-      const rows = `SELECT ${WHERE_IT_LIES}, ${parsed.values(version)}, _version FROM judged WHERE _version = ${version.version}`;
-      const upcast = `SELECT ${WHERE_IT_LIES}, ${upcastColumns(newest, version).join(", ")}, _version FROM (${rows})`;
-      return `SELECT ${WHERE_IT_LIES}, ${columns}, _version, ${misfit(newest, version)} AS _misfit FROM (${upcast})`;
-    }),
-  ];
-  const union = branches.map((branch) => `(${branch})`).join(" UNION ALL ");
-  return `WITH judged AS MATERIALIZED (${judged}) SELECT ${WHERE_IT_LIES}, ${columns}, ${id}, _version, _version IS NOT NULL AND _misfit IS NULL AS _ok, _misfit FROM (${union})`;
+  const id = `CAST(${quoteName(stream.eventId)} AS VARCHAR) AS ${META_COLUMNS.id}`;
+  const result = `${WHERE_IT_LIES}, ${columns}, ${id}, ${version.version}::INTEGER AS _version`;
+  if (newer.length === 0) return `SELECT ${result}, _ok FROM (${rows})`;
+  const upcast = `SELECT ${WHERE_IT_LIES}, ${upcastColumns(newest, version).join(", ")}, _ok FROM (${rows})`;
+  const checked = `SELECT *, ${misfit(newest, version)} AS _misfit FROM (${upcast})`;
+  return `SELECT ${result}, _ok AND _misfit IS NULL AS _ok, _misfit FROM (${checked})`;
 }
 
 const WHERE_IT_LIES = "_row, _partition, _offset";
 
-/** The records of a relation, parsed once for all versions. */
-class ParsedRelation {
-  readonly sql: string;
-  /** What json_transform reads; two versions that read a field of one name differently need two of them. */
-  readonly #structures: Map<string, JsonStructure>[] = [];
-  readonly #structureOf = new Map<Version, number>();
-  /** Every name of a field, in the order of `_types`. */
-  readonly #names: string[];
+/** SQL: the version's columns, each under the name of its field, and whether the record is an event of it and of none of the newer ones. */
+function recognisedRows({ fields }: Version, newer: readonly Version[], source: string): string {
+  const entries = Object.entries(fields);
+  const required = newer.map((version) => Object.keys(version.fields).filter((name) => isNeeded(version, name)));
+  const names = [...new Set([...Object.keys(fields), ...required.flat()])];
+  const structure = quoteText(JSON.stringify(Object.fromEntries(entries.map(([name, { read }]) => [name, read]))));
+  const type = (name: string) => `_types[${names.indexOf(name) + 1}]`;
+  const absent = (name: string) => `coalesce(${type(name)}, 'NULL') = 'NULL'`;
+  const read = entries.map(
+    ([name, field]) => `_json.${quoteName(name)}${field.read === "JSON" ? "::VARCHAR" : ""} AS ${quoteName(name)}`,
+  );
+  const values = entries.map(([name, field]) => `${field.value(quoteName(name))} AS ${quoteName(name)}`);
+  const conditions = [
+    "_clean",
+    ...entries.map(([name, field]) => recognisedSql(name, field, type(name))),
+    ...required.map((needed) => (needed.length === 0 ? "false" : `(${needed.map(absent).join(" OR ")})`)),
+  ];
+  return [
+    `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, coalesce(${conditions.join(" AND ")}, false) AS _ok FROM (`,
+    `SELECT ${WHERE_IT_LIES}, _value, _types, ${read.join(", ")}, ${keysAreKnown(entries)} AND ${NO_TRAILING_COMMA} AS _clean FROM (`,
+    `SELECT ${WHERE_IT_LIES}, _value, TRY(json_transform(_value, ${structure})) AS _json, TRY(json_keys(_value)) AS _keys,`,
+    ` TRY(json_type(_value, [${names.map(quoteText).join(", ")}])) AS _types FROM ${source}))`,
+  ].join("");
+}
 
-  constructor(versions: readonly Version[], source: string) {
-    this.#names = [...new Set(versions.flatMap(({ fields }) => Object.keys(fields)))];
-    for (const version of versions) this.#addStructure(version);
-    const json = this.#structures.map(
-      (structure, index) =>
-        `TRY(json_transform(_value, ${quoteText(JSON.stringify(Object.fromEntries(structure)))})) AS _json${index}`,
-    );
-    const paths = this.#names.map(quoteText).join(", ");
-    this.sql = `(SELECT ${WHERE_IT_LIES}, _value, _as, ${json.join(", ")}, TRY(json_keys(_value)) AS _keys, TRY(json_type(_value, [${paths}])) AS _types FROM ${source})`;
-  }
+function isNeeded({ fields }: Version, name: string): boolean {
+  const field = fields[name];
+  return field !== undefined && isRequired(field);
+}
 
-  #addStructure(version: Version): void {
-    const fields = Object.entries(version.fields);
-    const fitting = this.#structures.findIndex((structure) =>
-      fields.every(([name, { read }]) => JSON.stringify(structure.get(name) ?? read) === JSON.stringify(read)),
-    );
-    const index = fitting < 0 ? this.#structures.push(new Map()) - 1 : fitting;
-    for (const [name, { read }] of fields) this.#structures[index]?.set(name, read);
-    this.#structureOf.set(version, index);
-  }
-
-  /** SQL: a version's columns, each under the name of its field. */
-  values(version: Version): string {
-    return Object.entries(version.fields)
-      .map(([name, field]) => `${field.value(this.#read(version, name, field))} AS ${quoteName(name)}`)
-      .join(", ");
-  }
-
-  /** SQL: is the record an event of this version that the vectorised decode reads right? NULL is no. */
-  recognised(version: Version): string {
-    const fields = Object.entries(version.fields);
-    const values = fields.map(([name, field]) => {
-      const type = this.#type(name);
-      const sound = [
-        `${type} IN (${field.types.map(quoteText).join(", ")})`,
-        field.guard(this.#read(version, name, field)),
-        ...listIsSound(name, field),
-      ].join(" AND ");
-      if (field.optional) return `(coalesce(${type}, 'NULL') = 'NULL' OR coalesce(${sound}, false))`;
-      return field.hasDefault ? `(${type} IS NULL OR coalesce(${sound}, false))` : sound;
-    });
-    return `(${[keysAreKnown(fields), NO_TRAILING_COMMA, ...values].join(" AND ")})`;
-  }
-
-  /** SQL: lacks the record something without which it is no event of this version? */
-  lacksRequired({ fields }: Version): string {
-    const required = Object.entries(fields).filter(([, field]) => isRequired(field));
-    const absent = required.map(([name]) => `coalesce(${this.#type(name)}, 'NULL') = 'NULL'`);
-    return absent.length === 0 ? "false" : `(${absent.join(" OR ")})`;
-  }
-
-  #read(version: Version, name: string, { read }: Field): string {
-    const value = `_json${this.#structureOf.get(version)}.${quoteName(name)}`;
-    return read === "JSON" ? `${value}::VARCHAR` : value;
-  }
-
-  #type(name: string): string {
-    return `_types[${this.#names.indexOf(name) + 1}]`;
-  }
+/** SQL: is this field's value one that the vectorised decode reads right? An absent one has the JSON type NULL or none. */
+function recognisedSql(name: string, field: Field, type: string): string {
+  const sound = [
+    `${type} IN (${field.types.map(quoteText).join(", ")})`,
+    field.guard(quoteName(name)),
+    ...listIsSound(name, field),
+  ].join(" AND ");
+  if (field.optional) return `(coalesce(${type}, 'NULL') = 'NULL' OR coalesce(${sound}, false))`;
+  return field.hasDefault ? `(${type} IS NULL OR coalesce(${sound}, false))` : sound;
 }
 
 /**

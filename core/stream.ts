@@ -45,6 +45,8 @@ export interface Version {
   readonly fields: Fields;
   readonly contract: z.ZodType<Readonly<Record<string, unknown>>>;
   readonly upcast: Readonly<Record<string, Sql>>;
+  /** Fields that only newer versions have: a record that has one is no event of this version, whatever its contract makes of it. */
+  readonly foreign: ReadonlySet<string>;
 }
 
 /** A Kafka topic with its event contract. */
@@ -53,22 +55,43 @@ export interface Stream<F extends Fields = Fields> extends Required<StreamDefini
   readonly name: string;
   /** The contract of the newest version. */
   readonly contract: z.ZodType<{ [K in keyof F]: z.infer<F[K]["zod"]> }>;
-  /** Every version, the newest first: in this order a record is offered to them. */
+  /** Every version, the newest first. */
   readonly versions: readonly Version[];
+  /**
+   * The versions that a record is tried as, in this order: without those whose every event is one of a newer version too, because that only adds
+   * fields that are optional or have a default.
+   */
+  readonly tried: readonly Version[];
 }
 
 /** Defines a stream. What is wrong with a definition is found at start-up by `checkStream`, with file and field. */
 export function stream<const F extends Fields>(name: string, definition: StreamDefinition<F>): Stream<F> {
   const { version = 1, previous = [], compatibility = "backward", fields } = definition;
   const older = previous.toSorted((a, b) => b.version - a.version);
-  const versions = [{ version, fields }, ...older].map((one: PreviousVersion) => ({
+  const versions = [{ version, fields }, ...older].map((one: PreviousVersion, index, all) => ({
     version: one.version,
     fields: one.fields,
     contract: contractOf(one.fields),
     upcast: one.upcast ?? {},
+    foreign: new Set(
+      all
+        .slice(0, index)
+        .flatMap((newer) => Object.keys(newer.fields))
+        .filter((field) => !Object.hasOwn(one.fields, field)),
+    ),
   }));
+  const tried = versions.filter((one, index) => !versions.slice(0, index).some((newer) => includes(newer, one)));
   const contract = versions[0]?.contract as unknown as Stream<F>["contract"];
-  return { ...definition, kind: "stream", name, contract, versions, version, previous: older, compatibility };
+  return { ...definition, kind: "stream", name, contract, versions, tried, version, previous: older, compatibility };
+}
+
+/** Whether every event of the older version is one of the newer. */
+function includes(newer: Pick<Version, "fields">, older: Pick<Version, "fields">): boolean {
+  return Object.entries(newer.fields).every(([name, field]) =>
+    Object.hasOwn(older.fields, name)
+      ? JSON.stringify(older.fields[name]?.spec) === JSON.stringify(field.spec)
+      : !isRequired(field),
+  );
 }
 
 function contractOf(fields: Fields): Version["contract"] {
@@ -116,10 +139,14 @@ function nameProblems(fields: Fields, where: string): string[] {
 }
 
 /** Whether an older version says, for every column of the newest one, where it comes from. */
-function upcastProblems({ fields }: Stream, older: Version): string[] {
+function upcastProblems({ fields, tried }: Stream, older: Version): string[] {
   const problems = Object.keys(older.upcast)
     .filter((name) => !Object.hasOwn(fields, name))
     .map((name) => `upcast.${name}: there is no such field in the newest version`);
+  if (Object.keys(older.upcast).length > 0 && !tried.includes(older))
+    problems.push(
+      "upcast: its events are events of a newer version as they are, which only adds optional fields and defaults; require one of them",
+    );
   for (const [name, field] of Object.entries(fields)) {
     const same = Object.hasOwn(older.fields, name) ? older.fields[name] : undefined;
     if (Object.hasOwn(older.upcast, name)) continue;

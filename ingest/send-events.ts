@@ -2,6 +2,7 @@ import { decodeOne } from "../core/decode.ts";
 import { TidelineError } from "../core/errors.ts";
 import type { Stream } from "../core/stream.ts";
 import { type EventRecord, openProducer } from "../store/producer.ts";
+import type { AvroEncoder } from "./avro-encoder.ts";
 import type { Source, SourceRow } from "./send-rows.ts";
 
 /** The first so many rows are looked at before anything is sent: a file of another kind is refused as a whole. */
@@ -16,6 +17,8 @@ export interface SendOptions {
   readonly brokers: string;
   readonly stream: Stream;
   readonly topic: string;
+  /** Writes the events anew; without it they are sent as they came. */
+  readonly encode?: AvroEncoder;
   /** Sends nothing. */
   readonly dryRun: boolean;
   /** Leaves out rows that the contract refuses, instead of stopping at the first one. */
@@ -82,21 +85,32 @@ class Sending {
   look({ line, value }: SourceRow): void {
     const { stream, skipInvalid, dryRun, onInvalid } = this.#options;
     this.rows += 1;
-    const decoded = decodeOne(stream, value);
-    if (decoded.ok) {
-      const event = JSON.parse(decoded.canonical) as Record<string, unknown>;
-      this.#records.push({ key: String(event[stream.key]), value });
+    const made = this.#record(value);
+    if (typeof made !== "string") {
+      this.#records.push(made);
       return;
     }
     this.invalid += 1;
-    onInvalid({ line, reason: decoded.reject });
+    onInvalid({ line, reason: made });
     if (skipInvalid || dryRun) return;
     const before = this.#sentBefore === 0 ? "nothing was sent" : `the ${this.#sentBefore} valid rows before were sent`;
     throw new TidelineError(
       "BAD_REQUEST",
-      `row ${line} does not fit the contract of ${stream.name}: ${decoded.reject}; ${before}`,
+      `row ${line} does not fit the contract of ${stream.name}: ${made}; ${before}`,
       "Correct it, or leave invalid rows out with --skip-invalid; --dry-run lists them all.",
     );
+  }
+
+  /** The record of a row, or why there is none. */
+  #record(value: Buffer): EventRecord | string {
+    const { stream, encode } = this.#options;
+    const decoded = decodeOne(stream, value);
+    if (!decoded.ok) return decoded.reject;
+    const event = JSON.parse(value.toString()) as Record<string, unknown>;
+    const key = event[stream.key];
+    if (key === undefined)
+      return `version ${decoded.version} has no ${stream.key}, which is the key: send the newest version`;
+    return { key: String(key), value: encode === undefined ? value : encode(decoded.version, event) };
   }
 
   take(): EventRecord[] {

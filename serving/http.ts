@@ -16,6 +16,7 @@ import { docsRoutes } from "./routes/docs.ts";
 import { liveRoutes } from "./routes/live.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { pageRoutes } from "./routes/page.ts";
+import { streamRoutes } from "./routes/streams.ts";
 import { viewRoutes } from "./routes/views.ts";
 import type { Serving } from "./serving.ts";
 
@@ -80,6 +81,7 @@ export async function createApp(
   await pageRoutes(app);
   viewRoutes(app, serving);
   await liveRoutes(app, serving);
+  streamRoutes(app, serving);
   operationRoutes(app, serving);
   return app;
 }
@@ -113,7 +115,9 @@ function notRouted(app: FastifyInstance, request: FastifyRequest): Refusal {
   const path = request.url.split("?", 1)[0] ?? "";
   const known =
     request.method !== "GET" &&
-    (/^\/(views(\/[^/]+(\/(keys|live))?)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(path) ||
+    (/^\/(views(\/[^/]+(\/(keys|live))?)?|streams(\/[^/]+\/quality)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(
+      path,
+    ) ||
       app.hasRoute({ method: "GET", url: path }));
   if (!known) return new Refusal(404, "NOT_FOUND", "there is nothing at this address; /docs shows what there is");
   return new Refusal(405, "METHOD_NOT_ALLOWED", `${request.method} is not possible here`, {

@@ -9,6 +9,8 @@ import { Generations } from "../store/generations.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
+import { openRegistry } from "../store/registry-open.ts";
+import { Schemas } from "../store/registry-schemas.ts";
 import { BatchStates } from "./batch-states.ts";
 import { PositionWaits } from "./consistency.ts";
 import { DuckQueue } from "./duck-queue.ts";
@@ -22,6 +24,7 @@ import { RedisGate } from "./redis-gate.ts";
 import { SegmentCache } from "./segment-cache.ts";
 import { ServedViews } from "./served-views.ts";
 import { Standings } from "./standings.ts";
+import { StreamQuality } from "./stream-quality.ts";
 
 export interface ServingOptions {
   readonly redisUrl: string;
@@ -30,6 +33,8 @@ export interface ServingOptions {
   readonly dataDir: string;
   readonly namespace: string;
   readonly definitions: Definitions;
+  /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
+  readonly schemaRegistry?: string | null;
   /** 0: a free one. */
   readonly port: number;
   readonly host: string;
@@ -76,8 +81,10 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const standings = new Standings({ manifests, gate, namespace });
   const segments = new SegmentCache(gate, maxCachedCells);
   const log = new LogReader({ brokers: options.kafkaBrokers, clientId: "tideline-serve" });
+  const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
+  const archive = new Archive(data);
   const recomputations = new Recomputations({
-    sources: { data, archive: new Archive(data), log, pool },
+    sources: { data, archive, log, schemas, pool },
     brokers: options.kafkaBrokers,
     namespace,
     timeoutMs: options.recomputeTimeoutMs ?? 60_000,
@@ -85,6 +92,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const history = new History({ data, manifests, standings, segments, recomputations });
   const reader = new Reader({ standings, batch, segments, history, limits });
   const live = new LiveFeeds({ reader, standings, logger, maxStreams: options.maxStreams ?? 1_000 });
+  const quality = new StreamQuality({ streams: definitions.streams, namespace, archive, data, ducks, log });
   const waits = new PositionWaits(standings);
   const views = await ServedViews.open(pool, new Generations(data), definitions, logger);
   const release = async () => {
@@ -98,7 +106,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   try {
     const { requestsPerMinute = 60_000, version = "0.1.0" } = options;
     const app = await createApp(
-      { reader, standings, gate, views, waits, live, namespace, metrics: createMetrics() },
+      { reader, standings, gate, views, waits, live, quality, namespace, metrics: createMetrics() },
       { logger, requestsPerMinute, version },
     );
     await redisOr(redis, 2_000);

@@ -26,6 +26,10 @@ const fieldProperties = {
   exact: { type: "boolean" },
   error: { type: "number", description: "relative standard error; 0 when exact" },
   note: text,
+  parts: {
+    description: "of a measure that presents several values: their names, or list",
+    anyOf: [{ type: "array", items: text }, { const: "list" }],
+  },
 };
 
 const missing = object(
@@ -62,7 +66,7 @@ const viewSummary = object(
     stream: text,
     grain: text,
     dimensions: { type: "array", items: object({ name: text, type: text }) },
-    measures: { type: "array", items: object({ name: text, ...fieldProperties }) },
+    measures: { type: "array", items: object({ name: text, ...fieldProperties }, { optional: ["parts"] }) },
     generation: text,
     ready: { type: "boolean", description: "whether anything is published" },
     version: { type: ["integer", "null"] },
@@ -79,7 +83,10 @@ export const SCHEMAS: Json = {
   Problem: problem,
   Missing: missing,
   Position: position,
-  Field: object({ kind: { type: "string", enum: ["time", "dimension", "measure"] }, ...fieldProperties }),
+  Field: object(
+    { kind: { type: "string", enum: ["time", "dimension", "measure"] }, ...fieldProperties },
+    { optional: ["parts"] },
+  ),
   ViewSummary: viewSummary,
   Readiness: object({
     ready: { type: "boolean" },
@@ -112,8 +119,45 @@ export function answerSchema(view: string, row: Json): Json {
       asOf: { ...text, description: "opaque token of the position that the answer belongs to" },
       position: { $ref: "#/components/schemas/Position" },
       batchVersion: count,
-      freshnessMs: { ...count, description: "age of the newest change in the answer; an idle log ages" },
+      freshnessMs: {
+        type: ["integer", "null"],
+        description: "age of the newest change in the answer; an idle log ages; null with at",
+      },
       complete: { type: "boolean", description: "false: the batch version alone, and `missing` says why" },
+      missing: { $ref: "#/components/schemas/Missing" },
+    },
+    { optional: ["missing"] },
+  );
+}
+
+/** Headers that say where an answer stands, whatever its format. */
+export const ANSWER_HEADERS: Json = Object.fromEntries(
+  [
+    ["ETag", "of the position and the question; strong where the body says nothing but that; none when incomplete"],
+    ["Tideline-As-Of", "the asOf of the answer"],
+    ["Tideline-Batch-Version", "number of the batch version"],
+    ["Tideline-Complete", "true or false"],
+    ["Tideline-Missing", "why it is not complete: GAP, OVERLAP, NO_CHAIN, REDIS_SILENT or VANISHED"],
+    ["Tideline-Freshness-Ms", "age of the newest change; not with at"],
+    ["Tideline-Truncated", "whether there are more rows than limit"],
+  ].map(([name, description]) => [name, { description, schema: text }]),
+);
+
+/** The answer to which values a dimension has. */
+export function keysSchema(view: string, types: readonly string[]): Json {
+  const key = object({ key: { type: types }, rows: { type: ["integer", "string"] } });
+  return object(
+    {
+      view: { const: view },
+      dimension: text,
+      keys: { type: "array", items: key },
+      truncated: { type: "boolean", description: "whether there are more values than limit" },
+      window: object({ from: { type: "string", format: "date-time" }, to: { type: "string", format: "date-time" } }),
+      asOf: text,
+      position: { $ref: "#/components/schemas/Position" },
+      batchVersion: count,
+      freshnessMs: { type: ["integer", "null"] },
+      complete: { type: "boolean" },
       missing: { $ref: "#/components/schemas/Missing" },
     },
     { optional: ["missing"] },
@@ -122,10 +166,39 @@ export function answerSchema(view: string, row: Json): Json {
 
 const PROBLEM_DESCRIPTIONS: Readonly<Record<string, string>> = {
   "400": "A parameter is wrong: `errors` names it and what is allowed",
-  "404": "There is no such view",
+  "404": "There is no such view, or no such stream",
+  "410": "The position in at or min belongs to a definition that is gone, or cannot be recomputed any more",
   "429": "Too many requests",
-  "503": "Nothing has been published for this view yet",
+  "503": "Nothing has been published yet, min was not reached in time, or all live streams are taken",
+  "504": "Recomputing the position in at takes too long",
 };
+
+const quality = { records: count, duplicates: count, rejects: count, score: { type: ["number", "null"] } };
+
+/** The answer of GET /streams. */
+export const STREAMS: Json = object({
+  streams: {
+    type: "array",
+    items: object({
+      stream: text,
+      topic: text,
+      revision: count,
+      partitions: count,
+      quality: { oneOf: [object(quality), { type: "null" }] },
+    }),
+  },
+});
+
+/** The answer of GET /streams/{name}/quality. */
+export const STREAM_QUALITY: Json = object({
+  stream: text,
+  from: text,
+  to: text,
+  spans: {
+    type: "array",
+    items: object({ from: text, ...quality, reasons: { type: "object", additionalProperties: count } }),
+  },
+});
 
 /** Responses that carry problem details. */
 export function problemResponses(...statuses: readonly string[]): Json {

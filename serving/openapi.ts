@@ -3,7 +3,17 @@ import { formatDuration } from "../core/time.ts";
 import type { View } from "../core/view.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { DimensionTypes } from "./answer.ts";
-import { answerSchema, type Json, jsonResponse, problemResponses, SCHEMAS } from "./openapi-schemas.ts";
+import { CSV_SCHEMA, consistencyParameters, FORMAT_PARAMETER, keysOperation, liveOperation } from "./openapi-live.ts";
+import {
+  ANSWER_HEADERS,
+  answerSchema,
+  type Json,
+  jsonResponse,
+  problemResponses,
+  SCHEMAS,
+  STREAM_QUALITY,
+  STREAMS,
+} from "./openapi-schemas.ts";
 
 /** A definition with the types of its dimensions. */
 export interface DescribedView {
@@ -13,10 +23,16 @@ export interface DescribedView {
 
 /** The OpenAPI 3.1 document: a path for every view, made of its definition. */
 export function openApiDocument(views: readonly DescribedView[], version: string): Json {
-  const ofViews = views.map(({ definition, types }) => [
-    `/views/${definition.view.name}`,
-    { get: viewOperation(definition.view, types) },
-  ]);
+  const ofViews = views.flatMap(({ definition: { view }, types }) => {
+    const path = `/views/${view.name}`;
+    const query = viewParameters(view);
+    const keyTypes = [...new Set(Object.keys(view.by).flatMap((name) => DIMENSION_SCHEMA[types.get(name) ?? "text"]))];
+    return [
+      [path, { get: viewOperation(view, types) }],
+      ...(keyTypes.length === 0 ? [] : [[`${path}/keys`, { get: keysOperation(view, query, keyTypes) }]]),
+      [`${path}/live`, { get: liveOperation(view, query) }],
+    ];
+  });
   return {
     openapi: "3.1.0",
     info: {
@@ -39,10 +55,18 @@ function viewOperation(view: View, types: DimensionTypes): Json {
     operationId: `view-${name}`,
     summary: `${name}, from the stream ${view.stream.name}`,
     description: `Grain ${grain}. Without from and to: the last 24 hours of event time that the view holds.`,
-    parameters: viewParameters(view),
+    parameters: [...viewParameters(view), ...consistencyParameters(view), FORMAT_PARAMETER],
     responses: {
-      200: jsonResponse("Rows, and where they stand", answerSchema(name, rowSchema(view, types))),
-      ...problemResponses("400", "429", "503"),
+      200: {
+        description: "Rows, and where they stand",
+        headers: ANSWER_HEADERS,
+        content: {
+          "application/json": { schema: answerSchema(name, rowSchema(view, types)) },
+          "text/csv": { schema: CSV_SCHEMA },
+        },
+      },
+      304: { description: "Nothing has moved since the answer whose ETag is in If-None-Match" },
+      ...problemResponses("400", "410", "429", "503", "504"),
     },
   };
 }
@@ -156,6 +180,27 @@ function operationPaths(): Json {
       200: jsonResponse("Ready", readiness),
       503: jsonResponse("Not ready yet", readiness),
     }),
+    "/streams": operation("streams", "Every stream, and how good its archived records are", {
+      200: jsonResponse("All streams", STREAMS),
+      ...problemResponses("400", "429", "503"),
+    }),
+    "/streams/{name}/quality": {
+      get: {
+        tags: ["operations"],
+        operationId: "stream-quality",
+        summary: "A stream's quality over record time; spans without records are left out",
+        parameters: [
+          { name: "name", in: "path", required: true, schema: { type: "string" } },
+          ...["every", "from", "to"].map((name) => ({
+            name,
+            in: "query",
+            required: false,
+            schema: { type: "string" },
+          })),
+        ],
+        responses: { 200: jsonResponse("The spans", STREAM_QUALITY), ...problemResponses("400", "404", "429", "503") },
+      },
+    },
     "/metrics": operation("metrics", "Metrics in Prometheus' text format", {
       200: { description: "Metrics", content: { "text/plain": { schema: { type: "string" } } } },
     }),

@@ -6,6 +6,7 @@ export type ProblemCode =
   | "BAD_REQUEST" // a parameter or the URL is wrong
   | "TOO_LARGE" // the answer would not fit: ask for less
   | "VIEW_UNKNOWN"
+  | "STREAM_UNKNOWN"
   | "NOT_FOUND"
   | "METHOD_NOT_ALLOWED"
   | "URI_TOO_LONG"
@@ -23,6 +24,7 @@ const TITLES: Readonly<Record<ProblemCode, string>> = {
   BAD_REQUEST: "The request is wrong",
   TOO_LARGE: "The answer would be too large",
   VIEW_UNKNOWN: "There is no such view",
+  STREAM_UNKNOWN: "There is no such stream",
   NOT_FOUND: "There is nothing here",
   METHOD_NOT_ALLOWED: "This method is not allowed here",
   URI_TOO_LONG: "The URL is too long",
@@ -97,6 +99,13 @@ export function viewUnknown(name: string, known: readonly string[]): Refusal {
   const problem = `there is no view "${name.slice(0, 60)}"`;
   return new Refusal(404, "VIEW_UNKNOWN", problem, {
     errors: [{ parameter: "name", problem, allowed: known.join(", ") || "no view is defined" }],
+  });
+}
+
+export function streamUnknown(name: string, known: readonly string[]): Refusal {
+  const problem = `there is no stream "${name.slice(0, 60)}"`;
+  return new Refusal(404, "STREAM_UNKNOWN", problem, {
+    errors: [{ parameter: "name", problem, allowed: known.join(", ") || "no stream is defined" }],
   });
 }
 

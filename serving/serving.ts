@@ -5,6 +5,7 @@ import type { DescribedView } from "./openapi.ts";
 import type { Reader } from "./reader.ts";
 import type { RedisGate } from "./redis-gate.ts";
 import type { Standings } from "./standings.ts";
+import type { StreamQuality } from "./stream-quality.ts";
 
 /** What the routes answer from. */
 export interface Serving {
@@ -14,6 +15,7 @@ export interface Serving {
   readonly views: ReadonlyMap<string, DescribedView>;
   readonly waits: PositionWaits;
   readonly live: LiveFeeds;
+  readonly quality: StreamQuality;
   readonly metrics: ServingMetrics;
   readonly namespace: string;
 }

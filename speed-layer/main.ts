@@ -12,6 +12,8 @@ import { Generations } from "../store/generations.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis } from "../store/redis.ts";
+import { openRegistry } from "../store/registry-open.ts";
+import { Schemas } from "../store/registry-schemas.ts";
 import { topicName } from "../store/topics.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { speedMetrics } from "./metrics.ts";
@@ -24,6 +26,8 @@ export interface SpeedOptions {
   readonly dataDir: string;
   readonly namespace: string;
   readonly definitions: Definitions;
+  /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
+  readonly schemaRegistry?: string | null;
   readonly registry: Registry;
   readonly logger: Logger;
 }
@@ -60,6 +64,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   const redis = openRedis(options.redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 1_024, directories: [data.path("archive")] });
   const log = new LogReader({ brokers, clientId: "tideline-speed" });
+  const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
   const deadLetters = new DeadLetters(brokers);
   const metrics = speedMetrics(options.registry);
 
@@ -79,7 +84,16 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
       return new ViewTrack({ definition, chain, newestManifest, longArchive, metrics, logger });
     });
     return new StreamConsumer(
-      { stream: first.stream, topic, brokers, pool, deadLetters, dedup: { archive, data, log }, metrics, logger },
+      {
+        stream: first.stream,
+        topic,
+        brokers,
+        pool,
+        deadLetters,
+        dedup: { archive, data, log, schemas },
+        metrics,
+        logger,
+      },
       tracks,
     );
   });

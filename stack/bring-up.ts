@@ -55,8 +55,13 @@ function rolesOf({ ports, simulate, rate }: UpOptions): Role[] {
     { name: "worker", title: "Temporal worker", args: ["worker"], healthUrl: health(ports.worker, "health") },
     { name: "serve", title: "Serving", args: ["serve"], healthUrl: health(ports.api, "ready") },
   ];
-  const orders = { name: "simulate", title: "Order simulator", args: ["simulate", "orders", "--rate", `${rate}`] };
-  return simulate ? [...roles, orders] : roles;
+  const untidy = ["--duplicates", "1%", "--late", "5%", "--avro", "50%"];
+  const shop = {
+    name: "simulate",
+    title: "Simulated shop",
+    args: ["simulate", "shop", "--rate", `${rate}`, ...untidy],
+  };
+  return simulate ? [...roles, shop] : roles;
 }
 
 /** Which ports somebody of ours will listen on; those of given servers stay unused. */

@@ -21,6 +21,12 @@ export async function findChromium(cacheDir: string, work: Work): Promise<string
     const fresh = await installed();
     if (fresh !== undefined) return fresh;
   }
-  const packages = { "apt-get": "chromium", brew: "--cask chromium", dnf: "chromium", apk: "chromium", pacman: "chromium" };
+  const packages = {
+    "apt-get": "chromium",
+    brew: "--cask chromium",
+    dnf: "chromium",
+    apk: "chromium",
+    pacman: "chromium",
+  };
   throw await serverMissing("Chromium", packages, "PATH");
 }

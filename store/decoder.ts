@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import { BIGINT, BLOB, DuckDBBlobValue, DuckDBDataChunk, INTEGER } from "@duckdb/node-api";
+import { BIGINT, BLOB, DuckDBBlobValue, DuckDBDataChunk, type DuckDBValue, INTEGER } from "@duckdb/node-api";
 import {
   anyRepeatSql,
   avroSchemaId,
@@ -14,14 +14,18 @@ import {
 } from "../core/decode.ts";
 import { at, type Cut } from "../core/position.ts";
 import { quoteName } from "../core/sql.ts";
-import type { Stream } from "../core/stream.ts";
+import type { Stream, Version } from "../core/stream.ts";
 import { type Duck, rowsOf } from "./duck.ts";
+import { eventNames } from "./events.ts";
 import type { FetchedPartition } from "./log.ts";
-import type { Schemas } from "./registry-schemas.ts";
+import type { SchemaSource } from "./registry-schemas.ts";
 
 /** Separates the records of a batch in one text (RFC 7464): valid JSON has no raw control character. */
 const SEPARATOR = 0x1e;
 const CHUNK_ROWS = 2_048;
+
+/** Records of a partition, as they were fetched or archived. */
+export type RecordBatch = Pick<FetchedPartition, "partition" | "offsets" | "keys" | "values">;
 
 /** A record that was refused, with its original bytes: what goes to the dead letters. */
 export interface Rejected {
@@ -42,27 +46,18 @@ export interface Rejected {
 export class Decoder {
   readonly #duck: Duck;
   readonly #stream: Stream;
-  readonly #schemas: Schemas;
+  readonly #schemas: SchemaSource;
   #batches = 0;
 
-  private constructor(duck: Duck, stream: Stream, schemas: Schemas) {
+  private constructor(duck: Duck, stream: Stream, schemas: SchemaSource) {
     this.#duck = duck;
     this.#stream = stream;
     this.#schemas = schemas;
   }
 
-  static async open(duck: Duck, stream: Stream, schemas: Schemas): Promise<Decoder> {
-    const columns = [
-      "_partition",
-      "_offset",
-      ...Object.keys(stream.fields).map(quoteName),
-      "_id",
-      "_duplicate",
-      "_reject",
-      "_version",
-    ];
+  static async open(duck: Duck, stream: Stream, schemas: SchemaSource): Promise<Decoder> {
     await duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(stream, NOTHING)}`);
-    await duck.run(`CREATE OR REPLACE TEMP VIEW events AS SELECT ${columns.join(", ")} FROM decoded`);
+    await duck.run(`CREATE OR REPLACE TEMP VIEW events AS SELECT ${eventNames(stream)} FROM decoded`);
     await duck.run("CREATE OR REPLACE TEMP TABLE rejects (_row INTEGER, reject VARCHAR)");
     await duck.run(
       "CREATE OR REPLACE TEMP TABLE seen (_partition INTEGER, _offset BIGINT, _id VARCHAR, _hash UBIGINT)",
@@ -74,7 +69,7 @@ export class Decoder {
    * Decodes a batch into `events` and remembers its ids. Answers the rejects. Throws NOT_READY when a schema is needed and its registry does
    * not answer: that is no verdict on a record.
    */
-  async decode(batch: readonly FetchedPartition[]): Promise<Rejected[]> {
+  async decode(batch: readonly RecordBatch[]): Promise<Rejected[]> {
     const values = batch.flatMap((fetched) => fetched.values);
     if (values.length === 0) {
       await this.#duck.run("TRUNCATE decoded");
@@ -118,13 +113,23 @@ export class Decoder {
     return new Map(rows.map((row) => [row, recordText(values[row] ?? null, lookup)]));
   }
 
-  /** The records that SQL did not recognise: accepted ones are decoded again from canonical text, the others are rejects. */
+  /**
+   * The records that SQL did not recognise as events of the newest version: those that it recognises as older ones are upcast; those that the
+   * contract accepts are decoded again from canonical text; the others are rejects.
+   */
   async #decodeRest(
-    batch: readonly FetchedPartition[],
+    batch: readonly RecordBatch[],
     values: readonly (Buffer | null)[],
     avro: ReadonlyMap<number, RecordText> | null,
   ): Promise<Rejected[]> {
-    const rest = await rowsOf(this.#duck, "SELECT _row, _partition, _offset FROM decoded WHERE NOT _ok ORDER BY _row");
+    const texts = avro === null ? values : withTexts(values, avro);
+    for (const version of this.#stream.tried.slice(1)) {
+      const rows = (await this.#unrecognised()).map(([row]) => Number(row));
+      if (rows.length === 0) return [];
+      await this.#decodeAs(version, rows, joinValues(rows.map((row) => texts[row] ?? null)));
+      await this.#take("_ok");
+    }
+    const rest = await this.#unrecognised();
     if (rest.length === 0) return [];
     const keys = batch.flatMap((fetched) => fetched.keys);
     const decoded = rest.map(([row]) => this.#judge(values[Number(row)] ?? null, avro?.get(Number(row))));
@@ -142,6 +147,10 @@ export class Decoder {
     }
     if (rejected.length > 0) await this.#markRejects(rejected);
     return rejected.map(({ row: _, ...one }) => one);
+  }
+
+  #unrecognised(): Promise<DuckDBValue[][]> {
+    return rowsOf(this.#duck, "SELECT _row, _partition, _offset FROM decoded WHERE NOT _ok ORDER BY _row");
   }
 
   #judge(value: Buffer | null, avro: RecordText | undefined): DecodedOne {
@@ -168,23 +177,38 @@ export class Decoder {
   async #decodeCanonical(
     accepted: readonly { row: number; version: number; canonical: string }[],
   ): Promise<Map<number, Reject>> {
-    if (accepted.length === 0) return new Map();
-    const rows = accepted.map(({ row }) => row);
-    const versions = accepted.map(({ version }) => version);
-    const values = `SELECT unnest(string_split($1, chr(30))) AS _value, unnest([${rows.join(", ")}]) AS _row, unnest([${versions.join(", ")}])::INTEGER AS _as`;
-    const source = `(SELECT _row, _partition, _offset, c._value, c._as FROM (${values}) c JOIN decoded USING (_row))`;
-    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE canonical AS ${decodedSql(this.#stream, source)}`, [
-      accepted.map(({ canonical }) => canonical).join("\x1e"),
-    ]);
-    await this.#duck.run("DELETE FROM decoded WHERE _row IN (SELECT _row FROM canonical)");
-    await this.#duck.run("INSERT INTO decoded BY NAME SELECT * FROM canonical");
-    if (this.#stream.versions.length === 1) return new Map();
-    const misfits = await rowsOf(
-      this.#duck,
-      "SELECT _row, _version, _misfit FROM canonical WHERE _misfit IS NOT NULL",
-    );
-    return new Map(
-      misfits.map(([row, version, field]) => [Number(row), `contract: ${field}: the upcast of version ${version} breaks it`]),
+    const misfits = new Map<number, Reject>();
+    for (const version of this.#stream.tried) {
+      const chosen = accepted.filter((one) => one.version === version.version);
+      if (chosen.length === 0) continue;
+      const text = Buffer.from(chosen.map(({ canonical }) => canonical).join("\x1e"));
+      const isNewest = version === this.#stream.tried[0];
+      await this.#decodeAs(
+        version,
+        chosen.map(({ row }) => row),
+        text,
+      );
+      await this.#take(isNewest ? "true" : "_misfit IS NULL");
+      if (isNewest) continue;
+      for (const [row, field] of await rowsOf(this.#duck, "SELECT _row, _misfit FROM again WHERE _misfit IS NOT NULL"))
+        misfits.set(Number(row), `contract: ${field}: the upcast of version ${version.version} breaks it`);
+    }
+    return misfits;
+  }
+
+  /** Decodes some rows of the batch by one version into the temporary table `again`. `text` holds their values. */
+  async #decodeAs(version: Version, rows: readonly number[], text: Buffer): Promise<void> {
+    const values = `SELECT unnest(string_split(decode($1), chr(30))) AS _value, unnest([${rows.join(", ")}]) AS _row`;
+    const source = `(SELECT _row, _partition, _offset, v._value FROM (${values}) v JOIN decoded USING (_row))`;
+    const sql = decodedSql(this.#stream, source, version);
+    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE again AS ${sql}`, [new DuckDBBlobValue(text)]);
+  }
+
+  /** Puts the rows of `again` for which `condition` holds in the place of what `decoded` has. They are recognised from now on. */
+  async #take(condition: string): Promise<void> {
+    await this.#duck.run(`DELETE FROM decoded WHERE _row IN (SELECT _row FROM again WHERE ${condition})`);
+    await this.#duck.run(
+      `INSERT INTO decoded BY NAME SELECT _row, _hash, true AS _ok, ${eventNames(this.#stream)} FROM again WHERE ${condition}`,
     );
   }
 
@@ -209,22 +233,21 @@ export class Decoder {
 }
 
 /** A source of no records, with the columns of one. */
-const NOTHING =
-  "(SELECT 0::BIGINT AS _row, 0 AS _partition, 0::BIGINT AS _offset, '' AS _value, NULL::INTEGER AS _as WHERE false)";
+const NOTHING = "(SELECT 0::BIGINT AS _row, 0 AS _partition, 0::BIGINT AS _offset, '' AS _value WHERE false)";
 
 /** What `decodeSql` gives, with the columns that the following steps fill in. */
-function decodedSql(stream: Stream, source: string): string {
-  return `SELECT *, hash(_partition, _id) AS _hash, false AS _duplicate, NULL::VARCHAR AS _reject FROM (${decodeSql(stream, source)})`;
+function decodedSql(stream: Stream, source: string, version?: Version): string {
+  return `SELECT *, hash(_partition, _id) AS _hash, false AS _duplicate, NULL::VARCHAR AS _reject FROM (${decodeSql(stream, source, version)})`;
 }
 
 /**
  * The batch as a relation: values from the bytes in $1, in their order, and where each lies from literals, for offsets come in long runs.
  * (Measured on 20,000 records: bytes cross in 5 ms where text took 11, and numbering takes no time where a list took 3.)
  */
-function sourceSql(batch: readonly FetchedPartition[]): string {
+function sourceSql(batch: readonly RecordBatch[]): string {
   const runs = batch.flatMap(({ partition, offsets }) => runsOf(offsets).map((run) => ({ partition, ...run })));
   const split = "SELECT unnest(string_split(decode($1), chr(30))) AS _value";
-  const values = `(SELECT _value, NULL::INTEGER AS _as, row_number() OVER () - 1 AS _row FROM (${split}))`;
+  const values = `(SELECT _value, row_number() OVER () - 1 AS _row FROM (${split}))`;
   return runs.length <= FEW_RUNS ? withFewRuns(values, runs) : withManyRuns(values, runs);
 }
 
@@ -246,7 +269,7 @@ function withFewRuns(values: string, runs: readonly Run[]): string {
   });
   const choose = (what: "partition" | "offset") =>
     `CASE ${cases.map((one) => `${one.when} ${one[what]}`).join(" ")} END`;
-  return `(SELECT _value, _as, _row, ${choose("partition")} AS _partition, ${choose("offset")}::BIGINT AS _offset FROM ${values})`;
+  return `(SELECT _value, _row, ${choose("partition")} AS _partition, ${choose("offset")}::BIGINT AS _offset FROM ${values})`;
 }
 
 function withManyRuns(values: string, runs: readonly Run[]): string {
@@ -283,10 +306,7 @@ function joinValues(values: readonly (Buffer | null)[]): Buffer {
 }
 
 /** The values with Avro records as their JSON text; the place of one that has none stays empty. */
-function withTexts(
-  values: readonly (Buffer | null)[],
-  texts: ReadonlyMap<number, RecordText>,
-): (Buffer | null)[] {
+function withTexts(values: readonly (Buffer | null)[], texts: ReadonlyMap<number, RecordText>): (Buffer | null)[] {
   return values.map((value, row) => {
     const text = texts.get(row);
     return text === undefined ? value : text.ok ? Buffer.from(text.text) : null;

@@ -6,7 +6,7 @@ import { type Generation, generationOf } from "../core/generation.ts";
 import { checkStream, type Stream } from "../core/stream.ts";
 import { checkViewShape, type View } from "../core/view.ts";
 import { checkViewSql } from "./check-view.ts";
-import { type Duck, DuckPool } from "./duck.ts";
+import { DuckPool } from "./duck.ts";
 
 /** A view that has passed every check, with its generation. */
 export interface Definition {

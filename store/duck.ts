@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from "@duckdb/node-api";
 
@@ -28,7 +29,7 @@ export class DuckPool {
       autoinstall_known_extensions: "false",
       autoload_known_extensions: "false",
       // What does not fit in memory goes beside the data; where nothing may be written, the query fails instead.
-      temp_directory: directories[0] === undefined ? "" : join(directories[0], `.spill-${process.pid}`),
+      temp_directory: directories[0] === undefined ? "" : join(directories[0], `.spill-${randomUUID()}`),
     });
     const connection = await instance.connect();
     await connection.run("SET GLOBAL TimeZone = 'UTC'");

@@ -1,7 +1,6 @@
 import type { EpochMs } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
 import type { Archive } from "./archive.ts";
-import { type Duck, rowsOf } from "./duck.ts";
 import type { DataDirectory } from "./files.ts";
 
 /** How good a stream's records are, as far as they are archived. Duplicates are valid: they fit the contract. */
@@ -42,23 +41,34 @@ export interface QualityWindow {
 
 /** The quality of a topic over time, oldest first; spans without records are left out. */
 export async function qualityHistory(
-  { archive, data, duck }: { readonly archive: Archive; readonly data: DataDirectory; readonly duck: Duck },
+  { archive, data, rows }: QualitySources,
   topic: string,
   topicId: string,
-  { from, to, everyMs }: QualityWindow,
+  window: QualityWindow,
 ): Promise<QualitySpan[]> {
   const files: string[] = [];
   for (const partition of await archive.partitions(topic)) {
     for (const { file } of await archive.entries(topic, topicId, partition))
       if (file !== null) files.push(quoteText(data.path(file)));
   }
-  if (files.length === 0) return [];
-  const rows = await rowsOf(
-    duck,
-    `SELECT _timestamp // ${everyMs} * ${everyMs} AS span, split_part(_reject, ':', 1) AS reason, count(*), count(*) FILTER (_duplicate)
-     FROM read_parquet([${files.join(", ")}], union_by_name = true)
-     WHERE _timestamp >= ${from} AND _timestamp < ${to} GROUP BY ALL ORDER BY ALL`,
-  );
+  return files.length === 0 ? [] : spansOf(await rows(historySql(files, window)));
+}
+
+export interface QualitySources {
+  readonly archive: Archive;
+  readonly data: DataDirectory;
+  /** Runs a statement that reads files of the data directory. */
+  readonly rows: (sql: string) => Promise<readonly (readonly unknown[])[]>;
+}
+
+/** SQL: (span, first word of the reason or NULL, records, duplicates), in this order. */
+function historySql(files: readonly string[], { from, to, everyMs }: QualityWindow): string {
+  return `SELECT _timestamp // ${everyMs} * ${everyMs} AS span, split_part(_reject, ':', 1) AS reason, count(*), count(*) FILTER (_duplicate)
+    FROM read_parquet([${files.join(", ")}], union_by_name = true)
+    WHERE _timestamp >= ${from} AND _timestamp < ${to} GROUP BY ALL ORDER BY ALL`;
+}
+
+function spansOf(rows: readonly (readonly unknown[])[]): QualitySpan[] {
   const spans = new Map<number, { records: number; duplicates: number; reasons: Record<string, number> }>();
   for (const [span, reason, count, duplicates] of rows) {
     const held = spans.get(Number(span)) ?? { records: 0, duplicates: 0, reasons: {} };
@@ -67,9 +77,9 @@ export async function qualityHistory(
     if (reason !== null) held.reasons[String(reason)] = Number(count);
     spans.set(Number(span), held);
   }
-  return [...spans].map(([start, { records, duplicates, reasons }]) => {
+  return [...spans].map(([from, { records, duplicates, reasons }]) => {
     const rejects = Object.values(reasons).reduce((sum, count) => sum + count, 0);
-    return { from: start, ...quality(records, duplicates, rejects), reasons };
+    return { from, ...quality(records, duplicates, rejects), reasons };
   });
 }
 

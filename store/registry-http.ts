@@ -1,4 +1,4 @@
-import { ExponentialBackoff, handleType, retry, timeout, TimeoutStrategy, wrap } from "cockatiel";
+import { ExponentialBackoff, handleType, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
 import { z } from "zod";
 import { TidelineError } from "../core/errors.ts";
 import type { Compatibility } from "../core/stream.ts";

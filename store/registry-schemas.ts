@@ -5,11 +5,17 @@ import type { DataDirectory } from "./files.ts";
 import type { SchemaRegistry } from "./registry.ts";
 import { FileRegistry, SchemaDocument, schemaDocument } from "./registry-files.ts";
 
+/** What a decoder asks for schemas. */
+export interface SchemaSource {
+  /** A lookup that knows these ids. Throws NOT_READY when one is new and the registry does not answer. */
+  lookup(ids: Iterable<number>): Promise<SchemaLookup>;
+}
+
 /**
  * The schemas of Avro records by their ids, as both layers and every later reading see them (invariant 3). What the registry says of an id when it is
  * asked for the first time is written down in the data directory, also that it does not know it, and holds from then on.
  */
-export class Schemas {
+export class Schemas implements SchemaSource {
   readonly #data: DataDirectory;
   readonly #registry: SchemaRegistry;
   /** Compiled once; null for an id that is unknown, or whose text is no schema. */
@@ -25,7 +31,6 @@ export class Schemas {
     return new Schemas(data, new FileRegistry(data));
   }
 
-  /** A lookup that knows these ids. Throws NOT_READY when one is new and the registry does not answer. */
   async lookup(ids: Iterable<number>): Promise<SchemaLookup> {
     for (const id of ids) if (!this.#known.has(id)) this.#remember(id, await this.#verdict(id));
     return (id) => this.#known.get(id) ?? null;

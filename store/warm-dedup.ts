@@ -17,39 +17,43 @@ export interface DedupSources {
 }
 
 export interface DedupWindow {
+  /** Whose contract says how far back, and what an id is. */
+  readonly stream: Stream;
   readonly topic: string;
   readonly topicId: string;
   readonly partition: number;
-  /** How many offsets the stream's contract looks back. */
-  readonly offsets: number;
   /** Where decoding is about to begin. */
   readonly before: Position;
 }
 
 /**
  * Tells a decoder the ids of the dedup window before a position (invariant 4): from the archive what it has, which is quick, and from the log
- * what was not archived, before or after it. What neither has any more lies before the beginning of everything.
+ * what was not archived, before or after it. What neither has any more lies before the beginning of everything. What another revision of
+ * the contract archived is decoded anew from its original bytes: the id may be another.
  */
 export async function warmDedup(
-  { archive, data, log }: DedupSources,
+  { archive, log, data }: DedupSources,
   decoder: Decoder,
   window: DedupWindow,
 ): Promise<void> {
-  const { topic, topicId, partition, before } = window;
-  const width = BigInt(window.offsets);
+  const { stream, topic, topicId, partition, before } = window;
+  const width = BigInt(stream.dedupWindow);
   const begin = position(before > width ? before - width : 0n);
   const clip = (offset: Position) => (offset < begin ? begin : offset > before ? before : offset);
   const entries = await archive.entries(topic, topicId, partition);
   const from = clip(position(entries[0]?.from ?? before));
   const to = clip(position(entries.at(-1)?.to ?? before));
 
-  const files = entriesWithin(entries, from, to).flatMap(({ file }) => (file === null ? [] : [file]));
+  const held = entriesWithin(entries, from, to);
+  const files = held.flatMap(({ file, contract }) => (file === null || contract !== stream.revision ? [] : [file]));
   if (files.length > 0) {
     const relation = `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}])`;
     await decoder.remember(
       `(SELECT _partition, _offset, _id FROM ${relation} WHERE _offset >= ${from} AND _offset < ${to})`,
     );
   }
+  for (const span of foreignSpans(held, stream, partition, from, to))
+    for await (const batch of decoder.originals(data, span)) await decoder.decode([batch]);
   const logged = [
     { from: begin, to: from },
     { from: to, to: before },

@@ -15,6 +15,7 @@ import { type Duck, DuckPool, rowsOf } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
 import type { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
+import { Schemas } from "../store/registry-schemas.ts";
 import { entry, entryOf, isControl, isDuplicate, isReject, offsetsOf } from "./archived-log.ts";
 import "./servers.ts";
 
@@ -88,7 +89,14 @@ class World {
   process(data: DataDirectory = new DataDirectory(this.root)): BatchStores {
     // Compaction and sweeping read no log.
     const log = null as unknown as LogReader;
-    return { data, archive: new Archive(data, () => this.nowMs), manifests: new Manifests(data), log, pool };
+    return {
+      data,
+      archive: new Archive(data, () => this.nowMs),
+      manifests: new Manifests(data),
+      log,
+      pool,
+      schemas: Schemas.inFiles(data),
+    };
   }
 }
 

@@ -49,6 +49,7 @@ import { beginGeneration } from "../store/generation-start.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
+import { Schemas } from "../store/registry-schemas.ts";
 import { ensureTopics } from "../store/topics.ts";
 import "./servers.ts";
 
@@ -367,7 +368,14 @@ async function place(
   const topic = `${run}.sales-${topics++}`;
   await ensureTopics(inject("kafkaBrokers"), [{ name: topic, partitions }]);
   const data = new DataDirectory(join(folder, topic));
-  const stores = { data, archive: new Archive(data), manifests: new Manifests(data), log, pool };
+  const stores = {
+    data,
+    archive: new Archive(data),
+    manifests: new Manifests(data),
+    log,
+    pool,
+    schemas: Schemas.inFiles(data),
+  };
   const generation = generationOf(turnover);
   const target = { stream: { ...sales, revision }, view: turnover, generation, topic };
   return { stores, target, topicId: (await log.topic(topic)).id, chain: new Chain(redis, topic, generation) };

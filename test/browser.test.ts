@@ -26,12 +26,8 @@ async function send(total: number): Promise<void> {
 
 /** The cells of a column of the table, top down. */
 async function column(name: string): Promise<string[]> {
-  return page.evaluate((wanted) => {
-    const heads = [...document.querySelectorAll("#table th")].map(({ textContent }) => textContent);
-    return [...document.querySelectorAll(`#table tbody td:nth-child(${heads.indexOf(wanted) + 1})`)].map(
-      ({ textContent }) => textContent ?? "",
-    );
-  }, name);
+  const heads = await page.locator("#table th").allTextContents();
+  return page.locator(`#table tbody td:nth-child(${heads.indexOf(name) + 1})`).allTextContents();
 }
 
 /** The sum of a column of whole numbers. */
@@ -45,10 +41,15 @@ beforeAll(async () => {
     executablePath: await findChromium(cacheFolder(), unwatched),
     args: ["--no-sandbox"],
   });
-  page = await browser.newPage({ locale: "en-GB", timezoneId: "Europe/Lisbon", viewport: { width: 1280, height: 900 } });
+  page = await browser.newPage({
+    locale: "en-GB",
+    timezoneId: "Europe/Lisbon",
+    viewport: { width: 1280, height: 900 },
+  });
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("console", (message) => {
-    if (message.type() === "error" && !message.text().includes("ERR_CONNECTION_REFUSED")) complaints.push(message.text());
+    if (message.type() === "error" && !message.text().includes("ERR_CONNECTION_REFUSED"))
+      complaints.push(message.text());
   });
   page.on("request", (request) => {
     if (!request.url().startsWith(sea.url("/")) && !request.url().startsWith("data:")) complaints.push(request.url());
@@ -65,7 +66,7 @@ describe("the page", () => {
     await page.getByRole("link", { name: "everything" }).waitFor();
     await page.getByRole("heading", { name: "everything" }).waitFor();
     await page.getByText("No events in the last 24 hours").waitFor();
-    await page.getByText("Connected").waitFor();
+    await page.getByText("Connected", { exact: true }).waitFor();
   });
 
   it("moves with the events, without being reloaded", async () => {
@@ -79,22 +80,21 @@ describe("the page", () => {
   });
 
   it("follows what is chosen, by keyboard too, and keeps it over a reload", async () => {
-    await page.getByLabel("Grouped by").focus();
+    await page.getByRole("combobox", { name: "Grouped by" }).focus();
     await page.keyboard.type("place");
     await expect.poll(async () => [...new Set(await column("place"))].sort()).toEqual(["harbour", "quay"]);
-    await page.getByLabel("Measure").selectOption("total");
-    await page.getByLabel("Buckets of").selectOption("1h");
+    await page.getByRole("combobox", { name: "Measure" }).selectOption("total");
+    await page.getByRole("combobox", { name: "Buckets of" }).selectOption("1h");
     await expect.poll(() => column("ticks")).toEqual(["40", "40"]);
     await page.reload();
     await expect.poll(() => column("ticks")).toEqual(["40", "40"]);
-    expect(await page.getByLabel("Measure").inputValue()).toBe("total");
+    expect(await page.getByRole("combobox", { name: "Measure" }).inputValue()).toBe("total");
     expect(page.url()).toContain("by=place");
   });
 
   it("fits a small screen", async () => {
     await page.setViewportSize({ width: 360, height: 700 });
-    const width = await page.evaluate(() => document.documentElement.scrollWidth);
-    expect(width).toBeLessThanOrEqual(360);
+    expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(360);
     await page.setViewportSize({ width: 1280, height: 900 });
   });
 

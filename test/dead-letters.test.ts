@@ -8,6 +8,8 @@ import { deadLetterTopic } from "../store/topics.ts";
 import { Installation, until } from "./installation.ts";
 import { produce } from "./produce.ts";
 
+/** Each command is a process of its own. */
+const SLOW_MS = 180_000;
 const STREAM = "order-completed";
 const brokers = inject("kafkaBrokers");
 const order = ordersOf(5);
@@ -71,7 +73,7 @@ async function replayedRecords() {
   return found;
 }
 
-test("a refused record is listed by its position, with its reason and its bytes", async () => {
+test("a refused record is listed by its position, with its reason and its bytes", { timeout: SLOW_MS }, async () => {
   const found = await list();
   expect(found.map(({ reason }) => reason.split(":")[0]).sort()).toEqual(["contract", "not-json", "not-utf8"]);
   expect(found.every(({ id }) => /^order-completed:\d+:\d+$/.test(id))).toBe(true);
@@ -83,7 +85,7 @@ test("a refused record is listed by its position, with its reason and its bytes"
   expect(dump).toContain("ff 00 41");
 });
 
-test("a letter that was written twice is one letter", async () => {
+test("a letter that was written twice is one letter", { timeout: SLOW_MS }, async () => {
   const before = await list();
   const producer = new Kafka({ brokers: [brokers], logLevel: logLevel.NOTHING }).producer();
   await producer.connect();
@@ -96,7 +98,9 @@ test("a letter that was written twice is one letter", async () => {
   expect(await list()).toEqual(before);
 });
 
-test("what the contract refuses is not accepted as an edit, and nothing unedited is replayed", async () => {
+test("what the contract refuses is not accepted as an edit, and nothing unedited is replayed", {
+  timeout: SLOW_MS,
+}, async () => {
   const { id } = await letter("not-json");
   const file = join(tideline.home, "wrong.json");
   await writeFile(file, JSON.stringify({ ...valid(5), region: "moon" }));
@@ -109,7 +113,9 @@ test("what the contract refuses is not accepted as an edit, and nothing unedited
   expect(await replayedRecords()).toEqual([]);
 });
 
-test("an edited letter is replayed once, under its key, however often and by however many", async () => {
+test("an edited letter is replayed once, under its key, however often and by however many", {
+  timeout: SLOW_MS,
+}, async () => {
   const { id } = await letter("contract");
   await tideline.run("dead-letters", "edit", id);
   expect((await letter("contract")).state).toBe("edited");

@@ -1,5 +1,9 @@
 import { type Position, position } from "../core/position.ts";
 import type { FetchedPartition } from "../store/log.ts";
+import type { SchemaSource } from "../store/registry-schemas.ts";
+
+/** Of a registry that knows nothing: for records that are all JSON. */
+export const NO_SCHEMAS: SchemaSource = { lookup: async () => () => null };
 
 /** Values at successive offsets, as a fetch would give them. `gaps` are offsets that hold nothing (control records, compaction). */
 export function fetchedOf(

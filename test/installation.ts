@@ -129,6 +129,11 @@ export class Installation {
     return execa(process.execPath, [program, ...args], { env: this.env, reject: false });
   }
 
+  /** The speed layer's health. */
+  get speedUrl(): string {
+    return `http://127.0.0.1:${this.#ports.speed}/health`;
+  }
+
   async ask(view: string, parameters: Readonly<Record<string, string>> = {}): Promise<Answer> {
     const response = await fetch(`${this.apiUrl}/views/${view}?${new URLSearchParams(parameters)}`);
     if (!response.ok) throw new Error(`${view}: ${response.status} ${await response.text()}`);

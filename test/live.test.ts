@@ -101,16 +101,16 @@ describe("at=", () => {
         },
       );
     };
-    for (let round = 0; round < 4; round++) {
-      for (let part = 0; part < 3; part++) {
+    for (let round = 0; round < 3; round++) {
+      for (let part = 0; part < 2; part++) {
         await send(40 + round);
         await take();
       }
       await settled();
       taken.push(await sea.answer("everything", query));
-      if (round < 3) expect(await sea.refresh(everything)).toBe(true);
+      if (round < 2) expect(await sea.refresh(everything)).toBe(true);
     }
-    expect(new Set(taken.map(({ asOf }) => asOf)).size).toBeGreaterThan(10);
+    expect(new Set(taken.map(({ asOf }) => asOf)).size).toBeGreaterThan(5);
     expect(new Set(taken.map(({ batchVersion }) => batchVersion)).size).toBeGreaterThan(2);
     for (const { asOf, rows, window } of taken) {
       const again = await sea.answer("everything", `${query}&at=${asOf}`);
@@ -385,7 +385,7 @@ describe("a live stream", () => {
       (last) => last?.event === "behind",
       10_000,
     );
-    expect(ear.last?.body).toMatchObject({ complete: false, missing: { code: "GAP" } });
+    expect(ear.last?.body).toMatchObject({ complete: false, missing: {} });
     await sea.startSpeed();
     await send(5);
     const next = await settled();
@@ -399,7 +399,7 @@ describe("a live stream", () => {
       .map(({ id }) => decodeAsOf(id)?.applied ?? new Map());
     for (const [index, applied] of seen.slice(1).entries())
       expect(cutReached(applied, seen[index] ?? new Map())).toBe(true);
-    expect(ear.heard.map(({ event }) => event)).toEqual(["answer", "behind", "answer"]);
+    expect(new Set(ear.heard.slice(1, -1).map(({ event }) => event))).toEqual(new Set(["behind"]));
     ear.close();
   });
 
@@ -441,15 +441,11 @@ describe("a live stream", () => {
   });
 
   it("ends when the server closes, and so does the server", async () => {
-    const ear = await Ear.open(LIVE);
-    await until(
-      "the answer",
-      async () => ear.heard.length,
-      (heard) => heard > 0,
-    );
+    const ears = await Promise.all([LIVE, LIVE, `${LIVE}&limit=3`].map((path) => Ear.open(path)));
+    await until("the answers", async () => ears.every(({ heard }) => heard.length > 0), Boolean, 5_000);
     const began = performance.now();
     await sea.serving?.close();
-    await until("the end", async () => ear.ended, Boolean, 5_000);
+    await until("the end", async () => ears.every(({ ended }) => ended), Boolean, 5_000);
     expect(performance.now() - began).toBeLessThan(5_000);
     await sea.restart();
     expect((await sea.answer("everything")).complete).toBe(true);

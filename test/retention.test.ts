@@ -20,6 +20,7 @@ import { DuckPool } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
+import { Schemas } from "../store/registry-schemas.ts";
 import { retentionOf } from "../store/retention.ts";
 import { ensureTopics, topicName } from "../store/topics.ts";
 import type { compactArchive, guardRetention } from "../workflows/index.ts";
@@ -142,7 +143,14 @@ describe("against Kafka and Temporal", () => {
     const data = new DataDirectory(join(folder, namespace, "data"));
     const stream = definitions.streams.get(STREAM);
     if (stream === undefined) throw new Error(`no ${STREAM}`);
-    const stores = { data, archive: new Archive(data), manifests: new Manifests(data), log, pool };
+    const stores = {
+      data,
+      archive: new Archive(data),
+      manifests: new Manifests(data),
+      log,
+      pool,
+      schemas: Schemas.inFiles(data),
+    };
     const { id: topicId } = await log.topic(topic);
     return { namespace, stores, topicId, target: { stream: { ...stream, partitions: 1 }, topic } };
   }

@@ -27,6 +27,7 @@ import { beginGeneration } from "../store/generation-start.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis } from "../store/redis.ts";
+import { Schemas } from "../store/registry-schemas.ts";
 import { ensureTopics, topicName } from "../store/topics.ts";
 import { produce } from "./produce.ts";
 
@@ -65,7 +66,8 @@ export class Sea {
     const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512, directories: [dataDir] });
     const log = new LogReader({ brokers, clientId: "sea" });
     const redis = openRedis(redisUrl, () => {});
-    sea.#stores = { data, archive: new Archive(data), manifests: new Manifests(data), log, pool };
+    const schemas = Schemas.inFiles(data);
+    sea.#stores = { data, archive: new Archive(data), manifests: new Manifests(data), log, schemas, pool };
     sea.#chain = (view) => new Chain(redis, namespace, generationOf(view));
     const common = { redisUrl, dataDir, namespace, definitions: sea.#definitions, logger };
     sea.startSpeed = async () => {

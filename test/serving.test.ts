@@ -40,12 +40,13 @@ import { statesByPartition } from "../speed-layer/deltas.ts";
 import { Archive } from "../store/archive.ts";
 import { Chain } from "../store/chain.ts";
 import type { Definitions } from "../store/definitions.ts";
-import { type Duck, DuckPool, rowsOf } from "../store/duck.ts";
+import { type Duck, DuckPool } from "../store/duck.ts";
 import { eventColumns } from "../store/events.ts";
 import { DataDirectory } from "../store/files.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
+import { Schemas } from "../store/registry-schemas.ts";
 
 const sales = stream("sales", {
   revision: 1,
@@ -597,7 +598,7 @@ describe("the reader", () => {
     const segments = new SegmentCache(gate, 1_000);
     const log = new LogReader({ brokers: inject("kafkaBrokers"), clientId: "serving-test" });
     const recomputations = new Recomputations({
-      sources: { data: at.data, archive: new Archive(at.data), log, pool },
+      sources: { data: at.data, archive: new Archive(at.data), log, schemas: Schemas.inFiles(at.data), pool },
       brokers: inject("kafkaBrokers"),
       namespace: at.namespace,
       timeoutMs: 1_000,
@@ -886,7 +887,10 @@ describe("the other routes", () => {
       "/ready",
       "/views",
       "/views/takings",
+      "/views/takings/keys",
+      "/views/takings/live",
       "/views/unborn",
+      "/views/unborn/live",
     ]);
     const operations = Object.values(
       document.paths as Record<

@@ -1,10 +1,4 @@
-import { avg } from "../core/measures/avg.ts";
-import { count } from "../core/measures/count.ts";
-import { distinct } from "../core/measures/distinct.ts";
-import { max, min } from "../core/measures/extremes.ts";
-import { sum } from "../core/measures/sum.ts";
-import { sql } from "../core/sql.ts";
-import { view } from "../core/view.ts";
+import { avg, count, distinct, max, min, sql, sum, view } from "../core/builders.ts";
 import { flights } from "../schemas/flights.ts";
 
 /** Departures of each airport, day by day (UTC). */

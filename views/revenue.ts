@@ -1,10 +1,4 @@
-import { avg } from "../core/measures/avg.ts";
-import { count } from "../core/measures/count.ts";
-import { distinct } from "../core/measures/distinct.ts";
-import { max, min } from "../core/measures/extremes.ts";
-import { sum } from "../core/measures/sum.ts";
-import { sql } from "../core/sql.ts";
-import { view } from "../core/view.ts";
+import { avg, count, distinct, max, min, quantile, sql, sum, view } from "../core/builders.ts";
 import { orderCompleted } from "../schemas/order-completed.ts";
 
 /** What the shop earns, by region and category, minute by minute. Test orders do not count. */
@@ -16,9 +10,11 @@ export const revenue = view("revenue", {
   measures: {
     orders: count({ unit: "orders" }),
     revenue: sum(sql`amount_cents`, { unit: "cents" }),
+    tax: sum(sql`tax_cents`, { unit: "cents" }),
     smallest: min(sql`amount_cents`, { unit: "cents" }),
     largest: max(sql`amount_cents`, { unit: "cents" }),
     average: avg(sql`amount_cents`, { unit: "cents" }),
+    basket: quantile(sql`amount_cents`, { error: 0.05, unit: "cents" }),
     buyers: distinct(sql`buyer_id`, { unit: "buyers" }),
   },
 });

@@ -29,7 +29,9 @@ const activities = proxyActivities<Activities>(STEP);
  */
 export async function adoptView({ view, namespace = "" }: AdoptViewInput): Promise<AdoptViewResult> {
   label({ kind: "adopt", view });
-  const adoption = await activities.planAdoption.executeWithOptions({ summary: "what the view's file says" }, [{ view }]);
+  const adoption = await activities.planAdoption.executeWithOptions({ summary: "what the view's file says" }, [
+    { view },
+  ]);
   if (adoption === null) return { served: null, moved: false, comparison: null };
   const { served, next, stream, held } = adoption;
   label({ stream });
@@ -51,14 +53,17 @@ export async function adoptView({ view, namespace = "" }: AdoptViewInput): Promi
     comparison !== null &&
     !held &&
     (await activities.moveView.executeWithOptions({ summary: `serves ${next}` }, [{ view, served, next }]));
-  const why = comparison === null ? "has not caught up yet" : held ? "is ready; the view was moved back by hand" : "is served";
+  const why =
+    comparison === null ? "has not caught up yet" : held ? "is ready; the view was moved back by hand" : "is served";
   setCurrentDetails(`${next} ${moved ? "is served" : why}. ${comparison === null ? "" : shown(comparison)}`);
   return { served: moved ? next : served, moved, comparison };
 }
 
 /** Version 1 from the archive, unless there is one. */
 async function build(generation: string): Promise<void> {
-  const plan = await activities.planFirstVersion.executeWithOptions({ summary: "the archive in parts" }, [{ generation }]);
+  const plan = await activities.planFirstVersion.executeWithOptions({ summary: "the archive in parts" }, [
+    { generation },
+  ]);
   if (plan === null) return;
   const { topicId, parts } = plan;
   let done = 0;

@@ -4,8 +4,11 @@
 export const STREAM_KINDS = ["archive", "compact-archive", "retention"] as const;
 type StreamKind = (typeof STREAM_KINDS)[number];
 
-/** Kinds of work; each is done for a stream, a view, a view and an interval (backfill), or all generations (retire). */
-export type Kind = StreamKind | "refresh" | "rebuild" | "backfill" | "adopt" | "retire";
+/** Kinds of work; each is done for a stream, a view, a view and an interval (backfill), all generations (retire), or a day (report, delivery). */
+export type Kind = StreamKind | "refresh" | "rebuild" | "backfill" | "adopt" | "retire" | "report" | "delivery";
+
+/** The views that the nightly report's numbers come from: sales, and products. */
+export const REPORT_VIEWS = ["revenue", "top-products"] as const;
 
 /** `refresh/revenue`, or `<namespace>/refresh/revenue`. */
 export function workId(namespace: string, kind: Kind, target: string): string {
@@ -39,7 +42,15 @@ export const SUMMARIES: Readonly<Record<Kind, (target: string) => string>> = {
   backfill: (target) => `recomputes ${target.replace("/", " ")} from the archive`,
   adopt: (view) => `brings the changed definition of view ${view} into service`,
   retire: () => "lets go of generations that nobody needs any more",
+  report: (target) => `computes the ${reportName(target)}`,
+  delivery: (target) => `mails the ${reportName(target)}`,
   rebuild: (view) => `rebuilds view ${view} from the whole archive and compares`,
 };
+
+/** `daily/2026-01-01` -> "daily report of 2026-01-01". */
+function reportName(target: string): string {
+  const [cadence, date] = target.split("/");
+  return date === undefined ? `${cadence} report` : `${cadence} report of ${date}`;
+}
 
 export const SEARCH_ATTRIBUTES = { view: "TidelineView", stream: "TidelineStream", kind: "TidelineKind" } as const;

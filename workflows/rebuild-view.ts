@@ -31,10 +31,7 @@ export async function rebuildView({ view }: RebuildViewInput): Promise<RebuildVi
   setHandler(rebuildProgress, () => progress);
   let generation = view;
   try {
-    const plan = await activities.planRebuild.executeWithOptions(
-      { summary: "hash of the newest version" },
-      [{ view }],
-    );
+    const plan = await activities.planRebuild.executeWithOptions({ summary: "hash of the newest version" }, [{ view }]);
     const { pinned, parts } = plan;
     generation = plan.generation;
     progress = { done: 0, parts: parts.length };

@@ -1,9 +1,8 @@
-import { proxyActivities, setCurrentDetails, sleep } from "@temporalio/workflow";
+import { proxyActivities, setCurrentDetails } from "@temporalio/workflow";
 import type { Activities } from "../activities/activities.ts";
 import type { CutJson } from "../core/position.ts";
-import { archiveStream } from "./archive-stream.ts";
+import { archiveTo } from "./archive-to.ts";
 import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
-import { startOrJoin } from "./start-or-join.ts";
 
 export interface RefreshViewInput {
   readonly view: string;
@@ -20,8 +19,7 @@ export interface RefreshViewResult {
   readonly seconds: number;
 }
 
-const { beginRefresh, sealCut, planArchive, writeDelta, publishDelta, finishPublish, compact } =
-  proxyActivities<Activities>(STEP);
+const { beginRefresh, sealCut, writeDelta, publishDelta, finishPublish, compact } = proxyActivities<Activities>(STEP);
 
 /** The protocol's batch refresh: each step an activity that may be repeated, run twice at once, or be the last. */
 export async function refreshView({ view, namespace }: RefreshViewInput): Promise<RefreshViewResult> {
@@ -64,24 +62,4 @@ function tell(result: RefreshViewResult, how: string): RefreshViewResult {
     .join(" ");
   setCurrentDetails(`version ${result.version} at ${cut}: ${result.records} records in ${result.seconds} s; ${how}`);
   return result;
-}
-
-/**
- * Step 3. The archive is one piece of work however many views wait for it; whoever finds it running looks again a
- * second later.
- */
-async function archiveTo(stream: string, namespace: string, target: CutJson): Promise<void> {
-  for (;;) {
-    const { chunks } = await planArchive.executeWithOptions({ summary: "is it archived?" }, [{ stream, target }]);
-    if (chunks.length === 0) return;
-    const run = await startOrJoin({
-      workflow: archiveStream,
-      namespace,
-      kind: "archive",
-      target: stream,
-      input: { stream, target },
-    });
-    if (run === null) await sleep("1 second");
-    else return;
-  }
 }

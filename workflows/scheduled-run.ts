@@ -1,15 +1,20 @@
-import { ApplicationFailure, proxyActivities, setCurrentDetails } from "@temporalio/workflow";
+import { defineSearchAttributeKey, SearchAttributeType } from "@temporalio/common";
+import { ApplicationFailure, proxyActivities, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
 import type { Activities } from "../activities/activities.ts";
 import { adoptView } from "./adopt-view.ts";
 import { archiveStream } from "./archive-stream.ts";
 import { compactArchive } from "./compact-archive.ts";
+import { dailyReport, nightlyReport } from "./daily-report.ts";
 import { guardRetention } from "./guard-retention.ts";
 import { type Kind, STREAM_KINDS } from "./names.ts";
-import { refreshView } from "./refresh-view.ts";
 import { inParallel } from "./parallel.ts";
+import { refreshView } from "./refresh-view.ts";
 import { retireGenerations } from "./retire-generations.ts";
 import { label, STEP } from "./run.ts";
 import { startAside, startOrJoin } from "./start-or-join.ts";
+
+/** Set by Temporal itself. */
+const SCHEDULED_AT = defineSearchAttributeKey("TemporalScheduledStartTime", SearchAttributeType.DATETIME);
 
 const { listGenerations } = proxyActivities<Activities>(STEP);
 
@@ -24,11 +29,16 @@ export interface ScheduledRunInput {
  * finds that it runs already.
  */
 export async function scheduledRun(input: ScheduledRunInput): Promise<"ran" | "joined"> {
-  label({ kind: "scheduled", [STREAM_KINDS.some((kind) => kind === input.kind) ? "stream" : "view"]: input.target });
+  label({ kind: "scheduled", ...subjectOf(input) });
   const run = await start(input);
   const how = run === null ? "joined" : "ran";
   setCurrentDetails(`${how} ${input.kind}/${input.target}`);
   return how;
+}
+
+function subjectOf({ kind, target }: ScheduledRunInput): { stream?: string; view?: string } {
+  if (STREAM_KINDS.some((streamKind) => streamKind === kind)) return { stream: target };
+  return kind === "refresh" ? { view: target } : {};
 }
 
 function start({ kind, target, namespace }: ScheduledRunInput) {
@@ -43,17 +53,33 @@ function start({ kind, target, namespace }: ScheduledRunInput) {
       return refreshGenerations(target, namespace);
     case "retire":
       return startOrJoin({ workflow: retireGenerations, namespace, kind, target, input: undefined });
+    case "report": {
+      const input = nightlyReport(scheduledMs());
+      return startOrJoin({ workflow: dailyReport, namespace, kind, target: `${target}/${input.date}`, input });
+    }
     case "rebuild":
     case "backfill":
+    case "delivery":
     case "adopt":
       throw ApplicationFailure.nonRetryable(`a ${kind} is started by hand`, "BAD_REQUEST");
   }
 }
 
+/** When the schedule meant this run to begin: however late it does, it is the run of that time. */
+function scheduledMs(): number {
+  const scheduled = workflowInfo().typedSearchAttributes.get(SCHEDULED_AT);
+  if (scheduled !== undefined) return scheduled.getTime();
+  throw ApplicationFailure.nonRetryable(
+    "only a schedule says which day is meant; start dailyReport with a date",
+    "BAD_REQUEST",
+  );
+}
+
 /** A view is what is served of it; its other generations are kept up to date under names of their own, and a changed definition is adopted. */
 async function refreshGenerations(view: string, namespace: string) {
   const { others, adopt } = await listGenerations.executeWithOptions({ summary: "generations" }, [{ view }]);
-  if (adopt) await startAside({ workflow: adoptView, namespace, kind: "adopt", target: view, input: { view, namespace } });
+  if (adopt)
+    await startAside({ workflow: adoptView, namespace, kind: "adopt", target: view, input: { view, namespace } });
   const kind = "refresh";
   const [served] = await inParallel(2, [view, ...others], (target) =>
     startOrJoin({ workflow: refreshView, namespace, kind, target, input: { view: target, namespace } }),

@@ -1,13 +1,12 @@
 import type { DesiredSchedule } from "../activities/schedules.ts";
-import { type Kind, STREAM_KINDS, SUMMARIES, scheduleId } from "./names.ts";
+import { type Kind, REPORT_VIEWS, STREAM_KINDS, SUMMARIES, scheduleId } from "./names.ts";
 
 const MINUTE_MS = 60_000;
 
-interface Timing {
-  readonly everyMs: number;
-  readonly offsetMs: number;
-  readonly shown: string;
-}
+type Timing = { readonly shown: string } & (
+  | { readonly everyMs: number; readonly offsetMs: number }
+  | { readonly cron: string }
+);
 
 /** Refreshes begin when the archive of the same minute is likely to be done; the rest when neither is likely to be at work. */
 const TIMING = {
@@ -16,26 +15,31 @@ const TIMING = {
   retention: { everyMs: 10 * MINUTE_MS, offsetMs: 40_000, shown: "every ten minutes" },
   retire: { everyMs: 60 * MINUTE_MS, offsetMs: 25 * MINUTE_MS + 45_000, shown: "every hour" },
   "compact-archive": { everyMs: 60 * MINUTE_MS, offsetMs: 5 * MINUTE_MS + 45_000, shown: "every hour" },
+  report: { cron: "0 2 * * *", shown: "at 02:00 UTC" },
 } as const satisfies Partial<Record<Kind, Timing>>;
 
-/** What runs by itself: each stream is archived, its archive compacted and its retention watched, and each view is refreshed. */
+/** What runs by itself: each stream is archived, its archive compacted and its retention watched, each view is refreshed, and the day before reported on. */
 export function desiredSchedules(
   namespace: string,
   streams: Iterable<string>,
   views: Iterable<string>,
 ): DesiredSchedule[] {
-  const schedule = (kind: keyof typeof TIMING, target: string): DesiredSchedule => ({
-    id: scheduleId(namespace, kind, target),
-    everyMs: TIMING[kind].everyMs,
-    offsetMs: TIMING[kind].offsetMs,
-    workflowType: "scheduledRun",
-    workflowId: `${scheduleId(namespace, kind, target)}-run`,
-    input: { kind, target, namespace },
-    summary: `${TIMING[kind].shown}: ${SUMMARIES[kind](target)}`,
-  });
+  const known = new Set(views);
+  const schedule = (kind: keyof typeof TIMING, target: string): DesiredSchedule => {
+    const { shown, ...when } = TIMING[kind];
+    return {
+      ...when,
+      id: scheduleId(namespace, kind, target),
+      workflowType: "scheduledRun",
+      workflowId: `${scheduleId(namespace, kind, target)}-run`,
+      input: { kind, target, namespace },
+      summary: `${shown}: ${SUMMARIES[kind](target)}`,
+    };
+  };
   return [
     ...[...streams].flatMap((stream) => STREAM_KINDS.map((kind) => schedule(kind, stream))),
-    ...[...views].map((view) => schedule("refresh", view)),
+    ...[...known].map((view) => schedule("refresh", view)),
+    ...(REPORT_VIEWS.every((view) => known.has(view)) ? [schedule("report", "daily")] : []),
     schedule("retire", "generations"),
   ];
 }

@@ -13,6 +13,7 @@ export const COLOURS = {
   grid: "#e2e8f0",
   day: "#2563eb",
   dayBefore: "#94a3b8",
+  dayBeforeLine: "#334155",
   weekBefore: "#d97706",
 } as const;
 
@@ -31,7 +32,7 @@ export function hoursChart({ day, dayBefore, weekBefore }: HourlyValues, shown: 
     data: [...data],
     symbol: "none",
     silent: true,
-    lineStyle: { color, width: 1.75, type },
+    lineStyle: { color, width: 2, type },
   });
   return svgOf("hours", 760, 260, {
     grid: { left: 4, right: 4, top: 12, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
@@ -49,9 +50,15 @@ export function hoursChart({ day, dayBefore, weekBefore }: HourlyValues, shown: 
       splitLine: { lineStyle: { color: COLOURS.grid } },
     },
     series: [
-      { type: "bar", data: [...day], silent: true, barCategoryGap: "28%", itemStyle: { color: COLOURS.day, borderRadius: [3, 3, 0, 0] } },
+      {
+        type: "bar",
+        data: [...day],
+        silent: true,
+        barCategoryGap: "28%",
+        itemStyle: { color: COLOURS.day, borderRadius: [3, 3, 0, 0] },
+      },
       line(weekBefore, COLOURS.weekBefore, "dashed"),
-      line(dayBefore, COLOURS.dayBefore, "solid"),
+      line(dayBefore, COLOURS.dayBeforeLine, "solid"),
     ],
   });
 }
@@ -74,7 +81,7 @@ export function groupsChart(name: string, bars: readonly Bar[], shown: (value: n
     itemStyle: { color, borderRadius: [0, 3, 3, 0] },
   });
   return svgOf(name, 370, 44 + bars.length * 34, {
-    grid: { left: 4, right: 16, top: 4, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
+    grid: { left: 14, right: 16, top: 4, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },
     xAxis: {
       type: "value",
       splitNumber: 3,
@@ -84,13 +91,21 @@ export function groupsChart(name: string, bars: readonly Bar[], shown: (value: n
     yAxis: {
       type: "category",
       data: shownBars.map(({ name: label }) => label),
-      axisLabel: { ...FONT, width: 110, overflow: "truncate" },
+      axisLabel: { ...FONT, width: 104, overflow: "truncate" },
       axisTick: { show: false },
       axisLine: { show: false },
     },
     series: [
-      series(shownBars.map(({ dayBefore }) => dayBefore), COLOURS.dayBefore, 7),
-      series(shownBars.map(({ day }) => day), COLOURS.day, 11),
+      series(
+        shownBars.map(({ day }) => day),
+        COLOURS.day,
+        11,
+      ),
+      series(
+        shownBars.map(({ dayBefore }) => dayBefore),
+        COLOURS.dayBefore,
+        7,
+      ),
     ],
   });
 }

@@ -6,7 +6,11 @@ import { type Duck, rowsOf } from "../../store/duck.ts";
 /** A view's measures over larger cells: measures merge, so any grain that its own divides, and any of its dimensions, give the same numbers. */
 export function coarser(
   view: View,
-  { grainMs, by, measures }: { readonly grainMs: number; readonly by: readonly string[]; readonly measures: readonly string[] },
+  {
+    grainMs,
+    by,
+    measures,
+  }: { readonly grainMs: number; readonly by: readonly string[]; readonly measures: readonly string[] },
 ): View {
   return {
     ...view,

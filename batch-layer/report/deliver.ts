@@ -3,7 +3,7 @@ import { createTransport } from "nodemailer";
 import type { ReportPin } from "../../core/documents.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { BatchStores } from "../stores.ts";
-import { editionFolder, newestEdition, noteDelivery, REPORT_FILES, readDelivery, readStamp } from "./edition.ts";
+import { editionFolder, newestWritten, noteDelivery, REPORT_FILES, readDelivery } from "./edition.ts";
 
 /** Where reports are mailed; nothing is mailed while a field is empty. */
 export interface MailSettings {
@@ -35,9 +35,8 @@ export async function deliverEdition(
   mail: MailSettings,
   nowMs: () => number,
 ): Promise<Delivered> {
-  const edition = await newestEdition(stores, date);
-  if (edition === null || (await readStamp(stores, date, edition.number)) === null)
-    return { mailed: false, edition: null, how: "not mailed: the report is not written yet" };
+  const edition = await newestWritten(stores, date);
+  if (edition === null) return { mailed: false, edition: null, how: "not mailed: the report is not written yet" };
   const { number } = edition;
   const held = await readDelivery(stores, date, number);
   if (held !== null)

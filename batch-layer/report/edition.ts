@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { ReportDelivery, ReportPin, ReportStamp } from "../../core/documents.ts";
+import { ReportDelivery, ReportPin } from "../../core/documents.ts";
+import { TidelineError } from "../../core/errors.ts";
 import type { BatchStores } from "../stores.ts";
 
 /**
@@ -29,30 +30,44 @@ export interface Edition {
 
 type Data = Pick<BatchStores, "data">;
 
-/** The newest edition of a day, or null. */
-export async function newestEdition({ data }: Data, date: string): Promise<Edition | null> {
-  const names = await data.list(join("reports", "daily", date));
-  const numbers = names.filter((name) => name.startsWith(PREFIX)).map((name) => Number(name.slice(PREFIX.length)));
-  for (const number of numbers.sort((a, b) => b - a)) {
-    const pin = await readPin({ data }, date, number);
-    if (pin !== null) return { number, pin };
+/** The editions of a day, the newest first. */
+async function editionsOf({ data }: Data, date: string): Promise<Edition[]> {
+  const editions: Edition[] = [];
+  for (const name of await data.list(join("reports", "daily", date))) {
+    const number = Number(name.slice(PREFIX.length));
+    const pin = name.startsWith(PREFIX) ? await readPin({ data }, date, number) : null;
+    if (pin !== null) editions.push({ number, pin });
   }
+  return editions.sort((a, b) => b.number - a.number);
+}
+
+/** The newest edition of a day, or null. */
+export async function newestEdition(stores: Data, date: string): Promise<Edition | null> {
+  return (await editionsOf(stores, date))[0] ?? null;
+}
+
+/** The newest edition of a day whose files are all there, or null. */
+export async function newestWritten(stores: Data, date: string): Promise<Edition | null> {
+  for (const edition of await editionsOf(stores, date))
+    if (await stores.data.has(join(editionFolder(date, edition.number), REPORT_FILES.stamp))) return edition;
   return null;
 }
 
-export function readPin({ data }: Data, date: string, edition: number): Promise<ReportPin | null> {
+function readPin({ data }: Data, date: string, edition: number): Promise<ReportPin | null> {
   return data.read(join(editionFolder(date, edition), PIN), ReportPin);
+}
+
+/** What an edition holds for. Throws BAD_REQUEST when there is no such edition. */
+export async function pinOf(stores: Data, date: string, edition: number): Promise<ReportPin> {
+  const pin = await readPin(stores, date, edition);
+  if (pin !== null) return pin;
+  throw new TidelineError("BAD_REQUEST", `${date} has no edition ${edition}`, "Start the report again.");
 }
 
 /** Fixes what an edition holds for, unless another attempt has done so; answers the pin that holds. */
 export async function pinEdition({ data }: Data, date: string, edition: number, wanted: ReportPin): Promise<ReportPin> {
   await data.createExclusively(join(editionFolder(date, edition), PIN), wanted);
-  return (await readPin({ data }, date, edition)) ?? wanted;
-}
-
-/** Who computed an edition last, and when; null until it has been. */
-export function readStamp({ data }: Data, date: string, edition: number): Promise<ReportStamp | null> {
-  return data.read(join(editionFolder(date, edition), REPORT_FILES.stamp), ReportStamp);
+  return pinOf({ data }, date, edition);
 }
 
 export function readDelivery({ data }: Data, date: string, edition: number): Promise<ReportDelivery | null> {
@@ -69,11 +84,7 @@ export async function noteDelivery(
   await data.createExclusively(join(editionFolder(date, edition), DELIVERY), delivery);
 }
 
-/**
- * Whether a run may go on with an edition: it was pinned when its day was over, and its views are still defined as they were. Otherwise the
- * day gets another one.
- */
-export function editionHolds({ pin }: Edition, views: Readonly<Record<string, string>>): boolean {
-  const same = Object.entries(views).every(([name, generation]) => pin.views[name] === generation);
-  return same && pin.pinnedAtMs >= pin.toMs;
+/** Whether an edition was pinned when its day was over. Where it was not, the next run makes another one. */
+export function isFinal({ pin }: Edition): boolean {
+  return pin.pinnedAtMs >= pin.toMs;
 }

@@ -45,7 +45,7 @@ export async function reportNumbers(
       return name;
     };
     const orders = await table("report_sales", sales);
-    const lines = sales.stream === products.stream ? orders : await table("report_products", products);
+    const lines = sales.topic === products.topic ? orders : await table("report_products", products);
     const quality: Record<string, StreamQuality> = {};
     for (const target of streams) {
       const records = await archived(target);

@@ -17,9 +17,9 @@ table { border-collapse: collapse; width: 100%; }
 .quiet { color: #64748b; font-size: 13px; }
 .note { margin-top: 12px; padding: 8px 12px; background: #fef3c7; color: #78350f; border-radius: 8px; font-size: 13px; }
 .tile { width: 25%; padding: 0 12px 0 0; vertical-align: top; }
-.tile b { display: block; font-size: 24px; line-height: 1.3; font-weight: 650; font-variant-numeric: tabular-nums; }
+.tile b { display: block; font-size: 22px; line-height: 1.4; font-weight: 650; font-variant-numeric: tabular-nums; }
 .half { width: 50%; vertical-align: top; }
-.half + .half { padding-left: 20px; }
+.half + .half { padding-left: 32px; }
 .rows th { padding: 6px 8px 6px 0; text-align: left; font-size: 12px; font-weight: 600; color: #64748b; border-bottom: 1px solid #cbd5e1; white-space: nowrap; }
 .rows td { padding: 5px 8px 5px 0; border-bottom: 1px solid #e2e8f0; font-variant-numeric: tabular-nums; }
 .rows .n { text-align: right; padding-right: 0; padding-left: 8px; white-space: nowrap; }
@@ -30,6 +30,7 @@ table { border-collapse: collapse; width: 100%; }
 .key:first-child { margin-left: 0; }
 .key.day { background: ${COLOURS.day}; }
 .key.before { background: ${COLOURS.dayBefore}; }
+.key.line { width: 16px; height: 3px; vertical-align: 4px; background: ${COLOURS.dayBeforeLine}; }
 .key.week { background: ${COLOURS.weekBefore}; }
 .chart { margin: 8px 0 0; }
 .chart svg { display: block; width: 100%; height: auto; }
@@ -54,12 +55,13 @@ code { font: 12px/1.6 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; 
   .down { color: #f87171; }
   .key.day { background: #60a5fa; }
   .key.before { background: #64748b; }
+  .key.line { background: #e2e8f0; }
   .key.week { background: #fbbf24; }
   svg [fill="${COLOURS.ink}"] { fill: #94a3b8; }
   svg [stroke="${COLOURS.grid}"] { stroke: #1e293b; }
   svg [fill="${COLOURS.day}"] { fill: #60a5fa; }
   svg [fill="${COLOURS.dayBefore}"] { fill: #64748b; }
-  svg [stroke="${COLOURS.dayBefore}"] { stroke: #64748b; }
+  svg [stroke="${COLOURS.dayBeforeLine}"] { stroke: #e2e8f0; }
   svg [stroke="${COLOURS.weekBefore}"] { stroke: #fbbf24; }
 }
 @media print {

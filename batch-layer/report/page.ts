@@ -6,8 +6,9 @@ import { shownChange, shownShare, shownShort, shownValue } from "./shown.ts";
 import { changes, type ReportIdentity, type ReportNumbers, type Summary } from "./summary.ts";
 
 const GROUPS_IN_CHART = 10;
-const PRODUCTS_ON_PAGE = 100;
+const PRODUCTS_ON_PAGE = 20;
 const BASKET = "basket";
+const KEYS = `<p class="quiet"><span class="key day"></span>this day<span class="key before"></span>day before</p>`;
 
 /**
  * The report as one page without scripts or anything to fetch: for browsers, printers and mail clients. What charts show stands in
@@ -45,7 +46,9 @@ ${rows.map((row) => `<tr><td>${row}</td></tr>`).join("\n")}
 function heading({ date, edition, pin }: ReportIdentity, { dayIsOver, pinnedAt }: Summary): string {
   const weekday = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeZone: "UTC" }).format(pin.fromMs);
   const editionText = edition === 1 ? "" : `, edition ${edition}`;
-  const partial = dayIsOver ? "" : `<p class="note">The day was not over: this is what the log held at ${clock(pinnedAt)}.</p>`;
+  const partial = dayIsOver
+    ? ""
+    : `<p class="note">The day was not over: this is what the log held at ${clock(pinnedAt)}.</p>`;
   return `<p class="quiet">Daily report ${date}${editionText}</p><h1>${weekday}</h1>${partial}`;
 }
 
@@ -53,7 +56,7 @@ function tiles({ day, units, comparedWith }: Summary): string {
   const { dayBefore, weekBefore } = comparedWith;
   const tile = (name: string, label: string) =>
     `<td class="tile"><span class="quiet">${label}</span><b>${shownValue(day[name], unitOf(units, name))}</b>
-<span class="quiet">${trend(dayBefore.change[name])} on the day before<br>${trend(weekBefore.change[name])} on the week before</span></td>`;
+<span class="quiet">${trend(dayBefore.change[name])} vs day before<br>${trend(weekBefore.change[name])} vs week before</span></td>`;
   const all = `<table role="presentation"><tr>${[
     tile("revenue", "Revenue"),
     tile("orders", "Orders"),
@@ -75,7 +78,7 @@ function basket(quantiles: unknown, unit: string): string {
 function hours({ sales, units }: ReportNumbers): string {
   const unit = unitOf(units, "revenue");
   return `<h2>Revenue by hour (UTC)</h2>
-<p class="quiet"><span class="key day"></span>this day<span class="key before"></span>the day before<span class="key week"></span>a week before</p>
+<p class="quiet"><span class="key day"></span>this day<span class="key line"></span>day before<span class="key line week"></span>week before</p>
 <div class="chart">${hoursChart(sales.hours, (value) => shownShort(value, unit))}</div>`;
 }
 
@@ -89,7 +92,7 @@ function breakdowns({ sales, units }: ReportNumbers): string[] {
     }));
     const chart = groupsChart(`by-${dimension.replaceAll("_", "-")}`, bars, (value) => shownShort(value, unit));
     const halves = `<td class="half">${groupsTable(dimension, groups, units)}</td><td class="half"><div class="chart">${chart}</div></td>`;
-    return `<h2>By ${escaped(dimension.replaceAll("_", " "))}</h2><table role="presentation"><tr>${halves}</tr></table>`;
+    return `<h2>By ${escaped(dimension.replaceAll("_", " "))}</h2>${KEYS}<table role="presentation"><tr>${halves}</tr></table>`;
   });
 }
 
@@ -126,9 +129,13 @@ function products({ products: all, units }: ReportNumbers): string {
   const middle = Math.ceil(listed.length / 2);
   if (listed.length === 0) return `<h2>Top products</h2><p class="quiet">Nothing was sold.</p>`;
   const halves = [listed.slice(0, middle), listed.slice(middle)].filter(({ length }) => length > 0);
-  return `<h2>Top ${listed.length} products by revenue</h2><table role="presentation"><tr>${halves
+  return `<h2>Top ${listed.length} products by revenue</h2><p class="quiet">${rest(all.length)}</p><table role="presentation"><tr>${halves
     .map((half) => `<td class="half">${tableOf(columns, half)}</td>`)
     .join("")}</tr></table>`;
+}
+
+function rest(all: number): string {
+  return all > PRODUCTS_ON_PAGE ? `The first ${all} are in top-products.csv.` : "";
 }
 
 function quality({ quality: streams }: ReportNumbers): string {

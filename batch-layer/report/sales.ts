@@ -50,7 +50,10 @@ export async function salesOf(duck: Duck, view: View, events: string, day: TimeR
   const whole = coarser(view, { grainMs: DAY_MS, by: [], measures });
   const totals = await cellsOver(duck, whole, within);
   const on = (cells: readonly Cell[], bucket: EpochMs, of: View) =>
-    totalsOf(of, cells.find((cell) => cell.bucket === bucket));
+    totalsOf(
+      of,
+      cells.find((cell) => cell.bucket === bucket),
+    );
   const by: Record<string, GroupSales[]> = {};
   for (const dimension of Object.keys(view.by)) {
     const grouped = coarser(view, { grainMs: DAY_MS, by: [dimension], measures });
@@ -82,7 +85,9 @@ async function hoursOf(duck: Duck, view: View, events: string, day: TimeRange): 
 
 function totalsOf({ measures }: View, cell: Cell | undefined): Totals {
   if (cell === undefined) return {};
-  return Object.fromEntries(Object.entries(measures).map(([name, { present }]) => [name, present(stateOf(cell, name))]));
+  return Object.fromEntries(
+    Object.entries(measures).map(([name, { present }]) => [name, present(stateOf(cell, name))]),
+  );
 }
 
 function groupsOf(cells: readonly Cell[]): GroupValue[] {

@@ -23,6 +23,7 @@ Examples:
 export function registerReplay(program: Command): void {
   program
     .command("replay")
+    .addHelpText("after", "\nExample:\n  $ tideline replay flights\n")
     .description("send real data again")
     .command("flights")
     .description("three million departures of US domestic flights, January to June 2001")

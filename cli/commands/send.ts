@@ -15,6 +15,7 @@ harmless as far as the stream's dedup window reaches.
 Examples:
   $ tideline send order-completed orders.ndjson
   $ tideline send order-completed orders.csv --dry-run        only validate
+  $ tideline send order-completed orders.parquet --format avro
   $ zcat old.ndjson.gz | tideline send order-completed --skip-invalid
 `;
 
@@ -27,6 +28,11 @@ export function registerSend(program: Command): void {
     .argument("[file]", "NDJSON, CSV or Parquet; - or nothing: NDJSON from standard input")
     .addOption(new Option("--dry-run", "validate every row, and send nothing").default(false))
     .addOption(new Option("--skip-invalid", "leave out rows that the contract refuses").default(false))
+    .addOption(
+      new Option("--format <format>", "send rows as they are (tables as JSON), or as Avro in Confluent's wire format")
+        .choices(["json", "avro"])
+        .default("json"),
+    )
     .addOption(new Option("--json", "report as JSON").default(false))
     .addHelpText("after", help)
     .action(async (stream: string, file: string | undefined, flags: SendFlags) => {

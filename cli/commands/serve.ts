@@ -13,6 +13,7 @@ interface ServeFlags {
 export function registerServe(program: Command): void {
   program
     .command("serve")
+    .addHelpText("after", "\nExamples:\n  $ tideline serve\n  $ tideline serve --port 8080 --host 0.0.0.0\n")
     .description("run the HTTP API; SIGTERM lets the requests under way finish")
     .addOption(new Option("--port <n>", "where to listen (default: TIDELINE_API_PORT)").argParser(wholeNumber))
     .addOption(new Option("--host <address>", "on which address; 0.0.0.0 for all (default: TIDELINE_HOST)"))
@@ -37,6 +38,7 @@ export function registerServe(program: Command): void {
         dataDir: join(config.home, "data"),
         namespace: config.namespace,
         definitions,
+        schemaRegistry: config.schemaRegistry,
         port: port ?? config.apiPort,
         host: host ?? config.host,
         logger,

@@ -1,17 +1,22 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { SimulationProgress } from "../../ingest/simulate.ts";
+import type { OrdersFlags } from "../simulate/orders.ts";
+import type { ShopFlags } from "../simulate/shop.ts";
 
-interface SimulateFlags {
-  readonly rate: number;
-  readonly count?: number;
-  readonly seed?: number;
-  readonly mode: "kafka" | "file";
-  readonly outfile?: string;
-  readonly from?: number;
-  readonly json: boolean;
-}
+const shopHelp = `
+A shop sells in four regions by their own clocks. What customers do becomes user-activity; each order lives through order-created,
+inventory-reserved, payment-processed and order-completed, or ends in order-cancelled. The same seed makes the same events.
 
-const examples = `
+With --from it begins in the past: that is sent as fast as Kafka takes it, and once the present is reached events come as they happen.
+Late records arrive ten seconds to an hour after their event time. Malformed ones come beside good ones, and go to the dead letters.
+
+Examples:
+  $ tideline simulate shop                                     five orders a second until Ctrl+C
+  $ tideline simulate shop --duplicates 1% --late 5% --malformed 0.1% --avro 50% --bursts
+  $ tideline simulate shop --rate 2 --from 2026-01-01T00:00:00Z --count 100000
+  $ tideline simulate shop --mode file --outfolder shop --count 1000 --seed 7
+`;
+
+const ordersHelp = `
 Examples:
   $ tideline simulate orders                                   200 orders a second until Ctrl+C
   $ tideline simulate orders --rate 50000 --count 1000000      a million, twenty seconds long
@@ -20,11 +25,49 @@ Examples:
 
 /** Adds `tideline simulate`. */
 export function registerSimulate(program: Command): void {
-  program
+  const simulate = program
     .command("simulate")
     .description("make up events and send them")
+    .addHelpText("after", "\nExample:\n  $ tideline simulate shop\n");
+  registerShop(simulate);
+  registerOrders(simulate);
+}
+
+function registerShop(simulate: Command): void {
+  const share = (flag: string, description: string) =>
+    new Option(`${flag} <percent>`, description).default(0, "0%").argParser(percent);
+  simulate
+    .command("shop")
+    .description("a whole shop: visits, orders and what becomes of them")
+    .addOption(new Option("--rate <n>", "orders a second, on average over a day").default(5).argParser(positiveNumber))
+    .addOption(
+      new Option("--count <n>", "end after so many orders (default: go on until Ctrl+C)").argParser(wholeNumber),
+    )
+    .addOption(new Option("--seed <n>", "which shop (default: another each time)").argParser(wholeNumber))
+    .addOption(new Option("--from <time>", "when the first events happen (default: now)").argParser(instant))
+    .addOption(
+      new Option("--bursts", "every five minutes ten times as many visitors for twenty seconds").default(false),
+    )
+    .addOption(share("--duplicates", "records that are delivered twice"))
+    .addOption(share("--late", "records that arrive late"))
+    .addOption(share("--malformed", "records that no contract accepts"))
+    .addOption(share("--avro", "records in Avro, the others in JSON"))
+    .addOption(
+      new Option("--mode <where>", "send to Kafka, or write files").choices(["kafka", "file"]).default("kafka"),
+    )
+    .addOption(new Option("--outfolder <path>", "with --mode file: gets a file per stream, one JSON event a line"))
+    .addOption(new Option("--json", "report as JSON").default(false))
+    .addHelpText("after", shopHelp)
+    .action(async (flags: ShopFlags, command: Command) => {
+      const { simulateShop } = await import("../simulate/shop.ts");
+      await simulateShop(flags, command);
+    });
+}
+
+function registerOrders(simulate: Command): void {
+  simulate
     .command("orders")
-    .description("a modest shop's completed orders; the same seed makes the same orders")
+    .description("completed orders alone, at any rate; the same seed makes the same orders")
     .addOption(new Option("--rate <n>", "orders a second").default(200).argParser(positiveNumber))
     .addOption(
       new Option("--count <n>", "end after so many orders (default: go on until Ctrl+C)").argParser(wholeNumber),
@@ -40,70 +83,18 @@ export function registerSimulate(program: Command): void {
       ),
     )
     .addOption(new Option("--json", "report as JSON").default(false))
-    .addHelpText("after", examples)
-    .action(async (flags: SimulateFlags, command: Command) => {
-      const seed = flags.seed ?? Math.floor(Math.random() * 2 ** 48);
-      if (flags.mode === "file") await writeFile(flags, seed, command);
-      else await sendToKafka(flags, seed, command);
+    .addHelpText("after", ordersHelp)
+    .action(async (flags: OrdersFlags, command: Command) => {
+      const { simulateOrders } = await import("../simulate/orders.ts");
+      await simulateOrders(flags, command);
     });
 }
 
-async function sendToKafka(flags: SimulateFlags, seed: number, command: Command): Promise<void> {
-  for (const flag of ["outfile", "from"] as const) {
-    if (flags[flag] !== undefined) command.error(`error: --${flag} needs --mode file`);
-  }
-  const [{ loadConfig }, { simulateOrders }, { interruptible, showProgress }] = await Promise.all([
-    import("../config.ts"),
-    import("../../ingest/simulate.ts"),
-    import("../progress.ts"),
-  ]);
-  const { kafkaBrokers: brokers, namespace } = loadConfig(process.env);
-  process.stderr.write(`seed ${seed}\n`);
-  const { rate, count } = flags;
-  const line = showProgress("orders");
-  const result = await interruptible((stop) =>
-    simulateOrders({
-      brokers,
-      namespace,
-      seed,
-      rate,
-      stop,
-      ...(count === undefined ? {} : { count, onProgress: ({ sent }) => line.update(sent, count) }),
-    }),
-  ).finally(() => line.stop());
-  report(flags, seed, result);
-}
-
-async function writeFile(flags: SimulateFlags, seed: number, command: Command): Promise<void> {
-  const { outfile, count, rate, from = Date.now() } = flags;
-  if (outfile === undefined) return command.error("error: --mode file needs --outfile <path>");
-  if (count === undefined) return command.error("error: --mode file needs --count <n>");
-  const [{ open }, { orderLines }, { interruptible }] = await Promise.all([
-    import("node:fs/promises"),
-    import("../../ingest/simulate.ts"),
-    import("../progress.ts"),
-  ]);
-  const beganMs = performance.now();
-  let sent = 0;
-  await interruptible(async (stop) => {
-    const file = await open(outfile, "w");
-    try {
-      for (const { text, lines } of orderLines({ seed, count, from, rate })) {
-        if (stop.aborted) break;
-        await file.write(text);
-        sent += lines;
-      }
-    } finally {
-      await file.close();
-    }
-  });
-  report(flags, seed, { sent, acknowledged: sent, seconds: (performance.now() - beganMs) / 1000 });
-}
-
-function report({ json }: SimulateFlags, seed: number, { sent, acknowledged, seconds }: SimulationProgress): void {
-  const rate = Math.round(sent / Math.max(seconds, 0.001));
-  const text = `${sent} orders sent, ${acknowledged} acknowledged, in ${seconds.toFixed(1)} s (${rate}/s), seed ${seed}`;
-  process.stdout.write(`${json ? JSON.stringify({ sent, acknowledged, seconds, rate, seed }) : text}\n`);
+/** "1%" is 0.01. */
+function percent(text: string): number {
+  const value = Number(text.slice(0, -1));
+  if (/^\d+(\.\d+)?%$/.test(text) && value <= 100) return value / 100;
+  throw new InvalidArgumentError("It must be a percentage such as 0.1% or 50%.");
 }
 
 function positiveNumber(text: string): number {

@@ -6,6 +6,7 @@ import { loadConfig } from "../config.ts";
 export function registerSpeed(program: Command): void {
   program
     .command("speed")
+    .addHelpText("after", "\nExample:\n  $ tideline speed\n")
     .description("run the speed layer: Kafka to Redis; start it several times to share the partitions")
     .action(async () => {
       const config = loadConfig(process.env);
@@ -25,6 +26,7 @@ export function registerSpeed(program: Command): void {
         namespace,
         dataDir: join(config.home, "data"),
         definitions,
+        schemaRegistry: config.schemaRegistry,
         registry,
         logger,
       });

@@ -12,6 +12,7 @@ import { viewsOf } from "../status/views.ts";
 export function registerStatus(program: Command): void {
   program
     .command("status")
+    .addHelpText("after", "\nExamples:\n  $ tideline status\n  $ tideline status --json | jq .problems\n")
     .description("show where streams, views and schedules stand; exit code 1 when something is not healthy")
     .addOption(new Option("--json", "as JSON").default(false))
     .action(async ({ json }: { json: boolean }) => {

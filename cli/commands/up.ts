@@ -25,10 +25,11 @@ const attribute = (flag: string) => new Option(`${flag} <n>`).attributeName();
 export function registerUp(program: Command, steps: readonly UpStep[] = []): void {
   const command = program
     .command("up")
+    .addHelpText("after", "\nExamples:\n  $ tideline up\n  $ tideline up --no-simulate --home /srv/tideline\n")
     .description("start Kafka, Redis, Temporal and all of Tideline on this machine; Ctrl+C stops it")
     .addOption(new Option("--home <folder>", "where all state is kept").env("TIDELINE_HOME").default(".tideline"))
-    .addOption(new Option("--no-simulate", "start without the order simulator"))
-    .addOption(new Option("--rate <n>", "simulated orders a second").default(20).argParser(parseRate));
+    .addOption(new Option("--no-simulate", "start without the simulated shop"))
+    .addOption(new Option("--rate <n>", "simulated orders a second").default(5).argParser(parseRate));
   for (const spec of Object.values(portSpecs)) {
     const option = new Option(`${spec.flag} <n>`, `port of ${spec.owner}`).env(spec.variable);
     command.addOption(option.default(spec.default).argParser(parsePort));

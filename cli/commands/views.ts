@@ -2,8 +2,12 @@ import { type Command, Option } from "commander";
 import { loadConfig } from "../config.ts";
 
 const help = `
-Example:
-  $ tideline views          every view: generation, version, size, freshness
+A view whose file was changed is built beside the one that is served, compared with it, and then takes its place by itself.
+
+Examples:
+  $ tideline views                    every view: its generations, versions, sizes, freshness
+  $ tideline views compare revenue    what the last change of its file changed in its numbers
+  $ tideline views back revenue       serve again what was served before
 `;
 
 /** Adds `tideline views`. */
@@ -17,5 +21,33 @@ export function registerViews(program: Command): void {
     .action(async ({ json }: { json: boolean }) => {
       const { listViews } = await import("../views.ts");
       await listViews(loadConfig(process.env), json);
+    });
+  group
+    .command("compare")
+    .description("show how the newest generation differs from the one before it, at one cut")
+    .argument("<view>", "which view")
+    .addOption(new Option("--json", "as JSON").default(false))
+    .addHelpText("after", "\nExample:\n  $ tideline views compare revenue\n")
+    .action(async (view: string, { json }: { json: boolean }) => {
+      const { showComparison } = await import("../generations.ts");
+      await showComparison(loadConfig(process.env), view, json);
+    });
+  group
+    .command("back")
+    .description("serve the generation again that was served before; the other one is kept up to date")
+    .argument("<view>", "which view")
+    .addHelpText("after", "\nExample:\n  $ tideline views back revenue\n")
+    .action(async (view: string) => {
+      const { moveBack } = await import("../generations.ts");
+      await moveBack(loadConfig(process.env), view);
+    });
+  group
+    .command("move")
+    .description("serve another generation of a view from now on")
+    .argument("<generation>", "which, as `tideline views` shows it: revenue.1f0c33aa9b21")
+    .addHelpText("after", "\nExample:\n  $ tideline views move revenue.1f0c33aa9b21\n")
+    .action(async (generation: string) => {
+      const { moveTo } = await import("../generations.ts");
+      await moveTo(loadConfig(process.env), generation);
     });
 }

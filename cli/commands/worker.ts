@@ -6,6 +6,7 @@ import { loadConfig } from "../config.ts";
 export function registerWorker(program: Command): void {
   program
     .command("worker")
+    .addHelpText("after", "\nExamples:\n  $ tideline worker\n  $ tideline worker --no-schedules\n")
     .description(
       "run the batch layer: a Temporal worker that archives, refreshes and rebuilds; start several to share the work",
     )
@@ -44,6 +45,8 @@ export function registerWorker(program: Command): void {
         schedules: schedules ? desiredSchedules(namespace, definitions.streams.keys(), views) : null,
         keepGenerationsMs: config.keepGenerations,
         retentionWarnHours: config.retentionWarnHours,
+        schemaRegistry: config.schemaRegistry,
+        mail: { url: config.smtpUrl, from: config.reportFrom, to: config.reportTo },
         registry,
         logger,
       });

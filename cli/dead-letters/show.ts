@@ -1,6 +1,10 @@
-import { decodeOne } from "../../core/decode.ts";
+import { join } from "node:path";
+import { avroSchemaId, decodeOne, recordText, type SchemaLookup } from "../../core/decode.ts";
 import type { Stream } from "../../core/stream.ts";
 import type { DeadLetter } from "../../store/dead-letters.ts";
+import { DataDirectory } from "../../store/files.ts";
+import { openRegistry } from "../../store/registry-open.ts";
+import { Schemas } from "../../store/registry-schemas.ts";
 import type { Config } from "../config.ts";
 import { instantText } from "../sheet.ts";
 import { readable } from "./bytes.ts";
@@ -9,11 +13,14 @@ import { findLetter, shortId, stateOf } from "./letters.ts";
 /** Prints everything that is known of one letter. */
 export async function showLetter(config: Config, text: string, json: boolean): Promise<void> {
   const { stream, letter } = await findLetter(config, text);
-  const shown = json ? JSON.stringify(letterJson(config, stream, letter), null, 1) : letterText(config, stream, letter);
+  const schemas = await schemasOf(config, letter.original ?? null);
+  const shown = json
+    ? JSON.stringify(letterJson(config, stream, letter, schemas), null, 1)
+    : letterText(config, stream, letter, schemas);
   process.stdout.write(`${shown}\n`);
 }
 
-function letterJson(config: Config, stream: Stream, letter: DeadLetter) {
+function letterJson(config: Config, stream: Stream, letter: DeadLetter, schemas: SchemaLookup) {
   const { partition, offset, reason, key, original = null, edited, replayedTo } = letter;
   const base64 = (bytes: Buffer | null) => bytes?.toString("base64") ?? null;
   return {
@@ -23,7 +30,7 @@ function letterJson(config: Config, stream: Stream, letter: DeadLetter) {
     offset: offset.toString(),
     refusedAt: instantText(letter.refusedAtMs),
     reason,
-    contract: verdict(stream, original),
+    contract: verdict(stream, original, schemas),
     state: stateOf(letter),
     keyBase64: base64(key),
     originalBase64: base64(original),
@@ -32,27 +39,36 @@ function letterJson(config: Config, stream: Stream, letter: DeadLetter) {
   };
 }
 
-function letterText(config: Config, stream: Stream, letter: DeadLetter): string {
+function letterText(config: Config, stream: Stream, letter: DeadLetter, schemas: SchemaLookup): string {
   const { partition, offset, reason, key, original = null, edited, replayedTo } = letter;
   const facts = [
     ["letter", shortId(config, letter.id)],
     ["lies in", `${stream.name}, partition ${partition}, offset ${offset}`],
     ["refused", `${instantText(letter.refusedAtMs)}: ${reason}`],
-    ["contract", `revision ${stream.revision}: ${verdict(stream, original)}`],
+    ["contract", `revision ${stream.revision}: ${verdict(stream, original, schemas)}`],
     ["state", replayedTo === null ? stateOf(letter) : `replayed to partition:offset ${replayedTo}`],
     ["key", key === null ? "none" : readable(key)],
   ];
   const bytes = [["original", original], ...(edited === null ? [] : ([["edited", edited]] as const))] as const;
+  const avro = avroSchemaId(original) === null ? null : recordText(original, schemas);
   return [
     ...facts.map(([name, value]) => `${name?.padEnd(10)}${value}`),
     ...bytes.map(
       ([name, value]) => `${name}, ${value === null ? "no value" : `${value.length} bytes`}:\n${readable(value)}`,
     ),
+    ...(avro?.ok ? [`original, from Avro:\n${readable(Buffer.from(avro.text))}`] : []),
   ].join("\n");
 }
 
 /** What the contract says of these bytes now. */
-function verdict(stream: Stream, bytes: Buffer | null): string {
-  const decoded = decodeOne(stream, bytes);
+function verdict(stream: Stream, bytes: Buffer | null, schemas: SchemaLookup): string {
+  const decoded = decodeOne(stream, bytes, schemas);
   return decoded.ok ? "accepts it now" : `still refuses it: ${decoded.reject}`;
+}
+
+/** The schema that an Avro record was written with. */
+async function schemasOf({ home, schemaRegistry }: Config, bytes: Buffer | null): Promise<SchemaLookup> {
+  const id = avroSchemaId(bytes);
+  const data = new DataDirectory(join(home, "data"));
+  return new Schemas(data, openRegistry(data, schemaRegistry)).lookup(id === null ? [] : [id]);
 }

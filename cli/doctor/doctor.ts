@@ -53,7 +53,7 @@ async function checkState(config: Config, definitions: Definitions): Promise<Fin
       const bounds = await log.bounds(topicName(config.namespace, name)).catch(() => null);
       if (bounds !== null) ends.set(name, bounds.stable);
     }
-    const { standings } = await standingsOf(config, definitions);
+    const { standings } = await standingsOf(config, [...definitions.views.values()]);
     return [
       ...(await checkStreams(config, { log, archive, data, manifests: new Manifests(data) }, definitions)),
       ...(await checkViews(config, archive, standings, ends)),

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { at, type Cut, type CutJson, cutToJson, partitionsOf } from "../../core/position.ts";
 import type { Missing } from "../../serving/join.ts";
 import type { ViewStanding } from "../../serving/overview.ts";
-import type { Definitions } from "../../store/definitions.ts";
+import type { Definition, Definitions } from "../../store/definitions.ts";
 import type { Config } from "../config.ts";
 import { PATIENCE_MS } from "./patience.ts";
 
@@ -26,14 +26,19 @@ export async function viewsOf(
   definitions: Definitions,
   ends: ReadonlyMap<string, Cut>,
 ): Promise<{ reachable: boolean; views: ViewStatus[] }> {
-  const { reachable, standings } = await standingsOf(config, definitions);
+  const { livingGenerations } = await import("../generations.ts");
+  const served = (await livingGenerations(config, definitions)).filter(({ part }) => part === "served");
+  const { reachable, standings } = await standingsOf(
+    config,
+    served.map(({ definition }) => definition),
+  );
   return { reachable, views: standings.map((one) => viewStatus(one, ends)) };
 }
 
-/** Every view's newest version and chain; `reachable`: whether Redis answered. */
+/** The newest version and chain of each; `reachable`: whether Redis answered. */
 export async function standingsOf(
   config: Config,
-  { views }: Definitions,
+  definitions: readonly Definition[],
 ): Promise<{ reachable: boolean; standings: ViewStanding[] }> {
   const [{ openRedis }, { RedisGate }, { Standings }, { viewStandings }, { Manifests }, { DataDirectory }] =
     await Promise.all([
@@ -49,7 +54,7 @@ export async function standingsOf(
     await once(redis, "ready", { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => {});
     const manifests = new Manifests(new DataDirectory(join(config.home, "data")));
     const standings = new Standings({ manifests, gate: new RedisGate(redis), namespace: config.namespace });
-    const found = await viewStandings(standings, views.values());
+    const found = await viewStandings(standings, definitions);
     return { reachable: redis.status === "ready", standings: found };
   } finally {
     redis.disconnect();

@@ -54,6 +54,8 @@ function shown(value) {
   return String(value);
 }
 
+const dimensionText = (value) => (value === null ? "none" : String(value));
+
 /** What can be chosen of a view's measures: one with several values counts as several. A list cannot be drawn, and stands in the table. */
 function columns(view) {
   return view.measures.flatMap(({ name, parts, ...rest }) =>
@@ -189,7 +191,7 @@ function linesOf(rows, column) {
   const { dimension } = known.choice;
   const lines = new Map();
   for (const row of rows) {
-    const key = dimension === NO_DIMENSION ? column.column : shown(row[dimension]);
+    const key = dimension === NO_DIMENSION ? column.column : dimensionText(row[dimension]);
     const line = lines.get(key) ?? { key, size: 0, points: [] };
     lines.set(key, line);
     const value = fieldOf(row, column);
@@ -221,6 +223,7 @@ function drawChart(column) {
     name: key,
     type: "line",
     showSymbol: points.length < 40,
+    symbol: "circle",
     symbolSize: 5,
     lineStyle: { width: 1.8 },
     data: points.sort(([a], [b]) => a - b),
@@ -271,7 +274,7 @@ function drawTable(view) {
         "tr",
         {},
         make("td", { text: instant.format(new Date(row.bucket)) }),
-        ...dimensions.map((name) => make("td", { text: row[name] === null ? "none" : shown(row[name]) })),
+        ...dimensions.map((name) => make("td", { text: dimensionText(row[name]) })),
         ...measures.map((column) => make("td", { className: "number", text: tableText(fieldOf(row, column)) })),
       ),
     );

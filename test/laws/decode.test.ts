@@ -6,7 +6,7 @@ import { position } from "../../core/position.ts";
 import { stream } from "../../core/stream.ts";
 import { Decoder } from "../../store/decoder.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duck.ts";
-import { fetchedOf } from "../fetched.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 
 /** A contract with a field of every kind. */
 const sample = stream("sample", {
@@ -145,7 +145,7 @@ describe("invariant 3: the vectorised decoder and the contract agree", () => {
   });
 
   test("a record is an event exactly when zod accepts it, with zod's values, else a reject with its reason and bytes", async () => {
-    const decoder = await Decoder.open(duck, sample);
+    const decoder = await Decoder.open(duck, sample, NO_SCHEMAS);
     await fc.assert(
       fc.asyncProperty(fc.array(bytes, { minLength: 1, maxLength: 60 }), async (values) => {
         const rejected = await decoder.decode([fetchedOf(0, 0n, values)]);
@@ -172,7 +172,7 @@ describe("invariant 3: the vectorised decoder and the contract agree", () => {
   });
 
   test("what the vectorised decoder does recognise is nearly everything that producers send", async () => {
-    const decoder = await Decoder.open(duck, sample);
+    const decoder = await Decoder.open(duck, sample, NO_SCHEMAS);
     const values = fc.sample(
       fc.record({
         ...valid,

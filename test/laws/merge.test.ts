@@ -14,7 +14,7 @@ import { Decoder, eventsFrom } from "../../store/decoder.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duck.ts";
 import { foldable, fold as foldSegments } from "../../store/fold.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis.ts";
-import { fetchedOf } from "../fetched.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 import { countedEvents, differenceOf, expectedRows, type OracleLog, rowKey, sketchBytes } from "../oracle.ts";
 import { everything, everythingTwin, type Tick, ticks } from "../views.ts";
 
@@ -139,7 +139,7 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
 
   /** The batch layer's part: states of everything below the cut, as the delta files hold them. */
   async function addBatchStates(table: CellTable, fetched: ReturnType<typeof fetchedOf>[], cut: Cut): Promise<void> {
-    const decoder = await Decoder.open(duck, ticks);
+    const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
     await decoder.decode(fetched);
     const below = PARTITIONS.map((p) => `(_partition = ${p} AND _offset < ${cut.get(p) ?? 0n})`).join(" OR ");
     const states = stateSql(everything, `(SELECT * FROM events WHERE ${below})`);
@@ -153,7 +153,7 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
     cut: Cut,
     steps: readonly { partition: 0 | 1; records: number; seal: string; fold: boolean }[],
   ): Promise<Map<number, bigint>> {
-    const decoder = await Decoder.open(duck, ticks);
+    const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
     const applied = new Map<number, bigint>(cut);
     for (const part of fetched) await decoder.decode([between(part, 0n, cut.get(part.partition) ?? 0n)]);
     const boundaries: Cut[] = [];

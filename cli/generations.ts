@@ -1,0 +1,123 @@
+import { join } from "node:path";
+import type { Comparison } from "../core/documents.ts";
+import { TidelineError } from "../core/errors.ts";
+import { type Definitions, loadDefinitions } from "../store/definitions.ts";
+import { DataDirectory } from "../store/files.ts";
+import { Generations, type Living } from "../store/generations.ts";
+import { Manifests } from "../store/manifests.ts";
+import type { Config } from "./config.ts";
+import { print } from "./sheet.ts";
+
+/** Every generation that is kept up to date, the served ones first within their view. */
+export function livingGenerations(config: Config, definitions: Definitions): Promise<Living[]> {
+  return open(config).generations.all(definitions);
+}
+
+/** Serves again what was served before. Throws VIEW_UNKNOWN, BAD_REQUEST. */
+export async function moveBack(config: Config, view: string): Promise<void> {
+  const { generations } = open(config);
+  const records = await generations.records(view);
+  if (records.length === 0) throw unknown(view);
+  const previous = records.at(-1)?.previous ?? null;
+  if (previous === null)
+    throw new TidelineError(
+      "BAD_REQUEST",
+      `${view} has only ever had one generation`,
+      "There is nothing to go back to.",
+    );
+  await moveTo(config, previous);
+}
+
+/** Serves `generation` from now on. Throws VIEW_UNKNOWN, BAD_REQUEST, NOT_READY. */
+export async function moveTo(config: Config, generation: string): Promise<void> {
+  const { generations, manifests } = open(config);
+  const [view = ""] = generation.split(".");
+  const files = await loadDefinitions(config);
+  const living = await generations.living(view, files.views.get(view) ?? null);
+  const record = await generations.record(view);
+  if (record === null) throw unknown(view);
+  if (!living.some(({ definition }) => definition.generation === generation)) {
+    const names = living.map(({ definition }) => definition.generation).join(", ");
+    throw new TidelineError("BAD_REQUEST", `${generation} is not kept up to date`, `There are: ${names}.`);
+  }
+  if (((await manifests.newest(generation))?.version ?? 0) === 0)
+    throw new TidelineError(
+      "NOT_READY",
+      `${generation} has no version yet`,
+      "Wait until it has been built from the archive.",
+    );
+  if (record.generation === generation) {
+    process.stdout.write(`${view}: ${generation} is served already\n`);
+    return;
+  }
+  const held = { over: record.generation };
+  if (!(await generations.move(record, generation, { held, by: "tideline views" })))
+    throw new TidelineError(
+      "NOT_READY",
+      `${view}: somebody else moved it at the same moment`,
+      "Look at `tideline views`.",
+    );
+  process.stdout.write(`${view}: ${generation} is served from now on; ${record.generation} is kept up to date\n`);
+}
+
+/** Prints how the newest generation differs from the one before it. Throws VIEW_UNKNOWN, NOT_READY. */
+export async function showComparison(config: Config, view: string, json: boolean): Promise<void> {
+  const { generations } = open(config);
+  const records = await generations.records(view);
+  if (records.length === 0) throw unknown(view);
+  const stored = await generations.stored(view);
+  const [served, previous] = [records.at(-1)?.generation ?? "", records.at(-1)?.previous ?? ""];
+  const pairs = [
+    ...stored.map((next) => [next, served] as const),
+    [served, previous] as const,
+    [previous, served] as const,
+  ];
+  for (const [next, before] of pairs) {
+    const comparison = await generations.comparison(next, before);
+    if (comparison !== null) return show(comparison, json);
+  }
+  throw new TidelineError(
+    "NOT_READY",
+    `no two generations of ${view} have been compared`,
+    "Change its file and start again.",
+  );
+}
+
+async function show(comparison: Comparison, json: boolean): Promise<void> {
+  const { served, next, cut, by, groups, measures, notComparable } = comparison;
+  if (!json) {
+    const at = Object.entries(cut).map(([partition, position]) => `${partition}:${position}`);
+    process.stdout.write(
+      `${served} against ${next}, both at ${at.join(" ")}, by bucket${by.map((name) => `, ${name}`).join("")}\n`,
+    );
+    process.stdout.write(
+      `groups: ${groups.both} in both, ${groups.servedOnly} only before, ${groups.nextOnly} only now\n`,
+    );
+    if (notComparable.length > 0) process.stdout.write(`not in both: ${notComparable.join(", ")}\n`);
+  }
+  const sheet = {
+    head: ["measure", "groups equal", "groups different", "total before", "total now"],
+    right: ["groups equal", "groups different", "total before", "total now"],
+    rows: measures.map(({ measure, equal, different, totals }) => [
+      measure,
+      `${equal}`,
+      `${different}`,
+      totals?.served ?? "-",
+      totals?.next ?? "-",
+    ]),
+  };
+  await print(json, comparison, sheet, "no measure is in both");
+}
+
+function open(config: Config) {
+  const data = new DataDirectory(join(config.home, "data"));
+  return { generations: new Generations(data), manifests: new Manifests(data) };
+}
+
+function unknown(view: string): TidelineError {
+  return new TidelineError(
+    "VIEW_UNKNOWN",
+    `no view "${view}" has been served here`,
+    "`tideline views` lists them; is TIDELINE_HOME right?",
+  );
+}

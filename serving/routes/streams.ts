@@ -1,0 +1,67 @@
+import type { FastifyInstance } from "fastify";
+import type { QueryProblem } from "../../core/query.ts";
+import { parseDuration, parseTime } from "../../core/time.ts";
+import type { Parameters } from "../parameters.ts";
+import { badRequest, streamUnknown } from "../problem.ts";
+import type { Serving } from "../serving.ts";
+import { QUALITY_WINDOW_MS } from "../stream-quality.ts";
+
+/** So many spans are answered at most. */
+const MAX_SPANS = 10_000;
+const HOUR_MS = 3_600_000;
+
+/** GET /streams and GET /streams/:name/quality. */
+export function streamRoutes(app: FastifyInstance, { quality }: Serving): void {
+  app.get("/streams", async (request) => {
+    readParameters(request.query as Parameters, []);
+    return { streams: await quality.all() };
+  });
+
+  app.get<{ Params: { name: string } }>("/streams/:name/quality", async (request) => {
+    const { name } = request.params;
+    const stream = quality.streams.get(name);
+    if (stream === undefined) throw streamUnknown(name, [...quality.streams.keys()]);
+    const { every, from, to } = qualityWindow(request.query as Parameters);
+    const spans = await quality.history(stream, { from, to, everyMs: every });
+    const iso = (time: number) => new Date(time).toISOString();
+    return {
+      stream: name,
+      from: iso(from),
+      to: iso(to),
+      spans: spans.map((span) => ({ ...span, from: iso(span.from) })),
+    };
+  });
+}
+
+function qualityWindow(parameters: Parameters): { every: number; from: number; to: number } {
+  const values = readParameters(parameters, ["every", "from", "to"]);
+  const problems: QueryProblem[] = [];
+  const read = (parameter: string, parse: (text: string) => number | null, byDefault: number, allowed: string) => {
+    const text = values.get(parameter);
+    const value = text === undefined ? byDefault : parse(text);
+    if (value === null) problems.push({ parameter, problem: `"${text?.slice(0, 60)}" is none`, allowed });
+    return value ?? byDefault;
+  };
+  const time = "a time such as 2026-01-31T12:00:00Z";
+  const every = read("every", parseDuration, HOUR_MS, "a duration such as 1h or 1d");
+  const to = read("to", parseTime, Date.now(), time);
+  const from = read("from", parseTime, to - QUALITY_WINDOW_MS, time);
+  if ((to - from) / every > MAX_SPANS)
+    problems.push({
+      parameter: "every",
+      problem: "too many spans",
+      allowed: `a duration that makes at most ${MAX_SPANS}`,
+    });
+  if (problems.length > 0) throw badRequest(problems);
+  return { every, from, to };
+}
+
+function readParameters({ values, problems }: Parameters, known: readonly string[]): Map<string, string> {
+  const wrong = Object.entries(values).flatMap(([parameter, value]): QueryProblem[] =>
+    known.includes(parameter) && typeof value === "string"
+      ? []
+      : [{ parameter, problem: "no such parameter, or given twice", allowed: known.join(", ") || "none" }],
+  );
+  if (problems.length + wrong.length > 0) throw badRequest([...problems, ...wrong]);
+  return new Map(Object.entries(values).map(([name, value]) => [name, String(value)]));
+}

@@ -1,0 +1,75 @@
+import type { DuckDBValue } from "@duckdb/node-api";
+import { isTidelineError } from "../core/errors.ts";
+import type { EpochMs } from "../core/position.ts";
+import type { Stream } from "../core/stream.ts";
+import type { Archive } from "../store/archive.ts";
+import type { DataDirectory } from "../store/files.ts";
+import type { LogReader } from "../store/log.ts";
+import { type Quality, type QualitySpan, type QualityWindow, qualityHistory, qualityOf } from "../store/quality.ts";
+import { topicName } from "../store/topics.ts";
+import type { DuckQueue } from "./duck-queue.ts";
+
+export interface StreamQualitySources {
+  readonly streams: ReadonlyMap<string, Stream>;
+  readonly namespace: string;
+  readonly archive: Archive;
+  readonly data: DataDirectory;
+  readonly ducks: DuckQueue;
+  readonly log: LogReader;
+}
+
+/** A stream as `GET /streams` shows it. */
+export interface StreamSummary {
+  readonly stream: string;
+  readonly topic: string;
+  readonly revision: number;
+  readonly partitions: number;
+  /** Of what is archived; null when the topic does not exist. */
+  readonly quality: Quality | null;
+}
+
+/** How good the streams' records are, from the archive. */
+export class StreamQuality {
+  readonly streams: ReadonlyMap<string, Stream>;
+  readonly #sources: StreamQualitySources;
+
+  constructor(sources: StreamQualitySources) {
+    this.streams = sources.streams;
+    this.#sources = sources;
+  }
+
+  all(): Promise<StreamSummary[]> {
+    const { archive, log, namespace } = this.#sources;
+    return Promise.all(
+      [...this.streams.values()].map(async ({ name, revision, partitions }) => {
+        const topic = topicName(namespace, name);
+        const quality = await log
+          .topic(topic)
+          .then(({ id }) => qualityOf(archive, topic, id))
+          .catch((error: unknown) => {
+            if (isTidelineError(error, "TOPIC_MISSING")) return null;
+            throw error;
+          });
+        return { stream: name, topic, revision, partitions, quality };
+      }),
+    );
+  }
+
+  /** Throws TOPIC_MISSING. */
+  async history({ name }: Stream, window: QualityWindow): Promise<QualitySpan[]> {
+    const { archive, data, ducks, log, namespace } = this.#sources;
+    const topic = topicName(namespace, name);
+    const { id } = await log.topic(topic);
+    const rows = async (sql: string) => {
+      const found: DuckDBValue[][] = [];
+      await ducks.read(sql, [], (columns) => {
+        for (const [row] of (columns[0] ?? []).entries()) found.push(columns.map((column) => column[row] ?? null));
+      });
+      return found;
+    };
+    return qualityHistory({ archive, data, rows }, topic, id, window);
+  }
+}
+
+/** Without from and to: so long until now. */
+export const QUALITY_WINDOW_MS: EpochMs = 7 * 86_400_000;

@@ -1,0 +1,149 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { createProgram } from "../cli/tideline.ts";
+import { ordersOf } from "../ingest/orders.ts";
+import { Installation, until } from "./installation.ts";
+import { readLog } from "./log-oracle.ts";
+
+const SLOW_MS = 180_000;
+const order = ordersOf(11);
+const now = Date.now();
+const events = Array.from({ length: 1_500 }, (_, index) => order(index, now - index * 1_000));
+
+let tideline: Installation;
+
+beforeAll(async () => {
+  tideline = await Installation.open("cli", { TIDELINE_SMTP_URL: "smtp://me:secret@mail.example:25" });
+  await mkdir(tideline.home, { recursive: true });
+});
+
+afterAll(() => tideline.close());
+
+interface Finding {
+  readonly check: string;
+  readonly level: string;
+  readonly message: string;
+}
+
+async function doctor(): Promise<{ healthy: boolean; findings: Finding[]; exitCode: number | undefined }> {
+  const { stdout, exitCode } = await tideline.begin("doctor", "--json");
+  return { ...(JSON.parse(stdout) as { healthy: boolean; findings: Finding[] }), exitCode };
+}
+
+const levels = (findings: readonly Finding[], level: string) =>
+  findings.filter((finding) => finding.level === level).map(({ check }) => check);
+
+test("every command's help has a description and an example", async () => {
+  const program = await createProgram();
+  const lacking: string[] = [];
+  const walk = (command: Command, path: string) => {
+    let help = "";
+    command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
+    if (command.description() === "" || !/[$|] .*tideline/.test(help)) lacking.push(path);
+    for (const one of command.commands) if (one.name() !== "complete") walk(one, `${path} ${one.name()}`);
+  };
+  walk(program, "tideline");
+  expect(lacking).toEqual([]);
+  expect(program.commands.length).toBeGreaterThan(15);
+});
+
+test("a wrong call is exit code 2, and config shows every setting with passwords masked", async () => {
+  const wrong = await Promise.all([tideline.begin("sned"), tideline.begin("watch", "--interval", "soon")]);
+  expect(wrong.map(({ exitCode }) => exitCode)).toEqual([2, 2]);
+  const { stdout } = await tideline.run("config", "--json");
+  const settings = JSON.parse(stdout) as { variable: string; value: string | null; origin: string }[];
+  const byName = new Map(settings.map((one) => [one.variable, one]));
+  expect(byName.get("TIDELINE_HOME")).toMatchObject({ value: tideline.home, origin: "environment" });
+  expect(byName.get("TIDELINE_LOG_LEVEL")).toMatchObject({ value: "info", origin: "default" });
+  expect(byName.get("TIDELINE_SMTP_URL")).toMatchObject({ value: "smtp://me:***@mail.example:25" });
+  expect(stdout).not.toContain("secret");
+});
+
+test("send: an invalid row among the first stops all of it, --skip-invalid leaves it out", {
+  timeout: SLOW_MS,
+}, async () => {
+  const file = join(tideline.home, "orders.ndjson");
+  const lines = events.slice(0, 1_200).map((event) => JSON.stringify(event));
+  await writeFile(file, [...lines.slice(0, 700), '{"event_id":1}', "", ...lines.slice(700)].join("\n"));
+  const stopped = await tideline.begin("send", "order-completed", file);
+  expect([stopped.exitCode, stopped.stderr]).toEqual([1, expect.stringMatching(/row 701.*nothing was sent/s)]);
+  const topic = tideline.topic("order-completed");
+  const sentRecords = async () => [...(await readLog(inject("kafkaBrokers"), topic)).values()].flat();
+  expect(await sentRecords()).toEqual([]);
+
+  const sent = await tideline.run("send", "order-completed", file, "--skip-invalid", "--json");
+  expect(JSON.parse(sent.stdout)).toMatchObject({ rows: 1_201, valid: 1_200, invalid: 1, sent: 1_200 });
+  const records = await sentRecords();
+  expect(new Set(records.map(({ value }) => String(value)))).toEqual(new Set(lines));
+});
+
+test("send: a CSV's columns become what the contract says", { timeout: SLOW_MS }, async () => {
+  const file = join(tideline.home, "orders.csv");
+  const rows = events.slice(1_200, 1_203);
+  const first = [...Object.keys(rows[0] ?? {})].filter(
+    (name) => !Array.isArray((rows[0] as Record<string, unknown>)[name]),
+  );
+  const cell = (event: Record<string, unknown>, name: string) =>
+    name === "completed_at" ? new Date(Number(event[name])).toISOString() : String(event[name] ?? "");
+  await writeFile(
+    file,
+    [
+      [...first, "unknown"].join(","),
+      ...rows.map((event) => [...first.map((name) => cell(event, name)), "x"].join(",")),
+    ].join("\n"),
+  );
+  const { stdout } = await tideline.run("send", "order-completed", file, "--json");
+  expect(JSON.parse(stdout)).toMatchObject({ rows: 3, valid: 3, sent: 3 });
+  const all = [...(await readLog(inject("kafkaBrokers"), tideline.topic("order-completed"))).values()].flat();
+  const found = all.map(({ value }) => JSON.parse(String(value)) as Record<string, unknown>);
+  for (const event of rows) {
+    const sent = found.find(({ event_id }) => event_id === event.event_id);
+    for (const name of first)
+      expect([name, sent?.[name] ?? null]).toEqual([name, (event as Record<string, unknown>)[name] ?? null]);
+  }
+});
+
+test("doctor names what does not run, then finds it healthy; the other commands show it", {
+  timeout: SLOW_MS * 2,
+}, async () => {
+  const before = await doctor();
+  expect(before.exitCode).toBe(1);
+  expect(levels(before.findings, "problem")).toEqual(
+    expect.arrayContaining(["temporal.worker", "api.connect", "view.version"]),
+  );
+
+  await Promise.all([tideline.start("speed"), tideline.start("worker"), tideline.start("serve")]);
+  await tideline.run("schedules", "trigger", "archive-order-completed");
+  await tideline.run("schedules", "trigger", "refresh-revenue");
+  const quality = await until(
+    "all is archived",
+    async () =>
+      JSON.parse((await tideline.run("streams", "quality", "order-completed", "--json")).stdout) as Record<
+        string,
+        number
+      >[],
+    (spans) => spans.reduce((sum, { records = 0 }) => sum + records, 0) === 1_203,
+    SLOW_MS,
+  );
+  expect(quality.every(({ score }) => score === 1)).toBe(true);
+  const served = await fetch(`${tideline.apiUrl}/streams/order-completed/quality`);
+  expect(((await served.json()) as { spans: { records: number }[] }).spans.map(({ records }) => records)).toEqual(
+    quality.map(({ records }) => records),
+  );
+  const healthy = await until("no problem", doctor, ({ healthy }) => healthy, SLOW_MS);
+  expect(healthy.exitCode).toBe(0);
+
+  const pause = await tideline.run("schedules", "pause", "refresh-revenue", "--reason", "test");
+  expect(pause.stdout).toContain("paused");
+  const paused = await doctor();
+  expect(levels(paused.findings, "warning")).toContain("schedule.runs");
+  await tideline.run("schedules", "resume", "refresh-revenue");
+  const { stdout } = await tideline.run("watch", "revenue", "--every", "7d", "--by", "", "--count", "1");
+  expect(JSON.parse(stdout)).toMatchObject({ complete: true });
+  const { stdout: views } = await tideline.run("views", "--json");
+  expect((JSON.parse(views) as { view: string }[]).map(({ view }) => view)).toContain("revenue");
+  const completed = await tideline.run("complete", "--", "query", "rev");
+  expect(completed.stdout).toContain("revenue");
+});

@@ -1,0 +1,137 @@
+import {
+  ApplicationFailure,
+  defineQuery,
+  getExternalWorkflowHandle,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  sleep,
+  workflowInfo,
+} from "@temporalio/workflow";
+import type { Activities, Delivered, ReportWritten } from "../activities/activities.ts";
+import { isTidelineError } from "../core/errors.ts";
+import { DAY_MS, dayOf, parseInterval } from "../core/interval.ts";
+import type { CutJson } from "../core/position.ts";
+import { bucketOf, parseTime } from "../core/time.ts";
+import { archiveTo } from "./archive-to.ts";
+import { deliverNow, deliverReport } from "./deliver-report.ts";
+import { namespaceOf, workId } from "./names.ts";
+import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
+import { startAside, startOrJoin } from "./start-or-join.ts";
+
+/**
+ * What a report is started with, from Temporal's UI too: `{ "date": "2026-01-01" }`, under the id `report/daily/2026-01-01` (with `<namespace>/`
+ * before it in an installation that has one).
+ */
+export interface DailyReportInput {
+  /** The UTC day that is reported on. */
+  readonly date: string;
+  /** Make another edition, of what the log holds now, in place of computing the one that there is again. */
+  readonly fresh?: boolean;
+  /** Whether to mail it; yes by default. */
+  readonly deliver?: boolean;
+  /** When to mail it, an instant; at once by default. */
+  readonly deliverAt?: string;
+}
+
+export interface DailyReportResult extends ReportWritten {
+  /** Whether this run fixed what the edition holds for. */
+  readonly pinned: boolean;
+  readonly delivery: string;
+  readonly seconds: number;
+}
+
+export interface ReportProgress {
+  readonly done: number;
+  /** 0 until the streams are known. */
+  readonly steps: number;
+}
+
+export const reportProgress = defineQuery<ReportProgress>("reportProgress");
+
+const DELIVERY_HOUR_MS = 8 * 3_600_000;
+const activities = proxyActivities<Activities>(STEP);
+
+/** What the schedule's run of that time is to do: the UTC day before, delivered at 08:00. The time is the scheduled one, however late the run is. */
+export function nightlyReport(scheduledMs: number): DailyReportInput {
+  const midnight = bucketOf(scheduledMs, DAY_MS);
+  return { date: dayOf(midnight - DAY_MS), deliverAt: new Date(midnight + DELIVERY_HOUR_MS).toISOString() };
+}
+
+/**
+ * Computes the report of a UTC day and sees to its delivery. The first run archives what the log holds and fixes those positions as an edition;
+ * later runs compute that edition again, to the byte.
+ */
+export async function dailyReport(input: DailyReportInput): Promise<DailyReportResult> {
+  const { date, fresh, deliver, deliverAtMs } = checked(input);
+  label({ kind: "report" });
+  const namespace = namespaceOf(workflowInfo().taskQueue);
+  let progress: ReportProgress = { done: 0, steps: 0 };
+  setHandler(reportProgress, () => progress);
+  const found = await activities.findEdition.executeWithOptions({ summary: "which edition" }, [{ date, fresh }]);
+  const edition = found.edition ?? found.next;
+  if (found.edition === null) {
+    progress = { done: 0, steps: found.streams.length + 1 };
+    const streams: Record<string, { topicId: string; cut: CutJson }> = {};
+    for (const stream of found.streams) {
+      const summary = `end of ${stream}`;
+      const { topicId, target } = await activities.planArchive.executeWithOptions({ summary }, [
+        { stream, target: null },
+      ]);
+      await archiveTo(stream, namespace, target);
+      streams[stream] = { topicId, cut: target };
+      progress = { ...progress, done: progress.done + 1 };
+    }
+    await activities.pinEdition.executeWithOptions({ summary: `edition ${edition}` }, [{ date, edition, streams }]);
+  }
+  const written = await activities.writeReport.executeWithOptions({ summary: `numbers and files of ${date}` }, [
+    { date, edition },
+  ]);
+  setCurrentDetails(`edition ${edition} is in ${written.folder}`);
+  const delivery = deliver ? await delivered(namespace, date, deliverAtMs) : "not mailed: it was not asked for";
+  setCurrentDetails(`edition ${edition} is in ${written.folder}; ${delivery}`);
+  return { ...written, pinned: found.edition === null, delivery, seconds: secondsSince(runStartedMs()) };
+}
+
+/** Mails the report, or leaves that to a run that waits for its time; how that went. */
+async function delivered(namespace: string, date: string, atMs: number): Promise<string> {
+  const target = `daily/${date}`;
+  const work = { workflow: deliverReport, namespace, kind: "delivery", target } as const;
+  if (atMs > Date.now()) {
+    await startAside({ ...work, input: { date, atMs } });
+    return `to be mailed at ${new Date(atMs).toISOString()}`;
+  }
+  for (;;) {
+    const run: { readonly result: Delivered } | null = await startOrJoin({ ...work, input: { date } });
+    if (run !== null) return run.result.how;
+    // Another run waits for its time, or is at it: told to begin, it may have ended already.
+    await getExternalWorkflowHandle(workId(namespace, "delivery", target))
+      .signal(deliverNow)
+      .catch(() => {});
+    await sleep("1 second");
+  }
+}
+
+/** Input may have been typed by hand: what is wrong with it ends the run at once, and says what. */
+function checked(input: Partial<Record<keyof DailyReportInput, unknown>> | undefined) {
+  const { date, fresh = false, deliver = true, deliverAt } = input ?? {};
+  if (typeof date !== "string" || !/^\d{4}-\d{2}-\d{2}$/.test(date))
+    throw refused('the input is not of the form {"date": "2026-01-01"}');
+  if (typeof fresh !== "boolean" || typeof deliver !== "boolean") throw refused("fresh, deliver: true or false");
+  const deliverAtMs = deliverAt === undefined ? 0 : typeof deliverAt === "string" ? parseTime(deliverAt) : null;
+  if (deliverAtMs === null) throw refused("deliverAt: an instant such as 2026-01-02T08:00:00Z");
+  if (dayStart(date) > Date.now()) throw refused(`${date} has not begun`);
+  return { date, fresh, deliver, deliverAtMs };
+}
+
+function dayStart(date: string): number {
+  try {
+    return parseInterval(date, date).fromMs;
+  } catch (error) {
+    throw isTidelineError(error) ? refused(`date: "${date}" is no day`) : error;
+  }
+}
+
+function refused(message: string): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(message, "BAD_REQUEST");
+}
