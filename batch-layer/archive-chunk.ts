@@ -107,7 +107,7 @@ class ChunkWriter {
       topic,
       topicId: this.#topicId,
       partition,
-      offsets: stream.dedupWindow,
+      stream,
       before: position(chunk.from),
     };
     await warmDedup(this.#stores, decoder, window);

@@ -1,7 +1,13 @@
+import { randomUUID } from "node:crypto";
+import { batchLedgerSql } from "../core/compile.ts";
 import type { ArchiveEntry } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { at, type Cut, partitionsOf, position } from "../core/position.ts";
-import type { Duck } from "../store/duck.ts";
+import { quoteName } from "../core/sql.ts";
+import type { Stream } from "../core/stream.ts";
+import { decodeAnew } from "../store/decode-anew.ts";
+import { type Duck, rowsOf } from "../store/duck.ts";
+import { type ForeignSpan, foreignSpans } from "../store/originals.ts";
 import { numbersOf, parquet } from "./duck-run.ts";
 import type { BatchStores, StreamTarget } from "./stores.ts";
 
@@ -21,8 +27,8 @@ export interface ArchivedEvents {
 /**
  * The archived events of `[from, to)`, of the entries that `wanted` is true for. Entries may straddle a border, so rows are
  * taken by offset.
- * Throws ARCHIVE_DAMAGED when the archive does not hold the span as its entries say, DEFINITION_INVALID when it was
- * decoded by another contract.
+ * What another revision of the contract archived is decoded anew from its original bytes. Throws ARCHIVE_DAMAGED when the archive does not
+ * hold the span as its entries say.
  */
 export async function archivedEvents(
   stores: BatchStores,
@@ -35,26 +41,61 @@ export async function archivedEvents(
 ): Promise<ArchivedEvents> {
   const { topic, stream } = target;
   const files: { file: string; records: number }[] = [];
+  const typed: string[] = [];
   const spans: string[] = [];
+  const foreign: ForeignSpan[] = [];
   const counts = new Map<number, EntryCounts>();
   for (const partition of partitionsOf(from, to)) {
     const [first, last] = [at(from, partition), at(to, partition)];
     const entries = (await stores.archive.covering(topic, topicId, partition, first, last)).filter(wanted);
-    requireContract(entries, target);
-    const held = entries.flatMap(({ file, records }) => (file === null ? [] : [{ file, records }]));
-    files.push(...held);
+    const ours = entries.filter(({ contract }) => contract === stream.revision);
+    foreign.push(...foreignSpans(entries, stream, partition, first, last));
+    files.push(...entries.flatMap(({ file, records }) => (file === null ? [] : [{ file, records }])));
+    const held = ours.flatMap(({ file }) => (file === null ? [] : [file]));
+    typed.push(...held);
     if (held.length > 0) spans.push(`(_partition = ${partition} AND _offset >= ${first} AND _offset < ${last})`);
     const exact =
       entries.length === 0 || (position(entries[0]?.from ?? 0) === first && position(entries.at(-1)?.to ?? 0) === last);
-    if (exact) counts.set(partition, entries.reduce(addCounts, { records: 0, duplicates: 0, rejects: 0 }));
+    if (exact) counts.set(partition, ours.reduce(addCounts, { records: 0, duplicates: 0, rejects: 0 }));
   }
   if (files.length === 0) return { relation: null, counts };
   await requireRows(stores, duck, stream.name, files);
-  const source = parquet(
-    stores,
-    files.map(({ file }) => file),
+  const parts = spans.length === 0 ? [] : [`${parquet(stores, typed)} WHERE ${spans.join(" OR ")}`];
+  if (foreign.length > 0) {
+    const anew = `anew_${randomUUID().replaceAll("-", "")}`;
+    await decodeAnew(stores, duck, { ...target, topicId }, foreign, anew);
+    for (const [partition, counted] of await countsOf(duck, anew)) {
+      const others = counts.get(partition);
+      if (others !== undefined) counts.set(partition, addCounts(others, counted));
+    }
+    parts.push(anew);
+  }
+  const selects = parts.map((part) => `SELECT ${readColumns(stream)} FROM ${part}`);
+  return { relation: `(${selects.join(" UNION ALL ")})`, counts };
+}
+
+/** What is read of an event. (Which version it was is not, for files of earlier releases do not say.) */
+function readColumns(stream: Stream): string {
+  return [
+    "_partition",
+    "_offset",
+    ...Object.keys(stream.fields).map(quoteName),
+    "_id",
+    "_duplicate",
+    "_reject",
+    "_timestamp",
+  ].join(", ");
+}
+
+/** What was decoded anew comes to, by partition: the entries count what another contract made of it. */
+async function countsOf(duck: Duck, table: string): Promise<Map<number, EntryCounts>> {
+  const rows = await rowsOf(duck, batchLedgerSql(table));
+  return new Map(
+    rows.map((row) => {
+      const [partition = 0, records = 0, duplicates = 0, rejects = 0] = row.map(Number);
+      return [partition, { records, duplicates, rejects }];
+    }),
   );
-  return { relation: `(SELECT * FROM ${source} WHERE ${spans.join(" OR ")})`, counts };
 }
 
 function addCounts(sum: EntryCounts, entry: EntryCounts): EntryCounts {
@@ -63,16 +104,6 @@ function addCounts(sum: EntryCounts, entry: EntryCounts): EntryCounts {
     duplicates: sum.duplicates + entry.duplicates,
     rejects: sum.rejects + entry.rejects,
   };
-}
-
-function requireContract(entries: readonly ArchiveEntry[], { stream, topic }: StreamTarget): void {
-  const other = entries.find(({ contract }) => contract !== stream.revision);
-  if (other === undefined) return;
-  throw new TidelineError(
-    "DEFINITION_INVALID",
-    `${topic}: [${other.from}, ${other.to}) was archived by revision ${other.contract} of its stream, now at ${stream.revision}`,
-    "Decoding original bytes again is not built yet: go back to that revision, or archive anew in another data directory.",
-  );
 }
 
 async function requireRows(

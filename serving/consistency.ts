@@ -1,14 +1,11 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { type AsOf, decodeAsOf } from "../core/as-of.ts";
-import { at, type Cut, cutReached, cutToJson, type Position, position } from "../core/position.ts";
+import { at, type Cut, type Position, position } from "../core/position.ts";
 import { parseDuration } from "../core/time.ts";
-import type { Definition } from "../store/definitions.ts";
 import { topicName } from "../store/topics.ts";
 import type { DescribedView } from "./openapi.ts";
 import { Refusal } from "./problem.ts";
 import type { Fail, One } from "./request.ts";
 import type { Serving } from "./serving.ts";
-import type { Standing, Standings } from "./standings.ts";
 
 /** At which position an answer is wanted. */
 export interface Consistency {
@@ -24,7 +21,6 @@ export const CONSISTENCY_PARAMETERS = ["at", "min", "wait"] as const;
 
 const DEFAULT_WAIT_MS = 5_000;
 const MAX_WAIT_MS = 30_000;
-const POLL_MS = 20;
 
 const TOKEN = "the asOf of an earlier answer";
 
@@ -105,54 +101,4 @@ function generationGone(view: string): Refusal {
     "GENERATION_GONE",
     `the position belongs to a definition of "${view}" that is not served, or to another stream: ask again without it`,
   );
-}
-
-/** How many requests may wait for positions at once; each asks Redis now and then. */
-const MAX_WAITING = 500;
-
-/** Lets requests wait until the live state has reached a position. */
-export class PositionWaits {
-  readonly #standings: Standings;
-  #waiting = 0;
-
-  constructor(standings: Standings) {
-    this.#standings = standings;
-  }
-
-  /** What `read` gives once its positions have reached `min`. Throws NOT_REACHED with how far they are when that takes longer than `waitMs`. */
-  async reach<T extends Pick<Standing, "applied">>(
-    definition: Definition,
-    { min, waitMs }: { min: Cut; waitMs: number },
-    signal: AbortSignal,
-    read: () => Promise<T>,
-  ): Promise<T> {
-    if (this.#waiting >= MAX_WAITING) throw notReached(`too many requests wait for positions already`);
-    this.#waiting += 1;
-    const deadlineMs = performance.now() + waitMs;
-    try {
-      for (let pollMs = POLL_MS; ; pollMs = Math.min(pollMs * 1.5, 5 * POLL_MS)) {
-        let { applied } = await this.#standings.find(definition);
-        if (cutReached(applied, min)) {
-          // Redis may have gone in between, and with it what was reached.
-          const reading = await read();
-          if (cutReached(reading.applied, min)) return reading;
-          applied = reading.applied;
-        }
-        if (performance.now() >= deadlineMs) throw notReached(behind(applied, min, waitMs));
-        await delay(pollMs, undefined, { signal }).catch(() => {
-          throw notReached("the client has left");
-        });
-      }
-    } finally {
-      this.#waiting -= 1;
-    }
-  }
-}
-
-function behind(applied: Cut, min: Cut, waitMs: number): string {
-  return `after ${waitMs} ms the answer would still be at ${JSON.stringify(cutToJson(applied))}, and is to include ${JSON.stringify(cutToJson(min))}`;
-}
-
-function notReached(detail: string): Refusal {
-  return new Refusal(503, "NOT_REACHED", detail, { headers: { "retry-after": "1" } });
 }

@@ -1,7 +1,7 @@
-import type { PositionWaits } from "./consistency.ts";
 import type { LiveFeeds } from "./live-feeds.ts";
 import type { ServingMetrics } from "./metrics.ts";
 import type { DescribedView } from "./openapi.ts";
+import type { PositionWaits } from "./position-waits.ts";
 import type { Reader } from "./reader.ts";
 import type { RedisGate } from "./redis-gate.ts";
 import type { Standings } from "./standings.ts";

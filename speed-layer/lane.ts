@@ -13,12 +13,26 @@ import { lingerMs } from "./linger.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 import type { ViewTrack } from "./view-track.ts";
 
-/** A micro-batch is at most this many bytes, and one more is fetched while it is worked on: the bound of this process's memory. */
-const BATCH_BYTES = 4 * 1024 * 1024;
 /** How long a fetch waits for the first record. */
 const IDLE_WAIT_MS = 250;
 /** While the log is quiet, how often to see whether Redis still has our chains. */
 const CHECK_EVERY_MS = 1_000;
+
+/** How a process paces itself. */
+export interface Pacing {
+  /** A micro-batch is at most this many bytes, and one more is fetched while it is worked on: the bound of this process's memory. */
+  readonly batchBytes: number;
+  /** A view this many offsets behind the front gets a lane of its own … */
+  readonly farBehindOffsets: bigint;
+  /** … and comes back when it is this close. */
+  readonly caughtUpOffsets: bigint;
+}
+
+export const PACING: Pacing = {
+  batchBytes: 4 * 1024 * 1024,
+  farBehindOffsets: 200_000n,
+  caughtUpOffsets: 20_000n,
+};
 
 export interface LaneDeps {
   readonly stream: Stream;
@@ -28,6 +42,7 @@ export interface LaneDeps {
   readonly deadLetters: DeadLetters;
   /** Where the ids of the dedup window are read after a seek. */
   readonly dedup: DedupSources;
+  readonly pacing: Pacing;
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
 }
@@ -193,7 +208,7 @@ export class Lane {
     const { dedup, topic, stream, logger } = this.#deps;
     await this.#decoder.forget(moved.map(([partition]) => partition));
     for (const [partition, to] of moved) {
-      const window = { topic, topicId: this.#info?.id ?? "", partition, offsets: stream.dedupWindow, before: to };
+      const window = { topic, topicId: this.#info?.id ?? "", partition, stream, before: to };
       await warmDedup(dedup, this.#decoder, window);
       this.#decoded.set(partition, to);
       logger.debug({ topic, partition, to: to.toString() }, "dedup window warmed");
@@ -207,12 +222,18 @@ export class Lane {
       return ahead.answer;
     }
     await this.#dropAhead();
-    return this.#deps.log.fetch(this.#deps.topic, wanted, { maxWaitMs: IDLE_WAIT_MS, maxBytes: BATCH_BYTES });
+    return this.#deps.log.fetch(this.#deps.topic, wanted, {
+      maxWaitMs: IDLE_WAIT_MS,
+      maxBytes: this.#deps.pacing.batchBytes,
+    });
   }
 
   #fetchAhead(positions: Cut): void {
     const answer = delay(lingerMs(this.#lastBatch)).then(() =>
-      this.#deps.log.fetch(this.#deps.topic, positions, { maxWaitMs: IDLE_WAIT_MS, maxBytes: BATCH_BYTES }),
+      this.#deps.log.fetch(this.#deps.topic, positions, {
+        maxWaitMs: IDLE_WAIT_MS,
+        maxBytes: this.#deps.pacing.batchBytes,
+      }),
     );
     // Whoever awaits it sees the error; until then nobody does, and Node would end the process.
     answer.catch(() => undefined);

@@ -16,6 +16,7 @@ import { openRegistry } from "../store/registry-open.ts";
 import { Schemas } from "../store/registry-schemas.ts";
 import { topicName } from "../store/topics.ts";
 import { DeadLetters } from "./dead-letters.ts";
+import { PACING, type Pacing } from "./lane.ts";
 import { speedMetrics } from "./metrics.ts";
 import { StreamConsumer } from "./stream-consumer.ts";
 import { ViewTrack } from "./view-track.ts";
@@ -28,6 +29,7 @@ export interface SpeedOptions {
   readonly definitions: Definitions;
   /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
   readonly schemaRegistry?: string | null;
+  readonly pacing?: Pacing;
   readonly registry: Registry;
   readonly logger: Logger;
 }
@@ -57,7 +59,7 @@ const RETIRED_EVERY_MS = 5_000;
 
 /** Starts the speed layer for every view of `definitions`; `health` tells how far they are. */
 export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer> {
-  const { brokers, definitions, namespace, logger } = options;
+  const { brokers, definitions, namespace, pacing = PACING, logger } = options;
   const data = new DataDirectory(options.dataDir);
   const archive = new Archive(data);
   const manifests = new Manifests(data);
@@ -90,6 +92,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
         brokers,
         pool,
         deadLetters,
+        pacing,
         dedup: { archive, data, log, schemas },
         metrics,
         logger,

@@ -7,9 +7,6 @@ import { Lane, type LaneDeps } from "./lane.ts";
 import { Membership } from "./membership.ts";
 import type { ViewTrack } from "./view-track.ts";
 
-/** A view this many offsets behind the front gets a lane of its own, and comes back when it is this close. */
-const FAR_BEHIND_OFFSETS = 200_000n;
-const CAUGHT_UP_OFFSETS = 20_000n;
 const RETRY_MS = { first: 100, last: 5_000 };
 
 export interface StreamConsumerDeps extends Omit<LaneDeps, "log" | "duck"> {
@@ -141,7 +138,11 @@ export class StreamConsumer {
     const front = main.front;
     if (lane === main) {
       for (const track of [...main.tracks]) {
-        if (main.tracks.size === 1 || track.phase !== "live" || behind(track.positions, front) <= FAR_BEHIND_OFFSETS)
+        if (
+          main.tracks.size === 1 ||
+          track.phase !== "live" ||
+          behind(track.positions, front) <= this.#deps.pacing.farBehindOffsets
+        )
           continue;
         main.tracks.delete(track);
         this.#deps.logger.info({ view: track.name }, "far behind: reads in a lane of its own");
@@ -150,7 +151,7 @@ export class StreamConsumer {
       return;
     }
     for (const track of [...lane.tracks]) {
-      if (track.phase !== "live" || behind(track.positions, front) > CAUGHT_UP_OFFSETS) continue;
+      if (track.phase !== "live" || behind(track.positions, front) > this.#deps.pacing.caughtUpOffsets) continue;
       lane.tracks.delete(track);
       main.tracks.add(track);
       this.#deps.logger.info({ view: track.name }, "caught up: reads with the others");

@@ -44,13 +44,13 @@ export interface Rejected {
  * go one by one through the contract.
  */
 export class Decoder {
-  readonly #duck: Duck;
+  readonly duck: Duck;
   readonly #stream: Stream;
   readonly #schemas: SchemaSource;
   #batches = 0;
 
   private constructor(duck: Duck, stream: Stream, schemas: SchemaSource) {
-    this.#duck = duck;
+    this.duck = duck;
     this.#stream = stream;
     this.#schemas = schemas;
   }
@@ -72,11 +72,11 @@ export class Decoder {
   async decode(batch: readonly RecordBatch[]): Promise<Rejected[]> {
     const values = batch.flatMap((fetched) => fetched.values);
     if (values.length === 0) {
-      await this.#duck.run("TRUNCATE decoded");
+      await this.duck.run("TRUNCATE decoded");
       return [];
     }
     const avro = await this.#avroTexts(values);
-    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(this.#stream, sourceSql(batch))}`, [
+    await this.duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(this.#stream, sourceSql(batch))}`, [
       new DuckDBBlobValue(joinValues(avro === null ? values : withTexts(values, avro))),
     ]);
     const rejected = await this.#decodeRest(batch, values, avro);
@@ -88,12 +88,12 @@ export class Decoder {
 
   /** Forgets the ids of `partitions`: before their positions are moved, so that no record is compared with its own future. */
   async forget(partitions: readonly number[]): Promise<void> {
-    if (partitions.length > 0) await this.#duck.run(`DELETE FROM seen WHERE _partition IN (${partitions.join(", ")})`);
+    if (partitions.length > 0) await this.duck.run(`DELETE FROM seen WHERE _partition IN (${partitions.join(", ")})`);
   }
 
   /** Remembers ids from a relation with (_partition, _offset, _id): the batch itself, or the archive for a warm-up. */
   async remember(relation: string): Promise<void> {
-    await this.#duck.run(
+    await this.duck.run(
       `INSERT INTO seen SELECT _partition, _offset, _id, hash(_partition, _id) FROM ${relation} WHERE _id IS NOT NULL`,
     );
   }
@@ -150,7 +150,7 @@ export class Decoder {
   }
 
   #unrecognised(): Promise<DuckDBValue[][]> {
-    return rowsOf(this.#duck, "SELECT _row, _partition, _offset FROM decoded WHERE NOT _ok ORDER BY _row");
+    return rowsOf(this.duck, "SELECT _row, _partition, _offset FROM decoded WHERE NOT _ok ORDER BY _row");
   }
 
   #judge(value: Buffer | null, avro: RecordText | undefined): DecodedOne {
@@ -159,8 +159,8 @@ export class Decoder {
   }
 
   async #markRejects(rejected: readonly { readonly row: number; readonly reject: Reject }[]): Promise<void> {
-    await this.#duck.run("TRUNCATE rejects");
-    const rejects = await this.#duck.createAppender("rejects");
+    await this.duck.run("TRUNCATE rejects");
+    const rejects = await this.duck.createAppender("rejects");
     for (const { row, reject } of rejected) {
       rejects.appendInteger(row);
       rejects.appendVarchar(reject);
@@ -168,7 +168,7 @@ export class Decoder {
     }
     rejects.closeSync();
     const nothing = [...Object.keys(this.#stream.fields).map(quoteName), "_id", "_hash", "_version"];
-    await this.#duck.run(
+    await this.duck.run(
       `UPDATE decoded SET ${nothing.map((column) => `${column} = NULL`).join(", ")}, _reject = reject FROM rejects WHERE decoded._row = rejects._row`,
     );
   }
@@ -190,7 +190,7 @@ export class Decoder {
       );
       await this.#take(isNewest ? "true" : "_misfit IS NULL");
       if (isNewest) continue;
-      for (const [row, field] of await rowsOf(this.#duck, "SELECT _row, _misfit FROM again WHERE _misfit IS NOT NULL"))
+      for (const [row, field] of await rowsOf(this.duck, "SELECT _row, _misfit FROM again WHERE _misfit IS NOT NULL"))
         misfits.set(Number(row), `contract: ${field}: the upcast of version ${version.version} breaks it`);
     }
     return misfits;
@@ -201,22 +201,22 @@ export class Decoder {
     const values = `SELECT unnest(string_split(decode($1), chr(30))) AS _value, unnest([${rows.join(", ")}]) AS _row`;
     const source = `(SELECT _row, _partition, _offset, v._value FROM (${values}) v JOIN decoded USING (_row))`;
     const sql = decodedSql(this.#stream, source, version);
-    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE again AS ${sql}`, [new DuckDBBlobValue(text)]);
+    await this.duck.run(`CREATE OR REPLACE TEMP TABLE again AS ${sql}`, [new DuckDBBlobValue(text)]);
   }
 
   /** Puts the rows of `again` for which `condition` holds in the place of what `decoded` has. They are recognised from now on. */
   async #take(condition: string): Promise<void> {
-    await this.#duck.run(`DELETE FROM decoded WHERE _row IN (SELECT _row FROM again WHERE ${condition})`);
-    await this.#duck.run(
+    await this.duck.run(`DELETE FROM decoded WHERE _row IN (SELECT _row FROM again WHERE ${condition})`);
+    await this.duck.run(
       `INSERT INTO decoded BY NAME SELECT _row, _hash, true AS _ok, ${eventNames(this.#stream)} FROM again WHERE ${condition}`,
     );
   }
 
   async #markDuplicates(): Promise<void> {
-    const [repeats] = await rowsOf(this.#duck, anyRepeatSql("decoded", "seen"));
+    const [repeats] = await rowsOf(this.duck, anyRepeatSql("decoded", "seen"));
     if (repeats?.[0] !== true) return;
     const duplicates = duplicatesSql(this.#stream, "decoded", "seen");
-    await this.#duck.run(
+    await this.duck.run(
       `UPDATE decoded SET _duplicate = true FROM (${duplicates}) d WHERE decoded._partition = d._partition AND decoded._offset = d._offset`,
     );
   }
@@ -226,7 +226,7 @@ export class Decoder {
     this.#batches += 1;
     if (this.#batches % 16 !== 0) return;
     const tops = "SELECT _partition, max(_offset) AS top FROM seen GROUP BY ALL";
-    await this.#duck.run(
+    await this.duck.run(
       `CREATE OR REPLACE TEMP TABLE seen AS SELECT s.* FROM seen s JOIN (${tops}) USING (_partition) WHERE _offset >= top - ${this.#stream.dedupWindow}`,
     );
   }

@@ -5,6 +5,7 @@ import { TidelineError } from "../core/errors.ts";
 import { type Generation, generationOf } from "../core/generation.ts";
 import { checkStream, type Stream } from "../core/stream.ts";
 import { checkViewShape, type View } from "../core/view.ts";
+import { checkStreamSql } from "./check-stream.ts";
 import { checkViewSql } from "./check-view.ts";
 import { DuckPool } from "./duck.ts";
 
@@ -35,22 +36,24 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
   const views = new Map<string, Definition>();
   const streams = new Map<string, Stream>();
   const problems: string[] = [];
-  const add = (stream: Stream, shown: string) => {
+  const add = async (stream: Stream, shown: string) => {
     const known = streams.get(stream.name);
     if (known === stream) return;
     if (known !== undefined) problems.push(`${shown}: stream "${stream.name}" is defined twice`);
-    problems.push(...checkStream(stream).map((problem) => `${shown}: stream ${stream.name}: ${problem}`));
+    const shape = checkStream(stream);
+    const found = shape.length > 0 ? shape : await checkStreamSql(duck, stream);
+    problems.push(...found.map((problem) => `${shown}: stream ${stream.name}: ${problem}`));
     streams.set(stream.name, stream);
   };
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256 });
   const duck = await pool.connect();
   try {
     for (const { file, exported } of await modulesIn(folders.schemas, "schemas"))
-      for (const stream of exported.filter(isStream)) add(stream, relative(process.cwd(), file));
+      for (const stream of exported.filter(isStream)) await add(stream, relative(process.cwd(), file));
     for (const { file, exported } of await modulesIn(folders.views, "views")) {
       const shown = relative(process.cwd(), file);
       for (const view of exported.filter(isView)) {
-        add(view.stream, shown);
+        await add(view.stream, shown);
         const shape = checkViewShape(view);
         const sound = shape.length === 0 && checkStream(view.stream).length === 0;
         const found = sound ? await checkViewSql(duck, view) : shape;

@@ -1,22 +1,60 @@
 import type { DuckDBBlobValue } from "@duckdb/node-api";
+import type { ArchiveEntry } from "../core/documents.ts";
 import { type Position, position } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
+import type { Stream } from "../core/stream.ts";
 import type { RecordBatch } from "./decoder.ts";
 import { type Duck, rowsOf } from "./duck.ts";
 import type { DataDirectory } from "./files.ts";
+
+/** Archived records of a partition that another revision of the contract decoded: `[from, to)` of successive entries, whole or in part. */
+export interface ForeignSpan {
+  readonly partition: number;
+  readonly from: Position;
+  readonly to: Position;
+  readonly files: readonly string[];
+}
+
+/** What of `[from, to)` the entries of another revision hold: a span for every run of successive ones. */
+export function foreignSpans(
+  entries: readonly ArchiveEntry[],
+  { revision }: Stream,
+  partition: number,
+  from: Position,
+  to: Position,
+): ForeignSpan[] {
+  const spans: { partition: number; from: Position; to: Position; files: string[] }[] = [];
+  for (const entry of entries) {
+    if (entry.contract === revision) continue;
+    const [begins, ends] = [position(entry.from), position(entry.to)];
+    const last = spans.at(-1);
+    const files = entry.file === null ? [] : [entry.file];
+    if (last !== undefined && last.to === begins) {
+      last.to = ends;
+      last.files.push(...files);
+    } else spans.push({ partition, from: begins, to: ends, files });
+  }
+  return spans.map((span) => ({
+    ...span,
+    from: span.from < from ? from : span.from,
+    to: span.to > to ? to : span.to,
+  }));
+}
 
 /** What is decoded at once: the bound of memory. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 /** What a record takes beside its value. */
 const RECORD_BYTES = 64;
 
+/** Some of them, with the archive's rows that they come from, as SQL. */
+export type Originals = RecordBatch & { readonly relation: string };
+
 /** The records of a partition's span as they were produced, from the archive's files, in order and in bounded pieces. */
 export async function* archivedOriginals(
   duck: Duck,
   data: DataDirectory,
-  files: readonly string[],
-  { partition, from, to }: { readonly partition: number; readonly from: Position; readonly to: Position },
-): AsyncGenerator<RecordBatch> {
+  { partition, from, to, files }: ForeignSpan,
+): AsyncGenerator<Originals> {
   if (files.length === 0 || from >= to) return;
   const source = `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}], union_by_name = true)`;
   const within = (first: unknown, last: unknown) =>
@@ -26,6 +64,7 @@ export async function* archivedOriginals(
   for (const [first, last] of pieces) {
     const rows = await rowsOf(duck, `SELECT _offset, _key, _value FROM ${within(first, last)} ORDER BY _offset`);
     yield {
+      relation: `(SELECT * FROM ${within(first, last)})`,
       partition,
       offsets: rows.map(([offset]) => position(offset as bigint)),
       keys: rows.map(([, key]) => bytesOf(key)),

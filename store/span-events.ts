@@ -1,11 +1,12 @@
-import { TidelineError } from "../core/errors.ts";
 import { at, type Cut, type Position, partitionsOf, position } from "../core/position.ts";
 import { quoteName, quoteText } from "../core/sql.ts";
 import type { Stream } from "../core/stream.ts";
+import { decodeAnew } from "./decode-anew.ts";
 import { Decoder } from "./decoder.ts";
 import type { Duck } from "./duck.ts";
 import { eventColumns } from "./events.ts";
 import { logTruncated, topicRecreated } from "./log-errors.ts";
+import { type ForeignSpan, foreignSpans } from "./originals.ts";
 import { type DedupSources, warmDedup } from "./warm-dedup.ts";
 
 /** A stream's records in this installation. */
@@ -21,8 +22,8 @@ const FETCH_BYTES = 4 * 1024 * 1024;
  * SQL for the decoded events of `[from, to)`: from the archive as far as that goes, and beyond it from the log, decoded by the same decoder.
  * Null when the span is empty. The relation lasts as long as `duck` is used for nothing else that decodes.
  *
- * Throws ARCHIVE_DAMAGED, LOG_LOST, LOG_TRUNCATED, TOPIC_MISSING or TOPIC_RECREATED when the records are not there any more, DEFINITION_INVALID
- * when they were archived by another contract, and the signal's reason when that is aborted.
+ * Throws ARCHIVE_DAMAGED, LOG_LOST, LOG_TRUNCATED, TOPIC_MISSING or TOPIC_RECREATED when the records are not there any more, and the
+ * signal's reason when that is aborted.
  */
 export async function spanEvents(
   sources: DedupSources,
@@ -35,6 +36,7 @@ export async function spanEvents(
   const { topic, topicId, stream } = source;
   const archived: string[] = [];
   const spans: string[] = [];
+  const foreign: ForeignSpan[] = [];
   const tails: { partition: number; from: Position; to: Position }[] = [];
   for (const partition of partitionsOf(from, to)) {
     const [first, last] = [at(from, partition), at(to, partition)];
@@ -43,13 +45,17 @@ export async function spanEvents(
     const end = position(entries.at(-1)?.to ?? first);
     const seam = end < first ? first : end > last ? last : end;
     const covering = await sources.archive.covering(topic, topicId, partition, first, seam);
-    const other = covering.find(({ contract }) => contract !== stream.revision);
-    if (other !== undefined) throw otherContract(source, other.contract);
-    const files = covering.flatMap(({ file }) => (file === null ? [] : [sources.data.path(file)]));
+    foreign.push(...foreignSpans(covering, stream, partition, first, seam));
+    const files = covering.flatMap(({ file, contract }) =>
+      file === null || contract !== stream.revision ? [] : [sources.data.path(file)],
+    );
     archived.push(...files);
     if (files.length > 0) spans.push(`(_partition = ${partition} AND _offset >= ${first} AND _offset < ${seam})`);
     if (seam < last) tails.push({ partition, from: seam, to: last });
   }
+  const anew = "anew_in_span";
+  await duck.run(`DROP TABLE IF EXISTS ${anew}`);
+  if (foreign.length > 0) await decodeAnew(sources, duck, source, foreign, anew, signal);
   if (tails.length > 0) await readTails(sources, duck, source, tails, signal);
   const columns = [
     "_partition",
@@ -63,6 +69,7 @@ export async function spanEvents(
     ...(archived.length === 0
       ? []
       : [`read_parquet([${archived.map(quoteText).join(", ")}]) WHERE ${spans.join(" OR ")}`]),
+    ...(foreign.length === 0 ? [] : [anew]),
     ...(tails.length === 0 ? [] : ["tail"]),
   ].map((part) => `SELECT ${columns.join(", ")} FROM ${part}`);
   return parts.length === 0 ? null : `(${parts.join(" UNION ALL ")})`;
@@ -84,19 +91,11 @@ async function readTails(
   for (const { partition, from, to } of tails) {
     if (at(stable, partition) < to) throw logTruncated(topic, partition, to, at(stable, partition));
     const decoder = await Decoder.open(duck, stream, sources.schemas);
-    await warmDedup(sources, decoder, { topic, topicId, partition, offsets: stream.dedupWindow, before: from });
+    await warmDedup(sources, decoder, { stream, topic, topicId, partition, before: from });
     for await (const fetched of log.read(topic, partition, from, to, FETCH_BYTES, signal)) {
       if (fetched.offsets.length === 0) continue;
       await decoder.decode([fetched]);
       await duck.run("INSERT INTO tail BY NAME SELECT * FROM events");
     }
   }
-}
-
-function otherContract({ topic, stream }: SpanSource, archived: number): TidelineError {
-  return new TidelineError(
-    "DEFINITION_INVALID",
-    `${topic}: a part of this span was archived by revision ${archived} of its stream, now at ${stream.revision}`,
-    "Ask for a position after the archive's part of the older revision.",
-  );
 }

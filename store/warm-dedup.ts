@@ -1,10 +1,12 @@
 import { entriesWithin } from "../core/archive-tiles.ts";
 import { at, type Position, position } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
+import type { Stream } from "../core/stream.ts";
 import type { Archive } from "./archive.ts";
 import type { Decoder } from "./decoder.ts";
 import type { DataDirectory } from "./files.ts";
 import type { LogReader } from "./log.ts";
+import { archivedOriginals, foreignSpans } from "./originals.ts";
 import type { Schemas } from "./registry-schemas.ts";
 
 const FETCH_BYTES = 4 * 1024 * 1024;
@@ -53,7 +55,7 @@ export async function warmDedup(
     );
   }
   for (const span of foreignSpans(held, stream, partition, from, to))
-    for await (const batch of decoder.originals(data, span)) await decoder.decode([batch]);
+    for await (const batch of archivedOriginals(decoder.duck, data, span)) await decoder.decode([batch]);
   const logged = [
     { from: begin, to: from },
     { from: to, to: before },

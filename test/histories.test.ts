@@ -1,8 +1,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { DeterminismViolationError } from "@temporalio/workflow";
 import { bundleWorkflowCode, Worker } from "@temporalio/worker";
+import { DeterminismViolationError } from "@temporalio/workflow";
 import { pino } from "pino";
 import { beforeAll, describe, expect, it } from "vitest";
 import { installRuntime } from "../activities/worker.ts";

@@ -2,13 +2,16 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Client, Connection } from "@temporalio/client";
 import { execa } from "execa";
+import { Redis } from "ioredis";
 import { inject } from "vitest";
 import type { ProcessHandle } from "../stack/local-process.ts";
 import { freePorts, type Ports } from "../stack/ports.ts";
 import { roleProcess } from "../stack/role.ts";
 import { loadDefinitions } from "../store/definitions.ts";
 import { deadLetterTopic, ensureTopics, topicName } from "../store/topics.ts";
+import { taskQueueOf, workId } from "../workflows/names.ts";
 
 const repository = fileURLToPath(new URL("..", import.meta.url));
 const program = join(repository, "cli", "tideline.js");
@@ -138,6 +141,26 @@ export class Installation {
     const response = await fetch(`${this.apiUrl}/views/${view}?${new URLSearchParams(parameters)}`);
     if (!response.ok) throw new Error(`${view}: ${response.status} ${await response.text()}`);
     return (await response.json()) as Answer;
+  }
+
+  /** Refreshes a view as its schedule does, and waits for it. */
+  async refresh(view: string): Promise<void> {
+    const connection = await Connection.connect({ address: inject("temporalAddress") });
+    await new Client({ connection }).workflow
+      .execute("refreshView", {
+        workflowId: workId(this.namespace, "refresh", view),
+        taskQueue: taskQueueOf(this.namespace),
+        args: [{ view }],
+      })
+      .finally(() => connection.close());
+  }
+
+  /** Everything that this installation has in Redis, gone in one step, as when Redis loses its disk. */
+  async emptyRedis(): Promise<void> {
+    const redis = new Redis(inject("redisUrl"));
+    const keys = await redis.keys(`tl:{${this.namespace}/*`);
+    if (keys.length > 0) await redis.unlink(...keys);
+    redis.disconnect();
   }
 
   /** Ends every role and removes what it wrote. */

@@ -51,7 +51,7 @@ interface Placed<L> {
 }
 
 export interface OracleRow {
-  readonly bucket: number;
+  readonly bucket: RowStart;
   readonly group: readonly GroupValue[];
   /** Measure -> what it must present, to the unit. Distinct counts and quantiles are apart. */
   readonly values: Readonly<Record<string, unknown>>;
@@ -101,29 +101,92 @@ export function countedEvents<E, L>(
   return { lines, ledger };
 }
 
-/** The rows that a view must answer at `applied`, by `rowKey`. `everyMs` may be coarser than the view's grain. */
+/** The start of a row: epoch milliseconds, or the local date for the rows of a calendar. */
+export type RowStart = number | string;
+
+/** Which rows an event belongs to, by its time. */
+export type Rows = (timeMs: number) => readonly RowStart[];
+
+/** Buckets of one width. */
+export function tumbling(everyMs: number): Rows {
+  return (timeMs) => [Math.floor(timeMs / everyMs) * everyMs];
+}
+
+/** Each row covers `windowMs` up to the end of its bucket: an event belongs to those that begin at its own bucket or later, and reach it. */
+export function sliding(everyMs: number, windowMs: number): Rows {
+  return (timeMs) => {
+    const own = Math.floor(timeMs / everyMs) * everyMs;
+    const rows = [];
+    for (let row = own; row + everyMs - windowMs <= own; row += everyMs) rows.push(row);
+    return rows;
+  };
+}
+
+/** The day, or the month, that a clock in `zone` shows: 2026-03-29, or 2026-03. */
+export function calendar(zone: string, unit: "day" | "month"): Rows {
+  const clock = new Intl.DateTimeFormat("sv", { timeZone: zone, dateStyle: "short" });
+  return (timeMs) => [clock.format(timeMs).slice(0, unit === "day" ? 10 : 7)];
+}
+
+/** The rows that a view must answer at `applied`, by `rowKey`. */
 export function expectedRows<E, L>(
   twin: Twin<E, L>,
   log: OracleLog,
   applied: ReadonlyMap<number, bigint>,
-  everyMs = twin.grainMs,
+  rows: Rows = tumbling(twin.grainMs),
 ): Map<string, OracleRow> {
   const cells = new Map<string, Placed<L>[]>();
   for (const placed of countedEvents(twin, log, applied).lines) {
-    const key = rowKey(Math.floor(placed.timeMs / everyMs) * everyMs, twin.group(placed.line));
-    const cell = cells.get(key);
-    if (cell === undefined) cells.set(key, [placed]);
-    else cell.push(placed);
+    for (const start of rows(placed.timeMs)) {
+      const key = rowKey(start, twin.group(placed.line));
+      const cell = cells.get(key);
+      if (cell === undefined) cells.set(key, [placed]);
+      else cell.push(placed);
+    }
   }
   return new Map([...cells].map(([key, lines]) => [key, rowOf(twin, key, lines)]));
 }
 
-export function rowKey(bucket: number, group: readonly GroupValue[]): string {
+/** The sessions that a view must answer at `applied`, by `rowKey`: found by sorting all events of a group by their time. */
+export function expectedSessions<E, L>(
+  twin: Twin<E, L>,
+  log: OracleLog,
+  applied: ReadonlyMap<number, bigint>,
+  gapMs: number,
+): Map<string, OracleRow> {
+  const groups = new Map<string, Placed<L>[]>();
+  for (const placed of countedEvents(twin, log, applied).lines) {
+    const group = JSON.stringify(twin.group(placed.line));
+    const others = groups.get(group);
+    if (others === undefined) groups.set(group, [placed]);
+    else others.push(placed);
+  }
+  const sessions = new Map<string, OracleRow>();
+  for (const [group, lines] of groups) {
+    let session: Placed<L>[] = [];
+    const end = () => {
+      const [startMs, endMs] = [session[0]?.timeMs ?? 0, session.at(-1)?.timeMs ?? 0];
+      const key = rowKey(startMs, JSON.parse(group) as GroupValue[]);
+      const row = rowOf(twin, key, session);
+      const times = { ended: new Date(endMs).toISOString(), duration_ms: endMs - startMs };
+      sessions.set(key, { ...row, values: { ...row.values, ...times } });
+      session = [];
+    };
+    for (const line of lines.sort(byPlace)) {
+      if (session.length > 0 && line.timeMs - (session.at(-1)?.timeMs ?? 0) >= gapMs) end();
+      session.push(line);
+    }
+    end();
+  }
+  return sessions;
+}
+
+export function rowKey(bucket: RowStart, group: readonly GroupValue[]): string {
   return JSON.stringify([bucket, ...group]);
 }
 
 function rowOf<E, L>(twin: Twin<E, L>, key: string, lines: readonly Placed<L>[]): OracleRow {
-  const [bucket, ...group] = JSON.parse(key) as [number, ...GroupValue[]];
+  const [bucket, ...group] = JSON.parse(key) as [RowStart, ...GroupValue[]];
   const values: Record<string, unknown> = {};
   const seen: Record<string, Set<string>> = {};
   const quantiles: Record<string, Record<string, { exact: number; error: number }>> = {};

@@ -106,4 +106,3 @@ export function sale(day: number, n: number): Sale {
     items,
   };
 }
-

@@ -40,7 +40,7 @@ export async function reportNumbers(
       const { view } = target;
       const source = events === null ? null : eventsIn(view, events, comparedDays(pin));
       if (source === null) return null;
-      await duck.run(`CREATE TEMP TABLE ${name} AS SELECT * EXCLUDE (_key, _value) FROM ${source}`);
+      await duck.run(`CREATE TEMP TABLE ${name} AS SELECT * FROM ${source}`);
       watch.beat({ read: view.name });
       return name;
     };

@@ -12,7 +12,7 @@ h1 { margin: 0; font-size: 24px; line-height: 1.25; font-weight: 650; }
 h2 { margin: 0 0 10px; font-size: 16px; font-weight: 650; }
 p { margin: 0; }
 table { border-collapse: collapse; width: 100%; }
-.sheet { border-collapse: separate; border-spacing: 0; }
+.sheet { border-collapse: separate; border-spacing: 0; table-layout: fixed; }
 .sheet > tbody > tr + tr > td { border-top: 1px solid #e2e8f0; }
 .quiet { color: #64748b; font-size: 13px; }
 .note { margin-top: 12px; padding: 8px 12px; background: #fef3c7; color: #78350f; border-radius: 8px; font-size: 13px; }
@@ -40,11 +40,11 @@ code { font: 12px/1.6 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; 
   body { padding: 0; }
   .sheet { border: 0; border-radius: 0; }
   .sheet > tbody > tr > td { padding: 16px; }
-  .tile { display: inline-block; width: 48%; padding-bottom: 12px; }
+  .tile { display: inline-block; box-sizing: border-box; width: 50%; padding-bottom: 12px; }
   .half { display: block; width: 100%; }
   .half + .half { padding: 20px 0 0; }
 }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   body { background: #020617; color: #e2e8f0; }
   .sheet { background: #0f172a; border-color: #1e293b; }
   .sheet > tbody > tr + tr > td, .rows td { border-color: #1e293b; }

@@ -2,7 +2,9 @@
  * The page at /: the list of views, and one of them live. It asks only this server: GET /views every two seconds, and the chosen view's
  * server-sent events. What is chosen stands in the URL's fragment, so that a link or a reload leads back to it.
  */
-import * as echarts from "/assets/echarts.js";
+
+/** Of the page's other script. */
+const { echarts } = globalThis;
 
 const LIST_MS = 2_000;
 const LIST_LIMIT_MS = 5_000;

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { FastifyInstance } from "fastify";
 
 const inPage = (name: string) => fileURLToPath(new URL(`../page/${name}`, import.meta.url));
-const echarts = fileURLToPath(import.meta.resolve("echarts/dist/echarts.esm.min.mjs"));
+const echarts = fileURLToPath(import.meta.resolve("echarts/dist/echarts.min.js"));
 
 const FILES: readonly [url: string, file: string, type: string][] = [
   ["/", inPage("index.html"), "text/html; charset=utf-8"],

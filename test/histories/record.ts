@@ -28,7 +28,11 @@ const NIGHT = Date.parse(DATE) + 26 * 3_600_000;
 
 const home = await mkdtemp(join(tmpdir(), "tideline-histories-"));
 const say = (line: string) => process.stdout.write(`${line}\n`);
-const servers = await startServers({ home, ports: await freePorts(), report: (server, line) => say(`${server}: ${line}`) });
+const servers = await startServers({
+  home,
+  ports: await freePorts(),
+  report: (server, line) => say(`${server}: ${line}`),
+});
 const logger = pino({ level: "warn" });
 const taskQueue = taskQueueOf(NAMESPACE);
 const topic = topicName(NAMESPACE, STREAM);
@@ -67,7 +71,11 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
   let sent = 0;
   const send = (count: number) => {
     const made = Array.from({ length: count }, () => sale(0, sent++));
-    return produce(brokers, topic, made.map((one) => ({ key: one.id, value: Buffer.from(JSON.stringify(one)) })));
+    return produce(
+      brokers,
+      topic,
+      made.map((one) => ({ key: one.id, value: Buffer.from(JSON.stringify(one)) })),
+    );
   };
   const start = async (workflow: string, workflowId: string, input: object) => {
     const handle = await client.workflow.start(workflow, { workflowId, taskQueue, args: [input] });
@@ -110,7 +118,7 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
   const around = { start: new Date(NIGHT - 60_000), end: new Date(NIGHT + 60_000) };
   await nightly.backfill([{ ...around, overlap: ScheduleOverlapPolicy.ALLOW_ALL }]);
   const report = workId(NAMESPACE, "report", `daily/${DATE}`);
-  await keep("scheduledRun.report", await runOf(client, nightly));
+  await keep("scheduledRun.report", await runOf(nightly));
   await keep("dailyReport", report);
   await keep("deliverReport", workId(NAMESPACE, "delivery", `daily/${DATE}`));
   await send(10);
@@ -121,7 +129,7 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
 }
 
 /** The id of the run that a schedule has started, when it has. */
-async function runOf(_: Client, schedule: ReturnType<Client["schedule"]["getHandle"]>): Promise<string> {
+async function runOf(schedule: ReturnType<Client["schedule"]["getHandle"]>): Promise<string> {
   for (;;) {
     const { info } = await schedule.describe();
     const action = info.recentActions.at(-1)?.action;
