@@ -171,11 +171,18 @@ export class ViewTrack {
    * Step 4, first half: the states of a decoded batch. Answers how to apply them, or null when there is nothing to apply. Positions move on at
    * once, so that the next batch can be worked on while Redis takes this one; should Redis refuse, its answer puts them right, and what
    * was prepared meanwhile is refused as well, because it begins where nothing ended.
+   *
+   * Such an answer may come at any moment, so everything here goes by the positions at its beginning: what is applied from a position must
+   * hold every record from there on.
    */
   async prepare(batch: DecodedBatch, nowMs: number): Promise<(() => Promise<void>) | null> {
-    const mine = batch.fetched.filter(({ partition, to }) => (this.#positions.get(partition) ?? to) < to);
+    const positions = new Map(this.#positions);
+    const mine = batch.fetched.filter(({ partition, from, to }) => {
+      const held = positions.get(partition);
+      return held !== undefined && from <= held && held < to;
+    });
     if (this.#phase.kind !== "live" || mine.length === 0) return null;
-    const applications = await this.#applications(batch, mine).catch((error: unknown) => {
+    const applications = await this.#applications(batch, mine, positions).catch((error: unknown) => {
       this.stop(failed(this.name, error), nowMs);
       return [];
     });
@@ -187,9 +194,10 @@ export class ViewTrack {
   async #applications(
     { duck, ledger, topicId }: DecodedBatch,
     mine: readonly FetchedPartition[],
+    positions: Cut,
   ): Promise<Application[]> {
     const { view } = this.#deps.definition;
-    const events = eventsFrom("events", this.#positions, mine);
+    const events = eventsFrom("events", positions, mine);
     const states = await statesByPartition(duck, view, events);
     const ledgers = await ledger(events);
     return mine.map((fetched) => {
@@ -197,7 +205,7 @@ export class ViewTrack {
       const { deltas, counted } = states.get(partition) ?? { deltas: [], counted: 0 };
       return {
         partition,
-        from: at(this.#positions, partition),
+        from: at(positions, partition),
         to,
         mark: markOf(fetched, topicId),
         ledger: ledgerOf(ledgers.get(partition), counted),

@@ -929,16 +929,6 @@ describe("a refresh", () => {
     });
     expect(await rebuildAll(here, 10)).toMatchObject({ equal: true, rows: 0 });
   });
-
-  it("refuses an archive that another revision of the contract decoded", async () => {
-    const here = await place();
-    await send(here.target.topic, [sale(1)]);
-    await refreshTo(here, positions({ 0: 1 }));
-    await send(here.target.topic, [sale(2)]);
-    await archiveTo(here.stores, here.target);
-    const later = { ...here, target: { ...here.target, stream: { ...sales, revision: 2 } } };
-    await expect(refreshTo(later, positions({ 0: 2 }))).rejects.toMatchObject({ code: "DEFINITION_INVALID" });
-  });
 });
 
 describe("a refresh beside a speed layer", () => {

@@ -885,6 +885,8 @@ describe("the other routes", () => {
       "/metrics",
       "/openapi.json",
       "/ready",
+      "/streams",
+      "/streams/{name}/quality",
       "/views",
       "/views/takings",
       "/views/takings/keys",

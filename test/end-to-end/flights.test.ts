@@ -1,12 +1,10 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
-import { Client, Connection } from "@temporalio/client";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { flightsFile } from "../../ingest/flights.ts";
 import type { ProcessHandle } from "../../stack/local-process.ts";
-import { taskQueueOf, workId } from "../../workflows/names.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { sketchBytes } from "../oracle.ts";
 
@@ -27,12 +25,10 @@ interface Expected {
 
 let tideline: Installation;
 let redis: Redis;
-let temporal: Connection;
 let speed: ProcessHandle;
 
 beforeAll(async () => {
   redis = new Redis(inject("redisUrl"));
-  temporal = await Connection.connect({ address: inject("temporalAddress") });
   tideline = await Installation.open("flights");
   speed = await tideline.start("speed");
   await tideline.start("serve");
@@ -40,7 +36,6 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await tideline.close();
-  await temporal.close();
   redis.disconnect();
 });
 
@@ -106,15 +101,6 @@ async function applied(records: number): Promise<Answer> {
   return ask();
 }
 
-async function refresh(): Promise<void> {
-  const { workflow } = new Client({ connection: temporal });
-  await workflow.execute("refreshView", {
-    workflowId: workId(tideline.namespace, "refresh", "flights-by-origin"),
-    taskQueue: taskQueueOf(tideline.namespace),
-    args: [{ view: "flights-by-origin" }],
-  });
-}
-
 describe.sequential("three million real flights", () => {
   test("half of them, replayed and answered from the speed layer alone", async () => {
     await tideline.run("replay", "flights", "--limit", String(HALF));
@@ -125,7 +111,7 @@ describe.sequential("three million real flights", () => {
 
   test("the rest, answered across the seam: half from the batch version, half from the stream", async () => {
     await tideline.start("worker", { args: ["--no-schedules"] });
-    await refresh();
+    await tideline.refresh("flights-by-origin");
     await tideline.run("replay", "flights");
     const answer = await applied(ROWS);
     expect(answer.batchVersion).toBe(1);
@@ -134,9 +120,9 @@ describe.sequential("three million real flights", () => {
   }, 300_000);
 
   test("all of them from the batch version alone, when the speed layer and its state are gone", async () => {
-    await refresh();
+    await tideline.refresh("flights-by-origin");
     await speed.stop();
-    await redis.unlink(...(await redis.keys(`tl:{${tideline.namespace}/*`)));
+    await tideline.emptyRedis();
     const answer = await ask();
     expect(answer.complete).toBe(false);
     expect(answer.position.applied).toEqual(answer.position.cut);

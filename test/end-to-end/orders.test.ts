@@ -1,9 +1,7 @@
-import { Client, Connection } from "@temporalio/client";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { ProcessHandle } from "../../stack/local-process.ts";
 import { deadLetterTopic } from "../../store/topics.ts";
-import { taskQueueOf, workId } from "../../workflows/names.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
 import { countedEvents, type OracleLog } from "../oracle.ts";
@@ -14,13 +12,11 @@ const brokers = inject("kafkaBrokers");
 
 let tideline: Installation;
 let redis: Redis;
-let temporal: Connection;
 let topic: string;
 let speed: ProcessHandle;
 
 beforeAll(async () => {
   redis = new Redis(inject("redisUrl"));
-  temporal = await Connection.connect({ address: inject("temporalAddress") });
   tideline = await Installation.open("orders");
   topic = tideline.topic("order-completed");
   speed = await tideline.start("speed");
@@ -29,7 +25,6 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await tideline.close();
-  await temporal.close();
   redis.disconnect();
 });
 
@@ -72,21 +67,6 @@ async function watching(work: () => Promise<unknown>): Promise<Answer[]> {
   return [...answers.values()];
 }
 
-async function refresh(): Promise<void> {
-  const { workflow } = new Client({ connection: temporal });
-  await workflow.execute("refreshView", {
-    workflowId: workId(tideline.namespace, "refresh", "revenue"),
-    taskQueue: taskQueueOf(tideline.namespace),
-    args: [{ view: "revenue" }],
-  });
-}
-
-/** Everything that this installation has in Redis, gone in one step, as when Redis loses its disk. */
-async function emptyRedis(): Promise<void> {
-  const keys = await redis.keys(`tl:{${tideline.namespace}/*`);
-  if (keys.length > 0) await redis.unlink(...keys);
-}
-
 describe.sequential("orders, from Kafka to an exact answer", () => {
   test("what was sent is answered from the speed layer alone, exactly: duplicates, late and bad records included", async () => {
     await produce(brokers, topic, messyOrders(1, 3_000, Date.now()));
@@ -121,7 +101,7 @@ describe.sequential("orders, from Kafka to an exact answer", () => {
   test("after a refresh the answer is the same, from the batch version; and exact across the seam when more comes", async () => {
     await tideline.start("worker", { args: ["--no-schedules"] });
     const before = await ask();
-    await refresh();
+    await tideline.refresh("revenue");
     const settled = await until("version 1 answers", ask, ({ batchVersion }) => batchVersion === 1);
     expect(settled.position.cut).toEqual(settled.position.applied);
     expect(settled.rows).toEqual(before.rows);
@@ -138,16 +118,16 @@ describe.sequential("orders, from Kafka to an exact answer", () => {
       await new Promise((resolve) => setTimeout(resolve, 2_000));
       await speed.kill("SIGKILL");
       await speed.start();
-      const refreshing = refresh();
+      const refreshing = tideline.refresh("revenue");
       await new Promise((resolve) => setTimeout(resolve, 300));
       await tideline.kill("worker");
-      await emptyRedis();
+      await tideline.emptyRedis();
       await tideline.restart("worker");
       await refreshing;
       await sending;
-      await emptyRedis();
+      await tideline.emptyRedis();
       await caughtUp();
-      await refresh();
+      await tideline.refresh("revenue");
     });
     const { answer, log } = await caughtUp();
     await expectExact(answer, log, redis);
