@@ -15,6 +15,8 @@ export interface EditionFound {
   /** The edition that a run goes on with; null when it has to make the next one. */
   readonly edition: number | null;
   readonly next: number;
+  /** TIDELINE_NAMESPACE, so that a run that somebody started by hand knows it. */
+  readonly namespace: string;
   /** The streams that a new edition is pinned at. */
   readonly streams: readonly string[];
 }
@@ -44,7 +46,7 @@ export function reportActivities(deps: ActivityDeps) {
         const newest = await newestEdition(stores, date);
         const held = newest !== null && !fresh && isFinal(newest) && (await areKnown(deps, newest.pin));
         const edition = held ? newest.number : null;
-        return { edition, next: (newest?.number ?? 0) + 1, streams: [...definitions.streams.keys()] };
+        return { edition, next: (newest?.number ?? 0) + 1, namespace, streams: [...definitions.streams.keys()] };
       }),
 
     /** Fixes what an edition holds for. */

@@ -2,7 +2,7 @@ import { type AsOf, encodeAsOf } from "../core/as-of.ts";
 import { type CutJson, cutToJson } from "../core/position.ts";
 import type { Query, Row } from "../core/query.ts";
 import { formatDuration } from "../core/time.ts";
-import type { View } from "../core/view.ts";
+import type { SESSION_COLUMNS, View } from "../core/view.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { DimensionType } from "./dimension-types.ts";
 import type { Missing } from "./join.ts";
@@ -35,7 +35,7 @@ export interface AnswerBody {
   readonly rows: readonly Row[];
   readonly truncated: boolean;
   readonly fields: Readonly<Record<string, AnswerField>>;
-  readonly window: { readonly from: string; readonly to: string; readonly every: string };
+  readonly window: AnswerWindow;
   readonly asOf: string;
   readonly position: AnswerPosition;
   readonly batchVersion: number;
@@ -43,6 +43,23 @@ export interface AnswerBody {
   readonly freshnessMs: number | null;
   readonly complete: boolean;
   readonly missing?: Missing;
+}
+
+/** Which time the rows are about, and how it is cut. */
+export interface AnswerWindow {
+  readonly from: string;
+  readonly to: string;
+  /** The width of a bucket, or the calendar's unit. */
+  readonly every: string;
+  /** How much time a row covers; the same as `every` unless windows slide. */
+  readonly window: string;
+  readonly zone: string;
+}
+
+function answerWindow({ everyMs, calendar, windowMs, zone }: Query, fromMs: number, toMs: number): AnswerWindow {
+  const every = calendar === null ? formatDuration(everyMs) : `1 ${calendar.unit}`;
+  const window = calendar === null ? formatDuration(windowMs) : every;
+  return { from: isoOf(fromMs), to: isoOf(toMs), every, window, zone };
 }
 
 export type DimensionTypes = ReadonlyMap<string, DimensionType>;
@@ -54,6 +71,11 @@ const TIME: AnswerField = {
   exact: true,
   error: 0,
   note: "start of the bucket",
+};
+
+const SESSION_FIELDS: Readonly<Record<(typeof SESSION_COLUMNS)[number], AnswerField>> = {
+  ended: { ...TIME, note: "the session's last event; bucket is its first" },
+  duration_ms: { ...TIME, kind: "measure", type: "duration", unit: "ms", note: "from the first event to the last" },
 };
 
 /** The columns of an answer to a query for `by` and `measures`. */
@@ -79,7 +101,11 @@ export function answerFields(
     const { kind, unit, accuracy, parts } = measure;
     return [[name, { kind: "measure", type: kind, unit, ...accuracy, ...(parts === undefined ? {} : { parts }) }]];
   });
-  return { bucket: TIME, ...Object.fromEntries([...dimensions, ...measured]) };
+  return {
+    bucket: TIME,
+    ...(view.sessions === null ? {} : SESSION_FIELDS),
+    ...Object.fromEntries([...dimensions, ...measured]),
+  };
 }
 
 /** The token of where a view or an answer stands. */
@@ -117,7 +143,7 @@ export function answerBody(
     rows: answer.rows,
     truncated: answer.truncated,
     fields: answerFields(view, types, query),
-    window: { from: isoOf(answer.fromMs), to: isoOf(answer.toMs), every: formatDuration(query.everyMs) },
+    window: answerWindow(query, answer.fromMs, answer.toMs),
     ...answerStanding(definition, answer, at),
   };
 }

@@ -1,7 +1,7 @@
 import { type Stringifier, stringify } from "csv-stringify";
 import type { PresentedField } from "../core/measures/measure.ts";
 import type { Query, Row } from "../core/query.ts";
-import type { View } from "../core/view.ts";
+import { SESSION_COLUMNS, type View } from "../core/view.ts";
 
 interface Column {
   readonly header: string;
@@ -10,7 +10,8 @@ interface Column {
 
 /** The columns of a table of rows: a measure with several values has one for each, as `delay.p50`. */
 function columnsOf(view: View, { by, measures }: Pick<Query, "by" | "measures">): Column[] {
-  const plain = ["bucket", ...by].map((name) => ({ header: name, of: (row: Row) => cell(row[name]) }));
+  const ofSessions = view.sessions === null ? [] : SESSION_COLUMNS;
+  const plain = ["bucket", ...ofSessions, ...by].map((name) => ({ header: name, of: (row: Row) => cell(row[name]) }));
   const measured = measures.flatMap((name): Column[] => {
     const parts = view.measures[name]?.parts;
     if (parts === undefined || parts === "list") return [{ header: name, of: (row) => number(cell(row[name])) }];

@@ -114,7 +114,9 @@ export function answerSchema(view: string, row: Json): Json {
       window: object({
         from: { type: "string", format: "date-time" },
         to: { type: "string", format: "date-time" },
-        every: text,
+        every: { ...text, description: "the width of a bucket, or the calendar's unit" },
+        window: { ...text, description: "how much time a row covers; as every unless windows slide" },
+        zone: text,
       }),
       asOf: { ...text, description: "opaque token of the position that the answer belongs to" },
       position: { $ref: "#/components/schemas/Position" },

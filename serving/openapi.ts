@@ -1,4 +1,5 @@
-import { DEFAULT_LIMIT, MAX_LIMIT } from "../core/query.ts";
+import type { Measure } from "../core/measures/measure.ts";
+import { DEFAULT_LIMIT, MAX_LIMIT, sortableColumns } from "../core/query.ts";
 import { formatDuration } from "../core/time.ts";
 import type { View } from "../core/view.ts";
 import type { Definition } from "../store/definitions.ts";
@@ -74,30 +75,22 @@ function viewOperation(view: View, types: DimensionTypes): Json {
 function viewParameters(view: View): Json[] {
   const dimensions = Object.keys(view.by);
   const measures = Object.keys(view.measures);
-  const grain = formatDuration(view.grainMs);
-  const query = (name: string, description: string, schema: Json, extra: Json = {}): Json => ({
-    name,
-    in: "query",
-    required: false,
-    description,
-    schema,
-    ...extra,
-  });
   const list = { style: "form", explode: false };
   const time = { type: "string" };
   const some = (names: readonly string[]): Json => ({ type: "array", items: { type: "string", enum: names } });
-  const sortable = ["bucket", ...dimensions, ...measures].flatMap((name) => [name, `-${name}`]);
+  const columns = measures.flatMap((measure) => sortableColumns(view, measure));
+  const sortable = ["bucket", ...dimensions, ...columns].flatMap((name) => [name, `-${name}`]);
   return [
     query("from", "Event time, inclusive: ISO 8601 (UTC when it names no zone) or epoch milliseconds", time, {
       examples: { time: { value: "2026-01-31T12:00:00Z" } },
     }),
     query("to", "Event time, exclusive", time, { examples: { time: { value: "2026-02-01T00:00:00Z" } } }),
-    query(
-      "every",
-      `Width of the buckets: a multiple of ${grain}`,
-      { type: "string", default: grain },
-      { examples: { hours: { value: formatDuration(Math.max(view.grainMs, 3_600_000)) } } },
-    ),
+    ...(view.sessions === null ? bucketParameters(view) : []),
+    query("zone", "Time zone of bucket, and of days, weeks, months, quarters and years", {
+      type: "string",
+      default: "UTC",
+      examples: ["Europe/Berlin"],
+    }),
     ...(dimensions.length === 0
       ? []
       : [
@@ -128,6 +121,32 @@ function viewParameters(view: View): Json[] {
   ];
 }
 
+const query = (name: string, description: string, schema: Json, extra: Json = {}): Json => ({
+  name,
+  in: "query",
+  required: false,
+  description,
+  schema,
+  ...extra,
+});
+
+/** How rows are cut out of time; rows of sessions are not. */
+function bucketParameters({ grainMs, windowMs }: View): Json[] {
+  const grain = formatDuration(grainMs);
+  return [
+    query(
+      "every",
+      `Width of the buckets: a multiple of ${grain}, or 1d, 1w, 1mo, 1q, 1y of the zone's calendar`,
+      { type: "string", default: grain },
+      { examples: { hours: { value: formatDuration(Math.max(grainMs, 3_600_000)) } } },
+    ),
+    query("window", "How much time a row covers, up to the end of its bucket: a multiple of every", {
+      type: "string",
+      default: formatDuration(windowMs),
+    }),
+  ];
+}
+
 const DIMENSION_SCHEMA = {
   text: ["string", "null"],
   integer: ["integer", "string", "null"],
@@ -136,21 +155,22 @@ const DIMENSION_SCHEMA = {
 
 function rowSchema(view: View, types: DimensionTypes): Json {
   const dimensions = Object.keys(view.by).map((name) => [name, { type: DIMENSION_SCHEMA[types.get(name) ?? "text"] }]);
-  const measures = Object.entries(view.measures).map(([name, { kind, unit, accuracy }]) => [
-    name,
-    {
-      type: ["number", "string", "null"],
-      description: `${kind}, ${unit === "" ? "no unit" : unit}, ${accuracy.note}. Integers beyond 2^53-1 come as decimal text.`,
-    },
-  ]);
+  const measures = Object.entries(view.measures).map(([name, measure]) => [name, measureSchema(measure)]);
+  const time = { type: "string", format: "date-time" };
+  const ofSessions = view.sessions === null ? {} : { ended: time, duration_ms: { type: "integer" } };
   return {
     type: "object",
-    properties: {
-      bucket: { type: "string", format: "date-time" },
-      ...Object.fromEntries([...dimensions, ...measures]),
-    },
+    properties: { bucket: time, ...ofSessions, ...Object.fromEntries([...dimensions, ...measures]) },
     required: ["bucket"],
   };
+}
+
+function measureSchema({ kind, unit, accuracy, parts }: Measure): Json {
+  const value = { type: ["number", "string", "boolean", "null"] };
+  const description = `${kind}, ${unit === "" ? "no unit" : unit}, ${accuracy.note}. Integers beyond 2^53-1 come as decimal text.`;
+  if (parts === undefined) return { ...value, description };
+  if (parts === "list") return { type: "array", items: { type: "object", additionalProperties: value }, description };
+  return { type: "object", properties: Object.fromEntries(parts.map((part) => [part, value])), description };
 }
 
 function listOperation(): Json {

@@ -54,9 +54,9 @@ const takings = view("takings", {
   measures: { sales: count(), cents: sum(sql`cents`) },
 });
 
-/** The same id in capitals comes seven offsets later; some shops are new, some unknown; later ones are of version 2. */
+/** The same id in capitals comes six offsets later; some shops are new, some unknown; later ones are of version 2. */
 function sale(n: number): string {
-  const id = n % 7 === 0 && n > 0 ? `A${n - 7}` : `a${n}`;
+  const id = n % 7 === 0 && n > 0 ? `A${n - 6}` : `a${n}`;
   const shop = n % 11 === 0 ? "west" : n % 13 === 0 ? "moon" : n % 2 === 0 ? "north" : "south";
   const event = { id, at: Date.parse("2025-06-01T00:00:00Z") + n * 60_000, shop, cents: (n * 37) % 1_001 };
   return n % 17 === 0 ? "{broken" : JSON.stringify(n > 200 && n % 3 === 0 ? { ...event, big: n % 2 === 0 } : event);
@@ -147,7 +147,7 @@ test("what another revision archived is decoded anew: states, ledger and duplica
     `SELECT count(*) FILTER (_duplicate), count(*) FILTER (shop = 'west'), count(_reject) FROM ${first}`,
   );
   duck.closeSync();
-  // 21 repeats, of which some are broken or of a shop that nobody knows, or repeat such a one; revision 1 saw none of them.
+  // Revision 1 saw no duplicate, and refused every sale of the new shop.
   expect(Number(counted?.[0])).toBeGreaterThan(10);
   expect(Number(counted?.[1])).toBeGreaterThan(10);
   expect(Number(counted?.[2])).toBeGreaterThan(10);

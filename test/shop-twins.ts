@@ -90,9 +90,8 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /** An event, or null for a record that no contract accepts. Only what our simulator spoils is looked for. */
 function reader<E>(ids: SchemaIds, timeField: keyof E): (value: Buffer | null) => E | null {
-  return (value) => {
+  const read = (value: Buffer): E | null => {
     try {
-      if (value === null) return null;
       const type = value[0] === 0 ? types[ids.get(value.readUInt32BE(1)) ?? ""] : null;
       if (type === undefined) return null;
       const event = (type === null ? JSON.parse(utf8.decode(value)) : type.fromBuffer(value.subarray(5))) as E;
@@ -100,6 +99,14 @@ function reader<E>(ids: SchemaIds, timeField: keyof E): (value: Buffer | null) =
     } catch {
       return null;
     }
+  };
+  // A log is folded for many answers.
+  const known = new WeakMap<Buffer, { readonly event: E | null }>();
+  return (value) => {
+    if (value === null) return null;
+    const held = known.get(value) ?? { event: read(value) };
+    known.set(value, held);
+    return held.event;
   };
 }
 

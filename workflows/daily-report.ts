@@ -6,7 +6,6 @@ import {
   setCurrentDetails,
   setHandler,
   sleep,
-  workflowInfo,
 } from "@temporalio/workflow";
 import type { Activities, Delivered, ReportWritten } from "../activities/activities.ts";
 import { isTidelineError } from "../core/errors.ts";
@@ -15,7 +14,7 @@ import type { CutJson } from "../core/position.ts";
 import { bucketOf, parseTime } from "../core/time.ts";
 import { archiveTo } from "./archive-to.ts";
 import { deliverNow, deliverReport } from "./deliver-report.ts";
-import { namespaceOf, workId } from "./names.ts";
+import { workId } from "./names.ts";
 import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
 import { startAside, startOrJoin } from "./start-or-join.ts";
 
@@ -65,10 +64,10 @@ export function nightlyReport(scheduledMs: number): DailyReportInput {
 export async function dailyReport(input: DailyReportInput): Promise<DailyReportResult> {
   const { date, fresh, deliver, deliverAtMs } = checked(input);
   label({ kind: "report" });
-  const namespace = namespaceOf(workflowInfo().taskQueue);
   let progress: ReportProgress = { done: 0, steps: 0 };
   setHandler(reportProgress, () => progress);
   const found = await activities.findEdition.executeWithOptions({ summary: "which edition" }, [{ date, fresh }]);
+  const { namespace } = found;
   const edition = found.edition ?? found.next;
   if (found.edition === null) {
     progress = { done: 0, steps: found.streams.length + 1 };

@@ -28,11 +28,17 @@ export async function reportNumbers(
   watch: Watch,
 ): Promise<ReportNumbers> {
   return withDuck(stores, watch, async (duck) => {
+    const relations = new Map<string, string | null>();
     const archived = async (target: StreamTarget): Promise<string | null> => {
+      const contract = contractOf(target);
+      const known = relations.get(contract);
+      if (known !== undefined) return known;
       const span = pin.streams[target.stream.name];
       if (span === undefined) throw notPinned(target);
       const [from, to] = [cutFromJson(span.start), cutFromJson(span.cut)];
-      return (await archivedEvents(stores, duck, target, span.topicId, from, to)).relation;
+      const { relation } = await archivedEvents(stores, duck, target, span.topicId, from, to);
+      relations.set(contract, relation);
+      return relation;
     };
     /** The events that a view's numbers come from, read once; a table of that name. */
     const table = async (name: string, target: ViewTarget) => {
@@ -45,7 +51,7 @@ export async function reportNumbers(
       return name;
     };
     const orders = await table("report_sales", sales);
-    const lines = sales.topic === products.topic ? orders : await table("report_products", products);
+    const lines = contractOf(sales) === contractOf(products) ? orders : await table("report_products", products);
     const quality: Record<string, StreamQuality> = {};
     for (const target of streams) {
       const records = await archived(target);
@@ -69,6 +75,11 @@ const NO_SALES: ReportNumbers["sales"] = {
   by: {},
   hours: { day: NONE, dayBefore: NONE, weekBefore: NONE },
 };
+
+/** What decodes a stream's records: views that were pinned at different times may have been defined over different revisions of it. */
+function contractOf({ topic, stream }: StreamTarget): string {
+  return `${topic}/${stream.revision}`;
+}
 
 function unitsOf({ measures }: View): Record<string, string> {
   return Object.fromEntries(Object.entries(measures).map(([name, { unit }]) => [name, unit]));

@@ -16,3 +16,9 @@ export function happened<S extends Stream>(stream: S, event: EventOf<S>, version
   const { key, eventTime } = stream;
   return { stream, version, timeMs: Number(columns[eventTime]), key: String(columns[key]), event: columns };
 }
+
+/** What belongs to one visit: its random numbers, and a name that is part of all of its ids. */
+export interface Run {
+  readonly name: string;
+  readonly random: () => number;
+}

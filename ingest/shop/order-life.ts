@@ -6,8 +6,7 @@ import { paymentProcessed } from "../../schemas/payment-processed.ts";
 import { normal, pick } from "../random.ts";
 import type { Product } from "./catalogue.ts";
 import type { Customer } from "./customers.ts";
-import { happened, type ShopEvent } from "./event.ts";
-import type { Run } from "./visit.ts";
+import { happened, type Run, type ShopEvent } from "./event.ts";
 
 /**
  * The life of an order: created, reserved, paid, completed; or cancelled on the way.

@@ -2,14 +2,8 @@ import { userActivity } from "../../schemas/user-activity.ts";
 import { pick } from "../random.ts";
 import { categories, type Product, product } from "./catalogue.ts";
 import type { Customer } from "./customers.ts";
-import { happened, type ShopEvent } from "./event.ts";
+import { happened, type Run, type ShopEvent } from "./event.ts";
 import { lifeOf } from "./order-life.ts";
-
-/** What belongs to one visit: its random numbers, and a name that is part of all of its ids. */
-export interface Run {
-  readonly name: string;
-  readonly random: () => number;
-}
 
 /** One customer's visit from `startMs` on, in no particular order: what is looked at, put into the cart and bought, and what becomes of the order. */
 export function visit(customer: Customer, startMs: number, run: Run): ShopEvent[] {

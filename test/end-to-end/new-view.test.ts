@@ -1,4 +1,5 @@
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { Installation, until } from "../installation.ts";
@@ -7,13 +8,10 @@ import { countedEvents } from "../oracle.ts";
 import { messyOrders, produce } from "../produce.ts";
 import { revenueTwin } from "../revenue-twin.ts";
 
-/** A view that the repository has never seen, as somebody would write it: one file. */
+/** A view that the repository has never seen, as somebody would write it: one file, in a folder of their own. */
 const source = `
-import { avg } from "../../core/measures/avg.ts";
-import { count } from "../../core/measures/count.ts";
-import { sql } from "../../core/sql.ts";
-import { view } from "../../core/view.ts";
-import { orderCompleted } from "../../schemas/order-completed.ts";
+import { avg, count, sql, view } from "tideline";
+import { orderCompleted } from "tideline/schemas/order-completed";
 
 export const bigOrders = view("big-orders", {
   stream: orderCompleted,
@@ -28,9 +26,7 @@ let tideline: Installation;
 let folder: string;
 
 beforeAll(async () => {
-  // Below the repository, so that its imports read as in views/.
-  folder = join(process.cwd(), ".tideline", `views-${Date.now()}`);
-  await mkdir(folder, { recursive: true });
+  folder = await mkdtemp(join(tmpdir(), "tideline-own-"));
   await writeFile(join(folder, "big-orders.ts"), source);
   tideline = await Installation.open("newview", { TIDELINE_VIEWS: `${join(process.cwd(), "views")},${folder}` });
 });

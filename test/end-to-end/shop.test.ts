@@ -234,7 +234,6 @@ describe.sequential("the shop, from Kafka to exact answers of every view", () =>
   });
 
   test("while more comes in, the speed layer and the worker are killed and Redis is emptied: each at its own position", async () => {
-    const T0 = Date.now();
     const asked = questions(await schemaIds());
     const answers = new Map<string, [Question, Answer]>();
     let working = true;
@@ -250,24 +249,18 @@ describe.sequential("the shop, from Kafka to exact answers of every view", () =>
     const from = new Date(nowMs - 5 * HOUR_MS).toISOString();
     const sending = simulate("--from", from, "--rate", "0.05", "--count", "300", "--seed", "2");
     await speed.kill("SIGKILL");
-    const refreshing = Promise.all(VIEWS.map((view) => tideline.refresh(view)));
+    const refreshing = Promise.all(["revenue", "trending-products", "visits"].map((view) => tideline.refresh(view)));
     await tideline.kill("worker");
     await tideline.emptyRedis();
     await Promise.all([speed.start(), tideline.restart("worker")]);
-    console.log("T", Date.now() - T0, `await Promise.all([speed.start(), tideline.restart("worker")]);`);
     await Promise.all([sending, refreshing]);
-    console.log("T", Date.now() - T0, `await Promise.all([sending, refreshing]);`);
     await tideline.emptyRedis();
     await everythingIsExact();
-    console.log("T", Date.now() - T0, `await everythingIsExact();`);
     working = false;
     await watching;
-    console.log("T", Date.now() - T0, `await watching;`);
     const read = await logs();
-    console.log("N", answers.size);
     for (const [question, answer] of answers.values())
       await expectExact(question, answer, read.get(question.stream) ?? new Map());
-    console.log("T end", Date.now() - T0);
     expect(answers.size).toBeGreaterThan(20);
     expect([...answers.values()].some(([, { complete, batchVersion }]) => complete && batchVersion >= 1)).toBe(true);
   }, 150_000);

@@ -78,7 +78,12 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
     );
   };
   const start = async (workflow: string, workflowId: string, input: object) => {
-    const handle = await client.workflow.start(workflow, { workflowId, taskQueue, args: [input] });
+    const handle = await client.workflow.start(workflow, {
+      workflowId,
+      taskQueue,
+      args: [input],
+      workflowRunTimeout: "1 minute",
+    });
     await handle.result();
     return workflowId;
   };
