@@ -79,6 +79,27 @@ test("a stream's problems are all named at once", async () => {
     expect(message).toContain(part);
 });
 
+test("a stream that no view reads is known too; one whose name is taken is refused, with its file", async () => {
+  const own = join(process.cwd(), "schemas");
+  const { streams, views } = await loadDefinitions({ schemas: [own], views: [] });
+  expect([...streams.keys()]).toEqual(expect.arrayContaining(["order-created", "inventory-reserved", "flights"]));
+  expect(views.size).toBe(0);
+  const directory = join(folder, "streams");
+  await mkdir(directory);
+  const fields = 'id: text(), at: instant({ from: "2020-01-01", to: "2030-01-01" })';
+  await writeFile(
+    join(directory, "again.ts"),
+    `import { instant, stream, text } from "../../../core/builders.ts";
+     export const again = stream("order-created", { revision: 1, partitions: 0, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1, fields: { ${fields} } });`,
+  );
+  const message = await loadDefinitions({ schemas: [own, directory], views: [] }).then(
+    () => "",
+    (error: Error) => error.message,
+  );
+  expect(message).toMatch(/again\.ts: stream "order-created" is defined twice/);
+  expect(message).toMatch(/again\.ts: stream order-created: partitions/);
+});
+
 test("two views of one name are refused", async () => {
   const directory = join(folder, "twins");
   await mkdir(directory);

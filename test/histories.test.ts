@@ -43,7 +43,7 @@ describe("the workflows", () => {
         if (error !== undefined) failed.push(`${workflowId}: ${error.message}`);
       }
       expect(failed).toEqual([]);
-      expect(seen.sort()).toEqual(histories.map(({ workflowId }) => workflowId));
+      expect(seen.sort()).toEqual(histories.map(({ workflowId }) => workflowId).sort());
     },
     LIMIT_MS,
   );

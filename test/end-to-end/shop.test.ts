@@ -202,7 +202,7 @@ describe.sequential("the shop, from Kafka to exact answers of every view", () =>
       expect(batchVersion).toBe(0);
       expect(rows.length).toBeGreaterThan(2);
     }
-  });
+  }, 120_000);
 
   test("from both Avro and JSON, from both versions, with duplicates and rejects on every stream that is read", async () => {
     const ids = await schemaIds();
@@ -231,7 +231,7 @@ describe.sequential("the shop, from Kafka to exact answers of every view", () =>
       [3, "/b0", "/b2"],
       [1, "/c0", "/c0"],
     ]);
-  });
+  }, 120_000);
 
   test("while more comes in, the speed layer and the worker are killed and Redis is emptied: each at its own position", async () => {
     const asked = questions(await schemaIds());
