@@ -1,4 +1,4 @@
-import avsc, { type Schema, type Type, type types as avroTypes } from "avsc";
+import avsc, { type types as avroTypes, type Schema, type Type } from "avsc";
 
 import type { AvroReader } from "./decode.ts";
 import { bare, type FieldSpec } from "./fields.ts";

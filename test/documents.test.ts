@@ -1,9 +1,16 @@
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { Client, Connection } from "@temporalio/client";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { settings } from "../cli/config.ts";
+import { createProgram } from "../cli/tideline.ts";
+import * as builders from "../core/builders.ts";
+import { ALLOWED_FUNCTIONS } from "../core/functions.ts";
+import { openApiDocument } from "../serving/openapi.ts";
+import { loadDefinitions } from "../store/definitions.ts";
 import { Installation } from "./installation.ts";
 
 /** What the documents say is done and compared: `docs/your-own-data.md` to the letter, the tables of the others by what the code has. */
@@ -17,7 +24,8 @@ type Step = { readonly file: string; readonly content: string } | { readonly com
 /** A fenced block after a line that is a path and a colon is a file; a block of `console` has commands after `$`. */
 function stepsOf(markdown: string): Step[] {
   const blocks = markdown.matchAll(/(?:^`(?<file>~[^`]+)`:\n\n)?^```(?<kind>\w+)\n(?<body>.*?)^```$/gms);
-  return [...blocks].flatMap(({ groups: { file, kind, body = "" } = {} }): Step[] => {
+  return [...blocks].flatMap(({ groups }): Step[] => {
+    const { file, kind, body = "" } = groups as { file?: string; kind?: string; body?: string };
     if (file !== undefined) return [{ file, content: body }];
     if (kind !== "console") return [];
     return body
@@ -78,7 +86,7 @@ describe("docs/your-own-data.md", () => {
       } else if (step.command.startsWith("export ")) {
         exports.push(step.command);
       } else if (step.command === "npx tideline up --no-simulate") {
-        // The servers are there: what `up` starts beside them.
+        // The servers are there: what `up` starts beside them. A later one is after Ctrl+C.
         if (tideline === null) {
           const { stdout } = await shell("env");
           const own = stdout.split("\n").filter((line) => /^TIDELINE_(SCHEMAS|VIEWS)=/.test(line));
@@ -95,5 +103,107 @@ describe("docs/your-own-data.md", () => {
         if (!isShown(step.prints, output)) expect(output, command).toBe(step.prints);
       }
     }
+  });
+});
+
+describe("the documents", () => {
+  const linesOf = (markdown: string) => markdown.split("\n");
+  /** How GitHub makes an anchor of a heading. */
+  const anchorOf = (heading: string) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}_ -]/gu, "")
+      .replaceAll(" ", "-");
+  const anchorsOf = (markdown: string) =>
+    linesOf(markdown).flatMap((line) => (/^#{1,6} /.test(line) ? [anchorOf(line.replace(/^#+ /, ""))] : []));
+  const codesIn = (source: string) => [...source.matchAll(/^ {2}\| "([A-Z_]+)"/gm)].map(([, code = ""]) => code);
+
+  test.each(documents)("%s links to what is there", async (file) => {
+    const broken: string[] = [];
+    for (const [, target = ""] of (await textOf(file)).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (target.includes("://")) continue;
+      const [path = "", anchor] = target.split("#");
+      const to = path === "" ? file : join(dirname(file), path);
+      if (!existsSync(to)) broken.push(target);
+      else if (anchor !== undefined && !anchorsOf(await textOf(to)).includes(anchor)) broken.push(target);
+    }
+    expect(broken).toEqual([]);
+  });
+
+  test("show commands and flags that exist", async () => {
+    const program = await createProgram();
+    const unknown: string[] = [];
+    for (const file of documents)
+      for (const [shown = "", rest = ""] of (await textOf(file)).matchAll(/npx tideline ([^\n`|;)]+)/g)) {
+        let command = program;
+        const [words = ""] = rest.split(/ {2,}/);
+        for (const word of words.split(" ")) {
+          const inner = command.commands.find((one) => one.name() === word);
+          if (inner === undefined) break;
+          command = inner;
+        }
+        const flags = [...words.matchAll(/(?<= )--[a-z-]+/g)].map(([flag]) => flag);
+        const known = command.options.map(({ long }) => long);
+        const wrong = flags.filter((flag) => flag !== "--help" && !known.includes(flag));
+        if ((command === program && !words.startsWith("<")) || wrong.length > 0) unknown.push(`${file}: ${shown}`);
+      }
+    expect(unknown).toEqual([]);
+  });
+
+  test("list every setting as `tideline config` does", async () => {
+    const operating = linesOf(await textOf("docs/operating.md"));
+    const rows = Object.values(settings).map(
+      ({ variable, byDefault, description }) => `| \`${variable}\` | ${byDefault} | ${description} |`,
+    );
+    expect(operating).toEqual(expect.arrayContaining(rows));
+  });
+
+  test("explain every error code", async () => {
+    const operating = await textOf("docs/operating.md");
+    const api = await textOf("docs/http-api.md");
+    const codes = codesIn(await textOf("core/errors.ts"));
+    const problems = codesIn(await textOf("serving/problem.ts"));
+    expect(codes.length).toBeGreaterThan(20);
+    expect(problems.length).toBeGreaterThan(10);
+    expect(codes.filter((code) => !operating.includes(`| \`${code}\``))).toEqual([]);
+    expect(problems.filter((code) => !api.includes(`| \`${code}\``))).toEqual([]);
+  });
+
+  test("name every route and parameter of the HTTP API", async () => {
+    const api = await textOf("docs/http-api.md");
+    const { views } = await loadDefinitions({ schemas: ["schemas"], views: ["views"] });
+    const document = openApiDocument(
+      [...views.values()].map((definition) => ({ definition, types: new Map() })),
+      "0",
+    ) as {
+      paths: Record<string, { get?: { parameters?: readonly { name: string; in: string }[] } }>;
+    };
+    const names = Object.entries(document.paths).flatMap(([path, { get }]) => [
+      path.replace(/^\/views\/[^/]+/, "/views/:name").replace(/\{(\w+)\}/, ":$1"),
+      ...(get?.parameters ?? []).filter((one) => one.in !== "path").map(({ name }) => name.replace(/\[.*/, "")),
+    ]);
+    expect(names.length).toBeGreaterThan(20);
+    expect([...new Set(names)].filter((name) => !api.includes(`\`${name}`) && !api.includes(`GET ${name}\``))).toEqual(
+      [],
+    );
+  });
+
+  test("name every builder, function, workflow and metric", async () => {
+    const own = await textOf("docs/your-own-data.md");
+    const operating = await textOf("docs/operating.md");
+    const missing = (text: string, names: readonly string[]) =>
+      names.filter((name) => !new RegExp(`(?<!\\w)${name}(?!\\w)`).test(text));
+    const functions = [...ALLOWED_FUNCTIONS].filter((name) => /^\w+$/.test(name) && !name.endsWith("like_escape"));
+    const sources = await Promise.all(
+      ["speed-layer", "activities", "serving"].map((room) => textOf(join(room, "metrics.ts"))),
+    );
+    const metrics = sources.flatMap((source) => source.match(/tideline_\w+/g) ?? []);
+    const workflows = [...(await textOf("workflows/index.ts")).matchAll(/export \{ (\w+) \}/g)].map(
+      ([, name = ""]) => name,
+    );
+    expect(metrics.length).toBeGreaterThan(10);
+    expect(workflows.length).toBeGreaterThan(8);
+    expect(missing(own, [...Object.keys(builders), ...functions])).toEqual([]);
+    expect(missing(operating, [...workflows.filter((name) => name !== "scheduledRun"), ...metrics])).toEqual([]);
   });
 });

@@ -36,12 +36,14 @@ export async function adoptView({ view, namespace = "" }: AdoptViewInput): Promi
   const { served, next, stream, held } = adoption;
   label({ stream });
   await build(next);
-  const refresh = () =>
-    startOrJoin({ workflow: refreshView, namespace, kind: "refresh", target: next, input: { view: next, namespace } });
+  const refresh = (target: string) =>
+    startOrJoin({ workflow: refreshView, namespace, kind: "refresh", target, input: { view: target, namespace } });
   let comparison: Comparison | null = null;
   for (let attempt = 1; attempt <= TRIES && comparison === null; attempt++) {
-    await refresh();
     setCurrentDetails(`${next}: catching up with ${served}, look ${attempt}`);
+    // In this order: they are compared at the cut of the served one, and the other must not have gone past it.
+    await refresh(next);
+    await refresh(view);
     const ready = await activities.hasCaughtUp.executeWithOptions({ summary: "is it as fresh?" }, [{ served, next }]);
     if (ready)
       comparison = await activities.compareGenerations.executeWithOptions({ summary: `against ${served}` }, [

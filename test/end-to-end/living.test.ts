@@ -170,25 +170,31 @@ function expectExact(answer: Answer, log: OracleLog): void {
   }
 }
 
-/** Sends and asks again and again while `work` goes on; answers every answer. */
+/** Sends and asks again and again while `work` goes on; answers every answer with a position of its own. */
 async function underLoad(work: () => Promise<unknown>): Promise<Answer[]> {
-  const answers: Answer[] = [];
+  const answers = new Map<string, Answer>();
   let working = true;
   const load = (async () => {
     while (working) {
-      await send(40);
+      await send(30);
       await ask().then(
-        (answer) => answers.push(answer),
+        (answer) => answers.set(answer.asOf, answer),
         () => undefined,
       );
-      await new Promise((resolve) => setTimeout(resolve, 40));
+      await new Promise((resolve) => setTimeout(resolve, 150));
     }
   })();
   await work().finally(() => {
     working = false;
   });
   await load;
-  return answers;
+  return [...answers.values()];
+}
+
+/** At most sixty of them, the first and last among them: the oracle folds the whole log for each. */
+function someOf(answers: readonly Answer[]): Answer[] {
+  const step = Math.max(1, Math.ceil(answers.length / 60));
+  return answers.filter((_, index) => index % step === 0 || index === answers.length - 1);
 }
 
 describe.sequential("a definition changes under load", () => {
@@ -196,7 +202,7 @@ describe.sequential("a definition changes under load", () => {
     await tideline.start("speed");
     await tideline.start("serve");
     await tideline.start("worker", { args: ["--no-schedules"] });
-    await send(2_000);
+    await send(1_500);
     await run("refreshView", "refresh", "weight", { view: "weight", namespace: tideline.namespace });
     await send(500);
     const answer = await until("version 1 answers", ask, ({ batchVersion }) => batchVersion === 1);
@@ -224,7 +230,7 @@ describe.sequential("a definition changes under load", () => {
       await until("the new generation answers", ask, ({ position }) => position.generation !== old);
     });
     const log = await readLog(brokers, topic);
-    for (const answer of answers) expectExact(answer, log);
+    for (const answer of someOf(answers)) expectExact(answer, log);
     expect(new Set(answers.map(({ position }) => position.generation)).size).toBe(2);
     expect(answers.some(({ complete }) => complete)).toBe(true);
 
@@ -252,7 +258,7 @@ describe.sequential("a definition changes under load", () => {
     });
     const other = await ask(current);
     const log = await readLog(brokers, topic);
-    for (const answer of [...answers, other]) expectExact(answer, log);
+    for (const answer of [...someOf(answers), other]) expectExact(answer, log);
     expect(other.position.generation).toBe(current);
     // It was chosen by people: the file's definition is kept ready, and does not take its place again.
     const again = await run<{ moved: boolean }>("adoptView", "adopt", "weight", {
@@ -269,10 +275,11 @@ describe.sequential("a definition changes under load", () => {
     await tideline.restart("worker");
     const retire = () =>
       run<{ retired: string[]; deleted: string[] }>("retireGenerations", "retire", "generations", {});
-    await retire();
+    const first = await retire();
     await new Promise((resolve) => setTimeout(resolve, 1_100));
-    const { retired } = await retire();
+    const retired = [...first.retired, ...(await retire()).retired];
     expect(retired).toContain(one);
+    expect(retired).toHaveLength(2);
     // Processes have ten minutes to notice; the test does not wait for them.
     for (const generation of retired) {
       const mark = join(tideline.home, "data", "views", generation, "retired.json");
