@@ -17,6 +17,8 @@ export interface ViewGenerations {
 }
 
 export interface Adoption {
+  /** Of the installation. */
+  readonly namespace: string;
   readonly served: string;
   readonly next: string;
   readonly stream: string;
@@ -50,7 +52,13 @@ export function generationActivities(deps: ActivityDeps) {
         const target = await viewTarget(deps, next.generation);
         await beginGeneration(stores, target.generation, target.topic, thisRun().createdBy);
         const held = record.held?.over === next.generation;
-        return { served: record.generation, next: next.generation, stream: target.stream.name, held };
+        return {
+          namespace: deps.namespace,
+          served: record.generation,
+          next: next.generation,
+          stream: target.stream.name,
+          held,
+        };
       }),
 
     planFirstVersion: ({ generation }: { generation: string }): Promise<FirstVersion | null> =>

@@ -14,6 +14,8 @@ import { type ActivityDeps, chainOf, shownName, viewTarget } from "./deps.ts";
 export interface RefreshBase {
   /** The generation that was the view's when the run began; its steps go on with this one, whatever is served meanwhile. */
   readonly generation: string;
+  /** Of the installation: a run that somebody started by hand learns it here. */
+  readonly namespace: string;
   readonly stream: string;
   readonly version: number;
   readonly cut: CutJson;
@@ -48,7 +50,14 @@ export function refreshActivities(deps: ActivityDeps) {
           target.topic,
           thisRun().createdBy,
         );
-        return { generation: target.generation, stream: target.stream.name, version, cut, topicId };
+        return {
+          generation: target.generation,
+          namespace: deps.namespace,
+          stream: target.stream.name,
+          version,
+          cut,
+          topicId,
+        };
       }),
 
     /** Step 2; null when there is nothing to publish. */

@@ -4,6 +4,8 @@ import { attempt } from "./attempt.ts";
 import { type ActivityDeps, streamTarget } from "./deps.ts";
 
 export interface RetentionState {
+  /** Of the installation. */
+  readonly namespace: string;
   /** Null: Kafka will delete nothing that is still needed. */
   readonly secondsLeft: number | null;
   /** Whether less is left than `retentionWarnHours`. */
@@ -12,7 +14,7 @@ export interface RetentionState {
 }
 
 export function retentionActivities(deps: ActivityDeps) {
-  const { stores, brokers, definitions, metrics, logger, retentionWarnHours } = deps;
+  const { stores, brokers, namespace, definitions, metrics, logger, retentionWarnHours } = deps;
   return {
     /** When Kafka will delete what is still needed of a stream. */
     checkRetention: ({ stream }: { stream: string }): Promise<RetentionState> =>
@@ -24,12 +26,17 @@ export function retentionActivities(deps: ActivityDeps) {
         const { risk } = await retentionOf({ brokers, ...stores }, topic, views);
         metrics.retentionSecondsLeft.set({ stream }, risk?.secondsLeft ?? Number.POSITIVE_INFINITY);
         if (risk === null)
-          return { secondsLeft: null, close: false, message: "Kafka will delete nothing that is still needed" };
+          return {
+            namespace,
+            secondsLeft: null,
+            close: false,
+            message: "Kafka will delete nothing that is still needed",
+          };
         const { secondsLeft, partition, needed } = risk;
         const close = secondsLeft < retentionWarnHours * 3_600;
         const message = `${retentionText(risk)} (partition ${partition}, from ${needed})`;
         if (close) logger.warn({ stream, partition, needed: String(needed), secondsLeft }, message);
-        return { secondsLeft, close, message };
+        return { namespace, secondsLeft, close, message };
       }),
   };
 }

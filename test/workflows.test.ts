@@ -143,7 +143,7 @@ const startRefresh = ({ namespace, taskQueue }: Place) =>
   client.workflow.start<typeof refreshView>("refreshView", {
     workflowId: workId(namespace, "refresh", VIEW),
     taskQueue,
-    args: [{ view: VIEW, namespace }],
+    args: [{ view: VIEW }],
     staticSummary: "a summary",
   });
 

@@ -8,7 +8,6 @@ import { startOrJoin } from "./start-or-join.ts";
 /** What an adoption is started with, from Temporal's UI too: `{ "view": "revenue" }`, under the id `adopt/revenue`. */
 export interface AdoptViewInput {
   readonly view: string;
-  readonly namespace?: string;
 }
 
 export interface AdoptViewResult {
@@ -27,17 +26,17 @@ const activities = proxyActivities<Activities>(STEP);
  * Brings a changed view into service: its new generation is built from the archive beside the one that is served, follows the log until it
  * is as fresh, is compared with it at one cut, and then takes its place by one record.
  */
-export async function adoptView({ view, namespace = "" }: AdoptViewInput): Promise<AdoptViewResult> {
+export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResult> {
   label({ kind: "adopt", view });
   const adoption = await activities.planAdoption.executeWithOptions({ summary: "what the view's file says" }, [
     { view },
   ]);
   if (adoption === null) return { served: null, moved: false, comparison: null };
-  const { served, next, stream, held } = adoption;
+  const { namespace, served, next, stream, held } = adoption;
   label({ stream });
   await build(next);
   const refresh = (target: string) =>
-    startOrJoin({ workflow: refreshView, namespace, kind: "refresh", target, input: { view: target, namespace } });
+    startOrJoin({ workflow: refreshView, namespace, kind: "refresh", target, input: { view: target } });
   let comparison: Comparison | null = null;
   for (let attempt = 1; attempt <= TRIES && comparison === null; attempt++) {
     setCurrentDetails(`${next}: catching up with ${served}, look ${attempt}`);

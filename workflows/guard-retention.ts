@@ -1,7 +1,6 @@
-import { proxyActivities, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
+import { proxyActivities, setCurrentDetails } from "@temporalio/workflow";
 import type { Activities } from "../activities/activities.ts";
 import { archiveStream } from "./archive-stream.ts";
-import { namespaceOf } from "./names.ts";
 import { label, STEP } from "./run.ts";
 import { startOrJoin } from "./start-or-join.ts";
 
@@ -25,8 +24,8 @@ export async function guardRetention({ stream }: GuardRetentionInput): Promise<G
   const look = (summary: string) => checkRetention.executeWithOptions({ summary }, [{ stream }]);
   const found = await look("what Kafka keeps");
   setCurrentDetails(found.message);
-  if (!found.close) return found;
-  const namespace = namespaceOf(workflowInfo().taskQueue);
+  const { namespace, ...state } = found;
+  if (!found.close) return state;
   const run = await startOrJoin({
     workflow: archiveStream,
     namespace,
@@ -36,5 +35,5 @@ export async function guardRetention({ stream }: GuardRetentionInput): Promise<G
   });
   const now = await look("what Kafka keeps, after the archive has run");
   setCurrentDetails(`${found.message}; ${run === null ? "the archive is running" : "archived"}: ${now.message}`);
-  return { ...now, close: true };
+  return { secondsLeft: now.secondsLeft, message: now.message, close: true };
 }

@@ -24,11 +24,6 @@ export function taskQueueOf(namespace: string): string {
   return namespace === "" ? "tideline" : `tideline-${namespace}`;
 }
 
-/** The namespace whose task queue this is: a run that somebody started by hand finds its own. */
-export function namespaceOf(taskQueue: string): string {
-  return taskQueue.replace(/^tideline-?/, "");
-}
-
 function prefixed(namespace: string, name: string): string {
   return namespace === "" ? name : `${namespace}/${name}`;
 }

@@ -4,9 +4,9 @@ import type { CutJson } from "../core/position.ts";
 import { archiveTo } from "./archive-to.ts";
 import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
 
+/** What a refresh is started with, from Temporal's UI too: `{ "view": "revenue" }`, under the id `refresh/revenue`. */
 export interface RefreshViewInput {
   readonly view: string;
-  readonly namespace: string;
 }
 
 export interface RefreshViewResult {
@@ -22,14 +22,14 @@ export interface RefreshViewResult {
 const { beginRefresh, sealCut, writeDelta, publishDelta, finishPublish, compact } = proxyActivities<Activities>(STEP);
 
 /** The protocol's batch refresh: each step an activity that may be repeated, run twice at once, or be the last. */
-export async function refreshView({ view, namespace }: RefreshViewInput): Promise<RefreshViewResult> {
+export async function refreshView({ view }: RefreshViewInput): Promise<RefreshViewResult> {
   label({ kind: "refresh", view });
   const base = await beginRefresh.executeWithOptions({ summary: "newest version" }, [{ view }]);
   label({ stream: base.stream });
   const result = { version: base.version, cut: base.cut, published: false, records: 0 };
   const sealed = await sealCut.executeWithOptions({ summary: `cut of version ${base.version + 1}` }, [base]);
   if (sealed === null) return tell({ ...result, seconds: secondsSince(runStartedMs()) }, "nothing new");
-  await archiveTo(base.stream, namespace, sealed.cut);
+  await archiveTo(base.stream, base.namespace, sealed.cut);
   const delta = await writeDelta.executeWithOptions({ summary: `states up to the cut that the ${sealed.by} gave` }, [
     { base, to: sealed.cut },
   ]);

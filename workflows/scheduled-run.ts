@@ -78,11 +78,10 @@ function scheduledMs(): number {
 /** A view is what is served of it; its other generations are kept up to date under names of their own, and a changed definition is adopted. */
 async function refreshGenerations(view: string, namespace: string) {
   const { others, adopt } = await listGenerations.executeWithOptions({ summary: "generations" }, [{ view }]);
-  if (adopt)
-    await startAside({ workflow: adoptView, namespace, kind: "adopt", target: view, input: { view, namespace } });
+  if (adopt) await startAside({ workflow: adoptView, namespace, kind: "adopt", target: view, input: { view } });
   const kind = "refresh";
   const [served] = await inParallel(2, [view, ...others], (target) =>
-    startOrJoin({ workflow: refreshView, namespace, kind, target, input: { view: target, namespace } }),
+    startOrJoin({ workflow: refreshView, namespace, kind, target, input: { view: target } }),
   );
   return served ?? null;
 }

@@ -3,13 +3,14 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
-import { decodeOne } from "../../core/decode.ts";
+import { avroSchemaId, decodeOne, recordText } from "../../core/decode.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { LETTER } from "../../store/dead-letters.ts";
 import { openProducer } from "../../store/producer.ts";
 import { deadLetterTopic } from "../../store/topics.ts";
 import type { Config } from "../config.ts";
 import { findLetter, shortId } from "./letters.ts";
+import { schemasOf } from "./show.ts";
 
 /** Lets somebody correct a letter, checks what they wrote, and keeps it beside the letter for `replay`. */
 export async function editLetter(config: Config, text: string, file: string | undefined): Promise<void> {
@@ -19,7 +20,7 @@ export async function editLetter(config: Config, text: string, file: string | un
     const hint = "An edit would change nothing: send a corrected event as a new one.";
     throw new TidelineError("BAD_REQUEST", `${name} was replayed to ${letter.replayedTo} already`, hint);
   }
-  const before = letter.edited ?? letter.original ?? Buffer.alloc(0);
+  const before = letter.edited ?? (await editable(config, letter.original ?? null));
   const written = file === undefined ? await inEditor(config.editor, name, before) : await fileBytes(file);
   if (file === undefined && written.bytes.equals(before)) {
     await written.discard();
@@ -40,6 +41,13 @@ export async function editLetter(config: Config, text: string, file: string | un
   }
   await written.discard();
   process.stdout.write(`${name} is edited; \`tideline dead-letters replay ${name}\` sends it\n`);
+}
+
+/** What an editor opens: the original, or the JSON of what an Avro record says. */
+async function editable(config: Config, original: Buffer | null): Promise<Buffer> {
+  if (original === null || avroSchemaId(original) === null) return original ?? Buffer.alloc(0);
+  const avro = recordText(original, await schemasOf(config, original));
+  return avro.ok ? Buffer.from(avro.text) : original;
 }
 
 interface WrittenText {

@@ -67,7 +67,7 @@ function verdict(stream: Stream, bytes: Buffer | null, schemas: SchemaLookup): s
 }
 
 /** The schema that an Avro record was written with. */
-async function schemasOf({ home, schemaRegistry }: Config, bytes: Buffer | null): Promise<SchemaLookup> {
+export async function schemasOf({ home, schemaRegistry }: Config, bytes: Buffer | null): Promise<SchemaLookup> {
   const id = avroSchemaId(bytes);
   const data = new DataDirectory(join(home, "data"));
   return new Schemas(data, openRegistry(data, schemaRegistry)).lookup(id === null ? [] : [id]);

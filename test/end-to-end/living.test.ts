@@ -203,7 +203,7 @@ describe.sequential("a definition changes under load", () => {
     await tideline.start("serve");
     await tideline.start("worker", { args: ["--no-schedules"] });
     await send(1_500);
-    await run("refreshView", "refresh", "weight", { view: "weight", namespace: tideline.namespace });
+    await run("refreshView", "refresh", "weight", { view: "weight" });
     await send(500);
     const answer = await until("version 1 answers", ask, ({ batchVersion }) => batchVersion === 1);
     expectExact(answer, await readLog(brokers, topic));
@@ -223,7 +223,6 @@ describe.sequential("a definition changes under load", () => {
         "weight",
         {
           view: "weight",
-          namespace: tideline.namespace,
         },
       );
       expect(adopted.moved).toBe(true);
@@ -263,7 +262,6 @@ describe.sequential("a definition changes under load", () => {
     // It was chosen by people: the file's definition is kept ready, and does not take its place again.
     const again = await run<{ moved: boolean }>("adoptView", "adopt", "weight", {
       view: "weight",
-      namespace: tideline.namespace,
     });
     expect(again.moved).toBe(false);
   }, 60_000);

@@ -101,7 +101,7 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
   await record("archiveStream", workId(NAMESPACE, "archive", STREAM), { stream: STREAM });
   await send(100);
   const refresh = workId(NAMESPACE, "refresh", VIEW);
-  const refreshed = { view: VIEW, namespace: NAMESPACE };
+  const refreshed = { view: VIEW };
   await record("refreshView", refresh, refreshed);
   await record("refreshView.nothing-new", refresh, refreshed);
   await send(10);
@@ -111,7 +111,7 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
   const interval = { view: VIEW, from: DATE, to: DATE };
   await record("backfillView", workId(NAMESPACE, "backfill", `${VIEW}/${DATE}..${DATE}`), { ...interval, force: true });
   await record("guardRetention", workId(NAMESPACE, "retention", STREAM), { stream: STREAM });
-  await record("adoptView", workId(NAMESPACE, "adopt", VIEW), { view: VIEW, namespace: NAMESPACE });
+  await record("adoptView", workId(NAMESPACE, "adopt", VIEW), { view: VIEW });
   await record("retireGenerations", workId(NAMESPACE, "retire", "generations"), {});
   for (let entry = 0; entry < 5; entry++) {
     await send(20);
