@@ -56,6 +56,8 @@ async function removeSchedules(namespace: string): Promise<void> {
   await connection.close();
 }
 
+const ROLES = ["speed", "worker", "serve"] as const;
+
 describe("docs/your-own-data.md", () => {
   let home: string;
   let tideline: Installation | null = null;
@@ -91,8 +93,8 @@ describe("docs/your-own-data.md", () => {
           const { stdout } = await shell("env");
           const own = stdout.split("\n").filter((line) => /^TIDELINE_(SCHEMAS|VIEWS)=/.test(line));
           tideline = await Installation.open("documents", Object.fromEntries(own.map((line) => line.split("="))));
-        } else for (const role of ["serve", "worker", "speed"]) await tideline.stop(role);
-        for (const role of ["speed", "worker", "serve"] as const) await tideline.start(role);
+        } else await Promise.all(ROLES.map((role) => tideline?.stop(role)));
+        await Promise.all(ROLES.map((role) => tideline?.start(role)));
       } else {
         const command = step.command.replace("http://127.0.0.1:7070", tideline?.apiUrl ?? "");
         const asks = / (query|views compare) | curl /.test(` ${command}`);

@@ -305,7 +305,7 @@ describe("the shop", () => {
     expect(at("us", 0)).toBeGreaterThan(3 * at("us", 8)); // 19:00 and 3:00 in New York
     const bursts = eventsOf({ bursts: true, rate: 2 }, 1_000).filter(({ stream }) => stream.name === "user-activity");
     const within = bursts.filter(({ timeMs }) => timeMs % 300_000 < 60_000).length;
-    expect(within).toBeGreaterThan(bursts.length * 0.4);
+    expect(within).toBeGreaterThan(bursts.length * 0.33); // a fifth without bursts
   });
 
   test("delivers as untidily as it is told, the same for the same seed", () => {

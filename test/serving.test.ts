@@ -424,7 +424,13 @@ describe("an answer", () => {
     expect(decodeAsOf(answer.asOf)).toMatchObject({ version: 2, applied: cutAt(2_500) });
     expect(answer.freshnessMs).toBeGreaterThanOrEqual(0);
     expect(answer.freshnessMs).toBeLessThan(60_000);
-    expect(answer.window).toEqual({ from: "2026-03-01T00:00:00.000Z", to: "2026-03-01T06:00:00.000Z", every: "1h" });
+    expect(answer.window).toEqual({
+      from: "2026-03-01T00:00:00.000Z",
+      to: "2026-03-01T06:00:00.000Z",
+      every: "1h",
+      window: "1h",
+      zone: "UTC",
+    });
   });
 
   it("without from and to holds the last 24 hours of event time by the view's grain", async () => {
@@ -434,6 +440,8 @@ describe("an answer", () => {
       from: new Date(last + 60_000 - 24 * HOUR).toISOString(),
       to: new Date(last + 60_000).toISOString(),
       every: "1m",
+      window: "1m",
+      zone: "UTC",
     });
     expect(sorted(answer.rows)).toEqual(sorted(fold(2_500, { every: 60_000, by: ["floor"] })));
   });
