@@ -353,7 +353,7 @@ describe("the archive while it is compacted", () => {
           [],
         );
       }),
-      { numRuns: 40 },
+      { numRuns: 15 },
     );
     expect(made.merged).toBeGreaterThan(20);
     expect(made.swept).toBeGreaterThan(20);
