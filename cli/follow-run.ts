@@ -27,12 +27,14 @@ export async function followRun<T>(
 
 async function follow<T>(run: FollowedRun<T>, what: string, stop: AbortSignal): Promise<T | null> {
   const line = showProgress(what);
-  const poll = setInterval(() => {
+  let asking = false;
+  const poll = setInterval(async () => {
     // Without a worker nobody answers; the run waits for one, and so does this.
-    run.progress().then(
-      ({ done, total }) => total > 0 && line.update(done, total),
-      () => {},
-    );
+    if (asking) return;
+    asking = true;
+    const { done, total } = await run.progress().catch(() => ({ done: 0, total: 0 }));
+    if (total > 0) line.update(done, total);
+    asking = false;
   }, POLL_MS);
   try {
     return await run.result();

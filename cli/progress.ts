@@ -48,6 +48,7 @@ class Lines implements ProgressLine {
   readonly #what: string;
   readonly #stream: NodeJS.WriteStream;
   #lastMs = performance.now();
+  #lastDone: number | undefined;
 
   constructor(what: string, stream: NodeJS.WriteStream) {
     this.#what = what;
@@ -56,8 +57,9 @@ class Lines implements ProgressLine {
 
   update(done: number, total: number): void {
     const nowMs = performance.now();
-    if (nowMs - this.#lastMs < linePeriodMs) return;
+    if (nowMs - this.#lastMs < linePeriodMs || done === this.#lastDone) return;
     this.#lastMs = nowMs;
+    this.#lastDone = done;
     this.#stream.write(`${done} of ${total} ${this.#what}\n`);
   }
 

@@ -4,7 +4,9 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 const PARAMETERS = {
   from: ["<time>", "event time from which on: 2026-01-31T12:00:00Z, or epoch milliseconds"],
   to: ["<time>", "event time up to which"],
-  every: ["<duration>", "width of the buckets, such as 5m, 1h or 1d"],
+  every: ["<duration>", "width of the buckets: 5m, 1h, 1d, 1w, 1mo, 1q, 1y"],
+  zone: ["<name>", "time zone of days, weeks and months, such as Europe/Berlin"],
+  window: ["<duration>", "how much time a row covers, sliding by --every"],
   by: ["<dimensions>", 'dimensions to group by, separated by commas; "" for totals'],
   measures: ["<names>", "measures to show, separated by commas"],
   order: ["<columns>", "columns to sort by, - before a name for descending"],
