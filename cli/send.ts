@@ -71,7 +71,14 @@ async function openSource(file: string, stream: Stream): Promise<Source> {
   const found = await stat(path).catch((cause: unknown) => {
     throw new TidelineError("INPUT_MISSING", `there is no file ${path}`, "Name a file that exists.", { cause });
   });
-  const extension = extname(path).slice(1).toLowerCase();
+  const name = path.toLowerCase();
+  const extension = extname(name.replace(/(\.csv)\.(gz|zst)$/, "$1")).slice(1);
+  if (/\.(gz|zst|zip|bz2|xz)$/.test(name) && extension !== "csv")
+    throw new TidelineError(
+      "INPUT_MISSING",
+      `${path} is compressed`,
+      "Unpack it first; only .csv.gz and .csv.zst are read as they are.",
+    );
   if (extension === "csv" || extension === "parquet") return tableSource(path, extension, stream);
   return openNdjson(path, found.size);
 }

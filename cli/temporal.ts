@@ -16,5 +16,14 @@ export async function connectTemporal({
       { cause },
     );
   });
+  await connection.workflowService.describeNamespace({ namespace }).catch(async (cause: unknown) => {
+    await connection.close();
+    throw new TidelineError(
+      "NOT_READY",
+      `Temporal at ${address} has no namespace "${namespace}"`,
+      "Wait until it has started, or set TEMPORAL_NAMESPACE to one that it has.",
+      { cause },
+    );
+  });
   return new Client({ connection, namespace });
 }

@@ -40,8 +40,10 @@ export function bucketOf(time: EpochMs, grainMs: number): EpochMs {
 /** Epoch milliseconds or an ISO 8601 date or date-time (UTC when it names no zone); null when it is neither. */
 export function parseTime(text: string): EpochMs | null {
   if (/^-?\d{1,15}$/.test(text)) return Number(text);
-  if (!/^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?)?$/.test(text)) return null;
-  const zoned = text.length === 10 || /(Z|[+-]\d{2}:?\d{2})$/.test(text) ? text : `${text}Z`;
+  if (!/^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$/.test(text)) return null;
+  // Databases write whole hours as +02, which JavaScript does not read.
+  const hours = /\d{2}:\d{2}\S*[+-]\d{2}$/.test(text) ? `${text}:00` : text;
+  const zoned = text.length === 10 || /(Z|[+-]\d{2}:?\d{2})$/.test(hours) ? hours : `${hours}Z`;
   const time = Date.parse(zoned.replace(" ", "T"));
   return Number.isNaN(time) ? null : time;
 }

@@ -97,7 +97,7 @@ class Sending {
     throw new TidelineError(
       "BAD_REQUEST",
       `row ${line} does not fit the contract of ${stream.name}: ${made}; ${before}`,
-      "Correct it, or leave invalid rows out with --skip-invalid; --dry-run lists them all.",
+      "Correct it, or leave invalid rows out with --skip-invalid; --dry-run lists them all. An instant is a number of epoch milliseconds, in CSV and Parquet also an ISO 8601 time; a missing value is an empty one, not NA.",
     );
   }
 

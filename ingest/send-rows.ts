@@ -1,4 +1,5 @@
 import { createReadStream } from "node:fs";
+import { TidelineError } from "../core/errors.ts";
 import { bare, type Field, isRequired } from "../core/fields.ts";
 import type { Stream } from "../core/stream.ts";
 import { parseTime } from "../core/time.ts";
@@ -33,9 +34,20 @@ export function openNdjson(path: string, totalBytes: number): Source {
   return ndjsonSource(createReadStream(path, { highWaterMark: 1024 * 1024 }), totalBytes);
 }
 
-/** A CSV or Parquet file: columns become the fields of the same names, and values what the contract says they are. */
+/** A CSV or Parquet file: columns become the fields of the same names, and values what the contract says they are. Throws INPUT_MISSING. */
 export async function tableSource(path: string, format: "csv" | "parquet", stream: Stream): Promise<Source> {
   const table = await openTable(path, format);
+  const missing = Object.entries(stream.fields).flatMap(([name, field]) =>
+    isRequired(field) && !table.columns.includes(name) ? [name] : [],
+  );
+  if (missing.length > 0) {
+    table.close();
+    throw new TidelineError(
+      "INPUT_MISSING",
+      `${path} has no column ${missing.join(", ")}, which the contract of ${stream.name} requires`,
+      `It has: ${table.columns.join(", ")}. Columns are fields by name.`,
+    );
+  }
   return { total: table.total, unit: "rows", pieces: tablePieces(table.pieces, stream), close: () => table.close() };
 }
 

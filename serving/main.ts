@@ -63,6 +63,9 @@ export interface RunningServing {
 /** At most so many registers of distinct counts and items are merged for one answer: about 200 MB while it is made. */
 const MAX_PIECES = 4_000_000;
 
+/** How long a closing server waits for requests under way. */
+const CLOSE_PATIENCE_MS = 15_000;
+
 /** Starts the HTTP API. */
 export async function startServing(options: ServingOptions): Promise<RunningServing> {
   const { dataDir, definitions, namespace, logger, maxAnswerCells = 200_000, maxCachedCells = 1_000_000 } = options;
@@ -112,7 +115,12 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     await redisOr(redis, 2_000);
     await app.listen({ port: options.port, host: options.host });
     const { port } = app.server.address() as AddressInfo;
-    return { port, close: () => app.close().finally(release) };
+    const close = async () => {
+      const late = setTimeout(() => app.server.closeAllConnections(), CLOSE_PATIENCE_MS).unref();
+      await app.close().finally(() => clearTimeout(late));
+      await release();
+    };
+    return { port, close };
   } catch (error) {
     await release();
     throw error;

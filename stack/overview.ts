@@ -7,7 +7,7 @@ export function overview(servers: Servers, ports: Ports, home: string): string {
   const at = (port: number, path = "") => `http://127.0.0.1:${port}${path}`;
   const table = new Table({ head: ["What", "Where"], style: { head: [], border: [] } });
   table.push(
-    ["API", at(ports.api)],
+    ["Page and API", at(ports.api)],
     ["API documentation", at(ports.api, "/docs")],
     ["Metrics: serving", at(ports.api, "/metrics")],
     ["Metrics: speed layer", at(ports.speed, "/metrics")],
@@ -18,10 +18,12 @@ export function overview(servers: Servers, ports: Ports, home: string): string {
     ["Redis", servers.redis.given ? "as REDIS_URL says" : servers.redis.url],
     ["State and logs", home],
   );
-  const commands = [
+  const ours = [
     `curl '${at(ports.api, "/views/revenue?every=1h&by=region")}'`,
     "npx tideline query revenue --by region --order=-revenue",
     "npx tideline replay flights",
   ];
+  const commands =
+    process.env.TIDELINE_VIEWS === undefined ? ours : ["npx tideline views", `curl '${at(ports.api, "/views")}'`];
   return `${table.toString()}\n\nTry:\n${commands.map((line) => `  ${line}\n`).join("")}\nCtrl+C stops everything.`;
 }

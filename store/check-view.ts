@@ -75,7 +75,8 @@ async function syntaxProblem(duck: Duck, { text }: Sql, columns: ReadonlySet<str
     error_message?: string;
     statements?: { node: { select_list?: Node[]; from_table?: Node } }[];
   };
-  if (parsed.error) return `not SQL: ${parsed.error_message}`;
+  if (parsed.error)
+    return `not SQL: ${parsed.error_message} (a column that is called like a word of SQL, such as at, is written "at")`;
   const [statement, ...others] = parsed.statements ?? [];
   const [expression, ...extra] = statement?.node.select_list ?? [];
   if (others.length > 0 || extra.length > 0 || expression === undefined || statement?.node.from_table?.type !== "EMPTY")

@@ -8,6 +8,7 @@ export type TableFormat = "csv" | "parquet";
 
 export interface TableRows {
   readonly total: number;
+  readonly columns: readonly string[];
   /** Rows in the file's order, in pieces; each is an object by column name. In CSV every value is text, and an empty one is null. */
   readonly pieces: AsyncIterable<readonly Readonly<Record<string, unknown>>[]>;
   close(): void;
@@ -22,11 +23,13 @@ export async function openTable(path: string, format: TableFormat): Promise<Tabl
       ? `read_csv(${quoteText(path)}, header = true, all_varchar = true)`
       : `read_parquet(${quoteText(path)})`;
   try {
+    const columns = (await rowsOf(duck, `DESCRIBE SELECT * FROM ${relation}`)).map(([name]) => String(name));
     const [[total] = []] = await rowsOf(duck, `SELECT count(*) FROM ${relation}`);
     // As JSON: so dates, decimals and lists of any file cross alike.
     const rows = await duck.stream(`SELECT to_json(t)::VARCHAR FROM ${relation} t`);
     return {
       total: Number(total),
+      columns,
       pieces: pieces(rows),
       close: () => {
         duck.closeSync();

@@ -353,10 +353,10 @@ describe("the archive while it is compacted", () => {
           [],
         );
       }),
-      { numRuns: 15 },
+      { numRuns: 30 },
     );
-    expect(made.merged).toBeGreaterThan(20);
-    expect(made.swept).toBeGreaterThan(20);
+    expect(made.merged).toBeGreaterThan(5);
+    expect(made.swept).toBeGreaterThan(5);
   }, 120_000);
 
   it("reads what was merged when an archiver publishes more under a position that was merged while it slept", async () => {

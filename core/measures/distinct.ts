@@ -15,7 +15,7 @@ export function distinct(input: Sql, options: { unit?: string } = {}): Measure {
     accuracy: {
       exact: false,
       error: REGISTER_ERROR,
-      note: "HyperLogLog estimate; error is one standard error, 99.7 % of answers lie within three",
+      note: "HyperLogLog estimate; error is one standard error, and small counts are off by one at times",
     },
     inputs: [{ sql: input, type: "any" }],
     components: [

@@ -7,6 +7,7 @@ import { readRequest, wholeNumber } from "../request.ts";
 import type { Serving } from "../serving.ts";
 
 const HEARTBEAT_MS = 15_000;
+const END_PATIENCE_MS = 1_000;
 export const LIVE_INTERVAL = { least: 50, most: 60_000, byDefault: 250 } as const;
 
 /** GET /views/:name/live: server-sent events. */
@@ -33,7 +34,11 @@ export async function liveRoutes(app: FastifyInstance, { views, live }: Serving)
       ...options,
       seen: seen?.generation === definition.generation ? seen.applied : null,
       onEvent: latestOnly(reply),
-      onEnd: () => reply.sse.close(),
+      onEnd: () => {
+        reply.sse.close();
+        // A client that does not read is not waited for.
+        setTimeout(() => reply.raw.destroy(), END_PATIENCE_MS).unref();
+      },
     });
     if (!reply.sse.isConnected) return unsubscribe();
     reply.sse.onClose(unsubscribe);
