@@ -60,6 +60,7 @@ export async function createApp(
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, refusalOf(error)),
     clientErrorHandler: refuseConnection,
   }) as unknown as FastifyInstance;
+  closeUnusedConnections(app);
   app.setErrorHandler((error, request, reply) => sendProblem(request, reply, refusalOf(error), error));
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, notRouted(app, request)));
   app.addHook("onRequest", (request, _reply, done) => done(urlProblem(request) ?? undefined));
@@ -84,6 +85,18 @@ export async function createApp(
   streamRoutes(app, serving);
   operationRoutes(app, serving);
   return app;
+}
+
+/** To Node a connection that never asked anything is not idle, and a closing server would wait a minute for it. Clients keep such ones in reserve. */
+function closeUnusedConnections(app: FastifyInstance): void {
+  const sockets = new Set<Socket>();
+  app.server.on("connection", (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  app.addHook("preClose", async () => {
+    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+  });
 }
 
 function sendProblem(

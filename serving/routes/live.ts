@@ -14,7 +14,12 @@ export const LIVE_INTERVAL = { least: 50, most: 60_000, byDefault: 250 } as cons
 export async function liveRoutes(app: FastifyInstance, { views, live }: Serving): Promise<void> {
   await app.register(fastifySSE, { heartbeatInterval: HEARTBEAT_MS, serializer: String });
   // Streams are not idle, and a closing server waits for what is not idle.
-  app.addHook("preClose", async () => live.close());
+  const open = new Set<FastifyReply["raw"]>();
+  app.addHook("preClose", async () => {
+    live.close();
+    // A client that does not read is not waited for.
+    setTimeout(() => open.forEach((raw) => void raw.destroy()), END_PATIENCE_MS).unref();
+  });
 
   app.get<{ Params: { name: string } }>("/views/:name/live", { sse: "manual" }, async (request, reply) => {
     const { described, query, options } = readRequest(
@@ -24,6 +29,8 @@ export async function liveRoutes(app: FastifyInstance, { views, live }: Serving)
       ["interval"],
       (one, fail) => ({ intervalMs: wholeNumber(one, fail, "interval", LIVE_INTERVAL) }),
     );
+    open.add(reply.raw);
+    reply.raw.once("close", () => open.delete(reply.raw));
     const token = request.headers["last-event-id"];
     const seen = typeof token === "string" ? decodeAsOf(token) : null;
     const { definition } = described;
@@ -34,11 +41,7 @@ export async function liveRoutes(app: FastifyInstance, { views, live }: Serving)
       ...options,
       seen: seen?.generation === definition.generation ? seen.applied : null,
       onEvent: latestOnly(reply),
-      onEnd: () => {
-        reply.sse.close();
-        // A client that does not read is not waited for.
-        setTimeout(() => reply.raw.destroy(), END_PATIENCE_MS).unref();
-      },
+      onEnd: () => reply.sse.close(),
     });
     if (!reply.sse.isConnected) return unsubscribe();
     reply.sse.onClose(unsubscribe);
