@@ -497,9 +497,9 @@ describe("the archive", () => {
     const { stores, target, topicId } = await place();
     const { topic } = target;
     const transactional = kafka.producer({ transactionalId: topic, idempotent: true, maxInFlightRequests: 1 });
-    await transactional.connect();
+    await patiently(() => transactional.connect());
     const inTransaction = async (ids: readonly number[], end: "commit" | "abort") => {
-      const transaction = await transactional.transaction();
+      const transaction = await patiently(() => transactional.transaction());
       await transaction.send({ topic, messages: ids.map((id) => ({ key: null, value: sale(id), partition: 0 })) });
       await transaction[end]();
     };
@@ -521,7 +521,7 @@ describe("the archive", () => {
       `${sale(41).slice(0, -1)},"more":true}`,
     ]);
     await inTransaction([40, 41, 42], "commit");
-    const open = await transactional.transaction();
+    const open = await patiently(() => transactional.transaction());
     await open.send({ topic, messages: [{ value: sale(43), partition: 0 }] });
     await send(topic, [sale(44)]);
 
@@ -564,9 +564,9 @@ describe("the archive", () => {
     const { stores, target, topicId } = await place();
     const { topic } = target;
     const transactional = kafka.producer({ transactionalId: `${topic}-t`, idempotent: true, maxInFlightRequests: 1 });
-    await transactional.connect();
+    await patiently(() => transactional.connect());
     for (let round = 0; round < 8; round++) {
-      const transaction = await transactional.transaction();
+      const transaction = await patiently(() => transactional.transaction());
       await transaction.send({
         topic,
         messages: [
@@ -1064,3 +1064,15 @@ describe("the beginning of a generation", () => {
     await expect(planStream(stores, target, null)).rejects.toMatchObject({ code: "LOG_LOST" });
   });
 });
+
+/** The first transactions of a fresh Kafka find their coordinator still loading, which kafkajs does not wait for. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt === 40 || !/coordinator/i.test((error as Error).message)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+  }
+}

@@ -227,6 +227,8 @@ describe.sequential("a definition changes under load", () => {
       );
       expect(adopted.moved).toBe(true);
       await until("the new generation answers", ask, ({ position }) => position.generation !== old);
+      // For the load to see it too.
+      await new Promise((resolve) => setTimeout(resolve, 1_500));
     });
     const log = await readLog(brokers, topic);
     for (const answer of someOf(answers)) expectExact(answer, log);
