@@ -2,6 +2,7 @@ import { archiveActivities } from "./archive-activities.ts";
 import { backfillActivities } from "./backfill-activities.ts";
 import type { ActivityDeps } from "./deps.ts";
 import { generationActivities } from "./generation-activities.ts";
+import { proofActivities } from "./proof-activities.ts";
 import { rebuildActivities } from "./rebuild-activities.ts";
 import { refreshActivities } from "./refresh-activities.ts";
 import { reportActivities } from "./report-activities.ts";
@@ -19,6 +20,7 @@ export function createActivities(deps: ActivityDeps) {
     ...backfillActivities(deps),
     ...generationActivities(deps),
     ...retentionActivities(deps),
+    ...proofActivities(deps),
     ...reportActivities(deps),
   };
 }
@@ -29,4 +31,5 @@ export type { BackfillResult } from "../batch-layer/backfill-finish.ts";
 export type { RebuildResult } from "../batch-layer/rebuild.ts";
 export type { Delivered } from "../batch-layer/report/deliver.ts";
 export type { Comparison } from "../core/documents.ts";
+export type { ViewProof } from "./proof-activities.ts";
 export type { ReportWritten } from "./report-activities.ts";

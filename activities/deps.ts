@@ -25,6 +25,8 @@ export interface ActivityDeps extends AttemptDeps {
   readonly mail: MailSettings;
   /** TIDELINE_NAMESPACE. */
   readonly namespace: string;
+  /** Where the HTTP API answers: what it serves is proven. */
+  readonly apiUrl: string;
 }
 
 /** Throws STREAM_UNKNOWN. */

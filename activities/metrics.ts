@@ -8,6 +8,8 @@ export interface BatchMetrics {
   readonly refreshedAt: Gauge<"view">;
   readonly refreshSeconds: Gauge<"view">;
   readonly retentionSecondsLeft: Gauge<"stream">;
+  readonly proofMismatches: Gauge<"view">;
+  readonly provenAt: Gauge<"view">;
   readonly failures: Counter<"activity" | "code">;
 }
 
@@ -48,6 +50,18 @@ export function batchMetrics(registry: Registry): BatchMetrics {
       name: "tideline_retention_seconds_left",
       help: "When Kafka will delete what is not archived yet, or what a speed layer would read again; +Inf for never",
       labelNames: ["stream"],
+      registers,
+    }),
+    proofMismatches: new Gauge({
+      name: "tideline_proof_mismatches",
+      help: "Values that were not what the raw log says, in the last proof of a view that this worker asked for",
+      labelNames: ["view"],
+      registers,
+    }),
+    provenAt: new Gauge({
+      name: "tideline_proof_last_success_timestamp_seconds",
+      help: "When a view was last proven to be what the raw log says",
+      labelNames: ["view"],
       registers,
     }),
     failures: new Counter({

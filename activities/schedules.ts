@@ -56,6 +56,17 @@ export async function reconcileSchedules(
   return { created, updated, deleted };
 }
 
+/** Whether Temporal has a schedule of this id. */
+export async function hasSchedule({ schedule }: Client, id: string): Promise<boolean> {
+  try {
+    await schedule.getHandle(id).describe();
+    return true;
+  } catch (error) {
+    ignoreAbsent(error);
+    return false;
+  }
+}
+
 /** True: created; false: it was there, and has been brought up to date. */
 async function put(schedule: Client["schedule"], desired: DesiredSchedule, place: SchedulePlace): Promise<boolean> {
   const options = scheduleOptions(desired, place);

@@ -6,16 +6,24 @@ import { TidelineError } from "../core/errors.ts";
 const KEYWORD = 2;
 const LIMIT_MS = 30_000;
 
-/** Registers keyword search attributes, unless they are there, and waits until Temporal knows them. */
-export async function registerSearchAttributes(
+/** Which of these keyword search attributes Temporal does not know. */
+export async function missingSearchAttributes(
   { operatorService }: Connection,
   namespace: string,
   names: readonly string[],
+): Promise<string[]> {
+  const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
+  return names.filter((name) => customAttributes[name] !== KEYWORD);
+}
+
+/** Registers keyword search attributes, unless they are there, and waits until Temporal knows them. */
+export async function registerSearchAttributes(
+  connection: Connection,
+  namespace: string,
+  names: readonly string[],
 ): Promise<void> {
-  const missing = async () => {
-    const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
-    return names.filter((name) => customAttributes[name] !== KEYWORD);
-  };
+  const { operatorService } = connection;
+  const missing = () => missingSearchAttributes(connection, namespace, names);
   const deadlineMs = performance.now() + LIMIT_MS;
   for (let left = await missing(); left.length > 0; left = await missing()) {
     if (performance.now() > deadlineMs)

@@ -1,10 +1,8 @@
 import { fileURLToPath } from "node:url";
-import { Client, Connection } from "@temporalio/client";
 import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/worker";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { MailSettings } from "../batch-layer/report/deliver.ts";
-import { TidelineError } from "../core/errors.ts";
 import { Archive } from "../store/archive.ts";
 import type { Definitions } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
@@ -17,33 +15,26 @@ import { openRegistry } from "../store/registry-open.ts";
 import { Schemas } from "../store/registry-schemas.ts";
 import { createActivities } from "./activities.ts";
 import { batchMetrics } from "./metrics.ts";
-import { type DesiredSchedule, reconcileSchedules } from "./schedules.ts";
-import { registerSearchAttributes } from "./search-attributes.ts";
+import { lookAfterTemporal, prepareTemporal, type TemporalSetup, unreachable } from "./temporal-setup.ts";
 
-export interface WorkerOptions {
+export interface WorkerOptions extends TemporalSetup {
   readonly brokers: string;
   readonly redisUrl: string;
-  readonly temporalAddress: string;
-  readonly temporalNamespace: string;
-  readonly taskQueue: string;
   readonly dataDir: string;
   /** TIDELINE_NAMESPACE. */
   readonly namespace: string;
   readonly definitions: Definitions;
-  /** The keyword search attributes that workflows set. */
-  readonly searchAttributes: readonly string[];
-  /** What Temporal is to start by itself; null leaves its schedules alone. */
-  readonly schedules: readonly DesiredSchedule[] | null;
   /** TIDELINE_RETENTION_WARN_HOURS. */
   readonly retentionWarnHours: number;
   /** TIDELINE_KEEP_GENERATIONS, in milliseconds. */
   readonly keepGenerationsMs?: number;
   /** Where reports are mailed; nowhere by default. */
   readonly mail?: MailSettings;
+  /** TIDELINE_API_URL; without one nothing can be proven. */
+  readonly apiUrl?: string;
   /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
   readonly schemaRegistry?: string | null;
   readonly registry: Registry;
-  readonly logger: Logger;
 }
 
 export interface BatchWorker {
@@ -77,7 +68,9 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
       shutdownForceTime: "25 seconds",
       maxConcurrentActivityTaskExecutions: ACTIVITIES_AT_ONCE,
     });
+    const leaveTemporal = lookAfterTemporal(options);
     const ended = worker.run().finally(async () => {
+      leaveTemporal();
       await connection.close();
       await opened.close();
     });
@@ -117,7 +110,7 @@ const KEEP_GENERATIONS_MS = 7 * 86_400_000;
 
 async function openDeps(options: WorkerOptions) {
   const { brokers, redisUrl, dataDir, namespace, definitions, registry, logger, retentionWarnHours } = options;
-  const { keepGenerationsMs = KEEP_GENERATIONS_MS, mail = NO_MAIL } = options;
+  const { keepGenerationsMs = KEEP_GENERATIONS_MS, mail = NO_MAIL, apiUrl = "http://127.0.0.1:7070" } = options;
   const data = new DataDirectory(dataDir);
   const pool = await DuckPool.open({ ...DUCK, directories: [dataDir] });
   const log = new LogReader({ brokers, clientId: "tideline-worker" });
@@ -137,6 +130,7 @@ async function openDeps(options: WorkerOptions) {
       keepGenerationsMs,
       mail,
       namespace,
+      apiUrl,
       metrics: batchMetrics(registry),
       logger,
     },
@@ -145,39 +139,5 @@ async function openDeps(options: WorkerOptions) {
       await log.close();
       pool.close();
     },
-  };
-}
-
-/** Search attributes first: a schedule's runs need them. */
-async function prepareTemporal({
-  temporalAddress: address,
-  temporalNamespace: namespace,
-  taskQueue,
-  searchAttributes,
-  schedules,
-  logger,
-}: WorkerOptions): Promise<void> {
-  const connection = await Connection.connect({ address }).catch(unreachable(address));
-  try {
-    await registerSearchAttributes(connection, namespace, searchAttributes);
-    if (schedules === null) return;
-    const reconciled = await reconcileSchedules(new Client({ connection, namespace }), schedules, {
-      taskQueue,
-      owner: taskQueue,
-    });
-    logger.info({ ...reconciled }, "schedules");
-  } finally {
-    await connection.close();
-  }
-}
-
-function unreachable(address: string): (cause: unknown) => never {
-  return (cause) => {
-    throw new TidelineError(
-      "NOT_READY",
-      `Temporal does not answer at ${address}`,
-      "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the Temporal that runs.",
-      { cause },
-    );
   };
 }

@@ -121,9 +121,9 @@ class ChunkWriter {
     const { log } = this.#stores;
     const { signal } = this.#watch;
     for await (const fetched of log.read(topic, partition, next, position(chunk.to), fetchBytes, signal)) {
-      if (fetched.offsets.length > 0) await this.#keep(decoder, fetched);
+      if (fetched.records.length > 0) await this.#keep(decoder, fetched);
       next = fetched.to;
-      sizeBytes += fetched.sizeBytes;
+      sizeBytes += fetched.records.sizeBytes;
       control += fetched.control.length;
       leaderEpoch = fetched.leaderEpoch;
       this.#watch.beat({ partition, position: String(next), sizeBytes });

@@ -58,7 +58,7 @@ export async function mergeEntries(
   const sources = entries.flatMap(({ file }) => (file === null ? [] : [file]));
   for (const entry of entries) {
     watch.signal.throwIfAborted();
-    await requireChecksum(stores, entry);
+    await data.requireIntact([entry], { anew: true });
     watch.beat({ partition, checked: entry.to });
   }
   const total = mergedEntry(entries);
@@ -72,14 +72,6 @@ export async function mergeEntries(
     return { entries: entries.length, records: entry.records, sizeBytes: entry.sizeBytes };
   if (entry.file !== null) await data.remove(entry.file);
   return null;
-}
-
-async function requireChecksum({ data }: BatchStores, { file, checksum }: ArchiveEntry): Promise<void> {
-  if (file === null || (await data.settle(file)).checksum === checksum) return;
-  throw damaged(
-    `${file} is not what its entry says: its checksum differs`,
-    "Restore it from a copy of the data directory.",
-  );
 }
 
 /** What the entries come to; they are successive, of one topic and one contract. */

@@ -40,7 +40,7 @@ export async function archivedEvents(
   wanted: (entry: ArchiveEntry) => boolean = () => true,
 ): Promise<ArchivedEvents> {
   const { topic, stream } = target;
-  const files: { file: string; records: number }[] = [];
+  const files: { file: string; checksum: string | null; records: number }[] = [];
   const typed: string[] = [];
   const spans: string[] = [];
   const foreign: ForeignSpan[] = [];
@@ -50,7 +50,7 @@ export async function archivedEvents(
     const entries = (await stores.archive.covering(topic, topicId, partition, first, last)).filter(wanted);
     const ours = entries.filter(({ contract }) => contract === stream.revision);
     foreign.push(...foreignSpans(entries, stream, partition, first, last));
-    files.push(...entries.flatMap(({ file, records }) => (file === null ? [] : [{ file, records }])));
+    files.push(...entries.flatMap(({ file, ...entry }) => (file === null ? [] : [{ ...entry, file }])));
     const held = ours.flatMap(({ file }) => (file === null ? [] : [file]));
     typed.push(...held);
     if (held.length > 0) spans.push(`(_partition = ${partition} AND _offset >= ${first} AND _offset < ${last})`);
@@ -59,6 +59,7 @@ export async function archivedEvents(
     if (exact) counts.set(partition, ours.reduce(addCounts, { records: 0, duplicates: 0, rejects: 0 }));
   }
   if (files.length === 0) return { relation: null, counts };
+  await stores.data.requireIntact(files);
   await requireRows(stores, duck, stream.name, files);
   const parts = spans.length === 0 ? [] : [`${parquet(stores, typed)} WHERE ${spans.join(" OR ")}`];
   if (foreign.length > 0) {

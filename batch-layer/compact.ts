@@ -52,6 +52,7 @@ export async function mergeStates(
   prefix: string,
 ): Promise<StateFile | null> {
   if (files.length === 0) return null;
+  await stores.data.requireIntact(files);
   const rows = parquet(
     stores,
     files.map(({ file }) => file),

@@ -28,6 +28,7 @@ export async function compareGenerations(
     const fresh = await newestOf(stores, next.generation);
     const reached = cutFromJson(fresh.cut);
     if (!cutReached(cut, reached)) return null;
+    await stores.data.requireIntact([...old.files, ...fresh.files]);
     const files = fresh.files.map(({ file }) => file);
     const folder = join("views", next.generation, "rebuilds", run);
     if (!cutsEqual(cut, reached)) {

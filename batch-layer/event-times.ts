@@ -30,9 +30,10 @@ export async function rowGroups(
 ): Promise<ReadonlyMap<string, readonly RowGroup[]>> {
   const footers = known.get(stores.pool) ?? new Map<string, readonly RowGroup[]>();
   known.set(stores.pool, footers);
-  const files = entries.flatMap(({ file, contract, records }) => (file === null ? [] : [{ file, contract, records }]));
-  const readable = files.filter(({ contract }) => contract === stream.revision).map(({ file }) => file);
-  const fresh = readable.filter((file) => !footers.has(file));
+  const files = entries.flatMap(({ file, ...entry }) => (file === null ? [] : [{ ...entry, file }]));
+  const readable = files.filter(({ contract }) => contract === stream.revision);
+  await stores.data.requireIntact(readable);
+  const fresh = readable.map(({ file }) => file).filter((file) => !footers.has(file));
   if (fresh.length > 0) await readFooters(stores, stream.eventTime, fresh, footers, watch);
   return new Map(
     files.map(({ file, contract, records }) => {

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import type { ArchiveEntry } from "../core/documents.ts";
+import type { ArchiveEntry, Manifest } from "../core/documents.ts";
+import { isTidelineError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
 import { addLedgers, EMPTY_LEDGER, type Ledger, ledgersEqual } from "../core/ledger.ts";
 import { type Cut, type CutJson, cutFromJson, cutsEqual, position } from "../core/position.ts";
@@ -7,10 +8,10 @@ import { mergeStates } from "./compact.ts";
 import { type Delta, writeDelta } from "./delta.ts";
 import { withDuck } from "./duck-run.ts";
 import { requireBalance } from "./ledger-check.ts";
-import { readNewest, replaceNewest } from "./newest.ts";
+import { newestOf, readNewest, replaceNewest } from "./newest.ts";
 import { versionPrefix } from "./publish.ts";
 import { planRebuild, type RebuildPart } from "./rebuild-plan.ts";
-import { type StateHash, stateHash } from "./state-hash.ts";
+import { stateHash } from "./state-hash.ts";
 import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
 
 /**
@@ -23,8 +24,9 @@ import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
  *   finishRebuild  hash of their merge, published with the newest cut: what was refreshed meanwhile comes from the archive
  */
 
-/** A version and what identifies its state. */
-export interface PinnedVersion extends StateHash {
+/** A version and what identifies its state: null when its files are damaged, and a rebuild is what restores them. */
+export interface PinnedVersion {
+  readonly hash: string | null;
   readonly version: number;
   readonly topicId: string;
   readonly start: CutJson;
@@ -32,16 +34,24 @@ export interface PinnedVersion extends StateHash {
   readonly ledger: Ledger;
 }
 
-/** The newest version and the hash of its state. */
+/** The newest version and the hash of its state, if that can be read. */
 export async function pinVersion(
   stores: BatchStores,
   { view, generation }: ViewTarget,
   watch: Watch,
 ): Promise<PinnedVersion> {
-  return readNewest(stores, generation, async ({ version, topicId, base, cut, ledger, files }) => {
+  const pin = async ({ version, topicId, base, cut, ledger }: Manifest, hash: string | null) => {
     const start = (await stores.manifests.version(generation, 0))?.cut ?? base;
-    return { version, topicId, start, cut, ledger, ...(await stateHash(stores, view, files, watch)) };
-  });
+    return { version, topicId, start, cut, ledger, hash };
+  };
+  try {
+    return await readNewest(stores, generation, async (newest) =>
+      pin(newest, (await stateHash(stores, view, newest.files, watch)).hash),
+    );
+  } catch (error) {
+    if (isTidelineError(error, "ARCHIVE_DAMAGED")) return pin(await newestOf(stores, generation), null);
+    throw error;
+  }
 }
 
 export async function planParts(
@@ -104,7 +114,8 @@ export interface RebuildResult {
   readonly equal: boolean;
   readonly rows: number;
   readonly hash: string;
-  readonly comparedHash: string;
+  /** Null when that state was damaged. */
+  readonly comparedHash: string | null;
 }
 
 export async function finishRebuild(

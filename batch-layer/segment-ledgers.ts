@@ -1,8 +1,9 @@
+import { isDeepStrictEqual } from "node:util";
 import { addLedgers, EMPTY_LEDGER, type Ledger } from "../core/ledger.ts";
 import { type Cut, cutsEqual } from "../core/position.ts";
 import { tile } from "../core/spans.ts";
 import type { Chain } from "../store/chain.ts";
-import type { ChainState, Segment } from "../store/chain-state.ts";
+import { type ChainState, type ClosedSegment, closedOf } from "../store/chain-state.ts";
 import { within } from "./time-limit.ts";
 
 const REDIS_MS = 5_000;
@@ -22,19 +23,16 @@ export async function segmentLedgers(chain: Chain, from: Cut, to: Cut): Promise<
       for (const [partition, ledger] of await chain.ledger(id))
         sum.set(partition, addLedgers(sum.get(partition) ?? EMPTY_LEDGER, ledger));
     }
-    // A segment that was trimmed or folded meanwhile may have been read in part.
+    // A segment that was trimmed or folded meanwhile may have been read in part; and Redis may have come back as it was some time ago.
     const after = await chain.load();
-    const stillThere =
-      after?.nonce === before?.nonce && run.every(({ id }) => after?.segments.some((segment) => segment.id === id));
-    return stillThere ? sum : null;
+    const again = after?.nonce === before?.nonce ? segmentsOf(after, from, to) : null;
+    return isDeepStrictEqual(again, run) ? sum : null;
   });
 }
 
 /** The closed segments that tile `[from, to)` exactly. */
-function segmentsOf(chain: ChainState | null, from: Cut, to: Cut): Segment[] | null {
-  const closed = (chain?.segments ?? []).flatMap((segment) =>
-    segment.to === null ? [] : [{ ...segment, to: segment.to }],
-  );
+function segmentsOf(chain: ChainState | null, from: Cut, to: Cut): ClosedSegment[] | null {
+  const closed = closedOf(chain?.segments ?? []);
   const first = closed.findIndex((segment) => cutsEqual(segment.from, from));
   const last = closed.findIndex((segment) => cutsEqual(segment.to, to));
   if (first < 0 || last < first) return null;

@@ -37,6 +37,7 @@ export async function stateHashes(
   watch: Watch,
 ): Promise<ReadonlyMap<string, StateHash>> {
   if (files.length === 0) return new Map();
+  await stores.data.requireIntact(files);
   const rows = parquet(
     stores,
     files.map(({ file }) => file),

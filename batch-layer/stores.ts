@@ -4,7 +4,7 @@ import type { View } from "../core/view.ts";
 import type { Archive } from "../store/archive.ts";
 import type { DuckPool } from "../store/duck.ts";
 import type { DataDirectory } from "../store/files.ts";
-import type { LogReader } from "../store/log.ts";
+import type { LogSource } from "../store/log.ts";
 import type { Manifests } from "../store/manifests.ts";
 import type { Schemas } from "../store/registry-schemas.ts";
 
@@ -13,7 +13,7 @@ export interface BatchStores {
   readonly data: DataDirectory;
   readonly archive: Archive;
   readonly manifests: Manifests;
-  readonly log: LogReader;
+  readonly log: LogSource;
   readonly pool: DuckPool;
   readonly schemas: Schemas;
 }

@@ -1,8 +1,14 @@
 import { Consumer } from "@platformatic/kafka";
 import { at, type Cut } from "../core/position.ts";
 
-/** The ceiling: the client's own fetch from explicit positions, a JSON.parse of each message, and nothing else. Events a second. */
-export async function bareLoop(brokers: string, topic: string, end: Cut, maxBytes: number): Promise<number> {
+/** The ceiling: the client's own fetch from explicit positions, a parse of each message, and nothing else. Events a second. */
+export async function bareLoop(
+  brokers: string,
+  topic: string,
+  end: Cut,
+  maxBytes: number,
+  parse: (value: Buffer) => unknown = (value) => JSON.parse(value.toString()),
+): Promise<number> {
   const consumer = new Consumer({ clientId: "bench", groupId: "bench", bootstrapBrokers: brokers.split(",") });
   const found = (await consumer.metadata({ topics: [topic] })).topics.get(topic);
   if (found === undefined) throw new Error(`no topic ${topic}`);
@@ -28,8 +34,7 @@ export async function bareLoop(brokers: string, topic: string, end: Cut, maxByte
     });
     for (const { partitionIndex, records = [] } of answer.responses.flatMap((response) => response.partitions)) {
       for (const batch of records) {
-        for (const { value } of batch.records)
-          if (value !== null && typeof JSON.parse(value.toString()) === "object") events += 1;
+        for (const { value } of batch.records) if (value !== null && typeof parse(value) === "object") events += 1;
         next.set(partitionIndex, batch.firstOffset + BigInt(batch.lastOffsetDelta) + 1n);
       }
     }

@@ -1,131 +1,230 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { AvroSchema, avroSchemaText, typeOf } from "../core/avro.ts";
 import { generationOf } from "../core/generation.ts";
 import { at, type Cut, cutReached } from "../core/position.ts";
-import { ordersOf } from "../ingest/orders.ts";
-import { orderCompleted } from "../schemas/order-completed.ts";
-import { freePorts } from "../stack/ports.ts";
-import { roleProcess } from "../stack/role.ts";
-import { startServers } from "../stack/servers.ts";
+import type { ProcessHandle } from "../stack/local-process.ts";
 import { Chain } from "../store/chain.ts";
+import { DataDirectory } from "../store/files.ts";
 import { LogReader } from "../store/log.ts";
-import { openProducer } from "../store/producer.ts";
-import { openRedis } from "../store/redis.ts";
-import { deadLetterTopic, ensureTopics } from "../store/topics.ts";
-import { revenue } from "../views/revenue.ts";
+import { subjectOf } from "../store/registry.ts";
+import { FileRegistry } from "../store/registry-files.ts";
 import { bareLoop } from "./bare-loop.ts";
-import { type Figure, figure } from "./figure.ts";
+import { sale } from "./definitions/schemas/sale.ts";
+import * as views from "./definitions/views/sales.ts";
+import { type Figure, figure, limit, median } from "./figure.ts";
+import { type Installation, withInstallation } from "./installation.ts";
+import { BatchSender, prepareBatch } from "./prepared-batches.ts";
 
 const EVENTS = 1_000_000;
+const BATCH_EVENTS = 500;
 const ROUNDS = 3;
 const FETCH_BYTES = 4 * 1024 * 1024;
+const BEGIN_MS = 1_760_000_000_000;
+/** 250 events of event time a second: a micro-batch of some 20,000 touches two minutes. */
+const EVERY_MS = 4;
+const TICKS_PER_SECOND = 100;
+
+const folder = (name: string) => fileURLToPath(new URL(`definitions/${name}`, import.meta.url));
+
+/** How events are written, and how the bare loop parses one. */
+interface Format {
+  readonly name: "JSON" | "Avro";
+  readonly encode: (event: Sale) => Buffer;
+  readonly parse: (value: Buffer) => unknown;
+}
+
+type Sale = ReturnType<typeof saleOf>;
 
 /**
- * The speed layer, Kafka to Redis, one process, the view `revenue` (six measures, a distinct count among them), exactly once; against a bare loop
- * that fetches the same topic and parses each message. Both begin with a warm process and read all events.
+ * The speed layer, Kafka to Redis, five views, exactly once; against a bare loop that fetches the same topic and parses each message. Both begin
+ * with a warm process and read all events.
  */
 export async function benchSpeed(report: (line: string) => void): Promise<Figure[]> {
-  const home = await mkdtemp(join(tmpdir(), "tideline-bench-"));
-  const ports = await freePorts();
-  const servers = await startServers({ home, ports });
-  const brokers = servers.kafka.brokers;
-  const redis = openRedis(servers.redis.url, () => undefined);
-  const topic = orderCompleted.name;
-  const topics = [orderCompleted, { name: "flights", partitions: 4 }].flatMap(({ name, partitions }) => [
-    { name, partitions },
-    { name: deadLetterTopic(name), partitions: 1 },
-  ]);
-  await ensureTopics(brokers, topics);
-  report(`sending ${EVENTS} events`);
-  const bytes = await sendEvents(brokers, topic);
-  const log = new LogReader({ brokers, clientId: "bench" });
-  const end = (await log.bounds(topic)).stable;
-
-  const env = {
-    KAFKA_BROKERS: brokers,
-    REDIS_URL: servers.redis.url,
-    TEMPORAL_ADDRESS: servers.temporal.address,
-    TIDELINE_HOME: home,
-    TIDELINE_SPEED_PORT: String(ports.speed),
-    TIDELINE_LOG_LEVEL: "warn",
-  };
-  const program = fileURLToPath(new URL("../cli/tideline.js", import.meta.url));
-  const healthUrl = `http://127.0.0.1:${ports.speed}/health`;
-  const speed = roleProcess(
-    { name: "speed", title: "Speed layer", args: ["speed"], healthUrl },
-    { home, env, tideline: [process.execPath, program] },
+  const env = { TIDELINE_SCHEMAS: folder("schemas"), TIDELINE_VIEWS: folder("views") };
+  const json = await withInstallation({ env }, async (installation) => {
+    const format = {
+      name: "JSON",
+      encode: encodeJson,
+      parse: (value: Buffer): unknown => JSON.parse(value.toString()),
+    } as const;
+    return measure(installation, format, [1, 2], report);
+  });
+  const avro = await withInstallation({ env }, async (installation) =>
+    measure(installation, await avroFormat(installation), [1], report),
   );
-  const chain = new Chain(redis, "", generationOf(revenue));
-  const rounds: { ours: number; ceiling: number }[] = [];
-  try {
-    await bareLoop(brokers, topic, end, FETCH_BYTES);
+  return [...json, ...avro];
+}
+
+async function measure(
+  installation: Installation,
+  format: Format,
+  processes: readonly (1 | 2)[],
+  report: (line: string) => void,
+): Promise<Figure[]> {
+  report(`sending ${EVENTS.toLocaleString("en-US")} events as ${format.name}`);
+  const eventBytes = await sendEvents(installation.brokers, format);
+  const log = new LogReader({ brokers: installation.brokers, clientId: "bench" });
+  const end = (await log.bounds(sale.name)).stable;
+  await log.close();
+  const chains = Object.values(views).map((view) => new Chain(installation.redis, "", generationOf(view)));
+  const figures: Figure[] = [];
+  const bare = () => bareLoop(installation.brokers, sale.name, end, FETCH_BYTES, format.parse);
+  await bare();
+  for (const count of processes) {
+    const roles = [installation.role("speed"), ...(count === 2 ? [await installation.secondSpeed()] : [])];
+    const rounds: Round[] = [];
     for (let round = 1; round <= ROUNDS; round++) {
-      const ceiling = await bareLoop(brokers, topic, end, FETCH_BYTES);
-      await speed.start();
-      await reached(chain, end);
+      const ceiling = await bare();
+      for (const role of roles) await role.start();
+      await reached(chains, end);
       // Redis emptied under a running process: it begins again at the first event, with everything warm.
-      await redis.flushall();
-      const ours = await timed(chain, end);
-      await speed.stop();
-      await redis.flushall();
-      rounds.push({ ours, ceiling });
-      report(`round ${round} of ${ROUNDS}: ${Math.round(ours)} against ${Math.round(ceiling)} events/s`);
+      const made = await timed(installation, chains, end, roles);
+      for (const role of roles) await role.stop();
+      await installation.redis.flushall();
+      rounds.push({ ...made, ceiling });
+      report(
+        `${format.name}, ${count} process${count === 1 ? "" : "es"}, round ${round} of ${ROUNDS}: ${Math.round(made.ours)} against ${Math.round(ceiling)} events/s`,
+      );
     }
-  } finally {
-    await speed.stop();
-    await Promise.all([log.close(), redis.quit()]);
-    await servers.stop();
-    await rm(home, { recursive: true, force: true });
+    const what = `speed layer, Kafka to Redis, five views, ${eventBytes}-byte ${format.name} events, ${count === 1 ? "one process" : "two processes"}`;
+    figures.push(figure(what, "events/s", count === 1 ? 0.7 : null, rounds));
+    const cpu = rounds.flatMap(({ perCpuSecond }) => (perCpuSecond === null ? [] : [perCpuSecond]));
+    if (cpu.length > 0) report(`${format.name}: ${Math.round(median(cpu))} events per CPU second of the speed layer`);
+    figures.push(
+      limit(
+        `Redis operations per event, ${format.name}, ${count === 1 ? "one process" : "two processes"}`,
+        "",
+        null,
+        rounds.map(({ operations }) => operations),
+      ),
+    );
+    if (cpu.length > 0)
+      figures.push(
+        limit(
+          `CPU of the speed layer per million events, ${format.name}, ${count === 1 ? "one process" : "two processes"}`,
+          "s",
+          null,
+          cpu.map((rate) => 1_000_000 / rate),
+        ),
+      );
   }
-  return [
-    figure(
-      `speed layer, Kafka to Redis, one process, ${Math.round(bytes / EVENTS)}-byte events`,
-      "events/s",
-      0.5,
-      rounds,
-    ),
-  ];
+  return figures;
 }
 
-async function sendEvents(brokers: string, topic: string): Promise<number> {
-  const producer = await openProducer({ brokers });
-  const make = ordersOf(1);
+interface Round {
+  readonly ours: number;
+  readonly ceiling: number;
+  /** Events per second of CPU time that the speed layer used; null where the system does not say. */
+  readonly perCpuSecond: number | null;
+  /** Commands that Redis ran per event, those inside of scripts too. */
+  readonly operations: number;
+}
+
+function saleOf(index: number) {
+  return {
+    sale_id: `e0000000-0000-4000-8000-${String(index).padStart(12, "0")}`,
+    sold_at: BEGIN_MS + index * EVERY_MS,
+    region: `region-${index % 8}`,
+    product: `product-${(index * 7_919) % 1_000}`,
+    user_id: `user-${(index * 104_729) % 100_000}`,
+    channel: ["web", "app", "shop"][index % 3],
+    amount_cents: (index * 7_919) % 100_000,
+    quantity: (index % 9) + 1,
+  };
+}
+
+function encodeJson(event: Sale): Buffer {
+  return Buffer.from(JSON.stringify(event));
+}
+
+/** Avro in the wire format, under a schema that the installation's own registry holds. */
+async function avroFormat(installation: Installation): Promise<Format> {
+  const [newest] = sale.versions;
+  if (newest === undefined) throw new Error("a stream without a version");
+  const text = avroSchemaText(sale, newest);
+  const registry = new FileRegistry(new DataDirectory(join(installation.home, "data")));
+  const id = await registry.register(subjectOf(sale.name), text);
+  const schema = new AvroSchema(text);
+  const type = typeOf(text);
+  return {
+    name: "Avro",
+    encode: (event) => schema.encode(id, event),
+    parse: (value): unknown => type.fromBuffer(value.subarray(5)),
+  };
+}
+
+/** Sends all events, a partition after the other in turn. Answers how many bytes one has. */
+async function sendEvents(brokers: string, format: Format): Promise<number> {
+  const sender = await BatchSender.open(brokers, sale.name);
   let bytes = 0;
-  for (let first = 0; first < EVENTS; first += 10_000) {
-    const records = Array.from({ length: 10_000 }, (_, index) => {
-      const order = make(first + index, 1_760_000_000_000 + (first + index) * 4);
-      const value = JSON.stringify(order);
+  for (let first = 0; first < EVENTS; first += BATCH_EVENTS) {
+    const events = Array.from({ length: BATCH_EVENTS }, (_, index) => {
+      const event = saleOf(first + index);
+      const value = format.encode(event);
       bytes += value.length;
-      return { key: order.order_id, value };
+      return { key: event.sale_id, value };
     });
-    await producer.send(topic, records);
+    await sender.send(prepareBatch((first / BATCH_EVENTS) % sale.partitions, events));
   }
-  await producer.close();
-  return bytes;
+  await sender.close();
+  return Math.round(bytes / EVENTS);
 }
 
-async function reached(chain: Chain, end: Cut): Promise<void> {
+async function reached(chains: readonly Chain[], end: Cut): Promise<void> {
   for (;;) {
-    const state = await chain.load();
-    if (state !== null && cutReached(state.applied, end)) return;
+    const states = await Promise.all(chains.map((chain) => chain.load()));
+    if (states.every((state) => state !== null && cutReached(state.applied, end))) return;
+    await delay(20);
+  }
+}
+
+/** Empties Redis, and from the first positions seen after that to the end: events a second of the view that is last (this topic has no gaps). */
+async function timed(
+  { redis }: Installation,
+  chains: readonly Chain[],
+  end: Cut,
+  roles: readonly ProcessHandle[],
+): Promise<Omit<Round, "ceiling">> {
+  await redis.flushall();
+  await redis.config("RESETSTAT");
+  const cpuBefore = await cpuSeconds(roles);
+  let first: { atMs: number; count: number } | null = null;
+  const total = count(end);
+  for (;;) {
+    const states = await Promise.all(chains.map((chain) => chain.load()));
+    const applied = Math.min(...states.map((state) => (state === null ? 0 : count(state.applied))));
+    if (first === null && applied > 0 && applied < total) first = { atMs: performance.now(), count: applied };
+    if (first !== null && applied === total) {
+      const ours = ((total - first.count) / (performance.now() - first.atMs)) * 1_000;
+      const cpuAfter = await cpuSeconds(roles);
+      const perCpuSecond = cpuBefore === null || cpuAfter === null ? null : total / (cpuAfter - cpuBefore);
+      return { ours, perCpuSecond, operations: (await operations(redis)) / total };
+    }
     await delay(10);
   }
 }
 
-/** From the first positions seen after the new beginning to the end: events a second (this topic has no gaps). */
-async function timed(chain: Chain, end: Cut): Promise<number> {
-  let first: { atMs: number; count: number } | null = null;
-  const total = count(end);
-  for (;;) {
-    const state = await chain.load();
-    const applied = state === null ? 0 : count(state.applied);
-    if (first === null && applied > 0 && applied < total) first = { atMs: performance.now(), count: applied };
-    if (first !== null && applied === total) return ((total - first.count) / (performance.now() - first.atMs)) * 1_000;
-    await delay(5);
+async function operations(redis: Installation["redis"]): Promise<number> {
+  const text = await redis.info("commandstats");
+  return [...text.matchAll(/^cmdstat_[^:]+:calls=(\d+)/gm)].reduce((sum, [, calls]) => sum + Number(calls), 0);
+}
+
+/** What processes have used of CPU time, in seconds, on Linux; null elsewhere. */
+async function cpuSeconds(roles: readonly ProcessHandle[]): Promise<number | null> {
+  let ticks = 0;
+  for (const { pid } of roles) {
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
+    if (stat === null) return null;
+    const [user = "0", system = "0"] = stat
+      .slice(stat.lastIndexOf(")") + 2)
+      .split(" ")
+      .slice(11, 13);
+    ticks += Number(user) + Number(system);
   }
+  return ticks / TICKS_PER_SECOND;
 }
 
 function count(cut: Cut): number {

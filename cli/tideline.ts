@@ -7,6 +7,7 @@ import { registerConfig } from "./commands/config.ts";
 import { registerDeadLetters } from "./commands/dead-letters.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerInit } from "./commands/init.ts";
+import { registerProof } from "./commands/proof.ts";
 import { registerQuery } from "./commands/query.ts";
 import { registerRebuild } from "./commands/rebuild.ts";
 import { registerReplay } from "./commands/replay.ts";
@@ -36,6 +37,7 @@ const commands: readonly ((program: Command) => void)[] = [
   registerReplay,
   registerSend,
   registerQuery,
+  registerProof,
   registerWatch,
   registerStatus,
   registerDoctor,

@@ -18,10 +18,10 @@ export type QueryFlags = { readonly [name in keyof typeof PARAMETERS]?: string }
   readonly where: readonly (readonly [dimension: string, value: string])[];
 };
 
-/** Adds the flags that say what to ask of a view. */
-export function addQueryFlags(command: Command): Command {
+/** Adds the flags that say what to ask of a view, but for those in `without`. */
+export function addQueryFlags(command: Command, without: readonly (keyof typeof PARAMETERS)[] = []): Command {
   for (const [name, [value, description]] of Object.entries(PARAMETERS))
-    command.option(`--${name} ${value}`, description);
+    if (!without.some((one) => one === name)) command.option(`--${name} ${value}`, description);
   return command.addOption(
     new Option("--where <dimension=value>", "only this value of a dimension; repeat it for several")
       .argParser(condition)
@@ -37,7 +37,11 @@ function condition(text: string, held: readonly (readonly [string, string])[]): 
 
 /** `GET /views/<view><path>` with these flags as its parameters. */
 export function queryUrl(api: string, view: string, flags: QueryFlags, path = ""): URL {
-  const url = new URL(`${api.replace(/\/$/, "")}/views/${encodeURIComponent(view)}${path}`);
+  return withQuery(new URL(`${api.replace(/\/$/, "")}/views/${encodeURIComponent(view)}${path}`), flags);
+}
+
+/** The URL with these flags as its parameters. */
+export function withQuery(url: URL, flags: QueryFlags): URL {
   for (const name of Object.keys(PARAMETERS) as (keyof typeof PARAMETERS)[]) {
     const value = flags[name];
     if (value !== undefined) url.searchParams.append(name, value);

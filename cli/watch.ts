@@ -4,7 +4,7 @@ import type { AnswerBody } from "../serving/answer.ts";
 import { loadDefinitions } from "../store/definitions.ts";
 import { answerText, apiSilent, problemExitCode, problemText } from "./answer-text.ts";
 import type { Config } from "./config.ts";
-import { eventData } from "./event-stream.ts";
+import { eventData } from "../core/event-stream.ts";
 import { interruptible } from "./progress.ts";
 import { type QueryFlags, queryUrl } from "./view-query.ts";
 

@@ -1,14 +1,7 @@
 import { PICK_PLACE_DIGITS } from "./compile.ts";
 import { componentKey, componentsOf } from "./components.ts";
 import { Registers } from "./hll.ts";
-import {
-  type CellState,
-  type Item,
-  MERGE,
-  type Presented,
-  presentInteger,
-  type StateValue,
-} from "./measures/measure.ts";
+import { type CellState, type Item, MERGE, pickedValue, type StateValue } from "./measures/measure.ts";
 import type { EpochMs } from "./position.ts";
 import type { View } from "./view.ts";
 
@@ -31,6 +24,8 @@ export interface Cell {
  */
 export class CellTable {
   readonly #cells = new Map<string, Cell>();
+  /** Cells of others, which may be read but not written. */
+  readonly #adopted = new Set<Cell>();
   readonly #merge: ReadonlyMap<string, (a: StateValue, b: StateValue) => StateValue>;
 
   constructor(view: View) {
@@ -68,6 +63,14 @@ export class CellTable {
     for (const [component, held] of registers) this.sketch(cell, component).merge(held);
   }
 
+  /** Takes finished cells that others hold too: one is copied when something is merged into it. For an empty table. */
+  adopt(cells: Iterable<Cell>): void {
+    for (const cell of cells) {
+      this.#cells.set(cellKey(cell.bucket, cell.group), cell);
+      this.#adopted.add(cell);
+    }
+  }
+
   cells(): Cell[] {
     return [...this.#cells.values()];
   }
@@ -78,13 +81,31 @@ export class CellTable {
 
   /** The cell at these coordinates, made when it is new: one look-up for everything that goes into it. */
   cell(bucket: EpochMs, group: readonly GroupValue[]): Cell {
-    const key = `${bucket}${groupKey(group)}`;
+    const key = cellKey(bucket, group);
     const held = this.#cells.get(key);
-    if (held !== undefined) return held;
-    const cell: Cell = { bucket, group, values: new Map(), items: new Map(), registers: new Map() };
+    if (held !== undefined && !this.#adopted.delete(held)) return held;
+    const cell = held === undefined ? emptyCell(bucket, group) : copyOf(held);
     this.#cells.set(key, cell);
     return cell;
   }
+}
+
+function cellKey(bucket: EpochMs, group: readonly GroupValue[]): string {
+  return `${bucket}${groupKey(group)}`;
+}
+
+function emptyCell(bucket: EpochMs, group: readonly GroupValue[]): Cell {
+  return { bucket, group, values: new Map(), items: new Map(), registers: new Map() };
+}
+
+function copyOf({ bucket, group, values, items, registers }: Cell): Cell {
+  return {
+    bucket,
+    group,
+    values: new Map(values),
+    items: new Map([...items].map(([component, held]) => [component, new Map(held)])),
+    registers: new Map([...registers].map(([component, held]) => [component, held.copy()])),
+  };
 }
 
 /** Merges a stored state row (bucket, dimensions, component, item, label, value: `stateColumns`) into `table`. */
@@ -131,8 +152,3 @@ export function stateOf(cell: Cell, measure: string): CellState {
 }
 
 const NO_ITEMS: ReadonlyMap<Item, bigint> = new Map();
-
-/** The value in a pick: an integer that a double would round stays text. */
-function pickedValue(json: string): Presented {
-  return /^-?\d+$/.test(json) ? presentInteger(BigInt(json)) : (JSON.parse(json) as Presented);
-}

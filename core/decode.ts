@@ -1,5 +1,6 @@
 import type { z } from "zod";
-import { type Field, isRequired, mayRepeatKeys } from "./fields.ts";
+import type { Field, JsonStructure } from "./fields.ts";
+import { ROW_SEPARATOR, scannedValue } from "./scan.ts";
 import { quoteName, quoteText } from "./sql.ts";
 import type { Fields, Stream, Version } from "./stream.ts";
 
@@ -7,9 +8,8 @@ import type { Fields, Stream, Version } from "./stream.ts";
  * Decoding is defined twice over, and the two may not disagree (invariant 3):
  *
  *   zod      the contract: decides what is valid, explains a reject; of an event's versions the newest that accepts a record
- *   decodeSql  vectorised, for nearly all records: `_ok` says that it recognised the record, and then zod would accept it with the same
- *              values. What it does not recognise (escapes, 1e3, extra fields, and everything invalid) goes to `decodeOne`, whose
- *              canonical text it reads right, whatever `_ok` says.
+ *   core/scan.ts   quick, for nearly all records: what it recognises zod would accept with the same values. What it does not recognise
+ *              (escapes, 1e3, extra fields, and everything invalid) goes to `decodeOne`, whose canonical text `canonicalSql` reads.
  *
  * Both are functions of the record alone. test/laws/decode.test.ts and contracts.test.ts hold them together. An Avro record is first turned into
  * the JSON text of its writer's fields (core/avro.ts), and is then a record like any other.
@@ -29,7 +29,7 @@ export const META_COLUMNS = {
 
 /** Why a record is refused; the word before the colon is stable. */
 export type Reject =
-  `${"empty" | "not-utf8" | "not-json" | "contract" | "avro" | "schema-unknown"}${"" | `: ${string}`}`;
+  `${"empty" | "too-large" | "not-utf8" | "not-json" | "contract" | "avro" | "schema-unknown"}${"" | `: ${string}`}`;
 
 export type DecodedOne =
   | { readonly ok: true; readonly version: number; readonly canonical: string }
@@ -56,12 +56,24 @@ export function avroSchemaId(bytes: Uint8Array | null): number | null {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/**
+ * What stands in the place of a value that the log reader did not read because it, or the batch that it is compressed in, has too many bytes. It
+ * begins as no JSON does.
+ */
+export function tooLarge(what: "it" | "its batch", mostBytes: number): string {
+  return `\x1etoo-large: ${what} has more than ${mostBytes} bytes`;
+}
+
+const TOO_LARGE = /^too-large: (?:it|its batch) has more than \d{1,10} bytes$/;
+
 /** The JSON text of a record, or the reason why it has none. */
 export function recordText(bytes: Uint8Array | null, schemas: SchemaLookup): RecordText {
   if (bytes === null || bytes.length === 0) return { ok: false, reject: "empty" };
   if (bytes[0] === 0) return avroText(bytes, schemas);
   try {
-    return { ok: true, text: utf8.decode(bytes) };
+    const text = utf8.decode(bytes);
+    const isUnread = bytes[0] === 0x1e && TOO_LARGE.test(text.slice(1));
+    return isUnread ? { ok: false, reject: text.slice(1) as Reject } : { ok: true, text };
   } catch {
     return { ok: false, reject: "not-utf8" };
   }
@@ -129,83 +141,64 @@ function explain(error: z.ZodError): string {
   return `${path === "" ? "" : `${path}: `}${first?.message ?? "invalid"}`;
 }
 
+/** The columns of scanned texts in a relation, in the order of a version's fields; the last says which rows were recognised. */
+const scanned = (index: number) => `_text${index}`;
+
+/** SQL: the texts of a `RecordScanner`, each a blob parameter from $1 on, as columns that unfold side by side: `_text0`, `_text1` … */
+export function scannedTexts({ fields }: Version): string {
+  const columns = Array.from({ length: Object.keys(fields).length + 1 }, (_, index) => {
+    const text = `string_split(decode($${index + 1}), chr(${ROW_SEPARATOR}))`;
+    return `unnest(${text}) AS ${scanned(index)}`;
+  });
+  return columns.join(", ");
+}
+
 /**
- * SQL: a relation `source` with (_row, _partition, _offset, _value VARCHAR) -> (_row, _partition, _offset, one column per field of the newest
- * version, _id VARCHAR, _version INTEGER, _ok BOOLEAN), decoded as `version`, by default the newest. Where `_ok` is false the contract's
- * columns and the id mean nothing.
- *
- * Of an older version there is also `_misfit VARCHAR`, the first column for which its upcast gives what the newest contract does not allow.
+ * SQL: a relation `source` with (_row, _partition, _offset) and the columns of `scannedTexts` -> (_row, _partition, _offset, one column per field of the
+ * newest version, _id VARCHAR, _version INTEGER, _ok BOOLEAN). Where `_ok` is false the contract's columns and the id mean nothing; `allOk`
+ * says that it nowhere is. Of an older version there is also `_misfit VARCHAR`, the first column for which its upcast gives what the
+ * newest contract does not allow.
  */
-export function decodeSql(stream: Stream, source: string, version: Version | undefined = stream.tried[0]): string {
-  const newest = stream.tried[0];
-  if (newest === undefined || version === undefined) throw new RangeError("a stream without a version");
-  const newer = stream.tried.slice(0, stream.tried.indexOf(version));
-  const rows = recognisedRows(version, newer, source);
-  const columns = Object.keys(newest.fields).map(quoteName).join(", ");
-  const id = `CAST(${quoteName(stream.eventId)} AS VARCHAR) AS ${META_COLUMNS.id}`;
-  const result = `${WHERE_IT_LIES}, ${columns}, ${id}, ${version.version}::INTEGER AS _version`;
-  if (newer.length === 0) return `SELECT ${result}, _ok FROM (${rows})`;
-  const upcast = `SELECT ${WHERE_IT_LIES}, ${upcastColumns(newest, version).join(", ")}, _ok FROM (${rows})`;
-  const checked = `SELECT *, ${misfit(newest, version)} AS _misfit FROM (${upcast})`;
-  return `SELECT ${result}, _ok AND _misfit IS NULL AS _ok, _misfit FROM (${checked})`;
+export function scannedSql(stream: Stream, version: Version, source: string, allOk: boolean): string {
+  const fields = Object.entries(version.fields);
+  const values = fields.map(([name, field], index) => {
+    const text = scannedValue(field, scanned(index), !allOk);
+    const value = Array.isArray(field.read) ? field.value(`json_transform(${text}, ${structure(field.read)})`) : text;
+    return `${value} AS ${quoteName(name)}`;
+  });
+  const ok = allOk ? "true" : `${scanned(fields.length)} = '1'`;
+  return eventSql(stream, version, `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, ${ok} AS _ok FROM ${source}`);
+}
+
+/** SQL: as `scannedSql`, of a relation with (_row, _partition, _offset, _value VARCHAR): the canonical text that `decodeOne` gives. */
+export function canonicalSql(stream: Stream, version: Version, source: string): string {
+  const fields = Object.entries(version.fields);
+  const whole = structure(Object.fromEntries(fields.map(([name, { read }]) => [name, read])));
+  const values = fields.map(([name, field]) => {
+    const read = `_json.${quoteName(name)}${field.read === "JSON" ? "::VARCHAR" : ""}`;
+    return `${field.value(read)} AS ${quoteName(name)}`;
+  });
+  const json = `SELECT ${WHERE_IT_LIES}, json_transform(_value, ${whole}) AS _json FROM ${source}`;
+  return eventSql(stream, version, `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, true AS _ok FROM (${json})`);
 }
 
 const WHERE_IT_LIES = "_row, _partition, _offset";
 
-/** SQL: the version's columns, each under the name of its field, and whether the record is an event of it and of none of the newer ones. */
-function recognisedRows({ fields }: Version, newer: readonly Version[], source: string): string {
-  const entries = Object.entries(fields);
-  const required = newer.map((version) => Object.keys(version.fields).filter((name) => isNeeded(version, name)));
-  const names = [...new Set([...Object.keys(fields), ...required.flat()])];
-  const structure = quoteText(JSON.stringify(Object.fromEntries(entries.map(([name, { read }]) => [name, read]))));
-  const type = (name: string) => `_types[${names.indexOf(name) + 1}]`;
-  const absent = (name: string) => `coalesce(${type(name)}, 'NULL') = 'NULL'`;
-  const read = entries.map(
-    ([name, field]) => `_json.${quoteName(name)}${field.read === "JSON" ? "::VARCHAR" : ""} AS ${quoteName(name)}`,
-  );
-  const values = entries.map(([name, field]) => `${field.value(quoteName(name))} AS ${quoteName(name)}`);
-  const conditions = [
-    "_clean",
-    ...entries.map(([name, field]) => recognisedSql(name, field, type(name))),
-    ...required.map((needed) => (needed.length === 0 ? "false" : `(${needed.map(absent).join(" OR ")})`)),
-  ];
-  return [
-    `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, coalesce(${conditions.join(" AND ")}, false) AS _ok FROM (`,
-    `SELECT ${WHERE_IT_LIES}, _value, _types, ${read.join(", ")}, ${keysAreKnown(entries)} AND ${NO_TRAILING_COMMA} AS _clean FROM (`,
-    `SELECT ${WHERE_IT_LIES}, _value, TRY(json_transform(_value, ${structure})) AS _json, TRY(json_keys(_value)) AS _keys,`,
-    ` TRY(json_type(_value, [${names.map(quoteText).join(", ")}])) AS _types FROM ${source}))`,
-  ].join("");
+function structure(read: JsonStructure | Readonly<Record<string, JsonStructure>>): string {
+  return quoteText(JSON.stringify(read));
 }
 
-function isNeeded({ fields }: Version, name: string): boolean {
-  const field = fields[name];
-  return field !== undefined && isRequired(field);
-}
-
-/** SQL: is this field's value one that the vectorised decode reads right? An absent one has the JSON type NULL or none. */
-function recognisedSql(name: string, field: Field, type: string): string {
-  const sound = [
-    `${type} IN (${field.types.map(quoteText).join(", ")})`,
-    field.guard(quoteName(name)),
-    ...listIsSound(name, field),
-  ].join(" AND ");
-  if (field.optional) return `(coalesce(${type}, 'NULL') = 'NULL' OR coalesce(${sound}, false))`;
-  return field.hasDefault ? `(${type} IS NULL OR coalesce(${sound}, false))` : sound;
-}
-
-/**
- * SQL: a list's elements are seen in the text itself. Its name in quotes followed by a colon and a bracket stands nowhere but at its key: inside a
- * text the quotes would be escaped, and no other key is known that could hold it.
- */
-function listIsSound(name: string, field: Field): string[] {
-  if (!field.types.includes("ARRAY")) return [];
-  const inText = `regexp_matches(_value, ${quoteText(`"${name}"[ \\t\\r\\n]*:[ \\t\\r\\n]*${field.pattern}`)})`;
-  if (!mayRepeatKeys(field)) return [inText];
-  const keys = `TRY(json_keys(_value, '$.${name}[*]'))`;
-  return [
-    inText,
-    `coalesce(list_bool_and(list_transform(${keys}, lambda _keys: len(list_distinct(_keys)) = len(_keys))), true)`,
-  ];
+/** SQL: rows of a version's columns as events of the newest. */
+function eventSql(stream: Stream, version: Version, rows: string): string {
+  const newest = stream.tried[0];
+  if (newest === undefined) throw new RangeError("a stream without a version");
+  const columns = Object.keys(newest.fields).map(quoteName).join(", ");
+  const id = `CAST(${quoteName(stream.eventId)} AS VARCHAR) AS ${META_COLUMNS.id}`;
+  const result = `${WHERE_IT_LIES}, ${columns}, ${id}, ${version.version}::INTEGER AS _version`;
+  if (version === newest) return `SELECT ${result}, _ok FROM (${rows})`;
+  const upcast = `SELECT ${WHERE_IT_LIES}, ${upcastColumns(newest, version).join(", ")}, _ok FROM (${rows})`;
+  const checked = `SELECT *, ${misfit(newest, version)} AS _misfit FROM (${upcast})`;
+  return `SELECT ${result}, _ok AND _misfit IS NULL AS _ok, _misfit FROM (${checked})`;
 }
 
 /** SQL: the columns of the newest version over those of an older one. */
@@ -237,20 +230,6 @@ function misfit(newest: Version, older: Version): string {
     return [`WHEN NOT ${fits} THEN ${quoteText(name)}`];
   });
   return cases.length === 0 ? "NULL" : `CASE ${cases.join(" ")} END`;
-}
-
-/**
- * DuckDB's JSON reader accepts a comma before the closing brace; JSON does not. Only text that ends in a brace right after something else than
- * white space or a comma is seen at a glance. (Lists are looked at as text.)
- */
-const NO_TRAILING_COMMA =
-  "CASE WHEN suffix(_value, '}') AND ascii(_value[-2:-2]) NOT IN (9, 10, 13, 32, 44) THEN true ELSE right(rtrim(_value, ' }' || chr(9) || chr(10) || chr(13)), 1) <> ',' END";
-
-/** No unknown and no repeated key. Where every field is required, the guards see to the names and counting is enough. */
-function keysAreKnown(fields: readonly (readonly [string, Field])[]): string {
-  if (fields.every(([, field]) => isRequired(field))) return `len(_keys) = ${fields.length}`;
-  const known = fields.map(([name]) => quoteText(name)).join(", ");
-  return `(len(list_distinct(_keys)) = len(_keys) AND list_has_all([${known}], _keys))`;
 }
 
 /**

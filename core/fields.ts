@@ -28,10 +28,8 @@ export type JsonStructure = ScalarType | "JSON" | readonly [Readonly<Record<stri
 /**
  * One field of an event: what producers may send (zod), the column it becomes, and its vectorised decode.
  *
- * DuckDB's JSON reader converts generously (1.5 to 2, true to 1, "5" to 5), so the decode also looks at the type that the JSON itself has.
- * A record is recognised when that is one of `types` and `guard` holds; zod must then accept it, and `value` must be what zod gives. What
- * is not recognised is left to zod, so all of this may be as narrow as is fast. `value` must also be right for JSON.stringify of
- * every value that zod accepts.
+ * core/scan.ts recognises what most producers write, by `spec`. `read` and `value` must be right for JSON.stringify of every value that zod
+ * accepts, and for the lists that the scanner recognises.
  */
 export interface Field<T = unknown> {
   readonly spec: FieldSpec;
@@ -42,12 +40,7 @@ export interface Field<T = unknown> {
   readonly hasDefault: boolean;
   readonly zod: z.ZodType<T>;
   readonly read: JsonStructure;
-  /** DuckDB's json_type of the values that it recognises. */
-  readonly types: readonly string[];
-  /** Regular expression of the JSON text of a value that it recognises: the only sight that a list has of what its elements are. */
-  readonly pattern: string;
-  /** SQL over the value as read. */
-  readonly guard: (read: string) => string;
+  /** SQL: the column's value of the value as read. */
   readonly value: (read: string) => string;
   /** SQL: whether a column's value that is not NULL keeps the contract. What an upcast gives is held to it. */
   readonly fits: (column: string) => string;
@@ -56,9 +49,6 @@ export interface Field<T = unknown> {
 }
 
 const asRead = (read: string) => read;
-const WHOLE = "(?:0|-?[1-9][0-9]{0,15})";
-/** No escapes: what they stand for is not seen at a glance. */
-const PLAIN_TEXT = '"[^"\\\\\\x00-\\x1f]*"';
 
 /** Whole numbers. The bounds are part of the contract: they are what keeps a sum inside 64 bits. */
 export function integer(options: { min: number; max: number }): Field<number> {
@@ -74,9 +64,6 @@ export function integer(options: { min: number; max: number }): Field<number> {
     hasDefault: false,
     zod: z.int().min(min).max(max),
     read: "BIGINT",
-    types: min < 0 ? ["UBIGINT", "BIGINT"] : ["UBIGINT"],
-    pattern: WHOLE,
-    guard: between,
     value: asRead,
     fits: between,
     literal: (value) => `${value}::BIGINT`,
@@ -109,10 +96,6 @@ export function decimal(options: { scale: number; min: number; max: number }): F
     hasDefault: false,
     zod: z.number().min(min).max(max).refine(exact, `more than ${scale} decimal places`),
     read: "JSON",
-    types: ["UBIGINT", "BIGINT", "DOUBLE"],
-    pattern: `-?(?:0|[1-9][0-9]{0,14})(?:\\.[0-9]{1,${scale}})?`,
-    guard: (json) =>
-      `(regexp_full_match(${json}, '-?[0-9]{1,15}(\\.[0-9]{1,${scale}})?') AND TRY_CAST(${json} AS DECIMAL(18,${scale})) BETWEEN ${min} AND ${max})`,
     value: (json) => `TRY((TRY_CAST(${json} AS DECIMAL(18,${scale})) * ${factor})::BIGINT)`,
     fits: (column) => `${column} BETWEEN ${min * factor} AND ${max * factor}`,
     literal: (value) => `${Math.round(Number(value) * factor)}::BIGINT`,
@@ -132,10 +115,6 @@ export function text(options: { max?: number } = {}): Field<string> {
       .max(max)
       .refine((value) => value.isWellFormed(), "a lone surrogate"),
     read: "VARCHAR",
-    types: ["VARCHAR"],
-    pattern: PLAIN_TEXT,
-    // UTF-8 bytes are never fewer than UTF-16 units: text long enough to need counting is left to zod.
-    guard: (read) => `strlen(${read}) <= ${max}`,
     value: asRead,
     fits: (column) =>
       `(strlen(${column}) <= ${max} OR length(${column}) + length(regexp_replace(${column}, '[\\x{0}-\\x{FFFF}]', '', 'g')) <= ${max})`,
@@ -153,9 +132,6 @@ export function oneOf<const T extends string>(...values: readonly T[]): Field<T>
     hasDefault: false,
     zod: z.enum(values as readonly [T, ...T[]]) as unknown as z.ZodType<T>,
     read: "VARCHAR",
-    types: ["VARCHAR"],
-    pattern: PLAIN_TEXT,
-    guard: isOne,
     value: asRead,
     fits: isOne,
     literal: (value) => quoteText(String(value)),
@@ -172,9 +148,6 @@ export function flag(): Field<boolean> {
     hasDefault: false,
     zod: z.boolean(),
     read: "BOOLEAN",
-    types: ["BOOLEAN"],
-    pattern: "(?:true|false)",
-    guard: isGiven,
     value: asRead,
     fits: isGiven,
     literal: (value) => String(value),
@@ -189,7 +162,6 @@ export function optional<T>(field: Field<T>): Field<T | null | undefined> {
     spec: { type: "optional", of: field.spec },
     optional: true,
     zod: field.zod.nullish(),
-    pattern: `(?:${field.pattern}|null)`,
   };
 }
 
@@ -212,9 +184,6 @@ type ElementOf<F extends Readonly<Record<string, Field>>> = { [K in keyof F]: z.
 
 /**
  * A list of at most `max` objects, for instance the items of an order; `item.sku` in a view that has `each`. Its elements hold scalars only.
- *
- * That an element has just these keys and values of these types is seen by a regular expression over the record's text (measured: several
- * times quicker than asking for the types of each path); that none repeats, by their number, since all that are required are there.
  */
 export function list<const F extends Readonly<Record<string, Field>>>(
   fields: F,
@@ -245,10 +214,6 @@ export function list<const F extends Readonly<Record<string, Field>>>(
       .array(z.object(Object.fromEntries(entries.map(([name, { zod }]) => [name, zod]))))
       .max(max) as unknown as z.ZodType<ElementOf<F>[]>,
     read: [Object.fromEntries(entries.map(([name, { read }]) => [name, read]))],
-    types: ["ARRAY"],
-    pattern: listPattern(entries),
-    guard: (read) =>
-      `(len(${read}) <= ${max} AND ${each(read, (name, field) => given(field, of(name), field.guard(text(name, field))))})`,
     value: (read) => (plain ? read : `list_transform(${read}, lambda _item: struct_pack(${values}))`),
     fits: (elements) =>
       `(len(${elements}) <= ${max} AND ${each(elements, (name, field) =>
@@ -260,18 +225,6 @@ export function list<const F extends Readonly<Record<string, Field>>>(
   };
 }
 
-const BLANK = "[ \\t\\r\\n]*";
-
-/** JSON text of a list whose elements have as many members as they may have, each one of these. */
-function listPattern(fields: readonly (readonly [string, Field])[]): string {
-  const members = fields.map(([name, { pattern }]) => `"${name}"${BLANK}:${BLANK}${pattern}`);
-  const member = `${BLANK}(?:${members.join("|")})${BLANK}`;
-  const required = fields.filter(([, field]) => isRequired(field)).length;
-  const some = `${member}(?:,${member}){${Math.max(required, 1) - 1},${fields.length - 1}}`;
-  const element = `${BLANK}\\{${required === 0 ? `(?:${some}|${BLANK})` : some}\\}${BLANK}`;
-  return `\\[(?:${element}(?:,${element})*|${BLANK})\\]`;
-}
-
 /** Whether a record must have the field, and not null. */
 export function isRequired({ optional, hasDefault }: Field): boolean {
   return !optional && !hasDefault;
@@ -280,10 +233,4 @@ export function isRequired({ optional, hasDefault }: Field): boolean {
 /** What a field is when it is there. */
 export function bare(spec: FieldSpec): Exclude<FieldSpec, { type: "optional" | "default" }> {
   return spec.type === "optional" || spec.type === "default" ? bare(spec.of) : spec;
-}
-
-/** Whether the elements of a list can repeat a key unseen: where all are required, their number tells. */
-export function mayRepeatKeys({ spec }: Field): boolean {
-  const is = bare(spec);
-  return is.type === "list" && Object.values(is.of).some(({ type }) => type === "optional" || type === "default");
 }

@@ -91,6 +91,18 @@ export class Registers {
     if (sparse.size > 1_024) this.#densify(sparse);
   }
 
+  /** What it takes in memory, about. */
+  get sizeBytes(): number {
+    return this.#dense?.length ?? 40 * (this.#sparse?.size ?? 0);
+  }
+
+  copy(): Registers {
+    const copy = new Registers();
+    copy.#sparse = this.#sparse === null ? null : new Map(this.#sparse);
+    copy.#dense = this.#dense?.slice() ?? null;
+    return copy;
+  }
+
   merge(other: Registers): this {
     if (other.#sparse) for (const [register, rank] of other.#sparse) this.offer(register, rank);
     for (const [register, rank] of other.#dense?.entries() ?? []) if (rank > 0) this.offer(register, rank);

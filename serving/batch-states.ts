@@ -1,7 +1,7 @@
-import { access } from "node:fs/promises";
 import type { DuckDBValue } from "@duckdb/node-api";
 import { type GroupValue, groupKey, groupValue } from "../core/cells.ts";
-import type { Manifest } from "../core/documents.ts";
+import type { Manifest, StateFile } from "../core/documents.ts";
+import { isTidelineError } from "../core/errors.ts";
 import type { Item, StateValue } from "../core/measures/measure.ts";
 import type { EpochMs } from "../core/position.ts";
 import type { DataDirectory } from "../store/files.ts";
@@ -42,50 +42,66 @@ export class BatchStates {
     this.#answers = new WeightedCache(maxCachedCells, tileWeight);
   }
 
-  /** The newest bucket of a version, null when it has none. Throws Vanished when one of its files is gone. */
+  /** The newest bucket of a version, null when it has none. Throws Vanished when one of its files is gone or damaged. */
   lastBucket(manifest: Manifest): Promise<EpochMs | null> {
-    const files = this.#files(manifest);
+    const files = filesOf(manifest);
     if (files.length === 0) return Promise.resolve(null);
     return this.#lastBuckets.get(versionKey(manifest), async () => {
       let last: EpochMs | null = null;
-      await this.#read(files, { sql: lastBucketSql(files), values: [] }, ([column]) => {
+      const newest = (paths: readonly string[]) => ({ sql: lastBucketSql(paths), values: [] });
+      await this.#read(files, newest, ([column]) => {
         if (typeof column?.[0] === "bigint") last = Number(column[0]);
       });
       return last;
     });
   }
 
-  /** The cells of `plan`, filtered and rolled up. Throws Vanished when a file is gone, TOO_LARGE when they are too many. */
+  /** The cells of `plan`, filtered and rolled up. Throws Vanished when a file is gone or damaged, TOO_LARGE when they are too many. */
   cells(manifest: Manifest, plan: BatchPlan): Promise<readonly BucketTile[]> {
-    const files = this.#files(manifest);
+    const files = filesOf(manifest);
     if (files.length === 0 || plan.fromMs >= plan.toMs) return Promise.resolve([]);
     return this.#answers.get(`${versionKey(manifest)} ${planKey(plan)}`, () => this.#cells(files, plan));
   }
 
-  async #cells(files: readonly string[], plan: BatchPlan): Promise<readonly BucketTile[]> {
+  async #cells(files: readonly StateFile[], plan: BatchPlan): Promise<readonly BucketTile[]> {
     const gathered = new Gathered(plan, this.#limits);
-    const readings = [this.#read(files, valuesSql(files, plan), (columns) => gathered.addValues(columns))];
-    if (ofForm(plan, "items").length > 0)
-      readings.push(this.#read(files, itemsSql(files, plan), (columns) => gathered.addItems(columns)));
+    const read = (sql: typeof valuesSql, onChunk: OnChunk) => this.#read(files, (paths) => sql(paths, plan), onChunk);
+    const readings = [read(valuesSql, (columns) => gathered.addValues(columns))];
+    if (ofForm(plan, "items").length > 0) readings.push(read(itemsSql, (columns) => gathered.addItems(columns)));
     if (ofForm(plan, "registers").length > 0)
-      readings.push(this.#read(files, sketchesSql(files, plan), (columns) => gathered.addSketches(columns)));
+      readings.push(read(sketchesSql, (columns) => gathered.addSketches(columns)));
     const settled = await Promise.allSettled(readings);
     for (const outcome of settled) if (outcome.status === "rejected") throw outcome.reason;
     return gathered.tiles();
   }
 
-  async #read(files: readonly string[], { sql, values }: Statement, onChunk: OnChunk): Promise<void> {
+  async #read(
+    files: readonly StateFile[],
+    statement: (paths: readonly string[]) => Statement,
+    onChunk: OnChunk,
+  ): Promise<void> {
+    await this.#require(files);
+    const { sql, values } = statement(files.map(({ file }) => this.#data.path(file)));
     try {
       await this.#ducks.read(sql, values, onChunk);
     } catch (error) {
-      const missing = await firstMissing(files);
-      throw missing === null ? error : new Vanished("file", missing, { cause: error });
+      await this.#require(files); // one may have gone away meanwhile
+      throw error;
     }
   }
 
-  #files(manifest: Manifest): string[] {
-    return manifest.files.filter(({ rows }) => rows > 0).map(({ file }) => this.#data.path(file));
+  /** A newer version may do without a file that is gone or damaged. */
+  async #require(files: readonly StateFile[]): Promise<void> {
+    try {
+      await this.#data.requireIntact(files);
+    } catch (error) {
+      throw isTidelineError(error, "ARCHIVE_DAMAGED") ? new Vanished("file", error.message, { cause: error }) : error;
+    }
   }
+}
+
+function filesOf({ files }: Manifest): StateFile[] {
+  return files.filter(({ rows }) => rows > 0);
 }
 
 /** A cell while its rows come in. */
@@ -172,15 +188,4 @@ function versionKey({ generation, version }: Manifest): string {
 
 function planKey({ fromMs, toMs, everyMs, starts, by, where, components }: BatchPlan): string {
   return JSON.stringify([fromMs, toMs, everyMs, starts, by, [...where], components.map(({ key }) => key)]);
-}
-
-async function firstMissing(files: readonly string[]): Promise<string | null> {
-  for (const file of files) {
-    const there = await access(file).then(
-      () => true,
-      () => false,
-    );
-    if (!there) return file;
-  }
-  return null;
 }

@@ -1,7 +1,7 @@
 import type { Manifest } from "../core/documents.ts";
 import { type Cut, cutFromJson, cutReached, cutsEqual, cutToJson } from "../core/position.ts";
 import { tilesFrom } from "../core/spans.ts";
-import type { ChainState } from "../store/chain-state.ts";
+import { type ChainState, type ClosedSegment, closedOf } from "../store/chain-state.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { DataDirectory } from "../store/files.ts";
 import type { Manifests } from "../store/manifests.ts";
@@ -86,21 +86,16 @@ export class History {
     const chain = await this.#options.standings.loadChain(definition);
     if (chain === null) return null;
     for (const manifest of versions) {
-      const ids = closedRun(cutFromJson(manifest.cut), applied, chain);
-      if (ids !== null) return this.#closed(definition, manifest, chain, ids);
+      const run = closedRun(cutFromJson(manifest.cut), applied, chain);
+      if (run !== null) return this.#closed(definition, manifest, run);
     }
     return null;
   }
 
-  async #closed(
-    definition: Definition,
-    manifest: Manifest,
-    chain: ChainState,
-    ids: readonly string[],
-  ): Promise<PastTiles | null> {
+  async #closed(definition: Definition, manifest: Manifest, run: readonly ClosedSegment[]): Promise<PastTiles | null> {
     const { segments, standings } = this.#options;
     try {
-      const closed = await segments.all(standings.chain(definition), definition, chain.nonce, ids);
+      const closed = await segments.all(standings.chain(definition), definition, run);
       return { manifest, closed };
     } catch (error) {
       if (error instanceof RedisSilent) return null;
@@ -110,10 +105,10 @@ export class History {
 }
 
 /** The closed segments that tile `[cut, applied)`; null when they do not. */
-function closedRun(cut: Cut, applied: Cut, chain: ChainState): string[] | null {
-  const closed = chain.segments.flatMap(({ id, from, to }) => (to === null ? [] : [{ id, from, to }]));
+function closedRun(cut: Cut, applied: Cut, chain: ChainState): readonly ClosedSegment[] | null {
+  const closed = closedOf(chain.segments);
   const end = closed.findIndex(({ to }) => cutsEqual(to, applied));
   if (end < 0) return null;
   const run = tilesFrom(cut, closed.slice(0, end + 1));
-  return run.ok ? run.tiles.map(({ id }) => id) : null;
+  return run.ok ? run.tiles : null;
 }

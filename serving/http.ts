@@ -16,6 +16,7 @@ import { docsRoutes } from "./routes/docs.ts";
 import { liveRoutes } from "./routes/live.ts";
 import { operationRoutes } from "./routes/operations.ts";
 import { pageRoutes } from "./routes/page.ts";
+import { proofRoutes } from "./routes/proof.ts";
 import { streamRoutes } from "./routes/streams.ts";
 import { viewRoutes } from "./routes/views.ts";
 import type { Serving } from "./serving.ts";
@@ -82,6 +83,7 @@ export async function createApp(
   await pageRoutes(app);
   viewRoutes(app, serving);
   await liveRoutes(app, serving);
+  proofRoutes(app, serving);
   streamRoutes(app, serving);
   operationRoutes(app, serving);
   return app;
@@ -128,7 +130,7 @@ function notRouted(app: FastifyInstance, request: FastifyRequest): Refusal {
   const path = request.url.split("?", 1)[0] ?? "";
   const known =
     request.method !== "GET" &&
-    (/^\/(views(\/[^/]+(\/(keys|live))?)?|streams(\/[^/]+\/quality)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(
+    (/^\/(views(\/[^/]+(\/(keys|live))?)?|proof\/[^/]+|streams(\/[^/]+\/quality)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(
       path,
     ) ||
       app.hasRoute({ method: "GET", url: path }));

@@ -1,7 +1,7 @@
 import type { Manifest } from "../core/documents.ts";
 import { type Cut, cutFromJson } from "../core/position.ts";
 import type { Misfit } from "../core/spans.ts";
-import { type ChainState, type Segment, tilesOf } from "../store/chain-state.ts";
+import { type ChainState, type ClosedSegment, closedOf, tilesOf } from "../store/chain-state.ts";
 
 /** Why an answer is the batch version's alone. `from` and `to`: the positions of `partition` that do not fit. */
 export interface Missing {
@@ -13,14 +13,14 @@ export interface Missing {
 }
 
 export type Joined =
-  | { readonly ok: true; readonly closed: readonly Segment[]; readonly applied: Cut }
+  | { readonly ok: true; readonly closed: readonly ClosedSegment[]; readonly applied: Cut }
   | { readonly ok: false; readonly missing: Missing };
 
 /** Invariant 1 on a read: do the chain's segments tile the log from the manifest's cut to the applied positions? */
 export function join(manifest: Manifest, chain: ChainState): Joined {
   const run = tilesOf(cutFromJson(manifest.cut), chain);
   if (!run.ok) return { ok: false, missing: missingOf(run.misfit) };
-  return { ok: true, closed: run.tiles.map(({ segment }) => segment).filter(({ to }) => to !== null), applied: run.to };
+  return { ok: true, closed: closedOf(run.tiles.map(({ segment }) => segment)), applied: run.to };
 }
 
 function missingOf({ kind, partition, expected, found }: Misfit): Missing {

@@ -18,6 +18,7 @@ import { createApp } from "./http.ts";
 import { LiveFeeds } from "./live-feeds.ts";
 import { createMetrics } from "./metrics.ts";
 import { PositionWaits } from "./position-waits.ts";
+import { Proofs } from "./proofs.ts";
 import { Reader } from "./reader.ts";
 import { Recomputations } from "./recomputations.ts";
 import { RedisGate } from "./redis-gate.ts";
@@ -47,9 +48,11 @@ export interface ServingOptions {
   readonly maxStreams?: number;
   /** How long recomputing an earlier position may take. */
   readonly recomputeTimeoutMs?: number;
+  /** How long a proof may take. */
+  readonly proofTimeoutMs?: number;
   /** Cells that one answer may have before it is sorted and limited. */
   readonly maxAnswerCells?: number;
-  /** Cells of closed segments, and again of batch answers, that are kept in memory. */
+  /** Cells of closed segments, again of batch answers, and again of both merged, that are kept in memory. */
   readonly maxCachedCells?: number;
   readonly version?: string;
 }
@@ -93,13 +96,25 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     timeoutMs: options.recomputeTimeoutMs ?? 60_000,
   });
   const history = new History({ data, manifests, standings, segments, recomputations });
-  const reader = new Reader({ standings, batch, segments, history, limits });
+  const reader = new Reader({ standings, batch, segments, history, limits, maxCachedCells });
+  const proofs = new Proofs({
+    sources: { data, archive, log, schemas },
+    manifests,
+    standings,
+    reader,
+    brokers: options.kafkaBrokers,
+    namespace,
+    threads: options.duckThreads ?? 2,
+    memoryLimitMb: options.memoryLimitMb ?? 512,
+    timeoutMs: options.proofTimeoutMs ?? 30 * 60_000,
+  });
   const live = new LiveFeeds({ reader, standings, logger, maxStreams: options.maxStreams ?? 1_000 });
   const quality = new StreamQuality({ streams: definitions.streams, namespace, archive, data, ducks, log });
   const waits = new PositionWaits(standings);
   const views = await ServedViews.open(pool, new Generations(data), definitions, logger);
   const release = async () => {
     views.close();
+    await proofs.close();
     await recomputations.close();
     await log.close();
     redis.disconnect();
@@ -109,7 +124,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   try {
     const { requestsPerMinute = 60_000, version = "0.1.0" } = options;
     const app = await createApp(
-      { reader, standings, gate, views, waits, live, quality, namespace, metrics: createMetrics() },
+      { reader, standings, gate, views, waits, live, quality, proofs, namespace, metrics: createMetrics() },
       { logger, requestsPerMinute, version },
     );
     await redisOr(redis, 2_000);

@@ -17,7 +17,7 @@ export type ProblemCode =
   | "GENERATION_GONE" // `at` or `min` names a definition that is not served any more
   | "POSITION_GONE" // neither archive nor log has what `at` asks for
   | "TOO_SLOW" // recomputing what `at` asks for takes too long
-  | "ARCHIVE_DAMAGED" // a published file is missing: an operator's matter
+  | "ARCHIVE_DAMAGED" // a published file is missing, or is not what was published: an operator's matter
   | "INTERNAL";
 
 const TITLES: Readonly<Record<ProblemCode, string>> = {

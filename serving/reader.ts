@@ -3,21 +3,25 @@ import { componentsOf, type NamedComponent, SESSION_FIRST, SESSION_LAST } from "
 import type { Manifest } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { ROWS } from "../core/measures/measure.ts";
-import { type Cut, cutsEqual, type EpochMs } from "../core/position.ts";
+import { type Cut, cutsEqual, cutToJson, type EpochMs } from "../core/position.ts";
 import { bucketStarts, presentRows, type Query, type Row, readRange, windowOf } from "../core/query.ts";
 import { bucketOf } from "../core/time.ts";
 import type { View } from "../core/view.ts";
-import type { BucketCells, ChainRead, ChainState } from "../store/chain-state.ts";
+import type { ChainState, OpenPart } from "../store/chain-state.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { BatchStates } from "./batch-states.ts";
 import type { History } from "./history.ts";
 import { type Joined, join, type Missing, NO_CHAIN } from "./join.ts";
+import { keyedFields } from "./keyed-fields.ts";
+import type { LiveRead } from "./live-reads.ts";
 import { badRequest } from "./problem.ts";
 import { RedisSilent } from "./redis-gate.ts";
-import type { SegmentCache, SegmentTile } from "./segment-cache.ts";
+import { type SegmentCache, type SegmentTile, spanName } from "./segment-cache.ts";
 import type { Standing, Standings } from "./standings.ts";
-import { AnswerBuilder, type AnswerLimits, bucketTile } from "./tile-cells.ts";
+import { type AnswerBase, AnswerBuilder, type AnswerLimits, type BucketTile, baseWeight } from "./tile-cells.ts";
+import { queryKey } from "./validators.ts";
 import { Vanished } from "./vanished.ts";
+import { WeightedCache } from "./weighted-cache.ts";
 
 /** The merged cells of a query's own buckets and dimensions, and where they stand. */
 export interface Reading extends Standing {
@@ -37,6 +41,8 @@ export interface ReaderOptions {
   readonly segments: SegmentCache;
   readonly history: History;
   readonly limits: AnswerLimits;
+  /** Cells of answers without the open segment that are kept in memory. */
+  readonly maxCachedCells?: number;
 }
 
 interface Window {
@@ -49,14 +55,16 @@ interface Live {
   readonly chain: ChainState;
   readonly applied: Cut;
   readonly closed: readonly SegmentTile[];
-  readonly open: readonly BucketCells[];
+  /** Names the closed segments: the same name, the same tiles. */
+  readonly closedName: string;
+  readonly open: readonly BucketTile[];
   readonly window: Window;
 }
 
 interface Tiles {
   readonly manifest: Manifest;
   /** Null for a batch version alone. */
-  readonly live: Pick<Live, "closed" | "open"> | null;
+  readonly live: Pick<Live, "closed" | "closedName" | "open"> | null;
   readonly standing: Standing;
   readonly window: Window;
 }
@@ -82,27 +90,42 @@ export class Reader {
   readonly #segments: SegmentCache;
   readonly #history: History;
   readonly #limits: AnswerLimits;
+  readonly #bases: WeightedCache<AnswerBase>;
 
-  constructor({ standings, batch, segments, history, limits }: ReaderOptions) {
+  constructor({ standings, batch, segments, history, limits, maxCachedCells = 1_000_000 }: ReaderOptions) {
     this.#standings = standings;
     this.#batch = batch;
     this.#segments = segments;
     this.#history = history;
     this.#limits = limits;
+    this.#bases = new WeightedCache(maxCachedCells, baseWeight);
   }
 
-  /** Answers a query, at `at` or at the newest position there is. Errors as `read`. */
-  async answer(definition: Definition, query: Query, at: Cut | null = null): Promise<ReadAnswer> {
-    const { cells, ...reading } = await this.read(definition, query, at);
-    return { ...reading, ...presentRows(definition.view, query, cells, reading) };
+  /**
+   * Answers a query, at `at` or at the newest position there is. `held` is an earlier answer to the same query: if nothing has changed since, the
+   * same rows are given again. Errors as `read`.
+   */
+  async answer(
+    definition: Definition,
+    query: Query,
+    at: Cut | null = null,
+    held: ReadAnswer | null = null,
+  ): Promise<ReadAnswer> {
+    const reading =
+      at === null
+        ? await this.#again(definition, (attempt) => this.#newest(definition, query, attempt, held))
+        : await this.read(definition, query, at);
+    if ("rows" in reading) return reading;
+    const { cells, ...rest } = reading;
+    return { ...rest, ...presentRows(definition.view, query, cells, rest) };
   }
 
   /**
    * Reads the cells of a query. Throws NOT_READY before the first manifest, TOO_LARGE for more cells than fit, ARCHIVE_DAMAGED when published
-   * files are gone; for an earlier position also what History throws.
+   * files are gone or damaged; for an earlier position also what History throws.
    */
   async read(definition: Definition, query: Query, at: Cut | null = null): Promise<Reading> {
-    if (at === null) return this.#again(definition, (attempt) => this.#newest(definition, query, attempt));
+    if (at === null) return this.#again(definition, (attempt) => this.#newest(definition, query, attempt, null));
     const { applied } = await this.#standings.find(definition);
     if (cutsEqual(applied, at)) {
       const newest = await this.read(definition, query);
@@ -123,15 +146,19 @@ export class Reader {
     }
   }
 
-  async #newest(definition: Definition, query: Query, attempt: Attempt): Promise<Reading> {
+  async #newest<Held extends ReadAnswer | null>(
+    definition: Definition,
+    query: Query,
+    attempt: Attempt,
+    held: Held,
+  ): Promise<Reading | NonNullable<Held>> {
     const { view } = definition;
-    const sketches = neededComponents(view, query).some(({ form }) => form === "registers");
     const manifest = await this.#standings.manifest(definition, attempt === "cached" ? "cached" : "newest");
     const tiles =
       attempt === "batch alone"
         ? await this.#alone(view, query, manifest, VANISHED)
-        : await this.#tiles(definition, query, manifest, sketches);
-    return this.#merge(view, query, tiles);
+        : await this.#tiles(definition, query, manifest, held);
+    return "rows" in tiles ? tiles : this.#merge(view, query, tiles);
   }
 
   async #past(definition: Definition, query: Query, at: Cut): Promise<Reading> {
@@ -140,38 +167,61 @@ export class Reader {
     const lasts = [await this.#batch.lastBucket(manifest), ...closed.map(({ lastBucket }) => lastBucket)];
     const window = this.#window(query, view, newestOf(lasts));
     const standing = { ...this.#standings.of(manifest, null, null), applied: at };
-    return this.#merge(view, query, { manifest, live: { closed, open: [] }, standing, window });
+    const closedName = `at ${JSON.stringify(cutToJson(at))}`;
+    return this.#merge(view, query, { manifest, live: { closed, closedName, open: [] }, standing, window });
   }
 
-  async #merge(view: View, query: Query, { manifest, live, standing, window }: Tiles): Promise<Reading> {
+  async #merge(view: View, query: Query, tiles: Tiles): Promise<Reading> {
+    const { manifest, live, standing, window } = tiles;
     const { fromMs, toMs } = readRange(view, query, window);
-    const components = neededComponents(view, query);
-    const wanted = components.map(({ key }) => key);
-    const starts = startsOf(view, query, window);
-    const builder = new AnswerBuilder(view, query, window, wanted, this.#limits);
-    const { everyMs, by, where } = query;
-    const plan = { view, fromMs, toMs, everyMs, starts, by, where, components };
-    await builder.addRolledUp(await this.#batch.cells(manifest, plan));
-    for (const segment of live?.closed ?? []) await builder.addStored(segment.within(fromMs, toMs), fromMs, toMs);
-    for (const bucket of live?.open ?? []) await builder.addStored([bucketTile(view, bucket)], fromMs, toMs);
+    const { generation, version } = manifest;
+    const name = [generation, version, live?.closedName ?? "alone", window.fromMs, window.toMs, queryKey(query)];
+    const base = await this.#bases.get(name.join(" "), () => this.#base(view, query, tiles));
+    const builder = this.#builder(view, query, window);
+    builder.begin(base);
+    await builder.addStored(live?.open ?? [], fromMs, toMs);
     return { ...standing, cells: builder.table.cells(), ...window };
   }
 
-  async #tiles(definition: Definition, query: Query, first: Manifest, sketches: boolean): Promise<Tiles> {
+  /** What does not change while the chain's last segment grows: batch version and closed segments, merged. */
+  async #base(view: View, query: Query, { manifest, live, window }: Tiles): Promise<AnswerBase> {
+    const { fromMs, toMs } = readRange(view, query, window);
+    const { everyMs, by, where } = query;
+    const components = neededComponents(view, query);
+    const plan = { view, fromMs, toMs, everyMs, starts: startsOf(view, query, window), by, where, components };
+    const builder = this.#builder(view, query, window);
+    await builder.addRolledUp(await this.#batch.cells(manifest, plan));
+    for (const segment of live?.closed ?? []) await builder.addStored(segment.within(fromMs, toMs), fromMs, toMs);
+    return builder.base();
+  }
+
+  #builder(view: View, query: Query, window: Window): AnswerBuilder {
+    const wanted = neededComponents(view, query).map(({ key }) => key);
+    return new AnswerBuilder(view, query, window, wanted, this.#limits);
+  }
+
+  async #tiles<Held extends ReadAnswer | null>(
+    definition: Definition,
+    query: Query,
+    first: Manifest,
+    held: Held,
+  ): Promise<Tiles | NonNullable<Held>> {
     const { view } = definition;
     let manifest = first;
-    const chain = this.#standings.chain(definition);
     let missing: Missing = NO_CHAIN;
     for (let round = 1; round <= 2; round++) {
       if (round > 1) manifest = await this.#standings.manifest(definition, "newest");
       const reach = readingWindow(query, view, await this.#batch.lastBucket(manifest));
-      const range = readRange(view, query, reach);
-      const read = await this.#standings.ask(() => chain.read(range.fromMs, range.toMs, sketches));
+      const read = await this.#standings.look(definition, openPart(view, query, reach));
       if (read === null || "code" in read) {
         // No pointer to check the manifest against: ask the disk.
         return this.#alone(view, query, await this.#standings.manifest(definition, "newest"), read ?? NO_CHAIN);
       }
       if (read.chain.pointer > manifest.version) manifest = await this.#standings.manifest(definition, "newest");
+      if (held !== null && isUnchanged(held, manifest, read.chain)) {
+        const { freshnessMs } = this.#standings.of(manifest, { chain: read.chain, applied: held.applied }, null);
+        return { ...held, freshnessMs };
+      }
       const joined = join(manifest, read.chain);
       if (!joined.ok) {
         missing = joined.missing;
@@ -182,7 +232,7 @@ export class Reader {
         return this.#alone(view, query, await this.#standings.manifest(definition, "newest"), SILENT);
       // The newest bucket can only have moved on since `reach` was taken, unless all of Redis was lost in between.
       if (live.window.fromMs < reach.fromMs || live.window.toMs > reach.toMs)
-        throw new Vanished("segment", "that held the newest bucket");
+        throw new Vanished("segment", "the segment that held the newest bucket is gone");
       return { manifest, live, standing: this.#standings.of(manifest, live, null), window: live.window };
     }
     return this.#alone(view, query, manifest, missing);
@@ -192,24 +242,20 @@ export class Reader {
     definition: Definition,
     query: Query,
     manifest: Manifest,
-    read: ChainRead,
+    read: LiveRead,
     joined: Joined & { ok: true },
   ): Promise<Live | "silent"> {
     try {
       const chain = this.#standings.chain(definition);
-      const closed = await this.#segments.all(
-        chain,
-        definition,
-        read.chain.nonce,
-        joined.closed.map(({ id }) => id),
-      );
+      const closed = await this.#segments.all(chain, definition, joined.closed);
       const lasts = [
         await this.#batch.lastBucket(manifest),
         read.lastBucket,
         ...closed.map(({ lastBucket }) => lastBucket),
       ];
       const window = this.#window(query, definition.view, newestOf(lasts));
-      return { chain: read.chain, applied: joined.applied, closed, open: read.open, window };
+      const closedName = joined.closed.map(spanName).join();
+      return { chain: read.chain, applied: joined.applied, closed, closedName, open: read.open, window };
     } catch (error) {
       if (error instanceof RedisSilent) return "silent";
       throw error;
@@ -235,6 +281,19 @@ const VANISHED: Missing = {
   code: "VANISHED",
   message: "segments went away again and again while they were read: this is the batch version alone",
 };
+
+/** What of the open segment a question is about. */
+function openPart(view: View, query: Query, reach: Window): OpenPart {
+  const components = neededComponents(view, query);
+  const { fromMs, toMs } = readRange(view, query, reach);
+  const sketches = components.some(({ form }) => form === "registers");
+  return { fromMs, toMs, sketches, fields: keyedFields(view, query, components) };
+}
+
+/** Whether an answer would be the same again. That of a view without rows may depend on the clock. */
+function isUnchanged({ manifest, chain, missing, rows }: ReadAnswer, newest: Manifest, now: ChainState): boolean {
+  return missing === null && rows.length > 0 && manifest === newest && chain?.digest === now.digest;
+}
 
 function neededComponents(view: View, query: Query): NamedComponent[] {
   const measures = new Set(query.measures);
@@ -270,8 +329,8 @@ function newestOf(buckets: readonly (EpochMs | null)[]): EpochMs | null {
 function damaged({ view }: Definition, cause: Vanished): TidelineError {
   return new TidelineError(
     "ARCHIVE_DAMAGED",
-    `A published state file of view "${view.name}" is missing.`,
-    "Restore the data directory, or rebuild the view from the archive.",
+    `A published state file of view "${view.name}" is missing or damaged.`,
+    `\`tideline rebuild ${view.name}\` makes its state anew from the archive.`,
     { cause },
   );
 }

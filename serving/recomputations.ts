@@ -82,17 +82,8 @@ export class Recomputations {
       );
     } catch (error) {
       if (late.aborted) throw tooSlow(timeoutMs);
-      throw this.#refused(error);
+      throw recomputingRefused(error, this.#options.brokers);
     }
-  }
-
-  #refused(error: unknown): unknown {
-    if (isTidelineError(error, "LOG_LOST", "LOG_TRUNCATED", "TOPIC_MISSING", "TOPIC_RECREATED", "DEFINITION_INVALID"))
-      return positionGone(`this position cannot be recomputed: ${error.message}`);
-    if (error instanceof Error && error.message.startsWith("Out of Memory Error"))
-      return tooLarge("recomputing this position would take more memory than this server may use");
-    const fromKafka = String((error as { code?: unknown }).code).startsWith("PLT_KFK");
-    return fromKafka ? unreachable(this.#options.brokers, error) : error;
   }
 
   /** A file that a reader has just begun to read may go with it: the reader then finds it gone, and asks again. */
@@ -108,6 +99,16 @@ export class Recomputations {
     const file = await made.catch(() => null);
     if (file !== null) await this.#options.sources.data.remove(file.file);
   }
+}
+
+/** What went wrong while a position was recomputed, as clients are told. */
+export function recomputingRefused(error: unknown, brokers: string): unknown {
+  if (isTidelineError(error, "LOG_LOST", "LOG_TRUNCATED", "TOPIC_MISSING", "TOPIC_RECREATED", "DEFINITION_INVALID"))
+    return positionGone(`this position cannot be recomputed: ${error.code}: ${error.message}`);
+  if (error instanceof Error && error.message.startsWith("Out of Memory Error"))
+    return tooLarge("recomputing this position would take more memory than this server may use");
+  const fromKafka = String((error as { code?: unknown }).code).startsWith("PLT_KFK");
+  return fromKafka ? unreachable(brokers, error) : error;
 }
 
 function tooSlow(timeoutMs: number): Refusal {

@@ -1,7 +1,7 @@
-import type { EpochMs } from "../core/position.ts";
+import { cutToJson, type EpochMs } from "../core/position.ts";
 import type { View } from "../core/view.ts";
 import type { Chain } from "../store/chain.ts";
-import type { SegmentCells } from "../store/chain-state.ts";
+import type { ClosedSegment, SegmentCells } from "../store/chain-state.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { RedisGate } from "./redis-gate.ts";
 import { type BucketTile, bucketTile, tileWeight } from "./tile-cells.ts";
@@ -39,7 +39,12 @@ export class SegmentTile {
 /** A whole segment is many commands; it is read once. */
 const SEGMENT_TIMEOUT_MS = 5_000;
 
-/** Closed segments by (nonce, id): immutable, so they are read from Redis once. */
+/** What a closed segment holds follows from its span and the log, whatever its id and whichever chain it is in. */
+export function spanName({ from, to }: ClosedSegment): string {
+  return JSON.stringify([cutToJson(from), cutToJson(to)]);
+}
+
+/** Closed segments by their spans: read from Redis once. */
 export class SegmentCache {
   readonly #gate: RedisGate;
   readonly #tiles: WeightedCache<SegmentTile>;
@@ -49,18 +54,18 @@ export class SegmentCache {
     this.#tiles = new WeightedCache(maxCells, ({ weight }) => weight);
   }
 
-  /** The segments of the chain that has this nonce. Throws Vanished when one is gone, RedisSilent when Redis does not answer. */
-  all(chain: Chain, { view, generation }: Definition, nonce: string, ids: readonly string[]): Promise<SegmentTile[]> {
+  /** These segments of a chain. Throws Vanished when one is gone, RedisSilent when Redis does not answer. */
+  all(chain: Chain, { view, generation }: Definition, segments: readonly ClosedSegment[]): Promise<SegmentTile[]> {
     return Promise.all(
-      ids.map((id) => this.#tiles.get(`${generation} ${nonce} ${id}`, () => this.#load(chain, view, nonce, id))),
+      segments.map((segment) =>
+        this.#tiles.get(`${generation} ${spanName(segment)}`, () => this.#load(chain, view, segment)),
+      ),
     );
   }
 
-  async #load(chain: Chain, view: View, nonce: string, id: string): Promise<SegmentTile> {
-    const cells = await this.#gate.ask(SEGMENT_TIMEOUT_MS, () => chain.segment(id));
-    // Ids begin anew in a Redis that was lost: the segment counts only if the chain is still the one that was asked for.
-    const state = await this.#gate.ask(SEGMENT_TIMEOUT_MS, () => chain.load());
-    if (cells === null || state?.nonce !== nonce) throw new Vanished("segment", id);
+  async #load(chain: Chain, view: View, segment: ClosedSegment): Promise<SegmentTile> {
+    const cells = await this.#gate.ask(SEGMENT_TIMEOUT_MS, () => chain.segment(segment));
+    if (cells === null) throw new Vanished("segment", `segment ${segment.id} is gone`);
     return new SegmentTile(view, cells);
   }
 }

@@ -2,10 +2,11 @@ import type { Manifest } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { type Cut, cutFromJson, type EpochMs } from "../core/position.ts";
 import { Chain } from "../store/chain.ts";
-import type { ChainState } from "../store/chain-state.ts";
+import type { ChainState, OpenPart } from "../store/chain-state.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { Manifests } from "../store/manifests.ts";
 import { join, type Missing, NO_CHAIN } from "./join.ts";
+import { type LiveRead, LiveReads } from "./live-reads.ts";
 import { type RedisGate, RedisSilent } from "./redis-gate.ts";
 
 /** What state an answer is made of: a batch version, and the live state after it unless that does not fit. */
@@ -36,6 +37,7 @@ export class Standings {
   readonly now: () => EpochMs;
   readonly #options: StandingsOptions;
   readonly #chains = new Map<string, Chain>();
+  readonly #liveReads = new Map<string, LiveReads>();
   readonly #newest = new Map<string, Manifest>();
 
   constructor(options: StandingsOptions) {
@@ -45,15 +47,15 @@ export class Standings {
 
   /** Where a view stands, without its rows. Throws NOT_READY before the first manifest. */
   async find(definition: Definition): Promise<Standing> {
-    const chain = this.chain(definition);
     let missing: Missing = NO_CHAIN;
     for (const which of ["cached", "newest"] as const) {
       const manifest = await this.manifest(definition, which);
-      const state = await this.ask(() => chain.load());
-      if (state === null || "code" in state) {
-        missing = state ?? NO_CHAIN;
+      const read = await this.look(definition, null);
+      if (read === null || "code" in read) {
+        missing = read ?? NO_CHAIN;
         break;
       }
+      const state = read.chain;
       const current = state.pointer > manifest.version ? await this.manifest(definition, "newest") : manifest;
       const joined = join(current, state);
       if (joined.ok) return this.of(current, { chain: state, applied: joined.applied }, null);
@@ -96,20 +98,31 @@ export class Standings {
 
   /** The chain as it stands, null when Redis has none or does not answer. */
   async loadChain(definition: Definition): Promise<ChainState | null> {
-    const chain = this.chain(definition);
-    const state = await this.ask(() => chain.load());
-    return state === null || "code" in state ? null : state;
+    const read = await this.look(definition, null);
+    return read === null || "code" in read ? null : read.chain;
   }
 
-  /** Asks Redis, time-boxed; Missing when it does not answer. */
-  async ask<T>(question: () => Promise<T>): Promise<T | Missing> {
+  /** The chain and a part of its open segment in one atomic step, time-boxed; null without a chain, Missing when Redis does not answer. */
+  async look(definition: Definition, part: OpenPart | null): Promise<LiveRead | Missing | null> {
     try {
-      return await this.#options.gate.ask(this.#options.redisTimeoutMs ?? REDIS_TIMEOUT_MS, question);
+      return await this.#reads(definition).read(part);
     } catch (error) {
       if (error instanceof RedisSilent)
         return { code: "REDIS_SILENT", message: `${error.message}: this is the batch version alone` };
       throw error;
     }
+  }
+
+  #reads(definition: Definition): LiveReads {
+    const held = this.#liveReads.get(definition.generation);
+    if (held !== undefined) return held;
+    const { gate, redisTimeoutMs = REDIS_TIMEOUT_MS } = this.#options;
+    const chain = this.chain(definition);
+    const reads = new LiveReads(definition.view, (known, parts) =>
+      gate.ask(redisTimeoutMs, () => chain.look(known, parts)),
+    );
+    this.#liveReads.set(definition.generation, reads);
+    return reads;
   }
 
   chain({ generation }: Definition): Chain {

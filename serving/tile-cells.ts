@@ -1,5 +1,5 @@
 import { setImmediate as turn } from "node:timers/promises";
-import { type CellTable, type GroupValue, groupFromKey, groupKey } from "../core/cells.ts";
+import { type Cell, type CellTable, type GroupValue, groupFromKey, groupKey } from "../core/cells.ts";
 import { componentsOf } from "../core/components.ts";
 import { type Registers, registersFromRedis } from "../core/hll.ts";
 import type { Item, StateValue } from "../core/measures/measure.ts";
@@ -71,6 +71,23 @@ export function tileWeight(buckets: readonly BucketTile[]): number {
   return buckets.reduce((sum, { groups }) => sum + groups.reduce((cells, group) => cells + weigh(group), 1), 0);
 }
 
+/** Cells of an answer, merged from tiles that do not change. Immutable: they are cached. */
+export interface AnswerBase {
+  readonly cells: readonly Cell[];
+  readonly pieces: number;
+}
+
+/** What a cached base costs, in cells. */
+export function baseWeight({ cells }: AnswerBase): number {
+  const weigh = ({ values, items, registers }: Cell) => {
+    let weight = 1 + values.size;
+    for (const held of items.values()) weight += held.size;
+    for (const held of registers.values()) weight += 1 + Math.ceil(held.sizeBytes / 32);
+    return weight;
+  };
+  return cells.reduce((sum, cell) => sum + weigh(cell), 1);
+}
+
 /** How many groups are merged before other requests get their turn. */
 const SLICE = 5_000;
 
@@ -94,6 +111,17 @@ export class AnswerBuilder {
 
   get table(): CellTable {
     return this.#answer.table;
+  }
+
+  /** What was merged so far, for other answers to begin with: nothing may be merged here any more. */
+  base(): AnswerBase {
+    return { cells: this.table.cells(), pieces: this.#pieces };
+  }
+
+  /** Begins with what was merged before, for an answer to the same question. */
+  begin({ cells, pieces }: AnswerBase): void {
+    this.table.adopt(cells);
+    this.#pieces = pieces;
   }
 
   /** State that is already filtered, and has the query's buckets (not yet slid) and dimensions. */

@@ -1,10 +1,10 @@
-/** A file or segment of a manifest that is two versions old: the reader starts over with the newest one. */
+/** A file or segment of a manifest that is two versions old is gone, or a file is damaged: the reader starts over with the newest one. */
 export class Vanished extends Error {
   override readonly name = "Vanished";
   readonly what: "file" | "segment";
 
-  constructor(what: "file" | "segment", which: string, options?: { cause?: unknown }) {
-    super(`${what} ${which} is gone`, options);
+  constructor(what: "file" | "segment", message: string, options?: { cause?: unknown }) {
+    super(message, options);
     this.what = what;
   }
 }

@@ -1,12 +1,12 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { batchLedgerSql } from "../core/compile.ts";
 import { at, type Cut, type Position } from "../core/position.ts";
 import type { Stream } from "../core/stream.ts";
-import { Decoder } from "../store/decoder.ts";
+import { Decoder, type ScannedBatch } from "../store/decoder.ts";
 import { type Duck, rowsOf } from "../store/duck.ts";
-import type { FetchedPartition, LogReader, TopicInfo } from "../store/log.ts";
+import type { FetchedPartition, LogSource, TopicInfo } from "../store/log.ts";
 import { type DedupSources, warmDedup } from "../store/warm-dedup.ts";
+import type { Clock } from "./clock.ts";
 import type { DeadLetters } from "./dead-letters.ts";
 import { type BatchLedger, batchLedgers } from "./deltas.ts";
 import { lingerMs } from "./linger.ts";
@@ -37,14 +37,24 @@ export const PACING: Pacing = {
 export interface LaneDeps {
   readonly stream: Stream;
   readonly topic: string;
-  readonly log: LogReader;
+  readonly log: LogSource;
   readonly duck: Duck;
-  readonly deadLetters: DeadLetters;
+  readonly deadLetters: Pick<DeadLetters, "send">;
   /** Where the ids of the dedup window are read after a seek. */
   readonly dedup: DedupSources;
   readonly pacing: Pacing;
+  readonly clock: Clock;
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
+}
+
+/** What a fetch gave, scanned. */
+interface Fetched {
+  /** Partitions that had something. */
+  readonly batch: readonly FetchedPartition[];
+  readonly scanned: ScannedBatch;
+  /** Partitions that had nothing. */
+  readonly quiet: readonly FetchedPartition[];
 }
 
 /**
@@ -57,7 +67,7 @@ export class Lane {
   readonly tracks: Set<ViewTrack>;
   /** Where the decoder's memory of ids ends, per partition: the only position it may decode from without a new warm-up. */
   readonly #decoded = new Map<number, Position>();
-  #ahead: { readonly positions: Cut; readonly answer: Promise<FetchedPartition[]> } | null = null;
+  #ahead: { readonly positions: Cut; readonly answer: Promise<Fetched> } | null = null;
   #info: TopicInfo | null = null;
   #checkedAtMs = 0;
   #lastBatch = { records: 0, processingMs: 0 };
@@ -85,7 +95,6 @@ export class Lane {
   reset(): void {
     this.#ahead?.answer.catch(() => undefined);
     this.#ahead = null;
-    this.#info = null;
     this.#applying = Promise.resolve();
     for (const track of this.tracks) track.detach();
   }
@@ -101,37 +110,35 @@ export class Lane {
     await this.#attach(partitions);
     const wanted = this.#wanted(partitions);
     if (wanted.size === 0) {
-      await delay(IDLE_WAIT_MS);
+      await this.#deps.clock.wait(IDLE_WAIT_MS);
       return 0;
     }
     await this.#seek(wanted);
     const askedMs = performance.now();
-    const answer = await this.#fetch(wanted);
-    const fetched = answer.filter(({ from, to }) => to > from);
-    const quiet = answer.filter(({ from, to }) => to === from);
+    const { batch, scanned, quiet } = await this.#fetch(wanted);
     if (quiet.length > 0) await this.#settled();
     for (const track of this.tracks) await track.touch(quiet);
     this.#deps.metrics.stageSeconds.observe(
       { stream: this.#deps.stream.name, stage: "wait" },
       (performance.now() - askedMs) / 1_000,
     );
-    for (const { partition, stable, to } of fetched)
+    for (const { partition, stable, to } of batch)
       this.#deps.metrics.lag.set({ stream: this.#deps.stream.name, partition }, Number(stable - to));
-    if (fetched.length === 0) {
+    if (batch.length === 0) {
       await this.#check();
       return 0;
     }
     const next = new Map(wanted);
-    for (const { partition, to } of fetched) next.set(partition, to);
+    for (const { partition, to } of batch) next.set(partition, to);
     this.#fetchAhead(next);
-    return this.#work(fetched);
+    return this.#work(batch, scanned);
   }
 
-  async #work(fetched: readonly FetchedPartition[]): Promise<number> {
+  async #work(fetched: readonly FetchedPartition[], scanned: ScannedBatch): Promise<number> {
     const { stream, metrics } = this.#deps;
     const startedMs = performance.now();
-    const records = fetched.reduce((sum, { offsets }) => sum + offsets.length, 0);
-    const rejected = await this.#decoder.decode(fetched);
+    const records = scanned.rows.length;
+    const rejected = await this.#decoder.decode(fetched, scanned);
     const decodedMs = performance.now();
     for (const { partition, to } of fetched) this.#decoded.set(partition, to);
     if (rejected.length > 0) {
@@ -164,7 +171,7 @@ export class Lane {
     const batch = { duck, fetched, topicId: this.#info?.id ?? "", ledger };
     const prepared: (() => Promise<void>)[] = [];
     for (const track of this.tracks) {
-      const apply = await track.prepare(batch, Date.now());
+      const apply = await track.prepare(batch, this.#deps.clock.nowMs());
       if (apply !== null) prepared.push(apply);
     }
     return prepared;
@@ -176,14 +183,14 @@ export class Lane {
   }
 
   async #attach(partitions: readonly number[]): Promise<void> {
-    const waiting = [...this.tracks].filter((track) => track.waits(partitions, Date.now()));
+    const { log, topic, clock } = this.#deps;
+    const waiting = [...this.tracks].filter((track) => track.waits(partitions, clock.nowMs()));
     if (waiting.length === 0 && this.#info !== null) return;
     await this.#settled();
-    const { log, topic } = this.#deps;
     const info = await log.topic(topic);
     const bounds = await log.bounds(topic);
     this.#info = info;
-    for (const track of waiting) await track.attach({ log, topic, info, bounds, partitions }, Date.now());
+    for (const track of waiting) await track.attach({ log, topic, info, bounds, partitions }, clock.nowMs());
   }
 
   /** Per partition the smallest position of the live views. */
@@ -215,26 +222,26 @@ export class Lane {
     }
   }
 
-  async #fetch(wanted: Cut): Promise<FetchedPartition[]> {
+  async #fetch(wanted: Cut): Promise<Fetched> {
     const ahead = this.#ahead;
     if (ahead !== null && samePositions(ahead.positions, wanted)) {
       this.#ahead = null;
       return ahead.answer;
     }
     await this.#dropAhead();
-    return this.#deps.log.fetch(this.#deps.topic, wanted, {
-      maxWaitMs: IDLE_WAIT_MS,
-      maxBytes: this.#deps.pacing.batchBytes,
-    });
+    return this.#read(wanted);
+  }
+
+  async #read(positions: Cut): Promise<Fetched> {
+    const { log, topic, pacing } = this.#deps;
+    const answer = await log.fetch(topic, positions, { maxWaitMs: IDLE_WAIT_MS, maxBytes: pacing.batchBytes });
+    const batch = answer.filter(({ from, to }) => to > from);
+    const quiet = answer.filter(({ from, to }) => to === from);
+    return { batch, quiet, scanned: await this.#decoder.scan(batch) };
   }
 
   #fetchAhead(positions: Cut): void {
-    const answer = delay(lingerMs(this.#lastBatch)).then(() =>
-      this.#deps.log.fetch(this.#deps.topic, positions, {
-        maxWaitMs: IDLE_WAIT_MS,
-        maxBytes: this.#deps.pacing.batchBytes,
-      }),
-    );
+    const answer = this.#deps.clock.wait(lingerMs(this.#lastBatch)).then(() => this.#read(positions));
     // Whoever awaits it sees the error; until then nobody does, and Node would end the process.
     answer.catch(() => undefined);
     this.#ahead = { positions, answer };
@@ -246,8 +253,9 @@ export class Lane {
   }
 
   async #check(): Promise<void> {
-    if (Date.now() - this.#checkedAtMs < CHECK_EVERY_MS) return;
-    this.#checkedAtMs = Date.now();
+    const nowMs = this.#deps.clock.nowMs();
+    if (nowMs - this.#checkedAtMs < CHECK_EVERY_MS) return;
+    this.#checkedAtMs = nowMs;
     for (const track of this.#live()) await track.check();
   }
 

@@ -15,6 +15,7 @@ import { openRedis } from "../store/redis.ts";
 import { openRegistry } from "../store/registry-open.ts";
 import { Schemas } from "../store/registry-schemas.ts";
 import { topicName } from "../store/topics.ts";
+import { WALL_CLOCK } from "./clock.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { PACING, type Pacing } from "./lane.ts";
 import { speedMetrics } from "./metrics.ts";
@@ -93,6 +94,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
         pool,
         deadLetters,
         pacing,
+        clock: WALL_CLOCK,
         dedup: { archive, data, log, schemas },
         metrics,
         logger,

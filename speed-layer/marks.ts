@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { at, type Position, position } from "../core/position.ts";
 import type { Mark } from "../store/chain-state.ts";
-import type { FetchedPartition, LogBounds, LogReader } from "../store/log.ts";
+import type { FetchedPartition, LogBounds, LogSource } from "../store/log.ts";
 import { logLost, logRewritten, logTruncated, topicRecreated } from "../store/log-errors.ts";
 
 /** Identifies one record: its key and value, and where it lies. */
@@ -13,10 +13,11 @@ function recordHash(key: Buffer | null, value: Buffer | null): string {
 
 /** The mark after a fetch: its last record; null when it held none (the old mark stays). */
 export function markOf(fetched: FetchedPartition, topicId: string): Mark | null {
-  const last = fetched.offsets.length - 1;
-  const offset = fetched.offsets[last];
-  if (offset === undefined) return null;
-  const hash = recordHash(fetched.keys[last] ?? null, fetched.values[last] ?? null);
+  const { records } = fetched;
+  if (records.length === 0) return null;
+  const last = records.length - 1;
+  const offset = records.offset(last);
+  const hash = recordHash(records.key(last), records.value(last));
   return { offset, hash, leaderEpoch: fetched.leaderEpoch, topicId };
 }
 
@@ -25,7 +26,7 @@ export function markOf(fetched: FetchedPartition, topicId: string): Mark | null 
  * log no longer holds cannot be compared, and the position alone decides.
  */
 export async function verifyLog(options: {
-  log: LogReader;
+  log: LogSource;
   topic: string;
   topicId: string;
   bounds: LogBounds;
@@ -41,10 +42,10 @@ export async function verifyLog(options: {
   if (applied > end) throw logTruncated(topic, partition, applied, end);
   if (mark === null || mark.offset < start || mark.offset >= end) return;
   const [found] = await log.fetch(topic, new Map([[partition, mark.offset]]), { maxWaitMs: 500, maxBytes: 1_048_576 });
-  const index = found?.offsets.indexOf(position(mark.offset)) ?? -1;
+  const index = found?.records.offsets.indexOf(position(mark.offset)) ?? -1;
   const same =
     found !== undefined &&
     index >= 0 &&
-    recordHash(found.keys[index] ?? null, found.values[index] ?? null) === mark.hash;
+    recordHash(found.records.key(index), found.records.value(index)) === mark.hash;
   if (!same) throw logRewritten(topic, partition, mark.offset);
 }

@@ -9,7 +9,7 @@ import { eventsFrom } from "../store/decoder.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { Duck } from "../store/duck.ts";
 import { fold, foldable } from "../store/fold.ts";
-import type { FetchedPartition, LogBounds, LogReader, TopicInfo } from "../store/log.ts";
+import type { FetchedPartition, LogBounds, LogSource, TopicInfo } from "../store/log.ts";
 import { type BatchLedger, ledgerOf, statesByPartition } from "./deltas.ts";
 import { markOf, verifyLog } from "./marks.ts";
 import type { SpeedMetrics } from "./metrics.ts";
@@ -106,7 +106,7 @@ export class ViewTrack {
    * A view for which the answer is no is stopped.
    */
   async attach(
-    source: { log: LogReader; topic: string; info: TopicInfo; bounds: LogBounds; partitions: readonly number[] },
+    source: { log: LogSource; topic: string; info: TopicInfo; bounds: LogBounds; partitions: readonly number[] },
     nowMs: number,
   ): Promise<void> {
     try {
@@ -115,9 +115,12 @@ export class ViewTrack {
         return;
       }
       const chain = await this.#healthyChain();
-      for (const partition of source.partitions) {
+      const { log, topic, info, partitions } = source;
+      // The log has grown since it was asked for its bounds, and another process may have applied that already.
+      const isAhead = partitions.some((partition) => at(chain.applied, partition) > at(source.bounds.stable, partition));
+      const bounds = isAhead ? await log.bounds(topic) : source.bounds;
+      for (const partition of partitions) {
         const mark = await this.#deps.chain.mark(partition);
-        const { log, topic, info, bounds } = source;
         await verifyLog({
           log,
           topic,
@@ -129,7 +132,7 @@ export class ViewTrack {
         });
       }
       this.#positions.clear();
-      for (const partition of source.partitions) this.#positions.set(partition, at(chain.applied, partition));
+      for (const partition of partitions) this.#positions.set(partition, at(chain.applied, partition));
       this.#pointer = chain.pointer;
       this.#phase = { kind: "live" };
       this.#deps.metrics.stopped.remove({ view: this.name });
@@ -236,10 +239,10 @@ export class ViewTrack {
     const { chain, definition, metrics, logger } = this.#deps;
     await chain.seal(null);
     const state = await chain.load();
-    const ids = state === null || this.#folding ? null : foldable(state);
-    if (state === null || ids === null) return;
+    const segments = state === null || this.#folding ? null : foldable(state);
+    if (segments === null) return;
     this.#folding = true;
-    fold(chain, definition.view, state, ids)
+    fold(chain, definition.view, segments)
       .then((folded) => {
         if (folded) metrics.folds.inc({ view: this.name });
       })

@@ -7,7 +7,7 @@ import { canInstallPackages, findProgram, installPackages, serverMissing } from 
 import { run } from "./run.ts";
 import type { Work } from "./work.ts";
 
-const version = "4.1.0";
+export const kafkaVersion = "4.1.0";
 const javaAtLeast = 17;
 
 /** How Kafka's two programs are called; each takes its own arguments after these. */
@@ -23,7 +23,7 @@ const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
   <artifactId>kafka</artifactId>
   <version>1</version>
   <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${version}</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${kafkaVersion}</version></dependency>
     <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
   </dependencies>
 </project>
@@ -68,7 +68,7 @@ async function requireJavaVersion(): Promise<void> {
   if (major >= javaAtLeast) return;
   throw new TidelineError(
     "SERVER_MISSING",
-    `Kafka ${version} needs Java ${javaAtLeast} or later; \`java\` on PATH is ${major === 0 ? "of an unknown version" : `Java ${major}`}`,
+    `Kafka ${kafkaVersion} needs Java ${javaAtLeast} or later; \`java\` on PATH is ${major === 0 ? "of an unknown version" : `Java ${major}`}`,
     `Install a newer Java, or set KAFKA_BROKERS to the address of a Kafka that runs already.`,
   );
 }
@@ -80,7 +80,7 @@ export async function findKafka(cacheDir: string, work: Work): Promise<KafkaProg
     if (server !== undefined)
       return { server: [server], storage: [join(dirname(server), `kafka-storage${extname(name)}`)] };
   }
-  const entry = `kafka-${version}`;
+  const entry = `kafka-${kafkaVersion}`;
   const needed = (await exists(join(cacheDir, entry))) ? ["java"] : ["java", "mvn"];
   await requirePrograms(needed, cacheDir, work);
   await requireJavaVersion();

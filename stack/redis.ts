@@ -19,7 +19,7 @@ async function installOnDebian(cacheDir: string, work: Work): Promise<string> {
   return join(folder, "redis-server");
 }
 
-async function findRedis(cacheDir: string, work: Work): Promise<string> {
+export async function findRedis(cacheDir: string, work: Work): Promise<string> {
   const found = (await findProgram("redis-server")) ?? (await findProgram("redis-server", join(cacheDir, "redis")));
   if (found !== undefined) return found;
   if (await canInstallPackages()) return installOnDebian(cacheDir, work);

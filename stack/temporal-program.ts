@@ -9,7 +9,7 @@ import { run } from "./run.ts";
 import type { Work } from "./work.ts";
 
 /** Later versions of the command line have a replace directive, which `go get` refuses. */
-const version = "1.5.1";
+export const temporalVersion = "1.5.1";
 const goVersion = "1.25.0";
 const module = "github.com/temporalio/cli/cmd/temporal";
 
@@ -60,14 +60,14 @@ async function build(folder: string, cacheDir: string, work: Work): Promise<void
 
   work.report("fetching its sources");
   let modules = 0;
-  await goRun(["get", `${module}@v${version}`], (line) => {
+  await goRun(["get", `${module}@v${temporalVersion}`], (line) => {
     if (line.startsWith("go: downloading") && ++modules % 20 === 0)
       work.report(`fetching its sources: ${modules} modules`);
   });
   let total = 0;
   await goRun(["list", "-deps", module], () => total++);
   let compiled = 0;
-  const ldflags = `-s -w -X github.com/temporalio/cli/temporalcli.Version=${version}`;
+  const ldflags = `-s -w -X github.com/temporalio/cli/temporalcli.Version=${temporalVersion}`;
   work.report(`building it, once (a few minutes): ${total} packages`);
   await goRun(["build", "-v", "-ldflags", ldflags, "-o", join(folder, "temporal"), module], () => {
     if (++compiled % 100 === 0) work.report(`building it, once (a few minutes): ${compiled} of ${total} packages`);
@@ -83,7 +83,7 @@ export async function findTemporal(cacheDir: string, work: Work): Promise<string
     if (await download(folder, work)) return;
     await build(folder, cacheDir, work);
   };
-  const folder = await cached(cacheDir, `temporal-${version}`, work, make).catch(async (cause: unknown) => {
+  const folder = await cached(cacheDir, `temporal-${temporalVersion}`, work, make).catch(async (cause: unknown) => {
     work.signal.throwIfAborted();
     throw await serverMissing("Temporal", { brew: "temporal", "apt-get": "golang-go" }, "TEMPORAL_ADDRESS", cause);
   });

@@ -1,6 +1,6 @@
 import { PICK_PLACE_DIGITS } from "../core/compile.ts";
 import type { StateValue } from "../core/measures/measure.ts";
-import { type CutJson, cutFromJson, position } from "../core/position.ts";
+import { type CutJson, cutFromJson, type EpochMs, position } from "../core/position.ts";
 import type { BucketCells, ChainState, Mark } from "./chain-state.ts";
 
 /** How a chain is written in Redis: texts and numbers <-> typed state. */
@@ -23,12 +23,18 @@ export function pairs(flat: readonly Buffer[]): Map<string, string> {
   return map;
 }
 
+/** Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it never was. */
+export function freshAt(partitions: Iterable<number | string>, fresh: Map<string, string>): EpochMs | null {
+  const freshAtMs = Math.min(...[...partitions].map((partition) => Number(fresh.get(String(partition)) ?? 0)));
+  return freshAtMs > 0 && Number.isFinite(freshAtMs) ? freshAtMs : null;
+}
+
 export function decodeChain(
+  digest: string,
   chain: Map<string, string>,
   applied: Map<string, string>,
   fresh: Map<string, string>,
 ): ChainState {
-  const freshAtMs = Math.min(...[...applied.keys()].map((partition) => Number(fresh.get(partition) ?? 0)));
   const segments = JSON.parse(chain.get("segments") ?? "[]") as {
     id: string;
     from: CutJson;
@@ -36,6 +42,7 @@ export function decodeChain(
     token?: string;
   }[];
   return {
+    digest,
     nonce: chain.get("nonce") ?? "",
     pointer: Number(chain.get("pointer")),
     segments: segments.map(({ id, from, to, token }) => ({
@@ -47,7 +54,7 @@ export function decodeChain(
     applied: cutFromJson(Object.fromEntries(applied)),
     cells: Number(chain.get("cells")),
     openCells: Number(chain.get("openCells")),
-    freshAtMs: freshAtMs > 0 && Number.isFinite(freshAtMs) ? freshAtMs : null,
+    freshAtMs: freshAt(applied.keys(), fresh),
   };
 }
 

@@ -18,6 +18,19 @@ export interface Segment {
   readonly token: string | null;
 }
 
+/**
+ * What names the state of a segment: it never changes, and follows from the log. The id alone does not, for a Redis that comes back as it was some
+ * time ago closes the segment of that id elsewhere.
+ */
+export type ClosedSegment = Pick<Segment, "id" | "from"> & { readonly to: Cut };
+
+/** The segments of a run that are closed. */
+export function closedOf<T extends Pick<Segment, "id" | "from" | "to">>(
+  segments: readonly T[],
+): (T & { readonly to: Cut })[] {
+  return segments.flatMap((segment) => (segment.to === null ? [] : [{ ...segment, to: segment.to }]));
+}
+
 /** The last record that was applied in a partition: how a consumer recognises the log it left. */
 export interface Mark {
   readonly offset: Position;
@@ -27,6 +40,8 @@ export interface Mark {
 }
 
 export interface ChainState {
+  /** Names the chain and its applied positions, and with them everything that its cells hold: the same digest, the same state. */
+  readonly digest: string;
   readonly nonce: string;
   readonly pointer: number;
   /** Oldest first; the last one is open. */
@@ -80,6 +95,24 @@ export interface ChainRead {
   readonly open: readonly BucketCells[];
 }
 
+/** A part of the open segment: its buckets in `[fromMs, toMs)`. */
+export interface OpenPart {
+  readonly fromMs: EpochMs;
+  readonly toMs: EpochMs;
+  readonly sketches: boolean;
+  /** The only fields that are wanted of each bucket; null: all. */
+  readonly fields: readonly string[] | null;
+}
+
+/** What one atomic step found. */
+export interface ChainLook {
+  readonly chain: ChainState;
+  /** The newest bucket of the open segment. */
+  readonly lastBucket: EpochMs | null;
+  /** In the order in which parts were asked for; null for one that the asker holds. */
+  readonly parts: readonly (readonly BucketCells[] | null)[];
+}
+
 /** One bucket of several segments, merged. */
 export interface MergedBucket {
   readonly bucket: EpochMs;
@@ -87,7 +120,7 @@ export interface MergedBucket {
   readonly sketches: readonly string[];
 }
 
-/** Everything a closed segment holds: immutable, so a reader may keep it under (nonce, id). */
+/** Everything a closed segment holds. */
 export interface SegmentCells {
   readonly lastBucket: EpochMs | null;
   readonly buckets: readonly BucketCells[];

@@ -1,15 +1,19 @@
 import { randomUUID } from "node:crypto";
 import type { Generation } from "../core/generation.ts";
-import { addLedgers, EMPTY_LEDGER, LEDGER_FIELDS, type Ledger } from "../core/ledger.ts";
+import { EMPTY_LEDGER, LEDGER_FIELDS, type Ledger } from "../core/ledger.ts";
 import { type Cut, type CutJson, cutFromJson, cutToJson, type EpochMs, position } from "../core/position.ts";
-import { bucketCells, decodeChain, decodeMark, encodeMark, pairs, SKETCH } from "./chain-codec.ts";
+import { bucketCells, decodeChain, decodeMark, encodeMark, freshAt, pairs } from "./chain-codec.ts";
 import type {
   Application,
   ApplyReply,
+  BucketCells,
+  ChainLook,
   ChainRead,
   ChainState,
+  ClosedSegment,
   Mark,
   MergedBucket,
+  OpenPart,
   SegmentCells,
 } from "./chain-state.ts";
 import type { TidelineRedis } from "./redis.ts";
@@ -26,7 +30,7 @@ export class Chain {
 
   /** The chain as it stands, or null when Redis has none. */
   async load(): Promise<ChainState | null> {
-    return (await this.read(0, 0, false))?.chain ?? null;
+    return (await this.look(null, []))?.chain ?? null;
   }
 
   /** Invariant 2: deltas and position in one step, compared by equality. */
@@ -128,90 +132,77 @@ export class Chain {
 
   /**
    * Puts one segment in the place of successive closed ones: `merged` are their values, and the names of the sketches to be united. The new
-   * segment's keys are complete before the chain names it, and every write may be repeated. False: the chain has changed meanwhile.
+   * segment is complete before the chain names it, and every write may be repeated. False: the chain has changed meanwhile.
    */
-  async fold(nonce: string, ids: readonly string[], merged: readonly MergedBucket[]): Promise<boolean> {
+  async fold(segments: readonly ClosedSegment[], merged: readonly MergedBucket[]): Promise<boolean> {
     // Not a number from the chain: writing to a chain that Redis has just lost would make half of one.
     const id = `f${randomUUID()}`;
-    const key = (segment: string, suffix: string) => this.#key(`s:${segment}:${suffix}`);
+    const sources = JSON.stringify(segments.map(segmentJson));
     for (const { bucket, values, sketches } of merged) {
-      const pipeline = this.#redis.pipeline();
-      pipeline.zadd(key(id, "buckets"), bucket, String(bucket));
-      const fields = [...values].map(([field, value]) => [field, value.toString()] as const);
-      pipeline.hset(key(id, `b:${bucket}`), new Map([...fields, ...sketches.map((field) => [field, SKETCH] as const)]));
-      for (const field of sketches) {
-        pipeline.pfmerge(key(id, `h:${bucket}:${field}`), ...ids.map((source) => key(source, `h:${bucket}:${field}`)));
-      }
-      await pipeline.exec();
+      const fields = [...values].flatMap(([field, value]) => [field, value.toString()]);
+      const args = [this.#prefix, sources, id, bucket, values.size, ...fields, ...sketches];
+      if ((await this.#redis.tideline_merge(this.#key("chain"), ...args)) !== "OK") break;
     }
-    const ledgers = new Map<number, Ledger>();
-    for (const source of ids) {
-      for (const [partition, ledger] of await this.ledger(source)) {
-        ledgers.set(partition, addLedgers(ledgers.get(partition) ?? EMPTY_LEDGER, ledger));
-      }
-    }
-    const ledger = [...ledgers].flatMap(([p, held]) =>
-      LEDGER_FIELDS.map((field) => [`${p}:${field}`, held[field]] as const),
-    );
-    if (ledger.length > 0) await this.#redis.hset(key(id, "ledger"), new Map(ledger));
-    const answer = await this.#redis.tideline_fold(
-      this.#key("chain"),
-      this.#key("garbage"),
-      this.#prefix,
-      nonce,
-      JSON.stringify(ids),
-      id,
-    );
+    const keys = [this.#key("chain"), this.#key("garbage")];
+    const answer = await this.#redis.tideline_fold(...keys, this.#prefix, sources, id, merged.length);
     await this.#sweep();
     return answer === "OK";
   }
 
   /** Chain and open segment in one atomic step, for buckets in `[fromMs, toMs)`; null without a chain. */
   async read(fromMs: EpochMs, toMs: EpochMs, sketches: boolean): Promise<ChainRead | null> {
-    const reply = await this.#redis.tideline_readBuffer(
-      this.#key("chain"),
-      this.#key("applied"),
-      this.#key("fresh"),
-      this.#prefix,
-      fromMs,
-      toMs,
-      sketches ? "1" : "0",
-    );
+    const look = await this.look(null, [{ fromMs, toMs, sketches, fields: null, held: false }]);
+    return look === null ? null : { ...look, open: look.parts[0] ?? [] };
+  }
+
+  /**
+   * The chain, and parts of its open segment, in one atomic step; null without a chain. `known` is what an earlier step found: while it still
+   * is so, little is sent, and nothing of the parts that are `held` since then.
+   */
+  async look(
+    known: ChainState | null,
+    parts: readonly (OpenPart & { readonly held: boolean })[],
+  ): Promise<ChainLook | null> {
+    const args: (string | number)[] = [this.#key("chain"), this.#key("applied"), this.#key("fresh")];
+    args.push(this.#prefix, known?.digest ?? "");
+    for (const { fromMs, toMs, sketches, fields, held } of parts)
+      args.push(fromMs, toMs, sketches ? 1 : 0, held ? 1 : 0, fields?.length ?? -1, ...(fields ?? []));
+    const reply = await this.#redis.tideline_readBuffer(...args);
     if (reply === null) return null;
-    const [chain, applied, fresh, last, ...buckets] = reply as [
-      Buffer[],
-      Buffer[],
+    const [digest, chain, applied, fresh, last, ...found] = reply as [
+      Buffer,
+      Buffer[] | null,
+      Buffer[] | null,
       Buffer[],
       Buffer | null,
-      ...[Buffer, Buffer[], Buffer[]][],
+      ...([Buffer, Buffer[], Buffer[]][] | null)[],
     ];
+    const freshness = pairs(fresh);
+    const state =
+      known !== null && (chain === null || applied === null)
+        ? { ...known, freshAtMs: freshAt(known.applied.keys(), freshness) }
+        : decodeChain(digest.toString(), pairs(chain ?? []), pairs(applied ?? []), freshness);
     return {
-      chain: decodeChain(pairs(chain), pairs(applied), pairs(fresh)),
+      chain: state,
       lastBucket: last === null ? null : Number(last.toString()),
-      open: buckets.map(([bucket, fields, found]) => bucketCells(bucket, fields, found)),
+      parts: found.map((part) => part?.map(([bucket, fields, held]) => bucketCells(bucket, fields, held)) ?? null),
     };
   }
 
   /** All cells of a closed segment; null when it vanished meanwhile (the reader's manifest is two versions old). */
-  async segment(id: string): Promise<SegmentCells | null> {
-    const key = (suffix: string) => this.#key(`s:${id}:${suffix}`);
-    const names = await this.#redis.zrange(key("buckets"), "0", "-1");
-    const hashes = await Promise.all(names.map((bucket) => this.#redis.hgetallBuffer(key(`b:${bucket}`))));
-    const buckets = await Promise.all(
-      names.map(async (bucket, index) => {
-        const fields = Object.entries(hashes[index] ?? {}) as [string, Buffer][];
-        const sketches = fields.filter(([, value]) => value.toString() === SKETCH).map(([field]) => field);
-        const strings = await Promise.all(sketches.map((field) => this.#redis.getBuffer(key(`h:${bucket}:${field}`))));
-        return bucketCells(
-          Buffer.from(bucket),
-          fields.flatMap(([field, value]) => [Buffer.from(field), value]),
-          sketches.flatMap((field, at) => [Buffer.from(field), strings[at] ?? Buffer.alloc(0)]),
-        );
-      }),
-    );
-    // The ledger goes last when a segment is deleted, so what was read before it was there is whole.
-    const state = await this.load();
-    if (!state?.segments.some((segment) => segment.id === id)) return null;
+  async segment(segment: ClosedSegment): Promise<SegmentCells | null> {
+    const wanted = JSON.stringify(segmentJson(segment));
+    const ask = (bucket: string | Buffer) =>
+      this.#redis.tideline_segmentBuffer(this.#key("chain"), this.#prefix, wanted, bucket);
+    const names = (await ask("")) as Buffer[] | null;
+    if (names === null) return null;
+    const pieces = (await Promise.all(names.map(ask))) as ([Buffer[], Buffer[]] | null)[];
+    const buckets: BucketCells[] = [];
+    for (const [index, bucket] of names.entries()) {
+      const piece = pieces[index];
+      if (piece === undefined || piece === null) return null;
+      buckets.push(bucketCells(bucket, ...piece));
+    }
     return { buckets, lastBucket: names.length === 0 ? null : Number(names.at(-1)) };
   }
 
@@ -238,4 +229,8 @@ export class Chain {
   #key(suffix: string): string {
     return `${this.#prefix}:${suffix}`;
   }
+}
+
+function segmentJson({ id, from, to }: ClosedSegment) {
+  return { id, from: cutToJson(from), to: cutToJson(to) };
 }

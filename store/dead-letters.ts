@@ -1,5 +1,6 @@
 import { at } from "../core/position.ts";
-import type { LogReader, RecordHeaders } from "./log.ts";
+import type { LogReader } from "./log.ts";
+import type { RecordHeaders } from "./records.ts";
 import { deadLetterTopic } from "./topics.ts";
 
 /**
@@ -7,6 +8,7 @@ import { deadLetterTopic } from "./topics.ts";
  * refused: `<topic>:<partition>:<offset>`.
  *
  *   no `letter` header   the refusal: reason, position, original key, and the original bytes as the value. A crash may repeat it.
+ *                        There are no bytes when they are more than this topic takes, but `original-bytes`: how many, "" for unknown.
  *   letter: edit         the value is what somebody wrote in the original's place; the last edit counts
  *   letter: replay       the edit was sent as a new record, to `replayed-to: <partition>:<offset>`; written in one transaction with it
  *
@@ -16,6 +18,7 @@ export const LETTER = {
   kind: "letter",
   reason: "reason",
   originalKey: "original-key",
+  originalBytes: "original-bytes",
   replayedTo: "replayed-to",
   /** On the record in the stream: the id of the letter that it was made of. */
   replayOf: "replay-of",
@@ -34,6 +37,8 @@ export interface DeadLetter {
   /** The original bytes; undefined unless they were asked for. */
   readonly original: Buffer | null | undefined;
   readonly sizeBytes: number;
+  /** Whether the original bytes were too many for a letter. They are in the log, and in the archive if the log reader read them. */
+  readonly isBare: boolean;
   /** The last edit. */
   readonly edited: Buffer | null;
   /** `<partition>:<offset>` of the record that the edit became, or null. */
@@ -56,7 +61,8 @@ export async function readLetters(
   const { start, stable } = await log.bounds(source);
   for (const partition of stable.keys()) {
     const [from, to] = [at(start, partition), at(stable, partition)];
-    for await (const { keys, values, headers, timestampsMs } of log.read(source, partition, from, to, FETCH_BYTES)) {
+    for await (const { records } of log.read(source, partition, from, to, FETCH_BYTES)) {
+      const { keys, values, headers, timestampsMs } = records;
       for (const [index, key] of keys.entries()) {
         const id = key?.toString() ?? "";
         const value = values[index] ?? null;
@@ -93,6 +99,7 @@ function next(
   if (kind === "edit") return held && { ...held, edited: value };
   if (kind === "replay") return held && { ...held, replayedTo: header(headers, LETTER.replayedTo)?.toString() ?? "" };
   const place = parseLetterId(id);
+  const originalBytes = header(headers, LETTER.originalBytes);
   if (held !== undefined || place === null) return held;
   return {
     id,
@@ -102,7 +109,8 @@ function next(
     refusedAtMs: atMs,
     key: header(headers, LETTER.originalKey),
     original: wanted ? value : undefined,
-    sizeBytes: value?.length ?? 0,
+    sizeBytes: originalBytes === null ? (value?.length ?? 0) : Number(originalBytes),
+    isBare: originalBytes !== null,
     edited: null,
     replayedTo: null,
   };

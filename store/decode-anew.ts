@@ -15,7 +15,7 @@ export async function decodeAnew(
   { stream, topic, topicId }: { readonly stream: Stream; readonly topic: string; readonly topicId: string },
   spans: readonly ForeignSpan[],
   table: string,
-  signal?: AbortSignal,
+  { signal, onRecords }: { readonly signal?: AbortSignal; readonly onRecords?: (records: number) => void } = {},
 ): Promise<void> {
   await duck.run(`CREATE TEMP TABLE ${table} (${eventColumns(stream)}, _timestamp BIGINT)`);
   const decoder = await Decoder.open(duck, stream, sources.schemas);
@@ -29,6 +29,7 @@ export async function decodeAnew(
       await duck.run(
         `INSERT INTO ${table} BY NAME SELECT events.*, _timestamp FROM events JOIN (SELECT _partition, _offset, _timestamp FROM ${batch.relation}) USING (_partition, _offset)`,
       );
+      onRecords?.(batch.records.length);
     }
   }
 }

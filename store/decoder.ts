@@ -1,31 +1,40 @@
-import { isUtf8 } from "node:buffer";
 import { BIGINT, BLOB, DuckDBBlobValue, DuckDBDataChunk, type DuckDBValue, INTEGER } from "@duckdb/node-api";
 import {
   anyRepeatSql,
   avroSchemaId,
+  canonicalSql,
   type DecodedOne,
   decodeOne,
-  decodeSql,
   decodeText,
   duplicatesSql,
   type RecordText,
   type Reject,
   recordText,
+  scannedSql,
+  scannedTexts,
 } from "../core/decode.ts";
 import { at, type Cut } from "../core/position.ts";
+import { RecordScanner } from "../core/scan.ts";
 import { quoteName } from "../core/sql.ts";
 import type { Stream, Version } from "../core/stream.ts";
 import { type Duck, rowsOf } from "./duck.ts";
 import { eventNames } from "./events.ts";
 import type { FetchedPartition } from "./log.ts";
+import type { Records } from "./records.ts";
 import type { SchemaSource } from "./registry-schemas.ts";
 
-/** Separates the records of a batch in one text (RFC 7464): valid JSON has no raw control character. */
-const SEPARATOR = 0x1e;
 const CHUNK_ROWS = 2_048;
 
 /** Records of a partition, as they were fetched or archived. */
-export type RecordBatch = Pick<FetchedPartition, "partition" | "offsets" | "keys" | "values">;
+export type RecordBatch = Pick<FetchedPartition, "partition" | "records">;
+
+/** A batch that was scanned ahead of its turn. */
+export interface ScannedBatch {
+  readonly rows: BatchRows;
+  /** What its Avro records say, by row; null when it has none. */
+  readonly avro: ReadonlyMap<number, RecordText> | null;
+  readonly scanner: RecordScanner;
+}
 
 /** A record that was refused, with its original bytes: what goes to the dead letters. */
 export interface Rejected {
@@ -40,23 +49,33 @@ export interface Rejected {
  * The one decoder of both layers: fetched records -> the temporary table `events` of a DuckDB connection (columns of store/events.ts), with
  * duplicates marked and rejects in place. The connection's table `seen` remembers ids for the dedup window.
  *
- * Nearly all records are decoded by SQL over the whole batch, Avro ones as the JSON text of what they say; the few that it does not recognise
- * go one by one through the contract.
+ * Nearly all records are scanned into the texts of columns, which SQL splits and casts, Avro ones as the JSON text of what they say; the few that
+ * are not recognised go one by one through the contract.
  */
 export class Decoder {
   readonly duck: Duck;
   readonly #stream: Stream;
   readonly #schemas: SchemaSource;
+  /** For the newest version: those that no scanned batch is using. */
+  readonly #free: RecordScanner[] = [];
+  /** For the older versions that are tried, by version. */
+  readonly #older: ReadonlyMap<Version, RecordScanner>;
   #batches = 0;
 
   private constructor(duck: Duck, stream: Stream, schemas: SchemaSource) {
     this.duck = duck;
     this.#stream = stream;
     this.#schemas = schemas;
+    const [, ...older] = stream.tried;
+    this.#older = new Map(
+      older.map((version, index) => [version, new RecordScanner(version, stream.tried.slice(0, index + 1))]),
+    );
   }
 
   static async open(duck: Duck, stream: Stream, schemas: SchemaSource): Promise<Decoder> {
-    await duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(stream, NOTHING)}`);
+    await duck.run(
+      `CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(canonicalSql(stream, newestOf(stream), NOTHING))}`,
+    );
     await duck.run(`CREATE OR REPLACE TEMP VIEW events AS SELECT ${eventNames(stream)} FROM decoded`);
     await duck.run("CREATE OR REPLACE TEMP TABLE rejects (_row INTEGER, reject VARCHAR)");
     await duck.run(
@@ -66,20 +85,31 @@ export class Decoder {
   }
 
   /**
-   * Decodes a batch into `events` and remembers its ids. Answers the rejects. Throws NOT_READY when a schema is needed and its registry does
-   * not answer: that is no verdict on a record.
+   * The part of decoding that needs no database: it may be done while the batch before is still worked on. Throws NOT_READY when a schema is needed
+   * and its registry does not answer: that is no verdict on a record.
    */
-  async decode(batch: readonly RecordBatch[]): Promise<Rejected[]> {
-    const values = batch.flatMap((fetched) => fetched.values);
-    if (values.length === 0) {
+  async scan(batch: readonly RecordBatch[]): Promise<ScannedBatch> {
+    const rows = new BatchRows(batch);
+    const avro = await this.#avroTexts(rows);
+    const scanner = this.#free.pop() ?? new RecordScanner(newestOf(this.#stream));
+    rows.scan(scanner, avro);
+    return { rows, avro, scanner };
+  }
+
+  /** Decodes a batch into `events` and remembers its ids. Answers the rejects. Throws as `scan`. */
+  async decode(batch: readonly RecordBatch[], scanned?: ScannedBatch): Promise<Rejected[]> {
+    const { rows, avro, scanner } = scanned ?? (await this.scan(batch));
+    if (rows.length === 0) {
+      this.#free.push(scanner);
       await this.duck.run("TRUNCATE decoded");
       return [];
     }
-    const avro = await this.#avroTexts(values);
-    await this.duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(this.#stream, sourceSql(batch))}`, [
-      new DuckDBBlobValue(joinValues(avro === null ? values : withTexts(values, avro))),
-    ]);
-    const rejected = await this.#decodeRest(batch, values, avro);
+    const newest = newestOf(this.#stream);
+    const source = sourceSql(batch, scannedTexts(newest));
+    const sql = decodedSql(scannedSql(this.#stream, newest, source, scanner.failed === 0));
+    await this.duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${sql}`, blobsOf(scanner));
+    const rejected = scanner.failed === 0 ? [] : await this.#decodeRest(rows, avro);
+    this.#free.push(scanner);
     await this.#markDuplicates();
     await this.remember("decoded");
     await this.#forgetOld();
@@ -99,40 +129,31 @@ export class Decoder {
   }
 
   /** What the Avro records of a batch say, by row; null when it has none. */
-  async #avroTexts(values: readonly (Buffer | null)[]): Promise<Map<number, RecordText> | null> {
-    const rows: number[] = [];
-    const ids = new Set<number>();
-    for (const [row, value] of values.entries()) {
-      if (value === null || value[0] !== 0) continue;
-      rows.push(row);
-      const id = avroSchemaId(value);
-      if (id !== null) ids.add(id);
-    }
-    if (rows.length === 0) return null;
+  async #avroTexts(rows: BatchRows): Promise<Map<number, RecordText> | null> {
+    const found = rows.avro();
+    if (found.length === 0) return null;
+    const values = found.map((row) => rows.value(row));
+    const ids = new Set(values.map(avroSchemaId).filter((id) => id !== null));
     const lookup = await this.#schemas.lookup(ids);
-    return new Map(rows.map((row) => [row, recordText(values[row] ?? null, lookup)]));
+    return new Map(found.map((row, index) => [row, recordText(values[index] ?? null, lookup)]));
   }
 
   /**
-   * The records that SQL did not recognise as events of the newest version: those that it recognises as older ones are upcast; those that the
+   * The records that were not recognised as events of the newest version: those that are recognised as older ones are upcast; those that the
    * contract accepts are decoded again from canonical text; the others are rejects.
    */
-  async #decodeRest(
-    batch: readonly RecordBatch[],
-    values: readonly (Buffer | null)[],
-    avro: ReadonlyMap<number, RecordText> | null,
-  ): Promise<Rejected[]> {
-    const texts = avro === null ? values : withTexts(values, avro);
-    for (const version of this.#stream.tried.slice(1)) {
-      const rows = (await this.#unrecognised()).map(([row]) => Number(row));
-      if (rows.length === 0) return [];
-      await this.#decodeAs(version, rows, joinValues(rows.map((row) => texts[row] ?? null)));
+  async #decodeRest(rows: BatchRows, avro: ReadonlyMap<number, RecordText> | null): Promise<Rejected[]> {
+    for (const [version, scanner] of this.#older) {
+      const left = (await this.#unrecognised()).map(([row]) => Number(row));
+      if (left.length === 0) return [];
+      rows.scan(scanner, avro, left);
+      const texts = `SELECT ${scannedTexts(version)}, unnest([${left.join(", ")}]) AS _row`;
+      await this.#decodeAgain(scannedSql(this.#stream, version, again(texts), false), blobsOf(scanner));
       await this.#take("_ok");
     }
     const rest = await this.#unrecognised();
     if (rest.length === 0) return [];
-    const keys = batch.flatMap((fetched) => fetched.keys);
-    const decoded = rest.map(([row]) => this.#judge(values[Number(row)] ?? null, avro?.get(Number(row))));
+    const decoded = rest.map(([row]) => this.#judge(rows.value(Number(row)), avro?.get(Number(row))));
     const misfits = await this.#decodeCanonical(
       decoded.flatMap((one, index) => (one.ok ? [{ row: Number(rest[index]?.[0]), ...one }] : [])),
     );
@@ -143,7 +164,7 @@ export class Decoder {
       const reject = one?.ok === false ? one.reject : misfits.get(row);
       if (reject === undefined) continue;
       const place = { partition: Number(partition), offset: BigInt(Number(offset)) };
-      rejected.push({ row, ...place, reject, key: keys[row] ?? null, value: values[row] ?? null });
+      rejected.push({ row, ...place, reject, key: rows.key(row), value: rows.value(row) });
     }
     if (rejected.length > 0) await this.#markRejects(rejected);
     return rejected.map(({ row: _, ...one }) => one);
@@ -183,11 +204,9 @@ export class Decoder {
       if (chosen.length === 0) continue;
       const text = Buffer.from(chosen.map(({ canonical }) => canonical).join("\x1e"));
       const isNewest = version === this.#stream.tried[0];
-      await this.#decodeAs(
-        version,
-        chosen.map(({ row }) => row),
-        text,
-      );
+      const list = chosen.map(({ row }) => row).join(", ");
+      const texts = `SELECT unnest(string_split(decode($1), chr(30))) AS _value, unnest([${list}]) AS _row`;
+      await this.#decodeAgain(canonicalSql(this.#stream, version, again(texts)), [new DuckDBBlobValue(text)]);
       await this.#take(isNewest ? "true" : "_misfit IS NULL");
       if (isNewest) continue;
       for (const [row, field] of await rowsOf(this.duck, "SELECT _row, _misfit FROM again WHERE _misfit IS NOT NULL"))
@@ -196,12 +215,9 @@ export class Decoder {
     return misfits;
   }
 
-  /** Decodes some rows of the batch by one version into the temporary table `again`. `text` holds their values. */
-  async #decodeAs(version: Version, rows: readonly number[], text: Buffer): Promise<void> {
-    const values = `SELECT unnest(string_split(decode($1), chr(30))) AS _value, unnest([${rows.join(", ")}]) AS _row`;
-    const source = `(SELECT _row, _partition, _offset, v._value FROM (${values}) v JOIN decoded USING (_row))`;
-    const sql = decodedSql(this.#stream, source, version);
-    await this.duck.run(`CREATE OR REPLACE TEMP TABLE again AS ${sql}`, [new DuckDBBlobValue(text)]);
+  /** Decodes some rows of the batch once more, into the temporary table `again`. */
+  async #decodeAgain(sql: string, values: DuckDBBlobValue[]): Promise<void> {
+    await this.duck.run(`CREATE OR REPLACE TEMP TABLE again AS ${decodedSql(sql)}`, values);
   }
 
   /** Puts the rows of `again` for which `condition` holds in the place of what `decoded` has. They are recognised from now on. */
@@ -235,19 +251,92 @@ export class Decoder {
 /** A source of no records, with the columns of one. */
 const NOTHING = "(SELECT 0::BIGINT AS _row, 0 AS _partition, 0::BIGINT AS _offset, '' AS _value WHERE false)";
 
-/** What `decodeSql` gives, with the columns that the following steps fill in. */
-function decodedSql(stream: Stream, source: string, version?: Version): string {
-  return `SELECT *, hash(_partition, _id) AS _hash, false AS _duplicate, NULL::VARCHAR AS _reject FROM (${decodeSql(stream, source, version)})`;
+/** Decoded rows with the columns that the following steps fill in. */
+function decodedSql(rows: string): string {
+  return `SELECT *, hash(_partition, _id) AS _hash, false AS _duplicate, NULL::VARCHAR AS _reject FROM (${rows})`;
 }
 
-/**
- * The batch as a relation: values from the bytes in $1, in their order, and where each lies from literals, for offsets come in long runs.
- * (Measured on 20,000 records: bytes cross in 5 ms where text took 11, and numbering takes no time where a list took 3.)
- */
-function sourceSql(batch: readonly RecordBatch[]): string {
-  const runs = batch.flatMap(({ partition, offsets }) => runsOf(offsets).map((run) => ({ partition, ...run })));
-  const split = "SELECT unnest(string_split(decode($1), chr(30))) AS _value";
-  const values = `(SELECT _value, row_number() OVER () - 1 AS _row FROM (${split}))`;
+/** Some rows of the batch, by their numbers in `texts`, with the places where they lie. */
+function again(texts: string): string {
+  return `(SELECT v.*, _partition, _offset FROM (${texts}) v JOIN decoded USING (_row))`;
+}
+
+function newestOf({ tried }: Stream): Version {
+  const [newest] = tried;
+  if (newest === undefined) throw new RangeError("a stream without a version");
+  return newest;
+}
+
+function blobsOf(scanner: RecordScanner): DuckDBBlobValue[] {
+  return scanner.texts().map((text) => new DuckDBBlobValue(text));
+}
+
+/** The rows of a batch, numbered through its partitions. */
+class BatchRows {
+  readonly length: number;
+  readonly #parts: readonly { readonly records: Records; readonly first: number }[];
+
+  constructor(batch: readonly RecordBatch[]) {
+    let first = 0;
+    this.#parts = batch.map(({ records }) => {
+      first += records.length;
+      return { records, first: first - records.length };
+    });
+    this.length = first;
+  }
+
+  value(row: number): Buffer | null {
+    const { records, first } = this.#part(row);
+    return records.value(row - first);
+  }
+
+  key(row: number): Buffer | null {
+    const { records, first } = this.#part(row);
+    return records.key(row - first);
+  }
+
+  /** The rows whose values begin with Avro's magic byte. */
+  avro(): number[] {
+    const rows: number[] = [];
+    for (const { records, first } of this.#parts)
+      records.eachValue((bytes, begin, end, index) => {
+        if (begin < end && bytes[begin] === 0) rows.push(first + index);
+      });
+    return rows;
+  }
+
+  /** Scans all rows, or some, in their order: Avro ones as what they say, nothing where they say nothing. */
+  scan(scanner: RecordScanner, avro: ReadonlyMap<number, RecordText> | null, some?: readonly number[]): void {
+    scanner.clear();
+    const scanOne = (row: number, bytes: Buffer, begin: number, end: number) => {
+      const text = avro?.get(row);
+      if (text === undefined) return scanner.scan(bytes, begin, end);
+      const json = text.ok ? Buffer.from(text.text) : NO_BYTES;
+      scanner.scan(json, 0, json.length);
+    };
+    if (some === undefined)
+      for (const { records, first } of this.#parts)
+        records.eachValue((bytes, begin, end, index) => scanOne(first + index, bytes, begin, end));
+    else
+      for (const row of some) {
+        const value = this.value(row) ?? NO_BYTES;
+        scanOne(row, value, 0, value.length);
+      }
+  }
+
+  #part(row: number) {
+    const part = this.#parts.find(({ records, first }) => row < first + records.length);
+    if (part === undefined) throw new RangeError(`the batch has no row ${row}`);
+    return part;
+  }
+}
+
+const NO_BYTES = Buffer.alloc(0);
+
+/** The batch as a relation: columns that unfold in the order of its rows, and where each lies from literals, for offsets come in long runs. */
+function sourceSql(batch: readonly RecordBatch[], columns: string): string {
+  const runs = batch.flatMap(({ partition, records }) => records.runs().map((run) => ({ partition, ...run })));
+  const values = `(SELECT *, row_number() OVER () - 1 AS _row FROM (SELECT ${columns}))`;
   return runs.length <= FEW_RUNS ? withFewRuns(values, runs) : withManyRuns(values, runs);
 }
 
@@ -269,7 +358,7 @@ function withFewRuns(values: string, runs: readonly Run[]): string {
   });
   const choose = (what: "partition" | "offset") =>
     `CASE ${cases.map((one) => `${one.when} ${one[what]}`).join(" ")} END`;
-  return `(SELECT _value, _row, ${choose("partition")} AS _partition, ${choose("offset")}::BIGINT AS _offset FROM ${values})`;
+  return `(SELECT *, ${choose("partition")} AS _partition, ${choose("offset")}::BIGINT AS _offset FROM ${values})`;
 }
 
 function withManyRuns(values: string, runs: readonly Run[]): string {
@@ -279,47 +368,14 @@ function withManyRuns(values: string, runs: readonly Run[]): string {
   return `(SELECT * FROM ${values} JOIN (SELECT *, row_number() OVER () - 1 AS _row FROM (${places})) USING (_row))`;
 }
 
-/** Maximal runs `[from, to)` of successive offsets. */
-function runsOf(offsets: readonly bigint[]): { from: bigint; to: bigint }[] {
-  const runs: { from: bigint; to: bigint }[] = [];
-  for (const offset of offsets) {
-    const last = runs.at(-1);
-    if (last?.to === offset) last.to = offset + 1n;
-    else runs.push({ from: offset, to: offset + 1n });
-  }
-  return runs;
-}
-
-/**
- * All values in one UTF-8 text, so that they cross into DuckDB in one piece. The place of a value that cannot be part of it (absent, not UTF-8, or
- * with a raw separator) stays empty: no contract accepts an empty text, so the record is looked at on its own.
- */
-function joinValues(values: readonly (Buffer | null)[]): Buffer {
-  const joined = Buffer.allocUnsafe(values.reduce((sum, value) => sum + (value?.length ?? 0) + 1, 0));
-  let end = 0;
-  for (const value of values) {
-    if (value !== null && !value.includes(SEPARATOR)) end += value.copy(joined, end);
-    joined[end++] = SEPARATOR;
-  }
-  const body = joined.subarray(0, end - 1);
-  return isUtf8(body) ? body : joinValues(values.map((value) => (value !== null && isUtf8(value) ? value : null)));
-}
-
-/** The values with Avro records as their JSON text; the place of one that has none stays empty. */
-function withTexts(values: readonly (Buffer | null)[], texts: ReadonlyMap<number, RecordText>): (Buffer | null)[] {
-  return values.map((value, row) => {
-    const text = texts.get(row);
-    return text === undefined ? value : text.ok ? Buffer.from(text.text) : null;
-  });
-}
-
 /** Appends what the archive keeps beside the events to `originals`: (_partition, _offset, _timestamp, _key, _value). */
 export async function appendOriginals(duck: Duck, batch: readonly FetchedPartition[]): Promise<void> {
   await duck.run(
     "CREATE OR REPLACE TEMP TABLE originals (_partition INTEGER, _offset BIGINT, _timestamp BIGINT, _key BLOB, _value BLOB)",
   );
   const appender = await duck.createAppender("originals");
-  for (const { partition, offsets, timestampsMs, keys, values } of batch) {
+  for (const { partition, records } of batch) {
+    const { offsets, timestampsMs, keys, values } = records;
     for (let start = 0; start < offsets.length; start += CHUNK_ROWS) {
       const end = start + CHUNK_ROWS;
       const slice = offsets.slice(start, end);

@@ -1,9 +1,8 @@
-import { createHash, randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { access, link, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import type { z } from "zod";
+import { IntactFiles, type PublishedFile } from "./intact.ts";
 
 /**
  * Durable files below one data directory. Everything that must exist exactly once is created exclusively: written under a name of its own,
@@ -12,6 +11,7 @@ import type { z } from "zod";
  */
 export class DataDirectory {
   readonly root: string;
+  readonly #intact = new IntactFiles();
 
   constructor(root: string) {
     this.root = root;
@@ -31,14 +31,8 @@ export class DataDirectory {
   /** Writes a document under `name`, unless it is there already. True: this call made it. */
   async createExclusively(name: string, document: unknown): Promise<boolean> {
     const temporary = await this.attempt(dirname(name), ".writing", "json");
-    const handle = await open(this.path(temporary), "wx");
     try {
-      await handle.writeFile(`${JSON.stringify(document, null, 1)}\n`);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    try {
+      await this.#write(temporary, `${JSON.stringify(document, null, 1)}\n`);
       await link(this.path(temporary), this.path(name));
       await this.#syncFolder(dirname(name));
       return true;
@@ -46,21 +40,20 @@ export class DataDirectory {
       if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
       throw error;
     } finally {
-      await unlink(this.path(temporary));
+      await this.remove(temporary);
     }
   }
 
   /** Writes a text under `name` in the place of what is there: readers see the one or the other, whole. */
   async replace(name: string, text: string): Promise<void> {
     const temporary = await this.attempt(dirname(name), ".writing", "tmp");
-    const handle = await open(this.path(temporary), "wx");
     try {
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
+      await this.#write(temporary, text);
+      await rename(this.path(temporary), this.path(name));
+    } catch (error) {
+      await this.remove(temporary);
+      throw error;
     }
-    await rename(this.path(temporary), this.path(name));
     await this.#syncFolder(dirname(name));
   }
 
@@ -106,9 +99,17 @@ export class DataDirectory {
       await handle.close();
     }
     await this.#syncFolder(dirname(name));
-    const hash = createHash("sha256");
-    await pipeline(createReadStream(this.path(name)), hash);
-    return { sizeBytes: (await stat(this.path(name))).size, checksum: hash.digest("hex") };
+    const checksum = await this.#intact.checksum(this.path(name), { anew: true });
+    return { sizeBytes: (await stat(this.path(name))).size, checksum };
+  }
+
+  /**
+   * To be called before published files are read: each must be what its manifest or entry says, byte for byte. A file is read once a process
+   * for that, unless `anew`. Throws ARCHIVE_DAMAGED for the first one that is not what it was, or is gone.
+   */
+  async requireIntact(files: readonly PublishedFile[], options?: { anew?: boolean }): Promise<void> {
+    for (const { file, checksum } of files)
+      if (file !== null && checksum !== null) await this.#intact.require(file, this.path(file), checksum, options);
   }
 
   async remove(name: string): Promise<void> {
@@ -118,6 +119,17 @@ export class DataDirectory {
   /** Deletes a folder with all that is in it. */
   async removeFolder(folder: string): Promise<void> {
     await rm(this.path(folder), { recursive: true, force: true });
+  }
+
+  /** Writes a new file and makes it durable; what a full disk leaves of it is for the caller to remove. */
+  async #write(name: string, text: string): Promise<void> {
+    const handle = await open(this.path(name), "wx");
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
   }
 
   async #syncFolder(folder: string): Promise<void> {

@@ -2,7 +2,7 @@ import { componentsOf } from "../core/components.ts";
 import { MERGE, type StateValue } from "../core/measures/measure.ts";
 import type { View } from "../core/view.ts";
 import type { Chain } from "./chain.ts";
-import { type BucketCells, type ChainState, splitCellField } from "./chain-state.ts";
+import { type BucketCells, type ChainState, type ClosedSegment, closedOf, splitCellField } from "./chain-state.ts";
 
 /** How many closed segments may stand between two cuts before they are folded into one. */
 const FOLD_AT = 16;
@@ -11,12 +11,11 @@ const FOLD_AT = 16;
  * The first run of at least `atLeast` successive closed segments that no cut separates: what may be folded. A segment with a token ends at a
  * cut, so a run may end with one but not go on behind it.
  */
-export function foldable(chain: ChainState, atLeast = FOLD_AT): string[] | null {
-  let run: string[] = [];
-  for (const { id, to, token } of chain.segments) {
-    if (to === null) break;
-    run.push(id);
-    if (token === null) continue;
+export function foldable(chain: ChainState, atLeast = FOLD_AT): ClosedSegment[] | null {
+  let run: ClosedSegment[] = [];
+  for (const segment of closedOf(chain.segments)) {
+    run.push(segment);
+    if (segment.token === null) continue;
     if (run.length >= atLeast) return run;
     run = [];
   }
@@ -27,12 +26,12 @@ export function foldable(chain: ChainState, atLeast = FOLD_AT): string[] | null 
  * Folds closed segments of a chain into one: reads them, writes their merge beside them, and swaps it in by one script. Whoever reads meanwhile
  * has either the old ones or the new one; whoever finds them gone starts over. True: this call folded them.
  */
-export async function fold(chain: Chain, view: View, state: ChainState, ids: readonly string[]): Promise<boolean> {
+export async function fold(chain: Chain, view: View, segments: readonly ClosedSegment[]): Promise<boolean> {
   const merges = new Map(componentsOf(view).map(({ key, merge }) => [key, MERGE[merge]]));
   const buckets = new Map<number, Map<string, StateValue>>();
   const sketches = new Map<number, Set<string>>();
-  for (const id of ids) {
-    const cells = await chain.segment(id);
+  for (const segment of segments) {
+    const cells = await chain.segment(segment);
     if (cells === null) return false;
     for (const bucket of cells.buckets) merge(buckets, sketches, merges, bucket);
   }
@@ -41,7 +40,7 @@ export async function fold(chain: Chain, view: View, state: ChainState, ids: rea
     values,
     sketches: [...(sketches.get(bucket) ?? [])],
   }));
-  return chain.fold(state.nonce, ids, merged);
+  return chain.fold(segments, merged);
 }
 
 function merge(

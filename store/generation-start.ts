@@ -2,14 +2,14 @@ import type { Manifest } from "../core/documents.ts";
 import type { Generation } from "../core/generation.ts";
 import { type Cut, cutWith, position } from "../core/position.ts";
 import type { Archive } from "./archive.ts";
-import type { LogReader } from "./log.ts";
+import type { LogSource } from "./log.ts";
 import { topicRecreated } from "./log-errors.ts";
 import type { Manifests } from "./manifests.ts";
 
 export interface GenerationStores {
   readonly manifests: Manifests;
   readonly archive: Archive;
-  readonly log: LogReader;
+  readonly log: LogSource;
 }
 
 /**

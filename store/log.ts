@@ -1,7 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ConnectionPool, Consumer, fetchV17, type RecordsBatch } from "@platformatic/kafka";
+import { ConnectionPool, Consumer } from "@platformatic/kafka";
 import { at, type Cut, type EpochMs, type Position, position } from "../core/position.ts";
+import { batchesOf, expandLimits, type FetchedBatch, type FetchedBytes, fetchApi } from "./fetch-answer.ts";
 import { isOutOfRange, isUnknownTopic, logLost, logTruncated, topicMissing } from "./log-errors.ts";
+import { Records } from "./records.ts";
 
 /** A topic as the log knows it. A topic that is deleted and made again has another id (invariant 10). */
 export interface TopicInfo {
@@ -15,25 +17,16 @@ export interface LogBounds {
   readonly stable: Cut;
 }
 
-/** A record's headers as pairs of name and value. */
-export type RecordHeaders = readonly (readonly [Buffer | null, Buffer | null])[];
-
-/** What one fetch gave of one partition: every committed record of `[from, to)`, as columns of equal length. */
+/** What one fetch gave of one partition: every committed record of `[from, to)`. */
 export interface FetchedPartition {
   readonly partition: number;
   readonly from: Position;
   /** The next position to read: after control records and aborted data too. Equal to `from` when nothing came. */
   readonly to: Position;
-  readonly offsets: readonly Position[];
-  readonly timestampsMs: readonly number[];
-  readonly keys: readonly (Buffer | null)[];
-  readonly values: readonly (Buffer | null)[];
-  /** As the client parsed them: pairs of name and value. */
-  readonly headers: readonly RecordHeaders[];
+  readonly records: Records;
   /** Offsets of control records: they carry nothing, but are part of the span. */
   readonly control: readonly Position[];
   readonly leaderEpoch: number;
-  readonly sizeBytes: number;
   readonly logStart: Position;
   readonly stable: Position;
   /** Wall clock when the broker's answer came, for freshness. */
@@ -44,6 +37,24 @@ export interface FetchLimits {
   /** How long the broker may wait for data when there is none. */
   readonly maxWaitMs: number;
   readonly maxBytes: number;
+}
+
+/** What the layers read: Kafka, or a log in memory. Fetches and bounds are of committed data. */
+export interface LogSource {
+  /** Throws TOPIC_MISSING when there is no such topic. */
+  topic(topic: string): Promise<TopicInfo>;
+  bounds(topic: string): Promise<LogBounds>;
+  /** One fetch of every partition that `positions` names. */
+  fetch(topic: string, positions: Cut, limits: FetchLimits): Promise<FetchedPartition[]>;
+  /** As `readSpan`. */
+  read(
+    topic: string,
+    partition: number,
+    from: Position,
+    to: Position,
+    maxBytes: number,
+    signal?: AbortSignal,
+  ): AsyncGenerator<FetchedPartition>;
 }
 
 const CONTROL_BATCH = 0x20;
@@ -67,7 +78,7 @@ export function parseBrokers(brokers: string): { host: string; port: number }[] 
  * Reads Kafka from explicit positions, without a group. One reader does one fetch at a time: a broker serves a connection's requests in
  * order, so a fetch that waits for data holds up whatever is behind it.
  */
-export class LogReader {
+export class LogReader implements LogSource {
   readonly #consumer: Consumer;
   readonly #pool: ConnectionPool;
 
@@ -112,11 +123,7 @@ export class LogReader {
     return answers.flat().sort((a, b) => a.partition - b.partition);
   }
 
-  /**
-   * Every record of `[from, to)` of one partition, a fetch at a time; `to` is at most the last stable offset. Throws LOG_LOST when the log
-   * begins after `from`, LOG_TRUNCATED when it ends before `to`, and the signal's reason when that is aborted.
-   */
-  async *read(
+  read(
     topic: string,
     partition: number,
     from: Position,
@@ -124,32 +131,7 @@ export class LogReader {
     maxBytes: number,
     signal?: AbortSignal,
   ): AsyncGenerator<FetchedPartition> {
-    let next = from;
-    for (let empty = 0; next < to; ) {
-      signal?.throwIfAborted();
-      const [fetched] = await this.fetch(topic, new Map([[partition, next]]), { maxWaitMs: 500, maxBytes }).catch(
-        async (error: unknown) => {
-          throw isOutOfRange(error) ? await this.#outOfRange(topic, partition, next) : error;
-        },
-      );
-      if (fetched === undefined || fetched.to === next) {
-        empty += 1;
-        if (empty >= EMPTY_FETCHES) throw logTruncated(topic, partition, to, fetched?.stable ?? next);
-        await delay(20);
-        continue;
-      }
-      empty = 0;
-      yield upTo(fetched, to);
-      next = fetched.to;
-    }
-  }
-
-  async #outOfRange(topic: string, partition: number, needed: Position): Promise<Error> {
-    const { start, stable } = await this.bounds(topic);
-    const begin = at(start, partition);
-    return begin > needed
-      ? logLost(topic, partition, needed, begin)
-      : logTruncated(topic, partition, needed, at(stable, partition));
+    return readSpan(this, topic, partition, from, to, maxBytes, signal);
   }
 
   async close(): Promise<void> {
@@ -185,7 +167,7 @@ export class LogReader {
     }));
     const { maxWaitMs, maxBytes } = limits;
     // Not the client's own `fetch`: its filter lets aborted records through when their marker is not in the same answer.
-    const answer = await fetchV17.api.async(
+    const answer = await fetchApi.async(
       connection,
       maxWaitMs,
       1,
@@ -198,24 +180,82 @@ export class LogReader {
       "",
     );
     const fetchedAtMs = Date.now();
-    return answer.responses.flatMap(({ partitions: given }) =>
-      given.map((part) => {
-        const from = at(positions, part.partitionIndex);
-        const { committed, control } = committedBatches(part.records ?? [], part.abortedTransactions);
-        return {
-          ...columns(committed, from),
-          partition: part.partitionIndex,
-          from,
-          to: nextPosition(part.records ?? [], from),
-          control: control.flatMap(({ firstOffset }) => (firstOffset >= from ? [position(firstOffset)] : [])),
-          leaderEpoch: part.records?.at(-1)?.partitionLeaderEpoch ?? -1,
-          logStart: position(part.logStartOffset),
-          stable: position(part.lastStableOffset),
-          fetchedAtMs,
-        };
-      }),
-    );
+    return answer.map((part) => {
+      const from = at(positions, part.partitionIndex);
+      const batches = batchesOf(part.batches, from, expandLimits(maxBytes / partitions.length));
+      return fetchedPartition({ ...part, batches }, from, fetchedAtMs);
+    });
   }
+}
+
+/** One partition's answer to a fetch from `from`: its committed records. */
+export function fetchedPartition(
+  answer: Omit<FetchedBytes, "batches"> & { readonly batches: readonly FetchedBatch[] },
+  from: Position,
+  fetchedAtMs: EpochMs,
+): FetchedPartition {
+  const { batches } = answer;
+  const { committed, control } = committedBatches(batches, answer.abortedTransactions);
+  return {
+    records: Records.parse(
+      committed.map(({ records }) => records),
+      from,
+    ),
+    partition: answer.partitionIndex,
+    from,
+    to: nextPosition(batches, from),
+    control: control.flatMap(({ firstOffset }) => (firstOffset >= from ? [position(firstOffset)] : [])),
+    leaderEpoch: batches.at(-1)?.leaderEpoch ?? -1,
+    logStart: position(answer.logStartOffset),
+    stable: position(answer.lastStableOffset),
+    fetchedAtMs,
+  };
+}
+
+/**
+ * Every record of `[from, to)` of one partition, a fetch at a time; `to` is at most the last stable offset. Throws LOG_LOST when the log
+ * begins after `from`, LOG_TRUNCATED when it ends before `to`, and the signal's reason when that is aborted.
+ */
+export async function* readSpan(
+  log: Pick<LogSource, "fetch" | "bounds">,
+  topic: string,
+  partition: number,
+  from: Position,
+  to: Position,
+  maxBytes: number,
+  signal?: AbortSignal,
+): AsyncGenerator<FetchedPartition> {
+  let next = from;
+  for (let empty = 0; next < to; ) {
+    signal?.throwIfAborted();
+    const [fetched] = await log
+      .fetch(topic, new Map([[partition, next]]), { maxWaitMs: 500, maxBytes })
+      .catch(async (error: unknown) => {
+        throw isOutOfRange(error) ? await outOfRange(log, topic, partition, next) : error;
+      });
+    if (fetched === undefined || fetched.to === next) {
+      empty += 1;
+      if (empty >= EMPTY_FETCHES) throw logTruncated(topic, partition, to, fetched?.stable ?? next);
+      await delay(20);
+      continue;
+    }
+    empty = 0;
+    yield upTo(fetched, to);
+    next = fetched.to;
+  }
+}
+
+async function outOfRange(
+  log: Pick<LogSource, "bounds">,
+  topic: string,
+  partition: number,
+  needed: Position,
+): Promise<Error> {
+  const { start, stable } = await log.bounds(topic);
+  const begin = at(start, partition);
+  return begin > needed
+    ? logLost(topic, partition, needed, begin)
+    : logTruncated(topic, partition, needed, at(stable, partition));
 }
 
 /**
@@ -223,19 +263,20 @@ export class LogReader {
  * until that producer's abort marker, which may lie beyond this answer (as in the Java client's CompletedFetch).
  */
 export function committedBatches(
-  batches: readonly RecordsBatch[],
+  batches: readonly FetchedBatch[],
   aborted: readonly { producerId: bigint; firstOffset: bigint }[],
 ) {
   const pending = aborted.toSorted((a, b) => Number(a.firstOffset - b.firstOffset));
   const open = new Set<bigint>();
-  const committed: RecordsBatch[] = [];
-  const control: RecordsBatch[] = [];
+  const committed: FetchedBatch[] = [];
+  const control: FetchedBatch[] = [];
   for (const batch of batches) {
     const last = batch.firstOffset + BigInt(batch.lastOffsetDelta);
     while (pending[0] !== undefined && pending[0].firstOffset <= last) open.add(pending.shift()?.producerId ?? -1n);
     if ((batch.attributes & CONTROL_BATCH) !== 0) {
       control.push(batch);
-      if (batch.records[0]?.key?.readInt16BE(2) === ABORT_MARKER) open.delete(batch.producerId);
+      if (Records.parse([batch.records], position(0)).key(0)?.readInt16BE(2) === ABORT_MARKER)
+        open.delete(batch.producerId);
     } else if ((batch.attributes & TRANSACTIONAL_BATCH) === 0 || !open.has(batch.producerId)) {
       committed.push(batch);
     }
@@ -244,50 +285,16 @@ export function committedBatches(
 }
 
 /** After the last batch, also when all its records were filtered or compacted away. */
-function nextPosition(batches: readonly RecordsBatch[], from: Position): Position {
+function nextPosition(batches: readonly FetchedBatch[], from: Position): Position {
   const last = batches.at(-1);
   if (last === undefined) return from;
   const next = last.firstOffset + BigInt(last.lastOffsetDelta) + 1n;
   return position(next > from ? next : from);
 }
 
-/** Records from `from` on: a batch can begin before the position that was asked for. */
-function columns(batches: readonly RecordsBatch[], from: Position) {
-  const offsets: Position[] = [];
-  const timestampsMs: number[] = [];
-  const keys: (Buffer | null)[] = [];
-  const values: (Buffer | null)[] = [];
-  const headers: RecordHeaders[] = [];
-  let sizeBytes = 0;
-  for (const { firstOffset, firstTimestamp, records } of batches) {
-    const base = Number(firstTimestamp);
-    for (const record of records) {
-      const offset = firstOffset + BigInt(record.offsetDelta);
-      if (offset < from) continue;
-      offsets.push(offset as Position);
-      timestampsMs.push(base + Number(record.timestampDelta));
-      keys.push(record.key);
-      values.push(record.value);
-      headers.push(record.headers);
-      sizeBytes += (record.key?.length ?? 0) + (record.value?.length ?? 0);
-    }
-  }
-  return { offsets, timestampsMs, keys, values, headers, sizeBytes };
-}
-
 /** The part of a fetch below `to`. */
 function upTo(fetched: FetchedPartition, to: Position): FetchedPartition {
   if (fetched.to <= to) return fetched;
-  const end = fetched.offsets.findIndex((offset) => offset >= to);
-  const keep = end < 0 ? fetched.offsets.length : end;
-  return {
-    ...fetched,
-    to,
-    offsets: fetched.offsets.slice(0, keep),
-    timestampsMs: fetched.timestampsMs.slice(0, keep),
-    keys: fetched.keys.slice(0, keep),
-    values: fetched.values.slice(0, keep),
-    headers: fetched.headers.slice(0, keep),
-    control: fetched.control.filter((offset) => offset < to),
-  };
+  const control = fetched.control.filter((offset) => offset < to);
+  return { ...fetched, to, records: fetched.records.below(to), control };
 }

@@ -2,12 +2,12 @@ import type { DuckDBBlobValue } from "@duckdb/node-api";
 import type { ArchiveEntry } from "../core/documents.ts";
 import { type Position, position } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
-import type { Stream } from "../core/stream.ts";
 import type { RecordBatch } from "./decoder.ts";
 import { type Duck, rowsOf } from "./duck.ts";
 import type { DataDirectory } from "./files.ts";
+import { Records } from "./records.ts";
 
-/** Archived records of a partition that another revision of the contract decoded: `[from, to)` of successive entries, whole or in part. */
+/** Archived records of a partition that are to be decoded anew: `[from, to)` of successive entries, whole or in part. */
 export interface ForeignSpan {
   readonly partition: number;
   readonly from: Position;
@@ -15,10 +15,10 @@ export interface ForeignSpan {
   readonly files: readonly string[];
 }
 
-/** What of `[from, to)` the entries of another revision hold: a span for every run of successive ones. */
+/** What of `[from, to)` the entries of other revisions hold, of all where that is null: a span for every run of successive ones. */
 export function foreignSpans(
   entries: readonly ArchiveEntry[],
-  { revision }: Stream,
+  { revision }: { readonly revision: number | null },
   partition: number,
   from: Position,
   to: Position,
@@ -66,9 +66,13 @@ export async function* archivedOriginals(
     yield {
       relation: `(SELECT * FROM ${within(first, last)})`,
       partition,
-      offsets: rows.map(([offset]) => position(offset as bigint)),
-      keys: rows.map(([, key]) => bytesOf(key)),
-      values: rows.map(([, , value]) => bytesOf(value)),
+      records: Records.of(
+        rows.map(([offset, key, value]) => ({
+          offset: position(offset as bigint),
+          key: bytesOf(key),
+          value: bytesOf(value),
+        })),
+      ),
     };
   }
 }

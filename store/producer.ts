@@ -218,8 +218,9 @@ function acknowledge(batch: readonly Message[], firstOffset: bigint): void {
 /** How many of the records that wait go into the next batch. */
 function batchSize(waiting: readonly Message[]): number {
   let sizeBytes = 0;
-  const end = waiting.findIndex(({ key, value }, i) => {
+  const end = waiting.findIndex(({ key, value, headers = {} }, i) => {
     sizeBytes += Buffer.byteLength(key ?? "") + Buffer.byteLength(value ?? "") + 64;
+    for (const [name, header] of Object.entries(headers)) sizeBytes += name.length + Buffer.byteLength(header);
     return i > 0 && (i === batchLimit.records || sizeBytes > batchLimit.bytes);
   });
   return end < 0 ? waiting.length : end;

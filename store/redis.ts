@@ -3,8 +3,23 @@ import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 
 /** The protocol's scripts and how many keys each takes. */
-const SCRIPTS = { apply: 4, seal: 2, reseed: 5, publish: 1, trim: 2, drop: 5, fold: 2, sweep: 1, read: 3 } as const;
+const SCRIPTS = {
+  apply: 4,
+  seal: 2,
+  reseed: 5,
+  publish: 1,
+  trim: 2,
+  drop: 5,
+  fold: 2,
+  sweep: 1,
+  read: 3,
+  segment: 1,
+  merge: 1,
+} as const;
 type Script = keyof typeof SCRIPTS;
+
+/** Those that begin with segments.lua. */
+const SHARING: ReadonlySet<string> = new Set<Script>(["fold", "segment", "merge"]);
 
 type Argument = string | Buffer | number;
 type ScriptCalls = Record<`tideline_${Script}`, (...args: Argument[]) => Promise<unknown>> &
@@ -25,8 +40,12 @@ export function openRedis(url: string, onError: (error: Error) => void): Tidelin
   });
   redis.on("error", onError);
   for (const [name, numberOfKeys] of Object.entries(SCRIPTS)) {
-    const lua = readFileSync(fileURLToPath(new URL(`./scripts/${name}.lua`, import.meta.url)), "utf8");
+    const lua = (SHARING.has(name) ? [script("segments"), script(name)] : [script(name)]).join("");
     redis.defineCommand(`tideline_${name}`, { numberOfKeys, lua });
   }
   return redis as TidelineRedis;
+}
+
+function script(name: string): string {
+  return readFileSync(fileURLToPath(new URL(`./scripts/${name}.lua`, import.meta.url)), "utf8");
 }

@@ -2,13 +2,13 @@ import type { Generation } from "../core/generation.ts";
 import { at, type Cut, cutFromJson, type EpochMs, type Position } from "../core/position.ts";
 import { type NeededLog, type RetentionRisk, retentionRisk } from "../core/retention.ts";
 import type { Archive } from "./archive.ts";
-import type { LogReader } from "./log.ts";
+import type { LogSource } from "./log.ts";
 import type { Manifests } from "./manifests.ts";
 import { type TopicRetention, topicRetention } from "./topic-retention.ts";
 
 export interface RetentionSources {
   readonly brokers: string;
-  readonly log: LogReader;
+  readonly log: LogSource;
   readonly archive: Archive;
   readonly manifests: Manifests;
 }
@@ -60,7 +60,7 @@ export async function retentionOf(
 
 /** When the first record at or after a position was written; null when it cannot be read. */
 async function writtenAt(
-  log: LogReader,
+  log: LogSource,
   topic: string,
   partition: number,
   from: Position,
@@ -70,7 +70,7 @@ async function writtenAt(
   for (let fetch = 0; fetch < FETCHES && next < stable; fetch++) {
     // It may be deleted at this moment: then `start` was out of date, and the next look says so.
     const [fetched] = await log.fetch(topic, new Map([[partition, next]]), FETCH).catch(() => []);
-    const [writtenAtMs] = fetched?.timestampsMs ?? [];
+    const [writtenAtMs] = fetched?.records.timestampsMs ?? [];
     if (writtenAtMs !== undefined) return writtenAtMs;
     next = fetched?.to ?? next;
   }

@@ -35,8 +35,8 @@ async function lastWithin<T>(
   for (let step = firstStep; to > start; step *= 8n) {
     const from = to - step > start ? position(to - step) : start;
     let last: T | undefined;
-    for await (const { values } of log.read(topic, partition, from, to, fetchLimitBytes)) {
-      for (const value of values) last = (value === null ? undefined : read(value)) ?? last;
+    for await (const { records } of log.read(topic, partition, from, to, fetchLimitBytes)) {
+      for (const value of records.values) last = (value === null ? undefined : read(value)) ?? last;
     }
     if (last !== undefined) return last;
     to = from;

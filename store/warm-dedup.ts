@@ -5,7 +5,7 @@ import type { Stream } from "../core/stream.ts";
 import type { Archive } from "./archive.ts";
 import type { Decoder } from "./decoder.ts";
 import type { DataDirectory } from "./files.ts";
-import type { LogReader } from "./log.ts";
+import type { LogSource } from "./log.ts";
 import { archivedOriginals, foreignSpans } from "./originals.ts";
 import type { Schemas } from "./registry-schemas.ts";
 
@@ -14,7 +14,7 @@ const FETCH_BYTES = 4 * 1024 * 1024;
 export interface DedupSources {
   readonly archive: Archive;
   readonly data: DataDirectory;
-  readonly log: LogReader;
+  readonly log: LogSource;
   readonly schemas: Schemas;
 }
 
@@ -47,6 +47,7 @@ export async function warmDedup(
   const to = clip(position(entries.at(-1)?.to ?? before));
 
   const held = entriesWithin(entries, from, to);
+  await data.requireIntact(held);
   const files = held.flatMap(({ file, contract }) => (file === null || contract !== stream.revision ? [] : [file]));
   if (files.length > 0) {
     const relation = `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}])`;

@@ -51,6 +51,7 @@ import { Manifests } from "../store/manifests.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
 import { Schemas } from "../store/registry-schemas.ts";
 import { ensureTopics } from "../store/topics.ts";
+import { flipByte } from "./flip-byte.ts";
 import "./servers.ts";
 
 const DEDUP_WINDOW = 20;
@@ -179,6 +180,7 @@ describe("the choice of the next cut", () => {
   const stable = positions({ 0: 30, 1: 9 });
   const segment = (from: Cut, to: Cut | null, id = "1") => ({ id, from, to, token: null });
   const chainOf = (segments: ReturnType<typeof segment>[], applied: Cut) => ({
+    digest: "",
     nonce: "n",
     pointer: 1,
     segments,
@@ -825,6 +827,30 @@ describe("a refresh", () => {
         )
       ).hash,
     );
+  });
+
+  it("reads no published file that is not what it was, and is made anew from the archive (invariant 10)", async () => {
+    const here = await place();
+    const { stores, target } = here;
+    await send(
+      target.topic,
+      Array.from({ length: 300 }, (_, id) => sale(id)),
+    );
+    await refreshTo(here, positions({ 0: 200 }));
+    const { files } = await newestOf(stores, target);
+    const was = await stateHash(stores, turnover, files, UNWATCHED);
+    await flipByte(stores.data.path(files[0]?.file ?? ""));
+    await expect(stateHash(stores, turnover, files, UNWATCHED)).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });
+    expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: false, comparedHash: null, hash: was.hash });
+    const anew = await newestOf(stores, target);
+    expect((await stateHash(stores, turnover, anew.files, UNWATCHED)).hash).toBe(was.hash);
+
+    const entry = (await stores.archive.entries(target.topic, anew.topicId, 0)).at(-1);
+    await flipByte(stores.data.path(entry?.file ?? ""));
+    await expect(rebuildAll(here, 1_000)).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });
+    // The next chunk needs the ids of the dedup window, which the damaged file holds.
+    await expect(refreshTo(here, positions({ 0: 300 }))).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });
+    expect(await newestOf(stores, target)).toEqual(anew);
   });
 
   it("is told apart from a rebuild when its state was changed", async () => {

@@ -1,5 +1,6 @@
 import { type Position, position } from "../core/position.ts";
 import type { FetchedPartition } from "../store/log.ts";
+import { Records } from "../store/records.ts";
 import type { SchemaSource } from "../store/registry-schemas.ts";
 
 /** Of a registry that knows nothing: for records that are all JSON. */
@@ -24,14 +25,9 @@ export function fetchedOf(
     partition,
     from: position(from),
     to: position(next),
-    offsets,
-    timestampsMs: offsets.map(() => 0),
-    keys: offsets.map(() => null),
-    values,
-    headers: offsets.map(() => []),
+    records: Records.of(offsets.map((offset, index) => ({ offset, key: null, value: values[index] ?? null }))),
     control: [],
     leaderEpoch: 0,
-    sizeBytes: 0,
     logStart: position(0),
     stable: position(next),
     fetchedAtMs: 0,

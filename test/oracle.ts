@@ -42,7 +42,7 @@ export interface OracleRecord {
 export type OracleLog = ReadonlyMap<number, readonly OracleRecord[]>;
 
 /** A line with the place of its event in the log. */
-interface Placed<L> {
+export interface Placed<L> {
   readonly line: L;
   readonly timeMs: number;
   readonly partition: number;
@@ -185,7 +185,8 @@ export function rowKey(bucket: RowStart, group: readonly GroupValue[]): string {
   return JSON.stringify([bucket, ...group]);
 }
 
-function rowOf<E, L>(twin: Twin<E, L>, key: string, lines: readonly Placed<L>[]): OracleRow {
+/** The row of all of `lines`, whatever their order. */
+export function rowOf<E, L>(twin: Twin<E, L>, key: string, lines: readonly Placed<L>[]): OracleRow {
   const [bucket, ...group] = JSON.parse(key) as [RowStart, ...GroupValue[]];
   const values: Record<string, unknown> = {};
   const seen: Record<string, Set<string>> = {};

@@ -36,6 +36,7 @@ const logger = pino({ level: "silent" });
 /** All layers over some views in this process, on the shared servers: events go in, refreshes happen when a test says so. */
 export class Sea {
   readonly namespace = `sea-${randomUUID().slice(0, 8)}`;
+  dataDir = "";
   readonly #definitions: Definitions;
   readonly #closing: (() => unknown)[] = [];
   #stores: BatchStores | null = null;
@@ -60,6 +61,7 @@ export class Sea {
     const brokers = inject("kafkaBrokers");
     const redisUrl = inject("redisUrl");
     const dataDir = await mkdtemp(join(tmpdir(), "tideline-sea-"));
+    sea.dataDir = dataDir;
     const specs = views.map(({ stream }) => ({ name: sea.topic(stream.name), partitions: stream.partitions }));
     await ensureTopics(brokers, [...new Map(specs.map((spec) => [spec.name, spec])).values()]);
     const data = new DataDirectory(dataDir);

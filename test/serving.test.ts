@@ -39,6 +39,7 @@ import { Vanished } from "../serving/vanished.ts";
 import { statesByPartition } from "../speed-layer/deltas.ts";
 import { Archive } from "../store/archive.ts";
 import { Chain } from "../store/chain.ts";
+import { closedOf } from "../store/chain-state.ts";
 import type { Definitions } from "../store/definitions.ts";
 import { type Duck, DuckPool } from "../store/duck.ts";
 import { eventColumns } from "../store/events.ts";
@@ -47,6 +48,7 @@ import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
 import { Schemas } from "../store/registry-schemas.ts";
+import { flipByte } from "./flip-byte.ts";
 
 const sales = stream("sales", {
   revision: 1,
@@ -167,7 +169,7 @@ class Place {
       version,
       base: cutToJson(cutAt(from)),
       cut: cutToJson(cutAt(to)),
-      files: files.map((file) => ({ file, rows: 1, sizeBytes: 1, checksum: "" })),
+      files: await Promise.all(files.map(async (file) => ({ file, rows: 1, ...(await this.data.settle(file)) }))),
       ledger: EMPTY_LEDGER,
       topicId: "t",
       createdBy: "test",
@@ -589,12 +591,14 @@ describe("the reader", () => {
     expect(answer.rows.reduce((all, { sales }) => all + Number(sales), 0)).toBe(2_500);
   });
 
-  it("says that published state is damaged when the newest version's files are gone", async () => {
-    const at = await place();
-    for (const file of await at.publish(1, 0, 600)) await at.data.remove(file);
-    const { status, text } = await at.ask(`/views/takings?${total}`);
-    expect([status, (JSON.parse(text) as Problem).code]).toEqual([500, "ARCHIVE_DAMAGED"]);
-    expect(text).not.toContain(folder);
+  it("says that published state is damaged when the newest version's files are gone, or are not what was published", async () => {
+    for (const damage of [(path: string) => rm(path), flipByte]) {
+      const at = await place();
+      for (const file of await at.publish(1, 0, 600)) await damage(at.data.path(file));
+      const { status, text } = await at.ask(`/views/takings?${total}`);
+      expect([status, (JSON.parse(text) as Problem).code]).toEqual([500, "ARCHIVE_DAMAGED"]);
+      expect(text).not.toContain(folder);
+    }
   });
 
   it("starts over when a publish takes its segments away between two commands", async () => {
@@ -627,15 +631,16 @@ describe("the reader", () => {
     await log.close();
   });
 
-  it("does not take a segment of another chain, or one that is gone, for the one it asked for", async () => {
+  it("does not take a segment of another span, or one that is gone, for the one it asked for", async () => {
     const { at } = await standing();
     const chain = await at.chain.load();
-    const id = chain?.segments[0]?.id ?? "";
+    const [first] = closedOf(chain?.segments ?? []);
+    if (first === undefined) throw new Error("no closed segment");
     const cache = new SegmentCache(new RedisGate(redis), 1_000_000);
     const asked = { view: takings, generation: at.generation, file: "test" };
-    expect(await cache.all(at.chain, asked, chain?.nonce ?? "", [id])).toHaveLength(1);
-    await expect(cache.all(at.chain, asked, "another nonce", [id])).rejects.toThrow(Vanished);
-    await expect(cache.all(at.chain, asked, chain?.nonce ?? "", ["99"])).rejects.toThrow(Vanished);
+    expect(await cache.all(at.chain, asked, [first])).toHaveLength(1);
+    await expect(cache.all(at.chain, asked, [{ ...first, to: cutAt(900) }])).rejects.toThrow(Vanished);
+    await expect(cache.all(at.chain, asked, [{ id: "99", from: cutAt(0), to: cutAt(1) }])).rejects.toThrow(Vanished);
   });
 
   it("gives every reader an exact prefix of the log while versions are published, segments sealed and trimmed", {

@@ -6,6 +6,7 @@ export { compactArchive } from "./compact-archive.ts";
 export { dailyReport } from "./daily-report.ts";
 export { deliverReport } from "./deliver-report.ts";
 export { guardRetention } from "./guard-retention.ts";
+export { proveViews } from "./prove-views.ts";
 export { rebuildView } from "./rebuild-view.ts";
 export { refreshView } from "./refresh-view.ts";
 export { retireGenerations } from "./retire-generations.ts";

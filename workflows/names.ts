@@ -4,8 +4,8 @@
 export const STREAM_KINDS = ["archive", "compact-archive", "retention"] as const;
 type StreamKind = (typeof STREAM_KINDS)[number];
 
-/** Kinds of work; each is done for a stream, a view, a view and an interval (backfill), all generations (retire), or a day (report, delivery). */
-export type Kind = StreamKind | "refresh" | "rebuild" | "backfill" | "adopt" | "retire" | "report" | "delivery";
+/** Kinds of work; each is done for a stream, a view, a view and an interval (backfill), all generations (retire), all views (prove), or a day (report, delivery). */
+export type Kind = StreamKind | "refresh" | "rebuild" | "backfill" | "adopt" | "retire" | "prove" | "report" | "delivery";
 
 /** The views that the nightly report's numbers come from: sales, and products. */
 export const REPORT_VIEWS = ["revenue", "top-products"] as const;
@@ -37,6 +37,7 @@ export const SUMMARIES: Readonly<Record<Kind, (target: string) => string>> = {
   backfill: (target) => `recomputes ${target.replace("/", " ")} from the archive`,
   adopt: (view) => `brings the changed definition of view ${view} into service`,
   retire: () => "lets go of generations that nobody needs any more",
+  prove: () => "compares answers of every view with the raw log",
   report: (target) => `computes the ${reportName(target)}`,
   delivery: (target) => `mails the ${reportName(target)}`,
   rebuild: (view) => `rebuilds view ${view} from the whole archive and compares`,

@@ -48,12 +48,13 @@ export async function rebuildView({ view }: RebuildViewInput): Promise<RebuildVi
       { view: generation, pinned, parts: built },
     ]);
     const seconds = secondsSince(runStartedMs());
+    const damaged = result.comparedHash === null ? ", which was damaged" : "";
     const verdict = result.equal ? "equal to" : "NOT EQUAL to";
     await activities.finishPublish.executeWithOptions({ summary: `pointer to version ${result.version}` }, [
       { view: generation, version: result.version, seconds },
     ]);
     setCurrentDetails(
-      `version ${result.version}: ${result.rows} states in ${seconds} s, ${verdict} those of version ${result.compared}`,
+      `version ${result.version}: ${result.rows} states in ${seconds} s, ${verdict} those of version ${result.compared}${damaged}`,
     );
     return { ...result, seconds };
   } finally {

@@ -8,6 +8,7 @@ import { dailyReport, nightlyReport } from "./daily-report.ts";
 import { guardRetention } from "./guard-retention.ts";
 import { type Kind, STREAM_KINDS } from "./names.ts";
 import { inParallel } from "./parallel.ts";
+import { proveViews } from "./prove-views.ts";
 import { refreshView } from "./refresh-view.ts";
 import { retireGenerations } from "./retire-generations.ts";
 import { label, STEP } from "./run.ts";
@@ -53,6 +54,8 @@ function start({ kind, target, namespace }: ScheduledRunInput) {
       return refreshGenerations(target, namespace);
     case "retire":
       return startOrJoin({ workflow: retireGenerations, namespace, kind, target, input: undefined });
+    case "prove":
+      return startOrJoin({ workflow: proveViews, namespace, kind, target, input: {} });
     case "report": {
       const input = nightlyReport(scheduledMs());
       return startOrJoin({ workflow: dailyReport, namespace, kind, target: `${target}/${input.date}`, input });

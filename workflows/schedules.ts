@@ -2,6 +2,7 @@ import type { DesiredSchedule } from "../activities/schedules.ts";
 import { type Kind, REPORT_VIEWS, STREAM_KINDS, SUMMARIES, scheduleId } from "./names.ts";
 
 const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
 
 type Timing = { readonly shown: string } & (
   | { readonly everyMs: number; readonly offsetMs: number }
@@ -15,10 +16,11 @@ const TIMING = {
   retention: { everyMs: 10 * MINUTE_MS, offsetMs: 40_000, shown: "every ten minutes" },
   retire: { everyMs: 60 * MINUTE_MS, offsetMs: 25 * MINUTE_MS + 45_000, shown: "every hour" },
   "compact-archive": { everyMs: 60 * MINUTE_MS, offsetMs: 5 * MINUTE_MS + 45_000, shown: "every hour" },
+  prove: { everyMs: DAY_MS, offsetMs: 3.5 * 60 * MINUTE_MS, shown: "at 03:30 UTC" },
   report: { cron: "0 2 * * *", shown: "at 02:00 UTC" },
 } as const satisfies Partial<Record<Kind, Timing>>;
 
-/** What runs by itself: each stream is archived, its archive compacted and its retention watched, each view is refreshed, and the day before reported on. */
+/** What runs by itself: each stream is archived, its archive compacted and its retention watched, each view is refreshed, the day before is reported on, and what is served is proven. */
 export function desiredSchedules(
   namespace: string,
   streams: Iterable<string>,
@@ -41,5 +43,6 @@ export function desiredSchedules(
     ...[...known].map((view) => schedule("refresh", view)),
     ...(REPORT_VIEWS.every((view) => known.has(view)) ? [schedule("report", "daily")] : []),
     schedule("retire", "generations"),
+    schedule("prove", "views"),
   ];
 }

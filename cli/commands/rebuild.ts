@@ -69,6 +69,8 @@ function resultText(
 ): string {
   const verdict = equal
     ? `identical to version ${compared}: ${hash}`
-    : `NOT what version ${compared} held: ${hash} from the archive, ${comparedHash} before`;
+    : comparedHash === null
+      ? `version ${compared} was damaged: nothing to compare ${hash} with`
+      : `NOT what version ${compared} held: ${hash} from the archive, ${comparedHash} before`;
   return `${view}: version ${version}, ${rows} state rows in ${seconds} s\n${verdict}\n`;
 }

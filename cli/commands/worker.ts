@@ -46,6 +46,7 @@ export function registerWorker(program: Command): void {
         keepGenerationsMs: config.keepGenerations,
         retentionWarnHours: config.retentionWarnHours,
         schemaRegistry: config.schemaRegistry,
+        apiUrl: config.apiUrl,
         mail: { url: config.smtpUrl, from: config.reportFrom, to: config.reportTo },
         registry,
         logger,

@@ -1,25 +1,33 @@
 import { isUtf8 } from "node:buffer";
 
 const WIDTH = 16;
-/** So much of a value that is no text is shown. */
-const MOST = 4_096;
+/** So much of a value is shown. */
+const MOST = { text: 65_536, dump: 4_096 };
+const CONTROL = /[^\P{C}\n\t]/u;
 
 /** Bytes for people: text as it is where all of it can be printed, else a hex dump. "" for no value. */
 export function readable(bytes: Buffer | null): string {
   if (bytes === null) return "";
   const text = isUtf8(bytes) ? bytes.toString() : "";
   // Control characters could move the cursor or recolour the terminal: such a text is dumped.
-  return text !== "" && !/[^\P{C}\n\t]/u.test(text) ? text : hexDump(bytes);
+  if (text === "" || CONTROL.test(text)) return hexDump(bytes);
+  const more = text.length - MOST.text;
+  return more > 0 ? `${text.slice(0, MOST.text)}\n… ${more} characters more; --json gives all` : text;
+}
+
+/** One line for people, whoever wrote it: control characters as \u001b is written. */
+export function printable(text: string): string {
+  return text.replace(/\p{C}/gu, (one) => `\\u${(one.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`);
 }
 
 function hexDump(bytes: Buffer): string {
   const lines: string[] = [];
-  for (let at = 0; at < Math.min(bytes.length, MOST); at += WIDTH) {
-    const row = bytes.subarray(at, Math.min(at + WIDTH, MOST));
+  for (let at = 0; at < Math.min(bytes.length, MOST.dump); at += WIDTH) {
+    const row = bytes.subarray(at, Math.min(at + WIDTH, MOST.dump));
     const hex = [...row].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
     const text = [...row].map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : ".")).join("");
     lines.push(`${at.toString(16).padStart(8, "0")}  ${hex.padEnd(WIDTH * 3)} ${text}`);
   }
-  if (bytes.length > MOST) lines.push(`… ${bytes.length - MOST} bytes more; --json gives all`);
+  if (bytes.length > MOST.dump) lines.push(`… ${bytes.length - MOST.dump} bytes more; --json gives all`);
   return lines.join("\n");
 }

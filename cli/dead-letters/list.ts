@@ -1,5 +1,6 @@
 import type { Config } from "../config.ts";
 import { instantText, print } from "../sheet.ts";
+import { printable } from "./bytes.ts";
 import { type LetterState, lettersOf, shortId, stateOf } from "./letters.ts";
 
 export interface ListFlags {
@@ -32,7 +33,9 @@ export async function listLetters(config: Config, stream: string | undefined, fl
   const sheet = {
     head: ["id", "refused", "bytes", "state", "reason"],
     right: ["bytes"],
-    rows: rows.map((row) => [row.id, row.refusedAt, `${row.sizeBytes}`, stateText(row), row.reason]),
+    rows: rows.map((row) =>
+      [row.id, row.refusedAt, `${row.sizeBytes}`, stateText(row), row.reason].map((cell) => printable(cell)),
+    ),
   };
   await print(flags.json, rows, sheet, "no dead letters");
   if (wanted.length > shown.length)

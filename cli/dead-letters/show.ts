@@ -7,7 +7,7 @@ import { openRegistry } from "../../store/registry-open.ts";
 import { Schemas } from "../../store/registry-schemas.ts";
 import type { Config } from "../config.ts";
 import { instantText } from "../sheet.ts";
-import { readable } from "./bytes.ts";
+import { printable, readable } from "./bytes.ts";
 import { findLetter, shortId, stateOf } from "./letters.ts";
 
 /** Prints everything that is known of one letter. */
@@ -21,7 +21,7 @@ export async function showLetter(config: Config, text: string, json: boolean): P
 }
 
 function letterJson(config: Config, stream: Stream, letter: DeadLetter, schemas: SchemaLookup) {
-  const { partition, offset, reason, key, original = null, edited, replayedTo } = letter;
+  const { partition, offset, reason, key, original = null, edited, replayedTo, sizeBytes } = letter;
   const base64 = (bytes: Buffer | null) => bytes?.toString("base64") ?? null;
   return {
     id: shortId(config, letter.id),
@@ -30,9 +30,10 @@ function letterJson(config: Config, stream: Stream, letter: DeadLetter, schemas:
     offset: offset.toString(),
     refusedAt: instantText(letter.refusedAtMs),
     reason,
-    contract: verdict(stream, original, schemas),
+    contract: verdict(stream, letter, schemas),
     state: stateOf(letter),
     keyBase64: base64(key),
+    sizeBytes,
     originalBase64: base64(original),
     editedBase64: base64(edited),
     replayedTo,
@@ -42,27 +43,32 @@ function letterJson(config: Config, stream: Stream, letter: DeadLetter, schemas:
 function letterText(config: Config, stream: Stream, letter: DeadLetter, schemas: SchemaLookup): string {
   const { partition, offset, reason, key, original = null, edited, replayedTo } = letter;
   const facts = [
-    ["letter", shortId(config, letter.id)],
+    ["letter", printable(shortId(config, letter.id))],
     ["lies in", `${stream.name}, partition ${partition}, offset ${offset}`],
-    ["refused", `${instantText(letter.refusedAtMs)}: ${reason}`],
-    ["contract", `revision ${stream.revision}: ${verdict(stream, original, schemas)}`],
-    ["state", replayedTo === null ? stateOf(letter) : `replayed to partition:offset ${replayedTo}`],
+    ["refused", `${instantText(letter.refusedAtMs)}: ${printable(reason)}`],
+    ["contract", `revision ${stream.revision}: ${printable(verdict(stream, letter, schemas))}`],
+    ["state", replayedTo === null ? stateOf(letter) : `replayed to partition:offset ${printable(replayedTo)}`],
     ["key", key === null ? "none" : readable(key)],
   ];
   const bytes = [["original", original], ...(edited === null ? [] : ([["edited", edited]] as const))] as const;
   const avro = avroSchemaId(original) === null ? null : recordText(original, schemas);
   return [
     ...facts.map(([name, value]) => `${name?.padEnd(10)}${value}`),
-    ...bytes.map(
-      ([name, value]) => `${name}, ${value === null ? "no value" : `${value.length} bytes`}:\n${readable(value)}`,
-    ),
+    ...bytes.map(([name, value]) => `${name}, ${sizeText(value, letter)}:\n${readable(value)}`),
     ...(avro?.ok ? [`original, from Avro:\n${readable(Buffer.from(avro.text))}`] : []),
   ].join("\n");
 }
 
+function sizeText(value: Buffer | null, { isBare, sizeBytes }: DeadLetter): string {
+  if (value !== null) return `${value.length} bytes`;
+  if (!isBare) return "no value";
+  return `${sizeBytes > 0 ? `${sizeBytes} bytes, ` : ""}too many for a letter; the log has them where the record lies`;
+}
+
 /** What the contract says of these bytes now. */
-function verdict(stream: Stream, bytes: Buffer | null, schemas: SchemaLookup): string {
-  const decoded = decodeOne(stream, bytes, schemas);
+function verdict(stream: Stream, { isBare, original = null }: DeadLetter, schemas: SchemaLookup): string {
+  if (isBare) return "unknown, the letter has no bytes";
+  const decoded = decodeOne(stream, original, schemas);
   return decoded.ok ? "accepts it now" : `still refuses it: ${decoded.reject}`;
 }
 

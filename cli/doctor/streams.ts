@@ -73,7 +73,7 @@ async function checkClock(log: LogReader, topic: string): Promise<Finding> {
       maxWaitMs: 100,
       maxBytes: 65_536,
     });
-    newestMs = Math.max(newestMs, fetched?.timestampsMs.at(-1) ?? 0);
+    newestMs = Math.max(newestMs, fetched?.records.timestampsMs.at(-1) ?? 0);
   }
   const aheadMs = newestMs - Date.now();
   return judged(aheadMs <= AHEAD_MS, "clock.producers", `${topic}: no record is from the future`, {

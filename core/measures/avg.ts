@@ -1,5 +1,5 @@
 import type { Sql } from "../sql.ts";
-import type { Measure } from "./measure.ts";
+import { type Measure, plainInteger } from "./measure.ts";
 
 /** The mean of an integer expression: both parts are exact integers, and their quotient is rounded once, to the nearest double. */
 export function avg(input: Sql, options: { unit?: string } = {}): Measure {
@@ -17,6 +17,16 @@ export function avg(input: Sql, options: { unit?: string } = {}): Measure {
     present: (state) => {
       const count = state.integer("count") ?? 0n;
       return count === 0n ? null : Number(state.integer("sum") ?? 0n) / Number(count);
+    },
+    plain: {
+      columns: {
+        sum: { form: "aggregate", sql: `sum(${input.text})` },
+        count: { form: "aggregate", sql: `count(${input.text})` },
+      },
+      present: (found) => {
+        const sum = plainInteger(found, "sum");
+        return sum === undefined ? null : Number(sum) / Number(plainInteger(found, "count"));
+      },
     },
   };
 }

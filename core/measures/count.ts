@@ -1,5 +1,5 @@
 import type { Sql } from "../sql.ts";
-import { EXACT, type Measure, presentInteger, ROWS } from "./measure.ts";
+import { EXACT, type Measure, type Plain, plainInteger, presentInteger, ROWS } from "./measure.ts";
 
 /** How many events the view counted, or of those how many meet a condition. 0 where a group has none. */
 export function count(options: { where?: Sql; unit?: string } = {}): Measure {
@@ -12,6 +12,7 @@ export function count(options: { where?: Sql; unit?: string } = {}): Measure {
       inputs: [],
       components: [ROWS],
       present: (state) => presentInteger(state.integer(ROWS.name) ?? 0n),
+      plain: plain("count(*)"),
     };
   }
   return {
@@ -22,5 +23,13 @@ export function count(options: { where?: Sql; unit?: string } = {}): Measure {
       { name: "count", form: "integer", merge: "sum", partial: `nullif(count(*) FILTER (${where.text}), 0)` },
     ],
     present: (state) => presentInteger(state.integer("count") ?? 0n),
+    plain: plain(`count(*) FILTER (WHERE ${where.text})`),
+  };
+}
+
+function plain(sql: string): Plain {
+  return {
+    columns: { count: { form: "aggregate", sql } },
+    present: (found) => presentInteger(plainInteger(found, "count")),
   };
 }

@@ -1,6 +1,6 @@
 import { REGISTER_ERROR } from "../hll.ts";
 import type { Sql } from "../sql.ts";
-import type { Measure } from "./measure.ts";
+import { type Measure, plainInteger } from "./measure.ts";
 
 /**
  * How many different values an expression takes, by HyperLogLog: as if every value had been PFADDed to one Redis key.
@@ -8,6 +8,8 @@ import type { Measure } from "./measure.ts";
  */
 export function distinct(input: Sql, options: { unit?: string } = {}): Measure {
   const { unit = "values" } = options;
+  const hash = `md5_number_lower(CAST(${input.text} AS VARCHAR))`;
+  const given = `(${input.text}) IS NOT NULL`;
   return {
     kind: "distinct",
     spec: { kind: "distinct", of: input.text, unit },
@@ -23,10 +25,18 @@ export function distinct(input: Sql, options: { unit?: string } = {}): Measure {
         name: "hll",
         form: "registers",
         merge: "max",
-        partial: `md5_number_lower(CAST(${input.text} AS VARCHAR))`,
-        given: `(${input.text}) IS NOT NULL`,
+        partial: hash,
+        given,
       },
     ],
     present: (state) => state.registers("hll")?.estimate() ?? 0,
+    plain: {
+      columns: {
+        hll: { form: "registers", hash, given },
+        values: { form: "aggregate", sql: `count(DISTINCT ${input.text})` },
+      },
+      present: (found) => found.registers("hll").estimate(),
+      truth: (found) => plainInteger(found, "values") ?? 0n,
+    },
   };
 }

@@ -1,5 +1,5 @@
 import type { Sql } from "../sql.ts";
-import { EXACT, type Measure, presentInteger } from "./measure.ts";
+import { EXACT, type Measure, plainInteger, presentInteger } from "./measure.ts";
 
 function extreme(kind: "min" | "max", input: Sql, unit: string): Measure {
   return {
@@ -10,6 +10,10 @@ function extreme(kind: "min" | "max", input: Sql, unit: string): Measure {
     inputs: [{ sql: input, type: "integer" }],
     components: [{ name: kind, form: "integer", merge: kind, partial: `${kind}(${input.text})::BIGINT` }],
     present: (state) => presentInteger(state.integer(kind)),
+    plain: {
+      columns: { [kind]: { form: "aggregate", sql: `${kind}(${input.text})` } },
+      present: (found) => presentInteger(plainInteger(found, kind)),
+    },
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Sql } from "../sql.ts";
-import { EXACT, type Measure, presentInteger } from "./measure.ts";
+import { EXACT, type Measure, plainInteger, presentInteger } from "./measure.ts";
 
 /**
  * How many values lie in each of the bins that ascending integer `edges` make: below the first, `[edge, next edge)`, and from the last on.
@@ -10,6 +10,7 @@ export function histogram(input: Sql, options: { edges: readonly number[]; unit?
   const ascending = edges.every((edge, index) => Number.isSafeInteger(edge) && edge > (edges[index - 1] ?? -Infinity));
   if (edges.length === 0 || edges.length > 200 || !ascending)
     throw new RangeError(`a histogram needs 1 to 200 ascending integer edges, not ${edges.join(", ")}`);
+  const bins = [...edges, null].map((to, index) => ({ from: index === 0 ? null : (edges[index - 1] ?? null), to }));
   const reached = edges.map((edge) => `((${input.text}) >= ${edge})::INTEGER`).join(" + ");
   return {
     kind: "histogram",
@@ -29,12 +30,20 @@ export function histogram(input: Sql, options: { edges: readonly number[]; unit?
     ],
     parts: "list",
     present: (state) => {
-      const bins = state.items("bins");
-      return [...edges, null].map((to, index) => ({
-        from: index === 0 ? null : (edges[index - 1] ?? null),
-        to,
-        count: presentInteger(bins.get(index) ?? 0n),
-      }));
+      const held = state.items("bins");
+      return bins.map(({ from, to }, index) => ({ from, to, count: presentInteger(held.get(index) ?? 0n) }));
+    },
+    plain: {
+      columns: Object.fromEntries(
+        bins.map(({ from, to }, index) => {
+          const above = from === null ? "true" : `(${input.text}) >= ${from}`;
+          const below = to === null ? "true" : `(${input.text}) < ${to}`;
+          const within = `(${input.text}) IS NOT NULL AND ${above} AND ${below}`;
+          return [`bin${index}`, { form: "aggregate", sql: `count(*) FILTER (WHERE ${within})` }];
+        }),
+      ),
+      present: (found) =>
+        bins.map(({ from, to }, index) => ({ from, to, count: presentInteger(plainInteger(found, `bin${index}`)) })),
     },
   };
 }

@@ -71,6 +71,38 @@ export const EXACT: Accuracy = { exact: true, error: 0, note: "exact" };
 /** A measure as data: what its builder was given. Plain JSON; `measureFrom` in kinds.ts builds it again. */
 export type MeasureSpec = Readonly<Record<string, unknown>> & { readonly kind: string };
 
+/**
+ * What a proof asks of all events of a row at once, by plain SQL over `core/plain.ts`'s lines, which have `_time`, `_partition`, `_offset` and
+ * `_line` beside the contract's columns:
+ *
+ *   aggregate  an aggregate over the row's lines
+ *   items      the items with the greatest weights; those that tie with the last one are among them
+ *   registers  one HyperLogLog of every different value, by the UBIGINT hash of one line's value
+ */
+export type PlainColumn =
+  | { readonly form: "aggregate"; readonly sql: string }
+  | { readonly form: "items"; readonly item: string; readonly weight: string; readonly show: number }
+  | { readonly form: "registers"; readonly hash: string; readonly given: string };
+
+/** What the columns hold in one row. */
+export interface PlainFound {
+  /** As DuckDB gives it. */
+  aggregate(column: string): unknown;
+  items(column: string): readonly (readonly [item: string, weight: bigint])[];
+  registers(column: string): Registers;
+}
+
+/** A measure by its definition: how a proof computes it from all events, without state and without merging. */
+export interface Plain {
+  readonly columns: Readonly<Record<string, PlainColumn>>;
+  /** What an answer has to say. */
+  readonly present: (found: PlainFound) => PresentedField;
+  /** How far an answer's numbers may be off these, relative; absent: not at all. */
+  readonly within?: number;
+  /** Of an estimate: the exact figure that it stands for. */
+  readonly truth?: (found: PlainFound) => bigint;
+}
+
 /** A mergeable aggregate. Each kind is one file that owns all of its renderings. */
 export interface Measure {
   readonly kind: string;
@@ -83,6 +115,13 @@ export interface Measure {
   /** The names of its values when it presents several (`p50`, `p99`), or "list"; absent: it presents one value. */
   readonly parts?: readonly string[] | "list";
   readonly present: (state: CellState) => PresentedField;
+  readonly plain: Plain;
+}
+
+/** An integer aggregate of a proof; DuckDB gives narrow types as numbers and wide ones as bigint. */
+export function plainInteger(found: PlainFound, column: string): bigint | undefined {
+  const value = found.aggregate(column) as bigint | number | null | undefined;
+  return value === null || value === undefined ? undefined : BigInt(value);
 }
 
 /** A 64-bit integer for JSON: a number while that is exact, else text. */
@@ -90,4 +129,9 @@ export function presentInteger(value: bigint | undefined): Presented {
   if (value === undefined) return null;
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value.toString();
+}
+
+/** The value of a pick from its JSON: an integer that a double would round stays text. */
+export function pickedValue(json: string): Presented {
+  return /^-?\d+$/.test(json) ? presentInteger(BigInt(json)) : (JSON.parse(json) as Presented);
 }

@@ -1,5 +1,5 @@
 import type { Sql } from "../sql.ts";
-import { EXACT, type Measure } from "./measure.ts";
+import { EXACT, type Measure, pickedValue } from "./measure.ts";
 
 function pick(kind: "first" | "last", input: Sql, unit: string): Measure {
   return {
@@ -10,6 +10,18 @@ function pick(kind: "first" | "last", input: Sql, unit: string): Measure {
     inputs: [{ sql: input, type: "any" }],
     components: [{ name: kind, form: "pick", merge: kind, partial: input.text, given: `(${input.text}) IS NOT NULL` }],
     present: (state) => state.pick(kind) ?? null,
+    plain: {
+      columns: {
+        [kind]: {
+          form: "aggregate",
+          sql: `to_json(${kind}(${input.text} ORDER BY _time, _partition, _offset, _line) FILTER (WHERE (${input.text}) IS NOT NULL))::VARCHAR`,
+        },
+      },
+      present: (found) => {
+        const json = found.aggregate(kind);
+        return typeof json === "string" ? pickedValue(json) : null;
+      },
+    },
   };
 }
 

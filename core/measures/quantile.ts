@@ -1,5 +1,5 @@
 import type { Sql } from "../sql.ts";
-import type { Item, Measure, Presented } from "./measure.ts";
+import { type Item, type Measure, type Presented, plainInteger, presentInteger } from "./measure.ts";
 
 const AT = [0.5, 0.9, 0.99];
 
@@ -37,6 +37,14 @@ export function quantile(input: Sql, options: { error?: number; at?: readonly nu
     present: (state) => {
       const bins = [...state.items("bins")].sort(([a], [b]) => Number(a) - Number(b));
       return Object.fromEntries(at.map((p) => [partName(p), valueAt(bins, p, divisions)]));
+    },
+    plain: {
+      columns: Object.fromEntries(
+        at.map((p) => [partName(p), { form: "aggregate", sql: `quantile_disc(${input.text}, ${p})` }]),
+      ),
+      present: (found) =>
+        Object.fromEntries(at.map((p) => [partName(p), presentInteger(plainInteger(found, partName(p)))])),
+      within: error,
     },
   };
 }

@@ -1,4 +1,12 @@
-import { type Accuracy, type CellState, type Component, type Measure, ROWS } from "./measure.ts";
+import {
+  type Accuracy,
+  type CellState,
+  type Component,
+  type Measure,
+  type PlainFound,
+  type PresentedField,
+  ROWS,
+} from "./measure.ts";
 
 /**
  * One measure divided by another, such as purchases by views: both keep their own state, and only what is presented is divided.
@@ -15,13 +23,21 @@ export function ratio(top: Measure, bottom: Measure, options: { unit?: string } 
     accuracy: accuracyOf(top.accuracy, bottom.accuracy),
     inputs: [...top.inputs, ...bottom.inputs],
     components: [...prefixed("top", top), ...prefixed("bottom", bottom)],
-    present: (state) => {
-      const over = top.present(within("top", state));
-      const under = bottom.present(within("bottom", state));
-      if (over === null || under === null || Number(under) === 0) return null;
-      return Number(over) / Number(under);
+    present: (state) => quotient(top.present(within("top", state)), bottom.present(within("bottom", state))),
+    plain: {
+      columns: Object.fromEntries(
+        Object.entries({ top, bottom }).flatMap(([side, { plain }]) =>
+          Object.entries(plain.columns).map(([name, column]) => [`${side}.${name}`, column]),
+        ),
+      ),
+      present: (found) =>
+        quotient(top.plain.present(plainWithin("top", found)), bottom.plain.present(plainWithin("bottom", found))),
     },
   };
+}
+
+function quotient(over: PresentedField, under: PresentedField): number | null {
+  return over === null || under === null || Number(under) === 0 ? null : Number(over) / Number(under);
 }
 
 function accuracyOf(top: Accuracy, bottom: Accuracy): Accuracy {
@@ -43,5 +59,13 @@ function within(side: string, state: CellState): CellState {
     items: (component) => state.items(name(component)),
     pick: (component) => state.pick(name(component)),
     registers: (component) => state.registers(name(component)),
+  };
+}
+
+function plainWithin(side: string, found: PlainFound): PlainFound {
+  return {
+    aggregate: (column) => found.aggregate(`${side}.${column}`),
+    items: (column) => found.items(`${side}.${column}`),
+    registers: (column) => found.registers(`${side}.${column}`),
   };
 }

@@ -1,5 +1,5 @@
 import type { Sql } from "../sql.ts";
-import { EXACT, type Measure, presentInteger } from "./measure.ts";
+import { EXACT, type Measure, plainInteger, presentInteger } from "./measure.ts";
 
 /** The sum of an integer expression; null where every value was null. */
 export function sum(input: Sql, options: { unit?: string } = {}): Measure {
@@ -12,5 +12,9 @@ export function sum(input: Sql, options: { unit?: string } = {}): Measure {
     inputs: [{ sql: input, type: "integer" }],
     components: [{ name: "sum", form: "integer", merge: "sum", partial: `sum(${input.text})::BIGINT` }],
     present: (state) => presentInteger(state.integer("sum")),
+    plain: {
+      columns: { sum: { form: "aggregate", sql: `sum(${input.text})` } },
+      present: (found) => presentInteger(plainInteger(found, "sum")),
+    },
   };
 }

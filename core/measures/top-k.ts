@@ -1,5 +1,5 @@
 import type { Sql } from "../sql.ts";
-import { EXACT, type Measure, presentInteger } from "./measure.ts";
+import { EXACT, type Item, type Measure, presentInteger } from "./measure.ts";
 
 const SHOW = 10;
 
@@ -30,10 +30,25 @@ export function topK(item: Sql, options: { weight?: Sql; show?: number; unit?: s
       },
     ],
     parts: "list",
-    present: (state) =>
-      [...state.items("weights")]
-        .sort(([a, x], [b, y]) => (x === y ? (a < b ? -1 : 1) : x > y ? -1 : 1))
-        .slice(0, show)
-        .map(([name, value]) => ({ item: name, weight: presentInteger(value) })),
+    present: (state) => shown([...state.items("weights")], show),
+    plain: {
+      columns: {
+        weights: {
+          form: "items",
+          item: `CAST((${item.text}) AS VARCHAR)`,
+          weight: weight === undefined ? "count(*)" : `sum(${weight.text})`,
+          show,
+        },
+      },
+      present: (found) => shown(found.items("weights"), show),
+    },
   };
+}
+
+/** The heaviest items; equal ones in the order of their code units, in which a database need not sort. */
+function shown(items: readonly (readonly [item: Item, weight: bigint])[], show: number) {
+  return items
+    .toSorted(([a, x], [b, y]) => (x === y ? (a < b ? -1 : 1) : x > y ? -1 : 1))
+    .slice(0, show)
+    .map(([name, value]) => ({ item: name, weight: presentInteger(value) }));
 }

@@ -6,16 +6,25 @@ import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../co
 import { csvOf } from "../csv.ts";
 import { FORMATS, type Format, preferredFormat } from "../format.ts";
 import { keysOf, keysQuery } from "../keys.ts";
+import { KnownQuestions } from "../known-questions.ts";
 import type { DescribedView } from "../openapi.ts";
 import { viewStandings } from "../overview.ts";
 import type { Parameters } from "../parameters.ts";
 import { badRequest } from "../problem.ts";
+import { type RenderedAnswer, renderAnswer, renderedBody } from "../rendered-answer.ts";
 import { type Fail, type One, readRequest, wholeNumber } from "../request.ts";
 import type { Serving } from "../serving.ts";
 import type { Standing } from "../standings.ts";
 import { entityTag, hasTag } from "../validators.ts";
 
 type Named = { Params: { name: string } };
+
+interface QuestionOptions extends Consistency {
+  /** Null: as the Accept header says. */
+  readonly format: Format | null;
+}
+
+const AGE_HEADER = "tideline-freshness-ms";
 
 export const KEYS_LIMIT = { least: 1, most: 10_000, byDefault: 100 } as const;
 
@@ -40,25 +49,54 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
     };
   });
 
-  app.get<Named>("/views/:name", async (request, reply) => {
+  const known = new KnownQuestions<QuestionOptions, RenderedAnswer>();
+
+  /** What a request asks; the same text means the same for as long as the same generation is served. */
+  const questionOf = (request: FastifyRequest<Named>) => {
+    const { name } = request.params;
+    const held = known.get(request.url);
+    if (held !== undefined && held.asked.described === views.get(name)) return held;
     const own = [...CONSISTENCY_PARAMETERS, "format"];
-    const asked = readRequest(views, request.params.name, request.query as Parameters, own, (one, fail, described) => ({
+    const asked = readRequest(views, name, request.query as Parameters, own, (one, fail, described) => ({
       ...readConsistency(serving, one, fail, described),
-      format: formatOf(one, fail) ?? preferredFormat(request.headers.accept),
+      format: formatOf(one, fail) ?? null,
     }));
+    const { at, min } = asked.options;
+    // Whether a position is still served is to be looked at every time.
+    return at === null && min === null ? known.add(request.url, asked) : { asked, answered: null };
+  };
+
+  app.get<Named>("/views/:name", async (request, reply) => {
+    const { asked, answered } = questionOf(request);
     const { query, options } = asked;
     const { definition, types } = asked.described;
-    const { at, format } = options;
+    const { at } = options;
+    const format = options.format ?? preferredFormat(request.headers.accept);
     const tagOf = (asOf: string) => entityTag(asOf, query, format, at === null && format === "json");
     void reply.header("vary", "accept");
     if (await isUnchanged(serving, request, asked.described, options, tagOf)) return reply.status(304).send();
+    const held = format === "json" ? answered : null;
     const answer = await consistently(serving, reply, asked.described, options, () =>
-      reader.answer(definition, query, at?.applied ?? null),
+      reader.answer(definition, query, at?.applied ?? null, held?.answer ?? null),
     );
-    sayStanding(reply, asked.described, answer, at, tagOf);
-    void reply.header("tideline-truncated", String(answer.truncated));
-    if (format === "json") return answerBody(definition, types, query, answer, at);
-    return reply.type(`${FORMATS.csv}; charset=utf-8; header=present`).send(csvOf(definition.view, query, answer.rows));
+    if (held !== null && held.answer.rows === answer.rows) return sendRendered(reply, held, answer.freshnessMs);
+    const headers = {
+      ...standingHeaders(asked.described, answer, at, tagOf),
+      "tideline-truncated": String(answer.truncated),
+    };
+    if (format === "csv") {
+      void reply.headers({ ...headers, ...ageHeader(answer, at) });
+      return reply
+        .type(`${FORMATS.csv}; charset=utf-8; header=present`)
+        .send(csvOf(definition.view, query, answer.rows));
+    }
+    const rendered = at === null ? renderAnswer(definition, types, query, answer, headers) : null;
+    if (rendered === null) {
+      void reply.headers({ ...headers, ...ageHeader(answer, at) });
+      return answerBody(definition, types, query, answer, at);
+    }
+    known.answer(request.url, rendered, request.url.length + rendered.before.length);
+    return sendRendered(reply, rendered, answer.freshnessMs);
   });
 
   app.get<Named>("/views/:name/keys", async (request, reply) => {
@@ -80,7 +118,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
     const reading = await consistently(serving, reply, asked.described, asked.options, () =>
       reader.read(definition, query, at?.applied ?? null),
     );
-    sayStanding(reply, asked.described, reading, at, null);
+    void reply.headers({ ...standingHeaders(asked.described, reading, at, null), ...ageHeader(reading, at) });
     return {
       view: definition.view.name,
       dimension,
@@ -138,23 +176,34 @@ async function isUnchanged(
 }
 
 /** Headers that say where an answer stands. What is incomplete has no entity tag: it is not to be held on to. */
-function sayStanding(
-  reply: FastifyReply,
+function standingHeaders(
   { definition }: DescribedView,
   standing: Standing,
   at: AsOf | null,
   tagOf: ((asOf: string) => string) | null,
-): void {
-  const { asOf, batchVersion, freshnessMs, complete } = answerStanding(definition, standing, at);
-  void reply.headers({
+): Record<string, string> {
+  const { asOf, batchVersion, complete } = answerStanding(definition, standing, at);
+  return {
     "tideline-as-of": asOf,
     "tideline-batch-version": String(batchVersion),
     "tideline-complete": String(complete),
     "cache-control": at === null ? "no-cache" : "max-age=31536000, immutable",
-    ...(freshnessMs === null ? {} : { "tideline-freshness-ms": String(freshnessMs) }),
     ...(standing.missing === null ? {} : { "tideline-missing": standing.missing.code }),
     ...(complete && tagOf !== null ? { etag: tagOf(asOf) } : {}),
-  });
+  };
+}
+
+/** How old the newest change is; an earlier position has no age. */
+function ageHeader({ freshnessMs }: Standing, at: AsOf | null): Record<string, string> {
+  return at === null ? { [AGE_HEADER]: String(freshnessMs) } : {};
+}
+
+function sendRendered(reply: FastifyReply, rendered: RenderedAnswer, freshnessMs: number): FastifyReply {
+  return reply
+    .headers(rendered.headers)
+    .header(AGE_HEADER, String(freshnessMs))
+    .type("application/json; charset=utf-8")
+    .send(renderedBody(rendered, freshnessMs));
 }
 
 function closedSignal(reply: FastifyReply): AbortSignal {

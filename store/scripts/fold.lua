@@ -1,19 +1,17 @@
--- fold(first, last, id, nonce): puts one segment, whose keys have been written before, in the place of successive closed ones that it is the
--- merge of. Only for segments between two cuts: a token inside would be a boundary that a refresh still needs.
--- KEYS  chain, garbage    ARGV  prefix, nonce, ids of the segments as JSON, id of their merge
--- Answers 'OK', or 'CHANGED' when the chain is another one by now; then the merge is left to `sweep` instead.
-local state = redis.call('HMGET', KEYS[1], 'nonce', 'segments')
-local ids, id, first = cjson.decode(ARGV[3]), ARGV[4], nil
-local segments = state[2] and cjson.decode(state[2]) or {}
-for at, segment in ipairs(segments) do
-  if segment.id == ids[1] then first = at end
+-- fold(segments, id): puts one segment, whose buckets have been written by `merge`, in the place of successive closed ones that it is the merge
+-- of. Only for segments between two cuts: a token inside would be a boundary that a refresh still needs.
+-- KEYS  chain, garbage    ARGV  prefix, the segments as JSON, id of their merge, how many buckets it has
+-- Answers 'OK', or 'CHANGED' when the chain does not have these segments or a bucket is missing; then the merge is left to `sweep` instead.
+local encoded = redis.call('HGET', KEYS[1], 'segments')
+local wanted, id = cjson.decode(ARGV[2]), ARGV[3]
+local segments = encoded and cjson.decode(encoded) or {}
+local first = place_of(segments, wanted)
+local merge = ARGV[1] .. ':s:' .. id .. ':'
+local whole = first and redis.call('ZCARD', merge .. 'buckets') == tonumber(ARGV[4])
+for offset = 0, #wanted - 2 do
+  if whole and segments[first + offset].token then whole = false end
 end
-local same = state[1] == ARGV[2] and first ~= nil
-for offset = 0, #ids - 1 do
-  local segment = same and segments[first + offset]
-  if not segment or segment.id ~= ids[offset + 1] or not segment.to or (segment.token and offset < #ids - 1) then same = false end
-end
-if not same then
+if not whole then
   redis.call('RPUSH', KEYS[2], id)
   return 'CHANGED'
 end
@@ -24,11 +22,13 @@ local function cells(of)
   end
   return count
 end
-local last = segments[first + #ids - 1]
+local last = segments[first + #wanted - 1]
 local merged = {id = id, from = segments[first].from, to = last.to, token = last.token}
 local change = cells(id)
-for _ = 1, #ids do
+for _ = 1, #wanted do
   local old = table.remove(segments, first).id
+  local ledger = redis.call('HGETALL', ARGV[1] .. ':s:' .. old .. ':ledger')
+  for i = 1, #ledger, 2 do redis.call('HINCRBY', merge .. 'ledger', ledger[i], ledger[i + 1]) end
   change = change - cells(old)
   redis.call('RPUSH', KEYS[2], old)
 end

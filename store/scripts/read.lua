@@ -1,22 +1,58 @@
--- read(keys): the chain and the open segment's cells in one atomic step, or the answer belongs to no position at all.
--- KEYS  chain, applied, fresh    ARGV  prefix, from bucket, to bucket (exclusive), '1' when sketches are wanted
--- Answers false without a chain, else {chain, applied, fresh, last bucket of the open segment or false, {bucket, fields, sketches}*}
+-- read(keys): the chain and cells of its open segment in one atomic step, or the answer belongs to no position at all.
+-- KEYS  chain, applied, fresh
+-- ARGV  prefix, the digest that the reader knows ('' for none), and for each part that is wanted of the open segment:
+--       from bucket, to bucket (exclusive), '1' when sketches are wanted, '1' when the reader has it for that digest,
+--       how many fields follow (-1: all fields of a bucket), fields
+-- Answers false without a chain, else {digest, chain, applied, fresh, last bucket of the open segment or false, part*}. Chain and applied are false
+-- when the digest is the known one: it names both of them, and with them the cells. A part is false when the reader has it, else
+-- {{bucket, fields, sketches}*}.
 local chain = redis.call('HGETALL', KEYS[1])
 if #chain == 0 then return false end
+local applied = redis.call('HGETALL', KEYS[2])
+local digest = redis.sha1hex(table.concat(chain, '\n') .. '\n\n' .. table.concat(applied, '\n'))
+local known = digest == ARGV[2]
 local open = redis.call('HGET', KEYS[1], 'open')
 local segment = ARGV[1] .. ':s:' .. open .. ':'
 local last = redis.call('ZREVRANGE', segment .. 'buckets', 0, 0)[1] or false
-local answer = {chain, redis.call('HGETALL', KEYS[2]), redis.call('HGETALL', KEYS[3]), last}
-for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', segment .. 'buckets', ARGV[2], '(' .. ARGV[3])) do
-  local fields, sketches = redis.call('HGETALL', segment .. 'b:' .. bucket), {}
-  if ARGV[4] == '1' then
-    for i = 1, #fields, 2 do
-      if fields[i + 1] == 'hll' then
-        sketches[#sketches + 1] = fields[i]
-        sketches[#sketches + 1] = redis.call('GET', segment .. 'h:' .. bucket .. ':' .. fields[i])
-      end
+local answer = {digest, chain, applied, redis.call('HGETALL', KEYS[3]), last}
+if known then answer[2], answer[3] = false, false end
+
+-- The values of these fields that the hash has, as HGETALL gives them.
+local function values_of(hash, names)
+  local found, values = {}, redis.call('HMGET', hash, unpack(names))
+  for i, name in ipairs(names) do
+    if values[i] then
+      found[#found + 1] = name
+      found[#found + 1] = values[i]
     end
   end
-  answer[#answer + 1] = {bucket, fields, sketches}
+  return found
+end
+
+local at = 3
+while at <= #ARGV do
+  local from, to, sketched, held, count = ARGV[at], ARGV[at + 1], ARGV[at + 2] == '1', ARGV[at + 3] == '1', tonumber(ARGV[at + 4])
+  at = at + 5
+  local names = {}
+  for i = 1, count do names[i] = ARGV[at + i - 1] end
+  if count > 0 then at = at + count end
+  local part = false
+  if not (known and held) then
+    part = {}
+    for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', segment .. 'buckets', from, '(' .. to)) do
+      local hash, sketches = segment .. 'b:' .. bucket, {}
+      local fields = count < 0 and redis.call('HGETALL', hash) or values_of(hash, names)
+      if sketched then
+        for i = 1, #fields, 2 do
+          if fields[i + 1] == 'hll' then
+            sketches[#sketches + 1] = fields[i]
+            sketches[#sketches + 1] = redis.call('GET', segment .. 'h:' .. bucket .. ':' .. fields[i])
+          end
+        end
+      end
+      if #fields > 0 then part[#part + 1] = {bucket, fields, sketches} end
+    end
+  end
+  answer[#answer + 1] = part
 end
 return answer

@@ -129,8 +129,8 @@ async function expectExact(of: View): Promise<void> {
   const read = await chainOf(of).read(-1e15, 1e15, true);
   if (!plan.ok || oracle === undefined || read === null) throw new Error("nothing to compare");
   const table = new CellTable(of);
-  for (const { id, to } of read.chain.segments)
-    for (const bucket of to === null ? read.open : ((await chainOf(of).segment(id))?.buckets ?? []))
+  for (const { id, from, to } of read.chain.segments)
+    for (const bucket of to === null ? read.open : ((await chainOf(of).segment({ id, from, to }))?.buckets ?? []))
       mergeBucket(table, of, bucket);
   const { rows } = presentRows(of, plan.query, table.cells());
   const expected = expectedRows(oracle, await readLog(brokers, topic), read.chain.applied);

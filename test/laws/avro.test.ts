@@ -111,7 +111,7 @@ describe("Avro is another spelling of the same events", () => {
     const decoder = await Decoder.open(duck, sale, { lookup: async () => lookup });
     const rejected = await decoder.decode([fetchedOf(0, 0n, values)]);
     // Original bytes go to the dead letters, whatever they were turned into.
-    for (const { offset, value } of rejected) expect(value).toBe(values[Number(offset)]);
+    for (const { offset, value } of rejected) expect(value).toEqual(values[Number(offset)]);
     const rows = await duck.runAndReadAll("SELECT * EXCLUDE (_partition, _offset) FROM events ORDER BY _offset");
     return rows.getRowsJS() as unknown[][];
   }

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { decodeOne, decodeSql } from "../../core/decode.ts";
+import { canonicalSql, decodeOne } from "../../core/decode.ts";
 import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../../core/fields.ts";
+import { RecordScanner } from "../../core/scan.ts";
 import { sql } from "../../core/sql.ts";
 import { checkStream, type Stream, stream } from "../../core/stream.ts";
 import { StreamDocument, streamDocument, streamFrom } from "../../core/stream-document.ts";
@@ -297,7 +298,7 @@ describe("invariant 3, for lists, defaults and versions", () => {
     );
   });
 
-  test("what producers send is recognised without zod: lists, every version, absent defaults", async () => {
+  test("what producers send is recognised without zod: lists, every version, absent defaults", () => {
     const items = [
       { sku: "a", quantity: 2, gift: true },
       { gift: false, quantity: -1, sku: "b" },
@@ -311,14 +312,12 @@ describe("invariant 3, for lists, defaults and versions", () => {
       [paid, 1, { id: "3", at: 1e12, amount: "7" }],
     ];
     for (const [definition, version, event] of sent) {
-      await duck.run("CREATE OR REPLACE TEMP TABLE sent AS SELECT $1 AS _value", [JSON.stringify(event)]);
-      const source = "(SELECT 0 AS _row, 0 AS _partition, 0 AS _offset, _value FROM sent)";
-      const ok = await Promise.all(
-        definition.tried.map(async (one) => {
-          const rows = await rowsOf(duck, `SELECT _ok FROM (${decodeSql(definition, source, one)})`);
-          return [one.version, rows[0]?.[0]];
-        }),
-      );
+      const bytes = Buffer.from(JSON.stringify(event));
+      const ok = definition.tried.map((one, index) => {
+        const scanner = new RecordScanner(one, definition.tried.slice(0, index));
+        scanner.scan(bytes, 0, bytes.length);
+        return [one.version, scanner.failed === 0];
+      });
       expect(ok).toEqual(definition.tried.map((one) => [one.version, one.version === version]));
     }
   });
@@ -355,7 +354,8 @@ describe("invariant 3, for lists, defaults and versions", () => {
     for (const definition of [basket, paid]) {
       const again = streamFrom(StreamDocument.parse(JSON.parse(JSON.stringify(streamDocument(definition)))));
       expect(checkStream(again)).toEqual([]);
-      expect(decodeSql(again, "source")).toBe(decodeSql(definition, "source"));
+      const sqlOf = (of: Stream) => of.tried.map((version) => canonicalSql(of, version, "source"));
+      expect(sqlOf(again)).toEqual(sqlOf(definition));
       expect(eventColumns(again)).toBe(eventColumns(definition));
       expect(streamDocument(again)).toEqual(streamDocument(definition));
       const events = fc.sample(definition === basket ? baskets : payments, { numRuns: 200, seed: 3 });

@@ -13,6 +13,7 @@ import { mergeBucket, tilesOf } from "../../store/chain-state.ts";
 import { Decoder, eventsFrom } from "../../store/decoder.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duck.ts";
 import { foldable, fold as foldSegments } from "../../store/fold.ts";
+import { Records } from "../../store/records.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 import { countedEvents, differenceOf, expectedRows, type OracleLog, rowKey, sketchBytes } from "../oracle.ts";
@@ -93,9 +94,9 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       fc.asyncProperty(logs, cuts, async (partitions, { batch, steps }) => {
         const fetched = partitions.map(({ values, gaps }, partition) => fetchedOf(partition, 0n, values, gaps));
         const log: OracleLog = new Map(
-          fetched.map(({ partition, offsets, values }) => [
+          fetched.map(({ partition, records }) => [
             partition,
-            offsets.map((offset, index) => ({ offset, value: values[index] ?? null })),
+            records.offsets.map((offset, index) => ({ offset, value: records.value(index) })),
           ]),
         );
         const cut: Cut = new Map(
@@ -161,7 +162,7 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       const part = fetched[partition];
       const from = applied.get(partition) ?? 0n;
       if (part === undefined || from >= part.to) continue;
-      const next = part.offsets.filter((offset) => offset >= from).at(records) ?? part.to;
+      const next = part.records.offsets.filter((offset) => offset >= from).at(records) ?? part.to;
       const micro = between(part, from, next);
       await decoder.decode([micro]);
       const events = eventsFrom("events", cut, [micro]);
@@ -186,8 +187,8 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       const boundary = seal === "cut" || seal === "both" ? await chain.seal(`cut-${boundaries.length}`) : null;
       if (boundary !== null) boundaries.push(boundary);
       const state = await chain.load();
-      const ids = state !== null && fold ? foldable(state, 2) : null;
-      if (state !== null && ids !== null) expect(await foldSegments(chain, everything, state, ids)).toBe(true);
+      const segments = state !== null && fold ? foldable(state, 2) : null;
+      if (segments !== null) expect(await foldSegments(chain, everything, segments)).toBe(true);
     }
     // Whatever was folded, the chain still tiles from every cut that a refresh was given.
     const state = await chain.load();
@@ -212,7 +213,8 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
     ]);
     const ledger = { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
     for (const segment of read.chain.segments) {
-      const closed = segment.to === null ? read.open : ((await chain.segment(segment.id))?.buckets ?? []);
+      const { to } = segment;
+      const closed = to === null ? read.open : ((await chain.segment({ ...segment, to }))?.buckets ?? []);
       for (const bucket of closed) mergeBucket(table, everything, bucket);
       for (const partial of (await chain.ledger(segment.id)).values())
         for (const field of Object.keys(ledger) as (keyof typeof ledger)[]) ledger[field] += partial[field];
@@ -230,14 +232,11 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
 });
 
 function between(part: ReturnType<typeof fetchedOf>, from: bigint, to: bigint): ReturnType<typeof fetchedOf> {
-  const keep = part.offsets.flatMap((offset, index) => (offset >= from && offset < to ? [index] : []));
-  return {
-    ...part,
-    from: position(from),
-    to: position(to),
-    offsets: keep.map((index) => part.offsets[index] ?? position(0)),
-    timestampsMs: keep.map(() => 0),
-    keys: keep.map(() => null),
-    values: keep.map((index) => part.values[index] ?? null),
-  };
+  const records = part.records.offsets.map((offset, index) => ({
+    offset,
+    key: null,
+    value: part.records.value(index),
+  }));
+  const within = records.filter(({ offset }) => offset >= from && offset < to);
+  return { ...part, from: position(from), to: position(to), records: Records.of(within) };
 }

@@ -1,0 +1,30 @@
+import { eventData } from "../core/event-stream.ts";
+import type { Proof } from "../core/proof.ts";
+
+/** What the API says to a question for a proof: the proof, or problem details as text. */
+export type ProofReply =
+  | { readonly proof: Proof }
+  | { readonly refused: { readonly status: number; readonly problem: string } };
+
+/**
+ * Asks `GET /proof/:view`, and tells how far it is meanwhile: so a proof may take longer than a connection may be silent. Throws what `fetch`
+ * does when nothing answers or the connection breaks.
+ */
+export async function askProof(
+  url: URL,
+  onProgress: (done: number, total: number) => void,
+  signal: AbortSignal,
+): Promise<ProofReply> {
+  const response = await fetch(url, { headers: { accept: "text/event-stream" }, signal });
+  if (!response.ok || response.body === null)
+    return { refused: { status: response.status, problem: await response.text() } };
+  for await (const { event, data } of eventData(response.body)) {
+    const said = JSON.parse(data) as unknown;
+    if (event === "progress") {
+      const { done, total } = said as { done: number; total: number };
+      onProgress(done, total);
+    } else if (event === "proof") return { proof: said as Proof };
+    else if (event === "problem") return { refused: { status: (said as { status: number }).status, problem: data } };
+  }
+  throw new TypeError("the server ended without a proof");
+}

@@ -1,0 +1,59 @@
+import { TidelineError } from "../core/errors.ts";
+import { askProof, type ProofReply } from "./ask-proof.ts";
+import { attempt } from "./attempt.ts";
+import type { ActivityDeps } from "./deps.ts";
+
+/** What a nightly proof found of a view. */
+export interface ViewProof {
+  readonly view: string;
+  /** Null: it could not be proven, and `problem` says why. */
+  readonly equal: boolean | null;
+  readonly rows: number;
+  readonly mismatches: number;
+  /** The fields that are not what the log says. */
+  readonly fields: readonly string[];
+  readonly problem: string | null;
+}
+
+export function proofActivities(deps: ActivityDeps) {
+  const { definitions, generations, metrics, logger, apiUrl } = deps;
+  return {
+    /** Every view that is answered. */
+    listProvable: (): Promise<string[]> =>
+      attempt(deps, async () => [...new Set([...definitions.views.keys(), ...(await generations.views())])].sort()),
+
+    /** Has the API prove a view at `sample` times that are chosen at random. */
+    proveView: ({ view, sample }: { view: string; sample: number }): Promise<ViewProof> =>
+      attempt(deps, async ({ signal, beat }) => {
+        const url = new URL(`${apiUrl.replace(/\/$/, "")}/proof/${encodeURIComponent(view)}`);
+        url.searchParams.set("sample", String(sample));
+        url.searchParams.set("rows", "0");
+        const reply = await askProof(url, (done, total) => beat({ done, total }), signal).catch(unreachable(url));
+        const found = viewProof(view, reply);
+        if (found.equal !== null) metrics.proofMismatches.set({ view }, found.mismatches);
+        if (found.equal === true) metrics.provenAt.set({ view }, Date.now() / 1_000);
+        else logger.error({ ...found }, "a view is not proven");
+        return found;
+      }),
+  };
+}
+
+/** Throws NOT_READY where another attempt may do better. */
+function viewProof(view: string, reply: ProofReply): ViewProof {
+  if ("proof" in reply) {
+    const { equal, rows, mismatches, fields, differences } = reply.proof;
+    const different = Object.entries(fields).flatMap(([field, { different: count }]) => (count > 0 ? [field] : []));
+    const whole = differences.some(({ field }) => field === "row") ? ["row"] : [];
+    return { view, equal, rows, mismatches, fields: [...different, ...whole], problem: null };
+  }
+  const { status, problem } = reply.refused;
+  if (status === 429 || status === 503) throw new TidelineError("NOT_READY", problem, "It is tried again.");
+  return { view, equal: null, rows: 0, mismatches: 0, fields: [], problem: problem.slice(0, 1_000) };
+}
+
+function unreachable({ origin }: URL): (cause: unknown) => never {
+  return (cause) => {
+    const hint = "Start it with `tideline serve`, or set TIDELINE_API_URL for the worker.";
+    throw new TidelineError("NOT_READY", `the API at ${origin} does not answer`, hint, { cause });
+  };
+}

@@ -1,0 +1,81 @@
+import { archiveChunk } from "../batch-layer/archive-chunk.ts";
+import { planStream } from "../batch-layer/archive-stream.ts";
+import { planFirstVersion, publishFirstVersion } from "../batch-layer/first-version.ts";
+import {
+  type BuiltPart,
+  finishRebuild,
+  pinVersion,
+  planParts,
+  type RebuildResult,
+  rebuildPart,
+} from "../batch-layer/rebuild.ts";
+import { type BatchStores, type StreamTarget, UNWATCHED, type ViewTarget } from "../batch-layer/stores.ts";
+import { generationOf } from "../core/generation.ts";
+import type { View } from "../core/view.ts";
+import { Archive } from "../store/archive.ts";
+import { DuckPool } from "../store/duck.ts";
+import { DataDirectory } from "../store/files.ts";
+import { beginGeneration } from "../store/generation-start.ts";
+import { LogReader } from "../store/log.ts";
+import { Manifests } from "../store/manifests.ts";
+import { Schemas } from "../store/registry-schemas.ts";
+
+/** The batch layer's steps in this process, without Temporal: what its workflows call, in their order. */
+export class BatchLayer {
+  readonly stores: BatchStores & { readonly log: LogReader };
+
+  private constructor(stores: BatchLayer["stores"]) {
+    this.stores = stores;
+  }
+
+  static async open(options: { brokers: string; dataDir: string; now?: () => number }): Promise<BatchLayer> {
+    const data = new DataDirectory(options.dataDir);
+    const pool = await DuckPool.open({ threads: 2, memoryLimitMb: 2_048, directories: [data.root] });
+    const log = new LogReader({ brokers: options.brokers, clientId: "bench" });
+    const archive = new Archive(data, options.now ?? Date.now);
+    return new BatchLayer({ data, archive, manifests: new Manifests(data), log, pool, schemas: Schemas.inFiles(data) });
+  }
+
+  target(view: View): ViewTarget {
+    return { view, stream: view.stream, generation: generationOf(view), topic: view.stream.name };
+  }
+
+  /** Archives all there is; answers how many records that were. */
+  async archive(target: StreamTarget): Promise<number> {
+    const plan = await planStream(this.stores, target, null);
+    let records = 0;
+    for (const chunk of plan.chunks) {
+      for (let from = chunk.from; from !== chunk.to; ) {
+        const made = await archiveChunk(this.stores, target, plan.topicId, { ...chunk, from }, UNWATCHED);
+        records += made.records;
+        from = made.to;
+      }
+    }
+    return records;
+  }
+
+  /** Version 1 of a view from the archive: its states in parts, merged and published. */
+  async firstVersion(target: ViewTarget): Promise<void> {
+    await beginGeneration(this.stores, target.generation, target.topic, "bench");
+    const plan = await planFirstVersion(this.stores, target);
+    if (plan === null) throw new Error(`${target.view.name}: nothing to build a first version from`);
+    const parts: BuiltPart[] = [];
+    for (const part of plan.parts)
+      parts.push(await rebuildPart(this.stores, target, plan.topicId, part, "bench", UNWATCHED));
+    await publishFirstVersion(this.stores, target, plan, parts, "bench", UNWATCHED);
+  }
+
+  /** A rebuild as its workflow does it: what is there is hashed, everything built anew, hashed too, merged and published. */
+  async rebuild(target: ViewTarget, run: string): Promise<RebuildResult> {
+    const pinned = await pinVersion(this.stores, target, UNWATCHED);
+    const parts: BuiltPart[] = [];
+    for (const part of await planParts(this.stores, target, pinned))
+      parts.push(await rebuildPart(this.stores, target, pinned.topicId, part, run, UNWATCHED));
+    return finishRebuild(this.stores, target, pinned, parts, { run, createdBy: run }, UNWATCHED);
+  }
+
+  async close(): Promise<void> {
+    await this.stores.log.close();
+    this.stores.pool.close();
+  }
+}

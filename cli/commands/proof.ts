@@ -1,0 +1,102 @@
+import { type Command, Option } from "commander";
+import type { Proof } from "../../core/proof.ts";
+import { apiSilent, problemExitCode, problemText } from "../answer-text.ts";
+import { loadConfig } from "../config.ts";
+import { wholeNumber } from "../flags.ts";
+import { addQueryFlags, type QueryFlags, withQuery } from "../view-query.ts";
+
+const help = `
+The API computes the same rows once more, from the raw log at the position of its answer, by plain SQL over all events, and compares. Without
+--from and --to: everything. Exit code 0: equal; 1: not equal, or it cannot be proven; 2: called wrongly.
+
+Examples:
+  $ tideline proof revenue
+  $ tideline proof revenue --from 2026-01-01 --to 2026-02-01 --every 1d --by region
+  $ tideline proof --all --sample 24               24 times of every view, chosen at random
+  $ tideline proof revenue --deep --json | jq .differences
+`;
+
+interface ProofFlags extends QueryFlags {
+  readonly all: boolean;
+  readonly deep: boolean;
+  readonly json: boolean;
+  readonly sample?: number;
+  readonly rows: number;
+  readonly at?: string;
+}
+
+/** Adds `tideline proof`. */
+export function registerProof(program: Command): void {
+  const command = program
+    .command("proof")
+    .description("recompute what a view answers from the raw log, and compare")
+    .argument("[view]", "which view");
+  addQueryFlags(command, ["order", "limit"])
+    .addOption(new Option("--all", "every view, one after the other").default(false))
+    .addOption(new Option("--sample <n>", "only so many times, chosen at random").argParser(wholeNumber))
+    .addOption(new Option("--at <asOf>", "the position of an earlier answer"))
+    .addOption(new Option("--deep", "decode archived records anew, however many there are").default(false))
+    .addOption(new Option("--rows <n>", "of so many rows show both readings").argParser(wholeNumber).default(3))
+    .addOption(new Option("--json", "print the proof as JSON; with --all an array").default(false))
+    .addHelpText("after", help)
+    .action(async (view: string | undefined, flags: ProofFlags) => {
+      if (flags.all === (view !== undefined)) command.error("error: name a view, or give --all", { exitCode: 2 });
+      const { apiUrl } = loadConfig(process.env);
+      const { interruptible } = await import("../progress.ts");
+      await interruptible((stop) => proveAll(apiUrl, view, flags, stop));
+    });
+}
+
+async function proveAll(apiUrl: string, view: string | undefined, flags: ProofFlags, stop: AbortSignal): Promise<void> {
+  const { proofLine, proofText } = await import("../proof-text.ts");
+  const proofs: Proof[] = [];
+  for (const name of view === undefined ? await viewsOf(apiUrl) : [view]) {
+    const proof = await prove(proofUrl(apiUrl, name, flags), stop);
+    if (proof === null) continue;
+    proofs.push(proof);
+    if (!proof.equal) process.exitCode = 1;
+    if (!flags.json) process.stdout.write(view === undefined && proof.equal ? proofLine(proof) : await proofText(proof));
+  }
+  if (flags.json) process.stdout.write(`${JSON.stringify(view === undefined ? proofs : (proofs[0] ?? null), null, 1)}\n`);
+}
+
+function proofUrl(apiUrl: string, view: string, flags: ProofFlags): URL {
+  const url = withQuery(new URL(`${apiUrl.replace(/\/$/, "")}/proof/${encodeURIComponent(view)}`), flags);
+  const { sample, at, deep, rows } = flags;
+  for (const [name, value] of Object.entries({ sample, at, rows }))
+    if (value !== undefined) url.searchParams.set(name, String(value));
+  if (deep) url.searchParams.set("deep", "true");
+  return url;
+}
+
+/** Null when it cannot be had: the reason is told, and the exit code set. */
+async function prove(url: URL, stop: AbortSignal): Promise<Proof | null> {
+  const { askProof } = await import("../../activities/ask-proof.ts");
+  const { showProgress } = await import("../progress.ts");
+  const line = showProgress("records");
+  const onProgress = (done: number, total: number) => {
+    if (total > 0) line.update(done, total);
+  };
+  try {
+    const reply = await askProof(url, onProgress, stop);
+    if ("proof" in reply) return reply.proof;
+    const { status, problem } = reply.refused;
+    process.stderr.write(problemText(status, problem));
+    process.exitCode = problemExitCode(status);
+    return null;
+  } catch (error) {
+    if (stop.aborted) return null;
+    throw apiSilent(url, error);
+  } finally {
+    line.stop();
+  }
+}
+
+async function viewsOf(apiUrl: string): Promise<string[]> {
+  const url = new URL(`${apiUrl.replace(/\/$/, "")}/views`);
+  const response = await fetch(url).catch((cause: unknown) => {
+    throw apiSilent(url, cause);
+  });
+  const { views } = (await response.json()) as { views: readonly { readonly name: string }[] };
+  return views.map(({ name }) => name);
+}

@@ -1,0 +1,255 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Redis } from "ioredis";
+import type { Servers } from "../stack/servers.ts";
+import { audit } from "./audit.ts";
+import { Chance } from "./chance.ts";
+import { Deployment, type DeploymentOptions } from "./deployment.ts";
+import { Recoveries } from "./recoveries.ts";
+import { type Report, reportOf } from "./report.ts";
+import type { Scenario, World } from "./scenario.ts";
+
+export interface HarnessOptions {
+  readonly seed: number;
+  /** They run already; whoever started them ends them. */
+  readonly servers: Servers;
+  readonly serversHome: string;
+  /** A Redis of the oracle's own. */
+  readonly sketchesUrl: string;
+  /** For the homes of installations. */
+  readonly folder: string;
+  /** The folder of the program that the roles run. */
+  readonly program: string;
+  readonly scenarios: readonly Scenario[];
+  /** Goes on with the scenarios in turn for so long; 0: each once. */
+  readonly durationMs: number;
+  /** Ends as soon as something is wrong: to see how soon a planted bug is caught. */
+  readonly stopAtFirst: boolean;
+  readonly load: Pick<DeploymentOptions, "size" | "rate" | "readers" | "refreshEveryMs">;
+  readonly signal: AbortSignal;
+  readonly say: (line: string) => void;
+}
+
+export const USUAL_LOAD: HarnessOptions["load"] = {
+  size: { speed: 2, worker: 2, serve: 2 },
+  rate: 250,
+  readers: 3,
+  refreshEveryMs: 2_000,
+};
+
+const RECOVERY_LIMIT_MS = 45_000;
+/** A version takes longer: a worker that was killed is missed after ten seconds. */
+const CUT_LIMIT_MS = 75_000;
+const FIRST_LIMIT_MS = 60_000;
+/** Between two scenarios everything runs undisturbed for a moment. */
+const CALM_MS = 500;
+
+/** What happened beside wrong answers. */
+export interface Findings {
+  /** Something that must hold did not. */
+  readonly wrong: string[];
+  /** Something took longer than it may. */
+  readonly lostTime: string[];
+  /** When the first of all was found, ms since the load began. */
+  firstAtMs: number | null;
+}
+
+/** Runs scenarios one after the other on an installation under load, and says what came of it. */
+export async function runHarness(options: HarnessOptions): Promise<Report> {
+  return new Harness(options).run();
+}
+
+class Harness {
+  readonly #options: HarnessOptions;
+  readonly #recoveries = new Recoveries();
+  readonly #chance: Chance;
+  readonly #sketches: Redis;
+  readonly #findings: Findings = { wrong: [], lostTime: [], firstAtMs: null };
+  readonly #deployments: Deployment[] = [];
+  readonly #runs: { readonly name: string; readonly seconds: number }[] = [];
+  #during = "start";
+  #startedMs = performance.now();
+  #asides = 0;
+
+  constructor(options: HarnessOptions) {
+    this.#options = options;
+    this.#chance = new Chance(options.seed, 4);
+    this.#sketches = new Redis(options.sketchesUrl);
+  }
+
+  async run(): Promise<Report> {
+    const { say, seed, scenarios, servers } = this.#options;
+    say(`seed ${seed}: starting`);
+    const watch = setInterval(() => this.#noteFirst(), 100);
+    try {
+      const main = await this.#open("fire", {});
+      this.#startedMs = performance.now();
+      await this.#recovery(main, "start", FIRST_LIMIT_MS);
+      await this.#rounds(
+        main,
+        scenarios.filter(({ breaks = [] }) => breaks.every((name) => !servers[name].given)),
+      );
+      if (!this.#over()) await this.#audit(main);
+    } catch (error) {
+      if (!this.#options.signal.aborted) throw error;
+      say("interrupted");
+    } finally {
+      for (const deployment of this.#deployments.toReversed()) await deployment.close();
+      clearInterval(watch);
+      this.#noteFirst();
+      this.#sketches.disconnect();
+    }
+    return reportOf({
+      seed,
+      durationMs: performance.now() - this.#startedMs,
+      deployments: this.#deployments,
+      recoveries: this.#recoveries.all,
+      runs: this.#runs,
+      findings: this.#findings,
+    });
+  }
+
+  async #rounds(main: Deployment, scenarios: readonly Scenario[]): Promise<void> {
+    const { durationMs } = this.#options;
+    const endMs = performance.now() + durationMs;
+    do {
+      for (const scenario of this.#chance.shuffled(scenarios)) {
+        if (this.#over() || (durationMs > 0 && performance.now() > endMs)) return;
+        await this.#scenario(main, scenario);
+        await delay(CALM_MS, undefined, { signal: this.#options.signal });
+      }
+    } while (durationMs > 0);
+  }
+
+  #over(): boolean {
+    return this.#options.signal.aborted || (this.#options.stopAtFirst && this.#findings.firstAtMs !== null);
+  }
+
+  async #scenario(main: Deployment, scenario: Scenario): Promise<void> {
+    const { say, signal } = this.#options;
+    const startedMs = performance.now();
+    this.#during = scenario.name;
+    const asides: Deployment[] = [];
+    const checked = main.readers.counts.checked;
+    try {
+      await scenario.run(this.#world(main, scenario, asides));
+      await main.fleet.start();
+      await this.#recovery(main, scenario.name, scenario.recoveryLimitMs ?? RECOVERY_LIMIT_MS);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      this.#wrong(`${scenario.name} could not do its work: ${(error as Error).stack}`);
+      await main.fleet.start();
+    } finally {
+      for (const aside of asides) await aside.close();
+    }
+    const seconds = Math.round((performance.now() - startedMs) / 100) / 10;
+    this.#runs.push({ name: scenario.name, seconds });
+    const wrong = this.#wrongSoFar();
+    say(
+      `${scenario.name}: ${seconds} s, ${main.readers.counts.checked - checked} answers checked${wrong === 0 ? "" : `, ${wrong} WRONG so far`}`,
+    );
+    this.#during = "calm";
+  }
+
+  /** Applied beyond the log's end of now, and then a cut beyond that. */
+  async #recovery(main: Deployment, name: string, limitMs: number): Promise<void> {
+    for (const [by, limit] of [
+      ["applied", limitMs],
+      ["cut", CUT_LIMIT_MS],
+    ] as const) {
+      const stuck = await this.#recoveries.beyond(main, by, limit, this.#options.signal);
+      if (stuck.length === 0) continue;
+      const seen = stuck.map((view) => `${view} ${JSON.stringify(main.latest(view)?.position ?? null)}`).join(", ");
+      this.#late(`after ${name}: ${by} not beyond the log's end within ${limit / 1_000} s: ${seen}`);
+      return;
+    }
+  }
+
+  async #audit(main: Deployment): Promise<void> {
+    const { say, servers, signal } = this.#options;
+    this.#during = "audit";
+    main.source.pause();
+    await main.refresher.pause();
+    await delay(500, undefined, { signal });
+    const stuck = await this.#recoveries.beyond(main, "applied", RECOVERY_LIMIT_MS, signal);
+    if (stuck.length > 0) this.#late(`at the end: not everything applied of ${stuck.join(", ")}`);
+    const problems = await audit(main, servers.redis.url);
+    for (const problem of problems) this.#wrong(problem);
+    say(
+      `ledgers and dead letters: ${problems.length === 0 ? "equal to the oracle's" : `${problems.length} differences`}`,
+    );
+  }
+
+  async #open(name: string, changes: Partial<DeploymentOptions>): Promise<Deployment> {
+    const { servers, folder, program, seed, load } = this.#options;
+    const deployment = await Deployment.open({
+      servers,
+      folder,
+      program,
+      seed,
+      ...load,
+      sketches: this.#sketches,
+      namespace: `${name}-${Date.now().toString(36)}`,
+      during: () => this.#during,
+      say: this.#options.say,
+      onAnswer: (from, view, answer) => this.#recoveries.onAnswer(from, view, answer),
+      ...changes,
+    });
+    this.#deployments.push(deployment);
+    return deployment;
+  }
+
+  #world(main: Deployment, scenario: Scenario, asides: Deployment[]): World {
+    const { servers, serversHome, program, signal, say, seed } = this.#options;
+    const chance = new Chance(seed, 100 + this.#runs.length);
+    const sleep = async (durationMs: number) => {
+      await delay(durationMs, undefined, { signal });
+    };
+    return {
+      deployment: main,
+      servers,
+      serversHome,
+      program,
+      random: (below) => chance.below(below),
+      pick: (choices) => chance.pick(choices),
+      fault: (kind, deployment = main) => this.#recoveries.fault(scenario.name, kind, deployment),
+      wrong: (what) => this.#wrong(`${scenario.name}: ${what}`),
+      say: (line) => say(`${scenario.name}: ${line}`),
+      sleep,
+      async until(what, holds, limitMs = 30_000) {
+        const deadlineMs = performance.now() + limitMs;
+        while (!(await holds())) {
+          if (performance.now() > deadlineMs) throw new Error(`${what}: not within ${limitMs / 1_000} s`);
+          await sleep(100);
+        }
+      },
+      recovered: async (deployment = main, limitMs = RECOVERY_LIMIT_MS) =>
+        (await this.#recoveries.beyond(deployment, "applied", limitMs, signal)).length === 0,
+      aside: async (name, changes = {}) => {
+        const size = { speed: 1, worker: 1, serve: 1 };
+        const aside = await this.#open(`${name}-${++this.#asides}`, { size, readers: 1, rate: 100, ...changes });
+        asides.push(aside);
+        return aside;
+      },
+    };
+  }
+
+  #wrong(what: string): void {
+    this.#findings.wrong.push(what);
+    this.#options.say(`WRONG ${what}`);
+  }
+
+  #late(what: string): void {
+    this.#findings.lostTime.push(what);
+    this.#options.say(`LOST TIME ${what}`);
+  }
+
+  #wrongSoFar(): number {
+    const mismatches = this.#deployments.reduce((sum, { readers }) => sum + readers.mismatches.length, 0);
+    return mismatches + this.#findings.wrong.length;
+  }
+
+  #noteFirst(): void {
+    const found = this.#wrongSoFar() + this.#findings.lostTime.length;
+    if (found > 0) this.#findings.firstAtMs ??= performance.now() - this.#startedMs;
+  }
+}

@@ -1,0 +1,73 @@
+import { mkdirSync } from "node:fs";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Deployment } from "./deployment.ts";
+import type { FleetRole } from "./fleet.ts";
+import type { World } from "./scenario.ts";
+
+/**
+ * Faults from inside a role: a signal at a chosen point of its work, and a wall clock that is off. Modules that Node loads before the program do it
+ * (`preload/`), so neither the program nor a test build knows of them.
+ */
+
+/** `<activity> before`, `<activity> after`, or the same around the link that makes a document exist in a folder: `manifests before`. */
+export type Point = `${string} ${"before" | "after"}`;
+
+const PRELOADED = ["shifted-clock.js", "injected-points.js"].map((name) =>
+  fileURLToPath(new URL(`preload/${name}`, import.meta.url)),
+);
+const ORDER = "order";
+
+const folderOf = (home: string): string => join(home, "faults");
+
+/** What a role of the installation at `home` is started with, so that it can be told. */
+export function injectionEnv(home: string, role: string): Record<string, string> {
+  const folder = folderOf(home);
+  mkdirSync(folder, { recursive: true });
+  return {
+    NODE_OPTIONS: PRELOADED.map((path) => `--import ${path}`).join(" "),
+    TIDELINE_FAULT_CLOCK: join(folder, `clock-${role}`),
+    ...(role.startsWith("worker") ? { TIDELINE_FAULT_ORDER: join(folder, ORDER) } : {}),
+  };
+}
+
+/** From now on this role's wall clock is off by so many milliseconds. */
+export async function shiftClock({ home }: Deployment, { name }: FleetRole, offsetMs: number): Promise<void> {
+  await writeWhole(join(folderOf(home), `clock-${name}`), String(offsetMs));
+}
+
+/** Sends `signal` to the first worker that comes to `point`, from inside, and answers which it was. Throws when none does within the limit. */
+export async function signalAt(
+  { deployment, until }: World,
+  point: Point,
+  signal: "SIGKILL" | "SIGSTOP",
+  limitMs = 60_000,
+): Promise<FleetRole> {
+  const order = join(folderOf(deployment.home), ORDER);
+  const running = new Map(deployment.fleet.of("worker").map((role) => [role.pid, role]));
+  await rm(`${order}.pid`, { force: true });
+  await writeWhole(order, JSON.stringify({ point, signal }));
+  let role: FleetRole | undefined;
+  try {
+    await until(
+      `a worker comes to ${point}`,
+      async () => {
+        role = running.get(Number(await readFile(`${order}.pid`, "utf8").catch(() => "0")));
+        return role !== undefined;
+      },
+      limitMs,
+    );
+  } finally {
+    await rm(order, { force: true });
+  }
+  if (role === undefined) throw new Error(`nobody came to ${point}`);
+  if (signal === "SIGKILL") await role.ended();
+  return role;
+}
+
+/** Readers see the old text or the new one. */
+async function writeWhole(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text);
+  await rename(`${path}.new`, path);
+}

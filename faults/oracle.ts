@@ -1,0 +1,101 @@
+import { LogTail, type TailRecord } from "./log-tail.ts";
+import { contract, openFolds, type Tick } from "./twins.ts";
+import type { Positions, ViewFold } from "./view-fold.ts";
+
+/** What became of one record, by the contract alone. `counted` names the views that count it. */
+interface Fate {
+  readonly offset: bigint;
+  readonly kind: "valid" | "duplicate" | "reject";
+  readonly counted: ReadonlySet<string>;
+}
+
+export interface Ledger {
+  records: number;
+  duplicates: number;
+  rejects: number;
+  counted: number;
+  filtered: number;
+}
+
+/**
+ * What every view must answer at any position: a plain fold of the log, which another client reads. Nothing of the engine is in it.
+ */
+export class Oracle {
+  readonly tail: LogTail;
+  readonly #folds = new Map<string, ViewFold<Tick>>();
+  readonly #fates = new Map<number, Fate[]>();
+  readonly #lastSeen = new Map<number, Map<string, bigint>>();
+  readonly #rejects = new Map<string, Buffer | null>();
+
+  constructor(brokers: string, topic: string) {
+    for (const fold of openFolds()) this.#folds.set(fold.view, fold);
+    this.tail = new LogTail(brokers, topic, (record) => this.#take(record));
+  }
+
+  get views(): readonly string[] {
+    return [...this.#folds.keys()];
+  }
+
+  fold(view: string): ViewFold<Tick> {
+    const found = this.#folds.get(view);
+    if (found === undefined) throw new Error(`the oracle has no view ${view}`);
+    return found;
+  }
+
+  /** The end of the log, as far as the oracle has read it. */
+  get ends(): Positions {
+    return this.tail.ends;
+  }
+
+  /** Records that count, whatever became of them. */
+  get read(): number {
+    return [...this.#fates.values()].reduce((sum, { length }) => sum + length, 0);
+  }
+
+  /** Records that do not decode, by `partition:offset`. */
+  get rejects(): ReadonlyMap<string, Buffer | null> {
+    return this.#rejects;
+  }
+
+  /** What became of the records of `[from, to)` in a partition, for one view. */
+  ledger(view: string, from: Positions, to: Positions): Ledger {
+    const ledger: Ledger = { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
+    for (const [partition, fates] of this.#fates) {
+      for (const { offset, kind, counted } of fates) {
+        if (offset < (from.get(partition) ?? 0n) || offset >= (to.get(partition) ?? 0n)) continue;
+        ledger.records += 1;
+        if (kind === "duplicate") ledger.duplicates += 1;
+        else if (kind === "reject") ledger.rejects += 1;
+        else if (counted.has(view)) ledger.counted += 1;
+        else ledger.filtered += 1;
+      }
+    }
+    return ledger;
+  }
+
+  async close(): Promise<void> {
+    await this.tail.close();
+  }
+
+  #take({ partition, offset, value }: TailRecord): void {
+    const fates = this.#fates.get(partition) ?? [];
+    this.#fates.set(partition, fates);
+    const counted = new Set<string>();
+    const event = contract.decode(value);
+    if (event === null) {
+      this.#rejects.set(`${partition}:${offset}`, value);
+      fates.push({ offset, kind: "reject", counted });
+      return;
+    }
+    const lastSeen = this.#lastSeen.get(partition) ?? new Map<string, bigint>();
+    this.#lastSeen.set(partition, lastSeen);
+    const before = lastSeen.get(event.id);
+    lastSeen.set(event.id, offset);
+    if (before !== undefined && offset - before <= BigInt(contract.dedupWindow)) {
+      fates.push({ offset, kind: "duplicate", counted });
+      return;
+    }
+    for (const fold of this.#folds.values()) if (fold.add(event, partition, offset)) counted.add(fold.view);
+    fates.push({ offset, kind: "valid", counted });
+  }
+}

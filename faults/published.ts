@@ -1,0 +1,62 @@
+import { open, readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ArchiveEntry, Manifest } from "../core/documents.ts";
+import type { Deployment } from "./deployment.ts";
+
+/** What an installation has published, read from its folder as a person would. */
+
+/** The newest manifest of what is served of a view; null before the first. */
+export async function newestManifest(deployment: Deployment, view: string): Promise<Manifest | null> {
+  const generation = deployment.latest(view)?.position.generation;
+  return generation === undefined ? null : ((await manifests(deployment, generation)).at(-1) ?? null);
+}
+
+/** Archive entries with a file, of all partitions of a topic, as the archiver made them: some may have been merged since. */
+export async function archiveEntries({ home }: Deployment, topic: string): Promise<ArchiveEntry[]> {
+  const folder = join(home, "data", "archive", topic);
+  const found: ArchiveEntry[] = [];
+  for (const partition of await readdir(folder))
+    found.push(...(await documents(join(folder, partition, "entries"), (json) => ArchiveEntry.parse(json))));
+  return found.filter(({ file }) => file !== null);
+}
+
+/** What is wrong with the versions of a view: each must begin where the one before ended, and a cut never moves back (invariants 1 and 7). */
+export async function brokenVersions(deployment: Deployment, view: string): Promise<string[]> {
+  const generation = deployment.latest(view)?.position.generation;
+  if (generation === undefined) return [`${view} has never answered`];
+  const problems: string[] = [];
+  let last: Manifest | undefined;
+  for (const manifest of await manifests(deployment, generation)) {
+    if (last !== undefined && JSON.stringify(manifest.base) !== JSON.stringify(last.cut))
+      problems.push(
+        `${view}: version ${manifest.version} was built on ${JSON.stringify(manifest.base)}, not on the cut of version ${last.version}`,
+      );
+    for (const [partition, offset] of Object.entries(manifest.base))
+      if (BigInt(manifest.cut[partition] ?? "0") < BigInt(offset))
+        problems.push(`${view}: the cut of version ${manifest.version} moved back in partition ${partition}`);
+    last = manifest;
+  }
+  return problems;
+}
+
+/** Changes one bit of a file, as a failing disk would; `place` is 0 to 1. */
+export async function flipBit(path: string, place: number, bit: number): Promise<void> {
+  const file = await open(path, "r+");
+  try {
+    const offset = Math.floor((await file.stat()).size * place);
+    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, offset);
+    await file.write(Buffer.from([(buffer[0] ?? 0) ^ (1 << bit)]), 0, 1, offset);
+  } finally {
+    await file.close();
+  }
+}
+
+function manifests({ home }: Deployment, generation: string): Promise<Manifest[]> {
+  return documents(join(home, "data", "views", generation, "manifests"), (json) => Manifest.parse(json));
+}
+
+async function documents<T>(folder: string, parse: (json: unknown) => T): Promise<T[]> {
+  const names = (await readdir(folder)).filter((name) => !name.startsWith(".")).sort();
+  const texts = await Promise.all(names.map((name) => readFile(join(folder, name), "utf8")));
+  return texts.map((text) => parse(JSON.parse(text)));
+}

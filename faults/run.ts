@@ -1,0 +1,109 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { listenForInterrupts } from "../stack/interrupt.ts";
+import { freePorts } from "../stack/ports.ts";
+import { createServers, startServers } from "../stack/servers.ts";
+import { runHarness, USUAL_LOAD } from "./harness.ts";
+import { plants } from "./plants.ts";
+import { reportText } from "./report.ts";
+import { scenarios } from "./scenarios/index.ts";
+import { testBuild } from "./test-build.ts";
+
+const wholeNumber = (text: string) => {
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("It must be a whole number from 0.");
+};
+const minutes = (text: string) => {
+  if (Number(text) > 0) return Number(text);
+  throw new InvalidArgumentError("It must be a number of minutes above 0.");
+};
+
+const repository = fileURLToPath(new URL("..", import.meta.url));
+const names = scenarios.map(({ name }) => name);
+const program = new Command("faults")
+  .description(
+    "breaks a running Tideline in every way that a scenario knows, and checks every answer against a plain fold of the log; exit code 1 when one is wrong, or something comes back too late. Results go to .tideline/faults.json",
+  )
+  .addOption(new Option("--seed <n>", "repeats a run's plan").argParser(wholeNumber))
+  .addOption(
+    new Option("--minutes <n>", "goes on with all scenarios in turn for so long (default: each once)").argParser(
+      minutes,
+    ),
+  )
+  .addOption(new Option("--scenario <name...>", "only these").choices(names))
+  .addOption(
+    new Option("--plant <name>", "plants this bug into a copy of the program, to see whether it is caught")
+      .choices(plants.map(({ name }) => name))
+      .env("TIDELINE_PLANT"),
+  )
+  .option("--program <folder>", "runs the roles from another copy of the program")
+  .option("--list", "lists the scenarios");
+
+interface Flags {
+  readonly seed?: number;
+  readonly minutes?: number;
+  readonly scenario?: readonly string[];
+  readonly plant?: string;
+  readonly program?: string;
+  readonly list?: boolean;
+}
+
+const flags = program.parse().opts<Flags>();
+const say = (line: string) => process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`);
+
+if (flags.list === true) {
+  for (const { name, what } of scenarios) process.stdout.write(`${name.padEnd(26)} ${what}\n`);
+} else {
+  const interrupts = listenForInterrupts();
+  try {
+    process.exitCode = await run(flags, interrupts.stop);
+  } finally {
+    interrupts.close();
+  }
+}
+
+async function run(
+  { seed = Date.now() % 1_000_000, minutes: limit, scenario, plant, program: copy = repository }: Flags,
+  signal: AbortSignal,
+): Promise<number> {
+  const folder = await mkdtemp(join(tmpdir(), "tideline-faults-"));
+  const serversHome = join(folder, "servers");
+  const oracleHome = join(folder, "oracle");
+  const planted = plants.find(({ name }) => name === plant);
+  const servers = await startServers({
+    home: serversHome,
+    ports: await freePorts(),
+    signal,
+    report: (server, line) => say(`${server}: ${line}`),
+  });
+  const oracle = createServers({ home: oracleHome, ports: await freePorts() });
+  try {
+    await oracle.redis.start();
+    const report = await runHarness({
+      seed,
+      servers,
+      serversHome,
+      sketchesUrl: oracle.redis.url,
+      folder,
+      program: planted === undefined ? resolve(copy) : await testBuild([planted], join(folder, "program")),
+      scenarios: scenarios.filter(({ name }) => scenario?.includes(name) ?? true),
+      durationMs: (limit ?? 0) * 60_000,
+      stopAtFirst: planted !== undefined,
+      load: USUAL_LOAD,
+      signal,
+      say,
+    });
+    process.stdout.write(reportText(report));
+    await mkdir(".tideline", { recursive: true });
+    await writeFile(join(".tideline", "faults.json"), `${JSON.stringify({ plant, ...report }, null, 2)}\n`);
+    if (report.ok) await rm(folder, { recursive: true, force: true });
+    else say(`logs and state stay in ${folder}`);
+    return signal.aborted ? 130 : report.ok ? 0 : 1;
+  } finally {
+    await oracle.stop();
+    await servers.stop();
+  }
+}

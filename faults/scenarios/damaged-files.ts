@@ -1,0 +1,103 @@
+import { copyFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Deployment } from "../deployment.ts";
+import { archiveEntries, flipBit, newestManifest } from "../published.ts";
+import type { Scenario, World } from "../scenario.ts";
+import { ticks } from "../schemas/ticks.ts";
+
+const VIEWS = ["everything", "lines", "totals"] as const;
+const DAMAGED = "ARCHIVE_DAMAGED";
+
+/** What happens to a file. */
+type Damage = (path: string, world: World) => Promise<void>;
+
+export const parquetFlipped: Scenario = {
+  name: "parquet-flipped",
+  what: "A bit flips in a published file: whoever would read it says so, and nobody answers with a wrong number.",
+  run: (world) => damage(world, "bit flipped", (path, { random }) => flipBit(path, random(10_000) / 10_000, random(8))),
+};
+
+export const parquetDeleted: Scenario = {
+  name: "parquet-deleted",
+  what: "A published file is deleted: whoever would read it says so, and nobody answers without what was in it.",
+  run: (world) => damage(world, "file deleted", (path) => rm(path)),
+};
+
+/** First a state file, which a rebuild makes anew, then one of the archive, which comes back from a copy. */
+async function damage(world: World, kind: string, how: Damage): Promise<void> {
+  const { deployment, until } = world;
+  const { readers, refresher } = deployment;
+  await refresher.pause();
+  readers.tolerate(DAMAGED);
+  try {
+    await damageState(world, kind, how);
+    await damageArchive(world, kind, how);
+  } finally {
+    refresher.resume();
+  }
+  await until("every view answers completely", async () =>
+    (await Promise.all(VIEWS.map((view) => answerOf(deployment, view)))).every((answer) => answer === "complete"),
+  );
+  readers.untolerate(DAMAGED);
+}
+
+async function damageState(world: World, kind: string, how: Damage): Promise<void> {
+  const { deployment, pick, fault, until, wrong } = world;
+  const view = pick(VIEWS);
+  const manifest = await newestManifest(deployment, view);
+  const [first, ...others] = manifest?.files ?? [];
+  if (first === undefined) throw new Error(`${view} has no state file`);
+  fault(`state: ${kind}`);
+  await how(inData(deployment, pick([first, ...others]).file), world);
+  await until(`${view} says that its state is damaged`, async () => (await answerOf(deployment, view)) === DAMAGED);
+  const result = await rebuild(deployment, view);
+  if (typeof result === "string" || result.comparedHash !== null)
+    wrong(`a rebuild of damaged state: ${JSON.stringify(result)}`);
+}
+
+async function damageArchive(world: World, kind: string, how: Damage): Promise<void> {
+  const { deployment, pick, fault, wrong } = world;
+  const view = pick(VIEWS);
+  const [first, ...others] = await archiveEntries(deployment, deployment.topic(ticks.name));
+  if (first === undefined) throw new Error("nothing is archived");
+  const path = inData(deployment, pick([first, ...others]).file ?? "");
+  await copyFile(path, `${path}.copy`);
+  fault(`archive: ${kind}`);
+  await how(path, world);
+  const damaged = await rebuild(deployment, view);
+  if (damaged !== DAMAGED) wrong(`a rebuild from a damaged archive: ${JSON.stringify(damaged)}`);
+  await rename(`${path}.copy`, path);
+  const restored = await rebuild(deployment, view);
+  if (typeof restored === "string" || restored.equal !== true)
+    wrong(`a rebuild from a restored archive: ${JSON.stringify(restored)}`);
+}
+
+/** What a rebuild found, or the code of its error. */
+async function rebuild({ refresher }: Deployment, view: string): Promise<Readonly<Record<string, unknown>> | string> {
+  try {
+    return (await refresher.run("rebuildView", "rebuild", view, { view })) as Record<string, unknown>;
+  } catch (error) {
+    let cause = error as { type?: string; cause?: unknown };
+    while (cause.type === undefined && cause.cause !== undefined) cause = cause.cause as typeof cause;
+    const inner = cause.cause as { type?: string } | undefined;
+    return inner?.type ?? cause.type ?? String(error);
+  }
+}
+
+/** The question that reads all of a view's state: "complete" or the problem's code, of the API processes in turn. */
+async function answerOf({ fleet }: Deployment, view: string): Promise<string> {
+  for (const { url } of fleet.of("serve")) {
+    // Each time another interval, so that no cache has the answer.
+    const from = Date.UTC(1961, 0, 1) + Math.floor(Math.random() * 1e6) * 60_000;
+    const every = view === "totals" ? "1d" : "1d";
+    const asked = new URLSearchParams({ from: String(from), to: String(Date.UTC(2027, 0, 1)), every, limit: "1" });
+    const response = await fetch(`${url}/views/${view}?${asked}`);
+    const { code, complete } = (await response.json()) as { code?: string; complete?: boolean };
+    if (!response.ok || complete !== true) return code ?? "incomplete";
+  }
+  return "complete";
+}
+
+function inData({ home }: Deployment, file: string): string {
+  return join(home, "data", file);
+}

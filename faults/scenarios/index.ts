@@ -1,0 +1,54 @@
+import type { Scenario } from "../scenario.ts";
+import { applyReplyLost } from "./apply-reply-lost.ts";
+import { clockJumps } from "./clock-jumps.ts";
+import { parquetDeleted, parquetFlipped } from "./damaged-files.ts";
+import { diskFull } from "./disk-full.ts";
+import { everythingKilled } from "./everything-killed.ts";
+import { brokerKillLoop, partitionsAdded, transactions } from "./kafka.ts";
+import { retentionArchived, retentionLost, topicRecreated } from "./log-gone.ts";
+import { rebalanceStorm, slowConsumer, zombieConsumer } from "./membership.ts";
+import {
+  redisEmpty,
+  redisKillLoop,
+  redisMemoryLimit,
+  redisOlderThanCut,
+  redisPowerLoss,
+  scriptsFlushed,
+} from "./redis.ts";
+import { readsDuringPublishAndTrim } from "./slow-readers.ts";
+import { speedKillAfterApply, speedKillAtRandom, speedKillBeforeApply } from "./speed-kill.ts";
+import { temporalDatabaseLost, temporalKilled } from "./temporal-lost.ts";
+import { workerKillEachStep, zombieActivity } from "./worker-steps.ts";
+
+/** Every scenario there is. */
+export const scenarios: readonly Scenario[] = [
+  speedKillBeforeApply,
+  speedKillAfterApply,
+  speedKillAtRandom,
+  applyReplyLost,
+  zombieConsumer,
+  rebalanceStorm,
+  slowConsumer,
+  redisEmpty,
+  redisKillLoop,
+  redisPowerLoss,
+  redisOlderThanCut,
+  redisMemoryLimit,
+  scriptsFlushed,
+  brokerKillLoop,
+  transactions,
+  partitionsAdded,
+  retentionArchived,
+  retentionLost,
+  topicRecreated,
+  workerKillEachStep,
+  zombieActivity,
+  temporalKilled,
+  temporalDatabaseLost,
+  diskFull,
+  parquetFlipped,
+  parquetDeleted,
+  readsDuringPublishAndTrim,
+  clockJumps,
+  everythingKilled,
+];

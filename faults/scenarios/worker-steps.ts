@@ -1,0 +1,148 @@
+import type { WorkflowHandle } from "@temporalio/client";
+import type { Deployment } from "../deployment.ts";
+import { type Point, signalAt } from "../injection.ts";
+import { brokenVersions } from "../published.ts";
+import type { Scenario, World } from "../scenario.ts";
+import { ticks } from "../schemas/ticks.ts";
+
+/** Some work of the batch layer, with the steps at which its worker is ended. */
+interface Work {
+  readonly steps: readonly [string, ...string[]];
+  /** Starts it; null when it goes on by itself all the time. */
+  readonly start: ((deployment: Deployment) => Promise<WorkflowHandle>) | null;
+  /** What its result must be like. */
+  readonly holds?: (result: Readonly<Record<string, unknown>>) => boolean;
+}
+
+const DAY = "2026-01-05";
+
+const WORKS = {
+  refresh: {
+    steps: [
+      "beginRefresh",
+      "sealCut",
+      "planArchive",
+      "archiveChunk",
+      "entries",
+      "sweepArchive",
+      "writeDelta",
+      "publishDelta",
+      "manifests",
+      "finishPublish",
+      "compact",
+    ],
+    start: null,
+  },
+  compaction: {
+    steps: ["planCompaction", "mergeEntries", "merged"],
+    start: ({ refresher }) => refresher.start("compactArchive", "compact-archive", ticks.name, { stream: ticks.name }),
+  },
+  rebuild: {
+    steps: ["planRebuild", "rebuildPart", "finishRebuild", "clearRebuilds"],
+    start: ({ refresher }) => refresher.start("rebuildView", "rebuild", "everything", { view: "everything" }),
+    holds: ({ equal }) => equal === true,
+  },
+  backfill: {
+    steps: ["planBackfill", "backfillDay", "finishBackfill", "clearBackfill"],
+    start: ({ refresher }) =>
+      refresher.start("backfillView", "backfill", `lines/${DAY}..${DAY}`, { view: "lines", from: DAY, to: DAY }),
+    // Nothing differs from what the refreshes have added up.
+    holds: ({ version }) => version === null,
+  },
+  retention: {
+    steps: ["checkRetention"],
+    start: ({ refresher }) => refresher.start("guardRetention", "retention", ticks.name, { stream: ticks.name }),
+  },
+  retire: {
+    steps: ["retireGenerations"],
+    start: ({ refresher }) => refresher.start("retireGenerations", "retire", "generations", undefined),
+  },
+} as const satisfies Record<string, Work>;
+
+/** A refresh is what runs all the time, so it is what is met most. */
+const STEPS_OF_A_REFRESH = 3;
+const WORK_LIMIT_MS = 90_000;
+
+export const workerKillEachStep: Scenario = {
+  name: "worker-kill-each-step",
+  what: "Workers are killed just before and after chosen steps of each workflow: the next attempt goes on, and nothing counts twice.",
+  recoveryLimitMs: 75_000,
+  async run(world) {
+    const { pick } = world;
+    for (let round = 0; round < STEPS_OF_A_REFRESH; round++) await killAt(world, pointOf(world, WORKS.refresh));
+    const name = pick<Exclude<keyof typeof WORKS, "refresh">>([
+      "compaction",
+      "rebuild",
+      "backfill",
+      "retention",
+      "retire",
+    ]);
+    await killDuring(world, name, WORKS[name]);
+  },
+};
+
+function pointOf({ pick }: World, { steps }: Work): Point {
+  return `${pick(steps)} ${pick<"before" | "after">(["before", "after"])}`;
+}
+
+async function killAt(world: World, point: Point): Promise<void> {
+  const role = await signalAt(world, point, "SIGKILL");
+  world.fault("worker killed at a step");
+  world.say(`${role.name} killed: ${point}`);
+  await role.start();
+}
+
+async function killDuring(world: World, name: string, work: Work): Promise<void> {
+  const { deployment, wrong, sleep } = world;
+  const begin = async () => work.start?.(deployment);
+  const [handle] = await Promise.all([begin(), killAt(world, pointOf(world, work))]);
+  const result = (await Promise.race([handle?.result(), sleep(WORK_LIMIT_MS)])) as Record<string, unknown> | undefined;
+  if (result === undefined) wrong(`${name} did not end within ${WORK_LIMIT_MS / 1_000} s`);
+  else if (work.holds !== undefined && !work.holds(result)) wrong(`${name} found ${JSON.stringify(result)}`);
+}
+
+/** Steps at which a worker that sleeps has something left to do that another one does meanwhile. */
+const SLEEPS: readonly [Point, ...Point[]] = [
+  "sealCut before",
+  "archiveChunk before",
+  "entries before",
+  "writeDelta before",
+  "writeDelta after",
+  "publishDelta before",
+  "manifests before",
+  "finishPublish before",
+  "compact before",
+];
+
+export const zombieActivity: Scenario = {
+  name: "zombie-activity",
+  what: "A worker sleeps in the middle of a step until another one has done it and published more, then goes on and publishes late: nothing changes.",
+  recoveryLimitMs: 75_000,
+  async run(world) {
+    const { deployment, fault, pick, say, until, sleep, wrong } = world;
+    const point = pick(SLEEPS);
+    const role = await signalAt(world, point, "SIGSTOP");
+    fault("worker asleep in a step");
+    say(`${role.name} asleep: ${point}`);
+    try {
+      const since = new Map(deployment.oracle.views.map((view) => [view, versionOf(deployment, view)]));
+      // Two versions later even the grace of files and segments is over.
+      const ahead = pick([1, 2]);
+      await until(
+        "every view gets newer versions while a worker sleeps",
+        () => [...since].every(([view, version]) => versionOf(deployment, view) >= version + ahead),
+        75_000,
+      );
+    } finally {
+      await role.kill("SIGCONT");
+    }
+    fault("worker awake too late");
+    await sleep(3_000);
+    for (const view of deployment.oracle.views)
+      for (const problem of await brokenVersions(deployment, view)) wrong(problem);
+  },
+};
+
+function versionOf(deployment: Deployment, view: string): number {
+  return deployment.latest(view)?.position.version ?? 0;
+}

@@ -1,0 +1,231 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Redis } from "ioredis";
+import { CompressionTypes, ConfigResourceTypes, Kafka, logLevel, type Message } from "kafkajs";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { AvroSchema } from "../core/avro.ts";
+import { generationOf } from "../core/generation.ts";
+import type { View } from "../core/view.ts";
+import type { ProcessHandle } from "../stack/local-process.ts";
+import { DataDirectory } from "../store/files.ts";
+import { Manifests } from "../store/manifests.ts";
+import { FileRegistry } from "../store/registry-files.ts";
+import { prepareStreams } from "../store/registry-prepare.ts";
+import { deadLetterTopic } from "../store/topics.ts";
+import { avroCorpus, type Bad, generated, good, jsonCorpus } from "./bad-input/corpus.ts";
+import { judge, twins } from "./bad-input/judge.ts";
+import { readings, samples } from "./bad-input/schemas/readings.ts";
+import { ofLines, ofReadings, ofSamples } from "./bad-input/views/readings.ts";
+import { expectRows, positionOf, reaches } from "./exact.ts";
+import { Installation, until } from "./installation.ts";
+import { type LogRecord, readLog } from "./log-oracle.ts";
+import { countedEvents, expectedRows, type OracleLedger, type Twin } from "./oracle.ts";
+
+/**
+ * Invariant 12: whatever producers send, among good events in two streams, is counted, answered and refused exactly as a plain reading of the
+ * same log says; nothing waits behind it, and memory stays bounded.
+ */
+
+const brokers = inject("kafkaBrokers");
+const SEED = Number(process.env.TIDELINE_TEST_SEED ?? Date.now() % 1_000_000);
+const SLOW_MS = 120_000;
+/** The most that the speed layer may hold while a batch passes that stands for 140 MB, and others of 20 MB. */
+const RSS_LIMIT_MB = 1_200;
+const EVERYTHING = { from: "2019-12-31", to: "2100-01-02", limit: "100000" };
+const definitions = (what: string) => fileURLToPath(new URL(`./bad-input/${what}`, import.meta.url));
+
+const kafka = new Kafka({ brokers: [brokers], logLevel: logLevel.NOTHING });
+const producer = kafka.producer();
+let tideline: Installation;
+let redis: Redis;
+let speed: ProcessHandle;
+let decode: ReturnType<typeof judge>;
+/** What was sent under each id of a letter, where the corpus says what it is. */
+const sent = new Map<string, Bad>();
+
+beforeAll(async () => {
+  console.log(`bad input: seed ${SEED}`);
+  redis = new Redis(inject("redisUrl"));
+  tideline = await Installation.open("bad-input", {
+    TIDELINE_SCHEMAS: definitions("schemas"),
+    TIDELINE_VIEWS: definitions("views"),
+  });
+  await producer.connect();
+  // The letters of one stream are as large as its records; those of the other have the limit that Kafka has by default.
+  await limitLetters(readings.name, 12 * 1024 * 1024);
+  await limitLetters(samples.name, 1024 * 1024);
+  const registry = new FileRegistry(new DataDirectory(join(tideline.home, "data")));
+  await prepareStreams(registry, [readings, samples], (name) => tideline.topic(name));
+  const [registered] = await registry.versions(`${tideline.topic(samples.name)}-value`);
+  if (registered === undefined) throw new Error("not registered");
+  decode = judge(new Map([[registered.id, registered.schema]]));
+  [speed] = await Promise.all([
+    tideline.start("speed"),
+    tideline.start("serve"),
+    tideline.start("worker"),
+    sendAll(new AvroSchema(registered.schema), registered.id),
+  ]);
+});
+
+afterAll(async () => {
+  await tideline?.close();
+  await producer.disconnect();
+  redis?.disconnect();
+});
+
+async function limitLetters(stream: string, bytes: number): Promise<void> {
+  const admin = kafka.admin();
+  await admin.connect();
+  const configEntries = [{ name: "max.message.bytes", value: String(bytes) }];
+  const name = deadLetterTopic(tideline.topic(stream));
+  await admin.alterConfigs({
+    validateOnly: false,
+    resources: [{ type: ConfigResourceTypes.TOPIC, name, configEntries }],
+  });
+  await admin.disconnect();
+}
+
+async function send(stream: string, partition: number, messages: Message[], compression = CompressionTypes.None) {
+  const topic = tideline.topic(stream);
+  const [answer] = await producer.send({
+    topic,
+    compression,
+    messages: messages.map((one) => ({ ...one, partition })),
+  });
+  return { topic, first: BigInt(answer?.baseOffset ?? -1) };
+}
+
+/** Sends a corpus to all partitions in turn, good events behind each bad one. */
+async function sendCorpus(stream: string, corpus: readonly Bad[], goodValue: (index: number) => Buffer): Promise<void> {
+  for (const partition of [0, 1, 2]) {
+    const mine = corpus.filter((_, index) => index % 3 === partition);
+    for (let rest = mine; rest.length > 0; ) {
+      const batch = rest.splice(0, Math.max(1, batchEnd(rest)));
+      const messages = batch.flatMap(({ what, value, key = Buffer.from(what), headers = {} }, index) => {
+        const behind = { key: null, value: goodValue(index) };
+        return [{ key, value, headers }, behind, behind];
+      });
+      const { topic, first } = await send(stream, partition, messages);
+      for (const [index, bad] of batch.entries()) sent.set(`${topic}:${partition}:${first + BigInt(index * 3)}`, bad);
+    }
+  }
+}
+
+/** How many of the records make a batch of some megabytes. */
+function batchEnd(records: readonly Bad[]): number {
+  let sizeBytes = 0;
+  const end = records.findIndex(({ value, key }) => {
+    sizeBytes += (value?.length ?? 0) + (key?.length ?? 0);
+    return sizeBytes > 3_000_000;
+  });
+  return end < 0 ? records.length : end;
+}
+
+async function sendAll(schema: AvroSchema, id: number): Promise<void> {
+  const json = (index: number) => Buffer.from(JSON.stringify(good(index)));
+  const avro = (index: number) => schema.encode(id, good(index));
+  await sendCorpus(readings.name, jsonCorpus(), json);
+  await sendCorpus(samples.name, avroCorpus(schema, id, 4_711), avro);
+  const spoilt = generated(SEED, 1_200, (event) => schema.encode(id, event));
+  for (const [partition, stream] of [readings, samples, readings].entries())
+    await send(
+      stream.name,
+      partition,
+      spoilt.filter((_, index) => index % 3 === partition).map((value) => ({ key: null, value })),
+    );
+  await sendBombs(json);
+}
+
+/** Batches of a few kilobytes that stand for many megabytes. */
+async function sendBombs(json: (index: number) => Buffer): Promise<void> {
+  const long = (bytes: number) => Buffer.from(JSON.stringify({ ...good(0), note: "x".repeat(bytes) }));
+  const [huge, large] = [long(20_000_000), long(1_000_000)];
+  const bomb = (partition: number, values: Buffer[]) =>
+    send(
+      readings.name,
+      partition,
+      values.map((value) => ({ key: null, value })),
+      CompressionTypes.GZIP,
+    );
+  await bomb(0, [json(1), huge, huge, huge, huge, huge, huge, huge, json(2)]);
+  await bomb(
+    1,
+    Array.from({ length: 40 }, (_, index) => (index % 2 === 0 ? large : json(index))),
+  );
+  await bomb(2, [json(3), huge, json(4)]);
+  await bomb(
+    2,
+    Array.from({ length: 3_000 }, () => json(5)),
+  );
+  for (const partition of [0, 1, 2])
+    await send(readings.name, partition, [{ key: null, value: json(900 + partition) }]);
+}
+
+/** Asks until the answer stands at the end of the log; is it then what the plain fold says? */
+async function expectExact(view: View, twin: Twin<never, never>, log: ReadonlyMap<number, readonly LogRecord[]>) {
+  const ask = () => tideline.ask(view.name, EVERYTHING);
+  const answer = await until(`${view.name} reaches the log's end`, ask, (one) => reaches(one, log), SLOW_MS);
+  await expectRows(answer, expectedRows(twin, log, positionOf(answer)), Object.keys(view.by), redis);
+  expect(answer.rows.length).toBeGreaterThan(0);
+  return answer;
+}
+
+/** The ledger that the speed layer keeps beside its segments. */
+async function speedLedger(view: View): Promise<OracleLedger> {
+  const keys = await redis.keys(`tl:{${tideline.namespace}/${generationOf(view)}}:s:*:ledger`);
+  const ledger: OracleLedger = { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
+  for (const key of keys)
+    for (const [field, count] of Object.entries(await redis.hgetall(key)))
+      ledger[(field.split(":")[1] ?? "") as keyof OracleLedger] += Number(count);
+  return ledger;
+}
+
+async function batchLedger(view: View) {
+  const newest = await new Manifests(new DataDirectory(join(tideline.home, "data"))).newest(generationOf(view));
+  return newest?.ledger;
+}
+
+const endOf = (log: ReadonlyMap<number, readonly LogRecord[]>) =>
+  new Map([...log].map(([partition, records]) => [partition, (records.at(-1)?.offset ?? -1n) + 1n]));
+
+const asText = (ledger: OracleLedger) =>
+  Object.fromEntries(Object.entries(ledger).map(([name, n]) => [name, String(n)]));
+
+test("every record of both streams is counted, filtered, a duplicate or a reject, before a refresh, after it and after a rebuild", {
+  timeout: SLOW_MS,
+}, async () => {
+  const { readings: twin, lines } = twins(decode);
+  const logs = {
+    readings: await readLog(brokers, tideline.topic(readings.name)),
+    samples: await readLog(brokers, tideline.topic(samples.name)),
+  };
+  const cases = [
+    { view: ofReadings, twin, log: logs.readings },
+    { view: ofLines, twin: lines, log: logs.readings },
+    { view: ofSamples, twin, log: logs.samples },
+  ] as unknown as { view: View; twin: Twin<never, never>; log: typeof logs.readings }[];
+  for (const { view, twin, log } of cases) {
+    await expectExact(view, twin, log);
+    const { ledger } = countedEvents(twin, log, endOf(log));
+    expect(ledger.rejects).toBeGreaterThan(20);
+    expect(ledger.counted + ledger.filtered + ledger.duplicates + ledger.rejects).toBe(ledger.records);
+    expect(await speedLedger(view)).toEqual(ledger);
+  }
+  expect(await peakMb(speed)).toBeLessThan(RSS_LIMIT_MB);
+  await Promise.all(cases.map(({ view }) => tideline.refresh(view.name)));
+  for (const { view, twin, log } of cases) {
+    const { batchVersion } = await expectExact(view, twin, log);
+    expect(batchVersion).toBeGreaterThan(0);
+    expect(await batchLedger(view)).toEqual(asText(countedEvents(twin, log, endOf(log)).ledger));
+  }
+  const { stdout } = await tideline.run("rebuild", ofReadings.name, "--json");
+  expect(JSON.parse(stdout)).toMatchObject({ equal: true });
+  await expectExact(ofReadings, twin as never, logs.readings);
+});
+
+/** The most memory that a process has had so far. */
+async function peakMb({ pid }: ProcessHandle): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1_024;
+}

@@ -1,0 +1,84 @@
+import { flag, instant, integer, oneOf, text } from "../../../core/fields.ts";
+import { count } from "../../../core/measures/count.ts";
+import { distinct } from "../../../core/measures/distinct.ts";
+import { max } from "../../../core/measures/extremes.ts";
+import { sum } from "../../../core/measures/sum.ts";
+import { planQuery, type Query } from "../../../core/query.ts";
+import { sql } from "../../../core/sql.ts";
+import { stream } from "../../../core/stream.ts";
+import { view } from "../../../core/view.ts";
+import type { Twin } from "../../oracle.ts";
+
+/** The stream of the protocol's worlds: as small as it can be, so that a world takes milliseconds. */
+export interface Drop {
+  readonly id: string;
+  readonly at: number;
+  readonly shore: "north" | "south";
+  /** No two records have the same: a sum that is right counted each record once. */
+  readonly weight: number;
+  readonly colour: string;
+  readonly hidden: boolean;
+}
+
+export const DEDUP_WINDOW = 6;
+export const PARTITIONS = [0, 1] as const;
+
+export const drops = stream("drops", {
+  revision: 1,
+  partitions: PARTITIONS.length,
+  key: "id",
+  eventId: "id",
+  eventTime: "at",
+  dedupWindow: DEDUP_WINDOW,
+  fields: {
+    id: text({ max: 20 }),
+    at: instant({ from: "2020-01-01T00:00:00Z", to: "2030-01-01T00:00:00Z" }),
+    shore: oneOf("north", "south"),
+    weight: integer({ min: 0, max: 1_000_000_000_000 }),
+    colour: text({ max: 20 }),
+    hidden: flag(),
+  },
+});
+
+export const tide = view("tide", {
+  stream: drops,
+  where: sql`NOT hidden`,
+  by: { shore: sql`shore` },
+  every: "1 hour",
+  measures: {
+    drops: count(),
+    weight: sum(sql`weight`),
+    heaviest: max(sql`weight`),
+    colours: distinct(sql`colour`),
+  },
+});
+
+/** What `tide` says, in plain TypeScript. */
+export const tideTwin: Twin<Drop> = {
+  dedupWindow: DEDUP_WINDOW,
+  decode: (value) => {
+    try {
+      const drop = JSON.parse(value?.toString() ?? "") as Drop;
+      return drop.weight >= 0 ? drop : null;
+    } catch {
+      return null;
+    }
+  },
+  id: ({ id }) => id,
+  timeMs: ({ at }) => at,
+  counted: ({ hidden }) => !hidden,
+  grainMs: 3_600_000,
+  group: ({ shore }) => [shore],
+  measures: {
+    drops: { kind: "count" },
+    weight: { kind: "sum", of: ({ weight }) => weight },
+    heaviest: { kind: "max", of: ({ weight }) => weight },
+    colours: { kind: "distinct", of: ({ colour }) => colour },
+  },
+};
+
+export const wholeTide: Query = (() => {
+  const plan = planQuery(tide, { from: "2020-01-01", to: "2030-01-01", limit: "1000" });
+  if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
+  return plan.query;
+})();

@@ -1,0 +1,107 @@
+import fc from "fast-check";
+import { PARTITIONS } from "./drops.ts";
+
+/** A record that somebody sends. */
+export interface Sent {
+  /** A `repeat` has an id that was sent a few records before; `refused` breaks the contract, but has an id; `broken` is no JSON. */
+  readonly kind: "fresh" | "repeat" | "refused" | "broken" | "empty";
+  /** How many records ago the repeated id was sent. */
+  readonly back: number;
+  /** Which of two hours it belongs to. */
+  readonly hour: 0 | 1;
+  readonly shore: "north" | "south";
+  readonly colour: string;
+  readonly hidden: boolean;
+}
+
+export const SPEED = ["speed-1", "speed-2"] as const;
+export const BATCH = ["batch-1", "batch-2"] as const;
+export const READERS = ["read-1", "read-2"] as const;
+export const FOLDER = "fold-1";
+type Name = (typeof SPEED)[number] | (typeof BATCH)[number] | (typeof READERS)[number] | typeof FOLDER;
+
+export type Event =
+  | { readonly kind: "send"; readonly partition: number; readonly records: readonly Sent[] }
+  /** Records of a transaction, and how it ends: `open` leaves that to a later one of the same producer. */
+  | {
+      readonly kind: "transaction";
+      readonly partition: number;
+      readonly producer: 1 | 2;
+      readonly records: readonly Sent[];
+      readonly end: "commit" | "abort" | "open";
+    }
+  /** kill -9 of a process; another one takes its place at once. */
+  | { readonly kind: "kill"; readonly who: Name }
+  /** Sleeps while others go on, and wakes as a zombie. */
+  | { readonly kind: "sleep"; readonly who: Name; readonly gates: number }
+  /** The reply to the next apply is lost; the client sends it again. */
+  | { readonly kind: "lose-reply"; readonly who: (typeof SPEED)[number] }
+  /** Redis saves itself. */
+  | { readonly kind: "save" }
+  /** Redis crashes and comes back as it was at a save. */
+  | { readonly kind: "roll-back"; readonly saves: number }
+  /** Redis forgets everything. */
+  | { readonly kind: "forget" };
+
+/** What happens in a world; who goes on in between is the scheduler's choice. */
+export interface Plan {
+  /** `after`: how many gates are opened before it. */
+  readonly events: readonly { readonly after: number; readonly event: Event }[];
+  /** How many batches of the log a fetch gives, in turn. */
+  readonly fetches: readonly number[];
+  /** Which processes there are beside one of each kind. */
+  readonly with: { readonly speed: boolean; readonly batch: boolean; readonly read: boolean; readonly fold: boolean };
+  /** Whether the speed layer is gone when the faults stop: the batch view has to get on without. */
+  readonly speedGone: boolean;
+}
+
+const sent: fc.Arbitrary<Sent> = fc.record({
+  kind: fc.oneof(
+    { weight: 10, arbitrary: fc.constant("fresh" as const) },
+    { weight: 6, arbitrary: fc.constant("repeat" as const) },
+    { weight: 1, arbitrary: fc.constantFrom("refused" as const, "broken" as const, "empty" as const) },
+  ),
+  back: fc.integer({ min: 1, max: 7 }),
+  hour: fc.constantFrom(0 as const, 1 as const),
+  shore: fc.constantFrom("north" as const, "south" as const),
+  colour: fc.constantFrom("red", "green", "blue", "white", "grey", "black"),
+  hidden: fc.integer({ min: 0, max: 7 }).map((one) => one === 0),
+});
+
+const records = (atMost: number) => fc.array(sent, { minLength: 1, maxLength: atMost });
+const partition = fc.constantFrom(...PARTITIONS);
+const speed = fc.constantFrom(...SPEED);
+const anyone = fc.constantFrom(...SPEED, ...BATCH, ...READERS, FOLDER);
+
+const event: fc.Arbitrary<Event> = fc.oneof(
+  { weight: 16, arbitrary: fc.record({ kind: fc.constant("send" as const), partition, records: records(4) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("transaction" as const),
+      partition,
+      producer: fc.constantFrom(1 as const, 2 as const),
+      records: records(2),
+      end: fc.constantFrom("commit" as const, "abort" as const, "open" as const),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("kill" as const), who: anyone }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant("sleep" as const), who: anyone, gates: fc.integer({ min: 3, max: 40 }) }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("lose-reply" as const), who: speed }) },
+  { weight: 4, arbitrary: fc.constant({ kind: "save" as const }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant("roll-back" as const), saves: fc.integer({ min: 1, max: 3 }) }),
+  },
+  { weight: 1, arbitrary: fc.constant({ kind: "forget" as const }) },
+);
+
+export const plan: fc.Arbitrary<Plan> = fc.record({
+  events: fc.array(fc.record({ after: fc.integer({ min: 0, max: 12 }), event }), { minLength: 10, maxLength: 30 }),
+  fetches: fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 8 }),
+  with: fc.record({ speed: fc.boolean(), batch: fc.boolean(), read: fc.boolean(), fold: fc.boolean() }),
+  speedGone: fc.integer({ min: 0, max: 3 }).map((one) => one === 0),
+});

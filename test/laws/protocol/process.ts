@@ -1,0 +1,118 @@
+import type { Duck, DuckPool } from "../../../store/duck.ts";
+import type { TidelineRedis } from "../../../store/redis.ts";
+import type { Schedule } from "./schedule.ts";
+
+const NEVER = new Promise<never>(() => undefined);
+
+/** One of Tideline's processes in a world: it can be killed, and it can sleep and wake as a zombie. What it does elsewhere goes through gates. */
+export class Process {
+  readonly name: string;
+  readonly schedule: Schedule;
+  #alive = true;
+  #asleep = 0;
+  #loseReplies = 0;
+
+  constructor(name: string, schedule: Schedule) {
+    this.name = name;
+    this.schedule = schedule;
+  }
+
+  get alive(): boolean {
+    return this.#alive;
+  }
+
+  /** kill -9: whatever it waits for never comes. */
+  kill(): void {
+    this.#alive = false;
+  }
+
+  /** Does not go on before so many of its gates were opened in vain. */
+  sleep(gates: number): void {
+    this.#asleep = gates;
+  }
+
+  /** The next reply to `apply` is lost, and the client sends it again. */
+  loseReply(): void {
+    this.#loseReplies = 1;
+  }
+
+  gate = async (what: string): Promise<void> => {
+    const label = `${this.name}: ${what}`;
+    await this.schedule.gate(label);
+    for (; this.#alive && this.#asleep > 0; this.#asleep--) await this.schedule.gate(`${label} (asleep)`);
+    if (!this.#alive) await NEVER;
+    this.schedule.note(label);
+  };
+
+  /** Redis as this process reaches it. */
+  redis(redis: TidelineRedis): TidelineRedis {
+    return watched(redis, (name, call) => {
+      if (name === "pipeline")
+        return watched(call() as object, (inner, run) => (inner === "exec" ? this.#ask("pipeline", run) : run()));
+      if (name === "tideline_apply") return this.#apply(call);
+      if (name.startsWith("tideline_")) return this.#ask(name.slice("tideline_".length).replace("Buffer", ""), call);
+      if (GATED.has(name)) return this.#ask(name, call);
+      return this.during(call());
+    });
+  }
+
+  /** DuckDB; `gated` are the methods before which others may go on. */
+  pool(pool: DuckPool, gated: readonly string[], opened: (duck: Duck) => void): DuckPool {
+    return watched(pool, (name, call) => {
+      if (name !== "connect") return call();
+      return this.during(call() as Promise<Duck>).then((duck) => {
+        opened(duck);
+        return this.#duck(duck, gated);
+      });
+    });
+  }
+
+  /** Files: `createExclusively` and `remove` are what others see. */
+  files<T extends object>(data: T): T {
+    return watched(data, (name, call) =>
+      name === "createExclusively" || name === "replace" || name === "remove"
+        ? this.#ask(name, call)
+        : this.during(call()),
+    );
+  }
+
+  during<T>(result: T): T {
+    return result instanceof Promise ? (this.schedule.during(result) as T) : result;
+  }
+
+  #duck(duck: Duck, gated: readonly string[]): Duck {
+    return watched(duck, (name, call) => {
+      const result = gated.includes(name) ? this.#ask(name, call) : this.during(call());
+      if (name !== "stream") return result;
+      return (result as Promise<object>).then((stream) => watched(stream, (_, run) => this.during(run())));
+    });
+  }
+
+  async #ask<T>(what: string, call: () => T): Promise<Awaited<T>> {
+    await this.gate(what);
+    return this.schedule.during(Promise.resolve(call()));
+  }
+
+  /** The request, and the reply: in between others may go on. */
+  async #apply<T>(call: () => T): Promise<Awaited<T>> {
+    let reply = await this.#ask("apply", call);
+    for (; this.#loseReplies > 0; this.#loseReplies--) reply = await this.#ask("apply again", call);
+    await this.gate("applied");
+    return reply;
+  }
+}
+
+const GATED = new Set(["zrange", "hgetallBuffer", "getBuffer", "hgetall"]);
+
+type Call = () => unknown;
+
+/** An object whose method calls go through `answer`. */
+function watched<T extends object>(object: T, answer: (method: string, call: Call) => unknown): T {
+  return new Proxy(object, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== "function" || typeof name !== "string") return value;
+      return (...args: unknown[]) => answer(name, () => value.apply(target, args));
+    },
+  });
+}

@@ -1,0 +1,442 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type fc from "fast-check";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import type { BatchStores, ViewTarget } from "../../../batch-layer/stores.ts";
+import { generationOf } from "../../../core/generation.ts";
+import { addLedgers, EMPTY_LEDGER } from "../../../core/ledger.ts";
+import { at, type Cut, cutFromJson, cutReached, cutsEqual, cutToJson, partitionsOf } from "../../../core/position.ts";
+import type { History } from "../../../serving/history.ts";
+import type { ReadAnswer } from "../../../serving/reader.ts";
+import type { SpeedMetrics } from "../../../speed-layer/metrics.ts";
+import type { Duck, DuckPool } from "../../../store/duck.ts";
+import type { TidelineRedis } from "../../../store/redis.ts";
+import { NO_SCHEMAS } from "../../fetched.ts";
+import { differenceOf, expectedRows, rowKey } from "../../oracle.ts";
+import { type Drop, drops, PARTITIONS, tide, tideTwin, wholeTide } from "./drops.ts";
+import { MemoryLog } from "./memory-log.ts";
+import type { Protocol } from "./modules.ts";
+import { BATCH, type Event, FOLDER, type Plan, READERS, type Sent, SPEED } from "./plan.ts";
+import { Process } from "./process.ts";
+import { Schedule } from "./schedule.ts";
+
+/** Servers and program that worlds are made in, one after the other. */
+export class Shore {
+  readonly protocol: Protocol;
+  readonly redis: TidelineRedis;
+  readonly pool: DuckPool;
+  readonly metrics: SpeedMetrics;
+  readonly root: string;
+
+  private constructor(protocol: Protocol, redis: TidelineRedis, pool: DuckPool, root: string) {
+    this.protocol = protocol;
+    this.redis = redis;
+    this.pool = pool;
+    this.root = root;
+    this.metrics = protocol.speedMetrics(new Registry());
+  }
+
+  /** `redisUrl` names a database of Redis that is emptied for every world. */
+  static async open(protocol: Protocol, redisUrl: string): Promise<Shore> {
+    const root = await mkdtemp(join(tmpdir(), "tideline-worlds-"));
+    const pool = await protocol.DuckPool.open({ threads: 1, memoryLimitMb: 512, directories: [root] });
+    return new Shore(
+      protocol,
+      protocol.openRedis(redisUrl, () => undefined),
+      pool,
+      root,
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.redis.flushdb();
+    this.redis.disconnect();
+    this.pool.close();
+    await rm(this.root, { recursive: true, force: true });
+  }
+}
+
+const generation = generationOf(tide);
+const target: ViewTarget = { stream: drops, view: tide, generation, topic: drops.name };
+const definition = { view: tide, generation, file: "test" };
+const logger = pino({ level: "silent" });
+const BEGIN_MS = Date.parse("2026-01-01T00:00:00Z");
+/** So many gates may be opened, once the faults have stopped, until all is applied, published and answered. */
+const QUIET_GATES = 1_500;
+const LIMITS = { maxCells: 10_000, maxPieces: 1_000_000 };
+
+/**
+ * One log, Redis and data directory, and the processes that work on them with the program's own code, on one machine and under one scheduler.
+ * Every answer is compared with a plain fold of the log at the answer's own position.
+ */
+export class World {
+  readonly #shore: Shore;
+  readonly #plan: Plan;
+  readonly #schedule: Schedule;
+  readonly #folder: string;
+  readonly #log = new MemoryLog();
+  readonly #running = new Map<string, Process>();
+  readonly #ids = new Map<number, string[]>(PARTITIONS.map((partition) => [partition, []]));
+  readonly #ducks: Duck[] = [];
+  readonly #saves: Map<string, Buffer>[] = [];
+  #sent = 0;
+  #fetches = 0;
+  #clockMs = BEGIN_MS;
+  #violation: Error | null = null;
+  /** Each is right. */
+  readonly answers: ReadAnswer[] = [];
+
+  private constructor(shore: Shore, plan: Plan, scheduler: fc.Scheduler, folder: string) {
+    this.#shore = shore;
+    this.#plan = plan;
+    this.#schedule = new Schedule(scheduler);
+    this.#folder = folder;
+  }
+
+  /** Runs a plan to its end. Throws on an answer that is wrong, on an error that no fault explains, and when the world does not recover. */
+  static async run(shore: Shore, plan: Plan, scheduler: fc.Scheduler): Promise<World> {
+    const folder = await mkdtemp(join(shore.root, "world-"));
+    const world = new World(shore, plan, scheduler, folder);
+    await shore.redis.flushdb();
+    try {
+      await world.#storm();
+      await world.#calm();
+    } catch (error) {
+      const trace = world.#schedule.trace.slice(-60).join("\n  ");
+      throw new Error(`${(error as Error).message}\nafter\n  ${trace}`, { cause: error });
+    } finally {
+      for (const process of world.#running.values()) process.kill();
+      for (const duck of world.#ducks) duck.closeSync();
+      await rm(folder, { recursive: true, force: true });
+    }
+    return world;
+  }
+
+  get gates(): number {
+    return this.#schedule.passed;
+  }
+
+  /** Faults, one after the other, while everybody works. */
+  async #storm(): Promise<void> {
+    const also = this.#plan.with;
+    const names = [
+      ...SPEED.slice(0, also.speed ? 2 : 1),
+      ...BATCH.slice(0, also.batch ? 2 : 1),
+      ...READERS.slice(0, also.read ? 2 : 1),
+      ...(also.fold ? [FOLDER] : []),
+    ];
+    for (const name of names) this.#start(name);
+    for (const { after, event } of this.#plan.events) {
+      for (let gate = 0; gate < after; gate++) await this.#step();
+      this.#schedule.note(`--- ${shown(event)}`);
+      await this.#schedule.calm();
+      await this.#happen(event);
+    }
+  }
+
+  /** No more faults: all that is in the log is applied, published, and answered completely. */
+  async #calm(): Promise<void> {
+    this.#log.settle();
+    for (const process of this.#running.values()) process.kill();
+    this.#running.clear();
+    const { speedGone } = this.#plan;
+    this.#schedule.note(`--- quiet${speedGone ? ", and the speed layer is gone" : ""}`);
+    for (const name of [...(speedGone ? [] : [SPEED[0]]), BATCH[0], READERS[0]]) this.#start(name);
+    const end = this.#log.stable;
+    const limit = this.#schedule.passed + QUIET_GATES;
+    const before = this.answers.length;
+    for (;;) {
+      await this.#step();
+      const last = this.answers.slice(before).at(-1);
+      const settled = last !== undefined && cutsEqual(last.cut, end);
+      if (settled && (speedGone || (last.missing === null && cutsEqual(last.applied, end)))) break;
+      if (this.#schedule.passed > limit)
+        throw new Error(
+          `not live: the log ends at ${shownCut(end)}, ${last === undefined ? "no answer" : this.#standing(last)}`,
+        );
+    }
+    await this.#checkVersions();
+  }
+
+  async #step(): Promise<void> {
+    await this.#schedule.step();
+    if (this.#violation !== null) throw this.#violation;
+  }
+
+  #start(name: string): void {
+    const process = new Process(name, this.#schedule);
+    this.#running.set(name, process);
+    const work = name.startsWith("speed")
+      ? this.#speed(process)
+      : name.startsWith("batch")
+        ? this.#batch(process)
+        : name.startsWith("read")
+          ? this.#read(process)
+          : this.#fold(process);
+    work.catch((error: unknown) => {
+      if (process.alive) this.#violation ??= new Error(`${name}: ${(error as Error).stack}`, { cause: error });
+    });
+  }
+
+  async #happen(event: Event): Promise<void> {
+    const { redis } = this.#shore;
+    switch (event.kind) {
+      case "send":
+        this.#log.append(event.partition, this.#values(event.partition, event.records));
+        return;
+      case "transaction": {
+        const producer = BigInt(event.producer);
+        this.#log.append(event.partition, this.#values(event.partition, event.records), producer);
+        if (event.end !== "open") this.#log.finish(event.partition, producer, event.end === "commit");
+        return;
+      }
+      case "kill": {
+        const process = this.#running.get(event.who);
+        process?.kill();
+        if (process !== undefined) this.#start(event.who);
+        return;
+      }
+      case "sleep":
+        this.#running.get(event.who)?.sleep(event.gates);
+        return;
+      case "lose-reply":
+        this.#running.get(event.who)?.loseReply();
+        return;
+      case "save": {
+        const keys = await redis.keys("*");
+        const dumps = await Promise.all(keys.map((key) => redis.dumpBuffer(key)));
+        this.#saves.push(new Map(keys.flatMap((key, index) => (dumps[index] ? [[key, dumps[index]]] : []))));
+        return;
+      }
+      case "roll-back": {
+        const save = this.#saves.at(-event.saves);
+        if (save === undefined) return;
+        await redis.flushdb();
+        await Promise.all([...save].map(([key, dump]) => redis.restore(key, 0, dump)));
+        return;
+      }
+      case "forget":
+        await redis.flushdb();
+    }
+  }
+
+  #values(partition: number, records: readonly Sent[]): (Buffer | null)[] {
+    const ids = this.#ids.get(partition) ?? [];
+    return records.map(({ kind, back, hour, shore, colour, hidden }) => {
+      const number = ++this.#sent;
+      const id = (kind === "repeat" ? ids.at(-back) : undefined) ?? `d${number}`;
+      ids.push(id);
+      if (kind === "empty") return null;
+      if (kind === "broken") return Buffer.from(`{"id":"${id}`);
+      const weight = kind === "refused" ? -1 : number * number;
+      const drop: Drop = { id, at: BEGIN_MS + hour * 3_600_000 + number, shore, weight, colour, hidden };
+      return Buffer.from(JSON.stringify(drop));
+    });
+  }
+
+  #stores(process: Process, gated: readonly string[] = []): BatchStores {
+    const { protocol, pool } = this.#shore;
+    const data = process.files(new protocol.DataDirectory(this.#folder));
+    const log = this.#log.source(
+      protocol,
+      process.gate,
+      () => this.#plan.fetches[this.#fetches++ % this.#plan.fetches.length] ?? 1,
+      (waitMs) => {
+        this.#clockMs += waitMs;
+      },
+    );
+    return {
+      data,
+      archive: new protocol.Archive(data),
+      manifests: new protocol.Manifests(data),
+      log,
+      schemas: NO_SCHEMAS as BatchStores["schemas"],
+      pool: process.pool(pool, gated, (duck) => this.#ducks.push(duck)),
+    };
+  }
+
+  #chain(process: Process) {
+    return new this.#shore.protocol.Chain(process.redis(this.#shore.redis), "", generation);
+  }
+
+  async #speed(process: Process): Promise<void> {
+    const { protocol, metrics } = this.#shore;
+    const stores = this.#stores(process, ["runAndReadAll"]);
+    const { log } = stores;
+    const track = new protocol.ViewTrack({
+      definition,
+      chain: this.#chain(process),
+      newestManifest: () => protocol.beginGeneration(stores, generation, target.topic, process.name),
+      longArchive: async () => false,
+      metrics,
+      logger,
+    });
+    const wait = async (durationMs: number) => {
+      await process.gate("waited");
+      this.#clockMs += durationMs;
+    };
+    const lane = await protocol.Lane.open(
+      {
+        stream: drops,
+        topic: target.topic,
+        log,
+        duck: await stores.pool.connect(),
+        deadLetters: { send: async () => undefined },
+        dedup: stores,
+        pacing: protocol.PACING,
+        clock: { nowMs: () => this.#clockMs, wait },
+        metrics,
+        logger,
+      },
+      [track],
+    );
+    for (;;) {
+      await lane.step(PARTITIONS);
+      if (track.error !== null) throw track.error;
+    }
+  }
+
+  /** Refreshes, as the workflow does. */
+  async #batch(process: Process): Promise<void> {
+    const { protocol } = this.#shore;
+    const stores = this.#stores(process);
+    const chain = this.#chain(process);
+    const { UNWATCHED } = protocol;
+    const patience = { waitMs: 0, pollMs: 0, redisMs: 60_000 };
+    for (;;) {
+      const base = await protocol.beginGeneration(stores, generation, target.topic, process.name);
+      const from = cutFromJson(base.cut);
+      const sealed = await protocol.sealCut(
+        stores,
+        target,
+        chain,
+        { version: base.version, cut: from },
+        UNWATCHED,
+        patience,
+      );
+      if (sealed === null) continue;
+      const to = sealed.cut;
+      for (;;) {
+        const plan = await protocol.planStream(stores, target, cutToJson(to));
+        const [chunk] = plan.chunks;
+        if (chunk === undefined) break;
+        await protocol.archiveChunk(stores, target, plan.topicId, chunk, UNWATCHED, {
+          fetchBytes: 1,
+          fileBytes: 1 << 20,
+        });
+      }
+      const version = base.version + 1;
+      const span = { topicId: base.topicId, from, to };
+      const folder = stores.manifests.stateFolder(generation);
+      const delta = await protocol.writeDelta(stores, target, span, folder, protocol.versionPrefix(version), UNWATCHED);
+      await protocol.checkDelta(target, chain, from, to, delta);
+      const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+      const publication = { version: base.version, to, file: delta.file, ledger, createdBy: process.name };
+      if (!(await protocol.publishDelta(stores, target, publication))) continue;
+      await protocol.finishPublish(stores, target, chain, version);
+      const folded = await protocol.compact(stores, target, process.name, UNWATCHED, { files: 2, left: 1 });
+      if (folded !== null) await protocol.finishPublish(stores, target, chain, folded.version);
+      for (let rest = 0; rest < 8; rest++) await process.gate("rests");
+    }
+  }
+
+  /** Seals for size and folds, as a busy speed layer does. */
+  async #fold(process: Process): Promise<void> {
+    const { protocol } = this.#shore;
+    const chain = this.#chain(process);
+    for (;;) {
+      for (let rest = 0; rest < 4; rest++) await process.gate("rests");
+      await chain.seal(null);
+      const state = await chain.load();
+      const segments = state === null ? null : protocol.foldable(state, 2);
+      if (segments !== null) await protocol.fold(chain, tide, segments);
+    }
+  }
+
+  async #read(process: Process): Promise<void> {
+    const { protocol, redis } = this.#shore;
+    const { data, manifests, pool } = this.#stores(process, ["stream"]);
+    const gate = new protocol.RedisGate(process.redis(redis));
+    const ducks = await protocol.DuckQueue.open(pool, { connections: 1, maxWaiting: 10, timeoutMs: 60_000 });
+    const reader = new protocol.Reader({
+      standings: new protocol.Standings({
+        manifests,
+        gate,
+        namespace: "",
+        redisTimeoutMs: 60_000,
+        now: () => this.#clockMs,
+      }),
+      batch: new protocol.BatchStates(data, ducks, { maxCachedCells: 10_000, limits: LIMITS }),
+      segments: new protocol.SegmentCache(gate, 10_000),
+      history: null as unknown as History,
+      limits: LIMITS,
+    });
+    for (;;) {
+      await process.gate("asks");
+      const answer = await reader.answer(definition, wholeTide).catch((error: unknown) => {
+        if ((error as { code?: string }).code === "NOT_READY") return null;
+        throw error;
+      });
+      if (answer !== null) this.#check(answer);
+    }
+  }
+
+  /** Is an answer the fold of the log at its own position? */
+  #check(answer: ReadAnswer): void {
+    if (answer.missing !== null && !cutsEqual(answer.applied, answer.cut))
+      throw new Error(`incomplete and not at its cut: ${this.#standing(answer)}`);
+    if (!cutReached(answer.applied, answer.cut) || !cutReached(this.#log.stable, answer.applied))
+      throw new Error(`no position that there is: ${this.#standing(answer)}`);
+    const expected = expectedRows(tideTwin, this.#log.committed(), answer.applied);
+    const wrong: string[] = [];
+    for (const row of answer.rows) {
+      const key = rowKey(Date.parse(String(row.bucket)), [String(row.shore)]);
+      const want = expected.get(key);
+      expected.delete(key);
+      const differs = want === undefined ? "no such row" : differenceOf(row, want);
+      const colours = want?.seen.colours?.size;
+      if (differs !== "") wrong.push(`${key}: ${differs}`);
+      else if (row.colours !== colours) wrong.push(`${key}: colours: ${row.colours}, not ${colours}`);
+    }
+    for (const key of expected.keys()) wrong.push(`${key}: missing`);
+    if (wrong.length > 0) throw new Error(`wrong: ${this.#standing(answer)}\n  ${wrong.join("\n  ")}`);
+    this.answers.push(answer);
+  }
+
+  /** Versions follow each other without gap or overlap, and a cut never moves back. */
+  async #checkVersions(): Promise<void> {
+    const manifests = new this.#shore.protocol.Manifests(new this.#shore.protocol.DataDirectory(this.#folder));
+    const newest = await manifests.newest(generation);
+    for (let version = 1; version <= (newest?.version ?? 0); version++) {
+      const [before, manifest] = [
+        await manifests.version(generation, version - 1),
+        await manifests.version(generation, version),
+      ];
+      if (before === null || manifest === null) throw new Error(`version ${version} is not there`);
+      if (
+        !cutsEqual(cutFromJson(before.cut), cutFromJson(manifest.base)) ||
+        !cutReached(cutFromJson(manifest.cut), cutFromJson(manifest.base))
+      )
+        throw new Error(`version ${version} does not follow the one before`);
+    }
+  }
+
+  #standing({ manifest, cut, applied, missing }: ReadAnswer): string {
+    const state = missing === null ? "" : `, incomplete: ${missing.code}`;
+    return `version ${manifest.version} at ${shownCut(cut)}, applied ${shownCut(applied)}${state}`;
+  }
+}
+
+function shownCut(cut: Cut): string {
+  return `[${partitionsOf(cut, new Map(PARTITIONS.map((partition) => [partition, at(cut, partition)])))
+    .map((partition) => at(cut, partition))
+    .join(" ")}]`;
+}
+
+function shown(event: Event): string {
+  return event.kind === "send" || event.kind === "transaction"
+    ? `${event.kind} ${event.records.length} to ${event.partition}${"end" in event ? `, ${event.end}` : ""}`
+    : Object.values(event).join(" ");
+}
