@@ -29,7 +29,7 @@ const rooms = {
   stack: ["core"],
 };
 
-const everyRoom = `^(${[...Object.keys(rooms), "test", "bench"].join("|")})/`;
+const everyRoom = `^(${[...Object.keys(rooms), "test", "bench", "faults"].join("|")})/`;
 
 const roomRules = Object.entries(rooms).map(([room, allowed]) => ({
   name: `${room}-imports`,

@@ -4,6 +4,7 @@ import { TidelineError } from "../core/errors.ts";
 import { Chain } from "../store/chain.ts";
 import type { Definitions } from "../store/definitions.ts";
 import type { Generations } from "../store/generations.ts";
+import type { DeadLetters } from "../store/letter-writer.ts";
 import type { TidelineRedis } from "../store/redis.ts";
 import { topicName } from "../store/topics.ts";
 import type { AttemptDeps } from "./attempt.ts";
@@ -12,6 +13,7 @@ import type { AttemptDeps } from "./attempt.ts";
 export interface ActivityDeps extends AttemptDeps {
   readonly stores: BatchStores;
   readonly redis: TidelineRedis;
+  readonly deadLetters: DeadLetters;
   /** For what only Kafka's administrators are told. */
   readonly brokers: string;
   /** Warned is when Kafka will delete within so many hours what is still needed. */

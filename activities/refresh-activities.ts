@@ -3,6 +3,7 @@ import { writeDelta } from "../batch-layer/delta.ts";
 import { versionPrefix } from "../batch-layer/publish.ts";
 import { checkDelta, finishPublish, publishDelta } from "../batch-layer/refresh.ts";
 import { sealCut } from "../batch-layer/seal.ts";
+import { sendUnreadLetters } from "../batch-layer/unread-letters.ts";
 import type { StateFile } from "../core/documents.ts";
 import { addLedgers, EMPTY_LEDGER, type Ledger } from "../core/ledger.ts";
 import { type CutJson, cutFromJson, cutToJson } from "../core/position.ts";
@@ -77,6 +78,7 @@ export function refreshActivities(deps: ActivityDeps) {
         const delta = await writeDelta(stores, target, span, folder, versionPrefix(base.version + 1), watch);
         try {
           const compared = await checkDelta(target, chainOf(deps, target), span.from, span.to, delta);
+          if (!compared) await sendUnreadLetters(stores, deps.deadLetters, target, span, watch);
           return {
             to,
             file: delta.file,

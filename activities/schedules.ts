@@ -1,4 +1,10 @@
-import { type Client, ScheduleNotFoundError, type ScheduleOptions, ScheduleOverlapPolicy } from "@temporalio/client";
+import {
+  type Client,
+  ScheduleAlreadyRunning,
+  ScheduleNotFoundError,
+  type ScheduleOptions,
+  ScheduleOverlapPolicy,
+} from "@temporalio/client";
 
 /** Every `everyMs`, shifted by `offsetMs`; or by a cron expression, in UTC. */
 type When = { readonly everyMs: number; readonly offsetMs: number } | { readonly cron: string };
@@ -77,8 +83,18 @@ async function put(schedule: Client["schedule"], desired: DesiredSchedule, place
     return false;
   } catch (error) {
     ignoreAbsent(error);
+    return create(schedule, options);
+  }
+}
+
+/** False: another worker that starts just now was first, and wants the same. */
+async function create(schedule: Client["schedule"], options: ScheduleOptions): Promise<boolean> {
+  try {
     await schedule.create(options);
     return true;
+  } catch (error) {
+    if (error instanceof ScheduleAlreadyRunning) return false;
+    throw error;
   }
 }
 

@@ -28,11 +28,11 @@ export async function prepareTemporal(setup: TemporalSetup): Promise<void> {
  * Temporal can come back without its database. Its workers go on as if nothing had happened, but no workflow could begin: their search attributes are
  * unknown, and the schedules are gone. So what a worker said at its start is looked after, and said again. Answers what ends that.
  */
-export function lookAfterTemporal(setup: TemporalSetup): () => void {
+export function lookAfterTemporal(setup: TemporalSetup, everyMs = LOOK_EVERY_MS): () => void {
   const ending = new AbortController();
   const look = async () => {
     for (;;) {
-      await delay(LOOK_EVERY_MS, undefined, { signal: ending.signal, ref: false });
+      await delay(everyMs, undefined, { signal: ending.signal, ref: false });
       try {
         await connected(setup, async (connection) => {
           if (!(await hasForgotten(setup, connection))) return;

@@ -8,6 +8,7 @@ import type { Definitions } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
 import { Generations } from "../store/generations.ts";
+import { DeadLetters } from "../store/letter-writer.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis } from "../store/redis.ts";
@@ -115,6 +116,7 @@ async function openDeps(options: WorkerOptions) {
   const pool = await DuckPool.open({ ...DUCK, directories: [dataDir] });
   const log = new LogReader({ brokers, clientId: "tideline-worker" });
   const redis = openRedis(redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
+  const deadLetters = new DeadLetters(brokers);
   const generations = new Generations(data);
   await generations.register(definitions, "worker");
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
@@ -123,6 +125,7 @@ async function openDeps(options: WorkerOptions) {
     deps: {
       stores,
       redis,
+      deadLetters,
       brokers,
       retentionWarnHours,
       definitions,
@@ -136,7 +139,7 @@ async function openDeps(options: WorkerOptions) {
     },
     close: async () => {
       redis.disconnect();
-      await log.close();
+      await Promise.all([deadLetters.close(), log.close()]);
       pool.close();
     },
   };

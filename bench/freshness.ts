@@ -92,7 +92,9 @@ class Marks {
     const acknowledgedMs = performance.now();
     while ((await this.#counted(nowMs)) < this.#sent) {
       if (performance.now() - acknowledgedMs > GIVE_UP_MS)
-        throw new Error(`an order does not show within ${GIVE_UP_MS / 1_000} seconds: the rate is more than this machine takes`);
+        throw new Error(
+          `an order does not show within ${GIVE_UP_MS / 1_000} seconds: the rate is more than this machine takes`,
+        );
       await delay(LOOK_EVERY_MS);
     }
     return performance.now() - acknowledgedMs;

@@ -14,14 +14,14 @@ import { startLoad } from "./load-process.ts";
 import { BatchSender, prepareOrders } from "./prepared-batches.ts";
 
 const DAY_MS = 86_400_000;
-const HISTORY = 100_000;
+const HISTORY = 200_000;
 const LIVE = 20_000;
 const ROUNDS = 3;
-const SECONDS = 2;
+const SECONDS = 5;
 const CONNECTIONS = 16;
 /** The load at which latencies are stated. */
 const EVEN = { requestsPerSecond: 300, eventsPerSecond: 1_000 };
-const RANGES = 10;
+const RANGES = 40;
 
 /**
  * Reads over HTTP: one group of `revenue` over the last three hours against a bare Fastify handler that reads one hash; the same at an even rate while

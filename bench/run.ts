@@ -1,12 +1,18 @@
 import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { benchArchive } from "./archive.ts";
 import { type Figure, reachesBar } from "./figure.ts";
+import { benchFreshness } from "./freshness.ts";
 import { benchHttp } from "./http.ts";
 import { closeInstallations } from "./installation.ts";
+import { benchLive } from "./live.ts";
+import { benchMemory } from "./memory.ts";
 import { benchParquet } from "./parquet.ts";
+import { benchRebuild } from "./rebuild.ts";
 import { benchRefresh } from "./refresh.ts";
 import { markdownTable, writeResult } from "./result.ts";
 import { benchSpeed } from "./speed.ts";
+import { benchStartUp } from "./start-up.ts";
 
 interface Options {
   readonly only: readonly string[];
@@ -19,9 +25,15 @@ type Benchmark = (report: (line: string) => void, options: Options) => Promise<F
 /** Every benchmark: a file that measures something as a ratio to a ceiling of the same run, or against a limit. */
 const benchmarks: Readonly<Record<string, Benchmark>> = {
   speed: benchSpeed,
-  parquet: benchParquet,
+  freshness: benchFreshness,
+  archive: benchArchive,
+  rebuild: benchRebuild,
   refresh: benchRefresh,
+  parquet: benchParquet,
   http: benchHttp,
+  live: benchLive,
+  memory: benchMemory,
+  "start-up": benchStartUp,
 };
 
 const names = Object.keys(benchmarks);

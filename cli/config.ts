@@ -100,7 +100,7 @@ export const settings = {
   ),
   apiUrl: address(
     "TIDELINE_API_URL",
-    "where `query` and `status` ask",
+    "where `query`, `proof`, `status` and the worker ask",
     `http://127.0.0.1:${portSpecs.api.default}`,
     z.url({ protocol: /^https?$/, error: "a URL that starts with http:// or https://" }),
   ),

@@ -18,7 +18,7 @@ export async function createStreamTopics({
   const { DataDirectory } = await import("../store/files.ts");
   const { openRegistry } = await import("../store/registry-open.ts");
   const { prepareStreams } = await import("../store/registry-prepare.ts");
-  const { deadLetterTopic, ensureTopics, topicName } = await import("../store/topics.ts");
+  const { deadLetterTopic, ensureTopics, letterTopicDefaults, topicName } = await import("../store/topics.ts");
   const { streams } = await loadDefinitions({ schemas, views });
   const topics = [...streams.values()].map(({ name, partitions }) => ({
     name: topicName(namespace, name),
@@ -27,8 +27,7 @@ export async function createStreamTopics({
   const letters = topics.map(({ name }) => ({
     name: deadLetterTopic(name),
     partitions: 1,
-    // A letter is its record and a little more.
-    config: { "max.message.bytes": String(12 * 1024 * 1024) },
+    config: letterTopicDefaults,
   }));
   await ensureTopics(kafkaBrokers, [...topics, ...letters]);
   const registry = openRegistry(new DataDirectory(join(home, "data")), schemaRegistry);

@@ -46,7 +46,13 @@ function valueSheet({ differences, shown }: Proof) {
 }
 
 function differenceLine({ row, field, served, log, difference, problem }: Difference): string[] {
-  return [place(row), field, text(served), text(log), difference === null ? problem : `${text(difference)} (${problem})`];
+  return [
+    place(row),
+    field,
+    text(served),
+    text(log),
+    difference === null ? problem : `${text(difference)} (${problem})`,
+  ];
 }
 
 function shownLines({ row, served, log, exact }: Proof["shown"][number]): string[][] {

@@ -12,7 +12,7 @@ export type ErrorCode =
   | "LOG_TRUNCATED" // the record at our mark differs, or the log ends before our position
   | "LOG_LOST" // the log starts after a position that we still need
   | "WRITE_REFUSED" // Kafka does not take a record: it is too large, or not allowed
-  | "CODEC_MISSING" // a batch of the log is compressed with what this Node.js cannot read
+  | "CODEC_MISSING" // a batch of the log is compressed with a codec that is not known
   | "LEDGER_UNBALANCED" // two readings of the same span disagree, or a tile's ledger does not add up
   | "ARCHIVE_DAMAGED" // a published file is missing or does not match its checksum
   | "STATE_OVERFLOW" // a cell would leave 64 bits

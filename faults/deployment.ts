@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Redis } from "ioredis";
 import type { Servers } from "../stack/servers.ts";
-import { deadLetterTopic, ensureTopics, topicName } from "../store/topics.ts";
+import { deadLetterTopic, ensureTopics, letterTopicDefaults, topicName } from "../store/topics.ts";
 import { Fleet, type FleetSize } from "./fleet.ts";
 import { type Answer, Judge } from "./judge.ts";
 import { Oracle } from "./oracle.ts";
@@ -99,7 +99,7 @@ export class Deployment {
     const topic = topicName(namespace, ticks.name);
     await ensureTopics(servers.kafka.brokers, [
       { name: topic, partitions: ticks.partitions },
-      { name: deadLetterTopic(topic), partitions: 1 },
+      { name: deadLetterTopic(topic), partitions: 1, config: letterTopicDefaults },
     ]);
     const proxy = await RedisProxy.open(servers.redis.url);
     const fleet = await Fleet.create(options.size, {

@@ -13,6 +13,7 @@ export interface RoleChanges {
   readonly program?: string;
 }
 
+const KINDS = ["serve", "speed", "worker"] as const;
 const PORT_SETTING = {
   speed: "TIDELINE_SPEED_PORT",
   worker: "TIDELINE_WORKER_PORT",
@@ -128,7 +129,7 @@ export class Fleet {
     const roles: FleetRole[] = [];
     const taken: number[] = [];
     const start = 10_000 + Math.floor(Math.random() * 20_000);
-    for (const kind of ["serve", "speed", "worker"] as const) {
+    for (const kind of KINDS) {
       for (let number = 1; number <= size[kind]; number++) {
         const port = await getPort({ port: portNumbers(start, start + 500), exclude: taken, host: "127.0.0.1" });
         taken.push(port);
@@ -149,8 +150,9 @@ export class Fleet {
     return this.roles.filter((role) => role.kind === kind);
   }
 
+  /** Starts those that do not run; one kind after the other, because a start is all computing. */
   async start(): Promise<void> {
-    await Promise.all(this.roles.map((role) => role.start()));
+    for (const kind of KINDS) await Promise.all(this.of(kind).map((role) => role.start()));
   }
 
   /** Ends all of them; those that are stopped by a signal go on first, or they could not end. */

@@ -39,7 +39,10 @@ export const USUAL_LOAD: HarnessOptions["load"] = {
 const RECOVERY_LIMIT_MS = 45_000;
 /** A version takes longer: a worker that was killed is missed after ten seconds. */
 const CUT_LIMIT_MS = 75_000;
-const FIRST_LIMIT_MS = 60_000;
+/** Until the first version of every view, from nothing. */
+const FIRST_LIMIT_MS = 180_000;
+/** A machine that takes longer than this to start is busy or slow: every limit grows alike. */
+const USUAL_START_MS = 25_000;
 /** Between two scenarios everything runs undisturbed for a moment. */
 const CALM_MS = 500;
 
@@ -69,6 +72,7 @@ class Harness {
   #during = "start";
   #startedMs = performance.now();
   #asides = 0;
+  #patience = 1;
 
   constructor(options: HarnessOptions) {
     this.#options = options;
@@ -81,9 +85,11 @@ class Harness {
     say(`seed ${seed}: starting`);
     const watch = setInterval(() => this.#noteFirst(), 100);
     try {
+      const openedMs = performance.now();
       const main = await this.#open("fire", {});
       this.#startedMs = performance.now();
       await this.#recovery(main, "start", FIRST_LIMIT_MS);
+      this.#patience = Math.max(1, (performance.now() - openedMs) / USUAL_START_MS);
       await this.#rounds(
         main,
         scenarios.filter(({ breaks = [] }) => breaks.every((name) => !servers[name].given)),
@@ -137,6 +143,8 @@ class Harness {
     } catch (error) {
       if (signal.aborted) throw error;
       this.#wrong(`${scenario.name} could not do its work: ${(error as Error).stack}`);
+      main.source.resume();
+      main.refresher.resume();
       await main.fleet.start();
     } finally {
       for (const aside of asides) await aside.close();
@@ -156,10 +164,12 @@ class Harness {
       ["applied", limitMs],
       ["cut", CUT_LIMIT_MS],
     ] as const) {
-      const stuck = await this.#recoveries.beyond(main, by, limit, this.#options.signal);
+      const stuck = await this.#recoveries.beyond(main, by, limit * this.#patience, this.#options.signal);
       if (stuck.length === 0) continue;
       const seen = stuck.map((view) => `${view} ${JSON.stringify(main.latest(view)?.position ?? null)}`).join(", ");
-      this.#late(`after ${name}: ${by} not beyond the log's end within ${limit / 1_000} s: ${seen}`);
+      this.#late(
+        `after ${name}: ${by} not beyond the log's end within ${Math.round((limit * this.#patience) / 1_000)} s: ${seen}`,
+      );
       return;
     }
   }
@@ -170,7 +180,7 @@ class Harness {
     main.source.pause();
     await main.refresher.pause();
     await delay(500, undefined, { signal });
-    const stuck = await this.#recoveries.beyond(main, "applied", RECOVERY_LIMIT_MS, signal);
+    const stuck = await this.#recoveries.beyond(main, "applied", RECOVERY_LIMIT_MS * this.#patience, signal);
     if (stuck.length > 0) this.#late(`at the end: not everything applied of ${stuck.join(", ")}`);
     const problems = await audit(main, servers.redis.url);
     for (const problem of problems) this.#wrong(problem);
@@ -211,19 +221,20 @@ class Harness {
       program,
       random: (below) => chance.below(below),
       pick: (choices) => chance.pick(choices),
-      fault: (kind, deployment = main) => this.#recoveries.fault(scenario.name, kind, deployment),
+      fault: (kind, { deployment = main, by = "applied" } = {}) =>
+        this.#recoveries.fault(scenario.name, kind, deployment, by),
       wrong: (what) => this.#wrong(`${scenario.name}: ${what}`),
       say: (line) => say(`${scenario.name}: ${line}`),
       sleep,
-      async until(what, holds, limitMs = 30_000) {
-        const deadlineMs = performance.now() + limitMs;
+      until: async (what, holds, limitMs = 30_000) => {
+        const deadlineMs = performance.now() + limitMs * this.#patience;
         while (!(await holds())) {
           if (performance.now() > deadlineMs) throw new Error(`${what}: not within ${limitMs / 1_000} s`);
           await sleep(100);
         }
       },
       recovered: async (deployment = main, limitMs = RECOVERY_LIMIT_MS) =>
-        (await this.#recoveries.beyond(deployment, "applied", limitMs, signal)).length === 0,
+        (await this.#recoveries.beyond(deployment, "applied", limitMs * this.#patience, signal)).length === 0,
       aside: async (name, changes = {}) => {
         const size = { speed: 1, worker: 1, serve: 1 };
         const aside = await this.#open(`${name}-${++this.#asides}`, { size, readers: 1, rate: 100, ...changes });

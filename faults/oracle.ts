@@ -2,11 +2,11 @@ import { LogTail, type TailRecord } from "./log-tail.ts";
 import { contract, openFolds, type Tick } from "./twins.ts";
 import type { Positions, ViewFold } from "./view-fold.ts";
 
-/** What became of one record, by the contract alone. `counted` names the views that count it. */
+/** What became of one record, by the contract alone. `counted` has a bit for each view that counts it. */
 interface Fate {
   readonly offset: bigint;
   readonly kind: "valid" | "duplicate" | "reject";
-  readonly counted: ReadonlySet<string>;
+  readonly counted: number;
 }
 
 export interface Ledger {
@@ -59,6 +59,7 @@ export class Oracle {
 
   /** What became of the records of `[from, to)` in a partition, for one view. */
   ledger(view: string, from: Positions, to: Positions): Ledger {
+    const bit = 1 << this.views.indexOf(view);
     const ledger: Ledger = { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
     for (const [partition, fates] of this.#fates) {
       for (const { offset, kind, counted } of fates) {
@@ -66,7 +67,7 @@ export class Oracle {
         ledger.records += 1;
         if (kind === "duplicate") ledger.duplicates += 1;
         else if (kind === "reject") ledger.rejects += 1;
-        else if (counted.has(view)) ledger.counted += 1;
+        else if ((counted & bit) !== 0) ledger.counted += 1;
         else ledger.filtered += 1;
       }
     }
@@ -80,11 +81,10 @@ export class Oracle {
   #take({ partition, offset, value }: TailRecord): void {
     const fates = this.#fates.get(partition) ?? [];
     this.#fates.set(partition, fates);
-    const counted = new Set<string>();
     const event = contract.decode(value);
     if (event === null) {
       this.#rejects.set(`${partition}:${offset}`, value);
-      fates.push({ offset, kind: "reject", counted });
+      fates.push({ offset, kind: "reject", counted: 0 });
       return;
     }
     const lastSeen = this.#lastSeen.get(partition) ?? new Map<string, bigint>();
@@ -92,10 +92,12 @@ export class Oracle {
     const before = lastSeen.get(event.id);
     lastSeen.set(event.id, offset);
     if (before !== undefined && offset - before <= BigInt(contract.dedupWindow)) {
-      fates.push({ offset, kind: "duplicate", counted });
+      fates.push({ offset, kind: "duplicate", counted: 0 });
       return;
     }
-    for (const fold of this.#folds.values()) if (fold.add(event, partition, offset)) counted.add(fold.view);
+    let counted = 0;
+    for (const [index, fold] of [...this.#folds.values()].entries())
+      if (fold.add(event, partition, offset)) counted |= 1 << index;
     fates.push({ offset, kind: "valid", counted });
   }
 }

@@ -20,6 +20,8 @@ export interface Plant {
   readonly necessary: boolean;
   /** Fault scenarios that should bring it to light. */
   readonly scenarios: readonly string[];
+  /** From this seed on the property test's worlds (test/laws/protocol) find it soon; absent when it is out of their reach. */
+  readonly seed?: number;
 }
 
 const CHAIN = "store/chain.ts";

@@ -1,6 +1,7 @@
 import { Chance } from "./chance.ts";
 import type { Answer, Judge, Mismatch, Question } from "./judge.ts";
 import type { Oracle } from "./oracle.ts";
+import { ticks } from "./schemas/ticks.ts";
 import type { Source } from "./source.ts";
 
 export interface ReadersOptions {
@@ -29,8 +30,6 @@ export interface ReadCounts {
   min: number;
   /** Requests without an answer, by problem code or kind of error. */
   readonly refused: Map<string, number>;
-  /** Answers that could not be compared, and why. */
-  readonly unchecked: Map<string, number>;
 }
 
 const PAUSE_MS = 30;
@@ -49,7 +48,6 @@ export class Readers {
     at: 0,
     min: 0,
     refused: new Map(),
-    unchecked: new Map(),
   };
   readonly mismatches: Mismatch[] = [];
   readonly #options: ReadersOptions;
@@ -103,7 +101,8 @@ export class Readers {
       if (min !== undefined) this.counts.min += 1;
       if (!answer.complete) count(this.counts.incomplete, answer.missing?.code ?? "not said");
     } catch (error) {
-      count(this.counts.unchecked, (error as Error).message);
+      // It claims a position that the log does not have.
+      this.#fault(asked, `cannot be compared: ${(error as Error).message}`);
     }
     return answer;
   }
@@ -134,7 +133,9 @@ export class Readers {
       : source.beginMs + chance.below(source.nowMs - source.beginMs);
     const fromMs = Math.floor(beginMs / shape.everyMs) * shape.everyMs;
     const toMs = fromMs + Math.ceil((10 * MINUTE_MS) / shape.everyMs) * shape.everyMs;
-    const min = kind >= 97 ? source.lastAcknowledged : null;
+    const written = kind >= 97 ? source.lastAcknowledged : null;
+    // A request may name only partitions that the stream's contract knows.
+    const min = written !== null && written.partition < ticks.partitions ? written : null;
     return {
       view,
       shape,
@@ -167,7 +168,7 @@ export class Readers {
     if (this.mismatches.length <= SAID_MISMATCHES) this.#options.say(`MISMATCH ${JSON.stringify(mismatch)}`);
   }
 
-  /** An error that nothing of what was broken explains counts like a wrong answer. */
+  /** What nothing of what was broken explains counts like a wrong answer. */
   #fault(url: string, what: string): void {
     const view = /views\/([^?]+)/.exec(url)?.[1] ?? "";
     const nothing = { asOf: "", applied: {}, cut: {}, version: 0, complete: false, lost: 0, double: 0 };

@@ -40,10 +40,10 @@ export class Recoveries {
   }
 
   /** A fault happened now. */
-  fault(scenario: string, kind: string, deployment: Deployment): void {
+  fault(scenario: string, kind: string, deployment: Deployment, by: Watch["by"]): void {
     const recovery: Recovery = { scenario, kind, startedMs: performance.now(), recoveredMs: null };
     this.all.push(recovery);
-    this.#watch(deployment, "applied", () => {
+    this.#watch(deployment, by, () => {
       recovery.recoveredMs = performance.now() - recovery.startedMs;
     });
   }

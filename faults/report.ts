@@ -18,7 +18,6 @@ export interface Report {
     readonly atEarlierPositions: number;
     readonly readYourWrite: number;
     readonly refused: Readonly<Record<string, number>>;
-    readonly unchecked: Readonly<Record<string, number>>;
   };
   readonly mismatches: number;
   readonly lost: number;
@@ -69,7 +68,6 @@ export function reportOf(run: {
       atEarlierPositions: total((one) => one.readers.counts.at),
       readYourWrite: total((one) => one.readers.counts.min),
       refused: added(readers.map(({ counts }) => counts.refused)),
-      unchecked: added(readers.map(({ counts }) => counts.unchecked)),
     },
     mismatches: mismatches.length,
     lost: mismatches.reduce((sum, { lost }) => sum + lost, 0),
@@ -129,7 +127,7 @@ export function reportText(report: Report): string {
     `log: ${records.read} records that count (${records.aborted} sent in aborted transactions, ${records.rejects} that do not decode)`,
     `versions published: ${refreshes.published}; refreshes failed: ${listed(refreshes.failed)}`,
     `answers checked: ${answers.checked} (${answers.atEarlierPositions} at earlier positions, ${answers.readYourWrite} read-your-write; not complete: ${listed(answers.incomplete)})`,
-    `not answered: ${listed(answers.refused)}; not checked: ${listed(answers.unchecked)}`,
+    `not answered: ${listed(answers.refused)}`,
     `mismatches: ${report.mismatches}; events lost: ${report.lost}, counted twice: ${report.double}`,
     ...report.firstMismatches.map((mismatch) => `MISMATCH ${JSON.stringify(mismatch, null, 2)}`),
     ...report.wrong.map((what) => `WRONG ${what}`),

@@ -7,7 +7,8 @@ import { listenForInterrupts } from "../stack/interrupt.ts";
 import { freePorts } from "../stack/ports.ts";
 import { createServers, startServers } from "../stack/servers.ts";
 import { runHarness, USUAL_LOAD } from "./harness.ts";
-import { plants } from "./plants.ts";
+import { allCaught, plantsText, runPlants } from "./plant-round.ts";
+import { plants, plantsNamed } from "./plants.ts";
 import { reportText } from "./report.ts";
 import { scenarios } from "./scenarios/index.ts";
 import { testBuild } from "./test-build.ts";
@@ -20,6 +21,9 @@ const minutes = (text: string) => {
   if (Number(text) > 0) return Number(text);
   throw new InvalidArgumentError("It must be a number of minutes above 0.");
 };
+
+/** How long each plant may take to be caught. */
+const PLANT_MINUTES = 3;
 
 const repository = fileURLToPath(new URL("..", import.meta.url));
 const names = scenarios.map(({ name }) => name);
@@ -39,6 +43,12 @@ const program = new Command("faults")
       .choices(plants.map(({ name }) => name))
       .env("TIDELINE_PLANT"),
   )
+  .addOption(
+    new Option(
+      "--plants [name...]",
+      "plants one bug after the other (these, or all), and says how soon each is caught: within 3 minutes, or --minutes. Results go to .tideline/plants.json",
+    ).choices(plants.map(({ name }) => name)),
+  )
   .option("--program <folder>", "runs the roles from another copy of the program")
   .option("--list", "lists the scenarios");
 
@@ -47,6 +57,7 @@ interface Flags {
   readonly minutes?: number;
   readonly scenario?: readonly string[];
   readonly plant?: string;
+  readonly plants?: true | readonly string[];
   readonly program?: string;
   readonly list?: boolean;
 }
@@ -66,7 +77,14 @@ if (flags.list === true) {
 }
 
 async function run(
-  { seed = Date.now() % 1_000_000, minutes: limit, scenario, plant, program: copy = repository }: Flags,
+  {
+    seed = Date.now() % 1_000_000,
+    minutes: limit,
+    scenario,
+    plant,
+    plants: several,
+    program: copy = repository,
+  }: Flags,
   signal: AbortSignal,
 ): Promise<number> {
   const folder = await mkdtemp(join(tmpdir(), "tideline-faults-"));
@@ -82,19 +100,30 @@ async function run(
   const oracle = createServers({ home: oracleHome, ports: await freePorts() });
   try {
     await oracle.redis.start();
-    const report = await runHarness({
+    const options = {
       seed,
       servers,
       serversHome,
       sketchesUrl: oracle.redis.url,
       folder,
-      program: planted === undefined ? resolve(copy) : await testBuild([planted], join(folder, "program")),
       scenarios: scenarios.filter(({ name }) => scenario?.includes(name) ?? true),
-      durationMs: (limit ?? 0) * 60_000,
-      stopAtFirst: planted !== undefined,
       load: USUAL_LOAD,
       signal,
       say,
+    };
+    if (several !== undefined) {
+      const chosen = several === true ? plants : plantsNamed(several);
+      const outcomes = await runPlants(chosen, { ...options, durationMs: (limit ?? PLANT_MINUTES) * 60_000 });
+      process.stdout.write(plantsText(outcomes));
+      await mkdir(".tideline", { recursive: true });
+      await writeFile(join(".tideline", "plants.json"), `${JSON.stringify(outcomes, null, 2)}\n`);
+      return signal.aborted ? 130 : allCaught(outcomes) ? 0 : 1;
+    }
+    const report = await runHarness({
+      ...options,
+      program: planted === undefined ? resolve(copy) : await testBuild([planted], join(folder, "program")),
+      durationMs: (limit ?? 0) * 60_000,
+      stopAtFirst: planted !== undefined,
     });
     process.stdout.write(reportText(report));
     await mkdir(".tideline", { recursive: true });

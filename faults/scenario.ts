@@ -18,6 +18,12 @@ export interface Scenario {
   run(world: World): Promise<void>;
 }
 
+export interface FaultOptions {
+  readonly deployment?: Deployment;
+  /** What has to come beyond the log's end: applied positions (by default), or the cut, where the batch layer was hit. */
+  readonly by?: "applied" | "cut";
+}
+
 /** What a scenario has at hand. */
 export interface World {
   /** The installation that is always under load; what a scenario stops it must start again. */
@@ -35,7 +41,7 @@ export interface World {
    * Call it when something was just broken: counts the fault and begins to measure its recovery, up to the first complete answer of every view
    * beyond the log's end of this moment. `kind` is for people: "redis killed".
    */
-  fault(kind: string, deployment?: Deployment): void;
+  fault(kind: string, options?: FaultOptions): void;
   /** Something that must hold does not: counts like a wrong answer. */
   wrong(what: string): void;
   /** A line of progress. */

@@ -1,3 +1,5 @@
+import { PROBLEM_CODES } from "./problem.ts";
+
 /** Parts of the OpenAPI document that are the same whatever is defined. JSON Schema 2020-12, as OpenAPI 3.1 has it. */
 
 export type Json = Readonly<Record<string, unknown>>;
@@ -49,7 +51,7 @@ const problem = object(
     title: text,
     status: { type: "integer" },
     detail: text,
-    code: { ...text, description: "stable, for programs" },
+    code: { ...text, enum: PROBLEM_CODES, description: "stable, for programs" },
     errors: { type: "array", items: object({ parameter: text, problem: text, allowed: text }) },
   },
   { optional: ["errors"], description: "Problem details (RFC 9457)" },

@@ -5,6 +5,7 @@ import type { View } from "../core/view.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { DimensionTypes } from "./answer.ts";
 import { CSV_SCHEMA, consistencyParameters, FORMAT_PARAMETER, keysOperation, liveOperation } from "./openapi-live.ts";
+import { proofOperation } from "./openapi-proof.ts";
 import {
   ANSWER_HEADERS,
   answerSchema,
@@ -221,6 +222,7 @@ function operationPaths(): Json {
         responses: { 200: jsonResponse("The spans", STREAM_QUALITY), ...problemResponses("400", "404", "429", "503") },
       },
     },
+    "/proof/{view}": { get: proofOperation() },
     "/metrics": operation("metrics", "Metrics in Prometheus' text format", {
       200: { description: "Metrics", content: { "text/plain": { schema: { type: "string" } } } },
     }),

@@ -39,6 +39,9 @@ const TITLES: Readonly<Record<ProblemCode, string>> = {
   INTERNAL: "Something went wrong in the server",
 };
 
+/** Every code, for the OpenAPI document. */
+export const PROBLEM_CODES: readonly string[] = Object.keys(TITLES);
+
 /** Problem details (RFC 9457), with the extension members `code` and `errors`. */
 export interface Problem {
   readonly type: string;

@@ -219,11 +219,11 @@ class OneProof {
     const widthMs = view.sessions === null && query.calendar === null ? query.everyMs : view.grainMs;
     if (sample !== null) {
       const grains = await rowsOf(this.#duck, plainSample(view, range, known, sample));
-      const starts = [...new Set(grains.map(([grain]) => bucketOf(Number(grain), widthMs)))].sort((a, b) => a - b);
-      return starts.map((start) => ({
-        fromMs: Math.max(range.fromMs, start),
-        toMs: Math.min(range.toMs, start + widthMs),
-      }));
+      return slices(
+        grains.map(([grain]) => bucketOf(Number(grain), widthMs)),
+        widthMs,
+        range,
+      );
     }
     if (query.calendar === null || (query.fromMs !== null && query.toMs !== null)) return [range];
     // A calendar has no end: from the first event to the last.
@@ -254,6 +254,18 @@ class OneProof {
     const [first = null, middle = null, last = null] = row.map((grain) => (grain === null ? null : Number(grain)));
     return { first, middle, last };
   }
+}
+
+/** The ranges of `widthMs` from these starts on, within `range`; those that touch as one. */
+function slices(starts: readonly EpochMs[], widthMs: number, range: TimeRange): TimeRange[] {
+  const found: TimeRange[] = [];
+  for (const start of [...new Set(starts)].sort((a, b) => a - b)) {
+    const last = found.at(-1);
+    const slice = { fromMs: Math.max(range.fromMs, start), toMs: Math.min(range.toMs, start + widthMs) };
+    if (last?.toMs === slice.fromMs) found[found.length - 1] = { ...last, toMs: slice.toMs };
+    else found.push(slice);
+  }
+  return found;
 }
 
 /** Sessions are followed to their end, however far that is; a calendar's rows are cut by its range. */

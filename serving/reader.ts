@@ -7,7 +7,7 @@ import { type Cut, cutsEqual, cutToJson, type EpochMs } from "../core/position.t
 import { bucketStarts, presentRows, type Query, type Row, readRange, windowOf } from "../core/query.ts";
 import { bucketOf } from "../core/time.ts";
 import type { View } from "../core/view.ts";
-import type { ChainState, OpenPart } from "../store/chain-state.ts";
+import type { ChainState } from "../store/chain-state.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { BatchStates } from "./batch-states.ts";
 import type { History } from "./history.ts";
@@ -91,6 +91,7 @@ export class Reader {
   readonly #history: History;
   readonly #limits: AnswerLimits;
   readonly #bases: WeightedCache<AnswerBase>;
+  readonly #needs = new WeakMap<Query, Needs>();
 
   constructor({ standings, batch, segments, history, limits, maxCachedCells = 1_000_000 }: ReaderOptions) {
     this.#standings = standings;
@@ -187,7 +188,7 @@ export class Reader {
   async #base(view: View, query: Query, { manifest, live, window }: Tiles): Promise<AnswerBase> {
     const { fromMs, toMs } = readRange(view, query, window);
     const { everyMs, by, where } = query;
-    const components = neededComponents(view, query);
+    const { components } = this.#needsOf(view, query);
     const plan = { view, fromMs, toMs, everyMs, starts: startsOf(view, query, window), by, where, components };
     const builder = this.#builder(view, query, window);
     await builder.addRolledUp(await this.#batch.cells(manifest, plan));
@@ -196,8 +197,14 @@ export class Reader {
   }
 
   #builder(view: View, query: Query, window: Window): AnswerBuilder {
-    const wanted = neededComponents(view, query).map(({ key }) => key);
+    const wanted = this.#needsOf(view, query).components.map(({ key }) => key);
     return new AnswerBuilder(view, query, window, wanted, this.#limits);
+  }
+
+  #needsOf(view: View, query: Query): Needs {
+    const held = this.#needs.get(query) ?? needs(view, query);
+    this.#needs.set(query, held);
+    return held;
   }
 
   async #tiles<Held extends ReadAnswer | null>(
@@ -212,7 +219,9 @@ export class Reader {
     for (let round = 1; round <= 2; round++) {
       if (round > 1) manifest = await this.#standings.manifest(definition, "newest");
       const reach = readingWindow(query, view, await this.#batch.lastBucket(manifest));
-      const read = await this.#standings.look(definition, openPart(view, query, reach));
+      const range = readRange(view, query, reach);
+      const { sketches, fields } = this.#needsOf(view, query);
+      const read = await this.#standings.look(definition, { ...range, sketches, fields });
       if (read === null || "code" in read) {
         // No pointer to check the manifest against: ask the disk.
         return this.#alone(view, query, await this.#standings.manifest(definition, "newest"), read ?? NO_CHAIN);
@@ -282,23 +291,27 @@ const VANISHED: Missing = {
   message: "segments went away again and again while they were read: this is the batch version alone",
 };
 
-/** What of the open segment a question is about. */
-function openPart(view: View, query: Query, reach: Window): OpenPart {
-  const components = neededComponents(view, query);
-  const { fromMs, toMs } = readRange(view, query, reach);
-  const sketches = components.some(({ form }) => form === "registers");
-  return { fromMs, toMs, sketches, fields: keyedFields(view, query, components) };
-}
-
 /** Whether an answer would be the same again. That of a view without rows may depend on the clock. */
 function isUnchanged({ manifest, chain, missing, rows }: ReadAnswer, newest: Manifest, now: ChainState): boolean {
   return missing === null && rows.length > 0 && manifest === newest && chain?.digest === now.digest;
 }
 
-function neededComponents(view: View, query: Query): NamedComponent[] {
+/** What a question needs of a view's state. */
+interface Needs {
+  readonly components: readonly NamedComponent[];
+  readonly sketches: boolean;
+  /** The fields of a bucket in Redis; null: all of them. */
+  readonly fields: readonly string[] | null;
+}
+
+function needs(view: View, query: Query): Needs {
   const measures = new Set(query.measures);
   const always = new Set([ROWS.name, SESSION_FIRST, SESSION_LAST]);
-  return componentsOf(view).filter(({ key }) => always.has(key) || measures.has(key.slice(0, key.indexOf("."))));
+  const components = componentsOf(view).filter(
+    ({ key }) => always.has(key) || measures.has(key.slice(0, key.indexOf("."))),
+  );
+  const sketches = components.some(({ form }) => form === "registers");
+  return { components, sketches, fields: keyedFields(view, query, components) };
 }
 
 /** Where the calendar cuts the answer; a question that it cannot cut is the client's. */

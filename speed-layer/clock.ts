@@ -1,10 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { EpochMs } from "../core/position.ts";
 
-/** Time as a lane knows it. It decides when something is tried again, and never what is counted. */
+/** Time as a lane knows it, in milliseconds from any beginning. It decides when something is tried again, and never what is counted. */
 export interface Clock {
-  nowMs(): EpochMs;
+  nowMs(): number;
   wait(durationMs: number): Promise<void>;
 }
 
-export const WALL_CLOCK: Clock = { nowMs: () => Date.now(), wait: (durationMs) => delay(durationMs) };
+/** Not the wall clock: that can be set, and a view that stopped while it was ahead would stand still for as long. */
+export const STEADY_CLOCK: Clock = { nowMs: () => performance.now(), wait: (durationMs) => delay(durationMs) };

@@ -9,14 +9,14 @@ import { DuckPool } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
 import { beginGeneration } from "../store/generation-start.ts";
 import { Generations } from "../store/generations.ts";
+import { DeadLetters } from "../store/letter-writer.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis } from "../store/redis.ts";
 import { openRegistry } from "../store/registry-open.ts";
 import { Schemas } from "../store/registry-schemas.ts";
 import { topicName } from "../store/topics.ts";
-import { WALL_CLOCK } from "./clock.ts";
-import { DeadLetters } from "./dead-letters.ts";
+import { STEADY_CLOCK } from "./clock.ts";
 import { PACING, type Pacing } from "./lane.ts";
 import { speedMetrics } from "./metrics.ts";
 import { StreamConsumer } from "./stream-consumer.ts";
@@ -94,7 +94,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
         pool,
         deadLetters,
         pacing,
-        clock: WALL_CLOCK,
+        clock: STEADY_CLOCK,
         dedup: { archive, data, log, schemas },
         metrics,
         logger,

@@ -44,8 +44,6 @@ export async function verifyLog(options: {
   const [found] = await log.fetch(topic, new Map([[partition, mark.offset]]), { maxWaitMs: 500, maxBytes: 1_048_576 });
   const index = found?.records.offsets.indexOf(position(mark.offset)) ?? -1;
   const same =
-    found !== undefined &&
-    index >= 0 &&
-    recordHash(found.records.key(index), found.records.value(index)) === mark.hash;
+    found !== undefined && index >= 0 && recordHash(found.records.key(index), found.records.value(index)) === mark.hash;
   if (!same) throw logRewritten(topic, partition, mark.offset);
 }

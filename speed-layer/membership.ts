@@ -2,6 +2,9 @@ import { Consumer } from "@platformatic/kafka";
 import type { Logger } from "pino";
 import { parseBrokers } from "../store/log.ts";
 
+/** How often to see whether the topic has more partitions: the group itself would not notice until somebody joins or leaves. */
+const LOOK_EVERY_MS = 5_000;
+
 /**
  * The consumer group that splits a topic's partitions among speed processes. It decides who reads what and nothing else: positions live
  * in Redis, and a member that was declared dead but still applies does no harm (invariant 2).
@@ -9,6 +12,8 @@ import { parseBrokers } from "../store/log.ts";
 export class Membership {
   readonly #consumer: Consumer;
   readonly #topic: string;
+  readonly #logger: Logger;
+  #looking: NodeJS.Timeout | undefined;
   #partitions: readonly number[] = [];
 
   constructor(options: {
@@ -20,6 +25,7 @@ export class Membership {
   }) {
     const { brokers, topic, groupId, logger, onChange } = options;
     this.#topic = topic;
+    this.#logger = logger;
     this.#consumer = new Consumer({
       clientId: "tideline-speed",
       groupId,
@@ -49,10 +55,30 @@ export class Membership {
 
   async join(): Promise<void> {
     this.#consumer.topics.trackAll(this.#topic);
+    let known = await this.#countPartitions();
     await this.#consumer.joinGroup({});
+    const look = async () => {
+      const count = await this.#countPartitions();
+      if (count <= known) return;
+      this.#logger.info({ topic: this.#topic, partitions: count }, "the topic has more partitions");
+      // When the group's leader joins again, partitions are assigned anew.
+      await this.#consumer.joinGroup({});
+      known = count;
+    };
+    this.#looking = setInterval(() => {
+      look().catch((error: Error) =>
+        this.#logger.warn({ topic: this.#topic, error: error.message }, "cannot look for more partitions"),
+      );
+    }, LOOK_EVERY_MS);
+  }
+
+  async #countPartitions(): Promise<number> {
+    const { topics } = await this.#consumer.metadata({ topics: [this.#topic], forceUpdate: true });
+    return topics.get(this.#topic)?.partitionsCount ?? 0;
   }
 
   async leave(): Promise<void> {
+    clearInterval(this.#looking);
     await this.#consumer.leaveGroup(true);
     await this.#consumer.close(true);
   }

@@ -83,7 +83,7 @@ export class StreamConsumer {
         this.#main = await this.#open(this.#tracks);
         break;
       } catch (error) {
-        if (isTidelineError(error)) for (const track of this.tracks) track.stop(error, Date.now());
+        if (isTidelineError(error)) for (const track of this.tracks) track.stop(error, this.#deps.clock.nowMs());
         else logger.warn({ topic, failures, error: (error as Error).message }, "cannot join yet");
         await this.#pause(backoffMs(failures));
       }
@@ -117,7 +117,7 @@ export class StreamConsumer {
       } catch (error) {
         failures += 1;
         lane.reset();
-        if (isTidelineError(error)) for (const track of lane.tracks) track.stop(error, Date.now());
+        if (isTidelineError(error)) for (const track of lane.tracks) track.stop(error, this.#deps.clock.nowMs());
         this.#deps.logger.warn(
           { topic: this.#deps.topic, failures, error: (error as Error).message },
           "speed lane interrupted; it looks everything up again",

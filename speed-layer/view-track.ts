@@ -117,7 +117,9 @@ export class ViewTrack {
       const chain = await this.#healthyChain();
       const { log, topic, info, partitions } = source;
       // The log has grown since it was asked for its bounds, and another process may have applied that already.
-      const isAhead = partitions.some((partition) => at(chain.applied, partition) > at(source.bounds.stable, partition));
+      const isAhead = partitions.some(
+        (partition) => at(chain.applied, partition) > at(source.bounds.stable, partition),
+      );
       const bounds = isAhead ? await log.bounds(topic) : source.bounds;
       for (const partition of partitions) {
         const mark = await this.#deps.chain.mark(partition);

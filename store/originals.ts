@@ -77,6 +77,7 @@ export async function* archivedOriginals(
   }
 }
 
-function bytesOf(value: unknown): Buffer | null {
+/** A BLOB as DuckDB gives it. */
+export function bytesOf(value: unknown): Buffer | null {
   return value === null ? null : Buffer.from((value as DuckDBBlobValue).bytes);
 }

@@ -18,6 +18,14 @@ export const topicDefaults: Readonly<Record<string, string>> = {
   "max.message.bytes": String(10 * 1024 * 1024),
 };
 
+/** What a topic of dead letters is created with instead. */
+export const letterTopicDefaults: Readonly<Record<string, string>> = {
+  // A letter is its record and a little more.
+  "max.message.bytes": String(12 * 1024 * 1024),
+  // The broker's clock: it refuses records from an hour ahead of it, and a letter must be taken whatever the clock here says.
+  "message.timestamp.type": "LogAppendTime",
+};
+
 /** The topic of `stream` in an installation: several may share a Kafka, told apart by their namespace ("" for none). */
 export function topicName(namespace: string, stream: string): string {
   return namespace === "" ? stream : `${namespace}.${stream}`;

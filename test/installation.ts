@@ -149,6 +149,8 @@ export class Installation {
     await new Client({ connection }).workflow
       .execute("refreshView", {
         workflowId: workId(this.namespace, "refresh", view),
+        // The schedule's may be under way.
+        workflowIdConflictPolicy: "USE_EXISTING",
         taskQueue: taskQueueOf(this.namespace),
         args: [{ view }],
       })

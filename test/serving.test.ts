@@ -668,7 +668,9 @@ describe("the reader", () => {
     }
     done = true;
     const seen = await reading;
-    for (const { rows, position, complete } of seen) {
+    // There are many answers to a position; they are all the same but for their age.
+    const distinct = new Map(seen.map((answer) => [JSON.stringify({ ...answer, freshnessMs: null }), answer]));
+    for (const { rows, position, complete } of distinct.values()) {
       expect(complete).toBe(true);
       expect(rows).toEqual(fold(Number(position.applied[0]), { ...whole, every: 168 * HOUR, by: [] }));
     }

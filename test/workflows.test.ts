@@ -13,7 +13,8 @@ import { Kafka, logLevel, Partitioners, type Producer } from "kafkajs";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { type DesiredSchedule, reconcileSchedules } from "../activities/schedules.ts";
+import { type DesiredSchedule, hasSchedule, reconcileSchedules } from "../activities/schedules.ts";
+import { lookAfterTemporal } from "../activities/temporal-setup.ts";
 import { type BatchWorker, installRuntime, startWorker } from "../activities/worker.ts";
 import { at, type CutJson, cutFromJson, position } from "../core/position.ts";
 import { Archive } from "../store/archive.ts";
@@ -334,10 +335,38 @@ describe("the schedules", () => {
       expect(await archive.result()).toMatchObject({ records: 100 });
       expect(await (await archive.describe()).staticSummary()).toContain(STREAM);
     } finally {
-      await schedule.delete();
       await worker.close();
+      await schedule.delete();
     }
   }, 40_000);
+
+  it("are made anew when Temporal has lost them", async () => {
+    const { namespace, taskQueue } = await place();
+    const schedules = desiredSchedules(namespace, [STREAM], []);
+    const leave = lookAfterTemporal(
+      {
+        temporalAddress: inject("temporalAddress"),
+        temporalNamespace: "default",
+        taskQueue,
+        searchAttributes: Object.values(SEARCH_ATTRIBUTES),
+        schedules,
+        logger: pino({ level: "silent" }),
+      },
+      100,
+    );
+    const there = async () => {
+      const found = await Promise.all(schedules.map(({ id }) => hasSchedule(client, id)));
+      return found.every((one) => one);
+    };
+    try {
+      await expect.poll(there, { timeout: 15_000 }).toBe(true);
+      for (const { id } of schedules) await client.schedule.getHandle(id).delete();
+      await expect.poll(there, { timeout: 15_000 }).toBe(true);
+    } finally {
+      leave();
+      for (const { id } of schedules) await client.schedule.getHandle(id).delete();
+    }
+  });
 
   it("become those that are wanted, and a paused one stays paused", async () => {
     const here = await place();
@@ -349,7 +378,10 @@ describe("the schedules", () => {
     const occasional = ids([`compact-archive-${STREAM}`, `retention-${STREAM}`]);
     expect(all).toEqual(expect.arrayContaining([...kept, ...occasional, ...ids(["refresh-old-view"])]));
     const dropped = all.filter((id) => !kept.includes(id));
-    expect(await reconcileSchedules(client, wanted, owner)).toEqual({ created: all, updated: [], deleted: [] });
+    // Two workers begin at once: each schedule is made by one of them.
+    const both = await Promise.all([1, 2].map(() => reconcileSchedules(client, wanted, owner)));
+    expect(both.flatMap(({ created }) => created).toSorted()).toEqual(all.toSorted());
+    expect(both.flatMap(({ deleted }) => deleted)).toEqual([]);
     const refresh = client.schedule.getHandle(`${here.namespace}/refresh-revenue`);
     await refresh.pause("looked at");
     const listed = async () => {

@@ -5,7 +5,16 @@ export const STREAM_KINDS = ["archive", "compact-archive", "retention"] as const
 type StreamKind = (typeof STREAM_KINDS)[number];
 
 /** Kinds of work; each is done for a stream, a view, a view and an interval (backfill), all generations (retire), all views (prove), or a day (report, delivery). */
-export type Kind = StreamKind | "refresh" | "rebuild" | "backfill" | "adopt" | "retire" | "prove" | "report" | "delivery";
+export type Kind =
+  | StreamKind
+  | "refresh"
+  | "rebuild"
+  | "backfill"
+  | "adopt"
+  | "retire"
+  | "prove"
+  | "report"
+  | "delivery";
 
 /** The views that the nightly report's numbers come from: sales, and products. */
 export const REPORT_VIEWS = ["revenue", "top-products"] as const;

@@ -29,7 +29,9 @@ export async function proveViews({ views, sample = SAMPLE }: ProveViewsInput = {
     const found = await proof(view, sample);
     if (found.equal === true) proven.push(view);
     else others.push(found);
-    setCurrentDetails(`${proven.length} of ${wanted.length} views are what the log says; ${others.map(told).join("; ")}`);
+    setCurrentDetails(
+      `${proven.length} of ${wanted.length} views are what the log says; ${others.map(told).join("; ")}`,
+    );
   }
   return { proven, others };
 }

@@ -55,9 +55,11 @@ async function proveAll(apiUrl: string, view: string | undefined, flags: ProofFl
     if (proof === null) continue;
     proofs.push(proof);
     if (!proof.equal) process.exitCode = 1;
-    if (!flags.json) process.stdout.write(view === undefined && proof.equal ? proofLine(proof) : await proofText(proof));
+    if (!flags.json)
+      process.stdout.write(view === undefined && proof.equal ? proofLine(proof) : await proofText(proof));
   }
-  if (flags.json) process.stdout.write(`${JSON.stringify(view === undefined ? proofs : (proofs[0] ?? null), null, 1)}\n`);
+  if (flags.json)
+    process.stdout.write(`${JSON.stringify(view === undefined ? proofs : (proofs[0] ?? null), null, 1)}\n`);
 }
 
 function proofUrl(apiUrl: string, view: string, flags: ProofFlags): URL {

@@ -1,3 +1,4 @@
+import type { FleetRole } from "../fleet.ts";
 import { shiftClock } from "../injection.ts";
 import type { Scenario } from "../scenario.ts";
 
@@ -5,16 +6,16 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 const JUMPS_MS = [MINUTE_MS, 6 * MINUTE_MS, HOUR_MS, 5 * HOUR_MS, DAY_MS, 30 * DAY_MS] as const;
-const ROUNDS = 5;
+const KINDS = ["speed", "worker", "serve", "speed", "worker", "serve"] as const;
 
 export const clockJumps: Scenario = {
   name: "clock-jumps",
   what: "The wall clocks of roles jump forth and back by minutes to days: positions decide what is counted, never a clock.",
   async run({ deployment, fault, pick, random, say, sleep }) {
-    const { roles } = deployment.fleet;
+    const { fleet } = deployment;
     try {
-      for (let round = 0; round < ROUNDS; round++) {
-        const role = pick(roles as [(typeof roles)[0], ...typeof roles]);
+      for (const kind of KINDS) {
+        const role = pick(fleet.of(kind) as [FleetRole, ...FleetRole[]]);
         const jumpMs = pick(JUMPS_MS) * pick([1, -1]);
         fault("clock jumped");
         say(`${role.name} ${jumpMs / MINUTE_MS} minutes`);
@@ -22,7 +23,7 @@ export const clockJumps: Scenario = {
         await sleep(1_000 + random(2_000));
       }
     } finally {
-      for (const role of roles) await shiftClock(deployment, role, 0);
+      for (const role of fleet.roles) await shiftClock(deployment, role, 0);
     }
   },
 };

@@ -34,7 +34,10 @@ async function mustStop(world: World, deployment: Deployment, code: string, most
 }
 
 /** Lets events in that the speed layer does not see: where the log ended when it was killed, and where it ends now. */
-async function unseen({ sleep }: World, { fleet, source, oracle }: Deployment): Promise<{ from: Positions; to: Positions }> {
+async function unseen(
+  { sleep }: World,
+  { fleet, source, oracle }: Deployment,
+): Promise<{ from: Positions; to: Positions }> {
   source.pause();
   await fleet.role("speed-1").kill();
   await sleep(1_000);
@@ -63,7 +66,7 @@ export const retentionArchived: Scenario = {
     const { to } = await unseen(world, deployment);
     await deployment.refresher.run("archiveStream", "archive", ticks.name, { stream: ticks.name });
     await deleteBelow(deployment, to);
-    world.fault("log deleted that the archive has", deployment);
+    world.fault("log deleted that the archive has", { deployment });
     await deployment.fleet.role("speed-1").start();
     deployment.source.resume();
     deployment.refresher.resume();

@@ -10,7 +10,7 @@ export const temporalKilled: Scenario = {
   breaks: ["temporal"],
   recoveryLimitMs: 75_000,
   async run({ servers, fault, random, sleep }) {
-    fault("temporal killed");
+    fault("temporal killed", { by: "cut" });
     await servers.temporal.kill();
     await sleep(1_000 + random(4_000));
     await servers.temporal.start();
@@ -24,7 +24,7 @@ export const temporalDatabaseLost: Scenario = {
   recoveryLimitMs: 75_000,
   async run(world) {
     const { servers, serversHome, fault, until } = world;
-    fault("temporal's database lost");
+    fault("temporal's database lost", { by: "cut" });
     await servers.temporal.kill();
     const folder = join(serversHome, "temporal");
     for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true });

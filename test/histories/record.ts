@@ -7,6 +7,7 @@ import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { installRuntime, startWorker } from "../../activities/worker.ts";
+import { startServing } from "../../serving/main.ts";
 import { freePorts } from "../../stack/ports.ts";
 import { startServers } from "../../stack/servers.ts";
 import { ensureTopics, topicName } from "../../store/topics.ts";
@@ -40,6 +41,7 @@ try {
   const { brokers } = servers.kafka;
   await ensureTopics(brokers, [{ name: topic, partitions: sales.partitions }]);
   installRuntime(logger);
+  const { api: apiPort } = await freePorts();
   const worker = await startWorker({
     brokers,
     redisUrl: servers.redis.url,
@@ -52,7 +54,18 @@ try {
     searchAttributes: Object.values(SEARCH_ATTRIBUTES),
     schedules: desiredSchedules(NAMESPACE, [], definitions.views.keys()).filter(({ input }) => input.kind === "report"),
     retentionWarnHours: 24,
+    apiUrl: `http://127.0.0.1:${apiPort}`,
     registry: new Registry(),
+    logger,
+  });
+  const serving = await startServing({
+    redisUrl: servers.redis.url,
+    kafkaBrokers: brokers,
+    dataDir: join(home, "data"),
+    namespace: NAMESPACE,
+    definitions,
+    port: apiPort,
+    host: "127.0.0.1",
     logger,
   });
   const connection = await Connection.connect({ address: servers.temporal.address });
@@ -60,6 +73,7 @@ try {
     await recordAll(new Client({ connection }), brokers);
   } finally {
     await connection.close();
+    await serving.close();
     await worker.close();
   }
 } finally {
@@ -112,6 +126,8 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
   await record("backfillView", workId(NAMESPACE, "backfill", `${VIEW}/${DATE}..${DATE}`), { ...interval, force: true });
   await record("guardRetention", workId(NAMESPACE, "retention", STREAM), { stream: STREAM });
   await record("adoptView", workId(NAMESPACE, "adopt", VIEW), { view: VIEW });
+  await start("refreshView", workId(NAMESPACE, "refresh", "top-products"), { view: "top-products" });
+  await record("proveViews", workId(NAMESPACE, "prove", "views"), {});
   await record("retireGenerations", workId(NAMESPACE, "retire", "generations"), {});
   for (let entry = 0; entry < 5; entry++) {
     await send(20);

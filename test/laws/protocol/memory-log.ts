@@ -45,6 +45,12 @@ export class MemoryLog {
     this.#add(partition, [null], TRANSACTIONAL | CONTROL, producerId, Buffer.from([0, 0, 0, committed ? 1 : 0]));
   }
 
+  /** An unclean leader election: the last batch is lost, and others were written in its place. */
+  rewrite(partition: number, values: readonly (Buffer | null)[]): void {
+    this.#of(partition).pop();
+    this.append(partition, values);
+  }
+
   /** Commits whatever is open. */
   settle(): void {
     for (const { partition, producerId } of this.#transactions.filter(({ end }) => end === null))

@@ -56,8 +56,8 @@ export class Process {
     });
   }
 
-  /** DuckDB; `gated` are the methods before which others may go on. */
-  pool(pool: DuckPool, gated: readonly string[], opened: (duck: Duck) => void): DuckPool {
+  /** DuckDB; `gated` says before which calls others may go on. */
+  pool(pool: DuckPool, gated: GatedCall, opened: (duck: Duck) => void): DuckPool {
     return watched(pool, (name, call) => {
       if (name !== "connect") return call();
       return this.during(call() as Promise<Duck>).then((duck) => {
@@ -80,9 +80,9 @@ export class Process {
     return result instanceof Promise ? (this.schedule.during(result) as T) : result;
   }
 
-  #duck(duck: Duck, gated: readonly string[]): Duck {
-    return watched(duck, (name, call) => {
-      const result = gated.includes(name) ? this.#ask(name, call) : this.during(call());
+  #duck(duck: Duck, gated: GatedCall): Duck {
+    return watched(duck, (name, call, [sql]) => {
+      const result = gated(name, String(sql)) ? this.#ask(name, call) : this.during(call());
       if (name !== "stream") return result;
       return (result as Promise<object>).then((stream) => watched(stream, (_, run) => this.during(run())));
     });
@@ -106,13 +106,16 @@ const GATED = new Set(["zrange", "hgetallBuffer", "getBuffer", "hgetall"]);
 
 type Call = () => unknown;
 
+/** Of a connection's method, and the SQL that it is given. */
+export type GatedCall = (method: string, sql: string) => boolean;
+
 /** An object whose method calls go through `answer`. */
-function watched<T extends object>(object: T, answer: (method: string, call: Call) => unknown): T {
+function watched<T extends object>(object: T, answer: (method: string, call: Call, args: unknown[]) => unknown): T {
   return new Proxy(object, {
     get: (target, name) => {
       const value: unknown = Reflect.get(target, name, target);
       if (typeof value !== "function" || typeof name !== "string") return value;
-      return (...args: unknown[]) => answer(name, () => value.apply(target, args));
+      return (...args: unknown[]) => answer(name, () => value.apply(target, args), args);
     },
   });
 }

@@ -11,6 +11,7 @@ const STUCK_MS = 5_000;
 export class Schedule {
   readonly #scheduler: fc.Scheduler;
   #underWay = 0;
+  #onCalm: () => void = () => undefined;
   #passed = 0;
   readonly trace: string[] = [];
 
@@ -38,6 +39,7 @@ export class Schedule {
       return await work;
     } finally {
       this.#underWay -= 1;
+      if (this.#underWay === 0) this.#onCalm();
     }
   }
 
@@ -57,9 +59,14 @@ export class Schedule {
 
   /** Waits until nothing is under way. */
   async calm(): Promise<void> {
-    for (let calm = 0; calm < 2; ) {
+    for (let calm = 0; calm < 2; calm++) {
+      if (this.#underWay > 0) {
+        await new Promise<void>((resolve) => {
+          this.#onCalm = resolve;
+        });
+        calm = 0;
+      }
       await turn();
-      calm = this.#underWay === 0 ? calm + 1 : 0;
     }
   }
 }

@@ -16,10 +16,11 @@ import type { TidelineRedis } from "../../../store/redis.ts";
 import { NO_SCHEMAS } from "../../fetched.ts";
 import { differenceOf, expectedRows, rowKey } from "../../oracle.ts";
 import { type Drop, drops, PARTITIONS, tide, tideTwin, wholeTide } from "./drops.ts";
+import { memoryFiles } from "./memory-files.ts";
 import { MemoryLog } from "./memory-log.ts";
 import type { Protocol } from "./modules.ts";
 import { BATCH, type Event, FOLDER, type Plan, READERS, type Sent, SPEED } from "./plan.ts";
-import { Process } from "./process.ts";
+import { type GatedCall, Process } from "./process.ts";
 import { Schedule } from "./schedule.ts";
 
 /** Servers and program that worlds are made in, one after the other. */
@@ -77,6 +78,7 @@ export class World {
   readonly #schedule: Schedule;
   readonly #folder: string;
   readonly #log = new MemoryLog();
+  readonly #documents = new Map<string, string>();
   readonly #running = new Map<string, Process>();
   readonly #ids = new Map<number, string[]>(PARTITIONS.map((partition) => [partition, []]));
   readonly #ducks: Duck[] = [];
@@ -107,11 +109,48 @@ export class World {
       const trace = world.#schedule.trace.slice(-60).join("\n  ");
       throw new Error(`${(error as Error).message}\nafter\n  ${trace}`, { cause: error });
     } finally {
-      for (const process of world.#running.values()) process.kill();
-      for (const duck of world.#ducks) duck.closeSync();
+      world.#end();
       await rm(folder, { recursive: true, force: true });
     }
     return world;
+  }
+
+  #end(): void {
+    for (const process of this.#running.values()) process.kill();
+    for (const duck of this.#ducks) duck.closeSync();
+  }
+
+  /**
+   * What stops a view when the log has lost records that were applied, and has others in their place; null when nothing does. Their number is the
+   * same, so that positions alone do not tell.
+   */
+  static async stopAfterRewrite(shore: Shore, scheduler: fc.Scheduler): Promise<string | null> {
+    const folder = await mkdtemp(join(shore.root, "world-"));
+    const calm = {
+      events: [],
+      fetches: [1],
+      with: { speed: false, batch: false, read: false, fold: false },
+      speedGone: false,
+    };
+    const world = new World(shore, calm, scheduler, folder);
+    const drop: Sent = { kind: "fresh", back: 1, hour: 0, shore: "north", colour: "red", hidden: false };
+    const chain = new shore.protocol.Chain(shore.redis, "", generation);
+    await shore.redis.flushdb();
+    try {
+      for (const records of [[drop], [drop, drop]]) await world.#happen({ kind: "send", partition: 0, records });
+      world.#start(SPEED[0]);
+      while (!cutsEqual((await chain.load())?.applied ?? new Map(), world.#log.stable)) await world.#step();
+      world.#log.rewrite(0, world.#values(0, [drop, drop]));
+      await world.#happen({ kind: "kill", who: SPEED[0] });
+      for (let gate = 0; gate < 100 && world.#violation === null; gate++) {
+        await world.#schedule.step();
+        await world.#schedule.calm();
+      }
+      return ((world.#violation?.cause ?? null) as { code?: string } | null)?.code ?? null;
+    } finally {
+      world.#end();
+      await rm(folder, { recursive: true, force: true });
+    }
   }
 
   get gates(): number {
@@ -132,8 +171,17 @@ export class World {
       for (let gate = 0; gate < after; gate++) await this.#step();
       this.#schedule.note(`--- ${shown(event)}`);
       await this.#schedule.calm();
+      await this.#save();
       await this.#happen(event);
     }
+  }
+
+  /** Keeps what Redis holds now, so that it can come back like that. */
+  async #save(): Promise<void> {
+    const { redis } = this.#shore;
+    const keys = await redis.keys("*");
+    const dumps = await Promise.all(keys.map((key) => redis.dumpBuffer(key)));
+    this.#saves.push(new Map(keys.flatMap((key, index) => (dumps[index] ? [[key, dumps[index]]] : []))));
   }
 
   /** No more faults: all that is in the log is applied, published, and answered completely. */
@@ -204,14 +252,8 @@ export class World {
       case "lose-reply":
         this.#running.get(event.who)?.loseReply();
         return;
-      case "save": {
-        const keys = await redis.keys("*");
-        const dumps = await Promise.all(keys.map((key) => redis.dumpBuffer(key)));
-        this.#saves.push(new Map(keys.flatMap((key, index) => (dumps[index] ? [[key, dumps[index]]] : []))));
-        return;
-      }
       case "roll-back": {
-        const save = this.#saves.at(-event.saves);
+        const save = this.#saves.at(-1 - event.events);
         if (save === undefined) return;
         await redis.flushdb();
         await Promise.all([...save].map(([key, dump]) => redis.restore(key, 0, dump)));
@@ -236,9 +278,9 @@ export class World {
     });
   }
 
-  #stores(process: Process, gated: readonly string[] = []): BatchStores {
+  #stores(process: Process, gated: GatedCall = () => false): BatchStores {
     const { protocol, pool } = this.#shore;
-    const data = process.files(new protocol.DataDirectory(this.#folder));
+    const data = process.files(memoryFiles(protocol, this.#folder, this.#documents));
     const log = this.#log.source(
       protocol,
       process.gate,
@@ -263,7 +305,7 @@ export class World {
 
   async #speed(process: Process): Promise<void> {
     const { protocol, metrics } = this.#shore;
-    const stores = this.#stores(process, ["runAndReadAll"]);
+    const stores = this.#stores(process, (method, sql) => method === "runAndReadAll" && sql.includes("events"));
     const { log } = stores;
     const track = new protocol.ViewTrack({
       definition,
@@ -357,7 +399,7 @@ export class World {
 
   async #read(process: Process): Promise<void> {
     const { protocol, redis } = this.#shore;
-    const { data, manifests, pool } = this.#stores(process, ["stream"]);
+    const { data, manifests, pool } = this.#stores(process, (method) => method === "stream");
     const gate = new protocol.RedisGate(process.redis(redis));
     const ducks = await protocol.DuckQueue.open(pool, { connections: 1, maxWaiting: 10, timeoutMs: 60_000 });
     const reader = new protocol.Reader({
@@ -407,7 +449,8 @@ export class World {
 
   /** Versions follow each other without gap or overlap, and a cut never moves back. */
   async #checkVersions(): Promise<void> {
-    const manifests = new this.#shore.protocol.Manifests(new this.#shore.protocol.DataDirectory(this.#folder));
+    const { protocol } = this.#shore;
+    const manifests = new protocol.Manifests(memoryFiles(protocol, this.#folder, this.#documents));
     const newest = await manifests.newest(generation);
     for (let version = 1; version <= (newest?.version ?? 0); version++) {
       const [before, manifest] = [

@@ -1,8 +1,8 @@
 import { isTidelineError } from "../core/errors.ts";
-import { LETTER } from "../store/dead-letters.ts";
-import type { Rejected } from "../store/decoder.ts";
-import { type EventProducer, type EventRecord, openProducer } from "../store/producer.ts";
-import { deadLetterTopic } from "../store/topics.ts";
+import { LETTER } from "./dead-letters.ts";
+import type { Rejected } from "./decoder.ts";
+import { type EventProducer, type EventRecord, openProducer } from "./producer.ts";
+import { deadLetterTopic } from "./topics.ts";
 
 /**
  * Writes what does not decode to its stream's dead letters (invariant 12). A letter's key is its position, so that reading a span again writes
