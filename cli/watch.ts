@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { TidelineError } from "../core/errors.ts";
+import { eventData } from "../core/event-stream.ts";
 import type { AnswerBody } from "../serving/answer.ts";
 import { loadDefinitions } from "../store/definitions.ts";
 import { answerText, apiSilent, problemExitCode, problemText } from "./answer-text.ts";
 import type { Config } from "./config.ts";
-import { eventData } from "../core/event-stream.ts";
 import { interruptible } from "./progress.ts";
 import { type QueryFlags, queryUrl } from "./view-query.ts";
 

@@ -36,6 +36,7 @@ export const plants: readonly Plant[] = [
     find: "if stored ~= from then",
     replace: "if false then",
     necessary: true,
+    seed: 1,
     scenarios: ["apply-reply-lost", "zombie-consumer", "rebalance-storm"],
   },
   {
@@ -54,6 +55,7 @@ export const plants: readonly Plant[] = [
     find: 'const keys = [\n      this.#key("chain"),\n      this.#key("applied"),',
     replace: 'const keys = [\n      this.#key("chain"),\n      this.#key("begun"),',
     necessary: true,
+    seed: 1,
     scenarios: ["redis-older-than-cut", "redis-power-loss", "redis-empty"],
   },
   {
@@ -63,6 +65,7 @@ export const plants: readonly Plant[] = [
     find: "const last = batches.at(-1);",
     replace: "const last = batches.findLast(({ attributes }) => (attributes & CONTROL_BATCH) === 0);",
     necessary: true,
+    seed: 1,
     scenarios: ["transactions"],
   },
   {
@@ -72,6 +75,7 @@ export const plants: readonly Plant[] = [
     find: "!open.has(batch.producerId)",
     replace: "true",
     necessary: true,
+    seed: 1,
     scenarios: ["transactions"],
   },
   {
@@ -81,6 +85,7 @@ export const plants: readonly Plant[] = [
     find: "open.delete(batch.producerId);",
     replace: "continue;",
     necessary: true,
+    seed: 1,
     scenarios: ["transactions"],
   },
   {
@@ -90,6 +95,7 @@ export const plants: readonly Plant[] = [
     find: "const width = BigInt(stream.dedupWindow);",
     replace: "const width = 0n;",
     necessary: true,
+    seed: 1,
     scenarios: ["speed-kill-before-apply", "rebalance-storm", "everything-killed"],
   },
   {
@@ -117,6 +123,7 @@ export const plants: readonly Plant[] = [
     find: "WHERE fresh AND distance <= ${stream.dedupWindow}",
     replace: "WHERE fresh AND distance < ${stream.dedupWindow}",
     necessary: true,
+    seed: 1,
     scenarios: ["speed-kill-before-apply"],
   },
   {

@@ -1,4 +1,4 @@
-import { open, readdir, readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ArchiveEntry, Manifest } from "../core/documents.ts";
 import type { Deployment } from "./deployment.ts";
@@ -37,18 +37,6 @@ export async function brokenVersions(deployment: Deployment, view: string): Prom
     last = manifest;
   }
   return problems;
-}
-
-/** Changes one bit of a file, as a failing disk would; `place` is 0 to 1. */
-export async function flipBit(path: string, place: number, bit: number): Promise<void> {
-  const file = await open(path, "r+");
-  try {
-    const offset = Math.floor((await file.stat()).size * place);
-    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, offset);
-    await file.write(Buffer.from([(buffer[0] ?? 0) ^ (1 << bit)]), 0, 1, offset);
-  } finally {
-    await file.close();
-  }
 }
 
 function manifests({ home }: Deployment, generation: string): Promise<Manifest[]> {

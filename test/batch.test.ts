@@ -51,7 +51,7 @@ import { Manifests } from "../store/manifests.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
 import { Schemas } from "../store/registry-schemas.ts";
 import { ensureTopics } from "../store/topics.ts";
-import { flipByte } from "./flip-byte.ts";
+import { flipBit } from "./flip-bit.ts";
 import "./servers.ts";
 
 const DEDUP_WINDOW = 20;
@@ -839,14 +839,14 @@ describe("a refresh", () => {
     await refreshTo(here, positions({ 0: 200 }));
     const { files } = await newestOf(stores, target);
     const was = await stateHash(stores, turnover, files, UNWATCHED);
-    await flipByte(stores.data.path(files[0]?.file ?? ""));
+    await flipBit(stores.data.path(files[0]?.file ?? ""));
     await expect(stateHash(stores, turnover, files, UNWATCHED)).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });
     expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: false, comparedHash: null, hash: was.hash });
     const anew = await newestOf(stores, target);
     expect((await stateHash(stores, turnover, anew.files, UNWATCHED)).hash).toBe(was.hash);
 
     const entry = (await stores.archive.entries(target.topic, anew.topicId, 0)).at(-1);
-    await flipByte(stores.data.path(entry?.file ?? ""));
+    await flipBit(stores.data.path(entry?.file ?? ""));
     await expect(rebuildAll(here, 1_000)).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });
     // The next chunk needs the ids of the dedup window, which the damaged file holds.
     await expect(refreshTo(here, positions({ 0: 300 }))).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });

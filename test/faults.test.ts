@@ -10,7 +10,7 @@ import { createServers } from "../stack/servers.ts";
 import "./servers.ts";
 
 /** A short run of `npm run faults`, with a Redis of its own: Kafka and Temporal belong to the other tests too. */
-const SHORT = ["speed-kill-after-apply", "apply-reply-lost", "redis-power-loss", "redis-empty", "transactions"];
+const SHORT = ["speed-kill-at-random", "apply-reply-lost", "redis-power-loss", "redis-empty", "transactions"];
 
 it("answers exactly while processes and Redis are killed, replies lost, and transactions aborted", async () => {
   const folder = await mkdtemp(join(tmpdir(), "tideline-faults-"));
@@ -33,7 +33,8 @@ it("answers exactly while processes and Redis are killed, replies lost, and tran
       durationMs: 0,
       stopAtFirst: false,
       load: { size: { speed: 2, worker: 1, serve: 1 }, rate: 150, readers: 2, refreshEveryMs: 1_500 },
-      signal: new AbortController().signal,
+      // On a machine that is too busy it ends in order, and says what it had done by then.
+      signal: AbortSignal.timeout(400_000),
       say: () => undefined,
     });
     const { firstMismatches, wrong, lostTime } = report;
@@ -46,4 +47,4 @@ it("answers exactly while processes and Redis are killed, replies lost, and tran
     await servers.redis.stop();
     await rm(folder, { recursive: true, force: true });
   }
-}, 300_000);
+}, 480_000);

@@ -48,7 +48,7 @@ import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
 import { Schemas } from "../store/registry-schemas.ts";
-import { flipByte } from "./flip-byte.ts";
+import { flipBit } from "./flip-bit.ts";
 
 const sales = stream("sales", {
   revision: 1,
@@ -592,7 +592,7 @@ describe("the reader", () => {
   });
 
   it("says that published state is damaged when the newest version's files are gone, or are not what was published", async () => {
-    for (const damage of [(path: string) => rm(path), flipByte]) {
+    for (const damage of [(path: string) => rm(path), (path: string) => flipBit(path)]) {
       const at = await place();
       for (const file of await at.publish(1, 0, 600)) await damage(at.data.path(file));
       const { status, text } = await at.ask(`/views/takings?${total}`);

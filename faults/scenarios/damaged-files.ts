@@ -1,7 +1,8 @@
 import { copyFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { flipBit } from "../../test/flip-bit.ts";
 import type { Deployment } from "../deployment.ts";
-import { archiveEntries, flipBit, newestManifest } from "../published.ts";
+import { archiveEntries, newestManifest } from "../published.ts";
 import type { Scenario, World } from "../scenario.ts";
 import { ticks } from "../schemas/ticks.ts";
 

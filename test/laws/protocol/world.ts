@@ -109,14 +109,16 @@ export class World {
       const trace = world.#schedule.trace.slice(-60).join("\n  ");
       throw new Error(`${(error as Error).message}\nafter\n  ${trace}`, { cause: error });
     } finally {
-      world.#end();
+      await world.#end();
       await rm(folder, { recursive: true, force: true });
     }
     return world;
   }
 
-  #end(): void {
+  /** Ends everything: DuckDB's connections once they have nothing to do. */
+  async #end(): Promise<void> {
     for (const process of this.#running.values()) process.kill();
+    await this.#schedule.calm();
     for (const duck of this.#ducks) duck.closeSync();
   }
 
@@ -148,7 +150,7 @@ export class World {
       }
       return ((world.#violation?.cause ?? null) as { code?: string } | null)?.code ?? null;
     } finally {
-      world.#end();
+      await world.#end();
       await rm(folder, { recursive: true, force: true });
     }
   }
