@@ -109,7 +109,9 @@ async function answered(view: string, records: number): Promise<string> {
 function ask({ method, path, headers, body }: Asked): Promise<Answered> {
   return new Promise((resolve, reject) => {
     const url = new URL(sea.url("/"));
-    const asked = httpRequest({ host: url.hostname, port: url.port, method, path, headers, agent: false });
+    // Without its length a body would be the beginning of another request, for methods that have none as a rule.
+    const framed = body === "" ? headers : { ...headers, "content-length": Buffer.byteLength(body) };
+    const asked = httpRequest({ host: url.hostname, port: url.port, method, path, headers: framed, agent: false });
     asked.setTimeout(PATIENCE_MS, () => asked.destroy(new Error(`no answer within ${PATIENCE_MS} ms`)));
     asked.on("error", reject);
     asked.on("response", (response: IncomingMessage) => {

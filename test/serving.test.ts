@@ -899,6 +899,7 @@ describe("the other routes", () => {
       "/health",
       "/metrics",
       "/openapi.json",
+      "/proof/{view}",
       "/ready",
       "/streams",
       "/streams/{name}/quality",
