@@ -2,7 +2,7 @@ import type { ArchiveEntry } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { type Position, position } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
-import { appendOriginals, Decoder } from "../store/decoder.ts";
+import { createOriginals, Decoder } from "../store/decoder.ts";
 import type { Duck } from "../store/duck.ts";
 import { eventColumns } from "../store/events.ts";
 import type { FetchedPartition } from "../store/log.ts";
@@ -120,7 +120,7 @@ class ChunkWriter {
     let leaderEpoch = -1;
     const { log } = this.#stores;
     const { signal } = this.#watch;
-    for await (const fetched of log.read(topic, partition, next, position(chunk.to), fetchBytes, signal)) {
+    for await (const fetched of oneAhead(log.read(topic, partition, next, position(chunk.to), fetchBytes, signal))) {
       if (fetched.records.length > 0) await this.#keep(decoder, fetched);
       next = fetched.to;
       sizeBytes += fetched.records.sizeBytes;
@@ -144,7 +144,7 @@ class ChunkWriter {
 
   async #keep(decoder: Decoder, fetched: FetchedPartition): Promise<void> {
     await decoder.decode([fetched]);
-    await appendOriginals(this.#duck, [fetched]);
+    await createOriginals(this.#duck, [fetched]);
     await this.#duck.run(
       `INSERT INTO chunk BY NAME SELECT e.*, o._timestamp, o._key, o._value, ${this.#target.stream.revision} AS _contract FROM events e JOIN originals o USING (_partition, _offset)`,
     );
@@ -195,5 +195,23 @@ class ChunkWriter {
       await data.remove(file);
       throw error;
     }
+  }
+}
+
+/** What a source gives, the next one asked for while this one is worked on. */
+async function* oneAhead<T>(source: AsyncGenerator<T>): AsyncGenerator<T> {
+  let next = source.next();
+  try {
+    for (;;) {
+      const { done, value } = await next;
+      if (done === true) return;
+      next = source.next();
+      // Whoever awaits it sees the error.
+      next.catch(() => undefined);
+      yield value;
+    }
+  } finally {
+    await next.catch(() => undefined);
+    await source.return(undefined);
   }
 }
