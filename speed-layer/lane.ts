@@ -29,7 +29,7 @@ export interface Pacing {
 }
 
 export const PACING: Pacing = {
-  batchBytes: 4 * 1024 * 1024,
+  batchBytes: 24 * 1024 * 1024,
   farBehindOffsets: 200_000n,
   caughtUpOffsets: 20_000n,
 };

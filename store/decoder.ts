@@ -23,7 +23,6 @@ import type { FetchedPartition } from "./log.ts";
 import type { Records } from "./records.ts";
 import type { SchemaSource } from "./registry-schemas.ts";
 
-
 /** Records of a partition, as they were fetched or archived. */
 export type RecordBatch = Pick<FetchedPartition, "partition" | "records">;
 

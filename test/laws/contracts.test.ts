@@ -7,7 +7,7 @@ import { sql } from "../../core/sql.ts";
 import { checkStream, type Stream, stream } from "../../core/stream.ts";
 import { StreamDocument, streamDocument, streamFrom } from "../../core/stream-document.ts";
 import { Decoder } from "../../store/decoder.ts";
-import { type Duck, DuckPool, rowsOf } from "../../store/duck.ts";
+import { type Duck, DuckPool } from "../../store/duck.ts";
 import { eventColumns } from "../../store/events.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 

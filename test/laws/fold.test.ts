@@ -1,0 +1,77 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { groupKey } from "../../core/cells.ts";
+import { generationOf } from "../../core/generation.ts";
+import { EMPTY_LEDGER } from "../../core/ledger.ts";
+import { ROWS } from "../../core/measures/measure.ts";
+import { position } from "../../core/position.ts";
+import { Chain } from "../../store/chain.ts";
+import { cellField } from "../../store/chain-state.ts";
+import { fold, foldable } from "../../store/fold.ts";
+import { openRedis, type TidelineRedis } from "../../store/redis.ts";
+import { everything } from "../views.ts";
+
+let redis: TidelineRedis;
+beforeAll(() => {
+  redis = openRedis(inject("redisUrl"), () => undefined);
+});
+afterAll(() => redis.quit());
+
+/** A Redis that loses what the first `merge` wrote, as one does that comes back without its last second. */
+function losing(sound: TidelineRedis): TidelineRedis {
+  let lost = false;
+  return new Proxy(sound, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (name !== "tideline_merge") return typeof value === "function" ? value.bind(target) : value;
+      return async (...args: (string | number)[]) => {
+        const answer = await target.tideline_merge(...args);
+        const [, prefix, , id, bucket] = args;
+        if (!lost) {
+          await target.del(`${prefix}:s:${id}:b:${bucket}`);
+          await target.zrem(`${prefix}:s:${id}:buckets`, String(bucket));
+        }
+        lost = true;
+        return answer;
+      };
+    },
+  });
+}
+
+test("a fold of which Redis has lost a part is not swapped in; the next one is", async () => {
+  const namespace = randomUUID();
+  const generation = generationOf(everything);
+  const chain = new Chain(redis, namespace, generation);
+  expect(await chain.reseed(new Map(), 0, null)).toBe(true);
+  for (const from of [0n, 1n]) {
+    const values = [{ merge: "sum", field: cellField(ROWS.name, groupKey(["eu", true])), value: 1n }] as const;
+    const reply = await chain.apply({
+      partition: 0,
+      from: position(from),
+      to: position(from + 1n),
+      mark: null,
+      ledger: { ...EMPTY_LEDGER, records: 1, counted: 1 },
+      deltas: [0, 60_000].map((bucket) => ({ bucket, values, sketches: [] })),
+      maxCells: 1_000,
+      freshAtMs: null,
+    });
+    expect(reply.kind).toBe("ok");
+    await chain.seal(null);
+  }
+  const before = await chain.load();
+  const segments = before === null ? null : foldable(before, 2);
+  if (before === null || segments === null) throw new Error("nothing to fold");
+  expect(await fold(new Chain(losing(redis), namespace, generation), everything, segments)).toBe(false);
+  expect((await chain.load())?.segments).toEqual(before.segments);
+
+  expect(await fold(chain, everything, segments)).toBe(true);
+  const [folded] = (await chain.load())?.segments ?? [];
+  const to = folded?.to ?? null;
+  if (folded === undefined || to === null) throw new Error("the fold is not there");
+  const cells = await chain.segment({ ...folded, to });
+  expect(cells?.buckets.map(({ bucket, values }) => [bucket, values.map(([, value]) => value)])).toEqual([
+    [0, [2n]],
+    [60_000, [2n]],
+  ]);
+  await chain.drop();
+});
