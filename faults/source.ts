@@ -107,7 +107,7 @@ export class Source {
   }
 
   async #begin(producer: Producer, events: number): Promise<OpenTransaction> {
-    const transaction = await producer.transaction();
+    const transaction = await patiently(() => producer.transaction());
     await transaction.send(this.#request(this.#records(events)));
     const end = async (how: "commit" | "abort") => {
       await transaction[how]();
@@ -213,5 +213,17 @@ export class Source {
     this.#plain = null;
     this.#transactional = null;
     await Promise.all(dropped.map((producer) => producer?.disconnect().catch(() => undefined)));
+  }
+}
+
+/** Kafka loads the state of a transactional id's coordinator when it is asked for the first time; the client does not wait for it. */
+async function patiently<T>(ask: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (tries === 40 || !(error as Error).name.includes("Coordinator")) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
   }
 }

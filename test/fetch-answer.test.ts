@@ -68,15 +68,12 @@ for (const codec of ["uncompressed", "gzip", "snappy", "lz4", "zstd"]) {
     expect(offsets.map(Number)).toEqual(offsets.map((_, index) => index));
   });
 
+  // What is not compressed does not expand.
+  if (codec === "uncompressed") continue;
   test(`${codec}: of a batch that expands to more than the bound, every record is known and none is read`, async () => {
     const topic = await topicOf(codec);
     const large = Buffer.alloc(20 * MIB, "z");
     const huge = Array.from({ length: 7 }, () => large);
-    if (codec === "uncompressed") {
-      // The broker would write it out: it refuses that.
-      await expect(send(topic, huge, CompressionTypes.GZIP)).rejects.toThrow(/larger|too large/i);
-      return;
-    }
     await send(topic, ["before"]);
     await send(topic, huge, CompressionTypes.GZIP);
     await send(topic, ["one", large, "two"], CompressionTypes.GZIP);
