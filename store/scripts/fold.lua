@@ -5,6 +5,10 @@
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 local wanted, id = cjson.decode(ARGV[2]), ARGV[3]
 local segments = encoded and cjson.decode(encoded) or {}
+-- Sent again after a lost reply: the merge is in the chain already, and must not go to the garbage.
+for _, segment in ipairs(segments) do
+  if segment.id == id then return 'OK' end
+end
 local first = place_of(segments, wanted)
 local merge = ARGV[1] .. ':s:' .. id .. ':'
 local whole = first and redis.call('ZCARD', merge .. 'buckets') == tonumber(ARGV[4])

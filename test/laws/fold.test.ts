@@ -17,6 +17,20 @@ beforeAll(() => {
 });
 afterAll(() => redis.quit());
 
+/** A Redis to which `fold` is sent twice, as after a lost reply. */
+function repeating(sound: TidelineRedis): TidelineRedis {
+  return new Proxy(sound, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (name !== "tideline_fold") return typeof value === "function" ? value.bind(target) : value;
+      return async (...args: (string | number)[]) => {
+        await target.tideline_fold(...args);
+        return target.tideline_fold(...args);
+      };
+    },
+  });
+}
+
 /** A Redis that loses what the first `merge` wrote, as one does that comes back without its last second. */
 function losing(sound: TidelineRedis): TidelineRedis {
   let lost = false;
@@ -38,7 +52,7 @@ function losing(sound: TidelineRedis): TidelineRedis {
   });
 }
 
-test("a fold of which Redis has lost a part is not swapped in; the next one is", async () => {
+test("a fold of which Redis has lost a part is not swapped in; the next one is, also when it is sent twice", async () => {
   const namespace = randomUUID();
   const generation = generationOf(everything);
   const chain = new Chain(redis, namespace, generation);
@@ -64,7 +78,7 @@ test("a fold of which Redis has lost a part is not swapped in; the next one is",
   expect(await fold(new Chain(losing(redis), namespace, generation), everything, segments)).toBe(false);
   expect((await chain.load())?.segments).toEqual(before.segments);
 
-  expect(await fold(chain, everything, segments)).toBe(true);
+  expect(await fold(new Chain(repeating(redis), namespace, generation), everything, segments)).toBe(true);
   const [folded] = (await chain.load())?.segments ?? [];
   const to = folded?.to ?? null;
   if (folded === undefined || to === null) throw new Error("the fold is not there");
