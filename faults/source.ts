@@ -1,4 +1,5 @@
 import { Kafka, logLevel, Partitioners, type Producer } from "kafkajs";
+import { patiently } from "../test/patiently.ts";
 import { Chance } from "./chance.ts";
 import { Events, type RawRecord } from "./events.ts";
 
@@ -213,17 +214,5 @@ export class Source {
     this.#plain = null;
     this.#transactional = null;
     await Promise.all(dropped.map((producer) => producer?.disconnect().catch(() => undefined)));
-  }
-}
-
-/** Kafka loads the state of a transactional id's coordinator when it is asked for the first time; the client does not wait for it. */
-async function patiently<T>(ask: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await ask();
-    } catch (error) {
-      if (tries === 40 || !(error as Error).name.includes("Coordinator")) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
   }
 }

@@ -53,6 +53,7 @@ import { Schemas } from "../store/registry-schemas.ts";
 import { ensureTopics } from "../store/topics.ts";
 import { flipBit } from "./flip-bit.ts";
 import "./servers.ts";
+import { patiently } from "./patiently.ts";
 
 const DEDUP_WINDOW = 20;
 
@@ -1090,15 +1091,3 @@ describe("the beginning of a generation", () => {
     await expect(planStream(stores, target, null)).rejects.toMatchObject({ code: "LOG_LOST" });
   });
 });
-
-/** The first transactions of a fresh Kafka find their coordinator still loading, which kafkajs does not wait for. */
-async function patiently<T>(work: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await work();
-    } catch (error) {
-      if (attempt === 40 || !/coordinator/i.test((error as Error).message)) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 250));
-    }
-  }
-}
