@@ -92,7 +92,7 @@ function avroText(bytes: Uint8Array, schemas: SchemaLookup): RecordText {
 }
 
 /**
- * Decodes one record by the contract: the canonical JSON that `decodeSql` reads, or the reason why it is refused. Whether an upcast keeps the
+ * Decodes one record by the contract: the canonical JSON that `canonicalSql` reads, or the reason why it is refused. Whether an upcast keeps the
  * newest contract only SQL can tell.
  */
 export function decodeOne(stream: Stream, bytes: Uint8Array | null, schemas: SchemaLookup = () => null): DecodedOne {
