@@ -18,9 +18,6 @@ const SCRIPTS = {
 } as const;
 type Script = keyof typeof SCRIPTS;
 
-/** Those that begin with segments.lua. */
-const SHARING: ReadonlySet<string> = new Set<Script>(["fold", "segment", "merge"]);
-
 type Argument = string | Buffer | number;
 type ScriptCalls = Record<`tideline_${Script}`, (...args: Argument[]) => Promise<unknown>> &
   Record<`tideline_${Script}Buffer`, (...args: Argument[]) => Promise<unknown>>;
@@ -40,8 +37,7 @@ export function openRedis(url: string, onError: (error: Error) => void): Tidelin
   });
   redis.on("error", onError);
   for (const [name, numberOfKeys] of Object.entries(SCRIPTS)) {
-    const lua = (SHARING.has(name) ? [script("segments"), script(name)] : [script(name)]).join("");
-    redis.defineCommand(`tideline_${name}`, { numberOfKeys, lua });
+    redis.defineCommand(`tideline_${name}`, { numberOfKeys, lua: script("common") + script(name) });
   }
   return redis as TidelineRedis;
 }

@@ -10,7 +10,7 @@ import { createServers } from "../stack/servers.ts";
 import "./servers.ts";
 
 /** A short run of `npm run faults`, with a Redis of its own: Kafka and Temporal belong to the other tests too. */
-const SHORT = ["speed-kill-at-random", "apply-reply-lost", "redis-empty", "transactions"];
+const SHORT = ["speed-kill-at-random", "apply-reply-lost", "redis-empty", "redis-power-loss", "transactions"];
 
 it("answers exactly while processes and Redis are killed, replies lost, and transactions aborted", async () => {
   const folder = await mkdtemp(join(tmpdir(), "tideline-faults-"));

@@ -28,7 +28,7 @@ local function isPicked(merge) return merge == 'first' or merge == 'last' end
 
 local state = redis.call('HMGET', chain, 'open', 'cells', 'pointer', 'overflow')
 local open, cells, pointer = state[1], tonumber(state[2]), state[3]
-if not open then return {'NOCHAIN'} end
+if not open or is_torn(chain) then return {'NOCHAIN'} end
 local stored = redis.call('HGET', applied, partition) or '0'
 if stored ~= from then return {'POSITION', stored} end
 if state[4] then return {'OVERFLOW'} end
@@ -67,6 +67,7 @@ end
 if at ~= #ARGV + 1 then return refuse('number of arguments') end
 if cells + incoming > tonumber(ARGV[11]) then return {'TOO_LARGE', tostring(cells)} end
 
+begin(chain)
 local segment = prefix .. ':s:' .. open .. ':'
 local grown, overflow = 0, false
 for _, entry in ipairs(buckets) do
@@ -109,4 +110,6 @@ if ARGV[5] ~= '' then redis.call('HSET', mark, partition, ARGV[5]) end
 redis.call('HINCRBY', chain, 'cells', grown)
 if ARGV[12] ~= '' then redis.call('HSET', fresh, partition, ARGV[12]) end -- for people: nothing in the protocol reads it
 if overflow then redis.call('HSET', chain, 'overflow', '1') end
-return {'OK', tostring(redis.call('HINCRBY', chain, 'openCells', grown)), pointer}
+local openCells = redis.call('HINCRBY', chain, 'openCells', grown)
+finish(chain)
+return {'OK', tostring(openCells), pointer}

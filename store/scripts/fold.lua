@@ -9,7 +9,7 @@ local segments = encoded and cjson.decode(encoded) or {}
 for _, segment in ipairs(segments) do
   if segment.id == id then return 'OK' end
 end
-local first = place_of(segments, wanted)
+local first = not is_torn(KEYS[1]) and place_of(segments, wanted)
 local merge = ARGV[1] .. ':s:' .. id .. ':'
 local whole = first and redis.call('ZCARD', merge .. 'buckets') == tonumber(ARGV[4])
 for offset = 0, #wanted - 2 do
@@ -19,6 +19,7 @@ if not whole then
   redis.call('RPUSH', KEYS[2], id)
   return 'CHANGED'
 end
+begin(KEYS[1])
 local function cells(of)
   local count = 0
   for _, bucket in ipairs(redis.call('ZRANGE', ARGV[1] .. ':s:' .. of .. ':buckets', 0, -1)) do
@@ -39,4 +40,5 @@ end
 table.insert(segments, first, merged)
 redis.call('HSET', KEYS[1], 'segments', cjson.encode(segments))
 redis.call('HINCRBY', KEYS[1], 'cells', change)
+finish(KEYS[1])
 return 'OK'

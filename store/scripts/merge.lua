@@ -4,7 +4,7 @@
 -- Answers 'OK' or 'CHANGED'.
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 local wanted, bucket, values = cjson.decode(ARGV[2]), ARGV[4], tonumber(ARGV[5])
-if not encoded or not place_of(cjson.decode(encoded), wanted) then return 'CHANGED' end
+if not encoded or is_torn(KEYS[1]) or not place_of(cjson.decode(encoded), wanted) then return 'CHANGED' end
 local segment = ARGV[1] .. ':s:' .. ARGV[3] .. ':'
 local hash, at = segment .. 'b:' .. bucket, 6
 for _ = 1, values do

@@ -7,7 +7,7 @@
 -- when the digest is the known one: it names both of them, and with them the cells. A part is false when the reader has it, else
 -- {{bucket, fields, sketches}*}.
 local chain = redis.call('HGETALL', KEYS[1])
-if #chain == 0 then return false end
+if #chain == 0 or is_torn(KEYS[1]) then return false end
 local applied = redis.call('HGETALL', KEYS[2])
 local digest = redis.sha1hex(table.concat(chain, '\n') .. '\n\n' .. table.concat(applied, '\n'))
 local known = digest == ARGV[2]

@@ -4,7 +4,7 @@
 -- Answers {bucket*} or {fields, sketches}; false when the chain does not have the segment.
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 local wanted = cjson.decode(ARGV[2])
-if not encoded or not place_of(cjson.decode(encoded), {wanted}) then return false end
+if not encoded or is_torn(KEYS[1]) or not place_of(cjson.decode(encoded), {wanted}) then return false end
 local segment = ARGV[1] .. ':s:' .. wanted.id .. ':'
 if ARGV[3] == '' then return redis.call('ZRANGE', segment .. 'buckets', 0, -1) end
 local fields, sketches = redis.call('HGETALL', segment .. 'b:' .. ARGV[3]), {}
