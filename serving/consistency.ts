@@ -44,7 +44,7 @@ export function readConsistency(
   if (asOf !== null && asOf.generation !== generation) throw generationGone(view.name);
   let min: Cut | null = null;
   for (const part of minText?.split(",") ?? []) {
-    const wanted = part.includes(":") ? recordAt(part, topic, view.stream.partitions, fail) : token("min", part);
+    const wanted = part.includes(":") ? recordAt(part, topic, fail) : token("min", part);
     if (wanted === null) continue;
     if ("generation" in wanted && !sameLog(views, view.stream.name, wanted.generation)) throw generationGone(view.name);
     min = furthest(min, "generation" in wanted ? wanted.applied : wanted);
@@ -57,17 +57,14 @@ function allowedFor(parameter: string, topic: string): string {
   return parameter === "at" ? TOKEN : `${TOKEN}, or ${topic}:partition:offset; several separated by commas`;
 }
 
-/** `topic:partition:offset` names a record: the answer includes it when the positions lie beyond it. */
-function recordAt(text: string, topic: string, partitions: number, fail: Fail): Cut | null {
+/**
+ * `topic:partition:offset` names a record: the answer includes it when the positions lie beyond it. The topic may have more partitions by now than
+ * its contract says.
+ */
+function recordAt(text: string, topic: string, fail: Fail): Cut | null {
   const [, named, partition, offset] = /^(.*):(\d{1,6}):(\d{1,18})$/.exec(text) ?? [];
-  if (named === topic && Number(partition) < partitions)
-    return new Map([[Number(partition), position(BigInt(offset ?? 0) + 1n)]]);
-  const what =
-    named === undefined
-      ? "is no position"
-      : named === topic
-        ? `names a partition that is not there: ${topic} has 0 to ${partitions - 1}`
-        : "names another topic than this view reads";
+  if (named === topic) return new Map([[Number(partition), position(BigInt(offset ?? 0) + 1n)]]);
+  const what = named === undefined ? "is no position" : "names another topic than this view reads";
   fail("min", `"${text.slice(0, 120)}" ${what}`, allowedFor("min", topic));
   return null;
 }

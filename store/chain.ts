@@ -82,15 +82,8 @@ export class Chain {
 
   /** A fresh chain from `cut`; `seen` is the nonce of the chain that the caller found wanting, null for none. False: it changed meanwhile. */
   async reseed(cut: Cut, version: number, seen: string | null): Promise<boolean> {
-    const keys = [
-      this.#key("chain"),
-      this.#key("applied"),
-      this.#key("mark"),
-      this.#key("fresh"),
-      this.#key("garbage"),
-    ];
     const answer = await this.#redis.tideline_reseed(
-      ...keys,
+      ...this.#everything(),
       JSON.stringify(cutToJson(cut)),
       version,
       seen ?? "",
@@ -102,7 +95,7 @@ export class Chain {
 
   /** Deletes the whole chain, of a generation that nobody keeps up to date any more. */
   async drop(): Promise<void> {
-    await this.#redis.tideline_drop(...["chain", "applied", "mark", "fresh", "garbage"].map((name) => this.#key(name)));
+    await this.#redis.tideline_drop(...this.#everything());
     await this.#sweep();
   }
 
@@ -141,9 +134,9 @@ export class Chain {
     for (const { bucket, values, sketches } of merged) {
       const fields = [...values].flatMap(([field, value]) => [field, value.toString()]);
       const args = [this.#prefix, sources, id, bucket, values.size, ...fields, ...sketches];
-      if ((await this.#redis.tideline_merge(this.#key("chain"), ...args)) !== "OK") break;
+      if ((await this.#redis.tideline_merge(this.#key("chain"), this.#key("merging"), ...args)) !== "OK") break;
     }
-    const keys = [this.#key("chain"), this.#key("garbage")];
+    const keys = [this.#key("chain"), this.#key("garbage"), this.#key("merging")];
     const answer = await this.#redis.tideline_fold(...keys, this.#prefix, sources, id, merged.length);
     await this.#sweep();
     return answer === "OK";
@@ -224,6 +217,11 @@ export class Chain {
 
   async #sweep(): Promise<void> {
     while (Number(await this.#redis.tideline_sweep(this.#key("garbage"), this.#prefix)) > 0);
+  }
+
+  /** What a chain has apart from its segments. */
+  #everything(): string[] {
+    return ["chain", "applied", "mark", "fresh", "garbage", "merging"].map((name) => this.#key(name));
   }
 
   #key(suffix: string): string {

@@ -6,15 +6,15 @@ import { Redis } from "ioredis";
 const SCRIPTS = {
   apply: 4,
   seal: 2,
-  reseed: 5,
+  reseed: 6,
   publish: 1,
   trim: 2,
-  drop: 5,
-  fold: 2,
+  drop: 6,
+  fold: 3,
   sweep: 1,
   read: 3,
   segment: 1,
-  merge: 1,
+  merge: 2,
 } as const;
 type Script = keyof typeof SCRIPTS;
 

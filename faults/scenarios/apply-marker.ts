@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 /** What an `apply` on its way to Redis contains: the digest by which EVALSHA names the script. */
 export async function applyMarker(program: string): Promise<string> {
-  const script = await readFile(join(program, "store", "scripts", "apply.lua"));
-  return createHash("sha1").update(script).digest("hex");
+  const hash = createHash("sha1");
+  for (const part of ["common.lua", "apply.lua"]) hash.update(await readFile(join(program, "store", "scripts", part)));
+  return hash.digest("hex");
 }

@@ -28,6 +28,11 @@ export const parquetDeleted: Scenario = {
 async function damage(world: World, kind: string, how: Damage): Promise<void> {
   const { deployment, until } = world;
   const { readers, refresher } = deployment;
+  await until("every view has state", async () =>
+    (await Promise.all(VIEWS.map((view) => newestManifest(deployment, view)))).every(
+      (one) => one?.files[0] !== undefined,
+    ),
+  );
   await refresher.pause();
   readers.tolerate(DAMAGED);
   try {

@@ -12,6 +12,12 @@ local began
 local function begin(chain) began = redis.call('HINCRBY', chain, 'begun', '1') end
 local function finish(chain) redis.call('HSET', chain, 'ended', tostring(began)) end
 
+-- Merges that no fold has swapped in yet go the way of segments that left the chain: those of a process that was killed, or came second.
+local function drop_merges(merging, garbage)
+  for _, id in ipairs(redis.call('SMEMBERS', merging)) do redis.call('RPUSH', garbage, id) end
+  redis.call('DEL', merging)
+end
+
 -- Ids of segments are never given twice: keys of a chain that is gone may still be there.
 local function segment_id(nonce, number) return string.sub(nonce, 1, 13) .. '.' .. number end
 

@@ -1,6 +1,7 @@
 -- drop(): the whole chain goes. The segments' keys are left to `sweep`.
--- KEYS  chain, applied, mark, fresh, garbage
+-- KEYS  chain, applied, mark, fresh, garbage, merging
 local segments = redis.call('HGET', KEYS[1], 'segments')
 if segments then begin(KEYS[1]) end
 for _, segment in ipairs(segments and cjson.decode(segments) or {}) do redis.call('RPUSH', KEYS[5], segment.id) end
+drop_merges(KEYS[6], KEYS[5])
 return redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])

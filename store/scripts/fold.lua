@@ -1,6 +1,6 @@
 -- fold(segments, id): puts one segment, whose buckets have been written by `merge`, in the place of successive closed ones that it is the merge
 -- of. Only for segments between two cuts: a token inside would be a boundary that a refresh still needs.
--- KEYS  chain, garbage    ARGV  prefix, the segments as JSON, id of their merge, how many buckets it has
+-- KEYS  chain, garbage, merging    ARGV  prefix, the segments as JSON, id of their merge, how many buckets it has
 -- Answers 'OK', or 'CHANGED' when the chain does not have these segments or a bucket is missing; then the merge is left to `sweep` instead.
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 local wanted, id = cjson.decode(ARGV[2]), ARGV[3]
@@ -16,7 +16,7 @@ for offset = 0, #wanted - 2 do
   if whole and segments[first + offset].token then whole = false end
 end
 if not whole then
-  redis.call('RPUSH', KEYS[2], id)
+  drop_merges(KEYS[3], KEYS[2])
   return 'CHANGED'
 end
 begin(KEYS[1])
@@ -39,6 +39,10 @@ for _ = 1, #wanted do
 end
 table.insert(segments, first, merged)
 redis.call('HSET', KEYS[1], 'segments', cjson.encode(segments))
+-- Another fold may have taken this merge for a leftover.
+redis.call('LREM', KEYS[2], 0, id)
+redis.call('SREM', KEYS[3], id)
+drop_merges(KEYS[3], KEYS[2])
 redis.call('HINCRBY', KEYS[1], 'cells', change)
 finish(KEYS[1])
 return 'OK'

@@ -31,6 +31,17 @@ function repeating(sound: TidelineRedis): TidelineRedis {
   });
 }
 
+/** A Redis on the way to which a process dies: it writes merges, and no fold. */
+function dying(sound: TidelineRedis): TidelineRedis {
+  return new Proxy(sound, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (name === "tideline_fold") return () => Promise.reject(new Error("killed"));
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
 /** A Redis that loses what the first `merge` wrote, as one does that comes back without its last second. */
 function losing(sound: TidelineRedis): TidelineRedis {
   let lost = false;
@@ -40,7 +51,7 @@ function losing(sound: TidelineRedis): TidelineRedis {
       if (name !== "tideline_merge") return typeof value === "function" ? value.bind(target) : value;
       return async (...args: (string | number)[]) => {
         const answer = await target.tideline_merge(...args);
-        const [, prefix, , id, bucket] = args;
+        const [, , prefix, , id, bucket] = args;
         if (!lost) {
           await target.del(`${prefix}:s:${id}:b:${bucket}`);
           await target.zrem(`${prefix}:s:${id}:buckets`, String(bucket));
@@ -78,6 +89,7 @@ test("a fold of which Redis has lost a part is not swapped in; the next one is, 
   expect(await fold(new Chain(losing(redis), namespace, generation), everything, segments)).toBe(false);
   expect((await chain.load())?.segments).toEqual(before.segments);
 
+  await expect(fold(new Chain(dying(redis), namespace, generation), everything, segments)).rejects.toThrow("killed");
   expect(await fold(new Chain(repeating(redis), namespace, generation), everything, segments)).toBe(true);
   const [folded] = (await chain.load())?.segments ?? [];
   const to = folded?.to ?? null;
@@ -87,5 +99,8 @@ test("a fold of which Redis has lost a part is not swapped in; the next one is, 
     [0, [2n]],
     [60_000, [2n]],
   ]);
+  const names = await redis.keys(`*${namespace}*:s:*`);
+  expect(names.filter((name) => !name.includes(`:s:${folded.id}:`))).toEqual([]);
   await chain.drop();
+  expect(await redis.keys(`*${namespace}*`)).toEqual([]);
 });

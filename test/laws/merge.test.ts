@@ -136,7 +136,7 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       }),
       { numRuns: 60 },
     );
-  });
+  }, 180_000);
 
   /** The batch layer's part: states of everything below the cut, as the delta files hold them. */
   async function addBatchStates(table: CellTable, fetched: ReturnType<typeof fetchedOf>[], cut: Cut): Promise<void> {
