@@ -295,7 +295,9 @@ describe("the plan of a rebuild", () => {
           );
           const tiling = tile(
             positions({ 0: start }),
-            parts.map(({ from, to }) => ({ from: positions({ 0: BigInt(from) }), to: positions({ 0: BigInt(to) }) })),
+            parts
+              .flatMap(({ spans }) => spans)
+              .map(({ from, to }) => ({ from: positions({ 0: BigInt(from) }), to: positions({ 0: BigInt(to) }) })),
           );
           expect(tiling.ok && at(tiling.to, 0)).toBe(BigInt(cut));
         },
@@ -452,7 +454,10 @@ interface ReadRow {
 }
 
 /** The oracle: what another client reads with isolation read_committed, up to and with offset `last`. */
-async function readCommitted(topic: string, last: bigint, partition = 0): Promise<ReadRow[]> {
+const readCommitted = (topic: string, last: bigint, partition = 0) =>
+  patiently(() => readCommittedOnce(topic, last, partition));
+
+async function readCommittedOnce(topic: string, last: bigint, partition: number): Promise<ReadRow[]> {
   const consumer = kafka.consumer({ groupId: randomUUID(), readUncommitted: false });
   await consumer.connect();
   await consumer.subscribe({ topic, fromBeginning: true });
@@ -473,8 +478,7 @@ async function readCommitted(topic: string, last: bigint, partition = 0): Promis
       if (BigInt(message.offset) >= last) resolve();
     };
     consumer.run({ eachMessage }).catch(reject);
-  });
-  await consumer.disconnect();
+  }).finally(() => consumer.disconnect());
   return rows;
 }
 

@@ -67,12 +67,14 @@ async function damageArchive(world: World, kind: string, how: Damage): Promise<v
   const [first, ...others] = await archiveEntries(deployment, deployment.topic(ticks.name));
   if (first === undefined) throw new Error("nothing is archived");
   const path = inData(deployment, pick([first, ...others]).file ?? "");
-  await copyFile(path, `${path}.copy`);
+  // Beside the archive: in it the sweep would take the copy for what a killed archiver left behind.
+  const copy = join(deployment.home, "copy.parquet");
+  await copyFile(path, copy);
   fault(`archive: ${kind}`);
   await how(path, world);
   const damaged = await rebuild(deployment, view);
   if (damaged !== DAMAGED) wrong(`a rebuild from a damaged archive: ${JSON.stringify(damaged)}`);
-  await rename(`${path}.copy`, path);
+  await rename(copy, path);
   const restored = await rebuild(deployment, view);
   if (typeof restored === "string" || restored.equal !== true)
     wrong(`a rebuild from a restored archive: ${JSON.stringify(restored)}`);
