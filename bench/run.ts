@@ -11,13 +11,15 @@ import { benchParquet } from "./parquet.ts";
 import { benchRebuild } from "./rebuild.ts";
 import { benchRefresh } from "./refresh.ts";
 import { markdownTable, writeResult } from "./result.ts";
-import { benchSpeed } from "./speed.ts";
+import { benchSpeed, FORMATS } from "./speed.ts";
 import { benchStartUp } from "./start-up.ts";
 
 interface Options {
   readonly only: readonly string[];
   /** How long memory is watched. */
   readonly minutes: number;
+  /** What the events of `speed` are written as. */
+  readonly formats: readonly (typeof FORMATS)[number][];
 }
 
 type Benchmark = (report: (line: string) => void, options: Options) => Promise<Figure[]>;
@@ -40,7 +42,12 @@ const names = Object.keys(benchmarks);
 const program = new Command("bench")
   .description("measures Tideline against ceilings of the same run; results go to .tideline/bench.json")
   .addOption(new Option("--only <name>", "one benchmark; may be repeated").argParser(chosen).default([], "all"))
-  .addOption(new Option("--minutes <n>", "how long memory is watched").argParser(positive).default(2));
+  .addOption(new Option("--minutes <n>", "how long memory is watched").argParser(positive).default(2))
+  .addOption(
+    new Option("--formats <names...>", "what the events of speed are written as")
+      .choices(FORMATS)
+      .default([...FORMATS]),
+  );
 const options = program.parse().opts<Options>();
 
 function chosen(name: string, before: readonly string[]): readonly string[] {

@@ -1,7 +1,10 @@
 import avsc, { type types as avroTypes, type Schema, type Type } from "avsc";
 
+import { Decimal, unscaledBytes } from "./avro-decimal.ts";
 import type { AvroReader } from "./decode.ts";
 import { bare, type FieldSpec } from "./fields.ts";
+import type { BodyScanner } from "./scan.ts";
+import { bodyScanner } from "./scan-avro.ts";
 import type { Stream, Version } from "./stream.ts";
 
 /** The package is CommonJS: Node sees its names only on the default export. */
@@ -9,13 +12,15 @@ const { types } = avsc;
 
 /**
  * Avro in Confluent's wire format: a zero byte, the id of the writer's schema (four bytes, big endian), the body. A record is read by its writer's
- * schema and turned into JSON text of the writer's fields, so that versions, bounds and defaults are decided by the one contract.
+ * schema and turned into JSON text of the writer's fields, so that versions, bounds and defaults are decided by the one contract. Nearly all records are
+ * spared that: what `bodyScanner` recognises are the columns that this JSON would give.
  */
 
 /** A schema that records were written with. Compiled once, used for every record of its id. */
 export class AvroSchema implements AvroReader {
   readonly #type: Type;
   readonly #write: WriteJson;
+  readonly #scanners = new WeakMap<Version, BodyScanner | null>();
 
   /** Throws when the text is no Avro schema. */
   constructor(text: string) {
@@ -34,6 +39,16 @@ export class AvroSchema implements AvroReader {
     // What is not UTF-8 is read as U+FFFD; a text that had one in the first place is written as it was read.
     if (json.includes("\ufffd") && !this.#type.toBuffer(value).equals(bytes)) throw new Error("text is not UTF-8");
     return json;
+  }
+
+  /** Reads its bodies as events of a version, straight into the texts of columns; null where only their JSON can say what they are. */
+  scannerOf(version: Version): BodyScanner | null {
+    let scanner = this.#scanners.get(version);
+    if (scanner === undefined) {
+      scanner = bodyScanner(this.#type, version);
+      this.#scanners.set(version, scanner);
+    }
+    return scanner;
   }
 
   /** An event in the wire format, under the id that the registry gave this schema. Absent fields get the schema's defaults. */
@@ -99,55 +114,6 @@ class BoundedMap extends types.MapType {
       for (let index = 0; index < size; index++) entries.push([tap.readString(), element._read(tap)]);
     return Object.fromEntries(entries);
   }
-}
-
-/** Digits of a decimal that JSON readers could still tell apart are far fewer. */
-const DECIMAL_BYTES = 16;
-
-/** A decimal as its exact text. */
-class Decimal extends types.LogicalType {
-  readonly #scale: number;
-
-  constructor(schema: Schema, options: unknown) {
-    super(schema, options);
-    this.#scale = Number((schema as { readonly scale?: number }).scale ?? 0);
-  }
-
-  override _fromValue(bytes: Uint8Array | undefined): string {
-    if (bytes === undefined || bytes.length === 0 || bytes.length > DECIMAL_BYTES)
-      throw new Error("a decimal of no or too many digits");
-    // Six bytes are what a number holds exactly, and nearly every decimal fits.
-    if (bytes.length <= 6) return decimalText((bytes as Buffer).readIntBE(0, bytes.length), this.#scale);
-    let unscaled = 0n;
-    for (const byte of bytes) unscaled = (unscaled << 8n) | BigInt(byte);
-    return decimalText(BigInt.asIntN(bytes.length * 8, unscaled), this.#scale);
-  }
-
-  override _toValue(value: unknown): Buffer {
-    const text = typeof value === "number" ? value.toFixed(this.#scale) : String(value);
-    const [whole = "", part = ""] = text.split(".");
-    return unscaledBytes(BigInt(whole + part.padEnd(this.#scale, "0")));
-  }
-
-  /** Only a decimal of the same scale says the same. */
-  override _resolve(type: Type): ((value: unknown) => unknown) | undefined {
-    return type instanceof Decimal && type.#scale === this.#scale ? (value) => value : undefined;
-  }
-}
-
-function decimalText(unscaled: bigint | number, scale: number): string {
-  const negative = unscaled < 0;
-  const digits = (negative ? -unscaled : unscaled).toString().padStart(scale + 1, "0");
-  const point = digits.length - scale;
-  return `${negative ? "-" : ""}${digits.slice(0, point)}${scale === 0 ? "" : `.${digits.slice(point)}`}`;
-}
-
-/** The fewest big-endian bytes of two's complement. */
-function unscaledBytes(unscaled: bigint): Buffer {
-  let length = 1;
-  while (BigInt.asIntN(length * 8, unscaled) !== unscaled) length++;
-  const hexadecimal = BigInt.asUintN(length * 8, unscaled).toString(16);
-  return Buffer.from(hexadecimal.padStart(length * 2, "0"), "hex");
 }
 
 type WriteJson = (value: unknown) => string;

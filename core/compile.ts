@@ -1,5 +1,5 @@
 import { componentsOf, type NamedComponent } from "./components.ts";
-import { registerSql } from "./hll.ts";
+import { hashSql, registerSql } from "./hll.ts";
 import { quoteName, quoteText } from "./sql.ts";
 import { LINE, type View } from "./view.ts";
 
@@ -133,16 +133,22 @@ export function stateSql(view: View, events: string): string {
       const rows = `SELECT ${source}, ${component.item?.sql} AS of_item, ${partial} AS held FROM ${from} WHERE ${given} GROUP BY ALL`;
       selects.push(`SELECT ${columns}, ${key}, ${item}, ${label}, held FROM (${rows}) WHERE held IS NOT NULL`);
     } else if (form === "registers") {
-      const hashes = `SELECT DISTINCT ${source}, ${partial} AS hash FROM ${from} WHERE ${given}`;
-      selects.push(
-        `SELECT ${columns}, ${key}, register, NULL, max(rank) FROM (${registerSql(`(${hashes})`)}) GROUP BY ALL`,
-      );
+      selects.push(registersSql(view, component, from));
     } else if (form === "pick") {
       const picked = `SELECT ${source}, ${pickSql(view, component)} AS picked FROM ${from} GROUP BY ALL`;
       selects.push(`SELECT ${columns}, ${key}, 0, picked, 1 FROM (${picked}) WHERE picked IS NOT NULL`);
     }
   }
   return selects.map((select) => `(${select})`).join(" UNION ALL ");
+}
+
+/** The registers of one component. Events share their texts, and to look one up costs less than to hash it: each is hashed once. */
+function registersSql(view: View, { key, text, given = "true" }: NamedComponent, lines: string): string {
+  if (text === undefined) throw new RangeError(`${key}: registers of no text`);
+  const cells = cellColumns(view).map((name) => `e.${name}`);
+  const events = `SELECT ${[...cell(view), `${text} AS _text`].join(", ")} FROM ${lines} WHERE ${given}`;
+  const hashes = `SELECT _text, ${hashSql("_text")} AS hash FROM (SELECT DISTINCT ${text} AS _text FROM ${lines} WHERE ${given})`;
+  return `SELECT ${cells.join(", ")}, ${quoteText(key)}, h.register, NULL, max(h.rank) FROM (${events}) e JOIN (${registerSql(`(${hashes})`)}) h USING (_text) GROUP BY ALL`;
 }
 
 /** How stored state rows merge, each component in its own way. `keep` are the columns that make a cell. */

@@ -1,6 +1,7 @@
 import type { z } from "zod";
+import { ROW_SEPARATOR, scannedValue } from "./column-text.ts";
 import type { Field, JsonStructure } from "./fields.ts";
-import { ROW_SEPARATOR, scannedValue } from "./scan.ts";
+import type { BodyScanner } from "./scan.ts";
 import { quoteName, quoteText } from "./sql.ts";
 import type { Fields, Stream, Version } from "./stream.ts";
 
@@ -11,8 +12,8 @@ import type { Fields, Stream, Version } from "./stream.ts";
  *   core/scan.ts   quick, for nearly all records: what it recognises zod would accept with the same values. What it does not recognise
  *              (escapes, 1e3, extra fields, and everything invalid) goes to `decodeOne`, whose canonical text `canonicalSql` reads.
  *
- * Both are functions of the record alone. test/laws/decode.test.ts and contracts.test.ts hold them together. An Avro record is first turned into
- * the JSON text of its writer's fields (core/avro.ts), and is then a record like any other.
+ * Both are functions of the record alone. test/laws/decode.test.ts and contracts.test.ts hold them together. To the contract an Avro record is
+ * the JSON text of its writer's fields (core/avro.ts), and then a record like any other; the scanner spares nearly all of them that text.
  */
 
 /** Columns that every decoded event has beside the fields of its contract. */
@@ -37,16 +38,19 @@ export type DecodedOne =
 
 export type RecordText = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reject: Reject };
 
-/** Turns the body of an Avro record into JSON text; what it throws says why that cannot be. */
+/** What is known of a writer's schema. */
 export interface AvroReader {
+  /** The body of a record as JSON text; what it throws says why that cannot be. */
   jsonOf(body: Uint8Array): string;
+  /** Reads bodies as events of a version without the detour of JSON text; null where that is not possible. */
+  scannerOf(version: Version): BodyScanner | null;
 }
 
 /** The schemas of Avro records, by their ids; null for an id that the registry does not know. */
 export type SchemaLookup = (id: number) => AvroReader | null;
 
 /** Magic byte and schema id: Confluent's wire format. No JSON begins with a zero byte. */
-const AVRO_HEADER_BYTES = 5;
+export const AVRO_HEADER_BYTES = 5;
 
 /** The schema id of an Avro record, null for any other. */
 export function avroSchemaId(bytes: Uint8Array | null): number | null {
@@ -144,9 +148,12 @@ function explain(error: z.ZodError): string {
 /** The columns of scanned texts in a relation, in the order of a version's fields; the last says which rows were recognised. */
 const scanned = (index: number) => `_text${index}`;
 
-/** SQL: the texts of a `RecordScanner`, each a blob parameter from $1 on, as columns that unfold side by side: `_text0`, `_text1` … */
-export function scannedTexts({ fields }: Version): string {
-  const columns = Array.from({ length: Object.keys(fields).length + 1 }, (_, index) => {
+/**
+ * SQL: the texts of a `RecordScanner`, each a blob parameter from $1 on, as columns that unfold side by side: `_text0`, `_text1` … Which rows were
+ * recognised is among them unless all were.
+ */
+export function scannedTexts({ fields }: Version, allOk: boolean): string {
+  const columns = Array.from({ length: Object.keys(fields).length + (allOk ? 0 : 1) }, (_, index) => {
     const text = `string_split(decode($${index + 1}), chr(${ROW_SEPARATOR}))`;
     return `unnest(${text}) AS ${scanned(index)}`;
   });

@@ -96,7 +96,8 @@ export function decimal(options: { scale: number; min: number; max: number }): F
     hasDefault: false,
     zod: z.number().min(min).max(max).refine(exact, `more than ${scale} decimal places`),
     read: "JSON",
-    value: (json) => `TRY((TRY_CAST(${json} AS DECIMAL(18,${scale})) * ${factor})::BIGINT)`,
+    // A product has as many digits as its decimal: of 18, the scaled units of a large value would not fit.
+    value: (json) => `TRY((TRY_CAST(${json} AS DECIMAL(38,${scale})) * ${factor})::BIGINT)`,
     fits: (column) => `${column} BETWEEN ${min * factor} AND ${max * factor}`,
     literal: (value) => `${Math.round(Number(value) * factor)}::BIGINT`,
   };

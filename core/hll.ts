@@ -38,6 +38,11 @@ export function registerOf(hash: bigint): { register: number; rank: number } {
   return { register: Number(mixed & BigInt(REGISTER_COUNT - 1)), rank };
 }
 
+/** SQL: the 64-bit hash of a text that stands for it in a sketch. DuckDB's MD5, so both layers and any later version agree on it. */
+export function hashSql(text: string): string {
+  return `md5_number_lower(${text})`;
+}
+
 const LOW = "4294967295::UBIGINT";
 
 /**

@@ -1,20 +1,18 @@
 import { DuckDBBlobValue, type DuckDBValue } from "@duckdb/node-api";
 import {
+  AVRO_HEADER_BYTES,
   anyRepeatSql,
-  avroSchemaId,
   canonicalSql,
-  type DecodedOne,
   decodeOne,
-  decodeText,
   duplicatesSql,
-  type RecordText,
   type Reject,
   recordText,
+  type SchemaLookup,
   scannedSql,
   scannedTexts,
 } from "../core/decode.ts";
 import { at, type Cut } from "../core/position.ts";
-import { RecordScanner } from "../core/scan.ts";
+import { type BodyScanner, RecordScanner } from "../core/scan.ts";
 import { quoteName } from "../core/sql.ts";
 import type { Stream, Version } from "../core/stream.ts";
 import { type Duck, rowsOf } from "./duck.ts";
@@ -29,8 +27,8 @@ export type RecordBatch = Pick<FetchedPartition, "partition" | "records">;
 /** A batch that was scanned ahead of its turn. */
 export interface ScannedBatch {
   readonly rows: BatchRows;
-  /** What its Avro records say, by row; null when it has none. */
-  readonly avro: ReadonlyMap<number, RecordText> | null;
+  /** Knows the schemas of its Avro records. */
+  readonly schemas: SchemaLookup;
   readonly scanner: RecordScanner;
 }
 
@@ -47,8 +45,8 @@ export interface Rejected {
  * The one decoder of both layers: fetched records -> the temporary table `events` of a DuckDB connection (columns of store/events.ts), with
  * duplicates marked and rejects in place. The connection's table `seen` remembers ids for the dedup window.
  *
- * Nearly all records are scanned into the texts of columns, which SQL splits and casts, Avro ones as the JSON text of what they say; the few that
- * are not recognised go one by one through the contract.
+ * Nearly all records are scanned into the texts of columns, which SQL splits and casts; the few that are not recognised go one by one through the
+ * contract.
  */
 export class Decoder {
   readonly duck: Duck;
@@ -88,25 +86,27 @@ export class Decoder {
    */
   async scan(batch: readonly RecordBatch[]): Promise<ScannedBatch> {
     const rows = new BatchRows(batch);
-    const avro = await this.#avroTexts(rows);
-    const scanner = this.#free.pop() ?? new RecordScanner(newestOf(this.#stream));
-    rows.scan(scanner, avro);
-    return { rows, avro, scanner };
+    const schemas = await this.#schemas.lookup(rows.schemaIds());
+    const newest = newestOf(this.#stream);
+    const scanner = this.#free.pop() ?? new RecordScanner(newest);
+    rows.scan(scanner, new AvroBodies(newest, schemas));
+    return { rows, schemas, scanner };
   }
 
   /** Decodes a batch into `events` and remembers its ids. Answers the rejects. Throws as `scan`. */
   async decode(batch: readonly RecordBatch[], scanned?: ScannedBatch): Promise<Rejected[]> {
-    const { rows, avro, scanner } = scanned ?? (await this.scan(batch));
+    const { rows, schemas, scanner } = scanned ?? (await this.scan(batch));
     if (rows.length === 0) {
       this.#free.push(scanner);
       await this.duck.run("TRUNCATE decoded");
       return [];
     }
     const newest = newestOf(this.#stream);
-    const source = sourceSql(batch, scannedTexts(newest));
-    const sql = decodedSql(scannedSql(this.#stream, newest, source, scanner.failed === 0));
-    await this.duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${sql}`, blobsOf(scanner));
-    const rejected = scanner.failed === 0 ? [] : await this.#decodeRest(rows, avro);
+    const allOk = scanner.failed === 0;
+    const source = sourceSql(batch, scannedTexts(newest, allOk));
+    const sql = decodedSql(scannedSql(this.#stream, newest, source, allOk));
+    await this.duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${sql}`, blobsOf(scanner, allOk));
+    const rejected = allOk ? [] : await this.#decodeRest(rows, schemas);
     this.#free.push(scanner);
     await this.#markDuplicates();
     await this.remember("decoded");
@@ -126,32 +126,22 @@ export class Decoder {
     );
   }
 
-  /** What the Avro records of a batch say, by row; null when it has none. */
-  async #avroTexts(rows: BatchRows): Promise<Map<number, RecordText> | null> {
-    const found = rows.avro();
-    if (found.length === 0) return null;
-    const values = found.map((row) => rows.value(row));
-    const ids = new Set(values.map(avroSchemaId).filter((id) => id !== null));
-    const lookup = await this.#schemas.lookup(ids);
-    return new Map(found.map((row, index) => [row, recordText(values[index] ?? null, lookup)]));
-  }
-
   /**
    * The records that were not recognised as events of the newest version: those that are recognised as older ones are upcast; those that the
    * contract accepts are decoded again from canonical text; the others are rejects.
    */
-  async #decodeRest(rows: BatchRows, avro: ReadonlyMap<number, RecordText> | null): Promise<Rejected[]> {
+  async #decodeRest(rows: BatchRows, schemas: SchemaLookup): Promise<Rejected[]> {
     for (const [version, scanner] of this.#older) {
       const left = (await this.#unrecognised()).map(([row]) => Number(row));
       if (left.length === 0) return [];
-      rows.scan(scanner, avro, left);
-      const texts = `SELECT ${scannedTexts(version)}, unnest([${left.join(", ")}]) AS _row`;
-      await this.#decodeAgain(scannedSql(this.#stream, version, again(texts), false), blobsOf(scanner));
+      rows.scan(scanner, new AvroBodies(version, schemas), left);
+      const texts = `SELECT ${scannedTexts(version, false)}, unnest([${left.join(", ")}]) AS _row`;
+      await this.#decodeAgain(scannedSql(this.#stream, version, again(texts), false), blobsOf(scanner, false));
       await this.#take("_ok");
     }
     const rest = await this.#unrecognised();
     if (rest.length === 0) return [];
-    const decoded = rest.map(([row]) => this.#judge(rows.value(Number(row)), avro?.get(Number(row))));
+    const decoded = rest.map(([row]) => decodeOne(this.#stream, rows.value(Number(row)), schemas));
     const misfits = await this.#decodeCanonical(
       decoded.flatMap((one, index) => (one.ok ? [{ row: Number(rest[index]?.[0]), ...one }] : [])),
     );
@@ -170,11 +160,6 @@ export class Decoder {
 
   #unrecognised(): Promise<DuckDBValue[][]> {
     return rowsOf(this.duck, "SELECT _row, _partition, _offset FROM decoded WHERE NOT _ok ORDER BY _row");
-  }
-
-  #judge(value: Buffer | null, avro: RecordText | undefined): DecodedOne {
-    if (avro === undefined) return decodeOne(this.#stream, value);
-    return avro.ok ? decodeText(this.#stream, avro.text) : avro;
   }
 
   async #markRejects(rejected: readonly { readonly row: number; readonly reject: Reject }[]): Promise<void> {
@@ -265,8 +250,8 @@ function newestOf({ tried }: Stream): Version {
   return newest;
 }
 
-function blobsOf(scanner: RecordScanner): DuckDBBlobValue[] {
-  return scanner.texts().map((text) => new DuckDBBlobValue(text));
+function blobsOf(scanner: RecordScanner, allOk: boolean): DuckDBBlobValue[] {
+  return scanner.texts(allOk).map((text) => new DuckDBBlobValue(text));
 }
 
 /** The rows of a batch, numbered through its partitions. */
@@ -293,32 +278,28 @@ class BatchRows {
     return records.key(row - first);
   }
 
-  /** The rows whose values begin with Avro's magic byte. */
-  avro(): number[] {
-    const rows: number[] = [];
-    for (const { records, first } of this.#parts)
-      records.eachValue((bytes, begin, end, index) => {
-        if (begin < end && bytes[begin] === 0) rows.push(first + index);
+  /** The ids of the schemas that its Avro records were written with. */
+  schemaIds(): Set<number> {
+    const ids = new Set<number>();
+    for (const { records } of this.#parts)
+      records.eachValue((bytes, begin, end) => {
+        if (isAvro(bytes, begin, end) && end - begin >= AVRO_HEADER_BYTES) ids.add(bytes.readUInt32BE(begin + 1));
       });
-    return rows;
+    return ids;
   }
 
-  /** Scans all rows, or some, in their order: Avro ones as what they say, nothing where they say nothing. */
-  scan(scanner: RecordScanner, avro: ReadonlyMap<number, RecordText> | null, some?: readonly number[]): void {
+  /** Scans all rows, or some, in their order. */
+  scan(scanner: RecordScanner, avro: AvroBodies, some?: readonly number[]): void {
     scanner.clear();
-    const scanOne = (row: number, bytes: Buffer, begin: number, end: number) => {
-      const text = avro?.get(row);
-      if (text === undefined) return scanner.scan(bytes, begin, end);
-      const json = text.ok ? Buffer.from(text.text) : NO_BYTES;
-      scanner.scan(json, 0, json.length);
+    const scanOne = (bytes: Buffer, begin: number, end: number) => {
+      if (isAvro(bytes, begin, end)) avro.scan(scanner, bytes, begin, end);
+      else scanner.scan(bytes, begin, end);
     };
-    if (some === undefined)
-      for (const { records, first } of this.#parts)
-        records.eachValue((bytes, begin, end, index) => scanOne(first + index, bytes, begin, end));
+    if (some === undefined) for (const { records } of this.#parts) records.eachValue(scanOne);
     else
       for (const row of some) {
         const value = this.value(row) ?? NO_BYTES;
-        scanOne(row, value, 0, value.length);
+        scanOne(value, 0, value.length);
       }
   }
 
@@ -330,6 +311,44 @@ class BatchRows {
 }
 
 const NO_BYTES = Buffer.alloc(0);
+
+/** Whether a value begins with Avro's magic byte. */
+function isAvro(bytes: Uint8Array, begin: number, end: number): boolean {
+  return begin < end && bytes[begin] === 0;
+}
+
+/** Scans Avro records as events of one version: as their writer's schema says, or where that is not possible as the JSON text of what they say. */
+class AvroBodies {
+  readonly #version: Version;
+  readonly #schemas: SchemaLookup;
+  /** Of the record before: nearly always the same. */
+  #id: number | null = null;
+  #body: BodyScanner | null = null;
+
+  constructor(version: Version, schemas: SchemaLookup) {
+    this.#version = version;
+    this.#schemas = schemas;
+  }
+
+  scan(scanner: RecordScanner, bytes: Buffer, begin: number, end: number): void {
+    const body = end - begin < AVRO_HEADER_BYTES ? null : this.#bodyOf(bytes.readUInt32BE(begin + 1));
+    if (body !== null) {
+      scanner.scan(bytes, begin + AVRO_HEADER_BYTES, end, body);
+      return;
+    }
+    const said = recordText(bytes.subarray(begin, end), this.#schemas);
+    const json = said.ok ? Buffer.from(said.text) : NO_BYTES;
+    scanner.scan(json, 0, json.length);
+  }
+
+  #bodyOf(id: number): BodyScanner | null {
+    if (id !== this.#id) {
+      this.#id = id;
+      this.#body = this.#schemas(id)?.scannerOf(this.#version) ?? null;
+    }
+    return this.#body;
+  }
+}
 
 /** The batch as a relation: columns that unfold in the order of its rows, and where each lies from literals, for offsets come in long runs. */
 function sourceSql(batch: readonly RecordBatch[], columns: string): string {
@@ -364,24 +383,6 @@ function withManyRuns(values: string, runs: readonly Run[]): string {
   const offsets = runs.map(({ from, to }) => `range(${from}, ${to})`);
   const places = `SELECT unnest(flatten([${partitions.join(", ")}])) AS _partition, unnest(flatten([${offsets.join(", ")}])) AS _offset`;
   return `(SELECT * FROM ${values} JOIN (SELECT *, row_number() OVER () - 1 AS _row FROM (${places})) USING (_row))`;
-}
-
-/**
- * What the archive keeps beside the events, as the table `originals`: (_partition, _offset, _timestamp, _key, _value). The bytes cross into DuckDB as
- * hexadecimal digits (measured: a third of the time that a value for each took).
- */
-export async function createOriginals(duck: Duck, batch: readonly RecordBatch[]): Promise<void> {
-  const hex = (bytes: Buffer | null) => bytes?.toString("hex") ?? "-";
-  const texts = [
-    batch.flatMap(({ records }) => records.timestampsMs),
-    batch.flatMap(({ records }) => records.keys.map(hex)),
-    batch.flatMap(({ records }) => records.values.map(hex)),
-  ];
-  const columns = texts.map((_, index) => `unnest(string_split($${index + 1}, ',')) AS _text${index}`).join(", ");
-  await duck.run(
-    `CREATE OR REPLACE TEMP TABLE originals AS SELECT _partition, _offset, _text0::BIGINT AS _timestamp, unhex(nullif(_text1, '-')) AS _key, unhex(nullif(_text2, '-')) AS _value FROM ${sourceSql(batch, columns)}`,
-    texts.map((rows) => rows.join(",")),
-  );
 }
 
 /** Restricts a relation of events to what lies at or after `from`; the relation itself when that is everything. */

@@ -1,14 +1,15 @@
-import { REGISTER_ERROR } from "../hll.ts";
+import { hashSql, REGISTER_ERROR } from "../hll.ts";
 import type { Sql } from "../sql.ts";
 import { type Measure, plainInteger } from "./measure.ts";
 
 /**
  * How many different values an expression takes, by HyperLogLog: as if every value had been PFADDed to one Redis key.
- * The value's 64-bit hash is DuckDB's md5_number_lower of its text, so both layers and any later version agree on it.
+ * What is added is the 64-bit hash of the value's text.
  */
 export function distinct(input: Sql, options: { unit?: string } = {}): Measure {
   const { unit = "values" } = options;
-  const hash = `md5_number_lower(CAST(${input.text} AS VARCHAR))`;
+  const text = `CAST(${input.text} AS VARCHAR)`;
+  const hash = hashSql(text);
   const given = `(${input.text}) IS NOT NULL`;
   return {
     kind: "distinct",
@@ -26,6 +27,7 @@ export function distinct(input: Sql, options: { unit?: string } = {}): Measure {
         form: "registers",
         merge: "max",
         partial: hash,
+        text,
         given,
       },
     ],

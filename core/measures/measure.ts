@@ -33,6 +33,8 @@ export interface Component {
   readonly merge: Merge;
   readonly partial: string;
   readonly item?: { readonly sql: string; readonly type: "integer" | "text" };
+  /** Of registers: SQL of the text of one event's value, whose hash `partial` is. */
+  readonly text?: string;
   /** SQL that says whether an event has anything to say to this component; absent: every event has. */
   readonly given?: string;
 }
