@@ -2,13 +2,14 @@ import type { ArchiveEntry } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { type Position, position } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
-import { createOriginals, Decoder } from "../store/decoder.ts";
+import { Decoder, type ScannedBatch } from "../store/decoder.ts";
 import type { Duck } from "../store/duck.ts";
 import { eventColumns } from "../store/events.ts";
 import type { FetchedPartition } from "../store/log.ts";
 import { warmDedup } from "../store/warm-dedup.ts";
 import type { ArchiveChunk } from "./archive-plan.ts";
 import { numbersOf, parquet, withDuck } from "./duck-run.ts";
+import { createOriginals, type OriginalTexts, originalTexts } from "./originals-table.ts";
 import type { BatchStores, StreamTarget, Watch } from "./stores.ts";
 
 export interface ChunkLimits {
@@ -82,6 +83,10 @@ async function archiveEnd(
   return last === undefined ? archive.begin(topic, topicId, partition, start) : position(last.to);
 }
 
+/** Higher levels take longer and, of records, make the file hardly smaller; nobody looks for single values, which is what bloom filters are for. */
+const PARQUET =
+  "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, WRITE_BLOOM_FILTER false, ROW_GROUP_SIZE 100000)";
+
 class ChunkWriter {
   readonly #stores: BatchStores;
   readonly #target: StreamTarget;
@@ -120,8 +125,9 @@ class ChunkWriter {
     let leaderEpoch = -1;
     const { log } = this.#stores;
     const { signal } = this.#watch;
-    for await (const fetched of oneAhead(log.read(topic, partition, next, position(chunk.to), fetchBytes, signal))) {
-      if (fetched.records.length > 0) await this.#keep(decoder, fetched);
+    const source = log.read(topic, partition, next, position(chunk.to), fetchBytes, signal);
+    for await (const { fetched, prepared } of oneAhead(prepare(decoder, source))) {
+      if (prepared !== null) await this.#keep(decoder, fetched, prepared);
       next = fetched.to;
       sizeBytes += fetched.records.sizeBytes;
       control += fetched.control.length;
@@ -142,11 +148,15 @@ class ChunkWriter {
     return { ...identity, ...counts, ...(await this.#file(partition, identity, counts.records)) };
   }
 
-  async #keep(decoder: Decoder, fetched: FetchedPartition): Promise<void> {
-    await decoder.decode([fetched]);
-    await createOriginals(this.#duck, [fetched]);
+  /** Adds a fetch to `chunk`, which is in the order of offsets. */
+  async #keep(decoder: Decoder, fetched: FetchedPartition, { scanned, originals }: Prepared): Promise<void> {
+    await decoder.decode([fetched], scanned);
+    await createOriginals(this.#duck, originals);
+    // What had to be decoded again lies behind the other rows.
+    const [disordered = 0] = await numbersOf(this.#duck, `SELECT ${disorderedSql("events")}`);
+    const events = disordered === 0 ? "events" : "(SELECT * FROM events ORDER BY _offset)";
     await this.#duck.run(
-      `INSERT INTO chunk BY NAME SELECT e.*, o._timestamp, o._key, o._value, ${this.#target.stream.revision} AS _contract FROM events e JOIN originals o USING (_partition, _offset)`,
+      `INSERT INTO chunk BY NAME SELECT e.*, o.*, ${this.#target.stream.revision} AS _contract FROM ${events} e POSITIONAL JOIN originals o`,
     );
   }
 
@@ -170,15 +180,15 @@ class ChunkWriter {
       "parquet",
     );
     try {
-      await this.#duck.run(
-        `COPY (SELECT * FROM chunk ORDER BY _offset) TO ${quoteText(data.path(file))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000)`,
-      );
-      const [count, lowest, highest] = await numbersOf(
+      await this.#duck.run(`COPY chunk TO ${quoteText(data.path(file))} ${PARQUET}`);
+      const written = parquet(this.#stores, [file]);
+      const [count, lowest, highest, disordered] = await numbersOf(
         this.#duck,
-        `SELECT count(*), min(_offset), max(_offset) FROM ${parquet(this.#stores, [file])}`,
+        `SELECT least(count(_offset), count(_timestamp)), min(_offset), max(_offset), ${disorderedSql(written)} FROM ${written}`,
       );
       if (
         count !== records ||
+        disordered !== 0 ||
         lowest === undefined ||
         BigInt(lowest) < BigInt(from) ||
         highest === undefined ||
@@ -186,7 +196,7 @@ class ChunkWriter {
       ) {
         throw new TidelineError(
           "ARCHIVE_DAMAGED",
-          `${file} holds ${count} records of [${lowest}, ${highest}], not ${records} of [${from}, ${to})`,
+          `${file} holds ${count} records of [${lowest}, ${highest}], ${disordered} out of order, not ${records} of [${from}, ${to})`,
           "It was not published; see whether the disk is full or failing.",
         );
       }
@@ -196,6 +206,29 @@ class ChunkWriter {
       throw error;
     }
   }
+}
+
+/** What can be done with a fetch before its turn comes. */
+interface Prepared {
+  readonly scanned: ScannedBatch;
+  readonly originals: OriginalTexts;
+}
+
+async function* prepare(
+  decoder: Decoder,
+  source: AsyncIterable<FetchedPartition>,
+): AsyncGenerator<{ fetched: FetchedPartition; prepared: Prepared | null }> {
+  for await (const fetched of source) {
+    const { records } = fetched;
+    const prepared =
+      records.length === 0 ? null : { scanned: await decoder.scan([fetched]), originals: originalTexts(records) };
+    yield { fetched, prepared };
+  }
+}
+
+/** SQL: how many rows of a relation do not come after the row before. */
+function disorderedSql(relation: string): string {
+  return `(SELECT count(*) FILTER (_offset <= before) FROM (SELECT _offset, lag(_offset) OVER () AS before FROM ${relation}))`;
 }
 
 /** What a source gives, the next one asked for while this one is worked on. */

@@ -140,7 +140,7 @@ async function exchange(
     if (rows === "") return kept;
     const merged = mergeSql(view, `(${rows})`, cellColumns(view));
     const prefix = versionPrefix(newest.version + 1);
-    const file = await writeStates(stores, duck, view, merged, stores.manifests.stateFolder(generation), prefix);
+    const file = await writeStates(stores, duck, merged, stores.manifests.stateFolder(generation), prefix);
     return file === null ? kept : [file, ...kept];
   });
 }

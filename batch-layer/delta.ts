@@ -35,7 +35,7 @@ export async function writeDelta(
     const { relation, counts } = await archivedEvents(stores, duck, target, topicId, from, to);
     if (relation === null) return { file: null, ledgers: new Map(), entries: counts };
     const ledgers = await readLedgers(duck, ledgerSql(target.view, relation));
-    const file = await writeStates(stores, duck, target.view, stateSql(target.view, relation), folder, prefix);
+    const file = await writeStates(stores, duck, stateSql(target.view, relation), folder, prefix);
     return { file, ledgers, entries: counts };
   });
 }

@@ -1,8 +1,7 @@
 import type { ArchiveEntry } from "../core/documents.ts";
 import { addLedgers, EMPTY_LEDGER } from "../core/ledger.ts";
 import { at, type Cut, type CutJson, cutFromJson, cutToJson, cutWith, partitionsOf } from "../core/position.ts";
-import { mergeStates } from "./compact.ts";
-import { withDuck } from "./duck-run.ts";
+import { joinParts } from "./join-parts.ts";
 import { newestOf } from "./newest.ts";
 import { nextManifest, publishVersion, versionPrefix } from "./publish.ts";
 import type { BuiltPart } from "./rebuild.ts";
@@ -53,10 +52,8 @@ export async function publishFirstVersion(
   if (newest.version > 0) return made;
   const files = parts.flatMap(({ file }) => (file === null ? [] : [file]));
   const folder = stores.manifests.stateFolder(generation);
-  const merged = await withDuck(stores, watch, (duck) =>
-    mergeStates(stores, duck, view, files, folder, versionPrefix(1)),
-  );
+  const joined = await joinParts(stores, view, files, folder, versionPrefix(1), watch);
   const ledger = parts.reduce((sum, part) => addLedgers(sum, part.ledger), EMPTY_LEDGER);
-  const next = { files: merged === null ? [] : [merged], ledger, createdBy, cut: cutFromJson(cut) };
+  const next = { files: joined, ledger, createdBy, cut: cutFromJson(cut) };
   return publishVersion(stores, nextManifest(newest, next));
 }

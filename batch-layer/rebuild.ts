@@ -4,13 +4,12 @@ import { isTidelineError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
 import { addLedgers, EMPTY_LEDGER, type Ledger, ledgersEqual } from "../core/ledger.ts";
 import { type Cut, type CutJson, cutFromJson, cutsEqual, position } from "../core/position.ts";
-import { mergeStates } from "./compact.ts";
 import { type Delta, writeDelta } from "./delta.ts";
-import { withDuck } from "./duck-run.ts";
+import { joinParts } from "./join-parts.ts";
 import { requireBalance } from "./ledger-check.ts";
 import { newestOf, readNewest, replaceNewest } from "./newest.ts";
 import { versionPrefix } from "./publish.ts";
-import { planRebuild, type RebuildPart } from "./rebuild-plan.ts";
+import { planRebuild, type RebuildPart, type RebuildSpan } from "./rebuild-plan.ts";
 import { stateHash } from "./state-hash.ts";
 import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
 
@@ -69,20 +68,19 @@ export async function planParts(
 /** A part's states and ledger; the file lies in the run's own folder. */
 export type BuiltPart = Pick<Delta, "file"> & { readonly ledger: Ledger };
 
+/** Builds one part. (A run that an earlier release planned names a span of one partition.) */
 export async function rebuildPart(
   stores: BatchStores,
   target: ViewTarget,
   topicId: string,
-  part: RebuildPart,
+  part: RebuildPart | RebuildSpan,
   run: string,
   watch: Watch,
 ): Promise<BuiltPart> {
-  const span = {
-    topicId,
-    from: new Map([[part.partition, position(part.from)]]),
-    to: new Map([[part.partition, position(part.to)]]),
-  };
-  return build(stores, target, span, run, watch);
+  const spans = "spans" in part ? part.spans : [part];
+  const from = new Map(spans.map((span) => [span.partition, position(span.from)]));
+  const to = new Map(spans.map((span) => [span.partition, position(span.to)]));
+  return build(stores, target, { topicId, from, to }, run, watch);
 }
 
 async function build(
@@ -141,10 +139,7 @@ export async function finishRebuild(
       covered = cut;
     }
     const folder = stores.manifests.stateFolder(generation);
-    const merged = await withDuck(stores, watch, (duck) =>
-      mergeStates(stores, duck, view, files, folder, versionPrefix(version + 1)),
-    );
-    return { files: merged === null ? [] : [merged], ledger };
+    return { files: await joinParts(stores, view, files, folder, versionPrefix(version + 1), watch), ledger };
   });
   return {
     version: published.version,

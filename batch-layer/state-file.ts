@@ -1,20 +1,17 @@
-import { stateOrder } from "../core/compile.ts";
 import type { StateFile } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { quoteText } from "../core/sql.ts";
-import type { View } from "../core/view.ts";
 import type { Duck } from "../store/duck.ts";
 import { numbersOf, parquet } from "./duck-run.ts";
 import type { BatchStores } from "./stores.ts";
 
 /**
- * Writes the state rows of `select` to a fresh Parquet file in `folder`, in the one order that states have, and checks
+ * Writes the state rows of `select` to a fresh Parquet file in `folder`, in the order of their buckets, which is what readers choose by, and checks
  * it. Null when there are none. The file is not part of anything until a manifest names it.
  */
 export async function writeStates(
   stores: BatchStores,
   duck: Duck,
-  view: View,
   select: string,
   folder: string,
   prefix: string,
@@ -24,7 +21,7 @@ export async function writeStates(
   try {
     const [written] = await numbersOf(
       duck,
-      `COPY (SELECT * FROM (${select}) ORDER BY ${stateOrder(view)}) TO ${quoteText(data.path(file))} (FORMAT parquet, COMPRESSION zstd)`,
+      `COPY (SELECT * FROM (${select}) ORDER BY bucket) TO ${quoteText(data.path(file))} (FORMAT parquet, COMPRESSION zstd, WRITE_BLOOM_FILTER false)`,
     );
     const [rows = 0] = await numbersOf(duck, `SELECT count(*) FROM ${parquet(stores, [file])}`);
     if (rows !== written)

@@ -58,11 +58,13 @@ export async function stateHashes(
       chunk = await result.fetchChunk()
     ) {
       const [lines, buckets] = [chunk.getColumnValues(0), chunk.getColumnValues(1)];
-      for (const [index, line] of lines.entries()) {
-        const name = partOf(Number(buckets[index]));
+      // A bucket's rows follow each other, and one text of many lines costs less than many texts.
+      for (let from = 0, to = 0; from < lines.length; from = to) {
+        while (to < lines.length && buckets[to] === buckets[from]) to += 1;
+        const name = partOf(Number(buckets[from]));
         const part = parts.get(name) ?? { hash: createHash("sha256"), rows: 0 };
-        part.hash.update(`${line}\n`);
-        part.rows += 1;
+        part.hash.update(`${lines.slice(from, to).join("\n")}\n`);
+        part.rows += to - from;
         parts.set(name, part);
       }
       hashed += chunk.rowCount;

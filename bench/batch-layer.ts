@@ -9,6 +9,7 @@ import {
   type RebuildResult,
   rebuildPart,
 } from "../batch-layer/rebuild.ts";
+import type { RebuildPart } from "../batch-layer/rebuild-plan.ts";
 import { type BatchStores, type StreamTarget, UNWATCHED, type ViewTarget } from "../batch-layer/stores.ts";
 import { generationOf } from "../core/generation.ts";
 import type { View } from "../core/view.ts";
@@ -19,6 +20,10 @@ import { beginGeneration } from "../store/generation-start.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { Schemas } from "../store/registry-schemas.ts";
+import { inParallel } from "../workflows/parallel.ts";
+
+/** As many chunks or parts side by side as the workflows have. */
+const AT_ONCE = 2;
 
 /** The batch layer's steps in this process, without Temporal: what its workflows call, in their order. */
 export class BatchLayer {
@@ -44,13 +49,16 @@ export class BatchLayer {
   async archive(target: StreamTarget): Promise<number> {
     const plan = await planStream(this.stores, target, null);
     let records = 0;
-    for (const chunk of plan.chunks) {
-      for (let from = chunk.from; from !== chunk.to; ) {
-        const made = await archiveChunk(this.stores, target, plan.topicId, { ...chunk, from }, UNWATCHED);
-        records += made.records;
-        from = made.to;
+    const partitions = [...new Set(plan.chunks.map(({ partition }) => partition))];
+    await inParallel(AT_ONCE, partitions, async (partition) => {
+      for (const chunk of plan.chunks.filter((one) => one.partition === partition)) {
+        for (let from = chunk.from; from !== chunk.to; ) {
+          const made = await archiveChunk(this.stores, target, plan.topicId, { ...chunk, from }, UNWATCHED);
+          records += made.records;
+          from = made.to;
+        }
       }
-    }
+    });
     return records;
   }
 
@@ -59,19 +67,19 @@ export class BatchLayer {
     await beginGeneration(this.stores, target.generation, target.topic, "bench");
     const plan = await planFirstVersion(this.stores, target);
     if (plan === null) throw new Error(`${target.view.name}: nothing to build a first version from`);
-    const parts: BuiltPart[] = [];
-    for (const part of plan.parts)
-      parts.push(await rebuildPart(this.stores, target, plan.topicId, part, "bench", UNWATCHED));
+    const parts = await this.#build(target, plan.topicId, plan.parts, "bench");
     await publishFirstVersion(this.stores, target, plan, parts, "bench", UNWATCHED);
   }
 
   /** A rebuild as its workflow does it: what is there is hashed, everything built anew, hashed too, merged and published. */
   async rebuild(target: ViewTarget, run: string): Promise<RebuildResult> {
     const pinned = await pinVersion(this.stores, target, UNWATCHED);
-    const parts: BuiltPart[] = [];
-    for (const part of await planParts(this.stores, target, pinned))
-      parts.push(await rebuildPart(this.stores, target, pinned.topicId, part, run, UNWATCHED));
+    const parts = await this.#build(target, pinned.topicId, await planParts(this.stores, target, pinned), run);
     return finishRebuild(this.stores, target, pinned, parts, { run, createdBy: run }, UNWATCHED);
+  }
+
+  #build(target: ViewTarget, topicId: string, parts: readonly RebuildPart[], run: string): Promise<BuiltPart[]> {
+    return inParallel(AT_ONCE, parts, (part) => rebuildPart(this.stores, target, topicId, part, run, UNWATCHED));
   }
 
   async close(): Promise<void> {

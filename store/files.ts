@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, extname, join } from "node:path";
 import type { z } from "zod";
 import { IntactFiles, type PublishedFile } from "./intact.ts";
 
@@ -55,6 +55,14 @@ export class DataDirectory {
       throw error;
     }
     await this.#syncFolder(dirname(name));
+  }
+
+  /** Gives a settled file a second, fresh name in `folder`: it stays when the first one is removed. */
+  async linked(name: string, folder: string, prefix: string): Promise<string> {
+    const second = await this.attempt(folder, prefix, extname(name).slice(1));
+    await link(this.path(name), this.path(second));
+    await this.#syncFolder(folder);
+    return second;
   }
 
   /** The text of a file that exists. */

@@ -194,7 +194,7 @@ async function corrupt(here: Place, select: (rows: string) => string): Promise<v
   const duck = await stores.pool.connect();
   const rows = `read_parquet([${held.files.map(({ file }) => `'${stores.data.path(file)}'`).join(", ")}])`;
   const states = stores.manifests.stateFolder(target.generation);
-  const file = await writeStates(stores, duck, everything, select(rows), states, versionPrefix(held.version + 1));
+  const file = await writeStates(stores, duck, select(rows), states, versionPrefix(held.version + 1));
   duck.closeSync();
   const files = file === null ? [] : [file];
   expect(

@@ -267,7 +267,8 @@ describe("a proof does not hold", () => {
     expect(await proveNightly()).toMatchObject({ equal: true, problem: null });
     const prefix = `tl:{${sea.namespace}/${generationOf(products)}}:s:`;
     // Of the newest segment: older ones stay for a while after a refresh, and nobody reads them.
-    const segmentOf = (name: string) => Number(name.slice(prefix.length).split(":")[0]);
+    // An id is the chain's nonce, a dot and a number.
+    const segmentOf = (name: string) => Number(name.slice(prefix.length).split(":")[0]?.split(".").at(-1));
     const [key = ""] = (await redis.keys(`${prefix}*:b:*`)).sort((a, b) => segmentOf(b) - segmentOf(a));
     const bucket = new Date(Number(key.split(":").at(-1))).toISOString();
     const field = (await redis.hkeys(key)).find((name) => name.startsWith("rows "));

@@ -69,8 +69,8 @@ async function build(generation: string): Promise<void> {
   const { topicId, parts } = plan;
   let done = 0;
   try {
-    const built = await inParallel(PARTS_AT_ONCE, parts, async (part) => {
-      const summary = `states of ${part.partition} [${part.from}, ${part.to})`;
+    const built = await inParallel(PARTS_AT_ONCE, parts, async (part, index) => {
+      const summary = `states of part ${index + 1} of ${parts.length}`;
       const made = await activities.rebuildPart.executeWithOptions({ summary }, [{ view: generation, topicId, part }]);
       done += 1;
       setCurrentDetails(`${generation}: ${done} of ${parts.length} parts of the archive`);

@@ -35,8 +35,8 @@ export async function rebuildView({ view }: RebuildViewInput): Promise<RebuildVi
     const { pinned, parts } = plan;
     generation = plan.generation;
     progress = { done: 0, parts: parts.length };
-    const built = await inParallel(PARTS_AT_ONCE, parts, async (part) => {
-      const summary = `states of ${part.partition} [${part.from}, ${part.to})`;
+    const built = await inParallel(PARTS_AT_ONCE, parts, async (part, index) => {
+      const summary = `states of part ${index + 1} of ${parts.length}`;
       const made = await activities.rebuildPart.executeWithOptions({ summary }, [
         { view: generation, topicId: pinned.topicId, part },
       ]);
