@@ -7,9 +7,6 @@ import type { ColumnText } from "./column-text.ts";
 
 const { types } = avsc;
 
-/** So many units of a decimal a double and its text tell apart; beyond that the shortest text decides. */
-const EXACT_UNITS = 10 ** 15;
-
 export function numberReader(type: Type, scale: number, min: number, max: number, inJson: InJson): ValueReader | null {
   const source = numberSource(type, scale);
   return source === null ? null : new Numeral(source, scale, min, max, inJson);
@@ -27,7 +24,7 @@ function numberSource(type: Type, scale: number): NumberSource | null {
     return (input) => {
       const value = input.float(size);
       const units = Math.round(value * unit);
-      return units / unit === value && Math.abs(units) <= EXACT_UNITS ? units : Number.NaN;
+      return units / unit === value ? units : Number.NaN;
     };
   }
   if (!(type instanceof Decimal) || type.scale > scale) return null;

@@ -65,15 +65,31 @@ export function typeOf(text: string): Type {
   return avsc.Type.forSchema(JSON.parse(text) as Schema, {
     logicalTypes: { decimal: Decimal },
     typeHook: (schema, options) => {
-      const kind = (schema as { readonly type?: unknown }).type;
-      return kind === "array"
-        ? new BoundedArray(schema, options)
-        : kind === "map"
-          ? new BoundedMap(schema, options)
-          : undefined;
+      const kind = typeof schema === "string" ? schema : (schema as { readonly type?: unknown }).type;
+      if (kind === "long") return exactLong;
+      if (kind === "array") return new BoundedArray(schema, options);
+      return kind === "map" ? new BoundedMap(schema, options) : undefined;
     },
   });
 }
+
+/** avsc's own reads what lies below -2^52 as a number above 0. */
+const exactLong = types.LongType.__with({
+  fromBuffer(bytes: Buffer) {
+    const value = Number(bytes.readBigInt64LE());
+    if (!Number.isSafeInteger(value)) throw new Error("potential precision loss");
+    return value;
+  },
+  toBuffer(value: number) {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigInt64LE(BigInt(value));
+    return bytes;
+  },
+  fromJSON: Number,
+  toJSON: Number,
+  isValid: Number.isSafeInteger,
+  compare: (a: number, b: number) => Math.sign(a - b),
+});
 
 /** What a type reads from: its bytes and how far it has come. */
 interface Tap {

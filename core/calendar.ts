@@ -10,15 +10,21 @@ export interface CalendarGrain {
   readonly zone: string;
 }
 
-const NAMES: Readonly<Record<string, CalendarUnit>> = {
-  ...{ d: "day", day: "day", w: "week", week: "week", mo: "month", month: "month" },
-  ...{ q: "quarter", quarter: "quarter", y: "year", year: "year" },
-};
+const NAMES: ReadonlyMap<string, CalendarUnit> = new Map([
+  ...(["day", "week", "month", "quarter", "year"] as const).map((unit) => [unit, unit] as const),
+  ...([
+    ["d", "day"],
+    ["w", "week"],
+    ["mo", "month"],
+    ["q", "quarter"],
+    ["y", "year"],
+  ] as const),
+]);
 
 /** "1d", "week", "1 month", "1q", "1y" -> the unit; null when it is none of these. */
 export function parseCalendarUnit(text: string): CalendarUnit | null {
   const name = /^\s*(?:1\s*)?([a-z]+)\s*$/i.exec(text)?.[1]?.toLowerCase();
-  return name === undefined ? null : (NAMES[name] ?? null);
+  return name === undefined ? null : (NAMES.get(name) ?? null);
 }
 
 /** The zone under its own spelling ("europe/berlin" -> "Europe/Berlin"); null when there is none of this name. */

@@ -76,6 +76,9 @@ export function instant(options: { from: string; to: string }): Field<number> {
   return { ...integer({ min: Date.parse(from), max: Date.parse(to) }), spec: { type: "instant", from, to } };
 }
 
+/** With 15 digits a number in JSON is what its text says, whoever reads it. */
+const MAX_UNITS = 10 ** 15;
+
 /**
  * A number with at most `scale` decimal places, kept as an integer of 10^-scale units: 12.34 with scale 2 is 1234.
  * There is no floating-point field without a scale: sums of doubles depend on their order.
@@ -85,10 +88,13 @@ export function decimal(options: { scale: number; min: number; max: number }): F
   if (!Number.isInteger(scale) || scale < 1 || scale > 6)
     throw new RangeError(`a decimal's scale is 1 to 6, not ${scale}`);
   const factor = 10 ** scale;
-  if (!Number.isSafeInteger(min * factor) || !Number.isSafeInteger(max * factor) || min > max) {
-    throw new RangeError(`decimal bounds must be safe integers once scaled, not ${min}..${max} with scale ${scale}`);
-  }
   const exact = (value: number) => Number(value.toFixed(scale)) === value;
+  const least = Math.round(min * factor);
+  const most = Math.round(max * factor);
+  if (!(exact(min) && exact(max) && min <= max && least >= -MAX_UNITS && most <= MAX_UNITS))
+    throw new RangeError(
+      `decimal bounds must be in order, and have ${scale} decimal places and 15 digits at most, not ${min}..${max}`,
+    );
   return {
     spec: { type: "decimal", scale, min, max },
     column: "BIGINT",
@@ -98,7 +104,7 @@ export function decimal(options: { scale: number; min: number; max: number }): F
     read: "JSON",
     // A product has as many digits as its decimal: of 18, the scaled units of a large value would not fit.
     value: (json) => `TRY((TRY_CAST(${json} AS DECIMAL(38,${scale})) * ${factor})::BIGINT)`,
-    fits: (column) => `${column} BETWEEN ${min * factor} AND ${max * factor}`,
+    fits: (column) => `${column} BETWEEN ${least} AND ${most}`,
     literal: (value) => `${Math.round(Number(value) * factor)}::BIGINT`,
   };
 }

@@ -1,23 +1,23 @@
 import type { EpochMs } from "./position.ts";
 
-const UNIT_MS: Readonly<Record<string, number>> = {
-  second: 1_000,
-  minute: 60_000,
-  hour: 3_600_000,
-  day: 86_400_000,
-  week: 604_800_000,
-  s: 1_000,
-  m: 60_000,
-  min: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-  w: 604_800_000,
-};
+const UNIT_MS: ReadonlyMap<string, number> = new Map([
+  ["second", 1_000],
+  ["minute", 60_000],
+  ["hour", 3_600_000],
+  ["day", 86_400_000],
+  ["week", 604_800_000],
+  ["s", 1_000],
+  ["m", 60_000],
+  ["min", 60_000],
+  ["h", 3_600_000],
+  ["d", 86_400_000],
+  ["w", 604_800_000],
+]);
 
 /** "1 minute", "15m", "2 hours", "1d" -> milliseconds; null when it is not a duration. */
 export function parseDuration(text: string): number | null {
   const match = /^\s*(\d{1,6})\s*([a-z]+?)s?\s*$/i.exec(text) ?? /^\s*(\d{1,6})\s*(s)\s*$/i.exec(text);
-  const unitMs = match?.[2] === undefined ? undefined : UNIT_MS[match[2].toLowerCase()];
+  const unitMs = match?.[2] === undefined ? undefined : UNIT_MS.get(match[2].toLowerCase());
   if (match?.[1] === undefined || unitMs === undefined) return null;
   const amount = Number(match[1]);
   return amount > 0 ? amount * unitMs : null;
@@ -26,7 +26,7 @@ export function parseDuration(text: string): number | null {
 /** 3600000 -> "1h": the largest unit that divides it. */
 export function formatDuration(durationMs: number): string {
   for (const unit of ["w", "d", "h", "m", "s"] as const) {
-    const unitMs = UNIT_MS[unit] ?? 1;
+    const unitMs = UNIT_MS.get(unit) ?? 1;
     if (durationMs % unitMs === 0) return `${durationMs / unitMs}${unit}`;
   }
   return `${durationMs}ms`;

@@ -190,11 +190,15 @@ describe("min=", () => {
     expect(await refused(`/views/everything?min=${ahead}&wait=0`)).toEqual([503, "NOT_REACHED"]);
   });
 
-  it("refuses other topics and partitions, and other times", async () => {
+  it("waits for a partition that may be added yet", async () => {
+    const [status, code] = await refused(`/views/everything?min=${sea.topic("ticks")}:2:1&wait=100`);
+    expect([status, code]).toEqual([503, "NOT_REACHED"]);
+  });
+
+  it("refuses other topics, and other times", async () => {
     const { asOf } = await sea.answer("everything");
     for (const wrong of [
       `min=${sea.topic("visits")}:0:1`,
-      `min=${sea.topic("ticks")}:2:1`,
       `min=${sea.topic("ticks")}:0:x`,
       "min=,",
       `min=${asOf}&wait=31s`,

@@ -135,7 +135,7 @@ function refuse(problems: readonly QueryProblem[]): void {
 
 function formatOf(one: One, fail: Fail): Format | undefined {
   const text = one("format");
-  if (text === undefined || text in FORMATS) return text as Format | undefined;
+  if (text === undefined || Object.hasOwn(FORMATS, text)) return text as Format | undefined;
   fail("format", `"${text.slice(0, 60)}" is no format`, Object.keys(FORMATS).join(", "));
   return undefined;
 }

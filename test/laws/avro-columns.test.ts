@@ -253,7 +253,7 @@ const SCALARS: readonly Field[] = [
   integer({ min: -5, max: 300 }),
   integer({ min: -Number.MAX_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER }),
   decimal({ scale: 2, min: -1, max: 1_000 }),
-  decimal({ scale: 3, min: -9_000_000_000, max: 9_000_000_000_000 }),
+  decimal({ scale: 3, min: -900_000_000, max: 900_000_000_000 }),
   text({ max: 5 }),
   oneOf("a", "b", 'q"\\uote', "é", "\ufffd", "c\u001f"),
   flag(),

@@ -175,6 +175,23 @@ describe("Avro is another spelling of the same events", () => {
     expect(of(9, 0, ...double(1), 0)).toMatchObject({ ok: false, reject: expect.stringMatching(/^contract: /) });
   });
 
+  test("integers are read to the last unit, from -(2^53-1) to 2^53-1", () => {
+    const longs = new AvroSchema(
+      '{"type":"record","name":"I","fields":[{"name":"n","type":"long"},{"name":"o","type":["null","long"]},{"name":"l","type":{"type":"array","items":{"type":"long","logicalType":"timestamp-millis"}}}]}',
+    );
+    for (const n of [
+      0,
+      2 ** 52 + 1,
+      -(2 ** 52) - 1,
+      -(2 ** 52) - 2,
+      Number.MAX_SAFE_INTEGER,
+      Number.MIN_SAFE_INTEGER,
+    ]) {
+      const value = { n, o: n, l: [n, n] };
+      expect(JSON.parse(longs.jsonOf(longs.encode(0, value).subarray(5)))).toEqual(value);
+    }
+  });
+
   test("an array that claims 2^50 elements is refused at once", () => {
     const lists = new AvroSchema(
       '{"type":"record","name":"L","fields":[{"name":"l","type":{"type":"array","items":"long"}},{"name":"m","type":{"type":"map","values":"null"}}]}',
