@@ -9,7 +9,7 @@ import type { FetchedPartition, LogSource, TopicInfo } from "../store/log.ts";
 import { type DedupSources, warmDedup } from "../store/warm-dedup.ts";
 import type { Clock } from "./clock.ts";
 import { type BatchLedger, batchLedgers } from "./deltas.ts";
-import { lingerMs } from "./linger.ts";
+import { type BatchPace, lingerMs } from "./linger.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 import type { ViewTrack } from "./view-track.ts";
 
@@ -22,6 +22,8 @@ const CHECK_EVERY_MS = 1_000;
 export interface Pacing {
   /** A micro-batch is at most this many bytes, and one more is fetched while it is worked on: the bound of this process's memory. */
   readonly batchBytes: number;
+  /** A batch of this many records means that the log is ahead of us: nothing is gained by waiting for more, and the next one is fetched at once. */
+  readonly fullBatchRecords: number;
   /** A view this many offsets behind the front gets a lane of its own … */
   readonly farBehindOffsets: bigint;
   /** … and comes back when it is this close. */
@@ -30,6 +32,7 @@ export interface Pacing {
 
 export const PACING: Pacing = {
   batchBytes: 24 * 1024 * 1024,
+  fullBatchRecords: 5_000,
   farBehindOffsets: 200_000n,
   caughtUpOffsets: 20_000n,
 };
@@ -47,6 +50,8 @@ export interface LaneDeps {
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
 }
+
+const NO_BATCH: BatchPace = { records: 0, processingMs: 0 };
 
 /** What a fetch gave, scanned. */
 interface Fetched {
@@ -70,7 +75,7 @@ export class Lane {
   #ahead: { readonly positions: Cut; readonly answer: Promise<Fetched> } | null = null;
   #info: TopicInfo | null = null;
   #checkedAtMs = 0;
-  #lastBatch = { records: 0, processingMs: 0 };
+  #lastBatch = NO_BATCH;
   #applying: Promise<unknown> = Promise.resolve();
 
   private constructor(deps: LaneDeps, decoder: Decoder, tracks: Iterable<ViewTrack>) {
@@ -125,12 +130,14 @@ export class Lane {
     for (const { partition, stable, to } of batch)
       this.#deps.metrics.lag.set({ stream: this.#deps.stream.name, partition }, Number(stable - to));
     if (batch.length === 0) {
+      this.#lastBatch = NO_BATCH;
       await this.#check();
       return 0;
     }
     const next = new Map(wanted);
     for (const { partition, to } of batch) next.set(partition, to);
-    this.#fetchAhead(next);
+    // What is fetched before the work on a small batch is not as fresh as what is fetched after it.
+    if (scanned.rows.length >= this.#deps.pacing.fullBatchRecords) this.#fetchAhead(next);
     return this.#work(batch, scanned);
   }
 
@@ -229,6 +236,8 @@ export class Lane {
       return ahead.answer;
     }
     await this.#dropAhead();
+    const linger = lingerMs(this.#lastBatch, this.#deps.pacing.fullBatchRecords);
+    if (linger > 0) await this.#deps.clock.wait(linger);
     return this.#read(wanted);
   }
 
@@ -241,7 +250,7 @@ export class Lane {
   }
 
   #fetchAhead(positions: Cut): void {
-    const answer = this.#deps.clock.wait(lingerMs(this.#lastBatch)).then(() => this.#read(positions));
+    const answer = this.#read(positions);
     // Whoever awaits it sees the error; until then nobody does, and Node would end the process.
     answer.catch(() => undefined);
     this.#ahead = { positions, answer };

@@ -329,7 +329,8 @@ export class World {
         duck: await stores.pool.connect(),
         deadLetters: { send: async () => undefined },
         dedup: stores,
-        pacing: protocol.PACING,
+        // Batches of two and more are full, so that fetching ahead is tried too.
+        pacing: { ...protocol.PACING, fullBatchRecords: 2 },
         clock: { nowMs: () => this.#clockMs, wait },
         metrics,
         logger,
