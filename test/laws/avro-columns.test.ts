@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { AvroSchema, avroSchemaText } from "../../core/avro.ts";
 import type { AvroReader, SchemaLookup } from "../../core/decode.ts";
 import {
@@ -20,7 +20,7 @@ import { RecordScanner } from "../../core/scan.ts";
 import { sql } from "../../core/sql.ts";
 import { type Stream, stream } from "../../core/stream.ts";
 import { Decoder, type Rejected } from "../../store/decoder.ts";
-import { type Duck, DuckPool } from "../../store/duck.ts";
+import { duckForTests } from "../duck.ts";
 import { fetchedOf } from "../fetched.ts";
 
 /** A writer's schema with bytes that it may write, sound ones and others. */
@@ -370,22 +370,13 @@ function viaJson(schema: AvroSchema): AvroReader {
 }
 
 describe("invariant 3, for Avro that is read straight into columns", () => {
-  let pool: DuckPool;
-  let duck: Duck;
-  beforeAll(async () => {
-    pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512 });
-    duck = await pool.connect();
-  });
-  afterAll(() => {
-    duck.closeSync();
-    pool.close();
-  });
+  const duck = duckForTests();
 
   async function decoded(definition: Stream, values: readonly Buffer[], reader: AvroReader) {
     const lookup: SchemaLookup = () => reader;
-    const decoder = await Decoder.open(duck, definition, { lookup: async () => lookup });
+    const decoder = await Decoder.open(duck(), definition, { lookup: async () => lookup });
     const rejected: Rejected[] = await decoder.decode([fetchedOf(0, 0n, values)]);
-    const rows = await duck.runAndReadAll("SELECT * FROM events ORDER BY _offset");
+    const rows = await duck().runAndReadAll("SELECT * FROM events ORDER BY _offset");
     return { rows: rows.getRowsJson(), rejected };
   }
 

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { AvroSchema, avroSchemaText } from "../../core/avro.ts";
 import { incompatibilities } from "../../core/avro-compatibility.ts";
 import { decodeOne, type SchemaLookup } from "../../core/decode.ts";
@@ -7,7 +7,7 @@ import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefau
 import { sql } from "../../core/sql.ts";
 import { stream } from "../../core/stream.ts";
 import { Decoder } from "../../store/decoder.ts";
-import { type Duck, DuckPool } from "../../store/duck.ts";
+import { duckForTests } from "../duck.ts";
 import { fetchedOf } from "../fetched.ts";
 
 const common = {
@@ -96,23 +96,14 @@ const avroOf = (version: number, value: object): Buffer => {
 };
 
 describe("Avro is another spelling of the same events", () => {
-  let pool: DuckPool;
-  let duck: Duck;
-  beforeAll(async () => {
-    pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512 });
-    duck = await pool.connect();
-  });
-  afterAll(() => {
-    duck.closeSync();
-    pool.close();
-  });
+  const duck = duckForTests();
 
   async function rowsOf(values: readonly Buffer[]): Promise<unknown[][]> {
-    const decoder = await Decoder.open(duck, sale, { lookup: async () => lookup });
+    const decoder = await Decoder.open(duck(), sale, { lookup: async () => lookup });
     const rejected = await decoder.decode([fetchedOf(0, 0n, values)]);
     // Original bytes go to the dead letters, whatever they were turned into.
     for (const { offset, value } of rejected) expect(value).toEqual(values[Number(offset)]);
-    const rows = await duck.runAndReadAll("SELECT * EXCLUDE (_partition, _offset) FROM events ORDER BY _offset");
+    const rows = await duck().runAndReadAll("SELECT * EXCLUDE (_partition, _offset) FROM events ORDER BY _offset");
     return rows.getRowsJS() as unknown[][];
   }
 

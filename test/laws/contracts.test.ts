@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { canonicalSql, decodeOne } from "../../core/decode.ts";
 import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../../core/fields.ts";
 import { RecordScanner } from "../../core/scan.ts";
@@ -7,8 +7,8 @@ import { sql } from "../../core/sql.ts";
 import { checkStream, type Stream, stream } from "../../core/stream.ts";
 import { StreamDocument, streamDocument, streamFrom } from "../../core/stream-document.ts";
 import { Decoder } from "../../store/decoder.ts";
-import { type Duck, DuckPool } from "../../store/duck.ts";
 import { eventColumns } from "../../store/events.ts";
+import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 
 const time = instant({ from: "2000-01-01T00:00:00Z", to: "2050-01-01T00:00:00Z" });
@@ -221,20 +221,11 @@ function integerText(value: string): number | null {
 }
 
 describe("invariant 3, for lists, defaults and versions", () => {
-  let pool: DuckPool;
-  let duck: Duck;
-  beforeAll(async () => {
-    pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512 });
-    duck = await pool.connect();
-  });
-  afterAll(() => {
-    duck.closeSync();
-    pool.close();
-  });
+  const duck = duckForTests();
 
   /** (_reject, _version, fields…), as plain JSON. */
   async function decoded(definition: Stream, values: readonly string[]): Promise<unknown[][]> {
-    const decoder = await Decoder.open(duck, definition, NO_SCHEMAS);
+    const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);
     await decoder.decode([
       fetchedOf(
         0,
@@ -243,7 +234,7 @@ describe("invariant 3, for lists, defaults and versions", () => {
       ),
     ]);
     const columns = Object.keys(definition.fields).map((name) => `"${name}"`);
-    const rows = await duck.runAndReadAll(
+    const rows = await duck().runAndReadAll(
       `SELECT _reject, _version, ${columns.join(", ")} FROM events ORDER BY _offset`,
     );
     return rows

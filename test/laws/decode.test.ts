@@ -1,11 +1,12 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { decodeOne } from "../../core/decode.ts";
 import { decimal, flag, instant, integer, oneOf, optional, text } from "../../core/fields.ts";
 import { position } from "../../core/position.ts";
 import { stream } from "../../core/stream.ts";
 import { Decoder } from "../../store/decoder.ts";
-import { type Duck, DuckPool, rowsOf } from "../../store/duck.ts";
+import { rowsOf } from "../../store/duck.ts";
+import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 
 /** A contract with a field of every kind. */
@@ -133,24 +134,15 @@ function columnsOf(canonical: string): unknown[] {
 }
 
 describe("invariant 3: the vectorised decoder and the contract agree", () => {
-  let pool: DuckPool;
-  let duck: Duck;
-  beforeAll(async () => {
-    pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512 });
-    duck = await pool.connect();
-  });
-  afterAll(() => {
-    duck.closeSync();
-    pool.close();
-  });
+  const duck = duckForTests();
 
   test("a record is an event exactly when zod accepts it, with zod's values, else a reject with its reason and bytes", async () => {
-    const decoder = await Decoder.open(duck, sample, NO_SCHEMAS);
+    const decoder = await Decoder.open(duck(), sample, NO_SCHEMAS);
     await fc.assert(
       fc.asyncProperty(fc.array(bytes, { minLength: 1, maxLength: 60 }), async (values) => {
         const rejected = await decoder.decode([fetchedOf(0, 0n, values)]);
         const rows = await rowsOf(
-          duck,
+          duck(),
           'SELECT _offset, _reject, id, "at", amount, price, kind, "on", note, count FROM events ORDER BY _offset',
         );
         expect(rows).toHaveLength(values.length);
@@ -174,19 +166,19 @@ describe("invariant 3: the vectorised decoder and the contract agree", () => {
   test("a decimal of many digits is the same number whether its record is recognised or goes through zod", async () => {
     const rate = decimal({ scale: 6, min: -900_000_000, max: 900_000_000 });
     const rated = stream("rated", { ...sample, fields: { ...sample.fields, rate } });
-    const decoder = await Decoder.open(duck, rated, NO_SCHEMAS);
+    const decoder = await Decoder.open(duck(), rated, NO_SCHEMAS);
     const event = { id: "a", at: 1e12, amount: 1, price: 1, kind: "a", on: true, rate: -812_345_678.654_321 };
     // An escape in another field is enough.
     const values = [event, { ...event, id: '"' }].map((value) => Buffer.from(JSON.stringify(value)));
     expect(await decoder.decode([fetchedOf(0, 0n, values)])).toEqual([]);
-    expect(await rowsOf(duck, "SELECT rate FROM events ORDER BY _offset")).toEqual([
+    expect(await rowsOf(duck(), "SELECT rate FROM events ORDER BY _offset")).toEqual([
       [-812_345_678_654_321n],
       [-812_345_678_654_321n],
     ]);
   });
 
   test("what the vectorised decoder does recognise is nearly everything that producers send", async () => {
-    const decoder = await Decoder.open(duck, sample, NO_SCHEMAS);
+    const decoder = await Decoder.open(duck(), sample, NO_SCHEMAS);
     const values = fc.sample(
       fc.record({
         ...valid,
@@ -203,6 +195,6 @@ describe("invariant 3: the vectorised decoder and the contract agree", () => {
         values.map((value) => Buffer.from(JSON.stringify(value))),
       ),
     ]);
-    expect(await rowsOf(duck, "SELECT count(*) FROM decoded WHERE _ok")).toEqual([[500n]]);
+    expect(await rowsOf(duck(), "SELECT count(*) FROM decoded WHERE _ok")).toEqual([[500n]]);
   });
 });

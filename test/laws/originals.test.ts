@@ -1,23 +1,13 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { createOriginals, originalTexts } from "../../batch-layer/originals-table.ts";
 import { position } from "../../core/position.ts";
-import { type Duck, DuckPool, rowsOf } from "../../store/duck.ts";
+import { rowsOf } from "../../store/duck.ts";
 import { bytesOf } from "../../store/originals.ts";
 import { Records } from "../../store/records.ts";
+import { duckForTests } from "../duck.ts";
 
-let pool: DuckPool;
-let duck: Duck;
-
-beforeAll(async () => {
-  pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512 });
-  duck = await pool.connect();
-});
-
-afterAll(() => {
-  duck.closeSync();
-  pool.close();
-});
+const duck = duckForTests();
 
 async function keptOf(keys: readonly (Buffer | null)[], values: readonly (Buffer | null)[]) {
   const records = values.map((value, index) => ({
@@ -26,8 +16,8 @@ async function keptOf(keys: readonly (Buffer | null)[], values: readonly (Buffer
     key: keys[index] ?? null,
     value,
   }));
-  await createOriginals(duck, originalTexts(Records.of(records)));
-  const rows = await rowsOf(duck, "SELECT _timestamp, _key, _value FROM originals");
+  await createOriginals(duck(), originalTexts(Records.of(records)));
+  const rows = await rowsOf(duck(), "SELECT _timestamp, _key, _value FROM originals");
   return rows.map(([time, key, value]) => ({ time: Number(time), key: bytesOf(key), value: bytesOf(value) }));
 }
 

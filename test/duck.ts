@@ -1,0 +1,17 @@
+import { afterAll, beforeAll } from "vitest";
+import { type Duck, DuckPool } from "../store/duck.ts";
+
+/** A DuckDB connection for the tests of a file or of a `describe`: asked for within a test, for it is not there before. */
+export function duckForTests(): () => Duck {
+  let pool: DuckPool;
+  let duck: Duck;
+  beforeAll(async () => {
+    pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512 });
+    duck = await pool.connect();
+  });
+  afterAll(() => {
+    duck.closeSync();
+    pool.close();
+  });
+  return () => duck;
+}
