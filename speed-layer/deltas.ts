@@ -6,7 +6,7 @@ import type { Ledger } from "../core/ledger.ts";
 import { ROWS, type StateValue } from "../core/measures/measure.ts";
 import type { View } from "../core/view.ts";
 import { type BucketDelta, cellField } from "../store/chain-state.ts";
-import { type Duck, rowsOf } from "../store/duck.ts";
+import type { KeptStatements } from "../store/kept-statements.ts";
 
 type Building = { values: BucketDelta["values"][number][]; sketches: BucketDelta["sketches"][number][] };
 
@@ -17,10 +17,14 @@ export interface PartitionStates {
 }
 
 /** The states that a view makes of a relation of decoded events, by partition. */
-export async function statesByPartition(duck: Duck, view: View, events: string): Promise<Map<number, PartitionStates>> {
+export async function statesByPartition(
+  statements: KeptStatements,
+  view: View,
+  events: string,
+): Promise<Map<number, PartitionStates>> {
   const gathered = new Gathering(Object.keys(view.by).length);
   const components = wide(view);
-  for (const row of await rowsOf(duck, partialSql(view, events))) {
+  for (const row of await statements.rows(partialSql(view, events))) {
     const cell = gathered.cell(row);
     for (const [index, { key, form, merge }] of components.entries()) {
       const value = row[cell.next + index] ?? null;
@@ -33,7 +37,7 @@ export async function statesByPartition(duck: Duck, view: View, events: string):
     }
   }
   for (const component of componentsOf(view).filter(({ form }) => form === "items")) {
-    for (const row of await rowsOf(duck, partialItemsSql(view, component, events))) {
+    for (const row of await statements.rows(partialItemsSql(view, component, events))) {
       const cell = gathered.cell(row);
       const value = row[cell.next + 1] ?? null;
       if (value === null) continue;
@@ -42,7 +46,7 @@ export async function statesByPartition(duck: Duck, view: View, events: string):
     }
   }
   if (view.each !== null) {
-    for (const [partition, counted] of await rowsOf(duck, countedSql(view, events)))
+    for (const [partition, counted] of await statements.rows(countedSql(view, events)))
       gathered.count(Number(partition), Number(counted));
   }
   return gathered.partitions;

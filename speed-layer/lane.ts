@@ -3,7 +3,7 @@ import { batchLedgerSql } from "../core/compile.ts";
 import { at, type Cut, type Position } from "../core/position.ts";
 import type { Stream } from "../core/stream.ts";
 import { Decoder, type ScannedBatch } from "../store/decoder.ts";
-import { type Duck, rowsOf } from "../store/duck.ts";
+import type { Duck } from "../store/duck.ts";
 import type { DeadLetters } from "../store/letter-writer.ts";
 import type { FetchedPartition, LogSource, TopicInfo } from "../store/log.ts";
 import { type DedupSources, warmDedup } from "../store/warm-dedup.ts";
@@ -168,14 +168,14 @@ export class Lane {
   }
 
   async #prepare(fetched: readonly FetchedPartition[]): Promise<(() => Promise<void>)[]> {
-    const { duck } = this.#deps;
+    const { statements } = this.#decoder;
     const ledgers = new Map<string, Promise<Map<number, BatchLedger>>>();
     const ledger = (events: string) => {
-      const asked = ledgers.get(events) ?? rowsOf(duck, batchLedgerSql(events)).then(batchLedgers);
+      const asked = ledgers.get(events) ?? statements.rows(batchLedgerSql(events)).then(batchLedgers);
       ledgers.set(events, asked);
       return asked;
     };
-    const batch = { duck, fetched, topicId: this.#info?.id ?? "", ledger };
+    const batch = { statements, fetched, topicId: this.#info?.id ?? "", ledger };
     const prepared: (() => Promise<void>)[] = [];
     for (const track of this.tracks) {
       const apply = await track.prepare(batch, this.#deps.clock.nowMs());

@@ -7,8 +7,8 @@ import type { Chain } from "../store/chain.ts";
 import { type Application, type ApplyReply, type ChainState, refusal, tilesOf } from "../store/chain-state.ts";
 import { eventsFrom } from "../store/decoder.ts";
 import type { Definition } from "../store/definitions.ts";
-import type { Duck } from "../store/duck.ts";
 import { fold, foldable } from "../store/fold.ts";
+import type { KeptStatements } from "../store/kept-statements.ts";
 import type { FetchedPartition, LogBounds, LogSource, TopicInfo } from "../store/log.ts";
 import { type BatchLedger, ledgerOf, statesByPartition } from "./deltas.ts";
 import { markOf, verifyLog } from "./marks.ts";
@@ -47,9 +47,9 @@ export interface TrackDeps {
   readonly logger: Logger;
 }
 
-/** A batch as a lane hands it to its views: in the connection's relation `events`. */
+/** A batch as a lane hands it to its views: in the relation `events` of the statements' connection. */
 export interface DecodedBatch {
-  readonly duck: Duck;
+  readonly statements: KeptStatements;
   readonly fetched: readonly FetchedPartition[];
   readonly topicId: string;
   /** What became of the records of a relation of its events, by partition. */
@@ -197,13 +197,13 @@ export class ViewTrack {
 
   /** What the batch adds, by partition. Fails where the view's SQL does: on overflow in an expression, for instance. */
   async #applications(
-    { duck, ledger, topicId }: DecodedBatch,
+    { statements, ledger, topicId }: DecodedBatch,
     mine: readonly FetchedPartition[],
     positions: Cut,
   ): Promise<Application[]> {
     const { view } = this.#deps.definition;
     const events = eventsFrom("events", positions, mine);
-    const states = await statesByPartition(duck, view, events);
+    const states = await statesByPartition(statements, view, events);
     const ledgers = await ledger(events);
     return mine.map((fetched) => {
       const { partition, to, stable, fetchedAtMs } = fetched;

@@ -15,8 +15,9 @@ import { at, type Cut } from "../core/position.ts";
 import { type BodyScanner, RecordScanner } from "../core/scan.ts";
 import { quoteName } from "../core/sql.ts";
 import type { Stream, Version } from "../core/stream.ts";
-import { type Duck, rowsOf } from "./duck.ts";
+import type { Duck } from "./duck.ts";
 import { eventNames } from "./events.ts";
+import { KeptStatements, RefilledTable } from "./kept-statements.ts";
 import type { FetchedPartition } from "./log.ts";
 import type { Records } from "./records.ts";
 import type { SchemaSource } from "./registry-schemas.ts";
@@ -50,16 +51,27 @@ export interface Rejected {
  */
 export class Decoder {
   readonly duck: Duck;
+  /** Of its connection, for whoever reads `events`. */
+  readonly statements: KeptStatements;
+  readonly #decoded: RefilledTable;
+  /** Rows of the batch that are decoded once more, by version. */
+  readonly #again: ReadonlyMap<Version, RefilledTable>;
   readonly #stream: Stream;
   readonly #schemas: SchemaSource;
   /** For the newest version: those that no scanned batch is using. */
   readonly #free: RecordScanner[] = [];
   /** For the older versions that are tried, by version. */
   readonly #older: ReadonlyMap<Version, RecordScanner>;
-  #batches = 0;
+  /** How many ids were remembered since the old ones were forgotten. */
+  #remembered = 0;
 
   private constructor(duck: Duck, stream: Stream, schemas: SchemaSource) {
     this.duck = duck;
+    this.statements = new KeptStatements(duck);
+    this.#decoded = new RefilledTable(duck, this.statements, "decoded");
+    this.#again = new Map(
+      stream.tried.map((version) => [version, new RefilledTable(duck, this.statements, againOf(version))]),
+    );
     this.#stream = stream;
     this.#schemas = schemas;
     const [, ...older] = stream.tried;
@@ -98,19 +110,19 @@ export class Decoder {
     const { rows, schemas, scanner } = scanned ?? (await this.scan(batch));
     if (rows.length === 0) {
       this.#free.push(scanner);
-      await this.duck.run("TRUNCATE decoded");
+      await this.#decoded.clear();
       return [];
     }
     const newest = newestOf(this.#stream);
     const allOk = scanner.failed === 0;
     const source = sourceSql(batch, scannedTexts(newest, allOk));
     const sql = decodedSql(scannedSql(this.#stream, newest, source, allOk));
-    await this.duck.run(`CREATE OR REPLACE TEMP TABLE decoded AS ${sql}`, blobsOf(scanner, allOk));
+    await this.#decoded.fill(sql, rows.length, blobsOf(scanner, allOk));
     const rejected = allOk ? [] : await this.#decodeRest(rows, schemas);
     this.#free.push(scanner);
     await this.#markDuplicates();
-    await this.remember("decoded");
-    await this.#forgetOld();
+    await this.statements.run(rememberSql("decoded"));
+    await this.#forgetOld(rows.length);
     return rejected;
   }
 
@@ -119,11 +131,9 @@ export class Decoder {
     if (partitions.length > 0) await this.duck.run(`DELETE FROM seen WHERE _partition IN (${partitions.join(", ")})`);
   }
 
-  /** Remembers ids from a relation with (_partition, _offset, _id): the batch itself, or the archive for a warm-up. */
+  /** Remembers ids from a relation with (_partition, _offset, _id): from the archive, for a warm-up. */
   async remember(relation: string): Promise<void> {
-    await this.duck.run(
-      `INSERT INTO seen SELECT _partition, _offset, _id, hash(_partition, _id) FROM ${relation} WHERE _id IS NOT NULL`,
-    );
+    await this.duck.run(rememberSql(relation));
   }
 
   /**
@@ -136,8 +146,9 @@ export class Decoder {
       if (left.length === 0) return [];
       rows.scan(scanner, new AvroBodies(version, schemas), left);
       const texts = `SELECT ${scannedTexts(version, false)}, unnest([${left.join(", ")}]) AS _row`;
-      await this.#decodeAgain(scannedSql(this.#stream, version, again(texts), false), blobsOf(scanner, false));
-      await this.#take("_ok");
+      const sql = decodedSql(scannedSql(this.#stream, version, again(texts), false));
+      await this.#again.get(version)?.fill(sql, left.length, blobsOf(scanner, false));
+      await this.#take(version, "_ok");
     }
     const rest = await this.#unrecognised();
     if (rest.length === 0) return [];
@@ -159,11 +170,11 @@ export class Decoder {
   }
 
   #unrecognised(): Promise<DuckDBValue[][]> {
-    return rowsOf(this.duck, "SELECT _row, _partition, _offset FROM decoded WHERE NOT _ok ORDER BY _row");
+    return this.statements.rows("SELECT _row, _partition, _offset FROM decoded WHERE NOT _ok ORDER BY _row");
   }
 
   async #markRejects(rejected: readonly { readonly row: number; readonly reject: Reject }[]): Promise<void> {
-    await this.duck.run("TRUNCATE rejects");
+    await this.statements.run("TRUNCATE rejects");
     const rejects = await this.duck.createAppender("rejects");
     for (const { row, reject } of rejected) {
       rejects.appendInteger(row);
@@ -172,7 +183,7 @@ export class Decoder {
     }
     rejects.closeSync();
     const nothing = [...Object.keys(this.#stream.fields).map(quoteName), "_id", "_hash", "_version"];
-    await this.duck.run(
+    await this.statements.run(
       `UPDATE decoded SET ${nothing.map((column) => `${column} = NULL`).join(", ")}, _reject = reject FROM rejects WHERE decoded._row = rejects._row`,
     );
   }
@@ -189,47 +200,50 @@ export class Decoder {
       const isNewest = version === this.#stream.tried[0];
       const list = chosen.map(({ row }) => row).join(", ");
       const texts = `SELECT unnest(string_split(decode($1), chr(30))) AS _value, unnest([${list}]) AS _row`;
-      await this.#decodeAgain(canonicalSql(this.#stream, version, again(texts)), [new DuckDBBlobValue(text)]);
-      await this.#take(isNewest ? "true" : "_misfit IS NULL");
+      const sql = decodedSql(canonicalSql(this.#stream, version, again(texts)));
+      await this.#again.get(version)?.fill(sql, chosen.length, [new DuckDBBlobValue(text)]);
+      await this.#take(version, isNewest ? "true" : "_misfit IS NULL");
       if (isNewest) continue;
-      for (const [row, field] of await rowsOf(this.duck, "SELECT _row, _misfit FROM again WHERE _misfit IS NOT NULL"))
+      const asked = `SELECT _row, _misfit FROM ${againOf(version)} WHERE _misfit IS NOT NULL`;
+      for (const [row, field] of await this.statements.rows(asked))
         misfits.set(Number(row), `contract: ${field}: the upcast of version ${version.version} breaks it`);
     }
     return misfits;
   }
 
-  /** Decodes some rows of the batch once more, into the temporary table `again`. */
-  async #decodeAgain(sql: string, values: DuckDBBlobValue[]): Promise<void> {
-    await this.duck.run(`CREATE OR REPLACE TEMP TABLE again AS ${decodedSql(sql)}`, values);
-  }
-
-  /** Puts the rows of `again` for which `condition` holds in the place of what `decoded` has. They are recognised from now on. */
-  async #take(condition: string): Promise<void> {
-    await this.duck.run(`DELETE FROM decoded WHERE _row IN (SELECT _row FROM again WHERE ${condition})`);
-    await this.duck.run(
-      `INSERT INTO decoded BY NAME SELECT _row, _hash, true AS _ok, ${eventNames(this.#stream)} FROM again WHERE ${condition}`,
+  /** Puts the rows that were decoded again as a version and for which `condition` holds in the place of what `decoded` has; they are recognised now. */
+  async #take(version: Version, condition: string): Promise<void> {
+    const again = againOf(version);
+    await this.statements.run(`DELETE FROM decoded WHERE _row IN (SELECT _row FROM ${again} WHERE ${condition})`);
+    await this.statements.run(
+      `INSERT INTO decoded BY NAME SELECT _row, _hash, true AS _ok, ${eventNames(this.#stream)} FROM ${again} WHERE ${condition}`,
     );
   }
 
   async #markDuplicates(): Promise<void> {
-    const [repeats] = await rowsOf(this.duck, anyRepeatSql("decoded", "seen"));
+    const [repeats] = await this.statements.rows(anyRepeatSql("decoded", "seen"));
     if (repeats?.[0] !== true) return;
     const duplicates = duplicatesSql(this.#stream, "decoded", "seen");
-    await this.duck.run(
+    await this.statements.run(
       `UPDATE decoded SET _duplicate = true FROM (${duplicates}) d WHERE decoded._partition = d._partition AND decoded._offset = d._offset`,
     );
   }
 
   /** Now and then drops the ids that have left every window. */
-  async #forgetOld(): Promise<void> {
-    this.#batches += 1;
-    if (this.#batches % 16 !== 0) return;
+  async #forgetOld(more: number): Promise<void> {
+    this.#remembered += more;
+    if (this.#remembered < FORGET_EVERY_IDS) return;
+    this.#remembered = 0;
     const tops = "SELECT _partition, max(_offset) AS top FROM seen GROUP BY ALL";
-    await this.duck.run(
-      `CREATE OR REPLACE TEMP TABLE seen AS SELECT s.* FROM seen s JOIN (${tops}) USING (_partition) WHERE _offset >= top - ${this.#stream.dedupWindow}`,
+    await this.statements.makeTable(
+      "seen",
+      `SELECT s.* FROM seen s JOIN (${tops}) USING (_partition) WHERE _offset >= top - ${this.#stream.dedupWindow}`,
     );
   }
 }
+
+/** What a batch is compared with is little more than the windows, and what is dropped is worth the copy of what stays. */
+const FORGET_EVERY_IDS = 200_000;
 
 /** A source of no records, with the columns of one. */
 const NOTHING = "(SELECT 0::BIGINT AS _row, 0 AS _partition, 0::BIGINT AS _offset, '' AS _value WHERE false)";
@@ -237,6 +251,14 @@ const NOTHING = "(SELECT 0::BIGINT AS _row, 0 AS _partition, 0::BIGINT AS _offse
 /** Decoded rows with the columns that the following steps fill in. */
 function decodedSql(rows: string): string {
   return `SELECT *, hash(_partition, _id) AS _hash, false AS _duplicate, NULL::VARCHAR AS _reject FROM (${rows})`;
+}
+
+function rememberSql(relation: string): string {
+  return `INSERT INTO seen SELECT _partition, _offset, _id, hash(_partition, _id) FROM ${relation} WHERE _id IS NOT NULL`;
+}
+
+function againOf({ version }: Version): string {
+  return `again_${version}`;
 }
 
 /** Some rows of the batch, by their numbers in `texts`, with the places where they lie. */

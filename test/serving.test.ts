@@ -44,6 +44,7 @@ import type { Definitions } from "../store/definitions.ts";
 import { type Duck, DuckPool } from "../store/duck.ts";
 import { eventColumns } from "../store/events.ts";
 import { DataDirectory } from "../store/files.ts";
+import { KeptStatements } from "../store/kept-statements.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
@@ -182,7 +183,7 @@ class Place {
   /** Applies `[from, to)` to the open segment. */
   async apply(from: number, to: number): Promise<void> {
     await this.load(from, to);
-    const deltas = (await statesByPartition(this.duck, takings, "events")).get(0)?.deltas ?? [];
+    const deltas = (await statesByPartition(new KeptStatements(this.duck), takings, "events")).get(0)?.deltas ?? [];
     const reply = await this.chain.apply({
       partition: 0,
       from: position(from),

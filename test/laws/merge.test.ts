@@ -166,7 +166,7 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       const micro = between(part, from, next);
       await decoder.decode([micro]);
       const events = eventsFrom("events", cut, [micro]);
-      const states = await statesByPartition(duck, everything, events);
+      const states = await statesByPartition(decoder.statements, everything, events);
       const { deltas, counted } = states.get(partition) ?? { deltas: [], counted: 0 };
       const ledger = ledgerOf(batchLedgers(await rowsOf(duck, batchLedgerSql(events))).get(partition), counted);
       const application = {
