@@ -1,0 +1,87 @@
+import type { DuckDBPreparedStatement, DuckDBValue } from "@duckdb/node-api";
+import type { Duck } from "./duck.ts";
+
+/** So many texts are kept; what was unused for longest goes first. */
+const MOST_STATEMENTS = 256;
+
+/**
+ * The statements of one connection that are run again and again, each parsed and planned once: for a small micro-batch that is most of the work. A
+ * text may run once at a time.
+ *
+ * DuckDB (1.5) plans a statement that has parameters anew whenever it runs, and for ever one that was prepared before a table of its catalog was
+ * made: so there are no parameters here, and `makeTable` drops what is kept.
+ */
+export class KeptStatements {
+  readonly #duck: Duck;
+  readonly #kept = new Map<string, DuckDBPreparedStatement>();
+
+  constructor(duck: Duck) {
+    this.#duck = duck;
+  }
+
+  async run(sql: string): Promise<void> {
+    await (await this.#prepared(sql)).run();
+  }
+
+  /** All rows of a query, values as DuckDB gives them: 64-bit integers are bigint. */
+  async rows(sql: string): Promise<DuckDBValue[][]> {
+    return (await (await this.#prepared(sql)).runAndReadAll()).getRows();
+  }
+
+  /** Makes a temporary table of the rows of a query, in the place of one that has this name. Nothing may be running. */
+  async makeTable(name: string, query: string, values: DuckDBValue[] = []): Promise<void> {
+    for (const statement of this.#kept.values()) statement.destroySync();
+    this.#kept.clear();
+    await this.#duck.run(`CREATE OR REPLACE TEMP TABLE ${name} AS ${query}`, values);
+  }
+
+  async #prepared(sql: string): Promise<DuckDBPreparedStatement> {
+    const statement = this.#kept.get(sql) ?? (await this.#duck.prepare(sql));
+    this.#kept.delete(sql);
+    this.#kept.set(sql, statement);
+    if (this.#kept.size > MOST_STATEMENTS) this.#dropOldest();
+    return statement;
+  }
+
+  #dropOldest(): void {
+    for (const [sql, oldest] of this.#kept) {
+      this.#kept.delete(sql);
+      oldest.destroySync();
+      return;
+    }
+  }
+}
+
+/** Rows that were taken out of a table still take memory. With a new table every so many rows that is little, and so is planning anew. */
+const MOST_STALE_ROWS = 100_000;
+
+/** A temporary table that is filled again and again. */
+export class RefilledTable {
+  readonly #duck: Duck;
+  readonly #statements: KeptStatements;
+  readonly #name: string;
+  /** How many rows it has held since it was made. */
+  #stale = Number.POSITIVE_INFINITY;
+
+  constructor(duck: Duck, statements: KeptStatements, name: string) {
+    this.#duck = duck;
+    this.#statements = statements;
+    this.#name = name;
+  }
+
+  /** Puts the rows of a query, `rows` at most, in the place of all that it holds. */
+  async fill(query: string, rows: number, values: DuckDBValue[] = []): Promise<void> {
+    this.#stale += rows;
+    if (this.#stale > MOST_STALE_ROWS) {
+      await this.#statements.makeTable(this.#name, query, values);
+      this.#stale = rows;
+    } else {
+      await this.clear();
+      await this.#duck.run(`INSERT INTO ${this.#name} ${query}`, values);
+    }
+  }
+
+  async clear(): Promise<void> {
+    await this.#statements.run(`TRUNCATE ${this.#name}`);
+  }
+}
