@@ -265,7 +265,10 @@ export class Lane {
     const nowMs = this.#deps.clock.nowMs();
     if (nowMs - this.#checkedAtMs < CHECK_EVERY_MS) return;
     this.#checkedAtMs = nowMs;
-    for (const track of this.#live()) await track.check();
+    const live = this.#live();
+    for (const track of live) await track.check();
+    // A chain is seldom lost alone: those that were still there when they were looked at are looked at again, so that all go on together.
+    if (this.#live().length < live.length) for (const track of this.#live()) await track.check();
   }
 
   #live(): ViewTrack[] {

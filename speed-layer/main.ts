@@ -65,7 +65,8 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   const archive = new Archive(data);
   const manifests = new Manifests(data);
   const redis = openRedis(options.redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
-  const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 1_024, directories: [data.path("archive")] });
+  const directories = [data.path("archive")];
+  const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 1_024, directories, keepsPlans: true });
   const log = new LogReader({ brokers, clientId: "tideline-speed" });
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
   const deadLetters = new DeadLetters(brokers);

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { DuckDBBlobValue, type DuckDBValue } from "@duckdb/node-api";
 import {
   AVRO_HEADER_BYTES,
@@ -64,10 +65,11 @@ export class Decoder {
   readonly #older: ReadonlyMap<Version, RecordScanner>;
   /** How many ids were remembered since the old ones were forgotten. */
   #remembered = 0;
+  #forgetAt = FORGET_AT_LEAST;
 
-  private constructor(duck: Duck, stream: Stream, schemas: SchemaSource) {
+  private constructor(duck: Duck, statements: KeptStatements, stream: Stream, schemas: SchemaSource) {
     this.duck = duck;
-    this.statements = new KeptStatements(duck);
+    this.statements = statements;
     this.#decoded = new RefilledTable(duck, this.statements, "decoded");
     this.#again = new Map(
       stream.tried.map((version) => [version, new RefilledTable(duck, this.statements, againOf(version))]),
@@ -89,7 +91,7 @@ export class Decoder {
     await duck.run(
       "CREATE OR REPLACE TEMP TABLE seen (_partition INTEGER, _offset BIGINT, _id VARCHAR, _hash UBIGINT)",
     );
-    return new Decoder(duck, stream, schemas);
+    return new Decoder(duck, await KeptStatements.open(duck), stream, schemas);
   }
 
   /**
@@ -101,7 +103,7 @@ export class Decoder {
     const schemas = await this.#schemas.lookup(rows.schemaIds());
     const newest = newestOf(this.#stream);
     const scanner = this.#free.pop() ?? new RecordScanner(newest);
-    rows.scan(scanner, new AvroBodies(newest, schemas));
+    await rows.scanAll(scanner, new AvroBodies(newest, schemas));
     return { rows, schemas, scanner };
   }
 
@@ -144,7 +146,7 @@ export class Decoder {
     for (const [version, scanner] of this.#older) {
       const left = (await this.#unrecognised()).map(([row]) => Number(row));
       if (left.length === 0) return [];
-      rows.scan(scanner, new AvroBodies(version, schemas), left);
+      rows.scanSome(scanner, new AvroBodies(version, schemas), left);
       const texts = `SELECT ${scannedTexts(version, false)}, unnest([${left.join(", ")}]) AS _row`;
       const sql = decodedSql(scannedSql(this.#stream, version, again(texts), false));
       await this.#again.get(version)?.fill(sql, left.length, blobsOf(scanner, false));
@@ -229,21 +231,23 @@ export class Decoder {
     );
   }
 
-  /** Now and then drops the ids that have left every window. */
+  /** Drops the ids that have left every window, when as many have come as were left the last time. */
   async #forgetOld(more: number): Promise<void> {
     this.#remembered += more;
-    if (this.#remembered < FORGET_EVERY_IDS) return;
-    this.#remembered = 0;
+    if (this.#remembered < this.#forgetAt) return;
     const tops = "SELECT _partition, max(_offset) AS top FROM seen GROUP BY ALL";
     await this.statements.makeTable(
       "seen",
       `SELECT s.* FROM seen s JOIN (${tops}) USING (_partition) WHERE _offset >= top - ${this.#stream.dedupWindow}`,
     );
+    const [[left] = []] = await this.statements.rows("SELECT count(*) FROM seen");
+    this.#remembered = 0;
+    this.#forgetAt = Math.max(FORGET_AT_LEAST, Number(left));
   }
 }
 
-/** What a batch is compared with is little more than the windows, and what is dropped is worth the copy of what stays. */
-const FORGET_EVERY_IDS = 200_000;
+/** Fewer new ids than this are not worth a copy of what stays. */
+const FORGET_AT_LEAST = 100_000;
 
 /** A source of no records, with the columns of one. */
 const NOTHING = "(SELECT 0::BIGINT AS _row, 0 AS _partition, 0::BIGINT AS _offset, '' AS _value WHERE false)";
@@ -310,19 +314,25 @@ class BatchRows {
     return ids;
   }
 
-  /** Scans all rows, or some, in their order. */
-  scan(scanner: RecordScanner, avro: AvroBodies, some?: readonly number[]): void {
+  /** Scans all rows in their order, a slice at a time: meanwhile the database works on the batch before, and what it has done is taken further. */
+  async scanAll(scanner: RecordScanner, avro: AvroBodies): Promise<void> {
     scanner.clear();
-    const scanOne = (bytes: Buffer, begin: number, end: number) => {
-      if (isAvro(bytes, begin, end)) avro.scan(scanner, bytes, begin, end);
-      else scanner.scan(bytes, begin, end);
-    };
-    if (some === undefined) for (const { records } of this.#parts) records.eachValue(scanOne);
-    else
-      for (const row of some) {
-        const value = this.value(row) ?? NO_BYTES;
-        scanOne(value, 0, value.length);
+    const scanOne = scanOneBy(scanner, avro);
+    for (const { records } of this.#parts)
+      for (let from = 0; from < records.length; from += SLICE_RECORDS) {
+        if (from > 0) await setImmediate();
+        records.eachValue(scanOne, { from, to: from + SLICE_RECORDS });
       }
+  }
+
+  /** Scans some rows in their order. */
+  scanSome(scanner: RecordScanner, avro: AvroBodies, some: readonly number[]): void {
+    scanner.clear();
+    const scanOne = scanOneBy(scanner, avro);
+    for (const row of some) {
+      const value = this.value(row) ?? NO_BYTES;
+      scanOne(value, 0, value.length);
+    }
   }
 
   #part(row: number) {
@@ -332,7 +342,16 @@ class BatchRows {
   }
 }
 
+/** About two milliseconds. */
+const SLICE_RECORDS = 2_000;
 const NO_BYTES = Buffer.alloc(0);
+
+function scanOneBy(scanner: RecordScanner, avro: AvroBodies) {
+  return (bytes: Buffer, begin: number, end: number) => {
+    if (isAvro(bytes, begin, end)) avro.scan(scanner, bytes, begin, end);
+    else scanner.scan(bytes, begin, end);
+  };
+}
 
 /** Whether a value begins with Avro's magic byte. */
 function isAvro(bytes: Uint8Array, begin: number, end: number): boolean {

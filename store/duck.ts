@@ -9,7 +9,12 @@ export interface DuckOptions {
   readonly memoryLimitMb: number;
   /** Directories that SQL may read and write; none by default. */
   readonly directories?: readonly string[];
+  /** Whether plans may be kept while the rows of tables change (store/kept-statements.ts). Other statements lose what statistics give them. */
+  readonly keepsPlans?: boolean;
 }
+
+/** What plans must not be made of if they are kept: https://github.com/duckdb/duckdb/pull/24696 */
+export const STATISTICS = "statistics_propagation";
 
 /**
  * A DuckDB instance in this process, locked down: UTC, no extension downloads, no file outside `directories`, and no setting can be
@@ -22,7 +27,7 @@ export class DuckPool {
     this.#instance = instance;
   }
 
-  static async open({ threads, memoryLimitMb, directories = [] }: DuckOptions): Promise<DuckPool> {
+  static async open({ threads, memoryLimitMb, directories = [], keepsPlans = false }: DuckOptions): Promise<DuckPool> {
     const instance = await DuckDBInstance.create(":memory:", {
       threads: String(threads),
       memory_limit: `${memoryLimitMb}MB`,
@@ -33,6 +38,7 @@ export class DuckPool {
     });
     const connection = await instance.connect();
     await connection.run("SET GLOBAL TimeZone = 'UTC'");
+    if (keepsPlans) await connection.run(`SET GLOBAL disabled_optimizers = '${STATISTICS}'`);
     if (directories.length > 0) {
       const list = directories.map((directory) => `'${directory.replaceAll("'", "''")}'`).join(", ");
       await connection.run(`SET GLOBAL allowed_directories = [${list}]`);

@@ -1,5 +1,5 @@
 import type { DuckDBPreparedStatement, DuckDBValue } from "@duckdb/node-api";
-import type { Duck } from "./duck.ts";
+import { type Duck, rowsOf, STATISTICS } from "./duck.ts";
 
 /** So many texts are kept; what was unused for longest goes first. */
 const MOST_STATEMENTS = 256;
@@ -9,23 +9,33 @@ const MOST_STATEMENTS = 256;
  * text may run once at a time.
  *
  * DuckDB (1.5) plans a statement that has parameters anew whenever it runs, and for ever one that was prepared before a table of its catalog was
- * made: so there are no parameters here, and `makeTable` drops what is kept.
+ * made: so there are no parameters here, and `makeTable` drops what is kept. And it makes plans that are right only for the rows of that moment
+ * (a filter that nothing failed is left out), except on a pool that `keepsPlans`: on any other nothing is kept.
  */
 export class KeptStatements {
   readonly #duck: Duck;
+  readonly #keeps: boolean;
   readonly #kept = new Map<string, DuckDBPreparedStatement>();
 
-  constructor(duck: Duck) {
+  private constructor(duck: Duck, keeps: boolean) {
     this.#duck = duck;
+    this.#keeps = keeps;
+  }
+
+  static async open(duck: Duck): Promise<KeptStatements> {
+    const [[disabled] = []] = await rowsOf(duck, "SELECT current_setting('disabled_optimizers')");
+    return new KeptStatements(duck, String(disabled).includes(STATISTICS));
   }
 
   async run(sql: string): Promise<void> {
-    await (await this.#prepared(sql)).run();
+    if (this.#keeps) await this.#running(sql, (statement) => statement.run());
+    else await this.#duck.run(sql);
   }
 
   /** All rows of a query, values as DuckDB gives them: 64-bit integers are bigint. */
   async rows(sql: string): Promise<DuckDBValue[][]> {
-    return (await (await this.#prepared(sql)).runAndReadAll()).getRows();
+    if (!this.#keeps) return rowsOf(this.#duck, sql);
+    return (await this.#running(sql, (statement) => statement.runAndReadAll())).getRows();
   }
 
   /** Makes a temporary table of the rows of a query, in the place of one that has this name. Nothing may be running. */
@@ -35,12 +45,14 @@ export class KeptStatements {
     await this.#duck.run(`CREATE OR REPLACE TEMP TABLE ${name} AS ${query}`, values);
   }
 
-  async #prepared(sql: string): Promise<DuckDBPreparedStatement> {
+  /** Keeps what succeeded. */
+  async #running<T>(sql: string, run: (statement: DuckDBPreparedStatement) => Promise<T>): Promise<T> {
     const statement = this.#kept.get(sql) ?? (await this.#duck.prepare(sql));
     this.#kept.delete(sql);
+    const result = await run(statement);
     this.#kept.set(sql, statement);
     if (this.#kept.size > MOST_STATEMENTS) this.#dropOldest();
-    return statement;
+    return result;
   }
 
   #dropOldest(): void {

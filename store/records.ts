@@ -127,10 +127,14 @@ export class Records {
     return this.#unread?.get(index) ?? this.#part(index * 5 + 2);
   }
 
-  /** Where each value lies: `visit(bytes, begin, end)`, in order; begin and end are the same for a null or empty one. */
-  eachValue(visit: (bytes: Buffer, begin: number, end: number, index: number) => void): void {
+  /** Where each value lies, of all or of some: `visit(bytes, begin, end)`, in order; begin and end are the same for a null or empty one. */
+  eachValue(
+    visit: (bytes: Buffer, begin: number, end: number, index: number) => void,
+    { from = 0, to = this.#length }: { readonly from?: number; readonly to?: number } = {},
+  ): void {
     const places = this.#places;
-    for (let index = 0; index < this.#length; index++) {
+    const last = Math.min(to, this.#length);
+    for (let index = from; index < last; index++) {
       const begin = places[index * 5 + 2] as number;
       if (begin < 0) {
         const unread = this.#unread?.get(index);

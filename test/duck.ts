@@ -1,12 +1,12 @@
 import { afterAll, beforeAll } from "vitest";
-import { type Duck, DuckPool } from "../store/duck.ts";
+import { type Duck, type DuckOptions, DuckPool } from "../store/duck.ts";
 
 /** A DuckDB connection for the tests of a file or of a `describe`: asked for within a test, for it is not there before. */
-export function duckForTests(): () => Duck {
+export function duckForTests(options: Partial<DuckOptions> = {}): () => Duck {
   let pool: DuckPool;
   let duck: Duck;
   beforeAll(async () => {
-    pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512 });
+    pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512, ...options });
     duck = await pool.connect();
   });
   afterAll(() => {

@@ -183,7 +183,8 @@ class Place {
   /** Applies `[from, to)` to the open segment. */
   async apply(from: number, to: number): Promise<void> {
     await this.load(from, to);
-    const deltas = (await statesByPartition(new KeptStatements(this.duck), takings, "events")).get(0)?.deltas ?? [];
+    const deltas =
+      (await statesByPartition(await KeptStatements.open(this.duck), takings, "events")).get(0)?.deltas ?? [];
     const reply = await this.chain.apply({
       partition: 0,
       from: position(from),

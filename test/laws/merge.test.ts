@@ -80,7 +80,8 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
   let duck: Duck;
   beforeAll(async () => {
     redis = openRedis(inject("redisUrl"), () => undefined);
-    pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512 });
+    // As the speed layer has it: plans are kept while rows change.
+    pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512, keepsPlans: true });
     duck = await pool.connect();
   });
   afterAll(async () => {

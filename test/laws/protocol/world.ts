@@ -42,7 +42,12 @@ export class Shore {
   /** `redisUrl` names a database of Redis that is emptied for every world. */
   static async open(protocol: Protocol, redisUrl: string): Promise<Shore> {
     const root = await mkdtemp(join(tmpdir(), "tideline-worlds-"));
-    const pool = await protocol.DuckPool.open({ threads: 1, memoryLimitMb: 512, directories: [root] });
+    const pool = await protocol.DuckPool.open({
+      threads: 1,
+      memoryLimitMb: 512,
+      directories: [root],
+      keepsPlans: true,
+    });
     return new Shore(
       protocol,
       protocol.openRedis(redisUrl, () => undefined),
