@@ -41,7 +41,8 @@ function cell(view: View): string[] {
 function aggregate(view: View, component: NamedComponent): string {
   const { form, partial, given = "true" } = component;
   if (form === "integer") return partial;
-  if (form === "registers") return `list(DISTINCT ${partial}) FILTER (${given})`;
+  // For a small batch half of what `list(DISTINCT …)` takes, which has a table of its own.
+  if (form === "registers") return `list_distinct(list(${partial}) FILTER (${given}))`;
   return pickSql(view, component);
 }
 

@@ -1,4 +1,5 @@
-const MAX_LINGER_MS = 10;
+/** What is sent together comes within so many milliseconds; to wait longer would be felt, and spare little. */
+const MAX_LINGER_MS = 3;
 
 /** A batch, and how long it took. */
 export interface BatchPace {
@@ -6,10 +7,7 @@ export interface BatchPace {
   readonly processingMs: number;
 }
 
-/**
- * How long to let records gather before the next fetch. Idle or behind (the batch was full): not at all. In between as long as the last batch took,
- * so that at most half of the time goes into small batches, and freshness loses no more than that.
- */
+/** How long to let records gather before the next fetch. Idle or behind (the batch was full): not at all. */
 export function lingerMs({ records, processingMs }: BatchPace, fullBatchRecords: number): number {
   return records === 0 || records >= fullBatchRecords ? 0 : Math.min(MAX_LINGER_MS, processingMs);
 }

@@ -1,6 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
-import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from "@duckdb/node-api";
+import {
+  type DuckDBConnection,
+  DuckDBInstance,
+  type DuckDBMaterializedResult,
+  type DuckDBValue,
+} from "@duckdb/node-api";
 
 export type Duck = DuckDBConnection;
 
@@ -60,5 +65,12 @@ export class DuckPool {
 
 /** All rows of a query, values as DuckDB gives them: 64-bit integers are bigint. */
 export async function rowsOf(duck: Duck, sql: string, values?: DuckDBValue[]): Promise<DuckDBValue[][]> {
-  return (await duck.runAndReadAll(sql, values)).getRows();
+  return rowsIn(await duck.run(sql, values));
+}
+
+/** The rows of a result that is there: taken at once, for to wait for each of its chunks costs more than a small one is worth. */
+export function rowsIn(result: DuckDBMaterializedResult): DuckDBValue[][] {
+  const rows: DuckDBValue[][] = [];
+  for (let index = 0; index < result.chunkCount; index++) result.getChunk(index).appendToRows(rows);
+  return rows;
 }

@@ -1,5 +1,5 @@
-import type { DuckDBPreparedStatement, DuckDBValue } from "@duckdb/node-api";
-import { type Duck, rowsOf, STATISTICS } from "./duck.ts";
+import type { DuckDBMaterializedResult, DuckDBPreparedStatement, DuckDBValue } from "@duckdb/node-api";
+import { type Duck, rowsIn, rowsOf, STATISTICS } from "./duck.ts";
 
 /** So many texts are kept; what was unused for longest goes first. */
 const MOST_STATEMENTS = 256;
@@ -28,14 +28,14 @@ export class KeptStatements {
   }
 
   async run(sql: string): Promise<void> {
-    if (this.#keeps) await this.#running(sql, (statement) => statement.run());
+    if (this.#keeps) await this.#running(sql);
     else await this.#duck.run(sql);
   }
 
   /** All rows of a query, values as DuckDB gives them: 64-bit integers are bigint. */
   async rows(sql: string): Promise<DuckDBValue[][]> {
     if (!this.#keeps) return rowsOf(this.#duck, sql);
-    return (await this.#running(sql, (statement) => statement.runAndReadAll())).getRows();
+    return rowsIn(await this.#running(sql));
   }
 
   /** Makes a temporary table of the rows of a query, in the place of one that has this name. Nothing may be running. */
@@ -46,10 +46,10 @@ export class KeptStatements {
   }
 
   /** Keeps what succeeded. */
-  async #running<T>(sql: string, run: (statement: DuckDBPreparedStatement) => Promise<T>): Promise<T> {
+  async #running(sql: string): Promise<DuckDBMaterializedResult> {
     const statement = this.#kept.get(sql) ?? (await this.#duck.prepare(sql));
     this.#kept.delete(sql);
-    const result = await run(statement);
+    const result = await statement.run();
     this.#kept.set(sql, statement);
     if (this.#kept.size > MOST_STATEMENTS) this.#dropOldest();
     return result;
