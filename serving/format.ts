@@ -7,7 +7,8 @@ export type Format = keyof typeof FORMATS;
  * header that accepts neither is answered with JSON.
  */
 export function preferredFormat(accept: string | undefined): Format {
-  const ranges = (accept ?? "*/*").split(",").map(parseRange);
+  if (accept === undefined || accept === "*/*") return "json";
+  const ranges = accept.split(",").map(parseRange);
   const quality = (type: string) => {
     const fitting = ["*/*", `${type.split("/")[0]}/*`, type].map((name) => ranges.find((range) => range.name === name));
     return fitting.findLast((range) => range !== undefined)?.quality ?? 0;

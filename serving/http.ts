@@ -28,6 +28,9 @@ export interface HttpOptions {
   readonly version: string;
 }
 
+/** Of every answer. Those that a browser shows as pages have more, which is computed for each. */
+const HEADERS = { "x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin" } as const;
+
 /** What the docs page needs: scripts from here alone, inline styles, and images within the page. */
 const CONTENT_SECURITY_POLICY = {
   useDefaults: false,
@@ -64,7 +67,10 @@ export async function createApp(
   closeUnusedConnections(app);
   app.setErrorHandler((error, request, reply) => sendProblem(request, reply, refusalOf(error), error));
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, notRouted(app, request)));
-  app.addHook("onRequest", (request, _reply, done) => done(urlProblem(request) ?? undefined));
+  app.addHook("onRequest", (request, reply, done) => {
+    void reply.headers(HEADERS);
+    done(urlProblem(request) ?? undefined);
+  });
   app.addHook("onResponse", (request, reply, done) => {
     const route = request.routeOptions.url ?? "none";
     // A live stream took as long as somebody watched, which says nothing of this server.
@@ -76,11 +82,13 @@ export async function createApp(
     );
     done();
   });
-  await app.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, strictTransportSecurity: false });
   if (requestsPerMinute > 0)
     await app.register(rateLimit, { max: requestsPerMinute, timeWindow: 60_000, errorResponseBuilder: tooMany });
-  await docsRoutes(app, openApiDocument([...serving.views.values()], version));
-  await pageRoutes(app);
+  await app.register(async (pages) => {
+    await pages.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, strictTransportSecurity: false });
+    await docsRoutes(pages, openApiDocument([...serving.views.values()], version));
+    await pageRoutes(pages);
+  });
   viewRoutes(app, serving);
   await liveRoutes(app, serving);
   proofRoutes(app, serving);

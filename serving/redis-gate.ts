@@ -1,12 +1,4 @@
-import {
-  BrokenCircuitError,
-  ConsecutiveBreaker,
-  circuitBreaker,
-  handleAll,
-  type TimeoutPolicy,
-  TimeoutStrategy,
-  timeout,
-} from "cockatiel";
+import { BrokenCircuitError, ConsecutiveBreaker, circuitBreaker, handleAll } from "cockatiel";
 import type { TidelineRedis } from "../store/redis.ts";
 
 /** Redis did not answer; `message` says so in words that may be shown to a client. */
@@ -21,7 +13,6 @@ export class RedisSilent extends Error {
 export class RedisGate {
   readonly redis: TidelineRedis;
   readonly #breaker = circuitBreaker(handleAll, { halfOpenAfter: 1_000, breaker: new ConsecutiveBreaker(3) });
-  readonly #limits = new Map<number, TimeoutPolicy>();
 
   constructor(redis: TidelineRedis) {
     this.redis = redis;
@@ -32,7 +23,7 @@ export class RedisGate {
     // A command that is given to a connection that is down would wait in a queue without bound.
     if (this.redis.status !== "ready") throw new RedisSilent("Redis cannot be reached");
     try {
-      return await this.#breaker.execute(() => this.#limit(limitMs).execute(question));
+      return await this.#breaker.execute(() => within(limitMs, question));
     } catch (cause) {
       const why =
         cause instanceof BrokenCircuitError
@@ -41,12 +32,16 @@ export class RedisGate {
       throw new RedisSilent(isReply(cause) ? "Redis refused to answer" : why, { cause });
     }
   }
+}
 
-  #limit(limitMs: number): TimeoutPolicy {
-    const held = this.#limits.get(limitMs) ?? timeout(limitMs, TimeoutStrategy.Aggressive);
-    this.#limits.set(limitMs, held);
-    return held;
-  }
+/** A timer and nothing else: the abort signals of a timeout policy took a twentieth of a keyed read. */
+function within<T>(limitMs: number, question: () => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error("no answer in time")), limitMs);
+    question()
+      .then(resolve, reject)
+      .finally(() => clearTimeout(timer));
+  });
 }
 
 function isReply(cause: unknown): boolean {
