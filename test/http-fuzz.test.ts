@@ -401,8 +401,11 @@ describe("whatever is asked of a path of the OpenAPI document is answered as the
         socket.on("error", reject);
         socket.on("close", () => resolve(received));
       });
-      expect(text).toMatch(/^HTTP\/1\.1 4\d\d /);
-      expect(mismatch("/components/schemas/Problem", text.slice(text.indexOf("\r\n\r\n")))).toBe("");
+      // A request whose body breaks may have been refused before: then that is one more answer.
+      for (const answer of text.split(/(?=HTTP\/1\.1 )/)) {
+        expect(answer).toMatch(/^HTTP\/1\.1 4\d\d /);
+        expect(mismatch("/components/schemas/Problem", answer.slice(answer.indexOf("\r\n\r\n")))).toBe("");
+      }
     }
     expect((await fetch(sea.url("/health"))).status).toBe(200);
   });
