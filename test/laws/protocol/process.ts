@@ -82,9 +82,12 @@ export class Process {
 
   #duck(duck: Duck, gated: GatedCall): Duck {
     return watched(duck, (name, call, [sql]) => {
-      const result = gated(name, String(sql)) ? this.#ask(name, call) : this.during(call());
-      if (name !== "stream") return result;
-      return (result as Promise<object>).then((stream) => watched(stream, (_, run) => this.during(run())));
+      const answer = (what: string, run: Call) =>
+        gated(what, String(sql)) ? this.#ask(what, run) : this.during(run());
+      const result = answer(name, call);
+      // What is done with a prepared statement or a stream later is done by the connection too.
+      const further = name === "prepare" || name === "stream";
+      return further ? (result as Promise<object>).then((inner) => watched(inner, answer)) : result;
     });
   }
 

@@ -312,7 +312,7 @@ export class World {
 
   async #speed(process: Process): Promise<void> {
     const { protocol, metrics } = this.#shore;
-    const stores = this.#stores(process, (method, sql) => method === "runAndReadAll" && sql.includes("events"));
+    const stores = this.#stores(process, (method, sql) => method === "run" && /^SELECT .*events/.test(sql));
     const { log } = stores;
     const track = new protocol.ViewTrack({
       definition,
