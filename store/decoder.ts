@@ -1,30 +1,25 @@
-import { setImmediate } from "node:timers/promises";
 import { DuckDBBlobValue, type DuckDBValue } from "@duckdb/node-api";
 import {
-  AVRO_HEADER_BYTES,
   anyRepeatSql,
   canonicalSql,
   decodeOne,
   duplicatesSql,
   type Reject,
-  recordText,
   type SchemaLookup,
   scannedSql,
   scannedTexts,
 } from "../core/decode.ts";
 import { at, type Cut } from "../core/position.ts";
-import { type BodyScanner, RecordScanner } from "../core/scan.ts";
+import { RecordScanner } from "../core/scan.ts";
 import { quoteName } from "../core/sql.ts";
 import type { Stream, Version } from "../core/stream.ts";
+import { AvroBodies, BatchRows, type RecordBatch } from "./batch-rows.ts";
+import { sourceSql } from "./batch-source.ts";
 import type { Duck } from "./duck.ts";
 import { eventNames } from "./events.ts";
 import { KeptStatements, RefilledTable } from "./kept-statements.ts";
 import type { FetchedPartition } from "./log.ts";
-import type { Records } from "./records.ts";
 import type { SchemaSource } from "./registry-schemas.ts";
-
-/** Records of a partition, as they were fetched or archived. */
-export type RecordBatch = Pick<FetchedPartition, "partition" | "records">;
 
 /** A batch that was scanned ahead of its turn. */
 export interface ScannedBatch {
@@ -278,152 +273,6 @@ function newestOf({ tried }: Stream): Version {
 
 function blobsOf(scanner: RecordScanner, allOk: boolean): DuckDBBlobValue[] {
   return scanner.texts(allOk).map((text) => new DuckDBBlobValue(text));
-}
-
-/** The rows of a batch, numbered through its partitions. */
-class BatchRows {
-  readonly length: number;
-  readonly #parts: readonly { readonly records: Records; readonly first: number }[];
-
-  constructor(batch: readonly RecordBatch[]) {
-    let first = 0;
-    this.#parts = batch.map(({ records }) => {
-      first += records.length;
-      return { records, first: first - records.length };
-    });
-    this.length = first;
-  }
-
-  value(row: number): Buffer | null {
-    const { records, first } = this.#part(row);
-    return records.value(row - first);
-  }
-
-  key(row: number): Buffer | null {
-    const { records, first } = this.#part(row);
-    return records.key(row - first);
-  }
-
-  /** The ids of the schemas that its Avro records were written with. */
-  schemaIds(): Set<number> {
-    const ids = new Set<number>();
-    for (const { records } of this.#parts)
-      records.eachValue((bytes, begin, end) => {
-        if (isAvro(bytes, begin, end) && end - begin >= AVRO_HEADER_BYTES) ids.add(bytes.readUInt32BE(begin + 1));
-      });
-    return ids;
-  }
-
-  /** Scans all rows in their order, a slice at a time: meanwhile the database works on the batch before, and what it has done is taken further. */
-  async scanAll(scanner: RecordScanner, avro: AvroBodies): Promise<void> {
-    scanner.clear();
-    const scanOne = scanOneBy(scanner, avro);
-    for (const { records } of this.#parts)
-      for (let from = 0; from < records.length; from += SLICE_RECORDS) {
-        if (from > 0) await setImmediate();
-        records.eachValue(scanOne, { from, to: from + SLICE_RECORDS });
-      }
-  }
-
-  /** Scans some rows in their order. */
-  scanSome(scanner: RecordScanner, avro: AvroBodies, some: readonly number[]): void {
-    scanner.clear();
-    const scanOne = scanOneBy(scanner, avro);
-    for (const row of some) {
-      const value = this.value(row) ?? NO_BYTES;
-      scanOne(value, 0, value.length);
-    }
-  }
-
-  #part(row: number) {
-    const part = this.#parts.find(({ records, first }) => row < first + records.length);
-    if (part === undefined) throw new RangeError(`the batch has no row ${row}`);
-    return part;
-  }
-}
-
-/** About two milliseconds. */
-const SLICE_RECORDS = 2_000;
-const NO_BYTES = Buffer.alloc(0);
-
-function scanOneBy(scanner: RecordScanner, avro: AvroBodies) {
-  return (bytes: Buffer, begin: number, end: number) => {
-    if (isAvro(bytes, begin, end)) avro.scan(scanner, bytes, begin, end);
-    else scanner.scan(bytes, begin, end);
-  };
-}
-
-/** Whether a value begins with Avro's magic byte. */
-function isAvro(bytes: Uint8Array, begin: number, end: number): boolean {
-  return begin < end && bytes[begin] === 0;
-}
-
-/** Scans Avro records as events of one version: as their writer's schema says, or where that is not possible as the JSON text of what they say. */
-class AvroBodies {
-  readonly #version: Version;
-  readonly #schemas: SchemaLookup;
-  /** Of the record before: nearly always the same. */
-  #id: number | null = null;
-  #body: BodyScanner | null = null;
-
-  constructor(version: Version, schemas: SchemaLookup) {
-    this.#version = version;
-    this.#schemas = schemas;
-  }
-
-  scan(scanner: RecordScanner, bytes: Buffer, begin: number, end: number): void {
-    const body = end - begin < AVRO_HEADER_BYTES ? null : this.#bodyOf(bytes.readUInt32BE(begin + 1));
-    if (body !== null) {
-      scanner.scan(bytes, begin + AVRO_HEADER_BYTES, end, body);
-      return;
-    }
-    const said = recordText(bytes.subarray(begin, end), this.#schemas);
-    const json = said.ok ? Buffer.from(said.text) : NO_BYTES;
-    scanner.scan(json, 0, json.length);
-  }
-
-  #bodyOf(id: number): BodyScanner | null {
-    if (id !== this.#id) {
-      this.#id = id;
-      this.#body = this.#schemas(id)?.scannerOf(this.#version) ?? null;
-    }
-    return this.#body;
-  }
-}
-
-/** The batch as a relation: columns that unfold in the order of its rows, and where each lies from literals, for offsets come in long runs. */
-function sourceSql(batch: readonly RecordBatch[], columns: string): string {
-  const runs = batch.flatMap(({ partition, records }) => records.runs().map((run) => ({ partition, ...run })));
-  const values = `(SELECT *, row_number() OVER () - 1 AS _row FROM (SELECT ${columns}))`;
-  return runs.length <= FEW_RUNS ? withFewRuns(values, runs) : withManyRuns(values, runs);
-}
-
-interface Run {
-  readonly partition: number;
-  readonly from: bigint;
-  readonly to: bigint;
-}
-
-/** A choice between this many runs costs less than looking positions up in lists. */
-const FEW_RUNS = 64;
-
-function withFewRuns(values: string, runs: readonly Run[]): string {
-  let end = 0n;
-  const cases = runs.map(({ partition, from, to }) => {
-    const shift = from - end;
-    end += to - from;
-    return { when: `WHEN _row < ${end}`, partition: `THEN ${partition}`, offset: `THEN _row + ${shift}` };
-  });
-  const choose = (what: "partition" | "offset") =>
-    `CASE ${cases.map((one) => `${one.when} ${one[what]}`).join(" ")} END`;
-  return `(SELECT *, ${choose("partition")} AS _partition, ${choose("offset")}::BIGINT AS _offset FROM ${values})`;
-}
-
-function withManyRuns(values: string, runs: readonly Run[]): string {
-  const partitions = runs.map(({ partition, from, to }) => `list_resize([${partition}], ${to - from}, ${partition})`);
-  const offsets = runs.map(({ from, to }) => `range(${from}, ${to})`);
-  const places = `SELECT unnest(flatten([${partitions.join(", ")}])) AS _partition, unnest(flatten([${offsets.join(", ")}])) AS _offset`;
-  return `(SELECT * FROM ${values} JOIN (SELECT *, row_number() OVER () - 1 AS _row FROM (${places})) USING (_row))`;
 }
 
 /** Restricts a relation of events to what lies at or after `from`; the relation itself when that is everything. */

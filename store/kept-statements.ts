@@ -65,7 +65,7 @@ export class KeptStatements {
 }
 
 /** Rows that were taken out of a table still take memory. With a new table every so many rows that is little, and so is planning anew. */
-const MOST_STALE_ROWS = 100_000;
+const MOST_STALE_ROWS = 30_000;
 
 /** A temporary table that is filled again and again. */
 export class RefilledTable {

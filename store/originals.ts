@@ -2,7 +2,7 @@ import type { DuckDBBlobValue } from "@duckdb/node-api";
 import type { ArchiveEntry } from "../core/documents.ts";
 import { type Position, position } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
-import type { RecordBatch } from "./decoder.ts";
+import type { RecordBatch } from "./batch-rows.ts";
 import { type Duck, rowsOf } from "./duck.ts";
 import type { DataDirectory } from "./files.ts";
 import { Records } from "./records.ts";
