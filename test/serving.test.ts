@@ -939,6 +939,14 @@ describe("the other routes", () => {
     expect(Object.keys(answer.rows[0] ?? {})).toEqual(Object.keys(schema.properties.rows.items.properties));
   });
 
+  it("are data to a browser, never a script or a page of somebody else", async () => {
+    for (const path of ["/views", "/views/takings", "/views/nothing", "/nowhere", "/health"])
+      expect((await at.ask(path)).headers, path).toMatchObject({
+        "x-content-type-options": "nosniff",
+        "cross-origin-resource-policy": "same-origin",
+      });
+  });
+
   it("show a docs page whose scripts its own policy allows", async () => {
     const page = await at.ask("/docs");
     expect(page.status).toBe(200);
