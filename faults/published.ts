@@ -1,6 +1,9 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ArchiveEntry, Manifest } from "../core/documents.ts";
+import { isMerged, Manifest } from "../core/documents.ts";
+import { at, cutFromJson } from "../core/position.ts";
+import { Archive } from "../store/archive.ts";
+import { DataDirectory } from "../store/files.ts";
 import type { Deployment } from "./deployment.ts";
 
 /** What an installation has published, read from its folder as a person would. */
@@ -11,13 +14,19 @@ export async function newestManifest(deployment: Deployment, view: string): Prom
   return generation === undefined ? null : ((await manifests(deployment, generation)).at(-1) ?? null);
 }
 
-/** Archive entries with a file, of all partitions of a topic, as the archiver made them: some may have been merged since. */
-export async function archiveEntries({ home }: Deployment, topic: string): Promise<ArchiveEntry[]> {
-  const folder = join(home, "data", "archive", topic);
-  const found: ArchiveEntry[] = [];
-  for (const partition of await readdir(folder))
-    found.push(...(await documents(join(folder, partition, "entries"), (json) => ArchiveEntry.parse(json))));
-  return found.filter(({ file }) => file !== null);
+/**
+ * The archiver's files that whoever computes the state of this version reads: none that lies beyond its cut, or that a merged one stands for. (A merged one
+ * is not among them, because a worker may still go by a list from before the merge.)
+ */
+export async function archivedFiles({ home }: Deployment, topic: string, manifest: Manifest): Promise<string[]> {
+  const archive = new Archive(new DataDirectory(join(home, "data")));
+  const { topicId } = manifest;
+  const start = await archive.start(topic, topicId);
+  const found: string[] = [];
+  for (const [partition, to] of cutFromJson(manifest.cut))
+    for (const entry of await archive.covering(topic, topicId, partition, at(start, partition), to))
+      if (entry.file !== null && !isMerged(entry)) found.push(entry.file);
+  return found;
 }
 
 /** What is wrong with the versions of a view: each must begin where the one before ended, and a cut never moves back (invariants 1 and 7). */

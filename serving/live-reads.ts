@@ -1,7 +1,7 @@
 import type { View } from "../core/view.ts";
 import type { Chain } from "../store/chain.ts";
 import type { ChainLook, ChainState, OpenPart } from "../store/chain-state.ts";
-import { type BucketTile, bucketTile } from "./tile-cells.ts";
+import { type BucketTile, Tiler } from "./tile-cells.ts";
 
 /** The chain and a part of its open segment, of one atomic step. */
 export interface LiveRead {
@@ -28,7 +28,7 @@ const MAX_HELD = 1_000;
  * when it was asked for, and Redis is asked once for many. What was read of a state is held for as long as that state stands.
  */
 export class LiveReads {
-  readonly #view: View;
+  readonly #tiler: Tiler;
   readonly #ask: AskChain;
   #waiting: Waiting[] = [];
   #asking = false;
@@ -36,7 +36,7 @@ export class LiveReads {
   readonly #held = new Map<string, readonly BucketTile[]>();
 
   constructor(view: View, ask: AskChain) {
-    this.#view = view;
+    this.#tiler = new Tiler(view);
     this.#ask = ask;
   }
 
@@ -80,7 +80,7 @@ export class LiveReads {
       if (cells !== null && cells !== undefined)
         this.#held.set(
           key,
-          cells.map((bucket) => bucketTile(this.#view, bucket)),
+          cells.map((bucket) => this.#tiler.tile(bucket)),
         );
     }
     const { chain, lastBucket } = look;

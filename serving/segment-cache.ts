@@ -4,7 +4,7 @@ import type { Chain } from "../store/chain.ts";
 import type { ClosedSegment, SegmentCells } from "../store/chain-state.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { RedisGate } from "./redis-gate.ts";
-import { type BucketTile, bucketTile, tileWeight } from "./tile-cells.ts";
+import { type BucketTile, Tiler, tileWeight } from "./tile-cells.ts";
 import { Vanished } from "./vanished.ts";
 import { WeightedCache } from "./weighted-cache.ts";
 
@@ -16,7 +16,8 @@ export class SegmentTile {
 
   constructor(view: View, { lastBucket, buckets }: SegmentCells) {
     this.lastBucket = lastBucket;
-    this.#buckets = buckets.map((bucket) => bucketTile(view, bucket)).sort((a, b) => a.bucket - b.bucket);
+    const tiler = new Tiler(view);
+    this.#buckets = buckets.map((bucket) => tiler.tile(bucket)).sort((a, b) => a.bucket - b.bucket);
     this.weight = tileWeight(this.#buckets);
   }
 

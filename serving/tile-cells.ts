@@ -32,29 +32,66 @@ export interface AnswerLimits {
   readonly maxPieces: number;
 }
 
-/** Redis's fields `<component> <group>` gathered by group: texts are split and parsed once per tile, not once per question. */
-export function bucketTile(view: View, { bucket, values, sketches }: BucketCells): BucketTile {
-  const dimensions = Object.keys(view.by).length;
-  const hasItems = new Set(componentsOf(view).flatMap(({ key, form }) => (form === "items" ? [key] : [])));
-  const groups = new Map<string, Gathering>();
-  const of = (key: string, group = groupFromKey(key)) => {
-    const held = groups.get(key) ?? { group, values: [], items: [], sketches: [] };
-    groups.set(key, held);
-    return held;
-  };
-  for (const [field, value] of values) {
-    const { component, group: key } = splitCellField(field);
-    if (hasItems.has(component)) {
-      const coordinates = groupFromKey(key);
-      const group = coordinates.slice(0, dimensions);
-      of(groupKey(group), group).items.push([component, coordinates[dimensions] as Item, value as bigint]);
-    } else of(key).values.push([component, value]);
+/** How many fields are remembered before they are forgotten. */
+const MAX_FIELDS = 50_000;
+
+/** Makes tiles of what Redis holds of a view: its fields `<component> <group>` gathered by group. */
+export class Tiler {
+  readonly #dimensions: number;
+  readonly #items: ReadonlySet<string>;
+  /** The same fields come with every read and in every bucket: taking one apart costs ten times a look at this. */
+  readonly #fields = new Map<string, Field>();
+
+  constructor(view: View) {
+    this.#dimensions = Object.keys(view.by).length;
+    this.#items = new Set(componentsOf(view).flatMap(({ key, form }) => (form === "items" ? [key] : [])));
   }
-  for (const [field, bytes] of sketches) {
-    const { component, group } = splitCellField(field);
-    of(group).sketches.push([component, bytes]);
+
+  tile({ bucket, values, sketches }: BucketCells): BucketTile {
+    const groups = new Map<string, Gathering>();
+    const gathering = ({ key, group }: Field) => {
+      let held = groups.get(key);
+      if (held === undefined) {
+        held = { group, values: [], items: [], sketches: [] };
+        groups.set(key, held);
+      }
+      return held;
+    };
+    for (const [text, value] of values) {
+      const field = this.#field(text);
+      if (field.item === undefined) gathering(field).values.push([field.component, value]);
+      else gathering(field).items.push([field.component, field.item, value as bigint]);
+    }
+    for (const [text, bytes] of sketches) {
+      const field = this.#field(text);
+      gathering(field).sketches.push([field.component, bytes]);
+    }
+    return { bucket, groups: [...groups.values()] };
   }
-  return { bucket, groups: [...groups.values()] };
+
+  #field(text: string): Field {
+    const held = this.#fields.get(text);
+    if (held !== undefined) return held;
+    // A text of its own: `text` may be a slice, which would keep all that it was cut from.
+    const own = Buffer.from(text).toString();
+    const { component, group: key } = splitCellField(own);
+    const coordinates = groupFromKey(key);
+    const group = coordinates.slice(0, this.#dimensions);
+    const field = this.#items.has(component)
+      ? { component, key: groupKey(group), group, item: coordinates[this.#dimensions] as Item }
+      : { component, key, group, item: undefined };
+    if (this.#fields.size >= MAX_FIELDS) this.#fields.clear();
+    this.#fields.set(own, field);
+    return field;
+  }
+}
+
+interface Field {
+  readonly component: string;
+  /** The group as text. */
+  readonly key: string;
+  readonly group: readonly GroupValue[];
+  readonly item: Item | undefined;
 }
 
 interface Gathering {

@@ -58,11 +58,13 @@ export function decodeChain(
   };
 }
 
-export function bucketCells(bucket: Buffer, fields: readonly Buffer[], found: readonly Buffer[]): BucketCells {
+/** A bucket of a script's answer: `lines` are fields and values in turn, `found` the sketches' fields and bytes. */
+export function bucketCells(bucket: Buffer, lines: Buffer, found: readonly Buffer[]): BucketCells {
   const values: [string, StateValue][] = [];
+  const fields = lines.length === 0 ? [] : String(lines).split("\n");
   for (let at = 0; at < fields.length; at += 2) {
-    const value = String(fields[at + 1]);
-    if (value !== SKETCH) values.push([String(fields[at]), value.length > PICK_PLACE_DIGITS ? value : BigInt(value)]);
+    const [field = "", value = ""] = [fields[at], fields[at + 1]];
+    if (value !== SKETCH) values.push([field, value.length > PICK_PLACE_DIGITS ? value : BigInt(value)]);
   }
   const sketches: [string, Buffer][] = [];
   for (let at = 0; at < found.length; at += 2) sketches.push([String(found[at]), found[at + 1] ?? Buffer.alloc(0)]);

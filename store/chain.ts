@@ -168,7 +168,7 @@ export class Chain {
       Buffer[] | null,
       Buffer[],
       Buffer | null,
-      ...([Buffer, Buffer[], Buffer[]][] | null)[],
+      ...([Buffer, Buffer, Buffer[]][] | null)[],
     ];
     const freshness = pairs(fresh);
     const state =
@@ -189,7 +189,7 @@ export class Chain {
       this.#redis.tideline_segmentBuffer(this.#key("chain"), this.#prefix, wanted, bucket);
     const names = (await ask("")) as Buffer[] | null;
     if (names === null) return null;
-    const pieces = (await Promise.all(names.map(ask))) as ([Buffer[], Buffer[]] | null)[];
+    const pieces = (await Promise.all(names.map(ask))) as ([Buffer, Buffer[]] | null)[];
     const buckets: BucketCells[] = [];
     for (const [index, bucket] of names.entries()) {
       const piece = pieces[index];

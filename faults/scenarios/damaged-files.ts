@@ -2,7 +2,7 @@ import { copyFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { flipBit } from "../../test/flip-bit.ts";
 import type { Deployment } from "../deployment.ts";
-import { archiveEntries, newestManifest } from "../published.ts";
+import { archivedFiles, newestManifest } from "../published.ts";
 import type { Scenario, World } from "../scenario.ts";
 import { ticks } from "../schemas/ticks.ts";
 
@@ -64,9 +64,11 @@ async function damageState(world: World, kind: string, how: Damage): Promise<voi
 async function damageArchive(world: World, kind: string, how: Damage): Promise<void> {
   const { deployment, pick, fault, wrong } = world;
   const view = pick(VIEWS);
-  const [first, ...others] = await archiveEntries(deployment, deployment.topic(ticks.name));
+  const manifest = await newestManifest(deployment, view);
+  if (manifest === null) throw new Error(`${view} has no version`);
+  const [first, ...others] = await archivedFiles(deployment, deployment.topic(ticks.name), manifest);
   if (first === undefined) throw new Error("nothing is archived");
-  const path = inData(deployment, pick([first, ...others]).file ?? "");
+  const path = inData(deployment, pick([first, ...others]));
   // Beside the archive: in it the sweep would take the copy for what a killed archiver left behind.
   const copy = join(deployment.home, "copy.parquet");
   await copyFile(path, copy);

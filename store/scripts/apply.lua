@@ -21,9 +21,12 @@ local function less(a, b) -- two integers in canonical text
   return a < b
 end
 
+-- Readers get fields and values as lines. Both are made of JSON, which has no line breaks.
+local function isLine(text) return not string.find(text, '\n', 1, true) end
+
 -- A pick begins with 52 digits that say where its event lies; no two events lie at the same place.
 local function place(text) return string.sub(text, 1, 52) end
-local function isPick(text) return #text > 52 and #text <= 70000 and string.find(place(text), '^%d+$') ~= nil end
+local function isPick(text) return isLine(text) and #text > 52 and #text <= 70000 and string.find(place(text), '^%d+$') ~= nil end
 local function isPicked(merge) return merge == 'first' or merge == 'last' end
 
 local state = redis.call('HMGET', chain, 'open', 'cells', 'pointer', 'overflow')
@@ -44,6 +47,7 @@ for b = 1, tonumber(ARGV[13]) do
   at = at + 2
   for i = 1, count do
     local merge, field, value = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    if not isLine(field or '') then return refuse('field') end
     if isPicked(merge) then
       if not value or not isPick(value) then return refuse('pick') end
     elseif merge ~= 'sum' and merge ~= 'min' and merge ~= 'max' then return refuse('merge')
@@ -56,7 +60,8 @@ for b = 1, tonumber(ARGV[13]) do
   count = tonumber(ARGV[at])
   at = at + 1
   for i = 1, count do
-    local hashes = ARGV[at + 1]
+    local field, hashes = ARGV[at], ARGV[at + 1]
+    if not isLine(field or '') then return refuse('field') end
     if not hashes or #hashes == 0 or #hashes % 8 ~= 0 then return refuse('sketch') end
     sketches[i] = at
     at = at + 2

@@ -47,3 +47,18 @@ local function place_of(segments, wanted)
   return first
 end
 
+-- Fields and values of a bucket's hash, as HGETALL gives them, in one text: thousands of short ones cost a reader more than all the rest. `apply` lets no
+-- line break in.
+local function packed(fields) return table.concat(fields, '\n') end
+
+-- The sketches that these fields of a bucket stand for: {field, bytes}*.
+local function sketches_of(segment, bucket, fields)
+  local sketches = {}
+  for i = 1, #fields, 2 do
+    if fields[i + 1] == 'hll' then
+      sketches[#sketches + 1] = fields[i]
+      sketches[#sketches + 1] = redis.call('GET', segment .. 'h:' .. bucket .. ':' .. fields[i])
+    end
+  end
+  return sketches
+end

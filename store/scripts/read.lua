@@ -5,7 +5,7 @@
 --       how many fields follow (-1: all fields of a bucket), fields
 -- Answers false without a chain, else {digest, chain, applied, fresh, last bucket of the open segment or false, part*}. Chain and applied are false
 -- when the digest is the known one: it names both of them, and with them the cells. A part is false when the reader has it, else
--- {{bucket, fields, sketches}*}.
+-- {{bucket, fields, sketches}*}, as `packed` gives them.
 local chain = redis.call('HGETALL', KEYS[1])
 if #chain == 0 or is_torn(KEYS[1]) then return false end
 local applied = redis.call('HGETALL', KEYS[2])
@@ -40,17 +40,9 @@ while at <= #ARGV do
   if not (known and held) then
     part = {}
     for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', segment .. 'buckets', from, '(' .. to)) do
-      local hash, sketches = segment .. 'b:' .. bucket, {}
+      local hash = segment .. 'b:' .. bucket
       local fields = count < 0 and redis.call('HGETALL', hash) or values_of(hash, names)
-      if sketched then
-        for i = 1, #fields, 2 do
-          if fields[i + 1] == 'hll' then
-            sketches[#sketches + 1] = fields[i]
-            sketches[#sketches + 1] = redis.call('GET', segment .. 'h:' .. bucket .. ':' .. fields[i])
-          end
-        end
-      end
-      if #fields > 0 then part[#part + 1] = {bucket, fields, sketches} end
+      if #fields > 0 then part[#part + 1] = {bucket, packed(fields), sketched and sketches_of(segment, bucket, fields) or {}} end
     end
   end
   answer[#answer + 1] = part

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { CellTable, type GroupValue, mergeStateRow } from "../../core/cells.ts";
 import { batchLedgerSql, stateSql } from "../../core/compile.ts";
 import { generationOf } from "../../core/generation.ts";
+import { EMPTY_LEDGER } from "../../core/ledger.ts";
 import { type Cut, cutFromJson, position } from "../../core/position.ts";
 import { presentRows, type Query } from "../../core/query.ts";
 import { tilesFrom } from "../../core/spans.ts";
@@ -27,7 +28,7 @@ const tick: fc.Arbitrary<Tick> = fc.record({
     fc.integer({ min: 1_700_000_000_000, max: 1_700_000_060_000 }),
     fc.integer({ min: -200_000, max: 200_000 }),
   ),
-  place: fc.constantFrom("eu", "us", 'q"\\uote ', "é", null),
+  place: fc.constantFrom("eu", "us", 'q"\\uote ', "two\nlines\r\u2028", "é", null),
   good: fc.constantFrom(true, false, null),
   amount: fc.integer({ min: -1_000_000, max: 1_000_000 }),
   tip: fc.option(fc.nat(100)),
@@ -138,6 +139,39 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       { numRuns: 60 },
     );
   }, 180_000);
+
+  test("a field or value that would not stay one line is refused before anything is written", async () => {
+    const chain = new Chain(redis, randomUUID(), generationOf(everything));
+    await chain.reseed(new Map(), 0, null);
+    const sum = { merge: "sum", field: 'total.sum ["eu",true]', value: 1n } as const;
+    const pick = { merge: "last", field: 'last_place.pick ["eu",true]', value: `${"1".repeat(52)}"eu"` } as const;
+    const hashes = Buffer.alloc(8);
+    const apply = (values: (typeof sum | typeof pick)[], sketches: { field: string; hashes: Buffer }[]) =>
+      chain.apply({
+        partition: 0,
+        from: position(0n),
+        to: position(1n),
+        mark: null,
+        ledger: { ...EMPTY_LEDGER, records: 1, counted: 1 },
+        deltas: [{ bucket: 0, values, sketches }],
+        maxCells: 100,
+        freshAtMs: null,
+      });
+    const broken = (line: string) => line.replace("eu", "e\nu") as never;
+    await expect(apply([sum, { ...sum, field: broken(sum.field) }], [])).rejects.toThrow("bad field");
+    await expect(apply([sum, { ...pick, value: broken(pick.value) }], [])).rejects.toThrow("bad pick");
+    await expect(apply([sum], [{ field: broken(sum.field), hashes }])).rejects.toThrow("bad field");
+    expect((await chain.read(-1e15, 1e15, true))?.open).toEqual([]);
+    expect((await apply([sum, pick], [{ field: 'amounts.registers ["eu",true]', hashes }])).kind).toBe("ok");
+    const [bucket] = (await chain.read(-1e15, 1e15, true))?.open ?? [];
+    expect(new Map(bucket?.values)).toEqual(
+      new Map<string, unknown>([
+        [sum.field, 1n],
+        [pick.field, pick.value],
+      ]),
+    );
+    expect(bucket?.sketches.map(([field]) => field)).toEqual(['amounts.registers ["eu",true]']);
+  });
 
   /** The batch layer's part: states of everything below the cut, as the delta files hold them. */
   async function addBatchStates(table: CellTable, fetched: ReturnType<typeof fetchedOf>[], cut: Cut): Promise<void> {
