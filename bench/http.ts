@@ -40,8 +40,10 @@ export async function benchHttp(report: (line: string) => void): Promise<Figure[
     await waitUntilComplete(installation);
 
     const figures: Figure[] = [];
-    figures.push(await keyedReads(installation, nowMs, report));
-    figures.push(...(await readsUnderLoad(installation, nowMs, report)));
+    const paths = keyedPaths(nowMs);
+    const bare = await startBare(installation, paths.length);
+    figures.push(await keyedReads(installation, paths, bare, report));
+    figures.push(...(await readsUnderLoad(installation, paths, bare, report)));
     figures.push(...(await months(installation, nowMs, report)));
     return figures;
   });
@@ -109,11 +111,10 @@ async function httpLoad(installation: Installation, options: HttpLoadOptions): P
   return result;
 }
 
-async function keyedReads(installation: Installation, nowMs: number, report: (line: string) => void): Promise<Figure> {
-  const paths = keyedPaths(nowMs);
-  const bareOptions: BareHttpOptions = { port: installation.ports.worker, redisUrl: installation.env.REDIS_URL ?? "" };
-  const bare = installation.fork("./bare-http.ts", bareOptions);
-  await once(bare, "message");
+/** The ceiling: a handler that reads one hash of as many fields for every group. Answers its paths. */
+async function startBare(installation: Installation, groups: number): Promise<{ port: number; paths: string[] }> {
+  const options: BareHttpOptions = { port: installation.ports.worker, redisUrl: installation.env.REDIS_URL ?? "" };
+  await once(installation.fork("./bare-http.ts", options), "message");
   const fields = {
     orders: 12,
     revenue: 45_600,
@@ -123,52 +124,55 @@ async function keyedReads(installation: Installation, nowMs: number, report: (li
     average: 3_800,
     basket: 3_500,
   };
-  for (const index of paths.keys()) await installation.redis.hset(`bench:${index}`, fields);
+  const indexes = Array.from({ length: groups }, (_, index) => index);
+  for (const index of indexes) await installation.redis.hset(`bench:${index}`, fields);
+  return { port: options.port, paths: indexes.map((index) => `/read/${index}`) };
+}
+
+async function keyedReads(
+  installation: Installation,
+  paths: readonly string[],
+  bare: Pick<HttpLoadOptions, "port" | "paths">,
+  report: (line: string) => void,
+): Promise<Figure> {
   const load = { connections: CONNECTIONS, seconds: SECONDS, requestsPerSecond: null };
-  const ask = async (port: number, asked: readonly string[]) =>
-    (await httpLoad(installation, { ...load, port, paths: asked })).perSecond;
-  const barePaths = paths.map((_, index) => `/read/${index}`);
-  await ask(installation.ports.api, paths);
-  await ask(bareOptions.port, barePaths);
+  const ours = { port: installation.ports.api, paths };
+  const ask = async (asked: typeof bare) => (await httpLoad(installation, { ...load, ...asked })).perSecond;
+  await ask(ours);
+  await ask(bare);
   const rounds: { ours: number; ceiling: number }[] = [];
   for (let round = 1; round <= ROUNDS; round++) {
-    const ceiling = await ask(bareOptions.port, barePaths);
-    const ours = await ask(installation.ports.api, paths);
-    rounds.push({ ours, ceiling });
-    report(`round ${round} of ${ROUNDS}: ${Math.round(ours)} against ${Math.round(ceiling)} requests/s`);
+    const [ceiling, own] = [await ask(bare), await ask(ours)];
+    rounds.push({ ours: own, ceiling });
+    report(`round ${round} of ${ROUNDS}: ${Math.round(own)} against ${Math.round(ceiling)} requests/s`);
   }
-  await endChild(bare);
   return figure(`keyed reads over HTTP, ${CONNECTIONS} connections, live state at rest`, "requests/s", 0.5, rounds);
 }
 
+/** Latencies while events come in, and those of the bare handler on the same busy machine: what is left of any bar there. */
 async function readsUnderLoad(
   installation: Installation,
-  nowMs: number,
+  paths: readonly string[],
+  bare: Pick<HttpLoadOptions, "port" | "paths">,
   report: (line: string) => void,
 ): Promise<Figure[]> {
   const { requestsPerSecond, eventsPerSecond } = EVEN;
   const load = await startLoad(installation, { eventsPerSecond, seed: 3 });
-  const rounds: HttpLoadResult[] = [];
+  const rounds: { ours: HttpLoadResult; ceiling: HttpLoadResult }[] = [];
   for (let round = 1; round <= ROUNDS; round++) {
-    const paths = keyedPaths(nowMs);
-    rounds.push(
-      await httpLoad(installation, {
-        port: installation.ports.api,
-        paths,
-        connections: CONNECTIONS,
-        seconds: SECONDS,
-        requestsPerSecond,
-      }),
-    );
+    const even = { connections: CONNECTIONS, seconds: SECONDS, requestsPerSecond };
+    const ceiling = await httpLoad(installation, { ...even, ...bare });
+    const ours = await httpLoad(installation, { ...even, port: installation.ports.api, paths });
+    rounds.push({ ours, ceiling });
     report(`reads under load: round ${round} of ${ROUNDS}`);
   }
   await load.stop();
-  const what = `keyed read at ${requestsPerSecond} requests/s while ${eventsPerSecond.toLocaleString("en-US")} events/s come in`;
-  return quantiles(
-    what,
-    rounds.map(({ latenciesMs }) => latenciesMs),
-    10,
-  );
+  const beside = `at ${requestsPerSecond} requests/s while ${eventsPerSecond.toLocaleString("en-US")} events/s come in`;
+  const latencies = (who: "ours" | "ceiling") => rounds.map((round) => round[who].latenciesMs);
+  return [
+    ...quantiles(`keyed read ${beside}`, latencies("ours"), 10),
+    ...quantiles(`the bare handler ${beside}`, latencies("ceiling"), null),
+  ];
 }
 
 /** The last 30 days, a day a row: each range asked for the first time, then all of them again. */
