@@ -182,6 +182,8 @@ class Harness {
     await delay(500, undefined, { signal });
     const stuck = await this.#recoveries.beyond(main, "applied", RECOVERY_LIMIT_MS * this.#patience, signal);
     if (stuck.length > 0) this.#late(`at the end: not everything applied of ${stuck.join(", ")}`);
+    else
+      for (const one of await main.readers.again(main.oracle.ends)) this.#wrong(`an old answer, given again: ${one}`);
     const problems = await audit(main, servers.redis.url);
     for (const problem of problems) this.#wrong(problem);
     say(

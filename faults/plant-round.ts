@@ -12,7 +12,7 @@ export interface PlantOutcome {
   readonly plant: string;
   readonly necessary: boolean;
   readonly seed: number;
-  /** `incomplete`: never wrong and never late, but answers said that they were not complete more often than not. */
+  /** `incomplete`: never wrong and never late, but more than a fifth of all answers said that they were not complete. */
   readonly caught: "mismatch" | "wrong" | "lost time" | "incomplete" | "not caught";
   /** Until the first trouble was found, from the beginning of the load; null when there was none. */
   readonly seconds: number | null;
@@ -53,7 +53,7 @@ function outcomeOf({ name, necessary }: Plant, report: Report): PlantOutcome {
   if (wrong[0] !== undefined) return { ...found, caught: "wrong", how: wrong[0] };
   if (lostTime[0] !== undefined) return { ...found, caught: "lost time", how: lostTime[0] };
   const how = `${incomplete} of ${answers.checked} answers were not complete`;
-  return { ...found, caught: incomplete * 2 > answers.checked ? "incomplete" : "not caught", how };
+  return { ...found, caught: incomplete * 5 > answers.checked ? "incomplete" : "not caught", how };
 }
 
 /** Whether everything that the protocol needs was missed when it was taken away. */

@@ -1,8 +1,9 @@
 import { Chance } from "./chance.ts";
-import type { Answer, Judge, Mismatch, Question } from "./judge.ts";
+import { type Answer, type Judge, type Mismatch, positionsOf, type Question, reaches } from "./judge.ts";
 import type { Oracle } from "./oracle.ts";
 import { ticks } from "./schemas/ticks.ts";
 import type { Source } from "./source.ts";
+import type { Positions } from "./view-fold.ts";
 
 export interface ReadersOptions {
   readonly urls: readonly [string, ...string[]];
@@ -39,6 +40,8 @@ const REQUEST_LIMIT_MS = 40_000;
 const HONEST = new Set(["NOT_READY", "NOT_REACHED", "TOO_SLOW", "POSITION_GONE", "TOO_MANY_REQUESTS"]);
 const SAID_MISMATCHES = 3;
 const KEPT_TOKENS = 200;
+/** Of the questions, and how many of them, that are asked once more at the end. */
+const REPEATED = { share: 0.1, kept: 300 };
 
 /** Readers that ask all views in all ways, and have each answer judged. */
 export class Readers {
@@ -57,6 +60,7 @@ export class Readers {
     readonly token: string;
     readonly applied: Answer["position"]["applied"];
   }[] = [];
+  readonly #repeated: { readonly question: Question; readonly url: string }[] = [];
   readonly #tolerated = new Set<string>();
   #closed = false;
   readonly #loops: Promise<void>[];
@@ -107,6 +111,20 @@ export class Readers {
     return answer;
   }
 
+  /**
+   * Asks questions of before once more, each of the process that answered it and may hold that answer, of a log that has been at rest since `ends`.
+   * Answers which of them stand below that.
+   */
+  async again(ends: Positions): Promise<string[]> {
+    const behind: string[] = [];
+    for (const { question, url } of [...this.#repeated]) {
+      const answer = await this.ask(question, url);
+      if (answer === null || reaches(positionsOf(answer.position.applied), ends)) continue;
+      behind.push(`${url}/views/${question.view}: ${JSON.stringify(answer.position)}`);
+    }
+    return behind;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all(this.#loops);
@@ -115,7 +133,12 @@ export class Readers {
   async #loop(): Promise<void> {
     while (!this.#closed) {
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-      await this.ask(this.#question());
+      const question = this.#question();
+      const url = this.#chance.pick(this.#options.urls);
+      const answer = await this.ask(question, url);
+      if (answer?.complete !== true || question.at !== undefined || question.min !== undefined) continue;
+      if (this.#chance.happens(REPEATED.share)) this.#repeated.push({ question, url });
+      if (this.#repeated.length > REPEATED.kept) this.#repeated.shift();
     }
   }
 

@@ -77,8 +77,17 @@ export const tideTwin: Twin<Drop> = {
   },
 };
 
-export const wholeTide: Query = (() => {
-  const plan = planQuery(tide, { from: "2020-01-01", to: "2030-01-01", limit: "1000" });
+/** What readers ask in turn, and its twin: everything, for which buckets are read as a whole, and one group, of which only its own fields are read. */
+export const questions: readonly { readonly query: Query; readonly twin: Twin<Drop> }[] = [
+  { query: planned({}), twin: tideTwin },
+  {
+    query: planned({ "where[shore]": "north" }),
+    twin: { ...tideTwin, counted: (drop) => tideTwin.counted(drop) && drop.shore === "north" },
+  },
+];
+
+function planned(parameters: Readonly<Record<string, string>>): Query {
+  const plan = planQuery(tide, { from: "2020-01-01", to: "2030-01-01", limit: "1000", ...parameters });
   if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
   return plan.query;
-})();
+}

@@ -14,8 +14,8 @@ import type { SpeedMetrics } from "../../../speed-layer/metrics.ts";
 import type { Duck, DuckPool } from "../../../store/duck.ts";
 import type { TidelineRedis } from "../../../store/redis.ts";
 import { NO_SCHEMAS } from "../../fetched.ts";
-import { differenceOf, expectedRows, rowKey } from "../../oracle.ts";
-import { type Drop, drops, PARTITIONS, tide, tideTwin, wholeTide } from "./drops.ts";
+import { differenceOf, expectedRows, rowKey, type Twin } from "../../oracle.ts";
+import { type Drop, drops, PARTITIONS, questions, tide } from "./drops.ts";
 import { memoryFiles } from "./memory-files.ts";
 import { MemoryLog } from "./memory-log.ts";
 import type { Protocol } from "./modules.ts";
@@ -423,23 +423,27 @@ export class World {
       history: null as unknown as History,
       limits: LIMITS,
     });
+    const held = questions.map((): ReadAnswer | null => null);
     for (;;) {
-      await process.gate("asks");
-      const answer = await reader.answer(definition, wholeTide).catch((error: unknown) => {
-        if ((error as { code?: string }).code === "NOT_READY") return null;
-        throw error;
-      });
-      if (answer !== null) this.#check(answer);
+      for (const [index, { query, twin }] of questions.entries()) {
+        await process.gate("asks");
+        const answer = await reader.answer(definition, query, null, held[index]).catch((error: unknown) => {
+          if ((error as { code?: string }).code === "NOT_READY") return null;
+          throw error;
+        });
+        if (answer !== null) this.#check(answer, twin);
+        held[index] = answer;
+      }
     }
   }
 
   /** Is an answer the fold of the log at its own position? */
-  #check(answer: ReadAnswer): void {
+  #check(answer: ReadAnswer, twin: Twin<Drop>): void {
     if (answer.missing !== null && !cutsEqual(answer.applied, answer.cut))
       throw new Error(`incomplete and not at its cut: ${this.#standing(answer)}`);
     if (!cutReached(answer.applied, answer.cut) || !cutReached(this.#log.stable, answer.applied))
       throw new Error(`no position that there is: ${this.#standing(answer)}`);
-    const expected = expectedRows(tideTwin, this.#log.committed(), answer.applied);
+    const expected = expectedRows(twin, this.#log.committed(), answer.applied);
     const wrong: string[] = [];
     for (const row of answer.rows) {
       const key = rowKey(Date.parse(String(row.bucket)), [String(row.shore)]);
