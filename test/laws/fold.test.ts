@@ -63,24 +63,73 @@ function losing(sound: TidelineRedis): TidelineRedis {
   });
 }
 
+/** Everything that a Redis holds under a namespace: to be brought back, as by one that was restored from a copy. */
+async function copyOf(namespace: string): Promise<() => Promise<void>> {
+  const names = () => redis.keys(`*${namespace}*`);
+  const held = await Promise.all((await names()).map(async (name) => ({ name, dump: await redis.dumpBuffer(name) })));
+  return async () => {
+    await redis.del(...(await names()));
+    for (const { name, dump } of held) if (dump !== null) await redis.restore(name, 0, dump);
+  };
+}
+
+async function applyOne(chain: Chain, from: bigint): Promise<void> {
+  const values = [{ merge: "sum", field: cellField(ROWS.name, groupKey(["eu", true])), value: 1n }] as const;
+  const reply = await chain.apply({
+    partition: 0,
+    from: position(from),
+    to: position(from + 1n),
+    mark: null,
+    ledger: { ...EMPTY_LEDGER, records: 1, counted: 1 },
+    deltas: [0, 60_000].map((bucket) => ({ bucket, values, sketches: [] })),
+    maxCells: 1_000,
+    freshAtMs: null,
+  });
+  expect(reply.kind).toBe("ok");
+}
+
+test("a segment is not the one of the same id in a Redis that came back as it was, and was closed elsewhere", async () => {
+  const namespace = randomUUID();
+  const chain = new Chain(redis, namespace, generationOf(everything));
+  expect(await chain.reseed(new Map(), 0, null)).toBe(true);
+  await applyOne(chain, 0n);
+  const restore = await copyOf(namespace);
+  const closed = async () => {
+    await chain.seal(null);
+    await applyOne(chain, 2n);
+    await chain.seal(null);
+    const segments = (await chain.load())?.segments ?? [];
+    const [first, second] = segments.map((segment) => ({ ...segment, to: segment.to ?? new Map() }));
+    if (first === undefined || second === undefined) throw new Error("nothing was closed");
+    return [first, second] as const;
+  };
+  await applyOne(chain, 1n);
+  const before = await closed();
+  expect((await chain.segment(before[0]))?.buckets.length).toBe(2);
+
+  await restore();
+  await chain.seal(null);
+  await applyOne(chain, 1n);
+  const after = await closed();
+  expect(after.map(({ id }) => id)).toEqual(before.map(({ id }) => id));
+  expect(await chain.segment(before[0])).toBeNull();
+  expect(await chain.segment(before[1])).toBeNull();
+  expect(await fold(chain, everything, before)).toBe(false);
+  expect((await chain.segment(after[0]))?.buckets.flatMap(({ values }) => values.map(([, value]) => value))).toEqual([
+    1n,
+    1n,
+  ]);
+  expect(await fold(chain, everything, after)).toBe(true);
+  await chain.drop();
+});
+
 test("a fold of which Redis has lost a part is not swapped in; the next one is, also when it is sent twice", async () => {
   const namespace = randomUUID();
   const generation = generationOf(everything);
   const chain = new Chain(redis, namespace, generation);
   expect(await chain.reseed(new Map(), 0, null)).toBe(true);
   for (const from of [0n, 1n]) {
-    const values = [{ merge: "sum", field: cellField(ROWS.name, groupKey(["eu", true])), value: 1n }] as const;
-    const reply = await chain.apply({
-      partition: 0,
-      from: position(from),
-      to: position(from + 1n),
-      mark: null,
-      ledger: { ...EMPTY_LEDGER, records: 1, counted: 1 },
-      deltas: [0, 60_000].map((bucket) => ({ bucket, values, sketches: [] })),
-      maxCells: 1_000,
-      freshAtMs: null,
-    });
-    expect(reply.kind).toBe("ok");
+    await applyOne(chain, from);
     await chain.seal(null);
   }
   const before = await chain.load();
