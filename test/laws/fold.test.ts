@@ -9,6 +9,7 @@ import { Chain } from "../../store/chain.ts";
 import { cellField } from "../../store/chain-state.ts";
 import { fold, foldable } from "../../store/fold.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis.ts";
+import { copyOf } from "../redis-copy.ts";
 import { everything } from "../views.ts";
 
 let redis: TidelineRedis;
@@ -63,16 +64,6 @@ function losing(sound: TidelineRedis): TidelineRedis {
   });
 }
 
-/** Everything that a Redis holds under a namespace: to be brought back, as by one that was restored from a copy. */
-async function copyOf(namespace: string): Promise<() => Promise<void>> {
-  const names = () => redis.keys(`*${namespace}*`);
-  const held = await Promise.all((await names()).map(async (name) => ({ name, dump: await redis.dumpBuffer(name) })));
-  return async () => {
-    await redis.del(...(await names()));
-    for (const { name, dump } of held) if (dump !== null) await redis.restore(name, 0, dump);
-  };
-}
-
 async function applyOne(chain: Chain, from: bigint): Promise<void> {
   const values = [{ merge: "sum", field: cellField(ROWS.name, groupKey(["eu", true])), value: 1n }] as const;
   const reply = await chain.apply({
@@ -93,7 +84,7 @@ test("a segment is not the one of the same id in a Redis that came back as it wa
   const chain = new Chain(redis, namespace, generationOf(everything));
   expect(await chain.reseed(new Map(), 0, null)).toBe(true);
   await applyOne(chain, 0n);
-  const restore = await copyOf(namespace);
+  const restore = await copyOf(redis, namespace);
   const closed = async () => {
     await chain.seal(null);
     await applyOne(chain, 2n);

@@ -1,0 +1,140 @@
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { batchLedgerSql } from "../../core/compile.ts";
+import { generationOf } from "../../core/generation.ts";
+import { ROWS } from "../../core/measures/measure.ts";
+import { at, type Position, position } from "../../core/position.ts";
+import { batchLedgers } from "../../speed-layer/deltas.ts";
+import { speedMetrics } from "../../speed-layer/metrics.ts";
+import { type DecodedBatch, ViewTrack } from "../../speed-layer/view-track.ts";
+import { Archive } from "../../store/archive.ts";
+import { Chain } from "../../store/chain.ts";
+import { Decoder } from "../../store/decoder.ts";
+import { DuckPool } from "../../store/duck.ts";
+import { DataDirectory } from "../../store/files.ts";
+import { beginGeneration } from "../../store/generation-start.ts";
+import { type FetchedPartition, LogReader } from "../../store/log.ts";
+import { Manifests } from "../../store/manifests.ts";
+import { openRedis, type TidelineRedis } from "../../store/redis.ts";
+import { ensureTopics } from "../../store/topics.ts";
+import { NO_SCHEMAS } from "../fetched.ts";
+import { produce } from "../produce.ts";
+import { copyOf } from "../redis-copy.ts";
+import { everything, type Tick, ticks } from "../views.ts";
+
+const brokers = inject("kafkaBrokers");
+const namespace = randomUUID();
+const topic = `${namespace}.ticks`;
+const generation = generationOf(everything);
+const definition = { view: everything, generation, file: "test" };
+
+let home: string;
+let redis: TidelineRedis;
+let log: LogReader;
+let pool: DuckPool;
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), "tideline-track-"));
+  redis = openRedis(inject("redisUrl"), () => undefined);
+  log = new LogReader({ brokers, clientId: "track" });
+  pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256, keepsPlans: true });
+  await ensureTopics(brokers, [{ name: topic, partitions: 1 }]);
+});
+
+afterAll(async () => {
+  pool.close();
+  await log.close();
+  await redis.quit();
+  await rm(home, { recursive: true });
+});
+
+/** Sends three events and answers what a fetch from `from` gives: all of the log from there on. */
+async function grow(from: bigint): Promise<FetchedPartition> {
+  const records = [0, 1, 2].map((number) => {
+    const tick: Tick = {
+      id: `t${from}-${number}`,
+      at: 1_700_000_000_000,
+      place: "eu",
+      good: true,
+      amount: 1,
+      tip: null,
+      test: false,
+    };
+    return { key: tick.id, value: Buffer.from(JSON.stringify(tick)) };
+  });
+  await produce(brokers, topic, records);
+  return fetch(from, from + 3n);
+}
+
+async function fetch(from: bigint, to: bigint): Promise<FetchedPartition> {
+  for (;;) {
+    const positions = new Map([[0, position(from)]]);
+    const [fetched] = await log.fetch(topic, positions, { maxWaitMs: 500, maxBytes: 1_000_000 });
+    if (fetched !== undefined && fetched.to === to) return fetched;
+  }
+}
+
+test("an answer that puts a view's position back while a batch is prepared loses nothing", async () => {
+  const data = new DataDirectory(home);
+  const stores = { manifests: new Manifests(data), archive: new Archive(data), log };
+  const chain = new Chain(redis, namespace, generation);
+  const track = new ViewTrack({
+    definition,
+    chain,
+    newestManifest: () => beginGeneration(stores, generation, topic, "test"),
+    longArchive: async () => false,
+    metrics: speedMetrics(new Registry()),
+    logger: pino({ level: "silent" }),
+  });
+  const [info, bounds] = [await log.topic(topic), await log.bounds(topic)];
+  await track.attach({ log, topic, info, bounds, partitions: [0] }, 0);
+  expect(track.phase).toBe("live");
+
+  const duck = await pool.connect();
+  const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
+  const { statements } = decoder;
+  const prepare = async (fetched: FetchedPartition, ready: Promise<unknown> = Promise.resolve()) => {
+    await decoder.decode([fetched]);
+    const ledger: DecodedBatch["ledger"] = async (events) => {
+      const ledgers = batchLedgers(await statements.rows(batchLedgerSql(events)));
+      await ready;
+      return ledgers;
+    };
+    return { applying: track.prepare({ statements, fetched: [fetched], topicId: info.id, ledger }, 0) };
+  };
+  const apply = async (prepared: { applying: Promise<(() => Promise<void>) | null> }) => {
+    const application = await prepared.applying;
+    expect(application).not.toBeNull();
+    await application?.();
+  };
+  const applied = async (): Promise<Position> => at((await chain.load())?.applied ?? new Map(), 0);
+
+  const asItWas = await copyOf(redis, namespace);
+  await apply(await prepare(await grow(0n)));
+  expect(await applied()).toBe(3n);
+  const second = await prepare(await grow(3n));
+  await second.applying;
+  // Redis comes back as it was before the first batch; the second learns it while the third is being prepared.
+  await asItWas();
+  const release = new AbortController();
+  const third = await prepare(await grow(6n), once(release.signal, "abort"));
+  await apply(second);
+  expect(at(track.positions, 0)).toBe(0n);
+  release.abort();
+  await apply(third);
+  expect(await applied()).toBe(0n);
+  expect(at(track.positions, 0)).toBe(0n);
+
+  await decoder.forget([0]);
+  await apply(await prepare(await fetch(0n, 9n)));
+  expect(await applied()).toBe(9n);
+  const counted = (await chain.read(-1e15, 1e15, false))?.open.flatMap(({ values }) => values) ?? [];
+  expect(counted.filter(([field]) => field.startsWith(`${ROWS.name} `)).map(([, value]) => value)).toEqual([9n]);
+  duck.closeSync();
+});
