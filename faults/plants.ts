@@ -107,6 +107,24 @@ export const plants: readonly Plant[] = [
     scenarios: ["redis-empty", "redis-power-loss", "rebalance-storm"],
   },
   {
+    name: "warm-although-it-failed",
+    what: "after a warm-up that failed the position that the memory of ids had before still counts as warm",
+    file: "speed-layer/lane.ts",
+    find: "for (const [partition] of moved) this.#decoded.delete(partition);",
+    replace: "",
+    necessary: true,
+    scenarios: [],
+  },
+  {
+    name: "stopped-in-main-lane",
+    what: "a view that was stopped looks again in the main lane, which reads again what it has read",
+    file: "speed-layer/lane.ts",
+    find: 'if (track.phase === "live" && isBehind(track, others)) await this.#deps.moveOut(track);',
+    replace: "",
+    necessary: false,
+    scenarios: [],
+  },
+  {
     name: "seek-remembers-the-future",
     // Ours looks only backwards from each record, whatever else it remembers: forgetting is a second line of defence.
     what: "a seek keeps the ids of records after the new position",

@@ -24,17 +24,14 @@ export interface Pacing {
   readonly batchBytes: number;
   /** A batch of this many records means that the log is ahead of us: nothing is gained by waiting for more, and the next one is fetched at once. */
   readonly fullBatchRecords: number;
-  /** A view this many offsets behind the front gets a lane of its own … */
+  /** A view this many offsets behind the front gets a lane of its own. */
   readonly farBehindOffsets: bigint;
-  /** … and comes back when it is this close. */
-  readonly caughtUpOffsets: bigint;
 }
 
 export const PACING: Pacing = {
   batchBytes: 24 * 1024 * 1024,
   fullBatchRecords: 5_000,
   farBehindOffsets: 200_000n,
-  caughtUpOffsets: 20_000n,
 };
 
 export interface LaneDeps {
@@ -46,6 +43,8 @@ export interface LaneDeps {
   /** Where the ids of the dedup window are read after a seek. */
   readonly dedup: DedupSources;
   readonly pacing: Pacing;
+  /** Moves a view out of this lane into a lane of its own. */
+  readonly moveOut: (track: ViewTrack) => Promise<void>;
   readonly clock: Clock;
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
@@ -70,8 +69,13 @@ export class Lane {
   readonly #deps: LaneDeps;
   readonly #decoder: Decoder;
   readonly tracks: Set<ViewTrack>;
-  /** Where the decoder's memory of ids ends, per partition: the only position it may decode from without a new warm-up. */
+  /**
+   * Where the decoder's memory of ids ends, per partition: the only position it may decode from without a new warm-up. Removed before the memory
+   * changes and set when the change is complete, so that a failure in between leads to a warm-up.
+   */
   readonly #decoded = new Map<number, Position>();
+  /** Views that were stopped, until they are live beside the others or have a lane of their own. */
+  readonly #returning = new Set<ViewTrack>();
   #ahead: { readonly positions: Cut; readonly answer: Promise<Fetched> } | null = null;
   #info: TopicInfo | null = null;
   #checkedAtMs = 0;
@@ -94,6 +98,13 @@ export class Lane {
     for (const { positions } of this.#live())
       for (const [partition, held] of positions) if (held > at(front, partition)) front.set(partition, held);
     return front;
+  }
+
+  /** Whether it may take a view in without reading again what its own live views have read. */
+  mayTakeIn(track: ViewTrack): boolean {
+    if (this.tracks.size === 0) return true;
+    const others = this.#live();
+    return others.length > 0 && !isBehind(track, others);
   }
 
   /** Drops what was fetched ahead and looks everything up again: after an error, or when partitions changed hands. */
@@ -145,6 +156,7 @@ export class Lane {
     const { stream, metrics } = this.#deps;
     const startedMs = performance.now();
     const records = scanned.rows.length;
+    for (const { partition } of fetched) this.#decoded.delete(partition);
     const rejected = await this.#decoder.decode(fetched, scanned);
     const decodedMs = performance.now();
     for (const { partition, to } of fetched) this.#decoded.set(partition, to);
@@ -203,7 +215,23 @@ export class Lane {
     const info = await log.topic(topic);
     const bounds = await log.bounds(topic);
     this.#info = info;
-    for (const track of waiting) await track.attach({ log, topic, info, bounds, partitions }, clock.nowMs());
+    for (const track of waiting) {
+      if (track.phase === "stopped") this.#returning.add(track);
+      await track.attach({ log, topic, info, bounds, partitions }, clock.nowMs());
+    }
+    await this.#separate();
+  }
+
+  /**
+   * A view that was stopped looks at the log again from where it stopped. If that is behind the others it does so in a lane of its own: it may well
+   * stop again at the same record, and the others would be read again each time.
+   */
+  async #separate(): Promise<void> {
+    const others = this.#live().filter((track) => !this.#returning.has(track));
+    for (const track of this.#returning) {
+      if (track.phase === "live" && isBehind(track, others)) await this.#deps.moveOut(track);
+      if (track.phase === "live" || !this.tracks.has(track)) this.#returning.delete(track);
+    }
   }
 
   /** Per partition the smallest position of the live views. */
@@ -219,13 +247,14 @@ export class Lane {
     return wanted;
   }
 
-  /** Step 3: after every seek the decoder learns the ids before the new position anew; a memory of the future would lie. */
+  /** Step 3: after every seek the decoder reloads the ids before the new position. */
   async #seek(wanted: Cut): Promise<void> {
     const moved = [...wanted].filter(([partition, wants]) => this.#decoded.get(partition) !== wants);
     if (moved.length === 0) return;
     await this.#settled();
     await this.#dropAhead();
     const { dedup, topic, stream, logger } = this.#deps;
+    for (const [partition] of moved) this.#decoded.delete(partition);
     await this.#decoder.forget(moved.map(([partition]) => partition));
     for (const [partition, to] of moved) {
       const window = { topic, topicId: this.#info?.id ?? "", partition, stream, before: to };
@@ -280,6 +309,12 @@ export class Lane {
   #live(): ViewTrack[] {
     return [...this.tracks].filter((track) => track.phase === "live");
   }
+}
+
+/** Whether a view is behind all of the others in some partition. */
+function isBehind({ positions }: ViewTrack, others: readonly ViewTrack[]): boolean {
+  const passed = (partition: number, held: Position) => others.every((other) => at(other.positions, partition) > held);
+  return others.length > 0 && [...positions].some(([partition, held]) => passed(partition, held));
 }
 
 function samePositions(a: Cut, b: Cut): boolean {

@@ -9,16 +9,19 @@ import type { ViewTrack } from "./view-track.ts";
 
 const RETRY_MS = { first: 100, last: 5_000 };
 
-export interface StreamConsumerDeps extends Omit<LaneDeps, "log" | "duck"> {
+export interface StreamConsumerDeps extends Omit<LaneDeps, "log" | "duck" | "moveOut"> {
   readonly brokers: string;
   readonly pool: DuckPool;
   readonly logger: Logger;
 }
 
-interface RunningLane {
+interface OpenLane {
   readonly lane: Lane;
   readonly log: LogReader;
   readonly duck: Duck;
+}
+
+interface RunningLane extends OpenLane {
   readonly done: Promise<void>;
 }
 
@@ -80,7 +83,10 @@ export class StreamConsumer {
       try {
         await log.topic(topic);
         await this.#membership.join();
-        this.#main = await this.#open(this.#tracks);
+        const main = await this.#open();
+        for (const track of this.#tracks) main.lane.tracks.add(track);
+        this.#main = main.lane;
+        this.#start(main);
         break;
       } catch (error) {
         if (isTidelineError(error)) for (const track of this.tracks) track.stop(error, this.#deps.clock.nowMs());
@@ -95,14 +101,28 @@ export class StreamConsumer {
     for (const { lane } of this.#lanes) lane.reset();
   }
 
-  async #open(tracks: Iterable<ViewTrack>): Promise<Lane> {
+  /** A lane without views, not started. */
+  async #open(): Promise<OpenLane> {
     const { brokers, topic, pool } = this.#deps;
     const log = new LogReader({ brokers, clientId: `tideline-speed-${topic}` });
     const duck = await pool.connect();
-    const lane = await Lane.open({ ...this.#deps, log, duck }, tracks);
-    const running: RunningLane = { lane, log, duck, done: Promise.resolve().then(() => this.#run(running)) };
+    const moveOut = (track: ViewTrack) => this.#moveOut(track, lane);
+    const lane: Lane = await Lane.open({ ...this.#deps, log, duck, moveOut }, []);
+    return { lane, log, duck };
+  }
+
+  #start(open: OpenLane): void {
+    const running: RunningLane = { ...open, done: Promise.resolve().then(() => this.#run(running)) };
     this.#lanes.add(running);
-    return lane;
+  }
+
+  /** Gives a view of `from` a lane of its own. When none can be opened the view stays where it is. */
+  async #moveOut(track: ViewTrack, from: Lane): Promise<void> {
+    const own = await this.#open();
+    from.tracks.delete(track);
+    if (this.#tracks.has(track)) own.lane.tracks.add(track);
+    this.#deps.logger.info({ view: track.name }, "behind the others: reads in a lane of its own");
+    this.#start(own);
   }
 
   /** Runs a lane until it has no views or the process stops. Trouble with a server is a delay: everything is looked up again. */
@@ -131,7 +151,7 @@ export class StreamConsumer {
     await log.close();
   }
 
-  /** Moves views between lanes: out of the main lane when far behind it, back when they have caught up. */
+  /** Moves views between lanes: out of the main lane when far behind it, back when the main lane need not read anything again for them. */
   async #regroup(lane: Lane): Promise<void> {
     const main = this.#main;
     if (main === null) return;
@@ -144,14 +164,15 @@ export class StreamConsumer {
           behind(track.positions, front) <= this.#deps.pacing.farBehindOffsets
         )
           continue;
-        main.tracks.delete(track);
-        this.#deps.logger.info({ view: track.name }, "far behind: reads in a lane of its own");
-        await this.#open([track]);
+        await this.#moveOut(track, main);
       }
       return;
     }
     for (const track of [...lane.tracks]) {
-      if (track.phase !== "live" || behind(track.positions, front) > this.#deps.pacing.caughtUpOffsets) continue;
+      if (track.phase !== "live" || !main.mayTakeIn(track)) continue;
+      // What is on its way to Redis may still put its position back.
+      await lane.drain();
+      if (track.phase !== "live" || !main.mayTakeIn(track)) continue;
       lane.tracks.delete(track);
       main.tracks.add(track);
       this.#deps.logger.info({ view: track.name }, "caught up: reads with the others");

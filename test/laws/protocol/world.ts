@@ -336,6 +336,7 @@ export class World {
         dedup: stores,
         // Batches of two and more are full, so that fetching ahead is tried too.
         pacing: { ...protocol.PACING, fullBatchRecords: 2 },
+        moveOut: async () => undefined,
         clock: { nowMs: () => this.#clockMs, wait },
         metrics,
         logger,

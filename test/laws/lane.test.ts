@@ -1,0 +1,262 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import type { Manifest } from "../../core/documents.ts";
+import { TidelineError } from "../../core/errors.ts";
+import { EMPTY_LEDGER } from "../../core/ledger.ts";
+import { ROWS } from "../../core/measures/measure.ts";
+import { sum } from "../../core/measures/sum.ts";
+import { at } from "../../core/position.ts";
+import { sql } from "../../core/sql.ts";
+import { type View, view } from "../../core/view.ts";
+import { Lane, PACING } from "../../speed-layer/lane.ts";
+import { type SpeedMetrics, speedMetrics } from "../../speed-layer/metrics.ts";
+import { ViewTrack } from "../../speed-layer/view-track.ts";
+import { Archive } from "../../store/archive.ts";
+import { Chain } from "../../store/chain.ts";
+import { DuckPool } from "../../store/duck.ts";
+import { DataDirectory } from "../../store/files.ts";
+import type { LogSource } from "../../store/log.ts";
+import { openRedis, type TidelineRedis } from "../../store/redis.ts";
+import { NO_SCHEMAS } from "../fetched.ts";
+import { drops, tide } from "./protocol/drops.ts";
+import { MemoryLog } from "./protocol/memory-log.ts";
+import { loadProtocol, repository } from "./protocol/modules.ts";
+
+/** Views of one lane at different positions, over a log in memory whose requests can be made to fail. */
+
+let home: string;
+let redis: TidelineRedis;
+let pool: DuckPool;
+let metrics: SpeedMetrics;
+
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), "tideline-lane-"));
+  redis = openRedis(inject("redisUrl"), () => undefined);
+  pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256, directories: [home], keepsPlans: true });
+  metrics = speedMetrics(new Registry());
+});
+
+afterAll(async () => {
+  pool.close();
+  await redis.quit();
+  await rm(home, { recursive: true });
+});
+
+const logger = pino({ level: "silent" });
+
+/** Fails at a record whose colour is no number. */
+const numbersOnly = view("tide", {
+  stream: drops,
+  by: { shore: sql`shore` },
+  every: "1 hour",
+  measures: { total: sum(sql`CAST(colour AS BIGINT)`) },
+});
+
+/** A view of the lane. Its batch cut is what the test says, and so is whether there is a manifest at all. */
+class LaneView {
+  readonly chain = new Chain(redis, randomUUID(), "tide.test");
+  readonly track: ViewTrack;
+  cut = "0";
+  failure: Error | null = null;
+
+  constructor(view: View, topicId: string) {
+    const manifest = (): Manifest => ({
+      generation: "tide.test",
+      version: 1,
+      base: {},
+      cut: { "0": this.cut },
+      files: [],
+      ledger: EMPTY_LEDGER,
+      topicId,
+      createdBy: "test",
+      createdAtMs: 0,
+    });
+    this.track = new ViewTrack({
+      definition: { view, generation: "tide.test", file: "test" },
+      chain: this.chain,
+      newestManifest: async () => {
+        if (this.failure !== null) throw this.failure;
+        return manifest();
+      },
+      longArchive: async () => false,
+      metrics,
+      logger,
+    });
+  }
+
+  /** How many events it has counted. */
+  async counted(): Promise<bigint> {
+    const cells = (await this.chain.read(-1e15, 1e15, false))?.open.flatMap(({ values }) => values) ?? [];
+    const rows = cells.filter(([field]) => field.startsWith(`${ROWS.name} `));
+    return rows.reduce((total, [, value]) => total + BigInt(value.toString()), 0n);
+  }
+
+  position(): bigint {
+    return at(this.track.positions, 0);
+  }
+}
+
+/** One partition, the requests made of it, and the lanes that read it. */
+class Bay {
+  readonly log = new MemoryLog();
+  readonly views: readonly LaneView[];
+  /** Where each fetch of the main lane began. */
+  readonly asked: bigint[] = [];
+  /** The lanes of views that have one of their own. */
+  readonly own: Lane[] = [];
+  nowMs = 0;
+  failNextFetch = false;
+  #main: Lane | null = null;
+
+  constructor(views: readonly View[]) {
+    this.views = views.map((view) => new LaneView(view, this.log.topicId));
+  }
+
+  async main(): Promise<Lane> {
+    this.#main ??= await this.#open(this.asked);
+    for (const { track } of this.#main.tracks.size === 0 ? this.views : []) this.#main.tracks.add(track);
+    return this.#main;
+  }
+
+  async #open(asked: bigint[]): Promise<Lane> {
+    const gate = async (label: string) => {
+      if (label !== "fetch" || !this.failNextFetch) return;
+      this.failNextFetch = false;
+      throw new Error("the broker hung up");
+    };
+    const read = this.log.source(
+      await loadProtocol(repository),
+      gate,
+      () => 100,
+      () => undefined,
+    );
+    const log: LogSource = {
+      ...read,
+      fetch: (topic, positions, limits) => {
+        // Attaching a view fetches one record too, to compare it with the view's mark.
+        if (limits.maxBytes === PACING.batchBytes) asked.push(at(positions, 0));
+        return read.fetch(topic, positions, limits);
+      },
+    };
+    const data = new DataDirectory(home);
+    const moveOut = async (track: ViewTrack) => {
+      const own = await this.#open([]);
+      lane.tracks.delete(track);
+      own.tracks.add(track);
+      this.own.push(own);
+    };
+    const lane: Lane = await Lane.open(
+      {
+        stream: drops,
+        topic: drops.name,
+        log,
+        duck: await pool.connect(),
+        deadLetters: { send: async () => undefined },
+        dedup: { archive: new Archive(data), data, log: read, schemas: NO_SCHEMAS as never },
+        pacing: PACING,
+        moveOut,
+        clock: { nowMs: () => this.nowMs, wait: async () => undefined },
+        metrics,
+        logger,
+      },
+      [],
+    );
+    return lane;
+  }
+
+  send(...ids: readonly string[]): void {
+    this.log.append(
+      0,
+      ids.map((id) => {
+        const drop = { id, at: 1_767_225_600_000, shore: "north", weight: 1, colour: id, hidden: false };
+        return Buffer.from(JSON.stringify(drop));
+      }),
+    );
+  }
+
+  /** Steps until the live views of the main lane have read the log. */
+  async settle(): Promise<void> {
+    const lane = await this.main();
+    const live = () => this.views.filter(({ track }) => lane.tracks.has(track) && track.phase === "live");
+    do await lane.step([0]);
+    while (live().some((view) => view.position() < this.log.end(0)));
+    await lane.drain();
+  }
+}
+
+test("a warm-up that fails is repeated before the partition is decoded again, also from the position that was held before", async () => {
+  const bay = new Bay([tide, tide]);
+  const [ahead, back] = bay.views as [LaneView, LaneView];
+  bay.send("d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9");
+  await bay.settle();
+  expect(await ahead.counted()).toBe(10n);
+  const lane = await bay.main();
+
+  // The other view has to begin again at 4, and the fetch that warms the memory for that fails.
+  back.cut = "4";
+  await back.chain.drop();
+  back.track.detach();
+  bay.failNextFetch = true;
+  await expect(lane.step([0])).rejects.toThrow("hung up");
+  lane.reset();
+  expect(bay.failNextFetch).toBe(false);
+
+  // It cannot be attached now, so that the lane goes on at the position that it had.
+  back.failure = new TidelineError("LOG_LOST", "gone", "none");
+  bay.send("d8", "d10");
+  await bay.settle();
+  expect(back.track.phase).toBe("stopped");
+  expect(await ahead.counted()).toBe(11n);
+});
+
+test("a view that stopped looks again in a lane of its own: the main lane never fetches again what it has read", async () => {
+  const bay = new Bay([tide, numbersOnly]);
+  const [healthy, stopped] = bay.views as [LaneView, LaneView];
+  bay.send("1", "2");
+  await bay.settle();
+  bay.send("no number", "3");
+  await bay.settle();
+  expect([healthy.position(), stopped.track.error?.code]).toEqual([4n, "VIEW_FAILED"]);
+  const main = await bay.main();
+  for (let round = 0; round < 3; round++) {
+    bay.nowMs += 30_000;
+    bay.send(`${round + 10}`);
+    await bay.settle();
+    expect(bay.own.length).toBe(1);
+    await bay.own[0]?.step([0]);
+    expect([stopped.track.phase, stopped.position()]).toEqual(["stopped", 2n]);
+  }
+  expect(main.tracks.has(stopped.track)).toBe(false);
+  expect(bay.asked).toEqual(bay.asked.toSorted((a, b) => Number(a - b)));
+  expect(await healthy.counted()).toBe(7n);
+});
+
+test("a view that was mended joins the main lane once it holds all that the main lane has read", async () => {
+  const bay = new Bay([tide, tide]);
+  const [healthy, mended] = bay.views as [LaneView, LaneView];
+  bay.send("1", "2");
+  await bay.settle();
+  mended.track.stop(new TidelineError("VIEW_TOO_LARGE", "too large", "none"), bay.nowMs);
+  bay.send("3", "4");
+  await bay.settle();
+  bay.nowMs += 30_000;
+  await bay.settle();
+  const [main, own] = [await bay.main(), bay.own[0]];
+  expect([mended.track.phase, mended.position(), own?.tracks.has(mended.track)]).toEqual(["live", 2n, true]);
+  expect(main.mayTakeIn(mended.track)).toBe(false);
+  await own?.step([0]);
+  await own?.drain();
+  expect(main.mayTakeIn(mended.track)).toBe(true);
+  // Not while the main lane looks its views up again: nobody knows then how far they are.
+  main.reset();
+  expect(main.mayTakeIn(mended.track)).toBe(false);
+  await bay.settle();
+  expect(main.mayTakeIn(mended.track)).toBe(true);
+  expect([await healthy.counted(), await mended.counted()]).toEqual([4n, 4n]);
+  expect(bay.asked).toEqual(bay.asked.toSorted((a, b) => Number(a - b)));
+});
