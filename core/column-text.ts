@@ -16,12 +16,15 @@ export const NOTHING = Uint8Array.of(ABSENT);
 /** The texts of a column's rows in one piece of bytes. */
 export class ColumnText {
   bytes: Uint8Array;
+  /** The same bytes, to be written four at a time. */
+  view: DataView;
   end = 0;
   /** Where the row that is being written begins. */
   row = 0;
 
   constructor(capacity: number) {
     this.bytes = new Uint8Array(capacity);
+    this.view = new DataView(this.bytes.buffer);
   }
 
   /** Makes room for `size` more bytes. */
@@ -30,6 +33,7 @@ export class ColumnText {
     const grown = new Uint8Array(Math.max(this.bytes.length * 2, this.end + size));
     grown.set(this.bytes.subarray(0, this.end));
     this.bytes = grown;
+    this.view = new DataView(grown.buffer);
   }
 
   write(text: Uint8Array): void {

@@ -10,9 +10,9 @@ import type { Fields, Stream, Version } from "./stream.ts";
  *
  *   zod      the contract: decides what is valid, explains a reject; of an event's versions the newest that accepts a record
  *   core/scan.ts   quick, for nearly all records: what it recognises zod would accept with the same values. What it does not recognise
- *              (escapes, 1e3, extra fields, and everything invalid) goes to `decodeOne`, whose canonical text `canonicalSql` reads.
+ *              (numbers such as 1e3, and everything invalid) goes to `decodeOne`, whose canonical text `canonicalSql` reads.
  *
- * Both are functions of the record alone. test/laws/decode.test.ts and contracts.test.ts hold them together. To the contract an Avro record is
+ * Both are functions of the record alone. test/laws/scan.test.ts, decode.test.ts and contracts.test.ts hold them together. To the contract an Avro record is
  * the JSON text of its writer's fields (core/avro.ts), and then a record like any other; the scanner spares nearly all of them that text.
  */
 
@@ -108,7 +108,7 @@ export function decodeOne(stream: Stream, bytes: Uint8Array | null, schemas: Sch
 export function decodeText(stream: Stream, text: string): DecodedOne {
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = withoutPrototypes(JSON.parse(text));
   } catch {
     return { ok: false, reject: "not-json" };
   }
@@ -122,12 +122,24 @@ export function decodeText(stream: Stream, text: string): DecodedOne {
   return { ok: false, reject: `contract: ${newest === null ? "no version" : explain(newest)}` };
 }
 
+/** Takes the inherited properties from an object and from the elements of its lists: an absent field named `constructor` is absent. */
+function withoutPrototypes(json: unknown): unknown {
+  if (typeof json !== "object" || json === null || Array.isArray(json)) return json;
+  Object.setPrototypeOf(json, null);
+  for (const list of Object.values(json))
+    if (Array.isArray(list))
+      for (const one of list) if (typeof one === "object" && one !== null) Object.setPrototypeOf(one, null);
+  return json;
+}
+
 function hasAny(json: unknown, names: ReadonlySet<string>): boolean {
   return typeof json === "object" && json !== null && Object.keys(json).some((name) => names.has(name));
 }
 
 function canonicalEvent(fields: Fields, event: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.keys(fields).map((field) => [field, canonicalValue(event[field])]));
+  return Object.fromEntries(
+    Object.keys(fields).map((field) => [field, canonicalValue(Object.hasOwn(event, field) ? event[field] : null)]),
+  );
 }
 
 /** Absent is null, and negative zero is zero: the column has only one of each. */

@@ -4,11 +4,12 @@ import { ObjectScanner } from "./scan-json.ts";
 import type { Version } from "./stream.ts";
 
 /**
- * The quick reading of the contract: recognises nearly every record that producers send, byte by byte and without making a value of it, and writes
- * its fields as the texts of columns, which DuckDB splits and casts. What it does not recognise (escapes, 1e3, unknown or repeated keys,
- * everything invalid) is left to zod; so it may be as narrow as is fast, but never recognise what zod refuses or reads otherwise.
+ * The quick decoder. It reads nearly every record that producers send, a few bytes at a time and without making JavaScript values, and writes its fields
+ * as the texts of columns, which DuckDB splits and casts. Fields that the contract does not name are skipped. What it does not recognise (numbers such as
+ * 1e3, repeated fields, control characters that separate rows, everything invalid) goes to zod. It may recognise less than zod accepts, but never more, and
+ * never with another value.
  *
- * JSON is read by core/scan-json.ts, the body of an Avro record by a scanner that is made of its writer's schema (core/scan-avro.ts).
+ * JSON is read by core/scan-json.ts, the body of an Avro record by a scanner that is made from its writer's schema (core/scan-avro.ts).
  */
 
 /** The fields of a version, in their order. */
@@ -42,7 +43,7 @@ export class RecordScanner {
   /** `newer` are the versions that a record is tried as before. */
   constructor(version: Version, newer: readonly Version[] = []) {
     const specs = specsOf(version);
-    this.#json = new ObjectScanner(Object.fromEntries(specs));
+    this.#json = new ObjectScanner(Object.fromEntries(specs), version.foreign);
     this.#columns = this.#json.columns;
     const absent = specs.map(([, spec]) => absentText(spec));
     this.#absent = absent.map((text) => text ?? NOTHING);
