@@ -138,7 +138,7 @@ async function exchange(
     const kept = newest.files.filter((file) => !touched.includes(file));
     const rows = [...rowsIn(touched, `NOT ${inside}`), ...rowsIn(built, inside)].join(" UNION ALL ");
     if (rows === "") return kept;
-    const merged = mergeSql(view, `(${rows})`, cellColumns(view));
+    const merged = mergeSql(view, `(${rows})`, cellColumns(view), "stored");
     const prefix = versionPrefix(newest.version + 1);
     const file = await writeStates(stores, duck, merged, stores.manifests.stateFolder(generation), prefix);
     return file === null ? kept : [file, ...kept];

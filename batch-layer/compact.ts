@@ -57,5 +57,5 @@ export async function mergeStates(
     stores,
     files.map(({ file }) => file),
   );
-  return writeStates(stores, duck, mergeSql(view, rows, cellColumns(view)), folder, prefix);
+  return writeStates(stores, duck, mergeSql(view, rows, cellColumns(view), "stored"), folder, prefix);
 }

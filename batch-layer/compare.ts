@@ -58,8 +58,8 @@ async function compare(
     ["served", served, oldFiles],
     ["next", next, files],
   ] as const) {
-    const rows = held.length === 0 ? null : mergeSql(target.view, parquet(stores, held), keep);
-    const empty = `SELECT NULL::BIGINT AS bucket, ${by.map((one) => `NULL AS ${quoteName(one)}, `).join("")}'' AS component, 0::BIGINT AS item, NULL::VARCHAR AS label, 0::BIGINT AS value WHERE false`;
+    const rows = held.length === 0 ? null : mergeSql(target.view, parquet(stores, held), keep, "wide");
+    const empty = `SELECT NULL::BIGINT AS bucket, ${by.map((one) => `NULL AS ${quoteName(one)}, `).join("")}'' AS component, 0::BIGINT AS item, NULL::VARCHAR AS label, 0::HUGEINT AS value WHERE false`;
     await duck.run(`CREATE OR REPLACE TEMP TABLE ${name} AS ${rows ?? empty}`);
   }
   const same = keep.map((column) => `served.${column} IS NOT DISTINCT FROM next.${column}`).join(" AND ");

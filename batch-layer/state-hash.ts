@@ -42,7 +42,7 @@ export async function stateHashes(
     stores,
     files.map(({ file }) => file),
   );
-  const merged = mergeSql(view, `(SELECT * FROM ${rows} WHERE ${where})`, cellColumns(view));
+  const merged = mergeSql(view, `(SELECT * FROM ${rows} WHERE ${where})`, cellColumns(view), "stored");
   const values = stateColumns(view)
     .map((name) => `${name}: ${name}`)
     .join(", ");

@@ -152,8 +152,11 @@ function registersSql(view: View, { key, text, given = "true" }: NamedComponent,
   return `SELECT ${cells.join(", ")}, ${quoteText(key)}, h.register, NULL, max(h.rank) FROM (${events}) e JOIN (${registerSql(`(${hashes})`)}) h USING (_text) GROUP BY ALL`;
 }
 
-/** How stored state rows merge, each component in its own way. `keep` are the columns that make a cell. */
-export function mergeSql(view: View, states: string, keep: readonly string[]): string {
+/**
+ * How stored state rows merge, each component in its own way. `keep` are the columns that make a cell. A stored cell has 64 bits; what many of them
+ * add up to for an answer may have more, which `wide` sums allow.
+ */
+export function mergeSql(view: View, states: string, keep: readonly string[], sums: "stored" | "wide"): string {
   const of = (...merges: NamedComponent["merge"][]) =>
     componentsOf(view)
       .filter(({ merge }) => merges.includes(merge))
@@ -172,7 +175,7 @@ export function mergeSql(view: View, states: string, keep: readonly string[]): s
     when("min", "min(value)") +
       when("max", "max(value)") +
       (picks === "" ? "" : `WHEN component IN (${picks}) THEN 1 `),
-    "sum(value)::BIGINT",
+    sums === "stored" ? "sum(value)::BIGINT" : "sum(value)",
   );
   return `SELECT ${key}, ${label} AS label, ${value} AS value FROM ${states} GROUP BY ${key}, ${apart}`;
 }

@@ -48,7 +48,7 @@ export function plainAggregates(view: View, query: Query, range: TimeRange, even
   return { sql: `${sql} SELECT ${[...columns, ...asked].join(", ")} FROM placed GROUP BY ALL`, values };
 }
 
-/** The items of one column: the key's columns, the item and its weight. */
+/** The items of one column, the heaviest first: the key's columns, the item and its weight. */
 export function plainItems(
   view: View,
   query: Query,
@@ -59,8 +59,9 @@ export function plainItems(
   const key = plainKey(view, query).columns.join(", ");
   const { sql, values } = placed(view, query, range, events);
   const weighed = `SELECT ${key}, ${item} AS _item, ${weight} AS _weight FROM placed GROUP BY ALL`;
-  const ranked = `SELECT *, rank() OVER (PARTITION BY ${key} ORDER BY _weight DESC) AS _rank FROM (${weighed}) WHERE _item IS NOT NULL AND _weight IS NOT NULL`;
-  return { sql: `${sql} SELECT ${key}, _item, _weight FROM (${ranked}) WHERE _rank <= ${show}`, values };
+  const order = `PARTITION BY ${key} ORDER BY _weight DESC, _item`;
+  const ranked = `SELECT *, row_number() OVER (${order}) AS _rank FROM (${weighed}) WHERE _item IS NOT NULL AND _weight IS NOT NULL`;
+  return { sql: `${sql} SELECT ${key}, _item, _weight FROM (${ranked}) WHERE _rank <= ${show} ORDER BY _rank`, values };
 }
 
 /** The registers of one column, all different values in one fold: the key's columns and the list of `register * 64 + rank`. */

@@ -1,7 +1,8 @@
 import { isoInZone } from "./calendar.ts";
 import type { GroupValue } from "./cells.ts";
 import { REGISTER_ERROR, type Registers } from "./hll.ts";
-import { type PlainFound, type Presented, type PresentedField, presentInteger } from "./measures/measure.ts";
+import type { PlainFound, Presented, PresentedField } from "./measures/measure.ts";
+import { plainPresented } from "./measures/plain-values.ts";
 import type { CutJson, EpochMs } from "./position.ts";
 import type { Query, Row } from "./query.ts";
 import type { View } from "./view.ts";
@@ -223,7 +224,7 @@ export class RowComparison {
     const beyond = (errors: number) => off > Math.max(SMALL, errors * REGISTER_ERROR * Number(truth));
     if (truth > 0n) tally.largestError = Math.max(tally.largestError, off / Number(truth));
     if (beyond(TOLD_ERRORS)) tally.beyondThreeErrors = (tally.beyondThreeErrors ?? 0) + 1;
-    if (beyond(MOST_ERRORS)) this.#differs("beyond its error", log, field, answered, presentInteger(truth));
+    if (beyond(MOST_ERRORS)) this.#differs("beyond its error", log, field, answered, plainPresented(truth));
   }
 
   #differs(
@@ -268,7 +269,7 @@ export class RowComparison {
     return Object.fromEntries(
       this.#query.measures.flatMap((name) => {
         const truth = this.#view.measures[name]?.plain.truth?.(plain.found(name));
-        return truth === undefined ? [] : [[name, presentInteger(truth)]];
+        return truth === undefined ? [] : [[name, plainPresented(truth)]];
       }),
     );
   }
@@ -293,5 +294,5 @@ function less(served: Difference["served"], log: Difference["log"]): Presented {
       ? BigInt(value as string)
       : null;
   const [a, b] = [integer(served), integer(log)];
-  return a === null || b === null ? null : presentInteger(a - b);
+  return a === null || b === null ? null : plainPresented(a - b);
 }

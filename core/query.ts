@@ -1,6 +1,7 @@
 import { type CalendarGrain, calendarStarts, isoInZone, parseCalendarUnit, parseZone, startOf } from "./calendar.ts";
 import { type Cell, CellTable, type GroupValue, stateOf } from "./cells.ts";
 import type { Presented, PresentedField } from "./measures/measure.ts";
+import { comparePresented } from "./order.ts";
 import type { EpochMs } from "./position.ts";
 import { sessionsOf } from "./sessions.ts";
 import { bucketOf, formatDuration, parseDuration, parseTime } from "./time.ts";
@@ -264,7 +265,7 @@ export function presentRows(
     const sessions = sessionsOf(view, view.sessions.gapMs, cells, window.fromMs, window.toMs);
     const ends = new Map(sessions.map(({ cell, endMs }) => [cell, endMs]));
     found = sessions.map(({ cell }) => cell);
-    columns.set("ended", (cell) => iso(ends.get(cell) ?? cell.bucket));
+    columns.set("ended", (cell) => ends.get(cell) ?? cell.bucket);
     columns.set("duration_ms", (cell) => (ends.get(cell) ?? cell.bucket) - cell.bucket);
   }
   for (const [index, dimension] of query.by.entries()) columns.set(dimension, (cell) => cell.group[index] ?? null);
@@ -286,30 +287,11 @@ export function presentRows(
   });
   const rows = sorted.slice(0, query.limit).map(({ cell }) => {
     const row = Object.fromEntries([...columns].map(([name, present]) => [name, present(cell)]));
-    return { ...row, bucket: iso(cell.bucket) };
+    // Sorted as numbers: the text of a zone's time goes back when summer time ends.
+    const ended = view.sessions === null ? {} : { ended: iso(Number(row.ended)) };
+    return { ...row, bucket: iso(cell.bucket), ...ended };
   });
   return { rows, truncated: sorted.length > query.limit };
-}
-
-/** Nulls last in both directions; numbers (also those given as text) by value and before text; text by code unit: every process sorts alike. */
-function comparePresented(a: Presented, b: Presented, descending: boolean): number {
-  if (a === null || b === null) return a === b ? 0 : a === null ? 1 : -1;
-  const order = compareValues(a, b);
-  return descending ? -order : order;
-}
-
-function compareValues(a: NonNullable<Presented>, b: NonNullable<Presented>): number {
-  if (typeof a === "number" && typeof b === "number") return a - b;
-  const [left, right] = [numberOf(a), numberOf(b)];
-  if (left !== null && right !== null) return left < right ? -1 : left > right ? 1 : 0;
-  if (left !== null || right !== null) return left !== null ? -1 : 1;
-  return String(a) < String(b) ? -1 : String(a) > String(b) ? 1 : 0;
-}
-
-/** JavaScript compares a bigint with a number by value, so that long integers and fractions have one order. */
-function numberOf(value: NonNullable<Presented>): number | bigint | null {
-  if (typeof value === "number") return value;
-  return typeof value === "string" && /^-?\d{1,40}$/.test(value) ? BigInt(value) : null;
 }
 
 /**

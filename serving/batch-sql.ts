@@ -39,8 +39,9 @@ export function valuesSql(files: readonly string[], plan: BatchPlan): Statement 
   const { sql: source, values } = sourceSql(files, plan, wanted);
   const columns = wanted.map(({ key, form, merge }) => {
     const filter = `FILTER (component = ${quoteText(key)})`;
+    // A sum over cells of 64 bits may need more: DuckDB gives it 128.
     const merged =
-      form === "pick" ? `${merge === "first" ? "min" : "max"}(label) ${filter}` : `(${merge}(value) ${filter})::BIGINT`;
+      form === "pick" ? `${merge === "first" ? "min" : "max"}(label) ${filter}` : `${merge}(value) ${filter}`;
     return `${merged} AS ${quoteName(key)}`;
   });
   return { sql: `SELECT ${[...cellColumns(plan), ...columns].join(", ")} FROM ${source} GROUP BY ALL`, values };
@@ -49,7 +50,7 @@ export function valuesSql(files: readonly string[], plan: BatchPlan): Statement 
 /** Items of the wanted cells, a row an item: bucket, dimensions, component, item, label, value. */
 export function itemsSql(files: readonly string[], plan: BatchPlan): Statement {
   const { sql: source, values } = sourceSql(files, plan, ofForm(plan, "items"));
-  return { sql: mergeSql(plan.view, source, cellColumns(plan)), values };
+  return { sql: mergeSql(plan.view, source, cellColumns(plan), "wide"), values };
 }
 
 /** Registers of the wanted cells, a row a cell and component: bucket, dimensions, component, the list of `register * 64 + rank`. */

@@ -1,5 +1,7 @@
+import { type Fraction, nearestDouble } from "../fraction.ts";
 import type { Sql } from "../sql.ts";
-import { type Measure, plainInteger } from "./measure.ts";
+import type { CellState, Measure, PlainFound } from "./measure.ts";
+import { type PlainTerms, plainInteger, plainQuotient } from "./plain-values.ts";
 
 /** The mean of an integer expression: both parts are exact integers, and their quotient is rounded once, to the nearest double. */
 export function avg(input: Sql, options: { unit?: string } = {}): Measure {
@@ -15,18 +17,26 @@ export function avg(input: Sql, options: { unit?: string } = {}): Measure {
       { name: "count", form: "integer", merge: "sum", partial: `count(${input.text})` },
     ],
     present: (state) => {
-      const count = state.integer("count") ?? 0n;
-      return count === 0n ? null : Number(state.integer("sum") ?? 0n) / Number(count);
+      const mean = exact(state);
+      return mean === null ? null : nearestDouble(mean);
     },
+    exact,
     plain: {
       columns: {
         sum: { form: "aggregate", sql: `sum(${input.text})` },
         count: { form: "aggregate", sql: `count(${input.text})` },
       },
-      present: (found) => {
-        const sum = plainInteger(found, "sum");
-        return sum === undefined ? null : Number(sum) / Number(plainInteger(found, "count"));
-      },
+      present: (found) => plainQuotient(terms(found)),
+      terms,
     },
   };
+}
+
+function exact(state: CellState): Fraction | null {
+  const count = state.integer("count") ?? 0n;
+  return count === 0n ? null : { over: state.integer("sum") ?? 0n, under: count };
+}
+
+function terms(found: PlainFound): PlainTerms {
+  return [plainInteger(found, "sum") ?? 0n, plainInteger(found, "count") ?? 0n];
 }

@@ -1,5 +1,7 @@
+import { wholeNumber } from "../fraction.ts";
 import type { Sql } from "../sql.ts";
-import { EXACT, type Measure, type Plain, plainInteger, presentInteger, ROWS } from "./measure.ts";
+import { EXACT, type Measure, type Plain, presentInteger, ROWS } from "./measure.ts";
+import { plainInteger, plainPresented } from "./plain-values.ts";
 
 /** How many events the view counted, or of those how many meet a condition. 0 where a group has none. */
 export function count(options: { where?: Sql; unit?: string } = {}): Measure {
@@ -12,6 +14,7 @@ export function count(options: { where?: Sql; unit?: string } = {}): Measure {
       inputs: [],
       components: [ROWS],
       present: (state) => presentInteger(state.integer(ROWS.name) ?? 0n),
+      exact: (state) => wholeNumber(state.integer(ROWS.name) ?? 0n),
       plain: plain("count(*)"),
     };
   }
@@ -23,6 +26,7 @@ export function count(options: { where?: Sql; unit?: string } = {}): Measure {
       { name: "count", form: "integer", merge: "sum", partial: `nullif(count(*) FILTER (${where.text}), 0)` },
     ],
     present: (state) => presentInteger(state.integer("count") ?? 0n),
+    exact: (state) => wholeNumber(state.integer("count") ?? 0n),
     plain: plain(`count(*) FILTER (WHERE ${where.text})`),
   };
 }
@@ -30,6 +34,7 @@ export function count(options: { where?: Sql; unit?: string } = {}): Measure {
 function plain(sql: string): Plain {
   return {
     columns: { count: { form: "aggregate", sql } },
-    present: (found) => presentInteger(plainInteger(found, "count")),
+    present: (found) => plainPresented(plainInteger(found, "count")),
+    terms: (found) => [plainInteger(found, "count") ?? 0n, 1n],
   };
 }

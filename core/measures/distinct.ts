@@ -1,6 +1,8 @@
+import { wholeNumber } from "../fraction.ts";
 import { hashSql, REGISTER_ERROR } from "../hll.ts";
 import type { Sql } from "../sql.ts";
-import { type Measure, plainInteger } from "./measure.ts";
+import type { Measure } from "./measure.ts";
+import { plainInteger } from "./plain-values.ts";
 
 /**
  * How many different values an expression takes, by HyperLogLog: as if every value had been PFADDed to one Redis key.
@@ -32,12 +34,14 @@ export function distinct(input: Sql, options: { unit?: string } = {}): Measure {
       },
     ],
     present: (state) => state.registers("hll")?.estimate() ?? 0,
+    exact: (state) => wholeNumber(BigInt(state.registers("hll")?.estimate() ?? 0)),
     plain: {
       columns: {
         hll: { form: "registers", hash, given },
         values: { form: "aggregate", sql: `count(DISTINCT ${input.text})` },
       },
       present: (found) => found.registers("hll").estimate(),
+      terms: (found) => [BigInt(found.registers("hll").estimate()), 1n],
       truth: (found) => plainInteger(found, "values") ?? 0n,
     },
   };

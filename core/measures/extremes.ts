@@ -1,5 +1,7 @@
+import { wholeNumber } from "../fraction.ts";
 import type { Sql } from "../sql.ts";
-import { EXACT, type Measure, plainInteger, presentInteger } from "./measure.ts";
+import { EXACT, type Measure, presentInteger } from "./measure.ts";
+import { plainInteger, plainPresented } from "./plain-values.ts";
 
 function extreme(kind: "min" | "max", input: Sql, unit: string): Measure {
   return {
@@ -10,9 +12,17 @@ function extreme(kind: "min" | "max", input: Sql, unit: string): Measure {
     inputs: [{ sql: input, type: "integer" }],
     components: [{ name: kind, form: "integer", merge: kind, partial: `${kind}(${input.text})::BIGINT` }],
     present: (state) => presentInteger(state.integer(kind)),
+    exact: (state) => {
+      const value = state.integer(kind);
+      return value === undefined ? null : wholeNumber(value);
+    },
     plain: {
       columns: { [kind]: { form: "aggregate", sql: `${kind}(${input.text})` } },
-      present: (found) => presentInteger(plainInteger(found, kind)),
+      present: (found) => plainPresented(plainInteger(found, kind)),
+      terms: (found) => {
+        const value = plainInteger(found, kind);
+        return value === undefined ? null : [value, 1n];
+      },
     },
   };
 }

@@ -1,5 +1,6 @@
 import type { Sql } from "../sql.ts";
-import { EXACT, type Measure, plainInteger, presentInteger } from "./measure.ts";
+import { EXACT, type Measure, presentInteger } from "./measure.ts";
+import { plainInteger, plainPresented } from "./plain-values.ts";
 
 /**
  * How many values lie in each of the bins that ascending integer `edges` make: below the first, `[edge, next edge)`, and from the last on.
@@ -43,7 +44,7 @@ export function histogram(input: Sql, options: { edges: readonly number[]; unit?
         }),
       ),
       present: (found) =>
-        bins.map(({ from, to }, index) => ({ from, to, count: presentInteger(plainInteger(found, `bin${index}`)) })),
+        bins.map(({ from, to }, index) => ({ from, to, count: plainPresented(plainInteger(found, `bin${index}`)) })),
     },
   };
 }

@@ -1,5 +1,7 @@
+import type { Fraction } from "../fraction.ts";
 import type { Registers } from "../hll.ts";
 import type { Sql } from "../sql.ts";
+import type { PlainTerms } from "./plain-values.ts";
 
 /** How two states of a component become one. All are commutative and associative to the bit. */
 export type Merge = "sum" | "min" | "max" | "first" | "last";
@@ -78,7 +80,7 @@ export type MeasureSpec = Readonly<Record<string, unknown>> & { readonly kind: s
  * `_line` beside the contract's columns:
  *
  *   aggregate  an aggregate over the row's lines
- *   items      the items with the greatest weights; those that tie with the last one are among them
+ *   items      the items with the greatest weights, the heaviest first; equal ones in the order of their code points
  *   registers  one HyperLogLog of every different value, by the UBIGINT hash of one line's value
  */
 export type PlainColumn =
@@ -94,11 +96,13 @@ export interface PlainFound {
   registers(column: string): Registers;
 }
 
-/** A measure by its definition: how a proof computes it from all events, without state and without merging. */
+/** A measure by its definition: how a proof computes it from all events, without state, merging or any formula of an answer. */
 export interface Plain {
   readonly columns: Readonly<Record<string, PlainColumn>>;
   /** What an answer has to say. */
   readonly present: (found: PlainFound) => PresentedField;
+  /** Of a measure of one number: that number before it is rounded, for a ratio. */
+  readonly terms?: (found: PlainFound) => PlainTerms | null;
   /** How far an answer's numbers may be off these, relative; absent: not at all. */
   readonly within?: number;
   /** Of an estimate: the exact figure that it stands for. */
@@ -117,13 +121,9 @@ export interface Measure {
   /** The names of its values when it presents several (`p50`, `p99`), or "list"; absent: it presents one value. */
   readonly parts?: readonly string[] | "list";
   readonly present: (state: CellState) => PresentedField;
+  /** Of a measure of one number: that number before it is rounded, for a ratio. Null where it presents none. */
+  readonly exact?: (state: CellState) => Fraction | null;
   readonly plain: Plain;
-}
-
-/** An integer aggregate of a proof; DuckDB gives narrow types as numbers and wide ones as bigint. */
-export function plainInteger(found: PlainFound, column: string): bigint | undefined {
-  const value = found.aggregate(column) as bigint | number | null | undefined;
-  return value === null || value === undefined ? undefined : BigInt(value);
 }
 
 /** A 64-bit integer for JSON: a number while that is exact, else text. */

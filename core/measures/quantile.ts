@@ -1,5 +1,7 @@
+import { ceiling, fractionOfDecimal, wholeNumber } from "../fraction.ts";
 import type { Sql } from "../sql.ts";
-import { type Item, type Measure, type Presented, plainInteger, presentInteger } from "./measure.ts";
+import type { Item, Measure, Presented } from "./measure.ts";
+import { plainInteger, plainPresented } from "./plain-values.ts";
 
 const AT = [0.5, 0.9, 0.99];
 
@@ -43,7 +45,7 @@ export function quantile(input: Sql, options: { error?: number; at?: readonly nu
         at.map((p) => [partName(p), { form: "aggregate", sql: `quantile_disc(${input.text}, ${p})` }]),
       ),
       present: (found) =>
-        Object.fromEntries(at.map((p) => [partName(p), presentInteger(plainInteger(found, partName(p)))])),
+        Object.fromEntries(at.map((p) => [partName(p), plainPresented(plainInteger(found, partName(p)))])),
       within: error,
     },
   };
@@ -63,12 +65,13 @@ function binSql(value: string, divisions: number): string {
 }
 
 function valueAt(bins: readonly (readonly [Item, bigint])[], p: number, divisions: number): Presented {
-  const total = bins.reduce((sum, [, count]) => sum + Number(count), 0);
-  // A rank is a whole number; products such as 0.07 * 100 lie a hair above theirs.
-  const rank = Math.max(1, Math.ceil(p * total - 1e-9));
-  let seen = 0;
+  const total = bins.reduce((sum, [, count]) => sum + count, 0n);
+  // In doubles 0.07 * 100 is more than 7, and its rank would be 8.
+  const { over, under } = fractionOfDecimal(p) ?? wholeNumber(0n);
+  const rank = ceiling({ over: over * total, under });
+  let seen = 0n;
   for (const [bin, count] of bins) {
-    seen += Number(count);
+    seen += count;
     if (seen >= rank) return middleOf(Number(bin), divisions);
   }
   return null;

@@ -1,21 +1,26 @@
-import {
-  type Accuracy,
-  type CellState,
-  type Component,
-  type Measure,
-  type PlainFound,
-  type PresentedField,
-  ROWS,
-} from "./measure.ts";
+import { divide, type Fraction, nearestDouble } from "../fraction.ts";
+import { type Accuracy, type CellState, type Component, type Measure, type PlainFound, ROWS } from "./measure.ts";
+import { type PlainTerms, plainQuotient } from "./plain-values.ts";
 
 /**
- * One measure divided by another, such as purchases by views: both keep their own state, and only what is presented is divided.
- * Null where the lower one is null or zero. Both have to present a number.
+ * One measure divided by another, such as purchases by views: both keep their own state. The quotient of both exact numbers is rounded once, to the
+ * nearest double, also when one of them is an average. Null where the lower one is null or zero. Both have to present a number.
  */
 export function ratio(top: Measure, bottom: Measure, options: { unit?: string } = {}): Measure {
   if (top.parts !== undefined || bottom.parts !== undefined)
     throw new RangeError(`a ratio needs two measures of one number each, not ${top.kind} and ${bottom.kind}`);
   const { unit = "" } = options;
+  const exact = (state: CellState): Fraction | null => {
+    const [over, under] = [top.exact?.(within("top", state)) ?? null, bottom.exact?.(within("bottom", state)) ?? null];
+    return over === null || under === null ? null : divide(over, under);
+  };
+  const terms = (found: PlainFound): PlainTerms | null => {
+    const [over, under] = [
+      top.plain.terms?.(plainWithin("top", found)) ?? null,
+      bottom.plain.terms?.(plainWithin("bottom", found)) ?? null,
+    ];
+    return over === null || under === null ? null : [over[0] * under[1], over[1] * under[0]];
+  };
   return {
     kind: "ratio",
     spec: { kind: "ratio", top: top.spec, bottom: bottom.spec, unit },
@@ -23,21 +28,24 @@ export function ratio(top: Measure, bottom: Measure, options: { unit?: string } 
     accuracy: accuracyOf(top.accuracy, bottom.accuracy),
     inputs: [...top.inputs, ...bottom.inputs],
     components: [...prefixed("top", top), ...prefixed("bottom", bottom)],
-    present: (state) => quotient(top.present(within("top", state)), bottom.present(within("bottom", state))),
+    present: (state) => {
+      const quotient = exact(state);
+      return quotient === null ? null : nearestDouble(quotient);
+    },
+    exact,
     plain: {
       columns: Object.fromEntries(
         Object.entries({ top, bottom }).flatMap(([side, { plain }]) =>
           Object.entries(plain.columns).map(([name, column]) => [`${side}.${name}`, column]),
         ),
       ),
-      present: (found) =>
-        quotient(top.plain.present(plainWithin("top", found)), bottom.plain.present(plainWithin("bottom", found))),
+      present: (found) => {
+        const asked = terms(found);
+        return asked === null ? null : plainQuotient(asked);
+      },
+      terms,
     },
   };
-}
-
-function quotient(over: PresentedField, under: PresentedField): number | null {
-  return over === null || under === null || Number(under) === 0 ? null : Number(over) / Number(under);
 }
 
 function accuracyOf(top: Accuracy, bottom: Accuracy): Accuracy {

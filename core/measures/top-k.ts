@@ -1,11 +1,13 @@
+import { compareText } from "../order.ts";
 import type { Sql } from "../sql.ts";
 import { EXACT, type Item, type Measure, presentInteger } from "./measure.ts";
+import { plainPresented } from "./plain-values.ts";
 
 const SHOW = 10;
 
 /**
  * The items with the most weight. Every item's weight is held, as an exact sum; only what is presented is cut off, so a merge never loses
- * an item that comes up later. Costs a cell an item. Items are presented as text; equal weights in the order of their items.
+ * an item that comes up later. Costs a cell an item. Items are presented as text; equal weights in the order of their code points.
  *
  * @param options.weight an integer expression; 1 for each event by default
  * @param options.show how many items an answer holds, 1 to 1000
@@ -40,15 +42,16 @@ export function topK(item: Sql, options: { weight?: Sql; show?: number; unit?: s
           show,
         },
       },
-      present: (found) => shown(found.items("weights"), show),
+      present: (found) =>
+        found.items("weights").map(([name, value]) => ({ item: name, weight: plainPresented(value) })),
     },
   };
 }
 
-/** The heaviest items; equal ones in the order of their code units, in which a database need not sort. */
+/** The heaviest items; equal ones in the order of their code points. */
 function shown(items: readonly (readonly [item: Item, weight: bigint])[], show: number) {
   return items
-    .toSorted(([a, x], [b, y]) => (x === y ? (a < b ? -1 : 1) : x > y ? -1 : 1))
+    .toSorted(([a, x], [b, y]) => (x === y ? compareText(String(a), String(b)) : x > y ? -1 : 1))
     .slice(0, show)
     .map(([name, value]) => ({ item: name, weight: presentInteger(value) }));
 }

@@ -1,0 +1,114 @@
+import { afterAll, beforeAll, expect, inject, test, vi } from "vitest";
+import { instant, integer, text } from "../core/fields.ts";
+import { avg } from "../core/measures/avg.ts";
+import { count } from "../core/measures/count.ts";
+import { max } from "../core/measures/extremes.ts";
+import { ratio } from "../core/measures/ratio.ts";
+import { sum } from "../core/measures/sum.ts";
+import { topK } from "../core/measures/top-k.ts";
+import type { Proof } from "../core/proof.ts";
+import { sql } from "../core/sql.ts";
+import { stream } from "../core/stream.ts";
+import { view } from "../core/view.ts";
+import { reaches } from "./exact.ts";
+import { type Answer, until } from "./installation.ts";
+import { readLog } from "./log-oracle.ts";
+import { Sea } from "./sea.ts";
+
+/** Sums that fit a cell of 64 bits, and together do not: from the batch, from the speed layer, and from both. */
+
+vi.setConfig({ testTimeout: 120_000 });
+
+const parts = stream("parts", {
+  revision: 1,
+  partitions: 1,
+  key: "id",
+  eventId: "id",
+  eventTime: "at",
+  dedupWindow: 100,
+  fields: {
+    id: text({ max: 20 }),
+    at: instant({ from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" }),
+    sku: text({ max: 20 }),
+    size: integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
+  },
+});
+const size = sql`size * 250`;
+const sizes = view("sizes", {
+  stream: parts,
+  by: { sku: sql`sku` },
+  every: "1 minute",
+  measures: {
+    parts: count(),
+    total: sum(size),
+    largest: max(size),
+    mean: avg(size),
+    by_part: ratio(sum(size), count()),
+    skus: topK(sql`sku`, { weight: size, show: 3 }),
+  },
+});
+
+const SIZE = 9_007_199_254_740_991;
+const START = Date.parse("2026-03-01T10:00:00Z");
+let sea: Sea;
+let sent = 0;
+
+/** One part a minute, each with almost 2^61, the most that a cell takes at once. */
+async function send(total: number): Promise<void> {
+  const events = Array.from({ length: total }, (_, index) => ({
+    id: `p${sent + index}`,
+    at: START + (sent + index) * 60_000,
+    sku: ["7", "007"][(sent + index) % 2],
+    size: SIZE - (sent + index),
+  }));
+  sent += total;
+  await sea.produce("parts", events);
+  const log = await readLog(inject("kafkaBrokers"), sea.topic("parts"));
+  await until(
+    "all parts are applied",
+    () => sea.answer("sizes", "every=1d").catch(String),
+    (found) => typeof found !== "string" && reaches(found as Answer, log),
+    20_000,
+  );
+}
+
+beforeAll(async () => {
+  sea = await Sea.open([sizes]);
+});
+afterAll(() => sea.close());
+
+/** What the answer has to be, in whole numbers alone. */
+async function expectExact(): Promise<void> {
+  const sizesOf = (sku: string) =>
+    Array.from({ length: sent }, (_, n) => n)
+      .filter((n) => ["7", "007"][n % 2] === sku)
+      .map((n) => 250n * BigInt(SIZE - n));
+  const { rows } = await sea.answer("sizes", "every=1d");
+  expect(rows.map(({ sku }) => sku)).toEqual(["007", "7"]);
+  for (const row of rows) {
+    const all = sizesOf(String(row.sku));
+    const total = all.reduce((a, b) => a + b, 0n);
+    expect(row).toMatchObject({ parts: all.length, total: String(total), skus: [{ weight: String(total) }] });
+    // The division is exact here, and so only one rounding is left.
+    expect(row.mean).toBe(Number(total / BigInt(all.length)));
+    expect(row.by_part).toBe(row.mean);
+  }
+  const all = [...sizesOf("7"), ...sizesOf("007")].reduce((a, b) => a + b, 0n);
+  expect(all).toBeGreaterThan(2n ** 63n);
+  const [whole] = (await sea.answer("sizes", "every=1d&by=&order=-total")).rows;
+  expect(whole).toMatchObject({ total: String(all), parts: sent, largest: String(250n * BigInt(SIZE)) });
+  const csv = await fetch(sea.url("/views/sizes?every=1d&by=&measures=total"), { headers: { accept: "text/csv" } });
+  expect(await csv.text()).toBe(`bucket,total\r\n2026-03-01T00:00:00.000Z,${all}\r\n`);
+  const proof = (await (await fetch(sea.url("/proof/sizes?every=1d"))).json()) as Proof;
+  expect(proof.differences).toEqual([]);
+  expect(proof).toMatchObject({ equal: true, rows: 2 });
+}
+
+test("a sum beyond 64 bits is answered and proven, live, from the batch, and from both", async () => {
+  await send(6);
+  await expectExact();
+  await sea.refresh(sizes);
+  await expectExact();
+  await send(4);
+  await expectExact();
+});
