@@ -83,9 +83,7 @@ function nextBucket(time: EpochMs, grainMs: number): EpochMs {
 
 function timeOf(side: "from" | "to", text: string): EpochMs {
   const time = parseTime(text);
-  // JavaScript takes the 31st of a shorter month for a day of the next.
-  if (time === null || (isDate(text) && dayOf(time) !== text))
-    throw new TidelineError("BAD_REQUEST", `${side}: "${text}" is no time`, `Give ${INTERVAL_FORMS}.`);
+  if (time === null) throw new TidelineError("BAD_REQUEST", `${side}: "${text}" is no time`, `Give ${INTERVAL_FORMS}.`);
   return time;
 }
 

@@ -18,6 +18,7 @@ import { ABSENT, ColumnText } from "./column-text.ts";
 import { bare, type FieldSpec } from "./fields.ts";
 import { type BodyScanner, specsOf } from "./scan.ts";
 import type { Version } from "./stream.ts";
+import { parseBound } from "./time.ts";
 import { utf8 } from "./utf8.ts";
 
 /** The package is CommonJS: Node sees its names only on the default export. */
@@ -117,7 +118,7 @@ function valueReader(spec: ReturnType<typeof bare>, type: Type, inJson: InJson):
     case "integer":
       return numberReader(type, 0, spec.min, spec.max, inJson);
     case "instant":
-      return numberReader(type, 0, Date.parse(spec.from), Date.parse(spec.to), inJson);
+      return numberReader(type, 0, parseBound(spec.from), parseBound(spec.to), inJson);
     case "decimal":
       return numberReader(type, spec.scale, spec.min, spec.max, inJson);
     case "text":

@@ -13,6 +13,7 @@ import {
 import { JsonKeys, UNDECLARED } from "./json-keys.ts";
 import { skipValue } from "./json-skip.ts";
 import { Literals, Nullable, OneOf, PlainText, ScaledNumber, type ValueScanner, WholeNumber } from "./scan-values.ts";
+import { parseBound } from "./time.ts";
 import { utf8 } from "./utf8.ts";
 
 /** A list of objects: written as JSON of what the contract names, once all of its elements are recognised. */
@@ -148,7 +149,7 @@ function scannerOf(spec: FieldSpec): ValueScanner {
     case "integer":
       return new WholeNumber(spec.min, spec.max);
     case "instant":
-      return new WholeNumber(Date.parse(spec.from), Date.parse(spec.to));
+      return new WholeNumber(parseBound(spec.from), parseBound(spec.to));
     case "decimal":
       return new ScaledNumber(spec.scale, spec.min, spec.max);
     case "text":

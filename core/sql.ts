@@ -1,11 +1,22 @@
 /** A fragment of SQL written by the author of a definition; never built from anything a client sends. */
 export interface Sql {
   readonly text: string;
+  /** What is wrong with it; absent: nothing that can be seen without a database. */
+  readonly problem?: string;
 }
 
 /** sql`amount_cents * quantity`; other fragments may be interpolated, values may not. */
 export function sql(strings: TemplateStringsArray, ...parts: Sql[]): Sql {
-  return { text: strings.reduce((text, piece, index) => text + piece + (parts[index]?.text ?? ""), "").trim() };
+  const text = strings.reduce((before, piece, index) => before + piece + (parts[index]?.text ?? ""), "").trim();
+  const problem = parts.map(sqlProblem).find((found) => found !== null);
+  return problem === undefined ? { text } : { text, problem: `an interpolated part ${problem}` };
+}
+
+/** What is wrong with a value that should be SQL: a part of a sentence about it; null: nothing that can be seen here. */
+export function sqlProblem(value: unknown): string | null {
+  const { text, problem } = (value ?? {}) as Partial<Sql>;
+  if (typeof text !== "string") return "is no SQL: write sql`…`";
+  return problem ?? (text === "" ? "is empty SQL" : null);
 }
 
 /** An identifier, quoted for DuckDB. */

@@ -90,8 +90,14 @@ function fieldsFrom(specs: Readonly<Record<string, FieldSpec>>): Record<string, 
   return Object.fromEntries(Object.entries(specs).map(([name, spec]) => [name, fieldFrom(spec)]));
 }
 
-/** The field of a specification. Throws RangeError as its builder does. */
+/** The field of a specification. Throws RangeError for what its builder refuses. */
 export function fieldFrom(spec: FieldSpec): Field {
+  const field = builtFrom(spec);
+  if (field.problem !== undefined) throw new RangeError(field.problem);
+  return field;
+}
+
+function builtFrom(spec: FieldSpec): Field {
   switch (spec.type) {
     case "integer":
       return integer(spec);

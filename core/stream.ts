@@ -1,6 +1,7 @@
 import { z } from "zod";
+import { givenField } from "./built-field.ts";
 import { bare, type Field, type FieldSpec, isRequired } from "./fields.ts";
-import type { Sql } from "./sql.ts";
+import { type Sql, sqlProblem } from "./sql.ts";
 
 export type Fields = Readonly<Record<string, Field>>;
 
@@ -66,8 +67,11 @@ export interface Stream<F extends Fields = Fields> extends Required<StreamDefini
 
 /** Defines a stream. What is wrong with a definition is found at start-up by `checkStream`, with file and field. */
 export function stream<const F extends Fields>(name: string, definition: StreamDefinition<F>): Stream<F> {
-  const { version = 1, previous = [], compatibility = "backward", fields } = definition;
-  const older = previous.toSorted((a, b) => b.version - a.version);
+  const { version = 1, previous = [], compatibility = "backward" } = definition;
+  const fields = givenFields(definition.fields);
+  const older = previous
+    .map((one) => ({ ...one, fields: givenFields(one.fields) }))
+    .toSorted((a, b) => b.version - a.version);
   const versions = [{ version, fields }, ...older].map((one: PreviousVersion, index, all) => ({
     version: one.version,
     fields: one.fields,
@@ -82,7 +86,14 @@ export function stream<const F extends Fields>(name: string, definition: StreamD
   }));
   const tried = versions.filter((one, index) => !versions.slice(0, index).some((newer) => includes(newer, one)));
   const contract = versions[0]?.contract as unknown as Stream<F>["contract"];
-  return { ...definition, kind: "stream", name, contract, versions, tried, version, previous: older, compatibility };
+  return {
+    ...definition,
+    ...{ kind: "stream", name, fields, contract, versions, tried, version, previous: older, compatibility },
+  };
+}
+
+function givenFields<F extends Fields>(fields: F): F {
+  return Object.fromEntries(Object.entries(fields ?? {}).map(([name, field]) => [name, givenField(field)])) as F;
 }
 
 /** Whether every event of the older version is one of the newer. */
@@ -104,12 +115,13 @@ export function checkStream(definition: Stream): string[] {
   if (!/^[a-z][a-z0-9-]{0,99}$/.test(definition.name))
     problems.push(`name "${definition.name}": use lower-case letters, digits and dashes`);
   for (const count of ["revision", "partitions", "version"] as const) {
-    if (!Number.isInteger(definition[count]) || definition[count] < 1) problems.push(`${count}: a whole number from 1`);
+    if (!Number.isSafeInteger(definition[count]) || definition[count] < 1)
+      problems.push(`${count}: a whole number from 1`);
   }
-  if (!Number.isInteger(definition.dedupWindow) || definition.dedupWindow < 0)
+  if (!Number.isSafeInteger(definition.dedupWindow) || definition.dedupWindow < 0)
     problems.push("dedupWindow: a whole number of offsets");
   for (const { version, fields } of definition.versions)
-    problems.push(...nameProblems(fields, version === definition.version ? "fields" : `version ${version}`));
+    problems.push(...fieldProblems(fields, version === definition.version ? "fields" : `version ${version}`));
   for (const role of ["key", "eventId", "eventTime"] as const) {
     const field = definition.fields[definition[role]];
     if (field === undefined) problems.push(`${role}: there is no field "${definition[role]}"`);
@@ -128,21 +140,24 @@ export function checkStream(definition: Stream): string[] {
   return problems;
 }
 
-function nameProblems(fields: Fields, where: string): string[] {
-  return Object.entries(fields).flatMap(([name, { spec }]) => {
+function fieldProblems(fields: Fields, where: string): string[] {
+  return Object.entries(fields).flatMap(([name, { spec, problem }]) => {
     const is = bare(spec);
     const names = [name, ...(is.type === "list" ? Object.keys(is.of).map((inner) => `${name}.${inner}`) : [])];
-    return names
+    const named = names
       .filter((path) => !/^[a-z][a-z0-9_]{0,62}$/.test(path.slice(path.indexOf(".") + 1)))
       .map((path) => `${where}.${path}: use lower-case letters, digits and underscores`);
+    return problem === undefined ? named : [...named, `${where}.${name}: ${problem}`];
   });
 }
 
 /** Whether an older version says, for every column of the newest one, where it comes from. */
 function upcastProblems({ fields, tried }: Stream, older: Version): string[] {
-  const problems = Object.keys(older.upcast)
-    .filter((name) => !Object.hasOwn(fields, name))
-    .map((name) => `upcast.${name}: there is no such field in the newest version`);
+  const problems = Object.entries(older.upcast).flatMap(([name, expression]) => {
+    const unknown = Object.hasOwn(fields, name) ? null : "there is no such field in the newest version";
+    const problem = unknown ?? sqlProblem(expression);
+    return problem === null ? [] : [`upcast.${name}: ${problem}`];
+  });
   if (Object.keys(older.upcast).length > 0 && !tried.includes(older))
     problems.push(
       "upcast: its events are events of a newer version as they are, which only adds optional fields and defaults; require one of them",

@@ -37,7 +37,7 @@ export function bucketOf(time: EpochMs, grainMs: number): EpochMs {
   return Math.floor(time / grainMs) * grainMs;
 }
 
-/** Epoch milliseconds or an ISO 8601 date or date-time (UTC when it names no zone); null when it is neither. */
+/** Epoch milliseconds or an ISO 8601 date or date-time (UTC when it names no zone); null when it is neither, or names a day that there is not. */
 export function parseTime(text: string): EpochMs | null {
   if (/^-?\d{1,15}$/.test(text)) return Number(text);
   if (!/^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$/.test(text)) return null;
@@ -45,5 +45,26 @@ export function parseTime(text: string): EpochMs | null {
   const hours = /\d{2}:\d{2}\S*[+-]\d{2}$/.test(text) ? `${text}:00` : text;
   const zoned = text.length === 10 || /(Z|[+-]\d{2}:?\d{2})$/.test(hours) ? hours : `${hours}Z`;
   const time = Date.parse(zoned.replace(" ", "T"));
-  return Number.isNaN(time) ? null : time;
+  return Number.isNaN(time) || !isDay(text.slice(0, 10)) ? null : time;
+}
+
+/** Whether a month has this day: JavaScript takes 2026-02-30 for the second of March. */
+function isDay(date: string): boolean {
+  return new Date(date).toISOString().startsWith(date);
+}
+
+/**
+ * A bound of a definition's instants, the same in every process: in UTC when it names no zone. Besides what `parseTime` reads, the other forms that
+ * JavaScript does. Throws RangeError for what is no time.
+ */
+export function parseBound(text: string): EpochMs {
+  const time = /^\d{4}-\d{2}-\d{2}/.test(text) ? parseTime(text) : Date.parse(zonedBound(text));
+  if (time === null || Number.isNaN(time)) throw new RangeError(`"${text}" is no time; write 2020-01-01T00:00:00Z`);
+  return time;
+}
+
+/** Without a zone JavaScript would take the process's, except for dates, months and years of ISO 8601. */
+function zonedBound(text: string): string {
+  if (/(Z|GMT|UTC|[+-]\d{2}:?\d{2})$/i.test(text) || /^(\d{4}|[+-]\d{6})(-\d{2}){0,2}$/.test(text)) return text;
+  return /^[+-]\d{6}-/.test(text) ? `${text}Z` : `${text} UTC`;
 }

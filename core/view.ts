@@ -1,5 +1,5 @@
 import type { Measure } from "./measures/measure.ts";
-import type { Sql } from "./sql.ts";
+import { type Sql, sqlProblem } from "./sql.ts";
 import type { Stream } from "./stream.ts";
 import { parseDuration } from "./time.ts";
 
@@ -77,6 +77,9 @@ export function checkViewShape(definition: View): string[] {
     if (!column.test(field)) problems.push(`"${field}": use lower-case letters, digits and underscores`);
     if (RESERVED.has(field)) problems.push(`"${field}" is a column of every view's state`);
   }
+  problems.push(...expressionProblems(definition));
+  if (!Number.isSafeInteger(definition.maxCells) || definition.maxCells < 1)
+    problems.push("maxCells: a whole number from 1");
   for (const field of Object.keys(definition.measures)) {
     if (field in definition.by) problems.push(`measures.${field}: a dimension has this name already`);
   }
@@ -102,4 +105,22 @@ export function checkViewShape(definition: View): string[] {
       problems.push(`each: the stream has a field "${LINE}", which would hide its lines`);
   }
   return problems;
+}
+
+/** What is wrong with what the builders of SQL and of measures made, or did not make. */
+function expressionProblems({ where, by, measures }: View): string[] {
+  const expressions = [
+    ...(where === null ? [] : [["where", where]]),
+    ...Object.entries(by).map(([name, one]) => [`by.${name}`, one]),
+  ];
+  const ofSql = expressions.flatMap(([field, expression]) => {
+    const problem = sqlProblem(expression);
+    return problem === null ? [] : [`${String(field)}: ${problem}`];
+  });
+  const ofMeasures = Object.entries(measures).flatMap(([name, measure]) => {
+    const { components, problem } = (measure ?? {}) as Partial<Measure>;
+    const found = components === undefined ? "no measure: give one such as count() or sum(sql`…`)" : problem;
+    return found === undefined ? [] : [`measures.${name}: ${found}`];
+  });
+  return [...ofSql, ...ofMeasures];
 }

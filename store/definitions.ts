@@ -45,19 +45,28 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
     problems.push(...found.map((problem) => `${shown}: stream ${stream.name}: ${problem}`));
     streams.set(stream.name, stream);
   };
+  const load = async (kind: keyof DefinitionFolders) => {
+    const { modules, broken } = await modulesIn(folders[kind], kind);
+    problems.push(...broken);
+    return modules;
+  };
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256 });
   const duck = await pool.connect();
   try {
-    for (const { file, exported } of await modulesIn(folders.schemas, "schemas"))
-      for (const stream of exported.filter(isStream)) await add(stream, relative(process.cwd(), file));
-    for (const { file, exported } of await modulesIn(folders.views, "views")) {
-      const shown = relative(process.cwd(), file);
+    for (const { shown, exported } of await load("schemas"))
+      for (const stream of exported.filter(isStream)) await add(stream, shown);
+    for (const { file, shown, exported } of await load("views")) {
       for (const view of exported.filter(isView)) {
+        if (!isStream(view.stream)) {
+          problems.push(`${shown}: view ${view.name}: stream: no stream`);
+          continue;
+        }
         await add(view.stream, shown);
         const shape = checkViewShape(view);
         const sound = shape.length === 0 && checkStream(view.stream).length === 0;
         const found = sound ? await checkViewSql(duck, view) : shape;
-        problems.push(...found.map((problem) => `${shown}: ${problem}`));
+        problems.push(...found.map((problem) => `${shown}: view ${view.name}: ${problem}`));
+        if (!sound) continue;
         const twin = views.get(view.name);
         if (twin !== undefined)
           problems.push(`${shown}: name "${view.name}" is taken by ${relative(process.cwd(), twin.file)}`);
@@ -80,12 +89,20 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
 const isStream = (value: unknown): value is Stream => (value as Stream | null)?.kind === "stream";
 const isView = (value: unknown): value is View => (value as View | null)?.kind === "view";
 
-/** What the files of some folders export, file by file. */
+interface LoadedModule {
+  readonly file: string;
+  /** Its path from where the process runs. */
+  readonly shown: string;
+  readonly exported: unknown[];
+}
+
+/** What the files of some folders export, file by file, and which of them cannot be loaded. */
 async function modulesIn(
   folders: readonly string[],
   kind: keyof DefinitionFolders,
-): Promise<{ readonly file: string; readonly exported: unknown[] }[]> {
-  const modules = [];
+): Promise<{ readonly modules: LoadedModule[]; readonly broken: string[] }> {
+  const modules: LoadedModule[] = [];
+  const broken: string[] = [];
   for (const folder of folders) {
     const names = await readdir(folder).catch((cause: unknown) => {
       const variable = { schemas: "TIDELINE_SCHEMAS", views: "TIDELINE_VIEWS" }[kind];
@@ -98,8 +115,13 @@ async function modulesIn(
     });
     for (const name of names.filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts")).sort()) {
       const file = resolve(join(folder, name));
-      modules.push({ file, exported: Object.values((await import(pathToFileURL(file).href)) as object) });
+      const shown = relative(process.cwd(), file);
+      try {
+        modules.push({ file, shown, exported: Object.values((await import(pathToFileURL(file).href)) as object) });
+      } catch (error) {
+        broken.push(`${shown}: cannot be loaded: ${error instanceof Error ? error.message : String(error)}`);
+      }
     }
   }
-  return modules;
+  return { modules, broken };
 }

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { parseTime } from "../../core/time.ts";
 import type { OrdersFlags } from "../simulate/orders.ts";
 import type { ShopFlags } from "../simulate/shop.ts";
 
@@ -110,7 +111,7 @@ function wholeNumber(text: string): number {
 }
 
 function instant(text: string): number {
-  const value = Date.parse(text);
-  if (!Number.isNaN(value)) return value;
-  throw new InvalidArgumentError("It must be a time such as 2026-01-31T12:00:00Z.");
+  const value = parseTime(text);
+  if (value !== null) return value;
+  throw new InvalidArgumentError("It must be a time such as 2026-01-31T12:00:00Z; UTC unless it names a zone.");
 }

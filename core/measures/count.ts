@@ -1,34 +1,37 @@
 import { wholeNumber } from "../fraction.ts";
 import type { Sql } from "../sql.ts";
+import { builtMeasure } from "./built-measure.ts";
 import { EXACT, type Measure, type Plain, presentInteger, ROWS } from "./measure.ts";
 import { plainInteger, plainPresented } from "./plain-values.ts";
 
 /** How many events the view counted, or of those how many meet a condition. 0 where a group has none. */
 export function count(options: { where?: Sql; unit?: string } = {}): Measure {
-  const { where, unit = "events" } = options;
-  const shared = { kind: "count", unit, accuracy: EXACT };
-  if (where === undefined) {
+  return builtMeasure("count", () => {
+    const { where, unit = "events" } = options;
+    const shared = { kind: "count", unit, accuracy: EXACT };
+    if (where === undefined) {
+      return {
+        ...shared,
+        spec: { kind: "count", unit },
+        inputs: [],
+        components: [ROWS],
+        present: (state) => presentInteger(state.integer(ROWS.name) ?? 0n),
+        exact: (state) => wholeNumber(state.integer(ROWS.name) ?? 0n),
+        plain: plain("count(*)"),
+      };
+    }
     return {
       ...shared,
-      spec: { kind: "count", unit },
-      inputs: [],
-      components: [ROWS],
-      present: (state) => presentInteger(state.integer(ROWS.name) ?? 0n),
-      exact: (state) => wholeNumber(state.integer(ROWS.name) ?? 0n),
-      plain: plain("count(*)"),
+      spec: { kind: "count", where: where.text, unit },
+      inputs: [{ sql: where, type: "condition" }],
+      components: [
+        { name: "count", form: "integer", merge: "sum", partial: `nullif(count(*) FILTER (${where.text}), 0)` },
+      ],
+      present: (state) => presentInteger(state.integer("count") ?? 0n),
+      exact: (state) => wholeNumber(state.integer("count") ?? 0n),
+      plain: plain(`count(*) FILTER (WHERE ${where.text})`),
     };
-  }
-  return {
-    ...shared,
-    spec: { kind: "count", where: where.text, unit },
-    inputs: [{ sql: where, type: "condition" }],
-    components: [
-      { name: "count", form: "integer", merge: "sum", partial: `nullif(count(*) FILTER (${where.text}), 0)` },
-    ],
-    present: (state) => presentInteger(state.integer("count") ?? 0n),
-    exact: (state) => wholeNumber(state.integer("count") ?? 0n),
-    plain: plain(`count(*) FILTER (WHERE ${where.text})`),
-  };
+  });
 }
 
 function plain(sql: string): Plain {

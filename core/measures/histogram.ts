@@ -1,4 +1,5 @@
 import type { Sql } from "../sql.ts";
+import { builtMeasure } from "./built-measure.ts";
 import { EXACT, type Measure, presentInteger } from "./measure.ts";
 import { plainInteger, plainPresented } from "./plain-values.ts";
 
@@ -7,44 +8,47 @@ import { plainInteger, plainPresented } from "./plain-values.ts";
  * Presented as a list of { from, to, count }; the outermost bins have null for a bound.
  */
 export function histogram(input: Sql, options: { edges: readonly number[]; unit?: string }): Measure {
-  const { edges, unit = "events" } = options;
-  const ascending = edges.every((edge, index) => Number.isSafeInteger(edge) && edge > (edges[index - 1] ?? -Infinity));
-  if (edges.length === 0 || edges.length > 200 || !ascending)
-    throw new RangeError(`a histogram needs 1 to 200 ascending integer edges, not ${edges.join(", ")}`);
-  const bins = [...edges, null].map((to, index) => ({ from: index === 0 ? null : (edges[index - 1] ?? null), to }));
-  const reached = edges.map((edge) => `((${input.text}) >= ${edge})::INTEGER`).join(" + ");
-  return {
-    kind: "histogram",
-    spec: { kind: "histogram", of: input.text, edges, unit },
-    unit,
-    accuracy: EXACT,
-    inputs: [{ sql: input, type: "integer" }],
-    components: [
-      {
-        name: "bins",
-        form: "items",
-        merge: "sum",
-        item: { sql: reached, type: "integer" },
-        partial: "count(*)",
-        given: `(${input.text}) IS NOT NULL`,
+  return builtMeasure("histogram", () => {
+    const { edges, unit = "events" } = options;
+    const isEdge = (edge: number, index: number) =>
+      Number.isSafeInteger(edge) && edge > (edges[index - 1] ?? Number.NEGATIVE_INFINITY);
+    if (!Array.isArray(edges) || edges.length === 0 || edges.length > 200 || !edges.every(isEdge))
+      throw new RangeError(`edges are 1 to 200 ascending integers, not ${String(edges)}`);
+    const bins = [...edges, null].map((to, index) => ({ from: index === 0 ? null : (edges[index - 1] ?? null), to }));
+    const reached = edges.map((edge) => `((${input.text}) >= ${edge})::INTEGER`).join(" + ");
+    return {
+      kind: "histogram",
+      spec: { kind: "histogram", of: input.text, edges, unit },
+      unit,
+      accuracy: EXACT,
+      inputs: [{ sql: input, type: "integer" }],
+      components: [
+        {
+          name: "bins",
+          form: "items",
+          merge: "sum",
+          item: { sql: reached, type: "integer" },
+          partial: "count(*)",
+          given: `(${input.text}) IS NOT NULL`,
+        },
+      ],
+      parts: "list",
+      present: (state) => {
+        const held = state.items("bins");
+        return bins.map(({ from, to }, index) => ({ from, to, count: presentInteger(held.get(index) ?? 0n) }));
       },
-    ],
-    parts: "list",
-    present: (state) => {
-      const held = state.items("bins");
-      return bins.map(({ from, to }, index) => ({ from, to, count: presentInteger(held.get(index) ?? 0n) }));
-    },
-    plain: {
-      columns: Object.fromEntries(
-        bins.map(({ from, to }, index) => {
-          const above = from === null ? "true" : `(${input.text}) >= ${from}`;
-          const below = to === null ? "true" : `(${input.text}) < ${to}`;
-          const within = `(${input.text}) IS NOT NULL AND ${above} AND ${below}`;
-          return [`bin${index}`, { form: "aggregate", sql: `count(*) FILTER (WHERE ${within})` }];
-        }),
-      ),
-      present: (found) =>
-        bins.map(({ from, to }, index) => ({ from, to, count: plainPresented(plainInteger(found, `bin${index}`)) })),
-    },
-  };
+      plain: {
+        columns: Object.fromEntries(
+          bins.map(({ from, to }, index) => {
+            const above = from === null ? "true" : `(${input.text}) >= ${from}`;
+            const below = to === null ? "true" : `(${input.text}) < ${to}`;
+            const within = `(${input.text}) IS NOT NULL AND ${above} AND ${below}`;
+            return [`bin${index}`, { form: "aggregate", sql: `count(*) FILTER (WHERE ${within})` }];
+          }),
+        ),
+        present: (found) =>
+          bins.map(({ from, to }, index) => ({ from, to, count: plainPresented(plainInteger(found, `bin${index}`)) })),
+      },
+    };
+  });
 }

@@ -124,6 +124,8 @@ export interface Measure {
   /** Of a measure of one number: that number before it is rounded, for a ratio. Null where it presents none. */
   readonly exact?: (state: CellState) => Fraction | null;
   readonly plain: Plain;
+  /** What is wrong with the arguments that it was made of; absent: nothing. */
+  readonly problem?: string;
 }
 
 /** A 64-bit integer for JSON: a number while that is exact, else text. */

@@ -1,5 +1,6 @@
 import { ceiling, fractionOfDecimal, wholeNumber } from "../fraction.ts";
 import type { Sql } from "../sql.ts";
+import { builtMeasure } from "./built-measure.ts";
 import type { Item, Measure, Presented } from "./measure.ts";
 import { plainInteger, plainPresented } from "./plain-values.ts";
 
@@ -14,41 +15,48 @@ const AT = [0.5, 0.9, 0.99];
  * @param options.at which quantiles, each above 0 and at most 1; 0.5 is presented as `p50`, 0.999 as `p99_9`
  */
 export function quantile(input: Sql, options: { error?: number; at?: readonly number[]; unit?: string } = {}): Measure {
-  const { error = 0.01, at = AT, unit = "" } = options;
-  if (!(error >= 0.001 && error <= 0.1)) throw new RangeError(`a quantile's error is 0.001 to 0.1, not ${error}`);
-  if (at.length === 0 || at.some((p) => !(p > 0 && p <= 1)))
-    throw new RangeError(`quantiles lie above 0 and up to 1, not ${at.join(", ")}`);
-  const divisions = Math.ceil(1 / (2 * error) - 1e-9);
-  return {
-    kind: "quantile",
-    spec: { kind: "quantile", of: input.text, error, at, unit },
-    unit,
-    accuracy: { exact: false, error, note: `nearest rank, within ${Number((error * 100).toFixed(3))} % of the value` },
-    inputs: [{ sql: input, type: "integer" }],
-    components: [
-      {
-        name: "bins",
-        form: "items",
-        merge: "sum",
-        item: { sql: binSql(`(${input.text})::BIGINT`, divisions), type: "integer" },
-        partial: "count(*)",
-        given: `(${input.text}) IS NOT NULL`,
+  return builtMeasure("quantile", () => {
+    const { error = 0.01, at = AT, unit = "" } = options;
+    if (typeof error !== "number" || !(error >= 0.001 && error <= 0.1))
+      throw new RangeError(`error is a number from 0.001 to 0.1, not ${String(error)}`);
+    if (!Array.isArray(at) || at.length === 0 || at.some((p) => typeof p !== "number" || !(p > 0 && p <= 1)))
+      throw new RangeError(`at is a list of numbers above 0 and up to 1, not ${String(at)}`);
+    const divisions = Math.ceil(1 / (2 * error) - 1e-9);
+    return {
+      kind: "quantile",
+      spec: { kind: "quantile", of: input.text, error, at, unit },
+      unit,
+      accuracy: {
+        exact: false,
+        error,
+        note: `nearest rank, within ${Number((error * 100).toFixed(3))} % of the value`,
       },
-    ],
-    parts: at.map(partName),
-    present: (state) => {
-      const bins = [...state.items("bins")].sort(([a], [b]) => Number(a) - Number(b));
-      return Object.fromEntries(at.map((p) => [partName(p), valueAt(bins, p, divisions)]));
-    },
-    plain: {
-      columns: Object.fromEntries(
-        at.map((p) => [partName(p), { form: "aggregate", sql: `quantile_disc(${input.text}, ${p})` }]),
-      ),
-      present: (found) =>
-        Object.fromEntries(at.map((p) => [partName(p), plainPresented(plainInteger(found, partName(p)))])),
-      within: error,
-    },
-  };
+      inputs: [{ sql: input, type: "integer" }],
+      components: [
+        {
+          name: "bins",
+          form: "items",
+          merge: "sum",
+          item: { sql: binSql(`(${input.text})::BIGINT`, divisions), type: "integer" },
+          partial: "count(*)",
+          given: `(${input.text}) IS NOT NULL`,
+        },
+      ],
+      parts: at.map(partName),
+      present: (state) => {
+        const bins = [...state.items("bins")].sort(([a], [b]) => Number(a) - Number(b));
+        return Object.fromEntries(at.map((p) => [partName(p), valueAt(bins, p, divisions)]));
+      },
+      plain: {
+        columns: Object.fromEntries(
+          at.map((p) => [partName(p), { form: "aggregate", sql: `quantile_disc(${input.text}, ${p})` }]),
+        ),
+        present: (found) =>
+          Object.fromEntries(at.map((p) => [partName(p), plainPresented(plainInteger(found, partName(p)))])),
+        within: error,
+      },
+    };
+  });
 }
 
 /** 0.5 -> "p50", 0.999 -> "p99_9". */

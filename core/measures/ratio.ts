@@ -1,4 +1,5 @@
 import { divide, type Fraction, nearestDouble } from "../fraction.ts";
+import { builtMeasure } from "./built-measure.ts";
 import { type Accuracy, type CellState, type Component, type Measure, type PlainFound, ROWS } from "./measure.ts";
 import { type PlainTerms, plainQuotient } from "./plain-values.ts";
 
@@ -7,45 +8,51 @@ import { type PlainTerms, plainQuotient } from "./plain-values.ts";
  * nearest double, also when one of them is an average. Null where the lower one is null or zero. Both have to present a number.
  */
 export function ratio(top: Measure, bottom: Measure, options: { unit?: string } = {}): Measure {
-  if (top.parts !== undefined || bottom.parts !== undefined)
-    throw new RangeError(`a ratio needs two measures of one number each, not ${top.kind} and ${bottom.kind}`);
-  const { unit = "" } = options;
-  const exact = (state: CellState): Fraction | null => {
-    const [over, under] = [top.exact?.(within("top", state)) ?? null, bottom.exact?.(within("bottom", state)) ?? null];
-    return over === null || under === null ? null : divide(over, under);
-  };
-  const terms = (found: PlainFound): PlainTerms | null => {
-    const [over, under] = [
-      top.plain.terms?.(plainWithin("top", found)) ?? null,
-      bottom.plain.terms?.(plainWithin("bottom", found)) ?? null,
-    ];
-    return over === null || under === null ? null : [over[0] * under[1], over[1] * under[0]];
-  };
-  return {
-    kind: "ratio",
-    spec: { kind: "ratio", top: top.spec, bottom: bottom.spec, unit },
-    unit,
-    accuracy: accuracyOf(top.accuracy, bottom.accuracy),
-    inputs: [...top.inputs, ...bottom.inputs],
-    components: [...prefixed("top", top), ...prefixed("bottom", bottom)],
-    present: (state) => {
-      const quotient = exact(state);
-      return quotient === null ? null : nearestDouble(quotient);
-    },
-    exact,
-    plain: {
-      columns: Object.fromEntries(
-        Object.entries({ top, bottom }).flatMap(([side, { plain }]) =>
-          Object.entries(plain.columns).map(([name, column]) => [`${side}.${name}`, column]),
-        ),
-      ),
-      present: (found) => {
-        const asked = terms(found);
-        return asked === null ? null : plainQuotient(asked);
+  return builtMeasure("ratio", () => {
+    for (const side of [top, bottom]) if (side.problem !== undefined) throw new RangeError(side.problem);
+    if (top.exact === undefined || bottom.exact === undefined)
+      throw new RangeError(`two measures of one number each are divided, not ${top.kind} and ${bottom.kind}`);
+    const { unit = "" } = options;
+    const exact = (state: CellState): Fraction | null => {
+      const [over, under] = [
+        top.exact?.(within("top", state)) ?? null,
+        bottom.exact?.(within("bottom", state)) ?? null,
+      ];
+      return over === null || under === null ? null : divide(over, under);
+    };
+    const terms = (found: PlainFound): PlainTerms | null => {
+      const [over, under] = [
+        top.plain.terms?.(plainWithin("top", found)) ?? null,
+        bottom.plain.terms?.(plainWithin("bottom", found)) ?? null,
+      ];
+      return over === null || under === null ? null : [over[0] * under[1], over[1] * under[0]];
+    };
+    return {
+      kind: "ratio",
+      spec: { kind: "ratio", top: top.spec, bottom: bottom.spec, unit },
+      unit,
+      accuracy: accuracyOf(top.accuracy, bottom.accuracy),
+      inputs: [...top.inputs, ...bottom.inputs],
+      components: [...prefixed("top", top), ...prefixed("bottom", bottom)],
+      present: (state) => {
+        const quotient = exact(state);
+        return quotient === null ? null : nearestDouble(quotient);
       },
-      terms,
-    },
-  };
+      exact,
+      plain: {
+        columns: Object.fromEntries(
+          Object.entries({ top, bottom }).flatMap(([side, { plain }]) =>
+            Object.entries(plain.columns).map(([name, column]) => [`${side}.${name}`, column]),
+          ),
+        ),
+        present: (found) => {
+          const asked = terms(found);
+          return asked === null ? null : plainQuotient(asked);
+        },
+        terms,
+      },
+    };
+  });
 }
 
 function accuracyOf(top: Accuracy, bottom: Accuracy): Accuracy {

@@ -1,5 +1,6 @@
 import { compareText } from "../order.ts";
 import type { Sql } from "../sql.ts";
+import { builtMeasure } from "./built-measure.ts";
 import { EXACT, type Item, type Measure, presentInteger } from "./measure.ts";
 import { plainPresented } from "./plain-values.ts";
 
@@ -13,39 +14,45 @@ const SHOW = 10;
  * @param options.show how many items an answer holds, 1 to 1000
  */
 export function topK(item: Sql, options: { weight?: Sql; show?: number; unit?: string } = {}): Measure {
-  const { weight, show = SHOW, unit = weight === undefined ? "events" : "" } = options;
-  if (!Number.isInteger(show) || show < 1 || show > 1_000) throw new RangeError(`topK shows 1 to 1000, not ${show}`);
-  return {
-    kind: "topK",
-    spec: { kind: "topK", of: item.text, weight: weight?.text ?? null, show, unit },
-    unit,
-    accuracy: { ...EXACT, note: `exact; the first ${show} are shown` },
-    inputs: [{ sql: item, type: "any" }, ...(weight === undefined ? [] : [{ sql: weight, type: "integer" as const }])],
-    components: [
-      {
-        name: "weights",
-        form: "items",
-        merge: "sum",
-        item: { sql: `CAST((${item.text}) AS VARCHAR)`, type: "text" },
-        partial: weight === undefined ? "count(*)" : `sum(${weight.text})::BIGINT`,
-        given: `(${item.text}) IS NOT NULL`,
-      },
-    ],
-    parts: "list",
-    present: (state) => shown([...state.items("weights")], show),
-    plain: {
-      columns: {
-        weights: {
+  return builtMeasure("topK", () => {
+    const { weight, show = SHOW, unit = weight === undefined ? "events" : "" } = options;
+    if (!Number.isInteger(show) || show < 1 || show > 1_000)
+      throw new RangeError(`show is a whole number from 1 to 1000, not ${String(show)}`);
+    return {
+      kind: "topK",
+      spec: { kind: "topK", of: item.text, weight: weight?.text ?? null, show, unit },
+      unit,
+      accuracy: { ...EXACT, note: `exact; the first ${show} are shown` },
+      inputs: [
+        { sql: item, type: "any" },
+        ...(weight === undefined ? [] : [{ sql: weight, type: "integer" as const }]),
+      ],
+      components: [
+        {
+          name: "weights",
           form: "items",
-          item: `CAST((${item.text}) AS VARCHAR)`,
-          weight: weight === undefined ? "count(*)" : `sum(${weight.text})`,
-          show,
+          merge: "sum",
+          item: { sql: `CAST((${item.text}) AS VARCHAR)`, type: "text" },
+          partial: weight === undefined ? "count(*)" : `sum(${weight.text})::BIGINT`,
+          given: `(${item.text}) IS NOT NULL`,
         },
+      ],
+      parts: "list",
+      present: (state) => shown([...state.items("weights")], show),
+      plain: {
+        columns: {
+          weights: {
+            form: "items",
+            item: `CAST((${item.text}) AS VARCHAR)`,
+            weight: weight === undefined ? "count(*)" : `sum(${weight.text})`,
+            show,
+          },
+        },
+        present: (found) =>
+          found.items("weights").map(([name, value]) => ({ item: name, weight: plainPresented(value) })),
       },
-      present: (found) =>
-        found.items("weights").map(([name, value]) => ({ item: name, weight: plainPresented(value) })),
-    },
-  };
+    };
+  });
 }
 
 /** The heaviest items; equal ones in the order of their code points. */
