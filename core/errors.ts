@@ -17,6 +17,9 @@ export type ErrorCode =
   | "ARCHIVE_DAMAGED" // a published file is missing or does not match its checksum
   | "STATE_OVERFLOW" // a cell would leave 64 bits
   | "VIEW_TOO_LARGE" // a view has more cells than its limit
+  | "REDIS_SHARED" // the live state under a view's keys is of another installation's topic
+  | "REDIS_EVICTS" // Redis may delete live state by itself
+  | "APPLY_REFUSED" // Redis refused what a batch adds to a view as malformed: an error of the program
   | "VIEW_FAILED" // a view's SQL fails on an event that its contract accepts
   // requests
   | "BAD_REQUEST" // a parameter is wrong; names it and what is allowed

@@ -15,6 +15,7 @@ import { Manifests } from "../store/manifests.ts";
 import { openRedis } from "../store/redis.ts";
 import { openRegistry } from "../store/registry-open.ts";
 import { Schemas } from "../store/registry-schemas.ts";
+import { SettleRequests } from "../store/settle-requests.ts";
 import { topicName } from "../store/topics.ts";
 import { STEADY_CLOCK } from "./clock.ts";
 import { PACING, type Pacing } from "./lane.ts";
@@ -72,6 +73,8 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   const deadLetters = new DeadLetters(brokers);
   const metrics = speedMetrics(options.registry);
 
+  const requests = new SettleRequests(redis, namespace);
+
   const generations = new Generations(data);
   await generations.register(definitions, "speed-layer");
   const living = (await generations.all(definitions)).map(({ definition }) => definition);
@@ -85,7 +88,8 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
         beginGeneration({ manifests, archive, log }, definition.generation, topic, "speed-layer");
       const longArchive = async ({ cut, topicId }: Manifest) =>
         lengthBetween(cutFromJson(cut), await archive.archived(topic, topicId)) > LONG_ARCHIVE_OFFSETS;
-      return new ViewTrack({ definition, chain, newestManifest, longArchive, metrics, logger });
+      const askToSettle = () => requests.add(definition.view.name);
+      return new ViewTrack({ definition, chain, newestManifest, longArchive, askToSettle, metrics, logger });
     });
     return new StreamConsumer(
       {

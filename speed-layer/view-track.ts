@@ -21,18 +21,30 @@ import type { SpeedMetrics } from "./metrics.ts";
  *     |  |                 |
  *     |  +--- the log is not ours any more, or the view is too large ---> stopped --after a while--> detached
  *     +--- the batch layer builds its first version from the archive ---> building --every second--> detached
+ *                          |
+ *                          +--- its live cells reach the limit ---> settling --every two seconds--> detached
+ *
+ * Settling: the batch layer is asked to publish, which makes room; a view for which that takes too long is stopped.
  */
 type Phase =
   | { readonly kind: "detached" }
   | { readonly kind: "building"; readonly untilMs: number }
+  | { readonly kind: "settling"; readonly untilMs: number }
   | { readonly kind: "live" }
   | { readonly kind: "stopped"; readonly error: TidelineError; readonly untilMs: number };
 
-/** How many cells an open segment may hold before it is sealed: what Redis reads in about 5 ms. */
-const SEAL_AT_CELLS = 5_000;
+/** An open segment that costs a reader more than this is sealed: as many plain cells, which Redis reads in about 5 ms. */
+const SEAL_AT_WORK = 5_000;
 /** A view that the batch layer builds looks again after this long, and reads the log itself when it has waited for the whole patience. */
 const BUILDING_FOR_MS = 1_000;
 const BUILDING_PATIENCE_MS = 120_000;
+/** A view whose live cells reached the limit tries again after this long, and is stopped when nothing was published for the whole patience. */
+const SETTLING_FOR_MS = 2_000;
+const SETTLING_PATIENCE_MS = 180_000;
+/** How often the batch layer is asked to publish a view at most. */
+const ASK_EVERY_MS = 5_000;
+/** Readers with the version before have their answers by this time after a version was published: its segments may go. */
+const GRACE_MS = 15_000;
 /** A stopped view looks again after this long: whoever mended the log need not restart anything. */
 const STOPPED_FOR_MS = 30_000;
 
@@ -43,6 +55,8 @@ export interface TrackDeps {
   readonly newestManifest: () => Promise<Manifest>;
   /** Whether a first version is better made from the archive, which holds much of the log that the view has not seen. */
   readonly longArchive: (manifest: Manifest) => Promise<boolean>;
+  /** Asks the batch layer to publish this view soon, because its live cells grow towards their limit. */
+  readonly askToSettle: () => Promise<void>;
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
 }
@@ -62,6 +76,8 @@ export class ViewTrack {
   #pointer = 0;
   #folding = false;
   #waitingSinceMs: number | null = null;
+  #settlingSinceMs: number | null = null;
+  #askedToSettleAtMs = Number.NEGATIVE_INFINITY;
   readonly #positions = new Map<number, Position>();
 
   constructor(deps: TrackDeps) {
@@ -92,7 +108,7 @@ export class ViewTrack {
 
   /** Whether it has to be attached before it can go on with these partitions. */
   waits(partitions: readonly number[], nowMs: number): boolean {
-    if (this.#phase.kind === "stopped" || this.#phase.kind === "building") return nowMs >= this.#phase.untilMs;
+    if ("untilMs" in this.#phase) return nowMs >= this.#phase.untilMs;
     return this.#phase.kind === "detached" || partitions.some((partition) => !this.#positions.has(partition));
   }
 
@@ -114,6 +130,7 @@ export class ViewTrack {
         this.#phase = { kind: "building", untilMs: nowMs + BUILDING_FOR_MS };
         return;
       }
+      if (this.#settlingSinceMs !== null) await this.#makeRoom(nowMs);
       const chain = await this.#healthyChain();
       const { log, topic, info, partitions } = source;
       // The log has grown since it was asked for its bounds, and another process may have applied that already.
@@ -216,32 +233,43 @@ export class ViewTrack {
         ledger: ledgerOf(ledgers.get(partition), counted),
         deltas,
         maxCells: view.maxCells,
+        topicId,
         freshAtMs: to >= stable ? fetchedAtMs : null,
       };
     });
   }
 
-  /** Step 4, second half: one atomic apply per partition. */
+  /**
+   * Step 4, second half. A small batch is one atomic apply per partition; one with more cells than a script may touch goes in parts, all its
+   * partitions together. A reply that says the batch is malformed stops this view and no other.
+   */
   async #apply(applications: readonly Application[], nowMs: number): Promise<void> {
-    const replies = await Promise.all(applications.map((application) => this.#deps.chain.apply(application)));
-    let openCells = 0;
-    replies.forEach((reply, index) => {
-      const application = applications[index];
-      if (application === undefined) return;
-      this.#settle(reply, application.partition, nowMs);
-      if (reply.kind !== "ok") return;
-      this.#deps.metrics.records.inc({ view: this.name }, application.ledger.records);
-      openCells = Math.max(openCells, reply.openCells);
+    const { chain, definition, metrics } = this.#deps;
+    const replies = await chain.applyBatch(applications).catch((error: unknown) => {
+      if (!isMalformed(error)) throw error;
+      this.stop(refused(this.name, error), nowMs);
+      return [];
     });
-    if (openCells > SEAL_AT_CELLS) await this.#seal();
+    let [openWork, cells, inParts] = [0, 0, false];
+    for (const [index, reply] of replies.entries()) {
+      await this.#settle(reply, nowMs);
+      if (reply.kind !== "ok") continue;
+      for (const { ledger } of reply.inParts ? applications : applications.slice(index, index + 1))
+        metrics.records.inc({ view: this.name }, ledger.records);
+      openWork = Math.max(openWork, reply.openWork);
+      cells = Math.max(cells, reply.cells);
+      inParts = reply.inParts;
+    }
+    if (cells > definition.view.maxCells / 2) await this.#askToSettle(nowMs);
+    if (openWork > SEAL_AT_WORK) await chain.seal(null);
+    if (openWork > SEAL_AT_WORK || inParts) await this.#fold();
   }
 
-  /** Seals for size; and when such segments have piled up, folds them beside the work that goes on. */
-  async #seal(): Promise<void> {
+  /** When segments that were closed for size have piled up, folds them beside the work that goes on. */
+  async #fold(): Promise<void> {
     const { chain, definition, metrics, logger } = this.#deps;
-    await chain.seal(null);
-    const state = await chain.load();
-    const segments = state === null || this.#folding ? null : foldable(state);
+    const state = this.#folding ? null : await chain.load();
+    const segments = state === null ? null : foldable(state);
     if (segments === null) return;
     this.#folding = true;
     fold(chain, definition.view, segments)
@@ -256,21 +284,40 @@ export class ViewTrack {
       });
   }
 
-  #settle(reply: ApplyReply, partition: number, nowMs: number): void {
+  async #settle(reply: ApplyReply, nowMs: number): Promise<void> {
     switch (reply.kind) {
       case "ok":
+        this.#settlingSinceMs = null;
         if (reply.pointer !== this.#pointer) this.detach();
         return;
       case "position":
-        this.#positions.set(partition, reply.stored);
+        for (const [partition, stored] of reply.stored) this.#positions.set(partition, stored);
         this.#deps.metrics.repositioned.inc({ view: this.name });
         return;
       case "no-chain":
         this.detach();
         return;
+      case "too-large":
+        this.#settlingSinceMs ??= nowMs;
+        if (nowMs - this.#settlingSinceMs >= SETTLING_PATIENCE_MS) this.stop(refusal(this.name, reply), nowMs);
+        else this.#phase = { kind: "settling", untilMs: nowMs + SETTLING_FOR_MS };
+        await this.#askToSettle(nowMs);
+        return;
       default:
         this.stop(refusal(this.name, reply), nowMs);
     }
+  }
+
+  async #askToSettle(nowMs: number): Promise<void> {
+    if (nowMs - this.#askedToSettleAtMs < ASK_EVERY_MS) return;
+    this.#askedToSettleAtMs = nowMs;
+    await this.#deps.askToSettle();
+  }
+
+  /** What was published need not wait for the next version to leave Redis when there is no room: readers of the version before are done. */
+  async #makeRoom(nowMs: number): Promise<void> {
+    const { cut, createdAtMs } = await this.#deps.newestManifest();
+    if (nowMs - createdAtMs > GRACE_MS) await this.#deps.chain.trim(cutFromJson(cut));
   }
 
   /** A chain that tiles from the newest manifest's cut; a fresh one at that cut where there is none. */
@@ -280,7 +327,7 @@ export class ViewTrack {
       const cut = cutFromJson(manifest.cut);
       const chain = await this.#deps.chain.load();
       if (chain !== null && tilesOf(cutFromJson(manifest.cut), chain).ok) return chain;
-      const done = await this.#deps.chain.reseed(cut, manifest.version, chain?.nonce ?? null);
+      const done = await this.#deps.chain.reseed(cut, manifest.version, chain?.nonce ?? null, manifest.topicId);
       this.#deps.metrics.reseeds.inc({ view: this.name });
       this.#deps.logger.warn({ view: this.name, cut: shown(cut), done }, "no chain from the newest cut: reseed");
     }
@@ -292,6 +339,20 @@ export class ViewTrack {
     this.#deps.metrics.stopped.set({ view: this.name, code: error.code }, 1);
     this.#deps.logger.error({ view: this.name, code: error.code, hint: error.hint }, error.message);
   }
+}
+
+/** Whether a script refused its arguments. Other errors are of Redis itself: full, loading, away. */
+function isMalformed(error: unknown): boolean {
+  return (error as Error).message.startsWith("ERR tideline");
+}
+
+function refused(view: string, cause: unknown): TidelineError {
+  return new TidelineError(
+    "APPLY_REFUSED",
+    `${view}: Redis refused the state of a batch: ${(cause as Error).message}`,
+    "This is an error of the program: report it. The view goes on from the log when it is mended.",
+    { cause },
+  );
 }
 
 function failed(view: string, cause: unknown): TidelineError {

@@ -40,26 +40,28 @@ export function decodeChain(
     from: CutJson;
     to?: CutJson;
     token?: string;
+    cells?: number;
   }[];
   return {
     digest,
     nonce: chain.get("nonce") ?? "",
     pointer: Number(chain.get("pointer")),
-    segments: segments.map(({ id, from, to, token }) => ({
+    topicId: chain.get("topic") ?? "",
+    segments: segments.map(({ id, from, to, token, cells }) => ({
       id,
       from: cutFromJson(from),
       to: to === undefined ? null : cutFromJson(to),
       token: token ?? null,
+      cells: cells ?? null,
     })),
     applied: cutFromJson(Object.fromEntries(applied)),
     cells: Number(chain.get("cells")),
-    openCells: Number(chain.get("openCells")),
     freshAtMs: freshAt(applied.keys(), fresh),
   };
 }
 
-/** A bucket of a script's answer: `lines` are fields and values in turn, `found` the sketches' fields and bytes. */
-export function bucketCells(bucket: Buffer, lines: Buffer, found: readonly Buffer[]): BucketCells {
+/** A page of a script's answer: `lines` are fields and values in turn, `found` the sketches' fields and bytes. */
+export function pageCells(page: Buffer, lines: Buffer, found: readonly Buffer[]): BucketCells {
   const values: [string, StateValue][] = [];
   const fields = lines.length === 0 ? [] : String(lines).split("\n");
   for (let at = 0; at < fields.length; at += 2) {
@@ -68,5 +70,6 @@ export function bucketCells(bucket: Buffer, lines: Buffer, found: readonly Buffe
   }
   const sketches: [string, Buffer][] = [];
   for (let at = 0; at < found.length; at += 2) sketches.push([String(found[at]), found[at + 1] ?? Buffer.alloc(0)]);
-  return { bucket: Number(bucket.toString()), values, sketches };
+  // `<bucket>` or `<bucket>/<number>`
+  return { bucket: Number.parseInt(page.toString(), 10), values, sketches };
 }

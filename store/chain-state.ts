@@ -16,6 +16,8 @@ export interface Segment {
   readonly to: Cut | null;
   /** The version whose refresh sealed it; null when it was sealed for size. */
   readonly token: string | null;
+  /** How many cells it holds; null while it is open. */
+  readonly cells: number | null;
 }
 
 /**
@@ -43,12 +45,14 @@ export interface ChainState {
   /** Names the chain and its applied positions, and with them everything that its cells hold: the same digest, the same state. */
   readonly digest: string;
   readonly nonce: string;
+  /** The topic that its positions are of; empty when nobody said. */
+  readonly topicId: string;
   readonly pointer: number;
   /** Oldest first; the last one is open. */
   readonly segments: readonly Segment[];
   readonly applied: Cut;
+  /** Of all segments. */
   readonly cells: number;
-  readonly openCells: number;
   /** Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it never was. */
   readonly freshAtMs: EpochMs | null;
 }
@@ -70,16 +74,30 @@ export interface Application {
   readonly ledger: Ledger;
   readonly deltas: readonly BucketDelta[];
   readonly maxCells: number;
+  /** The topic that the batch is of: Redis refuses it when the chain is of another one. Absent: not compared. */
+  readonly topicId?: string;
   /** When `to` was seen to be the log's end; null when the log goes on. */
   readonly freshAtMs: EpochMs | null;
 }
 
 export type ApplyReply =
-  | { readonly kind: "ok"; readonly openCells: number; readonly pointer: number }
-  | { readonly kind: "position"; readonly stored: Position }
+  | {
+      readonly kind: "ok";
+      /** Whether the batch went in parts, and is a segment of its own. */
+      readonly inParts: boolean;
+      /** What reading the open segment costs, in plain cells. */
+      readonly openWork: number;
+      readonly pointer: number;
+      /** Of the whole chain. */
+      readonly cells: number;
+    }
+  /** Nothing was written: these are the stored positions of the partitions that were to be applied. */
+  | { readonly kind: "position"; readonly stored: Cut }
   | { readonly kind: "no-chain" }
   | { readonly kind: "overflow" }
-  | { readonly kind: "too-large"; readonly cells: number };
+  | { readonly kind: "too-large"; readonly cells: number }
+  /** The chain belongs to another topic: another installation uses the same keys. */
+  | { readonly kind: "other-topic"; readonly topicId: string };
 
 /** One bucket's cells as Redis holds them. Fields are `<component> <group as JSON>`; an item is one more element of the group. */
 export interface BucketCells {
@@ -111,13 +129,6 @@ export interface ChainLook {
   readonly lastBucket: EpochMs | null;
   /** In the order in which parts were asked for; null for one that the asker holds. */
   readonly parts: readonly (readonly BucketCells[] | null)[];
-}
-
-/** One bucket of several segments, merged. */
-export interface MergedBucket {
-  readonly bucket: EpochMs;
-  readonly values: ReadonlyMap<string, StateValue>;
-  readonly sketches: readonly string[];
 }
 
 /** Everything a closed segment holds. */
@@ -163,17 +174,29 @@ export function tilesOf(cut: Cut, chain: ChainState) {
   );
 }
 
-/** The error for a view whose cells no longer fit. */
-export function refusal(view: string, reply: Extract<ApplyReply, { kind: "overflow" | "too-large" }>): TidelineError {
-  return reply.kind === "overflow"
-    ? new TidelineError(
+/** The error for a view whose batch Redis did not take, and will not take later. */
+export function refusal(
+  view: string,
+  reply: Extract<ApplyReply, { kind: "overflow" | "too-large" | "other-topic" }>,
+): TidelineError {
+  switch (reply.kind) {
+    case "overflow":
+      return new TidelineError(
         "STATE_OVERFLOW",
         `${view}: a cell would leave 64 bits`,
         "Lower the bounds in the stream's contract, or count in a larger unit.",
-      )
-    : new TidelineError(
+      );
+    case "other-topic":
+      return new TidelineError(
+        "REDIS_SHARED",
+        `${view}: the live state in Redis belongs to another topic (id ${reply.topicId})`,
+        "Another installation uses the same Redis. Give each one a TIDELINE_NAMESPACE or a database of its own.",
+      );
+    default:
+      return new TidelineError(
         "VIEW_TOO_LARGE",
         `${view}: ${reply.cells} cells in Redis, and this batch could pass the view's limit`,
         "Raise maxCells in the view, drop a dimension, or see why its refresh does not publish.",
       );
+  }
 }

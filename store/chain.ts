@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Generation } from "../core/generation.ts";
 import { EMPTY_LEDGER, LEDGER_FIELDS, type Ledger } from "../core/ledger.ts";
 import { type Cut, type CutJson, cutFromJson, cutToJson, type EpochMs, position } from "../core/position.ts";
-import { bucketCells, decodeChain, decodeMark, encodeMark, freshAt, pairs } from "./chain-codec.ts";
+import { decodeChain, decodeMark, encodeMark, freshAt, pageCells, pairs } from "./chain-codec.ts";
 import type {
   Application,
   ApplyReply,
@@ -12,19 +12,22 @@ import type {
   ChainState,
   ClosedSegment,
   Mark,
-  MergedBucket,
   OpenPart,
   SegmentCells,
 } from "./chain-state.ts";
 import type { TidelineRedis } from "./redis.ts";
+import { mergedDeltas, PART_WORK, partsOf, type StagedBucket, workOf } from "./staging.ts";
 
 /** The chain of one generation in Redis: the protocol's scripts, typed. All keys share one hash slot. */
 export class Chain {
   readonly #redis: TidelineRedis;
   readonly #prefix: string;
+  readonly #partWork: number;
 
-  constructor(redis: TidelineRedis, namespace: string, generation: Generation) {
+  /** `partWork`: the most work of one script (see staging.ts). */
+  constructor(redis: TidelineRedis, namespace: string, generation: Generation, partWork = PART_WORK) {
     this.#redis = redis;
+    this.#partWork = partWork;
     this.#prefix = `tl:{${namespace === "" ? "" : `${namespace}/`}${generation}}`;
   }
 
@@ -33,45 +36,76 @@ export class Chain {
     return (await this.look(null, []))?.chain ?? null;
   }
 
-  /** Invariant 2: deltas and position in one step, compared by equality. */
+  /**
+   * Invariant 2 for what a batch adds, by partition: small ones are each one atomic step; when they are more than a script may touch they go in parts,
+   * all together. Answers one reply for each application, or a single one for all of them.
+   */
+  async applyBatch(applications: readonly Application[]): Promise<readonly ApplyReply[]> {
+    const work = applications.reduce((sum, { deltas }) => sum + workOf(deltas), 0);
+    if (work > this.#partWork) return [await this.applyInParts(applications)];
+    return Promise.all(applications.map((application) => this.apply(application)));
+  }
+
+  /** Invariant 2 for a small batch of one partition: deltas and position in one step, compared by equality. */
   async apply(application: Application): Promise<ApplyReply> {
-    const { partition, from, to, mark, ledger, deltas, maxCells, freshAtMs } = application;
-    const args: (string | Buffer | number)[] = [
-      this.#key("chain"),
-      this.#key("applied"),
-      this.#key("mark"),
-      this.#key("fresh"),
-    ];
-    args.push(this.#prefix, partition, from.toString(), to.toString(), mark === null ? "" : encodeMark(mark));
-    args.push(
-      ledger.records,
-      ledger.duplicates,
-      ledger.rejects,
-      ledger.counted,
-      ledger.filtered,
-      maxCells,
-      freshAtMs ?? "",
-      deltas.length,
-    );
+    const { deltas, maxCells, topicId = "" } = application;
+    const args: Argument[] = [...this.#keys("chain", "applied", "mark", "fresh"), this.#prefix, topicId, maxCells];
+    args.push(...spanOf(application), deltas.length);
     for (const { bucket, values, sketches } of deltas) {
       args.push(bucket, values.length);
       for (const { merge, field, value } of values) args.push(merge, field, value.toString());
       args.push(sketches.length);
       for (const { field, hashes } of sketches) args.push(field, hashes);
     }
-    const [kind, detail = "0", pointer] = (await this.#redis.tideline_apply(...args)) as [string, string?, string?];
-    switch (kind) {
-      case "OK":
-        return { kind: "ok", openCells: Number(detail), pointer: Number(pointer) };
-      case "POSITION":
-        return { kind: "position", stored: position(detail) };
-      case "NOCHAIN":
-        return { kind: "no-chain" };
-      case "OVERFLOW":
-        return { kind: "overflow" };
-      default:
-        return { kind: "too-large", cells: Number(detail) };
+    return applyReply((await this.#redis.tideline_apply(...args)) as Reply, application.partition);
+  }
+
+  /**
+   * Invariant 2 for a batch of any size, all its partitions together: its cells are staged in parts as a segment of their own, which one short script
+   * then makes part of the chain. Nobody sees a part of it; whoever dies in between leaves nothing but garbage.
+   */
+  async applyInParts(applications: readonly Application[]): Promise<ApplyReply> {
+    const claim = {
+      applied: Object.fromEntries(applications.map(({ partition, from }) => [partition, from.toString()])),
+    };
+    const staged = await this.#stage(claim, mergedDeltas(applications.flatMap(({ deltas }) => deltas)));
+    if (staged === "overflow") return { kind: "overflow" };
+    // Whether parts were lost or positions have moved: `commit` says which.
+    const { id, pages, cells } = staged;
+    const { maxCells, topicId = "" } = applications[0] as Application;
+    const keys = this.#keys("chain", "applied", "mark", "fresh", "garbage", "staging");
+    const spans = applications.flatMap(spanOf);
+    const reply = await this.#redis.tideline_commit(
+      ...[...keys, this.#prefix, topicId, maxCells, id, pages, cells, applications.length, ...spans],
+    );
+    const answer = applyReply(reply as Reply);
+    if (answer.kind !== "ok") await this.#sweep();
+    return answer;
+  }
+
+  /** Writes pages under a fresh id, part by part, until all are written or Redis says that they are of no use any more. */
+  async #stage(
+    claim: object,
+    buckets: Iterable<StagedBucket>,
+    sources = 0,
+  ): Promise<{ readonly id: string; readonly pages: number; readonly cells: number } | "overflow"> {
+    // Not a number from the chain: writing to a chain that Redis has just lost would make half of one.
+    const id = `f${randomUUID()}`;
+    let [pages, cells] = [0, 0];
+    for (const part of partsOf(buckets, { partWork: this.#partWork, sources })) {
+      const args: Argument[] = [...this.#keys("chain", "applied", "staging"), this.#prefix, id, JSON.stringify(claim)];
+      args.push(pages === 0 ? "1" : "0", part.length);
+      for (const page of part) {
+        args.push(page.name, page.bucket, page.values.length, ...page.values.flat());
+        args.push(page.sketches.length, ...page.sketches.flat());
+        cells += page.values.length + page.sketches.length;
+      }
+      pages += part.length;
+      const answer = await this.#redis.tideline_stage(...args);
+      if (answer === "OVERFLOW") return "overflow";
+      if (answer !== "OK") break;
     }
+    return { id, pages, cells };
   }
 
   /** Closes the open segment at the applied positions and answers the boundary; null without a chain. Null token: for size alone. */
@@ -80,14 +114,17 @@ export class Chain {
     return typeof boundary === "string" ? cutFromJson(JSON.parse(boundary) as CutJson) : null;
   }
 
-  /** A fresh chain from `cut`; `seen` is the nonce of the chain that the caller found wanting, null for none. False: it changed meanwhile. */
-  async reseed(cut: Cut, version: number, seen: string | null): Promise<boolean> {
+  /**
+   * A fresh chain from `cut` of this topic. `seen` is the nonce of the chain that the caller found unusable, null for none. False: it has changed since.
+   */
+  async reseed(cut: Cut, version: number, seen: string | null, topicId = ""): Promise<boolean> {
     const answer = await this.#redis.tideline_reseed(
       ...this.#everything(),
       JSON.stringify(cutToJson(cut)),
       version,
       seen ?? "",
       randomUUID(),
+      topicId,
     );
     await this.#sweep();
     return answer === "OK";
@@ -114,30 +151,21 @@ export class Chain {
 
   /** Drops leading closed segments that end at or below `cut`, and deletes their keys piece by piece. */
   async trim(cut: Cut): Promise<void> {
-    await this.#redis.tideline_trim(
-      this.#key("chain"),
-      this.#key("garbage"),
-      this.#prefix,
-      JSON.stringify(cutToJson(cut)),
-    );
+    await this.#redis.tideline_trim(this.#key("chain"), this.#key("garbage"), JSON.stringify(cutToJson(cut)));
     await this.#sweep();
   }
 
   /**
-   * Puts one segment in the place of successive closed ones: `merged` are their values, and the names of the sketches to be united. The new
-   * segment is complete before the chain names it, and every write may be repeated. False: the chain has changed meanwhile.
+   * Puts one segment in the place of successive closed ones; `merged` are their cells. The new segment is complete before the chain names it,
+   * and every write may be repeated. False: the chain has changed since.
    */
-  async fold(segments: readonly ClosedSegment[], merged: readonly MergedBucket[]): Promise<boolean> {
-    // Not a number from the chain: writing to a chain that Redis has just lost would make half of one.
-    const id = `f${randomUUID()}`;
-    const sources = JSON.stringify(segments.map(segmentJson));
-    for (const { bucket, values, sketches } of merged) {
-      const fields = [...values].flatMap(([field, value]) => [field, value.toString()]);
-      const args = [this.#prefix, sources, id, bucket, values.size, ...fields, ...sketches];
-      if ((await this.#redis.tideline_merge(this.#key("chain"), this.#key("merging"), ...args)) !== "OK") break;
-    }
-    const keys = [this.#key("chain"), this.#key("garbage"), this.#key("merging")];
-    const answer = await this.#redis.tideline_fold(...keys, this.#prefix, sources, id, merged.length);
+  async fold(segments: readonly ClosedSegment[], merged: Iterable<StagedBucket>): Promise<boolean> {
+    const sources = segments.map(segmentJson);
+    const staged = await this.#stage({ segments: sources }, merged, segments.length);
+    if (staged === "overflow") return false;
+    const { id, pages, cells } = staged;
+    const keys = this.#keys("chain", "applied", "garbage", "staging");
+    const answer = await this.#redis.tideline_fold(...keys, this.#prefix, JSON.stringify(sources), id, pages, cells);
     await this.#sweep();
     return answer === "OK";
   }
@@ -178,25 +206,37 @@ export class Chain {
     return {
       chain: state,
       lastBucket: last === null ? null : Number(last.toString()),
-      parts: found.map((part) => part?.map(([bucket, fields, held]) => bucketCells(bucket, fields, held)) ?? null),
+      parts: found.map((part) => part?.map(([bucket, fields, held]) => pageCells(bucket, fields, held)) ?? null),
     };
   }
 
-  /** All cells of a closed segment; null when it vanished meanwhile (the reader's manifest is two versions old). */
+  /** All cells of a closed segment; null when it is gone (the reader's manifest is two versions old), or Redis has lost some of them. */
   async segment(segment: ClosedSegment): Promise<SegmentCells | null> {
     const wanted = JSON.stringify(segmentJson(segment));
-    const ask = (bucket: string | Buffer) =>
-      this.#redis.tideline_segmentBuffer(this.#key("chain"), this.#prefix, wanted, bucket);
-    const names = (await ask("")) as Buffer[] | null;
-    if (names === null) return null;
-    const pieces = (await Promise.all(names.map(ask))) as ([Buffer, Buffer[]] | null)[];
-    const buckets: BucketCells[] = [];
-    for (const [index, bucket] of names.entries()) {
-      const piece = pieces[index];
-      if (piece === undefined || piece === null) return null;
-      buckets.push(bucketCells(bucket, ...piece));
+    const buckets: {
+      bucket: EpochMs;
+      values: BucketCells["values"][number][];
+      sketches: BucketCells["sketches"][number][];
+    }[] = [];
+    let found = 0;
+    for (let read = 0; ; ) {
+      const answer = await this.#redis.tideline_segmentBuffer(this.#key("chain"), this.#prefix, wanted, read);
+      if (answer === null) return null;
+      const [pages, cells, ...some] = answer as [number, number, ...[Buffer, Buffer, Buffer[]][]];
+      for (const page of some) {
+        const { bucket, values, sketches } = pageCells(...page);
+        found += values.length + sketches.length;
+        const held = buckets.at(-1);
+        if (held?.bucket !== bucket) buckets.push({ bucket, values: [...values], sketches: [...sketches] });
+        else {
+          for (const one of values) held.values.push(one);
+          for (const one of sketches) held.sketches.push(one);
+        }
+      }
+      read += some.length;
+      if (read < pages && some.length > 0) continue;
+      return found === cells ? { buckets, lastBucket: buckets.at(-1)?.bucket ?? null } : null;
     }
-    return { buckets, lastBucket: names.length === 0 ? null : Number(names.at(-1)) };
   }
 
   /** A segment's ledger by partition. */
@@ -221,11 +261,58 @@ export class Chain {
 
   /** What a chain has apart from its segments. */
   #everything(): string[] {
-    return ["chain", "applied", "mark", "fresh", "garbage", "merging"].map((name) => this.#key(name));
+    return this.#keys("chain", "applied", "mark", "fresh", "garbage", "staging", "merging");
+  }
+
+  #keys(...names: readonly string[]): string[] {
+    return names.map((name) => this.#key(name));
   }
 
   #key(suffix: string): string {
     return `${this.#prefix}:${suffix}`;
+  }
+}
+
+type Argument = string | Buffer | number;
+type Reply = readonly [kind: string, ...details: string[]];
+
+/** A span as scripts take it: ten arguments. */
+function spanOf({ partition, from, to, mark, ledger, freshAtMs }: Application): Argument[] {
+  const { records, duplicates, rejects, counted, filtered } = ledger;
+  const span = [partition, from.toString(), to.toString(), mark === null ? "" : encodeMark(mark)];
+  return [...span, records, duplicates, rejects, counted, filtered, freshAtMs ?? ""];
+}
+
+/** What `apply` or `commit` answered; `apply` of this `partition`. */
+function applyReply([kind, ...details]: Reply, partition?: number): ApplyReply {
+  const [first = "0", pointer, cells] = details;
+  switch (kind) {
+    case "OK":
+      return {
+        kind: "ok",
+        inParts: partition === undefined,
+        openWork: Number(first),
+        pointer: Number(pointer),
+        cells: Number(cells),
+      };
+    case "POSITION": {
+      const stored = partition === undefined ? details : [String(partition), first];
+      const numbers = Array.from({ length: stored.length / 2 }, (_, index) => 2 * index);
+      return {
+        kind: "position",
+        stored: new Map(numbers.map((at) => [Number(stored[at]), position(stored[at + 1] ?? "0")])),
+      };
+    }
+    // What was staged is lost with the chain that it was staged for, or with a part of Redis.
+    case "NOCHAIN":
+    case "GONE":
+      return { kind: "no-chain" };
+    case "OVERFLOW":
+      return { kind: "overflow" };
+    case "TOPIC":
+      return { kind: "other-topic", topicId: first };
+    default:
+      return { kind: "too-large", cells: Number(first) };
   }
 }
 

@@ -3,21 +3,34 @@ import { MERGE, type StateValue } from "../core/measures/measure.ts";
 import type { View } from "../core/view.ts";
 import type { Chain } from "./chain.ts";
 import { type BucketCells, type ChainState, type ClosedSegment, closedOf, splitCellField } from "./chain-state.ts";
+import { unitedSketches } from "./staging.ts";
 
 /** How many closed segments may stand between two cuts before they are folded into one. */
 const FOLD_AT = 16;
+/** Segments with more cells together than this are not folded: their merge is made in this process's memory. */
+const FOLD_CELLS = 200_000;
 
 /**
  * The first run of at least `atLeast` successive closed segments that no cut separates: what may be folded. A segment with a token ends at a
- * cut, so a run may end with one but not go on behind it.
+ * cut, so a run may end with one but not go on behind it. A run has at most `FOLD_CELLS` cells.
  */
 export function foldable(chain: ChainState, atLeast = FOLD_AT): ClosedSegment[] | null {
   let run: ClosedSegment[] = [];
+  let cells = 0;
   for (const segment of closedOf(chain.segments)) {
+    const grown = cells + (segment.cells ?? 0);
+    if (grown > FOLD_CELLS) {
+      if (run.length >= atLeast) return run;
+      run = [];
+      cells = 0;
+      if ((segment.cells ?? 0) > FOLD_CELLS) continue;
+    }
     run.push(segment);
+    cells += segment.cells ?? 0;
     if (segment.token === null) continue;
     if (run.length >= atLeast) return run;
     run = [];
+    cells = 0;
   }
   return run.length >= atLeast ? run : null;
 }
@@ -38,7 +51,7 @@ export async function fold(chain: Chain, view: View, segments: readonly ClosedSe
   const merged = [...buckets].map(([bucket, values]) => ({
     bucket,
     values,
-    sketches: [...(sketches.get(bucket) ?? [])],
+    sketches: unitedSketches(sketches.get(bucket) ?? []),
   }));
   return chain.fold(segments, merged);
 }

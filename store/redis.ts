@@ -5,18 +5,21 @@ import { Redis } from "ioredis";
 /** The protocol's scripts and how many keys each takes. */
 const SCRIPTS = {
   apply: 4,
+  stage: 3,
+  commit: 6,
   seal: 2,
-  reseed: 6,
+  reseed: 7,
   publish: 1,
   trim: 2,
-  drop: 6,
-  fold: 3,
+  drop: 7,
+  fold: 4,
   sweep: 1,
   read: 3,
   segment: 1,
-  merge: 2,
 } as const;
 type Script = keyof typeof SCRIPTS;
+/** Those that write cells or advance positions, and are prepended with `values.lua`. */
+const WRITING: readonly string[] = ["apply", "stage", "commit"];
 
 type Argument = string | Buffer | number;
 type ScriptCalls = Record<`tideline_${Script}`, (...args: Argument[]) => Promise<unknown>> &
@@ -37,7 +40,8 @@ export function openRedis(url: string, onError: (error: Error) => void): Tidelin
   });
   redis.on("error", onError);
   for (const [name, numberOfKeys] of Object.entries(SCRIPTS)) {
-    redis.defineCommand(`tideline_${name}`, { numberOfKeys, lua: script("common") + script(name) });
+    const parts = ["common", ...(WRITING.includes(name) ? ["values"] : []), name];
+    redis.defineCommand(`tideline_${name}`, { numberOfKeys, lua: parts.map(script).join("") });
   }
   return redis as TidelineRedis;
 }

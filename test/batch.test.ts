@@ -179,15 +179,15 @@ describe("the archive's plan", () => {
 describe("the choice of the next cut", () => {
   const cut = positions({ 0: 10, 1: 5 });
   const stable = positions({ 0: 30, 1: 9 });
-  const segment = (from: Cut, to: Cut | null, id = "1") => ({ id, from, to, token: null });
+  const segment = (from: Cut, to: Cut | null, id = "1") => ({ id, from, to, token: null, cells: null });
   const chainOf = (segments: ReturnType<typeof segment>[], applied: Cut) => ({
     digest: "",
     nonce: "n",
+    topicId: "",
     pointer: 1,
     segments,
     applied,
     cells: 0,
-    openCells: 0,
     freshAtMs: null,
   });
   const sealed = positions({ 0: 20, 1: 5 });

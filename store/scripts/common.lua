@@ -1,22 +1,21 @@
--- What every script begins with.
+-- Prepended to every script.
 --
 -- A script's writes are one transaction, but Redis does not always keep them as one: of an append-only file that ends inside a transaction it keeps the
 -- whole commands, and carries them out at the next start, together with what was written after them. So every script that changes a chain counts
--- itself: `begun` by adding one to what the file says, `ended` by writing down the number that it saw. Where the two differ, writes are there twice or in
--- part. Such a chain is torn: it is as good as none, and made anew.
-local function is_torn(chain)
+-- itself: `begun` by adding one to what the file says, `ended` by writing down the number that it saw, behind the number of the chain's format. Where the
+-- two differ, writes are there twice or in part, or another release laid out the keys. Such a chain is not used: it is as good as none, and reseeded.
+-- FORMAT goes up with every change of the keys that a process of the release before would misread.
+local FORMAT = '2'
+local function is_unusable(chain)
   local state = redis.call('HMGET', chain, 'begun', 'ended')
-  return state[1] ~= state[2]
+  return state[2] ~= FORMAT .. ':' .. (state[1] or '')
 end
 local began
 local function begin(chain) began = redis.call('HINCRBY', chain, 'begun', '1') end
-local function finish(chain) redis.call('HSET', chain, 'ended', tostring(began)) end
+local function finish(chain) redis.call('HSET', chain, 'ended', FORMAT .. ':' .. began) end
 
--- Merges that no fold has swapped in yet go the way of segments that left the chain: those of a process that was killed, or came second.
-local function drop_merges(merging, garbage)
-  for _, id in ipairs(redis.call('SMEMBERS', merging)) do redis.call('RPUSH', garbage, id) end
-  redis.call('DEL', merging)
-end
+-- A Redis at its memory limit refuses commands that may add to it, unless the script has written before. What frees memory has to work then, too.
+local function even_when_full(chain) redis.call('HDEL', chain, 'full') end
 
 -- Ids of segments are never given twice: keys of a chain that is gone may still be there.
 local function segment_id(nonce, number) return string.sub(nonce, 1, 13) .. '.' .. number end
@@ -47,8 +46,42 @@ local function place_of(segments, wanted)
   return first
 end
 
--- Fields and values of a bucket's hash, as HGETALL gives them, in one text: thousands of short ones cost a reader more than all the rest. `apply` lets no
--- line break in.
+-- A staged segment is written in parts before the chain names it. Its claim says what it may become: the deltas of a batch that begins at these
+-- applied positions ({applied = {partition = from}}), or the merge of these closed segments ({segments = {{id, from, to}}}).
+local function holds(claim, chain, applied)
+  if claim.applied then
+    for partition, from in pairs(claim.applied) do
+      if (redis.call('HGET', applied, partition) or '0') ~= from then return false end
+    end
+    return true
+  end
+  local encoded = redis.call('HGET', chain, 'segments')
+  return encoded and place_of(cjson.decode(encoded), claim.segments) ~= nil
+end
+
+-- Staged segments whose claim can never hold again go to the garbage: those of a process that was killed, or was not the first.
+local function drop_stale(staging, chain, applied, garbage)
+  local staged = redis.call('HGETALL', staging)
+  for i = 1, #staged, 2 do
+    if not holds(cjson.decode(staged[i + 1]), chain, applied) then
+      redis.call('RPUSH', garbage, staged[i])
+      redis.call('HDEL', staging, staged[i])
+    end
+  end
+end
+
+-- All staged segments go to the garbage. `merging` is where the release before kept the ids of its merges.
+local function drop_staged(staging, merging, garbage)
+  for _, id in ipairs(redis.call('HKEYS', staging)) do redis.call('RPUSH', garbage, id) end
+  for _, id in ipairs(redis.call('SMEMBERS', merging)) do redis.call('RPUSH', garbage, id) end
+  redis.call('DEL', staging, merging)
+end
+
+-- A bucket's hash, or one page of it where a bucket has more cells than a script may touch at once: `<bucket>` or `<bucket>/<page>`.
+local function bucket_of(page) return string.match(page, '^(%-?%d+)') end
+
+-- Fields and values of a page, as HGETALL gives them, in one text: thousands of short ones cost a reader more than all the rest. No field and no value
+-- has a line break in it: `is_line` is checked before anything is written.
 local function packed(fields) return table.concat(fields, '\n') end
 
 -- The sketches that these fields of a bucket stand for: {field, bytes}*.

@@ -7,12 +7,22 @@
 -- when the digest is the known one: it names both of them, and with them the cells. A part is false when the reader has it, else
 -- {{bucket, fields, sketches}*}, as `packed` gives them.
 local chain = redis.call('HGETALL', KEYS[1])
-if #chain == 0 or is_torn(KEYS[1]) then return false end
+if #chain == 0 or is_unusable(KEYS[1]) then return false end
+-- Redis may have evicted a bucket that the chain still counts. A chain that has lost cells is void from then on, for everybody.
+local function has_lost_cells(segment)
+  local cells = 0
+  for _, page in ipairs(redis.call('ZRANGE', segment .. 'buckets', 0, -1)) do cells = cells + redis.call('HLEN', segment .. 'b:' .. page) end
+  return cells ~= tonumber(redis.call('HGET', KEYS[1], 'openCells'))
+end
 local applied = redis.call('HGETALL', KEYS[2])
 local digest = redis.sha1hex(table.concat(chain, '\n') .. '\n\n' .. table.concat(applied, '\n'))
 local known = digest == ARGV[2]
 local open = redis.call('HGET', KEYS[1], 'open')
 local segment = ARGV[1] .. ':s:' .. open .. ':'
+if has_lost_cells(segment) then
+  redis.call('HDEL', KEYS[1], 'ended')
+  return false
+end
 local last = redis.call('ZREVRANGE', segment .. 'buckets', 0, 0)[1] or false
 local answer = {digest, chain, applied, redis.call('HGETALL', KEYS[3]), last}
 if known then answer[2], answer[3] = false, false end

@@ -1,20 +1,22 @@
 -- reseed(cut, version, nonce): a fresh chain from `cut`, when there is none that is whole or the caller saw this very one, and knows a manifest
 -- that is no older than it. The old segments' keys are left to `sweep`.
--- KEYS  chain, applied, mark, fresh, garbage, merging    ARGV  cut as JSON, version, nonce the caller saw ('' for none), fresh nonce
+-- KEYS  chain, applied, mark, fresh, garbage, staging, merging
+-- ARGV  cut as JSON, version, nonce the caller saw ('' for none), fresh nonce, topic id ('' when not known)
 local state = redis.call('HMGET', KEYS[1], 'nonce', 'pointer', 'segments')
 local pointer, first = tonumber(ARGV[2]), segment_id(ARGV[4], '1')
-local seen = state[1] and not is_torn(KEYS[1]) and state[1] or ''
+local seen = state[1] and not is_unusable(KEYS[1]) and state[1] or ''
 if seen ~= ARGV[3] or tonumber(state[2] or '0') > pointer then return 'CHANGED' end
+even_when_full(KEYS[1])
 if state[3] then
   begin(KEYS[1])
   for _, segment in ipairs(cjson.decode(state[3])) do redis.call('RPUSH', KEYS[5], segment.id) end
 end
-drop_merges(KEYS[6], KEYS[5])
+drop_staged(KEYS[6], KEYS[7], KEYS[5])
 local cut = cjson.decode(ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 begin(KEYS[1])
 redis.call('HSET', KEYS[1], 'nonce', ARGV[4], 'pointer', tostring(pointer), 'open', first, 'next', '2',
-  'cells', '0', 'openCells', '0', 'segments', cjson.encode({{id = first, from = cut}}))
+  'cells', '0', 'openCells', '0', 'openWork', '0', 'topic', ARGV[5], 'segments', cjson.encode({{id = first, from = cut}}))
 for partition, from in pairs(cut) do redis.call('HSET', KEYS[2], partition, from) end
 finish(KEYS[1])
 return 'OK'

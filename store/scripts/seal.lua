@@ -2,8 +2,9 @@
 -- A token that some segment has already, or nothing applied since the last boundary: nothing changes.
 -- The empty token seals for size alone: it is no cut, and never idempotent by name.
 -- KEYS  chain, applied    ARGV  token    Answers the boundary as JSON, or false without a chain.
-local state = redis.call('HMGET', KEYS[1], 'segments', 'next', 'nonce')
-if not state[1] or is_torn(KEYS[1]) then return false end
+local state = redis.call('HMGET', KEYS[1], 'segments', 'next', 'nonce', 'openCells')
+if not state[1] or is_unusable(KEYS[1]) then return false end
+even_when_full(KEYS[1])
 local token, segments = ARGV[1], cjson.decode(state[1])
 if token ~= '' then
   for _, segment in ipairs(segments) do
@@ -29,11 +30,11 @@ if not moved then
   end
   return cjson.encode(boundary)
 end
-open.to = boundary
+open.to, open.cells = boundary, tonumber(state[4])
 if token ~= '' then open.token = token end
 local id = segment_id(state[3], state[2])
 segments[#segments + 1] = {id = id, from = boundary}
 begin(KEYS[1])
-redis.call('HSET', KEYS[1], 'segments', cjson.encode(segments), 'open', id, 'next', tostring(tonumber(state[2]) + 1), 'openCells', '0')
+redis.call('HSET', KEYS[1], 'segments', cjson.encode(segments), 'open', id, 'next', tostring(tonumber(state[2]) + 1), 'openCells', '0', 'openWork', '0')
 finish(KEYS[1])
 return cjson.encode(boundary)

@@ -1,11 +1,20 @@
--- segment(id, from, to): the names of the buckets of a closed segment, or one of its buckets. A segment is read piece by piece, each only while the
--- chain has it with this very span: so the pieces belong together, whatever Redis went through in between.
--- KEYS  chain    ARGV  prefix, {id, from, to} as JSON, bucket ('' for the names)
--- Answers {bucket*} or {fields, sketches} as `packed` gives them; false when the chain does not have the segment.
+-- segment(id, from, to, first): pages of a closed segment from the one of this rank on, until they are as much as one script may read. A segment is read
+-- piece by piece, each only while the chain has it with this very span: so the pieces belong together, whatever Redis went through in between.
+-- KEYS  chain    ARGV  prefix, {id, from, to} as JSON, first
+-- Answers {how many pages there are, cells of the segment, {page, fields, sketches}*} as `packed` gives them; false when the chain does not have the segment.
+local WORK = 2000
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 local wanted = cjson.decode(ARGV[2])
-if not encoded or is_torn(KEYS[1]) or not place_of(cjson.decode(encoded), {wanted}) then return false end
-local segment = ARGV[1] .. ':s:' .. wanted.id .. ':'
-if ARGV[3] == '' then return redis.call('ZRANGE', segment .. 'buckets', 0, -1) end
-local fields = redis.call('HGETALL', segment .. 'b:' .. ARGV[3])
-return {packed(fields), sketches_of(segment, ARGV[3], fields)}
+local segments = encoded and cjson.decode(encoded) or {}
+local place = not is_unusable(KEYS[1]) and place_of(segments, {wanted})
+if not place then return false end
+local segment, first = ARGV[1] .. ':s:' .. wanted.id .. ':', tonumber(ARGV[3])
+local answer, work = {redis.call('ZCARD', segment .. 'buckets'), segments[place].cells}, 0
+for _, page in ipairs(redis.call('ZRANGE', segment .. 'buckets', first, first + WORK / 4 - 1)) do
+  local fields = redis.call('HGETALL', segment .. 'b:' .. page)
+  local sketches = sketches_of(segment, bucket_of(page), fields)
+  answer[#answer + 1] = {page, packed(fields), sketches}
+  work = work + 4 + #fields / 2 + 8 * #sketches
+  if work >= WORK then break end
+end
+return answer

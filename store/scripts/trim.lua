@@ -1,8 +1,8 @@
 -- trim(cut): drops the leading closed segments that end at or below `cut`. Their keys are left to `sweep`.
--- KEYS  chain, garbage    ARGV  prefix, cut as JSON
+-- KEYS  chain, garbage    ARGV  cut as JSON
 local encoded = redis.call('HGET', KEYS[1], 'segments')
-if not encoded or is_torn(KEYS[1]) then return 0 end
-local cut, segments, dropped = cjson.decode(ARGV[2]), cjson.decode(encoded), 0
+if not encoded or is_unusable(KEYS[1]) then return 0 end
+local cut, segments, dropped = cjson.decode(ARGV[1]), cjson.decode(encoded), 0
 local function reached(to)
   for partition, position in pairs(to) do
     local have = cut[partition] or '0'
@@ -10,13 +10,12 @@ local function reached(to)
   end
   return true
 end
+even_when_full(KEYS[1])
 begin(KEYS[1])
 while #segments > 1 and segments[1].to and reached(segments[1].to) do
-  local id = table.remove(segments, 1).id
-  redis.call('RPUSH', KEYS[2], id)
-  for _, bucket in ipairs(redis.call('ZRANGE', ARGV[1] .. ':s:' .. id .. ':buckets', 0, -1)) do
-    redis.call('HINCRBY', KEYS[1], 'cells', -redis.call('HLEN', ARGV[1] .. ':s:' .. id .. ':b:' .. bucket))
-  end
+  local segment = table.remove(segments, 1)
+  redis.call('RPUSH', KEYS[2], segment.id)
+  redis.call('HINCRBY', KEYS[1], 'cells', string.format('%d', -segment.cells))
   dropped = dropped + 1
 end
 if dropped > 0 then redis.call('HSET', KEYS[1], 'segments', cjson.encode(segments)) end

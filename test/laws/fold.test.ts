@@ -43,16 +43,16 @@ function dying(sound: TidelineRedis): TidelineRedis {
   });
 }
 
-/** A Redis that loses what the first `merge` wrote, as one does that comes back without its last second. */
+/** A Redis that loses a page of what the first part wrote, as one does that comes back without its last second. */
 function losing(sound: TidelineRedis): TidelineRedis {
   let lost = false;
   return new Proxy(sound, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name);
-      if (name !== "tideline_merge") return typeof value === "function" ? value.bind(target) : value;
+      if (name !== "tideline_stage") return typeof value === "function" ? value.bind(target) : value;
       return async (...args: (string | number)[]) => {
-        const answer = await target.tideline_merge(...args);
-        const [, , prefix, , id, bucket] = args;
+        const answer = await target.tideline_stage(...args);
+        const [, , , prefix, id, , , , bucket] = args;
         if (!lost) {
           await target.del(`${prefix}:s:${id}:b:${bucket}`);
           await target.zrem(`${prefix}:s:${id}:buckets`, String(bucket));

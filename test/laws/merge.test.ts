@@ -55,6 +55,7 @@ const cuts = fc.record({
       partition: fc.constantFrom(...PARTITIONS),
       records: fc.integer({ min: 1, max: 8 }),
       seal: fc.constantFrom("no", "size", "size", "cut", "both"),
+      parts: fc.boolean(),
       fold: fc.boolean(),
     }),
     { minLength: 8, maxLength: 40 },
@@ -107,9 +108,11 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
 
         const table = new CellTable(everything);
         await addBatchStates(table, fetched, cut);
-        const chain = new Chain(redis, randomUUID(), generationOf(everything));
+        const namespace = randomUUID();
+        const chain = new Chain(redis, namespace, generationOf(everything));
         expect(await chain.reseed(cut, 0, null)).toBe(true);
-        const applied = await applySpeed(chain, fetched, cut, steps);
+        const inParts = new Chain(redis, namespace, generationOf(everything), 24);
+        const applied = await applySpeed({ chain, inParts }, fetched, cut, steps);
         const ledger = await addChain(table, chain, cut, applied);
 
         const rows = presentRows(everything, query, table.cells()).rows;
@@ -184,16 +187,16 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
 
   /** The speed layer's part: micro-batches of any size in any interleaving, sealed anywhere, with a dedup window warmed up at the cut. */
   async function applySpeed(
-    chain: Chain,
+    { chain, inParts }: { chain: Chain; inParts: Chain },
     fetched: ReturnType<typeof fetchedOf>[],
     cut: Cut,
-    steps: readonly { partition: 0 | 1; records: number; seal: string; fold: boolean }[],
+    steps: readonly { partition: 0 | 1; records: number; parts: boolean; seal: string; fold: boolean }[],
   ): Promise<Map<number, bigint>> {
     const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
     const applied = new Map<number, bigint>(cut);
     for (const part of fetched) await decoder.decode([between(part, 0n, cut.get(part.partition) ?? 0n)]);
     const boundaries: Cut[] = [];
-    for (const { partition, records, seal, fold } of steps) {
+    for (const { partition, records, parts, seal, fold } of steps) {
       const part = fetched[partition];
       const from = applied.get(partition) ?? 0n;
       if (part === undefined || from >= part.to) continue;
@@ -214,16 +217,18 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
         maxCells: 10_000,
         freshAtMs: null,
       };
-      expect((await chain.apply(application)).kind).toBe("ok");
+      const writer = parts ? inParts : chain;
+      expect((await writer.applyBatch([application])).map(({ kind }) => kind)).toEqual(["ok"]);
       // Sent again, as after a lost reply: nothing is counted twice, and the answer says where to go on.
-      expect(await chain.apply(application)).toEqual({ kind: "position", stored: micro.to });
+      const stored = new Map([[partition, micro.to]]);
+      expect(await writer.applyBatch([application])).toEqual([{ kind: "position", stored }]);
       applied.set(partition, micro.to);
       if (seal === "size" || seal === "both") await chain.seal(null);
       const boundary = seal === "cut" || seal === "both" ? await chain.seal(`cut-${boundaries.length}`) : null;
       if (boundary !== null) boundaries.push(boundary);
       const state = await chain.load();
       const segments = state !== null && fold ? foldable(state, 2) : null;
-      if (segments !== null) expect(await foldSegments(chain, everything, segments)).toBe(true);
+      if (segments !== null) expect(await foldSegments(parts ? inParts : chain, everything, segments)).toBe(true);
     }
     // Whatever was folded, the chain still tiles from every cut that a refresh was given.
     const state = await chain.load();

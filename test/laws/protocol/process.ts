@@ -49,7 +49,7 @@ export class Process {
     return watched(redis, (name, call) => {
       if (name === "pipeline")
         return watched(call() as object, (inner, run) => (inner === "exec" ? this.#ask("pipeline", run) : run()));
-      if (name === "tideline_apply") return this.#apply(call);
+      if (name === "tideline_apply" || name === "tideline_commit") return this.#apply(call);
       if (name.startsWith("tideline_")) return this.#ask(name.slice("tideline_".length).replace("Buffer", ""), call);
       if (GATED.has(name)) return this.#ask(name, call);
       return this.during(call());

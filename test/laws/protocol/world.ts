@@ -307,7 +307,9 @@ export class World {
   }
 
   #chain(process: Process) {
-    return new this.#shore.protocol.Chain(process.redis(this.#shore.redis), "", generation);
+    // One of the two speed processes has room for a handful of cells in a script, so that nearly all of its batches go in parts.
+    const partWork = process.name === SPEED[0] ? 12 : undefined;
+    return new this.#shore.protocol.Chain(process.redis(this.#shore.redis), "", generation, partWork);
   }
 
   async #speed(process: Process): Promise<void> {
@@ -319,6 +321,7 @@ export class World {
       chain: this.#chain(process),
       newestManifest: () => protocol.beginGeneration(stores, generation, target.topic, process.name),
       longArchive: async () => false,
+      askToSettle: async () => undefined,
       metrics,
       logger,
     });
