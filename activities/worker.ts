@@ -14,8 +14,11 @@ import { Manifests } from "../store/manifests.ts";
 import { openRedis } from "../store/redis.ts";
 import { openRegistry } from "../store/registry-open.ts";
 import { Schemas } from "../store/registry-schemas.ts";
+import { SettleRequests } from "../store/settle-requests.ts";
+import { scheduleId } from "../workflows/names.ts";
 import { createActivities } from "./activities.ts";
 import { batchMetrics } from "./metrics.ts";
+import { followSettleRequests } from "./settle-requests.ts";
 import { lookAfterTemporal, prepareTemporal, type TemporalSetup, unreachable } from "./temporal-setup.ts";
 
 export interface WorkerOptions extends TemporalSetup {
@@ -70,8 +73,16 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
       maxConcurrentActivityTaskExecutions: ACTIVITIES_AT_ONCE,
     });
     const leaveTemporal = lookAfterTemporal(options);
+    const leaveRequests = followSettleRequests({
+      temporalAddress: address,
+      temporalNamespace,
+      requests: new SettleRequests(opened.deps.redis, options.namespace),
+      scheduleOf: (view) => scheduleId(options.namespace, "refresh", view),
+      logger,
+    });
     const ended = worker.run().finally(async () => {
       leaveTemporal();
+      leaveRequests();
       await connection.close();
       await opened.close();
     });

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { Manifest } from "../core/documents.ts";
+import { isTidelineError } from "../core/errors.ts";
 import { at, type Cut, cutFromJson, partitionsOf } from "../core/position.ts";
 import { Archive } from "../store/archive.ts";
 import { Chain } from "../store/chain.ts";
@@ -12,6 +13,7 @@ import { Generations } from "../store/generations.ts";
 import { DeadLetters } from "../store/letter-writer.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
+import { requireNoEviction } from "../store/memory-policy.ts";
 import { openRedis } from "../store/redis.ts";
 import { openRegistry } from "../store/registry-open.ts";
 import { Schemas } from "../store/registry-schemas.ts";
@@ -58,6 +60,8 @@ export interface SpeedLayer {
 /** A first version is made by the batch layer when the archive is longer than this: the log would be read by way of Redis otherwise. */
 const LONG_ARCHIVE_OFFSETS = 50_000n;
 const RETIRED_EVERY_MS = 5_000;
+/** How often to see whether Redis may evict keys by now. */
+const GUARD_EVERY_MS = 10_000;
 
 /** Starts the speed layer for every view of `definitions`; `health` tells how far they are. */
 export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer> {
@@ -89,7 +93,17 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
       const longArchive = async ({ cut, topicId }: Manifest) =>
         lengthBetween(cutFromJson(cut), await archive.archived(topic, topicId)) > LONG_ARCHIVE_OFFSETS;
       const askToSettle = () => requests.add(definition.view.name);
-      return new ViewTrack({ definition, chain, newestManifest, longArchive, askToSettle, metrics, logger });
+      const requireRedis = () => requireNoEviction(redis);
+      return new ViewTrack({
+        definition,
+        chain,
+        newestManifest,
+        longArchive,
+        requireRedis,
+        askToSettle,
+        metrics,
+        logger,
+      });
     });
     return new StreamConsumer(
       {
@@ -113,11 +127,18 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
       logger.warn({ error: (error as Error).message }, "cannot see which generations are retired"),
     );
   }, RETIRED_EVERY_MS);
+  const guarding = setInterval(() => {
+    requireNoEviction(redis).catch((error: unknown) => {
+      if (!isTidelineError(error)) return; // Redis is away: every apply says so
+      for (const { tracks } of consumers) for (const track of tracks) track.stop(error, STEADY_CLOCK.nowMs());
+    });
+  }, GUARD_EVERY_MS);
 
   return {
     health: () => healthOf(consumers),
     close: async () => {
       clearInterval(watching);
+      clearInterval(guarding);
       await Promise.all(consumers.map((consumer) => consumer.stop()));
       await Promise.all([deadLetters.close(), log.close(), redis.quit()]);
       pool.close();

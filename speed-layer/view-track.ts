@@ -55,6 +55,8 @@ export interface TrackDeps {
   readonly newestManifest: () => Promise<Manifest>;
   /** Whether a first version is better made from the archive, which holds much of the log that the view has not seen. */
   readonly longArchive: (manifest: Manifest) => Promise<boolean>;
+  /** Throws REDIS_EVICTS when Redis may delete what is applied. */
+  readonly requireRedis: () => Promise<void>;
   /** Asks the batch layer to publish this view soon, because its live cells grow towards their limit. */
   readonly askToSettle: () => Promise<void>;
   readonly metrics: SpeedMetrics;
@@ -130,6 +132,7 @@ export class ViewTrack {
         this.#phase = { kind: "building", untilMs: nowMs + BUILDING_FOR_MS };
         return;
       }
+      await this.#deps.requireRedis();
       if (this.#settlingSinceMs !== null) await this.#makeRoom(nowMs);
       const chain = await this.#healthyChain();
       const { log, topic, info, partitions } = source;

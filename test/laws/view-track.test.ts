@@ -89,6 +89,7 @@ test("an answer that puts a view's position back while a batch is prepared loses
     chain,
     newestManifest: () => beginGeneration(stores, generation, topic, "test"),
     longArchive: async () => false,
+    requireRedis: async () => undefined,
     askToSettle: async () => undefined,
     metrics: speedMetrics(new Registry()),
     logger: pino({ level: "silent" }),

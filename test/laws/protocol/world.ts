@@ -321,6 +321,7 @@ export class World {
       chain: this.#chain(process),
       newestManifest: () => protocol.beginGeneration(stores, generation, target.topic, process.name),
       longArchive: async () => false,
+      requireRedis: async () => undefined,
       askToSettle: async () => undefined,
       metrics,
       logger,

@@ -1,0 +1,228 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { groupKey } from "../../core/cells.ts";
+import { generationOf } from "../../core/generation.ts";
+import { EMPTY_LEDGER } from "../../core/ledger.ts";
+import type { StateValue } from "../../core/measures/measure.ts";
+import { position } from "../../core/position.ts";
+import { Chain } from "../../store/chain.ts";
+import { type Application, type BucketDelta, cellField, closedOf } from "../../store/chain-state.ts";
+import { fold } from "../../store/fold.ts";
+import { openRedis, type TidelineRedis } from "../../store/redis.ts";
+import { everything } from "../views.ts";
+
+/** Batches that are far wider than what one script may touch: they are applied as a whole or not at all, in bounded parts. */
+
+const generation = generationOf(everything);
+/** Values, fields and their bucket of one part: no script gets more arguments. */
+const MOST_ARGUMENTS = 3 * 2_000 + 100;
+
+let redis: TidelineRedis;
+beforeAll(() => {
+  redis = openRedis(inject("redisUrl"), () => undefined);
+});
+afterAll(() => redis.quit());
+
+type Answer = (name: string, args: readonly unknown[], call: () => Promise<unknown>) => Promise<unknown>;
+
+/** A Redis whose scripts go through `answer`. */
+function watched(sound: TidelineRedis, answer: Answer): TidelineRedis {
+  return new Proxy(sound, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== "function") return value;
+      if (typeof name !== "string" || !name.startsWith("tideline_")) return value.bind(target);
+      const script = name.slice("tideline_".length).replace("Buffer", "");
+      return (...args: unknown[]) => answer(script, args, () => value.apply(target, args) as Promise<unknown>);
+    },
+  });
+}
+
+/** A process that is killed before the call of this number to one of the scripts of a wide apply. */
+function dying(at: number): TidelineRedis {
+  let calls = 0;
+  return watched(redis, (name, _, call) => {
+    if (name !== "stage" && name !== "commit") return call();
+    calls += 1;
+    return calls > at ? Promise.reject(new Error("killed")) : call();
+  });
+}
+
+const rowsField = (group: number) => cellField("rows", groupKey([`g${group}`, true]));
+
+/** One count in each of `cells` groups from `first` on, spread over two buckets. */
+function counts(first: number, cells: number): BucketDelta[] {
+  const [even, odd]: [BucketDelta["values"][number][], BucketDelta["values"][number][]] = [[], []];
+  for (let group = first; group < first + cells; group++)
+    (group % 2 === 0 ? even : odd).push({ merge: "sum", field: rowsField(group), value: 1n });
+  return [
+    { bucket: -60_000, values: even, sketches: [] },
+    { bucket: 0, values: odd, sketches: [] },
+  ];
+}
+
+function application(partition: number, deltas: readonly BucketDelta[], records: number): Application {
+  return {
+    partition,
+    from: position(0n),
+    to: position(BigInt(records)),
+    mark: null,
+    ledger: { ...EMPTY_LEDGER, records, counted: records },
+    deltas,
+    maxCells: 5_000_000,
+    freshAtMs: null,
+  };
+}
+
+async function closedCells(chain: Chain): Promise<Map<string, StateValue>> {
+  const cells = new Map<string, StateValue>();
+  for (const segment of closedOf((await chain.load())?.segments ?? []))
+    for (const { bucket, values } of (await chain.segment(segment))?.buckets ?? [])
+      for (const [field, value] of values) cells.set(`${bucket} ${field}`, value);
+  return cells;
+}
+
+test("a million cells in one batch are applied once, whoever is killed between the parts", async () => {
+  const namespace = randomUUID();
+  const CELLS = 1_000_000;
+  const applications = [
+    application(0, counts(0, CELLS / 2 + 1_000), CELLS / 2 + 1_000),
+    application(1, counts(CELLS / 2, CELLS / 2), CELLS / 2),
+  ];
+  const chain = new Chain(redis, namespace, generation);
+  await chain.reseed(new Map(), 0, null);
+  for (const parts of [0, 1, 7]) {
+    const killed = new Chain(dying(parts), namespace, generation);
+    await expect(killed.applyBatch(applications)).rejects.toThrow("killed");
+    expect((await chain.load())?.applied.size).toBe(0);
+  }
+  let [most, scripts] = [0, 0];
+  const measured = watched(redis, (_, args, call) => {
+    most = Math.max(most, args.length);
+    scripts += 1;
+    return call();
+  });
+  const [reply] = await new Chain(measured, namespace, generation).applyBatch(applications);
+  expect(reply).toMatchObject({ kind: "ok", inParts: true, cells: CELLS });
+  expect(scripts).toBeGreaterThan(CELLS / 2_000);
+  expect(most).toBeLessThan(MOST_ARGUMENTS);
+
+  const again = await new Chain(measured, namespace, generation).applyBatch(applications);
+  expect(again).toEqual([
+    { kind: "position", stored: new Map(applications.map(({ partition, to }) => [partition, to])) },
+  ]);
+  const cells = await closedCells(chain);
+  expect(cells.size).toBe(CELLS);
+  for (const group of [0, 1, CELLS / 2 - 1, CELLS / 2, CELLS / 2 + 999, CELLS / 2 + 1_000, CELLS - 1]) {
+    const twice = group >= CELLS / 2 && group < CELLS / 2 + 1_000;
+    expect(cells.get(`${group % 2 === 0 ? -60_000 : 0} ${rowsField(group)}`)).toBe(twice ? 2n : 1n);
+  }
+  const [segment] = (await chain.load())?.segments ?? [];
+  expect([...(await chain.ledger(segment?.id ?? "")).values()].map(({ records }) => records)).toEqual(
+    applications.map(({ ledger }) => ledger.records),
+  );
+  await chain.drop();
+  expect(await redis.keys(`*${namespace}*`)).toEqual([]);
+}, 240_000);
+
+test("cells that are large by themselves go in parts, too: long picks, sketches of many hashes, many buckets", async () => {
+  const namespace = randomUUID();
+  const long = (place: number) => `${String(place).padStart(52, "0")}${JSON.stringify("é".repeat(200_000))}`;
+  const pick = (bucket: number): BucketDelta => ({
+    bucket,
+    values: [{ merge: "last", field: cellField("last_place.pick", groupKey(["eu", true])), value: long(bucket) }],
+    sketches: [],
+  });
+  const hashes = Buffer.alloc(8 * 50_000);
+  for (let hash = 0; hash < 50_000; hash++) hashes.writeBigUInt64LE(BigInt(hash) * 0x9e3779b97f4a7n, 8 * hash);
+  const field = cellField("amounts.registers", groupKey(["eu", true]));
+  const sketched: BucketDelta = { bucket: 0, values: [], sketches: [{ field, hashes }] };
+  const many = Array.from({ length: 3_000 }, (_, index) => pick((index + 1) * 60_000)).map((delta, index) =>
+    index < 3
+      ? delta
+      : { ...delta, values: [{ merge: "sum", field: rowsField(index), value: BigInt(index) } as const] },
+  );
+  const chain = new Chain(redis, namespace, generation);
+  await chain.reseed(new Map(), 0, null);
+  const [reply] = await chain.applyBatch([application(0, [sketched, ...many], 10)]);
+  expect(reply).toMatchObject({ kind: "ok", inParts: true });
+  const [first] = closedOf((await chain.load())?.segments ?? []);
+  if (first === undefined) throw new Error("nothing was closed");
+  const read = await chain.segment(first);
+  expect(read?.buckets.length).toBe(3_001);
+  expect(read?.buckets.slice(1, 4).map(({ values }) => values[0]?.[1])).toEqual([60_000, 120_000, 180_000].map(long));
+  expect(read?.buckets.at(-1)?.values).toEqual([[rowsField(2_999), 2_999n]]);
+  const whole = `oracle:${namespace}`;
+  for (let at = 0; at < hashes.length; at += 8_000)
+    await redis.pfadd(
+      whole,
+      ...Array.from({ length: 1_000 }, (_, index) => hashes.subarray(at + 8 * index, at + 8 * index + 8)),
+    );
+  const key = `tl:{${namespace}/${generation}}:s:${first.id}:h:0:${field}`;
+  expect(await redis.pfcount(key)).toBe(await redis.pfcount(whole));
+
+  // The same cells once more, and both segments folded into one.
+  await chain.applyBatch([{ ...application(0, [sketched, ...many], 10), from: position(10n), to: position(20n) }]);
+  const segments = closedOf((await chain.load())?.segments ?? []);
+  expect(segments.length).toBe(2);
+  expect(await fold(chain, everything, segments)).toBe(true);
+  const [folded] = closedOf((await chain.load())?.segments ?? []);
+  const merged = folded === undefined ? null : await chain.segment(folded);
+  expect(merged?.buckets.at(-1)?.values).toEqual([[rowsField(2_999), 5_998n]]);
+  expect(merged?.buckets.length).toBe(3_001);
+  expect(await redis.pfcount(`tl:{${namespace}/${generation}}:s:${folded?.id}:h:0:${field}`)).toBe(
+    await redis.pfcount(whole),
+  );
+  await redis.del(whole);
+  await chain.drop();
+  expect(await redis.keys(`*${namespace}*`)).toEqual([]);
+}, 120_000);
+
+test("what was staged for a position that has moved on is swept, and a chain that lost a cell is void", async () => {
+  const namespace = randomUUID();
+  const chain = new Chain(redis, namespace, generation, 100);
+  await chain.reseed(new Map(), 0, null);
+  const wide = application(0, counts(0, 500), 500);
+  await expect(new Chain(dying(2), namespace, generation, 100).applyBatch([wide])).rejects.toThrow("killed");
+  // Somebody else applies the same batch: what the killed one has staged is of no use to anybody.
+  expect((await chain.applyBatch([wide])).map(({ kind }) => kind)).toEqual(["ok"]);
+  const [segment] = closedOf((await chain.load())?.segments ?? []);
+  await chain.trim(new Map());
+  const kept = (await redis.keys(`*${namespace}*:s:*`)).filter((name) => !name.includes(`:s:${segment?.id}:`));
+  expect(kept).toEqual([]);
+
+  const small = { ...application(0, counts(0, 4), 4), from: wide.to, to: position(504n) };
+  expect((await chain.applyBatch([small])).map(({ kind }) => kind)).toEqual(["ok"]);
+  expect((await chain.load())?.applied.get(0)).toBe(504n);
+  const open = (await chain.load())?.segments.at(-1)?.id;
+  // As a Redis does that evicts keys.
+  await redis.del(`tl:{${namespace}/${generation}}:s:${open}:b:0`);
+  expect(await chain.load()).toBeNull();
+  const late = { ...small, from: small.to, to: position(508n) };
+  expect(await chain.applyBatch([late])).toEqual([{ kind: "no-chain" }]);
+  expect(await chain.reseed(new Map(), 0, null)).toBe(true);
+  // Of a closed segment, too.
+  expect((await chain.applyBatch([wide])).map(({ kind }) => kind)).toEqual(["ok"]);
+  const [again] = closedOf((await chain.load())?.segments ?? []);
+  if (again === undefined) throw new Error("nothing was closed");
+  await redis.del(`tl:{${namespace}/${generation}}:s:${again.id}:b:0/1`);
+  expect(await chain.segment(again)).toBeNull();
+  await chain.drop();
+}, 60_000);
+
+test("a batch of another topic is refused, and malformed state is refused before anything is written", async () => {
+  const namespace = randomUUID();
+  const chain = new Chain(redis, namespace, generation, 100);
+  await chain.reseed(new Map(), 0, null, "topic-a");
+  for (const cells of [2, 500]) {
+    const foreign = { ...application(0, counts(0, cells), cells), topicId: "topic-b" };
+    expect(await chain.applyBatch([foreign])).toEqual([{ kind: "other-topic", topicId: "topic-a" }]);
+  }
+  const broken = counts(0, 500).map((delta) => ({
+    ...delta,
+    values: delta.values.map((one) => ({ ...one, field: one.field.replace("g499", "g\n499") })),
+  }));
+  await expect(chain.applyBatch([application(0, broken, 500)])).rejects.toThrow("bad field");
+  expect((await chain.load())?.applied.size).toBe(0);
+  await chain.drop();
+}, 60_000);
