@@ -134,7 +134,8 @@ test("cells that are large by themselves go in parts, too: long picks, sketches 
     sketches: [],
   });
   const hashes = Buffer.alloc(8 * 50_000);
-  for (let hash = 0; hash < 50_000; hash++) hashes.writeBigUInt64LE(BigInt(hash) * 0x9e3779b97f4a7n, 8 * hash);
+  for (let hash = 0; hash < 50_000; hash++)
+    hashes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(hash) * 0x9e3779b97f4a7c15n), 8 * hash);
   const field = cellField("amounts.registers", groupKey(["eu", true]));
   const sketched: BucketDelta = { bucket: 0, values: [], sketches: [{ field, hashes }] };
   const many = Array.from({ length: 3_000 }, (_, index) => pick((index + 1) * 60_000)).map((delta, index) =>
