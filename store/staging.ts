@@ -83,7 +83,9 @@ export function* partsOf(
         work = PAGE_WORK;
       }
       work += cost;
-      if (isSketch) page.sketches.push([field, hashes]);
+      const last = page.sketches.at(-1);
+      if (isSketch && last?.[0] === field) last[1] = Buffer.concat([last[1], hashes]);
+      else if (isSketch) page.sketches.push([field, hashes]);
       else page.values.push([field, hashes.toString()]);
     }
     close();

@@ -84,6 +84,8 @@ class LaneView {
         return manifest();
       },
       longArchive: async () => false,
+      requireRedis: async () => undefined,
+      askToSettle: async () => undefined,
       metrics,
       logger,
     });

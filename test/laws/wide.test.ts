@@ -138,11 +138,11 @@ test("cells that are large by themselves go in parts, too: long picks, sketches 
     hashes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(hash) * 0x9e3779b97f4a7c15n), 8 * hash);
   const field = cellField("amounts.registers", groupKey(["eu", true]));
   const sketched: BucketDelta = { bucket: 0, values: [], sketches: [{ field, hashes }] };
-  const many = Array.from({ length: 3_000 }, (_, index) => pick((index + 1) * 60_000)).map((delta, index) =>
-    index < 3
-      ? delta
-      : { ...delta, values: [{ merge: "sum", field: rowsField(index), value: BigInt(index) } as const] },
-  );
+  const many = Array.from({ length: 3_000 }, (_, index): BucketDelta => {
+    const bucket = (index + 1) * 60_000;
+    const value = { merge: "sum", field: rowsField(index), value: BigInt(index) } as const;
+    return index < 3 ? pick(bucket) : { bucket, values: [value], sketches: [] };
+  });
   const chain = new Chain(redis, namespace, generation);
   await chain.reseed(new Map(), 0, null);
   const [reply] = await chain.applyBatch([application(0, [sketched, ...many], 10)]);
