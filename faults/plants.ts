@@ -227,6 +227,15 @@ export const plants: readonly Plant[] = [
     scenarios: [],
   },
   {
+    name: "contract-change-accepted",
+    what: "a stream decodes otherwise under the same revision, and is accepted: archived verdicts are those of the old contract",
+    file: "store/contracts.ts",
+    find: "if (least === undefined || least.length === 0) continue;",
+    replace: "if (least !== undefined) continue;",
+    necessary: true,
+    scenarios: [],
+  },
+  {
     name: "seek-remembers-the-future",
     // Ours looks only backwards from each record, whatever else it remembers: forgetting is a second line of defence.
     what: "a seek keeps the ids of records after the new position",

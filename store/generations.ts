@@ -3,6 +3,7 @@ import { Comparison, Mark, ServingRecord } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { type Generation, generationOf } from "../core/generation.ts";
 import { ViewDocument, viewDocument, viewFrom } from "../core/view-document.ts";
+import { Contracts } from "./contracts.ts";
 import type { Definition, Definitions } from "./definitions.ts";
 import type { DataDirectory } from "./files.ts";
 
@@ -37,8 +38,12 @@ export class Generations {
     this.#data = data;
   }
 
-  /** Stores the definitions that the files hold; a view that no record names is served by its own at once. */
+  /**
+   * Stores the definitions that the files hold; a view that no record names is served by its own at once. Throws DEFINITION_INVALID when a stream
+   * decodes otherwise than before under the same revision: nothing is stored then.
+   */
   async register(files: Definitions, by: string): Promise<void> {
+    await new Contracts(this.#data).register(files.streams.values());
     for (const definition of files.views.values()) {
       const { view, generation } = definition;
       this.#definitions.set(generation, definition);

@@ -152,3 +152,32 @@ test("what another revision archived is decoded anew: states, ledger and duplica
   expect(Number(counted?.[1])).toBeGreaterThan(10);
   expect(Number(counted?.[2])).toBeGreaterThan(10);
 });
+
+test("another dedup window or event id under a new revision decides the duplicates of archived records again", async () => {
+  const { id } = await log.topic(topic);
+  const duplicates = async (stores: BatchStores, definition: Stream): Promise<unknown[][]> => {
+    const duck = await pool.connect();
+    const to = new Map([[0, position(SALES)]]);
+    const { relation } = await archivedEvents(stores, duck, { stream: definition, topic }, id, new Map(), to);
+    const rows = await rowsOf(duck, `SELECT _offset, _id, _duplicate FROM ${relation} ORDER BY _offset`);
+    duck.closeSync();
+    return rows;
+  };
+  // Shops mostly take turns, so that a shop's name comes again after two offsets.
+  const old = stream("sales", { ...roles, revision: 1, eventId: "shop", fields });
+  const narrow = stream("sales", { ...roles, revision: 2, eventId: "shop", fields, dedupWindow: 2 });
+  const byId = stream("sales", { ...roles, revision: 3, fields });
+  for (const changed of [narrow, byId]) {
+    const [archivedBefore, fresh] = [storesIn(`before-${changed.revision}`), storesIn(`fresh-${changed.revision}`)];
+    await archiveTo(archivedBefore, old, 150);
+    await archiveTo(archivedBefore, changed, SALES);
+    await archiveTo(fresh, changed, SALES);
+    expect(await duplicates(archivedBefore, changed)).toEqual(await duplicates(fresh, changed));
+  }
+  const many = async (name: string, definition: Stream) =>
+    (await duplicates(storesIn(name), definition)).filter(([, , duplicate]) => duplicate === true).length;
+  await archiveTo(storesIn("old"), old, SALES);
+  const found = [await many("old", old), await many("fresh-2", narrow), await many("fresh-3", byId)];
+  expect(found).toEqual(found.toSorted((a, b) => b - a));
+  expect(new Set(found).size).toBe(3);
+});

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Cut } from "../../core/position.ts";
 import { Archive } from "../../store/archive.ts";
+import { Contracts } from "../../store/contracts.ts";
 import { type Definitions, loadDefinitions } from "../../store/definitions.ts";
 import { DataDirectory } from "../../store/files.ts";
 import { LogReader } from "../../store/log.ts";
@@ -10,7 +11,7 @@ import type { Config } from "../config.ts";
 import { inTime } from "../status/patience.ts";
 import { apiAnswers } from "../status/servers.ts";
 import { standingsOf } from "../status/views.ts";
-import { type Finding, judged } from "./finding.ts";
+import { type Finding, judged, ok, problem } from "./finding.ts";
 import { checkKafka } from "./kafka.ts";
 import { checkMachine } from "./machine.ts";
 import { checkRedis } from "./redis.ts";
@@ -30,6 +31,7 @@ export async function examine(config: Config): Promise<Finding[]> {
   ]);
   return [
     ...machine,
+    ...(await checkContracts(config, definitions)),
     ...kafka.findings,
     ...redis,
     ...temporal,
@@ -40,6 +42,14 @@ export async function examine(config: Config): Promise<Finding[]> {
     }),
     ...(kafka.reachable ? await checkState(config, definitions) : []),
   ];
+}
+
+/** Whether every stream decodes as it did under its revision: no role starts otherwise. */
+async function checkContracts(config: Config, { streams }: Definitions): Promise<Finding[]> {
+  const changes = await new Contracts(new DataDirectory(join(config.home, "data"))).changes(streams.values());
+  if (changes.length === 0) return [ok("stream.contract", "every stream decodes as it did under its revision")];
+  const todo = "Raise the stream's `revision`, or put the property back. No role starts before that.";
+  return changes.map((change) => problem("stream.contract", change, todo));
 }
 
 /** What is stored, held against the log. */

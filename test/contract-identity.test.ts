@@ -1,0 +1,185 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { decodingChanges } from "../core/contract-change.ts";
+import {
+  decimal,
+  type Field,
+  flag,
+  instant,
+  integer,
+  list,
+  oneOf,
+  optional,
+  text,
+  withDefault,
+} from "../core/fields.ts";
+import { generationOf } from "../core/generation.ts";
+import { count } from "../core/measures/count.ts";
+import { sql } from "../core/sql.ts";
+import { type Fields, type Stream, type StreamDefinition, stream } from "../core/stream.ts";
+import { streamDocument } from "../core/stream-document.ts";
+import { view } from "../core/view.ts";
+import { viewDocument } from "../core/view-document.ts";
+import { Contracts } from "../store/contracts.ts";
+import type { Definitions } from "../store/definitions.ts";
+import { DataDirectory } from "../store/files.ts";
+import { Generations } from "../store/generations.ts";
+
+/** What decides decoding may change with the contract's revision only. */
+
+let home: string;
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), "tideline-contracts-"));
+});
+afterAll(() => rm(home, { recursive: true }));
+
+let directories = 0;
+const directory = () => new DataDirectory(join(home, String(++directories)));
+
+const at = instant({ from: "2020-01-01T00:00:00Z", to: "2030-01-01T00:00:00Z" });
+const fields = {
+  id: text({ max: 20 }),
+  other: text({ max: 20 }),
+  at,
+  later: at,
+  shop: oneOf("north", "south"),
+  price: decimal({ scale: 2, min: 0, max: 100 }),
+  lines: list({ amount: integer({ min: 0, max: 9 }) }, { max: 5 }),
+  tip: optional(integer({ min: 0, max: 10 })),
+  paid: withDefault(flag(), false),
+};
+const plain: StreamDefinition<Fields> = {
+  revision: 1,
+  partitions: 3,
+  key: "id",
+  eventId: "id",
+  eventTime: "at",
+  dedupWindow: 10_000,
+  version: 2,
+  fields,
+  previous: [{ version: 1, fields: { ...fields, shop: text({ max: 9 }) }, upcast: { shop: sql`lower(shop)` } }],
+};
+const sales = (change: Partial<StreamDefinition<Fields>> = {}) => stream("sales", { ...plain, ...change });
+const withField = (name: string, field: Field) => ({ fields: { ...fields, [name]: field } });
+
+function definitions(of: Stream): Definitions {
+  const takings = view("takings", { stream: of, by: {}, every: "1 hour", measures: { sales: count() } });
+  const definition = { view: takings, generation: generationOf(takings), file: "test" };
+  return { views: new Map([["takings", definition]]), streams: new Map([["sales", of]]) };
+}
+
+const decisive: Readonly<Record<string, { change: Partial<StreamDefinition<Fields>>; says: string }>> = {
+  dedupWindow: { change: { dedupWindow: 100_000 }, says: "dedupWindow was 10000 and is now 100000" },
+  eventId: { change: { eventId: "other" }, says: 'eventId was "id" and is now "other"' },
+  eventTime: { change: { eventTime: "later" }, says: 'eventTime was "at" and is now "later"' },
+  version: { change: { version: 3 }, says: "version was 2 and is now 3" },
+  bound: { change: withField("id", text({ max: 21 })), says: "fields.id.max was 20 and is now 21" },
+  instant: {
+    change: withField("at", instant({ from: "2019-01-01T00:00:00Z", to: "2030-01-01T00:00:00Z" })),
+    says: "fields.at.from was",
+  },
+  scale: {
+    change: withField("price", decimal({ scale: 3, min: 0, max: 100 })),
+    says: "fields.price.scale was 2 and is now 3",
+  },
+  value: {
+    change: withField("shop", oneOf("north", "south", "west")),
+    says: 'fields.shop.values was ["north","south"] and is now ["north","south","west"]',
+  },
+  "element of a list": {
+    change: withField("lines", list({ amount: integer({ min: 0, max: 8 }) }, { max: 5 })),
+    says: "fields.lines.of.amount.max was 9 and is now 8",
+  },
+  "optional field": { change: withField("more", optional(flag())), says: 'fields.more.type is new: "optional"' },
+  default: {
+    change: withField("paid", withDefault(flag(), true)),
+    says: "fields.paid.value was false and is now true",
+  },
+  type: { change: withField("tip", integer({ min: 0, max: 10 })), says: 'fields.tip.type was "optional"' },
+  upcast: {
+    change: {
+      previous: [{ version: 1, fields: plain.previous?.[0]?.fields ?? {}, upcast: { shop: sql`upper(shop)` } }],
+    },
+    says: 'previous.1.upcast.shop was "lower(shop)" and is now "upper(shop)"',
+  },
+  "older version": { change: { previous: [] }, says: "previous.1.upcast.shop was" },
+};
+
+describe("a change that decides decoding, under the same revision", () => {
+  test.each(Object.entries(decisive))(
+    "%s: refused by name; accepted with a new revision",
+    async (_, { change, says }) => {
+      const data = directory();
+      await new Generations(data).register(definitions(sales()), "test");
+      const refused = new Generations(data).register(definitions(sales(change)), "test");
+      await expect(refused).rejects.toMatchObject({
+        code: "DEFINITION_INVALID",
+        message: expect.stringMatching(/^stream sales: .*; but its revision is still 1$/),
+        hint: expect.stringContaining("Raise the stream's `revision`"),
+      });
+      await expect(refused).rejects.toThrow(says);
+      // Nothing of it was stored: the old files start as before, and so does the change under another revision.
+      await new Generations(data).register(definitions(sales()), "test");
+      await new Generations(data).register(definitions(sales({ ...change, revision: 2 })), "test");
+      expect(await new Contracts(data).changes([sales(), sales({ ...change, revision: 2 })])).toEqual([]);
+      expect(await new Contracts(data).changes([sales({ revision: 2 })])).toHaveLength(1);
+    },
+  );
+});
+
+test("what decides nothing may change: partitions, key, the rule for versions, the order of fields and values", async () => {
+  const data = directory();
+  await new Generations(data).register(definitions(sales()), "test");
+  const turned = Object.fromEntries(Object.entries(fields).toReversed());
+  for (const change of [
+    { partitions: 12 },
+    { key: "shop" },
+    { compatibility: "none" as const },
+    { fields: turned },
+    withField("shop", oneOf("south", "north")),
+  ])
+    await new Generations(data).register(definitions(sales(change)), "test");
+});
+
+test("a directory of a release that kept contracts in its views' definitions only starts unchanged, and refuses a change", async () => {
+  const data = directory();
+  const store = (of: Stream, generation: string) => {
+    const [found] = definitions(of).views.values();
+    return data.createExclusively(`views/${generation}/definition.json`, found && viewDocument(found.view));
+  };
+  // That release accepted a change: what is served and what is kept decode otherwise.
+  await store(sales({ dedupWindow: 5 }), "takings.aaaaaaaaaaaa");
+  await store(sales(), "takings.bbbbbbbbbbbb");
+  await store(sales({ revision: 2, dedupWindow: 7 }), "takings.cccccccccccc");
+  await data.createExclusively("views/odd.dddddddddddd/definition.json", { of: "another time" });
+  await expect(new Contracts(data).require([sales({ dedupWindow: 6 })])).rejects.toThrow(
+    /dedupWindow was .* and is now 6/,
+  );
+  await new Contracts(data).register([sales()]);
+  await expect(new Contracts(data).require([sales({ dedupWindow: 5 })])).rejects.toThrow(
+    "dedupWindow was 10000 and is now 5",
+  );
+});
+
+test("of two processes that start at once with different files one is refused", async () => {
+  for (let round = 0; round < 10; round++) {
+    const data = directory();
+    const starts = [sales(), sales({ dedupWindow: 5 })].map((one) => new Contracts(data).register([one]));
+    const done = await Promise.allSettled(starts);
+    expect(done.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  }
+});
+
+test("equal contracts have no changes, and every difference of a number is one", () => {
+  fc.assert(
+    fc.property(fc.nat(), fc.nat(), fc.nat({ max: 1_000 }), (a, b, max) => {
+      const one = (dedupWindow: number) =>
+        streamDocument(sales({ dedupWindow, ...withField("tip", integer({ min: 0, max })) }));
+      expect(decodingChanges(one(a), one(a))).toEqual([]);
+      expect(decodingChanges(one(a), one(b))).toHaveLength(a === b ? 0 : 1);
+    }),
+  );
+});
