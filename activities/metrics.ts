@@ -7,6 +7,7 @@ export interface BatchMetrics {
   readonly version: Gauge<"view">;
   readonly refreshedAt: Gauge<"view">;
   readonly refreshSeconds: Gauge<"view">;
+  readonly liveResets: Counter<"view">;
   readonly retentionSecondsLeft: Gauge<"stream">;
   readonly proofMismatches: Gauge<"view">;
   readonly provenAt: Gauge<"view">;
@@ -43,6 +44,12 @@ export function batchMetrics(registry: Registry): BatchMetrics {
     refreshSeconds: new Gauge({
       name: "tideline_batch_refresh_seconds",
       help: "How long the last refresh took, from its seal to its manifest",
+      labelNames: ["view"],
+      registers,
+    }),
+    liveResets: new Counter({
+      name: "tideline_view_resets_total",
+      help: "How often a view's live state was dropped, to be read again, because it differed from the archive",
       labelNames: ["view"],
       registers,
     }),

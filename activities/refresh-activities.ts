@@ -1,12 +1,15 @@
 import { type Compaction, compact } from "../batch-layer/compact.ts";
 import { writeDelta } from "../batch-layer/delta.ts";
+import { healLive } from "../batch-layer/heal-live.ts";
+import { LiveStateDiffers } from "../batch-layer/ledger-check.ts";
 import { versionPrefix } from "../batch-layer/publish.ts";
 import { checkDelta, finishPublish, publishDelta } from "../batch-layer/refresh.ts";
 import { sealCut } from "../batch-layer/seal.ts";
+import type { ViewTarget } from "../batch-layer/stores.ts";
 import { sendUnreadLetters } from "../batch-layer/unread-letters.ts";
 import type { StateFile } from "../core/documents.ts";
 import { addLedgers, EMPTY_LEDGER, type Ledger } from "../core/ledger.ts";
-import { type CutJson, cutFromJson, cutToJson } from "../core/position.ts";
+import { type Cut, type CutJson, cutFromJson, cutToJson } from "../core/position.ts";
 import { beginGeneration } from "../store/generation-start.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, chainOf, shownName, viewTarget } from "./deps.ts";
@@ -36,6 +39,23 @@ export interface DeltaWritten {
   readonly ledger: Ledger;
   /** Whether the speed layer's ledger was there to compare with. */
   readonly compared: boolean;
+}
+
+/** What a refresh fails with when the speed layer counted its span otherwise. */
+async function differing(
+  deps: ActivityDeps,
+  target: ViewTarget,
+  { base, to }: { readonly base: RefreshBase; readonly to: Cut },
+  found: LiveStateDiffers,
+): Promise<Error> {
+  const span = { version: base.version, to, found, nowMs: Date.now() };
+  const { error, dropped } = await healLive(deps.stores, target, chainOf(deps, target), span);
+  if (dropped) {
+    const view = await shownName(deps, target);
+    deps.metrics.liveResets.inc({ view });
+    deps.logger.error({ view, generation: target.generation, version: base.version }, error.message);
+  }
+  return error;
 }
 
 export function refreshActivities(deps: ActivityDeps) {
@@ -87,7 +107,7 @@ export function refreshActivities(deps: ActivityDeps) {
           };
         } catch (error) {
           if (delta.file !== null) await stores.data.remove(delta.file.file);
-          throw error;
+          throw error instanceof LiveStateDiffers ? await differing(deps, target, { base, to: span.to }, error) : error;
         }
       }),
 

@@ -14,9 +14,12 @@ export interface Readings {
   readonly segments: Ledgers | null;
 }
 
+/** LEDGER_UNBALANCED between the archive and the speed layer: the live state can be dropped and read again. */
+export class LiveStateDiffers extends TidelineError {}
+
 /**
  * Invariant 11, step 5 of a refresh: the ledgers add up, and two independent readings of the log agree. Throws
- * LEDGER_UNBALANCED.
+ * LEDGER_UNBALANCED, as LiveStateDiffers when the archive is consistent and the speed layer's reading differs from it.
  */
 export function requireBalance({ view, archive, entries, segments }: Readings): void {
   for (const partition of new Set([...archive.keys(), ...entries.keys(), ...(segments?.keys() ?? [])])) {
@@ -27,15 +30,23 @@ export function requireBalance({ view, archive, entries, segments }: Readings): 
     if (!(["records", "duplicates", "rejects"] as const).every((field) => entry[field] === ledger[field]))
       throw unbalanced(view, partition, "is not what the archive's entries say", ledger, entry);
     if (!ledgersEqual(segment, ledger))
-      throw unbalanced(view, partition, "is not what the speed layer counted", ledger, segment);
+      throw new LiveStateDiffers(
+        "LEDGER_UNBALANCED",
+        sentence(view, partition, "is not what the speed layer counted", ledger, segment),
+        "Nothing was published. When three refreshes in a row find this, the live state is read again from the log.",
+      );
   }
 }
 
 function unbalanced(view: string, partition: number, how: string, ledger: Ledger, other?: object): TidelineError {
-  const shown = [ledger, ...(other === undefined ? [] : [other])].map((one) => JSON.stringify(one)).join(" against ");
   return new TidelineError(
     "LEDGER_UNBALANCED",
-    `${view}, partition ${partition}: the span's ledger ${how}: ${shown}`,
+    sentence(view, partition, how, ledger, other),
     "Nothing was published. Please report this: it is a bug in Tideline, or stored files were changed.",
   );
+}
+
+function sentence(view: string, partition: number, how: string, ledger: Ledger, other?: object): string {
+  const shown = [ledger, ...(other === undefined ? [] : [other])].map((one) => JSON.stringify(one)).join(" against ");
+  return `${view}, partition ${partition}: the span's ledger ${how}: ${shown}`;
 }

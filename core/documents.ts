@@ -107,6 +107,14 @@ export const ServingRecord = z.strictObject({
 });
 export type ServingRecord = z.infer<typeof ServingRecord>;
 
+/** How many refreshes in a row found that the speed layer had counted the same span, `[the version's cut, to)`, otherwise than the archive. */
+export const Unbalanced = z.strictObject({ version: z.int().min(0), to: cut, failures: z.int().min(1) });
+export type Unbalanced = z.infer<typeof Unbalanced>;
+
+/** That a generation's live state was dropped, because it differed from the archive in the span above, to be read again from the log. */
+export const LiveReset = z.strictObject({ version: z.int().min(0), to: cut, message: z.string(), atMs: z.int() });
+export type LiveReset = z.infer<typeof LiveReset>;
+
 /** A mark with a time: since when a generation is retired, or a view's file is missing. */
 export const Mark = z.strictObject({ atMs: z.int() });
 

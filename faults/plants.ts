@@ -449,6 +449,15 @@ export const plants: readonly Plant[] = [
     scenarios: [],
   },
   {
+    name: "reset-keeps-the-chain",
+    what: "live state that differs is noted as dropped, and stays",
+    file: "batch-layer/heal-live.ts",
+    find: "await chain.drop();",
+    replace: "",
+    necessary: true,
+    scenarios: [],
+  },
+  {
     name: "manifest-not-exclusive",
     what: "a refresh that comes second overwrites the version of the first",
     file: "store/manifests.ts",

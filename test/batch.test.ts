@@ -13,7 +13,8 @@ import { compact } from "../batch-layer/compact.ts";
 import { chooseCut } from "../batch-layer/cut-choice.ts";
 import { writeDelta } from "../batch-layer/delta.ts";
 import { planFold } from "../batch-layer/fold-plan.ts";
-import { requireBalance } from "../batch-layer/ledger-check.ts";
+import { healLive } from "../batch-layer/heal-live.ts";
+import { LiveStateDiffers, requireBalance } from "../batch-layer/ledger-check.ts";
 import { sweepStates, versionPrefix } from "../batch-layer/publish.ts";
 import {
   type BuiltPart,
@@ -46,6 +47,7 @@ import { Chain } from "../store/chain.ts";
 import { DuckPool, rowsOf } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
 import { beginGeneration } from "../store/generation-start.ts";
+import { LiveResets } from "../store/live-resets.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
@@ -1027,6 +1029,35 @@ describe("a refresh beside a speed layer", () => {
     await chain.seal("1");
     await expect(refreshTo(here, positions({ 0: 20 }))).rejects.toMatchObject({ code: "LEDGER_UNBALANCED" });
     expect((await newestOf(stores, target)).version).toBe(0);
+  });
+
+  it("drops live state that three refreshes in a row find different over one span, not more often than once an hour", async () => {
+    const { stores, target, chain } = await place();
+    const begun = async () => {
+      await chain.reseed(positions({ 0: 0 }), 0, null);
+      await apply(chain, 0n, 20n, honest(20));
+    };
+    await begun();
+    const found = new LiveStateDiffers("LEDGER_UNBALANCED", "differs", "none");
+    const heal = (to: number, nowMs: number) =>
+      healLive(stores, target, chain, { version: 0, to: positions({ 0: to }), found, nowMs });
+    const dropped = async (to: number, nowMs: number) => [
+      (await heal(to, nowMs)).dropped,
+      (await chain.load()) === null,
+    ];
+    expect([await dropped(20, 0), await dropped(20, 0)]).toEqual(Array(2).fill([false, false]));
+    // Another span: the count begins again.
+    expect([await dropped(30, 0), await dropped(30, 0)]).toEqual(Array(2).fill([false, false]));
+    expect(await dropped(30, 1_000)).toEqual([true, true]);
+    const resets = new LiveResets(stores.data);
+    const note = { version: 0, to: { "0": "30" }, message: "differs", atMs: 1_000 };
+    expect(await resets.newest(target.generation)).toEqual(note);
+    await begun();
+    expect(await dropped(30, 3_600_999)).toEqual([false, false]);
+    const { error } = await heal(30, 3_600_999);
+    expect([error.code, error.message]).toEqual(["LEDGER_UNBALANCED", expect.stringContaining("differs again")]);
+    expect(await dropped(30, 3_601_000)).toEqual([true, true]);
+    expect(await resets.newest(target.generation)).toEqual({ ...note, atMs: 3_601_000 });
   });
 
   it("waits for a speed layer that does not move, then goes to the log's end", async () => {

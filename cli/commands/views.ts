@@ -8,6 +8,15 @@ Examples:
   $ tideline views                    every view: its generations, versions, sizes, freshness
   $ tideline views compare revenue    what the last change of its file changed in its numbers
   $ tideline views back revenue       serve again what was served before
+  $ tideline views reset revenue      read the view's live state again from the log
+`;
+
+const resetHelp = `
+Safe at any time: live state follows from the log. Until it has been read again, answers are the batch view's alone and say so.
+
+Examples:
+  $ tideline views reset revenue          what would be dropped
+  $ tideline views reset revenue --yes    drop it
 `;
 
 /** Adds `tideline views`. */
@@ -49,5 +58,15 @@ export function registerViews(program: Command): void {
     .action(async (generation: string) => {
       const { moveTo } = await import("../generations.ts");
       await moveTo(loadConfig(process.env), generation);
+    });
+  group
+    .command("reset")
+    .description("drop the live state of a view in Redis; the speed layer reads it again from the batch cut")
+    .argument("<view>", "which view, or which generation of it")
+    .addOption(new Option("--yes", "do it; without, say what would be dropped").default(false))
+    .addHelpText("after", resetHelp)
+    .action(async (view: string, { yes }: { yes: boolean }) => {
+      const { resetView } = await import("../reset-view.ts");
+      await resetView(loadConfig(process.env), view, yes);
     });
 }

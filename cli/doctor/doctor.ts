@@ -4,6 +4,7 @@ import { Archive } from "../../store/archive.ts";
 import { Contracts } from "../../store/contracts.ts";
 import { type Definitions, loadDefinitions } from "../../store/definitions.ts";
 import { DataDirectory } from "../../store/files.ts";
+import { LiveResets } from "../../store/live-resets.ts";
 import { LogReader } from "../../store/log.ts";
 import { Manifests } from "../../store/manifests.ts";
 import { topicName } from "../../store/topics.ts";
@@ -66,7 +67,7 @@ async function checkState(config: Config, definitions: Definitions): Promise<Fin
     const { standings } = await standingsOf(config, [...definitions.views.values()]);
     return [
       ...(await checkStreams(config, { log, archive, data, manifests: new Manifests(data) }, definitions)),
-      ...(await checkViews(config, archive, standings, ends)),
+      ...(await checkViews(config, { archive, resets: new LiveResets(data) }, standings, ends)),
     ];
   } finally {
     await inTime(log.close()).catch(() => {});

@@ -1,23 +1,28 @@
 import { at, type Cut, partitionsOf } from "../../core/position.ts";
 import type { ViewStanding } from "../../serving/overview.ts";
 import type { Archive } from "../../store/archive.ts";
+import type { Definition } from "../../store/definitions.ts";
+import type { LiveResets } from "../../store/live-resets.ts";
 import { topicName } from "../../store/topics.ts";
 import type { Config } from "../config.ts";
 import { seconds } from "../status/seconds.ts";
-import { type Finding, judged, ok, problem } from "./finding.ts";
+import { type Finding, judged, ok, problem, warning } from "./finding.ts";
 
 /** Behind the log and silent for so long: nobody applies. */
 const STALE_MS = 60_000;
+/** For so long a reset of live state is worth telling. */
+const RESET_SHOWN_MS = 7 * 86_400_000;
 
 /** Every view: a version within the archive, live state that tiles from its cut, and freshness. `ends`: by stream name. */
 export async function checkViews(
   config: Config,
-  archive: Archive,
+  { archive, resets }: { readonly archive: Archive; readonly resets: LiveResets },
   standings: readonly ViewStanding[],
   ends: ReadonlyMap<string, Cut>,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
   for (const found of standings) {
+    findings.push(...(await checkResets(resets, found.definition)));
     const { name, stream } = found.definition.view;
     if (found.standing === null) {
       const todo = "Start `tideline speed` or `tideline worker`; the first of them does that.";
@@ -39,6 +44,15 @@ export async function checkViews(
     );
   }
   return findings;
+}
+
+/** Whether live state was dropped lately because it differed from the archive. */
+async function checkResets(resets: LiveResets, { view, generation }: Definition): Promise<Finding[]> {
+  const last = await resets.newest(generation);
+  if (last === null || Date.now() - last.atMs > RESET_SHOWN_MS) return [];
+  const when = new Date(last.atMs).toISOString();
+  const message = `${view.name}: its live state was dropped at ${when} and read again from the log: ${last.message}`;
+  return [warning("view.reset", message, "Answers are right again. Please report this.")];
 }
 
 function checkCut(name: string, version: number, cut: Cut, archived: Cut | null): Finding {

@@ -1,0 +1,55 @@
+import { join } from "node:path";
+import { TidelineError } from "../core/errors.ts";
+import { at, type Cut, partitionsOf } from "../core/position.ts";
+import { Chain } from "../store/chain.ts";
+import type { ChainState } from "../store/chain-state.ts";
+import { loadDefinitions } from "../store/definitions.ts";
+import { DataDirectory } from "../store/files.ts";
+import { Generations } from "../store/generations.ts";
+import { openRedis } from "../store/redis.ts";
+import type { Config } from "./config.ts";
+import { inTime } from "./status/patience.ts";
+
+/**
+ * Drops the live state of what is served of a view, or of a generation; without `yes` prints what that is. Throws VIEW_UNKNOWN, and NOT_READY when
+ * Redis does not answer.
+ */
+export async function resetView(config: Config, name: string, yes: boolean): Promise<void> {
+  const generations = new Generations(new DataDirectory(join(config.home, "data")));
+  const { generation } = await generations.find(name, await loadDefinitions(config));
+  const redis = openRedis(config.redisUrl, () => {});
+  try {
+    const chain = new Chain(redis, config.namespace, generation);
+    const state = await inTime(chain.load()).catch((cause: unknown) => {
+      throw new TidelineError("NOT_READY", "Redis does not answer", "Nothing was dropped. Start Redis and try again.", {
+        cause,
+      });
+    });
+    if (!yes) {
+      print(
+        `${generation}: ${shown(state)}`,
+        "Add --yes to drop it; the speed layer then reads it again from the log.",
+      );
+      return;
+    }
+    // Also without a chain: a torn one is none, and its keys are still there.
+    await chain.drop();
+    print(`${generation}: dropped ${shown(state)}`, "The speed layer reads it again from the batch cut.");
+  } finally {
+    redis.disconnect();
+  }
+}
+
+function shown(state: ChainState | null): string {
+  if (state === null) return "no live state";
+  const read = positionsBetween(state.segments[0]?.from ?? new Map(), state.applied);
+  return `live state of ${read} positions, ${state.cells} cells in ${state.segments.length} segments`;
+}
+
+function positionsBetween(from: Cut, to: Cut): bigint {
+  return partitionsOf(from, to).reduce((sum, partition) => sum + at(to, partition) - at(from, partition), 0n);
+}
+
+function print(...lines: readonly string[]): void {
+  process.stdout.write(`${lines.join("\n")}\n`);
+}

@@ -1,0 +1,99 @@
+import { join } from "node:path";
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { DataDirectory } from "../../store/files.ts";
+import { LiveResets } from "../../store/live-resets.ts";
+import { type Answer, Installation, until } from "../installation.ts";
+import { messyOrders, produce } from "../produce.ts";
+import { EVERYTHING } from "../revenue-twin.ts";
+
+/** Live state that differs from the archive is read again from the log: after three refreshes by itself, or by a command. */
+describe("live state that differs from the archive", () => {
+  let tideline: Installation;
+  let redis: Redis;
+
+  beforeAll(async () => {
+    tideline = await Installation.open("live-reset");
+    redis = new Redis(inject("redisUrl"));
+    await produce(inject("kafkaBrokers"), tideline.topic("order-completed"), messyOrders(41, 600, Date.now()));
+    await tideline.start("speed");
+    await tideline.start("serve");
+    await tideline.start("worker", { args: ["--no-schedules"] });
+  });
+
+  afterAll(async () => {
+    redis.disconnect();
+    await tideline.close();
+  });
+
+  const ask = () => tideline.ask("revenue", EVERYTHING);
+  const settled = (size: number) =>
+    until("everything is answered", ask, ({ complete, position: { applied } }: Answer) => {
+      const read = Object.values(applied).reduce((sum, position) => sum + Number(position), 0);
+      return complete && read >= size;
+    });
+
+  /** Moves one record of the open segment's ledger from the counted ones to the filtered ones, as a speed layer that miscounts would. */
+  async function miscount(generation: string): Promise<void> {
+    const chain = `tl:{${tideline.namespace}/${generation}}`;
+    const key = `${chain}:s:${await redis.hget(`${chain}:chain`, "open")}:ledger`;
+    expect(await redis.exists(key)).toBe(1);
+    await redis.hincrby(key, "0:counted", -1);
+    await redis.hincrby(key, "0:filtered", 1);
+  }
+
+  const refreshed = () =>
+    tideline.refresh("revenue").then(
+      () => "published",
+      (error: Error) => String((error.cause as Error | undefined)?.cause ?? error.cause),
+    );
+
+  test("three refreshes in a row find it, across a restart of the worker; then it is dropped, and read again", async () => {
+    const before = await settled(600);
+    const { generation } = before.position;
+    const resets = new LiveResets(new DataDirectory(join(tideline.home, "data")));
+    await miscount(generation);
+    expect(await refreshed()).toMatch(/not what the speed layer counted/);
+    await tideline.kill("worker");
+    await tideline.restart("worker");
+    expect(await refreshed()).toMatch(/not what the speed layer counted/);
+    expect(await resets.newest(generation)).toBeNull();
+    expect(await refreshed()).toMatch(/found 3 times in a row, so the live state was dropped/);
+    const note = await resets.newest(generation);
+    expect([note?.version, note?.message]).toEqual([0, expect.stringContaining("not what the speed layer counted")]);
+    const after = await settled(600);
+    expect(after.rows).toEqual(before.rows);
+    expect(await refreshed()).toBe("published");
+    expect((await settled(600)).rows).toEqual(before.rows);
+    const { findings } = JSON.parse((await tideline.begin("doctor", "--json")).stdout as string) as {
+      findings: { check: string; level: string; message: string }[];
+    };
+    expect(findings.filter(({ check }) => check === "view.reset")).toEqual([
+      expect.objectContaining({
+        level: "warning",
+        message: expect.stringContaining("revenue: its live state was dropped"),
+      }),
+    ]);
+  });
+
+  test("when it differs again soon the refresh fails under its code, and the live state stays until somebody resets it", async () => {
+    const size = 1_200;
+    await produce(inject("kafkaBrokers"), tideline.topic("order-completed"), messyOrders(42, 600, Date.now()));
+    const { generation } = (await settled(size)).position;
+    await miscount(generation);
+    for (let failure = 0; failure < 2; failure++) await refreshed();
+    expect(await refreshed()).toMatch(/was read again from the log at .* and differs again/);
+    const chain = () => redis.hget(`tl:{${tideline.namespace}/${generation}}:chain`, "nonce");
+    const nonce = await chain();
+    const shown = await tideline.run("views", "reset", "revenue");
+    expect(shown.stdout).toMatch(/live state of \d+ positions, \d+ cells in \d segments\nAdd --yes/);
+    expect(await chain()).toBe(nonce);
+    const done = await tideline.run("views", "reset", "revenue", "--yes");
+    expect(done.stdout).toMatch(/^revenue\.[0-9a-f]{12}: dropped live state of/);
+    await until("another chain is there", chain, (now) => now !== null && now !== nonce);
+    const rows = (await settled(size)).rows;
+    expect(await refreshed()).toBe("published");
+    expect((await settled(size)).rows).toEqual(rows);
+    await expect(tideline.run("views", "reset", "no-such-view", "--yes")).rejects.toThrow("VIEW_UNKNOWN");
+  });
+}, 300_000);
