@@ -1,5 +1,6 @@
 import { Temporal } from "temporal-polyfill";
 import type { EpochMs } from "./position.ts";
+import { finish, STEP, type Work } from "./work.ts";
 
 /** Grains whose buckets differ in length: they follow a calendar in a time zone. Weeks begin on Monday. */
 export type CalendarUnit = "day" | "week" | "month" | "quarter" | "year";
@@ -37,23 +38,88 @@ export function parseZone(text: string): string | null {
   }
 }
 
+const DAY_MS = 86_400_000;
 const MOST_STARTS = 20_000;
 
-/** The starts of all buckets that touch `[fromMs, toMs)`, ascending, epoch milliseconds. Throws RangeError when they are too many. */
-export function calendarStarts({ unit, zone }: CalendarGrain, fromMs: EpochMs, toMs: EpochMs): EpochMs[] {
-  const step = unit === "quarter" ? { months: 3 } : { [`${unit}s`]: 1 };
+/** Starts that were computed before, the least recently used dropped first: at most so many starts are kept. */
+const MOST_KEPT_STARTS = 200_000;
+const kept = new Map<string, readonly EpochMs[]>();
+let keptStarts = 0;
+
+/**
+ * The starts of all buckets that touch `[fromMs, toMs)`, ascending, epoch milliseconds. They are kept: the same range is computed once.
+ * Throws RangeError when they are more than 20,000.
+ */
+export function* calendarWork(grain: CalendarGrain, fromMs: EpochMs, toMs: EpochMs): Work<readonly EpochMs[]> {
+  const key = `${grain.unit} ${grain.zone} ${fromMs} ${toMs}`;
+  const held = kept.get(key);
+  if (held !== undefined) {
+    kept.delete(key);
+    kept.set(key, held);
+    return held;
+  }
+  const starts = yield* computeStarts(grain, fromMs, toMs);
+  kept.set(key, starts);
+  keptStarts += starts.length;
+  for (const [oldest, { length }] of kept) {
+    if (keptStarts <= MOST_KEPT_STARTS || oldest === key) break;
+    kept.delete(oldest);
+    keptStarts -= length;
+  }
+  return starts;
+}
+
+/** `calendarWork`, at once. */
+export function calendarStarts(grain: CalendarGrain, fromMs: EpochMs, toMs: EpochMs): readonly EpochMs[] {
+  return finish(calendarWork(grain, fromMs, toMs));
+}
+
+function* computeStarts({ unit, zone }: CalendarGrain, fromMs: EpochMs, toMs: EpochMs): Work<EpochMs[]> {
   const starts: EpochMs[] = [];
-  // Counted from the first one: a month after the 31st of January and so on is only right from the first of a month.
-  let date = firstDate(Temporal.Instant.fromEpochMilliseconds(fromMs).toZonedDateTimeISO(zone).toPlainDate(), unit);
-  for (;;) {
-    const startMs = date.toZonedDateTime(zone).epochMilliseconds;
-    if (startMs >= toMs && starts.length > 0) return starts;
+  const first = firstDate(Temporal.Instant.fromEpochMilliseconds(fromMs).toZonedDateTimeISO(zone).toPlainDate(), unit);
+  let offset = offsetAt(Temporal.PlainDate.from(first).toZonedDateTime(zone));
+  for (const midnightMs of midnights(first, unit)) {
+    // The first instant of the local day. Where clocks skip midnight, that is when they do.
+    let startMs = midnightMs - offset.ms;
+    while (startMs >= offset.untilMs) {
+      offset = offsetAt(Temporal.Instant.fromEpochMilliseconds(offset.untilMs).toZonedDateTimeISO(zone));
+      startMs = Math.max(midnightMs - offset.ms, offset.fromMs);
+      yield STEP;
+    }
+    if (startMs >= toMs && starts.length > 0) break;
     if (starts.length === MOST_STARTS)
       throw new RangeError(`there are more than ${MOST_STARTS} of a ${unit} between from and to`);
-    starts.push(startMs);
-    date = date.add(step);
+    // A zone that moved across the date line has no such day: it would begin with the next one.
+    if (startMs !== starts.at(-1)) starts.push(startMs);
   }
+  return starts;
 }
+
+/** How far local time is ahead of UTC from `fromMs` to before `untilMs`. */
+interface Offset {
+  readonly ms: number;
+  readonly fromMs: EpochMs;
+  readonly untilMs: EpochMs;
+}
+
+function offsetAt(time: Temporal.ZonedDateTime): Offset {
+  const untilMs = time.getTimeZoneTransition("next")?.epochMilliseconds ?? Number.POSITIVE_INFINITY;
+  return { ms: time.offsetNanoseconds / 1e6, fromMs: time.epochMilliseconds, untilMs };
+}
+
+/** The midnights of successive buckets from a date on, as if local time were UTC. Endless. */
+function* midnights(first: Temporal.PlainDate, unit: CalendarUnit): Generator<EpochMs> {
+  const months = MONTHS[unit];
+  const { year, month, day } = first;
+  // Not Date.UTC, which takes the year 50 for 1950.
+  const midnight = (afterMonths: number, date: number) =>
+    new Date(0).setUTCFullYear(year, month - 1 + afterMonths, date);
+  if (months === undefined)
+    for (let step = 0; ; step++) yield midnight(0, day) + step * (unit === "week" ? 7 : 1) * DAY_MS;
+  for (let step = 0; ; step++) yield midnight(step * months, 1);
+}
+
+const MONTHS: Readonly<Partial<Record<CalendarUnit, number>>> = { month: 1, quarter: 3, year: 12 };
 
 function firstDate(date: Temporal.PlainDate, unit: CalendarUnit): Temporal.PlainDate {
   switch (unit) {

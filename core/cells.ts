@@ -39,13 +39,14 @@ export class CellTable {
     values.set(component, held === undefined || merge === undefined ? value : merge(held, value));
   }
 
-  /** Merges the integer of one item into a cell of this table. */
-  mergeItem({ items }: Cell, component: string, item: Item, value: bigint): void {
+  /** Merges the integer of one item into a cell of this table; returns whether the item is new there. */
+  mergeItem({ items }: Cell, component: string, item: Item, value: bigint): boolean {
     const held = items.get(component) ?? new Map<Item, bigint>();
     items.set(component, held);
     const merge = this.#merge.get(component);
     const before = held.get(item);
     held.set(item, before === undefined || merge === undefined ? value : (merge(before, value) as bigint));
+    return before === undefined;
   }
 
   /** The registers of a component of a cell of this table, to merge into. */
@@ -63,7 +64,7 @@ export class CellTable {
     for (const [component, held] of registers) this.sketch(cell, component).merge(held);
   }
 
-  /** Takes finished cells that others hold too: one is copied when something is merged into it. For an empty table. */
+  /** Takes finished cells that others hold too: one is copied when something is merged into it. None of them is in this table yet. */
   adopt(cells: Iterable<Cell>): void {
     for (const cell of cells) {
       this.#cells.set(cellKey(cell.bucket, cell.group), cell);
@@ -98,7 +99,8 @@ function emptyCell(bucket: EpochMs, group: readonly GroupValue[]): Cell {
   return { bucket, group, values: new Map(), items: new Map(), registers: new Map() };
 }
 
-function copyOf({ bucket, group, values, items, registers }: Cell): Cell {
+/** A cell that can be merged into without changing the one that it was copied from. */
+export function copyOf({ bucket, group, values, items, registers }: Cell): Cell {
   return {
     bucket,
     group,

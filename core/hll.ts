@@ -101,6 +101,11 @@ export class Registers {
     return this.#dense?.length ?? 40 * (this.#sparse?.size ?? 0);
   }
 
+  /** How many registers are set, or for many of them all that there are: what a merge looks at. */
+  get size(): number {
+    return this.#dense?.length ?? this.#sparse?.size ?? 0;
+  }
+
   copy(): Registers {
     const copy = new Registers();
     copy.#sparse = this.#sparse === null ? null : new Map(this.#sparse);
@@ -110,7 +115,7 @@ export class Registers {
 
   merge(other: Registers): this {
     if (other.#sparse) for (const [register, rank] of other.#sparse) this.offer(register, rank);
-    for (const [register, rank] of other.#dense?.entries() ?? []) if (rank > 0) this.offer(register, rank);
+    if (other.#dense) this.#mergeDense(other.#dense);
     return this;
   }
 
@@ -139,11 +144,20 @@ export class Registers {
     return histogram;
   }
 
-  #densify(sparse: Map<number, number>): void {
+  #mergeDense(other: Uint8Array): void {
+    const dense = this.#dense ?? this.#densify(this.#sparse ?? new Map());
+    for (let register = 0; register < REGISTER_COUNT; register++) {
+      const rank = other[register] ?? 0;
+      if (rank > (dense[register] ?? 0)) dense[register] = rank;
+    }
+  }
+
+  #densify(sparse: Map<number, number>): Uint8Array {
     const dense = new Uint8Array(REGISTER_COUNT);
     for (const [register, rank] of sparse) dense[register] = rank;
     this.#dense = dense;
     this.#sparse = null;
+    return dense;
   }
 }
 

@@ -4,7 +4,8 @@ import { REGISTER_ERROR, type Registers } from "./hll.ts";
 import type { PlainFound, Presented, PresentedField } from "./measures/measure.ts";
 import { plainPresented } from "./measures/plain-values.ts";
 import type { CutJson, EpochMs } from "./position.ts";
-import type { Query, Row } from "./query.ts";
+import type { Row } from "./present.ts";
+import type { Query } from "./query.ts";
 import type { View } from "./view.ts";
 
 /** A row of an answer, and the registers that its distinct counts were estimated from. */

@@ -1,9 +1,6 @@
-import { type CalendarGrain, calendarStarts, isoInZone, parseCalendarUnit, parseZone, startOf } from "./calendar.ts";
-import { type Cell, CellTable, type GroupValue, stateOf } from "./cells.ts";
-import type { Presented, PresentedField } from "./measures/measure.ts";
-import { comparePresented } from "./order.ts";
+import { type CalendarGrain, calendarStarts, parseCalendarUnit, parseZone, startOf } from "./calendar.ts";
+import type { GroupValue } from "./cells.ts";
 import type { EpochMs } from "./position.ts";
-import { sessionsOf } from "./sessions.ts";
 import { bucketOf, formatDuration, parseDuration, parseTime } from "./time.ts";
 import { SESSION_COLUMNS, type View } from "./view.ts";
 
@@ -192,11 +189,22 @@ function planWhere(
   return where;
 }
 
-/** The default window: the last 24 hours of event time that the view holds, or the whole last bucket where that is longer. */
-export function windowOf(query: Query, view: View, lastBucket: EpochMs | null): { fromMs: EpochMs; toMs: EpochMs } {
-  const toMs =
-    query.toMs ??
-    (query.fromMs !== null && lastBucket === null ? query.fromMs + view.grainMs : (lastBucket ?? 0) + view.grainMs);
+/** The newest buckets that a view holds: of all, and of those that do not begin after now. Null for none. */
+export interface NewestBuckets {
+  readonly untilNow: EpochMs | null;
+  readonly any: EpochMs | null;
+}
+
+/**
+ * The event time that a query is about. Without `to` it ends with the newest bucket that does not begin after now, so that one event of a
+ * wrong clock does not hide all others; a `from` that lies after that asks for what is newer, too. Without `from` it begins 24 hours, or a
+ * bucket if that is longer, before the end.
+ */
+export function windowOf(query: Query, view: View, newest: NewestBuckets): TimeRange {
+  const { untilNow, any } = newest;
+  const asksForLater = query.fromMs !== null && any !== null && query.fromMs > (untilNow ?? Number.NEGATIVE_INFINITY);
+  const last = asksForLater ? any : untilNow;
+  const toMs = query.toMs ?? (last ?? query.fromMs ?? 0) + view.grainMs;
   const fromMs = query.fromMs ?? toMs - Math.max(DEFAULT_WINDOW_MS, view.grainMs);
   return { fromMs, toMs: Math.max(toMs, fromMs) };
 }
@@ -207,12 +215,12 @@ export interface TimeRange {
   readonly toMs: EpochMs;
 }
 
-const END_OF_TIME = 8_640_000_000_000_000;
-
-/** The buckets of state that the rows of `window` are made of: more than the window for sliding windows and for sessions. */
+/**
+ * The buckets of state that the rows of `window` are made of: more than the window for sliding windows. Sessions that begin in it reach
+ * beyond its end, as far as they go.
+ */
 export function readRange(view: View, { everyMs, windowMs }: Query, { fromMs, toMs }: TimeRange): TimeRange {
-  if (view.sessions !== null)
-    return { fromMs: bucketOf(fromMs - view.sessions.gapMs, view.grainMs), toMs: END_OF_TIME };
+  if (view.sessions !== null) return { fromMs: bucketOf(fromMs - view.sessions.gapMs, view.grainMs), toMs };
   if (windowMs === everyMs) return { fromMs, toMs };
   return { fromMs: bucketOf(fromMs, everyMs) - (windowMs - everyMs), toMs };
 }
@@ -244,76 +252,16 @@ export function sortableColumns(view: View, measure: string): string[] {
   return parts === "list" ? [] : parts.map((part) => `${measure}.${part}`);
 }
 
-export type Row = Readonly<Record<string, PresentedField>>;
-
 /**
- * Cells of the query's own buckets and dimensions -> sorted, limited, presented rows. `bucket` is ISO 8601. For a view of sessions the cells are
- * those of its grain, and `window` says which sessions are wanted: those that begin in it.
- * Only what is sorted by is presented for every cell: an estimate costs more than the rest of its row.
+ * How the coordinates of stored state map to those of the cells that an answer is merged in. `bucket` is the start of the query's bucket that
+ * a stored one belongs to; windows are slid over these later.
  */
-export function presentRows(
-  view: View,
-  query: Query,
-  cells: readonly Cell[],
-  window: TimeRange = { fromMs: -END_OF_TIME, toMs: END_OF_TIME },
-): { rows: Row[]; truncated: boolean } {
-  const iso = (timeMs: EpochMs) =>
-    query.zone === "UTC" ? new Date(timeMs).toISOString() : isoInZone(timeMs, query.zone);
-  const columns = new Map<string, (cell: Cell) => PresentedField>([["bucket", (cell) => cell.bucket]]);
-  let found = cells;
-  if (view.sessions !== null) {
-    const sessions = sessionsOf(view, view.sessions.gapMs, cells, window.fromMs, window.toMs);
-    const ends = new Map(sessions.map(({ cell, endMs }) => [cell, endMs]));
-    found = sessions.map(({ cell }) => cell);
-    columns.set("ended", (cell) => ends.get(cell) ?? cell.bucket);
-    columns.set("duration_ms", (cell) => (ends.get(cell) ?? cell.bucket) - cell.bucket);
-  }
-  for (const [index, dimension] of query.by.entries()) columns.set(dimension, (cell) => cell.group[index] ?? null);
-  for (const name of query.measures)
-    columns.set(name, (cell) => view.measures[name]?.present(stateOf(cell, name)) ?? null);
-  const keys = [...query.order, ...["bucket", ...query.by].map((field) => ({ field, descending: false }))];
-  const keyOf = (cell: Cell, field: string): Presented => {
-    const [name = "", part] = field.split(".");
-    const value = columns.get(name)?.(cell) ?? null;
-    return part === undefined ? (value as Presented) : ((value as Record<string, Presented> | null)?.[part] ?? null);
-  };
-  const sorted = found.map((cell) => ({ cell, keys: keys.map(({ field }) => keyOf(cell, field)) }));
-  sorted.sort((a, b) => {
-    for (const [index, { descending }] of keys.entries()) {
-      const order = comparePresented(a.keys[index] ?? null, b.keys[index] ?? null, descending);
-      if (order !== 0) return order;
-    }
-    return 0;
-  });
-  const rows = sorted.slice(0, query.limit).map(({ cell }) => {
-    const row = Object.fromEntries([...columns].map(([name, present]) => [name, present(cell)]));
-    // Sorted as numbers: the text of a zone's time goes back when summer time ends.
-    const ended = view.sessions === null ? {} : { ended: iso(Number(row.ended)) };
-    return { ...row, bucket: iso(cell.bucket), ...ended };
-  });
-  return { rows, truncated: sorted.length > query.limit };
-}
-
-/**
- * The table that a query's answer is merged in, and how a stored cell's coordinates map to the answer's. A stored bucket belongs to one bucket
- * of the answer, and to the windows that reach back to it.
- */
-export function answerTable(view: View, query: Query, window: TimeRange) {
-  const { everyMs, windowMs } = query;
+export function answerPlaces(view: View, query: Query, window: TimeRange) {
   const dimensions = Object.keys(view.by);
   const picks = query.by.map((name) => dimensions.indexOf(name));
   const starts = bucketStarts(view, query, window);
-  const firstMs = bucketOf(window.fromMs, everyMs);
   return {
-    table: new CellTable(view),
-    buckets: (stored: EpochMs): EpochMs[] => {
-      if (starts !== null) return [startOf(starts, stored)];
-      const bucket = bucketOf(stored, everyMs);
-      if (windowMs === everyMs) return [bucket];
-      return Array.from({ length: windowMs / everyMs }, (_, step) => bucket + step * everyMs).filter(
-        (slid) => slid >= firstMs && slid < window.toMs,
-      );
-    },
+    bucket: (stored: EpochMs): EpochMs => (starts === null ? bucketOf(stored, query.everyMs) : startOf(starts, stored)),
     group: (group: readonly GroupValue[]): GroupValue[] => picks.map((index) => group[index] ?? null),
   };
 }

@@ -1,64 +1,103 @@
-import { type Cell, CellTable } from "./cells.ts";
+import { type Budget, REGISTERS_A_MERGE } from "./budget.ts";
+import { type Cell, CellTable, copyOf, groupKey } from "./cells.ts";
 import { SESSION_FIRST, SESSION_LAST } from "./components.ts";
 import type { EpochMs } from "./position.ts";
+import type { TimeRange } from "./query.ts";
 import type { View } from "./view.ts";
+import { STEP, type Work } from "./work.ts";
 
-/** A session: successive events of one group, none further than the gap from the one before. */
-export interface Session {
-  readonly startMs: EpochMs;
-  /** The time of its last event. */
-  readonly endMs: EpochMs;
-  /** Its state; `bucket` is `startMs`. */
-  readonly cell: Cell;
+/** The newest session of a group while buckets come in. */
+interface Run {
+  /** The merged state; null for a session that is not asked for. */
+  readonly cell: Cell | null;
+  lastMs: EpochMs;
 }
 
 /**
- * Sessions as merges of buckets. A bucket is no longer than the gap, so all of its events of a group belong together, and two
- * neighbouring buckets do when the last event of one and the first of the next are close enough. That is seen from merged state alone:
- * where batch and stream meet, and when events came, make no difference.
+ * Sessions as merges of buckets. A session is successive events of one group, none as much as the gap after the one before. A bucket is no
+ * longer than the gap, so all of its events of a group belong together, and two neighbouring buckets do when the last event of one and the
+ * first of the next are close enough. That is seen from merged state alone: where batch and stream meet, and when events came, make no
+ * difference.
  *
- * @param cells of the view's own grain and all of its dimensions; of `[fromMs - gap, ∞)` for the answer to be exact
- * @returns the sessions that begin in `[fromMs, toMs)`
+ * Buckets are added in ascending order, from one gap before the range on; one merge each. After `toMs` it is enough to add buckets until
+ * `openGroups` is empty.
  */
-export function sessionsOf(
-  view: View,
-  gapMs: number,
-  cells: readonly Cell[],
-  fromMs: EpochMs,
-  toMs: EpochMs,
-): Session[] {
-  const groups = new Map<string, Cell[]>();
-  for (const cell of cells) {
-    const key = JSON.stringify(cell.group);
-    groups.set(key, [...(groups.get(key) ?? []), cell]);
+export class SessionRuns {
+  readonly #gapMs: number;
+  readonly #range: TimeRange;
+  readonly #budget: Budget;
+  readonly #table: CellTable;
+  readonly #open = new Map<string, Run>();
+  readonly #sessions: Cell[] = [];
+
+  /** @param range sessions that begin in it are wanted */
+  constructor(view: View, gapMs: number, range: TimeRange, budget: Budget) {
+    this.#gapMs = gapMs;
+    this.#range = range;
+    this.#budget = budget;
+    this.#table = new CellTable(view);
   }
-  const table = new CellTable(view);
-  const sessions: Session[] = [];
-  for (const run of [...groups.values()].flatMap((group) => runs(group, gapMs))) {
-    const startMs = Math.min(...run.map(firstMs));
-    if (startMs < fromMs || startMs >= toMs) continue;
-    const [{ group }] = run as [Cell, ...Cell[]];
-    const cell = table.cell(startMs, group);
-    for (const part of run) table.absorb(cell, part);
-    sessions.push({ startMs, endMs: Math.max(...run.map(lastMs)), cell });
+
+  /** Adds cells of the view's own grain and all of its dimensions; none is in a bucket before those that were added already. */
+  *add(cells: readonly Cell[]): Work<void> {
+    let merges = 0;
+    for (const cell of cells.toSorted((a, b) => a.bucket - b.bucket)) {
+      this.#addOne(cell);
+      merges += weightOf(cell);
+      if (merges < STEP) continue;
+      yield merges;
+      merges = 0;
+    }
+    yield merges;
   }
-  return sessions;
+
+  #addOne(cell: Cell): void {
+    const key = groupKey(cell.group);
+    const run = this.#open.get(key);
+    const [startMs, lastMs] = [firstOf(cell), sessionEnd(cell)];
+    if (run !== undefined && startMs - run.lastMs < this.#gapMs) {
+      if (run.cell !== null) this.#table.absorb(run.cell, cell);
+      run.lastMs = Math.max(run.lastMs, lastMs);
+      return;
+    }
+    const wanted = startMs >= this.#range.fromMs && startMs < this.#range.toMs;
+    const begun = wanted ? { ...copyOf(cell), bucket: startMs } : null;
+    if (begun !== null) {
+      this.#budget.spend("cells", 1);
+      this.#sessions.push(begun);
+    }
+    this.#open.set(key, { cell: begun, lastMs });
+  }
+
+  /** The groups whose wanted session an event at `timeMs` or later may still belong to. */
+  openGroups(timeMs: EpochMs): Cell["group"][] {
+    const open: Cell["group"][] = [];
+    for (const [key, { cell, lastMs }] of this.#open) {
+      if (timeMs - lastMs >= this.#gapMs) this.#open.delete(key);
+      else if (cell !== null) open.push(cell.group);
+    }
+    return open;
+  }
+
+  /** The sessions that begin in the range, as cells: `bucket` is the time of the first event, `sessionEnd` that of the last. */
+  sessions(): readonly Cell[] {
+    return this.#sessions;
+  }
 }
 
-function runs(group: readonly Cell[], gapMs: number): Cell[][] {
-  const found: Cell[][] = [];
-  for (const cell of group.toSorted((a, b) => a.bucket - b.bucket)) {
-    const before = found.at(-1)?.at(-1);
-    if (before !== undefined && firstMs(cell) - lastMs(before) < gapMs) found.at(-1)?.push(cell);
-    else found.push([cell]);
-  }
-  return found;
+/** The time of the last event of a cell of a view of sessions. */
+export function sessionEnd({ values }: Cell): EpochMs {
+  return Number(values.get(SESSION_LAST));
 }
 
-function firstMs({ values }: Cell): EpochMs {
+function firstOf({ values }: Cell): EpochMs {
   return Number(values.get(SESSION_FIRST));
 }
 
-function lastMs({ values }: Cell): EpochMs {
-  return Number(values.get(SESSION_LAST));
+/** What it costs to merge a cell into another, in merges. */
+export function weightOf({ values, items, registers }: Cell): number {
+  let weight = 1 + values.size;
+  for (const held of items.values()) weight += held.size;
+  for (const held of registers.values()) weight += held.size / REGISTERS_A_MERGE;
+  return weight;
 }

@@ -1,12 +1,13 @@
 import { type AsOf, encodeAsOf } from "../core/as-of.ts";
 import { type CutJson, cutToJson } from "../core/position.ts";
-import type { Query, Row } from "../core/query.ts";
+import type { Row } from "../core/present.ts";
+import type { Query } from "../core/query.ts";
 import { formatDuration } from "../core/time.ts";
 import type { SESSION_COLUMNS, View } from "../core/view.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { DimensionType } from "./dimension-types.ts";
 import type { Missing } from "./join.ts";
-import type { ReadAnswer } from "./reader.ts";
+import type { ReadAnswer, Reading } from "./reader.ts";
 import type { Standing } from "./standings.ts";
 
 /** What a column of the rows is. A measure's `type` is the kind of its definition: count, sum, distinct. */
@@ -43,6 +44,13 @@ export interface AnswerBody {
   readonly freshnessMs: number | null;
   readonly complete: boolean;
   readonly missing?: Missing;
+  readonly notices?: readonly AnswerNotice[];
+}
+
+/** What a client should know although the answer is right. */
+export interface AnswerNotice {
+  readonly code: "EVENTS_AFTER_NOW";
+  readonly message: string;
 }
 
 /** Which time the rows are about, and how it is cut. */
@@ -129,6 +137,14 @@ export function answerStanding(definition: Definition, standing: Standing, at: A
   };
 }
 
+/** For the body of an answer: nothing when there is nothing to say. */
+export function answerNotices({ view }: Definition, { toMs, laterMs }: Pick<Reading, "toMs" | "laterMs">) {
+  if (laterMs === null) return {};
+  const message = `The view holds events after now, up to ${isoOf(laterMs + view.grainMs)}; this answer ends at ${isoOf(toMs)}. Give from and to for them.`;
+  const notices: AnswerNotice[] = [{ code: "EVENTS_AFTER_NOW", message }];
+  return { notices };
+}
+
 /** The body of an answer; `at` is the position that was asked for, null for the newest. */
 export function answerBody(
   definition: Definition,
@@ -145,6 +161,7 @@ export function answerBody(
     fields: answerFields(view, types, query),
     window: answerWindow(query, answer.fromMs, answer.toMs),
     ...answerStanding(definition, answer, at),
+    ...answerNotices(definition, answer),
   };
 }
 

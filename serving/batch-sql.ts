@@ -1,4 +1,5 @@
 import type { DuckDBValue } from "@duckdb/node-api";
+import type { CalendarGrain } from "../core/calendar.ts";
 import type { GroupValue } from "../core/cells.ts";
 import { mergeSql } from "../core/compile.ts";
 import type { NamedComponent } from "../core/components.ts";
@@ -12,8 +13,8 @@ export interface BatchPlan {
   readonly fromMs: EpochMs;
   readonly toMs: EpochMs;
   readonly everyMs: number;
-  /** The starts of the answer's buckets where they are a calendar's, ascending; null: all have `everyMs`. */
-  readonly starts: readonly EpochMs[] | null;
+  /** The answer's buckets where they are a calendar's, with their starts, ascending; null: all have `everyMs`. */
+  readonly calendar: { readonly grain: CalendarGrain; readonly starts: readonly EpochMs[] } | null;
   readonly by: readonly string[];
   readonly where: ReadonlyMap<string, readonly GroupValue[]>;
   /** What the wanted measures are made of. */
@@ -53,16 +54,42 @@ export function itemsSql(files: readonly string[], plan: BatchPlan): Statement {
   return { sql: mergeSql(plan.view, source, cellColumns(plan), "wide"), values };
 }
 
-/** Registers of the wanted cells, a row a cell and component: bucket, dimensions, component, the list of `register * 64 + rank`. */
+/**
+ * Registers of the wanted cells: bucket, dimensions, component, and the registers as text, a character each (`packedRegister`). A cell has up to
+ * eight rows, so that a chunk of rows stays small. A register may come more than once; the greatest rank is right.
+ */
 export function sketchesSql(files: readonly string[], plan: BatchPlan): Statement {
   const { sql: source, values } = sourceSql(files, plan, ofForm(plan, "registers"));
   const cell = [...cellColumns(plan), "component"].join(", ");
-  const merged = `(SELECT ${cell}, item, max(value) AS value FROM ${source} GROUP BY ALL)`;
-  return { sql: `SELECT ${cell}, list((item * 64 + value)::INTEGER) FROM ${merged} GROUP BY ALL`, values };
+  // Where many stored buckets make one of the answer, the greatest ranks are found first. Else that would only cost.
+  const merged = rollsUp(plan) ? `(SELECT ${cell}, item, max(value) AS value FROM ${source} GROUP BY ALL)` : source;
+  const packed = `chr((${FIRST_PACKED} + item * 64 + value)::INTEGER)`;
+  return { sql: `SELECT ${cell}, string_agg(${packed}, '') FROM ${merged} GROUP BY ${cell}, item // 2048`, values };
 }
 
-export function lastBucketSql(files: readonly string[]): string {
-  return `SELECT max(bucket) FROM ${relation(files)}`;
+/** The code point of register 0 with rank 0. All others follow, up to the last one that there is: none of them is a surrogate. */
+const FIRST_PACKED = 0x10000;
+
+/** Register and rank of the character at `index`, which is two code units long. */
+export function packedRegister(text: string, index: number): { register: number; rank: number } {
+  const packed = ((text.charCodeAt(index) & 0x3ff) << 10) | (text.charCodeAt(index + 1) & 0x3ff);
+  return { register: packed >> 6, rank: packed & 63 };
+}
+
+function rollsUp({ view, everyMs, calendar, by }: BatchPlan): boolean {
+  return calendar !== null || everyMs > view.grainMs || by.length < Object.keys(view.by).length;
+}
+
+/** The newest bucket that is not after `untilMs`. */
+export function lastBucketSql(files: readonly string[], untilMs: EpochMs): Statement {
+  return { sql: `SELECT max(bucket) FROM ${relation(files)} WHERE bucket <= $1`, values: [BigInt(untilMs)] };
+}
+
+/** Of each row group: how many rows it has, its first and its last bucket. Reads the ends of the files only. */
+export function extentsSql(files: readonly string[]): Statement {
+  const list = files.map(quoteText).join(", ");
+  const columns = "row_group_num_rows, stats_min_value::BIGINT, stats_max_value::BIGINT";
+  return { sql: `SELECT ${columns} FROM parquet_metadata([${list}]) WHERE path_in_schema = 'bucket'`, values: [] };
 }
 
 function cellColumns({ by }: BatchPlan): string[] {
@@ -71,25 +98,31 @@ function cellColumns({ by }: BatchPlan): string[] {
 
 /** State rows of the wanted components, in the query's own buckets. What a client sent is bound, never written into the text. */
 function sourceSql(files: readonly string[], plan: BatchPlan, components: readonly NamedComponent[]): Statement {
-  const { fromMs, toMs, everyMs, starts, by, where } = plan;
+  const { fromMs, toMs, everyMs, calendar, by, where } = plan;
   const values: DuckDBValue[] = [BigInt(fromMs), BigInt(toMs)];
   const conditions = [...where].map(([dimension, allowed]) => {
-    const text = `CAST(${quoteName(dimension)} AS VARCHAR)`;
+    const text = `CAST(_state.${quoteName(dimension)} AS VARCHAR)`;
     const places = allowed.map((value) => `$${values.push(String(value))}`);
-    const isNull = allowed.some((value) => String(value) === "null") ? ` OR ${quoteName(dimension)} IS NULL` : "";
+    const isNull = allowed.some((value) => String(value) === "null")
+      ? ` OR _state.${quoteName(dimension)} IS NULL`
+      : "";
     return `(${text} IN (${places.join(", ")})${isNull})`;
   });
   const wanted = `component IN (${components.map(({ key }) => quoteText(key)).join(", ")})`;
-  const fixed = `(stored.bucket - ((stored.bucket % ${everyMs}) + ${everyMs}) % ${everyMs})`;
-  const wider = `${starts === null ? fixed : "calendar.start"} AS bucket`;
-  const columns = [wider, ...by.map(quoteName), "component", "item", "label", "value"].join(", ");
-  const calendar =
-    starts === null
+  // Names that begin with an underscore are none that a dimension can have.
+  const fixed = `(_state.bucket - ((_state.bucket % ${everyMs}) + ${everyMs}) % ${everyMs})`;
+  const wider = `${calendar === null ? fixed : "_calendar._start"} AS bucket`;
+  const state = (name: string) => `_state.${name}`;
+  const columns = [wider, ...by.map((name) => state(quoteName(name))), ...STATE.map(state)].join(", ");
+  const joined =
+    calendar === null
       ? ""
-      : ` ASOF JOIN (SELECT unnest([${starts.map((start) => `${start}::BIGINT`).join(", ")}]) AS start) AS calendar ON stored.bucket >= calendar.start`;
-  const filter = ["stored.bucket >= $1", "stored.bucket < $2", wanted, ...conditions].join(" AND ");
-  return { sql: `(SELECT ${columns} FROM ${relation(files)} AS stored${calendar} WHERE ${filter})`, values };
+      : ` ASOF JOIN (SELECT unnest([${calendar.starts.map((start) => `${start}::BIGINT`).join(", ")}]) AS _start) AS _calendar ON _state.bucket >= _calendar._start`;
+  const filter = ["_state.bucket >= $1", "_state.bucket < $2", wanted, ...conditions].join(" AND ");
+  return { sql: `(SELECT ${columns} FROM ${relation(files)} AS _state${joined} WHERE ${filter})`, values };
 }
+
+const STATE = ["component", "item", "label", "value"];
 
 function relation(files: readonly string[]): string {
   return `read_parquet([${files.map(quoteText).join(", ")}])`;

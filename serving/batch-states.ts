@@ -1,28 +1,33 @@
 import type { DuckDBValue } from "@duckdb/node-api";
+import { Budget, type BudgetLimits, REGISTERS_A_MERGE } from "../core/budget.ts";
 import { type GroupValue, groupKey, groupValue } from "../core/cells.ts";
 import type { Manifest, StateFile } from "../core/documents.ts";
 import { isTidelineError } from "../core/errors.ts";
+import { type RowExtent, rowsRead } from "../core/extents.ts";
+import { Registers } from "../core/hll.ts";
 import type { Item, StateValue } from "../core/measures/measure.ts";
 import type { EpochMs } from "../core/position.ts";
+import type { Work } from "../core/work.ts";
 import type { DataDirectory } from "../store/files.ts";
 import {
   type BatchPlan,
+  extentsSql,
   itemsSql,
   lastBucketSql,
   ofForm,
+  packedRegister,
   type Statement,
   sketchesSql,
   valuesSql,
 } from "./batch-sql.ts";
 import type { DuckQueue, OnChunk } from "./duck-queue.ts";
-import { tooLarge } from "./problem.ts";
-import { type AnswerLimits, type BucketTile, type GroupCells, tileWeight, tooManyPieces } from "./tile-cells.ts";
+import { type BucketTile, type GroupCells, tileWeight } from "./tile-cells.ts";
 import { Vanished } from "./vanished.ts";
 import { WeightedCache } from "./weighted-cache.ts";
 
 export interface BatchStatesOptions {
   readonly maxCachedCells: number;
-  readonly limits: AnswerLimits;
+  readonly limits: BudgetLimits;
 }
 
 /**
@@ -31,40 +36,70 @@ export interface BatchStatesOptions {
 export class BatchStates {
   readonly #data: DataDirectory;
   readonly #ducks: DuckQueue;
-  readonly #limits: AnswerLimits;
-  readonly #answers: WeightedCache<readonly BucketTile[]>;
+  readonly #limits: BudgetLimits;
+  readonly #answers: WeightedCache<BatchCells>;
   readonly #lastBuckets = new WeightedCache<EpochMs | null>(1_000, () => 1);
+  readonly #extents = new WeightedCache<readonly RowExtent[]>(100_000, (extents) => 1 + extents.length);
 
   constructor(data: DataDirectory, ducks: DuckQueue, { maxCachedCells, limits }: BatchStatesOptions) {
     this.#data = data;
     this.#ducks = ducks;
     this.#limits = limits;
-    this.#answers = new WeightedCache(maxCachedCells, tileWeight);
+    this.#answers = new WeightedCache(maxCachedCells, ({ tiles }) => tileWeight(tiles));
   }
 
-  /** The newest bucket of a version, null when it has none. Throws Vanished when one of its files is gone or damaged. */
-  lastBucket(manifest: Manifest): Promise<EpochMs | null> {
+  /** Where in event time the rows of a version lie. Throws Vanished when one of its files is gone or damaged. */
+  extents(manifest: Manifest): Promise<readonly RowExtent[]> {
     const files = filesOf(manifest);
-    if (files.length === 0) return Promise.resolve(null);
-    return this.#lastBuckets.get(versionKey(manifest), async () => {
-      let last: EpochMs | null = null;
-      const newest = (paths: readonly string[]) => ({ sql: lastBucketSql(paths), values: [] });
-      await this.#read(files, newest, ([column]) => {
-        if (typeof column?.[0] === "bigint") last = Number(column[0]);
+    if (files.length === 0) return Promise.resolve([]);
+    return this.#extents.get(versionKey(manifest), async () => {
+      const extents: RowExtent[] = [];
+      await this.#read(files, extentsSql, function* ([rows = [], firsts = [], lasts = []]) {
+        for (const [row, count] of rows.entries())
+          extents.push({ rows: Number(count), fromMs: Number(firsts[row]), lastMs: Number(lasts[row]) });
+        yield rows.length;
       });
+      return extents;
+    });
+  }
+
+  /** The newest bucket of a version that is not after `untilMs`, null when it has none. Throws as `extents`. */
+  async lastBucket(manifest: Manifest, untilMs: EpochMs): Promise<EpochMs | null> {
+    const files = filesOf(manifest);
+    const lasts = (await this.extents(manifest)).map(({ lastMs }) => lastMs);
+    const newest = lasts.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+    if (newest <= untilMs) return lasts.length === 0 ? null : newest;
+    return this.#lastBuckets.get(`${versionKey(manifest)} ${untilMs}`, async () => {
+      let last: EpochMs | null = null;
+      await this.#read(
+        files,
+        (paths) => lastBucketSql(paths, untilMs),
+        function* ([column]) {
+          if (typeof column?.[0] === "bigint") last = Number(column[0]);
+          yield 1;
+        },
+      );
       return last;
     });
   }
 
-  /** The cells of `plan`, filtered and rolled up. Throws Vanished when a file is gone or damaged, TOO_LARGE when they are too many. */
-  cells(manifest: Manifest, plan: BatchPlan): Promise<readonly BucketTile[]> {
+  /**
+   * The cells of `plan`, filtered and rolled up, and what reading them costs. Throws Vanished when a file is gone or damaged, OverBudget when
+   * they are too many.
+   */
+  async cells(manifest: Manifest, plan: BatchPlan): Promise<BatchCells> {
     const files = filesOf(manifest);
-    if (files.length === 0 || plan.fromMs >= plan.toMs) return Promise.resolve([]);
-    return this.#answers.get(`${versionKey(manifest)} ${planKey(plan)}`, () => this.#cells(files, plan));
+    if (files.length === 0 || plan.fromMs >= plan.toMs) return { tiles: [], rows: 0 };
+    const rows = rowsRead(await this.extents(manifest), plan);
+    new Budget(this.#limits).require("rows", rows);
+    return this.#answers.get(`${versionKey(manifest)} ${planKey(plan)}`, async () => ({
+      tiles: rows === 0 ? [] : await this.#cells(files, plan),
+      rows,
+    }));
   }
 
   async #cells(files: readonly StateFile[], plan: BatchPlan): Promise<readonly BucketTile[]> {
-    const gathered = new Gathered(plan, this.#limits);
+    const gathered = new Gathered(plan, new Budget(this.#limits));
     const read = (sql: typeof valuesSql, onChunk: OnChunk) => this.#read(files, (paths) => sql(paths, plan), onChunk);
     const readings = [read(valuesSql, (columns) => gathered.addValues(columns))];
     if (ofForm(plan, "items").length > 0) readings.push(read(itemsSql, (columns) => gathered.addItems(columns)));
@@ -104,28 +139,33 @@ function filesOf({ files }: Manifest): StateFile[] {
   return files.filter(({ rows }) => rows > 0);
 }
 
+/** What was read of a version: cells, and how many stored rows they were made of. */
+export interface BatchCells {
+  readonly tiles: readonly BucketTile[];
+  readonly rows: number;
+}
+
 /** A cell while its rows come in. */
 interface Gathering {
   readonly bucket: EpochMs;
   readonly group: readonly GroupValue[];
   values: [component: string, value: StateValue][];
   readonly items: [component: string, item: Item, value: bigint][];
-  readonly sketches: [component: string, packed: readonly number[]][];
+  readonly sketches: [component: string, registers: Registers][];
 }
 
-/** Rows of all statements by cell. */
+/** Rows of all statements by cell. Everything that is held counts. */
 class Gathered {
   readonly #cells = new Map<string, Gathering>();
   readonly #plan: BatchPlan;
-  readonly #limits: AnswerLimits;
-  #pieces = 0;
+  readonly #budget: Budget;
 
-  constructor(plan: BatchPlan, limits: AnswerLimits) {
+  constructor(plan: BatchPlan, budget: Budget) {
     this.#plan = plan;
-    this.#limits = limits;
+    this.#budget = budget;
   }
 
-  addValues(columns: DuckDBValue[][]): void {
+  *addValues(columns: DuckDBValue[][]): Work<void> {
     const first = 1 + this.#plan.by.length;
     const wanted = ofForm(this.#plan, "integer", "pick");
     for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
@@ -133,31 +173,42 @@ class Gathered {
         const value = columns[first + index]?.[row];
         return typeof value === "bigint" || typeof value === "string" ? [[key, value]] : [];
       });
+      yield wanted.length;
     }
   }
 
-  addItems(columns: DuckDBValue[][]): void {
+  *addItems(columns: DuckDBValue[][]): Work<void> {
     const first = 1 + this.#plan.by.length;
     const [components, items, labels, values] = columns.slice(first, first + 4);
     for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
-      this.#add(1);
+      this.#budget.spend("items", 1);
       const item = labels?.[row] ?? Number(items?.[row]);
       this.#cell(columns, row).items.push([String(components?.[row]), item as Item, values?.[row] as bigint]);
+      yield 1;
     }
   }
 
-  addSketches(columns: DuckDBValue[][]): void {
+  *addSketches(columns: DuckDBValue[][]): Work<void> {
     const component = 1 + this.#plan.by.length;
     for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
-      const packed = (columns[component + 1]?.[row] as { items: readonly number[] } | undefined)?.items ?? [];
-      this.#add(packed.length);
-      this.#cell(columns, row).sketches.push([String(columns[component]?.[row]), packed]);
+      const registers = this.#registers(this.#cell(columns, row), String(columns[component]?.[row]));
+      const text = String(columns[component + 1]?.[row]);
+      const beforeBytes = registers.sizeBytes;
+      for (let index = 0; index < text.length; index += 2) {
+        const { register, rank } = packedRegister(text, index);
+        registers.offer(register, rank);
+      }
+      this.#budget.spend("sketchBytes", registers.sizeBytes - beforeBytes);
+      yield text.length / REGISTERS_A_MERGE;
     }
   }
 
-  #add(pieces: number): void {
-    this.#pieces += pieces;
-    if (this.#pieces > this.#limits.maxPieces) throw tooManyPieces();
+  #registers({ sketches }: Gathering, component: string): Registers {
+    const held = sketches.find(([key]) => key === component);
+    if (held !== undefined) return held[1];
+    const registers = new Registers();
+    sketches.push([component, registers]);
+    return registers;
   }
 
   tiles(): BucketTile[] {
@@ -174,11 +225,12 @@ class Gathered {
     const bucket = Number(columns[0]?.[row]);
     const group = this.#plan.by.map((_, index) => groupValue(columns[1 + index]?.[row]));
     const key = `${bucket}${groupKey(group)}`;
-    const held = this.#cells.get(key) ?? { bucket, group, values: [], items: [], sketches: [] };
-    this.#cells.set(key, held);
-    if (this.#cells.size > this.#limits.maxCells)
-      throw tooLarge(`the answer would have more than ${this.#limits.maxCells} cells`);
-    return held;
+    const held = this.#cells.get(key);
+    if (held !== undefined) return held;
+    this.#budget.spend("cells", 1);
+    const cell: Gathering = { bucket, group, values: [], items: [], sketches: [] };
+    this.#cells.set(key, cell);
+    return cell;
   }
 }
 
@@ -186,6 +238,7 @@ function versionKey({ generation, version }: Manifest): string {
   return `${generation}/${version}`;
 }
 
-function planKey({ fromMs, toMs, everyMs, starts, by, where, components }: BatchPlan): string {
-  return JSON.stringify([fromMs, toMs, everyMs, starts, by, [...where], components.map(({ key }) => key)]);
+function planKey({ fromMs, toMs, everyMs, calendar, by, where, components }: BatchPlan): string {
+  const grain = calendar?.grain ?? null;
+  return JSON.stringify([fromMs, toMs, everyMs, grain, by, [...where], components.map(({ key }) => key)]);
 }

@@ -1,6 +1,7 @@
 import { type Stringifier, stringify } from "csv-stringify";
 import type { PresentedField } from "../core/measures/measure.ts";
-import type { Query, Row } from "../core/query.ts";
+import type { Row } from "../core/present.ts";
+import type { Query } from "../core/query.ts";
 import { SESSION_COLUMNS, type View } from "../core/view.ts";
 
 interface Column {

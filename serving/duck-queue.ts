@@ -1,18 +1,20 @@
 import type { DuckDBValue } from "@duckdb/node-api";
+import type { Work } from "../core/work.ts";
 import type { Duck, DuckPool } from "../store/duck.ts";
-import { overloaded, tooLarge } from "./problem.ts";
+import { overloaded, readingTooSlow, tooLarge } from "./problem.ts";
+import { inTurns } from "./turns.ts";
 
 export interface DuckQueueOptions {
   /** How many statements run at once. */
   readonly connections: number;
   /** How many may wait for their turn before a request is refused. */
   readonly maxWaiting: number;
-  /** After this long a statement is interrupted: its answer would be too large to give. */
+  /** After this long a statement is interrupted. What a question may cost is limited before it runs: so this means a server in trouble. */
   readonly timeoutMs: number;
 }
 
-/** Columns of a chunk of rows: `columns[c][r]`. */
-export type OnChunk = (columns: DuckDBValue[][]) => void;
+/** Takes the columns of a chunk of rows: `columns[c][r]`. */
+export type OnChunk = (columns: DuckDBValue[][]) => Work<void>;
 
 /** The SQL that requests need, a few statements at a time: bounded in number, in waiting and in time. */
 export class DuckQueue {
@@ -32,7 +34,7 @@ export class DuckQueue {
     return new DuckQueue(ducks, options);
   }
 
-  /** Runs one statement, and hands its rows over chunk by chunk; what `onChunk` throws ends it. */
+  /** Runs one statement, and hands its rows over chunk by chunk, in turns with others; what `onChunk` throws ends it. */
   async read(sql: string, values: DuckDBValue[], onChunk: OnChunk): Promise<void> {
     const duck = await this.#take();
     let late = false;
@@ -47,12 +49,11 @@ export class DuckQueue {
         chunk !== null && chunk.rowCount > 0;
         chunk = await result.fetchChunk()
       ) {
-        onChunk(chunk.getColumns());
+        await inTurns(onChunk(chunk.getColumns()), null);
       }
     } catch (error) {
-      if (late) throw tooLarge(`it took longer than ${this.#options.timeoutMs} ms to read`);
-      if (error instanceof Error && error.message.startsWith("Out of Memory Error"))
-        throw tooLarge("it would take more memory than this server may use");
+      if (late) throw readingTooSlow(this.#options.timeoutMs);
+      if (error instanceof Error && error.message.startsWith("Out of Memory Error")) throw this.#outOfMemory();
       throw error;
     } finally {
       clearTimeout(timer);
@@ -62,6 +63,13 @@ export class DuckQueue {
 
   close(): void {
     for (const duck of this.#all) duck.closeSync();
+  }
+
+  /** Statements share the memory: only one that ran alone needs too much by itself. */
+  #outOfMemory(): Error {
+    return this.#all.length - this.#free.length > 1
+      ? overloaded("the questions that are answered now take all memory that this server may use")
+      : tooLarge("it would take more memory than this server may use");
   }
 
   #take(): Promise<Duck> {

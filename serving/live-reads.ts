@@ -2,6 +2,7 @@ import type { View } from "../core/view.ts";
 import type { Chain } from "../store/chain.ts";
 import type { ChainLook, ChainState, OpenPart } from "../store/chain-state.ts";
 import { type BucketTile, Tiler } from "./tile-cells.ts";
+import { inTurns } from "./turns.ts";
 
 /** The chain and a part of its open segment, of one atomic step. */
 export interface LiveRead {
@@ -77,11 +78,10 @@ export class LiveReads {
     }
     for (const [index, key] of [...wanted.keys()].entries()) {
       const cells = look.parts[index];
-      if (cells !== null && cells !== undefined)
-        this.#held.set(
-          key,
-          cells.map((bucket) => this.#tiler.tile(bucket)),
-        );
+      if (cells === null || cells === undefined) continue;
+      const tiles: BucketTile[] = [];
+      for (const bucket of cells) tiles.push(await inTurns(this.#tiler.tile(bucket), null));
+      this.#held.set(key, tiles);
     }
     const { chain, lastBucket } = look;
     for (const { part, resolve } of waiting)

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
+import { ANSWER_LIMITS } from "../core/budget.ts";
 import { Archive } from "../store/archive.ts";
 import type { Definitions } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
@@ -63,25 +64,29 @@ export interface RunningServing {
   close(): Promise<void>;
 }
 
-/** At most so many registers of distinct counts and items are merged for one answer: about 200 MB while it is made. */
-const MAX_PIECES = 4_000_000;
-
 /** How long a closing server waits for requests under way. */
 const CLOSE_PATIENCE_MS = 15_000;
 
 /** Starts the HTTP API. */
 export async function startServing(options: ServingOptions): Promise<RunningServing> {
-  const { dataDir, definitions, namespace, logger, maxAnswerCells = 200_000, maxCachedCells = 1_000_000 } = options;
+  const {
+    dataDir,
+    definitions,
+    namespace,
+    logger,
+    maxAnswerCells = ANSWER_LIMITS.cells,
+    maxCachedCells = 1_000_000,
+  } = options;
   const pool = await DuckPool.open({
     threads: options.duckThreads ?? 2,
     memoryLimitMb: options.memoryLimitMb ?? 512,
     directories: [dataDir],
   });
-  const ducks = await DuckQueue.open(pool, { connections: 4, maxWaiting: 256, timeoutMs: 20_000 });
+  const ducks = await DuckQueue.open(pool, { connections: 4, maxWaiting: 256, timeoutMs: 60_000 });
   const redis = openRedis(options.redisUrl, (error) => logger.warn({ err: error }, "Redis is away"));
   const gate = new RedisGate(redis);
   const data = new DataDirectory(dataDir);
-  const limits = { maxCells: maxAnswerCells, maxPieces: MAX_PIECES };
+  const limits = { ...ANSWER_LIMITS, cells: maxAnswerCells };
   const batch = new BatchStates(data, ducks, { maxCachedCells, limits });
   const manifests = new Manifests(data);
   const standings = new Standings({ manifests, gate, namespace });

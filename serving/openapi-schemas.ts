@@ -81,6 +81,20 @@ const viewSummary = object(
   { optional: ["missing"] },
 );
 
+const notices: Json = {
+  type: "array",
+  description: "what a client should know although the answer is right; absent when there is nothing",
+  items: object({
+    code: {
+      type: "string",
+      enum: ["EVENTS_AFTER_NOW"],
+      description:
+        "the view holds events after the server's clock, and the window that was chosen for you ends before them",
+    },
+    message: text,
+  }),
+};
+
 export const SCHEMAS: Json = {
   Problem: problem,
   Missing: missing,
@@ -129,8 +143,9 @@ export function answerSchema(view: string, row: Json): Json {
       },
       complete: { type: "boolean", description: "false: the batch version alone, and `missing` says why" },
       missing: { $ref: "#/components/schemas/Missing" },
+      notices,
     },
-    { optional: ["missing"] },
+    { optional: ["missing", "notices"] },
   );
 }
 
@@ -141,6 +156,7 @@ export const ANSWER_HEADERS: Json = Object.fromEntries(
     ["Tideline-As-Of", "the asOf of the answer"],
     ["Tideline-Batch-Version", "number of the batch version"],
     ["Tideline-Complete", "true or false"],
+    ["Tideline-Notice", "EVENTS_AFTER_NOW: the view holds events after now that this answer is not about"],
     ["Tideline-Missing", "why it is not complete: GAP, OVERLAP, NO_CHAIN, REDIS_SILENT or VANISHED"],
     ["Tideline-Freshness-Ms", "age of the newest change; not with at"],
     ["Tideline-Truncated", "whether there are more rows than limit"],
@@ -163,8 +179,9 @@ export function keysSchema(view: string, types: readonly string[]): Json {
       freshnessMs: { type: ["integer", "null"] },
       complete: { type: "boolean" },
       missing: { $ref: "#/components/schemas/Missing" },
+      notices,
     },
-    { optional: ["missing"] },
+    { optional: ["missing", "notices"] },
   );
 }
 

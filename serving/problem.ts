@@ -1,3 +1,4 @@
+import { NARROWER, OverBudget } from "../core/budget.ts";
 import { isTidelineError } from "../core/errors.ts";
 import type { QueryProblem } from "../core/query.ts";
 
@@ -16,7 +17,7 @@ export type ProblemCode =
   | "NOT_REACHED" // the log has not been applied up to where `min` wants it: ask again
   | "GENERATION_GONE" // `at` or `min` names a definition that is not served any more
   | "POSITION_GONE" // neither archive nor log has what `at` asks for
-  | "TOO_SLOW" // recomputing what `at` asks for takes too long
+  | "TOO_SLOW" // recomputing what `at` asks for takes too long, or the server is in trouble
   | "ARCHIVE_DAMAGED" // a published file is missing, or is not what was published: an operator's matter
   | "INTERNAL";
 
@@ -34,7 +35,7 @@ const TITLES: Readonly<Record<ProblemCode, string>> = {
   NOT_REACHED: "Not there yet",
   GENERATION_GONE: "This definition of the view is gone",
   POSITION_GONE: "This position is gone",
-  TOO_SLOW: "Recomputing takes too long",
+  TOO_SLOW: "It takes too long",
   ARCHIVE_DAMAGED: "Published state is damaged",
   INTERNAL: "Something went wrong in the server",
 };
@@ -93,6 +94,22 @@ export function tooLarge(problem: string): Refusal {
   return new Refusal(400, "TOO_LARGE", problem, { errors: [{ parameter: "every", problem, allowed }] });
 }
 
+/** 400 for a question that costs more than its budget. */
+function overBudget(error: OverBudget): Refusal {
+  const errors = [{ parameter: "every", problem: error.message, allowed: NARROWER[error.unit] }];
+  return new Refusal(400, "TOO_LARGE", `${error.message}; ${NARROWER[error.unit]}`, { errors });
+}
+
+/** 504: the server or its disk is in trouble, for the question itself is not too large. */
+export function readingTooSlow(timeoutMs: number): Refusal {
+  return new Refusal(
+    504,
+    "TOO_SLOW",
+    `reading the batch version took longer than ${timeoutMs / 1_000} s although the question is within its budget: the server is overloaded`,
+    { headers: { "retry-after": "5" } },
+  );
+}
+
 /** 429: more is asked of this server than it can hold in its queues. */
 export function overloaded(detail: string): Refusal {
   return new Refusal(429, "TOO_MANY_REQUESTS", detail, { headers: { "retry-after": "1" } });
@@ -120,6 +137,7 @@ interface HttpError {
 /** Any error as a refusal: ours as they are, the framework's 4xx by their status, and everything else a 500 that says nothing of its inside. */
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error;
+  if (error instanceof OverBudget) return overBudget(error);
   if (isTidelineError(error, "NOT_READY")) {
     return new Refusal(503, "NOT_READY", `${error.message} ${error.hint}`, { headers: { "retry-after": "2" } });
   }

@@ -1,13 +1,15 @@
-import { setImmediate as turn } from "node:timers/promises";
 import type { AsOf } from "../core/as-of.ts";
-import { stateOf } from "../core/cells.ts";
+import { OverBudget } from "../core/budget.ts";
+import { type Cell, copyOf, stateOf } from "../core/cells.ts";
 import { plainExtent, plainSample } from "../core/plain.ts";
 import { cutFromJson, type EpochMs } from "../core/position.ts";
+import { componentsOfMeasures, presenting, windowsOf } from "../core/present.ts";
 import { type Proof, type ProvenAnswer, RowComparison, type ServedRow } from "../core/proof.ts";
-import { presentRows, type Query, type TimeRange } from "../core/query.ts";
-import { sessionsOf } from "../core/sessions.ts";
+import type { Query, TimeRange } from "../core/query.ts";
 import { bucketOf } from "../core/time.ts";
 import type { View } from "../core/view.ts";
+import { slide } from "../core/windows.ts";
+import type { Work } from "../core/work.ts";
 import type { Definition } from "../store/definitions.ts";
 import { type Duck, DuckPool, rowsOf } from "../store/duck.ts";
 import type { Manifests } from "../store/manifests.ts";
@@ -20,6 +22,7 @@ import { overloaded, Refusal } from "./problem.ts";
 import type { Reader, Reading } from "./reader.ts";
 import { positionGone, recomputingRefused } from "./recomputations.ts";
 import type { Standings } from "./standings.ts";
+import { inTurns } from "./turns.ts";
 
 export interface ProofsOptions {
   readonly sources: DedupSources;
@@ -201,12 +204,10 @@ class OneProof {
     const { definition, query, at } = this.#request;
     try {
       const reading = await reader.read(definition, { ...query, ...range }, at?.applied ?? null);
-      return { range, reading, rows: servedRows(definition.view, query, reading) };
+      const rows = await inTurns(servedRows(definition.view, query, reading), reading.budget);
+      return { range, reading, rows };
     } catch (error) {
-      if (error instanceof Refusal && error.problem.code === "TOO_LARGE" && canBeHalved(definition.view, query)) {
-        await turn();
-        return null;
-      }
+      if (isTooLarge(error) && canBeHalved(query)) return null;
       throw error;
     }
   }
@@ -268,20 +269,36 @@ function slices(starts: readonly EpochMs[], widthMs: number, range: TimeRange): 
   return found;
 }
 
-/** Sessions are followed to their end, however far that is; a calendar's rows are cut by its range. */
-function canBeHalved(view: View, { calendar }: Query): boolean {
-  return view.sessions === null && calendar === null;
+function isTooLarge(error: unknown): boolean {
+  return error instanceof OverBudget || (error instanceof Refusal && error.problem.code === "TOO_LARGE");
 }
 
-/** The rows that a client is answered, all of them, with the registers behind their estimates. */
-function servedRows(view: View, query: Query, reading: Reading): ServedRow[] {
-  const { cells, fromMs, toMs } = reading;
+/** A calendar's rows are cut by its range. */
+function canBeHalved({ calendar }: Query): boolean {
+  return calendar === null;
+}
+
+/** The rows that a client is answered, all of them, with the registers behind their estimates. Throws OverBudget. */
+function* servedRows(view: View, query: Query, reading: Reading): Work<ServedRow[]> {
+  const { cells, budget } = reading;
   const order = [{ field: "bucket", descending: false }];
-  const { rows } = presentRows(view, { ...query, order, limit: Number.POSITIVE_INFINITY }, cells, reading);
-  const answered =
-    view.sessions === null ? cells : sessionsOf(view, view.sessions.gapMs, cells, fromMs, toMs).map(({ cell }) => cell);
+  const all = { ...query, order, limit: Number.POSITIVE_INFINITY };
+  const { rows } = yield* presenting(view, all, cells, reading, budget);
   const keyOf = (bucket: EpochMs, group: readonly unknown[]) => JSON.stringify([bucket, ...group]);
-  const byKey = new Map(answered.map((cell) => [keyOf(cell.bucket, cell.group), cell]));
+  const byKey = new Map<string, Cell>();
+  const keep = (cell: Cell) => {
+    for (const registers of cell.registers.values()) budget.spend("sketchBytes", registers.sizeBytes);
+    byKey.set(keyOf(cell.bucket, cell.group), cell);
+  };
+  if (query.windowMs > query.everyMs) {
+    const sketched = query.measures.filter((name) =>
+      view.measures[name]?.components.some(({ form }) => form === "registers"),
+    );
+    yield* slide(view, cells, windowsOf(query, reading), {
+      components: componentsOfMeasures(view, sketched),
+      onWindow: (cell) => keep(copyOf(cell)),
+    });
+  } else cells.forEach(keep);
   return rows.map((row) => {
     const group = query.by.map((name) => row[name] ?? null);
     const cell = byKey.get(keyOf(Date.parse(String(row.bucket)), group));

@@ -1,10 +1,14 @@
+import { Budget, type BudgetLimits } from "../core/budget.ts";
+import { calendarWork } from "../core/calendar.ts";
 import type { Cell } from "../core/cells.ts";
 import { componentsOf, type NamedComponent, SESSION_FIRST, SESSION_LAST } from "../core/components.ts";
 import type { Manifest } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
+import type { RowExtent } from "../core/extents.ts";
 import { ROWS } from "../core/measures/measure.ts";
 import { type Cut, cutsEqual, cutToJson, type EpochMs } from "../core/position.ts";
-import { bucketStarts, presentRows, type Query, type Row, readRange, windowOf } from "../core/query.ts";
+import { type PresentedRows, presenting } from "../core/present.ts";
+import { bucketStarts, type NewestBuckets, type Query, readRange, type TimeRange, windowOf } from "../core/query.ts";
 import { bucketOf } from "../core/time.ts";
 import type { View } from "../core/view.ts";
 import type { ChainState } from "../store/chain-state.ts";
@@ -17,37 +21,43 @@ import type { LiveRead } from "./live-reads.ts";
 import { badRequest } from "./problem.ts";
 import { RedisSilent } from "./redis-gate.ts";
 import { type SegmentCache, type SegmentTile, spanName } from "./segment-cache.ts";
+import { readSessions } from "./session-pieces.ts";
 import type { Standing, Standings } from "./standings.ts";
-import { type AnswerBase, AnswerBuilder, type AnswerLimits, type BucketTile, baseWeight } from "./tile-cells.ts";
+import { type AnswerBase, AnswerBuilder, type BucketTile, baseWeight } from "./tile-cells.ts";
+import { inTurns } from "./turns.ts";
 import { queryKey } from "./validators.ts";
 import { Vanished } from "./vanished.ts";
 import { WeightedCache } from "./weighted-cache.ts";
 
-/** The merged cells of a query's own buckets and dimensions, and where they stand. */
+/**
+ * The merged cells of a query's own buckets and dimensions, and where they stand. For sliding windows these are the buckets before they are
+ * slid, for a view of sessions whole sessions.
+ */
 export interface Reading extends Standing {
   readonly cells: readonly Cell[];
   readonly fromMs: EpochMs;
   readonly toMs: EpochMs;
+  /** The newest bucket that the view holds, when it begins after now and the query does not say up to when it asks; else null. */
+  readonly laterMs: EpochMs | null;
+  /** What reading them cost; presenting them counts too. */
+  readonly budget: Budget;
 }
 
-export interface ReadAnswer extends Omit<Reading, "cells"> {
-  readonly rows: readonly Row[];
-  readonly truncated: boolean;
-}
+export interface ReadAnswer extends Omit<Reading, "cells" | "budget">, PresentedRows {}
 
 export interface ReaderOptions {
   readonly standings: Standings;
   readonly batch: BatchStates;
   readonly segments: SegmentCache;
   readonly history: History;
-  readonly limits: AnswerLimits;
+  readonly limits: BudgetLimits;
   /** Cells of answers without the open segment that are kept in memory. */
   readonly maxCachedCells?: number;
 }
 
-interface Window {
-  readonly fromMs: EpochMs;
-  readonly toMs: EpochMs;
+/** The event time that an answer is about. */
+interface Window extends TimeRange {
+  readonly laterMs: EpochMs | null;
 }
 
 /** The live side of an answer: everything that follows the batch version's cut. */
@@ -61,7 +71,7 @@ interface Live {
   readonly window: Window;
 }
 
-interface Tiles {
+export interface Tiles {
   readonly manifest: Manifest;
   /** Null for a batch version alone. */
   readonly live: Pick<Live, "closed" | "closedName" | "open"> | null;
@@ -89,7 +99,7 @@ export class Reader {
   readonly #batch: BatchStates;
   readonly #segments: SegmentCache;
   readonly #history: History;
-  readonly #limits: AnswerLimits;
+  readonly #limits: BudgetLimits;
   readonly #bases: WeightedCache<AnswerBase>;
   readonly #needs = new WeakMap<Query, Needs>();
 
@@ -117,12 +127,13 @@ export class Reader {
         ? await this.#again(definition, (attempt) => this.#newest(definition, query, attempt, held))
         : await this.read(definition, query, at);
     if ("rows" in reading) return reading;
-    const { cells, ...rest } = reading;
-    return { ...rest, ...presentRows(definition.view, query, cells, rest) };
+    const { cells, budget, ...rest } = reading;
+    const rows = await inTurns(presenting(definition.view, query, cells, rest, budget), budget);
+    return { ...rest, ...rows };
   }
 
   /**
-   * Reads the cells of a query. Throws NOT_READY before the first manifest, TOO_LARGE for more cells than fit, ARCHIVE_DAMAGED when published
+   * Reads the cells of a query. Throws NOT_READY before the first manifest, OverBudget for a question that costs too much, ARCHIVE_DAMAGED when published
    * files are gone or damaged; for an earlier position also what History throws.
    */
   async read(definition: Definition, query: Query, at: Cut | null = null): Promise<Reading> {
@@ -165,40 +176,86 @@ export class Reader {
   async #past(definition: Definition, query: Query, at: Cut): Promise<Reading> {
     const { view } = definition;
     const { manifest, closed } = await this.#history.at(definition, at);
-    const lasts = [await this.#batch.lastBucket(manifest), ...closed.map(({ lastBucket }) => lastBucket)];
-    const window = this.#window(query, view, newestOf(lasts));
+    const nowMs = this.#standings.now();
+    const window = this.#window(query, view, await this.#newestBuckets(manifest, { closed, open: null }, nowMs), nowMs);
     const standing = { ...this.#standings.of(manifest, null, null), applied: at };
     const closedName = `at ${JSON.stringify(cutToJson(at))}`;
     return this.#merge(view, query, { manifest, live: { closed, closedName, open: [] }, standing, window });
   }
 
   async #merge(view: View, query: Query, tiles: Tiles): Promise<Reading> {
-    const { manifest, live, standing, window } = tiles;
-    const { fromMs, toMs } = readRange(view, query, window);
+    const { standing, window } = tiles;
+    await warmCalendar(query, window);
+    const budget = new Budget(this.#limits);
+    const read = (part: Query, range: TimeRange, piece: Budget) => this.#cells(view, part, { ...tiles, range }, piece);
+    const cells =
+      view.sessions === null
+        ? await read(query, readRange(view, query, window), budget)
+        : await readSessions(view, query, window, {
+            gapMs: view.sessions.gapMs,
+            extents: await this.#extents(tiles),
+            limits: this.#limits,
+            budget,
+            read,
+          });
+    return { ...standing, cells, budget, ...window };
+  }
+
+  /** The cells of `range`, merged. */
+  async #cells(
+    view: View,
+    query: Query,
+    tiles: Tiles & { readonly range: TimeRange },
+    budget: Budget,
+  ): Promise<readonly Cell[]> {
+    const { manifest, live, window, range } = tiles;
     const { generation, version } = manifest;
-    const name = [generation, version, live?.closedName ?? "alone", window.fromMs, window.toMs, queryKey(query)];
+    const { fromMs, toMs } = range;
+    const merged = { ...query, fromMs: null, toMs: null, windowMs: 0, order: [], limit: 0 };
+    const name = [generation, version, live?.closedName ?? "alone", fromMs, toMs, queryKey(merged)];
     const base = await this.#bases.get(name.join(" "), () => this.#base(view, query, tiles));
-    const builder = this.#builder(view, query, window);
+    const builder = this.#builder(view, query, window, budget);
     builder.begin(base);
-    await builder.addStored(live?.open ?? [], fromMs, toMs);
-    return { ...standing, cells: builder.table.cells(), ...window };
+    await inTurns(builder.addStored(live?.open ?? [], range), budget);
+    return builder.table.cells();
   }
 
   /** What does not change while the chain's last segment grows: batch version and closed segments, merged. */
-  async #base(view: View, query: Query, { manifest, live, window }: Tiles): Promise<AnswerBase> {
-    const { fromMs, toMs } = readRange(view, query, window);
+  async #base(
+    view: View,
+    query: Query,
+    { manifest, live, window, range }: Tiles & { readonly range: TimeRange },
+  ): Promise<AnswerBase> {
     const { everyMs, by, where } = query;
     const { components } = this.#needsOf(view, query);
-    const plan = { view, fromMs, toMs, everyMs, starts: startsOf(view, query, window), by, where, components };
-    const builder = this.#builder(view, query, window);
-    await builder.addRolledUp(await this.#batch.cells(manifest, plan));
-    for (const segment of live?.closed ?? []) await builder.addStored(segment.within(fromMs, toMs), fromMs, toMs);
+    const starts = startsOf(view, query, window);
+    const calendar = query.calendar === null || starts === null ? null : { grain: query.calendar, starts };
+    const plan = { view, ...range, everyMs, calendar, by, where, components };
+    const budget = new Budget(this.#limits);
+    const builder = this.#builder(view, query, window, budget);
+    const batch = await this.#batch.cells(manifest, plan);
+    budget.spend("rows", batch.rows);
+    await inTurns(builder.addRolledUp(batch.tiles), budget);
+    for (const segment of live?.closed ?? [])
+      await inTurns(builder.addStored(segment.within(range.fromMs, range.toMs), range), budget);
     return builder.base();
   }
 
-  #builder(view: View, query: Query, window: Window): AnswerBuilder {
+  #builder(view: View, query: Query, window: Window, budget: Budget): AnswerBuilder {
     const wanted = this.#needsOf(view, query).components.map(({ key }) => key);
-    return new AnswerBuilder(view, query, window, wanted, this.#limits);
+    return new AnswerBuilder(view, query, window, wanted, budget);
+  }
+
+  /** Where in event time there is anything. */
+  async #extents({ manifest, live }: Tiles): Promise<readonly RowExtent[]> {
+    const tiles = [
+      ...(live?.open ?? []),
+      ...(live?.closed ?? []).flatMap((segment) => segment.within(-ALL_OF_TIME, ALL_OF_TIME)),
+    ];
+    return [
+      ...(await this.#batch.extents(manifest)),
+      ...tiles.map(({ bucket, groups }) => ({ fromMs: bucket, lastMs: bucket, rows: groups.length })),
+    ];
   }
 
   #needsOf(view: View, query: Query): Needs {
@@ -214,14 +271,13 @@ export class Reader {
     held: Held,
   ): Promise<Tiles | NonNullable<Held>> {
     const { view } = definition;
+    const nowMs = this.#standings.now();
     let manifest = first;
     let missing: Missing = NO_CHAIN;
     for (let round = 1; round <= 2; round++) {
       if (round > 1) manifest = await this.#standings.manifest(definition, "newest");
-      const reach = readingWindow(query, view, await this.#batch.lastBucket(manifest));
-      const range = readRange(view, query, reach);
-      const { sketches, fields } = this.#needsOf(view, query);
-      const read = await this.#standings.look(definition, { ...range, sketches, fields });
+      const reach = await this.#reach(query, view, manifest, nowMs);
+      const read = await this.#look(definition, query, reach, nowMs);
       if (read === null || "code" in read) {
         // No pointer to check the manifest against: ask the disk.
         return this.#alone(view, query, await this.#standings.manifest(definition, "newest"), read ?? NO_CHAIN);
@@ -236,7 +292,7 @@ export class Reader {
         missing = joined.missing;
         continue;
       }
-      const live = await this.#live(definition, query, manifest, read, joined);
+      const live = await this.#live(definition, query, manifest, { read, joined, nowMs });
       if (live === "silent")
         return this.#alone(view, query, await this.#standings.manifest(definition, "newest"), SILENT);
       // The newest bucket can only have moved on since `reach` was taken, unless all of Redis was lost in between.
@@ -247,22 +303,48 @@ export class Reader {
     return this.#alone(view, query, manifest, missing);
   }
 
+  /** The buckets to read before the newest one is known: it cannot lie before the batch version's. */
+  async #reach(query: Query, view: View, manifest: Manifest, nowMs: EpochMs): Promise<TimeRange> {
+    const known = await this.#batch.lastBucket(manifest, nowMs);
+    const { fromMs } = windowOf(query, view, { untilNow: known, any: known });
+    const everything = query.fromMs === null && query.toMs === null && known === null;
+    return { fromMs: everything ? -ALL_OF_TIME : fromMs, toMs: query.toMs ?? ALL_OF_TIME };
+  }
+
+  /** The chain and what of its open segment the query needs. */
+  async #look(
+    definition: Definition,
+    query: Query,
+    reach: TimeRange,
+    nowMs: EpochMs,
+  ): Promise<LiveRead | Missing | null> {
+    const { view } = definition;
+    const { sketches, fields } = this.#needsOf(view, query);
+    const { fromMs } = readRange(view, query, reach);
+    // Sessions are followed beyond the range, and all of the open segment has to be of one state.
+    const range = { fromMs, toMs: view.sessions === null ? reach.toMs : ALL_OF_TIME };
+    const read = await this.#standings.look(definition, { ...range, sketches, fields });
+    if (fields === null || read === null || "code" in read || query.toMs !== null) return read;
+    // Which bucket is the newest one until now is seen from buckets, and of these only some were read.
+    if ((read.lastBucket ?? nowMs) <= nowMs) return read;
+    return this.#standings.look(definition, { ...range, sketches, fields: null });
+  }
+
   async #live(
     definition: Definition,
     query: Query,
     manifest: Manifest,
-    read: LiveRead,
-    joined: Joined & { ok: true },
+    {
+      read,
+      joined,
+      nowMs,
+    }: { readonly read: LiveRead; readonly joined: Joined & { ok: true }; readonly nowMs: EpochMs },
   ): Promise<Live | "silent"> {
     try {
       const chain = this.#standings.chain(definition);
       const closed = await this.#segments.all(chain, definition, joined.closed);
-      const lasts = [
-        await this.#batch.lastBucket(manifest),
-        read.lastBucket,
-        ...closed.map(({ lastBucket }) => lastBucket),
-      ];
-      const window = this.#window(query, definition.view, newestOf(lasts));
+      const newest = await this.#newestBuckets(manifest, { closed, open: read }, nowMs);
+      const window = this.#window(query, definition.view, newest, nowMs);
       const closedName = joined.closed.map(spanName).join();
       return { chain: read.chain, applied: joined.applied, closed, closedName, open: read.open, window };
     } catch (error) {
@@ -272,13 +354,37 @@ export class Reader {
   }
 
   async #alone(view: View, query: Query, manifest: Manifest, missing: Missing): Promise<Tiles> {
-    const window = this.#window(query, view, await this.#batch.lastBucket(manifest));
+    const nowMs = this.#standings.now();
+    const newest = await this.#newestBuckets(manifest, { closed: [], open: null }, nowMs);
+    const window = this.#window(query, view, newest, nowMs);
     return { manifest, live: null, standing: this.#standings.of(manifest, null, missing), window };
   }
 
-  /** Of a view that holds nothing yet, the last 24 hours are those before now. */
-  #window(query: Query, view: View, lastBucket: EpochMs | null): Window {
-    return windowOf(query, view, lastBucket ?? bucketOf(this.#standings.now(), view.grainMs));
+  async #newestBuckets(
+    manifest: Manifest,
+    { closed, open }: { readonly closed: readonly SegmentTile[]; readonly open: LiveRead | null },
+    nowMs: EpochMs,
+  ): Promise<NewestBuckets> {
+    const any = newestOf([
+      await this.#batch.lastBucket(manifest, ALL_OF_TIME),
+      open?.lastBucket ?? null,
+      ...closed.map(({ lastBucket }) => lastBucket),
+    ]);
+    if (any === null || any <= nowMs) return { untilNow: any, any };
+    const ofOpen = (open?.open ?? []).map(({ bucket }) => bucket).filter((bucket) => bucket <= nowMs);
+    const untilNow = newestOf([
+      await this.#batch.lastBucket(manifest, nowMs),
+      ...ofOpen,
+      ...closed.map((segment) => segment.lastUntil(nowMs)),
+    ]);
+    return { untilNow, any };
+  }
+
+  /** Of a view that holds nothing until now, the last 24 hours are those before now. */
+  #window(query: Query, view: View, { untilNow, any }: NewestBuckets, nowMs: EpochMs): Window {
+    const range = windowOf(query, view, { untilNow: untilNow ?? bucketOf(nowMs, view.grainMs), any });
+    const later = query.toMs === null && any !== null && any >= range.toMs;
+    return { ...range, laterMs: later ? any : null };
   }
 }
 
@@ -291,9 +397,14 @@ const VANISHED: Missing = {
   message: "segments went away again and again while they were read: this is the batch version alone",
 };
 
-/** Whether an answer would be the same again. That of a view without rows may depend on the clock. */
-function isUnchanged({ manifest, chain, missing, rows }: ReadAnswer, newest: Manifest, now: ChainState): boolean {
-  return missing === null && rows.length > 0 && manifest === newest && chain?.digest === now.digest;
+/** Whether an answer would be the same again. That of a view without rows, or with rows after now, may depend on the clock. */
+function isUnchanged(
+  { manifest, chain, missing, rows, laterMs }: ReadAnswer,
+  newest: Manifest,
+  now: ChainState,
+): boolean {
+  if (missing !== null || rows.length === 0 || laterMs !== null) return false;
+  return manifest === newest && chain?.digest === now.digest;
 }
 
 /** What a question needs of a view's state. */
@@ -314,6 +425,14 @@ function needs(view: View, query: Query): Needs {
   return { components, sketches, fields: keyedFields(view, query, components) };
 }
 
+/** Computes a calendar's buckets in turns, so that they are there when they are needed. What is wrong with them is found then. */
+async function warmCalendar({ calendar }: Query, { fromMs, toMs }: TimeRange): Promise<void> {
+  if (calendar === null) return;
+  await inTurns(calendarWork(calendar, fromMs, toMs), null).catch((error: unknown) => {
+    if (!(error instanceof RangeError)) throw error;
+  });
+}
+
 /** Where the calendar cuts the answer; a question that it cannot cut is the client's. */
 function startsOf(view: View, query: Query, window: Window): readonly EpochMs[] | null {
   try {
@@ -323,13 +442,6 @@ function startsOf(view: View, query: Query, window: Window): readonly EpochMs[] 
     const allowed = "a coarser or finer every, a shorter window, or another zone";
     throw badRequest([{ parameter: "every", problem: error.message, allowed }]);
   }
-}
-
-/** The buckets to read before the newest one is known: it cannot lie before the batch version's. */
-function readingWindow(query: Query, view: View, knownLast: EpochMs | null): Window {
-  const { fromMs } = windowOf(query, view, knownLast);
-  const everything = query.fromMs === null && query.toMs === null && knownLast === null;
-  return { fromMs: everything ? -ALL_OF_TIME : fromMs, toMs: query.toMs ?? ALL_OF_TIME };
 }
 
 function newestOf(buckets: readonly (EpochMs | null)[]): EpochMs | null {

@@ -1,10 +1,12 @@
 import { cutToJson, type EpochMs } from "../core/position.ts";
 import type { View } from "../core/view.ts";
+import type { Work } from "../core/work.ts";
 import type { Chain } from "../store/chain.ts";
 import type { ClosedSegment, SegmentCells } from "../store/chain-state.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { RedisGate } from "./redis-gate.ts";
 import { type BucketTile, Tiler, tileWeight } from "./tile-cells.ts";
+import { inTurns } from "./turns.ts";
 import { Vanished } from "./vanished.ts";
 import { WeightedCache } from "./weighted-cache.ts";
 
@@ -14,11 +16,25 @@ export class SegmentTile {
   readonly weight: number;
   readonly #buckets: readonly BucketTile[];
 
-  constructor(view: View, { lastBucket, buckets }: SegmentCells) {
+  private constructor(lastBucket: EpochMs | null, buckets: readonly BucketTile[]) {
     this.lastBucket = lastBucket;
+    this.#buckets = buckets;
+    this.weight = tileWeight(buckets);
+  }
+
+  static *of(view: View, { lastBucket, buckets }: SegmentCells): Work<SegmentTile> {
     const tiler = new Tiler(view);
-    this.#buckets = buckets.map((bucket) => tiler.tile(bucket)).sort((a, b) => a.bucket - b.bucket);
-    this.weight = tileWeight(this.#buckets);
+    const tiles: BucketTile[] = [];
+    for (const bucket of buckets) tiles.push(yield* tiler.tile(bucket));
+    return new SegmentTile(
+      lastBucket,
+      tiles.sort((a, b) => a.bucket - b.bucket),
+    );
+  }
+
+  /** The newest of its buckets that is not after `timeMs`. */
+  lastUntil(timeMs: EpochMs): EpochMs | null {
+    return this.#buckets[this.#firstFrom(timeMs + 1) - 1]?.bucket ?? null;
   }
 
   /** Its buckets in `[fromMs, toMs)`. */
@@ -67,6 +83,6 @@ export class SegmentCache {
   async #load(chain: Chain, view: View, segment: ClosedSegment): Promise<SegmentTile> {
     const cells = await this.#gate.ask(SEGMENT_TIMEOUT_MS, () => chain.segment(segment));
     if (cells === null) throw new Vanished("segment", `segment ${segment.id} is gone`);
-    return new SegmentTile(view, cells);
+    return inTurns(SegmentTile.of(view, cells), null);
   }
 }

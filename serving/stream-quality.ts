@@ -62,8 +62,9 @@ export class StreamQuality {
     const { id } = await log.topic(topic);
     const rows = async (sql: string) => {
       const found: DuckDBValue[][] = [];
-      await ducks.read(sql, [], (columns) => {
+      await ducks.read(sql, [], function* (columns) {
         for (const [row] of (columns[0] ?? []).entries()) found.push(columns.map((column) => column[row] ?? null));
+        yield columns[0]?.length ?? 0;
       });
       return found;
     };

@@ -1,16 +1,16 @@
-import { setImmediate as turn } from "node:timers/promises";
-import { type Cell, type CellTable, type GroupValue, groupFromKey, groupKey } from "../core/cells.ts";
+import { type Budget, REGISTERS_A_MERGE, type Spending } from "../core/budget.ts";
+import { type Cell, CellTable, type GroupValue, groupFromKey, groupKey } from "../core/cells.ts";
 import { componentsOf } from "../core/components.ts";
 import { type Registers, registersFromRedis } from "../core/hll.ts";
 import type { Item, StateValue } from "../core/measures/measure.ts";
 import type { EpochMs } from "../core/position.ts";
-import { answerTable, groupMatches, type Query, type TimeRange } from "../core/query.ts";
+import { answerPlaces, groupMatches, type Query, type TimeRange } from "../core/query.ts";
 import type { View } from "../core/view.ts";
+import { STEP, type Work } from "../core/work.ts";
 import { type BucketCells, splitCellField } from "../store/chain-state.ts";
-import { tooLarge } from "./problem.ts";
 
-/** A component's registers as the layer holds them: a Redis string, or `register * 64 + rank` of each that is set. */
-export type Sketch = Buffer | readonly number[];
+/** A component's registers as the layer holds them: a Redis string, or registers that nobody merges into. */
+export type Sketch = Buffer | Registers;
 
 /** One group of one bucket in a tile's state. Immutable: tiles are cached. */
 export interface GroupCells {
@@ -23,13 +23,6 @@ export interface GroupCells {
 export interface BucketTile {
   readonly bucket: EpochMs;
   readonly groups: readonly GroupCells[];
-}
-
-/** How much one answer may merge. */
-export interface AnswerLimits {
-  readonly maxCells: number;
-  /** Registers of distinct counts, and items. */
-  readonly maxPieces: number;
 }
 
 /** How many fields are remembered before they are forgotten. */
@@ -47,7 +40,7 @@ export class Tiler {
     this.#items = new Set(componentsOf(view).flatMap(({ key, form }) => (form === "items" ? [key] : [])));
   }
 
-  tile({ bucket, values, sketches }: BucketCells): BucketTile {
+  *tile({ bucket, values, sketches }: BucketCells): Work<BucketTile> {
     const groups = new Map<string, Gathering>();
     const gathering = ({ key, group }: Field) => {
       let held = groups.get(key);
@@ -57,7 +50,10 @@ export class Tiler {
       }
       return held;
     };
+    let fields = 0;
     for (const [text, value] of values) {
+      fields += 1;
+      if (fields % STEP === 0) yield STEP;
       const field = this.#field(text);
       if (field.item === undefined) gathering(field).values.push([field.component, value]);
       else gathering(field).items.push([field.component, field.item, value as bigint]);
@@ -104,14 +100,22 @@ interface Gathering {
 /** What a cached tile costs, in cells; a sketch by its size. */
 export function tileWeight(buckets: readonly BucketTile[]): number {
   const weigh = ({ values, items, sketches }: GroupCells) =>
-    1 + values.length + items.length + sketches.reduce((sum, [, sketch]) => sum + 1 + Math.ceil(sketch.length / 32), 0);
+    1 +
+    values.length +
+    items.length +
+    sketches.reduce((sum, [, sketch]) => sum + 1 + Math.ceil(sketchBytes(sketch) / 32), 0);
   return buckets.reduce((sum, { groups }) => sum + groups.reduce((cells, group) => cells + weigh(group), 1), 0);
+}
+
+function sketchBytes(sketch: Sketch): number {
+  return Buffer.isBuffer(sketch) ? sketch.length : sketch.sizeBytes;
 }
 
 /** Cells of an answer, merged from tiles that do not change. Immutable: they are cached. */
 export interface AnswerBase {
   readonly cells: readonly Cell[];
-  readonly pieces: number;
+  /** What it took to make them. */
+  readonly spending: Spending;
 }
 
 /** What a cached base costs, in cells. */
@@ -125,95 +129,79 @@ export function baseWeight({ cells }: AnswerBase): number {
   return cells.reduce((sum, cell) => sum + weigh(cell), 1);
 }
 
-/** How many groups are merged before other requests get their turn. */
-const SLICE = 5_000;
-
-/** Merges tiles into one answer: the same merge for the batch version, closed segments and the open one. */
+/** Merges tiles into one answer: the same merge for the batch version, closed segments and the open one. Everything throws OverBudget. */
 export class AnswerBuilder {
+  readonly table: CellTable;
   readonly #view: View;
   readonly #query: Query;
-  readonly #limits: AnswerLimits;
-  readonly #answer: ReturnType<typeof answerTable>;
+  readonly #budget: Budget;
+  readonly #places: ReturnType<typeof answerPlaces>;
   readonly #wanted: ReadonlySet<string>;
-  #pieces = 0;
-  #slice = 0;
 
-  constructor(view: View, query: Query, window: TimeRange, wanted: readonly string[], limits: AnswerLimits) {
+  constructor(view: View, query: Query, window: TimeRange, wanted: readonly string[], budget: Budget) {
+    this.table = new CellTable(view);
     this.#view = view;
     this.#query = query;
-    this.#limits = limits;
-    this.#answer = answerTable(view, query, window);
+    this.#budget = budget;
+    this.#places = answerPlaces(view, query, window);
     this.#wanted = new Set(wanted);
-  }
-
-  get table(): CellTable {
-    return this.#answer.table;
   }
 
   /** What was merged so far, for other answers to begin with: nothing may be merged here any more. */
   base(): AnswerBase {
-    return { cells: this.table.cells(), pieces: this.#pieces };
+    return { cells: this.table.cells(), spending: this.#budget.spending() };
   }
 
   /** Begins with what was merged before, for an answer to the same question. */
-  begin({ cells, pieces }: AnswerBase): void {
+  begin({ cells, spending }: AnswerBase): void {
+    this.#budget.charge(spending);
     this.table.adopt(cells);
-    this.#pieces = pieces;
   }
 
-  /** State that is already filtered, and has the query's buckets (not yet slid) and dimensions. */
-  async addRolledUp(buckets: readonly BucketTile[]): Promise<void> {
+  /** State that is already filtered, and has the query's buckets and dimensions. */
+  *addRolledUp(buckets: readonly BucketTile[]): Work<void> {
     for (const { bucket, groups } of buckets) {
-      const reached = this.#answer.buckets(bucket);
-      for (const cells of groups) {
-        for (const into of reached) this.#merge(into, cells.group, cells);
-        await this.#breathe();
-      }
+      const into = this.#places.bucket(bucket);
+      for (const cells of groups) yield this.#merge(into, cells.group, cells);
     }
   }
 
   /** State as the view stores it; only buckets in `[fromMs, toMs)` count. */
-  async addStored(buckets: readonly BucketTile[], fromMs: EpochMs, toMs: EpochMs): Promise<void> {
+  *addStored(buckets: readonly BucketTile[], { fromMs, toMs }: TimeRange): Work<void> {
     for (const { bucket, groups } of buckets) {
       if (bucket < fromMs || bucket >= toMs) continue;
-      const reached = this.#answer.buckets(bucket);
-      for (const cells of groups) {
-        if (groupMatches(this.#view, this.#query, cells.group))
-          for (const into of reached) this.#merge(into, this.#answer.group(cells.group), cells);
-        await this.#breathe();
-      }
+      const into = this.#places.bucket(bucket);
+      for (const cells of groups)
+        yield groupMatches(this.#view, this.#query, cells.group)
+          ? this.#merge(into, this.#places.group(cells.group), cells)
+          : 1;
     }
   }
 
-  #merge(bucket: EpochMs, group: readonly GroupValue[], { values, items, sketches }: GroupCells): void {
+  /** Returns how many merges that took. */
+  #merge(bucket: EpochMs, group: readonly GroupValue[], { values, items, sketches }: GroupCells): number {
+    const before = this.table.size;
     const cell = this.table.cell(bucket, group);
+    this.#budget.spend("cells", this.table.size - before);
     for (const [component, value] of values) if (this.#wanted.has(component)) this.table.merge(cell, component, value);
+    let [merges, added] = [1 + values.length, 0];
     for (const [component, item, value] of items) {
       if (!this.#wanted.has(component)) continue;
-      this.#pieces += 1;
-      this.table.mergeItem(cell, component, item, value);
+      merges += 1;
+      if (this.table.mergeItem(cell, component, item, value)) added += 1;
     }
-    for (const [component, sketch] of sketches) {
-      if (!this.#wanted.has(component)) continue;
-      this.#pieces += sketch.length;
-      offer(this.table.sketch(cell, component), sketch);
-    }
-    if (this.table.size > this.#limits.maxCells)
-      throw tooLarge(`the answer would have more than ${this.#limits.maxCells} cells`);
-    if (this.#pieces > this.#limits.maxPieces) throw tooManyPieces();
+    this.#budget.spend("items", added);
+    for (const [component, sketch] of sketches)
+      if (this.#wanted.has(component)) merges += this.#mergeSketch(cell, component, sketch);
+    return merges;
   }
 
-  async #breathe(): Promise<void> {
-    this.#slice += 1;
-    if (this.#slice % SLICE === 0) await turn();
+  #mergeSketch(cell: Cell, component: string, sketch: Sketch): number {
+    const held = this.table.sketch(cell, component);
+    const beforeBytes = held.sizeBytes;
+    const registers = Buffer.isBuffer(sketch) ? registersFromRedis(sketch) : sketch;
+    held.merge(registers);
+    this.#budget.spend("sketchBytes", held.sizeBytes - beforeBytes);
+    return registers.size / REGISTERS_A_MERGE;
   }
-}
-
-export function tooManyPieces(): Error {
-  return tooLarge("the answer would merge too many distinct counts, quantiles or items");
-}
-
-function offer(registers: Registers, sketch: Sketch): void {
-  if (Buffer.isBuffer(sketch)) registers.merge(registersFromRedis(sketch));
-  else for (const packed of sketch) registers.offer(packed >> 6, packed & 63);
 }

@@ -9,6 +9,7 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { decodeAsOf } from "../core/as-of.ts";
+import { ANSWER_LIMITS } from "../core/budget.ts";
 import { stateSql } from "../core/compile.ts";
 import { flag, instant, integer, optional, text } from "../core/fields.ts";
 import { generationOf } from "../core/generation.ts";
@@ -112,8 +113,12 @@ function salesOf(total: number): Sale[] {
   }));
 }
 
-/** The last fifty came more than a day after the others. */
-const SALES = salesOf(3_050).map((sale) => (sale.offset < 3_000 ? sale : { ...sale, at: sale.at + 30 * HOUR }));
+const LATER = Date.parse("2099-06-01T00:00:00Z");
+/** The last fifty came more than a day after the others, and ten more from a clock that is wrong by decades. */
+const SALES = salesOf(3_060).map((sale) => {
+  if (sale.offset < 3_000) return sale;
+  return { ...sale, at: sale.offset < 3_050 ? sale.at + 30 * HOUR : LATER + sale.offset * 1_000 };
+});
 
 /** A place of its own for one test: a server, a namespace and a data directory. */
 class Place {
@@ -260,8 +265,6 @@ const STRUCTURE = JSON.stringify([
     _reject: "VARCHAR",
   },
 ]);
-
-const LIMITS = { maxCells: 100_000, maxPieces: 1_000_000 };
 
 /** Lets something happen right after the first answer of Redis. */
 class RacingGate extends RedisGate {
@@ -450,6 +453,39 @@ describe("an answer", () => {
     expect(sorted(answer.rows)).toEqual(sorted(fold(2_500, { every: 60_000, by: ["floor"] })));
   });
 
+  it("ends with the newest event until now although others lie after now, and says so", async () => {
+    const { at, files } = await standing();
+    await at.apply(2_500, 3_060);
+    const lastBucket = Math.floor(Math.max(...SALES.slice(0, 3_050).map((sale) => sale.at)) / 60_000) * 60_000;
+    const to = lastBucket + 60_000;
+    const ends = async (where: string) => {
+      const answer = await at.answer("limit=100000");
+      expect(answer.window.to, where).toBe(new Date(to).toISOString());
+      expect(
+        answer.notices?.map(({ code }) => code),
+        where,
+      ).toEqual(["EVENTS_AFTER_NOW"]);
+      const expected = fold(3_060, { from: to - 24 * HOUR, to, every: 60_000, by: ["shop", "online", "floor"] });
+      expect(sorted(answer.rows), where).toEqual(sorted(expected));
+      const { headers } = await at.ask("/views/takings?limit=1");
+      expect([headers["tideline-notice"], headers.etag], where).toEqual(["EVENTS_AFTER_NOW", undefined]);
+      const one = await at.answer("where[shop]=north&where[online]=true&where[floor]=0&measures=sales");
+      expect(one.window, `${where}, one group`).toMatchObject({ to: answer.window.to });
+      const { text } = await at.ask("/views/takings/keys?dimension=shop");
+      expect(JSON.parse(text), where).toMatchObject({ window: { to: answer.window.to }, notices: answer.notices });
+      const later = await at.answer(`from=${LATER}&by=&every=1d&measures=sales`);
+      expect([later.rows.map(({ sales }) => sales), later.notices], where).toEqual([[10], undefined]);
+      const all = await at.answer(`from=${START}&to=${LATER + HOUR}&by=&every=1d&measures=sales`);
+      expect([all.rows.at(-1)?.sales, all.notices], where).toEqual([10, undefined]);
+    };
+    await ends("in the open segment");
+    await at.chain.seal(null);
+    await ends("in a closed segment");
+    await at.publish(3, 1_000, 3_060, files);
+    await at.chain.reseed(cutAt(3_060), 3, (await at.chain.load())?.nonce ?? null);
+    await ends("in the batch version");
+  });
+
   it("is sorted and limited, nulls last in both directions", async () => {
     const total = fold(2_500, { ...whole, every: 168 * HOUR, by: ["shop"] });
     for (const sign of ["", "-"]) {
@@ -507,7 +543,7 @@ describe("the reader", () => {
     await at.publish(1, 0, 1_000);
     await at.chain.reseed(cutAt(1_000), 1, null);
     await at.apply(1_000, 3_050);
-    const last = Math.floor(Math.max(...SALES.map(({ at }) => at)) / 60_000) * 60_000;
+    const last = Math.floor(Math.max(...SALES.slice(0, 3_050).map(({ at }) => at)) / 60_000) * 60_000;
     const answer = await at.answer("limit=100000&by=floor");
     const from = last + 60_000 - 24 * HOUR;
     expect(answer.window.from).toBe(new Date(from).toISOString());
@@ -607,7 +643,7 @@ describe("the reader", () => {
     const { at, files } = await standing();
     const gate = new RacingGate(redis);
     const ducks = await DuckQueue.open(pool, { connections: 1, maxWaiting: 1, timeoutMs: 10_000 });
-    const batch = new BatchStates(at.data, ducks, { maxCachedCells: 1_000, limits: LIMITS });
+    const batch = new BatchStates(at.data, ducks, { maxCachedCells: 1_000, limits: ANSWER_LIMITS });
     const standings = new Standings({ manifests: at.manifests, gate, namespace: at.namespace });
     const segments = new SegmentCache(gate, 1_000);
     const log = new LogReader({ brokers: inject("kafkaBrokers"), clientId: "serving-test" });
@@ -619,7 +655,7 @@ describe("the reader", () => {
     });
     const { data, manifests } = at;
     const history = new History({ data, manifests, standings, segments, recomputations });
-    const reader = new Reader({ standings, batch, segments, history, limits: LIMITS });
+    const reader = new Reader({ standings, batch, segments, history, limits: ANSWER_LIMITS });
     gate.afterFirst = async () => {
       await at.publish(3, 1_000, 2_000, files);
       await at.chain.trim(cutAt(2_000));

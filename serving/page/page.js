@@ -163,12 +163,14 @@ function drawNotice(view) {
         ? "Nothing has been published for this view yet. It appears here as soon as the speed layer or a refresh has run."
         : answer === null
           ? "Loading …"
-          : answer.rows.length === 0
-            ? "No events in the last 24 hours of this view's event time."
-            : "");
+          : answer.notices !== undefined
+            ? answer.notices.map(({ message }) => message).join(" ")
+            : answer.rows.length === 0
+              ? "No events in the last 24 hours of this view's event time."
+              : "");
   if (node.textContent !== text) node.textContent = text;
   node.hidden = text === "";
-  node.classList.toggle("warn", notice?.text !== undefined || missing !== undefined);
+  node.classList.toggle("warn", notice?.text !== undefined || missing !== undefined || answer?.notices !== undefined);
 }
 
 function drawFacts(view, column) {

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type AsOf, encodeAsOf } from "../../core/as-of.ts";
 import type { QueryProblem } from "../../core/query.ts";
-import { answerBody, answerStanding, asOfToken, viewSummary } from "../answer.ts";
+import { answerBody, answerNotices, answerStanding, asOfToken, viewSummary } from "../answer.ts";
 import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../consistency.ts";
 import { csvOf } from "../csv.ts";
 import { FORMATS, type Format, preferredFormat } from "../format.ts";
@@ -11,6 +11,7 @@ import type { DescribedView } from "../openapi.ts";
 import { viewStandings } from "../overview.ts";
 import type { Parameters } from "../parameters.ts";
 import { badRequest } from "../problem.ts";
+import type { Reading } from "../reader.ts";
 import { type RenderedAnswer, renderAnswer, renderedBody } from "../rendered-answer.ts";
 import { type Fail, type One, readRequest, wholeNumber } from "../request.ts";
 import type { Serving } from "../serving.ts";
@@ -81,7 +82,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
     );
     if (held !== null && held.answer.rows === answer.rows) return sendRendered(reply, held, answer.freshnessMs);
     const headers = {
-      ...standingHeaders(asked.described, answer, at, tagOf),
+      ...answerHeaders(asked.described, answer, at, tagOf),
       "tideline-truncated": String(answer.truncated),
     };
     if (format === "csv") {
@@ -118,13 +119,14 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
     const reading = await consistently(serving, reply, asked.described, asked.options, () =>
       reader.read(definition, query, at?.applied ?? null),
     );
-    void reply.headers({ ...standingHeaders(asked.described, reading, at, null), ...ageHeader(reading, at) });
+    void reply.headers({ ...answerHeaders(asked.described, reading, at, null), ...ageHeader(reading, at) });
     return {
       view: definition.view.name,
       dimension,
       ...keysOf(reading, { prefix, limit }),
       window: { from: new Date(reading.fromMs).toISOString(), to: new Date(reading.toMs).toISOString() },
       ...answerStanding(definition, reading, at),
+      ...answerNotices(definition, reading),
     };
   });
 }
@@ -175,10 +177,13 @@ async function isUnchanged(
   return standing.missing === null && hasTag(held, tagOf(asOfToken(definition, standing)));
 }
 
-/** Headers that say where an answer stands. What is incomplete has no entity tag: it is not to be held on to. */
-function standingHeaders(
+/**
+ * Headers that say where an answer stands. An incomplete one has no entity tag: it is not to be held on to. Neither has one that ends now
+ * although the view holds later events: what it is about moves with the clock.
+ */
+function answerHeaders(
   { definition }: DescribedView,
-  standing: Standing,
+  standing: Standing & Pick<Reading, "laterMs">,
   at: AsOf | null,
   tagOf: ((asOf: string) => string) | null,
 ): Record<string, string> {
@@ -187,9 +192,10 @@ function standingHeaders(
     "tideline-as-of": asOf,
     "tideline-batch-version": String(batchVersion),
     "tideline-complete": String(complete),
-    "cache-control": at === null ? "no-cache" : "max-age=31536000, immutable",
+    "cache-control": at === null || standing.laterMs !== null ? "no-cache" : "max-age=31536000, immutable",
     ...(standing.missing === null ? {} : { "tideline-missing": standing.missing.code }),
-    ...(complete && tagOf !== null ? { etag: tagOf(asOf) } : {}),
+    ...(standing.laterMs === null ? {} : { "tideline-notice": "EVENTS_AFTER_NOW" }),
+    ...(complete && standing.laterMs === null && tagOf !== null ? { etag: tagOf(asOf) } : {}),
   };
 }
 

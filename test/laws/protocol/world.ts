@@ -5,6 +5,7 @@ import type fc from "fast-check";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import type { BatchStores, ViewTarget } from "../../../batch-layer/stores.ts";
+import { ANSWER_LIMITS } from "../../../core/budget.ts";
 import { generationOf } from "../../../core/generation.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../../core/ledger.ts";
 import { at, type Cut, cutFromJson, cutReached, cutsEqual, cutToJson, partitionsOf } from "../../../core/position.ts";
@@ -71,7 +72,7 @@ const logger = pino({ level: "silent" });
 const BEGIN_MS = Date.parse("2026-01-01T00:00:00Z");
 /** So many gates may be opened, once the faults have stopped, until all is applied, published and answered. */
 const QUIET_GATES = 1_500;
-const LIMITS = { maxCells: 10_000, maxPieces: 1_000_000 };
+const LIMITS = { ...ANSWER_LIMITS, cells: 10_000 };
 
 /**
  * One log, Redis and data directory, and the processes that work on them with the program's own code, on one machine and under one scheduler.

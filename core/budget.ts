@@ -1,0 +1,111 @@
+/**
+ * How much work one question may cause. All limits are numbers of things, none is a time: the same question over the same state is always
+ * answered or always refused, however busy the server is.
+ */
+export interface BudgetLimits {
+  /** State rows of batch files that lie in the range that is read. */
+  readonly rows: number;
+  /** Cells held in memory at once, before rows are sorted and limited. */
+  readonly cells: number;
+  /** Merges of one value, one item or sixteen registers of a sketch. */
+  readonly merges: number;
+  /** Items of quantiles, histograms and top lists held in memory at once. */
+  readonly items: number;
+  /** Memory for the registers of distinct counts, bytes. */
+  readonly sketchBytes: number;
+}
+
+export type BudgetUnit = keyof BudgetLimits;
+
+/** What one answer may cost. At these limits it takes about 200 MB and some seconds of one core. */
+export const ANSWER_LIMITS: BudgetLimits = {
+  rows: 200_000_000,
+  cells: 200_000,
+  merges: 100_000_000,
+  items: 4_000_000,
+  sketchBytes: 128 * 1024 * 1024,
+};
+
+/** So many registers are merged in the time that one value takes. */
+export const REGISTERS_A_MERGE = 16;
+
+const SHOWN: Readonly<Record<BudgetUnit, (amount: string) => string>> = {
+  rows: (amount) => `${amount} stored state rows would be read`,
+  cells: (amount) => `the answer would have ${amount} cells`,
+  merges: (amount) => `${amount} merges would be needed`,
+  items: (amount) => `${amount} items of quantiles, histograms and top lists would be held`,
+  sketchBytes: (amount) => `${amount} bytes of distinct counts would be held`,
+};
+
+/** What to ask less of, by unit. */
+export const NARROWER: Readonly<Record<BudgetUnit, string>> = {
+  rows: "a narrower from and to, or fewer measures",
+  cells: "a narrower from and to, a coarser every, fewer dimensions in by, or where[dimension]",
+  merges: "a narrower from and to, a shorter window, a coarser every, fewer dimensions in by, or fewer measures",
+  items: "measures without quantile, histogram and topK, a narrower from and to, or a coarser every",
+  sketchBytes: "measures without distinct, a narrower from and to, or a coarser every",
+};
+
+/** A question costs more than its budget. `needed` is how much, null when it is only known to be more than the limit. */
+export class OverBudget extends Error {
+  override readonly name = "OverBudget";
+  readonly unit: BudgetUnit;
+
+  constructor(unit: BudgetUnit, limit: number, needed: number | null) {
+    const most = `at most ${grouped(limit)} for one question`;
+    const factor = needed === null ? "" : `: ask for ${Math.ceil((needed * 10) / limit) / 10} times less`;
+    super(`${SHOWN[unit](needed === null ? `more than ${grouped(limit)}` : grouped(needed))}; ${most}${factor}`);
+    this.unit = unit;
+  }
+}
+
+function grouped(amount: number): string {
+  return Math.ceil(amount).toLocaleString("en-US");
+}
+
+/** What something cost, by unit. */
+export type Spending = Readonly<Record<BudgetUnit, number>>;
+
+const UNITS: readonly BudgetUnit[] = ["rows", "cells", "merges", "items", "sketchBytes"];
+
+/** Counts what one question costs. */
+export class Budget {
+  readonly #limits: BudgetLimits;
+  readonly #spent: Record<BudgetUnit, number> = { rows: 0, cells: 0, merges: 0, items: 0, sketchBytes: 0 };
+
+  constructor(limits: BudgetLimits) {
+    this.#limits = limits;
+  }
+
+  /** A budget that nothing exceeds. */
+  static unlimited(): Budget {
+    const limit = Number.POSITIVE_INFINITY;
+    return new Budget({ rows: limit, cells: limit, merges: limit, items: limit, sketchBytes: limit });
+  }
+
+  spent(unit: BudgetUnit): number {
+    return this.#spent[unit];
+  }
+
+  /** What was spent so far, for `charge`. */
+  spending(): Spending {
+    return { ...this.#spent };
+  }
+
+  /** Counts what was spent for something that is used again. Throws OverBudget. */
+  charge(spending: Spending): void {
+    for (const unit of UNITS) this.spend(unit, spending[unit]);
+  }
+
+  /** Counts `amount` more; a negative amount gives memory back. Throws OverBudget. */
+  spend(unit: BudgetUnit, amount: number): void {
+    this.#spent[unit] += amount;
+    if (this.#spent[unit] > this.#limits[unit]) throw new OverBudget(unit, this.#limits[unit], null);
+  }
+
+  /** Throws OverBudget, with how much too much it is, when `amount` more would not fit. Counts nothing. */
+  require(unit: BudgetUnit, amount: number): void {
+    const needed = this.#spent[unit] + amount;
+    if (needed > this.#limits[unit]) throw new OverBudget(unit, this.#limits[unit], needed);
+  }
+}
