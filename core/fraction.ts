@@ -17,12 +17,12 @@ export function fractionOfDouble(value: number): Fraction | null {
   return { over: BigInt(over), under };
 }
 
-/** The exact value of a decimal number, which its text gives: 0.07 is 7/100. Null for a number that is not finite. */
-export function fractionOfDecimal(value: number): Fraction | null {
+/** The exact value of a decimal number as it is written, 0.07 or 7e-2; null for what is none. Exponents have at most three digits. */
+export function fractionOfText(text: string): Fraction | null {
   const [, sign = "", whole = "", decimals = "", exponent = "0"] =
-    /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/.exec(String(value)) ?? [];
-  if (whole === "") return null;
-  const digits = BigInt(`${whole}${decimals}`) * (sign === "" ? 1n : -1n);
+    /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?$/.exec(text) ?? [];
+  if (whole === "" && decimals === "") return null;
+  const digits = BigInt(`${whole}${decimals}`) * (sign === "-" ? -1n : 1n);
   const scale = decimals.length - Number(exponent);
   return scale > 0 ? { over: digits, under: 10n ** BigInt(scale) } : wholeNumber(digits * 10n ** BigInt(-scale));
 }

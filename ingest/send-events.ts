@@ -82,10 +82,10 @@ class Sending {
   }
 
   /** Validates one row. Throws BAD_REQUEST unless invalid rows are to be skipped. */
-  look({ line, value }: SourceRow): void {
+  look({ line, value, refused }: SourceRow): void {
     const { stream, skipInvalid, dryRun, onInvalid } = this.#options;
     this.rows += 1;
-    const made = this.#record(value);
+    const made = refused ?? this.#record(value);
     if (typeof made !== "string") {
       this.#records.push(made);
       return;

@@ -1,15 +1,17 @@
 import { createReadStream } from "node:fs";
 import { TidelineError } from "../core/errors.ts";
-import { bare, type Field, isRequired } from "../core/fields.ts";
+import { type Field, isRequired } from "../core/fields.ts";
 import type { Stream } from "../core/stream.ts";
-import { parseTime } from "../core/time.ts";
-import { openTable } from "../store/table-rows.ts";
+import { openTable, type TableRows, type TableValue } from "../store/table-rows.ts";
+import { eventValue } from "./table-values.ts";
 
 /** One event of a source, not validated yet. */
 export interface SourceRow {
   /** Line of an NDJSON file, or row of a table, from 1; a CSV's header line does not count. */
   readonly line: number;
   readonly value: Buffer;
+  /** Why there is no event of it; absent: there is, for the contract to judge. */
+  readonly refused?: string;
 }
 
 export interface Source {
@@ -48,7 +50,7 @@ export async function tableSource(path: string, format: "csv" | "parquet", strea
       `It has: ${table.columns.join(", ")}. Columns are fields by name.`,
     );
   }
-  return { total: table.total, unit: "rows", pieces: tablePieces(table.pieces, stream), close: () => table.close() };
+  return { total: table.total, unit: "rows", pieces: tablePieces(table, stream), close: () => table.close() };
 }
 
 /** Lines as bytes: a line that is no UTF-8 must be refused, not repaired. */
@@ -83,20 +85,16 @@ async function* linePieces(input: NodeJS.ReadableStream) {
   }
 }
 
-async function* tablePieces(pieces: AsyncIterable<readonly Readonly<Record<string, unknown>>[]>, stream: Stream) {
-  const fields = Object.entries(stream.fields);
+/** Columns that the file and the contract have in common: others are not even read. */
+async function* tablePieces(table: TableRows, stream: Stream) {
+  const fields = Object.entries(stream.fields).filter(([name]) => table.columns.includes(name));
+  const names = fields.map(([name]) => name);
   let rows: SourceRow[] = [];
   let line = 0;
-  for await (const piece of pieces) {
-    for (const row of piece) {
+  for await (const piece of table.read(names)) {
+    for (const values of piece) {
       line += 1;
-      const event = Object.fromEntries(
-        fields.flatMap(([name, field]) => {
-          const value = eventValue(field, row[name]);
-          return value === undefined ? [] : [[name, value]];
-        }),
-      );
-      rows.push({ line, value: Buffer.from(JSON.stringify(event)) });
+      rows.push({ line, ...eventOf(fields, values) });
     }
     if (rows.length < PIECE_ROWS) continue;
     yield { rows, done: line };
@@ -105,35 +103,16 @@ async function* tablePieces(pieces: AsyncIterable<readonly Readonly<Record<strin
   yield { rows, done: line };
 }
 
-/**
- * A table's value as its field wants it. What does not look like one stays as it is, for the contract to refuse in its own words. A
- * missing text is an empty one where a text is required, every other missing value is left out.
- */
-export function eventValue(field: Field, value: unknown): unknown {
-  const { type } = bare(field.spec);
-  const isText = type === "text" || type === "oneOf";
-  if (value === null || value === undefined) return isText && isRequired(field) ? "" : undefined;
-  if (typeof value !== "string") return isText ? String(value) : value;
-  if (isText) return value;
-  const text = value.trim();
-  switch (type) {
-    case "flag":
-      return { true: true, false: false }[text.toLowerCase()] ?? value;
-    case "integer":
-      return /^-?\d+$/.test(text) ? Number(text) : value;
-    case "instant":
-      return parseTime(text) ?? value;
-    case "decimal":
-      return /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : value;
-    default:
-      return parsed(text) ?? value;
+/** A row as a JSON event. */
+function eventOf(
+  fields: readonly (readonly [name: string, field: Field])[],
+  values: readonly TableValue[],
+): Pick<SourceRow, "value" | "refused"> {
+  const event: Record<string, unknown> = {};
+  for (const [index, [name, field]] of fields.entries()) {
+    const read = eventValue(field, values[index] ?? null);
+    if (!read.ok) return { value: Buffer.alloc(0), refused: `${name}: ${read.reason}` };
+    if (read.value !== undefined) event[name] = read.value;
   }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return null;
-  }
+  return { value: Buffer.from(JSON.stringify(event)) };
 }

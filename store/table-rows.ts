@@ -1,16 +1,22 @@
 import { dirname } from "node:path";
 import { TidelineError } from "../core/errors.ts";
-import { quoteText } from "../core/sql.ts";
+import { quoteName, quoteText } from "../core/sql.ts";
 import { DuckPool, rowsOf } from "./duck.ts";
 
 /** A table in a file: CSV with a header line, or Parquet. */
 export type TableFormat = "csv" | "parquet";
 
+/** A value as text, every digit of it, or the number of a floating-point column; null for a missing one. */
+export type TableValue = string | number | null;
+
 export interface TableRows {
   readonly total: number;
   readonly columns: readonly string[];
-  /** Rows in the file's order, in pieces; each is an object by column name. In CSV every value is text, and an empty one is null. */
-  readonly pieces: AsyncIterable<readonly Readonly<Record<string, unknown>>[]>;
+  /**
+   * Rows in the file's order, in pieces: the values of the named columns, which the file has to have. Of numbers, dates and times it is the text that
+   * DuckDB writes, of lists and structures their JSON. In CSV every value is text, and an empty one is missing.
+   */
+  read(columns: readonly string[]): AsyncIterable<readonly (readonly TableValue[])[]>;
   close(): void;
 }
 
@@ -23,14 +29,17 @@ export async function openTable(path: string, format: TableFormat): Promise<Tabl
       ? `read_csv(${quoteText(path)}, header = true, all_varchar = true)`
       : `read_parquet(${quoteText(path)})`;
   try {
-    const columns = (await rowsOf(duck, `DESCRIBE SELECT * FROM ${relation}`)).map(([name]) => String(name));
+    const described = await rowsOf(duck, `DESCRIBE SELECT * FROM ${relation}`);
+    const types = new Map(described.map(([name, type]) => [String(name), String(type)]));
     const [[total] = []] = await rowsOf(duck, `SELECT count(*) FROM ${relation}`);
-    // As JSON: so dates, decimals and lists of any file cross alike.
-    const rows = await duck.stream(`SELECT to_json(t)::VARCHAR FROM ${relation} t`);
     return {
       total: Number(total),
-      columns,
-      pieces: pieces(rows),
+      columns: [...types.keys()],
+      read: async function* (columns) {
+        const texts = columns.map((name) => textSql(name, types.get(name) ?? ""));
+        const isFloat = columns.map((name) => /^(FLOAT|DOUBLE)$/.test(types.get(name) ?? ""));
+        yield* pieces(await duck.stream(`SELECT ${texts.join(", ")} FROM ${relation}`), isFloat);
+      },
       close: () => {
         duck.closeSync();
         pool.close();
@@ -44,14 +53,30 @@ export async function openTable(path: string, format: TableFormat): Promise<Tabl
   }
 }
 
+/** SQL: a column's value as text. JSON of a whole row would lose digits when it is read, and has no word for NaN. */
+function textSql(name: string, type: string): string {
+  const column = quoteName(name);
+  const nested = /^(STRUCT|MAP|UNION)\b|\[\d*\]$/.test(type);
+  const text = `${nested ? `to_json(${column})` : column}::VARCHAR`;
+  // 12.50 and 12.5 are one number, and one text where it is an event's id.
+  return /^DECIMAL\(\d+,[1-9]\d*\)$/.test(type) ? `rtrim(rtrim(${text}, '0'), '.')` : text;
+}
+
 interface Chunks {
   fetchChunk(): Promise<{ readonly rowCount: number; getRows(): unknown[][] } | null>;
 }
 
-async function* pieces(rows: Chunks): AsyncGenerator<Record<string, unknown>[]> {
+async function* pieces(rows: Chunks, isFloat: readonly boolean[]): AsyncGenerator<TableValue[][]> {
   for (;;) {
     const chunk = await rows.fetchChunk();
     if (chunk === null || chunk.rowCount === 0) return;
-    yield chunk.getRows().map(([row]) => JSON.parse(String(row)) as Record<string, unknown>);
+    const read = (text: string | null, column: number) =>
+      text === null || isFloat[column] !== true ? text : floatOf(text);
+    yield (chunk.getRows() as (string | null)[][]).map((row) => row.map(read));
   }
+}
+
+/** DuckDB writes `inf` for what JavaScript reads as `Infinity`. */
+function floatOf(text: string): number {
+  return Number(text.replace("inf", "Infinity"));
 }

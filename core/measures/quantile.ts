@@ -1,4 +1,4 @@
-import { ceiling, fractionOfDecimal, wholeNumber } from "../fraction.ts";
+import { ceiling, fractionOfText, wholeNumber } from "../fraction.ts";
 import type { Sql } from "../sql.ts";
 import { builtMeasure } from "./built-measure.ts";
 import type { Item, Measure, Presented } from "./measure.ts";
@@ -75,7 +75,7 @@ function binSql(value: string, divisions: number): string {
 function valueAt(bins: readonly (readonly [Item, bigint])[], p: number, divisions: number): Presented {
   const total = bins.reduce((sum, [, count]) => sum + count, 0n);
   // In doubles 0.07 * 100 is more than 7, and its rank would be 8.
-  const { over, under } = fractionOfDecimal(p) ?? wholeNumber(0n);
+  const { over, under } = fractionOfText(String(p)) ?? wholeNumber(0n);
   const rank = ceiling({ over: over * total, under });
   let seen = 0n;
   for (const [bin, count] of bins) {

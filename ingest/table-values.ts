@@ -1,0 +1,80 @@
+import { bare, type Field, isRequired } from "../core/fields.ts";
+import { type Fraction, fractionOfText } from "../core/fraction.ts";
+import { parseTime } from "../core/time.ts";
+import type { TableValue } from "../store/table-rows.ts";
+
+/** A table's value as its field wants it (undefined: left out), or why none of the field's values is exactly this one. */
+export type EventValue =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly reason: string };
+
+/**
+ * Reads a table's value. What does not look like a value of the field's type stays text, for the contract to refuse in its own words. A number that
+ * would have to be rounded is refused here. A missing text is an empty one where a text is required, every other missing value is left out.
+ */
+export function eventValue(field: Field, value: TableValue): EventValue {
+  const spec = bare(field.spec);
+  const isText = spec.type === "text" || spec.type === "oneOf";
+  if (value === null) return given(isText && isRequired(field) ? "" : undefined);
+  if (typeof value === "number" && !Number.isFinite(value))
+    return { ok: false, reason: `${value} is no value; a missing one is null` };
+  if (isText) return given(String(value));
+  const text = String(value).trim();
+  switch (spec.type) {
+    case "flag":
+      return given({ true: true, false: false }[text.toLowerCase()] ?? value);
+    case "integer":
+      return numberOf(text, 0) ?? given(value);
+    case "instant":
+      return instantOf(text) ?? given(value);
+    case "decimal":
+      return numberOf(text, spec.scale) ?? given(value);
+    default:
+      return listOf(text) ?? given(value);
+  }
+}
+
+function given(value: unknown): { readonly ok: true; readonly value: unknown } {
+  return { ok: true, value };
+}
+
+/** The number that a text says, if it has at most `scale` decimal places and JSON keeps all its digits. Null: it is no number. */
+function numberOf(text: string, scale: number): EventValue | null {
+  const exact = fractionOfText(text);
+  if (exact === null) return null;
+  if ((exact.over * 10n ** BigInt(scale)) % exact.under !== 0n)
+    return {
+      ok: false,
+      reason: scale === 0 ? `${text} is no whole number` : `${text} has more than ${scale} decimal places`,
+    };
+  return keptByJson(exact, text)
+    ? given(Number(text))
+    : { ok: false, reason: `${text} has more digits than a number of JSON keeps` };
+}
+
+/** Epoch milliseconds of a time, finer digits cut off, or as they are. Null: it is neither. */
+function instantOf(text: string): EventValue | null {
+  const time = parseTime(text);
+  return time === null ? numberOf(text, 0) : given(time);
+}
+
+/** A list's JSON. Null: it is none. */
+function listOf(text: string): EventValue | null {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return /\b(NaN|Infinity)\b/.test(text) ? { ok: false, reason: "NaN and Infinity are no values" } : null;
+  }
+  const numbers = text.replace(/"(?:[^"\\]|\\.)*"/g, '""').match(/-?\d[\d.]*(?:[eE][+-]?\d+)?/g) ?? [];
+  const rounded = numbers.find((one) => !keptByJson(fractionOfText(one), one));
+  return rounded === undefined
+    ? given(value)
+    : { ok: false, reason: `${rounded} has more digits than a number of JSON keeps` };
+}
+
+/** Whether the double that JSON's readers make of a number is written with the same digits. */
+function keptByJson(exact: Fraction | null, text: string): boolean {
+  const kept = fractionOfText(String(Number(text)));
+  return exact !== null && kept !== null && kept.over * exact.under === exact.over * kept.under;
+}
