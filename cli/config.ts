@@ -4,6 +4,7 @@ import { z } from "zod";
 import { TidelineError } from "../core/errors.ts";
 import { parseDuration } from "../core/time.ts";
 import { portShape, portSpecs } from "../stack/ports.ts";
+import { parseBroker } from "../store/brokers.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -44,11 +45,12 @@ function address(
   return { variable, description, byDefault, shape: shape.optional() };
 }
 
-const hostPort = /^[^\s,:]+:\d{1,5}$/;
+const hostPort = /:\d{1,5}$/;
+const isBroker = (text: string) => hostPort.test(text) && parseBroker(text) !== null;
 const brokers = z
   .string()
   .transform((text) => text.replaceAll(/\s/g, ""))
-  .refine((text) => text.split(",").every((broker) => hostPort.test(broker)), "host:port, several separated by commas");
+  .refine((text) => text.split(",").every(isBroker), "host:port, several separated by commas; [::1]:9092 for IPv6");
 const folder = z.string().transform((text) => resolve(text));
 const folders = z.string().transform((text) =>
   text
@@ -64,7 +66,7 @@ const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as
 export const settings = {
   kafkaBrokers: address(
     "KAFKA_BROKERS",
-    "Kafka, host:port, several separated by commas",
+    "Kafka, host:port, several separated by commas; [::1]:9092 for IPv6",
     `127.0.0.1:${portSpecs.kafka.default}`,
     brokers,
   ),

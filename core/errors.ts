@@ -13,6 +13,7 @@ export type ErrorCode =
   | "LOG_LOST" // the log starts after a position that we still need
   | "WRITE_REFUSED" // Kafka does not take a record: it is too large, or not allowed
   | "CODEC_MISSING" // a batch of the log is compressed with a codec that is not known
+  | "BATCH_CORRUPT" // a batch of the log does not match its checksum, however often it is fetched
   | "LEDGER_UNBALANCED" // two readings of the same span disagree, or a tile's ledger does not add up
   | "ARCHIVE_DAMAGED" // a published file is missing or does not match its checksum
   | "STATE_OVERFLOW" // a cell would leave 64 bits

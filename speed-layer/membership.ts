@@ -1,6 +1,6 @@
 import { Consumer } from "@platformatic/kafka";
 import type { Logger } from "pino";
-import { parseBrokers } from "../store/log.ts";
+import { parseBrokers } from "../store/brokers.ts";
 
 /** How often to see whether the topic has more partitions: the group itself would not notice until somebody joins or leaves. */
 const LOOK_EVERY_MS = 5_000;

@@ -1,5 +1,6 @@
 import { type GenericError, Producer, serializersFrom } from "@platformatic/kafka";
 import { TidelineError } from "../core/errors.ts";
+import { parseBrokers } from "./brokers.ts";
 import { LETTER } from "./dead-letters.ts";
 import { partitionOf } from "./partitioner.ts";
 import { deadLetterTopic, unreachable } from "./topics.ts";
@@ -110,7 +111,7 @@ const NEW_PRODUCER = { producerId: -1n, producerEpoch: -1 };
 const createClient = (brokers: string, topic: string) =>
   new Producer({
     clientId: "tideline-replay",
-    bootstrapBrokers: brokers.split(","),
+    bootstrapBrokers: parseBrokers(brokers),
     transactionalId: `tideline-replay-${topic}`,
     idempotent: true,
     acks: -1,

@@ -59,3 +59,11 @@ export function isOutOfRange(error: unknown): boolean {
   const { findBy } = error as Searchable;
   return Boolean(findBy?.call(error, "apiId", "OFFSET_OUT_OF_RANGE"));
 }
+
+/** Whether a fetch failed because its topic, or its position, is not that of this log: no delay heals that. */
+export function isAboutTheLog(error: unknown): boolean {
+  const { findBy } = error as Searchable;
+  return (
+    isOutOfRange(error) || ["UNKNOWN_TOPIC_ID", "INCONSISTENT_TOPIC_ID"].some((id) => findBy?.call(error, "apiId", id))
+  );
+}

@@ -1,8 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ConnectionPool, Consumer } from "@platformatic/kafka";
+import { ConnectionPool } from "@platformatic/kafka";
+import { isTidelineError, TidelineError } from "../core/errors.ts";
 import { at, type Cut, type EpochMs, type Position, position } from "../core/position.ts";
-import { batchesOf, expandLimits, type FetchedBatch, type FetchedBytes, fetchApi } from "./fetch-answer.ts";
-import { isOutOfRange, isUnknownTopic, logLost, logTruncated, topicMissing } from "./log-errors.ts";
+import { committedBatches, nextPosition } from "./committed-batches.ts";
+import { type FetchedBytes, fetchApi, fetchRequest, partitionError } from "./fetch-answer.ts";
+import { FetchTurns, type LeaderShare, planFetch } from "./fetch-plan.ts";
+import { CONNECT_TIMEOUT_MS, KafkaCluster, noLeader } from "./kafka-cluster.ts";
+import { isAboutTheLog, isOutOfRange, logLost, logTruncated } from "./log-errors.ts";
+import { batchesOf, expandLimits, type FetchedBatch } from "./record-batch.ts";
 import { Records } from "./records.ts";
 
 /** A topic as the log knows it. A topic that is deleted and made again has another id (invariant 10). */
@@ -57,70 +62,87 @@ export interface LogSource {
   ): AsyncGenerator<FetchedPartition>;
 }
 
-const CONTROL_BATCH = 0x20;
-const TRANSACTIONAL_BATCH = 0x10;
-const ABORT_MARKER = 0;
-const READ_COMMITTED = 1;
 const EARLIEST = -2n;
 const LATEST = -1n;
-/** How often a fetch below the last stable offset may come back empty before the log is taken to have lost it; each waits. */
+/** How often a fetch below a position that the log had reached may come back empty before that is an error; each waits. */
 const EMPTY_FETCHES = 20;
+/** A damaged batch is fetched this often: most are damaged on their way. */
+const CORRUPT_FETCHES = 3;
 
-/** The brokers in a comma-separated list, as host and port. */
-export function parseBrokers(brokers: string): { host: string; port: number }[] {
-  return brokers.split(",").map((address) => {
-    const [host = "", port = "9092"] = address.trim().split(":");
-    return { host, port: Number(port) };
-  });
+/** Partitions that could not be read while others of the same fetch were: what shows it to people. */
+export interface FetchWatch {
+  failed(topic: string, partition: number, error: Error): void;
+  answered(topic: string, partition: number): void;
 }
+
+const UNWATCHED: FetchWatch = { failed: () => undefined, answered: () => undefined };
+
+/** What came of one partition's part of a fetch. */
+type PartitionOutcome =
+  | { readonly partition: number; readonly fetched: FetchedPartition }
+  | { readonly partition: number; readonly error: Error };
 
 /**
  * Reads Kafka from explicit positions, without a group. One reader does one fetch at a time: a broker serves a connection's requests in
  * order, so a fetch that waits for data holds up whatever is behind it.
  */
 export class LogReader implements LogSource {
-  readonly #consumer: Consumer;
+  readonly #cluster: KafkaCluster;
   readonly #pool: ConnectionPool;
+  readonly #watch: FetchWatch;
+  readonly #turns = new Map<string, FetchTurns>();
+  /** Until when a broker wants no request of ours, by its address. */
+  readonly #throttledUntilMs = new Map<string, number>();
 
-  constructor(options: { brokers: string; clientId: string }) {
-    const { brokers, clientId } = options;
-    this.#consumer = new Consumer({
-      clientId,
-      groupId: `${clientId}-reader`,
-      bootstrapBrokers: parseBrokers(brokers),
-      retries: 2,
-      retryDelay: 200,
-    });
-    this.#pool = new ConnectionPool(`${clientId}-fetch`);
+  constructor(options: { brokers: string; clientId: string; watch?: FetchWatch }) {
+    const { brokers, clientId, watch = UNWATCHED } = options;
+    this.#cluster = new KafkaCluster(brokers, clientId);
+    this.#pool = new ConnectionPool(`${clientId}-fetch`, { connectTimeout: CONNECT_TIMEOUT_MS });
+    this.#watch = watch;
   }
 
-  /** Throws TOPIC_MISSING when there is no such topic. */
   async topic(topic: string): Promise<TopicInfo> {
-    const metadata = await this.#metadata(topic, true);
-    return { id: metadata.id, partitions: metadata.partitions.map((_, partition) => partition) };
+    const { id, leaders } = await this.#cluster.topic(topic, { fresh: true });
+    return { id, partitions: leaders.map((_, partition) => partition) };
   }
 
   async bounds(topic: string): Promise<LogBounds> {
-    const ask = async (timestamp: bigint) => {
-      await this.#metadata(topic, true);
-      const offsets = await this.#consumer.listOffsets({ topics: [topic], timestamp, isolationLevel: READ_COMMITTED });
-      return new Map((offsets.get(topic) ?? []).map((offset, partition) => [partition, position(offset)]));
+    const at = async (timestamp: bigint) => {
+      const offsets = await this.#cluster.offsets(topic, timestamp);
+      return new Map(
+        [...offsets].sort(([a], [b]) => a - b).map(([partition, offset]) => [partition, position(offset)]),
+      );
     };
-    return { start: await ask(EARLIEST), stable: await ask(LATEST) };
+    return { start: await at(EARLIEST), stable: await at(LATEST) };
   }
 
-  /** One fetch of every partition that `positions` names. Throws on network errors: the caller decides when to try again. */
+  /**
+   * One fetch of every partition that `positions` names. A partition that cannot be read is missing from the result and left out for a while, while
+   * others can be. Throws when none can, or when a position lies outside its log; the caller decides when to try again.
+   */
   async fetch(topic: string, positions: Cut, limits: FetchLimits): Promise<FetchedPartition[]> {
-    const metadata = await this.#metadata(topic, false);
-    const leaders = new Map<number, number[]>();
-    for (const partition of positions.keys()) {
-      const leader = metadata.partitions[partition]?.leader ?? -1;
-      leaders.set(leader, [...(leaders.get(leader) ?? []), partition]);
+    const turns = this.#turnsOf(topic);
+    const asked = turns.turn(positions.keys(), Date.now());
+    const outcomes = await this.#ask(topic, asked, positions, limits);
+    const errors: Error[] = [];
+    const fetched: FetchedPartition[] = [];
+    for (const outcome of outcomes) {
+      const { partition } = outcome;
+      if ("error" in outcome) {
+        errors.push(outcome.error);
+        turns.failed(partition, Date.now());
+        this.#cluster.forget(topic);
+        this.#watch.failed(topic, partition, outcome.error);
+        continue;
+      }
+      turns.answered(partition, outcome.fetched.to > outcome.fetched.from);
+      this.#watch.answered(topic, partition);
+      fetched.push(outcome.fetched);
     }
-    const answers = await Promise.all(
-      [...leaders].map(([leader, partitions]) => this.#fetchFrom(leader, metadata.id, partitions, positions, limits)),
-    );
-    return answers.flat().sort((a, b) => a.partition - b.partition);
+    const [first] = errors;
+    const verdict = errors.find(isAboutTheLog) ?? (fetched.length === 0 ? first : undefined);
+    if (verdict !== undefined) throw verdict;
+    return fetched.sort((a, b) => a.partition - b.partition);
   }
 
   read(
@@ -135,62 +157,89 @@ export class LogReader implements LogSource {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#pool.close(), this.#consumer.close(true)]);
+    await Promise.all([this.#pool.close(), this.#cluster.close()]);
   }
 
-  async #metadata(topic: string, fresh: boolean) {
-    const metadata = await this.#consumer.metadata({ topics: [topic], forceUpdate: fresh }).catch((error: unknown) => {
-      throw isUnknownTopic(error) ? topicMissing(topic, error) : error;
-    });
-    const found = metadata.topics.get(topic);
-    if (found === undefined) throw topicMissing(topic);
-    return { ...found, brokers: metadata.brokers };
+  #turnsOf(topic: string): FetchTurns {
+    const turns = this.#turns.get(topic) ?? new FetchTurns();
+    this.#turns.set(topic, turns);
+    return turns;
   }
 
-  async #fetchFrom(
-    leader: number,
-    topicId: string,
-    partitions: number[],
-    positions: Cut,
-    limits: FetchLimits,
-  ): Promise<FetchedPartition[]> {
-    const { brokers } = await this.#consumer.metadata({ topics: [] });
-    const broker = brokers.get(leader);
-    if (broker === undefined) throw new Error(`no leader for partitions ${partitions.join(", ")}`);
-    const connection = await this.#pool.get(broker);
-    const asked = partitions.map((partition) => ({
-      partition,
-      currentLeaderEpoch: -1,
-      fetchOffset: at(positions, partition),
-      lastFetchedEpoch: -1,
-      partitionMaxBytes: Math.ceil(limits.maxBytes / partitions.length),
-    }));
-    const { maxWaitMs, maxBytes } = limits;
+  /** Asks every leader for its partitions, in the order of `turn`. */
+  async #ask(topic: string, turn: readonly number[], positions: Cut, limits: FetchLimits): Promise<PartitionOutcome[]> {
+    const { id: topicId, leaders } = await this.#cluster.topic(topic);
+    const { shares, partitionBytes, leaderless } = planFetch(turn, leaders, limits.maxBytes);
+    const { maxWaitMs } = limits;
+    const answers = await Promise.all(
+      shares.map((share) => this.#askLeader({ ...share, topic, topicId, positions, partitionBytes, maxWaitMs })),
+    );
+    return [...leaderless.map((partition) => ({ partition, error: noLeader(topic, partition) })), ...answers.flat()];
+  }
+
+  /** What one broker gives of its partitions. A damaged batch is asked for again, alone. */
+  async #askLeader(question: LeaderQuestion): Promise<PartitionOutcome[]> {
+    let outcomes: PartitionOutcome[];
+    try {
+      outcomes = await this.#fetchFrom(question);
+    } catch (error) {
+      return question.partitions.map((partition) => ({ partition, error: error as Error }));
+    }
+    for (let fetches = 1; fetches < CORRUPT_FETCHES; fetches++) {
+      const damaged = outcomes.filter((one) => "error" in one && isTidelineError(one.error, "BATCH_CORRUPT"));
+      if (damaged.length === 0) break;
+      const partitions = damaged.map(({ partition }) => partition);
+      const again = await this.#fetchFrom({ ...question, partitions }).catch(() => damaged);
+      outcomes = [...outcomes.filter((one) => !damaged.includes(one)), ...again];
+    }
+    return outcomes;
+  }
+
+  async #fetchFrom(question: LeaderQuestion): Promise<PartitionOutcome[]> {
+    const { leader, topic, topicId, partitions, positions, partitionBytes, maxBytes, maxWaitMs } = question;
+    const name = `${leader.host}:${leader.port}`;
+    const connection = await this.#pool.get(leader);
+    const throttledMs = (this.#throttledUntilMs.get(name) ?? 0) - Date.now();
+    if (throttledMs > 0) await delay(throttledMs);
     // Not the client's own `fetch`: its filter lets aborted records through when their marker is not in the same answer.
     const answer = await fetchApi.async(
       connection,
-      maxWaitMs,
-      1,
-      maxBytes,
-      READ_COMMITTED,
-      0,
-      0,
-      [{ topicId, partitions: asked }],
-      [],
-      "",
+      ...fetchRequest({
+        topicId,
+        partitions: partitions.map((partition) => ({ partition, fetchOffset: at(positions, partition) })),
+        maxWaitMs,
+        maxBytes,
+        partitionMaxBytes: partitionBytes,
+      }),
     );
     const fetchedAtMs = Date.now();
-    return answer.map((part) => {
-      const from = at(positions, part.partitionIndex);
-      const batches = batchesOf(part.batches, from, expandLimits(maxBytes / partitions.length));
-      return fetchedPartition({ ...part, batches }, from, fetchedAtMs);
+    this.#throttledUntilMs.set(name, fetchedAtMs + answer.throttledMs);
+    return answer.partitions.map((part) => {
+      const partition = part.partitionIndex;
+      try {
+        if (part.errorCode !== 0) throw partitionError(part);
+        const from = at(positions, partition);
+        const batches = batchesOf(part.batches, from, expandLimits(partitionBytes), `${topic}/${partition}`);
+        return { partition, fetched: fetchedPartition({ ...part, batches }, from, fetchedAtMs) };
+      } catch (error) {
+        return { partition, error: error as Error };
+      }
     });
   }
 }
 
+/** One broker's share of a fetch. */
+interface LeaderQuestion extends LeaderShare {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly positions: Cut;
+  readonly partitionBytes: number;
+  readonly maxWaitMs: number;
+}
+
 /** One partition's answer to a fetch from `from`: its committed records. */
 export function fetchedPartition(
-  answer: Omit<FetchedBytes, "batches"> & { readonly batches: readonly FetchedBatch[] },
+  answer: Omit<FetchedBytes, "batches" | "errorCode"> & { readonly batches: readonly FetchedBatch[] },
   from: Position,
   fetchedAtMs: EpochMs,
 ): FetchedPartition {
@@ -214,7 +263,8 @@ export function fetchedPartition(
 
 /**
  * Every record of `[from, to)` of one partition, a fetch at a time; `to` is at most the last stable offset. Throws LOG_LOST when the log
- * begins after `from`, LOG_TRUNCATED when it ends before `to`, and the signal's reason when that is aborted.
+ * begins after `from`, LOG_TRUNCATED when it ends before `to`, NOT_READY when Kafka says that it has the records and does not give them, and the
+ * signal's reason when that is aborted.
  */
 export async function* readSpan(
   log: Pick<LogSource, "fetch" | "bounds">,
@@ -233,16 +283,28 @@ export async function* readSpan(
       .catch(async (error: unknown) => {
         throw isOutOfRange(error) ? await outOfRange(log, topic, partition, next) : error;
       });
-    if (fetched === undefined || fetched.to === next) {
-      empty += 1;
-      if (empty >= EMPTY_FETCHES) throw logTruncated(topic, partition, to, fetched?.stable ?? next);
-      await delay(20);
+    if (fetched !== undefined && fetched.to > next) {
+      empty = 0;
+      yield upTo(fetched, to);
+      next = fetched.to;
       continue;
     }
-    empty = 0;
-    yield upTo(fetched, to);
-    next = fetched.to;
+    // An answer that does not speak of the partition says nothing about its log: the broker throttles us.
+    if (fetched !== undefined) empty += 1;
+    if (empty >= EMPTY_FETCHES) {
+      const stable = fetched?.stable ?? next;
+      throw stable < to ? logTruncated(topic, partition, to, stable) : withheld(topic, partition, next);
+    }
+    await delay(20, undefined, { signal });
   }
+}
+
+function withheld(topic: string, partition: number, next: Position): TidelineError {
+  return new TidelineError(
+    "NOT_READY",
+    `${topic}/${partition}: Kafka gives nothing from ${next} on, although its log reaches further`,
+    "Look at the log of the broker that leads this partition. Nothing is lost; it is tried again.",
+  );
 }
 
 async function outOfRange(
@@ -256,40 +318,6 @@ async function outOfRange(
   return begin > needed
     ? logLost(topic, partition, needed, begin)
     : logTruncated(topic, partition, needed, at(stable, partition));
-}
-
-/**
- * Splits batches into committed data and control batches. Kafka lists the aborted transactions by the offset at which each began; it goes on
- * until that producer's abort marker, which may lie beyond this answer (as in the Java client's CompletedFetch).
- */
-export function committedBatches(
-  batches: readonly FetchedBatch[],
-  aborted: readonly { producerId: bigint; firstOffset: bigint }[],
-) {
-  const pending = aborted.toSorted((a, b) => Number(a.firstOffset - b.firstOffset));
-  const open = new Set<bigint>();
-  const committed: FetchedBatch[] = [];
-  const control: FetchedBatch[] = [];
-  for (const batch of batches) {
-    const last = batch.firstOffset + BigInt(batch.lastOffsetDelta);
-    while (pending[0] !== undefined && pending[0].firstOffset <= last) open.add(pending.shift()?.producerId ?? -1n);
-    if ((batch.attributes & CONTROL_BATCH) !== 0) {
-      control.push(batch);
-      if (Records.parse([batch.records], position(0)).key(0)?.readInt16BE(2) === ABORT_MARKER)
-        open.delete(batch.producerId);
-    } else if ((batch.attributes & TRANSACTIONAL_BATCH) === 0 || !open.has(batch.producerId)) {
-      committed.push(batch);
-    }
-  }
-  return { committed, control };
-}
-
-/** After the last batch, also when all its records were filtered or compacted away. */
-function nextPosition(batches: readonly FetchedBatch[], from: Position): Position {
-  const last = batches.at(-1);
-  if (last === undefined) return from;
-  const next = last.firstOffset + BigInt(last.lastOffsetDelta) + 1n;
-  return position(next > from ? next : from);
 }
 
 /** The part of a fetch below `to`. */

@@ -1,6 +1,7 @@
 import { type GenericError, Producer, ProtocolError, serializersFrom } from "@platformatic/kafka";
 import { ExponentialBackoff, handleWhen, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
 import { TidelineError } from "../core/errors.ts";
+import { parseBrokers } from "./brokers.ts";
 import { isUnknownTopic, topicMissing } from "./log-errors.ts";
 import { partitionOf } from "./partitioner.ts";
 import { unreachable } from "./topics.ts";
@@ -62,7 +63,7 @@ export async function openProducer({ brokers }: { readonly brokers: string }): P
 const createClient = (brokers: string) =>
   new Producer({
     clientId: "tideline",
-    bootstrapBrokers: brokers.split(","),
+    bootstrapBrokers: parseBrokers(brokers),
     serializers: serializersFrom(toBytes),
     idempotent: true,
     acks: -1,

@@ -212,14 +212,16 @@ export class Records {
   }
 
   /** One batch's records: varints, lengths and deltas of the record format's version 2. */
-  #parse({ count, baseOffset, baseTimestampMs, tooLarge }: ReadPart, begin: number, from: number): void {
+  #parse(part: ReadPart, begin: number, from: number): void {
+    const { count, baseOffset, baseTimestampMs, appendedAtMs, tooLarge } = part;
     const cursor = new Cursor(this.#bytes, begin);
     const places = this.#places;
     for (let left = count; left > 0; left--) {
       const size = cursor.varint();
       const next = cursor.at + size;
       cursor.at += 1;
-      const timestampMs = baseTimestampMs + cursor.varint();
+      const createdAtMs = baseTimestampMs + cursor.varint();
+      const timestampMs = appendedAtMs ?? createdAtMs;
       const offset = baseOffset + cursor.varint();
       if (offset >= from && size > tooLarge.bytes) this.#add(offset, timestampMs, tooLarge.value);
       else if (offset >= from) {
@@ -241,10 +243,11 @@ export class Records {
     }
   }
 
-  #leaveOut({ count, baseOffset, baseTimestampMs, firstDelta, value }: UnreadPart, from: number): void {
+  #leaveOut(part: UnreadPart, from: number): void {
+    const { count, baseOffset, baseTimestampMs, appendedAtMs, firstDelta, value } = part;
     for (let index = 0; index < count; index++) {
       const offset = baseOffset + firstDelta + index;
-      if (offset >= from) this.#add(offset, baseTimestampMs, value);
+      if (offset >= from) this.#add(offset, appendedAtMs ?? baseTimestampMs, value);
     }
   }
 
@@ -265,6 +268,8 @@ interface PartPlace {
   readonly count: number;
   readonly baseOffset: number;
   readonly baseTimestampMs: number;
+  /** The time of every record, if the broker wrote it; else null, and each record has its own, relative to the base. */
+  readonly appendedAtMs: number | null;
 }
 
 /** Records of one batch, uncompressed, in `[begin, end)` of `bytes`. One with more than `tooLarge.bytes` is not read. */

@@ -1,6 +1,7 @@
 import { Admin, ConfigResourceTypes } from "@platformatic/kafka";
 import { isTidelineError } from "../core/errors.ts";
 import type { RetentionLimits } from "../core/retention.ts";
+import { parseBrokers } from "./brokers.ts";
 import { isUnknownTopic, topicMissing } from "./log-errors.ts";
 import { unreachable } from "./topics.ts";
 
@@ -16,7 +17,12 @@ export async function topicRetention(
   topic: string,
   partitions: readonly number[],
 ): Promise<TopicRetention> {
-  const admin = new Admin({ clientId: "tideline", bootstrapBrokers: brokers.split(","), retries: 1, retryDelay: 200 });
+  const admin = new Admin({
+    clientId: "tideline",
+    bootstrapBrokers: parseBrokers(brokers),
+    retries: 1,
+    retryDelay: 200,
+  });
   try {
     const settings = await settingsOf(admin, topic);
     const deletes = (settings.get("cleanup.policy") ?? "delete").split(",").includes("delete");

@@ -1,6 +1,7 @@
 import { Admin, type ClusterMetadata } from "@platformatic/kafka";
 import { ConstantBackoff, handleAll, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
+import { parseBrokers } from "./brokers.ts";
 
 export interface TopicSpec {
   readonly name: string;
@@ -42,7 +43,7 @@ export function deadLetterTopic(topic: string): string {
  * fewer partitions than `topics` asks for.
  */
 export async function ensureTopics(brokers: string, topics: readonly TopicSpec[]): Promise<void> {
-  const admin = new Admin({ clientId: "tideline", bootstrapBrokers: brokers.split(","), retries: 0 });
+  const admin = new Admin({ clientId: "tideline", bootstrapBrokers: parseBrokers(brokers), retries: 0 });
   try {
     const existing = new Set(await admin.listTopics({}));
     await Promise.all(topics.filter(({ name }) => !existing.has(name)).map((topic) => createTopic(admin, topic)));

@@ -8,6 +8,8 @@ import { startServers } from "../stack/servers.ts";
 declare module "vitest" {
   interface ProvidedContext {
     kafkaBrokers: string;
+    /** Where Kafka keeps the files of its topics. */
+    kafkaFolder: string;
     redisUrl: string;
     temporalAddress: string;
   }
@@ -22,6 +24,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     report: (server, line) => console.log(`${server}: ${line}`),
   });
   project.provide("kafkaBrokers", servers.kafka.brokers);
+  project.provide("kafkaFolder", join(home, "kafka", "data"));
   project.provide("redisUrl", servers.redis.url);
   project.provide("temporalAddress", servers.temporal.address);
   return async () => {

@@ -1,7 +1,8 @@
+import { crc32c } from "@node-rs/crc32";
 import { createRecordsBatch } from "@platformatic/kafka";
 import { at, type Cut, type Position, position } from "../../../core/position.ts";
-import { batchesOf, expandLimits, type FetchedBatch } from "../../../store/fetch-answer.ts";
 import type { FetchedPartition, LogSource } from "../../../store/log.ts";
+import { batchesOf, expandLimits, type FetchedBatch } from "../../../store/record-batch.ts";
 import type { OracleLog } from "../../oracle.ts";
 import { PARTITIONS } from "./drops.ts";
 import type { Protocol } from "./modules.ts";
@@ -171,6 +172,7 @@ export class MemoryLog {
     bytes.writeBigInt64BE(this.end(partition), 0);
     bytes.writeInt16BE(attributes, 21);
     bytes.writeBigInt64BE(producerId, 43);
+    bytes.writeUInt32BE(crc32c(bytes.subarray(21)), 17);
     for (const batch of batchesOf(bytes, 0n, expandLimits(bytes.length)))
       this.#of(partition).push({ ...batch, values });
   }

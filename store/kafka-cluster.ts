@@ -1,0 +1,118 @@
+import { ConnectionPool, listOffsetsV8, metadataV12 } from "@platformatic/kafka";
+import { ConstantBackoff, handleAll, retry } from "cockatiel";
+import { type Brokers, parseBrokers } from "./brokers.ts";
+import { isUnknownTopic, topicMissing } from "./log-errors.ts";
+
+/** A topic as the cluster describes it. */
+export interface TopicMetadata {
+  readonly id: string;
+  /** By partition: the broker that leads it, or undefined while there is none. */
+  readonly leaders: readonly (Brokers[number] | undefined)[];
+}
+
+/** How long a description of a topic is used before it is asked for again. */
+const METADATA_AGE_MS = 5_000;
+/** A broker that does not answer holds up the others of a fetch for so long. */
+export const CONNECT_TIMEOUT_MS = 2_000;
+const EVERY_REPLICA = -1;
+const READ_COMMITTED = 1;
+
+type Metadata = Awaited<ReturnType<typeof metadataV12.api.async>>;
+
+const patiently = retry(handleAll, { maxAttempts: 2, backoff: new ConstantBackoff(200) });
+
+/**
+ * Topics, leaders and offsets of a Kafka cluster, on connections of its own. The client's `metadata` fails for a topic of which one partition has no
+ * leader; this one says which.
+ */
+export class KafkaCluster {
+  readonly #bootstrap: Brokers;
+  readonly #pool: ConnectionPool;
+  #known: Brokers = [];
+  readonly #topics = new Map<string, { readonly metadata: TopicMetadata; readonly atMs: number }>();
+
+  constructor(brokers: string, clientId: string) {
+    this.#bootstrap = parseBrokers(brokers);
+    this.#pool = new ConnectionPool(clientId, { connectTimeout: CONNECT_TIMEOUT_MS });
+  }
+
+  /** What the cluster says of a topic; at most five seconds old, or as it is now when `fresh`. Throws TOPIC_MISSING. */
+  async topic(name: string, { fresh = false } = {}): Promise<TopicMetadata> {
+    const held = this.#topics.get(name);
+    if (!fresh && held !== undefined && Date.now() - held.atMs < METADATA_AGE_MS) return held.metadata;
+    const answer = await patiently.execute(() => this.#ask(name));
+    const topic = answer.topics.find((one) => one.name === name);
+    if (topic === undefined) throw topicMissing(name);
+    this.#known = answer.brokers;
+    const brokers = new Map(answer.brokers.map((broker) => [broker.nodeId, broker]));
+    const leaders = topic.partitions
+      .toSorted((a, b) => a.partitionIndex - b.partitionIndex)
+      .map(({ leaderId }) => brokers.get(leaderId));
+    const metadata = { id: topic.topicId, leaders };
+    this.#topics.set(name, { metadata, atMs: Date.now() });
+    return metadata;
+  }
+
+  /** Has the topic looked up again the next time: a leader may have changed. */
+  forget(topic: string): void {
+    this.#topics.delete(topic);
+  }
+
+  /** The offset of every partition at a timestamp (-2: the earliest, -1: the last stable one). Throws when a partition has no leader. */
+  async offsets(topic: string, timestamp: bigint): Promise<Map<number, bigint>> {
+    return patiently.execute(async () => {
+      const { leaders } = await this.topic(topic, { fresh: true });
+      const found = await Promise.all(
+        [...byLeader(topic, leaders)].map(([leader, partitions]) =>
+          this.#offsetsAt(leader, { topic, partitions, timestamp }),
+        ),
+      );
+      return new Map(found.flat());
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.close();
+  }
+
+  async #offsetsAt(
+    leader: Brokers[number],
+    { topic, partitions, timestamp }: { topic: string; partitions: readonly number[]; timestamp: bigint },
+  ): Promise<[number, bigint][]> {
+    const asked = partitions.map((partitionIndex) => ({ partitionIndex, currentLeaderEpoch: -1, timestamp }));
+    const connection = await this.#pool.get(leader);
+    const { topics } = await listOffsetsV8.api.async(connection, EVERY_REPLICA, READ_COMMITTED, [
+      { name: topic, partitions: asked },
+    ]);
+    return topics.flatMap((one) =>
+      one.partitions.map(({ partitionIndex, offset }): [number, bigint] => [partitionIndex, offset]),
+    );
+  }
+
+  /** Answers also when a partition has an error: then it has no leader. */
+  async #ask(topic: string): Promise<Metadata> {
+    const connection = await this.#pool.getFirstAvailable([...this.#known, ...this.#bootstrap]);
+    try {
+      return await metadataV12.api.async(connection, [topic], false, false);
+    } catch (error) {
+      if (isUnknownTopic(error)) throw topicMissing(topic, error);
+      const { response } = error as { readonly response?: Metadata };
+      if (response?.topics.every(({ errorCode }) => errorCode === 0) !== true) throw error;
+      return response;
+    }
+  }
+}
+
+function byLeader(topic: string, leaders: TopicMetadata["leaders"]): Map<Brokers[number], number[]> {
+  const found = new Map<Brokers[number], number[]>();
+  for (const [partition, leader] of leaders.entries()) {
+    if (leader === undefined) throw noLeader(topic, partition);
+    found.set(leader, [...(found.get(leader) ?? []), partition]);
+  }
+  return found;
+}
+
+/** A partition that nobody can read now: its brokers are away. */
+export function noLeader(topic: string, partition: number): Error {
+  return new Error(`Kafka has no leader for ${topic}/${partition}: the brokers that hold it are away`);
+}

@@ -1,0 +1,284 @@
+import { randomUUID } from "node:crypto";
+import { open } from "node:fs/promises";
+import { join } from "node:path";
+import { Admin, ConnectionPool } from "@platformatic/kafka";
+import { Kafka, logLevel, Partitioners } from "kafkajs";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { loadConfig } from "../cli/config.ts";
+import { at, type Cut, type Position, position } from "../core/position.ts";
+import { parseBroker, parseBrokers } from "../store/brokers.ts";
+import { type FetchQuestion, fetchApi, fetchRequest } from "../store/fetch-answer.ts";
+import { FetchTurns, planFetch } from "../store/fetch-plan.ts";
+import { type FetchedPartition, type FetchWatch, LogReader, type LogSource, readSpan } from "../store/log.ts";
+import { batchesOf, expandLimits } from "../store/record-batch.ts";
+import { ensureTopics } from "../store/topics.ts";
+
+/** Reading Kafka as its Java client does: checksums, turns, quotas, partitions that cannot be read. */
+
+const brokers = inject("kafkaBrokers");
+const producer = new Kafka({ brokers: [brokers], logLevel: logLevel.NOTHING }).producer({
+  createPartitioner: Partitioners.DefaultPartitioner,
+});
+const log = new LogReader({ brokers, clientId: "log-reader" });
+const pool = new ConnectionPool("log-reader-test");
+const KIB = 1024;
+const MIB = KIB * KIB;
+const LIMITS = { maxWaitMs: 100, maxBytes: MIB };
+
+beforeAll(() => producer.connect());
+afterAll(async () => {
+  await producer.disconnect();
+  await log.close();
+  await pool.close();
+});
+
+async function topicWith(partitions: number, config: Record<string, string> = {}): Promise<string> {
+  const name = `log-reader-${randomUUID().slice(0, 8)}`;
+  await ensureTopics(brokers, [{ name, partitions, config }]);
+  return name;
+}
+
+async function send(topic: string, partition: number, values: readonly string[]): Promise<void> {
+  await producer.send({ topic, messages: values.map((value) => ({ partition, key: "k", value, timestamp: "1000" })) });
+}
+
+const cut = (...positions: number[]): Cut => new Map(positions.map((held, partition) => [partition, position(held)]));
+
+const valuesOf = (found: readonly FetchedPartition[]) =>
+  found.flatMap(({ records }) => records.values.map((value) => String(value)));
+
+/** What the broker answers, as bytes. */
+async function answerOf(topic: string, more: Partial<FetchQuestion> = {}) {
+  const { id } = await log.topic(topic);
+  const question = { topicId: id, partitions: [{ partition: 0, fetchOffset: 0n }], maxWaitMs: 100, maxBytes: MIB };
+  const [broker = { host: "", port: 0 }] = parseBrokers(brokers);
+  const request = fetchRequest({ ...question, partitionMaxBytes: MIB, ...more });
+  const answer = await fetchApi.async(await pool.get(broker), ...request);
+  return { answer, request, bytes: Buffer.from(answer.partitions[0]?.batches ?? []) };
+}
+
+/** Replaces a text by another of the same length in the file in which Kafka keeps a partition. Kafka sends it as it lies there. */
+async function rewriteOnDisk(topic: string, partition: number, from: string, to: string): Promise<void> {
+  const file = await open(join(inject("kafkaFolder"), `${topic}-${partition}`, "00000000000000000000.log"), "r+");
+  const found = (await file.readFile()).indexOf(from);
+  expect(found).toBeGreaterThan(0);
+  await file.write(Buffer.from(to), 0, to.length, found);
+  await file.close();
+}
+
+describe("the checksum of a batch", () => {
+  test("a batch with one digit of a value changed is BATCH_CORRUPT, and nothing of it is read", async () => {
+    const topic = await topicWith(1);
+    await send(topic, 0, ['{"cents":123}']);
+    await send(topic, 0, ['{"cents":456}']);
+    const { bytes } = await answerOf(topic);
+    const read = (from: bigint) => batchesOf(bytes, from, expandLimits(MIB), `${topic}/0`);
+    expect(read(0n)).toHaveLength(2);
+    bytes[bytes.indexOf("456")] = "9".charCodeAt(0);
+    expect(read(0n)).toHaveLength(1);
+    bytes[bytes.indexOf("123")] = "9".charCodeAt(0);
+    expect(() => read(0n)).toThrow(expect.objectContaining({ code: "BATCH_CORRUPT" }));
+  });
+
+  test("no bit of a batch can change unseen, but those that its checksum leaves out", async () => {
+    const topic = await topicWith(1);
+    await send(topic, 0, ["one", "two"]);
+    const { bytes } = await answerOf(topic);
+    const unseen = new Set<number>();
+    for (let bit = 0; bit < bytes.length * 8; bit++) {
+      const changed = Buffer.from(bytes);
+      changed[bit >> 3] = (changed[bit >> 3] as number) ^ (1 << (bit & 7));
+      try {
+        batchesOf(changed, 0n, expandLimits(MIB));
+        unseen.add(bit >> 3);
+      } catch (error) {
+        expect(error).toMatchObject({ code: "BATCH_CORRUPT" });
+      }
+    }
+    // The first offset and the leader's epoch, which a broker writes after the producer made the checksum.
+    expect([...unseen]).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15]);
+  });
+
+  test("one damaged partition is reported and left out; the others go on, and it is read when it is whole again", async () => {
+    const topic = await topicWith(2);
+    for (const partition of [0, 1]) await send(topic, partition, [`{"cents":12${partition}}`]);
+    const seen: string[] = [];
+    const watch: FetchWatch = {
+      failed: (_topic, partition, error) => seen.push(`${partition} ${(error as { code?: string }).code}`),
+      answered: (_topic, partition) => seen.push(`${partition} read`),
+    };
+    const reader = new LogReader({ brokers, clientId: "damaged", watch });
+    try {
+      await rewriteOnDisk(topic, 0, "120", "920");
+      expect(valuesOf(await reader.fetch(topic, cut(0, 0), LIMITS))).toEqual(['{"cents":121}']);
+      expect(seen.toSorted()).toEqual(["0 BATCH_CORRUPT", "1 read"]);
+      await expect(reader.fetch(topic, cut(0), LIMITS)).rejects.toMatchObject({ code: "BATCH_CORRUPT" });
+      await rewriteOnDisk(topic, 0, "920", "120");
+      expect(valuesOf(await reader.fetch(topic, cut(0), LIMITS))).toEqual(['{"cents":120}']);
+      const both = await reader.fetch(topic, cut(0, 0), LIMITS);
+      expect(valuesOf(both)).toEqual(['{"cents":120}', '{"cents":121}']);
+    } finally {
+      await reader.close();
+    }
+  });
+});
+
+describe("a record's time", () => {
+  for (const compression of ["uncompressed", "gzip"])
+    test(`is the broker's in a topic with LogAppendTime (${compression})`, async () => {
+      const config = { "message.timestamp.type": "LogAppendTime", "compression.type": compression };
+      const [appended, created] = [await topicWith(1, config), await topicWith(1)];
+      const beforeMs = Date.now();
+      for (const topic of [appended, created]) await send(topic, 0, ["one", "two"]);
+      const timesOf = async (topic: string) => (await log.fetch(topic, cut(0), LIMITS))[0]?.records.timestampsMs ?? [];
+      expect(await timesOf(created)).toEqual([1000, 1000]);
+      const times = await timesOf(appended);
+      expect(times).toHaveLength(2);
+      for (const time of times) {
+        expect(time).toBeGreaterThanOrEqual(beforeMs - 1_000);
+        expect(time).toBeLessThanOrEqual(Date.now() + 1_000);
+      }
+    });
+});
+
+describe("turns", () => {
+  test("a batch larger than a partition's share is read although a partition before it always has data", async () => {
+    const topic = await topicWith(3);
+    const filler = Array.from({ length: 8 }, () => "x".repeat(200 * KIB));
+    for (let batch = 0; batch < 12; batch++) await send(topic, 0, filler);
+    await send(topic, 2, ["y".repeat(5 * MIB)]);
+    let positions = cut(0, 0, 0);
+    let fetches = 0;
+    for (; at(positions, 2) === 0n && fetches < 10; fetches++) {
+      const found = await log.fetch(topic, positions, { maxWaitMs: 100, maxBytes: 6 * MIB });
+      positions = new Map([...positions, ...found.map(({ partition, to }): [number, Position] => [partition, to])]);
+    }
+    expect(fetches).toBeLessThan(4);
+    expect(at(positions, 2)).toBe(1n);
+    expect(at(positions, 0)).toBeLessThan(96n);
+  });
+
+  test("a partition that failed waits longer each time, unless nothing else is asked for", () => {
+    const turns = new FetchTurns();
+    expect(turns.turn([2, 0, 1], 0)).toEqual([0, 1, 2]);
+    turns.answered(0, true);
+    turns.answered(1, false);
+    expect(turns.turn([0, 1, 2], 0)).toEqual([1, 2, 0]);
+    turns.failed(1, 1_000);
+    expect(turns.turn([0, 1, 2], 1_099)).toEqual([2, 0]);
+    expect(turns.turn([1], 1_000)).toEqual([1]);
+    expect(turns.turn([0, 1, 2], 1_100)).toEqual([1, 2, 0]);
+    turns.failed(1, 1_100);
+    expect(turns.turn([0, 1, 2], 1_299)).toEqual([2, 0]);
+    turns.answered(1, false);
+    expect(turns.turn([0, 1, 2], 1_299)).toEqual([1, 2, 0]);
+  });
+
+  test("a fetch's bytes are divided among all partitions, whoever leads them; those without a leader are left out", () => {
+    const [one, two] = [
+      { host: "one", port: 1 },
+      { host: "two", port: 2 },
+    ];
+    const plan = planFetch([3, 0, 1, 2], [one, two, undefined, one], 24);
+    expect(plan).toEqual({
+      shares: [
+        { leader: one, partitions: [3, 0], maxBytes: 12 },
+        { leader: two, partitions: [1], maxBytes: 6 },
+      ],
+      partitionBytes: 6,
+      leaderless: [2],
+    });
+  });
+});
+
+describe("what a broker keeps and refuses", () => {
+  test("no fetch session is opened", async () => {
+    const topic = await topicWith(1);
+    const { answer, request } = await answerOf(topic);
+    expect(answer.sessionId).toBe(0);
+    // With epoch 0 the same request opens one.
+    const [broker = { host: "", port: 0 }] = parseBrokers(brokers);
+    const opened = await fetchApi.async(await pool.get(broker), ...(request.with(5, 0) as typeof request));
+    expect(opened.sessionId).toBeGreaterThan(0);
+  });
+
+  test("a reader that a quota slows down reads everything", { timeout: 60_000 }, async () => {
+    const topic = await topicWith(1);
+    const values = Array.from({ length: 30 }, (_, index) => `${index}`.padEnd(10 * KIB, "."));
+    for (const value of values) await send(topic, 0, [value]);
+    const admin = new Admin({ clientId: "quota", bootstrapBrokers: [brokers] });
+    const clientId = `slow-${topic}-fetch`;
+    const quota = (ops: { key: string; value: number; remove: boolean }[]) =>
+      admin.alterClientQuotas({
+        entries: [{ entities: [{ entityType: "client-id", entityName: clientId }], ops }],
+        validateOnly: false,
+      });
+    await quota([{ key: "consumer_byte_rate", value: 100 * KIB, remove: false }]);
+    const reader = new LogReader({ brokers, clientId: `slow-${topic}` });
+    try {
+      let throttled = 0;
+      const source: Pick<LogSource, "fetch" | "bounds"> = {
+        fetch: async (...question) => {
+          const answers = await reader.fetch(...question);
+          if (answers.length === 0) throttled += 1;
+          return answers;
+        },
+        bounds: (name) => reader.bounds(name),
+      };
+      // A quota allows a burst, and it takes a moment until the broker knows of it.
+      while (throttled === 0) {
+        const found: FetchedPartition[] = [];
+        const span = readSpan(source, topic, 0, position(0), position(30), 20 * KIB);
+        for await (const fetched of span) found.push(fetched);
+        expect(valuesOf(found)).toEqual(values);
+      }
+    } finally {
+      await quota([{ key: "consumer_byte_rate", value: 0, remove: true }]);
+      await admin.close();
+      await reader.close();
+    }
+  });
+});
+
+describe("a span that does not come", () => {
+  const answer = (stable: number): FetchedPartition => ({
+    ...{ partition: 0, from: position(5), to: position(5), control: [], leaderEpoch: 0, fetchedAtMs: 0 },
+    ...{ records: undefined as never, logStart: position(0), stable: position(stable) },
+  });
+  /** Reads [5, 8) of a log that answers as it is told, then with the records. */
+  const read = async (answers: readonly (FetchedPartition | undefined)[]) => {
+    const left = [...answers];
+    const whole = { ...answer(8), to: position(8) };
+    const fetch = async () => (left.length === 0 ? [whole] : [left.shift()].filter((one) => one !== undefined));
+    const bounds = async () => ({ start: cut(0), stable: cut(8) });
+    const found: FetchedPartition[] = [];
+    for await (const one of readSpan({ fetch, bounds }, "t", 0, position(5), position(8), MIB)) found.push(one);
+    return found.length;
+  };
+
+  test("answers that say nothing of the partition are waited out, however many", async () => {
+    expect(await read(Array.from({ length: 30 }, () => undefined))).toBe(1);
+  });
+
+  test("a log that ends before the span is LOG_TRUNCATED; one that reaches further is a delay", async () => {
+    await expect(read(Array.from({ length: 30 }, () => answer(7)))).rejects.toMatchObject({ code: "LOG_TRUNCATED" });
+    await expect(read(Array.from({ length: 30 }, () => answer(9)))).rejects.toMatchObject({ code: "NOT_READY" });
+    expect(await read(Array.from({ length: 10 }, () => answer(7)))).toBe(1);
+  });
+});
+
+describe("the address of a broker", () => {
+  test("is a host and a port; an IPv6 address stands in brackets", () => {
+    expect(parseBrokers("kafka:9093, [::1]:9092,[2001:db8::7]:1,10.0.0.1")).toEqual([
+      { host: "kafka", port: 9093 },
+      { host: "::1", port: 9092 },
+      { host: "2001:db8::7", port: 1 },
+      { host: "10.0.0.1", port: 9092 },
+    ]);
+    for (const text of ["", "::1", "[::1", "[kafka]:9092", "kafka:0", "kafka:65536", "a b:1", "kafka:1:2"])
+      expect(parseBroker(text), text).toBeNull();
+    expect(loadConfig({ KAFKA_BROKERS: "[::1]:9092, kafka:1" }).kafkaBrokers).toBe("[::1]:9092,kafka:1");
+    for (const wrong of ["kafka", "::1:9092", "[kafka]:9092"])
+      expect(() => loadConfig({ KAFKA_BROKERS: wrong })).toThrow("KAFKA_BROKERS");
+  });
+});
