@@ -117,6 +117,16 @@ export function installRuntime(logger: Logger): void {
   });
 }
 
+/** In the background: a large data directory takes a while to look through. */
+function sweepUnfinished(data: DataDirectory, logger: Logger): void {
+  data.sweepUnfinished(Date.now()).then(
+    (files) => {
+      if (files > 0) logger.info({ files }, "deleted files that killed processes left");
+    },
+    (error: unknown) => logger.warn({ error: (error as Error).message }, "cannot look for files of killed processes"),
+  );
+}
+
 const NO_MAIL: MailSettings = { url: "", from: "", to: "" };
 const KEEP_GENERATIONS_MS = 7 * 86_400_000;
 
@@ -124,6 +134,7 @@ async function openDeps(options: WorkerOptions) {
   const { brokers, redisUrl, dataDir, namespace, definitions, registry, logger, retentionWarnHours } = options;
   const { keepGenerationsMs = KEEP_GENERATIONS_MS, mail = NO_MAIL, apiUrl = "http://127.0.0.1:7070" } = options;
   const data = new DataDirectory(dataDir);
+  sweepUnfinished(data, logger);
   const pool = await DuckPool.open({ ...DUCK, directories: [dataDir] });
   const log = new LogReader({ brokers, clientId: "tideline-worker" });
   const redis = openRedis(redisUrl, (error) => logger.warn({ error: error.message }, "redis"));

@@ -1,8 +1,10 @@
+import { basename, join } from "node:path";
 import type { StateFile } from "../core/documents.ts";
 import { isTidelineError } from "../core/errors.ts";
 import { type Cut, cutToJson } from "../core/position.ts";
 import type { Definition } from "../store/definitions.ts";
 import { type RecomputeSources, recomputeStates } from "../store/recompute.ts";
+import { ScratchFolder } from "../store/scratch-folder.ts";
 import { topicName, unreachable } from "../store/topics.ts";
 import { overloaded, Refusal, tooLarge } from "./problem.ts";
 
@@ -14,8 +16,8 @@ export interface RecomputationsOptions {
   readonly timeoutMs: number;
 }
 
-/** Below the data directory. Nothing there is durable: a file is deleted when it is no longer among those kept. */
-const FOLDER = "recomputed";
+/** Below the data directory, with a folder for each process. Nothing there is durable: a file is deleted when it is no longer among those kept. */
+const PARENT = "recomputed";
 const KEPT_FILES = 32;
 const MAX_WAITING = 16;
 
@@ -30,11 +32,13 @@ export class Recomputations {
   readonly #options: RecomputationsOptions;
   readonly #kept = new Map<string, Promise<StateFile | null>>();
   readonly #stopped = new AbortController();
+  readonly #scratch: ScratchFolder;
   #last: Promise<unknown> = Promise.resolve();
   #waiting = 0;
 
   constructor(options: RecomputationsOptions) {
     this.#options = options;
+    this.#scratch = new ScratchFolder(options.sources.data.path(PARENT));
   }
 
   /** The states of `[from, to)`; null when there are none. Refuses with TOO_SLOW, POSITION_GONE, TOO_LARGE or, when too many wait, 429. */
@@ -54,6 +58,12 @@ export class Recomputations {
     const kept = [...this.#kept.values()];
     this.#kept.clear();
     await Promise.all(kept.map((made) => this.#remove(made)));
+    this.#scratch.release();
+    await this.#options.sources.data.removeFolder(this.#folder);
+  }
+
+  get #folder(): string {
+    return join(PARENT, basename(this.#scratch.path));
   }
 
   #queued(definition: Definition, span: Span): Promise<StateFile | null> {
@@ -77,7 +87,7 @@ export class Recomputations {
       return await recomputeStates(
         sources,
         { view, topic: topicName(namespace, view.stream.name), ...span },
-        FOLDER,
+        this.#folder,
         signal,
       );
     } catch (error) {

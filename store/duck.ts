@@ -1,11 +1,10 @@
-import { randomUUID } from "node:crypto";
-import { join } from "node:path";
 import {
   type DuckDBConnection,
   DuckDBInstance,
   type DuckDBMaterializedResult,
   type DuckDBValue,
 } from "@duckdb/node-api";
+import { ScratchFolder } from "./scratch-folder.ts";
 
 export type Duck = DuckDBConnection;
 
@@ -21,25 +20,31 @@ export interface DuckOptions {
 /** What plans must not be made of if they are kept: https://github.com/duckdb/duckdb/pull/24696 */
 export const STATISTICS = "statistics_propagation";
 
+/** Begins the name of a folder in which DuckDB puts what does not fit in memory. It makes the folder when it needs it, and deletes it when it is closed. */
+const SPILL = ".spill-";
+
 /**
  * A DuckDB instance in this process, locked down: UTC, no extension downloads, no file outside `directories`, and no setting can be
  * changed afterwards. Connections of one instance share its threads and memory, not their temporary tables.
  */
 export class DuckPool {
   readonly #instance: DuckDBInstance;
+  readonly #spill: ScratchFolder | null;
 
-  private constructor(instance: DuckDBInstance) {
+  private constructor(instance: DuckDBInstance, spill: ScratchFolder | null) {
     this.#instance = instance;
+    this.#spill = spill;
   }
 
   static async open({ threads, memoryLimitMb, directories = [], keepsPlans = false }: DuckOptions): Promise<DuckPool> {
+    // What does not fit in memory goes beside the data; where nothing may be written, the query fails instead.
+    const spill = directories[0] === undefined ? null : new ScratchFolder(directories[0], SPILL);
     const instance = await DuckDBInstance.create(":memory:", {
       threads: String(threads),
       memory_limit: `${memoryLimitMb}MB`,
       autoinstall_known_extensions: "false",
       autoload_known_extensions: "false",
-      // What does not fit in memory goes beside the data; where nothing may be written, the query fails instead.
-      temp_directory: directories[0] === undefined ? "" : join(directories[0], `.spill-${randomUUID()}`),
+      temp_directory: spill?.path ?? "",
     });
     const connection = await instance.connect();
     await connection.run("SET GLOBAL TimeZone = 'UTC'");
@@ -51,7 +56,7 @@ export class DuckPool {
     await connection.run("SET GLOBAL enable_external_access = false");
     await connection.run("SET GLOBAL lock_configuration = true");
     connection.closeSync();
-    return new DuckPool(instance);
+    return new DuckPool(instance, spill);
   }
 
   connect(): Promise<Duck> {
@@ -59,6 +64,7 @@ export class DuckPool {
   }
 
   close(): void {
+    this.#spill?.release();
     this.#instance.closeSync();
   }
 }

@@ -4,6 +4,10 @@ import { dirname, extname, join } from "node:path";
 import type { z } from "zod";
 import { IntactFiles, type PublishedFile } from "./intact.ts";
 
+/** Begins the name under which a document is written before it gets its own. */
+const WRITING = ".writing";
+const UNFINISHED_MS = 60 * 60_000;
+
 /**
  * Durable files below one data directory. Everything that must exist exactly once is created exclusively: written under a name of its own,
  * synced, then linked to its final name, which fails if somebody else was first (invariant 7). On an object store this file is the one that
@@ -30,7 +34,7 @@ export class DataDirectory {
 
   /** Writes a document under `name`, unless it is there already. True: this call made it. */
   async createExclusively(name: string, document: unknown): Promise<boolean> {
-    const temporary = await this.attempt(dirname(name), ".writing", "json");
+    const temporary = await this.attempt(dirname(name), WRITING, "json");
     try {
       await this.#write(temporary, `${JSON.stringify(document, null, 1)}\n`);
       await link(this.path(temporary), this.path(name));
@@ -46,7 +50,7 @@ export class DataDirectory {
 
   /** Writes a text under `name` in the place of what is there: readers see the one or the other, whole. */
   async replace(name: string, text: string): Promise<void> {
-    const temporary = await this.attempt(dirname(name), ".writing", "tmp");
+    const temporary = await this.attempt(dirname(name), WRITING, "tmp");
     try {
       await this.#write(temporary, text);
       await rename(this.path(temporary), this.path(name));
@@ -118,6 +122,24 @@ export class DataDirectory {
   async requireIntact(files: readonly PublishedFile[], options?: { anew?: boolean }): Promise<void> {
     for (const { file, checksum } of files)
       if (file !== null && checksum !== null) await this.#intact.require(file, this.path(file), checksum, options);
+  }
+
+  /**
+   * Deletes what processes that were killed left of documents that they were writing, in all folders: files that are older than an hour. A document is
+   * written within seconds. Returns how many there were.
+   */
+  async sweepUnfinished(nowMs: number): Promise<number> {
+    const entries = await readdir(this.root, { recursive: true, withFileTypes: true });
+    let swept = 0;
+    for (const entry of entries) {
+      if (!entry.isFile() || !entry.name.startsWith(`${WRITING}-`)) continue;
+      const path = join(entry.parentPath, entry.name);
+      const found = await stat(path).catch(() => null);
+      if (found === null || nowMs - found.mtimeMs < UNFINISHED_MS) continue;
+      await rm(path, { force: true });
+      swept += 1;
+    }
+    return swept;
   }
 
   async remove(name: string): Promise<void> {

@@ -5,6 +5,7 @@ import { Admin, ConnectionPool } from "@platformatic/kafka";
 import { Kafka, logLevel, Partitioners } from "kafkajs";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { loadConfig } from "../cli/config.ts";
+import { checkKeys } from "../cli/doctor/keys.ts";
 import { at, type Cut, type Position, position } from "../core/position.ts";
 import { parseBroker, parseBrokers } from "../store/brokers.ts";
 import { type FetchQuestion, fetchApi, fetchRequest } from "../store/fetch-answer.ts";
@@ -31,6 +32,8 @@ afterAll(async () => {
   await log.close();
   await pool.close();
 });
+
+type Op = Parameters<Admin["alterClientQuotas"]>[0]["entries"][number]["ops"][number];
 
 async function topicWith(partitions: number, config: Record<string, string> = {}): Promise<string> {
   const name = `log-reader-${randomUUID().slice(0, 8)}`;
@@ -208,12 +211,13 @@ describe("what a broker keeps and refuses", () => {
     for (const value of values) await send(topic, 0, [value]);
     const admin = new Admin({ clientId: "quota", bootstrapBrokers: [brokers] });
     const clientId = `slow-${topic}-fetch`;
-    const quota = (ops: { key: string; value: number; remove: boolean }[]) =>
-      admin.alterClientQuotas({
-        entries: [{ entities: [{ entityType: "client-id", entityName: clientId }], ops }],
-        validateOnly: false,
-      });
-    await quota([{ key: "consumer_byte_rate", value: 100 * KIB, remove: false }]);
+    const quota = (bytesPerSecond: number | null) => {
+      const key = "consumer_byte_rate";
+      const op: Op = bytesPerSecond === null ? { key, remove: true } : { key, value: bytesPerSecond, remove: false };
+      const entities = [{ entityType: "client-id" as const, entityName: clientId }];
+      return admin.alterClientQuotas({ entries: [{ entities, ops: [op] }], validateOnly: false });
+    };
+    await quota(100 * KIB);
     const reader = new LogReader({ brokers, clientId: `slow-${topic}` });
     try {
       let throttled = 0;
@@ -233,7 +237,7 @@ describe("what a broker keeps and refuses", () => {
         expect(valuesOf(found)).toEqual(values);
       }
     } finally {
-      await quota([{ key: "consumer_byte_rate", value: 0, remove: true }]);
+      await quota(null);
       await admin.close();
       await reader.close();
     }
@@ -280,5 +284,27 @@ describe("the address of a broker", () => {
     expect(loadConfig({ KAFKA_BROKERS: "[::1]:9092, kafka:1" }).kafkaBrokers).toBe("[::1]:9092,kafka:1");
     for (const wrong of ["kafka", "::1:9092", "[kafka]:9092"])
       expect(() => loadConfig({ KAFKA_BROKERS: wrong })).toThrow("KAFKA_BROKERS");
+  });
+});
+
+describe("doctor", () => {
+  test("notices one key in two partitions, names the places and not the key", async () => {
+    const topic = await topicWith(3);
+    const keyed = (partition: number, key: string | null) =>
+      producer.send({ topic, messages: [{ partition, key, value: "{}" }] });
+    for (const [partition, key] of [
+      [0, "a@example.org"],
+      [0, null],
+      [1, null],
+      [2, "b"],
+      [2, "b"],
+    ] as const)
+      await keyed(partition, key);
+    expect(await checkKeys(log, topic)).toMatchObject({ level: "ok" });
+    await keyed(1, "a@example.org");
+    const found = await checkKeys(log, topic);
+    expect(found).toMatchObject({ level: "warning", todo: expect.stringContaining("murmur2_random") });
+    expect(found.message).toContain(`${topic}: partition 0 (offset 0) and partition 1 (offset 1)`);
+    expect(JSON.stringify(found)).not.toContain("example");
   });
 });

@@ -10,6 +10,7 @@ import { retentionOf } from "../../store/retention.ts";
 import { topicName } from "../../store/topics.ts";
 import type { Config } from "../config.ts";
 import { type Finding, judged, ok, problem, warning } from "./finding.ts";
+import { checkKeys } from "./keys.ts";
 
 export interface StreamStores {
   readonly log: LogReader;
@@ -22,7 +23,7 @@ export interface StreamStores {
 const AHEAD_MS = 5_000;
 const DAY_S = 86_400;
 
-/** Every stream: its archive tiles and its files are there, Kafka keeps what is needed, and producers' clocks are right. */
+/** Every stream: its archive tiles and its files are there, Kafka keeps what is needed, producers' clocks are right and they place keys alike. */
 export async function checkStreams(config: Config, stores: StreamStores, definitions: Definitions): Promise<Finding[]> {
   const findings: Finding[] = [];
   for (const { name } of definitions.streams.values()) {
@@ -31,6 +32,7 @@ export async function checkStreams(config: Config, stores: StreamStores, definit
     try {
       const { id } = await stores.log.topic(topic);
       findings.push(await checkArchive(stores, topic, id), await checkClock(stores.log, topic));
+      findings.push(await checkKeys(stores.log, topic));
       findings.push(
         await checkRetention(
           config,
