@@ -91,6 +91,16 @@ export class Installation {
     return this.#role("speed-2", ["speed"], speed, { ...this.env, TIDELINE_SPEED_PORT: String(speed) });
   }
 
+  /** A speed layer with a namespace of its own on the same servers: its topics, its data directory and the process, not started yet. */
+  async neighbour(namespace: string): Promise<{ readonly home: string; readonly speed: ProcessHandle }> {
+    const { speed } = await freePorts();
+    const home = join(this.home, namespace);
+    const own = { TIDELINE_NAMESPACE: namespace, TIDELINE_HOME: home, TIDELINE_SPEED_PORT: String(speed) };
+    const env = { ...this.env, ...own };
+    await createStreamTopics(loadConfig(env));
+    return { home, speed: this.#role(`speed-${namespace}`, ["speed"], speed, env) };
+  }
+
   #role(name: string, args: readonly string[], port: number, env: Readonly<Record<string, string>>): ProcessHandle {
     const handle = roleProcess(
       { name, title: name, args, healthUrl: `http://127.0.0.1:${port}/health` },

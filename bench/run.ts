@@ -9,6 +9,7 @@ import { benchLive } from "./live.ts";
 import { benchMemory } from "./memory.ts";
 import { benchParquet } from "./parquet.ts";
 import { benchRebuild } from "./rebuild.ts";
+import { benchRecords } from "./records.ts";
 import { benchRefresh } from "./refresh.ts";
 import { markdownTable, writeResult } from "./result.ts";
 import { benchSpeed, FORMATS } from "./speed.ts";
@@ -27,6 +28,7 @@ type Benchmark = (report: (line: string) => void, options: Options) => Promise<F
 /** Every benchmark: a file that measures something as a ratio to a ceiling of the same run, or against a limit. */
 const benchmarks: Readonly<Record<string, Benchmark>> = {
   speed: benchSpeed,
+  records: benchRecords,
   freshness: benchFreshness,
   archive: benchArchive,
   rebuild: benchRebuild,

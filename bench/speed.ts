@@ -1,11 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { AvroSchema, avroSchemaText, typeOf } from "../core/avro.ts";
 import { generationOf } from "../core/generation.ts";
-import { at, type Cut, cutReached } from "../core/position.ts";
-import type { ProcessHandle } from "../stack/local-process.ts";
 import { Chain } from "../store/chain.ts";
 import { DataDirectory } from "../store/files.ts";
 import { LogReader } from "../store/log.ts";
@@ -17,15 +13,13 @@ import * as views from "./definitions/views/sales.ts";
 import { type Figure, figure, limit, median } from "./figure.ts";
 import { type Installation, withInstallation } from "./installation.ts";
 import { BatchSender, prepareBatch } from "./prepared-batches.ts";
+import { saleOf } from "./sales.ts";
+import { reached, type SpeedRound, timed } from "./speed-rounds.ts";
 
 const EVENTS = 2_000_000;
 const BATCH_EVENTS = 500;
 const ROUNDS = 3;
 const FETCH_BYTES = 4 * 1024 * 1024;
-const BEGIN_MS = 1_760_000_000_000;
-/** A thousand events a second of event time: the log of a busy shop, read again from its beginning. */
-const EVERY_MS = 1;
-const TICKS_PER_SECOND = 100;
 
 const folder = (name: string) => fileURLToPath(new URL(`definitions/${name}`, import.meta.url));
 
@@ -84,7 +78,7 @@ async function measure(
       for (const role of roles) await role.start();
       await reached(chains, end);
       // Redis emptied under a running process: it begins again at the first event, with everything warm.
-      const made = await timed(installation, chains, end, roles);
+      const made = await timed(installation.redis, chains, end, roles);
       for (const role of roles) await role.stop();
       await installation.redis.flushall();
       rounds.push({ ...made, ceiling });
@@ -117,27 +111,7 @@ async function measure(
   return figures;
 }
 
-interface Round {
-  readonly ours: number;
-  readonly ceiling: number;
-  /** Events per second of CPU time that the speed layer used; null where the system does not say. */
-  readonly perCpuSecond: number | null;
-  /** Commands that Redis ran per event, those inside of scripts too. */
-  readonly operations: number;
-}
-
-function saleOf(index: number) {
-  return {
-    sale_id: `e0000000-0000-4000-8000-${String(index).padStart(12, "0")}`,
-    sold_at: BEGIN_MS + index * EVERY_MS,
-    region: `region-${index % 8}`,
-    product: `product-${(index * 7_919) % 1_000}`,
-    user_id: `user-${(index * 104_729) % 100_000}`,
-    channel: ["web", "app", "shop"][index % 3],
-    amount_cents: (index * 7_919) % 100_000,
-    quantity: (index % 9) + 1,
-  };
-}
+type Round = SpeedRound & { readonly ceiling: number };
 
 const JSON_FORMAT: Format = {
   name: "JSON",
@@ -176,62 +150,4 @@ async function sendEvents(brokers: string, format: Format): Promise<number> {
   }
   await sender.close();
   return Math.round(bytes / EVENTS);
-}
-
-async function reached(chains: readonly Chain[], end: Cut): Promise<void> {
-  for (;;) {
-    const states = await Promise.all(chains.map((chain) => chain.load()));
-    if (states.every((state) => state !== null && cutReached(state.applied, end))) return;
-    await delay(20);
-  }
-}
-
-/** Empties Redis, and from the first chain that is there again to the end: events a second of the view that is last (this topic has no gaps). */
-async function timed(
-  { redis }: Installation,
-  chains: readonly Chain[],
-  end: Cut,
-  roles: readonly ProcessHandle[],
-): Promise<Omit<Round, "ceiling">> {
-  await redis.flushall();
-  await redis.config("RESETSTAT");
-  const cpuBefore = await cpuSeconds(roles);
-  let beganMs: number | null = null;
-  const total = count(end);
-  for (;;) {
-    const states = await Promise.all(chains.map((chain) => chain.load()));
-    const applied = Math.min(...states.map((state) => (state === null ? 0 : count(state.applied))));
-    if (states.some((state) => state !== null)) beganMs ??= performance.now();
-    if (beganMs !== null && applied === total) {
-      const ours = (total / (performance.now() - beganMs)) * 1_000;
-      const cpuAfter = await cpuSeconds(roles);
-      const perCpuSecond = cpuBefore === null || cpuAfter === null ? null : total / (cpuAfter - cpuBefore);
-      return { ours, perCpuSecond, operations: (await operations(redis)) / total };
-    }
-    await delay(25);
-  }
-}
-
-async function operations(redis: Installation["redis"]): Promise<number> {
-  const text = await redis.info("commandstats");
-  return [...text.matchAll(/^cmdstat_[^:]+:calls=(\d+)/gm)].reduce((sum, [, calls]) => sum + Number(calls), 0);
-}
-
-/** What processes have used of CPU time, in seconds, on Linux; null elsewhere. */
-async function cpuSeconds(roles: readonly ProcessHandle[]): Promise<number | null> {
-  let ticks = 0;
-  for (const { pid } of roles) {
-    const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
-    if (stat === null) return null;
-    const [user = "0", system = "0"] = stat
-      .slice(stat.lastIndexOf(")") + 2)
-      .split(" ")
-      .slice(11, 13);
-    ticks += Number(user) + Number(system);
-  }
-  return ticks / TICKS_PER_SECOND;
-}
-
-function count(cut: Cut): number {
-  return [...cut.keys()].reduce((sum, partition) => sum + Number(at(cut, partition)), 0);
 }

@@ -53,11 +53,16 @@ export function firstSpecial(special: number): number {
 }
 
 /** The position of the first byte at or after `from` that is not blank, at most `input.end`. */
-export function skipBlank({ bytes, end }: JsonInput, from: number): number {
+export function skipBlank(input: JsonInput, from: number): number {
+  // Nearly always there is none. This part is small, so that it is inlined.
+  return from < input.end && (input.bytes[from] as number) > 0x20 ? from : skipBlanks(input, from);
+}
+
+function skipBlanks({ bytes, end }: JsonInput, from: number): number {
   let at = from;
   while (at < end) {
-    const byte = bytes[at] as number;
-    if (byte > 0x20 || (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09)) break;
+    const byte = bytes[at];
+    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) break;
     at += 1;
   }
   return at;

@@ -1,17 +1,31 @@
-import { COLON, type JsonInput, NOT_RECOGNISED, QUOTE, skipBlank, skipText } from "./json-input.ts";
+import {
+  CLOSE_BRACE,
+  COLON,
+  COMMA,
+  type JsonInput,
+  NOT_RECOGNISED,
+  OPEN_BRACE,
+  QUOTE,
+  skipBlank,
+  skipText,
+} from "./json-input.ts";
 import { utf8 } from "./utf8.ts";
 
-/** The field of a key that the contract does not name. */
+/** In place of a field: a key that the contract does not name. */
 export const UNDECLARED = -2;
+/** In place of a field: the object ends. */
+export const ENDED = -3;
 
 /** Spellings of keys are learned as they come: at most this many … */
-const MOST_LEARNED = 64;
-/** … with at most this many bytes, quotes and colon included. */
+const MOST_LEARNED = 256;
+/** … with at most this many bytes. */
 const MOST_LEARNED_BYTES = 64;
 
-/** A spelling of a key, from its quote to its colon. */
+const WORD_BYTES = 4;
+
+/** What stands between two values of an object, for instance `, "name": `; before its first value, from its brace on. */
 export interface Key {
-  /** Its field; UNDECLARED, or NOT_RECOGNISED for one that objects must not have. */
+  /** Its field; UNDECLARED, ENDED, or NOT_RECOGNISED for one that objects must not have. */
   readonly field: number;
   readonly length: number;
   /** Its bytes, four at a time, little endian. The last word begins four bytes before its end. */
@@ -21,61 +35,69 @@ export interface Key {
 }
 
 /**
- * Finds the field of a key. Producers write the same keys in the same order again and again, so each key predicts the next, and a known spelling is
- * compared four bytes at a time.
+ * Finds the fields of keys. Producers write the same keys in the same order and with the same blanks again and again, so each key predicts the next,
+ * and what is known is compared four bytes at a time.
  */
 export class JsonKeys {
   /** What stands before the first key of an object. */
   readonly none: Key;
-  /** Where the value of the key that was found last begins. */
+  /** Where the value of the key that was found last begins; behind the object if it ended. */
   value = 0;
   readonly #fields: ReadonlyMap<string, number>;
   readonly #declared: readonly Key[];
-  readonly #other: Key;
+  readonly #other = keyOf(new Uint8Array(WORD_BYTES), UNDECLARED);
+  readonly #end = keyOf(new Uint8Array(WORD_BYTES), ENDED);
   /** Spellings by their lengths. */
   readonly #known = new Map<number, Key[]>();
   #learned = 0;
 
   /** Objects that have a key with one of the `foreign` names are not recognised. */
   constructor(declared: readonly string[], foreign: Iterable<string>) {
-    this.none = keyOf(new Uint8Array(4), UNDECLARED);
-    this.#other = keyOf(new Uint8Array(4), UNDECLARED);
     this.#fields = new Map([
       ...[...foreign].map((name): [string, number] => [name, NOT_RECOGNISED]),
       ...declared.map((name, field): [string, number] => [name, field]),
     ]);
-    const known = [...this.#fields].map(([name, field]) => this.#know(utf8(`${JSON.stringify(name)}:`), field));
-    this.#declared = known.filter(({ field }) => field >= 0).toSorted((a, b) => a.field - b.field);
-    for (const [index, key] of [this.none, ...this.#declared].entries()) key.next = this.#declared[index] ?? key;
+    for (const [name, field] of this.#fields) this.#know(utf8(`{${JSON.stringify(name)}:`), field);
+    this.#declared = declared.map((name, field) => this.#know(utf8(`,${JSON.stringify(name)}:`), field));
+    for (const name of foreign) this.#know(utf8(`,${JSON.stringify(name)}:`), this.#fields.get(name) ?? UNDECLARED);
+    for (const [field, key] of this.#declared.entries()) key.next = this.#declared[field + 1] ?? key;
+    this.none = keyOf(new Uint8Array(WORD_BYTES), UNDECLARED);
   }
 
-  /** The key that stands at `at` behind the key `before`; null if it is not recognised. Sets `value`. */
+  /** The key at `at`, which is the end of the value of `before`, or the brace of the object; null if it is not recognised. Sets `value`. */
   find(input: JsonInput, at: number, before: Key): Key | null {
     const likely = before.next;
     if (standsAt(input, at, likely)) {
-      this.value = skipBlank(input, at + likely.length);
+      this.value = at + likely.length;
       return likely;
     }
-    const key = this.#search(input, at);
-    if (key !== null && key !== this.#other) before.next = key;
+    const key = this.#search(input, at, before === this.none);
+    if (key !== null && key !== this.#other && key !== this.#end) before.next = key;
     return key;
   }
 
-  #search(input: JsonInput, at: number): Key | null {
+  #search(input: JsonInput, at: number, isFirst: boolean): Key | null {
     const { bytes, end, escapes } = input;
-    const after = at < end && bytes[at] === QUOTE ? skipText(input, at + 1) : NOT_RECOGNISED;
-    if (after < 0) return null;
-    const colon = skipBlank(input, after);
+    const separator = skipBlank(input, at);
+    const quote = skipBlank(input, separator + 1);
+    const isEnd = bytes[isFirst ? quote : separator] === CLOSE_BRACE;
+    if (isEnd && (isFirst ? quote : separator) < end) {
+      this.value = (isFirst ? quote : separator) + 1;
+      return this.#end;
+    }
+    if (quote >= end || bytes[separator] !== (isFirst ? OPEN_BRACE : COMMA) || bytes[quote] !== QUOTE) return null;
+    const after = skipText(input, quote + 1);
+    const colon = after < 0 ? end : skipBlank(input, after);
     if (colon >= end || bytes[colon] !== COLON) return null;
     this.value = skipBlank(input, colon + 1);
-    const length = colon + 1 - at;
+    const length = this.value - at;
     for (const key of this.#known.get(length) ?? NO_KEYS) if (standsAt(input, at, key)) return key;
-    // An unknown spelling may still be that of a known name: with escapes, or with blanks before its colon.
-    const isUsual = colon === after && input.escapes === escapes;
-    const field = isUsual ? UNDECLARED : this.#fieldOf(bytes, at, after);
-    if (this.#learned < MOST_LEARNED && length <= MOST_LEARNED_BYTES && length >= WORD_BYTES) {
+    // An unknown spelling may still be that of a known name: with escapes, or with blanks.
+    const isUsual = input.escapes === escapes && length === after - quote + 2;
+    const field = isUsual ? UNDECLARED : this.#fieldOf(bytes, quote, after);
+    if (this.#learned < MOST_LEARNED && length <= MOST_LEARNED_BYTES) {
       this.#learned += 1;
-      return this.#know(bytes.slice(at, colon + 1), field);
+      return this.#know(bytes.slice(at, this.value), field);
     }
     return field === NOT_RECOGNISED ? null : field === UNDECLARED ? this.#other : (this.#declared[field] ?? null);
   }
@@ -93,7 +115,6 @@ export class JsonKeys {
 }
 
 const NO_KEYS: readonly Key[] = [];
-const WORD_BYTES = 4;
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** A key that follows itself until it is known what does. */

@@ -28,6 +28,7 @@ const MOST_LEVELS = 31;
 /** The end of the value that begins at `from`; NOT_RECOGNISED if it is no JSON, or is nested too deeply. */
 export function skipValue(input: JsonInput, from: number): number {
   const { bytes, end } = input;
+  if (from < end && bytes[from] === QUOTE) return skipText(input, from + 1);
   let levels = 0;
   /** The lowest bit is the innermost level: 1 for an object, 0 for an array. */
   let objects = 0;

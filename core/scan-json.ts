@@ -10,7 +10,7 @@ import {
   OPEN_BRACKET,
   skipBlank,
 } from "./json-input.ts";
-import { JsonKeys, UNDECLARED } from "./json-keys.ts";
+import { ENDED, JsonKeys, UNDECLARED } from "./json-keys.ts";
 import { skipValue } from "./json-skip.ts";
 import { Literals, Nullable, OneOf, PlainText, ScaledNumber, type ValueScanner, WholeNumber } from "./scan-values.ts";
 import { parseBound } from "./time.ts";
@@ -110,22 +110,18 @@ export class ObjectScanner {
     this.#count = 0;
     if (from >= end || bytes[from] !== OPEN_BRACE) return NOT_RECOGNISED;
     if (json !== null) json.bytes[json.end++] = OPEN_BRACE;
-    let at = skipBlank(input, from + 1);
-    const isEmpty = at < end && bytes[at] === CLOSE_BRACE;
-    for (let before = keys.none; !isEmpty; ) {
+    let at = from;
+    for (let before = keys.none; ; ) {
       const key = keys.find(input, at, before);
       if (key === null) return NOT_RECOGNISED;
       before = key;
-      at = key.field === UNDECLARED ? skipValue(input, keys.value) : this.#declared(input, key.field, json);
+      if (key.field === UNDECLARED) at = skipValue(input, keys.value);
+      else if (key.field === ENDED) break;
+      else at = this.#declared(input, key.field, json);
       if (at < 0) return NOT_RECOGNISED;
-      if (at < end && (bytes[at] as number) <= 0x20) at = skipBlank(input, at);
-      if (at >= end) return NOT_RECOGNISED;
-      if (bytes[at] === CLOSE_BRACE) break;
-      if (bytes[at] !== COMMA) return NOT_RECOGNISED;
-      at = skipBlank(input, at + 1);
     }
     if (json !== null) json.bytes[json.end++] = CLOSE_BRACE;
-    return at + 1;
+    return keys.value;
   }
 
   /** Reads the value of a field: its end, or NOT_RECOGNISED. */
