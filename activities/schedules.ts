@@ -16,6 +16,8 @@ export type DesiredSchedule = When & {
   readonly workflowId: string;
   readonly input: Readonly<Record<string, unknown>>;
   readonly summary: string;
+  /** A run that has not ended by then is ended, so that it cannot keep the next ones from their work for ever. */
+  readonly timeoutMs: number;
 };
 
 export interface SchedulePlace {
@@ -62,8 +64,22 @@ export async function reconcileSchedules(
   return { created, updated, deleted };
 }
 
+/** Which of `desired` Temporal does not have. */
+export async function missingSchedules(
+  { schedule }: Client,
+  desired: readonly DesiredSchedule[],
+): Promise<DesiredSchedule[]> {
+  if (desired.length === 0) return [];
+  const listed = new Set<string>();
+  for await (const { scheduleId } of schedule.list()) listed.add(scheduleId);
+  const unlisted = desired.filter(({ id }) => !listed.has(id));
+  // The list is behind by a moment: a schedule that it lacks may have been made just now.
+  const there = await Promise.all(unlisted.map(({ id }) => hasSchedule({ schedule }, id)));
+  return unlisted.filter((_, index) => !there[index]);
+}
+
 /** Whether Temporal has a schedule of this id. */
-export async function hasSchedule({ schedule }: Client, id: string): Promise<boolean> {
+export async function hasSchedule({ schedule }: Pick<Client, "schedule">, id: string): Promise<boolean> {
   try {
     await schedule.getHandle(id).describe();
     return true;
@@ -99,14 +115,22 @@ async function create(schedule: Client["schedule"], options: ScheduleOptions): P
 }
 
 function scheduleOptions(desired: DesiredSchedule, { taskQueue, owner }: SchedulePlace): ScheduleOptions {
-  const { id, workflowType, workflowId, input, summary } = desired;
+  const { id, workflowType, workflowId, input, summary, timeoutMs } = desired;
   const isCron = "cron" in desired;
   return {
     scheduleId: id,
     spec: isCron
       ? { cronExpressions: [desired.cron], timezone: "UTC" }
       : { intervals: [{ every: desired.everyMs, offset: desired.offsetMs }] },
-    action: { type: "startWorkflow", workflowType, workflowId, args: [input], taskQueue, staticSummary: summary },
+    action: {
+      type: "startWorkflow",
+      workflowType,
+      workflowId,
+      args: [input],
+      taskQueue,
+      staticSummary: summary,
+      workflowExecutionTimeout: timeoutMs,
+    },
     policies: isCron ? AT_ITS_TIME : EVERY_SO_OFTEN,
     memo: { [OWNER]: owner },
   };

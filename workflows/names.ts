@@ -58,4 +58,41 @@ function reportName(target: string): string {
   return date === undefined ? `${cadence} report` : `${cadence} report of ${date}`;
 }
 
+const HOUR_MS = 3_600_000;
+
+/**
+ * When Temporal ends a run that has not ended by itself, all that it continued as new included. A run in flight that can never finish would keep
+ * its plain id, and with it the work, from every later run. What was done stays done when a run is ended, so a limit costs little.
+ */
+const TIMEOUT_HOURS: Readonly<Record<Kind, number>> = {
+  // After a long outage this is short of what came in; the next run goes on after the chunks that are done.
+  archive: 2,
+  "compact-archive": 2,
+  // Waits for the archive, then computes what came since the last version.
+  refresh: 3,
+  retention: 3,
+  retire: 1,
+  // One view after the other, and each may take as long as the API allows for a proof.
+  prove: 12,
+  // Waits for its mail, which is tried for a day.
+  report: 36,
+  // Waits for the time that it was given.
+  delivery: 14 * 24,
+  // Read the whole archive. An adoption begins again with the next scheduled run.
+  rebuild: 48,
+  adopt: 48,
+  // Days or weeks of a long history; started again it goes on where it was.
+  backfill: 14 * 24,
+};
+
+/** After how long a run of this kind is ended, in milliseconds. */
+export function executionTimeoutMs(kind: Kind): number {
+  return TIMEOUT_HOURS[kind] * HOUR_MS;
+}
+
+/** The same of a schedule's run, which waits for the work: it has to outlast it. */
+export function scheduledTimeoutMs(kind: Kind): number {
+  return executionTimeoutMs(kind) + HOUR_MS;
+}
+
 export const SEARCH_ATTRIBUTES = { view: "TidelineView", stream: "TidelineStream", kind: "TidelineKind" } as const;

@@ -1,5 +1,5 @@
 import type { DesiredSchedule } from "../activities/schedules.ts";
-import { type Kind, REPORT_VIEWS, STREAM_KINDS, SUMMARIES, scheduleId } from "./names.ts";
+import { type Kind, REPORT_VIEWS, STREAM_KINDS, SUMMARIES, scheduledTimeoutMs, scheduleId } from "./names.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
@@ -36,6 +36,7 @@ export function desiredSchedules(
       workflowId: `${scheduleId(namespace, kind, target)}-run`,
       input: { kind, target, namespace },
       summary: `${shown}: ${SUMMARIES[kind](target)}`,
+      timeoutMs: scheduledTimeoutMs(kind),
     };
   };
   return [

@@ -7,7 +7,7 @@ import {
   type Workflow,
   type WorkflowResultType,
 } from "@temporalio/workflow";
-import { type Kind, SUMMARIES, workId } from "./names.ts";
+import { executionTimeoutMs, type Kind, SUMMARIES, workId } from "./names.ts";
 
 /** The work that a child does: its plain id names it, so that there is one at a time, whoever starts it. */
 export interface Work<T extends Workflow> {
@@ -47,6 +47,7 @@ export async function startAside<T extends Workflow>({
       workflowId: workId(namespace, kind, target),
       args: [input],
       staticSummary: SUMMARIES[kind](target),
+      workflowExecutionTimeout: executionTimeoutMs(kind),
       parentClosePolicy: ParentClosePolicy.ABANDON,
       cancellationType: ChildWorkflowCancellationType.ABANDON,
     });

@@ -112,7 +112,7 @@ async function startOrJoin(
   interval: TimeRange,
   options: { readonly parallel: number; readonly force: boolean },
 ): Promise<WorkflowHandleWithStartDetails<typeof backfillView>> {
-  const { SUMMARIES, taskQueueOf } = await import("../../workflows/names.ts");
+  const { executionTimeoutMs, SUMMARIES, taskQueueOf } = await import("../../workflows/names.ts");
   const [from = "", to = ""] = intervalName(interval).split("..");
   return workflow.start<typeof backfillView>("backfillView", {
     workflowId: await workflowId(namespace, view, interval),
@@ -120,6 +120,7 @@ async function startOrJoin(
     taskQueue: taskQueueOf(namespace),
     args: [{ view, from, to, ...options }],
     staticSummary: SUMMARIES.backfill(`${view}/${from}..${to}`),
+    workflowExecutionTimeout: executionTimeoutMs("backfill"),
   });
 }
 

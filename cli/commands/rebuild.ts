@@ -37,13 +37,14 @@ export function registerRebuild(program: Command): void {
 }
 
 async function startOrJoin({ workflow }: Client, namespace: string, view: string): Promise<Rebuild> {
-  const { SUMMARIES, taskQueueOf, workId } = await import("../../workflows/names.ts");
+  const { executionTimeoutMs, SUMMARIES, taskQueueOf, workId } = await import("../../workflows/names.ts");
   return workflow.start<typeof rebuildView>("rebuildView", {
     workflowId: workId(namespace, "rebuild", view),
     workflowIdConflictPolicy: "USE_EXISTING",
     taskQueue: taskQueueOf(namespace),
     args: [{ view }],
     staticSummary: SUMMARIES.rebuild(view),
+    workflowExecutionTimeout: executionTimeoutMs("rebuild"),
   });
 }
 

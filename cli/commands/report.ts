@@ -79,7 +79,7 @@ async function startOrJoin(
   input: DailyReportInput,
 ): Promise<{ readonly handle: Report; readonly joined: boolean }> {
   const { WorkflowExecutionAlreadyStartedError } = await import("@temporalio/client");
-  const { SUMMARIES, taskQueueOf, workId } = await import("../../workflows/names.ts");
+  const { executionTimeoutMs, SUMMARIES, taskQueueOf, workId } = await import("../../workflows/names.ts");
   const target = `daily/${input.date}`;
   const workflowId = workId(namespace, "report", target);
   try {
@@ -88,6 +88,7 @@ async function startOrJoin(
       taskQueue: taskQueueOf(namespace),
       args: [input],
       staticSummary: SUMMARIES.report(target),
+      workflowExecutionTimeout: executionTimeoutMs("report"),
     });
     process.stderr.write(`${workflowId} runs\n`);
     return { handle, joined: false };
