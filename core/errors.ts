@@ -27,6 +27,7 @@ export type ErrorCode =
   | "VIEW_UNKNOWN"
   | "STREAM_UNKNOWN"
   | "SCHEDULE_UNKNOWN" // Temporal has no schedule of this name
+  | "RUN_UNKNOWN" // no run of this name is under way
   | "LETTER_UNKNOWN" // no dead letter has this id
   | "MAIL_REFUSED" // the mail server does not take a report, and would not later
   | "NOT_READY" // nothing published yet, or a server cannot be reached

@@ -28,6 +28,11 @@ export interface Definitions {
   readonly streams: ReadonlyMap<string, Stream>;
 }
 
+/** The names of the views that read a stream. */
+export function viewsOfStream({ views }: Definitions, stream: string): string[] {
+  return [...views.values()].filter(({ view }) => view.stream.name === stream).map(({ view }) => view.name);
+}
+
 /**
  * Finds the streams and views in `folders` (every such export of every .ts file) and checks them, names and SQL alike. A stream that no
  * view reads is known too: it has a topic, and is archived. Throws DEFINITION_INVALID that lists every problem with its file and field.
