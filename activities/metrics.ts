@@ -1,4 +1,5 @@
 import { Counter, Gauge, type Registry } from "prom-client";
+import type { Failure } from "../core/failures.ts";
 
 /** Every metric of the batch layer. */
 export interface BatchMetrics {
@@ -12,9 +13,11 @@ export interface BatchMetrics {
   readonly proofMismatches: Gauge<"view">;
   readonly provenAt: Gauge<"view">;
   readonly failures: Counter<"activity" | "code">;
+  readonly failing: Gauge<"kind" | "name" | "code">;
 }
 
-export function batchMetrics(registry: Registry): BatchMetrics {
+/** `problems` is asked at every scrape. */
+export function batchMetrics(registry: Registry, problems: () => readonly Failure[] = () => []): BatchMetrics {
   const registers = [registry];
   return {
     archived: new Gauge({
@@ -76,6 +79,16 @@ export function batchMetrics(registry: Registry): BatchMetrics {
       help: "Failed attempts of activities, by error code",
       labelNames: ["activity", "code"],
       registers,
+    }),
+    failing: new Gauge({
+      name: "tideline_failing",
+      help: "1 while something is stopped, or has failed at least three times in a row for the same reason",
+      labelNames: ["kind", "name", "code"],
+      registers,
+      collect() {
+        this.reset();
+        for (const { kind, name, code } of problems()) this.set({ kind, name, code }, 1);
+      },
     }),
   };
 }

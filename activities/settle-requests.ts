@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Client, Connection, ScheduleOverlapPolicy } from "@temporalio/client";
 import type { Logger } from "pino";
+import type { FailureTracker } from "../store/failure-tracker.ts";
 import type { SettleRequests } from "../store/settle-requests.ts";
 
 const LOOK_EVERY_MS = 1_000;
@@ -11,8 +12,11 @@ export interface SettlePlace {
   readonly requests: SettleRequests;
   /** The id of the schedule that refreshes this view. */
   readonly scheduleOf: (view: string) => string;
+  readonly failures: Pick<FailureTracker, "watch">;
   readonly logger: Logger;
 }
+
+const ON_DEMAND = { kind: "schedule", name: "refreshes on demand", views: [] } as const;
 
 /**
  * Has views refreshed that the speed layer wants published now, because their live cells grow towards the limit: triggers their schedule. A run that
@@ -24,9 +28,14 @@ export function followSettleRequests(place: SettlePlace, everyMs = LOOK_EVERY_MS
     for (;;) {
       await delay(everyMs, undefined, { signal: ending.signal, ref: false });
       // Redis or Temporal may be away: whoever wants a view published asks again.
-      await trigger(place).catch((error: unknown) =>
-        place.logger.warn({ error: (error as Error).message }, "cannot start a refresh that the speed layer asked for"),
-      );
+      await place.failures
+        .watch(ON_DEMAND, () => trigger(place))
+        .catch((error: unknown) =>
+          place.logger.warn(
+            { error: (error as Error).message },
+            "cannot start a refresh that the speed layer asked for",
+          ),
+        );
     }
   };
   follow().catch(() => {}); // ended

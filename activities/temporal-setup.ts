@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Client, Connection } from "@temporalio/client";
 import type { Logger } from "pino";
 import { TidelineError } from "../core/errors.ts";
-import { type DesiredSchedule, hasSchedule, reconcileSchedules } from "./schedules.ts";
+import { type DesiredSchedule, missingSchedules, reconcileSchedules } from "./schedules.ts";
 import { missingSearchAttributes, registerSearchAttributes } from "./search-attributes.ts";
 
 /** What a worker tells Temporal before it works. */
@@ -24,37 +24,53 @@ export async function prepareTemporal(setup: TemporalSetup): Promise<void> {
   await connected(setup, (connection) => tell(setup, connection));
 }
 
+/** What is done beside looking after Temporal, over the same connection. */
+export interface TemporalLooks {
+  readonly everyMs?: number;
+  /** Called at each look. */
+  readonly look?: (client: Client) => Promise<void>;
+  /** How a look ended; null: well. */
+  readonly ended?: (error: unknown) => void;
+}
+
 /**
- * Temporal can come back without its database. Its workers go on as if nothing had happened, but no workflow could begin: their search attributes are
- * unknown, and the schedules are gone. So what a worker said at its start is looked after, and said again. Answers what ends that.
+ * Temporal can come back without its database, and people can delete a schedule. Workers go on as if nothing had happened, but no workflow could
+ * begin: their search attributes are unknown, or their schedule is gone. So a worker looks every ten seconds whether what it told Temporal is
+ * still there, and tells it again. Returns a function that ends that.
  */
-export function lookAfterTemporal(setup: TemporalSetup, everyMs = LOOK_EVERY_MS): () => void {
+export function lookAfterTemporal(setup: TemporalSetup, looks: TemporalLooks = {}): () => void {
+  const { everyMs = LOOK_EVERY_MS, look = async () => {}, ended = () => {} } = looks;
+  const { temporalNamespace: namespace, logger } = setup;
   const ending = new AbortController();
-  const look = async () => {
+  const repeat = async () => {
     for (;;) {
       await delay(everyMs, undefined, { signal: ending.signal, ref: false });
       try {
         await connected(setup, async (connection) => {
-          if (!(await hasForgotten(setup, connection))) return;
-          setup.logger.warn("Temporal has lost its database: it is told again what it must know");
-          await tell(setup, connection);
+          await tellAgain(setup, connection);
+          await look(new Client({ connection, namespace }));
         });
+        ended(null);
       } catch (error) {
-        setup.logger.debug({ error: (error as Error).message }, "Temporal does not answer");
+        ended(error);
+        logger.debug({ error: (error as Error).message }, "Temporal cannot be looked after");
       }
     }
   };
-  look().catch(() => {}); // ended
+  repeat().catch(() => {}); // ended
   return () => ending.abort();
 }
 
-async function hasForgotten(
-  { temporalNamespace: namespace, searchAttributes, schedules }: TemporalSetup,
-  connection: Connection,
-): Promise<boolean> {
-  if ((await missingSearchAttributes(connection, namespace, searchAttributes)).length > 0) return true;
-  const [first] = schedules ?? [];
-  return first !== undefined && !(await hasSchedule(new Client({ connection, namespace }), first.id));
+async function tellAgain(setup: TemporalSetup, connection: Connection): Promise<void> {
+  const { temporalNamespace: namespace, searchAttributes, schedules, logger } = setup;
+  const attributes = await missingSearchAttributes(connection, namespace, searchAttributes);
+  const gone = await missingSchedules(new Client({ connection, namespace }), schedules ?? []);
+  if (attributes.length + gone.length === 0) return;
+  logger.warn(
+    { attributes, schedules: gone.map(({ id }) => id) },
+    "Temporal has forgotten something: it is told again",
+  );
+  await tell(setup, connection);
 }
 
 /** Search attributes first: a schedule's runs need them. */

@@ -3,9 +3,12 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/wo
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { MailSettings } from "../batch-layer/report/deliver.ts";
+import type { Failure } from "../core/failures.ts";
 import { Archive } from "../store/archive.ts";
-import type { Definitions } from "../store/definitions.ts";
+import { type Definitions, viewsOfStream } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
+import { FailureTracker } from "../store/failure-tracker.ts";
+import { Failures } from "../store/failures.ts";
 import { DataDirectory } from "../store/files.ts";
 import { Generations } from "../store/generations.ts";
 import { DeadLetters } from "../store/letter-writer.ts";
@@ -17,6 +20,7 @@ import { Schemas } from "../store/registry-schemas.ts";
 import { SettleRequests } from "../store/settle-requests.ts";
 import { scheduleId } from "../workflows/names.ts";
 import { createActivities } from "./activities.ts";
+import { failingWork } from "./failing-work.ts";
 import { batchMetrics } from "./metrics.ts";
 import { followSettleRequests } from "./settle-requests.ts";
 import { lookAfterTemporal, prepareTemporal, type TemporalSetup, unreachable } from "./temporal-setup.ts";
@@ -42,7 +46,8 @@ export interface WorkerOptions extends TemporalSetup {
 }
 
 export interface BatchWorker {
-  health(): { readonly ready: boolean; readonly state: string };
+  /** `problems`: what fails again and again, of what this worker has met or found in Temporal. */
+  health(): { readonly ready: boolean; readonly state: string; readonly problems: readonly Failure[] };
   /** Resolves when the worker has ended, rejects when it failed. */
   readonly ended: Promise<void>;
   /**
@@ -72,12 +77,18 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
       shutdownForceTime: "25 seconds",
       maxConcurrentActivityTaskExecutions: ACTIVITIES_AT_ONCE,
     });
-    const leaveTemporal = lookAfterTemporal(options);
+    const { failures } = opened;
+    failures.start();
+    const leaveTemporal = lookAfterTemporal(options, {
+      look: async (client) => failures.looked(await failingWork(client, workPlace(options))),
+      ended: (error) => (error === null ? failures.succeeded(TEMPORAL) : failures.failed(TEMPORAL, error)),
+    });
     const leaveRequests = followSettleRequests({
       temporalAddress: address,
       temporalNamespace,
       requests: new SettleRequests(opened.deps.redis, options.namespace),
       scheduleOf: (view) => scheduleId(options.namespace, "refresh", view),
+      failures,
       logger,
     });
     const ended = worker.run().finally(async () => {
@@ -89,7 +100,11 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
     ended.catch((error: unknown) => logger.error({ error: (error as Error).message }, "worker failed"));
     logger.info({ taskQueue, schedules: schedules?.length ?? 0 }, "worker runs");
     return {
-      health: () => ({ ready: worker.getState() === "RUNNING", state: worker.getState() }),
+      health: () => ({
+        ready: worker.getState() === "RUNNING",
+        state: worker.getState(),
+        problems: failures.problems(),
+      }),
       ended,
       close: async () => {
         if (worker.getState() === "RUNNING") worker.shutdown();
@@ -127,6 +142,14 @@ function sweepUnfinished(data: DataDirectory, logger: Logger): void {
   );
 }
 
+/** What a worker does beside its runs, as its failures are called. */
+const TEMPORAL = { kind: "workflow", name: "temporal", views: [] } as const;
+const REDIS = { kind: "workflow", name: "redis", views: [] } as const;
+
+function workPlace({ namespace, taskQueue, definitions }: WorkerOptions) {
+  return { namespace, taskQueue, viewsOf: (stream: string) => viewsOfStream(definitions, stream) };
+}
+
 const NO_MAIL: MailSettings = { url: "", from: "", to: "" };
 const KEEP_GENERATIONS_MS = 7 * 86_400_000;
 
@@ -137,7 +160,12 @@ async function openDeps(options: WorkerOptions) {
   sweepUnfinished(data, logger);
   const pool = await DuckPool.open({ ...DUCK, directories: [dataDir] });
   const log = new LogReader({ brokers, clientId: "tideline-worker" });
-  const redis = openRedis(redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
+  const redis = openRedis(redisUrl, (error) => {
+    failures.failed(REDIS, error);
+    logger.warn({ error: error.message }, "redis");
+  });
+  const failures = new FailureTracker(new Failures(redis, namespace));
+  redis.on("ready", () => failures.succeeded(REDIS));
   const deadLetters = new DeadLetters(brokers);
   const generations = new Generations(data);
   await generations.register(definitions, "worker");
@@ -156,10 +184,12 @@ async function openDeps(options: WorkerOptions) {
       mail,
       namespace,
       apiUrl,
-      metrics: batchMetrics(registry),
+      metrics: batchMetrics(registry, () => failures.problems()),
       logger,
     },
+    failures,
     close: async () => {
+      await failures.close();
       redis.disconnect();
       await Promise.all([deadLetters.close(), log.close()]);
       pool.close();

@@ -81,6 +81,7 @@ export class Lane {
   #checkedAtMs = 0;
   #lastBatch = NO_BATCH;
   #applying: Promise<unknown> = Promise.resolve();
+  #confirmed = 0;
 
   private constructor(deps: LaneDeps, decoder: Decoder, tracks: Iterable<ViewTrack>) {
     this.#deps = deps;
@@ -90,6 +91,11 @@ export class Lane {
 
   static async open(deps: LaneDeps, tracks: Iterable<ViewTrack>): Promise<Lane> {
     return new Lane(deps, await Decoder.open(deps.duck, deps.stream, deps.dedup.schemas), tracks);
+  }
+
+  /** How many batches Redis has taken, or refused by name. A lane that fails again and again gets none through between two failures. */
+  get confirmed(): number {
+    return this.#confirmed;
   }
 
   /** The furthest position that any of its views has reached, per partition. */
@@ -121,18 +127,22 @@ export class Lane {
     await this.#dropAhead();
   }
 
-  /** One round: attach what is detached, fetch, decode, apply. Answers how many records it took. */
+  /**
+   * One round: attach what is detached, fetch, decode, apply. Returns how many records it took. 0: Redis has answered for everything that was
+   * sent before.
+   */
   async step(partitions: readonly number[]): Promise<number> {
     await this.#attach(partitions);
     const wanted = this.#wanted(partitions);
     if (wanted.size === 0) {
+      await this.#settled();
       await this.#deps.clock.wait(IDLE_WAIT_MS);
       return 0;
     }
     await this.#seek(wanted);
     const askedMs = performance.now();
     const { batch, scanned, quiet } = await this.#fetch(wanted);
-    if (quiet.length > 0) await this.#settled();
+    if (quiet.length > 0 || batch.length === 0) await this.#settled();
     for (const track of this.tracks) await track.touch(quiet);
     this.#deps.metrics.stageSeconds.observe(
       { stream: this.#deps.stream.name, stage: "wait" },
@@ -188,7 +198,7 @@ export class Lane {
     };
     const batch = { statements, fetched, topicId: this.#info?.id ?? "", ledger };
     const before = this.#applying;
-    let waitedMs = 0;
+    let [waitedMs, sent] = [0, false];
     for (const track of this.tracks) {
       const apply = await track.prepare(batch, this.#deps.clock.nowMs());
       if (apply === null) continue;
@@ -196,9 +206,14 @@ export class Lane {
       await before;
       waitedMs += performance.now() - readyMs;
       this.#applying = Promise.all([this.#applying, apply()]);
+      sent = true;
       // Whoever awaits it sees the error; until then nobody does, and Node would end the process.
       this.#applying.catch(() => undefined);
     }
+    const confirm = () => {
+      this.#confirmed += 1;
+    };
+    if (sent) this.#applying.then(confirm, () => undefined);
     return waitedMs;
   }
 

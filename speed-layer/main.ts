@@ -2,11 +2,15 @@ import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { Manifest } from "../core/documents.ts";
 import { isTidelineError } from "../core/errors.ts";
+import type { Failure } from "../core/failures.ts";
 import { at, type Cut, cutFromJson, partitionsOf } from "../core/position.ts";
+import type { Stream } from "../core/stream.ts";
 import { Archive } from "../store/archive.ts";
 import { Chain } from "../store/chain.ts";
 import type { Definition, Definitions } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
+import { FailureTracker } from "../store/failure-tracker.ts";
+import { Failures } from "../store/failures.ts";
 import { DataDirectory } from "../store/files.ts";
 import { beginGeneration } from "../store/generation-start.ts";
 import { Generations } from "../store/generations.ts";
@@ -49,6 +53,8 @@ export interface SpeedHealth {
     readonly code: string | null;
     readonly message: string | null;
   }[];
+  /** What is stopped, or fails again and again. */
+  readonly problems: readonly Failure[];
 }
 
 export interface SpeedLayer {
@@ -62,6 +68,9 @@ const LONG_ARCHIVE_OFFSETS = 50_000n;
 const RETIRED_EVERY_MS = 5_000;
 /** How often to see whether Redis may evict keys by now. */
 const GUARD_EVERY_MS = 10_000;
+/** What this process does beside its lanes, as its failures are called. */
+const REDIS = { kind: "lane", name: "redis", views: [] } as const;
+const RETIRED = { kind: "lane", name: "retired generations", views: [] } as const;
 
 /** Starts the speed layer for every view of `definitions`; `health` tells how far they are. */
 export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer> {
@@ -69,13 +78,18 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   const data = new DataDirectory(options.dataDir);
   const archive = new Archive(data);
   const manifests = new Manifests(data);
-  const redis = openRedis(options.redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
+  const redis = openRedis(options.redisUrl, (error) => {
+    failures.failed(REDIS, error);
+    logger.warn({ error: error.message }, "redis");
+  });
+  const failures = new FailureTracker(new Failures(redis, namespace));
+  redis.on("ready", () => failures.succeeded(REDIS));
   const directories = [data.path("archive")];
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 1_024, directories, keepsPlans: true });
   const log = new LogReader({ brokers, clientId: "tideline-speed" });
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
   const deadLetters = new DeadLetters(brokers);
-  const metrics = speedMetrics(options.registry);
+  const metrics = speedMetrics(options.registry, () => failures.problems());
 
   const requests = new SettleRequests(redis, namespace);
 
@@ -83,7 +97,9 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   await generations.register(definitions, "speed-layer");
   const living = (await generations.all(definitions)).map(({ definition }) => definition);
 
-  const consumers = [...byContract(living).values()].map((sharing) => {
+  const groups = [...byContract(living).values()];
+  const nameOf = namesOf(living);
+  const consumers = groups.map((sharing) => {
     const [{ view: first }] = sharing as [Definition, ...Definition[]];
     const topic = topicName(namespace, first.stream.name);
     const tracks = sharing.map((definition) => {
@@ -115,6 +131,9 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
         pacing,
         clock: STEADY_CLOCK,
         dedup: { archive, data, log, schemas },
+        failures,
+        name: contractName(groups, first.stream),
+        nameOf,
         metrics,
         logger,
       },
@@ -122,10 +141,15 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
     );
   });
   for (const consumer of consumers) consumer.start();
+  failures.start(() => {
+    for (const consumer of consumers) consumer.look();
+  });
   const watching = setInterval(() => {
-    removeRetired(consumers, generations).catch((error: unknown) =>
-      logger.warn({ error: (error as Error).message }, "cannot see which generations are retired"),
-    );
+    failures
+      .watch(RETIRED, () => removeRetired(consumers, generations))
+      .catch((error: unknown) =>
+        logger.warn({ error: (error as Error).message }, "cannot see which generations are retired"),
+      );
   }, RETIRED_EVERY_MS);
   const guarding = setInterval(() => {
     requireNoEviction(redis).catch((error: unknown) => {
@@ -135,11 +159,12 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   }, GUARD_EVERY_MS);
 
   return {
-    health: () => healthOf(consumers),
+    health: () => ({ ...healthOf(consumers), problems: failures.problems() }),
     close: async () => {
       clearInterval(watching);
       clearInterval(guarding);
       await Promise.all(consumers.map((consumer) => consumer.stop()));
+      await failures.close();
       await Promise.all([deadLetters.close(), log.close(), redis.quit()]);
       pool.close();
     },
@@ -157,6 +182,20 @@ function byContract(definitions: readonly Definition[]): Map<string, Definition[
   return groups;
 }
 
+/** A stream's name; with the revision of its contract where this process reads it under several. */
+function contractName(groups: readonly (readonly Definition[])[], { name, revision }: Stream): string {
+  const alike = groups.filter(([first]) => first?.view.stream.name === name);
+  return alike.length > 1 ? `${name} r${revision}` : name;
+}
+
+/** A view's name, or its generation's where this process has several of the view. */
+function namesOf(living: readonly Definition[]): (track: ViewTrack) => string {
+  const once = new Set<string>();
+  const more = new Set<string>();
+  for (const { view } of living) (once.has(view.name) ? more : once).add(view.name);
+  return ({ name, generation }) => (more.has(name) ? generation : name);
+}
+
 /** How many offsets lie between two cuts, over all partitions. */
 function lengthBetween(from: Cut, to: Cut): bigint {
   return partitionsOf(from, to).reduce((sum, partition) => {
@@ -171,7 +210,7 @@ async function removeRetired(consumers: readonly StreamConsumer[], generations: 
       if ((await generations.retiredAtMs(track.generation)) !== null) consumer.remove(track);
 }
 
-function healthOf(consumers: readonly StreamConsumer[]): SpeedHealth {
+function healthOf(consumers: readonly StreamConsumer[]): Omit<SpeedHealth, "problems"> {
   const streams = consumers.map(({ stream, partitions }) => ({ stream, partitions }));
   const views = consumers
     .flatMap(({ tracks }) => [...tracks])

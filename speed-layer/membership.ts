@@ -22,8 +22,10 @@ export class Membership {
     groupId: string;
     logger: Logger;
     onChange: (partitions: readonly number[]) => void;
+    /** A heartbeat has ended, null: well. A member whose heartbeats fail does not notice when partitions change hands. */
+    onHeartbeat: (error: Error | null) => void;
   }) {
-    const { brokers, topic, groupId, logger, onChange } = options;
+    const { brokers, topic, groupId, logger, onChange, onHeartbeat } = options;
     this.#topic = topic;
     this.#logger = logger;
     this.#consumer = new Consumer({
@@ -44,9 +46,11 @@ export class Membership {
       logger.info({ topic, partitions: this.#partitions }, "partitions assigned");
       onChange(this.#partitions);
     });
-    this.#consumer.on("consumer:heartbeat:error", ({ error }) =>
-      logger.warn({ topic, error: error.message }, "group heartbeat failed"),
-    );
+    this.#consumer.on("consumer:heartbeat:error", ({ error }) => {
+      onHeartbeat(error);
+      logger.warn({ topic, error: error.message }, "group heartbeat failed");
+    });
+    this.#consumer.on("consumer:heartbeat:end", () => onHeartbeat(null));
   }
 
   get partitions(): readonly number[] {
@@ -66,6 +70,7 @@ export class Membership {
       known = count;
     };
     this.#looking = setInterval(() => {
+      // Not counted: what keeps it from looking makes heartbeats and fetches fail too.
       look().catch((error: Error) =>
         this.#logger.warn({ topic: this.#topic, error: error.message }, "cannot look for more partitions"),
       );

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import type { Failure } from "../core/failures.ts";
 
 /** Every metric of the speed layer. */
 export interface SpeedMetrics {
@@ -11,9 +12,11 @@ export interface SpeedMetrics {
   readonly folds: Counter<"view">;
   readonly stopped: Gauge<"view" | "code">;
   readonly lag: Gauge<"stream" | "partition">;
+  readonly failing: Gauge<"kind" | "name" | "code">;
 }
 
-export function speedMetrics(registry: Registry): SpeedMetrics {
+/** `problems` is asked at every scrape. */
+export function speedMetrics(registry: Registry, problems: () => readonly Failure[] = () => []): SpeedMetrics {
   const registers = [registry];
   const seconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
   return {
@@ -72,6 +75,16 @@ export function speedMetrics(registry: Registry): SpeedMetrics {
       help: "Last stable offset less the next position to fetch",
       labelNames: ["stream", "partition"],
       registers,
+    }),
+    failing: new Gauge({
+      name: "tideline_failing",
+      help: "1 while something is stopped, or has failed at least three times in a row for the same reason",
+      labelNames: ["kind", "name", "code"],
+      registers,
+      collect() {
+        this.reset();
+        for (const { kind, name, code } of problems()) this.set({ kind, name, code }, 1);
+      },
     }),
   };
 }

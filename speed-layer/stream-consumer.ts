@@ -1,22 +1,32 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { isTidelineError } from "../core/errors.ts";
 import { at, type Cut } from "../core/position.ts";
 import type { Duck, DuckPool } from "../store/duck.ts";
+import type { FailureCounter } from "../store/failure-tracker.ts";
 import { LogReader } from "../store/log.ts";
 import { Lane, type LaneDeps } from "./lane.ts";
+import { LaneWatch } from "./lane-watch.ts";
 import { Membership } from "./membership.ts";
 import type { ViewTrack } from "./view-track.ts";
+import { ViewWatch } from "./view-watch.ts";
 
 const RETRY_MS = { first: 100, last: 5_000 };
 
 export interface StreamConsumerDeps extends Omit<LaneDeps, "log" | "duck" | "moveOut"> {
   readonly brokers: string;
   readonly pool: DuckPool;
+  readonly failures: FailureCounter;
+  /** How its failures are called: the stream, and the revision where this process reads it under several. */
+  readonly name: string;
+  /** How a view is called among those of this process. */
+  readonly nameOf: (track: ViewTrack) => string;
   readonly logger: Logger;
 }
 
 interface OpenLane {
   readonly lane: Lane;
+  readonly watch: LaneWatch;
   readonly log: LogReader;
   readonly duck: Duck;
 }
@@ -32,16 +42,26 @@ export class StreamConsumer {
   readonly #membership: Membership;
   readonly #stopping = new AbortController();
   readonly #lanes = new Set<RunningLane>();
+  readonly #views: ViewWatch;
   #main: Lane | null = null;
   #started: Promise<void> = Promise.resolve();
 
   constructor(deps: StreamConsumerDeps, tracks: readonly ViewTrack[]) {
     this.#deps = deps;
     this.#tracks = new Set(tracks);
-    const { brokers, topic, stream, logger } = deps;
+    this.#views = new ViewWatch(deps.failures, deps.nameOf);
+    const { brokers, topic, stream, failures, name, logger } = deps;
     // Processes that know different contracts of a stream read it apart from each other.
     const groupId = `tideline-speed-${topic}-r${stream.revision}`;
-    this.#membership = new Membership({ brokers, topic, groupId, logger, onChange: () => this.#reset() });
+    const failing = { kind: "lane", name: `${name} (group)`, views: this.#generations() } as const;
+    this.#membership = new Membership({
+      brokers,
+      topic,
+      groupId,
+      logger,
+      onChange: () => this.#reset(),
+      onHeartbeat: (error) => (error === null ? failures.succeeded(failing) : failures.failed(failing, error)),
+    });
   }
 
   get stream(): string {
@@ -56,6 +76,7 @@ export class StreamConsumer {
   remove(track: ViewTrack): void {
     this.#tracks.delete(track);
     for (const { lane } of this.#lanes) lane.tracks.delete(track);
+    this.#views.resumed(track);
     this.#deps.logger.info({ view: track.name, generation: track.generation }, "generation retired");
   }
 
@@ -76,19 +97,31 @@ export class StreamConsumer {
     await this.#membership.leave();
   }
 
+  /** Counts steps that do not end; to be called from time to time. */
+  look(): void {
+    for (const { lane, watch } of this.#lanes) watch.look(lane);
+  }
+
+  #generations(): string[] {
+    return [...this.#tracks].map(({ generation }) => generation);
+  }
+
   async #begin(): Promise<void> {
-    const { brokers, topic, logger } = this.#deps;
+    const { brokers, topic, failures: counter, name, logger } = this.#deps;
+    const failing = { kind: "lane", name: `${name} (join)`, views: this.#generations() } as const;
     const log = new LogReader({ brokers, clientId: `tideline-speed-${topic}` });
     for (let failures = 1; !this.#stopping.signal.aborted; failures++) {
       try {
         await log.topic(topic);
         await this.#membership.join();
-        const main = await this.#open();
+        const main = await this.#open(null);
         for (const track of this.#tracks) main.lane.tracks.add(track);
         this.#main = main.lane;
         this.#start(main);
+        counter.succeeded(failing);
         break;
       } catch (error) {
+        (isTidelineError(error) ? counter.stopped : counter.failed).call(counter, failing, error);
         if (isTidelineError(error)) for (const track of this.tracks) track.stop(error, this.#deps.clock.nowMs());
         else logger.warn({ topic, failures, error: (error as Error).message }, "cannot join yet");
         await this.#pause(backoffMs(failures));
@@ -101,14 +134,16 @@ export class StreamConsumer {
     for (const { lane } of this.#lanes) lane.reset();
   }
 
-  /** A lane without views, not started. */
-  async #open(): Promise<OpenLane> {
-    const { brokers, topic, pool } = this.#deps;
+  /** A lane without views, not started: for all views, or for one alone. */
+  async #open(alone: ViewTrack | null): Promise<OpenLane> {
+    const { brokers, topic, pool, failures, name, clock } = this.#deps;
     const log = new LogReader({ brokers, clientId: `tideline-speed-${topic}` });
     const duck = await pool.connect();
     const moveOut = (track: ViewTrack) => this.#moveOut(track, lane);
     const lane: Lane = await Lane.open({ ...this.#deps, log, duck, moveOut }, []);
-    return { lane, log, duck };
+    const own = alone === null ? name : `${name} (${this.#views.nameOf(alone)})`;
+    const watch = new LaneWatch({ failures, name: own, views: this.#views, nowMs: () => clock.nowMs() });
+    return { lane, watch, log, duck };
   }
 
   #start(open: OpenLane): void {
@@ -118,7 +153,7 @@ export class StreamConsumer {
 
   /** Gives a view of `from` a lane of its own. When none can be opened the view stays where it is. */
   async #moveOut(track: ViewTrack, from: Lane): Promise<void> {
-    const own = await this.#open();
+    const own = await this.#open(track);
     from.tracks.delete(track);
     if (this.#tracks.has(track)) own.lane.tracks.add(track);
     this.#deps.logger.info({ view: track.name }, "behind the others: reads in a lane of its own");
@@ -127,17 +162,19 @@ export class StreamConsumer {
 
   /** Runs a lane until it has no views or the process stops. Trouble with a server is a delay: everything is looked up again. */
   async #run(running: RunningLane): Promise<void> {
-    const { lane, log, duck } = running;
+    const { lane, watch, log, duck } = running;
     let failures = 0;
     while (!this.#stopping.signal.aborted && (lane === this.#main || lane.tracks.size > 0 || this.#main === null)) {
       try {
-        await lane.step(this.partitions);
-        failures = 0;
+        watch.begins();
+        const records = await lane.step(this.partitions);
+        if (watch.returned(lane, records)) failures = 0;
         await this.#regroup(lane);
       } catch (error) {
         failures += 1;
         lane.reset();
         if (isTidelineError(error)) for (const track of lane.tracks) track.stop(error, this.#deps.clock.nowMs());
+        watch.interrupted(lane, error);
         this.#deps.logger.warn(
           { topic: this.#deps.topic, failures, error: (error as Error).message },
           "speed lane interrupted; it looks everything up again",
@@ -146,6 +183,7 @@ export class StreamConsumer {
       }
     }
     this.#lanes.delete(running);
+    watch.ended();
     await lane.drain();
     duck.closeSync();
     await log.close();
@@ -180,17 +218,8 @@ export class StreamConsumer {
   }
 
   async #pause(durationMs: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, durationMs);
-      this.#stopping.signal.addEventListener(
-        "abort",
-        () => {
-          clearTimeout(timer);
-          resolve();
-        },
-        { once: true },
-      );
-    });
+    // Rejects when the process stops, which ends the pause as well.
+    await delay(durationMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
   }
 }
 

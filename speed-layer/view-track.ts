@@ -279,6 +279,7 @@ export class ViewTrack {
       .then((folded) => {
         if (folded) metrics.folds.inc({ view: this.name });
       })
+      // Not counted: a view whose segments stay apart goes on, and tries again with the next segment that is closed.
       .catch((error: unknown) =>
         logger.warn({ view: this.name, error: (error as Error).message }, "segments not folded"),
       )

@@ -352,7 +352,7 @@ describe("the schedules", () => {
         schedules,
         logger: pino({ level: "silent" }),
       },
-      100,
+      { everyMs: 100 },
     );
     const there = async () => {
       const found = await Promise.all(schedules.map(({ id }) => hasSchedule(client, id)));
@@ -361,6 +361,9 @@ describe("the schedules", () => {
     try {
       await expect.poll(there, { timeout: 15_000 }).toBe(true);
       for (const { id } of schedules) await client.schedule.getHandle(id).delete();
+      await expect.poll(there, { timeout: 15_000 }).toBe(true);
+      // One alone, and not the first.
+      await client.schedule.getHandle(schedules.at(-1)?.id ?? "").delete();
       await expect.poll(there, { timeout: 15_000 }).toBe(true);
     } finally {
       leave();

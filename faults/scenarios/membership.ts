@@ -30,7 +30,8 @@ export const rebalanceStorm: Scenario = {
     for (let round = 0; round < 4; round++) {
       fault("rebalance");
       const logger = pino({ level: "silent" });
-      const guest = new Membership({ brokers, topic, groupId, logger, onChange: () => undefined });
+      const ignore = () => undefined;
+      const guest = new Membership({ brokers, topic, groupId, logger, onChange: ignore, onHeartbeat: ignore });
       const burst = source.burst(500);
       await guest.join();
       await sleep(random(1_500));

@@ -1,0 +1,77 @@
+import { TidelineError } from "../core/errors.ts";
+import type { Failing, FailureCounter } from "../store/failure-tracker.ts";
+import type { Lane } from "./lane.ts";
+import type { ViewTrack } from "./view-track.ts";
+import type { ViewWatch } from "./view-watch.ts";
+
+/** A step waits for Kafka, DuckDB and Redis. One that takes so long waits for something that does not come. */
+const STALLED_AFTER_MS = 120_000;
+
+export interface LaneWatchDeps {
+  readonly failures: FailureCounter;
+  /** How the lane is called: its stream, or its stream and the view that it reads alone. */
+  readonly name: string;
+  readonly views: ViewWatch;
+  readonly nowMs: () => number;
+}
+
+/**
+ * Sees whether a lane gets on. A step that returns is no sign of it: what it sent to Redis fails in a later step. So a lane has
+ * got on when Redis has taken a batch since the last failure, or when nothing was left to do.
+ */
+export class LaneWatch {
+  readonly #deps: LaneWatchDeps;
+  /** How many batches Redis had taken when it failed last; null: it has not failed since it last got on. */
+  #failedAt: number | null = null;
+  #stepSinceMs: number | null = null;
+
+  constructor(deps: LaneWatchDeps) {
+    this.#deps = deps;
+  }
+
+  begins(): void {
+    this.#stepSinceMs = this.#deps.nowMs();
+  }
+
+  /** A step took `records` and did not fail. Returns whether the lane gets on. */
+  returned(lane: Lane, records: number): boolean {
+    this.#stepSinceMs = null;
+    this.#deps.views.look(lane, records === 0);
+    const getsOn = this.#failedAt === null || records === 0 || lane.confirmed > this.#failedAt;
+    if (!getsOn) return false;
+    this.#failedAt = null;
+    this.#deps.failures.succeeded(this.#lane([]));
+    return true;
+  }
+
+  interrupted(lane: Lane, error: unknown): void {
+    this.#stepSinceMs = null;
+    this.#failedAt = lane.confirmed;
+    this.#deps.views.look(lane, false);
+    this.#deps.failures.failed(this.#lane(lane.tracks), error);
+  }
+
+  /** Counts a step that does not end. To be called from time to time. */
+  look(lane: Lane): void {
+    const sinceMs = this.#stepSinceMs;
+    if (sinceMs === null || this.#deps.nowMs() - sinceMs < STALLED_AFTER_MS) return;
+    this.#failedAt = lane.confirmed;
+    this.#deps.failures.stopped(
+      this.#lane(lane.tracks),
+      new TidelineError(
+        "NOT_READY",
+        "a step has not ended for two minutes",
+        "See whether Kafka and Redis answer: `tideline doctor`. Then end this process: it goes on where Redis says that it was.",
+      ),
+    );
+  }
+
+  /** The lane has no views any more, or the process ends. */
+  ended(): void {
+    this.#deps.failures.succeeded(this.#lane([]));
+  }
+
+  #lane(tracks: Iterable<ViewTrack>): Failing {
+    return { kind: "lane", name: this.#deps.name, views: [...tracks].map(({ generation }) => generation) };
+  }
+}
