@@ -12,6 +12,7 @@ import { registerQuery } from "./commands/query.ts";
 import { registerRebuild } from "./commands/rebuild.ts";
 import { registerReplay } from "./commands/replay.ts";
 import { registerReport } from "./commands/report.ts";
+import { registerRuns } from "./commands/runs.ts";
 import { registerSchedules } from "./commands/schedules.ts";
 import { registerSend } from "./commands/send.ts";
 import { registerServe } from "./commands/serve.ts";
@@ -44,6 +45,7 @@ const commands: readonly ((program: Command) => void)[] = [
   registerStreams,
   registerViews,
   registerSchedules,
+  registerRuns,
   registerDeadLetters,
   registerConfig,
   registerRebuild,

@@ -1,4 +1,5 @@
 import { type AsOf, encodeAsOf } from "../core/as-of.ts";
+import type { Problem } from "../core/failures.ts";
 import { type CutJson, cutToJson } from "../core/position.ts";
 import type { Row } from "../core/present.ts";
 import type { Query } from "../core/query.ts";
@@ -45,6 +46,8 @@ export interface AnswerBody {
   readonly complete: boolean;
   readonly missing?: Missing;
   readonly notices?: readonly AnswerNotice[];
+  /** What keeps it from growing; absent when all is well, and with `at`. */
+  readonly problems?: readonly Problem[];
 }
 
 /** What a client should know although the answer is right. */
@@ -123,7 +126,7 @@ export function asOfToken({ generation }: Definition, { manifest, cut, applied }
 
 /** What every answer says beside its rows: for the body of JSON, and the headers of all. */
 export function answerStanding(definition: Definition, standing: Standing, at: AsOf | null) {
-  const { manifest, missing } = standing;
+  const { manifest, missing, problems } = standing;
   // An answer about an earlier position is the same whenever it is asked for, so nothing in it tells from what it was made, or when.
   const { version, cut, applied } = at ?? { ...standing, version: manifest.version };
   const { generation } = definition;
@@ -134,6 +137,7 @@ export function answerStanding(definition: Definition, standing: Standing, at: A
     freshnessMs: at === null ? standing.freshnessMs : null,
     complete: missing === null,
     ...(missing === null ? {} : { missing }),
+    ...(at !== null || problems.length === 0 ? {} : { problems }),
   };
 }
 
@@ -189,5 +193,6 @@ export function viewSummary({ view, generation }: Definition, types: DimensionTy
     freshnessMs: standing?.freshnessMs ?? null,
     complete: standing !== null && standing.missing === null,
     ...(standing === null || standing.missing === null ? {} : { missing: standing.missing }),
+    ...(standing === null || standing.problems.length === 0 ? {} : { problems: standing.problems }),
   };
 }

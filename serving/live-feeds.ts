@@ -24,7 +24,7 @@ export interface LiveEvent {
 
 /** What a feed found out last. */
 type Finding =
-  | { readonly applied: Cut; readonly missing: string | null; readonly answer: LiveEvent; readonly behind: LiveEvent }
+  | { readonly applied: Cut; readonly state: string; readonly answer: LiveEvent; readonly behind: LiveEvent }
   | { readonly refusal: Refusal; readonly event: LiveEvent };
 
 export interface LiveFeedsOptions {
@@ -176,7 +176,7 @@ class Feed {
       const body = answerBody(definition, types, this.#query, answer);
       return {
         applied: answer.applied,
-        missing: answer.missing?.code ?? null,
+        state: stateOf(answer),
         answer: { event: "answer", id: asOfToken(definition, answer), data: JSON.stringify(body) },
         behind: { event: "behind", data: JSON.stringify(answerStanding(definition, answer, null)) },
       };
@@ -189,17 +189,22 @@ class Feed {
   }
 }
 
-function moved(latest: Finding, { applied, missing }: Standing): boolean {
+function moved(latest: Finding, standing: Standing): boolean {
   if ("refusal" in latest) return true;
-  return !cutsEqual(applied, latest.applied) || (missing?.code ?? null) !== latest.missing;
+  return !cutsEqual(standing.applied, latest.applied) || stateOf(standing) !== latest.state;
+}
+
+/** Names what is missing, and what is wrong: "" when nothing is. */
+function stateOf({ missing, problems }: Pick<Standing, "missing" | "problems">): string {
+  return [missing?.code ?? "", ...problems.map(({ kind, name, code }) => `${kind}/${name} ${code}`)].join("\n");
 }
 
 /** One subscriber: never told the same twice, and never sent back. */
 class Listener {
   readonly #subscription: Subscription;
   #seen: Cut | null;
-  /** What was missing when it was told last: null for nothing. */
-  #missing: string | null = null;
+  /** What was missing or wrong when it was told last. */
+  #state = "";
   #problem: string | null = null;
   #behind = false;
 
@@ -216,9 +221,9 @@ class Listener {
       this.#problem = code;
       return;
     }
-    const { applied, missing, answer, behind } = finding;
+    const { applied, state, answer, behind } = finding;
     const seen = this.#seen;
-    const same = missing === this.#missing && this.#problem === null;
+    const same = state === this.#state && this.#problem === null;
     if (seen !== null && !cutReached(applied, seen)) {
       if (!this.#behind || !same) onEvent(behind);
       this.#behind = true;
@@ -227,7 +232,7 @@ class Listener {
       this.#behind = false;
       this.#seen = applied;
     }
-    this.#missing = missing;
+    this.#state = state;
     this.#problem = null;
   }
 

@@ -5,6 +5,8 @@ import { ANSWER_LIMITS } from "../core/budget.ts";
 import { Archive } from "../store/archive.ts";
 import type { Definitions } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
+import { FailureTracker } from "../store/failure-tracker.ts";
+import { Failures } from "../store/failures.ts";
 import { DataDirectory } from "../store/files.ts";
 import { Generations } from "../store/generations.ts";
 import { LogReader } from "../store/log.ts";
@@ -19,6 +21,7 @@ import { createApp } from "./http.ts";
 import { LiveFeeds } from "./live-feeds.ts";
 import { createMetrics } from "./metrics.ts";
 import { PositionWaits } from "./position-waits.ts";
+import { Problems } from "./problems.ts";
 import { Proofs } from "./proofs.ts";
 import { Reader } from "./reader.ts";
 import { Recomputations } from "./recomputations.ts";
@@ -89,7 +92,15 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const limits = { ...ANSWER_LIMITS, cells: maxAnswerCells };
   const batch = new BatchStates(data, ducks, { maxCachedCells, limits });
   const manifests = new Manifests(data);
-  const standings = new Standings({ manifests, gate, namespace });
+  // What this server meets concerns it alone: it is told to those who ask it.
+  const failures = new FailureTracker(null);
+  const problems = new Problems(new Failures(redis, namespace), gate, failures);
+  const standings = new Standings({
+    manifests,
+    gate,
+    namespace,
+    problemsOf: (generation) => problems.of(generation),
+  });
   const segments = new SegmentCache(gate, maxCachedCells);
   const log = new LogReader({ brokers: options.kafkaBrokers, clientId: "tideline-serve" });
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
@@ -116,9 +127,10 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const live = new LiveFeeds({ reader, standings, logger, maxStreams: options.maxStreams ?? 1_000 });
   const quality = new StreamQuality({ streams: definitions.streams, namespace, archive, data, ducks, log });
   const waits = new PositionWaits(standings);
-  const views = await ServedViews.open(pool, new Generations(data), definitions, logger);
+  const views = await ServedViews.open(pool, new Generations(data), definitions, { failures, logger });
   const release = async () => {
     views.close();
+    problems.close();
     await proofs.close();
     await recomputations.close();
     await log.close();
@@ -129,10 +141,23 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   try {
     const { requestsPerMinute = 60_000, version = "0.1.0" } = options;
     const app = await createApp(
-      { reader, standings, gate, views, waits, live, quality, proofs, namespace, metrics: createMetrics() },
+      {
+        reader,
+        standings,
+        gate,
+        views,
+        waits,
+        live,
+        quality,
+        proofs,
+        namespace,
+        problems,
+        metrics: createMetrics(() => problems.all()),
+      },
       { logger, requestsPerMinute, version },
     );
     await redisOr(redis, 2_000);
+    await problems.start();
     await app.listen({ port: options.port, host: options.host });
     const { port } = app.server.address() as AddressInfo;
     const close = async () => {

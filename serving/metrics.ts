@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Failure } from "../core/failures.ts";
 import type { Standing } from "./standings.ts";
 
 /**
@@ -9,6 +10,7 @@ import type { Standing } from "./standings.ts";
  *   tideline_view_complete{view}                        1 when batch version and live state tile the log
  *   tideline_view_batch_version{view}                   number of the newest batch version
  *   tideline_view_cells{view}                           cells of live state in Redis
+ *   tideline_failing{kind,name,code}                    1 for each thing that fails again and again, in the whole installation
  *   and prom-client's metrics of the process
  */
 export interface ServingMetrics {
@@ -18,7 +20,8 @@ export interface ServingMetrics {
   setView(view: string, standing: Standing | null): void;
 }
 
-export function createMetrics(): ServingMetrics {
+/** `problems` is asked at every scrape. */
+export function createMetrics(problems: () => readonly Failure[] = () => []): ServingMetrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -28,6 +31,16 @@ export function createMetrics(): ServingMetrics {
     labelNames: ["route", "method", "status"],
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers,
+  });
+  new Gauge({
+    name: "tideline_failing",
+    help: "1 while something is stopped, or has failed at least three times in a row for the same reason",
+    labelNames: ["kind", "name", "code"],
+    registers,
+    collect() {
+      this.reset();
+      for (const { kind, name, code } of problems()) this.set({ kind, name, code }, 1);
+    },
   });
   const gauge = (name: string, help: string) => new Gauge({ name, help, labelNames: ["view"], registers });
   const freshness = gauge("tideline_view_freshness_seconds", "Age of the newest change in an answer");

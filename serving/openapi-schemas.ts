@@ -45,6 +45,24 @@ const missing = object(
   { optional: ["partition", "from", "to"], description: "Why the answer is the batch version's alone" },
 );
 
+const trouble = object(
+  {
+    kind: { type: "string", enum: ["lane", "view", "schedule", "workflow"] },
+    name: text,
+    code: { ...text, description: "stable, for programs" },
+    message: text,
+    hint: { ...text, description: "what to do about it" },
+    since: { type: "string", format: "date-time" },
+  },
+  { description: "Something that is stopped, or fails again and again for the same reason" },
+);
+
+const problems = {
+  type: "array",
+  items: { $ref: "#/components/schemas/Trouble" },
+  description: "what keeps the answer from growing; absent when all is well, and with at",
+};
+
 const problem = object(
   {
     type: { type: "string", format: "uri" },
@@ -77,8 +95,9 @@ const viewSummary = object(
     freshnessMs: { type: ["integer", "null"] },
     complete: { type: "boolean" },
     missing: { $ref: "#/components/schemas/Missing" },
+    problems,
   },
-  { optional: ["missing"] },
+  { optional: ["missing", "problems"] },
 );
 
 const notices: Json = {
@@ -95,9 +114,13 @@ const notices: Json = {
   }),
 };
 
+/** Problems of the whole installation. */
+export const PROBLEMS: Json = { ...problems, description: "of the whole installation; absent when all is well" };
+
 export const SCHEMAS: Json = {
   Problem: problem,
   Missing: missing,
+  Trouble: trouble,
   Position: position,
   Field: object(
     { kind: { type: "string", enum: ["time", "dimension", "measure"] }, ...fieldProperties },
@@ -144,20 +167,25 @@ export function answerSchema(view: string, row: Json): Json {
       complete: { type: "boolean", description: "false: the batch version alone, and `missing` says why" },
       missing: { $ref: "#/components/schemas/Missing" },
       notices,
+      problems,
     },
-    { optional: ["missing", "notices"] },
+    { optional: ["missing", "notices", "problems"] },
   );
 }
 
 /** Headers that say where an answer stands, whatever its format. */
 export const ANSWER_HEADERS: Json = Object.fromEntries(
   [
-    ["ETag", "of the position and the question; strong where the body says nothing but that; none when incomplete"],
+    [
+      "ETag",
+      "of the position and the question; strong where the body says nothing but that; none when incomplete, or with problems",
+    ],
     ["Tideline-As-Of", "the asOf of the answer"],
     ["Tideline-Batch-Version", "number of the batch version"],
     ["Tideline-Complete", "true or false"],
     ["Tideline-Notice", "EVENTS_AFTER_NOW: the view holds events after now that this answer is not about"],
     ["Tideline-Missing", "why it is not complete: GAP, OVERLAP, NO_CHAIN, REDIS_SILENT or VANISHED"],
+    ["Tideline-Problems", "codes of what keeps the answer from growing; absent when all is well, and with at"],
     ["Tideline-Freshness-Ms", "age of the newest change; not with at"],
     ["Tideline-Truncated", "whether there are more rows than limit"],
   ].map(([name, description]) => [name, { description, schema: text }]),
@@ -180,8 +208,9 @@ export function keysSchema(view: string, types: readonly string[]): Json {
       complete: { type: "boolean" },
       missing: { $ref: "#/components/schemas/Missing" },
       notices,
+      problems,
     },
-    { optional: ["missing", "notices"] },
+    { optional: ["missing", "notices", "problems"] },
   );
 }
 

@@ -11,6 +11,7 @@ import {
   answerSchema,
   type Json,
   jsonResponse,
+  PROBLEMS,
   problemResponses,
   SCHEMAS,
   STREAM_QUALITY,
@@ -177,7 +178,7 @@ function measureSchema({ kind, unit, accuracy, parts }: Measure): Json {
 function listOperation(): Json {
   const views = {
     type: "object",
-    properties: { views: { type: "array", items: { $ref: "#/components/schemas/ViewSummary" } } },
+    properties: { views: { type: "array", items: { $ref: "#/components/schemas/ViewSummary" } }, problems: PROBLEMS },
     required: ["views"],
   };
   return {
@@ -195,7 +196,11 @@ function operationPaths(): Json {
   const readiness = { $ref: "#/components/schemas/Readiness" };
   return {
     "/health": operation("health", "Whether the process is alive", {
-      200: jsonResponse("It is", { type: "object", properties: { alive: { const: true } }, required: ["alive"] }),
+      200: jsonResponse("It is", {
+        type: "object",
+        properties: { alive: { const: true }, problems: PROBLEMS },
+        required: ["alive"],
+      }),
     }),
     "/ready": operation("ready", "Whether Redis answers and every view has a version", {
       200: jsonResponse("Ready", readiness),

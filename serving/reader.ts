@@ -284,8 +284,8 @@ export class Reader {
       }
       if (read.chain.pointer > manifest.version) manifest = await this.#standings.manifest(definition, "newest");
       if (held !== null && isUnchanged(held, manifest, read.chain)) {
-        const { freshnessMs } = this.#standings.of(manifest, { chain: read.chain, applied: held.applied }, null);
-        return { ...held, freshnessMs };
+        const now = this.#standings.of(manifest, { chain: read.chain, applied: held.applied }, null);
+        return { ...held, freshnessMs: now.freshnessMs, problems: now.problems };
       }
       const joined = join(manifest, read.chain);
       if (!joined.ok) {

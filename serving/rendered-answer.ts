@@ -12,7 +12,7 @@ export interface RenderedAnswer {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** Null for an answer that is not complete: it says why, and is not to be held on to. */
+/** Null for an answer that is not complete, or comes with problems: it says so, and is not to be held on to. */
 export function renderAnswer(
   definition: Definition,
   types: DimensionTypes,
@@ -20,8 +20,8 @@ export function renderAnswer(
   answer: ReadAnswer,
   headers: RenderedAnswer["headers"],
 ): RenderedAnswer | null {
-  const { freshnessMs, complete, missing, ...rest } = answerBody(definition, types, query, answer);
-  if (missing !== undefined || freshnessMs === null) return null;
+  const { freshnessMs, complete, missing, problems, ...rest } = answerBody(definition, types, query, answer);
+  if (missing !== undefined || problems !== undefined || freshnessMs === null) return null;
   const before = `${JSON.stringify(rest).slice(0, -1)},"freshnessMs":`;
   return { answer, before, after: `,"complete":${complete}}`, headers };
 }

@@ -1,11 +1,13 @@
 import type { Logger } from "pino";
 import type { Definition, Definitions } from "../store/definitions.ts";
 import type { DuckPool } from "../store/duck.ts";
+import type { FailureTracker } from "../store/failure-tracker.ts";
 import type { Generations } from "../store/generations.ts";
 import { dimensionTypes } from "./dimension-types.ts";
 import type { DescribedView } from "./openapi.ts";
 
 const EVERY_MS = 1_000;
+const GENERATIONS = { kind: "view", name: "served generations", views: [] } as const;
 
 /**
  * What is served, by view: the generation that the newest serving record names. Looked up again every second, so that a move shows without
@@ -30,14 +32,14 @@ export class ServedViews extends Map<string, DescribedView> {
     pool: DuckPool,
     generations: Generations,
     files: Definitions,
-    logger: Logger,
+    { failures, logger }: { readonly failures: FailureTracker; readonly logger: Logger },
   ): Promise<ServedViews> {
     await generations.register(files, "serving");
     const views = new ServedViews(pool, generations, files);
     await views.#look();
     const look = async () => {
-      await views
-        .#look()
+      await failures
+        .watch(GENERATIONS, () => views.#look())
         .catch((error: unknown) => logger.warn({ err: error }, "cannot see which generations are served"));
       if (views.#timer !== null) views.#timer = setTimeout(look, EVERY_MS).unref();
     };

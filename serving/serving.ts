@@ -2,6 +2,7 @@ import type { LiveFeeds } from "./live-feeds.ts";
 import type { ServingMetrics } from "./metrics.ts";
 import type { DescribedView } from "./openapi.ts";
 import type { PositionWaits } from "./position-waits.ts";
+import type { Problems } from "./problems.ts";
 import type { Proofs } from "./proofs.ts";
 import type { Reader } from "./reader.ts";
 import type { RedisGate } from "./redis-gate.ts";
@@ -18,6 +19,7 @@ export interface Serving {
   readonly live: LiveFeeds;
   readonly quality: StreamQuality;
   readonly proofs: Proofs;
+  readonly problems: Problems;
   readonly metrics: ServingMetrics;
   readonly namespace: string;
 }

@@ -1,5 +1,6 @@
 import type { Manifest } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
+import type { Problem } from "../core/failures.ts";
 import { type Cut, cutFromJson, type EpochMs } from "../core/position.ts";
 import { Chain } from "../store/chain.ts";
 import type { ChainState, OpenPart } from "../store/chain-state.ts";
@@ -20,6 +21,8 @@ export interface Standing {
   readonly chain: ChainState | null;
   /** Null when batch version and live state tile the log. */
   readonly missing: Missing | null;
+  /** What keeps the answer from growing. What it says is right all the same. */
+  readonly problems: readonly Problem[];
 }
 
 export interface StandingsOptions {
@@ -28,6 +31,8 @@ export interface StandingsOptions {
   readonly namespace: string;
   readonly redisTimeoutMs?: number;
   readonly now?: () => EpochMs;
+  /** What keeps the answers of a generation from growing; nothing by default. */
+  readonly problemsOf?: (generation: string) => readonly Problem[];
 }
 
 const REDIS_TIMEOUT_MS = 1_000;
@@ -75,6 +80,7 @@ export class Standings {
       freshnessMs: Math.max(0, this.now() - sinceMs),
       chain: live?.chain ?? null,
       missing,
+      problems: this.#options.problemsOf?.(manifest.generation) ?? [],
     };
   }
 

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,6 +23,7 @@ import { Archive } from "../store/archive.ts";
 import { Chain } from "../store/chain.ts";
 import type { Definitions } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
+import { Failures } from "../store/failures.ts";
 import { DataDirectory } from "../store/files.ts";
 import { beginGeneration } from "../store/generation-start.ts";
 import { LogReader } from "../store/log.ts";
@@ -32,6 +34,17 @@ import { ensureTopics, topicName } from "../store/topics.ts";
 import { produce } from "./produce.ts";
 
 const logger = pino({ level: "silent" });
+
+/** The stored failures of an installation, and what lets go of them. A write waits for the connection. */
+export function failuresOf(namespace: string): [Pick<Failures, "write">, () => void] {
+  const redis = openRedis(inject("redisUrl"), () => {});
+  const failures = new Failures(redis, namespace);
+  const write: Failures["write"] = async (...what) => {
+    if (redis.status !== "ready") await once(redis, "ready");
+    await failures.write(...what);
+  };
+  return [{ write }, () => redis.disconnect()];
+}
 
 /** All layers over some views in this process, on the shared servers: events go in, refreshes happen when a test says so. */
 export class Sea {

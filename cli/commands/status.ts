@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import { type Config, loadConfig } from "../config.ts";
+import { failuresOf } from "../status/failures.ts";
 import { problemsOf } from "../status/problems.ts";
 import type { Report } from "../status/report.ts";
 import { schedulesOf } from "../status/schedules.ts";
@@ -25,10 +26,11 @@ export function registerStatus(program: Command): void {
 async function findReport(config: Config): Promise<Report> {
   const { loadDefinitions } = await import("../../store/definitions.ts");
   const definitions = await loadDefinitions(config);
-  const [kafka, temporal, api] = await Promise.all([
+  const [kafka, temporal, api, failing] = await Promise.all([
     streamsOf(config, definitions),
     schedulesOf(config),
     apiAnswers(config),
+    failuresOf(config, definitions),
   ]);
   const redis = await viewsOf(config, definitions, kafka.ends);
   const servers = serverStatuses(config, {
@@ -37,7 +39,7 @@ async function findReport(config: Config): Promise<Report> {
     temporal: temporal.reachable,
     api,
   });
-  const found = { servers, streams: kafka.streams, views: redis.views, schedules: temporal.schedules };
+  const found = { servers, streams: kafka.streams, views: redis.views, schedules: temporal.schedules, ...failing };
   const problems = problemsOf(found);
   return { healthy: problems.length === 0, problems, ...found };
 }

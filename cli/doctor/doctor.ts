@@ -9,9 +9,11 @@ import { LogReader } from "../../store/log.ts";
 import { Manifests } from "../../store/manifests.ts";
 import { topicName } from "../../store/topics.ts";
 import type { Config } from "../config.ts";
+import { failuresOf } from "../status/failures.ts";
 import { inTime } from "../status/patience.ts";
 import { apiAnswers } from "../status/servers.ts";
 import { standingsOf } from "../status/views.ts";
+import { checkFailures } from "./failures.ts";
 import { type Finding, judged, ok, problem } from "./finding.ts";
 import { checkKafka } from "./kafka.ts";
 import { checkMachine } from "./machine.ts";
@@ -23,12 +25,13 @@ import { checkViews } from "./views.ts";
 /** Looks at everything. Never throws for what is wrong with an installation: that is a finding. */
 export async function examine(config: Config): Promise<Finding[]> {
   const definitions = await loadDefinitions(config);
-  const [machine, kafka, redis, temporal, api] = await Promise.all([
+  const [machine, kafka, redis, temporal, api, { failures }] = await Promise.all([
     checkMachine(config),
     checkKafka(config, definitions.streams.values()),
     checkRedis(config),
     checkTemporal(config, definitions),
     apiAnswers(config),
+    failuresOf(config, definitions),
   ]);
   return [
     ...machine,
@@ -41,6 +44,7 @@ export async function examine(config: Config): Promise<Finding[]> {
       message: `the API does not answer at ${config.apiUrl}`,
       todo: "Start `tideline serve`, or set TIDELINE_API_URL.",
     }),
+    ...checkFailures(failures),
     ...(kafka.reachable ? await checkState(config, definitions) : []),
   ];
 }

@@ -2,12 +2,11 @@ import type { Definitions } from "../../store/definitions.ts";
 import { taskQueueOf } from "../../workflows/names.ts";
 import { desiredSchedules } from "../../workflows/schedules.ts";
 import type { Config } from "../config.ts";
+import { workersOf } from "../status/failures.ts";
 import { inTime } from "../status/patience.ts";
 import { schedulesOf } from "../status/schedules.ts";
 import { connectTemporal } from "../temporal.ts";
 import { type Finding, judged, ok, problem, warning } from "./finding.ts";
-
-const WORKFLOW_QUEUE = 1;
 
 /** Temporal: whether it answers, whether a worker asks it for work, and whether every schedule is there and runs. */
 export async function checkTemporal(config: Config, { streams, views }: Definitions): Promise<Finding[]> {
@@ -21,23 +20,14 @@ export async function checkTemporal(config: Config, { streams, views }: Definiti
     const { workflowService } = client.connection;
     const { serverVersion } = await workflowService.getSystemInfo({});
     const queue = taskQueueOf(config.namespace);
-    const { pollers } = await workflowService.describeTaskQueue({
-      namespace: config.temporalNamespace,
-      taskQueue: { name: queue },
-      taskQueueType: WORKFLOW_QUEUE,
-    });
+    const workers = await workersOf(client, config.temporalNamespace, queue);
     return [
       ok("temporal.connect", `Temporal ${serverVersion ?? ""} answers at ${config.temporalAddress}`),
-      judged(
-        (pollers?.length ?? 0) > 0,
-        "temporal.worker",
-        `${pollers?.length} workers ask task queue ${queue} for work`,
-        {
-          level: "problem",
-          message: `no worker asks task queue ${queue} for work: nothing is archived, and no version is published`,
-          todo: "Start `tideline worker`, or look into its log.",
-        },
-      ),
+      judged(workers > 0, "temporal.worker", `${workers} workers ask task queue ${queue} for work`, {
+        level: "problem",
+        message: `no worker asks task queue ${queue} for work: nothing is archived, and no version is published`,
+        todo: "Start `tideline worker`, or look into its log.",
+      }),
       ...(await checkSchedules(config, [...streams.keys()], [...views.keys()])),
     ];
   } catch (error) {

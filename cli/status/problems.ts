@@ -1,3 +1,4 @@
+import { sentenceOf } from "../../core/failures.ts";
 import type { Findings } from "./report.ts";
 import { seconds } from "./seconds.ts";
 import type { ViewStatus } from "./views.ts";
@@ -9,11 +10,13 @@ const STUCK_MS = 60_000;
 const FINE = new Set(["RUNNING", "COMPLETED", "CONTINUED_AS_NEW", "UNKNOWN"]);
 
 /** A sentence for each thing that is not healthy; none when all is. */
-export function problemsOf({ servers, streams, views, schedules }: Findings): string[] {
+export function problemsOf({ servers, streams, views, schedules, failures, workers }: Findings): string[] {
   return [
     ...servers
       .filter(({ reachable }) => !reachable)
       .map(({ server, address }) => `${server} does not answer at ${address}`),
+    ...(workers === 0 ? ["no worker asks Temporal for work: nothing is archived, and no version is published"] : []),
+    ...failures.map((failure) => `${sentenceOf(failure)}. ${failure.hint}`),
     ...streams.flatMap(({ stream, problem }) => (problem === undefined ? [] : [`${stream}: ${problem}`])),
     ...views.flatMap(viewProblems),
     ...schedules

@@ -1,3 +1,4 @@
+import type { Failure } from "../../core/failures.ts";
 import type { ScheduleStatus } from "./schedules.ts";
 import type { ServerStatus } from "./servers.ts";
 import type { StreamStatus } from "./streams.ts";
@@ -9,6 +10,10 @@ export interface Findings {
   readonly streams: readonly StreamStatus[];
   readonly views: readonly ViewStatus[];
   readonly schedules: readonly ScheduleStatus[];
+  /** What is stopped, or fails again and again. */
+  readonly failures: readonly Failure[];
+  /** How many workers ask Temporal for work; null when it does not say. */
+  readonly workers: number | null;
 }
 
 /** What `tideline status` shows, as tables or as JSON. */

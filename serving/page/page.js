@@ -19,7 +19,16 @@ const instant = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeSt
 const number = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
 
 /** What the page knows; everything that is drawn is drawn from this. */
-const known = { views: [], name: null, choice: null, answer: null, notice: null, listAlive: null, streamAlive: null };
+const known = {
+  views: [],
+  problems: [],
+  name: null,
+  choice: null,
+  answer: null,
+  notice: null,
+  listAlive: null,
+  streamAlive: null,
+};
 let source = null;
 let chart = null;
 
@@ -93,14 +102,21 @@ const chosen = () => known.views.find(({ name }) => name === known.name) ?? null
 
 function drawList() {
   const items = known.views.map((view) => {
-    const state = !view.ready ? "nothing published yet" : view.complete ? "complete" : "batch version alone";
+    const good = view.complete && view.problems === undefined;
+    const state = !view.ready
+      ? "nothing published yet"
+      : view.problems !== undefined
+        ? "does not grow: see above"
+        : view.complete
+          ? "complete"
+          : "batch version alone";
     const details = view.ready ? `version ${view.version}, changed ${age(view.freshnessMs)} ago` : view.stream;
     const link = make("a", { href: `#${new URLSearchParams({ view: view.name })}` });
     if (view.name === known.name) link.setAttribute("aria-current", "true");
     link.append(
       make("strong", { text: view.name }),
       make("small", { text: details }),
-      make("small", { className: view.complete ? "good" : "warn", text: state }),
+      make("small", { className: good ? "good" : "warn", text: state }),
     );
     return make("li", {}, link);
   });
@@ -122,6 +138,30 @@ function drawConnection() {
         : "Connected";
   if (node.textContent !== text) node.textContent = text;
   node.classList.toggle("bad", away);
+}
+
+/** What fails, by kind, in words for people who do not run this. */
+const FAILS = {
+  lane: (name) => `Events of ${name} cannot be read`,
+  view: (name) => `The view ${name} is stopped`,
+  schedule: (name) => `What is done on schedule as ${name} fails each time`,
+  workflow: (name) => `The work ${name} gets nowhere`,
+};
+
+/** Above everything else: numbers that do not grow look like numbers that do. */
+function drawProblems() {
+  const node = element("problems");
+  const items = known.problems.map(({ kind, name, message, hint, since }) =>
+    make(
+      "li",
+      {},
+      make("strong", { text: `${FAILS[kind]?.(name) ?? name} since ${instant.format(new Date(since))}.` }),
+      ` ${message.replace(/\.$/, "")}. `,
+      make("small", { text: hint }),
+    ),
+  );
+  node.hidden = items.length === 0;
+  show(node, make("p", { text: "Some numbers do not grow at present:" }), make("ul", {}, ...items));
 }
 
 function fillSelect(id, options, value) {
@@ -294,6 +334,7 @@ function tableText(value) {
 
 function draw() {
   drawConnection();
+  drawProblems();
   drawList();
   const view = chosen();
   element("view").hidden = view === null;
@@ -384,7 +425,9 @@ async function readList() {
   try {
     const response = await fetch("/views", { signal: AbortSignal.timeout(LIST_LIMIT_MS) });
     if (!response.ok) throw new Error(String(response.status));
-    known.views = (await response.json()).views;
+    const { views, problems = [] } = await response.json();
+    known.views = views;
+    known.problems = problems;
     known.listAlive = true;
     if (known.name === null || chosen() === null) readFragment();
   } catch {

@@ -1,21 +1,42 @@
 import type { FastifyInstance } from "fastify";
+import { type Failure, problemOf } from "../../core/failures.ts";
 import { type ViewStanding, viewStandings } from "../overview.ts";
+import { notRefreshed } from "../problems.ts";
 import { type RedisGate, RedisSilent } from "../redis-gate.ts";
 import type { Serving } from "../serving.ts";
 
 const REDIS_PROBE_MS = 1_000;
+/** How often it is looked for views that are not refreshed. */
+const LOOK_EVERY_MS = 30_000;
 /** Monitoring is not to be refused because clients ask much. */
 const unlimited = { config: { rateLimit: false } } as const;
 
 /** GET /health, /ready and /metrics. */
-export function operationRoutes(app: FastifyInstance, { standings, gate, views, metrics }: Serving): void {
+export function operationRoutes(app: FastifyInstance, serving: Serving): void {
+  const { standings, gate, views, metrics, problems } = serving;
   const all = () =>
     viewStandings(
       standings,
       [...views.values()].map(({ definition }) => definition),
     );
 
-  app.get("/health", unlimited, () => ({ alive: true }));
+  // Views are looked at beside the answers, so that health is told at once whatever else is asked.
+  let late: readonly Failure[] = [];
+  const lookingAgain = setInterval(() => {
+    all().then(
+      (found) => {
+        late = notRefreshed(found, Date.now());
+      },
+      // What cannot be read now is looked at again, and told by /ready.
+      () => {},
+    );
+  }, LOOK_EVERY_MS).unref();
+  app.addHook("onClose", async () => clearInterval(lookingAgain));
+
+  app.get("/health", unlimited, () => {
+    const found = [...problems.all(), ...late];
+    return { alive: true, ...(found.length === 0 ? {} : { problems: found.map(problemOf) }) };
+  });
 
   app.get("/ready", unlimited, async (_request, reply) => {
     const [answers, found] = await Promise.all([redisAnswers(gate), all()]);

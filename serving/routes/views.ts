@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type AsOf, encodeAsOf } from "../../core/as-of.ts";
+import { type Failure, type Problem, problemOf } from "../../core/failures.ts";
 import type { QueryProblem } from "../../core/query.ts";
 import { answerBody, answerNotices, answerStanding, asOfToken, viewSummary } from "../answer.ts";
 import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../consistency.ts";
@@ -31,12 +32,12 @@ export const KEYS_LIMIT = { least: 1, most: 10_000, byDefault: 100 } as const;
 
 /** GET /views, GET /views/:name and GET /views/:name/keys. */
 export function viewRoutes(app: FastifyInstance, serving: Serving): void {
-  const { reader, standings, views } = serving;
+  const { reader, standings, views, problems } = serving;
 
   app.get("/views", async (request) => {
-    const { values, problems } = request.query as Parameters;
+    const { values, problems: wrong } = request.query as Parameters;
     refuse([
-      ...problems,
+      ...wrong,
       ...Object.keys(values).map((parameter) => ({ parameter, problem: "no such parameter", allowed: "none" })),
     ]);
     const all = await viewStandings(
@@ -47,6 +48,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
       views: all.map(({ definition, standing }) =>
         viewSummary(definition, views.get(definition.view.name)?.types ?? new Map(), standing),
       ),
+      ...shownProblems(problems.all()),
     };
   });
 
@@ -80,7 +82,8 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
     const answer = await consistently(serving, reply, asked.described, options, () =>
       reader.answer(definition, query, at?.applied ?? null, held?.answer ?? null),
     );
-    if (held !== null && held.answer.rows === answer.rows) return sendRendered(reply, held, answer.freshnessMs);
+    if (held !== null && held.answer.rows === answer.rows && answer.problems.length === 0)
+      return sendRendered(reply, held, answer.freshnessMs);
     const headers = {
       ...answerHeaders(asked.described, answer, at, tagOf),
       "tideline-truncated": String(answer.truncated),
@@ -131,6 +134,11 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
   });
 }
 
+/** Of the whole installation; nothing when all is well. */
+function shownProblems(failures: readonly Failure[]): { problems?: Problem[] } {
+  return failures.length === 0 ? {} : { problems: failures.map(problemOf) };
+}
+
 function refuse(problems: readonly QueryProblem[]): void {
   if (problems.length > 0) throw badRequest(problems);
 }
@@ -174,11 +182,13 @@ async function isUnchanged(
   if (held === undefined || min !== null) return false;
   if (at !== null) return hasTag(held, tagOf(encodeAsOf(at)));
   const standing = await standings.find(definition);
-  return standing.missing === null && hasTag(held, tagOf(asOfToken(definition, standing)));
+  return (
+    standing.missing === null && standing.problems.length === 0 && hasTag(held, tagOf(asOfToken(definition, standing)))
+  );
 }
 
 /**
- * Headers that say where an answer stands. An incomplete one has no entity tag: it is not to be held on to. Neither has one that ends now
+ * Headers that say where an answer stands. One that is incomplete, or has problems, has no entity tag: it is not to be held on to. Neither has one that ends now
  * although the view holds later events: what it is about moves with the clock.
  */
 function answerHeaders(
@@ -187,7 +197,7 @@ function answerHeaders(
   at: AsOf | null,
   tagOf: ((asOf: string) => string) | null,
 ): Record<string, string> {
-  const { asOf, batchVersion, complete } = answerStanding(definition, standing, at);
+  const { asOf, batchVersion, complete, problems = [] } = answerStanding(definition, standing, at);
   return {
     "tideline-as-of": asOf,
     "tideline-batch-version": String(batchVersion),
@@ -195,8 +205,14 @@ function answerHeaders(
     "cache-control": at === null || standing.laterMs !== null ? "no-cache" : "max-age=31536000, immutable",
     ...(standing.missing === null ? {} : { "tideline-missing": standing.missing.code }),
     ...(standing.laterMs === null ? {} : { "tideline-notice": "EVENTS_AFTER_NOW" }),
-    ...(complete && standing.laterMs === null && tagOf !== null ? { etag: tagOf(asOf) } : {}),
+    ...(problems.length === 0 ? {} : { "tideline-problems": codesOf(problems) }),
+    ...(complete && standing.laterMs === null && problems.length === 0 && tagOf !== null ? { etag: tagOf(asOf) } : {}),
   };
+}
+
+/** `VIEW_FAILED, LOG_TRUNCATED`: each code once. */
+function codesOf(problems: readonly Problem[]): string {
+  return [...new Set(problems.map(({ code }) => code))].join(", ");
 }
 
 /** How old the newest change is; an earlier position has no age. */

@@ -1,0 +1,73 @@
+import { once } from "node:events";
+import type { Client } from "@temporalio/client";
+import { type Failure, failureKey } from "../../core/failures.ts";
+import type { Definitions } from "../../store/definitions.ts";
+import type { Config } from "../config.ts";
+import { connectTemporal } from "../temporal.ts";
+import { inTime, PATIENCE_MS } from "./patience.ts";
+
+const WORKFLOW_QUEUE = 1;
+
+export interface FailuresFound {
+  readonly failures: readonly Failure[];
+  /** How many workers ask Temporal for work; null when it does not say. */
+  readonly workers: number | null;
+}
+
+/**
+ * What fails again and again: what the speed layer and the worker have told Redis, and what Temporal itself says, which holds when no worker
+ * runs. A server that does not answer has nothing to say here.
+ */
+export async function failuresOf(config: Config, definitions: Definitions): Promise<FailuresFound> {
+  const [told, temporal] = await Promise.all([
+    toldByRoles(config).catch(() => []),
+    foundInTemporal(config, definitions).catch(() => null),
+  ]);
+  const found = new Map(told.map((one) => [failureKey(one), one]));
+  for (const one of temporal?.failures ?? []) found.set(failureKey(one), one);
+  return { failures: [...found.values()], workers: temporal?.workers ?? null };
+}
+
+async function toldByRoles({ redisUrl, namespace }: Config): Promise<Failure[]> {
+  const [{ openRedis }, { Failures }] = await Promise.all([
+    import("../../store/redis.ts"),
+    import("../../store/failures.ts"),
+  ]);
+  const redis = openRedis(redisUrl, () => {});
+  try {
+    await once(redis, "ready", { signal: AbortSignal.timeout(PATIENCE_MS) });
+    return await inTime(new Failures(redis, namespace).read(Date.now()));
+  } finally {
+    redis.disconnect();
+  }
+}
+
+async function foundInTemporal(config: Config, definitions: Definitions): Promise<FailuresFound> {
+  const [{ failingWork }, { taskQueueOf }, { viewsOfStream }] = await Promise.all([
+    import("../../activities/failing-work.ts"),
+    import("../../workflows/names.ts"),
+    import("../../store/definitions.ts"),
+  ]);
+  const taskQueue = taskQueueOf(config.namespace);
+  const client = await inTime(connectTemporal(config));
+  try {
+    const viewsOf = (stream: string) => viewsOfStream(definitions, stream);
+    const [failures, workers] = await Promise.all([
+      inTime(failingWork(client, { namespace: config.namespace, taskQueue, viewsOf })),
+      inTime(workersOf(client, config.temporalNamespace, taskQueue)),
+    ]);
+    return { failures, workers };
+  } finally {
+    await client.connection.close();
+  }
+}
+
+/** How many workers ask a task queue for workflow tasks. */
+export async function workersOf({ connection }: Client, namespace: string, taskQueue: string): Promise<number> {
+  const { pollers } = await connection.workflowService.describeTaskQueue({
+    namespace,
+    taskQueue: { name: taskQueue },
+    taskQueueType: WORKFLOW_QUEUE,
+  });
+  return pollers?.length ?? 0;
+}
