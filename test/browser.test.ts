@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cacheFolder } from "../stack/cache.ts";
 import { findChromium } from "../stack/chromium.ts";
 import { unwatched } from "../stack/work.ts";
-import { Sea } from "./sea.ts";
+import { failuresOf, Sea } from "./sea.ts";
 import { everything, type Tick } from "./views.ts";
 
 const START = Date.parse("2026-05-01T12:00:00Z");
@@ -90,6 +90,21 @@ describe("the page", () => {
     await expect.poll(() => column("ticks")).toEqual(["40", "40"]);
     expect(await page.getByRole("combobox", { name: "Measure" }).inputValue()).toBe("total");
     expect(page.url()).toContain("by=place");
+  });
+
+  it("says in words above everything else what fails again and again, until it does not", async () => {
+    const [failures, close] = failuresOf(sea.namespace);
+    const failure = { kind: "view", name: "everything", views: ["everything"], code: "LOG_TRUNCATED" } as const;
+    const message = "the log is <b>shorter</b> than before";
+    const atMs = Date.now();
+    await failures.write([{ ...failure, message, hint: "Look at Kafka.", failures: 3, sinceMs: atMs, atMs }], []);
+    const region = page.getByRole("status", { name: "Problems" });
+    await region.getByText("The view everything is stopped since").waitFor();
+    expect(await region.textContent()).toContain(message);
+    await page.getByRole("link", { name: "does not grow" }).waitFor();
+    await failures.write([], ["view/everything"]);
+    await region.waitFor({ state: "hidden" });
+    close();
   });
 
   it("fits a small screen", async () => {

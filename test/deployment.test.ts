@@ -171,10 +171,10 @@ describe("what Prometheus and Grafana ask for", () => {
   };
   const labelsOf = new Map<string, readonly string[]>();
   beforeAll(() => {
-    const registry = new Registry();
-    speedMetrics(registry);
-    batchMetrics(registry);
-    const registries = [registry, createMetrics().registry];
+    const [speed, batch] = [new Registry(), new Registry()];
+    speedMetrics(speed);
+    batchMetrics(batch);
+    const registries = [speed, batch, createMetrics().registry];
     for (const metric of registries.flatMap((each) => each.getMetricsAsArray())) {
       const { name, type, labelNames } = metric as typeof metric & { type: string; labelNames: readonly string[] };
       labelsOf.set(name, labelNames);
