@@ -26,10 +26,10 @@ export interface RefreshBase {
   readonly topicId: string;
 }
 
-/** The next cut B, and whether the speed layer or the log gave it. */
+/** The next cut B, and what gave it: the speed layer, the end of the log, or the end of the archive. */
 export interface SealedCut {
   readonly cut: CutJson;
-  readonly by: "speed" | "log";
+  readonly by: "speed" | "log" | "archive";
 }
 
 /** The states of [C, B): written and checked, but not published. */
@@ -97,7 +97,7 @@ export function refreshActivities(deps: ActivityDeps) {
         const folder = stores.manifests.stateFolder(target.generation);
         const delta = await writeDelta(stores, target, span, folder, versionPrefix(base.version + 1), watch);
         try {
-          const compared = await checkDelta(target, chainOf(deps, target), span.from, span.to, delta);
+          const compared = await checkDelta(stores, target, chainOf(deps, target), { ...span, ...delta });
           if (!compared) await sendUnreadLetters(stores, deps.deadLetters, target, span, watch);
           return {
             to,

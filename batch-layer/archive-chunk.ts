@@ -2,13 +2,17 @@ import type { ArchiveEntry } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { type Position, position } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
+import type { Mark } from "../store/chain-state.ts";
 import { Decoder, type ScannedBatch } from "../store/decoder.ts";
 import type { Duck } from "../store/duck.ts";
 import { eventColumns } from "../store/events.ts";
 import type { FetchedPartition } from "../store/log.ts";
+import { type Reached, requireReached } from "../store/log-check.ts";
+import { markAfter, markToJson } from "../store/marks.ts";
 import { warmDedup } from "../store/warm-dedup.ts";
 import type { ArchiveChunk } from "./archive-plan.ts";
 import { numbersOf, parquet, withDuck } from "./duck-run.ts";
+import { requireArchived } from "./log-checks.ts";
 import { createOriginals, type OriginalTexts, originalTexts } from "./originals-table.ts";
 import type { BatchStores, StreamTarget, Watch } from "./stores.ts";
 
@@ -40,7 +44,7 @@ export interface ChunkOutcome {
 /**
  * Archives one chunk: one Parquet file and its entry. It does nothing when the archive does not end where the chunk
  * begins; when it does, only an entry created under this `from` can move that end, so whoever creates it has extended
- * the archive without gap or overlap.
+ * the archive without gap or overlap. Throws LOG_TRUNCATED when the log does not continue what is archived.
  */
 export async function archiveChunk(
   stores: BatchStores,
@@ -58,6 +62,13 @@ export async function archiveChunk(
     new ChunkWriter(stores, target, topicId, duck, watch).write(chunk, limits),
   );
   watch.signal.throwIfAborted();
+  try {
+    // After the chunk was read: if the log continues the archive now, it did while it was read.
+    await requireArchived(stores, target.topic, topicId, chunk.partition);
+  } catch (error) {
+    if (entry.file !== null) await data.remove(entry.file);
+    throw error;
+  }
   if (await archive.create(target.topic, chunk.partition, entry)) return outcome(chunk, entry, true);
   if (entry.file !== null) await data.remove(entry.file);
   const winner = await archiveEnd(stores, target.topic, topicId, chunk.partition, from);
@@ -123,15 +134,20 @@ class ChunkWriter {
     let sizeBytes = 0;
     let control = 0;
     let leaderEpoch = -1;
+    let mark: Mark | null = null;
     const { log } = this.#stores;
     const { signal } = this.#watch;
     const source = log.read(topic, partition, next, position(chunk.to), fetchBytes, signal);
     for await (const { fetched, prepared } of oneAhead(prepare(decoder, source))) {
+      // Records that replace lost ones have a later leader epoch: then, what was read before may not be in the log any more.
+      if (mark !== null && fetched.leaderEpoch > mark.leaderEpoch)
+        await this.#requireRead(partition, { position: next, mark });
       if (prepared !== null) await this.#keep(decoder, fetched, prepared);
       next = fetched.to;
       sizeBytes += fetched.records.sizeBytes;
       control += fetched.control.length;
       leaderEpoch = fetched.leaderEpoch;
+      mark = markAfter(fetched, this.#topicId, mark);
       this.#watch.beat({ partition, position: String(next), sizeBytes });
       if (sizeBytes >= fileBytes) break;
     }
@@ -143,9 +159,17 @@ class ChunkWriter {
       topicId: this.#topicId,
       leaderEpoch,
       contract: stream.revision,
+      ...(mark === null ? {} : { mark: markToJson(mark) }),
     };
     if (counts.records === 0) return { ...identity, ...counts, file: null, checksum: null, sizeBytes: 0 };
     return { ...identity, ...counts, ...(await this.#file(partition, identity, counts.records)) };
+  }
+
+  async #requireRead(partition: number, reached: Reached): Promise<void> {
+    const { log } = this.#stores;
+    const { topic } = this.#target;
+    const compared = { log, topic, topicId: this.#topicId, bounds: await log.bounds(topic) };
+    await requireReached(compared, [[partition, reached]]);
   }
 
   /** Adds a fetch to `chunk`, which is in the order of offsets. */

@@ -2,6 +2,7 @@ import type { ArchiveEntry } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { position } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
+import { lastMarked } from "../store/archive-tail.ts";
 import { type Duck, rowsOf } from "../store/duck.ts";
 import { withDuck } from "./duck-run.ts";
 import { type ArchiveMerge, MERGE_LIMITS, type MergeLimits, planMerges } from "./merge-plan.ts";
@@ -78,6 +79,7 @@ export async function mergeEntries(
 function mergedEntry(entries: readonly ArchiveEntry[]): Omit<ArchiveEntry, "file" | "checksum" | "sizeBytes"> {
   const [first, last] = [entries[0], entries.at(-1)];
   if (first === undefined || last === undefined) throw new RangeError("nothing to merge");
+  const mark = lastMarked(entries)?.mark;
   const sum = (field: "records" | "duplicates" | "rejects" | "control") =>
     entries.reduce((total, entry) => total + entry[field], 0);
   return {
@@ -90,6 +92,7 @@ function mergedEntry(entries: readonly ArchiveEntry[]): Omit<ArchiveEntry, "file
     topicId: last.topicId,
     leaderEpoch: last.leaderEpoch,
     contract: last.contract,
+    ...(mark === undefined ? {} : { mark }),
   };
 }
 

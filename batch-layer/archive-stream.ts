@@ -1,5 +1,6 @@
 import { type CutJson, cutFromJson, cutToJson, cutWith } from "../core/position.ts";
 import { beginArchive } from "../store/generation-start.ts";
+import { requireReached } from "../store/log-check.ts";
 import { type ArchiveChunk, planArchive } from "./archive-plan.ts";
 import type { BatchStores, StreamTarget } from "./stores.ts";
 
@@ -13,7 +14,7 @@ export interface ArchivePlan {
 
 /**
  * What is left to archive up to `target`, or up to the end of committed data when that is null.
- * Throws TOPIC_RECREATED, LOG_LOST, LOG_TRUNCATED, TOPIC_MISSING.
+ * Throws TOPIC_RECREATED, LOG_LOST, TOPIC_MISSING, and LOG_TRUNCATED when the log does not continue what is archived.
  */
 export async function planStream(
   stores: BatchStores,
@@ -23,9 +24,14 @@ export async function planStream(
   const { archive, log } = stores;
   const { id } = await log.topic(topic);
   let archived = await beginArchive(stores, topic, id);
-  for (const [partition, to] of await archive.archived(topic, id)) archived = cutWith(archived, partition, to);
-  const { start, stable } = await log.bounds(topic);
+  const tails = await archive.tails(topic, id);
+  for (const [partition, tail] of tails) archived = cutWith(archived, partition, tail.position);
+  const bounds = await log.bounds(topic);
+  const { start, stable } = bounds;
   const wanted = target === null ? stable : cutFromJson(target);
   const chunks = planArchive({ topic, archived, logStart: start, stable, target: wanted });
+  const extended = new Set(chunks.map(({ partition }) => partition));
+  const compared = [...tails].filter(([partition]) => target === null || extended.has(partition));
+  await requireReached({ log, topic, topicId: id, bounds }, compared);
   return { topicId: id, archived: cutToJson(archived), target: cutToJson(wanted), chunks };
 }

@@ -1,4 +1,5 @@
-import { type Cut, cutReached, cutsEqual } from "../core/position.ts";
+import { at, type Cut, cutReached, cutsEqual, cutWith } from "../core/position.ts";
+import { type ArchiveTail, belowContinuation } from "../store/archive-tail.ts";
 import { type ChainState, tilesOf } from "../store/chain-state.ts";
 
 export interface CutSituation {
@@ -18,7 +19,7 @@ export interface CutSituation {
  * lost what C had.
  */
 export type CutChoice =
-  | { readonly kind: "cut"; readonly cut: Cut; readonly by: "speed" | "log" }
+  | { readonly kind: "cut"; readonly cut: Cut; readonly by: "speed" | "log" | "archive" }
   | { readonly kind: "wait" | "nothing" | "truncated" };
 
 /**
@@ -31,4 +32,16 @@ export function chooseCut({ cut, sealed, chain, stable, waited }: CutSituation):
   if (!cutReached(stable, cut)) return { kind: "truncated" };
   if (cutReached(cut, stable)) return { kind: "nothing" };
   return healthy && !waited ? { kind: "wait" } : { kind: "cut", cut: stable, by: "log" };
+}
+
+/**
+ * The next cut when the newest one, C, lies below an accepted continuation of the log: where the archive ends, because the log below the
+ * continuation is not what was archived. Null when it does not.
+ */
+export function cutByArchive(cut: Cut, tails: ReadonlyMap<number, ArchiveTail>): Cut | null {
+  if (!belowContinuation(cut, tails)) return null;
+  return [...tails].reduce(
+    (next, [partition, { position: to }]) => (to > at(next, partition) ? cutWith(next, partition, to) : next),
+    cut,
+  );
 }

@@ -1,6 +1,7 @@
 import type { ArchiveEntry } from "../core/documents.ts";
 import { addLedgers, EMPTY_LEDGER } from "../core/ledger.ts";
 import { at, type Cut, type CutJson, cutFromJson, cutToJson, cutWith, partitionsOf } from "../core/position.ts";
+import { cutMarks } from "./cut-marks.ts";
 import { joinParts } from "./join-parts.ts";
 import { newestOf } from "./newest.ts";
 import { nextManifest, publishVersion, versionPrefix } from "./publish.ts";
@@ -41,8 +42,8 @@ function atLeast(archived: Cut, start: Cut): Cut {
 /** Publishes version 1 from its parts; false when another writer was first. */
 export async function publishFirstVersion(
   stores: BatchStores,
-  { view, generation }: ViewTarget,
-  { cut }: FirstVersion,
+  { view, generation, topic }: ViewTarget,
+  { cut, topicId }: FirstVersion,
   parts: readonly BuiltPart[],
   createdBy: string,
   watch: Watch,
@@ -54,6 +55,8 @@ export async function publishFirstVersion(
   const folder = stores.manifests.stateFolder(generation);
   const joined = await joinParts(stores, view, files, folder, versionPrefix(1), watch);
   const ledger = parts.reduce((sum, part) => addLedgers(sum, part.ledger), EMPTY_LEDGER);
-  const next = { files: joined, ledger, createdBy, cut: cutFromJson(cut) };
+  const to = cutFromJson(cut);
+  const moved = { cut: to, marks: await cutMarks(stores, topic, topicId, to) };
+  const next = { files: joined, ledger, createdBy, moved };
   return publishVersion(stores, nextManifest(newest, next));
 }

@@ -28,7 +28,9 @@ export async function publishVersion({ manifests, data }: BatchStores, manifest:
   const before = await manifests.version(manifest.generation, manifest.version - 1);
   for (const { file } of before?.files ?? []) held.add(file);
   for (const { file } of manifest.files) if (!held.has(file)) await data.remove(file);
-  return winner !== null && isDeepStrictEqual({ ...winner, createdAtMs: 0 }, { ...manifest, createdAtMs: 0 });
+  // Marks of one cut may state different epochs, of archive files before and after they were merged.
+  const essence = (one: Manifest) => ({ ...one, createdAtMs: 0, marks: undefined });
+  return winner !== null && isDeepStrictEqual(essence(winner), essence(manifest));
 }
 
 /**
@@ -66,22 +68,29 @@ export async function sweepStates({ manifests, data }: BatchStores, generation: 
   return swept;
 }
 
-/** The manifest after `previous` with these files; the cut is that of `previous` unless another is given. */
+/** A cut, and by partition the last record below it where that is known. */
+export interface MarkedCut {
+  readonly cut: Cut;
+  readonly marks: NonNullable<Manifest["marks"]>;
+}
+
+/** The manifest after `previous` with these files; cut and marks are those of `previous` unless the cut has moved. */
 export function nextManifest(
   previous: Manifest,
-  next: Pick<Manifest, "files" | "ledger" | "createdBy"> & { cut?: Cut },
+  next: Pick<Manifest, "files" | "ledger" | "createdBy"> & { moved?: MarkedCut },
 ): Manifest {
   const { generation, topicId, cut } = previous;
-  const { files, ledger, createdBy } = next;
-  const to = next.cut === undefined ? cut : cutToJson(next.cut);
+  const { files, ledger, createdBy, moved } = next;
+  const marks = moved === undefined ? previous.marks : moved.marks;
   return {
     generation,
     version: previous.version + 1,
     base: cut,
-    cut: to,
+    cut: moved === undefined ? cut : cutToJson(moved.cut),
     files,
     ledger,
     topicId,
+    ...(marks === undefined ? {} : { marks }),
     createdBy,
     createdAtMs: Date.now(),
   };

@@ -3,8 +3,10 @@ import { TidelineError } from "../core/errors.ts";
 import { addLedgers, type Ledger } from "../core/ledger.ts";
 import { type Cut, cutFromJson, cutsEqual } from "../core/position.ts";
 import type { Chain } from "../store/chain.ts";
-import type { Delta } from "./delta.ts";
+import { cutMarks } from "./cut-marks.ts";
+import type { Delta, DeltaSpan } from "./delta.ts";
 import { requireBalance } from "./ledger-check.ts";
+import { requireOurLog } from "./log-checks.ts";
 import { announce, nextManifest, publishVersion, sweepStates } from "./publish.ts";
 import { segmentLedgers } from "./segment-ledgers.ts";
 import type { BatchStores, ViewTarget } from "./stores.ts";
@@ -22,15 +24,16 @@ import type { BatchStores, ViewTarget } from "./stores.ts";
  */
 
 /**
- * Step 5: throws LEDGER_UNBALANCED, and V stays. Answers whether the speed layer's reading was there to compare with.
+ * Step 5: throws LEDGER_UNBALANCED, or LOG_TRUNCATED when the log is no longer the one that the chain was built from: the archive may then have
+ * other records of the span than the chain. V stays. Returns whether the speed layer's reading was there to compare with.
  */
 export async function checkDelta(
-  { view }: ViewTarget,
+  stores: Pick<BatchStores, "archive" | "log">,
+  { view, topic }: ViewTarget,
   chain: Chain,
-  from: Cut,
-  to: Cut,
-  { ledgers, entries }: Omit<Delta, "file">,
+  { from, to, ledgers, entries }: Pick<DeltaSpan, "from" | "to"> & Omit<Delta, "file">,
 ): Promise<boolean> {
+  await requireOurLog(stores, topic, chain);
   const segments = await segmentLedgers(chain, from, to);
   requireBalance({ view: view.name, archive: ledgers, entries, segments });
   return segments !== null;
@@ -48,7 +51,7 @@ export interface DeltaPublication {
 /** Step 6: V+1 = V and the delta. False when another writer was first; the delta's file is deleted then. */
 export async function publishDelta(
   stores: BatchStores,
-  { generation }: ViewTarget,
+  { generation, topic }: ViewTarget,
   { version, to, file, ledger, createdBy }: DeltaPublication,
 ): Promise<boolean> {
   const previous = await stores.manifests.version(generation, version);
@@ -59,10 +62,9 @@ export async function publishDelta(
       "Restore the data directory from a copy.",
     );
   const files = file === null ? previous.files : [...previous.files, file];
-  return publishVersion(
-    stores,
-    nextManifest(previous, { files, ledger: addLedgers(previous.ledger, ledger), cut: to, createdBy }),
-  );
+  const marks = await cutMarks(stores, topic, previous.topicId, to);
+  const next = { files, ledger: addLedgers(previous.ledger, ledger), createdBy, moved: { cut: to, marks } };
+  return publishVersion(stores, nextManifest(previous, next));
 }
 
 /**

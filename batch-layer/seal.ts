@@ -2,7 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { at, type Cut, partitionsOf } from "../core/position.ts";
 import type { Chain } from "../store/chain.ts";
 import { logTruncated } from "../store/log-errors.ts";
-import { type CutChoice, chooseCut } from "./cut-choice.ts";
+import { type CutChoice, chooseCut, cutByArchive } from "./cut-choice.ts";
+import { requireOurLog } from "./log-checks.ts";
 import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
 import { within } from "./time-limit.ts";
 
@@ -18,16 +19,19 @@ const SEAL_PATIENCE: SealPatience = { waitMs: 5_000, pollMs: 200, redisMs: 5_000
 
 /**
  * Steps 1 and 2 of a refresh: seals the open segment under the next version's number and chooses the next cut; null
- * when there is nothing to publish.
+ * when there is nothing to publish. Throws LOG_TRUNCATED when the log is not the one that the archive or the chain was built from.
  */
 export async function sealCut(
-  { log }: Pick<BatchStores, "log">,
+  stores: Pick<BatchStores, "log" | "archive">,
   { topic }: ViewTarget,
   chain: Chain,
   { version, cut }: { version: number; cut: Cut },
   watch: Watch,
   patience: SealPatience = SEAL_PATIENCE,
 ): Promise<Extract<CutChoice, { kind: "cut" }> | null> {
+  const { log, archive } = stores;
+  const byArchive = cutByArchive(cut, await archive.tails(topic, (await log.topic(topic)).id));
+  if (byArchive !== null) return { kind: "cut", cut: byArchive, by: "archive" };
   const token = String(version + 1);
   const deadlineMs = performance.now() + patience.waitMs;
   for (;;) {
@@ -44,7 +48,10 @@ export async function sealCut(
       stable,
       waited: performance.now() >= deadlineMs,
     });
-    if (choice.kind === "cut") return choice;
+    if (choice.kind === "cut") {
+      await requireOurLog(stores, topic, chain, patience.redisMs);
+      return choice;
+    }
     if (choice.kind === "nothing") return null;
     if (choice.kind === "truncated") throw truncated(topic, cut, stable);
     watch.beat({ waiting: "for the speed layer" });

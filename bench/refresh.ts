@@ -149,7 +149,7 @@ async function refresh({ stores, target, chain, source }: Work): Promise<number>
   const folder = stores.manifests.stateFolder(target.generation);
   const span = { topicId, from, to: sealed.cut };
   const delta = await writeDelta(stores, target, span, folder, versionPrefix(version + 1), UNWATCHED);
-  await checkDelta(target, chain, from, sealed.cut, delta);
+  await checkDelta(stores, target, chain, { from, to: sealed.cut, ...delta });
   const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
   await publishDelta(stores, target, { version, to: sealed.cut, file: delta.file, ledger, createdBy: "bench" });
   await finishPublish(stores, target, chain, version + 1);

@@ -5,6 +5,17 @@ import { z } from "zod";
 const offset = z.string().regex(/^\d{1,19}$/);
 const cut = z.record(z.string().regex(/^\d+$/), offset);
 
+/** What a log had below a position: by it a log is recognised that lost that and has something else in its place. */
+export const LogMark = z.strictObject({
+  /** Of the last record. */
+  offset,
+  /** 16 hexadecimal digits of SHA-256 over the record's key and value; empty when there was no record below, and only the epoch counts. */
+  hash: z.string(),
+  /** Of the last batch below the position, which may hold no record; -1 when unknown. */
+  leaderEpoch: z.int(),
+});
+export type LogMark = z.infer<typeof LogMark>;
+
 /** One archived span of one partition, created exclusively under its `from`. */
 export const ArchiveEntry = z.strictObject({
   from: offset,
@@ -22,6 +33,8 @@ export const ArchiveEntry = z.strictObject({
   leaderEpoch: z.int(),
   /** Revision of the stream's contract that decoded it. */
   contract: z.int(),
+  /** Of the span's last record; absent in entries of earlier releases. */
+  mark: LogMark.optional(),
 });
 export type ArchiveEntry = z.infer<typeof ArchiveEntry>;
 
@@ -32,6 +45,24 @@ export type MergedEntry = z.infer<typeof MergedEntry>;
 export function isMerged(entry: Pick<ArchiveEntry, "from"> | MergedEntry): entry is MergedEntry {
   return "createdAtMs" in entry;
 }
+
+/**
+ * That people took a log for the continuation of a partition's archive although it differs from it, created exclusively under its number. The
+ * one with the highest number counts. What is archived stays; offsets of this log below `from` are not read.
+ */
+export const LogContinuation = z.strictObject({
+  number: z.int().min(1),
+  topicId: z.string(),
+  /** Where the archive ended. */
+  from: offset,
+  /** The first archived record that the log does not have. */
+  differsAt: offset,
+  /** The log's last record below `from`; null when it holds none any more. */
+  mark: LogMark.nullable(),
+  by: z.string(),
+  atMs: z.int(),
+});
+export type LogContinuation = z.infer<typeof LogContinuation>;
 
 /** One Parquet file of state rows. */
 export const StateFile = z.strictObject({
@@ -62,6 +93,8 @@ export const Manifest = z.strictObject({
   /** The ledger of `[start, cut)`. */
   ledger: LedgerDocument,
   topicId: z.string(),
+  /** By partition, the last record below the cut; absent where it is not known. */
+  marks: z.record(z.string().regex(/^\d+$/), LogMark).optional(),
   createdBy: z.string(),
   createdAtMs: z.int(),
 });

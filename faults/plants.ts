@@ -22,6 +22,8 @@ export interface Plant {
   readonly scenarios: readonly string[];
   /** From this seed on the property test's worlds (test/laws/protocol) find it soon; absent when it is out of their reach. */
   readonly seed?: number;
+  /** It is worlds whose log is written anew that find it. */
+  readonly rewritten?: true;
 }
 
 const CHAIN = "store/chain.ts";
@@ -340,17 +342,72 @@ export const plants: readonly Plant[] = [
   {
     name: "mark-not-verified",
     what: "a log that was written anew below our positions is taken for the same",
-    file: "speed-layer/marks.ts",
-    find: "if (!same) throw",
-    replace: "if (false) throw",
+    file: "store/log-check.ts",
+    find: "if (lost === null) continue;",
+    replace: "continue;",
     necessary: true,
+    scenarios: ["log-rewritten"],
+    seed: 1,
+    rewritten: true,
+  },
+  {
+    name: "archive-not-compared",
+    what: "the log is not compared with the last record that was archived",
+    file: "store/archive-tail.ts",
+    find: "mark: continuedMark(mark, continuation), continuation",
+    replace: "mark: null, continuation",
+    necessary: true,
+    scenarios: ["log-rewritten"],
+    seed: 1,
+    rewritten: true,
+  },
+  {
+    name: "chain-not-compared",
+    what: "a refresh publishes at the positions of a chain whose log is gone",
+    file: "batch-layer/log-checks.ts",
+    find: "await requireReached(compared, applied ?? new Map<number, Reached>());",
+    replace: "void applied;",
+    necessary: true,
+    scenarios: ["log-rewritten"],
+    seed: 1,
+    rewritten: true,
+  },
+  {
+    name: "epoch-not-noticed",
+    what: "a lane that is at work does not notice that the log lost what it applied",
+    file: TRACK,
+    find: "if (mark === undefined || leaderEpoch <= mark.leaderEpoch) continue;",
+    replace: "continue;",
+    necessary: true,
+    scenarios: [],
+    seed: 1,
+    rewritten: true,
+  },
+  {
+    name: "continuation-read-below",
+    what: "after a log was accepted, it is read from below where it was",
+    file: TRACK,
+    find: "if (belowContinuation(cutFromJson(manifest.cut), tails)) return true;",
+    replace: "",
+    necessary: true,
+    scenarios: [],
+    seed: 1,
+    rewritten: true,
+  },
+  {
+    name: "reseed-drops-marks",
+    what: "a fresh chain does not know the last records below its cut",
+    file: CHAIN,
+    find: "...[...marks].flatMap(([partition, mark]) => [partition, encodeMark(mark)]),",
+    replace: "",
+    necessary: false,
     scenarios: [],
   },
   {
     name: "never-reseed",
     what: "a chain that does not tile from the newest cut is not made anew",
     file: TRACK,
-    find: "if (chain !== null && tilesOf(cutFromJson(manifest.cut), chain).ok) return chain;",
+    find: "if (chain !== null && tilesOf(cut, chain).ok) return chain;",
     replace: "if (chain !== null) return chain;",
     necessary: true,
     scenarios: ["redis-older-than-cut", "redis-power-loss"],

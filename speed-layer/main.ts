@@ -110,11 +110,13 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
         lengthBetween(cutFromJson(cut), await archive.archived(topic, topicId)) > LONG_ARCHIVE_OFFSETS;
       const askToSettle = () => requests.add(definition.view.name);
       const requireRedis = () => requireNoEviction(redis);
+      const archiveTails = (topicId: string) => archive.tails(topic, topicId);
       return new ViewTrack({
         definition,
         chain,
         newestManifest,
         longArchive,
+        archiveTails,
         requireRedis,
         askToSettle,
         metrics,

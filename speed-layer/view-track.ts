@@ -2,16 +2,26 @@ import type { Logger } from "pino";
 import type { Manifest } from "../core/documents.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
-import { at, type Cut, cutFromJson, type Position } from "../core/position.ts";
+import { at, type Cut, cutFromJson, type Position, partitionsOf } from "../core/position.ts";
+import { type ArchiveTail, belowContinuation, continuedMark } from "../store/archive-tail.ts";
 import type { Chain } from "../store/chain.ts";
-import { type Application, type ApplyReply, type ChainState, refusal, tilesOf } from "../store/chain-state.ts";
+import {
+  type Application,
+  type ApplyReply,
+  type ChainState,
+  type Mark,
+  refusal,
+  tilesOf,
+} from "../store/chain-state.ts";
 import { eventsFrom } from "../store/decoder.ts";
 import type { Definition } from "../store/definitions.ts";
 import { fold, foldable } from "../store/fold.ts";
 import type { KeptStatements } from "../store/kept-statements.ts";
 import type { FetchedPartition, LogBounds, LogSource, TopicInfo } from "../store/log.ts";
+import { type ComparedLog, type Reached, requireReached } from "../store/log-check.ts";
+import { logLost } from "../store/log-errors.ts";
+import { markAfter, markFromJson } from "../store/marks.ts";
 import { type BatchLedger, ledgerOf, statesByPartition } from "./deltas.ts";
-import { markOf, verifyLog } from "./marks.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 
 /**
@@ -55,12 +65,23 @@ export interface TrackDeps {
   readonly newestManifest: () => Promise<Manifest>;
   /** Whether a first version is better made from the archive, which holds much of the log that the view has not seen. */
   readonly longArchive: (manifest: Manifest) => Promise<boolean>;
+  /** Where the archive of the view's stream ends, for a topic of this id. */
+  readonly archiveTails: (topicId: string) => Promise<ReadonlyMap<number, ArchiveTail>>;
   /** Throws REDIS_EVICTS when Redis may delete what is applied. */
   readonly requireRedis: () => Promise<void>;
   /** Asks the batch layer to publish this view soon, because its live cells grow towards their limit. */
   readonly askToSettle: () => Promise<void>;
   readonly metrics: SpeedMetrics;
   readonly logger: Logger;
+}
+
+/** Where a view is attached: its log, and the partitions that this process has. */
+export interface AttachSource {
+  readonly log: LogSource;
+  readonly topic: string;
+  readonly info: TopicInfo;
+  readonly bounds: LogBounds;
+  readonly partitions: readonly number[];
 }
 
 /** A batch as a lane hands it to its views: in the relation `events` of the statements' connection. */
@@ -81,6 +102,9 @@ export class ViewTrack {
   #settlingSinceMs: number | null = null;
   #askedToSettleAtMs = Number.NEGATIVE_INFINITY;
   readonly #positions = new Map<number, Position>();
+  #compared: ComparedLog | null = null;
+  /** By partition, the last record before the position, where it is known. */
+  readonly #marks = new Map<number, Mark>();
 
   constructor(deps: TrackDeps) {
     this.#deps = deps;
@@ -123,36 +147,24 @@ export class ViewTrack {
    * Steps 1 and 2 of the protocol: newest manifest and chain; reseed when they do not tile; positions; is it still our log?
    * A view for which the answer is no is stopped.
    */
-  async attach(
-    source: { log: LogSource; topic: string; info: TopicInfo; bounds: LogBounds; partitions: readonly number[] },
-    nowMs: number,
-  ): Promise<void> {
+  async attach(source: AttachSource, nowMs: number): Promise<void> {
     try {
-      if (await this.#leavesToBatch(nowMs)) {
+      const tails = await this.#deps.archiveTails(source.info.id);
+      if (await this.#leavesToBatch(tails, nowMs)) {
         this.#phase = { kind: "building", untilMs: nowMs + BUILDING_FOR_MS };
         return;
       }
       await this.#deps.requireRedis();
       if (this.#settlingSinceMs !== null) await this.#makeRoom(nowMs);
-      const chain = await this.#healthyChain();
-      const { log, topic, info, partitions } = source;
-      // The log has grown since it was asked for its bounds, and another process may have applied that already.
-      const isAhead = partitions.some(
-        (partition) => at(chain.applied, partition) > at(source.bounds.stable, partition),
-      );
-      const bounds = isAhead ? await log.bounds(topic) : source.bounds;
+      const { topic, partitions } = source;
+      const compared = { ...source, topicId: source.info.id };
+      await requireReached(compared, only(partitions, tails));
+      const chain = await this.#healthyChain(compared, tails, partitions);
       for (const partition of partitions) {
-        const mark = await this.#deps.chain.mark(partition);
-        await verifyLog({
-          log,
-          topic,
-          topicId: info.id,
-          bounds,
-          partition,
-          applied: at(chain.applied, partition),
-          mark,
-        });
+        const [applied, start] = [at(chain.applied, partition), at(source.bounds.start, partition)];
+        if (applied < start) throw logLost(topic, partition, applied, start);
       }
+      this.#compared = compared;
       this.#positions.clear();
       for (const partition of partitions) this.#positions.set(partition, at(chain.applied, partition));
       this.#pointer = chain.pointer;
@@ -165,9 +177,13 @@ export class ViewTrack {
     }
   }
 
-  /** Whether the batch layer is to make the first version; not for ever, for it may not be running. */
-  async #leavesToBatch(nowMs: number): Promise<boolean> {
+  /**
+   * Whether the batch layer has to publish before this view can read the log: where the log below an accepted continuation is not what was
+   * archived; and for a first version, though not for ever, because the batch layer may not be running.
+   */
+  async #leavesToBatch(tails: ReadonlyMap<number, ArchiveTail>, nowMs: number): Promise<boolean> {
     const manifest = await this.#deps.newestManifest();
+    if (belowContinuation(cutFromJson(manifest.cut), tails)) return true;
     if (manifest.version > 0 || !(await this.#deps.longArchive(manifest))) return false;
     this.#waitingSinceMs ??= nowMs;
     return nowMs - this.#waitingSinceMs < BUILDING_PATIENCE_MS;
@@ -207,12 +223,40 @@ export class ViewTrack {
       return held !== undefined && from <= held && held < to;
     });
     if (this.#phase.kind !== "live" || mine.length === 0) return null;
+    try {
+      await this.#requireSameLog(mine, positions);
+    } catch (error) {
+      if (!isTidelineError(error)) throw error;
+      this.stop(error, nowMs);
+      return null;
+    }
     const applications = await this.#applications(batch, mine, positions).catch((error: unknown) => {
       this.stop(failed(this.name, error), nowMs);
       return [];
     });
-    for (const { partition, to } of applications) this.#positions.set(partition, to);
+    for (const { partition, to, mark } of applications) {
+      this.#positions.set(partition, to);
+      if (mark !== null) this.#marks.set(partition, mark);
+    }
     return applications.length === 0 ? null : () => this.#apply(applications, nowMs);
+  }
+
+  /**
+   * Whether a batch continues what was applied. Records that replace lost ones have a later leader epoch, so it is enough to compare the log
+   * when the epoch has changed. Throws LOG_TRUNCATED.
+   */
+  async #requireSameLog(mine: readonly FetchedPartition[], positions: Cut): Promise<void> {
+    const compared = this.#compared;
+    if (compared === null) return;
+    if (mine.some(({ partition }) => !this.#marks.has(partition))) {
+      for (const [partition, { position, mark }] of await this.#deps.chain.reached())
+        if (mark !== null && position === at(positions, partition)) this.#marks.set(partition, mark);
+    }
+    for (const { partition, leaderEpoch } of mine) {
+      const mark = this.#marks.get(partition);
+      if (mark === undefined || leaderEpoch <= mark.leaderEpoch) continue;
+      await requireReached(compared, [[partition, { position: at(positions, partition), mark }]]);
+    }
   }
 
   /** What the batch adds, by partition. Fails where the view's SQL does: on overflow in an expression, for instance. */
@@ -232,7 +276,7 @@ export class ViewTrack {
         partition,
         from: at(positions, partition),
         to,
-        mark: markOf(fetched, topicId),
+        mark: markAfter(fetched, topicId, this.#marks.get(partition) ?? null),
         ledger: ledgerOf(ledgers.get(partition), counted),
         deltas,
         maxCells: view.maxCells,
@@ -295,7 +339,10 @@ export class ViewTrack {
         if (reply.pointer !== this.#pointer) this.detach();
         return;
       case "position":
-        for (const [partition, stored] of reply.stored) this.#positions.set(partition, stored);
+        for (const [partition, stored] of reply.stored) {
+          this.#positions.set(partition, stored);
+          this.#marks.delete(partition);
+        }
         this.#deps.metrics.repositioned.inc({ view: this.name });
         return;
       case "no-chain":
@@ -324,16 +371,35 @@ export class ViewTrack {
     if (nowMs - createdAtMs > GRACE_MS) await this.#deps.chain.trim(cutFromJson(cut));
   }
 
-  /** A chain that tiles from the newest manifest's cut; a fresh one at that cut where there is none. */
-  async #healthyChain(): Promise<ChainState> {
+  /**
+   * A chain that tiles from the newest manifest's cut; a fresh one at that cut where there is none. The marks of both are compared with the log
+   * first: a chain of a log that is gone stays where it is, so that every attach finds the same difference.
+   */
+  async #healthyChain(
+    compared: ComparedLog,
+    tails: ReadonlyMap<number, ArchiveTail>,
+    partitions: readonly number[],
+  ): Promise<ChainState> {
+    const { chain: redis, metrics, logger } = this.#deps;
     for (;;) {
       const manifest = await this.#deps.newestManifest();
       const cut = cutFromJson(manifest.cut);
-      const chain = await this.#deps.chain.load();
-      if (chain !== null && tilesOf(cutFromJson(manifest.cut), chain).ok) return chain;
-      const done = await this.#deps.chain.reseed(cut, manifest.version, chain?.nonce ?? null, manifest.topicId);
-      this.#deps.metrics.reseeds.inc({ view: this.name });
-      this.#deps.logger.warn({ view: this.name, cut: shown(cut), done }, "no chain from the newest cut: reseed");
+      const chain = await redis.load();
+      const applied = chain === null ? new Map<number, Reached>() : await redis.reached();
+      await requireReached(compared, only(partitions, applied));
+      if (chain !== null && tilesOf(cut, chain).ok) {
+        this.#marks.clear();
+        for (const [partition, { mark }] of applied) if (mark !== null) this.#marks.set(partition, mark);
+        return chain;
+      }
+      const marks = marksOf(manifest, tails);
+      await requireReached(compared, only(partitions, reachedBy(cut, marks)));
+      const done = await redis.reseed(cut, manifest.version, chain?.nonce ?? null, {
+        topicId: manifest.topicId,
+        marks,
+      });
+      metrics.reseeds.inc({ view: this.name });
+      logger.warn({ view: this.name, cut: shown(cut), done }, "no chain from the newest cut: reseed");
     }
   }
 
@@ -357,6 +423,26 @@ function refused(view: string, cause: unknown): TidelineError {
     "This is an error of the program: report it. The view goes on from the log when it is mended.",
     { cause },
   );
+}
+
+function only<T>(partitions: readonly number[], all: ReadonlyMap<number, T>): (readonly [number, T])[] {
+  return [...all].filter(([partition]) => partitions.includes(partition));
+}
+
+function reachedBy(cut: Cut, marks: ReadonlyMap<number, Mark>): Map<number, Reached> {
+  return new Map([...cut].map(([partition, to]) => [partition, { position: to, mark: marks.get(partition) ?? null }]));
+}
+
+/** The last records below a manifest's cut, by partition. */
+function marksOf({ cut, marks, topicId }: Manifest, tails: ReadonlyMap<number, ArchiveTail>): Map<number, Mark> {
+  const found = new Map<number, Mark>();
+  for (const partition of partitionsOf(cutFromJson(cut))) {
+    const json = marks?.[partition];
+    const mark = json === undefined ? null : markFromJson(json, topicId);
+    const continued = continuedMark(mark, tails.get(partition)?.continuation ?? null);
+    if (continued !== null) found.set(partition, continued);
+  }
+  return found;
 }
 
 function failed(view: string, cause: unknown): TidelineError {

@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { entriesWithin, type Replaced, tileArchive } from "../core/archive-tiles.ts";
-import { ArchiveEntry, isMerged, MergedEntry } from "../core/documents.ts";
+import { ArchiveEntry, isMerged, LogContinuation, MergedEntry } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { type Cut, cutWith, type EpochMs, type Position, position } from "../core/position.ts";
+import { type ArchiveTail, tailOf } from "./archive-tail.ts";
 import type { DataDirectory } from "./files.ts";
 import { topicRecreated } from "./log-errors.ts";
 
@@ -18,6 +19,7 @@ const LIST_AGE_MS = 5 * 60_000;
 
 const ARCHIVED = "entries";
 const MERGED = "merged";
+const CONTINUATIONS = "continuations";
 
 /** All documents of a partition, listed just now. */
 export interface ArchiveListing {
@@ -129,6 +131,37 @@ export class Archive {
   /** How far the archive goes, per partition that has begun. */
   async archived(topic: string, topicId: string): Promise<Cut> {
     return this.#edges(topic, topicId, (entries) => entries.at(-1)?.to);
+  }
+
+  /** Where the archive of each partition ends, and what the log must have below that; of partitions with entries. */
+  async tails(topic: string, topicId: string): Promise<ReadonlyMap<number, ArchiveTail>> {
+    const tails = new Map<number, ArchiveTail>();
+    for (const partition of await this.partitions(topic)) {
+      const tail = await this.tail(topic, topicId, partition);
+      if (tail !== null) tails.set(partition, tail);
+    }
+    return tails;
+  }
+
+  /** As `tails`, of one partition; null when it has no entries. */
+  async tail(topic: string, topicId: string, partition: number): Promise<ArchiveTail | null> {
+    const entries = await this.entries(topic, topicId, partition);
+    return tailOf(entries, await this.continuation(topic, topicId, partition));
+  }
+
+  /** The newest document that accepts a log for a partition although it differs from the archive. */
+  async continuation(topic: string, topicId: string, partition: number): Promise<LogContinuation | null> {
+    const folder = join(place(topic, partition), CONTINUATIONS);
+    const name = (await this.#data.list(folder)).at(-1);
+    const newest = name === undefined ? null : await this.#data.read(join(folder, name), LogContinuation);
+    return newest?.topicId === topicId ? newest : null;
+  }
+
+  /** Accepts a log for a partition, unless a document of that number exists. True: this call made it. */
+  async accept(topic: string, partition: number, continuation: LogContinuation): Promise<boolean> {
+    const name = `${String(continuation.number).padStart(9, "0")}.json`;
+    const document = LogContinuation.parse(continuation);
+    return this.#data.createExclusively(join(place(topic, partition), CONTINUATIONS, name), document);
   }
 
   /** The entries that hold `[from, to)` of a partition; the first and last may reach beyond it. */

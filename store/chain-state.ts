@@ -33,7 +33,7 @@ export function closedOf<T extends Pick<Segment, "id" | "from" | "to">>(
   return segments.flatMap((segment) => (segment.to === null ? [] : [{ ...segment, to: segment.to }]));
 }
 
-/** The last record that was applied in a partition: how a consumer recognises the log it left. */
+/** The last record that was applied in a partition: how a consumer recognises the log it left. As `LogMark` in core/documents.ts. */
 export interface Mark {
   readonly offset: Position;
   readonly hash: string;

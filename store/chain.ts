@@ -1,7 +1,15 @@
 import { randomUUID } from "node:crypto";
 import type { Generation } from "../core/generation.ts";
 import { EMPTY_LEDGER, LEDGER_FIELDS, type Ledger } from "../core/ledger.ts";
-import { type Cut, type CutJson, cutFromJson, cutToJson, type EpochMs, position } from "../core/position.ts";
+import {
+  type Cut,
+  type CutJson,
+  cutFromJson,
+  cutToJson,
+  type EpochMs,
+  type Position,
+  position,
+} from "../core/position.ts";
 import { decodeChain, decodeMark, encodeMark, freshAt, pageCells, pairs } from "./chain-codec.ts";
 import type {
   Application,
@@ -15,6 +23,7 @@ import type {
   OpenPart,
   SegmentCells,
 } from "./chain-state.ts";
+import type { Reached } from "./log-check.ts";
 import type { TidelineRedis } from "./redis.ts";
 import { mergedDeltas, PART_WORK, partsOf, type StagedBucket, workOf } from "./staging.ts";
 
@@ -115,9 +124,15 @@ export class Chain {
   }
 
   /**
-   * A fresh chain from `cut` of this topic. `seen` is the nonce of the chain that the caller found unusable, null for none. False: it has changed since.
+   * A fresh chain from `cut`, of a topic and with the last records below the cut where these are known. `seen` is the nonce of the chain that the
+   * caller found unusable, null for none. False: it has changed since.
    */
-  async reseed(cut: Cut, version: number, seen: string | null, topicId = ""): Promise<boolean> {
+  async reseed(
+    cut: Cut,
+    version: number,
+    seen: string | null,
+    { topicId = "", marks = new Map() }: { topicId?: string; marks?: ReadonlyMap<number, Mark> } = {},
+  ): Promise<boolean> {
     const answer = await this.#redis.tideline_reseed(
       ...this.#everything(),
       JSON.stringify(cutToJson(cut)),
@@ -125,6 +140,7 @@ export class Chain {
       seen ?? "",
       randomUUID(),
       topicId,
+      ...[...marks].flatMap(([partition, mark]) => [partition, encodeMark(mark)]),
     );
     await this.#sweep();
     return answer === "OK";
@@ -250,9 +266,20 @@ export class Chain {
     return ledgers;
   }
 
-  async mark(partition: number): Promise<Mark | null> {
-    const text = await this.#redis.hget(this.#key("mark"), String(partition));
-    return text === null ? null : decodeMark(text);
+  /**
+   * By partition, how far the log was applied, and its last record below: the last one that was applied, or, before any was, the last one below
+   * the cut. None without a chain.
+   */
+  async reached(): Promise<Map<number, Reached>> {
+    // Positions first: a mark that is newer than its position is compared by itself.
+    const applied = (await this.load())?.applied ?? new Map<number, Position>();
+    const marks = await this.#redis.hgetall(this.#key("mark"));
+    return new Map(
+      [...applied].map(([partition, to]) => {
+        const text = marks[String(partition)];
+        return [partition, { position: to, mark: text === undefined ? null : decodeMark(text) }];
+      }),
+    );
   }
 
   async #sweep(): Promise<void> {

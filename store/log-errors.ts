@@ -3,6 +3,8 @@ import type { Position } from "../core/position.ts";
 
 /** What can be wrong with a log that state was built from (invariant 10): the same words wherever it is found. */
 
+const ACCEPT = "`tideline streams accept-log` shows what is lost, and lets the views go on.";
+
 export function topicMissing(topic: string, cause?: unknown): TidelineError {
   const hint = "Run `tideline up`, which creates it, or create it with the number of partitions its stream states.";
   return new TidelineError("TOPIC_MISSING", `there is no topic "${topic}"`, hint, { cause });
@@ -31,16 +33,16 @@ export function logTruncated(topic: string, partition: number, needed: Position,
   return new TidelineError(
     "LOG_TRUNCATED",
     `${topic}/${partition}: the log ends at ${end}, below ${needed}, which it had reached before`,
-    "Kafka lost records that were read already: look for an unclean leader election or a restored disk.",
+    `Kafka lost records that were read already: look for an unclean leader election or a restored disk. ${ACCEPT}`,
   );
 }
 
-/** The log has another record where one was applied. */
+/** The log has another record where one was read before. */
 export function logRewritten(topic: string, partition: number, offset: Position): TidelineError {
   return new TidelineError(
     "LOG_TRUNCATED",
-    `${topic}/${partition}: the record at ${offset} is not the one that was applied`,
-    "The log was truncated and written anew: look for an unclean leader election or a restored disk.",
+    `${topic}/${partition}: the record at ${offset} is not the one that was read before`,
+    `The log was truncated and written anew: look for an unclean leader election or a restored disk. ${ACCEPT}`,
   );
 }
 

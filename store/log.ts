@@ -31,6 +31,8 @@ export interface FetchedPartition {
   readonly records: Records;
   /** Offsets of control records: they carry nothing, but are part of the span. */
   readonly control: readonly Position[];
+  /** The leader epochs of its first batch and of its last one; -1 when nothing came. */
+  readonly firstLeaderEpoch: number;
   readonly leaderEpoch: number;
   readonly logStart: Position;
   readonly stable: Position;
@@ -254,6 +256,7 @@ export function fetchedPartition(
     from,
     to: nextPosition(batches, from),
     control: control.flatMap(({ firstOffset }) => (firstOffset >= from ? [position(firstOffset)] : [])),
+    firstLeaderEpoch: batches[0]?.leaderEpoch ?? -1,
     leaderEpoch: batches.at(-1)?.leaderEpoch ?? -1,
     logStart: position(answer.logStartOffset),
     stable: position(answer.lastStableOffset),

@@ -731,7 +731,7 @@ async function refreshTo(
     versionPrefix(manifest.version + 1),
     UNWATCHED,
   );
-  await checkDelta(target, chain, from, to, delta);
+  await checkDelta(stores, target, chain, { from, to, ...delta });
   const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
   const published = await publishDelta(stores, target, {
     version: manifest.version,

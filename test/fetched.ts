@@ -27,6 +27,7 @@ export function fetchedOf(
     to: position(next),
     records: Records.of(offsets.map((offset, index) => ({ offset, key: null, value: values[index] ?? null }))),
     control: [],
+    firstLeaderEpoch: 0,
     leaderEpoch: 0,
     logStart: position(0),
     stable: position(next),

@@ -246,7 +246,15 @@ describe("what a broker keeps and refuses", () => {
 
 describe("a span that does not come", () => {
   const answer = (stable: number): FetchedPartition => ({
-    ...{ partition: 0, from: position(5), to: position(5), control: [], leaderEpoch: 0, fetchedAtMs: 0 },
+    ...{
+      partition: 0,
+      from: position(5),
+      to: position(5),
+      control: [],
+      firstLeaderEpoch: 0,
+      leaderEpoch: 0,
+      fetchedAtMs: 0,
+    },
     ...{ records: undefined as never, logStart: position(0), stable: position(stable) },
   });
   /** Reads [5, 8) of a log that answers as it is told, then with the records. */

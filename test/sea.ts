@@ -169,7 +169,7 @@ export class Sea {
     const folder = stores.manifests.stateFolder(target.generation);
     const span = { topicId: manifest.topicId, from, to };
     const delta = await writeDelta(stores, target, span, folder, versionPrefix(version), UNWATCHED);
-    await checkDelta(target, chain, from, to, delta);
+    await checkDelta(stores, target, chain, { from, to, ...delta });
     const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
     const publication = { version: manifest.version, to, file: delta.file, ledger, createdBy: "test" };
     const published = await publishDelta(stores, target, publication);

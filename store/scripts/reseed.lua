@@ -1,7 +1,8 @@
 -- reseed(cut, version, nonce): a fresh chain from `cut`, when there is none that is whole or the caller saw this very one, and knows a manifest
 -- that is no older than it. The old segments' keys are left to `sweep`.
 -- KEYS  chain, applied, mark, fresh, garbage, staging, merging
--- ARGV  cut as JSON, version, nonce the caller saw ('' for none), fresh nonce, topic id ('' when not known)
+-- ARGV  cut as JSON, version, nonce the caller saw ('' for none), fresh nonce, topic id ('' when not known),
+--       then for each partition whose last record below the cut is known: partition, mark
 local state = redis.call('HMGET', KEYS[1], 'nonce', 'pointer', 'segments')
 local pointer, first = tonumber(ARGV[2]), segment_id(ARGV[4], '1')
 local seen = state[1] and not is_unusable(KEYS[1]) and state[1] or ''
@@ -18,5 +19,6 @@ begin(KEYS[1])
 redis.call('HSET', KEYS[1], 'nonce', ARGV[4], 'pointer', tostring(pointer), 'open', first, 'next', '2',
   'cells', '0', 'openCells', '0', 'openWork', '0', 'topic', ARGV[5], 'segments', cjson.encode({{id = first, from = cut}}))
 for partition, from in pairs(cut) do redis.call('HSET', KEYS[2], partition, from) end
+for i = 6, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 finish(KEYS[1])
 return 'OK'

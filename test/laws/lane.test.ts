@@ -86,6 +86,7 @@ class LaneView {
       longArchive: async () => false,
       requireRedis: async () => undefined,
       askToSettle: async () => undefined,
+      archiveTails: async () => new Map(),
       metrics,
       logger,
     });

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { plants } from "../../faults/plants.ts";
 import { replaced, testBuild } from "../../faults/test-build.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
-import { plan } from "./protocol/plan.ts";
+import { plan, rewritePlan } from "./protocol/plan.ts";
 import { Shore, World } from "./protocol/world.ts";
 
 /**
@@ -42,9 +42,13 @@ describe("planted bugs fall", () => {
     const shore = await Shore.open(await loadProtocol(folder), `${inject("redisUrl")}/9`);
     try {
       const begunMs = performance.now();
-      const property = fc.asyncProperty(plan, fc.scheduler(), async (one, scheduler) => {
-        await World.run(shore, one, scheduler);
-      });
+      const property = plant.rewritten
+        ? fc.asyncProperty(rewritePlan, fc.scheduler(), async (one, scheduler) => {
+            await World.rewritten(shore, one, scheduler);
+          })
+        : fc.asyncProperty(plan, fc.scheduler(), async (one, scheduler) => {
+            await World.run(shore, one, scheduler);
+          });
       const from = plant.seed ?? Number(firstSeed);
       const options = { numRuns: Number(worlds), endOnFailure: true, seed: from };
       const { failed, numRuns, seed, errorInstance } = await fc.check(property, options);

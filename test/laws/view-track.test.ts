@@ -91,6 +91,7 @@ test("an answer that puts a view's position back while a batch is prepared loses
     longArchive: async () => false,
     requireRedis: async () => undefined,
     askToSettle: async () => undefined,
+    archiveTails: (topicId) => stores.archive.tails(topic, topicId),
     metrics: speedMetrics(new Registry()),
     logger: pino({ level: "silent" }),
   });

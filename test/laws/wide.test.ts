@@ -214,7 +214,7 @@ test("what was staged for a position that has moved on is swept, and a chain tha
 test("a batch of another topic is refused, and malformed state is refused before anything is written", async () => {
   const namespace = randomUUID();
   const chain = new Chain(redis, namespace, generation, 100);
-  await chain.reseed(new Map(), 0, null, "topic-a");
+  await chain.reseed(new Map(), 0, null, { topicId: "topic-a" });
   for (const cells of [2, 500]) {
     const foreign = { ...application(0, counts(0, cells), cells), topicId: "topic-b" };
     expect(await chain.applyBatch([foreign])).toEqual([{ kind: "other-topic", topicId: "topic-a" }]);

@@ -29,6 +29,8 @@ export class MemoryLog {
   readonly topicId = "topic-1";
   readonly #batches = new Map<number, MemoryBatch[]>(PARTITIONS.map((partition) => [partition, []]));
   readonly #transactions: Transaction[] = [];
+  /** The leader's. */
+  #epoch = 1;
 
   /** Appends records as one batch; of a producer's open transaction when it is given one. */
   append(partition: number, values: readonly (Buffer | null)[], producerId: bigint | null = null): void {
@@ -46,10 +48,25 @@ export class MemoryLog {
     this.#add(partition, [null], TRANSACTIONAL | CONTROL, producerId, Buffer.from([0, 0, 0, committed ? 1 : 0]));
   }
 
-  /** An unclean leader election: the last batch is lost, and others were written in its place. */
-  rewrite(partition: number, values: readonly (Buffer | null)[]): void {
-    this.#of(partition).pop();
-    this.append(partition, values);
+  /**
+   * An unclean leader election: the last batches are lost, and with them the transactions whose markers are; what is appended from now on has a
+   * later epoch. Returns the first offset that was lost.
+   */
+  lose(partition: number, batches: number): Position {
+    const held = this.#of(partition);
+    let end = held.at(-batches)?.firstOffset ?? 0n;
+    for (const { firstOffset, end: marker } of this.#transactions
+      .filter((one) => one.partition === partition)
+      .reverse())
+      if ((marker === null || marker >= end) && firstOffset < end) end = firstOffset;
+    this.#batches.set(
+      partition,
+      held.filter((batch) => batch.firstOffset < end),
+    );
+    const kept = this.#transactions.filter((one) => one.partition !== partition || one.firstOffset < end);
+    this.#transactions.splice(0, this.#transactions.length, ...kept);
+    this.#epoch += 1;
+    return position(end);
   }
 
   /** Commits whatever is open. */
@@ -170,6 +187,7 @@ export class MemoryLog {
     const messages = values.map((value) => ({ topic: "", key, value, timestamp: 0n }));
     const bytes = Buffer.from(createRecordsBatch(messages as Parameters<typeof createRecordsBatch>[0]).buffer);
     bytes.writeBigInt64BE(this.end(partition), 0);
+    bytes.writeInt32BE(this.#epoch, 12);
     bytes.writeInt16BE(attributes, 21);
     bytes.writeBigInt64BE(producerId, 43);
     bytes.writeUInt32BE(crc32c(bytes.subarray(21)), 17);

@@ -6,6 +6,7 @@ export const repository = fileURLToPath(new URL("../../..", import.meta.url)).re
 export async function loadProtocol(folder: string) {
   const load = <T>(file: string) => import(/* @vite-ignore */ `${folder}/${file}`) as Promise<T>;
   return {
+    ...(await load<typeof import("../../../batch-layer/accept-log.ts")>("batch-layer/accept-log.ts")),
     ...(await load<typeof import("../../../batch-layer/archive-chunk.ts")>("batch-layer/archive-chunk.ts")),
     ...(await load<typeof import("../../../batch-layer/archive-stream.ts")>("batch-layer/archive-stream.ts")),
     ...(await load<typeof import("../../../batch-layer/compact.ts")>("batch-layer/compact.ts")),

@@ -111,3 +111,28 @@ export const plan: fc.Arbitrary<Plan> = fc.record({
   with: fc.record({ speed: fc.boolean(), batch: fc.boolean(), read: fc.boolean(), fold: fc.boolean() }),
   speedGone: fc.integer({ min: 0, max: 3 }).map((one) => one === 0),
 });
+
+/** A world in which the log of the first partition loses its end and is written anew. */
+export interface RewritePlan extends Plan {
+  /** How many gates are opened before; then much is archived. */
+  readonly quiet: number;
+  /** How many batches are lost. */
+  readonly lost: number;
+  /** What the log gets in their place, a batch each, before anybody reads it. */
+  readonly instead: readonly (readonly Sent[])[];
+  /** What happens afterwards: everybody works on. */
+  readonly afterwards: Plan["events"];
+}
+
+const afterwards = event.filter(({ kind }) => kind !== "transaction" && kind !== "roll-back");
+
+export const rewritePlan: fc.Arbitrary<RewritePlan> = fc
+  .record({
+    plan,
+    events: fc.array(fc.record({ after: fc.integer({ min: 0, max: 30 }), event }), { minLength: 4, maxLength: 10 }),
+    quiet: fc.constantFrom(0, 40, 120),
+    lost: fc.integer({ min: 1, max: 4 }),
+    instead: fc.array(records(3), { minLength: 1, maxLength: 3 }),
+    afterwards: fc.array(fc.record({ after: fc.integer({ min: 0, max: 30 }), event: afterwards }), { maxLength: 6 }),
+  })
+  .map(({ plan: one, ...rewrite }) => ({ ...one, speedGone: false, ...rewrite }));

@@ -8,19 +8,29 @@ import type { BatchStores, ViewTarget } from "../../../batch-layer/stores.ts";
 import { ANSWER_LIMITS } from "../../../core/budget.ts";
 import { generationOf } from "../../../core/generation.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../../core/ledger.ts";
-import { at, type Cut, cutFromJson, cutReached, cutsEqual, cutToJson, partitionsOf } from "../../../core/position.ts";
+import {
+  at,
+  type Cut,
+  cutFromJson,
+  cutReached,
+  cutsEqual,
+  cutToJson,
+  type Position,
+  partitionsOf,
+  ZERO,
+} from "../../../core/position.ts";
 import type { History } from "../../../serving/history.ts";
 import type { ReadAnswer } from "../../../serving/reader.ts";
 import type { SpeedMetrics } from "../../../speed-layer/metrics.ts";
 import type { Duck, DuckPool } from "../../../store/duck.ts";
 import type { TidelineRedis } from "../../../store/redis.ts";
 import { NO_SCHEMAS } from "../../fetched.ts";
-import { differenceOf, expectedRows, rowKey, type Twin } from "../../oracle.ts";
+import { differenceOf, expectedRows, type OracleLog, type OracleRecord, rowKey, type Twin } from "../../oracle.ts";
 import { type Drop, drops, PARTITIONS, questions, tide } from "./drops.ts";
 import { memoryFiles } from "./memory-files.ts";
 import { MemoryLog } from "./memory-log.ts";
 import type { Protocol } from "./modules.ts";
-import { BATCH, type Event, FOLDER, type Plan, READERS, type Sent, SPEED } from "./plan.ts";
+import { BATCH, type Event, FOLDER, type Plan, READERS, type RewritePlan, type Sent, SPEED } from "./plan.ts";
 import { type GatedCall, Process } from "./process.ts";
 import { Schedule } from "./schedule.ts";
 
@@ -70,9 +80,29 @@ const target: ViewTarget = { stream: drops, view: tide, generation, topic: drops
 const definition = { view: tide, generation, file: "test" };
 const logger = pino({ level: "silent" });
 const BEGIN_MS = Date.parse("2026-01-01T00:00:00Z");
+const FRESH: Sent = { kind: "fresh", back: 1, hour: 0, shore: "north", colour: "red", hidden: false };
+/** So many gates are opened while it is watched that a view stays stopped. */
+const WATCHED_GATES = 120;
 /** So many gates may be opened, once the faults have stopped, until all is applied, published and answered. */
 const QUIET_GATES = 1_500;
 const LIMITS = { ...ANSWER_LIMITS, cells: 10_000 };
+
+/** A log that answers may be of. */
+interface OracleState {
+  readonly records: OracleLog;
+  readonly stable: Cut;
+}
+
+type PartitionLog = readonly OracleRecord[];
+
+/** What came of a world whose log was written anew. */
+interface Rewritten {
+  /** Whether something had been archived that the log lost. */
+  readonly archived: boolean;
+  /** Who was stopped with LOG_TRUNCATED before the log was accepted. */
+  readonly stops: ReadonlySet<string>;
+  readonly answers: number;
+}
 
 /**
  * One log, Redis and data directory, and the processes that work on them with the program's own code, on one machine and under one scheduler.
@@ -93,6 +123,10 @@ export class World {
   #fetches = 0;
   #clockMs = BEGIN_MS;
   #violation: Error | null = null;
+  /** What an answer may be of. */
+  #logs: () => readonly OracleState[] = () => [this.#present()];
+  /** Processes that LOG_TRUNCATED has ended since the log was written anew; null before, when it may not. */
+  #stops: string[] | null = null;
   /** Each is right. */
   readonly answers: ReadAnswer[] = [];
 
@@ -129,36 +163,103 @@ export class World {
   }
 
   /**
-   * What stops a view when the log has lost records that were applied, and has others in their place; null when nothing does. Their number is the
-   * same, so that positions alone do not tell.
+   * A world whose log loses its end in between, and has other records there. Every answer is the fold of the log as it was or of the log as it
+   * is, never of both; of the log as it was alone when something of it that is gone had been archived. Then somebody accepts the log, and answers
+   * become the fold of what was archived and the log as it is from there on.
    */
-  static async stopAfterRewrite(shore: Shore, scheduler: fc.Scheduler): Promise<string | null> {
+  static async rewritten(shore: Shore, plan: RewritePlan, scheduler: fc.Scheduler): Promise<Rewritten> {
     const folder = await mkdtemp(join(shore.root, "world-"));
-    const calm = {
-      events: [],
-      fetches: [1],
-      with: { speed: false, batch: false, read: false, fold: false },
-      speedGone: false,
-    };
-    const world = new World(shore, calm, scheduler, folder);
-    const drop: Sent = { kind: "fresh", back: 1, hour: 0, shore: "north", colour: "red", hidden: false };
-    const chain = new shore.protocol.Chain(shore.redis, "", generation);
+    const world = new World(shore, plan, scheduler, folder);
     await shore.redis.flushdb();
     try {
-      for (const records of [[drop], [drop, drop]]) await world.#happen({ kind: "send", partition: 0, records });
-      world.#start(SPEED[0]);
-      while (!cutsEqual((await chain.load())?.applied ?? new Map(), world.#log.stable)) await world.#step();
-      world.#log.rewrite(0, world.#values(0, [drop, drop]));
-      await world.#happen({ kind: "kill", who: SPEED[0] });
-      for (let gate = 0; gate < 100 && world.#violation === null; gate++) {
-        await world.#schedule.step();
-        await world.#schedule.calm();
-      }
-      return ((world.#violation?.cause ?? null) as { code?: string } | null)?.code ?? null;
+      await world.#storm();
+      return await world.#rewrite(plan);
+    } catch (error) {
+      const trace = world.#schedule.trace.slice(-60).join("\n  ");
+      throw new Error(`${(error as Error).message}\nafter\n  ${trace}`, { cause: error });
     } finally {
       await world.#end();
       await rm(folder, { recursive: true, force: true });
     }
+  }
+
+  async #rewrite({ quiet, lost, instead, afterwards }: RewritePlan): Promise<Rewritten> {
+    const [partition] = PARTITIONS;
+    for (let gate = 0; gate < quiet; gate++) await this.#step();
+    await this.#schedule.calm();
+    const was = { records: this.#log.committed().get(partition) ?? [], stable: at(this.#log.stable, partition) };
+    const before = () => this.#present(partition, was);
+    const end = this.#log.end(partition);
+    const from = this.#log.lose(partition, lost);
+    const archived = await this.#archived(partition);
+    for (const records of instead) this.#log.append(partition, this.#values(partition, records));
+    this.#schedule.note(`--- the log loses [${from}, ${end}), and goes on to ${this.#log.end(partition)}`);
+    this.#logs = () => (archived > from ? [before()] : [before(), this.#present()]);
+    this.#stops = [];
+    await this.#play(afterwards);
+    // The log grows beyond what was archived, so that all can see what it has become.
+    while (this.#log.end(partition) < end) this.#log.append(partition, this.#values(partition, [FRESH]));
+    this.#log.append(partition, this.#values(partition, [FRESH]));
+    this.#log.settle();
+    for (const name of [SPEED[0], BATCH[0]]) {
+      this.#running.get(name)?.kill();
+      this.#start(name);
+    }
+    for (let gate = 0; gate < WATCHED_GATES; gate++) await this.#step();
+    const stops = new Set(this.#stops);
+    await this.#accept(was.records, partition);
+    await this.#calm();
+    return { archived: archived > from, stops, answers: this.answers.length };
+  }
+
+  /** Where the archive of a partition ends. */
+  async #archived(partition: number): Promise<Position> {
+    const { protocol } = this.#shore;
+    const archive = new protocol.Archive(memoryFiles(protocol, this.#folder, this.#documents));
+    return (await archive.tail(target.topic, this.#log.topicId, partition))?.position ?? ZERO;
+  }
+
+  /** Does what the command does while everybody works, and again when they have been killed: somebody may have slept in between. */
+  async #accept(was: PartitionLog, partition: number): Promise<void> {
+    const before = this.#logs;
+    this.#logs = () => [...before(), this.#accepted(was, partition)];
+    for (const everybody of [true, false]) {
+      if (!everybody) for (const process of this.#running.values()) process.kill();
+      await this.#schedule.calm();
+      let done = false;
+      const accepting = this.#acceptOnce();
+      accepting
+        .catch(() => undefined)
+        .finally(() => {
+          done = true;
+        });
+      for (await this.#schedule.calm(); !done; await this.#schedule.calm()) await this.#step();
+      await accepting;
+    }
+    this.#logs = () => [this.#accepted(was, partition)];
+  }
+
+  async #acceptOnce(): Promise<void> {
+    const { protocol, redis } = this.#shore;
+    const operator = new Process("operator", this.#schedule);
+    const chains = [new protocol.Chain(operator.redis(redis), "", generation)];
+    await protocol.acceptLog(this.#stores(operator), target.topic, chains, { by: "test" });
+  }
+
+  /** The log as it was, and from where it was accepted on as it is. */
+  #accepted(was: PartitionLog, partition: number): OracleState {
+    const folder = `archive/${target.topic}/${partition}/continuations/`;
+    const newest = [...this.#documents.keys()]
+      .filter((name) => name.startsWith(folder))
+      .sort()
+      .at(-1);
+    const { from } = JSON.parse(this.#documents.get(newest ?? "") ?? '{"from":"0"}') as { from: string };
+    const now = this.#log.committed().get(partition) ?? [];
+    const records = [
+      ...was.filter(({ offset }) => offset < BigInt(from)),
+      ...now.filter(({ offset }) => offset >= BigInt(from)),
+    ];
+    return this.#present(partition, { records, stable: at(this.#log.stable, partition) });
   }
 
   get gates(): number {
@@ -175,7 +276,11 @@ export class World {
       ...(also.fold ? [FOLDER] : []),
     ];
     for (const name of names) this.#start(name);
-    for (const { after, event } of this.#plan.events) {
+    await this.#play(this.#plan.events);
+  }
+
+  async #play(events: Plan["events"]): Promise<void> {
+    for (const { after, event } of events) {
       for (let gate = 0; gate < after; gate++) await this.#step();
       this.#schedule.note(`--- ${shown(event)}`);
       await this.#schedule.calm();
@@ -232,7 +337,14 @@ export class World {
           ? this.#read(process)
           : this.#fold(process);
     work.catch((error: unknown) => {
-      if (process.alive) this.#violation ??= new Error(`${name}: ${(error as Error).stack}`, { cause: error });
+      if (!process.alive) return;
+      if (this.#stops !== null && (error as { code?: string }).code === "LOG_TRUNCATED") {
+        this.#stops.push(name);
+        process.kill();
+        this.#start(name);
+        return;
+      }
+      this.#violation ??= new Error(`${name}: ${(error as Error).stack}`, { cause: error });
     });
   }
 
@@ -324,6 +436,7 @@ export class World {
       longArchive: async () => false,
       requireRedis: async () => undefined,
       askToSettle: async () => undefined,
+      archiveTails: (topicId) => stores.archive.tails(target.topic, topicId),
       metrics,
       logger,
     });
@@ -387,7 +500,7 @@ export class World {
       const span = { topicId: base.topicId, from, to };
       const folder = stores.manifests.stateFolder(generation);
       const delta = await protocol.writeDelta(stores, target, span, folder, protocol.versionPrefix(version), UNWATCHED);
-      await protocol.checkDelta(target, chain, from, to, delta);
+      await protocol.checkDelta(stores, target, chain, { from, to, ...delta });
       const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
       const publication = { version: base.version, to, file: delta.file, ledger, createdBy: process.name };
       if (!(await protocol.publishDelta(stores, target, publication))) continue;
@@ -447,9 +560,27 @@ export class World {
   #check(answer: ReadAnswer, twin: Twin<Drop>): void {
     if (answer.missing !== null && !cutsEqual(answer.applied, answer.cut))
       throw new Error(`incomplete and not at its cut: ${this.#standing(answer)}`);
-    if (!cutReached(answer.applied, answer.cut) || !cutReached(this.#log.stable, answer.applied))
-      throw new Error(`no position that there is: ${this.#standing(answer)}`);
-    const expected = expectedRows(twin, this.#log.committed(), answer.applied);
+    const wrong = this.#logs().map((log) => this.#differences(answer, twin, log));
+    const [first = []] = wrong;
+    if (wrong.every(({ length }) => length > 0))
+      throw new Error(`wrong: ${this.#standing(answer)}\n  ${first.join("\n  ")}`);
+    this.answers.push(answer);
+  }
+
+  /** The log as it is, but for a partition that is given. */
+  #present(partition?: number, other?: { readonly records: PartitionLog; readonly stable: Position }): OracleState {
+    const [records, stable] = [new Map(this.#log.committed()), new Map(this.#log.stable)];
+    if (partition !== undefined && other !== undefined) {
+      records.set(partition, other.records);
+      stable.set(partition, other.stable);
+    }
+    return { records, stable };
+  }
+
+  #differences(answer: ReadAnswer, twin: Twin<Drop>, { records, stable }: OracleState): string[] {
+    if (!cutReached(answer.applied, answer.cut) || !cutReached(stable, answer.applied))
+      return ["no position that there is"];
+    const expected = expectedRows(twin, records, answer.applied);
     const wrong: string[] = [];
     for (const row of answer.rows) {
       const key = rowKey(Date.parse(String(row.bucket)), [String(row.shore)]);
@@ -461,8 +592,7 @@ export class World {
       else if (row.colours !== colours) wrong.push(`${key}: colours: ${row.colours}, not ${colours}`);
     }
     for (const key of expected.keys()) wrong.push(`${key}: missing`);
-    if (wrong.length > 0) throw new Error(`wrong: ${this.#standing(answer)}\n  ${wrong.join("\n  ")}`);
-    this.answers.push(answer);
+    return wrong;
   }
 
   /** Versions follow each other without gap or overlap, and a cut never moves back. */

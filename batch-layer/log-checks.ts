@@ -1,0 +1,40 @@
+import type { Chain } from "../store/chain.ts";
+import { type ComparedLog, type Reached, requireReached } from "../store/log-check.ts";
+import type { BatchStores } from "./stores.ts";
+import { within } from "./time-limit.ts";
+
+/** Is the log still the one that the archive and a view's chain were built from (invariant 10)? */
+
+type Stores = Pick<BatchStores, "archive" | "log">;
+
+const REDIS_MS = 5_000;
+
+/** Throws LOG_TRUNCATED when the log does not continue what is archived of a partition. */
+export async function requireArchived(
+  { archive, log }: Stores,
+  topic: string,
+  topicId: string,
+  partition: number,
+): Promise<void> {
+  const tail = await archive.tail(topic, topicId, partition);
+  if (tail !== null)
+    await requireReached({ log, topic, topicId, bounds: await log.bounds(topic) }, [[partition, tail]]);
+}
+
+/**
+ * Throws LOG_TRUNCATED when the log does not continue what is archived, or is not the one that the chain was built from. Without an answer of
+ * Redis the chain counts as lost.
+ */
+export async function requireOurLog(
+  { archive, log }: Stores,
+  topic: string,
+  chain: Chain,
+  redisMs: number = REDIS_MS,
+): Promise<void> {
+  const { id } = await log.topic(topic);
+  const tails = await archive.tails(topic, id);
+  const applied = await within(redisMs, () => chain.reached());
+  const compared: ComparedLog = { log, topic, topicId: id, bounds: await log.bounds(topic) };
+  await requireReached(compared, tails);
+  await requireReached(compared, applied ?? new Map<number, Reached>());
+}
