@@ -95,7 +95,7 @@ export class Decoder {
    */
   async scan(batch: readonly RecordBatch[]): Promise<ScannedBatch> {
     const rows = new BatchRows(batch);
-    const schemas = await this.#schemas.lookup(rows.schemaIds());
+    const schemas = await this.#schemas.lookup(rows.schemaIds(), this.#stream);
     const newest = newestOf(this.#stream);
     const scanner = this.#free.pop() ?? new RecordScanner(newest);
     await rows.scanAll(scanner, new AvroBodies(newest, schemas));

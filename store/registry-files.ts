@@ -24,7 +24,7 @@ export class FileRegistry implements SchemaRegistry {
 
   async register(subject: string, schema: string): Promise<number> {
     for (;;) {
-      const documents = await this.#documents();
+      const documents = await readSchemaDocuments(this.#data);
       const known = documents.find((document) => document.subject === subject && document.schema === schema);
       if (known !== undefined) return known.id;
       const taken = new Set(documents.map(({ id }) => id));
@@ -35,23 +35,28 @@ export class FileRegistry implements SchemaRegistry {
   }
 
   async versions(subject: string): Promise<RegisteredSchema[]> {
-    return (await this.#documents()).flatMap(({ id, schema, subject: of }) =>
+    return (await readSchemaDocuments(this.#data)).flatMap(({ id, schema, subject: of }) =>
       schema !== null && of === subject ? [{ id, schema }] : [],
     );
-  }
-
-  /** All documents by id, the smallest first. An id is given when all below it are: the order is that of registration. */
-  async #documents(): Promise<(SchemaDocument & { id: number })[]> {
-    const documents: (SchemaDocument & { id: number })[] = [];
-    for (const name of await this.#data.list(FOLDER)) {
-      const document = await this.#data.read(join(FOLDER, name), SchemaDocument);
-      if (document !== null) documents.push({ id: Number.parseInt(name, 10), ...document });
-    }
-    return documents.sort((a, b) => a.id - b.id);
   }
 }
 
 const FOLDER = "registry";
+/** Documents that are read at once. */
+const AT_ONCE = 32;
+
+/** All documents by id, the smallest first. An id is given when all below it are: the order is that of registration. */
+export async function readSchemaDocuments(data: DataDirectory): Promise<(SchemaDocument & { id: number })[]> {
+  const names = await data.list(FOLDER);
+  const documents: (SchemaDocument & { id: number })[] = [];
+  for (let first = 0; first < names.length; first += AT_ONCE) {
+    const some = names.slice(first, first + AT_ONCE);
+    const read = await Promise.all(some.map((name) => data.read(join(FOLDER, name), SchemaDocument)));
+    for (const [index, document] of read.entries())
+      if (document !== null) documents.push({ id: Number.parseInt(some[index] ?? "", 10), ...document });
+  }
+  return documents.sort((a, b) => a.id - b.id);
+}
 
 /** The document of an id, below the data directory. */
 export function schemaDocument(id: number): string {

@@ -38,7 +38,7 @@ export class HttpRegistry implements SchemaRegistry {
 
   async schemaById(id: number): Promise<string | null> {
     const answer = await this.#ask("GET", `/schemas/ids/${id}`);
-    if (answer.status === 404) return null;
+    if (isMissing(answer, SCHEMA_MISSING)) return null;
     const { schema, schemaType } = this.#read(answer, SchemaAnswer);
     return schemaType === "AVRO" ? schema : null;
   }
@@ -59,7 +59,7 @@ export class HttpRegistry implements SchemaRegistry {
   async versions(subject: string): Promise<RegisteredSchema[]> {
     const path = `/subjects/${encodeURIComponent(subject)}/versions`;
     const answer = await this.#ask("GET", path);
-    if (answer.status === 404) return [];
+    if (isMissing(answer, SUBJECT_MISSING)) return [];
     const versions: RegisteredSchema[] = [];
     for (const number of this.#read(answer, z.array(z.int())))
       versions.push(this.#read(await this.#ask("GET", `${path}/${number}`), VersionAnswer));
@@ -86,13 +86,14 @@ export class HttpRegistry implements SchemaRegistry {
     }
   }
 
-  /** What an answer says. Whatever is neither right nor a plain no is no verdict. */
+  /** What a right answer says. Anything else means "registry unavailable". */
   #read<T>(answer: Answer, schema: z.ZodType<T>): T {
+    if (answer.status === 404 && errorCodeOf(answer) === null) throw this.#notReady("answers 404: its path is wrong");
     if (answer.status >= 400) throw this.#notReady(`answers ${answer.status}: ${messageOf(answer)}`);
     try {
       return schema.parse(JSON.parse(answer.text));
     } catch (cause) {
-      throw this.#notReady("answers what is no answer of a registry", cause);
+      throw this.#notReady("answers as a schema registry does not", cause);
     }
   }
 
@@ -100,7 +101,7 @@ export class HttpRegistry implements SchemaRegistry {
     return new TidelineError(
       "NOT_READY",
       `the schema registry at ${this.#base} ${what}`,
-      "Start it, or correct TIDELINE_SCHEMA_REGISTRY; nothing is lost meanwhile.",
+      "Start it, or correct TIDELINE_SCHEMA_REGISTRY: its path must be the one below which /subjects lies. Nothing is lost.",
       { cause },
     );
   }
@@ -109,6 +110,22 @@ export class HttpRegistry implements SchemaRegistry {
 interface Answer {
   readonly status: number;
   readonly text: string;
+}
+
+/** A registry's codes for what it does not have. A 404 without them is another server's, or that of a wrong path. */
+const SCHEMA_MISSING = 40403;
+const SUBJECT_MISSING = 40401;
+
+function isMissing(answer: Answer, errorCode: number): boolean {
+  return answer.status === 404 && errorCodeOf(answer) === errorCode;
+}
+
+function errorCodeOf({ text }: Answer): number | null {
+  try {
+    return ErrorAnswer.parse(JSON.parse(text)).error_code;
+  } catch {
+    return null;
+  }
 }
 
 function messageOf({ text }: Answer): string {

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -13,7 +13,8 @@ import { checkStreamSql } from "../store/check-stream.ts";
 import { DuckPool } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
 import type { SchemaRegistry } from "../store/registry.ts";
-import { FileRegistry } from "../store/registry-files.ts";
+import { FileRegistry, schemaDocument } from "../store/registry-files.ts";
+import { recheckSchemas } from "../store/registry-found.ts";
 import { HttpRegistry } from "../store/registry-http.ts";
 import { prepareStreams } from "../store/registry-prepare.ts";
 import { Schemas } from "../store/registry-schemas.ts";
@@ -62,9 +63,9 @@ describe("the registry in the data directory", () => {
 
   test("invariant 3: an id that was unknown once stays unknown, to every process, and is never given to a schema", async () => {
     const registry = new FileRegistry(data);
-    expect((await new Schemas(data, registry).lookup([1]))(1)).toBeNull();
+    expect((await new Schemas(data, registry).lookup([1], sales))(1)).toBeNull();
     expect(await registry.register(SUBJECT, avroSchemaText(sales, sales.versions[0] as never))).toBe(2);
-    const later = await Schemas.inFiles(new DataDirectory(folder)).lookup([1, 2]);
+    const later = await Schemas.inFiles(new DataDirectory(folder)).lookup([1, 2], sales);
     expect([later(1), later(2)]).toEqual([null, expect.any(AvroSchema)]);
   });
 });
@@ -114,7 +115,7 @@ describe("a registry over HTTP", () => {
       await prepare(registry, second({ till: optional(text()) }));
       expect(await registry.versions(SUBJECT)).toEqual(await far().versions(SUBJECT));
       const schemas = new Schemas(data, registry);
-      const lookup = await schemas.lookup([1, 2, 3]);
+      const lookup = await schemas.lookup([1, 2, 3], sales);
       expect([lookup(1), lookup(2), lookup(3)]).toEqual([expect.any(AvroSchema), expect.any(AvroSchema), null]);
       await expect(new HttpRegistry(url(server, "wrong")).schemaById(1)).rejects.toMatchObject({ code: "NOT_READY" });
     } finally {
@@ -130,12 +131,116 @@ describe("a registry over HTTP", () => {
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
     const schemas = new Schemas(data, registry);
-    await expect(schemas.lookup([1])).rejects.toMatchObject({ code: "NOT_READY" });
+    await expect(schemas.lookup([1], sales)).rejects.toMatchObject({ code: "NOT_READY" });
     await new Promise<void>((resolve) => server.listen(Number(new URL(address).port), "127.0.0.1", resolve));
-    expect((await schemas.lookup([1]))(1)).toBeInstanceOf(AvroSchema);
+    expect((await schemas.lookup([1], sales))(1)).toBeInstanceOf(AvroSchema);
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
-    expect((await new Schemas(data, registry).lookup([1]))(1)).toBeInstanceOf(AvroSchema);
+    expect((await new Schemas(data, registry).lookup([1], sales))(1)).toBeInstanceOf(AvroSchema);
+  });
+});
+
+describe("ids that the registry does not know", () => {
+  const schemaText = avroSchemaText(sales, sales.versions[0] as never);
+  /** A registry that knows what is in `known`, and counts what it is asked. */
+  const counting = (known: Map<number, string>) => {
+    const asked: number[] = [];
+    const registry: SchemaRegistry = {
+      schemaById: async (id) => {
+        asked.push(id);
+        return known.get(id) ?? null;
+      },
+      register: () => Promise.reject(new Error("not asked for")),
+      versions: async () => [],
+    };
+    return { registry, asked };
+  };
+  /** Ids as random bytes make them: far beyond those that a registry gives. */
+  const garbage = (from: number, count: number) =>
+    Array.from({ length: count }, (_, index) => 2 ** 30 + (((from + index) * 2_654_435_761) % 2 ** 30));
+
+  /** Writes down ids as unknown, quickly. */
+  const foundUnknown = async (ids: readonly number[]) => {
+    await mkdir(join(folder, "registry"), { recursive: true });
+    for (const id of ids) await writeFile(data.path(schemaDocument(id)), '{"schema":null,"subject":null}');
+  };
+
+  test("bytes that only look like Avro cost a bounded number of lookups and files, and known schemas go on", async () => {
+    await foundUnknown(garbage(0, 950));
+    const { registry, asked } = counting(new Map([[7, schemaText]]));
+    const schemas = new Schemas(data, registry);
+    expect((await schemas.lookup([7, ...garbage(1_000, 5_000)], sales))(7)).toBeInstanceOf(AvroSchema);
+    const askedFirst = asked.length;
+    expect(askedFirst).toBeLessThan(100);
+    const lookup = await schemas.lookup([8, ...garbage(6_000, 100_000)], sales);
+    expect(asked.slice(askedFirst)).toEqual([8]);
+    expect([lookup(7), lookup(8), lookup(2 ** 30)]).toEqual([expect.any(AvroSchema), null, null]);
+    // Another process has the same verdicts, without asking.
+    const other = new Schemas(new DataDirectory(folder), registry);
+    const again = await other.lookup([7, 8, ...garbage(0, 200_000)], sales);
+    expect([again(7), again(8), again(2 ** 30)]).toEqual([expect.any(AvroSchema), null, null]);
+    expect(asked.length).toBe(askedFirst + 1);
+    expect((await data.list("registry")).length).toBeLessThan(1_050);
+  });
+
+  test("invariant 3: a schema that is found while another process sets the ceiling is known to both or to none", async () => {
+    const far = 2 ** 30 + 12_345;
+    await foundUnknown(garbage(0, 999));
+    let answer = () => {};
+    const asked = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const late = { ...counting(new Map()).registry, schemaById: () => asked.then(() => schemaText) };
+    const verdict = (schemas: Schemas) => schemas.lookup([far], sales).then((found) => found(far) !== null);
+    const slow = verdict(new Schemas(data, late));
+    const quick = new Schemas(new DataDirectory(folder), counting(new Map()).registry);
+    await quick.lookup(garbage(2_000, 1), sales);
+    const here = await verdict(quick);
+    answer();
+    const later = await verdict(new Schemas(new DataDirectory(folder), late));
+    expect([await slow, here, later]).toEqual([false, false, false]);
+  });
+
+  test("a schema that is registered later holds from the next revision on, once a recheck has found it", async () => {
+    const known = new Map<number, string>();
+    const { registry } = counting(known);
+    const reader = { name: "sales", revision: 1 };
+    expect((await new Schemas(data, registry).lookup([5, 6], reader))(5)).toBeNull();
+    known.set(5, schemaText);
+    expect((await new Schemas(data, registry).lookup([5], reader))(5)).toBeNull();
+    expect(await recheckSchemas(data, registry, [reader], [9])).toEqual({ found: [5], unknown: [6, 9] });
+    const lookup = (revision: number, name = "sales") =>
+      new Schemas(data, registry).lookup([5], { name, revision }).then((found) => found(5) !== null);
+    expect(await Promise.all([lookup(1), lookup(2), lookup(3), lookup(1, "later")])).toEqual([false, true, true, true]);
+    expect(await recheckSchemas(data, registry, [{ name: "sales", revision: 2 }])).toEqual({ found: [], unknown: [6] });
+  });
+
+  test("only code 40403 says that a schema is unknown; any other 404 is a registry that is not there", async () => {
+    const answers: Record<string, string> = {
+      "/right/schemas/ids/1": '{"error_code":40403,"message":"Schema 1 not found"}',
+      "/wrong/schemas/ids/1": '{"error_code":404,"message":"HTTP 404 Not Found"}',
+      "/page/schemas/ids/1": "<html>404</html>",
+      "/right/subjects/s/versions": '{"error_code":40401,"message":"Subject s not found"}',
+    };
+    const server = createServer((request, response) => {
+      response.writeHead(404);
+      response.end(answers[request.url ?? ""] ?? "not found");
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const at = (path: string) => new HttpRegistry(`http://127.0.0.1:${(server.address() as AddressInfo).port}/${path}`);
+    try {
+      expect(await at("right").schemaById(1)).toBeNull();
+      expect(await at("right").versions("s")).toEqual([]);
+      for (const path of ["wrong", "page"]) {
+        const refused = { code: "NOT_READY", hint: expect.stringContaining("path") };
+        await expect(at(path).schemaById(1)).rejects.toMatchObject(refused);
+        await expect(at(path).versions("s")).rejects.toMatchObject(refused);
+        await expect(new Schemas(data, at(path)).lookup([1], sales)).rejects.toMatchObject(refused);
+      }
+      expect(await data.list("registry")).toEqual([]);
+    } finally {
+      server.close();
+    }
   });
 });
 
@@ -150,7 +255,7 @@ describe("preparing a stream", () => {
       "sales, version 1",
       "sales, version 2",
     ]);
-    const lookup = await Schemas.inFiles(data).lookup([1, 2]);
+    const lookup = await Schemas.inFiles(data).lookup([1, 2], sales);
     const event = { id: "a", at: 1e12, cents: 7, till: 3 };
     for (const [index, { id, schema }] of registered.entries())
       expect(decodeOne(definition, new AvroSchema(schema).encode(id, event), lookup)).toMatchObject({

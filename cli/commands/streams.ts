@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import { loadConfig } from "../config.ts";
-import { duration, since } from "../flags.ts";
+import { duration, since, wholeNumber } from "../flags.ts";
 
 const help = `
 Quality is valid records of all archived ones; duplicates are valid.
@@ -8,6 +8,7 @@ Quality is valid records of all archived ones; duplicates are valid.
 Examples:
   $ tideline streams                                        every stream: size, archive, quality
   $ tideline streams quality order-completed --every 1h     how it developed
+  $ tideline streams recheck                                look for Avro schemas that were not registered yet
 `;
 
 /** Adds `tideline streams`. */
@@ -48,4 +49,27 @@ export function registerStreams(program: Command): void {
         json,
       });
     });
+  group
+    .command("recheck")
+    .description("ask the schema registry again for Avro schemas that it did not know")
+    .argument("[ids...]", "schema ids that were never looked up, because they are far beyond the known ones", schemaIds)
+    .addOption(new Option("--json", "as JSON").default(false))
+    .addHelpText(
+      "after",
+      `
+What is found holds from the next revision of each stream on: raise \`revision\` in the contract, and what was archived
+is decoded again. Until then records of these schemas are refused as before, by all layers alike.
+
+Example:
+  $ tideline streams recheck
+`,
+    )
+    .action(async (ids: readonly number[], { json }: { json: boolean }) => {
+      const { recheckStreams } = await import("../recheck.ts");
+      await recheckStreams(loadConfig(process.env), ids, json);
+    });
+}
+
+function schemaIds(text: string, before: readonly number[] | undefined): number[] {
+  return [...(before ?? []), wholeNumber(text)];
 }

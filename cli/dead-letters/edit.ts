@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { avroSchemaId, decodeOne, recordText } from "../../core/decode.ts";
 import { TidelineError } from "../../core/errors.ts";
+import type { Stream } from "../../core/stream.ts";
 import { LETTER } from "../../store/dead-letters.ts";
 import { openProducer } from "../../store/producer.ts";
 import { deadLetterTopic } from "../../store/topics.ts";
@@ -20,7 +21,7 @@ export async function editLetter(config: Config, text: string, file: string | un
     const hint = "An edit would change nothing: send a corrected event as a new one.";
     throw new TidelineError("BAD_REQUEST", `${name} was replayed to ${letter.replayedTo} already`, hint);
   }
-  const before = letter.edited ?? (await editable(config, letter.original ?? null));
+  const before = letter.edited ?? (await editable(config, stream, letter.original ?? null));
   const written = file === undefined ? await inEditor(config.editor, name, before) : await fileBytes(file);
   if (file === undefined && written.bytes.equals(before)) {
     await written.discard();
@@ -44,9 +45,9 @@ export async function editLetter(config: Config, text: string, file: string | un
 }
 
 /** What an editor opens: the original, or the JSON of what an Avro record says. */
-async function editable(config: Config, original: Buffer | null): Promise<Buffer> {
+async function editable(config: Config, stream: Stream, original: Buffer | null): Promise<Buffer> {
   if (original === null || avroSchemaId(original) === null) return original ?? Buffer.alloc(0);
-  const avro = recordText(original, await schemasOf(config, original));
+  const avro = recordText(original, await schemasOf(config, stream, original));
   return avro.ok ? Buffer.from(avro.text) : original;
 }
 

@@ -13,7 +13,7 @@ import { findLetter, shortId, stateOf } from "./letters.ts";
 /** Prints everything that is known of one letter. */
 export async function showLetter(config: Config, text: string, json: boolean): Promise<void> {
   const { stream, letter } = await findLetter(config, text);
-  const schemas = await schemasOf(config, letter.original ?? null);
+  const schemas = await schemasOf(config, stream, letter.original ?? null);
   const shown = json
     ? JSON.stringify(letterJson(config, stream, letter, schemas), null, 1)
     : letterText(config, stream, letter, schemas);
@@ -73,8 +73,12 @@ function verdict(stream: Stream, { isBare, original = null }: DeadLetter, schema
 }
 
 /** The schema that an Avro record was written with. */
-export async function schemasOf({ home, schemaRegistry }: Config, bytes: Buffer | null): Promise<SchemaLookup> {
+export async function schemasOf(
+  { home, schemaRegistry }: Config,
+  stream: Stream,
+  bytes: Buffer | null,
+): Promise<SchemaLookup> {
   const id = avroSchemaId(bytes);
   const data = new DataDirectory(join(home, "data"));
-  return new Schemas(data, openRegistry(data, schemaRegistry)).lookup(id === null ? [] : [id]);
+  return new Schemas(data, openRegistry(data, schemaRegistry)).lookup(id === null ? [] : [id], stream);
 }
