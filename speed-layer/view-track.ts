@@ -350,7 +350,9 @@ export class ViewTrack {
         return;
       case "too-large":
         this.#settlingSinceMs ??= nowMs;
-        if (nowMs - this.#settlingSinceMs >= SETTLING_PATIENCE_MS) this.stop(refusal(this.name, reply), nowMs);
+        // Nothing that is published makes room for a batch that is too large by itself.
+        if (reply.cells === 0 || nowMs - this.#settlingSinceMs >= SETTLING_PATIENCE_MS)
+          this.stop(refusal(this.name, reply), nowMs);
         else this.#phase = { kind: "settling", untilMs: nowMs + SETTLING_FOR_MS };
         await this.#askToSettle(nowMs);
         return;

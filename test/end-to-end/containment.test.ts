@@ -28,7 +28,7 @@ beforeAll(async () => {
   );
   await writeFile(
     join(folder, "narrow.ts"),
-    `${header} export const narrow = view("narrow", { stream: orderCompleted, every: "1 day", by: { buyer: sql\`buyer_id\` }, measures: { orders: count() }, maxCells: 3 });`,
+    `${header} export const narrow = view("narrow", { stream: orderCompleted, every: "1 day", by: { buyer: sql\`buyer_id\` }, measures: { orders: count() }, maxCells: 1 });`,
   );
   tideline = await Installation.open("containment", { TIDELINE_VIEWS: folder });
 });
