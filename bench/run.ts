@@ -14,6 +14,7 @@ import { benchRefresh } from "./refresh.ts";
 import { markdownTable, writeResult } from "./result.ts";
 import { benchSpeed, FORMATS } from "./speed.ts";
 import { benchStartUp } from "./start-up.ts";
+import { benchWide } from "./wide.ts";
 
 interface Options {
   readonly only: readonly string[];
@@ -29,6 +30,7 @@ type Benchmark = (report: (line: string) => void, options: Options) => Promise<F
 const benchmarks: Readonly<Record<string, Benchmark>> = {
   speed: benchSpeed,
   records: benchRecords,
+  wide: benchWide,
   freshness: benchFreshness,
   archive: benchArchive,
   rebuild: benchRebuild,

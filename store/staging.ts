@@ -8,7 +8,7 @@ import type { BucketDelta } from "./chain-state.ts";
  */
 
 /** The most work that one script does. A batch with more is staged in parts of this size. */
-export const PART_WORK = 2_000;
+export const PART_WORK = 1_500;
 /** What a page costs beside its cells: its key, and its name in the segment's sorted set. */
 const PAGE_WORK = 4;
 /** A value of this many bytes costs as much again as a short one. */

@@ -41,7 +41,7 @@ function checkInfo(info: ReadonlyMap<string, string>): Finding[] {
     }),
     judged(policy === "noeviction", "redis.memory-policy", "Redis evicts nothing", {
       level: "problem",
-      message: `maxmemory-policy is ${policy}: Redis may delete parts of the live state, and answers would then be batch-only until it is read anew`,
+      message: `maxmemory-policy is ${policy}: Redis may delete parts of the live state. The speed layer applies nothing while that is so (REDIS_EVICTS)`,
       todo: "CONFIG SET maxmemory-policy noeviction, and in redis.conf.",
     }),
     checkMemory(Number(info.get("used_memory") ?? 0), Number(info.get("maxmemory") ?? 0)),
