@@ -5,6 +5,7 @@ import type { PlainFound, Presented, PresentedField } from "./measures/measure.t
 import { plainPresented } from "./measures/plain-values.ts";
 import type { CutJson, EpochMs } from "./position.ts";
 import type { Row } from "./present.ts";
+import { type AnswerFault, answerFaults, type GivenAnswer } from "./proof-answer.ts";
 import type { Query } from "./query.ts";
 import type { View } from "./view.ts";
 
@@ -25,7 +26,13 @@ export interface PlainRow {
 
 /** One value, or a whole row, that is not what the log says. */
 export interface Difference {
-  readonly problem: "differs" | "registers differ" | "beyond its error" | "not served" | "not in the log";
+  readonly problem:
+    | "differs"
+    | "registers differ"
+    | "beyond its error"
+    | "not served"
+    | "not in the log"
+    | AnswerFault["problem"];
   /** The row's start and dimensions. */
   readonly row: Readonly<Record<string, Presented>>;
   /** A measure, or `delay.p99`; "row" for a whole row. */
@@ -148,8 +155,15 @@ export class RowComparison {
     }
   }
 
-  /** Compares all rows of an answer with those that the log gives for the same question at the same position. */
-  add(served: readonly ServedRow[], plain: Iterable<PlainRow>): void {
+  /**
+   * Compares all rows of an answer with those that the log gives for the same question at the same position, and answers as they are `given` with
+   * all rows: their order, their limits and their CSV.
+   */
+  add(served: readonly ServedRow[], plain: Iterable<PlainRow>, given: readonly GivenAnswer[]): void {
+    const all = served.map(({ row }) => row);
+    for (const answer of given)
+      for (const { problem, row, field, ...values } of answerFaults(this.#view, this.#query, all, answer))
+        this.#differs(problem, row, field, values.served, values.log);
     const left = new Map(served.map((one) => [this.#keyOf(one.row), one]));
     for (const one of plain) {
       this.#rows += 1;

@@ -29,9 +29,9 @@ function cell(value: PresentedField | undefined): string | number | boolean | nu
   return typeof value === "object" && value !== null ? JSON.stringify(value) : (value ?? null);
 }
 
-/** Integers beyond 2^53-1 come as text, and are numbers all the same. */
+/** Integers beyond 2^53-1 come as text, and are numbers all the same. Text such as 007 stays as it is. */
 function number(value: ReturnType<Column["of"]>): ReturnType<Column["of"]> {
-  return typeof value === "string" && /^-?\d+$/.test(value) ? BigInt(value) : value;
+  return typeof value === "string" && /^(0|-?[1-9]\d*)$/.test(value) ? BigInt(value) : value;
 }
 
 /**
@@ -46,6 +46,8 @@ export function csvOf(view: View, query: Pick<Query, "by" | "measures">, rows: r
       header: true,
       columns: columns.map(({ header }) => header),
       record_delimiter: "windows",
+      // By itself it quotes only the delimiter of records, which is CRLF.
+      quoted_match: /[\r\n]/,
       escape_formulas: true,
       cast: { boolean: String, string: (text) => (text === "" ? { value: "", quoted_empty: true } : text) },
     },

@@ -35,7 +35,12 @@ const PROOF: Json = {
         type: "object",
         required: ["problem", "row", "field", "served", "log", "difference"],
         properties: {
-          problem: { enum: ["differs", "registers differ", "beyond its error", "not served", "not in the log"] },
+          problem: {
+            enum: [
+              ...["differs", "registers differ", "beyond its error", "not served", "not in the log"],
+              ...["out of order", "not its limit", "other CSV"],
+            ],
+          },
           row,
           field: text,
           served: {},
@@ -90,7 +95,7 @@ export function proofOperation(): Json {
     operationId: "proof",
     summary: "What a view answers, recomputed from the raw log at the same position, and compared",
     description:
-      "By plain SQL over all raw events, without any stored state. With Accept: text/event-stream `progress` events say how far it is, and `proof` or `problem` ends it.",
+      "By plain SQL over all raw events, without any stored state or any formula of the answers; also their order, their limits and their CSV. With Accept: text/event-stream `progress` events say how far it is, and `proof` or `problem` ends it.",
     parameters: [
       { name: "view", in: "path", required: true, schema: text },
       inQuery("from", "Event time, inclusive; everything without"),

@@ -1,15 +1,11 @@
 import type { AsOf } from "../core/as-of.ts";
 import { OverBudget } from "../core/budget.ts";
-import { type Cell, copyOf, stateOf } from "../core/cells.ts";
 import { plainExtent, plainSample } from "../core/plain.ts";
 import { cutFromJson, type EpochMs } from "../core/position.ts";
-import { componentsOfMeasures, presenting, windowsOf } from "../core/present.ts";
 import { type Proof, type ProvenAnswer, RowComparison, type ServedRow } from "../core/proof.ts";
+import type { GivenAnswer } from "../core/proof-answer.ts";
 import type { Query, TimeRange } from "../core/query.ts";
 import { bucketOf } from "../core/time.ts";
-import type { View } from "../core/view.ts";
-import { slide } from "../core/windows.ts";
-import type { Work } from "../core/work.ts";
 import type { Definition } from "../store/definitions.ts";
 import { type Duck, DuckPool, rowsOf } from "../store/duck.ts";
 import type { Manifests } from "../store/manifests.ts";
@@ -19,6 +15,7 @@ import { topicName } from "../store/topics.ts";
 import type { DedupSources } from "../store/warm-dedup.ts";
 import { answerStanding } from "./answer.ts";
 import { overloaded, Refusal } from "./problem.ts";
+import { givenAnswers, servedRows, withCsv } from "./proof-answers.ts";
 import type { Reader, Reading } from "./reader.ts";
 import { positionGone, recomputingRefused } from "./recomputations.ts";
 import type { Standings } from "./standings.ts";
@@ -39,7 +36,7 @@ export interface ProofsOptions {
 
 export interface ProofRequest {
   readonly definition: Definition;
-  /** Its limit and order mean nothing here. */
+  /** Its limit and order mean nothing here: a proof tries its own. */
   readonly query: Query;
   /** The position of an earlier answer; null for the newest. */
   readonly at: AsOf | null;
@@ -70,6 +67,7 @@ interface Answered {
   readonly range: TimeRange;
   readonly reading: Reading;
   readonly rows: readonly ServedRow[];
+  readonly given: readonly GivenAnswer[];
 }
 
 /** Proofs, one at a time: what is served, compared with plain SQL over the raw log at the very position of the answer. */
@@ -189,10 +187,10 @@ class OneProof {
     }
   }
 
-  async #compare({ range, reading, rows }: Answered, events: string): Promise<void> {
+  async #compare({ range, reading, rows, given }: Answered, events: string): Promise<void> {
     const { definition, query, at } = this.#request;
     this.#request.signal.throwIfAborted();
-    this.#comparison.add(rows, await plainRows(this.#duck, definition.view, query, range, events));
+    this.#comparison.add(rows, await plainRows(this.#duck, definition.view, query, range, events), given);
     const { asOf, position, complete } = answerStanding(definition, reading, at);
     const iso = (timeMs: EpochMs) => (Math.abs(timeMs) >= END_OF_TIME ? null : new Date(timeMs).toISOString());
     this.#answers.push({ asOf, position, complete, rows: rows.length, from: iso(range.fromMs), to: iso(range.toMs) });
@@ -205,7 +203,8 @@ class OneProof {
     try {
       const reading = await reader.read(definition, { ...query, ...range }, at?.applied ?? null);
       const rows = await inTurns(servedRows(definition.view, query, reading), reading.budget);
-      return { range, reading, rows };
+      const given = await inTurns(givenAnswers(definition.view, query, reading, rows.length), null);
+      return { range, reading, rows, given: await withCsv(definition.view, query, given) };
     } catch (error) {
       if (isTooLarge(error) && canBeHalved(query)) return null;
       throw error;
@@ -276,37 +275,6 @@ function isTooLarge(error: unknown): boolean {
 /** A calendar's rows are cut by its range. */
 function canBeHalved({ calendar }: Query): boolean {
   return calendar === null;
-}
-
-/** The rows that a client is answered, all of them, with the registers behind their estimates. Throws OverBudget. */
-function* servedRows(view: View, query: Query, reading: Reading): Work<ServedRow[]> {
-  const { cells, budget } = reading;
-  const order = [{ field: "bucket", descending: false }];
-  const all = { ...query, order, limit: Number.POSITIVE_INFINITY };
-  const { rows } = yield* presenting(view, all, cells, reading, budget);
-  const keyOf = (bucket: EpochMs, group: readonly unknown[]) => JSON.stringify([bucket, ...group]);
-  const byKey = new Map<string, Cell>();
-  const keep = (cell: Cell) => {
-    for (const registers of cell.registers.values()) budget.spend("sketchBytes", registers.sizeBytes);
-    byKey.set(keyOf(cell.bucket, cell.group), cell);
-  };
-  if (query.windowMs > query.everyMs) {
-    const sketched = query.measures.filter((name) =>
-      view.measures[name]?.components.some(({ form }) => form === "registers"),
-    );
-    yield* slide(view, cells, windowsOf(query, reading), {
-      components: componentsOfMeasures(view, sketched),
-      onWindow: (cell) => keep(copyOf(cell)),
-    });
-  } else cells.forEach(keep);
-  return rows.map((row) => {
-    const group = query.by.map((name) => row[name] ?? null);
-    const cell = byKey.get(keyOf(Date.parse(String(row.bucket)), group));
-    return {
-      row,
-      registers: (measure, column) => (cell === undefined ? undefined : stateOf(cell, measure).registers(column)),
-    };
-  });
 }
 
 function closing(): Refusal {

@@ -1,0 +1,128 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { ComparedRows } from "../../core/proof.ts";
+import { formulaPlants } from "../../faults/formulas.ts";
+import { testBuild } from "../../faults/test-build.ts";
+import { repository } from "./protocol/modules.ts";
+
+/** A proof says "not equal" to every wrong formula of an answer: the program is built with one, and proven by itself. */
+
+let home: string;
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), "tideline-formulas-"));
+});
+afterAll(() => rm(home, { recursive: true, force: true }));
+
+async function loadProgram(folder: string) {
+  const load = <T>(file: string) => import(/* @vite-ignore */ `${folder}/${file}`) as Promise<T>;
+  return {
+    ...(await load<typeof import("../../core/builders.ts")>("core/builders.ts")),
+    ...(await load<typeof import("../../core/budget.ts")>("core/budget.ts")),
+    ...(await load<typeof import("../../core/cells.ts")>("core/cells.ts")),
+    ...(await load<typeof import("../../core/compile.ts")>("core/compile.ts")),
+    ...(await load<typeof import("../../core/proof.ts")>("core/proof.ts")),
+    ...(await load<typeof import("../../core/query.ts")>("core/query.ts")),
+    ...(await load<typeof import("../../core/work.ts")>("core/work.ts")),
+    ...(await load<typeof import("../../serving/proof-answers.ts")>("serving/proof-answers.ts")),
+    ...(await load<typeof import("../../store/duck.ts")>("store/duck.ts")),
+    ...(await load<typeof import("../../store/events.ts")>("store/events.ts")),
+    ...(await load<typeof import("../../store/plain-rows.ts")>("store/plain-rows.ts")),
+  };
+}
+
+const DAY = Date.parse("2026-03-01T00:00:00Z");
+/** Dimensions and picks that are easily sorted, cut or written wrongly. */
+const PLACES = [
+  "7",
+  "007",
+  "-7",
+  "9007199254740993",
+  "",
+  "=1+1",
+  'a "quote", and',
+  "two\nlines",
+  "\u{1f600}",
+  "\uffee",
+  null,
+];
+const SIZES = [9_007_199_254_740_991, 3_002_399_751_580_331, 2, 40, 900, 7];
+
+/** What a program's proof finds of its own answers over the same events. */
+async function proven(folder: string): Promise<ComparedRows> {
+  const program = await loadProgram(folder);
+  const { avg, count, distinct, first, integer, instant, last, max, optional, quantile, ratio, sql, sum, text, topK } =
+    program;
+  const parts = program.stream("parts", {
+    revision: 1,
+    partitions: 1,
+    key: "id",
+    eventId: "id",
+    eventTime: "at",
+    dedupWindow: 0,
+    fields: {
+      id: text(),
+      at: instant({ from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" }),
+      place: optional(text()),
+      size: optional(integer({ min: 0, max: Number.MAX_SAFE_INTEGER })),
+    },
+  });
+  const view = program.view("parts", {
+    stream: parts,
+    by: { place: sql`place` },
+    every: "1 day",
+    measures: {
+      parts: count(),
+      total: sum(sql`size`),
+      largest: max(sql`size`),
+      mean: avg(sql`size`),
+      share: ratio(sum(sql`size`), count()),
+      ids: distinct(sql`id`),
+      spread: quantile(sql`size`, { at: [0.5, 1 / 4] }),
+      names: topK(sql`coalesce(place, 'none') || (length(id) % 3)`, { show: 2 }),
+      first_place: first(sql`place`),
+      last_size: last(sql`size`),
+    },
+  });
+  const plan = program.planQuery(view, {});
+  if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
+  const pool = await program.DuckPool.open({ threads: 1, memoryLimitMb: 512 });
+  const duck = await pool.connect();
+  try {
+    await duck.run(`CREATE TEMP TABLE events (${program.eventColumns(parts)})`);
+    const list = (values: readonly unknown[]) => JSON.stringify(values).replaceAll("'", "''");
+    const columns = `n.range AS n, ('${list(PLACES)}'::JSON ->> (n.range % ${PLACES.length})::INTEGER) AS place, ('${list(SIZES)}'::JSON ->> (n.range // ${PLACES.length} % ${SIZES.length})::INTEGER)::BIGINT AS size`;
+    await duck.run(
+      `INSERT INTO events BY NAME SELECT 'p' || n AS id, ${DAY} + n AS at, place, CASE WHEN place = '' THEN NULL ELSE abs(size - n % 11) END AS size, 0 AS _partition, n AS _offset, false AS _duplicate FROM (SELECT ${columns} FROM range(4400) n)`,
+    );
+    const table = new program.CellTable(view);
+    const states = `SELECT ${program.stateColumns(view).join(", ")} FROM (${program.stateSql(view, "events")})`;
+    for (const row of await program.rowsOf(duck, states)) program.mergeStateRow(table, view, row);
+    const range = { fromMs: DAY, toMs: DAY + 86_400_000 };
+    const reading = { ...range, cells: table.cells(), budget: program.Budget.unlimited() };
+    const served = program.finish(program.servedRows(view, plan.query, reading));
+    const answers = program.finish(program.givenAnswers(view, plan.query, reading, served.length));
+    const given = await program.withCsv(view, plan.query, answers);
+    const comparison = new program.RowComparison(view, plan.query, 1);
+    comparison.add(served, await program.plainRows(duck, view, plan.query, range, "events"), given);
+    return comparison.result();
+  } finally {
+    duck.closeSync();
+    pool.close();
+  }
+}
+
+test("the program as it is is proven equal", async () => {
+  const { differences, rows } = await proven(repository);
+  expect(differences).toEqual([]);
+  expect(rows).toBe(PLACES.length);
+});
+
+describe("a wrong formula is found", () => {
+  test.each(formulaPlants)("$name: $what", { timeout: 60_000 }, async (plant) => {
+    const folder = await testBuild([plant], join(home, plant.name));
+    const { mismatches } = await proven(folder);
+    expect(mismatches).toBeGreaterThan(0);
+  });
+});
