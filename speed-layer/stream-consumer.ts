@@ -8,6 +8,7 @@ import { LogReader } from "../store/log.ts";
 import { Lane, type LaneDeps } from "./lane.ts";
 import { LaneWatch } from "./lane-watch.ts";
 import { Membership } from "./membership.ts";
+import { PartitionWatch } from "./partition-watch.ts";
 import type { ViewTrack } from "./view-track.ts";
 import { ViewWatch } from "./view-watch.ts";
 
@@ -27,6 +28,7 @@ export interface StreamConsumerDeps extends Omit<LaneDeps, "log" | "duck" | "mov
 interface OpenLane {
   readonly lane: Lane;
   readonly watch: LaneWatch;
+  readonly partitions: PartitionWatch;
   readonly log: LogReader;
   readonly duck: Duck;
 }
@@ -131,19 +133,23 @@ export class StreamConsumer {
   }
 
   #reset(): void {
-    for (const { lane } of this.#lanes) lane.reset();
+    for (const { lane, partitions } of this.#lanes) {
+      lane.reset();
+      partitions.clear();
+    }
   }
 
   /** A lane without views, not started: for all views, or for one alone. */
   async #open(alone: ViewTrack | null): Promise<OpenLane> {
     const { brokers, topic, pool, failures, name, clock } = this.#deps;
-    const log = new LogReader({ brokers, clientId: `tideline-speed-${topic}` });
+    const own = alone === null ? name : `${name} (${this.#views.nameOf(alone)})`;
+    const partitions = new PartitionWatch({ failures, lane: own, generations: () => this.#generations() });
+    const log = new LogReader({ brokers, clientId: `tideline-speed-${topic}`, watch: partitions });
     const duck = await pool.connect();
     const moveOut = (track: ViewTrack) => this.#moveOut(track, lane);
     const lane: Lane = await Lane.open({ ...this.#deps, log, duck, moveOut }, []);
-    const own = alone === null ? name : `${name} (${this.#views.nameOf(alone)})`;
     const watch = new LaneWatch({ failures, name: own, views: this.#views, nowMs: () => clock.nowMs() });
-    return { lane, watch, log, duck };
+    return { lane, watch, partitions, log, duck };
   }
 
   #start(open: OpenLane): void {
@@ -162,7 +168,7 @@ export class StreamConsumer {
 
   /** Runs a lane until it has no views or the process stops. Trouble with a server is a delay: everything is looked up again. */
   async #run(running: RunningLane): Promise<void> {
-    const { lane, watch, log, duck } = running;
+    const { lane, watch, partitions, log, duck } = running;
     let failures = 0;
     while (!this.#stopping.signal.aborted && (lane === this.#main || lane.tracks.size > 0 || this.#main === null)) {
       try {
@@ -184,6 +190,7 @@ export class StreamConsumer {
     }
     this.#lanes.delete(running);
     watch.ended();
+    partitions.clear();
     await lane.drain();
     duck.closeSync();
     await log.close();

@@ -126,24 +126,23 @@ export class LogReader implements LogSource {
     const turns = this.#turnsOf(topic);
     const asked = turns.turn(positions.keys(), Date.now());
     const outcomes = await this.#ask(topic, asked, positions, limits);
-    const errors: Error[] = [];
+    const failed: { readonly partition: number; readonly error: Error }[] = [];
     const fetched: FetchedPartition[] = [];
     for (const outcome of outcomes) {
-      const { partition } = outcome;
       if ("error" in outcome) {
-        errors.push(outcome.error);
-        turns.failed(partition, Date.now());
+        failed.push(outcome);
+        turns.failed(outcome.partition, Date.now());
         this.#cluster.forget(topic);
-        this.#watch.failed(topic, partition, outcome.error);
         continue;
       }
-      turns.answered(partition, outcome.fetched.to > outcome.fetched.from);
-      this.#watch.answered(topic, partition);
+      turns.answered(outcome.partition, outcome.fetched.to > outcome.fetched.from);
+      this.#watch.answered(topic, outcome.partition);
       fetched.push(outcome.fetched);
     }
-    const [first] = errors;
-    const verdict = errors.find(isAboutTheLog) ?? (fetched.length === 0 ? first : undefined);
-    if (verdict !== undefined) throw verdict;
+    const [first] = failed;
+    const verdict = failed.find(({ error }) => isAboutTheLog(error)) ?? (fetched.length === 0 ? first : undefined);
+    if (verdict !== undefined) throw verdict.error;
+    for (const { partition, error } of failed) this.#watch.failed(topic, partition, error);
     return fetched.sort((a, b) => a.partition - b.partition);
   }
 

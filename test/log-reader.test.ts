@@ -7,10 +7,13 @@ import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { loadConfig } from "../cli/config.ts";
 import { checkKeys } from "../cli/doctor/keys.ts";
 import { at, type Cut, type Position, position } from "../core/position.ts";
+import { PartitionWatch } from "../speed-layer/partition-watch.ts";
 import { parseBroker, parseBrokers } from "../store/brokers.ts";
+import { FailureTracker } from "../store/failure-tracker.ts";
 import { type FetchQuestion, fetchApi, fetchRequest } from "../store/fetch-answer.ts";
 import { FetchTurns, planFetch } from "../store/fetch-plan.ts";
-import { type FetchedPartition, type FetchWatch, LogReader, type LogSource, readSpan } from "../store/log.ts";
+import { noLeader } from "../store/kafka-cluster.ts";
+import { type FetchedPartition, LogReader, type LogSource, readSpan } from "../store/log.ts";
 import { batchesOf, expandLimits } from "../store/record-batch.ts";
 import { ensureTopics } from "../store/topics.ts";
 
@@ -105,25 +108,39 @@ describe("the checksum of a batch", () => {
   test("one damaged partition is reported and left out; the others go on, and it is read when it is whole again", async () => {
     const topic = await topicWith(2);
     for (const partition of [0, 1]) await send(topic, partition, [`{"cents":12${partition}}`]);
-    const seen: string[] = [];
-    const watch: FetchWatch = {
-      failed: (_topic, partition, error) => seen.push(`${partition} ${(error as { code?: string }).code}`),
-      answered: (_topic, partition) => seen.push(`${partition} read`),
-    };
+    const failures = new FailureTracker(null);
+    const watch = new PartitionWatch({ failures, lane: "sales", generations: () => ["g1"] });
     const reader = new LogReader({ brokers, clientId: "damaged", watch });
     try {
       await rewriteOnDisk(topic, 0, "120", "920");
       expect(valuesOf(await reader.fetch(topic, cut(0, 0), LIMITS))).toEqual(['{"cents":121}']);
-      expect(seen.toSorted()).toEqual(["0 BATCH_CORRUPT", "1 read"]);
+      const shown = { kind: "lane", name: "sales (partition 0)", views: ["g1"], code: "BATCH_CORRUPT" };
+      expect(failures.problems()).toEqual([expect.objectContaining(shown)]);
       await expect(reader.fetch(topic, cut(0), LIMITS)).rejects.toMatchObject({ code: "BATCH_CORRUPT" });
       await rewriteOnDisk(topic, 0, "920", "120");
       expect(valuesOf(await reader.fetch(topic, cut(0), LIMITS))).toEqual(['{"cents":120}']);
       const both = await reader.fetch(topic, cut(0, 0), LIMITS);
       expect(valuesOf(both)).toEqual(['{"cents":120}', '{"cents":121}']);
+      expect(failures.problems()).toEqual([]);
     } finally {
       await reader.close();
     }
   });
+});
+
+test("a partition that fails three times for one reason is a problem until it is read, or another process has it", () => {
+  const failures = new FailureTracker(null);
+  const watch = new PartitionWatch({ failures, lane: "sales", generations: () => [] });
+  const names = () => failures.problems().map(({ name }) => name);
+  for (const partition of [3, 4, 3, 4]) watch.failed("t", partition, noLeader("t", partition));
+  expect(names()).toEqual([]);
+  for (const partition of [3, 4]) watch.failed("t", partition, noLeader("t", partition));
+  expect(names()).toEqual(["sales (partition 3)", "sales (partition 4)"]);
+  watch.answered("t", 3);
+  watch.answered("t", 5);
+  expect(names()).toEqual(["sales (partition 4)"]);
+  watch.clear();
+  expect(names()).toEqual([]);
 });
 
 describe("a record's time", () => {
