@@ -17,7 +17,7 @@ export interface TemporalSetup {
   readonly logger: Logger;
 }
 
-const LOOK_EVERY_MS = 10_000;
+const LOOK_EVERY_MS = 15_000;
 
 /** Throws NOT_READY when Temporal does not answer. */
 export async function prepareTemporal(setup: TemporalSetup): Promise<void> {
@@ -35,7 +35,7 @@ export interface TemporalLooks {
 
 /**
  * Temporal can come back without its database, and people can delete a schedule. Workers go on as if nothing had happened, but no workflow could
- * begin: their search attributes are unknown, or their schedule is gone. So a worker looks every ten seconds whether what it told Temporal is
+ * begin: their search attributes are unknown, or their schedule is gone. So a worker looks every 15 seconds whether what it told Temporal is
  * still there, and tells it again. Returns a function that ends that.
  */
 export function lookAfterTemporal(setup: TemporalSetup, looks: TemporalLooks = {}): () => void {

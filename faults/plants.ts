@@ -665,6 +665,42 @@ export const plants: readonly Plant[] = [
     necessary: true,
     scenarios: ["redis-empty", "redis-power-loss"],
   },
+  {
+    name: "returned-is-success",
+    what: "a lane gets on when a step returns, although Redis takes nothing of what it sends",
+    file: "speed-layer/lane-watch.ts",
+    find: "this.#failedAt === null || records === 0 || lane.confirmed > this.#failedAt",
+    replace: "true",
+    necessary: false,
+    scenarios: [],
+  },
+  {
+    name: "success-clears-others",
+    what: "what succeeds ends the failures of everything else",
+    file: "core/failures.ts",
+    find: "left.delete(failureKey(thing));",
+    replace: "left.clear();",
+    necessary: false,
+    scenarios: [],
+  },
+  {
+    name: "status-ignores-failures",
+    what: "status is healthy although something fails again and again",
+    file: "cli/status/problems.ts",
+    find: "...failures.map(",
+    replace: "...failures.slice(failures.length).map(",
+    necessary: false,
+    scenarios: [],
+  },
+  {
+    name: "problems-behind-tag",
+    what: "an entity tag from before a problem still matches",
+    file: "serving/routes/views.ts",
+    find: "standing.missing === null && standing.problems.length === 0 && hasTag(",
+    replace: "standing.missing === null && hasTag(",
+    necessary: false,
+    scenarios: [],
+  },
 ];
 
 /** The plants of these names; throws on one that there is not. */

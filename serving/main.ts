@@ -86,6 +86,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     directories: [dataDir],
   });
   const ducks = await DuckQueue.open(pool, { connections: 4, maxWaiting: 256, timeoutMs: 60_000 });
+  // Not counted here: `Problems` asks Redis every second, and counts that.
   const redis = openRedis(options.redisUrl, (error) => logger.warn({ err: error }, "Redis is away"));
   const gate = new RedisGate(redis);
   const data = new DataDirectory(dataDir);

@@ -7,6 +7,9 @@ import type { ViewWatch } from "./view-watch.ts";
 /** A step waits for Kafka, DuckDB and Redis. One that takes so long waits for something that does not come. */
 const STALLED_AFTER_MS = 120_000;
 
+const HINT =
+  "See whether Kafka, Redis and the disk are well: `tideline doctor`. If the live state in Redis is damaged, `tideline views reset <view>` reads it again from the log.";
+
 export interface LaneWatchDeps {
   readonly failures: FailureCounter;
   /** How the lane is called: its stream, or its stream and the view that it reads alone. */
@@ -72,6 +75,7 @@ export class LaneWatch {
   }
 
   #lane(tracks: Iterable<ViewTrack>): Failing {
-    return { kind: "lane", name: this.#deps.name, views: [...tracks].map(({ generation }) => generation) };
+    const views = [...tracks].map(({ generation }) => generation);
+    return { kind: "lane", name: this.#deps.name, views, hint: HINT };
   }
 }

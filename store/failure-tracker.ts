@@ -19,6 +19,8 @@ export interface Failing {
   readonly kind: FailureKind;
   readonly name: string;
   readonly views: readonly string[];
+  /** What to do when an error does not say. */
+  readonly hint?: string;
 }
 
 /** The part of a tracker that counts. */
@@ -65,8 +67,8 @@ export class FailureTracker {
   }
 
   /** Counts a failure: of any error; `failures` of them when the caller knows of more than one. */
-  failed({ kind, name, views }: Failing, error: unknown, failures = 1): void {
-    this.#count({ kind, name, views, ...reasonOf(error), failures });
+  failed({ kind, name, views, hint = LOOK }: Failing, error: unknown, failures = 1): void {
+    this.#count({ kind, name, views, ...reasonOf(error, hint), failures });
   }
 
   /** A failure that is a problem at once: what is stopped does not try three times. */
@@ -130,13 +132,11 @@ export class FailureTracker {
   }
 }
 
-/** Code, message and hint of any error. */
-export function reasonOf(error: unknown): Pick<Failure, "code" | "message" | "hint"> {
+const LOOK = "Look into the log of the process, and see whether its servers are well: `tideline doctor`.";
+
+/** Code, message and hint of any error; `hint` for one that has none. */
+function reasonOf(error: unknown, hint: string): Pick<Failure, "code" | "message" | "hint"> {
   if (isTidelineError(error)) return { code: error.code, message: error.message, hint: error.hint };
   const [message = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
-  return {
-    code: "UNEXPECTED",
-    message: message === "" ? "an error without a message" : message,
-    hint: "Look into the log of the process, and see whether its servers are well: `tideline doctor`.",
-  };
+  return { code: "UNEXPECTED", message: message === "" ? "an error without a message" : message, hint };
 }

@@ -196,7 +196,7 @@ test("a lane, a view, a schedule and a workflow task that fail again and again a
   expect(named((await json(`${tideline.apiUrl}/views`)).problems)).toEqual(expect.arrayContaining(all));
 
   // What is mended is not told any longer, and the others still are.
-  await redis.del(mark);
+  await tideline.run("views", "reset", "stands", "--yes");
   const { stdout: runs } = await tideline.run("runs");
   expect(runs).toMatch(/refresh\/stands .*WORKFLOW_TASK_FAILED/);
   await tideline.run("runs", "end", "refresh/stands");
