@@ -401,6 +401,7 @@ export class ViewTrack {
         marks,
       });
       metrics.reseeds.inc({ view: this.name });
+      // Not counted here: a loop that does not end is a step of the lane that does not.
       logger.warn({ view: this.name, cut: shown(cut), done }, "no chain from the newest cut: reseed");
     }
   }

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Failure, Problem } from "../core/failures.ts";
 import { generationOf } from "../core/generation.ts";
+import type { ViewStanding } from "../serving/overview.ts";
+import { notRefreshed } from "../serving/problems.ts";
 import { until } from "./installation.ts";
 import { failuresOf, Sea } from "./sea.ts";
 import { everything } from "./views.ts";
@@ -127,4 +129,22 @@ describe("what keeps an answer from growing", () => {
     await stored.write([], ["lane/others", "lane/old"]);
     await known(0);
   });
+});
+
+test("a view into which records came for twenty minutes without a new version is told, and an idle one is not", () => {
+  const now = 100 * 60_000;
+  const standing = (version: { readonly createdAtMs: number }, applied: bigint) =>
+    ({
+      definition: { view: { name: "everything" } },
+      standing: {
+        manifest: { version: 3, ...version },
+        chain: {},
+        cut: new Map([[0, 7n]]),
+        applied: new Map([[0, applied]]),
+      },
+    }) as unknown as ViewStanding;
+  const told = (one: ViewStanding) => notRefreshed([one], now).map(({ name, code }) => `${name} ${code}`);
+  expect(told(standing({ createdAtMs: now - 20 * 60_000 }, 8n))).toEqual(["everything NOT_REFRESHED"]);
+  expect(told(standing({ createdAtMs: now - 19 * 60_000 }, 8n))).toEqual([]);
+  expect(told(standing({ createdAtMs: 0 }, 7n))).toEqual([]);
 });

@@ -26,7 +26,7 @@ import { Manifests } from "../store/manifests.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
 import { ensureTopics, topicName } from "../store/topics.ts";
 import type { archiveStream, refreshView, scheduledRun } from "../workflows/index.ts";
-import { SEARCH_ATTRIBUTES, taskQueueOf, workId } from "../workflows/names.ts";
+import { executionTimeoutMs, SEARCH_ATTRIBUTES, scheduledTimeoutMs, taskQueueOf, workId } from "../workflows/names.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
 import "./servers.ts";
 
@@ -333,7 +333,14 @@ describe("the schedules", () => {
       await expect.poll(() => archivedRecords(here), { timeout: 15_000 }).toBe(100);
       const archive = client.workflow.getHandle(workId(here.namespace, "archive", STREAM));
       expect(await archive.result()).toMatchObject({ records: 100 });
-      expect(await (await archive.describe()).staticSummary()).toContain(STREAM);
+      const described = await archive.describe();
+      expect(await described.staticSummary()).toContain(STREAM);
+      // Neither the work nor the schedule's run, which waits for it, can be under way for ever.
+      const seconds = described.raw.executionConfig?.workflowExecutionTimeout?.seconds;
+      expect(Number(seconds) * 1_000).toBe(executionTimeoutMs("archive"));
+      const { action } = await schedule.describe();
+      expect(action.workflowExecutionTimeout).toBe(scheduledTimeoutMs("archive"));
+      expect(scheduledTimeoutMs("archive")).toBeGreaterThan(executionTimeoutMs("archive"));
     } finally {
       await worker.close();
       await schedule.delete();
@@ -387,6 +394,12 @@ describe("the schedules", () => {
     expect(both.flatMap(({ deleted }) => deleted)).toEqual([]);
     const refresh = client.schedule.getHandle(`${here.namespace}/refresh-revenue`);
     await refresh.pause("looked at");
+    // As the release before made it: a run without a time limit.
+    await refresh.update(({ spec, action, policies, state }) => {
+      const { workflowExecutionTimeout: _, ...unlimited } = action;
+      return { spec, action: unlimited, policies, state };
+    });
+    expect((await refresh.describe()).action.workflowExecutionTimeout).toBeUndefined();
     const listed = async () => {
       const found: string[] = [];
       for await (const { scheduleId } of client.schedule.list())
@@ -402,6 +415,7 @@ describe("the schedules", () => {
     expect(described.state).toMatchObject({ paused: true, note: "looked at" });
     expect(described.spec.intervals).toMatchObject([{ every: 120_000, offset: 20_000 }]);
     expect(described.policies.overlap).toBe("SKIP");
+    expect(described.action.workflowExecutionTimeout).toBe(scheduledTimeoutMs("refresh"));
     await expect.poll(listed, { timeout: 10_000 }).toEqual(kept.toSorted());
     await reconcileSchedules(client, [], owner);
     await expect.poll(listed, { timeout: 10_000 }).toEqual([]);
