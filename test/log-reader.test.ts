@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { open } from "node:fs/promises";
+import { type AddressInfo, createServer, type Server } from "node:net";
 import { join } from "node:path";
-import { Admin, ConnectionPool } from "@platformatic/kafka";
+import { Admin, ConnectionPool, Writer } from "@platformatic/kafka";
 import { Kafka, logLevel, Partitioners } from "kafkajs";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { loadConfig } from "../cli/config.ts";
@@ -12,7 +13,7 @@ import { parseBroker, parseBrokers } from "../store/brokers.ts";
 import { FailureTracker } from "../store/failure-tracker.ts";
 import { type FetchQuestion, fetchApi, fetchRequest } from "../store/fetch-answer.ts";
 import { FetchTurns, planFetch } from "../store/fetch-plan.ts";
-import { noLeader } from "../store/kafka-cluster.ts";
+import { KafkaCluster, noLeader } from "../store/kafka-cluster.ts";
 import { type FetchedPartition, LogReader, type LogSource, readSpan } from "../store/log.ts";
 import { batchesOf, expandLimits } from "../store/record-batch.ts";
 import { ensureTopics } from "../store/topics.ts";
@@ -209,6 +210,51 @@ describe("turns", () => {
       leaderless: [2],
     });
   });
+});
+
+/** A broker that answers one request, of topic metadata: partition 0 is led by itself, the leader of partition 1 is away. */
+async function halfLed(topic: string): Promise<Server> {
+  const server = createServer((socket) => {
+    const { port } = server.address() as AddressInfo;
+    socket.on("data", (request) => {
+      const body = Writer.create()
+        .appendInt32(request.readInt32BE(8))
+        .appendTaggedFields()
+        .appendInt32(0)
+        .appendArray([port], (to) => to.appendInt32(1).appendString("127.0.0.1").appendInt32(port).appendString(null))
+        .appendString("cluster")
+        .appendInt32(1)
+        .appendArray([topic], (to) => {
+          to.appendInt16(0).appendString(topic).appendUUID(randomUUID()).appendBoolean(false);
+          to.appendArray([0, 1], (part, partition) => {
+            part.appendInt16(partition === 0 ? 0 : LEADER_NOT_AVAILABLE).appendInt32(partition);
+            part.appendInt32(partition === 0 ? 1 : -1).appendInt32(0);
+            for (const nodes of [[1], [1], []])
+              part.appendArray(nodes, (to, node) => to.appendInt32(node), true, false);
+          });
+          to.appendInt32(0);
+        })
+        .appendTaggedFields();
+      socket.write(body.prependLength().buffer);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return server;
+}
+const LEADER_NOT_AVAILABLE = 5;
+
+test("a topic is known although one of its partitions has no leader", async () => {
+  const server = await halfLed("half");
+  const { port } = server.address() as AddressInfo;
+  const cluster = new KafkaCluster(`127.0.0.1:${port}`, "half-led");
+  try {
+    const { leaders } = await cluster.topic("half");
+    expect(leaders).toEqual([expect.objectContaining({ host: "127.0.0.1", port }), undefined]);
+    await expect(cluster.offsets("half", -1n)).rejects.toThrow("half/1");
+  } finally {
+    await cluster.close();
+    server.close();
+  }
 });
 
 describe("what a broker keeps and refuses", () => {
