@@ -20,9 +20,7 @@ export function retentionActivities(deps: ActivityDeps) {
     checkRetention: ({ stream }: { stream: string }): Promise<RetentionState> =>
       attempt(deps, async () => {
         const { topic } = streamTarget(deps, stream);
-        const views = [...definitions.views.values()]
-          .filter(({ view }) => view.stream.name === stream)
-          .map(({ view, generation }) => ({ name: view.name, generation }));
+        const views = await deps.generations.reading(stream, definitions);
         const { risk } = await retentionOf({ brokers, ...stores }, topic, views);
         metrics.retentionSecondsLeft.set({ stream }, risk?.secondsLeft ?? Number.POSITIVE_INFINITY);
         if (risk === null)

@@ -6,7 +6,7 @@ import { TidelineError } from "../core/errors.ts";
 import { type Cut, cutWith, type EpochMs, type Position, position } from "../core/position.ts";
 import { type ArchiveTail, tailOf } from "./archive-tail.ts";
 import type { DataDirectory } from "./files.ts";
-import { topicRecreated } from "./log-errors.ts";
+import { beginningLost, topicRecreated } from "./log-errors.ts";
 
 /** Where the archive of a partition begins. Without it, two archivers who see different log starts would begin twice. */
 const Beginning = z.strictObject({ from: z.string().regex(/^\d{1,19}$/), topicId: z.string() });
@@ -109,13 +109,19 @@ export class Archive {
 
   /** Fixes where the archive of a partition begins, unless that is fixed already; answers the position that holds. */
   async begin(topic: string, topicId: string, partition: number, from: Position): Promise<Position> {
-    const name = join("archive", topic, String(partition), "begin.json");
+    const name = beginningOf(topic, partition);
     const known = await this.#data.read(name, Beginning);
     const wanted = { from: from.toString(), topicId };
     if (known === null) await this.#data.createExclusively(name, wanted);
     const held = known ?? (await this.#data.read(name, Beginning)) ?? wanted;
     if (held.topicId !== topicId) throw topicRecreated(topic, held.topicId, topicId);
     return position(held.from);
+  }
+
+  /** Where a partition's archive begins, as it was fixed once; null before that. */
+  async #beginning(topic: string, partition: number): Promise<Position | null> {
+    const fixed = await this.#data.read(beginningOf(topic, partition), Beginning);
+    return fixed === null ? null : position(fixed.from);
   }
 
   /** Partitions whose archive has begun. */
@@ -164,7 +170,10 @@ export class Archive {
     return this.#data.createExclusively(join(place(topic, partition), CONTINUATIONS, name), document);
   }
 
-  /** The entries that hold `[from, to)` of a partition; the first and last may reach beyond it. */
+  /**
+   * The entries that hold `[from, to)` of a partition; the first and last may reach beyond it. Throws ARCHIVE_DAMAGED when it has not got all of
+   * them, LOG_LOST when the partition's archive has never begun as early as `from`.
+   */
   async covering(
     topic: string,
     topicId: string,
@@ -176,6 +185,8 @@ export class Archive {
     const wanted = entriesWithin(await this.entries(topic, topicId, partition), from, to);
     const begins = position(wanted[0]?.from ?? to);
     const ends = position(wanted.at(-1)?.to ?? from);
+    if (begins > from && ends >= to && begins === (await this.#beginning(topic, partition)))
+      throw beginningLost(topic, partition, from, begins);
     if (begins > from || ends < to) {
       throw new TidelineError(
         "ARCHIVE_DAMAGED",
@@ -236,6 +247,10 @@ export class Archive {
 function requireTopic(topic: string, topicId: string, entries: readonly ArchiveEntry[]): void {
   const stranger = entries.find((entry) => entry.topicId !== topicId);
   if (stranger !== undefined) throw topicRecreated(topic, stranger.topicId, topicId);
+}
+
+function beginningOf(topic: string, partition: number): string {
+  return join(place(topic, partition), "begin.json");
 }
 
 function place(topic: string, partition: number): string {

@@ -125,6 +125,19 @@ export class Generations {
     return living.flat();
   }
 
+  /** Every living generation that reads a stream; its name for people is its view's while it is served, else its own. */
+  async reading(
+    stream: string,
+    files: Definitions,
+  ): Promise<{ readonly name: string; readonly generation: Generation }[]> {
+    return (await this.all(files))
+      .filter(({ definition }) => definition.view.stream.name === stream)
+      .map(({ definition: { view, generation }, part }) => ({
+        name: part === "served" ? view.name : generation,
+        generation,
+      }));
+  }
+
   /** The generation that a name means: a generation itself, or what is served of a view. Throws VIEW_UNKNOWN. */
   async find(name: string, files: Definitions): Promise<Definition> {
     const generation = name.includes(".") ? name : ((await this.record(name))?.generation ?? null);

@@ -28,6 +28,15 @@ export function logLost(topic: string, partition: number, needed: Position, star
   );
 }
 
+/** A partition that came later had lost its beginning before anybody read it: the views that know of the topic need it from 0 on. */
+export function beginningLost(topic: string, partition: number, needed: Position, start: Position): TidelineError {
+  return new TidelineError(
+    "LOG_LOST",
+    `${topic}/${partition}: Kafka had deleted [${needed}, ${start}) before it was archived`,
+    "The partition was added after the view began, and its beginning is gone. Raise the stream's `revision`: its views are then built from where the archive begins.",
+  );
+}
+
 /** The log ends before a position that it had reached. */
 export function logTruncated(topic: string, partition: number, needed: Position, end: Position): TidelineError {
   return new TidelineError(

@@ -1125,4 +1125,38 @@ describe("the beginning of a generation", () => {
     await admin.disconnect();
     await expect(planStream(stores, target, null)).rejects.toMatchObject({ code: "LOG_LOST" });
   });
+
+  it("of a partition that came later and had lost its beginning already: LOG_LOST, and a missing entry stays ARCHIVE_DAMAGED", async () => {
+    const here = await place();
+    const { stores, target, topicId } = here;
+    await send(
+      target.topic,
+      [1, 2, 3, 4, 5].map((n) => sale(n)),
+    );
+    expect(await refreshTo(here, positions({ 0: 5 }))).toBe(true);
+    const admin = kafka.admin();
+    await admin.connect();
+    await admin.createPartitions({ topicPartitions: [{ topic: target.topic, count: 2 }] });
+    const wider = kafka.producer();
+    await wider.connect();
+    const values = [6, 7, 8, 9, 10].map((n) => ({ key: `k${n}`, value: sale(n), partition: 1 }));
+    await patiently(() => wider.send({ topic: target.topic, messages: values }));
+    await wider.disconnect();
+    // The client deletes by what it knows of the topic, which is from before.
+    await admin.fetchTopicOffsets(target.topic);
+    await admin.deleteTopicRecords({ topic: target.topic, partitions: [{ partition: 1, offset: "2" }] });
+    await admin.disconnect();
+    await expect(refreshTo(here, positions({ 0: 5, 1: 5 }))).rejects.toMatchObject({
+      code: "LOG_LOST",
+      message: `${target.topic}/1: Kafka had deleted [0, 2) before it was archived`,
+      hint: expect.stringContaining("Raise the stream's `revision`"),
+    });
+    const [entry] = await stores.archive.entries(target.topic, topicId, 0);
+    expect(entry?.from).toBe("0");
+    await rm(join(stores.data.root, "archive", target.topic, "0", "entries"), { recursive: true });
+    const fresh = new Archive(stores.data);
+    await expect(fresh.covering(target.topic, topicId, 0, position(0), position(5))).rejects.toMatchObject({
+      code: "ARCHIVE_DAMAGED",
+    });
+  });
 });

@@ -12,12 +12,17 @@ import { installRuntime, startWorker } from "../activities/worker.ts";
 import { archiveChunk } from "../batch-layer/archive-chunk.ts";
 import { UNWATCHED } from "../batch-layer/stores.ts";
 import type { ArchiveEntry } from "../core/documents.ts";
+import { generationOf } from "../core/generation.ts";
+import { count } from "../core/measures/count.ts";
 import { position } from "../core/position.ts";
 import { type NeededLog, retentionRisk, retentionText } from "../core/retention.ts";
+import type { Stream } from "../core/stream.ts";
+import { type View, view } from "../core/view.ts";
 import { Archive } from "../store/archive.ts";
 import { type Definitions, loadDefinitions } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
+import { Generations } from "../store/generations.ts";
 import { LogReader } from "../store/log.ts";
 import { Manifests } from "../store/manifests.ts";
 import { Schemas } from "../store/registry-schemas.ts";
@@ -188,6 +193,27 @@ describe("against Kafka and Temporal", () => {
       await worker.close();
     }
   }
+
+  it("looks at every generation that is kept up to date, also of a view whose file is gone", async () => {
+    const generations = new Generations(new DataDirectory(join(folder, "kept")));
+    const orders = definitions.streams.get(STREAM) as Stream;
+    const files = (views: readonly View[]): Definitions => ({
+      views: new Map(views.map((one) => [one.name, { view: one, generation: generationOf(one), file: "test" }])),
+      streams: new Map([[STREAM, orders]]),
+    });
+    const takings = (every: string) =>
+      view("takings", { stream: orders, by: {}, every, measures: { orders: count() } });
+    const [served, next] = [takings("1 hour"), takings("1 day")];
+    await generations.register(files([served]), "test");
+    await generations.register(files([next]), "test");
+    const both = [
+      { name: "takings", generation: generationOf(served) },
+      { name: generationOf(next), generation: generationOf(next) },
+    ];
+    expect(await generations.reading(STREAM, files([next]))).toEqual(both);
+    expect(await generations.reading(STREAM, files([]))).toEqual(both.slice(0, 1));
+    expect(await generations.reading("another", files([next]))).toEqual([]);
+  });
 
   it("knows what Kafka keeps, and from when on the archive and the views need it", async () => {
     const here = await place(10, { "retention.ms": String(3 * HOUR_MS) });

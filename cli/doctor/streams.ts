@@ -4,6 +4,7 @@ import { at } from "../../core/position.ts";
 import type { Archive } from "../../store/archive.ts";
 import type { Definitions } from "../../store/definitions.ts";
 import type { DataDirectory } from "../../store/files.ts";
+import { Generations } from "../../store/generations.ts";
 import type { LogReader } from "../../store/log.ts";
 import type { Manifests } from "../../store/manifests.ts";
 import { retentionOf } from "../../store/retention.ts";
@@ -26,21 +27,14 @@ const DAY_S = 86_400;
 /** Every stream: its archive tiles and its files are there, Kafka keeps what is needed, producers' clocks are right and they place keys alike. */
 export async function checkStreams(config: Config, stores: StreamStores, definitions: Definitions): Promise<Finding[]> {
   const findings: Finding[] = [];
+  const generations = new Generations(stores.data);
   for (const { name } of definitions.streams.values()) {
     const topic = topicName(config.namespace, name);
-    const views = [...definitions.views.values()].filter(({ view }) => view.stream.name === name);
     try {
       const { id } = await stores.log.topic(topic);
       findings.push(await checkArchive(stores, topic, id), await checkClock(stores.log, topic));
       findings.push(await checkKeys(stores.log, topic));
-      findings.push(
-        await checkRetention(
-          config,
-          stores,
-          topic,
-          views.map(({ view, generation }) => ({ name: view.name, generation })),
-        ),
-      );
+      findings.push(await checkRetention(config, stores, topic, await generations.reading(name, definitions)));
     } catch (error) {
       if (isTidelineError(error, "TOPIC_MISSING")) continue; // said already
       if (!isTidelineError(error)) throw error;
