@@ -3,8 +3,20 @@ import { sequenceLength } from "./utf8.ts";
 /** Where a record is being read. What ends beyond it is found when its length is compared, or when the record is over. */
 export class AvroInput {
   bytes: Uint8Array = new Uint8Array(0);
+  /** The same bytes, to be read four at a time. */
+  view = new DataView(this.bytes.buffer);
   at = 0;
   end = 0;
+
+  /** Points the input to a record. */
+  set(bytes: Uint8Array, from: number, end: number): void {
+    this.at = from;
+    this.end = end;
+    // Records lie in large buffers, many in each.
+    if (bytes === this.bytes) return;
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
 
   /** -1 at the end. */
   byte(): number {
@@ -39,18 +51,26 @@ export class AvroInput {
   /** An IEEE number of four or eight bytes; NaN when the record does not have them. */
   float(size: 4 | 8): number {
     if (this.end - this.at < size) return Number.NaN;
-    for (let index = 0; index < size; index++) SCRATCH.setUint8(index, this.bytes[this.at++] as number);
-    return size === 4 ? SCRATCH.getFloat32(0, true) : SCRATCH.getFloat64(0, true);
+    const from = this.at;
+    this.at += size;
+    return size === 4 ? this.view.getFloat32(from, true) : this.view.getFloat64(from, true);
   }
 }
-
-const SCRATCH = new DataView(new ArrayBuffer(8));
 
 /** How many elements the next block has; 0 ends a list, NaN is more than the record has bytes. */
 export function blockSize(input: AvroInput): number {
   const size = input.long();
   if (size < 0 && Number.isNaN(input.long())) return Number.NaN;
   return Math.abs(size) <= input.end - input.at ? Math.abs(size) : Number.NaN;
+}
+
+const HIGH_BITS = 0x80808080 | 0;
+
+/** How many of the bytes in `[at, end)` are ASCII before the first one that is not, in steps of four. */
+export function asciiSteps({ view }: AvroInput, at: number, end: number): number {
+  let next = at;
+  while (next + 4 <= end && (view.getInt32(next, true) & HIGH_BITS) === 0) next += 4;
+  return next - at;
 }
 
 /** As `sequenceLength`, and 0 for U+FFFD: it is what a reader makes of bytes that are no UTF-8. */

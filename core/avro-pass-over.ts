@@ -1,6 +1,6 @@
 import avsc, { type Type } from "avsc";
 import { DECIMAL_BYTES, Decimal } from "./avro-decimal.ts";
-import { type AvroInput, blockSize, plainSequence } from "./avro-input.ts";
+import { type AvroInput, asciiSteps, blockSize, plainSequence } from "./avro-input.ts";
 import { nullableOf, sizeOf } from "./avro-types.ts";
 import { Nullable, type ValueReader } from "./avro-values.ts";
 import type { ColumnText } from "./column-text.ts";
@@ -46,6 +46,15 @@ function passOver(type: Type, within: readonly Type[]): ValueReader | null {
     const item = passOver(type.itemsType, inner);
     return item === null ? null : over((input, out) => passList(input, out, item));
   }
+  if (type instanceof types.MapType) {
+    const value = passOver(type.valuesType, inner);
+    const entry = over((input, out) => passText(input) && value?.read(input, out) === true);
+    return value === null ? null : over((input, out) => passList(input, out, entry));
+  }
+  if (type instanceof types.UnwrappedUnionType || type instanceof types.WrappedUnionType) {
+    const branches = (type as { readonly types: readonly Type[] }).types.map((branch) => passOver(branch, inner));
+    return branches.includes(null) ? null : over((input, out) => branches[input.long()]?.read(input, out) === true);
+  }
   if (!(type instanceof types.RecordType)) return null;
   const fields = type.fields.map((field) => passOverField(field, inner));
   const readers = fields.filter((field) => field !== null);
@@ -63,7 +72,10 @@ function passBytes(input: AvroInput, size: number): boolean {
 function passText(input: AvroInput): boolean {
   const length = input.length();
   if (length < 0) return false;
-  for (const end = input.at + length; input.at < end; ) {
+  const end = input.at + length;
+  while (input.at < end) {
+    input.at += asciiSteps(input, input.at, end);
+    if (input.at === end) break;
     const isAscii = (input.bytes[input.at] as number) < 0x80;
     const size = isAscii ? 1 : plainSequence(input.bytes, input.at, end);
     if (size === 0) return false;

@@ -1,7 +1,7 @@
 import avsc, { type Type } from "avsc";
 import { type AvroInput, blockSize, plainSequence } from "./avro-input.ts";
 import type { NullableType } from "./avro-types.ts";
-import { type ColumnText, FIRST_PRINTABLE, SPARE } from "./column-text.ts";
+import { type ColumnText, FIRST_PRINTABLE, isHeldByColumns, SPARE } from "./column-text.ts";
 import { matches, utf8 } from "./utf8.ts";
 
 const { types } = avsc;
@@ -28,38 +28,41 @@ export class PlainText implements ValueReader {
 
   read(input: AvroInput, out: ColumnText): boolean {
     const length = input.length();
-    // UTF-8 bytes are never fewer than UTF-16 units: text long enough to need counting is left to zod.
-    if (length < 0 || length > this.#max) return false;
-    if (!this.#inJson) return copyText(input, length, out, false);
+    // A UTF-16 unit has three bytes at most.
+    if (length < 0 || length > 3 * this.#max) return false;
+    if (!this.#inJson) return copyText(input, length, out, false) <= this.#max;
     out.bytes[out.end++] = QUOTE;
-    const isCopied = copyText(input, length, out, true);
+    const isCopied = copyText(input, length, out, true) <= this.#max;
     out.bytes[out.end++] = QUOTE;
     return isCopied;
   }
 }
 
-function copyText(input: AvroInput, length: number, out: ColumnText, isEscaped: boolean): boolean {
+/** Copies a text of `length` bytes. Returns how many UTF-16 units it has; NaN if it is not recognised. */
+function copyText(input: AvroInput, length: number, out: ColumnText, isEscaped: boolean): number {
   const { bytes } = input;
   const target = out.bytes;
   const end = input.at + length;
+  let units = length;
   let written = out.end;
   let at = input.at;
   while (at < end) {
     const byte = bytes[at] as number;
-    if (byte < FIRST_PRINTABLE) return false;
     if (byte < 0x80) {
+      if (byte < FIRST_PRINTABLE && (isEscaped || !isHeldByColumns(byte))) return Number.NaN;
       if (isEscaped && (byte === QUOTE || byte === BACKSLASH)) target[written++] = BACKSLASH;
       target[written++] = byte;
       at += 1;
     } else {
       const size = plainSequence(bytes, at, end);
-      if (size === 0) return false;
+      if (size === 0) return Number.NaN;
+      units -= size === 2 ? 1 : 2;
       for (const next = at + size; at < next; at++) target[written++] = bytes[at] as number;
     }
   }
   input.at = at;
   out.end = written;
-  return true;
+  return units;
 }
 
 /** Whether a text can stand in a column as it is. */

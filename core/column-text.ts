@@ -2,9 +2,14 @@ import { bare, type FieldSpec } from "./fields.ts";
 import type { Fields } from "./stream.ts";
 import { utf8 } from "./utf8.ts";
 
-/** Between the rows of a column's text, and in the place of a value that is not there: no recognised text holds raw control characters. */
+/** Between the rows of a column's text, and in the place of a value that is not there: no recognised text holds these characters. */
 export const ROW_SEPARATOR = 0x1e;
 export const ABSENT = 0x1f;
+
+/** Whether the text of a column can hold a character. */
+export function isHeldByColumns(character: number): boolean {
+  return character !== 0 && character !== ROW_SEPARATOR && character !== ABSENT;
+}
 
 export const FIRST_PRINTABLE = 0x20;
 /** What a column may need beside the bytes of a record: a separator, a default, the zeros of a decimal. */

@@ -1,4 +1,4 @@
-import { ABSENT, type ColumnText, ROW_SEPARATOR } from "./column-text.ts";
+import { type ColumnText, isHeldByColumns } from "./column-text.ts";
 import {
   BACKSLASH,
   ESCAPED,
@@ -66,7 +66,7 @@ function characterAt(bytes: Uint8Array, at: number, end: number): number {
   const letter = at + 1 < end ? (bytes[at + 1] as number) : 0;
   if (letter !== 0x75) return letter < 0x80 && ESCAPED[letter] !== 0 ? (ESCAPED[letter] as number) : NOT_RECOGNISED;
   const unit = at + 6 <= end ? hexUnit(bytes, at + 2) : NOT_RECOGNISED;
-  if (unit <= 0 || unit === ROW_SEPARATOR || unit === ABSENT) return NOT_RECOGNISED;
+  if (unit < 0 || !isHeldByColumns(unit)) return NOT_RECOGNISED;
   if (unit < 0xd800 || unit > 0xdfff) return unit;
   const isPair = unit < 0xdc00 && at + 12 <= end && bytes[at + 6] === BACKSLASH && bytes[at + 7] === 0x75;
   const low = isPair ? hexUnit(bytes, at + 8) : NOT_RECOGNISED;

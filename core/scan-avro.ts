@@ -70,9 +70,7 @@ class Body implements BodyScanner {
 
   scan(bytes: Uint8Array, from: number, end: number, columns: readonly ColumnText[]): boolean {
     const input = this.#input;
-    input.bytes = bytes;
-    input.at = from;
-    input.end = end;
+    input.set(bytes, from, end);
     for (let index = 0; index < this.#readers.length; index++) {
       const column = this.#columns[index] as number;
       const out = column < 0 ? UNUSED : (columns[column] as ColumnText);

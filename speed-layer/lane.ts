@@ -9,6 +9,7 @@ import type { FetchedPartition, LogSource, TopicInfo } from "../store/log.ts";
 import { type DedupSources, warmDedup } from "../store/warm-dedup.ts";
 import type { Clock } from "./clock.ts";
 import { type BatchLedger, batchLedgers } from "./deltas.ts";
+import { type FetchSize, fetchBytes } from "./fetch-size.ts";
 import { type BatchPace, lingerMs } from "./linger.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 import type { ViewTrack } from "./view-track.ts";
@@ -20,8 +21,13 @@ const CHECK_EVERY_MS = 1_000;
 
 /** How a process paces itself. */
 export interface Pacing {
-  /** A micro-batch is at most this many bytes, and one more is fetched while it is worked on: the bound of this process's memory. */
+  /**
+   * A micro-batch is at most this many bytes, or twice as many if its records are wide, and one more is fetched while it is worked on: the bound of this
+   * process's memory.
+   */
   readonly batchBytes: number;
+  /** With fewer records than this in a full batch they are wide. */
+  readonly batchRecords: number;
   /** A batch of this many records means that the log is ahead of us: nothing is gained by waiting for more, and the next one is fetched at once. */
   readonly fullBatchRecords: number;
   /** A view this many offsets behind the front gets a lane of its own. */
@@ -30,6 +36,7 @@ export interface Pacing {
 
 export const PACING: Pacing = {
   batchBytes: 24 * 1024 * 1024,
+  batchRecords: 125_000,
   fullBatchRecords: 5_000,
   farBehindOffsets: 200_000n,
 };
@@ -80,6 +87,7 @@ export class Lane {
   #info: TopicInfo | null = null;
   #checkedAtMs = 0;
   #lastBatch = NO_BATCH;
+  #lastFetch: FetchSize = { bytes: 0, records: 0 };
   #applying: Promise<unknown> = Promise.resolve();
   #confirmed = 0;
 
@@ -293,9 +301,11 @@ export class Lane {
 
   async #read(positions: Cut): Promise<Fetched> {
     const { log, topic, pacing } = this.#deps;
-    const answer = await log.fetch(topic, positions, { maxWaitMs: IDLE_WAIT_MS, maxBytes: pacing.batchBytes });
+    const bytes = fetchBytes(this.#lastFetch, pacing);
+    const answer = await log.fetch(topic, positions, { maxWaitMs: IDLE_WAIT_MS, maxBytes: bytes });
     const batch = answer.filter(({ from, to }) => to > from);
     const quiet = answer.filter(({ from, to }) => to === from);
+    this.#lastFetch = { bytes, records: batch.reduce((sum, { records }) => sum + records.length, 0) };
     return { batch, quiet, scanned: await this.#decoder.scan(batch) };
   }
 

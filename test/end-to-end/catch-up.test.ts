@@ -108,7 +108,7 @@ function start(views: readonly View[], lines: string[]): Promise<SpeedLayer> {
     dataDir: home,
     namespace,
     definitions: { views: definitions, streams: new Map([[ticks.name, ticks]]) },
-    pacing: { batchBytes: 64 * 1024, fullBatchRecords: 200, farBehindOffsets: 2_000n },
+    pacing: { batchBytes: 64 * 1024, batchRecords: 0, fullBatchRecords: 200, farBehindOffsets: 2_000n },
     registry: new Registry(),
     logger: pino(log),
   });
