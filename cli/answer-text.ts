@@ -65,8 +65,9 @@ function shown(value: AnswerBody["rows"][number][string] | null, field: AnswerFi
       .map(([part, one]) => `${part} ${shown(one, field)}`)
       .join("  ");
   if (typeof value === "number") return value.toLocaleString("en-US", { maximumFractionDigits: 2 });
-  // Integers beyond 2^53 come as text.
-  return field.kind === "measure" && /^-?\d+$/.test(`${value}`) ? BigInt(value).toLocaleString("en-US") : `${value}`;
+  // Integers beyond 2^53 come as text; other text of digits, such as 007, is text.
+  const isInteger = field.kind === "measure" && /^-?[1-9]\d{15,}$/.test(`${value}`);
+  return isInteger ? BigInt(value).toLocaleString("en-US") : `${value}`;
 }
 
 function footer({ batchVersion, position, freshnessMs, complete, missing, truncated, rows }: AnswerBody): string {

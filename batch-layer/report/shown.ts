@@ -10,6 +10,10 @@ const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumFract
 /** A measure's value; `cents` are hundredths of what is shown. */
 export function shownValue(value: PresentedField | undefined, unit: string): string {
   if (value === null || value === undefined || typeof value === "object") return NONE;
+  // Integers beyond 2^53 come as text, whose digits all stay: Intl reads numbers of any length as text.
+  const isInteger = Number.isSafeInteger(value) || (typeof value === "string" && /^-?\d+$/.test(value));
+  if (isInteger)
+    return unit === "cents" ? hundredths.format(`${BigInt(value)}E-2` as `${number}`) : whole.format(BigInt(value));
   return unit === "cents" ? hundredths.format(Number(value) / 100) : whole.format(Number(value));
 }
 

@@ -60,7 +60,7 @@ function age(ms) {
 function shown(value) {
   if (value === null || value === undefined) return "–";
   if (typeof value === "number") return number.format(value);
-  if (typeof value === "string" && /^-?\d{16,}$/.test(value)) return number.format(BigInt(value));
+  if (typeof value === "string" && /^-?[1-9]\d{15,}$/.test(value)) return number.format(BigInt(value));
   if (typeof value === "object") return JSON.stringify(value);
   return String(value);
 }

@@ -1,5 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { shownValue } from "../../batch-layer/report/shown.ts";
+import { answerText } from "../../cli/answer-text.ts";
 import { type Cell, CellTable, stateOf } from "../../core/cells.ts";
 import { divide, type Fraction, fractionOfDouble, fractionOfText, nearestDouble } from "../../core/fraction.ts";
 import { avg } from "../../core/measures/avg.ts";
@@ -14,6 +16,7 @@ import { presentRows } from "../../core/present.ts";
 import { planQuery } from "../../core/query.ts";
 import { sql } from "../../core/sql.ts";
 import { view } from "../../core/view.ts";
+import type { AnswerBody } from "../../serving/answer.ts";
 import { ticks } from "../views.ts";
 
 /** Quotients, ranks and orders: each law compares with whole numbers alone, and shares no code with what it tests. */
@@ -260,6 +263,26 @@ describe("the order of rows is total", () => {
       }),
     );
   });
+});
+
+test("people see every digit of a whole number, and text of digits as it is", async () => {
+  const beyond = "9007199254740993";
+  expect(shownValue(beyond, "events")).toBe("9,007,199,254,740,993");
+  expect(shownValue(`-${beyond}`, "cents")).toBe("-90,071,992,547,409.93");
+  expect([shownValue(1_234, "cents"), shownValue(1_234.5, "cents"), shownValue(-7, "")]).toEqual([
+    "12.34",
+    "12.35",
+    "-7",
+  ]);
+  const field = { kind: "measure", type: "first", unit: "", exact: true, error: 0, note: "" } as const;
+  const answer = {
+    rows: [{ a: beyond, b: "007", c: "-12" }],
+    fields: { a: field, b: field, c: field },
+    window: {},
+    position: { applied: {} },
+  } as unknown as AnswerBody;
+  const table = await answerText({ ...answer, freshnessMs: 1, complete: true });
+  expect(table).toMatch(/│\s+9,007,199,254,740,993 │ 007 │ -12 │/);
 });
 
 test("a ratio needs two measures of one number each", () => {
