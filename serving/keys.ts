@@ -1,5 +1,6 @@
 import { type GroupValue, groupKey } from "../core/cells.ts";
 import { type Presented, presentInteger, ROWS } from "../core/measures/measure.ts";
+import { compareText } from "../core/order.ts";
 import type { Query } from "../core/query.ts";
 import type { View } from "../core/view.ts";
 import type { Reading } from "./reader.ts";
@@ -31,14 +32,14 @@ export function keysOf(
     held.rows += BigInt(values.get(ROWS.name) ?? 0n);
     counted.set(groupKey(group), held);
   }
-  const found = [...counted.values()].filter(({ rows }) => rows > 0n);
-  found.sort((a, b) => (a.rows === b.rows ? compare(String(a.key), String(b.key)) : a.rows > b.rows ? -1 : 1));
+  const found = [...counted].filter(([, { rows }]) => rows > 0n);
+  found.sort(([one, a], [other, b]) => {
+    if (a.rows !== b.rows) return a.rows > b.rows ? -1 : 1;
+    // The text "null" and no value are one text, and two groups.
+    return compareText(String(a.key), String(b.key)) || compareText(one, other);
+  });
   return {
-    keys: found.slice(0, limit).map(({ key, rows }) => ({ key, rows: presentInteger(rows) })),
+    keys: found.slice(0, limit).map(([, { key, rows }]) => ({ key, rows: presentInteger(rows) })),
     truncated: found.length > limit,
   };
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }

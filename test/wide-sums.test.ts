@@ -105,7 +105,7 @@ async function expectExact(): Promise<void> {
 }
 
 test("a sum beyond 64 bits is answered and proven, live, from the batch, and from both", async () => {
-  await send(6);
+  await send(10);
   await expectExact();
   await sea.refresh(sizes);
   await expectExact();
