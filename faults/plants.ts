@@ -68,7 +68,6 @@ export const plants: readonly Plant[] = [
     replace: "false",
     necessary: true,
     scenarios: ["redis-power-loss", "redis-empty"],
-    seed: 1,
   },
   {
     name: "parts-not-merged",

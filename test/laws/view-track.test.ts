@@ -141,3 +141,52 @@ test("an answer that puts a view's position back while a batch is prepared loses
   expect(counted.filter(([field]) => field.startsWith(`${ROWS.name} `)).map(([, value]) => value)).toEqual([9n]);
   duck.closeSync();
 });
+
+/** A Redis that answers every `apply` with this error. */
+function answering(sound: TidelineRedis, message: string): TidelineRedis {
+  return new Proxy(sound, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (name === "tideline_apply") return () => Promise.reject(new Error(message));
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+test("a batch that Redis calls malformed stops its view by name; a Redis that is full or loading stops none", async () => {
+  const stores = {
+    manifests: new Manifests(new DataDirectory(home)),
+    archive: new Archive(new DataDirectory(home)),
+    log,
+  };
+  const [info, bounds] = [await log.topic(topic), await log.bounds(topic)];
+  const duck = await pool.connect();
+  const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
+  const fetched = await fetch(0n, 9n);
+  await decoder.decode([fetched]);
+  const { statements } = decoder;
+  const ledger: DecodedBatch["ledger"] = async (events) => batchLedgers(await statements.rows(batchLedgerSql(events)));
+  const applyTo = async (message: string) => {
+    const chain = new Chain(answering(redis, message), randomUUID(), generation);
+    const track = new ViewTrack({
+      definition,
+      chain,
+      newestManifest: () => beginGeneration(stores, generation, topic, "test"),
+      longArchive: async () => false,
+      archiveTails: async () => new Map(),
+      requireRedis: async () => undefined,
+      askToSettle: async () => undefined,
+      metrics: speedMetrics(new Registry()),
+      logger: pino({ level: "silent" }),
+    });
+    await track.attach({ log, topic, info, bounds, partitions: [0] }, 0);
+    const apply = await track.prepare({ statements, fetched: [fetched], topicId: info.id, ledger }, 0);
+    await apply?.();
+    return track;
+  };
+  const stopped = await applyTo("ERR tideline: bad pick");
+  expect([stopped.phase, stopped.error?.code]).toEqual(["stopped", "APPLY_REFUSED"]);
+  await expect(applyTo("OOM command not allowed when used memory > 'maxmemory'.")).rejects.toThrow("OOM");
+  await expect(applyTo("LOADING Redis is loading the dataset in memory")).rejects.toThrow("LOADING");
+  duck.closeSync();
+});

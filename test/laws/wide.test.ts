@@ -211,6 +211,30 @@ test("what was staged for a position that has moved on is swept, and a chain tha
   await chain.drop();
 }, 60_000);
 
+test("a batch of which Redis has lost a part on the way is not committed", async () => {
+  const namespace = randomUUID();
+  const chain = new Chain(redis, namespace, generation, 100);
+  await chain.reseed(new Map(), 0, null);
+  // As a Redis does that comes back without its last second.
+  let parts = 0;
+  const losing = watched(redis, async (name, args, call) => {
+    const answer = await call();
+    const [, , , prefix, id, , , , page] = args;
+    parts += name === "stage" ? 1 : 0;
+    if (name !== "stage" || parts !== 2) return answer;
+    await redis.del(`${prefix}:s:${id}:b:${page}`);
+    await redis.zrem(`${prefix}:s:${id}:buckets`, String(page));
+    return answer;
+  });
+  const wide = application(0, counts(0, 500), 500);
+  expect(await new Chain(losing, namespace, generation, 100).applyBatch([wide])).toEqual([{ kind: "no-chain" }]);
+  expect((await chain.load())?.applied.size).toBe(0);
+  expect(await redis.keys(`*${namespace}*:s:*`)).toEqual([]);
+  expect((await chain.applyBatch([wide])).map(({ kind }) => kind)).toEqual(["ok"]);
+  expect((await closedCells(chain)).size).toBe(500);
+  await chain.drop();
+}, 60_000);
+
 test("a batch of another topic is refused, and malformed state is refused before anything is written", async () => {
   const namespace = randomUUID();
   const chain = new Chain(redis, namespace, generation, 100);
