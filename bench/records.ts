@@ -26,7 +26,7 @@ import { reached, type SpeedRound, timed } from "./speed-rounds.ts";
 
 const EVENTS = 500_000;
 const BATCH_EVENTS = 500;
-const ROUNDS = 5;
+const ROUNDS = 3;
 
 const folder = (name: string) => fileURLToPath(new URL(`definitions/${name}`, import.meta.url));
 const folders = (...names: readonly string[]) => names.map(folder).join(",");
