@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { loadProtocol, repository } from "./protocol/modules.ts";
-import { plan, rewritePlan } from "./protocol/plan.ts";
+import { plan, rewritePlan, troubles } from "./protocol/plan.ts";
 import { Shore, World } from "./protocol/world.ts";
 
 /**
@@ -25,8 +25,8 @@ test("every answer is the fold of the log at its position, and everything comes 
   const seen = { worlds: 0, answers: 0, complete: 0, versions: 0, gates: 0 };
   const begunMs = performance.now();
   await fc.assert(
-    fc.asyncProperty(plan, fc.scheduler(), async (one, scheduler) => {
-      const { answers, gates } = await World.run(shore, one, scheduler);
+    fc.asyncProperty(plan, fc.scheduler(), troubles, async (one, scheduler, beside) => {
+      const { answers, gates } = await World.run(shore, one, scheduler, beside);
       seen.worlds += 1;
       seen.answers += answers.length;
       seen.complete += answers.filter(({ missing }) => missing === null).length;

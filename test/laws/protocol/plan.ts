@@ -136,3 +136,44 @@ export const rewritePlan: fc.Arbitrary<RewritePlan> = fc
     afterwards: fc.array(fc.record({ after: fc.integer({ min: 0, max: 30 }), event: afterwards }), { maxLength: 6 }),
   })
   .map(({ plan: one, ...rewrite }) => ({ ...one, speedGone: false, ...rewrite }));
+
+/** What happens beside a plan's events. It is drawn apart from them, so that a seed's plan stays what it was. */
+export type Trouble =
+  /** After so many calls of a kind the next ones of a process fail: fetches of the log, or looks at files of the archive. */
+  | {
+      readonly kind: "fail";
+      readonly who: (typeof SPEED)[number] | (typeof BATCH)[number];
+      readonly what: "log" | "archive";
+      readonly after: number;
+      readonly times: number;
+    }
+  /** A named error stops the second view of a lane; it looks again when the time for that has come. */
+  | { readonly kind: "stop"; readonly who: (typeof SPEED)[number] };
+
+export interface Troubles {
+  /** Whether the lanes have a second view, with a chain of its own at other positions. */
+  readonly second: boolean;
+  /** `before`: which of the plan's events. */
+  readonly events: readonly { readonly before: number; readonly trouble: Trouble }[];
+}
+
+export const NO_TROUBLES: Troubles = { second: false, events: [] };
+
+const trouble: fc.Arbitrary<Trouble> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constant("fail" as const),
+      who: fc.oneof({ weight: 3, arbitrary: speed }, { weight: 1, arbitrary: fc.constantFrom(...BATCH) }),
+      what: fc.constantFrom("log" as const, "archive" as const),
+      after: fc.integer({ min: 0, max: 2 }),
+      times: fc.integer({ min: 1, max: 2 }),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("stop" as const), who: speed }) },
+);
+
+export const troubles: fc.Arbitrary<Troubles> = fc.record({
+  second: fc.integer({ min: 0, max: 5 }).map((one) => one === 0),
+  events: fc.array(fc.record({ before: fc.integer({ min: 0, max: 21 }), trouble }), { maxLength: 4 }),
+});

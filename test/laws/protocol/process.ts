@@ -2,6 +2,11 @@ import type { Duck, DuckPool } from "../../../store/duck.ts";
 import type { TidelineRedis } from "../../../store/redis.ts";
 import type { Schedule } from "./schedule.ts";
 
+/** What a call fails with when that was planned: a broker that hangs up, a disk that does not answer. */
+export class PlannedFailure extends Error {}
+
+type Failing = "log" | "archive";
+
 const NEVER = new Promise<never>(() => undefined);
 
 /** One of Tideline's processes in a world: it can be killed, and it can sleep and wake as a zombie. What it does elsewhere goes through gates. */
@@ -11,6 +16,7 @@ export class Process {
   #alive = true;
   #asleep = 0;
   #loseReplies = 0;
+  readonly #failures = new Map<Failing, { after: number; times: number }>();
 
   constructor(name: string, schedule: Schedule) {
     this.name = name;
@@ -35,6 +41,30 @@ export class Process {
   loseReply(): void {
     this.#loseReplies = 1;
   }
+
+  /** After so many calls of a kind so many fail. */
+  fail(what: Failing, after: number, times: number): void {
+    this.#failures.set(what, { after, times });
+  }
+
+  /** Counts a call, and fails it when that was planned. */
+  #tried(what: Failing): void {
+    const planned = this.#failures.get(what);
+    if (planned === undefined) return;
+    if (planned.after > 0) planned.after -= 1;
+    else {
+      planned.times -= 1;
+      if (planned.times <= 0) this.#failures.delete(what);
+      this.schedule.note(`${this.name}: ${what} fails`);
+      throw new PlannedFailure(what);
+    }
+  }
+
+  /** The gate before requests to the log. */
+  logGate = async (what: string): Promise<void> => {
+    await this.gate(what);
+    if (what === "fetch") this.#tried("log");
+  };
 
   gate = async (what: string): Promise<void> => {
     const label = `${this.name}: ${what}`;
@@ -69,11 +99,10 @@ export class Process {
 
   /** Files: `createExclusively` and `remove` are what others see. */
   files<T extends object>(data: T): T {
-    return watched(data, (name, call) =>
-      name === "createExclusively" || name === "replace" || name === "remove"
-        ? this.#ask(name, call)
-        : this.during(call()),
-    );
+    return watched(data, (name, call) => {
+      if (name === "createExclusively" || name === "replace" || name === "remove") return this.#ask(name, call);
+      return this.during(name === "requireIntact" ? this.#look(call) : call());
+    });
   }
 
   during<T>(result: T): T {
@@ -89,6 +118,11 @@ export class Process {
       const further = name === "prepare" || name === "stream";
       return further ? (result as Promise<object>).then((inner) => watched(inner, answer)) : result;
     });
+  }
+
+  async #look(call: Call): Promise<unknown> {
+    this.#tried("archive");
+    return call();
   }
 
   async #ask<T>(what: string, call: () => T): Promise<Awaited<T>> {

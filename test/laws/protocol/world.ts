@@ -6,6 +6,7 @@ import { pino } from "pino";
 import { Registry } from "prom-client";
 import type { BatchStores, ViewTarget } from "../../../batch-layer/stores.ts";
 import { ANSWER_LIMITS } from "../../../core/budget.ts";
+import { TidelineError } from "../../../core/errors.ts";
 import { generationOf } from "../../../core/generation.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../../core/ledger.ts";
 import {
@@ -21,7 +22,10 @@ import {
 } from "../../../core/position.ts";
 import type { History } from "../../../serving/history.ts";
 import type { ReadAnswer } from "../../../serving/reader.ts";
+import type { Lane } from "../../../speed-layer/lane.ts";
 import type { SpeedMetrics } from "../../../speed-layer/metrics.ts";
+import type { ViewTrack } from "../../../speed-layer/view-track.ts";
+import type { Chain } from "../../../store/chain.ts";
 import type { Duck, DuckPool } from "../../../store/duck.ts";
 import type { TidelineRedis } from "../../../store/redis.ts";
 import { NO_SCHEMAS } from "../../fetched.ts";
@@ -30,8 +34,20 @@ import { type Drop, drops, PARTITIONS, questions, tide } from "./drops.ts";
 import { memoryFiles } from "./memory-files.ts";
 import { MemoryLog } from "./memory-log.ts";
 import type { Protocol } from "./modules.ts";
-import { BATCH, type Event, FOLDER, type Plan, READERS, type RewritePlan, type Sent, SPEED } from "./plan.ts";
-import { type GatedCall, Process } from "./process.ts";
+import {
+  BATCH,
+  type Event,
+  FOLDER,
+  NO_TROUBLES,
+  type Plan,
+  READERS,
+  type RewritePlan,
+  type Sent,
+  SPEED,
+  type Trouble,
+  type Troubles,
+} from "./plan.ts";
+import { type GatedCall, PlannedFailure, Process } from "./process.ts";
 import { Schedule } from "./schedule.ts";
 
 /** Servers and program that worlds are made in, one after the other. */
@@ -78,6 +94,12 @@ export class Shore {
 const generation = generationOf(tide);
 const target: ViewTarget = { stream: drops, view: tide, generation, topic: drops.name };
 const definition = { view: tide, generation, file: "test" };
+const SECOND_READER = "read-second";
+const STOPPED = new TidelineError("VIEW_FAILED", "stopped by the plan", "none");
+/** Where the second view of the lanes has its chain. */
+const SECOND = "second";
+/** How far the clock moves with every event where there is a second view: it is stopped for 30 s. */
+const EVENT_MS = 12_000;
 const logger = pino({ level: "silent" });
 const BEGIN_MS = Date.parse("2026-01-01T00:00:00Z");
 const FRESH: Sent = { kind: "fresh", back: 1, hour: 0, shore: "north", colour: "red", hidden: false };
@@ -111,11 +133,14 @@ interface Rewritten {
 export class World {
   readonly #shore: Shore;
   readonly #plan: Plan;
+  readonly #troubles: Troubles;
   readonly #schedule: Schedule;
   readonly #folder: string;
   readonly #log = new MemoryLog();
   readonly #documents = new Map<string, string>();
   readonly #running = new Map<string, Process>();
+  /** The second views of the running speed processes. */
+  readonly #seconds = new Map<string, ViewTrack>();
   readonly #ids = new Map<number, string[]>(PARTITIONS.map((partition) => [partition, []]));
   readonly #ducks: Duck[] = [];
   readonly #saves: Map<string, Buffer>[] = [];
@@ -129,18 +154,21 @@ export class World {
   #stops: string[] | null = null;
   /** Each is right. */
   readonly answers: ReadAnswer[] = [];
+  /** Of the second view: right too. */
+  readonly #secondAnswers: ReadAnswer[] = [];
 
-  private constructor(shore: Shore, plan: Plan, scheduler: fc.Scheduler, folder: string) {
+  private constructor(shore: Shore, [plan, troubles]: [Plan, Troubles], scheduler: fc.Scheduler, folder: string) {
     this.#shore = shore;
     this.#plan = plan;
+    this.#troubles = troubles;
     this.#schedule = new Schedule(scheduler);
     this.#folder = folder;
   }
 
   /** Runs a plan to its end. Throws on an answer that is wrong, on an error that no fault explains, and when the world does not recover. */
-  static async run(shore: Shore, plan: Plan, scheduler: fc.Scheduler): Promise<World> {
+  static async run(shore: Shore, plan: Plan, scheduler: fc.Scheduler, troubles = NO_TROUBLES): Promise<World> {
     const folder = await mkdtemp(join(shore.root, "world-"));
-    const world = new World(shore, plan, scheduler, folder);
+    const world = new World(shore, [plan, troubles], scheduler, folder);
     await shore.redis.flushdb();
     try {
       await world.#storm();
@@ -169,7 +197,7 @@ export class World {
    */
   static async rewritten(shore: Shore, plan: RewritePlan, scheduler: fc.Scheduler): Promise<Rewritten> {
     const folder = await mkdtemp(join(shore.root, "world-"));
-    const world = new World(shore, plan, scheduler, folder);
+    const world = new World(shore, [plan, NO_TROUBLES], scheduler, folder);
     await shore.redis.flushdb();
     try {
       await world.#storm();
@@ -274,13 +302,15 @@ export class World {
       ...BATCH.slice(0, also.batch ? 2 : 1),
       ...READERS.slice(0, also.read ? 2 : 1),
       ...(also.fold ? [FOLDER] : []),
+      ...(this.#troubles.second ? [SECOND_READER] : []),
     ];
     for (const name of names) this.#start(name);
     await this.#play(this.#plan.events);
   }
 
   async #play(events: Plan["events"]): Promise<void> {
-    for (const { after, event } of events) {
+    for (const [index, { after, event }] of events.entries()) {
+      for (const { before, trouble } of this.#troubles.events) if (before === index) this.#trouble(trouble);
       for (let gate = 0; gate < after; gate++) await this.#step();
       this.#schedule.note(`--- ${shown(event)}`);
       await this.#schedule.calm();
@@ -304,15 +334,19 @@ export class World {
     this.#running.clear();
     const { speedGone } = this.#plan;
     this.#schedule.note(`--- quiet${speedGone ? ", and the speed layer is gone" : ""}`);
-    for (const name of [...(speedGone ? [] : [SPEED[0]]), BATCH[0], READERS[0]]) this.#start(name);
+    const second = this.#troubles.second && !speedGone;
+    for (const name of [...(speedGone ? [] : [SPEED[0]]), BATCH[0], READERS[0], ...(second ? [SECOND_READER] : [])])
+      this.#start(name);
     const end = this.#log.stable;
     const limit = this.#schedule.passed + QUIET_GATES;
-    const before = this.answers.length;
+    const [before, secondBefore] = [this.answers.length, this.#secondAnswers.length];
+    const isWhole = (answer: ReadAnswer | undefined) =>
+      answer !== undefined && answer.missing === null && cutsEqual(answer.applied, end);
     for (;;) {
       await this.#step();
       const last = this.answers.slice(before).at(-1);
-      const settled = last !== undefined && cutsEqual(last.cut, end);
-      if (settled && (speedGone || (last.missing === null && cutsEqual(last.applied, end)))) break;
+      const settled = last !== undefined && cutsEqual(last.cut, end) && (speedGone || isWhole(last));
+      if (settled && (!second || isWhole(this.#secondAnswers.slice(secondBefore).at(-1)))) break;
       if (this.#schedule.passed > limit)
         throw new Error(
           `not live: the log ends at ${shownCut(end)}, ${last === undefined ? "no answer" : this.#standing(last)}`,
@@ -334,8 +368,13 @@ export class World {
       : name.startsWith("batch")
         ? this.#batch(process)
         : name.startsWith("read")
-          ? this.#read(process)
+          ? this.#read(process, name === SECOND_READER ? SECOND : "")
           : this.#fold(process);
+    this.#watch(process, work);
+  }
+
+  #watch(process: Process, work: Promise<void>): void {
+    const { name } = process;
     work.catch((error: unknown) => {
       if (!process.alive) return;
       if (this.#stops !== null && (error as { code?: string }).code === "LOG_TRUNCATED") {
@@ -350,6 +389,7 @@ export class World {
 
   async #happen(event: Event): Promise<void> {
     const { redis } = this.#shore;
+    if (this.#troubles.second) this.#clockMs += EVENT_MS;
     switch (event.kind) {
       case "send":
         this.#log.append(event.partition, this.#values(event.partition, event.records));
@@ -384,6 +424,12 @@ export class World {
     }
   }
 
+  #trouble(trouble: Trouble): void {
+    this.#schedule.note(`--- ${Object.values(trouble).join(" ")}`);
+    if (trouble.kind === "stop") this.#seconds.get(trouble.who)?.stop(STOPPED, this.#clockMs);
+    else this.#running.get(trouble.who)?.fail(trouble.what, trouble.after, trouble.times);
+  }
+
   #values(partition: number, records: readonly Sent[]): (Buffer | null)[] {
     const ids = this.#ids.get(partition) ?? [];
     return records.map(({ kind, back, hour, shore, colour, hidden }) => {
@@ -403,7 +449,7 @@ export class World {
     const data = process.files(memoryFiles(protocol, this.#folder, this.#documents));
     const log = this.#log.source(
       protocol,
-      process.gate,
+      process.logGate,
       () => this.#plan.fetches[this.#fetches++ % this.#plan.fetches.length] ?? 1,
       (waitMs) => {
         this.#clockMs += waitMs;
@@ -419,19 +465,17 @@ export class World {
     };
   }
 
-  #chain(process: Process) {
+  #chain(process: Process, namespace = "") {
     // One of the two speed processes has room for a handful of cells in a script, so that nearly all of its batches go in parts.
     const partWork = process.name === SPEED[0] ? 12 : undefined;
-    return new this.#shore.protocol.Chain(process.redis(this.#shore.redis), "", generation, partWork);
+    return new this.#shore.protocol.Chain(process.redis(this.#shore.redis), namespace, generation, partWork);
   }
 
-  async #speed(process: Process): Promise<void> {
+  #track(process: Process, stores: BatchStores, namespace: string): ViewTrack {
     const { protocol, metrics } = this.#shore;
-    const stores = this.#stores(process, (method, sql) => method === "run" && /^SELECT .*events/.test(sql));
-    const { log } = stores;
-    const track = new protocol.ViewTrack({
+    return new protocol.ViewTrack({
       definition,
-      chain: this.#chain(process),
+      chain: this.#chain(process, namespace),
       newestManifest: () => protocol.beginGeneration(stores, generation, target.topic, process.name),
       longArchive: async () => false,
       requireRedis: async () => undefined,
@@ -440,75 +484,133 @@ export class World {
       metrics,
       logger,
     });
+  }
+
+  async #speed(process: Process): Promise<void> {
+    const stores = this.#stores(process, (method, sql) => method === "run" && /^SELECT .*events/.test(sql));
+    const track = this.#track(process, stores, "");
+    const second = this.#troubles.second ? this.#track(process, stores, SECOND) : null;
+    if (second !== null) this.#seconds.set(process.name, second);
+    const main = await this.#lane(process, stores, second === null ? [track] : [track, second], async (moved) => {
+      const own = await this.#lane(process, stores, [], async () => undefined);
+      main.tracks.delete(moved);
+      own.tracks.add(moved);
+      this.#watch(process, this.#readApart(process, own, main));
+    });
+    for (;;) {
+      await this.#readOn(process, main);
+      for (const { error } of [track, ...(second === null ? [] : [second])])
+        if (error !== null && error !== STOPPED) throw error;
+    }
+  }
+
+  async #lane(
+    process: Process,
+    stores: BatchStores,
+    tracks: readonly ViewTrack[],
+    moveOut: (track: ViewTrack) => Promise<void>,
+  ): Promise<Lane> {
+    const { protocol, metrics } = this.#shore;
     const wait = async (durationMs: number) => {
       await process.gate("waited");
       this.#clockMs += durationMs;
     };
-    const lane = await protocol.Lane.open(
+    return protocol.Lane.open(
       {
         stream: drops,
         topic: target.topic,
-        log,
+        log: stores.log,
         duck: await stores.pool.connect(),
         deadLetters: { send: async () => undefined },
         dedup: stores,
         // Batches of two and more are full, so that fetching ahead is tried too.
         pacing: { ...protocol.PACING, fullBatchRecords: 2 },
-        moveOut: async () => undefined,
+        moveOut,
         clock: { nowMs: () => this.#clockMs, wait },
         metrics,
         logger,
       },
-      [track],
+      tracks,
     );
-    for (;;) {
+  }
+
+  /** A step of a lane, and what the speed layer does when a server does not answer. */
+  async #readOn(process: Process, lane: Lane): Promise<void> {
+    try {
       await lane.step(PARTITIONS);
-      if (track.error !== null) throw track.error;
+    } catch (error) {
+      if (!(error instanceof PlannedFailure)) throw error;
+      lane.reset();
+      await process.gate("pauses");
+    }
+  }
+
+  /** A lane of one view, until that may join the others again. */
+  async #readApart(process: Process, own: Lane, main: Lane): Promise<void> {
+    while (own.tracks.size > 0) {
+      await this.#readOn(process, own);
+      for (const track of own.tracks) {
+        if (track.phase !== "live" || !main.mayTakeIn(track)) continue;
+        await own.drain();
+        if (track.phase !== "live" || !main.mayTakeIn(track)) continue;
+        own.tracks.delete(track);
+        main.tracks.add(track);
+      }
     }
   }
 
   /** Refreshes, as the workflow does. */
   async #batch(process: Process): Promise<void> {
-    const { protocol } = this.#shore;
     const stores = this.#stores(process);
     const chain = this.#chain(process);
+    for (;;) {
+      try {
+        await this.#refresh(process, stores, chain);
+      } catch (error) {
+        // The next run begins with a fresh look.
+        if (!(error instanceof PlannedFailure)) throw error;
+        await process.gate("pauses");
+      }
+    }
+  }
+
+  async #refresh(process: Process, stores: BatchStores, chain: Chain): Promise<void> {
+    const { protocol } = this.#shore;
     const { UNWATCHED } = protocol;
     const patience = { waitMs: 0, pollMs: 0, redisMs: 60_000 };
+    const base = await protocol.beginGeneration(stores, generation, target.topic, process.name);
+    const from = cutFromJson(base.cut);
+    const sealed = await protocol.sealCut(
+      stores,
+      target,
+      chain,
+      { version: base.version, cut: from },
+      UNWATCHED,
+      patience,
+    );
+    if (sealed === null) return;
+    const to = sealed.cut;
     for (;;) {
-      const base = await protocol.beginGeneration(stores, generation, target.topic, process.name);
-      const from = cutFromJson(base.cut);
-      const sealed = await protocol.sealCut(
-        stores,
-        target,
-        chain,
-        { version: base.version, cut: from },
-        UNWATCHED,
-        patience,
-      );
-      if (sealed === null) continue;
-      const to = sealed.cut;
-      for (;;) {
-        const plan = await protocol.planStream(stores, target, cutToJson(to));
-        const [chunk] = plan.chunks;
-        if (chunk === undefined) break;
-        await protocol.archiveChunk(stores, target, plan.topicId, chunk, UNWATCHED, {
-          fetchBytes: 1,
-          fileBytes: 1 << 20,
-        });
-      }
-      const version = base.version + 1;
-      const span = { topicId: base.topicId, from, to };
-      const folder = stores.manifests.stateFolder(generation);
-      const delta = await protocol.writeDelta(stores, target, span, folder, protocol.versionPrefix(version), UNWATCHED);
-      await protocol.checkDelta(stores, target, chain, { from, to, ...delta });
-      const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
-      const publication = { version: base.version, to, file: delta.file, ledger, createdBy: process.name };
-      if (!(await protocol.publishDelta(stores, target, publication))) continue;
-      await protocol.finishPublish(stores, target, chain, version);
-      const folded = await protocol.compact(stores, target, process.name, UNWATCHED, { files: 2, left: 1 });
-      if (folded !== null) await protocol.finishPublish(stores, target, chain, folded.version);
-      for (let rest = 0; rest < 8; rest++) await process.gate("rests");
+      const plan = await protocol.planStream(stores, target, cutToJson(to));
+      const [chunk] = plan.chunks;
+      if (chunk === undefined) break;
+      await protocol.archiveChunk(stores, target, plan.topicId, chunk, UNWATCHED, {
+        fetchBytes: 1,
+        fileBytes: 1 << 20,
+      });
     }
+    const version = base.version + 1;
+    const span = { topicId: base.topicId, from, to };
+    const folder = stores.manifests.stateFolder(generation);
+    const delta = await protocol.writeDelta(stores, target, span, folder, protocol.versionPrefix(version), UNWATCHED);
+    await protocol.checkDelta(stores, target, chain, { from, to, ...delta });
+    const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+    const publication = { version: base.version, to, file: delta.file, ledger, createdBy: process.name };
+    if (!(await protocol.publishDelta(stores, target, publication))) return;
+    await protocol.finishPublish(stores, target, chain, version);
+    const folded = await protocol.compact(stores, target, process.name, UNWATCHED, { files: 2, left: 1 });
+    if (folded !== null) await protocol.finishPublish(stores, target, chain, folded.version);
+    for (let rest = 0; rest < 8; rest++) await process.gate("rests");
   }
 
   /** Seals for size and folds, as a busy speed layer does. */
@@ -524,7 +626,7 @@ export class World {
     }
   }
 
-  async #read(process: Process): Promise<void> {
+  async #read(process: Process, namespace = ""): Promise<void> {
     const { protocol, redis } = this.#shore;
     const { data, manifests, pool } = this.#stores(process, (method) => method === "stream");
     const gate = new protocol.RedisGate(process.redis(redis));
@@ -533,7 +635,7 @@ export class World {
       standings: new protocol.Standings({
         manifests,
         gate,
-        namespace: "",
+        namespace,
         redisTimeoutMs: 60_000,
         now: () => this.#clockMs,
       }),
@@ -550,7 +652,10 @@ export class World {
           if ((error as { code?: string }).code === "NOT_READY") return null;
           throw error;
         });
-        if (answer !== null) this.#check(answer, twin);
+        if (answer !== null) {
+          this.#check(answer, twin);
+          (namespace === "" ? this.answers : this.#secondAnswers).push(answer);
+        }
         held[index] = answer;
       }
     }
@@ -564,7 +669,6 @@ export class World {
     const [first = []] = wrong;
     if (wrong.every(({ length }) => length > 0))
       throw new Error(`wrong: ${this.#standing(answer)}\n  ${first.join("\n  ")}`);
-    this.answers.push(answer);
   }
 
   /** The log as it is, but for a partition that is given. */
