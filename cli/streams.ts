@@ -1,9 +1,11 @@
 import { join } from "node:path";
+import { Budget } from "../core/budget.ts";
 import { at, type Cut } from "../core/position.ts";
 import type { Stream } from "../core/stream.ts";
 import { Archive } from "../store/archive.ts";
 import { loadDefinitions } from "../store/definitions.ts";
 import { DuckPool, rowsOf } from "../store/duck.ts";
+import { FileTimes } from "../store/file-times.ts";
 import { DataDirectory } from "../store/files.ts";
 import { LogReader } from "../store/log.ts";
 import { type Quality, qualityHistory, qualityOf } from "../store/quality.ts";
@@ -59,7 +61,8 @@ export async function showQuality(
   try {
     const duck = await pool.connect();
     const { id } = await withLog(config, (log) => log.topic(topic));
-    const stores = { archive: new Archive(data), data, rows: (sql: string) => rowsOf(duck, sql) };
+    const rows = (sql: string) => rowsOf(duck, sql);
+    const stores = { archive: new Archive(data), data, rows, times: new FileTimes(), budget: Budget.unlimited() };
     const spans = await qualityHistory(stores, topic, id, { from, to: Date.now(), everyMs });
     const shown = spans.map((span) => ({ ...span, from: instantText(span.from) }));
     const sheet = {

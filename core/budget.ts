@@ -3,7 +3,7 @@
  * answered or always refused, however busy the server is.
  */
 export interface BudgetLimits {
-  /** State rows of batch files that lie in the range that is read. */
+  /** Rows of files that lie in the range that is read: state rows of batch versions, archived records, records that are decoded again. */
   readonly rows: number;
   /** Cells held in memory at once, before rows are sorted and limited. */
   readonly cells: number;
@@ -30,7 +30,7 @@ export const ANSWER_LIMITS: BudgetLimits = {
 export const REGISTERS_A_MERGE = 16;
 
 const SHOWN: Readonly<Record<BudgetUnit, (amount: string) => string>> = {
-  rows: (amount) => `${amount} stored state rows would be read`,
+  rows: (amount) => `${amount} stored rows would be read`,
   cells: (amount) => `the answer would have ${amount} cells`,
   merges: (amount) => `${amount} merges would be needed`,
   items: (amount) => `${amount} items of quantiles, histograms and top lists would be held`,

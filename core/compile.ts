@@ -121,23 +121,26 @@ export function stateSql(view: View, events: string): string {
   const from = linesSql(view, events);
   const components = componentsOf(view);
   const integers = components.filter(({ form }) => form === "integer");
-  const aggregates = integers.map((component) => `${component.partial} AS ${quoteName(component.key)}`).join(", ");
-  const names = integers.map(({ key }) => quoteName(key)).join(", ");
+  const aggregates = integers
+    .map((component) => `${component.partial} AS ${quoteName(`_${component.key}`)}`)
+    .join(", ");
+  // No dimension has a name that begins with an underscore.
+  const names = integers.map(({ key }) => quoteName(`_${key}`)).join(", ");
   const selects = [
-    `SELECT ${columns}, component, 0::BIGINT AS item, NULL::VARCHAR AS label, value FROM (UNPIVOT (SELECT ${source}, ${aggregates} FROM ${from} GROUP BY ALL) ON ${names} INTO NAME component VALUE value)`,
+    `SELECT ${columns}, substr(component, 2) AS component, 0::BIGINT AS item, NULL::VARCHAR AS label, value FROM (UNPIVOT (SELECT ${source}, ${aggregates} FROM ${from} GROUP BY ALL) ON ${names} INTO NAME component VALUE value)`,
   ];
   for (const component of components) {
     const { form, given = "true", partial } = component;
     const key = quoteText(component.key);
     if (form === "items") {
-      const [item, label] = component.item?.type === "integer" ? ["of_item::BIGINT", "NULL"] : ["0", "of_item"];
-      const rows = `SELECT ${source}, ${component.item?.sql} AS of_item, ${partial} AS held FROM ${from} WHERE ${given} GROUP BY ALL`;
-      selects.push(`SELECT ${columns}, ${key}, ${item}, ${label}, held FROM (${rows}) WHERE held IS NOT NULL`);
+      const [item, label] = component.item?.type === "integer" ? ["_of_item::BIGINT", "NULL"] : ["0", "_of_item"];
+      const rows = `SELECT ${source}, ${component.item?.sql} AS _of_item, ${partial} AS _held FROM ${from} WHERE ${given} GROUP BY ALL`;
+      selects.push(`SELECT ${columns}, ${key}, ${item}, ${label}, _held FROM (${rows}) WHERE _held IS NOT NULL`);
     } else if (form === "registers") {
       selects.push(registersSql(view, component, from));
     } else if (form === "pick") {
-      const picked = `SELECT ${source}, ${pickSql(view, component)} AS picked FROM ${from} GROUP BY ALL`;
-      selects.push(`SELECT ${columns}, ${key}, 0, picked, 1 FROM (${picked}) WHERE picked IS NOT NULL`);
+      const picked = `SELECT ${source}, ${pickSql(view, component)} AS _picked FROM ${from} GROUP BY ALL`;
+      selects.push(`SELECT ${columns}, ${key}, 0, _picked, 1 FROM (${picked}) WHERE _picked IS NOT NULL`);
     }
   }
   return selects.map((select) => `(${select})`).join(" UNION ALL ");

@@ -219,10 +219,17 @@ export interface TimeRange {
  * The buckets of state that the rows of `window` are made of: more than the window for sliding windows. Sessions that begin in it reach
  * beyond its end, as far as they go.
  */
-export function readRange(view: View, { everyMs, windowMs }: Query, { fromMs, toMs }: TimeRange): TimeRange {
-  if (view.sessions !== null) return { fromMs: bucketOf(fromMs - view.sessions.gapMs, view.grainMs), toMs };
+export function readRange(view: View, query: Query, { fromMs, toMs }: TimeRange): TimeRange {
+  const { everyMs, windowMs } = query;
+  const gapMs = gapOf(view, query);
+  if (gapMs !== null) return { fromMs: bucketOf(fromMs - gapMs, view.grainMs), toMs };
   if (windowMs === everyMs) return { fromMs, toMs };
   return { fromMs: bucketOf(fromMs, everyMs) - (windowMs - everyMs), toMs };
+}
+
+/** The gap of the sessions that a query's rows are; null when they are buckets, as the values of a dimension are counted in. */
+export function gapOf(view: View, { everyMs }: Query): number | null {
+  return everyMs === view.grainMs ? (view.sessions?.gapMs ?? null) : null;
 }
 
 /** The starts of the calendar's buckets in `range`; null where buckets are all of one width. Throws RangeError where they do not fit the view's. */

@@ -5,6 +5,7 @@ import { mergeSql } from "../core/compile.ts";
 import type { NamedComponent } from "../core/components.ts";
 import type { EpochMs } from "../core/position.ts";
 import { quoteName, quoteText } from "../core/sql.ts";
+import type { OrderKey, TopOrder } from "../core/top-order.ts";
 import type { View } from "../core/view.ts";
 
 /** What an answer needs of a batch version. */
@@ -19,6 +20,14 @@ export interface BatchPlan {
   readonly where: ReadonlyMap<string, readonly GroupValue[]>;
   /** What the wanted measures are made of. */
   readonly components: readonly NamedComponent[];
+  /** Only these cells of the answer; absent: all. */
+  readonly only?: readonly CellPlace[];
+}
+
+/** Which cell of an answer: its bucket and group. */
+export interface CellPlace {
+  readonly bucket: EpochMs;
+  readonly group: readonly GroupValue[];
 }
 
 export interface Statement {
@@ -46,6 +55,60 @@ export function valuesSql(files: readonly string[], plan: BatchPlan): Statement 
     return `${merged} AS ${quoteName(key)}`;
   });
   return { sql: `SELECT ${[...cellColumns(plan), ...columns].join(", ")} FROM ${source} GROUP BY ALL`, values };
+}
+
+/**
+ * The first `most` cells in an order, a row a cell: bucket, dimensions. Text is sorted by its UTF-8 bytes, which is the order of code points.
+ */
+export function topSql(files: readonly string[], plan: BatchPlan, { keys, prefix }: TopOrder, most: number): Statement {
+  const wanted = ofForm(plan, "integer");
+  const { sql: source, values } = sourceSql(files, plan, wanted);
+  const merged = wanted.map(
+    ({ key, merge }) => `${merge}(value) FILTER (component = ${quoteText(key)}) AS ${quoteName(`_${key}`)}`,
+  );
+  const cells = `SELECT ${[...cellColumns(plan), ...merged].join(", ")} FROM ${source} GROUP BY ALL`;
+  const begins =
+    prefix === null ? "" : ` WHERE starts_with(${asText(prefix.dimension)}, $${values.push(prefix.text)}::VARCHAR)`;
+  const order = keys.flatMap(orderTerms).join(", ");
+  return {
+    sql: `SELECT ${cellColumns(plan).join(", ")} FROM (${cells})${begins} ORDER BY ${order} LIMIT ${most}`,
+    values,
+  };
+}
+
+function asText(dimension: string): string {
+  return `coalesce(CAST(${quoteName(dimension)} AS VARCHAR), 'null')`;
+}
+
+/** What ORDER BY has for one key: the order of `comparePresented`. */
+function orderTerms(key: OrderKey): string[] {
+  const direction = key.descending ? "DESC" : "ASC";
+  const sorted = (...terms: string[]) => terms.map((term) => `${term} ${direction} NULLS LAST`);
+  switch (key.by) {
+    case "bucket":
+      return sorted("bucket");
+    case "text":
+      return [...sorted(asText(key.name)), `${quoteName(key.name)} IS NULL`];
+    case "component":
+      return sorted(key.absent === null ? quoteName(`_${key.key}`) : `coalesce(${quoteName(`_${key.key}`)}, 0)`);
+    case "dimension": {
+      const text = `CAST(${quoteName(key.name)} AS VARCHAR)`;
+      return [`${quoteName(key.name)} IS NULL`, ...sorted(`NOT ${isNumber(text)}`, numberKey(text), text)];
+    }
+  }
+}
+
+function isNumber(text: string): string {
+  return `regexp_full_match(${text}, '-?[0-9]{1,40}')`;
+}
+
+/** A text that sorts as the number that is written in `text`: of a fixed number of digits, the nines' complement below zero. */
+function numberKey(text: string): string {
+  const digits = `ltrim(ltrim(${text}, '-'), '0')`;
+  const padded = `lpad(${digits}, 40, '0')`;
+  const below = `'0' || translate(${padded}, '0123456789', '9876543210')`;
+  const negative = `starts_with(${text}, '-') AND ${digits} <> ''`;
+  return `CASE WHEN NOT ${isNumber(text)} THEN '' WHEN ${negative} THEN ${below} ELSE '1' || ${padded} END`;
 }
 
 /** Items of the wanted cells, a row an item: bucket, dimensions, component, item, label, value. */
@@ -98,7 +161,7 @@ function cellColumns({ by }: BatchPlan): string[] {
 
 /** State rows of the wanted components, in the query's own buckets. What a client sent is bound, never written into the text. */
 function sourceSql(files: readonly string[], plan: BatchPlan, components: readonly NamedComponent[]): Statement {
-  const { fromMs, toMs, everyMs, calendar, by, where } = plan;
+  const { fromMs, toMs, everyMs, calendar, by, where, only } = plan;
   const values: DuckDBValue[] = [BigInt(fromMs), BigInt(toMs)];
   const conditions = [...where].map(([dimension, allowed]) => {
     const text = `CAST(_state.${quoteName(dimension)} AS VARCHAR)`;
@@ -119,7 +182,24 @@ function sourceSql(files: readonly string[], plan: BatchPlan, components: readon
       ? ""
       : ` ASOF JOIN (SELECT unnest([${calendar.starts.map((start) => `${start}::BIGINT`).join(", ")}]) AS _start) AS _calendar ON _state.bucket >= _calendar._start`;
   const filter = ["_state.bucket >= $1", "_state.bucket < $2", wanted, ...conditions].join(" AND ");
-  return { sql: `(SELECT ${columns} FROM ${relation(files)} AS _state${joined} WHERE ${filter})`, values };
+  const source = `(SELECT ${columns} FROM ${relation(files)} AS _state${joined} WHERE ${filter})`;
+  return { sql: only === undefined ? source : amongSql(source, by, only, values), values };
+}
+
+/** The rows of `source` that belong to some cells. Values are compared as text, which is the same for equal ones. */
+function amongSql(source: string, by: readonly string[], only: readonly CellPlace[], values: DuckDBValue[]): string {
+  const columns = ["_bucket", ...by.map((_, index) => `_g${index}`)];
+  const text = (value: GroupValue) => (value === null ? null : String(value));
+  const places = only.map(({ bucket, group }) => [bucket, ...group.map(text)]);
+  const named = places.map((place) => Object.fromEntries(columns.map((column, index) => [column, place[index]])));
+  const types = Object.fromEntries(columns.map((column) => [column, column === "_bucket" ? "BIGINT" : "VARCHAR"]));
+  const parameter = `$${values.push(JSON.stringify(named))}::VARCHAR`;
+  const cells = `(SELECT unnest(from_json(${parameter}, ${quoteText(JSON.stringify([types]))}), recursive := true))`;
+  const equal = by.map(
+    (name, index) => `CAST(_row.${quoteName(name)} AS VARCHAR) IS NOT DISTINCT FROM _cell._g${index}`,
+  );
+  const same = ["_row.bucket = _cell._bucket", ...equal].join(" AND ");
+  return `(SELECT _row.* FROM ${source} AS _row SEMI JOIN ${cells} AS _cell ON ${same})`;
 }
 
 const STATE = ["component", "item", "label", "value"];

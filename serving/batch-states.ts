@@ -7,10 +7,12 @@ import { type RowExtent, rowsRead } from "../core/extents.ts";
 import { Registers } from "../core/hll.ts";
 import type { Item, StateValue } from "../core/measures/measure.ts";
 import type { EpochMs } from "../core/position.ts";
+import type { TopOrder } from "../core/top-order.ts";
 import type { Work } from "../core/work.ts";
 import type { DataDirectory } from "../store/files.ts";
 import {
   type BatchPlan,
+  type CellPlace,
   extentsSql,
   itemsSql,
   lastBucketSql,
@@ -18,6 +20,7 @@ import {
   packedRegister,
   type Statement,
   sketchesSql,
+  topSql,
   valuesSql,
 } from "./batch-sql.ts";
 import type { DuckQueue, OnChunk } from "./duck-queue.ts";
@@ -39,12 +42,14 @@ export class BatchStates {
   readonly #limits: BudgetLimits;
   readonly #answers: WeightedCache<BatchCells>;
   readonly #lastBuckets = new WeightedCache<EpochMs | null>(1_000, () => 1);
+  readonly #tops: WeightedCache<readonly CellPlace[]>;
   readonly #extents = new WeightedCache<readonly RowExtent[]>(100_000, (extents) => 1 + extents.length);
 
   constructor(data: DataDirectory, ducks: DuckQueue, { maxCachedCells, limits }: BatchStatesOptions) {
     this.#data = data;
     this.#ducks = ducks;
     this.#limits = limits;
+    this.#tops = new WeightedCache(maxCachedCells, (places) => 1 + places.length);
     this.#answers = new WeightedCache(maxCachedCells, ({ tiles }) => tileWeight(tiles));
   }
 
@@ -96,6 +101,42 @@ export class BatchStates {
       tiles: rows === 0 ? [] : await this.#cells(files, plan),
       rows,
     }));
+  }
+
+  /**
+   * At least the first `most` cells of `plan` in an order, or all that there are, and how many rows were read for them. Not more is held than
+   * is returned, however many cells there are. Throws as `cells`.
+   */
+  async top(
+    manifest: Manifest,
+    plan: BatchPlan,
+    order: TopOrder,
+    most: number,
+  ): Promise<{ places: readonly CellPlace[]; rows: number }> {
+    const files = filesOf(manifest);
+    if (files.length === 0 || plan.fromMs >= plan.toMs) return { places: [], rows: 0 };
+    const rows = rowsRead(await this.extents(manifest), plan);
+    new Budget(this.#limits).require("rows", rows);
+    // Live cells come and go: with some more than are needed, the same ones do for a while.
+    const read = 2 ** Math.ceil(Math.log2(most + 1));
+    const name = JSON.stringify([versionKey(manifest), planKey(plan), order.keys, order.prefix, read]);
+    const places = await this.#tops.get(name, async () => {
+      const found: CellPlace[] = [];
+      const statement = (paths: readonly string[]) => topSql(paths, plan, order, read);
+      await this.#read(files, statement, function* ([buckets = [], ...dimensions]) {
+        for (const [row, bucket] of buckets.entries())
+          found.push({ bucket: Number(bucket), group: dimensions.map((column) => groupValue(column[row])) });
+        yield buckets.length;
+      });
+      return found;
+    });
+    return { places, rows };
+  }
+
+  /** The cells of `plan` at some places. They are not kept. Throws as `cells`. */
+  async among(manifest: Manifest, plan: BatchPlan, only: readonly CellPlace[]): Promise<readonly BucketTile[]> {
+    const files = filesOf(manifest);
+    return files.length === 0 || only.length === 0 ? [] : this.#cells(files, { ...plan, only });
   }
 
   async #cells(files: readonly StateFile[], plan: BatchPlan): Promise<readonly BucketTile[]> {

@@ -1,8 +1,10 @@
+import { Readable } from "node:stream";
 import { type Stringifier, stringify } from "csv-stringify";
 import type { PresentedField } from "../core/measures/measure.ts";
 import type { Row } from "../core/present.ts";
 import type { Query } from "../core/query.ts";
 import { SESSION_COLUMNS, type View } from "../core/view.ts";
+import { turn } from "./turns.ts";
 
 interface Column {
   readonly header: string;
@@ -40,16 +42,25 @@ function number(value: ReturnType<Column["of"]>): ReturnType<Column["of"]> {
  */
 export function csvOf(view: View, query: Pick<Query, "by" | "measures">, rows: readonly Row[]): Stringifier {
   const columns = columnsOf(view, query);
-  return stringify(
-    rows.map((row) => columns.map(({ of }) => of(row))),
-    {
-      header: true,
-      columns: columns.map(({ header }) => header),
-      record_delimiter: "windows",
-      // By itself it quotes only the delimiter of records, which is CRLF.
-      quoted_match: /[\r\n]/,
-      escape_formulas: true,
-      cast: { boolean: String, string: (text) => (text === "" ? { value: "", quoted_empty: true } : text) },
-    },
-  );
+  const table = stringify({
+    header: true,
+    columns: columns.map(({ header }) => header),
+    record_delimiter: "windows",
+    // By itself it quotes only the delimiter of records, which is CRLF.
+    quoted_match: /[\r\n]/,
+    escape_formulas: true,
+    cast: { boolean: String, string: (text) => (text === "" ? { value: "", quoted_empty: true } : text) },
+  });
+  return Readable.from(recordsOf(rows, columns)).pipe(table);
 }
+
+/** The records of a table, in turns with other requests. */
+async function* recordsOf(rows: readonly Row[], columns: readonly Column[]) {
+  for (const [index, row] of rows.entries()) {
+    if (index % TURN_ROWS === TURN_ROWS - 1) await turn();
+    yield columns.map(({ of }) => of(row));
+  }
+}
+
+/** So many rows are written in some milliseconds. */
+const TURN_ROWS = 200;

@@ -6,7 +6,9 @@ import { answerBody, answerStanding, asOfToken } from "./answer.ts";
 import type { DescribedView } from "./openapi.ts";
 import { Refusal, refusalOf } from "./problem.ts";
 import type { Reader } from "./reader.ts";
+import { answerJson } from "./rendered-answer.ts";
 import type { Standing, Standings } from "./standings.ts";
+import { inTurns } from "./turns.ts";
 import { queryKey } from "./validators.ts";
 
 /**
@@ -32,6 +34,9 @@ export interface LiveFeedsOptions {
   readonly standings: Standings;
   readonly logger: Logger;
   readonly maxStreams: number;
+  /** Characters that one answer, and the answers of all feeds together, may have. */
+  readonly maxAnswerSize?: number;
+  readonly maxHeldSize?: number;
 }
 
 export interface Subscription {
@@ -46,18 +51,28 @@ export interface Subscription {
   readonly onEnd: () => void;
 }
 
+interface FeedOptions extends LiveFeedsOptions {
+  readonly maxAnswerSize: number;
+  readonly room: Room;
+}
+
+/** One live answer may have so many characters, and the newest answers of all feeds together so many. */
+const MAX_ANSWER_SIZE = 4_000_000;
+const MAX_HELD_SIZE = 64_000_000;
+
 /** How long a feed waits after a problem before it looks again. */
 const AFTER_PROBLEM_MS = 2_000;
 
 /** The live streams of this server: one feed for all subscribers to the same question. */
 export class LiveFeeds {
-  readonly #options: LiveFeedsOptions;
+  readonly #options: FeedOptions;
   readonly #feeds = new Map<string, Feed>();
   #streams = 0;
   #closed = false;
 
   constructor(options: LiveFeedsOptions) {
-    this.#options = options;
+    const { maxAnswerSize = MAX_ANSWER_SIZE, maxHeldSize = MAX_HELD_SIZE } = options;
+    this.#options = { ...options, maxAnswerSize, room: new Room(maxHeldSize) };
   }
 
   /** How many streams are open. */
@@ -102,7 +117,7 @@ export class LiveFeeds {
 
 /** A question that is asked again whenever the view's position has moved, for as long as anybody listens. */
 class Feed {
-  readonly #options: LiveFeedsOptions;
+  readonly #options: FeedOptions;
   readonly #described: DescribedView;
   readonly #query: Query;
   readonly #intervalMs: number;
@@ -112,8 +127,10 @@ class Feed {
   #members = 0;
   #first: Promise<Finding> | null = null;
   #latest: Finding | null = null;
+  /** Of the newest answer, in characters. */
+  #size = 0;
 
-  constructor(options: LiveFeedsOptions, described: DescribedView, query: Query, intervalMs: number) {
+  constructor(options: FeedOptions, described: DescribedView, query: Query, intervalMs: number) {
     this.#options = options;
     this.#described = described;
     this.#query = query;
@@ -136,7 +153,10 @@ class Feed {
   leave(listener: Listener): number {
     this.#listeners.delete(listener);
     this.#members -= 1;
-    if (this.#members === 0) this.#stop.abort();
+    if (this.#members === 0) {
+      this.#stop.abort();
+      this.#hold(0);
+    }
     return this.#members;
   }
 
@@ -166,6 +186,17 @@ class Feed {
     }
   }
 
+  /** Counts what the newest answer takes, in place of the one before. Throws a refusal when that is too much. */
+  #hold(size: number): void {
+    const { room, maxAnswerSize } = this.#options;
+    room.give(this.#size);
+    this.#size = 0;
+    if (this.#stop.signal.aborted) return;
+    if (size > maxAnswerSize) throw tooLargeForLive(size, maxAnswerSize);
+    if (!room.take(size)) throw tooManyLargeStreams();
+    this.#size = size;
+  }
+
   /** What there is to say; `latest` itself when nothing has moved since. Never throws. */
   async #look(latest: Finding | null): Promise<Finding> {
     const { standings, reader, logger } = this.#options;
@@ -173,19 +204,41 @@ class Feed {
     try {
       if (latest !== null && !moved(latest, await standings.find(definition))) return latest;
       const answer = await reader.answer(definition, this.#query);
-      const body = answerBody(definition, types, this.#query, answer);
+      const data = await inTurns(answerJson(answerBody(definition, types, this.#query, answer)), null);
+      this.#hold(data.length);
       return {
         applied: answer.applied,
         state: stateOf(answer),
-        answer: { event: "answer", id: asOfToken(definition, answer), data: JSON.stringify(body) },
+        answer: { event: "answer", id: asOfToken(definition, answer), data },
         behind: { event: "behind", data: JSON.stringify(answerStanding(definition, answer, null)) },
       };
     } catch (error) {
+      this.#hold(0);
       const refusal = refusalOf(error);
       const { problem } = refusal;
       if (problem.code === "INTERNAL") logger.error({ err: error, view: definition.view.name }, "live answer failed");
       return { refusal, event: { event: "problem", data: JSON.stringify(problem) } };
     }
+  }
+}
+
+/** The room for the newest answers of all feeds, in characters. */
+class Room {
+  #left: number;
+
+  constructor(characters: number) {
+    this.#left = characters;
+  }
+
+  /** Returns whether there was enough. */
+  take(characters: number): boolean {
+    if (characters > this.#left) return false;
+    this.#left -= characters;
+    return true;
+  }
+
+  give(characters: number): void {
+    this.#left += characters;
   }
 }
 
@@ -239,6 +292,22 @@ class Listener {
   end(): void {
     this.#subscription.onEnd();
   }
+}
+
+/** 400: a live answer is sent whole with every change, so it has to be smaller than one that is asked for once. */
+function tooLargeForLive(size: number, most: number): Refusal {
+  const shown = (characters: number) => `${(characters / 1e6).toFixed(1)} MB`;
+  const problem = `a live answer may have ${shown(most)}, and this one has ${shown(size)}`;
+  const allowed =
+    "a smaller limit, a narrower from and to, a coarser every, fewer dimensions or measures; or GET /views/:name";
+  return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
+    errors: [{ parameter: "limit", problem, allowed }],
+  });
+}
+
+function tooManyLargeStreams(): Refusal {
+  const problem = "the live streams of this server hold as much as they may; ask for a smaller answer, or again later";
+  return new Refusal(429, "TOO_MANY_STREAMS", problem, { headers: { "retry-after": "5" } });
 }
 
 function tooManyStreams(maxStreams: number): Refusal {

@@ -126,7 +126,16 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     timeoutMs: options.proofTimeoutMs ?? 30 * 60_000,
   });
   const live = new LiveFeeds({ reader, standings, logger, maxStreams: options.maxStreams ?? 1_000 });
-  const quality = new StreamQuality({ streams: definitions.streams, namespace, archive, data, ducks, log });
+  const scans = await DuckQueue.open(pool, { connections: 1, maxWaiting: 16, timeoutMs: 60_000 });
+  const quality = new StreamQuality({
+    streams: definitions.streams,
+    namespace,
+    archive,
+    data,
+    ducks: scans,
+    log,
+    maxRecords: limits.rows,
+  });
   const waits = new PositionWaits(standings);
   const views = await ServedViews.open(pool, new Generations(data), definitions, { failures, logger });
   const release = async () => {
@@ -137,6 +146,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     await log.close();
     redis.disconnect();
     ducks.close();
+    scans.close();
     pool.close();
   };
   try {

@@ -95,7 +95,7 @@ export function tooLarge(problem: string): Refusal {
 }
 
 /** 400 for a question that costs more than its budget. */
-function overBudget(error: OverBudget): Refusal {
+export function overBudget(error: OverBudget): Refusal {
   const errors = [{ parameter: "every", problem: error.message, allowed: NARROWER[error.unit] }];
   return new Refusal(400, "TOO_LARGE", `${error.message}; ${NARROWER[error.unit]}`, { errors });
 }

@@ -17,7 +17,7 @@ import { answerStanding } from "./answer.ts";
 import { overloaded, Refusal } from "./problem.ts";
 import { givenAnswers, servedRows, withCsv } from "./proof-answers.ts";
 import type { Reader, Reading } from "./reader.ts";
-import { positionGone, recomputingRefused } from "./recomputations.ts";
+import { PIECE_BYTES, positionGone, recomputingRefused } from "./recomputations.ts";
 import type { Standings } from "./standings.ts";
 import { inTurns } from "./turns.ts";
 
@@ -58,6 +58,8 @@ export interface ProofProgress {
 
 /** Up to so many records are decoded anew unless somebody asks otherwise: a matter of seconds. */
 const DEEP_RECORDS = 3_000_000;
+/** So many are decoded anew if somebody asks. */
+const MAX_DEEP_RECORDS = 50_000_000;
 const MAX_WAITING = 8;
 /** So many rows of answers are held at most while the log is read up to where they stand. */
 const HELD_ROWS = 50_000;
@@ -153,11 +155,17 @@ class OneProof {
     const start = cutFromJson(genesis.cut);
     const total = await spanRecords(sources, source, start, applied);
     const anew = deep ?? total <= DEEP_RECORDS;
+    if (anew && total > MAX_DEEP_RECORDS) throw tooDeep(total);
     const onRecords = (records: number) => {
       this.#done += records;
       onProgress({ done: this.#done, total: Math.max(total, this.#done) });
     };
-    const events = await RawEvents.open(sources, this.#duck, source, start, { signal, anew, onRecords });
+    const events = await RawEvents.open(sources, this.#duck, source, start, {
+      signal,
+      anew,
+      onRecords,
+      pieceBytes: PIECE_BYTES,
+    });
     await events.reach(applied);
     await this.#compareAll(events, events.below(applied));
     const compared = this.#comparison.result();
@@ -275,6 +283,15 @@ function isTooLarge(error: unknown): boolean {
 /** A calendar's rows are cut by its range. */
 function canBeHalved({ calendar }: Query): boolean {
   return calendar === null;
+}
+
+function tooDeep(records: number): Refusal {
+  const [needed, most] = [records, MAX_DEEP_RECORDS].map((count) => count.toLocaleString("en-US"));
+  const problem = `the log has ${needed} records; at most ${most} are decoded anew for one proof`;
+  const allowed = "deep=false, which takes what was read when they were archived";
+  return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
+    errors: [{ parameter: "deep", problem, allowed }],
+  });
 }
 
 function closing(): Refusal {

@@ -1,4 +1,4 @@
-import { Budget, type BudgetLimits } from "../core/budget.ts";
+import { Budget, type BudgetLimits, OverBudget } from "../core/budget.ts";
 import { calendarWork } from "../core/calendar.ts";
 import type { Cell } from "../core/cells.ts";
 import { componentsOf, type NamedComponent, SESSION_FIRST, SESSION_LAST } from "../core/components.ts";
@@ -8,22 +8,33 @@ import type { RowExtent } from "../core/extents.ts";
 import { ROWS } from "../core/measures/measure.ts";
 import { type Cut, cutsEqual, cutToJson, type EpochMs } from "../core/position.ts";
 import { type PresentedRows, presenting } from "../core/present.ts";
-import { bucketStarts, type NewestBuckets, type Query, readRange, type TimeRange, windowOf } from "../core/query.ts";
+import {
+  bucketStarts,
+  gapOf,
+  type NewestBuckets,
+  type Query,
+  readRange,
+  type TimeRange,
+  windowOf,
+} from "../core/query.ts";
 import { bucketOf } from "../core/time.ts";
+import { type TopOrder, topOrder } from "../core/top-order.ts";
 import type { View } from "../core/view.ts";
 import type { ChainState } from "../store/chain-state.ts";
 import type { Definition } from "../store/definitions.ts";
+import type { BatchPlan } from "./batch-sql.ts";
 import type { BatchStates } from "./batch-states.ts";
 import type { History } from "./history.ts";
 import { type Joined, join, type Missing, NO_CHAIN } from "./join.ts";
 import { keyedFields } from "./keyed-fields.ts";
 import type { LiveRead } from "./live-reads.ts";
-import { badRequest } from "./problem.ts";
+import { badRequest, overBudget, Refusal } from "./problem.ts";
 import { RedisSilent } from "./redis-gate.ts";
 import { type SegmentCache, type SegmentTile, spanName } from "./segment-cache.ts";
 import { readSessions } from "./session-pieces.ts";
 import type { Standing, Standings } from "./standings.ts";
 import { type AnswerBase, AnswerBuilder, type BucketTile, baseWeight } from "./tile-cells.ts";
+import { topCells } from "./top-cells.ts";
 import { inTurns } from "./turns.ts";
 import { queryKey } from "./validators.ts";
 import { Vanished } from "./vanished.ts";
@@ -84,6 +95,7 @@ type Attempt = "cached" | "newest" | "batch alone";
 
 /** A reader that started over this often has a manifest whose files keep going away, or a Redis that keeps losing segments. */
 const MAX_STARTS = 4;
+const MOST_WIDE = 1_000;
 const ALL_OF_TIME = 8_640_000_000_000_000;
 
 /**
@@ -102,6 +114,8 @@ export class Reader {
   readonly #limits: BudgetLimits;
   readonly #bases: WeightedCache<AnswerBase>;
   readonly #needs = new WeakMap<Query, Needs>();
+  /** Questions that had too many cells: they are answered by the first ones at once. */
+  readonly #wide = new Set<string>();
 
   constructor({ standings, batch, segments, history, limits, maxCachedCells = 1_000_000 }: ReaderOptions) {
     this.#standings = standings;
@@ -122,10 +136,12 @@ export class Reader {
     at: Cut | null = null,
     held: ReadAnswer | null = null,
   ): Promise<ReadAnswer> {
+    const order = topOrder(definition.view, query);
+    const top = "keys" in order ? order : null;
     const reading =
       at === null
-        ? await this.#again(definition, (attempt) => this.#newest(definition, query, attempt, held))
-        : await this.read(definition, query, at);
+        ? await this.#again(definition, (attempt) => this.#newest(definition, query, attempt, { held, top }))
+        : await this.read(definition, query, at, top);
     if ("rows" in reading) return reading;
     const { cells, budget, ...rest } = reading;
     const rows = await inTurns(presenting(definition.view, query, cells, rest, budget), budget);
@@ -133,17 +149,23 @@ export class Reader {
   }
 
   /**
-   * Reads the cells of a query. Throws NOT_READY before the first manifest, OverBudget for a question that costs too much, ARCHIVE_DAMAGED when published
+   * Reads the cells of a query; with `top`, when they are too many, only those among which the first ones of that order are. Throws NOT_READY before the first manifest, OverBudget for a question that costs too much, ARCHIVE_DAMAGED when published
    * files are gone or damaged; for an earlier position also what History throws.
    */
-  async read(definition: Definition, query: Query, at: Cut | null = null): Promise<Reading> {
-    if (at === null) return this.#again(definition, (attempt) => this.#newest(definition, query, attempt, null));
+  async read(
+    definition: Definition,
+    query: Query,
+    at: Cut | null = null,
+    top: TopOrder | null = null,
+  ): Promise<Reading> {
+    if (at === null)
+      return this.#again(definition, (attempt) => this.#newest(definition, query, attempt, { held: null, top }));
     const { applied } = await this.#standings.find(definition);
     if (cutsEqual(applied, at)) {
-      const newest = await this.read(definition, query);
+      const newest = await this.read(definition, query, null, top);
       if (cutsEqual(newest.applied, at)) return newest;
     }
-    return this.#again(definition, () => this.#past(definition, query, at));
+    return this.#again(definition, () => this.#past(definition, query, at, top));
   }
 
   /** Starts over when a file or segment goes away under a reader. */
@@ -162,7 +184,7 @@ export class Reader {
     definition: Definition,
     query: Query,
     attempt: Attempt,
-    held: Held,
+    { held, top }: { readonly held: Held; readonly top: TopOrder | null },
   ): Promise<Reading | NonNullable<Held>> {
     const { view } = definition;
     const manifest = await this.#standings.manifest(definition, attempt === "cached" ? "cached" : "newest");
@@ -170,35 +192,76 @@ export class Reader {
       attempt === "batch alone"
         ? await this.#alone(view, query, manifest, VANISHED)
         : await this.#tiles(definition, query, manifest, held);
-    return "rows" in tiles ? tiles : this.#merge(view, query, tiles);
+    return "rows" in tiles ? tiles : this.#merge(view, query, tiles, top);
   }
 
-  async #past(definition: Definition, query: Query, at: Cut): Promise<Reading> {
+  async #past(definition: Definition, query: Query, at: Cut, top: TopOrder | null): Promise<Reading> {
     const { view } = definition;
     const { manifest, closed } = await this.#history.at(definition, at);
     const nowMs = this.#standings.now();
     const window = this.#window(query, view, await this.#newestBuckets(manifest, { closed, open: null }, nowMs), nowMs);
     const standing = { ...this.#standings.of(manifest, null, null), applied: at };
     const closedName = `at ${JSON.stringify(cutToJson(at))}`;
-    return this.#merge(view, query, { manifest, live: { closed, closedName, open: [] }, standing, window });
+    return this.#merge(view, query, { manifest, live: { closed, closedName, open: [] }, standing, window }, top);
   }
 
-  async #merge(view: View, query: Query, tiles: Tiles): Promise<Reading> {
+  async #merge(view: View, query: Query, tiles: Tiles, top: TopOrder | null): Promise<Reading> {
     const { standing, window } = tiles;
     await warmCalendar(query, window);
     const budget = new Budget(this.#limits);
     const read = (part: Query, range: TimeRange, piece: Budget) => this.#cells(view, part, { ...tiles, range }, piece);
+    const gapMs = gapOf(view, query);
     const cells =
-      view.sessions === null
-        ? await read(query, readRange(view, query, window), budget)
+      gapMs === null
+        ? await this.#buckets(view, query, tiles, { top, budget })
         : await readSessions(view, query, window, {
-            gapMs: view.sessions.gapMs,
+            gapMs,
             extents: await this.#extents(tiles),
             limits: this.#limits,
             budget,
             read,
           });
     return { ...standing, cells, budget, ...window };
+  }
+
+  /** The cells of a query whose rows are buckets: all of them, or the first ones when they are too many. */
+  async #buckets(
+    view: View,
+    query: Query,
+    tiles: Tiles,
+    { top, budget }: { readonly top: TopOrder | null; readonly budget: Budget },
+  ): Promise<readonly Cell[]> {
+    const range = readRange(view, query, tiles.window);
+    const wide = `${tiles.manifest.generation} ${range.fromMs} ${range.toMs} ${queryKey({ ...query, order: [], limit: 0 })}`;
+    const canBeTop =
+      top !== null && (top.keys.some(({ by }) => by === "bucket") || range.fromMs >= 0 || range.toMs <= 0);
+    if (!canBeTop || !this.#wide.has(wide)) {
+      try {
+        return await this.#cells(view, query, { ...tiles, range }, budget);
+      } catch (error) {
+        if (!(error instanceof OverBudget) || error.unit !== "cells") throw error;
+        if (!canBeTop) throw withoutOrder(error, view, query);
+        if (this.#wide.size >= MOST_WIDE) this.#wide.clear();
+        this.#wide.add(wide);
+      }
+    }
+    return this.#top(view, query, { ...tiles, range }, top);
+  }
+
+  async #top(
+    view: View,
+    query: Query,
+    tiles: Tiles & { readonly range: TimeRange },
+    top: TopOrder,
+  ): Promise<readonly Cell[]> {
+    const { manifest, live, window, range } = tiles;
+    const budget = new Budget(this.#limits);
+    const builder = this.#builder(view, query, window, budget);
+    for (const segment of live?.closed ?? [])
+      await inTurns(builder.addStored(segment.within(range.fromMs, range.toMs), range), budget);
+    await inTurns(builder.addStored(live?.open ?? [], range), budget);
+    const plan = this.#plan(view, query, { window, range });
+    return topCells(top, { batch: this.#batch, manifest, plan, limits: this.#limits, budget, builder });
   }
 
   /** The cells of `range`, merged. */
@@ -226,11 +289,7 @@ export class Reader {
     query: Query,
     { manifest, live, window, range }: Tiles & { readonly range: TimeRange },
   ): Promise<AnswerBase> {
-    const { everyMs, by, where } = query;
-    const { components } = this.#needsOf(view, query);
-    const starts = startsOf(view, query, window);
-    const calendar = query.calendar === null || starts === null ? null : { grain: query.calendar, starts };
-    const plan = { view, ...range, everyMs, calendar, by, where, components };
+    const plan = this.#plan(view, query, { window, range });
     const budget = new Budget(this.#limits);
     const builder = this.#builder(view, query, window, budget);
     const batch = await this.#batch.cells(manifest, plan);
@@ -239,6 +298,18 @@ export class Reader {
     for (const segment of live?.closed ?? [])
       await inTurns(builder.addStored(segment.within(range.fromMs, range.toMs), range), budget);
     return builder.base();
+  }
+
+  #plan(
+    view: View,
+    query: Query,
+    { window, range }: { readonly window: Window; readonly range: TimeRange },
+  ): BatchPlan {
+    const { everyMs, by, where } = query;
+    const { components } = this.#needsOf(view, query);
+    const starts = startsOf(view, query, window);
+    const calendar = query.calendar === null || starts === null ? null : { grain: query.calendar, starts };
+    return { view, ...range, everyMs, calendar, by, where, components };
   }
 
   #builder(view: View, query: Query, window: Window, budget: Budget): AnswerBuilder {
@@ -322,7 +393,7 @@ export class Reader {
     const { sketches, fields } = this.#needsOf(view, query);
     const { fromMs } = readRange(view, query, reach);
     // Sessions are followed beyond the range, and all of the open segment has to be of one state.
-    const range = { fromMs, toMs: view.sessions === null ? reach.toMs : ALL_OF_TIME };
+    const range = { fromMs, toMs: gapOf(view, query) === null ? reach.toMs : ALL_OF_TIME };
     const read = await this.#standings.look(definition, { ...range, sketches, fields });
     if (fields === null || read === null || "code" in read || query.toMs !== null) return read;
     // Which bucket is the newest one until now is seen from buckets, and of these only some were read.
@@ -405,6 +476,17 @@ function isUnchanged(
 ): boolean {
   if (missing !== null || rows.length === 0 || laterMs !== null) return false;
   return manifest === newest && chain?.digest === now.digest;
+}
+
+/** For a question with too many cells, of which the first ones cannot be found without holding all: says which of `order` is in the way. */
+function withoutOrder(error: OverBudget, view: View, query: Query): Refusal {
+  const order = topOrder(view, query);
+  const why =
+    "unsortable" in order
+      ? `sorted by ${order.unsortable}, all of them have to be held; sorted by bucket, dimensions, and measures that are a count, sum, min or max, only those up to limit`
+      : "all of them have to be held";
+  const { errors } = overBudget(error).problem;
+  return new Refusal(400, "TOO_LARGE", `${error.message}; ${why}`, errors === undefined ? {} : { errors });
 }
 
 /** What a question needs of a view's state. */

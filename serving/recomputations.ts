@@ -3,6 +3,7 @@ import type { StateFile } from "../core/documents.ts";
 import { isTidelineError } from "../core/errors.ts";
 import { type Cut, cutToJson } from "../core/position.ts";
 import type { Definition } from "../store/definitions.ts";
+import { spanRecords } from "../store/raw-events.ts";
 import { type RecomputeSources, recomputeStates } from "../store/recompute.ts";
 import { ScratchFolder } from "../store/scratch-folder.ts";
 import { topicName, unreachable } from "../store/topics.ts";
@@ -20,6 +21,10 @@ export interface RecomputationsOptions {
 const PARENT = "recomputed";
 const KEPT_FILES = 32;
 const MAX_WAITING = 16;
+/** So many records may lie between a position and the state that it is recomputed from. */
+const MAX_RECORDS = 20_000_000;
+/** So much is decoded at once: some milliseconds of the event loop. */
+export const PIECE_BYTES = 512 * 1024;
 
 interface Span {
   readonly topicId: string;
@@ -81,15 +86,16 @@ export class Recomputations {
 
   async #recompute({ view }: Definition, span: Span): Promise<StateFile | null> {
     const { sources, namespace, timeoutMs } = this.#options;
+    const topic = topicName(namespace, view.stream.name);
+    const records = await spanRecords(sources, { topic, topicId: span.topicId }, span.from, span.to);
+    if (records > MAX_RECORDS) throw tooManyRecords(records);
     const late = AbortSignal.timeout(timeoutMs);
     const signal = AbortSignal.any([late, this.#stopped.signal]);
     try {
-      return await recomputeStates(
-        sources,
-        { view, topic: topicName(namespace, view.stream.name), ...span },
-        this.#folder,
+      return await recomputeStates(sources, { view, topic, ...span }, this.#folder, {
         signal,
-      );
+        pieceBytes: PIECE_BYTES,
+      });
     } catch (error) {
       if (late.aborted) throw tooSlow(timeoutMs);
       throw recomputingRefused(error, this.#options.brokers);
@@ -119,6 +125,15 @@ export function recomputingRefused(error: unknown, brokers: string): unknown {
     return tooLarge("recomputing this position would take more memory than this server may use");
   const fromKafka = String((error as { code?: unknown }).code).startsWith("PLT_KFK");
   return fromKafka ? unreachable(brokers, error) : error;
+}
+
+function tooManyRecords(records: number): Refusal {
+  const [needed, most] = [records, MAX_RECORDS].map((count) => count.toLocaleString("en-US"));
+  const problem = `recomputing this position would read ${needed} records; at most ${most} are read for one question`;
+  const allowed = "a newer position, or no at";
+  return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
+    errors: [{ parameter: "at", problem, allowed }],
+  });
 }
 
 function tooSlow(timeoutMs: number): Refusal {

@@ -1,6 +1,7 @@
 import type { Query } from "../core/query.ts";
-import type { Definition } from "../store/definitions.ts";
-import { answerBody, type DimensionTypes } from "./answer.ts";
+import { STEP, type Work } from "../core/work.ts";
+import { type AnswerBody, answerBody } from "./answer.ts";
+import type { DescribedView } from "./openapi.ts";
 import type { ReadAnswer } from "./reader.ts";
 
 /** A complete answer about the newest position as it is sent, but for its age: while nothing changes, that is all that does. */
@@ -13,17 +14,29 @@ export interface RenderedAnswer {
 }
 
 /** Null for an answer that is not complete, or comes with problems: it says so, and is not to be held on to. */
-export function renderAnswer(
-  definition: Definition,
-  types: DimensionTypes,
+export function* renderAnswer(
+  { definition, types }: DescribedView,
   query: Query,
   answer: ReadAnswer,
   headers: RenderedAnswer["headers"],
-): RenderedAnswer | null {
+): Work<RenderedAnswer | null> {
   const { freshnessMs, complete, missing, problems, ...rest } = answerBody(definition, types, query, answer);
   if (missing !== undefined || problems !== undefined || freshnessMs === null) return null;
-  const before = `${JSON.stringify(rest).slice(0, -1)},"freshnessMs":`;
+  const before = `${(yield* answerJson(rest)).slice(0, -1)},"freshnessMs":`;
   return { answer, before, after: `,"complete":${complete}}`, headers };
+}
+
+/** So many rows become text between two yields. */
+const STEP_ROWS = 50;
+
+/** The body of an answer, or some of its fields, as JSON. */
+export function* answerJson({ view, rows, ...rest }: Pick<AnswerBody, "view" | "rows">): Work<string> {
+  const pieces: string[] = [];
+  for (let at = 0; at < rows.length; at += STEP_ROWS) {
+    pieces.push(JSON.stringify(rows.slice(at, at + STEP_ROWS)).slice(1, -1));
+    yield STEP;
+  }
+  return `{"view":${JSON.stringify(view)},"rows":[${pieces.join(",")}],${JSON.stringify(rest).slice(1)}`;
 }
 
 export function renderedBody({ before, after }: RenderedAnswer, freshnessMs: number): string {

@@ -1,8 +1,10 @@
 import type { DuckDBValue } from "@duckdb/node-api";
+import { ANSWER_LIMITS, Budget } from "../core/budget.ts";
 import { isTidelineError } from "../core/errors.ts";
 import type { EpochMs } from "../core/position.ts";
 import type { Stream } from "../core/stream.ts";
 import type { Archive } from "../store/archive.ts";
+import { FileTimes } from "../store/file-times.ts";
 import type { DataDirectory } from "../store/files.ts";
 import type { LogReader } from "../store/log.ts";
 import { type Quality, type QualitySpan, type QualityWindow, qualityHistory, qualityOf } from "../store/quality.ts";
@@ -14,7 +16,10 @@ export interface StreamQualitySources {
   readonly namespace: string;
   readonly archive: Archive;
   readonly data: DataDirectory;
+  /** A queue of its own: a scan of the archive does not take the connections that answers need. */
   readonly ducks: DuckQueue;
+  /** How many archived records one question may read. */
+  readonly maxRecords: number;
   readonly log: LogReader;
 }
 
@@ -32,6 +37,7 @@ export interface StreamSummary {
 export class StreamQuality {
   readonly streams: ReadonlyMap<string, Stream>;
   readonly #sources: StreamQualitySources;
+  readonly #times = new FileTimes();
 
   constructor(sources: StreamQualitySources) {
     this.streams = sources.streams;
@@ -55,9 +61,9 @@ export class StreamQuality {
     );
   }
 
-  /** Throws TOPIC_MISSING. */
+  /** Throws TOPIC_MISSING and OverBudget. */
   async history({ name }: Stream, window: QualityWindow): Promise<QualitySpan[]> {
-    const { archive, data, ducks, log, namespace } = this.#sources;
+    const { archive, data, ducks, log, namespace, maxRecords } = this.#sources;
     const topic = topicName(namespace, name);
     const { id } = await log.topic(topic);
     const rows = async (sql: string) => {
@@ -68,7 +74,8 @@ export class StreamQuality {
       });
       return found;
     };
-    return qualityHistory({ archive, data, rows }, topic, id, window);
+    const budget = new Budget({ ...ANSWER_LIMITS, rows: maxRecords });
+    return qualityHistory({ archive, data, rows, times: this.#times, budget }, topic, id, window);
   }
 }
 

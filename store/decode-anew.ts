@@ -5,6 +5,13 @@ import { eventColumns } from "./events.ts";
 import { archivedOriginals, type ForeignSpan } from "./originals.ts";
 import { type DedupSources, warmDedup } from "./warm-dedup.ts";
 
+export interface DecodingOptions {
+  readonly signal?: AbortSignal;
+  readonly onRecords?: (records: number) => void;
+  /** How much is decoded at once. */
+  readonly pieceBytes?: number | undefined;
+}
+
 /**
  * Decodes the original bytes of archived records by today's contract into the new temporary table `table`, with the columns of
  * `eventColumns` and the record's `_timestamp`. Duplicates are decided anew too: another contract may read another id.
@@ -15,7 +22,7 @@ export async function decodeAnew(
   { stream, topic, topicId }: { readonly stream: Stream; readonly topic: string; readonly topicId: string },
   spans: readonly ForeignSpan[],
   table: string,
-  { signal, onRecords }: { readonly signal?: AbortSignal; readonly onRecords?: (records: number) => void } = {},
+  { signal, onRecords, pieceBytes }: DecodingOptions = {},
 ): Promise<void> {
   await duck.run(`CREATE TEMP TABLE ${table} (${eventColumns(stream)}, _timestamp BIGINT)`);
   const decoder = await Decoder.open(duck, stream, sources.schemas);
@@ -23,7 +30,7 @@ export async function decodeAnew(
     await decoder.forget([span.partition]);
     const window = { stream, topic, topicId, partition: span.partition, before: span.from };
     await warmDedup(sources, decoder, window);
-    for await (const batch of archivedOriginals(duck, sources.data, span)) {
+    for await (const batch of archivedOriginals(duck, sources.data, span, pieceBytes)) {
       signal?.throwIfAborted();
       await decoder.decode([batch]);
       await duck.run(

@@ -41,7 +41,7 @@ export function foreignSpans(
   }));
 }
 
-/** What is decoded at once: the bound of memory. */
+/** What is decoded at once by default: the bound of memory. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 /** What a record takes beside its value. */
 const RECORD_BYTES = 64;
@@ -54,12 +54,13 @@ export async function* archivedOriginals(
   duck: Duck,
   data: DataDirectory,
   { partition, from, to, files }: ForeignSpan,
+  pieceBytes = PIECE_BYTES,
 ): AsyncGenerator<Originals> {
   if (files.length === 0 || from >= to) return;
   const source = `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}], union_by_name = true)`;
   const within = (first: unknown, last: unknown) =>
     `${source} WHERE _partition = ${partition} AND _offset BETWEEN ${first} AND ${last}`;
-  const sizes = `SELECT _offset, sum(coalesce(octet_length(_value), 0) + ${RECORD_BYTES}) OVER (ORDER BY _offset) // ${PIECE_BYTES} AS piece FROM ${within(from, to - 1n)}`;
+  const sizes = `SELECT _offset, sum(coalesce(octet_length(_value), 0) + ${RECORD_BYTES}) OVER (ORDER BY _offset) // ${pieceBytes} AS piece FROM ${within(from, to - 1n)}`;
   const pieces = await rowsOf(duck, `SELECT min(_offset), max(_offset) FROM (${sizes}) GROUP BY piece ORDER BY piece`);
   for (const [first, last] of pieces) {
     const rows = await rowsOf(duck, `SELECT _offset, _key, _value FROM ${within(first, last)} ORDER BY _offset`);

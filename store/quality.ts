@@ -1,6 +1,8 @@
+import type { Budget } from "../core/budget.ts";
 import type { EpochMs } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
 import type { Archive } from "./archive.ts";
+import type { FileTimes, RunSql } from "./file-times.ts";
 import type { DataDirectory } from "./files.ts";
 
 /** How good a stream's records are, as far as they are archived. Duplicates are valid: they fit the contract. */
@@ -39,9 +41,9 @@ export interface QualityWindow {
   readonly everyMs: number;
 }
 
-/** The quality of a topic over time, oldest first; spans without records are left out. */
+/** The quality of a topic over time, oldest first; spans without records are left out. Throws OverBudget. */
 export async function qualityHistory(
-  { archive, data, rows }: QualitySources,
+  { archive, data, rows, times, budget }: QualitySources,
   topic: string,
   topicId: string,
   window: QualityWindow,
@@ -49,16 +51,20 @@ export async function qualityHistory(
   const files: string[] = [];
   for (const partition of await archive.partitions(topic)) {
     for (const { file } of await archive.entries(topic, topicId, partition))
-      if (file !== null) files.push(quoteText(data.path(file)));
+      if (file !== null) files.push(data.path(file));
   }
-  return files.length === 0 ? [] : spansOf(await rows(historySql(files, window)));
+  const read = await times.within(rows, files, { fromMs: window.from, toMs: window.to });
+  budget.require("rows", read.rows);
+  return read.paths.length === 0 ? [] : spansOf(await rows(historySql(read.paths.map(quoteText), window)));
 }
 
 export interface QualitySources {
   readonly archive: Archive;
   readonly data: DataDirectory;
-  /** Runs a statement that reads files of the data directory. */
-  readonly rows: (sql: string) => Promise<readonly (readonly unknown[])[]>;
+  readonly rows: RunSql;
+  readonly times: FileTimes;
+  /** How many archived records may be read. */
+  readonly budget: Budget;
 }
 
 /** SQL: (span, first word of the reason or NULL, records, duplicates), in this order. */

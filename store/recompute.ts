@@ -4,7 +4,7 @@ import type { Cut } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
 import type { View } from "../core/view.ts";
 import { type DuckPool, rowsOf } from "./duck.ts";
-import { type SpanSource, spanEvents } from "./span-events.ts";
+import { type SpanReading, type SpanSource, spanEvents } from "./span-events.ts";
 import type { DedupSources } from "./warm-dedup.ts";
 
 export interface RecomputeSources extends DedupSources {
@@ -25,15 +25,16 @@ export async function recomputeStates(
   sources: RecomputeSources,
   { view, from, to, ...source }: RecomputeSpan,
   folder: string,
-  signal: AbortSignal,
+  reading: SpanReading,
 ): Promise<StateFile | null> {
   const { data, pool } = sources;
+  const { signal } = reading;
   const file = await data.attempt(folder, view.name, "parquet");
   const duck = await pool.connect();
   const interrupt = () => duck.interrupt();
   signal.addEventListener("abort", interrupt, { once: true });
   try {
-    const events = await spanEvents(sources, duck, { ...source, stream: view.stream }, from, to, signal);
+    const events = await spanEvents(sources, duck, { ...source, stream: view.stream }, from, to, reading);
     if (events === null) return null;
     const copied = await rowsOf(
       duck,

@@ -26,6 +26,8 @@ export interface SpanReading {
   readonly anew?: boolean;
   /** Told how many records were decoded just now. */
   readonly onRecords?: (records: number) => void;
+  /** How much is decoded at once, 4 MiB by default: the event loop stands still meanwhile. */
+  readonly pieceBytes?: number;
 }
 
 /** The decoded events of a span: rows of archive files, as SQL, and temporary tables. All have the columns of `spanColumns`. */
@@ -44,9 +46,9 @@ export async function spanEvents(
   source: SpanSource,
   from: Cut,
   to: Cut,
-  signal: AbortSignal,
+  reading: SpanReading,
 ): Promise<string | null> {
-  const { archived, tables } = await spanParts(sources, duck, source, from, to, { signal });
+  const { archived, tables } = await spanParts(sources, duck, source, from, to, reading);
   const columns = spanColumns(source.stream);
   const parts = [...(archived === null ? [] : [archived]), ...tables.map((table) => `SELECT ${columns} FROM ${table}`)];
   return parts.length === 0 ? null : `(${parts.join(" UNION ALL ")})`;
@@ -111,7 +113,7 @@ async function readTails(
   duck: Duck,
   { stream, topic, topicId }: SpanSource,
   tails: readonly { partition: number; from: Position; to: Position }[],
-  { signal, onRecords }: SpanReading,
+  { signal, onRecords, pieceBytes = FETCH_BYTES }: SpanReading,
 ): Promise<void> {
   const { log } = sources;
   const { id } = await log.topic(topic);
@@ -122,7 +124,7 @@ async function readTails(
     if (at(stable, partition) < to) throw logTruncated(topic, partition, to, at(stable, partition));
     const decoder = await Decoder.open(duck, stream, sources.schemas);
     await warmDedup(sources, decoder, { stream, topic, topicId, partition, before: from });
-    for await (const fetched of log.read(topic, partition, from, to, FETCH_BYTES, signal)) {
+    for await (const fetched of log.read(topic, partition, from, to, pieceBytes, signal)) {
       if (fetched.records.length === 0) continue;
       await decoder.decode([fetched]);
       await duck.run(`INSERT INTO ${TAIL} BY NAME SELECT * FROM events`);

@@ -110,7 +110,7 @@ async function answersOf(stores: BatchStores, from: number): Promise<unknown> {
   const duck = await pool.connect();
   const { relation, counts } = await archivedEvents(stores, duck, { stream: after, topic }, id, ...span);
   if (relation === null) throw new Error("nothing was archived");
-  const whole = await spanEvents(stores, duck, { stream: after, topic, topicId: id }, ...span, UNWATCHED.signal);
+  const whole = await spanEvents(stores, duck, { stream: after, topic, topicId: id }, ...span, UNWATCHED);
   const answers = {
     states: await rowsOf(duck, `SELECT * FROM (${stateSql(takings, relation)}) ORDER BY ALL`),
     ledger: await rowsOf(duck, ledgerSql(takings, relation)),

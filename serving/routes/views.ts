@@ -6,17 +6,18 @@ import { answerBody, answerNotices, answerStanding, asOfToken, viewSummary } fro
 import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../consistency.ts";
 import { csvOf } from "../csv.ts";
 import { FORMATS, type Format, preferredFormat } from "../format.ts";
-import { keysOf, keysQuery } from "../keys.ts";
+import { keysOf, keysOrder, keysQuery } from "../keys.ts";
 import { KnownQuestions } from "../known-questions.ts";
 import type { DescribedView } from "../openapi.ts";
 import { viewStandings } from "../overview.ts";
 import type { Parameters } from "../parameters.ts";
 import { badRequest } from "../problem.ts";
 import type { Reading } from "../reader.ts";
-import { type RenderedAnswer, renderAnswer, renderedBody } from "../rendered-answer.ts";
+import { answerJson, type RenderedAnswer, renderAnswer, renderedBody } from "../rendered-answer.ts";
 import { type Fail, type One, readRequest, wholeNumber } from "../request.ts";
 import type { Serving } from "../serving.ts";
 import type { Standing } from "../standings.ts";
+import { inTurns } from "../turns.ts";
 import { entityTag, hasTag } from "../validators.ts";
 
 type Named = { Params: { name: string } };
@@ -26,6 +27,7 @@ interface QuestionOptions extends Consistency {
   readonly format: Format | null;
 }
 
+const JSON_TYPE = "application/json; charset=utf-8";
 const AGE_HEADER = "tideline-freshness-ms";
 
 export const KEYS_LIMIT = { least: 1, most: 10_000, byDefault: 100 } as const;
@@ -94,10 +96,11 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
         .type(`${FORMATS.csv}; charset=utf-8; header=present`)
         .send(csvOf(definition.view, query, answer.rows));
     }
-    const rendered = at === null ? renderAnswer(definition, types, query, answer, headers) : null;
+    const rendered = at === null ? await inTurns(renderAnswer(asked.described, query, answer, headers), null) : null;
     if (rendered === null) {
+      const body = await inTurns(answerJson(answerBody(definition, types, query, answer, at)), null);
       void reply.headers({ ...headers, ...ageHeader(answer, at) });
-      return answerBody(definition, types, query, answer, at);
+      return reply.type(JSON_TYPE).send(body);
     }
     known.answer(request.url, rendered, request.url.length + rendered.before.length);
     return sendRendered(reply, rendered, answer.freshnessMs);
@@ -120,13 +123,14 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
     const { at, dimension, prefix, limit } = asked.options;
     const query = keysQuery(definition.view, asked.query, dimension);
     const reading = await consistently(serving, reply, asked.described, asked.options, () =>
-      reader.read(definition, query, at?.applied ?? null),
+      reader.read(definition, query, at?.applied ?? null, keysOrder(dimension, { prefix, limit })),
     );
+    const keys = await inTurns(keysOf(reading, { prefix, limit }), null);
     void reply.headers({ ...answerHeaders(asked.described, reading, at, null), ...ageHeader(reading, at) });
     return {
       view: definition.view.name,
       dimension,
-      ...keysOf(reading, { prefix, limit }),
+      ...keys,
       window: { from: new Date(reading.fromMs).toISOString(), to: new Date(reading.toMs).toISOString() },
       ...answerStanding(definition, reading, at),
       ...answerNotices(definition, reading),
@@ -224,7 +228,7 @@ function sendRendered(reply: FastifyReply, rendered: RenderedAnswer, freshnessMs
   return reply
     .headers(rendered.headers)
     .header(AGE_HEADER, String(freshnessMs))
-    .type("application/json; charset=utf-8")
+    .type(JSON_TYPE)
     .send(renderedBody(rendered, freshnessMs));
 }
 

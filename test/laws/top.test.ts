@@ -1,0 +1,241 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ANSWER_LIMITS, Budget } from "../../core/budget.ts";
+import type { GroupValue } from "../../core/cells.ts";
+import { componentsOf } from "../../core/components.ts";
+import type { Manifest } from "../../core/documents.ts";
+import { EMPTY_LEDGER } from "../../core/ledger.ts";
+import { count } from "../../core/measures/count.ts";
+import { max } from "../../core/measures/extremes.ts";
+import { sum } from "../../core/measures/sum.ts";
+import { presentRows } from "../../core/present.ts";
+import { planQuery, type Query } from "../../core/query.ts";
+import { sql } from "../../core/sql.ts";
+import { topOrder } from "../../core/top-order.ts";
+import { view } from "../../core/view.ts";
+import { finish } from "../../core/work.ts";
+import { BatchStates } from "../../serving/batch-states.ts";
+import { DuckQueue } from "../../serving/duck-queue.ts";
+import { keysOf, keysOrder, keysQuery } from "../../serving/keys.ts";
+import { AnswerBuilder, type BucketTile } from "../../serving/tile-cells.ts";
+import { topCells } from "../../serving/top-cells.ts";
+import { type Duck, DuckPool } from "../../store/duck.ts";
+import { DataDirectory } from "../../store/files.ts";
+import { ticks } from "../views.ts";
+
+const MINUTE = 60_000;
+const places = view("places", {
+  stream: ticks,
+  by: { place: sql`place`, good: sql`good`, tip: sql`tip` },
+  every: "1 minute",
+  measures: {
+    ticks: count(),
+    good_ticks: count({ where: sql`good` }),
+    total: sum(sql`amount`),
+    most: max(sql`amount`),
+  },
+});
+const components = componentsOf(places);
+
+/** One stored cell: some of the components have a value. */
+const state = fc.record({
+  at: fc.integer({ min: 0, max: 3 }),
+  place: fc.constantFrom(
+    "7",
+    "007",
+    "-0",
+    "0",
+    "-12",
+    "-3",
+    "10",
+    "9".repeat(41),
+    "z",
+    "",
+    "-",
+    "null",
+    "é",
+    "\uE000",
+    "😀",
+    null,
+  ),
+  good: fc.constantFrom(true, false, null),
+  tip: fc.constantFrom(0, 5, -7, 12, null),
+  values: fc.tuple(
+    fc.integer({ min: 1, max: 3 }),
+    ...Array.from({ length: 3 }, () => fc.option(fc.integer({ min: -2, max: 2 }))),
+  ),
+});
+type State = typeof state extends fc.Arbitrary<infer T> ? T : never;
+
+const shapes = fc.record({
+  order: fc.constantFrom(
+    "bucket",
+    "-ticks",
+    "total",
+    "-total,-place",
+    "most,-tip",
+    "-good_ticks",
+    "place",
+    "-good,place",
+  ),
+  by: fc.constantFrom("place,good,tip", "place", "tip,place", "good"),
+  every: fc.constantFrom("1m", "2m"),
+  limit: fc.integer({ min: 1, max: 6 }),
+});
+
+let folder = "";
+let pool: DuckPool;
+let duck: Duck;
+let batch: BatchStates;
+let data: DataDirectory;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tideline-top-"));
+  data = new DataDirectory(folder);
+  pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256, directories: [folder] });
+  duck = await pool.connect();
+  const ducks = await DuckQueue.open(pool, { connections: 1, maxWaiting: 10, timeoutMs: 60_000 });
+  batch = new BatchStates(data, ducks, { maxCachedCells: 0, limits: ANSWER_LIMITS });
+});
+afterAll(async () => {
+  duck.closeSync();
+  pool.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+let version = 0;
+/** A batch version that holds these cells; those of one place are stored as rows that have yet to be merged. */
+async function published(states: readonly State[]): Promise<Manifest> {
+  const file = await data.attempt("states", "top", "parquet");
+  const rows = states.flatMap(({ at, place, good, tip, values }) =>
+    components.flatMap(({ key }, index) => {
+      const value = values[index];
+      return value === null ? [] : [{ bucket: at * MINUTE, place, good, tip, component: key, item: 0, value }];
+    }),
+  );
+  const types = {
+    bucket: "BIGINT",
+    place: "VARCHAR",
+    good: "BOOLEAN",
+    tip: "BIGINT",
+    component: "VARCHAR",
+    item: "BIGINT",
+    value: "BIGINT",
+  };
+  const parsed = "SELECT unnest(from_json($1::VARCHAR, $2::VARCHAR), recursive := true)";
+  const source = `SELECT bucket, place, good, tip, component, item, NULL::VARCHAR AS label, value FROM (${parsed}) ORDER BY bucket`;
+  await duck.run(`CREATE OR REPLACE TEMP TABLE states AS ${source}`, [JSON.stringify(rows), JSON.stringify([types])]);
+  await duck.run(`COPY states TO '${data.path(file)}' (FORMAT parquet)`);
+  version += 1;
+  const files = [{ file, rows: rows.length, ...(await data.settle(file)) }];
+  const cut = { "0": "0" };
+  return {
+    generation: "g",
+    version,
+    base: cut,
+    cut,
+    files,
+    ledger: EMPTY_LEDGER,
+    topicId: "t",
+    createdBy: "test",
+    createdAtMs: 0,
+  };
+}
+
+/** The same as tiles of live state. */
+function tilesOf(states: readonly State[]): BucketTile[] {
+  return states.map(({ at, place, good, tip, values }) => ({
+    bucket: at * MINUTE,
+    groups: [
+      {
+        group: [place, good, tip] as GroupValue[],
+        values: components.flatMap(({ key }, index): [string, bigint][] => {
+          const value = values[index];
+          return value === null || value === undefined ? [] : [[key, BigInt(value)]];
+        }),
+        items: [],
+        sketches: [],
+      },
+    ],
+  }));
+}
+
+const range = { fromMs: 0, toMs: 4 * MINUTE };
+const keys = components.map(({ key }) => key);
+const states = fc.array(state, { minLength: 1, maxLength: 30 });
+const live = fc.array(state, { maxLength: 6 });
+
+async function candidates(query: Query, order: Parameters<typeof topCells>[0], stored: State[], applied: State[]) {
+  const manifest = await published(stored);
+  const budget = new Budget(ANSWER_LIMITS);
+  const builder = new AnswerBuilder(places, query, range, keys, budget);
+  finish(builder.addStored(tilesOf(applied), range));
+  const plan = {
+    view: places,
+    ...range,
+    everyMs: query.everyMs,
+    calendar: null,
+    by: query.by,
+    where: query.where,
+    components,
+  };
+  return topCells(order, { batch, manifest, plan, limits: ANSWER_LIMITS, budget, builder });
+}
+
+/** All cells, merged in memory. */
+function allCells(query: Query, stored: State[], applied: State[]) {
+  const builder = new AnswerBuilder(places, query, range, keys, Budget.unlimited());
+  finish(builder.addStored(tilesOf([...stored, ...applied]), range));
+  return builder.table.cells();
+}
+
+describe("the first rows of an answer that is too large to be held", () => {
+  test("are those of the whole answer, for any text, order and live state", async () => {
+    await fc.assert(
+      fc.asyncProperty(states, live, shapes, async (stored, applied, { order, by, every, limit }) => {
+        const kept = order
+          .split(",")
+          .filter(
+            (field) =>
+              !["place", "good", "tip"].includes(field.replace("-", "")) ||
+              by.split(",").includes(field.replace("-", "")),
+          );
+        const plan = planQuery(places, { by, every, limit: String(limit), order: kept.join(",") || "bucket" });
+        if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
+        const top = topOrder(places, plan.query);
+        if ("unsortable" in top) throw new Error(top.unsortable);
+        const found = await candidates(plan.query, top, stored, applied);
+        const whole = presentRows(places, plan.query, allCells(plan.query, stored, applied), range);
+        expect(presentRows(places, plan.query, found, range)).toEqual(whole);
+      }),
+      { numRuns: 150 },
+    );
+  }, 120_000);
+
+  test("and so are the most frequent values of a dimension", async () => {
+    const asked = fc.record({
+      dimension: fc.constantFrom("place", "good", "tip"),
+      prefix: fc.constantFrom("", "-", "n", "1", "😀"),
+      limit: fc.integer({ min: 1, max: 5 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(states, live, asked, async (stored, applied, { dimension, prefix, limit }) => {
+        const plan = planQuery(places, {});
+        if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
+        const query = keysQuery(places, plan.query, dimension);
+        const found = await candidates(query, keysOrder(dimension, { prefix, limit }), stored, applied);
+        const whole = finish(keysOf({ cells: allCells(query, stored, applied) }, { prefix, limit }));
+        expect(finish(keysOf({ cells: found }, { prefix, limit }))).toEqual(whole);
+      }),
+      { numRuns: 100 },
+    );
+  }, 120_000);
+
+  test("cannot be found by what a database does not sort exactly", () => {
+    const plan = planQuery(places, { order: "-ticks" });
+    if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
+    expect(topOrder(places, { ...plan.query, windowMs: 2 * plan.query.everyMs })).toEqual({ unsortable: "ticks" });
+  });
+});
