@@ -37,7 +37,7 @@ export async function benchHttp(report: (line: string) => void): Promise<Figure[
     const serve = installation.role("serve", "--rate-limit", "0");
     await serve.start();
     await sendOrders(installation, 2, LIVE, nowMs - 3 * 3_600_000, 4 * 3_600_000);
-    await waitUntilComplete(installation);
+    await waitUntilComplete(installation, LIVE);
 
     const figures: Figure[] = [];
     const paths = keyedPaths(nowMs);
@@ -49,7 +49,8 @@ export async function benchHttp(report: (line: string) => void): Promise<Figure[
   });
 }
 
-async function makeHistory(installation: Installation, nowMs: number): Promise<void> {
+/** 200,000 orders in the 30 days before `nowMs`, archived and in a first version of every view of theirs. */
+export async function makeHistory(installation: Installation, nowMs: number): Promise<void> {
   await sendOrders(installation, 1, HISTORY, nowMs - 30 * DAY_MS, 30 * DAY_MS);
   const batch = await BatchLayer.open({ brokers: installation.brokers, dataDir: join(installation.home, "data") });
   try {
@@ -78,8 +79,8 @@ async function sendOrders(
   await sender.close();
 }
 
-/** Waits until the answer has all orders that were sent. */
-async function waitUntilComplete({ ports }: Installation): Promise<void> {
+/** Waits until the answer has all orders that were sent, `live` of them after the history. */
+export async function waitUntilComplete({ ports }: Installation, live: number): Promise<void> {
   const connection = await HttpConnection.open(ports.api);
   const deadlineMs = performance.now() + 60_000;
   for (;;) {
@@ -87,9 +88,9 @@ async function waitUntilComplete({ ports }: Installation): Promise<void> {
     const { rows = [] } = JSON.parse(body.toString()) as { rows?: { orders: number }[] };
     const orders = rows.reduce((sum, row) => sum + row.orders, 0);
     // Some are test orders, which the view leaves out.
-    if (orders > (HISTORY + LIVE) * 0.99) break;
+    if (orders > (HISTORY + live) * 0.99) break;
     if (performance.now() > deadlineMs)
-      throw new Error(`only ${orders} of ${HISTORY + LIVE} orders are there: ${body.toString().slice(0, 300)}`);
+      throw new Error(`only ${orders} of ${HISTORY + live} orders are there: ${body.toString().slice(0, 300)}`);
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
   connection.close();

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { benchArchive } from "./archive.ts";
+import { benchBudgets } from "./budgets.ts";
 import { type Figure, reachesBar } from "./figure.ts";
 import { benchFreshness } from "./freshness.ts";
 import { benchHttp } from "./http.ts";
@@ -37,6 +38,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   refresh: benchRefresh,
   parquet: benchParquet,
   http: benchHttp,
+  budgets: benchBudgets,
   live: benchLive,
   memory: benchMemory,
   "start-up": benchStartUp,

@@ -700,6 +700,42 @@ export const plants: readonly Plant[] = [
     necessary: false,
     scenarios: [],
   },
+  {
+    name: "flip-loses-newest",
+    what: "a sliding window loses its newest bucket when the queue's two stacks change places",
+    file: "core/windows.ts",
+    find: "for (const cell of this.#back.toReversed()) {",
+    replace: "for (const cell of this.#back.toReversed().slice(1)) {",
+    necessary: true,
+    scenarios: [],
+  },
+  {
+    name: "sessions-cut",
+    what: "sessions that are open where the range ends are not followed any further",
+    file: "serving/session-pieces.ts",
+    find: "if (open.length === 0) break;",
+    replace: "if (open.length >= 0) break;",
+    necessary: true,
+    scenarios: [],
+  },
+  {
+    name: "top-without-live",
+    what: "of the first rows of a large answer, those with live state lack what the batch version has of them",
+    file: "serving/top-cells.ts",
+    find: "[...live.map(({ bucket, group }) => ({ bucket, group })), ...settled]",
+    replace: "[...settled]",
+    necessary: true,
+    scenarios: [],
+  },
+  {
+    name: "window-after-now",
+    what: "an event of a wrong clock moves the time that an answer is about beyond all others",
+    file: "core/query.ts",
+    find: "const last = asksForLater ? any : untilNow;",
+    replace: "const last = any ?? (asksForLater ? any : untilNow);",
+    necessary: true,
+    scenarios: [],
+  },
 ];
 
 /** The plants of these names; throws on one that there is not. */

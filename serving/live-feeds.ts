@@ -35,8 +35,8 @@ export interface LiveFeedsOptions {
   readonly logger: Logger;
   readonly maxStreams: number;
   /** Characters that one answer, and the answers of all feeds together, may have. */
-  readonly maxAnswerSize?: number;
-  readonly maxHeldSize?: number;
+  readonly maxAnswerSize: number;
+  readonly maxHeldSize: number;
 }
 
 export interface Subscription {
@@ -52,13 +52,8 @@ export interface Subscription {
 }
 
 interface FeedOptions extends LiveFeedsOptions {
-  readonly maxAnswerSize: number;
   readonly room: Room;
 }
-
-/** One live answer may have so many characters, and the newest answers of all feeds together so many. */
-const MAX_ANSWER_SIZE = 4_000_000;
-const MAX_HELD_SIZE = 64_000_000;
 
 /** How long a feed waits after a problem before it looks again. */
 const AFTER_PROBLEM_MS = 2_000;
@@ -71,8 +66,7 @@ export class LiveFeeds {
   #closed = false;
 
   constructor(options: LiveFeedsOptions) {
-    const { maxAnswerSize = MAX_ANSWER_SIZE, maxHeldSize = MAX_HELD_SIZE } = options;
-    this.#options = { ...options, maxAnswerSize, room: new Room(maxHeldSize) };
+    this.#options = { ...options, room: new Room(options.maxHeldSize) };
   }
 
   /** How many streams are open. */

@@ -54,6 +54,9 @@ export interface ServingOptions {
   readonly recomputeTimeoutMs?: number;
   /** How long a proof may take. */
   readonly proofTimeoutMs?: number;
+  /** Characters of one live answer, and of all that live streams hold. */
+  readonly maxLiveAnswerSize?: number;
+  readonly maxLiveHeldSize?: number;
   /** Cells that one answer may have before it is sorted and limited. */
   readonly maxAnswerCells?: number;
   /** Cells of closed segments, again of batch answers, and again of both merged, that are kept in memory. */
@@ -125,7 +128,14 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     memoryLimitMb: options.memoryLimitMb ?? 512,
     timeoutMs: options.proofTimeoutMs ?? 30 * 60_000,
   });
-  const live = new LiveFeeds({ reader, standings, logger, maxStreams: options.maxStreams ?? 1_000 });
+  const live = new LiveFeeds({
+    reader,
+    standings,
+    logger,
+    maxStreams: options.maxStreams ?? 1_000,
+    maxAnswerSize: options.maxLiveAnswerSize ?? 4_000_000,
+    maxHeldSize: options.maxLiveHeldSize ?? 64_000_000,
+  });
   const scans = await DuckQueue.open(pool, { connections: 1, maxWaiting: 16, timeoutMs: 60_000 });
   const quality = new StreamQuality({
     streams: definitions.streams,

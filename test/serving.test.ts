@@ -29,7 +29,7 @@ import type { AnswerBody } from "../serving/answer.ts";
 import { BatchStates } from "../serving/batch-states.ts";
 import { DuckQueue } from "../serving/duck-queue.ts";
 import { History } from "../serving/history.ts";
-import { type RunningServing, startServing } from "../serving/main.ts";
+import { type RunningServing, type ServingOptions, startServing } from "../serving/main.ts";
 import type { Problem } from "../serving/problem.ts";
 import { Reader } from "../serving/reader.ts";
 import { Recomputations } from "../serving/recomputations.ts";
@@ -139,7 +139,7 @@ class Place {
     this.chain = new Chain(redis, this.namespace, this.generation);
   }
 
-  async start(options: { requestsPerMinute?: number; maxAnswerCells?: number; redisUrl?: string } = {}): Promise<this> {
+  async start(options: Partial<ServingOptions> = {}): Promise<this> {
     await this.data.attempt("views", "x", "json");
     const views = new Map(
       [takings, unborn].map((definition) => [
@@ -921,6 +921,56 @@ describe("a request that is wrong", () => {
     expect(asked[3]?.type).toContain("application/problem+json");
     expect(Number(asked[3]?.headers["retry-after"])).toBeGreaterThan(0);
     expect((await limited.ask("/health")).status).toBe(200);
+  });
+});
+
+describe("a question that costs too much", () => {
+  let at: Place;
+  beforeAll(async () => {
+    ({ at } = await standing());
+  });
+
+  /** The same state behind a server with other limits. */
+  async function restarted(options: Partial<ServingOptions>): Promise<void> {
+    await at.close();
+    await at.start(options);
+  }
+
+  it("has the same first rows from a server that cannot hold all of them, in batch, closed and open state", async () => {
+    const all = `${WHOLE}&limit=30`;
+    const shapes = [
+      all,
+      `${all}&order=-sales`,
+      `${all}&order=cents,-shop`,
+      `${all}&order=-least&by=shop,floor`,
+      `${all}&order=-bucket&measures=buyers,mean,sales`,
+      `${all}&order=shop,-most&where[online]=true`,
+    ];
+    const answersOf = (paths: readonly string[]) => Promise.all(paths.map((path) => at.answer(path)));
+    const whole = await answersOf(shapes);
+    await restarted({ maxAnswerCells: 1_600 });
+    const first = await answersOf(shapes);
+    for (const [index, { rows, truncated }] of first.entries())
+      expect([shapes[index], rows, truncated]).toEqual([shapes[index], whole[index]?.rows, whole[index]?.truncated]);
+    const refused: [string, string][] = [
+      [`${all}&order=-mean`, "sorted by mean"],
+      [`${all}&order=buyers`, "sorted by buyers"],
+      [`${all}&window=60m`, "all of them have to be held"],
+    ];
+    for (const [path, why] of refused) {
+      const { status, text } = await at.ask(`/views/takings?${path}`);
+      expect([path, status, JSON.parse(text)]).toMatchObject([path, 400, { code: "TOO_LARGE" }]);
+      expect((JSON.parse(text) as Problem).detail).toContain(why);
+    }
+  });
+
+  it("is refused live when its answer is too large to be sent again and again", async () => {
+    await restarted({ maxLiveAnswerSize: 20_000 });
+    const { status, text } = await at.ask(`/views/takings/live?${WHOLE}&limit=100000`);
+    expect([status, JSON.parse(text)]).toMatchObject([400, { code: "TOO_LARGE", errors: [{ parameter: "limit" }] }]);
+    await restarted({ maxLiveHeldSize: 20_000 });
+    const later = await at.ask(`/views/takings/live?${WHOLE}&limit=100000`);
+    expect([later.status, JSON.parse(later.text)]).toMatchObject([429, { code: "TOO_MANY_STREAMS" }]);
   });
 });
 
