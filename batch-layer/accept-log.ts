@@ -111,7 +111,7 @@ export async function acceptLog(
   stores: BatchStores,
   topic: string,
   chains: readonly Chain[],
-  options: { readonly by: string; readonly partition?: number },
+  options: { readonly by: string; readonly partition?: number | undefined },
 ): Promise<LogDifference[]> {
   const { log, archive } = stores;
   const { id } = await log.topic(topic);

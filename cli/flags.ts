@@ -9,6 +9,12 @@ export function wholeNumber(text: string): number {
   throw new InvalidArgumentError("It must be a whole number from 1.");
 }
 
+/** A partition's number, from 0. */
+export function partition(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("It must be a partition's number, from 0.");
+}
+
 export function duration(text: string): number {
   const value = parseDuration(text);
   if (value !== null) return value;

@@ -395,7 +395,7 @@ export const plants: readonly Plant[] = [
     replace: "void applied;",
     necessary: true,
     scenarios: ["log-rewritten"],
-    seed: 1,
+    seed: 2,
     rewritten: true,
   },
   {

@@ -5,6 +5,7 @@ import { decodeAnew } from "./decode-anew.ts";
 import { Decoder } from "./decoder.ts";
 import type { Duck } from "./duck.ts";
 import { eventColumns } from "./events.ts";
+import { requireReached } from "./log-check.ts";
 import { logTruncated, topicRecreated } from "./log-errors.ts";
 import { type ForeignSpan, foreignSpans } from "./originals.ts";
 import { type DedupSources, warmDedup } from "./warm-dedup.ts";
@@ -118,7 +119,11 @@ async function readTails(
   const { log } = sources;
   const { id } = await log.topic(topic);
   if (id !== topicId) throw topicRecreated(topic, topicId, id);
-  const { stable } = await log.bounds(topic);
+  const bounds = await log.bounds(topic);
+  const { stable } = bounds;
+  const read = new Set(tails.map(({ partition }) => partition));
+  const archived = [...(await sources.archive.tails(topic, topicId))].filter(([partition]) => read.has(partition));
+  await requireReached({ log, topic, topicId, bounds }, archived);
   await duck.run(`CREATE OR REPLACE TEMP TABLE ${TAIL} (${eventColumns(stream)})`);
   for (const { partition, from, to } of tails) {
     if (at(stable, partition) < to) throw logTruncated(topic, partition, to, at(stable, partition));

@@ -5,12 +5,14 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { Kafka, logLevel, type Producer } from "kafkajs";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { acceptLog, findDifferences } from "../batch-layer/accept-log.ts";
 import { archiveChunk, CHUNK_LIMITS } from "../batch-layer/archive-chunk.ts";
 import { PLAN_LIMITS, planArchive } from "../batch-layer/archive-plan.ts";
 import { planStream } from "../batch-layer/archive-stream.ts";
 import { sweepArchive } from "../batch-layer/archive-sweep.ts";
 import { compact } from "../batch-layer/compact.ts";
 import { chooseCut } from "../batch-layer/cut-choice.ts";
+import { cutMarks } from "../batch-layer/cut-marks.ts";
 import { writeDelta } from "../batch-layer/delta.ts";
 import { planFold } from "../batch-layer/fold-plan.ts";
 import { healLive } from "../batch-layer/heal-live.ts";
@@ -29,7 +31,7 @@ import { checkDelta, finishPublish, publishDelta } from "../batch-layer/refresh.
 import { sealCut } from "../batch-layer/seal.ts";
 import { stateHash } from "../batch-layer/state-hash.ts";
 import { type BatchStores, type StreamTarget, UNWATCHED, type ViewTarget, type Watch } from "../batch-layer/stores.ts";
-import type { ArchiveEntry, Manifest, StateFile } from "../core/documents.ts";
+import type { ArchiveEntry, LogMark, Manifest, StateFile } from "../core/documents.ts";
 import { instant, integer, oneOf, text } from "../core/fields.ts";
 import { generationOf } from "../core/generation.ts";
 import { addLedgers, EMPTY_LEDGER, type Ledger } from "../core/ledger.ts";
@@ -44,12 +46,15 @@ import { stream } from "../core/stream.ts";
 import { view } from "../core/view.ts";
 import { Archive } from "../store/archive.ts";
 import { Chain } from "../store/chain.ts";
+import type { Mark } from "../store/chain-state.ts";
 import { DuckPool, rowsOf } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
 import { beginGeneration } from "../store/generation-start.ts";
 import { LiveResets } from "../store/live-resets.ts";
 import { LogReader } from "../store/log.ts";
+import { lostOffset } from "../store/log-check.ts";
 import { Manifests } from "../store/manifests.ts";
+import { markFromJson } from "../store/marks.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
 import { Schemas } from "../store/registry-schemas.ts";
 import { ensureTopics } from "../store/topics.ts";
@@ -1087,6 +1092,85 @@ describe("a refresh beside a speed layer", () => {
     );
     expect(choice).toMatchObject({ by: "log", cut: positions({ 0: 20 }) });
     nobody.disconnect();
+  });
+});
+
+describe("a log that is not the one that was archived", () => {
+  const events = (from: number, to: number) => Array.from({ length: to - from }, (_, id) => sale((from + id) * 7 + 1));
+  const patience = { waitMs: 0, pollMs: 10, redisMs: 5_000 };
+
+  it("is not archived and gives no cut until somebody accepts it; then it is read from where the archive ends", async () => {
+    const { stores: before, target, topicId, chain } = await place();
+    const { topic } = target;
+    await send(topic, events(0, 30));
+    const genesis = await beginGeneration(before, target.generation, topic, "test");
+    await archiveTo(before, target);
+    const document = `archive/${topic}/0/entries/${"0".repeat(19)}.json`;
+    const entry = JSON.parse(await before.data.text(document)) as ArchiveEntry;
+    expect(entry.mark).toMatchObject({ offset: "29" });
+    // As if another record had been archived where the log has this one.
+    await before.data.replace(document, JSON.stringify({ ...entry, mark: { ...entry.mark, hash: "0".repeat(16) } }));
+    await send(topic, events(30, 40));
+    const stores = { ...before, archive: new Archive(before.data) };
+
+    const cut = cutFromJson(genesis.cut);
+    const seal = () => sealCut(stores, target, chain, { version: 0, cut }, UNWATCHED, patience);
+    const refused = expect.objectContaining({ code: "LOG_TRUNCATED" });
+    await expect(planStream(stores, target, null)).rejects.toThrowError(refused);
+    const chunk = { partition: 0, from: "30", to: "40" };
+    await expect(archiveChunk(stores, target, topicId, chunk, UNWATCHED)).rejects.toThrowError(refused);
+    await expect(seal()).rejects.toThrowError(refused);
+    expect(await stores.data.list(`archive/${topic}/0/files`)).toHaveLength(1);
+
+    const found = { partition: 0, archivedTo: 30n, logEnd: 40n, differsAt: 29n, passedOver: 1 };
+    expect(await findDifferences(stores, topic)).toEqual([expect.objectContaining(found)]);
+    await chain.reseed(cut, 0, null);
+    expect(await acceptLog(stores, topic, [chain], { by: "test" })).toEqual([expect.objectContaining(found)]);
+    expect(await chain.load()).toBeNull();
+    expect(await findDifferences(stores, topic)).toEqual([expect.objectContaining({ differsAt: null })]);
+    expect(await stores.archive.continuation(topic, topicId, 0)).toMatchObject({ number: 1, from: "30", by: "test" });
+
+    expect(await seal()).toMatchObject({ by: "archive", cut: positions({ 0: 30 }) });
+    await archiveTo(stores, target);
+    const offsets = (await archivedRows(stores, topic, topicId)).map(({ offset }) => Number(offset));
+    expect(offsets).toEqual(Array.from({ length: 40 }, (_, offset) => offset));
+  });
+
+  it("gives no cut while Redis holds state of other records, also when that was made anew below a cut", async () => {
+    const { stores, target, topicId, chain } = await place();
+    await send(target.topic, events(0, 20));
+    await archiveTo(stores, target);
+    const cut = positions({ 0: 10 });
+    const json = (await cutMarks(stores, target.topic, topicId, cut))["0"] as LogMark;
+    const seal = () => sealCut(stores, target, chain, { version: 1, cut }, UNWATCHED, patience);
+    const mark = markFromJson(json, topicId);
+    await chain.reseed(cut, 1, null, { marks: new Map([[0, mark]]) });
+    expect(await chain.reached()).toEqual(new Map([[0, { position: 10n, mark }]]));
+    expect(await seal()).toMatchObject({ by: "log" });
+    const other = { ...mark, hash: "0".repeat(16) };
+    await chain.reseed(cut, 1, (await chain.load())?.nonce ?? null, { marks: new Map([[0, other]]) });
+    await expect(seal()).rejects.toMatchObject({ code: "LOG_TRUNCATED" });
+    const later = { from: cut, to: positions({ 0: 20 }), file: null, ledgers: new Map(), entries: new Map() };
+    await expect(checkDelta(stores, target, chain, later)).rejects.toMatchObject({ code: "LOG_TRUNCATED" });
+  });
+
+  it("is told by the last record below a cut, also by one inside an archive file", async () => {
+    const { stores, target, topicId } = await place();
+    const { topic } = target;
+    await send(topic, events(0, 30));
+    await archiveTo(stores, target);
+    const [whole] = await stores.archive.entries(topic, topicId, 0);
+    expect(await cutMarks(stores, topic, topicId, positions({ 0: 30 }))).toEqual({ "0": whole?.mark });
+    const inside = await cutMarks(stores, topic, topicId, positions({ 0: 12 }));
+    expect(inside["0"]).toMatchObject({ offset: "11" });
+    const compared = { log: stores.log, topic, topicId, bounds: await stores.log.bounds(topic) };
+    const mark = markFromJson(inside["0"] as LogMark, topicId);
+    const lost = (changes: Partial<Mark>) =>
+      lostOffset(compared, 0, { position: position(12), mark: { ...mark, ...changes } });
+    expect(await lost({})).toBeNull();
+    expect(await lost({ hash: "0".repeat(16) })).toBe(11n);
+    expect(await lost({ offset: position(10) })).toBe(10n);
+    expect(await lostOffset(compared, 0, { position: position(31), mark })).toBe(30n);
   });
 });
 

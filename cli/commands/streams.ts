@@ -1,6 +1,7 @@
 import { type Command, Option } from "commander";
+import type { AcceptFlags } from "../accept-log.ts";
 import { loadConfig } from "../config.ts";
-import { duration, since, wholeNumber } from "../flags.ts";
+import { duration, partition, since, wholeNumber } from "../flags.ts";
 
 const help = `
 Quality is valid records of all archived ones; duplicates are valid.
@@ -9,6 +10,21 @@ Examples:
   $ tideline streams                                        every stream: size, archive, quality
   $ tideline streams quality order-completed --every 1h     how it developed
   $ tideline streams recheck                                look for Avro schemas that were not registered yet
+  $ tideline streams accept-log order-completed             what Kafka lost, after LOG_TRUNCATED
+`;
+
+const acceptHelp = `
+After LOG_TRUNCATED: Kafka lost the end of a log that had been read, and other records may lie at the same offsets now. Archive and views stay where
+they are until somebody decides. Without --yes this shows the difference and changes nothing.
+
+With --yes, what is archived stays counted, also the records that Kafka lost. From where the archive ends on, the log as it is now is read. Its
+records between the difference and the end of the archive are not counted: send them again if they must be. Records that were lost before
+they were archived are not counted any more.
+
+Examples:
+  $ tideline streams accept-log order-completed                      shows the difference
+  $ tideline streams accept-log order-completed --yes                accepts the log of every partition
+  $ tideline streams accept-log order-completed --partition 2 --yes
 `;
 
 /** Adds `tideline streams`. */
@@ -67,6 +83,22 @@ Example:
     .action(async (ids: readonly number[], { json }: { json: boolean }) => {
       const { recheckStreams } = await import("../recheck.ts");
       await recheckStreams(loadConfig(process.env), ids, json);
+    });
+  registerAcceptLog(group);
+}
+
+function registerAcceptLog(group: Command): void {
+  group
+    .command("accept-log")
+    .description("show what Kafka lost of a stream's log, and go on with the log as it is now")
+    .argument("<stream>", "which stream")
+    .addOption(new Option("--partition <n>", "only this partition").argParser(partition))
+    .option("--yes", "accept the log as it is now", false)
+    .addOption(new Option("--json", "as JSON").default(false))
+    .addHelpText("after", acceptHelp)
+    .action(async (stream: string, flags: AcceptFlags) => {
+      const { acceptStreamLog } = await import("../accept-log.ts");
+      await acceptStreamLog(loadConfig(process.env), stream, flags);
     });
 }
 

@@ -1,3 +1,4 @@
+import { Redis } from "ioredis";
 import { Kafka, logLevel } from "kafkajs";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { ProcessHandle } from "../../stack/local-process.ts";
@@ -43,6 +44,34 @@ describe("a log that is not ours any more", () => {
       ends.every(({ partition, high }) => position.applied[String(partition)] === high),
     );
   }
+
+  test("live state of records that the log does not have: LOG_TRUNCATED, until somebody accepts the log", {
+    timeout: 240_000,
+  }, async () => {
+    await produce(brokers, topic, messyOrders(30, 400, Date.now()));
+    const before = await settled();
+    // As if other records had been applied: a Redis whose marks are of another log.
+    const redis = new Redis(inject("redisUrl"));
+    const names = await redis.keys(`tl:{${tideline.env.TIDELINE_NAMESPACE}/*:mark`);
+    expect(names.length).toBeGreaterThan(0);
+    for (const name of names)
+      for (const [partition, mark] of Object.entries(await redis.hgetall(name)))
+        await redis.hset(name, partition, JSON.stringify({ ...JSON.parse(mark), hash: "0".repeat(16) }));
+    redis.disconnect();
+    await speed.stop();
+    await speed.start();
+    await until("the view stops", phase, (found) => found === "stopped LOG_TRUNCATED");
+    const shown = await tideline.begin("streams", "accept-log", "order-completed");
+    expect([shown.exitCode, shown.stdout]).toEqual([1, expect.stringContaining("holds records that Kafka lost")]);
+    expect(await phase()).toBe("stopped LOG_TRUNCATED");
+    const { stdout } = await tideline.run("streams", "accept-log", "order-completed", "--yes");
+    expect(stdout).toContain("accepted");
+    await speed.stop();
+    await speed.start();
+    const after = await settled();
+    expect(total(after)).toBe(total(before));
+    expect((await tideline.run("streams", "accept-log", "order-completed")).stdout).toContain("the one that was read");
+  });
 
   test("retention that passed an unread position: LOG_LOST, and the answer stays where it was", async () => {
     await produce(brokers, topic, messyOrders(31, 400, Date.now()));
