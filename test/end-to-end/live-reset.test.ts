@@ -33,13 +33,20 @@ describe("live state that differs from the archive", () => {
       return complete && read >= size;
     });
 
-  /** Moves one record of the open segment's ledger from the counted ones to the filtered ones, as a speed layer that miscounts would. */
+  /** Moves one record of the newest ledger from the counted ones to the filtered ones, as a speed layer that miscounts would. */
   async function miscount(generation: string): Promise<void> {
     const chain = `tl:{${tideline.namespace}/${generation}}`;
-    const key = `${chain}:s:${await redis.hget(`${chain}:chain`, "open")}:ledger`;
-    expect(await redis.exists(key)).toBe(1);
-    await redis.hincrby(key, "0:counted", -1);
-    await redis.hincrby(key, "0:filtered", 1);
+    const segments = JSON.parse((await redis.hget(`${chain}:chain`, "segments")) ?? "[]") as { id: string }[];
+    for (const { id } of segments.toReversed()) {
+      const key = `${chain}:s:${id}:ledger`;
+      const [field] =
+        Object.entries(await redis.hgetall(key)).find(([name, n]) => /:counted$/.test(name) && Number(n) > 0) ?? [];
+      if (field === undefined) continue;
+      await redis.hincrby(key, field, -1);
+      await redis.hincrby(key, field.replace("counted", "filtered"), 1);
+      return;
+    }
+    throw new Error("no segment has counted anything");
   }
 
   const refreshed = () =>
