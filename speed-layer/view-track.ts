@@ -383,8 +383,11 @@ export class ViewTrack {
     partitions: readonly number[],
   ): Promise<ChainState> {
     const { chain: redis, metrics, logger } = this.#deps;
-    for (;;) {
+    for (let named: number | null = null; ; ) {
       const manifest = await this.#deps.newestManifest();
+      // A version that Redis named before the directory was looked at, and that is not there: the directory was restored from a backup.
+      const missing = named !== null && named > manifest.version ? named : null;
+      named = await redis.pointer();
       const cut = cutFromJson(manifest.cut);
       const chain = await redis.load();
       const applied = chain === null ? new Map<number, Reached>() : await redis.reached();
@@ -399,6 +402,7 @@ export class ViewTrack {
       const done = await redis.reseed(cut, manifest.version, chain?.nonce ?? null, {
         topicId: manifest.topicId,
         marks,
+        missing,
       });
       metrics.reseeds.inc({ view: this.name });
       // Not counted here: a loop that does not end is a step of the lane that does not.

@@ -131,7 +131,7 @@ export class Chain {
     cut: Cut,
     version: number,
     seen: string | null,
-    { topicId = "", marks = new Map() }: { topicId?: string; marks?: ReadonlyMap<number, Mark> } = {},
+    { topicId = "", marks = new Map(), missing = null }: ReseedOptions = {},
   ): Promise<boolean> {
     const answer = await this.#redis.tideline_reseed(
       ...this.#everything(),
@@ -140,10 +140,17 @@ export class Chain {
       seen ?? "",
       randomUUID(),
       topicId,
+      missing ?? "",
       ...[...marks].flatMap(([partition, mark]) => [partition, encodeMark(mark)]),
     );
     await this.#sweep();
     return answer === "OK";
+  }
+
+  /** The newest version that the chain names, whether it is usable or not; null without one. */
+  async pointer(): Promise<number | null> {
+    const version = await this.#redis.hget(this.#key("chain"), "pointer");
+    return version === null ? null : Number(version);
   }
 
   /** Deletes the whole chain, of a generation that nobody keeps up to date any more. */
@@ -298,6 +305,13 @@ export class Chain {
   #key(suffix: string): string {
     return `${this.#prefix}:${suffix}`;
   }
+}
+
+interface ReseedOptions {
+  readonly topicId?: string;
+  readonly marks?: ReadonlyMap<number, Mark>;
+  /** A version that the chain names and the data directory, looked at afterwards, does not have. */
+  readonly missing?: number | null;
 }
 
 type Argument = string | Buffer | number;

@@ -1,12 +1,14 @@
 -- reseed(cut, version, nonce): a fresh chain from `cut`, when there is none that is whole or the caller saw this very one, and knows a manifest
--- that is no older than it. The old segments' keys are left to `sweep`.
+-- that is no older than it; or knows that the version which the chain names is not in the data directory, as after a restore. The old segments' keys are
+-- left to `sweep`.
 -- KEYS  chain, applied, mark, fresh, garbage, staging, merging
--- ARGV  cut as JSON, version, nonce the caller saw ('' for none), fresh nonce, topic id ('' when not known),
---       then for each partition whose last record below the cut is known: partition, mark
+-- ARGV  cut as JSON, version, nonce the caller saw ('' for none), fresh nonce, topic id ('' when not known), a version that
+--       the data directory does not have ('' for none), then for each partition whose last record below the cut is known: partition, mark
 local state = redis.call('HMGET', KEYS[1], 'nonce', 'pointer', 'segments')
 local pointer, first = tonumber(ARGV[2]), segment_id(ARGV[4], '1')
 local seen = state[1] and not is_unusable(KEYS[1]) and state[1] or ''
-if seen ~= ARGV[3] or tonumber(state[2] or '0') > pointer then return 'CHANGED' end
+local newer = state[2] and tonumber(state[2]) > pointer and state[2] ~= ARGV[6]
+if seen ~= ARGV[3] or newer then return 'CHANGED' end
 even_when_full(KEYS[1])
 if state[3] then
   begin(KEYS[1])
@@ -19,6 +21,6 @@ begin(KEYS[1])
 redis.call('HSET', KEYS[1], 'nonce', ARGV[4], 'pointer', tostring(pointer), 'open', first, 'next', '2',
   'cells', '0', 'openCells', '0', 'openWork', '0', 'topic', ARGV[5], 'segments', cjson.encode({{id = first, from = cut}}))
 for partition, from in pairs(cut) do redis.call('HSET', KEYS[2], partition, from) end
-for i = 6, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
+for i = 7, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 finish(KEYS[1])
 return 'OK'

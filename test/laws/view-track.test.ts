@@ -142,6 +142,33 @@ test("an answer that puts a view's position back while a batch is prepared loses
   duck.closeSync();
 });
 
+test("a data directory that is older than Redis, as after a restore, is where the view begins again", async () => {
+  const stores = {
+    manifests: new Manifests(new DataDirectory(home)),
+    archive: new Archive(new DataDirectory(home)),
+    log,
+  };
+  const chain = new Chain(redis, randomUUID(), generation);
+  // Redis knows of version 120, at a cut that the directory does not have.
+  expect(await chain.reseed(new Map([[0, position(5n)]]), 120, null)).toBe(true);
+  const [info, bounds] = [await log.topic(topic), await log.bounds(topic)];
+  const track = new ViewTrack({
+    definition,
+    chain,
+    newestManifest: () => beginGeneration(stores, generation, topic, "test"),
+    longArchive: async () => false,
+    archiveTails: async () => new Map(),
+    requireRedis: async () => undefined,
+    askToSettle: async () => undefined,
+    metrics: speedMetrics(new Registry()),
+    logger: pino({ level: "silent" }),
+  });
+  await track.attach({ log, topic, info, bounds, partitions: [0] }, 0);
+  expect(track.phase).toBe("live");
+  expect(await chain.load()).toMatchObject({ pointer: 0, applied: new Map([[0, 0n]]) });
+  await chain.drop();
+});
+
 /** A Redis that answers every `apply` with this error. */
 function answering(sound: TidelineRedis, message: string): TidelineRedis {
   return new Proxy(sound, {
