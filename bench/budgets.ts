@@ -54,7 +54,7 @@ function shapes(nowMs: number): ((times: number) => string)[] {
     (times) => `/views/revenue?${month(times)}&every=1m&zone=Europe/Berlin&format=csv&${all}`,
     (times) => `/views/active-buyers?${month(times)}&${all}`,
     (times) => `/views/top-products?${month(times)}&${all}`,
-    (times) => `/views/revenue?from=${Date.parse("1972-01-01") + times * MINUTE_MS}&every=1d&zone=Europe/Berlin&${all}`,
+    (times) => `/views/revenue?from=${Date.parse("1976-01-01") + times * MINUTE_MS}&every=1d&zone=Europe/Berlin&${all}`,
     (times) => `/views/revenue/keys?dimension=category&${month(times)}`,
   ];
 }
