@@ -2,7 +2,8 @@ import avsc, { type types as avroTypes, type Schema, type Type } from "avsc";
 
 import { Decimal, unscaledBytes } from "./avro-decimal.ts";
 import type { AvroReader } from "./decode.ts";
-import { bare, type FieldSpec } from "./fields.ts";
+import type { FieldSpec } from "./field.ts";
+import { bare } from "./fields.ts";
 import type { BodyScanner } from "./scan.ts";
 import { bodyScanner } from "./scan-avro.ts";
 import type { Stream, Version } from "./stream.ts";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Field } from "./fields.ts";
+import type { Field } from "./field.ts";
 
 /**
  * What a builder was given is checked when a definition's file is loaded, and nobody knows by then what the field is called. So a wrong argument

@@ -1,4 +1,5 @@
-import { bare, type FieldSpec } from "./fields.ts";
+import type { FieldSpec } from "./field.ts";
+import { bare } from "./fields.ts";
 import type { Fields } from "./stream.ts";
 import { utf8 } from "./utf8.ts";
 

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { ROW_SEPARATOR, scannedValue } from "./column-text.ts";
-import type { Field, JsonStructure } from "./fields.ts";
+import type { Field, JsonStructure } from "./field.ts";
 import type { BodyScanner } from "./scan.ts";
 import { quoteName, quoteText } from "./sql.ts";
 import type { Fields, Stream, Version } from "./stream.ts";

@@ -15,7 +15,8 @@ import {
   type ValueReader,
 } from "./avro-values.ts";
 import { ABSENT, ColumnText } from "./column-text.ts";
-import { bare, type FieldSpec } from "./fields.ts";
+import type { FieldSpec } from "./field.ts";
+import { bare } from "./fields.ts";
 import { type BodyScanner, specsOf } from "./scan.ts";
 import type { Version } from "./stream.ts";
 import { parseBound } from "./time.ts";

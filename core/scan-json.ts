@@ -1,5 +1,5 @@
 import { ColumnText, SPARE } from "./column-text.ts";
-import type { FieldSpec } from "./fields.ts";
+import type { FieldSpec } from "./field.ts";
 import {
   CLOSE_BRACE,
   CLOSE_BRACKET,

@@ -1,5 +1,6 @@
 import { absentText, ColumnText, NOTHING, ROW_SEPARATOR, SPARE } from "./column-text.ts";
-import { type FieldSpec, isRequired } from "./fields.ts";
+import type { FieldSpec } from "./field.ts";
+import { isRequired } from "./fields.ts";
 import { ObjectScanner } from "./scan-json.ts";
 import type { Version } from "./stream.ts";
 

@@ -1,17 +1,6 @@
 import { z } from "zod";
-import {
-  decimal,
-  type Field,
-  type FieldSpec,
-  flag,
-  instant,
-  integer,
-  list,
-  oneOf,
-  optional,
-  text,
-  withDefault,
-} from "./fields.ts";
+import type { Field, FieldSpec } from "./field.ts";
+import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "./fields.ts";
 import { type Fields, type Stream, stream } from "./stream.ts";
 
 /**

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { givenField } from "./built-field.ts";
-import { bare, type Field, type FieldSpec, isRequired } from "./fields.ts";
+import type { Field, FieldSpec } from "./field.ts";
+import { bare, isRequired } from "./fields.ts";
 import { type Sql, sqlProblem } from "./sql.ts";
 
 export type Fields = Readonly<Record<string, Field>>;

@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { TidelineError } from "../core/errors.ts";
-import { type Field, isRequired } from "../core/fields.ts";
+import type { Field } from "../core/field.ts";
+import { isRequired } from "../core/fields.ts";
 import type { Stream } from "../core/stream.ts";
 import { openTable, type TableRows, type TableValue } from "../store/table-rows.ts";
 import { eventValue } from "./table-values.ts";

@@ -1,4 +1,5 @@
-import { bare, type Field, isRequired } from "../core/fields.ts";
+import type { Field } from "../core/field.ts";
+import { bare, isRequired } from "../core/fields.ts";
 import { type Fraction, fractionOfText } from "../core/fraction.ts";
 import { parseTime } from "../core/time.ts";
 import type { TableValue } from "../store/table-rows.ts";

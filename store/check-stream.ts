@@ -1,4 +1,4 @@
-import type { ColumnType } from "../core/fields.ts";
+import type { ColumnType } from "../core/field.ts";
 import { INTEGER_TYPES } from "../core/functions.ts";
 import { quoteName } from "../core/sql.ts";
 import type { Stream } from "../core/stream.ts";

@@ -4,18 +4,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodingChanges } from "../core/contract-change.ts";
-import {
-  decimal,
-  type Field,
-  flag,
-  instant,
-  integer,
-  list,
-  oneOf,
-  optional,
-  text,
-  withDefault,
-} from "../core/fields.ts";
+import type { Field } from "../core/field.ts";
+import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../core/fields.ts";
 import { generationOf } from "../core/generation.ts";
 import { count } from "../core/measures/count.ts";
 import { sql } from "../core/sql.ts";

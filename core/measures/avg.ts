@@ -1,8 +1,8 @@
 import { type Fraction, nearestDouble } from "../fraction.ts";
 import type { Sql } from "../sql.ts";
 import { builtMeasure } from "./built-measure.ts";
-import type { CellState, Measure, PlainFound } from "./measure.ts";
-import { type PlainTerms, plainInteger, plainQuotient } from "./plain-values.ts";
+import type { CellState, Measure, PlainFound, PlainTerms } from "./measure.ts";
+import { plainInteger, plainQuotient } from "./plain-values.ts";
 
 /** The mean of an integer expression: both parts are exact integers, and their quotient is rounded once, to the nearest double. */
 export function avg(input: Sql, options: { unit?: string } = {}): Measure {

@@ -1,7 +1,6 @@
 import type { Fraction } from "../fraction.ts";
 import type { Registers } from "../hll.ts";
 import type { Sql } from "../sql.ts";
-import type { PlainTerms } from "./plain-values.ts";
 
 /** How two states of a component become one. All are commutative and associative to the bit. */
 export type Merge = "sum" | "min" | "max" | "first" | "last";
@@ -87,6 +86,9 @@ export type PlainColumn =
   | { readonly form: "aggregate"; readonly sql: string }
   | { readonly form: "items"; readonly item: string; readonly weight: string; readonly show: number }
   | { readonly form: "registers"; readonly hash: string; readonly given: string };
+
+/** In a proof, a quotient that is not computed yet: dividend and divisor. */
+export type PlainTerms = readonly [over: bigint, under: bigint];
 
 /** What the columns hold in one row. */
 export interface PlainFound {

@@ -1,4 +1,4 @@
-import type { PlainFound, Presented } from "./measure.ts";
+import type { PlainFound, PlainTerms, Presented } from "./measure.ts";
 
 /**
  * How a proof presents what DuckDB found. None of these formulas is an answer's: a wrong one there has to differ from what is computed here, so
@@ -24,9 +24,6 @@ export function plainPicked(json: string): Presented {
   const value = JSON.parse(json) as Presented;
   return typeof value === "number" && Math.abs(value) > Number(LARGEST) && !/[.eE]/.test(json) ? json : value;
 }
-
-/** A quotient that is not computed yet: dividend and divisor. */
-export type PlainTerms = readonly [over: bigint, under: bigint];
 
 /** A presented value as a quotient of whole numbers, by the binary digits of a double; null when it is no number. */
 export function plainTerms(value: Presented): PlainTerms | null {

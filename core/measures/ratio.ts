@@ -1,7 +1,15 @@
 import { divide, type Fraction, nearestDouble } from "../fraction.ts";
 import { builtMeasure } from "./built-measure.ts";
-import { type Accuracy, type CellState, type Component, type Measure, type PlainFound, ROWS } from "./measure.ts";
-import { type PlainTerms, plainQuotient } from "./plain-values.ts";
+import {
+  type Accuracy,
+  type CellState,
+  type Component,
+  type Measure,
+  type PlainFound,
+  type PlainTerms,
+  ROWS,
+} from "./measure.ts";
+import { plainQuotient } from "./plain-values.ts";
 
 /**
  * One measure divided by another, such as purchases by views: both keep their own state. The quotient of both exact numbers is rounded once, to the

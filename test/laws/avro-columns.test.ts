@@ -2,20 +2,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { AvroSchema, avroSchemaText } from "../../core/avro.ts";
 import type { AvroReader, SchemaLookup } from "../../core/decode.ts";
-import {
-  bare,
-  decimal,
-  type Field,
-  type FieldSpec,
-  flag,
-  instant,
-  integer,
-  list,
-  oneOf,
-  optional,
-  text,
-  withDefault,
-} from "../../core/fields.ts";
+import type { Field, FieldSpec } from "../../core/field.ts";
+import { bare, decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../../core/fields.ts";
 import { RecordScanner } from "../../core/scan.ts";
 import { sql } from "../../core/sql.ts";
 import { type Stream, stream } from "../../core/stream.ts";

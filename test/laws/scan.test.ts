@@ -1,19 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decodeOne } from "../../core/decode.ts";
-import {
-  bare,
-  decimal,
-  type Field,
-  flag,
-  instant,
-  integer,
-  list,
-  oneOf,
-  optional,
-  text,
-  withDefault,
-} from "../../core/fields.ts";
+import type { Field } from "../../core/field.ts";
+import { bare, decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../../core/fields.ts";
 import { RecordScanner } from "../../core/scan.ts";
 import { type Stream, stream, type Version } from "../../core/stream.ts";
 import {
