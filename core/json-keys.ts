@@ -45,8 +45,8 @@ export class JsonKeys {
   value = 0;
   readonly #fields: ReadonlyMap<string, number>;
   readonly #declared: readonly Key[];
-  readonly #other = keyOf(new Uint8Array(WORD_BYTES), UNDECLARED);
-  readonly #end = keyOf(new Uint8Array(WORD_BYTES), ENDED);
+  readonly #other = unspelled(UNDECLARED);
+  readonly #end = unspelled(ENDED);
   /** Spellings by their lengths. */
   readonly #known = new Map<number, Key[]>();
   #learned = 0;
@@ -61,7 +61,7 @@ export class JsonKeys {
     this.#declared = declared.map((name, field) => this.#know(utf8(`,${JSON.stringify(name)}:`), field));
     for (const name of foreign) this.#know(utf8(`,${JSON.stringify(name)}:`), this.#fields.get(name) ?? UNDECLARED);
     for (const [field, key] of this.#declared.entries()) key.next = this.#declared[field + 1] ?? key;
-    this.none = keyOf(new Uint8Array(WORD_BYTES), UNDECLARED);
+    this.none = unspelled(UNDECLARED);
   }
 
   /** The key at `at`, which is the end of the value of `before`, or the brace of the object; null if it is not recognised. Sets `value`. */
@@ -117,15 +117,25 @@ export class JsonKeys {
 const NO_KEYS: readonly Key[] = [];
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** A key that follows itself until it is known what does. */
+/** Longer than any record, so that no record has it. */
+const NO_LENGTH = 0x3fff_ffff;
+
+/** A key without a spelling of its own: nothing in a record is taken for it. */
+function unspelled(field: number): Key {
+  const key: Key = { field, length: NO_LENGTH, words: new Int32Array(0), next: undefined as unknown as Key };
+  key.next = key;
+  return key;
+}
+
+/** What follows a key until a record has shown it. A key must not be predicted to follow itself: one that begins with a brace never does. */
+const UNKNOWN = unspelled(UNDECLARED);
+
 function keyOf(bytes: Uint8Array, field: number): Key {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const words = Int32Array.from({ length: Math.ceil(bytes.length / WORD_BYTES) }, (_, index) =>
     view.getInt32(Math.min(index * WORD_BYTES, bytes.length - WORD_BYTES), true),
   );
-  const key: Key = { field, length: bytes.length, words, next: undefined as unknown as Key };
-  key.next = key;
-  return key;
+  return { field, length: bytes.length, words, next: UNKNOWN };
 }
 
 function standsAt({ view, end }: JsonInput, at: number, { words, length }: Key): boolean {

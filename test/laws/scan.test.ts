@@ -305,6 +305,34 @@ describe("invariant 3, for the scanner of JSON alone", () => {
     ).toBe(3);
   });
 
+  test("between two values only a comma and a key are recognised, whatever was learned before", () => {
+    const long = `"${"k".repeat(70)}":1`;
+    const json = '{"id":"a","at":1000000000000,"pages":1,"price":1,"kind":"a"}';
+    const withPages = (more: Bytes) => bufferOf(json.replace('"pages"', `${more},"pages"`));
+    // More undeclared keys than are learned, so that later ones are all alike to the scanner; then long ones, which it never learns.
+    const many = Array.from({ length: 300 }, (_, index) => withPages(`"key${index}":${index}`));
+    const sound = [...many, withPages(long), withPages(`${long},${long.replace("k", "l")}`), withPages('"x":1')];
+    for (const warm of [[], sound])
+      for (const between of ["\0".repeat(4), `${"\0".repeat(4)} `, ` ${"\0".repeat(4)}`, "\0", "\0".repeat(8), ""])
+        for (const key of [long, '"x":1', '"new":1', '"key1":1', '"key299":1', '"pages":1'])
+          for (const broken of [withPages(`${key}${between}2`), bufferOf(json.replace("{", `{${between}2,${key},`))]) {
+            if (decodeOne(visit, broken).ok) continue;
+            expect(scanned(visit, [...warm, broken]).at(-1), JSON.stringify(String(broken))).toBe(null);
+          }
+    expect(expectSound(visit, sound)).toBe(sound.length);
+  });
+
+  test("a key is not followed by an object's brace", () => {
+    const rest = '"at":1000000000000,"pages":1,"price":1,"kind":"a"}';
+    for (const first of ['"x":1', `"${"k".repeat(70)}":1`, '"id":"a"', '"on":true'])
+      for (const repeated of [first, '"y":1']) {
+        const record = Buffer.from(`{${first}{${repeated},${first.startsWith('"id"') ? "" : '"id":"a",'}${rest}`);
+        const whole = Buffer.from(`{${first},${first.startsWith('"id"') ? "" : '"id":"a",'}${rest}`);
+        expect(scanned(visit, [record])[0], String(record)).toBe(null);
+        expect(scanned(visit, [whole, record, record])[1], String(record)).toBe(null);
+      }
+  });
+
   test("keys are still found when a producer sends others in every record", () => {
     const records = Array.from({ length: 300 }, (_, index) =>
       withMember(`"key${index}":${index},"\\u0061${index}" :{}`, index % 2 === 0 ? "first" : "inItem"),
