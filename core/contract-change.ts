@@ -1,8 +1,11 @@
+import type { FieldSpec } from "./field.ts";
 import type { StreamDocument } from "./stream-document.ts";
+import { parseBound } from "./time.ts";
 
 /**
  * What of a stream's definition decides how its records are decoded, by the path of the property, as JSON text. The topic's number of partitions,
- * the field that producers partition by and the rule for new versions decide nothing here, and neither does the order of fields or values.
+ * the field that producers partition by and the rule for new versions decide nothing here, and neither does the order of fields or values, nor how a
+ * bound of an instant is written.
  */
 function decodingOf(document: StreamDocument): ReadonlyMap<string, string> {
   const { eventId, eventTime, dedupWindow, version, fields, previous } = document;
@@ -13,9 +16,37 @@ function decodingOf(document: StreamDocument): ReadonlyMap<string, string> {
     } else for (const [name, inner] of Object.entries(value)) add(`${path}.${name}`, inner);
   };
   for (const [name, value] of Object.entries({ eventId, eventTime, dedupWindow, version })) add(name, value);
-  add("fields", fields);
-  for (const older of previous) add(`previous.${older.version}`, { fields: older.fields, upcast: older.upcast });
+  add("fields", sameBounds(fields));
+  for (const { version, fields, upcast } of previous)
+    add(`previous.${version}`, { fields: sameBounds(fields), upcast });
   return found;
+}
+
+function sameBounds(fields: Readonly<Record<string, FieldSpec>>): Record<string, FieldSpec> {
+  return Object.fromEntries(Object.entries(fields).map(([name, spec]) => [name, withSameBounds(spec)]));
+}
+
+/** A field whose instants' bounds are written in one way. */
+function withSameBounds(spec: FieldSpec): FieldSpec {
+  switch (spec.type) {
+    case "instant":
+      return { ...spec, from: boundText(spec.from), to: boundText(spec.to) };
+    case "optional":
+    case "default":
+      return { ...spec, of: withSameBounds(spec.of) };
+    case "list":
+      return { ...spec, of: sameBounds(spec.of) };
+    default:
+      return spec;
+  }
+}
+
+function boundText(text: string): string {
+  try {
+    return new Date(parseBound(text)).toISOString();
+  } catch {
+    return text;
+  }
 }
 
 /** What differs between two definitions of a stream that are to decode alike: a sentence per property, empty when nothing does. */

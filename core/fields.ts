@@ -2,7 +2,7 @@ import { z } from "zod";
 import { builtField } from "./built-field.ts";
 import type { DefaultValue, Field, FieldSpec } from "./field.ts";
 import { quoteName, quoteText } from "./sql.ts";
-import { parseBound } from "./time.ts";
+import { parseBound, parseNewBound } from "./time.ts";
 
 const asRead = (read: string) => read;
 
@@ -42,7 +42,14 @@ export function integer(options: { min: number; max: number }): Field<number> {
 /** An instant as epoch milliseconds. Bounds that name no zone are in UTC. A record outside the bounds goes to the dead letters: it would open endless buckets. */
 export function instant(options: { from: string; to: string }): Field<number> {
   return builtField(() => {
-    const { from, to } = options;
+    for (const bound of [options.from, options.to]) parseNewBound(bound);
+    return sound(storedInstant(options));
+  });
+}
+
+/** An instant of a stored definition. Earlier releases took bounds of days that there are not, which a file must not have. */
+export function storedInstant({ from, to }: { from: string; to: string }): Field<number> {
+  return builtField(() => {
     return { ...sound(integer({ min: parseBound(from), max: parseBound(to) })), spec: { type: "instant", from, to } };
   });
 }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Field, FieldSpec } from "./field.ts";
-import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "./fields.ts";
+import { decimal, flag, integer, list, oneOf, optional, storedInstant, text, withDefault } from "./fields.ts";
 import { type Fields, type Stream, stream } from "./stream.ts";
 
 /**
@@ -91,7 +91,7 @@ function builtFrom(spec: FieldSpec): Field {
     case "integer":
       return integer(spec);
     case "instant":
-      return instant(spec);
+      return storedInstant(spec);
     case "decimal":
       return decimal(spec);
     case "text":

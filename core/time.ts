@@ -40,31 +40,50 @@ export function bucketOf(time: EpochMs, grainMs: number): EpochMs {
 /** Epoch milliseconds or an ISO 8601 date or date-time (UTC when it names no zone); null when it is neither, or names a day that there is not. */
 export function parseTime(text: string): EpochMs | null {
   if (/^-?\d{1,15}$/.test(text)) return Number(text);
+  const time = parseDateTime(text);
+  return time === null || !isDay(text.slice(0, 10)) ? null : time;
+}
+
+/** An ISO 8601 date or date-time, as `parseTime`; of a day that there is not the day that JavaScript takes it for. */
+function parseDateTime(text: string): EpochMs | null {
   if (!/^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$/.test(text)) return null;
   // Databases write whole hours as +02, which JavaScript does not read.
   const hours = /\d{2}:\d{2}\S*[+-]\d{2}$/.test(text) ? `${text}:00` : text;
   const zoned = text.length === 10 || /(Z|[+-]\d{2}:?\d{2})$/.test(hours) ? hours : `${hours}Z`;
   const time = Date.parse(zoned.replace(" ", "T"));
-  return Number.isNaN(time) || !isDay(text.slice(0, 10)) ? null : time;
+  return Number.isNaN(time) ? null : time;
 }
 
-/** Whether a month has this day: JavaScript takes 2026-02-30 for the second of March. */
+/** Whether a month has this day: JavaScript takes 2026-02-30 for the first of March. */
 function isDay(date: string): boolean {
-  return new Date(date).toISOString().startsWith(date);
+  const time = Date.parse(date);
+  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(date);
 }
 
 /**
  * A bound of a definition's instants, the same in every process: in UTC when it names no zone. Besides what `parseTime` reads, the other forms that
- * JavaScript does. Throws RangeError for what is no time.
+ * JavaScript does: stored definitions must stay readable. Throws RangeError for what is no time.
  */
 export function parseBound(text: string): EpochMs {
-  const time = /^\d{4}-\d{2}-\d{2}/.test(text) ? parseTime(text) : Date.parse(zonedBound(text));
-  if (time === null || Number.isNaN(time)) throw new RangeError(`"${text}" is no time; write 2020-01-01T00:00:00Z`);
+  const time = parseDateTime(text) ?? [zonedBound(text), text].map(Date.parse).find((one) => !Number.isNaN(one));
+  if (time === undefined) throw notTime(text);
   return time;
+}
+
+/** The same of a definition's file. Throws RangeError also for a day that there is not. */
+export function parseNewBound(text: string): EpochMs {
+  const time = parseBound(text);
+  const [date] = /^\d{4}-\d{2}-\d{2}/.exec(text) ?? [];
+  if (date !== undefined && !isDay(date)) throw notTime(text);
+  return time;
+}
+
+function notTime(text: string): RangeError {
+  return new RangeError(`"${text}" is no time; write 2020-01-01T00:00:00Z`);
 }
 
 /** Without a zone JavaScript would take the process's, except for dates, months and years of ISO 8601. */
 function zonedBound(text: string): string {
   if (/(Z|GMT|UTC|[+-]\d{2}:?\d{2})$/i.test(text) || /^(\d{4}|[+-]\d{6})(-\d{2}){0,2}$/.test(text)) return text;
-  return /^[+-]\d{6}-/.test(text) ? `${text}Z` : `${text} UTC`;
+  return /^(\d{4}|[+-]\d{6})-\d{2}-\d{2}T/.test(text) ? `${text}Z` : `${text} UTC`;
 }

@@ -73,9 +73,16 @@ export class Contracts {
   }
 }
 
-/** As today's builders write it: a release may have given fields a property that they did not have. */
+/**
+ * As today's builders write it: a release may have given fields a property that they did not have. What they refuse stays as it is: it can still be
+ * compared.
+ */
 function today(document: StreamDocument): StreamDocument {
-  return streamDocument(streamFrom(document));
+  try {
+    return streamDocument(streamFrom(document));
+  } catch {
+    return document;
+  }
 }
 
 function documentOf({ name, revision }: Stream): string {
