@@ -66,7 +66,7 @@ function grouped(amount: number): string {
 /** What something cost, by unit. */
 export type Spending = Readonly<Record<BudgetUnit, number>>;
 
-const UNITS: readonly BudgetUnit[] = ["rows", "cells", "merges", "items", "sketchBytes"];
+export const BUDGET_UNITS: readonly BudgetUnit[] = ["rows", "cells", "merges", "items", "sketchBytes"];
 
 /** Counts what one question costs. */
 export class Budget {
@@ -94,7 +94,7 @@ export class Budget {
 
   /** Counts what was spent for something that is used again. Throws OverBudget. */
   charge(spending: Spending): void {
-    for (const unit of UNITS) this.spend(unit, spending[unit]);
+    for (const unit of BUDGET_UNITS) this.spend(unit, spending[unit]);
   }
 
   /** Counts `amount` more; a negative amount gives memory back. Throws OverBudget. */

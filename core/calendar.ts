@@ -59,8 +59,9 @@ export function* calendarWork(grain: CalendarGrain, fromMs: EpochMs, toMs: Epoch
     return held;
   }
   const starts = yield* computeStarts(grain, fromMs, toMs);
+  // Two may have computed the same at once.
+  if (!kept.has(key)) keptStarts += starts.length;
   kept.set(key, starts);
-  keptStarts += starts.length;
   for (const [oldest, { length }] of kept) {
     if (keptStarts <= MOST_KEPT_STARTS || oldest === key) break;
     kept.delete(oldest);

@@ -197,12 +197,12 @@ export interface NewestBuckets {
 
 /**
  * The event time that a query is about. Without `to` it ends with the newest bucket that does not begin after now, so that one event of a
- * wrong clock does not hide all others; a `from` that lies after that asks for what is newer, too. Without `from` it begins 24 hours, or a
- * bucket if that is longer, before the end.
+ * wrong clock does not hide all others; only a `from` after now asks for what is newer, too. Without `from` it begins 24 hours, or a bucket
+ * if that is longer, before the end.
  */
-export function windowOf(query: Query, view: View, newest: NewestBuckets): TimeRange {
+export function windowOf(query: Query, view: View, newest: NewestBuckets, nowMs: EpochMs): TimeRange {
   const { untilNow, any } = newest;
-  const asksForLater = query.fromMs !== null && any !== null && query.fromMs > (untilNow ?? Number.NEGATIVE_INFINITY);
+  const asksForLater = query.fromMs !== null && any !== null && query.fromMs > nowMs;
   const last = asksForLater ? any : untilNow;
   const toMs = query.toMs ?? (last ?? query.fromMs ?? 0) + view.grainMs;
   const fromMs = query.fromMs ?? toMs - Math.max(DEFAULT_WINDOW_MS, view.grainMs);

@@ -56,7 +56,7 @@ export class SessionRuns {
     const run = this.#open.get(key);
     const [startMs, lastMs] = [firstOf(cell), sessionEnd(cell)];
     if (run !== undefined && startMs - run.lastMs < this.#gapMs) {
-      if (run.cell !== null) this.#table.absorb(run.cell, cell);
+      if (run.cell !== null) this.#absorb(run.cell, cell);
       run.lastMs = Math.max(run.lastMs, lastMs);
       return;
     }
@@ -64,9 +64,23 @@ export class SessionRuns {
     const begun = wanted ? { ...copyOf(cell), bucket: startMs } : null;
     if (begun !== null) {
       this.#budget.spend("cells", 1);
+      this.#spend(heldBy(begun), 1);
       this.#sessions.push(begun);
     }
     this.#open.set(key, { cell: begun, lastMs });
+  }
+
+  /** Merges a bucket into a session, and counts what the session holds more than before. */
+  #absorb(session: Cell, cell: Cell): void {
+    const before = heldBy(session);
+    this.#table.absorb(session, cell);
+    this.#spend(before, -1);
+    this.#spend(heldBy(session), 1);
+  }
+
+  #spend(held: Held, sign: 1 | -1): void {
+    this.#budget.spend("items", sign * held.items);
+    this.#budget.spend("sketchBytes", sign * held.sketchBytes);
   }
 
   /** The groups whose wanted session an event at `timeMs` or later may still belong to. */
@@ -83,6 +97,19 @@ export class SessionRuns {
   sessions(): readonly Cell[] {
     return this.#sessions;
   }
+}
+
+/** What a cell holds beside its values, in the units of the budget. */
+interface Held {
+  readonly items: number;
+  readonly sketchBytes: number;
+}
+
+function heldBy({ items, registers }: Cell): Held {
+  let [count, sketchBytes] = [0, 0];
+  for (const held of items.values()) count += held.size;
+  for (const held of registers.values()) sketchBytes += held.sizeBytes;
+  return { items: count, sketchBytes };
 }
 
 /** The time of the last event of a cell of a view of sessions. */

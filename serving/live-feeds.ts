@@ -1,7 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
-import { type Cut, cutReached, cutsEqual } from "../core/position.ts";
+import { type Cut, cutReached, cutsEqual, type EpochMs } from "../core/position.ts";
 import type { Query } from "../core/query.ts";
+import { bucketOf } from "../core/time.ts";
 import { answerBody, answerStanding, asOfToken } from "./answer.ts";
 import type { DescribedView } from "./openapi.ts";
 import { Refusal, refusalOf } from "./problem.ts";
@@ -26,7 +27,16 @@ export interface LiveEvent {
 
 /** What a feed found out last. */
 type Finding =
-  | { readonly applied: Cut; readonly state: string; readonly answer: LiveEvent; readonly behind: LiveEvent }
+  | {
+      readonly applied: Cut;
+      readonly state: string;
+      /** The bucket of now when a window that moves with the clock was found; null for one that does not. */
+      readonly clock: EpochMs | null;
+      /** The state, and the window where that moves: what makes another answer of the same position. */
+      readonly shown: string;
+      readonly answer: LiveEvent;
+      readonly behind: LiveEvent;
+    }
   | { readonly refusal: Refusal; readonly event: LiveEvent };
 
 export interface LiveFeedsOptions {
@@ -196,13 +206,16 @@ class Feed {
     const { standings, reader, logger } = this.#options;
     const { definition, types } = this.#described;
     try {
-      if (latest !== null && !moved(latest, await standings.find(definition))) return latest;
+      const clock = bucketOf(standings.now(), definition.view.grainMs);
+      if (latest !== null && !moved(latest, await standings.find(definition), clock)) return latest;
       const answer = await reader.answer(definition, this.#query);
       const data = await inTurns(answerJson(answerBody(definition, types, this.#query, answer)), null);
       this.#hold(data.length);
       return {
         applied: answer.applied,
         state: stateOf(answer),
+        clock: answer.movesWithClock ? clock : null,
+        shown: answer.movesWithClock ? `${stateOf(answer)} ${answer.fromMs} ${answer.toMs}` : stateOf(answer),
         answer: { event: "answer", id: asOfToken(definition, answer), data },
         behind: { event: "behind", data: JSON.stringify(answerStanding(definition, answer, null)) },
       };
@@ -236,8 +249,9 @@ class Room {
   }
 }
 
-function moved(latest: Finding, standing: Standing): boolean {
+function moved(latest: Finding, standing: Standing, clock: EpochMs): boolean {
   if ("refusal" in latest) return true;
+  if (latest.clock !== null && latest.clock !== clock) return true;
   return !cutsEqual(standing.applied, latest.applied) || stateOf(standing) !== latest.state;
 }
 
@@ -250,8 +264,8 @@ function stateOf({ missing, problems }: Pick<Standing, "missing" | "problems">):
 class Listener {
   readonly #subscription: Subscription;
   #seen: Cut | null;
-  /** What was missing or wrong when it was told last. */
-  #state = "";
+  /** What was missing or wrong, and which window, when it was told last. */
+  #shown = "";
   #problem: string | null = null;
   #behind = false;
 
@@ -268,9 +282,9 @@ class Listener {
       this.#problem = code;
       return;
     }
-    const { applied, state, answer, behind } = finding;
+    const { applied, shown, answer, behind } = finding;
     const seen = this.#seen;
-    const same = state === this.#state && this.#problem === null;
+    const same = shown === this.#shown && this.#problem === null;
     if (seen !== null && !cutReached(applied, seen)) {
       if (!this.#behind || !same) onEvent(behind);
       this.#behind = true;
@@ -279,7 +293,7 @@ class Listener {
       this.#behind = false;
       this.#seen = applied;
     }
-    this.#state = state;
+    this.#shown = shown;
     this.#problem = null;
   }
 

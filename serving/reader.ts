@@ -50,6 +50,8 @@ export interface Reading extends Standing {
   readonly toMs: EpochMs;
   /** The newest bucket that the view holds, when it begins after now and the query does not say up to when it asks; else null. */
   readonly laterMs: EpochMs | null;
+  /** The same position may have another window later: the query does not say up to when it asks, and what is newest until now depends on now. */
+  readonly movesWithClock: boolean;
   /** What reading them cost; presenting them counts too. */
   readonly budget: Budget;
 }
@@ -67,8 +69,14 @@ export interface ReaderOptions {
 }
 
 /** The event time that an answer is about. */
-interface Window extends TimeRange {
-  readonly laterMs: EpochMs | null;
+type Window = Pick<Reading, "fromMs" | "toMs" | "laterMs" | "movesWithClock">;
+
+/** What the newest buckets are looked for in. `open` is null without an open segment. */
+interface Newest {
+  readonly manifest: Manifest;
+  readonly closed: readonly SegmentTile[];
+  readonly open: LiveRead | null;
+  readonly nowMs: EpochMs;
 }
 
 /** The live side of an answer: everything that follows the batch version's cut. */
@@ -199,7 +207,7 @@ export class Reader {
     const { view } = definition;
     const { manifest, closed } = await this.#history.at(definition, at);
     const nowMs = this.#standings.now();
-    const window = this.#window(query, view, await this.#newestBuckets(manifest, { closed, open: null }, nowMs), nowMs);
+    const window = await this.#window(query, view, { manifest, closed, open: null, nowMs });
     const standing = { ...this.#standings.of(manifest, null, null), applied: at };
     const closedName = `at ${JSON.stringify(cutToJson(at))}`;
     return this.#merge(view, query, { manifest, live: { closed, closedName, open: [] }, standing, window }, top);
@@ -376,10 +384,11 @@ export class Reader {
 
   /** The buckets to read before the newest one is known: it cannot lie before the batch version's. */
   async #reach(query: Query, view: View, manifest: Manifest, nowMs: EpochMs): Promise<TimeRange> {
-    const known = await this.#batch.lastBucket(manifest, nowMs);
-    const { fromMs } = windowOf(query, view, { untilNow: known, any: known });
-    const everything = query.fromMs === null && query.toMs === null && known === null;
-    return { fromMs: everything ? -ALL_OF_TIME : fromMs, toMs: query.toMs ?? ALL_OF_TIME };
+    const toMs = query.toMs ?? ALL_OF_TIME;
+    const isGiven = query.fromMs !== null || query.toMs !== null;
+    const known = isGiven ? null : await this.#batch.lastBucket(manifest, bucketOf(nowMs, view.grainMs));
+    if (!isGiven && known === null) return { fromMs: -ALL_OF_TIME, toMs };
+    return { fromMs: windowOf(query, view, { untilNow: known, any: known }, nowMs).fromMs, toMs };
   }
 
   /** The chain and what of its open segment the query needs. */
@@ -414,8 +423,7 @@ export class Reader {
     try {
       const chain = this.#standings.chain(definition);
       const closed = await this.#segments.all(chain, definition, joined.closed);
-      const newest = await this.#newestBuckets(manifest, { closed, open: read }, nowMs);
-      const window = this.#window(query, definition.view, newest, nowMs);
+      const window = await this.#window(query, definition.view, { manifest, closed, open: read, nowMs });
       const closedName = joined.closed.map(spanName).join();
       return { chain: read.chain, applied: joined.applied, closed, closedName, open: read.open, window };
     } catch (error) {
@@ -426,36 +434,38 @@ export class Reader {
 
   async #alone(view: View, query: Query, manifest: Manifest, missing: Missing): Promise<Tiles> {
     const nowMs = this.#standings.now();
-    const newest = await this.#newestBuckets(manifest, { closed: [], open: null }, nowMs);
-    const window = this.#window(query, view, newest, nowMs);
+    const window = await this.#window(query, view, { manifest, closed: [], open: null, nowMs });
     return { manifest, live: null, standing: this.#standings.of(manifest, null, missing), window };
   }
 
-  async #newestBuckets(
-    manifest: Manifest,
-    { closed, open }: { readonly closed: readonly SegmentTile[]; readonly open: LiveRead | null },
-    nowMs: EpochMs,
-  ): Promise<NewestBuckets> {
+  async #newestBuckets({ grainMs }: View, { manifest, closed, open, nowMs }: Newest): Promise<NewestBuckets> {
     const any = newestOf([
       await this.#batch.lastBucket(manifest, ALL_OF_TIME),
       open?.lastBucket ?? null,
       ...closed.map(({ lastBucket }) => lastBucket),
     ]);
     if (any === null || any <= nowMs) return { untilNow: any, any };
-    const ofOpen = (open?.open ?? []).map(({ bucket }) => bucket).filter((bucket) => bucket <= nowMs);
+    // Of an open segment that was read in part, the newest bucket may not be among those that were.
+    const ofOpen = [open?.lastBucket ?? null, ...(open?.open ?? []).map(({ bucket }) => bucket)];
     const untilNow = newestOf([
-      await this.#batch.lastBucket(manifest, nowMs),
-      ...ofOpen,
+      // By the start of the bucket, so that files are read once a bucket and not with each request.
+      await this.#batch.lastBucket(manifest, bucketOf(nowMs, grainMs)),
+      ...ofOpen.filter((bucket) => bucket !== null && bucket <= nowMs),
       ...closed.map((segment) => segment.lastUntil(nowMs)),
     ]);
     return { untilNow, any };
   }
 
   /** Of a view that holds nothing until now, the last 24 hours are those before now. */
-  #window(query: Query, view: View, { untilNow, any }: NewestBuckets, nowMs: EpochMs): Window {
-    const range = windowOf(query, view, { untilNow: untilNow ?? bucketOf(nowMs, view.grainMs), any });
-    const later = query.toMs === null && any !== null && any >= range.toMs;
-    return { ...range, laterMs: later ? any : null };
+  async #window(query: Query, view: View, newest: Newest): Promise<Window> {
+    const { nowMs } = newest;
+    // A window that ends where the query says is the same whatever the view holds.
+    const isGiven = query.toMs !== null;
+    const { untilNow, any } = isGiven ? { untilNow: null, any: null } : await this.#newestBuckets(view, newest);
+    const until = untilNow ?? bucketOf(nowMs, view.grainMs);
+    const range = windowOf(query, view, { untilNow: until, any }, nowMs);
+    const movesWithClock = !isGiven && (untilNow === null || (any !== null && any > nowMs));
+    return { ...range, laterMs: !isGiven && any !== null && any >= range.toMs ? any : null, movesWithClock };
   }
 }
 
@@ -468,13 +478,13 @@ const VANISHED: Missing = {
   message: "segments went away again and again while they were read: this is the batch version alone",
 };
 
-/** Whether an answer would be the same again. That of a view without rows, or with rows after now, may depend on the clock. */
+/** Whether an answer would be the same again. */
 function isUnchanged(
-  { manifest, chain, missing, rows, laterMs }: ReadAnswer,
+  { manifest, chain, missing, rows, movesWithClock }: ReadAnswer,
   newest: Manifest,
   now: ChainState,
 ): boolean {
-  if (missing !== null || rows.length === 0 || laterMs !== null) return false;
+  if (missing !== null || rows.length === 0 || movesWithClock) return false;
   return manifest === newest && chain?.digest === now.digest;
 }
 

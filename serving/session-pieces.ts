@@ -1,4 +1,4 @@
-import { Budget, type BudgetLimits, OverBudget } from "../core/budget.ts";
+import { BUDGET_UNITS, Budget, type BudgetLimits, OverBudget } from "../core/budget.ts";
 import type { Cell, GroupValue } from "../core/cells.ts";
 import { nextWithRows, pieceOf, type RowExtent } from "../core/extents.ts";
 import type { EpochMs } from "../core/position.ts";
@@ -79,7 +79,7 @@ async function addPiece(
 
 /** Whether it is the question as a whole that costs too much, and not the piece. */
 function isSpent(budget: Budget, limits: BudgetLimits): boolean {
-  return (["rows", "cells", "merges"] as const).some((unit) => budget.spent(unit) > limits[unit]);
+  return BUDGET_UNITS.some((unit) => budget.spent(unit) > limits[unit]);
 }
 
 /** The question for these groups, and perhaps some more: by the values of each dimension, where they are not too many. */

@@ -162,7 +162,7 @@ export class AnswerBuilder {
   *addRolledUp(buckets: readonly BucketTile[]): Work<void> {
     for (const { bucket, groups } of buckets) {
       const into = this.#places.bucket(bucket);
-      for (const cells of groups) yield this.#merge(into, cells.group, cells);
+      for (const cells of groups) yield* this.#merge(into, cells.group, cells);
     }
   }
 
@@ -172,28 +172,30 @@ export class AnswerBuilder {
       if (bucket < fromMs || bucket >= toMs) continue;
       const into = this.#places.bucket(bucket);
       for (const cells of groups)
-        yield groupMatches(this.#view, this.#query, cells.group)
-          ? this.#merge(into, this.#places.group(cells.group), cells)
-          : 1;
+        if (groupMatches(this.#view, this.#query, cells.group))
+          yield* this.#merge(into, this.#places.group(cells.group), cells);
+        else yield 1;
     }
   }
 
-  /** Returns how many merges that took. */
-  #merge(bucket: EpochMs, group: readonly GroupValue[], { values, items, sketches }: GroupCells): number {
+  /** Merges the state of one group into its cell. A group may have a million items, so it yields within them. */
+  *#merge(bucket: EpochMs, group: readonly GroupValue[], { values, items, sketches }: GroupCells): Work<void> {
     const before = this.table.size;
     const cell = this.table.cell(bucket, group);
     this.#budget.spend("cells", this.table.size - before);
     for (const [component, value] of values) if (this.#wanted.has(component)) this.table.merge(cell, component, value);
-    let [merges, added] = [1 + values.length, 0];
+    let merges = 1 + values.length;
     for (const [component, item, value] of items) {
       if (!this.#wanted.has(component)) continue;
       merges += 1;
-      if (this.table.mergeItem(cell, component, item, value)) added += 1;
+      if (this.table.mergeItem(cell, component, item, value)) this.#budget.spend("items", 1);
+      if (merges < STEP) continue;
+      yield merges;
+      merges = 0;
     }
-    this.#budget.spend("items", added);
     for (const [component, sketch] of sketches)
       if (this.#wanted.has(component)) merges += this.#mergeSketch(cell, component, sketch);
-    return merges;
+    yield merges;
   }
 
   #mergeSketch(cell: Cell, component: string, sketch: Sketch): number {

@@ -475,6 +475,10 @@ describe("an answer", () => {
       expect(JSON.parse(text), where).toMatchObject({ window: { to: answer.window.to }, notices: answer.notices });
       const later = await at.answer(`from=${LATER}&by=&every=1d&measures=sales`);
       expect([later.rows.map(({ sales }) => sales), later.notices], where).toEqual([[10], undefined]);
+      const gone = await at.ask(`/views/takings?from=${LATER}&by=&every=1d&measures=sales`);
+      expect(gone.headers.etag, where).toBeUndefined();
+      const none = await at.answer(`from=${to + HOUR}&by=&every=1d&measures=sales`);
+      expect([none.window.to, none.rows], where).toEqual([new Date(to + HOUR).toISOString(), []]);
       const all = await at.answer(`from=${START}&to=${LATER + HOUR}&by=&every=1d&measures=sales`);
       expect([all.rows.at(-1)?.sales, all.notices], where).toEqual([10, undefined]);
     };

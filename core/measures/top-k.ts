@@ -38,7 +38,7 @@ export function topK(item: Sql, options: { weight?: Sql; show?: number; unit?: s
         },
       ],
       parts: "list",
-      present: (state) => shown([...state.items("weights")], show),
+      present: (state) => shown(state.items("weights"), show),
       plain: {
         columns: {
           weights: {
@@ -55,10 +55,31 @@ export function topK(item: Sql, options: { weight?: Sql; show?: number; unit?: s
   });
 }
 
-/** The heaviest items; equal ones in the order of their code points. */
-function shown(items: readonly (readonly [item: Item, weight: bigint])[], show: number) {
-  return items
-    .toSorted(([a, x], [b, y]) => (x === y ? compareText(String(a), String(b)) : x > y ? -1 : 1))
-    .slice(0, show)
-    .map(([name, value]) => ({ item: name, weight: presentInteger(value) }));
+type Weighed = readonly [item: Item, weight: bigint];
+
+/** The heaviest items; equal ones in the order of their code points. Holds `show` of them at a time, however many there are. */
+function shown(items: Iterable<Weighed>, show: number) {
+  const first: Weighed[] = [];
+  for (const weighed of items) {
+    const last = first[show - 1];
+    if (last !== undefined && compareWeighed(weighed, last) >= 0) continue;
+    if (last !== undefined) first.pop();
+    first.splice(placeOf(first, weighed), 0, weighed);
+  }
+  return first.map(([name, value]) => ({ item: name, weight: presentInteger(value) }));
+}
+
+/** Where an item belongs in a sorted list: after those that are equal. */
+function placeOf(sorted: readonly Weighed[], weighed: Weighed): number {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compareWeighed(sorted[middle] as Weighed, weighed) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function compareWeighed([a, x]: Weighed, [b, y]: Weighed): number {
+  return x === y ? compareText(String(a), String(b)) : x > y ? -1 : 1;
 }

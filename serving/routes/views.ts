@@ -192,12 +192,12 @@ async function isUnchanged(
 }
 
 /**
- * Headers that say where an answer stands. One that is incomplete, or has problems, has no entity tag: it is not to be held on to. Neither has one that ends now
- * although the view holds later events: what it is about moves with the clock.
+ * Headers that say where an answer stands. One that is incomplete, or has problems, has no entity tag: it is not to be held on to. Neither has one whose
+ * window moves with the clock.
  */
 function answerHeaders(
   { definition }: DescribedView,
-  standing: Standing & Pick<Reading, "laterMs">,
+  standing: Standing & Pick<Reading, "laterMs" | "movesWithClock">,
   at: AsOf | null,
   tagOf: ((asOf: string) => string) | null,
 ): Record<string, string> {
@@ -206,11 +206,11 @@ function answerHeaders(
     "tideline-as-of": asOf,
     "tideline-batch-version": String(batchVersion),
     "tideline-complete": String(complete),
-    "cache-control": at === null || standing.laterMs !== null ? "no-cache" : "max-age=31536000, immutable",
+    "cache-control": at === null || standing.movesWithClock ? "no-cache" : "max-age=31536000, immutable",
     ...(standing.missing === null ? {} : { "tideline-missing": standing.missing.code }),
     ...(standing.laterMs === null ? {} : { "tideline-notice": "EVENTS_AFTER_NOW" }),
     ...(problems.length === 0 ? {} : { "tideline-problems": codesOf(problems) }),
-    ...(complete && standing.laterMs === null && problems.length === 0 && tagOf !== null ? { etag: tagOf(asOf) } : {}),
+    ...(complete && !standing.movesWithClock && problems.length === 0 && tagOf !== null ? { etag: tagOf(asOf) } : {}),
   };
 }
 

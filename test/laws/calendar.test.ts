@@ -70,6 +70,18 @@ test("the year 50 is not 1950", () => {
   expect(new Date(start ?? 0).toISOString()).toBe("0050-01-01T00:00:00.000Z");
 });
 
+test("the same range computed twice at once takes the room of one", () => {
+  const days = (year: number): [number, number] => [Date.parse(`${year}-01-01`), Date.parse(`${year + 40}-01-01`)];
+  const grain = { unit: "day", zone: "Europe/Berlin" } as const;
+  for (let year = 1950; year < 1970; year++) {
+    const both = [calendarWork(grain, ...days(year)), calendarWork(grain, ...days(year))];
+    while (both.filter((work) => !work.next().done).length > 0);
+  }
+  calendarStarts(grain, ...days(1980));
+  calendarStarts(grain, ...days(1981));
+  expect([...calendarWork(grain, ...days(1980))]).toEqual([]);
+});
+
 test("fifty years of days are computed once", () => {
   const [fromMs, toMs] = [Date.parse("1971-01-01"), Date.parse("2021-01-01")];
   const grain = { unit: "day", zone: "Europe/Vienna" } as const;

@@ -3,6 +3,9 @@ import { describe, expect, test } from "vitest";
 import { type Cell, CellTable, stateOf } from "../../core/cells.ts";
 import { componentsOf } from "../../core/components.ts";
 import { Registers } from "../../core/hll.ts";
+import { topK } from "../../core/measures/top-k.ts";
+import { compareText } from "../../core/order.ts";
+import { sql } from "../../core/sql.ts";
 import { everything } from "../views.ts";
 
 const components = componentsOf(everything);
@@ -125,6 +128,25 @@ describe("every measure's state is a commutative monoid, to the bit", () => {
           .sort((x, y) => x.rank - y.rank)
           .map(({ row }) => row);
         expect(merged(a, [...b, ...c])).toEqual(merged(shuffled));
+      }),
+    );
+  });
+
+  test("the shown items are the first ones of all in the order of weights and code points", () => {
+    const measure = topK(sql`place`, { show: 7 });
+    const found = fc.uniqueArray(fc.tuple(fc.string({ maxLength: 3, unit: "binary" }), fc.bigInt(-3n, 3n)), {
+      selector: ([item]) => item,
+      maxLength: 60,
+    });
+    fc.assert(
+      fc.property(found, (items) => {
+        const table = new CellTable(everything);
+        const cell = table.cell(0, ["eu", null]);
+        for (const [item, weight] of items) table.mergeItem(cell, "top.weights", item, weight);
+        const sorted = items.toSorted(([a, x], [b, y]) => Number(y - x) || compareText(a, b));
+        expect(measure.present(stateOf(cell, "top"))).toEqual(
+          sorted.slice(0, 7).map(([item, weight]) => ({ item, weight: Number(weight) })),
+        );
       }),
     );
   });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ANSWER_LIMITS, Budget } from "../../core/budget.ts";
+import { ANSWER_LIMITS, Budget, OverBudget } from "../../core/budget.ts";
 import { type Cell, CellTable, type GroupValue } from "../../core/cells.ts";
 import { SESSION_FIRST, SESSION_LAST } from "../../core/components.ts";
 import type { RowExtent } from "../../core/extents.ts";
@@ -132,6 +132,20 @@ describe("sessions", () => {
     const { shown, pieces } = await read(cellsOf([...open, ...later]), { fromMs: 80 * GRAIN, toMs });
     expect(shown).toEqual([[90 * GRAIN, 109 * GRAIN, "a", 20]]);
     expect(Math.max(...pieces.map((piece) => piece.toMs))).toBeLessThan(130 * GRAIN);
+  });
+
+  test("count the items that they hold, and are refused when these are too many", async () => {
+    const minutes = Array.from({ length: 50 }, (_, minute) => ({ at: minute * GRAIN, place: "a" }));
+    const cells = cellsOf(minutes);
+    const table = new CellTable(visits);
+    for (const [index, cell] of cells.entries()) {
+      table.mergeItem(cell, "top.weights", `item ${index % 30}`, 1n);
+      table.sketch(cell, "amounts.hll").offer(index, 1);
+    }
+    const { budget } = await read(cells, { fromMs: 0, toMs: GRAIN });
+    expect([budget.spent("cells"), budget.spent("items")]).toEqual([1, 30]);
+    expect(budget.spent("sketchBytes")).toBeGreaterThan(0);
+    await expect(read(cells, { fromMs: 0, toMs: GRAIN }, { ...ANSWER_LIMITS, items: 29 })).rejects.toThrow(OverBudget);
   });
 
   test.each([40_000, 300_000])("of %i cells of one group cost one merge a cell and are one session", async (cells) => {

@@ -4,7 +4,7 @@ import { Budget, OverBudget } from "../../core/budget.ts";
 import { type Cell, CellTable, stateOf } from "../../core/cells.ts";
 import { componentsOf, type NamedComponent } from "../../core/components.ts";
 import { presenting, presentRows } from "../../core/present.ts";
-import { planQuery, type Query } from "../../core/query.ts";
+import { planQuery, type Query, windowOf } from "../../core/query.ts";
 import { slide } from "../../core/windows.ts";
 import { finish } from "../../core/work.ts";
 import { everything } from "../views.ts";
@@ -64,6 +64,22 @@ function asked(parameters: Record<string, string>): Query {
   if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
   return plan.query;
 }
+
+describe("the window of a question that does not say up to when", () => {
+  const newest = { untilNow: 100 * MINUTE, any: 5_000 * MINUTE };
+  const nowMs = 200 * MINUTE + 30_000;
+  const from = (minute: number) => {
+    const range = windowOf({ ...asked({}), fromMs: minute * MINUTE }, everything, newest, nowMs);
+    return [range.fromMs / MINUTE, range.toMs / MINUTE];
+  };
+
+  test("ends with the newest bucket until now, and holds later ones only from after now on", () => {
+    expect(from(50)).toEqual([50, 101]);
+    expect(from(101)).toEqual([101, 101]);
+    expect(from(200)).toEqual([200, 200]);
+    expect(from(201)).toEqual([201, 5_001]);
+  });
+});
 
 describe("sliding windows", () => {
   const shapes = fc.record({
