@@ -7,6 +7,8 @@ export interface BudgetLimits {
   readonly rows: number;
   /** Cells held in memory at once, before rows are sorted and limited. */
   readonly cells: number;
+  /** Sliding windows, before rows are sorted and limited: beside the buckets that they are made of, which are cells. */
+  readonly windows: number;
   /** Merges of one value, one item or sixteen registers of a sketch. */
   readonly merges: number;
   /** Items of quantiles, histograms and top lists held in memory at once. */
@@ -19,8 +21,9 @@ export type BudgetUnit = keyof BudgetLimits;
 
 /** What one answer may cost. At these limits it takes about 200 MB and some seconds of one core. */
 export const ANSWER_LIMITS: BudgetLimits = {
-  rows: 200_000_000,
+  rows: 1_000_000_000,
   cells: 200_000,
+  windows: 200_000,
   merges: 100_000_000,
   items: 4_000_000,
   sketchBytes: 128 * 1024 * 1024,
@@ -32,6 +35,7 @@ export const REGISTERS_A_MERGE = 16;
 const SHOWN: Readonly<Record<BudgetUnit, (amount: string) => string>> = {
   rows: (amount) => `${amount} stored rows would be read`,
   cells: (amount) => `the answer would have ${amount} cells`,
+  windows: (amount) => `the answer would have ${amount} sliding windows`,
   merges: (amount) => `${amount} merges would be needed`,
   items: (amount) => `${amount} items of quantiles, histograms and top lists would be held`,
   sketchBytes: (amount) => `${amount} bytes of distinct counts would be held`,
@@ -39,8 +43,9 @@ const SHOWN: Readonly<Record<BudgetUnit, (amount: string) => string>> = {
 
 /** What to ask less of, by unit. */
 export const NARROWER: Readonly<Record<BudgetUnit, string>> = {
-  rows: "a narrower from and to, or fewer measures",
+  rows: "a narrower from and to",
   cells: "a narrower from and to, a coarser every, fewer dimensions in by, or where[dimension]",
+  windows: "a narrower from and to, a coarser every, fewer dimensions in by, or where[dimension]",
   merges: "a narrower from and to, a shorter window, a coarser every, fewer dimensions in by, or fewer measures",
   items: "measures without quantile, histogram and topK, a narrower from and to, or a coarser every",
   sketchBytes: "measures without distinct, a narrower from and to, or a coarser every",
@@ -66,12 +71,19 @@ function grouped(amount: number): string {
 /** What something cost, by unit. */
 export type Spending = Readonly<Record<BudgetUnit, number>>;
 
-export const BUDGET_UNITS: readonly BudgetUnit[] = ["rows", "cells", "merges", "items", "sketchBytes"];
+export const BUDGET_UNITS: readonly BudgetUnit[] = ["rows", "cells", "windows", "merges", "items", "sketchBytes"];
 
 /** Counts what one question costs. */
 export class Budget {
   readonly #limits: BudgetLimits;
-  readonly #spent: Record<BudgetUnit, number> = { rows: 0, cells: 0, merges: 0, items: 0, sketchBytes: 0 };
+  readonly #spent: Record<BudgetUnit, number> = {
+    rows: 0,
+    cells: 0,
+    windows: 0,
+    merges: 0,
+    items: 0,
+    sketchBytes: 0,
+  };
 
   constructor(limits: BudgetLimits) {
     this.#limits = limits;
@@ -80,7 +92,7 @@ export class Budget {
   /** A budget that nothing exceeds. */
   static unlimited(): Budget {
     const limit = Number.POSITIVE_INFINITY;
-    return new Budget({ rows: limit, cells: limit, merges: limit, items: limit, sketchBytes: limit });
+    return new Budget({ rows: limit, cells: limit, windows: limit, merges: limit, items: limit, sketchBytes: limit });
   }
 
   spent(unit: BudgetUnit): number {

@@ -136,7 +136,7 @@ function* slidCandidates(
   yield* slide(view, cells, windowsOf(query, window), {
     components: componentsOfMeasures(view, sortedBy),
     onWindow: (cell) => {
-      budget.spend("cells", 1);
+      budget.spend("windows", 1);
       candidates.push({ bucket: cell.bucket, group: cell.group, cell: null, keys: keysOf(cell) });
     },
   });

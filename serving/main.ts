@@ -93,7 +93,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const redis = openRedis(options.redisUrl, (error) => logger.warn({ err: error }, "Redis is away"));
   const gate = new RedisGate(redis);
   const data = new DataDirectory(dataDir);
-  const limits = { ...ANSWER_LIMITS, cells: maxAnswerCells };
+  const limits = { ...ANSWER_LIMITS, cells: maxAnswerCells, windows: maxAnswerCells };
   const batch = new BatchStates(data, ducks, { maxCachedCells, limits });
   const manifests = new Manifests(data);
   // What this server meets concerns it alone: it is told to those who ask it.

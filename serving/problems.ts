@@ -1,12 +1,14 @@
 import { concerns, type Failure, type Problem, problemOf } from "../core/failures.ts";
+import type { EpochMs } from "../core/position.ts";
 import type { FailureTracker } from "../store/failure-tracker.ts";
 import type { Failures } from "../store/failures.ts";
 import type { ViewStanding } from "./overview.ts";
 import type { RedisGate } from "./redis-gate.ts";
+import type { Standing } from "./standings.ts";
 
 const EVERY_MS = 1_000;
 const PATIENCE_MS = 1_000;
-/** Records were applied, and no version was published, for so long: refreshes run once a minute. */
+/** Records wait for a version for so long before it is told: refreshes run once a minute. */
 const NOT_REFRESHED_MS = 20 * 60_000;
 /** How often fields of processes that are gone are removed. */
 const SWEEP_EVERY = 600;
@@ -78,25 +80,52 @@ export class Problems {
 
 const NONE: readonly Problem[] = [];
 
-/** Views of which nothing is published although records are applied: the worker is away, or its refreshes do not get through. */
-export function notRefreshed(views: readonly ViewStanding[], nowMs: number): Failure[] {
-  return views.flatMap(({ definition: { view }, standing }): Failure[] => {
-    if (standing === null || standing.chain === null) return [];
-    const { manifest, cut, applied } = standing;
-    const grows = [...applied].some(([partition, position]) => position > (cut.get(partition) ?? 0n));
-    if (!grows || nowMs - manifest.createdAtMs < NOT_REFRESHED_MS) return [];
-    return [
-      {
-        kind: "view",
-        name: view.name,
-        views: [view.name],
-        code: "NOT_REFRESHED",
-        message: `version ${manifest.version} is ${Math.round((nowMs - manifest.createdAtMs) / 60_000)} minutes old, and records came in since`,
-        hint: "See whether `tideline worker` runs and `tideline schedules` shows a refresh that is paused or fails.",
-        failures: 1,
-        sinceMs: manifest.createdAtMs,
-        atMs: nowMs,
-      },
-    ];
-  });
+/** Since when the records that came in after a version are there. */
+interface Grown {
+  readonly version: number;
+  readonly sinceMs: EpochMs;
+}
+
+/**
+ * Tells views of which nothing is published although records are applied: the worker is away, or its refreshes do not get through. Time
+ * counts from when records were first seen after the newest version: that one may be old because nothing came in. Kept in memory only.
+ */
+export class RefreshWatch {
+  #grown: ReadonlyMap<string, Grown> = new Map();
+
+  /** Looks at all views that are served; returns those that wait for 20 minutes. */
+  look(views: readonly ViewStanding[], nowMs: EpochMs): Failure[] {
+    const grown = new Map<string, Grown>();
+    const late: Failure[] = [];
+    for (const { definition, standing } of views) {
+      const { view, generation } = definition;
+      if (standing === null || standing.chain === null || !grows(standing)) continue;
+      const { version } = standing.manifest;
+      const before = this.#grown.get(generation);
+      const now = before?.version === version ? before : { version, sinceMs: nowMs };
+      grown.set(generation, now);
+      if (nowMs - now.sinceMs >= NOT_REFRESHED_MS) late.push(notRefreshed(view.name, now, nowMs));
+    }
+    this.#grown = grown;
+    return late;
+  }
+}
+
+function grows({ cut, applied }: Standing): boolean {
+  return [...applied].some(([partition, position]) => position > (cut.get(partition) ?? 0n));
+}
+
+function notRefreshed(name: string, { version, sinceMs }: Grown, nowMs: EpochMs): Failure {
+  const minutes = Math.round((nowMs - sinceMs) / 60_000);
+  return {
+    kind: "view",
+    name,
+    views: [name],
+    code: "NOT_REFRESHED",
+    message: `records came in after version ${version} for ${minutes} minutes, and no newer version is published`,
+    hint: "See whether `tideline worker` runs and `tideline schedules` shows a refresh that is paused or fails.",
+    failures: 1,
+    sinceMs,
+    atMs: nowMs,
+  };
 }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Failure, Problem } from "../core/failures.ts";
 import { generationOf } from "../core/generation.ts";
 import type { ViewStanding } from "../serving/overview.ts";
-import { notRefreshed } from "../serving/problems.ts";
+import { RefreshWatch } from "../serving/problems.ts";
 import { until } from "./installation.ts";
 import { failuresOf, Sea } from "./sea.ts";
 import { everything } from "./views.ts";
@@ -131,20 +131,25 @@ describe("what keeps an answer from growing", () => {
   });
 });
 
-test("a view into which records came for twenty minutes without a new version is told, and an idle one is not", () => {
-  const now = 100 * 60_000;
-  const standing = (version: { readonly createdAtMs: number }, applied: bigint) =>
+test("a view whose records wait for a version for twenty minutes is told, however old that version is", () => {
+  const standing = (version: number, applied: bigint) =>
     ({
-      definition: { view: { name: "everything" } },
+      definition: { view: { name: "everything" }, generation: "everything.1" },
       standing: {
-        manifest: { version: 3, ...version },
+        manifest: { version, createdAtMs: 0 },
         chain: {},
         cut: new Map([[0, 7n]]),
         applied: new Map([[0, applied]]),
       },
     }) as unknown as ViewStanding;
-  const told = (one: ViewStanding) => notRefreshed([one], now).map(({ name, code }) => `${name} ${code}`);
-  expect(told(standing({ createdAtMs: now - 20 * 60_000 }, 8n))).toEqual(["everything NOT_REFRESHED"]);
-  expect(told(standing({ createdAtMs: now - 19 * 60_000 }, 8n))).toEqual([]);
-  expect(told(standing({ createdAtMs: 0 }, 7n))).toEqual([]);
+  const watch = new RefreshWatch();
+  const told = (minute: number, one: ViewStanding) =>
+    watch.look([one], minute * 60_000).map(({ name, code, sinceMs }) => [name, code, sinceMs / 60_000]);
+  expect(told(1_000, standing(3, 7n))).toEqual([]);
+  expect(told(1_001, standing(3, 8n))).toEqual([]);
+  expect(told(1_020, standing(3, 9n))).toEqual([]);
+  expect(told(1_021, standing(3, 9n))).toEqual([["everything", "NOT_REFRESHED", 1_001]]);
+  expect(told(1_022, standing(4, 9n))).toEqual([]);
+  expect(told(1_041, standing(4, 9n))).toEqual([]);
+  expect(told(1_042, standing(4, 7n))).toEqual([]);
 });

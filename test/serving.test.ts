@@ -959,7 +959,7 @@ describe("a question that costs too much", () => {
     const refused: [string, string][] = [
       [`${all}&order=-mean`, "sorted by mean"],
       [`${all}&order=buyers`, "sorted by buyers"],
-      [`${all}&window=60m`, "all of them have to be held"],
+      [`${all}&window=60m`, "windows slide, so that all of them have to be held"],
     ];
     for (const [path, why] of refused) {
       const { status, text } = await at.ask(`/views/takings?${path}`);

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import { type Failure, problemOf } from "../../core/failures.ts";
 import { type ViewStanding, viewStandings } from "../overview.ts";
-import { notRefreshed } from "../problems.ts";
+import { RefreshWatch } from "../problems.ts";
 import { type RedisGate, RedisSilent } from "../redis-gate.ts";
 import type { Serving } from "../serving.ts";
 
@@ -21,11 +21,12 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
     );
 
   // Views are looked at beside the answers, so that health is told at once whatever else is asked.
+  const watch = new RefreshWatch();
   let late: readonly Failure[] = [];
   const lookingAgain = setInterval(() => {
     all().then(
       (found) => {
-        late = notRefreshed(found, Date.now());
+        late = watch.look(found, Date.now());
       },
       // What cannot be read now is looked at again, and told by /ready.
       () => {},

@@ -135,7 +135,7 @@ describe("sliding windows", () => {
     const buckets = cellsOf(Array.from({ length: 7_200 }, (_, at) => ({ at, group: groups[0], held })));
     const range = { fromMs: 0, toMs: 7_200 * MINUTE };
     const costs = ["2m", "60m", "1440m"].map((window) => {
-      const budget = new Budget({ rows: 0, cells: 7_200, merges: Infinity, items: 0, sketchBytes: 0 });
+      const budget = new Budget({ rows: 0, cells: 0, windows: 7_200, merges: Infinity, items: 0, sketchBytes: 0 });
       const work = presenting(everything, asked({ every: "1m", window, order: "-total" }), buckets, range, budget);
       let merges = 0;
       for (let step = work.next(); !step.done; step = work.next()) merges += step.value;
@@ -148,8 +148,8 @@ describe("sliding windows", () => {
     const buckets = cellsOf([{ at: 0, group: groups[0], held: [] }]);
     const query = asked({ every: "1m", window: "1440m" });
     const range = { fromMs: 0, toMs: 2_000 * MINUTE };
-    const within = (cells: number) => {
-      const budget = new Budget({ rows: 0, cells, merges: Infinity, items: 0, sketchBytes: 0 });
+    const within = (windows: number) => {
+      const budget = new Budget({ rows: 0, cells: 0, windows, merges: Infinity, items: 0, sketchBytes: 0 });
       return finish(presenting(everything, query, buckets, range, budget)).rows.length;
     };
     expect(within(1_440)).toBe(1_440);
