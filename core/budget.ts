@@ -11,7 +11,7 @@ export interface BudgetLimits {
   readonly windows: number;
   /** Merges of one value, one item or sixteen registers of a sketch. */
   readonly merges: number;
-  /** Items of quantiles, histograms and top lists held in memory at once. */
+  /** Items of quantiles, histograms and top lists held in memory at once, and those that rows show. */
   readonly items: number;
   /** Memory for the registers of distinct counts, bytes. */
   readonly sketchBytes: number;
@@ -47,7 +47,7 @@ export const NARROWER: Readonly<Record<BudgetUnit, string>> = {
   cells: "a narrower from and to, a coarser every, fewer dimensions in by, or where[dimension]",
   windows: "a narrower from and to, a coarser every, fewer dimensions in by, or where[dimension]",
   merges: "a narrower from and to, a shorter window, a coarser every, fewer dimensions in by, or fewer measures",
-  items: "measures without quantile, histogram and topK, a narrower from and to, or a coarser every",
+  items: "measures without quantile, histogram and topK, a smaller limit, a narrower from and to, or a coarser every",
   sketchBytes: "measures without distinct, a narrower from and to, or a coarser every",
 };
 

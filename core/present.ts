@@ -51,6 +51,7 @@ export function* presenting(
   const picked = sorted.slice(0, query.limit);
   const present = (cell: Cell): Row => {
     const row = Object.fromEntries([...columns].map(([name, column]) => [name, column(cell)]));
+    budget.spend("items", listedIn(row));
     // Sorted as numbers: the text of a zone's time goes back when summer time ends.
     const ended = view.sessions === null ? {} : { ended: isoOf(sessionEnd(cell), query.zone) };
     return { ...row, bucket: isoOf(cell.bucket, query.zone), ...ended };
@@ -59,6 +60,13 @@ export function* presenting(
     ? yield* slidRows(view, query, cells, window, { picked, present })
     : yield* cellRows(picked, present);
   return { rows, truncated: sorted.length > query.limit };
+}
+
+/** How many bins and top items a row shows. */
+function listedIn(row: Row): number {
+  let listed = 0;
+  for (const value of Object.values(row)) if (Array.isArray(value)) listed += value.length;
+  return listed;
 }
 
 /** `presenting` at once, without a budget. */

@@ -94,6 +94,15 @@ export function tooLarge(problem: string): Refusal {
   return new Refusal(400, "TOO_LARGE", problem, { errors: [{ parameter: "every", problem, allowed }] });
 }
 
+/** 400 for an answer whose text is too long. */
+export function tooLong(most: number): Refusal {
+  const problem = `the answer has more than ${most / 1_000_000} million characters`;
+  const allowed = "a smaller limit, fewer measures, or a narrower from and to";
+  return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
+    errors: [{ parameter: "limit", problem, allowed }],
+  });
+}
+
 /** 400 for a question that costs more than its budget. */
 export function overBudget(error: OverBudget): Refusal {
   const errors = [{ parameter: "every", problem: error.message, allowed: NARROWER[error.unit] }];

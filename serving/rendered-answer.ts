@@ -2,6 +2,7 @@ import type { Query } from "../core/query.ts";
 import { STEP, type Work } from "../core/work.ts";
 import { type AnswerBody, answerBody } from "./answer.ts";
 import type { DescribedView } from "./openapi.ts";
+import { tooLong } from "./problem.ts";
 import type { ReadAnswer } from "./reader.ts";
 
 /** A complete answer about the newest position as it is sent, but for its age: while nothing changes, that is all that does. */
@@ -29,11 +30,18 @@ export function* renderAnswer(
 /** So many rows become text between two yields. */
 const STEP_ROWS = 50;
 
-/** The body of an answer, or some of its fields, as JSON. */
+/** What an answer's text may have, in characters: half of what a JavaScript string can hold. */
+const MOST_CHARACTERS = 256_000_000;
+
+/** The body of an answer, or some of its fields, as JSON. Throws TOO_LARGE for a text that is too long to be held. */
 export function* answerJson({ view, rows, ...rest }: Pick<AnswerBody, "view" | "rows">): Work<string> {
   const pieces: string[] = [];
+  let characters = 0;
   for (let at = 0; at < rows.length; at += STEP_ROWS) {
-    pieces.push(JSON.stringify(rows.slice(at, at + STEP_ROWS)).slice(1, -1));
+    const piece = JSON.stringify(rows.slice(at, at + STEP_ROWS)).slice(1, -1);
+    characters += piece.length;
+    if (characters > MOST_CHARACTERS) throw tooLong(MOST_CHARACTERS);
+    pieces.push(piece);
     yield STEP;
   }
   return `{"view":${JSON.stringify(view)},"rows":[${pieces.join(",")}],${JSON.stringify(rest).slice(1)}`;

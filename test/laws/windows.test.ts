@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Budget, OverBudget } from "../../core/budget.ts";
+import { ANSWER_LIMITS, Budget, OverBudget } from "../../core/budget.ts";
 import { type Cell, CellTable, stateOf } from "../../core/cells.ts";
 import { componentsOf, type NamedComponent } from "../../core/components.ts";
 import { presenting, presentRows } from "../../core/present.ts";
@@ -135,7 +135,14 @@ describe("sliding windows", () => {
     const buckets = cellsOf(Array.from({ length: 7_200 }, (_, at) => ({ at, group: groups[0], held })));
     const range = { fromMs: 0, toMs: 7_200 * MINUTE };
     const costs = ["2m", "60m", "1440m"].map((window) => {
-      const budget = new Budget({ rows: 0, cells: 0, windows: 7_200, merges: Infinity, items: 0, sketchBytes: 0 });
+      const budget = new Budget({
+        rows: 0,
+        cells: 0,
+        windows: 7_200,
+        merges: Infinity,
+        items: Infinity,
+        sketchBytes: 0,
+      });
       const work = presenting(everything, asked({ every: "1m", window, order: "-total" }), buckets, range, budget);
       let merges = 0;
       for (let step = work.next(); !step.done; step = work.next()) merges += step.value;
@@ -144,12 +151,25 @@ describe("sliding windows", () => {
     for (const cost of costs) expect(cost).toBeLessThan(8 * components.length);
   });
 
+  test("count the bins that their rows show", () => {
+    const buckets = cellsOf([{ at: 0, group: groups[0], held: [] }]);
+    const query = asked({ every: "1m", window: "1440m" });
+    const within = (items: number) => {
+      const budget = new Budget({ ...ANSWER_LIMITS, items });
+      return finish(presenting(everything, query, buckets, { fromMs: 0, toMs: 2_000 * MINUTE }, budget)).rows;
+    };
+    const listed = within(ANSWER_LIMITS.items).flatMap((row) => Object.values(row).filter(Array.isArray).flat()).length;
+    expect(listed).toBeGreaterThan(1_440);
+    expect(within(listed)).toHaveLength(1_440);
+    expect(() => within(listed - 1)).toThrow(OverBudget);
+  });
+
   test("that make too many rows are over the budget, which is the same every time", () => {
     const buckets = cellsOf([{ at: 0, group: groups[0], held: [] }]);
     const query = asked({ every: "1m", window: "1440m" });
     const range = { fromMs: 0, toMs: 2_000 * MINUTE };
     const within = (windows: number) => {
-      const budget = new Budget({ rows: 0, cells: 0, windows, merges: Infinity, items: 0, sketchBytes: 0 });
+      const budget = new Budget({ rows: 0, cells: 0, windows, merges: Infinity, items: Infinity, sketchBytes: 0 });
       return finish(presenting(everything, query, buckets, range, budget)).rows.length;
     };
     expect(within(1_440)).toBe(1_440);
