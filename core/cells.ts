@@ -24,8 +24,10 @@ export interface Cell {
  */
 export class CellTable {
   readonly #cells = new Map<string, Cell>();
-  /** Cells of others, which may be read but not written. */
-  readonly #adopted = new Set<Cell>();
+  /** Finished cells of others, which may be read but not written. One that is merged into is copied to `#cells`. */
+  #adopted: ReadonlyMap<string, Cell> = new Map();
+  /** How many of `#cells` are copies. */
+  #copied = 0;
   readonly #merge: ReadonlyMap<string, (a: StateValue, b: StateValue) => StateValue>;
 
   constructor(view: View) {
@@ -64,28 +66,34 @@ export class CellTable {
     for (const [component, held] of registers) this.sketch(cell, component).merge(held);
   }
 
-  /** Takes finished cells that others hold too: one is copied when something is merged into it. None of them is in this table yet. */
-  adopt(cells: Iterable<Cell>): void {
-    for (const cell of cells) {
-      this.#cells.set(cellKey(cell.bucket, cell.group), cell);
-      this.#adopted.add(cell);
-    }
+  /** Begins an empty table with finished cells that others hold too, as `held` gave them. Costs nothing a cell. */
+  adopt(cells: ReadonlyMap<string, Cell>): void {
+    this.#adopted = cells;
+  }
+
+  /** The cells by their coordinates, for `adopt`: nothing may be merged here any more. */
+  held(): ReadonlyMap<string, Cell> {
+    return this.#adopted.size === 0 ? this.#cells : new Map([...this.#adopted, ...this.#cells]);
   }
 
   cells(): Cell[] {
-    return [...this.#cells.values()];
+    if (this.#copied === 0) return [...this.#adopted.values(), ...this.#cells.values()];
+    const untouched = [...this.#adopted].flatMap(([key, cell]) => (this.#cells.has(key) ? [] : [cell]));
+    return [...untouched, ...this.#cells.values()];
   }
 
   get size(): number {
-    return this.#cells.size;
+    return this.#adopted.size + this.#cells.size - this.#copied;
   }
 
   /** The cell at these coordinates, made when it is new: one look-up for everything that goes into it. */
   cell(bucket: EpochMs, group: readonly GroupValue[]): Cell {
     const key = cellKey(bucket, group);
     const held = this.#cells.get(key);
-    if (held !== undefined && !this.#adopted.delete(held)) return held;
-    const cell = held === undefined ? emptyCell(bucket, group) : copyOf(held);
+    if (held !== undefined) return held;
+    const adopted = this.#adopted.get(key);
+    const cell = adopted === undefined ? emptyCell(bucket, group) : copyOf(adopted);
+    if (adopted !== undefined) this.#copied += 1;
     this.#cells.set(key, cell);
     return cell;
   }

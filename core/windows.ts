@@ -4,7 +4,7 @@ import type { Item, StateValue } from "./measures/measure.ts";
 import type { EpochMs } from "./position.ts";
 import { weightOf } from "./sessions.ts";
 import type { View } from "./view.ts";
-import { STEP, type Work } from "./work.ts";
+import { STEP, sorting, type Work } from "./work.ts";
 
 /** The windows of an answer: one ends with each bucket from `fromMs` to before `toMs`, and covers `windowMs` up to the bucket's end. */
 export interface Windows {
@@ -36,17 +36,22 @@ export interface SlideOptions {
 export function* slide(view: View, cells: readonly Cell[], windows: Windows, options: SlideOptions): Work<void> {
   const { components, rangeOf, onWindow } = options;
   const wanted = componentsOf(view).filter(({ key }) => components.has(key));
-  for (const [group, buckets] of groupsOf(cells)) {
+  for (const [group, buckets] of yield* groupsOf(cells)) {
     const range = rangeOf === undefined ? windows : rangeOf(group);
     if (range === null) continue;
-    buckets.sort((a, b) => a.bucket - b.bucket);
-    yield* slideGroup(view, wanted, buckets, { ...windows, ...range }, (window) => onWindow(window, group));
+    const ascending = buckets.length > STEP ? yield* sorting(buckets, byBucket) : buckets.sort(byBucket);
+    yield* slideGroup(view, wanted, ascending, { ...windows, ...range }, (window) => onWindow(window, group));
   }
 }
 
-function groupsOf(cells: readonly Cell[]): Map<string, Cell[]> {
+function byBucket(a: Cell, b: Cell): number {
+  return a.bucket - b.bucket;
+}
+
+function* groupsOf(cells: readonly Cell[]): Work<Map<string, Cell[]>> {
   const groups = new Map<string, Cell[]>();
-  for (const cell of cells) {
+  for (const [index, cell] of cells.entries()) {
+    if (index % STEP === STEP - 1) yield STEP;
     const key = groupKey(cell.group);
     const held = groups.get(key);
     if (held === undefined) groups.set(key, [cell]);
@@ -78,7 +83,7 @@ function* slideGroup(
       merges += queue.push(cell);
       next += 1;
     }
-    merges += queue.dropBefore(end - reachMs);
+    merges += yield* queue.dropBefore(end - reachMs);
     if (queue.size > 0) {
       const window = queue.window(end);
       merges += weightOf(window);
@@ -136,15 +141,15 @@ class WindowQueue {
     return weightOf(cell);
   }
 
-  /** Drops the buckets before `timeMs`; returns how many merges that took. */
-  dropBefore(timeMs: EpochMs): number {
+  /** Drops the buckets before `timeMs`; returns how many merges that took beside those that it yielded. */
+  *dropBefore(timeMs: EpochMs): Work<number> {
     let merges = 0;
     for (let oldest = this.#queue[this.#head]; oldest !== undefined; oldest = this.#queue[this.#head]) {
       if (oldest.bucket >= timeMs) break;
       this.#head += 1;
       this.#count(oldest, -1);
       merges += weightOf(oldest);
-      if (this.#front.length === 0) merges += this.#flip();
+      if (this.#front.length === 0) merges += yield* this.#flip();
       this.#front.pop();
     }
     if (this.#head > 1_000) {
@@ -155,7 +160,7 @@ class WindowQueue {
   }
 
   /** Moves the newer buckets to the older side, each merged with all that follow it. */
-  #flip(): number {
+  *#flip(): Work<number> {
     let merges = 0;
     let merged: Cell | null = null;
     for (const cell of this.#back.toReversed()) {
@@ -164,6 +169,9 @@ class WindowQueue {
       merges += 2 * weightOf(longer);
       this.#front.push(longer);
       merged = longer;
+      if (merges < STEP) continue;
+      yield merges;
+      merges = 0;
     }
     this.#back = [];
     this.#backMerged = null;

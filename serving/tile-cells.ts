@@ -113,7 +113,8 @@ function sketchBytes(sketch: Sketch): number {
 
 /** Cells of an answer, merged from tiles that do not change. Immutable: they are cached. */
 export interface AnswerBase {
-  readonly cells: readonly Cell[];
+  /** By their coordinates. */
+  readonly cells: ReadonlyMap<string, Cell>;
   /** What it took to make them. */
   readonly spending: Spending;
 }
@@ -126,7 +127,9 @@ export function baseWeight({ cells }: AnswerBase): number {
     for (const held of registers.values()) weight += 1 + Math.ceil(held.sizeBytes / 32);
     return weight;
   };
-  return cells.reduce((sum, cell) => sum + weigh(cell), 1);
+  let weight = 1;
+  for (const cell of cells.values()) weight += weigh(cell);
+  return weight;
 }
 
 /** Merges tiles into one answer: the same merge for the batch version, closed segments and the open one. Everything throws OverBudget. */
@@ -149,7 +152,7 @@ export class AnswerBuilder {
 
   /** What was merged so far, for other answers to begin with: nothing may be merged here any more. */
   base(): AnswerBase {
-    return { cells: this.table.cells(), spending: this.#budget.spending() };
+    return { cells: this.table.held(), spending: this.#budget.spending() };
   }
 
   /** Begins with what was merged before, for an answer to the same question. */
