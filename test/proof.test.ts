@@ -265,16 +265,18 @@ describe("a proof does not hold", () => {
 
   test("when a cell in Redis was changed: it names the row, the field and both values", async () => {
     expect(await proveNightly()).toMatchObject({ equal: true, problem: null });
-    const prefix = `tl:{${sea.namespace}/${generationOf(products)}}:s:`;
+    const prefix = `tl:{${sea.namespace}/${generationOf(products)}}`;
     // Of the newest segment: older ones stay for a while after a refresh, and nobody reads them.
-    // An id is the chain's nonce, a dot and a number.
-    const segmentOf = (name: string) => Number(name.slice(prefix.length).split(":")[0]?.split(".").at(-1));
-    const [key = ""] = (await redis.keys(`${prefix}*:b:*`)).sort((a, b) => segmentOf(b) - segmentOf(a));
-    const bucket = new Date(Number(key.split(":").at(-1))).toISOString();
+    const segments = JSON.parse((await redis.hget(`${prefix}:chain`, "segments")) ?? "[]") as { id: string }[];
+    const found = segments.map(({ id }) => redis.keys(`${prefix}:s:${id}:b:*`));
+    const [key = ""] = (await Promise.all(found)).findLast((keys) => keys.length > 0) ?? [];
+    // A bucket's cells may lie on several pages: `<bucket>/<page>`.
+    const bucketMs = Number.parseInt(key.split(":").at(-1) ?? "", 10);
+    const bucket = new Date(bucketMs).toISOString();
     const field = (await redis.hkeys(key)).find((name) => name.startsWith("rows "));
     const [channel] = JSON.parse(field?.slice(5) ?? "[]") as string[];
     await redis.hincrby(key, field ?? "", 3);
-    const registers = (await redis.keys(`${key.replace(":b:", ":h:")}:*`)).find((name) =>
+    const registers = (await redis.keys(`${key.slice(0, key.indexOf(":b:"))}:h:${bucketMs}:*`)).find((name) =>
       name.includes(`"${channel}"`),
     );
     await redis.pfadd(registers ?? "", "no such product");

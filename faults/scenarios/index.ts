@@ -6,6 +6,7 @@ import { diskFull } from "./disk-full.ts";
 import { everythingKilled } from "./everything-killed.ts";
 import { brokerKillLoop, partitionsAdded, transactions } from "./kafka.ts";
 import { retentionArchived, retentionLost, topicRecreated } from "./log-gone.ts";
+import { logRewritten } from "./log-rewritten.ts";
 import { rebalanceStorm, slowConsumer, zombieConsumer } from "./membership.ts";
 import {
   redisEmpty,
@@ -41,6 +42,7 @@ export const scenarios: readonly Scenario[] = [
   retentionArchived,
   retentionLost,
   topicRecreated,
+  logRewritten,
   workerKillEachStep,
   zombieActivity,
   temporalKilled,

@@ -17,7 +17,7 @@ async function stopped(deployment: Deployment): Promise<Map<string, string>> {
 }
 
 /** Waits until all views are stopped with `code`, and sees that no answer goes beyond `most`, then and for some time. */
-async function mustStop(world: World, deployment: Deployment, code: string, most: Positions): Promise<void> {
+export async function mustStop(world: World, deployment: Deployment, code: string, most: Positions): Promise<void> {
   let seen = new Map<string, string>();
   await world
     .until(`all views stopped with ${code}`, async () => {
