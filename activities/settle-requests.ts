@@ -49,8 +49,12 @@ async function trigger({ temporalAddress, temporalNamespace: namespace, requests
   try {
     const { schedule } = new Client({ connection, namespace });
     for (const view of views) {
-      await schedule.getHandle(scheduleOf(view)).trigger(ScheduleOverlapPolicy.SKIP);
-      logger.info({ view }, "refresh started: its live cells grow towards the limit");
+      try {
+        await schedule.getHandle(scheduleOf(view)).trigger(ScheduleOverlapPolicy.SKIP);
+        logger.info({ view }, "refresh started: its live cells grow towards the limit");
+      } catch (error) {
+        logger.warn({ view, error: (error as Error).message }, "cannot start a refresh that the speed layer asked for");
+      }
     }
   } finally {
     await connection.close();

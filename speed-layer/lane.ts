@@ -239,14 +239,14 @@ export class Lane {
     const bounds = await log.bounds(topic);
     this.#info = info;
     for (const track of waiting) {
-      if (track.phase === "stopped") this.#returning.add(track);
+      if (track.phase === "stopped" || track.phase === "settling") this.#returning.add(track);
       await track.attach({ log, topic, info, bounds, partitions }, clock.nowMs());
     }
     await this.#separate();
   }
 
   /**
-   * A view that was stopped looks at the log again from where it stopped. If that is behind the others it does so in a lane of its own: it may well
+   * A view that was stopped, or waits for room, looks at the log again from where it stopped. If that is behind the others it does so in a lane of its own: it may well
    * stop again at the same record, and the others would be read again each time.
    */
   async #separate(): Promise<void> {

@@ -100,6 +100,9 @@ export class ViewTrack {
   #folding = false;
   #waitingSinceMs: number | null = null;
   #settlingSinceMs: number | null = null;
+  /** Partitions with a batch for which there was no room. */
+  readonly #refused = new Set<number>();
+  #stoppedBy: string | null = null;
   #askedToSettleAtMs = Number.NEGATIVE_INFINITY;
   readonly #positions = new Map<number, Position>();
   #compared: ComparedLog | null = null;
@@ -169,7 +172,7 @@ export class ViewTrack {
       for (const partition of partitions) this.#positions.set(partition, at(chain.applied, partition));
       this.#pointer = chain.pointer;
       this.#phase = { kind: "live" };
-      this.#deps.metrics.stopped.remove({ view: this.name });
+      this.#showStopped(null);
       this.#deps.logger.info({ view: this.name, positions: shown(this.#positions) }, "view attached");
     } catch (error) {
       if (!isTidelineError(error)) throw error;
@@ -299,10 +302,10 @@ export class ViewTrack {
     });
     let [openWork, cells, inParts] = [0, 0, false];
     for (const [index, reply] of replies.entries()) {
-      await this.#settle(reply, nowMs);
+      const answered = replies.length === applications.length ? applications.slice(index, index + 1) : applications;
+      await this.#settle(reply, answered, nowMs);
       if (reply.kind !== "ok") continue;
-      for (const { ledger } of reply.inParts ? applications : applications.slice(index, index + 1))
-        metrics.records.inc({ view: this.name }, ledger.records);
+      for (const { ledger } of answered) metrics.records.inc({ view: this.name }, ledger.records);
       openWork = Math.max(openWork, reply.openWork);
       cells = Math.max(cells, reply.cells);
       inParts = reply.inParts;
@@ -332,10 +335,12 @@ export class ViewTrack {
       });
   }
 
-  async #settle(reply: ApplyReply, nowMs: number): Promise<void> {
+  /** What follows from a reply to these applications. */
+  async #settle(reply: ApplyReply, answered: readonly Application[], nowMs: number): Promise<void> {
     switch (reply.kind) {
       case "ok":
-        this.#settlingSinceMs = null;
+        for (const { partition } of answered) this.#refused.delete(partition);
+        if (this.#refused.size === 0) this.#settlingSinceMs = null;
         if (reply.pointer !== this.#pointer) this.detach();
         return;
       case "position":
@@ -349,6 +354,8 @@ export class ViewTrack {
         this.detach();
         return;
       case "too-large":
+        if (this.#phase.kind === "stopped") return;
+        for (const { partition } of answered) this.#refused.add(partition);
         this.#settlingSinceMs ??= nowMs;
         // Nothing that is published makes room for a batch that is too large by itself.
         if (reply.cells === 0 || nowMs - this.#settlingSinceMs >= SETTLING_PATIENCE_MS)
@@ -410,10 +417,18 @@ export class ViewTrack {
     }
   }
 
+  #showStopped(code: string | null): void {
+    const { stopped } = this.#deps.metrics;
+    if (this.#stoppedBy !== null && this.#stoppedBy !== code)
+      stopped.remove({ view: this.name, code: this.#stoppedBy });
+    if (code !== null) stopped.set({ view: this.name, code }, 1);
+    this.#stoppedBy = code;
+  }
+
   /** Stops this view, and it alone, with a named error (invariant 10). */
   stop(error: TidelineError, nowMs: number): void {
     this.#phase = { kind: "stopped", error, untilMs: nowMs + STOPPED_FOR_MS };
-    this.#deps.metrics.stopped.set({ view: this.name, code: error.code }, 1);
+    this.#showStopped(error.code);
     this.#deps.logger.error({ view: this.name, code: error.code, hint: error.hint }, error.message);
   }
 }

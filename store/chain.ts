@@ -77,29 +77,48 @@ export class Chain {
     const claim = {
       applied: Object.fromEntries(applications.map(({ partition, from }) => [partition, from.toString()])),
     };
-    const staged = await this.#stage(claim, mergedDeltas(applications.flatMap(({ deltas }) => deltas)));
-    if (staged === "overflow") return { kind: "overflow" };
-    // Whether parts were lost or positions have moved: `commit` says which.
-    const { id, pages, cells } = staged;
     const { maxCells, topicId = "" } = applications[0] as Application;
     const keys = this.#keys("chain", "applied", "mark", "fresh", "garbage", "staging");
     const spans = applications.flatMap(spanOf);
-    const reply = await this.#redis.tideline_commit(
-      ...[...keys, this.#prefix, topicId, maxCells, id, pages, cells, applications.length, ...spans],
-    );
-    const answer = applyReply(reply as Reply);
-    if (answer.kind !== "ok") await this.#sweep();
-    return answer;
+    const reply = await this.#staging(async (id) => {
+      const staged = await this.#stage(id, claim, mergedDeltas(applications.flatMap(({ deltas }) => deltas)));
+      if (staged === null) return null;
+      // Whether parts were lost or positions have moved: `commit` says which.
+      const { pages, cells } = staged;
+      const answer = await this.#redis.tideline_commit(
+        ...[...keys, this.#prefix, topicId, maxCells, id, pages, cells, applications.length, ...spans],
+      );
+      return applyReply(answer as Reply);
+    });
+    if (reply !== null && reply.kind !== "ok") await this.#sweep();
+    return reply ?? { kind: "overflow" };
   }
 
-  /** Writes pages under a fresh id, part by part, until all are written or Redis says that they are of no use any more. */
+  /** Runs what stages a segment under a fresh id; null when it was not to be. What was staged in vain goes to the garbage, if Redis still answers. */
+  async #staging<T>(work: (id: string) => Promise<T | null>): Promise<T | null> {
+    // Not a number from the chain: writing to a chain that Redis has just lost would make half of one.
+    const id = `f${randomUUID()}`;
+    const unstage = async () => {
+      await this.#redis.tideline_unstage(...this.#keys("chain", "garbage", "staging"), id);
+      await this.#sweep();
+    };
+    try {
+      const result = await work(id);
+      if (result === null) await unstage();
+      return result;
+    } catch (error) {
+      await unstage().catch(() => undefined); // the first error says more
+      throw error;
+    }
+  }
+
+  /** Writes pages part by part, until all are written or Redis says that they are of no use any more; null when a value would leave 64 bits. */
   async #stage(
+    id: string,
     claim: object,
     buckets: Iterable<StagedBucket>,
     sources = 0,
-  ): Promise<{ readonly id: string; readonly pages: number; readonly cells: number } | "overflow"> {
-    // Not a number from the chain: writing to a chain that Redis has just lost would make half of one.
-    const id = `f${randomUUID()}`;
+  ): Promise<{ readonly pages: number; readonly cells: number } | null> {
     let [pages, cells] = [0, 0];
     for (const part of partsOf(buckets, { partWork: this.#partWork, sources })) {
       const args: Argument[] = [...this.#keys("chain", "applied", "staging"), this.#prefix, id, JSON.stringify(claim)];
@@ -111,10 +130,10 @@ export class Chain {
       }
       pages += part.length;
       const answer = await this.#redis.tideline_stage(...args);
-      if (answer === "OVERFLOW") return "overflow";
+      if (answer === "OVERFLOW") return null;
       if (answer !== "OK") break;
     }
-    return { id, pages, cells };
+    return { pages, cells };
   }
 
   /** Closes the open segment at the applied positions and answers the boundary; null without a chain. Null token: for size alone. */
@@ -174,7 +193,8 @@ export class Chain {
 
   /** Drops leading closed segments that end at or below `cut`, and deletes their keys piece by piece. */
   async trim(cut: Cut): Promise<void> {
-    await this.#redis.tideline_trim(this.#key("chain"), this.#key("garbage"), JSON.stringify(cutToJson(cut)));
+    const keys = this.#keys("chain", "garbage", "applied", "staging");
+    await this.#redis.tideline_trim(...keys, JSON.stringify(cutToJson(cut)));
     await this.#sweep();
   }
 
@@ -184,11 +204,13 @@ export class Chain {
    */
   async fold(segments: readonly ClosedSegment[], merged: Iterable<StagedBucket>): Promise<boolean> {
     const sources = segments.map(segmentJson);
-    const staged = await this.#stage({ segments: sources }, merged, segments.length);
-    if (staged === "overflow") return false;
-    const { id, pages, cells } = staged;
     const keys = this.#keys("chain", "applied", "garbage", "staging");
-    const answer = await this.#redis.tideline_fold(...keys, this.#prefix, JSON.stringify(sources), id, pages, cells);
+    const answer = await this.#staging(async (id) => {
+      const staged = await this.#stage(id, { segments: sources }, merged, segments.length);
+      if (staged === null) return null;
+      const { pages, cells } = staged;
+      return this.#redis.tideline_fold(...keys, this.#prefix, JSON.stringify(sources), id, pages, cells);
+    });
     await this.#sweep();
     return answer === "OK";
   }

@@ -5,32 +5,35 @@ import type { Chain } from "./chain.ts";
 import { type BucketCells, type ChainState, type ClosedSegment, closedOf, splitCellField } from "./chain-state.ts";
 import { unitedSketches } from "./staging.ts";
 
-/** How many closed segments may stand between two cuts before they are folded into one. */
+/** How many closed segments may stand between two cuts before they are folded into one, and how many are folded at once. */
 const FOLD_AT = 16;
-/** Segments with more cells together than this are not folded: their merge is made in this process's memory. */
+const FOLD_AT_ONCE = 64;
+/** The most cells that are folded at once: the merge is made in this process's memory. Fewer segments than `FOLD_AT` that have more are folded, too. */
 const FOLD_CELLS = 200_000;
+const FOLD_LARGE_AT = 4;
 
 /**
- * The first run of at least `atLeast` successive closed segments that no cut separates: what may be folded. A segment with a token ends at a
- * cut, so a run may end with one but not go on behind it. A run has at most `FOLD_CELLS` cells.
+ * The first run of successive closed segments that may be folded: at least `atLeast` of them, or as many as have `FOLD_CELLS` cells. No cut separates
+ * them: a segment with a token ends at a cut, so a run may end with one but not go on behind it.
  */
 export function foldable(chain: ChainState, atLeast = FOLD_AT): ClosedSegment[] | null {
-  let run: ClosedSegment[] = [];
-  let cells = 0;
+  let [run, cells]: [ClosedSegment[], number] = [[], 0];
+  const begin = () => {
+    [run, cells] = [[], 0];
+  };
   for (const segment of closedOf(chain.segments)) {
-    const grown = cells + (segment.cells ?? 0);
-    if (grown > FOLD_CELLS) {
-      if (run.length >= atLeast) return run;
-      run = [];
-      cells = 0;
-      if ((segment.cells ?? 0) > FOLD_CELLS) continue;
+    const more = segment.cells ?? 0;
+    if (cells + more > FOLD_CELLS) {
+      if (run.length >= Math.min(atLeast, FOLD_LARGE_AT)) return run;
+      begin();
+      if (more > FOLD_CELLS / 2) continue;
     }
     run.push(segment);
-    cells += segment.cells ?? 0;
+    cells += more;
+    if (run.length === FOLD_AT_ONCE) return run;
     if (segment.token === null) continue;
     if (run.length >= atLeast) return run;
-    run = [];
-    cells = 0;
+    begin();
   }
   return run.length >= atLeast ? run : null;
 }

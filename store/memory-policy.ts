@@ -6,7 +6,11 @@ import type { TidelineRedis } from "./redis.ts";
  * allowed or does not say, the policy is unknown, and nothing is thrown.
  */
 export async function requireNoEviction(redis: TidelineRedis): Promise<void> {
-  const policy = /^maxmemory_policy:(\S+)/m.exec(await redis.info("memory"))?.[1];
+  const info = await redis.info("memory").catch((error: unknown) => {
+    if (/^(NOPERM|ERR unknown command)/.test((error as Error).message)) return "";
+    throw error;
+  });
+  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
   if (policy === undefined || policy === "noeviction") return;
   throw new TidelineError(
     "REDIS_EVICTS",

@@ -9,9 +9,11 @@ local chain, applied, mark, fresh, garbage, staging = KEYS[1], KEYS[2], KEYS[3],
 local prefix, topic, id, spans = ARGV[1], ARGV[2], ARGV[4], tonumber(ARGV[7])
 local function at(span) return 8 + 10 * (span - 1) end
 local function leave(reply)
-  if redis.call('HDEL', staging, id) == 1 then redis.call('RPUSH', garbage, id) end
+  if redis.call('HEXISTS', staging, id) == 1 then leave_staged(staging, garbage, id) end
   return reply
 end
+-- What it adds is in Redis already, and what it frees may be what is missing.
+even_when_full(chain)
 
 local state = redis.call('HMGET', chain, 'segments', 'open', 'next', 'nonce', 'cells', 'openCells', 'pointer', 'overflow', 'topic')
 if not state[1] or is_unusable(chain) then return leave({'NOCHAIN'}) end
@@ -60,6 +62,7 @@ begin(chain)
 for span = 1, spans do advance(at(span), segment, applied, mark, fresh) end
 redis.call('HSET', chain, 'segments', cjson.encode(segments), 'open', open_id, 'next', tostring(next_id), 'openCells', '0', 'openWork', '0')
 redis.call('HDEL', staging, id)
+redis.call('LREM', garbage, 0, id) -- a first part that was sent again after a reseed was on its way there
 drop_stale(staging, chain, applied, garbage)
 local cells = redis.call('HINCRBY', chain, 'cells', staged)
 finish(chain)

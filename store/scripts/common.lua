@@ -59,14 +59,17 @@ local function holds(claim, chain, applied)
   return encoded and place_of(cjson.decode(encoded), claim.segments) ~= nil
 end
 
+-- Gives a staged segment to the garbage: first it is there, then it is no longer here, so that none is forgotten in between.
+local function leave_staged(staging, garbage, id)
+  redis.call('RPUSH', garbage, id)
+  redis.call('HDEL', staging, id)
+end
+
 -- Staged segments whose claim can never hold again go to the garbage: those of a process that was killed, or was not the first.
 local function drop_stale(staging, chain, applied, garbage)
   local staged = redis.call('HGETALL', staging)
   for i = 1, #staged, 2 do
-    if not holds(cjson.decode(staged[i + 1]), chain, applied) then
-      redis.call('RPUSH', garbage, staged[i])
-      redis.call('HDEL', staging, staged[i])
-    end
+    if not holds(cjson.decode(staged[i + 1]), chain, applied) then leave_staged(staging, garbage, staged[i]) end
   end
 end
 

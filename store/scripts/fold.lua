@@ -3,6 +3,7 @@
 -- KEYS  chain, applied, garbage, staging    ARGV  prefix, the segments as JSON, id of their merge, how many pages and cells it has
 -- Answers 'OK', or 'CHANGED' when the chain does not have these segments or a page is missing; then the merge is left to `sweep` instead.
 local chain, applied, garbage, staging = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+even_when_full(chain)
 local encoded = redis.call('HGET', chain, 'segments')
 local wanted, id = cjson.decode(ARGV[2]), ARGV[3]
 local segments = encoded and cjson.decode(encoded) or {}
@@ -17,7 +18,7 @@ for offset = 0, #wanted - 2 do
   if whole and segments[first + offset].token then whole = false end
 end
 if not whole then
-  if redis.call('HDEL', staging, id) == 1 then redis.call('RPUSH', garbage, id) end
+  if redis.call('HEXISTS', staging, id) == 1 then leave_staged(staging, garbage, id) end
   return 'CHANGED'
 end
 begin(chain)
@@ -34,6 +35,7 @@ end
 table.insert(segments, first, merged)
 redis.call('HSET', chain, 'segments', cjson.encode(segments))
 redis.call('HDEL', staging, id)
+redis.call('LREM', garbage, 0, id)
 drop_stale(staging, chain, applied, garbage)
 redis.call('HINCRBY', chain, 'cells', string.format('%d', change))
 finish(chain)

@@ -1,5 +1,5 @@
 -- trim(cut): drops the leading closed segments that end at or below `cut`. Their keys are left to `sweep`.
--- KEYS  chain, garbage    ARGV  cut as JSON
+-- KEYS  chain, garbage, applied, staging    ARGV  cut as JSON
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 if not encoded or is_unusable(KEYS[1]) then return 0 end
 local cut, segments, dropped = cjson.decode(ARGV[1]), cjson.decode(encoded), 0
@@ -19,5 +19,6 @@ while #segments > 1 and segments[1].to and reached(segments[1].to) do
   dropped = dropped + 1
 end
 if dropped > 0 then redis.call('HSET', KEYS[1], 'segments', cjson.encode(segments)) end
+drop_stale(KEYS[4], KEYS[1], KEYS[3], KEYS[2])
 finish(KEYS[1])
 return dropped

@@ -6,8 +6,8 @@ import { EMPTY_LEDGER } from "../../core/ledger.ts";
 import type { StateValue } from "../../core/measures/measure.ts";
 import { position } from "../../core/position.ts";
 import { Chain } from "../../store/chain.ts";
-import { type Application, type BucketDelta, cellField, closedOf } from "../../store/chain-state.ts";
-import { fold } from "../../store/fold.ts";
+import { type Application, type BucketDelta, type ChainState, cellField, closedOf } from "../../store/chain-state.ts";
+import { fold, foldable } from "../../store/fold.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis.ts";
 import { everything } from "../views.ts";
 
@@ -211,6 +211,24 @@ test("what was staged for a position that has moved on is swept, and a chain tha
   await chain.drop();
 }, 60_000);
 
+test("segments with many cells are folded, too, some at a time", () => {
+  const segment = (id: number, cells: number) => ({
+    id: String(id),
+    from: new Map(),
+    to: new Map(),
+    token: null,
+    cells,
+  });
+  const runOf = (cells: readonly number[]) =>
+    foldable({ segments: cells.map((of, id) => segment(id, of)) } as unknown as ChainState)?.length ?? null;
+  expect(runOf(Array(15).fill(10))).toBeNull();
+  expect(runOf(Array(16).fill(10))).toBe(16);
+  expect(runOf(Array(200).fill(10))).toBe(64);
+  expect(runOf(Array(100).fill(20_000))).toBe(10);
+  expect(runOf(Array(100).fill(90_000))).toBeNull();
+  expect(runOf([150_000, ...Array(100).fill(50_000)])).toBe(4);
+});
+
 test("a batch of which Redis has lost a part on the way is not committed", async () => {
   const namespace = randomUUID();
   const chain = new Chain(redis, namespace, generation, 100);
@@ -248,6 +266,12 @@ test("a batch of another topic is refused, and malformed state is refused before
     values: delta.values.map((one) => ({ ...one, field: one.field.replace("g499", "g\n499") })),
   }));
   await expect(chain.applyBatch([application(0, broken, 500)])).rejects.toThrow("bad field");
+  const [first, ...rest] = counts(0, 500).reverse();
+  const over = { merge: "sum", field: rowsField(1_000), value: 2n ** 61n } as const;
+  const large = [...rest, { bucket: 0, sketches: [], values: [...(first?.values ?? []), over] }];
+  expect(await chain.applyBatch([application(0, large, 500)])).toEqual([{ kind: "overflow" }]);
   expect((await chain.load())?.applied.size).toBe(0);
+  // Nothing of what was staged in vain is left.
+  expect(await redis.keys(`*${namespace}*:s:*`)).toEqual([]);
   await chain.drop();
 }, 60_000);
