@@ -17,6 +17,7 @@ import { Schemas } from "../store/registry-schemas.ts";
 import { topicName } from "../store/topics.ts";
 import type { Config } from "./config.ts";
 import { findStream, streamUnknown } from "./definitions.ts";
+import { requireRedis } from "./redis-answers.ts";
 import { draw } from "./sheet.ts";
 
 export interface AcceptFlags {
@@ -49,7 +50,7 @@ interface Found {
 
 /**
  * Shows how the log of a stream differs from what was read of it, and with `yes` accepts it as it is now. Exit code 1 when there is a difference that
- * was not accepted. Throws STREAM_UNKNOWN, LOG_TRUNCATED when a log has not yet grown beyond its archive.
+ * was not accepted. Throws STREAM_UNKNOWN, NOT_READY when Redis does not answer, LOG_TRUNCATED when a log has not yet grown beyond its archive.
  */
 export async function acceptStreamLog(config: Config, name: string, flags: AcceptFlags): Promise<void> {
   const stream = await findStream(config, name);
@@ -59,6 +60,7 @@ export async function acceptStreamLog(config: Config, name: string, flags: Accep
   const redis = openRedis(config.redisUrl, () => undefined);
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512, directories: [data.root] });
   try {
+    await requireRedis(redis, "Nothing was accepted.");
     const schemas = new Schemas(data, openRegistry(data, config.schemaRegistry));
     const stores = { data, archive: new Archive(data), manifests: new Manifests(data), log, schemas, pool };
     const chains = await chainsOf(
@@ -86,7 +88,8 @@ export async function acceptStreamLog(config: Config, name: string, flags: Accep
     process.stdout.write(flags.json ? `${JSON.stringify(found, null, 1)}\n` : await textOf(found, differs));
     if (differs && !flags.yes) process.exitCode = 1;
   } finally {
-    await Promise.all([log.close(), redis.quit()]);
+    redis.disconnect();
+    await log.close();
     pool.close();
   }
 }

@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { TidelineError } from "../core/errors.ts";
 import { at, type Cut, partitionsOf } from "../core/position.ts";
 import { Chain } from "../store/chain.ts";
 import type { ChainState } from "../store/chain-state.ts";
@@ -8,7 +7,7 @@ import { DataDirectory } from "../store/files.ts";
 import { Generations } from "../store/generations.ts";
 import { openRedis } from "../store/redis.ts";
 import type { Config } from "./config.ts";
-import { inTime } from "./status/patience.ts";
+import { requireRedis } from "./redis-answers.ts";
 
 /**
  * Drops the live state of what is served of a view, or of a generation; without `yes` prints what that is. Throws VIEW_UNKNOWN, and NOT_READY when
@@ -20,11 +19,8 @@ export async function resetView(config: Config, name: string, yes: boolean): Pro
   const redis = openRedis(config.redisUrl, () => {});
   try {
     const chain = new Chain(redis, config.namespace, generation);
-    const state = await inTime(chain.load()).catch((cause: unknown) => {
-      throw new TidelineError("NOT_READY", "Redis does not answer", "Nothing was dropped. Start Redis and try again.", {
-        cause,
-      });
-    });
+    await requireRedis(redis, "Nothing was dropped.");
+    const state = await chain.load();
     if (!yes) {
       print(
         `${generation}: ${shown(state)}`,

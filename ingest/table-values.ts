@@ -1,8 +1,10 @@
-import type { Field } from "../core/field.ts";
+import type { Field, FieldSpec } from "../core/field.ts";
 import { bare, isRequired } from "../core/fields.ts";
 import { type Fraction, fractionOfText } from "../core/fraction.ts";
 import { parseTime } from "../core/time.ts";
 import type { TableValue } from "../store/table-rows.ts";
+
+type ListSpec = Extract<FieldSpec, { type: "list" }>;
 
 /** A table's value as its field wants it (undefined: left out), or why none of the field's values is exactly this one. */
 export type EventValue =
@@ -31,7 +33,7 @@ export function eventValue(field: Field, value: TableValue): EventValue {
     case "decimal":
       return numberOf(text, spec.scale) ?? given(value);
     default:
-      return listOf(text) ?? given(value);
+      return listOf(text, spec) ?? given(value);
   }
 }
 
@@ -59,19 +61,34 @@ function instantOf(text: string): EventValue | null {
   return time === null ? numberOf(text, 0) : given(time);
 }
 
-/** A list's JSON. Null: it is none. */
-function listOf(text: string): EventValue | null {
+const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.]*(?:[eE][+-]?\d+)?/g;
+
+/** A list's JSON. A number that would have to be rounded is refused where its elements have a field. Null: it is no JSON. */
+function listOf(text: string, { of }: ListSpec): EventValue | null {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     return /\b(NaN|Infinity)\b/.test(text) ? { ok: false, reason: "NaN and Infinity are no values" } : null;
   }
-  const numbers = text.replace(/"(?:[^"\\]|\\.)*"/g, '""').match(/-?\d[\d.]*(?:[eE][+-]?\d+)?/g) ?? [];
-  const rounded = numbers.find((one) => !keptByJson(fractionOfText(one), one));
+  // The same JSON with numbers that would be rounded as texts.
+  const exact: unknown = JSON.parse(
+    text.replace(STRING_OR_NUMBER, (one) =>
+      one.startsWith('"') || keptByJson(fractionOfText(one), one) ? one : JSON.stringify(one),
+    ),
+  );
+  const names = Object.keys(of);
+  const [all, kept] = [scalarsOf(value, names), scalarsOf(exact, names)];
+  const rounded = kept.find((one, index) => typeof one === "string" && typeof all[index] === "number");
   return rounded === undefined
     ? given(value)
     : { ok: false, reason: `${rounded} has more digits than a number of JSON keeps` };
+}
+
+/** What the elements of a list have in the fields of these names. */
+function scalarsOf(list: unknown, names: readonly string[]): unknown[] {
+  const elements = Array.isArray(list) ? (list as readonly (Readonly<Record<string, unknown>> | null)[]) : [];
+  return elements.flatMap((element) => names.map((name) => element?.[name]));
 }
 
 /** Whether the double that JSON's readers make of a number is written with the same digits. */

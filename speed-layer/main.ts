@@ -167,7 +167,8 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
       clearInterval(guarding);
       await Promise.all(consumers.map((consumer) => consumer.stop()));
       await failures.close();
-      await Promise.all([deadLetters.close(), log.close(), redis.quit()]);
+      redis.disconnect();
+      await Promise.all([deadLetters.close(), log.close()]);
       pool.close();
     },
   };

@@ -258,7 +258,9 @@ export class ViewTrack {
     for (const { partition, leaderEpoch } of mine) {
       const mark = this.#marks.get(partition);
       if (mark === undefined || leaderEpoch <= mark.leaderEpoch) continue;
-      await requireReached(compared, [[partition, { position: at(positions, partition), mark }]]);
+      // Those of the last attach may be days old, and the log deleted up to a later offset since.
+      const bounds = await compared.log.bounds(compared.topic);
+      await requireReached({ ...compared, bounds }, [[partition, { position: at(positions, partition), mark }]]);
     }
   }
 

@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { isTidelineError } from "../core/errors.ts";
 import {
   counted,
@@ -28,6 +29,7 @@ export type FailureCounter = Pick<FailureTracker, "failed" | "stopped" | "succee
 
 /** How often problems are written again: well within the time after which readers ignore them. */
 const RENEW_EVERY_MS = 15_000;
+const LAST_WRITE_MS = 1_000;
 
 /**
  * Counts the failures of one process, and shows those that are problems: to its own /health and metrics at once, to everybody else by way of
@@ -58,12 +60,14 @@ export class FailureTracker {
     }, RENEW_EVERY_MS).unref();
   }
 
-  /** Removes what this process has stored: another one will find out for itself. */
+  /** Removes what this process has stored: another one will find out for itself. Waits a second at most, for Redis may be away. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
     this.#log = NO_FAILURES;
     this.#write();
-    await this.#writing;
+    const late = new AbortController();
+    await Promise.race([this.#writing, setTimeout(LAST_WRITE_MS, undefined, late).catch(() => {})]);
+    late.abort();
   }
 
   /** Counts a failure: of any error; `failures` of them when the caller knows of more than one. */

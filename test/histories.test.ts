@@ -12,6 +12,38 @@ const folder = fileURLToPath(new URL("histories", import.meta.url));
 const workflowsPath = fileURLToPath(new URL("../workflows/index.ts", import.meta.url));
 const changedPath = fileURLToPath(new URL("histories/changed.ts", import.meta.url));
 
+interface Event extends Record<string, unknown> {
+  readonly eventId: string;
+  readonly eventType: string;
+}
+
+/** The history of a report whose archive run has timed out, up to its next step: it asks again what there is to archive. */
+async function timedOutArchive(): Promise<{ events: Event[] }> {
+  const recorded = JSON.parse(await readFile(join(folder, "dailyReport.fresh.json"), "utf8")) as { events: Event[] };
+  const index = (what: string) => recorded.events.findIndex((event) => JSON.stringify(event).includes(what));
+  const archived = index("EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED");
+  const next = index('"name":"pinEdition"');
+  const asked = recorded.events.findLastIndex((event) => JSON.stringify(event).includes('"name":"planArchive"'));
+  return {
+    events: recorded.events.slice(0, next + 1).map((event, at) => {
+      const { eventId, eventTime, taskId } = event;
+      if (at === archived) {
+        const { result: _, ...child } = event.childWorkflowExecutionCompletedEventAttributes as Record<string, unknown>;
+        const childWorkflowExecutionTimedOutEventAttributes = { ...child, retryState: "RETRY_STATE_TIMEOUT" };
+        const eventType = "EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT";
+        return { eventId, eventTime, taskId, eventType, childWorkflowExecutionTimedOutEventAttributes };
+      }
+      if (at !== next) return event;
+      const scheduled = recorded.events[asked] as Event;
+      const own = event.activityTaskScheduledEventAttributes as Record<string, unknown>;
+      const { activityId, workflowTaskCompletedEventId } = own;
+      const planned = scheduled.activityTaskScheduledEventAttributes as Record<string, unknown>;
+      const activityTaskScheduledEventAttributes = { ...planned, activityId, workflowTaskCompletedEventId };
+      return { ...scheduled, eventId, eventTime, taskId, activityTaskScheduledEventAttributes };
+    }),
+  };
+}
+
 /** A malformed history makes a replay hang: the test's own time limit is what ends it. */
 const LIMIT_MS = 60_000;
 
@@ -44,6 +76,15 @@ describe("the workflows", () => {
       }
       expect(failed).toEqual([]);
       expect(seen.sort()).toEqual(histories.map(({ workflowId }) => workflowId).sort());
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    "wait for the next archive run when one runs out of its time",
+    async () => {
+      const workflowBundle = await bundleWorkflowCode({ workflowsPath });
+      await Worker.runReplayHistory({ workflowBundle }, await timedOutArchive());
     },
     LIMIT_MS,
   );

@@ -285,6 +285,13 @@ describe("the nightly report", () => {
     const later = await report({ date, deliverAt: new Date(Date.now() + 6 * HOUR_MS).toISOString() });
     expect(later.delivery).toMatch(/^to be mailed at/);
     expect((await delivery(date).describe()).status.name).toBe("RUNNING");
+    const far = "2025-12-20";
+    const farMs = Date.now() + 40 * DAY_MS;
+    await report({ date: far, deliverAt: new Date(farMs).toISOString() });
+    const { raw } = await delivery(far).describe();
+    const limitMs = Number(raw.executionConfig?.workflowExecutionTimeout?.seconds ?? 0) * 1_000;
+    expect(Date.now() + limitMs).toBeGreaterThan(farMs + DAY_MS);
+    await delivery(far).terminate();
     expect(server.about(date)).toHaveLength(0);
     expect((await report({ date, deliver: false })).delivery).toContain("not asked for");
     await report({ date });

@@ -160,6 +160,19 @@ test("a decimal that would have to be rounded is refused, and so is one in a lis
   ]);
 });
 
+test("a long number is ignored in a field of a list's element that the contract does not have", async () => {
+  const long = "123456789012345678901";
+  const { events, invalid } = await read(
+    await csv(
+      "id,at,price,lines",
+      `a,${AT},1,"[{""sku"":""x\\""1"",""units"":1,""id"":${long},""of"":{""units"":${long}}}]"`,
+      `b,${AT},1,"[{""sku"":""y"",""units"":1},{""id"":1,""units"":${long}}]"`,
+    ),
+  );
+  expect(events.map(({ lines }) => lines)).toMatchObject([[{ sku: 'x"1', units: 1 }]]);
+  expect(invalid).toEqual([{ line: 2, reason: `lines: ${long} has more digits than a number of JSON keeps` }]);
+});
+
 test("NaN and Infinity are ignored where the contract has no such column, and refused with row and column where it has", async () => {
   const ignored = await parquet(union(row("'a' AS id, 'nan'::DOUBLE AS other, ['inf'::DOUBLE] AS more")));
   expect(await read(ignored)).toMatchObject({ events: [{ id: "a", at: AT }], invalid: [] });

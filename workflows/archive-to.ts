@@ -1,4 +1,4 @@
-import { proxyActivities, sleep } from "@temporalio/workflow";
+import { ChildWorkflowFailure, proxyActivities, sleep, TimeoutFailure } from "@temporalio/workflow";
 import type { Activities } from "../activities/activities.ts";
 import type { CutJson } from "../core/position.ts";
 import { archiveStream } from "./archive-stream.ts";
@@ -9,7 +9,7 @@ const { planArchive } = proxyActivities<Activities>(STEP);
 
 /**
  * Returns when a stream is archived up to `target`. The archive is one piece of work however many wait for it; whoever finds it running
- * looks again a second later.
+ * looks again a second later. After a long outage that piece of work runs out of its time, and the next one goes on after the chunks that are done.
  */
 export async function archiveTo(stream: string, namespace: string, target: CutJson): Promise<void> {
   for (;;) {
@@ -21,8 +21,14 @@ export async function archiveTo(stream: string, namespace: string, target: CutJs
       kind: "archive",
       target: stream,
       input: { stream, target },
-    });
+    }).catch(whenTimedOut);
+    if (run === "timed out") continue;
     if (run === null) await sleep("1 second");
     else return;
   }
+}
+
+function whenTimedOut(error: unknown): "timed out" {
+  if (error instanceof ChildWorkflowFailure && error.cause instanceof TimeoutFailure) return "timed out";
+  throw error;
 }

@@ -14,7 +14,7 @@ import type { CutJson } from "../core/position.ts";
 import { bucketOf, parseTime } from "../core/time.ts";
 import { archiveTo } from "./archive-to.ts";
 import { deliverNow, deliverReport } from "./deliver-report.ts";
-import { workId } from "./names.ts";
+import { executionTimeoutMs, workId } from "./names.ts";
 import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
 import { startAside, startOrJoin } from "./start-or-join.ts";
 
@@ -92,12 +92,17 @@ export async function dailyReport(input: DailyReportInput): Promise<DailyReportR
   return { ...written, pinned: found.edition === null, delivery, seconds: secondsSince(runStartedMs()) };
 }
 
+/** After how long a delivery is ended that waits for `waitMs` first: its mail is tried for a day. */
+function deliveryTimeoutMs(waitMs: number): number {
+  return Math.max(executionTimeoutMs("delivery"), waitMs + 2 * DAY_MS);
+}
+
 /** Mails the report, or leaves that to a run that waits for its time; how that went. */
 async function delivered(namespace: string, date: string, atMs: number): Promise<string> {
   const target = `daily/${date}`;
   const work = { workflow: deliverReport, namespace, kind: "delivery", target } as const;
   if (atMs > Date.now()) {
-    await startAside({ ...work, input: { date, atMs } });
+    await startAside({ ...work, input: { date, atMs }, timeoutMs: deliveryTimeoutMs(atMs - Date.now()) });
     return `to be mailed at ${new Date(atMs).toISOString()}`;
   }
   for (;;) {

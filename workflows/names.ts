@@ -76,7 +76,7 @@ const TIMEOUT_HOURS: Readonly<Record<Kind, number>> = {
   prove: 12,
   // Waits for its mail, which is tried for a day.
   report: 36,
-  // Waits for the time that it was given.
+  // Waits for the time that it was given; a later one is given more.
   delivery: 14 * 24,
   // Read the whole archive. An adoption begins again with the next scheduled run.
   rebuild: 48,

@@ -16,6 +16,8 @@ export interface Work<T extends Workflow> {
   readonly kind: Kind;
   readonly target: string;
   readonly input: Parameters<T>[0];
+  /** After how long the run is ended, in milliseconds; absent: as its kind says. */
+  readonly timeoutMs?: number;
 }
 
 /**
@@ -23,14 +25,10 @@ export interface Work<T extends Workflow> {
  * The schedules' and the refreshes' way to the same work: others may be waiting for it, so a parent that goes does not
  * take it along.
  */
-export async function startOrJoin<T extends Workflow>({
-  workflow,
-  namespace,
-  kind,
-  target,
-  input,
-}: Work<T>): Promise<{ readonly result: WorkflowResultType<T> } | null> {
-  const run = await startAside({ workflow, namespace, kind, target, input });
+export async function startOrJoin<T extends Workflow>(
+  work: Work<T>,
+): Promise<{ readonly result: WorkflowResultType<T> } | null> {
+  const run = await startAside(work);
   return run === null ? null : { result: await run.result() };
 }
 
@@ -41,13 +39,14 @@ export async function startAside<T extends Workflow>({
   kind,
   target,
   input,
+  timeoutMs = executionTimeoutMs(kind),
 }: Work<T>): Promise<ChildWorkflowHandle<T> | null> {
   try {
     const run = await startChild<Workflow>(workflow.name, {
       workflowId: workId(namespace, kind, target),
       args: [input],
       staticSummary: SUMMARIES[kind](target),
-      workflowExecutionTimeout: executionTimeoutMs(kind),
+      workflowExecutionTimeout: timeoutMs,
       parentClosePolicy: ParentClosePolicy.ABANDON,
       cancellationType: ChildWorkflowCancellationType.ABANDON,
     });

@@ -123,6 +123,14 @@ test("what a process has met is told by itself while Redis is away", async () =>
   redis.disconnect();
 });
 
+test("a process ends although Redis takes its last write and never answers", async () => {
+  const silent = { write: () => new Promise(() => {}) } as unknown as Failures;
+  const tracker = new FailureTracker(silent);
+  for (let times = 0; times < 3; times++) tracker.failed({ kind: "lane", name: "orders", views: [] }, broken());
+  await tracker.close();
+  expect(tracker.problems()).toEqual([]);
+});
+
 test("what was looked up is replaced by the next look, and what was counted stays", () => {
   const tracker = new FailureTracker(null);
   const found = (name: string): Failure => ({

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Kafka, logLevel } from "kafkajs";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
@@ -167,6 +168,55 @@ test("a data directory that is older than Redis, as after a restore, is where th
   expect(track.phase).toBe("live");
   expect(await chain.load()).toMatchObject({ pointer: 0, applied: new Map([[0, 0n]]) });
   await chain.drop();
+});
+
+test("a new leader of a partition whose log was deleted since the view attached stops no view", async () => {
+  const own = `${randomUUID()}.ticks`;
+  await ensureTopics(brokers, [{ name: own, partitions: 1 }]);
+  const records = Array.from({ length: 3 }, (_, n) => ({ key: `k${n}`, value: Buffer.from("{}") }));
+  await produce(brokers, own, records);
+  const data = new DataDirectory(join(home, "leader"));
+  const stores = { manifests: new Manifests(data), archive: new Archive(data), log };
+  const chain = new Chain(redis, randomUUID(), generation);
+  const [info, bounds] = [await log.topic(own), await log.bounds(own)];
+  const track = new ViewTrack({
+    definition,
+    chain,
+    newestManifest: () => beginGeneration(stores, generation, own, "test"),
+    longArchive: async () => false,
+    archiveTails: async () => new Map(),
+    requireRedis: async () => undefined,
+    askToSettle: async () => undefined,
+    metrics: speedMetrics(new Registry()),
+    logger: pino({ level: "silent" }),
+  });
+  await track.attach({ log, topic: own, info, bounds, partitions: [0] }, 0);
+  const duck = await pool.connect();
+  const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
+  const { statements } = decoder;
+  const ledger: DecodedBatch["ledger"] = async (events) => batchLedgers(await statements.rows(batchLedgerSql(events)));
+  const read = async (from: bigint) => {
+    const [fetched] = await log.fetch(own, new Map([[0, position(from)]]), { maxWaitMs: 5_000, maxBytes: 1_000_000 });
+    return fetched as FetchedPartition;
+  };
+  const apply = async (fetched: FetchedPartition) => {
+    await decoder.decode([fetched]);
+    const application = await track.prepare({ statements, fetched: [fetched], topicId: info.id, ledger }, 0);
+    await application?.();
+  };
+  await apply(await read(0n));
+  expect(at(track.positions, 0)).toBe(3n);
+
+  await produce(brokers, own, records);
+  const admin = new Kafka({ brokers: [brokers], logLevel: logLevel.NOTHING }).admin();
+  await admin.connect();
+  await admin.fetchTopicOffsets(own); // or kafkajs does not know the topic's leaders
+  await admin.deleteTopicRecords({ topic: own, partitions: [{ partition: 0, offset: "3" }] });
+  await admin.disconnect();
+  const next = await read(3n);
+  await apply(Object.assign(next, { leaderEpoch: next.leaderEpoch + 1 }));
+  expect([track.error, track.phase, at(track.positions, 0)]).toEqual([null, "live", 6n]);
+  duck.closeSync();
 });
 
 /** A Redis that answers every `apply` with this error. */
