@@ -1,9 +1,9 @@
-import type { Redis } from "ioredis";
 import { TidelineError } from "../core/errors.ts";
+import type { TidelineRedis } from "../store/redis.ts";
 import { inTime } from "./status/patience.ts";
 
 /** Throws NOT_READY when Redis does not answer within seconds: commands to it wait for as long as it is away. */
-export async function requireRedis(redis: Redis, nothingDone: string): Promise<void> {
+export async function requireRedis(redis: TidelineRedis, nothingDone: string): Promise<void> {
   await inTime(redis.ping()).catch((cause: unknown) => {
     throw new TidelineError("NOT_READY", "Redis does not answer", `${nothingDone} Start Redis and try again.`, {
       cause,

@@ -1,12 +1,15 @@
 import { z } from "zod";
 
-/** The durable documents, as JSON. Positions are decimal text. Everything in Redis can be lost; these cannot. */
+/**
+ * The durable documents, as JSON. Positions are decimal text. Everything in Redis can be lost; these cannot. Archive entries and manifests may have
+ * fields that are not known here: so a release can be put back after a later one has added an optional field.
+ */
 
 const offset = z.string().regex(/^\d{1,19}$/);
 const cut = z.record(z.string().regex(/^\d+$/), offset);
 
 /** What a log had below a position: by it a log is recognised that lost that and has something else in its place. */
-export const LogMark = z.strictObject({
+export const LogMark = z.object({
   /** Of the last record. */
   offset,
   /** 16 hexadecimal digits of SHA-256 over the record's key and value; empty when there was no record below, and only the epoch counts. */
@@ -17,7 +20,7 @@ export const LogMark = z.strictObject({
 export type LogMark = z.infer<typeof LogMark>;
 
 /** One archived span of one partition, created exclusively under its `from`. */
-export const ArchiveEntry = z.strictObject({
+export const ArchiveEntry = z.object({
   from: offset,
   to: offset,
   /** Null when the span holds nothing but control records. Relative to the data directory. */
@@ -65,7 +68,7 @@ export const LogContinuation = z.strictObject({
 export type LogContinuation = z.infer<typeof LogContinuation>;
 
 /** One Parquet file of state rows. */
-export const StateFile = z.strictObject({
+export const StateFile = z.object({
   file: z.string(),
   rows: z.int().min(0),
   sizeBytes: z.int().min(0),
@@ -73,7 +76,7 @@ export const StateFile = z.strictObject({
 });
 export type StateFile = z.infer<typeof StateFile>;
 
-export const LedgerDocument = z.strictObject({
+export const LedgerDocument = z.object({
   records: z.int().min(0),
   duplicates: z.int().min(0),
   rejects: z.int().min(0),
@@ -82,7 +85,7 @@ export const LedgerDocument = z.strictObject({
 });
 
 /** A batch view version, created exclusively under its number. Version 0 (genesis) fixes where the log begins for this generation. */
-export const Manifest = z.strictObject({
+export const Manifest = z.object({
   generation: z.string(),
   version: z.int().min(0),
   /** The cut of the version before: what this one was built on. */

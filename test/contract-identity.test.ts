@@ -4,6 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodingChanges } from "../core/contract-change.ts";
+import { ArchiveEntry, Manifest } from "../core/documents.ts";
 import type { Field } from "../core/field.ts";
 import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../core/fields.ts";
 import { generationOf } from "../core/generation.ts";
@@ -190,6 +191,23 @@ test("definitions that earlier releases stored stay readable: with bounds of day
     await data.createExclusively(`views/${generation}/definition.json`, document);
     expect((await new Generations(data).definition(generation))?.generation).toBe(generation);
   }
+});
+
+test("an archive entry and a manifest that a later release wrote, with a field more, can be read", () => {
+  const mark = { offset: "4", hash: "", leaderEpoch: 0, more: 1 };
+  const entry = {
+    ...{ from: "0", to: "5", file: null, records: 0, duplicates: 0, rejects: 0, control: 5, checksum: null },
+    ...{ sizeBytes: 0, topicId: "t", leaderEpoch: 0, contract: 1, mark, more: 1 },
+  };
+  expect(ArchiveEntry.parse(entry)).toMatchObject({ to: "5", mark: { offset: "4" } });
+  const ledger = { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0, more: 1 };
+  const files = [{ file: "f", rows: 1, sizeBytes: 1, checksum: "c", more: 1 }];
+  const manifest = {
+    ...{ generation: "g", version: 1, base: {}, cut: { 0: "5" }, files, ledger, topicId: "t" },
+    ...{ marks: { 0: mark }, createdBy: "test", createdAtMs: 1, more: 1 },
+  };
+  expect(Manifest.parse(manifest)).toMatchObject({ cut: { 0: "5" }, marks: { 0: { offset: "4" } } });
+  expect(() => Manifest.parse({ ...manifest, cut: undefined })).toThrow();
 });
 
 test("a stored contract that no builder takes is compared as it is", async () => {
