@@ -57,27 +57,24 @@ export function topK(item: Sql, options: { weight?: Sql; show?: number; unit?: s
 
 type Weighed = readonly [item: Item, weight: bigint];
 
-/** The heaviest items; equal ones in the order of their code points. Holds `show` of them at a time, however many there are. */
-function shown(items: Iterable<Weighed>, show: number) {
-  const first: Weighed[] = [];
-  for (const weighed of items) {
-    const last = first[show - 1];
-    if (last !== undefined && compareWeighed(weighed, last) >= 0) continue;
-    if (last !== undefined) first.pop();
-    first.splice(placeOf(first, weighed), 0, weighed);
-  }
-  return first.map(([name, value]) => ({ item: name, weight: presentInteger(value) }));
-}
+/** So many items more than are shown are held before they are sorted and cut off. */
+const SLACK = 1_000;
 
-/** Where an item belongs in a sorted list: after those that are equal. */
-function placeOf(sorted: readonly Weighed[], weighed: Weighed): number {
-  let [low, high] = [0, sorted.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (compareWeighed(sorted[middle] as Weighed, weighed) <= 0) low = middle + 1;
-    else high = middle;
+/** The heaviest items; equal ones in the order of their code points. Holds some more than `show` of them, however many there are. */
+function shown(items: Iterable<Weighed>, show: number) {
+  let first: Weighed[] = [];
+  let last: Weighed | undefined;
+  const cut = () => {
+    first = first.sort(compareWeighed).slice(0, show);
+    last = first[show - 1];
+  };
+  for (const weighed of items) {
+    if (last !== undefined && compareWeighed(weighed, last) >= 0) continue;
+    first.push(weighed);
+    if (first.length === show + SLACK) cut();
   }
-  return low;
+  cut();
+  return first.map(([name, value]) => ({ item: name, weight: presentInteger(value) }));
 }
 
 function compareWeighed([a, x]: Weighed, [b, y]: Weighed): number {

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type Cell, CellTable, stateOf } from "../../core/cells.ts";
 import { componentsOf } from "../../core/components.ts";
 import { Registers } from "../../core/hll.ts";
+import type { CellState } from "../../core/measures/measure.ts";
 import { topK } from "../../core/measures/top-k.ts";
 import { compareText } from "../../core/order.ts";
 import { sql } from "../../core/sql.ts";
@@ -81,9 +82,21 @@ const state: fc.Arbitrary<State> = fc.array(
   { maxLength: 40 },
 );
 
+const NOTHING: CellState = {
+  integer: () => undefined,
+  items: () => new Map(),
+  pick: () => undefined,
+  registers: () => undefined,
+};
+
 function merged(...states: State[]): unknown {
   const table = new CellTable(everything);
-  for (const row of states.flat()) {
+  mergeInto(table, states.flat());
+  return shownOf(table);
+}
+
+function mergeInto(table: CellTable, state: State): void {
+  for (const row of state) {
     const cell = table.cell(row.bucket, [row.group, null]);
     if (row.kind === "integer") table.merge(cell, row.component, row.value);
     else if (row.kind === "item") table.mergeItem(cell, row.component, row.item, row.value);
@@ -91,6 +104,9 @@ function merged(...states: State[]): unknown {
       table.merge(cell, row.component, `${String(row.offset).padStart(52, "0")}"v${row.offset}"`);
     else table.sketch(cell, row.component).offer(row.register, row.rank);
   }
+}
+
+function shownOf(table: CellTable) {
   return table
     .cells()
     .map(shown)
@@ -138,15 +154,38 @@ describe("every measure's state is a commutative monoid, to the bit", () => {
       selector: ([item]) => item,
       maxLength: 60,
     });
+    const plain = (items: readonly (readonly [string, bigint])[]) =>
+      items
+        .toSorted(([a, x], [b, y]) => Number(y - x) || compareText(a, b))
+        .slice(0, 7)
+        .map(([item, weight]) => ({ item, weight: Number(weight) }));
     fc.assert(
       fc.property(found, (items) => {
         const table = new CellTable(everything);
         const cell = table.cell(0, ["eu", null]);
         for (const [item, weight] of items) table.mergeItem(cell, "top.weights", item, weight);
-        const sorted = items.toSorted(([a, x], [b, y]) => Number(y - x) || compareText(a, b));
-        expect(measure.present(stateOf(cell, "top"))).toEqual(
-          sorted.slice(0, 7).map(([item, weight]) => ({ item, weight: Number(weight) })),
-        );
+        expect(measure.present(stateOf(cell, "top"))).toEqual(plain(items));
+      }),
+    );
+    // More than are held at a time, in ascending, descending and mixed order.
+    for (const weightOf of [(at: number) => at, (at: number) => -at, (at: number) => (at * 7_919) % 1_009]) {
+      const items = Array.from({ length: 5_000 }, (_, at): [string, bigint] => [`item ${at}`, BigInt(weightOf(at))]);
+      expect(measure.present({ ...NOTHING, items: () => new Map(items) })).toEqual(plain(items));
+    }
+  });
+
+  test("a table that begins with the cells of another is as if all had been merged into one", () => {
+    fc.assert(
+      fc.property(state, state, (a, b) => {
+        const first = new CellTable(everything);
+        mergeInto(first, a);
+        const [before, size] = [shownOf(first), first.size];
+        const table = new CellTable(everything);
+        table.adopt(first.held());
+        mergeInto(table, b);
+        expect(shownOf(table)).toEqual(merged(a, b));
+        expect(table.size).toBe(table.cells().length);
+        expect([shownOf(first), first.size]).toEqual([before, size]);
       }),
     );
   });
