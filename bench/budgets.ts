@@ -21,11 +21,18 @@ export async function benchBudgets(report: (line: string) => void): Promise<Figu
     await installation.role("speed").start();
     await installation.role("serve", "--rate-limit", "0").start();
     await waitUntilComplete(installation, 0);
+    const questions: ((times: number) => string)[] = [];
+    for (const shape of shapes(nowMs)) {
+      const startMs = performance.now();
+      const days = await widest(installation, shape);
+      questions.push((times) => shape(days, times));
+      report(`answered over ${days} days, found in ${Math.round(performance.now() - startMs)} ms: ${shape(days, 0)}`);
+    }
     const [idle, busy]: [number[][], number[][]] = [[], []];
     for (let round = 1; round <= ROUNDS; round++) {
       idle.push(await probe(installation));
       const asking = new AbortController();
-      const askers = shapes(nowMs).map((pathAt) => ask(installation, pathAt, asking.signal));
+      const askers = questions.map((pathAt) => ask(installation, pathAt, asking.signal));
       busy.push(await probe(installation));
       asking.abort();
       const answered = (await Promise.all(askers)).map(
@@ -40,29 +47,49 @@ export async function benchBudgets(report: (line: string) => void): Promise<Figu
   });
 }
 
-/** The questions, by how often they were asked before. */
-function shapes(nowMs: number): ((times: number) => string)[] {
-  const from = (days: number) => (times: number) => `from=${nowMs - days * DAY_MS - times * MINUTE_MS}&to=${nowMs}`;
-  const [week, month] = [from(7), from(30)];
-  const all = "limit=100000";
+/** A question over the last `days`, by how often it was asked before: each time over another range. */
+type Shape = (days: number, times: number) => string;
+
+/** Days of the widest question first: what is too large for one answer is asked over fewer. */
+const RANGES_DAYS = [18_250, 365, 30, 14, 7, 3, 1];
+
+function shapes(nowMs: number): Shape[] {
+  const revenue = (query: string): Shape => {
+    return (days, times) =>
+      `/views/revenue?from=${nowMs - days * DAY_MS - times * MINUTE_MS}&to=${nowMs}&limit=100000${query}`;
+  };
+  const other = (path: string): Shape => {
+    return (days, times) => `/views/${path}from=${nowMs - days * DAY_MS - times * MINUTE_MS}&to=${nowMs}`;
+  };
   return [
-    (times) => `/views/revenue?${month(times)}&by=&every=1m&window=1440m&${all}`,
-    (times) => `/views/revenue?${month(times)}&by=&every=1m&window=1440m&order=-basket.p99&${all}`,
-    (times) => `/views/revenue?${week(times)}&by=region&every=1m&window=60m&${all}`,
-    (times) => `/views/revenue?${month(times)}&every=1m&order=-revenue&${all}`,
-    (times) => `/views/revenue?${month(times)}&every=1m&order=basket.p50&${all}`,
-    (times) => `/views/revenue?${month(times)}&every=1m&zone=Europe/Berlin&format=csv&${all}`,
-    (times) => `/views/active-buyers?${month(times)}&${all}`,
-    (times) => `/views/top-products?${month(times)}&${all}`,
-    (times) => `/views/revenue?from=${Date.parse("1976-01-01") + times * MINUTE_MS}&every=1d&zone=Europe/Berlin&${all}`,
-    (times) => `/views/revenue/keys?dimension=category&${month(times)}`,
+    revenue("&by=&every=1m&window=1440m"),
+    revenue("&by=&every=1m&window=1440m&order=-basket.p99"),
+    revenue("&by=region&every=1m&window=60m"),
+    revenue("&every=1m&order=-revenue"),
+    revenue("&every=1m&order=basket.p50"),
+    revenue("&every=1m&zone=Europe/Berlin&format=csv"),
+    other("active-buyers?limit=100000&"),
+    other("top-products?limit=100000&"),
+    revenue("&every=1d&zone=Europe/Berlin"),
+    other("revenue/keys?dimension=category&"),
   ];
+}
+
+/** The widest range over which a question is answered, in days. Throws when it is refused over one day, or for another reason. */
+async function widest({ ports }: Installation, shape: Shape): Promise<number> {
+  for (const days of RANGES_DAYS) {
+    const response = await fetch(`http://127.0.0.1:${ports.api}${shape(days, 0)}`);
+    const text = await response.text();
+    if (response.ok) return days;
+    if (!text.includes('"TOO_LARGE"')) throw new Error(`${shape(days, 0)}: ${response.status} ${text}`);
+  }
+  throw new Error(`${shape(1, 0)} is too large over one day`);
 }
 
 /** Asks one question after the other until the signal; returns how long the answers took, in milliseconds. */
 async function ask({ ports }: Installation, pathAt: (times: number) => string, signal: AbortSignal): Promise<number[]> {
   const took: number[] = [];
-  for (let times = 0; !signal.aborted; times++) {
+  for (let times = 1; !signal.aborted; times++) {
     const startMs = performance.now();
     const path = pathAt(times);
     const response = await fetch(`http://127.0.0.1:${ports.api}${path}`);

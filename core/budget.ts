@@ -24,7 +24,7 @@ export const ANSWER_LIMITS: BudgetLimits = {
   rows: 1_000_000_000,
   cells: 200_000,
   windows: 200_000,
-  merges: 100_000_000,
+  merges: 25_000_000,
   items: 4_000_000,
   sketchBytes: 128 * 1024 * 1024,
 };

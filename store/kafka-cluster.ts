@@ -1,5 +1,6 @@
 import { ConnectionPool, listOffsetsV8, metadataV12 } from "@platformatic/kafka";
 import { ConstantBackoff, handleAll, retry } from "cockatiel";
+import { isTidelineError } from "../core/errors.ts";
 import { type Brokers, parseBrokers } from "./brokers.ts";
 import { isUnknownTopic, topicMissing } from "./log-errors.ts";
 
@@ -12,8 +13,10 @@ export interface TopicMetadata {
 
 /** How long a description of a topic is used before it is asked for again. */
 const METADATA_AGE_MS = 5_000;
-/** A broker that does not answer holds up the others of a fetch for so long. */
+/** A broker that does not accept a connection holds up the others of a fetch for this long. */
 export const CONNECT_TIMEOUT_MS = 2_000;
+/** A broker that accepts connections and does not answer is given up after this long, and the next one is asked. */
+const ANSWER_TIMEOUT_MS = 10_000;
 const EVERY_REPLICA = -1;
 const READ_COMMITTED = 1;
 
@@ -29,11 +32,16 @@ export class KafkaCluster {
   readonly #bootstrap: Brokers;
   readonly #pool: ConnectionPool;
   #known: Brokers = [];
+  /** The broker that answered last is asked first. */
+  #answered: Brokers[number] | undefined;
   readonly #topics = new Map<string, { readonly metadata: TopicMetadata; readonly atMs: number }>();
 
-  constructor(brokers: string, clientId: string) {
+  constructor(brokers: string, clientId: string, { answerTimeoutMs = ANSWER_TIMEOUT_MS } = {}) {
     this.#bootstrap = parseBrokers(brokers);
-    this.#pool = new ConnectionPool(clientId, { connectTimeout: CONNECT_TIMEOUT_MS });
+    this.#pool = new ConnectionPool(clientId, {
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      requestTimeout: answerTimeoutMs,
+    });
   }
 
   /** What the cluster says of a topic; at most five seconds old, or as it is now when `fresh`. Throws TOPIC_MISSING. */
@@ -89,9 +97,26 @@ export class KafkaCluster {
     );
   }
 
-  /** Answers also when a partition has an error: then it has no leader. */
+  /** Asks one broker after the other until one answers. Throws TOPIC_MISSING, and the last broker's error when none answers. */
   async #ask(topic: string): Promise<Metadata> {
-    const connection = await this.#pool.getFirstAvailable([...this.#known, ...this.#bootstrap]);
+    const preferred = this.#answered === undefined ? [] : [this.#answered];
+    let failure: unknown;
+    for (const broker of distinct([...preferred, ...this.#known, ...this.#bootstrap])) {
+      try {
+        const answer = await this.#askBroker(broker, topic);
+        this.#answered = broker;
+        return answer;
+      } catch (error) {
+        if (isTidelineError(error, "TOPIC_MISSING")) throw error;
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  /** Returns the answer also when a partition has an error: such a partition has no leader. */
+  async #askBroker(broker: Brokers[number], topic: string): Promise<Metadata> {
+    const connection = await this.#pool.get(broker);
     try {
       return await metadataV12.api.async(connection, [topic], false, false);
     } catch (error) {
@@ -101,6 +126,11 @@ export class KafkaCluster {
       return response;
     }
   }
+}
+
+/** The brokers without repetition, in their order. */
+function distinct(brokers: Brokers): Brokers {
+  return [...new Map(brokers.map((broker) => [`${broker.host}:${broker.port}`, broker])).values()];
 }
 
 function byLeader(topic: string, leaders: TopicMetadata["leaders"]): Map<Brokers[number], number[]> {

@@ -257,6 +257,23 @@ test("a topic is known although one of its partitions has no leader", async () =
   }
 });
 
+test("a broker that accepts connections and never answers is asked once; then the one that answered is asked first", async () => {
+  const topic = await topicWith(2);
+  let requests = 0;
+  const silent = createServer((socket) => socket.on("data", () => requests++).on("error", () => undefined));
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  const { port } = silent.address() as AddressInfo;
+  const cluster = new KafkaCluster(`127.0.0.1:${port},${brokers}`, "silent-broker", { answerTimeoutMs: 500 });
+  try {
+    for (let times = 0; times < 3; times++)
+      expect((await cluster.topic(topic, { fresh: true })).leaders).toHaveLength(2);
+    expect(requests).toBe(1);
+  } finally {
+    await cluster.close();
+    silent.close();
+  }
+});
+
 describe("what a broker keeps and refuses", () => {
   test("no fetch session is opened", async () => {
     const topic = await topicWith(1);

@@ -213,7 +213,8 @@ export class World {
 
   async #rewrite({ quiet, lost, instead, afterwards }: RewritePlan): Promise<Rewritten> {
     const [partition] = PARTITIONS;
-    for (let gate = 0; gate < quiet; gate++) await this.#step();
+    for (let gate = 0; gate < quiet && (await this.#archived(partition)) < at(this.#log.stable, partition); gate++)
+      await this.#step();
     await this.#schedule.calm();
     const was = { records: this.#log.committed().get(partition) ?? [], stable: at(this.#log.stable, partition) };
     const before = () => this.#present(partition, was);
