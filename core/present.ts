@@ -178,6 +178,7 @@ function* slidRows(
     const key = JSON.stringify(group);
     const buckets = places.get(key) ?? new Map<EpochMs, number>();
     places.set(key, buckets.set(bucket, index));
+    if (index % STEP === STEP - 1) yield STEP;
   }
   const windows = windowsOf(query, window);
   const rows = new Array<Row>(picked.length);

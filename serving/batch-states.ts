@@ -8,7 +8,7 @@ import { Registers } from "../core/hll.ts";
 import type { Item, StateValue } from "../core/measures/measure.ts";
 import type { EpochMs } from "../core/position.ts";
 import type { TopOrder } from "../core/top-order.ts";
-import type { Work } from "../core/work.ts";
+import { STEP, type Work } from "../core/work.ts";
 import type { DataDirectory } from "../store/files.ts";
 import {
   type BatchPlan,
@@ -24,7 +24,8 @@ import {
   valuesSql,
 } from "./batch-sql.ts";
 import type { DuckQueue, OnChunk } from "./duck-queue.ts";
-import { type BucketTile, type GroupCells, tileWeight } from "./tile-cells.ts";
+import { type BucketTile, type GroupCells, groupWeight } from "./tile-cells.ts";
+import { inTurns } from "./turns.ts";
 import { Vanished } from "./vanished.ts";
 import { WeightedCache } from "./weighted-cache.ts";
 
@@ -50,7 +51,7 @@ export class BatchStates {
     this.#ducks = ducks;
     this.#limits = limits;
     this.#tops = new WeightedCache(maxCachedCells, (places) => 1 + places.length);
-    this.#answers = new WeightedCache(maxCachedCells, ({ tiles }) => tileWeight(tiles));
+    this.#answers = new WeightedCache(maxCachedCells, ({ weight }) => weight);
   }
 
   /** Where in event time the rows of a version lie. Throws Vanished when one of its files is gone or damaged. */
@@ -94,13 +95,12 @@ export class BatchStates {
    */
   async cells(manifest: Manifest, plan: BatchPlan): Promise<BatchCells> {
     const files = filesOf(manifest);
-    if (files.length === 0 || plan.fromMs >= plan.toMs) return { tiles: [], rows: 0 };
+    if (files.length === 0 || plan.fromMs >= plan.toMs) return { tiles: [], rows: 0, weight: 0 };
     const rows = rowsRead(await this.extents(manifest), plan);
     new Budget(this.#limits).require("rows", rows);
-    return this.#answers.get(`${versionKey(manifest)} ${planKey(plan)}`, async () => ({
-      tiles: rows === 0 ? [] : await this.#cells(files, plan),
-      rows,
-    }));
+    return this.#answers.get(`${versionKey(manifest)} ${planKey(plan)}`, async () =>
+      rows === 0 ? { tiles: [], rows, weight: 0 } : { ...(await this.#cells(files, plan)), rows },
+    );
   }
 
   /**
@@ -136,10 +136,10 @@ export class BatchStates {
   /** The cells of `plan` at some places. They are not kept. Throws as `cells`. */
   async among(manifest: Manifest, plan: BatchPlan, only: readonly CellPlace[]): Promise<readonly BucketTile[]> {
     const files = filesOf(manifest);
-    return files.length === 0 || only.length === 0 ? [] : this.#cells(files, { ...plan, only });
+    return files.length === 0 || only.length === 0 ? [] : (await this.#cells(files, { ...plan, only })).tiles;
   }
 
-  async #cells(files: readonly StateFile[], plan: BatchPlan): Promise<readonly BucketTile[]> {
+  async #cells(files: readonly StateFile[], plan: BatchPlan): Promise<Omit<BatchCells, "rows">> {
     const gathered = new Gathered(plan, new Budget(this.#limits));
     const read = (sql: typeof valuesSql, onChunk: OnChunk) => this.#read(files, (paths) => sql(paths, plan), onChunk);
     const readings = [read(valuesSql, (columns) => gathered.addValues(columns))];
@@ -148,7 +148,7 @@ export class BatchStates {
       readings.push(read(sketchesSql, (columns) => gathered.addSketches(columns)));
     const settled = await Promise.allSettled(readings);
     for (const outcome of settled) if (outcome.status === "rejected") throw outcome.reason;
-    return gathered.tiles();
+    return inTurns(gathered.tiles(), null);
   }
 
   async #read(
@@ -184,6 +184,8 @@ function filesOf({ files }: Manifest): StateFile[] {
 export interface BatchCells {
   readonly tiles: readonly BucketTile[];
   readonly rows: number;
+  /** What the tiles cost in a cache, in cells. */
+  readonly weight: number;
 }
 
 /** A cell while its rows come in. */
@@ -252,14 +254,18 @@ class Gathered {
     return registers;
   }
 
-  tiles(): BucketTile[] {
+  /** The cells by bucket, and their weight. Yields cells. */
+  *tiles(): Work<Omit<BatchCells, "rows">> {
     const buckets = new Map<EpochMs, GroupCells[]>();
+    let [weight, seen] = [0, 0];
     for (const { bucket, ...cells } of this.#cells.values()) {
       const groups = buckets.get(bucket) ?? [];
-      buckets.set(bucket, groups);
-      groups.push(cells);
+      if (groups.push(cells) === 1) buckets.set(bucket, groups);
+      weight += groupWeight(cells);
+      seen += 1;
+      if (seen % STEP === 0) yield STEP;
     }
-    return [...buckets].map(([bucket, groups]) => ({ bucket, groups }));
+    return { tiles: [...buckets].map(([bucket, groups]) => ({ bucket, groups })), weight: weight + buckets.size };
   }
 
   #cell(columns: DuckDBValue[][], row: number): Gathering {

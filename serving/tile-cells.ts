@@ -97,14 +97,16 @@ interface Gathering {
   readonly sketches: [string, Sketch][];
 }
 
-/** What a cached tile costs, in cells; a sketch by its size. */
+/** What cached tiles cost, in cells. */
 export function tileWeight(buckets: readonly BucketTile[]): number {
-  const weigh = ({ values, items, sketches }: GroupCells) =>
-    1 +
-    values.length +
-    items.length +
-    sketches.reduce((sum, [, sketch]) => sum + 1 + Math.ceil(sketchBytes(sketch) / 32), 0);
-  return buckets.reduce((sum, { groups }) => sum + groups.reduce((cells, group) => cells + weigh(group), 1), 0);
+  return buckets.reduce((sum, { groups }) => groups.reduce((cells, group) => cells + groupWeight(group), sum + 1), 0);
+}
+
+/** What a group of a cached tile costs, in cells; a sketch by its size. */
+export function groupWeight({ values, items, sketches }: GroupCells): number {
+  let weight = 1 + values.length + items.length;
+  for (const [, sketch] of sketches) weight += 1 + Math.ceil(sketchBytes(sketch) / 32);
+  return weight;
 }
 
 function sketchBytes(sketch: Sketch): number {
@@ -119,17 +121,11 @@ export interface AnswerBase {
   readonly spending: Spending;
 }
 
-/** What a cached base costs, in cells. */
-export function baseWeight({ cells }: AnswerBase): number {
-  const weigh = ({ values, items, registers }: Cell) => {
-    let weight = 1 + values.size;
-    for (const held of items.values()) weight += held.size;
-    for (const held of registers.values()) weight += 1 + Math.ceil(held.sizeBytes / 32);
-    return weight;
-  };
-  let weight = 1;
-  for (const cell of cells.values()) weight += weigh(cell);
-  return weight;
+/** What a cached base costs, in cells: from what was counted while it was made, so that it need not be walked. */
+export function baseWeight({ cells, spending }: AnswerBase): number {
+  const [first] = cells.values();
+  const values = first?.values.size ?? 0;
+  return 1 + cells.size * (1 + values) + spending.items + Math.ceil(spending.sketchBytes / 32);
 }
 
 /** Merges tiles into one answer: the same merge for the batch version, closed segments and the open one. Everything throws OverBudget. */
