@@ -80,8 +80,8 @@ function* computeStarts({ unit, zone }: CalendarGrain, fromMs: EpochMs, toMs: Ep
   const first = firstDate(Temporal.Instant.fromEpochMilliseconds(fromMs).toZonedDateTimeISO(zone).toPlainDate(), unit);
   let offset = offsetAt(Temporal.PlainDate.from(first).toZonedDateTime(zone));
   for (const midnightMs of midnights(first, unit)) {
-    // The first instant of the local day. Where clocks skip midnight, that is when they do.
-    let startMs = midnightMs - offset.ms;
+    // The first instant of the local day. Where clocks skip midnight, that is when they do: on the first day, too.
+    let startMs = Math.max(midnightMs - offset.ms, offset.fromMs);
     while (startMs >= offset.untilMs) {
       offset = offsetAt(Temporal.Instant.fromEpochMilliseconds(offset.untilMs).toZonedDateTimeISO(zone));
       startMs = Math.max(midnightMs - offset.ms, offset.fromMs);

@@ -736,6 +736,15 @@ export const plants: readonly Plant[] = [
     necessary: true,
     scenarios: [],
   },
+  {
+    name: "first-midnight",
+    what: "the first bucket of a calendar begins before its date, where clocks skip its midnight",
+    file: "core/calendar.ts",
+    find: "let startMs = Math.max(midnightMs - offset.ms, offset.fromMs);",
+    replace: "let startMs = midnightMs - offset.ms;",
+    necessary: true,
+    scenarios: [],
+  },
 ];
 
 /** The plants of these names; throws on one that there is not. */

@@ -51,8 +51,20 @@ test("a calendar's buckets begin with the first instant of their local dates, in
         expect(calendarStarts({ unit, zone }, fromMs, toMs)).toEqual(plainStarts({ unit, zone }, fromMs, toMs));
       },
     ),
-    { numRuns: 300 },
+    { numRuns: 300, examples: [["day", "Asia/Kathmandu", 140_251, 0]] },
   );
+});
+
+test("the first bucket begins when clocks skip its midnight, as all others do", () => {
+  // Clocks went from 23:59:59.999 of the day before to 00:15 and to 01:00.
+  for (const [zone, at] of [
+    ["Asia/Kathmandu", "1985-12-31T18:30:00Z"],
+    ["America/Sao_Paulo", "2017-10-15T03:00:00Z"],
+  ] as const)
+    for (const fromMs of [Date.parse(at), Date.parse(at) + 7_200_000]) {
+      const [first] = calendarStarts({ unit: "day", zone }, fromMs, fromMs + 86_400_000);
+      expect(first).toBe(Date.parse(at));
+    }
 });
 
 test("a date that a zone skipped makes no bucket", () => {
