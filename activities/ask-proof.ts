@@ -1,5 +1,6 @@
 import { eventData } from "../core/event-stream.ts";
 import type { Proof } from "../core/proof.ts";
+import { separated } from "../core/secrets.ts";
 
 /** What the API says to a question for a proof: the proof, or problem details as text. */
 export type ProofReply =
@@ -15,7 +16,8 @@ export async function askProof(
   onProgress: (done: number, total: number) => void,
   signal: AbortSignal,
 ): Promise<ProofReply> {
-  const response = await fetch(url, { headers: { accept: "text/event-stream" }, signal });
+  const { url: plain, headers } = separated(url);
+  const response = await fetch(plain, { headers: { ...headers, accept: "text/event-stream" }, signal });
   if (!response.ok || response.body === null)
     return { refused: { status: response.status, problem: await response.text() } };
   for await (const { event, data } of eventData(response.body)) {

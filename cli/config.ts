@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { TidelineError } from "../core/errors.ts";
+import { isPercentEncoded, type Mask, maskOf, shownUrl } from "../core/secrets.ts";
 import { parseDuration } from "../core/time.ts";
 import { portShape, portSpecs } from "../stack/ports.ts";
 import { parseBroker } from "../store/brokers.ts";
@@ -15,6 +16,8 @@ interface Setting<T> {
   /** The default as people read it. */
   readonly byDefault: string;
   readonly shape: z.ZodType<T>;
+  /** A URL in which a user and a password may stand: shown by `shownUrl` alone. */
+  readonly secret?: boolean;
 }
 
 /** A setting with a default text, which is parsed as what a user writes is. */
@@ -45,6 +48,32 @@ function address(
   return { variable, description, byDefault, shape: shape.optional() };
 }
 
+function withSecret<T>(setting: Setting<T>): Setting<T> {
+  return { ...setting, secret: true };
+}
+
+/** A URL of one of `schemes`, or nothing. Its user and password must be what clients can decode. */
+function urlOf(...schemes: readonly string[]): z.ZodType<string, string> {
+  const wanted = `a URL that starts with ${schemes.map((scheme) => `${scheme}://`).join(" or ")}`;
+  const isWanted = (text: string) => {
+    if (text === "") return true;
+    if (!URL.canParse(text)) return false;
+    const { protocol, hostname, pathname, search, hash } = new URL(text);
+    // An @ after the host: it stands in a password with a character that ended the host too early.
+    const isWhole = !`${pathname}${search}${hash}`.includes("@");
+    return schemes.some((scheme) => protocol === `${scheme}:`) && hostname !== "" && isWhole;
+  };
+  const decodes = (text: string) => {
+    if (!URL.canParse(text)) return true;
+    const { username, password } = new URL(text);
+    return isPercentEncoded(username) && isPercentEncoded(password);
+  };
+  return z
+    .string()
+    .refine(isWanted, `${wanted}; in user and password write @ as %40, : as %3A, / as %2F, # as %23, ? as %3F`)
+    .refine(decodes, "in user and password write % as %25");
+}
+
 const hostPort = /:\d{1,5}$/;
 const isBroker = (text: string) => hostPort.test(text) && parseBroker(text) !== null;
 const brokers = z
@@ -70,11 +99,8 @@ export const settings = {
     `127.0.0.1:${portSpecs.kafka.default}`,
     brokers,
   ),
-  redisUrl: address(
-    "REDIS_URL",
-    "Redis",
-    `redis://127.0.0.1:${portSpecs.redis.default}`,
-    z.url({ protocol: /^rediss?$/, error: "a URL that starts with redis:// or rediss://" }),
+  redisUrl: withSecret(
+    address("REDIS_URL", "Redis", `redis://127.0.0.1:${portSpecs.redis.default}`, urlOf("redis", "rediss")),
   ),
   temporalAddress: address(
     "TEMPORAL_ADDRESS",
@@ -100,11 +126,13 @@ export const settings = {
     "127.0.0.1",
     z.string().regex(/^[^\s/]+$/, "an address such as 127.0.0.1 or 0.0.0.0"),
   ),
-  apiUrl: address(
-    "TIDELINE_API_URL",
-    "where `query`, `proof`, `status` and the worker ask",
-    `http://127.0.0.1:${portSpecs.api.default}`,
-    z.url({ protocol: /^https?$/, error: "a URL that starts with http:// or https://" }),
+  apiUrl: withSecret(
+    address(
+      "TIDELINE_API_URL",
+      "where `query`, `proof`, `status` and the worker ask; user and password of a proxy may stand in it",
+      `http://127.0.0.1:${portSpecs.api.default}`,
+      urlOf("http", "https"),
+    ),
   ),
   schemas: setting(
     "TIDELINE_SCHEMAS",
@@ -120,14 +148,14 @@ export const settings = {
     folders.refine(({ length }) => length > 0, "at least one folder"),
     "Tideline's own views",
   ),
-  schemaRegistry: setting(
-    "TIDELINE_SCHEMA_REGISTRY",
-    "schema registry with Confluent's HTTP API, a URL; user and password may stand in it. Choose once: ids are remembered",
-    "",
-    z
-      .union([z.literal(""), z.url({ protocol: /^https?$/, error: "a URL that starts with http:// or https://" })])
-      .transform((text) => (text === "" ? null : text)),
-    "one in TIDELINE_HOME",
+  schemaRegistry: withSecret(
+    setting(
+      "TIDELINE_SCHEMA_REGISTRY",
+      "schema registry with Confluent's HTTP API, a URL; user and password may stand in it. Choose once: ids are remembered",
+      "",
+      urlOf("http", "https").transform((text) => (text === "" ? null : text)),
+      "one in TIDELINE_HOME",
+    ),
   ),
   retentionWarnHours: setting(
     "TIDELINE_RETENTION_WARN_HOURS",
@@ -138,12 +166,14 @@ export const settings = {
       .regex(/^\d{1,6}$/, "a whole number of hours")
       .transform(Number),
   ),
-  smtpUrl: setting(
-    "TIDELINE_SMTP_URL",
-    "mail server for reports, smtp://user:password@host:port; without it they are written and not mailed",
-    "",
-    z.string().regex(/^(smtps?:\/\/\S+)?$/, "a URL that starts with smtp:// or smtps://, or nothing"),
-    "none",
+  smtpUrl: withSecret(
+    setting(
+      "TIDELINE_SMTP_URL",
+      "mail server for reports, smtp://user:password@host:port; without it they are written and not mailed",
+      "",
+      urlOf("smtp", "smtps"),
+      "none",
+    ),
   ),
   reportTo: setting("TIDELINE_REPORT_TO", "who gets reports: addresses, separated by commas", "", z.string(), "nobody"),
   reportFrom: setting("TIDELINE_REPORT_FROM", "whom reports come from", "tideline@localhost", z.string().min(1)),
@@ -179,18 +209,43 @@ export type Config = {
   readonly [name in keyof Settings]: Exclude<z.output<Settings[name]["shape"]>, undefined>;
 };
 
+/** A setting's value for people, without secrets; null when it has none. */
+export function shownSetting(name: keyof Settings, value: unknown): string | null {
+  if (value === undefined || value === null || value === "") return null;
+  const text = Array.isArray(value) ? value.join(",") : String(value);
+  return isSecret(settings[name]) ? shownUrl(text) : text;
+}
+
+/** Returns a mask for the secrets in these environment variables, whether the settings are right or wrong. */
+export function maskOfSettings(env: Environment): Mask {
+  const secret = Object.values(settings).filter(isSecret);
+  return maskOf(secret.map(({ variable }) => env[variable] ?? ""));
+}
+
+function isSecret({ secret = false }: Setting<unknown>): boolean {
+  return secret;
+}
+
+/** What was set, in an error: not at all where a secret may stand, because nobody knows where in a wrong URL it is. */
+function wrongValue({ secret = false }: Setting<unknown>, text: string): string {
+  if (secret) return ", whose value is not shown because it may hold a password";
+  // Whoever writes a URL where none belongs may write one with a password.
+  return `=${JSON.stringify(text.includes("@") ? shownUrl(text) : text)}`;
+}
+
 /**
  * Reads all settings from `env`; an empty variable counts as not set. An address that is not set is that of the server that
  * `tideline up` starts here. Throws TidelineError CONFIG_INVALID, which names every wrong variable.
  */
 export function loadConfig(env: Environment): Config {
   const problems: string[] = [];
-  const read = <T>({ variable, shape }: Setting<T>): T => {
+  const read = <T>(setting: Setting<T>): T => {
+    const { variable, shape } = setting;
     const text = env[variable] === "" ? undefined : env[variable];
     const parsed = shape.safeParse(text);
     if (parsed.success) return parsed.data;
     const wanted = parsed.error.issues.map(({ message }) => message).join("; ");
-    problems.push(`${variable}=${JSON.stringify(text)} (${wanted})`);
+    problems.push(`${variable}${wrongValue(setting, text ?? "")} (${wanted})`);
     return undefined as T; // never seen: with a problem there is no config
   };
   const ports = {

@@ -24,7 +24,7 @@ import { registerUp } from "./commands/up.ts";
 import { registerViews } from "./commands/views.ts";
 import { registerWatch } from "./commands/watch.ts";
 import { registerWorker } from "./commands/worker.ts";
-import { settings } from "./config.ts";
+import { maskOfSettings, settings } from "./config.ts";
 import { createTopics } from "./create-topics.ts";
 
 /**
@@ -86,14 +86,15 @@ export async function createProgram(): Promise<Command> {
   return program;
 }
 
-/** Says what went wrong on stderr; the exit code. */
+/** Says what went wrong on stderr, without the secrets of the settings; returns the exit code. */
 function explain(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has said it already
+  const mask = maskOfSettings(process.env);
   if (isTidelineError(error)) {
-    process.stderr.write(`error ${error.code}: ${error.message}\nwhat to do: ${error.hint}\n`);
+    process.stderr.write(mask(`error ${error.code}: ${error.message}\nwhat to do: ${error.hint}\n`));
     return 1;
   }
-  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.stderr.write(mask(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`));
   return 1;
 }
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { TidelineError } from "../core/errors.ts";
 import { eventData } from "../core/event-stream.ts";
+import { separated } from "../core/secrets.ts";
 import type { AnswerBody } from "../serving/answer.ts";
 import { loadDefinitions } from "../store/definitions.ts";
 import { answerText, apiSilent, problemExitCode, problemText } from "./answer-text.ts";
@@ -38,9 +39,10 @@ async function firstView(config: Config): Promise<string> {
 
 async function follow(url: URL, count: number, screen: Display, stop: AbortSignal): Promise<void> {
   let shown = 0;
+  const { url: plain, headers } = separated(url);
   while (shown < count && !stop.aborted) {
     try {
-      const response = await fetch(url, { headers: { accept: "text/event-stream" }, signal: stop });
+      const response = await fetch(plain, { headers: { ...headers, accept: "text/event-stream" }, signal: stop });
       if (!response.ok) return refused(response.status, await response.text());
       for await (const { event, data } of eventData(response.body ?? new ReadableStream())) {
         if (event !== "answer") continue;

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
+import { maskOf } from "../core/secrets.ts";
 
 /** The protocol's scripts and how many keys each takes. */
 const SCRIPTS = {
@@ -39,7 +40,11 @@ export function openRedis(url: string, onError: (error: Error) => void): Tidelin
     enableReadyCheck: true,
     retryStrategy: (attempt) => Math.min(50 * 2 ** attempt, 1_000),
   });
-  redis.on("error", onError);
+  const mask = maskOf([url]);
+  // These errors are logged, stored and shown. A server that does not know AUTH repeats its arguments, and the client adds them to the error.
+  redis.on("error", ({ message, code }: Error & { readonly code?: string }) =>
+    onError(Object.assign(new Error(mask(message === "" ? (code ?? "Redis is away") : message)), { code })),
+  );
   for (const [name, numberOfKeys] of Object.entries(SCRIPTS)) {
     const parts = ["common", ...(WRITING.includes(name) ? ["values"] : []), name];
     redis.defineCommand(`tideline_${name}`, { numberOfKeys, lua: parts.map(script).join("") });

@@ -1,6 +1,7 @@
 import { ExponentialBackoff, handleType, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
 import { z } from "zod";
 import { TidelineError } from "../core/errors.ts";
+import { type Mask, maskOf, separated } from "../core/secrets.ts";
 import type { Compatibility } from "../core/stream.ts";
 import type { RegisteredSchema, SchemaRegistry } from "./registry.ts";
 
@@ -24,16 +25,13 @@ const ErrorAnswer = z.object({ error_code: z.int(), message: z.string() });
 export class HttpRegistry implements SchemaRegistry {
   readonly #base: string;
   readonly #headers: Readonly<Record<string, string>>;
+  readonly #mask: Mask;
 
   constructor(address: string) {
-    const { username, password, origin, pathname } = new URL(address);
-    const secret = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-    this.#base = `${origin}${pathname.replace(/\/+$/, "")}`;
-    this.#headers = {
-      accept: MEDIA_TYPE,
-      "content-type": MEDIA_TYPE,
-      ...(username === "" ? {} : { authorization: `Basic ${Buffer.from(secret).toString("base64")}` }),
-    };
+    const { url, headers } = separated(address);
+    this.#base = `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
+    this.#headers = { accept: MEDIA_TYPE, "content-type": MEDIA_TYPE, ...headers };
+    this.#mask = maskOf([address]);
   }
 
   async schemaById(id: number): Promise<string | null> {
@@ -100,7 +98,7 @@ export class HttpRegistry implements SchemaRegistry {
   #notReady(what: string, cause?: unknown): TidelineError {
     return new TidelineError(
       "NOT_READY",
-      `the schema registry at ${this.#base} ${what}`,
+      this.#mask(`the schema registry at ${this.#base} ${what}`),
       "Start it, or correct TIDELINE_SCHEMA_REGISTRY: its path must be the one below which /subjects lies. Nothing is lost.",
       { cause },
     );

@@ -57,7 +57,7 @@ test("a wrong call is exit code 2, and config shows every setting with passwords
   const byName = new Map(settings.map((one) => [one.variable, one]));
   expect(byName.get("TIDELINE_HOME")).toMatchObject({ value: tideline.home, origin: "environment" });
   expect(byName.get("TIDELINE_LOG_LEVEL")).toMatchObject({ value: "info", origin: "default" });
-  expect(byName.get("TIDELINE_SMTP_URL")).toMatchObject({ value: "smtp://me:***@mail.example:25" });
+  expect(byName.get("TIDELINE_SMTP_URL")).toMatchObject({ value: "smtp://***@mail.example:25" });
   expect(stdout).not.toContain("secret");
 });
 

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { createTransport } from "nodemailer";
 import type { ReportPin } from "../../core/documents.ts";
 import { TidelineError } from "../../core/errors.ts";
+import { maskOf } from "../../core/secrets.ts";
 import type { BatchStores } from "../stores.ts";
 import { editionFolder, newestWritten, noteDelivery, REPORT_FILES, readDelivery } from "./edition.ts";
 
@@ -93,26 +94,26 @@ async function send(
     const { accepted, rejected } = await transport.sendMail(message);
     return { accepted: accepted.length, refused: rejected.length };
   } catch (error) {
-    throw named(error as Error & { readonly responseCode?: number; readonly code?: string });
+    throw named(error as MailError, maskOf([url])((error as MailError).message));
   } finally {
     transport.close();
   }
 }
 
-/** Codes from 500 on are for ever (RFC 5321, 4.2.1); so is a wrong password. */
-function named(cause: Error & { readonly responseCode?: number; readonly code?: string }): TidelineError {
-  const forEver = (cause.responseCode ?? 0) >= 500 || cause.code === "EAUTH" || cause.code === "EENVELOPE";
+type MailError = Error & { readonly responseCode?: number; readonly code?: string };
+
+/** Codes from 500 on are for ever (RFC 5321, 4.2.1); so is a wrong password. Without its cause: Temporal stores causes, and they are not masked. */
+function named({ responseCode = 0, code }: MailError, message: string): TidelineError {
+  const forEver = responseCode >= 500 || code === "EAUTH" || code === "EENVELOPE";
   return forEver
     ? new TidelineError(
         "MAIL_REFUSED",
-        `the mail server refuses the report: ${cause.message}`,
+        `the mail server refuses the report: ${message}`,
         "Correct TIDELINE_SMTP_URL, TIDELINE_REPORT_FROM or TIDELINE_REPORT_TO, then run `tideline report --deliver`.",
-        { cause },
       )
     : new TidelineError(
         "NOT_READY",
-        `the mail server does not take the report: ${cause.message}`,
+        `the mail server does not take the report: ${message}`,
         "It is tried again for a day.",
-        { cause },
       );
 }

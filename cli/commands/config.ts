@@ -14,7 +14,7 @@ Examples:
 interface ShownSetting {
   readonly setting: keyof typeof settings;
   readonly variable: string;
-  /** Null when it has none; passwords are masked. */
+  /** Null when it has none; secrets are masked. */
   readonly value: string | null;
   readonly origin: "default" | "environment";
   readonly default: string;
@@ -45,7 +45,7 @@ export function registerConfig(program: Command): void {
 }
 
 async function effectiveSettings(): Promise<ShownSetting[]> {
-  const { settings } = await import("../config.ts");
+  const { settings, shownSetting } = await import("../config.ts");
   const config = loadConfig(process.env);
   return (Object.keys(settings) as (keyof typeof settings)[]).map((setting) => {
     const { variable, description, byDefault } = settings[setting];
@@ -53,19 +53,12 @@ async function effectiveSettings(): Promise<ShownSetting[]> {
     return {
       setting,
       variable,
-      value: masked(config[setting]),
+      value: shownSetting(setting, config[setting]),
       origin: isSet ? "environment" : "default",
       default: byDefault,
       description,
     };
   });
-}
-
-/** A value as text; in a URL a password is a star, for the output is pasted into tickets. */
-function masked(value: unknown): string | null {
-  if (value === undefined || value === null || value === "") return null;
-  const text = Array.isArray(value) ? value.join(",") : String(value);
-  return text.replaceAll(/([a-z][a-z0-9+.-]*:\/\/[^\s:@/]*):[^\s@/]*@/gi, "$1:***@");
 }
 
 function markdownTable(shown: readonly ShownSetting[]): string {

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import type { Proof } from "../../core/proof.ts";
+import { separated } from "../../core/secrets.ts";
 import { apiSilent, problemExitCode, problemText } from "../answer-text.ts";
 import { loadConfig } from "../config.ts";
 import { wholeNumber } from "../flags.ts";
@@ -95,8 +96,8 @@ async function prove(url: URL, stop: AbortSignal): Promise<Proof | null> {
 }
 
 async function viewsOf(apiUrl: string): Promise<string[]> {
-  const url = new URL(`${apiUrl.replace(/\/$/, "")}/views`);
-  const response = await fetch(url).catch((cause: unknown) => {
+  const { url, headers } = separated(`${apiUrl.replace(/\/$/, "")}/views`);
+  const response = await fetch(url, { headers }).catch((cause: unknown) => {
     throw apiSilent(url, cause);
   });
   const { views } = (await response.json()) as { views: readonly { readonly name: string }[] };

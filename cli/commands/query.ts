@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { separated } from "../../core/secrets.ts";
 import type { AnswerBody } from "../../serving/answer.ts";
 import { answerText, apiSilent, problemExitCode, problemText } from "../answer-text.ts";
 import { loadConfig } from "../config.ts";
@@ -23,13 +24,14 @@ export function registerQuery(program: Command): void {
     .addHelpText("after", examples)
     .action(async (view: string, flags: QueryFlags & { readonly json: boolean; readonly url: boolean }) => {
       const url = queryUrl(loadConfig(process.env).apiUrl, view, flags);
-      if (flags.url) process.stdout.write(`${url.href}\n`);
+      if (flags.url) process.stdout.write(`${separated(url).url.href}\n`);
       else await ask(url, flags.json);
     });
 }
 
 async function ask(url: URL, json: boolean): Promise<void> {
-  const response = await fetch(url).catch((cause: unknown) => {
+  const { url: plain, headers } = separated(url);
+  const response = await fetch(plain, { headers }).catch((cause: unknown) => {
     throw apiSilent(url, cause);
   });
   const text = await response.text();

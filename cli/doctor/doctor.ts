@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Cut } from "../../core/position.ts";
+import { shownUrl } from "../../core/secrets.ts";
 import { Archive } from "../../store/archive.ts";
 import { Contracts } from "../../store/contracts.ts";
 import { type Definitions, loadDefinitions } from "../../store/definitions.ts";
@@ -25,6 +26,7 @@ import { checkViews } from "./views.ts";
 /** Looks at everything. Never throws for what is wrong with an installation: that is a finding. */
 export async function examine(config: Config): Promise<Finding[]> {
   const definitions = await loadDefinitions(config);
+  const address = shownUrl(config.apiUrl);
   const [machine, kafka, redis, temporal, api, { failures }] = await Promise.all([
     checkMachine(config),
     checkKafka(config, definitions.streams.values()),
@@ -39,9 +41,9 @@ export async function examine(config: Config): Promise<Finding[]> {
     ...kafka.findings,
     ...redis,
     ...temporal,
-    judged(api, "api.connect", `the API answers at ${config.apiUrl}`, {
+    judged(api, "api.connect", `the API answers at ${address}`, {
       level: "problem",
-      message: `the API does not answer at ${config.apiUrl}`,
+      message: `the API does not answer at ${address}`,
       todo: "Start `tideline serve`, or set TIDELINE_API_URL.",
     }),
     ...checkFailures(failures),

@@ -1,3 +1,4 @@
+import { separated, shownUrl } from "../../core/secrets.ts";
 import type { Config } from "../config.ts";
 import { PATIENCE_MS } from "./patience.ts";
 
@@ -13,24 +14,17 @@ export interface ServerStatus {
 export function serverStatuses(config: Config, reachable: Readonly<Record<Server, boolean>>): ServerStatus[] {
   return [
     { server: "kafka", address: config.kafkaBrokers, reachable: reachable.kafka },
-    { server: "redis", address: withoutPassword(config.redisUrl), reachable: reachable.redis },
+    { server: "redis", address: shownUrl(config.redisUrl), reachable: reachable.redis },
     { server: "temporal", address: config.temporalAddress, reachable: reachable.temporal },
-    { server: "api", address: config.apiUrl, reachable: reachable.api },
+    { server: "api", address: shownUrl(config.apiUrl), reachable: reachable.api },
   ];
 }
 
 /** Whether the API says that it is healthy; never rejects for a server that does not answer. */
 export async function apiAnswers({ apiUrl }: Config): Promise<boolean> {
-  const response = await fetch(new URL("/health", apiUrl), { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(
-    () => null,
-  );
+  const { url, headers } = separated(apiUrl);
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const response = await fetch(new URL("/health", url), { headers, signal }).catch(() => null);
   await response?.body?.cancel();
   return response?.ok ?? false;
-}
-
-function withoutPassword(url: string): string {
-  const shown = new URL(url);
-  shown.username = "";
-  shown.password = "";
-  return shown.href;
 }
