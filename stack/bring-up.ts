@@ -48,6 +48,12 @@ const roleEnvironment = ({ home, ports, ...servers }: UpContext): Record<string,
   TIDELINE_WORKER_PORT: `${ports.worker}`,
 });
 
+/** How the simulated shop is called: its records are as untidy as those of a real one. */
+export const shopArgs = (rate: string): string[] => [
+  ...["simulate", "shop", "--rate", rate],
+  ...["--duplicates", "1%", "--late", "5%", "--avro", "50%"],
+];
+
 function rolesOf({ ports, simulate, rate }: UpOptions): Role[] {
   const health = (port: number, path: string) => `http://127.0.0.1:${port}/${path}`;
   const roles: Role[] = [
@@ -55,12 +61,7 @@ function rolesOf({ ports, simulate, rate }: UpOptions): Role[] {
     { name: "worker", title: "Temporal worker", args: ["worker"], healthUrl: health(ports.worker, "health") },
     { name: "serve", title: "Serving", args: ["serve"], healthUrl: health(ports.api, "ready") },
   ];
-  const untidy = ["--duplicates", "1%", "--late", "5%", "--avro", "50%"];
-  const shop = {
-    name: "simulate",
-    title: "Simulated shop",
-    args: ["simulate", "shop", "--rate", `${rate}`, ...untidy],
-  };
+  const shop = { name: "simulate", title: "Simulated shop", args: shopArgs(`${rate}`) };
   return simulate ? [...roles, shop] : roles;
 }
 

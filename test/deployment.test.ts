@@ -10,6 +10,7 @@ import { batchMetrics } from "../activities/metrics.ts";
 import { settings } from "../cli/config.ts";
 import { createMetrics } from "../serving/metrics.ts";
 import { speedMetrics } from "../speed-layer/metrics.ts";
+import { shopArgs } from "../stack/bring-up.ts";
 import { composeSchema } from "./compose-schema.ts";
 import { metricsOf } from "./promql.ts";
 
@@ -108,6 +109,13 @@ describe("docker-compose.yml", () => {
     const ports = { speed: settings.speedPort, worker: settings.workerPort, serve: settings.apiPort };
     for (const [role, { byDefault }] of Object.entries(ports))
       expect(compose.services[role]?.healthcheck?.test.at(-1)).toContain(`:${byDefault}/`);
+  });
+
+  test("simulates the shop that `tideline up` simulates", () => {
+    const { command = [] } = compose.services.simulate ?? {};
+    const rate = command[command.indexOf("--rate") + 1] ?? "";
+    expect(command).toEqual(shopArgs(rate));
+    expect(rate).toMatch(/:-5\}$/);
   });
 
   test("calls commands that the program has", async () => {
