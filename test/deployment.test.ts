@@ -151,6 +151,19 @@ describe("Dockerfile", () => {
   });
 });
 
+// npm leaves out the hashes of platforms that are not installed. To add them remove these entries, and run
+// `npm install --package-lock-only` in a folder with nothing but package.json and package-lock.json.
+test("the lock file has a hash for every package of every platform, and names no registry", () => {
+  const text = read("package-lock.json");
+  const { packages } = JSON.parse(text) as { packages: Record<string, { integrity?: string; link?: boolean }> };
+  const lacking = Object.entries(packages)
+    .filter(([name, { integrity, link = false }]) => name !== "" && !link && !integrity?.startsWith("sha512-"))
+    .map(([name]) => name);
+  expect(lacking).toEqual([]);
+  expect(Object.keys(packages).length).toBeGreaterThan(100);
+  expect(text).not.toContain('"resolved"');
+});
+
 /** The rooms that a file's imports lead to, with views, which are loaded by folder. */
 function foldersBehind(entry: string): Set<string> {
   const seen = new Set<string>();
