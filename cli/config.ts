@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { TidelineError } from "../core/errors.ts";
+import { hostnameIn } from "../core/hosts.ts";
 import { isPercentEncoded, type Mask, maskOf, shownUrl } from "../core/secrets.ts";
 import { parseDuration } from "../core/time.ts";
 import { portShape, portSpecs } from "../stack/ports.ts";
@@ -87,6 +88,15 @@ const folders = z.string().transform((text) =>
     .filter((name) => name.trim() !== "")
     .map((name) => resolve(name.trim())),
 );
+/** Names of hosts; null for none. */
+const names = z
+  .string()
+  .transform((text) => text.split(",").map((name) => name.trim()))
+  .refine(
+    (all) => all.join("") === "" || all.every((name) => name === "*" || hostnameIn(name) !== null),
+    "names of hosts such as tideline.example, separated by commas, or *",
+  )
+  .transform((all) => (all.join("") === "" ? null : all));
 const repositorySchemas = fileURLToPath(new URL("../schemas", import.meta.url));
 const repositoryViews = fileURLToPath(new URL("../views", import.meta.url));
 const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
@@ -125,6 +135,13 @@ export const settings = {
     "address that the API and the roles' health and metrics listen on; 0.0.0.0 for all",
     "127.0.0.1",
     z.string().regex(/^[^\s/]+$/, "an address such as 127.0.0.1 or 0.0.0.0"),
+  ),
+  allowedHosts: setting(
+    "TIDELINE_ALLOWED_HOSTS",
+    "names in the Host header that are answered beside addresses and localhost, separated by commas; * for any",
+    "",
+    names,
+    "none, or any if TIDELINE_HOST is not loopback",
   ),
   apiUrl: withSecret(
     address(
@@ -268,6 +285,7 @@ export function loadConfig(env: Environment): Config {
     home: read(settings.home),
     namespace: read(settings.namespace),
     host: read(settings.host),
+    allowedHosts: read(settings.allowedHosts),
     apiUrl: read(settings.apiUrl) ?? `http://127.0.0.1:${ports.apiPort}`,
     schemas: read(settings.schemas),
     views: read(settings.views),

@@ -9,9 +9,10 @@ import Fastify, {
   LogController,
 } from "fastify";
 import type { Logger } from "pino";
+import type { HostCheck } from "../core/hosts.ts";
 import { openApiDocument } from "./openapi.ts";
 import { MAX_QUERY_LENGTH, type Parameters, parseParameters } from "./parameters.ts";
-import { badRequest, PROBLEM_TYPE, Refusal, refusalOf } from "./problem.ts";
+import { badRequest, hostNotAllowed, PROBLEM_TYPE, Refusal, refusalOf } from "./problem.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { liveRoutes } from "./routes/live.ts";
 import { operationRoutes } from "./routes/operations.ts";
@@ -23,6 +24,7 @@ import type { Serving } from "./serving.ts";
 
 export interface HttpOptions {
   readonly logger: Logger;
+  readonly isAllowedHost: HostCheck;
   /** Requests that one address may send in a minute; 0: no limit. */
   readonly requestsPerMinute: number;
   readonly version: string;
@@ -52,7 +54,7 @@ const CONTENT_SECURITY_POLICY = {
 /** The HTTP API, not listening yet. */
 export async function createApp(
   serving: Serving,
-  { logger, requestsPerMinute, version }: HttpOptions,
+  { logger, isAllowedHost, requestsPerMinute, version }: HttpOptions,
 ): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: logger,
@@ -69,7 +71,8 @@ export async function createApp(
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, notRouted(app, request)));
   app.addHook("onRequest", (request, reply, done) => {
     void reply.headers(HEADERS);
-    done(urlProblem(request) ?? undefined);
+    const { host } = request.headers;
+    done(isAllowedHost(host) ? (urlProblem(request) ?? undefined) : hostNotAllowed(host ?? ""));
   });
   app.addHook("onResponse", (request, reply, done) => {
     const route = request.routeOptions.url ?? "none";

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import { ANSWER_LIMITS } from "../core/budget.ts";
+import { hostCheck } from "../core/hosts.ts";
 import { Archive } from "../store/archive.ts";
 import type { Definitions } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
@@ -43,6 +44,8 @@ export interface ServingOptions {
   /** 0: a free one. */
   readonly port: number;
   readonly host: string;
+  /** TIDELINE_ALLOWED_HOSTS; null when it is not set. */
+  readonly allowedHosts?: readonly string[] | null;
   readonly logger: Logger;
   readonly duckThreads?: number;
   readonly memoryLimitMb?: number;
@@ -160,7 +163,8 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     pool.close();
   };
   try {
-    const { requestsPerMinute = 60_000, version = "0.1.0" } = options;
+    const { allowedHosts = null, requestsPerMinute = 60_000, version = "0.1.0" } = options;
+    const isAllowedHost = hostCheck({ listensOn: options.host, names: allowedHosts });
     const app = await createApp(
       {
         reader,
@@ -175,7 +179,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
         problems,
         metrics: createMetrics(() => problems.all()),
       },
-      { logger, requestsPerMinute, version },
+      { logger, isAllowedHost, requestsPerMinute, version },
     );
     await redisOr(redis, 2_000);
     await problems.start();

@@ -10,6 +10,7 @@ export type ProblemCode =
   | "STREAM_UNKNOWN"
   | "NOT_FOUND"
   | "METHOD_NOT_ALLOWED"
+  | "HOST_NOT_ALLOWED" // the Host header names neither this machine nor a host of TIDELINE_ALLOWED_HOSTS
   | "URI_TOO_LONG"
   | "TOO_MANY_REQUESTS"
   | "TOO_MANY_STREAMS" // as many live streams as this server keeps are open
@@ -28,6 +29,7 @@ const TITLES: Readonly<Record<ProblemCode, string>> = {
   STREAM_UNKNOWN: "There is no such stream",
   NOT_FOUND: "There is nothing here",
   METHOD_NOT_ALLOWED: "This method is not allowed here",
+  HOST_NOT_ALLOWED: "This host is not allowed here",
   URI_TOO_LONG: "The URL is too long",
   TOO_MANY_REQUESTS: "Too many requests",
   TOO_MANY_STREAMS: "Too many live streams",
@@ -122,6 +124,15 @@ export function readingTooSlow(timeoutMs: number): Refusal {
 /** 429: more is asked of this server than it can hold in its queues. */
 export function overloaded(detail: string): Refusal {
   return new Refusal(429, "TOO_MANY_REQUESTS", detail, { headers: { "retry-after": "1" } });
+}
+
+/** 421 for a request whose Host header fails the check: see `hostCheck`. */
+export function hostNotAllowed(host: string): Refusal {
+  const problem = `the server does not answer for the host "${host.slice(0, 100)}"`;
+  const allowed = "an address, localhost, or a name in the setting TIDELINE_ALLOWED_HOSTS of the server";
+  return new Refusal(421, "HOST_NOT_ALLOWED", `${problem}; ask by ${allowed}`, {
+    errors: [{ parameter: "host", problem, allowed }],
+  });
 }
 
 export function viewUnknown(name: string, known: readonly string[]): Refusal {

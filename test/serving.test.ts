@@ -839,6 +839,26 @@ describe("a request that is wrong", () => {
     expect((await at.ask("/nothing", method)).status).toBe(404);
   });
 
+  it("for another host is refused at every address, before anything is read", async () => {
+    for (const path of [
+      "/",
+      "/views",
+      "/views/takings",
+      "/views/takings/live",
+      "/openapi.json",
+      "/health",
+      "/nothing",
+    ]) {
+      const socket = connect(at.serving?.port ?? 0, "127.0.0.1");
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: rebound.example:7070\r\nConnection: close\r\n\r\n`);
+      let text = "";
+      for await (const chunk of socket) text += chunk;
+      expect(text, path).toMatch(/^HTTP\/1\.1 421 /);
+      expect(text, path).toContain('"code":"HOST_NOT_ALLOWED"');
+      expect(text, path).not.toContain("takings");
+    }
+  });
+
   it.each([
     "GET /views/takings?from=\u0001 HTTP/1.1",
     "nonsense",

@@ -41,6 +41,7 @@ export function registerServe(program: Command): void {
         schemaRegistry: config.schemaRegistry,
         port: port ?? config.apiPort,
         host: host ?? config.host,
+        allowedHosts: config.allowedHosts,
         logger,
         requestsPerMinute: rateLimit,
         maxStreams,

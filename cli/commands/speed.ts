@@ -32,6 +32,7 @@ export function registerSpeed(program: Command): void {
       });
       const probe = await startProbe({
         host: config.host,
+        allowedHosts: config.allowedHosts,
         port: config.speedPort,
         registry,
         health: () => speed.health(),

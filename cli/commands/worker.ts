@@ -53,6 +53,7 @@ export function registerWorker(program: Command): void {
       });
       const probe = await startProbe({
         host: config.host,
+        allowedHosts: config.allowedHosts,
         port: config.workerPort,
         registry,
         health: () => worker.health(),

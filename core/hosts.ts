@@ -1,0 +1,52 @@
+/**
+ * Which Host header a server of ours accepts. Without a check a page elsewhere could read an API that listens on this machine alone: its name is
+ * made to resolve to this machine's address (DNS rebinding), and to the browser the answers are the page's own. Such a request names the page's host.
+ */
+
+/** Whether a request with this Host header may be answered. */
+export type HostCheck = (header: string | undefined) => boolean;
+
+export interface HostRule {
+  /** The address that the server listens on. */
+  readonly listensOn: string;
+  /** Names that are allowed beside addresses and localhost; `*` allows every name. Null: not said. */
+  readonly names: readonly string[] | null;
+}
+
+const ANY = "*";
+const IPV4 = /^\d+\.\d+\.\d+\.\d+$/;
+const NOT_IN_HOST = /[@/?#\\\s]/;
+
+/**
+ * Returns the check of a rule. Addresses and localhost are always allowed, because no other page can have them for its name. Other names are allowed
+ * if the rule has them, or if it has no list and the server listens for other machines: there a proxy or a network decides who reaches it.
+ */
+export function hostCheck({ listensOn, names }: HostRule): HostCheck {
+  if (names === null ? !isLoopback(listensOn) : names.includes(ANY)) return () => true;
+  const allowed = new Set((names ?? []).map((name) => hostnameIn(name)));
+  return (header) => {
+    // HTTP/1.0 has none. No browser sends such a request.
+    if (header === undefined || header === "") return true;
+    const name = hostnameIn(header);
+    return name !== null && (isAddress(name) || isLocalhost(name) || allowed.has(name));
+  };
+}
+
+/** Returns the name or address in `host`, `host:port` or `[::1]:port`, in lower case, as browsers read it; null when there is none. */
+export function hostnameIn(text: string): string | null {
+  if (text === "" || NOT_IN_HOST.test(text) || !URL.canParse(`http://${text}`)) return null;
+  return new URL(`http://${text}`).hostname.replace(/\.$/, "");
+}
+
+function isAddress(name: string): boolean {
+  return name.startsWith("[") || IPV4.test(name);
+}
+
+function isLocalhost(name: string): boolean {
+  return name === "localhost" || name.endsWith(".localhost");
+}
+
+function isLoopback(address: string): boolean {
+  const name = hostnameIn(address.includes(":") && !address.startsWith("[") ? `[${address}]` : address);
+  return name !== null && (isLocalhost(name) || name.startsWith("127.") || name === "[::1]");
+}
