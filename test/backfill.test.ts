@@ -19,6 +19,7 @@ import { byDay, DAY_MS, dayOf, intervalName, parseInterval, wholeBuckets } from 
 import { addLedgers, EMPTY_LEDGER } from "../core/ledger.ts";
 import { cutFromJson } from "../core/position.ts";
 import { bucketOf } from "../core/time.ts";
+import type { View } from "../core/view.ts";
 import { Archive } from "../store/archive.ts";
 import { DuckPool } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
@@ -31,7 +32,7 @@ import { taskQueueOf } from "../workflows/names.ts";
 import { Installation, until } from "./installation.ts";
 import { produce } from "./produce.ts";
 import "./servers.ts";
-import { everything, type Tick, ticks } from "./views.ts";
+import { everything, scaled, type Tick, ticks } from "./views.ts";
 
 describe("the interval of a backfill", () => {
   const time = fc.integer({ min: Date.parse("1960-01-01"), max: Date.parse("2100-01-01") });
@@ -104,6 +105,7 @@ beforeAll(async () => {
   folder = join(process.cwd(), ".tideline", `backfill-${Date.now()}`);
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "everything.ts"), 'export { everything } from "../../test/views.ts";\n');
+  await writeFile(join(folder, "scaled.ts"), 'export { scaled } from "../../test/views.ts";\n');
   client = new Client({ connection: await Connection.connect({ address: inject("temporalAddress") }) });
   log = new LogReader({ brokers: inject("kafkaBrokers"), clientId: "backfill-test" });
 });
@@ -123,7 +125,7 @@ interface Place {
 }
 
 /** An installation whose view has one version, with some events a day for `days` days: a delta and archive files for every fifty days. */
-async function place(name: string, days: number): Promise<Place> {
+async function place(name: string, days: number, view: View = everything): Promise<Place> {
   const tideline = await Installation.open(name, { TIDELINE_VIEWS: folder });
   installations.push(tideline);
   const data = new DataDirectory(join(tideline.home, "data"));
@@ -139,9 +141,9 @@ async function place(name: string, days: number): Promise<Place> {
     schemas: Schemas.inFiles(data),
   };
   const target = {
-    view: everything,
+    view,
     stream: ticks,
-    generation: generationOf(everything),
+    generation: generationOf(view),
     topic: tideline.topic("ticks"),
   };
   for (let day = 0; day < days; day += 50) await refresh({ tideline, stores, target }, day, Math.min(day + 50, days));
@@ -149,8 +151,16 @@ async function place(name: string, days: number): Promise<Place> {
 }
 
 /** Events for `[from, to)`, days since the first, and a version that has them. */
-async function refresh({ stores, target }: Place, from: number, to: number): Promise<void> {
-  const records = Array.from({ length: (to - from) * PER_DAY }, (_, index) => tick(from * PER_DAY + index));
+async function refresh(here: Place, from: number, to: number): Promise<void> {
+  await publish(
+    here,
+    Array.from({ length: (to - from) * PER_DAY }, (_, index) => tick(from * PER_DAY + index)),
+  );
+}
+
+/** These events, and a version that has them in a file of its own. */
+async function publish({ stores, target }: Place, events: readonly Tick[]): Promise<void> {
+  const records = events.map((event) => ({ key: event.id, value: Buffer.from(JSON.stringify(event)) }));
   await produce(inject("kafkaBrokers"), target.topic, records);
   const { version, cut, topicId } = await beginGeneration(stores, target.generation, target.topic, "test");
   const plan = await planStream(stores, target, null);
@@ -164,9 +174,9 @@ async function refresh({ stores, target }: Place, from: number, to: number): Pro
 }
 
 /** Events in order, but every eleventh is two days late. */
-function tick(index: number) {
+function tick(index: number): Tick {
   const day = Math.floor(index / PER_DAY) - (index % 11 === 10 ? 2 : 0);
-  const value: Tick = {
+  return {
     id: `t${index}`,
     at: FIRST + day * DAY_MS + (index % PER_DAY) * 5 * 3_600_000,
     place: index % 3 === 0 ? null : `p${index % 5}`,
@@ -175,7 +185,6 @@ function tick(index: number) {
     tip: index % 4 === 0 ? null : index % 7,
     test: index % 13 === 0,
   };
-  return { key: value.id, value: Buffer.from(JSON.stringify(value)) };
 }
 
 const newest = async ({ stores, target }: Place): Promise<Manifest> => {
@@ -187,16 +196,21 @@ const newest = async ({ stores, target }: Place): Promise<Manifest> => {
 const hashOf = async (here: Place) =>
   (await stateHash(here.stores, everything, (await newest(here)).files, UNWATCHED)).hash;
 
-/** Publishes a version whose state is what `select` makes of the relation of the newest one's rows, as a bug or a wrong hand would. */
-async function corrupt(here: Place, select: (rows: string) => string): Promise<void> {
+/** SQL: the rows of these files. */
+const rowsIn = ({ stores }: Place, files: readonly { readonly file: string }[]) =>
+  `read_parquet([${files.map(({ file }) => `'${stores.data.path(file)}'`).join(", ")}])`;
+
+/** Publishes a version whose state is what `select` makes of the newest one's rows, as a bug or a wrong hand would; the last files stay as they are. */
+async function corrupt(here: Place, select: (rows: string) => string, kept = 0): Promise<void> {
   const { stores, target } = here;
   const held = await newest(here);
   const duck = await stores.pool.connect();
-  const rows = `read_parquet([${held.files.map(({ file }) => `'${stores.data.path(file)}'`).join(", ")}])`;
+  const whole = held.files.slice(held.files.length - kept);
+  const rows = rowsIn(here, held.files.slice(0, held.files.length - kept));
   const states = stores.manifests.stateFolder(target.generation);
   const file = await writeStates(stores, duck, select(rows), states, versionPrefix(held.version + 1));
   duck.closeSync();
-  const files = file === null ? [] : [file];
+  const files = [...(file === null ? [] : [file]), ...whole];
   expect(
     await publishVersion(stores, nextManifest(held, { files, ledger: held.ledger, createdBy: "a wrong hand" })),
   ).toBe(true);
@@ -207,13 +221,14 @@ const inDay = (day: number) => `(bucket >= ${dayStart(day)} AND bucket < ${daySt
 const everyRowOff = (rows: string) =>
   `SELECT * REPLACE (value + 1 AS value) FROM ${rows} WHERE component = 'rows' UNION ALL SELECT * FROM ${rows} WHERE component <> 'rows'`;
 
-const idOf = ({ tideline }: Place, interval: string) => `${tideline.namespace}/backfill/${VIEW}/${interval}`;
+const idOf = ({ tideline, target }: Place, interval: string) =>
+  `${tideline.namespace}/backfill/${target.view.name}/${interval}`;
 
 const start = (here: Place, from: string, to: string) =>
   client.workflow.start<typeof backfillView>("backfillView", {
     workflowId: idOf(here, `${from}..${to}`),
     taskQueue: taskQueueOf(here.tideline.namespace),
-    args: [{ view: VIEW, from, to }],
+    args: [{ view: here.target.view.name, from, to }],
   });
 
 /** Names of the days that are done: their documents. */
@@ -291,6 +306,46 @@ describe("a backfill", () => {
       });
       await expect(handle.result()).rejects.toMatchObject({ message: "Workflow execution failed" });
     }
+  }, 150_000);
+
+  it("lists the days that fail, publishes the others, and tries only the failed ones again", async () => {
+    const here = await place("failing", 0, scaled);
+    const { tideline, stores } = here;
+    let sent = 0;
+    const at = (day: number, amount: number): Tick => ({ ...tick(0), id: `f${sent++}`, at: dayStart(day), amount });
+    // Two events of the 3rd are too large together. Each was published by itself, in a file of its own.
+    await publish(here, [at(0, 1), at(1, 2), at(3, 3), at(4, 4)]);
+    for (let event = 0; event < 2; event++) await publish(here, [at(2, 1_000_000)]);
+    const rowsOf = async () => {
+      const duck = await stores.pool.connect();
+      const rows = `SELECT bucket, sum(value)::INT FROM ${rowsIn(here, (await newest(here)).files)} WHERE component = 'rows' GROUP BY 1 ORDER BY 1`;
+      const result = (await duck.runAndReadAll(rows)).getRows();
+      duck.closeSync();
+      return result.map(([bucket, count]) => [(Number(bucket) - FIRST) / DAY_MS, count]);
+    };
+    await corrupt(here, everyRowOff, 2);
+    expect(await rowsOf()).toEqual([0, 1, 2, 3, 4].map((day) => [day, 2]));
+    await tideline.start("worker", { args: ["--no-schedules"] });
+
+    const [from, to] = ["2025-01-01", "2025-01-05"];
+    const told = await tideline.begin("backfill", "scaled", "--from", from, "--to", to);
+    expect([told.exitCode, told.stdout]).toEqual([1, expect.stringMatching(/FAILED.*2025-01-03: STATE_OVERFLOW/s)]);
+    const failed = [{ day: "2025-01-03", code: "STATE_OVERFLOW", message: expect.stringContaining("INT64") }];
+    const healed = ["2025-01-01", "2025-01-02", "2025-01-04", "2025-01-05"];
+    const first = client.workflow.getHandle(idOf(here, `${from}..${to}`));
+    expect(await first.result()).toMatchObject({
+      version: (await newest(here)).version,
+      failed,
+      days: healed.map((day) => ({ day, rows: 2, before: 2, identical: false })),
+    });
+    expect(await rowsOf()).toEqual([0, 1, 2, 3, 4].map((day) => [day, day === 2 ? 2 : 1]));
+
+    const again = await start(here, from, to);
+    expect(await again.result()).toMatchObject({ version: null, days: { length: 4 }, failed });
+    expect(await scheduled(here, `${from}..${to}`, again.firstExecutionRunId)).toBe(1);
+    await expect((await start(here, "2025-01-03", "2025-01-03")).result()).rejects.toMatchObject({
+      cause: { type: "STATE_OVERFLOW", message: expect.stringContaining("every day failed") },
+    });
   }, 150_000);
 
   it("adds what was refreshed while it went on", async () => {

@@ -69,6 +69,14 @@ export const everything = view("everything", {
   },
 });
 
+/** Two of the largest amounts in one cell leave 64 bits. */
+export const scaled = view("scaled", {
+  stream: ticks,
+  by: {},
+  every: "1 hour",
+  measures: { sums: sum(sql`amount * 9000000000000`) },
+});
+
 /** What `everything` says, in plain TypeScript. */
 export const everythingTwin: Twin<Tick> = {
   dedupWindow: 6,

@@ -2,6 +2,8 @@ import {
   ApplicationFailure,
   continueAsNew,
   defineQuery,
+  isCancellation,
+  patched,
   proxyActivities,
   setCurrentDetails,
   setHandler,
@@ -11,7 +13,7 @@ import type { Activities, BackfillResult } from "../activities/activities.ts";
 import { isTidelineError } from "../core/errors.ts";
 import { parseInterval } from "../core/interval.ts";
 import { inParallel } from "./parallel.ts";
-import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
+import { label, runStartedMs, STEP, secondsSince, stepFailure } from "./run.ts";
 
 /**
  * What a backfill is started with, from Temporal's UI too: `{ "view": "revenue", "from": "2026-01-01", "to": "2026-01-31" }`, under the
@@ -30,15 +32,28 @@ export interface BackfillViewInput {
   readonly force?: boolean;
   /** When the first part of this run began, epoch milliseconds: set when it continues as new. */
   readonly sinceMs?: number;
+  /** The days that failed in earlier parts of this run: set when it continues as new. */
+  readonly failed?: readonly FailedDay[];
+}
+
+/** A day that could not be recomputed; the version holds what it held before. */
+export interface FailedDay {
+  readonly day: string;
+  /** Of `ErrorCode`, TIMED_OUT or UNEXPECTED. */
+  readonly code: string;
+  readonly message: string;
 }
 
 export interface BackfillViewResult extends BackfillResult {
   /** Days without anything to recompute or to replace. */
   readonly skipped: number;
+  /** Days that failed, by day: the same input tries these alone again. Absent in results of earlier releases. */
+  readonly failed?: readonly FailedDay[];
   readonly seconds: number;
 }
 
 export interface BackfillProgress {
+  /** Days that are recomputed, or have failed. */
   readonly done: number;
   /** 0 until the interval has been divided. */
   readonly days: number;
@@ -48,15 +63,20 @@ export const backfillProgress = defineQuery<BackfillProgress>("backfillProgress"
 
 const DAYS_AT_ONCE = 2;
 const MOST_AT_ONCE = 16;
+/** With so many failed days something is wrong with more than a day, and each costs minutes of attempts. */
+const MOST_FAILED = 100;
 const activities = proxyActivities<Activities>(STEP);
 
 /**
  * Recomputes a view's buckets in an interval of event time from the archive, and publishes those days that are not what
- * the newest version holds. Answers which days those were.
+ * the newest version holds. Returns which days those were, and which could not be recomputed. A day that fails does not keep the
+ * others from being published; the run itself fails when all days do, or too many.
  */
 export async function backfillView(input: BackfillViewInput): Promise<BackfillViewResult> {
   requireInput(input);
   const { view, from, to, parallel = DAYS_AT_ONCE, force = false, sinceMs = runStartedMs() } = input;
+  const goesOn = patched("backfill-goes-on");
+  const failed = [...(input.failed ?? [])];
   label({ kind: "backfill", view });
   let progress: BackfillProgress = { done: 0, days: 0 };
   setHandler(backfillProgress, () => progress);
@@ -65,31 +85,60 @@ export async function backfillView(input: BackfillViewInput): Promise<BackfillVi
     [{ view, from, to }],
   );
   label({ stream });
-  const before = new Set(done);
+  const before = new Set([...done, ...failed.map(({ day }) => day)]);
   const left = days.filter(({ day }) => !before.has(day));
-  progress = { done: before.size, days: days.length };
+  progress = { done: days.length - left.length, days: days.length };
   await inParallel(parallel, left, async (day) => {
     if (workflowInfo().continueAsNewSuggested) return;
-    await activities.backfillDay.executeWithOptions({ summary: `states of ${day.day}` }, [
-      { view: generation, backfill, day },
-    ]);
+    const failure = await activities.backfillDay
+      .executeWithOptions({ summary: `states of ${day.day}` }, [{ view: generation, backfill, day }])
+      .then(
+        () => null,
+        (error: unknown) => {
+          if (!goesOn || isCancellation(error)) throw error;
+          return { day: day.day, ...stepFailure(error) };
+        },
+      );
+    if (failure !== null) failed.push(failure);
+    if (failed.length >= MOST_FAILED) throw givenUp(failed, `${MOST_FAILED} days`);
     progress = { ...progress, done: progress.done + 1 };
-    setCurrentDetails(`${progress.done} of ${progress.days} days`);
+    setCurrentDetails(
+      `${progress.done} of ${progress.days} days${failed.length === 0 ? "" : `, ${failedText(failed)}`}`,
+    );
   });
-  if (progress.done < progress.days) return continueAsNew<typeof backfillView>({ ...input, sinceMs });
+  if (progress.done < progress.days)
+    return continueAsNew<typeof backfillView>({ ...input, sinceMs, ...(failed.length === 0 ? {} : { failed }) });
+  const lacking = new Set(failed.map(({ day }) => day));
+  const built = days.filter(({ day }) => !lacking.has(day));
+  if (failed.length > 0 && built.length === 0) throw givenUp(failed, "every day");
   const result = await activities.finishBackfill.executeWithOptions({ summary: "comparison, publication" }, [
-    { view: generation, backfill, days, force },
+    { view: generation, backfill, days: built, force },
   ]);
   const seconds = secondsSince(sinceMs);
   if (result.version !== null)
     await activities.finishPublish.executeWithOptions({ summary: `pointer to version ${result.version}` }, [
       { view: generation, version: result.version, seconds },
     ]);
-  await activities.clearBackfill.executeWithOptions({ summary: "files of the days" }, [
-    { view: generation, name: backfill.name },
-  ]);
-  setCurrentDetails(outcome(result, seconds));
-  return { ...result, skipped, seconds };
+  // With failed days the files stay: the next run finds the other days done.
+  if (failed.length === 0)
+    await activities.clearBackfill.executeWithOptions({ summary: "files of the days" }, [
+      { view: generation, name: backfill.name },
+    ]);
+  failed.sort((a, b) => (a.day < b.day ? -1 : 1));
+  setCurrentDetails(`${outcome(result, seconds)}${failed.length === 0 ? "" : `\n\n${failedText(failed)}`}`);
+  return { ...result, skipped, failed, seconds };
+}
+
+/** `2 days failed: 2026-01-06: STATE_OVERFLOW: …`, each on a line. */
+function failedText(failed: readonly FailedDay[]): string {
+  const lines = failed.map(({ day, code, message }) => `${day}: ${code}: ${message}`);
+  return `${failed.length} failed:\n${lines.join("\n")}`;
+}
+
+/** Ends the run. What is done stays done. */
+function givenUp(failed: readonly FailedDay[], many: string): ApplicationFailure {
+  const { day, code, message } = failed.at(-1) ?? { day: "", code: "UNEXPECTED", message: "" };
+  return ApplicationFailure.nonRetryable(`${many} failed, the last one ${day}: ${message}`, code, { failed });
 }
 
 function outcome({ version, compared, days }: BackfillResult, seconds: number): string {

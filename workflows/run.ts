@@ -1,5 +1,12 @@
 import { defineSearchAttributeKey, SearchAttributeType } from "@temporalio/common";
-import { type ActivityOptions, upsertSearchAttributes, workflowInfo } from "@temporalio/workflow";
+import {
+  ActivityFailure,
+  type ActivityOptions,
+  ApplicationFailure,
+  TimeoutFailure,
+  upsertSearchAttributes,
+  workflowInfo,
+} from "@temporalio/workflow";
 import { SEARCH_ATTRIBUTES } from "./names.ts";
 
 /** What every run has in common: how it is found, how its steps are retried, how it says what it did. */
@@ -28,6 +35,18 @@ export const STEP: ActivityOptions = {
   heartbeatTimeout: "10 seconds",
   retry: { initialInterval: "1 second", maximumInterval: "30 seconds", maximumAttempts: 15 },
 };
+
+const MAX_MESSAGE = 300;
+
+/** Why a step failed, when it is not tried again: a code of `ErrorCode`, TIMED_OUT or UNEXPECTED, and a message for people. */
+export function stepFailure(error: unknown): { readonly code: string; readonly message: string } {
+  const cause = error instanceof ActivityFailure ? (error.cause ?? error) : error;
+  const message = (cause instanceof Error ? cause.message : String(cause)).slice(0, MAX_MESSAGE);
+  if (cause instanceof TimeoutFailure) return { code: "TIMED_OUT", message };
+  // An error that nobody named carries the name of its class.
+  const type = cause instanceof ApplicationFailure ? (cause.type ?? "") : "";
+  return { code: /^[A-Z][A-Z_]+$/.test(type) ? type : "UNEXPECTED", message };
+}
 
 /** Seconds since the run began, to a tenth. Inside a workflow this clock is Temporal's. */
 export function secondsSince(startedMs: number): number {

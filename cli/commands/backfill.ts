@@ -24,7 +24,8 @@ interface Flags {
 const help = `
 A date as --to is included: --from 2026-01-01 --to 2026-01-31 is all of January. An instant is where the interval ends.
 Every day that is done stays done: a backfill that was cancelled, or whose worker was killed, goes on where it was when it is
-started again. Ctrl+C leaves it running; the same command shows it again.
+started again. Ctrl+C leaves it running; the same command shows it again. A day that fails is listed at the end, and the others are
+published; then the exit code is 1, and the same command tries the failed days alone again.
 
 Examples:
   $ tideline backfill revenue --from 2026-01-01 --to 2026-01-31 --dry-run    what it would do, day by day
@@ -102,7 +103,10 @@ async function run(
     process.stderr.write(
       `${handle.workflowId} goes on without this command: Temporal's UI shows it, the same command follows it again, and with --cancel ends it\n`,
     );
-  else process.stdout.write(json ? `${JSON.stringify({ view, ...result })}\n` : resultText(view, result));
+  else {
+    process.stdout.write(json ? `${JSON.stringify({ view, ...result })}\n` : resultText(view, result));
+    if ((result.failed ?? []).length > 0) process.exitCode = 1;
+  }
 }
 
 async function startOrJoin(
@@ -165,11 +169,19 @@ async function showPlan(config: Config, definition: Definition, interval: TimeRa
   );
 }
 
-function resultText(view: string, { version, compared, days, skipped, seconds }: BackfillViewResult): string {
+function resultText(
+  view: string,
+  { version, compared, days, skipped, failed = [], seconds }: BackfillViewResult,
+): string {
   const changed = days.filter(({ identical }) => !identical);
   const lines = changed.map(
     ({ day, rows, before }) => `  ${day}: NOT what version ${compared} held: ${rows} state rows, ${before} before`,
   );
+  if (failed.length > 0)
+    lines.push(
+      `FAILED, and left as they were; the same command tries only these ${failed.length} again:`,
+      ...failed.map(({ day, code, message }) => `  ${day}: ${code}: ${message}`),
+    );
   const identical = `${days.length - changed.length} of ${days.length} days identical to version ${compared}`;
   const empty = skipped === 0 ? "" : `, ${skipped} skipped because nothing is there`;
   const published = version === null ? "nothing to publish" : `version ${version}`;
