@@ -1,10 +1,12 @@
-import { stat } from "node:fs/promises";
-import { extname, join, resolve } from "node:path";
-import { TidelineError } from "../core/errors.ts";
+import { join } from "node:path";
 import type { Stream } from "../core/stream.ts";
 import { avroEncoder } from "../ingest/avro-encoder.ts";
-import { type InvalidRow, type SendResult, sendEvents } from "../ingest/send-events.ts";
-import { ndjsonSource, openNdjson, type Source, tableSource } from "../ingest/send-rows.ts";
+import { encodingNamed } from "../ingest/read/encoding.ts";
+import { type InvalidRow, refusalText } from "../ingest/refusal.ts";
+import { type SendResult, sendEvents } from "../ingest/send-events.ts";
+import { type FileOptions, openSource, type Source } from "../ingest/send-rows.ts";
+import type { ValueForms } from "../ingest/value-forms.ts";
+import { loadDefinitions, viewsOfStream } from "../store/definitions.ts";
 import { DataDirectory } from "../store/files.ts";
 import { openRegistry } from "../store/registry-open.ts";
 import { topicName } from "../store/topics.ts";
@@ -12,32 +14,62 @@ import type { Config } from "./config.ts";
 import { createStreamTopics } from "./create-topics.ts";
 import { findStream } from "./definitions.ts";
 import { interruptible, showProgress } from "./progress.ts";
+import { positionText, waitForViews } from "./send-wait.ts";
 
 export interface SendFlags {
   readonly dryRun: boolean;
   readonly skipInvalid: boolean;
   readonly format: "json" | "avro";
   readonly json: boolean;
+  readonly wait: boolean;
+  /** How long `wait` lasts at most, in milliseconds. */
+  readonly timeout: number;
+  readonly input?: FileOptions["kind"];
+  readonly delimiter?: string;
+  readonly encoding?: string;
+  readonly header: boolean;
+  readonly columns?: readonly string[];
+  readonly missing: readonly string[];
+  readonly times: ValueForms["timeNumbers"];
+  readonly dates?: ValueForms["dateOrder"];
+  readonly decimalComma: boolean;
 }
 
 /** So many invalid rows are named; the rest is counted. */
 const NAMED = 20;
 
-/** Sends a file's events, and reports. Exit code 1 when rows were invalid, unless they were to be skipped. */
+/**
+ * Sends a file's events, and reports. Exit code 1 when rows were invalid, unless they were to be skipped, and when a view does not get as far as
+ * `wait` asks for.
+ */
 export async function send(config: Config, name: string, file: string, flags: SendFlags): Promise<void> {
   const stream = await findStream(config, name);
-  const source = await openSource(file, stream);
+  const source = await openSource(file, stream, fileOptions(flags));
   try {
     if (!flags.dryRun) await createStreamTopics(config);
-    const result = await sendSource(config, stream, source, flags);
-    process.stdout.write(`${flags.json ? JSON.stringify(result) : inWords(result, flags)}\n`);
+    const result = await sendSource(config, stream, { file, source }, flags);
+    await report(config, stream, result, flags);
     if (result.invalid > 0 && !flags.skipInvalid) process.exitCode = 1;
   } finally {
     source.close();
   }
 }
 
-async function sendSource(config: Config, stream: Stream, source: Source, flags: SendFlags): Promise<SendResult> {
+function fileOptions({ input = null, delimiter, encoding, header, columns }: SendFlags): FileOptions {
+  return {
+    ...{ kind: input, header },
+    delimiter: delimiter ?? null,
+    encoding: encoding === undefined ? null : encodingNamed(encoding),
+    names: columns ?? null,
+  };
+}
+
+async function sendSource(
+  config: Config,
+  stream: Stream,
+  { file, source }: { readonly file: string; readonly source: Source },
+  flags: SendFlags,
+): Promise<SendResult> {
   const { total, unit } = source;
   const topic = topicName(config.namespace, stream.name);
   const registry = openRegistry(new DataDirectory(join(config.home, "data")), config.schemaRegistry);
@@ -45,46 +77,47 @@ async function sendSource(config: Config, stream: Stream, source: Source, flags:
   const encode = flags.format === "avro" && !flags.dryRun ? await avroEncoder(registry, stream, topic) : undefined;
   const line = total === null ? null : showProgress(unit);
   let named = 0;
-  const onInvalid = ({ line: row, reason }: InvalidRow) => {
+  const onInvalid = (row: InvalidRow) => {
     named += 1;
-    if (named <= NAMED) process.stderr.write(`row ${row}: ${reason}\n`);
+    if (named <= NAMED) process.stderr.write(`${refusalText(row)}\n`);
     if (named === NAMED) process.stderr.write("further invalid rows are only counted\n");
   };
   return interruptible((stop) =>
     sendEvents(source, {
-      brokers: config.kafkaBrokers,
-      stream,
-      topic,
+      ...{ brokers: config.kafkaBrokers, stream, topic, stop, onInvalid },
+      file: file === "-" ? "standard input" : file,
+      forms: {
+        timeNumbers: flags.times,
+        dateOrder: flags.dates ?? null,
+        decimalComma: flags.decimalComma,
+        missing: new Set(flags.missing),
+      },
       ...(encode === undefined ? {} : { encode }),
       dryRun: flags.dryRun,
       skipInvalid: flags.skipInvalid,
-      stop,
-      onInvalid,
       onProgress: (done) => line?.update(done, total ?? 0),
+      onWarning: (warning) => process.stderr.write(`warning: ${warning}\n`),
     }),
   ).finally(() => line?.stop());
 }
 
-async function openSource(file: string, stream: Stream): Promise<Source> {
-  if (file === "-") return ndjsonSource(process.stdin, null);
-  const path = resolve(file);
-  const found = await stat(path).catch((cause: unknown) => {
-    throw new TidelineError("INPUT_MISSING", `there is no file ${path}`, "Name a file that exists.", { cause });
-  });
-  const name = path.toLowerCase();
-  const extension = extname(name.replace(/(\.csv)\.(gz|zst)$/, "$1")).slice(1);
-  if (/\.(gz|zst|zip|bz2|xz)$/.test(name) && extension !== "csv")
-    throw new TidelineError(
-      "INPUT_MISSING",
-      `${path} is compressed`,
-      "Unpack it first; only .csv.gz and .csv.zst are read as they are.",
-    );
-  if (extension === "csv" || extension === "parquet") return tableSource(path, extension, stream);
-  return openNdjson(path, found.size);
+async function report(config: Config, stream: Stream, result: SendResult, flags: SendFlags): Promise<void> {
+  const { reached, ...counts } = result;
+  const position = positionText(topicName(config.namespace, stream.name), reached);
+  const views = viewsOfStream(await loadDefinitions(config), stream.name);
+  if (flags.json) process.stdout.write(`${JSON.stringify({ ...counts, position })}\n`);
+  else process.stdout.write(`${inWords(result, flags)}\n${position === "" ? "" : positionLines(position, views)}`);
+  if (flags.wait && position !== "") await waitForViews(config, views, reached, flags.timeout);
 }
 
 function inWords({ rows, valid, invalid, sent, seconds }: SendResult, { dryRun }: SendFlags): string {
   const read = `${rows} rows read, ${valid} valid, ${invalid} invalid`;
   const rate = Math.round(sent / Math.max(seconds, 0.001));
   return dryRun ? `${read}; nothing was sent` : `${read}, ${sent} sent, in ${seconds.toFixed(1)} s (${rate}/s)`;
+}
+
+/** Where the last records are, and how to ask for an answer that has them. */
+function positionLines(position: string, views: readonly string[]): string {
+  const [view = "<view>"] = views;
+  return `position ${position}\nanswers with all of it: tideline query ${view} --min ${position}\n`;
 }

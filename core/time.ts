@@ -37,14 +37,72 @@ export function bucketOf(time: EpochMs, grainMs: number): EpochMs {
   return Math.floor(time / grainMs) * grainMs;
 }
 
-/** Epoch milliseconds or an ISO 8601 date or date-time (UTC when it names no zone); null when it is neither, or names a day that there is not. */
+/**
+ * The instant that a text says, in epoch milliseconds; finer digits are cut off. Null when it says none, or names a day that there is not. Forms:
+ * epoch milliseconds; an ISO 8601 date or date-time, also with a space for the T, lower-case letters or `UTC` for the Z, in UTC when it names
+ * no zone; the date of a mail (RFC 2822, section 3.3), `Sun, 01 Mar 2026 08:02:00 +0000`.
+ */
 export function parseTime(text: string): EpochMs | null {
   if (/^-?\d{1,15}$/.test(text)) return Number(text);
-  const time = parseDateTime(text);
-  return time === null || !isDay(text.slice(0, 10)) ? null : time;
+  return isoTime(text) ?? mailTime(text);
 }
 
-/** An ISO 8601 date or date-time, as `parseTime`; of a day that there is not the day that JavaScript takes it for. */
+const ISO =
+  /^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?(?: ?(Z|z|UTC|utc|GMT|[+-]\d{2}(?::?\d{2})?))?)?$/;
+
+function isoTime(text: string): EpochMs | null {
+  const [, date, hours, minutes, seconds, decimals = "", zone] = ISO.exec(text) ?? [];
+  if (date === undefined) return null;
+  return instantOf(date, clockMs(hours, minutes, seconds, decimals), zone);
+}
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MAIL =
+  /^(?:(Sun|Mon|Tue|Wed|Thu|Fri|Sat), )?(\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d{2}):(\d{2})(?::(\d{2}))? (UT|UTC|GMT|Z|[+-]\d{4}|[ECMP][SD]T)$/;
+
+function mailTime(text: string): EpochMs | null {
+  const [, weekday, day = "", name = "", year, hours, minutes, seconds, zone] = MAIL.exec(text) ?? [];
+  const month = MONTHS.indexOf(name) + 1;
+  if (month === 0) return null;
+  const date = `${year}-${String(month).padStart(2, "0")}-${day.padStart(2, "0")}`;
+  if (weekday !== undefined && WEEKDAYS[new Date(date).getUTCDay()] !== weekday) return null;
+  return instantOf(date, clockMs(hours, minutes, seconds), zone);
+}
+
+function instantOf(date: string, clock: number | null, zone: string | undefined): EpochMs | null {
+  const offset = zoneMs(zone);
+  const day = Date.parse(date);
+  return clock === null || offset === null || !isDay(date) ? null : day + clock - offset;
+}
+
+/** Milliseconds since midnight; null for a time of day that there is not. 24:00 is the end of the day. */
+function clockMs(hours = "0", minutes = "0", seconds = "0", decimals = ""): number | null {
+  const ms = Number(`${decimals}000`.slice(0, 3));
+  const time = Number(hours) * 3_600_000 + Number(minutes) * 60_000 + Number(seconds) * 1_000 + ms;
+  const isTime = Number(minutes) < 60 && Number(seconds) < 60 && time <= 86_400_000;
+  return isTime ? time : null;
+}
+
+/** Hours of the zones that RFC 2822 names. */
+const NAMED_ZONES: Readonly<Record<string, number>> = {
+  ...{ Z: 0, UT: 0, UTC: 0, GMT: 0 },
+  ...{ EST: -5, EDT: -4, CST: -6, CDT: -5, MST: -7, MDT: -6, PST: -8, PDT: -7 },
+};
+
+/** How far a zone is ahead of UTC; null for an offset that there is not. */
+function zoneMs(zone = "Z"): number | null {
+  const named = NAMED_ZONES[zone.toUpperCase()];
+  if (named !== undefined) return named * 3_600_000;
+  const [hours, minutes] = [Number(zone.slice(1, 3)), Number(zone.slice(3).replace(":", ""))];
+  if (hours > 23 || minutes > 59) return null;
+  return (zone.startsWith("-") ? -1 : 1) * (hours * 3_600_000 + minutes * 60_000);
+}
+
+/**
+ * An ISO 8601 date or date-time of a definition; of a day that there is not the day that JavaScript takes it for. Stored definitions depend on what
+ * this returns, so it does not change when `parseTime` does.
+ */
 function parseDateTime(text: string): EpochMs | null {
   if (!/^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$/.test(text)) return null;
   // Databases write whole hours as +02, which JavaScript does not read.
@@ -57,12 +115,12 @@ function parseDateTime(text: string): EpochMs | null {
 /** Whether a month has this day: JavaScript takes 2026-02-30 for the first of March. */
 function isDay(date: string): boolean {
   const time = Date.parse(date);
-  return !Number.isNaN(time) && new Date(time).toISOString().startsWith(date);
+  return !Number.isNaN(time) && new Date(time).getUTCDate() === Number(date.slice(8));
 }
 
 /**
- * A bound of a definition's instants, the same in every process: in UTC when it names no zone. Besides what `parseTime` reads, the other forms that
- * JavaScript does: stored definitions must stay readable. Throws RangeError for what is no time.
+ * A bound of a definition's instants, the same in every process: in UTC when it names no zone. Besides ISO 8601 the other forms that
+ * JavaScript reads: stored definitions must stay readable. Throws RangeError for what is no time.
  */
 export function parseBound(text: string): EpochMs {
   const time = parseDateTime(text) ?? [zonedBound(text), text].map(Date.parse).find((one) => !Number.isNaN(one));

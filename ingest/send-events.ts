@@ -1,31 +1,39 @@
-import { decodeOne } from "../core/decode.ts";
 import { TidelineError } from "../core/errors.ts";
+import { type Cut, position } from "../core/position.ts";
 import type { Stream } from "../core/stream.ts";
-import { type EventRecord, openProducer } from "../store/producer.ts";
+import { type Acknowledged, type EventProducer, type EventRecord, openProducer } from "../store/producer.ts";
 import type { AvroEncoder } from "./avro-encoder.ts";
+import { EventMaker, isRefusal } from "./event-maker.ts";
+import { type InvalidRow, type Refusal, refusalText } from "./refusal.ts";
 import type { Source, SourceRow } from "./send-rows.ts";
+import { PLAIN_FORMS, type ValueForms } from "./value-forms.ts";
 
 /** The first so many rows are looked at before anything is sent: a file of another kind is refused as a whole. */
 export const LOOK_AHEAD_ROWS = 1_000;
 
-export interface InvalidRow {
-  readonly line: number;
-  readonly reason: string;
-}
+/** Records that wait for Kafka while more rows are read: as many pieces as this. */
+const PIECES_UNDER_WAY = 4;
 
 export interface SendOptions {
   readonly brokers: string;
   readonly stream: Stream;
   readonly topic: string;
-  /** Writes the events anew; without it they are sent as they came. */
+  /** What the rows come from, for errors. */
+  readonly file: string;
+  /** How values are written in it. */
+  readonly forms?: ValueForms;
+  /** Writes the events as Avro; without it they are sent as JSON. */
   readonly encode?: AvroEncoder;
   /** Sends nothing. */
   readonly dryRun: boolean;
   /** Leaves out rows that the contract refuses, instead of stopping at the first one. */
   readonly skipInvalid: boolean;
   readonly stop: AbortSignal;
+  /** An invalid row that does not stop it. */
   readonly onInvalid: (row: InvalidRow) => void;
   readonly onProgress: (done: number) => void;
+  /** Something that is allowed, and likely to be wrong. */
+  readonly onWarning?: (warning: string) => void;
 }
 
 export interface SendResult {
@@ -36,6 +44,8 @@ export interface SendResult {
   /** Records that Kafka has acknowledged. */
   readonly sent: number;
   readonly seconds: number;
+  /** Behind the last record in each partition that has some: an answer that has reached it includes all that was sent. */
+  readonly reached: Cut;
 }
 
 /**
@@ -47,76 +57,122 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
   const { brokers, dryRun, topic, stop, onProgress } = options;
   const producer = dryRun ? null : await openProducer({ brokers });
   const beganMs = performance.now();
-  const sending = new Sending(options);
-  let sent = 0;
+  const rows = new Rows(options, source.columns);
+  const sending = new Sending(producer, topic);
   try {
-    const flush = async () => {
-      const records = sending.take();
-      await producer?.send(topic, records);
-      sent += dryRun ? 0 : records.length;
-    };
-    for await (const { rows, done } of source.pieces) {
-      for (const row of rows) sending.look(row);
-      if (sending.rows >= LOOK_AHEAD_ROWS) await flush();
+    for await (const { rows: piece, done } of source.pieces) {
+      for (const row of piece) rows.look(row);
+      if (rows.read >= LOOK_AHEAD_ROWS) await sending.send(rows.take());
       onProgress(done);
       if (stop.aborted) break;
     }
-    await flush();
+    await sending.send(rows.take());
+    await sending.end();
   } finally {
     await producer?.close();
   }
-  const { rows, invalid } = sending;
-  return { rows, valid: rows - invalid, invalid, sent, seconds: (performance.now() - beganMs) / 1000 };
+  const { read, invalid } = rows;
+  const seconds = (performance.now() - beganMs) / 1_000;
+  return { rows: read, valid: read - invalid, invalid, sent: sending.sent, seconds, reached: sending.reached };
+}
+
+/** Records on their way to Kafka. */
+class Sending {
+  readonly reached = new Map<number, ReturnType<typeof position>>();
+  sent = 0;
+  readonly #producer: EventProducer | null;
+  readonly #topic: string;
+  readonly #underWay: Promise<void>[] = [];
+
+  constructor(producer: EventProducer | null, topic: string) {
+    this.#producer = producer;
+    this.#topic = topic;
+  }
+
+  /** Sends records, and waits while too many are under way. */
+  async send(records: readonly EventRecord[]): Promise<void> {
+    if (this.#producer === null || records.length === 0) return;
+    const sent = this.#producer
+      .send(this.#topic, records)
+      .then((acknowledged) => this.#acknowledged(records.length, acknowledged));
+    // It is awaited later; until then its failure is nobody's.
+    sent.catch(() => {});
+    this.#underWay.push(sent);
+    while (this.#underWay.length >= PIECES_UNDER_WAY) await this.#underWay.shift();
+  }
+
+  async end(): Promise<void> {
+    for (const sent of this.#underWay) await sent;
+  }
+
+  #acknowledged(count: number, acknowledged: Acknowledged): void {
+    this.sent += count;
+    for (const [partition, offset] of acknowledged) {
+      const behind = position(offset + 1n);
+      if (behind > (this.reached.get(partition) ?? -1n)) this.reached.set(partition, behind);
+    }
+  }
 }
 
 /** What was read and not sent yet. */
-class Sending {
-  rows = 0;
+class Rows {
+  read = 0;
   invalid = 0;
   readonly #options: SendOptions;
+  readonly #maker: EventMaker;
   #records: EventRecord[] = [];
-  #sentBefore = 0;
+  #takenBefore = 0;
 
-  constructor(options: SendOptions) {
+  constructor(options: SendOptions, columns: readonly string[]) {
     this.#options = options;
+    const { stream, encode, forms = PLAIN_FORMS } = options;
+    this.#maker = new EventMaker({ stream, forms, ...(encode === undefined ? {} : { encode }) }, columns);
   }
 
-  /** Validates one row. Throws BAD_REQUEST unless invalid rows are to be skipped. */
-  look({ line, value, refused }: SourceRow): void {
-    const { stream, skipInvalid, dryRun, onInvalid } = this.#options;
-    this.rows += 1;
-    const made = refused ?? this.#record(value);
-    if (typeof made !== "string") {
-      this.#records.push(made);
-      return;
-    }
+  /** Makes a record of one row. Throws BAD_REQUEST for an invalid one, unless they are to be skipped. */
+  look(row: SourceRow): void {
+    this.read += 1;
+    const made =
+      "cells" in row ? this.#maker.ofCells(row.cells) : "json" in row ? this.#maker.ofJson(row.json) : row.refused;
+    if (isRefusal(made)) this.#refuse(row, made);
+    else this.#records.push(made);
+  }
+
+  #refuse({ row, line }: SourceRow, refusal: Refusal): void {
+    const { stream, file, skipInvalid, dryRun, onInvalid } = this.#options;
     this.invalid += 1;
-    onInvalid({ line, reason: made });
-    if (skipInvalid || dryRun) return;
-    const before = this.#sentBefore === 0 ? "nothing was sent" : `the ${this.#sentBefore} valid rows before were sent`;
+    const invalid = { row, ...(line === undefined ? {} : { line }), ...refusal };
+    if (skipInvalid || dryRun) return onInvalid(invalid);
+    const before =
+      this.#takenBefore === 0 ? "nothing was sent" : `the ${this.#takenBefore} valid rows before were sent`;
     throw new TidelineError(
       "BAD_REQUEST",
-      `row ${line} does not fit the contract of ${stream.name}: ${made}; ${before}`,
-      "Correct it, or leave invalid rows out with --skip-invalid; --dry-run lists them all. An instant is a number of epoch milliseconds, in CSV and Parquet also an ISO 8601 time; a missing value is an empty one, not NA.",
+      `${file}, ${refusalText(invalid)} (stream ${stream.name}; ${before})`,
+      "Correct it, or leave invalid rows out with --skip-invalid; --dry-run lists them all.",
     );
   }
 
-  /** The record of a row, or why there is none. */
-  #record(value: Buffer): EventRecord | string {
-    const { stream, encode } = this.#options;
-    const decoded = decodeOne(stream, value);
-    if (!decoded.ok) return decoded.reject;
-    const event = JSON.parse(value.toString()) as Record<string, unknown>;
-    const key = event[stream.key];
-    if (key === undefined)
-      return `version ${decoded.version} has no ${stream.key}, which is the key: send the newest version`;
-    return { key: String(key), value: encode === undefined ? value : encode(decoded.version, event) };
-  }
-
+  /** The records that were made since the last call. */
   take(): EventRecord[] {
     const taken = this.#records;
     this.#records = [];
-    this.#sentBefore += taken.length;
+    if (this.#takenBefore === 0) this.#warn(taken);
+    this.#takenBefore += taken.length;
     return taken;
   }
+
+  /** Seconds, or a date such as 20260301, taken for milliseconds, lie in January 1970. */
+  #warn(records: readonly EventRecord[]): void {
+    const { stream, encode, onWarning } = this.#options;
+    if (encode !== undefined || records.length === 0) return;
+    const times = records
+      .slice(0, LOOK_AHEAD_ROWS)
+      .map(({ value }) => (JSON.parse(String(value)) as Record<string, number>)[stream.eventTime]);
+    if (times.every((time) => time !== undefined && time >= 0 && time < JANUARY_1970_ENDS_MS))
+      onWarning?.(
+        `the first ${times.length} events all lie in January 1970, the first ${new Date(times[0] ?? 0).toISOString()}: if ${stream.eventTime} holds no milliseconds, say what with --times`,
+      );
+  }
 }
+
+const JANUARY_1970_ENDS_MS = 31 * 86_400_000;

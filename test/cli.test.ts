@@ -68,7 +68,10 @@ test("send: an invalid row among the first stops all of it, --skip-invalid leave
   const lines = events.slice(0, 1_200).map((event) => JSON.stringify(event));
   await writeFile(file, [...lines.slice(0, 700), '{"event_id":1}', "", ...lines.slice(700)].join("\n"));
   const stopped = await tideline.begin("send", "order-completed", file);
-  expect([stopped.exitCode, stopped.stderr]).toEqual([1, expect.stringMatching(/row 701.*nothing was sent/s)]);
+  expect([stopped.exitCode, stopped.stderr]).toEqual([
+    1,
+    expect.stringMatching(/row 701, order_id: is missing.*nothing was sent/s),
+  ]);
   const topic = tideline.topic("order-completed");
   const sentRecords = async () => [...(await readLog(inject("kafkaBrokers"), topic)).values()].flat();
   expect(await sentRecords()).toEqual([]);

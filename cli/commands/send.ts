@@ -1,22 +1,33 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { loadConfig } from "../config.ts";
+import { duration } from "../flags.ts";
 import type { SendFlags } from "../send.ts";
 
 const help = `
-The file's name says what it is: .csv and .parquet are tables, everything else (and standard input) is NDJSON, a JSON event a line.
-A table's columns become the fields of the same names, other columns are left out. Values become what the contract says:
-whole numbers, decimals, true and false, text as it is, lists from JSON text; instants from a date and time (UTC without a zone) or
-epoch milliseconds. An empty value is an absent one, and an empty text where a text is required.
+What is read: .csv .tsv .json .ndjson .jsonl .parquet, and the first five also as .gz or .zst. A file of another name, and standard
+input, is taken for what it begins with. JSON is one object after the other, one a line, or a list of them.
 
-Each row is validated against the stream's contract. An invalid one among the first 1000 stops the command before anything is sent; a
+A table begins with a header; its columns become the fields of the same names, other columns are left out. Only double quotes
+quote, as in RFC 4180. The delimiter is recognised among , ; tab and |. Text is UTF-8, or UTF-16, which is recognised.
+
+Values become what the contract says: 12, 12.0 and +12 are whole numbers; true, t, yes, y and 1 are true; a time is an ISO 8601 date or
+date-time (UTC without a zone), the date of a mail, or epoch milliseconds; a list is its JSON. An empty value is a missing one, and
+an empty text where a text is required. 64-bit integers and decimals keep every digit, or refuse their row.
+
+Each row is held to the stream's contract. An invalid one among the first 1000 stops the command before anything is sent; a
 later one stops it there, after what came before was sent. --skip-invalid leaves invalid rows out and goes on. Sending a file twice is
 harmless as far as the stream's dedup window reaches.
 
+Afterwards it prints the position of the last records, which \`query --min\` takes. --wait waits until every view of the stream has them.
+
 Examples:
   $ tideline send order-completed orders.ndjson
-  $ tideline send order-completed orders.csv --dry-run        only validate
-  $ tideline send order-completed orders.parquet --format avro
-  $ zcat old.ndjson.gz | tideline send order-completed --skip-invalid
+  $ tideline send order-completed orders.csv --dry-run                        only validate, and list every invalid row
+  $ tideline send order-completed orders.parquet --format avro --wait
+  $ tideline send readings export.csv --delimiter ';' --decimal-comma --dates dmy --encoding windows-1252
+  $ tideline send sales cdnow.txt --delimiter whitespace --no-header --columns id,,sold_on,units,dollars --times yyyymmdd
+  $ tideline send readings sensors.csv --missing NA --missing - --times s
+  $ unzip -p orders.zip | tideline send order-completed --skip-invalid
 `;
 
 /** Adds `tideline send`. */
@@ -25,11 +36,49 @@ export function registerSend(program: Command): void {
     .command("send")
     .description("send events of your own from a file or standard input")
     .argument("<stream>", "to which stream")
-    .argument("[file]", "NDJSON, CSV or Parquet; - or nothing: NDJSON from standard input")
+    .argument("[file]", "CSV, TSV, JSON, NDJSON or Parquet; - or nothing: standard input")
     .addOption(new Option("--dry-run", "validate every row, and send nothing").default(false))
     .addOption(new Option("--skip-invalid", "leave out rows that the contract refuses").default(false))
+    .addOption(new Option("--wait", "wait until every view of the stream has the events").default(false))
     .addOption(
-      new Option("--format <format>", "send rows as they are (tables as JSON), or as Avro in Confluent's wire format")
+      new Option("--timeout <duration>", "how long --wait waits at most").default(600_000, "10m").argParser(duration),
+    )
+    .addOption(
+      new Option("--input <kind>", "what the file is, where its name does not say").choices([
+        ...["csv", "tsv", "json", "ndjson", "parquet"],
+      ]),
+    )
+    .addOption(
+      new Option(
+        "--delimiter <character>",
+        "of a table: a character, or tab, pipe, space, whitespace (runs of spaces and tabs)",
+      ).argParser(delimiter),
+    )
+    .option("--encoding <name>", "of a text: utf-8, utf-16le, windows-1252 …")
+    .option("--no-header", "the table's first row is data; needs --columns")
+    .addOption(
+      new Option(
+        "--columns <names>",
+        "names for all columns in order, a,b,c; an empty one leaves its column out",
+      ).argParser(names),
+    )
+    .addOption(
+      new Option("--missing <text>", "a text that stands for a missing value, such as NA; repeat it for several")
+        .argParser((text: string, held: readonly string[]) => [...held, text])
+        .default([], "only the empty one"),
+    )
+    .addOption(
+      new Option("--times <unit>", "what a number says in a column of times")
+        .choices(["ms", "s", "us", "ns", "yyyymmdd"])
+        .default("ms"),
+    )
+    .addOption(new Option("--dates <order>", "how to read dates with the year last").choices(["dmy", "mdy"]))
+    .addOption(new Option("--decimal-comma", "numbers are written 12,50").default(false))
+    .addOption(
+      new Option(
+        "--format <format>",
+        "send JSON as it is and tables as JSON, or all as Avro in Confluent's wire format",
+      )
         .choices(["json", "avro"])
         .default("json"),
     )
@@ -39,4 +88,21 @@ export function registerSend(program: Command): void {
       const { send } = await import("../send.ts");
       await send(loadConfig(process.env), stream, file ?? "-", flags);
     });
+}
+
+function names(text: string): string[] {
+  const found = text.split(",").map((name) => name.trim());
+  if (found.some((name) => name !== "")) return found;
+  throw new InvalidArgumentError("It must be names, separated by commas.");
+}
+
+const DELIMITERS: Readonly<Record<string, string>> = {
+  ...{ comma: ",", semicolon: ";", tab: "\t", "\\t": "\t", pipe: "|", space: " ", whitespace: "whitespace" },
+};
+
+function delimiter(text: string): string {
+  const named = DELIMITERS[text];
+  if (named !== undefined) return named;
+  if (/^[^"\r\n\p{L}\p{N}]$/u.test(text)) return text;
+  throw new InvalidArgumentError("It must be one character, or tab, pipe, space, whitespace.");
 }

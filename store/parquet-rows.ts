@@ -3,31 +3,27 @@ import { TidelineError } from "../core/errors.ts";
 import { quoteName, quoteText } from "../core/sql.ts";
 import { DuckPool, rowsOf } from "./duck.ts";
 
-/** A table in a file: CSV with a header line, or Parquet. */
-export type TableFormat = "csv" | "parquet";
-
 /** A value as text, every digit of it, or the number of a floating-point column; null for a missing one. */
 export type TableValue = string | number | null;
 
-export interface TableRows {
+export interface ParquetRows {
   readonly total: number;
   readonly columns: readonly string[];
   /**
    * Rows in the file's order, in pieces: the values of the named columns, which the file has to have. Of numbers, dates and times it is the text that
-   * DuckDB writes, of lists and structures their JSON. In CSV every value is text, and an empty one is missing.
+   * DuckDB writes, of lists and structures their JSON.
    */
   read(columns: readonly string[]): AsyncIterable<readonly (readonly TableValue[])[]>;
   close(): void;
 }
 
-/** Opens a table to be read row by row. Throws INPUT_MISSING when it cannot be read. */
-export async function openTable(path: string, format: TableFormat): Promise<TableRows> {
+/** Opens a Parquet file to be read row by row. Throws INPUT_MISSING when it cannot be read. */
+export async function openParquet(path: string): Promise<ParquetRows> {
   const pool = await DuckPool.open({ threads: 2, memoryLimitMb: 512, directories: [dirname(path)] });
   const duck = await pool.connect();
-  const relation =
-    format === "csv"
-      ? `read_csv(${quoteText(path)}, header = true, all_varchar = true)`
-      : `read_parquet(${quoteText(path)})`;
+  // The path is one file, not a pattern, and the names of its folders are no columns.
+  const literal = path.replaceAll(/[*?[]/g, "[$&]");
+  const relation = `read_parquet(${quoteText(literal)}, hive_partitioning = false)`;
   try {
     const described = await rowsOf(duck, `DESCRIBE SELECT * FROM ${relation}`);
     const types = new Map(described.map(([name, type]) => [String(name), String(type)]));
@@ -49,7 +45,7 @@ export async function openTable(path: string, format: TableFormat): Promise<Tabl
     duck.closeSync();
     pool.close();
     const message = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause);
-    throw new TidelineError("INPUT_MISSING", `${path} cannot be read: ${message}`, `Name a ${format} file.`, { cause });
+    throw new TidelineError("INPUT_MISSING", `${path} cannot be read: ${message}`, "Name a Parquet file.", { cause });
   }
 }
 
@@ -58,6 +54,8 @@ function textSql(name: string, type: string): string {
   const column = quoteName(name);
   const nested = /^(STRUCT|MAP|UNION)\b|\[\d*\]$/.test(type);
   const text = `${nested ? `to_json(${column})` : column}::VARCHAR`;
+  // The client takes a byte order mark from the beginning of a text, one of them.
+  if (type === "VARCHAR") return `CASE WHEN starts_with(${text}, chr(65279)) THEN chr(65279) ELSE '' END || ${text}`;
   // 12.50 and 12.5 are one number, and one text where it is an event's id.
   return /^DECIMAL\(\d+,[1-9]\d*\)$/.test(type) ? `rtrim(rtrim(${text}, '0'), '.')` : text;
 }

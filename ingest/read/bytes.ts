@@ -1,0 +1,147 @@
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { pipeline } from "node:stream";
+import { createGunzip } from "node:zlib";
+import { Decompress } from "fzstd";
+import { TidelineError } from "../../core/errors.ts";
+
+/** The bytes of a file or pipe, unpacked, and how far its reading is. */
+export interface Bytes {
+  /** Size of the file as it lies on the disk; null for a pipe. */
+  readonly total: number | null;
+  /** How many bytes of `total` were read. */
+  readonly done: number;
+  /** The first bytes: until there are `atLeast`, or all. They are read again by `chunks`. */
+  peek(atLeast: number): Promise<Buffer>;
+  /** All bytes, in order. Throws INPUT_MISSING when they cannot be read or unpacked. */
+  chunks(): AsyncIterable<Buffer>;
+}
+
+const CHUNK_BYTES = 1024 * 1024;
+
+/** Opens a file, or standard input for "-". gzip and Zstandard are recognised by their first bytes. Throws INPUT_MISSING. */
+export async function openBytes(file: string): Promise<Bytes> {
+  const isPipe = file === "-";
+  const total = isPipe ? null : await sizeOf(file);
+  const input = isPipe ? process.stdin : createReadStream(file, { highWaterMark: CHUNK_BYTES });
+  const counted = new Counted(input, total);
+  const unpacked = unpackedBy(await counted.peek(4));
+  return unpacked === null ? counted : new Unpacked(counted, unpacked(counted.chunks()), file);
+}
+
+async function sizeOf(file: string): Promise<number> {
+  const found = await stat(file).catch((cause: unknown) => {
+    throw new TidelineError("INPUT_MISSING", `there is no file ${file}`, "Name a file that exists.", { cause });
+  });
+  if (found.isFile()) return found.size;
+  throw new TidelineError("INPUT_MISSING", `${file} is no file`, "Name a file, or - for standard input.");
+}
+
+/** Hands on what a source gives, after the first bytes were looked at. */
+class Peeked {
+  readonly #source: AsyncIterator<Buffer>;
+  #held: Buffer[] = [];
+
+  constructor(source: AsyncIterable<Buffer>) {
+    this.#source = source[Symbol.asyncIterator]();
+  }
+
+  async peek(atLeast: number): Promise<Buffer> {
+    while (this.#held.reduce((sum, { length }) => sum + length, 0) < atLeast) {
+      const { value, done } = await this.#source.next();
+      if (done === true) break;
+      this.#held.push(value);
+    }
+    const whole = Buffer.concat(this.#held);
+    this.#held = [whole];
+    return whole;
+  }
+
+  async *chunks(): AsyncIterable<Buffer> {
+    yield* this.#held.splice(0);
+    for (;;) {
+      const { value, done } = await this.#source.next();
+      if (done === true) return;
+      yield value;
+    }
+  }
+}
+
+class Counted extends Peeked implements Bytes {
+  readonly total: number | null;
+  readonly #count: { done: number };
+
+  constructor(input: NodeJS.ReadableStream, total: number | null) {
+    const count = { done: 0 };
+    super(countedChunks(input, count));
+    this.total = total;
+    this.#count = count;
+  }
+
+  get done(): number {
+    return this.#count.done;
+  }
+}
+
+async function* countedChunks(input: NodeJS.ReadableStream, count: { done: number }): AsyncIterable<Buffer> {
+  for await (const chunk of input as AsyncIterable<Buffer>) {
+    count.done += chunk.length;
+    yield chunk;
+  }
+}
+
+class Unpacked extends Peeked implements Bytes {
+  readonly #packed: Bytes;
+
+  constructor(packed: Bytes, source: AsyncIterable<Buffer>, file: string) {
+    super(named(source, file));
+    this.#packed = packed;
+  }
+
+  get total(): number | null {
+    return this.#packed.total;
+  }
+
+  get done(): number {
+    return this.#packed.done;
+  }
+}
+
+async function* named(source: AsyncIterable<Buffer>, file: string): AsyncIterable<Buffer> {
+  try {
+    yield* source;
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new TidelineError(
+      "INPUT_MISSING",
+      `${file} cannot be unpacked: ${message}`,
+      "It may be cut off: get it again.",
+      {
+        cause,
+      },
+    );
+  }
+}
+
+type Unpack = (packed: AsyncIterable<Buffer>) => AsyncIterable<Buffer>;
+
+function unpackedBy(head: Buffer): Unpack | null {
+  if (head[0] === 0x1f && head[1] === 0x8b) return gunzipped;
+  return head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528 ? zstdUnpacked : null;
+}
+
+function gunzipped(packed: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+  return pipeline(packed, createGunzip({ chunkSize: CHUNK_BYTES }), () => {}) as unknown as AsyncIterable<Buffer>;
+}
+
+async function* zstdUnpacked(packed: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+  let unpacked: Buffer[] = [];
+  const frames = new Decompress((chunk) => unpacked.push(Buffer.from(chunk)));
+  for await (const chunk of packed) {
+    frames.push(chunk);
+    yield* unpacked;
+    unpacked = [];
+  }
+  frames.push(new Uint8Array(0), true);
+  yield* unpacked;
+}

@@ -1,0 +1,203 @@
+/** What separates values: one character, or runs of spaces and tabs. */
+export type Delimiter = "," | ";" | "\t" | "|" | "whitespace" | (string & {});
+
+/** One row of a delimited text. */
+export interface CsvRow {
+  /** The line that it begins in, from 1. */
+  readonly line: number;
+  /** How many values it has. */
+  readonly width: number;
+  /** The wanted values, in the wanted order; null for an empty one. */
+  readonly cells: readonly (string | null)[];
+  /** What is wrong with its quotes. Then it has no values, and the next row begins in the next line. */
+  readonly problem?: QuoteProblem;
+}
+
+export interface QuoteProblem {
+  /** Index of the value, from 0. */
+  readonly column: number;
+  readonly reason: string;
+}
+
+/** A row longer than this has a quote that was never closed. */
+const MAX_ROW_UNITS = 8 * 1024 * 1024;
+
+const QUOTE = 0x22;
+const LINE_FEED = 0x0a;
+const RETURN = 0x0d;
+
+/**
+ * Splits a text into rows by RFC 4180: values that begin with a double quote end with one, and hold delimiters, line breaks and doubled quotes; in
+ * others a quote is a character like any other. Nothing else is special. Lines end with CRLF, LF or CR, also mixed; empty lines are no rows.
+ */
+export class CsvSplitter {
+  readonly #delimiter: number;
+  readonly #blanks: boolean;
+  #wanted: readonly number[] | null = null;
+  #places: Int32Array = new Int32Array(0);
+  #text = "";
+  #isLast = false;
+  #line = 1;
+  #from = 0;
+  /** Where the next row begins. */
+  #next = 0;
+
+  constructor(delimiter: Delimiter) {
+    this.#blanks = delimiter === "whitespace";
+    this.#delimiter = this.#blanks ? -1 : delimiter.charCodeAt(0);
+  }
+
+  /** Only these values are read from now on, by their index; until then all are. */
+  want(columns: readonly number[]): void {
+    this.#wanted = columns;
+    this.#places = new Int32Array(Math.max(0, ...columns.map((column) => column + 1))).fill(-1);
+    for (const [place, column] of columns.entries()) this.#places[column] = place;
+  }
+
+  /** Adds text, the last of it with `isLast`. */
+  push(text: string, isLast: boolean): void {
+    this.#text = this.#text.slice(this.#next) + text;
+    this.#next = 0;
+    this.#isLast = isLast;
+  }
+
+  /** The next row; null when there is none until more text is added. */
+  next(): CsvRow | null {
+    if (!this.#skipEmptyLines()) return null;
+    const from = this.#next;
+    this.#from = from;
+    return this.#blanks ? this.#blankSeparated(from) : this.#row(from);
+  }
+
+  /** The text of the row that `next` returned last, at most 200 units. */
+  rowText(): string {
+    return this.#text.slice(this.#from, Math.min(this.#next, this.#from + 200)).trimEnd();
+  }
+
+  /** Whether a row follows. */
+  #skipEmptyLines(): boolean {
+    for (; this.#next < this.#text.length; this.#next++) {
+      const unit = this.#text.charCodeAt(this.#next);
+      if (unit === LINE_FEED) this.#line += 1;
+      else if (unit !== RETURN) return true;
+      else if (this.#text.charCodeAt(this.#next + 1) !== LINE_FEED) {
+        // The line feed that belongs to it may be the first of the text that follows.
+        if (this.#next + 1 === this.#text.length && !this.#isLast) return false;
+        this.#line += 1;
+      }
+    }
+    return false;
+  }
+
+  #row(from: number): CsvRow | null {
+    const text = this.#text;
+    const { length } = text;
+    const cells: (string | null)[] =
+      this.#wanted === null ? [] : new Array<string | null>(this.#wanted.length).fill(null);
+    let column = 0;
+    let breaks = 0;
+    for (let at = from; ; ) {
+      let value: string | null = null;
+      let end = at;
+      if (text.charCodeAt(at) === QUOTE) {
+        const close = closingQuote(text, at + 1);
+        if (close < 0 || (close + 1 === length && !this.#isLast)) {
+          if (close < 0 && (this.#isLast || length - from > MAX_ROW_UNITS))
+            return this.#badRow(from, { column, reason: "the quote that opens it is never closed" });
+          return null;
+        }
+        end = close + 1;
+        const after = text.charCodeAt(end);
+        if (end < length && after !== this.#delimiter && after !== LINE_FEED && after !== RETURN) {
+          const reason = `its closing quote is followed by ${JSON.stringify(text[end])}`;
+          return this.#badRow(from, { column, reason });
+        }
+        if (this.#isWanted(column)) value = unquoted(text.slice(at + 1, close));
+        breaks += lineBreaks(text, at + 1, close);
+      } else {
+        for (; end < length; end++) {
+          const unit = text.charCodeAt(end);
+          if (unit === this.#delimiter || unit === LINE_FEED || unit === RETURN) break;
+        }
+        if (end > at && this.#isWanted(column)) value = text.slice(at, end);
+      }
+      if (value !== null) cells[this.#wanted === null ? column : (this.#places[column] as number)] = value;
+      else if (this.#wanted === null) cells[column] = null;
+      column += 1;
+      const unit = text.charCodeAt(end);
+      if (unit === this.#delimiter) {
+        at = end + 1;
+        continue;
+      }
+      const next = this.#rowEnd(end);
+      if (next < 0) return null;
+      const line = this.#line;
+      this.#line += breaks + (next > end ? 1 : 0);
+      this.#next = next;
+      return { line, width: column, cells };
+    }
+  }
+
+  #isWanted(column: number): boolean {
+    return this.#wanted === null || (column < this.#places.length && (this.#places[column] as number) >= 0);
+  }
+
+  /** Behind the line break at `end`, which may be the end of the text; -1 when more text may follow. */
+  #rowEnd(end: number): number {
+    const { length } = this.#text;
+    if (end === length) return this.#isLast ? end : -1;
+    if (this.#text.charCodeAt(end) === LINE_FEED) return end + 1;
+    if (end + 1 === length && !this.#isLast) return -1;
+    return this.#text.charCodeAt(end + 1) === LINE_FEED ? end + 2 : end + 1;
+  }
+
+  #badRow(from: number, problem: QuoteProblem): CsvRow {
+    const line = this.#line;
+    const { next } = this.#lineEnd(from);
+    this.#next = next < 0 ? this.#text.length : next;
+    this.#line += 1;
+    return { line, width: 0, cells: [], problem };
+  }
+
+  #lineEnd(from: number): { readonly end: number; readonly next: number } {
+    let end = from;
+    for (; end < this.#text.length; end++) {
+      const unit = this.#text.charCodeAt(end);
+      if (unit === LINE_FEED || unit === RETURN) break;
+    }
+    return { end, next: this.#rowEnd(end) };
+  }
+
+  #blankSeparated(from: number): CsvRow | null {
+    const { end, next } = this.#lineEnd(from);
+    if (next < 0) return null;
+    const values = this.#text.slice(from, end).match(/[^ \t]+/g) ?? [];
+    const line = this.#line;
+    this.#line += 1;
+    this.#next = next;
+    if (values.length === 0) return this.next();
+    const cells = this.#wanted === null ? values : this.#wanted.map((column) => values[column] ?? null);
+    return { line, width: values.length, cells };
+  }
+}
+
+/** The quote that ends the value which begins at `from`; -1 when there is none. */
+function closingQuote(text: string, from: number): number {
+  for (let at = text.indexOf('"', from); at >= 0; at = text.indexOf('"', at + 2))
+    if (text.charCodeAt(at + 1) !== QUOTE) return at;
+  return -1;
+}
+
+function unquoted(text: string): string | null {
+  if (text === "") return null;
+  return text.includes('"') ? text.replaceAll('""', '"') : text;
+}
+
+function lineBreaks(text: string, from: number, to: number): number {
+  let breaks = 0;
+  for (let at = from; at < to; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit === LINE_FEED || (unit === RETURN && text.charCodeAt(at + 1) !== LINE_FEED)) breaks += 1;
+  }
+  return breaks;
+}

@@ -1,0 +1,349 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { decimal, instant, integer, list, oneOf, optional, text } from "../core/fields.ts";
+import { stream } from "../core/stream.ts";
+import { EventMaker, isRefusal } from "../ingest/event-maker.ts";
+import { encodingNamed } from "../ingest/read/encoding.ts";
+import { type InvalidRow, refusalText } from "../ingest/refusal.ts";
+import { sendEvents } from "../ingest/send-events.ts";
+import { FILE_DEFAULTS, type FileOptions, openSource } from "../ingest/send-rows.ts";
+import { PLAIN_FORMS, type ValueForms } from "../ingest/value-forms.ts";
+import { DuckPool } from "../store/duck.ts";
+
+/** Files as people have them: read as they are meant, or refused with row, column, value and what would be right. */
+
+const readings = stream("readings", {
+  ...{ revision: 1, partitions: 1, key: "station", eventId: "id", eventTime: "at", dedupWindow: 10 },
+  fields: {
+    id: text({ max: 40 }),
+    station: text(),
+    at: instant({ from: "1970-01-01", to: "2040-01-01" }),
+    level: optional(integer({ min: -100, max: 9_000_000_000_000_000 })),
+    flow: optional(decimal({ scale: 3, min: -1_000, max: 1_000_000 })),
+    state: optional(oneOf("open", "closed")),
+    parts: optional(list({ sku: text(), units: integer({ min: 0, max: 9 }) })),
+  },
+});
+const AT = Date.parse("2026-03-01T08:02:00Z");
+const HEAD = "id,station,at,level,flow";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tideline-files-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function file(name: string, content: string | Buffer): Promise<string> {
+  const path = join(folder, name);
+  await mkdir(join(path, ".."), { recursive: true });
+  await writeFile(path, content);
+  return path;
+}
+
+interface How {
+  readonly options?: Partial<FileOptions>;
+  readonly forms?: Partial<ValueForms>;
+}
+
+/** The events that would be sent of a file, and a sentence for each row that would not. */
+async function read(path: string, { options = {}, forms = {} }: How = {}) {
+  const source = await openSource(path, readings, { ...FILE_DEFAULTS, ...options });
+  const maker = new EventMaker({ stream: readings, forms: { ...PLAIN_FORMS, ...forms } }, source.columns);
+  const events: Record<string, unknown>[] = [];
+  const refused: string[] = [];
+  for await (const { rows } of source.pieces)
+    for (const row of rows) {
+      const made = "cells" in row ? maker.ofCells(row.cells) : "json" in row ? maker.ofJson(row.json) : row.refused;
+      if (isRefusal(made)) refused.push(refusalText({ ...row, ...made }));
+      else events.push(JSON.parse(String(made.value)) as Record<string, unknown>);
+    }
+  source.close();
+  return { events, refused };
+}
+
+const ids = ({ events }: { events: Record<string, unknown>[] }) => events.map(({ id }) => id);
+
+describe("a delimited text", () => {
+  test("has no quotes but the double one, no comments, and no columns from the names of folders", async () => {
+    const path = await file("station=harbour/a.csv", `${HEAD}\n'a',x,${AT},1,1\n#1002,'y',${AT},1,1\n`);
+    const { events, refused } = await read(path);
+    expect(refused).toEqual([]);
+    expect(events).toMatchObject([
+      { id: "'a'", station: "x" },
+      { id: "#1002", station: "'y'" },
+    ]);
+  });
+
+  test("has its first quoted value wherever it likes", async () => {
+    const rows = Array.from({ length: 30_000 }, (_, index) => `${index},x,${AT},1,1`);
+    rows[25_000] = `25000,"x, ""y""\nz",${AT},1,1`;
+    const { events, refused } = await read(await file("late.csv", `${HEAD}\n${rows.join("\n")}\n`));
+    expect(refused).toEqual([]);
+    expect(events).toHaveLength(30_000);
+    expect(events[25_000]).toMatchObject({ id: "25000", station: 'x, "y"\nz' });
+    expect(events[29_999]).toMatchObject({ id: "29999" });
+  });
+
+  test("that is two files one behind the other is refused where the second begins", async () => {
+    const same = await read(await file("same.csv", `${HEAD}\na,x,${AT},1,1\n${HEAD}\nb,x,${AT},1,1\n`));
+    expect(ids(same)).toEqual(["a", "b"]);
+    expect(same.refused).toEqual([expect.stringMatching(/^row 2, line 3: repeats the header/)]);
+    const wider = await read(await file("wider.csv", `${HEAD}\na,x,${AT},1,1\n${HEAD},note\nb,x,${AT},1,1,n\n`));
+    expect(ids(wider)).toEqual(["a"]);
+    expect(wider.refused).toEqual([
+      expect.stringMatching(/^row 2, line 3: "id,station,at,level,flow,note" has 6 values, and there are 5 columns/),
+      expect.stringMatching(/^row 3, line 4: "b,x,\d+,1,1,n" has 6 values/),
+    ]);
+  });
+
+  test("may have mixed line ends, a footer, quotes that are never closed: only those rows are refused", async () => {
+    const mixed = await read(await file("mixed.csv", `${HEAD}\r\na,x,${AT},1,1\rb,x,${AT},1,1\n\r\nc,x,${AT},1,1`));
+    expect([ids(mixed), mixed.refused]).toEqual([["a", "b", "c"], []]);
+    const footer = await read(await file("footer.csv", `${HEAD}\na,x,${AT},1,1\nTotal: 1 row\n`));
+    expect(footer.refused).toEqual([
+      expect.stringMatching(/^row 2, line 3: "Total: 1 row" has 1 values.*footer.*--skip-invalid/),
+    ]);
+    const open = await read(await file("open.csv", `${HEAD}\na,"x,${AT},1,1\nb,y,${AT},1,1\n`));
+    expect(ids(open)).toEqual(["b"]);
+    expect(open.refused).toEqual([
+      expect.stringMatching(/^row 1, line 2, station: .* the quote that opens it is never closed/),
+    ]);
+    const inside = await read(await file("inside.csv", `${HEAD}\na,5" pipe,${AT},1,1\n`));
+    expect(inside.events).toMatchObject([{ station: '5" pipe' }]);
+    const behind = await read(await file("behind.csv", `${HEAD}\na,"x"y,${AT},1,1\nb,x,${AT},1,1\n`));
+    expect([ids(behind), behind.refused]).toEqual([["b"], [expect.stringMatching(/followed by "y"/)]]);
+  });
+
+  test.each([
+    [",", "a.csv"],
+    [";", "a.csv"],
+    ["\t", "a.csv"],
+    ["|", "a.txt"],
+    ["\t", "a.tsv"],
+  ])("separated by %j in %s is recognised", async (delimiter, name) => {
+    const content = [HEAD, `a,x,${AT},12.0,.097`, `b,"x,y;z",${AT},+5,1e2`].join("\n");
+    const rows = content.replaceAll(/,(?=(?:[^"]*"[^"]*")*[^"]*$)/g, delimiter);
+    const { events, refused } = await read(await file(name, rows));
+    expect(refused).toEqual([]);
+    expect(events).toEqual([
+      { id: "a", station: "x", at: AT, level: 12, flow: 0.097 },
+      { id: "b", station: "x,y;z", at: AT, level: 5, flow: 100 },
+    ]);
+  });
+
+  test("without a header, or with other names, is read with --columns; runs of blanks may separate", async () => {
+    const cdnow = "  00004  1 19970101  2   29.33\r\n  00021  1 19970112  2   63.34\r\n";
+    const names = ["id", "station", "at", "level", "flow"];
+    const options = { delimiter: "whitespace", header: false, names };
+    const { events } = await read(await file("cdnow.txt", cdnow), { options, forms: { timeNumbers: "yyyymmdd" } });
+    expect(events).toEqual([
+      { id: "00004", station: "1", at: Date.parse("1997-01-01"), level: 2, flow: 29.33 },
+      { id: "00021", station: "1", at: Date.parse("1997-01-12"), level: 2, flow: 63.34 },
+    ]);
+    const renamed = await file("renamed.csv", `Id No;Wo;Notiz;Zeit\na;x;n;${AT}\n`);
+    const { events: named } = await read(renamed, { options: { names: ["id", "station", "", "at"], delimiter: ";" } });
+    expect(named).toEqual([{ id: "a", station: "x", at: AT }]);
+    await expect(read(renamed)).rejects.toMatchObject({
+      code: "INPUT_MISSING",
+      message: expect.stringContaining("has no column id, station, at") as string,
+    });
+    await expect(read(renamed, { options: { names: ["id"], delimiter: ";" } })).rejects.toMatchObject({
+      code: "BAD_REQUEST",
+    });
+  });
+
+  test("with decimal commas, days before months and words for what is missing is read when that is said, and refused with that advice", async () => {
+    const path = await file("european.csv", "id;station;at;level;flow\na;x;31.12.2025 8:05;NA;1,5\n");
+    expect((await read(path)).refused).toEqual([
+      expect.stringMatching(/^row 1, line 2, at: "31.12.2025 8:05" is no time.*--dates dmy/),
+    ]);
+    const dated = await read(path, { forms: { dateOrder: "dmy" } });
+    expect(dated.refused).toEqual([expect.stringMatching(/level: "NA" is not a whole number.*--missing NA/)]);
+    const named = await read(path, { forms: { dateOrder: "dmy", missing: new Set(["NA"]) } });
+    expect(named.refused).toEqual([
+      expect.stringMatching(/flow: "1,5" is not a number. Write 1.5, or add --decimal-comma/),
+    ]);
+    const all = await read(path, { forms: { dateOrder: "dmy", missing: new Set(["NA"]), decimalComma: true } });
+    expect(all.events).toEqual([{ id: "a", station: "x", at: Date.parse("2025-12-31T08:05:00Z"), flow: 1.5 }]);
+  });
+});
+
+describe("an encoding", () => {
+  const content = `${HEAD}\nä€,Zürich,${AT},1,1\n`;
+
+  test.each([
+    ["UTF-8 with a byte order mark", Buffer.from(`\ufeff${content}`)],
+    ["UTF-16, little endian", Buffer.from(`\ufeff${content}`, "utf16le")],
+    ["UTF-16, big endian", Buffer.from(`\ufeff${content}`, "utf16le").swap16()],
+    ["UTF-16 without a mark", Buffer.from(content, "utf16le")],
+    ["UTF-8, packed", gzipSync(content)],
+  ])("%s is recognised", async (name, bytes) => {
+    const { events, refused } = await read(await file(`${name}.csv`, bytes));
+    expect([events, refused]).toEqual([[{ id: "ä€", station: "Zürich", at: AT, level: 1, flow: 1 }], []]);
+  });
+
+  test("that is Windows-1252 is named with the value as it would be, and read when that is said", async () => {
+    const bytes = Buffer.concat([
+      Buffer.from(`${HEAD}\n`),
+      Buffer.from([0x80]),
+      Buffer.from(",Z\xfcrich,1,1,1\n", "latin1"),
+    ]);
+    const path = await file("cp1252.csv", bytes);
+    expect((await read(path)).refused).toEqual([
+      expect.stringMatching(
+        /^row 1, line 2, id: the byte 0x80 is not UTF-8. In Windows-1252 the value is "€".*--encoding windows-1252/,
+      ),
+    ]);
+    for (const name of ["windows-1252", "cp1252", "latin1"]) {
+      const { events } = await read(path, { options: { encoding: encodingNamed(name) } });
+      expect(events).toMatchObject([{ id: "€", station: "Zürich" }]);
+    }
+    expect(() => encodingNamed("klingon")).toThrow(/no encoding that is known/);
+  });
+});
+
+describe("JSON", () => {
+  const row = (id: string, more = "") => `{"id":"${id}","station":"x","at":${AT}${more}}`;
+
+  test.each([
+    ["lines", "a.ndjson", `${row("a")}\n\n${row("b")}\n`],
+    ["lines with a byte order mark", "a.jsonl", `\ufeff${row("a")}\r\n${row("b")}`],
+    ["a list", "a.json", `[${row("a")},\n ${row("b")}]\n`],
+    ["a list on several lines", "a.json", JSON.stringify([JSON.parse(row("a")), JSON.parse(row("b"))], null, 2)],
+    [
+      "values on several lines",
+      "a.json",
+      [row("a"), row("b")].map((one) => JSON.stringify(JSON.parse(one), null, 2)).join("\n"),
+    ],
+    ["lines in a file of any name", "a.log", `${row("a")}\n${row("b")}`],
+  ])("as %s is read", async (_, name, content) => {
+    for (const bytes of [Buffer.from(content), gzipSync(content)]) {
+      const read_ = await read(await file(name, bytes));
+      expect([ids(read_), read_.refused]).toEqual([["a", "b"], []]);
+    }
+  });
+
+  test("keeps every digit: numbers where a text is wanted are the text, long ones in a number field are refused", async () => {
+    const values = ["9007199254740993", "123456789012345678901234567890", "12.50", "1e3"];
+    for (const value of values) {
+      const { events } = await read(
+        await file("n.json", `[{"id":${value},"station":"x","at":${AT},"other":${value}}]`),
+      );
+      expect(events.map(({ id }) => id)).toEqual([value]);
+    }
+    const { refused } = await read(await file("l.ndjson", row("a", ',"level":9007199254740993')));
+    expect(refused).toEqual([expect.stringMatching(/^row 1, level: "9007199254740993" has more digits/)]);
+  });
+
+  test("may have numbers and times as texts, as databases write them", async () => {
+    const { events, refused } = await read(
+      await file(
+        "t.ndjson",
+        `{"id":"a","station":"x","at":"2026-03-01T08:02:00Z","level":"12","flow":"1.500","extra":9007199254740993}`,
+      ),
+    );
+    expect([events, refused]).toEqual([[expect.objectContaining({ id: "a", at: AT, level: 12, flow: 1.5 })], []]);
+  });
+
+  test("that is broken is refused by row, in words", async () => {
+    const lines = await read(
+      await file("b.ndjson", `${row("a")}\n{"id":1\n${row("b", ',"state":"Open"')}\n[1]\n${row("c")}\n`),
+    );
+    expect(ids(lines)).toEqual(["a", "c"]);
+    expect(lines.refused).toEqual([
+      expect.stringMatching(/^row 2: is not JSON/),
+      expect.stringMatching(/^row 3, state: "Open" is none of "open", "closed". Write "open"/),
+      expect.stringMatching(/^row 4: is a list, not an object/),
+    ]);
+    const cut = await read(await file("c.json", `[${row("a")},\n${row("b")}`));
+    expect([ids(cut), cut.refused]).toEqual([["a", "b"], [expect.stringMatching(/the text ends inside its list/)]]);
+    const missing = await read(await file("m.ndjson", `{"id":"a","at":${AT}}`));
+    expect(missing.refused).toEqual([
+      expect.stringMatching(/^row 1, station: is missing, and the contract requires it/),
+    ]);
+    const parts = await read(await file("p.ndjson", row("a", ',"parts":[{"sku":"x","units":10}]')));
+    expect(parts.refused).toEqual([expect.stringMatching(/^row 1, parts\[0\].units: "10" is above 9/)]);
+  });
+});
+
+test.each([
+  ["2026-03-01 08:02:00 UTC", AT],
+  ["2026-03-01t08:02:00z", AT],
+  ["2026-03-01T09:02:00+01:00", AT],
+  ["2026-03-01 09:02:00 +0100", AT],
+  ["Sun, 01 Mar 2026 08:02:00 +0000", AT],
+  ["01 Mar 2026 03:02:00 EST", AT],
+  ["2026-02-30", null],
+  ["Mon, 01 Mar 2026 08:02:00 GMT", null],
+  ["2026-03-01T08:61:00Z", null],
+  ["03/01/2026", null],
+])("the time %s", async (time, at) => {
+  const { events, refused } = await read(await file("t.csv", `id;station;at\na;x;"${time}"\n`));
+  if (at === null) expect(refused).toEqual([expect.stringContaining(`at: ${JSON.stringify(time)} is no time`)]);
+  else expect(events).toMatchObject([{ at }]);
+});
+
+test.each([
+  ["s", "1772352120", AT],
+  ["s", "1772352120.123456", AT + 123],
+  ["us", "1772352120000001", AT],
+  ["ns", "1772352120000000001", AT],
+  ["yyyymmdd", "20260301", Date.parse("2026-03-01")],
+  ["yyyymmdd", "20260230", null],
+] as const)("with --times %s the number %s is a time", async (timeNumbers, written, at) => {
+  for (const [name, content] of [
+    ["n.csv", `id,station,at\na,x,${written}`],
+    ["n.ndjson", `{"id":"a","station":"x","at":${written}}`],
+  ] as const) {
+    const { events, refused } = await read(await file(name, content), { forms: { timeNumbers } });
+    expect([events.map((event) => event.at), refused.length]).toEqual(at === null ? [[], 1] : [[at], 0]);
+  }
+});
+
+test("times that all lie in January 1970 are warned of, and others are not", async () => {
+  const warnings = async (time: string) => {
+    const source = await openSource(await file("w.csv", `id,station,at\na,x,${time}\nb,x,${time}\n`), readings);
+    const found: string[] = [];
+    const refused: InvalidRow[] = [];
+    await sendEvents(source, {
+      ...{ brokers: "", stream: readings, topic: "", file: "w.csv", dryRun: true, skipInvalid: false },
+      stop: new AbortController().signal,
+      onInvalid: (row) => refused.push(row),
+      onProgress: () => {},
+      onWarning: (warning) => found.push(warning),
+    });
+    expect(refused).toEqual([]);
+    return found;
+  };
+  for (const time of ["1772352120", "20260301"])
+    expect(await warnings(time)).toEqual([expect.stringMatching(/2 events all lie in January 1970.*--times/)]);
+  for (const time of ["1772352120000", "2026-03-01"]) expect(await warnings(time)).toEqual([]);
+});
+
+test("a file of another kind is named", async () => {
+  for (const [bytes, what] of [
+    ["PK\x03\x04rest", /Excel workbook/],
+    ["%PDF-1.7", /PDF/],
+    ["SQLite format 3\x00", /SQLite/],
+  ] as const)
+    await expect(read(await file("other.csv", Buffer.from(bytes, "latin1")))).rejects.toThrow(what);
+  await expect(read(await file("empty.csv", ""))).rejects.toThrow(/is empty/);
+  await expect(read(join(folder, "nowhere.csv"))).rejects.toThrow(/there is no file/);
+  await expect(read(await file("cut.csv", gzipSync("a".repeat(9_999)).subarray(0, 30)))).rejects.toThrow(
+    /cannot be unpacked/,
+  );
+});
+
+test("Parquet is read whatever its folder and its name have in them", async () => {
+  const path = await file("station=harbour/p[1]*.parquet", "");
+  await rm(path);
+  const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256, directories: [folder] });
+  const duck = await pool.connect();
+  await duck.run(`COPY (SELECT 'a' AS id, 'x' AS station, ${AT} AS at) TO '${path}' (FORMAT parquet)`);
+  duck.closeSync();
+  pool.close();
+  expect((await read(path)).events).toEqual([{ id: "a", station: "x", at: AT }]);
+});
