@@ -142,7 +142,10 @@ class Rows {
     const { stream, file, skipInvalid, dryRun, onInvalid } = this.#options;
     this.invalid += 1;
     const invalid = { row, ...(line === undefined ? {} : { line }), ...refusal };
-    if (skipInvalid || dryRun) return onInvalid(invalid);
+    if (skipInvalid || dryRun) {
+      onInvalid(invalid);
+      return;
+    }
     const before =
       this.#takenBefore === 0 ? "nothing was sent" : `the ${this.#takenBefore} valid rows before were sent`;
     throw new TidelineError(

@@ -10,7 +10,15 @@ Examples:
   $ tideline query revenue                                        the last 24 hours of event time
   $ tideline query revenue --every 1h --by region --measures revenue,buyers --order=-revenue --limit 10
   $ tideline query revenue --where region=eu --where region=us --by "" --every 1d
+  $ tideline query revenue --min order-completed:0:4711 --wait 30s      with what \`tideline send\` has just sent
 `;
+
+interface Flags extends QueryFlags {
+  readonly min?: string;
+  readonly wait?: string;
+  readonly json: boolean;
+  readonly url: boolean;
+}
 
 /** Adds `tideline query`. */
 export function registerQuery(program: Command): void {
@@ -19,11 +27,18 @@ export function registerQuery(program: Command): void {
     .description("ask a view, and show its answer as a table")
     .argument("<view>", "which view; GET /views lists them");
   addQueryFlags(command)
+    .option(
+      "--min <position>",
+      "an answer that includes this position: what `tideline send` prints, or the asOf of an answer",
+    )
+    .option("--wait <duration>", "how long to wait for --min at most, up to 30s; 5s when absent")
     .addOption(new Option("--json", "print the answer as it came").default(false))
     .addOption(new Option("--url", "print the URL that would be asked, and ask nothing").default(false))
     .addHelpText("after", examples)
-    .action(async (view: string, flags: QueryFlags & { readonly json: boolean; readonly url: boolean }) => {
+    .action(async (view: string, flags: Flags) => {
       const url = queryUrl(loadConfig(process.env).apiUrl, view, flags);
+      for (const name of ["min", "wait"] as const)
+        if (flags[name] !== undefined) url.searchParams.set(name, flags[name]);
       if (flags.url) process.stdout.write(`${separated(url).url.href}\n`);
       else await ask(url, flags.json);
     });
