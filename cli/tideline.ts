@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { isTidelineError } from "../core/errors.ts";
 import { registerBackfill } from "./commands/backfill.ts";
@@ -24,7 +25,7 @@ import { registerUp } from "./commands/up.ts";
 import { registerViews } from "./commands/views.ts";
 import { registerWatch } from "./commands/watch.ts";
 import { registerWorker } from "./commands/worker.ts";
-import { maskOfSettings, settings } from "./config.ts";
+import { loadConfig, maskOfSettings, settings } from "./config.ts";
 import { createTopics } from "./create-topics.ts";
 
 /**
@@ -82,8 +83,21 @@ export async function createProgram(): Promise<Command> {
   // Before the commands are added: they take these over.
   program.exitOverride().showHelpAfterError("(add --help to see what is possible)");
   for (const register of commands) register(program);
+  program.hook("preAction", (_, command) => requireReadableHome(command));
   await registerCompletion(program);
   return program;
+}
+
+/** Commands that read nothing of TIDELINE_HOME, or put something else in its place. */
+const WITHOUT_HOME: ReadonlySet<string> = new Set(["config", "completion", "query", "watch", "proof", "restore"]);
+
+/** Throws DATA_NEWER, before the command does anything, when a newer release has written what it is going to read. */
+async function requireReadableHome(command: Command): Promise<void> {
+  if (WITHOUT_HOME.has(command.name())) return;
+  const { DataDirectory } = await import("../store/files.ts");
+  const { requireDataFormat } = await import("../store/data-format.ts");
+  const { home = loadConfig(process.env).home } = command.opts<{ home?: string }>();
+  await requireDataFormat(new DataDirectory(join(home, "data")));
 }
 
 /** Says what went wrong on stderr, without the secrets of the settings; returns the exit code. */

@@ -103,6 +103,18 @@ export const Manifest = z.object({
 });
 export type Manifest = z.infer<typeof Manifest>;
 
+/**
+ * Which components the state of a generation is made of. A release that makes the same definition of other components cannot read that state. Absent for
+ * generations of earlier releases, whose components were those of the first release that writes it.
+ */
+export const StateComponents = z.object({
+  components: z.array(z.object({ key: z.string(), form: z.string(), merge: z.string() })),
+});
+export type StateComponents = z.infer<typeof StateComponents>;
+
+/** By which format a data directory is written: the highest of all releases that have written to it. */
+export const DataFormat = z.object({ format: z.int().min(1) });
+
 /** What a backfill builds on: a version and where its span begins and ends. Made when its first run begins. */
 export const BackfillPin = z.strictObject({ version: z.int().min(0), topicId: z.string(), start: cut, cut });
 export type BackfillPin = z.infer<typeof BackfillPin>;

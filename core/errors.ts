@@ -22,6 +22,10 @@ export type ErrorCode =
   | "REDIS_EVICTS" // Redis may delete live state by itself
   | "APPLY_REFUSED" // Redis refused what a batch adds to a view as malformed: an error of the program
   | "VIEW_FAILED" // a view's SQL fails on an event that its contract accepts
+  // stored state of another release
+  | "DATA_NEWER" // a newer release has written the data directory
+  | "GENERATION_FROZEN" // another release computes this generation otherwise: it is answered, but not continued
+  | "GENERATION_UNREADABLE" // this release cannot read what is stored of a generation
   // requests
   | "BAD_REQUEST" // a parameter is wrong; names it and what is allowed
   | "VIEW_UNKNOWN"
