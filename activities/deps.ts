@@ -43,12 +43,21 @@ export function streamTarget({ definitions, namespace }: ActivityDeps, name: str
   return { stream, topic: topicName(namespace, name) };
 }
 
-/** `name` is a view, which means the generation that is served, or a generation. Throws VIEW_UNKNOWN. */
+/**
+ * What a step works on: `name` is a view, which means the generation that is served, or a generation. Throws VIEW_UNKNOWN, GENERATION_UNREADABLE, and
+ * GENERATION_FROZEN for a generation that this release does not continue.
+ */
 export async function viewTarget(
   { definitions, generations, namespace }: ActivityDeps,
   name: string,
 ): Promise<ViewTarget> {
-  const { view, generation } = await generations.find(name, definitions);
+  const { view, generation, frozen } = await generations.find(name, definitions);
+  if (frozen)
+    throw new TidelineError(
+      "GENERATION_FROZEN",
+      `${generation} was computed by another release, and this one computes it otherwise`,
+      "It answers from its newest version. Wait until the worker has built the generation of this release.",
+    );
   return { view, generation, stream: view.stream, topic: topicName(namespace, view.stream.name) };
 }
 

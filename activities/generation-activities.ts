@@ -2,7 +2,7 @@ import { compareGenerations } from "../batch-layer/compare.ts";
 import { type FirstVersion, planFirstVersion, publishFirstVersion } from "../batch-layer/first-version.ts";
 import type { BuiltPart } from "../batch-layer/rebuild.ts";
 import type { Comparison } from "../core/documents.ts";
-import { cutFromJson, cutReached } from "../core/position.ts";
+import { type Cut, cutFromJson, cutReached } from "../core/position.ts";
 import { tilesOf } from "../store/chain-state.ts";
 import { beginGeneration } from "../store/generation-start.ts";
 import { attempt, thisRun } from "./attempt.ts";
@@ -24,6 +24,8 @@ export interface Adoption {
   readonly stream: string;
   /** People moved the view back from `next`: it is kept ready, but not served. */
   readonly held: boolean;
+  /** This release cannot continue what is served: it does not grow, and is not compared. */
+  readonly frozen?: boolean;
 }
 
 export function generationActivities(deps: ActivityDeps) {
@@ -36,6 +38,7 @@ export function generationActivities(deps: ActivityDeps) {
         const living = await generations.living(view, fileOf(view));
         const others: string[] = [];
         for (const { definition, part } of living) {
+          if (definition.frozen) continue;
           const newest = await stores.manifests.newest(definition.generation);
           if (part !== "served" && (newest?.version ?? 0) > 0) others.push(definition.generation);
         }
@@ -58,6 +61,7 @@ export function generationActivities(deps: ActivityDeps) {
           next: next.generation,
           stream: target.stream.name,
           held,
+          frozen: !(await generations.follows(record.generation)),
         };
       }),
 
@@ -78,13 +82,13 @@ export function generationActivities(deps: ActivityDeps) {
     /** Whether the next generation's answers are as fresh as those that are served. */
     hasCaughtUp: ({ served, next }: { served: string; next: string }): Promise<boolean> =>
       attempt(deps, async () => {
-        const [old, fresh] = [await viewTarget(deps, served), await viewTarget(deps, next)];
+        const fresh = await viewTarget(deps, next);
+        const reached = await servedUpTo(deps, served);
         const manifest = await stores.manifests.newest(next);
-        const live = await chainOf(deps, old).load();
         const chain = await chainOf(deps, fresh).load();
-        if (manifest === null || live === null || chain === null) return false;
+        if (reached === null || manifest === null || chain === null) return false;
         const run = tilesOf(cutFromJson(manifest.cut), chain);
-        return run.ok && cutReached(run.to, live.applied);
+        return run.ok && cutReached(run.to, reached);
       }),
 
     /** The difference at one cut, kept for `tideline views compare`; null: not at this moment. */
@@ -113,6 +117,15 @@ export function generationActivities(deps: ActivityDeps) {
   };
 }
 
+/** Up to where the served generation answers; null when that is not known at the moment. */
+async function servedUpTo(deps: ActivityDeps, served: string): Promise<Cut | null> {
+  const { generations, stores } = deps;
+  if (await generations.follows(served))
+    return (await chainOf(deps, await viewTarget(deps, served)).load())?.applied ?? null;
+  const newest = await stores.manifests.newest(served);
+  return newest === null ? new Map() : cutFromJson(newest.cut);
+}
+
 /** How long processes have to notice that a generation is retired before its state is deleted. */
 const NOTICE_MS = 600_000;
 
@@ -139,11 +152,11 @@ async function retireGenerations(
     let missingMs: number | null = null;
     if (file === null) missingMs = await generations.missingSince(view, nowMs);
     else await generations.found(view);
-    for (const { definition, part } of await generations.living(view, file)) {
-      const sinceMs = part === "kept" ? (lastServedMs(definition.generation) ?? missingMs) : missingMs;
+    for (const [generation, part] of await generations.parts(view, file)) {
+      const sinceMs = part === "kept" ? (lastServedMs(generation) ?? missingMs) : missingMs;
       if (sinceMs === null || nowMs - sinceMs < keepMs) continue;
-      await generations.retire(definition.generation, nowMs);
-      retired.push(definition.generation);
+      await generations.retire(generation, nowMs);
+      retired.push(generation);
     }
     for (const generation of await generations.stored(view)) {
       const retiredAtMs = await generations.retiredAtMs(generation);

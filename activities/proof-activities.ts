@@ -18,9 +18,13 @@ export interface ViewProof {
 export function proofActivities(deps: ActivityDeps) {
   const { definitions, generations, metrics, logger, apiUrl } = deps;
   return {
-    /** Every view that is answered. */
+    /** Every view that is answered, but for those that another release computed: this one's SQL proves nothing of them. */
     listProvable: (): Promise<string[]> =>
-      attempt(deps, async () => [...new Set([...definitions.views.keys(), ...(await generations.views())])].sort()),
+      attempt(deps, async () => {
+        const living = await generations.all(definitions);
+        const provable = living.filter(({ definition, part }) => part === "served" && !definition.frozen);
+        return provable.map(({ definition }) => definition.view.name).sort();
+      }),
 
     /** Has the API prove a view at `sample` times that are chosen at random. */
     proveView: ({ view, sample }: { view: string; sample: number }): Promise<ViewProof> =>

@@ -24,6 +24,8 @@ export interface RefreshBase {
   readonly version: number;
   readonly cut: CutJson;
   readonly topicId: string;
+  /** Another release computes this generation otherwise: nothing is to be done. */
+  readonly frozen?: true;
 }
 
 /** The next cut B, and what gave it: the speed layer, the end of the log, or the end of the archive. */
@@ -58,12 +60,25 @@ async function differing(
   return error;
 }
 
+/** The newest version of a generation that this release does not continue; null when it does. */
+async function frozenBase(
+  { generations, definitions, namespace, stores }: ActivityDeps,
+  name: string,
+): Promise<RefreshBase | null> {
+  const { view, generation, frozen } = await generations.find(name, definitions);
+  if (!frozen) return null;
+  const { version = 0, cut = {}, topicId = "" } = (await stores.manifests.newest(generation)) ?? {};
+  return { generation, namespace, stream: view.stream.name, version, cut, topicId, frozen };
+}
+
 export function refreshActivities(deps: ActivityDeps) {
   const { stores, metrics, logger } = deps;
   return {
     /** Step 1; makes version 0 when there is none. */
     beginRefresh: ({ view }: { view: string }): Promise<RefreshBase> =>
       attempt(deps, async () => {
+        const frozen = await frozenBase(deps, view);
+        if (frozen !== null) return frozen;
         const target = await viewTarget(deps, view);
         const { version, cut, topicId } = await beginGeneration(
           stores,

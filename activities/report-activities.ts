@@ -42,7 +42,7 @@ export function reportActivities(deps: ActivityDeps) {
     /** Which edition of the day's report there is to go on with. */
     findEdition: ({ date, fresh }: { date: string; fresh: boolean }): Promise<EditionFound> =>
       attempt(deps, async () => {
-        for (const view of REPORT_VIEWS) await viewTarget(deps, view);
+        for (const view of REPORT_VIEWS) await reportTarget(deps, view);
         const newest = await newestEdition(stores, date);
         const held = newest !== null && !fresh && isFinal(newest) && (await areKnown(deps, newest.pin));
         const edition = held ? newest.number : null;
@@ -53,7 +53,7 @@ export function reportActivities(deps: ActivityDeps) {
     pinEdition: ({ date, edition, streams }: EditionWanted): Promise<ReportPin> =>
       attempt(deps, async () => {
         const views: Record<string, string> = {};
-        for (const view of REPORT_VIEWS) views[view] = (await viewTarget(deps, view)).generation;
+        for (const view of REPORT_VIEWS) views[view] = (await reportTarget(deps, view)).generation;
         const spans: ReportPin["streams"] = {};
         for (const [stream, { topicId, cut }] of Object.entries(streams)) {
           const start = await stores.archive.start(streamTarget(deps, stream).topic, topicId);
@@ -87,20 +87,31 @@ export function reportActivities(deps: ActivityDeps) {
   };
 }
 
-/** The definition that an edition was pinned with, whatever its view's file says now. Throws VIEW_UNKNOWN. */
+/** What a new edition is computed with: what is served or, when this release does not compute that, what the view's file says. Throws VIEW_UNKNOWN. */
+async function reportTarget(deps: ActivityDeps, view: string): Promise<ViewTarget> {
+  const file = deps.definitions.views.get(view);
+  try {
+    return await viewTarget(deps, view);
+  } catch (error) {
+    if (file === undefined || !isTidelineError(error, "GENERATION_FROZEN", "GENERATION_UNREADABLE")) throw error;
+    return viewTarget(deps, file.generation);
+  }
+}
+
+/** The definition that an edition was pinned with, whatever its view's file says now. Throws as `viewTarget`. */
 function pinnedView(deps: ActivityDeps, { views }: ReportPin, index: 0 | 1): Promise<ViewTarget> {
   const view = REPORT_VIEWS[index];
   return viewTarget(deps, views[view] ?? view);
 }
 
-/** Whether the views that an edition was pinned with are still known, so that its numbers can be computed again. */
+/** Whether the views that an edition was pinned with are still known and computed alike, so that its numbers can be computed again. */
 async function areKnown(deps: ActivityDeps, pin: ReportPin): Promise<boolean> {
   try {
     await pinnedView(deps, pin, 0);
     await pinnedView(deps, pin, 1);
     return true;
   } catch (error) {
-    if (isTidelineError(error, "VIEW_UNKNOWN")) return false;
+    if (isTidelineError(error, "VIEW_UNKNOWN", "GENERATION_FROZEN", "GENERATION_UNREADABLE")) return false;
     throw error;
   }
 }

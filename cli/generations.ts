@@ -3,17 +3,21 @@ import type { Comparison } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { type Definitions, loadDefinitions } from "../store/definitions.ts";
 import { DataDirectory } from "../store/files.ts";
-import { Generations, type Living } from "../store/generations.ts";
+import { Generations, type Living, type Unreadable } from "../store/generations.ts";
 import { Manifests } from "../store/manifests.ts";
 import type { Config } from "./config.ts";
 import { print } from "./sheet.ts";
 
-/** Every generation that is kept up to date, the served ones first within their view. */
-export function livingGenerations(config: Config, definitions: Definitions): Promise<Living[]> {
-  return open(config).generations.all(definitions);
+/** Every generation that is not retired, the served ones first within their view, and those that this release cannot read. */
+export async function livingGenerations(
+  config: Config,
+  definitions: Definitions,
+): Promise<{ readonly living: readonly Living[]; readonly unreadable: readonly Unreadable[] }> {
+  const { generations } = open(config);
+  return { living: await generations.all(definitions), unreadable: await generations.unreadable(definitions) };
 }
 
-/** Serves again what was served before. Throws VIEW_UNKNOWN, BAD_REQUEST. */
+/** Serves again what was served before. Throws as `moveTo`. */
 export async function moveBack(config: Config, view: string): Promise<void> {
   const { generations } = open(config);
   const records = await generations.records(view);
@@ -28,17 +32,19 @@ export async function moveBack(config: Config, view: string): Promise<void> {
   await moveTo(config, previous);
 }
 
-/** Serves `generation` from now on. Throws VIEW_UNKNOWN, BAD_REQUEST, NOT_READY. */
+/** Serves `generation` from now on. Throws VIEW_UNKNOWN, BAD_REQUEST, NOT_READY, GENERATION_UNREADABLE. */
 export async function moveTo(config: Config, generation: string): Promise<void> {
   const { generations, manifests } = open(config);
   const [view = ""] = generation.split(".");
   const files = await loadDefinitions(config);
+  // An unreadable one is named as such.
+  if (generation.includes(".")) await generations.definition(generation);
   const living = await generations.living(view, files.views.get(view) ?? null);
   const record = await generations.record(view);
   if (record === null) throw unknown(view);
   if (!living.some(({ definition }) => definition.generation === generation)) {
     const names = living.map(({ definition }) => definition.generation).join(", ");
-    throw new TidelineError("BAD_REQUEST", `${generation} is not kept up to date`, `There are: ${names}.`);
+    throw new TidelineError("BAD_REQUEST", `${generation} is not kept`, `There are: ${names}.`);
   }
   if (((await manifests.newest(generation))?.version ?? 0) === 0)
     throw new TidelineError(
@@ -57,7 +63,11 @@ export async function moveTo(config: Config, generation: string): Promise<void> 
       `${view}: somebody else moved it at the same moment`,
       "Look at `tideline views`.",
     );
-  process.stdout.write(`${view}: ${generation} is served from now on; ${record.generation} is kept up to date\n`);
+  process.stdout.write(`${view}: ${generation} is served from now on; ${record.generation} is kept\n`);
+  if (!(await generations.follows(generation)))
+    process.stdout.write(
+      "Another release computed it, and this one computes it otherwise: it answers from its newest version, and does not grow.\n",
+    );
 }
 
 /** Prints how the newest generation differs from the one before it. Throws VIEW_UNKNOWN, NOT_READY. */

@@ -1,7 +1,7 @@
 import { formatDuration } from "../core/time.ts";
 import type { ViewStanding } from "../serving/overview.ts";
 import { loadDefinitions } from "../store/definitions.ts";
-import type { Part } from "../store/generations.ts";
+import type { Part, Unreadable } from "../store/generations.ts";
 import type { Config } from "./config.ts";
 import { livingGenerations } from "./generations.ts";
 import { bytes, print } from "./sheet.ts";
@@ -14,6 +14,8 @@ interface ViewRow {
   readonly generation: string;
   /** served: it answers; next: it is being built; kept: it answered before, and can again. */
   readonly part: Part;
+  /** followed: kept up to date; frozen: this release computes it otherwise, and only answers it; unreadable: it cannot be answered. */
+  readonly state: "followed" | "frozen" | "unreadable";
   readonly grain: string;
   /** Null before the first. */
   readonly version: number | null;
@@ -24,14 +26,17 @@ interface ViewRow {
   readonly complete: boolean;
 }
 
-/** Prints every generation that is kept up to date, with what it costs. */
+/** Prints every generation that is not retired, with what it costs. */
 export async function listViews(config: Config, json: boolean): Promise<void> {
-  const living = await livingGenerations(config, await loadDefinitions(config));
+  const { living, unreadable } = await livingGenerations(config, await loadDefinitions(config));
   const { standings } = await standingsOf(
     config,
     living.map(({ definition }) => definition),
   );
-  const rows = standings.map((standing, index) => viewRow(standing, living[index]?.part ?? "served"));
+  const rows = [
+    ...standings.map((standing, index) => viewRow(standing, living[index]?.part ?? "served")),
+    ...unreadable.map(unreadableRow),
+  ];
   const sheet = {
     head: [
       "view",
@@ -52,7 +57,7 @@ export async function listViews(config: Config, json: boolean): Promise<void> {
       row.view,
       row.stream,
       row.generation.slice(row.view.length + 1),
-      row.part,
+      row.state === "followed" ? row.part : `${row.part}, ${row.state}`,
       row.grain,
       `${row.version ?? "-"}`,
       `${row.batch.files}`,
@@ -67,7 +72,7 @@ export async function listViews(config: Config, json: boolean): Promise<void> {
 }
 
 function viewRow({ definition, standing }: ViewStanding, part: Part): ViewRow {
-  const { view, generation } = definition;
+  const { view, generation, frozen } = definition;
   const files = standing?.manifest.files ?? [];
   const sum = (of: (file: (typeof files)[number]) => number) => files.reduce((total, file) => total + of(file), 0);
   return {
@@ -75,11 +80,28 @@ function viewRow({ definition, standing }: ViewStanding, part: Part): ViewRow {
     stream: view.stream.name,
     generation,
     part,
+    state: frozen ? "frozen" : "followed",
     grain: formatDuration(view.grainMs),
     version: standing?.manifest.version ?? null,
     batch: { files: files.length, rows: sum(({ rows }) => rows), sizeBytes: sum(({ sizeBytes }) => sizeBytes) },
     live: { cells: standing?.chain?.cells ?? 0, segments: standing?.chain?.segments.length ?? 0 },
     freshnessMs: standing?.freshnessMs ?? null,
     complete: standing !== null && standing.missing === null,
+  };
+}
+
+function unreadableRow({ view, generation, part }: Unreadable): ViewRow {
+  return {
+    view,
+    stream: "-",
+    generation,
+    part,
+    state: "unreadable",
+    grain: "-",
+    version: null,
+    batch: { files: 0, rows: 0, sizeBytes: 0 },
+    live: { cells: 0, segments: 0 },
+    freshnessMs: null,
+    complete: false,
   };
 }

@@ -2,7 +2,10 @@ import { createHash } from "node:crypto";
 import { componentsOf } from "./components.ts";
 import type { View } from "./view.ts";
 
-/** Raised by hand when the decoder or a measure changes what it computes; old and new state then never meet. */
+/**
+ * Raised by hand when the decoder or a measure changes what it computes; old and new state then never meet. Generations of another revision are frozen:
+ * answered by this release's measures, so a component whose state means something else needs another name.
+ */
 export const ENGINE_REVISION = 2;
 
 /** `<view>.<12 hexadecimal digits>`: part of every key and path, so that no state mixes two definitions. */

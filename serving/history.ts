@@ -44,6 +44,8 @@ export class History {
     const versions = await this.#readable(definition);
     const held = await this.#held(definition, versions, applied);
     if (held !== null) return held;
+    if (definition.frozen)
+      throw positionGone("another release computed this definition: only whole versions of it can be answered");
     const base = versions.find(({ cut }) => cutReached(applied, cutFromJson(cut)));
     if (base === undefined) throw positionGone("this position lies before the beginning of what is stored");
     const file = await this.#options.recomputations.states(definition, {

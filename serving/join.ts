@@ -5,7 +5,7 @@ import { type ChainState, type ClosedSegment, closedOf, tilesOf } from "../store
 
 /** Why an answer is the batch version's alone. `from` and `to`: the positions of `partition` that do not fit. */
 export interface Missing {
-  readonly code: "GAP" | "OVERLAP" | "NO_CHAIN" | "REDIS_SILENT" | "VANISHED";
+  readonly code: "GAP" | "OVERLAP" | "NO_CHAIN" | "REDIS_SILENT" | "VANISHED" | "FROZEN";
   readonly message: string;
   readonly partition?: number;
   readonly from?: string;
@@ -43,4 +43,11 @@ function missingOf({ kind, partition, expected, found }: Misfit): Missing {
 export const NO_CHAIN: Missing = {
   code: "NO_CHAIN",
   message: "Redis has no live state of this view; the speed layer will read it again from the batch version's cut",
+};
+
+/** Of a generation that another release computed otherwise: its live state may mean something else to this one. */
+export const FROZEN: Missing = {
+  code: "FROZEN",
+  message:
+    "another release computed this definition, and this one computes it otherwise: this is its newest batch version, and stays as it is until the worker has built the view anew",
 };

@@ -36,7 +36,7 @@ const fieldProperties = {
 
 const missing = object(
   {
-    code: { type: "string", enum: ["GAP", "OVERLAP", "NO_CHAIN", "REDIS_SILENT", "VANISHED"] },
+    code: { type: "string", enum: ["GAP", "OVERLAP", "NO_CHAIN", "REDIS_SILENT", "VANISHED", "FROZEN"] },
     message: text,
     partition: count,
     from: text,
@@ -184,7 +184,7 @@ export const ANSWER_HEADERS: Json = Object.fromEntries(
     ["Tideline-Batch-Version", "number of the batch version"],
     ["Tideline-Complete", "true or false"],
     ["Tideline-Notice", "EVENTS_AFTER_NOW: the view holds events after now that this answer is not about"],
-    ["Tideline-Missing", "why it is not complete: GAP, OVERLAP, NO_CHAIN, REDIS_SILENT or VANISHED"],
+    ["Tideline-Missing", "why it is not complete: GAP, OVERLAP, NO_CHAIN, REDIS_SILENT, VANISHED or FROZEN"],
     ["Tideline-Problems", "codes of what keeps the answer from growing; absent when all is well, and with at"],
     ["Tideline-Freshness-Ms", "age of the newest change; not with at"],
     ["Tideline-Truncated", "whether there are more rows than limit"],

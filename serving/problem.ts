@@ -17,6 +17,8 @@ export type ProblemCode =
   | "NOT_READY" // nothing published yet
   | "NOT_REACHED" // the log has not been applied up to where `min` wants it: ask again
   | "GENERATION_GONE" // `at` or `min` names a definition that is not served any more
+  | "GENERATION_FROZEN" // another release computed the view: what is asked needs this one to compute it
+  | "GENERATION_UNREADABLE" // this release cannot read the view's definition: it is built anew
   | "POSITION_GONE" // neither archive nor log has what `at` asks for
   | "TOO_SLOW" // recomputing what `at` asks for takes too long, or the server is in trouble
   | "ARCHIVE_DAMAGED" // a published file is missing, or is not what was published: an operator's matter
@@ -36,6 +38,8 @@ const TITLES: Readonly<Record<ProblemCode, string>> = {
   NOT_READY: "Not ready yet",
   NOT_REACHED: "Not there yet",
   GENERATION_GONE: "This definition of the view is gone",
+  GENERATION_FROZEN: "Another release computed this view",
+  GENERATION_UNREADABLE: "Another release defined this view",
   POSITION_GONE: "This position is gone",
   TOO_SLOW: "It takes too long",
   ARCHIVE_DAMAGED: "Published state is damaged",
@@ -161,6 +165,10 @@ export function refusalOf(error: unknown): Refusal {
   if (isTidelineError(error, "NOT_READY")) {
     return new Refusal(503, "NOT_READY", `${error.message} ${error.hint}`, { headers: { "retry-after": "2" } });
   }
+  if (isTidelineError(error, "GENERATION_UNREADABLE"))
+    return new Refusal(503, "GENERATION_UNREADABLE", `${error.message}. ${error.hint}`, {
+      headers: { "retry-after": "30" },
+    });
   if (isTidelineError(error, "ARCHIVE_DAMAGED"))
     return new Refusal(500, "ARCHIVE_DAMAGED", `${error.message} ${error.hint}`);
   const { statusCode, message } = (error ?? {}) as HttpError;

@@ -108,6 +108,7 @@ export class Proofs {
     const signal = AbortSignal.any([late, this.#stopped.signal, request.signal]);
     if (this.#stopped.signal.aborted) throw closing();
     signal.throwIfAborted();
+    if (request.definition.frozen) throw frozen(request.definition);
     // Its own database: what a proof takes is not taken from those who ask for answers.
     const pool = await DuckPool.open({ threads, memoryLimitMb, directories: [sources.data.root] });
     const duck = await pool.connect();
@@ -300,4 +301,9 @@ function closing(): Refusal {
 
 function tooSlow(timeoutMs: number): Refusal {
   return new Refusal(504, "TOO_SLOW", `the proof took longer than ${timeoutMs / 1_000} s; prove less, or a sample`);
+}
+
+function frozen({ generation }: Definition): Refusal {
+  const detail = `${generation} was computed by another release: what this one computes proves nothing of it`;
+  return new Refusal(409, "GENERATION_FROZEN", detail);
 }

@@ -1,8 +1,9 @@
 import type { Logger } from "pino";
+import { TidelineError } from "../core/errors.ts";
 import type { Definition, Definitions } from "../store/definitions.ts";
 import type { DuckPool } from "../store/duck.ts";
 import type { FailureTracker } from "../store/failure-tracker.ts";
-import type { Generations } from "../store/generations.ts";
+import type { Generations, Part } from "../store/generations.ts";
 import { dimensionTypes } from "./dimension-types.ts";
 import type { DescribedView } from "./openapi.ts";
 
@@ -14,18 +15,22 @@ const GENERATIONS = { kind: "view", name: "served generations", views: [] } as c
  * a restart. A generation that is kept up to date beside it is found under its own name, and not listed.
  */
 export class ServedViews extends Map<string, DescribedView> {
-  readonly #others = new Map<string, DescribedView>();
+  #others: ReadonlyMap<string, DescribedView> = new Map();
   readonly #described = new Map<string, DescribedView>();
+  /** By view and by generation: why this release cannot answer. */
+  #unreadable: ReadonlyMap<string, TidelineError> = new Map();
   readonly #pool: DuckPool;
   readonly #generations: Generations;
   readonly #files: Definitions;
+  readonly #failures: FailureTracker;
   #timer: NodeJS.Timeout | null = null;
 
-  private constructor(pool: DuckPool, generations: Generations, files: Definitions) {
+  private constructor(pool: DuckPool, generations: Generations, files: Definitions, failures: FailureTracker) {
     super();
     this.#pool = pool;
     this.#generations = generations;
     this.#files = files;
+    this.#failures = failures;
   }
 
   static async open(
@@ -35,7 +40,7 @@ export class ServedViews extends Map<string, DescribedView> {
     { failures, logger }: { readonly failures: FailureTracker; readonly logger: Logger },
   ): Promise<ServedViews> {
     await generations.register(files, "serving");
-    const views = new ServedViews(pool, generations, files);
+    const views = new ServedViews(pool, generations, files, failures);
     await views.#look();
     const look = async () => {
       await failures
@@ -47,8 +52,10 @@ export class ServedViews extends Map<string, DescribedView> {
     return views;
   }
 
-  /** What answers for a view, or a generation under its own name. */
+  /** What answers for a view, or a generation under its own name. Throws GENERATION_UNREADABLE. */
   override get(name: string): DescribedView | undefined {
+    const error = this.#unreadable.get(name);
+    if (error !== undefined) throw error;
     return super.get(name) ?? this.#others.get(name);
   }
 
@@ -58,30 +65,60 @@ export class ServedViews extends Map<string, DescribedView> {
   }
 
   async #look(): Promise<void> {
-    const living = await this.#generations.all(this.#files);
-    const described = await Promise.all(
-      living.map(async ({ definition, part }) => ({ part, one: await this.#describe(definition) })),
-    );
-    this.#others.clear();
-    const served = new Set<string>();
-    for (const { part, one } of described) {
-      const { view, generation } = one.definition;
-      this.#others.set(generation, one);
-      if (part !== "served") continue;
-      served.add(view.name);
-      this.set(view.name, one);
+    const unreadable = new Map<string, TidelineError>();
+    const cannot = (view: string, generation: string, part: Part, error: TidelineError) => {
+      unreadable.set(generation, error);
+      if (part === "served") unreadable.set(view, error);
+    };
+    for (const { view, generation, part, error } of await this.#generations.unreadable(this.#files))
+      cannot(view, generation, part, error);
+    const served = new Map<string, DescribedView>();
+    const others = new Map<string, DescribedView>();
+    for (const { definition, part } of await this.#generations.all(this.#files)) {
+      const { view, generation } = definition;
+      const one = await this.#describe(definition);
+      if (one instanceof TidelineError) {
+        cannot(view.name, generation, part, one);
+        continue;
+      }
+      others.set(generation, one);
+      if (part === "served") served.set(view.name, one);
     }
-    for (const name of [...this.keys()]) if (!served.has(name)) this.delete(name);
+    this.#take(served, others, unreadable);
   }
 
-  async #describe(definition: Definition): Promise<DescribedView> {
-    const held = this.#described.get(definition.generation);
+  /** In one step: a request sees what was known before, or all of this. */
+  #take(
+    served: ReadonlyMap<string, DescribedView>,
+    others: ReadonlyMap<string, DescribedView>,
+    unreadable: ReadonlyMap<string, TidelineError>,
+  ): void {
+    for (const name of [...this.keys()]) if (!served.has(name)) this.delete(name);
+    for (const [name, one] of served) this.set(name, one);
+    for (const name of this.#unreadable.keys())
+      if (!unreadable.has(name)) this.#failures.succeeded({ kind: "view", name });
+    for (const [name, error] of unreadable)
+      if (!name.includes(".")) this.#failures.stopped({ kind: "view", name, views: [name] }, error);
+    this.#others = others;
+    this.#unreadable = unreadable;
+  }
+
+  /** What a view is to its clients; GENERATION_UNREADABLE when a definition of another release has SQL that this one does not run. */
+  async #describe(definition: Definition): Promise<DescribedView | TidelineError> {
+    const { view, generation, frozen } = definition;
+    const held = this.#described.get(generation);
     if (held !== undefined) return held;
     const duck = await this.#pool.connect();
     try {
-      const described = { definition, types: await dimensionTypes(duck, definition.view) };
-      this.#described.set(definition.generation, described);
+      const described = { definition, types: await dimensionTypes(duck, view) };
+      this.#described.set(generation, described);
       return described;
+    } catch (cause) {
+      if (!frozen) throw cause;
+      const message = `this release does not run the SQL of ${generation}: ${(cause as Error).message}`;
+      return new TidelineError("GENERATION_UNREADABLE", message, "Wait until the worker has built the view anew.", {
+        cause,
+      });
     } finally {
       duck.closeSync();
     }

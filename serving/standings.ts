@@ -6,7 +6,7 @@ import { Chain } from "../store/chain.ts";
 import type { ChainState, OpenPart } from "../store/chain-state.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { Manifests } from "../store/manifests.ts";
-import { join, type Missing, NO_CHAIN } from "./join.ts";
+import { FROZEN, join, type Missing, NO_CHAIN } from "./join.ts";
 import { type LiveRead, LiveReads } from "./live-reads.ts";
 import { type RedisGate, RedisSilent } from "./redis-gate.ts";
 
@@ -102,14 +102,18 @@ export class Standings {
     return newest;
   }
 
-  /** The chain as it stands, null when Redis has none or does not answer. */
+  /** The chain as it stands; null when Redis has none or does not answer, and of a frozen definition. */
   async loadChain(definition: Definition): Promise<ChainState | null> {
     const read = await this.look(definition, null);
     return read === null || "code" in read ? null : read.chain;
   }
 
-  /** The chain and a part of its open segment in one atomic step, time-boxed; null without a chain, Missing when Redis does not answer. */
+  /**
+   * The chain and a part of its open segment in one atomic step, time-boxed; null without a chain, Missing when Redis does not answer or the
+   * definition is frozen.
+   */
   async look(definition: Definition, part: OpenPart | null): Promise<LiveRead | Missing | null> {
+    if (definition.frozen) return FROZEN;
     try {
       return await this.#reads(definition).read(part);
     } catch (error) {

@@ -95,7 +95,9 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
 
   const generations = new Generations(data);
   await generations.register(definitions, "speed-layer");
-  const living = (await generations.all(definitions)).map(({ definition }) => definition);
+  const stored = (await generations.all(definitions)).map(({ definition }) => definition);
+  // State of another release may mean something else: nothing is added to it.
+  const living = stored.filter(({ frozen }) => !frozen);
 
   const groups = [...byContract(living).values()];
   const nameOf = namesOf(living);

@@ -14,6 +14,8 @@ export interface Definition {
   readonly view: View;
   readonly generation: Generation;
   readonly file: string;
+  /** Another release computed it, and this one computes it otherwise: its newest version is answered, and nothing is added to it. */
+  readonly frozen?: true;
 }
 
 /** The folders whose .ts files hold definitions. */

@@ -1,11 +1,12 @@
 import { join } from "node:path";
 import { Comparison, Mark, ServingRecord } from "../core/documents.ts";
-import { TidelineError } from "../core/errors.ts";
-import { type Generation, generationOf } from "../core/generation.ts";
-import { ViewDocument, viewDocument, viewFrom } from "../core/view-document.ts";
+import { isTidelineError, TidelineError } from "../core/errors.ts";
+import type { Generation } from "../core/generation.ts";
 import { Contracts } from "./contracts.ts";
+import { writeDataFormat } from "./data-format.ts";
 import type { Definition, Definitions } from "./definitions.ts";
 import type { DataDirectory } from "./files.ts";
+import { StoredDefinitions } from "./stored-definitions.ts";
 
 /**
  * What part a generation plays:
@@ -16,56 +17,57 @@ import type { DataDirectory } from "./files.ts";
  */
 export type Part = "served" | "next" | "kept";
 
-/** A generation that is kept up to date by both layers. */
+/** A generation that is kept up to date by both layers, unless its definition is frozen. */
 export interface Living {
   readonly definition: Definition;
   readonly part: Part;
+}
+
+/** A generation of which this release cannot read the definition. `error`: GENERATION_UNREADABLE. */
+export interface Unreadable {
+  readonly view: string;
+  readonly generation: Generation;
+  readonly part: Part;
+  readonly error: TidelineError;
 }
 
 /**
  * The generations of all views and which of them is served. A definition is stored as a document beside its state, so a generation lives on
  * after its file was edited or removed.
  *
- *   views/<generation>/definition.json   what it computes
+ *   views/<generation>/definition.json   what it computes (StoredDefinitions)
  *   views/<generation>/retired.json      since when nobody keeps it up to date
  *   serving/<view>/<number>.json         which generation answers: the newest record holds
  */
 export class Generations {
   readonly #data: DataDirectory;
-  readonly #definitions = new Map<Generation, Definition>();
+  readonly #definitions: StoredDefinitions;
 
   constructor(data: DataDirectory) {
     this.#data = data;
+    this.#definitions = new StoredDefinitions(data);
   }
 
   /**
-   * Stores the definitions that the files hold; a view that no record names is served by its own at once. Throws DEFINITION_INVALID when a stream
-   * decodes otherwise than before under the same revision: nothing is stored then.
+   * Stores the definitions that the files hold; a view that no record names is served by its own at once. Every role begins with this. Throws
+   * DATA_NEWER, and DEFINITION_INVALID when a stream decodes otherwise than before under the same revision: nothing is stored then.
    */
   async register(files: Definitions, by: string): Promise<void> {
+    await writeDataFormat(this.#data);
     await new Contracts(this.#data).register(files.streams.values());
     for (const definition of files.views.values()) {
       const { view, generation } = definition;
-      this.#definitions.set(generation, definition);
       await this.#data.remove(retirementOf(generation));
-      await this.#data.createExclusively(documentOf(generation), viewDocument(view));
+      await this.#definitions.keep(definition);
       if ((await this.record(view.name)) === null) await this.#append(view.name, null, generation, null, by);
     }
+    for (const { definition } of await this.all(files))
+      if (!definition.frozen) await this.#definitions.keepComponents(definition);
   }
 
-  /** A generation's definition; null when it was never registered here. */
-  async definition(generation: Generation): Promise<Definition | null> {
-    const known = this.#definitions.get(generation);
-    // What was stored may have been deleted since.
-    if (known !== undefined && (await this.#data.has(documentOf(generation)))) return known;
-    const document = await this.#data.read(documentOf(generation), ViewDocument);
-    if (document === null) return null;
-    const view = viewFrom(document);
-    // A document that an older engine wrote: its state means something else, and nobody can go on with it.
-    if (generationOf(view) !== generation) return null;
-    const definition = { view, generation, file: documentOf(generation) };
-    this.#definitions.set(generation, definition);
-    return definition;
+  /** A generation's definition; null when it was never registered here. Throws GENERATION_UNREADABLE. */
+  definition(generation: Generation): Promise<Definition | null> {
+    return this.#definitions.read(generation);
   }
 
   /** The newest serving record of a view. */
@@ -99,46 +101,80 @@ export class Generations {
   }
 
   /**
-   * All generations of a view that are kept up to date, the served one first. `file` is what the view's file says now, null when there is
-   * none.
+   * The part of every generation of a view that is neither retired nor deleted, the served one first. `file` is what the view's file says now, null
+   * when there is none.
    */
-  async living(view: string, file: Definition | null): Promise<Living[]> {
+  async parts(view: string, file: Definition | null): Promise<Map<Generation, Part>> {
     const records = await this.records(view);
     const served = records.at(-1)?.generation ?? file?.generation;
     const wanted = new Map<Generation, Part>();
     if (served !== undefined) wanted.set(served, "served");
     if (file !== null && !wanted.has(file.generation)) wanted.set(file.generation, "next");
     for (const { generation } of records) if (!wanted.has(generation)) wanted.set(generation, "kept");
-    const living: Living[] = [];
-    for (const [generation, part] of wanted) {
-      if (await this.retiredAtMs(generation)) continue;
-      const definition = generation === file?.generation ? file : await this.definition(generation);
-      if (definition !== null) living.push({ definition, part });
+    for (const generation of [...wanted.keys()]) {
+      const there = generation === file?.generation || (await this.#definitions.has(generation));
+      if (!there || (await this.retiredAtMs(generation)) !== null) wanted.delete(generation);
     }
-    return living;
+    return wanted;
+  }
+
+  /** The generations of a view that this release can answer from, the served one first. */
+  async living(view: string, file: Definition | null): Promise<Living[]> {
+    return (await this.#looked(view, file)).filter((one) => "definition" in one);
   }
 
   /** The living generations of every view, of files and of records. */
   async all(files: Definitions): Promise<Living[]> {
-    const names = new Set([...files.views.keys(), ...(await this.views())]);
-    const living = await Promise.all([...names].sort().map((view) => this.living(view, files.views.get(view) ?? null)));
-    return living.flat();
+    return (await this.#lookedAll(files)).filter((one) => "definition" in one);
   }
 
-  /** Every living generation that reads a stream; its name for people is its view's while it is served, else its own. */
+  /** The generations of all views that are not retired, and of which this release cannot read the definition. */
+  async unreadable(files: Definitions): Promise<Unreadable[]> {
+    return (await this.#lookedAll(files)).filter((one) => "error" in one);
+  }
+
+  /** Whether this release computes a generation as the release did that made it. */
+  async follows(generation: Generation): Promise<boolean> {
+    const definition = await this.definition(generation).catch(noneIfUnreadable);
+    return definition !== null && !definition.frozen;
+  }
+
+  async #looked(view: string, file: Definition | null): Promise<(Living | Unreadable)[]> {
+    const looked: (Living | Unreadable)[] = [];
+    for (const [generation, part] of await this.parts(view, file)) {
+      try {
+        const definition = generation === file?.generation ? file : await this.definition(generation);
+        if (definition !== null) looked.push({ definition, part });
+      } catch (error) {
+        if (!isTidelineError(error, "GENERATION_UNREADABLE")) throw error;
+        looked.push({ view, generation, part, error });
+      }
+    }
+    return looked;
+  }
+
+  async #lookedAll(files: Definitions): Promise<(Living | Unreadable)[]> {
+    const names = new Set([...files.views.keys(), ...(await this.views())]);
+    const looked = await Promise.all(
+      [...names].sort().map((view) => this.#looked(view, files.views.get(view) ?? null)),
+    );
+    return looked.flat();
+  }
+
+  /** Every generation that reads a stream and is kept up to date; its name for people is its view's while it is served, else its own. */
   async reading(
     stream: string,
     files: Definitions,
   ): Promise<{ readonly name: string; readonly generation: Generation }[]> {
     return (await this.all(files))
-      .filter(({ definition }) => definition.view.stream.name === stream)
+      .filter(({ definition }) => !definition.frozen && definition.view.stream.name === stream)
       .map(({ definition: { view, generation }, part }) => ({
         name: part === "served" ? view.name : generation,
         generation,
       }));
   }
 
-  /** The generation that a name means: a generation itself, or what is served of a view. Throws VIEW_UNKNOWN. */
+  /** The generation that a name means: a generation itself, or what is served of a view. Throws VIEW_UNKNOWN, GENERATION_UNREADABLE. */
   async find(name: string, files: Definitions): Promise<Definition> {
     const generation = name.includes(".") ? name : ((await this.record(name))?.generation ?? null);
     const file = files.views.get(name) ?? null;
@@ -165,7 +201,7 @@ export class Generations {
   /** Deletes all that is stored of a generation. */
   async remove(generation: Generation): Promise<void> {
     await this.#data.removeFolder(join("views", generation));
-    this.#definitions.delete(generation);
+    this.#definitions.forget(generation);
   }
 
   async saveComparison(comparison: Comparison): Promise<void> {
@@ -210,8 +246,9 @@ export class Generations {
   }
 }
 
-function documentOf(generation: Generation): string {
-  return join("views", generation, "definition.json");
+function noneIfUnreadable(error: unknown): null {
+  if (isTidelineError(error, "GENERATION_UNREADABLE")) return null;
+  throw error;
 }
 
 function retirementOf(generation: Generation): string {

@@ -14,7 +14,7 @@ import { deadLetterTopic, ensureTopics, topicName } from "../store/topics.ts";
 import { taskQueueOf, workId } from "../workflows/names.ts";
 
 const repository = fileURLToPath(new URL("..", import.meta.url));
-const program = join(repository, "cli", "tideline.js");
+const programIn = (folder: string) => join(folder, "cli", "tideline.js");
 
 export type RoleName = "speed" | "worker" | "serve";
 
@@ -31,6 +31,7 @@ export interface Answer {
   readonly batchVersion: number;
   readonly freshnessMs: number;
   readonly complete: boolean;
+  readonly missing?: { readonly code: string };
 }
 
 /**
@@ -44,6 +45,7 @@ export class Installation {
   readonly apiUrl: string;
   readonly #ports: Ports;
   readonly #processes = new Map<string, ProcessHandle>();
+  #program = programIn(repository);
 
   private constructor(home: string, namespace: string, ports: Ports, env: Record<string, string>) {
     this.home = home;
@@ -84,6 +86,11 @@ export class Installation {
     return new Installation(home, namespace, await freePorts(), env);
   }
 
+  /** From now on roles are started and commands run from the program in this folder: another release of it. */
+  use(folder: string): void {
+    this.#program = programIn(folder);
+  }
+
   topic(stream: string): string {
     return topicName(this.namespace, stream);
   }
@@ -100,7 +107,7 @@ export class Installation {
     const env = { ...this.env, [variable]: String(port) };
     const handle = roleProcess(
       { name: as, title: as, args: [role, ...args], healthUrl },
-      { home: this.home, env, tideline: [process.execPath, program] },
+      { home: this.home, env, tideline: [process.execPath, this.#program] },
     );
     this.#processes.set(as, handle);
     await handle.start();
@@ -124,12 +131,12 @@ export class Installation {
 
   /** Runs a command to its end; throws when it fails. */
   async run(...args: string[]): Promise<{ readonly stdout: string; readonly stderr: string }> {
-    return execa(process.execPath, [program, ...args], { env: this.env });
+    return execa(process.execPath, [this.#program, ...args], { env: this.env });
   }
 
   /** Runs a command and does not wait. */
   begin(...args: string[]) {
-    return execa(process.execPath, [program, ...args], { env: this.env, reject: false });
+    return execa(process.execPath, [this.#program, ...args], { env: this.env, reject: false });
   }
 
   /** The speed layer's health. */

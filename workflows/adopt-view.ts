@@ -24,7 +24,8 @@ const activities = proxyActivities<Activities>(STEP);
 
 /**
  * Brings a changed view into service: its new generation is built from the archive beside the one that is served, follows the log until it
- * is as fresh, is compared with it at one cut, and then takes its place by one record.
+ * is as fresh, is compared with it at one cut, and then takes its place by one record. A served generation that is frozen (another release computed it)
+ * does not grow and is not compared: the next one takes its place once it has reached its cut.
  */
 export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResult> {
   label({ kind: "adopt", view });
@@ -32,31 +33,33 @@ export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResu
     { view },
   ]);
   if (adoption === null) return { served: null, moved: false, comparison: null };
-  const { namespace, served, next, stream, held } = adoption;
+  const { namespace, served, next, stream, held, frozen = false } = adoption;
   label({ stream });
   await build(next);
   const refresh = (target: string) =>
     startOrJoin({ workflow: refreshView, namespace, kind: "refresh", target, input: { view: target } });
   let comparison: Comparison | null = null;
-  for (let attempt = 1; attempt <= TRIES && comparison === null; attempt++) {
+  let caughtUp = false;
+  for (let attempt = 1; attempt <= TRIES && !caughtUp; attempt++) {
     setCurrentDetails(`${next}: catching up with ${served}, look ${attempt}`);
     // In this order: they are compared at the cut of the served one, and the other must not have gone past it.
     await refresh(next);
-    await refresh(view);
+    if (!frozen) await refresh(view);
     const ready = await activities.hasCaughtUp.executeWithOptions({ summary: "is it as fresh?" }, [{ served, next }]);
-    if (ready)
+    if (ready && !frozen)
       comparison = await activities.compareGenerations.executeWithOptions({ summary: `against ${served}` }, [
         { served, next },
       ]);
-    if (comparison === null) await sleep("1 second");
+    caughtUp = frozen ? ready : comparison !== null;
+    if (!caughtUp) await sleep("1 second");
   }
   const moved =
-    comparison !== null &&
+    caughtUp &&
     !held &&
     (await activities.moveView.executeWithOptions({ summary: `serves ${next}` }, [{ view, served, next }]));
-  const why =
-    comparison === null ? "has not caught up yet" : held ? "is ready; the view was moved back by hand" : "is served";
-  setCurrentDetails(`${next} ${moved ? "is served" : why}. ${comparison === null ? "" : shown(comparison)}`);
+  const why = !caughtUp ? "has not caught up yet" : held ? "is ready; the view was moved back by hand" : "is served";
+  const compared = frozen ? `${served} is frozen, and not compared` : comparison === null ? "" : shown(comparison);
+  setCurrentDetails(`${next} ${moved ? "is served" : why}. ${compared}`);
   return { served: moved ? next : served, moved, comparison };
 }
 

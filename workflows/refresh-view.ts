@@ -27,6 +27,8 @@ export async function refreshView({ view }: RefreshViewInput): Promise<RefreshVi
   const base = await beginRefresh.executeWithOptions({ summary: "newest version" }, [{ view }]);
   label({ stream: base.stream });
   const result = { version: base.version, cut: base.cut, published: false, records: 0 };
+  if (base.frozen)
+    return tell({ ...result, seconds: secondsSince(runStartedMs()) }, "frozen: another release computed it");
   const sealed = await sealCut.executeWithOptions({ summary: `cut of version ${base.version + 1}` }, [base]);
   if (sealed === null) return tell({ ...result, seconds: secondsSince(runStartedMs()) }, "nothing new");
   await archiveTo(base.stream, base.namespace, sealed.cut);

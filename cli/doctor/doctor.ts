@@ -10,6 +10,7 @@ import { LogReader } from "../../store/log.ts";
 import { Manifests } from "../../store/manifests.ts";
 import { topicName } from "../../store/topics.ts";
 import type { Config } from "../config.ts";
+import { livingGenerations } from "../generations.ts";
 import { failuresOf } from "../status/failures.ts";
 import { inTime } from "../status/patience.ts";
 import { apiAnswers } from "../status/servers.ts";
@@ -70,10 +71,13 @@ async function checkState(config: Config, definitions: Definitions): Promise<Fin
       const bounds = await log.bounds(topicName(config.namespace, name)).catch(() => null);
       if (bounds !== null) ends.set(name, bounds.stable);
     }
-    const { standings } = await standingsOf(config, [...definitions.views.values()]);
+    const { living, unreadable } = await livingGenerations(config, definitions);
+    const served = living.filter(({ part }) => part === "served").map(({ definition }) => definition);
+    const { standings } = await standingsOf(config, served);
     return [
       ...(await checkStreams(config, { log, archive, data, manifests: new Manifests(data) }, definitions)),
       ...(await checkViews(config, { archive, resets: new LiveResets(data) }, standings, ends)),
+      ...unreadable.map(({ error }) => problem("view.readable", error.message, error.hint)),
     ];
   } finally {
     await inTime(log.close()).catch(() => {});

@@ -33,6 +33,10 @@ export async function checkViews(
     const archived = await archive
       .archived(topicName(config.namespace, stream.name), manifest.topicId)
       .catch(() => null);
+    if (found.definition.frozen) {
+      findings.push(checkCut(name, manifest.version, cut, archived), frozen(found.definition, manifest.version));
+      continue;
+    }
     findings.push(
       checkCut(name, manifest.version, cut, archived),
       judged(missing === null, "view.tiles", `${name}: live state tiles from version ${manifest.version}`, {
@@ -44,6 +48,13 @@ export async function checkViews(
     );
   }
   return findings;
+}
+
+function frozen({ view: { name }, generation }: Definition, version: number): Finding {
+  const message = `${name}: another release computed ${generation}, and this one computes it otherwise: it answers from version ${version}, and does not grow`;
+  const todo =
+    "The worker builds the generation of this release and then serves it; `tideline views` shows both. Served on purpose since `tideline views back`: `tideline views move` serves the other one.";
+  return warning("view.frozen", message, todo);
 }
 
 /** Whether live state was dropped lately because it differed from the archive. */

@@ -26,8 +26,8 @@ export function problemsOf({ servers, streams, views, schedules, failures, worke
 }
 
 function viewProblems({ view, version, missing, positionsBehind, freshnessMs }: ViewStatus): string[] {
-  if (version === null) return [`${view}: nothing is published yet`];
   if (missing !== undefined) return [`${view}: ${missing.message}`];
+  if (version === null) return [`${view}: nothing is published yet`];
   const stuck = (positionsBehind ?? 0) > 0 && (freshnessMs ?? 0) > STUCK_MS;
   return stuck ? [`${view}: ${positionsBehind} positions behind, and nothing applied for ${seconds(freshnessMs)}`] : [];
 }

@@ -4,6 +4,7 @@ import { at, type Cut, type CutJson, cutToJson, partitionsOf } from "../../core/
 import type { Missing } from "../../serving/join.ts";
 import type { ViewStanding } from "../../serving/overview.ts";
 import type { Definition, Definitions } from "../../store/definitions.ts";
+import type { Unreadable } from "../../store/generations.ts";
 import type { Config } from "../config.ts";
 import { PATIENCE_MS } from "./patience.ts";
 
@@ -17,7 +18,7 @@ export interface ViewStatus {
   readonly positionsBehind: number | null;
   readonly freshnessMs: number | null;
   readonly complete: boolean;
-  readonly missing?: Missing;
+  readonly missing?: Missing | { readonly code: "UNREADABLE"; readonly message: string };
 }
 
 /** Where every view stands, measured against the `ends` of the log by stream name. */
@@ -27,12 +28,19 @@ export async function viewsOf(
   ends: ReadonlyMap<string, Cut>,
 ): Promise<{ reachable: boolean; views: ViewStatus[] }> {
   const { livingGenerations } = await import("../generations.ts");
-  const served = (await livingGenerations(config, definitions)).filter(({ part }) => part === "served");
+  const { living, unreadable } = await livingGenerations(config, definitions);
+  const served = living.filter(({ part }) => part === "served");
   const { reachable, standings } = await standingsOf(
     config,
     served.map(({ definition }) => definition),
   );
-  return { reachable, views: standings.map((one) => viewStatus(one, ends)) };
+  const lost = unreadable.filter(({ part }) => part === "served").map(unreadableStatus);
+  return { reachable, views: [...standings.map((one) => viewStatus(one, ends)), ...lost] };
+}
+
+function unreadableStatus({ view, generation, error }: Unreadable): ViewStatus {
+  const unknown = { version: null, cut: null, applied: null, positionsBehind: null, freshnessMs: null };
+  return { view, generation, ...unknown, complete: false, missing: { code: "UNREADABLE", message: error.message } };
 }
 
 /** The newest version and chain of each; `reachable`: whether Redis answered. */

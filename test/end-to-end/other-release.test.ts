@@ -1,0 +1,277 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: texts of the program
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client, Connection } from "@temporalio/client";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { type Replacement, testBuild } from "../../faults/test-build.ts";
+import { ensureTopics } from "../../store/topics.ts";
+import { taskQueueOf, workId } from "../../workflows/names.ts";
+import { type Answer, Installation, until } from "../installation.ts";
+import { readLog } from "../log-oracle.ts";
+import { differenceOf, expectedRows, rowKey, type Twin } from "../oracle.ts";
+import { produce } from "../produce.ts";
+
+/** A release that computes views otherwise starts on the state of the one before. */
+
+const brokers = inject("kafkaBrokers");
+
+const schema = `
+import { instant, integer, stream, text } from "tideline";
+export const parcels = stream("parcels", {
+  revision: 1, partitions: 2, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1000,
+  fields: {
+    id: text({ max: 40 }),
+    at: instant({ from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" }),
+    place: text({ max: 20 }),
+    grams: integer({ min: 0, max: 1_000_000 }),
+  },
+});
+`;
+const views = `
+import { count, sql, sum, view } from "tideline";
+import { parcels } from "../schemas/parcels.ts";
+const by = { place: sql\`place\` };
+export const weight = view("weight", {
+  stream: parcels, by, every: "1 minute", measures: { parcels: count(), grams: sum(sql\`grams\`, { unit: "g" }) },
+});
+export const counted = view("counted", { stream: parcels, by, every: "1 minute", measures: { parcels: count() } });
+`;
+
+interface Parcel {
+  readonly id: string;
+  readonly at: number;
+  readonly place: string;
+  readonly grams: number;
+}
+
+const counted: Twin<Parcel> = {
+  dedupWindow: 1_000,
+  decode: (value) => JSON.parse(String(value)) as Parcel,
+  id: ({ id }) => id,
+  timeMs: ({ at }) => at,
+  grainMs: 60_000,
+  counted: () => true,
+  group: ({ place }) => [place],
+  measures: { parcels: { kind: "count" } },
+};
+const twins: Readonly<Record<string, Twin<Parcel>>> = {
+  counted,
+  weight: { ...counted, measures: { ...counted.measures, grams: { kind: "sum", of: ({ grams }) => grams } } },
+};
+
+/**
+ * The SQL of one measure is written otherwise; then the engine's revision is raised, which concerns every view. `commands`: whether to try those that
+ * look and move, too.
+ */
+const releases: readonly { what: string; change: Replacement; frozen: readonly string[]; commands: boolean }[] = [
+  {
+    what: "another SQL text of one measure",
+    change: {
+      file: "core/measures/sum.ts",
+      find: "partial: `sum(${input.text})::BIGINT`",
+      replace: "partial: `(sum(${input.text}))::BIGINT`",
+    },
+    frozen: ["weight"],
+    commands: true,
+  },
+  {
+    what: "another engine",
+    change: { file: "core/generation.ts", find: "ENGINE_REVISION = 2", replace: "ENGINE_REVISION = 3" },
+    frozen: ["weight", "counted"],
+    commands: false,
+  },
+];
+
+let folder: string;
+let tideline: Installation;
+let connection: Connection;
+let sent = 0;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tideline-releases-"));
+  for (const [room, text] of [
+    ["schemas", schema],
+    ["views", views],
+  ] as const) {
+    await mkdir(join(folder, room));
+    await writeFile(join(folder, room, "parcels.ts"), text);
+  }
+  connection = await Connection.connect({ address: inject("temporalAddress") });
+  tideline = await Installation.open("releases", {
+    TIDELINE_VIEWS: join(folder, "views"),
+    TIDELINE_SCHEMAS: join(folder, "schemas"),
+    TIDELINE_KEEP_GENERATIONS: "1s",
+  });
+  await ensureTopics(brokers, [{ name: tideline.topic("parcels"), partitions: 2 }]);
+});
+afterAll(async () => {
+  await tideline.close();
+  await connection.close();
+  await rm(folder, { recursive: true });
+});
+
+async function send(count: number): Promise<void> {
+  const records = Array.from({ length: count }, () => {
+    const number = sent++;
+    const id = `p${number % 37 === 0 ? Math.max(0, number - 5) : number}`;
+    const at = Date.parse("2026-01-01") + number * 5_000;
+    const parcel: Parcel = { id, at, place: ["north", 'e"ast'][number % 2] ?? "", grams: (number * 7_919) % 9_000 };
+    return { key: id, value: Buffer.from(JSON.stringify(parcel)) };
+  });
+  await produce(brokers, tideline.topic("parcels"), records);
+}
+
+const everything = { from: "2020-01-01", to: "2100-01-01", limit: "100000" };
+const ask = (name: string) => tideline.ask(name, everything);
+const json = async <T>(...args: string[]) => JSON.parse((await tideline.begin(...args, "--json")).stdout) as T;
+
+function run<T>(workflow: string, kind: Parameters<typeof workId>[1], target: string, input: object): Promise<T> {
+  return new Client({ connection }).workflow.execute(workflow, {
+    workflowId: workId(tideline.namespace, kind, target),
+    taskQueue: taskQueueOf(tideline.namespace),
+    args: [input],
+  }) as Promise<T>;
+}
+
+const refresh = (view: string) =>
+  run<{ version: number; published: boolean }>("refreshView", "refresh", view, { view });
+const adopt = (view: string) =>
+  run<{ moved: boolean; comparison: object | null }>("adoptView", "adopt", view, { view });
+
+/** Whether an answer is what the log says below its position, and how many records are in it. */
+async function expectExact(view: string, { rows, position }: Answer): Promise<number> {
+  const applied = new Map(Object.entries(position.applied).map(([p, offset]) => [Number(p), BigInt(offset)]));
+  const expected = expectedRows(
+    twins[view] as Twin<Parcel>,
+    await readLog(brokers, tideline.topic("parcels")),
+    applied,
+  );
+  const keyed = rows.map((row) => [rowKey(Date.parse(String(row.bucket)), [row.place ?? null]), row] as const);
+  expect(new Set(keyed.map(([key]) => key))).toEqual(new Set(expected.keys()));
+  for (const [key, row] of keyed) {
+    const want = expected.get(key);
+    expect(want === undefined ? "no such row" : differenceOf(row, want)).toBe("");
+  }
+  return rows.reduce((sum, row) => sum + Number(row.parcels), 0);
+}
+
+async function startRoles(): Promise<void> {
+  for (const role of ["speed", "worker", "serve"]) await tideline.stop(role);
+  await Promise.all([
+    tideline.start("speed"),
+    tideline.start("serve"),
+    tideline.start("worker", { args: ["--no-schedules"] }),
+  ]);
+}
+
+describe.sequential("a release that computes views otherwise", () => {
+  test("follows the release before", async () => {
+    await startRoles();
+    await send(800);
+    for (const view of ["weight", "counted"]) {
+      expect((await refresh(view)).published).toBe(true);
+      const answer = await until(
+        "version 1 answers",
+        () => ask(view),
+        ({ batchVersion }) => batchVersion === 1,
+      );
+      await expectExact(view, answer);
+    }
+  });
+
+  describe.each(releases)("with $what", ({ what, change, frozen, commands }) => {
+    const others = ["weight", "counted"].filter((view) => !frozen.includes(view));
+    let before: ReadonlyMap<string, Answer>;
+
+    test("answers from the newest version of what it cannot continue, and says so everywhere", async () => {
+      before = new Map(await Promise.all(["weight", "counted"].map(async (view) => [view, await ask(view)] as const)));
+      tideline.use(await testBuild([change], join(folder, what.replaceAll(" ", "-"))));
+      await send(200);
+      await startRoles();
+      for (const view of frozen) {
+        const { position, batchVersion } = before.get(view) as Answer;
+        const answer = await ask(view);
+        expect(answer).toMatchObject({ complete: false, missing: { code: "FROZEN" }, batchVersion });
+        expect(answer.position).toEqual({ ...position, applied: position.cut });
+        await expectExact(view, answer);
+        expect(await refresh(view)).toMatchObject({ published: false, version: batchVersion });
+        expect((await ask(view)).position).toEqual(answer.position);
+        expect((await fetch(`${tideline.apiUrl}/proof/${view}`)).status).toBe(409);
+      }
+      for (const view of others) {
+        const { position } = before.get(view) as Answer;
+        const whole = (answer: Answer) =>
+          answer.complete && answer.rows.reduce((sum, row) => sum + Number(row.parcels), 0) > 900;
+        const answer = await until("it is followed", () => ask(view), whole);
+        expect(answer.position.generation).toBe(position.generation);
+        await expectExact(view, answer);
+      }
+      const speed = (await (await fetch(tideline.speedUrl)).json()) as { views: { generation: string }[] };
+      const applied = new Set(speed.views.map(({ generation }) => generation));
+      for (const view of frozen) expect(applied.has((before.get(view) as Answer).position.generation)).toBe(false);
+    }, 120_000);
+
+    test.runIf(commands)(
+      "is named by every command that looks",
+      async () => {
+        const listed = await json<{ view: string; part: string; state: string; complete: boolean }[]>("views");
+        const served = listed.filter(({ part }) => part === "served");
+        expect(new Set(served.filter(({ state }) => state === "frozen").map(({ view }) => view))).toEqual(
+          new Set(frozen),
+        );
+        const { views: standings } = await json<{ views: { view: string; missing?: { code: string } }[] }>("status");
+        expect(
+          standings
+            .filter(({ missing }) => missing?.code === "FROZEN")
+            .map(({ view }) => view)
+            .sort(),
+        ).toEqual([...frozen].sort());
+        const { findings } = await json<{ findings: { check: string }[] }>("doctor");
+        expect(findings.filter(({ check }) => check === "view.frozen")).toHaveLength(frozen.length);
+      },
+      120_000,
+    );
+
+    test("builds it anew and serves that, which grows", async () => {
+      for (const view of frozen) {
+        const { generation } = (before.get(view) as Answer).position;
+        expect(await adopt(view)).toMatchObject({ moved: true, comparison: null });
+        const isNew = ({ position, complete }: Answer) => complete && position.generation !== generation;
+        const answer = await until("the new generation answers", () => ask(view), isNew);
+        expect(await expectExact(view, answer)).toBeGreaterThan(900);
+
+        await send(20);
+        expect((await refresh(view)).published).toBe(true);
+      }
+    }, 120_000);
+
+    test.runIf(commands)(
+      "goes back to the frozen one by one command, and forth by another",
+      async () => {
+        const [view = ""] = frozen;
+        const { generation } = (before.get(view) as Answer).position;
+        const next = (await ask(view)).position.generation;
+        expect((await tideline.run("views", "back", view)).stdout).toContain("does not grow");
+        const served =
+          (wanted: string) =>
+          ({ position }: Answer) =>
+            position.generation === wanted;
+        const back = await until("the old one answers", () => ask(view), served(generation));
+        expect(back).toMatchObject({ complete: false, missing: { code: "FROZEN" } });
+        await expectExact(view, back);
+        expect((await adopt(view)).moved).toBe(false);
+        await tideline.run("views", "move", next);
+        await expectExact(view, await until("the new one answers again", () => ask(view), served(next)));
+      },
+      120_000,
+    );
+
+    test("lets go of the frozen generations when their time has come", async () => {
+      const { retired } = await run<{ retired: string[] }>("retireGenerations", "retire", "generations", {});
+      expect(retired).toEqual(
+        expect.arrayContaining(frozen.map((view) => (before.get(view) as Answer).position.generation)),
+      );
+    });
+  });
+});
