@@ -22,6 +22,8 @@ export interface Plant {
   readonly scenarios: readonly string[];
   /** From this seed on the property test's worlds (test/laws/protocol) find it soon; absent when it is out of their reach. */
   readonly seed?: number;
+  /** Takes the worlds long: only found by the nightly tests. */
+  readonly slow?: true;
   /** It is worlds whose log is written anew that find it. */
   readonly rewritten?: true;
 }
@@ -59,6 +61,7 @@ export const plants: readonly Plant[] = [
     necessary: true,
     scenarios: ["apply-reply-lost", "zombie-consumer", "rebalance-storm"],
     seed: 1,
+    slow: true,
   },
   {
     name: "commit-incomplete",

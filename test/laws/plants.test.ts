@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { plants } from "../../faults/plants.ts";
 import { replaced, testBuild } from "../../faults/test-build.ts";
+import { nightly } from "../tiers.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
 import { plan, rewritePlan } from "./protocol/plan.ts";
 import { Shore, World } from "./protocol/world.ts";
@@ -16,8 +17,12 @@ import { Shore, World } from "./protocol/world.ts";
  */
 
 const { TIDELINE_PLANTS: asked, TIDELINE_SEED: firstSeed = "1", TIDELINE_RUNS: worlds = "200" } = process.env;
-const inReach = plants.filter(({ name, necessary, seed }) =>
-  asked === undefined ? seed !== undefined : asked === "necessary" ? necessary : asked.split(",").includes(name),
+const inReach = plants.filter(({ name, necessary, seed, slow }) =>
+  asked === undefined
+    ? seed !== undefined && (nightly || slow !== true)
+    : asked === "necessary"
+      ? necessary
+      : asked.split(",").includes(name),
 );
 
 test("every plant has its one place in the program, and a name of its own", async () => {

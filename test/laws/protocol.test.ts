@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { nightly } from "../tiers.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
 import { plan, rewritePlan, troubles } from "./protocol/plan.ts";
 import { Shore, World } from "./protocol/world.ts";
@@ -12,7 +13,7 @@ import { Shore, World } from "./protocol/world.ts";
  * A failure prints its seed; TIDELINE_SEED repeats it, TIDELINE_RUNS makes more worlds of it.
  */
 
-const RUNS = Number(process.env.TIDELINE_RUNS ?? 40);
+const RUNS = Number(process.env.TIDELINE_RUNS ?? (nightly ? 400 : 40));
 const SEED = process.env.TIDELINE_SEED;
 
 let shore: Shore;
