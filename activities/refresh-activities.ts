@@ -132,6 +132,7 @@ export function refreshActivities(deps: ActivityDeps) {
         const { file, ledger } = delta;
         const publication = {
           version: base.version,
+          from: cutFromJson(base.cut),
           to: cutFromJson(delta.to),
           file,
           ledger,

@@ -70,7 +70,6 @@ export async function archiveChunk(
     throw error;
   }
   if (await archive.create(target.topic, chunk.partition, entry)) return outcome(chunk, entry, true);
-  if (entry.file !== null) await data.remove(entry.file);
   const winner = await archiveEnd(stores, target.topic, topicId, chunk.partition, from);
   return outcome(chunk, { ...NOTHING, to: String(winner) }, false);
 }

@@ -69,10 +69,8 @@ export async function mergeEntries(
       : await withDuck(stores, watch, (duck) => writeMerged(stores, duck, topic, partition, total, sources));
   const entry: ArchiveEntry = { ...total, ...written };
   watch.signal.throwIfAborted();
-  if (await archive.createMerged(topic, partition, entry))
-    return { entries: entries.length, records: entry.records, sizeBytes: entry.sizeBytes };
-  if (entry.file !== null) await data.remove(entry.file);
-  return null;
+  const done = await archive.createMerged(topic, partition, entry);
+  return done ? { entries: entries.length, records: entry.records, sizeBytes: entry.sizeBytes } : null;
 }
 
 /** What the entries come to; they are successive, of one topic and one contract. */

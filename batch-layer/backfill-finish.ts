@@ -8,7 +8,7 @@ import { cutFromJson, cutsEqual } from "../core/position.ts";
 import { rowsOf } from "../store/duck.ts";
 import { type Backfill, dayDocument, folderOf, statesOf } from "./backfill.ts";
 import { parquet, withDuck } from "./duck-run.ts";
-import { newestOf, readNewest, replaceNewest } from "./newest.ts";
+import { newestOf, readNewest, replaceNewest, requireCutReached } from "./newest.ts";
 import { versionPrefix } from "./publish.ts";
 import { writeStates } from "./state-file.ts";
 import { NO_STATE, stateHashes } from "./state-hash.ts";
@@ -43,6 +43,7 @@ export async function finishBackfill(
   let covered = cutFromJson(backfill.pin.cut);
   const judge = async (newest: Manifest) => {
     const to = cutFromJson(newest.cut);
+    requireCutReached(newest, covered);
     if (!cutsEqual(covered, to)) {
       const late = await statesOf(stores, target, backfill, { from: covered, to }, ranges, "late", watch);
       if (late !== null) built.push(late);

@@ -132,8 +132,11 @@ export async function backfillDay(
   const span = { from: cutFromJson(pin.start), to: cutFromJson(pin.cut) };
   const file = await statesOf(stores, target, backfill, span, [{ fromMs, toMs }], day, watch);
   const made: BackfilledDay = { day, version: pin.version, file };
-  // Another attempt was first: its file says the same.
-  if (!(await stores.data.createExclusively(document, made)) && file !== null) await stores.data.remove(file.file);
+  if (!(await stores.data.createExclusively(document, made)) && file !== null) {
+    // Another attempt was first, with the same states in a file of its own.
+    const first = await stores.data.read(document, BackfilledDay);
+    if (first?.file?.file !== file.file) await stores.data.remove(file.file);
+  }
   return { rows: file?.rows ?? 0 };
 }
 

@@ -1,6 +1,7 @@
 import type { Manifest } from "../core/documents.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
+import { type Cut, cutFromJson, cutReached } from "../core/position.ts";
 import { nextManifest, publishVersion } from "./publish.ts";
 import type { BatchStores } from "./stores.ts";
 
@@ -39,6 +40,19 @@ export async function readNewest<T>(
       if (!swept || attempt >= TRIES) throw error;
     }
   }
+}
+
+/**
+ * What was computed up to `reached` can only be added to a version that goes as far. Throws NOT_READY when the newest one does not: the data directory was
+ * restored since the work was begun, and refreshes have to catch up first.
+ */
+export function requireCutReached({ generation, version, cut }: Manifest, reached: Cut): void {
+  if (cutReached(cutFromJson(cut), reached)) return;
+  throw new TidelineError(
+    "NOT_READY",
+    `${generation}: version ${version} ends before what this run was begun with: the data directory was restored`,
+    "It goes on when the refreshes have caught up; else start it again.",
+  );
 }
 
 /**

@@ -7,7 +7,7 @@ import { type Cut, type CutJson, cutFromJson, cutsEqual, position } from "../cor
 import { type Delta, writeDelta } from "./delta.ts";
 import { joinParts } from "./join-parts.ts";
 import { requireBalance } from "./ledger-check.ts";
-import { newestOf, readNewest, replaceNewest } from "./newest.ts";
+import { newestOf, readNewest, replaceNewest, requireCutReached } from "./newest.ts";
 import { versionPrefix } from "./publish.ts";
 import { planRebuild, type RebuildPart, type RebuildSpan } from "./rebuild-plan.ts";
 import { stateHash } from "./state-hash.ts";
@@ -130,8 +130,10 @@ export async function finishRebuild(
   const rebuilt = await stateHash(stores, view, files, watch);
   const equal = rebuilt.hash === pinned.hash && ledgersEqual(ledger, pinned.ledger);
   let covered = pinned.cut;
-  const published = await replaceNewest(stores, generation, identity.createdBy, async ({ version, cut }) => {
+  const published = await replaceNewest(stores, generation, identity.createdBy, async (newest) => {
+    const { version, cut } = newest;
     const [from, to] = [cutFromJson(covered), cutFromJson(cut)];
+    requireCutReached(newest, from);
     if (!cutsEqual(from, to)) {
       const extra = await build(stores, target, { topicId: pinned.topicId, from, to }, identity.run, watch);
       if (extra.file !== null) files.push(extra.file);

@@ -1,5 +1,4 @@
 import type { StateFile } from "../core/documents.ts";
-import { TidelineError } from "../core/errors.ts";
 import { addLedgers, type Ledger } from "../core/ledger.ts";
 import { type Cut, cutFromJson, cutsEqual } from "../core/position.ts";
 import type { Chain } from "../store/chain.ts";
@@ -40,27 +39,29 @@ export async function checkDelta(
 }
 
 export interface DeltaPublication {
-  /** V: the version that the delta was built on. */
+  /** V: the version that the delta was built on, and its cut. */
   readonly version: number;
+  readonly from: Cut;
   readonly to: Cut;
   readonly file: StateFile | null;
   readonly ledger: Ledger;
   readonly createdBy: string;
 }
 
-/** Step 6: V+1 = V and the delta. False when another writer was first; the delta's file is deleted then. */
+/**
+ * Step 6: V+1 = V and the delta. False, and the delta's file is deleted, when another writer was first; also when V is not there any more or has another cut:
+ * then the data directory was restored since the delta was begun, and its versions are numbered again.
+ */
 export async function publishDelta(
   stores: BatchStores,
   { generation, topic }: ViewTarget,
-  { version, to, file, ledger, createdBy }: DeltaPublication,
+  { version, from, to, file, ledger, createdBy }: DeltaPublication,
 ): Promise<boolean> {
   const previous = await stores.manifests.version(generation, version);
-  if (previous === null)
-    throw new TidelineError(
-      "ARCHIVE_DAMAGED",
-      `${generation}: version ${version} vanished`,
-      "Restore the data directory from a copy.",
-    );
+  if (previous === null || !cutsEqual(cutFromJson(previous.cut), from)) {
+    if (file !== null) await stores.data.remove(file.file);
+    return false;
+  }
   const files = file === null ? previous.files : [...previous.files, file];
   const marks = await cutMarks(stores, topic, previous.topicId, to);
   const next = { files, ledger: addLedgers(previous.ledger, ledger), createdBy, moved: { cut: to, marks } };

@@ -151,7 +151,7 @@ async function refresh({ stores, target, chain, source }: Work): Promise<number>
   const delta = await writeDelta(stores, target, span, folder, versionPrefix(version + 1), UNWATCHED);
   await checkDelta(stores, target, chain, { from, to: sealed.cut, ...delta });
   const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
-  await publishDelta(stores, target, { version, to: sealed.cut, file: delta.file, ledger, createdBy: "bench" });
+  await publishDelta(stores, target, { version, from, to: sealed.cut, file: delta.file, ledger, createdBy: "bench" });
   await finishPublish(stores, target, chain, version + 1);
   const folded = await compact(stores, target, `bench-${version}`, UNWATCHED);
   if (folded !== null) await finishPublish(stores, target, chain, folded.version);

@@ -1,5 +1,8 @@
+import { join } from "node:path";
 import { type DestinationStream, type Logger, pino } from "pino";
 import { maskedValue } from "../core/secrets.ts";
+import { DataDirectory } from "../store/files.ts";
+import { announceRole } from "../store/running-roles.ts";
 import { type Config, maskOfSettings } from "./config.ts";
 
 /** The logger of a long-running role: one JSON event a line on stdout, or on `out`. Secrets of the settings are masked, whatever is logged. */
@@ -20,6 +23,20 @@ export function roleLogger(role: string, { logLevel }: Pick<Config, "logLevel">,
     },
   };
   return out === undefined ? pino(options) : pino(options, out);
+}
+
+/**
+ * Notes in the data directory that a role runs on it, so that `tideline restore` refuses meanwhile. Returns what takes the note away. When somebody puts another
+ * data directory in its place all the same, the process ends at once: what it knows of the directory is not right any more.
+ */
+export async function announce(role: string, config: Config, logger: Logger): Promise<() => Promise<void>> {
+  const data = new DataDirectory(join(config.home, "data"));
+  const { leave } = await announceRole(data, role, () => {
+    const hint = "This role ends, because what it knows of the directory is not right any more. Start it again.";
+    logger.fatal({ code: "DIRECTORY_IN_USE", hint }, `${data.root} was replaced while ${role} ran`);
+    process.exit(1);
+  });
+  return leave;
 }
 
 /** Runs `close` once, on SIGTERM or SIGINT, and ends the process when it is done; a second signal ends it at once. */

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { isTidelineError } from "../core/errors.ts";
 import { registerBackfill } from "./commands/backfill.ts";
+import { registerBackup } from "./commands/backup.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDeadLetters } from "./commands/dead-letters.ts";
@@ -13,6 +14,7 @@ import { registerQuery } from "./commands/query.ts";
 import { registerRebuild } from "./commands/rebuild.ts";
 import { registerReplay } from "./commands/replay.ts";
 import { registerReport } from "./commands/report.ts";
+import { registerRestore } from "./commands/restore.ts";
 import { registerRuns } from "./commands/runs.ts";
 import { registerSchedules } from "./commands/schedules.ts";
 import { registerSend } from "./commands/send.ts";
@@ -52,6 +54,8 @@ const commands: readonly ((program: Command) => void)[] = [
   registerRebuild,
   registerBackfill,
   registerReport,
+  registerBackup,
+  registerRestore,
   registerSpeed,
   registerWorker,
   registerServe,

@@ -33,6 +33,10 @@ export type ErrorCode =
   | "SCHEDULE_UNKNOWN" // Temporal has no schedule of this name
   | "RUN_UNKNOWN" // no run of this name is under way
   | "LETTER_UNKNOWN" // no dead letter has this id
+  | "POINT_UNKNOWN" // a backup folder has no such point
+  | "BACKUP_DAMAGED" // a file of a backup is missing, or is not what was copied
+  | "DIRECTORY_IN_USE" // roles run on the data directory, or it was replaced while this role ran
+  | "DIRECTORY_NOT_EMPTY" // there is a data directory already
   | "MAIL_REFUSED" // the mail server does not take a report, and would not later
   | "NOT_READY" // nothing published yet, or a server cannot be reached
   // the local stack and the command line

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { DuckDBValue } from "@duckdb/node-api";
 import { Budget, type BudgetLimits, REGISTERS_A_MERGE } from "../core/budget.ts";
 import { type GroupValue, groupKey, groupValue } from "../core/cells.ts";
@@ -281,8 +282,20 @@ class Gathered {
   }
 }
 
-function versionKey({ generation, version }: Manifest): string {
-  return `${generation}/${version}`;
+const versionKeys = new WeakMap<Manifest, string>();
+
+/**
+ * What the state of a version is cached by: its files. Each has a name that is never given twice, where a version's number may be: after the data directory was
+ * restored from a backup, versions are numbered again.
+ */
+export function versionKey(manifest: Manifest): string {
+  const held = versionKeys.get(manifest);
+  if (held !== undefined) return held;
+  const { generation, version, files } = manifest;
+  const names = JSON.stringify(files.map(({ file }) => file));
+  const key = `${generation}/${version}/${createHash("sha256").update(names).digest("base64url").slice(0, 16)}`;
+  versionKeys.set(manifest, key);
+  return key;
 }
 
 function planKey({ fromMs, toMs, everyMs, calendar, by, where, components }: BatchPlan): string {

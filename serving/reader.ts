@@ -23,7 +23,7 @@ import type { View } from "../core/view.ts";
 import type { ChainState } from "../store/chain-state.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { BatchPlan } from "./batch-sql.ts";
-import type { BatchStates } from "./batch-states.ts";
+import { type BatchStates, versionKey } from "./batch-states.ts";
 import type { History } from "./history.ts";
 import { type Joined, join, type Missing, NO_CHAIN } from "./join.ts";
 import { keyedFields } from "./keyed-fields.ts";
@@ -280,10 +280,9 @@ export class Reader {
     budget: Budget,
   ): Promise<readonly Cell[]> {
     const { manifest, live, window, range } = tiles;
-    const { generation, version } = manifest;
     const { fromMs, toMs } = range;
     const merged = { ...query, fromMs: null, toMs: null, windowMs: 0, order: [], limit: 0 };
-    const name = [generation, version, live?.closedName ?? "alone", fromMs, toMs, queryKey(merged)];
+    const name = [versionKey(manifest), live?.closedName ?? "alone", fromMs, toMs, queryKey(merged)];
     const base = await this.#bases.get(name.join(" "), () => this.#base(view, query, tiles));
     const builder = this.#builder(view, query, window, budget);
     builder.begin(base);

@@ -66,7 +66,7 @@ export class Archive {
       return (await this.list(topic, topicId, partition)).entries;
     const more: ArchiveEntry[] = [];
     for (let from = last.to; ; ) {
-      const next = await this.#data.read(documentOf(topic, partition, { from }), ArchiveEntry);
+      const next = await this.#data.read(entryDocument(topic, partition, { from }), ArchiveEntry);
       if (next === null) break;
       requireTopic(topic, topicId, [next]);
       more.push(next);
@@ -92,7 +92,7 @@ export class Archive {
         this.#lists.set(place(topic, partition), { listedAtMs, entries });
         return {
           entries,
-          replaced: replaced.map((one) => ({ ...one, document: documentOf(topic, partition, one.entry) })),
+          replaced: replaced.map((one) => ({ ...one, document: entryDocument(topic, partition, one.entry) })),
         };
       }
       // A folder is not listed in one moment: what looks like a gap may have been published meanwhile.
@@ -197,15 +197,27 @@ export class Archive {
     return wanted;
   }
 
-  /** Adds an entry unless another archiver has published that `from`. True: this call did. */
+  /**
+   * Adds an entry unless another archiver has published that `from`. True: the published entry is this one. False: another one was first, and the
+   * entry's file is deleted.
+   */
   async create(topic: string, partition: number, entry: ArchiveEntry): Promise<boolean> {
-    return this.#data.createExclusively(documentOf(topic, partition, entry), ArchiveEntry.parse(entry));
+    return this.#publish(entryDocument(topic, partition, entry), ArchiveEntry.parse(entry), ArchiveEntry);
   }
 
-  /** Puts an entry in the place of those that it was merged from, unless that has been done. True: this call did. */
+  /** Puts an entry in the place of those that it was merged from, unless that has been done. Returns as `create` does. */
   async createMerged(topic: string, partition: number, entry: ArchiveEntry): Promise<boolean> {
     const merged = MergedEntry.parse({ ...entry, createdAtMs: this.#clock() });
-    return this.#data.createExclusively(documentOf(topic, partition, merged), merged);
+    return this.#publish(entryDocument(topic, partition, merged), merged, MergedEntry);
+  }
+
+  /** Every attempt writes a file of its own, so a published entry that names this file is of this attempt, whatever the file system reported. */
+  async #publish<T extends ArchiveEntry>(name: string, entry: T, schema: z.ZodType<T>): Promise<boolean> {
+    if (await this.#data.createExclusively(name, entry)) return true;
+    if (entry.file === null) return false;
+    if ((await this.#data.read(name, schema))?.file === entry.file) return true;
+    await this.#data.remove(entry.file);
+    return false;
   }
 
   /** Whether a merged entry is so old that nobody reads any more what it stands for. */
@@ -258,7 +270,11 @@ function place(topic: string, partition: number): string {
 }
 
 /** An archiver's entry is named by where it begins, a merged one by its span. */
-function documentOf(topic: string, partition: number, entry: Pick<ArchiveEntry, "from"> | MergedEntry): string {
+export function entryDocument(
+  topic: string,
+  partition: number,
+  entry: Pick<ArchiveEntry, "from"> | MergedEntry,
+): string {
   const [folder, span] = isMerged(entry) ? [MERGED, [entry.from, entry.to]] : [ARCHIVED, [entry.from]];
   return join(place(topic, partition), folder, `${span.map((offset) => offset.padStart(19, "0")).join("-")}.json`);
 }

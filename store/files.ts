@@ -37,7 +37,7 @@ export class DataDirectory {
     const temporary = await this.attempt(dirname(name), WRITING, "json");
     try {
       await this.#write(temporary, `${JSON.stringify(document, null, 1)}\n`);
-      await link(this.path(temporary), this.path(name));
+      await this.#link(temporary, name);
       await this.#syncFolder(dirname(name));
       return true;
     } catch (error) {
@@ -64,7 +64,7 @@ export class DataDirectory {
   /** Gives a settled file a second, fresh name in `folder`: it stays when the first one is removed. */
   async linked(name: string, folder: string, prefix: string): Promise<string> {
     const second = await this.attempt(folder, prefix, extname(name).slice(1));
-    await link(this.path(name), this.path(second));
+    await this.#link(name, second);
     await this.#syncFolder(folder);
     return second;
   }
@@ -149,6 +149,20 @@ export class DataDirectory {
   /** Deletes a folder with all that is in it. */
   async removeFolder(folder: string): Promise<void> {
     await rm(this.path(folder), { recursive: true, force: true });
+  }
+
+  /**
+   * Gives a file a second name; throws EEXIST when another file has that name. On NFS `link` may report EEXIST for its own success, when the server's
+   * first reply was lost and the client asked again. So the files are compared.
+   */
+  async #link(from: string, to: string): Promise<void> {
+    try {
+      await link(this.path(from), this.path(to));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      const [one, other] = await Promise.all([from, to].map((name) => stat(this.path(name), { bigint: true })));
+      if (one?.ino !== other?.ino || one?.dev !== other?.dev) throw error;
+    }
   }
 
   /** Writes a new file and makes it durable; what a full disk leaves of it is for the caller to remove. */

@@ -60,12 +60,15 @@ export class Manifests {
   }
 
   async version(generation: Generation, version: number): Promise<Manifest | null> {
-    return this.#data.read(file(generation, version), Manifest);
+    return this.#data.read(manifestDocument(generation, version), Manifest);
   }
 
   /** Publishes a version, unless another writer has published that number. True: this call did. */
   async create(manifest: Manifest): Promise<boolean> {
-    return this.#data.createExclusively(file(manifest.generation, manifest.version), Manifest.parse(manifest));
+    return this.#data.createExclusively(
+      manifestDocument(manifest.generation, manifest.version),
+      Manifest.parse(manifest),
+    );
   }
 
   /** Version 0, which fixes where the log begins for this generation; made by whoever comes first, the same for all. */
@@ -100,6 +103,7 @@ function folder(generation: Generation): string {
   return join("views", generation, "manifests");
 }
 
-function file(generation: Generation, version: number): string {
+/** The name of a version's manifest. */
+export function manifestDocument(generation: Generation, version: number): string {
   return join(folder(generation), `${numbered(version)}.json`);
 }

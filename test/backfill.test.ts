@@ -170,7 +170,9 @@ async function publish({ stores, target }: Place, events: readonly Tick[]): Prom
   const span = { topicId, from: cutFromJson(cut), to: end };
   const { file, ledgers } = await writeDelta(stores, target, span, states, versionPrefix(version + 1), UNWATCHED);
   const ledger = [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
-  expect(await publishDelta(stores, target, { version, to: end, file, ledger, createdBy: "test" })).toBe(true);
+  expect(
+    await publishDelta(stores, target, { version, from: span.from, to: end, file, ledger, createdBy: "test" }),
+  ).toBe(true);
 }
 
 /** Events in order, but every eleventh is two days late. */

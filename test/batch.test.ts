@@ -740,6 +740,7 @@ async function refreshTo(
   const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
   const published = await publishDelta(stores, target, {
     version: manifest.version,
+    from,
     to,
     file: delta.file,
     ledger,
@@ -883,7 +884,14 @@ describe("a refresh", () => {
     await archiveTo(stores, target);
     const [whole, part] = [await deltaTo(90), await deltaTo(89)];
     const ledger = [...whole.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
-    const forged = { version, to: positions({ 0: 90 }), file: part.file, ledger, createdBy: "forger" };
+    const forged = {
+      version,
+      from: cutFromJson(cut),
+      to: positions({ 0: 90 }),
+      file: part.file,
+      ledger,
+      createdBy: "forger",
+    };
     expect(await publishDelta(stores, target, forged)).toBe(true);
     expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: false });
     expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: true });
@@ -903,7 +911,7 @@ describe("a refresh", () => {
       const span = { topicId, from: cutFromJson(genesis.cut), to: positions({ 0: to }) };
       const delta = await writeDelta(stores, target, span, states, versionPrefix(1), UNWATCHED);
       const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
-      const publication = { version: 0, to: span.to, file: delta.file, ledger, createdBy };
+      const publication = { version: 0, ...span, file: delta.file, ledger, createdBy };
       return { publication, publish: () => publishDelta(stores, target, publication) };
     };
     const [first, second] = [await racer(40, "first"), await racer(70, "second")];

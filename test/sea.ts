@@ -171,7 +171,7 @@ export class Sea {
     const delta = await writeDelta(stores, target, span, folder, versionPrefix(version), UNWATCHED);
     await checkDelta(stores, target, chain, { from, to, ...delta });
     const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
-    const publication = { version: manifest.version, to, file: delta.file, ledger, createdBy: "test" };
+    const publication = { version: manifest.version, from, to, file: delta.file, ledger, createdBy: "test" };
     const published = await publishDelta(stores, target, publication);
     await finishPublish(stores, target, chain, version);
     return published;

@@ -29,8 +29,9 @@ export function registerServe(program: Command): void {
       const config = loadConfig(process.env);
       const { startServing } = await import("../../serving/main.ts");
       const { loadDefinitions } = await import("../../store/definitions.ts");
-      const { closeOnSignal, roleLogger } = await import("../role.ts");
+      const { announce, closeOnSignal, roleLogger } = await import("../role.ts");
       const logger = roleLogger("serve", config);
+      const leave = await announce("serve", config, logger);
       const definitions = await loadDefinitions(config);
       const serving = await startServing({
         redisUrl: config.redisUrl,
@@ -46,7 +47,10 @@ export function registerServe(program: Command): void {
         requestsPerMinute: rateLimit,
         maxStreams,
       });
-      closeOnSignal(logger, () => serving.close());
+      closeOnSignal(logger, async () => {
+        await serving.close();
+        await leave();
+      });
       logger.info({ port: serving.port, views: [...definitions.views.keys()] }, "serving runs");
     });
 }

@@ -14,8 +14,9 @@ export function registerSpeed(program: Command): void {
       const { startSpeedLayer } = await import("../../speed-layer/main.ts");
       const { loadDefinitions } = await import("../../store/definitions.ts");
       const { startProbe } = await import("../probe.ts");
-      const { closeOnSignal, roleLogger } = await import("../role.ts");
+      const { announce, closeOnSignal, roleLogger } = await import("../role.ts");
       const logger = roleLogger("speed", config);
+      const leave = await announce("speed", config, logger);
       const registry = new Registry();
       collectDefaultMetrics({ register: registry });
       const definitions = await loadDefinitions(config);
@@ -40,6 +41,7 @@ export function registerSpeed(program: Command): void {
       closeOnSignal(logger, async () => {
         await speed.close();
         await probe.close();
+        await leave();
       });
       logger.info({ port: probe.port, views: [...definitions.views.keys()] }, "speed layer runs");
     });

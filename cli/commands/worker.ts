@@ -21,8 +21,9 @@ export function registerWorker(program: Command): void {
       const { SEARCH_ATTRIBUTES, taskQueueOf } = await import("../../workflows/names.ts");
       const { desiredSchedules } = await import("../../workflows/schedules.ts");
       const { startProbe } = await import("../probe.ts");
-      const { closeOnSignal, roleLogger } = await import("../role.ts");
+      const { announce, closeOnSignal, roleLogger } = await import("../role.ts");
       const logger = roleLogger("worker", config);
+      const leave = await announce("worker", config, logger);
       installRuntime(logger);
       const registry = new Registry();
       collectDefaultMetrics({ register: registry });
@@ -61,6 +62,7 @@ export function registerWorker(program: Command): void {
       closeOnSignal(logger, async () => {
         await worker.close();
         await probe.close();
+        await leave();
       });
       logger.info({ port: probe.port, views: [...definitions.views.keys()] }, "worker is ready");
       await worker.ended.catch(async (error: unknown) => {

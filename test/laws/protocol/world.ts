@@ -606,7 +606,7 @@ export class World {
     const delta = await protocol.writeDelta(stores, target, span, folder, protocol.versionPrefix(version), UNWATCHED);
     await protocol.checkDelta(stores, target, chain, { from, to, ...delta });
     const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
-    const publication = { version: base.version, to, file: delta.file, ledger, createdBy: process.name };
+    const publication = { version: base.version, from, to, file: delta.file, ledger, createdBy: process.name };
     if (!(await protocol.publishDelta(stores, target, publication))) return;
     await protocol.finishPublish(stores, target, chain, version);
     const folded = await protocol.compact(stores, target, process.name, UNWATCHED, { files: 2, left: 1 });

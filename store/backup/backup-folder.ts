@@ -1,0 +1,236 @@
+import { createHash, randomUUID } from "node:crypto";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { z } from "zod";
+import { TidelineError } from "../../core/errors.ts";
+import { parseTime } from "../../core/time.ts";
+import { DataDirectory } from "../files.ts";
+
+/**
+ *   points/<time>.json         what the data directory held at a time: path, size and SHA-256 of every file; written last
+ *   files/<2 digits>/<SHA-256>  the files of all points, each once
+ */
+const POINTS = "points";
+const FILES = "files";
+const INCOMING = ".incoming";
+const FORMAT = 1;
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const PointFile = z.object({ path: z.string().min(1), sizeBytes: z.int().min(0), sha256 });
+/** A file of a point; `path` is relative to the data directory. */
+export type PointFile = z.infer<typeof PointFile>;
+
+const Point = z.object({
+  format: z.literal(FORMAT),
+  name: z.string(),
+  atMs: z.int(),
+  views: z.array(z.object({ generation: z.string(), version: z.int() })),
+  streams: z.array(z.object({ topic: z.string(), topicId: z.string(), archived: z.record(z.string(), z.string()) })),
+  files: z.array(PointFile),
+  /** SHA-256 over `files`: a path that changed on the disk would not show in any file. */
+  filesSha256: sha256,
+});
+/** A moment that the data directory can be brought back to. */
+export type Point = z.infer<typeof Point>;
+
+/** A folder that holds backups. */
+export class BackupFolder {
+  readonly #files: DataDirectory;
+
+  constructor(root: string) {
+    this.#files = new DataDirectory(root);
+  }
+
+  get root(): string {
+    return this.#files.root;
+  }
+
+  /** Names of all points, oldest first. */
+  async names(): Promise<string[]> {
+    const names = await this.#files.list(POINTS);
+    return names.filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -".json".length));
+  }
+
+  /** Throws BACKUP_DAMAGED when its index is not as it was written. */
+  async point(name: string): Promise<Point> {
+    const found = await this.#files.read(pointDocument(name), Point).catch(() => null);
+    if (found === null || found.filesSha256 !== sha256Of(found.files))
+      throw damaged(`the index of point ${name} is missing or is not as it was written`);
+    return found;
+  }
+
+  /**
+   * The point of this name, else the newest one that is not after this time; the newest of all for null. Throws POINT_UNKNOWN when there is none,
+   * BACKUP_DAMAGED.
+   */
+  async find(wanted: string | null): Promise<Point> {
+    const names = await this.names();
+    const atMs = wanted === null ? Number.POSITIVE_INFINITY : parseTime(wanted);
+    if (wanted !== null && names.includes(wanted)) return this.point(wanted);
+    if (atMs !== null)
+      for (const name of names.toReversed()) {
+        const point = await this.point(name);
+        if (point.atMs <= atMs) return point;
+      }
+    throw new TidelineError(
+      "POINT_UNKNOWN",
+      wanted === null
+        ? `there is no backup in ${this.root}`
+        : `${this.root} has no point ${wanted}, and none before that time`,
+      `There are: ${names.join(", ") || "none"}.`,
+    );
+  }
+
+  /** Writes a point's index: from this moment on the point exists. Its files have to be there, and are made durable first. */
+  async write(point: Omit<Point, "format" | "filesSha256">): Promise<void> {
+    await this.#settle(point.files);
+    const index = Point.parse({ format: FORMAT, ...point, filesSha256: sha256Of(point.files) });
+    await mkdir(join(this.root, POINTS), { recursive: true });
+    await this.#files.replace(pointDocument(point.name), `${JSON.stringify(index, null, 1)}\n`);
+  }
+
+  /** Whether a file of this hash is held. */
+  async holds(hash: string, sizeBytes: number): Promise<boolean> {
+    const found = await stat(this.path(hash)).catch(() => null);
+    return found?.isFile() === true && found.size === sizeBytes;
+  }
+
+  /** Copies the file at `source` unless it is held already. Throws ARCHIVE_DAMAGED when it is not what `checksum` says; null: whatever it is. */
+  async add(source: string, checksum: string | null, signal: AbortSignal): Promise<Added> {
+    const { size } = await stat(source);
+    if (checksum !== null && (await this.holds(checksum, size)))
+      return { sha256: checksum, sizeBytes: size, isNew: false };
+    const incoming = join(this.root, FILES, `${INCOMING}-${randomUUID()}`);
+    try {
+      const copied = await copyHashed(source, incoming, signal);
+      if (checksum !== null && copied.sha256 !== checksum)
+        throw new TidelineError(
+          "ARCHIVE_DAMAGED",
+          `${source} is not what was published, so it cannot be backed up`,
+          "Mend the data directory first: `tideline rebuild` for a view, an earlier point of a backup for the archive.",
+        );
+      const isNew = !(await this.holds(copied.sha256, copied.sizeBytes));
+      if (isNew) {
+        await mkdir(dirname(this.path(copied.sha256)), { recursive: true });
+        await rename(incoming, this.path(copied.sha256));
+      }
+      return { ...copied, isNew };
+    } finally {
+      await rm(incoming, { force: true });
+    }
+  }
+
+  /** Where the file of a hash lies. */
+  path(hash: string): string {
+    return join(this.root, FILES, hash.slice(0, 2), hash);
+  }
+
+  /** Makes what interrupted runs left go away, and the folder ready to be written to. */
+  async prepare(): Promise<void> {
+    await mkdir(join(this.root, FILES), { recursive: true });
+    for (const name of await readdir(join(this.root, FILES)))
+      if (name.startsWith(INCOMING)) await rm(join(this.root, FILES, name), { force: true });
+  }
+
+  /** Deletes all points but the newest ones, then the files that no remaining point names. Returns the names of the points, and how many files. */
+  async keep(count: number): Promise<{ points: readonly string[]; files: number }> {
+    const names = await this.names();
+    const gone = names.slice(0, Math.max(0, names.length - count));
+    // Read first: when one is damaged, nothing is deleted.
+    const points = await Promise.all(names.slice(gone.length).map((name) => this.point(name)));
+    const named = new Set(points.flatMap(({ files }) => files.map((file) => file.sha256)));
+    for (const name of gone) await this.#files.remove(pointDocument(name));
+    if (gone.length > 0) await syncFolder(join(this.root, POINTS));
+    let files = 0;
+    for (const part of await this.#files.list(FILES))
+      for (const hash of await this.#files.list(join(FILES, part))) {
+        if (named.has(hash)) continue;
+        await this.#files.remove(join(FILES, part, hash));
+        files += 1;
+      }
+    return { points: gone, files };
+  }
+
+  async #settle(files: readonly PointFile[]): Promise<void> {
+    const folders = new Set<string>();
+    for (const { path, sizeBytes, sha256: hash } of files) {
+      if (!(await this.holds(hash, sizeBytes)))
+        throw damaged(
+          `the copy of ${path} went away while the backup was made; does another backup run into this folder?`,
+        );
+      folders.add(dirname(this.path(hash)));
+      await syncFolder(this.path(hash));
+    }
+    for (const folder of folders) await syncFolder(folder);
+    await syncFolder(join(this.root, FILES));
+  }
+}
+
+interface Added {
+  readonly sha256: string;
+  readonly sizeBytes: number;
+  /** Whether it was not held before. */
+  readonly isNew: boolean;
+}
+
+/** Copies a file and hashes what was read on the way. The copy is not durable yet. */
+export async function copyHashed(
+  source: string,
+  target: string,
+  signal: AbortSignal,
+): Promise<{ sha256: string; sizeBytes: number }> {
+  const hash = createHash("sha256");
+  let sizeBytes = 0;
+  const hashing = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk);
+      sizeBytes += chunk.length;
+      done(null, chunk);
+    },
+  });
+  await pipeline(
+    createReadStream(source, { highWaterMark: 1 << 20 }),
+    hashing,
+    createWriteStream(target, { flags: "w" }),
+    {
+      signal,
+    },
+  );
+  return { sha256: hash.digest("hex"), sizeBytes };
+}
+
+/** Makes a file, or the names in a folder, durable. */
+export async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The name of a point: its time to the millisecond, as a file can be called. */
+export function pointName(atMs: number): string {
+  return new Date(atMs).toISOString().replaceAll(":", "-");
+}
+
+export function damaged(what: string): TidelineError {
+  return new TidelineError(
+    "BACKUP_DAMAGED",
+    what,
+    "Take another point (`tideline restore --list`), or a copy of the backup; `tideline restore --check` examines all points.",
+  );
+}
+
+function pointDocument(name: string): string {
+  return join(POINTS, `${name}.json`);
+}
+
+function sha256Of(files: readonly PointFile[]): string {
+  const hash = createHash("sha256");
+  for (const { path, sizeBytes, sha256: held } of files) hash.update(JSON.stringify([path, sizeBytes, held]));
+  return hash.digest("hex");
+}

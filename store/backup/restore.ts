@@ -1,0 +1,170 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { dirname, join, normalize } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { TidelineError } from "../../core/errors.ts";
+import { DataDirectory } from "../files.ts";
+import { runningRoles } from "../running-roles.ts";
+import { allOf } from "./back-up.ts";
+import { type BackupFolder, copyHashed, damaged, type Point, type PointFile, syncFolder } from "./backup-folder.ts";
+
+const COPIES_AT_ONCE = 4;
+
+export interface RestoreOptions {
+  readonly nowMs: number;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Put a data directory that is there aside instead of refusing. */
+  readonly replace: boolean;
+}
+
+export interface RestoreResult {
+  /** Where the data directory that was there is now; null when there was none. */
+  readonly replaced: string | null;
+}
+
+/**
+ * Brings a data directory back to a point. All files are copied beside it first, each compared with its hash; then two renames exchange the directories. So the data directory is either
+ * the one that was there or the whole point. A restore that was interrupted goes on with the files that were copied.
+ * Throws DIRECTORY_IN_USE while roles run on it, DIRECTORY_NOT_EMPTY unless `replace`, BACKUP_DAMAGED.
+ */
+export async function restore(
+  folder: BackupFolder,
+  point: Point,
+  root: string,
+  { nowMs, signal, onProgress = () => undefined, replace }: RestoreOptions,
+): Promise<RestoreResult> {
+  const occupied = await requireReplaceable(root, replace);
+  const staged = `${root}.restoring`;
+  await stage(folder, point, staged, { signal, onProgress });
+  signal.throwIfAborted();
+  // It may have taken hours.
+  await requireReplaceable(root, replace);
+  const replaced = occupied ? `${root}.replaced-${new Date(nowMs).toISOString().replaceAll(":", "-")}` : null;
+  if (replaced !== null) await rename(root, replaced).catch(cannotMove(root));
+  else await rm(root, { recursive: true, force: true }).catch(cannotMove(root));
+  await rename(staged, root);
+  await syncFolder(dirname(root));
+  return { replaced };
+}
+
+/** Whether something is there that has to be put aside. */
+async function requireReplaceable(root: string, replace: boolean): Promise<boolean> {
+  const data = new DataDirectory(root);
+  const running = await runningRoles(data, Date.now());
+  if (running.length > 0) {
+    const names = running.map(({ role, host, pid }) => `${role} (process ${pid} on ${host})`).join(", ");
+    throw new TidelineError(
+      "DIRECTORY_IN_USE",
+      `roles run on ${root}: ${names}`,
+      "Stop them and start the restore again. A role that was killed on another machine counts as running for a minute.",
+    );
+  }
+  const occupied = (await data.list(".")).length > 0;
+  if (occupied && !replace)
+    throw new TidelineError(
+      "DIRECTORY_NOT_EMPTY",
+      `${root} is not empty`,
+      "With --replace it is put aside, and the point takes its place.",
+    );
+  return occupied;
+}
+
+/** Copies all files of a point to `staged`, which then holds nothing else. */
+async function stage(
+  folder: BackupFolder,
+  point: Point,
+  staged: string,
+  { signal, onProgress }: Required<Pick<RestoreOptions, "signal" | "onProgress">>,
+): Promise<void> {
+  const wanted = new Set(point.files.map(({ path }) => path));
+  for (const path of wanted)
+    if (normalize(path) !== path || path.startsWith("..") || path.startsWith("/"))
+      throw damaged(`point ${point.name} names a file outside of the data directory: ${path}`);
+  await mkdir(staged, { recursive: true });
+  // What another restore has left.
+  for (const path of await filesIn(staged)) if (!wanted.has(path)) await rm(join(staged, path), { force: true });
+  let done = 0;
+  const waiting = point.files.values();
+  const copy = async () => {
+    for (const file of waiting) {
+      signal.throwIfAborted();
+      const target = join(staged, file.path);
+      await mkdir(dirname(target), { recursive: true });
+      if (!(await isWhole(target, file, signal))) {
+        const copied = await copyHashed(folder.path(file.sha256), target, signal).catch(missing(file));
+        if (copied.sha256 !== file.sha256) throw notWhole(file);
+      }
+      onProgress(++done, point.files.length);
+    }
+  };
+  await allOf(Array.from({ length: COPIES_AT_ONCE }, copy));
+  const folders = new Set<string>([staged]);
+  for (const { path } of point.files) {
+    await syncFolder(join(staged, path));
+    for (let parent = dirname(path); parent !== "."; parent = dirname(parent)) folders.add(join(staged, parent));
+  }
+  for (const one of folders) await syncFolder(one);
+}
+
+/** Compares the files of these points with their hashes, each once. Returns what is wrong: a line for each file, with the points that name it. */
+export async function checkPoints(
+  folder: BackupFolder,
+  points: readonly Point[],
+  { signal, onProgress = () => undefined }: Pick<RestoreOptions, "signal" | "onProgress">,
+): Promise<{ files: number; wrong: string[] }> {
+  const files = new Map(points.flatMap((point) => point.files.map((file) => [file.sha256, file] as const)));
+  const wrong: string[] = [];
+  let done = 0;
+  const waiting = files.values();
+  const check = async () => {
+    for (const file of waiting) {
+      signal.throwIfAborted();
+      if (!(await isWhole(folder.path(file.sha256), file, signal))) {
+        const names = points.filter((point) => point.files.some(({ sha256 }) => sha256 === file.sha256));
+        wrong.push(`${file.path} of ${names.map(({ name }) => name).join(", ")}`);
+      }
+      onProgress(++done, files.size);
+    }
+  };
+  await allOf(Array.from({ length: COPIES_AT_ONCE }, check));
+  return { files: files.size, wrong: wrong.sort() };
+}
+
+async function isWhole(path: string, { sizeBytes, sha256 }: PointFile, signal: AbortSignal): Promise<boolean> {
+  const found = await stat(path).catch(() => null);
+  if (found === null || found.size !== sizeBytes) return false;
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash, { signal });
+  return hash.digest("hex") === sha256;
+}
+
+async function filesIn(folder: string): Promise<string[]> {
+  const found = await readdir(folder, { recursive: true, withFileTypes: true });
+  return found.filter((one) => one.isFile()).map((one) => join(one.parentPath, one.name).slice(folder.length + 1));
+}
+
+function missing(file: PointFile): (error: NodeJS.ErrnoException) => never {
+  return (error) => {
+    throw error.code === "ENOENT" ? notWhole(file) : error;
+  };
+}
+
+function notWhole({ path, sha256 }: PointFile): TidelineError {
+  return damaged(
+    `${path} is missing from the backup, or is not what was copied (files/${sha256.slice(0, 2)}/${sha256})`,
+  );
+}
+
+function cannotMove(root: string): (error: NodeJS.ErrnoException) => never {
+  return (error) => {
+    if (error.code !== "EBUSY" && error.code !== "EXDEV") throw error;
+    throw new TidelineError(
+      "CONFIG_INVALID",
+      `${root} is a mount point, so another directory cannot take its place`,
+      "Mount the volume at TIDELINE_HOME, one folder above.",
+      { cause: error },
+    );
+  };
+}

@@ -1,0 +1,82 @@
+import { randomUUID } from "node:crypto";
+import { readdir, readFile, rm, stat, utimes } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import type { DataDirectory } from "./files.ts";
+
+/** Below the data directory: a document for each role that runs on it. Nothing there is durable. */
+const FOLDER = ".roles";
+/** How often a role renews its document's time. */
+const BEAT_MS = 5_000;
+/** A role that has not done so for this long is gone. */
+const GONE_MS = 60_000;
+
+const RunningRole = z.object({ role: z.string(), host: z.string(), pid: z.int(), startedAtMs: z.int() });
+export type RunningRole = z.infer<typeof RunningRole>;
+
+/**
+ * Notes in the data directory that a role runs on it. What a role knows of the directory is only right as long as nobody puts another one in its place. So
+ * `onReplaced` is called, once, when the note is not there any more; the process has to end then.
+ */
+export async function announceRole(
+  data: DataDirectory,
+  role: string,
+  onReplaced: () => void,
+  beatMs = BEAT_MS,
+): Promise<{ leave(): Promise<void> }> {
+  const name = join(FOLDER, `${role}-${randomUUID()}.json`);
+  await data.createExclusively(name, { role, host: hostname(), pid: process.pid, startedAtMs: Date.now() });
+  const beat = async () => {
+    const now = new Date();
+    try {
+      await utimes(data.path(name), now, now);
+    } catch (error) {
+      // Of a disk that fails, what reads and writes it says so.
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") return;
+      clearInterval(timer);
+      onReplaced();
+    }
+  };
+  const timer = setInterval(() => void beat(), beatMs);
+  timer.unref();
+  return {
+    leave: async () => {
+      clearInterval(timer);
+      await data.remove(name);
+    },
+  };
+}
+
+/** The roles that run on a data directory. A killed one counts for a minute, or until its process is seen to be gone on this machine. */
+export async function runningRoles(data: DataDirectory, nowMs: number): Promise<RunningRole[]> {
+  const running: RunningRole[] = [];
+  for (const file of await readdir(data.path(FOLDER)).catch(() => [] as string[])) {
+    if (file.startsWith(".")) continue;
+    const path = data.path(join(FOLDER, file));
+    const found = await stat(path).catch(() => null);
+    const note = found === null ? null : readNote(await readFile(path, "utf8").catch(() => ""));
+    if (found === null || note === null) continue;
+    if (nowMs - found.mtimeMs > GONE_MS || (note.host === hostname() && !isAlive(note.pid)))
+      await rm(path, { force: true });
+    else running.push(note);
+  }
+  return running;
+}
+
+function readNote(text: string): RunningRole | null {
+  try {
+    return RunningRole.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
