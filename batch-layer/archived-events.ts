@@ -123,6 +123,6 @@ async function requireRows(
   throw new TidelineError(
     "ARCHIVE_DAMAGED",
     `${stream}: ${files.length} archive files hold ${rows} records, and their entries count ${records}`,
-    "Restore the files from a copy of the data directory.",
+    "Put them back from a backup: `tideline restore <folder> --file <path>`.",
   );
 }

@@ -38,9 +38,14 @@ function named(error: unknown): unknown {
     );
   }
   if (/No files found|Cannot open file|No magic bytes|too small to be a Parquet/.test(message)) {
-    return new TidelineError("ARCHIVE_DAMAGED", message, "Restore the file from a copy of the data directory.", {
-      cause: error,
-    });
+    return new TidelineError(
+      "ARCHIVE_DAMAGED",
+      message,
+      "Put it back from a backup: `tideline restore <folder> --file <path>`.",
+      {
+        cause: error,
+      },
+    );
   }
   return error;
 }

@@ -49,8 +49,8 @@ export interface DeltaPublication {
 }
 
 /**
- * Step 6: V+1 = V and the delta. False, and the delta's file is deleted, when another writer was first; also when V is not there any more or has another cut:
- * then the data directory was restored since the delta was begun, and its versions are numbered again.
+ * Step 6: V+1 = V and the delta. False, and the delta's file is deleted, when another writer was first. False also when the data directory was restored since the
+ * delta was begun: then V is not there any more, or another version has its number, or the delta's file is gone.
  */
 export async function publishDelta(
   stores: BatchStores,
@@ -58,7 +58,8 @@ export async function publishDelta(
   { version, from, to, file, ledger, createdBy }: DeltaPublication,
 ): Promise<boolean> {
   const previous = await stores.manifests.version(generation, version);
-  if (previous === null || !cutsEqual(cutFromJson(previous.cut), from)) {
+  const continues = previous !== null && cutsEqual(cutFromJson(previous.cut), from);
+  if (!continues || (file !== null && !(await stores.data.has(file.file)))) {
     if (file !== null) await stores.data.remove(file.file);
     return false;
   }

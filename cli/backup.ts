@@ -3,21 +3,33 @@ import { join, resolve } from "node:path";
 import { within } from "../batch-layer/time-limit.ts";
 import { TidelineError } from "../core/errors.ts";
 import { position } from "../core/position.ts";
-import { withLock } from "../stack/lock.ts";
 import { backUp } from "../store/backup/back-up.ts";
 import { BackupFolder, type Point } from "../store/backup/backup-folder.ts";
-import { checkPoints, restore } from "../store/backup/restore.ts";
+import { checkPoints, restore, restoreFile } from "../store/backup/restore.ts";
 import { DataDirectory } from "../store/files.ts";
 import { LogReader } from "../store/log.ts";
-import type { BackupFlags } from "./commands/backup.ts";
-import type { RestoreFlags } from "./commands/restore.ts";
+import { announceRole, type RunningRole } from "../store/running-roles.ts";
 import type { Config } from "./config.ts";
 import { interruptible, showProgress } from "./progress.ts";
 import { bytes, instantText, print } from "./sheet.ts";
 
+export interface BackupFlags {
+  readonly keep?: number;
+  readonly json: boolean;
+}
+
+export interface RestoreFlags {
+  readonly at?: string;
+  readonly file?: string;
+  readonly replace: boolean;
+  readonly check: boolean;
+  readonly list: boolean;
+  readonly json: boolean;
+}
+
 const KAFKA_MS = 10_000;
 
-/** Makes a point, then deletes what `keep` says. Only one process at a time works on a folder: the others wait. */
+/** Makes a point, then deletes what `keep` says. Only one backup at a time goes into a folder: throws DIRECTORY_IN_USE. */
 export async function runBackup(config: Config, path: string, { keep, json }: BackupFlags): Promise<void> {
   const folder = new BackupFolder(resolve(path));
   const data = new DataDirectory(dataFolder(config));
@@ -27,23 +39,31 @@ export async function runBackup(config: Config, path: string, { keep, json }: Ba
       `${folder.root} lies in the data directory`,
       "Choose a folder elsewhere.",
     );
-  await locked(folder, "files", async (signal, onProgress) => {
-    const { point, newFiles, newBytes } = await backUp(data, folder, { nowMs: Date.now(), signal, onProgress });
-    const deleted = keep === undefined ? null : await folder.keep(keep);
-    const [files, size] = [point.files.length, sizeOf(point)];
-    if (json)
-      return say(JSON.stringify({ point: point.name, files, sizeBytes: size, newFiles, newBytes, deleted }, null, 1));
-    say(`point ${point.name}: ${files} files, ${bytes(size)}; ${newFiles} files, ${bytes(newBytes)} are new`);
-    if (deleted !== null)
-      say(`deleted: ${deleted.points.length} points, ${deleted.files} files that no other point names`);
-  });
+  const note = await announceRole(new DataDirectory(folder.root), "backup", () => undefined);
+  try {
+    const [other] = await note.others();
+    if (other !== undefined) throw inUse(folder.root, other);
+    await working(async (signal, onProgress) => {
+      const { point, newFiles, newBytes } = await backUp(data, folder, { nowMs: Date.now(), signal, onProgress });
+      const deleted = keep === undefined ? null : await folder.keep(keep);
+      const [files, size] = [point.files.length, sizeOf(point)];
+      if (json)
+        return say(JSON.stringify({ point: point.name, files, sizeBytes: size, newFiles, newBytes, deleted }, null, 1));
+      say(`point ${point.name}: ${files} files, ${bytes(size)}; ${newFiles} files, ${bytes(newBytes)} are new`);
+      if (deleted !== null)
+        say(`deleted: ${deleted.points.length} points, ${deleted.files} files that no other point names`);
+    });
+  } finally {
+    await note.leave();
+  }
 }
 
 /** Brings the data directory back to a point, and says whether Kafka goes on from there. */
 export async function runRestore(config: Config, path: string, flags: RestoreFlags): Promise<void> {
   const folder = await existing(path);
+  if (flags.file !== undefined) return putBack(config, folder, flags);
   const root = dataFolder(config);
-  await locked(folder, "files", async (signal, onProgress) => {
+  await working(async (signal, onProgress) => {
     const point = await folder.find(flags.at ?? null);
     const options = { nowMs: Date.now(), signal, onProgress, replace: flags.replace };
     const { replaced } = await restore(folder, point, root, options).catch((error: unknown) => {
@@ -64,10 +84,18 @@ export async function runRestore(config: Config, path: string, flags: RestoreFla
   });
 }
 
+/** Puts one file of a point back where it belongs; roles may run, because files never change. */
+async function putBack(config: Config, folder: BackupFolder, { at, file = "", json }: RestoreFlags): Promise<void> {
+  await interruptible(async (signal) => {
+    const point = await restoreFile(folder, dataFolder(config), { path: file, at: at ?? null, signal });
+    say(json ? JSON.stringify({ point: point.name, file }) : `restored ${file} from point ${point.name}`);
+  });
+}
+
 /** Compares all files of all points, or of one, with their hashes. Exit code 1 when one is not what was copied. */
 export async function checkBackup(_config: Config, path: string, { at, json }: RestoreFlags): Promise<void> {
   const folder = await existing(path);
-  await locked(folder, "files", async (signal, onProgress) => {
+  await working(async (signal, onProgress) => {
     const names = at === undefined ? await folder.names() : [(await folder.find(at)).name];
     const points: Point[] = [];
     const broken: string[] = [];
@@ -149,21 +177,13 @@ async function logsAfter(config: Config, { streams }: Point): Promise<string[]> 
   }
 }
 
-async function locked(
-  folder: BackupFolder,
-  what: string,
+async function working(
   work: (signal: AbortSignal, onProgress: (done: number, total: number) => void) => Promise<void>,
 ): Promise<void> {
   await interruptible(async (signal) => {
-    const progress = showProgress(what);
+    const progress = showProgress("files");
     try {
-      const waits = {
-        signal,
-        report: () => process.stderr.write("waits until another command is done with this folder\n"),
-      };
-      await withLock(join(folder.root, ".lock"), waits, () =>
-        work(signal, (done, total) => progress.update(done, total)),
-      );
+      await work(signal, (done, total) => progress.update(done, total));
     } catch (error) {
       // `interruptible` sets the exit code.
       if (!signal.aborted) throw error;
@@ -171,6 +191,14 @@ async function locked(
       progress.stop();
     }
   });
+}
+
+function inUse(root: string, { role, pid, host }: RunningRole): TidelineError {
+  return new TidelineError(
+    "DIRECTORY_IN_USE",
+    `a ${role} is writing to ${root} already: process ${pid} on ${host}`,
+    "Start this one when that is done. One that was killed on another machine counts for a minute.",
+  );
 }
 
 async function existing(path: string): Promise<BackupFolder> {

@@ -26,6 +26,8 @@ export interface Plant {
   readonly slow?: true;
   /** It is worlds whose log is written anew that find it. */
   readonly rewritten?: true;
+  /** It is worlds whose data directory is restored from a backup that find it. */
+  readonly restored?: true;
 }
 
 const CHAIN = "store/chain.ts";
@@ -612,10 +614,31 @@ export const plants: readonly Plant[] = [
     name: "restored-number-is-enough",
     what: "a delta is published on the version of its number, although the directory was restored and another version has that number",
     file: "batch-layer/refresh.ts",
-    find: "if (previous === null || !cutsEqual(cutFromJson(previous.cut), from))",
-    replace: "if (previous === null)",
+    find: "const continues = previous !== null && cutsEqual(cutFromJson(previous.cut), from);",
+    replace: "const continues = previous !== null;",
     necessary: true,
     scenarios: [],
+    restored: true,
+  },
+  {
+    name: "lost-delta-is-published",
+    what: "a delta is published although its file went with the directory that was restored",
+    file: "batch-layer/refresh.ts",
+    find: "if (!continues || (file !== null && !(await stores.data.has(file.file)))) {",
+    replace: "if (!continues) {",
+    necessary: true,
+    scenarios: [],
+    restored: true,
+  },
+  {
+    name: "restored-behind-redis",
+    what: "a chain that names a version which is not in the restored directory keeps the speed layer from beginning again",
+    file: TRACK,
+    find: "const missing = named !== null && named > manifest.version ? named : null;",
+    replace: "const missing = null as number | null;",
+    necessary: true,
+    scenarios: [],
+    restored: true,
   },
   {
     name: "lost-link-reply-is-a-lost-race",
@@ -630,8 +653,8 @@ export const plants: readonly Plant[] = [
     name: "rebase-on-newest",
     what: "a delta is published on whatever version is the newest, not on the one that it begins at",
     file: "batch-layer/refresh.ts",
-    find: "await stores.manifests.version(generation, version);\n  if (previous === null || !cutsEqual(cutFromJson(previous.cut), from))",
-    replace: "await stores.manifests.newest(generation);\n  if (previous === null)",
+    find: "await stores.manifests.version(generation, version);\n  const continues = previous !== null && cutsEqual(cutFromJson(previous.cut), from);",
+    replace: "await stores.manifests.newest(generation);\n  const continues = previous !== null;",
     necessary: true,
     scenarios: ["zombie-activity"],
     seed: 1,

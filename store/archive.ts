@@ -101,7 +101,7 @@ export class Archive {
         throw new TidelineError(
           "ARCHIVE_DAMAGED",
           `${topic}/${partition}: ${kind} in the archive: ${found} where ${expected} was expected`,
-          "Restore the missing entry from a copy of the data directory.",
+          "Restore the data directory from a backup: `tideline restore`.",
         );
       }
     }

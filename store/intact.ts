@@ -58,6 +58,6 @@ async function checksumOf(path: string): Promise<string> {
 function damaged(name: string, what: string): TidelineError {
   const hint = name.startsWith("views/")
     ? "`tideline rebuild` makes the view's state anew from the archive."
-    : "Restore it from a copy of the data directory.";
+    : "Put it back from a backup: `tideline restore <folder> --file <path>`.";
   return new TidelineError("ARCHIVE_DAMAGED", `${name} ${what}`, hint);
 }

@@ -15,6 +15,13 @@ const GONE_MS = 60_000;
 const RunningRole = z.object({ role: z.string(), host: z.string(), pid: z.int(), startedAtMs: z.int() });
 export type RunningRole = z.infer<typeof RunningRole>;
 
+/** What `announceRole` has written. */
+export interface RoleNote {
+  /** Who else runs on the directory. Of two who began at once both see the other. */
+  others(): Promise<RunningRole[]>;
+  leave(): Promise<void>;
+}
+
 /**
  * Notes in the data directory that a role runs on it. What a role knows of the directory is only right as long as nobody puts another one in its place. So
  * `onReplaced` is called, once, when the note is not there any more; the process has to end then.
@@ -24,7 +31,7 @@ export async function announceRole(
   role: string,
   onReplaced: () => void,
   beatMs = BEAT_MS,
-): Promise<{ leave(): Promise<void> }> {
+): Promise<RoleNote> {
   const name = join(FOLDER, `${role}-${randomUUID()}.json`);
   await data.createExclusively(name, { role, host: hostname(), pid: process.pid, startedAtMs: Date.now() });
   const beat = async () => {
@@ -41,6 +48,7 @@ export async function announceRole(
   const timer = setInterval(() => void beat(), beatMs);
   timer.unref();
   return {
+    others: async () => await runningRoles(data, Date.now(), name),
     leave: async () => {
       clearInterval(timer);
       await data.remove(name);
@@ -49,10 +57,10 @@ export async function announceRole(
 }
 
 /** The roles that run on a data directory. A killed one counts for a minute, or until its process is seen to be gone on this machine. */
-export async function runningRoles(data: DataDirectory, nowMs: number): Promise<RunningRole[]> {
+export async function runningRoles(data: DataDirectory, nowMs: number, except?: string): Promise<RunningRole[]> {
   const running: RunningRole[] = [];
   for (const file of await readdir(data.path(FOLDER)).catch(() => [] as string[])) {
-    if (file.startsWith(".")) continue;
+    if (file.startsWith(".") || join(FOLDER, file) === except) continue;
     const path = data.path(join(FOLDER, file));
     const found = await stat(path).catch(() => null);
     const note = found === null ? null : readNote(await readFile(path, "utf8").catch(() => ""));

@@ -11,7 +11,7 @@ import { position } from "../core/position.ts";
 import { Archive } from "../store/archive.ts";
 import { backUp } from "../store/backup/back-up.ts";
 import { BackupFolder } from "../store/backup/backup-folder.ts";
-import { checkPoints, restore } from "../store/backup/restore.ts";
+import { checkPoints, restore, restoreFile } from "../store/backup/restore.ts";
 import { DataDirectory } from "../store/files.ts";
 import { Manifests } from "../store/manifests.ts";
 import { announceRole, runningRoles } from "../store/running-roles.ts";
@@ -260,6 +260,22 @@ test("nothing changes when a file of the backup is damaged or its index was chan
   const index = join(folder.root, "points", `${point.name}.json`);
   await writeFile(index, (await readFile(index, "utf8")).replace("definition.json", "definitiom.json"));
   await expect(folder.find(null)).rejects.toMatchObject({ code: "BACKUP_DAMAGED" });
+});
+
+test("a single damaged file is put back from the newest point that has it", async () => {
+  const { data, worker, folder } = await place();
+  await worker.publish();
+  const { point } = await backUp(data, folder, options());
+  await backUp(data, folder, options());
+  const held = await contents(data.root);
+  const path = Object.keys(held).find((name) => name.startsWith("archive/") && name.endsWith(".parquet")) ?? "";
+  await flipBit(data.path(path));
+  const back = { path, at: null, signal: NEVER };
+  expect((await restoreFile(folder, data.root, back)).name).toBe((await folder.names()).at(-1));
+  expect((await restoreFile(folder, data.root, { ...back, at: point.name })).name).toBe(point.name);
+  expect(await contents(data.root)).toEqual(held);
+  const document = { ...back, path: "streams/orders/1.json" };
+  await expect(restoreFile(folder, data.root, document)).rejects.toMatchObject({ code: "POINT_UNKNOWN" });
 });
 
 test("a restore takes the place of a directory only when told, and goes on where it was interrupted", async () => {

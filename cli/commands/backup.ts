@@ -1,11 +1,7 @@
 import { type Command, Option } from "commander";
+import type { BackupFlags } from "../backup.ts";
 import { loadConfig } from "../config.ts";
 import { wholeNumber } from "../flags.ts";
-
-export interface BackupFlags {
-  readonly keep?: number;
-  readonly json: boolean;
-}
 
 const help = `
 Run it while everything runs, as a user who may write to the data directory: it keeps hard links there while it copies. The first run copies everything, later

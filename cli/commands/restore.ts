@@ -1,13 +1,6 @@
 import { type Command, Option } from "commander";
+import type { RestoreFlags } from "../backup.ts";
 import { loadConfig } from "../config.ts";
-
-export interface RestoreFlags {
-  readonly at?: string;
-  readonly replace: boolean;
-  readonly check: boolean;
-  readonly list: boolean;
-  readonly json: boolean;
-}
 
 const help = `
 Stop all roles first (\`speed\`, \`worker\`, \`serve\`), start them afterwards; Kafka, Redis and Temporal may run on. Every file is compared with its hash before
@@ -20,6 +13,7 @@ Examples:
   $ tideline restore /mnt/backup/tideline --check                        are all files of all points whole?
   $ tideline restore /mnt/backup/tideline                                the newest point, where there is no data directory
   $ tideline restore /mnt/backup/tideline --replace --at 2026-01-31T12:00:00Z   the newest point that is not after this time
+  $ tideline restore /mnt/backup/tideline --file archive/orders/0/files/x.parquet   a damaged file, from the newest point that has it
 `;
 
 /** Adds `tideline restore`. */
@@ -29,6 +23,13 @@ export function registerRestore(program: Command): void {
     .description("bring the data directory back to a point of a backup, while no role runs")
     .argument("<folder>", "the folder of the backups")
     .option("--at <point>", "a point's name, or a time: the newest point not after it (default: the newest)")
+    .addOption(
+      new Option("--file <path>", "put back this Parquet file alone; roles may run").conflicts([
+        "replace",
+        "check",
+        "list",
+      ]),
+    )
     .addOption(new Option("--replace", "put a data directory that is there aside").default(false))
     .addOption(
       new Option("--check", "change nothing: compare all files with their hashes").default(false).conflicts("replace"),

@@ -53,7 +53,11 @@ async function checkArchive({ archive, data }: StreamStores, topic: string, topi
       const found = await stat(data.path(file)).catch(() => null);
       if (found?.size === sizeBytes) continue;
       const what = found === null ? "is missing" : `has ${found.size} bytes instead of ${sizeBytes}`;
-      return problem("archive.files", `${file} ${what}`, "Restore it from a copy of the data directory.");
+      return problem(
+        "archive.files",
+        `${file} ${what}`,
+        "Put it back from a backup: `tideline restore <folder> --file <path>`.",
+      );
     }
   }
   return ok("archive.tiles", `${topic}: ${files} archive files tile the log, and all are there`);

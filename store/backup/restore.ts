@@ -108,6 +108,41 @@ async function stage(
   for (const one of folders) await syncFolder(one);
 }
 
+/**
+ * Puts a single Parquet file back, from the newest point that has it (`at`: as `find` takes it). Such a file never changes, so this is safe while roles run. Returns the point. Throws
+ * POINT_UNKNOWN when no point has it, BACKUP_DAMAGED.
+ */
+export async function restoreFile(
+  folder: BackupFolder,
+  root: string,
+  { path, at, signal }: { readonly path: string; readonly at: string | null; readonly signal: AbortSignal },
+): Promise<Point> {
+  const names = at === null ? (await folder.names()).toReversed() : [(await folder.find(at)).name];
+  for (const name of path.endsWith(".parquet") ? names : []) {
+    const point = await folder.point(name);
+    const file = point.files.find((one) => one.path === path);
+    if (file === undefined) continue;
+    const target = join(root, path);
+    const written = `${target}.restoring`;
+    await mkdir(dirname(target), { recursive: true });
+    try {
+      const copied = await copyHashed(folder.path(file.sha256), written, signal).catch(missing(file));
+      if (copied.sha256 !== file.sha256) throw notWhole(file);
+      await syncFolder(written);
+      await rename(written, target);
+    } finally {
+      await rm(written, { force: true });
+    }
+    await syncFolder(dirname(target));
+    return point;
+  }
+  throw new TidelineError(
+    "POINT_UNKNOWN",
+    `no point of ${folder.root} has a Parquet file ${path}`,
+    "Name it relative to the data directory, as the error does that says it is damaged: archive/<topic>/<partition>/files/….parquet",
+  );
+}
+
 /** Compares the files of these points with their hashes, each once. Returns what is wrong: a line for each file, with the points that name it. */
 export async function checkPoints(
   folder: BackupFolder,

@@ -8,7 +8,7 @@ import { plants } from "../../faults/plants.ts";
 import { replaced, testBuild } from "../../faults/test-build.ts";
 import { nightly } from "../tiers.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
-import { plan, rewritePlan } from "./protocol/plan.ts";
+import { plan, restores, rewritePlan } from "./protocol/plan.ts";
 import { Shore, World } from "./protocol/world.ts";
 
 /**
@@ -47,16 +47,17 @@ describe("planted bugs fall", () => {
     const shore = await Shore.open(await loadProtocol(folder), `${inject("redisUrl")}/9`);
     try {
       const begunMs = performance.now();
-      const property = plant.rewritten
-        ? fc.asyncProperty(rewritePlan, fc.scheduler(), async (one, scheduler) => {
-            await World.rewritten(shore, one, scheduler);
-          })
-        : fc.asyncProperty(plan, fc.scheduler(), async (one, scheduler) => {
-            await World.run(shore, one, scheduler);
-          });
       const from = plant.seed ?? Number(firstSeed);
       const options = { numRuns: Number(worlds), endOnFailure: true, seed: from };
-      const { failed, numRuns, seed, errorInstance } = await fc.check(property, options);
+      const again = plant.restored ? restores : fc.constant([]);
+      const rewritten = fc.asyncProperty(rewritePlan, fc.scheduler(), async (one, scheduler) => {
+        await World.rewritten(shore, one, scheduler);
+      });
+      const others = fc.asyncProperty(plan, fc.scheduler(), again, async (one, scheduler, restored) => {
+        await World.run(shore, one, scheduler, { restores: restored });
+      });
+      const checked = plant.rewritten ? fc.check(rewritten, options) : fc.check(others, options);
+      const { failed, numRuns, seed, errorInstance } = await checked;
       const [how = ""] = failed ? (errorInstance as Error).message.split("\n") : [];
       table.push([plant.name, seed, numRuns, Math.round(performance.now() - begunMs), how.slice(0, 80)]);
       expect(failed).toBe(true);

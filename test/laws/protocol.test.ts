@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { nightly } from "../tiers.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
-import { plan, rewritePlan, troubles } from "./protocol/plan.ts";
+import { plan, restores, rewritePlan, troubles } from "./protocol/plan.ts";
 import { Shore, World } from "./protocol/world.ts";
 
 /**
@@ -23,16 +23,20 @@ beforeAll(async () => {
 afterAll(() => shore.close());
 
 test("every answer is the fold of the log at its position, and everything comes back, whatever happens in between", async () => {
-  const seen = { worlds: 0, answers: 0, complete: 0, versions: 0, gates: 0 };
+  const seen = { worlds: 0, answers: 0, complete: 0, versions: 0, gates: 0, restored: 0 };
   const begunMs = performance.now();
   await fc.assert(
-    fc.asyncProperty(plan, fc.scheduler(), troubles, async (one, scheduler, beside) => {
-      const { answers, gates } = await World.run(shore, one, scheduler, beside);
+    fc.asyncProperty(plan, fc.scheduler(), troubles, restores, async (one, scheduler, beside, again) => {
+      const { answers, gates, published, restored } = await World.run(shore, one, scheduler, {
+        troubles: beside,
+        restores: again,
+      });
       seen.worlds += 1;
       seen.answers += answers.length;
       seen.complete += answers.filter(({ missing }) => missing === null).length;
-      seen.versions += answers.at(-1)?.manifest.version ?? 0;
+      seen.versions += published;
       seen.gates += gates;
+      seen.restored += restored;
     }),
     { numRuns: RUNS, endOnFailure: true, ...(SEED === undefined ? {} : { seed: Number(SEED) }) },
   );
@@ -40,6 +44,7 @@ test("every answer is the fold of the log at its position, and everything comes 
   // Worlds in which nothing happens would prove nothing.
   expect(seen.complete).toBeGreaterThan(seen.worlds * 5);
   expect(seen.versions).toBeGreaterThan(seen.worlds);
+  expect(seen.restored).toBeGreaterThan(0);
 }, 600_000);
 
 test("a log that lost its end and was written anew is never counted together with what it lost, until somebody accepts it", async () => {

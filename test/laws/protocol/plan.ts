@@ -180,3 +180,31 @@ export const troubles: fc.Arbitrary<Troubles> = fc.record({
   second: fc.integer({ min: 0, max: 5 }).map((one) => one === 0),
   events: fc.array(fc.record({ before: fc.integer({ min: 0, max: 21 }), trouble }), { maxLength: 4 }),
 });
+
+/** The data directory goes back to what it was; drawn apart from a plan, so that a seed's plan stays what it was. All processes are stopped meanwhile. */
+export interface Restore {
+  /** Before which of the plan's events. */
+  readonly before: number;
+  /** How many events ago the backup was made. */
+  readonly back: number;
+  /** Redis stays as it is, is empty, or is as it was so many events ago. */
+  readonly redis: "as it is" | "empty" | { readonly back: number };
+  /** Whether refreshes that were under way go on with what their steps have returned, as Temporal has them do. */
+  readonly runsGoOn: boolean;
+}
+
+const back = fc.integer({ min: 0, max: 8 });
+
+export const restores: fc.Arbitrary<readonly Restore[]> = fc.array(
+  fc.record({
+    before: fc.integer({ min: 2, max: 21 }),
+    back,
+    redis: fc.oneof(
+      { weight: 3, arbitrary: fc.constant("as it is" as const) },
+      { weight: 1, arbitrary: fc.constant("empty" as const) },
+      { weight: 3, arbitrary: fc.record({ back }) },
+    ),
+    runsGoOn: fc.boolean(),
+  }),
+  { maxLength: 3 },
+);

@@ -6,7 +6,7 @@ import { pino } from "pino";
 import { Registry } from "prom-client";
 import type { BatchStores, ViewTarget } from "../../../batch-layer/stores.ts";
 import { ANSWER_LIMITS } from "../../../core/budget.ts";
-import { TidelineError } from "../../../core/errors.ts";
+import { isTidelineError, TidelineError } from "../../../core/errors.ts";
 import { generationOf } from "../../../core/generation.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../../core/ledger.ts";
 import {
@@ -41,6 +41,7 @@ import {
   NO_TROUBLES,
   type Plan,
   READERS,
+  type Restore,
   type RewritePlan,
   type Sent,
   SPEED,
@@ -48,6 +49,8 @@ import {
   type Troubles,
 } from "./plan.ts";
 import { type GatedCall, PlannedFailure, Process } from "./process.ts";
+import { Run } from "./run.ts";
+import { SavedDirectories } from "./saved-directories.ts";
 import { Schedule } from "./schedule.ts";
 
 /** Servers and program that worlds are made in, one after the other. */
@@ -144,6 +147,10 @@ export class World {
   readonly #ids = new Map<number, string[]>(PARTITIONS.map((partition) => [partition, []]));
   readonly #ducks: Duck[] = [];
   readonly #saves: Map<string, Buffer>[] = [];
+  readonly #directories: SavedDirectories;
+  readonly #restores: readonly Restore[];
+  /** Refreshes under way, by the process that works on them. */
+  readonly #runs = new Map<string, Run>();
   #sent = 0;
   #fetches = 0;
   #clockMs = BEGIN_MS;
@@ -154,21 +161,36 @@ export class World {
   #stops: string[] | null = null;
   /** Each is right. */
   readonly answers: ReadAnswer[] = [];
+  /** How often a version was published, and the data directory restored. */
+  published = 0;
+  restored = 0;
   /** Of the second view: right too. */
   readonly #secondAnswers: ReadAnswer[] = [];
 
-  private constructor(shore: Shore, [plan, troubles]: [Plan, Troubles], scheduler: fc.Scheduler, folder: string) {
+  private constructor(
+    shore: Shore,
+    [plan, troubles, restores]: [Plan, Troubles, readonly Restore[]],
+    scheduler: fc.Scheduler,
+    folder: string,
+  ) {
     this.#shore = shore;
     this.#plan = plan;
     this.#troubles = troubles;
+    this.#restores = restores;
+    this.#directories = new SavedDirectories(folder, this.#documents);
     this.#schedule = new Schedule(scheduler);
     this.#folder = folder;
   }
 
   /** Runs a plan to its end. Throws on an answer that is wrong, on an error that no fault explains, and when the world does not recover. */
-  static async run(shore: Shore, plan: Plan, scheduler: fc.Scheduler, troubles = NO_TROUBLES): Promise<World> {
+  static async run(
+    shore: Shore,
+    plan: Plan,
+    scheduler: fc.Scheduler,
+    { troubles = NO_TROUBLES, restores = [] }: { troubles?: Troubles; restores?: readonly Restore[] } = {},
+  ): Promise<World> {
     const folder = await mkdtemp(join(shore.root, "world-"));
-    const world = new World(shore, [plan, troubles], scheduler, folder);
+    const world = new World(shore, [plan, troubles, restores], scheduler, folder);
     await shore.redis.flushdb();
     try {
       await world.#storm();
@@ -178,6 +200,7 @@ export class World {
       throw new Error(`${(error as Error).message}\nafter\n  ${trace}`, { cause: error });
     } finally {
       await world.#end();
+      await world.#directories.close();
       await rm(folder, { recursive: true, force: true });
     }
     return world;
@@ -197,7 +220,7 @@ export class World {
    */
   static async rewritten(shore: Shore, plan: RewritePlan, scheduler: fc.Scheduler): Promise<Rewritten> {
     const folder = await mkdtemp(join(shore.root, "world-"));
-    const world = new World(shore, [plan, NO_TROUBLES], scheduler, folder);
+    const world = new World(shore, [plan, NO_TROUBLES, []], scheduler, folder);
     await shore.redis.flushdb();
     try {
       await world.#storm();
@@ -316,6 +339,7 @@ export class World {
       this.#schedule.note(`--- ${shown(event)}`);
       await this.#schedule.calm();
       await this.#save();
+      for (const restore of this.#restores) if (restore.before === index) await this.#restore(restore);
       await this.#happen(event);
     }
   }
@@ -326,6 +350,33 @@ export class World {
     const keys = await redis.keys("*");
     const dumps = await Promise.all(keys.map((key) => redis.dumpBuffer(key)));
     this.#saves.push(new Map(keys.flatMap((key, index) => (dumps[index] ? [[key, dumps[index]]] : []))));
+    if (this.#restores.length > 0) await this.#directories.save();
+  }
+
+  /** Stops everybody, brings the data directory back, and Redis where that is said, and starts everybody again. */
+  async #restore({ back, redis: then, runsGoOn }: Restore): Promise<void> {
+    const redis = typeof then === "string" ? then : `as it was ${then.back} events ago`;
+    if (!this.#directories.has(back)) return;
+    this.#schedule.note(`--- the data directory is as it was ${back} events ago, Redis ${redis}`);
+    const names = [...this.#running.keys()];
+    for (const process of this.#running.values()) process.kill();
+    this.#running.clear();
+    this.#seconds.clear();
+    for (const run of this.#runs.values()) run.goOnElsewhere();
+    await this.#directories.restore(back);
+    if (then === "empty") await this.#shore.redis.flushdb();
+    if (typeof then !== "string") await this.#rollBack(then.back);
+    this.restored += 1;
+    for (const name of names) this.#start(name, runsGoOn);
+  }
+
+  /** Redis comes back as it was; nothing happens when it is not known how that was. */
+  async #rollBack(events: number): Promise<void> {
+    const { redis } = this.#shore;
+    const save = this.#saves.at(-1 - events);
+    if (save === undefined) return;
+    await redis.flushdb();
+    await Promise.all([...save].map(([key, dump]) => redis.restore(key, 0, dump)));
   }
 
   /** No more faults: all that is in the log is applied, published, and answered completely. */
@@ -361,7 +412,9 @@ export class World {
     if (this.#violation !== null) throw this.#violation;
   }
 
-  #start(name: string): void {
+  /** Starts a process; it goes on with what it was at when `runGoesOn`. */
+  #start(name: string, runGoesOn = false): void {
+    if (!runGoesOn) this.#runs.delete(name);
     const process = new Process(name, this.#schedule);
     this.#running.set(name, process);
     const work = name.startsWith("speed")
@@ -413,13 +466,8 @@ export class World {
       case "lose-reply":
         this.#running.get(event.who)?.loseReply();
         return;
-      case "roll-back": {
-        const save = this.#saves.at(-1 - event.events);
-        if (save === undefined) return;
-        await redis.flushdb();
-        await Promise.all([...save].map(([key, dump]) => redis.restore(key, 0, dump)));
-        return;
-      }
+      case "roll-back":
+        return this.#rollBack(event.events);
       case "forget":
         await redis.flushdb();
     }
@@ -560,57 +608,60 @@ export class World {
     }
   }
 
-  /** Refreshes, as the workflow does. */
+  /** Refreshes, as the workflow does. A run that was under way when the data directory was restored may fail: the next one begins with a fresh look. */
   async #batch(process: Process): Promise<void> {
     const stores = this.#stores(process);
     const chain = this.#chain(process);
     for (;;) {
+      const run = this.#runs.get(process.name) ?? new Run();
+      this.#runs.set(process.name, run);
+      let failed = false;
       try {
-        await this.#refresh(process, stores, chain);
+        await this.#refresh(process, stores, chain, run);
       } catch (error) {
-        // The next run begins with a fresh look.
-        if (!(error instanceof PlannedFailure)) throw error;
-        await process.gate("pauses");
+        failed = true;
+        const explained = error instanceof PlannedFailure || (run.wentOnElsewhere && isTidelineError(error));
+        if (!explained) throw error;
       }
+      this.#runs.delete(process.name);
+      if (failed) await process.gate("pauses");
     }
   }
 
-  async #refresh(process: Process, stores: BatchStores, chain: Chain): Promise<void> {
+  async #refresh(process: Process, stores: BatchStores, chain: Chain, run: Run): Promise<void> {
     const { protocol } = this.#shore;
     const { UNWATCHED } = protocol;
     const patience = { waitMs: 0, pollMs: 0, redisMs: 60_000 };
-    const base = await protocol.beginGeneration(stores, generation, target.topic, process.name);
+    const base = await run.step(() => protocol.beginGeneration(stores, generation, target.topic, process.name));
     const from = cutFromJson(base.cut);
-    const sealed = await protocol.sealCut(
-      stores,
-      target,
-      chain,
-      { version: base.version, cut: from },
-      UNWATCHED,
-      patience,
-    );
+    const before = { version: base.version, cut: from };
+    const sealed = await run.step(() => protocol.sealCut(stores, target, chain, before, UNWATCHED, patience));
     if (sealed === null) return;
     const to = sealed.cut;
     for (;;) {
-      const plan = await protocol.planStream(stores, target, cutToJson(to));
+      const plan = await run.step(() => protocol.planStream(stores, target, cutToJson(to)));
       const [chunk] = plan.chunks;
       if (chunk === undefined) break;
-      await protocol.archiveChunk(stores, target, plan.topicId, chunk, UNWATCHED, {
-        fetchBytes: 1,
-        fileBytes: 1 << 20,
-      });
+      const limits = { fetchBytes: 1, fileBytes: 1 << 20 };
+      await run.step(() => protocol.archiveChunk(stores, target, plan.topicId, chunk, UNWATCHED, limits));
     }
     const version = base.version + 1;
     const span = { topicId: base.topicId, from, to };
     const folder = stores.manifests.stateFolder(generation);
-    const delta = await protocol.writeDelta(stores, target, span, folder, protocol.versionPrefix(version), UNWATCHED);
-    await protocol.checkDelta(stores, target, chain, { from, to, ...delta });
+    const prefix = protocol.versionPrefix(version);
+    const delta = await run.step(async () => {
+      const written = await protocol.writeDelta(stores, target, span, folder, prefix, UNWATCHED);
+      await protocol.checkDelta(stores, target, chain, { from, to, ...written });
+      return written;
+    });
     const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
     const publication = { version: base.version, from, to, file: delta.file, ledger, createdBy: process.name };
-    if (!(await protocol.publishDelta(stores, target, publication))) return;
-    await protocol.finishPublish(stores, target, chain, version);
-    const folded = await protocol.compact(stores, target, process.name, UNWATCHED, { files: 2, left: 1 });
-    if (folded !== null) await protocol.finishPublish(stores, target, chain, folded.version);
+    if (!(await run.step(() => protocol.publishDelta(stores, target, publication)))) return;
+    this.published += 1;
+    await run.step(() => protocol.finishPublish(stores, target, chain, version));
+    const limits = { files: 2, left: 1 };
+    const folded = await run.step(() => protocol.compact(stores, target, process.name, UNWATCHED, limits));
+    if (folded !== null) await run.step(() => protocol.finishPublish(stores, target, chain, folded.version));
     for (let rest = 0; rest < 8; rest++) await process.gate("rests");
   }
 
