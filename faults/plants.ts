@@ -603,9 +603,8 @@ export const plants: readonly Plant[] = [
     name: "manifest-not-exclusive",
     what: "a refresh that comes second overwrites the version of the first",
     file: "store/manifests.ts",
-    find: "return this.#data.createExclusively(manifestDocument(manifest.generation, manifest.version), Manifest.parse(manifest));",
-    replace:
-      "await this.#data.replace(manifestDocument(manifest.generation, manifest.version), JSON.stringify(Manifest.parse(manifest)));\n    return true;",
+    find: "return this.#data.createExclusively(name, Manifest.parse(manifest));",
+    replace: "await this.#data.replace(name, JSON.stringify(Manifest.parse(manifest)));\n    return true;",
     necessary: true,
     scenarios: ["zombie-activity"],
     seed: 1,

@@ -65,10 +65,8 @@ export class Manifests {
 
   /** Publishes a version, unless another writer has published that number. True: this call did. */
   async create(manifest: Manifest): Promise<boolean> {
-    return this.#data.createExclusively(
-      manifestDocument(manifest.generation, manifest.version),
-      Manifest.parse(manifest),
-    );
+    const name = manifestDocument(manifest.generation, manifest.version);
+    return this.#data.createExclusively(name, Manifest.parse(manifest));
   }
 
   /** Version 0, which fixes where the log begins for this generation; made by whoever comes first, the same for all. */

@@ -53,7 +53,7 @@ import { beginGeneration } from "../store/generation-start.ts";
 import { LiveResets } from "../store/live-resets.ts";
 import { LogReader } from "../store/log.ts";
 import { lostOffset } from "../store/log-check.ts";
-import { Manifests } from "../store/manifests.ts";
+import { Manifests, manifestDocument } from "../store/manifests.ts";
 import { markFromJson } from "../store/marks.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
 import { Schemas } from "../store/registry-schemas.ts";
@@ -927,6 +927,44 @@ describe("a refresh", () => {
     // An attempt whose answer was lost asks again, and must not take itself for another writer.
     expect(await winner.publish()).toBe(true);
     expect(await stores.data.list(states)).toHaveLength(1);
+  });
+
+  it("goes by cuts where a restore has given a version's number to another one", async () => {
+    const here = await place();
+    const { target, topicId } = here;
+    const { data, manifests } = here.stores;
+    await send(
+      target.topic,
+      Array.from({ length: 100 }, (_, id) => sale(id)),
+    );
+    const states = manifests.stateFolder(target.generation);
+    await refreshTo(here, positions({ 0: 60 }));
+    const base = await newestOf(here.stores, target);
+    const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
+    await archiveTo(here.stores, target);
+    const delta = await writeDelta(here.stores, target, span, states, versionPrefix(2), UNWATCHED);
+    const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+    const publication = { version: 1, ...span, file: delta.file, ledger, createdBy: "from before" };
+    const pinned = await pinVersion(here.stores, target, UNWATCHED);
+
+    // The directory goes back to the genesis, and the program is started again.
+    await data.remove(manifestDocument(target.generation, 1));
+    const stores = { ...here.stores, manifests: new Manifests(data) };
+    expect(await publishDelta(stores, target, publication)).toBe(false);
+    await refreshTo({ ...here, stores }, positions({ 0: 40 }));
+    const other = await newestOf(stores, target);
+    expect(other).toMatchObject({ version: 1, cut: { 0: "40" } });
+    const again = await writeDelta(stores, target, span, states, versionPrefix(2), UNWATCHED);
+    expect(await publishDelta(stores, target, { ...publication, file: again.file })).toBe(false);
+    const [run, createdBy] = ["run", "from before"];
+    await expect(finishRebuild(stores, target, pinned, [], { run, createdBy }, UNWATCHED)).rejects.toMatchObject({
+      code: "NOT_READY",
+    });
+    expect(await newestOf(stores, target)).toEqual(other);
+    expect((await data.list(states)).map((name) => `${states}/${name}`)).toEqual(other.files.map(({ file }) => file));
+    // Where the base is as it was, but the delta's file went with the directory, nothing is published either.
+    const onOther = { ...publication, from: cutFromJson(other.cut) };
+    expect(await publishDelta(stores, target, onOther)).toBe(false);
   });
 
   it("keeps the files of the version before until the next publish, and sweeps older ones (invariant 8)", async () => {

@@ -6,7 +6,7 @@ import { pino } from "pino";
 import { Registry } from "prom-client";
 import type { BatchStores, ViewTarget } from "../../../batch-layer/stores.ts";
 import { ANSWER_LIMITS } from "../../../core/budget.ts";
-import { isTidelineError, TidelineError } from "../../../core/errors.ts";
+import { TidelineError } from "../../../core/errors.ts";
 import { generationOf } from "../../../core/generation.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../../core/ledger.ts";
 import {
@@ -620,7 +620,8 @@ export class World {
         await this.#refresh(process, stores, chain, run);
       } catch (error) {
         failed = true;
-        const explained = error instanceof PlannedFailure || (run.wentOnElsewhere && isTidelineError(error));
+        const explained =
+          error instanceof PlannedFailure || (run.wentOnElsewhere && (error as Error).name === "TidelineError");
         if (!explained) throw error;
       }
       this.#runs.delete(process.name);
