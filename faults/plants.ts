@@ -640,6 +640,15 @@ export const plants: readonly Plant[] = [
     restored: true,
   },
   {
+    name: "version-by-number",
+    what: "what was read of a version is answered for another one that has its number since the data directory was restored",
+    file: "serving/batch-states.ts",
+    find: "const names = JSON.stringify(files.map(({ file }) => file));",
+    replace: "const names = JSON.stringify(files.length);",
+    necessary: true,
+    scenarios: [],
+  },
+  {
     name: "lost-link-reply-is-a-lost-race",
     what: "who made a link and is told that the name was taken believes that another one was first, and deletes the file that the entry names",
     file: "store/archive.ts",

@@ -5,13 +5,17 @@ import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { z } from "zod";
 import { sweepStates } from "../batch-layer/publish.ts";
+import { ANSWER_LIMITS } from "../core/budget.ts";
 import type { ArchiveEntry, Manifest, StateFile } from "../core/documents.ts";
 import { EMPTY_LEDGER } from "../core/ledger.ts";
 import { position } from "../core/position.ts";
+import { BatchStates } from "../serving/batch-states.ts";
+import { DuckQueue } from "../serving/duck-queue.ts";
 import { Archive } from "../store/archive.ts";
 import { backUp } from "../store/backup/back-up.ts";
 import { BackupFolder } from "../store/backup/backup-folder.ts";
 import { checkPoints, restore, restoreFile } from "../store/backup/restore.ts";
+import { DuckPool } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
 import { Manifests } from "../store/manifests.ts";
 import { announceRole, runningRoles } from "../store/running-roles.ts";
@@ -350,4 +354,41 @@ test("a restore refuses while a role runs on the directory, and a role notices t
   await gone;
   expect(replaced).toHaveBeenCalledTimes(1);
   expect(await readdir(here)).toContain("data");
+});
+
+test("what the API has read of a version is not answered for another one that has its number since a restore", async () => {
+  const data = new DataDirectory(join(home, "served"));
+  const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256, directories: [home] });
+  const [duck, ducks] = [
+    await pool.connect(),
+    await DuckQueue.open(pool, { connections: 1, maxWaiting: 1, timeoutMs: 60_000 }),
+  ];
+  try {
+    const states = new BatchStates(data, ducks, { maxCachedCells: 1_000, limits: ANSWER_LIMITS });
+    const version = async (bucket: number): Promise<Manifest> => {
+      const file = await data.attempt(`views/${GENERATION}/states`, "000000007", "parquet");
+      await duck.run(`COPY (SELECT ${bucket}::BIGINT AS bucket) TO '${data.path(file)}' (FORMAT parquet)`);
+      const files = [{ file, rows: 1, ...(await data.settle(file)) }];
+      const cut = { 0: "10" };
+      const ledger = EMPTY_LEDGER;
+      return {
+        generation: GENERATION,
+        version: 7,
+        base: cut,
+        cut,
+        files,
+        ledger,
+        topicId: "t",
+        createdBy: "",
+        createdAtMs: 1,
+      };
+    };
+    const [before, after] = [await version(1_000), await version(2_000)];
+    const last = (manifest: Manifest) => states.lastBucket(manifest, Number.MAX_SAFE_INTEGER);
+    expect([await last(before), await last(after)]).toEqual([1_000, 2_000]);
+  } finally {
+    ducks.close();
+    duck.closeSync();
+    pool.close();
+  }
 });
