@@ -11,6 +11,8 @@ const FOLDER = ".roles";
 const BEAT_MS = 5_000;
 /** A role that has not done so for this long is gone. */
 const GONE_MS = 60_000;
+/** What a killed one left is deleted after this long. */
+const FORGOTTEN_MS = 7 * 86_400_000;
 
 const RunningRole = z.object({ role: z.string(), host: z.string(), pid: z.int(), startedAtMs: z.int() });
 export type RunningRole = z.infer<typeof RunningRole>;
@@ -65,9 +67,11 @@ export async function runningRoles(data: DataDirectory, nowMs: number, except?: 
     const found = await stat(path).catch(() => null);
     const note = found === null ? null : readNote(await readFile(path, "utf8").catch(() => ""));
     if (found === null || note === null) continue;
-    if (nowMs - found.mtimeMs > GONE_MS || (note.host === hostname() && !isAlive(note.pid)))
-      await rm(path, { force: true });
-    else running.push(note);
+    const ageMs = nowMs - found.mtimeMs;
+    const isGone = note.host === hostname() && !isAlive(note.pid);
+    // A role that slept for long must find its note again: it ends without.
+    if (isGone || ageMs > FORGOTTEN_MS) await rm(path, { force: true });
+    else if (ageMs <= GONE_MS) running.push(note);
   }
   return running;
 }

@@ -184,7 +184,7 @@ test("backups of an installation at work are whole", async () => {
     while (!stop.signal.aborted) await worker.publish();
   })();
   try {
-    for (let backup = 0; backup < 5; backup++) {
+    for (let backup = 0; backup < 3; backup++) {
       const { point } = await backUp(data, folder, options());
       const root = join(here, `restored-${backup}`);
       await restore(folder, point, root, { ...options(), replace: false });

@@ -9,10 +9,12 @@
  */
 
 export const UNIT = [
+  "test/backup.test.ts",
   "test/builder-arguments.test.ts",
   "test/contract-identity.test.ts",
   "test/definitions.test.ts",
   "test/fetch-size.test.ts",
+  "test/lost-reply.test.ts",
   "test/registry.test.ts",
   "test/scratch.test.ts",
   "test/send-tables.test.ts",
@@ -37,6 +39,7 @@ export const SYSTEM = [
   "test/documents.test.ts",
   "test/faults.test.ts",
   "test/ingest.test.ts",
+  "test/restore.test.ts",
   "test/stack.test.ts",
   "test/stuck.test.ts",
   "test/end-to-end/*.test.ts",
