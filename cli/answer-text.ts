@@ -1,4 +1,5 @@
 import { TidelineError } from "../core/errors.ts";
+import type { Row } from "../core/present.ts";
 import type { AnswerBody, AnswerField } from "../serving/answer.ts";
 import type { Problem } from "../serving/problem.ts";
 import { draw } from "./sheet.ts";
@@ -37,13 +38,26 @@ function parsed(text: string): Problem | null {
 
 /** An answer as a table, and below it where it stands. */
 export async function answerText(answer: AnswerBody): Promise<string> {
-  const fields = Object.entries(answer.fields);
-  const rows = answer.rows.map((row) => fields.map(([name, field]) => shown(row[name] ?? null, field)));
+  const fields = Object.entries(answer.fields).filter(([, field]) => !isCutMark(field));
+  const [mark] = Object.entries(answer.fields).find(([, field]) => isCutMark(field)) ?? [];
+  const isCut = (row: Row) => mark !== undefined && row[mark] === true;
+  const rows = answer.rows.map((row) =>
+    fields.map(([name, field]) => `${shown(row[name] ?? null, field)}${name === "bucket" && isCut(row) ? CUT : ""}`),
+  );
   const head = fields.map(([name, field]) => heading(name, field));
   const right = head.filter((_, index) => isRight(fields[index]?.[1]));
   const { from, to } = answer.window;
   const table = rows.length === 0 ? `no rows between ${from} and ${to}` : await draw({ head, right, rows });
-  return `${table}\n${footer(answer)}\n`;
+  const note = answer.rows.some(isCut) ? `${CUT.trim()}: ${from} to ${to} is only a part of this bucket's time\n` : "";
+  return `${table}\n${note}${footer(answer)}\n`;
+}
+
+/** Behind the start of a bucket that the range cuts. */
+const CUT = " (partial)";
+
+/** Whether a column says if the range cuts the row's bucket. */
+function isCutMark({ kind, type }: AnswerField): boolean {
+  return kind === "time" && type === "boolean";
 }
 
 function isRight(field: AnswerField | undefined): boolean {
@@ -57,17 +71,29 @@ function heading(name: string, { kind, unit, exact, error }: AnswerField): strin
   return kind === "measure" && remark !== "" ? `${name} (${remark})` : name;
 }
 
-function shown(value: AnswerBody["rows"][number][string] | null, field: AnswerField): string {
+type Field = AnswerBody["rows"][number][string];
+
+/** A value for people. Exact numbers come as text, so that none of their digits is lost. */
+function shown(value: Field | null, field: AnswerField): string {
   if (value === null) return field.kind === "dimension" ? "null" : "-";
-  if (Array.isArray(value)) return value.map((item) => shown(item, field)).join("\n");
-  if (typeof value === "object")
-    return Object.entries(value)
-      .map(([part, one]) => `${part} ${shown(one, field)}`)
-      .join("  ");
+  if (Array.isArray(value)) return value.map((item) => record(item, field)).join("\n");
+  if (typeof value === "object") return record(value as Readonly<Record<string, Field>>, field);
   if (typeof value === "number") return value.toLocaleString("en-US", { maximumFractionDigits: 2 });
-  // Integers beyond 2^53 come as text; other text of digits, such as 007, is text.
-  const isInteger = field.kind === "measure" && /^-?[1-9]\d{15,}$/.test(`${value}`);
-  return isInteger ? BigInt(value).toLocaleString("en-US") : `${value}`;
+  const isExact = field.kind === "measure" && (field.values === "integer" || field.values === "decimal");
+  return isExact ? exactText(`${value}`) : `${value}`;
+}
+
+/** Several values of a row. An item is text, whatever it is. */
+function record(values: Readonly<Record<string, Field>>, field: AnswerField): string {
+  return Object.entries(values)
+    .map(([part, one]) => `${part} ${part === "item" ? `${one}` : shown(one, field)}`)
+    .join("  ");
+}
+
+/** 1234567.80 -> "1,234,567.80". */
+function exactText(digits: string): string {
+  const places = digits.split(".")[1]?.length ?? 0;
+  return Intl.NumberFormat("en-US", { minimumFractionDigits: places }).format(digits as `${number}`);
 }
 
 function footer({ batchVersion, position, freshnessMs, complete, missing, truncated, rows }: AnswerBody): string {

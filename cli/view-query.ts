@@ -3,8 +3,8 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 /** Flags that are the request's parameters, under their names. */
 const PARAMETERS = {
   from: ["<time>", "event time from which on: 2026-01-31T12:00:00Z, or epoch milliseconds"],
-  to: ["<time>", "event time up to which"],
-  every: ["<duration>", "width of the buckets: 5m, 1h, 1d, 1w, 1mo, 1q, 1y"],
+  to: ["<time>", "event time up to which, exclusive: a date is its first moment, so that day is not in the answer"],
+  every: ["<duration>", "width of the buckets: 5m, 1h, 1d, 1w, 1mo, 1q, 1y; all: one row for the whole range"],
   zone: ["<name>", "time zone of days, weeks and months, such as Europe/Berlin"],
   window: ["<duration>", "how much time a row covers, sliding by --every"],
   by: ["<dimensions>", 'dimensions to group by, separated by commas; "" for totals'],
@@ -23,7 +23,10 @@ export function addQueryFlags(command: Command, without: readonly (keyof typeof 
   for (const [name, [value, description]] of Object.entries(PARAMETERS))
     if (!without.some((one) => one === name)) command.option(`--${name} ${value}`, description);
   return command.addOption(
-    new Option("--where <dimension=value>", "only this value of a dimension; repeat it for several")
+    new Option(
+      "--where <dimension=value>",
+      "only this value of a dimension, null for none ('\"null\"' for the text null); repeat it for several",
+    )
       .argParser(condition)
       .default([], "all"),
   );

@@ -3,6 +3,7 @@ import { TidelineError } from "../core/errors.ts";
 import { eventData } from "../core/event-stream.ts";
 import { separated } from "../core/secrets.ts";
 import type { AnswerBody } from "../serving/answer.ts";
+import { numberColumns, rowsJson } from "../serving/numbers.ts";
 import { loadDefinitions } from "../store/definitions.ts";
 import { answerText, apiSilent, problemExitCode, problemText } from "./answer-text.ts";
 import type { Config } from "./config.ts";
@@ -23,6 +24,8 @@ export async function watch(config: Config, view: string | undefined, options: W
   const name = view ?? (await firstView(config));
   const url = queryUrl(config.apiUrl, name, options, "/live");
   url.searchParams.set("interval", String(options.interval));
+  // Of numbers that come as numbers, long ones would be rounded when the answer is read.
+  url.searchParams.set("numbers", "text");
   const screen = process.stdout.isTTY ? new Screen(name) : new Lines();
   try {
     await interruptible((stop) => follow(url, options.count ?? Number.POSITIVE_INFINITY, screen, stop));
@@ -73,8 +76,9 @@ interface Display {
 
 /** A line of JSON for each answer. */
 class Lines implements Display {
-  async show({ asOf, rows, complete, freshnessMs }: AnswerBody): Promise<void> {
-    process.stdout.write(`${JSON.stringify({ asOf, complete, freshnessMs, rows })}\n`);
+  async show({ asOf, rows, fields, complete, freshnessMs }: AnswerBody): Promise<void> {
+    const { json } = rowsJson(rows, numberColumns(fields), "number");
+    process.stdout.write(`${JSON.stringify({ asOf, complete, freshnessMs }).slice(0, -1)},"rows":[${json}]}\n`);
   }
 
   lost({ origin }: URL): void {

@@ -6,7 +6,8 @@ import { finish, STEP, type Work } from "./work.ts";
 export type CalendarUnit = "day" | "week" | "month" | "quarter" | "year";
 
 export interface CalendarGrain {
-  readonly unit: CalendarUnit;
+  /** "all": one bucket, which is the whole range. */
+  readonly unit: CalendarUnit | "all";
   /** IANA name, such as Europe/Berlin. */
   readonly zone: string;
 }
@@ -22,8 +23,9 @@ const NAMES: ReadonlyMap<string, CalendarUnit> = new Map([
   ] as const),
 ]);
 
-/** "1d", "week", "1 month", "1q", "1y" -> the unit; null when it is none of these. */
-export function parseCalendarUnit(text: string): CalendarUnit | null {
+/** "1d", "week", "1 month", "1q", "1y", "all" -> the unit; null when it is none of these. */
+export function parseCalendarUnit(text: string): CalendarGrain["unit"] | null {
+  if (/^\s*all\s*$/i.test(text)) return "all";
   const name = /^\s*(?:1\s*)?([a-z]+)\s*$/i.exec(text)?.[1]?.toLowerCase();
   return name === undefined ? null : (NAMES.get(name) ?? null);
 }
@@ -50,15 +52,16 @@ let keptStarts = 0;
  * The starts of all buckets that touch `[fromMs, toMs)`, ascending, epoch milliseconds. They are kept: the same range is computed once.
  * Throws RangeError when they are more than 20,000.
  */
-export function* calendarWork(grain: CalendarGrain, fromMs: EpochMs, toMs: EpochMs): Work<readonly EpochMs[]> {
-  const key = `${grain.unit} ${grain.zone} ${fromMs} ${toMs}`;
+export function* calendarWork({ unit, zone }: CalendarGrain, fromMs: EpochMs, toMs: EpochMs): Work<readonly EpochMs[]> {
+  if (unit === "all") return [fromMs];
+  const key = `${unit} ${zone} ${fromMs} ${toMs}`;
   const held = kept.get(key);
   if (held !== undefined) {
     kept.delete(key);
     kept.set(key, held);
     return held;
   }
-  const starts = yield* computeStarts(grain, fromMs, toMs);
+  const starts = yield* computeStarts(unit, zone, { fromMs, toMs });
   // Two may have computed the same at once.
   if (!kept.has(key)) keptStarts += starts.length;
   kept.set(key, starts);
@@ -75,7 +78,11 @@ export function calendarStarts(grain: CalendarGrain, fromMs: EpochMs, toMs: Epoc
   return finish(calendarWork(grain, fromMs, toMs));
 }
 
-function* computeStarts({ unit, zone }: CalendarGrain, fromMs: EpochMs, toMs: EpochMs): Work<EpochMs[]> {
+function* computeStarts(
+  unit: CalendarUnit,
+  zone: string,
+  { fromMs, toMs }: { readonly fromMs: EpochMs; readonly toMs: EpochMs },
+): Work<EpochMs[]> {
   const starts: EpochMs[] = [];
   const first = firstDate(Temporal.Instant.fromEpochMilliseconds(fromMs).toZonedDateTimeISO(zone).toPlainDate(), unit);
   let offset = offsetAt(Temporal.PlainDate.from(first).toZonedDateTime(zone));

@@ -8,6 +8,11 @@ export function wholeNumber(value: bigint): Fraction {
   return { over: value, under: 1n };
 }
 
+/** So many units of 10^-scale; null for none. */
+export function scaledDown(units: bigint | undefined, scale: number): Fraction | null {
+  return units === undefined ? null : { over: units, under: 10n ** BigInt(scale) };
+}
+
 /** The exact value of a double; null when it is not finite. */
 export function fractionOfDouble(value: number): Fraction | null {
   if (!Number.isFinite(value)) return null;

@@ -87,7 +87,8 @@ function timeOf(side: "from" | "to", text: string): EpochMs {
   return time;
 }
 
-function isDate(text: string): boolean {
+/** Whether a text is a date without a time: 2026-01-31. */
+export function isDate(text: string): boolean {
   return /^\d{4}-\d{2}-\d{2}$/.test(text);
 }
 

@@ -119,8 +119,13 @@ function placed(view: View, query: Query, range: TimeRange, events: string): Pla
   const values: string[] = [];
   const dimensions = Object.keys(view.by);
   const conditions = [...query.where].map(([name, allowed]) => {
-    const places = allowed.map((value) => `$${values.push(String(value))}`);
-    return `coalesce(CAST(_d${dimensions.indexOf(name)} AS VARCHAR), 'null') IN (${places.join(", ")})`;
+    const column = `_d${dimensions.indexOf(name)}`;
+    const each = allowed.map((value) =>
+      value === null
+        ? `${column} IS NULL`
+        : `CAST(${column} AS VARCHAR) IS NOT DISTINCT FROM $${values.push(String(value))}`,
+    );
+    return `(${each.join(" OR ")})`;
   });
   const wanted = `wanted AS (SELECT * FROM lines${conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`})`;
   return { sql: `${lines(view, events)}, ${wanted}, ${rows(view, query, range)}`, values };

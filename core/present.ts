@@ -2,8 +2,10 @@ import { Budget } from "./budget.ts";
 import { isoInZone } from "./calendar.ts";
 import { type Cell, type GroupValue, stateOf } from "./cells.ts";
 import { componentKey } from "./components.ts";
+import { shownGroupValue } from "./decimals.ts";
 import type { Presented, PresentedField } from "./measures/measure.ts";
 import { comparePresented } from "./order.ts";
+import { type AnswerRange, cutBuckets, partialColumn } from "./partial.ts";
 import type { EpochMs } from "./position.ts";
 import type { Query, TimeRange } from "./query.ts";
 import { sessionEnd, weightOf } from "./sessions.ts";
@@ -30,17 +32,20 @@ interface Candidate {
 
 /**
  * Cells of the query's own buckets and dimensions -> sorted, limited, presented rows. `bucket` is ISO 8601. Of a view of sessions the cells
- * are whole sessions; for sliding windows they are the buckets before they are slid, and `window` says which rows are wanted.
+ * are whole sessions; for sliding windows they are the buckets before they are slid, and `window` says which rows are wanted. A row whose bucket
+ * the window cuts has `partial: true`.
  * Only what is sorted by is presented for every row: an estimate costs more than the rest of its row. Throws OverBudget.
  */
 export function* presenting(
   view: View,
   query: Query,
   cells: readonly Cell[],
-  window: TimeRange,
+  window: AnswerRange,
   budget: Budget,
 ): Work<PresentedRows> {
   const columns = columnsOf(view, query);
+  const isCut = cutBuckets(view, query, window);
+  const partial = { [partialColumn(view)]: true };
   const order = [...query.order, ...["bucket", ...query.by].map((field) => ({ field, descending: false }))];
   const keysOf = keyReader(columns, order);
   const slides = query.windowMs > query.everyMs;
@@ -50,11 +55,11 @@ export function* presenting(
   const sorted = yield* sorting(candidates, (a, b) => compareKeys(a.keys, b.keys, order));
   const picked = sorted.slice(0, query.limit);
   const present = (cell: Cell): Row => {
-    const row = Object.fromEntries([...columns].map(([name, column]) => [name, column(cell)]));
+    const row = Object.fromEntries([...columns].map(([name, { shown }]) => [name, shown(cell)]));
     budget.spend("items", listedIn(row));
     // Sorted as numbers: the text of a zone's time goes back when summer time ends.
     const ended = view.sessions === null ? {} : { ended: isoOf(sessionEnd(cell), query.zone) };
-    return { ...row, bucket: isoOf(cell.bucket, query.zone), ...ended };
+    return { ...row, bucket: isoOf(cell.bucket, query.zone), ...ended, ...(isCut(cell.bucket) ? partial : {}) };
   };
   const rows = slides
     ? yield* slidRows(view, query, cells, window, { picked, present })
@@ -93,25 +98,41 @@ export function componentsOfMeasures(view: View, measures: Iterable<string>): Se
   );
 }
 
-function columnsOf(view: View, query: Query): Map<string, (cell: Cell) => PresentedField> {
-  const columns = new Map<string, (cell: Cell) => PresentedField>([["bucket", (cell) => cell.bucket]]);
+/** A column of the rows: what it shows, and where it is something else what rows are sorted by. */
+interface Column {
+  readonly shown: (cell: Cell) => PresentedField;
+  readonly sortedBy?: (cell: Cell) => PresentedField;
+}
+
+function columnsOf(view: View, query: Query): Map<string, Column> {
+  const columns = new Map<string, Column>([["bucket", { shown: (cell) => cell.bucket }]]);
   if (view.sessions !== null) {
-    columns.set("ended", sessionEnd);
-    columns.set("duration_ms", (cell) => sessionEnd(cell) - cell.bucket);
+    columns.set("ended", { shown: sessionEnd });
+    columns.set("duration_ms", { shown: (cell) => sessionEnd(cell) - cell.bucket });
   }
-  for (const [index, dimension] of query.by.entries()) columns.set(dimension, ({ group }) => group[index] ?? null);
-  for (const name of query.measures)
-    columns.set(name, (cell) => view.measures[name]?.present(stateOf(cell, name)) ?? null);
+  for (const [index, dimension] of query.by.entries()) {
+    const value = ({ group }: Cell) => group[index] ?? null;
+    columns.set(dimension, { shown: (cell) => shownGroupValue(view, dimension, value(cell)), sortedBy: value });
+  }
+  for (const name of query.measures) {
+    const measure = view.measures[name];
+    const key = measure?.sortKey;
+    columns.set(name, {
+      shown: (cell) => measure?.present(stateOf(cell, name)) ?? null,
+      ...(key === undefined ? {} : { sortedBy: (cell: Cell) => key(stateOf(cell, name)) }),
+    });
+  }
   return columns;
 }
 
 type Order = readonly { readonly field: string; readonly descending: boolean }[];
 type KeysOf = (cell: Cell) => Presented[];
 
-function keyReader(columns: ReadonlyMap<string, (cell: Cell) => PresentedField>, order: Order): KeysOf {
+function keyReader(columns: ReadonlyMap<string, Column>, order: Order): KeysOf {
   const readers = order.map(({ field }) => {
     const [name = "", part] = field.split(".");
-    const column = columns.get(name);
+    const { shown, sortedBy } = columns.get(name) ?? {};
+    const column = sortedBy ?? shown;
     return (cell: Cell): Presented => {
       const value = column?.(cell) ?? null;
       return part === undefined ? (value as Presented) : ((value as Record<string, Presented> | null)?.[part] ?? null);

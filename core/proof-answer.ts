@@ -1,5 +1,8 @@
+import { dimensionScales } from "./decimals.ts";
 import type { Presented, PresentedField } from "./measures/measure.ts";
-import { plainTerms } from "./measures/plain-values.ts";
+import { plainDecimalText, plainTermsOf, plainUnits } from "./measures/plain-values.ts";
+import { partialColumn } from "./partial.ts";
+import { plainMayCut } from "./plain-cut.ts";
 import type { Row } from "./present.ts";
 import type { Query } from "./query.ts";
 import type { View } from "./view.ts";
@@ -30,7 +33,7 @@ export interface AnswerFault {
 
 /** The faults of an answer, the first of each kind. `all` are the rows that were compared with the log, whatever their order. */
 export function answerFaults(view: View, query: Query, all: readonly Row[], given: GivenAnswer): AnswerFault[] {
-  const faults = [limitFault(all, given), orderFault(query, all, given), csvFault(view, query, given)];
+  const faults = [limitFault(all, given), orderFault(view, query, all, given), csvFault(view, query, given)];
   return faults.filter((fault) => fault !== null);
 }
 
@@ -44,14 +47,14 @@ function limitFault(all: readonly Row[], { rows, limit, truncated }: GivenAnswer
 }
 
 /** Each given row is one of all, none is given twice, each stands before the next, and the last before all that are left out. */
-function orderFault(query: Query, all: readonly Row[], { rows, order }: GivenAnswer): AnswerFault | null {
+function orderFault(view: View, query: Query, all: readonly Row[], { rows, order }: GivenAnswer): AnswerFault | null {
   const field = order[0]?.field ?? "bucket";
   const left = new Map(all.map((row) => [JSON.stringify(row), row]));
   for (const row of rows)
     if (!left.delete(JSON.stringify(row))) return { problem: "out of order", row, field, served: row, log: null };
   const fields = [...order, ...["bucket", ...query.by].map((name) => ({ field: name, descending: false }))];
   const misplaced = (before: Row | undefined, after: Row): AnswerFault | null =>
-    before === undefined || stands(before, after, fields)
+    before === undefined || stands(view, before, after, fields)
       ? null
       : { problem: "out of order", row: after, field, served: sortedBy(after, field), log: sortedBy(before, field) };
   for (const [index, row] of rows.entries()) {
@@ -66,12 +69,13 @@ function orderFault(query: Query, all: readonly Row[], { rows, order }: GivenAns
 }
 
 /** Whether one row stands before another. */
-function stands(before: Row, after: Row, fields: Query["order"]): boolean {
+function stands(view: View, before: Row, after: Row, fields: Query["order"]): boolean {
   for (const { field, descending } of fields) {
     const [a, b] = [sortedBy(before, field), sortedBy(after, field)];
     if (JSON.stringify(a) === JSON.stringify(b)) continue;
     if (a === null || b === null) return b === null;
-    return descending ? isLess(b, a) : isLess(a, b);
+    const decimals = isDecimal(view, field);
+    return descending ? isLess(b, a, decimals) : isLess(a, b, decimals);
   }
   return false;
 }
@@ -84,11 +88,17 @@ function sortedBy(row: Row, field: string): Presented {
   return name === "bucket" || name === "ended" ? Date.parse(String(value)) : (value as Presented);
 }
 
+/** Whether a field holds decimals, of which long ones are text. */
+function isDecimal(view: View, field: string): boolean {
+  return (view.measures[field]?.scale ?? 0) > 0 || dimensionScales(view).has(field);
+}
+
 /** Numbers, as text too, stand before other text. Of two texts that are one number, 7 and 007, the code points decide. */
-function isLess(a: NonNullable<Presented>, b: NonNullable<Presented>): boolean {
-  const isNumber = (value: Presented) => typeof value === "number" || /^-?[0-9]{1,40}$/.test(String(value));
+function isLess(a: NonNullable<Presented>, b: NonNullable<Presented>, decimals: boolean): boolean {
+  const written = decimals ? /^-?[0-9]{1,40}(\.[0-9]+)?$/ : /^-?[0-9]{1,40}$/;
+  const isNumber = (value: Presented) => typeof value === "number" || written.test(String(value));
   if (isNumber(a) !== isNumber(b)) return isNumber(a);
-  const [left, right] = isNumber(a) ? [plainTerms(a), plainTerms(b)] : [null, null];
+  const [left, right] = isNumber(a) ? [plainTermsOf(a), plainTermsOf(b)] : [null, null];
   if (left !== null && right !== null) {
     const difference = left[0] * right[1] - right[0] * left[1];
     if (difference !== 0n) return difference < 0n;
@@ -104,7 +114,7 @@ function isLess(a: NonNullable<Presented>, b: NonNullable<Presented>): boolean {
 function csvFault(view: View, query: Query, { rows, csv }: GivenAnswer): AnswerFault | null {
   if (csv === null) return null;
   const columns = csvColumns(view, query);
-  const lines = [columns.map(({ name }) => written(name, true)), ...rows.map((row) => cellsOf(columns, row))];
+  const lines = [columns.map(({ name }) => written(name)), ...rows.map((row) => cellsOf(view, columns, row))];
   let at = 0;
   for (const [index, cells] of lines.entries()) {
     const line = `${cells.join(",")}\r\n`;
@@ -116,37 +126,51 @@ function csvFault(view: View, query: Query, { rows, csv }: GivenAnswer): AnswerF
   return more === "" ? null : { problem: "other CSV", row: {}, field: "csv", served: more, log: "" };
 }
 
+/** In place of a field's name, for the column that says whether the range cuts the row's bucket. */
+const PARTIAL = "";
+
 interface CsvColumn {
   readonly name: string;
   readonly field: string;
-  readonly isMeasure: boolean;
 }
 
-function csvColumns({ sessions, measures }: View, query: Query): CsvColumn[] {
+function csvColumns(view: View, query: Query): CsvColumn[] {
+  const { sessions, measures } = view;
   const places = ["bucket", ...(sessions === null ? [] : ["ended", "duration_ms"]), ...query.by];
-  const columns = places.map((name) => ({ name, field: name, isMeasure: false }));
+  const columns = places.map((name) => ({ name, field: name }));
   for (const measure of query.measures) {
     const parts = measures[measure]?.parts;
     const names = parts === undefined || parts === "list" ? [measure] : parts.map((part) => `${measure}.${part}`);
-    columns.push(...names.map((name) => ({ name, field: name, isMeasure: true })));
+    columns.push(...names.map((name) => ({ name, field: name })));
   }
+  if (plainMayCut(view, query)) columns.push({ name: partialColumn(view), field: PARTIAL });
   return columns;
 }
 
-function cellsOf(columns: readonly CsvColumn[], row: Row): string[] {
-  return columns.map(({ field, isMeasure }) => {
+function cellsOf(view: View, columns: readonly CsvColumn[], row: Row): string[] {
+  return columns.map(({ name: header, field }) => {
+    if (field === PARTIAL) return `${row[header] === true}`;
     const [name = "", part] = field.split(".");
     const whole = row[name] ?? null;
     const value = part === undefined ? whole : ((whole as Readonly<Record<string, Presented>> | null)?.[part] ?? null);
     if (value === null) return "";
-    if (typeof value !== "string") return written(typeof value === "object" ? JSON.stringify(value) : `${value}`, true);
-    // What a whole number is written as when it is beyond a number of JSON.
-    return written(value, isMeasure && /^(0|-?[1-9][0-9]*)$/.test(value));
+    if (typeof value === "object") return written(listText(value));
+    const scale = view.measures[field]?.scale ?? dimensionScales(view).get(field) ?? 0;
+    return written(typeof value === "number" && scale > 0 ? plainFixed(value, scale) : `${value}`);
   });
 }
 
-/** A cell of RFC 4180. Empty text is quoted, to differ from null; text that a spreadsheet would run has an apostrophe in front. */
-function written(text: string, isSafe: boolean): string {
-  const safe = isSafe || !/^[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]/.test(text) ? text : `'${text}`;
-  return safe === "" || /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+/** A list as JSON; numbers that are held as text are numbers there. */
+function listText(list: PresentedField): string {
+  return JSON.stringify(list).replace(/"(from|to|count|weight)":"(-?[0-9.]+)"/g, '"$1":$2');
+}
+
+/** A decimal of at most fifteen digits, with all of its places. */
+function plainFixed(value: number, scale: number): string {
+  return plainDecimalText(String(Math.round(value * Number(plainUnits(scale)))), scale);
+}
+
+/** A cell of RFC 4180. Empty text is quoted, to differ from null. */
+function written(text: string): string {
+  return text === "" || /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -1,8 +1,11 @@
 import { isoInZone } from "./calendar.ts";
 import type { GroupValue } from "./cells.ts";
+import { dimensionScales } from "./decimals.ts";
 import { REGISTER_ERROR, type Registers } from "./hll.ts";
 import type { PlainFound, Presented, PresentedField } from "./measures/measure.ts";
-import { plainPresented } from "./measures/plain-values.ts";
+import { plainDecimal, plainPresented } from "./measures/plain-values.ts";
+import { type AnswerRange, partialColumn } from "./partial.ts";
+import { plainIsCut } from "./plain-cut.ts";
 import type { CutJson, EpochMs } from "./position.ts";
 import type { Row } from "./present.ts";
 import { type AnswerFault, answerFaults, type GivenAnswer } from "./proof-answer.ts";
@@ -157,9 +160,14 @@ export class RowComparison {
 
   /**
    * Compares all rows of an answer with those that the log gives for the same question at the same position, and answers as they are `given` with
-   * all rows: their order, their limits and their CSV.
+   * all rows: their order, their limits and their CSV. `range` is the event time that the answer says it is about.
    */
-  add(served: readonly ServedRow[], plain: Iterable<PlainRow>, given: readonly GivenAnswer[]): void {
+  add(
+    served: readonly ServedRow[],
+    plain: Iterable<PlainRow>,
+    given: readonly GivenAnswer[],
+    range: AnswerRange,
+  ): void {
     const all = served.map(({ row }) => row);
     for (const answer of given)
       for (const { problem, row, field, ...values } of answerFaults(this.#view, this.#query, all, answer))
@@ -172,7 +180,10 @@ export class RowComparison {
       const answer = left.get(key);
       left.delete(key);
       if (answer === undefined) this.#differs("not served", log, "row", null, this.#values(log));
-      else this.#compare(answer, one, log);
+      else {
+        this.#compare(answer, one, log);
+        this.#compareCut(answer.row, one, log, range);
+      }
     }
     for (const { row } of left.values()) {
       this.#rows += 1;
@@ -209,6 +220,12 @@ export class RowComparison {
         log: this.#values(log),
         exact: this.#truths(plain),
       });
+  }
+
+  #compareCut(served: Row, { bucket }: PlainRow, log: Row, range: AnswerRange): void {
+    const field = partialColumn(this.#view);
+    const isCut = plainIsCut(this.#view, this.#query, range, bucket);
+    if ((served[field] === true) !== isCut) this.#differs("differs", log, field, served[field] === true, isCut);
   }
 
   /** Quantiles: each within its relative error of the exact one. */
@@ -261,7 +278,7 @@ export class RowComparison {
     return {
       bucket: iso(bucket),
       ...(ended === null ? {} : { ended: iso(ended), duration_ms: ended - bucket }),
-      ...Object.fromEntries(by.map((name, index) => [name, group[index] ?? null])),
+      ...Object.fromEntries(by.map((name, index) => [name, plainDimension(this.#view, name, group[index] ?? null)])),
       ...Object.fromEntries(
         measures.map((name) => [name, this.#view.measures[name]?.plain.present(found(name)) ?? null]),
       ),
@@ -288,6 +305,12 @@ export class RowComparison {
       }),
     );
   }
+}
+
+/** A dimension's value: of a decimal its units with the point in its place. */
+function plainDimension(view: View, name: string, value: GroupValue): GroupValue {
+  const scale = dimensionScales(view).get(name) ?? 0;
+  return scale === 0 || value === null ? value : plainDecimal(BigInt(value), scale);
 }
 
 /** To the digit. What is presented is JSON, and both sides write its keys in one order. */

@@ -1,7 +1,9 @@
 import { type CalendarGrain, calendarStarts, parseCalendarUnit, parseZone, startOf } from "./calendar.ts";
 import type { GroupValue } from "./cells.ts";
+import { dimensionScales, unitsOfText } from "./decimals.ts";
+import { filterAllows, filterValue } from "./filter.ts";
 import type { EpochMs } from "./position.ts";
-import { bucketOf, formatDuration, parseDuration, parseTime } from "./time.ts";
+import { bucketOf, formatDuration, parseDuration, parseUrlTime } from "./time.ts";
 import { SESSION_COLUMNS, type View } from "./view.ts";
 
 /** What a client asks of a view, with every default filled in. */
@@ -19,7 +21,7 @@ export interface Query {
   readonly zone: string;
   /** Dimensions to group by, a subset of the view's. */
   readonly by: readonly string[];
-  /** Dimension -> the values it may have. */
+  /** Dimension -> the values it may have, as text; null is no value. */
   readonly where: ReadonlyMap<string, readonly GroupValue[]>;
   readonly measures: readonly string[];
   /** Columns to sort by; "bucket" and the dimensions break ties. */
@@ -61,9 +63,13 @@ export function planQuery(
   const instantOf = (name: string) => {
     const text = single(name);
     if (text === undefined) return null;
-    const time = parseTime(text);
+    const time = parseUrlTime(text);
     if (time === null)
-      fail(name, `${shown(text)} is no time`, "ISO 8601 such as 2026-01-31T12:00:00Z, or epoch milliseconds");
+      fail(
+        name,
+        `${shown(text)} is no time`,
+        "ISO 8601 such as 2026-01-31T12:00:00Z or 2026-01-31T12:00:00+01:00, or epoch milliseconds",
+      );
     return time;
   };
   const names = (name: string, allowed: readonly string[], fallback: readonly string[]) => {
@@ -83,7 +89,7 @@ export function planQuery(
   if (view.sessions !== null && by.length < dimensions.length)
     fail("by", "a session belongs to one value of every dimension", dimensions.join(","));
   const measures = names("measures", Object.keys(view.measures), Object.keys(view.measures));
-  const where = planWhere(dimensions, parameters, fail);
+  const where = planWhere(view, parameters, fail);
   const order = (single("order") ?? "bucket").split(",").map((part) => ({
     field: part.replace(/^-/, ""),
     descending: part.startsWith("-"),
@@ -144,7 +150,7 @@ function planBuckets(
   }
   const unit = every === undefined ? null : parseCalendarUnit(every);
   if (unit !== null && (unit !== "day" || tumbling.zone !== "UTC")) {
-    if (view.grainMs > DEFAULT_WINDOW_MS)
+    if (view.grainMs > DEFAULT_WINDOW_MS && unit !== "all")
       fail("every", `a view of ${grain} has no days to add up`, `a multiple of ${grain}`);
     if (window !== undefined)
       fail("window", "windows slide over buckets of one length", "every in seconds to days, in UTC");
@@ -152,7 +158,7 @@ function planBuckets(
   }
   const everyMs = every === undefined ? view.grainMs : (parseDuration(every) ?? 0);
   if (everyMs <= 0 || everyMs % view.grainMs !== 0) {
-    const allowed = `a multiple of ${grain}, or 1d, 1w, 1mo, 1q, 1y`;
+    const allowed = `a multiple of ${grain}, or 1d, 1w, 1mo, 1q, 1y, all`;
     fail("every", `${shown(every ?? "")} cannot be made of buckets of ${grain}`, allowed);
     return tumbling;
   }
@@ -170,11 +176,12 @@ function planBuckets(
 }
 
 function planWhere(
-  dimensions: readonly string[],
+  view: View,
   parameters: Parameters,
   fail: (parameter: string, problem: string, allowed: string) => void,
 ): Map<string, readonly GroupValue[]> {
   const where = new Map<string, readonly GroupValue[]>();
+  const dimensions = Object.keys(view.by);
   for (const [name, value] of Object.entries(parameters)) {
     const dimension = WHERE.exec(name)?.[1];
     if (dimension === undefined || value === undefined) continue;
@@ -184,9 +191,31 @@ function planWhere(
         `${shown(dimension)} is no dimension`,
         dimensions.map((known) => `where[${known}]`).join(", ") || "none",
       );
-    else where.set(dimension, [value].flat());
+    else
+      where.set(
+        dimension,
+        filterValues(view, dimension, [value].flat(), (what, allowed) => fail(name, what, allowed)),
+      );
   }
   return where;
+}
+
+/** The values that a filter of one dimension allows, as the state has them: decimals in units of their last place. */
+function filterValues(
+  view: View,
+  dimension: string,
+  texts: readonly string[],
+  fail: (problem: string, allowed: string) => void,
+): (string | null)[] {
+  const scale = dimensionScales(view).get(dimension) ?? 0;
+  return texts.map((text) => {
+    const value = filterValue(text);
+    if (scale === 0 || value === null) return value;
+    const units = unitsOfText(value, scale);
+    if (units === null)
+      fail(`${shown(value)} is no value of it`, `a number with at most ${scale} decimal places, or null`);
+    return units ?? value;
+  });
 }
 
 /** The newest buckets that a view holds: of all, and of those that do not begin after now. Null for none. */
@@ -244,11 +273,11 @@ export function bucketStarts(view: View, { calendar }: Query, range: TimeRange):
   );
 }
 
-/** Whether a group passes the query's filter. Values come from a URL, so they are compared as text; null is "null". */
+/** Whether a group passes the query's filter. */
 export function groupMatches(view: View, query: Query, group: readonly GroupValue[]): boolean {
   return Object.keys(view.by).every((dimension, index) => {
     const allowed = query.where.get(dimension);
-    return allowed === undefined || allowed.some((value) => String(value) === String(group[index] ?? null));
+    return allowed === undefined || filterAllows(allowed, group[index] ?? null);
   });
 }
 

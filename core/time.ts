@@ -47,6 +47,11 @@ export function parseTime(text: string): EpochMs | null {
   return isoTime(text) ?? mailTime(text);
 }
 
+/** `parseTime` of a URL's parameter, where a plus sign that was not encoded arrives as a space: 2026-01-01T00:00:00 01:00. */
+export function parseUrlTime(text: string): EpochMs | null {
+  return parseTime(text.replace(/(?<=:\d{2}\S*) (?=\d{2}(:?\d{2})?$)/, "+"));
+}
+
 const ISO =
   /^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?(?: ?(Z|z|UTC|utc|GMT|[+-]\d{2}(?::?\d{2})?))?)?$/;
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { withDecimals } from "./decimals.ts";
 import { measureFrom } from "./measures/kinds.ts";
 import { StreamDocument, streamDocument, streamFrom } from "./stream-document.ts";
 import type { View } from "./view.ts";
@@ -36,14 +37,14 @@ export function viewDocument(view: View): ViewDocument {
 /** The view that a document describes: it computes and presents what the original did. */
 export function viewFrom(document: ViewDocument): View {
   const { stream, where, by, measures, ...plain } = document;
-  return {
+  return withDecimals({
     kind: "view",
     ...plain,
     stream: streamFrom(stream),
     where: where === null ? null : { text: where },
     by: mapValues(by, (text) => ({ text })),
     measures: mapValues(measures, measureFrom),
-  };
+  });
 }
 
 function mapValues<A, B>(record: Readonly<Record<string, A>>, change: (value: A) => B): Record<string, B> {

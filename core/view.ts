@@ -1,3 +1,4 @@
+import { withDecimals } from "./decimals.ts";
 import type { Measure } from "./measures/measure.ts";
 import { type Sql, sqlProblem } from "./sql.ts";
 import type { Stream } from "./stream.ts";
@@ -51,7 +52,8 @@ export function view(name: string, definition: ViewDefinition): View {
   const grainMs = parseDuration(every) ?? 0;
   const windowMs = definition.window === undefined ? grainMs : (parseDuration(definition.window) ?? 0);
   const sessions = definition.sessions === undefined ? null : { gapMs: parseDuration(definition.sessions.gap) ?? 0 };
-  return { kind: "view", name, stream, where, by, each, every, grainMs, windowMs, sessions, measures, maxCells };
+  const made = { name, stream, where, by, each, every, grainMs, windowMs, sessions, measures, maxCells };
+  return withDecimals({ kind: "view", ...made });
 }
 
 /** What a line is called in the expressions of a view with `each`. */

@@ -1,13 +1,16 @@
 import { type AsOf, encodeAsOf } from "../core/as-of.ts";
+import { dimensionScales } from "../core/decimals.ts";
 import type { Problem } from "../core/failures.ts";
+import { canBeCut, partialColumn } from "../core/partial.ts";
 import { type CutJson, cutToJson } from "../core/position.ts";
 import type { Row } from "../core/present.ts";
 import type { Query } from "../core/query.ts";
 import { formatDuration } from "../core/time.ts";
 import type { SESSION_COLUMNS, View } from "../core/view.ts";
 import type { Definition } from "../store/definitions.ts";
-import type { DimensionType } from "./dimension-types.ts";
+import type { ColumnTypes } from "./column-types.ts";
 import type { Missing } from "./join.ts";
+import { NUMBERS, type Numbers } from "./numbers.ts";
 import type { ReadAnswer, Reading } from "./reader.ts";
 import type { Standing } from "./standings.ts";
 
@@ -20,6 +23,12 @@ export interface AnswerField {
   /** Relative standard error; 0 when exact. */
   readonly error: number;
   readonly note: string;
+  /** What its values are, or those of its parts. */
+  readonly values: "integer" | "decimal" | "double" | "text" | "boolean" | "instant" | "other";
+  /** The type that they have in JSON, all of them, whatever their size; null where there is none. Absent for values that are neither. */
+  readonly json?: "number" | "string" | "boolean";
+  /** How many decimal places its exact decimals have. */
+  readonly scale?: number;
   /** Of a measure that presents several values: their names, or "list". */
   readonly parts?: readonly string[] | "list";
 }
@@ -52,7 +61,7 @@ export interface AnswerBody {
 
 /** What a client should know although the answer is right. */
 export interface AnswerNotice {
-  readonly code: "EVENTS_AFTER_NOW";
+  readonly code: "EVENTS_AFTER_NOW" | "LONG_NUMBERS";
   readonly message: string;
 }
 
@@ -60,7 +69,7 @@ export interface AnswerNotice {
 export interface AnswerWindow {
   readonly from: string;
   readonly to: string;
-  /** The width of a bucket, or the calendar's unit. */
+  /** The width of a bucket, the calendar's unit, or "all". */
   readonly every: string;
   /** How much time a row covers; the same as `every` unless windows slide. */
   readonly window: string;
@@ -68,12 +77,10 @@ export interface AnswerWindow {
 }
 
 function answerWindow({ everyMs, calendar, windowMs, zone }: Query, fromMs: number, toMs: number): AnswerWindow {
-  const every = calendar === null ? formatDuration(everyMs) : `1 ${calendar.unit}`;
+  const every = calendar === null ? formatDuration(everyMs) : calendar.unit === "all" ? "all" : `1 ${calendar.unit}`;
   const window = calendar === null ? formatDuration(windowMs) : every;
   return { from: isoOf(fromMs), to: isoOf(toMs), every, window, zone };
 }
-
-export type DimensionTypes = ReadonlyMap<string, DimensionType>;
 
 const TIME: AnswerField = {
   kind: "time",
@@ -82,40 +89,89 @@ const TIME: AnswerField = {
   exact: true,
   error: 0,
   note: "start of the bucket",
+  values: "instant",
+  json: "string",
+};
+
+const PARTIAL: AnswerField = {
+  ...TIME,
+  type: "boolean",
+  values: "boolean",
+  json: "boolean",
+  unit: "",
+  note: "true where from and to leave out a part of the bucket's time, else absent",
 };
 
 const SESSION_FIELDS: Readonly<Record<(typeof SESSION_COLUMNS)[number], AnswerField>> = {
   ended: { ...TIME, note: "the session's last event; bucket is its first" },
-  duration_ms: { ...TIME, kind: "measure", type: "duration", unit: "ms", note: "from the first event to the last" },
+  duration_ms: {
+    ...TIME,
+    kind: "measure",
+    type: "duration",
+    unit: "ms",
+    note: "from the first event to the last",
+    values: "integer",
+  },
 };
 
-/** The columns of an answer to a query for `by` and `measures`. */
+/** What values are, and as what they come in JSON. */
+function written(
+  values: AnswerField["values"],
+  scale: number,
+  numbers: Numbers,
+): Pick<AnswerField, "values" | "json" | "scale"> {
+  if (values === "other") return { values };
+  const isExact = values === "integer" || values === "decimal";
+  const json = isExact
+    ? NUMBERS[numbers]
+    : values === "double"
+      ? "number"
+      : values === "boolean"
+        ? "boolean"
+        : "string";
+  return { values, json, ...(values === "decimal" ? { scale } : {}) };
+}
+
+function sessionFields(numbers: Numbers): typeof SESSION_FIELDS {
+  const { ended, duration_ms } = SESSION_FIELDS;
+  return { ended, duration_ms: { ...duration_ms, ...written("integer", 0, numbers) } };
+}
+
+/** What of a query decides which columns its answer has. */
+export type AnswerColumns = Pick<Query, "by" | "measures" | "everyMs" | "calendar">;
+
+/** The columns of an answer. */
 export function answerFields(
   view: View,
-  types: DimensionTypes,
-  { by, measures }: Pick<Query, "by" | "measures">,
+  types: ColumnTypes,
+  { by, measures, ...cut }: AnswerColumns,
+  numbers: Numbers = "number",
 ): Record<string, AnswerField> {
-  const dimensions = by.map((name): [string, AnswerField] => [
-    name,
-    {
+  const dimensions = by.map((name): [string, AnswerField] => {
+    const scale = dimensionScales(view).get(name) ?? 0;
+    const type = scale > 0 ? "decimal" : (types.get(name) ?? "text");
+    const shared = {
       kind: "dimension",
-      type: types.get(name) ?? "text",
       unit: "",
       exact: true,
       error: 0,
       note: "null where the event has none",
-    },
-  ]);
+    } as const;
+    return [name, { ...shared, type, ...written(type, scale, numbers) }];
+  });
   const measured = measures.flatMap((name): [string, AnswerField][] => {
     const measure = view.measures[name];
     if (measure === undefined) return [];
-    const { kind, unit, accuracy, parts } = measure;
-    return [[name, { kind: "measure", type: kind, unit, ...accuracy, ...(parts === undefined ? {} : { parts }) }]];
+    const { kind, unit, accuracy, parts, scale } = measure;
+    const values = measure.values === "picked" ? (types.get(name) ?? "text") : measure.values;
+    const described = { kind: "measure", type: kind, unit, ...accuracy, ...written(values, scale, numbers) } as const;
+    return [[name, { ...described, ...(parts === undefined ? {} : { parts }) }]];
   });
   return {
     bucket: TIME,
-    ...(view.sessions === null ? {} : SESSION_FIELDS),
+    ...(view.sessions === null ? {} : sessionFields(numbers)),
     ...Object.fromEntries([...dimensions, ...measured]),
+    ...(canBeCut(view, cut) ? { [partialColumn(view)]: PARTIAL } : {}),
   };
 }
 
@@ -149,41 +205,52 @@ export function answerNotices({ view }: Definition, { toMs, laterMs }: Pick<Read
   return { notices };
 }
 
-/** The body of an answer; `at` is the position that was asked for, null for the newest. */
+/** The body of an answer; `at` is the position that was asked for, null for the newest. Its rows are to be written as its fields say. */
 export function answerBody(
   definition: Definition,
-  types: DimensionTypes,
+  types: ColumnTypes,
   query: Query,
   answer: ReadAnswer,
-  at: AsOf | null = null,
+  { at, numbers }: { readonly at: AsOf | null; readonly numbers: Numbers },
 ): AnswerBody {
   const { view } = definition;
   return {
     view: view.name,
     rows: answer.rows,
     truncated: answer.truncated,
-    fields: answerFields(view, types, query),
+    fields: answerFields(view, types, query, numbers),
     window: answerWindow(query, answer.fromMs, answer.toMs),
     ...answerStanding(definition, answer, at),
     ...answerNotices(definition, answer),
   };
 }
 
+/** For an answer whose numbers a reader may round. */
+export const LONG_NUMBERS: AnswerNotice = {
+  code: "LONG_NUMBERS",
+  message:
+    "Some numbers have more digits than a double keeps. Their text is exact, but many readers of JSON round them, as JavaScript does; numbers=text gives numbers as text.",
+};
+
 function isoOf(timeMs: number): string {
   return new Date(timeMs).toISOString();
 }
 
 /** A view in the list of views: what can be asked of it, and where it stands. */
-export function viewSummary({ view, generation }: Definition, types: DimensionTypes, standing: Standing | null) {
-  const names = { by: Object.keys(view.by), measures: Object.keys(view.measures) };
-  const fields = Object.entries(answerFields(view, types, names));
+export function viewSummary({ view, generation }: Definition, types: ColumnTypes, standing: Standing | null) {
+  const [by, measures] = [Object.keys(view.by), Object.keys(view.measures)];
+  const fields = Object.entries(answerFields(view, types, { by, measures, everyMs: view.grainMs, calendar: null }));
   const ofKind = (wanted: AnswerField["kind"]) =>
     fields.filter(([, { kind }]) => kind === wanted).map(([name, { kind: _, ...field }]) => ({ name, ...field }));
   return {
     name: view.name,
     stream: view.stream.name,
     grain: formatDuration(view.grainMs),
-    dimensions: ofKind("dimension").map(({ name, type }) => ({ name, type })),
+    dimensions: ofKind("dimension").map(({ name, type, scale }) => ({
+      name,
+      type,
+      ...(scale === undefined ? {} : { scale }),
+    })),
     measures: ofKind("measure"),
     generation,
     ready: standing !== null,

@@ -3,6 +3,8 @@ import type { CalendarGrain } from "../core/calendar.ts";
 import type { GroupValue } from "../core/cells.ts";
 import { mergeSql } from "../core/compile.ts";
 import type { NamedComponent } from "../core/components.ts";
+import { dimensionScales } from "../core/decimals.ts";
+import { filterParts } from "../core/filter.ts";
 import type { EpochMs } from "../core/position.ts";
 import { quoteName, quoteText } from "../core/sql.ts";
 import type { OrderKey, TopOrder } from "../core/top-order.ts";
@@ -68,27 +70,36 @@ export function topSql(files: readonly string[], plan: BatchPlan, { keys, prefix
   );
   const cells = `SELECT ${[...cellColumns(plan), ...merged].join(", ")} FROM ${source} GROUP BY ALL`;
   const begins =
-    prefix === null ? "" : ` WHERE starts_with(${asText(prefix.dimension)}, $${values.push(prefix.text)}::VARCHAR)`;
-  const order = keys.flatMap(orderTerms).join(", ");
+    prefix === null
+      ? ""
+      : ` WHERE starts_with(${asText(plan, prefix.dimension)}, $${values.push(prefix.text)}::VARCHAR)`;
+  const order = keys.flatMap((key) => orderTerms(plan, key)).join(", ");
   return {
     sql: `SELECT ${cellColumns(plan).join(", ")} FROM (${cells})${begins} ORDER BY ${order} LIMIT ${most}`,
     values,
   };
 }
 
-function asText(dimension: string): string {
-  return `coalesce(CAST(${quoteName(dimension)} AS VARCHAR), 'null')`;
+/** A dimension's value as the text of a key: null is "null", a decimal has all of its places. */
+function asText({ view }: BatchPlan, dimension: string): string {
+  const column = quoteName(dimension);
+  const scale = dimensionScales(view).get(dimension) ?? 0;
+  if (scale === 0) return `coalesce(CAST(${column} AS VARCHAR), 'null')`;
+  const units = 10n ** BigInt(scale);
+  const [whole, rest] = [`abs(${column}) // ${units}`, `abs(${column}) % ${units}`];
+  const written = `CASE WHEN ${column} < 0 THEN '-' ELSE '' END || (${whole}) || '.' || lpad((${rest})::VARCHAR, ${scale}, '0')`;
+  return `coalesce(${written}, 'null')`;
 }
 
 /** What ORDER BY has for one key: the order of `comparePresented`. */
-function orderTerms(key: OrderKey): string[] {
+function orderTerms(plan: BatchPlan, key: OrderKey): string[] {
   const direction = key.descending ? "DESC" : "ASC";
   const sorted = (...terms: string[]) => terms.map((term) => `${term} ${direction} NULLS LAST`);
   switch (key.by) {
     case "bucket":
       return sorted("bucket");
     case "text":
-      return [...sorted(asText(key.name)), `${quoteName(key.name)} IS NULL`];
+      return [...sorted(asText(plan, key.name)), `${quoteName(key.name)} IS NULL`];
     case "component":
       return sorted(key.absent === null ? quoteName(`_${key.key}`) : `coalesce(${quoteName(`_${key.key}`)}, 0)`);
     case "dimension": {
@@ -165,11 +176,13 @@ function sourceSql(files: readonly string[], plan: BatchPlan, components: readon
   const values: DuckDBValue[] = [BigInt(fromMs), BigInt(toMs)];
   const conditions = [...where].map(([dimension, allowed]) => {
     const text = `CAST(_state.${quoteName(dimension)} AS VARCHAR)`;
-    const places = allowed.map((value) => `$${values.push(String(value))}`);
-    const isNull = allowed.some((value) => String(value) === "null")
-      ? ` OR _state.${quoteName(dimension)} IS NULL`
-      : "";
-    return `(${text} IN (${places.join(", ")})${isNull})`;
+    const { texts, orNull } = filterParts(allowed);
+    const places = texts.map((value) => `$${values.push(value)}`);
+    const terms = [
+      ...(places.length === 0 ? [] : [`${text} IN (${places.join(", ")})`]),
+      ...(orNull ? [`_state.${quoteName(dimension)} IS NULL`] : []),
+    ];
+    return `(${terms.join(" OR ")})`;
   });
   const wanted = `component IN (${components.map(({ key }) => quoteText(key)).join(", ")})`;
   // Names that begin with an underscore are none that a dimension can have.

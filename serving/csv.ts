@@ -1,46 +1,61 @@
 import { Readable } from "node:stream";
 import { type Stringifier, stringify } from "csv-stringify";
+import { dimensionScales } from "../core/decimals.ts";
 import type { PresentedField } from "../core/measures/measure.ts";
+import { canBeCut, partialColumn } from "../core/partial.ts";
 import type { Row } from "../core/present.ts";
-import type { Query } from "../core/query.ts";
 import { SESSION_COLUMNS, type View } from "../core/view.ts";
+import type { AnswerColumns } from "./answer.ts";
+import { fieldJson, numberText } from "./numbers.ts";
 import { turn } from "./turns.ts";
 
 interface Column {
   readonly header: string;
-  readonly of: (row: Row) => string | number | bigint | boolean | null;
+  readonly of: (row: Row) => PresentedField | undefined;
+  /** The places of its decimals; 0 for all other values. */
+  readonly scale: number;
 }
 
 /** The columns of a table of rows: a measure with several values has one for each, as `delay.p50`. */
-function columnsOf(view: View, { by, measures }: Pick<Query, "by" | "measures">): Column[] {
+function columnsOf(view: View, query: AnswerColumns): Column[] {
+  const { by, measures } = query;
   const ofSessions = view.sessions === null ? [] : SESSION_COLUMNS;
-  const plain = ["bucket", ...ofSessions, ...by].map((name) => ({ header: name, of: (row: Row) => cell(row[name]) }));
+  const plain = ["bucket", ...ofSessions, ...by].map((name): Column => {
+    return { header: name, of: (row) => row[name], scale: dimensionScales(view).get(name) ?? 0 };
+  });
   const measured = measures.flatMap((name): Column[] => {
-    const parts = view.measures[name]?.parts;
-    if (parts === undefined || parts === "list") return [{ header: name, of: (row) => number(cell(row[name])) }];
+    const { parts, scale = 0 } = view.measures[name] ?? {};
+    if (parts === undefined || parts === "list") return [{ header: name, of: (row) => row[name], scale }];
     return parts.map((part) => ({
       header: `${name}.${part}`,
-      of: (row) => number(cell((row[name] as Record<string, PresentedField> | null)?.[part])),
+      of: (row) => (row[name] as Record<string, PresentedField> | null)?.[part],
+      scale,
     }));
   });
-  return [...plain, ...measured];
+  const partial = partialColumn(view);
+  const cut = canBeCut(view, query) ? [{ header: partial, of: (row: Row) => row[partial] === true, scale: 0 }] : [];
+  return [...plain, ...measured, ...cut];
 }
 
-/** A list becomes its JSON; null an empty field, while empty text is quoted. */
-function cell(value: PresentedField | undefined): string | number | boolean | null {
-  return typeof value === "object" && value !== null ? JSON.stringify(value) : (value ?? null);
+/** A list becomes its JSON; null an empty field, while empty text is quoted. A decimal has all of its places. */
+function cell(value: PresentedField | undefined, scale: number): string | null {
+  if (value === null || value === undefined) return null;
+  if (typeof value === "object") return fieldJson(value, scale, "number");
+  return typeof value === "number" && scale > 0 ? numberText(value, scale) : String(value);
 }
 
-/** Integers beyond 2^53-1 come as text, and are numbers all the same. Text such as 007 stays as it is. */
-function number(value: ReturnType<Column["of"]>): ReturnType<Column["of"]> {
-  return typeof value === "string" && /^(0|-?[1-9]\d*)$/.test(value) ? BigInt(value) : value;
+/** Text that a spreadsheet runs begins so, also in full width; a number does not run. */
+const FORMULA = /^(?!-?\d+(\.\d+)?$)[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]/;
+
+function harmless(text: string | null): string | null {
+  return text !== null && FORMULA.test(text) ? `'${text}` : text;
 }
 
 /**
- * Rows as CSV (RFC 4180, UTF-8, CRLF), the header first. Text that a spreadsheet would run as a formula (it begins with = + - @, tab or return)
- * gets an apostrophe in front: dimensions are what producers sent, and a table is opened by people. Numbers stay as they are.
+ * Rows as CSV (RFC 4180, UTF-8, CRLF), the header first. Text is as it is. For a spreadsheet, text that would run as a formula gets an apostrophe in
+ * front: dimensions are what producers sent, and people open a table.
  */
-export function csvOf(view: View, query: Pick<Query, "by" | "measures">, rows: readonly Row[]): Stringifier {
+export function csvOf(view: View, query: AnswerColumns, rows: readonly Row[], isForSpreadsheet = false): Stringifier {
   const columns = columnsOf(view, query);
   const table = stringify({
     header: true,
@@ -48,17 +63,21 @@ export function csvOf(view: View, query: Pick<Query, "by" | "measures">, rows: r
     record_delimiter: "windows",
     // By itself it quotes only the delimiter of records, which is CRLF.
     quoted_match: /[\r\n]/,
-    escape_formulas: true,
-    cast: { boolean: String, string: (text) => (text === "" ? { value: "", quoted_empty: true } : text) },
+    cast: { string: (text) => (text === "" ? { value: "", quoted_empty: true } : text) },
   });
-  return Readable.from(recordsOf(rows, columns)).pipe(table);
+  const write = isForSpreadsheet ? harmless : (text: string | null) => text;
+  return Readable.from(recordsOf(rows, columns, write)).pipe(table);
 }
 
 /** The records of a table, in turns with other requests. */
-async function* recordsOf(rows: readonly Row[], columns: readonly Column[]) {
+async function* recordsOf(
+  rows: readonly Row[],
+  columns: readonly Column[],
+  write: (text: string | null) => string | null,
+) {
   for (const [index, row] of rows.entries()) {
     if (index % TURN_ROWS === TURN_ROWS - 1) await turn();
-    yield columns.map(({ of }) => of(row));
+    yield columns.map(({ of, scale }) => write(cell(of(row), scale)));
   }
 }
 

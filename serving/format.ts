@@ -1,5 +1,5 @@
-/** The media types that an answer can be had in. */
-export const FORMATS = { json: "application/json", csv: "text/csv" } as const;
+/** The formats that an answer can be had in, and their media types. `spreadsheet` is CSV without text that would run as a formula. */
+export const FORMATS = { json: "application/json", csv: "text/csv", spreadsheet: "text/csv" } as const;
 export type Format = keyof typeof FORMATS;
 
 /**

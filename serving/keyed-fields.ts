@@ -24,7 +24,8 @@ export function keyedFields(view: View, { where }: Query, components: readonly N
 
 /** A filter's values come as text: every value whose text that is. */
 function valuesLike(value: GroupValue): GroupValue[] {
+  if (value === null) return [null];
   const text = String(value);
-  const others: GroupValue[] = [null, true, false, Number(text)];
+  const others: GroupValue[] = [true, false, Number(text)];
   return [text, ...others.filter((other) => String(other) === text && !Number.isNaN(other))];
 }

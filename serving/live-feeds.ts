@@ -4,6 +4,7 @@ import { type Cut, cutReached, cutsEqual, type EpochMs } from "../core/position.
 import type { Query } from "../core/query.ts";
 import { bucketOf } from "../core/time.ts";
 import { answerBody, answerStanding, asOfToken } from "./answer.ts";
+import type { Numbers } from "./numbers.ts";
 import type { DescribedView } from "./openapi.ts";
 import { Refusal, refusalOf } from "./problem.ts";
 import type { Reader } from "./reader.ts";
@@ -54,12 +55,16 @@ export interface Subscription {
   readonly query: Query;
   /** At most one answer in this time. */
   readonly intervalMs: number;
+  readonly numbers: Numbers;
   /** The positions that the subscriber has seen before it came back. */
   readonly seen: Cut | null;
   readonly onEvent: (event: LiveEvent) => void;
   /** The server closes. */
   readonly onEnd: () => void;
 }
+
+/** What one feed is for. */
+type Question = Pick<Subscription, "described" | "query" | "intervalMs" | "numbers">;
 
 interface FeedOptions extends LiveFeedsOptions {
   readonly room: Room;
@@ -93,9 +98,9 @@ export class LiveFeeds {
   async subscribe(subscription: Subscription): Promise<() => void> {
     const { maxStreams } = this.#options;
     if (this.#closed || this.#streams >= maxStreams) throw tooManyStreams(maxStreams);
-    const { described, query, intervalMs } = subscription;
-    const key = JSON.stringify([described.definition.generation, intervalMs, queryKey(query)]);
-    const feed = this.#feeds.get(key) ?? new Feed(this.#options, described, query, intervalMs);
+    const { described, query, intervalMs, numbers } = subscription;
+    const key = JSON.stringify([described.definition.generation, intervalMs, numbers, queryKey(query)]);
+    const feed = this.#feeds.get(key) ?? new Feed(this.#options, subscription);
     this.#feeds.set(key, feed);
     this.#streams += 1;
     const listener = new Listener(subscription);
@@ -125,6 +130,7 @@ class Feed {
   readonly #described: DescribedView;
   readonly #query: Query;
   readonly #intervalMs: number;
+  readonly #numbers: Numbers;
   readonly #listeners = new Set<Listener>();
   readonly #stop = new AbortController();
   /** Those who listen, and those who wait for the first finding before they do. */
@@ -134,11 +140,12 @@ class Feed {
   /** Of the newest answer, in characters. */
   #size = 0;
 
-  constructor(options: FeedOptions, described: DescribedView, query: Query, intervalMs: number) {
+  constructor(options: FeedOptions, { described, query, intervalMs, numbers }: Question) {
     this.#options = options;
     this.#described = described;
     this.#query = query;
     this.#intervalMs = intervalMs;
+    this.#numbers = numbers;
   }
 
   /** Counts one member more; answers what was found first, or last. */
@@ -209,7 +216,9 @@ class Feed {
       const clock = bucketOf(standings.now(), definition.view.grainMs);
       if (latest !== null && !moved(latest, await standings.find(definition), clock)) return latest;
       const answer = await reader.answer(definition, this.#query);
-      const data = await inTurns(answerJson(answerBody(definition, types, this.#query, answer)), null);
+      const numbers = this.#numbers;
+      const body = answerBody(definition, types, this.#query, answer, { at: null, numbers });
+      const data = await inTurns(answerJson(body, numbers), null);
       this.#hold(data.length);
       return {
         applied: answer.applied,

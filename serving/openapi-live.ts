@@ -11,14 +11,20 @@ const text = { type: "string" } as const;
 
 export const FORMAT_PARAMETER = inQuery(
   "format",
-  "json or csv; without it the Accept header decides, and JSON is the default",
-  { type: "string", enum: ["json", "csv"] },
+  "json, csv, or spreadsheet: CSV in which text that a spreadsheet would run as a formula has an apostrophe in front. Without it the Accept header decides, and JSON is the default",
+  { type: "string", enum: ["json", "csv", "spreadsheet"] },
+);
+
+export const NUMBERS_PARAMETER = inQuery(
+  "numbers",
+  "How exact numbers are written in JSON: as numbers with all of their digits, or as text. CSV has all digits anyway",
+  { type: "string", enum: ["number", "text"], default: "number" },
 );
 
 export const CSV_SCHEMA: Json = {
   type: "string",
   description:
-    "The rows, header first (RFC 4180). A measure with several values has a column for each, as delay.p50; a list is JSON; null is an empty field. Text that a spreadsheet would take for a formula has an apostrophe in front.",
+    "The rows, header first (RFC 4180). A measure with several values has a column for each, as delay.p50; a list is JSON; a decimal has all of its places; null is an empty field, empty text a quoted one. Where from and to can cut buckets, the last column `partial` is true or false. Text is as it is: it may begin like a formula, unless format=spreadsheet.",
 };
 
 /** Where an answer is to stand. */
@@ -53,6 +59,7 @@ export function keysOperation(view: View, query: readonly Json[], types: readonl
       inQuery("prefix", "Only values that begin with this", text),
       inQuery("limit", "The most values to answer", { type: "integer", minimum: 1, maximum: 10_000, default: 100 }),
       ...query.filter(({ name }) => /^(from|to|where\[.*)$/.test(String(name))),
+      NUMBERS_PARAMETER,
       ...consistencyParameters(view),
     ],
     responses: {
@@ -79,6 +86,7 @@ export function liveOperation(view: View, query: readonly Json[]): Json {
     ].join(" "),
     parameters: [
       ...query,
+      NUMBERS_PARAMETER,
       inQuery("interval", "Milliseconds between two answers at least", {
         type: "integer",
         minimum: 50,

@@ -23,7 +23,16 @@ function object(properties: Json, options: { optional?: readonly string[]; descr
 }
 
 const fieldProperties = {
-  type: { ...text, description: "of a measure: its kind; of a dimension: text, integer or boolean" },
+  type: { ...text, description: "of a measure: its kind; of a dimension: text, integer, decimal or boolean" },
+  values: {
+    enum: ["integer", "decimal", "double", "text", "boolean", "instant", "other"],
+    description: "what its values are, or those of its parts",
+  },
+  json: {
+    enum: ["number", "string", "boolean"],
+    description: "the type that all of them have in JSON, where not null",
+  },
+  scale: { ...count, description: "how many decimal places its exact decimals have" },
   unit: text,
   exact: { type: "boolean" },
   error: { type: "number", description: "relative standard error; 0 when exact" },
@@ -33,6 +42,8 @@ const fieldProperties = {
     anyOf: [{ type: "array", items: text }, { const: "list" }],
   },
 };
+
+const OPTIONAL_OF_FIELDS = ["json", "scale", "parts"];
 
 const missing = object(
   {
@@ -85,8 +96,8 @@ const viewSummary = object(
     name: text,
     stream: text,
     grain: text,
-    dimensions: { type: "array", items: object({ name: text, type: text }) },
-    measures: { type: "array", items: object({ name: text, ...fieldProperties }, { optional: ["parts"] }) },
+    dimensions: { type: "array", items: object({ name: text, type: text, scale: count }, { optional: ["scale"] }) },
+    measures: { type: "array", items: object({ name: text, ...fieldProperties }, { optional: OPTIONAL_OF_FIELDS }) },
     generation: text,
     ready: { type: "boolean", description: "whether anything is published" },
     version: { type: ["integer", "null"] },
@@ -106,9 +117,9 @@ const notices: Json = {
   items: object({
     code: {
       type: "string",
-      enum: ["EVENTS_AFTER_NOW"],
+      enum: ["EVENTS_AFTER_NOW", "LONG_NUMBERS"],
       description:
-        "the view holds events after the server's clock, and the window that was chosen for you ends before them",
+        "EVENTS_AFTER_NOW: the view holds events after the server's clock, and the window that was chosen for you ends before them. LONG_NUMBERS: readers that keep numbers as doubles round some of these; numbers=text avoids it",
     },
     message: text,
   }),
@@ -124,7 +135,7 @@ export const SCHEMAS: Json = {
   Position: position,
   Field: object(
     { kind: { type: "string", enum: ["time", "dimension", "measure"] }, ...fieldProperties },
-    { optional: ["parts"] },
+    { optional: OPTIONAL_OF_FIELDS },
   ),
   ViewSummary: viewSummary,
   Readiness: object({
@@ -153,7 +164,7 @@ export function answerSchema(view: string, row: Json): Json {
       window: object({
         from: { type: "string", format: "date-time" },
         to: { type: "string", format: "date-time" },
-        every: { ...text, description: "the width of a bucket, or the calendar's unit" },
+        every: { ...text, description: "the width of a bucket, the calendar's unit, or all" },
         window: { ...text, description: "how much time a row covers; as every unless windows slide" },
         zone: text,
       }),

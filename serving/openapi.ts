@@ -1,10 +1,19 @@
+import { dimensionScales } from "../core/decimals.ts";
 import type { Measure } from "../core/measures/measure.ts";
+import { partialColumn } from "../core/partial.ts";
 import { DEFAULT_LIMIT, MAX_LIMIT, sortableColumns } from "../core/query.ts";
 import { formatDuration } from "../core/time.ts";
 import type { View } from "../core/view.ts";
 import type { Definition } from "../store/definitions.ts";
-import type { DimensionTypes } from "./answer.ts";
-import { CSV_SCHEMA, consistencyParameters, FORMAT_PARAMETER, keysOperation, liveOperation } from "./openapi-live.ts";
+import type { ColumnTypes } from "./column-types.ts";
+import {
+  CSV_SCHEMA,
+  consistencyParameters,
+  FORMAT_PARAMETER,
+  keysOperation,
+  liveOperation,
+  NUMBERS_PARAMETER,
+} from "./openapi-live.ts";
 import { proofOperation } from "./openapi-proof.ts";
 import {
   ANSWER_HEADERS,
@@ -21,7 +30,7 @@ import {
 /** A definition with the types of its dimensions. */
 export interface DescribedView {
   readonly definition: Definition;
-  readonly types: DimensionTypes;
+  readonly types: ColumnTypes;
 }
 
 /** The OpenAPI 3.1 document: a path for every view, made of its definition. */
@@ -29,7 +38,7 @@ export function openApiDocument(views: readonly DescribedView[], version: string
   const ofViews = views.flatMap(({ definition: { view }, types }) => {
     const path = `/views/${view.name}`;
     const query = viewParameters(view);
-    const keyTypes = [...new Set(Object.keys(view.by).flatMap((name) => DIMENSION_SCHEMA[types.get(name) ?? "text"]))];
+    const keyTypes = [...new Set(Object.keys(view.by).flatMap((name) => dimensionSchema(view, types, name)))];
     return [
       [path, { get: viewOperation(view, types) }],
       ...(keyTypes.length === 0 ? [] : [[`${path}/keys`, { get: keysOperation(view, query, keyTypes) }]]),
@@ -50,7 +59,7 @@ export function openApiDocument(views: readonly DescribedView[], version: string
   };
 }
 
-function viewOperation(view: View, types: DimensionTypes): Json {
+function viewOperation(view: View, types: ColumnTypes): Json {
   const grain = formatDuration(view.grainMs);
   const { name } = view;
   return {
@@ -58,7 +67,7 @@ function viewOperation(view: View, types: DimensionTypes): Json {
     operationId: `view-${name}`,
     summary: `${name}, from the stream ${view.stream.name}`,
     description: `Grain ${grain}. Without from and to: the last 24 hours of event time that the view holds.`,
-    parameters: [...viewParameters(view), ...consistencyParameters(view), FORMAT_PARAMETER],
+    parameters: [...viewParameters(view), ...consistencyParameters(view), FORMAT_PARAMETER, NUMBERS_PARAMETER],
     responses: {
       200: {
         description: "Rows, and where they stand",
@@ -86,7 +95,9 @@ function viewParameters(view: View): Json[] {
     query("from", "Event time, inclusive: ISO 8601 (UTC when it names no zone) or epoch milliseconds", time, {
       examples: { time: { value: "2026-01-31T12:00:00Z" } },
     }),
-    query("to", "Event time, exclusive", time, { examples: { time: { value: "2026-02-01T00:00:00Z" } } }),
+    query("to", "Event time, exclusive: a date is its first moment, so that day is not in the answer", time, {
+      examples: { time: { value: "2026-02-01T00:00:00Z" } },
+    }),
     ...(view.sessions === null ? bucketParameters(view) : []),
     query("zone", "Time zone of bucket, and of days, weeks, months, quarters and years", {
       type: "string",
@@ -104,7 +115,7 @@ function viewParameters(view: View): Json[] {
     ...dimensions.map((name) =>
       query(
         `where[${name}]`,
-        `Only these values of ${name}; repeat it for several`,
+        `Only these values of ${name}; repeat it for several. null is no value, and "null" with its quotes the text null`,
         { type: "array", items: { type: "string" } },
         { style: "form", explode: true },
       ),
@@ -138,7 +149,7 @@ function bucketParameters({ grainMs, windowMs }: View): Json[] {
   return [
     query(
       "every",
-      `Width of the buckets: a multiple of ${grain}, or 1d, 1w, 1mo, 1q, 1y of the zone's calendar`,
+      `Width of the buckets: a multiple of ${grain}, 1d, 1w, 1mo, 1q, 1y of the zone's calendar, or all for one row for the whole range`,
       { type: "string", default: grain },
       { examples: { hours: { value: formatDuration(Math.max(grainMs, 3_600_000)) } } },
     ),
@@ -149,27 +160,36 @@ function bucketParameters({ grainMs, windowMs }: View): Json[] {
   ];
 }
 
-const DIMENSION_SCHEMA = {
-  text: ["string", "null"],
-  integer: ["integer", "string", "null"],
-  boolean: ["boolean", "null"],
-} as const;
+/** The types of a dimension's values in JSON. Exact numbers are text with numbers=text. */
+function dimensionSchema(view: View, types: ColumnTypes, name: string): readonly string[] {
+  if (dimensionScales(view).has(name)) return ["number", "string", "null"];
+  const type = types.get(name) ?? "text";
+  return type === "integer" ? ["integer", "string", "null"] : [type === "boolean" ? "boolean" : "string", "null"];
+}
 
-function rowSchema(view: View, types: DimensionTypes): Json {
-  const dimensions = Object.keys(view.by).map((name) => [name, { type: DIMENSION_SCHEMA[types.get(name) ?? "text"] }]);
+function rowSchema(view: View, types: ColumnTypes): Json {
+  const dimensions = Object.keys(view.by).map((name) => [name, { type: dimensionSchema(view, types, name) }]);
   const measures = Object.entries(view.measures).map(([name, measure]) => [name, measureSchema(measure)]);
   const time = { type: "string", format: "date-time" };
-  const ofSessions = view.sessions === null ? {} : { ended: time, duration_ms: { type: "integer" } };
+  const ofSessions = view.sessions === null ? {} : { ended: time, duration_ms: { type: ["integer", "string"] } };
+  const partial = { const: true, description: "from and to leave out a part of the bucket's time; else absent" };
+  const ofBuckets = view.sessions === null ? { [partialColumn(view)]: partial } : {};
   return {
     type: "object",
-    properties: { bucket: time, ...ofSessions, ...Object.fromEntries([...dimensions, ...measures]) },
+    properties: { bucket: time, ...ofSessions, ...Object.fromEntries([...dimensions, ...measures]), ...ofBuckets },
     required: ["bucket"],
   };
 }
 
-function measureSchema({ kind, unit, accuracy, parts }: Measure): Json {
-  const value = { type: ["number", "string", "boolean", "null"] };
-  const description = `${kind}, ${unit === "" ? "no unit" : unit}, ${accuracy.note}. Integers beyond 2^53-1 come as decimal text.`;
+function measureSchema({ kind, unit, accuracy, parts, values, scale }: Measure): Json {
+  const value = { type: values === "double" ? ["number", "null"] : ["number", "string", "boolean", "null"] };
+  const written = {
+    integer: " Integers, text with numbers=text.",
+    decimal: ` Exact decimals of ${scale} places, text with numbers=text.`,
+    double: "",
+    picked: "",
+  }[values];
+  const description = `${kind}, ${unit === "" ? "no unit" : unit}, ${accuracy.note}.${written}`;
   if (parts === undefined) return { ...value, description };
   if (parts === "list") return { type: "array", items: { type: "object", additionalProperties: value }, description };
   return { type: "object", properties: Object.fromEntries(parts.map((part) => [part, value])), description };

@@ -8,9 +8,12 @@ export interface Parameters {
 
 export const MAX_QUERY_LENGTH = 8_192;
 
+/** Parameters that hold text of events, which may have control characters. */
+const EVENT_TEXT = /^(where\[.*\]|prefix)$/s;
+
 /**
- * Reads a query string. Total and strict: percent encoding that is no UTF-8 and control characters are named, not replaced.
- * (URLSearchParams would turn %FF into U+FFFD and so answer another question than was asked.)
+ * Reads a query string. Total and strict: percent encoding that is no UTF-8 is named, not replaced, and so are control characters where no event's
+ * text is asked for. (URLSearchParams would turn %FF into U+FFFD and so answer another question than was asked.)
  */
 export function parseParameters(text: string): Parameters {
   const values: Record<string, string | string[]> = Object.create(null) as Record<string, never>;
@@ -18,8 +21,9 @@ export function parseParameters(text: string): Parameters {
   for (const piece of text.split("&")) {
     if (piece === "") continue;
     const equals = piece.indexOf("=");
-    const name = decode(equals < 0 ? piece : piece.slice(0, equals));
-    const value = decode(equals < 0 ? "" : piece.slice(equals + 1));
+    const name = withoutControls(decode(equals < 0 ? piece : piece.slice(0, equals)));
+    const text = decode(equals < 0 ? "" : piece.slice(equals + 1));
+    const value = name !== null && EVENT_TEXT.test(name) ? text : withoutControls(text);
     if (name === null || value === null) {
       problems.push({
         parameter: name ?? piece.slice(0, 60),
@@ -36,10 +40,13 @@ export function parseParameters(text: string): Parameters {
 
 function decode(text: string): string | null {
   try {
-    const decoded = /[%+]/.test(text) ? decodeURIComponent(text.replaceAll("+", " ")) : text;
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-    return /[\u0000-\u001f\u007f]/.test(decoded) ? null : decoded;
+    return /[%+]/.test(text) ? decodeURIComponent(text.replaceAll("+", " ")) : text;
   } catch {
     return null;
   }
+}
+
+function withoutControls(text: string | null): string | null {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  return text === null || /[\u0000-\u001f\u007f]/.test(text) ? null : text;
 }

@@ -1,5 +1,6 @@
 import { Budget } from "../core/budget.ts";
 import { type Cell, copyOf, stateOf } from "../core/cells.ts";
+import { shownGroupValue } from "../core/decimals.ts";
 import type { EpochMs } from "../core/position.ts";
 import { componentsOfMeasures, presenting, windowsOf } from "../core/present.ts";
 import type { ServedRow } from "../core/proof.ts";
@@ -23,7 +24,8 @@ export function* servedRows(view: View, query: Query, reading: ProvenReading): W
   const byKey = new Map<string, Cell>();
   const keep = (cell: Cell) => {
     for (const registers of cell.registers.values()) budget.spend("sketchBytes", registers.sizeBytes);
-    byKey.set(keyOf(cell.bucket, cell.group), cell);
+    const group = query.by.map((name, index) => shownGroupValue(view, name, cell.group[index] ?? null));
+    byKey.set(keyOf(cell.bucket, group), cell);
   };
   if (query.windowMs > query.everyMs) {
     const sketched = query.measures.filter((name) =>

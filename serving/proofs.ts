@@ -199,7 +199,7 @@ class OneProof {
   async #compare({ range, reading, rows, given }: Answered, events: string): Promise<void> {
     const { definition, query, at } = this.#request;
     this.#request.signal.throwIfAborted();
-    this.#comparison.add(rows, await plainRows(this.#duck, definition.view, query, range, events), given);
+    this.#comparison.add(rows, await plainRows(this.#duck, definition.view, query, range, events), given, reading);
     const { asOf, position, complete } = answerStanding(definition, reading, at);
     const iso = (timeMs: EpochMs) => (Math.abs(timeMs) >= END_OF_TIME ? null : new Date(timeMs).toISOString());
     this.#answers.push({ asOf, position, complete, rows: rows.length, from: iso(range.fromMs), to: iso(range.toMs) });

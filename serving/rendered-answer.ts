@@ -1,6 +1,7 @@
 import type { Query } from "../core/query.ts";
 import { STEP, type Work } from "../core/work.ts";
-import { type AnswerBody, answerBody } from "./answer.ts";
+import { type AnswerBody, answerBody, LONG_NUMBERS } from "./answer.ts";
+import { type Numbers, numberColumns, rowsJson } from "./numbers.ts";
 import type { DescribedView } from "./openapi.ts";
 import { tooLong } from "./problem.ts";
 import type { ReadAnswer } from "./reader.ts";
@@ -19,11 +20,12 @@ export function* renderAnswer(
   { definition, types }: DescribedView,
   query: Query,
   answer: ReadAnswer,
-  headers: RenderedAnswer["headers"],
+  { headers, numbers }: { readonly headers: RenderedAnswer["headers"]; readonly numbers: Numbers },
 ): Work<RenderedAnswer | null> {
-  const { freshnessMs, complete, missing, problems, ...rest } = answerBody(definition, types, query, answer);
+  const whole = answerBody(definition, types, query, answer, { at: null, numbers });
+  const { freshnessMs, complete, missing, problems, ...rest } = whole;
   if (missing !== undefined || problems !== undefined || freshnessMs === null) return null;
-  const before = `${(yield* answerJson(rest)).slice(0, -1)},"freshnessMs":`;
+  const before = `${(yield* answerJson(rest, numbers)).slice(0, -1)},"freshnessMs":`;
   return { answer, before, after: `,"complete":${complete}}`, headers };
 }
 
@@ -34,17 +36,23 @@ const STEP_ROWS = 50;
 const MOST_CHARACTERS = 256_000_000;
 
 /** The body of an answer, or some of its fields, as JSON. Throws TOO_LARGE for a text that is too long to be held. */
-export function* answerJson({ view, rows, ...rest }: Pick<AnswerBody, "view" | "rows">): Work<string> {
+export function* answerJson(
+  { view, rows, ...rest }: Pick<AnswerBody, "view" | "rows" | "fields" | "notices">,
+  numbers: Numbers,
+): Work<string> {
+  const columns = numberColumns(rest.fields);
   const pieces: string[] = [];
-  let characters = 0;
+  let [characters, isRounded] = [0, false];
   for (let at = 0; at < rows.length; at += STEP_ROWS) {
-    const piece = JSON.stringify(rows.slice(at, at + STEP_ROWS)).slice(1, -1);
-    characters += piece.length;
+    const { json, hasLong } = rowsJson(rows.slice(at, at + STEP_ROWS), columns, numbers);
+    characters += json.length;
     if (characters > MOST_CHARACTERS) throw tooLong(MOST_CHARACTERS);
-    pieces.push(piece);
+    isRounded ||= hasLong && numbers === "number";
+    pieces.push(json);
     yield STEP;
   }
-  return `{"view":${JSON.stringify(view)},"rows":[${pieces.join(",")}],${JSON.stringify(rest).slice(1)}`;
+  const noticed = isRounded ? { ...rest, notices: [...(rest.notices ?? []), LONG_NUMBERS] } : rest;
+  return `{"view":${JSON.stringify(view)},"rows":[${pieces.join(",")}],${JSON.stringify(noticed).slice(1)}`;
 }
 
 export function renderedBody({ before, after }: RenderedAnswer, freshnessMs: number): string {

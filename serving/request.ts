@@ -1,4 +1,5 @@
 import { planQuery, type Query, type QueryProblem } from "../core/query.ts";
+import { NUMBERS, type Numbers } from "./numbers.ts";
 import type { DescribedView } from "./openapi.ts";
 import type { Parameters } from "./parameters.ts";
 import { badRequest, viewUnknown } from "./problem.ts";
@@ -55,4 +56,12 @@ export function wholeNumber(
   if (/^\d{1,9}$/.test(text) && value >= least && value <= most) return value;
   fail(name, `"${text.slice(0, 60)}" is no such number`, `${least} to ${most}`);
   return byDefault;
+}
+
+/** How exact numbers are to be written: `numbers`. */
+export function readNumbers(one: One, fail: Fail): Numbers {
+  const text = one("numbers") ?? "number";
+  if (Object.hasOwn(NUMBERS, text)) return text as Numbers;
+  fail("numbers", `"${text.slice(0, 60)}" is neither`, Object.keys(NUMBERS).join(", "));
+  return "number";
 }

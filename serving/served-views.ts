@@ -4,7 +4,7 @@ import type { Definition, Definitions } from "../store/definitions.ts";
 import type { DuckPool } from "../store/duck.ts";
 import type { FailureTracker } from "../store/failure-tracker.ts";
 import type { Generations, Part } from "../store/generations.ts";
-import { dimensionTypes } from "./dimension-types.ts";
+import { columnTypes } from "./column-types.ts";
 import type { DescribedView } from "./openapi.ts";
 
 const EVERY_MS = 1_000;
@@ -110,7 +110,7 @@ export class ServedViews extends Map<string, DescribedView> {
     if (held !== undefined) return held;
     const duck = await this.#pool.connect();
     try {
-      const described = { definition, types: await dimensionTypes(duck, view) };
+      const described = { definition, types: await columnTypes(duck, view) };
       this.#described.set(generation, described);
       return described;
     } catch (cause) {

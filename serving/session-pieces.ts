@@ -1,6 +1,7 @@
 import { BUDGET_UNITS, Budget, type BudgetLimits, OverBudget } from "../core/budget.ts";
 import type { Cell, GroupValue } from "../core/cells.ts";
 import { nextWithRows, pieceOf, type RowExtent } from "../core/extents.ts";
+import { compareText } from "../core/order.ts";
 import type { EpochMs } from "../core/position.ts";
 import { type Query, readRange, type TimeRange } from "../core/query.ts";
 import { SessionRuns } from "../core/sessions.ts";
@@ -82,12 +83,17 @@ function isSpent(budget: Budget, limits: BudgetLimits): boolean {
   return BUDGET_UNITS.some((unit) => budget.spent(unit) > limits[unit]);
 }
 
+/** Any fixed order will do: the same values make the same question, which may be kept. */
+function compareAsText(a: GroupValue, b: GroupValue): number {
+  return compareText(`${typeof a} ${a}`, `${typeof b} ${b}`);
+}
+
 /** The question for these groups, and perhaps some more: by the values of each dimension, where they are not too many. */
 function onlyGroups(view: View, query: Query, groups: readonly (readonly GroupValue[])[]): Query {
   const where = new Map(query.where);
   for (const [index, dimension] of Object.keys(view.by).entries()) {
-    const values = new Set(groups.map((group) => String(group[index] ?? null)));
-    if (values.size <= MOST_VALUES) where.set(dimension, [...values].sort());
+    const values = new Set(groups.map((group) => group[index] ?? null));
+    if (values.size <= MOST_VALUES) where.set(dimension, [...values].sort(compareAsText));
   }
   return { ...query, where };
 }

@@ -227,7 +227,7 @@ describe("an entity tag", () => {
 });
 
 describe("CSV", () => {
-  it("has the rows of JSON, says where it stands in headers, and holds no formula", async () => {
+  it("has the rows of JSON as they are, says where it stands in headers, and holds no formula for a spreadsheet", async () => {
     const body = await settled("by=place&every=1h");
     const response = await fetch(sea.url("/views/everything?by=place&every=1h"), { headers: { accept: "text/csv" } });
     expect(response.headers.get("content-type")).toBe("text/csv; charset=utf-8; header=present");
@@ -236,18 +236,21 @@ describe("CSV", () => {
     const lines = (await response.text()).split("\r\n");
     expect(lines[0]?.startsWith("bucket,place,ticks,total,")).toBe(true);
     expect(lines).toHaveLength(body.rows.length + 2);
-    const escaped = new Map([
-      ["=cmd()", "'=cmd()"],
-      ["-7", "'-7"],
-      ['quay, "east"', '"quay, ""east"""'],
-      ["harbour", "harbour"],
+    const written = new Map([
+      ["=cmd()", ["=cmd()", "'=cmd()"]],
+      ["-7", ["-7", "-7"]],
+      ['quay, "east"', ['"quay, ""east"""', '"quay, ""east"""']],
+      ["harbour", ["harbour", "harbour"]],
     ]);
-    for (const [index, row] of body.rows.entries()) {
-      const place = row.place === null ? "" : escaped.get(String(row.place));
-      expect(lines[index + 1]?.startsWith(`${row.bucket},${place},${row.ticks},${row.total},`), lines[index + 1]).toBe(
-        true,
-      );
-    }
+    const spreadsheet = await fetch(sea.url("/views/everything?by=place&every=1h&format=spreadsheet"));
+    expect(spreadsheet.headers.get("content-type")).toBe("text/csv; charset=utf-8; header=present");
+    const safe = (await spreadsheet.text()).split("\r\n");
+    for (const [index, row] of body.rows.entries())
+      for (const [form, found] of [lines, safe].entries()) {
+        const place = row.place === null ? "" : written.get(String(row.place))?.[form];
+        const begins = `${row.bucket},${place},${row.ticks},${row.total},`;
+        expect(found[index + 1]?.startsWith(begins), found[index + 1]).toBe(true);
+      }
     const asked = await whole(sea.url("/views/everything?format=csv&by=&limit=1"));
     expect(asked.headers.get("content-type")).toContain("text/csv");
     expect(await refused("/views/everything?format=xml")).toEqual([400, "BAD_REQUEST"]);

@@ -105,7 +105,7 @@ function salesOf(total: number): Sale[] {
   return Array.from({ length: total }, (_, offset) => ({
     offset,
     at: START + pick(offset * 7, 6 * HOUR),
-    shop: ["north", "south", "null", null, 'a"b%_ é'][pick(offset * 7 + 1, 5)] ?? null,
+    shop: ["north", "south", "null", null, 'a"b%_ é', '"null"', "tab\tline\r\nfeed"][pick(offset * 7 + 1, 7)] ?? null,
     online: pick(offset * 7 + 2, 2) === 1,
     floor: pick(offset * 7 + 3, 3) - 1,
     cents: pick(offset * 7 + 4, 10) === 0 ? null : pick(offset * 7 + 5, 10_000) - 2_000,
@@ -310,6 +310,7 @@ function fold(
     }
     return {
       bucket: new Date(bucket).toISOString(),
+      ...(every > 60_000 && (bucket < from || bucket + every > to) ? { partial: true } : {}),
       ...Object.fromEntries(by.map((name) => [name, sales[0]?.[name] ?? null])),
       sales: sales.length,
       cents: cents.length === 0 ? null : total,
@@ -389,7 +390,19 @@ describe("an answer", () => {
       ],
       [
         `${WHOLE}&every=1h&by=&where[shop]=null&where[online]=true`,
-        { ...whole, every: HOUR, by: [], keep: ({ shop, online }) => (shop === null || shop === "null") && online },
+        { ...whole, every: HOUR, by: [], keep: ({ shop, online }) => shop === null && online },
+      ],
+      [
+        `${WHOLE}&every=1h&by=shop&where[shop]=null&where[shop]=%22null%22`,
+        { ...whole, every: HOUR, by: ["shop"], keep: ({ shop }) => shop === null || shop === "null" },
+      ],
+      [
+        `${WHOLE}&every=1h&by=shop&where[shop]=%22%22null%22%22`,
+        { ...whole, every: HOUR, by: ["shop"], keep: ({ shop }) => shop === '"null"' },
+      ],
+      [
+        `${WHOLE}&every=1h&by=shop&where[shop]=tab%09line%0D%0Afeed`,
+        { ...whole, every: HOUR, by: ["shop"], keep: ({ shop }) => shop === "tab\tline\r\nfeed" },
       ],
       [
         `${WHOLE}&every=1h&by=&where[floor]=-1&where[floor]=0`,
@@ -407,6 +420,43 @@ describe("an answer", () => {
     }
   });
 
+  it("with every=all has one row for the range, also before and after 1970", async () => {
+    const query = `from=1960-01-01&to=${START + 6 * HOUR}&every=all&by=shop&measures=sales,mean,buyers`;
+    const { rows, window } = await at.answer(query);
+    const expected = fold(2_500, { to: START + 6 * HOUR, every: 1e15, by: ["shop"] }).map(
+      ({ partial: _, cents: _c, least: _l, most: _m, ...row }) => ({ ...row, bucket: "1960-01-01T00:00:00.000Z" }),
+    );
+    expect(sorted(rows)).toEqual(sorted(expected));
+    expect(window.every).toBe("all");
+  });
+
+  it("marks the buckets that the range cuts, and no others, in JSON and CSV", async () => {
+    const cut = `from=${START + HOUR / 2}&to=${START + (5 * HOUR) / 2}&every=1h&by=&measures=sales`;
+    const { rows, fields } = await at.answer(cut);
+    expect(rows.map(({ partial }) => partial)).toEqual([true, undefined, true]);
+    expect(fields.partial).toMatchObject({ kind: "time", type: "boolean" });
+    const { text } = await at.ask(`/views/takings?${cut}&format=csv`);
+    const lines = text.split("\r\n").map((line) => line.split(",").at(-1));
+    expect(lines).toEqual(["partial", "true", "false", "true", ""]);
+    const newest = await at.answer(`from=${START + HOUR / 2}&every=1mo&by=&measures=sales`);
+    expect(newest.rows.map(({ partial }) => partial)).toEqual([true]);
+    const open = await at.answer(`from=2026-03-01&every=1mo&by=&measures=sales`);
+    expect(open.rows.map(({ partial }) => partial)).toEqual([undefined]);
+    const closed = await at.answer(`from=2026-03-01&to=2026-03-02&every=1mo&by=&measures=sales`);
+    expect(closed.rows.map(({ partial }) => partial)).toEqual([true]);
+    expect((await at.answer(`${WHOLE}&by=floor&measures=sales`)).fields.partial).toBeUndefined();
+  });
+
+  it("takes a plus sign in an offset as it is, also where it was not encoded", async () => {
+    const [plain, encoded] = await Promise.all(
+      ["+", "%2B"].map((plus) =>
+        at.answer(`from=2026-03-01T01:00:00${plus}01:00&to=2026-03-01T06:00:00Z&by=&every=1h`),
+      ),
+    );
+    expect(plain?.rows).toHaveLength(6);
+    expect(plain?.rows).toEqual(encoded?.rows);
+  });
+
   it("says what each field is, where it stands and how fresh it is", async () => {
     const answer = await at.answer(`${WHOLE}&every=1h&by=floor&measures=cents,buyers`);
     expect(answer.fields).toEqual({
@@ -420,6 +470,7 @@ describe("an answer", () => {
         exact: false,
         error: 0.0081,
       }),
+      partial: expect.objectContaining({ kind: "time", type: "boolean" }),
     });
     expect(Object.keys(answer.rows[0] ?? {})).toEqual(["bucket", "floor", "cents", "buyers"]);
     expect(answer.position).toEqual({
@@ -777,7 +828,8 @@ describe("a request that is wrong", () => {
     [`${view}from=%FF`, 400, "from"],
     [`${view}from=%E0%A4`, 400, "from"],
     [`${view}from=%`, 400, "from"],
-    [`${view}where[shop]=a%00b`, 400, "where[shop]"],
+    [`${view}from=a%00b`, 400, "from"],
+    [`${view}where[sh%00op]=a`, 400, null],
     [`${view}%FF=1`, 400, "%FF=1"],
     [`${view}from=0`, 400, "every"],
     [`${view}where[shop]=${"x".repeat(9_000)}`, 414, null],
@@ -897,6 +949,7 @@ describe("a request that is wrong", () => {
       "999999999999999",
       "-999999999999999",
       "999999w",
+      "all",
       "1h",
       "5m",
       "shop",
@@ -1046,7 +1099,8 @@ describe("the other routes", () => {
     const answer = await at.answer("");
     for (const name of schema.required) expect(Object.keys(answer)).toContain(name);
     for (const name of Object.keys(answer)) expect(Object.keys(schema.properties)).toContain(name);
-    expect(Object.keys(answer.rows[0] ?? {})).toEqual(Object.keys(schema.properties.rows.items.properties));
+    const columns = Object.keys(schema.properties.rows.items.properties);
+    expect([...Object.keys(answer.rows[0] ?? {}), "partial"]).toEqual(columns);
   });
 
   it("are data to a browser, never a script or a page of somebody else", async () => {
@@ -1093,6 +1147,8 @@ describe("the other routes", () => {
       exact: true,
       error: 0,
       note: "exact",
+      values: "integer",
+      json: "number",
     });
   });
 

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { isDate } from "../../core/interval.ts";
 import { separated } from "../../core/secrets.ts";
 import type { AnswerBody } from "../../serving/answer.ts";
 import { answerText, apiSilent, problemExitCode, problemText } from "../answer-text.ts";
@@ -10,10 +11,13 @@ Examples:
   $ tideline query revenue                                        the last 24 hours of event time
   $ tideline query revenue --every 1h --by region --measures revenue,buyers --order=-revenue --limit 10
   $ tideline query revenue --where region=eu --where region=us --by "" --every 1d
+  $ tideline query revenue --from 2026-01-01 --to 2026-04-01 --every 1mo         January to March, a row a month
+  $ tideline query revenue --from 2026-01-01 --to 2026-04-01 --every all         the same in one row
   $ tideline query revenue --min order-completed:0:4711 --wait 30s      with what \`tideline send\` has just sent
 `;
 
 interface Flags extends QueryFlags {
+  readonly at?: string;
   readonly min?: string;
   readonly wait?: string;
   readonly json: boolean;
@@ -27,6 +31,7 @@ export function registerQuery(program: Command): void {
     .description("ask a view, and show its answer as a table")
     .argument("<view>", "which view; GET /views lists them");
   addQueryFlags(command)
+    .option("--at <asOf>", "exactly the position of an earlier answer")
     .option(
       "--min <position>",
       "an answer that includes this position: what `tideline send` prints, or the asOf of an answer",
@@ -37,11 +42,19 @@ export function registerQuery(program: Command): void {
     .addHelpText("after", examples)
     .action(async (view: string, flags: Flags) => {
       const url = queryUrl(loadConfig(process.env).apiUrl, view, flags);
-      for (const name of ["min", "wait"] as const)
+      for (const name of ["at", "min", "wait"] as const)
         if (flags[name] !== undefined) url.searchParams.set(name, flags[name]);
+      if (flags.to !== undefined && isDate(flags.to)) process.stderr.write(dateHint(flags.to));
+      // Of numbers that come as numbers, long ones would be rounded when the answer is read.
+      if (!flags.json && !flags.url) url.searchParams.set("numbers", "text");
       if (flags.url) process.stdout.write(`${separated(url).url.href}\n`);
       else await ask(url, flags.json);
     });
+}
+
+/** `tideline backfill --to` includes a date's day, so people expect the same here. */
+function dateHint(to: string): string {
+  return `--to ${to}: up to the first moment of that day, so the day itself is not in the answer\n`;
 }
 
 async function ask(url: URL, json: boolean): Promise<void> {

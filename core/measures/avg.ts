@@ -2,17 +2,29 @@ import { type Fraction, nearestDouble } from "../fraction.ts";
 import type { Sql } from "../sql.ts";
 import { builtMeasure } from "./built-measure.ts";
 import type { CellState, Measure, PlainFound, PlainTerms } from "./measure.ts";
-import { plainInteger, plainQuotient } from "./plain-values.ts";
+import { plainInteger, plainQuotient, plainUnits } from "./plain-values.ts";
+import { chosenScale, type NumberOptions, scaleSpec } from "./scale-option.ts";
 
-/** The mean of an integer expression: both parts are exact integers, and their quotient is rounded once, to the nearest double. */
-export function avg(input: Sql, options: { unit?: string } = {}): Measure {
-  return builtMeasure("avg", () => {
+/** The mean of an integer expression, in the units of its decimal fields: both parts are exact integers, and their quotient is rounded once, to the nearest double. */
+export function avg(input: Sql, options: NumberOptions = {}): Measure {
+  return builtMeasure("avg", (scaleOf) => {
     const { unit = "" } = options;
+    const scale = chosenScale(input, options, scaleOf);
+    const exact = (state: CellState): Fraction | null => {
+      const count = state.integer("count") ?? 0n;
+      return count === 0n ? null : { over: state.integer("sum") ?? 0n, under: count * 10n ** BigInt(scale) };
+    };
+    const terms = (found: PlainFound): PlainTerms => [
+      plainInteger(found, "sum") ?? 0n,
+      (plainInteger(found, "count") ?? 0n) * plainUnits(scale),
+    ];
     return {
       kind: "avg",
-      spec: { kind: "avg", of: input.text, unit },
+      spec: { kind: "avg", of: input.text, unit, ...scaleSpec(options.scale) },
       unit,
       accuracy: { exact: true, error: 0, note: "exact sum over exact count, rounded once to a double" },
+      values: "double",
+      scale: 0,
       inputs: [{ sql: input, type: "integer" }],
       components: [
         { name: "sum", form: "integer", merge: "sum", partial: `sum(${input.text})::BIGINT` },
@@ -33,13 +45,4 @@ export function avg(input: Sql, options: { unit?: string } = {}): Measure {
       },
     };
   });
-}
-
-function exact(state: CellState): Fraction | null {
-  const count = state.integer("count") ?? 0n;
-  return count === 0n ? null : { over: state.integer("sum") ?? 0n, under: count };
-}
-
-function terms(found: PlainFound): PlainTerms {
-  return [plainInteger(found, "sum") ?? 0n, plainInteger(found, "count") ?? 0n];
 }

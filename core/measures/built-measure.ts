@@ -1,17 +1,22 @@
 import { argumentProblem } from "../built-field.ts";
 import { sqlProblem } from "../sql.ts";
-import { EXACT, type Measure } from "./measure.ts";
+import { EXACT, type Measure, type ScaleOf } from "./measure.ts";
 
-/** As `builtField`: a wrong argument makes a measure that carries its problem, which start-up reports with file and field. */
-export function builtMeasure(kind: string, build: () => Measure): Measure {
+const WHOLE: ScaleOf = () => 0;
+
+/**
+ * As `builtField`: a wrong argument makes a measure that carries its problem, which start-up reports with file and field. The places of decimal fields
+ * are known when a view binds the measure to its stream (`withScales`); until then all numbers are integers.
+ */
+export function builtMeasure(kind: string, build: (scaleOf: ScaleOf) => Measure): Measure {
   try {
-    const measure = build();
+    const measure = build(WHOLE);
     for (const { sql } of measure.inputs) {
       const problem = sqlProblem(sql);
       if (problem !== null) throw new RangeError(problem);
     }
     if (typeof measure.unit !== "string") throw new RangeError(`a unit is text, not ${String(measure.unit)}`);
-    return measure;
+    return { ...measure, withScales: build };
   } catch (error) {
     return brokenMeasure(kind, `${kind}: ${argumentProblem(error)}`);
   }
@@ -20,5 +25,6 @@ export function builtMeasure(kind: string, build: () => Measure): Measure {
 function brokenMeasure(kind: string, problem: string): Measure {
   const present = () => null;
   const plain = { columns: {}, present };
-  return { kind, spec: { kind }, unit: "", accuracy: EXACT, inputs: [], components: [], present, plain, problem };
+  const nothing = { unit: "", accuracy: EXACT, values: "integer", scale: 0, inputs: [], components: [] } as const;
+  return { kind, spec: { kind }, ...nothing, present, plain, problem };
 }

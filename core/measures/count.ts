@@ -8,7 +8,7 @@ import { plainInteger, plainPresented } from "./plain-values.ts";
 export function count(options: { where?: Sql; unit?: string } = {}): Measure {
   return builtMeasure("count", () => {
     const { where, unit = "events" } = options;
-    const shared = { kind: "count", unit, accuracy: EXACT };
+    const shared = { kind: "count", unit, accuracy: EXACT, values: "integer", scale: 0 } as const;
     if (where === undefined) {
       return {
         ...shared,

@@ -24,6 +24,8 @@ export function distinct(input: Sql, options: { unit?: string } = {}): Measure {
         error: REGISTER_ERROR,
         note: "HyperLogLog estimate; error is one standard error, and small counts are off by one at times",
       },
+      values: "integer",
+      scale: 0,
       inputs: [{ sql: input, type: "any" }],
       components: [
         {

@@ -1,15 +1,19 @@
+import { inDecimals } from "../decimals.ts";
 import type { Sql } from "../sql.ts";
 import { builtMeasure } from "./built-measure.ts";
 import { EXACT, type Measure, presentInteger } from "./measure.ts";
-import { plainInteger, plainPresented } from "./plain-values.ts";
+import { plainDecimal, plainInteger, plainPresented } from "./plain-values.ts";
+import { chosenScale, type NumberOptions, scaleSpec } from "./scale-option.ts";
 
 /**
  * How many values lie in each of the bins that ascending integer `edges` make: below the first, `[edge, next edge)`, and from the last on.
- * Presented as a list of { from, to, count }; the outermost bins have null for a bound.
+ * Edges are in the units of SQL, so 1234 is 12.34 of a decimal field with two places. Presented as a list of { from, to, count }, with bounds in the
+ * field's own units; the outermost bins have null for a bound.
  */
-export function histogram(input: Sql, options: { edges: readonly number[]; unit?: string }): Measure {
-  return builtMeasure("histogram", () => {
+export function histogram(input: Sql, options: NumberOptions & { edges: readonly number[] }): Measure {
+  return builtMeasure("histogram", (scaleOf) => {
     const { edges, unit = "events" } = options;
+    const scale = chosenScale(input, options, scaleOf);
     const isEdge = (edge: number, index: number) =>
       Number.isSafeInteger(edge) && edge > (edges[index - 1] ?? Number.NEGATIVE_INFINITY);
     if (!Array.isArray(edges) || edges.length === 0 || edges.length > 200 || !edges.every(isEdge))
@@ -18,9 +22,11 @@ export function histogram(input: Sql, options: { edges: readonly number[]; unit?
     const reached = edges.map((edge) => `((${input.text}) >= ${edge})::INTEGER`).join(" + ");
     return {
       kind: "histogram",
-      spec: { kind: "histogram", of: input.text, edges, unit },
+      spec: { kind: "histogram", of: input.text, edges, unit, ...scaleSpec(options.scale) },
       unit,
       accuracy: EXACT,
+      values: scale === 0 ? "integer" : "decimal",
+      scale,
       inputs: [{ sql: input, type: "integer" }],
       components: [
         {
@@ -35,7 +41,11 @@ export function histogram(input: Sql, options: { edges: readonly number[]; unit?
       parts: "list",
       present: (state) => {
         const held = state.items("bins");
-        return bins.map(({ from, to }, index) => ({ from, to, count: presentInteger(held.get(index) ?? 0n) }));
+        return bins.map(({ from, to }, index) => ({
+          from: inDecimals(from, scale),
+          to: inDecimals(to, scale),
+          count: presentInteger(held.get(index) ?? 0n),
+        }));
       },
       plain: {
         columns: Object.fromEntries(
@@ -47,7 +57,11 @@ export function histogram(input: Sql, options: { edges: readonly number[]; unit?
           }),
         ),
         present: (found) =>
-          bins.map(({ from, to }, index) => ({ from, to, count: plainPresented(plainInteger(found, `bin${index}`)) })),
+          bins.map(({ from, to }, index) => ({
+            from: from === null ? null : plainDecimal(BigInt(from), scale),
+            to: to === null ? null : plainDecimal(BigInt(to), scale),
+            count: plainPresented(plainInteger(found, `bin${index}`)),
+          })),
       },
     };
   });

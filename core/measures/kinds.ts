@@ -9,12 +9,13 @@ import type { Measure, MeasureSpec } from "./measure.ts";
 import { first, last } from "./picks.ts";
 import { quantile } from "./quantile.ts";
 import { ratio } from "./ratio.ts";
+import type { NumberOptions } from "./scale-option.ts";
 import { sum } from "./sum.ts";
 import { topK } from "./top-k.ts";
 
 const text = z.string().transform((written) => ({ text: written }));
 const unit = z.string();
-const ofOne = z.object({ of: text, unit });
+const ofOne = z.object({ of: text, unit, scale: z.int().optional() });
 
 /** Every kind of measure: how it is made from its specification. */
 const KINDS: Readonly<Record<string, (spec: MeasureSpec) => Measure>> = {
@@ -57,7 +58,7 @@ export function measureFrom(spec: MeasureSpec): Measure {
   return measure;
 }
 
-function one(build: (of: Sql, options: { unit: string }) => Measure, spec: MeasureSpec): Measure {
-  const { of, unit: named } = ofOne.parse(spec);
-  return build(of, { unit: named });
+function one(build: (of: Sql, options: NumberOptions) => Measure, spec: MeasureSpec): Measure {
+  const { of, ...options } = ofOne.parse(spec);
+  return build(of, options);
 }

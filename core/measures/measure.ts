@@ -52,7 +52,7 @@ export interface CellState {
   registers(component: string): Registers | undefined;
 }
 
-/** Integers beyond 2^53-1 are presented as decimal text, because JSON readers would round them. */
+/** A number that a double does not hold, an integer beyond 2^53-1 or a decimal of more than 15 digits, is the text of all its digits. */
 export type Presented = number | string | boolean | null;
 
 /** What a field of a row can be: a value, several named ones (quantiles), or a list of records (top items, bins). */
@@ -70,6 +70,12 @@ export interface Accuracy {
 }
 
 export const EXACT: Accuracy = { exact: true, error: 0, note: "exact" };
+
+/** The decimal places of an expression's integers; 0 for none. */
+export type ScaleOf = (sql: Sql) => number;
+
+/** What the numbers of a measure are; "picked": what the expression gives. */
+export type Values = "integer" | "decimal" | "double" | "picked";
 
 /** A measure as data: what its builder was given. Plain JSON; `measureFrom` in kinds.ts builds it again. */
 export type MeasureSpec = Readonly<Record<string, unknown>> & { readonly kind: string };
@@ -120,6 +126,14 @@ export interface Measure {
   /** What it reads: checked against the stream's columns at start-up. */
   readonly inputs: readonly { readonly sql: Sql; readonly type: "integer" | "condition" | "any" }[];
   readonly components: readonly Component[];
+  /** What its numbers are. Of doubles each is the nearest one to its value. */
+  readonly values: Values;
+  /** How many places its decimals have; 0 for others. State keeps integers of 10^-scale units. */
+  readonly scale: number;
+  /** The same measure, answered in the units of the decimal fields that it reads. */
+  readonly withScales?: (scaleOf: ScaleOf) => Measure;
+  /** What rows are sorted by, where that is not what is presented. */
+  readonly sortKey?: (state: CellState) => Presented;
   /** The names of its values when it presents several (`p50`, `p99`), or "list"; absent: it presents one value. */
   readonly parts?: readonly string[] | "list";
   readonly present: (state: CellState) => PresentedField;

@@ -1,23 +1,32 @@
+import { inDecimals } from "../decimals.ts";
 import { type Fraction, fractionOfDouble, wholeNumber } from "../fraction.ts";
 import type { Sql } from "../sql.ts";
 import { builtMeasure } from "./built-measure.ts";
 import { EXACT, type Measure, type Presented } from "./measure.ts";
-import { plainPicked, plainTerms } from "./plain-values.ts";
+import { plainDecimal, plainPicked, plainTerms, plainUnits } from "./plain-values.ts";
+import { chosenScale, type NumberOptions, scaleSpec } from "./scale-option.ts";
 
-function pick(kind: "first" | "last", input: Sql, options: { unit?: string }): Measure {
-  return builtMeasure(kind, () => {
+function pick(kind: "first" | "last", input: Sql, options: NumberOptions): Measure {
+  return builtMeasure(kind, (scaleOf) => {
     const { unit = "" } = options;
+    const scale = chosenScale(input, options, scaleOf);
     return {
       kind,
-      spec: { kind, of: input.text, unit },
+      spec: { kind, of: input.text, unit, ...scaleSpec(options.scale) },
       unit,
       accuracy: EXACT,
+      values: scale === 0 ? "picked" : "decimal",
+      scale,
       inputs: [{ sql: input, type: "any" }],
       components: [
         { name: kind, form: "pick", merge: kind, partial: input.text, given: `(${input.text}) IS NOT NULL` },
       ],
-      present: (state) => state.pick(kind) ?? null,
-      exact: (state) => fractionOf(state.pick(kind) ?? null),
+      present: (state) => inDecimals(state.pick(kind) ?? null, scale),
+      sortKey: (state) => state.pick(kind) ?? null,
+      exact: (state) => {
+        const value = fractionOf(state.pick(kind) ?? null);
+        return value === null ? null : { over: value.over, under: value.under * 10n ** BigInt(scale) };
+      },
       plain: {
         columns: {
           [kind]: {
@@ -25,11 +34,20 @@ function pick(kind: "first" | "last", input: Sql, options: { unit?: string }): M
             sql: `to_json(${kind}(${input.text} ORDER BY _time, _partition, _offset, _line) FILTER (WHERE (${input.text}) IS NOT NULL))::VARCHAR`,
           },
         },
-        present: (found) => plainPick(found.aggregate(kind)),
-        terms: (found) => plainTerms(plainPick(found.aggregate(kind))),
+        present: (found) => plainPlaced(plainPick(found.aggregate(kind)), scale),
+        terms: (found) => {
+          const value = plainTerms(plainPick(found.aggregate(kind)));
+          return value === null ? null : [value[0], value[1] * plainUnits(scale)];
+        },
       },
     };
   });
+}
+
+/** Only whole numbers have decimal places to be set. */
+function plainPlaced(value: Presented, scale: number): Presented {
+  const isWhole = typeof value !== "boolean" && /^-?[0-9]+$/.test(String(value));
+  return scale > 0 && isWhole ? plainDecimal(BigInt(value ?? 0), scale) : value;
 }
 
 function plainPick(json: unknown): Presented {
@@ -43,11 +61,11 @@ function fractionOf(value: Presented): Fraction | null {
 }
 
 /** The value of the earliest event that has one. Ties in event time are broken by partition, then by offset. */
-export function first(input: Sql, options: { unit?: string } = {}): Measure {
+export function first(input: Sql, options: NumberOptions = {}): Measure {
   return pick("first", input, options);
 }
 
 /** The value of the latest event that has one. Ties in event time are broken by partition, then by offset. */
-export function last(input: Sql, options: { unit?: string } = {}): Measure {
+export function last(input: Sql, options: NumberOptions = {}): Measure {
   return pick("last", input, options);
 }

@@ -19,6 +19,25 @@ export function plainPresented(value: bigint | undefined): number | string | nul
   return value <= LARGEST && value >= -LARGEST ? Number(value) : String(value);
 }
 
+/** How many units of a decimal with so many places make one. */
+export function plainUnits(scale: number): bigint {
+  return BigInt(`1${"0".repeat(scale)}`);
+}
+
+/** So many units of a decimal number: with fifteen digits at most all readers of JSON keep it as a number, else it is text. */
+export function plainDecimal(units: bigint | undefined, scale: number): number | string | null {
+  if (units === undefined || scale === 0) return plainPresented(units);
+  const written = plainDecimalText(String(units), scale);
+  return String(units).replace("-", "").length <= 15 ? Number(written) : written;
+}
+
+/** The digits of a whole number with a point before the last `scale` of them. */
+export function plainDecimalText(digits: string, scale: number): string {
+  const [sign, size] = digits.startsWith("-") ? ["-", BigInt(digits.slice(1))] : ["", BigInt(digits)];
+  const [whole, rest] = [size / plainUnits(scale), size % plainUnits(scale)];
+  return `${sign}${whole}.${String(rest + plainUnits(scale)).slice(1)}`;
+}
+
 /** A value that DuckDB wrote as JSON. */
 export function plainPicked(json: string): Presented {
   const value = JSON.parse(json) as Presented;
@@ -33,6 +52,12 @@ export function plainTerms(value: Presented): PlainTerms | null {
   const [whole = "0", fraction = ""] = Math.abs(number).toString(2).split(".");
   const size = BigInt(`0b${whole}${fraction}`);
   return [number < 0 ? -size : size, 1n << BigInt(fraction.length)];
+}
+
+/** As `plainTerms`, also of a decimal number that is written as text. */
+export function plainTermsOf(value: Presented): PlainTerms | null {
+  const [, whole = "", places = ""] = typeof value === "string" ? (/^(-?\d+)\.(\d+)$/.exec(value) ?? []) : [];
+  return places === "" ? plainTerms(value) : [BigInt(`${whole}${places}`), plainUnits(places.length)];
 }
 
 /**

@@ -1,8 +1,9 @@
 import { ceiling, fractionOfText, wholeNumber } from "../fraction.ts";
 import type { Sql } from "../sql.ts";
 import { builtMeasure } from "./built-measure.ts";
-import type { Item, Measure, Presented } from "./measure.ts";
-import { plainInteger, plainPresented } from "./plain-values.ts";
+import type { Item, Measure } from "./measure.ts";
+import { plainDecimal, plainInteger } from "./plain-values.ts";
+import { chosenScale, type NumberOptions, scaleSpec } from "./scale-option.ts";
 
 const AT = [0.5, 0.9, 0.99];
 
@@ -14,23 +15,29 @@ const AT = [0.5, 0.9, 0.99];
  * @param options.error bound of the relative error, 0.001 to 0.1
  * @param options.at which quantiles, each above 0 and at most 1; 0.5 is presented as `p50`, 0.999 as `p99_9`
  */
-export function quantile(input: Sql, options: { error?: number; at?: readonly number[]; unit?: string } = {}): Measure {
-  return builtMeasure("quantile", () => {
+export function quantile(
+  input: Sql,
+  options: NumberOptions & { error?: number; at?: readonly number[] } = {},
+): Measure {
+  return builtMeasure("quantile", (scaleOf) => {
     const { error = 0.01, at = AT, unit = "" } = options;
     if (typeof error !== "number" || !(error >= 0.001 && error <= 0.1))
       throw new RangeError(`error is a number from 0.001 to 0.1, not ${String(error)}`);
     if (!Array.isArray(at) || at.length === 0 || at.some((p) => typeof p !== "number" || !(p > 0 && p <= 1)))
       throw new RangeError(`at is a list of numbers above 0 and up to 1, not ${String(at)}`);
+    const scale = chosenScale(input, options, scaleOf);
     const divisions = Math.ceil(1 / (2 * error) - 1e-9);
     return {
       kind: "quantile",
-      spec: { kind: "quantile", of: input.text, error, at, unit },
+      spec: { kind: "quantile", of: input.text, error, at, unit, ...scaleSpec(options.scale) },
       unit,
       accuracy: {
         exact: false,
         error,
         note: `nearest rank, within ${Number((error * 100).toFixed(3))} % of the value`,
       },
+      values: "double",
+      scale: 0,
       inputs: [{ sql: input, type: "integer" }],
       components: [
         {
@@ -45,14 +52,16 @@ export function quantile(input: Sql, options: { error?: number; at?: readonly nu
       parts: at.map(partName),
       present: (state) => {
         const bins = [...state.items("bins")].sort(([a], [b]) => Number(a) - Number(b));
-        return Object.fromEntries(at.map((p) => [partName(p), valueAt(bins, p, divisions)]));
+        const units = 10 ** scale;
+        const placed = (value: number | null) => (value === null ? null : value / units);
+        return Object.fromEntries(at.map((p) => [partName(p), placed(valueAt(bins, p, divisions))]));
       },
       plain: {
         columns: Object.fromEntries(
           at.map((p) => [partName(p), { form: "aggregate", sql: `quantile_disc(${input.text}, ${p})` }]),
         ),
         present: (found) =>
-          Object.fromEntries(at.map((p) => [partName(p), plainPresented(plainInteger(found, partName(p)))])),
+          Object.fromEntries(at.map((p) => [partName(p), plainDecimal(plainInteger(found, partName(p)), scale)])),
         within: error,
       },
     };
@@ -72,7 +81,7 @@ function binSql(value: string, divisions: number): string {
   return `CASE WHEN ${value} = 0 THEN 0 ELSE sign(${value}) * (1 + ${power} * ${divisions} + (${size} - ${base}) * ${divisions} // ${base}) END`;
 }
 
-function valueAt(bins: readonly (readonly [Item, bigint])[], p: number, divisions: number): Presented {
+function valueAt(bins: readonly (readonly [Item, bigint])[], p: number, divisions: number): number | null {
   const total = bins.reduce((sum, [, count]) => sum + count, 0n);
   // In doubles 0.07 * 100 is more than 7, and its rank would be 8.
   const { over, under } = fractionOfText(String(p)) ?? wholeNumber(0n);

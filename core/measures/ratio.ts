@@ -10,17 +10,20 @@ import {
   ROWS,
 } from "./measure.ts";
 import { plainQuotient } from "./plain-values.ts";
+import { isHundredths } from "./scale-option.ts";
 
 /**
  * One measure divided by another, such as purchases by views: both keep their own state. The quotient of both exact numbers is rounded once, to the
  * nearest double, also when one of them is an average. Null where the lower one is null or zero. Both have to present a number.
  */
-export function ratio(top: Measure, bottom: Measure, options: { unit?: string } = {}): Measure {
-  return builtMeasure("ratio", () => {
+export function ratio(over: Measure, under: Measure, options: { unit?: string } = {}): Measure {
+  return builtMeasure("ratio", (scaleOf) => {
+    const { unit = "" } = options;
+    const side = (measure: Measure) => (isHundredths(unit) ? measure : (measure.withScales?.(scaleOf) ?? measure));
+    const [top, bottom] = [side(over), side(under)];
     for (const side of [top, bottom]) if (side.problem !== undefined) throw new RangeError(side.problem);
     if (top.exact === undefined || bottom.exact === undefined)
       throw new RangeError(`two measures of one number each are divided, not ${top.kind} and ${bottom.kind}`);
-    const { unit = "" } = options;
     const exact = (state: CellState): Fraction | null => {
       const [over, under] = [
         top.exact?.(within("top", state)) ?? null,
@@ -40,6 +43,8 @@ export function ratio(top: Measure, bottom: Measure, options: { unit?: string } 
       spec: { kind: "ratio", top: top.spec, bottom: bottom.spec, unit },
       unit,
       accuracy: accuracyOf(top.accuracy, bottom.accuracy),
+      values: "double",
+      scale: 0,
       inputs: [...top.inputs, ...bottom.inputs],
       components: [...prefixed("top", top), ...prefixed("bottom", bottom)],
       present: (state) => {

@@ -1,31 +1,34 @@
-import { wholeNumber } from "../fraction.ts";
+import { presentDecimal } from "../decimals.ts";
+import { scaledDown } from "../fraction.ts";
 import type { Sql } from "../sql.ts";
 import { builtMeasure } from "./built-measure.ts";
 import { EXACT, type Measure, presentInteger } from "./measure.ts";
-import { plainInteger, plainPresented } from "./plain-values.ts";
+import { plainDecimal, plainInteger, plainUnits } from "./plain-values.ts";
+import { chosenScale, type NumberOptions, scaleSpec } from "./scale-option.ts";
 
-/** The sum of an integer expression; null where every value was null. */
-export function sum(input: Sql, options: { unit?: string } = {}): Measure {
-  return builtMeasure("sum", () => {
+/** The sum of an integer expression, in the units of its decimal fields; null where every value was null. */
+export function sum(input: Sql, options: NumberOptions = {}): Measure {
+  return builtMeasure("sum", (scaleOf) => {
     const { unit = "" } = options;
+    const scale = chosenScale(input, options, scaleOf);
     return {
       kind: "sum",
-      spec: { kind: "sum", of: input.text, unit },
+      spec: { kind: "sum", of: input.text, unit, ...scaleSpec(options.scale) },
       unit,
       accuracy: EXACT,
+      values: scale === 0 ? "integer" : "decimal",
+      scale,
       inputs: [{ sql: input, type: "integer" }],
       components: [{ name: "sum", form: "integer", merge: "sum", partial: `sum(${input.text})::BIGINT` }],
-      present: (state) => presentInteger(state.integer("sum")),
-      exact: (state) => {
-        const value = state.integer("sum");
-        return value === undefined ? null : wholeNumber(value);
-      },
+      present: (state) => presentDecimal(state.integer("sum"), scale),
+      sortKey: (state) => presentInteger(state.integer("sum")),
+      exact: (state) => scaledDown(state.integer("sum"), scale),
       plain: {
         columns: { sum: { form: "aggregate", sql: `sum(${input.text})` } },
-        present: (found) => plainPresented(plainInteger(found, "sum")),
+        present: (found) => plainDecimal(plainInteger(found, "sum"), scale),
         terms: (found) => {
           const value = plainInteger(found, "sum");
-          return value === undefined ? null : [value, 1n];
+          return value === undefined ? null : [value, plainUnits(scale)];
         },
       },
     };

@@ -1,28 +1,35 @@
+import { decimalText, presentDecimal } from "../decimals.ts";
 import { compareText } from "../order.ts";
 import type { Sql } from "../sql.ts";
 import { builtMeasure } from "./built-measure.ts";
-import { EXACT, type Item, type Measure, presentInteger } from "./measure.ts";
-import { plainPresented } from "./plain-values.ts";
+import { EXACT, type Item, type Measure } from "./measure.ts";
+import { plainDecimal, plainDecimalText } from "./plain-values.ts";
+import { chosenScale, type NumberOptions, scaleSpec } from "./scale-option.ts";
 
 const SHOW = 10;
 
 /**
  * The items with the most weight. Every item's weight is held, as an exact sum; only what is presented is cut off, so a merge never loses
- * an item that comes up later. Costs a cell an item. Items are presented as text; equal weights in the order of their code points.
+ * an item that comes up later. Costs a cell an item. Items are presented as text; equal weights in the order of the code points that their
+ * text has in SQL.
  *
  * @param options.weight an integer expression; 1 for each event by default
  * @param options.show how many items an answer holds, 1 to 1000
  */
-export function topK(item: Sql, options: { weight?: Sql; show?: number; unit?: string } = {}): Measure {
-  return builtMeasure("topK", () => {
+export function topK(item: Sql, options: NumberOptions & { weight?: Sql; show?: number } = {}): Measure {
+  return builtMeasure("topK", (scaleOf) => {
     const { weight, show = SHOW, unit = weight === undefined ? "events" : "" } = options;
+    const scale = weight === undefined ? 0 : chosenScale(weight, options, scaleOf);
+    const itemScale = scaleOf(item);
     if (!Number.isInteger(show) || show < 1 || show > 1_000)
       throw new RangeError(`show is a whole number from 1 to 1000, not ${String(show)}`);
     return {
       kind: "topK",
-      spec: { kind: "topK", of: item.text, weight: weight?.text ?? null, show, unit },
+      spec: { kind: "topK", of: item.text, weight: weight?.text ?? null, show, unit, ...scaleSpec(options.scale) },
       unit,
       accuracy: { ...EXACT, note: `exact; the first ${show} are shown` },
+      values: scale === 0 ? "integer" : "decimal",
+      scale,
       inputs: [
         { sql: item, type: "any" },
         ...(weight === undefined ? [] : [{ sql: weight, type: "integer" as const }]),
@@ -38,7 +45,11 @@ export function topK(item: Sql, options: { weight?: Sql; show?: number; unit?: s
         },
       ],
       parts: "list",
-      present: (state) => shown(state.items("weights"), show),
+      present: (state) =>
+        shown(state.items("weights"), show).map(([name, value]) => ({
+          item: itemScale === 0 ? name : decimalText(BigInt(name), itemScale),
+          weight: presentDecimal(value, scale),
+        })),
       plain: {
         columns: {
           weights: {
@@ -49,7 +60,10 @@ export function topK(item: Sql, options: { weight?: Sql; show?: number; unit?: s
           },
         },
         present: (found) =>
-          found.items("weights").map(([name, value]) => ({ item: name, weight: plainPresented(value) })),
+          found.items("weights").map(([name, value]) => ({
+            item: itemScale === 0 ? name : plainDecimalText(name, itemScale),
+            weight: plainDecimal(value, scale),
+          })),
       },
     };
   });
@@ -61,7 +75,7 @@ type Weighed = readonly [item: Item, weight: bigint];
 const SLACK = 1_000;
 
 /** The heaviest items; equal ones in the order of their code points. Holds some more than `show` of them, however many there are. */
-function shown(items: Iterable<Weighed>, show: number) {
+function shown(items: Iterable<Weighed>, show: number): Weighed[] {
   let first: Weighed[] = [];
   let last: Weighed | undefined;
   const cut = () => {
@@ -74,7 +88,7 @@ function shown(items: Iterable<Weighed>, show: number) {
     if (first.length === show + SLACK) cut();
   }
   cut();
-  return first.map(([name, value]) => ({ item: name, weight: presentInteger(value) }));
+  return first;
 }
 
 function compareWeighed([a, x]: Weighed, [b, y]: Weighed): number {

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 import { decodeAsOf } from "../../core/as-of.ts";
 import type { LiveEvent } from "../live-feeds.ts";
 import type { Parameters } from "../parameters.ts";
-import { readRequest, wholeNumber } from "../request.ts";
+import { readNumbers, readRequest, wholeNumber } from "../request.ts";
 import type { Serving } from "../serving.ts";
 
 const HEARTBEAT_MS = 15_000;
@@ -26,8 +26,11 @@ export async function liveRoutes(app: FastifyInstance, { views, live }: Serving)
       views,
       request.params.name,
       request.query as Parameters,
-      ["interval"],
-      (one, fail) => ({ intervalMs: wholeNumber(one, fail, "interval", LIVE_INTERVAL) }),
+      ["interval", "numbers"],
+      (one, fail) => ({
+        intervalMs: wholeNumber(one, fail, "interval", LIVE_INTERVAL),
+        numbers: readNumbers(one, fail),
+      }),
     );
     open.add(reply.raw);
     reply.raw.once("close", () => open.delete(reply.raw));

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import type { QueryProblem } from "../../core/query.ts";
-import { parseDuration, parseTime } from "../../core/time.ts";
+import { parseDuration, parseUrlTime } from "../../core/time.ts";
 import type { Parameters } from "../parameters.ts";
 import { badRequest, streamUnknown } from "../problem.ts";
 import type { Serving } from "../serving.ts";
@@ -44,8 +44,8 @@ function qualityWindow(parameters: Parameters): { every: number; from: number; t
   };
   const time = "a time such as 2026-01-31T12:00:00Z";
   const every = read("every", parseDuration, HOUR_MS, "a duration such as 1h or 1d");
-  const to = read("to", parseTime, Date.now(), time);
-  const from = read("from", parseTime, to - QUALITY_WINDOW_MS, time);
+  const to = read("to", parseUrlTime, Date.now(), time);
+  const from = read("from", parseUrlTime, to - QUALITY_WINDOW_MS, time);
   if ((to - from) / every > MAX_SPANS)
     problems.push({
       parameter: "every",

@@ -6,15 +6,16 @@ import { answerBody, answerNotices, answerStanding, asOfToken, viewSummary } fro
 import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../consistency.ts";
 import { csvOf } from "../csv.ts";
 import { FORMATS, type Format, preferredFormat } from "../format.ts";
-import { keysOf, keysOrder, keysQuery } from "../keys.ts";
+import { keysJson, keysOf, keysOrder, keysQuery } from "../keys.ts";
 import { KnownQuestions } from "../known-questions.ts";
+import type { Numbers } from "../numbers.ts";
 import type { DescribedView } from "../openapi.ts";
 import { viewStandings } from "../overview.ts";
 import type { Parameters } from "../parameters.ts";
 import { badRequest } from "../problem.ts";
 import type { Reading } from "../reader.ts";
 import { answerJson, type RenderedAnswer, renderAnswer, renderedBody } from "../rendered-answer.ts";
-import { type Fail, type One, readRequest, wholeNumber } from "../request.ts";
+import { type Fail, type One, readNumbers, readRequest, wholeNumber } from "../request.ts";
 import type { Serving } from "../serving.ts";
 import type { Standing } from "../standings.ts";
 import { inTurns } from "../turns.ts";
@@ -25,6 +26,7 @@ type Named = { Params: { name: string } };
 interface QuestionOptions extends Consistency {
   /** Null: as the Accept header says. */
   readonly format: Format | null;
+  readonly numbers: Numbers;
 }
 
 const JSON_TYPE = "application/json; charset=utf-8";
@@ -61,10 +63,11 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
     const { name } = request.params;
     const held = known.get(request.url);
     if (held !== undefined && held.asked.described === views.get(name)) return held;
-    const own = [...CONSISTENCY_PARAMETERS, "format"];
+    const own = [...CONSISTENCY_PARAMETERS, "format", "numbers"];
     const asked = readRequest(views, name, request.query as Parameters, own, (one, fail, described) => ({
       ...readConsistency(serving, one, fail, described),
       format: formatOf(one, fail) ?? null,
+      numbers: readNumbers(one, fail),
     }));
     const { at, min } = asked.options;
     // Whether a position is still served is to be looked at every time.
@@ -75,9 +78,9 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
     const { asked, answered } = questionOf(request);
     const { query, options } = asked;
     const { definition, types } = asked.described;
-    const { at } = options;
+    const { at, numbers } = options;
     const format = options.format ?? preferredFormat(request.headers.accept);
-    const tagOf = (asOf: string) => entityTag(asOf, query, format, at === null && format === "json");
+    const tagOf = (asOf: string) => entityTag(asOf, query, `${format} ${numbers}`, at === null && format === "json");
     void reply.header("vary", "accept");
     if (await isUnchanged(serving, request, asked.described, options, tagOf)) return reply.status(304).send();
     const held = format === "json" ? answered : null;
@@ -90,15 +93,17 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
       ...answerHeaders(asked.described, answer, at, tagOf),
       "tideline-truncated": String(answer.truncated),
     };
-    if (format === "csv") {
+    if (format !== "json") {
       void reply.headers({ ...headers, ...ageHeader(answer, at) });
       return reply
-        .type(`${FORMATS.csv}; charset=utf-8; header=present`)
-        .send(csvOf(definition.view, query, answer.rows));
+        .type(`${FORMATS[format]}; charset=utf-8; header=present`)
+        .send(csvOf(definition.view, query, answer.rows, format === "spreadsheet"));
     }
-    const rendered = at === null ? await inTurns(renderAnswer(asked.described, query, answer, headers), null) : null;
+    const rendered =
+      at === null ? await inTurns(renderAnswer(asked.described, query, answer, { headers, numbers }), null) : null;
     if (rendered === null) {
-      const body = await inTurns(answerJson(answerBody(definition, types, query, answer, at)), null);
+      const whole = answerBody(definition, types, query, answer, { at, numbers });
+      const body = await inTurns(answerJson(whole, numbers), null);
       void reply.headers({ ...headers, ...ageHeader(answer, at) });
       return reply.type(JSON_TYPE).send(body);
     }
@@ -107,27 +112,38 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
   });
 
   app.get<Named>("/views/:name/keys", async (request, reply) => {
-    const own = [...CONSISTENCY_PARAMETERS, "dimension", "prefix", "limit", "by", "measures", "every", "order"];
+    const own = [
+      ...CONSISTENCY_PARAMETERS,
+      "dimension",
+      "prefix",
+      "limit",
+      "numbers",
+      "by",
+      "measures",
+      "every",
+      "order",
+    ];
     const asked = readRequest(views, request.params.name, request.query as Parameters, own, (one, fail, described) => {
       for (const name of ["by", "measures", "every", "order"])
         if (one(name) !== undefined)
-          fail(name, "means nothing here", "dimension, prefix, from, to, where[dimension], limit");
+          fail(name, "means nothing here", "dimension, prefix, from, to, where[dimension], limit, numbers");
       return {
         ...readConsistency(serving, one, fail, described),
         dimension: dimensionOf(one, fail, described),
         prefix: one("prefix") ?? "",
+        numbers: readNumbers(one, fail),
         limit: wholeNumber(one, fail, "limit", KEYS_LIMIT),
       };
     });
     const { definition } = asked.described;
-    const { at, dimension, prefix, limit } = asked.options;
+    const { at, dimension, prefix, limit, numbers } = asked.options;
     const query = keysQuery(definition.view, asked.query, dimension);
     const reading = await consistently(serving, reply, asked.described, asked.options, () =>
       reader.read(definition, query, at?.applied ?? null, keysOrder(dimension, { prefix, limit })),
     );
-    const keys = await inTurns(keysOf(reading, { prefix, limit }), null);
+    const keys = await inTurns(keysOf(definition.view, dimension, reading, { prefix, limit }), null);
     void reply.headers({ ...answerHeaders(asked.described, reading, at, null), ...ageHeader(reading, at) });
-    return {
+    const body = {
       view: definition.view.name,
       dimension,
       ...keys,
@@ -135,6 +151,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
       ...answerStanding(definition, reading, at),
       ...answerNotices(definition, reading),
     };
+    return reply.type(JSON_TYPE).send(keysJson(asked.described, body, numbers));
   });
 }
 

@@ -274,15 +274,16 @@ test("people see every digit of a whole number, and text of digits as it is", as
     "12.35",
     "-7",
   ]);
-  const field = { kind: "measure", type: "first", unit: "", exact: true, error: 0, note: "" } as const;
+  const field = { kind: "measure", type: "first", unit: "", exact: true, error: 0, note: "", values: "text" } as const;
+  const [integer, decimal] = (["integer", "decimal"] as const).map((values) => ({ ...field, values }));
   const answer = {
-    rows: [{ a: beyond, b: "007", c: "-12" }],
-    fields: { a: field, b: field, c: field },
+    rows: [{ a: beyond, b: "007", c: "-12", d: "-1234567890123456.70" }],
+    fields: { a: integer, b: field, c: field, d: decimal },
     window: {},
     position: { applied: {} },
   } as unknown as AnswerBody;
   const table = await answerText({ ...answer, freshnessMs: 1, complete: true });
-  expect(table).toMatch(/│\s+9,007,199,254,740,993 │ 007 │ -12 │/);
+  expect(table).toMatch(/│\s+9,007,199,254,740,993 │ 007 │ -12 │ -1,234,567,890,123,456\.70 │/);
 });
 
 test("a ratio needs two measures of one number each", () => {

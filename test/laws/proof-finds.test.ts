@@ -49,11 +49,27 @@ const PLACES = [
 ];
 const SIZES = [9_007_199_254_740_991, 3_002_399_751_580_331, 2, 40, 900, 7];
 
-/** What a program's proof finds of its own answers over the same events. */
-async function proven(folder: string): Promise<ComparedRows> {
+/** What a program's proof finds of its own answers over the same events, question by question. */
+async function proven(folder: string): Promise<ComparedRows[]> {
   const program = await loadProgram(folder);
-  const { avg, count, distinct, first, integer, instant, last, max, optional, quantile, ratio, sql, sum, text, topK } =
-    program;
+  const {
+    avg,
+    count,
+    decimal,
+    distinct,
+    first,
+    integer,
+    instant,
+    last,
+    max,
+    optional,
+    quantile,
+    ratio,
+    sql,
+    sum,
+    text,
+    topK,
+  } = program;
   const parts = program.stream("parts", {
     revision: 1,
     partitions: 1,
@@ -66,11 +82,13 @@ async function proven(folder: string): Promise<ComparedRows> {
       at: instant({ from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" }),
       place: optional(text()),
       size: optional(integer({ min: 0, max: Number.MAX_SAFE_INTEGER })),
+      price: decimal({ scale: 2, min: -1_000, max: 9_999_999_999_999.99 }),
+      rate: optional(decimal({ scale: 1, min: -100, max: 100 })),
     },
   });
   const view = program.view("parts", {
     stream: parts,
-    by: { place: sql`place` },
+    by: { place: sql`place`, rate: sql`rate` },
     every: "1 day",
     measures: {
       parts: count(),
@@ -83,10 +101,22 @@ async function proven(folder: string): Promise<ComparedRows> {
       names: topK(sql`coalesce(place, 'none') || (length(id) % 3)`, { show: 2 }),
       first_place: first(sql`place`),
       last_size: last(sql`size`),
+      earned: sum(sql`price`, { unit: "EUR" }),
+      discounted: max(sql`price - 10 * rate`),
+      mean_price: avg(sql`price`, { unit: "EUR" }),
+      prices: quantile(sql`price`, { at: [0.5] }),
+      last_price: last(sql`price`),
+      sold: topK(sql`price`, { weight: sql`price`, show: 2 }),
     },
   });
-  const plan = program.planQuery(view, {});
-  if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
+  /** All of it, and a week and a month that the range cuts. */
+  const asked = [{}, { every: "1w", by: "", measures: "parts" }, { every: "1mo", by: "", measures: "parts" }];
+  const queries = asked.map((parameters) => {
+    const range = { from: String(DAY), to: String(DAY + 86_400_000) };
+    const plan = program.planQuery(view, "every" in parameters ? { ...parameters, ...range } : parameters);
+    if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
+    return plan.query;
+  });
   const pool = await program.DuckPool.open({ threads: 1, memoryLimitMb: 512 });
   const duck = await pool.connect();
   try {
@@ -94,19 +124,27 @@ async function proven(folder: string): Promise<ComparedRows> {
     const list = (values: readonly unknown[]) => JSON.stringify(values).replaceAll("'", "''");
     const columns = `n.range AS n, ('${list(PLACES)}'::JSON ->> (n.range % ${PLACES.length})::INTEGER) AS place, ('${list(SIZES)}'::JSON ->> (n.range // ${PLACES.length} % ${SIZES.length})::INTEGER)::BIGINT AS size`;
     await duck.run(
-      `INSERT INTO events BY NAME SELECT 'p' || n AS id, ${DAY} + n AS at, place, CASE WHEN place = '' THEN NULL ELSE abs(size - n % 11) END AS size, 0 AS _partition, n AS _offset, false AS _duplicate FROM (SELECT ${columns} FROM range(4400) n)`,
+      `INSERT INTO events BY NAME SELECT 'p' || n AS id, ${DAY} + n AS at, place, CASE WHEN place = '' THEN NULL ELSE abs(size - n % 11) END AS size, CASE n % ${PLACES.length} WHEN 1 THEN 999999999999999 - n ELSE n * 7 - 30 END AS price, CASE n % ${PLACES.length} % 3 WHEN 1 THEN 5 WHEN 2 THEN -120 END AS rate, 0 AS _partition, n AS _offset, false AS _duplicate FROM (SELECT ${columns} FROM range(4400) n)`,
     );
     const table = new program.CellTable(view);
     const states = `SELECT ${program.stateColumns(view).join(", ")} FROM (${program.stateSql(view, "events")})`;
     for (const row of await program.rowsOf(duck, states)) program.mergeStateRow(table, view, row);
     const range = { fromMs: DAY, toMs: DAY + 86_400_000 };
-    const reading = { ...range, cells: table.cells(), budget: program.Budget.unlimited() };
-    const served = program.finish(program.servedRows(view, plan.query, reading));
-    const answers = program.finish(program.givenAnswers(view, plan.query, reading, served.length));
-    const given = await program.withCsv(view, plan.query, answers);
-    const comparison = new program.RowComparison(view, plan.query, 1);
-    comparison.add(served, await program.plainRows(duck, view, plan.query, range, "events"), given);
-    return comparison.result();
+    const found: ComparedRows[] = [];
+    for (const query of queries) {
+      const places = program.answerPlaces(view, query, range);
+      const rolledUp = new program.CellTable(view);
+      for (const cell of table.cells())
+        rolledUp.absorb(rolledUp.cell(places.bucket(cell.bucket), places.group(cell.group)), cell);
+      const reading = { ...range, cells: rolledUp.cells(), budget: program.Budget.unlimited() };
+      const served = program.finish(program.servedRows(view, query, reading));
+      const answers = program.finish(program.givenAnswers(view, query, reading, served.length));
+      const given = await program.withCsv(view, query, answers);
+      const comparison = new program.RowComparison(view, query, 1);
+      comparison.add(served, await program.plainRows(duck, view, query, range, "events"), given, range);
+      found.push(comparison.result());
+    }
+    return found;
   } finally {
     duck.closeSync();
     pool.close();
@@ -114,15 +152,15 @@ async function proven(folder: string): Promise<ComparedRows> {
 }
 
 test("the program as it is is proven equal", async () => {
-  const { differences, rows } = await proven(repository);
-  expect(differences).toEqual([]);
-  expect(rows).toBe(PLACES.length);
+  const found = await proven(repository);
+  expect(found.flatMap(({ differences }) => differences)).toEqual([]);
+  expect(found.map(({ rows }) => rows)).toEqual([PLACES.length, 1, 1]);
 });
 
 describe("a wrong formula is found", () => {
   test.each(formulaPlants)("$name: $what", { timeout: 60_000 }, async (plant) => {
     const folder = await testBuild([plant], join(home, plant.name));
-    const { mismatches } = await proven(folder);
-    expect(mismatches).toBeGreaterThan(0);
+    const found = await proven(folder);
+    expect(found.reduce((sum, { mismatches }) => sum + mismatches, 0)).toBeGreaterThan(0);
   });
 });

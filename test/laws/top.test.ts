@@ -226,8 +226,8 @@ describe("the first rows of an answer that is too large to be held", () => {
         if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
         const query = keysQuery(places, plan.query, dimension);
         const found = await candidates(query, keysOrder(dimension, { prefix, limit }), stored, applied);
-        const whole = finish(keysOf({ cells: allCells(query, stored, applied) }, { prefix, limit }));
-        expect(finish(keysOf({ cells: found }, { prefix, limit }))).toEqual(whole);
+        const whole = finish(keysOf(places, dimension, { cells: allCells(query, stored, applied) }, { prefix, limit }));
+        expect(finish(keysOf(places, dimension, { cells: found }, { prefix, limit }))).toEqual(whole);
       }),
       { numRuns: 100 },
     );

@@ -1,0 +1,35 @@
+import { linesSql } from "../core/compile.ts";
+import { quoteName } from "../core/sql.ts";
+import type { View } from "../core/view.ts";
+import { type Duck, rowsOf } from "../store/duck.ts";
+import { eventColumns } from "../store/events.ts";
+
+/** The type of a dimension's values in an answer, or of what `first` and `last` pick; each may also be null. */
+export type ColumnType = "text" | "integer" | "boolean" | "double" | "other";
+
+/** By the name of the dimension or measure. */
+export type ColumnTypes = ReadonlyMap<string, ColumnType>;
+
+const TYPES: Readonly<Record<string, ColumnType>> = {
+  ...{ VARCHAR: "text", BOOLEAN: "boolean", DOUBLE: "double", FLOAT: "double" },
+  // JSON has these as text.
+  ...{ TIMESTAMP: "text", TIMESTAMP_MS: "text", DATE: "text", TIME: "text" },
+};
+
+function typeOf(type: string): ColumnType {
+  if (type.startsWith("DECIMAL")) return "double";
+  return TYPES[type] ?? (/INT/.test(type) && !/[[(]/.test(type) ? "integer" : "other");
+}
+
+/** The types of a view's dimensions and picks, as the engine that runs the view sees them. */
+export async function columnTypes(duck: Duck, view: View): Promise<ColumnTypes> {
+  const picks = Object.entries(view.measures).flatMap(([name, { values, inputs }]) =>
+    values === "picked" && inputs[0] !== undefined ? [[name, inputs[0].sql] as const] : [],
+  );
+  const expressions = [...Object.entries(view.by), ...picks];
+  if (expressions.length === 0) return new Map();
+  await duck.run(`CREATE OR REPLACE TEMP TABLE described (${eventColumns(view.stream)})`);
+  const columns = expressions.map(([name, { text }]) => `(${text}) AS ${quoteName(name)}`).join(", ");
+  const described = await rowsOf(duck, `DESCRIBE SELECT ${columns} FROM ${linesSql(view, "described")}`);
+  return new Map(described.map(([name, type]) => [String(name), typeOf(String(type))]));
+}
