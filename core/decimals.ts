@@ -1,11 +1,10 @@
-import type { GroupValue } from "./cells.ts";
 import type { Field } from "./field.ts";
 import { bare } from "./fields.ts";
 import { fractionOfText } from "./fraction.ts";
-import { type Presented, presentInteger, type ScaleOf } from "./measures/measure.ts";
+import { type Measure, type Presented, presentInteger, type ScaleOf } from "./measures/measure.ts";
 import { scaleOfSql } from "./scale.ts";
 import type { Sql } from "./sql.ts";
-import type { View } from "./view.ts";
+import type { Stream } from "./stream.ts";
 
 /**
  * Fields of `decimal` are kept and merged as integers of 10^-scale units. Here is how they become decimals again when they are presented. State, SQL
@@ -44,7 +43,11 @@ export function unitsOfText(text: string, scale: number): string | null {
   return scaled % value.under === 0n ? (scaled / value.under).toString() : null;
 }
 
-type Read = Pick<View, "stream" | "each">;
+/** What of a view its expressions read. */
+interface Read {
+  readonly stream: Stream;
+  readonly each: string | null;
+}
 
 /** The places of an expression over a stream's events, or with `each` over its lines; 0 where it has none, or that is not certain. */
 function scaleOver({ stream, each }: Read): ScaleOf {
@@ -62,7 +65,7 @@ function scaleOver({ stream, each }: Read): ScaleOf {
 }
 
 /** A view whose measures are answered in the units of the decimal fields that they read. Definitions may be wrong in any way here. */
-export function withDecimals(view: View): View {
+export function withDecimals<V extends Read & { readonly measures: Readonly<Record<string, Measure>> }>(view: V): V {
   const { measures } = view;
   if (typeof measures !== "object" || measures === null) return view;
   const scaleOf = scaleOver(view);
@@ -70,10 +73,12 @@ export function withDecimals(view: View): View {
   return { ...view, measures: Object.fromEntries(bound) };
 }
 
-const known = new WeakMap<View, ReadonlyMap<string, number>>();
+type Grouped = Read & { readonly by: Readonly<Record<string, Sql>> };
+
+const known = new WeakMap<Grouped, ReadonlyMap<string, number>>();
 
 /** The dimensions of a view that are decimals, with their places. */
-export function dimensionScales(view: View): ReadonlyMap<string, number> {
+export function dimensionScales(view: Grouped): ReadonlyMap<string, number> {
   const held = known.get(view);
   if (held !== undefined) return held;
   const scaleOf = scaleOver(view);
@@ -84,6 +89,6 @@ export function dimensionScales(view: View): ReadonlyMap<string, number> {
 }
 
 /** A dimension's value as an answer shows it. */
-export function shownGroupValue(view: View, dimension: string, value: GroupValue): GroupValue {
+export function shownGroupValue(view: Grouped, dimension: string, value: Presented): Presented {
   return inDecimals(value, dimensionScales(view).get(dimension) ?? 0);
 }

@@ -1,6 +1,5 @@
 import type { PresentedField } from "../core/measures/measure.ts";
 import type { Row } from "../core/present.ts";
-import type { AnswerField } from "./answer.ts";
 
 /**
  * How the exact numbers of an answer are written in JSON, whatever their size: as numbers with all of their digits, which a reader may round, or as
@@ -12,8 +11,10 @@ export type Numbers = keyof typeof NUMBERS;
 /** The places of the exact numbers in a row's columns, by column. Other columns are written as they are. */
 export type NumberColumns = ReadonlyMap<string, number>;
 
-/** The columns of an answer that hold exact numbers. */
-export function numberColumns(fields: Readonly<Record<string, AnswerField>>): NumberColumns {
+/** The columns of an answer that hold exact numbers, by what its fields say. */
+export function numberColumns(
+  fields: Readonly<Record<string, { readonly values: string; readonly scale?: number }>>,
+): NumberColumns {
   return new Map(
     Object.entries(fields).flatMap(([name, { values, scale = 0 }]) =>
       values === "integer" || values === "decimal" ? [[name, scale] as const] : [],
