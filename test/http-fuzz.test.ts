@@ -322,7 +322,7 @@ const escaped = (part: string) => encodeURIComponent(part.replaceAll("~", "~0").
 /** What is wrong with an answer; "" for nothing. */
 function complaint(path: string, operation: Operation, asked: Asked, { status, type, text }: Answered): string {
   const mediaType = type.split(";")[0] ?? "";
-  if (status === 304) return text === "" && asked.method === "GET" ? "" : "304 with a body";
+  if (status === 304) return text === "" && /^(GET|HEAD)$/.test(asked.method) ? "" : "304 with a body";
   const said = operation.responses[status];
   const isDocumented = said?.content?.[mediaType] !== undefined;
   if (status >= 500 && !isDocumented) return `${status} ${text}`;
