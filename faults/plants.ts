@@ -797,6 +797,33 @@ export const plants: readonly Plant[] = [
     necessary: true,
     scenarios: [],
   },
+  {
+    name: "frozen-live",
+    what: "live state that another release wrote is merged into answers of a generation that this one computes otherwise",
+    file: "serving/standings.ts",
+    find: "if (definition.frozen) return FROZEN;",
+    replace: "",
+    necessary: true,
+    scenarios: [],
+  },
+  {
+    name: "frozen-applied",
+    what: "the speed layer adds to the state of a generation that it computes otherwise",
+    file: "speed-layer/main.ts",
+    find: "stored.filter(({ frozen }) => !frozen)",
+    replace: "stored.filter(({ frozen }) => frozen !== null)",
+    necessary: true,
+    scenarios: [],
+  },
+  {
+    name: "components-unknown",
+    what: "a state with components that this release does not make is answered as if it had them",
+    file: "store/stored-definitions.ts",
+    find: "if (stored !== null && !isDeepStrictEqual",
+    replace: "if (stored === null && !isDeepStrictEqual",
+    necessary: true,
+    scenarios: [],
+  },
 ];
 
 /** The plants of these names; throws on one that there is not. */

@@ -5,11 +5,15 @@ import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { generationOf } from "../core/generation.ts";
 import { count } from "../core/measures/count.ts";
+import { position } from "../core/position.ts";
 import { type View, view } from "../core/view.ts";
+import type { RedisGate } from "../serving/redis-gate.ts";
+import { Standings } from "../serving/standings.ts";
 import { DATA_FORMAT } from "../store/data-format.ts";
 import type { Definitions } from "../store/definitions.ts";
 import { DataDirectory } from "../store/files.ts";
 import { Generations } from "../store/generations.ts";
+import { Manifests } from "../store/manifests.ts";
 import { sales } from "./sales.ts";
 
 /** A data directory that another release has written to. */
@@ -77,6 +81,23 @@ describe("a served generation that this release computes otherwise", () => {
     expect([await generations.follows(other), await generations.follows(next)]).toEqual([false, true]);
     expect((await generations.reading("sales", files)).map(({ generation }) => generation)).toEqual([others, next]);
     expect(await generations.unreadable(files)).toEqual([]);
+  });
+
+  test("is answered from its newest version, and nobody asks Redis for its live state", async () => {
+    const { data, generations, other } = await written();
+    const manifests = new Manifests(data);
+    await manifests.genesis(other, new Map([[0, position(7)]]), "a topic", "test");
+    const gate = {
+      ask: () => Promise.reject(new Error("Redis was asked")),
+    } as unknown as RedisGate;
+    const standings = new Standings({ manifests, gate, namespace: "" });
+    const found = await standings.find(await generations.find("takings", files));
+    expect(found).toMatchObject({
+      manifest: { generation: other, version: 0 },
+      chain: null,
+      missing: { code: "FROZEN" },
+    });
+    expect(found.applied).toEqual(new Map([[0, 7n]]));
   });
 
   test("is frozen too when the release that wrote it did not tell its components", async () => {
