@@ -11,8 +11,8 @@ import { PLAIN_FORMS, type ValueForms } from "./value-forms.ts";
 /** The first so many rows are looked at before anything is sent: a file of another kind is refused as a whole. */
 export const LOOK_AHEAD_ROWS = 1_000;
 
-/** Records that wait for Kafka while more rows are read: as many pieces as this. */
-const PIECES_UNDER_WAY = 4;
+/** How many pieces of records wait for Kafka while more rows are read. */
+const PIECES_UNDER_WAY = 512;
 
 export interface SendOptions {
   readonly brokers: string;

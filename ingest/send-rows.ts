@@ -41,8 +41,8 @@ export interface FileOptions extends ColumnNames {
 
 export const FILE_DEFAULTS: FileOptions = { kind: null, delimiter: null, encoding: null, header: true, names: null };
 
-/** Rows that are handed on together. */
-const PIECE_ROWS = 4_096;
+/** Rows that are handed on together: few, so that what they are made of is gone before the garbage collector looks at it. */
+const PIECE_ROWS = 64;
 
 /** How much of a text is looked at before it is read. */
 const HEAD_BYTES = 64 * 1024;
@@ -117,10 +117,12 @@ async function* parquetPieces(table: ParquetRows, fields: readonly string[]) {
   let rows: SourceRow[] = [];
   let row = 0;
   for await (const piece of table.read(fields)) {
-    for (const cells of piece) rows.push({ row: ++row, cells });
-    if (rows.length < PIECE_ROWS) continue;
-    yield { rows, done: row };
-    rows = [];
+    for (const cells of piece) {
+      rows.push({ row: ++row, cells });
+      if (rows.length < PIECE_ROWS) continue;
+      yield { rows, done: row };
+      rows = [];
+    }
   }
   yield { rows, done: row };
 }
@@ -135,19 +137,24 @@ async function* jsonPieces(bytes: Bytes, encoding: Encoding, linesOnly: boolean)
   const chunks = encoding === "utf-8" ? withoutMark(bytes.chunks()) : asUtf8(decoded(bytes.chunks(), encoding));
   let splitter: ReturnType<typeof jsonSplitter> | null = null;
   let row = 0;
-  const rowsOf = (chunk: Buffer, isLast: boolean) => {
-    splitter ??= jsonSplitter(chunk, linesOnly);
-    splitter.push(chunk, isLast);
-    const rows: SourceRow[] = [];
-    for (let piece = splitter.next(); piece !== null; piece = splitter.next()) {
-      const { line } = piece;
-      row += 1;
-      rows.push("json" in piece ? { row, line, json: piece.json } : { row, line, refused: { reason: piece.problem } });
-    }
-    return rows;
+  const push = (chunk: Buffer, isLast: boolean) => {
+    const current = splitter ?? jsonSplitter(chunk, linesOnly);
+    splitter = current;
+    current.push(chunk, isLast);
+    return (): SourceRow[] => {
+      const rows: SourceRow[] = [];
+      for (let piece = next(current, rows); piece !== null; piece = next(current, rows)) {
+        const { line } = piece;
+        row += 1;
+        rows.push(
+          "json" in piece ? { row, line, json: piece.json } : { row, line, refused: { reason: piece.problem } },
+        );
+      }
+      return rows;
+    };
   };
-  for await (const chunk of chunks) yield { rows: rowsOf(chunk, false), done: bytes.done };
-  yield { rows: rowsOf(Buffer.alloc(0), true), done: bytes.done };
+  for await (const chunk of chunks) yield* inPieces(push(chunk, false), bytes);
+  yield* inPieces(push(Buffer.alloc(0), true), bytes);
 }
 
 async function* withoutMark(chunks: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
@@ -233,22 +240,35 @@ function openTable(
 async function* csvPieces(table: Table, texts: AsyncIterable<string>, bytes: Bytes) {
   const { splitter } = table;
   let row = 0;
-  const rowsOf = () => {
+  const take = (): SourceRow[] => {
     const rows: SourceRow[] = [];
-    for (let read = splitter.next(); read !== null; read = splitter.next()) {
+    for (let read = next(splitter, rows); read !== null; read = next(splitter, rows)) {
       row += 1;
       const refused = tableProblem(read, table);
       rows.push(refused === null ? { row, line: read.line, cells: read.cells } : { row, line: read.line, refused });
     }
     return rows;
   };
-  yield { rows: rowsOf(), done: bytes.done };
+  yield* inPieces(take, bytes);
   for await (const text of texts) {
     splitter.push(text, false);
-    yield { rows: rowsOf(), done: bytes.done };
+    yield* inPieces(take, bytes);
   }
   splitter.push("", true);
-  yield { rows: rowsOf(), done: bytes.done };
+  yield* inPieces(take, bytes);
+}
+
+/** The next of a splitter, unless a piece has enough. */
+function next<T>(splitter: { next(): T | null }, piece: readonly unknown[]): T | null {
+  return piece.length < PIECE_ROWS ? splitter.next() : null;
+}
+
+/** What `take` gives until it has nothing more; at least one piece, which says how far reading is. */
+function* inPieces(take: () => SourceRow[], bytes: Bytes) {
+  for (let rows = take(); ; rows = take()) {
+    yield { rows, done: bytes.done };
+    if (rows.length < PIECE_ROWS) return;
+  }
 }
 
 /** What is wrong with a row as such; null for nothing. */

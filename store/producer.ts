@@ -1,21 +1,17 @@
-import { type GenericError, Producer, ProtocolError, serializersFrom } from "@platformatic/kafka";
+import { ConnectionPool, type GenericError, initProducerIdV4, ProtocolError } from "@platformatic/kafka";
 import { ExponentialBackoff, handleWhen, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
-import { TidelineError } from "../core/errors.ts";
+import { isTidelineError, TidelineError } from "../core/errors.ts";
+import { type BatchIdentity, BatchWriter, type WrittenRecord } from "./batch-writer.ts";
 import { parseBrokers } from "./brokers.ts";
-import { isUnknownTopic, topicMissing } from "./log-errors.ts";
+import { CONNECT_TIMEOUT_MS, KafkaCluster, noLeader } from "./kafka-cluster.ts";
 import { partitionOf } from "./partitioner.ts";
+import { produceApi } from "./produce-request.ts";
 import { unreachable } from "./topics.ts";
 
-/**
- * A record's timestamp is the time of sending: the client encodes timestamps wrongly that lie more than 2^31 ms from the first one
- * in their batch.
- */
-export interface EventRecord {
-  readonly key: string | Buffer | null;
-  readonly value: string | Buffer | null;
+/** A record to be sent. Its timestamp is the time of sending. */
+export interface EventRecord extends WrittenRecord {
   /** By default the key's partition (`partitionOf`); records without a key go to one partition per `send`, in turn. */
   readonly partition?: number;
-  readonly headers?: Readonly<Record<string, string | Buffer>>;
 }
 
 /** Partition -> offset of the last record of a `send` there. */
@@ -37,55 +33,40 @@ export interface EventProducer {
 /** A batch stays below Kafka's default for `max.message.bytes`: topics made by others take it too. A larger record goes alone. */
 const batchLimit = { records: 5_000, bytes: 900_000 };
 const openLimitMs = 15_000;
+/** How long a broker waits for its replicas before it gives up on a batch, which is then sent again. */
+const replicationLimitMs = 30_000;
 /** Kafka's own default for `delivery.timeout.ms`. */
 const deliveryLimitMs = 120_000;
 
 /** Registers an idempotent producer; throws TidelineError NOT_READY when no broker does that within 15 seconds. */
 export async function openProducer({ brokers }: { readonly brokers: string }): Promise<EventProducer> {
-  const client = createClient(brokers);
+  const addresses = parseBrokers(brokers);
+  // A request that is given up stays on its connection, where it holds up others: the limit of a delivery is the shorter one.
+  const pool = new ConnectionPool(CLIENT_ID, { connectTimeout: CONNECT_TIMEOUT_MS, requestTimeout: deliveryLimitMs });
+  let attempts = 0;
+  const register = async () => {
+    const broker = addresses[attempts++ % addresses.length] ?? { host: "", port: 0 };
+    return initProducerIdV4.api.async(await pool.get(broker), null, 0, -1n, -1);
+  };
   try {
     // A broker that has just started answers "coordinator is loading" at first.
-    await persist(client, openLimitMs, () => client.initIdempotentProducer({}), refusal);
-    return new LaneProducer(client, brokers);
+    const { producerId, producerEpoch } = await persist(openLimitMs, register, refusal);
+    return new LaneProducer({ producerId, producerEpoch }, pool, brokers);
   } catch (error) {
-    await client.close();
+    await pool.close();
     throw unreachable(brokers, error);
   }
 }
 
-/**
- * The client's idempotent producer numbers a partition's records, and Kafka drops a batch whose numbers it has already (KIP-98).
- * What we rely on, in the client's `Producer`: a batch takes its first number when it is encoded, and a partition's number moves on
- * only when its batch is acknowledged. So the same records sent again carry the same numbers, if nothing else went to that partition
- * in between. That holds because one `send` of the client carries one batch of one partition, a partition has one batch under
- * way, and after one that failed for good nothing is sent any more.
- */
-const createClient = (brokers: string) =>
-  new Producer({
-    clientId: "tideline",
-    bootstrapBrokers: parseBrokers(brokers),
-    serializers: serializersFrom(toBytes),
-    idempotent: true,
-    acks: -1,
-    // One attempt a `send`: `persist` repeats it. The client's own retry never asks who leads the partition by now.
-    retries: false,
-    repeatOnStaleMetadata: false,
-    // An answer that comes after this limit leaves the client's connection stuck; by then we have given up too.
-    requestTimeout: deliveryLimitMs,
-  });
-
-type Client = ReturnType<typeof createClient>;
-
-const toBytes = (text?: string | Buffer | null) => (typeof text === "string" ? Buffer.from(text) : (text ?? undefined));
+const CLIENT_ID = "tideline";
 
 /** Repeats `attempt` until it succeeds, its error is `final`, or the time is over. */
-function persist<T>(client: Client, limitMs: number, attempt: () => Promise<T>, final: (error: unknown) => unknown) {
+function persist<T>(limitMs: number, attempt: () => Promise<T>, final: (error: unknown) => unknown): Promise<T> {
   const backoff = new ExponentialBackoff({ initialDelay: 100, maxDelay: 1_000 });
   const again = retry(
     handleWhen((error) => !final(error)),
     { maxAttempts: Number.POSITIVE_INFINITY, backoff },
   );
-  again.onRetry(() => client.clearMetadata());
   return wrap(timeout(limitMs, TimeoutStrategy.Aggressive), again).execute(attempt);
 }
 
@@ -93,6 +74,10 @@ function persist<T>(client: Client, limitMs: number, attempt: () => Promise<T>, 
 function refusal(error: unknown): ProtocolError | undefined {
   const found = (error as Partial<GenericError>).findBy?.("canRetry", false);
   return found instanceof ProtocolError ? found : undefined;
+}
+
+function isTopicMissing(error: unknown): error is TidelineError {
+  return isTidelineError(error, "TOPIC_MISSING");
 }
 
 /** One call of `send`, until Kafka has all its records. */
@@ -103,25 +88,43 @@ interface Sending {
   readonly reject: (error: unknown) => void;
 }
 
-type Message = ReturnType<typeof toMessage>;
+/** A batch of one partition, and whose records it has: in order, each with the place behind its last one. */
+interface Batch {
+  readonly writer: BatchWriter;
+  readonly shares: { readonly sending: Sending; end: number }[];
+}
 
-/** A partition's queue. One batch of it is under way at a time, and what comes in meanwhile makes the next one larger. */
+/**
+ * A partition's queue. One batch of it is under way at a time, and what comes in at the same time makes the next one larger.
+ *
+ * Kafka drops a batch whose numbers it has already (KIP-98). A batch takes its first number when it is sealed, and the partition's number moves on only when the
+ * batch is acknowledged. So the same bytes are sent again after a failure, nothing goes to the partition in between, and after a batch
+ * that failed for good nothing is sent any more.
+ */
 interface Lane {
-  readonly waiting: Message[];
+  readonly topic: string;
+  readonly partition: number;
+  readonly waiting: Batch[];
+  /** The number of the next batch's first record. */
+  sequence: number;
   draining?: Promise<void> | undefined;
 }
 
 class LaneProducer implements EventProducer {
-  readonly #client: Client;
+  readonly #identity: Omit<BatchIdentity, "sequence">;
+  readonly #pool: ConnectionPool;
+  readonly #cluster: KafkaCluster;
   readonly #brokers: string;
   /** Topic -> a lane for each partition; asked once, so that a key stays where it is while this producer lives. */
   readonly #lanes = new Map<string, Promise<Lane[]>>();
   #keyless = 0;
   #failure: Error | undefined;
 
-  constructor(client: Client, brokers: string) {
-    this.#client = client;
+  constructor(identity: Omit<BatchIdentity, "sequence">, pool: ConnectionPool, brokers: string) {
+    this.#identity = identity;
+    this.#pool = pool;
     this.#brokers = brokers;
+    this.#cluster = new KafkaCluster(brokers, CLIENT_ID);
   }
 
   async send(topic: string, records: readonly EventRecord[]): Promise<Acknowledged> {
@@ -130,11 +133,11 @@ class LaneProducer implements EventProducer {
     this.#lanes.set(topic, found);
     const lanes = await found; // also when it is known: overlapping calls go on in their order
     const keyless = this.#keyless++ % lanes.length;
+    const placed = records.map((record) => laneOf(lanes, record, keyless));
     return new Promise((resolve, reject) => {
       const sending = { acknowledged: new Map<number, bigint>(), open: records.length, resolve, reject };
       if (records.length === 0) resolve(sending.acknowledged);
-      const messages = records.map((record) => toMessage(topic, record, lanes.length, keyless, sending));
-      for (const message of messages) lanes[message.partition]?.waiting.push(message);
+      for (const [index, lane] of placed.entries()) enqueue(lane, records[index] as EventRecord, sending);
       for (const lane of lanes) if (lane.waiting.length > 0) lane.draining ??= this.#drain(lane);
     });
   }
@@ -142,14 +145,14 @@ class LaneProducer implements EventProducer {
   async close(): Promise<void> {
     for (const found of this.#lanes.values()) for (const lane of await found.catch(() => [])) await lane.draining;
     this.#failure ??= new TypeError("send() on a closed producer");
-    await this.#client.close();
+    await Promise.all([this.#pool.close(), this.#cluster.close()]);
   }
 
   async #find(topic: string): Promise<Lane[]> {
     try {
-      const ask = () => this.#client.metadata({ topics: [topic] });
-      const { topics } = await persist(this.#client, deliveryLimitMs, ask, isUnknownTopic);
-      return Array.from({ length: topics.get(topic)?.partitionsCount ?? 0 }, () => ({ waiting: [] }));
+      const ask = () => this.#cluster.topic(topic, { fresh: true });
+      const { leaders } = await persist(deliveryLimitMs, ask, isTopicMissing);
+      return Array.from(leaders, (_, partition) => ({ topic, partition, waiting: [], sequence: 0 }));
     } catch (error) {
       this.#lanes.delete(topic);
       throw this.#explain(topic, error);
@@ -157,39 +160,50 @@ class LaneProducer implements EventProducer {
   }
 
   async #drain(lane: Lane): Promise<void> {
-    while (lane.waiting.length > 0) {
-      const batch = lane.waiting.splice(0, batchSize(lane.waiting));
+    // What else is sent in this turn of the event loop comes along.
+    await undefined;
+    for (let batch = lane.waiting.shift(); batch !== undefined; batch = lane.waiting.shift()) {
       try {
-        acknowledge(batch, await this.#deliver(batch));
+        acknowledge(batch, lane.partition, await this.#deliver(lane, batch));
       } catch (error) {
-        for (const { metadata } of batch) metadata.reject(error);
+        for (const { sending } of batch.shares) sending.reject(error);
       }
     }
     lane.draining = undefined;
   }
 
   /** Sends one batch of one partition; the offset of its first record. */
-  async #deliver(messages: Message[]): Promise<bigint> {
+  async #deliver(lane: Lane, { writer }: Batch): Promise<bigint> {
     if (this.#failure !== undefined) throw this.#failure;
+    const { topic, partition, sequence } = lane;
     try {
-      const { offsets = [] } = await persist(
-        this.#client,
-        deliveryLimitMs,
-        () => this.#client.send({ messages }),
-        refusal,
-      );
-      return offsets[0]?.offset ?? -1n;
+      const batch = writer.seal({ ...this.#identity, sequence }, Date.now());
+      const request = { topic, partition, batch, timeoutMs: replicationLimitMs };
+      const first = await persist(deliveryLimitMs, () => this.#attempt(request), refusal);
+      lane.sequence = (sequence + writer.count) % 2 ** 31;
+      return first;
     } catch (error) {
-      this.#failure ??= this.#explain(messages[0]?.topic, error);
+      this.#failure ??= this.#explain(topic, error);
       throw this.#failure;
     }
   }
 
-  #explain(topic: string | undefined, cause: unknown): TidelineError {
-    const refused = refusal(cause);
-    if (isUnknownTopic(cause)) {
-      return topicMissing(topic ?? "", cause);
+  async #attempt(request: Parameters<typeof produceApi.async>[1]): Promise<bigint> {
+    const { topic, partition } = request;
+    try {
+      const leader = (await this.#cluster.topic(topic)).leaders[partition];
+      if (leader === undefined) throw noLeader(topic, partition);
+      return await produceApi.async(await this.#pool.get(leader), request);
+    } catch (error) {
+      // Another broker may lead the partition by now.
+      this.#cluster.forget(topic);
+      throw error;
     }
+  }
+
+  #explain(topic: string, cause: unknown): TidelineError {
+    if (isTopicMissing(cause)) return cause;
+    const refused = refusal(cause);
     if (refused === undefined) return unreachable(this.#brokers, cause);
     const message = `Kafka refuses a record for ${topic}: ${refused.serverErrorMessage ?? refused.message}`;
     return new TidelineError("WRITE_REFUSED", message, "nothing behind it was sent; put it right and start again", {
@@ -198,31 +212,34 @@ class LaneProducer implements EventProducer {
   }
 }
 
-/** A record as the client takes it, which leaves `metadata` alone. */
-function toMessage(topic: string, record: EventRecord, partitions: number, keyless: number, metadata: Sending) {
-  const { key } = record;
-  const partition = record.partition ?? (key === null ? keyless : partitionOf(key, partitions));
-  if (partition >= 0 && partition < partitions) return { ...record, topic, partition, metadata };
-  throw new RangeError(`${topic} has no partition ${partition}`);
+/** The lane that a record belongs to. Throws RangeError for a partition that there is not. */
+function laneOf(lanes: readonly Lane[], { key, partition: given }: EventRecord, keyless: number): Lane {
+  const partition = given ?? (key === null ? keyless : partitionOf(key, lanes.length));
+  const lane = lanes[partition];
+  if (lane === undefined) throw new RangeError(`${lanes[0]?.topic ?? "the topic"} has no partition ${partition}`);
+  return lane;
+}
+
+/** Adds a record to the lane's last batch that waits, or to a new one when that is full. */
+function enqueue({ waiting }: Lane, record: EventRecord, sending: Sending): void {
+  let batch = waiting.at(-1);
+  if (batch === undefined || !batch.writer.add(record, batchLimit)) {
+    batch = { writer: new BatchWriter(), shares: [] };
+    batch.writer.add(record, batchLimit);
+    waiting.push(batch);
+  }
+  const last = batch.shares.at(-1);
+  if (last?.sending === sending) last.end = batch.writer.count;
+  else batch.shares.push({ sending, end: batch.writer.count });
 }
 
 /** Tells each `send` that `batch` has records of where its last one is. */
-function acknowledge(batch: readonly Message[], firstOffset: bigint): void {
-  for (const [i, { partition, metadata: sending }] of batch.entries()) {
-    sending.open--;
-    if (batch[i + 1]?.metadata === sending) continue;
-    sending.acknowledged.set(partition, firstOffset + BigInt(i));
+function acknowledge({ shares }: Batch, partition: number, firstOffset: bigint): void {
+  let begin = 0;
+  for (const { sending, end } of shares) {
+    sending.acknowledged.set(partition, firstOffset + BigInt(end - 1));
+    sending.open -= end - begin;
+    begin = end;
     if (sending.open === 0) sending.resolve(sending.acknowledged);
   }
-}
-
-/** How many of the records that wait go into the next batch. */
-function batchSize(waiting: readonly Message[]): number {
-  let sizeBytes = 0;
-  const end = waiting.findIndex(({ key, value, headers = {} }, i) => {
-    sizeBytes += Buffer.byteLength(key ?? "") + Buffer.byteLength(value ?? "") + 64;
-    for (const [name, header] of Object.entries(headers)) sizeBytes += name.length + Buffer.byteLength(header);
-    return i > 0 && (i === batchLimit.records || sizeBytes > batchLimit.bytes);
-  });
-  return end < 0 ? waiting.length : end;
 }
