@@ -13,6 +13,7 @@ import { benchRebuild } from "./rebuild.ts";
 import { benchRecords } from "./records.ts";
 import { benchRefresh } from "./refresh.ts";
 import { markdownTable, writeResult } from "./result.ts";
+import { benchSend } from "./send.ts";
 import { benchSpeed, FORMATS } from "./speed.ts";
 import { benchStartUp } from "./start-up.ts";
 import { benchWide } from "./wide.ts";
@@ -30,6 +31,7 @@ type Benchmark = (report: (line: string) => void, options: Options) => Promise<F
 /** Every benchmark: a file that measures something as a ratio to a ceiling of the same run, or against a limit. */
 const benchmarks: Readonly<Record<string, Benchmark>> = {
   speed: benchSpeed,
+  send: benchSend,
   records: benchRecords,
   wide: benchWide,
   freshness: benchFreshness,
