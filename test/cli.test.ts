@@ -77,7 +77,10 @@ test("send: an invalid row among the first stops all of it, --skip-invalid leave
   expect(await sentRecords()).toEqual([]);
 
   const sent = await tideline.run("send", "order-completed", file, "--skip-invalid", "--json");
-  expect(JSON.parse(sent.stdout)).toMatchObject({ rows: 1_201, valid: 1_200, invalid: 1, sent: 1_200 });
+  const log = await readLog(inject("kafkaBrokers"), topic);
+  const ends = [...log].filter(([, records]) => records.length > 0).toSorted(([a], [b]) => a - b);
+  const last = ends.map(([partition, records]) => `${topic}:${partition}:${records.at(-1)?.offset}`).join(",");
+  expect(JSON.parse(sent.stdout)).toMatchObject({ rows: 1_201, valid: 1_200, invalid: 1, sent: 1_200, position: last });
   const records = await sentRecords();
   expect(new Set(records.map(({ value }) => String(value)))).toEqual(new Set(lines));
 });
@@ -137,6 +140,14 @@ test("doctor names what does not run, then finds it healthy; the other commands 
   );
   const healthy = await until("no problem", doctor, ({ healthy }) => healthy, SLOW_MS);
   expect(healthy.exitCode).toBe(0);
+
+  const late = join(tideline.home, "late.ndjson");
+  await writeFile(late, JSON.stringify({ ...events[0], event_id: "late", order_id: "late" }));
+  const waited = await tideline.run("send", "order-completed", late, "--wait");
+  expect(waited.stdout).toMatch(/revenue.* has all of it/);
+  const [, asked = ""] = /^answers with all of it: tideline (.*)$/m.exec(waited.stdout) ?? [];
+  const whole = await tideline.run(...asked.split(" "), "--json", "--by", "", "--every", "7d");
+  expect(JSON.parse(whole.stdout)).toMatchObject({ complete: true });
 
   const pause = await tideline.run("schedules", "pause", "refresh-revenue", "--reason", "test");
   expect(pause.stdout).toContain("paused");
