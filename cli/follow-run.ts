@@ -1,4 +1,4 @@
-import type { Client } from "@temporalio/client";
+import { once } from "node:events";
 import { TidelineError } from "../core/errors.ts";
 import { showProgress } from "./progress.ts";
 
@@ -13,20 +13,15 @@ export interface FollowedRun<T> {
 const POLL_MS = 500;
 
 /**
- * Shows how far a run is until it ends; `what` names what is counted. Null when `stop` is aborted first, which ends the questions
- * to Temporal and leaves the run alone. Throws RUN_FAILED with what ended it.
+ * Shows how far a run is until it ends; `what` names what is counted. Null when `stop` is aborted first, which leaves the run alone; a question
+ * that is still open then ends with the connection. Throws RUN_FAILED with what ended it.
  */
-export async function followRun<T>(
-  client: Client,
-  run: FollowedRun<T>,
-  what: string,
-  stop: AbortSignal,
-): Promise<T | null> {
-  return client.withAbortSignal(stop, () => follow(run, what, stop));
-}
-
-async function follow<T>(run: FollowedRun<T>, what: string, stop: AbortSignal): Promise<T | null> {
+export async function followRun<T>(run: FollowedRun<T>, what: string, stop: AbortSignal): Promise<T | null> {
   const line = showProgress(what);
+  // Not `client.withAbortSignal`: it adds a listener to the signal with every call, and removes none.
+  const stopped = once(stop, "abort").then(() => null);
+  const result = run.result();
+  result.catch(() => {}); // after `stop` nobody waits for it
   let asking = false;
   const poll = setInterval(async () => {
     // Without a worker nobody answers; the run waits for one, and so does this.
@@ -37,7 +32,7 @@ async function follow<T>(run: FollowedRun<T>, what: string, stop: AbortSignal): 
     asking = false;
   }, POLL_MS);
   try {
-    return await run.result();
+    return stop.aborted ? null : await Promise.race([result, stopped]);
   } catch (error) {
     if (stop.aborted) return null;
     throw await explained(run.workflowId, error);

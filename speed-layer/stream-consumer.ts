@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { isTidelineError } from "../core/errors.ts";
@@ -50,6 +51,8 @@ export class StreamConsumer {
 
   constructor(deps: StreamConsumerDeps, tracks: readonly ViewTrack[]) {
     this.#deps = deps;
+    // Every lane that pauses listens to it, and each view that was stopped has a lane: as many as there are views.
+    setMaxListeners(0, this.#stopping.signal);
     this.#tracks = new Set(tracks);
     this.#views = new ViewWatch(deps.failures, deps.nameOf);
     const { brokers, topic, stream, failures, name, logger } = deps;

@@ -66,6 +66,8 @@ export class HttpRegistry implements SchemaRegistry {
 
   async #ask(method: string, path: string, body?: unknown): Promise<Answer> {
     try {
+      // The signal that a policy uses otherwise is common to all of the process's calls, and each adds a listener to it.
+      const { signal: own } = new AbortController();
       return await patiently.execute(async ({ signal }) => {
         const response = await fetch(`${this.#base}${path}`, {
           method,
@@ -78,7 +80,7 @@ export class HttpRegistry implements SchemaRegistry {
         const text = await response.text();
         if (response.status >= 500 || response.status === 429) throw new Unanswered(`status ${response.status}`);
         return { status: response.status, text };
-      });
+      }, own);
     } catch (cause) {
       throw this.#notReady(`does not answer: ${(cause as Error).message}`, cause);
     }

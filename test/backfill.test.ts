@@ -389,6 +389,7 @@ describe("a backfill", () => {
     command.kill("SIGINT");
     const { exitCode, stderr } = await command;
     expect(stderr).toContain("goes on without this command");
+    expect(stderr).not.toContain("Warning");
     expect(exitCode).toBe(130);
     const atKill = await done();
     await tideline.restart("worker");
