@@ -236,8 +236,13 @@ function isoOf(timeMs: number): string {
   return new Date(timeMs).toISOString();
 }
 
-/** A view in the list of views: what can be asked of it, and where it stands. */
-export function viewSummary({ view, generation }: Definition, types: ColumnTypes, standing: Standing | null) {
+/** A view in the list of views: what can be asked of it, where it stands, and how long ago it changed. */
+export function viewSummary(
+  { view, generation }: Definition,
+  types: ColumnTypes,
+  standing: Standing | null,
+  changedMs: number | null,
+) {
   const [by, measures] = [Object.keys(view.by), Object.keys(view.measures)];
   const fields = Object.entries(answerFields(view, types, { by, measures, everyMs: view.grainMs, calendar: null }));
   const ofKind = (wanted: AnswerField["kind"]) =>
@@ -246,11 +251,16 @@ export function viewSummary({ view, generation }: Definition, types: ColumnTypes
     name: view.name,
     stream: view.stream.name,
     grain: formatDuration(view.grainMs),
+<<<<<<< HEAD
     dimensions: ofKind("dimension").map(({ name, type, scale }) => ({
       name,
       type,
       ...(scale === undefined ? {} : { scale }),
     })),
+=======
+    sessions: view.sessions !== null,
+    dimensions: ofKind("dimension").map(({ name, type }) => ({ name, type })),
+>>>>>>> 753377a (Open the page on the view that moves, zoomed to its data, in words that hold)
     measures: ofKind("measure"),
     generation,
     ready: standing !== null,
@@ -258,6 +268,7 @@ export function viewSummary({ view, generation }: Definition, types: ColumnTypes
     cut: standing === null ? null : cutToJson(standing.cut),
     applied: standing === null ? null : cutToJson(standing.applied),
     freshnessMs: standing?.freshnessMs ?? null,
+    changedMs,
     complete: standing !== null && standing.missing === null,
     ...(standing === null || standing.missing === null ? {} : { missing: standing.missing }),
     ...(standing === null || standing.problems.length === 0 ? {} : { problems: standing.problems }),

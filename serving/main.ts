@@ -21,6 +21,7 @@ import { History } from "./history.ts";
 import { createApp } from "./http.ts";
 import { LiveFeeds } from "./live-feeds.ts";
 import { createMetrics } from "./metrics.ts";
+import { Changes } from "./overview.ts";
 import { PositionWaits } from "./position-waits.ts";
 import { Problems } from "./problems.ts";
 import { Proofs } from "./proofs.ts";
@@ -169,6 +170,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
       {
         reader,
         standings,
+        changes: new Changes(),
         gate,
         views,
         waits,

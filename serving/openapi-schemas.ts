@@ -96,14 +96,27 @@ const viewSummary = object(
     name: text,
     stream: text,
     grain: text,
+<<<<<<< HEAD
     dimensions: { type: "array", items: object({ name: text, type: text, scale: count }, { optional: ["scale"] }) },
     measures: { type: "array", items: object({ name: text, ...fieldProperties }, { optional: OPTIONAL_OF_FIELDS }) },
+=======
+    sessions: { type: "boolean", description: "whether a row is a session, and not a bucket" },
+    dimensions: { type: "array", items: object({ name: text, type: text }) },
+    measures: { type: "array", items: object({ name: text, ...fieldProperties }, { optional: ["parts"] }) },
+>>>>>>> 753377a (Open the page on the view that moves, zoomed to its data, in words that hold)
     generation: text,
     ready: { type: "boolean", description: "whether anything is published" },
     version: { type: ["integer", "null"] },
     cut: { anyOf: [cut, { type: "null" }] },
     applied: { anyOf: [cut, { type: "null" }] },
-    freshnessMs: { type: ["integer", "null"] },
+    freshnessMs: {
+      type: ["integer", "null"],
+      description: "how long ago the applied position was known to be the end of the log",
+    },
+    changedMs: {
+      type: ["integer", "null"],
+      description: "how long ago its numbers last changed, to about a minute; null when that is not known",
+    },
     complete: { type: "boolean" },
     missing: { $ref: "#/components/schemas/Missing" },
     problems,
@@ -138,19 +151,23 @@ export const SCHEMAS: Json = {
     { optional: OPTIONAL_OF_FIELDS },
   ),
   ViewSummary: viewSummary,
-  Readiness: object({
-    ready: { type: "boolean" },
-    redis: { type: "string", enum: ["answers", "silent"] },
-    views: {
-      type: "array",
-      items: object({
-        view: text,
-        ready: { type: "boolean" },
-        version: { type: ["integer", "null"] },
-        complete: { type: "boolean" },
-      }),
+  Readiness: object(
+    {
+      ready: { type: "boolean" },
+      redis: { type: "string", enum: ["answers", "silent"] },
+      views: {
+        type: "array",
+        items: object({
+          view: text,
+          ready: { type: "boolean" },
+          version: { type: ["integer", "null"] },
+          complete: { type: "boolean" },
+        }),
+      },
+      problems,
     },
-  }),
+    { optional: ["problems"] },
+  ),
 };
 
 /** The answer to a query of one view; `row` is the schema of its rows. */
@@ -173,7 +190,7 @@ export function answerSchema(view: string, row: Json): Json {
       batchVersion: count,
       freshnessMs: {
         type: ["integer", "null"],
-        description: "age of the newest change in the answer; an idle log ages; null with at",
+        description: "how long ago the applied position was known to be the end of the log; null with at",
       },
       complete: { type: "boolean", description: "false: the batch version alone, and `missing` says why" },
       missing: { $ref: "#/components/schemas/Missing" },
@@ -197,7 +214,7 @@ export const ANSWER_HEADERS: Json = Object.fromEntries(
     ["Tideline-Notice", "EVENTS_AFTER_NOW: the view holds events after now that this answer is not about"],
     ["Tideline-Missing", "why it is not complete: GAP, OVERLAP, NO_CHAIN, REDIS_SILENT, VANISHED or FROZEN"],
     ["Tideline-Problems", "codes of what keeps the answer from growing; absent when all is well, and with at"],
-    ["Tideline-Freshness-Ms", "age of the newest change; not with at"],
+    ["Tideline-Freshness-Ms", "how long ago the applied position was known to be the end of the log; not with at"],
     ["Tideline-Truncated", "whether there are more rows than limit"],
   ].map(([name, description]) => [name, { description, schema: text }]),
 );

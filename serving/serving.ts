@@ -1,6 +1,7 @@
 import type { LiveFeeds } from "./live-feeds.ts";
 import type { ServingMetrics } from "./metrics.ts";
 import type { DescribedView } from "./openapi.ts";
+import type { Changes } from "./overview.ts";
 import type { PositionWaits } from "./position-waits.ts";
 import type { Problems } from "./problems.ts";
 import type { Proofs } from "./proofs.ts";
@@ -13,6 +14,7 @@ import type { StreamQuality } from "./stream-quality.ts";
 export interface Serving {
   readonly reader: Reader;
   readonly standings: Standings;
+  readonly changes: Changes;
   readonly gate: RedisGate;
   readonly views: ReadonlyMap<string, DescribedView>;
   readonly waits: PositionWaits;

@@ -16,7 +16,7 @@ export interface Standing {
   readonly cut: Cut;
   /** The answer is exactly the log below these positions. */
   readonly applied: Cut;
-  /** How long ago the newest change in the answer was applied. An idle log ages: nothing newer is known of it. */
+  /** How long ago the applied position was known to be the end of the log; without live state, how old the version is. */
   readonly freshnessMs: number;
   readonly chain: ChainState | null;
   /** Null when batch version and live state tile the log. */

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cacheFolder } from "../stack/cache.ts";
 import { findChromium } from "../stack/chromium.ts";
 import { unwatched } from "../stack/work.ts";
+import { activeBuyers } from "../views/active-buyers.ts";
 import { failuresOf, Sea } from "./sea.ts";
 import { everything, type Tick } from "./views.ts";
 
@@ -27,7 +28,9 @@ async function send(total: number): Promise<void> {
 /** The cells of a column of the table, top down. */
 async function column(name: string): Promise<string[]> {
   const heads = await page.locator("#table th").allTextContents();
-  return page.locator(`#table tbody td:nth-child(${heads.indexOf(name) + 1})`).allTextContents();
+  // A name, and behind it its unit.
+  const index = heads.findIndex((head) => head === name || head.startsWith(`${name} `));
+  return page.locator(`#table tbody td:nth-child(${index + 1})`).allTextContents();
 }
 
 /** The sum of a column of whole numbers. */
@@ -36,7 +39,7 @@ async function total(name: string): Promise<number> {
 }
 
 beforeAll(async () => {
-  sea = await Sea.open([everything]);
+  sea = await Sea.open([activeBuyers, everything]);
   browser = await chromium.launch({
     executablePath: await findChromium(cacheFolder(), unwatched),
     args: ["--no-sandbox"],
@@ -63,8 +66,9 @@ afterAll(async () => {
 describe("the page", () => {
   it("shows the views, and says when one holds nothing yet", async () => {
     await page.goto(sea.url("/"));
-    await page.getByRole("link", { name: "everything" }).waitFor();
-    await page.getByRole("heading", { name: "everything" }).waitFor();
+    await page.getByRole("heading", { name: "active-buyers" }).waitFor();
+    await page.getByText("No events in the last 7 days").waitFor();
+    await page.getByRole("link", { name: "everything no events yet up to date" }).click();
     await page.getByText("No events in the last 24 hours").waitFor();
     await page.getByText("Connected", { exact: true }).waitFor();
   });
@@ -75,8 +79,25 @@ describe("the page", () => {
       await expect.poll(() => total("ticks"), { timeout: 10_000 }).toBe(sent);
     }
     // Noon in UTC is one o'clock in Lisbon's summer.
-    expect((await column("Bucket begins")).at(-1)).toBe("1 May 2026, 13:00:00");
+    expect((await column("Bucket begins")).at(-1)).toBe("1 May 2026, 13:00");
     await expect.poll(() => page.locator("#chart canvas").count()).toBe(1);
+  });
+
+  it("opens at its top on the view that moves, in words that hold, with units", async () => {
+    await page.goto(sea.url("/docs"));
+    await page.goto(sea.url("/"));
+    await page.getByRole("heading", { name: "everything" }).waitFor();
+    await page.getByRole("link", { name: /^everything changed (just now|\d+ s ago) up to date$/ }).waitFor();
+    await page.getByRole("link", { name: "active-buyers no events yet up to date" }).waitFor();
+    await expect.poll(() => page.locator("#table th").allTextContents()).toContain("ticks events");
+    await page.setViewportSize({ width: 1280, height: 400 });
+    await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)");
+    expect(await page.evaluate("scrollY")).toBeGreaterThan(0);
+    await page.getByRole("link", { name: "active-buyers" }).click();
+    await expect.poll(() => page.evaluate("scrollY")).toBe(0);
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await page.getByRole("link", { name: "everything" }).click();
+    await expect.poll(() => total("ticks"), { timeout: 10_000 }).toBe(sent);
   });
 
   it("follows what is chosen, by keyboard too, and keeps it over a reload", async () => {

@@ -3,6 +3,19 @@
  * server-sent events. What is chosen stands in the URL's fragment, so that a link or a reload leads back to it.
  */
 
+import {
+  age,
+  changedText,
+  DAY_MS,
+  durationMs,
+  SPANS,
+  spanFor,
+  startingView,
+  stateOf,
+  unitOf,
+  widths,
+} from "./choose.js";
+
 /** Of the page's other script. */
 const { echarts } = globalThis;
 
@@ -12,11 +25,25 @@ const LIST_LIMIT_MS = 5_000;
 const MAX_LINES = 8;
 const TABLE_ROWS = 100;
 const MAX_POINTS = 20_000;
+const MAX_SESSIONS = 1_000;
 const NO_DIMENSION = "";
 
 const element = (id) => document.getElementById(id);
+/** So few buckets are bars: a line would be a dot, or hide how few there are. */
+const MOST_BARS = 24;
 const instant = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const minute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+/** Buckets of days are days of UTC. */
+const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
+const short = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
 const number = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
+/** Of numbers below 1, such as shares. */
+const fraction = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 
 /** What the page knows; everything that is drawn is drawn from this. */
 const known = {
@@ -31,6 +58,8 @@ const known = {
 };
 let source = null;
 let chart = null;
+/** Whether the list is to be scrolled to the chosen view when it is drawn. */
+let showChosen = false;
 
 function make(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
@@ -48,18 +77,10 @@ function show(node, ...wanted) {
   if (node.innerHTML !== fresh.innerHTML) node.replaceChildren(...fresh.childNodes);
 }
 
-function age(ms) {
-  if (ms === null) return "not known";
-  if (ms < 1_000) return `${Math.round(ms)} ms`;
-  if (ms < 120_000) return `${Math.round(ms / 1_000)} s`;
-  if (ms < 7_200_000) return `${Math.round(ms / 60_000)} min`;
-  return ms < 172_800_000 ? `${Math.round(ms / 3_600_000)} h` : `${Math.round(ms / 86_400_000)} days`;
-}
-
 /** A value for people: numbers as their locale writes them; integers that do not fit a number come as text. */
 function shown(value) {
   if (value === null || value === undefined) return "–";
-  if (typeof value === "number") return number.format(value);
+  if (typeof value === "number") return (Math.abs(value) < 1 ? fraction : number).format(value);
   if (typeof value === "string" && /^-?[1-9]\d{15,}$/.test(value)) return number.format(BigInt(value));
   if (typeof value === "object") return JSON.stringify(value);
   return String(value);
@@ -81,42 +102,30 @@ function fieldOf(row, { measure, part }) {
   return part === null ? value : (value?.[part] ?? null);
 }
 
-const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
-
-function durationMs(text) {
-  const [, amount, unit] = /^(\d+)([smhdw])$/.exec(text) ?? [];
-  return amount === undefined ? null : Number(amount) * UNIT_MS[unit];
+/** When a bucket begins, as exactly as its width needs. */
+function bucketText(bucket) {
+  const widthMs = durationMs(known.choice.every);
+  const format = widthMs === null || widthMs % 60_000 !== 0 ? instant : widthMs % DAY_MS === 0 ? day : minute;
+  return format.format(new Date(bucket));
 }
 
-/** Bucket widths that the grain divides. */
-function widths(grain) {
-  const grainMs = durationMs(grain);
-  const wider = ["1m", "5m", "15m", "1h", "6h", "1d"].filter((width) => {
-    const widthMs = durationMs(width);
-    return grainMs !== null && widthMs > grainMs && widthMs % grainMs === 0;
-  });
-  return [grain, ...wider];
+/** The same where there is little room; which year it is stands in the table. */
+function shortText(bucket) {
+  const isDays = (durationMs(known.choice.every) ?? 0) % DAY_MS === 0;
+  return isDays ? bucketText(bucket) : short.format(new Date(bucket));
 }
 
 const chosen = () => known.views.find(({ name }) => name === known.name) ?? null;
 
 function drawList() {
   const items = known.views.map((view) => {
-    const good = view.complete && view.problems === undefined;
-    const state = !view.ready
-      ? "nothing published yet"
-      : view.problems !== undefined
-        ? "does not grow: see above"
-        : view.complete
-          ? "complete"
-          : "batch version alone";
-    const details = view.ready ? `version ${view.version}, changed ${age(view.freshnessMs)} ago` : view.stream;
+    const { good, text } = stateOf(view);
     const link = make("a", { href: `#${new URLSearchParams({ view: view.name })}` });
     if (view.name === known.name) link.setAttribute("aria-current", "true");
     link.append(
       make("strong", { text: view.name }),
-      make("small", { text: details }),
-      make("small", { className: good ? "good" : "warn", text: state }),
+      make("small", { text: view.ready ? changedText(view) : view.stream }),
+      make("small", { className: good ? "good" : "warn", text }),
     );
     return make("li", {}, link);
   });
@@ -124,6 +133,10 @@ function drawList() {
   show(element("views"), ...items);
   if (focused)
     [...element("views").querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
+  if (showChosen) {
+    showChosen = false;
+    element("views").querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }
   element("no-views").hidden = known.listAlive !== true || known.views.length > 0;
 }
 
@@ -171,25 +184,33 @@ function fillSelect(id, options, value) {
   select.disabled = options.length < 2;
 }
 
+/** A column's name, and its unit in brackets. */
+function titleOf(column) {
+  const unit = unitOf(column);
+  return `${column.column}${unit === "" ? "" : ` (${unit})`}`;
+}
+
 function drawChoices(view) {
-  const { measure, dimension, every } = known.choice;
-  const unit = (text) => (text === "" ? "" : ` (${text})`);
+  const { measure, dimension, every, span } = known.choice;
   fillSelect(
     "measure",
-    columns(view).map((column) => [column.column, `${column.column}${unit(column.unit)}`]),
+    columns(view).map((column) => [column.column, titleOf(column)]),
     measure,
   );
-  fillSelect(
-    "dimension",
-    [[NO_DIMENSION, "nothing: totals"], ...view.dimensions.map(({ name }) => [name, name])],
-    dimension,
-  );
-  fillSelect(
-    "every",
-    widths(view.grain).map((width) => [width, width]),
-    every,
-  );
+  fillSelect("dimension", dimensionsOf(view), dimension);
+  fillSelect("every", view.sessions ? [[every, "sessions"]] : widths(view.grain).map((width) => [width, width]), every);
+  fillSelect("span", SPANS, span);
 }
+
+/** A session belongs to one value of every dimension. */
+function dimensionsOf({ sessions, dimensions }) {
+  const names = dimensions.map(({ name }) => name);
+  return sessions
+    ? [[NO_DIMENSION, names.join(", ")]]
+    : [[NO_DIMENSION, "nothing: totals"], ...names.map((name) => [name, name])];
+}
+
+const spanText = () => SPANS.find(([span]) => span === known.choice.span)?.[1] ?? "";
 
 function drawNotice(view) {
   const node = element("notice");
@@ -206,7 +227,7 @@ function drawNotice(view) {
           : answer.notices !== undefined
             ? answer.notices.map(({ message }) => message).join(" ")
             : answer.rows.length === 0
-              ? "No events in the last 24 hours of this view's event time."
+              ? `No events in ${spanText()} of this view's event time.`
               : "");
   if (node.textContent !== text) node.textContent = text;
   node.hidden = text === "";
@@ -218,10 +239,14 @@ function drawFacts(view, column) {
   const newest =
     answer?.rows.reduce((last, { bucket }) => (last === null || bucket > last ? bucket : last), null) ?? null;
   const facts = [
-    ["Changed", view.freshnessMs === null ? "–" : `${age(view.freshnessMs)} ago`],
+    ["Changed", changedText(view).replace("changed ", "")],
+    [
+      "Holds events up to",
+      view.freshnessMs === null ? "–" : view.freshnessMs < 2_000 ? "now" : `${age(view.freshnessMs)} ago`,
+    ],
+    [view.sessions ? "Newest session" : "Newest bucket", newest === null ? "–" : shortText(newest)],
     ["Batch version", shown(answer?.batchVersion ?? view.version)],
     ["Complete", answer === null ? "–" : answer.complete ? "yes" : "no"],
-    ["Newest bucket", newest === null ? "–" : instant.format(new Date(newest))],
     ["Accuracy", column.exact ? "exact" : `± ${number.format(column.error * 100)} %`],
   ];
   show(
@@ -250,7 +275,27 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function drawChart(column) {
+/** The points of a line, which is interrupted where a bucket is missing; a point that stands alone is a dot. */
+function interrupted(points, widthMs) {
+  const sorted = points.sort(([a], [b]) => a - b);
+  const follows = (index) => index > 0 && index < sorted.length && sorted[index][0] - sorted[index - 1][0] <= widthMs;
+  return sorted.flatMap(([time, value], index) => {
+    const isAlone = !follows(index) && !follows(index + 1);
+    const point = { value: [time, value], symbolSize: isAlone ? 5 : 0 };
+    return index === 0 || follows(index) ? [point] : [{ value: [time - widthMs, null] }, point];
+  });
+}
+
+/** From the first bucket to the end of the last one, and some room for bars and single points. */
+function timeAxis(lines, widthMs) {
+  const times = lines.flatMap(({ points }) => points.map(([time]) => time));
+  const [first, last] = [times.reduce((a, b) => Math.min(a, b)), times.reduce((a, b) => Math.max(a, b))];
+  const buckets = new Set(times).size;
+  const room = buckets <= MOST_BARS ? widthMs / 2 : 0;
+  return { min: first - room, max: Math.max(last + room, first + 1), buckets };
+}
+
+function drawChart(view, column) {
   const node = element("chart");
   const rows = known.answer?.rows ?? [];
   const lines = column.list ? [] : linesOf(rows, column);
@@ -258,37 +303,51 @@ function drawChart(column) {
   if (node.hidden) return;
   chart ??= echarts.init(node, null, { renderer: "canvas" });
   chart.resize();
+  const widthMs = durationMs(known.choice.every) ?? DAY_MS;
+  const { min, max, buckets } = timeAxis(lines, widthMs);
+  const type = view.sessions ? "scatter" : buckets <= MOST_BARS ? "bar" : "line";
+  const unit = unitOf(column);
   const axis = {
-    axisLabel: { color: colour("--quiet") },
+    axisLabel: { color: colour("--quiet"), hideOverlap: true },
     axisLine: { lineStyle: { color: colour("--line") } },
     splitLine: { lineStyle: { color: colour("--line") } },
   };
   const few = lines.slice(0, MAX_LINES).map(({ key, points }) => ({
     name: key,
-    type: "line",
-    showSymbol: points.length < 40,
+    type,
     symbol: "circle",
     symbolSize: 5,
+    barMaxWidth: 48,
     lineStyle: { width: 1.8 },
-    data: points.sort(([a], [b]) => a - b),
+    data: type === "line" ? interrupted(points, widthMs) : points,
   }));
+  const legend = few.length > 1;
   chart.setOption(
     {
       animation: false,
+      useUTC: widthMs % DAY_MS === 0,
       color: ["#2391b0", "#e08a2c", "#5aa469", "#c8567b", "#8a76d6", "#b59b2a", "#4f7cd1", "#7d8b91"],
       textStyle: { fontFamily: "system-ui, sans-serif" },
-      grid: { left: 12, right: 18, top: few.length > 1 ? 40 : 18, bottom: 10, containLabel: true },
-      legend: { show: few.length > 1, top: 4, type: "scroll", textStyle: { color: colour("--text") } },
+      grid: { left: 12, right: 18, top: legend || unit !== "" ? 40 : 18, bottom: 10, containLabel: true },
+      legend: { show: legend, top: 4, left: 70, right: 10, type: "scroll", textStyle: { color: colour("--text") } },
       tooltip: {
         trigger: "axis",
         backgroundColor: colour("--card"),
         borderColor: colour("--line"),
         textStyle: { color: colour("--text") },
-        axisPointer: { label: { formatter: ({ value }) => instant.format(new Date(value)) } },
-        valueFormatter: shown,
+        axisPointer: { label: { formatter: ({ value }) => bucketText(value) } },
+        valueFormatter: (value) => (unit === "" ? shown(value) : `${shown(value)} ${unit}`),
       },
-      xAxis: { type: "time", ...axis, splitLine: { show: false } },
-      yAxis: { type: "value", ...axis, axisLabel: { ...axis.axisLabel, formatter: (value) => number.format(value) } },
+      // Between bars there is nothing to read.
+      xAxis: { type: "time", min, max, minInterval: type === "bar" ? widthMs : 0, ...axis, splitLine: { show: false } },
+      yAxis: {
+        type: "value",
+        name: unit,
+        nameGap: 12,
+        nameTextStyle: { color: colour("--quiet"), align: "left" },
+        ...axis,
+        axisLabel: { ...axis.axisLabel, formatter: (value) => number.format(value) },
+      },
       series: few,
     },
     { replaceMerge: ["series"] },
@@ -302,14 +361,19 @@ function drawTable(view) {
     show(element("table"));
     return;
   }
-  const dimensions = choice.dimension === NO_DIMENSION ? [] : [choice.dimension];
+  const grouped = choice.dimension === NO_DIMENSION ? [] : [choice.dimension];
+  const dimensions = view.sessions ? view.dimensions.map(({ name }) => name) : grouped;
   const measures = columns(view);
   const head = make(
     "tr",
     {},
-    make("th", { scope: "col", text: "Bucket begins" }),
+    make("th", { scope: "col", text: view.sessions ? "Session begins" : "Bucket begins" }),
     ...dimensions.map((name) => make("th", { scope: "col", text: name })),
-    ...measures.map(({ column }) => make("th", { scope: "col", className: "number", text: column })),
+    ...measures.map((column) => {
+      const unit = unitOf(column);
+      const small = unit === "" ? [] : [make("small", { text: ` ${unit}` })];
+      return make("th", { scope: "col", className: "number" }, column.column, ...small);
+    }),
   );
   const body = rows
     .slice(0, TABLE_ROWS)
@@ -317,16 +381,17 @@ function drawTable(view) {
       make(
         "tr",
         {},
-        make("td", { text: instant.format(new Date(row.bucket)) }),
+        make("td", { text: bucketText(row.bucket) }),
         ...dimensions.map((name) => make("td", { text: dimensionText(row[name]) })),
-        ...measures.map((column) => make("td", { className: "number", text: tableText(fieldOf(row, column)) })),
+        ...measures.map((column) => make("td", { className: "number", text: tableText(fieldOf(row, column), column) })),
       ),
     );
   show(element("table"), make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)));
 }
 
-/** A list in a cell: its first records. */
-function tableText(value) {
+/** A value in a cell; of a list its first records. */
+function tableText(value, { unit }) {
+  if (unit === "epoch ms" && value !== null) return instant.format(new Date(Number(value)));
   if (!Array.isArray(value)) return shown(value);
   const few = value.slice(0, 3).map((record) => Object.values(record).map(shown).join(" "));
   return `${few.join(", ")}${value.length > 3 ? " …" : ""}`;
@@ -341,12 +406,13 @@ function draw() {
   if (view === null || known.choice === null) return;
   const column = columns(view).find(({ column }) => column === known.choice.measure) ?? columns(view)[0];
   element("view-title").textContent = view.name;
+  const isDays = (durationMs(known.choice.every) ?? 0) % DAY_MS === 0;
   element("about").textContent =
-    `Of the stream ${view.stream}, in buckets of ${view.grain} of event time. Times are those of this device.`;
+    `Stream ${view.stream}, by event time. ${isDays ? "Days are those of UTC." : "Times are those of this device."}`;
   drawChoices(view);
   drawNotice(view);
   drawFacts(view, column);
-  drawChart(column);
+  drawChart(view, column);
   drawTable(view);
 }
 
@@ -363,32 +429,85 @@ function redraw() {
 
 function readFragment() {
   const wanted = new URLSearchParams(location.hash.slice(1));
-  const view = known.views.find(({ name }) => name === wanted.get("view")) ?? known.views[0] ?? null;
-  if (view === null) return;
+  const view = known.views.find(({ name }) => name === wanted.get("view")) ?? chosen() ?? startingView(known.views);
+  if (view === undefined) return;
   const pick = (name, allowed, fallback) => (allowed.includes(wanted.get(name)) ? wanted.get(name) : fallback);
   const names = columns(view).map(({ column }) => column);
+  const every = view.sessions ? view.grain : pick("every", widths(view.grain), view.grain);
   const choice = {
     measure: pick("measure", names, names[0]),
-    dimension: pick("by", [NO_DIMENSION, ...view.dimensions.map(({ name }) => name)], NO_DIMENSION),
-    every: pick("every", widths(view.grain), view.grain),
+    dimension: pick(
+      "by",
+      dimensionsOf(view).map(([name]) => name),
+      NO_DIMENSION,
+    ),
+    every,
+    span: pick(
+      "span",
+      SPANS.map(([span]) => span),
+      spanFor(every),
+    ),
   };
   const before = known.choice;
-  const same = known.name === view.name && before?.dimension === choice.dimension && before?.every === choice.every;
+  const isAnother = known.name !== view.name;
+  const same = !isAnother && ["dimension", "every", "span"].every((name) => before?.[name] === choice[name]);
+  if (isAnother && known.name !== null) scrollTo(0, 0);
   known.name = view.name;
   known.choice = choice;
-  if (!same) listen();
+  if (!same) void listen();
+  if (isAnother) showChosen = true;
   redraw();
 }
 
+/** The question for the chosen rows. */
+function question(view) {
+  const { dimension, every } = known.choice;
+  const parameters = new URLSearchParams(view.sessions ? {} : { by: dimension, every });
+  parameters.set("order", "-bucket");
+  return parameters;
+}
+
+/**
+ * Where the chosen span begins: null for the last 24 hours, which is what the server answers without `from` and moves with the data. A longer one ends
+ * where that ends.
+ */
+async function beginning(view) {
+  const { span } = known.choice;
+  if (span === "1d") return null;
+  if (span === "all") return "1900-01-01";
+  const parameters = question(view);
+  parameters.set("limit", "1");
+  const response = await fetch(`/views/${encodeURIComponent(view.name)}?${parameters}`);
+  if (!response.ok) return null;
+  const { window } = await response.json();
+  return new Date(Date.parse(window.to) - durationMs(span)).toISOString();
+}
+
+/** Why the server refuses a question that a stream of events was closed for. */
+async function refusal(name, parameters) {
+  const response = await fetch(`/views/${encodeURIComponent(name)}?${parameters}`).catch(() => null);
+  const problem = response === null || response.ok ? null : await response.json().catch(() => null);
+  return problem?.detail ?? "The server refuses this view's live stream; reload the page.";
+}
+
 /** Follows the chosen view. All measures come at once, so that choosing another one only draws again. */
-function listen() {
+async function listen() {
   source?.close();
+  source = null;
   known.answer = null;
   known.notice = null;
   known.streamAlive = null;
-  const { dimension, every } = known.choice;
-  const parameters = new URLSearchParams({ by: dimension, every, order: "-bucket", limit: String(MAX_POINTS) });
-  const stream = new EventSource(`/views/${encodeURIComponent(known.name)}/live?${parameters}`);
+  const { choice, name } = known;
+  const view = chosen();
+  const from = await beginning(view).catch(() => null);
+  if (known.choice !== choice || known.name !== name) return;
+  const parameters = question(view);
+  if (from !== null) parameters.set("from", from);
+  parameters.set("limit", String(view.sessions ? MAX_SESSIONS : MAX_POINTS));
+  follow(new EventSource(`/views/${encodeURIComponent(name)}/live?${parameters}`), name, parameters);
+}
+
+function follow(stream, name, parameters) {
   source = stream;
   stream.addEventListener("open", () => {
     known.streamAlive = true;
@@ -414,9 +533,13 @@ function listen() {
   });
   stream.addEventListener("error", () => {
     // Closed: the server refused the question, and asking again would not help. Otherwise the browser connects again by itself.
-    if (stream.readyState === EventSource.CLOSED)
-      known.notice = { text: "The server refuses this view's live stream; choose wider buckets or reload." };
-    else known.streamAlive = false;
+    if (stream.readyState !== EventSource.CLOSED) known.streamAlive = false;
+    else
+      refusal(name, parameters).then((text) => {
+        if (source !== stream) return;
+        known.notice = { text };
+        redraw();
+      });
     redraw();
   });
 }
@@ -441,10 +564,13 @@ for (const [id, name] of [
   ["measure", "measure"],
   ["dimension", "by"],
   ["every", "every"],
+  ["span", "span"],
 ]) {
   element(id).addEventListener("change", ({ target }) => {
-    const { measure, dimension, every } = known.choice;
-    const parameters = { view: known.name, measure, by: dimension, every, [name]: target.value };
+    const { measure, dimension, every, span } = known.choice;
+    const parameters = { view: known.name, measure, by: dimension, every, span, [name]: target.value };
+    // Other buckets show another span, unless one was chosen.
+    if (name === "every" && span === spanFor(every)) parameters.span = spanFor(target.value);
     history.replaceState(null, "", `#${new URLSearchParams(parameters)}`);
     readFragment();
   });

@@ -13,7 +13,7 @@ const unlimited = { config: { rateLimit: false } } as const;
 
 /** GET /health, /ready and /metrics. */
 export function operationRoutes(app: FastifyInstance, serving: Serving): void {
-  const { standings, gate, views, metrics, problems } = serving;
+  const { standings, changes, gate, views, metrics, problems } = serving;
   const all = () =>
     viewStandings(
       standings,
@@ -26,7 +26,9 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
   const lookingAgain = setInterval(() => {
     all().then(
       (found) => {
-        late = watch.look(found, Date.now());
+        const nowMs = Date.now();
+        late = watch.look(found, nowMs);
+        for (const view of found) changes.look(view, nowMs);
       },
       // What cannot be read now is looked at again, and told by /ready.
       () => {},
@@ -41,10 +43,14 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
 
   app.get("/ready", unlimited, async (_request, reply) => {
     const [answers, found] = await Promise.all([redisAnswers(gate), all()]);
+    const failing = problems.all();
     const ready = answers && found.every(({ standing }) => standing !== null);
-    return reply
-      .status(ready ? 200 : 503)
-      .send({ ready, redis: answers ? "answers" : "silent", views: found.map(readiness) });
+    return reply.status(ready ? 200 : 503).send({
+      ready,
+      redis: answers ? "answers" : "silent",
+      views: found.map(readiness),
+      ...(failing.length === 0 ? {} : { problems: failing.map(problemOf) }),
+    });
   });
 
   app.get("/metrics", unlimited, async (_request, reply) => {

@@ -36,7 +36,7 @@ export const KEYS_LIMIT = { least: 1, most: 10_000, byDefault: 100 } as const;
 
 /** GET /views, GET /views/:name and GET /views/:name/keys. */
 export function viewRoutes(app: FastifyInstance, serving: Serving): void {
-  const { reader, standings, views, problems } = serving;
+  const { reader, standings, changes, views, problems } = serving;
 
   app.get("/views", async (request) => {
     const { values, problems: wrong } = request.query as Parameters;
@@ -48,10 +48,14 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
       standings,
       [...views.values()].map(({ definition }) => definition),
     );
+    const nowMs = Date.now();
     return {
-      views: all.map(({ definition, standing }) =>
-        viewSummary(definition, views.get(definition.view.name)?.types ?? new Map(), standing),
-      ),
+      views: all.map((view) => {
+        const { definition, standing } = view;
+        const changedAtMs = changes.look(view, nowMs);
+        const changedMs = changedAtMs === null ? null : Math.max(0, nowMs - changedAtMs);
+        return viewSummary(definition, views.get(definition.view.name)?.types ?? new Map(), standing, changedMs);
+      }),
       ...shownProblems(problems.all()),
     };
   });

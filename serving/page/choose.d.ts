@@ -1,0 +1,20 @@
+/** For tests: what of a view in the list of views the page looks at. */
+interface ListedView {
+  readonly name: string;
+  readonly grain: string;
+  readonly sessions: boolean;
+  readonly ready: boolean;
+  readonly complete: boolean;
+  readonly freshnessMs: number;
+  readonly changedMs: number | null;
+  readonly problems?: readonly unknown[];
+}
+
+export function durationMs(text: string): number | null;
+export function widths(grain: string): string[];
+export function spanFor(width: string): string;
+export function startingView<T extends ListedView>(views: readonly T[]): T | undefined;
+export function age(ms: number): string;
+export function changedText(view: ListedView): string;
+export function stateOf(view: ListedView): { readonly good: boolean; readonly text: string };
+export function unitOf(column: { readonly unit: string; readonly column: string; readonly measure: string }): string;
