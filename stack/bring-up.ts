@@ -34,6 +34,8 @@ export interface UpOptions {
 
 interface Started {
   readonly processes: ProcessHandle[];
+  /** Is told what does not work of a role that runs all the same. */
+  readonly onUnready: (reason: string) => void;
   readonly work: (report: (line: string) => void) => Work;
 }
 
@@ -127,7 +129,12 @@ function upTasks(options: UpOptions, servers: Servers, steps: readonly UpStep[],
     }),
   );
   const serversFirst = serverTasks(servers, started);
-  const roles = rolesOf(options).map((role) => startTask(role.title, roleProcess(role, { home, env }), started));
+  const roles = rolesOf(options).map((role) => {
+    const onUnready = (reasons: readonly string[]) => {
+      for (const reason of reasons) started.onUnready(`${role.title}: ${reason}`);
+    };
+    return startTask(role.title, roleProcess(role, { home, env, onUnready }), started);
+  });
   return new Listr(
     [
       { title: "Servers", task: (_, task) => task.newListr(serversFirst, { concurrent: true }) },
@@ -151,7 +158,13 @@ export async function bringUp(options: UpOptions, steps: readonly UpStep[]): Pro
   const interrupts = listenForInterrupts();
   const failed = new AbortController();
   const signal = AbortSignal.any([interrupts.stop, failed.signal]);
-  const started: Started = { processes: [], work: (report) => ({ report, signal }) };
+  let unready: string[] | null = [];
+  const started: Started = {
+    processes: [],
+    work: (report) => ({ report, signal }),
+    // Not in the middle of the start's own lines.
+    onUnready: (reason) => (unready === null ? say(reason) : void unready.push(reason)),
+  };
   try {
     const { home, ports } = options;
     for (const name of await endLeftovers(home)) say(`ended ${name}, left over from a Tideline that was killed`);
@@ -162,6 +175,8 @@ export async function bringUp(options: UpOptions, steps: readonly UpStep[]): Pro
     interrupts.stop.throwIfAborted();
     for (const handle of started.processes) void supervise(handle, { say, signal });
     say(overview(servers, ports, home));
+    if (unready.length > 0) say(`\nNot everything works; \`npx tideline status\` shows it:\n  ${unready.join("\n  ")}`);
+    unready = null;
     await aborted(interrupts.stop);
   } catch (error) {
     if (!interrupts.stop.aborted) throw error;

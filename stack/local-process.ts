@@ -30,6 +30,17 @@ export interface ProcessHandle {
   ended(): Promise<Ending>;
 }
 
+/** What a probe throws for a process that answers, and says that it cannot do all of its work yet. */
+export class NotReadyYet extends Error {
+  /** A sentence for each thing that fails again and again. None while it only takes its time. */
+  readonly failing: readonly string[];
+
+  constructor(message: string, failing: readonly string[]) {
+    super(message);
+    this.failing = failing;
+  }
+}
+
 export interface Launch {
   readonly command: string;
   readonly args: readonly string[];
@@ -45,8 +56,13 @@ export interface ProcessPlan {
   readonly mark: string;
   /** Gets what is needed and says how to run it. */
   prepare(work: Work): Promise<Launch>;
-  /** Resolves when the process answers, rejects when it does not yet; `signal` limits one try. */
+  /** Resolves when the process answers, rejects when it does not yet; `signal` limits one try. Throws NotReadyYet. */
   probe(signal: AbortSignal): Promise<void>;
+  /**
+   * Called when a process counts as started although it is not ready: it says that something fails, or has not become ready within the limit. Others
+   * of its parts work, and waiting longer would not help.
+   */
+  onUnready?(reasons: readonly string[]): void;
   readonly readyLimitMs: number;
   readonly graceMs: number;
 }
@@ -171,7 +187,12 @@ export class LocalProcess implements ProcessHandle {
       try {
         return await this.#plan.probe(AbortSignal.any([signal, AbortSignal.timeout(probeLimitMs)]));
       } catch (cause) {
-        if (performance.now() > deadline) {
+        const isLate = performance.now() > deadline;
+        if (cause instanceof NotReadyYet && (isLate || cause.failing.length > 0)) {
+          this.#plan.onUnready?.(cause.failing.length > 0 ? cause.failing : [cause.message]);
+          return;
+        }
+        if (isLate) {
           const limit = `does not answer after ${this.#plan.readyLimitMs / 1000} s`;
           throw this.#notReady(limit, await this.#tail(running), cause);
         }

@@ -1,4 +1,5 @@
-import { LocalProcess } from "./local-process.ts";
+import { z } from "zod";
+import { LocalProcess, NotReadyYet } from "./local-process.ts";
 
 /** One of Tideline's own processes: a `tideline` command that runs until it is told to stop. */
 export interface Role {
@@ -16,7 +17,16 @@ export interface RoleOptions {
   /** Program and first arguments of `tideline`; by default as this process was called. */
   readonly tideline?: readonly [string, ...string[]];
   readonly env: Readonly<Record<string, string>>;
+  /** Called when the role runs although not all of it works, with a sentence for each thing that does not. */
+  onUnready?(reasons: readonly string[]): void;
 }
+
+/** What a role's health says of what fails again and again. */
+const Unready = z.object({
+  problems: z
+    .array(z.object({ name: z.string(), code: z.string(), message: z.string(), hint: z.string() }))
+    .default([]),
+});
 
 /** As this process was called, so that a role runs the same code in the same way. */
 function thisTideline(): [string, ...string[]] {
@@ -24,14 +34,29 @@ function thisTideline(): [string, ...string[]] {
   return [process.execPath, ...process.execArgv, ...(script === undefined ? [] : [script])];
 }
 
-async function isHealthy(url: string, signal: AbortSignal): Promise<void> {
+/** Throws NotReadyYet when the role answers that it is not, with what it says fails. */
+async function requireHealth(url: string, signal: AbortSignal): Promise<void> {
   const response = await fetch(url, { signal });
-  await response.body?.cancel();
-  if (!response.ok) throw new Error(`${url} answers ${response.status}`);
+  const text = await response.text();
+  if (response.ok) return;
+  throw new NotReadyYet(`it is not ready, and ${url} says why (status ${response.status})`, failingIn(text));
+}
+
+function failingIn(text: string): string[] {
+  try {
+    return Unready.parse(JSON.parse(text)).problems.map(
+      ({ name, code, message, hint }) => `${name}: ${code}: ${message}. ${hint}`,
+    );
+  } catch {
+    return [];
+  }
 }
 
 /** A role as a process that can be started, ended and supervised. */
-export function roleProcess(role: Role, { home, env, tideline = thisTideline() }: RoleOptions): LocalProcess {
+export function roleProcess(
+  role: Role,
+  { home, env, tideline = thisTideline(), onUnready = () => {} }: RoleOptions,
+): LocalProcess {
   const { healthUrl } = role;
   const [command, ...first] = tideline;
   const args = [...first, ...role.args];
@@ -42,8 +67,9 @@ export function roleProcess(role: Role, { home, env, tideline = thisTideline() }
     mark: args.join(" "),
     prepare: async () => ({ command, args, env }),
     probe: async (signal) => {
-      if (healthUrl !== undefined) await isHealthy(healthUrl, signal);
+      if (healthUrl !== undefined) await requireHealth(healthUrl, signal);
     },
+    onUnready,
     readyLimitMs: 90_000,
     graceMs: 30_000,
   });

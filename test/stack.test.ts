@@ -185,6 +185,34 @@ describe("a process", () => {
     expect(await readdir(join(home, "run"))).toEqual([]);
   });
 
+  it("that answers but is not ready counts as started when it names what fails", { timeout: 30_000 }, async () => {
+    const port = (await freePorts()).api;
+    const body = {
+      ready: false,
+      problems: [{ name: "ticks", code: "TOPIC_MISSING", message: "no topic", hint: "Make it." }],
+    };
+    const script = `require("node:http").createServer((_, r) => { r.statusCode = 503; r.end(${JSON.stringify(JSON.stringify(body))}); }).listen(${port}, "127.0.0.1")`;
+    const unready: string[] = [];
+    const handle = roleProcess(
+      {
+        name: "lame",
+        title: "Lame",
+        args: ["-e", `/* lame */ ${script}`],
+        healthUrl: `http://127.0.0.1:${port}/health`,
+      },
+      {
+        home: join(folder, "roles"),
+        env: {},
+        tideline: [process.execPath],
+        onUnready: (reasons) => unready.push(...reasons),
+      },
+    );
+    await handle.start();
+    expect(unready).toEqual(["ticks: TOPIC_MISSING: no topic. Make it."]);
+    expect(handle.pid).toBeDefined();
+    await handle.stop();
+  });
+
   it("whose program is missing is an error, not a crash", async () => {
     const role = roleProcess(
       { name: "gone", title: "Gone", args: [] },
