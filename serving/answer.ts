@@ -251,16 +251,12 @@ export function viewSummary(
     name: view.name,
     stream: view.stream.name,
     grain: formatDuration(view.grainMs),
-<<<<<<< HEAD
+    sessions: view.sessions !== null,
     dimensions: ofKind("dimension").map(({ name, type, scale }) => ({
       name,
       type,
       ...(scale === undefined ? {} : { scale }),
     })),
-=======
-    sessions: view.sessions !== null,
-    dimensions: ofKind("dimension").map(({ name, type }) => ({ name, type })),
->>>>>>> 753377a (Open the page on the view that moves, zoomed to its data, in words that hold)
     measures: ofKind("measure"),
     generation,
     ready: standing !== null,

@@ -96,14 +96,9 @@ const viewSummary = object(
     name: text,
     stream: text,
     grain: text,
-<<<<<<< HEAD
+    sessions: { type: "boolean", description: "whether a row is a session, and not a bucket" },
     dimensions: { type: "array", items: object({ name: text, type: text, scale: count }, { optional: ["scale"] }) },
     measures: { type: "array", items: object({ name: text, ...fieldProperties }, { optional: OPTIONAL_OF_FIELDS }) },
-=======
-    sessions: { type: "boolean", description: "whether a row is a session, and not a bucket" },
-    dimensions: { type: "array", items: object({ name: text, type: text }) },
-    measures: { type: "array", items: object({ name: text, ...fieldProperties }, { optional: ["parts"] }) },
->>>>>>> 753377a (Open the page on the view that moves, zoomed to its data, in words that hold)
     generation: text,
     ready: { type: "boolean", description: "whether anything is published" },
     version: { type: ["integer", "null"] },

@@ -77,13 +77,18 @@ function show(node, ...wanted) {
   if (node.innerHTML !== fresh.innerHTML) node.replaceChildren(...fresh.childNodes);
 }
 
-/** A value for people: numbers as their locale writes them; integers that do not fit a number come as text. */
-function shown(value) {
+/** A value for people, as their locale writes it: exact decimals with all their places, also where numbers come as text. */
+function shown(value, { values, scale } = {}) {
   if (value === null || value === undefined) return "–";
-  if (typeof value === "number") return (Math.abs(value) < 1 ? fraction : number).format(value);
-  if (typeof value === "string" && /^-?[1-9]\d{15,}$/.test(value)) return number.format(BigInt(value));
+  const isText = typeof value === "string" && (values === "integer" || values === "decimal");
+  if (isText || typeof value === "number") return formatOf(value, scale).format(value);
   if (typeof value === "object") return JSON.stringify(value);
   return String(value);
+}
+
+function formatOf(value, scale) {
+  if (scale !== undefined) return new Intl.NumberFormat(undefined, { maximumFractionDigits: scale });
+  return Math.abs(Number(value)) < 1 ? fraction : number;
 }
 
 const dimensionText = (value) => (value === null ? "none" : String(value));
@@ -336,7 +341,7 @@ function drawChart(view, column) {
         borderColor: colour("--line"),
         textStyle: { color: colour("--text") },
         axisPointer: { label: { formatter: ({ value }) => bucketText(value) } },
-        valueFormatter: (value) => (unit === "" ? shown(value) : `${shown(value)} ${unit}`),
+        valueFormatter: (value) => `${shown(value, column)} ${unit}`.trim(),
       },
       // Between bars there is nothing to read.
       xAxis: { type: "time", min, max, minInterval: type === "bar" ? widthMs : 0, ...axis, splitLine: { show: false } },
@@ -390,10 +395,14 @@ function drawTable(view) {
 }
 
 /** A value in a cell; of a list its first records. */
-function tableText(value, { unit }) {
-  if (unit === "epoch ms" && value !== null) return instant.format(new Date(Number(value)));
-  if (!Array.isArray(value)) return shown(value);
-  const few = value.slice(0, 3).map((record) => Object.values(record).map(shown).join(" "));
+function tableText(value, column) {
+  if (column.unit === "epoch ms" && value !== null) return instant.format(new Date(Number(value)));
+  if (!Array.isArray(value)) return shown(value, column);
+  const few = value.slice(0, 3).map((record) =>
+    Object.values(record)
+      .map((one) => shown(one, column))
+      .join(" "),
+  );
   return `${few.join(", ")}${value.length > 3 ? " …" : ""}`;
 }
 
