@@ -61,27 +61,29 @@ const twins: Readonly<Record<string, Twin<Parcel>>> = {
 };
 
 /**
- * The SQL of one measure is written otherwise; then the engine's revision is raised, which concerns every view. `commands`: whether to try those that
- * look and move, too.
+ * The SQL of one measure is written otherwise; then the engine's revision is raised, which concerns every view; then the first release is put back.
+ * `commands`: whether to try those that look and move, too.
  */
-const releases: readonly { what: string; change: Replacement; frozen: readonly string[]; commands: boolean }[] = [
-  {
-    what: "another SQL text of one measure",
-    change: {
-      file: "core/measures/sum.ts",
-      find: "partial: `sum(${input.text})::BIGINT`",
-      replace: "partial: `(sum(${input.text}))::BIGINT`",
+const releases: readonly { what: string; change: Replacement | null; frozen: readonly string[]; commands: boolean }[] =
+  [
+    {
+      what: "another SQL text of one measure",
+      change: {
+        file: "core/measures/sum.ts",
+        find: "partial: `sum(${input.text})::BIGINT`",
+        replace: "partial: `(sum(${input.text}))::BIGINT`",
+      },
+      frozen: ["weight"],
+      commands: true,
     },
-    frozen: ["weight"],
-    commands: true,
-  },
-  {
-    what: "another engine",
-    change: { file: "core/generation.ts", find: "ENGINE_REVISION = 2", replace: "ENGINE_REVISION = 3" },
-    frozen: ["weight", "counted"],
-    commands: false,
-  },
-];
+    {
+      what: "another engine",
+      change: { file: "core/generation.ts", find: "ENGINE_REVISION = 2", replace: "ENGINE_REVISION = 3" },
+      frozen: ["weight", "counted"],
+      commands: false,
+    },
+    { what: "the first release again", change: null, frozen: ["weight", "counted"], commands: false },
+  ];
 
 let folder: string;
 let tideline: Installation;
@@ -186,7 +188,8 @@ describe.sequential("a release that computes views otherwise", () => {
 
     test("answers from the newest version of what it cannot continue, and says so everywhere", async () => {
       before = new Map(await Promise.all(["weight", "counted"].map(async (view) => [view, await ask(view)] as const)));
-      tideline.use(await testBuild([change], join(folder, what.replaceAll(" ", "-"))));
+      const place = join(folder, what.replaceAll(" ", "-"));
+      tideline.use(change === null ? process.cwd() : await testBuild([change], place));
       await send(200);
       await startRoles();
       for (const view of frozen) {
