@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { decimalText } from "../core/decimals.ts";
 import type { Comparison } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
 import { type Definitions, loadDefinitions } from "../store/definitions.ts";
@@ -84,13 +85,34 @@ export async function showComparison(config: Config, view: string, json: boolean
   ];
   for (const [next, before] of pairs) {
     const comparison = await generations.comparison(next, before);
-    if (comparison !== null) return show(comparison, json);
+    if (comparison !== null) return show(await inUnits(generations, comparison), json);
   }
   throw new TidelineError(
     "NOT_READY",
     `no two generations of ${view} have been compared`,
     "Change its file and start again.",
   );
+}
+
+/** A comparison's totals in the units that answers have: state keeps decimals as integers. */
+async function inUnits(generations: Generations, comparison: Comparison): Promise<Comparison> {
+  const sides = { served: comparison.served, next: comparison.next } as const;
+  const [served, next] = await Promise.all(
+    Object.values(sides).map(async (generation) => (await generations.definition(generation))?.view.measures ?? {}),
+  );
+  const measures = comparison.measures.map((one) => {
+    const { measure, totals } = one;
+    if (totals === null) return one;
+    const text = (units: string, scale = 0) => decimalText(BigInt(units), scale);
+    return {
+      ...one,
+      totals: {
+        served: text(totals.served, served?.[measure]?.scale),
+        next: text(totals.next, next?.[measure]?.scale),
+      },
+    };
+  });
+  return { ...comparison, measures };
 }
 
 async function show(comparison: Comparison, json: boolean): Promise<void> {

@@ -4,7 +4,17 @@ import {
   type DuckDBMaterializedResult,
   type DuckDBValue,
 } from "@duckdb/node-api";
+import * as accessors from "@duckdb/node-api/lib/vectors/dataAccessors.js";
 import { ScratchFolder } from "./scratch-folder.ts";
+
+/**
+ * The client reads texts with a decoder that drops U+FEFF at the beginning of each: two different values would become one. It takes the decoder from
+ * its module's exports whenever it reads a text, so that another one can be put there.
+ */
+const { default: shared } = accessors as unknown as {
+  readonly default: { textDecoder: InstanceType<typeof TextDecoder> };
+};
+shared.textDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export type Duck = DuckDBConnection;
 
