@@ -10,6 +10,7 @@ import type { Proof } from "../core/proof.ts";
 import { sql } from "../core/sql.ts";
 import { stream } from "../core/stream.ts";
 import { view } from "../core/view.ts";
+import type { AnswerBody } from "../serving/answer.ts";
 import { reaches } from "./exact.ts";
 import { type Answer, until } from "./installation.ts";
 import { readLog } from "./log-oracle.ts";
@@ -83,22 +84,29 @@ async function expectExact(): Promise<void> {
     Array.from({ length: sent }, (_, n) => n)
       .filter((n) => ["7", "007"][n % 2] === sku)
       .map((n) => 250n * BigInt(SIZE - n));
-  const { rows } = await sea.answer("sizes", "every=1d");
+  const { rows } = await sea.answer("sizes", "every=1d&numbers=text");
   expect(rows.map(({ sku }) => sku)).toEqual(["007", "7"]);
   for (const row of rows) {
     const all = sizesOf(String(row.sku));
     const total = all.reduce((a, b) => a + b, 0n);
-    expect(row).toMatchObject({ parts: all.length, total: String(total), skus: [{ weight: String(total) }] });
+    expect(row).toMatchObject({ parts: String(all.length), total: String(total), skus: [{ weight: String(total) }] });
     // The division is exact here, and so only one rounding is left.
     expect(row.mean).toBe(Number(total / BigInt(all.length)));
     expect(row.by_part).toBe(row.mean);
   }
   const all = [...sizesOf("7"), ...sizesOf("007")].reduce((a, b) => a + b, 0n);
   expect(all).toBeGreaterThan(2n ** 63n);
-  const [whole] = (await sea.answer("sizes", "every=1d&by=&order=-total")).rows;
-  expect(whole).toMatchObject({ total: String(all), parts: sent, largest: String(250n * BigInt(SIZE)) });
+  const asked = "every=1d&by=&order=-total&measures=total,parts,largest";
+  const [whole] = (await sea.answer("sizes", `${asked}&numbers=text`)).rows;
+  expect(whole).toMatchObject({ total: String(all), parts: String(sent), largest: String(250n * BigInt(SIZE)) });
+  // As a number it has the same digits, and who reads it is told that they may be rounded.
+  const plain = await (await fetch(sea.url(`/views/sizes?${asked}`))).text();
+  expect(plain).toContain(`"total":${all},"parts":${sent},"largest":${250n * BigInt(SIZE)}`);
+  const { fields, notices } = JSON.parse(plain) as AnswerBody;
+  expect([fields.total?.json, fields.parts?.json]).toEqual(["number", "number"]);
+  expect(notices?.map(({ code }) => code)).toEqual(["LONG_NUMBERS"]);
   const csv = await fetch(sea.url("/views/sizes?every=1d&by=&measures=total"), { headers: { accept: "text/csv" } });
-  expect(await csv.text()).toBe(`bucket,total\r\n2026-03-01T00:00:00.000Z,${all}\r\n`);
+  expect(await csv.text()).toBe(`bucket,total,partial\r\n2026-03-01T00:00:00.000Z,${all},false\r\n`);
   const proof = (await (await fetch(sea.url("/proof/sizes?every=1d"))).json()) as Proof;
   expect(proof.differences).toEqual([]);
   expect(proof).toMatchObject({ equal: true, rows: 2 });
