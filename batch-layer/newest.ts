@@ -43,8 +43,8 @@ export async function readNewest<T>(
 }
 
 /**
- * What was computed up to `reached` can only be added to a version that goes as far. Throws NOT_READY when the newest one does not: the data directory was
- * restored since the work was begun, and refreshes have to catch up first.
+ * What was computed up to `reached` can only be added to a version that goes as far. Throws NOT_READY when the newest
+ * one does not: the data directory was restored since the work was begun, and refreshes have to catch up first.
  */
 export function requireCutReached({ generation, version, cut }: Manifest, reached: Cut): void {
   if (cutReached(cutFromJson(cut), reached)) return;

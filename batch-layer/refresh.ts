@@ -49,8 +49,9 @@ export interface DeltaPublication {
 }
 
 /**
- * Step 6: V+1 = V and the delta. False, and the delta's file is deleted, when another writer was first. False also when the data directory was restored since the
- * delta was begun: then V is not there any more, or another version has its number, or the delta's file is gone.
+ * Step 6: V+1 = V and the delta. False, and the delta's file is deleted, when another writer was first. False also when
+ * the data directory was restored since the delta was begun: then V is not there any more, or another version has its
+ * number, or the delta's file is gone.
  */
 export async function publishDelta(
   stores: BatchStores,

@@ -29,7 +29,9 @@ export interface RestoreFlags {
 
 const KAFKA_MS = 10_000;
 
-/** Makes a point, then deletes what `keep` says. Only one backup at a time goes into a folder: throws DIRECTORY_IN_USE. */
+/**
+ * Makes a point, then deletes what `keep` says. Only one backup at a time goes into a folder: throws DIRECTORY_IN_USE.
+ */
 export async function runBackup(config: Config, path: string, { keep, json }: BackupFlags): Promise<void> {
   const folder = new BackupFolder(resolve(path));
   const data = new DataDirectory(dataFolder(config));
@@ -109,9 +111,8 @@ export async function checkBackup(_config: Config, path: string, { at, json }: R
     if (problems.length > 0) process.exitCode = 1;
     if (json) return say(JSON.stringify({ points: names, files, problems }, null, 1));
     for (const problem of problems) say(problem);
-    say(
-      `${names.length} points, ${files} files: ${problems.length === 0 ? "all are whole" : `${problems.length} problems`}`,
-    );
+    const verdict = problems.length === 0 ? "all are whole" : `${problems.length} problems`;
+    say(`${names.length} points, ${files} files: ${verdict}`);
   });
 }
 
@@ -151,7 +152,7 @@ async function logsAfter(config: Config, { streams }: Point): Promise<string[]> 
   try {
     const asked = await within(KAFKA_MS, async () => {
       const warnings: string[] = [];
-      for (const { topic, topicId, archived } of streams) {
+      for (const { topic, topicId, archived } of streams.filter((one) => one.topicId !== "")) {
         if ((await log.topic(topic)).id !== topicId) {
           warnings.push(
             `${topic} is another topic than the one that was archived: its views will stop with TOPIC_RECREATED`,

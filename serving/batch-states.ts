@@ -285,8 +285,8 @@ class Gathered {
 const versionKeys = new WeakMap<Manifest, string>();
 
 /**
- * What the state of a version is cached by: its files. Each has a name that is never given twice, where a version's number may be: after the data directory was
- * restored from a backup, versions are numbered again.
+ * What the state of a version is cached by: the names of its files, which are never given twice. Its number may be: after
+ * the data directory was restored from a backup, versions are numbered again.
  */
 export function versionKey(manifest: Manifest): string {
   const held = versionKeys.get(manifest);

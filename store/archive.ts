@@ -198,20 +198,23 @@ export class Archive {
   }
 
   /**
-   * Adds an entry unless another archiver has published that `from`. True: the published entry is this one. False: another one was first, and the
-   * entry's file is deleted.
+   * Adds an entry unless another archiver has published that `from`. True: the published entry is this one. False:
+   * another one was first, and the entry's file is deleted.
    */
   async create(topic: string, partition: number, entry: ArchiveEntry): Promise<boolean> {
     return this.#publish(entryDocument(topic, partition, entry), ArchiveEntry.parse(entry), ArchiveEntry);
   }
 
-  /** Puts an entry in the place of those that it was merged from, unless that has been done. Returns as `create` does. */
+  /** Puts an entry in the place of those that it was merged from, unless that was done. Returns as `create` does. */
   async createMerged(topic: string, partition: number, entry: ArchiveEntry): Promise<boolean> {
     const merged = MergedEntry.parse({ ...entry, createdAtMs: this.#clock() });
     return this.#publish(entryDocument(topic, partition, merged), merged, MergedEntry);
   }
 
-  /** Every attempt writes a file of its own, so a published entry that names this file is of this attempt, whatever the file system reported. */
+  /**
+   * Every attempt writes a file of its own. So a published entry that names this file is of this attempt, whatever the
+   * file system reported.
+   */
   async #publish<T extends ArchiveEntry>(name: string, entry: T, schema: z.ZodType<T>): Promise<boolean> {
     if (await this.#data.createExclusively(name, entry)) return true;
     if (entry.file === null) return false;

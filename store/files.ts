@@ -152,8 +152,8 @@ export class DataDirectory {
   }
 
   /**
-   * Gives a file a second name; throws EEXIST when another file has that name. On NFS `link` may report EEXIST for its own success, when the server's
-   * first reply was lost and the client asked again. So the files are compared.
+   * Gives a file a second name; throws EEXIST when another file has that name. On NFS `link` may report EEXIST for its
+   * own success, when the server's first reply was lost and the client asked again. So the files are compared.
    */
   async #link(from: string, to: string): Promise<void> {
     try {

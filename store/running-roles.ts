@@ -25,8 +25,9 @@ export interface RoleNote {
 }
 
 /**
- * Notes in the data directory that a role runs on it. What a role knows of the directory is only right as long as nobody puts another one in its place. So
- * `onReplaced` is called, once, when the note is not there any more; the process has to end then.
+ * Notes in the data directory that a role runs on it. What a role knows of the directory is only right as long as
+ * nobody puts another one in its place. So `onReplaced` is called, once, when the note is not there any more; the
+ * process has to end then.
  */
 export async function announceRole(
   data: DataDirectory,
@@ -58,7 +59,10 @@ export async function announceRole(
   };
 }
 
-/** The roles that run on a data directory. A killed one counts for a minute, or until its process is seen to be gone on this machine. */
+/**
+ * The roles that run on a data directory. A killed one counts for a minute, or until its process is seen to be gone on
+ * this machine.
+ */
 export async function runningRoles(data: DataDirectory, nowMs: number, except?: string): Promise<RunningRole[]> {
   const running: RunningRole[] = [];
   for (const file of await readdir(data.path(FOLDER)).catch(() => [] as string[])) {

@@ -64,7 +64,10 @@ class Worker {
     return { file, ...(await this.data.settle(file)) };
   }
 
-  /** Archives ten more offsets and publishes a version of which every second one has none of the files of the one before. */
+  /**
+   * Archives ten more offsets and publishes a version of which every second one has none of the files of the one
+   * before.
+   */
   async publish(): Promise<Manifest> {
     const from = this.#records;
     this.#records += 10;
@@ -111,7 +114,10 @@ async function contents(root: string): Promise<Record<string, string>> {
   return found;
 }
 
-/** What a restored directory must be: every named file there and whole, and an archive that reaches at least as far as the version. */
+/**
+ * What a restored directory must be: every named file there and whole, and an archive that reaches at least as far as
+ * the version.
+ */
 async function requireWhole(root: string): Promise<Manifest> {
   const data = new DataDirectory(root);
   const newest = (await new Manifests(data).newest(GENERATION)) as Manifest;

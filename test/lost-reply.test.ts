@@ -7,7 +7,10 @@ import { Archive } from "../store/archive.ts";
 import { DataDirectory } from "../store/files.ts";
 import { entry } from "./archived-log.ts";
 
-/** A file system whose `link` reports EEXIST although it has made the link: NFS 3, after a reply was lost and the client asked again. */
+/**
+ * A file system whose `link` reports EEXIST although it has made the link: NFS 3, after a reply was lost and the client
+ * asked again.
+ */
 const replies = vi.hoisted(() => ({ lost: 0 }));
 vi.mock("node:fs/promises", async (original) => {
   const real = await original<typeof import("node:fs/promises")>();

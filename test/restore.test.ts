@@ -11,13 +11,17 @@ import { messyOrders, produce } from "./produce.ts";
 import { copyOf } from "./redis-copy.ts";
 
 /**
- * The documented restore, by the commands, of an installation at work: a backup while records arrive and versions are published, more of both, and back again, with a Redis
- * that is ahead of the restored directory, as old as it, and empty. The oracle is a proof: the same rows by plain SQL from the raw log.
+ * The documented restore, by the commands, of an installation at work: a backup while records arrive and versions are
+ * published, more of both, and back again, with a Redis that is ahead of the restored directory, as old as it, and
+ * empty. The oracle is a proof: the same rows by plain SQL from the raw log.
  */
 
 const brokers = inject("kafkaBrokers");
 const VIEWS = ["revenue", "active-buyers"];
-/** A view without end reseeds thousands of times a second; one that attaches does so once, or a few times while others publish. */
+/**
+ * A view without end reseeds thousands of times a second; one that attaches does so once, or a few times while others
+ * publish.
+ */
 const FEW_RESEEDS = 10;
 
 let tideline: Installation;

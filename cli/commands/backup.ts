@@ -4,14 +4,16 @@ import { loadConfig } from "../config.ts";
 import { wholeNumber } from "../flags.ts";
 
 const help = `
-Run it while everything runs, as a user who may write to the data directory: it keeps hard links there while it copies. The first run copies everything, later
-ones what is new. Each adds a point that \`tideline restore\` can bring the data directory back to. Do not keep the folder on the disk that it is the backup of.
+Run it while everything runs, as a user who may write to the data directory: it keeps hard links there while it copies.
+The first run copies everything, later ones what is new. Each adds a point that \`tideline restore\` can bring the data
+directory back to. Do not keep the folder on the disk that it is the backup of.
 
-It holds the data directory: archive, published versions, definitions, serving records, contracts, schemas, accepted logs, reports. Not in it, and not needed:
-Redis (read again from Kafka), Temporal (schedules are made again), rebuilds and backfills under way. Kafka must still hold what comes after the archive of
-the point that you restore.
+It holds the data directory: archive, published versions, definitions, serving records, contracts, schemas, accepted
+logs, reports. Not in it, and not needed: Redis (read again from Kafka), Temporal (schedules are made again), rebuilds
+and backfills under way. Kafka must still hold what comes after the archive of the point that you restore.
 
-Ctrl+C leaves no point; the next run goes on with the files that were copied. Exit codes: 0 the point is there, 1 failed, 130 interrupted.
+Ctrl+C leaves no point; the next run goes on with the files that were copied. Exit codes: 0 the point is there,
+1 failed, 130 interrupted.
 
 Examples:
   $ tideline backup /mnt/backup/tideline             add a point

@@ -3,17 +3,21 @@ import type { RestoreFlags } from "../backup.ts";
 import { loadConfig } from "../config.ts";
 
 const help = `
-Stop all roles first (\`speed\`, \`worker\`, \`serve\`), start them afterwards; Kafka, Redis and Temporal may run on. Every file is compared with its hash before
-anything changes. A data directory that is there is put aside with --replace and not deleted. Ctrl+C leaves it as it was; the same command goes on with the files that were copied.
+Stop all roles first (\`speed\`, \`worker\`, \`serve\`), start them afterwards; Kafka, Redis and Temporal may run on.
+Every file is compared with its hash before anything changes. A data directory that is there is put aside with
+--replace and not deleted. Ctrl+C leaves it as it was; the same command goes on with the files that were copied.
 
-What Redis holds need not be deleted: live state that continues the restored cut is used, other live state is read again from Kafka.
+What Redis holds need not be deleted: live state that continues the restored cut is used, other live state is read
+again from Kafka.
 
 Examples:
-  $ tideline restore /mnt/backup/tideline --list                         what points there are
-  $ tideline restore /mnt/backup/tideline --check                        are all files of all points whole?
-  $ tideline restore /mnt/backup/tideline                                the newest point, where there is no data directory
-  $ tideline restore /mnt/backup/tideline --replace --at 2026-01-31T12:00:00Z   the newest point that is not after this time
-  $ tideline restore /mnt/backup/tideline --file archive/orders/0/files/x.parquet   a damaged file, from the newest point that has it
+  $ tideline restore /mnt/backup --list                    what points there are
+  $ tideline restore /mnt/backup --check                   are all files of all points whole?
+  $ tideline restore /mnt/backup                           the newest point, where there is no data directory
+  $ tideline restore /mnt/backup --replace --at 2026-01-31T12:00:00Z
+                                                           the newest point that is not after this time
+  $ tideline restore /mnt/backup --file archive/orders/0/files/x.parquet
+                                                           a damaged file, from the newest point that has it
 `;
 
 /** Adds `tideline restore`. */

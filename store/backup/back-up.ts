@@ -25,8 +25,9 @@ export interface BackupResult {
 }
 
 /**
- * Adds a point to a backup folder while the installation runs: a snapshot of hard links, then copies of the files that the folder does not hold, each compared with its hash,
- * then the index. A run that fails or is aborted leaves no point; the next one goes on with the files that were copied. Throws ARCHIVE_DAMAGED, INPUT_MISSING without a data
+ * Adds a point to a backup folder while the installation runs: a snapshot of hard links, then copies of the files that
+ * the folder does not hold, each compared with its hash, then the index. A run that fails or is aborted leaves no
+ * point; the next one goes on with the files that were copied. Throws ARCHIVE_DAMAGED, INPUT_MISSING without a data
  * directory.
  */
 export async function backUp(data: DataDirectory, folder: BackupFolder, options: BackupOptions): Promise<BackupResult> {

@@ -10,7 +10,7 @@ import { parseTime } from "../../core/time.ts";
 import { DataDirectory } from "../files.ts";
 
 /**
- *   points/<time>.json         what the data directory held at a time: path, size and SHA-256 of every file; written last
+ *   points/<time>.json          what the data directory held at a time: path, size and SHA-256 of every file; written last
  *   files/<2 digits>/<SHA-256>  the files of all points, each once
  */
 const POINTS = "points";
@@ -63,8 +63,8 @@ export class BackupFolder {
   }
 
   /**
-   * The point of this name, else the newest one that is not after this time; the newest of all for null. Throws POINT_UNKNOWN when there is none,
-   * BACKUP_DAMAGED.
+   * The point of this name, else the newest one that is not after this time; the newest of all for null. Throws
+   * POINT_UNKNOWN when there is none, BACKUP_DAMAGED.
    */
   async find(wanted: string | null): Promise<Point> {
     const names = await this.names();
@@ -84,7 +84,10 @@ export class BackupFolder {
     );
   }
 
-  /** Writes a point's index: from this moment on the point exists. Its files have to be there, and are made durable first. */
+  /**
+   * Writes a point's index: from this moment on the point exists. Its files have to be there, and are made durable
+   * first.
+   */
   async write(point: Omit<Point, "format" | "filesSha256">): Promise<void> {
     await this.#settle(point.files);
     const index = Point.parse({ format: FORMAT, ...point, filesSha256: sha256Of(point.files) });
@@ -98,7 +101,10 @@ export class BackupFolder {
     return found?.isFile() === true && found.size === sizeBytes;
   }
 
-  /** Copies the file at `source` unless it is held already. Throws ARCHIVE_DAMAGED when it is not what `checksum` says; null: whatever it is. */
+  /**
+   * Copies the file at `source` unless it is held already. Throws ARCHIVE_DAMAGED when it is not what `checksum` says;
+   * null: whatever it is.
+   */
   async add(source: string, checksum: string | null, signal: AbortSignal): Promise<Added> {
     const { size } = await stat(source);
     if (checksum !== null && (await this.holds(checksum, size)))
@@ -135,7 +141,10 @@ export class BackupFolder {
       if (name.startsWith(INCOMING)) await rm(join(this.root, FILES, name), { force: true });
   }
 
-  /** Deletes all points but the newest ones, then the files that no remaining point names. Returns the names of the points, and how many files. */
+  /**
+   * Deletes all points but the newest ones, then the files that no remaining point names. Returns the names of the
+   * points, and how many files.
+   */
   async keep(count: number): Promise<{ points: readonly string[]; files: number }> {
     const names = await this.names();
     const gone = names.slice(0, Math.max(0, names.length - count));
@@ -143,7 +152,7 @@ export class BackupFolder {
     const points = await Promise.all(names.slice(gone.length).map((name) => this.point(name)));
     const named = new Set(points.flatMap(({ files }) => files.map((file) => file.sha256)));
     for (const name of gone) await this.#files.remove(pointDocument(name));
-    if (gone.length > 0) await syncFolder(join(this.root, POINTS));
+    if (gone.length > 0) await sync(join(this.root, POINTS));
     let files = 0;
     for (const part of await this.#files.list(FILES))
       for (const hash of await this.#files.list(join(FILES, part))) {
@@ -162,10 +171,10 @@ export class BackupFolder {
           `the copy of ${path} went away while the backup was made; does another backup run into this folder?`,
         );
       folders.add(dirname(this.path(hash)));
-      await syncFolder(this.path(hash));
+      await sync(this.path(hash));
     }
-    for (const folder of folders) await syncFolder(folder);
-    await syncFolder(join(this.root, FILES));
+    for (const folder of folders) await sync(folder);
+    await sync(join(this.root, FILES));
   }
 }
 
@@ -203,7 +212,7 @@ export async function copyHashed(
 }
 
 /** Makes a file, or the names in a folder, durable. */
-export async function syncFolder(path: string): Promise<void> {
+export async function sync(path: string): Promise<void> {
   const handle = await open(path, "r");
   try {
     await handle.sync();
@@ -221,7 +230,7 @@ export function damaged(what: string): TidelineError {
   return new TidelineError(
     "BACKUP_DAMAGED",
     what,
-    "Take another point (`tideline restore --list`), or a copy of the backup; `tideline restore --check` examines all points.",
+    "Take another point (`tideline restore --list`), or a copy of the backup; `--check` examines all points.",
   );
 }
 

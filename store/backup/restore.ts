@@ -7,7 +7,7 @@ import { TidelineError } from "../../core/errors.ts";
 import { DataDirectory } from "../files.ts";
 import { runningRoles } from "../running-roles.ts";
 import { allOf } from "./back-up.ts";
-import { type BackupFolder, copyHashed, damaged, type Point, type PointFile, syncFolder } from "./backup-folder.ts";
+import { type BackupFolder, copyHashed, damaged, type Point, type PointFile, sync } from "./backup-folder.ts";
 
 const COPIES_AT_ONCE = 4;
 
@@ -25,9 +25,10 @@ export interface RestoreResult {
 }
 
 /**
- * Brings a data directory back to a point. All files are copied beside it first, each compared with its hash; then two renames exchange the directories. So the data directory is either
- * the one that was there or the whole point. A restore that was interrupted goes on with the files that were copied.
- * Throws DIRECTORY_IN_USE while roles run on it, DIRECTORY_NOT_EMPTY unless `replace`, BACKUP_DAMAGED.
+ * Brings a data directory back to a point. All files are copied beside it first, each compared with its hash; then two
+ * renames exchange the directories. So the data directory is either the one that was there or the whole point. A
+ * restore that was interrupted goes on with the files that were copied. Throws DIRECTORY_IN_USE while roles run on it,
+ * DIRECTORY_NOT_EMPTY unless `replace`, BACKUP_DAMAGED.
  */
 export async function restore(
   folder: BackupFolder,
@@ -45,7 +46,7 @@ export async function restore(
   if (replaced !== null) await rename(root, replaced).catch(cannotMove(root));
   else await rm(root, { recursive: true, force: true }).catch(cannotMove(root));
   await rename(staged, root);
-  await syncFolder(dirname(root));
+  await sync(dirname(root));
   return { replaced };
 }
 
@@ -58,7 +59,7 @@ async function requireReplaceable(root: string, replace: boolean): Promise<boole
     throw new TidelineError(
       "DIRECTORY_IN_USE",
       `roles run on ${root}: ${names}`,
-      "Stop them and start the restore again. A role that was killed on another machine counts as running for a minute.",
+      "Stop them and start the restore again. A role that was killed on another machine counts for a minute.",
     );
   }
   const occupied = (await data.list(".")).length > 0;
@@ -102,15 +103,16 @@ async function stage(
   await allOf(Array.from({ length: COPIES_AT_ONCE }, copy));
   const folders = new Set<string>([staged]);
   for (const { path } of point.files) {
-    await syncFolder(join(staged, path));
+    await sync(join(staged, path));
     for (let parent = dirname(path); parent !== "."; parent = dirname(parent)) folders.add(join(staged, parent));
   }
-  for (const one of folders) await syncFolder(one);
+  for (const one of folders) await sync(one);
 }
 
 /**
- * Puts a single Parquet file back, from the newest point that has it (`at`: as `find` takes it). Such a file never changes, so this is safe while roles run. Returns the point. Throws
- * POINT_UNKNOWN when no point has it, BACKUP_DAMAGED.
+ * Puts a single Parquet file back, from the newest point that has it (`at`: as `find` takes it). Such a file never
+ * changes, so this is safe while roles run. Returns the point. Throws POINT_UNKNOWN when no point has it,
+ * BACKUP_DAMAGED.
  */
 export async function restoreFile(
   folder: BackupFolder,
@@ -128,22 +130,25 @@ export async function restoreFile(
     try {
       const copied = await copyHashed(folder.path(file.sha256), written, signal).catch(missing(file));
       if (copied.sha256 !== file.sha256) throw notWhole(file);
-      await syncFolder(written);
+      await sync(written);
       await rename(written, target);
     } finally {
       await rm(written, { force: true });
     }
-    await syncFolder(dirname(target));
+    await sync(dirname(target));
     return point;
   }
   throw new TidelineError(
     "POINT_UNKNOWN",
     `no point of ${folder.root} has a Parquet file ${path}`,
-    "Name it relative to the data directory, as the error does that says it is damaged: archive/<topic>/<partition>/files/….parquet",
+    "Name it as the error does that says it is damaged: archive/<topic>/<partition>/files/….parquet",
   );
 }
 
-/** Compares the files of these points with their hashes, each once. Returns what is wrong: a line for each file, with the points that name it. */
+/**
+ * Compares the files of these points with their hashes, each once. Returns what is wrong: a line for each file, with
+ * the points that name it.
+ */
 export async function checkPoints(
   folder: BackupFolder,
   points: readonly Point[],

@@ -19,6 +19,7 @@ export interface SnapshotContents {
   readonly views: readonly { readonly generation: string; readonly version: number }[];
   readonly streams: readonly {
     readonly topic: string;
+    /** Empty before anything of it is archived. */
     readonly topicId: string;
     /** Where the archive of each partition ends. */
     readonly archived: Readonly<Record<string, string>>;
@@ -29,7 +30,10 @@ export interface Snapshot extends SnapshotContents {
   readonly files: readonly SnapshotFile[];
 }
 
-/** A file can vanish between the moment its document is read and the next: newer versions were published. Then the newer document is read. */
+/**
+ * A file can vanish between the moment its document is read and the next: newer versions were published. Then the newer
+ * document is read.
+ */
 const TRIES = 50;
 
 /** What runs can make again: parts of rebuilds and backfills under way, and recomputed positions. */
@@ -38,11 +42,13 @@ const NOT_HELD_OF_A_VIEW = new Set(["manifests", "states", "rebuilds", "backfill
 const NOT_HELD_OF_A_PARTITION = new Set(["entries", "merged", "files"]);
 
 /**
- * Gives every file that belongs to the installation at this moment a second name below `hold`, a folder of the same file system. Links take no time to speak
- * of, so nothing is swept in between; and what has a second name stays when the first one is removed or replaced.
+ * Gives every file that belongs to the installation at this moment a second name below `hold`, a folder of the same
+ * file system. Links take no time to speak of, so nothing is swept in between; and what has a second name stays when
+ * the first one is removed or replaced.
  *
- * The order makes the parts fit together: what refers comes before what it refers to, and both only grow. Serving records, then manifests with their files, then the
- * archive (which reaches at least as far as every cut), then contracts and schemas. Throws ARCHIVE_DAMAGED when a named file is missing.
+ * The order makes the parts fit together: what refers comes before what it refers to, and both only grow. Serving
+ * records, then manifests with their files, then the archive (which reaches at least as far as every cut), then
+ * contracts and schemas. Throws ARCHIVE_DAMAGED when a named file is missing.
  */
 export async function takeSnapshot(data: DataDirectory, hold: string): Promise<Snapshot> {
   const pins = new Pins(data, hold);
@@ -72,7 +78,10 @@ export async function takeSnapshot(data: DataDirectory, hold: string): Promise<S
   return { files, views, streams };
 }
 
-/** The newest version of a generation with its files, and the genesis; null when nothing is published, or the generation was removed meanwhile. */
+/**
+ * The newest version of a generation with its files, and the genesis; null when nothing is published, or the generation
+ * was removed meanwhile.
+ */
 async function pinVersion(pins: Pins, generation: string): Promise<{ files: SnapshotFile[]; version: number } | null> {
   let seen: Manifest | null = null;
   for (let attempt = 1; ; attempt++) {
@@ -134,7 +143,10 @@ class Pins {
     return null;
   }
 
-  /** Pins all documents in a folder and those in it, but for hidden ones and `except`; a single file when `name` is one. What vanishes meanwhile is left out. */
+  /**
+   * Pins all documents in a folder and those in it, but for hidden ones and `except`; a single file when `name` is one.
+   * What vanishes meanwhile is left out.
+   */
   async tree(name: string, except: ReadonlySet<string> = new Set()): Promise<SnapshotFile[]> {
     const found = await readdir(this.data.path(name), { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return [];

@@ -181,7 +181,10 @@ export const troubles: fc.Arbitrary<Troubles> = fc.record({
   events: fc.array(fc.record({ before: fc.integer({ min: 0, max: 21 }), trouble }), { maxLength: 4 }),
 });
 
-/** The data directory goes back to what it was; drawn apart from a plan, so that a seed's plan stays what it was. All processes are stopped meanwhile. */
+/**
+ * The data directory goes back to what it was, while all processes are stopped. It is drawn apart from a plan, so that a
+ * seed's plan stays what it was.
+ */
 export interface Restore {
   /** Before which of the plan's events. */
   readonly before: number;

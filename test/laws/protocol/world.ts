@@ -608,7 +608,10 @@ export class World {
     }
   }
 
-  /** Refreshes, as the workflow does. A run that was under way when the data directory was restored may fail: the next one begins with a fresh look. */
+  /**
+   * Refreshes, as the workflow does. A run that was under way when the data directory was restored may fail: the next
+   * one begins with a fresh look.
+   */
   async #batch(process: Process): Promise<void> {
     const stores = this.#stores(process);
     const chain = this.#chain(process);
