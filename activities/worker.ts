@@ -5,6 +5,7 @@ import type { Registry } from "prom-client";
 import type { MailSettings } from "../batch-layer/report/deliver.ts";
 import type { Failure } from "../core/failures.ts";
 import { Archive } from "../store/archive.ts";
+import { HOLD } from "../store/backup/back-up.ts";
 import { type Definitions, viewsOfStream } from "../store/definitions.ts";
 import { DuckPool } from "../store/duck.ts";
 import { FailureTracker } from "../store/failure-tracker.ts";
@@ -17,6 +18,7 @@ import { Manifests } from "../store/manifests.ts";
 import { openRedis } from "../store/redis.ts";
 import { openRegistry } from "../store/registry-open.ts";
 import { Schemas } from "../store/registry-schemas.ts";
+import { sweepAbandoned } from "../store/scratch-folder.ts";
 import { SettleRequests } from "../store/settle-requests.ts";
 import { scheduleId } from "../workflows/names.ts";
 import { createActivities } from "./activities.ts";
@@ -134,9 +136,11 @@ export function installRuntime(logger: Logger): void {
 
 /** In the background: a large data directory takes a while to look through. */
 function sweepUnfinished(data: DataDirectory, logger: Logger): void {
-  data.sweepUnfinished(Date.now()).then(
-    (files) => {
-      if (files > 0) logger.info({ files }, "deleted files that killed processes left");
+  const nowMs = Date.now();
+  Promise.all([data.sweepUnfinished(nowMs), sweepAbandoned(data.root, HOLD, nowMs)]).then(
+    ([files, holds]) => {
+      if (files + holds.length > 0)
+        logger.info({ files, backups: holds.length }, "deleted files that killed processes left");
     },
     (error: unknown) => logger.warn({ error: (error as Error).message }, "cannot look for files of killed processes"),
   );

@@ -662,7 +662,6 @@ export const plants: readonly Plant[] = [
     replace: "const continues = previous !== null;",
     necessary: true,
     scenarios: [],
-    restored: true,
   },
   {
     name: "lost-delta-is-published",
@@ -672,7 +671,6 @@ export const plants: readonly Plant[] = [
     replace: "if (!continues) {",
     necessary: true,
     scenarios: [],
-    restored: true,
   },
   {
     name: "restored-behind-redis",

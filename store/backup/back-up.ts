@@ -7,7 +7,7 @@ import { type BackupFolder, type Point, type PointFile, pointName } from "./back
 import { takeSnapshot } from "./snapshot.ts";
 
 /** Begins the name of the folder that a backup under way keeps its files' second names in. */
-const HOLD = ".backup-";
+export const HOLD = ".backup-";
 const COPIES_AT_ONCE = 4;
 
 export interface BackupOptions {

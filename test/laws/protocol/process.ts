@@ -16,6 +16,8 @@ export class Process {
   #alive = true;
   #asleep = 0;
   #loseReplies = 0;
+  /** Of each chain the last reseed that was refused. */
+  readonly #refused = new Map<string, { readonly asked: string; readonly times: number }>();
   readonly #failures = new Map<Failing, { after: number; times: number }>();
 
   constructor(name: string, schedule: Schedule) {
@@ -76,10 +78,11 @@ export class Process {
 
   /** Redis as this process reaches it. */
   redis(redis: TidelineRedis): TidelineRedis {
-    return watched(redis, (name, call) => {
+    return watched(redis, (name, call, args) => {
       if (name === "pipeline")
         return watched(call() as object, (inner, run) => (inner === "exec" ? this.#ask("pipeline", run) : run()));
       if (name === "tideline_apply" || name === "tideline_commit") return this.#apply(call);
+      if (name === "tideline_reseed") return this.#reseed(call, args);
       if (name.startsWith("tideline_")) return this.#ask(name.slice("tideline_".length).replace("Buffer", ""), call);
       if (GATED.has(name)) return this.#ask(name, call);
       return this.during(call());
@@ -128,6 +131,22 @@ export class Process {
   async #ask<T>(what: string, call: () => T): Promise<Awaited<T>> {
     await this.gate(what);
     return this.schedule.during(Promise.resolve(call()));
+  }
+
+  /** A reseed. Throws when the very same one was refused twice before: nothing has changed since, so that has no end. */
+  async #reseed<T>(call: () => T, args: readonly unknown[]): Promise<Awaited<T>> {
+    const reply = await this.#ask("reseed", call);
+    const chain = String(args[0]);
+    // All but the nonce of the fresh chain.
+    const asked = JSON.stringify(args.toSpliced(10, 1));
+    const before = this.#refused.get(chain);
+    if (reply !== "CHANGED") this.#refused.delete(chain);
+    else {
+      const times = before?.asked === asked ? before.times + 1 : 1;
+      if (times > 2) throw new Error(`reseeds ${chain} again and again: ${asked}`);
+      this.#refused.set(chain, { asked, times });
+    }
+    return reply;
   }
 
   /** The request, and the reply: in between others may go on. */
