@@ -1,4 +1,5 @@
-import { once } from "node:events";
+import { setMaxListeners } from "node:events";
+import type { Client } from "@temporalio/client";
 import { TidelineError } from "../core/errors.ts";
 import { showProgress } from "./progress.ts";
 
@@ -7,32 +8,38 @@ export interface FollowedRun<T> {
   readonly workflowId: string;
   result(): Promise<T>;
   /** How far it is; a total of 0 while it does not know. */
-  progress(): Promise<{ readonly done: number; readonly total: number }>;
+  readonly progress: () => Promise<{ readonly done: number; readonly total: number }>;
 }
 
 const POLL_MS = 500;
 
 /**
- * Shows how far a run is until it ends; `what` names what is counted. Null when `stop` is aborted first, which leaves the run alone; a question
- * that is still open then ends with the connection. Throws RUN_FAILED with what ended it.
+ * Shows how far a run is until it ends; `what` names what is counted. Null when `stop` is aborted first, which ends the questions
+ * to Temporal and leaves the run alone. Throws RUN_FAILED with what ended it.
  */
-export async function followRun<T>(run: FollowedRun<T>, what: string, stop: AbortSignal): Promise<T | null> {
+export async function followRun<T>(
+  client: Client,
+  run: FollowedRun<T>,
+  what: string,
+  stop: AbortSignal,
+): Promise<T | null> {
   const line = showProgress(what);
-  // Not `client.withAbortSignal`: it adds a listener to the signal with every call, and removes none.
-  const stopped = once(stop, "abort").then(() => null);
-  const result = run.result();
-  result.catch(() => {}); // after `stop` nobody waits for it
+  // Temporal's client adds a listener to the signal with every call, and removes none. So each question has a signal of its own,
+  // and that of the result, which is asked for again every minute or so, may have many.
+  const whole = AbortSignal.any([stop]);
+  setMaxListeners(0, whole);
   let asking = false;
   const poll = setInterval(async () => {
     // Without a worker nobody answers; the run waits for one, and so does this.
     if (asking) return;
     asking = true;
-    const { done, total } = await run.progress().catch(() => ({ done: 0, total: 0 }));
+    const unknown = () => ({ done: 0, total: 0 });
+    const { done, total } = await client.withAbortSignal(AbortSignal.any([stop]), run.progress).catch(unknown);
     if (total > 0) line.update(done, total);
     asking = false;
   }, POLL_MS);
   try {
-    return stop.aborted ? null : await Promise.race([result, stopped]);
+    return await client.withAbortSignal(whole, () => run.result());
   } catch (error) {
     if (stop.aborted) return null;
     throw await explained(run.workflowId, error);

@@ -34,12 +34,12 @@ function thisTideline(): [string, ...string[]] {
   return [process.execPath, ...process.execArgv, ...(script === undefined ? [] : [script])];
 }
 
-/** Throws NotReadyYet when the role answers that it is not, with what it says fails. */
-async function requireHealth(url: string, signal: AbortSignal): Promise<void> {
+/** Returns what a healthy role says fails again and again. Throws NotReadyYet when the role answers that it is not ready, with what it says fails. */
+async function requireHealth(url: string, signal: AbortSignal): Promise<string[]> {
   const response = await fetch(url, { signal });
-  const text = await response.text();
-  if (response.ok) return;
-  throw new NotReadyYet(`it is not ready, and ${url} says why (status ${response.status})`, failingIn(text));
+  const failing = failingIn(await response.text());
+  if (response.ok) return failing;
+  throw new NotReadyYet(`it is not ready, and ${url} says why (status ${response.status})`, failing);
 }
 
 function failingIn(text: string): string[] {
@@ -67,7 +67,8 @@ export function roleProcess(
     mark: args.join(" "),
     prepare: async () => ({ command, args, env }),
     probe: async (signal) => {
-      if (healthUrl !== undefined) await requireHealth(healthUrl, signal);
+      const failing = healthUrl === undefined ? [] : await requireHealth(healthUrl, signal);
+      if (failing.length > 0) onUnready(failing);
     },
     onUnready,
     readyLimitMs: 90_000,

@@ -185,13 +185,13 @@ describe("a process", () => {
     expect(await readdir(join(home, "run"))).toEqual([]);
   });
 
-  it("that answers but is not ready counts as started when it names what fails", { timeout: 30_000 }, async () => {
+  it.each([503, 200])("that answers %i and names what fails counts as started", { timeout: 30_000 }, async (status) => {
     const port = (await freePorts()).api;
     const body = {
       ready: false,
       problems: [{ name: "ticks", code: "TOPIC_MISSING", message: "no topic", hint: "Make it." }],
     };
-    const script = `require("node:http").createServer((_, r) => { r.statusCode = 503; r.end(${JSON.stringify(JSON.stringify(body))}); }).listen(${port}, "127.0.0.1")`;
+    const script = `require("node:http").createServer((_, r) => { r.statusCode = ${status}; r.end(${JSON.stringify(JSON.stringify(body))}); }).listen(${port}, "127.0.0.1")`;
     const unready: string[] = [];
     const handle = roleProcess(
       {

@@ -98,7 +98,7 @@ async function run(
       return { done, total: days };
     },
   };
-  const result = await interruptible((stop) => followRun(followed, "days", stop));
+  const result = await interruptible((stop) => followRun(client, followed, "days", stop));
   if (result === null)
     process.stderr.write(
       `${handle.workflowId} goes on without this command: Temporal's UI shows it, the same command follows it again, and with --cancel ends it\n`,

@@ -26,7 +26,7 @@ export function registerRebuild(program: Command): void {
         const handle = await startOrJoin(client, config.namespace, view);
         process.stderr.write(`${handle.workflowId} runs\n`);
         if (!wait) return;
-        const result = await follow(handle);
+        const result = await follow(client, handle);
         if (result === null) return;
         process.stdout.write(json ? `${JSON.stringify({ view, ...result })}\n` : resultText(view, result));
         if (!result.equal) process.exitCode = 1;
@@ -49,7 +49,7 @@ async function startOrJoin({ workflow }: Client, namespace: string, view: string
 }
 
 /** What it found; null when Ctrl+C came first, which leaves it running. */
-async function follow(handle: Rebuild): Promise<RebuildViewResult | null> {
+async function follow(client: Client, handle: Rebuild): Promise<RebuildViewResult | null> {
   const { rebuildProgress } = await import("../../workflows/rebuild-view.ts");
   const { interruptible } = await import("../progress.ts");
   const { followRun } = await import("../follow-run.ts");
@@ -61,7 +61,7 @@ async function follow(handle: Rebuild): Promise<RebuildViewResult | null> {
       return { done, total: parts };
     },
   };
-  return interruptible((stop) => followRun(run, "parts of the archive", stop));
+  return interruptible((stop) => followRun(client, run, "parts of the archive", stop));
 }
 
 function resultText(

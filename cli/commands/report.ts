@@ -66,10 +66,10 @@ async function run(client: Client, config: Config, input: Required<Omit<DailyRep
   const { interruptible } = await import("../progress.ts");
   return interruptible(async (stop): Promise<DailyReportResult | null> => {
     const { handle, joined } = await startOrJoin(client, config, input);
-    const result = await follow(handle, stop);
+    const result = await follow(client, handle, stop);
     // The run that was there knew nothing of these flags.
     if (!joined || result === null || !(input.fresh || input.deliver)) return result;
-    return follow((await startOrJoin(client, config, input)).handle, stop);
+    return follow(client, (await startOrJoin(client, config, input)).handle, stop);
   });
 }
 
@@ -99,7 +99,7 @@ async function startOrJoin(
   }
 }
 
-async function follow(handle: Report, stop: AbortSignal): Promise<DailyReportResult | null> {
+async function follow(client: Client, handle: Report, stop: AbortSignal): Promise<DailyReportResult | null> {
   const { reportProgress } = await import("../../workflows/daily-report.ts");
   const { followRun } = await import("../follow-run.ts");
   const followed = {
@@ -110,7 +110,7 @@ async function follow(handle: Report, stop: AbortSignal): Promise<DailyReportRes
       return { done, total: steps };
     },
   };
-  return followRun(followed, "steps", stop);
+  return followRun(client, followed, "steps", stop);
 }
 
 function resultText(
