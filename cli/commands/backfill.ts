@@ -22,7 +22,8 @@ interface Flags {
 }
 
 const help = `
-A date as --to is included: --from 2026-01-01 --to 2026-01-31 is all of January. An instant is where the interval ends.
+A date as --to is included: --from 2026-01-01 --to 2026-01-31 is all of January. An instant is where the interval ends. (A view's answer
+ends before its \`to\`, also when that is a date: \`query --from 2026-01-01 --to 2026-02-01\` is the same month.)
 Every day that is done stays done: a backfill that was cancelled, or whose worker was killed, goes on where it was when it is
 started again. Ctrl+C leaves it running; the same command shows it again. A day that fails is listed at the end, and the others are
 published; then the exit code is 1, and the same command tries the failed days alone again.
