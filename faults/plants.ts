@@ -142,7 +142,7 @@ export const plants: readonly Plant[] = [
   {
     name: "send-bounds-passed",
     what: "send's quick way takes a number that the contract's bounds exclude",
-    file: "ingest/event-maker.ts",
+    file: "ingest/column-writers.ts",
     find: "return value >= min && value <= max && !Object.is(value, -0) ? text : null;",
     replace: "return !Object.is(value, -0) ? text : null;",
     necessary: true,

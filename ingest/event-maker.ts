@@ -1,16 +1,14 @@
 import { decodeOne } from "../core/decode.ts";
-import type { Field, FieldSpec } from "../core/field.ts";
-import { bare, isRequired } from "../core/fields.ts";
 import type { Stream } from "../core/stream.ts";
-import { parseBound } from "../core/time.ts";
 import type { TableValue } from "../store/parquet-rows.ts";
 import type { EventRecord } from "../store/producer.ts";
 import type { AvroEncoder } from "./avro-encoder.ts";
+import { type Column, columnOf } from "./column-writers.ts";
 import { contractProblem } from "./contract-words.ts";
-import { jsonMembers } from "./read/json.ts";
+import { convertedJson, hasLongNumber } from "./converted-json.ts";
 import type { Refusal } from "./refusal.ts";
-import { eventValue, isKeptByJson } from "./table-values.ts";
-import { readTime, type ValueForms } from "./value-forms.ts";
+import { eventValue } from "./table-values.ts";
+import type { ValueForms } from "./value-forms.ts";
 
 export interface EventMakerOptions {
   readonly stream: Stream;
@@ -29,7 +27,7 @@ export function isRefusal(made: Made): made is Refusal {
 /**
  * Turns rows into records that the contract accepts. A table's row has two ways: quickly, by a writer for each column that returns null for what it
  * does not know; and through `eventValue` and `decodeOne`, which decide and explain. The quick way takes less than they accept, never
- * more, and writes the same values: test/laws/event-maker.test.ts.
+ * more, and writes the same values: test/laws/send-files.test.ts.
  */
 export class EventMaker {
   readonly #options: EventMakerOptions;
@@ -40,7 +38,7 @@ export class EventMaker {
     this.#options = options;
     this.#columns = columns.flatMap((name) => {
       const field = options.stream.fields[name];
-      return field === undefined ? [] : [columnOf(name, field, options)];
+      return field === undefined ? [] : [columnOf(name, field, options.stream.key, options.forms)];
     });
   }
 
@@ -127,131 +125,4 @@ export class EventMaker {
     const event = JSON.parse(value.toString()) as Readonly<Record<string, unknown>>;
     return contractProblem(this.#options.stream.fields, event) ?? { reason: reject };
   }
-}
-
-/** Sixteen digits or more: a reader of JSON may round them. */
-function hasLongNumber(json: Buffer): boolean {
-  return /[\d.]{17}/.test(json.toString("latin1"));
-}
-
-/** A JSON event with the values of its fields as the contract wants them; the text of everything else stays. */
-function convertedJson(text: string, stream: Stream, forms: ValueForms): string | Refusal {
-  const members = jsonMembers(text);
-  const fields = Object.assign(
-    {},
-    ...stream.versions.toReversed().map((version) => version.fields),
-  ) as Stream["fields"];
-  for (const [name, field] of Object.entries(fields)) {
-    const written = members.get(name);
-    const cell = written === undefined ? null : cellOf(written, bare(field.spec));
-    if (cell === null) continue;
-    const read = eventValue(field, cell, forms);
-    if (!read.ok) return { column: name, ...read.refusal };
-    if (read.value === undefined) members.delete(name);
-    else if (!isSameNumber(written, read.value)) members.set(name, JSON.stringify(read.value));
-  }
-  return `{${[...members].map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`;
-}
-
-/** The text of a value that is to be read as a table's; null for one that the contract judges as it is. */
-function cellOf(written: string, spec: ReturnType<typeof bare>): string | null {
-  if (written.startsWith('"')) {
-    return JSON.parse(written) as string;
-  }
-  if (spec.type === "list") return written.startsWith("[") ? written : null;
-  return /^-?\d/.test(written) ? written : null;
-}
-
-/** A number stays as it is written. */
-function isSameNumber(written: string | undefined, value: unknown): boolean {
-  return (
-    typeof value === "number" &&
-    written !== undefined &&
-    /^-?\d/.test(written) &&
-    Number(written) === value &&
-    isKeptByJson(written)
-  );
-}
-
-interface Column {
-  readonly name: string;
-  readonly field: Field;
-  readonly isKey: boolean;
-  /** `"name":` */
-  readonly label: string;
-  /** JSON for a missing value; "" leaves it out; null is not recognised. */
-  readonly absent: string | null;
-  /** JSON of a value's text; null is not recognised. */
-  readonly write: (text: string) => string | null;
-  /** The record's key, of the value's text and its JSON. */
-  readonly keyOf: (cell: TableValue, json: string) => string;
-}
-
-function columnOf(name: string, field: Field, { stream, forms }: EventMakerOptions): Column {
-  const spec = bare(field.spec);
-  const isText = spec.type === "text" || spec.type === "oneOf";
-  const written = writerOf(spec, forms);
-  const write = forms.missing.size === 0 ? written : (text: string) => (forms.missing.has(text) ? null : written(text));
-  return {
-    ...{ name, field, write, isKey: name === stream.key, label: `${JSON.stringify(name)}:` },
-    absent: isRequired(field) ? (spec.type === "text" ? '""' : null) : "",
-    keyOf: isText
-      ? (cell) => String(cell)
-      : spec.type === "flag"
-        ? (_, json) => json
-        : (_, json) => String(Number(json)),
-  };
-}
-
-function writerOf(spec: Exclude<FieldSpec, { type: "optional" | "default" }>, forms: ValueForms): Column["write"] {
-  switch (spec.type) {
-    case "text":
-      return (text) => (text.length > spec.max ? null : textJson(text));
-    case "oneOf": {
-      const values = new Map(spec.values.map((value) => [value, JSON.stringify(value)]));
-      return (text) => values.get(text) ?? null;
-    }
-    case "flag":
-      return (text) => (text === "true" || text === "false" ? text : null);
-    case "integer":
-      return numberWriter(INTEGER, spec);
-    case "decimal":
-      return numberWriter(new RegExp(`^-?(?:0|[1-9]\\d{0,${14 - spec.scale}})(?:\\.\\d{1,${spec.scale}})?$`), spec);
-    case "instant":
-      return timeWriter(spec, forms);
-    default:
-      return () => null;
-  }
-}
-
-/** Numbers of at most 15 digits, which a double keeps apart, as JSON writes them. */
-const INTEGER = /^-?(?:0|[1-9]\d{0,14})$/;
-
-function numberWriter(form: RegExp, { min, max }: { min: number; max: number }): Column["write"] {
-  return (text) => {
-    if (!form.test(text)) return null;
-    const value = Number(text);
-    // JSON.stringify has no negative zero.
-    return value >= min && value <= max && !Object.is(value, -0) ? text : null;
-  };
-}
-
-function timeWriter({ from, to }: { from: string; to: string }, forms: ValueForms): Column["write"] {
-  const [least, most] = [parseBound(from), parseBound(to)];
-  // Neighbouring rows often have one time.
-  let [lastText, lastJson]: [string, string | null] = ["", null];
-  return (text) => {
-    if (text === lastText) return lastJson;
-    const time = readTime(text, forms);
-    lastText = text;
-    lastJson = time === null || time < least || time > most ? null : String(time);
-    return lastJson;
-  };
-}
-
-const PLAIN_TEXT = /^[ !#-[\]-~]*$/;
-
-function textJson(text: string): string | null {
-  if (PLAIN_TEXT.test(text)) return `"${text}"`;
-  return text.isWellFormed() ? JSON.stringify(text) : null;
 }

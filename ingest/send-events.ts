@@ -5,7 +5,7 @@ import { type Acknowledged, type EventProducer, type EventRecord, openProducer }
 import type { AvroEncoder } from "./avro-encoder.ts";
 import { EventMaker, isRefusal } from "./event-maker.ts";
 import { type InvalidRow, type Refusal, refusalText } from "./refusal.ts";
-import type { Source, SourceRow } from "./send-rows.ts";
+import type { Source, SourceRow } from "./source.ts";
 import { PLAIN_FORMS, type ValueForms } from "./value-forms.ts";
 
 /** The first so many rows are looked at before anything is sent: a file of another kind is refused as a whole. */

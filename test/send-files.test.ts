@@ -9,7 +9,8 @@ import { EventMaker, isRefusal } from "../ingest/event-maker.ts";
 import { encodingNamed } from "../ingest/read/encoding.ts";
 import { type InvalidRow, refusalText } from "../ingest/refusal.ts";
 import { sendEvents } from "../ingest/send-events.ts";
-import { FILE_DEFAULTS, type FileOptions, openSource } from "../ingest/send-rows.ts";
+import { openSource } from "../ingest/send-rows.ts";
+import { FILE_DEFAULTS, type FileOptions } from "../ingest/source.ts";
 import { PLAIN_FORMS, type ValueForms } from "../ingest/value-forms.ts";
 import { DuckPool } from "../store/duck.ts";
 

@@ -1,4 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { FILE_KINDS } from "../../ingest/source.ts";
+import { DATE_ORDERS, TIME_NUMBERS } from "../../ingest/value-forms.ts";
 import { loadConfig } from "../config.ts";
 import { duration } from "../flags.ts";
 import type { SendFlags } from "../send.ts";
@@ -43,11 +45,7 @@ export function registerSend(program: Command): void {
     .addOption(
       new Option("--timeout <duration>", "how long --wait waits at most").default(600_000, "10m").argParser(duration),
     )
-    .addOption(
-      new Option("--input <kind>", "what the file is, where its name does not say").choices([
-        ...["csv", "tsv", "json", "ndjson", "parquet"],
-      ]),
-    )
+    .addOption(new Option("--input <kind>", "what the file is, where its name does not say").choices(FILE_KINDS))
     .addOption(
       new Option(
         "--delimiter <character>",
@@ -68,11 +66,9 @@ export function registerSend(program: Command): void {
         .default([], "only the empty one"),
     )
     .addOption(
-      new Option("--times <unit>", "what a number says in a column of times")
-        .choices(["ms", "s", "us", "ns", "yyyymmdd"])
-        .default("ms"),
+      new Option("--times <unit>", "what a number says in a column of times").choices(TIME_NUMBERS).default("ms"),
     )
-    .addOption(new Option("--dates <order>", "how to read dates with the year last").choices(["dmy", "mdy"]))
+    .addOption(new Option("--dates <order>", "how to read dates with the year last").choices(DATE_ORDERS))
     .addOption(new Option("--decimal-comma", "numbers are written 12,50").default(false))
     .addOption(
       new Option(

@@ -11,7 +11,8 @@ import { quoteName, quoteText } from "../../core/sql.ts";
 import { stream } from "../../core/stream.ts";
 import { EventMaker, isRefusal } from "../../ingest/event-maker.ts";
 import { CsvSplitter } from "../../ingest/read/csv.ts";
-import { FILE_DEFAULTS, type FileOptions, openSource } from "../../ingest/send-rows.ts";
+import { openSource } from "../../ingest/send-rows.ts";
+import { FILE_DEFAULTS, type FileOptions } from "../../ingest/source.ts";
 import { PLAIN_FORMS } from "../../ingest/value-forms.ts";
 import { type Duck, DuckPool } from "../../store/duck.ts";
 
