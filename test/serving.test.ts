@@ -397,6 +397,10 @@ describe("an answer", () => {
         { ...whole, every: HOUR, by: ["shop"], keep: ({ shop }) => shop === null || shop === "null" },
       ],
       [
+        `${WHOLE}&every=1h&by=shop&where[shop]=%22null%22`,
+        { ...whole, every: HOUR, by: ["shop"], keep: ({ shop }) => shop === "null" },
+      ],
+      [
         `${WHOLE}&every=1h&by=shop&where[shop]=%22%22null%22%22`,
         { ...whole, every: HOUR, by: ["shop"], keep: ({ shop }) => shop === '"null"' },
       ],

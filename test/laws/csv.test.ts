@@ -188,6 +188,11 @@ describe("CSV holds what JSON holds", () => {
     );
   }
 
+  test("a text keeps a byte-order mark that it begins with when DuckDB gives it", async () => {
+    for (const text of ["\ufeff", "\ufeffa", "\ufeff\ufeff and more than twelve bytes"])
+      expect(await rowsOf(duck, "SELECT $1::VARCHAR", [text])).toEqual([[text]]);
+  });
+
   test("read by csv-parse", async () => {
     await fc.assert(
       fc.asyncProperty(rows, async (answer) => {
