@@ -26,6 +26,8 @@ const Unready = z.object({
   problems: z
     .array(z.object({ name: z.string(), code: z.string(), message: z.string(), hint: z.string() }))
     .default([]),
+  /** Of the speed layer: a view that has just stopped is not among its problems yet. */
+  views: z.array(z.object({ view: z.string(), code: z.string().nullish(), message: z.string().nullish() })).default([]),
 });
 
 /** As this process was called, so that a role runs the same code in the same way. */
@@ -44,9 +46,13 @@ async function requireHealth(url: string, signal: AbortSignal): Promise<string[]
 
 function failingIn(text: string): string[] {
   try {
-    return Unready.parse(JSON.parse(text)).problems.map(
-      ({ name, code, message, hint }) => `${name}: ${code}: ${message}. ${hint}`,
-    );
+    const { problems, views } = Unready.parse(JSON.parse(text));
+    const named = new Set(problems.map(({ name }) => name));
+    const stopped = views.filter(({ view, code }) => typeof code === "string" && !named.has(view));
+    return [
+      ...problems.map(({ name, code, message, hint }) => `${name}: ${code}: ${message}. ${hint}`),
+      ...stopped.map(({ view, code, message }) => `${view}: ${code}: ${message ?? ""}`),
+    ];
   } catch {
     return [];
   }

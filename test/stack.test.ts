@@ -190,6 +190,10 @@ describe("a process", () => {
     const body = {
       ready: false,
       problems: [{ name: "ticks", code: "TOPIC_MISSING", message: "no topic", hint: "Make it." }],
+      views: [
+        { view: "fine", code: null },
+        { view: "lost", code: "LOG_LOST", message: "it is gone" },
+      ],
     };
     const script = `require("node:http").createServer((_, r) => { r.statusCode = ${status}; r.end(${JSON.stringify(JSON.stringify(body))}); }).listen(${port}, "127.0.0.1")`;
     const unready: string[] = [];
@@ -208,7 +212,7 @@ describe("a process", () => {
       },
     );
     await handle.start();
-    expect(unready).toEqual(["ticks: TOPIC_MISSING: no topic. Make it."]);
+    expect(unready).toEqual(["ticks: TOPIC_MISSING: no topic. Make it.", "lost: LOG_LOST: it is gone"]);
     expect(handle.pid).toBeDefined();
     await handle.stop();
   });
