@@ -131,15 +131,6 @@ export const plants: readonly Plant[] = [
     scenarios: [],
   },
   {
-    name: "send-quote-cut",
-    what: "send takes a quote at the end of a piece of text for the closing one",
-    file: "ingest/read/csv.ts",
-    find: "if (close < 0 || (close + 1 === length && !this.#isLast)) {",
-    replace: "if (close < 0) {",
-    necessary: true,
-    scenarios: [],
-  },
-  {
     name: "send-bounds-passed",
     what: "send's quick way takes a number that the contract's bounds exclude",
     file: "ingest/column-writers.ts",

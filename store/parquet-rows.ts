@@ -54,8 +54,6 @@ function textSql(name: string, type: string): string {
   const column = quoteName(name);
   const nested = /^(STRUCT|MAP|UNION)\b|\[\d*\]$/.test(type);
   const text = `${nested ? `to_json(${column})` : column}::VARCHAR`;
-  // The client takes a byte order mark from the beginning of a text, one of them.
-  if (type === "VARCHAR") return `CASE WHEN starts_with(${text}, chr(65279)) THEN chr(65279) ELSE '' END || ${text}`;
   // 12.50 and 12.5 are one number, and one text where it is an event's id.
   return /^DECIMAL\(\d+,[1-9]\d*\)$/.test(type) ? `rtrim(rtrim(${text}, '0'), '.')` : text;
 }

@@ -101,8 +101,8 @@ export class CsvSplitter {
       let end = at;
       if (text.charCodeAt(at) === QUOTE) {
         const close = closingQuote(text, at + 1);
-        if (close < 0 || (close + 1 === length && !this.#isLast)) {
-          if (close < 0 && (this.#isLast || length - from > MAX_ROW_UNITS))
+        if (close < 0) {
+          if (this.#isLast || length - from > MAX_ROW_UNITS)
             return this.#badRow(from, { column, reason: "the quote that opens it is never closed" });
           return null;
         }
