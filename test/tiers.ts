@@ -22,6 +22,7 @@ export const UNIT = [
   "test/scratch.test.ts",
   "test/secrets.test.ts",
   "test/send-tables.test.ts",
+  "test/stored-definitions.test.ts",
   "test/tiers.test.ts",
   "test/laws/answers.test.ts",
   "test/laws/avro.test.ts",
@@ -49,6 +50,7 @@ export const SYSTEM = [
   "test/restore.test.ts",
   "test/stack.test.ts",
   "test/stuck.test.ts",
+  "test/upgrade.test.ts",
   "test/end-to-end/*.test.ts",
 ];
 

@@ -180,7 +180,7 @@ async function interrupted(client: Client, kafka: ProcessHandle): Promise<Releas
     ["guardRetention", "retention/readings", { stream: "readings" }],
     ["dailyReport", `report/daily/${day}`, { date: day, fresh: true, deliver: false }],
     ["deliverReport", `delivery/daily/${day}`, { date: day, atMs: Date.now() + 120_000 }],
-    ["proveViews", "prove/views", {}],
+    ["proveViews", "prove/views", { views: ["revenue", "weather"] }],
   ] as const)
     runs.push(await begin(type, workflowId, input));
   await reached(client, runs, 5);
