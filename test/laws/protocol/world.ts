@@ -156,7 +156,7 @@ export class World {
   #clockMs = BEGIN_MS;
   #violation: Error | null = null;
   /** What an answer may be of. */
-  #logs: () => readonly OracleState[] = () => [this.#present()];
+  #logs: (cut: Cut) => readonly OracleState[] = () => [this.#present()];
   /** Processes that LOG_TRUNCATED has ended since the log was written anew; null before, when it may not. */
   #stops: string[] | null = null;
   /** Each is right. */
@@ -215,7 +215,7 @@ export class World {
 
   /**
    * A world whose log loses its end in between, and has other records there. Every answer is the fold of the log as it was or of the log as it
-   * is, never of both; of the log as it was alone when something of it that is gone had been archived. Then somebody accepts the log, and answers
+   * is, never of both; of the log as it was alone when its version holds something that is gone. Then somebody accepts the log, and answers
    * become the fold of what was archived and the log as it is from there on.
    */
   static async rewritten(shore: Shore, plan: RewritePlan, scheduler: fc.Scheduler): Promise<Rewritten> {
@@ -246,7 +246,8 @@ export class World {
     const archived = await this.#archived(partition);
     for (const records of instead) this.#log.append(partition, this.#values(partition, records));
     this.#schedule.note(`--- the log loses [${from}, ${end}), and goes on to ${this.#log.end(partition)}`);
-    this.#logs = () => (archived > from ? [before()] : [before(), this.#present()]);
+    // A process that slept through the loss goes on in the new log until its next check, above a version that holds nothing of what is lost.
+    this.#logs = (cut) => (at(cut, partition) > from ? [before()] : [before(), this.#present()]);
     this.#stops = [];
     await this.#play(afterwards);
     // The log grows beyond what was archived, so that all can see what it has become.
@@ -274,7 +275,7 @@ export class World {
   /** Does what the command does while everybody works, and again when they have been killed: somebody may have slept in between. */
   async #accept(was: PartitionLog, partition: number): Promise<void> {
     const before = this.#logs;
-    this.#logs = () => [...before(), this.#accepted(was, partition)];
+    this.#logs = (cut) => [...before(cut), this.#accepted(was, partition)];
     for (const everybody of [true, false]) {
       if (!everybody) for (const process of this.#running.values()) process.kill();
       await this.#schedule.calm();
@@ -721,7 +722,7 @@ export class World {
   #check(answer: ReadAnswer, twin: Twin<Drop>): void {
     if (answer.missing !== null && !cutsEqual(answer.applied, answer.cut))
       throw new Error(`incomplete and not at its cut: ${this.#standing(answer)}`);
-    const wrong = this.#logs().map((log) => this.#differences(answer, twin, log));
+    const wrong = this.#logs(answer.cut).map((log) => this.#differences(answer, twin, log));
     const [first = []] = wrong;
     if (wrong.every(({ length }) => length > 0))
       throw new Error(`wrong: ${this.#standing(answer)}\n  ${first.join("\n  ")}`);
