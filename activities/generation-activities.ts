@@ -54,7 +54,7 @@ export function generationActivities(deps: ActivityDeps) {
         if (next === undefined || record === null) return null;
         const target = await viewTarget(deps, next.generation);
         await beginGeneration(stores, target.generation, target.topic, thisRun().createdBy);
-        const held = record.held?.over === next.generation;
+        const held = record.held !== null && (await generations.isSame(record.held.over, next));
         return {
           namespace: deps.namespace,
           served: record.generation,
@@ -105,7 +105,11 @@ export function generationActivities(deps: ActivityDeps) {
       attempt(deps, async () => {
         const record = await generations.record(view);
         if (record?.generation === next) return true;
-        if (record?.generation !== served || record.held?.over === next) return false;
+        if (record?.generation !== served) return false;
+        const { view: definition } = await viewTarget(deps, next);
+        const over = record.held?.over;
+        if (over !== undefined && (await generations.isSame(over, { view: definition, generation: next })))
+          return false;
         const moved = await generations.move(record, next, { held: null, by: thisRun().createdBy });
         if (moved) logger.info({ view, served: next, before: served }, "another generation is served");
         return moved;

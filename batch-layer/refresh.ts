@@ -61,7 +61,12 @@ export async function publishDelta(
   const previous = await stores.manifests.version(generation, version);
   const continues = previous !== null && cutsEqual(cutFromJson(previous.cut), from);
   if (!continues || (file !== null && !(await stores.data.has(file.file)))) {
-    if (file !== null) await stores.data.remove(file.file);
+    const after = await stores.manifests.version(generation, version + 1);
+    // An earlier attempt of this run published, and the restored directory begins with what it published.
+    if (after?.createdBy === createdBy && cutsEqual(cutFromJson(after.cut), to)) return true;
+    const newest = await stores.manifests.newest(generation);
+    const isNamed = [after, newest].some((one) => one?.files.some((held) => held.file === file?.file));
+    if (file !== null && !isNamed) await stores.data.remove(file.file);
     return false;
   }
   const files = file === null ? previous.files : [...previous.files, file];

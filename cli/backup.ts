@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { within } from "../batch-layer/time-limit.ts";
 import { TidelineError } from "../core/errors.ts";
@@ -8,7 +8,7 @@ import { BackupFolder, type Point } from "../store/backup/backup-folder.ts";
 import { checkPoints, restore, restoreFile } from "../store/backup/restore.ts";
 import { DataDirectory } from "../store/files.ts";
 import { LogReader } from "../store/log.ts";
-import { announceRole, type RunningRole } from "../store/running-roles.ts";
+import { announceRole, type RunningRole, restoringFolder } from "../store/running-roles.ts";
 import type { Config } from "./config.ts";
 import { interruptible, showProgress } from "./progress.ts";
 import { bytes, instantText, print } from "./sheet.ts";
@@ -47,7 +47,7 @@ export async function runBackup(config: Config, path: string, { keep, json }: Ba
     if (other !== undefined) throw inUse(folder.root, other);
     await working(async (signal, onProgress) => {
       const { point, newFiles, newBytes } = await backUp(data, folder, { nowMs: Date.now(), signal, onProgress });
-      const deleted = keep === undefined ? null : await folder.keep(keep);
+      const deleted = keep === undefined ? null : await folder.keep(keep, point.name);
       const [files, size] = [point.files.length, sizeOf(point)];
       if (json)
         return say(JSON.stringify({ point: point.name, files, sizeBytes: size, newFiles, newBytes, deleted }, null, 1));
@@ -65,14 +65,24 @@ export async function runRestore(config: Config, path: string, flags: RestoreFla
   const folder = await existing(path);
   if (flags.file !== undefined) return putBack(config, folder, flags);
   const root = dataFolder(config);
+  await mkdir(config.home, { recursive: true });
+  const note = await announceRole(new DataDirectory(config.home), "restore", () => undefined);
+  try {
+    const [other] = await note.others();
+    if (other !== undefined) throw inUse(config.home, other);
+    await restorePoint(config, folder, root, flags);
+  } finally {
+    await note.leave();
+  }
+}
+
+async function restorePoint(config: Config, folder: BackupFolder, root: string, flags: RestoreFlags): Promise<void> {
   await working(async (signal, onProgress) => {
     const point = await folder.find(flags.at ?? null);
     const options = { nowMs: Date.now(), signal, onProgress, replace: flags.replace };
     const { replaced } = await restore(folder, point, root, options).catch((error: unknown) => {
       if (signal.aborted)
-        process.stderr.write(
-          `${root} is as it was; ${root}.restoring holds what was copied: the same command goes on\n`,
-        );
+        process.stderr.write(`${restoringFolder(root)} holds what was copied: the same command goes on\n`);
       throw error;
     });
     const kafka = await logsAfter(config, point);
@@ -120,7 +130,14 @@ export async function checkBackup(_config: Config, path: string, { at, json }: R
 export async function listPoints(_config: Config, path: string, { json }: RestoreFlags): Promise<void> {
   const folder = await existing(path);
   const points: Point[] = [];
-  for (const name of await folder.names()) points.push(await folder.point(name));
+  for (const name of await folder.names())
+    await folder.point(name).then(
+      (point) => points.push(point),
+      (error: Error) => {
+        process.exitCode = 1;
+        process.stderr.write(`${error.message}\n`);
+      },
+    );
   const value = points.map(({ name, atMs, views, streams, files }) => ({
     name,
     atMs,

@@ -1,7 +1,9 @@
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { Comparison, Mark, ServingRecord } from "../core/documents.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
+import { viewDocument } from "../core/view-document.ts";
 import { Contracts } from "./contracts.ts";
 import { writeDataFormat } from "./data-format.ts";
 import type { Definition, Definitions } from "./definitions.ts";
@@ -81,6 +83,13 @@ export class Generations {
     const names = (await this.#data.list(recordsOf(view))).filter((file) => /^\d+\.json$/.test(file));
     const read = await Promise.all(names.map((name) => this.#data.read(join(recordsOf(view), name), ServingRecord)));
     return read.filter((record) => record !== null);
+  }
+
+  /** Whether a generation has this definition, be it that another release computed it. */
+  async isSame(generation: Generation, next: Pick<Definition, "view" | "generation">): Promise<boolean> {
+    if (generation === next.generation) return true;
+    const other = await this.definition(generation).catch(noneIfUnreadable);
+    return other !== null && isDeepStrictEqual(viewDocument(other.view), viewDocument(next.view));
   }
 
   /** Views that have been served. */

@@ -3,12 +3,15 @@ import { readdir, readFile, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
+import { TidelineError } from "../core/errors.ts";
 import type { DataDirectory } from "./files.ts";
 
 /** Below the data directory: a document for each role that runs on it. Nothing there is durable. */
 const FOLDER = ".roles";
 /** How often a role renews its document's time. */
 const BEAT_MS = 5_000;
+/** A role that has done so within this time is alive. */
+const SURELY_ALIVE_MS = 3 * BEAT_MS;
 /** A role that has not done so for this long is gone. */
 const GONE_MS = 60_000;
 /** What a killed one left is deleted after this long. */
@@ -27,7 +30,7 @@ export interface RoleNote {
 /**
  * Notes in the data directory that a role runs on it. What a role knows of the directory is only right as long as
  * nobody puts another one in its place. So `onReplaced` is called, once, when the note is not there any more; the
- * process has to end then.
+ * process has to end then. Throws DIRECTORY_IN_USE when a restore into it did not end.
  */
 export async function announceRole(
   data: DataDirectory,
@@ -35,6 +38,7 @@ export async function announceRole(
   onReplaced: () => void,
   beatMs = BEAT_MS,
 ): Promise<RoleNote> {
+  await requireWhole(data);
   const name = join(FOLDER, `${role}-${randomUUID()}.json`);
   await data.createExclusively(name, { role, host: hostname(), pid: process.pid, startedAtMs: Date.now() });
   const beat = async () => {
@@ -60,8 +64,8 @@ export async function announceRole(
 }
 
 /**
- * The roles that run on a data directory. A killed one counts for a minute, or until its process is seen to be gone on
- * this machine.
+ * The roles that run on a data directory. A killed one counts for a minute, or for 15 seconds when its process is seen
+ * to be gone on this machine.
  */
 export async function runningRoles(data: DataDirectory, nowMs: number, except?: string): Promise<RunningRole[]> {
   const running: RunningRole[] = [];
@@ -72,12 +76,30 @@ export async function runningRoles(data: DataDirectory, nowMs: number, except?: 
     const note = found === null ? null : readNote(await readFile(path, "utf8").catch(() => ""));
     if (found === null || note === null) continue;
     const ageMs = nowMs - found.mtimeMs;
-    const isGone = note.host === hostname() && !isAlive(note.pid);
+    // A young note proves life, whatever the process id says: containers may share a host's name and not its processes.
+    const isGone = ageMs > SURELY_ALIVE_MS && note.host === hostname() && !isAlive(note.pid);
     // A role that slept for long must find its note again: it ends without.
-    if (isGone || ageMs > FORGOTTEN_MS) await rm(path, { force: true });
-    else if (ageMs <= GONE_MS) running.push(note);
+    if (ageMs > FORGOTTEN_MS) await rm(path, { force: true });
+    else if (!isGone && Math.abs(ageMs) <= GONE_MS) running.push(note);
   }
   return running;
+}
+
+/** Where a restore gathers a data directory before it takes the place of `root`. */
+export function restoringFolder(root: string): string {
+  return `${root}.restoring`;
+}
+
+/** Throws DIRECTORY_IN_USE when a restore was interrupted before the restored directory was in its place. */
+async function requireWhole(data: DataDirectory): Promise<void> {
+  if ((await data.list(".")).length > 0) return;
+  const staged = restoringFolder(data.root);
+  if (await stat(staged).catch(() => null))
+    throw new TidelineError(
+      "DIRECTORY_IN_USE",
+      `${data.root} is empty, and ${staged} holds a restore that did not end`,
+      "Run `tideline restore` again; to begin with an empty directory instead delete the other one.",
+    );
 }
 
 function readNote(text: string): RunningRole | null {

@@ -220,7 +220,7 @@ test("deleting old points deletes only what no remaining point names", async () 
     await worker.publish();
     names.push((await backUp(data, folder, options())).point.name);
   }
-  const deleted = await folder.keep(2);
+  const deleted = await folder.keep(2, "");
   expect(deleted.points).toEqual(names.slice(0, 2));
   expect(deleted.files).toBeGreaterThan(0);
   expect(await folder.names()).toEqual(names.slice(2));

@@ -58,7 +58,7 @@ export class BackupFolder {
   async point(name: string): Promise<Point> {
     const found = await this.#files.read(pointDocument(name), Point).catch(() => null);
     if (found === null || found.filesSha256 !== sha256Of(found.files))
-      throw damaged(`the index of point ${name} is missing or is not as it was written`);
+      throw damaged(`the index of point ${name} (${pointDocument(name)}) is missing or is not as it was written`);
     return found;
   }
 
@@ -68,13 +68,12 @@ export class BackupFolder {
    */
   async find(wanted: string | null): Promise<Point> {
     const names = await this.names();
-    const atMs = wanted === null ? Number.POSITIVE_INFINITY : parseTime(wanted);
     if (wanted !== null && names.includes(wanted)) return this.point(wanted);
-    if (atMs !== null)
-      for (const name of names.toReversed()) {
-        const point = await this.point(name);
-        if (point.atMs <= atMs) return point;
-      }
+    const atMs = wanted === null ? null : parseTime(wanted);
+    // Names are times: the index of a later point need not be whole.
+    const until = wanted === null ? names : atMs === null ? [] : names.filter((name) => name <= pointName(atMs));
+    const newest = until.at(-1);
+    if (newest !== undefined) return this.point(newest);
     throw new TidelineError(
       "POINT_UNKNOWN",
       wanted === null
@@ -119,10 +118,10 @@ export class BackupFolder {
           "Mend the data directory first: `tideline rebuild` for a view, an earlier point of a backup for the archive.",
         );
       const isNew = !(await this.holds(copied.sha256, copied.sizeBytes));
-      if (isNew) {
-        await mkdir(dirname(this.path(copied.sha256)), { recursive: true });
-        await rename(incoming, this.path(copied.sha256));
-      }
+      await mkdir(dirname(this.path(copied.sha256)), { recursive: true });
+      // Durable before it has its name. A copy that is held already is replaced: it may have been damaged since.
+      await sync(incoming);
+      await rename(incoming, this.path(copied.sha256));
       return { ...copied, isNew };
     } finally {
       await rm(incoming, { force: true });
@@ -143,13 +142,14 @@ export class BackupFolder {
 
   /**
    * Deletes all points but the newest ones, then the files that no remaining point names. Returns the names of the
-   * points, and how many files.
+   * points, and how many files. The point `made` stays, also when a clock was set back and others seem newer.
    */
-  async keep(count: number): Promise<{ points: readonly string[]; files: number }> {
+  async keep(count: number, made: string): Promise<{ points: readonly string[]; files: number }> {
     const names = await this.names();
-    const gone = names.slice(0, Math.max(0, names.length - count));
+    const gone = names.slice(0, Math.max(0, names.length - count)).filter((name) => name !== made);
     // Read first: when one is damaged, nothing is deleted.
-    const points = await Promise.all(names.slice(gone.length).map((name) => this.point(name)));
+    const kept = names.filter((name) => !gone.includes(name));
+    const points = await Promise.all(kept.map((name) => this.point(name)));
     const named = new Set(points.flatMap(({ files }) => files.map((file) => file.sha256)));
     for (const name of gone) await this.#files.remove(pointDocument(name));
     if (gone.length > 0) await sync(join(this.root, POINTS));
@@ -230,7 +230,7 @@ export function damaged(what: string): TidelineError {
   return new TidelineError(
     "BACKUP_DAMAGED",
     what,
-    "Take another point (`tideline restore --list`), or a copy of the backup; `--check` examines all points.",
+    "Take another point (`tideline restore --list`), or a copy of the backup. `--check` examines all points; the next backup copies a damaged file again once it is deleted.",
   );
 }
 

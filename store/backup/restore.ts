@@ -1,11 +1,11 @@
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, normalize } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { TidelineError } from "../../core/errors.ts";
 import { DataDirectory } from "../files.ts";
-import { runningRoles } from "../running-roles.ts";
+import { restoringFolder, runningRoles } from "../running-roles.ts";
 import { allOf } from "./back-up.ts";
 import { type BackupFolder, copyHashed, damaged, type Point, type PointFile, sync } from "./backup-folder.ts";
 
@@ -26,8 +26,8 @@ export interface RestoreResult {
 
 /**
  * Brings a data directory back to a point. All files are copied beside it first, each compared with its hash; then two
- * renames exchange the directories. So the data directory is either the one that was there or the whole point. A
- * restore that was interrupted goes on with the files that were copied. Throws DIRECTORY_IN_USE while roles run on it,
+ * renames exchange the directories. So the data directory is the one that was there, the whole point or, between the
+ * renames, not there, when no role starts. A restore that was interrupted goes on with the files that were copied. Throws DIRECTORY_IN_USE while roles run on it,
  * DIRECTORY_NOT_EMPTY unless `replace`, BACKUP_DAMAGED.
  */
 export async function restore(
@@ -37,7 +37,7 @@ export async function restore(
   { nowMs, signal, onProgress = () => undefined, replace }: RestoreOptions,
 ): Promise<RestoreResult> {
   const occupied = await requireReplaceable(root, replace);
-  const staged = `${root}.restoring`;
+  const staged = restoringFolder(root);
   await stage(folder, point, staged, { signal, onProgress });
   signal.throwIfAborted();
   // It may have taken hours.
@@ -45,7 +45,10 @@ export async function restore(
   const replaced = occupied ? `${root}.replaced-${new Date(nowMs).toISOString().replaceAll(":", "-")}` : null;
   if (replaced !== null) await rename(root, replaced).catch(cannotMove(root));
   else await rm(root, { recursive: true, force: true }).catch(cannotMove(root));
-  await rename(staged, root);
+  await rename(staged, root).catch(async (error: unknown) => {
+    if (replaced !== null) await rename(replaced, root);
+    throw error;
+  });
   await sync(dirname(root));
   return { replaced };
 }
@@ -125,7 +128,8 @@ export async function restoreFile(
     const file = point.files.find((one) => one.path === path);
     if (file === undefined) continue;
     const target = join(root, path);
-    const written = `${target}.restoring`;
+    // A name that the sweeps of running roles leave alone.
+    const written = join(dirname(target), `.writing-${randomUUID()}`);
     await mkdir(dirname(target), { recursive: true });
     try {
       const copied = await copyHashed(folder.path(file.sha256), written, signal).catch(missing(file));

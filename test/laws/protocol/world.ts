@@ -247,7 +247,8 @@ export class World {
     for (const records of instead) this.#log.append(partition, this.#values(partition, records));
     this.#schedule.note(`--- the log loses [${from}, ${end}), and goes on to ${this.#log.end(partition)}`);
     // A process that slept through the loss goes on in the new log until its next check, above a version that holds nothing of what is lost.
-    this.#logs = (cut) => (at(cut, partition) > from ? [before()] : [before(), this.#present()]);
+    const keeps = (cut: Cut) => archived > from && at(cut, partition) > from;
+    this.#logs = (cut) => (keeps(cut) ? [before()] : [before(), this.#present()]);
     this.#stops = [];
     await this.#play(afterwards);
     // The log grows beyond what was archived, so that all can see what it has become.
