@@ -967,6 +967,33 @@ describe("a refresh", () => {
     expect(await publishDelta(stores, target, onOther)).toBe(false);
   });
 
+  it("keeps a delta that was published already, although the version below is not in the restored directory", async () => {
+    const here = await place();
+    const { target, topicId } = here;
+    const { data, manifests } = here.stores;
+    await send(
+      target.topic,
+      Array.from({ length: 100 }, (_, id) => sale(id)),
+    );
+    await refreshTo(here, positions({ 0: 60 }));
+    const base = await newestOf(here.stores, target);
+    const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
+    await archiveTo(here.stores, target);
+    const states = manifests.stateFolder(target.generation);
+    const { file, ledgers } = await writeDelta(here.stores, target, span, states, versionPrefix(2), UNWATCHED);
+    const ledger = [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+    const publication = { version: 1, ...span, file, ledger, createdBy: "a run" };
+    expect(await publishDelta(here.stores, target, publication)).toBe(true);
+    const published = await newestOf(here.stores, target);
+
+    // A backup holds the newest version alone, and the run tries again what it was not told of.
+    await data.remove(manifestDocument(target.generation, 1));
+    const stores = { ...here.stores, manifests: new Manifests(data) };
+    expect(await publishDelta(stores, target, publication)).toBe(true);
+    expect(await publishDelta(stores, target, { ...publication, createdBy: "another run" })).toBe(false);
+    await data.requireIntact(published.files);
+  });
+
   it("keeps the files of the version before until the next publish, and sweeps older ones (invariant 8)", async () => {
     const here = await place();
     const { stores, target } = here;
