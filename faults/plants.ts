@@ -459,6 +459,7 @@ export const plants: readonly Plant[] = [
     necessary: true,
     scenarios: [],
     seed: 1,
+    slow: true,
     rewritten: true,
   },
   {
