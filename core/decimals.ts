@@ -55,13 +55,19 @@ function scaleOver({ stream, each }: Read): ScaleOf {
   const list = each === null ? undefined : fields[each]?.spec;
   const lines = list === undefined ? undefined : bare(list);
   const columnScale = (name: string) => {
-    const [, ofLine] = /^item\.(.*)$/s.exec(name) ?? [];
-    const spec = ofLine !== undefined && lines?.type === "list" ? lines.of[ofLine] : fields[name]?.spec;
+    const [, ofLine] = /^item\.(.*)$/is.exec(name) ?? [];
+    const spec = ofLine !== undefined && lines?.type === "list" ? named(lines.of, ofLine) : named(fields, name)?.spec;
     const found = spec === undefined ? undefined : bare(spec);
     if (found?.type === "decimal") return found.scale;
     return found?.type === "integer" || found?.type === "instant" ? 0 : undefined;
   };
   return ({ text }: Sql) => scaleOfSql(text, columnScale) ?? 0;
+}
+
+/** What has a name, in upper or lower case, as SQL takes names. */
+function named<V>(record: Readonly<Record<string, V>>, name: string): V | undefined {
+  const lower = name.toLowerCase();
+  return record[name] ?? Object.entries(record).find(([one]) => one.toLowerCase() === lower)?.[1];
 }
 
 /** A view whose measures are answered in the units of the decimal fields that they read. Definitions may be wrong in any way here. */

@@ -32,7 +32,9 @@ function tokensOf(text: string): string[] | null {
 /** Functions whose result has the scale of all their arguments. */
 const OF_ALL: ReadonlySet<string> = new Set(["abs", "coalesce", "greatest", "ifnull", "least"]);
 
+/** The one scale of all these; null when they differ, or when one of them is not certain. */
 function same(scales: readonly Scale[]): Scale {
+  if (scales.includes(null)) return null;
   const known = new Set(scales.filter((scale) => scale !== "any"));
   const [first, ...others] = known;
   return others.length > 0 ? null : (first ?? "any");

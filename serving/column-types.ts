@@ -14,11 +14,14 @@ const TYPES: Readonly<Record<string, ColumnType>> = {
   ...{ VARCHAR: "text", BOOLEAN: "boolean", DOUBLE: "double", FLOAT: "double" },
   // JSON has these as text.
   ...{ TIMESTAMP: "text", TIMESTAMP_MS: "text", DATE: "text", TIME: "text" },
+  ...{ TINYINT: "integer", SMALLINT: "integer", INTEGER: "integer", BIGINT: "integer", HUGEINT: "integer" },
+  ...{ UTINYINT: "integer", USMALLINT: "integer", UINTEGER: "integer", UBIGINT: "integer", UHUGEINT: "integer" },
 };
 
 function typeOf(type: string): ColumnType {
-  if (type.startsWith("DECIMAL")) return "double";
-  return TYPES[type] ?? (/INT/.test(type) && !/[[(]/.test(type) ? "integer" : "other");
+  if (/^DECIMAL\(\d+,0\)$/.test(type)) return "integer";
+  if (/^DECIMAL\(\d+,\d+\)$/.test(type)) return "double";
+  return TYPES[type] ?? "other";
 }
 
 /** The types of a view's dimensions and picks, as the engine that runs the view sees them. */

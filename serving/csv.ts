@@ -45,7 +45,7 @@ function cell(value: PresentedField | undefined, scale: number): string | null {
 }
 
 /** Text that a spreadsheet runs begins so, also in full width; a number does not run. */
-const FORMULA = /^(?!-?\d+(\.\d+)?$)[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]/;
+const FORMULA = /^(?!-?\d+(\.\d+)?(e[+-]?\d+)?$)[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]/;
 
 function harmless(text: string | null): string | null {
   return text !== null && FORMULA.test(text) ? `'${text}` : text;

@@ -62,8 +62,11 @@ export function fieldJson(value: PresentedField, scale: number, numbers: Numbers
 function valueJson(value: PresentedField, scale: number, numbers: Numbers): string {
   if (typeof value !== "number" && typeof value !== "string") return JSON.stringify(value);
   if (numbers === "text") return `"${numberText(value, scale)}"`;
-  return typeof value === "number" ? JSON.stringify(value) : value;
+  return typeof value === "string" && NUMBER.test(value) ? value : JSON.stringify(value);
 }
+
+/** Text that is a number of JSON. */
+const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/;
 
 /** An item of a top list is text, also where it is a number. */
 const isText = (name: string) => name === "item";

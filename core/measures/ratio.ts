@@ -19,8 +19,9 @@ import { isHundredths } from "./scale-option.ts";
 export function ratio(over: Measure, under: Measure, options: { unit?: string } = {}): Measure {
   return builtMeasure("ratio", (scaleOf) => {
     const { unit = "" } = options;
-    const side = (measure: Measure) => (isHundredths(unit) ? measure : (measure.withScales?.(scaleOf) ?? measure));
-    const [top, bottom] = [side(over), side(under)];
+    // Of an amount in hundredths, such as cents, the upper one stays in the units of its field.
+    const ofAmount: typeof scaleOf = (sql) => (isHundredths(unit) && scaleOf(sql) === 2 ? 0 : scaleOf(sql));
+    const [top, bottom] = [over.withScales?.(ofAmount) ?? over, under.withScales?.(scaleOf) ?? under];
     for (const side of [top, bottom]) if (side.problem !== undefined) throw new RangeError(side.problem);
     if (top.exact === undefined || bottom.exact === undefined)
       throw new RangeError(`two measures of one number each are divided, not ${top.kind} and ${bottom.kind}`);

@@ -87,7 +87,8 @@ function shown(value, { values, scale } = {}) {
 }
 
 function formatOf(value, scale) {
-  if (scale !== undefined) return new Intl.NumberFormat(undefined, { maximumFractionDigits: scale });
+  if (scale !== undefined)
+    return new Intl.NumberFormat(undefined, { minimumFractionDigits: scale, maximumFractionDigits: scale });
   return Math.abs(Number(value)) < 1 ? fraction : number;
 }
 
@@ -399,8 +400,9 @@ function tableText(value, column) {
   if (column.unit === "epoch ms" && value !== null) return instant.format(new Date(Number(value)));
   if (!Array.isArray(value)) return shown(value, column);
   const few = value.slice(0, 3).map((record) =>
-    Object.values(record)
-      .map((one) => shown(one, column))
+    // An item of a top list is text, whatever its digits.
+    Object.entries(record)
+      .map(([name, one]) => (name === "item" ? String(one) : shown(one, column)))
       .join(" "),
   );
   return `${few.join(", ")}${value.length > 3 ? " …" : ""}`;
@@ -473,6 +475,8 @@ function question(view) {
   const { dimension, every } = known.choice;
   const parameters = new URLSearchParams(view.sessions ? {} : { by: dimension, every });
   parameters.set("order", "-bucket");
+  // This page parses JSON as all browsers do, which round numbers beyond 2^53.
+  parameters.set("numbers", "text");
   return parameters;
 }
 

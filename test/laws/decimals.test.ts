@@ -98,6 +98,12 @@ describe("an integer of 10^-scale units", () => {
     ]);
   });
 
+  test("is JSON although a definition has text where numbers are said to be", () => {
+    const rows = [{ total: "01:00:00" }, { total: "007" }, { total: "-12.50" }, { total: "9007199254740993" }];
+    const { json } = rowsJson(rows, new Map([["total", 2]]), "number");
+    expect(json).toBe('{"total":"01:00:00"},{"total":"007"},{"total":-12.50},{"total":9007199254740993}');
+  });
+
   test("keeps one type in JSON, and all of its digits, whatever its size", () => {
     const columns = new Map([["total", 2]]);
     fc.assert(
@@ -134,6 +140,10 @@ describe("the places of an expression", () => {
     ["n", 0],
     ["n * 100", 0],
     ["fare + rate", null],
+    ["fare * ((fare + rate))", null],
+    ["fare * coalesce(fare, rate)", null],
+    ["coalesce(fare, sign(n) * rate)", null],
+    ["CASE WHEN n > 1 THEN fare ELSE sign(n) * rate END", null],
     ["fare // 100", null],
     ["fare % 100", null],
     ["fare > 3", null],
