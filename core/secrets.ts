@@ -6,7 +6,7 @@
 const MASK = "***";
 const SCHEME = /^\s*[a-z][a-z0-9+.-]*:\/\//i;
 /** Up to the last `@`, because a password that was not percent-encoded may hold one, and any other character. */
-const CREDENTIALS_IN_TEXT = /([a-z][a-z0-9+.-]*:\/\/)[^\s"'<>]*@/gi;
+const CREDENTIALS_IN_TEXT = /((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}:\/\/)[^\s"'<>]*@/gi;
 /** A shorter one would also be found in words that have nothing to do with it. Inside of a URL it is masked all the same. */
 const MIN_SECRET_LENGTH = 4;
 /** Parameters of a URL whose values are secrets. */

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { decodeOne } from "../core/decode.ts";
 import type { Stream } from "../core/stream.ts";
 import type { TableValue } from "../store/parquet-rows.ts";
@@ -87,6 +88,11 @@ export class EventMaker {
    * and flags that are written as texts, and numbers where a text is wanted, all digits of them.
    */
   ofJson(json: Buffer): Made {
+    if (!isUtf8(json))
+      return {
+        reason: "has bytes that are not UTF-8",
+        advice: "Say which encoding the file has, such as --encoding windows-1252.",
+      };
     const { stream, forms } = this.#options;
     const isPlain = forms.timeNumbers === "ms" && forms.missing.size === 0;
     const asItIs = isPlain && !hasLongNumber(json) ? this.#record(json) : null;

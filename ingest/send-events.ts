@@ -61,7 +61,14 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
   const sending = new Sending(producer, topic);
   try {
     for await (const { rows: piece, done } of source.pieces) {
-      for (const row of piece) rows.look(row);
+      try {
+        for (const row of piece) rows.look(row);
+      } catch (error) {
+        // What came before is sent, unless it was only looked at. When Kafka refuses it, that is what is wrong.
+        if (rows.isUnderWay) await sending.send(rows.take());
+        await sending.end();
+        throw error;
+      }
       if (rows.read >= LOOK_AHEAD_ROWS) await sending.send(rows.take());
       onProgress(done);
       if (stop.aborted) break;
@@ -138,20 +145,29 @@ class Rows {
     else this.#records.push(made);
   }
 
-  #refuse({ row, line }: SourceRow, refusal: Refusal): void {
+  /** Whether rows were handed on. */
+  get isUnderWay(): boolean {
+    return this.#takenBefore > 0;
+  }
+
+  #refuse(source: SourceRow, refusal: Refusal): void {
+    const { row, line } = source;
     const { stream, file, skipInvalid, dryRun, onInvalid } = this.#options;
+    const isEnd = "isEnd" in source && source.isEnd === true;
     this.invalid += 1;
     const invalid = { row, ...(line === undefined ? {} : { line }), ...refusal };
-    if (skipInvalid || dryRun) {
+    if ((skipInvalid || dryRun) && !isEnd) {
       onInvalid(invalid);
       return;
     }
-    const before =
-      this.#takenBefore === 0 ? "nothing was sent" : `the ${this.#takenBefore} valid rows before were sent`;
+    const sent = this.#takenBefore === 0 ? 0 : this.#takenBefore + this.#records.length;
+    const before = sent === 0 || dryRun ? "nothing was sent" : `the ${sent} valid rows before were sent`;
     throw new TidelineError(
       "BAD_REQUEST",
-      `${file}, ${refusalText(invalid)} (stream ${stream.name}; ${before})`,
-      "Correct it, or leave invalid rows out with --skip-invalid; --dry-run lists them all.",
+      `${file}, ${refusalText(invalid)} (stream ${stream.name}; ${before}${isEnd ? ", and the rest was not read" : ""})`,
+      isEnd
+        ? "Correct it: what follows cannot be told apart, so it cannot be left out."
+        : "Correct it, or leave invalid rows out with --skip-invalid; --dry-run lists them all.",
     );
   }
 

@@ -121,7 +121,9 @@ async function* jsonPieces(bytes: Bytes, encoding: Encoding, linesOnly: boolean)
         const { line } = piece;
         row += 1;
         rows.push(
-          "json" in piece ? { row, line, json: piece.json } : { row, line, refused: { reason: piece.problem } },
+          "json" in piece
+            ? { row, line, json: piece.json }
+            : { row, line, refused: { reason: piece.problem }, isEnd: true },
         );
       }
       return rows;

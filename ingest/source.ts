@@ -11,7 +11,14 @@ export type SourceRow = {
   readonly row: number;
   /** Line of a text file, from 1. */
   readonly line?: number;
-} & ({ readonly cells: readonly TableValue[] } | { readonly json: Buffer } | { readonly refused: Refusal });
+} & ({ readonly cells: readonly TableValue[] } | { readonly json: Buffer } | RefusedRow);
+
+/** A row that was refused when it was read. */
+interface RefusedRow {
+  readonly refused: Refusal;
+  /** Nothing behind it can be read. */
+  readonly isEnd?: boolean;
+}
 
 export interface Source {
   /** How many units `done` goes to; null when nobody knows. */

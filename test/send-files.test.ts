@@ -324,6 +324,32 @@ test("times that all lie in January 1970 are warned of, and others are not", asy
   for (const time of ["1772352120000", "2026-03-01"]) expect(await warnings(time)).toEqual([]);
 });
 
+test("JSON with bytes that are not UTF-8 is refused, and not sent with other letters", async () => {
+  const latin = Buffer.from('{"id":"caf\xe9","station":"x","at":1772352120000}\n', "latin1");
+  for (const name of ["latin.ndjson", "latin.json"]) {
+    const { events, refused } = await read(await file(name, latin));
+    expect([events, refused]).toEqual([[], [expect.stringMatching(/not UTF-8.*--encoding/)]]);
+  }
+});
+
+test("a list that is broken in the middle is an error, also when invalid rows are skipped", async () => {
+  const row = (id: string) => JSON.stringify({ id, station: "x", at: 1_772_352_120_000 });
+  for (const content of [`[${row("a")}${row("b")},${row("c")}]`, `[${row("a")},${row("b")}`]) {
+    const source = await openSource(await file("broken.json", content), readings);
+    const sending = sendEvents(source, {
+      ...{ brokers: "", stream: readings, topic: "", file: "broken.json", dryRun: true, skipInvalid: true },
+      ...{ stop: new AbortController().signal, onInvalid: () => {}, onProgress: () => {} },
+    });
+    await expect(sending).rejects.toThrow(/broken.json, row \d.*the rest was not read/);
+  }
+});
+
+test("as many blank lines as there are may stand between values that are separated by blanks", async () => {
+  const content = `id station at\n${" \n".repeat(30_000)}a x 1772352120000\n`;
+  const { events, refused } = await read(await file("blank.csv", content), { options: { delimiter: "whitespace" } });
+  expect([events.map(({ id }) => id), refused]).toEqual([["a"], []]);
+});
+
 test("a file of another kind is named", async () => {
   for (const [bytes, what] of [
     ["PK\x03\x04rest", /Excel workbook/],

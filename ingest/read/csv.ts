@@ -168,16 +168,23 @@ export class CsvSplitter {
     return { end, next: this.#rowEnd(end) };
   }
 
+  /** The next line that has values; null when there is none until more text is added. */
   #blankSeparated(from: number): CsvRow | null {
-    const { end, next } = this.#lineEnd(from);
-    if (next < 0) return null;
-    const values = this.#text.slice(from, end).match(/[^ \t]+/g) ?? [];
-    const line = this.#line;
-    this.#line += 1;
-    this.#next = next;
-    if (values.length === 0) return this.next();
-    const cells = this.#wanted === null ? values : this.#wanted.map((column) => values[column] ?? null);
-    return { line, width: values.length, cells };
+    for (let begin = from; ; begin = this.#next) {
+      this.#from = begin;
+      const { end, next } = this.#lineEnd(begin);
+      if (next < 0) return null;
+      const values = this.#text.slice(begin, end).match(/[^ \t]+/g) ?? [];
+      const line = this.#line;
+      this.#line += 1;
+      this.#next = next;
+      if (values.length === 0) {
+        if (next >= this.#text.length) return null;
+        continue;
+      }
+      const cells = this.#wanted === null ? values : this.#wanted.map((column) => values[column] ?? null);
+      return { line, width: values.length, cells };
+    }
   }
 }
 
