@@ -48,5 +48,8 @@ function isLocalhost(name: string): boolean {
 
 function isLoopback(address: string): boolean {
   const name = hostnameIn(address.includes(":") && !address.startsWith("[") ? `[${address}]` : address);
-  return name !== null && (isLocalhost(name) || name.startsWith("127.") || name === "[::1]");
+  return name !== null && (isLocalhost(name) || name.startsWith("127.") || name === "[::1]" || MAPPED.test(name));
 }
+
+/** An IPv4 loopback address as one of IPv6, as URLs write it. */
+const MAPPED = /^\[::ffff:7f[0-9a-f]{2}:/;

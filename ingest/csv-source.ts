@@ -26,7 +26,7 @@ export async function csvSource(
 ): Promise<Source> {
   const texts = decoded(bytes.chunks(), options.encoding)[Symbol.asyncIterator]();
   let [head, isWhole] = ["", false];
-  while (!isWhole && !/[\r\n]/.test(head.trimStart())) {
+  while (!isWhole && head.length < MAX_HEADER_UNITS && !hasRow(head)) {
     const { value, done } = await texts.next();
     if (done === true) isWhole = true;
     else head += value;
@@ -34,6 +34,20 @@ export async function csvSource(
   const table = openTable(file, { head, isWhole }, options, stream);
   const pieces = csvPieces(table, { [Symbol.asyncIterator]: () => texts }, bytes);
   return { total: bytes.total, unit: "bytes", columns: table.found.fields, pieces, close: () => {} };
+}
+
+/** A header that is longer has no end. */
+const MAX_HEADER_UNITS = 8 * 1024 * 1024;
+
+/** Whether a text holds a row with its end: a line break outside of quotes. A CR at the end may be half of one. */
+function hasRow(text: string): boolean {
+  let isQuoted = false;
+  for (let at = text.length - text.trimStart().length; at < text.length; at++) {
+    const unit = text[at];
+    if (unit === '"') isQuoted = !isQuoted;
+    else if (!isQuoted && (unit === "\n" || (unit === "\r" && at + 1 < text.length))) return true;
+  }
+  return false;
 }
 
 /** Reads the header. Throws INPUT_MISSING and BAD_REQUEST. */
@@ -50,6 +64,8 @@ function openTable(
   const splitter = new CsvSplitter(delimiter);
   splitter.push(head, isWhole);
   const first = header ? splitter.next() : null;
+  if (header && first === null && !isWhole)
+    throw new TidelineError("INPUT_MISSING", `${file} has no line break in its first 8 MB`, "Is it a table?");
   if (header && first === null)
     throw new TidelineError("INPUT_MISSING", `${file} is empty`, "A table begins with a header.");
   if (first?.problem !== undefined)

@@ -58,7 +58,7 @@ describe("the check of the Host header", () => {
   });
 
   test("without a setting depends on who can reach the server", () => {
-    for (const listensOn of ["127.0.0.1", "127.1.2.3", "localhost", "::1", "[::1]"])
+    for (const listensOn of ["127.0.0.1", "127.1.2.3", "localhost", "::1", "[::1]", "::ffff:127.0.0.1"])
       expect(hostCheck({ listensOn, names: null })("evil.example"), listensOn).toBe(false);
     for (const listensOn of ["0.0.0.0", "::", "10.0.0.1", "tideline.example"])
       expect(hostCheck({ listensOn, names: null })("proxy.example"), listensOn).toBe(true);

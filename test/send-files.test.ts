@@ -5,7 +5,9 @@ import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decimal, instant, integer, list, oneOf, optional, text } from "../core/fields.ts";
 import { stream } from "../core/stream.ts";
+import { csvSource } from "../ingest/csv-source.ts";
 import { EventMaker, isRefusal } from "../ingest/event-maker.ts";
+import type { Bytes } from "../ingest/read/bytes.ts";
 import { encodingNamed } from "../ingest/read/encoding.ts";
 import { type InvalidRow, refusalText } from "../ingest/refusal.ts";
 import { sendEvents } from "../ingest/send-events.ts";
@@ -341,6 +343,23 @@ test("a list that is broken in the middle is an error, also when invalid rows ar
       ...{ stop: new AbortController().signal, onInvalid: () => {}, onProgress: () => {} },
     });
     await expect(sending).rejects.toThrow(/broken.json, row \d.*the rest was not read/);
+  }
+});
+
+test("a header that comes in pieces is read whole: a break that is cut in two, and one in quotes", async () => {
+  for (const parts of [
+    ["id,station,at\r", "\na,x,1772352120000\r\n"],
+    ['id,station,at,"of\nthe', ' day"\na,x,1772352120000,1\n'],
+    ["id,station,", "at\ra,x,1772352120000\r"],
+  ]) {
+    const chunks = async function* () {
+      for (const part of parts) yield Buffer.from(part);
+    };
+    const bytes = { total: null, done: 0, chunks } as unknown as Bytes;
+    const source = await csvSource("parts.csv", bytes, { ...FILE_DEFAULTS, encoding: "utf-8" }, readings);
+    const rows: unknown[] = [];
+    for await (const piece of source.pieces) rows.push(...piece.rows);
+    expect(rows).toMatchObject([{ row: 1 }]);
   }
 });
 

@@ -21,6 +21,7 @@ export const UNIT = [
   "test/registry.test.ts",
   "test/scratch.test.ts",
   "test/secrets.test.ts",
+  "test/send-files.test.ts",
   "test/send-tables.test.ts",
   "test/stored-definitions.test.ts",
   "test/tiers.test.ts",
