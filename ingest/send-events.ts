@@ -13,6 +13,8 @@ export const LOOK_AHEAD_ROWS = 1_000;
 
 /** How many pieces of records wait for Kafka while more rows are read. */
 const PIECES_UNDER_WAY = 512;
+/** And how many bytes of them. */
+const BYTES_UNDER_WAY = 64 * 1024 * 1024;
 
 export interface SendOptions {
   readonly brokers: string;
@@ -89,7 +91,8 @@ class Sending {
   sent = 0;
   readonly #producer: EventProducer | null;
   readonly #topic: string;
-  readonly #underWay: Promise<void>[] = [];
+  readonly #underWay: { readonly sent: Promise<void>; readonly bytes: number }[] = [];
+  #bytes = 0;
 
   constructor(producer: EventProducer | null, topic: string) {
     this.#producer = producer;
@@ -104,12 +107,21 @@ class Sending {
       .then((acknowledged) => this.#acknowledged(records.length, acknowledged));
     // It is awaited later; until then its failure is nobody's.
     sent.catch(() => {});
-    this.#underWay.push(sent);
-    while (this.#underWay.length >= PIECES_UNDER_WAY) await this.#underWay.shift();
+    const bytes = records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
+    this.#underWay.push({ sent, bytes });
+    this.#bytes += bytes;
+    while (this.#underWay.length >= PIECES_UNDER_WAY || this.#bytes > BYTES_UNDER_WAY) await this.#first();
   }
 
   async end(): Promise<void> {
-    for (const sent of this.#underWay) await sent;
+    while (this.#underWay.length > 0) await this.#first();
+  }
+
+  /** Waits for what was sent first. */
+  async #first(): Promise<void> {
+    const first = this.#underWay.shift();
+    await first?.sent;
+    this.#bytes -= first?.bytes ?? 0;
   }
 
   #acknowledged(count: number, acknowledged: Acknowledged): void {

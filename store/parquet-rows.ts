@@ -11,7 +11,7 @@ export interface ParquetRows {
   readonly columns: readonly string[];
   /**
    * Rows in the file's order, in pieces: the values of the named columns, which the file has to have. Of numbers, dates and times it is the text that
-   * DuckDB writes, of lists and structures their JSON.
+   * DuckDB writes, of lists and structures their JSON. Throws INPUT_MISSING when a part of the file cannot be read, or a text is not UTF-8.
    */
   read(columns: readonly string[]): AsyncIterable<readonly (readonly TableValue[])[]>;
   close(): void;
@@ -23,7 +23,8 @@ export async function openParquet(path: string): Promise<ParquetRows> {
   const duck = await pool.connect();
   // The path is one file, not a pattern, and the names of its folders are no columns.
   const literal = path.replaceAll(/[*?[]/g, "[$&]");
-  const relation = `read_parquet(${quoteText(literal)}, hive_partitioning = false)`;
+  // Older writers leave texts without the note that they are text.
+  const relation = `read_parquet(${quoteText(literal)}, hive_partitioning = false, binary_as_string = true)`;
   try {
     const described = await rowsOf(duck, `DESCRIBE SELECT * FROM ${relation}`);
     const types = new Map(described.map(([name, type]) => [String(name), String(type)]));
@@ -34,7 +35,11 @@ export async function openParquet(path: string): Promise<ParquetRows> {
       read: async function* (columns) {
         const texts = columns.map((name) => textSql(name, types.get(name) ?? ""));
         const isFloat = columns.map((name) => /^(FLOAT|DOUBLE)$/.test(types.get(name) ?? ""));
-        yield* pieces(await duck.stream(`SELECT ${texts.join(", ")} FROM ${relation}`), isFloat);
+        try {
+          yield* pieces(await duck.stream(`SELECT ${texts.join(", ")} FROM ${relation}`), isFloat);
+        } catch (cause) {
+          throw unreadable(path, cause);
+        }
       },
       close: () => {
         duck.closeSync();
@@ -44,9 +49,20 @@ export async function openParquet(path: string): Promise<ParquetRows> {
   } catch (cause) {
     duck.closeSync();
     pool.close();
-    const message = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause);
-    throw new TidelineError("INPUT_MISSING", `${path} cannot be read: ${message}`, "Name a Parquet file.", { cause });
+    throw unreadable(path, cause);
   }
+}
+
+function unreadable(path: string, cause: unknown): TidelineError {
+  const message = cause instanceof Error ? (cause.message.split("\n")[0] ?? "") : String(cause);
+  return new TidelineError(
+    "INPUT_MISSING",
+    `${path} cannot be read: ${message}`,
+    "Name a Parquet file with UTF-8 texts.",
+    {
+      cause,
+    },
+  );
 }
 
 /** SQL: a column's value as text. JSON of a whole row would lose digits when it is read, and has no word for NaN. */

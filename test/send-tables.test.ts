@@ -232,3 +232,10 @@ test("any number is either the same number in the event, or refused", () => {
     { numRuns: 2_000 },
   );
 });
+
+test("texts that a Parquet file holds as bytes are read as UTF-8, and bytes that are none are an error", async () => {
+  const whole = await parquet(`SELECT encode('caf\u00e9 \\x') AS id, ${AT} AS at`);
+  expect(await read(whole)).toMatchObject({ events: [{ id: "caf\u00e9 \\x" }], invalid: [] });
+  const broken = await parquet(`SELECT '\\xE9'::BLOB AS id, ${AT} AS at`);
+  await expect(read(broken)).rejects.toMatchObject({ code: "INPUT_MISSING" });
+});
