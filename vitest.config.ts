@@ -22,8 +22,9 @@ export default defineConfig({
     pool: "forks",
     // Two cores: files that run beside each other would only wait for each other's servers.
     fileParallelism: false,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // Only what hangs reaches these: machines differ by a factor of two and more.
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
     // Servers end in order.
     teardownTimeout: 60_000,
     projects: [

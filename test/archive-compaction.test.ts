@@ -358,7 +358,7 @@ describe("the archive while it is compacted", () => {
     );
     expect(made.merged).toBeGreaterThan(5);
     expect(made.swept).toBeGreaterThan(5);
-  }, 120_000);
+  }, 240_000);
 
   it("reads what was merged when an archiver publishes more under a position that was merged while it slept", async () => {
     const world = new World();

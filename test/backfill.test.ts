@@ -308,7 +308,7 @@ describe("a backfill", () => {
       });
       await expect(handle.result()).rejects.toMatchObject({ message: "Workflow execution failed" });
     }
-  }, 150_000);
+  }, 300_000);
 
   it("lists the days that fail, publishes the others, and tries only the failed ones again", async () => {
     const here = await place("failing", 0, scaled);
@@ -348,7 +348,7 @@ describe("a backfill", () => {
     await expect((await start(here, "2025-01-03", "2025-01-03")).result()).rejects.toMatchObject({
       cause: { type: "STATE_OVERFLOW", message: expect.stringContaining("every day failed") },
     });
-  }, 150_000);
+  }, 300_000);
 
   it("adds what was refreshed while it went on", async () => {
     const here = await place("late", 12);
@@ -366,7 +366,7 @@ describe("a backfill", () => {
     // An attempt whose answer was lost is repeated: it says what the first one said, and publishes nothing.
     expect(await finish(here, backfill, days)).toEqual(result);
     expect(await newest(here)).toMatchObject({ version: result.version });
-  }, 150_000);
+  }, 300_000);
 
   it("of a year, whose worker is killed and which is then cancelled, goes on with what is left, and heals every day", async () => {
     const here = await place("year", 365);
@@ -410,7 +410,7 @@ describe("a backfill", () => {
     expect(await scheduled(here, interval, second.firstExecutionRunId)).toBeLessThanOrEqual(days.length - atEnd);
     expect(await hashOf(here)).toBe(sound);
     expect(await done()).toBe(0);
-  }, 150_000);
+  }, 300_000);
 });
 
 const finish = ({ stores, target }: Place, backfill: Backfill, days: Parameters<typeof finishBackfill>[3]) =>

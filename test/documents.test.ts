@@ -71,7 +71,7 @@ describe("docs/your-own-data.md", () => {
     await rm(home, { recursive: true, force: true });
   });
 
-  test("does what it says, from the first file to the last", { timeout: 240_000 }, async () => {
+  test("does what it says, from the first file to the last", { timeout: 480_000 }, async () => {
     const exports: string[] = [];
     const shell = (command: string) =>
       execa("bash", ["-c", [...exports, command].join("\n")], {

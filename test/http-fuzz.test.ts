@@ -338,7 +338,7 @@ function complaint(path: string, operation: Operation, asked: Asked, { status, t
 }
 
 describe("whatever is asked of a path of the OpenAPI document is answered as the document says", () => {
-  test("every path, with seeded requests", { timeout: 300_000 }, async () => {
+  test("every path, with seeded requests", { timeout: 600_000 }, async () => {
     const statuses = new Map<number, number>();
     for (const [path, { get: operation }] of Object.entries(document.paths)) {
       await fc.assert(

@@ -531,7 +531,7 @@ describe("replay", () => {
     const second = await startTideline(namespace, ...command).ended;
     expect(JSON.parse(second.out)).toMatchObject({ row: rows, skipped: rows, sent: 0 });
     expect(total(await heights(topic))).toBe(rows);
-  }, 60_000);
+  });
 
   test("killed at full speed, in the middle of batches, and resumed, sends each row exactly once", async () => {
     const namespace = freshNamespace();
@@ -547,7 +547,7 @@ describe("replay", () => {
     const last = await startTideline(namespace, ...command).ended;
     expect(JSON.parse(last.out)).toMatchObject({ row: rows });
     await expectEachRowOnce(await readAll(topic), rows);
-  }, 60_000);
+  });
 
   test("resumes after partitions were acknowledged unevenly, and behind records that are not its own", async () => {
     const namespace = freshNamespace();

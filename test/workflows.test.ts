@@ -267,7 +267,7 @@ describe("the workflows", () => {
     } finally {
       await worker.close();
     }
-  }, 60_000);
+  });
 
   it("are joined, not run twice, by a schedule that finds the work running", async () => {
     const here = await place();
@@ -319,7 +319,7 @@ describe("the workflows", () => {
     } finally {
       await worker.close();
     }
-  }, 30_000);
+  });
 });
 
 describe("the schedules", () => {

@@ -184,4 +184,4 @@ test("a view far behind catches up in a lane of its own, while the live one goes
   expect(whileBehind).toBeGreaterThan(0);
   await expectExact(live);
   await expectExact(fresh);
-}, 90_000);
+});

@@ -75,4 +75,4 @@ test("delays of every airport and day, and the most delayed routes of every day"
   );
   expect(routes.rows).toHaveLength(lists.size);
   for (const row of routes.rows) expect(row.most_delayed).toEqual(lists.get(String(row.bucket).slice(0, 10)));
-}, 240_000);
+}, 480_000);

@@ -115,7 +115,7 @@ describe.sequential("real flights, as many as there are every night", () => {
     const answer = await applied(HALF);
     expect(answer.batchVersion).toBe(0);
     await expectEqual(answer, await oracle(HALF));
-  }, 300_000);
+  }, 600_000);
 
   test("the rest, answered across the seam: half from the batch version, half from the stream", async () => {
     await tideline.start("worker", { args: ["--no-schedules"] });
@@ -125,7 +125,7 @@ describe.sequential("real flights, as many as there are every night", () => {
     expect(answer.batchVersion).toBe(1);
     expect(Object.values(answer.position.cut).reduce((sum, offset) => sum + Number(offset), 0)).toBe(HALF);
     await expectEqual(answer, await oracle(ROWS));
-  }, 300_000);
+  }, 600_000);
 
   test("all of them from the batch version alone, when the speed layer and its state are gone", async () => {
     await tideline.refresh("flights-by-origin");
@@ -135,12 +135,12 @@ describe.sequential("real flights, as many as there are every night", () => {
     expect(answer.complete).toBe(false);
     expect(answer.position.applied).toEqual(answer.position.cut);
     await expectEqual(answer, await oracle(ROWS));
-  }, 300_000);
+  }, 600_000);
 
   test("rebuilt in full from the archive: the same state, to the bit", async () => {
     const { stdout } = await tideline.run("rebuild", "flights-by-origin", "--json");
     expect(JSON.parse(stdout)).toMatchObject({ equal: true });
-  }, 300_000);
+  }, 600_000);
 
   test("all of them from the speed layer alone, read anew from the log", async () => {
     await tideline.stop("worker");
@@ -151,11 +151,11 @@ describe.sequential("real flights, as many as there are every night", () => {
     const answer = await applied(ROWS);
     expect(answer.batchVersion).toBe(0);
     await expectEqual(answer, await oracle(ROWS));
-  }, 300_000);
+  }, 600_000);
 
   test("a second replay says that it is done and sends nothing", async () => {
     const { stdout } = await tideline.run("replay", "flights", "--limit", String(ROWS), "--json");
     expect(JSON.parse(stdout)).toMatchObject({ sent: 0 });
     await expectEqual(await ask(), await oracle(ROWS));
-  }, 120_000);
+  }, 240_000);
 });

@@ -103,4 +103,4 @@ describe("live state that differs from the archive", () => {
     expect((await settled(size)).rows).toEqual(rows);
     await expect(tideline.run("views", "reset", "no-such-view", "--yes")).rejects.toThrow("VIEW_UNKNOWN");
   });
-}, 300_000);
+}, 600_000);

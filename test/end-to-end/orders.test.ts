@@ -135,7 +135,7 @@ describe.sequential("orders, from Kafka to an exact answer", () => {
     expect(answers.length).toBeGreaterThan(10);
     expect(answers.some(({ complete }) => complete)).toBe(true);
     for (const one of answers) await expectExact(one, log, redis);
-  }, 180_000);
+  }, 360_000);
 });
 
 async function readDeadLetters(count: number): Promise<{ key: string; value: Buffer | null; reason: string }[]> {

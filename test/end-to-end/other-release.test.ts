@@ -213,7 +213,7 @@ describe.sequential("a release that computes views otherwise", () => {
       const speed = (await (await fetch(tideline.speedUrl)).json()) as { views: { generation: string }[] };
       const applied = new Set(speed.views.map(({ generation }) => generation));
       for (const view of frozen) expect(applied.has((before.get(view) as Answer).position.generation)).toBe(false);
-    }, 120_000);
+    }, 240_000);
 
     test.runIf(commands)(
       "is named by every command that looks",
@@ -247,7 +247,7 @@ describe.sequential("a release that computes views otherwise", () => {
         await send(20);
         expect((await refresh(view)).published).toBe(true);
       }
-    }, 120_000);
+    }, 240_000);
 
     test.runIf(commands)(
       "goes back to the frozen one by one command, and forth by another",

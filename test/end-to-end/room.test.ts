@@ -63,4 +63,4 @@ test("a view that fills its room in Redis has itself published, and goes on", as
     );
     expect(answer.batchVersion).toBeGreaterThanOrEqual(wave);
   }
-}, 300_000);
+}, 600_000);

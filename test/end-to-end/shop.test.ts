@@ -203,7 +203,7 @@ describe.sequential("the shop, from Kafka to exact answers of every view", () =>
       expect(batchVersion, view).toBe(0);
       expect(rows.length, view).toBeGreaterThan(2);
     }
-  }, 120_000);
+  }, 240_000);
 
   test("from both Avro and JSON, from both versions, with duplicates and rejects on every stream that is read", async () => {
     const ids = await schemaIds();
@@ -232,7 +232,7 @@ describe.sequential("the shop, from Kafka to exact answers of every view", () =>
       [3, "/b0", "/b2"],
       [1, "/c0", "/c0"],
     ]);
-  }, 120_000);
+  }, 240_000);
 
   test("while more comes in, the speed layer and the worker are killed and Redis is emptied: each at its own position", async () => {
     const asked = questions(await schemaIds());
@@ -263,5 +263,5 @@ describe.sequential("the shop, from Kafka to exact answers of every view", () =>
       await expectExact(question, answer, read.get(question.stream) ?? new Map());
     expect(answers.size).toBeGreaterThan(20);
     expect([...answers.values()].some(([, { complete, batchVersion }]) => complete && batchVersion >= 1)).toBe(true);
-  }, 150_000);
+  }, 300_000);
 });

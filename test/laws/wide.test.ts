@@ -209,7 +209,7 @@ test("what was staged for a position that has moved on is swept, and a chain tha
   await redis.del(`tl:{${namespace}/${generation}}:s:${again.id}:b:0/1`);
   expect(await chain.segment(again)).toBeNull();
   await chain.drop();
-}, 60_000);
+});
 
 test("segments with many cells are folded, too, some at a time", () => {
   const segment = (id: number, cells: number) => ({
@@ -251,7 +251,7 @@ test("a batch of which Redis has lost a part on the way is not committed", async
   expect((await chain.applyBatch([wide])).map(({ kind }) => kind)).toEqual(["ok"]);
   expect((await closedCells(chain)).size).toBe(500);
   await chain.drop();
-}, 60_000);
+});
 
 test("a batch of another topic is refused, and malformed state is refused before anything is written", async () => {
   const namespace = randomUUID();
@@ -274,4 +274,4 @@ test("a batch of another topic is refused, and malformed state is refused before
   // Nothing of what was staged in vain is left.
   expect(await redis.keys(`*${namespace}*:s:*`)).toEqual([]);
   await chain.drop();
-}, 60_000);
+});
