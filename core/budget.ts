@@ -19,7 +19,7 @@ export interface BudgetLimits {
 
 export type BudgetUnit = keyof BudgetLimits;
 
-/** What one answer may cost. At these limits it takes about 200 MB and some seconds of one core. */
+/** What one answer may cost. At these limits it takes about 200 MB and ten seconds of one core. */
 export const ANSWER_LIMITS: BudgetLimits = {
   rows: 1_000_000_000,
   cells: 200_000,
