@@ -89,6 +89,8 @@ let folder: string;
 let tideline: Installation;
 let connection: Connection;
 let sent = 0;
+/** Generations that were served, until they are retired. */
+const left = new Set<string>();
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tideline-releases-"));
@@ -240,6 +242,7 @@ describe.sequential("a release that computes views otherwise", () => {
       for (const view of frozen) {
         const { generation } = (before.get(view) as Answer).position;
         expect(await adopt(view)).toMatchObject({ moved: true, comparison: null });
+        left.add(generation);
         const isNew = ({ position, complete }: Answer) => complete && position.generation !== generation;
         const answer = await until("the new generation answers", () => ask(view), isNew);
         expect(await expectExact(view, answer)).toBeGreaterThan(900);
@@ -270,10 +273,17 @@ describe.sequential("a release that computes views otherwise", () => {
       120_000,
     );
 
-    test("lets go of the frozen generations when their time has come", async () => {
-      const { retired } = await run<{ retired: string[] }>("retireGenerations", "retire", "generations", {});
-      expect(retired).toEqual(
-        expect.arrayContaining(frozen.map((view) => (before.get(view) as Answer).position.generation)),
+    // Not after the first change: the next release must be adopted although what people went back to, and forth from, is kept.
+    test.runIf(!commands)("lets go of all frozen generations when their time has come", async () => {
+      for (const view of frozen) left.delete((await ask(view)).position.generation);
+      await until(
+        "they are retired",
+        async () => {
+          const { retired } = await run<{ retired: string[] }>("retireGenerations", "retire", "generations", {});
+          for (const generation of retired) left.delete(generation);
+          return left.size;
+        },
+        (size) => size === 0,
       );
     });
   });
