@@ -1,5 +1,5 @@
 import type { DuckDBValue } from "@duckdb/node-api";
-import { groupKey, groupValue } from "../core/cells.ts";
+import { type GroupValue, groupKey, groupValue } from "../core/cells.ts";
 import { countedSql, partialItemsSql, partialSql, wide } from "../core/compile.ts";
 import { componentsOf } from "../core/components.ts";
 import type { Ledger } from "../core/ledger.ts";
@@ -24,25 +24,30 @@ export async function statesByPartition(
 ): Promise<Map<number, PartitionStates>> {
   const gathered = new Gathering(Object.keys(view.by).length);
   const components = wide(view);
-  for (const row of await statements.rows(partialSql(view, events))) {
-    const cell = gathered.cell(row);
-    for (const [index, { key, form, merge }] of components.entries()) {
-      const value = row[cell.next + index] ?? null;
-      if (value === null) continue;
-      const field = cellField(key, groupKey(cell.group));
-      if (form === "registers")
-        cell.delta.sketches.push({ field, hashes: packHashes((value as { items: readonly bigint[] }).items) });
-      else cell.delta.values.push({ merge, field, value: value as StateValue });
-      if (key === ROWS.name && view.each === null) gathered.count(cell.partition, Number(value));
+  const rows = view.each === null ? components.findIndex(({ key }) => key === ROWS.name) : -1;
+  for (const chunk of await statements.columns(partialSql(view, events))) {
+    for (const { row, partition, delta, group } of gathered.cells(chunk)) {
+      const key = groupKey(group);
+      for (const [index, component] of components.entries()) {
+        const value = gathered.after(chunk, index, row);
+        if (value === null) continue;
+        const field = cellField(component.key, key);
+        if (component.form === "registers")
+          delta.sketches.push({ field, hashes: packHashes((value as { items: readonly bigint[] }).items) });
+        else delta.values.push({ merge: component.merge, field, value: value as StateValue });
+        if (index === rows) gathered.count(partition, Number(value));
+      }
     }
   }
   for (const component of componentsOf(view).filter(({ form }) => form === "items")) {
-    for (const row of await statements.rows(partialItemsSql(view, component, events))) {
-      const cell = gathered.cell(row);
-      const value = row[cell.next + 1] ?? null;
-      if (value === null) continue;
-      const field = cellField(component.key, groupKey([...cell.group, groupValue(row[cell.next] ?? null)]));
-      cell.delta.values.push({ merge: component.merge, field, value: BigInt(value as bigint) });
+    for (const chunk of await statements.columns(partialItemsSql(view, component, events))) {
+      for (const { row, delta, group } of gathered.cells(chunk)) {
+        const value = gathered.after(chunk, 1, row);
+        if (value === null) continue;
+        group.push(groupValue(gathered.after(chunk, 0, row)));
+        const field = cellField(component.key, groupKey(group));
+        delta.values.push({ merge: component.merge, field, value: BigInt(value as bigint) });
+      }
     }
   }
   if (view.each !== null) {
@@ -55,29 +60,42 @@ export async function statesByPartition(
 /** Rows (partition, bucket, dimensions, state) of several statements, gathered by partition and bucket. */
 class Gathering {
   readonly partitions = new Map<number, { deltas: BucketDelta[]; counted: number }>();
-  readonly #buckets = new Map<string, Building>();
+  readonly #buckets = new Map<number, Map<number, Building>>();
   readonly #dimensions: number;
 
   constructor(dimensions: number) {
     this.#dimensions = dimensions;
   }
 
-  /** Where a row belongs; `next` is the index of the first column that is neither bucket nor dimension. */
-  cell(row: readonly DuckDBValue[]) {
-    const [partition, bucket] = [Number(row[0]), Number(row[1])];
-    const key = `${partition}:${bucket}`;
-    let delta = this.#buckets.get(key);
-    if (delta === undefined) {
-      delta = { values: [], sketches: [] };
-      this.#buckets.set(key, delta);
-      this.#of(partition).deltas.push({ bucket, ...delta });
+  /** Where each row of a chunk belongs. `group` is the caller's to change. */
+  *cells(chunk: readonly (readonly DuckDBValue[])[]) {
+    const [partitions = [], buckets = []] = chunk;
+    const dimensions = chunk.slice(2, 2 + this.#dimensions);
+    for (let row = 0; row < partitions.length; row++) {
+      const [partition, bucket] = [Number(partitions[row]), Number(buckets[row])];
+      const group: GroupValue[] = dimensions.map((values) => groupValue(values[row]));
+      yield { row, partition, delta: this.#delta(partition, bucket), group };
     }
-    const next = 2 + this.#dimensions;
-    return { partition, delta, next, group: row.slice(2, next).map(groupValue) };
+  }
+
+  /** A row's value in a column that is neither bucket nor dimension. */
+  after(chunk: readonly (readonly DuckDBValue[])[], index: number, row: number): DuckDBValue {
+    return chunk[2 + this.#dimensions + index]?.[row] ?? null;
   }
 
   count(partition: number, events: number): void {
     this.#of(partition).counted += events;
+  }
+
+  #delta(partition: number, bucket: number): Building {
+    const buckets = this.#buckets.get(partition) ?? new Map<number, Building>();
+    this.#buckets.set(partition, buckets);
+    const held = buckets.get(bucket);
+    if (held !== undefined) return held;
+    const delta = { values: [], sketches: [] };
+    buckets.set(bucket, delta);
+    this.#of(partition).deltas.push({ bucket, ...delta });
+    return delta;
   }
 
   #of(partition: number) {

@@ -90,3 +90,8 @@ export function rowsIn(result: DuckDBMaterializedResult): DuckDBValue[][] {
   for (let index = 0; index < result.chunkCount; index++) result.getChunk(index).appendToRows(rows);
   return rows;
 }
+
+/** The chunks of a result that is there, each as its columns: for a wide result a third of what rows cost. */
+export function* columnsIn(result: DuckDBMaterializedResult): Generator<DuckDBValue[][]> {
+  for (let index = 0; index < result.chunkCount; index++) yield result.getChunk(index).getColumns();
+}

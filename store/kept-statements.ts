@@ -1,5 +1,5 @@
 import type { DuckDBMaterializedResult, DuckDBPreparedStatement, DuckDBValue } from "@duckdb/node-api";
-import { type Duck, rowsIn, rowsOf, STATISTICS } from "./duck.ts";
+import { columnsIn, type Duck, rowsIn, rowsOf, STATISTICS } from "./duck.ts";
 
 /** So many texts are kept; what was unused for longest goes first. */
 const MOST_STATEMENTS = 256;
@@ -36,6 +36,11 @@ export class KeptStatements {
   async rows(sql: string): Promise<DuckDBValue[][]> {
     if (!this.#keeps) return rowsOf(this.#duck, sql);
     return rowsIn(await this.#running(sql));
+  }
+
+  /** The rows of a query in chunks, each as its columns; values as `rows` gives them. */
+  async columns(sql: string): Promise<Iterable<DuckDBValue[][]>> {
+    return columnsIn(await (this.#keeps ? this.#running(sql) : this.#duck.run(sql)));
   }
 
   /** Makes a temporary table of the rows of a query, in the place of one that has this name. Nothing may be running. */
