@@ -116,8 +116,16 @@ function explain(error: unknown): number {
   return 1;
 }
 
+/** Ends this process as soon as nobody reads what it prints, as `| head` does: as a signal would where one is awaited, else at once. */
+function endWithReader(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  if (!process.emit("SIGTERM")) process.exit();
+}
+
 /** Runs the command that this process was called with, and sets its exit code. */
 export async function run(): Promise<void> {
+  process.stdout.on("error", endWithReader);
+  process.stderr.on("error", endWithReader);
   try {
     await (await createProgram()).parseAsync();
   } catch (error) {

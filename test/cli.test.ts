@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
@@ -47,6 +49,15 @@ test("every command's help has a description and an example", async () => {
   walk(program, "tideline");
   expect(lacking).toEqual([]);
   expect(program.commands.length).toBeGreaterThan(15);
+});
+
+test("a command whose output nobody reads on ends without a word", async () => {
+  const child = spawn(process.execPath, ["cli/tideline.js", "--help"], { stdio: ["ignore", "pipe", "pipe"] });
+  child.stdout.destroy();
+  let said = "";
+  child.stderr.on("data", (text) => (said += text));
+  const [code] = await once(child, "close");
+  expect({ code, said }).toEqual({ code: 0, said: "" });
 });
 
 test("a wrong call is exit code 2, and config shows every setting with passwords masked", async () => {
