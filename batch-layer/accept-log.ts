@@ -1,10 +1,9 @@
 import { at, type Position, position } from "../core/position.ts";
 import type { ArchiveTail } from "../store/archive-tail.ts";
 import type { Chain } from "../store/chain.ts";
-import type { Mark } from "../store/chain-state.ts";
 import { type ComparedLog, lostOffset } from "../store/log-check.ts";
 import { logTruncated } from "../store/log-errors.ts";
-import { markAfter, markToJson } from "../store/marks.ts";
+import { type Mark, markAfter, markToJson } from "../store/marks.ts";
 import { archivedMark } from "./cut-marks.ts";
 import type { BatchStores } from "./stores.ts";
 

@@ -2,9 +2,9 @@ import { type AsOf, decodeAsOf } from "../core/as-of.ts";
 import { at, type Cut, type Position, position } from "../core/position.ts";
 import { parseDuration } from "../core/time.ts";
 import { topicName } from "../store/topics.ts";
-import type { DescribedView } from "./openapi.ts";
 import { Refusal } from "./problem.ts";
 import type { Fail, One } from "./request.ts";
+import type { DescribedView } from "./served-views.ts";
 import type { Serving } from "./serving.ts";
 
 /** At which position an answer is wanted. */

@@ -8,8 +8,8 @@ import type { View } from "../core/view.ts";
 import { sorting, type Work } from "../core/work.ts";
 import { answerFields } from "./answer.ts";
 import { type Numbers, numberColumns, rowsJson } from "./numbers.ts";
-import type { DescribedView } from "./openapi.ts";
 import type { Reading } from "./reader.ts";
+import type { DescribedView } from "./served-views.ts";
 
 /** A value that a dimension has, and how many events (or lines) have it. */
 export interface Key {

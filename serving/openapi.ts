@@ -4,7 +4,6 @@ import { partialColumn } from "../core/partial.ts";
 import { DEFAULT_LIMIT, MAX_LIMIT, sortableColumns } from "../core/query.ts";
 import { formatDuration } from "../core/time.ts";
 import type { View } from "../core/view.ts";
-import type { Definition } from "../store/definitions.ts";
 import type { ColumnTypes } from "./column-types.ts";
 import {
   CSV_SCHEMA,
@@ -26,12 +25,7 @@ import {
   STREAM_QUALITY,
   STREAMS,
 } from "./openapi-schemas.ts";
-
-/** A definition with the types of its dimensions. */
-export interface DescribedView {
-  readonly definition: Definition;
-  readonly types: ColumnTypes;
-}
+import type { DescribedView } from "./served-views.ts";
 
 /** The OpenAPI 3.1 document: a path for every view, made of its definition. */
 export function openApiDocument(views: readonly DescribedView[], version: string): Json {

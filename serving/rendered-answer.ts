@@ -2,9 +2,9 @@ import type { Query } from "../core/query.ts";
 import { STEP, type Work } from "../core/work.ts";
 import { type AnswerBody, answerBody, LONG_NUMBERS } from "./answer.ts";
 import { type Numbers, numberColumns, rowsJson } from "./numbers.ts";
-import type { DescribedView } from "./openapi.ts";
 import { tooLong } from "./problem.ts";
 import type { ReadAnswer } from "./reader.ts";
+import type { DescribedView } from "./served-views.ts";
 
 /** A complete answer about the newest position as it is sent, but for its age: while nothing changes, that is all that does. */
 export interface RenderedAnswer {

@@ -1,8 +1,8 @@
 import { planQuery, type Query, type QueryProblem } from "../core/query.ts";
 import { NUMBERS, type Numbers } from "./numbers.ts";
-import type { DescribedView } from "./openapi.ts";
 import type { Parameters } from "./parameters.ts";
 import { badRequest, viewUnknown } from "./problem.ts";
+import type { DescribedView } from "./served-views.ts";
 
 /** Notes that a parameter is wrong. All that are wrong are named in one refusal. */
 export type Fail = (parameter: string, problem: string, allowed: string) => void;

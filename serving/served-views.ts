@@ -4,11 +4,16 @@ import type { Definition, Definitions } from "../store/definitions.ts";
 import type { DuckPool } from "../store/duck.ts";
 import type { FailureTracker } from "../store/failure-tracker.ts";
 import type { Generations, Part } from "../store/generations.ts";
-import { columnTypes } from "./column-types.ts";
-import type { DescribedView } from "./openapi.ts";
+import { type ColumnTypes, columnTypes } from "./column-types.ts";
 
 const EVERY_MS = 1_000;
 const GENERATIONS = { kind: "view", name: "served generations", views: [] } as const;
+
+/** A definition with the types of its dimensions. */
+export interface DescribedView {
+  readonly definition: Definition;
+  readonly types: ColumnTypes;
+}
 
 /**
  * What is served, by view: the generation that the newest serving record names. Looked up again every second, so that a move shows without

@@ -5,14 +5,7 @@ import type { Generation } from "../core/generation.ts";
 import { at, type Cut, cutFromJson, type Position, partitionsOf } from "../core/position.ts";
 import { type ArchiveTail, belowContinuation, continuedMark } from "../store/archive-tail.ts";
 import type { Chain } from "../store/chain.ts";
-import {
-  type Application,
-  type ApplyReply,
-  type ChainState,
-  type Mark,
-  refusal,
-  tilesOf,
-} from "../store/chain-state.ts";
+import { type Application, type ApplyReply, type ChainState, refusal, tilesOf } from "../store/chain-state.ts";
 import { eventsFrom } from "../store/decoder.ts";
 import type { Definition } from "../store/definitions.ts";
 import { fold, foldable } from "../store/fold.ts";
@@ -20,7 +13,7 @@ import type { KeptStatements } from "../store/kept-statements.ts";
 import type { FetchedPartition, LogBounds, LogSource, TopicInfo } from "../store/log.ts";
 import { type ComparedLog, type Reached, requireReached } from "../store/log-check.ts";
 import { logLost } from "../store/log-errors.ts";
-import { markAfter, markFromJson } from "../store/marks.ts";
+import { type Mark, markAfter, markFromJson } from "../store/marks.ts";
 import { type BatchLedger, ledgerOf, statesByPartition } from "./deltas.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 

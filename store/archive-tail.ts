@@ -1,8 +1,7 @@
 import type { ArchiveEntry, LogContinuation } from "../core/documents.ts";
 import { at, type Cut, type Position, position } from "../core/position.ts";
-import type { Mark } from "./chain-state.ts";
 import type { Reached } from "./log-check.ts";
-import { markFromJson } from "./marks.ts";
+import { type Mark, markFromJson } from "./marks.ts";
 
 /** From `from` on, the log is the continuation of the archive although it differs from it below; `mark` is the log's last record below. */
 export interface Continuation {

@@ -1,7 +1,8 @@
 import { PICK_PLACE_DIGITS } from "../core/compile.ts";
 import type { StateValue } from "../core/measures/measure.ts";
 import { type CutJson, cutFromJson, type EpochMs, position } from "../core/position.ts";
-import type { BucketCells, ChainState, Mark } from "./chain-state.ts";
+import type { BucketCells, ChainState } from "./chain-state.ts";
+import type { Mark } from "./marks.ts";
 
 /** How a chain is written in Redis: texts and numbers <-> typed state. */
 

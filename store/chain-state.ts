@@ -6,6 +6,7 @@ import type { Item, Merge, StateValue } from "../core/measures/measure.ts";
 import type { Cut, EpochMs, Position } from "../core/position.ts";
 import { tilesFrom } from "../core/spans.ts";
 import type { View } from "../core/view.ts";
+import type { Mark } from "./marks.ts";
 
 /** What the chain of a generation is made of, and what goes to and comes from its scripts. */
 
@@ -31,14 +32,6 @@ export function closedOf<T extends Pick<Segment, "id" | "from" | "to">>(
   segments: readonly T[],
 ): (T & { readonly to: Cut })[] {
   return segments.flatMap((segment) => (segment.to === null ? [] : [{ ...segment, to: segment.to }]));
-}
-
-/** The last record that was applied in a partition: how a consumer recognises the log it left. As `LogMark` in core/documents.ts. */
-export interface Mark {
-  readonly offset: Position;
-  readonly hash: string;
-  readonly leaderEpoch: number;
-  readonly topicId: string;
 }
 
 export interface ChainState {

@@ -19,11 +19,11 @@ import type {
   ChainRead,
   ChainState,
   ClosedSegment,
-  Mark,
   OpenPart,
   SegmentCells,
 } from "./chain-state.ts";
 import type { Reached } from "./log-check.ts";
+import type { Mark } from "./marks.ts";
 import type { TidelineRedis } from "./redis.ts";
 import { mergedDeltas, PART_WORK, partsOf, type StagedBucket, workOf } from "./staging.ts";
 

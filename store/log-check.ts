@@ -1,8 +1,7 @@
 import { at, type Position, position } from "../core/position.ts";
-import type { Mark } from "./chain-state.ts";
 import type { FetchedPartition, LogBounds, LogSource } from "./log.ts";
 import { logRewritten, logTruncated, topicRecreated } from "./log-errors.ts";
-import { recordHash } from "./marks.ts";
+import { type Mark, recordHash } from "./marks.ts";
 
 const FETCH_BYTES = 1024 * 1024;
 

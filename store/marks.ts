@@ -1,8 +1,15 @@
 import { createHash } from "node:crypto";
 import type { LogMark } from "../core/documents.ts";
 import { type Position, position } from "../core/position.ts";
-import type { Mark } from "./chain-state.ts";
 import type { FetchedPartition } from "./log.ts";
+
+/** The last record that was applied in a partition: how a consumer recognises the log it left. As `LogMark` in core/documents.ts. */
+export interface Mark {
+  readonly offset: Position;
+  readonly hash: string;
+  readonly leaderEpoch: number;
+  readonly topicId: string;
+}
 
 /** 16 hexadecimal digits of SHA-256 over a record's key and value, each with its length. */
 export function recordHash(key: Buffer | null, value: Buffer | null): string {
