@@ -59,7 +59,7 @@ async function viewProblems(deployment: Deployment, data: DataDirectory, redisUr
       }
       let ledger = { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
       for (const { segment } of tiles.tiles)
-        for (const of of (await chain.ledger(segment.id)).values()) ledger = addLedgers(ledger, of);
+        for (const part of (await chain.ledger(segment.id)).values()) ledger = addLedgers(ledger, part);
       expectEqual(problems, `${view}: ledger of the segments`, ledger, oracle.ledger(view, cut, state.applied));
     }
   } finally {

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import getPort, { portNumbers } from "get-port";
 import type { LocalProcess } from "../stack/local-process.ts";
 import { roleProcess } from "../stack/role.ts";
-import { injectionEnv } from "./injection.ts";
+import { injectionEnv } from "./preloaded.ts";
 
 export type RoleKind = "speed" | "worker" | "serve";
 

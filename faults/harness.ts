@@ -5,7 +5,7 @@ import { audit } from "./audit.ts";
 import { Chance } from "./chance.ts";
 import { Deployment, type DeploymentOptions } from "./deployment.ts";
 import { Recoveries } from "./recoveries.ts";
-import { type Report, reportOf } from "./report.ts";
+import { type Findings, type Report, reportOf } from "./report.ts";
 import type { Scenario, World } from "./scenario.ts";
 
 export interface HarnessOptions {
@@ -45,16 +45,6 @@ const FIRST_LIMIT_MS = 180_000;
 const USUAL_START_MS = 25_000;
 /** Between two scenarios everything runs undisturbed for a moment. */
 const CALM_MS = 500;
-
-/** What happened beside wrong answers. */
-export interface Findings {
-  /** Something that must hold did not. */
-  readonly wrong: string[];
-  /** Something took longer than it may. */
-  readonly lostTime: string[];
-  /** When the first of all was found, ms since the load began. */
-  firstAtMs: number | null;
-}
 
 /** Runs scenarios one after the other on an installation under load, and says what came of it. */
 export async function runHarness(options: HarnessOptions): Promise<Report> {

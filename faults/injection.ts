@@ -1,9 +1,7 @@
-import { mkdirSync } from "node:fs";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Deployment } from "./deployment.ts";
 import type { FleetRole } from "./fleet.ts";
+import { clockFile, orderFile } from "./preloaded.ts";
 import type { World } from "./scenario.ts";
 
 /**
@@ -14,27 +12,9 @@ import type { World } from "./scenario.ts";
 /** `<activity> before`, `<activity> after`, or the same around the link that makes a document exist in a folder: `manifests before`. */
 export type Point = `${string} ${"before" | "after"}`;
 
-const PRELOADED = ["shifted-clock.js", "injected-points.js"].map((name) =>
-  fileURLToPath(new URL(`preload/${name}`, import.meta.url)),
-);
-const ORDER = "order";
-
-const folderOf = (home: string): string => join(home, "faults");
-
-/** What a role of the installation at `home` is started with, so that it can be told. */
-export function injectionEnv(home: string, role: string): Record<string, string> {
-  const folder = folderOf(home);
-  mkdirSync(folder, { recursive: true });
-  return {
-    NODE_OPTIONS: PRELOADED.map((path) => `--import ${path}`).join(" "),
-    TIDELINE_FAULT_CLOCK: join(folder, `clock-${role}`),
-    ...(role.startsWith("worker") ? { TIDELINE_FAULT_ORDER: join(folder, ORDER) } : {}),
-  };
-}
-
 /** From now on this role's wall clock is off by so many milliseconds. */
 export async function shiftClock({ home }: Deployment, { name }: FleetRole, offsetMs: number): Promise<void> {
-  await writeWhole(join(folderOf(home), `clock-${name}`), String(offsetMs));
+  await writeWhole(clockFile(home, name), String(offsetMs));
 }
 
 /** Sends `signal` to the first worker that comes to `point`, from inside, and answers which it was. Throws when none does within the limit. */
@@ -44,7 +24,7 @@ export async function signalAt(
   signal: "SIGKILL" | "SIGSTOP",
   limitMs = 60_000,
 ): Promise<FleetRole> {
-  const order = join(folderOf(deployment.home), ORDER);
+  const order = orderFile(deployment.home);
   const running = new Map(deployment.fleet.of("worker").map((role) => [role.pid, role]));
   await rm(`${order}.pid`, { force: true });
   await writeWhole(order, JSON.stringify({ point, signal }));

@@ -1,8 +1,17 @@
 import Table from "cli-table3";
 import type { Deployment } from "./deployment.ts";
-import type { Findings } from "./harness.ts";
 import type { Mismatch } from "./judge.ts";
 import { percentile, type Recovery } from "./recoveries.ts";
+
+/** What happened beside wrong answers. */
+export interface Findings {
+  /** Something that must hold did not. */
+  readonly wrong: string[];
+  /** Something took longer than it may. */
+  readonly lostTime: string[];
+  /** When the first of all was found, ms since the load began. */
+  firstAtMs: number | null;
+}
 
 /** What came of a run; written as JSON too. */
 export interface Report {
