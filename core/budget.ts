@@ -29,6 +29,19 @@ export const ANSWER_LIMITS: BudgetLimits = {
   sketchBytes: 128 * 1024 * 1024,
 };
 
+/**
+ * What one answer may cost that the server computes on its own event loop. What costs more is computed by the helper process. `rows` is known before
+ * anything is read, and finds most large answers.
+ */
+export const SMALL_ANSWER_LIMITS: BudgetLimits = {
+  rows: 1_000_000,
+  cells: 10_000,
+  windows: 10_000,
+  merges: 500_000,
+  items: 200_000,
+  sketchBytes: 8 * 1024 * 1024,
+};
+
 /** So many registers are merged in the time that one value takes. */
 export const REGISTERS_A_MERGE = 16;
 
@@ -55,12 +68,14 @@ export const NARROWER: Readonly<Record<BudgetUnit, string>> = {
 export class OverBudget extends Error {
   override readonly name = "OverBudget";
   readonly unit: BudgetUnit;
+  readonly limit: number;
 
   constructor(unit: BudgetUnit, limit: number, needed: number | null) {
     const most = `at most ${grouped(limit)} for one question`;
     const factor = needed === null ? "" : `: ask for ${Math.ceil((needed * 10) / limit) / 10} times less`;
     super(`${SHOWN[unit](needed === null ? `more than ${grouped(limit)}` : grouped(needed))}; ${most}${factor}`);
     this.unit = unit;
+    this.limit = limit;
   }
 }
 

@@ -10,6 +10,8 @@ import Fastify, {
 } from "fastify";
 import type { Logger } from "pino";
 import type { HostCheck } from "../core/hosts.ts";
+import { forwarding } from "./forward.ts";
+import type { Helper } from "./helper.ts";
 import { openApiDocument } from "./openapi.ts";
 import { MAX_QUERY_LENGTH, type Parameters, parseParameters } from "./parameters.ts";
 import { badRequest, hostNotAllowed, PROBLEM_TYPE, Refusal, refusalOf } from "./problem.ts";
@@ -28,6 +30,8 @@ export interface HttpOptions {
   /** Requests that one address may send in a minute; 0: no limit. */
   readonly requestsPerMinute: number;
   readonly version: string;
+  /** Answers what is too large for this process; null: nothing does. */
+  readonly helper: Helper | null;
 }
 
 /** Of every answer. Those that a browser shows as pages have more, which is computed for each. */
@@ -54,7 +58,7 @@ const CONTENT_SECURITY_POLICY = {
 /** The HTTP API, not listening yet. */
 export async function createApp(
   serving: Serving,
-  { logger, isAllowedHost, requestsPerMinute, version }: HttpOptions,
+  { logger, isAllowedHost, requestsPerMinute, version, helper }: HttpOptions,
 ): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: logger,
@@ -67,7 +71,10 @@ export async function createApp(
     clientErrorHandler: refuseConnection,
   }) as unknown as FastifyInstance;
   closeUnusedConnections(app);
-  app.setErrorHandler((error, request, reply) => sendProblem(request, reply, refusalOf(error), error));
+  const answerError = (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
+    sendProblem(request, reply, refusalOf(error), error);
+  if (helper === null) app.setErrorHandler(answerError);
+  else forwarding(app, helper, answerError);
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, notRouted(app, request)));
   app.addHook("onRequest", (request, reply, done) => {
     void reply.headers(HEADERS);

@@ -48,6 +48,10 @@ export interface LiveFeedsOptions {
   /** Characters that one answer, and the answers of all feeds together, may have. */
   readonly maxAnswerSize: number;
   readonly maxHeldSize: number;
+  /**
+   * Whether streams end when their answer becomes too large for this process: who comes back is answered by the helper. Else they say so, and go on.
+   */
+  readonly endLarge: boolean;
 }
 
 export interface Subscription {
@@ -191,6 +195,10 @@ class Feed {
       if (signal.aborted) return;
       const found = await this.#look(latest);
       if (found === latest) continue;
+      if (this.#options.endLarge && "refusal" in found && found.refusal.problem.code === "TOO_LARGE") {
+        this.#latest = found;
+        return this.end();
+      }
       latest = found;
       this.#latest = found;
       for (const listener of [...this.#listeners]) listener.tell(found);

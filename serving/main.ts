@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
-import { ANSWER_LIMITS } from "../core/budget.ts";
+import { ANSWER_LIMITS, SMALL_ANSWER_LIMITS } from "../core/budget.ts";
 import { hostCheck } from "../core/hosts.ts";
 import { Archive } from "../store/archive.ts";
 import type { Definitions } from "../store/definitions.ts";
@@ -17,6 +17,7 @@ import { openRegistry } from "../store/registry-open.ts";
 import { Schemas } from "../store/registry-schemas.ts";
 import { BatchStates } from "./batch-states.ts";
 import { DuckQueue } from "./duck-queue.ts";
+import { Helper, type HelperOptions } from "./helper.ts";
 import { History } from "./history.ts";
 import { createApp } from "./http.ts";
 import { LiveFeeds } from "./live-feeds.ts";
@@ -48,6 +49,8 @@ export interface ServingOptions {
   /** TIDELINE_ALLOWED_HOSTS; null when it is not set. */
   readonly allowedHosts?: readonly string[] | null;
   readonly logger: Logger;
+  /** Starts a second process of this server, for what is too large for the event loop of the first. Without it this process answers everything. */
+  readonly startHelper?: HelperOptions["start"] | null;
   readonly duckThreads?: number;
   readonly memoryLimitMb?: number;
   /** Requests that one address may send in a minute; 0: no limit. */
@@ -74,6 +77,9 @@ export interface RunningServing {
   close(): Promise<void>;
 }
 
+/** A server that has a helper recomputes at most so many records itself: some milliseconds of decoding. */
+const SMALL_RECOMPUTED_RECORDS = 10_000;
+
 /** How long a closing server waits for requests under way. */
 const CLOSE_PATIENCE_MS = 15_000;
 
@@ -97,7 +103,10 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const redis = openRedis(options.redisUrl, (error) => logger.warn({ err: error }, "Redis is away"));
   const gate = new RedisGate(redis);
   const data = new DataDirectory(dataDir);
-  const limits = { ...ANSWER_LIMITS, cells: maxAnswerCells, windows: maxAnswerCells };
+  const { startHelper = null } = options;
+  const helper = startHelper === null ? null : new Helper({ start: startHelper, logger });
+  const limits =
+    helper === null ? { ...ANSWER_LIMITS, cells: maxAnswerCells, windows: maxAnswerCells } : SMALL_ANSWER_LIMITS;
   const batch = new BatchStates(data, ducks, { maxCachedCells, limits });
   const manifests = new Manifests(data);
   // What this server meets concerns it alone: it is told to those who ask it.
@@ -118,6 +127,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     brokers: options.kafkaBrokers,
     namespace,
     timeoutMs: options.recomputeTimeoutMs ?? 60_000,
+    ...(helper === null ? {} : { maxRecords: SMALL_RECOMPUTED_RECORDS }),
   });
   const history = new History({ data, manifests, standings, segments, recomputations });
   const reader = new Reader({ standings, batch, segments, history, limits, maxCachedCells });
@@ -139,6 +149,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     maxStreams: options.maxStreams ?? 1_000,
     maxAnswerSize: options.maxLiveAnswerSize ?? 4_000_000,
     maxHeldSize: options.maxLiveHeldSize ?? 64_000_000,
+    endLarge: helper !== null,
   });
   const scans = await DuckQueue.open(pool, { connections: 1, maxWaiting: 16, timeoutMs: 60_000 });
   const quality = new StreamQuality({
@@ -155,6 +166,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const release = async () => {
     views.close();
     problems.close();
+    await helper?.close();
     await proofs.close();
     await recomputations.close();
     await log.close();
@@ -181,7 +193,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
         problems,
         metrics: createMetrics(() => problems.all()),
       },
-      { logger, isAllowedHost, requestsPerMinute, version },
+      { logger, isAllowedHost, requestsPerMinute, version, helper },
     );
     await redisOr(redis, 2_000);
     await problems.start();

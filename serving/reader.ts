@@ -242,7 +242,9 @@ export class Reader {
     const range = readRange(view, query, tiles.window);
     const wide = `${tiles.manifest.generation} ${range.fromMs} ${range.toMs} ${queryKey({ ...query, order: [], limit: 0 })}`;
     const canBeTop =
-      top !== null && (top.keys.some(({ by }) => by === "bucket") || range.fromMs >= 0 || range.toMs <= 0);
+      top !== null &&
+      top.limit < this.#limits.cells &&
+      (top.keys.some(({ by }) => by === "bucket") || range.fromMs >= 0 || range.toMs <= 0);
     if (!canBeTop || !this.#wide.has(wide)) {
       try {
         return await this.#cells(view, query, { ...tiles, range }, budget);

@@ -15,13 +15,14 @@ export interface RecomputationsOptions {
   readonly namespace: string;
   /** A recomputation that takes longer is given up. */
   readonly timeoutMs: number;
+  /** So many records may lie between a position and the state that it is recomputed from. */
+  readonly maxRecords?: number;
 }
 
 /** Below the data directory, with a folder for each process. Nothing there is durable: a file is deleted when it is no longer among those kept. */
 const PARENT = "recomputed";
 const KEPT_FILES = 32;
 const MAX_WAITING = 16;
-/** So many records may lie between a position and the state that it is recomputed from. */
 const MAX_RECORDS = 20_000_000;
 /** So much is decoded at once: some milliseconds of the event loop. */
 export const PIECE_BYTES = 512 * 1024;
@@ -85,10 +86,10 @@ export class Recomputations {
   }
 
   async #recompute({ view }: Definition, span: Span): Promise<StateFile | null> {
-    const { sources, namespace, timeoutMs } = this.#options;
+    const { sources, namespace, timeoutMs, maxRecords = MAX_RECORDS } = this.#options;
     const topic = topicName(namespace, view.stream.name);
     const records = await spanRecords(sources, { topic, topicId: span.topicId }, span.from, span.to);
-    if (records > MAX_RECORDS) throw tooManyRecords(records);
+    if (records > maxRecords) throw tooManyRecords(records, maxRecords);
     const late = AbortSignal.timeout(timeoutMs);
     const signal = AbortSignal.any([late, this.#stopped.signal]);
     try {
@@ -127,8 +128,8 @@ export function recomputingRefused(error: unknown, brokers: string): unknown {
   return fromKafka ? unreachable(brokers, error) : error;
 }
 
-function tooManyRecords(records: number): Refusal {
-  const [needed, most] = [records, MAX_RECORDS].map((count) => count.toLocaleString("en-US"));
+function tooManyRecords(records: number, maxRecords: number): Refusal {
+  const [needed, most] = [records, maxRecords].map((count) => count.toLocaleString("en-US"));
   const problem = `recomputing this position would read ${needed} records; at most ${most} are read for one question`;
   const allowed = "a newer position, or no at";
   return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {

@@ -1,17 +1,24 @@
+import { fork } from "node:child_process";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { loadConfig } from "../config.ts";
+import type { Logger } from "pino";
+import type { ServingOptions } from "../../serving/main.ts";
+import { type Config, loadConfig } from "../config.ts";
 
 interface ServeFlags {
   readonly port?: number;
   readonly host?: string;
   readonly rateLimit: number;
   readonly maxStreams: number;
+  readonly helper?: boolean;
 }
 
+const program = fileURLToPath(new URL("../tideline.js", import.meta.url));
+
 /** Adds `tideline serve`. */
-export function registerServe(program: Command): void {
-  program
+export function registerServe(commands: Command): void {
+  commands
     .command("serve")
     .addHelpText("after", "\nExamples:\n  $ tideline serve\n  $ tideline serve --port 8080 --host 0.0.0.0\n")
     .description("run the HTTP API; SIGTERM lets the requests under way finish")
@@ -25,34 +32,59 @@ export function registerServe(program: Command): void {
     .addOption(
       new Option("--max-streams <n>", "live streams that may be open at once").default(1_000).argParser(wholeNumber),
     )
-    .action(async ({ port, host, rateLimit, maxStreams }: ServeFlags) => {
-      const config = loadConfig(process.env);
-      const { startServing } = await import("../../serving/main.ts");
-      const { loadDefinitions } = await import("../../store/definitions.ts");
+    // How the server starts its helper process. It is no command for people.
+    .addOption(new Option("--helper").hideHelp())
+    .action(async ({ port, host, rateLimit, maxStreams, helper }: ServeFlags) => {
+      if (helper === true) return serveAsHelper(maxStreams);
       const { announce, closeOnSignal, roleLogger } = await import("../role.ts");
+      const config = loadConfig(process.env);
       const logger = roleLogger("serve", config);
       const leave = await announce("serve", config, logger);
-      const definitions = await loadDefinitions(config);
-      const serving = await startServing({
-        redisUrl: config.redisUrl,
-        kafkaBrokers: config.kafkaBrokers,
-        dataDir: join(config.home, "data"),
-        namespace: config.namespace,
-        definitions,
-        schemaRegistry: config.schemaRegistry,
+      const serving = await start(config, logger, {
         port: port ?? config.apiPort,
         host: host ?? config.host,
         allowedHosts: config.allowedHosts,
-        logger,
         requestsPerMinute: rateLimit,
         maxStreams,
+        startHelper: () => fork(program, ["serve", "--helper", "--max-streams", String(maxStreams)]),
       });
       closeOnSignal(logger, async () => {
         await serving.close();
         await leave();
       });
-      logger.info({ port: serving.port, views: [...definitions.views.keys()] }, "serving runs");
+      logger.info({ port: serving.port, views: serving.views }, "serving runs");
     });
+}
+
+type OwnOptions = Pick<
+  ServingOptions,
+  "port" | "host" | "allowedHosts" | "requestsPerMinute" | "maxStreams" | "startHelper"
+>;
+
+async function start(config: Config, logger: Logger, own: OwnOptions) {
+  const { startServing } = await import("../../serving/main.ts");
+  const { loadDefinitions } = await import("../../store/definitions.ts");
+  const definitions = await loadDefinitions(config);
+  const { redisUrl, kafkaBrokers, home, namespace, schemaRegistry } = config;
+  const dataDir = join(home, "data");
+  const shared = { redisUrl, kafkaBrokers, dataDir, namespace, schemaRegistry, definitions, logger };
+  const serving = await startServing({ ...shared, ...own });
+  return { ...serving, views: [...definitions.views.keys()] };
+}
+
+/**
+ * Runs the process that answers what is too large for the server, which starts it and asks it over a loopback port. It ends when the server wants it or
+ * is gone. Signals of a terminal reach both; the server handles them.
+ */
+async function serveAsHelper(maxStreams: number): Promise<void> {
+  const { roleLogger } = await import("../role.ts");
+  for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => {});
+  process.on("disconnect", () => process.exit());
+  const config = loadConfig(process.env);
+  const logger = roleLogger("serve-helper", config);
+  const serving = await start(config, logger, { port: 0, host: "127.0.0.1", requestsPerMinute: 0, maxStreams });
+  process.once("message", () => void serving.close().finally(() => process.exit()));
+  process.send?.({ port: serving.port });
 }
 
 function wholeNumber(text: string): number {

@@ -1,0 +1,42 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { Helper } from "./helper.ts";
+import { refusalOf } from "./problem.ts";
+
+type AnswerError = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void;
+
+/** Headers of one connection, which are not passed on (RFC 9110, 7.6.1). */
+const HOP_BY_HOP: ReadonlySet<string> = new Set(["connection", "keep-alive", "transfer-encoding"]);
+
+/**
+ * Lets the helper answer what is too large for this process: proofs, and whatever a route refuses with TOO_LARGE. The helper has larger budgets; what
+ * is beyond those it refuses itself. Other errors go to `answerError`.
+ */
+export function forwarding(app: FastifyInstance, helper: Helper, answerError: AnswerError): void {
+  const forward = async (request: FastifyRequest, reply: FastifyReply, waits: boolean) => {
+    const gone = new AbortController();
+    reply.raw.once("close", () => gone.abort());
+    try {
+      const { method, url, headers } = request;
+      const response = await helper.answer({ method, url, headers, waits }, gone.signal);
+      for (const [name, value] of Object.entries(response.headers))
+        if (value !== undefined && !HOP_BY_HOP.has(name)) void reply.header(name, value);
+      await reply.status(response.statusCode ?? 502).send(response);
+    } catch (error) {
+      if (!gone.signal.aborted) answerError(error, request, reply);
+    }
+    return reply;
+  };
+
+  app.addHook("preHandler", async (request, reply) => {
+    // A proof has a queue of its own, and may take minutes.
+    if (request.routeOptions.url === "/proof/:view") return forward(request, reply, false);
+    const isRepeated = request.headers["if-none-match"] === undefined && helper.isKnownLarge(request.url);
+    return isRepeated ? forward(request, reply, true) : undefined;
+  });
+  app.setErrorHandler((error, request, reply) => {
+    if (refusalOf(error).problem.code !== "TOO_LARGE") return answerError(error, request, reply);
+    helper.rememberLarge(request.url);
+    return forward(request, reply, true);
+  });
+  app.addHook("preClose", async () => helper.end());
+}

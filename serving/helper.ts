@@ -1,0 +1,217 @@
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
+import { setPriority } from "node:os";
+import { type BulkheadPolicy, BulkheadRejectedError, bulkhead } from "cockatiel";
+import type { Logger } from "pino";
+import { z } from "zod";
+import { overloaded, Refusal } from "./problem.ts";
+
+export interface HelperOptions {
+  /** Starts the process, which sends `{ port }` when it answers, and ends in order on the message "close". */
+  readonly start: () => ChildProcess;
+  readonly logger: Logger;
+  /** It is ended when nobody has needed it for this long. */
+  readonly idleMs?: number;
+}
+
+/** A request as it came to the server. */
+export interface ForwardedRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: IncomingHttpHeaders;
+  /** Whether it waits while as many large answers as may be are computed. */
+  readonly waits: boolean;
+}
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly port: Promise<number>;
+}
+
+/** So many large answers are computed at once: at their limits each takes some 200 MB. */
+const AT_ONCE = 2;
+const MAX_WAITING = 64;
+const MAX_LARGE = 1_000;
+const START_LIMIT_MS = 60_000;
+const CLOSE_LIMIT_MS = 2_000;
+const IDLE_MS = 10 * 60_000;
+/** Below the server, so that short requests are answered first where both want the same processor. */
+const PRIORITY = 5;
+
+/** What a connection to a process that has ended, or accepts none, fails with. */
+const GONE: ReadonlySet<string | undefined> = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE"]);
+
+const Started = z.strictObject({ port: z.number() });
+
+/**
+ * A second server process, which answers what is too large for the event loop of the first: it has a loop and a heap of its own, so that neither
+ * long computations nor collecting their garbage delay a short request. It is started when it is first needed, again when it has ended, and ended
+ * when it is idle.
+ */
+export class Helper {
+  readonly #options: HelperOptions;
+  readonly #slots: BulkheadPolicy = bulkhead(AT_ONCE, MAX_WAITING);
+  /** URLs that were too large: they need not be tried again in the server. */
+  readonly #large = new Set<string>();
+  #running: Running | null = null;
+  readonly #children = new Set<ChildProcess>();
+  #inUse = 0;
+  #idle: NodeJS.Timeout | null = null;
+
+  constructor(options: HelperOptions) {
+    this.#options = options;
+  }
+
+  /** Requests that it answers now. */
+  get inUse(): number {
+    return this.#inUse;
+  }
+
+  /** Requests that wait for others to end. */
+  get waiting(): number {
+    return MAX_WAITING - this.#slots.queueSlots;
+  }
+
+  isKnownLarge(url: string): boolean {
+    return this.#large.has(url);
+  }
+
+  rememberLarge(url: string): void {
+    if (this.#large.size >= MAX_LARGE) this.#large.clear();
+    this.#large.add(url);
+  }
+
+  /**
+   * The helper's response, as it begins; the rest of it is read from it. Refuses with 429 when too many wait, with 503 when the helper cannot be
+   * started or ends.
+   */
+  async answer(request: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
+    const ask = () => this.#ask(request, signal);
+    try {
+      return await (request.waits ? this.#slots.execute(ask, signal) : ask());
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (error instanceof BulkheadRejectedError) throw overloaded("too many large questions are waiting");
+      this.#options.logger.warn({ err: error }, "the helper did not answer");
+      throw unavailable();
+    }
+  }
+
+  /** Lets the helper finish what is under way, and ends what it streams. Who asks from now on gets another one. */
+  end(): void {
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    if (this.#running?.child.connected === true) this.#running.child.send("close");
+    this.#running = null;
+  }
+
+  /** Ends every helper; resolves when they are gone. */
+  async close(): Promise<void> {
+    this.end();
+    const late = setTimeout(() => this.#children.forEach((child) => void child.kill("SIGKILL")), CLOSE_LIMIT_MS);
+    await Promise.all([...this.#children].map((child) => once(child, "exit")));
+    clearTimeout(late);
+  }
+
+  async #ask({ method, url, headers }: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
+    signal.throwIfAborted();
+    const running = this.#running ?? this.#start();
+    const use = this.#use();
+    try {
+      const host = `127.0.0.1:${await running.port}`;
+      const path = url;
+      const request = httpRequest(`http://${host}`, { method, path, headers: asked(headers), agent: false, signal });
+      // When the client leaves while it reads the response, the request fails, too.
+      request.on("error", () => {});
+      request.end();
+      const [response] = (await once(request, "response")) as [IncomingMessage];
+      response.once("close", use.end);
+      return response;
+    } catch (error) {
+      use.end();
+      // It is heard that a process has ended a moment after its connections have.
+      if (GONE.has((error as NodeJS.ErrnoException).code)) this.#drop(running);
+      throw error;
+    }
+  }
+
+  #use(): { end: () => void } {
+    this.#inUse += 1;
+    if (this.#idle !== null) clearTimeout(this.#idle);
+    const end = () => {
+      this.#inUse -= 1;
+      if (this.#inUse === 0) this.#idle = setTimeout(() => this.end(), this.#options.idleMs ?? IDLE_MS).unref();
+    };
+    return { end };
+  }
+
+  #drop(running: Running): void {
+    if (this.#running === running) this.#running = null;
+    running.child.kill("SIGKILL");
+  }
+
+  #start(): Running {
+    const { start, logger } = this.#options;
+    const child = start();
+    const running = { child, port: portOf(child) };
+    this.#running = running;
+    this.#children.add(child);
+    const gone = (how: object) => {
+      if (!this.#children.delete(child)) return;
+      if (this.#running === running) this.#running = null;
+      logger.info(how, "the helper ended");
+    };
+    child.once("exit", (code, signal) => gone({ code, signal }));
+    child.on("error", (error) => {
+      if (child.pid === undefined) gone({ err: error });
+    });
+    running.port.catch(() => child.kill("SIGKILL"));
+    if (child.pid !== undefined) lowerPriority(child.pid);
+    return running;
+  }
+}
+
+/** Headers that an answer depends on. */
+const ASKED = ["accept", "if-none-match", "last-event-id"];
+
+function asked(headers: IncomingHttpHeaders): Record<string, string> {
+  return Object.fromEntries(
+    ASKED.flatMap((name) => {
+      const value = headers[name];
+      return typeof value === "string" ? [[name, value]] : [];
+    }),
+  );
+}
+
+/** Where a child that was just started listens. Rejects when it ends before it says so, or takes too long. */
+async function portOf(child: ChildProcess): Promise<number> {
+  const given = new AbortController();
+  const signal = AbortSignal.any([given.signal, AbortSignal.timeout(START_LIMIT_MS)]);
+  const ended = once(child, "exit", { signal }).then(() => {
+    throw new Error("the helper ended while it was starting");
+  });
+  try {
+    const [message] = await Promise.race([once(child, "message", { signal }), ended]);
+    return Started.parse(message).port;
+  } finally {
+    given.abort();
+    ended.catch(() => {});
+  }
+}
+
+function lowerPriority(pid: number): void {
+  try {
+    setPriority(pid, PRIORITY);
+  } catch {
+    // Not every system allows it; nothing but latency depends on it.
+  }
+}
+
+function unavailable(): Refusal {
+  return new Refusal(
+    503,
+    "TOO_SLOW",
+    "the process that computes large answers has ended, or cannot be started; ask again, or for less",
+    { headers: { "retry-after": "5" } },
+  );
+}

@@ -1,0 +1,143 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+import Fastify, { type FastifyInstance } from "fastify";
+import { pino } from "pino";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { forwarding } from "../serving/forward.ts";
+import { Helper } from "../serving/helper.ts";
+import { refusalOf, tooLarge } from "../serving/problem.ts";
+
+/** The process that answers what is too large for the server, with a small program in its place. */
+
+const program = fileURLToPath(new URL("./helper-program.js", import.meta.url));
+
+let children: ChildProcess[];
+let helper: Helper;
+let app: FastifyInstance;
+/** Paths that the server tried to answer itself. */
+let tried: string[];
+
+function open(idleMs = 600_000): void {
+  children = [];
+  tried = [];
+  const start = () => {
+    const child = fork(program, { execArgv: [] });
+    children.push(child);
+    return child;
+  };
+  helper = new Helper({ start, logger: pino({ level: "silent" }), idleMs });
+  app = Fastify({ forceCloseConnections: true });
+  forwarding(app, helper, (error, _request, reply) => {
+    const { problem, headers } = refusalOf(error);
+    void reply.status(problem.status).headers(headers).send(problem);
+  });
+  app.get<{ Params: { name: string } }>("/views/:name", async ({ url, params }) => {
+    tried.push(url);
+    if (params.name === "small") return { pid: process.pid };
+    throw params.name === "wrong" ? new Error("no") : tooLarge("more than 10,000 cells");
+  });
+  app.get("/held", async () => {
+    throw tooLarge("more than 10,000 cells");
+  });
+  app.get("/proof/:view", async () => "the server's own");
+}
+
+beforeEach(() => open());
+afterEach(async () => {
+  await app.close();
+  await helper.close();
+});
+
+const ask = async (url: string, headers: Record<string, string> = {}) => {
+  const response = await app.inject({ url, headers });
+  return {
+    status: response.statusCode,
+    headers: response.headers,
+    body: response.body === "" ? null : response.json(),
+  };
+};
+
+test("what is too large for the server is answered by the helper, and asked of the server once", async () => {
+  const { status, headers, body } = await ask("/views/large?by=", { accept: "text/csv" });
+  expect(status).toBe(200);
+  expect(body).toEqual({ pid: children[0]?.pid, method: "GET", url: "/views/large?by=", accept: "text/csv" });
+  expect(headers).toMatchObject({ "content-type": "application/json", "tideline-truncated": "true" });
+  expect((await ask("/views/large?by=")).body).toMatchObject({ pid: children[0]?.pid });
+  expect(tried).toEqual(["/views/large?by="]);
+  expect(children).toHaveLength(1);
+});
+
+test("everything else is answered by the server, and no helper is started for it", async () => {
+  expect((await ask("/views/small")).body).toEqual({ pid: process.pid });
+  expect((await ask("/views/wrong")).status).toBe(500);
+  expect(children).toEqual([]);
+});
+
+test("proofs are the helper's", async () => {
+  expect((await ask("/proof/revenue?sample=3")).body).toMatchObject({ url: "/proof/revenue?sample=3" });
+});
+
+test("a client that has the answer already gets the helper's 304", async () => {
+  expect(await ask("/views/large", { "if-none-match": '"same"' })).toMatchObject({
+    status: 304,
+    headers: { etag: '"same"' },
+    body: null,
+  });
+});
+
+test("a helper that dies is a 503 for those who wait for it, and the next question starts another one", async () => {
+  const first = (await ask("/views/large")).body.pid;
+  const waiting = ask("/held");
+  await expect.poll(() => helper.inUse).toBe(1);
+  process.kill(first, "SIGKILL");
+  expect(await waiting).toMatchObject({ status: 503, headers: { "retry-after": "5" }, body: { code: "TOO_SLOW" } });
+  expect((await ask("/views/large")).body).toMatchObject({ pid: children[1]?.pid });
+});
+
+test("two large questions are computed at once, 64 wait, and the next one is refused", async () => {
+  await ask("/views/large");
+  const held = Array.from({ length: 66 }, (_, number) => ask(`/held?${number}`));
+  await expect.poll(() => helper.waiting).toBe(64);
+  expect(helper.inUse).toBe(2);
+  expect(await ask("/held?66")).toMatchObject({
+    status: 429,
+    headers: { "retry-after": "1" },
+    body: { code: "TOO_MANY_REQUESTS" },
+  });
+  const release = setInterval(() => children[0]?.kill("SIGUSR2"), 5);
+  expect(new Set((await Promise.all(held)).map(({ status }) => status))).toEqual(new Set([200]));
+  clearInterval(release);
+});
+
+test("a client that leaves, before the answer or within it, ends its request to the helper", async () => {
+  await app.listen({ port: 0, host: "127.0.0.1" });
+  const { port } = app.server.address() as AddressInfo;
+  for (const path of ["/views/endless", "/held"]) {
+    const leaving = new AbortController();
+    const response = fetch(`http://127.0.0.1:${port}${path}`, { signal: leaving.signal });
+    if (path === "/held") await expect.poll(() => helper.inUse).toBe(1);
+    else await (await response).body?.getReader().read();
+    leaving.abort();
+    await response.catch(() => {});
+    await expect.poll(() => helper.inUse).toBe(0);
+  }
+  expect((await ask("/views/large")).body).toMatchObject({ pid: children[0]?.pid });
+});
+
+test("an idle helper is ended, and started again when it is needed", async () => {
+  await app.close();
+  open(1);
+  await ask("/views/large");
+  const [first] = children as [ChildProcess];
+  if (first.exitCode === null) await once(first, "exit");
+  expect((await ask("/views/large")).body).toMatchObject({ pid: children[1]?.pid });
+});
+
+test("closing the server ends the helper", async () => {
+  await ask("/views/large");
+  await app.close();
+  await helper.close();
+  expect(children[0]?.exitCode).toBe(0);
+});
