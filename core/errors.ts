@@ -11,6 +11,7 @@ export type ErrorCode =
   | "TOPIC_RECREATED" // the topic's id is not the one our state was built from
   | "LOG_TRUNCATED" // the record at our mark differs, or the log ends before our position
   | "LOG_LOST" // the log starts after a position that we still need
+  | "LOG_UNREADABLE" // a partition has no leader: nobody can read it now
   | "WRITE_REFUSED" // Kafka does not take a record: it is too large, or not allowed
   | "CODEC_MISSING" // a batch of the log is compressed with a codec that is not known
   | "BATCH_CORRUPT" // a batch of the log does not match its checksum, however often it is fetched
@@ -21,6 +22,7 @@ export type ErrorCode =
   | "REDIS_SHARED" // the live state under a view's keys is of another installation's topic
   | "REDIS_EVICTS" // Redis may delete live state by itself
   | "APPLY_REFUSED" // Redis refused what a batch adds to a view as malformed: an error of the program
+  | "REPORT_TOO_LARGE" // the daily report costs more than its budget; names what to narrow
   | "VIEW_FAILED" // a view's SQL fails on an event that its contract accepts
   // stored state of another release
   | "DATA_NEWER" // a newer release has written the data directory

@@ -1,7 +1,10 @@
+import type { Budget } from "../../core/budget.ts";
 import { type Cell, CellTable, mergeStateRow } from "../../core/cells.ts";
 import { stateColumns, stateSql } from "../../core/compile.ts";
+import { componentsOf } from "../../core/components.ts";
 import type { View } from "../../core/view.ts";
-import { type Duck, rowsOf } from "../../store/duck.ts";
+import type { Duck } from "../../store/duck.ts";
+import { type ReportPart, withinBudget } from "./budget.ts";
 
 /** A view's measures over larger cells: measures merge, so any grain that its own divides, and any of its dimensions, give the same numbers. */
 export function coarser(
@@ -21,10 +24,22 @@ export function coarser(
   };
 }
 
-/** The cells of a view over a relation of events. */
-export async function cellsOver(duck: Duck, view: View, events: string): Promise<Cell[]> {
+/** The cells of a view over a relation of events. Throws REPORT_TOO_LARGE. */
+export async function cellsOver(duck: Duck, view: View, events: string, budget: Budget): Promise<Cell[]> {
+  const part: ReportPart = { view, by: Object.keys(view.by), measures: Object.keys(view.measures) };
+  const ofItems = new Set(componentsOf(view).flatMap(({ key, form }) => (form === "items" ? [key] : [])));
+  const component = 1 + part.by.length;
   const table = new CellTable(view);
-  const rows = await rowsOf(duck, `SELECT ${stateColumns(view).join(", ")} FROM (${stateSql(view, events)})`);
-  for (const row of rows) mergeStateRow(table, view, row);
-  return table.cells();
+  return withinBudget(part, async () => {
+    const found = await duck.stream(`SELECT ${stateColumns(view).join(", ")} FROM (${stateSql(view, events)})`);
+    for (let chunk = await found.fetchChunk(); chunk !== null && chunk.rowCount > 0; chunk = await found.fetchChunk())
+      for (const row of chunk.getRows()) {
+        const before = table.size;
+        mergeStateRow(table, view, row);
+        budget.spend("merges", 1);
+        budget.spend("cells", table.size - before);
+        if (ofItems.has(String(row[component]))) budget.spend("items", 1);
+      }
+    return table.cells();
+  });
 }

@@ -1,10 +1,12 @@
+import { Budget } from "../../core/budget.ts";
 import type { ReportPin } from "../../core/documents.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { cutFromJson } from "../../core/position.ts";
 import type { View } from "../../core/view.ts";
 import { archivedEvents } from "../archived-events.ts";
-import { withDuck } from "../duck-run.ts";
+import { numbersOf, withDuck } from "../duck-run.ts";
 import type { BatchStores, StreamTarget, ViewTarget, Watch } from "../stores.ts";
+import { REPORT_LIMITS, spendEvents } from "./budget.ts";
 import { productsOf } from "./products.ts";
 import { NO_RECORDS, qualityOf, type StreamQuality } from "./quality.ts";
 import { comparedDays, eventsIn, salesOf } from "./sales.ts";
@@ -19,7 +21,7 @@ export interface ReportTargets {
 
 /**
  * The numbers of the day at the pin's cuts, from the archive's events by the views' own SQL. A version of a view would be cheaper to read, but
- * its files go with the next ones; the archive's events up to a cut are the same for ever.
+ * its files go with the next ones; the archive's events up to a cut are the same for ever. Throws REPORT_TOO_LARGE.
  */
 export async function reportNumbers(
   stores: BatchStores,
@@ -28,6 +30,7 @@ export async function reportNumbers(
   watch: Watch,
 ): Promise<ReportNumbers> {
   return withDuck(stores, watch, async (duck) => {
+    const budget = new Budget(REPORT_LIMITS);
     const relations = new Map<string, string | null>();
     const archived = async (target: StreamTarget): Promise<string | null> => {
       const contract = contractOf(target);
@@ -46,7 +49,11 @@ export async function reportNumbers(
       const { view } = target;
       const source = events === null ? null : eventsIn(view, events, comparedDays(pin));
       if (source === null) return null;
-      await duck.run(`CREATE TEMP TABLE ${name} AS SELECT * FROM ${source}`);
+      // One row more than may be read shows that there are more.
+      const most = REPORT_LIMITS.rows - budget.spent("rows") + 1;
+      await duck.run(`CREATE TEMP TABLE ${name} AS SELECT * FROM ${source} LIMIT ${most}`);
+      const [read = 0] = await numbersOf(duck, `SELECT count(*) FROM ${name}`);
+      spendEvents(budget, target.stream.name, read);
       watch.beat({ read: view.name });
       return name;
     };
@@ -59,8 +66,8 @@ export async function reportNumbers(
       watch.beat({ read: target.stream.name });
     }
     return {
-      sales: orders === null ? NO_SALES : await salesOf(duck, sales.view, orders, pin),
-      products: lines === null ? [] : await productsOf(duck, products.view, lines, pin),
+      sales: orders === null ? NO_SALES : await salesOf({ duck, events: orders, budget }, sales.view, pin),
+      products: lines === null ? [] : await productsOf({ duck, events: lines, budget }, products.view, pin),
       quality,
       units: unitsOf(sales.view),
     };

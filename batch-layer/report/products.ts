@@ -2,9 +2,8 @@ import { type Cell, stateOf } from "../../core/cells.ts";
 import { DAY_MS, type TimeRange } from "../../core/interval.ts";
 import { presentInteger } from "../../core/measures/measure.ts";
 import type { View } from "../../core/view.ts";
-import type { Duck } from "../../store/duck.ts";
 import { cellsOver, coarser } from "./coarser.ts";
-import { eventsIn } from "./sales.ts";
+import { eventsIn, type ReportSource } from "./sales.ts";
 
 /** One product of a day: integers, as text where a double would round them. */
 export interface Product {
@@ -19,11 +18,15 @@ const MEASURES = ["units", "revenue"] as const;
 
 /**
  * The products with the most revenue of the day, equal ones by units and then by name. The view `top-products` holds every product's exact
- * units and revenue; only what is shown is cut off.
+ * units and revenue; only what is shown is cut off. Throws REPORT_TOO_LARGE.
  */
-export async function productsOf(duck: Duck, view: View, events: string, day: TimeRange): Promise<Product[]> {
+export async function productsOf(
+  { duck, events, budget }: ReportSource,
+  view: View,
+  day: TimeRange,
+): Promise<Product[]> {
   const daily = coarser(view, { grainMs: DAY_MS, by: [], measures: MEASURES });
-  const cells = await cellsOver(duck, daily, eventsIn(view, events, [day]));
+  const cells = await cellsOver(duck, daily, eventsIn(view, events, [day]), budget);
   const [units, revenue] = MEASURES.map((name) => weightsOf(cells[0], name));
   const products = [...new Set([...(units?.keys() ?? []), ...(revenue?.keys() ?? [])])].map((sku) => ({
     sku,

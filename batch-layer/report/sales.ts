@@ -1,3 +1,4 @@
+import type { Budget } from "../../core/budget.ts";
 import { type Cell, type GroupValue, stateOf } from "../../core/cells.ts";
 import { DAY_MS, insideSql, type TimeRange } from "../../core/interval.ts";
 import type { PresentedField } from "../../core/measures/measure.ts";
@@ -42,13 +43,22 @@ export function eventsIn({ stream }: View, events: string, ranges: readonly Time
   return `(SELECT * FROM ${events} WHERE ${insideSql(quoteName(stream.eventTime), ranges)})`;
 }
 
-/** The sales of the UTC day that begins at `fromMs`, from a relation of the view's events. */
-export async function salesOf(duck: Duck, view: View, events: string, day: TimeRange): Promise<Sales> {
+/** What a part of a report is made from. */
+export interface ReportSource {
+  readonly duck: Duck;
+  /** SQL: a relation of the view's events. */
+  readonly events: string;
+  readonly budget: Budget;
+}
+
+/** The sales of the UTC day that begins at `fromMs`. Throws REPORT_TOO_LARGE. */
+export async function salesOf(source: ReportSource, view: View, day: TimeRange): Promise<Sales> {
+  const { duck, events, budget } = source;
   const measures = MEASURES.filter((name) => name in view.measures);
   const [today, yesterday] = [day.fromMs, day.fromMs - DAY_MS];
   const within = eventsIn(view, events, comparedDays(day));
   const whole = coarser(view, { grainMs: DAY_MS, by: [], measures });
-  const totals = await cellsOver(duck, whole, within);
+  const totals = await cellsOver(duck, whole, within, budget);
   const on = (cells: readonly Cell[], bucket: EpochMs, of: View) =>
     totalsOf(
       of,
@@ -57,7 +67,7 @@ export async function salesOf(duck: Duck, view: View, events: string, day: TimeR
   const by: Record<string, GroupSales[]> = {};
   for (const dimension of Object.keys(view.by)) {
     const grouped = coarser(view, { grainMs: DAY_MS, by: [dimension], measures });
-    const cells = await cellsOver(duck, grouped, eventsIn(view, events, comparedDays(day).slice(0, 2)));
+    const cells = await cellsOver(duck, grouped, eventsIn(view, events, comparedDays(day).slice(0, 2)), budget);
     by[dimension] = groupsOf(cells).map((group) => {
       const own = cells.filter((cell) => cell.group[0] === group);
       return { group, day: on(own, today, grouped), dayBefore: on(own, yesterday, grouped) };
@@ -69,13 +79,13 @@ export async function salesOf(duck: Duck, view: View, events: string, day: TimeR
     dayBefore: on(totals, yesterday, whole),
     weekBefore: on(totals, day.fromMs + DAYS.weekBefore * DAY_MS, whole),
     by,
-    hours: await hoursOf(duck, view, within, day),
+    hours: await hoursOf({ ...source, events: within }, view, day),
   };
 }
 
-async function hoursOf(duck: Duck, view: View, events: string, day: TimeRange): Promise<Sales["hours"]> {
+async function hoursOf({ duck, events, budget }: ReportSource, view: View, day: TimeRange): Promise<Sales["hours"]> {
   const hourly = coarser(view, { grainMs: HOUR_MS, by: [], measures: ["revenue"] });
-  const byBucket = new Map((await cellsOver(duck, hourly, events)).map((cell) => [cell.bucket, cell]));
+  const byBucket = new Map((await cellsOver(duck, hourly, events, budget)).map((cell) => [cell.bucket, cell]));
   const hours = (days: number) =>
     Array.from({ length: 24 }, (_, hour) =>
       numberIn(totalsOf(hourly, byBucket.get(day.fromMs + days * DAY_MS + hour * HOUR_MS)), "revenue"),
