@@ -53,7 +53,7 @@ function failureOf(error: unknown): unknown {
   return ApplicationFailure.create({
     type: code,
     message: `${message}. ${hint}`,
-    nonRetryable: code !== "NOT_READY",
+    nonRetryable: code !== "NOT_READY" && code !== "LOG_UNREADABLE",
     details: [{ hint }],
     cause: error,
   });

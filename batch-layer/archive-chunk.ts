@@ -166,7 +166,7 @@ class ChunkWriter {
   async #requireRead(partition: number, reached: Reached): Promise<void> {
     const { log } = this.#stores;
     const { topic } = this.#target;
-    const compared = { log, topic, topicId: this.#topicId, bounds: await log.bounds(topic) };
+    const compared = { log, topic, topicId: this.#topicId, bounds: await log.bounds(topic, [partition]) };
     await requireReached(compared, [[partition, reached]]);
   }
 

@@ -18,12 +18,12 @@ export async function requireArchived(
 ): Promise<void> {
   const tail = await archive.tail(topic, topicId, partition);
   if (tail !== null)
-    await requireReached({ log, topic, topicId, bounds: await log.bounds(topic) }, [[partition, tail]]);
+    await requireReached({ log, topic, topicId, bounds: await log.bounds(topic, [partition]) }, [[partition, tail]]);
 }
 
 /**
  * Throws LOG_TRUNCATED when the log does not continue what is archived, or is not the one that the chain was built from. Without an answer of
- * Redis the chain counts as lost.
+ * Redis the chain counts as lost. A partition without a leader is not compared: nothing of it is read before it has one, and then it is compared.
  */
 export async function requireOurLog(
   { archive, log }: Stores,
@@ -34,7 +34,11 @@ export async function requireOurLog(
   const { id } = await log.topic(topic);
   const tails = await archive.tails(topic, id);
   const applied = await within(redisMs, () => chain.reached());
-  const compared: ComparedLog = { log, topic, topicId: id, bounds: await log.bounds(topic) };
-  await requireReached(compared, tails);
-  await requireReached(compared, applied ?? new Map<number, Reached>());
+  const bounds = await log.readableBounds(topic);
+  const compared: ComparedLog = { log, topic, topicId: id, bounds };
+  for (const reached of [tails, applied ?? new Map<number, Reached>()])
+    await requireReached(
+      compared,
+      [...reached].filter(([partition]) => !bounds.leaderless.includes(partition)),
+    );
 }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { at, type Cut, partitionsOf } from "../core/position.ts";
+import { at, type Cut, cutWith, partitionsOf } from "../core/position.ts";
 import type { Chain } from "../store/chain.ts";
 import { logTruncated } from "../store/log-errors.ts";
 import { type CutChoice, chooseCut, cutByArchive } from "./cut-choice.ts";
@@ -40,7 +40,9 @@ export async function sealCut(
       sealed: await chain.seal(token),
       chain: await chain.load(),
     }));
-    const { stable } = await log.bounds(topic);
+    const { stable: readable, leaderless } = await log.readableBounds(topic);
+    // What cannot be read goes no further than it went before.
+    const stable = leaderless.reduce((end, partition) => cutWith(end, partition, at(cut, partition)), readable);
     const choice = chooseCut({
       cut,
       sealed: seen?.sealed ?? null,

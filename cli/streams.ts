@@ -100,7 +100,7 @@ async function row(config: Config, log: LogReader, { name, revision, partitions 
   const facts = { stream: name, topic, revision, partitions };
   try {
     const { id } = await log.topic(topic);
-    const { stable } = await log.bounds(topic);
+    const { stable } = await log.readableBounds(topic);
     const archive = new Archive(new DataDirectory(join(config.home, "data")));
     return {
       ...facts,

@@ -57,6 +57,8 @@ export interface LaneDeps {
   readonly logger: Logger;
 }
 
+/** How often it is looked whether a partition without a leader has one again. */
+const LEADERLESS_FOR_MS = 5_000;
 const NO_BATCH: BatchPace = { records: 0, processingMs: 0 };
 
 /** What a fetch gave, scanned. */
@@ -85,6 +87,8 @@ export class Lane {
   readonly #returning = new Set<ViewTrack>();
   #ahead: { readonly positions: Cut; readonly answer: Promise<Fetched> } | null = null;
   #info: TopicInfo | null = null;
+  /** Partitions without a leader, when it was last looked: they are left out until one is found. */
+  #leaderless: { readonly partitions: readonly number[]; readonly untilMs: number } = { partitions: [], untilMs: 0 };
   #checkedAtMs = 0;
   #lastBatch = NO_BATCH;
   #lastFetch: FetchSize = { bytes: 0, records: 0 };
@@ -139,8 +143,8 @@ export class Lane {
    * One round: attach what is detached, fetch, decode, apply. Returns how many records it took. 0: Redis has answered for everything that was
    * sent before.
    */
-  async step(partitions: readonly number[]): Promise<number> {
-    await this.#attach(partitions);
+  async step(assigned: readonly number[]): Promise<number> {
+    const partitions = await this.#attach(await this.#readable(assigned));
     const wanted = this.#wanted(partitions);
     if (wanted.size === 0) {
       await this.#settled();
@@ -230,19 +234,35 @@ export class Lane {
     await this.#applying;
   }
 
-  async #attach(partitions: readonly number[]): Promise<void> {
+  /** Of these partitions, those that are not known to have no leader. */
+  async #readable(partitions: readonly number[]): Promise<readonly number[]> {
+    if (this.#leaderless.partitions.length === 0) return partitions;
     const { log, topic, clock } = this.#deps;
-    const waiting = [...this.tracks].filter((track) => track.waits(partitions, clock.nowMs()));
-    if (waiting.length === 0 && this.#info !== null) return;
+    if (clock.nowMs() >= this.#leaderless.untilMs) this.#leaveOut((await log.readableBounds(topic)).leaderless);
+    return partitions.filter((partition) => !this.#leaderless.partitions.includes(partition));
+  }
+
+  #leaveOut(partitions: readonly number[]): void {
+    this.#leaderless = { partitions, untilMs: this.#deps.clock.nowMs() + LEADERLESS_FOR_MS };
+  }
+
+  /** Attaches the views that have to be. Returns those of `asked` that have a leader. */
+  async #attach(asked: readonly number[]): Promise<readonly number[]> {
+    const { log, topic, clock } = this.#deps;
+    const waiting = [...this.tracks].filter((track) => track.waits(asked, clock.nowMs()));
+    if (waiting.length === 0 && this.#info !== null) return asked;
     await this.#settled();
     const info = await log.topic(topic);
-    const bounds = await log.bounds(topic);
+    const bounds = await log.readableBounds(topic);
+    this.#leaveOut(bounds.leaderless);
+    const partitions = asked.filter((partition) => !bounds.leaderless.includes(partition));
     this.#info = info;
     for (const track of waiting) {
       if (track.phase === "stopped" || track.phase === "settling") this.#returning.add(track);
       await track.attach({ log, topic, info, bounds, partitions }, clock.nowMs());
     }
     await this.#separate();
+    return partitions;
   }
 
   /**

@@ -1,6 +1,7 @@
 import { Consumer } from "@platformatic/kafka";
 import type { Logger } from "pino";
 import { parseBrokers } from "../store/brokers.ts";
+import { withLeaderless } from "../store/leaderless-metadata.ts";
 
 /** How often to see whether the topic has more partitions: the group itself would not notice until somebody joins or leaves. */
 const LOOK_EVERY_MS = 5_000;
@@ -28,16 +29,18 @@ export class Membership {
     const { brokers, topic, groupId, logger, onChange, onHeartbeat } = options;
     this.#topic = topic;
     this.#logger = logger;
-    this.#consumer = new Consumer({
-      clientId: "tideline-speed",
-      groupId,
-      bootstrapBrokers: parseBrokers(brokers),
-      sessionTimeout: 6_000,
-      heartbeatInterval: 1_500,
-      rebalanceTimeout: 6_000,
-      retries: true,
-      retryDelay: 500,
-    });
+    this.#consumer = withLeaderless(
+      new Consumer({
+        clientId: "tideline-speed",
+        groupId,
+        bootstrapBrokers: parseBrokers(brokers),
+        sessionTimeout: 6_000,
+        heartbeatInterval: 1_500,
+        rebalanceTimeout: 6_000,
+        retries: true,
+        retryDelay: 500,
+      }),
+    );
     this.#consumer.on("consumer:group:join", ({ assignments }) => {
       this.#partitions = (assignments ?? [])
         .filter((found) => found.topic === topic)

@@ -23,8 +23,8 @@ export class PartitionWatch implements FetchWatch {
     const { failures, lane, generations } = this.#deps;
     const failing: Failing = { kind: "lane", name: `${lane} (partition ${partition})`, views: generations() };
     this.#failing.set(partition, failing);
-    // An error with a code was looked into already: it is a problem at once.
-    if (isTidelineError(error)) failures.stopped(failing, error);
+    // An error with a code was looked into already: it is a problem at once. Only a leader may be missing for a moment, while another one is elected.
+    if (isTidelineError(error) && error.code !== "LOG_UNREADABLE") failures.stopped(failing, error);
     else failures.failed(failing, error);
   }
 

@@ -252,7 +252,7 @@ export class ViewTrack {
       const mark = this.#marks.get(partition);
       if (mark === undefined || leaderEpoch <= mark.leaderEpoch) continue;
       // Those of the last attach may be days old, and the log deleted up to a later offset since.
-      const bounds = await compared.log.bounds(compared.topic);
+      const bounds = await compared.log.bounds(compared.topic, [partition]);
       await requireReached({ ...compared, bounds }, [[partition, { position: at(positions, partition), mark }]]);
     }
   }

@@ -119,7 +119,7 @@ export class Archive {
   }
 
   /** Where a partition's archive begins, as it was fixed once; null before that. */
-  async #beginning(topic: string, partition: number): Promise<Position | null> {
+  async beginning(topic: string, partition: number): Promise<Position | null> {
     const fixed = await this.#data.read(beginningOf(topic, partition), Beginning);
     return fixed === null ? null : position(fixed.from);
   }
@@ -185,7 +185,7 @@ export class Archive {
     const wanted = entriesWithin(await this.entries(topic, topicId, partition), from, to);
     const begins = position(wanted[0]?.from ?? to);
     const ends = position(wanted.at(-1)?.to ?? from);
-    if (begins > from && ends >= to && begins === (await this.#beginning(topic, partition)))
+    if (begins > from && ends >= to && begins === (await this.beginning(topic, partition)))
       throw beginningLost(topic, partition, from, begins);
     if (begins > from || ends < to) {
       throw new TidelineError(

@@ -1,5 +1,6 @@
 import { Admin, ConfigResourceTypes } from "@platformatic/kafka";
 import { parseBrokers } from "./brokers.ts";
+import { withLeaderless } from "./leaderless-metadata.ts";
 import { unreachable } from "./topics.ts";
 
 /** What Kafka says about itself and some topics. */
@@ -23,12 +24,9 @@ const SETTINGS = ["retention.ms", "retention.bytes", "cleanup.policy", "max.mess
 
 /** Asks Kafka for what matters to an installation with these topics. Throws NOT_READY when it does not answer. */
 export async function clusterFacts(brokers: string, names: readonly string[]): Promise<ClusterFacts> {
-  const admin = new Admin({
-    clientId: "tideline",
-    bootstrapBrokers: parseBrokers(brokers),
-    retries: 1,
-    retryDelay: 200,
-  });
+  const admin = withLeaderless(
+    new Admin({ clientId: "tideline", bootstrapBrokers: parseBrokers(brokers), retries: 1, retryDelay: 200 }),
+  );
   try {
     const existing = new Set(await admin.listTopics());
     const wanted = names.filter((name) => existing.has(name));

@@ -2,7 +2,8 @@ import { ConnectionPool, listOffsetsV8, metadataV12 } from "@platformatic/kafka"
 import { ConstantBackoff, handleAll, retry } from "cockatiel";
 import { isTidelineError } from "../core/errors.ts";
 import { type Brokers, parseBrokers } from "./brokers.ts";
-import { isUnknownTopic, topicMissing } from "./log-errors.ts";
+import { leaderlessMetadata } from "./leaderless-metadata.ts";
+import { isUnknownTopic, noLeader, topicMissing } from "./log-errors.ts";
 
 /** A topic as the cluster describes it. */
 export interface TopicMetadata {
@@ -66,12 +67,15 @@ export class KafkaCluster {
     this.#topics.delete(topic);
   }
 
-  /** The offset of every partition at a timestamp (-2: the earliest, -1: the last stable one). Throws when a partition has no leader. */
-  async offsets(topic: string, timestamp: bigint): Promise<Map<number, bigint>> {
+  /**
+   * The offsets of some partitions at a timestamp (-2: the earliest, -1: the last stable one); absent: of all. Throws LOG_UNREADABLE when one of them
+   * has no leader.
+   */
+  async offsets(topic: string, timestamp: bigint, partitions?: readonly number[]): Promise<Map<number, bigint>> {
     return patiently.execute(async () => {
       const { leaders } = await this.topic(topic, { fresh: true });
       const found = await Promise.all(
-        [...byLeader(topic, leaders)].map(([leader, partitions]) =>
+        [...byLeader(topic, leaders, partitions ?? [...leaders.keys()])].map(([leader, partitions]) =>
           this.#offsetsAt(leader, { topic, partitions, timestamp }),
         ),
       );
@@ -121,9 +125,9 @@ export class KafkaCluster {
       return await metadataV12.api.async(connection, [topic], false, false);
     } catch (error) {
       if (isUnknownTopic(error)) throw topicMissing(topic, error);
-      const { response } = error as { readonly response?: Metadata };
-      if (response?.topics.every(({ errorCode }) => errorCode === 0) !== true) throw error;
-      return response;
+      const answer = leaderlessMetadata(error);
+      if (answer === null) throw error;
+      return answer;
     }
   }
 }
@@ -133,16 +137,16 @@ function distinct(brokers: Brokers): Brokers {
   return [...new Map(brokers.map((broker) => [`${broker.host}:${broker.port}`, broker])).values()];
 }
 
-function byLeader(topic: string, leaders: TopicMetadata["leaders"]): Map<Brokers[number], number[]> {
+function byLeader(
+  topic: string,
+  leaders: TopicMetadata["leaders"],
+  partitions: readonly number[],
+): Map<Brokers[number], number[]> {
   const found = new Map<Brokers[number], number[]>();
-  for (const [partition, leader] of leaders.entries()) {
+  for (const partition of partitions) {
+    const leader = leaders[partition];
     if (leader === undefined) throw noLeader(topic, partition);
     found.set(leader, [...(found.get(leader) ?? []), partition]);
   }
   return found;
-}
-
-/** A partition that nobody can read now: its brokers are away. */
-export function noLeader(topic: string, partition: number): Error {
-  return new Error(`Kafka has no leader for ${topic}/${partition}: the brokers that hold it are away`);
 }

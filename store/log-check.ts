@@ -33,7 +33,7 @@ export async function requireReached(
     if (mark !== null && mark.topicId !== topicId) throw topicRecreated(topic, mark.topicId, topicId);
     const lost = await lostOffset(compared, partition, { position: to, mark });
     if (lost === null) continue;
-    const end = at((await compared.log.bounds(topic)).stable, partition);
+    const end = at((await compared.log.bounds(topic, [partition])).stable, partition);
     throw lost < end ? logRewritten(topic, partition, lost) : logTruncated(topic, partition, to, end);
   }
 }
@@ -48,7 +48,7 @@ export async function lostOffset(
   const needed = position(mark === null || to > mark.offset ? to : mark.offset + 1n);
   if (needed > at(bounds.stable, partition)) {
     // It may have grown since its bounds were asked for.
-    const end = at((await log.bounds(topic)).stable, partition);
+    const end = at((await log.bounds(topic, [partition])).stable, partition);
     if (needed > end) return end;
   }
   if (mark === null) return null;

@@ -46,6 +46,15 @@ export function logTruncated(topic: string, partition: number, needed: Position,
   );
 }
 
+/** A partition that nobody can read or write now. */
+export function noLeader(topic: string, partition: number): TidelineError {
+  return new TidelineError(
+    "LOG_UNREADABLE",
+    `${topic}/${partition} has no leader in Kafka: the brokers that hold it are away`,
+    "See which broker is down. The other partitions go on; this one does when it has a leader again.",
+  );
+}
+
 /** The log has another record where one was read before. */
 export function logRewritten(topic: string, partition: number, offset: Position): TidelineError {
   return new TidelineError(

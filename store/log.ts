@@ -5,8 +5,8 @@ import { at, type Cut, type EpochMs, type Position, position } from "../core/pos
 import { committedBatches, nextPosition } from "./committed-batches.ts";
 import { type FetchedBytes, fetchApi, fetchRequest, partitionError } from "./fetch-answer.ts";
 import { FetchTurns, type LeaderShare, planFetch } from "./fetch-plan.ts";
-import { CONNECT_TIMEOUT_MS, KafkaCluster, noLeader } from "./kafka-cluster.ts";
-import { isAboutTheLog, isOutOfRange, logLost, logTruncated } from "./log-errors.ts";
+import { CONNECT_TIMEOUT_MS, KafkaCluster } from "./kafka-cluster.ts";
+import { isAboutTheLog, isOutOfRange, logLost, logTruncated, noLeader } from "./log-errors.ts";
 import { batchesOf, expandLimits, type FetchedBatch } from "./record-batch.ts";
 import { Records } from "./records.ts";
 
@@ -20,6 +20,11 @@ export interface TopicInfo {
 export interface LogBounds {
   readonly start: Cut;
   readonly stable: Cut;
+}
+
+/** The bounds of the partitions that can be read, and which others the topic has. */
+export interface ReadableBounds extends LogBounds {
+  readonly leaderless: readonly number[];
 }
 
 /** What one fetch gave of one partition: every committed record of `[from, to)`. */
@@ -50,7 +55,10 @@ export interface FetchLimits {
 export interface LogSource {
   /** Throws TOPIC_MISSING when there is no such topic. */
   topic(topic: string): Promise<TopicInfo>;
-  bounds(topic: string): Promise<LogBounds>;
+  /** Of these partitions; absent: of all. Throws LOG_UNREADABLE when one of them has no leader. */
+  bounds(topic: string, partitions?: readonly number[]): Promise<LogBounds>;
+  /** Of the partitions that have a leader. */
+  readableBounds(topic: string): Promise<ReadableBounds>;
   /** One fetch of every partition that `positions` names. */
   fetch(topic: string, positions: Cut, limits: FetchLimits): Promise<FetchedPartition[]>;
   /** As `readSpan`. */
@@ -108,14 +116,23 @@ export class LogReader implements LogSource {
     return { id, partitions: leaders.map((_, partition) => partition) };
   }
 
-  async bounds(topic: string): Promise<LogBounds> {
+  async bounds(topic: string, partitions?: readonly number[]): Promise<LogBounds> {
     const at = async (timestamp: bigint) => {
-      const offsets = await this.#cluster.offsets(topic, timestamp);
+      const offsets = await this.#cluster.offsets(topic, timestamp, partitions);
       return new Map(
         [...offsets].sort(([a], [b]) => a - b).map(([partition, offset]) => [partition, position(offset)]),
       );
     };
     return { start: await at(EARLIEST), stable: await at(LATEST) };
+  }
+
+  async readableBounds(topic: string): Promise<ReadableBounds> {
+    const { leaders } = await this.#cluster.topic(topic, { fresh: true });
+    const all = [...leaders.keys()];
+    const leaderless = all.filter((partition) => leaders[partition] === undefined);
+    for (const partition of leaderless) this.#watch.failed(topic, partition, noLeader(topic, partition));
+    const readable = all.filter((partition) => leaders[partition] !== undefined);
+    return { ...(await this.bounds(topic, readable)), leaderless };
   }
 
   /**
@@ -315,7 +332,7 @@ async function outOfRange(
   partition: number,
   needed: Position,
 ): Promise<Error> {
-  const { start, stable } = await log.bounds(topic);
+  const { start, stable } = await log.bounds(topic, [partition]);
   const begin = at(start, partition);
   return begin > needed
     ? logLost(topic, partition, needed, begin)

@@ -3,7 +3,8 @@ import { ExponentialBackoff, handleWhen, retry, TimeoutStrategy, timeout, wrap }
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import { type BatchIdentity, BatchWriter, type WrittenRecord } from "./batch-writer.ts";
 import { parseBrokers } from "./brokers.ts";
-import { CONNECT_TIMEOUT_MS, KafkaCluster, noLeader } from "./kafka-cluster.ts";
+import { CONNECT_TIMEOUT_MS, KafkaCluster } from "./kafka-cluster.ts";
+import { noLeader } from "./log-errors.ts";
 import { partitionOf } from "./partitioner.ts";
 import { produceApi } from "./produce-request.ts";
 import { unreachable } from "./topics.ts";

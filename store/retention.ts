@@ -33,7 +33,7 @@ export async function retentionOf(
   nowMs: EpochMs = Date.now(),
 ): Promise<Retention> {
   const { id, partitions } = await log.topic(topic);
-  const { start, stable } = await log.bounds(topic);
+  const { start, stable } = await log.readableBounds(topic);
   const { retentionMs, retentionBytes, sizeBytes } = await topicRetention(brokers, topic, partitions);
   if (retentionMs === null && retentionBytes === null) return { retentionMs, retentionBytes, risk: null };
   const needs: { purpose: string; cut: Cut }[] = [
@@ -45,7 +45,8 @@ export async function retentionOf(
       needs.push({ purpose: `what the speed layer of view ${name} would read again`, cut: cutFromJson(newest.cut) });
   }
   const logs: NeededLog[] = [];
-  for (const partition of partitions) {
+  // A partition without a leader deletes nothing.
+  for (const partition of stable.keys()) {
     const bounds = { partition, start: at(start, partition), stable: at(stable, partition) };
     const startAtMs = await writtenAt(log, topic, partition, bounds.start, bounds.stable);
     for (const { purpose, cut } of needs) {

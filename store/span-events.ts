@@ -119,9 +119,9 @@ async function readTails(
   const { log } = sources;
   const { id } = await log.topic(topic);
   if (id !== topicId) throw topicRecreated(topic, topicId, id);
-  const bounds = await log.bounds(topic);
-  const { stable } = bounds;
   const read = new Set(tails.map(({ partition }) => partition));
+  const bounds = await log.bounds(topic, [...read]);
+  const { stable } = bounds;
   const archived = [...(await sources.archive.tails(topic, topicId))].filter(([partition]) => read.has(partition));
   await requireReached({ log, topic, topicId, bounds }, archived);
   await duck.run(`CREATE OR REPLACE TEMP TABLE ${TAIL} (${eventColumns(stream)})`);

@@ -2,6 +2,7 @@ import { Admin, type ClusterMetadata } from "@platformatic/kafka";
 import { ConstantBackoff, handleAll, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import { parseBrokers } from "./brokers.ts";
+import { withLeaderless } from "./leaderless-metadata.ts";
 
 export interface TopicSpec {
   readonly name: string;
@@ -38,16 +39,19 @@ export function deadLetterTopic(topic: string): string {
 }
 
 /**
- * Creates the topics that do not exist and waits until each has its leaders. An existing topic is left as it is.
+ * Creates the topics that do not exist and waits until each of those has its leaders. An existing topic is left as it is.
  * Throws TidelineError NOT_READY when Kafka does not answer within ten seconds, and CONFIG_INVALID when an existing topic has
  * fewer partitions than `topics` asks for.
  */
 export async function ensureTopics(brokers: string, topics: readonly TopicSpec[]): Promise<void> {
-  const admin = new Admin({ clientId: "tideline", bootstrapBrokers: parseBrokers(brokers), retries: 0 });
+  const admin = withLeaderless(
+    new Admin({ clientId: "tideline", bootstrapBrokers: parseBrokers(brokers), retries: 0 }),
+  );
   try {
     const existing = new Set(await admin.listTopics({}));
-    await Promise.all(topics.filter(({ name }) => !existing.has(name)).map((topic) => createTopic(admin, topic)));
-    const { topics: found } = await metadataWithLeaders(admin, topics);
+    const created = topics.filter(({ name }) => !existing.has(name));
+    await Promise.all(created.map((topic) => createTopic(admin, topic)));
+    const { topics: found } = await metadataWithLeaders(admin, topics, created);
     for (const topic of topics) checkPartitions(topic, found.get(topic.name)?.partitionsCount ?? 0);
   } catch (error) {
     throw isTidelineError(error) ? error : unreachable(brokers, error);
@@ -69,12 +73,16 @@ async function createTopic(admin: Admin, { name, partitions, config }: TopicSpec
 }
 
 /** A topic exists for its brokers a moment after it was created: asks every 50 ms, for ten seconds. */
-function metadataWithLeaders(admin: Admin, topics: readonly TopicSpec[]): Promise<ClusterMetadata> {
+function metadataWithLeaders(
+  admin: Admin,
+  topics: readonly TopicSpec[],
+  created: readonly TopicSpec[],
+): Promise<ClusterMetadata> {
   const names = topics.map(({ name }) => name);
   const again = retry(handleAll, { maxAttempts: Number.POSITIVE_INFINITY, backoff: new ConstantBackoff(50) });
   return wrap(timeout(10_000, TimeoutStrategy.Aggressive), again).execute(async () => {
     const metadata = await admin.metadata({ topics: names, forceUpdate: true });
-    const partitions = names.flatMap((name) => metadata.topics.get(name)?.partitions ?? []);
+    const partitions = created.flatMap(({ name }) => metadata.topics.get(name)?.partitions ?? []);
     if (partitions.some(({ leader }) => leader < 0)) throw new Error("a partition has no leader");
     return metadata;
   });

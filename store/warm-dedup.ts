@@ -62,7 +62,7 @@ export async function warmDedup(
     { from: to, to: before },
   ].filter((span) => span.from < span.to);
   if (logged.length === 0) return;
-  const start = at((await log.bounds(topic)).start, partition);
+  const start = at((await log.bounds(topic, [partition])).start, partition);
   for (const span of logged) {
     const first = span.from < start ? start : span.from;
     if (first >= span.to) continue;

@@ -13,8 +13,10 @@ import { parseBroker, parseBrokers } from "../store/brokers.ts";
 import { FailureTracker } from "../store/failure-tracker.ts";
 import { type FetchQuestion, fetchApi, fetchRequest } from "../store/fetch-answer.ts";
 import { FetchTurns, planFetch } from "../store/fetch-plan.ts";
-import { KafkaCluster, noLeader } from "../store/kafka-cluster.ts";
+import { KafkaCluster } from "../store/kafka-cluster.ts";
+import { withLeaderless } from "../store/leaderless-metadata.ts";
 import { type FetchedPartition, LogReader, type LogSource, readSpan } from "../store/log.ts";
+import { noLeader } from "../store/log-errors.ts";
 import { batchesOf, expandLimits } from "../store/record-batch.ts";
 import { ensureTopics } from "../store/topics.ts";
 
@@ -212,13 +214,37 @@ describe("turns", () => {
   });
 });
 
-/** A broker that answers one request, of topic metadata: partition 0 is led by itself, the leader of partition 1 is away. */
+/**
+ * A broker that knows three requests. Of a topic's metadata it says that it leads partition 0 itself, and that the leader of partition 1 is away. The log of
+ * each partition that it leads is [2, 7).
+ */
 async function halfLed(topic: string): Promise<Server> {
   const server = createServer((socket) => {
     const { port } = server.address() as AddressInfo;
+    const known: readonly [api: number, version: number][] = [
+      [LIST_OFFSETS, 8],
+      [METADATA, 12],
+      [API_VERSIONS, 3],
+    ];
     socket.on("data", (request) => {
-      const body = Writer.create()
-        .appendInt32(request.readInt32BE(8))
+      const [api, head] = [request.readInt16BE(4), Writer.create().appendInt32(request.readInt32BE(8))];
+      if (api === API_VERSIONS) {
+        head.appendInt16(0);
+        head.appendArray([...known], (to, [key, version]) => to.appendInt16(key).appendInt16(0).appendInt16(version));
+        return socket.write(head.appendInt32(0).appendTaggedFields().prependLength().buffer);
+      }
+      if (api === LIST_OFFSETS) {
+        const isEarliest = request.includes(EARLIEST_OFFSET);
+        head.appendTaggedFields().appendInt32(0);
+        head.appendArray([topic], (to) => {
+          to.appendString(topic).appendArray([0], (part, partition) => {
+            part.appendInt32(partition).appendInt16(0).appendInt64(-1n);
+            part.appendInt64(isEarliest ? 2n : 7n).appendInt32(0);
+          });
+        });
+        return socket.write(head.appendTaggedFields().prependLength().buffer);
+      }
+      const body = head
         .appendTaggedFields()
         .appendInt32(0)
         .appendArray([port], (to) => to.appendInt32(1).appendString("127.0.0.1").appendInt32(port).appendString(null))
@@ -235,13 +261,15 @@ async function halfLed(topic: string): Promise<Server> {
           to.appendInt32(0);
         })
         .appendTaggedFields();
-      socket.write(body.prependLength().buffer);
+      return socket.write(body.prependLength().buffer);
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return server;
 }
 const LEADER_NOT_AVAILABLE = 5;
+const [LIST_OFFSETS, METADATA, API_VERSIONS] = [2, 3, 18];
+const EARLIEST_OFFSET = Buffer.from("fffffffffffffffe", "hex");
 
 test("a topic is known although one of its partitions has no leader", async () => {
   const server = await halfLed("half");
@@ -250,9 +278,50 @@ test("a topic is known although one of its partitions has no leader", async () =
   try {
     const { leaders } = await cluster.topic("half");
     expect(leaders).toEqual([expect.objectContaining({ host: "127.0.0.1", port }), undefined]);
-    await expect(cluster.offsets("half", -1n)).rejects.toThrow("half/1");
+    await expect(cluster.offsets("half", -1n)).rejects.toMatchObject({ code: "LOG_UNREADABLE" });
   } finally {
     await cluster.close();
+    server.close();
+  }
+});
+
+test("the bounds of the partitions that have a leader are known; one that has none is a named problem", async () => {
+  const server = await halfLed("half");
+  const { port } = server.address() as AddressInfo;
+  const failures = new FailureTracker(null);
+  const watch = new PartitionWatch({ failures, lane: "half", generations: () => ["g1"] });
+  const reader = new LogReader({ brokers: `127.0.0.1:${port}`, clientId: "half-led", watch });
+  try {
+    const led = { start: cut(2), stable: cut(7) };
+    expect(await reader.readableBounds("half")).toEqual({ ...led, leaderless: [1] });
+    expect(await reader.bounds("half", [0])).toEqual(led);
+    await expect(reader.bounds("half")).rejects.toMatchObject({
+      code: "LOG_UNREADABLE",
+      message: "half/1 has no leader in Kafka: the brokers that hold it are away",
+    });
+    // While a leader is elected there is none for a moment: a problem is what lasts.
+    expect(failures.problems()).toEqual([]);
+    for (let times = 0; times < 2; times++) await reader.readableBounds("half");
+    const shown = { kind: "lane", name: "half (partition 1)", views: ["g1"], code: "LOG_UNREADABLE" };
+    expect(failures.problems()).toEqual([expect.objectContaining(shown)]);
+  } finally {
+    await reader.close();
+    server.close();
+  }
+});
+
+test("a client of Kafka lists and describes topics of which a partition has no leader", async () => {
+  const server = await halfLed("half");
+  const { port } = server.address() as AddressInfo;
+  const options = { clientId: "half-led", bootstrapBrokers: [`127.0.0.1:${port}`], retries: 0 };
+  const [bare, admin] = [new Admin(options), withLeaderless(new Admin(options))];
+  try {
+    await expect(bare.listTopics()).rejects.toThrow();
+    expect(await admin.listTopics()).toEqual(["half"]);
+    const { topics } = await admin.metadata({ topics: ["half"] });
+    expect(topics.get("half")).toMatchObject({ partitionsCount: 2, partitions: [{ leader: 1 }, { leader: -1 }] });
+  } finally {
+    await Promise.all([bare.close(), admin.close()]);
     server.close();
   }
 });

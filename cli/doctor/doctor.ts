@@ -68,7 +68,7 @@ async function checkState(config: Config, definitions: Definitions): Promise<Fin
   try {
     const ends = new Map<string, Cut>();
     for (const name of definitions.streams.keys()) {
-      const bounds = await log.bounds(topicName(config.namespace, name)).catch(() => null);
+      const bounds = await log.readableBounds(topicName(config.namespace, name)).catch(() => null);
       if (bounds !== null) ends.set(name, bounds.stable);
     }
     const { living, unreadable } = await livingGenerations(config, definitions);

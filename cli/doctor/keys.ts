@@ -31,7 +31,7 @@ export async function checkKeys(log: LogReader, topic: string): Promise<Finding>
 
 /** Two places of one key in different partitions; null when none was found. */
 async function splitKey(log: LogReader, topic: string): Promise<[KeyPlace, KeyPlace] | null> {
-  const { start, stable } = await log.bounds(topic);
+  const { start, stable } = await log.readableBounds(topic);
   if (stable.size < 2) return null;
   const seen = new Map<string, KeyPlace>();
   for (const [partition, end] of stable) {

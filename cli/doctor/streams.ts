@@ -64,7 +64,7 @@ async function checkArchive({ archive, data }: StreamStores, topic: string, topi
 }
 
 async function checkClock(log: LogReader, topic: string): Promise<Finding> {
-  const { start, stable } = await log.bounds(topic);
+  const { start, stable } = await log.readableBounds(topic);
   let newestMs = 0;
   for (const [partition, end] of stable) {
     const from = at(start, partition);

@@ -4,6 +4,7 @@ import { at, type Cut, partitionsOf } from "../../core/position.ts";
 import type { Archive } from "../../store/archive.ts";
 import type { Definitions } from "../../store/definitions.ts";
 import type { LogReader } from "../../store/log.ts";
+import { noLeader } from "../../store/log-errors.ts";
 import type { Config } from "../config.ts";
 import { inTime } from "./patience.ts";
 
@@ -68,10 +69,12 @@ async function findStream(
   // Outside the try: views are measured against the log's end even where the archive cannot be read.
   let end: Cut | undefined;
   try {
-    const [{ id }, { stable }] = await inTime(Promise.all([log.topic(topic), log.bounds(topic)]));
+    const [{ id }, { stable, leaderless }] = await inTime(Promise.all([log.topic(topic), log.readableBounds(topic)]));
     end = stable;
     const partitions = partitionStatuses(stable, await archive.archived(topic, id));
-    return { status: { stream, topic, partitions }, end, reachable: true };
+    const [first] = leaderless;
+    const problem = first === undefined ? {} : { problem: noLeader(topic, first).message };
+    return { status: { stream, topic, partitions, ...problem }, end, reachable: true };
   } catch (error) {
     const known = isTidelineError(error);
     const problem = known ? error.message : "the log cannot be read";

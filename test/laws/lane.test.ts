@@ -10,7 +10,7 @@ import { TidelineError } from "../../core/errors.ts";
 import { EMPTY_LEDGER } from "../../core/ledger.ts";
 import { ROWS } from "../../core/measures/measure.ts";
 import { sum } from "../../core/measures/sum.ts";
-import { at } from "../../core/position.ts";
+import { at, type Cut } from "../../core/position.ts";
 import { sql } from "../../core/sql.ts";
 import { type View, view } from "../../core/view.ts";
 import { Lane, PACING } from "../../speed-layer/lane.ts";
@@ -21,6 +21,7 @@ import { Chain } from "../../store/chain.ts";
 import { DuckPool } from "../../store/duck.ts";
 import { DataDirectory } from "../../store/files.ts";
 import type { LogSource } from "../../store/log.ts";
+import { noLeader } from "../../store/log-errors.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis.ts";
 import { NO_SCHEMAS } from "../fetched.ts";
 import { drops, tide } from "./protocol/drops.ts";
@@ -114,6 +115,8 @@ class Bay {
   readonly own: Lane[] = [];
   nowMs = 0;
   failNextFetch = false;
+  /** Partitions without a leader. */
+  leaderless: readonly number[] = [];
   #main: Lane | null = null;
 
   constructor(views: readonly View[]) {
@@ -140,7 +143,13 @@ class Bay {
     );
     const log: LogSource = {
       ...read,
+      readableBounds: async (topic) => {
+        const { start, stable } = await read.bounds(topic);
+        const led = (bounds: Cut) => new Map([...bounds].filter(([partition]) => !this.leaderless.includes(partition)));
+        return { start: led(start), stable: led(stable), leaderless: this.leaderless };
+      },
       fetch: (topic, positions, limits) => {
+        for (const partition of this.leaderless) if (positions.has(partition)) throw noLeader(topic, partition);
         // Attaching a view fetches one record too, to compare it with the view's mark.
         if (limits.maxBytes === PACING.batchBytes) asked.push(at(positions, 0));
         return read.fetch(topic, positions, limits);
@@ -173,8 +182,12 @@ class Bay {
   }
 
   send(...ids: readonly string[]): void {
+    this.sendTo(0, ...ids);
+  }
+
+  sendTo(partition: number, ...ids: readonly string[]): void {
     this.log.append(
-      0,
+      partition,
       ids.map((id) => {
         const drop = { id, at: 1_767_225_600_000, shore: "north", weight: 1, colour: id, hidden: false };
         return Buffer.from(JSON.stringify(drop));
@@ -262,4 +275,33 @@ test("a view that was mended joins the main lane once it holds all that the main
   expect(main.mayTakeIn(mended.track)).toBe(true);
   expect([await healthy.counted(), await mended.counted()]).toEqual([4n, 4n]);
   expect(bay.asked).toEqual(bay.asked.toSorted((a, b) => Number(a - b)));
+});
+
+test("a partition without a leader is left out while the others are read, and read when it has one again", async () => {
+  const bay = new Bay([tide]);
+  const [view] = bay.views as [LaneView];
+  bay.leaderless = [1];
+  bay.send("d0", "d1");
+  bay.sendTo(1, "d2", "d3", "d4");
+  const lane = await bay.main();
+  const step = async () => {
+    await lane.step([0, 1]);
+    await lane.step([0, 1]);
+    await lane.drain();
+  };
+  await step();
+  expect(view.track.phase).toBe("live");
+  expect(await view.counted()).toBe(2n);
+
+  // It is looked for a leader now and then; until that has come the others go on.
+  bay.nowMs += 5_000;
+  bay.send("d5");
+  await step();
+  expect(await view.counted()).toBe(3n);
+  bay.leaderless = [];
+  await step();
+  expect(await view.counted()).toBe(3n);
+  bay.nowMs += 5_000;
+  await step();
+  expect(await view.counted()).toBe(6n);
 });

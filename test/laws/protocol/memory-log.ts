@@ -116,6 +116,7 @@ export class MemoryLog {
         await gate("bounds");
         return { start: new Map(PARTITIONS.map((partition) => [partition, position(0)])), stable: this.stable };
       },
+      readableBounds: async (name) => ({ ...(await source.bounds(name)), leaderless: [] }),
       fetch: async (_topic, positions, { maxWaitMs }) => {
         await gate("fetch");
         const answers = [...positions.keys()].map((partition): FetchedPartition => {
