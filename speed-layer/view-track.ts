@@ -352,7 +352,7 @@ export class ViewTrack {
         if (this.#phase.kind === "stopped") return;
         for (const { partition } of answered) this.#refused.add(partition);
         this.#settlingSinceMs ??= nowMs;
-        // Nothing that is published makes room for a batch that is too large by itself.
+        // No room is enough for a batch that is too large by itself. The next refresh reads it from the archive, and puts the cut behind it.
         if (reply.cells === 0 || nowMs - this.#settlingSinceMs >= SETTLING_PATIENCE_MS)
           this.stop(refusal(this.name, reply), nowMs);
         else this.#phase = { kind: "settling", untilMs: nowMs + SETTLING_FOR_MS };

@@ -186,6 +186,12 @@ export function refusal(
         "Another installation uses the same Redis. Give each one a TIDELINE_NAMESPACE or a database of its own.",
       );
     default:
+      if (reply.cells === 0)
+        return new TidelineError(
+          "VIEW_TOO_LARGE",
+          `${view}: one batch alone has more cells than the view's maxCells`,
+          "The next refresh reads the batch from the archive, and the view goes on behind it: see that `tideline worker` runs. Raise maxCells in the view, or drop a dimension.",
+        );
       return new TidelineError(
         "VIEW_TOO_LARGE",
         `${view}: ${reply.cells} cells in Redis, and this batch could pass the view's limit`,

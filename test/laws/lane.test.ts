@@ -64,6 +64,7 @@ class LaneView {
   readonly track: ViewTrack;
   cut = "0";
   failure: Error | null = null;
+  askedToSettle = 0;
 
   constructor(view: View, topicId: string) {
     const manifest = (): Manifest => ({
@@ -86,7 +87,9 @@ class LaneView {
       },
       longArchive: async () => false,
       requireRedis: async () => undefined,
-      askToSettle: async () => undefined,
+      askToSettle: async () => {
+        this.askedToSettle += 1;
+      },
       archiveTails: async () => new Map(),
       metrics,
       logger,
@@ -304,4 +307,50 @@ test("a partition without a leader is left out while the others are read, and re
   bay.nowMs += 5_000;
   await step();
   expect(await view.counted()).toBe(6n);
+});
+
+/** A cell an event, and fewer than a batch may have. */
+const narrow = view("tide", {
+  stream: drops,
+  by: { colour: sql`colour` },
+  every: "1 hour",
+  measures: { total: sum(sql`weight`) },
+  maxCells: 4,
+});
+
+test("a batch with more cells than its view may have stops that view by name, and it goes on behind the refresh that reads the batch", async () => {
+  const bay = new Bay([narrow, tide]);
+  const [small, other] = bay.views as [LaneView, LaneView];
+  bay.send("d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7");
+  await bay.settle();
+  expect(small.track.error).toMatchObject({
+    code: "VIEW_TOO_LARGE",
+    message: "tide: one batch alone has more cells than the view's maxCells",
+    hint: expect.stringContaining("tideline worker"),
+  });
+  expect(small.askedToSettle).toBeGreaterThan(0);
+  expect(await other.counted()).toBe(8n);
+
+  // Behind the other view it looks again in a lane of its own.
+  const settleAll = async () => {
+    await bay.settle();
+    for (const lane of bay.own) {
+      await lane.step([0]);
+      await lane.drain();
+    }
+  };
+  bay.nowMs += 30_000;
+  bay.send("d8");
+  await settleAll();
+  expect(small.track.phase).toBe("stopped");
+  expect(await other.counted()).toBe(9n);
+
+  // The refresh: it cuts at the log's end, because the speed layer does not move.
+  small.cut = "9";
+  bay.nowMs += 30_000;
+  bay.send("d9", "d10");
+  await settleAll();
+  expect(small.track.phase).toBe("live");
+  expect(await small.counted()).toBe(2n);
+  expect(await other.counted()).toBe(11n);
 });
