@@ -36,9 +36,8 @@ export async function requireOurLog(
   const applied = await within(redisMs, () => chain.reached());
   const bounds = await log.readableBounds(topic);
   const compared: ComparedLog = { log, topic, topicId: id, bounds };
-  for (const reached of [tails, applied ?? new Map<number, Reached>()])
-    await requireReached(
-      compared,
-      [...reached].filter(([partition]) => !bounds.leaderless.includes(partition)),
-    );
+  const led = (reached: Iterable<readonly [number, Reached]>) =>
+    [...reached].filter(([partition]) => !bounds.leaderless.includes(partition));
+  await requireReached(compared, led(tails));
+  await requireReached(compared, led(applied ?? new Map<number, Reached>()));
 }

@@ -432,7 +432,7 @@ export const plants: readonly Plant[] = [
     name: "chain-not-compared",
     what: "a refresh publishes at the positions of a chain whose log is gone",
     file: "batch-layer/log-checks.ts",
-    find: "await requireReached(compared, applied ?? new Map<number, Reached>());",
+    find: "await requireReached(compared, led(applied ?? new Map<number, Reached>()));",
     replace: "void applied;",
     necessary: true,
     scenarios: [],

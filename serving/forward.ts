@@ -1,5 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import type { Helper } from "./helper.ts";
+import { parseUrlTime } from "../core/time.ts";
+import type { AskedRange, Helper } from "./helper.ts";
+import type { Parameters } from "./parameters.ts";
 import { refusalOf } from "./problem.ts";
 
 type AnswerError = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void;
@@ -30,13 +32,21 @@ export function forwarding(app: FastifyInstance, helper: Helper, answerError: An
   app.addHook("preHandler", async (request, reply) => {
     // A proof has a queue of its own, and may take minutes.
     if (request.routeOptions.url === "/proof/:view") return forward(request, reply, false);
-    const isRepeated = request.headers["if-none-match"] === undefined && helper.isKnownLarge(request.url);
+    const isRepeated = request.headers["if-none-match"] === undefined && helper.isKnownLarge(askedRange(request));
     return isRepeated ? forward(request, reply, true) : undefined;
   });
   app.setErrorHandler((error, request, reply) => {
     if (refusalOf(error).problem.code !== "TOO_LARGE") return answerError(error, request, reply);
-    helper.rememberLarge(request.url);
+    helper.rememberLarge(askedRange(request));
     return forward(request, reply, true);
   });
   app.addHook("preClose", async () => helper.end());
+}
+
+function askedRange({ url, query }: FastifyRequest): AskedRange {
+  const { from, to, ...others } = (query as Parameters).values;
+  const name = `${url.split("?", 1)[0]} ${JSON.stringify(others)}`;
+  const timeOf = (text: unknown) => (typeof text === "string" ? parseUrlTime(text) : null);
+  const fromMs = timeOf(from);
+  return { name, spanMs: fromMs === null ? 0 : (timeOf(to) ?? Date.now()) - fromMs };
 }

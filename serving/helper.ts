@@ -24,6 +24,12 @@ export interface ForwardedRequest {
   readonly waits: boolean;
 }
 
+/** A question without its range, and how much time that has: dashboards ask the same over the last hours again and again. */
+export interface AskedRange {
+  readonly name: string;
+  readonly spanMs: number;
+}
+
 interface Running {
   readonly child: ChildProcess;
   readonly port: Promise<number>;
@@ -52,8 +58,8 @@ const Started = z.strictObject({ port: z.number() });
 export class Helper {
   readonly #options: HelperOptions;
   readonly #slots: BulkheadPolicy = bulkhead(AT_ONCE, MAX_WAITING);
-  /** URLs that were too large: they need not be tried again in the server. */
-  readonly #large = new Set<string>();
+  /** From which length of their range on questions were too large. */
+  readonly #largeFromMs = new Map<string, number>();
   #running: Running | null = null;
   readonly #children = new Set<ChildProcess>();
   #inUse = 0;
@@ -73,13 +79,14 @@ export class Helper {
     return MAX_WAITING - this.#slots.queueSlots;
   }
 
-  isKnownLarge(url: string): boolean {
-    return this.#large.has(url);
+  /** Whether a question was too large over this range or a shorter one: it need not be tried again in the server. */
+  isKnownLarge({ name, spanMs }: AskedRange): boolean {
+    return spanMs >= (this.#largeFromMs.get(name) ?? Number.POSITIVE_INFINITY);
   }
 
-  rememberLarge(url: string): void {
-    if (this.#large.size >= MAX_LARGE) this.#large.clear();
-    this.#large.add(url);
+  rememberLarge({ name, spanMs }: AskedRange): void {
+    if (this.#largeFromMs.size >= MAX_LARGE) this.#largeFromMs.clear();
+    this.#largeFromMs.set(name, Math.min(spanMs, this.#largeFromMs.get(name) ?? spanMs));
   }
 
   /**

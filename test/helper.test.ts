@@ -7,6 +7,7 @@ import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { forwarding } from "../serving/forward.ts";
 import { Helper } from "../serving/helper.ts";
+import { parseParameters } from "../serving/parameters.ts";
 import { refusalOf, tooLarge } from "../serving/problem.ts";
 
 /** The process that answers what is too large for the server, with a small program in its place. */
@@ -28,7 +29,8 @@ function open(idleMs = 600_000): void {
     return child;
   };
   helper = new Helper({ start, logger: pino({ level: "silent" }), idleMs });
-  app = Fastify({ forceCloseConnections: true });
+  const querystringParser = (text: string) => ({ ...parseParameters(text) });
+  app = Fastify({ forceCloseConnections: true, routerOptions: { querystringParser } });
   forwarding(app, helper, (error, _request, reply) => {
     const { problem, headers } = refusalOf(error);
     void reply.status(problem.status).headers(headers).send(problem);
@@ -67,6 +69,18 @@ test("what is too large for the server is answered by the helper, and asked of t
   expect((await ask("/views/large?by=")).body).toMatchObject({ pid: children[0]?.pid });
   expect(tried).toEqual(["/views/large?by="]);
   expect(children).toHaveLength(1);
+});
+
+test("a question that was too large is not tried again over another range that is as long, but over a shorter one", async () => {
+  const over = (from: string, to: string) => `/views/large?from=${from}&to=${to}&every=1m`;
+  await ask(over("2026-01-01", "2026-01-08"));
+  await ask(over("2026-02-01", "2026-02-09"));
+  expect(tried).toHaveLength(1);
+  await ask(over("2026-02-01", "2026-02-07"));
+  await ask(`${over("2026-01-01", "2026-01-08")}&by=region`);
+  expect(tried).toHaveLength(3);
+  await ask(over("2026-03-01", "2026-03-07"));
+  expect(tried).toHaveLength(3);
 });
 
 test("everything else is answered by the server, and no helper is started for it", async () => {
