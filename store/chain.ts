@@ -112,7 +112,10 @@ export class Chain {
     }
   }
 
-  /** Writes pages part by part, until all are written or Redis says that they are of no use any more; null when a value would leave 64 bits. */
+  /**
+   * Writes pages part by part, until all are written or Redis says that they are of no use any more; null when a value would leave 64 bits. While
+   * Redis writes one part the next is made and sent.
+   */
   async #stage(
     id: string,
     claim: object,
@@ -120,20 +123,23 @@ export class Chain {
     sources = 0,
   ): Promise<{ readonly pages: number; readonly cells: number } | null> {
     let [pages, cells] = [0, 0];
+    let waiting: Promise<unknown> | null = null;
     for (const part of partsOf(buckets, { partWork: this.#partWork, sources })) {
-      const args: Argument[] = [...this.#keys("chain", "applied", "staging"), this.#prefix, id, JSON.stringify(claim)];
-      args.push(pages === 0 ? "1" : "0", part.length);
-      for (const page of part) {
-        args.push(page.name, page.bucket, page.values.length, ...page.values.flat());
-        args.push(page.sketches.length, ...page.sketches.flat());
-        cells += page.values.length + page.sketches.length;
+      const keys = this.#keys("chain", "applied", "staging");
+      const args: Argument[] = [...keys, this.#prefix, id, JSON.stringify(claim), pages === 0 ? "1" : "0", part.length];
+      for (const { name, bucket, values, sketches } of part) {
+        args.push(name, bucket, values.length, values.join("\n"), sketches.length / 2, ...sketches);
+        cells += (values.length + sketches.length) / 2;
       }
       pages += part.length;
-      const answer = await this.#redis.tideline_stage(...args);
+      const sent: Promise<unknown> = this.#redis.tideline_stage(...args);
+      sent.catch(() => undefined); // not awaited if the part before fails
+      const answer = await (waiting ?? sent);
+      waiting = sent;
       if (answer === "OVERFLOW") return null;
       if (answer !== "OK") break;
     }
-    return { pages, cells };
+    return (await waiting) === "OVERFLOW" ? null : { pages, cells };
   }
 
   /** Closes the open segment at the applied positions and answers the boundary; null without a chain. Null token: for size alone. */

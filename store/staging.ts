@@ -30,8 +30,10 @@ export interface Page {
   /** `<bucket>`, or `<bucket>/<number>` of a bucket that has several. */
   readonly name: string;
   readonly bucket: EpochMs;
-  readonly values: readonly (readonly [field: string, value: string])[];
-  readonly sketches: readonly (readonly [field: string, hashes: Buffer])[];
+  /** Fields and values, one after the other. */
+  readonly values: readonly string[];
+  /** Fields and hashes, one after the other. */
+  readonly sketches: readonly (string | Buffer)[];
 }
 
 /** Pages that one script writes. */
@@ -64,7 +66,7 @@ export function* partsOf(
   let part: Page[] = [];
   let work = 0;
   for (const { bucket, values, sketches } of buckets) {
-    let page: { values: [string, string][]; sketches: [string, Buffer][] } = { values: [], sketches: [] };
+    let page: { values: string[]; sketches: (string | Buffer)[] } = { values: [], sketches: [] };
     let pages = 0;
     const close = () => {
       if (page.values.length + page.sketches.length > 0)
@@ -83,14 +85,19 @@ export function* partsOf(
         work = PAGE_WORK;
       }
       work += cost;
-      const last = page.sketches.at(-1);
-      if (isSketch && last?.[0] === field) last[1] = Buffer.concat([last[1], hashes]);
-      else if (isSketch) page.sketches.push([field, hashes]);
-      else page.values.push([field, hashes.toString()]);
+      if (isSketch) addSketch(page.sketches, field, hashes);
+      else page.values.push(field, hashes.toString());
     }
     close();
   }
   if (part.length > 0) yield part;
+}
+
+/** Adds hashes to the last of these sketches if it has this field, else a sketch. */
+function addSketch(sketches: (string | Buffer)[], field: string, hashes: Buffer): void {
+  const last = sketches.length - 1;
+  if (sketches[last - 1] === field) sketches[last] = Buffer.concat([sketches[last] as Buffer, hashes]);
+  else sketches.push(field, hashes);
 }
 
 function* cellsOf(
@@ -103,27 +110,32 @@ function* cellsOf(
 
 /** What several partitions of a batch add, as one: cells that more than one of them has are merged. */
 export function mergedDeltas(deltas: Iterable<BucketDelta>): StagedBucket[] {
-  const buckets = new Map<EpochMs, { values: Map<string, StateValue>; sketches: Map<string, Buffer[]> }>();
-  for (const { bucket, values, sketches } of deltas) {
-    const held = buckets.get(bucket) ?? {
-      values: new Map<string, StateValue>(),
-      sketches: new Map<string, Buffer[]>(),
-    };
-    buckets.set(bucket, held);
-    for (const { merge, field, value } of values) held.values.set(field, joined(merge, held.values.get(field), value));
+  const buckets = new Map<EpochMs, BucketDelta[]>();
+  for (const delta of deltas) {
+    const held = buckets.get(delta.bucket);
+    if (held === undefined) buckets.set(delta.bucket, [delta]);
+    else held.push(delta);
+  }
+  return [...buckets].map(([bucket, held]) => ({ bucket, values: mergedValues(held), sketches: mergedSketches(held) }));
+}
+
+function mergedValues(deltas: readonly BucketDelta[]): Map<string, StateValue> {
+  const merged = new Map<string, StateValue>();
+  for (const { values } of deltas)
+    for (const { merge, field, value } of values) merged.set(field, joined(merge, merged.get(field), value));
+  return merged;
+}
+
+function mergedSketches(deltas: readonly BucketDelta[]): (readonly [field: string, hashes: Buffer])[] {
+  const merged = new Map<string, Buffer[]>();
+  for (const { sketches } of deltas) {
     for (const { field, hashes } of sketches) {
-      const before = held.sketches.get(field);
-      if (before === undefined) held.sketches.set(field, [hashes]);
+      const before = merged.get(field);
+      if (before === undefined) merged.set(field, [hashes]);
       else before.push(hashes);
     }
   }
-  return [...buckets].map(([bucket, { values, sketches }]) => ({
-    bucket,
-    values,
-    sketches: [...sketches].flatMap(([field, hashes]) =>
-      chunks(Buffer.concat(hashes)).map((one) => [field, one] as const),
-    ),
-  }));
+  return [...merged].flatMap(([field, hashes]) => chunks(Buffer.concat(hashes)).map((one) => [field, one] as const));
 }
 
 /** A merge of segments, as it is staged: Redis unites their sketches. */

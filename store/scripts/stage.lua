@@ -3,7 +3,8 @@
 -- part may be sent again: pages are set, not added to.
 --
 -- KEYS  chain, applied, staging
--- ARGV  prefix, id, claim (JSON, see common.lua), '1' for the first part, pages, then per page: page, bucket, values, (field, value)*, sketches, (field, hashes)*
+-- ARGV  prefix, id, claim (JSON, see common.lua), '1' for the first part, pages, then per page: page, bucket, lines, fields and values in turns, a line
+--       each, sketches, (field, hashes)*. Thousands of short arguments would cost the client and Redis more than the cells that they are.
 --       Empty hashes: the sketch is the union of those that the claim's segments hold for the field.
 -- Answers 'OK', or 'GONE' when the claim does not hold any more, or Redis has lost the parts before.
 local chain, applied, staging = KEYS[1], KEYS[2], KEYS[3]
@@ -11,25 +12,32 @@ local prefix, id, claim = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
 if is_unusable(chain) or not holds(claim, chain, applied) then return 'GONE' end
 if ARGV[4] ~= '1' and redis.call('HEXISTS', staging, id) == 0 then return 'GONE' end
 
+local function lines(text)
+  local found, from = {}, 1
+  if text == '' then return found end
+  while true do
+    local to = string.find(text, '\n', from, true)
+    found[#found + 1] = string.sub(text, from, (to or 0) - 1)
+    if not to then return found end
+    from = to + 1
+  end
+end
+
 local at, pages = 6, {}
 for p = 1, tonumber(ARGV[5]) do
-  local page, bucket, cells, sketches = ARGV[at], ARGV[at + 1], {}, {}
+  local page, bucket, cells, sketches = ARGV[at], ARGV[at + 1], lines(ARGV[at + 3] or ''), {}
   if not is_integer(bucket or '') or bucket_of(page) ~= bucket then return refuse('bucket') end
-  local count = tonumber(ARGV[at + 2])
-  at = at + 3
-  for _ = 1, count do
-    local field, value = ARGV[at], ARGV[at + 1]
-    if not value or not is_line(field) then return refuse('field') end
+  -- A field that has a line break is two lines.
+  if #cells ~= tonumber(ARGV[at + 2]) or #cells % 2 ~= 0 then return refuse('field') end
+  for i = 2, #cells, 2 do
+    local value = cells[i]
     if #value > 52 then
       if not is_pick(value) then return refuse('pick') end
     elseif not is_integer(value) then return refuse('value')
     elseif claim.applied and math.abs(tonumber(value)) >= LIMIT then return 'OVERFLOW' end
-    cells[#cells + 1] = field
-    cells[#cells + 1] = value
-    at = at + 2
   end
-  count = tonumber(ARGV[at])
-  at = at + 1
+  local count = tonumber(ARGV[at + 4])
+  at = at + 5
   for i = 1, count do
     local field, hashes = ARGV[at], ARGV[at + 1]
     if not hashes or not is_line(field) then return refuse('field') end
