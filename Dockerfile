@@ -33,6 +33,8 @@ COPY stack stack
 COPY store store
 COPY views views
 COPY workflows workflows
+# Compiled now, because the program cannot be written to when it runs.
+RUN node cli/tideline.js --version
 # The program is root's and cannot change itself. A number, so that Kubernetes sees that it is not root.
 USER 1000:1000
 VOLUME /data

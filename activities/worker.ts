@@ -1,4 +1,3 @@
-import { fileURLToPath } from "node:url";
 import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/worker";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
@@ -26,6 +25,7 @@ import { failingWork } from "./failing-work.ts";
 import { batchMetrics } from "./metrics.ts";
 import { followSettleRequests } from "./settle-requests.ts";
 import { lookAfterTemporal, prepareTemporal, type TemporalSetup, unreachable } from "./temporal-setup.ts";
+import { workflowCode } from "./workflow-bundle.ts";
 
 export interface WorkerOptions extends TemporalSetup {
   readonly brokers: string;
@@ -73,7 +73,7 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
       connection,
       namespace: temporalNamespace,
       taskQueue,
-      workflowsPath: fileURLToPath(new URL("../workflows/index.ts", import.meta.url)),
+      ...(await workflowCode()),
       activities: createActivities(opened.deps),
       shutdownGraceTime: "15 seconds",
       shutdownForceTime: "25 seconds",

@@ -1,9 +1,33 @@
 #!/usr/bin/env node
-// Tideline is TypeScript that runs as it is: tsx strips the types as files are loaded.
+// Tideline is TypeScript. It runs compiled; where that is not possible, and for definitions elsewhere, types are stripped as files are loaded.
+import { realpathSync } from "node:fs";
 import { register as registerHooks } from "node:module";
-import { register } from "tsx/esm/api";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { compiledProgram, compiledUrl } from "./compiled.js";
 
-registerHooks("./own-imports.js", import.meta.url);
-register();
-const { run } = await import("./tideline.ts");
-await run();
+const root = fileURLToPath(new URL("..", import.meta.url));
+const found = await compiledProgram(root);
+// As Node names a module's URL: without symbolic links.
+const program = found === null ? null : { root, folder: realpathSync(found) };
+
+let stripping;
+/** From now on Node can load TypeScript. Not before it has to: every file that is loaded later takes longer. */
+function stripTypes() {
+  stripping ??= import("tsx/esm/api").then(({ register }) => {
+    registerHooks("./own-imports.js", import.meta.url, { data: program });
+    register();
+  });
+  return stripping;
+}
+
+async function load(file) {
+  const { href } = pathToFileURL(file);
+  const compiled = program === null ? null : compiledUrl(program, href);
+  if (compiled === null) await stripTypes();
+  return import(compiled ?? href);
+}
+
+if (program !== null) process.setSourceMapsEnabled(true);
+const { run } = await load(join(root, "cli", "tideline.ts"));
+await run({ folder: program?.folder ?? null, load });

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { isTidelineError } from "../core/errors.ts";
+import { type Program, setProgram } from "../store/program.ts";
 import { registerBackfill } from "./commands/backfill.ts";
 import { registerBackup } from "./commands/backup.ts";
 import { registerCompletion } from "./commands/completion.ts";
@@ -123,7 +124,8 @@ function endWithReader(error: NodeJS.ErrnoException): void {
 }
 
 /** Runs the command that this process was called with, and sets its exit code. */
-export async function run(): Promise<void> {
+export async function run(program: Program): Promise<void> {
+  setProgram(program);
   process.stdout.on("error", endWithReader);
   process.stderr.on("error", endWithReader);
   try {

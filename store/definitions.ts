@@ -1,6 +1,5 @@
 import { readdir } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
 import { TidelineError } from "../core/errors.ts";
 import { type Generation, generationOf } from "../core/generation.ts";
 import { checkStream, type Stream } from "../core/stream.ts";
@@ -8,6 +7,7 @@ import { checkViewShape, type View } from "../core/view.ts";
 import { checkStreamSql } from "./check-stream.ts";
 import { checkViewSql } from "./check-view.ts";
 import { DuckPool } from "./duck.ts";
+import { currentProgram } from "./program.ts";
 
 /** A view that has passed every check, with its generation. */
 export interface Definition {
@@ -124,7 +124,7 @@ async function modulesIn(
       const file = resolve(join(folder, name));
       const shown = relative(process.cwd(), file);
       try {
-        modules.push({ file, shown, exported: Object.values((await import(pathToFileURL(file).href)) as object) });
+        modules.push({ file, shown, exported: Object.values(await currentProgram().load(file)) });
       } catch (error) {
         broken.push(`${shown}: cannot be loaded: ${error instanceof Error ? error.message : String(error)}`);
       }

@@ -11,6 +11,7 @@
 export const UNIT = [
   "test/backup.test.ts",
   "test/builder-arguments.test.ts",
+  "test/compiled.test.ts",
   "test/contract-identity.test.ts",
   "test/definitions.test.ts",
   "test/fetch-size.test.ts",

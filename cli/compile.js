@@ -1,0 +1,82 @@
+// Compiles the program: one JavaScript file for each TypeScript file.
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
+import { pathToFileURL } from "node:url";
+import { build } from "esbuild";
+
+/** A compiled program of other sources is deleted when it is this old. A process that started from it may still load parts of it. */
+const OLD_MS = 30 * 86_400_000;
+
+/**
+ * Compiles `files` of the program in `root` into `folder`, which is there when all of it is. Files that are not valid TypeScript are left out. Throws when
+ * `folder` cannot be written.
+ */
+export async function compile(root, files, folder) {
+  const scratch = `${folder}.${process.pid}`;
+  mkdirSync(scratch, { recursive: true });
+  deleteOld(dirname(folder), basename(scratch));
+  try {
+    await compileInto(scratch, root, files);
+    renameSync(scratch, folder);
+  } catch (error) {
+    rmSync(scratch, { recursive: true, force: true });
+    // Another process may have been quicker.
+    if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
+  }
+}
+
+async function compileInto(folder, root, files) {
+  try {
+    await build(optionsFor(folder, root, files));
+  } catch ({ errors = [] }) {
+    const invalid = new Set(errors.map(({ location }) => location?.file));
+    await build(
+      optionsFor(
+        folder,
+        root,
+        files.filter((file) => !invalid.has(file)),
+      ),
+    );
+  }
+}
+
+const optionsFor = (folder, root, files) => ({
+  absWorkingDir: root,
+  entryPoints: files,
+  outbase: root,
+  outdir: folder,
+  // Not into one file: this is how imports get other names.
+  bundle: true,
+  format: "esm",
+  platform: "node",
+  target: "node20.19",
+  packages: "external",
+  sourcemap: "linked",
+  sourcesContent: false,
+  define: { "import.meta.url": "sourceUrl" },
+  logLevel: "silent",
+  plugins: [{ name: "tideline", setup: (builder) => setUp(builder, root) }],
+});
+
+function setUp(builder, root) {
+  builder.onResolve({ filter: /^\..*\.ts$/ }, ({ path, kind }) =>
+    kind === "entry-point" ? undefined : { path: path.replace(/\.ts$/, ".js"), external: true },
+  );
+  builder.onResolve({ filter: /^tideline(\/schemas\/.*)?$/ }, ({ path, resolveDir }) => {
+    const file = path === "tideline" ? "core/builders.js" : `${path.slice("tideline/".length)}.js`;
+    const from = relative(resolveDir, join(root, file));
+    return { path: from.startsWith(".") ? from : `./${from}`, external: true };
+  });
+  // Files that lie beside a source file are found as if it ran itself.
+  builder.onLoad({ filter: /\.ts$/ }, ({ path }) => ({
+    contents: `const sourceUrl = ${JSON.stringify(pathToFileURL(path).href)};${readFileSync(path, "utf8")}`,
+    loader: "ts",
+  }));
+}
+
+function deleteOld(cache, kept) {
+  const before = Date.now() - OLD_MS;
+  for (const name of readdirSync(cache))
+    if (name !== kept && statSync(join(cache, name)).mtimeMs < before)
+      rmSync(join(cache, name), { recursive: true, force: true });
+}

@@ -1,0 +1,88 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+/** A program of one command: it loads a definition and says what it is and where it failed. */
+const FILES = {
+  "package.json": `{ "name": "tideline", "type": "module", "exports": { ".": "./core/builders.ts" } }`,
+  "core/builders.ts": `export class Stream { readonly name: string; constructor(name: string) { this.name = name } }`,
+  "cli/tideline.ts": `
+    import { readFileSync } from "node:fs";
+    import { Stream } from "../core/builders.ts";
+    interface Program { readonly folder: string | null; load(file: string): Promise<{ made: Stream }> }
+    export async function run({ folder, load }: Program): Promise<void> {
+      const { made } = await load(process.argv[2] as string);
+      const beside = readFileSync(new URL("./beside.txt", import.meta.url), "utf8");
+      const { stack } = new Error("here");
+      console.log(JSON.stringify({ compiled: folder !== null, same: made instanceof Stream, name: made.name, beside, stack }));
+    }`,
+  "cli/beside.txt": "lies beside the source",
+  "views/own.ts": `import { Stream } from "tideline"; export const made: Stream = new Stream("own");`,
+};
+const STARTS = ["tideline.js", "compiled.js", "compile.js", "own-imports.js"];
+
+let folder: string;
+let root: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "tideline-compiled-"));
+  root = join(folder, "program");
+  for (const [name, text] of Object.entries(FILES)) {
+    await mkdir(join(root, name, ".."), { recursive: true });
+    await writeFile(join(root, name), text);
+  }
+  for (const name of STARTS) await writeFile(join(root, "cli", name), await readFile(join("cli", name)));
+  await mkdir(join(root, "node_modules"));
+  for (const name of ["esbuild", "tsx", "get-tsconfig", "@esbuild", "resolve-pkg-maps"])
+    await symlink(join(process.cwd(), "node_modules", name), join(root, "node_modules", name)).catch(() => undefined);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function start(definition: string) {
+  const { stdout } = await execa(process.execPath, [join(root, "cli", "tideline.js"), definition]);
+  return JSON.parse(stdout) as { compiled: boolean; same: boolean; name: string; beside: string; stack: string };
+}
+const cached = () => readdir(join(root, "node_modules", ".cache", "tideline"));
+
+test("a program is compiled once, and again when a source has changed", async () => {
+  const own = join(root, "views", "own.ts");
+  expect(await start(own)).toMatchObject({ compiled: true, same: true, name: "own", beside: FILES["cli/beside.txt"] });
+  const first = await cached();
+  expect(first).toHaveLength(1);
+  await start(own);
+  expect(await cached()).toEqual(first);
+  await writeFile(own, FILES["views/own.ts"].replace('"own"', '"changed"'));
+  expect(await start(own)).toMatchObject({ name: "changed" });
+  expect(await cached()).toHaveLength(2);
+});
+
+test("a definition outside of the program imports the modules that run", async () => {
+  const elsewhere = join(folder, "elsewhere.ts");
+  await writeFile(elsewhere, FILES["views/own.ts"].replace('"own"', '"elsewhere"'));
+  expect(await start(elsewhere)).toMatchObject({ compiled: true, same: true, name: "elsewhere" });
+  await writeFile(
+    elsewhere,
+    `import { Stream } from "./program/core/builders.ts"; export const made = new Stream("by path");`,
+  );
+  expect(await start(elsewhere)).toMatchObject({ compiled: true, same: true, name: "by path" });
+});
+
+test("a stack trace names lines of the sources", async () => {
+  const { stack } = await start(join(root, "views", "own.ts"));
+  expect(stack).toContain(`${join(root, "cli", "tideline.ts")}:8:`);
+});
+
+test("a source file that is not valid fails alone", async () => {
+  const broken = join(root, "views", "broken.ts");
+  await writeFile(broken, "export const made = {");
+  expect(await start(join(root, "views", "own.ts"))).toMatchObject({ compiled: true });
+  await expect(start(broken)).rejects.toThrow("broken.ts");
+  await rm(broken);
+});
+
+test("a program that cannot be written to runs all the same", async () => {
+  await rm(join(root, "node_modules", ".cache"), { recursive: true });
+  await writeFile(join(root, "node_modules", ".cache"), "not a folder");
+  expect(await start(join(root, "views", "own.ts"))).toMatchObject({ compiled: false, same: true });
+});
