@@ -1,13 +1,32 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
-import { SYSTEM, UNIT } from "./test/tiers.ts";
+import { LongestFirst } from "./test/longest-first.ts";
+import { MODULES, SYSTEM, UNIT } from "./test/tiers.ts";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
 
-/** A tier of the tests. Tiers run one after the other. */
-const tier = (name: string, groupOrder: number, files: { include: string[]; exclude?: string[] }) => ({
+interface Files {
+  readonly include: string[];
+  readonly exclude?: string[];
+}
+
+/** Tests that need no server keep a core busy each. */
+const busy = (name: string, files: Files) => ({
   extends: true as const,
-  test: { name, ...files, sequence: { groupOrder }, ...(name === "unit" ? {} : { globalSetup: "./test/servers.ts" }) },
+  test: { name, ...files, maxWorkers: 2, sequence: { groupOrder: 0 } },
+});
+
+/** Tests that use servers wait for most of the time. They begin when the others have ended. */
+const waiting = (name: string, files: Files) => ({
+  extends: true as const,
+  test: {
+    name,
+    ...files,
+    maxWorkers: 3,
+    sequence: { groupOrder: 1 },
+    globalSetup: "./test/servers.ts",
+    setupFiles: "./test/compiled-program.ts",
+  },
 });
 
 export default defineConfig({
@@ -20,17 +39,20 @@ export default defineConfig({
   },
   test: {
     pool: "forks",
-    // Two cores: files that run beside each other would only wait for each other's servers.
-    fileParallelism: false,
+    // Loading the modules of one file takes up to three seconds: files of a process share them.
+    isolate: false,
     // Only what hangs reaches these: machines differ by a factor of two and more.
     testTimeout: 240_000,
     hookTimeout: 240_000,
+    expect: { poll: { timeout: 120_000 } },
     // Servers end in order.
     teardownTimeout: 60_000,
+    sequence: { sequencer: LongestFirst },
     projects: [
-      tier("unit", 0, { include: UNIT }),
-      tier("servers", 1, { include: ["test/**/*.test.ts"], exclude: [...UNIT, ...SYSTEM] }),
-      tier("system", 2, { include: SYSTEM }),
+      busy("unit", { include: UNIT }),
+      busy("modules", { include: MODULES }),
+      waiting("servers", { include: ["test/**/*.test.ts"], exclude: [...UNIT, ...MODULES, ...SYSTEM] }),
+      waiting("system", { include: SYSTEM }),
     ],
   },
 });

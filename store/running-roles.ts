@@ -41,13 +41,16 @@ export async function announceRole(
   await requireWhole(data);
   const name = join(FOLDER, `${role}-${randomUUID()}.json`);
   await data.createExclusively(name, { role, host: hostname(), pid: process.pid, startedAtMs: Date.now() });
+  let isReplaced = false;
   const beat = async () => {
     const now = new Date();
     try {
       await utimes(data.path(name), now, now);
     } catch (error) {
       // Of a disk that fails, what reads and writes it says so.
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") return;
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || isReplaced) return;
+      // A slow disk may hold up several beats.
+      isReplaced = true;
       clearInterval(timer);
       onReplaced();
     }

@@ -31,7 +31,6 @@ import type { backfillView } from "../workflows/index.ts";
 import { taskQueueOf } from "../workflows/names.ts";
 import { Installation, until } from "./installation.ts";
 import { produce } from "./produce.ts";
-import "./servers.ts";
 import { everything, scaled, type Tick, ticks } from "./views.ts";
 
 describe("the interval of a backfill", () => {

@@ -58,7 +58,6 @@ import { openRedis, type TidelineRedis } from "../store/redis.ts";
 import { Schemas } from "../store/registry-schemas.ts";
 import { ensureTopics } from "../store/topics.ts";
 import { flipBit } from "./flip-bit.ts";
-import "./servers.ts";
 import { patiently } from "./patiently.ts";
 
 const DEDUP_WINDOW = 20;
@@ -705,13 +704,11 @@ describe("the archive", () => {
     ).rejects.toMatchObject({ code: "LOG_LOST" });
     await admin.deleteTopics({ topics: [topic] });
     await expect
-      .poll(
-        () =>
-          ensureTopics(inject("kafkaBrokers"), [{ name: topic, partitions: 1 }]).then(
-            () => true,
-            () => false,
-          ),
-        { timeout: 10_000 },
+      .poll(() =>
+        ensureTopics(inject("kafkaBrokers"), [{ name: topic, partitions: 1 }]).then(
+          () => true,
+          () => false,
+        ),
       )
       .toBe(true);
     await expect(planStream(stores, target, null)).rejects.toMatchObject({ code: "TOPIC_RECREATED" });

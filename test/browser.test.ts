@@ -76,7 +76,7 @@ describe("the page", () => {
   it("moves with the events, without being reloaded", async () => {
     for (const more of [50, 30]) {
       await send(more);
-      await expect.poll(() => total("ticks"), { timeout: 10_000 }).toBe(sent);
+      await expect.poll(() => total("ticks")).toBe(sent);
     }
     // Noon in UTC is one o'clock in Lisbon's summer.
     expect((await column("Bucket begins")).at(-1)).toBe("1 May 2026, 13:00");
@@ -97,7 +97,7 @@ describe("the page", () => {
     await expect.poll(() => page.evaluate("scrollY")).toBe(0);
     await page.setViewportSize({ width: 1280, height: 900 });
     await page.getByRole("link", { name: "everything" }).click();
-    await expect.poll(() => total("ticks"), { timeout: 10_000 }).toBe(sent);
+    await expect.poll(() => total("ticks")).toBe(sent);
   });
 
   it("follows what is chosen, by keyboard too, and keeps it over a reload", async () => {
@@ -137,12 +137,12 @@ describe("the page", () => {
 
   it("says that the server has gone, and goes on when it is back", async () => {
     await sea.serving?.close();
-    await page.getByText("Disconnected").waitFor({ timeout: 15_000 });
+    await page.getByText("Disconnected").waitFor({ timeout: 120_000 });
     expect(await column("ticks")).toEqual(["40", "40"]);
     await sea.restart();
-    await page.getByText("Connected", { exact: true }).waitFor({ timeout: 20_000 });
+    await page.getByText("Connected", { exact: true }).waitFor({ timeout: 120_000 });
     await send(20);
-    await expect.poll(() => column("ticks"), { timeout: 20_000 }).toEqual(["50", "50"]);
+    await expect.poll(() => column("ticks")).toEqual(["50", "50"]);
   });
 
   it("ran into nothing: no error, no request to elsewhere, nothing that its policy forbids", () => {

@@ -162,8 +162,10 @@ test("doctor names what does not run, then finds it healthy; the other commands 
 
   const pause = await tideline.run("schedules", "pause", "refresh-revenue", "--reason", "test");
   expect(pause.stdout).toContain("paused");
-  const paused = await doctor();
-  expect(levels(paused.findings, "warning")).toContain("schedule.runs");
+  // Temporal's list of schedules follows a moment later.
+  const warned = ({ findings }: Awaited<ReturnType<typeof doctor>>) =>
+    levels(findings, "warning").includes("schedule.runs");
+  await until("the pause is a warning", doctor, warned, SLOW_MS);
   await tideline.run("schedules", "resume", "refresh-revenue");
   const { stdout } = await tideline.run("watch", "revenue", "--every", "7d", "--by", "", "--count", "1");
   expect(JSON.parse(stdout)).toMatchObject({ complete: true });

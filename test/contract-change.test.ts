@@ -23,7 +23,6 @@ import { Manifests } from "../store/manifests.ts";
 import { Schemas } from "../store/registry-schemas.ts";
 import { spanEvents } from "../store/span-events.ts";
 import { ensureTopics } from "../store/topics.ts";
-import "./servers.ts";
 
 const roles = { partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 30 } as const;
 const fields = {

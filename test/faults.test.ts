@@ -7,7 +7,6 @@ import { runHarness } from "../faults/harness.ts";
 import { scenarios } from "../faults/scenarios/index.ts";
 import { freePorts } from "../stack/ports.ts";
 import { createServers } from "../stack/servers.ts";
-import "./servers.ts";
 
 /** A short run of `npm run faults`, with a Redis of its own: Kafka and Temporal belong to the other tests too. */
 const SHORT = ["speed-kill-at-random", "apply-reply-lost", "redis-empty", "redis-power-loss", "transactions"];

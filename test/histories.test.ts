@@ -3,10 +3,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { bundleWorkflowCode, Worker } from "@temporalio/worker";
 import { DeterminismViolationError } from "@temporalio/workflow";
-import { pino } from "pino";
 import { beforeAll, describe, expect, it } from "vitest";
-import { installRuntime } from "../activities/worker.ts";
 import * as workflows from "../workflows/index.ts";
+import { installQuietRuntime } from "./temporal-runtime.ts";
 
 const folder = fileURLToPath(new URL("histories", import.meta.url));
 const workflowsPath = fileURLToPath(new URL("../workflows/index.ts", import.meta.url));
@@ -107,7 +106,7 @@ const histories = await Promise.all(
   })),
 );
 
-beforeAll(() => installRuntime(pino({ level: "silent" })));
+beforeAll(() => installQuietRuntime());
 
 describe("the workflows", () => {
   it("each have a recorded history (`npm run histories` records them)", () => {

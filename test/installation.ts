@@ -184,7 +184,7 @@ export async function until<T>(
   what: string,
   ask: () => Promise<T>,
   done: (value: T) => boolean,
-  limitMs = 60_000,
+  limitMs = 180_000,
 ): Promise<T> {
   const deadlineMs = performance.now() + limitMs;
   for (;;) {

@@ -1,7 +1,8 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import fs, { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { Archive } from "../store/archive.ts";
 import { DataDirectory } from "../store/files.ts";
@@ -11,21 +12,23 @@ import { entry } from "./archived-log.ts";
  * A file system whose `link` reports EEXIST although it has made the link: NFS 3, after a reply was lost and the client
  * asked again.
  */
-const replies = vi.hoisted(() => ({ lost: 0 }));
-vi.mock("node:fs/promises", async (original) => {
-  const real = await original<typeof import("node:fs/promises")>();
-  const link: typeof real.link = async (from, to) => {
-    await real.link(from, to);
-    if (replies.lost-- > 0) throw Object.assign(new Error("EEXIST: file already exists, link"), { code: "EEXIST" });
-  };
-  return { ...real, link };
-});
+const replies = { lost: 0 };
+const { link } = fs;
 
 let home: string;
 beforeAll(async () => {
+  fs.link = async (from, to) => {
+    await link(from, to);
+    if (replies.lost-- > 0) throw Object.assign(new Error("EEXIST: file already exists, link"), { code: "EEXIST" });
+  };
+  syncBuiltinESMExports();
   home = await mkdtemp(join(tmpdir(), "tideline-lost-reply-"));
 });
-afterAll(() => rm(home, { recursive: true }));
+afterAll(async () => {
+  fs.link = link;
+  syncBuiltinESMExports();
+  await rm(home, { recursive: true });
+});
 
 async function archived(data: DataDirectory, archive: Archive) {
   const file = await data.attempt(archive.fileFolder("orders", 0), "0000000000000000000-10", "parquet");

@@ -69,10 +69,10 @@ const total = (cut: Readonly<Record<string, string>>) =>
 /** Asks until an answer is complete and counts more records than were there when this was called. */
 async function complete(view: string): Promise<Answer> {
   const ask = () => tideline.ask(view).catch(() => null);
-  const begun = await until(`${view} answers`, ask, (answer) => answer !== null, 30_000);
+  const begun = await until(`${view} answers`, ask, (answer) => answer !== null);
   const grown = (answer: Answer | null) =>
     answer?.complete === true && total(answer.position.applied) > total(begun?.position.applied ?? {});
-  return (await until(`${view} is complete and grows`, ask, grown, 30_000)) as Answer;
+  return (await until(`${view} is complete and grows`, ask, grown)) as Answer;
 }
 
 /** Every view is complete, goes on, and equals the oracle; and no lane begins again and again. */

@@ -8,7 +8,7 @@ import { Kafka, logLevel, type Producer } from "kafkajs";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { installRuntime, startWorker } from "../activities/worker.ts";
+import { startWorker } from "../activities/worker.ts";
 import { archiveChunk } from "../batch-layer/archive-chunk.ts";
 import { UNWATCHED } from "../batch-layer/stores.ts";
 import type { ArchiveEntry } from "../core/documents.ts";
@@ -31,7 +31,7 @@ import { ensureTopics, topicName } from "../store/topics.ts";
 import type { compactArchive, guardRetention } from "../workflows/index.ts";
 import { SEARCH_ATTRIBUTES, taskQueueOf, workId } from "../workflows/names.ts";
 import { entry } from "./archived-log.ts";
-import "./servers.ts";
+import { installQuietRuntime } from "./temporal-runtime.ts";
 
 const HOUR_MS = 3_600_000;
 const STREAM = "order-completed";
@@ -101,7 +101,7 @@ describe("against Kafka and Temporal", () => {
   let definitions: Definitions;
 
   beforeAll(async () => {
-    installRuntime(pino({ level: "silent" }));
+    installQuietRuntime();
     folder = await mkdtemp(join(tmpdir(), "tideline-retention-"));
     log = new LogReader({ brokers: inject("kafkaBrokers"), clientId: "retention-test" });
     pool = await DuckPool.open({ threads: 2, memoryLimitMb: 512, directories: [folder] });

@@ -1,9 +1,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { TestProject } from "vitest/node";
+import { workflowCode } from "../activities/workflow-bundle.ts";
+import { compiledProgram } from "../cli/compiled.js";
 import { freePorts } from "../stack/ports.ts";
 import { startServers } from "../stack/servers.ts";
+import { setProgram } from "../store/program.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -12,6 +16,8 @@ declare module "vitest" {
     kafkaFolder: string;
     redisUrl: string;
     temporalAddress: string;
+    /** Where the program was compiled to; null when that was not possible. */
+    programFolder: string | null;
   }
 }
 
@@ -19,6 +25,7 @@ declare module "vitest" {
 interface Shared {
   readonly home: string;
   readonly servers: Awaited<ReturnType<typeof startServers>>;
+  readonly programFolder: string | null;
 }
 
 const held = globalThis as { tidelineTestServers?: { tiers: number; readonly shared: Promise<Shared> } };
@@ -28,11 +35,12 @@ export default async function setup(project: TestProject): Promise<() => Promise
   held.tidelineTestServers ??= { tiers: 0, shared: start() };
   const running = held.tidelineTestServers;
   running.tiers += 1;
-  const { home, servers } = await running.shared;
+  const { home, servers, programFolder } = await running.shared;
   project.provide("kafkaBrokers", servers.kafka.brokers);
   project.provide("kafkaFolder", join(home, "kafka", "data"));
   project.provide("redisUrl", servers.redis.url);
   project.provide("temporalAddress", servers.temporal.address);
+  project.provide("programFolder", programFolder);
   return async () => {
     running.tiers -= 1;
     if (running.tiers > 0) return;
@@ -43,10 +51,16 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
 async function start(): Promise<Shared> {
   const home = await mkdtemp(join(tmpdir(), "tideline-test-"));
-  const servers = await startServers({
-    home,
-    ports: await freePorts(),
-    report: (server, line) => console.log(`${server}: ${line}`),
-  });
-  return { home, servers };
+  const ports = await freePorts();
+  const report = (server: string, line: string) => console.log(`${server}: ${line}`);
+  const [servers, programFolder] = await Promise.all([startServers({ home, ports, report }), compileProgram()]);
+  return { home, servers, programFolder };
+}
+
+/** Compiles the program and bundles its workflows, so that no test waits for that, or several for the same. */
+async function compileProgram(): Promise<string | null> {
+  const folder = await compiledProgram(fileURLToPath(new URL("..", import.meta.url)));
+  setProgram({ folder, load: () => Promise.reject(new Error("nothing is loaded here")) });
+  await workflowCode();
+  return folder;
 }

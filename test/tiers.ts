@@ -1,7 +1,8 @@
 /**
  * Which tier a test file belongs to. A file that is in no list needs the shared servers, and runs in the tier "servers".
  *
- * - unit: needs no server and takes at most about two seconds.
+ * - unit: needs no server. All of it takes at most 15 seconds on two cores.
+ * - modules: needs no server, but takes seconds: generated data, mutants, builds of the program.
  * - servers: one module or protocol against real Kafka, Redis and Temporal.
  * - system: Tideline's own processes, as users start them.
  *
@@ -11,7 +12,6 @@
 export const UNIT = [
   "test/backup.test.ts",
   "test/builder-arguments.test.ts",
-  "test/compiled.test.ts",
   "test/contract-identity.test.ts",
   "test/definitions.test.ts",
   "test/fetch-size.test.ts",
@@ -29,34 +29,60 @@ export const UNIT = [
   "test/stored-definitions.test.ts",
   "test/tiers.test.ts",
   "test/laws/answers.test.ts",
-  "test/laws/avro.test.ts",
   "test/laws/calendar.test.ts",
-  "test/laws/contracts.test.ts",
   "test/laws/csv.test.ts",
   "test/laws/decimals.test.ts",
-  "test/laws/decode.test.ts",
   "test/laws/failures.test.ts",
   "test/laws/measures.test.ts",
   "test/laws/numbers.test.ts",
-  "test/laws/scan.test.ts",
+  "test/laws/originals.test.ts",
   "test/laws/spans.test.ts",
   "test/laws/stuck-lanes.test.ts",
 ];
 
+/** The longest first. */
+export const MODULES = [
+  "test/laws/proof-finds.test.ts",
+  "test/laws/avro-columns.test.ts",
+  "test/laws/kept-statements.test.ts",
+  "test/archive-compaction.test.ts",
+  "test/laws/decode.test.ts",
+  "test/laws/avro.test.ts",
+  "test/laws/contracts.test.ts",
+  "test/laws/scan.test.ts",
+  "test/laws/top.test.ts",
+  "test/laws/names.test.ts",
+  "test/laws/send-files.test.ts",
+  "test/laws/sessions.test.ts",
+  "test/laws/windows.test.ts",
+  "test/compiled.test.ts",
+  "test/histories.test.ts",
+  "test/deployment.test.ts",
+  "test/send-wait.test.ts",
+];
+
+/** The longest first. */
 export const SYSTEM = [
   "test/backfill.test.ts",
-  "test/bad-input.test.ts",
-  "test/cli.test.ts",
-  "test/dead-letters.test.ts",
-  "test/documents.test.ts",
   "test/faults.test.ts",
+  "test/end-to-end/orders.test.ts",
   "test/ingest.test.ts",
+  "test/documents.test.ts",
+  "test/end-to-end/other-release.test.ts",
+  "test/dead-letters.test.ts",
   "test/restore.test.ts",
-  "test/stack.test.ts",
+  "test/end-to-end/living.test.ts",
   "test/stuck.test.ts",
+  "test/cli.test.ts",
+  "test/bad-input.test.ts",
   "test/upgrade.test.ts",
+  "test/end-to-end/shop.test.ts",
+  "test/stack.test.ts",
   "test/end-to-end/*.test.ts",
 ];
+
+/** Of the tier "servers", those that take longest, in this order; the others come after them. */
+export const LONG = ["test/laws/plants.test.ts", "test/workflows.test.ts", "test/laws/protocol.test.ts"];
 
 /** Whether tests run with all their data, worlds and mutants instead of a minute's worth. */
 export const nightly = process.env.TIDELINE_NIGHTLY === "1";

@@ -15,7 +15,8 @@ import { Registry } from "prom-client";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { type DesiredSchedule, hasSchedule, reconcileSchedules } from "../activities/schedules.ts";
 import { lookAfterTemporal } from "../activities/temporal-setup.ts";
-import { type BatchWorker, installRuntime, startWorker } from "../activities/worker.ts";
+import { type BatchWorker, startWorker } from "../activities/worker.ts";
+import { workflowCode } from "../activities/workflow-bundle.ts";
 import { at, type CutJson, cutFromJson, position } from "../core/position.ts";
 import { Archive } from "../store/archive.ts";
 import { Chain } from "../store/chain.ts";
@@ -28,7 +29,7 @@ import { ensureTopics, topicName } from "../store/topics.ts";
 import type { archiveStream, refreshView, scheduledRun } from "../workflows/index.ts";
 import { executionTimeoutMs, SEARCH_ATTRIBUTES, scheduledTimeoutMs, taskQueueOf, workId } from "../workflows/names.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
-import "./servers.ts";
+import { installQuietRuntime } from "./temporal-runtime.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const workflowsPath = join(root, "workflows/index.ts");
@@ -45,7 +46,7 @@ let redis: TidelineRedis;
 let producer: Producer;
 
 beforeAll(async () => {
-  installRuntime(pino({ level: "silent" }));
+  installQuietRuntime();
   folder = await mkdtemp(join(tmpdir(), "tideline-workflows-"));
   connection = await Connection.connect({ address: inject("temporalAddress") });
   client = new Client({ connection });
@@ -241,11 +242,9 @@ describe("the workflows", () => {
         return ids;
       };
       await expect
-        .poll(() => found(`TidelineKind = "refresh" AND TidelineView = "revenue" AND TidelineStream = "${STREAM}"`), {
-          timeout: 10_000,
-        })
+        .poll(() => found(`TidelineKind = "refresh" AND TidelineView = "revenue" AND TidelineStream = "${STREAM}"`))
         .toHaveLength(3);
-      await expect.poll(() => found('TidelineKind = "archive"'), { timeout: 10_000 }).toHaveLength(3);
+      await expect.poll(() => found('TidelineKind = "archive"')).toHaveLength(3);
       expect(await found('TidelineKind = "rebuild"')).toEqual([workId(here.namespace, "rebuild", VIEW)]);
       expect(
         await (await client.workflow.getHandle(workId(here.namespace, "rebuild", VIEW)).describe()).staticSummary(),
@@ -262,7 +261,7 @@ describe("the workflows", () => {
       ];
       for (const handle of handles) {
         const history: unknown = JSON.parse(historyToJSON(await handle.fetchHistory()));
-        await Worker.runReplayHistory({ workflowsPath }, history, handle.workflowId);
+        await Worker.runReplayHistory(await workflowCode(), history, handle.workflowId);
       }
     } finally {
       await worker.close();
@@ -295,14 +294,14 @@ describe("the workflows", () => {
             ({ status }) => status.name,
             () => "NONE",
           );
-      await expect.poll(running, { timeout: 10_000 }).toBe("RUNNING");
+      await expect.poll(running).toBe("RUNNING");
       expect(await (await scheduled("second")).result()).toBe("joined");
       expect(await first.result()).toBe("ran");
       expect(await here.manifests.newest(here.generation)).toMatchObject({ version: 1, ledger: { records: 100 } });
     } finally {
       await worker.close();
     }
-  }, 40_000);
+  });
 
   it("end at once, under its code, with an error that another attempt cannot cure", async () => {
     const here = await place();
@@ -330,7 +329,7 @@ describe("the schedules", () => {
     try {
       await produce(here.topic, 0, 100);
       await schedule.trigger();
-      await expect.poll(() => archivedRecords(here), { timeout: 15_000 }).toBe(100);
+      await expect.poll(() => archivedRecords(here)).toBe(100);
       const archive = client.workflow.getHandle(workId(here.namespace, "archive", STREAM));
       expect(await archive.result()).toMatchObject({ records: 100 });
       const described = await archive.describe();
@@ -345,7 +344,7 @@ describe("the schedules", () => {
       await worker.close();
       await schedule.delete();
     }
-  }, 40_000);
+  });
 
   it("are made anew when Temporal has lost them", async () => {
     const { namespace, taskQueue } = await place();
@@ -366,12 +365,12 @@ describe("the schedules", () => {
       return found.every((one) => one);
     };
     try {
-      await expect.poll(there, { timeout: 15_000 }).toBe(true);
+      await expect.poll(there).toBe(true);
       for (const { id } of schedules) await client.schedule.getHandle(id).delete();
-      await expect.poll(there, { timeout: 15_000 }).toBe(true);
+      await expect.poll(there).toBe(true);
       // One alone, and not the first.
       await client.schedule.getHandle(schedules.at(-1)?.id ?? "").delete();
-      await expect.poll(there, { timeout: 15_000 }).toBe(true);
+      await expect.poll(there).toBe(true);
     } finally {
       leave();
       for (const { id } of schedules) await client.schedule.getHandle(id).delete();
@@ -406,7 +405,7 @@ describe("the schedules", () => {
         if (scheduleId.startsWith(`${here.namespace}/`)) found.push(scheduleId);
       return found.sort();
     };
-    await expect.poll(listed, { timeout: 10_000 }).toEqual(all.toSorted());
+    await expect.poll(listed).toEqual(all.toSorted());
     const slower = wanted.filter(({ id }) => kept.includes(id)).map((one) => ({ ...one, everyMs: 120_000 }));
     const reconciled = await reconcileSchedules(client, slower, owner);
     expect(reconciled).toEqual({ created: [], updated: kept, deleted: expect.any(Array) });
@@ -416,10 +415,10 @@ describe("the schedules", () => {
     expect(described.spec.intervals).toMatchObject([{ every: 120_000, offset: 20_000 }]);
     expect(described.policies.overlap).toBe("SKIP");
     expect(described.action.workflowExecutionTimeout).toBe(scheduledTimeoutMs("refresh"));
-    await expect.poll(listed, { timeout: 10_000 }).toEqual(kept.toSorted());
+    await expect.poll(listed).toEqual(kept.toSorted());
     await reconcileSchedules(client, [], owner);
-    await expect.poll(listed, { timeout: 10_000 }).toEqual([]);
-  }, 40_000);
+    await expect.poll(listed).toEqual([]);
+  });
 });
 
 describe("a worker", () => {
@@ -430,7 +429,7 @@ describe("a worker", () => {
     const ports = [await freePort(), await freePort()] as const;
     const first = tideline(here, "worker", ["--no-schedules"], ports[0]);
     const run = await startArchive(here);
-    await expect.poll(() => archivedRecords(here), { timeout: 40_000, interval: 20 }).toBeGreaterThan(0);
+    await expect.poll(() => archivedRecords(here), { interval: 20 }).toBeGreaterThan(0);
     first.kill("SIGKILL");
     await once(first, "close");
     const before = await archivedRecords(here);
@@ -444,10 +443,10 @@ describe("a worker", () => {
     const named = (await here.archive.entries(here.topic, id, 1)).map(({ file }) => file?.split("/").at(-1));
     // What the killed one left is swept.
     expect(await here.data.list(here.archive.fileFolder(here.topic, 1))).toEqual(named.toSorted());
-    await expect.poll(() => isHealthy(ports[1]), { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => isHealthy(ports[1])).toBe(true);
     const metrics = await (await fetch(`http://127.0.0.1:${ports[1]}/metrics`)).text();
     expect(metrics).toContain(`tideline_archive_position{stream="${STREAM}",partition="1"} ${position(records)}`);
     second.kill("SIGTERM");
     expect(await once(second, "close")).toEqual([0, null]);
-  }, 110_000);
+  });
 });

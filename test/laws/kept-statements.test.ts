@@ -80,7 +80,7 @@ describe("statements that are planned once", () => {
       }),
       { numRuns: 40 },
     );
-  }, 120_000);
+  });
 
   test("are not kept where DuckDB makes plans of statistics", async () => {
     const sql = "SELECT count(*) FROM filled WHERE reject IS NULL";

@@ -3,10 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Table from "cli-table3";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { plants } from "../../faults/plants.ts";
 import { replaced, testBuild } from "../../faults/test-build.ts";
 import { nightly } from "../tiers.ts";
+import { ownDatabase } from "./protocol/database.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
 import { plan, restores, rewritePlan } from "./protocol/plan.ts";
 import { Shore, World } from "./protocol/world.ts";
@@ -44,7 +45,7 @@ describe("planted bugs fall", () => {
 
   test.each(inReach)("$name: $what", { timeout: 600_000 }, async (plant) => {
     const folder = await testBuild([plant], join(home, plant.name));
-    const shore = await Shore.open(await loadProtocol(folder), `${inject("redisUrl")}/9`);
+    const shore = await Shore.open(await loadProtocol(folder), ownDatabase());
     try {
       const begunMs = performance.now();
       const from = plant.seed ?? Number(firstSeed);

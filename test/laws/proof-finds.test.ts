@@ -158,7 +158,7 @@ test("the program as it is is proven equal", async () => {
 });
 
 describe("a wrong formula is found", () => {
-  test.each(formulaPlants)("$name: $what", { timeout: 60_000 }, async (plant) => {
+  test.each(formulaPlants)("$name: $what", async (plant) => {
     const folder = await testBuild([plant], join(home, plant.name));
     const found = await proven(folder);
     expect(found.reduce((sum, { mismatches }) => sum + mismatches, 0)).toBeGreaterThan(0);

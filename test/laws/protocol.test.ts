@@ -1,6 +1,7 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { nightly } from "../tiers.ts";
+import { ownDatabase } from "./protocol/database.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
 import { plan, restores, rewritePlan, troubles } from "./protocol/plan.ts";
 import { Shore, World } from "./protocol/world.ts";
@@ -18,7 +19,7 @@ const SEED = process.env.TIDELINE_SEED;
 
 let shore: Shore;
 beforeAll(async () => {
-  shore = await Shore.open(await loadProtocol(repository), `${inject("redisUrl")}/9`);
+  shore = await Shore.open(await loadProtocol(repository), ownDatabase());
 });
 afterAll(() => shore.close());
 

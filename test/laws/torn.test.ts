@@ -185,4 +185,4 @@ test("a script of which Redis has kept a part only leaves no chain that is used"
     }),
     { numRuns: 25 },
   );
-}, 120_000);
+});

@@ -177,7 +177,7 @@ test("cells that are large by themselves go in parts, too: long picks, sketches 
   await redis.del(whole);
   await chain.drop();
   expect(await redis.keys(`*${namespace}*`)).toEqual([]);
-}, 120_000);
+});
 
 test("what was staged for a position that has moved on is swept, and a chain that lost a cell is void", async () => {
   const namespace = randomUUID();
