@@ -1,4 +1,5 @@
 import { TidelineError } from "../core/errors.ts";
+import { filterText } from "../core/filter.ts";
 import type { Row } from "../core/present.ts";
 import type { AnswerBody, AnswerField } from "../serving/answer.ts";
 import type { Problem } from "../serving/problem.ts";
@@ -75,12 +76,19 @@ type Field = AnswerBody["rows"][number][string];
 
 /** A value for people. Exact numbers come as text, so that none of their digits is lost. */
 function shown(value: Field | null, field: AnswerField): string {
-  if (value === null) return field.kind === "dimension" ? "null" : "-";
+  const isDimension = field.kind === "dimension";
+  if (value === null) return isDimension ? "null" : "-";
   if (Array.isArray(value)) return value.map((item) => record(item, field)).join("\n");
   if (typeof value === "object") return record(value as Readonly<Record<string, Field>>, field);
   if (typeof value === "number") return value.toLocaleString("en-US", { maximumFractionDigits: 2 });
+  if (isDimension) return filterText(`${value}`);
   const isExact = field.kind === "measure" && (field.values === "integer" || field.values === "decimal");
-  return isExact ? exactText(`${value}`) : `${value}`;
+  return isExact ? exactText(`${value}`) : measureText(`${value}`);
+}
+
+/** A text in quotes when it would look like a missing value of a measure, or like such a text in quotes. */
+function measureText(text: string): string {
+  return /^("*)-\1$/.test(text) ? `"${text}"` : text;
 }
 
 /** Several values of a row. An item is text, whatever it is. */

@@ -1,3 +1,4 @@
+import { filterText } from "../core/filter.ts";
 import type { Difference, FieldProof, Proof } from "../core/proof.ts";
 import { draw } from "./sheet.ts";
 
@@ -72,7 +73,7 @@ function place(row: Difference["row"]): string {
 const LONGEST = 60;
 
 function text(value: unknown): string {
-  const shown = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+  const shown = typeof value === "string" ? filterText(value) : (JSON.stringify(value) ?? "");
   return shown.length > LONGEST ? `${shown.slice(0, LONGEST - 1)}…` : shown;
 }
 

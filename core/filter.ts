@@ -12,6 +12,11 @@ export function filterValue(text: string): string | null {
   return NULL_IN_QUOTES.test(text) ? text.slice(1, -1) : text;
 }
 
+/** A text as `filterValue` reads it: in quotes when it would be taken for no value, or for a text in quotes. */
+export function filterText(value: string): string {
+  return NULL_IN_QUOTES.test(value) ? `"${value}"` : value;
+}
+
 /** Whether a dimension's value is one of those that a filter allows. Values come from a URL, so they are compared as text. */
 export function filterAllows(allowed: readonly GroupValue[], value: GroupValue): boolean {
   return allowed.some((one) => (one === null || value === null ? one === value : String(one) === String(value)));

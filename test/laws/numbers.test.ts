@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { shownValue } from "../../batch-layer/report/shown.ts";
 import { answerText } from "../../cli/answer-text.ts";
 import { type Cell, CellTable, stateOf } from "../../core/cells.ts";
+import { filterText, filterValue } from "../../core/filter.ts";
 import { divide, type Fraction, fractionOfDouble, fractionOfText, nearestDouble } from "../../core/fraction.ts";
 import { avg } from "../../core/measures/avg.ts";
 import { count } from "../../core/measures/count.ts";
@@ -284,6 +285,39 @@ test("people see every digit of a whole number, and text of digits as it is", as
   } as unknown as AnswerBody;
   const table = await answerText({ ...answer, freshnessMs: 1, complete: true });
   expect(table).toMatch(/│\s+9,007,199,254,740,993 │ 007 │ -12 │ -1,234,567,890,123,456\.70 │/);
+});
+
+test("people see a missing value apart from the texts that look like it", async () => {
+  const dimension = { kind: "dimension", type: "text", unit: "", exact: true, error: 0, note: "" } as const;
+  const first = { ...dimension, kind: "measure", type: "first", values: "text" } as const;
+  const cells = [null, "null", '"null"', "-", '"-"', "none", ""];
+  const answer = {
+    rows: cells.map((cell) => ({ place: cell, word: cell })),
+    fields: { place: dimension, word: first },
+    window: {},
+    position: { applied: {} },
+  } as unknown as AnswerBody;
+  const table = await answerText({ ...answer, freshnessMs: 1, complete: true });
+  const [, ...rows] = table
+    .split("\n")
+    .filter((line) => line.startsWith("│"))
+    .map((line) =>
+      line
+        .split("│")
+        .slice(1, 3)
+        .map((cell) => cell.trim()),
+    );
+  expect(rows).toEqual([
+    ["null", "-"],
+    ['"null"', "null"],
+    ['""null""', '"null"'],
+    ["-", '"-"'],
+    ['"-"', '""-""'],
+    ["none", "none"],
+    ["", ""],
+  ]);
+  const text = fc.array(fc.constantFrom('"', "null", "-", "x")).map((parts) => parts.join(""));
+  fc.assert(fc.property(text, (value) => filterValue(filterText(value)) === value));
 });
 
 test("a ratio needs two measures of one number each", () => {
