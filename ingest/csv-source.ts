@@ -2,7 +2,7 @@ import { TidelineError } from "../core/errors.ts";
 import type { Stream } from "../core/stream.ts";
 import type { Bytes } from "./read/bytes.ts";
 import { delimiterName, delimiterOf, type FoundColumns, findColumns } from "./read/columns.ts";
-import { type CsvRow, CsvSplitter, type Delimiter } from "./read/csv.ts";
+import { type CsvRow, CsvSplitter, type Delimiter, MAX_ROW_UNITS } from "./read/csv.ts";
 import { decoded, type Encoding } from "./read/encoding.ts";
 import type { Refusal } from "./refusal.ts";
 import { type FileOptions, inPieces, next, type Source, type SourceRow } from "./source.ts";
@@ -25,38 +25,46 @@ export async function csvSource(
   stream: Stream,
 ): Promise<Source> {
   const texts = decoded(bytes.chunks(), options.encoding)[Symbol.asyncIterator]();
-  let [head, isWhole] = ["", false];
-  while (!isWhole && head.length < MAX_HEADER_UNITS && !hasRow(head)) {
+  const head = { text: "", isWhole: false };
+  const readMore = async () => {
     const { value, done } = await texts.next();
-    if (done === true) isWhole = true;
-    else head += value;
-  }
-  const table = openTable(file, { head, isWhole }, options, stream);
+    if (done === true) head.isWhole = true;
+    else head.text += value;
+  };
+  const hasRow = rowSearch();
+  while (!head.isWhole && head.text.length <= MAX_ROW_UNITS && !hasRow(head.text)) await readMore();
+  let table = openTable(file, head, options, stream);
+  for (; table === null; table = openTable(file, head, options, stream)) await readMore();
   const pieces = csvPieces(table, { [Symbol.asyncIterator]: () => texts }, bytes);
   return { total: bytes.total, unit: "bytes", columns: table.found.fields, pieces, close: () => {} };
 }
 
-/** A header that is longer has no end. */
-const MAX_HEADER_UNITS = 8 * 1024 * 1024;
-
-/** Whether a text holds a row with its end: a line break outside of quotes. A CR at the end may be half of one. */
-function hasRow(text: string): boolean {
-  let isQuoted = false;
-  for (let at = text.length - text.trimStart().length; at < text.length; at++) {
-    const unit = text[at];
-    if (unit === '"') isQuoted = !isQuoted;
-    else if (!isQuoted && (unit === "\n" || (unit === "\r" && at + 1 < text.length))) return true;
-  }
-  return false;
+/**
+ * Returns a function of a text that grows: whether it holds a row with its end, which is a line break outside of quotes. A CR at the end may be half of
+ * one. Each call looks only at what is new.
+ */
+function rowSearch(): (text: string) => boolean {
+  let [at, hasBegun, isQuoted] = [0, false, false];
+  return (text) => {
+    for (; at < text.length; at++) {
+      const unit = text[at] as string;
+      if (!hasBegun && unit.trim() === "") continue;
+      hasBegun = true;
+      if (unit === '"') isQuoted = !isQuoted;
+      else if (isQuoted || (unit !== "\n" && unit !== "\r")) continue;
+      else return unit === "\n" || at + 1 < text.length;
+    }
+    return false;
+  };
 }
 
-/** Reads the header. Throws INPUT_MISSING and BAD_REQUEST. */
+/** Reads the header; null when its end is still to come. Throws INPUT_MISSING and BAD_REQUEST. */
 function openTable(
   file: string,
-  { head, isWhole }: { head: string; isWhole: boolean },
+  { text: head, isWhole }: { readonly text: string; readonly isWhole: boolean },
   options: FileOptions,
   stream: Stream,
-): Table {
+): Table | null {
   const { header, names } = options;
   if (!header && names === null)
     throw new TidelineError("BAD_REQUEST", "--no-header names no columns", "Name them, in order: --columns a,b,c");
@@ -64,12 +72,14 @@ function openTable(
   const splitter = new CsvSplitter(delimiter);
   splitter.push(head, isWhole);
   const first = header ? splitter.next() : null;
-  if (header && first === null && !isWhole)
-    throw new TidelineError("INPUT_MISSING", `${file} has no line break in its first 8 MB`, "Is it a table?");
+  if (header && first === null && !isWhole) return null;
   if (header && first === null)
     throw new TidelineError("INPUT_MISSING", `${file} is empty`, "A table begins with a header.");
-  if (first?.problem !== undefined)
-    throw new TidelineError("INPUT_MISSING", `the header of ${file}: ${first.problem.reason}`, "Correct it.");
+  if (first?.problem !== undefined) {
+    const { column, reason, advice } = first.problem;
+    const place = `line ${first.line}${column === undefined ? "" : `, column ${column + 1}`}`;
+    throw new TidelineError("INPUT_MISSING", `the header of ${file}, ${place}: ${reason}`, advice);
+  }
   const given = (first?.cells ?? []).map((name) => (name ?? "").trim());
   const columns = names ?? given;
   if (header && names !== null && names.length !== first?.width)
@@ -111,14 +121,18 @@ async function* csvPieces(table: Table, texts: AsyncIterable<string>, bytes: Byt
   yield* inPieces(take, bytes);
 }
 
+function columnName({ found }: Table, index: number): string {
+  return found.fields[found.places.indexOf(index)] ?? `column ${index + 1}`;
+}
+
 /** What is wrong with a row as such; null for nothing. */
 function tableProblem({ width, cells, problem }: CsvRow, table: Table): Refusal | null {
   const { splitter, delimiter, header } = table;
   if (problem !== undefined) {
-    const column = table.found.fields[table.found.places.indexOf(problem.column)] ?? `column ${problem.column + 1}`;
     return {
-      ...{ column, value: splitter.rowText(), reason: `cannot be read: ${problem.reason}` },
-      advice: 'A value that begins with a quote ends with one, and has its quotes doubled: "5"" pipe".',
+      ...(problem.column === undefined ? {} : { column: columnName(table, problem.column) }),
+      ...{ value: splitter.rowText(), reason: `cannot be read: ${problem.reason}` },
+      advice: problem.advice,
     };
   }
   if (width !== table.width)

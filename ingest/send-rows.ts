@@ -6,7 +6,7 @@ import { csvSource } from "./csv-source.ts";
 import { type Bytes, openBytes } from "./read/bytes.ts";
 import { findColumns } from "./read/columns.ts";
 import { decoded, type Encoding, encodingOf } from "./read/encoding.ts";
-import { jsonSplitter } from "./read/json.ts";
+import { type JsonPiece, jsonSplitter } from "./read/json.ts";
 import {
   FILE_DEFAULTS,
   type FileKind,
@@ -120,17 +120,17 @@ async function* jsonPieces(bytes: Bytes, encoding: Encoding, linesOnly: boolean)
       for (let piece = next(current, rows); piece !== null; piece = next(current, rows)) {
         const { line } = piece;
         row += 1;
-        rows.push(
-          "json" in piece
-            ? { row, line, json: piece.json }
-            : { row, line, refused: { reason: piece.problem }, isEnd: true },
-        );
+        rows.push("json" in piece ? { row, line, json: piece.json } : { row, line, ...refusedPiece(piece) });
       }
       return rows;
     };
   };
   for await (const chunk of chunks) yield* inPieces(push(chunk, false), bytes);
   yield* inPieces(push(Buffer.alloc(0), true), bytes);
+}
+
+function refusedPiece({ problem, advice, isEnd }: Extract<JsonPiece, { problem: string }>) {
+  return { refused: { reason: problem, ...(advice === undefined ? {} : { advice }) }, isEnd };
 }
 
 async function* withoutMark(chunks: AsyncIterable<Buffer>): AsyncIterable<Buffer> {

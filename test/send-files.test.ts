@@ -2,13 +2,16 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decimal, instant, integer, list, oneOf, optional, text } from "../core/fields.ts";
 import { stream } from "../core/stream.ts";
 import { csvSource } from "../ingest/csv-source.ts";
 import { EventMaker, isRefusal } from "../ingest/event-maker.ts";
 import type { Bytes } from "../ingest/read/bytes.ts";
+import { CsvSplitter } from "../ingest/read/csv.ts";
 import { encodingNamed } from "../ingest/read/encoding.ts";
+import { LineSplitter, ValueSplitter } from "../ingest/read/json.ts";
 import { type InvalidRow, refusalText } from "../ingest/refusal.ts";
 import { sendEvents } from "../ingest/send-events.ts";
 import { openSource } from "../ingest/send-rows.ts";
@@ -351,6 +354,7 @@ test("a header that comes in pieces is read whole: a break that is cut in two, a
     ["id,station,at\r", "\na,x,1772352120000\r\n"],
     ['id,station,at,"of\nthe', ' day"\na,x,1772352120000,1\n'],
     ["id,station,", "at\ra,x,1772352120000\r"],
+    ['id,station,at,5" pipe,"of\nthe', ' day"\na,x,1772352120000,1,\n'],
   ]) {
     const chunks = async function* () {
       for (const part of parts) yield Buffer.from(part);
@@ -367,6 +371,117 @@ test("as many blank lines as there are may stand between values that are separat
   const content = `id station at\n${" \n".repeat(30_000)}a x 1772352120000\n`;
   const { events, refused } = await read(await file("blank.csv", content), { options: { delimiter: "whitespace" } });
   expect([events.map(({ id }) => id), refused]).toEqual([["a"], []]);
+});
+
+describe("a text without line breaks is refused early, and named", () => {
+  const MB = 1024 * 1024;
+  const row = (id: string, more = "") => `{"id":"${id}","station":"x","at":${AT}${more}}`;
+
+  test("in a table: its header, and a row, behind which the next line is read", async () => {
+    const long = `${"a".repeat(100_000)},`.repeat(100);
+    for (const content of [long, `"${long}`]) {
+      const reading = read(await file("long.csv", content));
+      await expect(reading).rejects.toMatchObject({
+        code: "INPUT_MISSING",
+        message: expect.stringMatching(
+          /the header of .*long.csv, line 1.*(no end within 8 million|never closed)/,
+        ) as string,
+      });
+    }
+    const { events, refused } = await read(
+      await file("long.csv", `${HEAD}\na,x,${AT},1,1\nb,${long}\nc,x,${AT},1,1\nd,"${long}\ne,x,${AT},1,1\n`),
+    );
+    expect(events.map(({ id }) => id)).toEqual(["a", "c", "e"]);
+    expect(refused).toEqual([
+      expect.stringMatching(
+        /^row 2, line 3: "b,a.*it has no end within 8 million characters. Rows end with line breaks/,
+      ),
+      expect.stringMatching(/^row 4, line 5, station: "d,.*the quote that opens it is never closed/),
+    ]);
+  });
+
+  test("in JSON: a line, behind which the next one is read, and a value in a list, behind which nothing is", async () => {
+    const long = row("b", `,"note":"${"x".repeat(17 * MB)}"`);
+    const lines = await read(await file("long.ndjson", `${row("a")}\n${long}\n${row("c")}\n`));
+    expect(ids(lines)).toEqual(["a", "c"]);
+    expect(lines.refused).toEqual([
+      expect.stringMatching(/^row 2: the line has no end within 16 MB. Write one object a line/),
+    ]);
+    const list = await read(await file("long.json", `[${row("a")},\n${long},${row("c")}]`));
+    expect(ids(list)).toEqual(["a"]);
+    expect(list.refused).toEqual([expect.stringMatching(/^row 2: the value that begins here has no end within 16 MB/)]);
+  });
+
+  test("and the rows are the same wherever the pieces of the text end", () => {
+    const text = fc.array(fc.constantFrom(...'ab,;"\n\r {}[]:', '""', "\r\n", '{"a":1}\n', "aaaaaaaa"), {
+      maxLength: 40,
+    });
+    const cuts = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 });
+    const kinds = {
+      csv: () => new CsvSplitter(",", 12),
+      blanks: () => new CsvSplitter("whitespace", 12),
+      lines: () => new LineSplitter(12),
+      values: () => new ValueSplitter(12),
+    };
+    const split = (kind: keyof typeof kinds, content: string, sizes: readonly number[]) => {
+      const splitter = kinds[kind]();
+      const found: unknown[] = [];
+      const push = (piece: string, isLast: boolean) => {
+        if (splitter instanceof CsvSplitter) splitter.push(piece, isLast);
+        else splitter.push(Buffer.from(piece), isLast);
+        for (let one = splitter.next(); one !== null; one = splitter.next())
+          found.push("json" in one ? { ...one, json: one.json.toString() } : "problem" in one ? one.line : one);
+      };
+      for (let at = 0, index = 0; at < content.length; index++) {
+        const size = sizes[index % sizes.length] as number;
+        push(content.slice(at, at + size), false);
+        at += size;
+      }
+      push("", true);
+      return found;
+    };
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...(Object.keys(kinds) as (keyof typeof kinds)[])),
+        text,
+        cuts,
+        (kind, parts, sizes) => {
+          const content = parts.join("");
+          expect(split(kind, content, sizes)).toEqual(split(kind, content, [content.length + 1]));
+        },
+      ),
+      { numRuns: 3_000 },
+    );
+  });
+});
+
+test("JSON whose first line is broken is read by lines when the second begins an object, and not when that is its value", async () => {
+  const row = (id: string) => `{"id":"${id}","station":"x","at":${AT}}`;
+  const broken = await read(await file("first.json", `{"id":"a","station\n${row("b")}\n${row("c")}\n`));
+  expect(ids(broken)).toEqual(["b", "c"]);
+  expect(broken.refused).toEqual([expect.stringMatching(/^row 1: is not JSON/)]);
+  const value = `{"id":"a","station":"x","at":${AT},"other":\n{"b":1},"parts":[\n{"sku":"x","units":1}]}`;
+  expect(ids(await read(await file("value.json", `${value}\n${value.replace('"a"', '"b"')}`)))).toEqual(["a", "b"]);
+});
+
+test("of several delimiters that fit the named columns the one is taken for which values fit their fields, and none is guessed", async () => {
+  const path = await file("tie.csv", `a,1;x, y;${AT};1,5\nb,2;x, z;${AT};2,5\n`);
+  const options = { header: false, names: ["id", "station", "at", "flow"] };
+  const { events, refused } = await read(path, { options, forms: { decimalComma: true } });
+  expect([events, refused]).toEqual([
+    [
+      { id: "a,1", station: "x, y", at: AT, flow: 1.5 },
+      { id: "b,2", station: "x, z", at: AT, flow: 2.5 },
+    ],
+    [],
+  ]);
+  const open = read(await file("open-tie.csv", "a;b;c,d,e\n"), {
+    options: { header: false, names: ["id", "station", "at"] },
+  });
+  await expect(open).rejects.toMatchObject({
+    code: "BAD_REQUEST",
+    message: "the rows have 3 values whether they are separated by comma or by semicolon",
+  });
 });
 
 test("a file of another kind is named", async () => {

@@ -1,7 +1,9 @@
 import { TidelineError } from "../../core/errors.ts";
 import { isRequired } from "../../core/fields.ts";
 import type { Fields, Stream } from "../../core/stream.ts";
-import { CsvSplitter, type Delimiter } from "./csv.ts";
+import { eventValue } from "../table-values.ts";
+import { PLAIN_FORMS, type ValueForms } from "../value-forms.ts";
+import { type CsvRow, CsvSplitter, type Delimiter } from "./csv.ts";
 
 /** Delimiters that are recognised; any other has to be named. */
 const RECOGNISED: readonly Delimiter[] = [",", ";", "\t", "|"];
@@ -18,18 +20,65 @@ export interface ColumnNames {
 }
 
 /**
- * The delimiter for which the first row names most of the contract's fields; without a header the one for which most rows have as many values as columns
- * were named. A comma when none fits better.
+ * The delimiter for which the first row names most of the contract's fields. When names are given, the one for which most rows have as many values as
+ * there are names, and of several such the one for which most values can be values of their fields. A comma when none fits better. Throws BAD_REQUEST when
+ * given names fit several delimiters equally well.
  */
 export function delimiterOf(head: string, isWhole: boolean, fields: Fields, { header, names }: ColumnNames): Delimiter {
-  const score = (delimiter: Delimiter): number => {
-    const rows = sample(head, isWhole, delimiter);
-    if (!header || names !== null) return rows.filter(({ width }) => width === (names ?? []).length).length;
-    return (rows[0]?.cells ?? []).filter((name) => name !== null && Object.hasOwn(fields, name.trim())).length;
-  };
-  return RECOGNISED.map((delimiter) => ({ delimiter, score: score(delimiter) })).reduce((best, one) =>
-    one.score > best.score ? one : best,
-  ).delimiter;
+  const samples = RECOGNISED.map((delimiter) => ({ delimiter, rows: sample(head, isWhole, delimiter) }));
+  if (header && names === null) {
+    const named = ({ rows }: Sample) => (rows[0]?.cells ?? []).filter((name) => isField(name, fields)).length;
+    return best(samples, named)[0]?.delimiter ?? ",";
+  }
+  const columns = names ?? [];
+  const fitting = best(samples, ({ rows }) => rows.filter(({ width }) => width === columns.length).length);
+  const wide = fitting.filter(({ rows }) => rows.some(({ width }) => width === columns.length && width > 1));
+  if (wide.length < 2) return (wide[0] ?? fitting[0])?.delimiter ?? ",";
+  const [first, ...others] = best(wide, ({ rows }) => likelyValues(rows, columns, fields));
+  if (first !== undefined && others.length === 0) return first.delimiter;
+  const candidates = [first, ...others].flatMap((one) => (one === undefined ? [] : [delimiterName(one.delimiter)]));
+  throw new TidelineError(
+    "BAD_REQUEST",
+    `the rows have ${columns.length} values whether they are separated by ${candidates.join(" or by ")}`,
+    `Say which it is: --delimiter ${candidates[0] ?? "comma"}.`,
+  );
+}
+
+interface Sample {
+  readonly delimiter: Delimiter;
+  readonly rows: readonly CsvRow[];
+}
+
+/** Those with the highest score, in their order. */
+function best(samples: readonly Sample[], score: (sample: Sample) => number): Sample[] {
+  const scores = samples.map(score);
+  return samples.filter((_, index) => scores[index] === Math.max(...scores));
+}
+
+function isField(name: string | null, fields: Fields): boolean {
+  return name !== null && Object.hasOwn(fields, name.trim());
+}
+
+/** How values may be written, whatever the options say: this is only about what a value could be. */
+const LENIENT: readonly ValueForms[] = [
+  PLAIN_FORMS,
+  { ...PLAIN_FORMS, decimalComma: true, dateOrder: "dmy" },
+  { ...PLAIN_FORMS, dateOrder: "mdy", timeNumbers: "yyyymmdd" },
+];
+
+/** How many values of the rows can be values of the fields that their columns are named for. */
+function likelyValues(rows: readonly CsvRow[], names: readonly string[], fields: Fields): number {
+  const likely = ({ cells, width }: CsvRow): number =>
+    names.filter((name, index) => {
+      const field = Object.hasOwn(fields, name) ? fields[name] : undefined;
+      const cell = cells[index] ?? null;
+      if (field === undefined || cell === null || width !== names.length) return false;
+      return LENIENT.some((forms) => {
+        const read = eventValue(field, cell, forms);
+        return read.ok && field.zod.safeParse(read.value).success;
+      });
+    }).length;
+  return rows.reduce((sum, row) => sum + likely(row), 0);
 }
 
 function sample(head: string, isWhole: boolean, delimiter: Delimiter) {
@@ -45,6 +94,7 @@ const NAMES = new Map<Delimiter, string>([
   [" ", "space"],
   [",", "comma"],
   [";", "semicolon"],
+  ["|", "pipe"],
 ]);
 
 /** What a delimiter is called. */

@@ -9,18 +9,27 @@ export interface CsvRow {
   readonly width: number;
   /** The wanted values, in the wanted order; null for an empty one. */
   readonly cells: readonly (string | null)[];
-  /** What is wrong with its quotes. Then it has no values, and the next row begins in the next line. */
-  readonly problem?: QuoteProblem;
+  /** Why it cannot be split. Then it has no values, and the next row begins in the next line. */
+  readonly problem?: RowProblem;
 }
 
-export interface QuoteProblem {
-  /** Index of the value, from 0. */
-  readonly column: number;
+interface RowProblem {
+  /** Index of the value that is wrong, from 0; absent when it is the row. */
+  readonly column?: number;
   readonly reason: string;
+  /** What would be right. */
+  readonly advice: string;
 }
 
-/** A row longer than this has a quote that was never closed. */
-const MAX_ROW_UNITS = 8 * 1024 * 1024;
+/** Longer rows are refused: a quote was never closed, or the text has no line breaks. In UTF-16 code units. */
+export const MAX_ROW_UNITS = 8 * 1024 * 1024;
+
+const TOO_LONG: RowProblem = {
+  reason: "it has no end within 8 million characters",
+  advice:
+    "Rows end with line breaks: if the file is a table, give it some, and close its quotes; otherwise name its kind with --input.",
+};
+const QUOTE_ADVICE = 'A value that begins with a quote ends with one, and has its quotes doubled: "5"" pipe".';
 
 const QUOTE = 0x22;
 const LINE_FEED = 0x0a;
@@ -33,6 +42,7 @@ const RETURN = 0x0d;
 export class CsvSplitter {
   readonly #delimiter: number;
   readonly #blanks: boolean;
+  readonly #maxUnits: number;
   #wanted: readonly number[] | null = null;
   #places: Int32Array = new Int32Array(0);
   #text = "";
@@ -41,8 +51,14 @@ export class CsvSplitter {
   #from = 0;
   /** Where the next row begins. */
   #next = 0;
+  /** How long the text has to be before the row that has no end yet is split again. */
+  #enough = 0;
+  /** Whether the rest of a refused line is still to come. */
+  #skipsLine = false;
 
-  constructor(delimiter: Delimiter) {
+  /** `maxUnits`: the length of the longest row, in UTF-16 code units. */
+  constructor(delimiter: Delimiter, maxUnits = MAX_ROW_UNITS) {
+    this.#maxUnits = maxUnits;
     this.#blanks = delimiter === "whitespace";
     this.#delimiter = this.#blanks ? -1 : delimiter.charCodeAt(0);
   }
@@ -63,15 +79,34 @@ export class CsvSplitter {
 
   /** The next row; null when there is none until more text is added. */
   next(): CsvRow | null {
+    if (!this.#isLast && this.#text.length - this.#next < this.#enough) return null;
+    if (this.#skipsLine && !this.#skipLine()) return null;
     if (!this.#skipEmptyLines()) return null;
     const from = this.#next;
     this.#from = from;
-    return this.#blanks ? this.#blankSeparated(from) : this.#row(from);
+    const row = this.#blanks ? this.#blankSeparated(from) : this.#row(from);
+    const units = row === null ? this.#text.length - this.#next : this.#next - this.#from;
+    if (units <= this.#maxUnits || row?.problem !== undefined) {
+      // A long row that has no end yet is split again only when twice as much of it has arrived: the work stays linear.
+      const isLong = row === null && units > this.#maxUnits / 8;
+      this.#enough = isLong ? Math.min(2 * units, this.#maxUnits + 1) : 0;
+      return row;
+    }
+    if (row !== null) this.#line = row.line;
+    return this.#badRow(this.#from, TOO_LONG);
   }
 
   /** The text of the row that `next` returned last, at most 200 units. */
   rowText(): string {
     return this.#text.slice(this.#from, Math.min(this.#next, this.#from + 200)).trimEnd();
+  }
+
+  /** Goes to the end of a line that was refused; false when it is still to come. */
+  #skipLine(): boolean {
+    const { end } = this.#lineEnd(this.#next);
+    this.#next = end;
+    this.#skipsLine = end === this.#text.length && !this.#isLast;
+    return !this.#skipsLine;
   }
 
   /** Whether a row follows. */
@@ -101,16 +136,17 @@ export class CsvSplitter {
       let end = at;
       if (text.charCodeAt(at) === QUOTE) {
         const close = closingQuote(text, at + 1);
-        if (close < 0) {
-          if (this.#isLast || length - from > MAX_ROW_UNITS)
-            return this.#badRow(from, { column, reason: "the quote that opens it is never closed" });
-          return null;
+        if (close < 0 || close - from > this.#maxUnits) {
+          if (!this.#isLast && length - from <= this.#maxUnits) return null;
+          return this.#badRow(from, {
+            ...{ column, reason: "the quote that opens it is never closed", advice: QUOTE_ADVICE },
+          });
         }
         end = close + 1;
         const after = text.charCodeAt(end);
         if (end < length && after !== this.#delimiter && after !== LINE_FEED && after !== RETURN) {
           const reason = `its closing quote is followed by ${JSON.stringify(text[end])}`;
-          return this.#badRow(from, { column, reason });
+          return this.#badRow(from, { column, reason, advice: QUOTE_ADVICE });
         }
         if (this.#isWanted(column)) value = unquoted(text.slice(at + 1, close));
         breaks += lineBreaks(text, at + 1, close);
@@ -119,6 +155,7 @@ export class CsvSplitter {
           const unit = text.charCodeAt(end);
           if (unit === this.#delimiter || unit === LINE_FEED || unit === RETURN) break;
         }
+        if (end - from > this.#maxUnits) return this.#badRow(from, TOO_LONG);
         if (end > at && this.#isWanted(column)) value = text.slice(at, end);
       }
       if (value !== null) cells[this.#wanted === null ? column : (this.#places[column] as number)] = value;
@@ -151,11 +188,14 @@ export class CsvSplitter {
     return this.#text.charCodeAt(end + 1) === LINE_FEED ? end + 2 : end + 1;
   }
 
-  #badRow(from: number, problem: QuoteProblem): CsvRow {
+  /** Refuses the line that begins at `from`; what of it is still to come is skipped. */
+  #badRow(from: number, problem: RowProblem): CsvRow {
     const line = this.#line;
-    const { next } = this.#lineEnd(from);
-    this.#next = next < 0 ? this.#text.length : next;
-    this.#line += 1;
+    const { end, next } = this.#lineEnd(from);
+    this.#skipsLine = next < 0;
+    this.#next = next < 0 ? end : next;
+    this.#line += next < 0 ? 0 : 1;
+    this.#enough = 0;
     return { line, width: 0, cells: [], problem };
   }
 

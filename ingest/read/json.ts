@@ -1,7 +1,14 @@
 /** One value of a JSON text. */
-export type JsonPiece =
-  | { readonly line: number; readonly json: Buffer }
-  | { readonly line: number; readonly problem: string };
+export type JsonPiece = { readonly line: number; readonly json: Buffer } | JsonProblem;
+
+interface JsonProblem {
+  readonly line: number;
+  readonly problem: string;
+  /** What would be right. */
+  readonly advice?: string;
+  /** Nothing behind it can be read. */
+  readonly isEnd: boolean;
+}
 
 /** Splits bytes into JSON values, without reading them. */
 export interface JsonSplitter {
@@ -21,8 +28,10 @@ const OPEN = 0x7b;
 const CLOSE = 0x7d;
 const RETURN = 0x0d;
 
-/** A value longer than this has no end. */
+/** Longer values are refused: they have no end, or no line breaks between them. */
 const MAX_VALUE_BYTES = 16 * 1024 * 1024;
+
+const TOO_LONG = "has no end within 16 MB";
 
 const NOTHING = Buffer.alloc(0);
 
@@ -30,60 +39,132 @@ function isBlank(byte: number | undefined): boolean {
   return byte === 0x20 || byte === LINE_FEED || byte === RETURN || byte === 0x09;
 }
 
-/** A value a line, byte for byte; empty lines are none. A line that is no JSON does not disturb the next one. */
-export class LineSplitter implements JsonSplitter {
-  #bytes: Buffer = NOTHING;
-  #at = 0;
-  #isLast = false;
-  #line = 0;
+/** Bytes that are split while more of them arrive. */
+class Unread {
+  bytes: Buffer = NOTHING;
+  /** Where what was not split yet begins. */
+  at = 0;
+  isLast = false;
+  #arrived: Buffer[] = [];
+  #arrivedBytes = 0;
+  #enough = 0;
+  readonly maxBytes: number;
+
+  constructor(maxBytes: number) {
+    this.maxBytes = maxBytes;
+  }
 
   push(bytes: Buffer, isLast: boolean): void {
-    this.#bytes = this.#at === this.#bytes.length ? bytes : Buffer.concat([this.#bytes.subarray(this.#at), bytes]);
-    this.#at = 0;
-    this.#isLast = isLast;
+    this.#arrived.push(bytes);
+    this.#arrivedBytes += bytes.length;
+    this.isLast = isLast;
+  }
+
+  /** Adds what has arrived to `bytes`; false while that is too little to be worth it. */
+  take(): boolean {
+    const left = this.bytes.length - this.at;
+    if (!this.isLast && left + this.#arrivedBytes < this.#enough) return false;
+    if (this.#arrived.length === 0) return true;
+    const [first = NOTHING] = this.#arrived;
+    this.bytes =
+      left === 0 && this.#arrived.length === 1
+        ? first
+        : Buffer.concat([this.bytes.subarray(this.at), ...this.#arrived]);
+    this.at = 0;
+    this.#arrived = [];
+    this.#arrivedBytes = 0;
+    this.#enough = 0;
+    return true;
+  }
+
+  /** What begins at `at` has no end yet. Returns whether it is too long to wait for more of it. */
+  isTooLong(): boolean {
+    const left = this.bytes.length - this.at;
+    // A long value that has no end yet is looked at again only when twice as much of it has arrived: the work stays linear.
+    this.#enough = left > this.maxBytes / 16 ? Math.min(2 * left, this.maxBytes + 1) : 0;
+    return left > this.maxBytes;
+  }
+}
+
+/** A value a line, byte for byte; empty lines are none. A line that is no JSON does not disturb the next one. */
+export class LineSplitter implements JsonSplitter {
+  readonly #unread: Unread;
+  #line = 0;
+  /** Whether the rest of a refused line is still to come. */
+  #skipsLine = false;
+
+  /** `maxBytes`: the length of the longest line. */
+  constructor(maxBytes = MAX_VALUE_BYTES) {
+    this.#unread = new Unread(maxBytes);
+  }
+
+  push(bytes: Buffer, isLast: boolean): void {
+    this.#unread.push(bytes, isLast);
   }
 
   next(): JsonPiece | null {
-    for (;;) {
-      const from = this.#at;
-      if (from >= this.#bytes.length) return null;
-      const found = this.#bytes.indexOf(LINE_FEED, from);
-      if (found < 0 && !this.#isLast) return null;
-      const end = found < 0 ? this.#bytes.length : found;
-      this.#at = found < 0 ? end : end + 1;
+    const unread = this.#unread;
+    if (!unread.take()) return null;
+    const { bytes } = unread;
+    while (unread.at < bytes.length) {
+      const from = unread.at;
+      const found = bytes.indexOf(LINE_FEED, from);
+      const end = found < 0 ? bytes.length : found;
+      const behind = found < 0 ? end : end + 1;
+      if (this.#skipsLine) {
+        this.#skipsLine = found < 0;
+        unread.at = behind;
+        continue;
+      }
+      const isOpen = found < 0 && !unread.isLast;
+      if (isOpen && !unread.isTooLong()) return null;
+      unread.at = behind;
       this.#line += 1;
+      this.#skipsLine = isOpen;
+      if (end - from > unread.maxBytes) return this.#tooLong();
       let [first, last] = [from, end];
-      while (first < last && isBlank(this.#bytes[first])) first += 1;
-      while (last > first && isBlank(this.#bytes[last - 1])) last -= 1;
+      while (first < last && isBlank(bytes[first])) first += 1;
+      while (last > first && isBlank(bytes[last - 1])) last -= 1;
       if (last > first)
-        return { line: this.#line, json: this.#bytes.subarray(from, this.#bytes[end - 1] === RETURN ? end - 1 : end) };
+        return { line: this.#line, json: bytes.subarray(from, bytes[end - 1] === RETURN ? end - 1 : end) };
     }
+    return null;
+  }
+
+  #tooLong(): JsonPiece {
+    return {
+      ...{ line: this.#line, problem: `the line ${TOO_LONG}`, isEnd: false },
+      advice: "Write one object a line; a list of objects, or objects on several lines, are read with --input json.",
+    };
   }
 }
 
 /** Values one after the other, also over several lines, and the elements of lists. Where the structure is broken it ends. */
 export class ValueSplitter implements JsonSplitter {
-  #bytes: Buffer = NOTHING;
-  #at = 0;
-  #isLast = false;
+  readonly #unread: Unread;
   #line = 1;
   #ended = false;
   /** What may follow: a value or a list; in a list a value, its first value or its end, or what is behind a value. */
   #state: "top" | "first" | "value" | "behind" = "top";
 
+  /** `maxBytes`: the length of the longest value. */
+  constructor(maxBytes = MAX_VALUE_BYTES) {
+    this.#unread = new Unread(maxBytes);
+  }
+
   push(bytes: Buffer, isLast: boolean): void {
-    this.#bytes = this.#at === this.#bytes.length ? bytes : Buffer.concat([this.#bytes.subarray(this.#at), bytes]);
-    this.#at = 0;
-    this.#isLast = isLast;
+    this.#unread.push(bytes, isLast);
   }
 
   next(): JsonPiece | null {
+    const unread = this.#unread;
+    if (this.#ended || !unread.take()) return null;
+    const { bytes } = unread;
     for (;;) {
-      if (this.#ended) return null;
-      for (; isBlank(this.#bytes[this.#at]); this.#at++) if (this.#bytes[this.#at] === LINE_FEED) this.#line += 1;
-      const byte = this.#bytes[this.#at];
+      for (; isBlank(bytes[unread.at]); unread.at++) if (bytes[unread.at] === LINE_FEED) this.#line += 1;
+      const byte = bytes[unread.at];
       if (byte === undefined) {
-        if (!this.#isLast || this.#state === "top") return null;
+        if (!unread.isLast || this.#state === "top") return null;
         return this.#broken("the text ends inside its list: it may be cut off");
       }
       if (this.#state === "top" && byte === OPEN_LIST) this.#step("first");
@@ -97,31 +178,34 @@ export class ValueSplitter implements JsonSplitter {
 
   #step(state: "top" | "first" | "value"): void {
     this.#state = state;
-    this.#at += 1;
+    this.#unread.at += 1;
   }
 
-  #broken(problem: string): JsonPiece {
+  #broken(problem: string, advice?: string): JsonPiece {
     this.#ended = true;
-    return { line: this.#line, problem };
+    return { line: this.#line, problem, isEnd: true, ...(advice === undefined ? {} : { advice }) };
   }
 
   #value(): JsonPiece | null {
-    const from = this.#at;
-    const end = valueEnd(this.#bytes, from, this.#isLast);
+    const { bytes, at: from, isLast, maxBytes } = this.#unread;
+    const end = valueEnd(bytes, from, isLast);
     if (end === null) {
-      if (this.#isLast || this.#bytes.length - from > MAX_VALUE_BYTES)
-        return this.#broken("the value that begins here has no end");
-      return null;
+      if (this.#unread.isTooLong()) return this.#tooLong();
+      return isLast ? this.#broken("the value that begins here has no end") : null;
     }
+    if (end - from > maxBytes) return this.#tooLong();
     if (end === from)
-      return this.#broken(
-        `there should be a value, not ${JSON.stringify(String.fromCharCode(this.#bytes[from] as number))}`,
-      );
+      return this.#broken(`there should be a value, not ${JSON.stringify(String.fromCharCode(bytes[from] as number))}`);
     const line = this.#line;
-    for (let at = from; at < end; at++) if (this.#bytes[at] === LINE_FEED) this.#line += 1;
-    this.#at = end;
+    for (let at = from; at < end; at++) if (bytes[at] === LINE_FEED) this.#line += 1;
+    this.#unread.at = end;
     if (this.#state !== "top") this.#state = "behind";
-    return { line, json: this.#bytes.subarray(from, end) };
+    return { line, json: bytes.subarray(from, end) };
+  }
+
+  #tooLong(): JsonPiece {
+    const advice = "Look for a quote or brace that is never closed; one object a line is read with --input ndjson.";
+    return this.#broken(`the value that begins here ${TOO_LONG}`, advice);
   }
 }
 
@@ -155,13 +239,25 @@ function textEnd(bytes: Buffer, from: number): number | null {
   return null;
 }
 
-/** How the first bytes of a JSON text have to be split: by lines, unless it begins with a list or with a value that goes on in the next line. */
+/**
+ * How the first bytes of a JSON text have to be split: by lines, unless it begins with a list or with a value that goes on in the next line. When the
+ * first line is broken and the second begins an object of its own, the values are lines, and only the first one is refused.
+ */
 export function jsonSplitter(head: Buffer, linesOnly: boolean): JsonSplitter {
-  const first = head.findIndex((byte) => !isBlank(byte));
+  const first = Math.max(
+    head.findIndex((byte) => !isBlank(byte)),
+    0,
+  );
   if (head[first] === OPEN_LIST) return new ValueSplitter();
   const end = head.indexOf(LINE_FEED, first);
-  const line = head.subarray(Math.max(first, 0), end < 0 ? head.length : end);
-  return linesOnly || end < 0 || valueEnd(line, 0, true) !== null ? new LineSplitter() : new ValueSplitter();
+  if (linesOnly || end < 0 || valueEnd(head.subarray(first, end), 0, true) !== null) return new LineSplitter();
+  return head[first] === OPEN && secondLineBegins(head, first, end) ? new LineSplitter() : new ValueSplitter();
+}
+
+/** Whether an object begins in the second line, and is not a value that the first line says is to follow. */
+function secondLineBegins(head: Buffer, from: number, lineEnd: number): boolean {
+  const line = head.toString("latin1", from, lineEnd).trimEnd();
+  return !/[:,[]$/.test(line) && /^\s*\{/.test(head.toString("latin1", lineEnd, lineEnd + 1_024));
 }
 
 /** The members of a JSON object as they are written, name -> text of the value; of a name that comes twice the last. `text` is the text of an object. */
