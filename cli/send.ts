@@ -50,7 +50,7 @@ export async function send(config: Config, name: string, file: string, flags: Se
     if (!flags.dryRun) await createStreamTopics(config);
     const result = await sendSource(config, stream, { file, source }, flags);
     await report(config, stream, result, flags);
-    if (result.invalid > 0 && !flags.skipInvalid) process.exitCode = 1;
+    if (result.invalid > 0 && !flags.skipInvalid && process.exitCode !== 130) process.exitCode = 1;
   } finally {
     source.close();
   }
@@ -108,7 +108,9 @@ async function report(config: Config, stream: Stream, result: SendResult, flags:
   const views = viewsOfStream(await loadDefinitions(config), stream.name);
   if (flags.json) process.stdout.write(`${JSON.stringify({ ...counts, position })}\n`);
   else process.stdout.write(`${inWords(result, flags)}\n${position === "" ? "" : positionLines(position, views)}`);
-  if (flags.wait && position !== "") await waitForViews(config, views, reached, flags.timeout);
+  // Who stopped the command does not wait.
+  if (flags.wait && position !== "" && process.exitCode !== 130)
+    await waitForViews(config, views, reached, flags.timeout);
 }
 
 function inWords({ rows, valid, invalid, sent, seconds }: SendResult, { dryRun }: SendFlags): string {

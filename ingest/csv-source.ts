@@ -36,7 +36,7 @@ export async function csvSource(
   let table = openTable(file, head, options, stream);
   for (; table === null; table = openTable(file, head, options, stream)) await readMore();
   const pieces = csvPieces(table, { [Symbol.asyncIterator]: () => texts }, bytes);
-  return { total: bytes.total, unit: "bytes", columns: table.found.fields, pieces, close: () => {} };
+  return { total: bytes.total, unit: "bytes", columns: table.found.fields, pieces, close: () => bytes.close() };
 }
 
 /**

@@ -62,7 +62,7 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
   const rows = new Rows(options, source.columns);
   const sending = new Sending(producer, topic);
   try {
-    for await (const { rows: piece, done } of source.pieces) {
+    for await (const { rows: piece, done } of untilStopped(source.pieces, stop)) {
       try {
         for (const row of piece) rows.look(row);
       } catch (error) {
@@ -73,7 +73,6 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
       }
       if (rows.read >= LOOK_AHEAD_ROWS) await sending.send(rows.take());
       onProgress(done);
-      if (stop.aborted) break;
     }
     await sending.send(rows.take());
     await sending.end();
@@ -83,6 +82,20 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
   const { read, invalid } = rows;
   const seconds = (performance.now() - beganMs) / 1_000;
   return { rows: read, valid: read - invalid, invalid, sent: sending.sent, seconds, reached: sending.reached };
+}
+
+/** What `pieces` gives until `stop` is aborted, also while the next one is awaited. `pieces` is not told: whoever opened it closes it. */
+async function* untilStopped<T>(pieces: AsyncIterable<T>, stop: AbortSignal): AsyncIterable<T> {
+  const stopped = new Promise<null>((resolve) => stop.addEventListener("abort", () => resolve(null), { once: true }));
+  const source = pieces[Symbol.asyncIterator]();
+  while (!stop.aborted) {
+    const next = source.next();
+    // After a stop its input is closed, which nobody waits for.
+    next.catch(() => {});
+    const step = await Promise.race([next, stopped]);
+    if (step === null || step.done === true) return;
+    yield step.value;
+  }
 }
 
 /** Records on their way to Kafka. */

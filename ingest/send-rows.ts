@@ -50,16 +50,28 @@ export async function openSource(file: string, stream: Stream, options: FileOpti
   const named = options.kind ?? EXTENSIONS[extname(file.toLowerCase().replace(/\.(gz|zst)$/, "")).slice(1)] ?? null;
   if (named === "parquet" && file !== "-") return parquetSource(file, stream);
   const bytes = await openBytes(file);
+  try {
+    return await textSource(file, stream, bytes, { ...options, kind: named });
+  } catch (error) {
+    bytes.close();
+    throw error;
+  }
+}
+
+/** A file that is not named as Parquet, by what it begins with. */
+async function textSource(file: string, stream: Stream, bytes: Bytes, options: FileOptions): Promise<Source> {
   const head = await bytes.peek(HEAD_BYTES);
   const start = head.toString("latin1", 0, 16);
   if (start.startsWith("PAR1")) {
-    if (file !== "-" && bytes.done > 0) return parquetSource(file, stream);
-    throw new TidelineError("INPUT_MISSING", "Parquet cannot be read from a pipe", "Write it to a file first.");
+    if (file === "-")
+      throw new TidelineError("INPUT_MISSING", "Parquet cannot be read from a pipe", "Write it to a file first.");
+    bytes.close();
+    return parquetSource(file, stream);
   }
   for (const [begin, what, advice] of OTHERS)
     if (start.startsWith(begin)) throw new TidelineError("INPUT_MISSING", `${file} is ${what}`, advice);
   const encoding = options.encoding ?? encodingOf(head);
-  const kind = named ?? ((await isJson(head, encoding)) ? "json" : "csv");
+  const kind = options.kind ?? ((await isJson(head, encoding)) ? "json" : "csv");
   if (kind === "json" || kind === "ndjson") return jsonSource(bytes, encoding, kind === "ndjson");
   const delimiter = options.delimiter ?? (kind === "tsv" ? "\t" : null);
   return csvSource(file, bytes, { ...options, encoding, delimiter }, stream);
@@ -103,8 +115,8 @@ async function* parquetPieces(table: ParquetRows, fields: readonly string[]) {
 
 /** JSON values, whose bytes are kept; text in another encoding becomes UTF-8. */
 async function jsonSource(bytes: Bytes, encoding: Encoding, linesOnly: boolean): Promise<Source> {
-  const { total } = bytes;
-  return { total, unit: "bytes", columns: [], pieces: jsonPieces(bytes, encoding, linesOnly), close: () => {} };
+  const pieces = jsonPieces(bytes, encoding, linesOnly);
+  return { total: bytes.total, unit: "bytes", columns: [], pieces, close: () => bytes.close() };
 }
 
 async function* jsonPieces(bytes: Bytes, encoding: Encoding, linesOnly: boolean) {

@@ -1,6 +1,9 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -8,6 +11,7 @@ import { decimal, instant, integer, list, oneOf, optional, text } from "../core/
 import { stream } from "../core/stream.ts";
 import { csvSource } from "../ingest/csv-source.ts";
 import { EventMaker, isRefusal } from "../ingest/event-maker.ts";
+import { ordersOf } from "../ingest/orders.ts";
 import type { Bytes } from "../ingest/read/bytes.ts";
 import { CsvSplitter } from "../ingest/read/csv.ts";
 import { encodingNamed } from "../ingest/read/encoding.ts";
@@ -482,6 +486,30 @@ test("of several delimiters that fit the named columns the one is taken for whic
     code: "BAD_REQUEST",
     message: "the rows have 3 values whether they are separated by comma or by semicolon",
   });
+});
+
+test("SIGTERM ends it while it waits for more of standard input, and half a row is none", {
+  timeout: 120_000,
+}, async () => {
+  const program = fileURLToPath(new URL("../cli/tideline.js", import.meta.url));
+  const env = { ...process.env, TIDELINE_HOME: folder };
+  const child = spawn(process.execPath, [program, "send", "order-completed", "--dry-run", "--json"], { env });
+  let [out, err] = ["", ""];
+  child.stdout.on("data", (text) => (out += text));
+  const refused = new Promise<void>((resolve) =>
+    child.stderr.on("data", (text) => {
+      err += text;
+      if (err.includes("row 1501")) resolve();
+    }),
+  );
+  const ended = once(child, "close");
+  const order = ordersOf(3);
+  const rows = Array.from({ length: 1_500 }, (_, index) => JSON.stringify(order(index, AT)));
+  child.stdin.write(`${rows.join("\n")}\n{"event_id":"no order"}\n${rows[0]?.slice(0, 60)}`);
+  await Promise.race([refused, ended]);
+  child.kill("SIGTERM");
+  expect(await ended).toEqual([130, null]);
+  expect(JSON.parse(out)).toMatchObject({ rows: 1_501, valid: 1_500, invalid: 1 });
 });
 
 test("a file of another kind is named", async () => {

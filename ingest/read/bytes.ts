@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { pipeline } from "node:stream";
+import { pipeline, type Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { Decompress } from "fzstd";
 import { TidelineError } from "../../core/errors.ts";
@@ -15,6 +15,8 @@ export interface Bytes {
   peek(atLeast: number): Promise<Buffer>;
   /** All bytes, in order. Throws INPUT_MISSING when they cannot be read or unpacked. */
   chunks(): AsyncIterable<Buffer>;
+  /** Closes the file or pipe, also while a read waits for it. */
+  close(): void;
 }
 
 const CHUNK_BYTES = 1024 * 1024;
@@ -69,13 +71,19 @@ class Peeked {
 
 class Counted extends Peeked implements Bytes {
   readonly total: number | null;
+  readonly #input: Readable;
   readonly #count: { done: number };
 
-  constructor(input: NodeJS.ReadableStream, total: number | null) {
+  constructor(input: Readable, total: number | null) {
     const count = { done: 0 };
     super(countedChunks(input, count));
     this.total = total;
+    this.#input = input;
     this.#count = count;
+  }
+
+  close(): void {
+    this.#input.destroy();
   }
 
   get done(): number {
@@ -83,7 +91,7 @@ class Counted extends Peeked implements Bytes {
   }
 }
 
-async function* countedChunks(input: NodeJS.ReadableStream, count: { done: number }): AsyncIterable<Buffer> {
+async function* countedChunks(input: Readable, count: { done: number }): AsyncIterable<Buffer> {
   for await (const chunk of input as AsyncIterable<Buffer>) {
     count.done += chunk.length;
     yield chunk;
@@ -96,6 +104,10 @@ class Unpacked extends Peeked implements Bytes {
   constructor(packed: Bytes, source: AsyncIterable<Buffer>, file: string) {
     super(named(source, file));
     this.#packed = packed;
+  }
+
+  close(): void {
+    this.#packed.close();
   }
 
   get total(): number | null {
