@@ -4,6 +4,7 @@ import { isTidelineError } from "../core/errors.ts";
 import { type Brokers, parseBrokers } from "./brokers.ts";
 import { leaderlessMetadata } from "./leaderless-metadata.ts";
 import { isUnknownTopic, noLeader, topicMissing } from "./log-errors.ts";
+import { answered, closeConnections } from "./silent-broker.ts";
 
 /** A topic as the cluster describes it. */
 export interface TopicMetadata {
@@ -17,7 +18,7 @@ const METADATA_AGE_MS = 5_000;
 /** A broker that does not accept a connection holds up the others of a fetch for this long. */
 export const CONNECT_TIMEOUT_MS = 2_000;
 /** A broker that accepts connections and does not answer is given up after this long, and the next one is asked. */
-const ANSWER_TIMEOUT_MS = 10_000;
+export const ANSWER_TIMEOUT_MS = 10_000;
 const EVERY_REPLICA = -1;
 const READ_COMMITTED = 1;
 
@@ -32,6 +33,7 @@ const patiently = retry(handleAll, { maxAttempts: 2, backoff: new ConstantBackof
 export class KafkaCluster {
   readonly #bootstrap: Brokers;
   readonly #pool: ConnectionPool;
+  readonly #answerTimeoutMs: number;
   #known: Brokers = [];
   /** The broker that answered last is asked first. */
   #answered: Brokers[number] | undefined;
@@ -39,9 +41,10 @@ export class KafkaCluster {
 
   constructor(brokers: string, clientId: string, { answerTimeoutMs = ANSWER_TIMEOUT_MS } = {}) {
     this.#bootstrap = parseBrokers(brokers);
+    this.#answerTimeoutMs = answerTimeoutMs;
     this.#pool = new ConnectionPool(clientId, {
       connectTimeout: CONNECT_TIMEOUT_MS,
-      requestTimeout: answerTimeoutMs,
+      requestTimeout: 2 * answerTimeoutMs,
     });
   }
 
@@ -84,7 +87,7 @@ export class KafkaCluster {
   }
 
   async close(): Promise<void> {
-    await this.#pool.close();
+    await closeConnections(this.#pool);
   }
 
   async #offsetsAt(
@@ -93,9 +96,10 @@ export class KafkaCluster {
   ): Promise<[number, bigint][]> {
     const asked = partitions.map((partitionIndex) => ({ partitionIndex, currentLeaderEpoch: -1, timestamp }));
     const connection = await this.#pool.get(leader);
-    const { topics } = await listOffsetsV8.api.async(connection, EVERY_REPLICA, READ_COMMITTED, [
+    const answer = listOffsetsV8.api.async(connection, EVERY_REPLICA, READ_COMMITTED, [
       { name: topic, partitions: asked },
     ]);
+    const { topics } = await answered(connection, answer, this.#answerTimeoutMs);
     return topics.flatMap((one) =>
       one.partitions.map(({ partitionIndex, offset }): [number, bigint] => [partitionIndex, offset]),
     );
@@ -122,7 +126,8 @@ export class KafkaCluster {
   async #askBroker(broker: Brokers[number], topic: string): Promise<Metadata> {
     const connection = await this.#pool.get(broker);
     try {
-      return await metadataV12.api.async(connection, [topic], false, false);
+      const answer = metadataV12.api.async(connection, [topic], false, false);
+      return await answered(connection, answer, this.#answerTimeoutMs);
     } catch (error) {
       if (isUnknownTopic(error)) throw topicMissing(topic, error);
       const answer = leaderlessMetadata(error);

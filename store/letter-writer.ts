@@ -10,6 +10,7 @@ import { deadLetterTopic } from "./topics.ts";
  */
 export class DeadLetters {
   readonly #brokers: string;
+  /** Calls share it. After a failure it sends nothing more. */
   #producer: Promise<EventProducer> | null = null;
 
   constructor(brokers: string) {
@@ -18,43 +19,68 @@ export class DeadLetters {
 
   /** Resolves when Kafka has them all; throws when it does not take them, and begins with a new producer the next time. */
   async send(topic: string, rejected: readonly Rejected[]): Promise<void> {
+    this.#producer ??= openProducer({ brokers: this.#brokers });
+    const producer = this.#producer;
     try {
-      await this.#send(
-        topic,
-        rejected.map((reject) => letter(topic, reject)),
-      );
+      await sendWith(producer, topic, lettersOf(topic, rejected));
     } catch (error) {
+      // Others may have begun with a new one.
+      if (this.#producer === producer) this.#producer = null;
+      await closeProducer(producer);
       if (!isTidelineError(error, "WRITE_REFUSED")) throw error;
-      await this.#sendApart(topic, rejected, error);
+      await this.#sendApart(topic, rejected);
     }
   }
 
-  /** Looks for the letters that Kafka refuses, and sends those without their bytes: a record is refused, its stream does not stop. */
-  async #sendApart(topic: string, rejected: readonly Rejected[], refusal: unknown): Promise<void> {
+  /**
+   * Looks for the letters that Kafka refuses, and sends those without their bytes: a record is refused, its stream does not stop. Each try has a producer
+   * of its own: on a shared one the letter of another call may be what was refused.
+   */
+  async #sendApart(topic: string, rejected: readonly Rejected[]): Promise<void> {
+    const refusal = await this.#sendAlone(topic, lettersOf(topic, rejected));
     const [first] = rejected;
-    if (first === undefined) throw refusal;
-    if (rejected.length === 1) return this.#send(topic, [bareLetter(topic, first)]);
-    const middle = Math.ceil(rejected.length / 2);
-    await this.send(topic, rejected.slice(0, middle));
-    await this.send(topic, rejected.slice(middle));
+    if (refusal === null || first === undefined) return;
+    if (rejected.length > 1) {
+      const middle = Math.ceil(rejected.length / 2);
+      await this.#sendApart(topic, rejected.slice(0, middle));
+      await this.#sendApart(topic, rejected.slice(middle));
+      return;
+    }
+    const refusedBare = await this.#sendAlone(topic, [bareLetter(topic, first)]);
+    if (refusedBare !== null) throw refusedBare;
   }
 
-  async #send(topic: string, letters: readonly EventRecord[]): Promise<void> {
-    this.#producer ??= openProducer({ brokers: this.#brokers });
+  /** Sends letters with a new producer. Returns the error when Kafka refuses one of them, null when it has taken all; throws other errors. */
+  async #sendAlone(topic: string, letters: readonly EventRecord[]): Promise<Error | null> {
+    const producer = openProducer({ brokers: this.#brokers });
     try {
-      const producer = await this.#producer;
-      await producer.send(deadLetterTopic(topic), letters);
+      await sendWith(producer, topic, letters);
+      return null;
     } catch (error) {
-      await this.close();
+      if (isTidelineError(error, "WRITE_REFUSED")) return error;
       throw error;
+    } finally {
+      await closeProducer(producer);
     }
   }
 
   async close(): Promise<void> {
     const producer = this.#producer;
     this.#producer = null;
-    await producer?.then((open) => open.close()).catch(() => undefined);
+    if (producer !== null) await closeProducer(producer);
   }
+}
+
+async function sendWith(producer: Promise<EventProducer>, topic: string, letters: readonly EventRecord[]) {
+  await (await producer).send(deadLetterTopic(topic), letters);
+}
+
+async function closeProducer(producer: Promise<EventProducer>): Promise<void> {
+  await producer.then((open) => open.close()).catch(() => undefined);
+}
+
+function lettersOf(topic: string, rejected: readonly Rejected[]): EventRecord[] {
+  return rejected.map((one) => letter(topic, one));
 }
 
 function letter(topic: string, rejected: Rejected): EventRecord {

@@ -9,6 +9,7 @@ import { CONNECT_TIMEOUT_MS, KafkaCluster } from "./kafka-cluster.ts";
 import { isAboutTheLog, isOutOfRange, logLost, logTruncated, noLeader } from "./log-errors.ts";
 import { batchesOf, expandLimits, type FetchedBatch } from "./record-batch.ts";
 import { Records } from "./records.ts";
+import { answered, closeConnections } from "./silent-broker.ts";
 
 /** A topic as the log knows it. A topic that is deleted and made again has another id (invariant 10). */
 export interface TopicInfo {
@@ -76,6 +77,8 @@ const EARLIEST = -2n;
 const LATEST = -1n;
 /** How often a fetch below a position that the log had reached may come back empty before that is an error; each waits. */
 const EMPTY_FETCHES = 20;
+/** A broker that answers nothing for longer than it may wait for data, and this, has vanished. */
+const SILENCE_MS = 30_000;
 /** A damaged batch is fetched this often: most are damaged on their way. */
 const CORRUPT_FETCHES = 3;
 
@@ -107,7 +110,8 @@ export class LogReader implements LogSource {
   constructor(options: { brokers: string; clientId: string; watch?: FetchWatch }) {
     const { brokers, clientId, watch = UNWATCHED } = options;
     this.#cluster = new KafkaCluster(brokers, clientId);
-    this.#pool = new ConnectionPool(`${clientId}-fetch`, { connectTimeout: CONNECT_TIMEOUT_MS });
+    const limits = { connectTimeout: CONNECT_TIMEOUT_MS, requestTimeout: 4 * SILENCE_MS };
+    this.#pool = new ConnectionPool(`${clientId}-fetch`, limits);
     this.#watch = watch;
   }
 
@@ -175,7 +179,7 @@ export class LogReader implements LogSource {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#pool.close(), this.#cluster.close()]);
+    await Promise.all([closeConnections(this.#pool), this.#cluster.close()]);
   }
 
   #turnsOf(topic: string): FetchTurns {
@@ -220,7 +224,7 @@ export class LogReader implements LogSource {
     const throttledMs = (this.#throttledUntilMs.get(name) ?? 0) - Date.now();
     if (throttledMs > 0) await delay(throttledMs);
     // Not the client's own `fetch`: its filter lets aborted records through when their marker is not in the same answer.
-    const answer = await fetchApi.async(
+    const asked = fetchApi.async(
       connection,
       ...fetchRequest({
         topicId,
@@ -230,6 +234,7 @@ export class LogReader implements LogSource {
         partitionMaxBytes: partitionBytes,
       }),
     );
+    const answer = await answered(connection, asked, maxWaitMs + SILENCE_MS);
     const fetchedAtMs = Date.now();
     this.#throttledUntilMs.set(name, fetchedAtMs + answer.throttledMs);
     return answer.partitions.map((part) => {

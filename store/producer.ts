@@ -1,12 +1,13 @@
 import { ConnectionPool, type GenericError, initProducerIdV4, ProtocolError } from "@platformatic/kafka";
-import { ExponentialBackoff, handleWhen, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
+import { ExponentialBackoff, handleWhen, retry, TaskCancelledError, TimeoutStrategy, timeout, wrap } from "cockatiel";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import { type BatchIdentity, BatchWriter, type WrittenRecord } from "./batch-writer.ts";
 import { parseBrokers } from "./brokers.ts";
-import { CONNECT_TIMEOUT_MS, KafkaCluster } from "./kafka-cluster.ts";
+import { ANSWER_TIMEOUT_MS, CONNECT_TIMEOUT_MS, KafkaCluster } from "./kafka-cluster.ts";
 import { noLeader } from "./log-errors.ts";
 import { partitionOf } from "./partitioner.ts";
 import { produceApi } from "./produce-request.ts";
+import { answered, closeConnections } from "./silent-broker.ts";
 import { unreachable } from "./topics.ts";
 
 /** A record to be sent. Its timestamp is the time of sending. */
@@ -22,12 +23,12 @@ export interface EventProducer {
   /**
    * Sends `records` and resolves when Kafka has acknowledged all of them. Calls may overlap: within a partition their records keep
    * the order of the calls, and small calls share batches. All of them wait in memory: whoever sends much awaits each call.
-   * Retries for two minutes. Throws RangeError (no such partition) and TidelineError TOPIC_MISSING, NOT_READY (no answer) and
+   * Retries for two minutes; a broker that vanished without a word is given up after 40 seconds, and the partition's leader looked up again. Throws RangeError (no such partition) and TidelineError TOPIC_MISSING, NOT_READY (no answer) and
    * WRITE_REFUSED (Kafka does not take a record, because it is too large for instance). After NOT_READY and WRITE_REFUSED
    * the producer sends nothing more, for the records behind would leave a gap: open another one.
    */
   send(topic: string, records: readonly EventRecord[]): Promise<Acknowledged>;
-  /** Waits for what was sent, then closes the connections. */
+  /** Waits for what was sent before, then closes the connections. From now on `send` throws. */
   close(): Promise<void>;
 }
 
@@ -38,37 +39,62 @@ const openLimitMs = 15_000;
 const replicationLimitMs = 30_000;
 /** Kafka's own default for `delivery.timeout.ms`. */
 const deliveryLimitMs = 120_000;
+/** A broker answers within `replicationLimitMs`, also with a refusal, unless it has vanished. */
+const silenceLimitMs = replicationLimitMs + 10_000;
+/** After this long the next broker is asked to register the producer. */
+const registerSilenceMs = 5_000;
+
+export interface ProducerOptions {
+  /** `host:port`, several by comma. */
+  readonly brokers: string;
+  /** How long a connection may answer nothing before it is closed, in milliseconds; by default 40 seconds. */
+  readonly silenceMs?: number;
+  /** How long a record is tried to be sent, in milliseconds; by default two minutes. */
+  readonly deliveryMs?: number;
+}
 
 /** Registers an idempotent producer; throws TidelineError NOT_READY when no broker does that within 15 seconds. */
-export async function openProducer({ brokers }: { readonly brokers: string }): Promise<EventProducer> {
+export async function openProducer(options: ProducerOptions): Promise<EventProducer> {
+  const { brokers, silenceMs = silenceLimitMs, deliveryMs = deliveryLimitMs } = options;
   const addresses = parseBrokers(brokers);
-  // A request that is given up stays on its connection, where it holds up others: the limit of a delivery is the shorter one.
-  const pool = new ConnectionPool(CLIENT_ID, { connectTimeout: CONNECT_TIMEOUT_MS, requestTimeout: deliveryLimitMs });
+  // `answered` ends requests, and their connection. The client's own limit would end the request alone.
+  const pool = new ConnectionPool(CLIENT_ID, { connectTimeout: CONNECT_TIMEOUT_MS, requestTimeout: 2 * deliveryMs });
   let attempts = 0;
   const register = async () => {
     const broker = addresses[attempts++ % addresses.length] ?? { host: "", port: 0 };
-    return initProducerIdV4.api.async(await pool.get(broker), null, 0, -1n, -1);
+    const connection = await pool.get(broker);
+    return answered(connection, initProducerIdV4.api.async(connection, null, 0, -1n, -1), registerSilenceMs);
   };
   try {
     // A broker that has just started answers "coordinator is loading" at first.
     const { producerId, producerEpoch } = await persist(openLimitMs, register, refusal);
-    return new LaneProducer({ producerId, producerEpoch }, pool, brokers);
+    return new LaneProducer({ producerId, producerEpoch }, pool, { brokers, silenceMs, deliveryMs });
   } catch (error) {
-    await pool.close();
+    await closeConnections(pool);
     throw unreachable(brokers, error);
   }
 }
 
 const CLIENT_ID = "tideline";
 
-/** Repeats `attempt` until it succeeds, its error is `final`, or the time is over. */
-function persist<T>(limitMs: number, attempt: () => Promise<T>, final: (error: unknown) => unknown): Promise<T> {
-  const backoff = new ExponentialBackoff({ initialDelay: 100, maxDelay: 1_000 });
+/** Repeats `attempt` until it succeeds or its error is `final`. After `limitMs` it throws the error of the last attempt. */
+async function persist<T>(limitMs: number, attempt: () => Promise<T>, final: (error: unknown) => unknown): Promise<T> {
+  let failure: unknown;
   const again = retry(
-    handleWhen((error) => !final(error)),
-    { maxAttempts: Number.POSITIVE_INFINITY, backoff },
+    handleWhen((error) => {
+      failure = error;
+      return !final(error);
+    }),
+    {
+      maxAttempts: Number.POSITIVE_INFINITY,
+      backoff: new ExponentialBackoff({ initialDelay: 100, maxDelay: 1_000 }),
+    },
   );
-  return wrap(timeout(limitMs, TimeoutStrategy.Aggressive), again).execute(attempt);
+  try {
+    return await wrap(timeout(limitMs, TimeoutStrategy.Aggressive), again).execute(attempt);
+  } catch (error) {
+    throw error instanceof TaskCancelledError ? (failure ?? error) : error;
+  }
 }
 
 /** Kafka's answer, when trying again cannot change it. */
@@ -115,21 +141,25 @@ class LaneProducer implements EventProducer {
   readonly #identity: Omit<BatchIdentity, "sequence">;
   readonly #pool: ConnectionPool;
   readonly #cluster: KafkaCluster;
-  readonly #brokers: string;
+  readonly #limits: Required<ProducerOptions>;
   /** Topic -> a lane for each partition; asked once, so that a key stays where it is while this producer lives. */
   readonly #lanes = new Map<string, Promise<Lane[]>>();
   #keyless = 0;
   #failure: Error | undefined;
+  #isClosing = false;
 
-  constructor(identity: Omit<BatchIdentity, "sequence">, pool: ConnectionPool, brokers: string) {
+  constructor(identity: Omit<BatchIdentity, "sequence">, pool: ConnectionPool, limits: Required<ProducerOptions>) {
     this.#identity = identity;
     this.#pool = pool;
-    this.#brokers = brokers;
-    this.#cluster = new KafkaCluster(brokers, CLIENT_ID);
+    this.#limits = limits;
+    this.#cluster = new KafkaCluster(limits.brokers, CLIENT_ID, {
+      answerTimeoutMs: Math.min(limits.silenceMs, ANSWER_TIMEOUT_MS),
+    });
   }
 
   async send(topic: string, records: readonly EventRecord[]): Promise<Acknowledged> {
     if (this.#failure !== undefined) throw this.#failure;
+    if (this.#isClosing) throw new TypeError("send() on a closed producer");
     const found = this.#lanes.get(topic) ?? this.#find(topic);
     this.#lanes.set(topic, found);
     const lanes = await found; // also when it is known: overlapping calls go on in their order
@@ -144,15 +174,16 @@ class LaneProducer implements EventProducer {
   }
 
   async close(): Promise<void> {
+    // Set at once: what is sent while others are waited for would find the connections closed, and try again until its time is over.
+    this.#isClosing = true;
     for (const found of this.#lanes.values()) for (const lane of await found.catch(() => [])) await lane.draining;
-    this.#failure ??= new TypeError("send() on a closed producer");
-    await Promise.all([this.#pool.close(), this.#cluster.close()]);
+    await Promise.all([closeConnections(this.#pool), this.#cluster.close()]);
   }
 
   async #find(topic: string): Promise<Lane[]> {
     try {
       const ask = () => this.#cluster.topic(topic, { fresh: true });
-      const { leaders } = await persist(deliveryLimitMs, ask, isTopicMissing);
+      const { leaders } = await persist(this.#limits.deliveryMs, ask, isTopicMissing);
       return Array.from(leaders, (_, partition) => ({ topic, partition, waiting: [], sequence: 0 }));
     } catch (error) {
       this.#lanes.delete(topic);
@@ -180,7 +211,7 @@ class LaneProducer implements EventProducer {
     try {
       const batch = writer.seal({ ...this.#identity, sequence }, Date.now());
       const request = { topic, partition, batch, timeoutMs: replicationLimitMs };
-      const first = await persist(deliveryLimitMs, () => this.#attempt(request), refusal);
+      const first = await persist(this.#limits.deliveryMs, () => this.#attempt(request), refusal);
       lane.sequence = (sequence + writer.count) % 2 ** 31;
       return first;
     } catch (error) {
@@ -194,7 +225,8 @@ class LaneProducer implements EventProducer {
     try {
       const leader = (await this.#cluster.topic(topic)).leaders[partition];
       if (leader === undefined) throw noLeader(topic, partition);
-      return await produceApi.async(await this.#pool.get(leader), request);
+      const connection = await this.#pool.get(leader);
+      return await answered(connection, produceApi.async(connection, request), this.#limits.silenceMs);
     } catch (error) {
       // Another broker may lead the partition by now.
       this.#cluster.forget(topic);
@@ -205,7 +237,7 @@ class LaneProducer implements EventProducer {
   #explain(topic: string, cause: unknown): TidelineError {
     if (isTopicMissing(cause)) return cause;
     const refused = refusal(cause);
-    if (refused === undefined) return unreachable(this.#brokers, cause);
+    if (refused === undefined) return unreachable(this.#limits.brokers, cause);
     const message = `Kafka refuses a record for ${topic}: ${refused.serverErrorMessage ?? refused.message}`;
     return new TidelineError("WRITE_REFUSED", message, "nothing behind it was sent; put it right and start again", {
       cause,

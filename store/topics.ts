@@ -97,8 +97,16 @@ function checkPartitions({ name, partitions }: TopicSpec, found: number): void {
   );
 }
 
-/** What to throw when Kafka gives no answer. */
+/** What to throw when Kafka gives no answer, or none that helps; `cause` is the last failure. */
 export function unreachable(brokers: string, cause: unknown): TidelineError {
   const hint = "start the servers with `tideline up`, or set KAFKA_BROKERS to the Kafka that runs";
-  return new TidelineError("NOT_READY", `Kafka does not answer at ${brokers}`, hint, { cause });
+  return new TidelineError("NOT_READY", `Kafka does not answer at ${brokers}: ${reasonOf(cause)}`, hint, { cause });
+}
+
+/** What an error of Kafka's client says, and what is behind it: the client wraps both the broker's codes and the network's errors. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const [inner] = error instanceof AggregateError ? (error.errors as unknown[]) : [error.cause];
+  const words = error.message.replace(/\.$/, "");
+  return inner === undefined || inner === null ? words : `${words}: ${reasonOf(inner)}`;
 }
