@@ -2,6 +2,7 @@ import { compareGenerations } from "../batch-layer/compare.ts";
 import { type FirstVersion, planFirstVersion, publishFirstVersion } from "../batch-layer/first-version.ts";
 import type { BuiltPart } from "../batch-layer/rebuild.ts";
 import type { Comparison } from "../core/documents.ts";
+import { isTidelineError } from "../core/errors.ts";
 import { type Cut, cutFromJson, cutReached } from "../core/position.ts";
 import { tilesOf } from "../store/chain-state.ts";
 import { beginGeneration } from "../store/generation-start.ts";
@@ -138,44 +139,67 @@ async function retireGenerations(
   keepMs: number,
   nowMs: number,
 ): Promise<{ retired: string[]; deleted: string[] }> {
-  const { generations, definitions, logger } = deps;
+  const { generations, logger } = deps;
   const [retired, deleted]: [string[], string[]] = [[], []];
+  let damage: unknown = null;
   for (const view of await generations.views()) {
-    const file = definitions.views.get(view) ?? null;
-    const records = await generations.records(view);
-    const lastServedMs = (generation: string) => {
-      const index = records.findLastIndex((record) => record.generation === generation);
-      return index < 0 ? null : (records[index + 1]?.atMs ?? null);
-    };
-    // It was built for a definition that changed again before it was served. While it is young, another worker's files may name it.
-    const isAbandoned = async (generation: string) => {
-      if (generation === file?.generation || records.some((record) => record.generation === generation)) return false;
-      const begun = await deps.stores.manifests.version(generation, 0);
-      return begun !== null && nowMs - begun.createdAtMs >= keepMs;
-    };
-    let missingMs: number | null = null;
-    if (file === null) missingMs = await generations.missingSince(view, nowMs);
-    else await generations.found(view);
-    for (const [generation, part] of await generations.parts(view, file)) {
-      const sinceMs = part === "kept" ? (lastServedMs(generation) ?? missingMs) : missingMs;
-      if (sinceMs === null || nowMs - sinceMs < keepMs) continue;
+    try {
+      const gone = await retireOf(deps, view, keepMs, nowMs);
+      retired.push(...gone.retired);
+      deleted.push(...gone.deleted);
+    } catch (error) {
+      if (!isTidelineError(error, "ARCHIVE_DAMAGED")) throw error;
+      damage ??= error;
+    }
+  }
+  if (retired.length + deleted.length > 0) logger.info({ retired, deleted }, "generations let go");
+  // A document that cannot be read fails the run, but only after the other views had their turn.
+  if (damage !== null) throw damage;
+  return { retired, deleted };
+}
+
+/** Lets go of the generations of one view. Throws ARCHIVE_DAMAGED when one of its documents cannot be read. */
+async function retireOf(
+  deps: ActivityDeps,
+  view: string,
+  keepMs: number,
+  nowMs: number,
+): Promise<{ retired: string[]; deleted: string[] }> {
+  const { generations, definitions } = deps;
+  const [retired, deleted]: [string[], string[]] = [[], []];
+  const file = definitions.views.get(view) ?? null;
+  const records = await generations.records(view);
+  const lastServedMs = (generation: string) => {
+    const index = records.findLastIndex((record) => record.generation === generation);
+    return index < 0 ? null : (records[index + 1]?.atMs ?? null);
+  };
+  // It was built for a definition that changed again before it was served. While it is young, another worker's files may name it.
+  const isAbandoned = async (generation: string) => {
+    if (generation === file?.generation || records.some((record) => record.generation === generation)) return false;
+    const begun = await deps.stores.manifests.version(generation, 0);
+    return begun !== null && nowMs - begun.createdAtMs >= keepMs;
+  };
+  let missingMs: number | null = null;
+  if (file === null) missingMs = await generations.missingSince(view, nowMs);
+  else await generations.found(view);
+  for (const [generation, part] of await generations.parts(view, file)) {
+    const sinceMs = part === "kept" ? (lastServedMs(generation) ?? missingMs) : missingMs;
+    if (sinceMs === null || nowMs - sinceMs < keepMs) continue;
+    await generations.retire(generation, nowMs);
+    retired.push(generation);
+  }
+  for (const generation of await generations.stored(view)) {
+    const retiredAtMs = await generations.retiredAtMs(generation);
+    if (retiredAtMs === null && (await isAbandoned(generation))) {
       await generations.retire(generation, nowMs);
       retired.push(generation);
     }
-    for (const generation of await generations.stored(view)) {
-      const retiredAtMs = await generations.retiredAtMs(generation);
-      if (retiredAtMs === null && (await isAbandoned(generation))) {
-        await generations.retire(generation, nowMs);
-        retired.push(generation);
-      }
-      if (retiredAtMs === null || nowMs - retiredAtMs < NOTICE_MS) continue;
-      await chainOf(deps, { generation }).drop();
-      await generations.remove(generation);
-      deleted.push(generation);
-    }
-    if (missingMs !== null && nowMs - missingMs >= keepMs && (await generations.stored(view)).length === 0)
-      await generations.forget(view);
+    if (retiredAtMs === null || nowMs - retiredAtMs < NOTICE_MS) continue;
+    await chainOf(deps, { generation }).drop();
+    await generations.remove(generation);
+    deleted.push(generation);
   }
-  if (retired.length + deleted.length > 0) logger.info({ retired, deleted }, "generations let go");
+  if (missingMs !== null && nowMs - missingMs >= keepMs && (await generations.stored(view)).length === 0)
+    await generations.forget(view);
   return { retired, deleted };
 }

@@ -71,7 +71,7 @@ export async function listViews(config: Config, json: boolean): Promise<void> {
   await print(json, rows, sheet, "no views: TIDELINE_VIEWS names folders without any");
 }
 
-function viewRow({ definition, standing }: ViewStanding, part: Part): ViewRow {
+function viewRow({ definition, standing, damage }: ViewStanding, part: Part): ViewRow {
   const { view, generation, frozen } = definition;
   const files = standing?.manifest.files ?? [];
   const sum = (of: (file: (typeof files)[number]) => number) => files.reduce((total, file) => total + of(file), 0);
@@ -80,7 +80,7 @@ function viewRow({ definition, standing }: ViewStanding, part: Part): ViewRow {
     stream: view.stream.name,
     generation,
     part,
-    state: frozen ? "frozen" : "followed",
+    state: damage !== undefined ? "unreadable" : frozen ? "frozen" : "followed",
     grain: formatDuration(view.grainMs),
     version: standing?.manifest.version ?? null,
     batch: { files: files.length, rows: sum(({ rows }) => rows), sizeBytes: sum(({ sizeBytes }) => sizeBytes) },

@@ -1,12 +1,14 @@
-import { isTidelineError } from "../core/errors.ts";
+import { isTidelineError, type TidelineError } from "../core/errors.ts";
 import { cutToJson, type EpochMs } from "../core/position.ts";
 import type { Definition } from "../store/definitions.ts";
 import type { Standing, Standings } from "./standings.ts";
 
 export interface ViewStanding {
   readonly definition: Definition;
-  /** Null when nothing is published yet. */
+  /** Null when nothing is published yet, or `damage` says why it cannot be read. */
   readonly standing: Standing | null;
+  /** Why the newest version cannot be read: ARCHIVE_DAMAGED. */
+  readonly damage?: TidelineError;
 }
 
 /** Up to where a generation was applied when it was last looked at, and since when as far as this process knows. */
@@ -36,15 +38,17 @@ export class Changes {
   }
 }
 
-/** Where every view stands. */
+/** Where every view stands. A view whose newest version cannot be read is a problem of that view alone. */
 export function viewStandings(standings: Standings, definitions: Iterable<Definition>): Promise<ViewStanding[]> {
   return Promise.all(
     [...definitions].map(async (definition) => {
-      const standing = await standings.find(definition).catch((error: unknown) => {
-        if (isTidelineError(error, "NOT_READY")) return null;
+      try {
+        return { definition, standing: await standings.find(definition) };
+      } catch (error) {
+        if (isTidelineError(error, "NOT_READY")) return { definition, standing: null };
+        if (isTidelineError(error, "ARCHIVE_DAMAGED")) return { definition, standing: null, damage: error };
         throw error;
-      });
-      return { definition, standing };
+      }
     }),
   );
 }

@@ -50,6 +50,15 @@ export class Problems {
     clearTimeout(this.#timer);
   }
 
+  /** Takes note of views whose newest version cannot be read, and of those that can be read again. */
+  look(views: readonly ViewStanding[]): void {
+    for (const { definition, damage } of views) {
+      const { name } = definition.view;
+      if (damage === undefined) this.#own.succeeded({ kind: "view", name });
+      else this.#own.stopped({ kind: "view", name, views: [name] }, damage);
+    }
+  }
+
   /** All of them, by kind and name. */
   all(): Failure[] {
     return [...this.#told, ...this.#own.problems()];

@@ -185,8 +185,18 @@ export class ViewTrack {
     return nowMs - this.#waitingSinceMs < BUILDING_PATIENCE_MS;
   }
 
-  /** Whether Redis still has the chain that this track follows, tiling from the newest manifest; called while the log is quiet. */
+  /**
+   * Whether Redis still has the chain that this track follows, tiling from the newest manifest. Called while the log is
+   * quiet. When the manifest cannot be read the next attach says why, and stops this view alone.
+   */
   async check(): Promise<void> {
+    await this.#check().catch((error: unknown) => {
+      if (!isTidelineError(error, "ARCHIVE_DAMAGED")) throw error;
+      this.detach();
+    });
+  }
+
+  async #check(): Promise<void> {
     const chain = await this.#deps.chain.load();
     if (
       chain === null ||

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { decodingChanges } from "../core/contract-change.ts";
-import { TidelineError } from "../core/errors.ts";
+import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Stream } from "../core/stream.ts";
 import { StreamDocument, streamDocument, streamFrom } from "../core/stream-document.ts";
 import type { DataDirectory } from "./files.ts";
@@ -65,7 +65,7 @@ export class Contracts {
     const read = generations.map((generation) =>
       this.#data.read(join("views", generation, "definition.json"), Definition).catch((error: unknown) => {
         // Another release may have written what this one does not read: that is no contract to compare with.
-        if (error instanceof z.ZodError || error instanceof SyntaxError) return null;
+        if (isTidelineError(error, "ARCHIVE_DAMAGED")) return null;
         throw error;
       }),
     );

@@ -1,12 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
-import type { z } from "zod";
-import { IntactFiles, type PublishedFile } from "./intact.ts";
+import { ZodError, type z } from "zod";
+import { documentDamaged, IntactFiles, type PublishedFile } from "./intact.ts";
 
 /** Begins the name under which a document is written before it gets its own. */
 const WRITING = ".writing";
 const UNFINISHED_MS = 60 * 60_000;
+
+/** Errors of a file that another attempt does not cure. */
+const UNREADABLE = new Set(["EACCES", "EPERM", "EISDIR", "EIO"]);
 
 /**
  * Durable files below one data directory. Everything that must exist exactly once is created exclusively: written under a name of its own,
@@ -74,12 +77,18 @@ export class DataDirectory {
     return readFile(this.path(name), "utf8");
   }
 
-  /** Reads a document, or null when it is not there. */
+  /**
+   * Reads a document, or null when it is not there. Throws ARCHIVE_DAMAGED, with the document's name, when it is not
+   * JSON, does not have the form of `schema`, or may not be read.
+   */
   async read<T>(name: string, schema: z.ZodType<T>): Promise<T | null> {
     try {
       return schema.parse(JSON.parse(await readFile(this.path(name), "utf8")));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+      const { code = "" } = error as NodeJS.ErrnoException;
+      if (code === "ENOENT") return null;
+      if (error instanceof SyntaxError || error instanceof ZodError || UNREADABLE.has(code))
+        throw documentDamaged(name, error as Error);
       throw error;
     }
   }

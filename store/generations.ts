@@ -25,7 +25,10 @@ export interface Living {
   readonly part: Part;
 }
 
-/** A generation of which this release cannot read the definition. `error`: GENERATION_UNREADABLE. */
+/**
+ * A generation that cannot be answered. `error`: GENERATION_UNREADABLE when this release cannot read its definition,
+ * ARCHIVE_DAMAGED when it is not known what is served of the view, because a record of that cannot be read.
+ */
 export interface Unreadable {
   readonly view: string;
   readonly generation: Generation;
@@ -61,7 +64,9 @@ export class Generations {
       const { view, generation } = definition;
       await this.#data.remove(retirementOf(generation));
       await this.#definitions.keep(definition);
-      if ((await this.record(view.name)) === null) await this.#append(view.name, null, generation, null, by);
+      // One that cannot be read is there: `unreadable` tells it.
+      const record = await this.record(view.name).catch(ifDamaged("damaged" as const));
+      if (record === null) await this.#append(view.name, null, generation, null, by);
     }
     for (const { definition } of await this.all(files))
       if (!definition.frozen) await this.#definitions.keepComponents(definition);
@@ -149,8 +154,14 @@ export class Generations {
   }
 
   async #looked(view: string, file: Definition | null): Promise<(Living | Unreadable)[]> {
+    const parts = await this.parts(view, file).catch((error: unknown) => {
+      if (isTidelineError(error, "ARCHIVE_DAMAGED")) return error;
+      throw error;
+    });
+    if (parts instanceof TidelineError)
+      return [{ view, generation: file?.generation ?? view, part: "served", error: parts }];
     const looked: (Living | Unreadable)[] = [];
-    for (const [generation, part] of await this.parts(view, file)) {
+    for (const [generation, part] of parts) {
       try {
         const definition = generation === file?.generation ? file : await this.definition(generation);
         if (definition !== null) looked.push({ definition, part });
@@ -253,6 +264,14 @@ export class Generations {
     const name = join(recordsOf(view), `${String(number).padStart(9, "0")}.json`);
     return this.#data.createExclusively(name, ServingRecord.parse(record));
   }
+}
+
+/** A handler that returns `value` for a stored document that cannot be read. */
+function ifDamaged<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (isTidelineError(error, "ARCHIVE_DAMAGED")) return value;
+    throw error;
+  };
 }
 
 function noneIfUnreadable(error: unknown): null {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
+import { z } from "zod";
 import { TidelineError } from "../core/errors.ts";
 
 /** A file that a manifest or an archive entry names, and the SHA-256 that it must have. Null: there is none. */
@@ -13,6 +14,8 @@ export interface PublishedFile {
 /** More than a process reads in a day; a file that was forgotten is read again. */
 const MAX_KNOWN = 20_000;
 const READ_BYTES = 1024 * 1024;
+/** A message for people is cut off here. */
+const MAX_REASON = 200;
 
 /**
  * Which files of a data directory this process has found to be what was published. Parquet's own checksums cover pages, and DuckDB does not check
@@ -53,6 +56,17 @@ async function checksumOf(path: string): Promise<string> {
   const hash = createHash("sha256");
   await pipeline(createReadStream(path, { highWaterMark: READ_BYTES }), hash);
   return hash.digest("hex");
+}
+
+/** ARCHIVE_DAMAGED for a stored document (a manifest, an archive entry) that cannot be read. */
+export function documentDamaged(name: string, cause: Error): TidelineError {
+  const why = cause instanceof z.ZodError ? z.prettifyError(cause) : cause.message;
+  return new TidelineError(
+    "ARCHIVE_DAMAGED",
+    `${name} cannot be read: ${why.replace(/\s+/g, " ").slice(0, MAX_REASON)}`,
+    "Put the data directory back from a backup: `tideline restore <folder> --replace`. docs/operating.md says what else helps.",
+    { cause },
+  );
 }
 
 function damaged(name: string, what: string): TidelineError {

@@ -1,3 +1,4 @@
+import { isTidelineError } from "../core/errors.ts";
 import type { Generation } from "../core/generation.ts";
 import { at, type Cut, cutFromJson, type EpochMs, type Position } from "../core/position.ts";
 import { type NeededLog, type RetentionRisk, retentionRisk } from "../core/retention.ts";
@@ -40,7 +41,7 @@ export async function retentionOf(
     { purpose: "what is not archived yet", cut: await archive.archived(topic, id) },
   ];
   for (const { name, generation } of views) {
-    const newest = await manifests.newest(generation);
+    const newest = await manifests.newest(generation).catch(noneIfDamaged);
     if (newest !== null)
       needs.push({ purpose: `what the speed layer of view ${name} would read again`, cut: cutFromJson(newest.cut) });
   }
@@ -57,6 +58,12 @@ export async function retentionOf(
     }
   }
   return { retentionMs, retentionBytes, risk: retentionRisk({ retentionMs, retentionBytes }, logs, nowMs) };
+}
+
+/** A manifest that cannot be read is a problem of its view, which says so itself; it does not end the watch over the others. */
+function noneIfDamaged(error: unknown): null {
+  if (isTidelineError(error, "ARCHIVE_DAMAGED")) return null;
+  throw error;
 }
 
 /** When the first record at or after a position was written; null when it cannot be read. */

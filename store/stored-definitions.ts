@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { z } from "zod";
 import { componentsOf } from "../core/components.ts";
 import { StateComponents } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
@@ -80,7 +79,7 @@ function stateComponents(view: View): StateComponents {
 }
 
 function unreadable(generation: Generation, cause: unknown): TidelineError {
-  const why = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message;
+  const why = (cause as Error).message;
   return new TidelineError(
     "GENERATION_UNREADABLE",
     `this release cannot read the definition that is stored of ${generation}: ${why.replace(/\s+/g, " ").slice(0, 300)}`,

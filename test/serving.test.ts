@@ -47,7 +47,7 @@ import { eventColumns } from "../store/events.ts";
 import { DataDirectory } from "../store/files.ts";
 import { KeptStatements } from "../store/kept-statements.ts";
 import { LogReader } from "../store/log.ts";
-import { Manifests } from "../store/manifests.ts";
+import { Manifests, manifestDocument } from "../store/manifests.ts";
 import { openRedis, type TidelineRedis } from "../store/redis.ts";
 import { Schemas } from "../store/registry-schemas.ts";
 import { flipBit } from "./flip-bit.ts";
@@ -696,6 +696,33 @@ describe("the reader", () => {
       expect([status, (JSON.parse(text) as Problem).code]).toEqual([500, "ARCHIVE_DAMAGED"]);
       expect(text).not.toContain(folder);
     }
+  });
+
+  it("names a view whose newest manifest cannot be read, and goes on listing and answering the others", async () => {
+    const { at } = await standing();
+    const other = generationOf(unborn);
+    await at.manifests.genesis(other, cutAt(0), "t", "test");
+    const name = manifestDocument(other, 1);
+    await at.data.replace(name, '{ "generation": ');
+    const listed = JSON.parse((await at.ask("/views")).text);
+    expect(listed.views.map((one: { name: string; version: number }) => [one.name, one.version])).toEqual([
+      ["takings", 2],
+      ["unborn", null],
+    ]);
+    const problem = { kind: "view", name: "unborn", code: "ARCHIVE_DAMAGED", message: expect.stringContaining(name) };
+    expect(listed.problems).toEqual([expect.objectContaining(problem)]);
+    for (const path of ["/ready", "/health"])
+      expect(JSON.parse((await at.ask(path)).text).problems).toEqual([expect.objectContaining(problem)]);
+    expect(await at.ask("/ready")).toMatchObject({ status: 200 });
+    expect((await at.ask("/metrics")).text).toMatch(
+      /tideline_failing\{kind="view",name="unborn",code="ARCHIVE_DAMAGED"\} 1/,
+    );
+    const refused = await at.ask("/views/unborn");
+    expect([refused.status, JSON.parse(refused.text).code]).toEqual([500, "ARCHIVE_DAMAGED"]);
+    expect(refused.text).not.toContain(folder);
+    expect((await at.answer(total)).complete).toBe(true);
+    await at.data.remove(name);
+    expect(JSON.parse((await at.ask("/views")).text)).not.toHaveProperty("problems");
   });
 
   it("starts over when a publish takes its segments away between two commands", async () => {

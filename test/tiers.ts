@@ -13,6 +13,7 @@ export const UNIT = [
   "test/backup.test.ts",
   "test/builder-arguments.test.ts",
   "test/contract-identity.test.ts",
+  "test/damaged-documents.test.ts",
   "test/definitions.test.ts",
   "test/fetch-size.test.ts",
   "test/helper.test.ts",

@@ -24,6 +24,10 @@ export async function checkViews(
   for (const found of standings) {
     findings.push(...(await checkResets(resets, found.definition)));
     const { name, stream } = found.definition.view;
+    if (found.damage !== undefined) {
+      findings.push(problem("view.version", `${name}: ${found.damage.message}`, found.damage.hint));
+      continue;
+    }
     if (found.standing === null) {
       const todo = "Start `tideline speed` or `tideline worker`; the first of them does that.";
       findings.push(problem("view.version", `${name}: nothing is published yet`, todo));

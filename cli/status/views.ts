@@ -18,7 +18,7 @@ export interface ViewStatus {
   readonly positionsBehind: number | null;
   readonly freshnessMs: number | null;
   readonly complete: boolean;
-  readonly missing?: Missing | { readonly code: "UNREADABLE"; readonly message: string };
+  readonly missing?: Missing | { readonly code: "UNREADABLE" | "ARCHIVE_DAMAGED"; readonly message: string };
 }
 
 /** Where every view stands, measured against the `ends` of the log by stream name. */
@@ -69,7 +69,7 @@ export async function standingsOf(
   }
 }
 
-function viewStatus({ definition, standing }: ViewStanding, ends: ReadonlyMap<string, Cut>): ViewStatus {
+function viewStatus({ definition, standing, damage }: ViewStanding, ends: ReadonlyMap<string, Cut>): ViewStatus {
   const { view, generation } = definition;
   const end = ends.get(view.stream.name);
   const behind =
@@ -86,6 +86,7 @@ function viewStatus({ definition, standing }: ViewStanding, ends: ReadonlyMap<st
     positionsBehind: behind === null ? null : Math.max(0, Number(behind)),
     freshnessMs: standing?.freshnessMs ?? null,
     complete: standing !== null && standing.missing === null,
+    ...(damage === undefined ? {} : { missing: { code: "ARCHIVE_DAMAGED" as const, message: damage.message } }),
     ...(standing === null || standing.missing === null ? {} : { missing: standing.missing }),
   };
 }

@@ -14,11 +14,14 @@ const unlimited = { config: { rateLimit: false } } as const;
 /** GET /health, /ready and /metrics. */
 export function operationRoutes(app: FastifyInstance, serving: Serving): void {
   const { standings, changes, gate, views, metrics, problems } = serving;
-  const all = () =>
-    viewStandings(
+  const all = async () => {
+    const found = await viewStandings(
       standings,
       [...views.values()].map(({ definition }) => definition),
     );
+    problems.look(found);
+    return found;
+  };
 
   // Views are looked at beside the answers, so that health is told at once whatever else is asked.
   const watch = new RefreshWatch();
@@ -44,7 +47,8 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
   app.get("/ready", unlimited, async (_request, reply) => {
     const [answers, found] = await Promise.all([redisAnswers(gate), all()]);
     const failing = problems.all();
-    const ready = answers && found.every(({ standing }) => standing !== null);
+    // A damaged view is a named problem. This server can answer for the others.
+    const ready = answers && found.every(({ standing, damage }) => standing !== null || damage !== undefined);
     return reply.status(ready ? 200 : 503).send({
       ready,
       redis: answers ? "answers" : "silent",

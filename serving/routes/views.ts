@@ -48,6 +48,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
       standings,
       [...views.values()].map(({ definition }) => definition),
     );
+    problems.look(all);
     const nowMs = Date.now();
     return {
       views: all.map((view) => {
