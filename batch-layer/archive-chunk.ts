@@ -1,5 +1,6 @@
 import type { ArchiveEntry } from "../core/documents.ts";
 import { TidelineError } from "../core/errors.ts";
+import type { TimeRange } from "../core/interval.ts";
 import { type Position, position } from "../core/position.ts";
 import { quoteText } from "../core/sql.ts";
 import { Decoder, type ScannedBatch } from "../store/decoder.ts";
@@ -11,6 +12,7 @@ import { type Mark, markAfter, markToJson } from "../store/marks.ts";
 import { warmDedup } from "../store/warm-dedup.ts";
 import type { ArchiveChunk } from "./archive-plan.ts";
 import { numbersOf, parquet, withDuck } from "./duck-run.ts";
+import { eventTimesOf } from "./event-times.ts";
 import { requireArchived } from "./log-checks.ts";
 import { createOriginals, type OriginalTexts, originalTexts } from "./originals-table.ts";
 import type { BatchStores, StreamTarget, Watch } from "./stores.ts";
@@ -149,7 +151,7 @@ class ChunkWriter {
       this.#watch.beat({ partition, position: String(next), sizeBytes });
       if (sizeBytes >= fileBytes) break;
     }
-    const counts = await this.#counts();
+    const { times, ...counts } = await this.#counts();
     const identity = {
       from: chunk.from,
       to: String(next),
@@ -160,7 +162,7 @@ class ChunkWriter {
       ...(mark === null ? {} : { mark: markToJson(mark) }),
     };
     if (counts.records === 0) return { ...identity, ...counts, file: null, checksum: null, sizeBytes: 0 };
-    return { ...identity, ...counts, ...(await this.#file(partition, identity, counts.records)) };
+    return { ...identity, ...counts, times, ...(await this.#file(partition, identity, counts.records)) };
   }
 
   async #requireRead(partition: number, reached: Reached): Promise<void> {
@@ -182,12 +184,12 @@ class ChunkWriter {
     );
   }
 
-  async #counts(): Promise<{ records: number; duplicates: number; rejects: number }> {
+  async #counts(): Promise<Pick<ArchiveEntry, "records" | "duplicates" | "rejects"> & { times: TimeRange | null }> {
     const [records = 0, duplicates = 0, rejects = 0] = await numbersOf(
       this.#duck,
       "SELECT count(*), count(*) FILTER (_duplicate), count(*) FILTER (_reject IS NOT NULL) FROM chunk",
     );
-    return { records, duplicates, rejects };
+    return { records, duplicates, rejects, times: await eventTimesOf(this.#duck, this.#target.stream, "chunk") };
   }
 
   async #file(

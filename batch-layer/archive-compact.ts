@@ -5,6 +5,7 @@ import { quoteText } from "../core/sql.ts";
 import { lastMarked } from "../store/archive-tail.ts";
 import { type Duck, rowsOf } from "../store/duck.ts";
 import { withDuck } from "./duck-run.ts";
+import { eventTimesOf } from "./event-times.ts";
 import { type ArchiveMerge, MERGE_LIMITS, type MergeLimits, planMerges } from "./merge-plan.ts";
 import type { BatchStores, StreamTarget, Watch } from "./stores.ts";
 
@@ -47,12 +48,13 @@ export type Merged = Pick<ArchiveEntry, "records" | "sizeBytes"> & { readonly en
  */
 export async function mergeEntries(
   stores: BatchStores,
-  { topic }: StreamTarget,
+  target: StreamTarget,
   topicId: string,
   { partition, from, to }: ArchiveMerge,
   watch: Watch,
 ): Promise<Merged | null> {
   const { archive, data } = stores;
+  const { topic } = target;
   const { entries: all } = await archive.list(topic, topicId, partition);
   const entries = all.filter((entry) => position(entry.from) >= position(from) && position(entry.to) <= position(to));
   if (entries.length < 2 || entries[0]?.from !== from || entries.at(-1)?.to !== to) return null;
@@ -66,7 +68,7 @@ export async function mergeEntries(
   const written =
     sources.length === 0
       ? { file: null, checksum: null, sizeBytes: 0 }
-      : await withDuck(stores, watch, (duck) => writeMerged(stores, duck, topic, partition, total, sources));
+      : await withDuck(stores, watch, (duck) => writeMerged(stores, duck, target, partition, total, sources));
   const entry: ArchiveEntry = { ...total, ...written };
   watch.signal.throwIfAborted();
   const done = await archive.createMerged(topic, partition, entry);
@@ -97,11 +99,11 @@ function mergedEntry(entries: readonly ArchiveEntry[]): Omit<ArchiveEntry, "file
 async function writeMerged(
   stores: BatchStores,
   duck: Duck,
-  topic: string,
+  { topic, stream }: StreamTarget,
   partition: number,
-  { from, to, records, duplicates, rejects }: Omit<ArchiveEntry, "file" | "checksum" | "sizeBytes">,
+  { from, to, records, duplicates, rejects, contract }: Omit<ArchiveEntry, "file" | "checksum" | "sizeBytes">,
   sources: readonly string[],
-): Promise<{ file: string; checksum: string; sizeBytes: number }> {
+): Promise<Pick<ArchiveEntry, "file" | "checksum" | "sizeBytes" | "times">> {
   const { data, archive } = stores;
   const prefix = `merged-${[from, to].map((offset) => offset.padStart(19, "0")).join("-")}`;
   const file = await data.attempt(archive.fileFolder(topic, partition), prefix, "parquet");
@@ -130,7 +132,9 @@ async function writeMerged(
         "It was not published; see whether the disk is full or failing.",
       );
     }
-    return { file, ...(await data.settle(file)) };
+    // What another revision of the contract calls its event time is not known here.
+    const times = contract === stream.revision ? { times: await eventTimesOf(duck, stream, source) } : {};
+    return { file, ...times, ...(await data.settle(file)) };
   } catch (error) {
     await data.remove(file);
     throw error;

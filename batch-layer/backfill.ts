@@ -63,9 +63,14 @@ export async function beginBackfill(stores: Plannable, target: ViewTarget, inter
 export interface BackfillSurvey extends BackfillPlan {
   /** Days that an earlier run, or an earlier attempt, has done. */
   readonly done: readonly string[];
+  /** Archive files that are damaged or gone, the first few: days that need one of them will fail. */
+  readonly damaged: readonly string[];
 }
 
-/** The interval by day. */
+/** How many damaged files a survey names. */
+const NAMED = 20;
+
+/** The interval by day. Damaged archive files do not end it: a day that needs one fails by itself. */
 export async function surveyBackfill(
   stores: Plannable,
   target: ViewTarget,
@@ -80,7 +85,8 @@ export async function surveyBackfill(
   const plan = planBackfill(backfill, view.grainMs, groups, states);
   const names = new Set(await stores.data.list(folderOf(generation, name)));
   const done = plan.days.map(({ day }) => day).filter((day) => names.has(dayDocument(backfill, day)));
-  return { ...plan, done };
+  const damaged = (await stores.data.damaged(entries)).slice(0, NAMED).map(({ file }) => file ?? "");
+  return { ...plan, done, damaged };
 }
 
 /** The archive's entries of `[from, to)`. */

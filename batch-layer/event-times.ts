@@ -1,8 +1,8 @@
 import type { ArchiveEntry } from "../core/documents.ts";
 import type { TimeRange } from "../core/interval.ts";
-import { quoteText } from "../core/sql.ts";
+import { quoteName, quoteText } from "../core/sql.ts";
 import type { Stream } from "../core/stream.ts";
-import { rowsOf } from "../store/duck.ts";
+import { type Duck, rowsOf } from "../store/duck.ts";
 import { parquet, withDuck } from "./duck-run.ts";
 import type { BatchStores, Watch } from "./stores.ts";
 
@@ -20,7 +20,8 @@ const known = new WeakMap<BatchStores["pool"], Footers>();
 
 /**
  * The row groups of these entries' files, by file: from the statistics in the files' footers. A group without any event
- * (nothing but rejects) is left out.
+ * (nothing but rejects) is left out. The footer of a damaged file is not believed: what its entry says of its times
+ * counts then, so that only those fail who need the file. Without that it may hold any time.
  */
 export async function rowGroups(
   stores: Pick<BatchStores, "data" | "pool">,
@@ -31,16 +32,22 @@ export async function rowGroups(
   const footers = known.get(stores.pool) ?? new Map<string, readonly RowGroup[]>();
   known.set(stores.pool, footers);
   const files = entries.flatMap(({ file, ...entry }) => (file === null ? [] : [{ ...entry, file }]));
-  const readable = files.filter(({ contract }) => contract === stream.revision);
-  await stores.data.requireIntact(readable);
-  const fresh = readable.map(({ file }) => file).filter((file) => !footers.has(file));
+  const unknown = files.filter(({ file, contract }) => contract === stream.revision && !footers.has(file));
+  const damaged = new Set((await stores.data.damaged(unknown)).map(({ file }) => file));
+  const fresh = unknown.map(({ file }) => file).filter((file) => !damaged.has(file));
   if (fresh.length > 0) await readFooters(stores, stream.eventTime, fresh, footers, watch);
   return new Map(
-    files.map(({ file, contract, records }) => {
-      const groups = contract === stream.revision ? footers.get(file) : undefined;
-      return [file, groups ?? [{ records, times: null }]];
+    files.map(({ file, contract, records, times }) => {
+      const ours = contract === stream.revision;
+      const told = !ours || times === undefined ? [{ records, times: null }] : groupOf(records, times);
+      return [file, (ours ? footers.get(file) : undefined) ?? told];
     }),
   );
+}
+
+/** The events of a file as one group. */
+function groupOf(records: number, times: TimeRange | null): RowGroup[] {
+  return times === null ? [] : [{ records, times }];
 }
 
 /** Whether one of `groups` can hold an event of one of `ranges`. */
@@ -50,6 +57,13 @@ export function mayHold(groups: readonly RowGroup[], ranges: readonly TimeRange[
 
 export function overlaps({ times }: RowGroup, { fromMs, toMs }: TimeRange): boolean {
   return times === null || (times.fromMs < toMs && times.toMs > fromMs);
+}
+
+/** The event times of an archive relation's rows; null when it has no events. */
+export async function eventTimesOf(duck: Duck, { eventTime }: Stream, relation: string): Promise<TimeRange | null> {
+  const time = quoteName(eventTime);
+  const [[first, last] = []] = await rowsOf(duck, `SELECT min(${time}), max(${time}) FROM ${relation}`);
+  return first === null || first === undefined ? null : { fromMs: Number(first), toMs: Number(last) + 1 };
 }
 
 async function readFooters(

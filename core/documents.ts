@@ -38,6 +38,11 @@ export const ArchiveEntry = z.object({
   contract: z.int(),
   /** Of the span's last record; absent in entries of earlier releases. */
   mark: LogMark.optional(),
+  /**
+   * The event times that the file holds, `[fromMs, toMs)`; null when it holds rejects alone. They tell who needs the
+   * file when it cannot be read any more. Absent in entries of earlier releases.
+   */
+  times: z.object({ fromMs: z.int(), toMs: z.int() }).nullable().optional(),
 });
 export type ArchiveEntry = z.infer<typeof ArchiveEntry>;
 

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
 import { ZodError, type z } from "zod";
+import { isTidelineError } from "../core/errors.ts";
 import { documentDamaged, IntactFiles, type PublishedFile } from "./intact.ts";
 
 /** Begins the name under which a document is written before it gets its own. */
@@ -131,6 +132,17 @@ export class DataDirectory {
   async requireIntact(files: readonly PublishedFile[], options?: { anew?: boolean }): Promise<void> {
     for (const { file, checksum } of files)
       if (file !== null && checksum !== null) await this.#intact.require(file, this.path(file), checksum, options);
+  }
+
+  /** Those of these files that are not what their manifest or entry says, or are gone. */
+  async damaged<File extends PublishedFile>(files: readonly File[]): Promise<File[]> {
+    const found: File[] = [];
+    for (const file of files)
+      await this.requireIntact([file]).catch((error: unknown) => {
+        if (!isTidelineError(error, "ARCHIVE_DAMAGED")) throw error;
+        found.push(file);
+      });
+    return found;
   }
 
   /**

@@ -7,6 +7,7 @@ import { archiveChunk } from "../batch-layer/archive-chunk.ts";
 import { planStream } from "../batch-layer/archive-stream.ts";
 import { type Backfill, backfillDay, beginBackfill, foreseeBackfill, surveyBackfill } from "../batch-layer/backfill.ts";
 import { finishBackfill } from "../batch-layer/backfill-finish.ts";
+import type { BackfillDay } from "../batch-layer/backfill-plan.ts";
 import { writeDelta } from "../batch-layer/delta.ts";
 import { nextManifest, publishVersion, versionPrefix } from "../batch-layer/publish.ts";
 import { publishDelta } from "../batch-layer/refresh.ts";
@@ -29,6 +30,7 @@ import { Manifests } from "../store/manifests.ts";
 import { Schemas } from "../store/registry-schemas.ts";
 import type { backfillView } from "../workflows/index.ts";
 import { taskQueueOf } from "../workflows/names.ts";
+import { flipBit } from "./flip-bit.ts";
 import { Installation, until } from "./installation.ts";
 import { produce } from "./produce.ts";
 import { everything, scaled, type Tick, ticks } from "./views.ts";
@@ -97,6 +99,7 @@ const PER_DAY = 4;
 let folder = "";
 let client: Client;
 let log: LogReader;
+let damaged = 0;
 const installations: Installation[] = [];
 const pools: DuckPool[] = [];
 
@@ -348,6 +351,47 @@ describe("a backfill", () => {
       cause: { type: "STATE_OVERFLOW", message: expect.stringContaining("every day failed") },
     });
   }, 300_000);
+
+  it.each([
+    ["is gone", (path: string) => rm(path)],
+    ["is not what was archived", (path: string) => flipBit(path)],
+  ])(
+    "fails the days that need an archive file that %s, names it, and publishes the others",
+    async (_, damage) => {
+      const here = await place(`damaged-${damaged++}`, 0);
+      const { stores, target } = here;
+      for (let day = 0; day < 10; day += 2) await refresh(here, day, day + 2);
+      await corrupt(here, everyRowOff);
+      const { id: topicId } = await log.topic(target.topic);
+      const partitions = await stores.archive.partitions(target.topic);
+      const archived = await Promise.all(
+        partitions.map((partition) => stores.archive.entries(target.topic, topicId, partition)),
+      );
+      const { file, times } = archived.flat().find((entry) => entry.times?.fromMs === dayStart(6)) ?? {};
+      if (!file || !times) throw new Error("no file begins on the seventh day");
+      await damage(stores.data.path(file));
+      const backfill = await beginBackfill(stores, target, parseInterval("2025-01-01", "2025-01-10"));
+      const survey = await surveyBackfill(stores, target, backfill, UNWATCHED);
+      expect(survey).toMatchObject({ days: { length: 10 }, skipped: 0, damaged: [file] });
+      const built: BackfillDay[] = [];
+      const failed: string[] = [];
+      for (const day of survey.days)
+        await backfillDay(stores, target, backfill, day, UNWATCHED).then(
+          () => built.push(day),
+          (error: unknown) => {
+            expect(error).toMatchObject({ code: "ARCHIVE_DAMAGED", message: expect.stringContaining(file) });
+            failed.push(day.day);
+          },
+        );
+      const needing = survey.days.filter(({ fromMs, toMs }) => fromMs < times.toMs && toMs > times.fromMs);
+      expect(failed).toEqual(needing.map(({ day }) => day));
+      expect(built.length).toBeGreaterThanOrEqual(8);
+      const { version, days } = await finish(here, backfill, built);
+      expect(version).toBe((await newest(here)).version);
+      expect(days.map(({ identical }) => identical)).toEqual(built.map(() => false));
+    },
+    300_000,
+  );
 
   it("adds what was refreshed while it went on", async () => {
     const here = await place("late", 12);

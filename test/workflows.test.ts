@@ -7,8 +7,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Client, Connection } from "@temporalio/client";
+import { ApplicationFailure } from "@temporalio/common";
 import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
-import { bundleWorkflowCode, Worker } from "@temporalio/worker";
+import { bundleWorkflowCode, NativeConnection, Worker } from "@temporalio/worker";
 import { Kafka, logLevel, Partitioners, type Producer } from "kafkajs";
 import { pino } from "pino";
 import { Registry } from "prom-client";
@@ -317,6 +318,41 @@ describe("the workflows", () => {
       });
     } finally {
       await worker.close();
+    }
+  });
+});
+
+describe("a compaction of the archive", () => {
+  it("of which one merge fails does the others, deletes old files, and then fails under that merge's code", async () => {
+    const taskQueue = `compaction-${randomBytes(4).toString("hex")}`;
+    const merges = ["0", "16", "32"].map((from) => ({
+      partition: 0,
+      from,
+      to: `${+from + 16}`,
+      entries: 2,
+      records: 16,
+    }));
+    const done: string[] = [];
+    const activities = {
+      planCompaction: async () => ({ topicId: "t", merges: merges.filter(({ from }) => !done.includes(from)) }),
+      mergeEntries: async ({ merge }: { merge: { from: string } }) => {
+        if (merge.from === "16") throw ApplicationFailure.nonRetryable("a file is damaged", "ARCHIVE_DAMAGED");
+        done.push(merge.from);
+        return { entries: 2, records: 16, sizeBytes: 1 };
+      },
+      sweepArchive: async () => done.push("swept"),
+    };
+    const own = await NativeConnection.connect({ address: inject("temporalAddress") });
+    try {
+      const worker = await Worker.create({ connection: own, taskQueue, workflowsPath, activities });
+      await worker.runUntil(async () => {
+        const input = { workflowId: taskQueue, taskQueue, args: [{ stream: STREAM }] };
+        const run = client.workflow.execute("compactArchive", input);
+        await expect(run).rejects.toMatchObject({ cause: { cause: { type: "ARCHIVE_DAMAGED" } } });
+      });
+      expect(done).toEqual(["0", "32", "swept"]);
+    } finally {
+      await own.close();
     }
   });
 });

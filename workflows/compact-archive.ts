@@ -1,4 +1,4 @@
-import { continueAsNew, proxyActivities, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
+import { continueAsNew, isCancellation, proxyActivities, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
 import type { Activities } from "../activities/activities.ts";
 import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
 
@@ -18,27 +18,42 @@ export interface CompactArchiveResult {
 
 const { planCompaction, mergeEntries, sweepArchive } = proxyActivities<Activities>(STEP);
 
-/** Merges small archive files of a stream into larger ones, one activity a file, until there is nothing left that is worth it. */
+/**
+ * Merges small archive files of a stream into larger ones, one activity a file, until there is nothing left that is worth
+ * it. A merge that fails, because a file is damaged, does not keep the others from being done; the run fails at its end.
+ */
 export async function compactArchive({ stream, done }: CompactArchiveInput): Promise<CompactArchiveResult> {
   label({ kind: "compact-archive", stream });
   let { entries, merged } = done ?? { entries: 0, merged: 0 };
   const tell = (more = "") =>
     setCurrentDetails(`${stream}: ${entries} files became ${merged}, ${secondsSince(runStartedMs())} s${more}`);
+  let failure: unknown = null;
+  const failed = new Set<string>();
   for (;;) {
-    const { topicId, merges } = await planCompaction.executeWithOptions({ summary: `small files of ${stream}` }, [
-      { stream },
-    ]);
+    const { topicId, merges: planned } = await planCompaction.executeWithOptions(
+      { summary: `small files of ${stream}` },
+      [{ stream }],
+    );
     tell();
+    const merges = planned.filter((merge) => !failed.has(nameOf(merge)));
     if (merges.length === 0) {
       const swept = await sweepArchive.executeWithOptions({ summary: "files that were merged some time ago" }, [
         { stream, topicId },
       ]);
       tell(`; ${swept} old files deleted`);
+      if (failure !== null) throw failure;
       return { entries, merged, swept };
     }
     for (const merge of merges) {
       const summary = `${stream}/${merge.partition} [${merge.from}, ${merge.to}): ${merge.entries} files, ${merge.records} records`;
-      const outcome = await mergeEntries.executeWithOptions({ summary }, [{ stream, topicId, merge }]);
+      const outcome = await mergeEntries
+        .executeWithOptions({ summary }, [{ stream, topicId, merge }])
+        .catch((error: unknown) => {
+          if (isCancellation(error)) throw error;
+          failed.add(nameOf(merge));
+          failure ??= error;
+          return null;
+        });
       if (outcome !== null) {
         entries += outcome.entries;
         merged += 1;
@@ -48,4 +63,8 @@ export async function compactArchive({ stream, done }: CompactArchiveInput): Pro
     if (workflowInfo().continueAsNewSuggested)
       await continueAsNew<typeof compactArchive>({ stream, done: { entries, merged, swept: 0 } });
   }
+}
+
+function nameOf({ partition, from, to }: { partition: number; from: string; to: string }): string {
+  return `${partition}/${from}-${to}`;
 }

@@ -150,7 +150,7 @@ async function cancel({ workflow }: Client, { namespace }: Config, view: string,
 async function showPlan(config: Config, definition: Definition, interval: TimeRange, json: boolean): Promise<void> {
   const { planOfBackfill } = await import("../plan-backfill.ts");
   const { backfill, plan } = await planOfBackfill(config, definition, interval);
-  const { days, skipped, done } = plan;
+  const { days, skipped, done, damaged } = plan;
   const finished = new Set(done);
   const sheet: Sheet = {
     head: ["day", "records to read, at most", "state rows now", "already done"],
@@ -162,6 +162,8 @@ async function showPlan(config: Config, definition: Definition, interval: TimeRa
       finished.has(day) ? "yes" : "no",
     ]),
   };
+  for (const file of damaged)
+    process.stderr.write(`${file} is missing or damaged: days that need it will fail, and the others go on\n`);
   const { version } = backfill.pin;
   const { fromMs, toMs } = backfill;
   await print(json, { view: definition.view.name, ...backfill, ...plan }, sheet, "there is nothing in this interval");
