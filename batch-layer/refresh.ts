@@ -1,6 +1,6 @@
 import type { StateFile } from "../core/documents.ts";
 import { addLedgers, type Ledger } from "../core/ledger.ts";
-import { type Cut, cutFromJson, cutsEqual } from "../core/position.ts";
+import { at, type Cut, cutFromJson, cutsEqual, partitionsOf } from "../core/position.ts";
 import type { Chain } from "../store/chain.ts";
 import { cutMarks } from "./cut-marks.ts";
 import type { Delta, DeltaSpan } from "./delta.ts";
@@ -51,7 +51,7 @@ export interface DeltaPublication {
 /**
  * Step 6: V+1 = V and the delta. False, and the delta's file is deleted, when another writer was first. False also when
  * the data directory was restored since the delta was begun: then V is not there any more, or another version has its
- * number, or the delta's file is gone.
+ * number, or the delta's file is gone, or the restored archive ends before the delta.
  */
 export async function publishDelta(
   stores: BatchStores,
@@ -60,7 +60,8 @@ export async function publishDelta(
 ): Promise<boolean> {
   const previous = await stores.manifests.version(generation, version);
   const continues = previous !== null && cutsEqual(cutFromJson(previous.cut), from);
-  if (!continues || (file !== null && !(await stores.data.has(file.file)))) {
+  const isHeld = continues && (await reachesTo(stores, topic, { ...previous, from, to }));
+  if (!isHeld || (file !== null && !(await stores.data.has(file.file)))) {
     const after = await stores.manifests.version(generation, version + 1);
     // An earlier attempt of this run published, and the restored directory begins with what it published.
     if (after?.createdBy === createdBy && cutsEqual(cutFromJson(after.cut), to)) return true;
@@ -73,6 +74,19 @@ export async function publishDelta(
   const marks = await cutMarks(stores, topic, previous.topicId, to);
   const next = { files, ledger: addLedgers(previous.ledger, ledger), createdBy, moved: { cut: to, marks } };
   return publishVersion(stores, nextManifest(previous, next));
+}
+
+/** Whether the archive reaches `to` where that lies after `from`. One that was restored since may not. */
+async function reachesTo(
+  { archive }: BatchStores,
+  topic: string,
+  { topicId, from, to }: { readonly topicId: string; readonly from: Cut; readonly to: Cut },
+): Promise<boolean> {
+  const archived = await archive.archived(topic, topicId);
+  return partitionsOf(to).every((partition) => {
+    const end = at(to, partition);
+    return end <= at(from, partition) || end <= at(archived, partition);
+  });
 }
 
 /**

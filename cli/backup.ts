@@ -80,9 +80,9 @@ async function restorePoint(config: Config, folder: BackupFolder, root: string, 
   await working(async (signal, onProgress) => {
     const point = await folder.find(flags.at ?? null);
     const options = { nowMs: Date.now(), signal, onProgress, replace: flags.replace };
-    const { replaced } = await restore(folder, point, root, options).catch((error: unknown) => {
+    const { replaced, schemas } = await restore(folder, point, root, options).catch((error: unknown) => {
       if (signal.aborted)
-        process.stderr.write(`${restoringFolder(root)} holds what was copied: the same command goes on\n`);
+        process.stderr.write(`${restoringFolder(root)}-… holds what was copied: the same command goes on\n`);
       throw error;
     });
     const kafka = await logsAfter(config, point);
@@ -91,6 +91,7 @@ async function restorePoint(config: Config, folder: BackupFolder, root: string, 
       return say(JSON.stringify({ point: point.name, files, sizeBytes: size, replaced, warnings: kafka }, null, 1));
     say(`restored point ${point.name}: ${files} files, ${bytes(size)} in ${root}`);
     if (replaced !== null) say(`what was there is in ${replaced}: delete it when it is not needed any more`);
+    if (schemas > 0) say(`kept ${schemas} documents about schema ids from there, which the point does not have`);
     for (const warning of kafka) say(`warning: ${warning}`);
     say("Start the roles now.");
   });

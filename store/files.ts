@@ -7,6 +7,8 @@ import { documentDamaged, IntactFiles, type PublishedFile } from "./intact.ts";
 
 /** Begins the name under which a document is written before it gets its own. */
 const WRITING = ".writing";
+/** Begins the hidden name of a folder that is being deleted. */
+const REMOVING = ".removing";
 const UNFINISHED_MS = 60 * 60_000;
 
 /** Errors of a file that another attempt does not cure. */
@@ -146,15 +148,19 @@ export class DataDirectory {
   }
 
   /**
-   * Deletes what processes that were killed left of documents that they were writing, in all folders: files that are older than an hour. A document is
-   * written within seconds. Returns how many there were.
+   * Deletes what processes that were killed left, in all folders: documents that they were writing, which are older than
+   * an hour (one is written within seconds), and folders that they were deleting. Returns how many there were.
    */
   async sweepUnfinished(nowMs: number): Promise<number> {
     const entries = await readdir(this.root, { recursive: true, withFileTypes: true });
     let swept = 0;
     for (const entry of entries) {
-      if (!entry.isFile() || !entry.name.startsWith(`${WRITING}-`)) continue;
       const path = join(entry.parentPath, entry.name);
+      if (entry.isDirectory() && entry.name.startsWith(`${REMOVING}-`)) {
+        await rm(path, { recursive: true, force: true });
+        swept += 1;
+      }
+      if (!entry.isFile() || !entry.name.startsWith(`${WRITING}-`)) continue;
       const found = await stat(path).catch(() => null);
       if (found === null || nowMs - found.mtimeMs < UNFINISHED_MS) continue;
       await rm(path, { force: true });
@@ -167,9 +173,16 @@ export class DataDirectory {
     await rm(this.path(name), { force: true });
   }
 
-  /** Deletes a folder with all that is in it. */
+  /** Deletes a folder with all that is in it. Others see all of it or nothing: it gets a hidden name first. */
   async removeFolder(folder: string): Promise<void> {
-    await rm(this.path(folder), { recursive: true, force: true });
+    const hidden = this.path(join(dirname(folder), `${REMOVING}-${randomUUID()}`));
+    try {
+      await rename(this.path(folder), hidden);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+      throw error;
+    }
+    await rm(hidden, { recursive: true, force: true });
   }
 
   /**

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { readdir, readFile, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { z } from "zod";
 import { TidelineError } from "../core/errors.ts";
 import type { DataDirectory } from "./files.ts";
@@ -22,7 +23,7 @@ export type RunningRole = z.infer<typeof RunningRole>;
 
 /** What `announceRole` has written. */
 export interface RoleNote {
-  /** Who else runs on the directory. Of two who began at once both see the other. */
+  /** As `findRoles`, who else runs on the directory. Of two who began at once both see the other. */
   others(): Promise<RunningRole[]>;
   leave(): Promise<void>;
 }
@@ -58,7 +59,7 @@ export async function announceRole(
   const timer = setInterval(() => void beat(), beatMs);
   timer.unref();
   return {
-    others: async () => await runningRoles(data, Date.now(), name),
+    others: () => findRoles(data, { except: name, beatMs }),
     leave: async () => {
       clearInterval(timer);
       await data.remove(name);
@@ -67,18 +68,29 @@ export async function announceRole(
 }
 
 /**
+ * As `runningRoles`. Old notes whose process is alive on this machine are given two beats: after a machine has slept all
+ * notes are old for a moment. They do not count by themselves, because another process may have got that id.
+ */
+export async function findRoles(
+  data: DataDirectory,
+  { except, beatMs = BEAT_MS }: { readonly except?: string; readonly beatMs?: number } = {},
+): Promise<RunningRole[]> {
+  const running = await runningRoles(data, Date.now(), except);
+  if (running.length > 0) return running;
+  const asleep = (await notesIn(data, except)).some(({ note }) => note.host === hostname() && isAlive(note.pid));
+  if (!asleep) return [];
+  await delay(2 * beatMs);
+  return runningRoles(data, Date.now(), except);
+}
+
+/**
  * The roles that run on a data directory. A killed one counts for a minute, or for 15 seconds when its process is seen
  * to be gone on this machine.
  */
 export async function runningRoles(data: DataDirectory, nowMs: number, except?: string): Promise<RunningRole[]> {
   const running: RunningRole[] = [];
-  for (const file of await readdir(data.path(FOLDER)).catch(() => [] as string[])) {
-    if (file.startsWith(".") || join(FOLDER, file) === except) continue;
-    const path = data.path(join(FOLDER, file));
-    const found = await stat(path).catch(() => null);
-    const note = found === null ? null : readNote(await readFile(path, "utf8").catch(() => ""));
-    if (found === null || note === null) continue;
-    const ageMs = nowMs - found.mtimeMs;
+  for (const { note, path, beatAtMs } of await notesIn(data, except)) {
+    const ageMs = nowMs - beatAtMs;
     // A young note proves life, whatever the process id says: containers may share a host's name and not its processes.
     const isGone = ageMs > SURELY_ALIVE_MS && note.host === hostname() && !isAlive(note.pid);
     // A role that slept for long must find its note again: it ends without.
@@ -88,16 +100,42 @@ export async function runningRoles(data: DataDirectory, nowMs: number, except?: 
   return running;
 }
 
-/** Where a restore gathers a data directory before it takes the place of `root`. */
+interface FoundNote {
+  readonly note: RunningRole;
+  readonly path: string;
+  /** When it was last renewed, epoch milliseconds. */
+  readonly beatAtMs: number;
+}
+
+async function notesIn(data: DataDirectory, except: string | undefined): Promise<FoundNote[]> {
+  const notes: FoundNote[] = [];
+  for (const file of await readdir(data.path(FOLDER)).catch(() => [] as string[])) {
+    if (file.startsWith(".") || join(FOLDER, file) === except) continue;
+    const path = data.path(join(FOLDER, file));
+    const found = await stat(path).catch(() => null);
+    const note = found === null ? null : readNote(await readFile(path, "utf8").catch(() => ""));
+    if (found !== null && note !== null) notes.push({ note, path, beatAtMs: found.mtimeMs });
+  }
+  return notes;
+}
+
+/** Begins the names of the folders in which restores gather a data directory before it takes the place of `root`. */
 export function restoringFolder(root: string): string {
   return `${root}.restoring`;
+}
+
+/** Those that are there. */
+export async function restoringFolders(root: string): Promise<string[]> {
+  const name = basename(restoringFolder(root));
+  const names = await readdir(dirname(root)).catch(() => [] as string[]);
+  return names.filter((one) => one === name || one.startsWith(`${name}-`)).map((one) => join(dirname(root), one));
 }
 
 /** Throws DIRECTORY_IN_USE when a restore was interrupted before the restored directory was in its place. */
 async function requireWhole(data: DataDirectory): Promise<void> {
   if ((await data.list(".")).length > 0) return;
-  const staged = restoringFolder(data.root);
-  if (await stat(staged).catch(() => null))
+  const [staged] = await restoringFolders(data.root);
+  if (staged !== undefined)
     throw new TidelineError(
       "DIRECTORY_IN_USE",
       `${data.root} is empty, and ${staged} holds a restore that did not end`,

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { hostname, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { z } from "zod";
@@ -17,8 +17,11 @@ import { BackupFolder } from "../store/backup/backup-folder.ts";
 import { checkPoints, restore, restoreFile } from "../store/backup/restore.ts";
 import { DuckPool } from "../store/duck.ts";
 import { DataDirectory } from "../store/files.ts";
-import { Manifests } from "../store/manifests.ts";
-import { announceRole, runningRoles } from "../store/running-roles.ts";
+import { Manifests, manifestDocument } from "../store/manifests.ts";
+import { FileRegistry, SchemaDocument } from "../store/registry-files.ts";
+import { foundSchemas } from "../store/registry-found.ts";
+import { Schemas } from "../store/registry-schemas.ts";
+import { announceRole, findRoles, runningRoles } from "../store/running-roles.ts";
 import { entry } from "./archived-log.ts";
 import { flipBit } from "./flip-bit.ts";
 
@@ -305,7 +308,7 @@ test("a restore takes the place of a directory only when told, and goes on where
   await expect(interrupted).rejects.toThrow("abort");
   expect(await contents(data.root)).toEqual(held);
   // A file that a crash left half-written, and one of another point.
-  const staged = `${data.root}.restoring`;
+  const staged = join(here, (await readdir(here)).find((name) => name.startsWith("data.restoring-")) ?? "");
   const copied = await contents(staged);
   const whole = point.files.find(({ path, sha256 }) => copied[path] === sha256)?.path;
   const touched = new Date("2020-01-01");
@@ -360,6 +363,179 @@ test("a restore refuses while a role runs on the directory, and a role notices t
   await gone;
   expect(replaced).toHaveBeenCalledTimes(1);
   expect(await readdir(here)).toContain("data");
+});
+
+/** A folder of which something else happens right after a method was called for the `nth` time. */
+function interrupted(root: string, method: "names" | "holds", nth: number, then: () => Promise<unknown>): BackupFolder {
+  let calls = 0;
+  const passed = async <T>(name: string, result: Promise<T>): Promise<T> => {
+    const found = await result;
+    if (name === method && ++calls === nth) await then();
+    return found;
+  };
+  return new (class extends BackupFolder {
+    override names = () => passed("names", super.names());
+    override holds = (hash: string, sizeBytes: number) => passed("holds", super.holds(hash, sizeBytes));
+  })(root);
+}
+
+test("a backup that slept while it deleted old points leaves the files that another one named meanwhile", async () => {
+  const { here, data, worker, folder } = await place();
+  await worker.publish();
+  const first = await backUp(data, folder, options());
+  // Another installation's directory, as the first point has it.
+  const other = new DataDirectory(join(here, "other"));
+  await restore(folder, first.point, other.root, { ...options(), replace: false });
+  for (let version = 0; version < 2; version++) await worker.publish();
+  const { point } = await backUp(data, folder, options());
+  const meanwhile: string[] = [];
+  // It sleeps when it knows what to keep.
+  const sleeper = interrupted(folder.root, "names", 1, async () => {
+    meanwhile.push((await backUp(other, folder, options())).point.name);
+  });
+  await sleeper.keep(1, point.name);
+  expect(await folder.names()).toEqual([point.name, ...meanwhile]);
+  const points = await Promise.all((await folder.names()).map((name) => folder.point(name)));
+  expect(await checkPoints(folder, points, { signal: NEVER })).toMatchObject({ wrong: [] });
+  await folder.prepare();
+  expect((await readdir(join(folder.root, "files"))).filter((name) => name.startsWith("."))).toEqual([]);
+});
+
+test("a backup leaves no point when another one deleted its files while it slept, and the next one is whole", async () => {
+  const { here, data, worker, folder } = await place();
+  await worker.publish();
+  const other = await place();
+  await other.worker.publish();
+  const { point } = await backUp(data, new BackupFolder(join(here, "trial")), options());
+  // All its files are copied, and looked for once, when it sleeps; a state file is looked for before it is copied, too.
+  const looks = point.files.length + point.files.filter(({ path }) => path.endsWith(".parquet")).length;
+  const copied = point.files.length - point.files.filter(({ path }) => path.endsWith(".parquet")).length;
+  const sleeper = interrupted(folder.root, "holds", looks + copied + point.files.length, async () => {
+    await folder.prepare();
+    const { point: theirs } = await backUp(other.data, folder, options());
+    await folder.keep(1, theirs.name);
+  });
+  await expect(backUp(data, sleeper, options())).rejects.toMatchObject({ code: "DIRECTORY_IN_USE" });
+  const [left] = await folder.names();
+  expect(await folder.names()).toHaveLength(1);
+  expect((await checkPoints(folder, [await folder.point(left ?? "")], { signal: NEVER })).wrong).toEqual([]);
+  const again = await backUp(data, folder, options());
+  expect((await checkPoints(folder, [again.point], { signal: NEVER })).wrong).toEqual([]);
+});
+
+test("files that a killed backup had taken out of sight come back when a point names them", async () => {
+  const { data, worker, folder } = await place();
+  await worker.publish();
+  const { point } = await backUp(data, folder, options());
+  const [named] = point.files;
+  const leaving = join(folder.root, "files", ".leaving-1");
+  await mkdir(leaving);
+  await rename(folder.path(named?.sha256 ?? ""), join(leaving, named?.sha256 ?? ""));
+  await writeFile(join(leaving, "0".repeat(64)), "of no point");
+  await folder.prepare();
+  expect((await checkPoints(folder, [point], { signal: NEVER })).wrong).toEqual([]);
+  expect(await readdir(join(folder.root, "files"))).not.toContain(".leaving-1");
+});
+
+test("a generation that is retired or deleted while it is backed up is left out", async () => {
+  const { data, worker, folder } = await place();
+  await worker.publish();
+  const retired = "revenue.fedcba987654";
+  for (const [name, document] of [
+    ["definition.json", {}],
+    ["retired.json", { atMs: 1 }],
+  ] as const)
+    await data.createExclusively(join("views", retired, name), document);
+  const manifest = (await worker.manifests.newest(GENERATION)) as Manifest;
+  const named = { ...manifest, generation: retired };
+  await data.createExclusively(manifestDocument(retired, 0), { ...named, version: 0, files: [] });
+  // Its files are deleted one by one: of this version nothing but the manifest is left.
+  const file = join("views", retired, "states", "000000001-gone.parquet");
+  await data.createExclusively(manifestDocument(retired, 1), {
+    ...named,
+    version: 1,
+    files: named.files.map((one) => ({ ...one, file })),
+  });
+  const { point } = await backUp(data, folder, options());
+  expect(point.views.map(({ generation }) => generation)).toEqual([GENERATION]);
+  expect(point.files.filter(({ path }) => path.includes(retired))).toEqual([]);
+  // A whole one is deleted at the moment when its manifest was read.
+  await data.remove(join("views", retired, "retired.json"));
+  class Deleting extends DataDirectory {
+    override async read<T>(name: string, schema: z.ZodType<T>): Promise<T | null> {
+      const found = await super.read(name, schema);
+      if (found !== null && name.startsWith(join("views", retired, "manifests")))
+        await data.removeFolder(join("views", retired));
+      return found;
+    }
+  }
+  const after = await backUp(new Deleting(data.root), folder, options());
+  expect(after.point.views.map(({ generation }) => generation)).toEqual([GENERATION]);
+  expect(await readdir(join(data.root, "views"))).toEqual([GENERATION]);
+});
+
+test("a restore keeps what the directory that it puts aside knows of schema ids, and what the point knows wins", async () => {
+  const { here, data, worker, folder } = await place();
+  await worker.publish();
+  const schemas = new FileRegistry(data);
+  const first = await schemas.register("orders-value", '"string"');
+  const { point } = await backUp(data, folder, options());
+  const second = await schemas.register("orders-value", '"long"');
+  const unknown = new Schemas(data, schemas);
+  await unknown.lookup([77], { name: "orders", revision: 1 });
+  await data.createExclusively("registry-found/78.json", { schema: '"int"', from: { orders: 2 } });
+  await data.replace("registry/0000000079.json", "{ damaged");
+  // As a directory that was restored without knowing them may have it: another meaning of an id that the point has.
+  await data.replace("registry/0000000001.json", JSON.stringify({ schema: '"bytes"', subject: null }));
+  const { schemas: kept, replaced } = await restore(folder, point, data.root, { ...options(), replace: true });
+  expect(kept).toBe(3);
+  const restored = new FileRegistry(new DataDirectory(data.root));
+  expect(await restored.schemaById(first)).toBe('"string"');
+  expect(await restored.schemaById(second)).toBe('"long"');
+  expect(await restored.register("orders-value", '"double"')).toBe(3);
+  expect((await foundSchemas(data)).get(78)).toMatchObject({ schema: '"int"' });
+  // The id that was found unknown stays so, whatever is registered from now on.
+  expect(await data.read("registry/0000000077.json", SchemaDocument)).toEqual({ schema: null, subject: null });
+  expect((await readdir(here)).sort()).toEqual(["backup", "data", replaced?.slice(here.length + 1)]);
+});
+
+test("a restore that slept while another one began does not take its place", async () => {
+  const { here, data, worker, folder } = await place();
+  await worker.publish();
+  const first = await backUp(data, folder, options());
+  await worker.publish();
+  const second = await backUp(data, folder, options());
+  const root = join(here, "elsewhere", "data");
+  let another: Promise<unknown> | null = null;
+  // It wakes after a copy.
+  const onProgress = (done: number) => {
+    if (done === 3) another = restore(folder, second.point, root, { ...options(), replace: false });
+  };
+  const sleeper = restore(folder, first.point, root, { ...options(), onProgress, replace: false });
+  const outcomes = await Promise.allSettled([sleeper, sleeper.catch(() => another)]);
+  expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "fulfilled"]);
+  expect(outcomes[0]).toMatchObject({ reason: { code: expect.stringMatching(/^DIRECTORY_(IN_USE|NOT_EMPTY)$/) } });
+  const restored = await contents(root);
+  expect(restored).toEqual(Object.fromEntries(second.point.files.map(({ path, sha256 }) => [path, sha256])));
+});
+
+test("a role that slept for more than a minute is seen when it renews its note", async () => {
+  const { data } = await place();
+  const note = await announceRole(data, "backup", () => undefined, 50);
+  const [name = ""] = await readdir(data.path(".roles"));
+  const old = new Date(Date.now() - 600_000);
+  await utimes(data.path(join(".roles", name)), old, old);
+  expect(await findRoles(data, { beatMs: 50 })).toMatchObject([{ role: "backup", pid: process.pid }]);
+  await note.leave();
+  // One that was killed, and whose process id belongs to somebody else by now.
+  await data.createExclusively(join(".roles", "speed-1.json"), {
+    role: "speed",
+    host: hostname(),
+    pid: process.pid,
+    startedAtMs: 1,
+  });
+  await utimes(data.path(join(".roles", "speed-1.json")), old, old);
+  expect(await findRoles(data, { beatMs: 5 })).toEqual([]);
 });
 
 test("what the API has read of a version is not answered for another one that has its number since a restore", async () => {

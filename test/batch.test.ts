@@ -963,6 +963,44 @@ describe("a refresh", () => {
     expect(await publishDelta(stores, target, onOther)).toBe(false);
   });
 
+  it("publishes no delta, be it without states, beyond the archive that was restored", async () => {
+    const here = await place();
+    const { target, topicId } = here;
+    const { data, manifests } = here.stores;
+    await send(
+      target.topic,
+      Array.from({ length: 60 }, (_, id) => sale(id)),
+    );
+    await refreshTo(here, positions({ 0: 60 }));
+    const base = await newestOf(here.stores, target);
+    const saved = await data.list(`archive/${target.topic}/0/entries`);
+    // Records that are no events: their delta has a ledger and no file.
+    await send(
+      target.topic,
+      Array.from({ length: 20 }, () => "no event"),
+    );
+    await archiveTo(here.stores, target);
+    const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
+    const states = manifests.stateFolder(target.generation);
+    const { file, ledgers } = await writeDelta(here.stores, target, span, states, versionPrefix(2), UNWATCHED);
+    expect(file).toBeNull();
+    const ledger = [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+    const publication = { version: 1, ...span, file, ledger, createdBy: "from before" };
+
+    // The directory goes back to where version 1 was the newest, and the program is started again.
+    const folder = `archive/${target.topic}/0/entries`;
+    const later = (await data.list(folder)).filter((name) => !saved.includes(name));
+    const texts = await Promise.all(later.map((name) => data.text(`${folder}/${name}`)));
+    for (const name of later) await data.remove(`${folder}/${name}`);
+    const stores = { ...here.stores, archive: new Archive(data), manifests: new Manifests(data) };
+    expect(await publishDelta(stores, target, publication)).toBe(false);
+    expect(await newestOf(stores, target)).toEqual(base);
+    // With the archive as it was, the same is published.
+    for (const [index, name] of later.entries()) await data.replace(`${folder}/${name}`, texts[index] ?? "");
+    const whole = { ...stores, archive: new Archive(data) };
+    expect(await publishDelta(whole, target, publication)).toBe(true);
+  });
+
   it("keeps a delta that was published already, although the version below is not in the restored directory", async () => {
     const here = await place();
     const { target, topicId } = here;

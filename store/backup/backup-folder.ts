@@ -12,10 +12,21 @@ import { DataDirectory } from "../files.ts";
 /**
  *   points/<time>.json          what the data directory held at a time: path, size and SHA-256 of every file; written last
  *   files/<2 digits>/<SHA-256>  the files of all points, each once
+ *
+ * One backup at a time goes into a folder, by notes that say who is at work. A process that sleeps for long (a laptop
+ * whose lid is closed) does not renew its note, and another one may have been at work when it wakes. So what is in the
+ * folder does not rest on the notes:
+ *
+ *   write   index, then: are all its files there?            else the index goes
+ *   keep    files out of sight, then: does a point name them? those that it names come back, the others are deleted
+ *
+ * A file that one process takes out of sight is missed by the other one's look, or the index is seen before it is deleted.
  */
 const POINTS = "points";
 const FILES = "files";
 const INCOMING = ".incoming";
+/** Begins the names of folders with files that are about to be deleted. */
+const LEAVING = ".leaving";
 const FORMAT = 1;
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
@@ -85,13 +96,19 @@ export class BackupFolder {
 
   /**
    * Writes a point's index: from this moment on the point exists. Its files have to be there, and are made durable
-   * first.
+   * first. Throws DIRECTORY_IN_USE, and leaves no point, when another backup deleted one of them.
    */
   async write(point: Omit<Point, "format" | "filesSha256">): Promise<void> {
     await this.#settle(point.files);
     const index = Point.parse({ format: FORMAT, ...point, filesSha256: sha256Of(point.files) });
     await mkdir(join(this.root, POINTS), { recursive: true });
     await this.#files.replace(pointDocument(point.name), `${JSON.stringify(index, null, 1)}\n`);
+    try {
+      await this.#requireHeld(point.files);
+    } catch (error) {
+      await this.#files.remove(pointDocument(point.name));
+      throw error;
+    }
   }
 
   /** Whether a file of this hash is held. */
@@ -136,8 +153,10 @@ export class BackupFolder {
   /** Makes what interrupted runs left go away, and the folder ready to be written to. */
   async prepare(): Promise<void> {
     await mkdir(join(this.root, FILES), { recursive: true });
-    for (const name of await readdir(join(this.root, FILES)))
+    for (const name of await readdir(join(this.root, FILES))) {
       if (name.startsWith(INCOMING)) await rm(join(this.root, FILES, name), { force: true });
+      if (name.startsWith(LEAVING)) await this.#leave(join(FILES, name));
+    }
   }
 
   /**
@@ -153,23 +172,45 @@ export class BackupFolder {
     const named = new Set(points.flatMap(({ files }) => files.map((file) => file.sha256)));
     for (const name of gone) await this.#files.remove(pointDocument(name));
     if (gone.length > 0) await sync(join(this.root, POINTS));
-    let files = 0;
+    const leaving = join(FILES, `${LEAVING}-${randomUUID()}`);
     for (const part of await this.#files.list(FILES))
       for (const hash of await this.#files.list(join(FILES, part))) {
         if (named.has(hash)) continue;
-        await this.#files.remove(join(FILES, part, hash));
-        files += 1;
+        await mkdir(join(this.root, leaving), { recursive: true });
+        await rename(this.path(hash), join(this.root, leaving, hash)).catch(unlessGone);
       }
-    return { points: gone, files };
+    return { points: gone, files: await this.#leave(leaving) };
+  }
+
+  /**
+   * Deletes files that were taken out of sight, but for those that a point names by now; none when a point cannot be
+   * read. Returns how many.
+   */
+  async #leave(folder: string): Promise<number> {
+    const hashes = await this.#files.list(folder);
+    const reading = (await this.names()).map((name) => this.point(name));
+    const points = await Promise.all(reading).catch(() => null);
+    const named = new Set(points?.flatMap(({ files }) => files.map((file) => file.sha256)));
+    const back = points === null ? hashes : hashes.filter((hash) => named.has(hash));
+    for (const hash of back) await rename(join(this.root, folder, hash), this.path(hash)).catch(unlessGone);
+    await rm(join(this.root, folder), { recursive: true, force: true });
+    return hashes.length - back.length;
+  }
+
+  async #requireHeld(files: readonly PointFile[]): Promise<void> {
+    for (const { path, sizeBytes, sha256: hash } of files)
+      if (!(await this.holds(hash, sizeBytes)))
+        throw new TidelineError(
+          "DIRECTORY_IN_USE",
+          `the copy of ${path} was deleted while the backup was made: another backup has worked in ${this.root}`,
+          "Start this one again when no other one runs into this folder. It goes on with the files that were copied.",
+        );
   }
 
   async #settle(files: readonly PointFile[]): Promise<void> {
+    await this.#requireHeld(files);
     const folders = new Set<string>();
-    for (const { path, sizeBytes, sha256: hash } of files) {
-      if (!(await this.holds(hash, sizeBytes)))
-        throw damaged(
-          `the copy of ${path} went away while the backup was made; does another backup run into this folder?`,
-        );
+    for (const { sha256: hash } of files) {
       folders.add(dirname(this.path(hash)));
       await sync(this.path(hash));
     }
@@ -232,6 +273,11 @@ export function damaged(what: string): TidelineError {
     what,
     "Take another point (`tideline restore --list`), or a copy of the backup. `--check` examines all points; the next backup copies a damaged file again once it is deleted.",
   );
+}
+
+/** Another process has deleted or moved the file. */
+function unlessGone(error: NodeJS.ErrnoException): void {
+  if (error.code !== "ENOENT") throw error;
 }
 
 function pointDocument(name: string): string {

@@ -1,15 +1,18 @@
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname, join, normalize } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { z } from "zod";
 import { TidelineError } from "../../core/errors.ts";
 import { DataDirectory } from "../files.ts";
-import { restoringFolder, runningRoles } from "../running-roles.ts";
+import { findRoles, restoringFolder, restoringFolders } from "../running-roles.ts";
 import { allOf } from "./back-up.ts";
 import { type BackupFolder, copyHashed, damaged, type Point, type PointFile, sync } from "./backup-folder.ts";
 
 const COPIES_AT_ONCE = 4;
+/** What is known of schema ids: `registry-files.ts`, `registry-limits.ts`, `registry-found.ts`. */
+const SCHEMA_FOLDERS = ["registry", "registry-limits", "registry-found"];
 
 export interface RestoreOptions {
   readonly nowMs: number;
@@ -22,13 +25,20 @@ export interface RestoreOptions {
 export interface RestoreResult {
   /** Where the data directory that was there is now; null when there was none. */
   readonly replaced: string | null;
+  /** How many documents about schema ids were kept of it that the point does not have. */
+  readonly schemas: number;
 }
 
 /**
  * Brings a data directory back to a point. All files are copied beside it first, each compared with its hash; then two
  * renames exchange the directories. So the data directory is the one that was there, the whole point or, between the
- * renames, not there, when no role starts. A restore that was interrupted goes on with the files that were copied. Throws DIRECTORY_IN_USE while roles run on it,
- * DIRECTORY_NOT_EMPTY unless `replace`, BACKUP_DAMAGED.
+ * renames, not there, when no role starts. A restore that was interrupted goes on with the files that were copied.
+ *
+ * What the directory that is put aside knows of schema ids is kept, beside what the point knows: records with these ids
+ * may lie in Kafka, and an id must never get another meaning.
+ *
+ * Throws DIRECTORY_IN_USE while roles run on it or another restore took its place, DIRECTORY_NOT_EMPTY unless `replace`,
+ * BACKUP_DAMAGED.
  */
 export async function restore(
   folder: BackupFolder,
@@ -37,26 +47,30 @@ export async function restore(
   { nowMs, signal, onProgress = () => undefined, replace }: RestoreOptions,
 ): Promise<RestoreResult> {
   const occupied = await requireReplaceable(root, replace);
-  const staged = restoringFolder(root);
-  await stage(folder, point, staged, { signal, onProgress });
-  signal.throwIfAborted();
-  // It may have taken hours.
-  await requireReplaceable(root, replace);
-  const replaced = occupied ? `${root}.replaced-${new Date(nowMs).toISOString().replaceAll(":", "-")}` : null;
-  if (replaced !== null) await rename(root, replaced).catch(cannotMove(root));
-  else await rm(root, { recursive: true, force: true }).catch(cannotMove(root));
-  await rename(staged, root).catch(async (error: unknown) => {
-    if (replaced !== null) await rename(replaced, root);
-    throw error;
+  const staging = await Staging.open(root);
+  return staging.guard(async () => {
+    await stage(folder, point, staging, { signal, onProgress });
+    signal.throwIfAborted();
+    // It may have taken hours.
+    await requireReplaceable(root, replace);
+    const schemas = occupied ? await keepSchemas(root, staging.root) : 0;
+    await stat(staging.claim);
+    const replaced = occupied ? `${root}.replaced-${new Date(nowMs).toISOString().replaceAll(":", "-")}` : null;
+    if (replaced !== null) await rename(root, replaced).catch(cannotMove(root));
+    else await rm(root, { recursive: true, force: true }).catch(cannotMove(root));
+    await staging.moveTo(root).catch(async (error: unknown) => {
+      if (replaced !== null) await rename(replaced, root);
+      throw error;
+    });
+    await sync(dirname(root));
+    return { replaced, schemas };
   });
-  await sync(dirname(root));
-  return { replaced };
 }
 
 /** Whether something is there that has to be put aside. */
 async function requireReplaceable(root: string, replace: boolean): Promise<boolean> {
   const data = new DataDirectory(root);
-  const running = await runningRoles(data, Date.now());
+  const running = await findRoles(data);
   if (running.length > 0) {
     const names = running.map(({ role, host, pid }) => `${role} (process ${pid} on ${host})`).join(", ");
     throw new TidelineError(
@@ -75,20 +89,85 @@ async function requireReplaceable(root: string, replace: boolean): Promise<boole
   return occupied;
 }
 
-/** Copies all files of a point to `staged`, which then holds nothing else. */
+/**
+ * The folder that a restore gathers files in, beside the data directory. What an interrupted restore has copied is taken
+ * over by renaming its folder. A process that slept for long is thought to be gone; when it wakes its folder has another
+ * name, so it writes nothing into what is gathered now, and the file that it made there is not found.
+ */
+class Staging {
+  readonly root: string;
+  readonly claim: string;
+
+  private constructor(root: string) {
+    this.root = root;
+    this.claim = join(root, `.claim-${randomUUID()}`);
+  }
+
+  static async open(data: string): Promise<Staging> {
+    const staging = new Staging(`${restoringFolder(data)}-${randomUUID()}`);
+    for (const left of await restoringFolders(data)) {
+      const isFirst = (await stat(staging.root).catch(() => null)) === null;
+      if (isFirst) await rename(left, staging.root);
+      else await rm(left, { recursive: true, force: true });
+    }
+    await mkdir(staging.root, { recursive: true });
+    await writeFile(staging.claim, "");
+    return staging;
+  }
+
+  /** Runs `work`. Throws DIRECTORY_IN_USE in the place of its error when another restore has taken the folder over. */
+  async guard<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if ((await stat(this.claim).catch(() => null)) !== null) throw error;
+      await rm(this.root, { recursive: true, force: true });
+      throw new TidelineError(
+        "DIRECTORY_IN_USE",
+        "another restore has begun while this one slept, and has taken over what was copied",
+        "Wait until it is done. Start this one again if the directory shall be brought back to another point.",
+        { cause: error },
+      );
+    }
+  }
+
+  /** Puts the folder in the place of `data`. */
+  async moveTo(data: string): Promise<void> {
+    await unlink(this.claim);
+    await rename(this.root, data);
+  }
+}
+
+/**
+ * Copies the documents about schema ids that `staged` does not have from a data directory. Those that cannot be read are
+ * left out. Returns how many.
+ */
+async function keepSchemas(root: string, staged: string): Promise<number> {
+  const [data, target] = [new DataDirectory(root), new DataDirectory(staged)];
+  let kept = 0;
+  for (const folder of SCHEMA_FOLDERS)
+    for (const name of await data.list(folder)) {
+      const path = join(folder, name);
+      const document = await data.read(path, z.json()).catch(() => null);
+      if (document !== null && (await target.createExclusively(path, document))) kept += 1;
+    }
+  return kept;
+}
+
+/** Copies all files of a point to a folder, which then holds nothing else but the claim. */
 async function stage(
   folder: BackupFolder,
   point: Point,
-  staged: string,
+  { root: staged, claim }: Staging,
   { signal, onProgress }: Required<Pick<RestoreOptions, "signal" | "onProgress">>,
 ): Promise<void> {
   const wanted = new Set(point.files.map(({ path }) => path));
   for (const path of wanted)
     if (normalize(path) !== path || path.startsWith("..") || path.startsWith("/"))
       throw damaged(`point ${point.name} names a file outside of the data directory: ${path}`);
-  await mkdir(staged, { recursive: true });
   // What another restore has left.
-  for (const path of await filesIn(staged)) if (!wanted.has(path)) await rm(join(staged, path), { force: true });
+  for (const path of await filesIn(staged))
+    if (!wanted.has(path) && join(staged, path) !== claim) await rm(join(staged, path), { force: true });
   let done = 0;
   const waiting = point.files.values();
   const copy = async () => {
@@ -97,8 +176,10 @@ async function stage(
       const target = join(staged, file.path);
       await mkdir(dirname(target), { recursive: true });
       if (!(await isWhole(target, file, signal))) {
-        const copied = await copyHashed(folder.path(file.sha256), target, signal).catch(missing(file));
+        const written = join(dirname(target), `.restoring-${randomUUID()}`);
+        const copied = await copyHashed(folder.path(file.sha256), written, signal).catch(missing(file));
         if (copied.sha256 !== file.sha256) throw notWhole(file);
+        await rename(written, target);
       }
       onProgress(++done, point.files.length);
     }

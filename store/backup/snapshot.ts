@@ -55,11 +55,12 @@ export async function takeSnapshot(data: DataDirectory, hold: string): Promise<S
   const files: SnapshotFile[] = await pins.tree("serving");
   const views: SnapshotContents["views"][number][] = [];
   for (const generation of await data.list("views")) {
-    files.push(...(await pins.tree(join("views", generation), NOT_HELD_OF_A_VIEW)));
+    const documents = await pins.tree(join("views", generation), NOT_HELD_OF_A_VIEW);
     const newest = await pinVersion(pins, generation);
-    if (newest === null) continue;
-    files.push(...newest.files);
-    views.push({ generation, version: newest.version });
+    // It may be deleted at this moment.
+    if (await isRetired(data, generation)) continue;
+    files.push(...documents, ...(newest?.files ?? []));
+    if (newest !== null) views.push({ generation, version: newest.version });
   }
   const streams: SnapshotContents["streams"][number][] = [];
   for (const topic of await data.list("archive")) {
@@ -78,16 +79,22 @@ export async function takeSnapshot(data: DataDirectory, hold: string): Promise<S
   return { files, views, streams };
 }
 
+/** Whether nobody needs a generation any more: it is deleted, or will be within minutes. */
+async function isRetired(data: DataDirectory, generation: string): Promise<boolean> {
+  const folder = join("views", generation);
+  return (await data.has(join(folder, "retired.json"))) || !(await data.has(join(folder, "definition.json")));
+}
+
 /**
  * The newest version of a generation with its files, and the genesis; null when nothing is published, or the generation
- * was removed meanwhile.
+ * is retired: it is deleted file by file.
  */
 async function pinVersion(pins: Pins, generation: string): Promise<{ files: SnapshotFile[]; version: number } | null> {
   let seen: Manifest | null = null;
   for (let attempt = 1; ; attempt++) {
     // Not one that knows older versions: the folder is listed.
     const newest = await new Manifests(pins.data).newest(generation);
-    if (newest === null) return null;
+    if (newest === null || (await isRetired(pins.data, generation))) return null;
     const documents = [0, newest.version].map((version) => manifestDocument(generation, version));
     const missing = (await pins.all(documents)) ?? (await pins.all(newest.files.map(({ file }) => file)));
     if (missing === null) {
