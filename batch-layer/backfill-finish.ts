@@ -8,6 +8,7 @@ import { cutFromJson, cutsEqual } from "../core/position.ts";
 import { rowsOf } from "../store/duck.ts";
 import { type Backfill, dayDocument, folderOf, statesOf } from "./backfill.ts";
 import { parquet, withDuck } from "./duck-run.ts";
+import { namingOverflow } from "./merge-overflow.ts";
 import { newestOf, readNewest, replaceNewest, requireCutReached } from "./newest.ts";
 import { versionPrefix } from "./publish.ts";
 import { writeStates } from "./state-file.ts";
@@ -141,7 +142,8 @@ async function exchange(
     if (rows === "") return kept;
     const merged = mergeSql(view, `(${rows})`, cellColumns(view), "stored");
     const prefix = versionPrefix(newest.version + 1);
-    const file = await writeStates(stores, duck, merged, stores.manifests.stateFolder(generation), prefix);
+    const folder = stores.manifests.stateFolder(generation);
+    const file = await namingOverflow(duck, view, `(${rows})`, () => writeStates(stores, duck, merged, folder, prefix));
     return file === null ? kept : [file, ...kept];
   });
 }

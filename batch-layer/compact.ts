@@ -5,6 +5,7 @@ import type { View } from "../core/view.ts";
 import type { Duck } from "../store/duck.ts";
 import { parquet, withDuck } from "./duck-run.ts";
 import { FOLD_LIMITS, type FoldLimits, planFold } from "./fold-plan.ts";
+import { namingOverflow } from "./merge-overflow.ts";
 import { nextManifest, publishVersion, versionPrefix } from "./publish.ts";
 import { writeStates } from "./state-file.ts";
 import type { BatchStores, ViewTarget, Watch } from "./stores.ts";
@@ -42,7 +43,7 @@ export async function compact(
   return published ? { version, folded: folded.length, rows: merged?.rows ?? 0 } : null;
 }
 
-/** One file that holds the merge of `files`; null when they hold nothing. */
+/** One file that holds the merge of `files`; null when they hold nothing. Throws STATE_OVERFLOW with the cell. */
 export async function mergeStates(
   stores: BatchStores,
   duck: Duck,
@@ -57,5 +58,6 @@ export async function mergeStates(
     stores,
     files.map(({ file }) => file),
   );
-  return writeStates(stores, duck, mergeSql(view, rows, cellColumns(view), "stored"), folder, prefix);
+  const merged = mergeSql(view, rows, cellColumns(view), "stored");
+  return namingOverflow(duck, view, rows, () => writeStates(stores, duck, merged, folder, prefix));
 }

@@ -27,9 +27,14 @@ export async function withDuck<T>(
   }
 }
 
+/** Whether DuckDB says that a number leaves 64 bits. */
+export function isOverflow(error: unknown): boolean {
+  return error instanceof Error && /out of range for the destination type INT64|Overflow in/.test(error.message);
+}
+
 function named(error: unknown): unknown {
   const message = error instanceof Error ? (error.message.split("\n")[0] ?? "") : "";
-  if (/out of range for the destination type INT64|Overflow in/.test(message)) {
+  if (!(error instanceof TidelineError) && isOverflow(error)) {
     return new TidelineError(
       "STATE_OVERFLOW",
       message,

@@ -2,7 +2,9 @@ import { createHash, type Hash } from "node:crypto";
 import { cellColumns, mergeSql, stateColumns, stateOrder } from "../core/compile.ts";
 import type { StateFile } from "../core/documents.ts";
 import type { View } from "../core/view.ts";
+import type { Duck } from "../store/duck.ts";
 import { parquet, withDuck } from "./duck-run.ts";
+import { namingOverflow } from "./merge-overflow.ts";
 import type { BatchStores, Watch } from "./stores.ts";
 
 export interface StateHash {
@@ -42,15 +44,15 @@ export async function stateHashes(
     stores,
     files.map(({ file }) => file),
   );
-  const merged = mergeSql(view, `(SELECT * FROM ${rows} WHERE ${where})`, cellColumns(view), "stored");
+  const states = `(SELECT * FROM ${rows} WHERE ${where})`;
+  const merged = mergeSql(view, states, cellColumns(view), "stored");
   const values = stateColumns(view)
     .map((name) => `${name}: ${name}`)
     .join(", ");
   const parts = new Map<string, { readonly hash: Hash; rows: number }>();
-  await withDuck(stores, watch, async (duck) => {
-    const result = await duck.stream(
-      `SELECT to_json({${values}})::VARCHAR, bucket FROM (${merged}) ORDER BY ${stateOrder(view)}`,
-    );
+  const hash = async (duck: Duck) => {
+    const sql = `SELECT to_json({${values}})::VARCHAR, bucket FROM (${merged}) ORDER BY ${stateOrder(view)}`;
+    const result = await duck.stream(sql);
     let hashed = 0;
     for (
       let chunk = await result.fetchChunk();
@@ -70,6 +72,7 @@ export async function stateHashes(
       hashed += chunk.rowCount;
       watch.beat({ hashed });
     }
-  });
+  };
+  await withDuck(stores, watch, (duck) => namingOverflow(duck, view, states, () => hash(duck)));
   return new Map([...parts].map(([name, { hash, rows }]) => [name, { hash: hash.digest("hex"), rows }]));
 }

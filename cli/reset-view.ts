@@ -10,27 +10,28 @@ import type { Config } from "./config.ts";
 import { requireRedis } from "./redis-answers.ts";
 
 /**
- * Drops the live state of what is served of a view, or of a generation; without `yes` prints what that is. Throws VIEW_UNKNOWN, and NOT_READY when
- * Redis does not answer.
+ * Drops the live state of what is served of a view, or of a generation; without `yes` prints what that is. That of a
+ * generation of another release is not read again. Throws VIEW_UNKNOWN, and NOT_READY when Redis does not answer.
  */
 export async function resetView(config: Config, name: string, yes: boolean): Promise<void> {
   const generations = new Generations(new DataDirectory(join(config.home, "data")));
-  const { generation } = await generations.find(name, await loadDefinitions(config));
+  const { generation, frozen } = await generations.find(name, await loadDefinitions(config));
   const redis = openRedis(config.redisUrl, () => {});
   try {
     const chain = new Chain(redis, config.namespace, generation);
     await requireRedis(redis, "Nothing was dropped.");
     const state = await chain.load();
+    const frozenText =
+      "Another release computed this generation: it answers from its newest version alone, and nobody reads its live state again.";
     if (!yes) {
-      print(
-        `${generation}: ${shown(state)}`,
-        "Add --yes to drop it; the speed layer then reads it again from the log.",
-      );
+      const then = "Add --yes to drop it; the speed layer then reads it again from the log.";
+      print(`${generation}: ${shown(state)}`, frozen ? `${frozenText} Add --yes to drop it.` : then);
       return;
     }
     // Also without a chain: a torn one is none, and its keys are still there.
     await chain.drop();
-    print(`${generation}: dropped ${shown(state)}`, "The speed layer reads it again from the batch cut.");
+    const then = frozen ? frozenText : "The speed layer reads it again from the batch cut.";
+    print(`${generation}: dropped ${shown(state)}`, then);
   } finally {
     redis.disconnect();
   }

@@ -162,14 +162,14 @@ describe("the documents", () => {
     expect(operating).toEqual(expect.arrayContaining(rows));
   });
 
-  test("explain every error code", async () => {
+  test("explain every error code, once", async () => {
     const operating = await textOf("docs/operating.md");
     const api = await textOf("docs/http-api.md");
     const codes = codesIn(await textOf("core/errors.ts"));
     const problems = codesIn(await textOf("serving/problem.ts"));
     expect(codes.length).toBeGreaterThan(20);
     expect(problems.length).toBeGreaterThan(10);
-    expect(codes.filter((code) => !operating.includes(`| \`${code}\``))).toEqual([]);
+    expect(codes.filter((code) => operating.split(`\n| \`${code}\``).length !== 2)).toEqual([]);
     expect(problems.filter((code) => !api.includes(`| \`${code}\``))).toEqual([]);
   });
 

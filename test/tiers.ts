@@ -19,6 +19,7 @@ export const UNIT = [
   "test/helper.test.ts",
   "test/hosts.test.ts",
   "test/listeners.test.ts",
+  "test/merge-overflow.test.ts",
   "test/lost-reply.test.ts",
   "test/page.test.ts",
   "test/registry.test.ts",

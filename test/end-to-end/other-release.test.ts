@@ -234,6 +234,11 @@ describe.sequential("a release that computes views otherwise", () => {
         ).toEqual([...frozen].sort());
         const { findings } = await json<{ findings: { check: string }[] }>("doctor");
         expect(findings.filter(({ check }) => check === "view.frozen")).toHaveLength(frozen.length);
+        for (const view of frozen)
+          for (const yes of [[], ["--yes"]])
+            expect((await tideline.run("views", "reset", view, ...yes)).stdout).toContain(
+              "nobody reads its live state again",
+            );
       },
       120_000,
     );
