@@ -1,5 +1,5 @@
 /**
- * What may import what: the table of ARCHITECTURE.md, as rules. A room's row lists the other rooms that it may import. `workflows` imports
+ * What may import what: the tables of ARCHITECTURE.md, as rules. A room's row lists the other rooms that it may import. `workflows` imports
  * activities as types only: the bundle that Temporal runs knows no Node modules, so that a value import fails its test.
  */
 const rooms = {
@@ -27,9 +27,156 @@ const rooms = {
     "stack",
   ],
   stack: ["core"],
+  bench: ["core", "schemas", "views", "store", "ingest", "batch-layer", "workflows", "cli", "stack"],
+  faults: ["core", "store", "ingest", "speed-layer", "workflows", "stack"],
 };
 
-const everyRoom = `^(${[...Object.keys(rooms), "test", "bench", "faults"].join("|")})/`;
+/**
+ * Inside a room: each folder with the folders of its room that its files may import. "." is the room's own files. A folder below another one
+ * is a folder of its own. Every folder with source files has a row, and no folder imports one that comes after it.
+ */
+const folders = {
+  core: {
+    log: [],
+    ".": ["log"],
+    contract: ["."],
+    "codec/text": ["contract"],
+    "codec/json": [".", "contract", "codec/text"],
+    "codec/decode": ["contract", "codec/text", "codec/json"],
+    "codec/avro": [".", "contract", "codec/text", "codec/decode"],
+    numbers: [],
+    measures: ["contract", "numbers"],
+    "measures/kinds": ["contract", "numbers", "measures"],
+    definition: [".", "contract", "measures", "measures/kinds"],
+    state: ["log", "contract", "numbers", "measures", "definition"],
+    query: ["log", ".", "measures", "definition", "state"],
+    proof: ["log", ".", "contract", "numbers", "measures", "definition", "state", "query"],
+  },
+  store: {
+    files: [],
+    duckdb: ["files"],
+    "kafka/cluster": [],
+    "kafka/produce": ["kafka/cluster"],
+    "kafka/read": ["kafka/cluster"],
+    redis: ["kafka/read"],
+    archive: ["files", "kafka/cluster", "kafka/read"],
+    backup: ["files", "archive"],
+    registry: ["files"],
+    decode: ["files", "duckdb", "kafka/cluster", "kafka/read", "archive", "registry"],
+    "dead-letters": ["kafka/cluster", "kafka/produce", "kafka/read", "decode"],
+    definitions: ["files", "duckdb", "decode"],
+  },
+  ingest: {
+    ".": [],
+    flights: [],
+    shop: ["."],
+    orders: [".", "shop"],
+    read: [],
+    send: ["read"],
+  },
+  "batch-layer": {
+    ".": [],
+    archive: ["."],
+    versions: ["."],
+    refresh: [".", "archive", "versions"],
+    recompute: [".", "archive", "versions", "refresh"],
+    report: [".", "archive"],
+  },
+  serving: {
+    common: [],
+    page: [],
+    "read/cells": [],
+    "read/batch": ["common", "read/cells"],
+    "read/live": ["common", "read/cells"],
+    read: ["common", "read/cells", "read/batch", "read/live"],
+    operations: ["read/batch", "read/live"],
+    views: [],
+    openapi: ["common", "views"],
+    answer: ["common", "read/live", "read", "views"],
+    proof: ["common", "read/live", "read", "answer"],
+    request: ["common", "read/live", "read", "operations", "views", "answer", "proof"],
+    routes: ["common", "read/live", "read", "operations", "views", "openapi", "answer", "proof", "request"],
+    ".": [
+      "common",
+      "read/batch",
+      "read/live",
+      "read",
+      "operations",
+      "views",
+      "openapi",
+      "answer",
+      "proof",
+      "request",
+      "routes",
+    ],
+  },
+  workflows: { shared: [], ".": ["shared"] },
+  activities: { ".": [], worker: ["."] },
+  cli: {
+    setup: [],
+    terminal: [],
+    "dead-letters": ["setup", "terminal"],
+    operations: ["setup", "terminal"],
+    query: ["setup", "terminal"],
+    runs: ["setup", "terminal"],
+    send: ["setup", "terminal", "query"],
+    simulate: ["setup", "terminal"],
+    status: ["setup", "terminal", "operations"],
+    doctor: ["setup", "terminal", "operations", "status"],
+    commands: [
+      "setup",
+      "terminal",
+      "dead-letters",
+      "operations",
+      "query",
+      "runs",
+      "send",
+      "simulate",
+      "status",
+      "doctor",
+    ],
+    ".": ["setup", "commands"],
+  },
+  stack: {
+    process: [],
+    programs: ["process"],
+    servers: ["process", "programs"],
+    ".": ["process", "servers"],
+  },
+  bench: {
+    "definitions/schemas": [],
+    "definitions/views": ["definitions/schemas"],
+    "definitions/found/schemas": [],
+    "definitions/found/views": ["definitions/found/schemas"],
+    setup: [],
+    load: ["setup"],
+    measurements: [
+      "definitions/schemas",
+      "definitions/views",
+      "definitions/found/schemas",
+      "definitions/found/views",
+      "setup",
+      "load",
+    ],
+    ".": ["setup", "measurements"],
+  },
+  faults: {
+    schemas: [],
+    views: ["schemas"],
+    model: [],
+    mutants: [],
+    traffic: ["schemas", "model"],
+    "deployment/preload": [],
+    deployment: ["schemas", "model", "traffic"],
+    scenarios: ["schemas", "model", "traffic", "deployment"],
+    ".": ["model", "mutants", "traffic", "deployment", "scenarios"],
+  },
+};
+
+const everyRoom = `^(${[...Object.keys(rooms), "test"].join("|")})/`;
+
+/** Files of `test` that import nothing of it, for the fault harness to use. */
+const TEST_TOOLS = "^test/(flip-bit|oracle|patiently)\\.ts$";
 
 const roomRules = Object.entries(rooms).map(([room, allowed]) => ({
   name: `${room}-imports`,
@@ -38,24 +185,55 @@ const roomRules = Object.entries(rooms).map(([room, allowed]) => ({
   from: { path: `^${room}/` },
   to: {
     path: everyRoom,
-    pathNot: `^(${[room, ...allowed].join("|")})/`,
+    pathNot: [`^(${[room, ...allowed].join("|")})/`, ...(room === "faults" ? [TEST_TOOLS] : [])],
   },
 }));
 
-/** The clients of servers and files live in `store`, one file each; the log's group membership is the speed layer's own. */
+/** The files of one folder, without those below it. */
+const filesOf = (room, folder) => `^${room}/${folder === "." ? "" : `${folder}/`}[^/]+$`;
+
+const folderRules = Object.entries(folders).flatMap(([room, rows]) => [
+  ...Object.entries(rows).map(([folder, allowed]) => ({
+    name: `${room}/${folder}-imports`,
+    comment: `${room}/${folder} may import ${allowed.length === 0 ? `nothing else of ${room}` : allowed.join(", ")}`,
+    severity: "error",
+    from: { path: filesOf(room, folder) },
+    to: { path: `^${room}/`, pathNot: [folder, ...allowed].map((name) => filesOf(room, name)) },
+  })),
+  {
+    name: `${room}-has-a-row-for-every-folder`,
+    severity: "error",
+    from: { path: `^${room}/`, pathNot: Object.keys(rows).map((folder) => filesOf(room, folder)) },
+    to: {},
+  },
+]);
+
+for (const [room, rows] of Object.entries(folders)) {
+  const names = Object.keys(rows);
+  for (const [at, [folder, allowed]] of Object.entries(rows).entries())
+    for (const other of allowed)
+      if (!names.slice(0, at).includes(other))
+        throw new Error(`${room}/${folder} imports ${other}, which comes after it`);
+}
+
+/** The clients of servers live in a folder of `store` each; the log's group membership is the speed layer's own. */
 const clientRules = [
-  { client: "ioredis", rooms: "store|stack|test|bench" },
-  { client: "@platformatic/kafka", rooms: "store|stack|speed-layer/membership\\.ts|test|bench" },
-].map(({ client, rooms: allowed }) => ({
+  { client: "ioredis", folders: "store/redis|stack|test|bench|faults" },
+  {
+    client: "@platformatic/kafka",
+    folders: "store/kafka|store/dead-letters|stack|speed-layer/membership\\.ts|test|bench",
+  },
+].map(({ client, folders: allowed }) => ({
   name: `${client}-in-store`,
   severity: "error",
   from: { pathNot: `^(${allowed})` },
-  to: { path: `node_modules/${client}/` },
+  to: { path: `node_modules/${client}/`, dependencyTypesNot: ["type-only"] },
 }));
 
 export default {
   forbidden: [
     ...roomRules,
+    ...folderRules,
     ...clientRules,
     {
       name: "core-is-pure",
@@ -63,6 +241,18 @@ export default {
       severity: "error",
       from: { path: "^core/" },
       to: { dependencyTypes: ["core"], pathNot: "^(node:)?crypto$" },
+    },
+    {
+      name: "bench-is-imported-by-none",
+      severity: "error",
+      from: { pathNot: "^bench/" },
+      to: { path: "^bench/" },
+    },
+    {
+      name: "tools-of-test-import-nothing-of-it",
+      severity: "error",
+      from: { path: TEST_TOOLS },
+      to: { path: "^(test|faults|bench)/" },
     },
     {
       name: "no-cycles",

@@ -33,7 +33,7 @@ export default defineConfig({
   // What cli/own-imports.js does for the command.
   resolve: {
     alias: [
-      { find: /^tideline$/, replacement: `${root}core/builders.ts` },
+      { find: /^tideline$/, replacement: `${root}core/definition/builders.ts` },
       { find: /^tideline\/schemas\/(.*)$/, replacement: `${root}schemas/$1.ts` },
     ],
   },

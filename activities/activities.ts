@@ -26,10 +26,10 @@ export function createActivities(deps: ActivityDeps) {
 }
 
 export type Activities = ReturnType<typeof createActivities>;
-export type { ArchiveChunk } from "../batch-layer/archive-plan.ts";
-export type { BackfillResult } from "../batch-layer/backfill-finish.ts";
-export type { RebuildResult } from "../batch-layer/rebuild.ts";
+export type { ArchiveChunk } from "../batch-layer/archive/archive-plan.ts";
+export type { BackfillResult } from "../batch-layer/recompute/backfill-finish.ts";
+export type { RebuildResult } from "../batch-layer/recompute/rebuild.ts";
 export type { Delivered } from "../batch-layer/report/deliver.ts";
-export type { Comparison } from "../core/documents.ts";
+export type { Comparison } from "../core/log/documents.ts";
 export type { ViewProof } from "./proof-activities.ts";
 export type { ReportWritten } from "./report-activities.ts";

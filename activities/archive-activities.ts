@@ -1,10 +1,15 @@
-import { archiveChunk, type ChunkOutcome } from "../batch-layer/archive-chunk.ts";
-import { type CompactionPlan, type Merged, mergeEntries, planCompaction } from "../batch-layer/archive-compact.ts";
-import type { ArchiveChunk } from "../batch-layer/archive-plan.ts";
-import { type ArchivePlan, planStream } from "../batch-layer/archive-stream.ts";
-import { sweepArchive } from "../batch-layer/archive-sweep.ts";
-import type { ArchiveMerge } from "../batch-layer/merge-plan.ts";
-import type { CutJson } from "../core/position.ts";
+import { archiveChunk, type ChunkOutcome } from "../batch-layer/archive/archive-chunk.ts";
+import {
+  type CompactionPlan,
+  type Merged,
+  mergeEntries,
+  planCompaction,
+} from "../batch-layer/archive/archive-compact.ts";
+import type { ArchiveChunk } from "../batch-layer/archive/archive-plan.ts";
+import { type ArchivePlan, planStream } from "../batch-layer/archive/archive-stream.ts";
+import { sweepArchive } from "../batch-layer/archive/archive-sweep.ts";
+import type { ArchiveMerge } from "../batch-layer/archive/merge-plan.ts";
+import type { CutJson } from "../core/log/position.ts";
 import { attempt } from "./attempt.ts";
 import { type ActivityDeps, streamTarget } from "./deps.ts";
 

@@ -1,5 +1,5 @@
 import { eventData } from "../core/event-stream.ts";
-import type { Proof } from "../core/proof.ts";
+import type { Proof } from "../core/proof/proof.ts";
 import { separated } from "../core/secrets.ts";
 
 /** What the API says to a question for a proof: the proof, or problem details as text. */

@@ -5,9 +5,9 @@ import {
   beginBackfill,
   clearBackfill,
   surveyBackfill,
-} from "../batch-layer/backfill.ts";
-import { type BackfillResult, finishBackfill } from "../batch-layer/backfill-finish.ts";
-import type { BackfillDay } from "../batch-layer/backfill-plan.ts";
+} from "../batch-layer/recompute/backfill.ts";
+import { type BackfillResult, finishBackfill } from "../batch-layer/recompute/backfill-finish.ts";
+import type { BackfillDay } from "../batch-layer/recompute/backfill-plan.ts";
 import { parseInterval } from "../core/interval.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, viewTarget } from "./deps.ts";

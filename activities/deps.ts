@@ -1,12 +1,12 @@
 import type { MailSettings } from "../batch-layer/report/deliver.ts";
 import type { BatchStores, StreamTarget, ViewTarget } from "../batch-layer/stores.ts";
 import { TidelineError } from "../core/errors.ts";
-import { Chain } from "../store/chain.ts";
-import type { Definitions } from "../store/definitions.ts";
-import type { Generations } from "../store/generations.ts";
-import type { DeadLetters } from "../store/letter-writer.ts";
-import type { TidelineRedis } from "../store/redis.ts";
-import { topicName } from "../store/topics.ts";
+import type { DeadLetters } from "../store/dead-letters/letter-writer.ts";
+import type { Definitions } from "../store/definitions/definitions.ts";
+import type { Generations } from "../store/definitions/generations.ts";
+import { topicName } from "../store/kafka/cluster/topics.ts";
+import { Chain } from "../store/redis/chain.ts";
+import type { TidelineRedis } from "../store/redis/redis.ts";
 import type { AttemptDeps } from "./attempt.ts";
 
 /** What activities work with. */

@@ -1,11 +1,11 @@
-import { compareGenerations } from "../batch-layer/compare.ts";
-import { type FirstVersion, planFirstVersion, publishFirstVersion } from "../batch-layer/first-version.ts";
-import type { BuiltPart } from "../batch-layer/rebuild.ts";
-import type { Comparison } from "../core/documents.ts";
+import { compareGenerations } from "../batch-layer/recompute/compare.ts";
+import { type FirstVersion, planFirstVersion, publishFirstVersion } from "../batch-layer/recompute/first-version.ts";
+import type { BuiltPart } from "../batch-layer/recompute/rebuild.ts";
 import { isTidelineError } from "../core/errors.ts";
-import { type Cut, cutFromJson, cutReached } from "../core/position.ts";
-import { tilesOf } from "../store/chain-state.ts";
-import { beginGeneration } from "../store/generation-start.ts";
+import type { Comparison } from "../core/log/documents.ts";
+import { type Cut, cutFromJson, cutReached } from "../core/log/position.ts";
+import { beginGeneration } from "../store/archive/generation-start.ts";
+import { tilesOf } from "../store/redis/chain-state.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, chainOf, viewTarget } from "./deps.ts";
 

@@ -7,8 +7,8 @@ import {
   planParts,
   type RebuildResult,
   rebuildPart,
-} from "../batch-layer/rebuild.ts";
-import type { RebuildPart } from "../batch-layer/rebuild-plan.ts";
+} from "../batch-layer/recompute/rebuild.ts";
+import type { RebuildPart } from "../batch-layer/recompute/rebuild-plan.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, viewTarget } from "./deps.ts";
 

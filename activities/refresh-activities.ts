@@ -1,16 +1,16 @@
-import { type Compaction, compact } from "../batch-layer/compact.ts";
-import { writeDelta } from "../batch-layer/delta.ts";
-import { healLive } from "../batch-layer/heal-live.ts";
-import { LiveStateDiffers } from "../batch-layer/ledger-check.ts";
-import { versionPrefix } from "../batch-layer/publish.ts";
-import { checkDelta, finishPublish, publishDelta } from "../batch-layer/refresh.ts";
-import { sealCut } from "../batch-layer/seal.ts";
+import { writeDelta } from "../batch-layer/refresh/delta.ts";
+import { healLive } from "../batch-layer/refresh/heal-live.ts";
+import { LiveStateDiffers } from "../batch-layer/refresh/ledger-check.ts";
+import { checkDelta, finishPublish, publishDelta } from "../batch-layer/refresh/refresh.ts";
+import { sealCut } from "../batch-layer/refresh/seal.ts";
+import { sendUnreadLetters } from "../batch-layer/refresh/unread-letters.ts";
 import type { ViewTarget } from "../batch-layer/stores.ts";
-import { sendUnreadLetters } from "../batch-layer/unread-letters.ts";
-import type { StateFile } from "../core/documents.ts";
-import { addLedgers, EMPTY_LEDGER, type Ledger } from "../core/ledger.ts";
-import { type Cut, type CutJson, cutFromJson, cutToJson } from "../core/position.ts";
-import { beginGeneration } from "../store/generation-start.ts";
+import { type Compaction, compact } from "../batch-layer/versions/compact.ts";
+import { versionPrefix } from "../batch-layer/versions/publish.ts";
+import type { StateFile } from "../core/log/documents.ts";
+import { addLedgers, EMPTY_LEDGER, type Ledger } from "../core/log/ledger.ts";
+import { type Cut, type CutJson, cutFromJson, cutToJson } from "../core/log/position.ts";
+import { beginGeneration } from "../store/archive/generation-start.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, chainOf, shownName, viewTarget } from "./deps.ts";
 

@@ -3,11 +3,11 @@ import { isFinal, newestEdition, pinEdition, pinOf } from "../batch-layer/report
 import { reportNumbers } from "../batch-layer/report/numbers.ts";
 import { writeEdition } from "../batch-layer/report/write.ts";
 import type { ViewTarget } from "../batch-layer/stores.ts";
-import type { ReportPin } from "../core/documents.ts";
 import { isTidelineError } from "../core/errors.ts";
 import { parseInterval } from "../core/interval.ts";
-import { type CutJson, cutToJson } from "../core/position.ts";
-import { REPORT_VIEWS } from "../workflows/names.ts";
+import type { ReportPin } from "../core/log/documents.ts";
+import { type CutJson, cutToJson } from "../core/log/position.ts";
+import { REPORT_VIEWS } from "../workflows/shared/names.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, streamTarget, viewTarget } from "./deps.ts";
 

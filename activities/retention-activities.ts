@@ -1,5 +1,5 @@
-import { retentionText } from "../core/retention.ts";
-import { retentionOf } from "../store/retention.ts";
+import { retentionText } from "../core/log/retention.ts";
+import { retentionOf } from "../store/archive/retention.ts";
 import { attempt } from "./attempt.ts";
 import { type ActivityDeps, streamTarget } from "./deps.ts";
 

@@ -1,6 +1,6 @@
+import { quoteText } from "../core/contract/sql.ts";
 import { TidelineError } from "../core/errors.ts";
-import { quoteText } from "../core/sql.ts";
-import { type Duck, rowsOf } from "../store/duck.ts";
+import { type Duck, rowsOf } from "../store/duckdb/duck.ts";
 import type { BatchStores, Watch } from "./stores.ts";
 
 /**

@@ -1,5 +1,5 @@
-import type { Chain } from "../store/chain.ts";
-import { type ComparedLog, type Reached, requireReached } from "../store/log-check.ts";
+import { type ComparedLog, type Reached, requireReached } from "../store/kafka/read/log-check.ts";
+import type { Chain } from "../store/redis/chain.ts";
 import type { BatchStores } from "./stores.ts";
 import { within } from "./time-limit.ts";
 

@@ -1,12 +1,12 @@
-import type { Generation } from "../core/generation.ts";
-import type { Stream } from "../core/stream.ts";
-import type { View } from "../core/view.ts";
-import type { Archive } from "../store/archive.ts";
-import type { DuckPool } from "../store/duck.ts";
-import type { DataDirectory } from "../store/files.ts";
-import type { LogSource } from "../store/log.ts";
-import type { Manifests } from "../store/manifests.ts";
-import type { Schemas } from "../store/registry-schemas.ts";
+import type { Stream } from "../core/contract/stream.ts";
+import type { Generation } from "../core/definition/generation.ts";
+import type { View } from "../core/definition/view.ts";
+import type { Archive } from "../store/archive/archive.ts";
+import type { Manifests } from "../store/archive/manifests.ts";
+import type { DuckPool } from "../store/duckdb/duck.ts";
+import type { DataDirectory } from "../store/files/files.ts";
+import type { LogSource } from "../store/kafka/read/log.ts";
+import type { Schemas } from "../store/registry/registry-schemas.ts";
 
 /** What the batch layer reads and writes. */
 export interface BatchStores {

@@ -4,12 +4,12 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { execa } from "execa";
-import { cacheFolder } from "../stack/cache.ts";
-import { kafkaVersion } from "../stack/kafka-program.ts";
-import { findRedis } from "../stack/redis.ts";
-import { temporalVersion } from "../stack/temporal-program.ts";
-import { unwatched } from "../stack/work.ts";
-import { type Figure, reachesBar } from "./figure.ts";
+import { unwatched } from "../stack/process/work.ts";
+import { cacheFolder } from "../stack/programs/cache.ts";
+import { kafkaVersion } from "../stack/programs/kafka-program.ts";
+import { temporalVersion } from "../stack/programs/temporal-program.ts";
+import { findRedis } from "../stack/servers/redis.ts";
+import { type Figure, reachesBar } from "./setup/figure.ts";
 
 /** A table that can be pasted into a document, a row a figure. */
 export function markdownTable(figures: readonly Figure[]): string {

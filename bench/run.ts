@@ -1,22 +1,22 @@
 import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { benchArchive } from "./archive.ts";
-import { benchBudgets } from "./budgets.ts";
-import { type Figure, reachesBar } from "./figure.ts";
-import { benchFreshness } from "./freshness.ts";
-import { benchHttp } from "./http.ts";
-import { closeInstallations } from "./installation.ts";
-import { benchLive } from "./live.ts";
-import { benchMemory } from "./memory.ts";
-import { benchParquet } from "./parquet.ts";
-import { benchRebuild } from "./rebuild.ts";
-import { benchRecords } from "./records.ts";
-import { benchRefresh } from "./refresh.ts";
+import { benchArchive } from "./measurements/archive.ts";
+import { benchBudgets } from "./measurements/budgets.ts";
+import { benchFreshness } from "./measurements/freshness.ts";
+import { benchHttp } from "./measurements/http.ts";
+import { benchLive } from "./measurements/live.ts";
+import { benchMemory } from "./measurements/memory.ts";
+import { benchParquet } from "./measurements/parquet.ts";
+import { benchRebuild } from "./measurements/rebuild.ts";
+import { benchRecords } from "./measurements/records.ts";
+import { benchRefresh } from "./measurements/refresh.ts";
+import { benchSend } from "./measurements/send.ts";
+import { benchSpeed, FORMATS } from "./measurements/speed.ts";
+import { benchStartUp } from "./measurements/start-up.ts";
+import { benchWide } from "./measurements/wide.ts";
 import { markdownTable, writeResult } from "./result.ts";
-import { benchSend } from "./send.ts";
-import { benchSpeed, FORMATS } from "./speed.ts";
-import { benchStartUp } from "./start-up.ts";
-import { benchWide } from "./wide.ts";
+import { type Figure, reachesBar } from "./setup/figure.ts";
+import { closeInstallations } from "./setup/installation.ts";
 
 interface Options {
   readonly only: readonly string[];

@@ -63,7 +63,7 @@ function setUp(builder, root) {
     kind === "entry-point" ? undefined : { path: path.replace(/\.ts$/, ".js"), external: true },
   );
   builder.onResolve({ filter: /^tideline(\/schemas\/.*)?$/ }, ({ path, resolveDir }) => {
-    const file = path === "tideline" ? "core/builders.js" : `${path.slice("tideline/".length)}.js`;
+    const file = path === "tideline" ? "core/definition/builders.js" : `${path.slice("tideline/".length)}.js`;
     const from = relative(resolveDir, join(root, file));
     return { path: from.startsWith(".") ? from : `./${from}`, external: true };
   });

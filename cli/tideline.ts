@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { isTidelineError } from "../core/errors.ts";
-import { type Program, setProgram } from "../store/program.ts";
+import { type Program, setProgram } from "../store/files/program.ts";
 import { registerBackfill } from "./commands/backfill.ts";
 import { registerBackup } from "./commands/backup.ts";
 import { registerCompletion } from "./commands/completion.ts";
@@ -28,8 +28,8 @@ import { registerUp } from "./commands/up.ts";
 import { registerViews } from "./commands/views.ts";
 import { registerWatch } from "./commands/watch.ts";
 import { registerWorker } from "./commands/worker.ts";
-import { loadConfig, maskOfSettings, settings } from "./config.ts";
-import { createTopics } from "./create-topics.ts";
+import { loadConfig, maskOfSettings, settings } from "./setup/config.ts";
+import { createTopics } from "./setup/create-topics.ts";
 
 /**
  * The `tideline` command. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.
@@ -99,8 +99,8 @@ const WITHOUT_HOME: ReadonlySet<string> = new Set(["config", "completion", "quer
 /** Throws DATA_NEWER, before the command does anything, when a newer release has written what it is going to read. */
 async function requireReadableHome(command: Command): Promise<void> {
   if (WITHOUT_HOME.has(command.name())) return;
-  const { DataDirectory } = await import("../store/files.ts");
-  const { requireDataFormat } = await import("../store/data-format.ts");
+  const { DataDirectory } = await import("../store/files/files.ts");
+  const { requireDataFormat } = await import("../store/files/data-format.ts");
   const { home = loadConfig(process.env).home } = command.opts<{ home?: string }>();
   await requireDataFormat(new DataDirectory(join(home, "data")));
 }

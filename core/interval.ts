@@ -1,5 +1,5 @@
 import { TidelineError } from "./errors.ts";
-import type { EpochMs } from "./position.ts";
+import type { EpochMs } from "./log/position.ts";
 import { bucketOf, parseTime } from "./time.ts";
 
 /** A half-open range of event time, epoch milliseconds: `[fromMs, toMs)`. */

@@ -1,4 +1,4 @@
-import type { EpochMs } from "./position.ts";
+import type { EpochMs } from "./log/position.ts";
 
 const UNIT_MS: ReadonlyMap<string, number> = new Map([
   ["second", 1_000],

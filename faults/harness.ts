@@ -1,12 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
-import type { Servers } from "../stack/servers.ts";
-import { audit } from "./audit.ts";
-import { Chance } from "./chance.ts";
-import { Deployment, type DeploymentOptions } from "./deployment.ts";
-import { Recoveries } from "./recoveries.ts";
+import type { Servers } from "../stack/servers/servers.ts";
+import { audit } from "./deployment/audit.ts";
+import { Deployment, type DeploymentOptions } from "./deployment/deployment.ts";
+import { Recoveries } from "./deployment/recoveries.ts";
+import type { Scenario, World } from "./deployment/scenario.ts";
 import { type Findings, type Report, reportOf } from "./report.ts";
-import type { Scenario, World } from "./scenario.ts";
+import { Chance } from "./traffic/chance.ts";
 
 export interface HarnessOptions {
   readonly seed: number;

@@ -1,11 +1,11 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import Table from "cli-table3";
+import type { Scenario } from "./deployment/scenario.ts";
 import { type HarnessOptions, runHarness } from "./harness.ts";
-import type { Plant } from "./plants.ts";
+import type { Plant } from "./mutants/plants.ts";
+import { testBuild } from "./mutants/test-build.ts";
 import type { Report } from "./report.ts";
-import type { Scenario } from "./scenario.ts";
-import { testBuild } from "./test-build.ts";
 
 /** What came of one planted bug. */
 export interface PlantOutcome {

@@ -1,7 +1,7 @@
 import Table from "cli-table3";
-import type { Deployment } from "./deployment.ts";
-import type { Mismatch } from "./judge.ts";
-import { percentile, type Recovery } from "./recoveries.ts";
+import type { Deployment } from "./deployment/deployment.ts";
+import { percentile, type Recovery } from "./deployment/recoveries.ts";
+import type { Mismatch } from "./model/judge.ts";
 
 /** What happened beside wrong answers. */
 export interface Findings {

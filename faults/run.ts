@@ -3,15 +3,15 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { listenForInterrupts } from "../stack/interrupt.ts";
-import { freePorts } from "../stack/ports.ts";
-import { createServers, startServers } from "../stack/servers.ts";
+import { listenForInterrupts } from "../stack/process/interrupt.ts";
+import { freePorts } from "../stack/servers/ports.ts";
+import { createServers, startServers } from "../stack/servers/servers.ts";
 import { runHarness, USUAL_LOAD } from "./harness.ts";
+import { plants, plantsNamed } from "./mutants/plants.ts";
+import { testBuild } from "./mutants/test-build.ts";
 import { allCaught, plantsText, runPlants } from "./plant-round.ts";
-import { plants, plantsNamed } from "./plants.ts";
 import { reportText } from "./report.ts";
 import { scenarios } from "./scenarios/index.ts";
-import { testBuild } from "./test-build.ts";
 
 const wholeNumber = (text: string) => {
   if (/^\d{1,15}$/.test(text)) return Number(text);

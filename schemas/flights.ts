@@ -1,5 +1,5 @@
-import { instant, integer, text } from "../core/fields.ts";
-import { stream } from "../core/stream.ts";
+import { instant, integer, text } from "../core/contract/fields.ts";
+import { stream } from "../core/contract/stream.ts";
 
 /** One departure of the US domestic flights of 2001 (the `flights-3m` data set of vega-datasets). */
 export const flights = stream("flights", {

@@ -1,5 +1,5 @@
-import { integer, text } from "../core/fields.ts";
-import { type EventOf, stream } from "../core/stream.ts";
+import { integer, text } from "../core/contract/fields.ts";
+import { type EventOf, stream } from "../core/contract/stream.ts";
 import { id, region, time } from "./order-fields.ts";
 
 /** A warehouse put an order's items aside. */

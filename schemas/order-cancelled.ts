@@ -1,5 +1,5 @@
-import { flag, oneOf } from "../core/fields.ts";
-import { type EventOf, stream } from "../core/stream.ts";
+import { flag, oneOf } from "../core/contract/fields.ts";
+import { type EventOf, stream } from "../core/contract/stream.ts";
 import { cents, id, region, time } from "./order-fields.ts";
 
 /** An order ended without being completed. */

@@ -1,5 +1,5 @@
-import { flag, optional, text, withDefault } from "../core/fields.ts";
-import { type EventOf, stream } from "../core/stream.ts";
+import { flag, optional, text, withDefault } from "../core/contract/fields.ts";
+import { type EventOf, stream } from "../core/contract/stream.ts";
 import { cents, id, items, region, time } from "./order-fields.ts";
 
 /** What every version has. */

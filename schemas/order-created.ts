@@ -1,5 +1,5 @@
-import { flag } from "../core/fields.ts";
-import { type EventOf, stream } from "../core/stream.ts";
+import { flag } from "../core/contract/fields.ts";
+import { type EventOf, stream } from "../core/contract/stream.ts";
 import { cents, id, items, region, time } from "./order-fields.ts";
 
 /** A customer placed an order: the first event of its life. */

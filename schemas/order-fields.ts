@@ -1,4 +1,4 @@
-import { instant, integer, list, oneOf, text } from "../core/fields.ts";
+import { instant, integer, list, oneOf, text } from "../core/contract/fields.ts";
 
 /** What the events of an order have in common. */
 

@@ -1,5 +1,5 @@
-import { oneOf } from "../core/fields.ts";
-import { type EventOf, stream } from "../core/stream.ts";
+import { oneOf } from "../core/contract/fields.ts";
+import { type EventOf, stream } from "../core/contract/stream.ts";
 import { cents, id, region, time } from "./order-fields.ts";
 
 /** A payment was tried, and taken or refused. */

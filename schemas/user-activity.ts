@@ -1,5 +1,5 @@
-import { oneOf, optional, text } from "../core/fields.ts";
-import { type EventOf, stream } from "../core/stream.ts";
+import { oneOf, optional, text } from "../core/contract/fields.ts";
+import { type EventOf, stream } from "../core/contract/stream.ts";
 import { id, region, time } from "./order-fields.ts";
 
 /** What somebody does in the shop. Keyed by user, so that a visit keeps its sequence. */

@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { parseUrlTime } from "../core/time.ts";
+import { refusalOf } from "./common/problem.ts";
 import type { AskedRange, Helper } from "./helper.ts";
-import type { Parameters } from "./parameters.ts";
-import { refusalOf } from "./problem.ts";
+import type { Parameters } from "./request/parameters.ts";
 
 type AnswerError = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void;
 

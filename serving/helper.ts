@@ -5,7 +5,7 @@ import { setPriority } from "node:os";
 import { type BulkheadPolicy, BulkheadRejectedError, bulkhead } from "cockatiel";
 import type { Logger } from "pino";
 import { z } from "zod";
-import { overloaded, Refusal } from "./problem.ts";
+import { overloaded, Refusal } from "./common/problem.ts";
 
 export interface HelperOptions {
   /** Starts the process, which sends `{ port }` when it answers, and ends in order on the message "close". */

@@ -10,11 +10,12 @@ import Fastify, {
 } from "fastify";
 import type { Logger } from "pino";
 import type { HostCheck } from "../core/hosts.ts";
+import { badRequest, hostNotAllowed, PROBLEM_TYPE, Refusal, refusalOf } from "./common/problem.ts";
 import { forwarding } from "./forward.ts";
 import type { Helper } from "./helper.ts";
-import { openApiDocument } from "./openapi.ts";
-import { MAX_QUERY_LENGTH, type Parameters, parseParameters } from "./parameters.ts";
-import { badRequest, hostNotAllowed, PROBLEM_TYPE, Refusal, refusalOf } from "./problem.ts";
+import { openApiDocument } from "./openapi/openapi.ts";
+import { MAX_QUERY_LENGTH, type Parameters, parseParameters } from "./request/parameters.ts";
+import type { Serving } from "./request/serving.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { liveRoutes } from "./routes/live.ts";
 import { operationRoutes } from "./routes/operations.ts";
@@ -22,7 +23,6 @@ import { pageRoutes } from "./routes/page.ts";
 import { proofRoutes } from "./routes/proof.ts";
 import { streamRoutes } from "./routes/streams.ts";
 import { viewRoutes } from "./routes/views.ts";
-import type { Serving } from "./serving.ts";
 
 export interface HttpOptions {
   readonly logger: Logger;

@@ -1,12 +1,12 @@
 import type { DuckDBValue } from "@duckdb/node-api";
-import { type GroupValue, groupKey, groupValue } from "../core/cells.ts";
-import { countedSql, partialItemsSql, partialSql, wide } from "../core/compile.ts";
-import { componentsOf } from "../core/components.ts";
-import type { Ledger } from "../core/ledger.ts";
+import { componentsOf } from "../core/definition/components.ts";
+import type { View } from "../core/definition/view.ts";
+import type { Ledger } from "../core/log/ledger.ts";
 import { ROWS, type StateValue } from "../core/measures/measure.ts";
-import type { View } from "../core/view.ts";
-import { type BucketDelta, cellField } from "../store/chain-state.ts";
-import type { KeptStatements } from "../store/kept-statements.ts";
+import { type GroupValue, groupKey, groupValue } from "../core/state/cells.ts";
+import { countedSql, partialItemsSql, partialSql, wide } from "../core/state/compile.ts";
+import type { KeptStatements } from "../store/duckdb/kept-statements.ts";
+import { type BucketDelta, cellField } from "../store/redis/chain-state.ts";
 
 type Building = { values: BucketDelta["values"][number][]; sketches: BucketDelta["sketches"][number][] };
 

@@ -1,5 +1,5 @@
 import { TidelineError } from "../core/errors.ts";
-import type { Failing, FailureCounter } from "../store/failure-tracker.ts";
+import type { Failing, FailureCounter } from "../store/redis/failure-tracker.ts";
 import type { Lane } from "./lane.ts";
 import type { ViewTrack } from "./view-track.ts";
 import type { ViewWatch } from "./view-watch.ts";

@@ -1,7 +1,7 @@
 import { Consumer } from "@platformatic/kafka";
 import type { Logger } from "pino";
-import { parseBrokers } from "../store/brokers.ts";
-import { withLeaderless } from "../store/leaderless-metadata.ts";
+import { parseBrokers } from "../store/kafka/cluster/brokers.ts";
+import { withLeaderless } from "../store/kafka/cluster/leaderless-metadata.ts";
 
 /** How often to see whether the topic has more partitions: the group itself would not notice until somebody joins or leaves. */
 const LOOK_EVERY_MS = 5_000;

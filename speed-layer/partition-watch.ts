@@ -1,6 +1,6 @@
 import { isTidelineError } from "../core/errors.ts";
-import type { Failing, FailureCounter } from "../store/failure-tracker.ts";
-import type { FetchWatch } from "../store/log.ts";
+import type { FetchWatch } from "../store/kafka/read/log.ts";
+import type { Failing, FailureCounter } from "../store/redis/failure-tracker.ts";
 
 export interface PartitionWatchDeps {
   readonly failures: FailureCounter;

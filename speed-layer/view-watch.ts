@@ -1,5 +1,5 @@
 import type { TidelineError } from "../core/errors.ts";
-import type { FailureCounter } from "../store/failure-tracker.ts";
+import type { FailureCounter } from "../store/redis/failure-tracker.ts";
 import type { Lane } from "./lane.ts";
 import type { ViewTrack } from "./view-track.ts";
 

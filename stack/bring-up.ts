@@ -1,14 +1,14 @@
 import { Listr, type ListrTask } from "listr2";
-import { listenForInterrupts } from "./interrupt.ts";
-import { endLeftovers } from "./leftovers.ts";
-import type { ProcessHandle } from "./local-process.ts";
 import { overview } from "./overview.ts";
-import { type PortName, type Ports, requireFreePorts } from "./ports.ts";
+import { listenForInterrupts } from "./process/interrupt.ts";
+import { endLeftovers } from "./process/leftovers.ts";
+import type { ProcessHandle } from "./process/local-process.ts";
+import { stopInOrder } from "./process/shutdown.ts";
+import { supervise } from "./process/supervise.ts";
+import type { Work } from "./process/work.ts";
 import { type Role, roleProcess } from "./role.ts";
-import { createServers, type Servers } from "./servers.ts";
-import { stopInOrder } from "./shutdown.ts";
-import { supervise } from "./supervise.ts";
-import type { Work } from "./work.ts";
+import { type PortName, type Ports, requireFreePorts } from "./servers/ports.ts";
+import { createServers, type Servers } from "./servers/servers.ts";
 
 /** What runs when the servers are up. */
 export interface UpContext {

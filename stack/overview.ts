@@ -1,6 +1,6 @@
 import Table from "cli-table3";
-import type { Ports } from "./ports.ts";
-import type { Servers } from "./servers.ts";
+import type { Ports } from "./servers/ports.ts";
+import type { Servers } from "./servers/servers.ts";
 
 /** What a person wants to know once everything runs: what, where, and what to try. */
 export function overview(servers: Servers, ports: Ports, home: string): string {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { LocalProcess, NotReadyYet } from "./local-process.ts";
+import { LocalProcess, NotReadyYet } from "./process/local-process.ts";
 
 /** One of Tideline's own processes: a `tideline` command that runs until it is told to stop. */
 export interface Role {

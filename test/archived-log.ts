@@ -1,4 +1,4 @@
-import type { ArchiveEntry } from "../core/documents.ts";
+import type { ArchiveEntry } from "../core/log/documents.ts";
 
 /** A partition's log as a function of its offsets, in SQL and here, so that an archive of it can be written quickly and checked. */
 

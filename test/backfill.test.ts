@@ -3,33 +3,39 @@ import { join } from "node:path";
 import { Client, Connection } from "@temporalio/client";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { archiveChunk } from "../batch-layer/archive-chunk.ts";
-import { planStream } from "../batch-layer/archive-stream.ts";
-import { type Backfill, backfillDay, beginBackfill, foreseeBackfill, surveyBackfill } from "../batch-layer/backfill.ts";
-import { finishBackfill } from "../batch-layer/backfill-finish.ts";
-import type { BackfillDay } from "../batch-layer/backfill-plan.ts";
-import { writeDelta } from "../batch-layer/delta.ts";
-import { nextManifest, publishVersion, versionPrefix } from "../batch-layer/publish.ts";
-import { publishDelta } from "../batch-layer/refresh.ts";
-import { writeStates } from "../batch-layer/state-file.ts";
-import { stateHash } from "../batch-layer/state-hash.ts";
+import { archiveChunk } from "../batch-layer/archive/archive-chunk.ts";
+import { planStream } from "../batch-layer/archive/archive-stream.ts";
+import {
+  type Backfill,
+  backfillDay,
+  beginBackfill,
+  foreseeBackfill,
+  surveyBackfill,
+} from "../batch-layer/recompute/backfill.ts";
+import { finishBackfill } from "../batch-layer/recompute/backfill-finish.ts";
+import type { BackfillDay } from "../batch-layer/recompute/backfill-plan.ts";
+import { writeDelta } from "../batch-layer/refresh/delta.ts";
+import { publishDelta } from "../batch-layer/refresh/refresh.ts";
 import { type BatchStores, UNWATCHED, type ViewTarget } from "../batch-layer/stores.ts";
-import type { Manifest } from "../core/documents.ts";
-import { generationOf } from "../core/generation.ts";
+import { nextManifest, publishVersion, versionPrefix } from "../batch-layer/versions/publish.ts";
+import { writeStates } from "../batch-layer/versions/state-file.ts";
+import { stateHash } from "../batch-layer/versions/state-hash.ts";
+import { generationOf } from "../core/definition/generation.ts";
+import type { View } from "../core/definition/view.ts";
 import { byDay, DAY_MS, dayOf, intervalName, parseInterval, wholeBuckets } from "../core/interval.ts";
-import { addLedgers, EMPTY_LEDGER } from "../core/ledger.ts";
-import { cutFromJson } from "../core/position.ts";
+import type { Manifest } from "../core/log/documents.ts";
+import { addLedgers, EMPTY_LEDGER } from "../core/log/ledger.ts";
+import { cutFromJson } from "../core/log/position.ts";
 import { bucketOf } from "../core/time.ts";
-import type { View } from "../core/view.ts";
-import { Archive } from "../store/archive.ts";
-import { DuckPool } from "../store/duck.ts";
-import { DataDirectory } from "../store/files.ts";
-import { beginGeneration } from "../store/generation-start.ts";
-import { LogReader } from "../store/log.ts";
-import { Manifests } from "../store/manifests.ts";
-import { Schemas } from "../store/registry-schemas.ts";
+import { Archive } from "../store/archive/archive.ts";
+import { beginGeneration } from "../store/archive/generation-start.ts";
+import { Manifests } from "../store/archive/manifests.ts";
+import { DuckPool } from "../store/duckdb/duck.ts";
+import { DataDirectory } from "../store/files/files.ts";
+import { LogReader } from "../store/kafka/read/log.ts";
+import { Schemas } from "../store/registry/registry-schemas.ts";
 import type { backfillView } from "../workflows/index.ts";
-import { taskQueueOf } from "../workflows/names.ts";
+import { taskQueueOf } from "../workflows/shared/names.ts";
 import { flipBit } from "./flip-bit.ts";
 import { Installation, until } from "./installation.ts";
 import { produce } from "./produce.ts";

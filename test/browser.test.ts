@@ -1,8 +1,8 @@
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { cacheFolder } from "../stack/cache.ts";
-import { findChromium } from "../stack/chromium.ts";
-import { unwatched } from "../stack/work.ts";
+import { unwatched } from "../stack/process/work.ts";
+import { cacheFolder } from "../stack/programs/cache.ts";
+import { findChromium } from "../stack/programs/chromium.ts";
 import { activeBuyers } from "../views/active-buyers.ts";
 import { failuresOf, Sea } from "./sea.ts";
 import { everything, type Tick } from "./views.ts";

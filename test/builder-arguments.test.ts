@@ -1,11 +1,11 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { instant } from "../core/fields.ts";
-import { measureFrom } from "../core/measures/kinds.ts";
-import { fieldFrom } from "../core/stream-document.ts";
+import { instant } from "../core/contract/fields.ts";
+import { fieldFrom } from "../core/contract/stream-document.ts";
+import { measureFrom } from "../core/measures/kinds/kinds.ts";
 import { parseBound, parseTime } from "../core/time.ts";
-import { loadDefinitions } from "../store/definitions.ts";
+import { loadDefinitions } from "../store/definitions/definitions.ts";
 
 /** What builders are given wrongly: each is DEFINITION_INVALID, with file and field, and never a stack trace. */
 
@@ -26,7 +26,7 @@ async function problemsOf(text: string): Promise<string> {
   ];
   const base =
     'const base = stream("base", { revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1, fields: { id: text(), at: instant({ from: "2020-01-01", to: "2030-01-01" }), size: integer({ min: 0, max: 9 }) } });';
-  const file = `import { ${names.join(", ")} } from "../../../core/builders.ts";\n${base}\n${text}`;
+  const file = `import { ${names.join(", ")} } from "../../../core/definition/builders.ts";\n${base}\n${text}`;
   await writeFile(join(directory, "wrong.ts"), file);
   return loadDefinitions({ schemas: [], views: [directory] }).then(
     () => "",

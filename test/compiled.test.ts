@@ -6,11 +6,11 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 /** A program of one command: it loads a definition and says what it is and where it failed. */
 const FILES = {
-  "package.json": `{ "name": "tideline", "type": "module", "exports": { ".": "./core/builders.ts" } }`,
-  "core/builders.ts": `export class Stream { readonly name: string; constructor(name: string) { this.name = name } }`,
+  "package.json": `{ "name": "tideline", "type": "module", "exports": { ".": "./core/definition/builders.ts" } }`,
+  "core/definition/builders.ts": `export class Stream { readonly name: string; constructor(name: string) { this.name = name } }`,
   "cli/tideline.ts": `
     import { readFileSync } from "node:fs";
-    import { Stream } from "../core/builders.ts";
+    import { Stream } from "../core/definition/builders.ts";
     interface Program { readonly folder: string | null; load(file: string): Promise<{ made: Stream }> }
     export async function run({ folder, load }: Program): Promise<void> {
       const { made } = await load(process.argv[2] as string);
@@ -63,7 +63,7 @@ test("a definition outside of the program imports the modules that run", async (
   expect(await start(elsewhere)).toMatchObject({ compiled: true, same: true, name: "elsewhere" });
   await writeFile(
     elsewhere,
-    `import { Stream } from "./program/core/builders.ts"; export const made = new Stream("by path");`,
+    `import { Stream } from "./program/core/definition/builders.ts"; export const made = new Stream("by path");`,
   );
   expect(await start(elsewhere)).toMatchObject({ compiled: true, same: true, name: "by path" });
 });

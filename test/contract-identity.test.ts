@@ -3,21 +3,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { decodingChanges } from "../core/contract-change.ts";
-import { ArchiveEntry, Manifest } from "../core/documents.ts";
-import type { Field } from "../core/field.ts";
-import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../core/fields.ts";
-import { generationOf } from "../core/generation.ts";
-import { count } from "../core/measures/count.ts";
-import { sql } from "../core/sql.ts";
-import { type Fields, type Stream, type StreamDefinition, stream } from "../core/stream.ts";
-import { streamDocument } from "../core/stream-document.ts";
-import { type View, view } from "../core/view.ts";
-import { viewDocument, viewFrom } from "../core/view-document.ts";
-import { Contracts } from "../store/contracts.ts";
-import type { Definitions } from "../store/definitions.ts";
-import { DataDirectory } from "../store/files.ts";
-import { Generations } from "../store/generations.ts";
+import { decodingChanges } from "../core/contract/contract-change.ts";
+import type { Field } from "../core/contract/field.ts";
+import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../core/contract/fields.ts";
+import { sql } from "../core/contract/sql.ts";
+import { type Fields, type Stream, type StreamDefinition, stream } from "../core/contract/stream.ts";
+import { streamDocument } from "../core/contract/stream-document.ts";
+import { generationOf } from "../core/definition/generation.ts";
+import { type View, view } from "../core/definition/view.ts";
+import { viewDocument, viewFrom } from "../core/definition/view-document.ts";
+import { ArchiveEntry, Manifest } from "../core/log/documents.ts";
+import { count } from "../core/measures/kinds/count.ts";
+import { Contracts } from "../store/definitions/contracts.ts";
+import type { Definitions } from "../store/definitions/definitions.ts";
+import { Generations } from "../store/definitions/generations.ts";
+import { DataDirectory } from "../store/files/files.ts";
 
 /** What decides decoding may change with the contract's revision only. */
 

@@ -2,17 +2,17 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { generationOf } from "../core/generation.ts";
-import { count } from "../core/measures/count.ts";
-import { position } from "../core/position.ts";
-import { view } from "../core/view.ts";
-import { viewStandings } from "../serving/overview.ts";
-import type { RedisGate } from "../serving/redis-gate.ts";
-import { Standings } from "../serving/standings.ts";
-import type { Definitions } from "../store/definitions.ts";
-import { DataDirectory } from "../store/files.ts";
-import { Generations } from "../store/generations.ts";
-import { Manifests, manifestDocument } from "../store/manifests.ts";
+import { generationOf } from "../core/definition/generation.ts";
+import { view } from "../core/definition/view.ts";
+import { position } from "../core/log/position.ts";
+import { count } from "../core/measures/kinds/count.ts";
+import { viewStandings } from "../serving/operations/overview.ts";
+import type { RedisGate } from "../serving/read/live/redis-gate.ts";
+import { Standings } from "../serving/read/live/standings.ts";
+import { Manifests, manifestDocument } from "../store/archive/manifests.ts";
+import type { Definitions } from "../store/definitions/definitions.ts";
+import { Generations } from "../store/definitions/generations.ts";
+import { DataDirectory } from "../store/files/files.ts";
 import { sales } from "./sales.ts";
 
 /** Documents of the data directory that cannot be read: an error with the document's name, of its view alone. */

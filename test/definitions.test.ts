@@ -1,11 +1,11 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { generationOf } from "../core/generation.ts";
-import { sum } from "../core/measures/sum.ts";
-import { sql } from "../core/sql.ts";
-import { view } from "../core/view.ts";
-import { loadDefinitions } from "../store/definitions.ts";
+import { sql } from "../core/contract/sql.ts";
+import { generationOf } from "../core/definition/generation.ts";
+import { view } from "../core/definition/view.ts";
+import { sum } from "../core/measures/kinds/sum.ts";
+import { loadDefinitions } from "../store/definitions/definitions.ts";
 import { revenue } from "../views/revenue.ts";
 
 const folder = join(process.cwd(), ".tideline", `definitions-${Date.now()}`);
@@ -20,13 +20,13 @@ async function problemsOf(definition: string, stream = "orderCompleted"): Promis
   await mkdir(directory);
   await writeFile(
     join(directory, "sample.ts"),
-    `import { count } from "../../../core/measures/count.ts";
-     import { sum } from "../../../core/measures/sum.ts";
-     import { distinct } from "../../../core/measures/distinct.ts";
-     import { sql } from "../../../core/sql.ts";
-     import { view } from "../../../core/view.ts";
-     import { stream } from "../../../core/stream.ts";
-     import { integer, text, instant, decimal } from "../../../core/fields.ts";
+    `import { count } from "../../../core/measures/kinds/count.ts";
+     import { sum } from "../../../core/measures/kinds/sum.ts";
+     import { distinct } from "../../../core/measures/kinds/distinct.ts";
+     import { sql } from "../../../core/contract/sql.ts";
+     import { view } from "../../../core/definition/view.ts";
+     import { stream } from "../../../core/contract/stream.ts";
+     import { integer, text, instant, decimal } from "../../../core/contract/fields.ts";
      import { orderCompleted } from "../../../schemas/order-completed.ts";
      const priced = stream("priced", { revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1, fields: { id: text(), at: instant({ from: "2020-01-01", to: "2030-01-01" }), price: decimal({ scale: 2, min: 0, max: 1000 }) } });
      const broken = stream("Broken", { revision: 0, partitions: 1, key: "nothing", eventId: "id", eventTime: "id", dedupWindow: 1, fields: { id: text(), "Bad Name": text() } });
@@ -89,7 +89,7 @@ test("a stream that no view reads is known too; one whose name is taken is refus
   const fields = 'id: text(), at: instant({ from: "2020-01-01", to: "2030-01-01" })';
   await writeFile(
     join(directory, "again.ts"),
-    `import { instant, stream, text } from "../../../core/builders.ts";
+    `import { instant, stream, text } from "../../../core/definition/builders.ts";
      export const again = stream("order-created", { revision: 1, partitions: 0, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1, fields: { ${fields} } });`,
   );
   const message = await loadDefinitions({ schemas: [own, directory], views: [] }).then(

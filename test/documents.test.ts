@@ -5,12 +5,12 @@ import { dirname, join } from "node:path";
 import { Client, Connection } from "@temporalio/client";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
-import { settings } from "../cli/config.ts";
+import { settings } from "../cli/setup/config.ts";
 import { createProgram } from "../cli/tideline.ts";
-import * as builders from "../core/builders.ts";
-import { ALLOWED_FUNCTIONS } from "../core/functions.ts";
-import { openApiDocument } from "../serving/openapi.ts";
-import { loadDefinitions } from "../store/definitions.ts";
+import { ALLOWED_FUNCTIONS } from "../core/contract/functions.ts";
+import * as builders from "../core/definition/builders.ts";
+import { openApiDocument } from "../serving/openapi/openapi.ts";
+import { loadDefinitions } from "../store/definitions/definitions.ts";
 import { Installation } from "./installation.ts";
 
 /** What the documents say is done and compared: `docs/your-own-data.md` to the letter, the tables of the others by what the code has. */
@@ -166,7 +166,7 @@ describe("the documents", () => {
     const operating = await textOf("docs/operating.md");
     const api = await textOf("docs/http-api.md");
     const codes = codesIn(await textOf("core/errors.ts"));
-    const problems = codesIn(await textOf("serving/problem.ts"));
+    const problems = codesIn(await textOf("serving/common/problem.ts"));
     expect(codes.length).toBeGreaterThan(20);
     expect(problems.length).toBeGreaterThan(10);
     expect(codes.filter((code) => operating.split(`\n| \`${code}\``).length !== 2)).toEqual([]);

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll } from "vitest";
-import { type Duck, type DuckOptions, DuckPool } from "../store/duck.ts";
+import { type Duck, type DuckOptions, DuckPool } from "../store/duckdb/duck.ts";
 
 /** A pool for the tests of a file: asked for within a test, for it is not there before. */
 export function poolForTests(): () => DuckPool {

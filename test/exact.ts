@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { expect } from "vitest";
-import type { GroupValue } from "../core/cells.ts";
+import type { GroupValue } from "../core/state/cells.ts";
 import type { Answer } from "./installation.ts";
 import { differenceOf, type OracleLog, type OracleRow, type RowStart, rowKey, sketchBytes } from "./oracle.ts";
 

@@ -5,8 +5,8 @@ import { fileURLToPath } from "node:url";
 import { expect, inject, it } from "vitest";
 import { runHarness } from "../faults/harness.ts";
 import { scenarios } from "../faults/scenarios/index.ts";
-import { freePorts } from "../stack/ports.ts";
-import { createServers } from "../stack/servers.ts";
+import { freePorts } from "../stack/servers/ports.ts";
+import { createServers } from "../stack/servers/servers.ts";
 
 /** A short run of `npm run faults`, with a Redis of its own: Kafka and Temporal belong to the other tests too. */
 const SHORT = ["speed-kill-at-random", "apply-reply-lost", "redis-empty", "redis-power-loss", "transactions"];

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { CompressionTypes, Kafka, logLevel } from "kafkajs";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { tooLarge } from "../core/decode.ts";
-import { position } from "../core/position.ts";
-import { type FetchedPartition, LogReader } from "../store/log.ts";
-import { ensureTopics } from "../store/topics.ts";
+import { tooLarge } from "../core/codec/decode/decode.ts";
+import { position } from "../core/log/position.ts";
+import { ensureTopics } from "../store/kafka/cluster/topics.ts";
+import { type FetchedPartition, LogReader } from "../store/kafka/read/log.ts";
 
 /** What Kafka's codecs write is read, whoever compressed it, and never more of it at once than was asked for. */
 

@@ -1,7 +1,7 @@
-import { type Position, position } from "../core/position.ts";
-import type { FetchedPartition } from "../store/log.ts";
-import { Records } from "../store/records.ts";
-import type { SchemaSource } from "../store/registry-schemas.ts";
+import { type Position, position } from "../core/log/position.ts";
+import type { FetchedPartition } from "../store/kafka/read/log.ts";
+import { Records } from "../store/kafka/read/records.ts";
+import type { SchemaSource } from "../store/registry/registry-schemas.ts";
 
 /** Of a registry that knows nothing: for records that are all JSON. */
 export const NO_SCHEMAS: SchemaSource = { lookup: async () => () => null };

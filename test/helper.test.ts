@@ -5,10 +5,10 @@ import { fileURLToPath } from "node:url";
 import Fastify, { type FastifyInstance } from "fastify";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { refusalOf, tooLarge } from "../serving/common/problem.ts";
 import { forwarding } from "../serving/forward.ts";
 import { Helper } from "../serving/helper.ts";
-import { parseParameters } from "../serving/parameters.ts";
-import { refusalOf, tooLarge } from "../serving/problem.ts";
+import { parseParameters } from "../serving/request/parameters.ts";
 
 /** The process that answers what is too large for the server, with a small program in its place. */
 

@@ -2,7 +2,7 @@ import { request } from "node:http";
 import fc from "fast-check";
 import { Registry } from "prom-client";
 import { afterAll, describe, expect, test } from "vitest";
-import { startProbe } from "../cli/probe.ts";
+import { startProbe } from "../cli/setup/probe.ts";
 import { hostCheck } from "../core/hosts.ts";
 
 const onLoopback = hostCheck({ listensOn: "127.0.0.1", names: null });

@@ -9,25 +9,25 @@ import type { Connection } from "@platformatic/kafka";
 import fc from "fast-check";
 import { type IHeaders, Kafka, KafkaJSProtocolError, logLevel, Partitioners } from "kafkajs";
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
-import { loadConfig, settings } from "../cli/config.ts";
+import { loadConfig, settings } from "../cli/setup/config.ts";
 import { TidelineError } from "../core/errors.ts";
-import { flightsFile, openFlights } from "../ingest/flights.ts";
-import { ordersOf } from "../ingest/orders.ts";
-import { replayFlights } from "../ingest/replay.ts";
-import { readTail, resumeAfter } from "../ingest/replayed.ts";
+import { flightsFile, openFlights } from "../ingest/flights/flights.ts";
+import { replayFlights } from "../ingest/flights/replay.ts";
+import { readTail, resumeAfter } from "../ingest/flights/replayed.ts";
+import { ordersOf } from "../ingest/orders/orders.ts";
+import { simulateOrders } from "../ingest/orders/simulate.ts";
 import { type Delivery, delivered } from "../ingest/shop/disorder.ts";
 import type { ShopEvent } from "../ingest/shop/event.ts";
 import { type ShopOptions, shopEvents } from "../ingest/shop/shop.ts";
 import { ordersUpTo, shopStreams } from "../ingest/shop/simulate.ts";
-import { simulateOrders } from "../ingest/simulate.ts";
 import { flights } from "../schemas/flights.ts";
 import { type OrderCompletedV1, orderCompleted } from "../schemas/order-completed.ts";
-import { freePorts } from "../stack/ports.ts";
-import { createServers } from "../stack/servers.ts";
-import { unwatched } from "../stack/work.ts";
-import { partitionOf } from "../store/partitioner.ts";
-import { type EventProducer, type EventRecord, openProducer } from "../store/producer.ts";
-import { ensureTopics, topicName } from "../store/topics.ts";
+import { unwatched } from "../stack/process/work.ts";
+import { freePorts } from "../stack/servers/ports.ts";
+import { createServers } from "../stack/servers/servers.ts";
+import { ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
+import { partitionOf } from "../store/kafka/produce/partitioner.ts";
+import { type EventProducer, type EventRecord, openProducer } from "../store/kafka/produce/producer.ts";
 
 declare module "vitest" {
   interface ProvidedContext {

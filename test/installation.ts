@@ -6,12 +6,12 @@ import { Client, Connection } from "@temporalio/client";
 import { execa } from "execa";
 import { Redis } from "ioredis";
 import { inject } from "vitest";
-import type { ProcessHandle } from "../stack/local-process.ts";
-import { freePorts, type Ports } from "../stack/ports.ts";
+import type { ProcessHandle } from "../stack/process/local-process.ts";
 import { roleProcess } from "../stack/role.ts";
-import { loadDefinitions } from "../store/definitions.ts";
-import { deadLetterTopic, ensureTopics, topicName } from "../store/topics.ts";
-import { taskQueueOf, workId } from "../workflows/names.ts";
+import { freePorts, type Ports } from "../stack/servers/ports.ts";
+import { loadDefinitions } from "../store/definitions/definitions.ts";
+import { deadLetterTopic, ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
+import { taskQueueOf, workId } from "../workflows/shared/names.ts";
 
 const repository = fileURLToPath(new URL("..", import.meta.url));
 const programIn = (folder: string) => join(folder, "cli", "tideline.js");

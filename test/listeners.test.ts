@@ -5,8 +5,8 @@ import { setImmediate as turn } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { withDuck } from "../batch-layer/duck-run.ts";
 import { UNWATCHED } from "../batch-layer/stores.ts";
-import { rowsOf } from "../store/duck.ts";
-import { HttpRegistry } from "../store/registry-http.ts";
+import { rowsOf } from "../store/duckdb/duck.ts";
+import { HttpRegistry } from "../store/registry/registry-http.ts";
 import { poolForTests } from "./duck.ts";
 
 /** Node warns of a leak when one signal has more than ten listeners. */

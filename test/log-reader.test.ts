@@ -5,20 +5,20 @@ import { join } from "node:path";
 import { Admin, ConnectionPool, Writer } from "@platformatic/kafka";
 import { Kafka, logLevel, Partitioners } from "kafkajs";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
-import { loadConfig } from "../cli/config.ts";
 import { checkKeys } from "../cli/doctor/keys.ts";
-import { at, type Cut, type Position, position } from "../core/position.ts";
+import { loadConfig } from "../cli/setup/config.ts";
+import { at, type Cut, type Position, position } from "../core/log/position.ts";
 import { PartitionWatch } from "../speed-layer/partition-watch.ts";
-import { parseBroker, parseBrokers } from "../store/brokers.ts";
-import { FailureTracker } from "../store/failure-tracker.ts";
-import { type FetchQuestion, fetchApi, fetchRequest } from "../store/fetch-answer.ts";
-import { FetchTurns, planFetch } from "../store/fetch-plan.ts";
-import { KafkaCluster } from "../store/kafka-cluster.ts";
-import { withLeaderless } from "../store/leaderless-metadata.ts";
-import { type FetchedPartition, LogReader, type LogSource, readSpan } from "../store/log.ts";
-import { noLeader } from "../store/log-errors.ts";
-import { batchesOf, expandLimits } from "../store/record-batch.ts";
-import { ensureTopics } from "../store/topics.ts";
+import { parseBroker, parseBrokers } from "../store/kafka/cluster/brokers.ts";
+import { KafkaCluster } from "../store/kafka/cluster/kafka-cluster.ts";
+import { withLeaderless } from "../store/kafka/cluster/leaderless-metadata.ts";
+import { noLeader } from "../store/kafka/cluster/log-errors.ts";
+import { ensureTopics } from "../store/kafka/cluster/topics.ts";
+import { type FetchQuestion, fetchApi, fetchRequest } from "../store/kafka/read/fetch-answer.ts";
+import { FetchTurns, planFetch } from "../store/kafka/read/fetch-plan.ts";
+import { type FetchedPartition, LogReader, type LogSource, readSpan } from "../store/kafka/read/log.ts";
+import { batchesOf, expandLimits } from "../store/kafka/read/record-batch.ts";
+import { FailureTracker } from "../store/redis/failure-tracker.ts";
 
 /** Reading Kafka as its Java client does: checksums, turns, quotas, partitions that cannot be read. */
 

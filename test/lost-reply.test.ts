@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
-import { Archive } from "../store/archive.ts";
-import { DataDirectory } from "../store/files.ts";
+import { Archive } from "../store/archive/archive.ts";
+import { DataDirectory } from "../store/files/files.ts";
 import { entry } from "./archived-log.ts";
 
 /**

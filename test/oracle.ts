@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import type { GroupValue } from "../core/cells.ts";
+import type { GroupValue } from "../core/state/cells.ts";
 
 /**
  * The oracle: a plain fold of a log, in TypeScript, that shares nothing with the engine. No state, no merging, no SQL: it walks the records,

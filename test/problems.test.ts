@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { generationOf } from "../core/definition/generation.ts";
 import type { Failure, Problem } from "../core/failures.ts";
-import { generationOf } from "../core/generation.ts";
-import type { ViewStanding } from "../serving/overview.ts";
-import { RefreshWatch } from "../serving/problems.ts";
+import type { ViewStanding } from "../serving/operations/overview.ts";
+import { RefreshWatch } from "../serving/operations/problems.ts";
 import { until } from "./installation.ts";
 import { failuresOf, Sea } from "./sea.ts";
 import { everything } from "./views.ts";

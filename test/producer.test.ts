@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
-import { position } from "../core/position.ts";
-import { LETTER } from "../store/dead-letters.ts";
-import { DeadLetters } from "../store/letter-writer.ts";
-import { LogReader } from "../store/log.ts";
-import { openProducer } from "../store/producer.ts";
-import { deadLetterTopic, ensureTopics } from "../store/topics.ts";
+import { position } from "../core/log/position.ts";
+import { LETTER } from "../store/dead-letters/dead-letters.ts";
+import { DeadLetters } from "../store/dead-letters/letter-writer.ts";
+import { deadLetterTopic, ensureTopics } from "../store/kafka/cluster/topics.ts";
+import { openProducer } from "../store/kafka/produce/producer.ts";
+import { LogReader } from "../store/kafka/read/log.ts";
 import { KafkaProxy } from "./kafka-proxy.ts";
 
 /** Brokers that fall silent, and records that Kafka refuses: nobody waits for ever, and nobody pays for others. */

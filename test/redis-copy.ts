@@ -1,4 +1,4 @@
-import type { TidelineRedis } from "../store/redis.ts";
+import type { TidelineRedis } from "../store/redis/redis.ts";
 
 /** Names and dumps of all keys in one step, as a snapshot of Redis holds them: keys of one moment. */
 const DUMP_ALL = `

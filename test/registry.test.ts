@@ -4,20 +4,20 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { AvroSchema, avroSchemaText } from "../core/avro.ts";
-import { decodeOne } from "../core/decode.ts";
-import { instant, integer, optional, text } from "../core/fields.ts";
-import { sql } from "../core/sql.ts";
-import { type Stream, stream } from "../core/stream.ts";
-import { checkStreamSql } from "../store/check-stream.ts";
-import { DuckPool } from "../store/duck.ts";
-import { DataDirectory } from "../store/files.ts";
-import type { SchemaRegistry } from "../store/registry.ts";
-import { FileRegistry, schemaDocument } from "../store/registry-files.ts";
-import { recheckSchemas } from "../store/registry-found.ts";
-import { HttpRegistry } from "../store/registry-http.ts";
-import { prepareStreams } from "../store/registry-prepare.ts";
-import { Schemas } from "../store/registry-schemas.ts";
+import { AvroSchema, avroSchemaText } from "../core/codec/avro/avro.ts";
+import { decodeOne } from "../core/codec/decode/decode.ts";
+import { instant, integer, optional, text } from "../core/contract/fields.ts";
+import { sql } from "../core/contract/sql.ts";
+import { type Stream, stream } from "../core/contract/stream.ts";
+import { checkStreamSql } from "../store/definitions/check-stream.ts";
+import { DuckPool } from "../store/duckdb/duck.ts";
+import { DataDirectory } from "../store/files/files.ts";
+import type { SchemaRegistry } from "../store/registry/registry.ts";
+import { FileRegistry, schemaDocument } from "../store/registry/registry-files.ts";
+import { recheckSchemas } from "../store/registry/registry-found.ts";
+import { HttpRegistry } from "../store/registry/registry-http.ts";
+import { prepareStreams } from "../store/registry/registry-prepare.ts";
+import { Schemas } from "../store/registry/registry-schemas.ts";
 
 const fields = {
   id: text(),

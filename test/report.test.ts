@@ -13,14 +13,14 @@ import PostalMime, { type Email } from "postal-mime";
 import { Registry } from "prom-client";
 import { SMTPServer } from "smtp-server";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { type BatchWorker, startWorker } from "../activities/worker.ts";
+import { type BatchWorker, startWorker } from "../activities/worker/worker.ts";
 import { deliverEdition } from "../batch-layer/report/deliver.ts";
-import { DataDirectory } from "../store/files.ts";
-import { ensureTopics, topicName } from "../store/topics.ts";
+import { DataDirectory } from "../store/files/files.ts";
+import { ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
 import { type DailyReportInput, type dailyReport, nightlyReport } from "../workflows/daily-report.ts";
 import type { deliverReport } from "../workflows/deliver-report.ts";
-import { SEARCH_ATTRIBUTES, scheduleId, taskQueueOf, workId } from "../workflows/names.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
+import { SEARCH_ATTRIBUTES, scheduleId, taskQueueOf, workId } from "../workflows/shared/names.ts";
 import { DATE, DAY, DAY_MS, definitions, type Sale, sale, sales } from "./sales.ts";
 import { installQuietRuntime } from "./temporal-runtime.ts";
 

@@ -1,14 +1,14 @@
-import { flag, instant, integer, list, oneOf, text } from "../core/fields.ts";
-import { generationOf } from "../core/generation.ts";
-import { avg } from "../core/measures/avg.ts";
-import { count } from "../core/measures/count.ts";
-import { distinct } from "../core/measures/distinct.ts";
-import { quantile } from "../core/measures/quantile.ts";
-import { sum } from "../core/measures/sum.ts";
-import { topK } from "../core/measures/top-k.ts";
-import { sql } from "../core/sql.ts";
-import { stream } from "../core/stream.ts";
-import { view } from "../core/view.ts";
+import { flag, instant, integer, list, oneOf, text } from "../core/contract/fields.ts";
+import { sql } from "../core/contract/sql.ts";
+import { stream } from "../core/contract/stream.ts";
+import { generationOf } from "../core/definition/generation.ts";
+import { view } from "../core/definition/view.ts";
+import { avg } from "../core/measures/kinds/avg.ts";
+import { count } from "../core/measures/kinds/count.ts";
+import { distinct } from "../core/measures/kinds/distinct.ts";
+import { quantile } from "../core/measures/kinds/quantile.ts";
+import { sum } from "../core/measures/kinds/sum.ts";
+import { topK } from "../core/measures/kinds/top-k.ts";
 
 /** A small shop: one stream, the two views of the nightly report over it, and its sales of any day. */
 

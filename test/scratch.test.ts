@@ -3,9 +3,9 @@ import { mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { DuckPool } from "../store/duck.ts";
-import { DataDirectory } from "../store/files.ts";
-import { ScratchFolder, sweepAbandoned } from "../store/scratch-folder.ts";
+import { DuckPool } from "../store/duckdb/duck.ts";
+import { DataDirectory } from "../store/files/files.ts";
+import { ScratchFolder, sweepAbandoned } from "../store/files/scratch-folder.ts";
 
 /** What killed processes leave in a directory that living ones share. */
 

@@ -1,15 +1,15 @@
 import { execa } from "execa";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { loadConfig, maskOfSettings, settings, shownSetting } from "../cli/config.ts";
-import { roleLogger } from "../cli/role.ts";
+import { loadConfig, maskOfSettings, settings, shownSetting } from "../cli/setup/config.ts";
+import { roleLogger } from "../cli/setup/role.ts";
 import { isTidelineError } from "../core/errors.ts";
 import { maskOf, separated } from "../core/secrets.ts";
-import { cacheFolder } from "../stack/cache.ts";
-import { freePorts } from "../stack/ports.ts";
-import { findRedis } from "../stack/redis.ts";
-import { unwatched } from "../stack/work.ts";
-import { openRedis } from "../store/redis.ts";
+import { unwatched } from "../stack/process/work.ts";
+import { cacheFolder } from "../stack/programs/cache.ts";
+import { freePorts } from "../stack/servers/ports.ts";
+import { findRedis } from "../stack/servers/redis.ts";
+import { openRedis } from "../store/redis/redis.ts";
 
 /** Letters of the secrets below: where one of them can be read, a part of a secret can. */
 const LEAK = /HEAD|BODY|TAIL/;

@@ -7,21 +7,21 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { decimal, instant, integer, list, oneOf, optional, text } from "../core/fields.ts";
-import { stream } from "../core/stream.ts";
-import { csvSource } from "../ingest/csv-source.ts";
-import { EventMaker, isRefusal } from "../ingest/event-maker.ts";
-import { ordersOf } from "../ingest/orders.ts";
+import { decimal, instant, integer, list, oneOf, optional, text } from "../core/contract/fields.ts";
+import { stream } from "../core/contract/stream.ts";
+import { ordersOf } from "../ingest/orders/orders.ts";
 import type { Bytes } from "../ingest/read/bytes.ts";
 import { CsvSplitter } from "../ingest/read/csv.ts";
 import { encodingNamed } from "../ingest/read/encoding.ts";
 import { LineSplitter, ValueSplitter } from "../ingest/read/json.ts";
-import { type InvalidRow, refusalText } from "../ingest/refusal.ts";
-import { sendEvents } from "../ingest/send-events.ts";
-import { openSource } from "../ingest/send-rows.ts";
-import { FILE_DEFAULTS, type FileOptions } from "../ingest/source.ts";
-import { PLAIN_FORMS, type ValueForms } from "../ingest/value-forms.ts";
-import { DuckPool } from "../store/duck.ts";
+import { csvSource } from "../ingest/send/csv-source.ts";
+import { EventMaker, isRefusal } from "../ingest/send/event-maker.ts";
+import { type InvalidRow, refusalText } from "../ingest/send/refusal.ts";
+import { sendEvents } from "../ingest/send/send-events.ts";
+import { openSource } from "../ingest/send/send-rows.ts";
+import { FILE_DEFAULTS, type FileOptions } from "../ingest/send/source.ts";
+import { PLAIN_FORMS, type ValueForms } from "../ingest/send/value-forms.ts";
+import { DuckPool } from "../store/duckdb/duck.ts";
 
 /** Files as people have them: read as they are meant, or refused with row, column, value and what would be right. */
 

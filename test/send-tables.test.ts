@@ -3,15 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { decimal, flag, instant, integer, list, optional, text } from "../core/fields.ts";
-import { stream } from "../core/stream.ts";
-import { EventMaker, isRefusal } from "../ingest/event-maker.ts";
-import type { InvalidRow } from "../ingest/refusal.ts";
-import { sendEvents } from "../ingest/send-events.ts";
-import { openSource } from "../ingest/send-rows.ts";
-import { eventValue } from "../ingest/table-values.ts";
-import { PLAIN_FORMS } from "../ingest/value-forms.ts";
-import { type Duck, DuckPool } from "../store/duck.ts";
+import { decimal, flag, instant, integer, list, optional, text } from "../core/contract/fields.ts";
+import { stream } from "../core/contract/stream.ts";
+import { EventMaker, isRefusal } from "../ingest/send/event-maker.ts";
+import type { InvalidRow } from "../ingest/send/refusal.ts";
+import { sendEvents } from "../ingest/send/send-events.ts";
+import { openSource } from "../ingest/send/send-rows.ts";
+import { eventValue } from "../ingest/send/table-values.ts";
+import { PLAIN_FORMS } from "../ingest/send/value-forms.ts";
+import { type Duck, DuckPool } from "../store/duckdb/duck.ts";
 
 /** Tables are read to the last digit, or a row is refused with its column. */
 

@@ -1,9 +1,9 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "vitest";
-import { loadConfig } from "../cli/config.ts";
-import { positionText, waitForViews } from "../cli/send-wait.ts";
-import { position } from "../core/position.ts";
+import { positionText, waitForViews } from "../cli/send/send-wait.ts";
+import { loadConfig } from "../cli/setup/config.ts";
+import { position } from "../core/log/position.ts";
 
 /** `send --wait` against what `GET /views` says. */
 

@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { TestProject } from "vitest/node";
-import { workflowCode } from "../activities/workflow-bundle.ts";
+import { workflowCode } from "../activities/worker/workflow-bundle.ts";
 import { compiledProgram } from "../cli/compiled.js";
-import { freePorts } from "../stack/ports.ts";
-import { startServers } from "../stack/servers.ts";
-import { setProgram } from "../store/program.ts";
+import { freePorts } from "../stack/servers/ports.ts";
+import { startServers } from "../stack/servers/servers.ts";
+import { setProgram } from "../store/files/program.ts";
 
 declare module "vitest" {
   interface ProvidedContext {

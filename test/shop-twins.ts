@@ -1,5 +1,5 @@
 import { type Schema, Type } from "avsc";
-import type { GroupValue } from "../core/cells.ts";
+import type { GroupValue } from "../core/state/cells.ts";
 import type { Twin } from "./oracle.ts";
 import { type Order, revenueTwin } from "./revenue-twin.ts";
 

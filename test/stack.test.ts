@@ -9,17 +9,17 @@ import { execa } from "execa";
 import { Redis } from "ioredis";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { isTidelineError } from "../core/errors.ts";
-import { cached, exists } from "../stack/cache.ts";
-import { endLeftovers } from "../stack/leftovers.ts";
-import { LocalProcess } from "../stack/local-process.ts";
-import { freePorts, requireFreePorts } from "../stack/ports.ts";
-import { commandLine } from "../stack/processes.ts";
+import { endLeftovers } from "../stack/process/leftovers.ts";
+import { LocalProcess } from "../stack/process/local-process.ts";
+import { commandLine } from "../stack/process/processes.ts";
+import { run } from "../stack/process/run.ts";
+import { stopInOrder } from "../stack/process/shutdown.ts";
+import { supervise } from "../stack/process/supervise.ts";
+import { unwatched } from "../stack/process/work.ts";
+import { cached, exists } from "../stack/programs/cache.ts";
 import { roleProcess } from "../stack/role.ts";
-import { run } from "../stack/run.ts";
-import { createServers, type Servers, startServers } from "../stack/servers.ts";
-import { stopInOrder } from "../stack/shutdown.ts";
-import { supervise } from "../stack/supervise.ts";
-import { unwatched } from "../stack/work.ts";
+import { freePorts, requireFreePorts } from "../stack/servers/ports.ts";
+import { createServers, type Servers, startServers } from "../stack/servers/servers.ts";
 
 /** The first use on a bare machine fetches and builds servers; later ones take seconds. */
 const firstUseMs = 15 * 60_000;

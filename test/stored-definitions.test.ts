@@ -3,17 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { generationOf } from "../core/generation.ts";
-import { count } from "../core/measures/count.ts";
-import { position } from "../core/position.ts";
-import { type View, view } from "../core/view.ts";
-import type { RedisGate } from "../serving/redis-gate.ts";
-import { Standings } from "../serving/standings.ts";
-import { DATA_FORMAT } from "../store/data-format.ts";
-import type { Definitions } from "../store/definitions.ts";
-import { DataDirectory } from "../store/files.ts";
-import { Generations } from "../store/generations.ts";
-import { Manifests } from "../store/manifests.ts";
+import { generationOf } from "../core/definition/generation.ts";
+import { type View, view } from "../core/definition/view.ts";
+import { position } from "../core/log/position.ts";
+import { count } from "../core/measures/kinds/count.ts";
+import type { RedisGate } from "../serving/read/live/redis-gate.ts";
+import { Standings } from "../serving/read/live/standings.ts";
+import { Manifests } from "../store/archive/manifests.ts";
+import type { Definitions } from "../store/definitions/definitions.ts";
+import { Generations } from "../store/definitions/generations.ts";
+import { DATA_FORMAT } from "../store/files/data-format.ts";
+import { DataDirectory } from "../store/files/files.ts";
 import { sales } from "./sales.ts";
 
 /** A data directory that another release has written to. */

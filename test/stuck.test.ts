@@ -6,9 +6,9 @@ import { Kafka, logLevel } from "kafkajs";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { parse } from "yaml";
 import type { Problem } from "../core/failures.ts";
-import { loadDefinitions } from "../store/definitions.ts";
-import { ensureTopics } from "../store/topics.ts";
-import { taskQueueOf, workId } from "../workflows/names.ts";
+import { loadDefinitions } from "../store/definitions/definitions.ts";
+import { ensureTopics } from "../store/kafka/cluster/topics.ts";
+import { taskQueueOf, workId } from "../workflows/shared/names.ts";
 import { Installation, until } from "./installation.ts";
 import { messyOrders, produce } from "./produce.ts";
 import { firing, samplesOf } from "./promql.ts";
@@ -31,8 +31,8 @@ let mark: string;
 let speed: ReturnType<Installation["begin"]> | null = null;
 
 const viewFile = (name: string, stream: string, file: string) => `
-import { count } from "../../core/measures/count.ts";
-import { view } from "../../core/view.ts";
+import { count } from "../../core/measures/kinds/count.ts";
+import { view } from "../../core/definition/view.ts";
 import { ${stream} } from "../../schemas/${file}.ts";
 export const made = view("${name}", { stream: ${stream}, every: "1 day", measures: { lines: count() } });
 `;

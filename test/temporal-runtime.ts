@@ -1,5 +1,5 @@
 import { pino } from "pino";
-import { installRuntime } from "../activities/worker.ts";
+import { installRuntime } from "../activities/worker/worker.ts";
 
 let installed = false;
 

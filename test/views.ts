@@ -1,18 +1,18 @@
-import type { GroupValue } from "../core/cells.ts";
-import { flag, instant, integer, optional, text } from "../core/fields.ts";
-import { avg } from "../core/measures/avg.ts";
-import { count } from "../core/measures/count.ts";
-import { distinct } from "../core/measures/distinct.ts";
-import { max, min } from "../core/measures/extremes.ts";
-import { histogram } from "../core/measures/histogram.ts";
-import { first, last } from "../core/measures/picks.ts";
-import { quantile } from "../core/measures/quantile.ts";
-import { ratio } from "../core/measures/ratio.ts";
-import { sum } from "../core/measures/sum.ts";
-import { topK } from "../core/measures/top-k.ts";
-import { sql } from "../core/sql.ts";
-import { stream } from "../core/stream.ts";
-import { view } from "../core/view.ts";
+import { flag, instant, integer, optional, text } from "../core/contract/fields.ts";
+import { sql } from "../core/contract/sql.ts";
+import { stream } from "../core/contract/stream.ts";
+import { view } from "../core/definition/view.ts";
+import { avg } from "../core/measures/kinds/avg.ts";
+import { count } from "../core/measures/kinds/count.ts";
+import { distinct } from "../core/measures/kinds/distinct.ts";
+import { max, min } from "../core/measures/kinds/extremes.ts";
+import { histogram } from "../core/measures/kinds/histogram.ts";
+import { first, last } from "../core/measures/kinds/picks.ts";
+import { quantile } from "../core/measures/kinds/quantile.ts";
+import { ratio } from "../core/measures/kinds/ratio.ts";
+import { sum } from "../core/measures/kinds/sum.ts";
+import { topK } from "../core/measures/kinds/top-k.ts";
+import type { GroupValue } from "../core/state/cells.ts";
 import type { Twin } from "./oracle.ts";
 
 /** A small stream with everything that can go wrong in a group: text with quotes, booleans, nulls. */

@@ -14,22 +14,28 @@ import { Kafka, logLevel, Partitioners, type Producer } from "kafkajs";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { type DesiredSchedule, hasSchedule, reconcileSchedules } from "../activities/schedules.ts";
-import { lookAfterTemporal } from "../activities/temporal-setup.ts";
-import { type BatchWorker, startWorker } from "../activities/worker.ts";
-import { workflowCode } from "../activities/workflow-bundle.ts";
-import { at, type CutJson, cutFromJson, position } from "../core/position.ts";
-import { Archive } from "../store/archive.ts";
-import { Chain } from "../store/chain.ts";
-import { type Definition, type Definitions, loadDefinitions } from "../store/definitions.ts";
-import { DataDirectory } from "../store/files.ts";
-import { LogReader } from "../store/log.ts";
-import { Manifests } from "../store/manifests.ts";
-import { openRedis, type TidelineRedis } from "../store/redis.ts";
-import { ensureTopics, topicName } from "../store/topics.ts";
+import { type DesiredSchedule, hasSchedule, reconcileSchedules } from "../activities/worker/schedules.ts";
+import { lookAfterTemporal } from "../activities/worker/temporal-setup.ts";
+import { type BatchWorker, startWorker } from "../activities/worker/worker.ts";
+import { workflowCode } from "../activities/worker/workflow-bundle.ts";
+import { at, type CutJson, cutFromJson, position } from "../core/log/position.ts";
+import { Archive } from "../store/archive/archive.ts";
+import { Manifests } from "../store/archive/manifests.ts";
+import { type Definition, type Definitions, loadDefinitions } from "../store/definitions/definitions.ts";
+import { DataDirectory } from "../store/files/files.ts";
+import { ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
+import { LogReader } from "../store/kafka/read/log.ts";
+import { Chain } from "../store/redis/chain.ts";
+import { openRedis, type TidelineRedis } from "../store/redis/redis.ts";
 import type { archiveStream, refreshView, scheduledRun } from "../workflows/index.ts";
-import { executionTimeoutMs, SEARCH_ATTRIBUTES, scheduledTimeoutMs, taskQueueOf, workId } from "../workflows/names.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
+import {
+  executionTimeoutMs,
+  SEARCH_ATTRIBUTES,
+  scheduledTimeoutMs,
+  taskQueueOf,
+  workId,
+} from "../workflows/shared/names.ts";
 import { installQuietRuntime } from "./temporal-runtime.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));

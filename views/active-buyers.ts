@@ -1,4 +1,4 @@
-import { count, distinct, sql, view } from "../core/builders.ts";
+import { count, distinct, sql, view } from "../core/definition/builders.ts";
 import { orderCompleted } from "../schemas/order-completed.ts";
 
 /** Who buys, hour by hour. Adding up hours to days counts everybody once. */

@@ -1,4 +1,4 @@
-import { avg, count, histogram, quantile, sql, sum, view } from "../core/builders.ts";
+import { avg, count, histogram, quantile, sql, sum, view } from "../core/definition/builders.ts";
 import { orderCompleted } from "../schemas/order-completed.ts";
 
 /** How large orders are, hour by hour, to the percent. */

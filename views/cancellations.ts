@@ -1,4 +1,4 @@
-import { avg, count, ratio, sql, sum, view } from "../core/builders.ts";
+import { avg, count, ratio, sql, sum, view } from "../core/definition/builders.ts";
 import { orderCancelled } from "../schemas/order-cancelled.ts";
 
 /** Which orders are lost, why and where, hour by hour. */

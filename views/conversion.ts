@@ -1,4 +1,4 @@
-import { count, ratio, sql, view } from "../core/builders.ts";
+import { count, ratio, sql, view } from "../core/definition/builders.ts";
 import { userActivity } from "../schemas/user-activity.ts";
 
 const views = count({ where: sql`kind = 'view'`, unit: "views" });

@@ -1,4 +1,4 @@
-import { count, quantile, sql, view } from "../core/builders.ts";
+import { count, quantile, sql, view } from "../core/definition/builders.ts";
 import { flights } from "../schemas/flights.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { count, sql, sum, topK, view } from "../core/builders.ts";
+import { count, sql, sum, topK, view } from "../core/definition/builders.ts";
 import { flights } from "../schemas/flights.ts";
 
 /** The routes with the most delay in all, day by day (UTC). */

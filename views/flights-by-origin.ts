@@ -1,4 +1,4 @@
-import { avg, count, distinct, max, min, sql, sum, view } from "../core/builders.ts";
+import { avg, count, distinct, max, min, sql, sum, view } from "../core/definition/builders.ts";
 import { flights } from "../schemas/flights.ts";
 
 /** Departures of each airport, day by day (UTC). */

@@ -1,4 +1,4 @@
-import { avg, count, distinct, max, min, quantile, sql, sum, view } from "../core/builders.ts";
+import { avg, count, distinct, max, min, quantile, sql, sum, view } from "../core/definition/builders.ts";
 import { orderCompleted } from "../schemas/order-completed.ts";
 
 /** What the shop earns, by region and category, minute by minute. Test orders do not count. */

@@ -1,4 +1,4 @@
-import { count, distinct, sql, topK, view } from "../core/builders.ts";
+import { count, distinct, sql, topK, view } from "../core/definition/builders.ts";
 import { orderCompleted } from "../schemas/order-completed.ts";
 
 /** What sells best, hour by hour: each line of an order counts by itself. `every=1d` gives a day's list, in any time zone. */

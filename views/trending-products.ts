@@ -1,4 +1,4 @@
-import { count, sql, topK, view } from "../core/builders.ts";
+import { count, sql, topK, view } from "../core/definition/builders.ts";
 import { userActivity } from "../schemas/user-activity.ts";
 
 /** What people look at and buy: each row covers the five minutes up to its end, and a new one begins every minute. */

@@ -1,4 +1,4 @@
-import { count, first, last, sql, view } from "../core/builders.ts";
+import { count, first, last, sql, view } from "../core/definition/builders.ts";
 import { userActivity } from "../schemas/user-activity.ts";
 
 /** A row a visit: what one user does without a break of half an hour. */

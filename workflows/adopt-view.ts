@@ -1,9 +1,9 @@
 import { CancellationScope, proxyActivities, setCurrentDetails, sleep } from "@temporalio/workflow";
 import type { Activities, Comparison } from "../activities/activities.ts";
-import { inParallel } from "./parallel.ts";
 import { refreshView } from "./refresh-view.ts";
-import { label, STEP } from "./run.ts";
-import { startOrJoin } from "./start-or-join.ts";
+import { inParallel } from "./shared/parallel.ts";
+import { label, STEP } from "./shared/run.ts";
+import { startOrJoin } from "./shared/start-or-join.ts";
 
 /** What an adoption is started with, from Temporal's UI too: `{ "view": "revenue" }`, under the id `adopt/revenue`. */
 export interface AdoptViewInput {

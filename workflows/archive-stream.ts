@@ -1,8 +1,8 @@
 import { continueAsNew, proxyActivities, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
 import type { Activities, ArchiveChunk } from "../activities/activities.ts";
-import type { CutJson } from "../core/position.ts";
-import { inParallel } from "./parallel.ts";
-import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
+import type { CutJson } from "../core/log/position.ts";
+import { inParallel } from "./shared/parallel.ts";
+import { label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
 
 export interface ArchiveStreamInput {
   readonly stream: string;

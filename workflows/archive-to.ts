@@ -1,9 +1,9 @@
 import { ChildWorkflowFailure, proxyActivities, sleep, TimeoutFailure } from "@temporalio/workflow";
 import type { Activities } from "../activities/activities.ts";
-import type { CutJson } from "../core/position.ts";
+import type { CutJson } from "../core/log/position.ts";
 import { archiveStream } from "./archive-stream.ts";
-import { STEP } from "./run.ts";
-import { startOrJoin } from "./start-or-join.ts";
+import { STEP } from "./shared/run.ts";
+import { startOrJoin } from "./shared/start-or-join.ts";
 
 const { planArchive } = proxyActivities<Activities>(STEP);
 

@@ -12,8 +12,8 @@ import {
 import type { Activities, BackfillResult } from "../activities/activities.ts";
 import { isTidelineError } from "../core/errors.ts";
 import { parseInterval } from "../core/interval.ts";
-import { inParallel } from "./parallel.ts";
-import { label, runStartedMs, STEP, secondsSince, stepFailure } from "./run.ts";
+import { inParallel } from "./shared/parallel.ts";
+import { label, runStartedMs, STEP, secondsSince, stepFailure } from "./shared/run.ts";
 
 /**
  * What a backfill is started with, from Temporal's UI too: `{ "view": "revenue", "from": "2026-01-01", "to": "2026-01-31" }`, under the

@@ -1,6 +1,6 @@
 import { continueAsNew, isCancellation, proxyActivities, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
 import type { Activities } from "../activities/activities.ts";
-import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
+import { label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
 
 export interface CompactArchiveInput {
   readonly stream: string;

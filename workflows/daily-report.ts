@@ -10,13 +10,13 @@ import {
 import type { Activities, Delivered, ReportWritten } from "../activities/activities.ts";
 import { isTidelineError } from "../core/errors.ts";
 import { DAY_MS, dayOf, parseInterval } from "../core/interval.ts";
-import type { CutJson } from "../core/position.ts";
+import type { CutJson } from "../core/log/position.ts";
 import { bucketOf, parseTime } from "../core/time.ts";
 import { archiveTo } from "./archive-to.ts";
 import { deliverNow, deliverReport } from "./deliver-report.ts";
-import { executionTimeoutMs, workId } from "./names.ts";
-import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
-import { startAside, startOrJoin } from "./start-or-join.ts";
+import { executionTimeoutMs, workId } from "./shared/names.ts";
+import { label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
+import { startAside, startOrJoin } from "./shared/start-or-join.ts";
 
 /**
  * What a report is started with, from Temporal's UI too: `{ "date": "2026-01-01" }`, under the id `report/daily/2026-01-01` (with `<namespace>/`

@@ -1,6 +1,6 @@
 import { condition, defineSignal, proxyActivities, setCurrentDetails, setHandler } from "@temporalio/workflow";
 import type { Activities, Delivered } from "../activities/activities.ts";
-import { label, STEP } from "./run.ts";
+import { label, STEP } from "./shared/run.ts";
 
 export interface DeliverReportInput {
   readonly date: string;

@@ -1,8 +1,8 @@
 import { proxyActivities, setCurrentDetails } from "@temporalio/workflow";
 import type { Activities } from "../activities/activities.ts";
 import { archiveStream } from "./archive-stream.ts";
-import { label, STEP } from "./run.ts";
-import { startOrJoin } from "./start-or-join.ts";
+import { label, STEP } from "./shared/run.ts";
+import { startOrJoin } from "./shared/start-or-join.ts";
 
 export interface GuardRetentionInput {
   readonly stream: string;

@@ -1,6 +1,6 @@
 import { isCancellation, proxyActivities, setCurrentDetails } from "@temporalio/workflow";
 import type { Activities, ViewProof } from "../activities/activities.ts";
-import { label, STEP } from "./run.ts";
+import { label, STEP } from "./shared/run.ts";
 
 export interface ProveViewsInput {
   /** Which views; absent: every one that is answered. */

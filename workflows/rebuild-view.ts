@@ -1,7 +1,7 @@
 import { CancellationScope, defineQuery, proxyActivities, setCurrentDetails, setHandler } from "@temporalio/workflow";
 import type { Activities, RebuildResult } from "../activities/activities.ts";
-import { inParallel } from "./parallel.ts";
-import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
+import { inParallel } from "./shared/parallel.ts";
+import { label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
 
 export interface RebuildViewInput {
   readonly view: string;

@@ -1,8 +1,8 @@
 import { proxyActivities, setCurrentDetails } from "@temporalio/workflow";
 import type { Activities } from "../activities/activities.ts";
-import type { CutJson } from "../core/position.ts";
+import type { CutJson } from "../core/log/position.ts";
 import { archiveTo } from "./archive-to.ts";
-import { label, runStartedMs, STEP, secondsSince } from "./run.ts";
+import { label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
 
 /** What a refresh is started with, from Temporal's UI too: `{ "view": "revenue" }`, under the id `refresh/revenue`. */
 export interface RefreshViewInput {

@@ -1,6 +1,6 @@
 import { proxyActivities, setCurrentDetails } from "@temporalio/workflow";
 import type { Activities } from "../activities/activities.ts";
-import { label, STEP } from "./run.ts";
+import { label, STEP } from "./shared/run.ts";
 
 const activities = proxyActivities<Activities>(STEP);
 

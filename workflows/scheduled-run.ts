@@ -6,13 +6,13 @@ import { archiveStream } from "./archive-stream.ts";
 import { compactArchive } from "./compact-archive.ts";
 import { dailyReport, nightlyReport } from "./daily-report.ts";
 import { guardRetention } from "./guard-retention.ts";
-import { type Kind, STREAM_KINDS } from "./names.ts";
-import { inParallel } from "./parallel.ts";
 import { proveViews } from "./prove-views.ts";
 import { refreshView } from "./refresh-view.ts";
 import { retireGenerations } from "./retire-generations.ts";
-import { label, STEP } from "./run.ts";
-import { startAside, startOrJoin } from "./start-or-join.ts";
+import { type Kind, STREAM_KINDS } from "./shared/names.ts";
+import { inParallel } from "./shared/parallel.ts";
+import { label, STEP } from "./shared/run.ts";
+import { startAside, startOrJoin } from "./shared/start-or-join.ts";
 
 /** Set by Temporal itself. */
 const SCHEDULED_AT = defineSearchAttributeKey("TemporalScheduledStartTime", SearchAttributeType.DATETIME);

@@ -1,5 +1,5 @@
-import type { DesiredSchedule } from "../activities/schedules.ts";
-import { type Kind, REPORT_VIEWS, STREAM_KINDS, SUMMARIES, scheduledTimeoutMs, scheduleId } from "./names.ts";
+import type { DesiredSchedule } from "../activities/worker/schedules.ts";
+import { type Kind, REPORT_VIEWS, STREAM_KINDS, SUMMARIES, scheduledTimeoutMs, scheduleId } from "./shared/names.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;

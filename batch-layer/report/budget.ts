@@ -1,6 +1,6 @@
-import { type Budget, type BudgetLimits, type BudgetUnit, OverBudget } from "../../core/budget.ts";
+import type { View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
-import type { View } from "../../core/view.ts";
+import { type Budget, type BudgetLimits, type BudgetUnit, OverBudget } from "../../core/query/budget.ts";
 
 /**
  * What one report may cost: `rows` are events of the days that it compares, `cells` are groups of a dimension on a day, `merges` and `items` are rows of

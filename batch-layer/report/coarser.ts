@@ -1,9 +1,9 @@
-import type { Budget } from "../../core/budget.ts";
-import { type Cell, CellTable, mergeStateRow } from "../../core/cells.ts";
-import { stateColumns, stateSql } from "../../core/compile.ts";
-import { componentsOf } from "../../core/components.ts";
-import type { View } from "../../core/view.ts";
-import type { Duck } from "../../store/duck.ts";
+import { componentsOf } from "../../core/definition/components.ts";
+import type { View } from "../../core/definition/view.ts";
+import type { Budget } from "../../core/query/budget.ts";
+import { type Cell, CellTable, mergeStateRow } from "../../core/state/cells.ts";
+import { stateColumns, stateSql } from "../../core/state/compile.ts";
+import type { Duck } from "../../store/duckdb/duck.ts";
 import { type ReportPart, withinBudget } from "./budget.ts";
 
 /** A view's measures over larger cells: measures merge, so any grain that its own divides, and any of its dimensions, give the same numbers. */

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { createTransport } from "nodemailer";
-import type { ReportPin } from "../../core/documents.ts";
 import { TidelineError } from "../../core/errors.ts";
+import type { ReportPin } from "../../core/log/documents.ts";
 import { maskOf } from "../../core/secrets.ts";
 import type { BatchStores } from "../stores.ts";
 import { editionFolder, newestWritten, noteDelivery, REPORT_FILES, readDelivery } from "./edition.ts";

@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import { ReportDelivery, ReportPin } from "../../core/documents.ts";
 import { TidelineError } from "../../core/errors.ts";
+import { ReportDelivery, ReportPin } from "../../core/log/documents.ts";
 import type { BatchStores } from "../stores.ts";
 
 /**

@@ -1,9 +1,9 @@
-import { Budget } from "../../core/budget.ts";
-import type { ReportPin } from "../../core/documents.ts";
+import type { View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
-import { cutFromJson } from "../../core/position.ts";
-import type { View } from "../../core/view.ts";
-import { archivedEvents } from "../archived-events.ts";
+import type { ReportPin } from "../../core/log/documents.ts";
+import { cutFromJson } from "../../core/log/position.ts";
+import { Budget } from "../../core/query/budget.ts";
+import { archivedEvents } from "../archive/archived-events.ts";
 import { numbersOf, withDuck } from "../duck-run.ts";
 import type { BatchStores, StreamTarget, ViewTarget, Watch } from "../stores.ts";
 import { REPORT_LIMITS, spendEvents } from "./budget.ts";

@@ -1,7 +1,7 @@
-import { type Cell, stateOf } from "../../core/cells.ts";
+import type { View } from "../../core/definition/view.ts";
 import { DAY_MS, type TimeRange } from "../../core/interval.ts";
 import { presentInteger } from "../../core/measures/measure.ts";
-import type { View } from "../../core/view.ts";
+import { type Cell, stateOf } from "../../core/state/cells.ts";
 import { cellsOver, coarser } from "./coarser.ts";
 import { eventsIn, type ReportSource } from "./sales.ts";
 

@@ -1,5 +1,5 @@
 import type { TimeRange } from "../../core/interval.ts";
-import { type Duck, rowsOf } from "../../store/duck.ts";
+import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 
 /** What became of the records of a stream that Kafka got during the day. */
 export interface StreamQuality {

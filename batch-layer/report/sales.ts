@@ -1,11 +1,11 @@
-import type { Budget } from "../../core/budget.ts";
-import { type Cell, type GroupValue, stateOf } from "../../core/cells.ts";
+import { quoteName } from "../../core/contract/sql.ts";
+import type { View } from "../../core/definition/view.ts";
 import { DAY_MS, insideSql, type TimeRange } from "../../core/interval.ts";
+import type { EpochMs } from "../../core/log/position.ts";
 import type { PresentedField } from "../../core/measures/measure.ts";
-import type { EpochMs } from "../../core/position.ts";
-import { quoteName } from "../../core/sql.ts";
-import type { View } from "../../core/view.ts";
-import type { Duck } from "../../store/duck.ts";
+import type { Budget } from "../../core/query/budget.ts";
+import { type Cell, type GroupValue, stateOf } from "../../core/state/cells.ts";
+import type { Duck } from "../../store/duckdb/duck.ts";
 import { cellsOver, coarser } from "./coarser.ts";
 
 /** What the view `revenue` says about a day, the day before and the same weekday a week before. */

@@ -1,5 +1,5 @@
-import type { ReportPin } from "../../core/documents.ts";
 import { DAY_MS, dayOf } from "../../core/interval.ts";
+import type { ReportPin } from "../../core/log/documents.ts";
 import type { Product } from "./products.ts";
 import type { StreamQuality } from "./quality.ts";
 import { numberIn, type Sales, type Totals } from "./sales.ts";

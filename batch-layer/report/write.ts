@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { ReportStamp } from "../../core/documents.ts";
+import type { ReportStamp } from "../../core/log/documents.ts";
 import type { BatchStores } from "../stores.ts";
 import { editionFolder, REPORT_FILES } from "./edition.ts";
 import { pageOf } from "./page.ts";

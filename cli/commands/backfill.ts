@@ -1,14 +1,14 @@
 import type { Client, WorkflowHandleWithStartDetails } from "@temporalio/client";
 import { type Command, Option } from "commander";
-import type { BackfillDay } from "../../batch-layer/backfill-plan.ts";
+import type { BackfillDay } from "../../batch-layer/recompute/backfill-plan.ts";
 import { isTidelineError } from "../../core/errors.ts";
 import { INTERVAL_FORMS, intervalName, intervalText, parseInterval, type TimeRange } from "../../core/interval.ts";
-import type { Definition } from "../../store/definitions.ts";
+import type { Definition } from "../../store/definitions/definitions.ts";
 import type { BackfillViewResult, backfillView } from "../../workflows/backfill-view.ts";
-import { type Config, loadConfig } from "../config.ts";
-import { findView } from "../definitions.ts";
-import { wholeNumber } from "../flags.ts";
-import { print, type Sheet } from "../sheet.ts";
+import { type Config, loadConfig } from "../setup/config.ts";
+import { findView } from "../setup/definitions.ts";
+import { wholeNumber } from "../terminal/flags.ts";
+import { print, type Sheet } from "../terminal/sheet.ts";
 
 interface Flags {
   readonly from: string;
@@ -57,7 +57,7 @@ export function registerBackfill(program: Command): void {
     const interval = intervalOf(command, flags);
     const definition = await findView(config, view);
     if (flags.dryRun) return showPlan(config, definition, interval, flags.json);
-    const { connectTemporal } = await import("../temporal.ts");
+    const { connectTemporal } = await import("../setup/temporal.ts");
     const client = await connectTemporal(config);
     try {
       if (flags.cancel) await cancel(client, config, view, interval);
@@ -85,8 +85,8 @@ async function run(
   interval: TimeRange,
   { parallel, force, wait, json }: Flags,
 ): Promise<void> {
-  const { interruptible } = await import("../progress.ts");
-  const { followRun } = await import("../follow-run.ts");
+  const { interruptible } = await import("../terminal/progress.ts");
+  const { followRun } = await import("../runs/follow-run.ts");
   const { backfillProgress } = await import("../../workflows/backfill-view.ts");
   const handle = await startOrJoin(client, config, view, interval, { parallel, force });
   process.stderr.write(`${handle.workflowId} runs: event time ${intervalText(interval)}\n`);
@@ -117,7 +117,7 @@ async function startOrJoin(
   interval: TimeRange,
   options: { readonly parallel: number; readonly force: boolean },
 ): Promise<WorkflowHandleWithStartDetails<typeof backfillView>> {
-  const { executionTimeoutMs, SUMMARIES, taskQueueOf } = await import("../../workflows/names.ts");
+  const { executionTimeoutMs, SUMMARIES, taskQueueOf } = await import("../../workflows/shared/names.ts");
   const [from = "", to = ""] = intervalName(interval).split("..");
   return workflow.start<typeof backfillView>("backfillView", {
     workflowId: await workflowId(namespace, view, interval),
@@ -130,7 +130,7 @@ async function startOrJoin(
 }
 
 async function workflowId(namespace: string, view: string, interval: TimeRange): Promise<string> {
-  const { workId } = await import("../../workflows/names.ts");
+  const { workId } = await import("../../workflows/shared/names.ts");
   return workId(namespace, "backfill", `${view}/${intervalName(interval)}`);
 }
 
@@ -148,7 +148,7 @@ async function cancel({ workflow }: Client, { namespace }: Config, view: string,
 }
 
 async function showPlan(config: Config, definition: Definition, interval: TimeRange, json: boolean): Promise<void> {
-  const { planOfBackfill } = await import("../plan-backfill.ts");
+  const { planOfBackfill } = await import("../operations/plan-backfill.ts");
   const { backfill, plan } = await planOfBackfill(config, definition, interval);
   const { days, skipped, done, damaged } = plan;
   const finished = new Set(done);

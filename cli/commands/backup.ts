@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
-import type { BackupFlags } from "../backup.ts";
-import { loadConfig } from "../config.ts";
-import { wholeNumber } from "../flags.ts";
+import type { BackupFlags } from "../operations/backup.ts";
+import { loadConfig } from "../setup/config.ts";
+import { wholeNumber } from "../terminal/flags.ts";
 
 const help = `
 Run it while everything runs, as a user who may write to the data directory: it keeps hard links there while it copies.
@@ -35,7 +35,7 @@ export function registerBackup(program: Command): void {
     .addOption(new Option("--json", "print the result as JSON").default(false))
     .addHelpText("after", help)
     .action(async (folder: string, flags: BackupFlags) => {
-      const { runBackup } = await import("../backup.ts");
+      const { runBackup } = await import("../operations/backup.ts");
       await runBackup(loadConfig(process.env), folder, flags);
     });
 }

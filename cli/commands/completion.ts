@@ -1,6 +1,6 @@
 import tab from "@bomb.sh/tab/commander";
 import type { Command } from "commander";
-import { loadConfig } from "../config.ts";
+import { loadConfig } from "../setup/config.ts";
 
 const help = `
 Examples:
@@ -40,7 +40,7 @@ export async function registerCompletion(program: Command): Promise<void> {
 /** None when definitions are wrong: a shell is no place to say so. */
 async function definedNames(): Promise<{ readonly views: readonly string[]; readonly streams: readonly string[] }> {
   try {
-    const { loadDefinitions } = await import("../../store/definitions.ts");
+    const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
     const { views, streams } = await loadDefinitions(loadConfig(process.env));
     return { views: [...views.keys()], streams: [...streams.keys()] };
   } catch {

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { loadConfig, type settings } from "../config.ts";
+import { loadConfig, type settings } from "../setup/config.ts";
 
 const help = `
 Settings are environment variables; there is no other place. \`tideline up\` also takes --home and the ports as flags, which it passes on to
@@ -34,7 +34,7 @@ export function registerConfig(program: Command): void {
     .action(async ({ json, markdown = false }: { json: boolean; markdown?: boolean }) => {
       const shown = await effectiveSettings();
       if (markdown) return void process.stdout.write(markdownTable(shown));
-      const { print } = await import("../sheet.ts");
+      const { print } = await import("../terminal/sheet.ts");
       const sheet = {
         head: ["variable", "value", "from", "meaning"],
         right: [],
@@ -45,7 +45,7 @@ export function registerConfig(program: Command): void {
 }
 
 async function effectiveSettings(): Promise<ShownSetting[]> {
-  const { settings, shownSetting } = await import("../config.ts");
+  const { settings, shownSetting } = await import("../setup/config.ts");
   const config = loadConfig(process.env);
   return (Object.keys(settings) as (keyof typeof settings)[]).map((setting) => {
     const { variable, description, byDefault } = settings[setting];

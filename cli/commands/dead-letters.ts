@@ -1,8 +1,8 @@
 import { type Command, Option } from "commander";
-import { loadConfig } from "../config.ts";
 import type { ListFlags } from "../dead-letters/list.ts";
 import type { ReplayFlags } from "../dead-letters/replay.ts";
-import { since, wholeNumber } from "../flags.ts";
+import { loadConfig } from "../setup/config.ts";
+import { since, wholeNumber } from "../terminal/flags.ts";
 
 const examples = `
 A letter is a record that did not fit its stream's contract. Its id is where it lies: stream:partition:offset.

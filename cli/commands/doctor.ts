@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { loadConfig } from "../config.ts";
+import { loadConfig } from "../setup/config.ts";
 
 const help = `
 Looks at versions, servers, topics, memory, disks, clocks, the archive, every view and every schedule. Exit code 1 when there is a

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { loadConfig } from "../config.ts";
+import { loadConfig } from "../setup/config.ts";
 
 const examples = `
 Examples:
@@ -16,7 +16,7 @@ export function registerInit(program: Command): void {
     )
     .addHelpText("after", examples)
     .action(async () => {
-      const { createStreamTopics } = await import("../create-topics.ts");
+      const { createStreamTopics } = await import("../setup/create-topics.ts");
       const topics = await createStreamTopics(loadConfig(process.env));
       process.stdout.write(`topics: ${topics.join(", ")}, each with its dead letters\n`);
     });

@@ -1,10 +1,10 @@
 import { type Command, Option } from "commander";
-import type { Proof } from "../../core/proof.ts";
+import type { Proof } from "../../core/proof/proof.ts";
 import { separated } from "../../core/secrets.ts";
-import { apiSilent, problemExitCode, problemText } from "../answer-text.ts";
-import { loadConfig } from "../config.ts";
-import { wholeNumber } from "../flags.ts";
-import { addQueryFlags, type QueryFlags, withQuery } from "../view-query.ts";
+import { apiSilent, problemExitCode, problemText } from "../query/answer-text.ts";
+import { addQueryFlags, type QueryFlags, withQuery } from "../query/view-query.ts";
+import { loadConfig } from "../setup/config.ts";
+import { wholeNumber } from "../terminal/flags.ts";
 
 const help = `
 The API computes the same rows once more, from the raw log at the position of its answer, by plain SQL over all events, and compares. Without
@@ -43,13 +43,13 @@ export function registerProof(program: Command): void {
     .action(async (view: string | undefined, flags: ProofFlags) => {
       if (flags.all === (view !== undefined)) command.error("error: name a view, or give --all", { exitCode: 2 });
       const { apiUrl } = loadConfig(process.env);
-      const { interruptible } = await import("../progress.ts");
+      const { interruptible } = await import("../terminal/progress.ts");
       await interruptible((stop) => proveAll(apiUrl, view, flags, stop));
     });
 }
 
 async function proveAll(apiUrl: string, view: string | undefined, flags: ProofFlags, stop: AbortSignal): Promise<void> {
-  const { proofLine, proofText } = await import("../proof-text.ts");
+  const { proofLine, proofText } = await import("../query/proof-text.ts");
   const proofs: Proof[] = [];
   for (const name of view === undefined ? await viewsOf(apiUrl) : [view]) {
     const proof = await prove(proofUrl(apiUrl, name, flags), stop);
@@ -75,7 +75,7 @@ function proofUrl(apiUrl: string, view: string, flags: ProofFlags): URL {
 /** Null when it cannot be had: the reason is told, and the exit code set. */
 async function prove(url: URL, stop: AbortSignal): Promise<Proof | null> {
   const { askProof } = await import("../../activities/ask-proof.ts");
-  const { showProgress } = await import("../progress.ts");
+  const { showProgress } = await import("../terminal/progress.ts");
   const line = showProgress("records");
   const onProgress = (done: number, total: number) => {
     if (total > 0) line.update(done, total);

@@ -1,10 +1,10 @@
 import { type Command, Option } from "commander";
 import { isDate } from "../../core/interval.ts";
 import { separated } from "../../core/secrets.ts";
-import type { AnswerBody } from "../../serving/answer.ts";
-import { answerText, apiSilent, problemExitCode, problemText } from "../answer-text.ts";
-import { loadConfig } from "../config.ts";
-import { addQueryFlags, type QueryFlags, queryUrl } from "../view-query.ts";
+import type { AnswerBody } from "../../serving/answer/answer.ts";
+import { answerText, apiSilent, problemExitCode, problemText } from "../query/answer-text.ts";
+import { addQueryFlags, type QueryFlags, queryUrl } from "../query/view-query.ts";
+import { loadConfig } from "../setup/config.ts";
 
 const examples = `
 Examples:

@@ -1,9 +1,9 @@
 import type { Client, WorkflowHandleWithStartDetails } from "@temporalio/client";
 import type { Command } from "commander";
 import type { RebuildViewResult, rebuildView } from "../../workflows/rebuild-view.ts";
-import { loadConfig } from "../config.ts";
-import { findView } from "../definitions.ts";
-import { connectTemporal } from "../temporal.ts";
+import { loadConfig } from "../setup/config.ts";
+import { findView } from "../setup/definitions.ts";
+import { connectTemporal } from "../setup/temporal.ts";
 
 type Rebuild = WorkflowHandleWithStartDetails<typeof rebuildView>;
 
@@ -37,7 +37,7 @@ export function registerRebuild(program: Command): void {
 }
 
 async function startOrJoin({ workflow }: Client, namespace: string, view: string): Promise<Rebuild> {
-  const { executionTimeoutMs, SUMMARIES, taskQueueOf, workId } = await import("../../workflows/names.ts");
+  const { executionTimeoutMs, SUMMARIES, taskQueueOf, workId } = await import("../../workflows/shared/names.ts");
   return workflow.start<typeof rebuildView>("rebuildView", {
     workflowId: workId(namespace, "rebuild", view),
     workflowIdConflictPolicy: "USE_EXISTING",
@@ -51,8 +51,8 @@ async function startOrJoin({ workflow }: Client, namespace: string, view: string
 /** What it found; null when Ctrl+C came first, which leaves it running. */
 async function follow(client: Client, handle: Rebuild): Promise<RebuildViewResult | null> {
   const { rebuildProgress } = await import("../../workflows/rebuild-view.ts");
-  const { interruptible } = await import("../progress.ts");
-  const { followRun } = await import("../follow-run.ts");
+  const { interruptible } = await import("../terminal/progress.ts");
+  const { followRun } = await import("../runs/follow-run.ts");
   const run = {
     workflowId: handle.workflowId,
     result: () => handle.result(),

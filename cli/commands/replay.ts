@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { ReplayProgress, ReplaySpeed } from "../../ingest/replay.ts";
+import type { ReplayProgress, ReplaySpeed } from "../../ingest/flights/replay.ts";
 
 interface ReplayFlags {
   readonly speed: ReplaySpeed;
@@ -36,9 +36,9 @@ export function registerReplay(program: Command): void {
     .addHelpText("after", examples)
     .action(async ({ speed, limit, again, json }: ReplayFlags) => {
       const [{ loadConfig }, { replayFlights }, { interruptible, showProgress }] = await Promise.all([
-        import("../config.ts"),
-        import("../../ingest/replay.ts"),
-        import("../progress.ts"),
+        import("../setup/config.ts"),
+        import("../../ingest/flights/replay.ts"),
+        import("../terminal/progress.ts"),
       ]);
       const { kafkaBrokers: brokers, namespace } = loadConfig(process.env);
       const line = showProgress("flights");

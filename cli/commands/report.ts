@@ -4,7 +4,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { DAY_MS, dayOf } from "../../core/interval.ts";
 import { parseTime } from "../../core/time.ts";
 import type { DailyReportInput, DailyReportResult, dailyReport } from "../../workflows/daily-report.ts";
-import { type Config, loadConfig } from "../config.ts";
+import { type Config, loadConfig } from "../setup/config.ts";
 
 interface Flags {
   readonly date?: string;
@@ -40,7 +40,7 @@ export function registerReport(program: Command): void {
     .addHelpText("after", help)
     .action(async ({ date = dayOf(Date.now() - DAY_MS), fresh, deliver, openPath, json }: Flags) => {
       const config = loadConfig(process.env);
-      const { connectTemporal } = await import("../temporal.ts");
+      const { connectTemporal } = await import("../setup/temporal.ts");
       const client = await connectTemporal(config);
       try {
         const result = await run(client, config, { date, fresh, deliver });
@@ -63,7 +63,7 @@ function day(text: string): string {
 
 /** Runs the report to its end, or joins the run that does the same; null when Ctrl+C came first, which leaves it running. */
 async function run(client: Client, config: Config, input: Required<Omit<DailyReportInput, "deliverAt">>) {
-  const { interruptible } = await import("../progress.ts");
+  const { interruptible } = await import("../terminal/progress.ts");
   return interruptible(async (stop): Promise<DailyReportResult | null> => {
     const { handle, joined } = await startOrJoin(client, config, input);
     const result = await follow(client, handle, stop);
@@ -79,7 +79,7 @@ async function startOrJoin(
   input: DailyReportInput,
 ): Promise<{ readonly handle: Report; readonly joined: boolean }> {
   const { WorkflowExecutionAlreadyStartedError } = await import("@temporalio/client");
-  const { executionTimeoutMs, SUMMARIES, taskQueueOf, workId } = await import("../../workflows/names.ts");
+  const { executionTimeoutMs, SUMMARIES, taskQueueOf, workId } = await import("../../workflows/shared/names.ts");
   const target = `daily/${input.date}`;
   const workflowId = workId(namespace, "report", target);
   try {
@@ -101,7 +101,7 @@ async function startOrJoin(
 
 async function follow(client: Client, handle: Report, stop: AbortSignal): Promise<DailyReportResult | null> {
   const { reportProgress } = await import("../../workflows/daily-report.ts");
-  const { followRun } = await import("../follow-run.ts");
+  const { followRun } = await import("../runs/follow-run.ts");
   const followed = {
     workflowId: handle.workflowId,
     result: () => handle.result(),

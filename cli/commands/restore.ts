@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
-import type { RestoreFlags } from "../backup.ts";
-import { loadConfig } from "../config.ts";
+import type { RestoreFlags } from "../operations/backup.ts";
+import { loadConfig } from "../setup/config.ts";
 
 const help = `
 Stop all roles first (\`speed\`, \`worker\`, \`serve\`), start them afterwards; Kafka, Redis and Temporal may run on.
@@ -44,7 +44,7 @@ export function registerRestore(program: Command): void {
     .addOption(new Option("--json", "print the result as JSON").default(false))
     .addHelpText("after", help)
     .action(async (folder: string, flags: RestoreFlags) => {
-      const { checkBackup, listPoints, runRestore } = await import("../backup.ts");
+      const { checkBackup, listPoints, runRestore } = await import("../operations/backup.ts");
       const run = flags.list ? listPoints : flags.check ? checkBackup : runRestore;
       await run(loadConfig(process.env), folder, flags);
     });

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { loadConfig } from "../config.ts";
+import { loadConfig } from "../setup/config.ts";
 
 const help = `
 A run that gets nowhere keeps its work from every later run. To end it loses nothing that is done: the next run begins anew.
@@ -18,7 +18,7 @@ export function registerRuns(program: Command): void {
     .addOption(new Option("--json", "as JSON").default(false))
     .addHelpText("after", "\nExample:\n  $ tideline runs list --json\n")
     .action(async ({ json }: { json: boolean }) => {
-      const { listRuns } = await import("../runs.ts");
+      const { listRuns } = await import("../runs/runs.ts");
       await listRuns(loadConfig(process.env), json);
     });
   group
@@ -28,7 +28,7 @@ export function registerRuns(program: Command): void {
     .option("--reason <text>", "why, for people who look at it in Temporal", "by tideline runs")
     .addHelpText("after", "\nExample:\n  $ tideline runs end refresh/revenue\n")
     .action(async (run: string, { reason }: { reason: string }) => {
-      const { endRun } = await import("../runs.ts");
+      const { endRun } = await import("../runs/runs.ts");
       await endRun(loadConfig(process.env), run, reason);
       process.stdout.write(`${run} is ended; its schedule, or its command, begins it anew\n`);
     });

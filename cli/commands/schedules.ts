@@ -1,6 +1,6 @@
 import type { Client } from "@temporalio/client";
 import { type Command, Option } from "commander";
-import { loadConfig } from "../config.ts";
+import { loadConfig } from "../setup/config.ts";
 
 const help = `
 Examples:
@@ -19,7 +19,7 @@ export function registerSchedules(program: Command): void {
     .addOption(new Option("--json", "as JSON").default(false))
     .addHelpText("after", "\nExample:\n  $ tideline schedules list --json\n")
     .action(async ({ json }: { json: boolean }) => {
-      const { listSchedules } = await import("../schedules.ts");
+      const { listSchedules } = await import("../runs/schedules.ts");
       await listSchedules(loadConfig(process.env), json);
     });
   registerVerb(group, "pause", "let it not run until it is resumed; a run under way goes on", async (handle, reason) =>
@@ -45,7 +45,7 @@ function registerVerb(
     .option("--reason <text>", "why, for whoever looks at it in Temporal", "by tideline schedules")
     .addHelpText("after", `\nExample:\n  $ tideline schedules ${verb} refresh-revenue\n`)
     .action(async (schedule: string, { reason }: { reason: string }) => {
-      const { withSchedule } = await import("../schedules.ts");
+      const { withSchedule } = await import("../runs/schedules.ts");
       await withSchedule(loadConfig(process.env), schedule, (handle) => act(handle, reason));
       process.stdout.write(`${schedule} ${done}\n`);
     });

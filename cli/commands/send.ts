@@ -1,9 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { FILE_KINDS } from "../../ingest/source.ts";
-import { DATE_ORDERS, TIME_NUMBERS } from "../../ingest/value-forms.ts";
-import { loadConfig } from "../config.ts";
-import { duration } from "../flags.ts";
-import type { SendFlags } from "../send.ts";
+import { FILE_KINDS } from "../../ingest/send/source.ts";
+import { DATE_ORDERS, TIME_NUMBERS } from "../../ingest/send/value-forms.ts";
+import type { SendFlags } from "../send/send.ts";
+import { loadConfig } from "../setup/config.ts";
+import { duration } from "../terminal/flags.ts";
 
 const help = `
 What is read: .csv .tsv .json .ndjson .jsonl .parquet, and the first five also as .gz or .zst. A file of another name, and standard
@@ -81,7 +81,7 @@ export function registerSend(program: Command): void {
     .addOption(new Option("--json", "report as JSON").default(false))
     .addHelpText("after", help)
     .action(async (stream: string, file: string | undefined, flags: SendFlags) => {
-      const { send } = await import("../send.ts");
+      const { send } = await import("../send/send.ts");
       await send(loadConfig(process.env), stream, file ?? "-", flags);
     });
 }

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Logger } from "pino";
 import type { ServingOptions } from "../../serving/main.ts";
-import { type Config, loadConfig } from "../config.ts";
+import { type Config, loadConfig } from "../setup/config.ts";
 
 interface ServeFlags {
   readonly port?: number;
@@ -36,7 +36,7 @@ export function registerServe(commands: Command): void {
     .addOption(new Option("--helper").hideHelp())
     .action(async ({ port, host, rateLimit, maxStreams, helper }: ServeFlags) => {
       if (helper === true) return serveAsHelper(maxStreams);
-      const { announce, closeOnSignal, roleLogger } = await import("../role.ts");
+      const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
       const config = loadConfig(process.env);
       const logger = roleLogger("serve", config);
       const leave = await announce("serve", config, logger);
@@ -63,7 +63,7 @@ type OwnOptions = Pick<
 
 async function start(config: Config, logger: Logger, own: OwnOptions) {
   const { startServing } = await import("../../serving/main.ts");
-  const { loadDefinitions } = await import("../../store/definitions.ts");
+  const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
   const definitions = await loadDefinitions(config);
   const { redisUrl, kafkaBrokers, home, namespace, schemaRegistry } = config;
   const dataDir = join(home, "data");
@@ -77,7 +77,7 @@ async function start(config: Config, logger: Logger, own: OwnOptions) {
  * is gone. Signals of a terminal reach both; the server handles them.
  */
 async function serveAsHelper(maxStreams: number): Promise<void> {
-  const { roleLogger } = await import("../role.ts");
+  const { roleLogger } = await import("../setup/role.ts");
   for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => {});
   process.on("disconnect", () => process.exit());
   const config = loadConfig(process.env);

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Command } from "commander";
-import { loadConfig } from "../config.ts";
+import { loadConfig } from "../setup/config.ts";
 
 /** Adds `tideline speed`. */
 export function registerSpeed(program: Command): void {
@@ -12,9 +12,9 @@ export function registerSpeed(program: Command): void {
       const config = loadConfig(process.env);
       const { Registry, collectDefaultMetrics } = await import("prom-client");
       const { startSpeedLayer } = await import("../../speed-layer/main.ts");
-      const { loadDefinitions } = await import("../../store/definitions.ts");
-      const { startProbe } = await import("../probe.ts");
-      const { announce, closeOnSignal, roleLogger } = await import("../role.ts");
+      const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
+      const { startProbe } = await import("../setup/probe.ts");
+      const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
       const logger = roleLogger("speed", config);
       const leave = await announce("speed", config, logger);
       const registry = new Registry();

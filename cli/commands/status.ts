@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { type Config, loadConfig } from "../config.ts";
+import { type Config, loadConfig } from "../setup/config.ts";
 import { failuresOf } from "../status/failures.ts";
 import { problemsOf } from "../status/problems.ts";
 import type { Report } from "../status/report.ts";
@@ -24,7 +24,7 @@ export function registerStatus(program: Command): void {
 }
 
 async function findReport(config: Config): Promise<Report> {
-  const { loadDefinitions } = await import("../../store/definitions.ts");
+  const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
   const definitions = await loadDefinitions(config);
   const [kafka, temporal, api, failing] = await Promise.all([
     streamsOf(config, definitions),

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
-import type { AcceptFlags } from "../accept-log.ts";
-import { loadConfig } from "../config.ts";
-import { duration, partition, since, wholeNumber } from "../flags.ts";
+import type { AcceptFlags } from "../operations/accept-log.ts";
+import { loadConfig } from "../setup/config.ts";
+import { duration, partition, since, wholeNumber } from "../terminal/flags.ts";
 
 const help = `
 Quality is valid records of all archived ones; duplicates are valid.
@@ -39,7 +39,7 @@ export function registerStreams(program: Command): void {
     .addOption(new Option("--json", "as JSON").default(false))
     .addHelpText("after", "\nExample:\n  $ tideline streams list --json\n")
     .action(async ({ json }: { json: boolean }) => {
-      const { listStreams } = await import("../streams.ts");
+      const { listStreams } = await import("../status/list-streams.ts");
       await listStreams(loadConfig(process.env), json);
     });
   group
@@ -58,7 +58,7 @@ export function registerStreams(program: Command): void {
       "\nExamples:\n  $ tideline streams quality order-completed\n  $ tideline streams quality order-completed --every 1d --since 30d\n",
     )
     .action(async (stream: string, { every, since: from, json }: { every: number; since?: number; json: boolean }) => {
-      const { showQuality } = await import("../streams.ts");
+      const { showQuality } = await import("../status/list-streams.ts");
       await showQuality(loadConfig(process.env), stream, {
         everyMs: every,
         from: from ?? Date.now() - 7 * 86_400_000,
@@ -81,7 +81,7 @@ Example:
 `,
     )
     .action(async (ids: readonly number[], { json }: { json: boolean }) => {
-      const { recheckStreams } = await import("../recheck.ts");
+      const { recheckStreams } = await import("../operations/recheck.ts");
       await recheckStreams(loadConfig(process.env), ids, json);
     });
   registerAcceptLog(group);
@@ -97,7 +97,7 @@ function registerAcceptLog(group: Command): void {
     .addOption(new Option("--json", "as JSON").default(false))
     .addHelpText("after", acceptHelp)
     .action(async (stream: string, flags: AcceptFlags) => {
-      const { acceptStreamLog } = await import("../accept-log.ts");
+      const { acceptStreamLog } = await import("../operations/accept-log.ts");
       await acceptStreamLog(loadConfig(process.env), stream, flags);
     });
 }

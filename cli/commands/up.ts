@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 import type { UpStep } from "../../stack/bring-up.ts";
-import { eachPort, portShape, portSpecs } from "../../stack/ports.ts";
+import { eachPort, portShape, portSpecs } from "../../stack/servers/ports.ts";
 
 function parsePort(value: string): number {
   const port = portShape.safeParse(value);

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { loadConfig } from "../config.ts";
+import { loadConfig } from "../setup/config.ts";
 
 const help = `
 A view whose file was changed is built beside the one that is served, compared with it, and then takes its place by itself.
@@ -28,7 +28,7 @@ export function registerViews(program: Command): void {
     .addOption(new Option("--json", "as JSON").default(false))
     .addHelpText("after", "\nExample:\n  $ tideline views list --json\n")
     .action(async ({ json }: { json: boolean }) => {
-      const { listViews } = await import("../views.ts");
+      const { listViews } = await import("../status/list-views.ts");
       await listViews(loadConfig(process.env), json);
     });
   group
@@ -38,7 +38,7 @@ export function registerViews(program: Command): void {
     .addOption(new Option("--json", "as JSON").default(false))
     .addHelpText("after", "\nExample:\n  $ tideline views compare revenue\n")
     .action(async (view: string, { json }: { json: boolean }) => {
-      const { showComparison } = await import("../generations.ts");
+      const { showComparison } = await import("../operations/generations.ts");
       await showComparison(loadConfig(process.env), view, json);
     });
   group
@@ -47,7 +47,7 @@ export function registerViews(program: Command): void {
     .argument("<view>", "which view")
     .addHelpText("after", "\nExample:\n  $ tideline views back revenue\n")
     .action(async (view: string) => {
-      const { moveBack } = await import("../generations.ts");
+      const { moveBack } = await import("../operations/generations.ts");
       await moveBack(loadConfig(process.env), view);
     });
   group
@@ -56,7 +56,7 @@ export function registerViews(program: Command): void {
     .argument("<generation>", "which, as `tideline views` shows it: revenue.1f0c33aa9b21")
     .addHelpText("after", "\nExample:\n  $ tideline views move revenue.1f0c33aa9b21\n")
     .action(async (generation: string) => {
-      const { moveTo } = await import("../generations.ts");
+      const { moveTo } = await import("../operations/generations.ts");
       await moveTo(loadConfig(process.env), generation);
     });
   group
@@ -66,7 +66,7 @@ export function registerViews(program: Command): void {
     .addOption(new Option("--yes", "do it; without, say what would be dropped").default(false))
     .addHelpText("after", resetHelp)
     .action(async (view: string, { yes }: { yes: boolean }) => {
-      const { resetView } = await import("../reset-view.ts");
+      const { resetView } = await import("../operations/reset-view.ts");
       await resetView(loadConfig(process.env), view, yes);
     });
 }

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
-import { loadConfig } from "../config.ts";
-import { duration, wholeNumber } from "../flags.ts";
-import { addQueryFlags, type QueryFlags } from "../view-query.ts";
+import { addQueryFlags, type QueryFlags } from "../query/view-query.ts";
+import { loadConfig } from "../setup/config.ts";
+import { duration, wholeNumber } from "../terminal/flags.ts";
 
 const help = `
 On a terminal the table is redrawn in place; Ctrl+C ends it. Elsewhere each change is a line of JSON: the rows, and where they stand.
@@ -30,7 +30,7 @@ export function registerWatch(program: Command): void {
     .addOption(new Option("--count <n>", "end after so many answers").argParser(wholeNumber))
     .addHelpText("after", help)
     .action(async (view: string | undefined, flags: WatchFlags) => {
-      const { watch } = await import("../watch.ts");
+      const { watch } = await import("../query/watch.ts");
       await watch(loadConfig(process.env), view, flags);
     });
 }

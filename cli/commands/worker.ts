@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Command } from "commander";
-import { loadConfig } from "../config.ts";
+import { loadConfig } from "../setup/config.ts";
 
 /** Adds `tideline worker`. */
 export function registerWorker(program: Command): void {
@@ -14,14 +14,14 @@ export function registerWorker(program: Command): void {
     .action(async ({ schedules }: { schedules: boolean }) => {
       const config = loadConfig(process.env);
       const { Registry, collectDefaultMetrics } = await import("prom-client");
-      const { installRuntime, startWorker } = await import("../../activities/worker.ts");
-      const { loadDefinitions } = await import("../../store/definitions.ts");
-      const { DataDirectory } = await import("../../store/files.ts");
-      const { Generations } = await import("../../store/generations.ts");
-      const { SEARCH_ATTRIBUTES, taskQueueOf } = await import("../../workflows/names.ts");
+      const { installRuntime, startWorker } = await import("../../activities/worker/worker.ts");
+      const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
+      const { DataDirectory } = await import("../../store/files/files.ts");
+      const { Generations } = await import("../../store/definitions/generations.ts");
+      const { SEARCH_ATTRIBUTES, taskQueueOf } = await import("../../workflows/shared/names.ts");
       const { desiredSchedules } = await import("../../workflows/schedules.ts");
-      const { startProbe } = await import("../probe.ts");
-      const { announce, closeOnSignal, roleLogger } = await import("../role.ts");
+      const { startProbe } = await import("../setup/probe.ts");
+      const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
       const logger = roleLogger("worker", config);
       const leave = await announce("worker", config, logger);
       installRuntime(logger);

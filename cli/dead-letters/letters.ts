@@ -1,11 +1,11 @@
+import type { Stream } from "../../core/contract/stream.ts";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
-import type { Stream } from "../../core/stream.ts";
-import { type DeadLetter, parseLetterId, readLetters } from "../../store/dead-letters.ts";
-import { loadDefinitions } from "../../store/definitions.ts";
-import { LogReader } from "../../store/log.ts";
-import { topicName } from "../../store/topics.ts";
-import type { Config } from "../config.ts";
-import { streamUnknown } from "../definitions.ts";
+import { type DeadLetter, parseLetterId, readLetters } from "../../store/dead-letters/dead-letters.ts";
+import { loadDefinitions } from "../../store/definitions/definitions.ts";
+import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { LogReader } from "../../store/kafka/read/log.ts";
+import type { Config } from "../setup/config.ts";
+import { streamUnknown } from "../setup/definitions.ts";
 
 /** A stream with its topic and its letters. */
 export interface StreamLetters {

@@ -1,5 +1,5 @@
-import type { Config } from "../config.ts";
-import { instantText, print } from "../sheet.ts";
+import type { Config } from "../setup/config.ts";
+import { instantText, print } from "../terminal/sheet.ts";
 import { printable } from "./bytes.ts";
 import { type LetterState, lettersOf, shortId, stateOf } from "./letters.ts";
 

@@ -1,8 +1,8 @@
-import { decodeOne } from "../../core/decode.ts";
-import type { DeadLetter } from "../../store/dead-letters.ts";
-import { LetterReplay, type Outgoing } from "../../store/letter-replay.ts";
-import type { Config } from "../config.ts";
-import { print } from "../sheet.ts";
+import { decodeOne } from "../../core/codec/decode/decode.ts";
+import type { DeadLetter } from "../../store/dead-letters/dead-letters.ts";
+import { LetterReplay, type Outgoing } from "../../store/dead-letters/letter-replay.ts";
+import type { Config } from "../setup/config.ts";
+import { print } from "../terminal/sheet.ts";
 import { fullId, lettersOf, letterUnknown, type StreamLetters, shortId, stateOf, streamOf } from "./letters.ts";
 
 export interface ReplayFlags {

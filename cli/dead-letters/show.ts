@@ -1,12 +1,12 @@
 import { join } from "node:path";
-import { avroSchemaId, decodeOne, recordText, type SchemaLookup } from "../../core/decode.ts";
-import type { Stream } from "../../core/stream.ts";
-import type { DeadLetter } from "../../store/dead-letters.ts";
-import { DataDirectory } from "../../store/files.ts";
-import { openRegistry } from "../../store/registry-open.ts";
-import { Schemas } from "../../store/registry-schemas.ts";
-import type { Config } from "../config.ts";
-import { instantText } from "../sheet.ts";
+import { avroSchemaId, decodeOne, recordText, type SchemaLookup } from "../../core/codec/decode/decode.ts";
+import type { Stream } from "../../core/contract/stream.ts";
+import type { DeadLetter } from "../../store/dead-letters/dead-letters.ts";
+import { DataDirectory } from "../../store/files/files.ts";
+import { openRegistry } from "../../store/registry/registry-open.ts";
+import { Schemas } from "../../store/registry/registry-schemas.ts";
+import type { Config } from "../setup/config.ts";
+import { instantText } from "../terminal/sheet.ts";
 import { printable, readable } from "./bytes.ts";
 import { findLetter, shortId, stateOf } from "./letters.ts";
 

@@ -1,12 +1,12 @@
-import type { Stream } from "../../core/stream.ts";
-import { type ClusterFacts, clusterFacts, type TopicFacts } from "../../store/cluster-facts.ts";
-import { deadLetterTopic, topicName } from "../../store/topics.ts";
-import type { Config } from "../config.ts";
-import { bytes } from "../sheet.ts";
-import { inTime } from "../status/patience.ts";
+import type { Stream } from "../../core/contract/stream.ts";
+import { type ClusterFacts, clusterFacts, type TopicFacts } from "../../store/kafka/cluster/cluster-facts.ts";
+import { deadLetterTopic, topicName } from "../../store/kafka/cluster/topics.ts";
+import type { Config } from "../setup/config.ts";
+import { inTime } from "../setup/patience.ts";
+import { bytes } from "../terminal/sheet.ts";
 import { type Finding, judged, ok, problem, warning } from "./finding.ts";
 
-/** What store/log.ts sends; Kafka knows it since 3.9. */
+/** What store/kafka/read/log.ts sends; Kafka knows it since 3.9. */
 const FETCH_VERSION = 17;
 /** A letter has a few headers more than its record. */
 const LETTER_OVERHEAD = 4_096;

@@ -1,5 +1,5 @@
-import { at, type Position, position } from "../../core/position.ts";
-import type { LogReader } from "../../store/log.ts";
+import { at, type Position, position } from "../../core/log/position.ts";
+import type { LogReader } from "../../store/kafka/read/log.ts";
 import { type Finding, ok, warning } from "./finding.ts";
 
 /** How far back to look in each partition, in offsets. */

@@ -2,9 +2,9 @@ import { constants } from "node:fs";
 import { access, mkdir, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DuckPool, rowsOf } from "../../store/duck.ts";
-import type { Config } from "../config.ts";
-import { bytes } from "../sheet.ts";
+import { DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
+import type { Config } from "../setup/config.ts";
+import { bytes } from "../terminal/sheet.ts";
 import { type Finding, isAtLeast, judged, ok, problem, warning } from "./finding.ts";
 
 const LEAST_NODE = "20.19";

@@ -1,8 +1,8 @@
 import { once } from "node:events";
-import { openRedis, type TidelineRedis } from "../../store/redis.ts";
-import type { Config } from "../config.ts";
-import { bytes } from "../sheet.ts";
-import { inTime, PATIENCE_MS } from "../status/patience.ts";
+import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
+import type { Config } from "../setup/config.ts";
+import { inTime, PATIENCE_MS } from "../setup/patience.ts";
+import { bytes } from "../terminal/sheet.ts";
 import { type Finding, isAtLeast, judged, ok, problem, warning } from "./finding.ts";
 
 const LEAST_REDIS = "6.2";

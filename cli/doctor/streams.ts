@@ -1,15 +1,15 @@
 import { stat } from "node:fs/promises";
 import { isTidelineError } from "../../core/errors.ts";
-import { at } from "../../core/position.ts";
-import type { Archive } from "../../store/archive.ts";
-import type { Definitions } from "../../store/definitions.ts";
-import type { DataDirectory } from "../../store/files.ts";
-import { Generations } from "../../store/generations.ts";
-import type { LogReader } from "../../store/log.ts";
-import type { Manifests } from "../../store/manifests.ts";
-import { retentionOf } from "../../store/retention.ts";
-import { topicName } from "../../store/topics.ts";
-import type { Config } from "../config.ts";
+import { at } from "../../core/log/position.ts";
+import type { Archive } from "../../store/archive/archive.ts";
+import type { Manifests } from "../../store/archive/manifests.ts";
+import { retentionOf } from "../../store/archive/retention.ts";
+import type { Definitions } from "../../store/definitions/definitions.ts";
+import { Generations } from "../../store/definitions/generations.ts";
+import type { DataDirectory } from "../../store/files/files.ts";
+import { topicName } from "../../store/kafka/cluster/topics.ts";
+import type { LogReader } from "../../store/kafka/read/log.ts";
+import type { Config } from "../setup/config.ts";
 import { type Finding, judged, ok, problem, warning } from "./finding.ts";
 import { checkKeys } from "./keys.ts";
 

@@ -1,11 +1,11 @@
-import type { Definitions } from "../../store/definitions.ts";
-import { taskQueueOf } from "../../workflows/names.ts";
+import type { Definitions } from "../../store/definitions/definitions.ts";
 import { desiredSchedules } from "../../workflows/schedules.ts";
-import type { Config } from "../config.ts";
+import { taskQueueOf } from "../../workflows/shared/names.ts";
+import type { Config } from "../setup/config.ts";
+import { inTime } from "../setup/patience.ts";
+import { connectTemporal } from "../setup/temporal.ts";
 import { workersOf } from "../status/failures.ts";
-import { inTime } from "../status/patience.ts";
 import { schedulesOf } from "../status/schedules.ts";
-import { connectTemporal } from "../temporal.ts";
 import { type Finding, judged, ok, problem, warning } from "./finding.ts";
 
 /** Temporal: whether it answers, whether a worker asks it for work, and whether every schedule is there and runs. */

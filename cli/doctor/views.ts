@@ -1,11 +1,11 @@
-import { at, type Cut, partitionsOf } from "../../core/position.ts";
-import type { ViewStanding } from "../../serving/overview.ts";
-import type { Archive } from "../../store/archive.ts";
-import type { Definition } from "../../store/definitions.ts";
-import type { LiveResets } from "../../store/live-resets.ts";
-import { topicName } from "../../store/topics.ts";
-import type { Config } from "../config.ts";
-import { seconds } from "../status/seconds.ts";
+import { at, type Cut, partitionsOf } from "../../core/log/position.ts";
+import type { ViewStanding } from "../../serving/operations/overview.ts";
+import type { Archive } from "../../store/archive/archive.ts";
+import type { LiveResets } from "../../store/archive/live-resets.ts";
+import type { Definition } from "../../store/definitions/definitions.ts";
+import { topicName } from "../../store/kafka/cluster/topics.ts";
+import type { Config } from "../setup/config.ts";
+import { seconds } from "../terminal/seconds.ts";
 import { type Finding, judged, ok, problem, warning } from "./finding.ts";
 
 /** Behind the log and silent for so long: nobody applies. */

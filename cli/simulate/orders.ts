@@ -1,8 +1,8 @@
 import { open } from "node:fs/promises";
 import type { Command } from "commander";
-import type { SimulationProgress } from "../../ingest/simulate.ts";
-import { loadConfig } from "../config.ts";
-import { interruptible, showProgress } from "../progress.ts";
+import type { SimulationProgress } from "../../ingest/orders/simulate.ts";
+import { loadConfig } from "../setup/config.ts";
+import { interruptible, showProgress } from "../terminal/progress.ts";
 
 export interface OrdersFlags {
   readonly rate: number;
@@ -25,7 +25,7 @@ async function sendToKafka(flags: OrdersFlags, seed: number, command: Command): 
   for (const flag of ["outfile", "from"] as const) {
     if (flags[flag] !== undefined) command.error(`error: --${flag} needs --mode file`);
   }
-  const { simulateOrders } = await import("../../ingest/simulate.ts");
+  const { simulateOrders } = await import("../../ingest/orders/simulate.ts");
   const { kafkaBrokers: brokers, namespace } = loadConfig(process.env);
   process.stderr.write(`seed ${seed}\n`);
   const { rate, count } = flags;
@@ -47,7 +47,7 @@ async function writeFile(flags: OrdersFlags, seed: number, command: Command): Pr
   const { outfile, count, rate, from = Date.now() } = flags;
   if (outfile === undefined) return command.error("error: --mode file needs --outfile <path>");
   if (count === undefined) return command.error("error: --mode file needs --count <n>");
-  const { orderLines } = await import("../../ingest/simulate.ts");
+  const { orderLines } = await import("../../ingest/orders/simulate.ts");
   const beganMs = performance.now();
   let sent = 0;
   await interruptible(async (stop) => {

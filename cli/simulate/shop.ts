@@ -2,8 +2,8 @@ import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { ShopProgress, ShopRun } from "../../ingest/shop/simulate.ts";
-import { loadConfig } from "../config.ts";
-import { interruptible, showProgress } from "../progress.ts";
+import { loadConfig } from "../setup/config.ts";
+import { interruptible, showProgress } from "../terminal/progress.ts";
 
 export interface ShopFlags {
   readonly rate: number;
@@ -49,8 +49,8 @@ export async function simulateShop(flags: ShopFlags, command: Command): Promise<
 
 async function sendToKafka(run: ShopRun): Promise<ShopProgress> {
   const { simulateShop } = await import("../../ingest/shop/simulate.ts");
-  const { DataDirectory } = await import("../../store/files.ts");
-  const { openRegistry } = await import("../../store/registry-open.ts");
+  const { DataDirectory } = await import("../../store/files/files.ts");
+  const { openRegistry } = await import("../../store/registry/registry-open.ts");
   const { kafkaBrokers: brokers, namespace, home, schemaRegistry } = loadConfig(process.env);
   const registry = openRegistry(new DataDirectory(join(home, "data")), schemaRegistry);
   return simulateShop({ brokers, namespace, registry }, run);

@@ -1,10 +1,10 @@
 import { once } from "node:events";
 import type { Client } from "@temporalio/client";
 import { type Failure, failureKey } from "../../core/failures.ts";
-import type { Definitions } from "../../store/definitions.ts";
-import type { Config } from "../config.ts";
-import { connectTemporal } from "../temporal.ts";
-import { inTime, PATIENCE_MS } from "./patience.ts";
+import type { Definitions } from "../../store/definitions/definitions.ts";
+import type { Config } from "../setup/config.ts";
+import { inTime, PATIENCE_MS } from "../setup/patience.ts";
+import { connectTemporal } from "../setup/temporal.ts";
 
 const WORKFLOW_QUEUE = 1;
 
@@ -30,8 +30,8 @@ export async function failuresOf(config: Config, definitions: Definitions): Prom
 
 async function toldByRoles({ redisUrl, namespace }: Config): Promise<Failure[]> {
   const [{ openRedis }, { Failures }] = await Promise.all([
-    import("../../store/redis.ts"),
-    import("../../store/failures.ts"),
+    import("../../store/redis/redis.ts"),
+    import("../../store/redis/failures.ts"),
   ]);
   const redis = openRedis(redisUrl, () => {});
   try {
@@ -44,9 +44,9 @@ async function toldByRoles({ redisUrl, namespace }: Config): Promise<Failure[]> 
 
 async function foundInTemporal(config: Config, definitions: Definitions): Promise<FailuresFound> {
   const [{ failingWork }, { taskQueueOf }, { viewsOfStream }] = await Promise.all([
-    import("../../activities/failing-work.ts"),
-    import("../../workflows/names.ts"),
-    import("../../store/definitions.ts"),
+    import("../../activities/worker/failing-work.ts"),
+    import("../../workflows/shared/names.ts"),
+    import("../../store/definitions/definitions.ts"),
   ]);
   const taskQueue = taskQueueOf(config.namespace);
   const client = await inTime(connectTemporal(config));

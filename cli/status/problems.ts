@@ -1,6 +1,6 @@
 import { sentenceOf } from "../../core/failures.ts";
+import { seconds } from "../terminal/seconds.ts";
 import type { Findings } from "./report.ts";
-import { seconds } from "./seconds.ts";
 import type { ViewStatus } from "./views.ts";
 
 /** A view that is behind the log and has applied nothing for so long is stuck. */

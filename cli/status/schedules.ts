@@ -1,6 +1,6 @@
 import type { Client } from "@temporalio/client";
-import type { Config } from "../config.ts";
-import { PATIENCE_MS } from "./patience.ts";
+import type { Config } from "../setup/config.ts";
+import { PATIENCE_MS } from "../setup/patience.ts";
 
 export interface ScheduleStatus {
   readonly schedule: string;

@@ -1,6 +1,6 @@
 import { separated, shownUrl } from "../../core/secrets.ts";
-import type { Config } from "../config.ts";
-import { PATIENCE_MS } from "./patience.ts";
+import type { Config } from "../setup/config.ts";
+import { PATIENCE_MS } from "../setup/patience.ts";
 
 type Server = "kafka" | "redis" | "temporal" | "api";
 

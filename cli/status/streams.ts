@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { isTidelineError } from "../../core/errors.ts";
-import { at, type Cut, partitionsOf } from "../../core/position.ts";
-import type { Archive } from "../../store/archive.ts";
-import type { Definitions } from "../../store/definitions.ts";
-import type { LogReader } from "../../store/log.ts";
-import { noLeader } from "../../store/log-errors.ts";
-import type { Config } from "../config.ts";
-import { inTime } from "./patience.ts";
+import { at, type Cut, partitionsOf } from "../../core/log/position.ts";
+import type { Archive } from "../../store/archive/archive.ts";
+import type { Definitions } from "../../store/definitions/definitions.ts";
+import { noLeader } from "../../store/kafka/cluster/log-errors.ts";
+import type { LogReader } from "../../store/kafka/read/log.ts";
+import type { Config } from "../setup/config.ts";
+import { inTime } from "../setup/patience.ts";
 
 interface PartitionStatus {
   readonly partition: number;
@@ -37,10 +37,10 @@ export async function streamsOf(
   { streams }: Definitions,
 ): Promise<StreamsFound> {
   const [{ LogReader }, { Archive }, { DataDirectory }, { topicName }] = await Promise.all([
-    import("../../store/log.ts"),
-    import("../../store/archive.ts"),
-    import("../../store/files.ts"),
-    import("../../store/topics.ts"),
+    import("../../store/kafka/read/log.ts"),
+    import("../../store/archive/archive.ts"),
+    import("../../store/files/files.ts"),
+    import("../../store/kafka/cluster/topics.ts"),
   ]);
   const log = new LogReader({ brokers, clientId: "tideline-status" });
   const archive = new Archive(new DataDirectory(join(home, "data")));

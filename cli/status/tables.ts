@@ -1,7 +1,7 @@
-import type { CutJson } from "../../core/position.ts";
-import { draw, type Sheet } from "../sheet.ts";
+import type { CutJson } from "../../core/log/position.ts";
+import { seconds } from "../terminal/seconds.ts";
+import { draw, type Sheet } from "../terminal/sheet.ts";
 import type { Findings, Report } from "./report.ts";
-import { seconds } from "./seconds.ts";
 
 /** The report for people: a table of each kind that has rows, then the problems. */
 export async function reportText({ servers, streams, views, schedules, problems }: Report): Promise<string> {

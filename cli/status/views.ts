@@ -1,12 +1,12 @@
 import { once } from "node:events";
 import { join } from "node:path";
-import { at, type Cut, type CutJson, cutToJson, partitionsOf } from "../../core/position.ts";
-import type { Missing } from "../../serving/join.ts";
-import type { ViewStanding } from "../../serving/overview.ts";
-import type { Definition, Definitions } from "../../store/definitions.ts";
-import type { Unreadable } from "../../store/generations.ts";
-import type { Config } from "../config.ts";
-import { PATIENCE_MS } from "./patience.ts";
+import { at, type Cut, type CutJson, cutToJson, partitionsOf } from "../../core/log/position.ts";
+import type { ViewStanding } from "../../serving/operations/overview.ts";
+import type { Missing } from "../../serving/read/live/join.ts";
+import type { Definition, Definitions } from "../../store/definitions/definitions.ts";
+import type { Unreadable } from "../../store/definitions/generations.ts";
+import type { Config } from "../setup/config.ts";
+import { PATIENCE_MS } from "../setup/patience.ts";
 
 export interface ViewStatus {
   readonly view: string;
@@ -27,7 +27,7 @@ export async function viewsOf(
   definitions: Definitions,
   ends: ReadonlyMap<string, Cut>,
 ): Promise<{ reachable: boolean; views: ViewStatus[] }> {
-  const { livingGenerations } = await import("../generations.ts");
+  const { livingGenerations } = await import("../operations/generations.ts");
   const { living, unreadable } = await livingGenerations(config, definitions);
   const served = living.filter(({ part }) => part === "served");
   const { reachable, standings } = await standingsOf(
@@ -50,12 +50,12 @@ export async function standingsOf(
 ): Promise<{ reachable: boolean; standings: ViewStanding[] }> {
   const [{ openRedis }, { RedisGate }, { Standings }, { viewStandings }, { Manifests }, { DataDirectory }] =
     await Promise.all([
-      import("../../store/redis.ts"),
-      import("../../serving/redis-gate.ts"),
-      import("../../serving/standings.ts"),
-      import("../../serving/overview.ts"),
-      import("../../store/manifests.ts"),
-      import("../../store/files.ts"),
+      import("../../store/redis/redis.ts"),
+      import("../../serving/read/live/redis-gate.ts"),
+      import("../../serving/read/live/standings.ts"),
+      import("../../serving/operations/overview.ts"),
+      import("../../store/archive/manifests.ts"),
+      import("../../store/files/files.ts"),
     ]);
   const redis = openRedis(config.redisUrl, () => {});
   try {

@@ -1,5 +1,5 @@
-import { argumentProblem } from "../built-field.ts";
-import { sqlProblem } from "../sql.ts";
+import { argumentProblem } from "../contract/built-field.ts";
+import { sqlProblem } from "../contract/sql.ts";
 import { EXACT, type Measure, type ScaleOf } from "./measure.ts";
 
 const WHOLE: ScaleOf = () => 0;

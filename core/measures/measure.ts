@@ -1,6 +1,6 @@
-import type { Fraction } from "../fraction.ts";
-import type { Registers } from "../hll.ts";
-import type { Sql } from "../sql.ts";
+import type { Sql } from "../contract/sql.ts";
+import type { Fraction } from "../numbers/fraction.ts";
+import type { Registers } from "../numbers/hll.ts";
 
 /** How two states of a component become one. All are commutative and associative to the bit. */
 export type Merge = "sum" | "min" | "max" | "first" | "last";
@@ -81,7 +81,7 @@ export type Values = "integer" | "decimal" | "double" | "picked";
 export type MeasureSpec = Readonly<Record<string, unknown>> & { readonly kind: string };
 
 /**
- * What a proof asks of all events of a row at once, by plain SQL over `core/plain.ts`'s lines, which have `_time`, `_partition`, `_offset` and
+ * What a proof asks of all events of a row at once, by plain SQL over `core/proof/plain.ts`'s lines, which have `_time`, `_partition`, `_offset` and
  * `_line` beside the contract's columns:
  *
  *   aggregate  an aggregate over the row's lines

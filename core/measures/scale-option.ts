@@ -1,4 +1,4 @@
-import type { Sql } from "../sql.ts";
+import type { Sql } from "../contract/sql.ts";
 import type { ScaleOf } from "./measure.ts";
 
 /** What a measure of numbers may be given. */

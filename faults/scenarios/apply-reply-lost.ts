@@ -1,4 +1,4 @@
-import type { Scenario } from "../scenario.ts";
+import type { Scenario } from "../deployment/scenario.ts";
 import { applyMarker } from "./apply-marker.ts";
 
 const LOST = 6;

@@ -1,6 +1,6 @@
-import type { FleetRole } from "../fleet.ts";
-import { shiftClock } from "../injection.ts";
-import type { Scenario } from "../scenario.ts";
+import type { FleetRole } from "../deployment/fleet.ts";
+import { shiftClock } from "../deployment/injection.ts";
+import type { Scenario } from "../deployment/scenario.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;

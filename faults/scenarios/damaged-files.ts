@@ -1,9 +1,9 @@
 import { copyFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { flipBit } from "../../test/flip-bit.ts";
-import type { Deployment } from "../deployment.ts";
-import { archivedFiles, newestManifest } from "../published.ts";
-import type { Scenario, World } from "../scenario.ts";
+import type { Deployment } from "../deployment/deployment.ts";
+import { archivedFiles, newestManifest } from "../deployment/published.ts";
+import type { Scenario, World } from "../deployment/scenario.ts";
 import { ticks } from "../schemas/ticks.ts";
 
 const VIEWS = ["everything", "lines", "totals"] as const;

@@ -1,8 +1,8 @@
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { execa } from "execa";
-import type { FleetRole } from "../fleet.ts";
-import type { Scenario, World } from "../scenario.ts";
+import type { FleetRole } from "../deployment/fleet.ts";
+import type { Scenario, World } from "../deployment/scenario.ts";
 
 /**
  * A full disk without a disk of its own, for anybody on Linux: a limit on how large a file the worker may write, set while it runs. The kernel refuses

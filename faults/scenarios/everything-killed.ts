@@ -1,4 +1,4 @@
-import type { Scenario } from "../scenario.ts";
+import type { Scenario } from "../deployment/scenario.ts";
 
 export const everythingKilled: Scenario = {
   name: "everything-killed",

@@ -1,4 +1,4 @@
-import type { Scenario } from "../scenario.ts";
+import type { Scenario } from "../deployment/scenario.ts";
 import { applyReplyLost } from "./apply-reply-lost.ts";
 import { clockJumps } from "./clock-jumps.ts";
 import { parquetDeleted, parquetFlipped } from "./damaged-files.ts";

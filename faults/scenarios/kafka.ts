@@ -1,6 +1,6 @@
 import { Kafka, logLevel } from "kafkajs";
-import type { Deployment } from "../deployment.ts";
-import type { Scenario } from "../scenario.ts";
+import type { Deployment } from "../deployment/deployment.ts";
+import type { Scenario } from "../deployment/scenario.ts";
 import { ticks } from "../schemas/ticks.ts";
 
 export const brokerKillLoop: Scenario = {

@@ -1,9 +1,9 @@
-import type { Deployment } from "../deployment.ts";
-import { positionsOf } from "../judge.ts";
-import type { Scenario, World } from "../scenario.ts";
+import type { Deployment } from "../deployment/deployment.ts";
+import type { Scenario, World } from "../deployment/scenario.ts";
+import { positionsOf } from "../model/judge.ts";
+import type { Positions } from "../model/view-fold.ts";
 import { ticks } from "../schemas/ticks.ts";
-import { Source } from "../source.ts";
-import type { Positions } from "../view-fold.ts";
+import { Source } from "../traffic/source.ts";
 import { withAdmin } from "./kafka.ts";
 
 /** How long it is watched that a stopped view stays where it is. */

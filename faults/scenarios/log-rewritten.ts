@@ -1,8 +1,8 @@
 import { readdir, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
-import type { Scenario } from "../scenario.ts";
+import type { Scenario } from "../deployment/scenario.ts";
 import { ticks } from "../schemas/ticks.ts";
-import { Source } from "../source.ts";
+import { Source } from "../traffic/source.ts";
 import { mustStop } from "./log-gone.ts";
 
 /** Takes the second half off every partition of a topic, as a broker has it that lost its power before it wrote them to disk. */

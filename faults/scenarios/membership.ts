@@ -1,6 +1,6 @@
 import { pino } from "pino";
 import { Membership } from "../../speed-layer/membership.ts";
-import type { Scenario } from "../scenario.ts";
+import type { Scenario } from "../deployment/scenario.ts";
 import { ticks } from "../schemas/ticks.ts";
 
 /** A member that was not heard of for so long has lost its partitions. */

@@ -2,7 +2,7 @@ import { cp, readdir, rm, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { execa } from "execa";
 import { Redis } from "ioredis";
-import type { Scenario, World } from "../scenario.ts";
+import type { Scenario, World } from "../deployment/scenario.ts";
 
 /** What Redis writes: a manifest, a base, and the commands since. */
 const appendOnly = (serversHome: string) => join(serversHome, "redis", "appendonlydir");

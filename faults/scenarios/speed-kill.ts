@@ -1,6 +1,6 @@
-import type { FleetRole } from "../fleet.ts";
-import type { Stage } from "../redis-proxy.ts";
-import type { Scenario, World } from "../scenario.ts";
+import type { FleetRole } from "../deployment/fleet.ts";
+import type { Stage } from "../deployment/redis-proxy.ts";
+import type { Scenario, World } from "../deployment/scenario.ts";
 import { applyMarker } from "./apply-marker.ts";
 
 const ROUNDS = 2;

@@ -1,8 +1,8 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Client, Connection } from "@temporalio/client";
-import { taskQueueOf } from "../../workflows/names.ts";
-import type { Scenario, World } from "../scenario.ts";
+import { taskQueueOf } from "../../workflows/shared/names.ts";
+import type { Scenario, World } from "../deployment/scenario.ts";
 
 export const temporalKilled: Scenario = {
   name: "temporal-killed",

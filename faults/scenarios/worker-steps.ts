@@ -1,8 +1,8 @@
 import type { WorkflowHandle } from "@temporalio/client";
-import type { Deployment } from "../deployment.ts";
-import { type Point, signalAt } from "../injection.ts";
-import { brokenVersions } from "../published.ts";
-import type { Scenario, World } from "../scenario.ts";
+import type { Deployment } from "../deployment/deployment.ts";
+import { type Point, signalAt } from "../deployment/injection.ts";
+import { brokenVersions } from "../deployment/published.ts";
+import type { Scenario, World } from "../deployment/scenario.ts";
 import { ticks } from "../schemas/ticks.ts";
 
 /** Some work of the batch layer, with the steps at which its worker is ended. */

@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
+import { sequenceLength } from "../../core/codec/text/utf8.ts";
 import { TidelineError } from "../../core/errors.ts";
-import { sequenceLength } from "../../core/utf8.ts";
 
 /** The name of an encoding, as TextDecoder knows it. */
 export type Encoding = string;

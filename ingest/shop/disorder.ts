@@ -1,4 +1,4 @@
-import type { Stream } from "../../core/stream.ts";
+import type { Stream } from "../../core/contract/stream.ts";
 import { mix, randomNumbers, seedState } from "../random.ts";
 import type { ShopEvent } from "./event.ts";
 

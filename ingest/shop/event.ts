@@ -1,4 +1,4 @@
-import type { EventOf, Stream } from "../../core/stream.ts";
+import type { EventOf, Stream } from "../../core/contract/stream.ts";
 
 /** Something that happens in the shop. */
 export interface ShopEvent {

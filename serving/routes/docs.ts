@@ -1,7 +1,7 @@
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import type { FastifyInstance } from "fastify";
-import type { Json } from "../openapi-schemas.ts";
+import type { Json } from "../openapi/openapi-schemas.ts";
 
 /** GET /openapi.json, and the docs page at /docs. */
 export async function docsRoutes(app: FastifyInstance, document: Json): Promise<void> {

@@ -1,10 +1,10 @@
 import { fastifySSE } from "@fastify/sse";
 import type { FastifyInstance, FastifyReply } from "fastify";
-import { decodeAsOf } from "../../core/as-of.ts";
-import type { LiveEvent } from "../live-feeds.ts";
-import type { Parameters } from "../parameters.ts";
-import { readNumbers, readRequest, wholeNumber } from "../request.ts";
-import type { Serving } from "../serving.ts";
+import { decodeAsOf } from "../../core/log/as-of.ts";
+import type { LiveEvent } from "../answer/live-feeds.ts";
+import type { Parameters } from "../request/parameters.ts";
+import { readNumbers, readRequest, wholeNumber } from "../request/request.ts";
+import type { Serving } from "../request/serving.ts";
 
 const HEARTBEAT_MS = 15_000;
 const END_PATIENCE_MS = 1_000;

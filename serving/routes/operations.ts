@@ -1,9 +1,9 @@
 import type { FastifyInstance } from "fastify";
 import { type Failure, problemOf } from "../../core/failures.ts";
-import { type ViewStanding, viewStandings } from "../overview.ts";
-import { RefreshWatch } from "../problems.ts";
-import { type RedisGate, RedisSilent } from "../redis-gate.ts";
-import type { Serving } from "../serving.ts";
+import { type ViewStanding, viewStandings } from "../operations/overview.ts";
+import { RefreshWatch } from "../operations/problems.ts";
+import { type RedisGate, RedisSilent } from "../read/live/redis-gate.ts";
+import type { Serving } from "../request/serving.ts";
 
 const REDIS_PROBE_MS = 1_000;
 /** How often it is looked for views that are not refreshed. */

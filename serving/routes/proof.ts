@@ -1,11 +1,11 @@
 import type { FastifyInstance, FastifyReply } from "fastify";
-import type { Proof } from "../../core/proof.ts";
-import { readConsistency } from "../consistency.ts";
-import type { Parameters } from "../parameters.ts";
-import { refusalOf } from "../problem.ts";
-import type { ProofProgress } from "../proofs.ts";
-import { type Fail, type One, readRequest, wholeNumber } from "../request.ts";
-import type { Serving } from "../serving.ts";
+import type { Proof } from "../../core/proof/proof.ts";
+import { refusalOf } from "../common/problem.ts";
+import type { ProofProgress } from "../proof/proofs.ts";
+import { readConsistency } from "../request/consistency.ts";
+import type { Parameters } from "../request/parameters.ts";
+import { type Fail, type One, readRequest, wholeNumber } from "../request/request.ts";
+import type { Serving } from "../request/serving.ts";
 
 const OWN = ["at", "sample", "deep", "rows"] as const;
 const MEANINGLESS = ["order", "limit"] as const;

@@ -1,10 +1,10 @@
 import type { FastifyInstance } from "fastify";
-import type { QueryProblem } from "../../core/query.ts";
+import type { QueryProblem } from "../../core/query/query.ts";
 import { parseDuration, parseUrlTime } from "../../core/time.ts";
-import type { Parameters } from "../parameters.ts";
-import { badRequest, streamUnknown } from "../problem.ts";
-import type { Serving } from "../serving.ts";
-import { QUALITY_WINDOW_MS } from "../stream-quality.ts";
+import { badRequest, streamUnknown } from "../common/problem.ts";
+import { QUALITY_WINDOW_MS } from "../operations/stream-quality.ts";
+import type { Parameters } from "../request/parameters.ts";
+import type { Serving } from "../request/serving.ts";
 
 /** So many spans are answered at most. */
 const MAX_SPANS = 10_000;

@@ -1,8 +1,8 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { TidelineError } from "../../core/errors.ts";
-import type { DataDirectory } from "../files.ts";
-import { ScratchFolder } from "../scratch-folder.ts";
+import type { DataDirectory } from "../files/files.ts";
+import { ScratchFolder } from "../files/scratch-folder.ts";
 import { type BackupFolder, type Point, type PointFile, pointName } from "./backup-folder.ts";
 import { takeSnapshot } from "./snapshot.ts";
 

@@ -7,7 +7,7 @@ import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { TidelineError } from "../../core/errors.ts";
 import { parseTime } from "../../core/time.ts";
-import { DataDirectory } from "../files.ts";
+import { DataDirectory } from "../files/files.ts";
 
 /**
  *   points/<time>.json          what the data directory held at a time: path, size and SHA-256 of every file; written last

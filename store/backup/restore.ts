@@ -5,8 +5,8 @@ import { dirname, join, normalize } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { TidelineError } from "../../core/errors.ts";
-import { DataDirectory } from "../files.ts";
-import { findRoles, restoringFolder, restoringFolders } from "../running-roles.ts";
+import { DataDirectory } from "../files/files.ts";
+import { findRoles, restoringFolder, restoringFolders } from "../files/running-roles.ts";
 import { allOf } from "./back-up.ts";
 import { type BackupFolder, copyHashed, damaged, type Point, type PointFile, sync } from "./backup-folder.ts";
 

@@ -1,11 +1,11 @@
 import { link, mkdir, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import type { ArchiveEntry, Manifest } from "../../core/documents.ts";
 import { TidelineError } from "../../core/errors.ts";
-import { Archive, entryDocument } from "../archive.ts";
-import type { DataDirectory } from "../files.ts";
-import { Manifests, manifestDocument } from "../manifests.ts";
+import type { ArchiveEntry, Manifest } from "../../core/log/documents.ts";
+import { Archive, entryDocument } from "../archive/archive.ts";
+import { Manifests, manifestDocument } from "../archive/manifests.ts";
+import type { DataDirectory } from "../files/files.ts";
 
 /** A file of a snapshot; `path` is relative to the data directory. */
 export interface SnapshotFile {

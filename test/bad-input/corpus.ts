@@ -1,6 +1,6 @@
 import avsc from "avsc";
 import fc from "fast-check";
-import type { AvroSchema } from "../../core/avro.ts";
+import type { AvroSchema } from "../../core/codec/avro/avro.ts";
 import type { Line, Reading } from "./judge.ts";
 
 /** A record that a careless or hostile producer sends. */

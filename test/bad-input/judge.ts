@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import avsc from "avsc";
-import type { GroupValue } from "../../core/cells.ts";
+import type { GroupValue } from "../../core/state/cells.ts";
 import type { Twin } from "../oracle.ts";
 
 /** What `schemas/readings.ts` says, in plain TypeScript: no zod, no SQL. */

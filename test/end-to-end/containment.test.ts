@@ -5,10 +5,10 @@ import { Installation, until } from "../installation.ts";
 import { produce } from "../produce.ts";
 
 const header = `
-import { count } from "../../core/measures/count.ts";
-import { sum } from "../../core/measures/sum.ts";
-import { sql } from "../../core/sql.ts";
-import { view } from "../../core/view.ts";
+import { count } from "../../core/measures/kinds/count.ts";
+import { sum } from "../../core/measures/kinds/sum.ts";
+import { sql } from "../../core/contract/sql.ts";
+import { view } from "../../core/definition/view.ts";
 import { orderCompleted } from "../../schemas/order-completed.ts";
 `;
 

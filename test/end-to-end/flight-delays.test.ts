@@ -1,6 +1,6 @@
 import { DuckDBInstance } from "@duckdb/node-api";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { flightsFile } from "../../ingest/flights.ts";
+import { flightsFile } from "../../ingest/flights/flights.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 
 /** Quantiles by origin and day, and the routes with the most delay: against plain DuckDB over the source file. */

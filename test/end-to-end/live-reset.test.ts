@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
-import { DataDirectory } from "../../store/files.ts";
-import { LiveResets } from "../../store/live-resets.ts";
+import { LiveResets } from "../../store/archive/live-resets.ts";
+import { DataDirectory } from "../../store/files/files.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { messyOrders, produce } from "../produce.ts";
 import { EVERYTHING } from "../revenue-twin.ts";

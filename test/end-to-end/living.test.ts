@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { Client, Connection } from "@temporalio/client";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
-import { ensureTopics } from "../../store/topics.ts";
-import { taskQueueOf, workId } from "../../workflows/names.ts";
+import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
+import { taskQueueOf, workId } from "../../workflows/shared/names.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
 import { differenceOf, expectedRows, type OracleLog, rowKey, type Twin } from "../oracle.ts";
@@ -26,8 +26,8 @@ interface Parcel {
 }
 
 const schema = (second: boolean) => `
-import { flag, instant, integer, text, withDefault } from "../../../core/fields.ts";
-import { stream } from "../../../core/stream.ts";
+import { flag, instant, integer, text, withDefault } from "../../../core/contract/fields.ts";
+import { stream } from "../../../core/contract/stream.ts";
 
 export const parcels = stream("parcels", {
   revision: ${second ? 2 : 1},
@@ -47,11 +47,11 @@ export const parcels = stream("parcels", {
 `;
 
 const views = (second: boolean) => `
-import { count } from "../../../core/measures/count.ts";
-import { quantile } from "../../../core/measures/quantile.ts";
-import { sum } from "../../../core/measures/sum.ts";
-import { sql } from "../../../core/sql.ts";
-import { view } from "../../../core/view.ts";
+import { count } from "../../../core/measures/kinds/count.ts";
+import { quantile } from "../../../core/measures/kinds/quantile.ts";
+import { sum } from "../../../core/measures/kinds/sum.ts";
+import { sql } from "../../../core/contract/sql.ts";
+import { view } from "../../../core/definition/view.ts";
 import { parcels } from "../schemas/parcels.ts";
 
 export const weight = view("weight", {

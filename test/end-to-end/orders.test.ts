@@ -1,7 +1,7 @@
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
-import type { ProcessHandle } from "../../stack/local-process.ts";
-import { deadLetterTopic } from "../../store/topics.ts";
+import type { ProcessHandle } from "../../stack/process/local-process.ts";
+import { deadLetterTopic } from "../../store/kafka/cluster/topics.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
 import { countedEvents, type OracleLog } from "../oracle.ts";

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client, Connection } from "@temporalio/client";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
-import { type Replacement, testBuild } from "../../faults/test-build.ts";
-import { ensureTopics } from "../../store/topics.ts";
-import { taskQueueOf, workId } from "../../workflows/names.ts";
+import { type Replacement, testBuild } from "../../faults/mutants/test-build.ts";
+import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
+import { taskQueueOf, workId } from "../../workflows/shared/names.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
 import { differenceOf, expectedRows, rowKey, type Twin } from "../oracle.ts";
@@ -69,7 +69,7 @@ const releases: readonly { what: string; change: Replacement | null; frozen: rea
     {
       what: "another SQL text of one measure",
       change: {
-        file: "core/measures/sum.ts",
+        file: "core/measures/kinds/sum.ts",
         find: "partial: `sum(${input.text})::BIGINT`",
         replace: "partial: `(sum(${input.text}))::BIGINT`",
       },
@@ -78,7 +78,7 @@ const releases: readonly { what: string; change: Replacement | null; frozen: rea
     },
     {
       what: "another engine",
-      change: { file: "core/generation.ts", find: "ENGINE_REVISION = 2", replace: "ENGINE_REVISION = 3" },
+      change: { file: "core/definition/generation.ts", find: "ENGINE_REVISION = 2", replace: "ENGINE_REVISION = 3" },
       frozen: ["weight", "counted"],
       commands: false,
     },

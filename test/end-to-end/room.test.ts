@@ -5,9 +5,9 @@ import { Installation, until } from "../installation.ts";
 import { produce } from "../produce.ts";
 
 const VIEW = `
-import { count } from "../../core/measures/count.ts";
-import { sql } from "../../core/sql.ts";
-import { view } from "../../core/view.ts";
+import { count } from "../../core/measures/kinds/count.ts";
+import { sql } from "../../core/contract/sql.ts";
+import { view } from "../../core/definition/view.ts";
 import { orderCompleted } from "../../schemas/order-completed.ts";
 export const buyers = view("buyers", {
   stream: orderCompleted, every: "1 day", by: { buyer: sql\`buyer_id\` }, measures: { orders: count() }, maxCells: 4_000,

@@ -1,7 +1,7 @@
 import getPort from "get-port";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, inject, test } from "vitest";
-import type { ProcessHandle } from "../../stack/local-process.ts";
+import type { ProcessHandle } from "../../stack/process/local-process.ts";
 import { Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
 import { messyOrders, produce } from "../produce.ts";

@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
-import type { ProcessHandle } from "../../stack/local-process.ts";
+import type { ProcessHandle } from "../../stack/process/local-process.ts";
 import { expectRows, positionOf, reaches } from "../exact.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";

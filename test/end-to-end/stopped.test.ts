@@ -1,8 +1,8 @@
 import { Redis } from "ioredis";
 import { Kafka, logLevel } from "kafkajs";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
-import type { ProcessHandle } from "../../stack/local-process.ts";
-import { ensureTopics } from "../../store/topics.ts";
+import type { ProcessHandle } from "../../stack/process/local-process.ts";
+import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { messyOrders, produce } from "../produce.ts";
 import { EVERYTHING } from "../revenue-twin.ts";

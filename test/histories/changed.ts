@@ -1,6 +1,6 @@
 import { proxyActivities } from "@temporalio/workflow";
 import type { Activities } from "../../activities/activities.ts";
-import { STEP } from "../../workflows/run.ts";
+import { STEP } from "../../workflows/shared/run.ts";
 
 const { planArchive, sweepArchive } = proxyActivities<Activities>(STEP);
 

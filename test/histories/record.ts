@@ -6,13 +6,13 @@ import { Client, Connection, ScheduleOverlapPolicy } from "@temporalio/client";
 import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-import { installRuntime, startWorker } from "../../activities/worker.ts";
+import { installRuntime, startWorker } from "../../activities/worker/worker.ts";
 import { startServing } from "../../serving/main.ts";
-import { freePorts } from "../../stack/ports.ts";
-import { startServers } from "../../stack/servers.ts";
-import { ensureTopics, topicName } from "../../store/topics.ts";
-import { SEARCH_ATTRIBUTES, scheduleId, taskQueueOf, workId } from "../../workflows/names.ts";
+import { freePorts } from "../../stack/servers/ports.ts";
+import { startServers } from "../../stack/servers/servers.ts";
+import { ensureTopics, topicName } from "../../store/kafka/cluster/topics.ts";
 import { desiredSchedules } from "../../workflows/schedules.ts";
+import { SEARCH_ATTRIBUTES, scheduleId, taskQueueOf, workId } from "../../workflows/shared/names.ts";
 import { produce } from "../produce.ts";
 import { DATE, definitions, sale, sales } from "../sales.ts";
 

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { filterAllows, filterValue } from "../../core/filter.ts";
-import { cutBuckets, partialColumn } from "../../core/partial.ts";
-import { plainIsCut } from "../../core/plain-cut.ts";
-import { bucketStarts, planQuery, type Query } from "../../core/query.ts";
+import { view } from "../../core/definition/view.ts";
+import { plainIsCut } from "../../core/proof/plain-cut.ts";
+import { filterAllows, filterValue } from "../../core/query/filter.ts";
+import { cutBuckets, partialColumn } from "../../core/query/partial.ts";
+import { bucketStarts, planQuery, type Query } from "../../core/query/query.ts";
 import { parseUrlTime } from "../../core/time.ts";
-import { view } from "../../core/view.ts";
-import { parseParameters } from "../../serving/parameters.ts";
+import { parseParameters } from "../../serving/request/parameters.ts";
 import { everything, ticks } from "../views.ts";
 
 /** How questions are read and answers are marked: pure functions, without a server. */

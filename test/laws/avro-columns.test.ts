@@ -1,13 +1,24 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { AvroSchema, avroSchemaText } from "../../core/avro.ts";
-import type { AvroReader, SchemaLookup } from "../../core/decode.ts";
-import type { Field, FieldSpec } from "../../core/field.ts";
-import { bare, decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../../core/fields.ts";
-import { RecordScanner } from "../../core/scan.ts";
-import { sql } from "../../core/sql.ts";
-import { type Stream, stream } from "../../core/stream.ts";
-import { Decoder, type Rejected } from "../../store/decoder.ts";
+import { AvroSchema, avroSchemaText } from "../../core/codec/avro/avro.ts";
+import type { AvroReader, SchemaLookup } from "../../core/codec/decode/decode.ts";
+import { RecordScanner } from "../../core/codec/decode/scan.ts";
+import type { Field, FieldSpec } from "../../core/contract/field.ts";
+import {
+  bare,
+  decimal,
+  flag,
+  instant,
+  integer,
+  list,
+  oneOf,
+  optional,
+  text,
+  withDefault,
+} from "../../core/contract/fields.ts";
+import { sql } from "../../core/contract/sql.ts";
+import { type Stream, stream } from "../../core/contract/stream.ts";
+import { Decoder, type Rejected } from "../../store/decode/decoder.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf } from "../fetched.ts";
 

@@ -1,12 +1,22 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { AvroSchema, avroSchemaText } from "../../core/avro.ts";
-import { incompatibilities } from "../../core/avro-compatibility.ts";
-import { decodeOne, type SchemaLookup } from "../../core/decode.ts";
-import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../../core/fields.ts";
-import { sql } from "../../core/sql.ts";
-import { stream } from "../../core/stream.ts";
-import { Decoder } from "../../store/decoder.ts";
+import { AvroSchema, avroSchemaText } from "../../core/codec/avro/avro.ts";
+import { incompatibilities } from "../../core/codec/avro/avro-compatibility.ts";
+import { decodeOne, type SchemaLookup } from "../../core/codec/decode/decode.ts";
+import {
+  decimal,
+  flag,
+  instant,
+  integer,
+  list,
+  oneOf,
+  optional,
+  text,
+  withDefault,
+} from "../../core/contract/fields.ts";
+import { sql } from "../../core/contract/sql.ts";
+import { stream } from "../../core/contract/stream.ts";
+import { Decoder } from "../../store/decode/decoder.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf } from "../fetched.ts";
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { Temporal } from "temporal-polyfill";
 import { expect, test } from "vitest";
-import { type CalendarGrain, calendarStarts, calendarWork } from "../../core/calendar.ts";
+import { type CalendarGrain, calendarStarts, calendarWork } from "../../core/query/calendar.ts";
 
 const ZONES = [
   "UTC",

@@ -1,13 +1,23 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { canonicalSql, decodeOne } from "../../core/decode.ts";
-import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../../core/fields.ts";
-import { RecordScanner } from "../../core/scan.ts";
-import { sql } from "../../core/sql.ts";
-import { checkStream, type Stream, stream } from "../../core/stream.ts";
-import { StreamDocument, streamDocument, streamFrom } from "../../core/stream-document.ts";
-import { Decoder } from "../../store/decoder.ts";
-import { eventColumns } from "../../store/events.ts";
+import { canonicalSql, decodeOne } from "../../core/codec/decode/decode.ts";
+import { RecordScanner } from "../../core/codec/decode/scan.ts";
+import {
+  decimal,
+  flag,
+  instant,
+  integer,
+  list,
+  oneOf,
+  optional,
+  text,
+  withDefault,
+} from "../../core/contract/fields.ts";
+import { sql } from "../../core/contract/sql.ts";
+import { checkStream, type Stream, stream } from "../../core/contract/stream.ts";
+import { StreamDocument, streamDocument, streamFrom } from "../../core/contract/stream-document.ts";
+import { Decoder } from "../../store/decode/decoder.ts";
+import { eventColumns } from "../../store/decode/events.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 

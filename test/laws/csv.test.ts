@@ -18,13 +18,13 @@ import {
   text,
   topK,
   view,
-} from "../../core/builders.ts";
-import type { Row } from "../../core/present.ts";
-import { planQuery } from "../../core/query.ts";
-import { answerFields } from "../../serving/answer.ts";
-import { csvOf } from "../../serving/csv.ts";
-import { numberColumns, rowsJson } from "../../serving/numbers.ts";
-import { type Duck, DuckPool, rowsOf } from "../../store/duck.ts";
+} from "../../core/definition/builders.ts";
+import type { Row } from "../../core/query/present.ts";
+import { planQuery } from "../../core/query/query.ts";
+import { answerFields } from "../../serving/answer/answer.ts";
+import { csvOf } from "../../serving/answer/csv.ts";
+import { numberColumns, rowsJson } from "../../serving/common/numbers.ts";
+import { type Duck, DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
 
 /** An answer as CSV, read by another library and by DuckDB, has the rows of the answer as JSON, whatever text is in them. */
 

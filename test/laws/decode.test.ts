@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decodeOne } from "../../core/decode.ts";
-import { decimal, flag, instant, integer, oneOf, optional, text } from "../../core/fields.ts";
-import { position } from "../../core/position.ts";
-import { stream } from "../../core/stream.ts";
-import { Decoder } from "../../store/decoder.ts";
-import { rowsOf } from "../../store/duck.ts";
+import { decodeOne } from "../../core/codec/decode/decode.ts";
+import { decimal, flag, instant, integer, oneOf, optional, text } from "../../core/contract/fields.ts";
+import { stream } from "../../core/contract/stream.ts";
+import { position } from "../../core/log/position.ts";
+import { Decoder } from "../../store/decode/decoder.ts";
+import { rowsOf } from "../../store/duckdb/duck.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 

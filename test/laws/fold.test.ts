@@ -1,14 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { groupKey } from "../../core/cells.ts";
-import { generationOf } from "../../core/generation.ts";
-import { EMPTY_LEDGER } from "../../core/ledger.ts";
+import { generationOf } from "../../core/definition/generation.ts";
+import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
+import { position } from "../../core/log/position.ts";
 import { ROWS } from "../../core/measures/measure.ts";
-import { position } from "../../core/position.ts";
-import { Chain } from "../../store/chain.ts";
-import { cellField } from "../../store/chain-state.ts";
-import { fold, foldable } from "../../store/fold.ts";
-import { openRedis, type TidelineRedis } from "../../store/redis.ts";
+import { groupKey } from "../../core/state/cells.ts";
+import { Chain } from "../../store/redis/chain.ts";
+import { cellField } from "../../store/redis/chain-state.ts";
+import { fold, foldable } from "../../store/redis/fold.ts";
+import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { copyOf } from "../redis-copy.ts";
 import { everything } from "../views.ts";
 

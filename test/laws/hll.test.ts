@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { Registers, registerOf, registerSql, registersFromRedis } from "../../core/hll.ts";
-import { DuckPool, rowsOf } from "../../store/duck.ts";
-import { openRedis, type TidelineRedis } from "../../store/redis.ts";
+import { Registers, registerOf, registerSql, registersFromRedis } from "../../core/numbers/hll.ts";
+import { DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
+import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { sketchBytes } from "../oracle.ts";
 
 let redis: TidelineRedis;

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { batchLedgerSql, partialItemsSql, partialSql } from "../../core/compile.ts";
-import { componentsOf } from "../../core/components.ts";
-import { Decoder } from "../../store/decoder.ts";
-import { type Duck, rowsOf } from "../../store/duck.ts";
-import { KeptStatements, RefilledTable } from "../../store/kept-statements.ts";
+import { componentsOf } from "../../core/definition/components.ts";
+import { batchLedgerSql, partialItemsSql, partialSql } from "../../core/state/compile.ts";
+import { Decoder } from "../../store/decode/decoder.ts";
+import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
+import { KeptStatements, RefilledTable } from "../../store/duckdb/kept-statements.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 import { everything, ticks } from "../views.ts";

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Cell, CellTable, stateOf } from "../../core/cells.ts";
-import { componentsOf } from "../../core/components.ts";
-import { Registers } from "../../core/hll.ts";
+import { sql } from "../../core/contract/sql.ts";
+import { componentsOf } from "../../core/definition/components.ts";
+import { topK } from "../../core/measures/kinds/top-k.ts";
 import type { CellState } from "../../core/measures/measure.ts";
-import { topK } from "../../core/measures/top-k.ts";
-import { compareText } from "../../core/order.ts";
-import { sql } from "../../core/sql.ts";
+import { compareText } from "../../core/measures/order.ts";
+import { Registers } from "../../core/numbers/hll.ts";
+import { type Cell, CellTable, stateOf } from "../../core/state/cells.ts";
 import { everything } from "../views.ts";
 
 const components = componentsOf(everything);

@@ -1,23 +1,23 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { shownValue } from "../../batch-layer/report/shown.ts";
-import { answerText } from "../../cli/answer-text.ts";
-import { type Cell, CellTable, stateOf } from "../../core/cells.ts";
-import { filterText, filterValue } from "../../core/filter.ts";
-import { divide, type Fraction, fractionOfDouble, fractionOfText, nearestDouble } from "../../core/fraction.ts";
-import { avg } from "../../core/measures/avg.ts";
-import { count } from "../../core/measures/count.ts";
+import { answerText } from "../../cli/query/answer-text.ts";
+import { sql } from "../../core/contract/sql.ts";
+import { view } from "../../core/definition/view.ts";
+import { avg } from "../../core/measures/kinds/avg.ts";
+import { count } from "../../core/measures/kinds/count.ts";
+import { quantile } from "../../core/measures/kinds/quantile.ts";
+import { ratio } from "../../core/measures/kinds/ratio.ts";
+import { sum } from "../../core/measures/kinds/sum.ts";
 import type { Measure, PlainFound, Presented } from "../../core/measures/measure.ts";
+import { comparePresented, compareText } from "../../core/measures/order.ts";
 import { plainPicked, plainPresented, plainQuotient, plainTerms } from "../../core/measures/plain-values.ts";
-import { quantile } from "../../core/measures/quantile.ts";
-import { ratio } from "../../core/measures/ratio.ts";
-import { sum } from "../../core/measures/sum.ts";
-import { comparePresented, compareText } from "../../core/order.ts";
-import { presentRows } from "../../core/present.ts";
-import { planQuery } from "../../core/query.ts";
-import { sql } from "../../core/sql.ts";
-import { view } from "../../core/view.ts";
-import type { AnswerBody } from "../../serving/answer.ts";
+import { divide, type Fraction, fractionOfDouble, fractionOfText, nearestDouble } from "../../core/numbers/fraction.ts";
+import { filterText, filterValue } from "../../core/query/filter.ts";
+import { presentRows } from "../../core/query/present.ts";
+import { planQuery } from "../../core/query/query.ts";
+import { type Cell, CellTable, stateOf } from "../../core/state/cells.ts";
+import type { AnswerBody } from "../../serving/answer/answer.ts";
 import { ticks } from "../views.ts";
 
 /** Quotients, ranks and orders: each law compares with whole numbers alone, and shares no code with what it tests. */

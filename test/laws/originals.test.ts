@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createOriginals, originalTexts } from "../../batch-layer/originals-table.ts";
-import { position } from "../../core/position.ts";
-import { rowsOf } from "../../store/duck.ts";
-import { bytesOf } from "../../store/originals.ts";
-import { Records } from "../../store/records.ts";
+import { createOriginals, originalTexts } from "../../batch-layer/archive/originals-table.ts";
+import { position } from "../../core/log/position.ts";
+import { bytesOf } from "../../store/decode/originals.ts";
+import { rowsOf } from "../../store/duckdb/duck.ts";
+import { Records } from "../../store/kafka/read/records.ts";
 import { duckForTests } from "../duck.ts";
 
 const duck = duckForTests();

@@ -2,9 +2,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { ComparedRows } from "../../core/proof.ts";
-import { formulaPlants } from "../../faults/formulas.ts";
-import { testBuild } from "../../faults/test-build.ts";
+import type { ComparedRows } from "../../core/proof/proof.ts";
+import { formulaPlants } from "../../faults/mutants/formulas.ts";
+import { testBuild } from "../../faults/mutants/test-build.ts";
 import { repository } from "./protocol/modules.ts";
 
 /** A proof says "not equal" to every wrong formula of an answer: the program is built with one, and proven by itself. */
@@ -18,17 +18,17 @@ afterAll(() => rm(home, { recursive: true, force: true }));
 async function loadProgram(folder: string) {
   const load = <T>(file: string) => import(/* @vite-ignore */ `${folder}/${file}`) as Promise<T>;
   return {
-    ...(await load<typeof import("../../core/builders.ts")>("core/builders.ts")),
-    ...(await load<typeof import("../../core/budget.ts")>("core/budget.ts")),
-    ...(await load<typeof import("../../core/cells.ts")>("core/cells.ts")),
-    ...(await load<typeof import("../../core/compile.ts")>("core/compile.ts")),
-    ...(await load<typeof import("../../core/proof.ts")>("core/proof.ts")),
-    ...(await load<typeof import("../../core/query.ts")>("core/query.ts")),
-    ...(await load<typeof import("../../core/work.ts")>("core/work.ts")),
-    ...(await load<typeof import("../../serving/proof-answers.ts")>("serving/proof-answers.ts")),
-    ...(await load<typeof import("../../store/duck.ts")>("store/duck.ts")),
-    ...(await load<typeof import("../../store/events.ts")>("store/events.ts")),
-    ...(await load<typeof import("../../store/plain-rows.ts")>("store/plain-rows.ts")),
+    ...(await load<typeof import("../../core/definition/builders.ts")>("core/definition/builders.ts")),
+    ...(await load<typeof import("../../core/query/budget.ts")>("core/query/budget.ts")),
+    ...(await load<typeof import("../../core/state/cells.ts")>("core/state/cells.ts")),
+    ...(await load<typeof import("../../core/state/compile.ts")>("core/state/compile.ts")),
+    ...(await load<typeof import("../../core/proof/proof.ts")>("core/proof/proof.ts")),
+    ...(await load<typeof import("../../core/query/query.ts")>("core/query/query.ts")),
+    ...(await load<typeof import("../../core/query/work.ts")>("core/query/work.ts")),
+    ...(await load<typeof import("../../serving/proof/proof-answers.ts")>("serving/proof/proof-answers.ts")),
+    ...(await load<typeof import("../../store/duckdb/duck.ts")>("store/duckdb/duck.ts")),
+    ...(await load<typeof import("../../store/decode/events.ts")>("store/decode/events.ts")),
+    ...(await load<typeof import("../../store/duckdb/plain-rows.ts")>("store/duckdb/plain-rows.ts")),
   };
 }
 

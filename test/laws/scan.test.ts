@@ -1,10 +1,21 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decodeOne } from "../../core/decode.ts";
-import type { Field } from "../../core/field.ts";
-import { bare, decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../../core/fields.ts";
-import { RecordScanner } from "../../core/scan.ts";
-import { type Stream, stream, type Version } from "../../core/stream.ts";
+import { decodeOne } from "../../core/codec/decode/decode.ts";
+import { RecordScanner } from "../../core/codec/decode/scan.ts";
+import type { Field } from "../../core/contract/field.ts";
+import {
+  bare,
+  decimal,
+  flag,
+  instant,
+  integer,
+  list,
+  oneOf,
+  optional,
+  text,
+  withDefault,
+} from "../../core/contract/fields.ts";
+import { type Stream, stream, type Version } from "../../core/contract/stream.ts";
 import {
   anyValue,
   type Bytes,

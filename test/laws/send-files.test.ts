@@ -5,16 +5,26 @@ import { gzipSync } from "node:zlib";
 import { stringify } from "csv-stringify/sync";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Field } from "../../core/field.ts";
-import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../../core/fields.ts";
-import { quoteName, quoteText } from "../../core/sql.ts";
-import { stream } from "../../core/stream.ts";
-import { EventMaker, isRefusal } from "../../ingest/event-maker.ts";
+import type { Field } from "../../core/contract/field.ts";
+import {
+  decimal,
+  flag,
+  instant,
+  integer,
+  list,
+  oneOf,
+  optional,
+  text,
+  withDefault,
+} from "../../core/contract/fields.ts";
+import { quoteName, quoteText } from "../../core/contract/sql.ts";
+import { stream } from "../../core/contract/stream.ts";
 import { CsvSplitter } from "../../ingest/read/csv.ts";
-import { openSource } from "../../ingest/send-rows.ts";
-import { FILE_DEFAULTS, type FileOptions } from "../../ingest/source.ts";
-import { PLAIN_FORMS } from "../../ingest/value-forms.ts";
-import { type Duck, DuckPool } from "../../store/duck.ts";
+import { EventMaker, isRefusal } from "../../ingest/send/event-maker.ts";
+import { openSource } from "../../ingest/send/send-rows.ts";
+import { FILE_DEFAULTS, type FileOptions } from "../../ingest/send/source.ts";
+import { PLAIN_FORMS } from "../../ingest/send/value-forms.ts";
+import { type Duck, DuckPool } from "../../store/duckdb/duck.ts";
 
 /** What other programs write, `send` reads back to the same values, whatever stands in them. */
 

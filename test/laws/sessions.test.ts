@@ -1,15 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ANSWER_LIMITS, Budget, OverBudget } from "../../core/budget.ts";
-import { type Cell, CellTable, type GroupValue } from "../../core/cells.ts";
-import { SESSION_FIRST, SESSION_LAST } from "../../core/components.ts";
-import type { RowExtent } from "../../core/extents.ts";
-import { count } from "../../core/measures/count.ts";
-import { groupMatches, planQuery, type Query, type TimeRange } from "../../core/query.ts";
-import { sessionEnd } from "../../core/sessions.ts";
-import { sql } from "../../core/sql.ts";
-import { view } from "../../core/view.ts";
-import { readSessions } from "../../serving/session-pieces.ts";
+import { sql } from "../../core/contract/sql.ts";
+import { SESSION_FIRST, SESSION_LAST } from "../../core/definition/components.ts";
+import { view } from "../../core/definition/view.ts";
+import { count } from "../../core/measures/kinds/count.ts";
+import { ANSWER_LIMITS, Budget, OverBudget } from "../../core/query/budget.ts";
+import type { RowExtent } from "../../core/query/extents.ts";
+import { groupMatches, planQuery, type Query, type TimeRange } from "../../core/query/query.ts";
+import { sessionEnd } from "../../core/query/sessions.ts";
+import { type Cell, CellTable, type GroupValue } from "../../core/state/cells.ts";
+import { readSessions } from "../../serving/read/session-pieces.ts";
 import { ticks } from "../views.ts";
 
 const GRAIN = 60_000;

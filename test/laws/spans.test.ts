@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Cut, cutFromJson, cutsEqual, cutToJson, position } from "../../core/position.ts";
-import { tile, tilesFrom } from "../../core/spans.ts";
+import { type Cut, cutFromJson, cutsEqual, cutToJson, position } from "../../core/log/position.ts";
+import { tile, tilesFrom } from "../../core/log/spans.ts";
 
 const partitions = [0, 1, 2];
 const cut = fc

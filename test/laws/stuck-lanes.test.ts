@@ -6,9 +6,9 @@ import type { Lane } from "../../speed-layer/lane.ts";
 import { LaneWatch } from "../../speed-layer/lane-watch.ts";
 import type { ViewTrack } from "../../speed-layer/view-track.ts";
 import { ViewWatch } from "../../speed-layer/view-watch.ts";
-import { FailureTracker } from "../../store/failure-tracker.ts";
-import { Failures } from "../../store/failures.ts";
-import { openRedis } from "../../store/redis.ts";
+import { FailureTracker } from "../../store/redis/failure-tracker.ts";
+import { Failures } from "../../store/redis/failures.ts";
+import { openRedis } from "../../store/redis/redis.ts";
 
 /** A lane as its watch sees it, with one view. */
 function lane() {

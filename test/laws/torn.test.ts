@@ -3,17 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { groupKey } from "../../core/cells.ts";
-import { generationOf } from "../../core/generation.ts";
-import { EMPTY_LEDGER, type Ledger } from "../../core/ledger.ts";
+import { generationOf } from "../../core/definition/generation.ts";
+import { EMPTY_LEDGER, type Ledger } from "../../core/log/ledger.ts";
+import { at, type Cut, type EpochMs, position } from "../../core/log/position.ts";
 import { ROWS } from "../../core/measures/measure.ts";
-import { at, type Cut, type EpochMs, position } from "../../core/position.ts";
-import { freePorts } from "../../stack/ports.ts";
-import { createServers, type ServerHandle } from "../../stack/servers.ts";
-import { Chain } from "../../store/chain.ts";
-import { type BucketCells, type ChainState, cellField, tilesOf } from "../../store/chain-state.ts";
-import { fold, foldable } from "../../store/fold.ts";
-import { openRedis, type TidelineRedis } from "../../store/redis.ts";
+import { groupKey } from "../../core/state/cells.ts";
+import { freePorts } from "../../stack/servers/ports.ts";
+import { createServers, type ServerHandle } from "../../stack/servers/servers.ts";
+import { Chain } from "../../store/redis/chain.ts";
+import { type BucketCells, type ChainState, cellField, tilesOf } from "../../store/redis/chain-state.ts";
+import { fold, foldable } from "../../store/redis/fold.ts";
+import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { everything } from "../views.ts";
 
 /**

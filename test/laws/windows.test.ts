@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ANSWER_LIMITS, Budget, OverBudget } from "../../core/budget.ts";
-import { type Cell, CellTable, stateOf } from "../../core/cells.ts";
-import { componentsOf, type NamedComponent } from "../../core/components.ts";
-import { presenting, presentRows } from "../../core/present.ts";
-import { planQuery, type Query, windowOf } from "../../core/query.ts";
-import { slide } from "../../core/windows.ts";
-import { finish } from "../../core/work.ts";
+import { componentsOf, type NamedComponent } from "../../core/definition/components.ts";
+import { ANSWER_LIMITS, Budget, OverBudget } from "../../core/query/budget.ts";
+import { presenting, presentRows } from "../../core/query/present.ts";
+import { planQuery, type Query, windowOf } from "../../core/query/query.ts";
+import { slide } from "../../core/query/windows.ts";
+import { finish } from "../../core/query/work.ts";
+import { type Cell, CellTable, stateOf } from "../../core/state/cells.ts";
 import { everything } from "../views.ts";
 
 const MINUTE = 60_000;

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { Client, Connection } from "@temporalio/client";
 import { execa } from "execa";
 import { Redis } from "ioredis";
-import type { ProcessHandle } from "../../stack/local-process.ts";
-import { freePorts } from "../../stack/ports.ts";
+import type { ProcessHandle } from "../../stack/process/local-process.ts";
+import { freePorts } from "../../stack/servers/ports.ts";
 import { produce } from "../produce.ts";
 import { broken, DEFINITIONS, packHome, READINGS, type Release, releaseFiles } from "./release.ts";
 
@@ -41,7 +41,9 @@ async function record(): Promise<void> {
   await cp(DEFINITIONS, own, { recursive: true });
   await define("weather.ts", "1 hour", "1 day");
   await define("gusts.ts", "1 day", "1 hour");
-  const { startServers } = (await import(join(program, "stack/servers.ts"))) as typeof import("../../stack/servers.ts");
+  const { startServers } = (await import(
+    join(program, "stack/servers/servers.ts")
+  )) as typeof import("../../stack/servers/servers.ts");
   const servers = await startServers({ home, ports, report: (server, line) => say(`${server}: ${line}`) });
   const connection = await Connection.connect({ address: servers.temporal.address });
   try {

@@ -1,12 +1,12 @@
-import { flag, instant, integer, oneOf, text } from "../../../core/fields.ts";
-import { count } from "../../../core/measures/count.ts";
-import { distinct } from "../../../core/measures/distinct.ts";
-import { max } from "../../../core/measures/extremes.ts";
-import { sum } from "../../../core/measures/sum.ts";
-import { planQuery, type Query } from "../../../core/query.ts";
-import { sql } from "../../../core/sql.ts";
-import { stream } from "../../../core/stream.ts";
-import { view } from "../../../core/view.ts";
+import { flag, instant, integer, oneOf, text } from "../../../core/contract/fields.ts";
+import { sql } from "../../../core/contract/sql.ts";
+import { stream } from "../../../core/contract/stream.ts";
+import { view } from "../../../core/definition/view.ts";
+import { count } from "../../../core/measures/kinds/count.ts";
+import { distinct } from "../../../core/measures/kinds/distinct.ts";
+import { max } from "../../../core/measures/kinds/extremes.ts";
+import { sum } from "../../../core/measures/kinds/sum.ts";
+import { planQuery, type Query } from "../../../core/query/query.ts";
 import type { Twin } from "../../oracle.ts";
 
 /** The stream of the protocol's worlds: as small as it can be, so that a world takes milliseconds. */

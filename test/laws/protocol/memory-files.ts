@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import type { DataDirectory } from "../../../store/files.ts";
+import type { DataDirectory } from "../../../store/files/files.ts";
 import type { Protocol } from "./modules.ts";
 
 /**

@@ -1,8 +1,8 @@
 import { crc32c } from "@node-rs/crc32";
 import { createRecordsBatch } from "@platformatic/kafka";
-import { at, type Cut, type Position, position } from "../../../core/position.ts";
-import type { FetchedPartition, LogSource } from "../../../store/log.ts";
-import { batchesOf, expandLimits, type FetchedBatch } from "../../../store/record-batch.ts";
+import { at, type Cut, type Position, position } from "../../../core/log/position.ts";
+import type { FetchedPartition, LogSource } from "../../../store/kafka/read/log.ts";
+import { batchesOf, expandLimits, type FetchedBatch } from "../../../store/kafka/read/record-batch.ts";
 import type { OracleLog } from "../../oracle.ts";
 import { PARTITIONS } from "./drops.ts";
 import type { Protocol } from "./modules.ts";

@@ -1,5 +1,5 @@
-import type { Duck, DuckPool } from "../../../store/duck.ts";
-import type { TidelineRedis } from "../../../store/redis.ts";
+import type { Duck, DuckPool } from "../../../store/duckdb/duck.ts";
+import type { TidelineRedis } from "../../../store/redis/redis.ts";
 import type { Schedule } from "./schedule.ts";
 
 /** What a call fails with when that was planned: a broker that hangs up, a disk that does not answer. */

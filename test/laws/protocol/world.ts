@@ -5,10 +5,9 @@ import type fc from "fast-check";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import type { BatchStores, ViewTarget } from "../../../batch-layer/stores.ts";
-import { ANSWER_LIMITS } from "../../../core/budget.ts";
+import { generationOf } from "../../../core/definition/generation.ts";
 import { TidelineError } from "../../../core/errors.ts";
-import { generationOf } from "../../../core/generation.ts";
-import { addLedgers, EMPTY_LEDGER } from "../../../core/ledger.ts";
+import { addLedgers, EMPTY_LEDGER } from "../../../core/log/ledger.ts";
 import {
   at,
   type Cut,
@@ -19,15 +18,16 @@ import {
   type Position,
   partitionsOf,
   ZERO,
-} from "../../../core/position.ts";
-import type { History } from "../../../serving/history.ts";
-import type { ReadAnswer } from "../../../serving/reader.ts";
+} from "../../../core/log/position.ts";
+import { ANSWER_LIMITS } from "../../../core/query/budget.ts";
+import type { History } from "../../../serving/read/history.ts";
+import type { ReadAnswer } from "../../../serving/read/reader.ts";
 import type { Lane } from "../../../speed-layer/lane.ts";
 import type { SpeedMetrics } from "../../../speed-layer/metrics.ts";
 import type { ViewTrack } from "../../../speed-layer/view-track.ts";
-import type { Chain } from "../../../store/chain.ts";
-import type { Duck, DuckPool } from "../../../store/duck.ts";
-import type { TidelineRedis } from "../../../store/redis.ts";
+import type { Duck, DuckPool } from "../../../store/duckdb/duck.ts";
+import type { Chain } from "../../../store/redis/chain.ts";
+import type { TidelineRedis } from "../../../store/redis/redis.ts";
 import { NO_SCHEMAS } from "../../fetched.ts";
 import { differenceOf, expectedRows, type OracleLog, type OracleRecord, rowKey, type Twin } from "../../oracle.ts";
 import { type Drop, drops, PARTITIONS, questions, tide } from "./drops.ts";

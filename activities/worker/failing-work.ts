@@ -1,0 +1,212 @@
+import { type Client, ScheduleNotFoundError, type WorkflowExecutionInfo } from "@temporalio/client";
+import { ApplicationFailure } from "@temporalio/common";
+import { type Failure, SAME_REASON } from "../../core/failures.ts";
+import { STREAM_KINDS } from "../../workflows/shared/names.ts";
+
+/** Whose work is looked at. */
+export interface WorkPlace {
+  /** TIDELINE_NAMESPACE. */
+  readonly namespace: string;
+  readonly taskQueue: string;
+  /** The views that a stream feeds. */
+  readonly viewsOf: (stream: string) => readonly string[];
+}
+
+type Reason = Pick<Failure, "code" | "message" | "hint">;
+
+/** Codes of failures that no activity raised: Temporal's own words. */
+const TASK_FAILED = "WORKFLOW_TASK_FAILED";
+const TIMED_OUT = "TIMED_OUT";
+
+/** A run that has just begun has not failed three times yet. */
+const SETTLES_MS = 5_000;
+/** Schedules run once a day at least. */
+const LOOK_BACK_MS = 4 * 86_400_000;
+/** No installation has so many runs at once, or so many failing schedules: what is beyond is found by a later look. */
+const MOST_RUNS = 200;
+const MOST_SCHEDULES = 100;
+
+/**
+ * What fails again and again in Temporal: schedules whose last three runs failed or timed out, and runs whose workflow task or activity has
+ * failed three times. Costs two questions while all is well, and one for each run that has been under way for some seconds.
+ */
+export async function failingWork(client: Client, place: WorkPlace, nowMs = Date.now()): Promise<Failure[]> {
+  const [runs, schedules] = await Promise.all([
+    failingRuns(client, place, nowMs),
+    failingSchedules(client, place, nowMs),
+  ]);
+  return [...runs, ...schedules];
+}
+
+/** Runs under way whose workflow task or activity has failed three times. */
+export async function failingRuns(client: Client, place: WorkPlace, nowMs = Date.now()): Promise<Failure[]> {
+  const query = `TaskQueue = '${place.taskQueue}' AND ExecutionStatus = 'Running' AND StartTime < '${isoOf(nowMs - SETTLES_MS)}'`;
+  const found: Failure[] = [];
+  for (const run of await firstOf(client, query, MOST_RUNS)) {
+    const failure = await failingRun(client, place, run, nowMs);
+    if (failure !== null) found.push(failure);
+  }
+  return found;
+}
+
+async function failingRun(
+  client: Client,
+  place: WorkPlace,
+  { workflowId, runId }: WorkflowExecutionInfo,
+  nowMs: number,
+): Promise<Failure | null> {
+  const { workflow } = client;
+  // It may have ended meanwhile, and its history been deleted.
+  const described = await workflow
+    .getHandle(workflowId, runId)
+    .describe()
+    .catch(() => null);
+  if (described === null || described.status.name !== "RUNNING") return null;
+  const { pendingWorkflowTask: task, pendingActivities } = described.raw;
+  const name = withoutNamespace(place, workflowId);
+  const failing = { kind: "workflow", name, views: viewsOfRun(place, name), atMs: nowMs } as const;
+  const taskFailures = (task?.attempt ?? 1) - 1;
+  if (taskFailures >= SAME_REASON) {
+    const sinceMs = timeOf(task?.originalScheduledTime) ?? nowMs;
+    return { ...failing, ...(await taskReason(client, workflowId, runId, name)), failures: taskFailures, sinceMs };
+  }
+  const activity = pendingActivities?.find((one) => (one.attempt ?? 1) > SAME_REASON && one.lastFailure);
+  if (!activity?.lastFailure) return null;
+  const { message, applicationFailureInfo } = activity.lastFailure;
+  return {
+    ...failing,
+    code: codeOf(applicationFailureInfo?.type),
+    message: `${activity.activityType?.name}: ${message}`,
+    hint: "It is tried again by itself. The worker's log, and the run in Temporal's UI, have more.",
+    failures: (activity.attempt ?? 1) - 1,
+    sinceMs: timeOf(activity.lastStartedTime) ?? nowMs,
+  };
+}
+
+/** Why the workflow task of a run fails: what the newest event about it says. Later attempts at one task leave no event. */
+async function taskReason(client: Client, workflowId: string, runId: string, name: string): Promise<Reason> {
+  const { history } = await client.workflowService.getWorkflowExecutionHistoryReverse({
+    namespace: client.options.namespace,
+    execution: { workflowId, runId },
+    maximumPageSize: 20,
+  });
+  const failed = history?.events?.find(({ workflowTaskFailedEventAttributes }) => workflowTaskFailedEventAttributes);
+  const message =
+    failed?.workflowTaskFailedEventAttributes?.failure?.message ?? "no worker completes its workflow task";
+  return {
+    code: TASK_FAILED,
+    message,
+    hint: `Workers of this release cannot go on with it. Start a worker of the release that began it until it has ended, or end it: \`tideline runs end ${name}\`; the next run begins anew.`,
+  };
+}
+
+/** Schedules by the runs that failed: asked for again without the schedules that are known, until there is none left. */
+async function failingSchedules(client: Client, place: WorkPlace, nowMs: number): Promise<Failure[]> {
+  const known = new Set<string>();
+  const failed = `TaskQueue = '${place.taskQueue}' AND WorkflowType = 'scheduledRun' AND ExecutionStatus IN ('Failed', 'TimedOut') AND CloseTime > '${isoOf(nowMs - LOOK_BACK_MS)}'`;
+  while (known.size < MOST_SCHEDULES) {
+    const others = [...known].map((id) => ` AND TemporalScheduledById != '${id}'`).join("");
+    const ids = (await firstOf(client, failed + others, 50)).flatMap(scheduleOf).filter((id) => !known.has(id));
+    if (ids.length === 0) break;
+    for (const id of ids) known.add(id);
+  }
+  const found = await Promise.all([...known].map((id) => failingSchedule(client, place, id, nowMs)));
+  return found.filter((one) => one !== null);
+}
+
+async function failingSchedule(client: Client, place: WorkPlace, id: string, nowMs: number): Promise<Failure | null> {
+  const closed = `TemporalScheduledById = '${id}' AND ExecutionStatus != 'Running'`;
+  const runs = await firstOf(client, closed, SAME_REASON);
+  const [newest] = runs;
+  const failed = runs.every(({ status: { name } }) => name === "FAILED" || name === "TIMED_OUT");
+  if (newest === undefined || runs.length < SAME_REASON || !failed) return null;
+  const schedule = await client.schedule
+    .getHandle(id)
+    .describe()
+    .catch((error: unknown) => {
+      if (error instanceof ScheduleNotFoundError) return null;
+      throw error;
+    });
+  // A paused one is left alone on purpose.
+  if (schedule === null || schedule.state.paused) return null;
+  const name = withoutNamespace(place, id);
+  return {
+    kind: "schedule",
+    name,
+    views: viewsOfSchedule(place, schedule.action.args),
+    ...(await runReason(client, newest)),
+    failures: SAME_REASON,
+    sinceMs: Math.min(...runs.map(({ startTime }) => startTime.getTime())),
+    atMs: nowMs,
+  };
+}
+
+/** Why a run failed: the innermost failure that an activity or a workflow raised. */
+async function runReason(client: Client, { workflowId, runId, status }: WorkflowExecutionInfo): Promise<Reason> {
+  const hint = "Look at its last runs in Temporal's UI, or into the worker's log.";
+  if (status.name === "TIMED_OUT") return { code: TIMED_OUT, message: "its run did not end in time", hint };
+  const error: unknown = await client.workflow
+    .getHandle(workflowId, runId, { followRuns: false })
+    .result()
+    .catch((failure: unknown) => failure);
+  let reason: Reason = { code: "UNEXPECTED", message: error instanceof Error ? error.message : "it failed", hint };
+  for (let cause = error; cause instanceof Error; cause = cause.cause)
+    if (cause instanceof ApplicationFailure) reason = { code: codeOf(cause.type), ...saidBy(cause, hint) };
+  return reason;
+}
+
+/** An activity's failure carries its hint twice: at the end of its message, and as a detail. */
+function saidBy({ message, details }: ApplicationFailure, otherwise: string): Omit<Reason, "code"> {
+  const [detail] = details ?? [];
+  const hint = typeof detail === "object" && detail !== null && "hint" in detail ? String(detail.hint) : null;
+  if (hint === null) return { message, hint: otherwise };
+  return { message: message.endsWith(`. ${hint}`) ? message.slice(0, -hint.length - 2) : message, hint };
+}
+
+/** Errors that nobody named carry the name of their class. */
+function codeOf(type: string | null | undefined): string {
+  return type !== null && type !== undefined && /^[A-Z][A-Z_]+$/.test(type) ? type : "UNEXPECTED";
+}
+
+/** `refresh/revenue` concerns revenue, `archive/orders` every view of orders. */
+function viewsOfRun({ viewsOf }: WorkPlace, name: string): string[] {
+  const [kind = "", target = ""] = name.split("/");
+  return viewsOfWork(viewsOf, kind, target);
+}
+
+function viewsOfSchedule({ viewsOf }: WorkPlace, args: readonly unknown[] | undefined): string[] {
+  const [input] = (args ?? []) as { kind?: string; target?: string }[];
+  return viewsOfWork(viewsOf, input?.kind ?? "", input?.target ?? "");
+}
+
+function viewsOfWork(viewsOf: WorkPlace["viewsOf"], kind: string, target: string): string[] {
+  if (STREAM_KINDS.some((one) => one === kind)) return [...viewsOf(target)];
+  return ["refresh", "rebuild", "backfill", "adopt"].includes(kind) ? [target] : [];
+}
+
+function scheduleOf({ searchAttributes }: WorkflowExecutionInfo): string[] {
+  const [id] = searchAttributes.TemporalScheduledById ?? [];
+  return typeof id === "string" ? [id] : [];
+}
+
+async function firstOf(client: Client, query: string, count: number): Promise<WorkflowExecutionInfo[]> {
+  const found: WorkflowExecutionInfo[] = [];
+  for await (const one of client.workflow.list({ query, pageSize: count })) {
+    found.push(one);
+    if (found.length === count) break;
+  }
+  return found;
+}
+
+/** A workflow or schedule as people call it. */
+export function withoutNamespace({ namespace }: Pick<WorkPlace, "namespace">, id: string): string {
+  return namespace !== "" && id.startsWith(`${namespace}/`) ? id.slice(namespace.length + 1) : id;
+}
+
+function timeOf(time: { seconds?: unknown } | null | undefined): number | null {
+  return time === null || time === undefined ? null : Number(time.seconds ?? 0) * 1_000;
+}
+
+function isoOf(timeMs: number): string {
+  return new Date(timeMs).toISOString();
+}

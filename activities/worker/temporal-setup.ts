@@ -1,0 +1,109 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Client, Connection } from "@temporalio/client";
+import type { Logger } from "pino";
+import { TidelineError } from "../../core/errors.ts";
+import { type DesiredSchedule, missingSchedules, reconcileSchedules } from "./schedules.ts";
+import { missingSearchAttributes, registerSearchAttributes } from "./search-attributes.ts";
+
+/** What a worker tells Temporal before it works. */
+export interface TemporalSetup {
+  readonly temporalAddress: string;
+  readonly temporalNamespace: string;
+  readonly taskQueue: string;
+  /** The keyword search attributes that workflows set. */
+  readonly searchAttributes: readonly string[];
+  /** What Temporal is to start by itself; null leaves its schedules alone. */
+  readonly schedules: readonly DesiredSchedule[] | null;
+  readonly logger: Logger;
+}
+
+const LOOK_EVERY_MS = 15_000;
+
+/** Throws NOT_READY when Temporal does not answer. */
+export async function prepareTemporal(setup: TemporalSetup): Promise<void> {
+  await connected(setup, (connection) => tell(setup, connection));
+}
+
+/** What is done beside looking after Temporal, over the same connection. */
+export interface TemporalLooks {
+  readonly everyMs?: number;
+  /** Called at each look. */
+  readonly look?: (client: Client) => Promise<void>;
+  /** How a look ended; null: well. */
+  readonly ended?: (error: unknown) => void;
+}
+
+/**
+ * Temporal can come back without its database, and people can delete a schedule. Workers go on as if nothing had happened, but no workflow could
+ * begin: their search attributes are unknown, or their schedule is gone. So a worker looks every 15 seconds whether what it told Temporal is
+ * still there, and tells it again. Returns a function that ends that.
+ */
+export function lookAfterTemporal(setup: TemporalSetup, looks: TemporalLooks = {}): () => void {
+  const { everyMs = LOOK_EVERY_MS, look = async () => {}, ended = () => {} } = looks;
+  const { temporalNamespace: namespace, logger } = setup;
+  const ending = new AbortController();
+  const repeat = async () => {
+    for (;;) {
+      await delay(everyMs, undefined, { signal: ending.signal, ref: false });
+      try {
+        await connected(setup, async (connection) => {
+          await tellAgain(setup, connection);
+          await look(new Client({ connection, namespace }));
+        });
+        ended(null);
+      } catch (error) {
+        ended(error);
+        logger.debug({ error: (error as Error).message }, "Temporal cannot be looked after");
+      }
+    }
+  };
+  repeat().catch(() => {}); // ended
+  return () => ending.abort();
+}
+
+async function tellAgain(setup: TemporalSetup, connection: Connection): Promise<void> {
+  const { temporalNamespace: namespace, searchAttributes, schedules, logger } = setup;
+  const attributes = await missingSearchAttributes(connection, namespace, searchAttributes);
+  const gone = await missingSchedules(new Client({ connection, namespace }), schedules ?? []);
+  if (attributes.length + gone.length === 0) return;
+  logger.warn(
+    { attributes, schedules: gone.map(({ id }) => id) },
+    "Temporal has forgotten something: it is told again",
+  );
+  await tell(setup, connection);
+}
+
+/** Search attributes first: a schedule's runs need them. */
+async function tell(
+  { temporalNamespace: namespace, taskQueue, searchAttributes, schedules, logger }: TemporalSetup,
+  connection: Connection,
+): Promise<void> {
+  await registerSearchAttributes(connection, namespace, searchAttributes);
+  if (schedules === null) return;
+  const place = { taskQueue, owner: taskQueue };
+  const reconciled = await reconcileSchedules(new Client({ connection, namespace }), schedules, place);
+  logger.info({ ...reconciled }, "schedules");
+}
+
+async function connected(
+  { temporalAddress: address }: TemporalSetup,
+  work: (connection: Connection) => Promise<void>,
+): Promise<void> {
+  const connection = await Connection.connect({ address }).catch(unreachable(address));
+  try {
+    await work(connection);
+  } finally {
+    await connection.close();
+  }
+}
+
+export function unreachable(address: string): (cause: unknown) => never {
+  return (cause) => {
+    throw new TidelineError(
+      "NOT_READY",
+      `Temporal does not answer at ${address}`,
+      "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the Temporal that runs.",
+      { cause },
+    );
+  };
+}

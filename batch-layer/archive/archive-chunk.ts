@@ -1,0 +1,274 @@
+import { quoteText } from "../../core/contract/sql.ts";
+import { TidelineError } from "../../core/errors.ts";
+import type { TimeRange } from "../../core/interval.ts";
+import type { ArchiveEntry } from "../../core/log/documents.ts";
+import { type Position, position } from "../../core/log/position.ts";
+import { Decoder, type ScannedBatch } from "../../store/decode/decoder.ts";
+import { eventColumns } from "../../store/decode/events.ts";
+import { warmDedup } from "../../store/decode/warm-dedup.ts";
+import type { Duck } from "../../store/duckdb/duck.ts";
+import type { FetchedPartition } from "../../store/kafka/read/log.ts";
+import { type Reached, requireReached } from "../../store/kafka/read/log-check.ts";
+import { type Mark, markAfter, markToJson } from "../../store/kafka/read/marks.ts";
+import { numbersOf, parquet, withDuck } from "../duck-run.ts";
+import { requireArchived } from "../log-checks.ts";
+import type { BatchStores, StreamTarget, Watch } from "../stores.ts";
+import type { ArchiveChunk } from "./archive-plan.ts";
+import { eventTimesOf } from "./event-times.ts";
+import { createOriginals, type OriginalTexts, originalTexts } from "./originals-table.ts";
+
+export interface ChunkLimits {
+  readonly fetchBytes: number;
+  /** Keys and values that a file may hold before its chunk ends early: what bounds the memory of an archiver. */
+  readonly fileBytes: number;
+}
+
+export const CHUNK_LIMITS: ChunkLimits = { fetchBytes: 4 * 1024 * 1024, fileBytes: 64 * 1024 * 1024 };
+
+export interface ChunkOutcome {
+  readonly partition: number;
+  readonly from: string;
+  /**
+   * Where the archive goes on: below the chunk's own end when it ended early, elsewhere when another archiver was
+   * first.
+   */
+  readonly to: string;
+  /** Whether this call made the entry. */
+  readonly won: boolean;
+  readonly records: number;
+  readonly duplicates: number;
+  readonly rejects: number;
+  readonly control: number;
+  readonly sizeBytes: number;
+}
+
+/**
+ * Archives one chunk: one Parquet file and its entry. It does nothing when the archive does not end where the chunk
+ * begins; when it does, only an entry created under this `from` can move that end, so whoever creates it has extended
+ * the archive without gap or overlap. Throws LOG_TRUNCATED when the log does not continue what is archived.
+ */
+export async function archiveChunk(
+  stores: BatchStores,
+  target: StreamTarget,
+  topicId: string,
+  chunk: ArchiveChunk,
+  watch: Watch,
+  limits: ChunkLimits = CHUNK_LIMITS,
+): Promise<ChunkOutcome> {
+  const { archive, data } = stores;
+  const from = position(chunk.from);
+  const reached = await archiveEnd(stores, target.topic, topicId, chunk.partition, from);
+  if (reached !== from) return outcome(chunk, { ...NOTHING, to: String(reached) }, false);
+  const entry = await withDuck(stores, watch, (duck) =>
+    new ChunkWriter(stores, target, topicId, duck, watch).write(chunk, limits),
+  );
+  watch.signal.throwIfAborted();
+  try {
+    // After the chunk was read: if the log continues the archive now, it did while it was read.
+    await requireArchived(stores, target.topic, topicId, chunk.partition);
+  } catch (error) {
+    if (entry.file !== null) await data.remove(entry.file);
+    throw error;
+  }
+  if (await archive.create(target.topic, chunk.partition, entry)) return outcome(chunk, entry, true);
+  const winner = await archiveEnd(stores, target.topic, topicId, chunk.partition, from);
+  return outcome(chunk, { ...NOTHING, to: String(winner) }, false);
+}
+
+const NOTHING = { records: 0, duplicates: 0, rejects: 0, control: 0, sizeBytes: 0 };
+
+function outcome(chunk: ArchiveChunk, made: typeof NOTHING & { to: string }, won: boolean): ChunkOutcome {
+  const { to, records, duplicates, rejects, control, sizeBytes } = made;
+  return { partition: chunk.partition, from: chunk.from, to, won, records, duplicates, rejects, control, sizeBytes };
+}
+
+/** Where the archive of a partition ends; it begins at `start` when it has not begun. */
+async function archiveEnd(
+  { archive }: BatchStores,
+  topic: string,
+  topicId: string,
+  partition: number,
+  start: Position,
+): Promise<Position> {
+  const last = (await archive.entries(topic, topicId, partition)).at(-1);
+  return last === undefined ? archive.begin(topic, topicId, partition, start) : position(last.to);
+}
+
+/** Higher levels take longer and, of records, make the file hardly smaller; nobody looks for single values, which is what bloom filters are for. */
+const PARQUET =
+  "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, WRITE_BLOOM_FILTER false, ROW_GROUP_SIZE 100000)";
+
+class ChunkWriter {
+  readonly #stores: BatchStores;
+  readonly #target: StreamTarget;
+  readonly #topicId: string;
+  readonly #duck: Duck;
+  readonly #watch: Watch;
+
+  constructor(stores: BatchStores, target: StreamTarget, topicId: string, duck: Duck, watch: Watch) {
+    this.#stores = stores;
+    this.#target = target;
+    this.#topicId = topicId;
+    this.#duck = duck;
+    this.#watch = watch;
+  }
+
+  /** Reads the chunk and writes its file; the entry is not published yet. */
+  async write(chunk: ArchiveChunk, { fetchBytes, fileBytes }: ChunkLimits): Promise<ArchiveEntry> {
+    const { stream } = this.#target;
+    const { partition } = chunk;
+    const decoder = await Decoder.open(this.#duck, stream, this.#stores.schemas);
+    const { topic } = this.#target;
+    const window = {
+      topic,
+      topicId: this.#topicId,
+      partition,
+      stream,
+      before: position(chunk.from),
+    };
+    await warmDedup(this.#stores, decoder, window);
+    await this.#duck.run(
+      `CREATE OR REPLACE TEMP TABLE chunk (${eventColumns(stream)}, _timestamp BIGINT, _key BLOB, _value BLOB, _contract INTEGER)`,
+    );
+    let next = position(chunk.from);
+    let sizeBytes = 0;
+    let control = 0;
+    let leaderEpoch = -1;
+    let mark: Mark | null = null;
+    const { log } = this.#stores;
+    const { signal } = this.#watch;
+    const source = log.read(topic, partition, next, position(chunk.to), fetchBytes, signal);
+    for await (const { fetched, prepared } of oneAhead(prepare(decoder, source))) {
+      // Records that replace lost ones have a later leader epoch: then, what was read before may not be in the log any more.
+      if (mark !== null && fetched.leaderEpoch > mark.leaderEpoch)
+        await this.#requireRead(partition, { position: next, mark });
+      if (prepared !== null) await this.#keep(decoder, fetched, prepared);
+      next = fetched.to;
+      sizeBytes += fetched.records.sizeBytes;
+      control += fetched.control.length;
+      leaderEpoch = fetched.leaderEpoch;
+      mark = markAfter(fetched, this.#topicId, mark);
+      this.#watch.beat({ partition, position: String(next), sizeBytes });
+      if (sizeBytes >= fileBytes) break;
+    }
+    const { times, ...counts } = await this.#counts();
+    const identity = {
+      from: chunk.from,
+      to: String(next),
+      control,
+      topicId: this.#topicId,
+      leaderEpoch,
+      contract: stream.revision,
+      ...(mark === null ? {} : { mark: markToJson(mark) }),
+    };
+    if (counts.records === 0) return { ...identity, ...counts, file: null, checksum: null, sizeBytes: 0 };
+    return { ...identity, ...counts, times, ...(await this.#file(partition, identity, counts.records)) };
+  }
+
+  async #requireRead(partition: number, reached: Reached): Promise<void> {
+    const { log } = this.#stores;
+    const { topic } = this.#target;
+    const compared = { log, topic, topicId: this.#topicId, bounds: await log.bounds(topic, [partition]) };
+    await requireReached(compared, [[partition, reached]]);
+  }
+
+  /** Adds a fetch to `chunk`, which is in the order of offsets. */
+  async #keep(decoder: Decoder, fetched: FetchedPartition, { scanned, originals }: Prepared): Promise<void> {
+    await decoder.decode([fetched], scanned);
+    await createOriginals(this.#duck, originals);
+    // What had to be decoded again lies behind the other rows.
+    const [disordered = 0] = await numbersOf(this.#duck, `SELECT ${disorderedSql("events")}`);
+    const events = disordered === 0 ? "events" : "(SELECT * FROM events ORDER BY _offset)";
+    await this.#duck.run(
+      `INSERT INTO chunk BY NAME SELECT e.*, o.*, ${this.#target.stream.revision} AS _contract FROM ${events} e POSITIONAL JOIN originals o`,
+    );
+  }
+
+  async #counts(): Promise<Pick<ArchiveEntry, "records" | "duplicates" | "rejects"> & { times: TimeRange | null }> {
+    const [records = 0, duplicates = 0, rejects = 0] = await numbersOf(
+      this.#duck,
+      "SELECT count(*), count(*) FILTER (_duplicate), count(*) FILTER (_reject IS NOT NULL) FROM chunk",
+    );
+    return { records, duplicates, rejects, times: await eventTimesOf(this.#duck, this.#target.stream, "chunk") };
+  }
+
+  async #file(
+    partition: number,
+    { from, to }: { from: string; to: string },
+    records: number,
+  ): Promise<{ file: string; checksum: string; sizeBytes: number }> {
+    const { data, archive } = this.#stores;
+    const file = await data.attempt(
+      archive.fileFolder(this.#target.topic, partition),
+      `${from.padStart(19, "0")}-${to}`,
+      "parquet",
+    );
+    try {
+      await this.#duck.run(`COPY chunk TO ${quoteText(data.path(file))} ${PARQUET}`);
+      const written = parquet(this.#stores, [file]);
+      const [count, lowest, highest, disordered] = await numbersOf(
+        this.#duck,
+        `SELECT least(count(_offset), count(_timestamp)), min(_offset), max(_offset), ${disorderedSql(written)} FROM ${written}`,
+      );
+      if (
+        count !== records ||
+        disordered !== 0 ||
+        lowest === undefined ||
+        BigInt(lowest) < BigInt(from) ||
+        highest === undefined ||
+        BigInt(highest) >= BigInt(to)
+      ) {
+        throw new TidelineError(
+          "ARCHIVE_DAMAGED",
+          `${file} holds ${count} records of [${lowest}, ${highest}], ${disordered} out of order, not ${records} of [${from}, ${to})`,
+          "It was not published; see whether the disk is full or failing.",
+        );
+      }
+      return { file, ...(await data.settle(file)) };
+    } catch (error) {
+      await data.remove(file);
+      throw error;
+    }
+  }
+}
+
+/** What can be done with a fetch before its turn comes. */
+interface Prepared {
+  readonly scanned: ScannedBatch;
+  readonly originals: OriginalTexts;
+}
+
+async function* prepare(
+  decoder: Decoder,
+  source: AsyncIterable<FetchedPartition>,
+): AsyncGenerator<{ fetched: FetchedPartition; prepared: Prepared | null }> {
+  for await (const fetched of source) {
+    const { records } = fetched;
+    const prepared =
+      records.length === 0 ? null : { scanned: await decoder.scan([fetched]), originals: originalTexts(records) };
+    yield { fetched, prepared };
+  }
+}
+
+/** SQL: how many rows of a relation do not come after the row before. */
+function disorderedSql(relation: string): string {
+  return `(SELECT count(*) FILTER (_offset <= before) FROM (SELECT _offset, lag(_offset) OVER () AS before FROM ${relation}))`;
+}
+
+/** What a source gives, the next one asked for while this one is worked on. */
+async function* oneAhead<T>(source: AsyncGenerator<T>): AsyncGenerator<T> {
+  let next = source.next();
+  try {
+    for (;;) {
+      const { done, value } = await next;
+      if (done === true) return;
+      next = source.next();
+      // Whoever awaits it sees the error.
+      next.catch(() => undefined);
+      yield value;
+    }
+  } finally {
+    await next.catch(() => undefined);
+    await source.return(undefined);
+  }
+}

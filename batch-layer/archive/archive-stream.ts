@@ -1,0 +1,43 @@
+import { at, type CutJson, cutFromJson, cutToJson, cutWith } from "../../core/log/position.ts";
+import { beginArchive } from "../../store/archive/generation-start.ts";
+import { noLeader } from "../../store/kafka/cluster/log-errors.ts";
+import { requireReached } from "../../store/kafka/read/log-check.ts";
+import type { BatchStores, StreamTarget } from "../stores.ts";
+import { type ArchiveChunk, planArchive } from "./archive-plan.ts";
+
+export interface ArchivePlan {
+  readonly topicId: string;
+  readonly archived: CutJson;
+  readonly target: CutJson;
+  /** In order within each partition; empty when the archive has reached the target. */
+  readonly chunks: readonly ArchiveChunk[];
+}
+
+/**
+ * What is left to archive up to `target`, or up to the end of committed data of the partitions that can be read when that is null.
+ * Throws TOPIC_RECREATED, LOG_LOST, TOPIC_MISSING, LOG_TRUNCATED when the log does not continue what is archived, and LOG_UNREADABLE when a partition
+ * that has to be read for `target` has no leader.
+ */
+export async function planStream(
+  stores: BatchStores,
+  { topic }: StreamTarget,
+  target: CutJson | null,
+): Promise<ArchivePlan> {
+  const { archive, log } = stores;
+  const { id } = await log.topic(topic);
+  let { begun: archived } = await beginArchive(stores, topic, id);
+  const tails = await archive.tails(topic, id);
+  for (const [partition, tail] of tails) archived = cutWith(archived, partition, tail.position);
+  const bounds = await log.readableBounds(topic);
+  const { start, stable, leaderless } = bounds;
+  const wanted = target === null ? stable : cutFromJson(target);
+  const unreadable = leaderless.find((partition) => at(archived, partition) < at(wanted, partition));
+  if (unreadable !== undefined) throw noLeader(topic, unreadable);
+  const chunks = planArchive({ topic, archived, logStart: start, stable, target: wanted });
+  const extended = new Set(chunks.map(({ partition }) => partition));
+  const compared = [...tails].filter(
+    ([partition]) => extended.has(partition) || (target === null && !leaderless.includes(partition)),
+  );
+  await requireReached({ log, topic, topicId: id, bounds }, compared);
+  return { topicId: id, archived: cutToJson(archived), target: cutToJson(wanted), chunks };
+}

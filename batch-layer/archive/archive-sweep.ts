@@ -1,0 +1,47 @@
+import { join } from "node:path";
+import { isMerged, type MergedEntry } from "../../core/log/documents.ts";
+import { position } from "../../core/log/position.ts";
+import type { BatchStores, StreamTarget } from "../stores.ts";
+
+/**
+ * Deletes entries that a merged one has replaced for so long that nobody reads them any more, then files that no entry names and none ever
+ * will: those entries' files, and those of attempts that were killed, or that lost a race. Answers how many files it deleted.
+ *
+ * A file that no entry names stays while it may still be published to be read: an archiver's when it begins at the archive's end or
+ * beyond, a compactor's until a merged entry that has been there for the time of grace contains its span.
+ */
+export async function sweepArchive(
+  { archive, data }: BatchStores,
+  { topic }: StreamTarget,
+  topicId: string,
+): Promise<number> {
+  let swept = 0;
+  for (const partition of await archive.partitions(topic)) {
+    const { entries, replaced } = await archive.list(topic, topicId, partition);
+    const named = new Set(entries.map(({ file }) => file));
+    for (const { entry, by, document } of replaced) {
+      if (archive.graceIsOver(by)) await data.remove(document);
+      else named.add(entry.file);
+    }
+    const merged = entries.filter((entry) => isMerged(entry)).filter((entry) => archive.graceIsOver(entry));
+    const end = position(entries.at(-1)?.to ?? 0);
+    const folder = archive.fileFolder(topic, partition);
+    for (const name of await data.list(folder)) {
+      const file = join(folder, name);
+      if (named.has(file) || !isDead(name, end, merged)) continue;
+      await data.remove(file);
+      swept += 1;
+    }
+  }
+  return swept;
+}
+
+/** Whether an attempt's file cannot be published any more, or only under an entry that is never read. */
+function isDead(name: string, end: bigint, settled: readonly MergedEntry[]): boolean {
+  const attempt = /^merged-(\d{19})-(\d{19})-/.exec(name);
+  if (attempt !== null) {
+    const [from, to] = [BigInt(attempt[1] ?? 0), BigInt(attempt[2] ?? 0)];
+    return settled.some((entry) => position(entry.from) <= from && to <= position(entry.to));
+  }
+  return /^\d{19}-/.test(name) && BigInt(name.slice(0, 19)) < end;
+}

@@ -1,0 +1,128 @@
+import { randomUUID } from "node:crypto";
+import { quoteName } from "../../core/contract/sql.ts";
+import type { Stream } from "../../core/contract/stream.ts";
+import { TidelineError } from "../../core/errors.ts";
+import type { ArchiveEntry } from "../../core/log/documents.ts";
+import { at, type Cut, partitionsOf, position } from "../../core/log/position.ts";
+import { batchLedgerSql } from "../../core/state/compile.ts";
+import { decodeAnew } from "../../store/decode/decode-anew.ts";
+import { type ForeignSpan, foreignSpans } from "../../store/decode/originals.ts";
+import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
+import { numbersOf, parquet } from "../duck-run.ts";
+import type { BatchStores, StreamTarget } from "../stores.ts";
+
+/** What the entries of a span say about it. */
+export type EntryCounts = Pick<ArchiveEntry, "records" | "duplicates" | "rejects">;
+
+export interface ArchivedEvents {
+  /** SQL: the events of the span; null when it holds none. */
+  readonly relation: string | null;
+  /**
+   * By partition, what its entries count, where they cover exactly the span: an entry that straddles a border counts
+   * more.
+   */
+  readonly counts: ReadonlyMap<number, EntryCounts>;
+}
+
+/**
+ * The archived events of `[from, to)`, of the entries that `wanted` is true for. Entries may straddle a border, so rows are
+ * taken by offset.
+ * What another revision of the contract archived is decoded anew from its original bytes. Throws ARCHIVE_DAMAGED when the archive does not
+ * hold the span as its entries say.
+ */
+export async function archivedEvents(
+  stores: BatchStores,
+  duck: Duck,
+  target: StreamTarget,
+  topicId: string,
+  from: Cut,
+  to: Cut,
+  wanted: (entry: ArchiveEntry) => boolean = () => true,
+): Promise<ArchivedEvents> {
+  const { topic, stream } = target;
+  const files: { file: string; checksum: string | null; records: number }[] = [];
+  const typed: string[] = [];
+  const spans: string[] = [];
+  const foreign: ForeignSpan[] = [];
+  const counts = new Map<number, EntryCounts>();
+  for (const partition of partitionsOf(from, to)) {
+    const [first, last] = [at(from, partition), at(to, partition)];
+    const entries = (await stores.archive.covering(topic, topicId, partition, first, last)).filter(wanted);
+    const ours = entries.filter(({ contract }) => contract === stream.revision);
+    foreign.push(...foreignSpans(entries, stream, partition, first, last));
+    files.push(...entries.flatMap(({ file, ...entry }) => (file === null ? [] : [{ ...entry, file }])));
+    const held = ours.flatMap(({ file }) => (file === null ? [] : [file]));
+    typed.push(...held);
+    if (held.length > 0) spans.push(`(_partition = ${partition} AND _offset >= ${first} AND _offset < ${last})`);
+    const exact =
+      entries.length === 0 || (position(entries[0]?.from ?? 0) === first && position(entries.at(-1)?.to ?? 0) === last);
+    if (exact) counts.set(partition, ours.reduce(addCounts, { records: 0, duplicates: 0, rejects: 0 }));
+  }
+  if (files.length === 0) return { relation: null, counts };
+  await stores.data.requireIntact(files);
+  await requireRows(stores, duck, stream.name, files);
+  const parts = spans.length === 0 ? [] : [`${parquet(stores, typed)} WHERE ${spans.join(" OR ")}`];
+  if (foreign.length > 0) {
+    const anew = `anew_${randomUUID().replaceAll("-", "")}`;
+    await decodeAnew(stores, duck, { ...target, topicId }, foreign, anew);
+    for (const [partition, counted] of await countsOf(duck, anew)) {
+      const others = counts.get(partition);
+      if (others !== undefined) counts.set(partition, addCounts(others, counted));
+    }
+    parts.push(anew);
+  }
+  const selects = parts.map((part) => `SELECT ${readColumns(stream)} FROM ${part}`);
+  return { relation: `(${selects.join(" UNION ALL ")})`, counts };
+}
+
+/** What is read of an event. (Which version it was is not, for files of earlier releases do not say.) */
+function readColumns(stream: Stream): string {
+  return [
+    "_partition",
+    "_offset",
+    ...Object.keys(stream.fields).map(quoteName),
+    "_id",
+    "_duplicate",
+    "_reject",
+    "_timestamp",
+  ].join(", ");
+}
+
+/** What was decoded anew comes to, by partition: the entries count what another contract made of it. */
+async function countsOf(duck: Duck, table: string): Promise<Map<number, EntryCounts>> {
+  const rows = await rowsOf(duck, batchLedgerSql(table));
+  return new Map(
+    rows.map((row) => {
+      const [partition = 0, records = 0, duplicates = 0, rejects = 0] = row.map(Number);
+      return [partition, { records, duplicates, rejects }];
+    }),
+  );
+}
+
+function addCounts(sum: EntryCounts, entry: EntryCounts): EntryCounts {
+  return {
+    records: sum.records + entry.records,
+    duplicates: sum.duplicates + entry.duplicates,
+    rejects: sum.rejects + entry.rejects,
+  };
+}
+
+async function requireRows(
+  stores: BatchStores,
+  duck: Duck,
+  stream: string,
+  files: readonly { file: string; records: number }[],
+): Promise<void> {
+  const list = parquet(
+    stores,
+    files.map(({ file }) => file),
+  ).replace("read_parquet", "parquet_file_metadata");
+  const [rows] = await numbersOf(duck, `SELECT sum(num_rows) FROM ${list}`);
+  const records = files.reduce((sum, file) => sum + file.records, 0);
+  if (rows === records) return;
+  throw new TidelineError(
+    "ARCHIVE_DAMAGED",
+    `${stream}: ${files.length} archive files hold ${rows} records, and their entries count ${records}`,
+    "Put them back from a backup: `tideline restore <folder> --file <path>`.",
+  );
+}

@@ -1,0 +1,91 @@
+import { quoteName, quoteText } from "../../core/contract/sql.ts";
+import type { Stream } from "../../core/contract/stream.ts";
+import type { TimeRange } from "../../core/interval.ts";
+import type { ArchiveEntry } from "../../core/log/documents.ts";
+import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
+import { parquet, withDuck } from "../duck-run.ts";
+import type { BatchStores, Watch } from "../stores.ts";
+
+/** A row group of an archive file: how many records it holds, and which event times they can have. */
+export interface RowGroup {
+  readonly records: number;
+  /** Null when the file does not say, or another revision of the contract decoded it. */
+  readonly times: TimeRange | null;
+}
+
+type Footers = Map<string, readonly RowGroup[]>;
+
+/** Footers never change, so each is read once. */
+const known = new WeakMap<BatchStores["pool"], Footers>();
+
+/**
+ * The row groups of these entries' files, by file: from the statistics in the files' footers. A group without any event
+ * (nothing but rejects) is left out. The footer of a damaged file is not believed: what its entry says of its times
+ * counts then, so that only those fail who need the file. Without that it may hold any time.
+ */
+export async function rowGroups(
+  stores: Pick<BatchStores, "data" | "pool">,
+  stream: Stream,
+  entries: readonly ArchiveEntry[],
+  watch: Watch,
+): Promise<ReadonlyMap<string, readonly RowGroup[]>> {
+  const footers = known.get(stores.pool) ?? new Map<string, readonly RowGroup[]>();
+  known.set(stores.pool, footers);
+  const files = entries.flatMap(({ file, ...entry }) => (file === null ? [] : [{ ...entry, file }]));
+  const unknown = files.filter(({ file, contract }) => contract === stream.revision && !footers.has(file));
+  const damaged = new Set((await stores.data.damaged(unknown)).map(({ file }) => file));
+  const fresh = unknown.map(({ file }) => file).filter((file) => !damaged.has(file));
+  if (fresh.length > 0) await readFooters(stores, stream.eventTime, fresh, footers, watch);
+  return new Map(
+    files.map(({ file, contract, records, times }) => {
+      const ours = contract === stream.revision;
+      const told = !ours || times === undefined ? [{ records, times: null }] : groupOf(records, times);
+      return [file, (ours ? footers.get(file) : undefined) ?? told];
+    }),
+  );
+}
+
+/** The events of a file as one group. */
+function groupOf(records: number, times: TimeRange | null): RowGroup[] {
+  return times === null ? [] : [{ records, times }];
+}
+
+/** Whether one of `groups` can hold an event of one of `ranges`. */
+export function mayHold(groups: readonly RowGroup[], ranges: readonly TimeRange[]): boolean {
+  return groups.some((group) => ranges.some((range) => overlaps(group, range)));
+}
+
+export function overlaps({ times }: RowGroup, { fromMs, toMs }: TimeRange): boolean {
+  return times === null || (times.fromMs < toMs && times.toMs > fromMs);
+}
+
+/** The event times of an archive relation's rows; null when it has no events. */
+export async function eventTimesOf(duck: Duck, { eventTime }: Stream, relation: string): Promise<TimeRange | null> {
+  const time = quoteName(eventTime);
+  const [[first, last] = []] = await rowsOf(duck, `SELECT min(${time}), max(${time}) FROM ${relation}`);
+  return first === null || first === undefined ? null : { fromMs: Number(first), toMs: Number(last) + 1 };
+}
+
+async function readFooters(
+  stores: Pick<BatchStores, "data" | "pool">,
+  eventTime: string,
+  files: readonly string[],
+  into: Footers,
+  watch: Watch,
+): Promise<void> {
+  const names = new Map(files.map((file) => [stores.data.path(file), file]));
+  const source = parquet(stores, files).replace("read_parquet", "parquet_metadata");
+  const rows = await withDuck(stores, watch, (duck) =>
+    rowsOf(
+      duck,
+      `SELECT file_name, row_group_num_rows, TRY_CAST(stats_min_value AS BIGINT), TRY_CAST(stats_max_value AS BIGINT), stats_null_count FROM ${source} WHERE path_in_schema = ${quoteText(eventTime)}`,
+    ),
+  );
+  const found = new Map<string, RowGroup[]>(files.map((file) => [file, []]));
+  for (const [path, records, first, last, nulls] of rows) {
+    if (records === nulls) continue;
+    const times = first === null || last === null ? null : { fromMs: Number(first), toMs: Number(last) + 1 };
+    found.get(names.get(String(path)) ?? "")?.push({ records: Number(records), times });
+  }
+  for (const [file, groups] of found) into.set(file, groups);
+}

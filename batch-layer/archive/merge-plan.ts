@@ -1,0 +1,80 @@
+import type { ArchiveEntry } from "../../core/log/documents.ts";
+import { position } from "../../core/log/position.ts";
+
+export interface MergeLimits {
+  /** What a merged file may hold. */
+  readonly records: number;
+  readonly sizeBytes: number;
+  /** How many of the newest entries stay as they are: the next refreshes read just them, whole. */
+  readonly newest: number;
+}
+
+export const MERGE_LIMITS: MergeLimits = { records: 4_000_000, sizeBytes: 256 * 1024 * 1024, newest: 3 };
+
+/** A span of one partition whose entries become one. Positions are text, so that a plan can travel as JSON. */
+export interface ArchiveMerge {
+  readonly partition: number;
+  readonly from: string;
+  readonly to: string;
+  readonly entries: number;
+  readonly records: number;
+}
+
+/** Offsets of a block, by tier: 16, 128, 1,024 … 4,194,304. A row is rewritten once a tier at most. */
+const TIERS = [22n, 19n, 16n, 13n, 10n, 7n, 4n];
+
+/**
+ * Which successive entries to merge. A block of a tier is an aligned range of offsets; the entries that *begin* in a complete block, and that
+ * one revision of the contract decoded, become one. So what a merged entry covers follows from the archiver's entries alone, whoever
+ * merges and whenever: two compactors, one of which may have slept for hours, make the same entry or one inside the other, never two that
+ * overlap. The largest tier that the limits allow is taken at once. What is left is at most 7 entries a tier and one for each full block: it
+ * grows with the logarithm of a short history, and with the size of a long one.
+ */
+export function planMerges(
+  partition: number,
+  entries: readonly ArchiveEntry[],
+  limits: MergeLimits = MERGE_LIMITS,
+): ArchiveMerge[] {
+  const settled = entries.slice(0, Math.max(0, entries.length - limits.newest));
+  const complete = position(entries[settled.length]?.from ?? settled.at(-1)?.to ?? 0);
+  return mergesOf(settled, 0, { partition, complete, limits });
+}
+
+interface Situation {
+  readonly partition: number;
+  /** A block that ends here or before gets no more entries. */
+  readonly complete: bigint;
+  readonly limits: MergeLimits;
+}
+
+function mergesOf(entries: readonly ArchiveEntry[], tier: number, situation: Situation): ArchiveMerge[] {
+  const bits = TIERS[tier];
+  if (bits === undefined) return [];
+  const { partition, complete, limits } = situation;
+  return runs(entries, bits).flatMap((run) => {
+    const [first, last] = [run[0], run.at(-1)];
+    if (first === undefined || last === undefined || run.length < 2) return [];
+    const records = sum(run, "records");
+    const blockEnd = ((position(first.from) >> bits) + 1n) << bits;
+    if (blockEnd > complete || records > limits.records || sum(run, "sizeBytes") > limits.sizeBytes)
+      return mergesOf(run, tier + 1, situation);
+    return [{ partition, from: first.from, to: last.to, entries: run.length, records }];
+  });
+}
+
+/** Successive entries that begin in the same block of `1 << bits` offsets and have the same contract. */
+function runs(entries: readonly ArchiveEntry[], bits: bigint): ArchiveEntry[][] {
+  const found: ArchiveEntry[][] = [];
+  let current = "";
+  for (const entry of entries) {
+    const block = `${position(entry.from) >> bits} ${entry.contract}`;
+    if (block === current) found.at(-1)?.push(entry);
+    else found.push([entry]);
+    current = block;
+  }
+  return found;
+}
+
+function sum(entries: readonly ArchiveEntry[], field: "records" | "sizeBytes"): number {
+  return entries.reduce((total, entry) => total + entry[field], 0);
+}

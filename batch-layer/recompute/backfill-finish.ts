@@ -1,0 +1,153 @@
+import { join } from "node:path";
+import type { Generation } from "../../core/definition/generation.ts";
+import { TidelineError } from "../../core/errors.ts";
+import { dayOf, insideSql, joined, type TimeRange } from "../../core/interval.ts";
+import { BackfilledDay, BackfillVerdict, type Manifest, type StateFile } from "../../core/log/documents.ts";
+import { cutFromJson, cutsEqual } from "../../core/log/position.ts";
+import { cellColumns, mergeSql, stateColumns } from "../../core/state/compile.ts";
+import { rowsOf } from "../../store/duckdb/duck.ts";
+import { parquet, withDuck } from "../duck-run.ts";
+import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
+import { namingOverflow } from "../versions/merge-overflow.ts";
+import { newestOf, readNewest, replaceNewest, requireCutReached } from "../versions/newest.ts";
+import { versionPrefix } from "../versions/publish.ts";
+import { writeStates } from "../versions/state-file.ts";
+import { NO_STATE, stateHashes } from "../versions/state-hash.ts";
+import { type Backfill, dayDocument, folderOf, statesOf } from "./backfill.ts";
+
+export interface BackfillResult extends BackfillVerdict {
+  /** The version that was published; null when every day was as the version compared with held it. */
+  readonly version: number | null;
+}
+
+/**
+ * Compares the days with the newest version and publishes it with those that differ exchanged; nothing when none does,
+ * unless `force`. The version has the cut and the ledger of the one before: other events of the same span are not its matter.
+ */
+export async function finishBackfill(
+  stores: BatchStores,
+  target: ViewTarget,
+  backfill: Backfill,
+  days: readonly (TimeRange & { readonly day: string })[],
+  { createdBy, force }: { readonly createdBy: string; readonly force: boolean },
+  watch: Watch,
+): Promise<BackfillResult> {
+  const { generation } = target;
+  const here = folderOf(generation, backfill.name);
+  const earlier = await publishedBy(stores, generation, createdBy, backfill.pin.version);
+  if (earlier !== null) {
+    const verdict = await stores.data.read(join(here, verdictDocument(earlier)), BackfillVerdict);
+    if (verdict !== null) return { version: earlier, ...verdict };
+  }
+  const built = await builtFiles(stores, generation, backfill, days);
+  const ranges = joined(days);
+  let covered = cutFromJson(backfill.pin.cut);
+  const judge = async (newest: Manifest) => {
+    const to = cutFromJson(newest.cut);
+    requireCutReached(newest, covered);
+    if (!cutsEqual(covered, to)) {
+      const late = await statesOf(stores, target, backfill, { from: covered, to }, ranges, "late", watch);
+      if (late !== null) built.push(late);
+      covered = to;
+    }
+    return compare(stores, target, newest, built, days, watch);
+  };
+  let verdict = await readNewest(stores, generation, judge);
+  if (!force && verdict.days.every(({ identical }) => identical)) return { version: null, ...verdict };
+  const { version } = await replaceNewest(stores, generation, createdBy, async (newest) => {
+    if (verdict.compared !== newest.version) verdict = await judge(newest);
+    const identical = new Set(verdict.days.filter((day) => day.identical).map(({ day }) => day));
+    const exchanged = force ? days : days.filter(({ day }) => !identical.has(day));
+    const files = await exchange(stores, target, newest, built, joined(exchanged), watch);
+    await stores.data.createExclusively(join(here, verdictDocument(newest.version + 1)), verdict);
+    return { files, ledger: newest.ledger };
+  });
+  return { version, ...verdict };
+}
+
+/** Which version an attempt of this run has published, whose answer was lost. */
+async function publishedBy(
+  stores: BatchStores,
+  generation: Generation,
+  createdBy: string,
+  after: number,
+): Promise<number | null> {
+  const newest = await newestOf(stores, generation);
+  for (let version = newest.version; version > after; version--)
+    if ((await stores.manifests.version(generation, version))?.createdBy === createdBy) return version;
+  return null;
+}
+
+async function builtFiles(
+  { data }: BatchStores,
+  generation: Generation,
+  backfill: Backfill,
+  days: readonly { readonly day: string }[],
+): Promise<StateFile[]> {
+  const files: StateFile[] = [];
+  for (const { day } of days) {
+    const built = await data.read(join(folderOf(generation, backfill.name), dayDocument(backfill, day)), BackfilledDay);
+    if (built === null)
+      throw new TidelineError(
+        "BAD_REQUEST",
+        `the states of ${day} are gone: another run of ${backfill.name} has ended meanwhile`,
+        "Look at what that run says; start a backfill under the id that names its view and interval, so that there is one at a time.",
+      );
+    if (built.file !== null) files.push(built.file);
+  }
+  return files;
+}
+
+async function compare(
+  stores: BatchStores,
+  { view }: ViewTarget,
+  newest: Manifest,
+  built: readonly StateFile[],
+  days: readonly (TimeRange & { readonly day: string })[],
+  watch: Watch,
+): Promise<BackfillVerdict> {
+  const inside = insideSql("bucket", joined(days));
+  const recomputed = await stateHashes(stores, view, built, inside, dayOf, watch);
+  const held = await stateHashes(stores, view, newest.files, inside, dayOf, watch);
+  return {
+    compared: newest.version,
+    days: days.map(({ day }) => {
+      const [now, before] = [recomputed.get(day) ?? NO_STATE, held.get(day) ?? NO_STATE];
+      return { day, rows: now.rows, before: before.rows, identical: now.hash === before.hash };
+    }),
+  };
+}
+
+/** The files of a version in which the buckets of `ranges` are those of `built`. A file without such buckets stays as it is. */
+async function exchange(
+  stores: BatchStores,
+  { view, generation }: ViewTarget,
+  newest: Manifest,
+  built: readonly StateFile[],
+  ranges: readonly TimeRange[],
+  watch: Watch,
+): Promise<StateFile[]> {
+  const inside = insideSql("bucket", ranges);
+  const columns = stateColumns(view).join(", ");
+  const rowsIn = (files: readonly StateFile[], where: string) => {
+    const names = files.map(({ file }) => file);
+    return files.length === 0 ? [] : [`SELECT ${columns} FROM ${parquet(stores, names)} WHERE ${where}`];
+  };
+  return withDuck(stores, watch, async (duck) => {
+    const touched: StateFile[] = [];
+    for (const file of newest.files)
+      if ((await rowsOf(duck, `${rowsIn([file], inside).join("")} LIMIT 1`)).length > 0) touched.push(file);
+    const kept = newest.files.filter((file) => !touched.includes(file));
+    const rows = [...rowsIn(touched, `NOT ${inside}`), ...rowsIn(built, inside)].join(" UNION ALL ");
+    if (rows === "") return kept;
+    const merged = mergeSql(view, `(${rows})`, cellColumns(view), "stored");
+    const prefix = versionPrefix(newest.version + 1);
+    const folder = stores.manifests.stateFolder(generation);
+    const file = await namingOverflow(duck, view, `(${rows})`, () => writeStates(stores, duck, merged, folder, prefix));
+    return file === null ? kept : [file, ...kept];
+  });
+}
+
+function verdictDocument(version: number): string {
+  return `verdict-${versionPrefix(version)}.json`;
+}

@@ -1,0 +1,188 @@
+import { join } from "node:path";
+import { quoteName } from "../../core/contract/sql.ts";
+import type { Generation } from "../../core/definition/generation.ts";
+import { DAY_MS, insideSql, intervalName, type TimeRange, wholeBuckets } from "../../core/interval.ts";
+import { type ArchiveEntry, BackfilledDay, BackfillPin, type StateFile } from "../../core/log/documents.ts";
+import { at, type Cut, cutFromJson, partitionsOf } from "../../core/log/position.ts";
+import { stateSql } from "../../core/state/compile.ts";
+import { rowsOf } from "../../store/duckdb/duck.ts";
+import { archivedEvents } from "../archive/archived-events.ts";
+import { mayHold, rowGroups } from "../archive/event-times.ts";
+import { parquet, withDuck } from "../duck-run.ts";
+import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
+import { newestOf, readNewest } from "../versions/newest.ts";
+import { versionPrefix } from "../versions/publish.ts";
+import { writeStates } from "../versions/state-file.ts";
+import { type BackfillPlan, planBackfill } from "./backfill-plan.ts";
+
+/**
+ * A backfill: the states of the buckets of an interval of event time from the archive's events, in the place of what the
+ * newest version holds for them.
+ *
+ *   beginBackfill   where its states end: the cut of the version that is newest when its first run begins
+ *   surveyBackfill  the interval by day, without those for which there is nothing anywhere
+ *   backfillDay     the states of a day: a file, and a document that makes the day done for this run and every later one
+ *   finishBackfill  (backfill-finish.ts) what was refreshed meanwhile added, compared with the newest version, and published in its place
+ *   clearBackfill   the files of the days
+ *
+ * Everything that a run needs of an earlier one lies below `views/<generation>/backfills/<interval>`: the states of a day up
+ * to a cut are a function of the log, so they are right however long ago they were built.
+ */
+
+/** The stores that planning reads: also without a log. */
+type Plannable = Pick<BatchStores, "data" | "archive" | "manifests" | "pool">;
+
+/** One backfill of a view: which buckets, and what it builds on. */
+export interface Backfill extends TimeRange {
+  /** The interval's name, that of its folder. */
+  readonly name: string;
+  readonly pin: BackfillPin;
+}
+
+const PIN = "pin.json";
+
+/** What a backfill of `interval` builds on: what its first run did, or the newest version when there was none. Writes nothing. */
+export async function foreseeBackfill(stores: Plannable, target: ViewTarget, interval: TimeRange): Promise<Backfill> {
+  const { view, generation } = target;
+  const buckets = wholeBuckets(interval, view.grainMs);
+  const name = intervalName(buckets);
+  const held = await stores.data.read(join(folderOf(generation, name), PIN), BackfillPin);
+  if (held !== null) return { name, ...buckets, pin: held };
+  const { version, topicId, base, cut } = await newestOf(stores, generation);
+  const start = (await stores.manifests.version(generation, 0))?.cut ?? base;
+  return { name, ...buckets, pin: { version, topicId, start, cut } };
+}
+
+/** The same, fixed for this run and those that go on with it. */
+export async function beginBackfill(stores: Plannable, target: ViewTarget, interval: TimeRange): Promise<Backfill> {
+  const begun = await foreseeBackfill(stores, target, interval);
+  const first = await stores.data.createExclusively(join(folderOf(target.generation, begun.name), PIN), begun.pin);
+  return first ? begun : foreseeBackfill(stores, target, interval);
+}
+
+export interface BackfillSurvey extends BackfillPlan {
+  /** Days that an earlier run, or an earlier attempt, has done. */
+  readonly done: readonly string[];
+  /** Archive files that are damaged or gone, the first few: days that need one of them will fail. */
+  readonly damaged: readonly string[];
+}
+
+/** How many damaged files a survey names. */
+const NAMED = 20;
+
+/** The interval by day. Damaged archive files do not end it: a day that needs one fails by itself. */
+export async function surveyBackfill(
+  stores: Plannable,
+  target: ViewTarget,
+  backfill: Backfill,
+  watch: Watch,
+): Promise<BackfillSurvey> {
+  const { view, stream, generation } = target;
+  const { pin, name } = backfill;
+  const entries = await covering(stores, target, pin.topicId, cutFromJson(pin.start), cutFromJson(pin.cut));
+  const groups = [...(await rowGroups(stores, stream, entries, watch)).values()].flat();
+  const states = await readNewest(stores, generation, ({ files }) => statesByDay(stores, files, backfill, watch));
+  const plan = planBackfill(backfill, view.grainMs, groups, states);
+  const names = new Set(await stores.data.list(folderOf(generation, name)));
+  const done = plan.days.map(({ day }) => day).filter((day) => names.has(dayDocument(backfill, day)));
+  const damaged = (await stores.data.damaged(entries)).slice(0, NAMED).map(({ file }) => file ?? "");
+  return { ...plan, done, damaged };
+}
+
+/** The archive's entries of `[from, to)`. */
+async function covering(
+  { archive }: Plannable,
+  { topic }: ViewTarget,
+  topicId: string,
+  from: Cut,
+  to: Cut,
+): Promise<ArchiveEntry[]> {
+  const entries: ArchiveEntry[] = [];
+  for (const partition of partitionsOf(from, to))
+    entries.push(...(await archive.covering(topic, topicId, partition, at(from, partition), at(to, partition))));
+  return entries;
+}
+
+/** How many state rows these files hold for the buckets of each day, by epoch milliseconds. */
+async function statesByDay(
+  stores: Plannable,
+  files: readonly StateFile[],
+  range: TimeRange,
+  watch: Watch,
+): Promise<ReadonlyMap<number, number>> {
+  if (files.length === 0) return new Map();
+  const rows = parquet(
+    stores,
+    files.map(({ file }) => file),
+  );
+  const day = `bucket - ((bucket % ${DAY_MS}) + ${DAY_MS}) % ${DAY_MS}`;
+  const counts = await withDuck(stores, watch, (duck) =>
+    rowsOf(duck, `SELECT ${day}, count(*) FROM ${rows} WHERE ${insideSql("bucket", [range])} GROUP BY ALL`),
+  );
+  return new Map(counts.map(([dayMs, count]) => [Number(dayMs), Number(count)]));
+}
+
+/** Builds the states of a day up to the pin's cut, unless that has been done. */
+export async function backfillDay(
+  stores: BatchStores,
+  target: ViewTarget,
+  backfill: Backfill,
+  { day, fromMs, toMs }: TimeRange & { readonly day: string },
+  watch: Watch,
+): Promise<{ readonly rows: number }> {
+  const { generation } = target;
+  const { name, pin } = backfill;
+  const document = join(folderOf(generation, name), dayDocument(backfill, day));
+  const done = await stores.data.read(document, BackfilledDay);
+  if (done !== null) return { rows: done.file?.rows ?? 0 };
+  const span = { from: cutFromJson(pin.start), to: cutFromJson(pin.cut) };
+  const file = await statesOf(stores, target, backfill, span, [{ fromMs, toMs }], day, watch);
+  const made: BackfilledDay = { day, version: pin.version, file };
+  if (!(await stores.data.createExclusively(document, made)) && file !== null) {
+    // Another attempt was first, with the same states in a file of its own.
+    const first = await stores.data.read(document, BackfilledDay);
+    if (first?.file?.file !== file.file) await stores.data.remove(file.file);
+  }
+  return { rows: file?.rows ?? 0 };
+}
+
+/** The states of a span's events whose time lies in `ranges`, in a file of the backfill's folder; null when there are none. */
+export async function statesOf(
+  stores: BatchStores,
+  target: ViewTarget,
+  { name, pin }: Backfill,
+  { from, to }: { readonly from: Cut; readonly to: Cut },
+  ranges: readonly TimeRange[],
+  prefix: string,
+  watch: Watch,
+): Promise<StateFile | null> {
+  const { view, stream, generation } = target;
+  const groups = await rowGroups(stores, stream, await covering(stores, target, pin.topicId, from, to), watch);
+  // An entry that the archive has made of others meanwhile is not among the groups.
+  const wanted = ({ file }: ArchiveEntry) => {
+    const held = file === null ? [] : groups.get(file);
+    return held === undefined || mayHold(held, ranges);
+  };
+  return withDuck(stores, watch, async (duck) => {
+    const { relation } = await archivedEvents(stores, duck, target, pin.topicId, from, to, wanted);
+    if (relation === null) return null;
+    const events = `(SELECT * FROM ${relation} WHERE ${insideSql(quoteName(stream.eventTime), ranges)})`;
+    return writeStates(stores, duck, stateSql(view, events), folderOf(generation, name), prefix);
+  });
+}
+
+/** Deletes what the runs of a backfill have written for each other. */
+export async function clearBackfill({ data }: BatchStores, { generation }: ViewTarget, name: string): Promise<void> {
+  const here = folderOf(generation, name);
+  for (const file of await data.list(here)) await data.remove(join(here, file));
+}
+
+/** What the runs of a backfill write for each other. */
+export function folderOf(generation: Generation, name: string): string {
+  return join("views", generation, "backfills", name);
+}
+
+/** It names what it was built on: what a killed attempt leaves behind after the end is in nobody's way. */
+export function dayDocument({ pin }: Backfill, day: string): string {
+  return `${versionPrefix(pin.version)}-${day}.json`;
+}

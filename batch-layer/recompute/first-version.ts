@@ -1,0 +1,62 @@
+import type { ArchiveEntry } from "../../core/log/documents.ts";
+import { addLedgers, EMPTY_LEDGER } from "../../core/log/ledger.ts";
+import { at, type Cut, type CutJson, cutFromJson, cutToJson, cutWith, partitionsOf } from "../../core/log/position.ts";
+import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
+import { cutMarks } from "../versions/cut-marks.ts";
+import { joinParts } from "../versions/join-parts.ts";
+import { newestOf } from "../versions/newest.ts";
+import { nextManifest, publishVersion, versionPrefix } from "../versions/publish.ts";
+import type { BuiltPart } from "./rebuild.ts";
+import { planRebuild, type RebuildPart } from "./rebuild-plan.ts";
+
+/** The first version of a generation from all that is archived, so that its log need not go through Redis. */
+export interface FirstVersion {
+  readonly topicId: string;
+  readonly cut: CutJson;
+  readonly parts: readonly RebuildPart[];
+}
+
+/** Null when the generation has a version already, or nothing is archived that it could be built from. */
+export async function planFirstVersion(
+  stores: BatchStores,
+  { generation, topic }: ViewTarget,
+): Promise<FirstVersion | null> {
+  const { version, cut: begin, topicId } = await newestOf(stores, generation);
+  if (version > 0) return null;
+  const start = cutFromJson(begin);
+  const cut = atLeast(await stores.archive.archived(topic, topicId), start);
+  const entries = new Map<number, readonly ArchiveEntry[]>();
+  for (const partition of partitionsOf(cut))
+    entries.set(partition, await stores.archive.entries(topic, topicId, partition));
+  const parts = planRebuild(entries, start, cut);
+  return parts.length === 0 ? null : { topicId, cut: cutToJson(cut), parts };
+}
+
+/** A partition whose archive has not begun stays where the generation began. */
+function atLeast(archived: Cut, start: Cut): Cut {
+  let cut = start;
+  for (const [partition, to] of archived) if (to > at(start, partition)) cut = cutWith(cut, partition, to);
+  return cut;
+}
+
+/** Publishes version 1 from its parts; false when another writer was first. */
+export async function publishFirstVersion(
+  stores: BatchStores,
+  { view, generation, topic }: ViewTarget,
+  { cut, topicId }: FirstVersion,
+  parts: readonly BuiltPart[],
+  createdBy: string,
+  watch: Watch,
+): Promise<boolean> {
+  const newest = await newestOf(stores, generation);
+  const made = newest.version === 1 && newest.createdBy === createdBy;
+  if (newest.version > 0) return made;
+  const files = parts.flatMap(({ file }) => (file === null ? [] : [file]));
+  const folder = stores.manifests.stateFolder(generation);
+  const joined = await joinParts(stores, view, files, folder, versionPrefix(1), watch);
+  const ledger = parts.reduce((sum, part) => addLedgers(sum, part.ledger), EMPTY_LEDGER);
+  const to = cutFromJson(cut);
+  const moved = { cut: to, marks: await cutMarks(stores, topic, topicId, to) };
+  const next = { files: joined, ledger, createdBy, moved };
+  return publishVersion(stores, nextManifest(newest, next));
+}

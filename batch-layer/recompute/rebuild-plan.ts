@@ -1,0 +1,73 @@
+import type { ArchiveEntry } from "../../core/log/documents.ts";
+import { at, type Cut, type Position, partitionsOf, position } from "../../core/log/position.ts";
+
+/** A contiguous span of one partition. Positions are text, so that a plan can travel as JSON. */
+export interface RebuildSpan {
+  readonly partition: number;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** What is built in one step: at most one span of each partition. */
+export interface RebuildPart {
+  readonly spans: readonly RebuildSpan[];
+}
+
+/**
+ * How many records a part holds, about: each part beyond the first has to be merged with the others, and a large one is redone whole
+ * when it fails.
+ */
+const PART_RECORDS = 4_000_000;
+
+/**
+ * Divides `[start, cut)` into parts along the borders of archive files. Every part takes the same share of each partition, in order, so that events of
+ * about the same time, and with them the cells that they share, come together.
+ */
+export function planRebuild(
+  entries: ReadonlyMap<number, readonly ArchiveEntry[]>,
+  start: Cut,
+  cut: Cut,
+  partRecords: number = PART_RECORDS,
+): RebuildPart[] {
+  const partitions = partitionsOf(start, cut).map((partition) => {
+    const [from, end] = [at(start, partition), at(cut, partition)];
+    const held = (entries.get(partition) ?? []).filter(
+      (entry) => position(entry.to) > from && position(entry.from) < end,
+    );
+    return { partition, from, end, held, records: sumOf(held) };
+  });
+  const total = partitions.reduce((sum, { records }) => sum + records, 0);
+  const count = Math.max(1, Math.ceil(total / partRecords));
+  const borders = partitions.map(({ from, end, held, records }) =>
+    bordersOf(held, from, end, (part) => (records * part) / count, count),
+  );
+  return Array.from({ length: count }, (_, part) => ({
+    spans: partitions.flatMap(({ partition }, index) => {
+      const [from, to] = [borders[index]?.[part] ?? 0n, borders[index]?.[part + 1] ?? 0n];
+      return from < to ? [{ partition, from: String(from), to: String(to) }] : [];
+    }),
+  })).filter(({ spans }) => spans.length > 0);
+}
+
+/** Where the parts of a partition begin and end: `count + 1` positions, each inner one after the file with which `wanted` records are reached. */
+function bordersOf(
+  entries: readonly ArchiveEntry[],
+  from: Position,
+  end: Position,
+  wanted: (part: number) => number,
+  count: number,
+): Position[] {
+  const borders = [from];
+  let records = 0;
+  for (const entry of entries) {
+    records += entry.records;
+    const to = position(entry.to);
+    while (borders.length < count && records >= wanted(borders.length)) borders.push(to < end ? to : end);
+  }
+  while (borders.length <= count) borders.push(end);
+  return borders;
+}
+
+function sumOf(entries: readonly ArchiveEntry[]): number {
+  return entries.reduce((sum, { records }) => sum + records, 0);
+}

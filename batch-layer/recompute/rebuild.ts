@@ -1,0 +1,170 @@
+import { join } from "node:path";
+import type { Generation } from "../../core/definition/generation.ts";
+import { isTidelineError } from "../../core/errors.ts";
+import type { ArchiveEntry, Manifest } from "../../core/log/documents.ts";
+import { addLedgers, EMPTY_LEDGER, type Ledger, ledgersEqual } from "../../core/log/ledger.ts";
+import { type Cut, type CutJson, cutFromJson, cutsEqual, position } from "../../core/log/position.ts";
+import { type Delta, writeDelta } from "../refresh/delta.ts";
+import { requireBalance } from "../refresh/ledger-check.ts";
+import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
+import { joinParts } from "../versions/join-parts.ts";
+import { newestOf, readNewest, replaceNewest, requireCutReached } from "../versions/newest.ts";
+import { versionPrefix } from "../versions/publish.ts";
+import { stateHash } from "../versions/state-hash.ts";
+import { planRebuild, type RebuildPart, type RebuildSpan } from "./rebuild-plan.ts";
+
+/**
+ * A rebuild: the states of `[start, cut)` from the whole archive, and whether they are those that the refreshes have
+ * added up.
+ *
+ *   pinVersion     the newest version, with the hash of its state, before grace can take its files
+ *   planParts      the archive in parts
+ *   rebuildPart    the states of each, in parallel, in a folder of this run's own
+ *   finishRebuild  hash of their merge, published with the newest cut: what was refreshed meanwhile comes from the archive
+ */
+
+/** A version and what identifies its state: null when its files are damaged, and a rebuild is what restores them. */
+export interface PinnedVersion {
+  readonly hash: string | null;
+  readonly version: number;
+  readonly topicId: string;
+  readonly start: CutJson;
+  readonly cut: CutJson;
+  readonly ledger: Ledger;
+}
+
+/** The newest version and the hash of its state, if that can be read. */
+export async function pinVersion(
+  stores: BatchStores,
+  { view, generation }: ViewTarget,
+  watch: Watch,
+): Promise<PinnedVersion> {
+  const pin = async ({ version, topicId, base, cut, ledger }: Manifest, hash: string | null) => {
+    const start = (await stores.manifests.version(generation, 0))?.cut ?? base;
+    return { version, topicId, start, cut, ledger, hash };
+  };
+  try {
+    return await readNewest(stores, generation, async (newest) =>
+      pin(newest, (await stateHash(stores, view, newest.files, watch)).hash),
+    );
+  } catch (error) {
+    if (isTidelineError(error, "ARCHIVE_DAMAGED")) return pin(await newestOf(stores, generation), null);
+    throw error;
+  }
+}
+
+export async function planParts(
+  { archive }: BatchStores,
+  { topic }: ViewTarget,
+  { topicId, start, cut }: PinnedVersion,
+  partRecords?: number,
+): Promise<RebuildPart[]> {
+  const entries = new Map<number, readonly ArchiveEntry[]>();
+  for (const partition of await archive.partitions(topic))
+    entries.set(partition, await archive.entries(topic, topicId, partition));
+  return planRebuild(entries, cutFromJson(start), cutFromJson(cut), partRecords);
+}
+
+/** A part's states and ledger; the file lies in the run's own folder. */
+export type BuiltPart = Pick<Delta, "file"> & { readonly ledger: Ledger };
+
+/** Builds one part. (A run that an earlier release planned names a span of one partition.) */
+export async function rebuildPart(
+  stores: BatchStores,
+  target: ViewTarget,
+  topicId: string,
+  part: RebuildPart | RebuildSpan,
+  run: string,
+  watch: Watch,
+): Promise<BuiltPart> {
+  const spans = "spans" in part ? part.spans : [part];
+  const from = new Map(spans.map((span) => [span.partition, position(span.from)]));
+  const to = new Map(spans.map((span) => [span.partition, position(span.to)]));
+  return build(stores, target, { topicId, from, to }, run, watch);
+}
+
+async function build(
+  stores: BatchStores,
+  target: ViewTarget,
+  span: { topicId: string; from: Cut; to: Cut },
+  run: string,
+  watch: Watch,
+): Promise<BuiltPart> {
+  const { file, ledgers, entries } = await writeDelta(
+    stores,
+    target,
+    span,
+    runFolder(target.generation, run),
+    "part",
+    watch,
+  );
+  requireBalance({ view: target.view.name, archive: ledgers, entries, segments: null });
+  return { file, ledger: [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER) };
+}
+
+export interface RebuildResult {
+  /** The version that was published. */
+  readonly version: number;
+  /** The version that it was compared with, at this version's cut. */
+  readonly compared: number;
+  readonly cut: CutJson;
+  /** Whether state and ledger are those that the refreshes had added up. */
+  readonly equal: boolean;
+  readonly rows: number;
+  readonly hash: string;
+  /** Null when that state was damaged. */
+  readonly comparedHash: string | null;
+}
+
+export async function finishRebuild(
+  stores: BatchStores,
+  target: ViewTarget,
+  pinned: PinnedVersion,
+  parts: readonly BuiltPart[],
+  identity: { run: string; createdBy: string },
+  watch: Watch,
+): Promise<RebuildResult> {
+  const { view, generation } = target;
+  const files = parts.flatMap(({ file }) => (file === null ? [] : [file]));
+  let ledger = parts.reduce((sum, part) => addLedgers(sum, part.ledger), EMPTY_LEDGER);
+  const rebuilt = await stateHash(stores, view, files, watch);
+  const equal = rebuilt.hash === pinned.hash && ledgersEqual(ledger, pinned.ledger);
+  let covered = pinned.cut;
+  const published = await replaceNewest(stores, generation, identity.createdBy, async (newest) => {
+    const { version, cut } = newest;
+    const [from, to] = [cutFromJson(covered), cutFromJson(cut)];
+    requireCutReached(newest, from);
+    if (!cutsEqual(from, to)) {
+      const extra = await build(stores, target, { topicId: pinned.topicId, from, to }, identity.run, watch);
+      if (extra.file !== null) files.push(extra.file);
+      ledger = addLedgers(ledger, extra.ledger);
+      covered = cut;
+    }
+    const folder = stores.manifests.stateFolder(generation);
+    return { files: await joinParts(stores, view, files, folder, versionPrefix(version + 1), watch), ledger };
+  });
+  return {
+    version: published.version,
+    compared: pinned.version,
+    cut: pinned.cut,
+    equal,
+    rows: rebuilt.rows,
+    hash: rebuilt.hash,
+    comparedHash: pinned.hash,
+  };
+}
+
+/**
+ * Deletes the parts of a run, and of runs that ended without doing so: only one rebuild of a generation goes on at a
+ * time.
+ */
+export async function clearRebuilds({ data }: BatchStores, generation: Generation): Promise<void> {
+  for (const run of await data.list(join("views", generation, "rebuilds"))) {
+    const folder = runFolder(generation, run);
+    for (const name of await data.list(folder)) await data.remove(join(folder, name));
+  }
+}
+
+function runFolder(generation: Generation, run: string): string {
+  return join("views", generation, "rebuilds", run);
+}

@@ -1,0 +1,51 @@
+import type { StateFile } from "../../core/log/documents.ts";
+import type { Ledger } from "../../core/log/ledger.ts";
+import type { Cut } from "../../core/log/position.ts";
+import { ledgerSql, stateSql } from "../../core/state/compile.ts";
+import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
+import { archivedEvents, type EntryCounts } from "../archive/archived-events.ts";
+import { withDuck } from "../duck-run.ts";
+import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
+import { writeStates } from "../versions/state-file.ts";
+
+/** The states of a span, built from the archive. */
+export interface Delta {
+  /** Null when the view counted nothing. */
+  readonly file: StateFile | null;
+  readonly ledgers: ReadonlyMap<number, Ledger>;
+  readonly entries: ReadonlyMap<number, EntryCounts>;
+}
+
+export interface DeltaSpan {
+  readonly topicId: string;
+  readonly from: Cut;
+  readonly to: Cut;
+}
+
+/** Step 4 of a refresh: the states of `[from, to)` in a new file in `folder`. */
+export async function writeDelta(
+  stores: BatchStores,
+  target: ViewTarget,
+  { topicId, from, to }: DeltaSpan,
+  folder: string,
+  prefix: string,
+  watch: Watch,
+): Promise<Delta> {
+  return withDuck(stores, watch, async (duck) => {
+    const { relation, counts } = await archivedEvents(stores, duck, target, topicId, from, to);
+    if (relation === null) return { file: null, ledgers: new Map(), entries: counts };
+    const ledgers = await readLedgers(duck, ledgerSql(target.view, relation));
+    const file = await writeStates(stores, duck, stateSql(target.view, relation), folder, prefix);
+    return { file, ledgers, entries: counts };
+  });
+}
+
+async function readLedgers(duck: Duck, sql: string): Promise<Map<number, Ledger>> {
+  const rows = await rowsOf(duck, `SELECT partition, records, duplicates, rejects, counted, filtered FROM (${sql})`);
+  return new Map(
+    rows.map((row) => {
+      const [partition = 0, records = 0, duplicates = 0, rejects = 0, counted = 0, filtered = 0] = row.map(Number);
+      return [partition, { records, duplicates, rejects, counted, filtered }];
+    }),
+  );
+}

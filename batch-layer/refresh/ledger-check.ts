@@ -1,0 +1,52 @@
+import { TidelineError } from "../../core/errors.ts";
+import { EMPTY_LEDGER, type Ledger, ledgerBalances, ledgersEqual } from "../../core/log/ledger.ts";
+import type { EntryCounts } from "../archive/archived-events.ts";
+
+type Ledgers = ReadonlyMap<number, Ledger>;
+
+export interface Readings {
+  readonly view: string;
+  /** What the view made of the archive. */
+  readonly archive: Ledgers;
+  /** What the archive's entries say, where they cover exactly the span. */
+  readonly entries: ReadonlyMap<number, EntryCounts>;
+  /** What the speed layer counted; null when no closed segments tile the span. */
+  readonly segments: Ledgers | null;
+}
+
+/** LEDGER_UNBALANCED between the archive and the speed layer: the live state can be dropped and read again. */
+export class LiveStateDiffers extends TidelineError {}
+
+/**
+ * Invariant 11, step 5 of a refresh: the ledgers add up, and two independent readings of the log agree. Throws
+ * LEDGER_UNBALANCED, as LiveStateDiffers when the archive is consistent and the speed layer's reading differs from it.
+ */
+export function requireBalance({ view, archive, entries, segments }: Readings): void {
+  for (const partition of new Set([...archive.keys(), ...entries.keys(), ...(segments?.keys() ?? [])])) {
+    const ledger = archive.get(partition) ?? EMPTY_LEDGER;
+    const entry = entries.get(partition) ?? ledger;
+    const segment = segments === null ? ledger : (segments.get(partition) ?? EMPTY_LEDGER);
+    if (!ledgerBalances(ledger)) throw unbalanced(view, partition, "does not add up", ledger);
+    if (!(["records", "duplicates", "rejects"] as const).every((field) => entry[field] === ledger[field]))
+      throw unbalanced(view, partition, "is not what the archive's entries say", ledger, entry);
+    if (!ledgersEqual(segment, ledger))
+      throw new LiveStateDiffers(
+        "LEDGER_UNBALANCED",
+        sentence(view, partition, "is not what the speed layer counted", ledger, segment),
+        "Nothing was published. When three refreshes in a row find this, the live state is read again from the log.",
+      );
+  }
+}
+
+function unbalanced(view: string, partition: number, how: string, ledger: Ledger, other?: object): TidelineError {
+  return new TidelineError(
+    "LEDGER_UNBALANCED",
+    sentence(view, partition, how, ledger, other),
+    "Nothing was published. Please report this: it is a bug in Tideline, or stored files were changed.",
+  );
+}
+
+function sentence(view: string, partition: number, how: string, ledger: Ledger, other?: object): string {
+  const shown = [ledger, ...(other === undefined ? [] : [other])].map((one) => JSON.stringify(one)).join(" against ");
+  return `${view}, partition ${partition}: the span's ledger ${how}: ${shown}`;
+}

@@ -1,0 +1,41 @@
+import { isDeepStrictEqual } from "node:util";
+import { addLedgers, EMPTY_LEDGER, type Ledger } from "../../core/log/ledger.ts";
+import { type Cut, cutsEqual } from "../../core/log/position.ts";
+import { tile } from "../../core/log/spans.ts";
+import type { Chain } from "../../store/redis/chain.ts";
+import { type ChainState, type ClosedSegment, closedOf } from "../../store/redis/chain-state.ts";
+import { within } from "../time-limit.ts";
+
+const REDIS_MS = 5_000;
+
+/**
+ * What the speed layer counted in `[from, to)`, by partition: the ledgers of the closed segments that tile exactly this
+ * span. Null when there are none, for example after a reseed, or when Redis does not answer: then there is no second
+ * reading to compare with.
+ */
+export async function segmentLedgers(chain: Chain, from: Cut, to: Cut): Promise<Map<number, Ledger> | null> {
+  return within(REDIS_MS, async () => {
+    const before = await chain.load();
+    const run = segmentsOf(before, from, to);
+    if (run === null) return null;
+    const sum = new Map<number, Ledger>();
+    for (const { id } of run) {
+      for (const [partition, ledger] of await chain.ledger(id))
+        sum.set(partition, addLedgers(sum.get(partition) ?? EMPTY_LEDGER, ledger));
+    }
+    // A segment that was trimmed or folded meanwhile may have been read in part; and Redis may have come back as it was some time ago.
+    const after = await chain.load();
+    const again = after?.nonce === before?.nonce ? segmentsOf(after, from, to) : null;
+    return isDeepStrictEqual(again, run) ? sum : null;
+  });
+}
+
+/** The closed segments that tile `[from, to)` exactly. */
+function segmentsOf(chain: ChainState | null, from: Cut, to: Cut): ClosedSegment[] | null {
+  const closed = closedOf(chain?.segments ?? []);
+  const first = closed.findIndex((segment) => cutsEqual(segment.from, from));
+  const last = closed.findIndex((segment) => cutsEqual(segment.to, to));
+  if (first < 0 || last < first) return null;
+  const run = closed.slice(first, last + 1);
+  return tile(from, run).ok ? run : null;
+}

@@ -1,0 +1,26 @@
+import type { View } from "../../core/definition/view.ts";
+import type { StateFile } from "../../core/log/documents.ts";
+import { withDuck } from "../duck-run.ts";
+import type { BatchStores, Watch } from "../stores.ts";
+import { mergeStates } from "./compact.ts";
+
+/**
+ * The files of a version from those of its parts: their merge, or the only one itself under a name in `folder`, where it stays when the parts go. Throws
+ * ARCHIVE_DAMAGED when a part is not what was written.
+ */
+export async function joinParts(
+  stores: BatchStores,
+  view: View,
+  parts: readonly StateFile[],
+  folder: string,
+  prefix: string,
+  watch: Watch,
+): Promise<StateFile[]> {
+  const [only] = parts;
+  if (only !== undefined && parts.length === 1) {
+    await stores.data.requireIntact([only]);
+    return [{ ...only, file: await stores.data.linked(only.file, folder, prefix) }];
+  }
+  const merged = await withDuck(stores, watch, (duck) => mergeStates(stores, duck, view, parts, folder, prefix));
+  return merged === null ? [] : [merged];
+}

@@ -1,0 +1,83 @@
+import type { Generation } from "../../core/definition/generation.ts";
+import { isTidelineError, TidelineError } from "../../core/errors.ts";
+import type { Manifest } from "../../core/log/documents.ts";
+import { type Cut, cutFromJson, cutReached } from "../../core/log/position.ts";
+import type { BatchStores } from "../stores.ts";
+import { nextManifest, publishVersion } from "./publish.ts";
+
+/** Work on the newest version while refreshes go on: they publish others meanwhile, and take the files of those before. */
+
+const TRIES = 5;
+
+/** Throws NOT_READY before the first publish. */
+export async function newestOf(
+  { manifests }: Pick<BatchStores, "manifests">,
+  generation: Generation,
+): Promise<Manifest> {
+  const newest = await manifests.newest(generation);
+  if (newest === null)
+    throw new TidelineError(
+      "NOT_READY",
+      `${generation}: nothing has been published yet`,
+      "Wait for the first refresh.",
+    );
+  return newest;
+}
+
+/** What `work` reads from the newest version. Starts over when two refreshes pass meanwhile and take its files. */
+export async function readNewest<T>(
+  stores: Pick<BatchStores, "manifests">,
+  generation: Generation,
+  work: (newest: Manifest) => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    const newest = await newestOf(stores, generation);
+    try {
+      return await work(newest);
+    } catch (error) {
+      const swept =
+        isTidelineError(error, "ARCHIVE_DAMAGED") && (await newestOf(stores, generation)).version > newest.version + 1;
+      if (!swept || attempt >= TRIES) throw error;
+    }
+  }
+}
+
+/**
+ * What was computed up to `reached` can only be added to a version that goes as far. Throws NOT_READY when the newest
+ * one does not: the data directory was restored since the work was begun, and refreshes have to catch up first.
+ */
+export function requireCutReached({ generation, version, cut }: Manifest, reached: Cut): void {
+  if (cutReached(cutFromJson(cut), reached)) return;
+  throw new TidelineError(
+    "NOT_READY",
+    `${generation}: version ${version} ends before what this run was begun with: the data directory was restored`,
+    "It goes on when the refreshes have caught up; else start it again.",
+  );
+}
+
+/**
+ * Publishes what `make` puts in the place of the newest version, at that version's cut. Makes it anew when another version
+ * was published meanwhile. Throws NOT_READY when others are faster again and again.
+ */
+export async function replaceNewest(
+  stores: BatchStores,
+  generation: Generation,
+  createdBy: string,
+  make: (newest: Manifest) => Promise<Pick<Manifest, "files" | "ledger">>,
+): Promise<Manifest> {
+  for (let attempt = 1; attempt <= TRIES; attempt++) {
+    const newest = await newestOf(stores, generation);
+    try {
+      const manifest = nextManifest(newest, { ...(await make(newest)), createdBy });
+      if (await publishVersion(stores, manifest)) return manifest;
+    } catch (error) {
+      // Another writer took the version, and its sweep may have taken the files.
+      if ((await newestOf(stores, generation)).version === newest.version) throw error;
+    }
+  }
+  throw new TidelineError(
+    "NOT_READY",
+    `${generation}: ${TRIES} times another version was published while this one was written`,
+    "Pause the view's refresh schedule and try again.",
+  );
+}

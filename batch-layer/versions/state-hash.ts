@@ -1,0 +1,78 @@
+import { createHash, type Hash } from "node:crypto";
+import type { View } from "../../core/definition/view.ts";
+import type { StateFile } from "../../core/log/documents.ts";
+import { cellColumns, mergeSql, stateColumns, stateOrder } from "../../core/state/compile.ts";
+import type { Duck } from "../../store/duckdb/duck.ts";
+import { parquet, withDuck } from "../duck-run.ts";
+import type { BatchStores, Watch } from "../stores.ts";
+import { namingOverflow } from "./merge-overflow.ts";
+
+export interface StateHash {
+  /** SHA-256 over the merged state rows as JSON lines, sorted. */
+  readonly hash: string;
+  readonly rows: number;
+}
+
+/**
+ * What "identical state" means: the hash over the sorted rows of the merge of `files`. Streamed, so that memory does
+ * not grow with the state.
+ */
+export async function stateHash(
+  stores: BatchStores,
+  view: View,
+  files: readonly StateFile[],
+  watch: Watch,
+): Promise<StateHash> {
+  return (await stateHashes(stores, view, files, "true", () => "", watch)).get("") ?? NO_STATE;
+}
+
+/** The hash of no rows at all. */
+export const NO_STATE: StateHash = { hash: createHash("sha256").digest("hex"), rows: 0 };
+
+/** The same for parts of the state: the rows that the SQL condition `where` takes, by the part that `partOf` puts their bucket in. */
+export async function stateHashes(
+  stores: BatchStores,
+  view: View,
+  files: readonly StateFile[],
+  where: string,
+  partOf: (bucketMs: number) => string,
+  watch: Watch,
+): Promise<ReadonlyMap<string, StateHash>> {
+  if (files.length === 0) return new Map();
+  await stores.data.requireIntact(files);
+  const rows = parquet(
+    stores,
+    files.map(({ file }) => file),
+  );
+  const states = `(SELECT * FROM ${rows} WHERE ${where})`;
+  const merged = mergeSql(view, states, cellColumns(view), "stored");
+  const values = stateColumns(view)
+    .map((name) => `${name}: ${name}`)
+    .join(", ");
+  const parts = new Map<string, { readonly hash: Hash; rows: number }>();
+  const hash = async (duck: Duck) => {
+    const sql = `SELECT to_json({${values}})::VARCHAR, bucket FROM (${merged}) ORDER BY ${stateOrder(view)}`;
+    const result = await duck.stream(sql);
+    let hashed = 0;
+    for (
+      let chunk = await result.fetchChunk();
+      chunk !== null && chunk.rowCount > 0;
+      chunk = await result.fetchChunk()
+    ) {
+      const [lines, buckets] = [chunk.getColumnValues(0), chunk.getColumnValues(1)];
+      // A bucket's rows follow each other, and one text of many lines costs less than many texts.
+      for (let from = 0, to = 0; from < lines.length; from = to) {
+        while (to < lines.length && buckets[to] === buckets[from]) to += 1;
+        const name = partOf(Number(buckets[from]));
+        const part = parts.get(name) ?? { hash: createHash("sha256"), rows: 0 };
+        part.hash.update(`${lines.slice(from, to).join("\n")}\n`);
+        part.rows += to - from;
+        parts.set(name, part);
+      }
+      hashed += chunk.rowCount;
+      watch.beat({ hashed });
+    }
+  };
+  await withDuck(stores, watch, (duck) => namingOverflow(duck, view, states, () => hash(duck)));
+  return new Map([...parts].map(([name, { hash, rows }]) => [name, { hash: hash.digest("hex"), rows }]));
+}

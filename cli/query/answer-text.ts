@@ -1,0 +1,112 @@
+import { TidelineError } from "../../core/errors.ts";
+import { filterText } from "../../core/query/filter.ts";
+import type { Row } from "../../core/query/present.ts";
+import type { AnswerBody, AnswerField } from "../../serving/answer/answer.ts";
+import type { Problem } from "../../serving/common/problem.ts";
+import { seconds } from "../terminal/seconds.ts";
+import { draw } from "../terminal/sheet.ts";
+
+/** Nothing answers where the API should. */
+export function apiSilent({ origin }: URL, cause: unknown): TidelineError {
+  const hint = "start it with `tideline up` or `tideline serve`, or set TIDELINE_API_URL";
+  return new TidelineError("NOT_READY", `nothing answers at ${origin}`, hint, { cause });
+}
+
+/** 2 for what the caller can put right, 1 for the rest. */
+export function problemExitCode(status: number): 1 | 2 {
+  return status === 400 || status === 404 ? 2 : 1;
+}
+
+/** What the API objects to, for people. */
+export function problemText(status: number, text: string): string {
+  const problem = parsed(text);
+  if (problem === null)
+    return `error: the server answered ${status}, and not in Tideline's words: is TIDELINE_API_URL right?\n`;
+  const lines = (problem.errors ?? []).map(
+    ({ parameter, problem: what, allowed }) => `  ${parameter}: ${what}\n    allowed: ${allowed}`,
+  );
+  return `error ${problem.code}: ${problem.title}\n${lines.length > 0 ? lines.join("\n") : `  ${problem.detail}`}\n`;
+}
+
+function parsed(text: string): Problem | null {
+  try {
+    const problem = JSON.parse(text) as Partial<Problem> | null;
+    return typeof problem?.code === "string" ? (problem as Problem) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** An answer as a table, and below it where it stands. */
+export async function answerText(answer: AnswerBody): Promise<string> {
+  const fields = Object.entries(answer.fields).filter(([, field]) => !isCutMark(field));
+  const [mark] = Object.entries(answer.fields).find(([, field]) => isCutMark(field)) ?? [];
+  const isCut = (row: Row) => mark !== undefined && row[mark] === true;
+  const rows = answer.rows.map((row) =>
+    fields.map(([name, field]) => `${shown(row[name] ?? null, field)}${name === "bucket" && isCut(row) ? CUT : ""}`),
+  );
+  const head = fields.map(([name, field]) => heading(name, field));
+  const right = head.filter((_, index) => isRight(fields[index]?.[1]));
+  const { from, to } = answer.window;
+  const table = rows.length === 0 ? `no rows between ${from} and ${to}` : await draw({ head, right, rows });
+  const note = answer.rows.some(isCut) ? `${CUT.trim()}: ${from} to ${to} is only a part of this bucket's time\n` : "";
+  return `${table}\n${note}${footer(answer)}\n`;
+}
+
+/** Behind the start of a bucket that the range cuts. */
+const CUT = " (partial)";
+
+/** Whether a column says if the range cuts the row's bucket. */
+function isCutMark({ kind, type }: AnswerField): boolean {
+  return kind === "time" && type === "boolean";
+}
+
+function isRight(field: AnswerField | undefined): boolean {
+  return field?.kind === "measure" || field?.type === "integer";
+}
+
+function heading(name: string, { kind, unit, exact, error }: AnswerField): string {
+  const accuracy = exact ? "" : ` ±${Number((error * 100).toFixed(2))} %`;
+  const shownUnit = unit === name ? "" : unit;
+  const remark = `${shownUnit}${accuracy}`.trim();
+  return kind === "measure" && remark !== "" ? `${name} (${remark})` : name;
+}
+
+type Field = AnswerBody["rows"][number][string];
+
+/** A value for people. Exact numbers come as text, so that none of their digits is lost. */
+function shown(value: Field | null, field: AnswerField): string {
+  const isDimension = field.kind === "dimension";
+  if (value === null) return isDimension ? "null" : "-";
+  if (Array.isArray(value)) return value.map((item) => record(item, field)).join("\n");
+  if (typeof value === "object") return record(value as Readonly<Record<string, Field>>, field);
+  if (typeof value === "number") return value.toLocaleString("en-US", { maximumFractionDigits: 2 });
+  if (isDimension) return filterText(`${value}`);
+  const isExact = field.kind === "measure" && (field.values === "integer" || field.values === "decimal");
+  return isExact ? exactText(`${value}`) : measureText(`${value}`);
+}
+
+/** A text in quotes when it would look like a missing value of a measure, or like such a text in quotes. */
+function measureText(text: string): string {
+  return /^("*)-\1$/.test(text) ? `"${text}"` : text;
+}
+
+/** Several values of a row. An item is text, whatever it is. */
+function record(values: Readonly<Record<string, Field>>, field: AnswerField): string {
+  return Object.entries(values)
+    .map(([part, one]) => `${part} ${part === "item" ? `${one}` : shown(one, field)}`)
+    .join("  ");
+}
+
+/** 1234567.80 -> "1,234,567.80". */
+function exactText(digits: string): string {
+  const places = digits.split(".")[1]?.length ?? 0;
+  return Intl.NumberFormat("en-US", { minimumFractionDigits: places }).format(digits as `${number}`);
+}
+
+function footer({ batchVersion, position, freshnessMs, complete, missing, truncated, rows }: AnswerBody): string {
+  const applied = Object.entries(position.applied).map(([partition, offset]) => `${partition}:${offset}`);
+  const state = complete ? "complete" : `not complete: ${missing?.message ?? "the batch version alone"}`;
+  const more = truncated ? `; the first ${rows.length} rows, --limit shows more` : "";
+  return `version ${batchVersion}, applied ${applied.join(" ") || "nothing"}; ${seconds(freshnessMs)} fresh; ${state}${more}`;
+}

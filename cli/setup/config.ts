@@ -1,0 +1,304 @@
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { TidelineError } from "../../core/errors.ts";
+import { hostnameIn } from "../../core/hosts.ts";
+import { isPercentEncoded, type Mask, maskOf, shownUrl } from "../../core/secrets.ts";
+import { parseDuration } from "../../core/time.ts";
+import { portShape, portSpecs } from "../../stack/servers/ports.ts";
+import { parseBroker } from "../../store/kafka/cluster/brokers.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+interface Setting<T> {
+  /** The environment variable. */
+  readonly variable: string;
+  readonly description: string;
+  /** The default as people read it. */
+  readonly byDefault: string;
+  readonly shape: z.ZodType<T>;
+  /** A URL in which a user and a password may stand: shown by `shownUrl` alone. */
+  readonly secret?: boolean;
+}
+
+/** A setting with a default text, which is parsed as what a user writes is. */
+function setting<T>(
+  variable: string,
+  description: string,
+  text: string,
+  shape: z.ZodType<T, string>,
+  shown = text,
+): Setting<T> {
+  return { variable, description, byDefault: shown, shape: z.string().default(text).pipe(shape) };
+}
+
+function port(name: keyof typeof portSpecs): Setting<number> {
+  const { variable, owner, default: number } = portSpecs[name];
+  const isPort = (text: string) => /^\d+$/.test(text) && portShape.safeParse(text).success;
+  const shape = z.string().refine(isPort, "a port number, 1 to 65535").transform(Number);
+  return setting(variable, `port of ${owner}`, String(number), shape);
+}
+
+/** A setting whose default follows from a port; undefined until `loadConfig` knows the port. */
+function address(
+  variable: string,
+  description: string,
+  byDefault: string,
+  shape: z.ZodType<string>,
+): Setting<string | undefined> {
+  return { variable, description, byDefault, shape: shape.optional() };
+}
+
+function withSecret<T>(setting: Setting<T>): Setting<T> {
+  return { ...setting, secret: true };
+}
+
+/** A URL of one of `schemes`, or nothing. Its user and password must be what clients can decode. */
+function urlOf(...schemes: readonly string[]): z.ZodType<string, string> {
+  const wanted = `a URL that starts with ${schemes.map((scheme) => `${scheme}://`).join(" or ")}`;
+  const isWanted = (text: string) => {
+    if (text === "") return true;
+    if (!URL.canParse(text)) return false;
+    const { protocol, hostname, pathname, search, hash } = new URL(text);
+    // An @ after the host: it stands in a password with a character that ended the host too early.
+    const isWhole = !`${pathname}${search}${hash}`.includes("@");
+    return schemes.some((scheme) => protocol === `${scheme}:`) && hostname !== "" && isWhole;
+  };
+  const decodes = (text: string) => {
+    if (!URL.canParse(text)) return true;
+    const { username, password } = new URL(text);
+    return isPercentEncoded(username) && isPercentEncoded(password);
+  };
+  return z
+    .string()
+    .refine(isWanted, `${wanted}; in user and password write @ as %40, : as %3A, / as %2F, # as %23, ? as %3F`)
+    .refine(decodes, "in user and password write % as %25");
+}
+
+const hostPort = /:\d{1,5}$/;
+const isBroker = (text: string) => hostPort.test(text) && parseBroker(text) !== null;
+const brokers = z
+  .string()
+  .transform((text) => text.replaceAll(/\s/g, ""))
+  .refine((text) => text.split(",").every(isBroker), "host:port, several separated by commas; [::1]:9092 for IPv6");
+const folder = z.string().transform((text) => resolve(text));
+const folders = z.string().transform((text) =>
+  text
+    .split(",")
+    .filter((name) => name.trim() !== "")
+    .map((name) => resolve(name.trim())),
+);
+/** Names of hosts; null for none. */
+const names = z
+  .string()
+  .transform((text) => text.split(",").map((name) => name.trim()))
+  .refine(
+    (all) => all.join("") === "" || all.every((name) => name === "*" || hostnameIn(name) !== null),
+    "names of hosts such as tideline.example, separated by commas, or *",
+  )
+  .transform((all) => (all.join("") === "" ? null : all));
+const repositorySchemas = fileURLToPath(new URL("../../schemas", import.meta.url));
+const repositoryViews = fileURLToPath(new URL("../../views", import.meta.url));
+const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
+
+/** Every setting: its variable, meaning and default. This list is all there is: nothing else reads the environment. */
+export const settings = {
+  kafkaBrokers: address(
+    "KAFKA_BROKERS",
+    "Kafka, host:port, several separated by commas; [::1]:9092 for IPv6",
+    `127.0.0.1:${portSpecs.kafka.default}`,
+    brokers,
+  ),
+  redisUrl: withSecret(
+    address("REDIS_URL", "Redis", `redis://127.0.0.1:${portSpecs.redis.default}`, urlOf("redis", "rediss")),
+  ),
+  temporalAddress: address(
+    "TEMPORAL_ADDRESS",
+    "Temporal, host:port",
+    `127.0.0.1:${portSpecs.temporal.default}`,
+    z.string().regex(hostPort, "host:port"),
+  ),
+  temporalNamespace: setting("TEMPORAL_NAMESPACE", "namespace in Temporal", "default", z.string().min(1)),
+  home: setting("TIDELINE_HOME", "folder that holds the archive, batch views and servers' data", ".tideline", folder),
+  namespace: setting(
+    "TIDELINE_NAMESPACE",
+    "prefix of topics, keys, task queue and workflow ids, so that installations can share servers",
+    "",
+    z.string().regex(/^([a-z0-9][a-z0-9-]{0,59})?$/, "at most 60 lower-case letters, digits and dashes, or nothing"),
+    "none",
+  ),
+  apiPort: port("api"),
+  speedPort: port("speed"),
+  workerPort: port("worker"),
+  host: setting(
+    "TIDELINE_HOST",
+    "address that the API and the roles' health and metrics listen on; 0.0.0.0 for all",
+    "127.0.0.1",
+    z.string().regex(/^[^\s/]+$/, "an address such as 127.0.0.1 or 0.0.0.0"),
+  ),
+  allowedHosts: setting(
+    "TIDELINE_ALLOWED_HOSTS",
+    "names in the Host header that are answered beside addresses and localhost, separated by commas; * for any",
+    "",
+    names,
+    "none, or any if TIDELINE_HOST is not loopback",
+  ),
+  apiUrl: withSecret(
+    address(
+      "TIDELINE_API_URL",
+      "where `query`, `proof`, `status` and the worker ask; user and password of a proxy may stand in it",
+      `http://127.0.0.1:${portSpecs.api.default}`,
+      urlOf("http", "https"),
+    ),
+  ),
+  schemas: setting(
+    "TIDELINE_SCHEMAS",
+    "folders of stream definitions, separated by commas",
+    repositorySchemas,
+    folders,
+    "Tideline's own streams",
+  ),
+  views: setting(
+    "TIDELINE_VIEWS",
+    "folders of view definitions, separated by commas",
+    repositoryViews,
+    folders.refine(({ length }) => length > 0, "at least one folder"),
+    "Tideline's own views",
+  ),
+  schemaRegistry: withSecret(
+    setting(
+      "TIDELINE_SCHEMA_REGISTRY",
+      "schema registry with Confluent's HTTP API, a URL; user and password may stand in it. Choose once: ids are remembered",
+      "",
+      urlOf("http", "https").transform((text) => (text === "" ? null : text)),
+      "one in TIDELINE_HOME",
+    ),
+  ),
+  retentionWarnHours: setting(
+    "TIDELINE_RETENTION_WARN_HOURS",
+    "warn, and archive at once, when Kafka will delete within so many hours what is still needed",
+    "24",
+    z
+      .string()
+      .regex(/^\d{1,6}$/, "a whole number of hours")
+      .transform(Number),
+  ),
+  smtpUrl: withSecret(
+    setting(
+      "TIDELINE_SMTP_URL",
+      "mail server for reports, smtp://user:password@host:port; without it they are written and not mailed",
+      "",
+      urlOf("smtp", "smtps"),
+      "none",
+    ),
+  ),
+  reportTo: setting("TIDELINE_REPORT_TO", "who gets reports: addresses, separated by commas", "", z.string(), "nobody"),
+  reportFrom: setting("TIDELINE_REPORT_FROM", "whom reports come from", "tideline@localhost", z.string().min(1)),
+  logLevel: setting(
+    "TIDELINE_LOG_LEVEL",
+    `what is logged: ${levels.join(", ")}`,
+    "info",
+    z.string().pipe(z.enum(levels)),
+  ),
+  editor: setting("EDITOR", "editor that `dead-letters edit` opens, with its flags", "vi", z.string().min(1)),
+  keepGenerations: setting(
+    "TIDELINE_KEEP_GENERATIONS",
+    "how long the generation that a view had before stays up to date, and a removed view is kept",
+    "7d",
+    z.string().transform((text, context) => {
+      const durationMs = parseDuration(text);
+      if (durationMs === null) context.addIssue({ code: "custom", message: "a duration such as 12h or 7d" });
+      return durationMs ?? z.NEVER;
+    }),
+  ),
+  redisPort: port("redis"),
+  kafkaPort: port("kafka"),
+  kafkaControllerPort: port("kafkaController"),
+  temporalPort: port("temporal"),
+  temporalUiPort: port("temporalUi"),
+  temporalMetricsPort: port("temporalMetrics"),
+} as const satisfies Record<string, Setting<unknown>>;
+
+type Settings = typeof settings;
+
+/** Every setting's value. */
+export type Config = {
+  readonly [name in keyof Settings]: Exclude<z.output<Settings[name]["shape"]>, undefined>;
+};
+
+/** A setting's value for people, without secrets; null when it has none. */
+export function shownSetting(name: keyof Settings, value: unknown): string | null {
+  if (value === undefined || value === null || value === "") return null;
+  const text = Array.isArray(value) ? value.join(",") : String(value);
+  return isSecret(settings[name]) ? shownUrl(text) : text;
+}
+
+/** Returns a mask for the secrets in these environment variables, whether the settings are right or wrong. */
+export function maskOfSettings(env: Environment): Mask {
+  const secret = Object.values(settings).filter(isSecret);
+  return maskOf(secret.map(({ variable }) => env[variable] ?? ""));
+}
+
+function isSecret({ secret = false }: Setting<unknown>): boolean {
+  return secret;
+}
+
+/** What was set, in an error: not at all where a secret may stand, because nobody knows where in a wrong URL it is. */
+function wrongValue({ secret = false }: Setting<unknown>, text: string): string {
+  if (secret) return ", whose value is not shown because it may hold a password";
+  // Whoever writes a URL where none belongs may write one with a password.
+  return `=${JSON.stringify(text.includes("@") ? shownUrl(text) : text)}`;
+}
+
+/**
+ * Reads all settings from `env`; an empty variable counts as not set. An address that is not set is that of the server that
+ * `tideline up` starts here. Throws TidelineError CONFIG_INVALID, which names every wrong variable.
+ */
+export function loadConfig(env: Environment): Config {
+  const problems: string[] = [];
+  const read = <T>(setting: Setting<T>): T => {
+    const { variable, shape } = setting;
+    const text = env[variable] === "" ? undefined : env[variable];
+    const parsed = shape.safeParse(text);
+    if (parsed.success) return parsed.data;
+    const wanted = parsed.error.issues.map(({ message }) => message).join("; ");
+    problems.push(`${variable}${wrongValue(setting, text ?? "")} (${wanted})`);
+    return undefined as T; // never seen: with a problem there is no config
+  };
+  const ports = {
+    apiPort: read(settings.apiPort),
+    speedPort: read(settings.speedPort),
+    workerPort: read(settings.workerPort),
+    redisPort: read(settings.redisPort),
+    kafkaPort: read(settings.kafkaPort),
+    kafkaControllerPort: read(settings.kafkaControllerPort),
+    temporalPort: read(settings.temporalPort),
+    temporalUiPort: read(settings.temporalUiPort),
+    temporalMetricsPort: read(settings.temporalMetricsPort),
+  };
+  const config: Config = {
+    ...ports,
+    kafkaBrokers: read(settings.kafkaBrokers) ?? `127.0.0.1:${ports.kafkaPort}`,
+    redisUrl: read(settings.redisUrl) ?? `redis://127.0.0.1:${ports.redisPort}`,
+    temporalAddress: read(settings.temporalAddress) ?? `127.0.0.1:${ports.temporalPort}`,
+    temporalNamespace: read(settings.temporalNamespace),
+    home: read(settings.home),
+    namespace: read(settings.namespace),
+    host: read(settings.host),
+    allowedHosts: read(settings.allowedHosts),
+    apiUrl: read(settings.apiUrl) ?? `http://127.0.0.1:${ports.apiPort}`,
+    schemas: read(settings.schemas),
+    views: read(settings.views),
+    schemaRegistry: read(settings.schemaRegistry),
+    retentionWarnHours: read(settings.retentionWarnHours),
+    smtpUrl: read(settings.smtpUrl),
+    reportTo: read(settings.reportTo),
+    reportFrom: read(settings.reportFrom),
+    logLevel: read(settings.logLevel),
+    keepGenerations: read(settings.keepGenerations),
+    editor: read(settings.editor),
+  };
+  if (problems.length === 0) return config;
+  const hint = "correct or unset these variables; `tideline --help` lists them all";
+  throw new TidelineError("CONFIG_INVALID", `wrong settings: ${problems.join(", ")}`, hint);
+}

@@ -1,0 +1,37 @@
+import Fastify from "fastify";
+import type { Registry } from "prom-client";
+import { hostCheck } from "../../core/hosts.ts";
+import { hostNotAllowed, PROBLEM_TYPE } from "../../serving/common/problem.ts";
+
+export interface Probe {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** The small HTTP side of a role that serves nothing else: /health (200 or 503, with what `health` says) and /metrics. */
+export async function startProbe(options: {
+  host: string;
+  /** TIDELINE_ALLOWED_HOSTS; null when it is not set. */
+  allowedHosts: readonly string[] | null;
+  port: number;
+  registry: Registry;
+  health: () => { readonly ready: boolean };
+}): Promise<Probe> {
+  const { registry, health, host, allowedHosts } = options;
+  const server = Fastify({ logger: false });
+  const isAllowedHost = hostCheck({ listensOn: host, names: allowedHosts });
+  server.addHook("onRequest", async ({ headers }, reply) => {
+    if (isAllowedHost(headers.host)) return;
+    const { problem } = hostNotAllowed(headers.host ?? "");
+    return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
+  });
+  server.get("/health", async (_, reply) => {
+    const state = health();
+    return reply.code(state.ready ? 200 : 503).send(state);
+  });
+  server.get("/metrics", async (_, reply) => reply.type(registry.contentType).send(await registry.metrics()));
+  await server.listen({ host, port: options.port });
+  const address = server.server.address();
+  const port = typeof address === "object" && address !== null ? address.port : options.port;
+  return { port, close: () => server.close() };
+}

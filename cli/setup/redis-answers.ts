@@ -1,0 +1,12 @@
+import { TidelineError } from "../../core/errors.ts";
+import type { TidelineRedis } from "../../store/redis/redis.ts";
+import { inTime } from "./patience.ts";
+
+/** Throws NOT_READY when Redis does not answer within seconds: commands to it wait for as long as it is away. */
+export async function requireRedis(redis: TidelineRedis, nothingDone: string): Promise<void> {
+  await inTime(redis.ping()).catch((cause: unknown) => {
+    throw new TidelineError("NOT_READY", "Redis does not answer", `${nothingDone} Start Redis and try again.`, {
+      cause,
+    });
+  });
+}

@@ -1,0 +1,30 @@
+import { InvalidArgumentError } from "commander";
+import { parseDuration, parseTime } from "../../core/time.ts";
+
+/** Readers of flags' values: each gives what the text means, or says what it must be. */
+
+export function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError("It must be a whole number from 1.");
+}
+
+/** A partition's number, from 0. */
+export function partition(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("It must be a partition's number, from 0.");
+}
+
+export function duration(text: string): number {
+  const value = parseDuration(text);
+  if (value !== null) return value;
+  throw new InvalidArgumentError("It must be a duration such as 30s, 5m, 1h or 1d.");
+}
+
+/** A time, or how long ago: `2026-01-31T12:00:00Z`, or `2h`. Epoch milliseconds. */
+export function since(text: string): number {
+  const agoMs = parseDuration(text);
+  const value = agoMs === null ? parseTime(text) : Date.now() - agoMs;
+  if (value !== null) return value;
+  throw new InvalidArgumentError("It must be a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h.");
+}

@@ -1,0 +1,276 @@
+import type { z } from "zod";
+import type { Field, JsonStructure } from "../../contract/field.ts";
+import { quoteName, quoteText } from "../../contract/sql.ts";
+import type { Fields, Stream, Version } from "../../contract/stream.ts";
+import { ROW_SEPARATOR, scannedValue } from "../text/column-text.ts";
+import type { BodyScanner } from "./scan.ts";
+
+/**
+ * Decoding is defined twice over, and the two may not disagree (invariant 3):
+ *
+ *   zod      the contract: decides what is valid, explains a reject; of an event's versions the newest that accepts a record
+ *   core/codec/decode/scan.ts   quick, for nearly all records: what it recognises zod would accept with the same values. What it does not recognise
+ *              (numbers such as 1e3, and everything invalid) goes to `decodeOne`, whose canonical text `canonicalSql` reads.
+ *
+ * Both are functions of the record alone. test/laws/scan.test.ts, decode.test.ts and contracts.test.ts hold them together. To the contract an Avro record is
+ * the JSON text of its writer's fields (core/codec/avro/avro.ts), and then a record like any other; the scanner spares nearly all of them that text.
+ */
+
+/** Columns that every decoded event has beside the fields of its contract. */
+export const META_COLUMNS = {
+  partition: "_partition",
+  offset: "_offset",
+  timestamp: "_timestamp",
+  id: "_id",
+  duplicate: "_duplicate",
+  reject: "_reject",
+  /** Which version of the event the record is; its columns are those of the newest. NULL for a reject. */
+  version: "_version",
+} as const;
+
+/** Why a record is refused; the word before the colon is stable. */
+export type Reject =
+  `${"empty" | "too-large" | "not-utf8" | "not-json" | "contract" | "avro" | "schema-unknown"}${"" | `: ${string}`}`;
+
+export type DecodedOne =
+  | { readonly ok: true; readonly version: number; readonly canonical: string }
+  | { readonly ok: false; readonly reject: Reject };
+
+export type RecordText = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reject: Reject };
+
+/** What is known of a writer's schema. */
+export interface AvroReader {
+  /** The body of a record as JSON text; what it throws says why that cannot be. */
+  jsonOf(body: Uint8Array): string;
+  /** Reads bodies as events of a version without the detour of JSON text; null where that is not possible. */
+  scannerOf(version: Version): BodyScanner | null;
+}
+
+/** The schemas of Avro records, by their ids; null for an id that the registry does not know. */
+export type SchemaLookup = (id: number) => AvroReader | null;
+
+/** Magic byte and schema id: Confluent's wire format. No JSON begins with a zero byte. */
+export const AVRO_HEADER_BYTES = 5;
+
+/** The schema id of an Avro record, null for any other. */
+export function avroSchemaId(bytes: Uint8Array | null): number | null {
+  if (bytes === null || bytes[0] !== 0 || bytes.length < AVRO_HEADER_BYTES) return null;
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(1);
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * What stands in the place of a value that the log reader did not read because it, or the batch that it is compressed in, has too many bytes. It
+ * begins as no JSON does.
+ */
+export function tooLarge(what: "it" | "its batch", mostBytes: number): string {
+  return `\x1etoo-large: ${what} has more than ${mostBytes} bytes`;
+}
+
+const TOO_LARGE = /^too-large: (?:it|its batch) has more than \d{1,10} bytes$/;
+
+/** The JSON text of a record, or the reason why it has none. */
+export function recordText(bytes: Uint8Array | null, schemas: SchemaLookup): RecordText {
+  if (bytes === null || bytes.length === 0) return { ok: false, reject: "empty" };
+  if (bytes[0] === 0) return avroText(bytes, schemas);
+  try {
+    const text = utf8.decode(bytes);
+    const isUnread = bytes[0] === 0x1e && TOO_LARGE.test(text.slice(1));
+    return isUnread ? { ok: false, reject: text.slice(1) as Reject } : { ok: true, text };
+  } catch {
+    return { ok: false, reject: "not-utf8" };
+  }
+}
+
+function avroText(bytes: Uint8Array, schemas: SchemaLookup): RecordText {
+  const id = avroSchemaId(bytes);
+  if (id === null) return { ok: false, reject: "avro: shorter than its header" };
+  const reader = schemas(id);
+  if (reader === null) return { ok: false, reject: `schema-unknown: ${id}` };
+  try {
+    return { ok: true, text: reader.jsonOf(bytes.subarray(AVRO_HEADER_BYTES)) };
+  } catch (error) {
+    return { ok: false, reject: `avro: ${(error as Error).message}` };
+  }
+}
+
+/**
+ * Decodes one record by the contract: the canonical JSON that `canonicalSql` reads, or the reason why it is refused. Whether an upcast keeps the
+ * newest contract only SQL can tell.
+ */
+export function decodeOne(stream: Stream, bytes: Uint8Array | null, schemas: SchemaLookup = () => null): DecodedOne {
+  const record = recordText(bytes, schemas);
+  return record.ok ? decodeText(stream, record.text) : record;
+}
+
+/** As `decodeOne`, of a record's text. */
+export function decodeText(stream: Stream, text: string): DecodedOne {
+  let json: unknown;
+  try {
+    json = withoutPrototypes(JSON.parse(text));
+  } catch {
+    return { ok: false, reject: "not-json" };
+  }
+  let newest: z.ZodError | null = null;
+  for (const { version, fields, contract, foreign } of stream.tried) {
+    if (foreign.size > 0 && hasAny(json, foreign)) continue;
+    const parsed = contract.safeParse(json);
+    if (parsed.success) return { ok: true, version, canonical: JSON.stringify(canonicalEvent(fields, parsed.data)) };
+    newest ??= parsed.error;
+  }
+  return { ok: false, reject: `contract: ${newest === null ? "no version" : explain(newest)}` };
+}
+
+/** Takes the inherited properties from an object and from the elements of its lists: an absent field named `constructor` is absent. */
+function withoutPrototypes(json: unknown): unknown {
+  if (typeof json !== "object" || json === null || Array.isArray(json)) return json;
+  Object.setPrototypeOf(json, null);
+  for (const list of Object.values(json))
+    if (Array.isArray(list))
+      for (const one of list) if (typeof one === "object" && one !== null) Object.setPrototypeOf(one, null);
+  return json;
+}
+
+function hasAny(json: unknown, names: ReadonlySet<string>): boolean {
+  return typeof json === "object" && json !== null && Object.keys(json).some((name) => names.has(name));
+}
+
+function canonicalEvent(fields: Fields, event: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.keys(fields).map((field) => [field, canonicalValue(Object.hasOwn(event, field) ? event[field] : null)]),
+  );
+}
+
+/** Absent is null, and negative zero is zero: the column has only one of each. */
+function canonicalValue(value: unknown): unknown {
+  if (Array.isArray(value))
+    return value.map((element: Readonly<Record<string, unknown>>) =>
+      Object.fromEntries(Object.entries(element).map(([name, inner]) => [name, canonicalValue(inner)])),
+    );
+  return value === undefined ? null : value === 0 ? 0 : value;
+}
+
+function explain(error: z.ZodError): string {
+  const [first] = error.issues;
+  const path = first?.path.join(".") ?? "";
+  return `${path === "" ? "" : `${path}: `}${first?.message ?? "invalid"}`;
+}
+
+/** The columns of scanned texts in a relation, in the order of a version's fields; the last says which rows were recognised. */
+const scanned = (index: number) => `_text${index}`;
+
+/**
+ * SQL: the texts of a `RecordScanner`, each a blob parameter from $1 on, as columns that unfold side by side: `_text0`, `_text1` … Which rows were
+ * recognised is among them unless all were.
+ */
+export function scannedTexts({ fields }: Version, allOk: boolean): string {
+  const columns = Array.from({ length: Object.keys(fields).length + (allOk ? 0 : 1) }, (_, index) => {
+    const text = `string_split(decode($${index + 1}), chr(${ROW_SEPARATOR}))`;
+    return `unnest(${text}) AS ${scanned(index)}`;
+  });
+  return columns.join(", ");
+}
+
+/**
+ * SQL: a relation `source` with (_row, _partition, _offset) and the columns of `scannedTexts` -> (_row, _partition, _offset, one column per field of the
+ * newest version, _id VARCHAR, _version INTEGER, _ok BOOLEAN). Where `_ok` is false the contract's columns and the id mean nothing; `allOk`
+ * says that it nowhere is. Of an older version there is also `_misfit VARCHAR`, the first column for which its upcast gives what the
+ * newest contract does not allow.
+ */
+export function scannedSql(stream: Stream, version: Version, source: string, allOk: boolean): string {
+  const fields = Object.entries(version.fields);
+  const values = fields.map(([name, field], index) => {
+    const text = scannedValue(field, scanned(index), !allOk);
+    const value = Array.isArray(field.read) ? field.value(`json_transform(${text}, ${structure(field.read)})`) : text;
+    return `${value} AS ${quoteName(name)}`;
+  });
+  const ok = allOk ? "true" : `${scanned(fields.length)} = '1'`;
+  return eventSql(stream, version, `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, ${ok} AS _ok FROM ${source}`);
+}
+
+/** SQL: as `scannedSql`, of a relation with (_row, _partition, _offset, _value VARCHAR): the canonical text that `decodeOne` gives. */
+export function canonicalSql(stream: Stream, version: Version, source: string): string {
+  const fields = Object.entries(version.fields);
+  const whole = structure(Object.fromEntries(fields.map(([name, { read }]) => [name, read])));
+  const values = fields.map(([name, field]) => {
+    const read = `_json.${quoteName(name)}${field.read === "JSON" ? "::VARCHAR" : ""}`;
+    return `${field.value(read)} AS ${quoteName(name)}`;
+  });
+  const json = `SELECT ${WHERE_IT_LIES}, json_transform(_value, ${whole}) AS _json FROM ${source}`;
+  return eventSql(stream, version, `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, true AS _ok FROM (${json})`);
+}
+
+const WHERE_IT_LIES = "_row, _partition, _offset";
+
+function structure(read: JsonStructure | Readonly<Record<string, JsonStructure>>): string {
+  return quoteText(JSON.stringify(read));
+}
+
+/** SQL: rows of a version's columns as events of the newest. */
+function eventSql(stream: Stream, version: Version, rows: string): string {
+  const newest = stream.tried[0];
+  if (newest === undefined) throw new RangeError("a stream without a version");
+  const columns = Object.keys(newest.fields).map(quoteName).join(", ");
+  const id = `CAST(${quoteName(stream.eventId)} AS VARCHAR) AS ${META_COLUMNS.id}`;
+  const result = `${WHERE_IT_LIES}, ${columns}, ${id}, ${version.version}::INTEGER AS _version`;
+  if (version === newest) return `SELECT ${result}, _ok FROM (${rows})`;
+  const upcast = `SELECT ${WHERE_IT_LIES}, ${upcastColumns(newest, version).join(", ")}, _ok FROM (${rows})`;
+  const checked = `SELECT *, ${misfit(newest, version)} AS _misfit FROM (${upcast})`;
+  return `SELECT ${result}, _ok AND _misfit IS NULL AS _ok, _misfit FROM (${checked})`;
+}
+
+/** SQL: the columns of the newest version over those of an older one. */
+function upcastColumns(newest: Version, older: Version): string[] {
+  return Object.entries(newest.fields).map(([name, field]) => {
+    const column = quoteName(name);
+    const upcast = Object.hasOwn(older.upcast, name) ? older.upcast[name] : undefined;
+    const same = Object.hasOwn(older.fields, name);
+    const value =
+      upcast !== undefined ? `TRY(CAST((${upcast.text}) AS ${field.column}))` : same ? column : `NULL::${field.column}`;
+    return `${defaultSql(field, value)} AS ${column}`;
+  });
+}
+
+function defaultSql({ spec, literal }: Field, value: string): string {
+  return spec.type === "default" ? `coalesce(${value}, ${literal(spec.value)})` : value;
+}
+
+/** SQL: the first column for which what came of an older version breaks the newest contract, else NULL. */
+function misfit(newest: Version, older: Version): string {
+  const cases = Object.entries(newest.fields).flatMap(([name, field]) => {
+    const same = Object.hasOwn(older.fields, name) ? older.fields[name] : undefined;
+    const given = Object.hasOwn(older.upcast, name);
+    if (!given && (same === undefined || JSON.stringify(same.spec) === JSON.stringify(field.spec))) return [];
+    const column = quoteName(name);
+    const fits = field.optional
+      ? `(${column} IS NULL OR ${field.fits(column)})`
+      : `(${column} IS NOT NULL AND ${field.fits(column)})`;
+    return [`WHEN NOT ${fits} THEN ${quoteText(name)}`];
+  });
+  return cases.length === 0 ? "NULL" : `CASE ${cases.join(" ")} END`;
+}
+
+/**
+ * SQL: the duplicates of a batch (invariant 4). `events` has (_partition, _offset, _id NULL for a reject, _hash of partition and id); `seen` has the same of
+ * the offsets before them. A record is a duplicate if its id occurred within the last `dedupWindow` offsets, whether or not that
+ * occurrence was itself a duplicate. The hash only narrows down what is compared: ids decide. Answers (_partition, _offset).
+ */
+export function duplicatesSql(stream: Stream, events: string, seen: string): string {
+  const ids = "_partition, _offset, _id";
+  const earlier = `SELECT ${ids}, false AS fresh FROM ${seen} SEMI JOIN ${events} USING (_hash)`;
+  return [
+    "SELECT _partition, _offset FROM (",
+    "SELECT *, _offset - lag(_offset) OVER (PARTITION BY _partition, _id ORDER BY _offset) AS distance",
+    ` FROM (SELECT ${ids}, true AS fresh FROM ${events} WHERE _id IS NOT NULL UNION ALL ${earlier}))`,
+    ` WHERE fresh AND distance <= ${stream.dedupWindow}`,
+  ].join("");
+}
+
+/** SQL: one boolean, whether a batch can have duplicates at all: nearly always no, and much cheaper to see. */
+export function anyRepeatSql(events: string, seen: string): string {
+  return [
+    `SELECT (SELECT count(_hash) <> count(DISTINCT _hash) FROM ${events} WHERE _id IS NOT NULL)`,
+    ` OR EXISTS (SELECT 1 FROM ${seen} SEMI JOIN ${events} USING (_hash))`,
+  ].join("");
+}

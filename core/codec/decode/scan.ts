@@ -1,0 +1,124 @@
+import type { FieldSpec } from "../../contract/field.ts";
+import { isRequired } from "../../contract/fields.ts";
+import type { Version } from "../../contract/stream.ts";
+import { ObjectScanner } from "../json/scan-json.ts";
+import { absentText, ColumnText, NOTHING, ROW_SEPARATOR, SPARE } from "../text/column-text.ts";
+
+/**
+ * The quick decoder. It reads nearly every record that producers send, a few bytes at a time and without making JavaScript values, and writes its fields
+ * as the texts of columns, which DuckDB splits and casts. Fields that the contract does not name are skipped. What it does not recognise (numbers such as
+ * 1e3, repeated fields, control characters that separate rows, everything invalid) goes to zod. It may recognise less than zod accepts, but never more, and
+ * never with another value.
+ *
+ * JSON is read by core/codec/json/scan-json.ts, the body of an Avro record by a scanner that is made from its writer's schema (core/codec/avro/scan-avro.ts).
+ */
+
+/** The fields of a version, in their order. */
+export function specsOf({ fields }: Version): [string, FieldSpec][] {
+  return Object.entries(fields).map(([name, { spec }]) => [name, spec]);
+}
+
+/** Reads the body of an Avro record by its writer's schema, as an event of one version. */
+export interface BodyScanner {
+  /** Writes what lies in `[from, end)` to the columns, one a field: whether it was recognised. */
+  scan(bytes: Uint8Array, from: number, end: number, columns: readonly ColumnText[]): boolean;
+  /** Whether its records have this field. */
+  has(field: number): boolean;
+  /** Whether they have them all. */
+  readonly hasAll: boolean;
+}
+
+/** Turns records, one after the other, into the texts of one version's columns. */
+export class RecordScanner {
+  readonly #json: ObjectScanner;
+  readonly #columns: readonly ColumnText[];
+  readonly #absent: readonly Uint8Array[];
+  /** Fields with a default that no column's text can say: only records that have them are recognised. */
+  readonly #unsayable: readonly number[];
+  /** Per newer version the places of fields that it needs: a record that has them all may be one of its events. */
+  readonly #newer: readonly (readonly number[])[];
+  readonly #recognised = new ColumnText(1_024);
+  #rows = 0;
+  #failed = 0;
+
+  /** `newer` are the versions that a record is tried as before. */
+  constructor(version: Version, newer: readonly Version[] = []) {
+    const specs = specsOf(version);
+    this.#json = new ObjectScanner(Object.fromEntries(specs), version.foreign);
+    this.#columns = this.#json.columns;
+    const absent = specs.map(([, spec]) => absentText(spec));
+    this.#absent = absent.map((text) => text ?? NOTHING);
+    this.#unsayable = absent.flatMap((text, index) => (text === null ? [index] : []));
+    const names = specs.map(([name]) => name);
+    this.#newer = newer.map(({ fields }) => {
+      const needed = Object.entries(fields).flatMap(([name, field]) => (isRequired(field) ? [name] : []));
+      return needed.map((name) => names.indexOf(name));
+    });
+  }
+
+  /** Forgets what was scanned. */
+  clear(): void {
+    for (const column of [...this.#columns, this.#recognised]) column.end = 0;
+    this.#rows = 0;
+    this.#failed = 0;
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** How many records were not recognised. */
+  get failed(): number {
+    return this.#failed;
+  }
+
+  /** The texts of the columns, in the order of the fields; and unless `allOk`, of a column that says `1` for a record that was recognised. */
+  texts(allOk: boolean): Uint8Array[] {
+    return (allOk ? this.#columns : [...this.#columns, this.#recognised]).map(({ bytes, end }) =>
+      bytes.subarray(0, end),
+    );
+  }
+
+  /** One record more, which lies in `[from, end)`: JSON text, or the body of an Avro record with what reads it. */
+  scan(bytes: Uint8Array, from: number, end: number, body?: BodyScanner): void {
+    const columns = this.#columns;
+    const first = this.#rows === 0;
+    for (let index = 0; index < columns.length; index++) {
+      const column = columns[index] as ColumnText;
+      column.reserve(end - from + SPARE);
+      if (!first) column.bytes[column.end++] = ROW_SEPARATOR;
+      column.row = column.end;
+    }
+    const recognised =
+      body === undefined
+        ? this.#json.scanWhole(bytes, from, end) && this.#isOurs(this.#json)
+        : this.#isOurs(body) && body.scan(bytes, from, end, columns);
+    const read = body ?? this.#json;
+    if (!recognised || !read.hasAll) this.#fillIn(recognised ? read : null);
+    this.#recognised.reserve(2);
+    if (!first) this.#recognised.bytes[this.#recognised.end++] = ROW_SEPARATOR;
+    this.#recognised.bytes[this.#recognised.end++] = recognised ? 0x31 : 0x30;
+    this.#rows += 1;
+  }
+
+  /** Writes what stands for the fields that a record does not have; null is a record that was not recognised. */
+  #fillIn(record: Pick<BodyScanner, "has"> | null): void {
+    if (record === null) this.#failed += 1;
+    for (const [index, column] of this.#columns.entries()) {
+      if (record?.has(index) === true) continue;
+      column.end = column.row;
+      column.write(record === null ? NOTHING : (this.#absent[index] as Uint8Array));
+    }
+  }
+
+  /** Whether what a record has can be said in texts, and makes it no event of a newer version. */
+  #isOurs(record: Pick<BodyScanner, "has">): boolean {
+    for (const field of this.#unsayable) if (!record.has(field)) return false;
+    for (const needed of this.#newer) {
+      let all = true;
+      for (const field of needed) if (field < 0 || !record.has(field)) all = false;
+      if (all) return false;
+    }
+    return true;
+  }
+}

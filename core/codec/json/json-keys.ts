@@ -1,0 +1,147 @@
+import { utf8 } from "../text/utf8.ts";
+import {
+  CLOSE_BRACE,
+  COLON,
+  COMMA,
+  type JsonInput,
+  NOT_RECOGNISED,
+  OPEN_BRACE,
+  QUOTE,
+  skipBlank,
+  skipText,
+} from "./json-input.ts";
+
+/** In place of a field: a key that the contract does not name. */
+export const UNDECLARED = -2;
+/** In place of a field: the object ends. */
+export const ENDED = -3;
+
+/** Spellings of keys are learned as they come: at most this many … */
+const MOST_LEARNED = 256;
+/** … with at most this many bytes. */
+const MOST_LEARNED_BYTES = 64;
+
+const WORD_BYTES = 4;
+
+/** What stands between two values of an object, for instance `, "name": `; before its first value, from its brace on. */
+export interface Key {
+  /** Its field; UNDECLARED, ENDED, or NOT_RECOGNISED for one that objects must not have. */
+  readonly field: number;
+  readonly length: number;
+  /** Its bytes, four at a time, little endian. The last word begins four bytes before its end. */
+  readonly words: Int32Array;
+  /** The key that followed the last time. */
+  next: Key;
+}
+
+/**
+ * Finds the fields of keys. Producers write the same keys in the same order and with the same blanks again and again, so each key predicts the next,
+ * and what is known is compared four bytes at a time.
+ */
+export class JsonKeys {
+  /** What stands before the first key of an object. */
+  readonly none: Key;
+  /** Where the value of the key that was found last begins; behind the object if it ended. */
+  value = 0;
+  readonly #fields: ReadonlyMap<string, number>;
+  readonly #declared: readonly Key[];
+  readonly #other = unspelled(UNDECLARED);
+  readonly #end = unspelled(ENDED);
+  /** Spellings by their lengths. */
+  readonly #known = new Map<number, Key[]>();
+  #learned = 0;
+
+  /** Objects that have a key with one of the `foreign` names are not recognised. */
+  constructor(declared: readonly string[], foreign: Iterable<string>) {
+    this.#fields = new Map([
+      ...[...foreign].map((name): [string, number] => [name, NOT_RECOGNISED]),
+      ...declared.map((name, field): [string, number] => [name, field]),
+    ]);
+    for (const [name, field] of this.#fields) this.#know(utf8(`{${JSON.stringify(name)}:`), field);
+    this.#declared = declared.map((name, field) => this.#know(utf8(`,${JSON.stringify(name)}:`), field));
+    for (const name of foreign) this.#know(utf8(`,${JSON.stringify(name)}:`), this.#fields.get(name) ?? UNDECLARED);
+    for (const [field, key] of this.#declared.entries()) key.next = this.#declared[field + 1] ?? key;
+    this.none = unspelled(UNDECLARED);
+  }
+
+  /** The key at `at`, which is the end of the value of `before`, or the brace of the object; null if it is not recognised. Sets `value`. */
+  find(input: JsonInput, at: number, before: Key): Key | null {
+    const likely = before.next;
+    if (standsAt(input, at, likely)) {
+      this.value = at + likely.length;
+      return likely;
+    }
+    const key = this.#search(input, at, before === this.none);
+    if (key !== null && key !== this.#other && key !== this.#end) before.next = key;
+    return key;
+  }
+
+  #search(input: JsonInput, at: number, isFirst: boolean): Key | null {
+    const { bytes, end, escapes } = input;
+    const separator = skipBlank(input, at);
+    const quote = skipBlank(input, separator + 1);
+    const isEnd = bytes[isFirst ? quote : separator] === CLOSE_BRACE;
+    if (isEnd && (isFirst ? quote : separator) < end) {
+      this.value = (isFirst ? quote : separator) + 1;
+      return this.#end;
+    }
+    if (quote >= end || bytes[separator] !== (isFirst ? OPEN_BRACE : COMMA) || bytes[quote] !== QUOTE) return null;
+    const after = skipText(input, quote + 1);
+    const colon = after < 0 ? end : skipBlank(input, after);
+    if (colon >= end || bytes[colon] !== COLON) return null;
+    this.value = skipBlank(input, colon + 1);
+    const length = this.value - at;
+    for (const key of this.#known.get(length) ?? NO_KEYS) if (standsAt(input, at, key)) return key;
+    // An unknown spelling may still be that of a known name: with escapes, or with blanks.
+    const isUsual = input.escapes === escapes && length === after - quote + 2;
+    const field = isUsual ? UNDECLARED : this.#fieldOf(bytes, quote, after);
+    if (this.#learned < MOST_LEARNED && length <= MOST_LEARNED_BYTES) {
+      this.#learned += 1;
+      return this.#know(bytes.slice(at, this.value), field);
+    }
+    return field === NOT_RECOGNISED ? null : field === UNDECLARED ? this.#other : (this.#declared[field] ?? null);
+  }
+
+  #fieldOf(bytes: Uint8Array, from: number, to: number): number {
+    const name = JSON.parse(decoder.decode(bytes.subarray(from, to))) as string;
+    return this.#fields.get(name) ?? UNDECLARED;
+  }
+
+  #know(bytes: Uint8Array, field: number): Key {
+    const key = keyOf(bytes, field);
+    this.#known.set(key.length, [...(this.#known.get(key.length) ?? NO_KEYS), key]);
+    return key;
+  }
+}
+
+const NO_KEYS: readonly Key[] = [];
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** Longer than any record, so that no record has it. */
+const NO_LENGTH = 0x3fff_ffff;
+
+/** A key without a spelling of its own: nothing in a record is taken for it. */
+function unspelled(field: number): Key {
+  const key: Key = { field, length: NO_LENGTH, words: new Int32Array(0), next: undefined as unknown as Key };
+  key.next = key;
+  return key;
+}
+
+/** What follows a key until a record has shown it. A key must not be predicted to follow itself: one that begins with a brace never does. */
+const UNKNOWN = unspelled(UNDECLARED);
+
+function keyOf(bytes: Uint8Array, field: number): Key {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const words = Int32Array.from({ length: Math.ceil(bytes.length / WORD_BYTES) }, (_, index) =>
+    view.getInt32(Math.min(index * WORD_BYTES, bytes.length - WORD_BYTES), true),
+  );
+  return { field, length: bytes.length, words, next: UNKNOWN };
+}
+
+function standsAt({ view, end }: JsonInput, at: number, { words, length }: Key): boolean {
+  const last = at + length - WORD_BYTES;
+  if (last + WORD_BYTES > end) return false;
+  let word = 0;
+  for (let from = at; from < last; from += WORD_BYTES) if (view.getInt32(from, true) !== words[word++]) return false;
+  return view.getInt32(last, true) === words[word];
+}

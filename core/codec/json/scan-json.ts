@@ -1,0 +1,164 @@
+import type { FieldSpec } from "../../contract/field.ts";
+import { parseBound } from "../../time.ts";
+import { ColumnText, SPARE } from "../text/column-text.ts";
+import { utf8 } from "../text/utf8.ts";
+import {
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  COMMA,
+  JsonInput,
+  NOT_RECOGNISED,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  skipBlank,
+} from "./json-input.ts";
+import { ENDED, JsonKeys, UNDECLARED } from "./json-keys.ts";
+import { skipValue } from "./json-skip.ts";
+import { Literals, Nullable, OneOf, PlainText, ScaledNumber, type ValueScanner, WholeNumber } from "./scan-values.ts";
+
+/** A list of objects: written as JSON of what the contract names, once all of its elements are recognised. */
+class Elements implements ValueScanner {
+  readonly #element: ObjectScanner;
+  readonly #max: number;
+
+  constructor(fields: Readonly<Record<string, FieldSpec>>, max: number) {
+    this.#element = new ObjectScanner(fields);
+    this.#max = max;
+  }
+
+  scan(input: JsonInput, from: number, out: ColumnText): number {
+    const { bytes, end } = input;
+    if (bytes[from] !== OPEN_BRACKET) return NOT_RECOGNISED;
+    out.bytes[out.end++] = OPEN_BRACKET;
+    let at = skipBlank(input, from + 1);
+    const isEmpty = at < end && bytes[at] === CLOSE_BRACKET;
+    for (let count = 1; !isEmpty; count++) {
+      if (count > this.#max) return NOT_RECOGNISED;
+      for (const column of this.#element.columns) {
+        column.end = 0;
+        column.reserve(end - from + SPARE);
+      }
+      at = this.#element.scan(input, at, out);
+      if (at < 0 || !this.#element.isComplete()) return NOT_RECOGNISED;
+      at = skipBlank(input, at);
+      if (at >= end) return NOT_RECOGNISED;
+      if (bytes[at] === CLOSE_BRACKET) break;
+      if (bytes[at] !== COMMA) return NOT_RECOGNISED;
+      out.bytes[out.end++] = COMMA;
+      at = skipBlank(input, at + 1);
+    }
+    out.bytes[out.end++] = CLOSE_BRACKET;
+    return at + 1;
+  }
+}
+
+/**
+ * An object with the fields of a contract in any order, each at most once. Other fields are skipped, as zod does; but an object that has one of the
+ * `foreign` names is not recognised.
+ */
+export class ObjectScanner {
+  readonly columns: readonly ColumnText[];
+  readonly #input = new JsonInput();
+  readonly #keys: JsonKeys;
+  /** Of each field what stands before its value in JSON that is written again. */
+  readonly #prefixes: readonly Uint8Array[];
+  readonly #values: readonly ValueScanner[];
+  readonly #required: readonly number[];
+  /** The object in which each field was last seen. */
+  readonly #seen: Float64Array;
+  #object = 0;
+  /** How many fields that one has so far. */
+  #count = 0;
+
+  constructor(fields: Readonly<Record<string, FieldSpec>>, foreign: Iterable<string> = []) {
+    const specs = Object.entries(fields);
+    const names = specs.map(([name]) => name);
+    this.columns = specs.map(() => new ColumnText(1_024));
+    this.#keys = new JsonKeys(names, foreign);
+    this.#prefixes = names.map((name) => utf8(`${JSON.stringify(name)}:`));
+    this.#values = specs.map(([, spec]) => scannerOf(spec));
+    this.#required = specs.flatMap(([, { type }], index) => (type === "optional" || type === "default" ? [] : [index]));
+    this.#seen = new Float64Array(specs.length);
+  }
+
+  has(field: number): boolean {
+    return this.#seen[field] === this.#object;
+  }
+
+  get hasAll(): boolean {
+    return this.#count === this.#values.length;
+  }
+
+  /** Reads one object and what is blank around it, up to `end`: whether it has all that it needs. */
+  scanWhole(bytes: Uint8Array, from: number, end: number): boolean {
+    const input = this.#input;
+    input.set(bytes, end);
+    const after = this.scan(input, skipBlank(input, from), null);
+    return after >= 0 && skipBlank(input, after) === end && this.isComplete();
+  }
+
+  isComplete(): boolean {
+    for (const field of this.#required) if (this.#seen[field] !== this.#object) return false;
+    return true;
+  }
+
+  /** Reads one object from its brace on: its end, or NOT_RECOGNISED. `json` gets its declared fields as JSON. */
+  scan(input: JsonInput, from: number, json: ColumnText | null): number {
+    const { bytes, end } = input;
+    const keys = this.#keys;
+    this.#object += 1;
+    this.#count = 0;
+    if (from >= end || bytes[from] !== OPEN_BRACE) return NOT_RECOGNISED;
+    if (json !== null) json.bytes[json.end++] = OPEN_BRACE;
+    let at = from;
+    for (let before = keys.none; ; ) {
+      const key = keys.find(input, at, before);
+      if (key === null) return NOT_RECOGNISED;
+      before = key;
+      if (key.field === UNDECLARED) at = skipValue(input, keys.value);
+      else if (key.field === ENDED) break;
+      else at = this.#declared(input, key.field, json);
+      if (at < 0) return NOT_RECOGNISED;
+    }
+    if (json !== null) json.bytes[json.end++] = CLOSE_BRACE;
+    return keys.value;
+  }
+
+  /** Reads the value of a field: its end, or NOT_RECOGNISED. */
+  #declared(input: JsonInput, field: number, json: ColumnText | null): number {
+    if (field < 0 || this.#seen[field] === this.#object) return NOT_RECOGNISED;
+    const from = this.#keys.value;
+    const to = (this.#values[field] as ValueScanner).scan(input, from, this.columns[field] as ColumnText);
+    if (to >= 0 && json !== null) {
+      if (this.#count > 0) json.bytes[json.end++] = COMMA;
+      json.write(this.#prefixes[field] as Uint8Array);
+      for (let at = from; at < to; at++) json.bytes[json.end++] = input.bytes[at] as number;
+    }
+    this.#seen[field] = this.#object;
+    this.#count += 1;
+    return to;
+  }
+}
+
+function scannerOf(spec: FieldSpec): ValueScanner {
+  switch (spec.type) {
+    case "integer":
+      return new WholeNumber(spec.min, spec.max);
+    case "instant":
+      return new WholeNumber(parseBound(spec.from), parseBound(spec.to));
+    case "decimal":
+      return new ScaledNumber(spec.scale, spec.min, spec.max);
+    case "text":
+      return new PlainText(spec.max);
+    case "oneOf":
+      return new OneOf(spec.values);
+    case "flag":
+      return new Literals({ true: "true", false: "false" });
+    case "list":
+      return new Elements(spec.of, spec.max);
+    case "optional":
+      return new Nullable(scannerOf(spec.of));
+    case "default":
+      return scannerOf(spec.of);
+  }
+}

@@ -1,0 +1,61 @@
+import { parseBound } from "../time.ts";
+import type { FieldSpec } from "./field.ts";
+import type { StreamDocument } from "./stream-document.ts";
+
+/**
+ * What of a stream's definition decides how its records are decoded, by the path of the property, as JSON text. The topic's number of partitions,
+ * the field that producers partition by and the rule for new versions decide nothing here, and neither does the order of fields or values, nor how a
+ * bound of an instant is written.
+ */
+function decodingOf(document: StreamDocument): ReadonlyMap<string, string> {
+  const { eventId, eventTime, dedupWindow, version, fields, previous } = document;
+  const found = new Map<string, string>();
+  const add = (path: string, value: unknown) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) {
+      if (value !== undefined) found.set(path, JSON.stringify(Array.isArray(value) ? value.toSorted() : value));
+    } else for (const [name, inner] of Object.entries(value)) add(`${path}.${name}`, inner);
+  };
+  for (const [name, value] of Object.entries({ eventId, eventTime, dedupWindow, version })) add(name, value);
+  add("fields", sameBounds(fields));
+  for (const { version, fields, upcast } of previous)
+    add(`previous.${version}`, { fields: sameBounds(fields), upcast });
+  return found;
+}
+
+function sameBounds(fields: Readonly<Record<string, FieldSpec>>): Record<string, FieldSpec> {
+  return Object.fromEntries(Object.entries(fields).map(([name, spec]) => [name, withSameBounds(spec)]));
+}
+
+/** A field whose instants' bounds are written in one way. */
+function withSameBounds(spec: FieldSpec): FieldSpec {
+  switch (spec.type) {
+    case "instant":
+      return { ...spec, from: boundText(spec.from), to: boundText(spec.to) };
+    case "optional":
+    case "default":
+      return { ...spec, of: withSameBounds(spec.of) };
+    case "list":
+      return { ...spec, of: sameBounds(spec.of) };
+    default:
+      return spec;
+  }
+}
+
+function boundText(text: string): string {
+  try {
+    return new Date(parseBound(text)).toISOString();
+  } catch {
+    return text;
+  }
+}
+
+/** What differs between two definitions of a stream that are to decode alike: a sentence per property, empty when nothing does. */
+export function decodingChanges(before: StreamDocument, after: StreamDocument): string[] {
+  const [was, is] = [decodingOf(before), decodingOf(after)];
+  return [...new Set([...was.keys(), ...is.keys()])].flatMap((path) => {
+    const [old, now] = [was.get(path), is.get(path)];
+    if (old === now) return [];
+    if (now === undefined) return [`${path} was ${old} and is gone`];
+    return [old === undefined ? `${path} is new: ${now}` : `${path} was ${old} and is now ${now}`];
+  });
+}

@@ -1,0 +1,50 @@
+import type { z } from "zod";
+
+/** The types that a scalar column can have. Money and counts are integers; there are no doubles (invariant 6). */
+export type ScalarType = "VARCHAR" | "BIGINT" | "BOOLEAN";
+
+/** The types that a column of decoded events can have. */
+export type ColumnType = ScalarType | `STRUCT(${string})[]`;
+
+/** How a field was made, as plain JSON; `fieldFrom` makes it again. */
+export type FieldSpec =
+  | { readonly type: "integer"; readonly min: number; readonly max: number }
+  | { readonly type: "instant"; readonly from: string; readonly to: string }
+  | { readonly type: "decimal"; readonly scale: number; readonly min: number; readonly max: number }
+  | { readonly type: "text"; readonly max: number }
+  | { readonly type: "oneOf"; readonly values: readonly string[] }
+  | { readonly type: "flag" }
+  | { readonly type: "list"; readonly of: Readonly<Record<string, FieldSpec>>; readonly max: number }
+  | { readonly type: "optional"; readonly of: FieldSpec }
+  | { readonly type: "default"; readonly of: FieldSpec; readonly value: DefaultValue };
+
+/** What `withDefault` may put in the place of an absent value; of a list only the empty one. */
+export type DefaultValue = string | number | boolean | readonly never[];
+
+/** What json_transform reads a value as; JSON: as its text. */
+export type JsonStructure = ScalarType | "JSON" | readonly [Readonly<Record<string, JsonStructure>>];
+
+/**
+ * One field of an event: what producers may send (zod), the column it becomes, and its vectorised decode.
+ *
+ * core/codec/decode/scan.ts recognises what most producers write, by `spec`. `read` and `value` must be right for JSON.stringify of every value that zod
+ * accepts, and for the lists that the scanner recognises.
+ */
+export interface Field<T = unknown> {
+  readonly spec: FieldSpec;
+  readonly column: ColumnType;
+  /** Whether null or absent is allowed; both are stored as NULL. */
+  readonly optional: boolean;
+  /** Whether absent, but not null, is allowed. */
+  readonly hasDefault: boolean;
+  readonly zod: z.ZodType<T>;
+  readonly read: JsonStructure;
+  /** SQL: the column's value of the value as read. */
+  readonly value: (read: string) => string;
+  /** SQL: whether a column's value that is not NULL keeps the contract. What an upcast gives is held to it. */
+  readonly fits: (column: string) => string;
+  /** SQL: the column's value for a value of the contract. */
+  readonly literal: (value: unknown) => string;
+  /** What is wrong with the arguments that it was made of; absent: nothing. */
+  readonly problem?: string;
+}

@@ -1,0 +1,238 @@
+import { z } from "zod";
+import { parseBound, parseNewBound } from "../time.ts";
+import { builtField } from "./built-field.ts";
+import type { DefaultValue, Field, FieldSpec } from "./field.ts";
+import { quoteName, quoteText } from "./sql.ts";
+
+const asRead = (read: string) => read;
+
+/** A field that others are made of. Throws RangeError with its problem. */
+function sound<T>(field: Field<T>): Field<T> {
+  if (field.problem !== undefined) throw new RangeError(field.problem);
+  return field;
+}
+
+function requireSize(max: number, what: string): void {
+  if (!Number.isSafeInteger(max) || max < 0)
+    throw new RangeError(`${what}, max, is a whole number, not ${String(max)}`);
+}
+
+/** Whole numbers. The bounds are part of the contract: they are what keeps a sum inside 64 bits. */
+export function integer(options: { min: number; max: number }): Field<number> {
+  return builtField(() => {
+    const { min, max } = options;
+    if (!Number.isSafeInteger(min) || !Number.isSafeInteger(max) || min > max) {
+      throw new RangeError(`integer bounds must be safe integers in order, not ${min}..${max}`);
+    }
+    const between = (value: string) => `${value} BETWEEN ${min} AND ${max}`;
+    return {
+      spec: { type: "integer", min, max },
+      column: "BIGINT",
+      optional: false,
+      hasDefault: false,
+      zod: z.int().min(min).max(max),
+      read: "BIGINT",
+      value: asRead,
+      fits: between,
+      literal: (value) => `${value}::BIGINT`,
+    };
+  });
+}
+
+/** An instant as epoch milliseconds. Bounds that name no zone are in UTC. A record outside the bounds goes to the dead letters: it would open endless buckets. */
+export function instant(options: { from: string; to: string }): Field<number> {
+  return builtField(() => {
+    for (const bound of [options.from, options.to]) parseNewBound(bound);
+    return sound(storedInstant(options));
+  });
+}
+
+/** An instant of a stored definition. Earlier releases took bounds of days that there are not, which a file must not have. */
+export function storedInstant({ from, to }: { from: string; to: string }): Field<number> {
+  return builtField(() => {
+    return { ...sound(integer({ min: parseBound(from), max: parseBound(to) })), spec: { type: "instant", from, to } };
+  });
+}
+
+/** With 15 digits a number in JSON is what its text says, whoever reads it. */
+const MAX_UNITS = 10 ** 15;
+
+/**
+ * A number with at most `scale` decimal places, kept as an integer of 10^-scale units: 12.34 with scale 2 is 1234.
+ * There is no floating-point field without a scale: sums of doubles depend on their order.
+ */
+export function decimal(options: { scale: number; min: number; max: number }): Field<number> {
+  return builtField(() => {
+    const { scale, min, max } = options;
+    if (!Number.isInteger(scale) || scale < 1 || scale > 6)
+      throw new RangeError(`a decimal's scale is 1 to 6, not ${scale}`);
+    const factor = 10 ** scale;
+    const exact = (value: number) => typeof value === "number" && Number(value.toFixed(scale)) === value;
+    const least = Math.round(min * factor);
+    const most = Math.round(max * factor);
+    if (!(exact(min) && exact(max) && min <= max && least >= -MAX_UNITS && most <= MAX_UNITS))
+      throw new RangeError(
+        `decimal bounds must be in order, and have ${scale} decimal places and 15 digits at most, not ${min}..${max}`,
+      );
+    return {
+      spec: { type: "decimal", scale, min, max },
+      column: "BIGINT",
+      optional: false,
+      hasDefault: false,
+      zod: z.number().min(min).max(max).refine(exact, `more than ${scale} decimal places`),
+      read: "JSON",
+      // A product has as many digits as its decimal: of 18, the scaled units of a large value would not fit.
+      value: (json) => `TRY((TRY_CAST(${json} AS DECIMAL(38,${scale})) * ${factor})::BIGINT)`,
+      fits: (column) => `${column} BETWEEN ${least} AND ${most}`,
+      literal: (value) => `${Math.round(Number(value) * factor)}::BIGINT`,
+    };
+  });
+}
+
+/** Unicode text of at most `max` UTF-16 units; lone surrogates are refused, for they have no UTF-8. */
+export function text(options: { max?: number } = {}): Field<string> {
+  return builtField(() => {
+    const max = options.max ?? 256;
+    requireSize(max, "the length of a text");
+    return {
+      spec: { type: "text", max },
+      column: "VARCHAR",
+      optional: false,
+      hasDefault: false,
+      zod: z
+        .string()
+        .max(max)
+        .refine((value) => value.isWellFormed(), "a lone surrogate"),
+      read: "VARCHAR",
+      value: asRead,
+      fits: (column) =>
+        `(strlen(${column}) <= ${max} OR length(${column}) + length(regexp_replace(${column}, '[\\x{0}-\\x{FFFF}]', '', 'g')) <= ${max})`,
+      literal: (value) => quoteText(String(value)),
+    };
+  });
+}
+
+/** One of a closed list of texts. */
+export function oneOf<const T extends string>(...values: readonly T[]): Field<T> {
+  return builtField(() => {
+    if (values.length === 0 || values.some((value) => typeof value !== "string"))
+      throw new RangeError("oneOf takes the texts that are allowed, at least one");
+    const isOne = (value: string) => `${value} IN (${values.map(quoteText).join(", ")})`;
+    return {
+      spec: { type: "oneOf", values },
+      column: "VARCHAR",
+      optional: false,
+      hasDefault: false,
+      zod: z.enum(values as readonly [T, ...T[]]) as unknown as z.ZodType<T>,
+      read: "VARCHAR",
+      value: asRead,
+      fits: isOne,
+      literal: (value) => quoteText(String(value)),
+    };
+  });
+}
+
+/** true or false. */
+export function flag(): Field<boolean> {
+  const isGiven = (value: string) => `${value} IS NOT NULL`;
+  return {
+    spec: { type: "flag" },
+    column: "BOOLEAN",
+    optional: false,
+    hasDefault: false,
+    zod: z.boolean(),
+    read: "BOOLEAN",
+    value: asRead,
+    fits: isGiven,
+    literal: (value) => String(value),
+  };
+}
+
+/** The same field, but null or absent is allowed; both are stored as NULL. */
+export function optional<T>(field: Field<T>): Field<T | null | undefined> {
+  return builtField(() => {
+    if (sound(field).optional || field.hasDefault) throw new RangeError("a field is optional once, or has a default");
+    return {
+      ...field,
+      spec: { type: "optional", of: field.spec },
+      optional: true,
+      zod: field.zod.nullish(),
+    };
+  });
+}
+
+/** The same field, but absent, though not null, is allowed, and reads as `value`. Of a list the default can only be the empty one. */
+export function withDefault<T>(field: Field<T>, value: T & DefaultValue): Field<T | undefined> {
+  return builtField(() => {
+    if (sound(field).optional || field.hasDefault) throw new RangeError("a field is optional, or has one default");
+    if (!field.zod.safeParse(value).success)
+      throw new RangeError(`the default ${JSON.stringify(value)} breaks the contract`);
+    const literal = field.literal(value);
+    return {
+      ...field,
+      spec: { type: "default", of: field.spec, value },
+      hasDefault: true,
+      zod: field.zod.optional().default(value as never) as unknown as z.ZodType<T | undefined>,
+      value: (read) => `coalesce(${field.value(read)}, ${literal})`,
+    };
+  });
+}
+
+type ElementOf<F extends Readonly<Record<string, Field>>> = { [K in keyof F]: z.infer<F[K]["zod"]> };
+
+/**
+ * A list of at most `max` objects, for instance the items of an order; `item.sku` in a view that has `each`. Its elements hold scalars only.
+ */
+export function list<const F extends Readonly<Record<string, Field>>>(
+  fields: F,
+  options: { max?: number } = {},
+): Field<ElementOf<F>[]> {
+  return builtField(() => {
+    const max = options.max ?? 1_000;
+    requireSize(max, "the length of a list");
+    const entries = Object.entries(fields);
+    if (entries.length === 0 || entries.some(([, { column }]) => column.endsWith("[]")))
+      throw new RangeError("a list's elements hold scalar fields, at least one");
+    for (const [name, { problem }] of entries) if (problem !== undefined) throw new RangeError(`${name}: ${problem}`);
+    const columns = entries.map(([name, { column }]) => `${quoteName(name)} ${column}`).join(", ");
+    const column = `STRUCT(${columns})[]` as const;
+    const of = (name: string) => `_item.${quoteName(name)}`;
+    const text = (name: string, { read }: Field) => (read === "JSON" ? `${of(name)}::VARCHAR` : of(name));
+    const each = (elements: string, condition: (name: string, field: Field) => string) => {
+      const conditions = entries.map(([name, field]) => condition(name, field)).join(" AND ");
+      return `coalesce(list_bool_and(list_transform(${elements}, lambda _item: coalesce(${conditions}, false))), true)`;
+    };
+    const given = (field: Field, value: string, condition: string) =>
+      field.optional || field.hasDefault ? `(${value} IS NULL OR ${condition})` : condition;
+    const plain = entries.every(([, field]) => field.read === field.column && !field.hasDefault);
+    const values = entries.map(([name, field]) => `${quoteName(name)} := ${field.value(text(name, field))}`).join(", ");
+    return {
+      spec: { type: "list", of: Object.fromEntries(entries.map(([name, { spec }]) => [name, spec])), max },
+      column,
+      optional: false,
+      hasDefault: false,
+      zod: z
+        .array(z.object(Object.fromEntries(entries.map(([name, { zod }]) => [name, zod]))))
+        .max(max) as unknown as z.ZodType<ElementOf<F>[]>,
+      read: [Object.fromEntries(entries.map(([name, { read }]) => [name, read]))],
+      value: (read) => (plain ? read : `list_transform(${read}, lambda _item: struct_pack(${values}))`),
+      fits: (elements) =>
+        `(len(${elements}) <= ${max} AND ${each(elements, (name, field) =>
+          field.optional
+            ? given(field, of(name), field.fits(of(name)))
+            : `(${of(name)} IS NOT NULL AND ${field.fits(of(name))})`,
+        )})`,
+      literal: () => `[]::${column}`,
+    };
+  });
+}
+
+/** Whether a record must have the field, and not null. */
+export function isRequired({ optional, hasDefault }: Field): boolean {
+  return !optional && !hasDefault;
+}
+
+/** What a field is when it is there. */
+export function bare(spec: FieldSpec): Exclude<FieldSpec, { type: "optional" | "default" }> {
+  return spec.type === "optional" || spec.type === "default" ? bare(spec.of) : spec;
+}

@@ -1,0 +1,35 @@
+import { quoteName } from "../contract/sql.ts";
+import { type Component, type Measure, ROWS } from "../measures/measure.ts";
+import type { View } from "./view.ts";
+
+/** A component under the name that state rows carry: "rows", or "<measure>.<component>". */
+export interface NamedComponent extends Component {
+  readonly key: string;
+}
+
+export function componentKey(measure: string, component: string): string {
+  return component === ROWS.name ? ROWS.name : `${measure}.${component}`;
+}
+
+function named(measure: string, definition: Measure): NamedComponent[] {
+  return definition.components.map((component) => ({ ...component, key: componentKey(measure, component.name) }));
+}
+
+/** When the first and last event of a cell happened: what sessions are joined by. */
+export const SESSION_FIRST = "session.first";
+export const SESSION_LAST = "session.last";
+
+function ofSessions({ stream, sessions }: View): NamedComponent[] {
+  if (sessions === null) return [];
+  const time = quoteName(stream.eventTime);
+  return [
+    { key: SESSION_FIRST, name: "first", form: "integer", merge: "min", partial: `min(${time})` },
+    { key: SESSION_LAST, name: "last", form: "integer", merge: "max", partial: `max(${time})` },
+  ];
+}
+
+/** Every component of a view's state, `rows` first, each once. */
+export function componentsOf(view: View): NamedComponent[] {
+  const all = Object.entries(view.measures).flatMap(([name, measure]) => named(name, measure));
+  return [{ ...ROWS, key: ROWS.name }, ...ofSessions(view), ...all.filter(({ key }) => key !== ROWS.name)];
+}

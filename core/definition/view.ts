@@ -1,0 +1,128 @@
+import { type Sql, sqlProblem } from "../contract/sql.ts";
+import type { Stream } from "../contract/stream.ts";
+import { withDecimals } from "../measures/decimals.ts";
+import type { Measure } from "../measures/measure.ts";
+import { parseDuration } from "../time.ts";
+
+export interface ViewDefinition {
+  readonly stream: Stream;
+  /** Events for which this is not true are filtered: in the ledger, in no measure. */
+  readonly where?: Sql;
+  /** Dimensions, each an expression over one event. */
+  readonly by?: Readonly<Record<string, Sql>>;
+  /**
+   * A list field of the stream: every element of it is a line, which expressions see as `item` (`item.sku`). Dimensions and measures then
+   * read and count lines; `where` and the ledger go on counting events.
+   */
+  readonly each?: string;
+  /** The time grain, in event time: "1 minute", "1 day". */
+  readonly every: string;
+  /** Each row covers this much time up to the end of its bucket: a multiple of `every`. A query may ask for another. */
+  readonly window?: string;
+  /**
+   * Makes rows of sessions: successive events with the same dimensions, none as much as `gap` after the one before. `every` is then only
+   * the grain of the state, at most the gap.
+   */
+  readonly sessions?: { readonly gap: string };
+  readonly measures: Readonly<Record<string, Measure>>;
+  /** Cells (bucket x group x component) that Redis may hold for this view between two cuts before it refuses more. */
+  readonly maxCells?: number;
+}
+
+/** A view: what is measured, of which stream, grouped how. */
+export interface View {
+  readonly kind: "view";
+  readonly name: string;
+  readonly stream: Stream;
+  readonly where: Sql | null;
+  readonly by: Readonly<Record<string, Sql>>;
+  readonly each: string | null;
+  readonly every: string;
+  readonly grainMs: number;
+  /** How much time a row covers unless a query says otherwise; the grain itself for tumbling buckets. */
+  readonly windowMs: number;
+  readonly sessions: { readonly gapMs: number } | null;
+  readonly measures: Readonly<Record<string, Measure>>;
+  readonly maxCells: number;
+}
+
+/** Defines a view. What is wrong with a definition is found at start-up, with file and field. */
+export function view(name: string, definition: ViewDefinition): View {
+  const { stream, where = null, by = {}, each = null, every, measures, maxCells = 2_000_000 } = definition;
+  const grainMs = parseDuration(every) ?? 0;
+  const windowMs = definition.window === undefined ? grainMs : (parseDuration(definition.window) ?? 0);
+  const sessions = definition.sessions === undefined ? null : { gapMs: parseDuration(definition.sessions.gap) ?? 0 };
+  const made = { name, stream, where, by, each, every, grainMs, windowMs, sessions, measures, maxCells };
+  return withDecimals({ kind: "view", ...made });
+}
+
+/** What a line is called in the expressions of a view with `each`. */
+export const LINE = "item";
+
+/** What a row of a session has beside its dimensions and measures: when its last event happened, and how long it lasted. */
+export const SESSION_COLUMNS = ["ended", "duration_ms"] as const;
+
+/** Columns of state rows beside the dimensions. */
+const RESERVED: ReadonlySet<string> = new Set(["bucket", "component", "item", "label", "value"]);
+
+/** What is wrong with a view that can be seen without a database: one sentence per problem, naming the field. */
+export function checkViewShape(definition: View): string[] {
+  const problems: string[] = [];
+  const name = /^[a-z][a-z0-9-]{0,62}$/;
+  const column = /^[a-z][a-z0-9_]{0,62}$/;
+  if (!name.test(definition.name))
+    problems.push(`name "${definition.name}": use lower-case letters, digits and dashes`);
+  if (definition.grainMs <= 0)
+    problems.push(`every: "${definition.every}" is no duration such as "1 minute" or "1 day"`);
+  if (Object.keys(definition.measures).length === 0) problems.push("measures: a view needs at least one");
+  for (const field of [...Object.keys(definition.by), ...Object.keys(definition.measures)]) {
+    if (!column.test(field)) problems.push(`"${field}": use lower-case letters, digits and underscores`);
+    if (RESERVED.has(field)) problems.push(`"${field}" is a column of every view's state`);
+  }
+  problems.push(...expressionProblems(definition));
+  if (!Number.isSafeInteger(definition.maxCells) || definition.maxCells < 1)
+    problems.push("maxCells: a whole number from 1");
+  for (const field of Object.keys(definition.measures)) {
+    if (field in definition.by) problems.push(`measures.${field}: a dimension has this name already`);
+  }
+  const { grainMs, windowMs, sessions } = definition;
+  if (windowMs <= 0 || (grainMs > 0 && windowMs % grainMs !== 0))
+    problems.push(`window: has to be a multiple of every, "${definition.every}"`);
+  if (sessions !== null) {
+    if (sessions.gapMs < grainMs || sessions.gapMs <= 0)
+      problems.push(`sessions.gap: a duration of at least every, "${definition.every}"`);
+    if (windowMs !== grainMs) problems.push("window: a view of sessions has none");
+    for (const field of SESSION_COLUMNS)
+      if (field in definition.by || field in definition.measures)
+        problems.push(`"${field}" is a column of every view of sessions`);
+  }
+  if ("session" in definition.measures) problems.push("measures.session: this name is taken by the state of sessions");
+  if (definition.each !== null) {
+    const lists = Object.entries(definition.stream.fields).flatMap(([field, { column }]) =>
+      column.endsWith("[]") ? [field] : [],
+    );
+    if (!lists.includes(definition.each))
+      problems.push(`each: "${definition.each}" is no list of the stream (it has ${lists.join(", ") || "none"})`);
+    if (LINE in definition.stream.fields)
+      problems.push(`each: the stream has a field "${LINE}", which would hide its lines`);
+  }
+  return problems;
+}
+
+/** What is wrong with what the builders of SQL and of measures made, or did not make. */
+function expressionProblems({ where, by, measures }: View): string[] {
+  const expressions = [
+    ...(where === null ? [] : [["where", where]]),
+    ...Object.entries(by).map(([name, one]) => [`by.${name}`, one]),
+  ];
+  const ofSql = expressions.flatMap(([field, expression]) => {
+    const problem = sqlProblem(expression);
+    return problem === null ? [] : [`${String(field)}: ${problem}`];
+  });
+  const ofMeasures = Object.entries(measures).flatMap(([name, measure]) => {
+    const { components, problem } = (measure ?? {}) as Partial<Measure>;
+    const found = components === undefined ? "no measure: give one such as count() or sum(sql`…`)" : problem;
+    return found === undefined ? [] : [`measures.${name}: ${found}`];
+  });
+  return [...ofSql, ...ofMeasures];
+}

@@ -1,0 +1,181 @@
+import { quoteName } from "../contract/sql.ts";
+import { LINE, type View } from "../definition/view.ts";
+import type { PlainColumn } from "../measures/measure.ts";
+import { registerSql } from "../numbers/hll.ts";
+import { bucketStarts, type Query, type TimeRange } from "../query/query.ts";
+import { bucketOf } from "../time.ts";
+
+/**
+ * A view's rows by plain SQL over raw events, all at once: what a proof compares an answer with. Nothing here knows states, components or
+ * merges: an event belongs to the rows whose time it lies in, and a measure is an aggregate over a row's events.
+ */
+
+/** SQL and the values that are bound to its places. */
+export interface PlainSql {
+  readonly sql: string;
+  readonly values: readonly (string | bigint)[];
+}
+
+/** The columns that make a row: its start, for sessions its last event's time, and the values of the dimensions that were asked for. */
+export interface PlainKey {
+  readonly columns: readonly string[];
+  readonly sessions: boolean;
+}
+
+export function plainKey(view: View, query: Query): PlainKey {
+  const sessions = view.sessions !== null;
+  const dimensions = Object.keys(view.by);
+  const groups = query.by.map((name) => `_d${dimensions.indexOf(name)}`);
+  return { sessions, columns: ["_bucket", ...(sessions ? ["_ended"] : []), ...groups] };
+}
+
+/** What the measures of a query ask of each row, by `<measure>.<column>`. */
+export function plainColumns(view: View, query: Query): Map<string, PlainColumn> {
+  return new Map(
+    query.measures.flatMap((name) =>
+      Object.entries(view.measures[name]?.plain.columns ?? {}).map(([column, asked]) => [`${name}.${column}`, asked]),
+    ),
+  );
+}
+
+/** The rows and all aggregates: the key's columns, then a column for each of `plainColumns` that is an aggregate. */
+export function plainAggregates(view: View, query: Query, range: TimeRange, events: string): PlainSql {
+  const { columns } = plainKey(view, query);
+  const asked = [...plainColumns(view, query)].flatMap(([name, column]) =>
+    column.form === "aggregate" ? [`${column.sql} AS ${quoteName(name)}`] : [],
+  );
+  const { sql, values } = placed(view, query, range, events);
+  return { sql: `${sql} SELECT ${[...columns, ...asked].join(", ")} FROM placed GROUP BY ALL`, values };
+}
+
+/** The items of one column, the heaviest first: the key's columns, the item and its weight. */
+export function plainItems(
+  view: View,
+  query: Query,
+  range: TimeRange,
+  events: string,
+  { item, weight, show }: Extract<PlainColumn, { form: "items" }>,
+): PlainSql {
+  const key = plainKey(view, query).columns.join(", ");
+  const { sql, values } = placed(view, query, range, events);
+  const weighed = `SELECT ${key}, ${item} AS _item, ${weight} AS _weight FROM placed GROUP BY ALL`;
+  const order = `PARTITION BY ${key} ORDER BY _weight DESC, _item`;
+  const ranked = `SELECT *, row_number() OVER (${order}) AS _rank FROM (${weighed}) WHERE _item IS NOT NULL AND _weight IS NOT NULL`;
+  return { sql: `${sql} SELECT ${key}, _item, _weight FROM (${ranked}) WHERE _rank <= ${show} ORDER BY _rank`, values };
+}
+
+/** The registers of one column, all different values in one fold: the key's columns and the list of `register * 64 + rank`. */
+export function plainRegisters(
+  view: View,
+  query: Query,
+  range: TimeRange,
+  events: string,
+  { hash, given }: Extract<PlainColumn, { form: "registers" }>,
+): PlainSql {
+  const key = plainKey(view, query).columns.join(", ");
+  const { sql, values } = placed(view, query, range, events);
+  const hashes = `(SELECT DISTINCT ${key}, ${hash} AS hash FROM placed WHERE ${given})`;
+  const ranks = `SELECT ${key}, register, max(rank) AS rank FROM (${registerSql(hashes)}) GROUP BY ALL`;
+  return { sql: `${sql} SELECT ${key}, list((register * 64 + rank)::INTEGER) FROM (${ranks}) GROUP BY ALL`, values };
+}
+
+/** When counted events happened, in grains: the first, the middle and the last; all null without any. */
+export function plainExtent(view: View, range: TimeRange, events: string): string {
+  const time = `(SELECT _time - ((_time % ${view.grainMs}) + ${view.grainMs}) % ${view.grainMs} AS _grain FROM lines WHERE ${within(range)})`;
+  return `${lines(view, events)} SELECT min(_grain), quantile_disc(_grain, 0.5), max(_grain) FROM ${time}`;
+}
+
+/** `count` grains that counted events happened in, chosen at random. */
+export function plainSample(view: View, range: TimeRange, events: string, count: number): string {
+  const grain = `_time - ((_time % ${view.grainMs}) + ${view.grainMs}) % ${view.grainMs}`;
+  return `${lines(view, events)} SELECT _grain FROM (SELECT DISTINCT ${grain} AS _grain FROM lines WHERE ${within(range)}) ORDER BY random() LIMIT ${count}`;
+}
+
+/** `lines`: every counted event, or with `each` every element of its list, with its time and all dimensions. */
+function lines(view: View, events: string): string {
+  const { where, each, stream, by } = view;
+  const valid = "_reject IS NULL AND NOT _duplicate";
+  const condition = where === null ? valid : `${valid} AND coalesce((${where.text}), false)`;
+  const list = each === null ? "" : quoteName(each);
+  const unfolded =
+    each === null
+      ? "SELECT *, 0 AS _line FROM counted"
+      : `SELECT * EXCLUDE (${list}), unnest(${list}) AS ${quoteName(LINE)}, generate_subscripts(${list}, 1) AS _line FROM counted`;
+  const dimensions = Object.values(by).map(({ text }, index) => `(${text}) AS _d${index}`);
+  const columns = ["*", `${quoteName(stream.eventTime)} AS _time`, ...dimensions].join(", ");
+  return [
+    `WITH counted AS (SELECT * FROM ${events} WHERE ${condition})`,
+    `unfolded AS (${unfolded})`,
+    `lines AS (SELECT ${columns} FROM unfolded)`,
+  ].join(", ");
+}
+
+function within({ fromMs, toMs }: TimeRange): string {
+  return `_time >= ${fromMs} AND _time < ${toMs}`;
+}
+
+/** `placed`: the lines that the query wants, each in every row that it belongs to. What a client sent is bound. */
+function placed(view: View, query: Query, range: TimeRange, events: string): PlainSql {
+  const values: string[] = [];
+  const dimensions = Object.keys(view.by);
+  const conditions = [...query.where].map(([name, allowed]) => {
+    const column = `_d${dimensions.indexOf(name)}`;
+    const each = allowed.map((value) =>
+      value === null
+        ? `${column} IS NULL`
+        : `CAST(${column} AS VARCHAR) IS NOT DISTINCT FROM $${values.push(String(value))}`,
+    );
+    return `(${each.join(" OR ")})`;
+  });
+  const wanted = `wanted AS (SELECT * FROM lines${conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`})`;
+  return { sql: `${lines(view, events)}, ${wanted}, ${rows(view, query, range)}`, values };
+}
+
+function rows(view: View, query: Query, range: TimeRange): string {
+  if (view.sessions !== null) return sessionRows(view, view.sessions.gapMs, range);
+  const starts = bucketStarts(view, query, range);
+  if (starts !== null) return calendarRows(starts, range);
+  const { everyMs, windowMs } = query;
+  return windowMs === everyMs ? bucketRows(everyMs, range) : slidingRows(everyMs, windowMs, range);
+}
+
+/** Buckets of one width, aligned to the epoch. */
+function bucketRows(everyMs: number, range: TimeRange): string {
+  return `placed AS (SELECT *, _time - ((_time % ${everyMs}) + ${everyMs}) % ${everyMs} AS _bucket FROM wanted WHERE ${within(range)})`;
+}
+
+/** A row covers `windowMs` up to the end of its bucket: every line joined with the rows that reach it. */
+function slidingRows(everyMs: number, windowMs: number, range: TimeRange): string {
+  const firstMs = bucketOf(range.fromMs, everyMs);
+  const own = `_time - ((_time % ${everyMs}) + ${everyMs}) % ${everyMs}`;
+  const reached = `SELECT * FROM wanted WHERE ${within({ fromMs: firstMs - windowMs + everyMs, toMs: range.toMs })}`;
+  const starts = `SELECT DISTINCT ${own} + _step * ${everyMs} AS _bucket FROM reached, range(${windowMs / everyMs}) AS steps(_step)`;
+  return [
+    `reached AS (${reached})`,
+    `starts AS (SELECT _bucket FROM (${starts}) WHERE _bucket >= ${firstMs} AND _bucket < ${range.toMs})`,
+    `placed AS (SELECT * FROM reached JOIN starts ON _time >= _bucket + ${everyMs} - ${windowMs} AND _time < _bucket + ${everyMs})`,
+  ].join(", ");
+}
+
+/** Days, weeks, months …: a row lasts until the next one begins. */
+function calendarRows(starts: readonly number[], range: TimeRange): string {
+  const list = starts.map((start) => `${start}::BIGINT`).join(", ");
+  return [
+    `starts AS (SELECT _bucket, coalesce(lead(_bucket) OVER (ORDER BY _bucket), ${range.toMs}) AS _next FROM (SELECT unnest([${list}]) AS _bucket))`,
+    `placed AS (SELECT * FROM wanted JOIN starts ON _time >= _bucket AND _time < _next WHERE ${within(range)})`,
+  ].join(", ");
+}
+
+/** Gaps and islands: an event as much as the gap after the one before it in its group begins a session. */
+function sessionRows(view: View, gapMs: number, range: TimeRange): string {
+  const group = Object.keys(view.by).map((_, index) => `_d${index}`);
+  const of = (columns: readonly string[]) => (columns.length === 0 ? "" : `PARTITION BY ${columns.join(", ")} `);
+  const session = of([...group, "_session"]);
+  return [
+    `gaps AS (SELECT *, _time - lag(_time) OVER (${of(group)}ORDER BY _time) AS _gap FROM wanted)`,
+    // Over a range, not over rows: events of one moment are in one session, in whatever order they come.
+    `islands AS (SELECT *, sum(CASE WHEN _gap < ${gapMs} THEN 0 ELSE 1 END) OVER (${of(group)}ORDER BY _time RANGE UNBOUNDED PRECEDING) AS _session FROM gaps)`,
+    `whole AS (SELECT *, min(_time) OVER (${session}) AS _bucket, max(_time) OVER (${session}) AS _ended FROM islands)`,
+    `placed AS (SELECT * FROM whole WHERE _bucket >= ${range.fromMs} AND _bucket < ${range.toMs})`,
+  ].join(", ");
+}

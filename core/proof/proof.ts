@@ -1,0 +1,336 @@
+import type { View } from "../definition/view.ts";
+import type { CutJson, EpochMs } from "../log/position.ts";
+import { dimensionScales } from "../measures/decimals.ts";
+import type { PlainFound, Presented, PresentedField } from "../measures/measure.ts";
+import { plainDecimal, plainPresented } from "../measures/plain-values.ts";
+import { REGISTER_ERROR, type Registers } from "../numbers/hll.ts";
+import { isoInZone } from "../query/calendar.ts";
+import { type AnswerRange, partialColumn } from "../query/partial.ts";
+import type { Row } from "../query/present.ts";
+import type { Query } from "../query/query.ts";
+import type { GroupValue } from "../state/cells.ts";
+import { plainIsCut } from "./plain-cut.ts";
+import { type AnswerFault, answerFaults, type GivenAnswer } from "./proof-answer.ts";
+
+/** A row of an answer, and the registers that its distinct counts were estimated from. */
+export interface ServedRow {
+  readonly row: Row;
+  registers(measure: string, column: string): Registers | undefined;
+}
+
+/** The same row, computed from the log. */
+export interface PlainRow {
+  readonly bucket: EpochMs;
+  /** Of a session: when its last event happened. */
+  readonly ended: EpochMs | null;
+  readonly group: readonly GroupValue[];
+  found(measure: string): PlainFound;
+}
+
+/** One value, or a whole row, that is not what the log says. */
+export interface Difference {
+  readonly problem:
+    | "differs"
+    | "registers differ"
+    | "beyond its error"
+    | "not served"
+    | "not in the log"
+    | AnswerFault["problem"];
+  /** The row's start and dimensions. */
+  readonly row: Readonly<Record<string, Presented>>;
+  /** A measure, or `delay.p99`; "row" for a whole row. */
+  readonly field: string;
+  readonly served: PresentedField | Row;
+  readonly log: PresentedField | Row;
+  /** Served less log, where both are numbers. */
+  readonly difference: Presented;
+}
+
+/** What was found of one field in all rows. */
+export interface FieldProof {
+  readonly type: string;
+  readonly compared: number;
+  readonly different: number;
+  /** The relative error that the field states; 0: it has to be equal. */
+  readonly error: number;
+  /** The largest relative error that was seen, against the exact figure. */
+  readonly largestError: number;
+  /** Of an estimate: how many lie more than three standard errors off the exact figure. One in 370 does by chance. */
+  readonly beyondThreeErrors?: number;
+}
+
+/** A row as it is shown: both readings, and the exact figures of its estimates. */
+export interface ShownRow {
+  readonly row: Readonly<Record<string, Presented>>;
+  readonly served: Row;
+  readonly log: Row;
+  readonly exact: Readonly<Record<string, Presented>>;
+}
+
+export interface ComparedRows {
+  readonly rows: number;
+  readonly mismatches: number;
+  readonly fields: Readonly<Record<string, FieldProof>>;
+  /** The first of them. */
+  readonly differences: readonly Difference[];
+  readonly shown: readonly ShownRow[];
+}
+
+/** An answer that was proven, and where it stands. */
+export interface ProvenAnswer {
+  readonly asOf: string;
+  readonly position: {
+    readonly generation: string;
+    readonly version: number;
+    readonly cut: CutJson;
+    readonly applied: CutJson;
+  };
+  /** False: the batch version alone, which was compared with the log below its cut. */
+  readonly complete: boolean;
+  readonly rows: number;
+  /** Event time, ISO 8601; null where it is not bounded. */
+  readonly from: string | null;
+  readonly to: string | null;
+}
+
+/** What is served, compared with the log. */
+export interface Proof extends ComparedRows {
+  readonly view: string;
+  readonly equal: boolean;
+  /** One, unless it was too large for one or samples were taken. Each was compared at its own position. */
+  readonly answers: readonly ProvenAnswer[];
+  /** How many records of the log were read. */
+  readonly records: number;
+  /** "anew": all were decoded from their original bytes. "archived": of archived ones it was taken what the archive read in them. */
+  readonly decoded: "anew" | "archived";
+}
+
+const MOST_DIFFERENCES = 100;
+
+/**
+ * An estimate further off than this is no bad luck: by chance five standard errors are passed once in two million, and small counts, where
+ * two values met in one register, by more than five in fewer.
+ */
+const MOST_ERRORS = 5;
+const SMALL = 5;
+const TOLD_ERRORS = 3;
+
+interface Tally {
+  readonly type: string;
+  readonly error: number;
+  compared: number;
+  different: number;
+  largestError: number;
+  beyondThreeErrors?: number;
+}
+
+/** Compares what is served with what the log says, page by page. */
+export class RowComparison {
+  readonly #view: View;
+  readonly #query: Query;
+  readonly #mostShown: number;
+  readonly #tallies = new Map<string, Tally>();
+  readonly #differences: Difference[] = [];
+  readonly #shown: ShownRow[] = [];
+  #rows = 0;
+  #mismatches = 0;
+
+  constructor(view: View, query: Query, mostShown: number) {
+    this.#view = view;
+    this.#query = query;
+    this.#mostShown = mostShown;
+    if (view.sessions !== null)
+      for (const [field, type] of [
+        ["ended", "instant"],
+        ["duration_ms", "duration"],
+      ] as const)
+        this.#tallies.set(field, { type, error: 0, compared: 0, different: 0, largestError: 0 });
+    for (const name of query.measures) {
+      const measure = view.measures[name];
+      if (measure === undefined) continue;
+      const tally = { type: measure.kind, compared: 0, different: 0, largestError: 0 };
+      const error = measure.plain.within ?? (measure.plain.truth === undefined ? 0 : REGISTER_ERROR);
+      this.#tallies.set(name, {
+        ...tally,
+        error,
+        ...(measure.plain.truth === undefined ? {} : { beyondThreeErrors: 0 }),
+      });
+    }
+  }
+
+  /**
+   * Compares all rows of an answer with those that the log gives for the same question at the same position, and answers as they are `given` with
+   * all rows: their order, their limits and their CSV. `range` is the event time that the answer says it is about.
+   */
+  add(
+    served: readonly ServedRow[],
+    plain: Iterable<PlainRow>,
+    given: readonly GivenAnswer[],
+    range: AnswerRange,
+  ): void {
+    const all = served.map(({ row }) => row);
+    for (const answer of given)
+      for (const { problem, row, field, ...values } of answerFaults(this.#view, this.#query, all, answer))
+        this.#differs(problem, row, field, values.served, values.log);
+    const left = new Map(served.map((one) => [this.#keyOf(one.row), one]));
+    for (const one of plain) {
+      this.#rows += 1;
+      const log = this.#present(one);
+      const key = this.#keyOf(log);
+      const answer = left.get(key);
+      left.delete(key);
+      if (answer === undefined) this.#differs("not served", log, "row", null, this.#values(log));
+      else {
+        this.#compare(answer, one, log);
+        this.#compareCut(answer.row, one, log, range);
+      }
+    }
+    for (const { row } of left.values()) {
+      this.#rows += 1;
+      this.#differs("not in the log", row, "row", this.#values(row), null);
+    }
+  }
+
+  result(): ComparedRows {
+    return {
+      rows: this.#rows,
+      mismatches: this.#mismatches,
+      fields: Object.fromEntries(this.#tallies),
+      differences: this.#differences,
+      shown: this.#shown,
+    };
+  }
+
+  #compare(served: ServedRow, plain: PlainRow, log: Row): void {
+    for (const [field, tally] of this.#tallies) {
+      tally.compared += 1;
+      const before = this.#mismatches;
+      const [answered, wanted] = [served.row[field] ?? null, log[field] ?? null];
+      if (this.#view.measures[field]?.plain.within === undefined) {
+        if (!same(answered, wanted)) this.#differs("differs", log, field, answered, wanted);
+        else this.#compareRegisters(served, plain, log, field);
+      } else this.#compareParts(tally, log, field, answered, wanted);
+      this.#compareTruth(tally, plain, log, field, answered);
+      if (this.#mismatches > before) tally.different += 1;
+    }
+    if (this.#shown.length < this.#mostShown)
+      this.#shown.push({
+        row: this.#place(log),
+        served: this.#values(served.row),
+        log: this.#values(log),
+        exact: this.#truths(plain),
+      });
+  }
+
+  #compareCut(served: Row, { bucket }: PlainRow, log: Row, range: AnswerRange): void {
+    const field = partialColumn(this.#view);
+    const isCut = plainIsCut(this.#view, this.#query, range, bucket);
+    if ((served[field] === true) !== isCut) this.#differs("differs", log, field, served[field] === true, isCut);
+  }
+
+  /** Quantiles: each within its relative error of the exact one. */
+  #compareParts(tally: Tally, log: Row, field: string, answered: PresentedField, wanted: PresentedField): void {
+    for (const [part, exact] of Object.entries((wanted ?? {}) as Record<string, Presented>)) {
+      const given = (answered as Record<string, Presented> | null)?.[part] ?? null;
+      const error = relativeError(given, exact);
+      if (Number.isFinite(error)) tally.largestError = Math.max(tally.largestError, error);
+      // Half of a percent in doubles is a hair more or less than half of a percent.
+      if (!(error <= tally.error + 1e-12)) this.#differs("beyond its error", log, `${field}.${part}`, given, exact);
+    }
+  }
+
+  #compareRegisters(served: ServedRow, plain: PlainRow, log: Row, field: string): void {
+    for (const [column, { form }] of Object.entries(this.#view.measures[field]?.plain.columns ?? {})) {
+      if (form !== "registers") continue;
+      const held = JSON.stringify(served.registers(field, column)?.entries() ?? []);
+      if (held !== JSON.stringify(plain.found(field).registers(column).entries()))
+        this.#differs("registers differ", log, field, served.row[field] ?? null, log[field] ?? null);
+    }
+  }
+
+  /** An estimate: against the figure that it stands for. */
+  #compareTruth(tally: Tally, plain: PlainRow, log: Row, field: string, answered: PresentedField): void {
+    const truth = this.#view.measures[field]?.plain.truth?.(plain.found(field));
+    if (truth === undefined) return;
+    const off = Math.abs(Number(answered) - Number(truth));
+    const beyond = (errors: number) => off > Math.max(SMALL, errors * REGISTER_ERROR * Number(truth));
+    if (truth > 0n) tally.largestError = Math.max(tally.largestError, off / Number(truth));
+    if (beyond(TOLD_ERRORS)) tally.beyondThreeErrors = (tally.beyondThreeErrors ?? 0) + 1;
+    if (beyond(MOST_ERRORS)) this.#differs("beyond its error", log, field, answered, plainPresented(truth));
+  }
+
+  #differs(
+    problem: Difference["problem"],
+    row: Row,
+    field: string,
+    served: Difference["served"],
+    log: Difference["log"],
+  ): void {
+    this.#mismatches += 1;
+    if (this.#differences.length < MOST_DIFFERENCES)
+      this.#differences.push({ problem, row: this.#place(row), field, served, log, difference: less(served, log) });
+  }
+
+  /** As the answer presents it. */
+  #present({ bucket, ended, group, found }: PlainRow): Row {
+    const { zone, by, measures } = this.#query;
+    const iso = (timeMs: EpochMs) => (zone === "UTC" ? new Date(timeMs).toISOString() : isoInZone(timeMs, zone));
+    return {
+      bucket: iso(bucket),
+      ...(ended === null ? {} : { ended: iso(ended), duration_ms: ended - bucket }),
+      ...Object.fromEntries(by.map((name, index) => [name, plainDimension(this.#view, name, group[index] ?? null)])),
+      ...Object.fromEntries(
+        measures.map((name) => [name, this.#view.measures[name]?.plain.present(found(name)) ?? null]),
+      ),
+    };
+  }
+
+  #keyOf(row: Row): string {
+    return JSON.stringify(Object.values(this.#place(row)));
+  }
+
+  #place(row: Row): Record<string, Presented> {
+    return Object.fromEntries(["bucket", ...this.#query.by].map((name) => [name, (row[name] ?? null) as Presented]));
+  }
+
+  #values(row: Row): Row {
+    return Object.fromEntries([...this.#tallies.keys()].map((field) => [field, row[field] ?? null]));
+  }
+
+  #truths(plain: PlainRow): Record<string, Presented> {
+    return Object.fromEntries(
+      this.#query.measures.flatMap((name) => {
+        const truth = this.#view.measures[name]?.plain.truth?.(plain.found(name));
+        return truth === undefined ? [] : [[name, plainPresented(truth)]];
+      }),
+    );
+  }
+}
+
+/** A dimension's value: of a decimal its units with the point in its place. */
+function plainDimension(view: View, name: string, value: GroupValue): GroupValue {
+  const scale = dimensionScales(view).get(name) ?? 0;
+  return scale === 0 || value === null ? value : plainDecimal(BigInt(value), scale);
+}
+
+/** To the digit. What is presented is JSON, and both sides write its keys in one order. */
+function same(a: PresentedField, b: PresentedField): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** 0 when equal, also to null and to zero; infinite where only one is. */
+function relativeError(given: Presented, exact: Presented): number {
+  if (given === exact) return 0;
+  if (given === null || exact === null || Number(exact) === 0) return Number.POSITIVE_INFINITY;
+  return Math.abs(Number(given) - Number(exact)) / Math.abs(Number(exact));
+}
+
+function less(served: Difference["served"], log: Difference["log"]): Presented {
+  if (typeof served === "number" && typeof log === "number") return served - log;
+  const integer = (value: unknown) =>
+    Number.isSafeInteger(value) || (typeof value === "string" && /^-?\d+$/.test(value))
+      ? BigInt(value as string)
+      : null;
+  const [a, b] = [integer(served), integer(log)];
+  return a === null || b === null ? null : plainPresented(a - b);
+}

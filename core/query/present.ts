@@ -1,0 +1,239 @@
+import { componentKey } from "../definition/components.ts";
+import type { View } from "../definition/view.ts";
+import type { EpochMs } from "../log/position.ts";
+import { shownGroupValue } from "../measures/decimals.ts";
+import type { Presented, PresentedField } from "../measures/measure.ts";
+import { comparePresented } from "../measures/order.ts";
+import { type Cell, type GroupValue, stateOf } from "../state/cells.ts";
+import { bucketOf } from "../time.ts";
+import { Budget } from "./budget.ts";
+import { isoInZone } from "./calendar.ts";
+import { type AnswerRange, cutBuckets, partialColumn } from "./partial.ts";
+import type { Query, TimeRange } from "./query.ts";
+import { sessionEnd, weightOf } from "./sessions.ts";
+import { type SlideOptions, slide } from "./windows.ts";
+import { finish, STEP, sorting, type Work } from "./work.ts";
+
+export type Row = Readonly<Record<string, PresentedField>>;
+
+export interface PresentedRows {
+  readonly rows: Row[];
+  /** There are more rows than the query's limit. */
+  readonly truncated: boolean;
+}
+
+/** A row before it is presented: its coordinates and what it is sorted by. `cell` is null while windows have to be slid for it again. */
+interface Candidate {
+  readonly bucket: EpochMs;
+  readonly group: readonly GroupValue[];
+  readonly cell: Cell | null;
+  readonly keys: readonly Presented[];
+}
+
+/**
+ * Cells of the query's own buckets and dimensions -> sorted, limited, presented rows. `bucket` is ISO 8601. Of a view of sessions the cells
+ * are whole sessions; for sliding windows they are the buckets before they are slid, and `window` says which rows are wanted. A row whose bucket
+ * the window cuts has `partial: true`.
+ * Only what is sorted by is presented for every row: an estimate costs more than the rest of its row. Throws OverBudget.
+ */
+export function* presenting(
+  view: View,
+  query: Query,
+  cells: readonly Cell[],
+  window: AnswerRange,
+  budget: Budget,
+): Work<PresentedRows> {
+  const columns = columnsOf(view, query);
+  const isCut = cutBuckets(view, query, window);
+  const partial = { [partialColumn(view)]: true };
+  const order = [...query.order, ...["bucket", ...query.by].map((field) => ({ field, descending: false }))];
+  const keysOf = keyReader(columns, order);
+  const slides = query.windowMs > query.everyMs;
+  const candidates = slides
+    ? yield* slidCandidates(view, query, cells, window, { keysOf, budget })
+    : yield* cellCandidates(cells, keysOf);
+  const sorted = yield* sorting(candidates, (a, b) => compareKeys(a.keys, b.keys, order));
+  const picked = sorted.slice(0, query.limit);
+  const present = (cell: Cell): Row => {
+    const row = Object.fromEntries([...columns].map(([name, { shown }]) => [name, shown(cell)]));
+    budget.spend("items", listedIn(row));
+    // Sorted as numbers: the text of a zone's time goes back when summer time ends.
+    const ended = view.sessions === null ? {} : { ended: isoOf(sessionEnd(cell), query.zone) };
+    return { ...row, bucket: isoOf(cell.bucket, query.zone), ...ended, ...(isCut(cell.bucket) ? partial : {}) };
+  };
+  const rows = slides
+    ? yield* slidRows(view, query, cells, window, { picked, present })
+    : yield* cellRows(picked, present);
+  return { rows, truncated: sorted.length > query.limit };
+}
+
+/** How many bins and top items a row shows. */
+function listedIn(row: Row): number {
+  let listed = 0;
+  for (const value of Object.values(row)) if (Array.isArray(value)) listed += value.length;
+  return listed;
+}
+
+/** `presenting` at once, without a budget. */
+export function presentRows(
+  view: View,
+  query: Query,
+  cells: readonly Cell[],
+  window: TimeRange = { fromMs: Number.NEGATIVE_INFINITY, toMs: Number.POSITIVE_INFINITY },
+): PresentedRows {
+  return finish(presenting(view, query, cells, window, Budget.unlimited()));
+}
+
+/** What sliding windows of a query need of `slide`. */
+export function windowsOf({ everyMs, windowMs }: Query, { fromMs, toMs }: TimeRange) {
+  return { everyMs, windowMs, fromMs: bucketOf(fromMs, everyMs), toMs };
+}
+
+/** The components of these measures. */
+export function componentsOfMeasures(view: View, measures: Iterable<string>): Set<string> {
+  return new Set(
+    [...measures].flatMap((name) =>
+      (view.measures[name]?.components ?? []).map((part) => componentKey(name, part.name)),
+    ),
+  );
+}
+
+/** A column of the rows: what it shows, and where it is something else what rows are sorted by. */
+interface Column {
+  readonly shown: (cell: Cell) => PresentedField;
+  readonly sortedBy?: (cell: Cell) => PresentedField;
+}
+
+function columnsOf(view: View, query: Query): Map<string, Column> {
+  const columns = new Map<string, Column>([["bucket", { shown: (cell) => cell.bucket }]]);
+  if (view.sessions !== null) {
+    columns.set("ended", { shown: sessionEnd });
+    columns.set("duration_ms", { shown: (cell) => sessionEnd(cell) - cell.bucket });
+  }
+  for (const [index, dimension] of query.by.entries()) {
+    const value = ({ group }: Cell) => group[index] ?? null;
+    columns.set(dimension, { shown: (cell) => shownGroupValue(view, dimension, value(cell)), sortedBy: value });
+  }
+  for (const name of query.measures) {
+    const measure = view.measures[name];
+    const key = measure?.sortKey;
+    columns.set(name, {
+      shown: (cell) => measure?.present(stateOf(cell, name)) ?? null,
+      ...(key === undefined ? {} : { sortedBy: (cell: Cell) => key(stateOf(cell, name)) }),
+    });
+  }
+  return columns;
+}
+
+type Order = readonly { readonly field: string; readonly descending: boolean }[];
+type KeysOf = (cell: Cell) => Presented[];
+
+function keyReader(columns: ReadonlyMap<string, Column>, order: Order): KeysOf {
+  const readers = order.map(({ field }) => {
+    const [name = "", part] = field.split(".");
+    const { shown, sortedBy } = columns.get(name) ?? {};
+    const column = sortedBy ?? shown;
+    return (cell: Cell): Presented => {
+      const value = column?.(cell) ?? null;
+      return part === undefined ? (value as Presented) : ((value as Record<string, Presented> | null)?.[part] ?? null);
+    };
+  });
+  return (cell) => readers.map((read) => read(cell));
+}
+
+function* cellCandidates(cells: readonly Cell[], keysOf: KeysOf): Work<Candidate[]> {
+  const candidates: Candidate[] = [];
+  for (const cell of cells) {
+    candidates.push({ bucket: cell.bucket, group: cell.group, cell, keys: keysOf(cell) });
+    if (candidates.length % STEPS_OF_ROWS === 0) yield STEP;
+  }
+  return candidates;
+}
+
+/** Rows are presented by so many between two yields. */
+const STEPS_OF_ROWS = 100;
+
+function* slidCandidates(
+  view: View,
+  query: Query,
+  cells: readonly Cell[],
+  window: TimeRange,
+  { keysOf, budget }: { readonly keysOf: KeysOf; readonly budget: Budget },
+): Work<Candidate[]> {
+  const candidates: Candidate[] = [];
+  const sortedBy = query.order.map(({ field }) => field.split(".", 1)[0] ?? "");
+  yield* slide(view, cells, windowsOf(query, window), {
+    components: componentsOfMeasures(view, sortedBy),
+    onWindow: (cell) => {
+      budget.spend("windows", 1);
+      candidates.push({ bucket: cell.bucket, group: cell.group, cell: null, keys: keysOf(cell) });
+    },
+  });
+  return candidates;
+}
+
+function* cellRows(picked: readonly Candidate[], present: (cell: Cell) => Row): Work<Row[]> {
+  const rows: Row[] = [];
+  let merges = 0;
+  for (const { cell } of picked) {
+    if (cell === null) continue;
+    rows.push(present(cell));
+    merges += weightOf(cell);
+    if (merges < STEP) continue;
+    yield merges;
+    merges = 0;
+  }
+  return rows;
+}
+
+/** Slides the windows again, as far as rows of them were picked. */
+function* slidRows(
+  view: View,
+  query: Query,
+  cells: readonly Cell[],
+  window: TimeRange,
+  { picked, present }: { readonly picked: readonly Candidate[]; readonly present: (cell: Cell) => Row },
+): Work<Row[]> {
+  const places = new Map<string, Map<EpochMs, number>>();
+  for (const [index, { bucket, group }] of picked.entries()) {
+    const key = JSON.stringify(group);
+    const buckets = places.get(key) ?? new Map<EpochMs, number>();
+    places.set(key, buckets.set(bucket, index));
+    if (index % STEP === STEP - 1) yield STEP;
+  }
+  const windows = windowsOf(query, window);
+  const rows = new Array<Row>(picked.length);
+  const options: SlideOptions = {
+    components: componentsOfMeasures(view, query.measures),
+    rangeOf: (group) => {
+      const buckets = places.get(group);
+      if (buckets === undefined) return null;
+      const [fromMs, lastMs] = extent(buckets.keys());
+      return { fromMs, toMs: lastMs + query.everyMs };
+    },
+    onWindow: (cell, group) => {
+      const index = places.get(group)?.get(cell.bucket);
+      if (index !== undefined) rows[index] = present(cell);
+    },
+  };
+  yield* slide(view, cells, windows, options);
+  return rows;
+}
+
+function extent(times: Iterable<EpochMs>): [EpochMs, EpochMs] {
+  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const time of times) [least, most] = [Math.min(least, time), Math.max(most, time)];
+  return [least, most];
+}
+
+function isoOf(timeMs: EpochMs, zone: string): string {
+  return zone === "UTC" ? new Date(timeMs).toISOString() : isoInZone(timeMs, zone);
+}
+
+function compareKeys(a: readonly Presented[], b: readonly Presented[], order: Order): number {
+  for (const [index, { descending }] of order.entries()) {
+    const compared = comparePresented(a[index] ?? null, b[index] ?? null, descending);
+    if (compared !== 0) return compared;
+  }
+  return 0;
+}

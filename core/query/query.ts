@@ -1,0 +1,303 @@
+import { SESSION_COLUMNS, type View } from "../definition/view.ts";
+import type { EpochMs } from "../log/position.ts";
+import { dimensionScales, unitsOfText } from "../measures/decimals.ts";
+import type { GroupValue } from "../state/cells.ts";
+import { bucketOf, formatDuration, parseDuration, parseUrlTime } from "../time.ts";
+import { type CalendarGrain, calendarStarts, parseCalendarUnit, parseZone, startOf } from "./calendar.ts";
+import { filterAllows, filterValue } from "./filter.ts";
+
+/** What a client asks of a view, with every default filled in. */
+export interface Query {
+  /** Event time `[fromMs, toMs)`, aligned to the view's grain; null: decided by what the view holds. */
+  readonly fromMs: EpochMs | null;
+  readonly toMs: EpochMs | null;
+  /** The width of a bucket; the view's grain where `calendar` says how buckets are cut. */
+  readonly everyMs: number;
+  /** Buckets of a calendar: days and weeks of a time zone, months, quarters, years. */
+  readonly calendar: CalendarGrain | null;
+  /** How much time a row covers, up to the end of its bucket: `everyMs`, or a multiple of it for sliding windows. */
+  readonly windowMs: number;
+  /** How instants are shown. */
+  readonly zone: string;
+  /** Dimensions to group by, a subset of the view's. */
+  readonly by: readonly string[];
+  /** Dimension -> the values it may have, as text; null is no value. */
+  readonly where: ReadonlyMap<string, readonly GroupValue[]>;
+  readonly measures: readonly string[];
+  /** Columns to sort by; "bucket" and the dimensions break ties. */
+  readonly order: readonly { readonly field: string; readonly descending: boolean }[];
+  readonly limit: number;
+}
+
+/** The parameter that is wrong, and what would be right. */
+export interface QueryProblem {
+  readonly parameter: string;
+  readonly problem: string;
+  readonly allowed: string;
+}
+
+export const DEFAULT_LIMIT = 1_000;
+export const MAX_LIMIT = 100_000;
+export const DEFAULT_WINDOW_MS = 86_400_000;
+
+type Parameters = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/**
+ * Reads a request's parameters: from, to, every, by, where[dimension], measures, order, limit. Lists are separated by commas.
+ * Total: any input gives a query or the list of what is wrong with it.
+ */
+export function planQuery(
+  view: View,
+  parameters: Parameters,
+): { ok: true; query: Query } | { ok: false; problems: QueryProblem[] } {
+  const problems: QueryProblem[] = [];
+  const fail = (parameter: string, problem: string, allowed: string) => problems.push({ parameter, problem, allowed });
+  const single = (name: string) => {
+    const value = parameters[name];
+    if (value === undefined || typeof value === "string") return value;
+    fail(name, "given more than once", `${name} once`);
+    return undefined;
+  };
+  const dimensions = Object.keys(view.by);
+
+  const instantOf = (name: string) => {
+    const text = single(name);
+    if (text === undefined) return null;
+    const time = parseUrlTime(text);
+    if (time === null)
+      fail(
+        name,
+        `${shown(text)} is no time`,
+        "ISO 8601 such as 2026-01-31T12:00:00Z or 2026-01-31T12:00:00+01:00, or epoch milliseconds",
+      );
+    return time;
+  };
+  const names = (name: string, allowed: readonly string[], fallback: readonly string[]) => {
+    const text = single(name);
+    if (text === undefined) return fallback;
+    const wanted = text.split(",").filter((part) => part !== "");
+    for (const unknown of wanted.filter((part) => !allowed.includes(part)))
+      fail(name, `${shown(unknown)} is not known`, allowed.join(", ") || "nothing");
+    return [...new Set(wanted)];
+  };
+
+  const from = instantOf("from");
+  const to = instantOf("to");
+  const { everyMs, calendar, windowMs, zone } = planBuckets(view, single, fail);
+  if (from !== null && to !== null && from >= to) fail("to", "not after from", "a time after from");
+  const by = names("by", dimensions, dimensions);
+  if (view.sessions !== null && by.length < dimensions.length)
+    fail("by", "a session belongs to one value of every dimension", dimensions.join(","));
+  const measures = names("measures", Object.keys(view.measures), Object.keys(view.measures));
+  const where = planWhere(view, parameters, fail);
+  const order = (single("order") ?? "bucket").split(",").map((part) => ({
+    field: part.replace(/^-/, ""),
+    descending: part.startsWith("-"),
+  }));
+  const sortable = [
+    "bucket",
+    ...(view.sessions === null ? [] : SESSION_COLUMNS),
+    ...by,
+    ...measures.flatMap((name) => sortableColumns(view, name)),
+  ];
+  for (const { field } of order)
+    if (!sortable.includes(field))
+      fail(
+        "order",
+        `${shown(field)} is no column of this answer`,
+        sortable.map((name) => `${name}, -${name}`).join(", "),
+      );
+  const limitText = single("limit");
+  const limit = limitText === undefined ? DEFAULT_LIMIT : Number(limitText);
+  if (!/^\d{1,6}$/.test(limitText ?? "1") || limit < 1 || limit > MAX_LIMIT)
+    fail("limit", `${shown(limitText ?? "")} is no such number`, `1 to ${MAX_LIMIT}`);
+  for (const name of Object.keys(parameters)) {
+    if (!KNOWN.has(name) && !WHERE.test(name))
+      fail(name, "no such parameter", [...KNOWN, "where[dimension]"].join(", "));
+  }
+  if (problems.length > 0) return { ok: false, problems };
+  const fromMs = from === null ? null : bucketOf(from, view.grainMs);
+  const toMs = to === null ? null : -bucketOf(-to, view.grainMs);
+  return { ok: true, query: { fromMs, toMs, everyMs, calendar, windowMs, zone, by, where, measures, order, limit } };
+}
+
+const WHERE = /^where\[(.*)\]$/s;
+const KNOWN = new Set(["from", "to", "every", "zone", "window", "by", "measures", "order", "limit"]);
+
+/** What a client sent, for a sentence: quoted, and cut when it is long. */
+function shown(text: string): string {
+  return text.length > 60 ? `"${text.slice(0, 60)}…"` : `"${text}"`;
+}
+
+const MOST_WINDOWS = 1_440;
+
+/** How rows are cut out of time: `every`, `zone` and `window`. */
+function planBuckets(
+  view: View,
+  single: (name: string) => string | undefined,
+  fail: (parameter: string, problem: string, allowed: string) => void,
+): Pick<Query, "everyMs" | "calendar" | "windowMs" | "zone"> {
+  const grain = formatDuration(view.grainMs);
+  const [every, zoneText, window] = [single("every"), single("zone"), single("window")];
+  const zone = zoneText === undefined ? "UTC" : parseZone(zoneText);
+  if (zone === null)
+    fail("zone", `${shown(zoneText ?? "")} is no time zone`, "an IANA name such as Europe/Berlin, or UTC");
+  const tumbling = { everyMs: view.grainMs, calendar: null, windowMs: view.grainMs, zone: zone ?? "UTC" };
+  if (view.sessions !== null) {
+    for (const [name, given] of Object.entries({ every, window }))
+      if (given !== undefined) fail(name, "rows of this view are sessions", "nothing: leave it out");
+    return tumbling;
+  }
+  const unit = every === undefined ? null : parseCalendarUnit(every);
+  if (unit !== null && (unit !== "day" || tumbling.zone !== "UTC")) {
+    if (view.grainMs > DEFAULT_WINDOW_MS && unit !== "all")
+      fail("every", `a view of ${grain} has no days to add up`, `a multiple of ${grain}`);
+    if (window !== undefined)
+      fail("window", "windows slide over buckets of one length", "every in seconds to days, in UTC");
+    return { ...tumbling, calendar: { unit, zone: tumbling.zone } };
+  }
+  const everyMs = every === undefined ? view.grainMs : (parseDuration(every) ?? 0);
+  if (everyMs <= 0 || everyMs % view.grainMs !== 0) {
+    const allowed = `a multiple of ${grain}, or 1d, 1w, 1mo, 1q, 1y, all`;
+    fail("every", `${shown(every ?? "")} cannot be made of buckets of ${grain}`, allowed);
+    return tumbling;
+  }
+  const usual = view.windowMs > everyMs && view.windowMs % everyMs === 0 ? view.windowMs : everyMs;
+  const windowMs = window === undefined ? usual : (parseDuration(window) ?? 0);
+  if (windowMs < everyMs || windowMs % everyMs !== 0 || windowMs > everyMs * MOST_WINDOWS) {
+    const width = formatDuration(everyMs);
+    fail(
+      "window",
+      `${shown(window ?? "")} cannot slide by ${width}`,
+      `a multiple of ${width}, at most ${MOST_WINDOWS} times`,
+    );
+  }
+  return { everyMs, calendar: null, windowMs, zone: tumbling.zone };
+}
+
+function planWhere(
+  view: View,
+  parameters: Parameters,
+  fail: (parameter: string, problem: string, allowed: string) => void,
+): Map<string, readonly GroupValue[]> {
+  const where = new Map<string, readonly GroupValue[]>();
+  const dimensions = Object.keys(view.by);
+  for (const [name, value] of Object.entries(parameters)) {
+    const dimension = WHERE.exec(name)?.[1];
+    if (dimension === undefined || value === undefined) continue;
+    if (!dimensions.includes(dimension))
+      fail(
+        name,
+        `${shown(dimension)} is no dimension`,
+        dimensions.map((known) => `where[${known}]`).join(", ") || "none",
+      );
+    else
+      where.set(
+        dimension,
+        filterValues(view, dimension, [value].flat(), (what, allowed) => fail(name, what, allowed)),
+      );
+  }
+  return where;
+}
+
+/** The values that a filter of one dimension allows, as the state has them: decimals in units of their last place. */
+function filterValues(
+  view: View,
+  dimension: string,
+  texts: readonly string[],
+  fail: (problem: string, allowed: string) => void,
+): (string | null)[] {
+  const scale = dimensionScales(view).get(dimension) ?? 0;
+  return texts.map((text) => {
+    const value = filterValue(text);
+    if (scale === 0 || value === null) return value;
+    const units = unitsOfText(value, scale);
+    if (units === null)
+      fail(`${shown(value)} is no value of it`, `a number with at most ${scale} decimal places, or null`);
+    return units ?? value;
+  });
+}
+
+/** The newest buckets that a view holds: of all, and of those that do not begin after now. Null for none. */
+export interface NewestBuckets {
+  readonly untilNow: EpochMs | null;
+  readonly any: EpochMs | null;
+}
+
+/**
+ * The event time that a query is about. Without `to` it ends with the newest bucket that does not begin after now, so that one event of a
+ * wrong clock does not hide all others; only a `from` after now asks for what is newer, too. Without `from` it begins 24 hours, or a bucket
+ * if that is longer, before the end.
+ */
+export function windowOf(query: Query, view: View, newest: NewestBuckets, nowMs: EpochMs): TimeRange {
+  const { untilNow, any } = newest;
+  const asksForLater = query.fromMs !== null && any !== null && query.fromMs > nowMs;
+  const last = asksForLater ? any : untilNow;
+  const toMs = query.toMs ?? (last ?? query.fromMs ?? 0) + view.grainMs;
+  const fromMs = query.fromMs ?? toMs - Math.max(DEFAULT_WINDOW_MS, view.grainMs);
+  return { fromMs, toMs: Math.max(toMs, fromMs) };
+}
+
+/** Event time, half-open. */
+export interface TimeRange {
+  readonly fromMs: EpochMs;
+  readonly toMs: EpochMs;
+}
+
+/**
+ * The buckets of state that the rows of `window` are made of: more than the window for sliding windows. Sessions that begin in it reach
+ * beyond its end, as far as they go.
+ */
+export function readRange(view: View, query: Query, { fromMs, toMs }: TimeRange): TimeRange {
+  const { everyMs, windowMs } = query;
+  const gapMs = gapOf(view, query);
+  if (gapMs !== null) return { fromMs: bucketOf(fromMs - gapMs, view.grainMs), toMs };
+  if (windowMs === everyMs) return { fromMs, toMs };
+  return { fromMs: bucketOf(fromMs, everyMs) - (windowMs - everyMs), toMs };
+}
+
+/** The gap of the sessions that a query's rows are; null when they are buckets, as the values of a dimension are counted in. */
+export function gapOf(view: View, { everyMs }: Query): number | null {
+  return everyMs === view.grainMs ? (view.sessions?.gapMs ?? null) : null;
+}
+
+/** The starts of the calendar's buckets in `range`; null where buckets are all of one width. Throws RangeError where they do not fit the view's. */
+export function bucketStarts(view: View, { calendar }: Query, range: TimeRange): readonly EpochMs[] | null {
+  if (calendar === null) return null;
+  const starts = calendarStarts(calendar, range.fromMs, range.toMs);
+  const torn = starts.find((start) => start % view.grainMs !== 0);
+  if (torn === undefined) return starts;
+  const grain = formatDuration(view.grainMs);
+  throw new RangeError(
+    `a ${calendar.unit} in ${calendar.zone} begins at ${new Date(torn).toISOString()}, in the middle of a bucket of ${grain}`,
+  );
+}
+
+/** Whether a group passes the query's filter. */
+export function groupMatches(view: View, query: Query, group: readonly GroupValue[]): boolean {
+  return Object.keys(view.by).every((dimension, index) => {
+    const allowed = query.where.get(dimension);
+    return allowed === undefined || filterAllows(allowed, group[index] ?? null);
+  });
+}
+
+/** What can be sorted by of a measure: itself, or its parts as `delay.p99`; a list has no order. */
+export function sortableColumns(view: View, measure: string): string[] {
+  const parts = view.measures[measure]?.parts;
+  if (parts === undefined) return [measure];
+  return parts === "list" ? [] : parts.map((part) => `${measure}.${part}`);
+}
+
+/**
+ * How the coordinates of stored state map to those of the cells that an answer is merged in. `bucket` is the start of the query's bucket that
+ * a stored one belongs to; windows are slid over these later.
+ */
+export function answerPlaces(view: View, query: Query, window: TimeRange) {
+  const dimensions = Object.keys(view.by);
+  const picks = query.by.map((name) => dimensions.indexOf(name));
+  const starts = bucketStarts(view, query, window);
+  return {
+    bucket: (stored: EpochMs): EpochMs => (starts === null ? bucketOf(stored, query.everyMs) : startOf(starts, stored)),
+    group: (group: readonly GroupValue[]): GroupValue[] => picks.map((index) => group[index] ?? null),
+  };
+}

@@ -1,0 +1,130 @@
+import { SESSION_FIRST, SESSION_LAST } from "../definition/components.ts";
+import type { View } from "../definition/view.ts";
+import type { EpochMs } from "../log/position.ts";
+import { type Cell, CellTable, copyOf, groupKey } from "../state/cells.ts";
+import { type Budget, REGISTERS_A_MERGE } from "./budget.ts";
+import type { TimeRange } from "./query.ts";
+import { STEP, type Work } from "./work.ts";
+
+/** The newest session of a group while buckets come in. */
+interface Run {
+  /** The merged state; null for a session that is not asked for. */
+  readonly cell: Cell | null;
+  lastMs: EpochMs;
+}
+
+/**
+ * Sessions as merges of buckets. A session is successive events of one group, none as much as the gap after the one before. A bucket is no
+ * longer than the gap, so all of its events of a group belong together, and two neighbouring buckets do when the last event of one and the
+ * first of the next are close enough. That is seen from merged state alone: where batch and stream meet, and when events came, make no
+ * difference.
+ *
+ * Buckets are added in ascending order, from one gap before the range on; one merge each. After `toMs` it is enough to add buckets until
+ * `openGroups` is empty.
+ */
+export class SessionRuns {
+  readonly #gapMs: number;
+  readonly #range: TimeRange;
+  readonly #budget: Budget;
+  readonly #table: CellTable;
+  readonly #open = new Map<string, Run>();
+  readonly #sessions: Cell[] = [];
+
+  /** @param range sessions that begin in it are wanted */
+  constructor(view: View, gapMs: number, range: TimeRange, budget: Budget) {
+    this.#gapMs = gapMs;
+    this.#range = range;
+    this.#budget = budget;
+    this.#table = new CellTable(view);
+  }
+
+  /** Adds cells of the view's own grain and all of its dimensions; none is in a bucket before those that were added already. */
+  *add(cells: readonly Cell[]): Work<void> {
+    let merges = 0;
+    for (const cell of cells.toSorted((a, b) => a.bucket - b.bucket)) {
+      this.#addOne(cell);
+      merges += weightOf(cell);
+      if (merges < STEP) continue;
+      yield merges;
+      merges = 0;
+    }
+    yield merges;
+  }
+
+  #addOne(cell: Cell): void {
+    const key = groupKey(cell.group);
+    const run = this.#open.get(key);
+    const [startMs, lastMs] = [firstOf(cell), sessionEnd(cell)];
+    if (run !== undefined && startMs - run.lastMs < this.#gapMs) {
+      if (run.cell !== null) this.#absorb(run.cell, cell);
+      run.lastMs = Math.max(run.lastMs, lastMs);
+      return;
+    }
+    const wanted = startMs >= this.#range.fromMs && startMs < this.#range.toMs;
+    const begun = wanted ? { ...copyOf(cell), bucket: startMs } : null;
+    if (begun !== null) {
+      this.#budget.spend("cells", 1);
+      this.#spend(heldBy(begun), 1);
+      this.#sessions.push(begun);
+    }
+    this.#open.set(key, { cell: begun, lastMs });
+  }
+
+  /** Merges a bucket into a session, and counts what the session holds more than before. */
+  #absorb(session: Cell, cell: Cell): void {
+    const before = heldBy(session);
+    this.#table.absorb(session, cell);
+    this.#spend(before, -1);
+    this.#spend(heldBy(session), 1);
+  }
+
+  #spend(held: Held, sign: 1 | -1): void {
+    this.#budget.spend("items", sign * held.items);
+    this.#budget.spend("sketchBytes", sign * held.sketchBytes);
+  }
+
+  /** The groups whose wanted session an event at `timeMs` or later may still belong to. */
+  openGroups(timeMs: EpochMs): Cell["group"][] {
+    const open: Cell["group"][] = [];
+    for (const [key, { cell, lastMs }] of this.#open) {
+      if (timeMs - lastMs >= this.#gapMs) this.#open.delete(key);
+      else if (cell !== null) open.push(cell.group);
+    }
+    return open;
+  }
+
+  /** The sessions that begin in the range, as cells: `bucket` is the time of the first event, `sessionEnd` that of the last. */
+  sessions(): readonly Cell[] {
+    return this.#sessions;
+  }
+}
+
+/** What a cell holds beside its values, in the units of the budget. */
+interface Held {
+  readonly items: number;
+  readonly sketchBytes: number;
+}
+
+function heldBy({ items, registers }: Cell): Held {
+  let [count, sketchBytes] = [0, 0];
+  for (const held of items.values()) count += held.size;
+  for (const held of registers.values()) sketchBytes += held.sizeBytes;
+  return { items: count, sketchBytes };
+}
+
+/** The time of the last event of a cell of a view of sessions. */
+export function sessionEnd({ values }: Cell): EpochMs {
+  return Number(values.get(SESSION_LAST));
+}
+
+function firstOf({ values }: Cell): EpochMs {
+  return Number(values.get(SESSION_FIRST));
+}
+
+/** What it costs to merge a cell into another, in merges. */
+export function weightOf({ values, items, registers }: Cell): number {
+  let weight = 1 + values.size;
+  for (const held of items.values()) weight += held.size;
+  for (const held of registers.values()) weight += held.size / REGISTERS_A_MERGE;
+  return weight;
+}

@@ -1,0 +1,164 @@
+import { componentKey, componentsOf } from "../definition/components.ts";
+import type { View } from "../definition/view.ts";
+import type { EpochMs } from "../log/position.ts";
+import { type CellState, type Item, MERGE, pickedValue, type StateValue } from "../measures/measure.ts";
+import { Registers } from "../numbers/hll.ts";
+import { PICK_PLACE_DIGITS } from "./compile.ts";
+
+/** The value of one dimension. Types survive: true is not "true", null is null. */
+export type GroupValue = string | number | boolean | null;
+
+/** One cell of a view: a bucket, the values of the dimensions, and the state of every component. */
+export interface Cell {
+  readonly bucket: EpochMs;
+  readonly group: readonly GroupValue[];
+  /** Integers, and the texts of picks. */
+  readonly values: Map<string, StateValue>;
+  readonly items: Map<string, Map<Item, bigint>>;
+  readonly registers: Map<string, Registers>;
+}
+
+/**
+ * State rows folded into cells. This is the merge of the whole system: batch rows and speed rows go into the same table, and because
+ * every component merges commutatively and associatively, the order they come in cannot be seen in the result.
+ */
+export class CellTable {
+  readonly #cells = new Map<string, Cell>();
+  /** Finished cells of others, which may be read but not written. One that is merged into is copied to `#cells`. */
+  #adopted: ReadonlyMap<string, Cell> = new Map();
+  /** How many of `#cells` are copies. */
+  #copied = 0;
+  readonly #merge: ReadonlyMap<string, (a: StateValue, b: StateValue) => StateValue>;
+
+  constructor(view: View) {
+    this.#merge = new Map(componentsOf(view).map(({ key, merge }) => [key, MERGE[merge]]));
+  }
+
+  /** Merges one integer or pick into a cell of this table. */
+  merge({ values }: Cell, component: string, value: StateValue): void {
+    const merge = this.#merge.get(component);
+    const held = values.get(component);
+    values.set(component, held === undefined || merge === undefined ? value : merge(held, value));
+  }
+
+  /** Merges the integer of one item into a cell of this table; returns whether the item is new there. */
+  mergeItem({ items }: Cell, component: string, item: Item, value: bigint): boolean {
+    const held = items.get(component) ?? new Map<Item, bigint>();
+    items.set(component, held);
+    const merge = this.#merge.get(component);
+    const before = held.get(item);
+    held.set(item, before === undefined || merge === undefined ? value : (merge(before, value) as bigint));
+    return before === undefined;
+  }
+
+  /** The registers of a component of a cell of this table, to merge into. */
+  sketch({ registers }: Cell, component: string): Registers {
+    const held = registers.get(component) ?? new Registers();
+    registers.set(component, held);
+    return held;
+  }
+
+  /** Merges all that another cell holds into a cell of this table. */
+  absorb(cell: Cell, { values, items, registers }: Cell): void {
+    for (const [component, value] of values) this.merge(cell, component, value);
+    for (const [component, held] of items)
+      for (const [item, value] of held) this.mergeItem(cell, component, item, value);
+    for (const [component, held] of registers) this.sketch(cell, component).merge(held);
+  }
+
+  /** Begins an empty table with finished cells that others hold too, as `held` gave them. Costs nothing a cell. */
+  adopt(cells: ReadonlyMap<string, Cell>): void {
+    this.#adopted = cells;
+  }
+
+  /** The cells by their coordinates, for `adopt`: nothing may be merged here any more. */
+  held(): ReadonlyMap<string, Cell> {
+    return this.#adopted.size === 0 ? this.#cells : new Map([...this.#adopted, ...this.#cells]);
+  }
+
+  cells(): Cell[] {
+    if (this.#copied === 0) return [...this.#adopted.values(), ...this.#cells.values()];
+    const untouched = [...this.#adopted].flatMap(([key, cell]) => (this.#cells.has(key) ? [] : [cell]));
+    return [...untouched, ...this.#cells.values()];
+  }
+
+  get size(): number {
+    return this.#adopted.size + this.#cells.size - this.#copied;
+  }
+
+  /** The cell at these coordinates, made when it is new: one look-up for everything that goes into it. */
+  cell(bucket: EpochMs, group: readonly GroupValue[]): Cell {
+    const key = cellKey(bucket, group);
+    const held = this.#cells.get(key);
+    if (held !== undefined) return held;
+    const adopted = this.#adopted.get(key);
+    const cell = adopted === undefined ? emptyCell(bucket, group) : copyOf(adopted);
+    if (adopted !== undefined) this.#copied += 1;
+    this.#cells.set(key, cell);
+    return cell;
+  }
+}
+
+function cellKey(bucket: EpochMs, group: readonly GroupValue[]): string {
+  return `${bucket}${groupKey(group)}`;
+}
+
+function emptyCell(bucket: EpochMs, group: readonly GroupValue[]): Cell {
+  return { bucket, group, values: new Map(), items: new Map(), registers: new Map() };
+}
+
+/** A cell that can be merged into without changing the one that it was copied from. */
+export function copyOf({ bucket, group, values, items, registers }: Cell): Cell {
+  return {
+    bucket,
+    group,
+    values: new Map(values),
+    items: new Map([...items].map(([component, held]) => [component, new Map(held)])),
+    registers: new Map([...registers].map(([component, held]) => [component, held.copy()])),
+  };
+}
+
+/** Merges a stored state row (bucket, dimensions, component, item, label, value: `stateColumns`) into `table`. */
+export function mergeStateRow(table: CellTable, view: View, row: readonly unknown[]): void {
+  const next = 1 + Object.keys(view.by).length;
+  const cell = table.cell(Number(row[0]), row.slice(1, next).map(groupValue));
+  const [name, item, label, value] = [String(row[next]), row[next + 1], row[next + 2], row[next + 3]];
+  const component = componentsOf(view).find(({ key }) => key === name);
+  if (component === undefined) return;
+  if (component.form === "registers") table.sketch(cell, name).offer(Number(item), Number(value));
+  else if (component.form === "pick") table.merge(cell, name, String(label));
+  else if (component.form === "integer") table.merge(cell, name, BigInt(value as bigint));
+  else table.mergeItem(cell, name, (label ?? Number(item)) as Item, BigInt(value as bigint));
+}
+
+/** A dimension's value as JSON carries it: text, a boolean, an integer (as text where a double would round it), or null. */
+export function groupValue(value: unknown): GroupValue {
+  if (typeof value !== "bigint") return (value ?? null) as GroupValue;
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value.toString();
+}
+
+/** A group as text: the JSON array of its values, the same in Redis and in memory. */
+export function groupKey(group: readonly GroupValue[]): string {
+  return JSON.stringify(group);
+}
+
+export function groupFromKey(key: string): GroupValue[] {
+  return JSON.parse(key) as GroupValue[];
+}
+
+/** A cell as the measure called `measure` sees it: by its own components' names. */
+export function stateOf(cell: Cell, measure: string): CellState {
+  const key = (component: string) => componentKey(measure, component);
+  return {
+    integer: (component) => cell.values.get(key(component)) as bigint | undefined,
+    items: (component) => cell.items.get(key(component)) ?? NO_ITEMS,
+    pick: (component) => {
+      const text = cell.values.get(key(component)) as string | undefined;
+      return text === undefined ? undefined : pickedValue(text.slice(PICK_PLACE_DIGITS));
+    },
+    registers: (component) => cell.registers.get(key(component)),
+  };
+}
+
+const NO_ITEMS: ReadonlyMap<Item, bigint> = new Map();

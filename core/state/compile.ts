@@ -1,0 +1,189 @@
+import { quoteName, quoteText } from "../contract/sql.ts";
+import { componentsOf, type NamedComponent } from "../definition/components.ts";
+import { LINE, type View } from "../definition/view.ts";
+import { hashSql, registerSql } from "../numbers/hll.ts";
+
+/**
+ * The view compiler: one definition -> the SQL of both layers. All of it reads a relation of decoded events with the columns of the
+ * contract and of `META_COLUMNS`; the caller names the relation, already restricted to the span it wants.
+ */
+
+const VALID = "_reject IS NULL AND NOT _duplicate";
+
+/** SQL: is this event counted by the view? Never NULL. */
+function counted(view: View): string {
+  return view.where === null ? VALID : `(${VALID} AND coalesce((${view.where.text}), false))`;
+}
+
+/** SQL: what measures count: the counted events, or with `each` their lines, each with its place in the list. */
+export function linesSql(view: View, events: string): string {
+  if (view.each === null) return `(SELECT * FROM ${events} WHERE ${counted(view)})`;
+  const list = quoteName(view.each);
+  return `(SELECT * EXCLUDE (${list}), unnest(${list}) AS ${quoteName(LINE)}, generate_subscripts(${list}, 1) AS _line FROM ${events} WHERE ${counted(view)})`;
+}
+
+/** SQL: the start of the event's bucket, epoch milliseconds. Floored, also before 1970. */
+function bucket(view: View): string {
+  const time = quoteName(view.stream.eventTime);
+  return `(${time} - ((${time} % ${view.grainMs}) + ${view.grainMs}) % ${view.grainMs})`;
+}
+
+function dimensions(view: View): string[] {
+  return Object.entries(view.by).map(([name, { text }]) => `(${text}) AS ${quoteName(name)}`);
+}
+
+/** What makes a cell, as expressions over an event. */
+function cell(view: View): string[] {
+  return [`${bucket(view)} AS bucket`, ...dimensions(view)];
+}
+
+/** The components that have one value in a cell, as aggregates over its events. */
+function aggregate(view: View, component: NamedComponent): string {
+  const { form, partial, given = "true" } = component;
+  if (form === "integer") return partial;
+  // For a small batch half of what `list(DISTINCT …)` takes, which has a table of its own.
+  if (form === "registers") return `list_distinct(list(${partial}) FILTER (${given}))`;
+  return pickSql(view, component);
+}
+
+/**
+ * The text of a pick: where its event lies (event time from the year -314,886 on, partition, offset, line) in digits of a fixed number, then
+ * the value as JSON. The greatest text is the last event's.
+ */
+function pickSql(view: View, { merge, partial, given = "true" }: NamedComponent): string {
+  const line = view.each === null ? "0" : "_line";
+  const place = `{t: ${quoteName(view.stream.eventTime)}, p: _partition, o: _offset, l: ${line}, v: (${partial})}`;
+  const picked = `${merge === "first" ? "min" : "max"}(${place}) FILTER (${given})`;
+  const digits = `format('{:017d}{:010d}{:019d}{:06d}', (${picked}).t + 10000000000000000, (${picked}).p, (${picked}).o, (${picked}).l)`;
+  return `${digits} || to_json((${picked}).v)::VARCHAR`;
+}
+
+/** How many digits stand before the value in the text of a pick. */
+export const PICK_PLACE_DIGITS = 52;
+
+/** The state of a micro-batch, a row a cell. Registers come as the list of distinct hashes, for PFADD; items are not among it. */
+export function partialSql(view: View, events: string): string {
+  const states = wide(view).map((component) => `${aggregate(view, component)} AS ${quoteName(component.key)}`);
+  const columns = ["_partition AS partition", ...cell(view), ...states];
+  return `SELECT ${columns.join(", ")} FROM ${linesSql(view, events)} GROUP BY ALL`;
+}
+
+/** The components that `partialSql` has a column for, in their order. */
+export function wide(view: View): NamedComponent[] {
+  return componentsOf(view).filter(({ form }) => form !== "items");
+}
+
+/** The items of one component in a micro-batch: (partition, bucket, dimensions, item, value), a row an item. */
+export function partialItemsSql(view: View, component: NamedComponent, events: string): string {
+  const columns = ["_partition AS partition", ...cell(view), `${component.item?.sql} AS item`];
+  return `SELECT ${columns.join(", ")}, ${component.partial} AS value FROM ${linesSql(view, events)} WHERE ${component.given ?? "true"} GROUP BY ALL`;
+}
+
+/** How many events a view counts, a row a partition. Without `each` that is the sum of `rows`, and nobody needs to ask. */
+export function countedSql(view: View, events: string): string {
+  return `SELECT _partition AS partition, count(*) AS counted FROM ${events} WHERE ${counted(view)} GROUP BY ALL`;
+}
+
+/** What became of a batch's records, whatever a view counts of them: a row a partition. */
+export function batchLedgerSql(events: string): string {
+  return [
+    "SELECT _partition AS partition, count(*) AS records, count(*) FILTER (_duplicate) AS duplicates,",
+    ` count(_reject) AS rejects FROM ${events} GROUP BY ALL`,
+  ].join("");
+}
+
+/** The ledger of a span for a view, a row a partition. */
+export function ledgerSql(view: View, events: string): string {
+  return [
+    "SELECT _partition AS partition, count(*) AS records, count(*) FILTER (_duplicate) AS duplicates,",
+    ` count(*) FILTER (_reject IS NOT NULL) AS rejects, count(*) FILTER (${counted(view)}) AS counted,`,
+    ` count(*) FILTER (${VALID} AND NOT ${counted(view)}) AS filtered FROM ${events} GROUP BY ALL`,
+  ].join("");
+}
+
+/** The columns that make a cell of stored state, quoted. */
+export function cellColumns(view: View): string[] {
+  return ["bucket", ...Object.keys(view.by).map(quoteName)];
+}
+
+/** The columns of stored state rows, quoted, in their order. */
+export function stateColumns(view: View): string[] {
+  return [...cellColumns(view), "component", "item", "label", "value"];
+}
+
+/**
+ * State rows as they are stored: (bucket, one column per dimension, component, item, label, value), in that order. `item` is the bin or
+ * the register, else 0; `label` the text of an item or pick, else NULL; `value` the integer, the rank of a register, or 1 for a pick.
+ */
+export function stateSql(view: View, events: string): string {
+  const columns = cellColumns(view).join(", ");
+  const source = cell(view).join(", ");
+  const from = linesSql(view, events);
+  const components = componentsOf(view);
+  const integers = components.filter(({ form }) => form === "integer");
+  const aggregates = integers
+    .map((component) => `${component.partial} AS ${quoteName(`_${component.key}`)}`)
+    .join(", ");
+  // No dimension has a name that begins with an underscore.
+  const names = integers.map(({ key }) => quoteName(`_${key}`)).join(", ");
+  const selects = [
+    `SELECT ${columns}, substr(component, 2) AS component, 0::BIGINT AS item, NULL::VARCHAR AS label, value FROM (UNPIVOT (SELECT ${source}, ${aggregates} FROM ${from} GROUP BY ALL) ON ${names} INTO NAME component VALUE value)`,
+  ];
+  for (const component of components) {
+    const { form, given = "true", partial } = component;
+    const key = quoteText(component.key);
+    if (form === "items") {
+      const [item, label] = component.item?.type === "integer" ? ["_of_item::BIGINT", "NULL"] : ["0", "_of_item"];
+      const rows = `SELECT ${source}, ${component.item?.sql} AS _of_item, ${partial} AS _held FROM ${from} WHERE ${given} GROUP BY ALL`;
+      selects.push(`SELECT ${columns}, ${key}, ${item}, ${label}, _held FROM (${rows}) WHERE _held IS NOT NULL`);
+    } else if (form === "registers") {
+      selects.push(registersSql(view, component, from));
+    } else if (form === "pick") {
+      const picked = `SELECT ${source}, ${pickSql(view, component)} AS _picked FROM ${from} GROUP BY ALL`;
+      selects.push(`SELECT ${columns}, ${key}, 0, _picked, 1 FROM (${picked}) WHERE _picked IS NOT NULL`);
+    }
+  }
+  return selects.map((select) => `(${select})`).join(" UNION ALL ");
+}
+
+/** The registers of one component. Events share their texts, and to look one up costs less than to hash it: each is hashed once. */
+function registersSql(view: View, { key, text, given = "true" }: NamedComponent, lines: string): string {
+  if (text === undefined) throw new RangeError(`${key}: registers of no text`);
+  const cells = cellColumns(view).map((name) => `e.${name}`);
+  const events = `SELECT ${[...cell(view), `${text} AS _text`].join(", ")} FROM ${lines} WHERE ${given}`;
+  const hashes = `SELECT _text, ${hashSql("_text")} AS hash FROM (SELECT DISTINCT ${text} AS _text FROM ${lines} WHERE ${given})`;
+  return `SELECT ${cells.join(", ")}, ${quoteText(key)}, h.register, NULL, max(h.rank) FROM (${events}) e JOIN (${registerSql(`(${hashes})`)}) h USING (_text) GROUP BY ALL`;
+}
+
+/**
+ * How stored state rows merge, each component in its own way. `keep` are the columns that make a cell. A stored cell has 64 bits; what many of them
+ * add up to for an answer may have more, which `wide` sums allow.
+ */
+export function mergeSql(view: View, states: string, keep: readonly string[], sums: "stored" | "wide"): string {
+  const of = (...merges: NamedComponent["merge"][]) =>
+    componentsOf(view)
+      .filter(({ merge }) => merges.includes(merge))
+      .map(({ key }) => quoteText(key))
+      .join(", ");
+  const when = (merge: NamedComponent["merge"], sql: string) =>
+    of(merge) === "" ? "" : `WHEN component IN (${of(merge)}) THEN ${sql} `;
+  const choice = (cases: string, otherwise: string) =>
+    cases === "" ? otherwise : `CASE ${cases}ELSE ${otherwise} END`;
+  const key = [...keep, "component", "item"].join(", ");
+  const picks = of("first", "last");
+  // Of a pick only one text is left in a cell; every other label makes a row of its own.
+  const apart = picks === "" ? "label" : `CASE WHEN component IN (${picks}) THEN NULL ELSE label END`;
+  const label = choice(when("first", "min(label)") + when("last", "max(label)"), "any_value(label)");
+  const value = choice(
+    when("min", "min(value)") +
+      when("max", "max(value)") +
+      (picks === "" ? "" : `WHEN component IN (${picks}) THEN 1 `),
+    sums === "stored" ? "sum(value)::BIGINT" : "sum(value)",
+  );
+  return `SELECT ${key}, ${label} AS label, ${value} AS value FROM ${states} GROUP BY ${key}, ${apart}`;
+}
+
+/** Stored state rows in the one order that makes their hash comparable. */
+export function stateOrder(view: View): string {
+  return [...cellColumns(view), "component", "item", "label"].join(", ");
+}

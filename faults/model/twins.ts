@@ -1,0 +1,105 @@
+import type { GroupValue } from "../../core/state/cells.ts";
+import type { Twin } from "../../test/oracle.ts";
+import { foldOf, type ViewFold } from "./view-fold.ts";
+
+/** One event of `ticks`. */
+export interface Tick {
+  readonly id: string;
+  readonly at: number;
+  readonly place: string | null;
+  readonly good: boolean | null;
+  readonly amount: number;
+  readonly tip: number | null;
+  readonly test: boolean;
+  readonly items: readonly Item[];
+}
+
+interface Item {
+  readonly sku: string;
+  readonly quantity: number;
+}
+
+const isText = (value: unknown) => typeof value === "string" && value.length <= 20;
+
+/** What the contract accepts, as far as the source spoils it. */
+function decode(value: Buffer | null): Tick | null {
+  try {
+    const tick = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(value ?? Buffer.from("{"))) as Tick;
+    const sound =
+      isText(tick.id) && Number.isInteger(tick.at) && Number.isInteger(tick.amount) && typeof tick.test === "boolean";
+    return sound && Math.abs(tick.amount) <= 1_000_000 ? tick : null;
+  } catch {
+    return null;
+  }
+}
+
+/** What `schemas/ticks.ts` says. */
+export const contract = {
+  dedupWindow: 60,
+  decode,
+  id: (tick: Tick) => tick.id,
+  timeMs: (tick: Tick) => tick.at,
+};
+
+const everything: Twin<Tick> = {
+  ...contract,
+  counted: (tick) => !tick.test,
+  grainMs: 300_000,
+  group: (tick): GroupValue[] => [tick.place, tick.good],
+  measures: {
+    events: { kind: "count" },
+    total: { kind: "sum", of: (tick) => tick.amount },
+    least: { kind: "min", of: (tick) => tick.amount },
+    most: { kind: "max", of: (tick) => tick.amount },
+    mean_tip: { kind: "avg", of: (tick) => tick.tip },
+    amounts: { kind: "distinct", of: (tick) => tick.amount },
+    spread: { kind: "quantile", of: (tick) => tick.amount, at: [0.01, 0.5, 0.9], error: 0.02 },
+    tip_bins: { kind: "histogram", of: (tick) => tick.tip, edges: [10, 50, 90] },
+    first_tip: { kind: "first", of: (tick) => tick.tip },
+    last_place: { kind: "last", of: (tick) => tick.place },
+    good_share: { kind: "ratio", top: (tick) => tick.good === true, bottom: () => true },
+  },
+};
+
+const totals: Twin<Tick> = {
+  ...contract,
+  counted: () => true,
+  grainMs: 600_000,
+  group: () => [],
+  measures: {
+    events: { kind: "count" },
+    amount: { kind: "sum", of: (tick) => tick.amount },
+    ids: { kind: "distinct", of: (tick) => tick.id },
+    last_id: { kind: "last", of: (tick) => tick.id },
+  },
+};
+
+const lines: Twin<Tick, Item & { readonly place: string | null }> = {
+  ...contract,
+  counted: (tick) => !tick.test,
+  lines: ({ items, place }) => items.map((item) => ({ ...item, place })),
+  grainMs: 1_800_000,
+  group: ({ place }) => [place],
+  measures: {
+    events: { kind: "count" },
+    units: { kind: "sum", of: ({ quantity }) => quantity },
+    best: { kind: "topK", of: ({ sku }) => sku, weight: ({ quantity }) => quantity, show: 3 },
+  },
+};
+
+const HOUR_MS = 3_600_000;
+
+/** A fold of each view of `views/`, written anew in plain TypeScript. */
+export function openFolds(): ViewFold<Tick>[] {
+  const hours = { everyMs: HOUR_MS, by: [] };
+  return [
+    foldOf({
+      view: "everything",
+      twin: everything,
+      dimensions: ["place", "good"],
+      shapes: [{ everyMs: 600_000, by: ["good"] }, hours],
+    }),
+    foldOf({ view: "totals", twin: totals, dimensions: [], shapes: [] }),
+    foldOf({ view: "lines", twin: lines, dimensions: ["place"], shapes: [hours] }),
+  ];
+}

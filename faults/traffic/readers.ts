@@ -1,0 +1,216 @@
+import { type Answer, type Judge, type Mismatch, positionsOf, type Question, reaches } from "../model/judge.ts";
+import type { Oracle } from "../model/oracle.ts";
+import type { Positions } from "../model/view-fold.ts";
+import { ticks } from "../schemas/ticks.ts";
+import { Chance } from "./chance.ts";
+import type { Source } from "./source.ts";
+
+export interface ReadersOptions {
+  readonly urls: readonly [string, ...string[]];
+  readonly oracle: Oracle;
+  readonly judge: Judge;
+  readonly source: Source;
+  readonly topic: string;
+  readonly seed: number;
+  readonly count: number;
+  /** What goes on just now, for a mismatch's report. */
+  readonly during: () => string;
+  readonly say: (line: string) => void;
+  /** Called for each answer about the newest position. */
+  readonly onAnswer: (view: string, answer: Answer) => void;
+}
+
+/** What the readers met. */
+export interface ReadCounts {
+  /** Answers that were compared with the oracle. */
+  checked: number;
+  /** Of these, those that said that they were not complete, by what was missing. */
+  readonly incomplete: Map<string, number>;
+  /** Of these, those about an earlier position, and those that had to include a record. */
+  at: number;
+  min: number;
+  /** Requests without an answer, by problem code or kind of error. */
+  readonly refused: Map<string, number>;
+}
+
+const PAUSE_MS = 30;
+const MINUTE_MS = 60_000;
+const REQUEST_LIMIT_MS = 40_000;
+/** Problems that a server may answer while things are broken: it has no number, and says so. */
+const HONEST = new Set(["NOT_READY", "NOT_REACHED", "TOO_SLOW", "POSITION_GONE", "TOO_MANY_REQUESTS"]);
+const SAID_MISMATCHES = 3;
+const KEPT_TOKENS = 200;
+/** Of the questions, and how many of them, that are asked once more at the end. */
+const REPEATED = { share: 0.1, kept: 300 };
+
+/** Readers that ask all views in all ways, and have each answer judged. */
+export class Readers {
+  readonly counts: ReadCounts = {
+    checked: 0,
+    incomplete: new Map(),
+    at: 0,
+    min: 0,
+    refused: new Map(),
+  };
+  readonly mismatches: Mismatch[] = [];
+  readonly #options: ReadersOptions;
+  readonly #chance: Chance;
+  readonly #tokens: {
+    readonly view: string;
+    readonly token: string;
+    readonly applied: Answer["position"]["applied"];
+  }[] = [];
+  readonly #repeated: { readonly question: Question; readonly url: string }[] = [];
+  readonly #tolerated = new Set<string>();
+  #closed = false;
+  readonly #loops: Promise<void>[];
+
+  constructor(options: ReadersOptions) {
+    this.#options = options;
+    this.#chance = new Chance(options.seed, 3);
+    this.#loops = Array.from({ length: options.count }, () => this.#loop());
+  }
+
+  /** From now on an answer with this problem code is no fault (published state is damaged on purpose, for instance). */
+  tolerate(code: string): void {
+    this.#tolerated.add(code);
+  }
+
+  untolerate(code: string): void {
+    this.#tolerated.delete(code);
+  }
+
+  /** Asks once, and has the answer judged; null when there was none. For scenarios that want to know at once. */
+  async ask(question: Question, url = this.#chance.pick(this.#options.urls)): Promise<Answer | null> {
+    const { shape, view, fromMs, toMs, at, min } = question;
+    const parameters = new URLSearchParams({
+      from: String(fromMs),
+      to: String(toMs),
+      every: `${shape.everyMs / MINUTE_MS}m`,
+      by: shape.by.join(","),
+      limit: "100000",
+      ...(at === undefined ? {} : { at: at.token }),
+      ...(min === undefined ? {} : { min: `${this.#options.topic}:${min.partition}:${min.offset}`, wait: "2s" }),
+    });
+    const asked = `${url}/views/${view}?${parameters}`;
+    const answer = await this.#fetch(asked);
+    if (answer === null) return null;
+    if (at === undefined) this.#options.onAnswer(view, answer);
+    this.#keep(view, answer);
+    try {
+      const mismatch = await this.#options.judge.judge(question, asked, answer, this.#options.during());
+      if (mismatch !== null) this.#mismatch(mismatch);
+      this.counts.checked += 1;
+      if (at !== undefined) this.counts.at += 1;
+      if (min !== undefined) this.counts.min += 1;
+      if (!answer.complete) count(this.counts.incomplete, answer.missing?.code ?? "not said");
+    } catch (error) {
+      // It claims a position that the log does not have.
+      this.#fault(asked, `cannot be compared: ${(error as Error).message}`);
+    }
+    return answer;
+  }
+
+  /**
+   * Asks questions of before once more, each of the process that answered it and may hold that answer, of a log that has been at rest since `ends`.
+   * Answers which of them stand below that.
+   */
+  async again(ends: Positions): Promise<string[]> {
+    const behind: string[] = [];
+    for (const { question, url } of [...this.#repeated]) {
+      const answer = await this.ask(question, url);
+      if (answer === null || reaches(positionsOf(answer.position.applied), ends)) continue;
+      behind.push(`${url}/views/${question.view}: ${JSON.stringify(answer.position)}`);
+    }
+    return behind;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all(this.#loops);
+  }
+
+  async #loop(): Promise<void> {
+    while (!this.#closed) {
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      const question = this.#question();
+      const url = this.#chance.pick(this.#options.urls);
+      const answer = await this.ask(question, url);
+      if (answer?.complete !== true || question.at !== undefined || question.min !== undefined) continue;
+      if (this.#chance.happens(REPEATED.share)) this.#repeated.push({ question, url });
+      if (this.#repeated.length > REPEATED.kept) this.#repeated.shift();
+    }
+  }
+
+  #question(): Question {
+    const { oracle, source } = this.#options;
+    const chance = this.#chance;
+    const kind = chance.below(100);
+    const token = kind < 3 ? this.#tokens[chance.below(this.#tokens.length)] : undefined;
+    const view = token?.view ?? chance.pick(oracle.views as [string, ...string[]]);
+    const [own, ...others] = oracle.fold(view).shapes;
+    if (own === undefined) throw new Error(`${view} has no shape`);
+    const shape = chance.happens(0.8) ? own : chance.pick([own, ...others]);
+    const beginMs = chance.happens(0.7)
+      ? source.nowMs - 8 * MINUTE_MS
+      : source.beginMs + chance.below(source.nowMs - source.beginMs);
+    const fromMs = Math.floor(beginMs / shape.everyMs) * shape.everyMs;
+    const toMs = fromMs + Math.ceil((10 * MINUTE_MS) / shape.everyMs) * shape.everyMs;
+    const written = kind >= 97 ? source.lastAcknowledged : null;
+    // A request may name only partitions that the stream's contract knows.
+    const min = written !== null && written.partition < ticks.partitions ? written : null;
+    return {
+      view,
+      shape,
+      fromMs,
+      toMs,
+      ...(token === undefined ? {} : { at: token }),
+      ...(min === null ? {} : { min }),
+    };
+  }
+
+  async #fetch(url: string): Promise<Answer | null> {
+    try {
+      const response = await fetch(url, { signal: AbortSignal.timeout(REQUEST_LIMIT_MS) });
+      if (response.ok) return (await response.json()) as Answer;
+      const { code = `HTTP ${response.status}`, detail } = (await response.json()) as {
+        code?: string;
+        detail?: string;
+      };
+      count(this.counts.refused, code);
+      if (!HONEST.has(code) && !this.#tolerated.has(code)) this.#fault(url, `${code}: ${detail}`);
+    } catch (error) {
+      const { name, cause } = error as Error & { cause?: { code?: string } };
+      count(this.counts.refused, cause?.code ?? name);
+    }
+    return null;
+  }
+
+  #mismatch(mismatch: Mismatch): void {
+    this.mismatches.push(mismatch);
+    if (this.mismatches.length <= SAID_MISMATCHES) this.#options.say(`MISMATCH ${JSON.stringify(mismatch)}`);
+  }
+
+  /** What nothing of what was broken explains counts like a wrong answer. */
+  #fault(url: string, what: string): void {
+    const view = /views\/([^?]+)/.exec(url)?.[1] ?? "";
+    const nothing = { asOf: "", applied: {}, cut: {}, version: 0, complete: false, lost: 0, double: 0 };
+    this.#mismatch({
+      ...nothing,
+      view,
+      url,
+      differences: [what],
+      during: this.#options.during(),
+      atMs: Date.now(),
+    });
+  }
+
+  #keep(view: string, { asOf, position }: Answer): void {
+    this.#tokens.push({ view, token: asOf, applied: position.applied });
+    if (this.#tokens.length > KEPT_TOKENS) this.#tokens.shift();
+  }
+}
+
+function count(counts: Map<string, number>, name: string): void {
+  counts.set(name, (counts.get(name) ?? 0) + 1);
+}

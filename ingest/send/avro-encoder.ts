@@ -1,0 +1,21 @@
+import { AvroSchema, avroSchemaText } from "../../core/codec/avro/avro.ts";
+import type { Stream } from "../../core/contract/stream.ts";
+import { type SchemaRegistry, subjectOf } from "../../store/registry/registry.ts";
+
+/** Writes an event of one of a stream's versions in Confluent's wire format. Throws for what the version's schema has no place for. */
+export type AvroEncoder = (version: number, event: unknown) => Buffer;
+
+/** An encoder for the stream that `topic` holds, with the ids that the registry gave its versions. */
+export async function avroEncoder(registry: SchemaRegistry, stream: Stream, topic: string): Promise<AvroEncoder> {
+  const schemas = new Map<number, { readonly id: number; readonly schema: AvroSchema }>();
+  for (const version of stream.versions.toReversed()) {
+    const text = avroSchemaText(stream, version);
+    const id = await registry.register(subjectOf(topic), text, stream.compatibility);
+    schemas.set(version.version, { id, schema: new AvroSchema(text) });
+  }
+  return (version, event) => {
+    const found = schemas.get(version);
+    if (found === undefined) throw new RangeError(`${stream.name} has no version ${version}`);
+    return found.schema.encode(found.id, event);
+  };
+}

@@ -1,0 +1,118 @@
+import type { Field, FieldSpec } from "../../core/contract/field.ts";
+import { bare, isRequired } from "../../core/contract/fields.ts";
+import type { Fields } from "../../core/contract/stream.ts";
+import { parseBound } from "../../core/time.ts";
+import { strayBytes } from "../read/encoding.ts";
+import { type Refusal, shown } from "./refusal.ts";
+import { likelyTimeNumber } from "./value-forms.ts";
+
+/** What a contract's fields have against an event, in words for who wrote the file; null when nothing is found. */
+export function contractProblem(fields: Fields, event: Readonly<Record<string, unknown>>): Refusal | null {
+  for (const [name, field] of Object.entries(fields)) {
+    const problem = fieldProblem(field, Object.hasOwn(event, name) ? event[name] : undefined, name);
+    if (problem !== null) return problem;
+  }
+  return null;
+}
+
+function fieldProblem(field: Field, value: unknown, column: string): Refusal | null {
+  if (value === undefined) return isRequired(field) ? missing(column) : null;
+  if (value === null && field.optional) return null;
+  if (value === null) return missing(column);
+  return specProblem(bare(field.spec), value, column);
+}
+
+function missing(column: string): Refusal {
+  return { column, reason: "is missing, and the contract requires it" };
+}
+
+type Bare = ReturnType<typeof bare>;
+
+function specProblem(spec: Bare, value: unknown, column: string): Refusal | null {
+  const wrong = (reason: string, advice?: string): Refusal => ({
+    ...{ column, value: typeof value === "string" ? value : JSON.stringify(value), reason },
+    ...(advice === undefined ? {} : { advice }),
+  });
+  switch (spec.type) {
+    case "integer":
+      if (typeof value !== "number" || !Number.isInteger(value)) return wrong("is not a whole number");
+      return outside(value, spec, wrong);
+    case "decimal":
+      if (typeof value !== "number") return wrong("is not a number");
+      if (Number(value.toFixed(spec.scale)) !== value) return wrong(`has more than ${spec.scale} decimal places`);
+      return outside(value, spec, wrong);
+    case "instant":
+      return typeof value === "number" ? instantProblem(value, spec, column) : wrong("is no time");
+    case "text":
+      return textProblem(value, spec.max, column, wrong);
+    case "oneOf":
+      return oneOfProblem(value, spec.values, wrong);
+    case "flag":
+      return typeof value === "boolean" ? null : wrong("is neither true nor false");
+    default:
+      return listProblem(value, spec, column, wrong);
+  }
+}
+
+type Wrong = (reason: string, advice?: string) => Refusal;
+
+function outside(value: number, { min, max }: { min: number; max: number }, wrong: Wrong): Refusal | null {
+  if (value < min) return wrong(`is below ${min}, the least that the contract allows`);
+  return value > max ? wrong(`is above ${max}, the most that the contract allows`) : null;
+}
+
+function instantProblem(time: number, { from, to }: { from: string; to: string }, column: string): Refusal | null {
+  const [least, most] = [parseBound(from), parseBound(to)];
+  if (time >= least && time <= most) return null;
+  const date = new Date(time);
+  const value = Number.isNaN(date.getTime()) ? String(time) : date.toISOString();
+  const side =
+    time < least
+      ? `lies before ${from}, the first that the contract allows`
+      : `lies after ${to}, the last that the contract allows`;
+  const guess = likelyTimeNumber(String(time));
+  const advice = guess === null ? {} : { advice: `If ${time} is no count of milliseconds, add --times ${guess}.` };
+  return { column, value, reason: side, ...advice };
+}
+
+function textProblem(value: unknown, max: number, column: string, wrong: Wrong): Refusal | null {
+  if (typeof value !== "string") return wrong("is no text");
+  const stray = strayBytes(value);
+  if (stray !== null || !value.isWellFormed()) return { column, reason: "has characters that are not Unicode" };
+  return value.length > max ? wrong(`has ${value.length} characters, and the contract allows ${max}`) : null;
+}
+
+function oneOfProblem(value: unknown, values: readonly string[], wrong: Wrong): Refusal | null {
+  if (values.includes(value as string)) return null;
+  const simple = (text: string) => text.trim().toLowerCase();
+  const near = typeof value === "string" ? values.find((one) => simple(one) === simple(value)) : undefined;
+  return wrong(`is none of ${values.map(shown).join(", ")}`, near === undefined ? undefined : `Write ${shown(near)}.`);
+}
+
+function listProblem(
+  value: unknown,
+  spec: Extract<FieldSpec, { type: "list" }>,
+  column: string,
+  wrong: Wrong,
+): Refusal | null {
+  if (!Array.isArray(value)) return wrong("is no list");
+  if (value.length > spec.max)
+    return { column, reason: `has ${value.length} elements, and the contract allows ${spec.max}` };
+  for (const [index, element] of value.entries()) {
+    const at = `${column}[${index}]`;
+    if (typeof element !== "object" || element === null) return { column: at, reason: "is no object" };
+    for (const [name, inner] of Object.entries(spec.of)) {
+      const found = (element as Readonly<Record<string, unknown>>)[name];
+      const problem =
+        found === undefined || found === null
+          ? absence(inner, found, `${at}.${name}`)
+          : specProblem(bare(inner), found, `${at}.${name}`);
+      if (problem !== null) return problem;
+    }
+  }
+  return null;
+}
+
+function absence(spec: FieldSpec, value: null | undefined, column: string): Refusal | null {
+  return spec.type === "optional" || (spec.type === "default" && value === undefined) ? null : missing(column);
+}

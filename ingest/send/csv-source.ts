@@ -1,0 +1,146 @@
+import type { Stream } from "../../core/contract/stream.ts";
+import { TidelineError } from "../../core/errors.ts";
+import type { Bytes } from "../read/bytes.ts";
+import { type CsvRow, CsvSplitter, type Delimiter, MAX_ROW_UNITS } from "../read/csv.ts";
+import { decoded, type Encoding } from "../read/encoding.ts";
+import { delimiterName, delimiterOf, type FoundColumns, findColumns } from "./columns.ts";
+import type { Refusal } from "./refusal.ts";
+import { type FileOptions, inPieces, next, type Source, type SourceRow } from "./source.ts";
+
+interface Table {
+  readonly splitter: CsvSplitter;
+  readonly delimiter: Delimiter;
+  /** How many columns the file has. */
+  readonly width: number;
+  readonly found: FoundColumns;
+  /** The wanted names as the header has them; null when there is none. */
+  readonly header: readonly (string | null)[] | null;
+}
+
+/** Delimited text. */
+export async function csvSource(
+  file: string,
+  bytes: Bytes,
+  options: FileOptions & { readonly encoding: Encoding },
+  stream: Stream,
+): Promise<Source> {
+  const texts = decoded(bytes.chunks(), options.encoding)[Symbol.asyncIterator]();
+  const head = { text: "", isWhole: false };
+  const readMore = async () => {
+    const { value, done } = await texts.next();
+    if (done === true) head.isWhole = true;
+    else head.text += value;
+  };
+  const hasRow = rowSearch();
+  while (!head.isWhole && head.text.length <= MAX_ROW_UNITS && !hasRow(head.text)) await readMore();
+  let table = openTable(file, head, options, stream);
+  for (; table === null; table = openTable(file, head, options, stream)) await readMore();
+  const pieces = csvPieces(table, { [Symbol.asyncIterator]: () => texts }, bytes);
+  return { total: bytes.total, unit: "bytes", columns: table.found.fields, pieces, close: () => bytes.close() };
+}
+
+/**
+ * Returns a function of a text that grows: whether it holds a row with its end, which is a line break outside of quotes. A CR at the end may be half of
+ * one. Each call looks only at what is new.
+ */
+function rowSearch(): (text: string) => boolean {
+  let [at, hasBegun, isQuoted] = [0, false, false];
+  return (text) => {
+    for (; at < text.length; at++) {
+      const unit = text[at] as string;
+      if (!hasBegun && unit.trim() === "") continue;
+      hasBegun = true;
+      if (unit === '"') isQuoted = !isQuoted;
+      else if (isQuoted || (unit !== "\n" && unit !== "\r")) continue;
+      else return unit === "\n" || at + 1 < text.length;
+    }
+    return false;
+  };
+}
+
+/** Reads the header; null when its end is still to come. Throws INPUT_MISSING and BAD_REQUEST. */
+function openTable(
+  file: string,
+  { text: head, isWhole }: { readonly text: string; readonly isWhole: boolean },
+  options: FileOptions,
+  stream: Stream,
+): Table | null {
+  const { header, names } = options;
+  if (!header && names === null)
+    throw new TidelineError("BAD_REQUEST", "--no-header names no columns", "Name them, in order: --columns a,b,c");
+  const delimiter = options.delimiter ?? delimiterOf(head, isWhole, stream.fields, options);
+  const splitter = new CsvSplitter(delimiter);
+  splitter.push(head, isWhole);
+  const first = header ? splitter.next() : null;
+  if (header && first === null && !isWhole) return null;
+  if (header && first === null)
+    throw new TidelineError("INPUT_MISSING", `${file} is empty`, "A table begins with a header.");
+  if (first?.problem !== undefined) {
+    const { column, reason, advice } = first.problem;
+    const place = `line ${first.line}${column === undefined ? "" : `, column ${column + 1}`}`;
+    throw new TidelineError("INPUT_MISSING", `the header of ${file}, ${place}: ${reason}`, advice);
+  }
+  const given = (first?.cells ?? []).map((name) => (name ?? "").trim());
+  const columns = names ?? given;
+  if (header && names !== null && names.length !== first?.width)
+    throw new TidelineError(
+      "BAD_REQUEST",
+      `--columns has ${names.length} names, and the header of ${file} ${first?.width ?? 0}: ${given.join(", ")}`,
+      "Name all columns in order; an empty name leaves one out: a,,c",
+    );
+  const separated =
+    options.delimiter === null
+      ? `The delimiter was taken to be ${delimiterName(delimiter)}; --delimiter names another.`
+      : "";
+  const found = findColumns(file, columns, stream, separated);
+  splitter.want(found.places);
+  return {
+    ...{ splitter, delimiter, found, width: columns.length },
+    header: header ? found.places.map((place) => given[place] ?? null) : null,
+  };
+}
+
+async function* csvPieces(table: Table, texts: AsyncIterable<string>, bytes: Bytes) {
+  const { splitter } = table;
+  let row = 0;
+  const take = (): SourceRow[] => {
+    const rows: SourceRow[] = [];
+    for (let read = next(splitter, rows); read !== null; read = next(splitter, rows)) {
+      row += 1;
+      const refused = tableProblem(read, table);
+      rows.push(refused === null ? { row, line: read.line, cells: read.cells } : { row, line: read.line, refused });
+    }
+    return rows;
+  };
+  yield* inPieces(take, bytes);
+  for await (const text of texts) {
+    splitter.push(text, false);
+    yield* inPieces(take, bytes);
+  }
+  splitter.push("", true);
+  yield* inPieces(take, bytes);
+}
+
+function columnName({ found }: Table, index: number): string {
+  return found.fields[found.places.indexOf(index)] ?? `column ${index + 1}`;
+}
+
+/** What is wrong with a row as such; null for nothing. */
+function tableProblem({ width, cells, problem }: CsvRow, table: Table): Refusal | null {
+  const { splitter, delimiter, header } = table;
+  if (problem !== undefined) {
+    return {
+      ...(problem.column === undefined ? {} : { column: columnName(table, problem.column) }),
+      ...{ value: splitter.rowText(), reason: `cannot be read: ${problem.reason}` },
+      advice: problem.advice,
+    };
+  }
+  if (width !== table.width)
+    return {
+      ...{ value: splitter.rowText(), reason: `has ${width} values, and there are ${table.width} columns` },
+      advice: `Put values that contain a ${delimiterName(delimiter)} in quotes; rows that are no data, such as a footer, are left out with --skip-invalid.`,
+    };
+  if (header !== null && cells[0] === header[0] && cells.every((cell, index) => cell?.trim() === header[index]))
+    return { reason: "repeats the header: these are two files, one behind the other", advice: "Take the line out." };
+  return null;
+}

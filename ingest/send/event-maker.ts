@@ -1,0 +1,134 @@
+import { isUtf8 } from "node:buffer";
+import { decodeOne } from "../../core/codec/decode/decode.ts";
+import type { Stream } from "../../core/contract/stream.ts";
+import type { TableValue } from "../../store/duckdb/parquet-rows.ts";
+import type { EventRecord } from "../../store/kafka/produce/producer.ts";
+import type { AvroEncoder } from "./avro-encoder.ts";
+import { type Column, columnOf } from "./column-writers.ts";
+import { contractProblem } from "./contract-words.ts";
+import { convertedJson, hasLongNumber } from "./converted-json.ts";
+import type { Refusal } from "./refusal.ts";
+import { eventValue } from "./table-values.ts";
+import type { ValueForms } from "./value-forms.ts";
+
+export interface EventMakerOptions {
+  readonly stream: Stream;
+  readonly forms: ValueForms;
+  /** Writes events as Avro; absent: as JSON. */
+  readonly encode?: AvroEncoder;
+}
+
+type Made = EventRecord | Refusal;
+
+/** Whether a row was refused. */
+export function isRefusal(made: Made): made is Refusal {
+  return "reason" in made;
+}
+
+/**
+ * Turns rows into records that the contract accepts. A table's row has two ways: quickly, by a writer for each column that returns null for what it
+ * does not know; and through `eventValue` and `decodeOne`, which decide and explain. The quick way takes less than they accept, never
+ * more, and writes the same values: test/laws/send-files.test.ts.
+ */
+export class EventMaker {
+  readonly #options: EventMakerOptions;
+  readonly #columns: readonly Column[];
+
+  /** `columns`: the contract's fields that `ofCells` gets the values of, in their order. */
+  constructor(options: EventMakerOptions, columns: readonly string[]) {
+    this.#options = options;
+    this.#columns = columns.flatMap((name) => {
+      const field = options.stream.fields[name];
+      return field === undefined ? [] : [columnOf(name, field, options.stream.key, options.forms)];
+    });
+  }
+
+  /** The record of a table's row. */
+  ofCells(cells: readonly TableValue[]): Made {
+    return this.quickly(cells) ?? this.thoroughly(cells);
+  }
+
+  /** As `thoroughly`, of what most rows have; null for what it does not recognise. */
+  quickly(cells: readonly TableValue[]): EventRecord | null {
+    if (this.#options.encode !== undefined) return null;
+    let json = "";
+    let key: string | null = null;
+    const columns = this.#columns;
+    for (let index = 0; index < columns.length; index++) {
+      const { label, isKey, absent, write, keyOf } = columns[index] as Column;
+      const cell = cells[index] as TableValue;
+      let text: string | null;
+      if (cell === null) {
+        if (absent === null) return null;
+        if (absent === "") continue;
+        text = absent;
+      } else {
+        text = typeof cell === "string" ? write(cell) : null;
+        if (text === null) return null;
+      }
+      json += (json === "" ? "{" : ",") + label + text;
+      if (isKey) key = keyOf(cell ?? "", text);
+    }
+    return key === null ? null : { key, value: `${json}}` };
+  }
+
+  /** The record of a table's row, by the contract itself. */
+  thoroughly(cells: readonly TableValue[]): Made {
+    const event: Record<string, unknown> = {};
+    for (const [index, { name, field }] of this.#columns.entries()) {
+      const read = eventValue(field, cells[index] ?? null, this.#options.forms);
+      if (!read.ok) return { column: name, ...read.refusal };
+      if (read.value !== undefined) event[name] = read.value;
+    }
+    return this.#record(Buffer.from(JSON.stringify(event)));
+  }
+
+  /**
+   * The record of a JSON text: the text byte for byte when the contract accepts it as it is. Otherwise values are read as those of a table are: numbers, times
+   * and flags that are written as texts, and numbers where a text is wanted, all digits of them.
+   */
+  ofJson(json: Buffer): Made {
+    if (!isUtf8(json))
+      return {
+        reason: "has bytes that are not UTF-8",
+        advice: "Say which encoding the file has, such as --encoding windows-1252.",
+      };
+    const { stream, forms } = this.#options;
+    const isPlain = forms.timeNumbers === "ms" && forms.missing.size === 0;
+    const asItIs = isPlain && !hasLongNumber(json) ? this.#record(json) : null;
+    if (asItIs !== null && !isRefusal(asItIs)) return asItIs;
+    let event: unknown;
+    try {
+      event = JSON.parse(json.toString());
+    } catch (error) {
+      return { reason: `is not JSON: ${(error as Error).message}` };
+    }
+    if (typeof event !== "object" || event === null || Array.isArray(event))
+      return {
+        reason: `is ${Array.isArray(event) ? "a list" : JSON.stringify(event)}, not an object with the contract's fields`,
+      };
+    const converted = convertedJson(json.toString(), stream, forms);
+    return typeof converted === "string" ? this.#record(Buffer.from(converted)) : converted;
+  }
+
+  #record(value: Buffer): Made {
+    const { stream, encode } = this.#options;
+    const decoded = decodeOne(stream, value);
+    if (!decoded.ok) return this.#explained(value, decoded.reject);
+    const event = JSON.parse(value.toString()) as Record<string, unknown>;
+    const key = event[stream.key];
+    if (key === undefined)
+      return {
+        column: stream.key,
+        reason: `is missing in version ${decoded.version}, and is the key`,
+        advice: "Send the newest version.",
+      };
+    return { key: String(key), value: encode === undefined ? value : encode(decoded.version, event) };
+  }
+
+  #explained(value: Buffer, reject: string): Refusal {
+    if (!reject.startsWith("contract")) return { reason: reject };
+    const event = JSON.parse(value.toString()) as Readonly<Record<string, unknown>>;
+    return contractProblem(this.#options.stream.fields, event) ?? { reason: reject };
+  }
+}

@@ -1,0 +1,227 @@
+import type { Stream } from "../../core/contract/stream.ts";
+import { TidelineError } from "../../core/errors.ts";
+import { type Cut, position } from "../../core/log/position.ts";
+import {
+  type Acknowledged,
+  type EventProducer,
+  type EventRecord,
+  openProducer,
+} from "../../store/kafka/produce/producer.ts";
+import type { AvroEncoder } from "./avro-encoder.ts";
+import { EventMaker, isRefusal } from "./event-maker.ts";
+import { type InvalidRow, type Refusal, refusalText } from "./refusal.ts";
+import type { Source, SourceRow } from "./source.ts";
+import { PLAIN_FORMS, type ValueForms } from "./value-forms.ts";
+
+/** The first so many rows are looked at before anything is sent: a file of another kind is refused as a whole. */
+export const LOOK_AHEAD_ROWS = 1_000;
+
+/** How many pieces of records wait for Kafka while more rows are read. */
+const PIECES_UNDER_WAY = 512;
+/** And how many bytes of them. */
+const BYTES_UNDER_WAY = 64 * 1024 * 1024;
+
+export interface SendOptions {
+  readonly brokers: string;
+  readonly stream: Stream;
+  readonly topic: string;
+  /** What the rows come from, for errors. */
+  readonly file: string;
+  /** How values are written in it. */
+  readonly forms?: ValueForms;
+  /** Writes the events as Avro; without it they are sent as JSON. */
+  readonly encode?: AvroEncoder;
+  /** Sends nothing. */
+  readonly dryRun: boolean;
+  /** Leaves out rows that the contract refuses, instead of stopping at the first one. */
+  readonly skipInvalid: boolean;
+  readonly stop: AbortSignal;
+  /** An invalid row that does not stop it. */
+  readonly onInvalid: (row: InvalidRow) => void;
+  readonly onProgress: (done: number) => void;
+  /** Something that is allowed, and likely to be wrong. */
+  readonly onWarning?: (warning: string) => void;
+}
+
+export interface SendResult {
+  /** Rows that were read. */
+  readonly rows: number;
+  readonly valid: number;
+  readonly invalid: number;
+  /** Records that Kafka has acknowledged. */
+  readonly sent: number;
+  readonly seconds: number;
+  /** Behind the last record in each partition that has some: an answer that has reached it includes all that was sent. */
+  readonly reached: Cut;
+}
+
+/**
+ * Sends a source's events, keyed as the contract says. An invalid row among the first 1000 stops it before anything is sent; a later
+ * one stops it there, and what came before has been sent: sending the corrected file again sends that twice, which the stream's
+ * dedup window sees as duplicates where it reaches. Throws BAD_REQUEST for an invalid row, what `EventProducer.send` throws.
+ */
+export async function sendEvents(source: Source, options: SendOptions): Promise<SendResult> {
+  const { brokers, dryRun, topic, stop, onProgress } = options;
+  const producer = dryRun ? null : await openProducer({ brokers });
+  const beganMs = performance.now();
+  const rows = new Rows(options, source.columns);
+  const sending = new Sending(producer, topic);
+  try {
+    for await (const { rows: piece, done } of untilStopped(source.pieces, stop)) {
+      try {
+        for (const row of piece) rows.look(row);
+      } catch (error) {
+        // What came before is sent, unless it was only looked at. When Kafka refuses it, that is what is wrong.
+        if (rows.isUnderWay) await sending.send(rows.take());
+        await sending.end();
+        throw error;
+      }
+      if (rows.read >= LOOK_AHEAD_ROWS) await sending.send(rows.take());
+      onProgress(done);
+    }
+    await sending.send(rows.take());
+    await sending.end();
+  } finally {
+    await producer?.close();
+  }
+  const { read, invalid } = rows;
+  const seconds = (performance.now() - beganMs) / 1_000;
+  return { rows: read, valid: read - invalid, invalid, sent: sending.sent, seconds, reached: sending.reached };
+}
+
+/** What `pieces` gives until `stop` is aborted, also while the next one is awaited. `pieces` is not told: whoever opened it closes it. */
+async function* untilStopped<T>(pieces: AsyncIterable<T>, stop: AbortSignal): AsyncIterable<T> {
+  const stopped = new Promise<null>((resolve) => stop.addEventListener("abort", () => resolve(null), { once: true }));
+  const source = pieces[Symbol.asyncIterator]();
+  while (!stop.aborted) {
+    const next = source.next();
+    // After a stop its input is closed, which nobody waits for.
+    next.catch(() => {});
+    const step = await Promise.race([next, stopped]);
+    if (step === null || step.done === true) return;
+    yield step.value;
+  }
+}
+
+/** Records on their way to Kafka. */
+class Sending {
+  readonly reached = new Map<number, ReturnType<typeof position>>();
+  sent = 0;
+  readonly #producer: EventProducer | null;
+  readonly #topic: string;
+  readonly #underWay: { readonly sent: Promise<void>; readonly bytes: number }[] = [];
+  #bytes = 0;
+
+  constructor(producer: EventProducer | null, topic: string) {
+    this.#producer = producer;
+    this.#topic = topic;
+  }
+
+  /** Sends records, and waits while too many are under way. */
+  async send(records: readonly EventRecord[]): Promise<void> {
+    if (this.#producer === null || records.length === 0) return;
+    const sent = this.#producer
+      .send(this.#topic, records)
+      .then((acknowledged) => this.#acknowledged(records.length, acknowledged));
+    // It is awaited later; until then its failure is nobody's.
+    sent.catch(() => {});
+    const bytes = records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
+    this.#underWay.push({ sent, bytes });
+    this.#bytes += bytes;
+    while (this.#underWay.length >= PIECES_UNDER_WAY || this.#bytes > BYTES_UNDER_WAY) await this.#first();
+  }
+
+  async end(): Promise<void> {
+    while (this.#underWay.length > 0) await this.#first();
+  }
+
+  /** Waits for what was sent first. */
+  async #first(): Promise<void> {
+    const first = this.#underWay.shift();
+    await first?.sent;
+    this.#bytes -= first?.bytes ?? 0;
+  }
+
+  #acknowledged(count: number, acknowledged: Acknowledged): void {
+    this.sent += count;
+    for (const [partition, offset] of acknowledged) {
+      const behind = position(offset + 1n);
+      if (behind > (this.reached.get(partition) ?? -1n)) this.reached.set(partition, behind);
+    }
+  }
+}
+
+/** What was read and not sent yet. */
+class Rows {
+  read = 0;
+  invalid = 0;
+  readonly #options: SendOptions;
+  readonly #maker: EventMaker;
+  #records: EventRecord[] = [];
+  #takenBefore = 0;
+
+  constructor(options: SendOptions, columns: readonly string[]) {
+    this.#options = options;
+    const { stream, encode, forms = PLAIN_FORMS } = options;
+    this.#maker = new EventMaker({ stream, forms, ...(encode === undefined ? {} : { encode }) }, columns);
+  }
+
+  /** Makes a record of one row. Throws BAD_REQUEST for an invalid one, unless they are to be skipped. */
+  look(row: SourceRow): void {
+    this.read += 1;
+    const made =
+      "cells" in row ? this.#maker.ofCells(row.cells) : "json" in row ? this.#maker.ofJson(row.json) : row.refused;
+    if (isRefusal(made)) this.#refuse(row, made);
+    else this.#records.push(made);
+  }
+
+  /** Whether rows were handed on. */
+  get isUnderWay(): boolean {
+    return this.#takenBefore > 0;
+  }
+
+  #refuse(source: SourceRow, refusal: Refusal): void {
+    const { row, line } = source;
+    const { stream, file, skipInvalid, dryRun, onInvalid } = this.#options;
+    const isEnd = "isEnd" in source && source.isEnd === true;
+    this.invalid += 1;
+    const invalid = { row, ...(line === undefined ? {} : { line }), ...refusal };
+    if ((skipInvalid || dryRun) && !isEnd) {
+      onInvalid(invalid);
+      return;
+    }
+    const sent = this.#takenBefore === 0 ? 0 : this.#takenBefore + this.#records.length;
+    const before = sent === 0 || dryRun ? "nothing was sent" : `the ${sent} valid rows before were sent`;
+    throw new TidelineError(
+      "BAD_REQUEST",
+      `${file}, ${refusalText(invalid)} (stream ${stream.name}; ${before}${isEnd ? ", and the rest was not read" : ""})`,
+      isEnd
+        ? "Correct it: what follows cannot be told apart, so it cannot be left out."
+        : "Correct it, or leave invalid rows out with --skip-invalid; --dry-run lists them all.",
+    );
+  }
+
+  /** The records that were made since the last call. */
+  take(): EventRecord[] {
+    const taken = this.#records;
+    this.#records = [];
+    if (this.#takenBefore === 0) this.#warn(taken);
+    this.#takenBefore += taken.length;
+    return taken;
+  }
+
+  /** Seconds, or a date such as 20260301, taken for milliseconds, lie in January 1970. */
+  #warn(records: readonly EventRecord[]): void {
+    const { stream, encode, onWarning } = this.#options;
+    if (encode !== undefined || records.length === 0) return;
+    const times = records
+      .slice(0, LOOK_AHEAD_ROWS)
+      .map(({ value }) => (JSON.parse(String(value)) as Record<string, number>)[stream.eventTime]);
+    if (times.every((time) => time !== undefined && time >= 0 && time < JANUARY_1970_ENDS_MS))
+      onWarning?.(
+        `the first ${times.length} events all lie in January 1970, the first ${new Date(times[0] ?? 0).toISOString()}: if ${stream.eventTime} holds no milliseconds, say what with --times`,
+      );
+  }
+}
+
+const JANUARY_1970_ENDS_MS = 31 * 86_400_000;

@@ -1,0 +1,167 @@
+import type { Field, FieldSpec } from "../../core/contract/field.ts";
+import { bare, isRequired } from "../../core/contract/fields.ts";
+import { type Fraction, fractionOfText } from "../../core/numbers/fraction.ts";
+import type { TableValue } from "../../store/duckdb/parquet-rows.ts";
+import { strayBytes } from "../read/encoding.ts";
+import { type Refusal, shown } from "./refusal.ts";
+import { hasYearLast, PLAIN_FORMS, readTime, type ValueForms } from "./value-forms.ts";
+
+type ListSpec = Extract<FieldSpec, { type: "list" }>;
+
+/** A value as its field wants it (undefined: left out), or why none of the field's values is exactly this one. */
+export type EventValue =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly refusal: Refusal };
+
+/**
+ * Reads the text of a value, or the number of a floating-point column, as a value of a field's type; whether it is within the contract's bounds
+ * `contractProblem` says. A number that would have to be rounded is refused. A missing text is an empty one where a text is required, every
+ * other missing value is left out.
+ */
+export function eventValue(field: Field, value: TableValue, forms: ValueForms = PLAIN_FORMS): EventValue {
+  const spec = bare(field.spec);
+  const isText = spec.type === "text" || spec.type === "oneOf";
+  if (value === null || (typeof value === "string" && forms.missing.has(value)))
+    return given(isText && isRequired(field) ? "" : undefined);
+  if (typeof value === "number" && !Number.isFinite(value))
+    return refused(String(value), "is no value", "A missing one is null.");
+  const written = String(value);
+  const stray = strayBytes(written);
+  if (stray !== null) return refused(undefined, ...strayReason(stray));
+  if (isText) return given(written);
+  const text = written.trim();
+  switch (spec.type) {
+    case "flag":
+      return flagOf(text);
+    case "integer":
+      return numberOf(text, 0, forms);
+    case "decimal":
+      return numberOf(text, spec.scale, forms);
+    case "instant":
+      return instantOf(text, forms);
+    default:
+      return listOf(text, spec);
+  }
+}
+
+function given(value: unknown): { readonly ok: true; readonly value: unknown } {
+  return { ok: true, value };
+}
+
+function refused(value: string | undefined, reason: string, advice?: string): EventValue {
+  return {
+    ok: false,
+    refusal: { reason, ...(value === undefined ? {} : { value }), ...(advice === undefined ? {} : { advice }) },
+  };
+}
+
+/** What is wrong with a text that has bytes that are not UTF-8, and what would be right. */
+function strayReason({ byte, asWindows1252 }: { byte: number; asWindows1252: string }): [string, string] {
+  return [
+    `the byte 0x${byte.toString(16).toUpperCase()} is not UTF-8`,
+    `In Windows-1252 the value is ${shown(asWindows1252)}: if that is right, add --encoding windows-1252; otherwise name the file's encoding.`,
+  ];
+}
+
+const FLAGS: ReadonlyMap<string, boolean> = new Map([
+  ...["true", "t", "yes", "y", "1"].map((word) => [word, true] as const),
+  ...["false", "f", "no", "n", "0"].map((word) => [word, false] as const),
+]);
+
+function flagOf(text: string): EventValue {
+  const value = FLAGS.get(text.toLowerCase());
+  return value === undefined ? refused(text, "is neither true nor false", "Write true or false.") : given(value);
+}
+
+/** The number that a text says, if it has at most `scale` decimal places and JSON keeps all its digits. */
+function numberOf(written: string, scale: number, forms: ValueForms): EventValue {
+  const text = forms.decimalComma ? withPoint(written) : written;
+  const exact = text === null ? null : fractionOfText(text);
+  const what = scale === 0 ? "a whole number" : "a number";
+  if (text === null || exact === null) return refused(written, `is not ${what}`, numberAdvice(written));
+  if ((exact.over * 10n ** BigInt(scale)) % exact.under !== 0n)
+    return scale === 0
+      ? refused(written, "is no whole number")
+      : refused(
+          written,
+          `has more than ${scale} decimal places`,
+          "Round it, or give the contract's field a larger scale.",
+        );
+  return keptByJson(exact, text)
+    ? given(Number(text))
+    : refused(written, "has more digits than a number of JSON keeps", "Make the contract's field a text.");
+}
+
+/** 12,50 -> 12.50; null for what has a point, or two commas. */
+function withPoint(text: string): string | null {
+  return text.includes(".") || text.indexOf(",") !== text.lastIndexOf(",") ? null : text.replace(",", ".");
+}
+
+const MISSING_WORD = /^(?:n\/?a|nan|null|none|nil|\?|-+|\\n|\.)$/i;
+
+function numberAdvice(text: string): string {
+  if (MISSING_WORD.test(text))
+    return `A missing value is an empty one; if ${text} means missing, add --missing ${quoted(text)}.`;
+  if (/^[+-]?\d+,\d+$/.test(text)) return `Write ${text.replace(",", ".")}, or add --decimal-comma.`;
+  if (/^[+-]?\d{1,3}([ ,.'\u00a0]\d{3})+([.,]\d+)?$/.test(text)) return "Write it without separators of thousands.";
+  return "Write digits, such as 12 or 12.50, without a unit.";
+}
+
+function quoted(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : `'${text}'`;
+}
+
+function instantOf(text: string, forms: ValueForms): EventValue {
+  const time = readTime(text, forms);
+  return time === null ? refused(text, "is no time", timeAdvice(text, forms)) : given(time);
+}
+
+function timeAdvice(text: string, { timeNumbers, dateOrder }: ValueForms): string {
+  if (MISSING_WORD.test(text)) return numberAdvice(text);
+  if (hasYearLast(text) && dateOrder === null)
+    return "Write the year first, 2026-03-01, or add --dates dmy (day first) or --dates mdy (month first).";
+  if (/^\d{4}-\d{2}-\d{2}/.test(text))
+    return "There is no such day or time of day, or more follows it: write 2026-03-01T08:02:00Z.";
+  const number = timeNumbers === "ms" ? "epoch milliseconds" : `a number as --times ${timeNumbers} says`;
+  return `Write 2026-03-01T08:02:00Z, 2026-03-01 08:02:00 (UTC without a zone), or ${number}.`;
+}
+
+const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.]*(?:[eE][+-]?\d+)?/g;
+
+/** A list's JSON. A number that would have to be rounded is refused where its elements have a field. */
+function listOf(text: string, { of }: ListSpec): EventValue {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return /\b(NaN|Infinity)\b/.test(text)
+      ? refused(undefined, "NaN and Infinity are no values")
+      : refused(text, "is no list", 'Write JSON: [{"name":"value"}].');
+  }
+  // The same JSON with numbers that would be rounded as texts.
+  const exact: unknown = JSON.parse(
+    text.replace(STRING_OR_NUMBER, (one) => (one.startsWith('"') || isKeptByJson(one) ? one : JSON.stringify(one))),
+  );
+  const names = Object.keys(of);
+  const [all, kept] = [scalarsOf(value, names), scalarsOf(exact, names)];
+  const rounded = kept.find((one, index) => typeof one === "string" && typeof all[index] === "number");
+  return rounded === undefined
+    ? given(value)
+    : refused(String(rounded), "has more digits than a number of JSON keeps", "Make the contract's field a text.");
+}
+
+/** What the elements of a list have in the fields of these names. */
+function scalarsOf(list: unknown, names: readonly string[]): unknown[] {
+  const elements = Array.isArray(list) ? (list as readonly (Readonly<Record<string, unknown>> | null)[]) : [];
+  return elements.flatMap((element) => names.map((name) => element?.[name]));
+}
+
+/** Whether readers of JSON make a number of this text that has the same value. */
+export function isKeptByJson(text: string): boolean {
+  return keptByJson(fractionOfText(text), text);
+}
+
+function keptByJson(exact: Fraction | null, text: string): boolean {
+  const kept = fractionOfText(String(Number(text)));
+  return exact !== null && kept !== null && kept.over * exact.under === exact.over * kept.under;
+}

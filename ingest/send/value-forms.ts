@@ -1,0 +1,79 @@
+import type { EpochMs } from "../../core/log/position.ts";
+import { fractionOfText } from "../../core/numbers/fraction.ts";
+import { parseTime } from "../../core/time.ts";
+
+/** What a number says in a column of times. */
+export const TIME_NUMBERS = ["ms", "s", "us", "ns", "yyyymmdd"] as const;
+
+/** In which order day, month and year stand in a date with the year last. */
+export const DATE_ORDERS = ["dmy", "mdy"] as const;
+
+/** How the values of a file are written, where that is not what everybody writes. */
+export interface ValueForms {
+  readonly timeNumbers: (typeof TIME_NUMBERS)[number];
+  /** Null: such dates are refused, for nobody can tell 3/4/2026 and 4/3/2026 apart. */
+  readonly dateOrder: (typeof DATE_ORDERS)[number] | null;
+  /** 12,50 is 12.50. */
+  readonly decimalComma: boolean;
+  /** Texts that stand for a missing value, beside the empty one. */
+  readonly missing: ReadonlySet<string>;
+}
+
+export const PLAIN_FORMS: ValueForms = {
+  timeNumbers: "ms",
+  dateOrder: null,
+  decimalComma: false,
+  missing: new Set(),
+};
+
+const YEAR_LAST = /^(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T](\d{1,2}:\d{2}.*))?$/;
+
+/** Whether a text begins with a date that has the year last. */
+export function hasYearLast(text: string): boolean {
+  return YEAR_LAST.test(text);
+}
+
+/** The instant that a text says, in epoch milliseconds; finer digits are cut off. Null when it says none. */
+export function readTime(text: string, { timeNumbers, dateOrder }: ValueForms): EpochMs | null {
+  if (/^[+-]?\d+(\.\d*)?$/.test(text)) return timeOfNumber(text, timeNumbers);
+  const yearLast = dateOrder === null ? null : YEAR_LAST.exec(text);
+  if (yearLast === null) return parseTime(text);
+  const [, first = "", , second = "", year, clock] = yearLast;
+  const [day, month] = dateOrder === "dmy" ? [first, second] : [second, first];
+  const date = `${year}-${month.padStart(2, "0")}-${day.padStart(2, "0")}`;
+  return parseTime(clock === undefined ? date : `${date}T${/^\d:/.test(clock) ? `0${clock}` : clock}`);
+}
+
+const UNITS_IN_MS = { ms: 1n, s: 1_000n, us: 1_000n, ns: 1_000_000n } as const;
+
+function timeOfNumber(text: string, unit: ValueForms["timeNumbers"]): EpochMs | null {
+  if (unit === "yyyymmdd") return dateOfDigits(text);
+  const number = fractionOfText(text);
+  if (number === null) return null;
+  if (unit === "ms" && number.over % number.under !== 0n) return null;
+  const scale = UNITS_IN_MS[unit];
+  const [over, under] = unit === "s" ? [number.over * scale, number.under] : [number.over, number.under * scale];
+  const floor = over / under - (over < 0n && over % under !== 0n ? 1n : 0n);
+  return Number.isSafeInteger(Number(floor)) ? Number(floor) : null;
+}
+
+/** 20260301, or 20260301080200. */
+function dateOfDigits(text: string): EpochMs | null {
+  const [, year, month, day, hours, minutes, seconds] =
+    /^(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2})(\d{2}))?$/.exec(text) ?? [];
+  if (year === undefined) return null;
+  return parseTime(`${year}-${month}-${day}${hours === undefined ? "" : `T${hours}:${minutes}:${seconds}`}`);
+}
+
+/** What a number in a column of times may have been meant as, when it is no likely count of milliseconds; null: there is no guess. */
+export function likelyTimeNumber(text: string): ValueForms["timeNumbers"] | null {
+  if (/^\d{8}(\d{6})?$/.test(text) && dateOfDigits(text) !== null) return "yyyymmdd";
+  const [digits] = /^\d+/.exec(text) ?? [""];
+  return digits.length === 9 || digits.length === 10
+    ? "s"
+    : digits.length === 16
+      ? "us"
+      : digits.length === 19
+        ? "ns"
+        : null;
+}

@@ -1,0 +1,85 @@
+import { Readable } from "node:stream";
+import { type Stringifier, stringify } from "csv-stringify";
+import { SESSION_COLUMNS, type View } from "../../core/definition/view.ts";
+import { dimensionScales } from "../../core/measures/decimals.ts";
+import type { PresentedField } from "../../core/measures/measure.ts";
+import { canBeCut, partialColumn } from "../../core/query/partial.ts";
+import type { Row } from "../../core/query/present.ts";
+import { fieldJson, numberText } from "../common/numbers.ts";
+import { turn } from "../common/turns.ts";
+import type { AnswerColumns } from "./answer.ts";
+
+interface Column {
+  readonly header: string;
+  readonly of: (row: Row) => PresentedField | undefined;
+  /** The places of its decimals; 0 for all other values. */
+  readonly scale: number;
+}
+
+/** The columns of a table of rows: a measure with several values has one for each, as `delay.p50`. */
+function columnsOf(view: View, query: AnswerColumns): Column[] {
+  const { by, measures } = query;
+  const ofSessions = view.sessions === null ? [] : SESSION_COLUMNS;
+  const plain = ["bucket", ...ofSessions, ...by].map((name): Column => {
+    return { header: name, of: (row) => row[name], scale: dimensionScales(view).get(name) ?? 0 };
+  });
+  const measured = measures.flatMap((name): Column[] => {
+    const { parts, scale = 0 } = view.measures[name] ?? {};
+    if (parts === undefined || parts === "list") return [{ header: name, of: (row) => row[name], scale }];
+    return parts.map((part) => ({
+      header: `${name}.${part}`,
+      of: (row) => (row[name] as Record<string, PresentedField> | null)?.[part],
+      scale,
+    }));
+  });
+  const partial = partialColumn(view);
+  const cut = canBeCut(view, query) ? [{ header: partial, of: (row: Row) => row[partial] === true, scale: 0 }] : [];
+  return [...plain, ...measured, ...cut];
+}
+
+/** A list becomes its JSON; null an empty field, while empty text is quoted. A decimal has all of its places. */
+function cell(value: PresentedField | undefined, scale: number): string | null {
+  if (value === null || value === undefined) return null;
+  if (typeof value === "object") return fieldJson(value, scale, "number");
+  return typeof value === "number" && scale > 0 ? numberText(value, scale) : String(value);
+}
+
+/** Text that a spreadsheet runs begins so, also in full width; a number does not run. */
+const FORMULA = /^(?!-?\d+(\.\d+)?(e[+-]?\d+)?$)[=+\-@\t\r\uFF1D\uFF0B\uFF0D\uFF20]/;
+
+function harmless(text: string | null): string | null {
+  return text !== null && FORMULA.test(text) ? `'${text}` : text;
+}
+
+/**
+ * Rows as CSV (RFC 4180, UTF-8, CRLF), the header first. Text is as it is. For a spreadsheet, text that would run as a formula gets an apostrophe in
+ * front: dimensions are what producers sent, and people open a table.
+ */
+export function csvOf(view: View, query: AnswerColumns, rows: readonly Row[], isForSpreadsheet = false): Stringifier {
+  const columns = columnsOf(view, query);
+  const table = stringify({
+    header: true,
+    columns: columns.map(({ header }) => header),
+    record_delimiter: "windows",
+    // By itself it quotes only the delimiter of records, which is CRLF.
+    quoted_match: /[\r\n]/,
+    cast: { string: (text) => (text === "" ? { value: "", quoted_empty: true } : text) },
+  });
+  const write = isForSpreadsheet ? harmless : (text: string | null) => text;
+  return Readable.from(recordsOf(rows, columns, write)).pipe(table);
+}
+
+/** The records of a table, in turns with other requests. */
+async function* recordsOf(
+  rows: readonly Row[],
+  columns: readonly Column[],
+  write: (text: string | null) => string | null,
+) {
+  for (const [index, row] of rows.entries()) {
+    if (index % TURN_ROWS === TURN_ROWS - 1) await turn();
+    yield columns.map(({ of, scale }) => write(cell(of(row), scale)));
+  }
+}
+
+/** So many rows are written in some milliseconds. */
+const TURN_ROWS = 200;

@@ -1,0 +1,94 @@
+import type { View } from "../../core/definition/view.ts";
+import { decimalText, dimensionScales, shownGroupValue } from "../../core/measures/decimals.ts";
+import { type Presented, presentInteger, ROWS } from "../../core/measures/measure.ts";
+import { compareText } from "../../core/measures/order.ts";
+import type { Query } from "../../core/query/query.ts";
+import type { TopOrder } from "../../core/query/top-order.ts";
+import { sorting, type Work } from "../../core/query/work.ts";
+import { type GroupValue, groupKey } from "../../core/state/cells.ts";
+import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
+import type { Reading } from "../read/reader.ts";
+import type { DescribedView } from "../views/served-views.ts";
+import { answerFields } from "./answer.ts";
+
+/** A value that a dimension has, and how many events (or lines) have it. */
+export interface Key {
+  readonly key: GroupValue;
+  readonly rows: Presented;
+}
+
+const ALL_OF_TIME = 8_640_000_000_000_000;
+
+/** The query whose cells are the values of one dimension: all of the window in one bucket. */
+export function keysQuery(view: View, query: Query, dimension: string): Query {
+  const everyMs = Math.floor(ALL_OF_TIME / view.grainMs) * view.grainMs;
+  return { ...query, by: [dimension], measures: [], everyMs, windowMs: everyMs, calendar: null, order: [] };
+}
+
+/** The order of keys: the most frequent first, equal ones as text. */
+export function keysOrder(dimension: string, { prefix, limit }: { prefix: string; limit: number }): TopOrder {
+  return {
+    keys: [
+      { by: "component", key: ROWS.name, absent: 0, descending: true },
+      { by: "text", name: dimension, descending: false },
+    ],
+    limit,
+    prefix: prefix === "" ? null : { dimension, text: prefix },
+  };
+}
+
+/** The values that begin with `prefix` (as text; null is "null"), the most frequent first. */
+export function* keysOf(
+  view: View,
+  dimension: string,
+  { cells }: Pick<Reading, "cells">,
+  { prefix, limit }: { prefix: string; limit: number },
+): Work<{ keys: Key[]; truncated: boolean }> {
+  const scale = dimensionScales(view).get(dimension) ?? 0;
+  const counted = new Map<string, { key: GroupValue; rows: bigint }>();
+  for (const { group, values } of cells) {
+    yield 1;
+    const key = group[0] ?? null;
+    if (!textOf(key, scale).startsWith(prefix)) continue;
+    const held = counted.get(groupKey(group)) ?? { key, rows: 0n };
+    held.rows += BigInt(values.get(ROWS.name) ?? 0n);
+    counted.set(groupKey(group), held);
+  }
+  const found = [...counted.values()].filter(({ rows }) => rows > 0n);
+  const sorted = yield* sorting(found, (a, b) =>
+    a.rows === b.rows ? compareKeys(a.key, b.key, scale) : a.rows > b.rows ? -1 : 1,
+  );
+  return {
+    keys: sorted
+      .slice(0, limit)
+      .map(({ key, rows }) => ({ key: shownGroupValue(view, dimension, key), rows: presentInteger(rows) })),
+    truncated: sorted.length > limit,
+  };
+}
+
+/** A key as text: a decimal with all of its places. */
+function textOf(key: GroupValue, scale: number): string {
+  return scale === 0 || key === null ? String(key) : decimalText(BigInt(key), scale);
+}
+
+/** As text; no value after the text that is written the same. */
+function compareKeys(a: GroupValue, b: GroupValue, scale: number): number {
+  return compareText(textOf(a, scale), textOf(b, scale)) || Number(a === null) - Number(b === null);
+}
+
+/** The answer to which values a dimension has, as JSON: numbers are written as in rows. */
+export function keysJson(
+  { definition: { view }, types }: DescribedView,
+  { keys, ...body }: { readonly keys: readonly Key[]; readonly dimension: string; readonly view: string },
+  numbers: Numbers,
+): string {
+  const asked = { by: [body.dimension], measures: [], everyMs: view.grainMs, calendar: null };
+  const { [body.dimension]: field } = answerFields(view, types, asked);
+  const columns = new Map([["rows", 0], ...(field === undefined ? [] : numberColumns({ key: field }))]);
+  const { json } = rowsJson(
+    keys.map(({ key, rows }) => ({ key, rows })),
+    columns,
+    numbers,
+  );
+  return `{"keys":[${json}],${JSON.stringify(body).slice(1)}`;
+}

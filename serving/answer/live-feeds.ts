@@ -1,0 +1,342 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import { type Cut, cutReached, cutsEqual, type EpochMs } from "../../core/log/position.ts";
+import type { Query } from "../../core/query/query.ts";
+import { bucketOf } from "../../core/time.ts";
+import type { Numbers } from "../common/numbers.ts";
+import { Refusal, refusalOf } from "../common/problem.ts";
+import { inTurns } from "../common/turns.ts";
+import type { Standing, Standings } from "../read/live/standings.ts";
+import type { Reader } from "../read/reader.ts";
+import { queryKey } from "../read/validators.ts";
+import type { DescribedView } from "../views/served-views.ts";
+import { answerBody, answerStanding, asOfToken } from "./answer.ts";
+import { answerJson } from "./rendered-answer.ts";
+
+/**
+ * One event of a live stream:
+ *
+ *   answer   the whole answer, with the token of its position as id
+ *   behind   what is known now stands before what this subscriber has seen, so that there are no rows; says what is missing
+ *   problem  no answer can be given now; the stream goes on
+ */
+export interface LiveEvent {
+  readonly event: "answer" | "behind" | "problem";
+  readonly id?: string;
+  readonly data: string;
+}
+
+/** What a feed found out last. */
+type Finding =
+  | {
+      readonly applied: Cut;
+      readonly state: string;
+      /** The bucket of now when a window that moves with the clock was found; null for one that does not. */
+      readonly clock: EpochMs | null;
+      /** The state, and the window where that moves: what makes another answer of the same position. */
+      readonly shown: string;
+      readonly answer: LiveEvent;
+      readonly behind: LiveEvent;
+    }
+  | { readonly refusal: Refusal; readonly event: LiveEvent };
+
+export interface LiveFeedsOptions {
+  readonly reader: Reader;
+  readonly standings: Standings;
+  readonly logger: Logger;
+  readonly maxStreams: number;
+  /** Characters that one answer, and the answers of all feeds together, may have. */
+  readonly maxAnswerSize: number;
+  readonly maxHeldSize: number;
+  /**
+   * Whether streams end when their answer becomes too large for this process: who comes back is answered by the helper. Else they say so, and go on.
+   */
+  readonly endLarge: boolean;
+}
+
+export interface Subscription {
+  readonly described: DescribedView;
+  readonly query: Query;
+  /** At most one answer in this time. */
+  readonly intervalMs: number;
+  readonly numbers: Numbers;
+  /** The positions that the subscriber has seen before it came back. */
+  readonly seen: Cut | null;
+  readonly onEvent: (event: LiveEvent) => void;
+  /** The server closes. */
+  readonly onEnd: () => void;
+}
+
+/** What one feed is for. */
+type Question = Pick<Subscription, "described" | "query" | "intervalMs" | "numbers">;
+
+interface FeedOptions extends LiveFeedsOptions {
+  readonly room: Room;
+}
+
+/** How long a feed waits after a problem before it looks again. */
+const AFTER_PROBLEM_MS = 2_000;
+
+/** The live streams of this server: one feed for all subscribers to the same question. */
+export class LiveFeeds {
+  readonly #options: FeedOptions;
+  readonly #feeds = new Map<string, Feed>();
+  #streams = 0;
+  #closed = false;
+
+  constructor(options: LiveFeedsOptions) {
+    this.#options = { ...options, room: new Room(options.maxHeldSize) };
+  }
+
+  /** How many streams are open. */
+  get streams(): number {
+    return this.#streams;
+  }
+
+  /** How many questions they ask. */
+  get feeds(): number {
+    return this.#feeds.size;
+  }
+
+  /** Begins to follow a question; answers how to end that. Throws TOO_MANY_STREAMS, and the refusal of a question that is wrong in itself. */
+  async subscribe(subscription: Subscription): Promise<() => void> {
+    const { maxStreams } = this.#options;
+    if (this.#closed || this.#streams >= maxStreams) throw tooManyStreams(maxStreams);
+    const { described, query, intervalMs, numbers } = subscription;
+    const key = JSON.stringify([described.definition.generation, intervalMs, numbers, queryKey(query)]);
+    const feed = this.#feeds.get(key) ?? new Feed(this.#options, subscription);
+    this.#feeds.set(key, feed);
+    this.#streams += 1;
+    const listener = new Listener(subscription);
+    const leave = () => {
+      this.#streams -= 1;
+      if (feed.leave(listener) === 0 && this.#feeds.get(key) === feed) this.#feeds.delete(key);
+    };
+    const first = await feed.join();
+    if ("refusal" in first && first.refusal.problem.status < 500) {
+      leave();
+      throw first.refusal;
+    }
+    feed.listen(listener);
+    return leave;
+  }
+
+  /** Ends every stream; no new one is let in. */
+  close(): void {
+    this.#closed = true;
+    for (const feed of [...this.#feeds.values()]) feed.end();
+  }
+}
+
+/** A question that is asked again whenever the view's position has moved, for as long as anybody listens. */
+class Feed {
+  readonly #options: FeedOptions;
+  readonly #described: DescribedView;
+  readonly #query: Query;
+  readonly #intervalMs: number;
+  readonly #numbers: Numbers;
+  readonly #listeners = new Set<Listener>();
+  readonly #stop = new AbortController();
+  /** Those who listen, and those who wait for the first finding before they do. */
+  #members = 0;
+  #first: Promise<Finding> | null = null;
+  #latest: Finding | null = null;
+  /** Of the newest answer, in characters. */
+  #size = 0;
+
+  constructor(options: FeedOptions, { described, query, intervalMs, numbers }: Question) {
+    this.#options = options;
+    this.#described = described;
+    this.#query = query;
+    this.#intervalMs = intervalMs;
+    this.#numbers = numbers;
+  }
+
+  /** Counts one member more; answers what was found first, or last. */
+  async join(): Promise<Finding> {
+    this.#members += 1;
+    this.#first ??= this.#begin();
+    return this.#latest ?? this.#first;
+  }
+
+  listen(listener: Listener): void {
+    this.#listeners.add(listener);
+    if (this.#latest !== null) listener.tell(this.#latest);
+  }
+
+  /** Counts one member less, and stops when that was the last; answers how many there are. */
+  leave(listener: Listener): number {
+    this.#listeners.delete(listener);
+    this.#members -= 1;
+    if (this.#members === 0) {
+      this.#stop.abort();
+      this.#hold(0);
+    }
+    return this.#members;
+  }
+
+  end(): void {
+    for (const listener of [...this.#listeners]) listener.end();
+    this.#stop.abort();
+  }
+
+  async #begin(): Promise<Finding> {
+    const first = await this.#look(null);
+    this.#latest = first;
+    void this.#run(first);
+    return first;
+  }
+
+  async #run(first: Finding): Promise<void> {
+    const { signal } = this.#stop;
+    let latest = first;
+    for (;;) {
+      await delay("refusal" in latest ? AFTER_PROBLEM_MS : this.#intervalMs, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      const found = await this.#look(latest);
+      if (found === latest) continue;
+      if (this.#options.endLarge && "refusal" in found && found.refusal.problem.code === "TOO_LARGE") {
+        this.#latest = found;
+        return this.end();
+      }
+      latest = found;
+      this.#latest = found;
+      for (const listener of [...this.#listeners]) listener.tell(found);
+    }
+  }
+
+  /** Counts what the newest answer takes, in place of the one before. Throws a refusal when that is too much. */
+  #hold(size: number): void {
+    const { room, maxAnswerSize } = this.#options;
+    room.give(this.#size);
+    this.#size = 0;
+    if (this.#stop.signal.aborted) return;
+    if (size > maxAnswerSize) throw tooLargeForLive(size, maxAnswerSize);
+    if (!room.take(size)) throw tooManyLargeStreams();
+    this.#size = size;
+  }
+
+  /** What there is to say; `latest` itself when nothing has moved since. Never throws. */
+  async #look(latest: Finding | null): Promise<Finding> {
+    const { standings, reader, logger } = this.#options;
+    const { definition, types } = this.#described;
+    try {
+      const clock = bucketOf(standings.now(), definition.view.grainMs);
+      if (latest !== null && !moved(latest, await standings.find(definition), clock)) return latest;
+      const answer = await reader.answer(definition, this.#query);
+      const numbers = this.#numbers;
+      const body = answerBody(definition, types, this.#query, answer, { at: null, numbers });
+      const data = await inTurns(answerJson(body, numbers), null);
+      this.#hold(data.length);
+      return {
+        applied: answer.applied,
+        state: stateOf(answer),
+        clock: answer.movesWithClock ? clock : null,
+        shown: answer.movesWithClock ? `${stateOf(answer)} ${answer.fromMs} ${answer.toMs}` : stateOf(answer),
+        answer: { event: "answer", id: asOfToken(definition, answer), data },
+        behind: { event: "behind", data: JSON.stringify(answerStanding(definition, answer, null)) },
+      };
+    } catch (error) {
+      this.#hold(0);
+      const refusal = refusalOf(error);
+      const { problem } = refusal;
+      if (problem.code === "INTERNAL") logger.error({ err: error, view: definition.view.name }, "live answer failed");
+      return { refusal, event: { event: "problem", data: JSON.stringify(problem) } };
+    }
+  }
+}
+
+/** The room for the newest answers of all feeds, in characters. */
+class Room {
+  #left: number;
+
+  constructor(characters: number) {
+    this.#left = characters;
+  }
+
+  /** Returns whether there was enough. */
+  take(characters: number): boolean {
+    if (characters > this.#left) return false;
+    this.#left -= characters;
+    return true;
+  }
+
+  give(characters: number): void {
+    this.#left += characters;
+  }
+}
+
+function moved(latest: Finding, standing: Standing, clock: EpochMs): boolean {
+  if ("refusal" in latest) return true;
+  if (latest.clock !== null && latest.clock !== clock) return true;
+  return !cutsEqual(standing.applied, latest.applied) || stateOf(standing) !== latest.state;
+}
+
+/** Names what is missing, and what is wrong: "" when nothing is. */
+function stateOf({ missing, problems }: Pick<Standing, "missing" | "problems">): string {
+  return [missing?.code ?? "", ...problems.map(({ kind, name, code }) => `${kind}/${name} ${code}`)].join("\n");
+}
+
+/** One subscriber: never told the same twice, and never sent back. */
+class Listener {
+  readonly #subscription: Subscription;
+  #seen: Cut | null;
+  /** What was missing or wrong, and which window, when it was told last. */
+  #shown = "";
+  #problem: string | null = null;
+  #behind = false;
+
+  constructor(subscription: Subscription) {
+    this.#subscription = subscription;
+    this.#seen = subscription.seen;
+  }
+
+  tell(finding: Finding): void {
+    const { onEvent } = this.#subscription;
+    if ("refusal" in finding) {
+      const { code } = finding.refusal.problem;
+      if (code !== this.#problem) onEvent(finding.event);
+      this.#problem = code;
+      return;
+    }
+    const { applied, shown, answer, behind } = finding;
+    const seen = this.#seen;
+    const same = shown === this.#shown && this.#problem === null;
+    if (seen !== null && !cutReached(applied, seen)) {
+      if (!this.#behind || !same) onEvent(behind);
+      this.#behind = true;
+    } else {
+      if (seen === null || this.#behind || !same || !cutsEqual(applied, seen)) onEvent(answer);
+      this.#behind = false;
+      this.#seen = applied;
+    }
+    this.#shown = shown;
+    this.#problem = null;
+  }
+
+  end(): void {
+    this.#subscription.onEnd();
+  }
+}
+
+/** 400: a live answer is sent whole with every change, so it has to be smaller than one that is asked for once. */
+function tooLargeForLive(size: number, most: number): Refusal {
+  const shown = (characters: number) => `${(characters / 1e6).toFixed(1)} MB`;
+  const problem = `a live answer may have ${shown(most)}, and this one has ${shown(size)}`;
+  const allowed =
+    "a smaller limit, a narrower from and to, a coarser every, fewer dimensions or measures; or GET /views/:name";
+  return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
+    errors: [{ parameter: "limit", problem, allowed }],
+  });
+}
+
+function tooManyLargeStreams(): Refusal {
+  const problem = "the live streams of this server hold as much as they may; ask for a smaller answer, or again later";
+  return new Refusal(429, "TOO_MANY_STREAMS", problem, { headers: { "retry-after": "5" } });
+}
+
+function tooManyStreams(maxStreams: number): Refusal {
+  return new Refusal(503, "TOO_MANY_STREAMS", `this server keeps ${maxStreams} live streams, and has them`, {
+    headers: { "retry-after": "5" },
+  });
+}

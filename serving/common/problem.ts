@@ -1,0 +1,184 @@
+import { isTidelineError } from "../../core/errors.ts";
+import { NARROWER, OverBudget } from "../../core/query/budget.ts";
+import type { QueryProblem } from "../../core/query/query.ts";
+
+/** What a problem-details body can carry as `code`: stable, for programs. `type` is made of it. */
+export type ProblemCode =
+  | "BAD_REQUEST" // a parameter or the URL is wrong
+  | "TOO_LARGE" // the answer would not fit: ask for less
+  | "VIEW_UNKNOWN"
+  | "STREAM_UNKNOWN"
+  | "NOT_FOUND"
+  | "METHOD_NOT_ALLOWED"
+  | "HOST_NOT_ALLOWED" // the Host header names neither this machine nor a host of TIDELINE_ALLOWED_HOSTS
+  | "URI_TOO_LONG"
+  | "TOO_MANY_REQUESTS"
+  | "TOO_MANY_STREAMS" // as many live streams as this server keeps are open
+  | "NOT_READY" // nothing published yet
+  | "NOT_REACHED" // the log has not been applied up to where `min` wants it: ask again
+  | "GENERATION_GONE" // `at` or `min` names a definition that is not served any more
+  | "GENERATION_FROZEN" // another release computed the view: what is asked needs this one to compute it
+  | "GENERATION_UNREADABLE" // this release cannot read the view's definition: it is built anew
+  | "POSITION_GONE" // neither archive nor log has what `at` asks for
+  | "TOO_SLOW" // recomputing what `at` asks for takes too long, or the server is in trouble
+  | "ARCHIVE_DAMAGED" // a published file is missing, or is not what was published: an operator's matter
+  | "INTERNAL";
+
+const TITLES: Readonly<Record<ProblemCode, string>> = {
+  BAD_REQUEST: "The request is wrong",
+  TOO_LARGE: "The answer would be too large",
+  VIEW_UNKNOWN: "There is no such view",
+  STREAM_UNKNOWN: "There is no such stream",
+  NOT_FOUND: "There is nothing here",
+  METHOD_NOT_ALLOWED: "This method is not allowed here",
+  HOST_NOT_ALLOWED: "This host is not allowed here",
+  URI_TOO_LONG: "The URL is too long",
+  TOO_MANY_REQUESTS: "Too many requests",
+  TOO_MANY_STREAMS: "Too many live streams",
+  NOT_READY: "Not ready yet",
+  NOT_REACHED: "Not there yet",
+  GENERATION_GONE: "This definition of the view is gone",
+  GENERATION_FROZEN: "Another release computed this view",
+  GENERATION_UNREADABLE: "Another release defined this view",
+  POSITION_GONE: "This position is gone",
+  TOO_SLOW: "It takes too long",
+  ARCHIVE_DAMAGED: "Published state is damaged",
+  INTERNAL: "Something went wrong in the server",
+};
+
+/** Every code, for the OpenAPI document. */
+export const PROBLEM_CODES: readonly string[] = Object.keys(TITLES);
+
+/** Problem details (RFC 9457), with the extension members `code` and `errors`. */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly code: ProblemCode;
+  readonly errors?: readonly QueryProblem[];
+}
+
+export const PROBLEM_TYPE = "application/problem+json";
+
+/** A request that is answered with problem details instead of rows. `retryAfterSeconds` becomes the header Retry-After. */
+export class Refusal extends Error {
+  override readonly name = "Refusal";
+  readonly statusCode: number;
+  readonly problem: Problem;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    status: number,
+    code: ProblemCode,
+    detail: string,
+    options: { errors?: readonly QueryProblem[]; headers?: Readonly<Record<string, string>> } = {},
+  ) {
+    super(detail);
+    const { errors, headers = {} } = options;
+    const type = `urn:tideline:problem:${code.toLowerCase().replaceAll("_", "-")}`;
+    this.statusCode = status;
+    this.headers = headers;
+    this.problem = { type, title: TITLES[code], status, detail, code, ...(errors === undefined ? {} : { errors }) };
+  }
+}
+
+/** 400 with every parameter that is wrong. */
+export function badRequest(errors: readonly QueryProblem[]): Refusal {
+  return new Refusal(
+    400,
+    "BAD_REQUEST",
+    errors.map(({ parameter, problem }) => `${parameter}: ${problem}`).join("; "),
+    { errors },
+  );
+}
+
+/** 400 for a query whose answer would not fit; `problem` says what would be too much. */
+export function tooLarge(problem: string): Refusal {
+  const allowed =
+    "a narrower from and to, a coarser every, fewer dimensions in by, fewer measures, or where[dimension]";
+  return new Refusal(400, "TOO_LARGE", problem, { errors: [{ parameter: "every", problem, allowed }] });
+}
+
+/** 400 for an answer whose text is too long. */
+export function tooLong(most: number): Refusal {
+  const problem = `the answer has more than ${most / 1_000_000} million characters`;
+  const allowed = "a smaller limit, fewer measures, or a narrower from and to";
+  return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
+    errors: [{ parameter: "limit", problem, allowed }],
+  });
+}
+
+/** 400 for a question that costs more than its budget. */
+export function overBudget(error: OverBudget): Refusal {
+  const errors = [{ parameter: "every", problem: error.message, allowed: NARROWER[error.unit] }];
+  return new Refusal(400, "TOO_LARGE", `${error.message}; ${NARROWER[error.unit]}`, { errors });
+}
+
+/** 504: the server or its disk is in trouble, for the question itself is not too large. */
+export function readingTooSlow(timeoutMs: number): Refusal {
+  return new Refusal(
+    504,
+    "TOO_SLOW",
+    `reading the batch version took longer than ${timeoutMs / 1_000} s although the question is within its budget: the server is overloaded`,
+    { headers: { "retry-after": "5" } },
+  );
+}
+
+/** 429: more is asked of this server than it can hold in its queues. */
+export function overloaded(detail: string): Refusal {
+  return new Refusal(429, "TOO_MANY_REQUESTS", detail, { headers: { "retry-after": "1" } });
+}
+
+/** 421 for a request whose Host header fails the check: see `hostCheck`. */
+export function hostNotAllowed(host: string): Refusal {
+  const problem = `the server does not answer for the host "${host.slice(0, 100)}"`;
+  const allowed = "an address, localhost, or a name in the setting TIDELINE_ALLOWED_HOSTS of the server";
+  return new Refusal(421, "HOST_NOT_ALLOWED", `${problem}; ask by ${allowed}`, {
+    errors: [{ parameter: "host", problem, allowed }],
+  });
+}
+
+export function viewUnknown(name: string, known: readonly string[]): Refusal {
+  const problem = `there is no view "${name.slice(0, 60)}"`;
+  return new Refusal(404, "VIEW_UNKNOWN", problem, {
+    errors: [{ parameter: "name", problem, allowed: known.join(", ") || "no view is defined" }],
+  });
+}
+
+export function streamUnknown(name: string, known: readonly string[]): Refusal {
+  const problem = `there is no stream "${name.slice(0, 60)}"`;
+  return new Refusal(404, "STREAM_UNKNOWN", problem, {
+    errors: [{ parameter: "name", problem, allowed: known.join(", ") || "no stream is defined" }],
+  });
+}
+
+interface HttpError {
+  readonly statusCode?: number;
+  readonly message?: string;
+}
+
+/** Any error as a refusal: ours as they are, the framework's 4xx by their status, and everything else a 500 that says nothing of its inside. */
+export function refusalOf(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  if (error instanceof OverBudget) return overBudget(error);
+  if (isTidelineError(error, "NOT_READY")) {
+    return new Refusal(503, "NOT_READY", `${error.message} ${error.hint}`, { headers: { "retry-after": "2" } });
+  }
+  if (isTidelineError(error, "GENERATION_UNREADABLE"))
+    return new Refusal(503, "GENERATION_UNREADABLE", `${error.message}. ${error.hint}`, {
+      headers: { "retry-after": "30" },
+    });
+  if (isTidelineError(error, "ARCHIVE_DAMAGED"))
+    return new Refusal(500, "ARCHIVE_DAMAGED", `${error.message} ${error.hint}`);
+  const { statusCode, message } = (error ?? {}) as HttpError;
+  if (statusCode === 414) return new Refusal(414, "URI_TOO_LONG", message ?? "the URL is too long");
+  if (statusCode === 404) return new Refusal(404, "NOT_FOUND", "there is nothing at this address");
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    const problem = message ?? "malformed";
+    return new Refusal(statusCode, "BAD_REQUEST", problem, {
+      errors: [{ parameter: "request", problem, allowed: "see /docs" }],
+    });
+  }
+  return new Refusal(500, "INTERNAL", "The server could not answer; its log says why.");
+}

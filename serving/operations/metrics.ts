@@ -1,0 +1,61 @@
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { Failure } from "../../core/failures.ts";
+import type { Standing } from "../read/live/standings.ts";
+
+/**
+ * Everything that serving measures:
+ *
+ *   tideline_http_request_seconds{route,method,status}  how long requests took
+ *   tideline_view_freshness_seconds{view}               age of the newest change in an answer
+ *   tideline_view_complete{view}                        1 when batch version and live state tile the log
+ *   tideline_view_batch_version{view}                   number of the newest batch version
+ *   tideline_view_cells{view}                           cells of live state in Redis
+ *   tideline_failing{kind,name,code}                    1 for each thing that fails again and again, in the whole installation
+ *   and prom-client's metrics of the process
+ */
+export interface ServingMetrics {
+  readonly registry: Registry;
+  observeRequest(route: string, method: string, status: number, seconds: number): void;
+  /** `standing` is null for a view of which nothing is published. */
+  setView(view: string, standing: Standing | null): void;
+}
+
+/** `problems` is asked at every scrape. */
+export function createMetrics(problems: () => readonly Failure[] = () => []): ServingMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const requests = new Histogram({
+    name: "tideline_http_request_seconds",
+    help: "How long requests took, by route and status",
+    labelNames: ["route", "method", "status"],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers,
+  });
+  new Gauge({
+    name: "tideline_failing",
+    help: "1 while something is stopped, or has failed at least three times in a row for the same reason",
+    labelNames: ["kind", "name", "code"],
+    registers,
+    collect() {
+      this.reset();
+      for (const { kind, name, code } of problems()) this.set({ kind, name, code }, 1);
+    },
+  });
+  const gauge = (name: string, help: string) => new Gauge({ name, help, labelNames: ["view"], registers });
+  const freshness = gauge("tideline_view_freshness_seconds", "Age of the newest change in an answer");
+  const complete = gauge("tideline_view_complete", "1 when batch version and live state tile the log");
+  const version = gauge("tideline_view_batch_version", "Number of the newest batch version");
+  const cells = gauge("tideline_view_cells", "Cells of live state in Redis");
+  return {
+    registry,
+    observeRequest: (route, method, status, seconds) => requests.observe({ route, method, status }, seconds),
+    setView: (view, standing) => {
+      complete.set({ view }, standing !== null && standing.missing === null ? 1 : 0);
+      if (standing === null) return;
+      freshness.set({ view }, standing.freshnessMs / 1_000);
+      version.set({ view }, standing.manifest.version);
+      cells.set({ view }, standing.chain?.cells ?? 0);
+    },
+  };
+}

@@ -1,0 +1,54 @@
+import { isTidelineError, type TidelineError } from "../../core/errors.ts";
+import { cutToJson, type EpochMs } from "../../core/log/position.ts";
+import type { Definition } from "../../store/definitions/definitions.ts";
+import type { Standing, Standings } from "../read/live/standings.ts";
+
+export interface ViewStanding {
+  readonly definition: Definition;
+  /** Null when nothing is published yet, or `damage` says why it cannot be read. */
+  readonly standing: Standing | null;
+  /** Why the newest version cannot be read: ARCHIVE_DAMAGED. */
+  readonly damage?: TidelineError;
+}
+
+/** Up to where a generation was applied when it was last looked at, and since when as far as this process knows. */
+interface Seen {
+  readonly applied: string;
+  readonly sinceMs: EpochMs | null;
+}
+
+/**
+ * When the numbers of views last changed: when this process saw the applied position move, or when the newest version was published, whichever is
+ * later. Both are known only to about a minute, which is how often views are refreshed.
+ */
+export class Changes {
+  readonly #seen = new Map<string, Seen>();
+
+  /** Looks at a view; returns when it last changed, or null when that is not known or nothing has come in yet. */
+  look({ definition, standing }: ViewStanding, nowMs: EpochMs): EpochMs | null {
+    if (standing === null) return null;
+    const { manifest } = standing;
+    const applied = JSON.stringify(cutToJson(standing.applied));
+    const before = this.#seen.get(definition.generation);
+    const moved = before !== undefined && before.applied !== applied;
+    const sinceMs = moved ? nowMs : (before?.sinceMs ?? null);
+    this.#seen.set(definition.generation, { applied, sinceMs });
+    const publishedMs = manifest.version > 0 ? manifest.createdAtMs : null;
+    return sinceMs === null || publishedMs === null ? (sinceMs ?? publishedMs) : Math.max(sinceMs, publishedMs);
+  }
+}
+
+/** Where every view stands. A view whose newest version cannot be read is a problem of that view alone. */
+export function viewStandings(standings: Standings, definitions: Iterable<Definition>): Promise<ViewStanding[]> {
+  return Promise.all(
+    [...definitions].map(async (definition) => {
+      try {
+        return { definition, standing: await standings.find(definition) };
+      } catch (error) {
+        if (isTidelineError(error, "NOT_READY")) return { definition, standing: null };
+        if (isTidelineError(error, "ARCHIVE_DAMAGED")) return { definition, standing: null, damage: error };
+        throw error;
+      }
+    }),
+  );
+}

@@ -1,0 +1,89 @@
+import type { DuckDBValue } from "@duckdb/node-api";
+import type { Stream } from "../../core/contract/stream.ts";
+import { isTidelineError } from "../../core/errors.ts";
+import type { EpochMs } from "../../core/log/position.ts";
+import { ANSWER_LIMITS, Budget } from "../../core/query/budget.ts";
+import type { Archive } from "../../store/archive/archive.ts";
+import { FileTimes } from "../../store/archive/file-times.ts";
+import {
+  type Quality,
+  type QualitySpan,
+  type QualityWindow,
+  qualityHistory,
+  qualityOf,
+} from "../../store/archive/quality.ts";
+import type { DataDirectory } from "../../store/files/files.ts";
+import { topicName } from "../../store/kafka/cluster/topics.ts";
+import type { LogReader } from "../../store/kafka/read/log.ts";
+import type { DuckQueue } from "../read/batch/duck-queue.ts";
+
+export interface StreamQualitySources {
+  readonly streams: ReadonlyMap<string, Stream>;
+  readonly namespace: string;
+  readonly archive: Archive;
+  readonly data: DataDirectory;
+  /** A queue of its own: a scan of the archive does not take the connections that answers need. */
+  readonly ducks: DuckQueue;
+  /** How many archived records one question may read. */
+  readonly maxRecords: number;
+  readonly log: LogReader;
+}
+
+/** A stream as `GET /streams` shows it. */
+export interface StreamSummary {
+  readonly stream: string;
+  readonly topic: string;
+  readonly revision: number;
+  readonly partitions: number;
+  /** Of what is archived; null when the topic does not exist. */
+  readonly quality: Quality | null;
+}
+
+/** How good the streams' records are, from the archive. */
+export class StreamQuality {
+  readonly streams: ReadonlyMap<string, Stream>;
+  readonly #sources: StreamQualitySources;
+  readonly #times = new FileTimes();
+
+  constructor(sources: StreamQualitySources) {
+    this.streams = sources.streams;
+    this.#sources = sources;
+  }
+
+  all(): Promise<StreamSummary[]> {
+    const { archive, log, namespace } = this.#sources;
+    return Promise.all(
+      [...this.streams.values()].map(async ({ name, revision, partitions }) => {
+        const topic = topicName(namespace, name);
+        const quality = await log
+          .topic(topic)
+          .then(({ id }) => qualityOf(archive, topic, id))
+          .catch((error: unknown) => {
+            if (isTidelineError(error, "TOPIC_MISSING")) return null;
+            throw error;
+          });
+        return { stream: name, topic, revision, partitions, quality };
+      }),
+    );
+  }
+
+  /** Throws TOPIC_MISSING and OverBudget. */
+  async history({ name }: Stream, window: QualityWindow): Promise<QualitySpan[]> {
+    const { archive, data, ducks, log, namespace, maxRecords } = this.#sources;
+    const topic = topicName(namespace, name);
+    const { id } = await log.topic(topic);
+    const rows = async (sql: string) => {
+      const found: DuckDBValue[][] = [];
+      await ducks.read(sql, [], function* (columns) {
+        for (const [row] of (columns[0] ?? []).entries()) found.push(columns.map((column) => column[row] ?? null));
+        yield columns[0]?.length ?? 0;
+      });
+      return found;
+    };
+    const budget = new Budget({ ...ANSWER_LIMITS, rows: maxRecords });
+    return qualityHistory({ archive, data, rows, times: this.#times, budget }, topic, id, window);
+  }
+}
+
+/** Without from and to: so long until now. */
+export const QUALITY_WINDOW_MS: EpochMs = 7 * 86_400_000;

@@ -1,0 +1,309 @@
+import type { AsOf } from "../../core/log/as-of.ts";
+import { cutFromJson, type EpochMs } from "../../core/log/position.ts";
+import { plainExtent, plainSample } from "../../core/proof/plain.ts";
+import { type Proof, type ProvenAnswer, RowComparison, type ServedRow } from "../../core/proof/proof.ts";
+import type { GivenAnswer } from "../../core/proof/proof-answer.ts";
+import { OverBudget } from "../../core/query/budget.ts";
+import type { Query, TimeRange } from "../../core/query/query.ts";
+import { bucketOf } from "../../core/time.ts";
+import type { Manifests } from "../../store/archive/manifests.ts";
+import { RawEvents, spanRecords } from "../../store/decode/raw-events.ts";
+import type { DedupSources } from "../../store/decode/warm-dedup.ts";
+import type { Definition } from "../../store/definitions/definitions.ts";
+import { type Duck, DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
+import { plainRows } from "../../store/duckdb/plain-rows.ts";
+import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { answerStanding } from "../answer/answer.ts";
+import { overloaded, Refusal } from "../common/problem.ts";
+import { inTurns } from "../common/turns.ts";
+import type { Standings } from "../read/live/standings.ts";
+import type { Reader, Reading } from "../read/reader.ts";
+import { PIECE_BYTES, positionGone, recomputingRefused } from "../read/recomputations.ts";
+import { givenAnswers, servedRows, withCsv } from "./proof-answers.ts";
+
+export interface ProofsOptions {
+  readonly sources: DedupSources;
+  readonly manifests: Manifests;
+  readonly standings: Standings;
+  readonly reader: Reader;
+  readonly brokers: string;
+  readonly namespace: string;
+  readonly threads: number;
+  readonly memoryLimitMb: number;
+  /** A proof that takes longer is given up. */
+  readonly timeoutMs: number;
+}
+
+export interface ProofRequest {
+  readonly definition: Definition;
+  /** Its limit and order mean nothing here: a proof tries its own. */
+  readonly query: Query;
+  /** The position of an earlier answer; null for the newest. */
+  readonly at: AsOf | null;
+  /** Prove so many times at random; null: everything between from and to. */
+  readonly sample: number | null;
+  /** Decode archived records anew; null: if they are not too many. */
+  readonly deep: boolean | null;
+  /** How many rows to show. */
+  readonly rows: number;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: ProofProgress) => void;
+}
+
+/** How many records were read of about how many. */
+export interface ProofProgress {
+  readonly done: number;
+  readonly total: number;
+}
+
+/** Up to so many records are decoded anew unless somebody asks otherwise: a matter of seconds. */
+const DEEP_RECORDS = 3_000_000;
+/** So many are decoded anew if somebody asks. */
+const MAX_DEEP_RECORDS = 50_000_000;
+const MAX_WAITING = 8;
+/** So many rows of answers are held at most while the log is read up to where they stand. */
+const HELD_ROWS = 50_000;
+const END_OF_TIME = 8_640_000_000_000_000;
+
+interface Answered {
+  readonly range: TimeRange;
+  readonly reading: Reading;
+  readonly rows: readonly ServedRow[];
+  readonly given: readonly GivenAnswer[];
+}
+
+/** Proofs, one at a time: what is served, compared with plain SQL over the raw log at the very position of the answer. */
+export class Proofs {
+  readonly #options: ProofsOptions;
+  readonly #stopped = new AbortController();
+  #last: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(options: ProofsOptions) {
+    this.#options = options;
+  }
+
+  /** Refuses with TOO_SLOW, POSITION_GONE (where neither archive nor log has a record any more), TOO_LARGE or, when too many wait, 429. */
+  prove(request: ProofRequest): Promise<Proof> {
+    if (this.#waiting >= MAX_WAITING) return Promise.reject(overloaded("too many proofs are waiting"));
+    this.#waiting += 1;
+    const made = this.#last
+      .then(() => this.#prove(request))
+      .finally(() => {
+        this.#waiting -= 1;
+      });
+    this.#last = made.catch(() => {});
+    return made;
+  }
+
+  /** Ends what is under way. */
+  async close(): Promise<void> {
+    this.#stopped.abort();
+    await this.#last;
+  }
+
+  async #prove(request: ProofRequest): Promise<Proof> {
+    const { sources, threads, memoryLimitMb, timeoutMs, brokers } = this.#options;
+    const late = AbortSignal.timeout(timeoutMs);
+    const signal = AbortSignal.any([late, this.#stopped.signal, request.signal]);
+    if (this.#stopped.signal.aborted) throw closing();
+    signal.throwIfAborted();
+    if (request.definition.frozen) throw frozen(request.definition);
+    // Its own database: what a proof takes is not taken from those who ask for answers.
+    const pool = await DuckPool.open({ threads, memoryLimitMb, directories: [sources.data.root] });
+    const duck = await pool.connect();
+    const interrupt = () => duck.interrupt();
+    signal.addEventListener("abort", interrupt, { once: true });
+    try {
+      return await new OneProof(this.#options, { ...request, signal }, duck).run();
+    } catch (error) {
+      if (this.#stopped.signal.aborted) throw closing();
+      if (late.aborted) throw tooSlow(timeoutMs);
+      signal.throwIfAborted();
+      throw recomputingRefused(error, brokers);
+    } finally {
+      signal.removeEventListener("abort", interrupt);
+      duck.closeSync();
+      pool.close();
+    }
+  }
+}
+
+class OneProof {
+  readonly #options: ProofsOptions;
+  readonly #request: ProofRequest;
+  readonly #duck: Duck;
+  readonly #comparison: RowComparison;
+  readonly #answers: ProvenAnswer[] = [];
+  #done = 0;
+
+  constructor(options: ProofsOptions, request: ProofRequest, duck: Duck) {
+    this.#options = options;
+    this.#request = request;
+    this.#duck = duck;
+    this.#comparison = new RowComparison(request.definition.view, request.query, request.rows);
+  }
+
+  /** The log first, which takes long, and then the answers: so they are as they are served now, and little is left to read up to them. */
+  async run(): Promise<Proof> {
+    const { standings, manifests, sources, namespace } = this.#options;
+    const { definition, at, deep, signal, onProgress } = this.#request;
+    const { view, generation } = definition;
+    const genesis = await manifests.version(generation, 0);
+    const { applied } = at ?? (await standings.find(definition));
+    if (genesis === null) throw positionGone("where this generation of the view begins is not known any more");
+    const source = { stream: view.stream, topic: topicName(namespace, view.stream.name), topicId: genesis.topicId };
+    const start = cutFromJson(genesis.cut);
+    const total = await spanRecords(sources, source, start, applied);
+    const anew = deep ?? total <= DEEP_RECORDS;
+    if (anew && total > MAX_DEEP_RECORDS) throw tooDeep(total);
+    const onRecords = (records: number) => {
+      this.#done += records;
+      onProgress({ done: this.#done, total: Math.max(total, this.#done) });
+    };
+    const events = await RawEvents.open(sources, this.#duck, source, start, {
+      signal,
+      anew,
+      onRecords,
+      pieceBytes: PIECE_BYTES,
+    });
+    await events.reach(applied);
+    await this.#compareAll(events, events.below(applied));
+    const compared = this.#comparison.result();
+    const equal = compared.mismatches === 0;
+    const records = anew ? this.#done : Math.max(this.#done, total);
+    return {
+      view: view.name,
+      equal,
+      answers: this.#answers,
+      records,
+      decoded: anew ? "anew" : "archived",
+      ...compared,
+    };
+  }
+
+  async #compareAll(events: RawEvents, known: string): Promise<void> {
+    const left = await this.#ranges(known);
+    let held: Answered[] = [];
+    for (let range = left.shift(); range !== undefined; range = left.shift()) {
+      const answered = await this.#answer(range);
+      if (answered === null) left.unshift(...(await this.#halves(range, known)));
+      else held.push(answered);
+      if (left.length > 0 && held.reduce((sum, { rows }) => sum + rows.length, 0) < HELD_ROWS) continue;
+      for (const { reading } of held) await events.reach(reading.applied);
+      for (const one of held) await this.#compare(one, events.below(one.reading.applied));
+      held = [];
+    }
+  }
+
+  async #compare({ range, reading, rows, given }: Answered, events: string): Promise<void> {
+    const { definition, query, at } = this.#request;
+    this.#request.signal.throwIfAborted();
+    this.#comparison.add(rows, await plainRows(this.#duck, definition.view, query, range, events), given, reading);
+    const { asOf, position, complete } = answerStanding(definition, reading, at);
+    const iso = (timeMs: EpochMs) => (Math.abs(timeMs) >= END_OF_TIME ? null : new Date(timeMs).toISOString());
+    this.#answers.push({ asOf, position, complete, rows: rows.length, from: iso(range.fromMs), to: iso(range.toMs) });
+  }
+
+  /** Null when the answer is too large for one. */
+  async #answer(range: TimeRange): Promise<Answered | null> {
+    const { reader } = this.#options;
+    const { definition, query, at } = this.#request;
+    try {
+      const reading = await reader.read(definition, { ...query, ...range }, at?.applied ?? null);
+      const rows = await inTurns(servedRows(definition.view, query, reading), reading.budget);
+      const given = await inTurns(givenAnswers(definition.view, query, reading, rows.length), null);
+      return { range, reading, rows, given: await withCsv(definition.view, query, given) };
+    } catch (error) {
+      if (isTooLarge(error) && canBeHalved(query)) return null;
+      throw error;
+    }
+  }
+
+  /** What to prove: all there is between from and to, or some of it. */
+  async #ranges(known: string): Promise<TimeRange[]> {
+    const { definition, query, sample } = this.#request;
+    const { view } = definition;
+    const range = { fromMs: query.fromMs ?? bucketOf(-END_OF_TIME, view.grainMs), toMs: query.toMs ?? END_OF_TIME };
+    const widthMs = view.sessions === null && query.calendar === null ? query.everyMs : view.grainMs;
+    if (sample !== null) {
+      const grains = await rowsOf(this.#duck, plainSample(view, range, known, sample));
+      return slices(
+        grains.map(([grain]) => bucketOf(Number(grain), widthMs)),
+        widthMs,
+        range,
+      );
+    }
+    if (query.calendar === null || (query.fromMs !== null && query.toMs !== null)) return [range];
+    // A calendar has no end: from the first event to the last.
+    const { first, last } = await this.#extent(range, known);
+    return first === null || last === null
+      ? []
+      : [{ fromMs: query.fromMs ?? first, toMs: query.toMs ?? last + view.grainMs }];
+  }
+
+  /** Cut where about half of the events lie on either side, between two rows. */
+  async #halves(range: TimeRange, known: string): Promise<TimeRange[]> {
+    const { everyMs } = this.#request.query;
+    const { first, middle, last } = await this.#extent(range, known);
+    const cut = bucketOf(middle ?? 0, everyMs);
+    const found = cut > (first ?? 0) && cut > range.fromMs ? cut : cut + everyMs;
+    if (first === null || last === null || found > last || found >= range.toMs)
+      throw new Refusal(400, "TOO_LARGE", "a single row of time is too large to be compared", {
+        errors: [{ parameter: "every", problem: "too much in one row of time", allowed: "where[dimension], measures" }],
+      });
+    return [
+      { fromMs: range.fromMs, toMs: found },
+      { fromMs: found, toMs: range.toMs },
+    ];
+  }
+
+  async #extent(range: TimeRange, known: string) {
+    const [row = []] = await rowsOf(this.#duck, plainExtent(this.#request.definition.view, range, known));
+    const [first = null, middle = null, last = null] = row.map((grain) => (grain === null ? null : Number(grain)));
+    return { first, middle, last };
+  }
+}
+
+/** The ranges of `widthMs` from these starts on, within `range`; those that touch as one. */
+function slices(starts: readonly EpochMs[], widthMs: number, range: TimeRange): TimeRange[] {
+  const found: TimeRange[] = [];
+  for (const start of [...new Set(starts)].sort((a, b) => a - b)) {
+    const last = found.at(-1);
+    const slice = { fromMs: Math.max(range.fromMs, start), toMs: Math.min(range.toMs, start + widthMs) };
+    if (last?.toMs === slice.fromMs) found[found.length - 1] = { ...last, toMs: slice.toMs };
+    else found.push(slice);
+  }
+  return found;
+}
+
+function isTooLarge(error: unknown): boolean {
+  return error instanceof OverBudget || (error instanceof Refusal && error.problem.code === "TOO_LARGE");
+}
+
+/** A calendar's rows are cut by its range. */
+function canBeHalved({ calendar }: Query): boolean {
+  return calendar === null;
+}
+
+function tooDeep(records: number): Refusal {
+  const [needed, most] = [records, MAX_DEEP_RECORDS].map((count) => count.toLocaleString("en-US"));
+  const problem = `the log has ${needed} records; at most ${most} are decoded anew for one proof`;
+  const allowed = "deep=false, which takes what was read when they were archived";
+  return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
+    errors: [{ parameter: "deep", problem, allowed }],
+  });
+}
+
+function closing(): Refusal {
+  return new Refusal(503, "NOT_READY", "this server is closing");
+}
+
+function tooSlow(timeoutMs: number): Refusal {
+  return new Refusal(504, "TOO_SLOW", `the proof took longer than ${timeoutMs / 1_000} s; prove less, or a sample`);
+}
+
+function frozen({ generation }: Definition): Refusal {
+  const detail = `${generation} was computed by another release: what this one computes proves nothing of it`;
+  return new Refusal(409, "GENERATION_FROZEN", detail);
+}

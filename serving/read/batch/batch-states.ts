@@ -1,0 +1,304 @@
+import { createHash } from "node:crypto";
+import type { DuckDBValue } from "@duckdb/node-api";
+import { isTidelineError } from "../../../core/errors.ts";
+import type { Manifest, StateFile } from "../../../core/log/documents.ts";
+import type { EpochMs } from "../../../core/log/position.ts";
+import type { Item, StateValue } from "../../../core/measures/measure.ts";
+import { Registers } from "../../../core/numbers/hll.ts";
+import { Budget, type BudgetLimits, REGISTERS_A_MERGE } from "../../../core/query/budget.ts";
+import { type RowExtent, rowsRead } from "../../../core/query/extents.ts";
+import type { TopOrder } from "../../../core/query/top-order.ts";
+import { STEP, type Work } from "../../../core/query/work.ts";
+import { type GroupValue, groupKey, groupValue } from "../../../core/state/cells.ts";
+import type { DataDirectory } from "../../../store/files/files.ts";
+import { inTurns } from "../../common/turns.ts";
+import { type BucketTile, type GroupCells, groupWeight } from "../cells/tile-cells.ts";
+import { Vanished } from "../cells/vanished.ts";
+import { WeightedCache } from "../cells/weighted-cache.ts";
+import {
+  type BatchPlan,
+  type CellPlace,
+  extentsSql,
+  itemsSql,
+  lastBucketSql,
+  ofForm,
+  packedRegister,
+  type Statement,
+  sketchesSql,
+  topSql,
+  valuesSql,
+} from "./batch-sql.ts";
+import type { DuckQueue, OnChunk } from "./duck-queue.ts";
+
+export interface BatchStatesOptions {
+  readonly maxCachedCells: number;
+  readonly limits: BudgetLimits;
+}
+
+/**
+ * The state files of batch versions. A version never changes, so what was read of it is kept: a dashboard that asks the same again costs no SQL.
+ */
+export class BatchStates {
+  readonly #data: DataDirectory;
+  readonly #ducks: DuckQueue;
+  readonly #limits: BudgetLimits;
+  readonly #answers: WeightedCache<BatchCells>;
+  readonly #lastBuckets = new WeightedCache<EpochMs | null>(1_000, () => 1);
+  readonly #tops: WeightedCache<readonly CellPlace[]>;
+  readonly #extents = new WeightedCache<readonly RowExtent[]>(100_000, (extents) => 1 + extents.length);
+
+  constructor(data: DataDirectory, ducks: DuckQueue, { maxCachedCells, limits }: BatchStatesOptions) {
+    this.#data = data;
+    this.#ducks = ducks;
+    this.#limits = limits;
+    this.#tops = new WeightedCache(maxCachedCells, (places) => 1 + places.length);
+    this.#answers = new WeightedCache(maxCachedCells, ({ weight }) => weight);
+  }
+
+  /** Where in event time the rows of a version lie. Throws Vanished when one of its files is gone or damaged. */
+  extents(manifest: Manifest): Promise<readonly RowExtent[]> {
+    const files = filesOf(manifest);
+    if (files.length === 0) return Promise.resolve([]);
+    return this.#extents.get(versionKey(manifest), async () => {
+      const extents: RowExtent[] = [];
+      await this.#read(files, extentsSql, function* ([rows = [], firsts = [], lasts = []]) {
+        for (const [row, count] of rows.entries())
+          extents.push({ rows: Number(count), fromMs: Number(firsts[row]), lastMs: Number(lasts[row]) });
+        yield rows.length;
+      });
+      return extents;
+    });
+  }
+
+  /** The newest bucket of a version that is not after `untilMs`, null when it has none. Throws as `extents`. */
+  async lastBucket(manifest: Manifest, untilMs: EpochMs): Promise<EpochMs | null> {
+    const files = filesOf(manifest);
+    const lasts = (await this.extents(manifest)).map(({ lastMs }) => lastMs);
+    const newest = lasts.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+    if (newest <= untilMs) return lasts.length === 0 ? null : newest;
+    return this.#lastBuckets.get(`${versionKey(manifest)} ${untilMs}`, async () => {
+      let last: EpochMs | null = null;
+      await this.#read(
+        files,
+        (paths) => lastBucketSql(paths, untilMs),
+        function* ([column]) {
+          if (typeof column?.[0] === "bigint") last = Number(column[0]);
+          yield 1;
+        },
+      );
+      return last;
+    });
+  }
+
+  /**
+   * The cells of `plan`, filtered and rolled up, and what reading them costs. Throws Vanished when a file is gone or damaged, OverBudget when
+   * they are too many.
+   */
+  async cells(manifest: Manifest, plan: BatchPlan): Promise<BatchCells> {
+    const files = filesOf(manifest);
+    if (files.length === 0 || plan.fromMs >= plan.toMs) return { tiles: [], rows: 0, weight: 0 };
+    const rows = rowsRead(await this.extents(manifest), plan);
+    new Budget(this.#limits).require("rows", rows);
+    return this.#answers.get(`${versionKey(manifest)} ${planKey(plan)}`, async () =>
+      rows === 0 ? { tiles: [], rows, weight: 0 } : { ...(await this.#cells(files, plan)), rows },
+    );
+  }
+
+  /**
+   * At least the first `most` cells of `plan` in an order, or all that there are, and how many rows were read for them. Not more is held than
+   * is returned, however many cells there are. Throws as `cells`.
+   */
+  async top(
+    manifest: Manifest,
+    plan: BatchPlan,
+    order: TopOrder,
+    most: number,
+  ): Promise<{ places: readonly CellPlace[]; rows: number }> {
+    const files = filesOf(manifest);
+    if (files.length === 0 || plan.fromMs >= plan.toMs) return { places: [], rows: 0 };
+    const rows = rowsRead(await this.extents(manifest), plan);
+    new Budget(this.#limits).require("rows", rows);
+    // Live cells come and go: with some more than are needed, the same ones do for a while.
+    const read = 2 ** Math.ceil(Math.log2(most + 1));
+    const name = JSON.stringify([versionKey(manifest), planKey(plan), order.keys, order.prefix, read]);
+    const places = await this.#tops.get(name, async () => {
+      const found: CellPlace[] = [];
+      const statement = (paths: readonly string[]) => topSql(paths, plan, order, read);
+      await this.#read(files, statement, function* ([buckets = [], ...dimensions]) {
+        for (const [row, bucket] of buckets.entries())
+          found.push({ bucket: Number(bucket), group: dimensions.map((column) => groupValue(column[row])) });
+        yield buckets.length;
+      });
+      return found;
+    });
+    return { places, rows };
+  }
+
+  /** The cells of `plan` at some places. They are not kept. Throws as `cells`. */
+  async among(manifest: Manifest, plan: BatchPlan, only: readonly CellPlace[]): Promise<readonly BucketTile[]> {
+    const files = filesOf(manifest);
+    return files.length === 0 || only.length === 0 ? [] : (await this.#cells(files, { ...plan, only })).tiles;
+  }
+
+  async #cells(files: readonly StateFile[], plan: BatchPlan): Promise<Omit<BatchCells, "rows">> {
+    const gathered = new Gathered(plan, new Budget(this.#limits));
+    const read = (sql: typeof valuesSql, onChunk: OnChunk) => this.#read(files, (paths) => sql(paths, plan), onChunk);
+    const readings = [read(valuesSql, (columns) => gathered.addValues(columns))];
+    if (ofForm(plan, "items").length > 0) readings.push(read(itemsSql, (columns) => gathered.addItems(columns)));
+    if (ofForm(plan, "registers").length > 0)
+      readings.push(read(sketchesSql, (columns) => gathered.addSketches(columns)));
+    const settled = await Promise.allSettled(readings);
+    for (const outcome of settled) if (outcome.status === "rejected") throw outcome.reason;
+    return inTurns(gathered.tiles(), null);
+  }
+
+  async #read(
+    files: readonly StateFile[],
+    statement: (paths: readonly string[]) => Statement,
+    onChunk: OnChunk,
+  ): Promise<void> {
+    await this.#require(files);
+    const { sql, values } = statement(files.map(({ file }) => this.#data.path(file)));
+    try {
+      await this.#ducks.read(sql, values, onChunk);
+    } catch (error) {
+      await this.#require(files); // one may have gone away meanwhile
+      throw error;
+    }
+  }
+
+  /** A newer version may do without a file that is gone or damaged. */
+  async #require(files: readonly StateFile[]): Promise<void> {
+    try {
+      await this.#data.requireIntact(files);
+    } catch (error) {
+      throw isTidelineError(error, "ARCHIVE_DAMAGED") ? new Vanished("file", error.message, { cause: error }) : error;
+    }
+  }
+}
+
+function filesOf({ files }: Manifest): StateFile[] {
+  return files.filter(({ rows }) => rows > 0);
+}
+
+/** What was read of a version: cells, and how many stored rows they were made of. */
+export interface BatchCells {
+  readonly tiles: readonly BucketTile[];
+  readonly rows: number;
+  /** What the tiles cost in a cache, in cells. */
+  readonly weight: number;
+}
+
+/** A cell while its rows come in. */
+interface Gathering {
+  readonly bucket: EpochMs;
+  readonly group: readonly GroupValue[];
+  values: [component: string, value: StateValue][];
+  readonly items: [component: string, item: Item, value: bigint][];
+  readonly sketches: [component: string, registers: Registers][];
+}
+
+/** Rows of all statements by cell. Everything that is held counts. */
+class Gathered {
+  readonly #cells = new Map<string, Gathering>();
+  readonly #plan: BatchPlan;
+  readonly #budget: Budget;
+
+  constructor(plan: BatchPlan, budget: Budget) {
+    this.#plan = plan;
+    this.#budget = budget;
+  }
+
+  *addValues(columns: DuckDBValue[][]): Work<void> {
+    const first = 1 + this.#plan.by.length;
+    const wanted = ofForm(this.#plan, "integer", "pick");
+    for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
+      this.#cell(columns, row).values = wanted.flatMap(({ key }, index): [string, StateValue][] => {
+        const value = columns[first + index]?.[row];
+        return typeof value === "bigint" || typeof value === "string" ? [[key, value]] : [];
+      });
+      yield wanted.length;
+    }
+  }
+
+  *addItems(columns: DuckDBValue[][]): Work<void> {
+    const first = 1 + this.#plan.by.length;
+    const [components, items, labels, values] = columns.slice(first, first + 4);
+    for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
+      this.#budget.spend("items", 1);
+      const item = labels?.[row] ?? Number(items?.[row]);
+      this.#cell(columns, row).items.push([String(components?.[row]), item as Item, values?.[row] as bigint]);
+      yield 1;
+    }
+  }
+
+  *addSketches(columns: DuckDBValue[][]): Work<void> {
+    const component = 1 + this.#plan.by.length;
+    for (let row = 0; row < (columns[0]?.length ?? 0); row++) {
+      const registers = this.#registers(this.#cell(columns, row), String(columns[component]?.[row]));
+      const text = String(columns[component + 1]?.[row]);
+      const beforeBytes = registers.sizeBytes;
+      for (let index = 0; index < text.length; index += 2) {
+        const { register, rank } = packedRegister(text, index);
+        registers.offer(register, rank);
+      }
+      this.#budget.spend("sketchBytes", registers.sizeBytes - beforeBytes);
+      yield text.length / REGISTERS_A_MERGE;
+    }
+  }
+
+  #registers({ sketches }: Gathering, component: string): Registers {
+    const held = sketches.find(([key]) => key === component);
+    if (held !== undefined) return held[1];
+    const registers = new Registers();
+    sketches.push([component, registers]);
+    return registers;
+  }
+
+  /** The cells by bucket, and their weight. Yields cells. */
+  *tiles(): Work<Omit<BatchCells, "rows">> {
+    const buckets = new Map<EpochMs, GroupCells[]>();
+    let [weight, seen] = [0, 0];
+    for (const { bucket, ...cells } of this.#cells.values()) {
+      const groups = buckets.get(bucket) ?? [];
+      if (groups.push(cells) === 1) buckets.set(bucket, groups);
+      weight += groupWeight(cells);
+      seen += 1;
+      if (seen % STEP === 0) yield STEP;
+    }
+    return { tiles: [...buckets].map(([bucket, groups]) => ({ bucket, groups })), weight: weight + buckets.size };
+  }
+
+  #cell(columns: DuckDBValue[][], row: number): Gathering {
+    const bucket = Number(columns[0]?.[row]);
+    const group = this.#plan.by.map((_, index) => groupValue(columns[1 + index]?.[row]));
+    const key = `${bucket}${groupKey(group)}`;
+    const held = this.#cells.get(key);
+    if (held !== undefined) return held;
+    this.#budget.spend("cells", 1);
+    const cell: Gathering = { bucket, group, values: [], items: [], sketches: [] };
+    this.#cells.set(key, cell);
+    return cell;
+  }
+}
+
+const versionKeys = new WeakMap<Manifest, string>();
+
+/**
+ * What the state of a version is cached by: the names of its files, which are never given twice. Its number may be: after
+ * the data directory was restored from a backup, versions are numbered again.
+ */
+export function versionKey(manifest: Manifest): string {
+  const held = versionKeys.get(manifest);
+  if (held !== undefined) return held;
+  const { generation, version, files } = manifest;
+  const names = JSON.stringify(files.map(({ file }) => file));
+  const key = `${generation}/${version}/${createHash("sha256").update(names).digest("base64url").slice(0, 16)}`;
+  versionKeys.set(manifest, key);
+  return key;
+}
+
+function planKey({ fromMs, toMs, everyMs, calendar, by, where, components }: BatchPlan): string {
+  const grain = calendar?.grain ?? null;
+  return JSON.stringify([fromMs, toMs, everyMs, grain, by, [...where], components.map(({ key }) => key)]);
+}

@@ -1,0 +1,88 @@
+import type { DuckDBValue } from "@duckdb/node-api";
+import type { Work } from "../../../core/query/work.ts";
+import type { Duck, DuckPool } from "../../../store/duckdb/duck.ts";
+import { overloaded, readingTooSlow, tooLarge } from "../../common/problem.ts";
+import { inTurns } from "../../common/turns.ts";
+
+export interface DuckQueueOptions {
+  /** How many statements run at once. */
+  readonly connections: number;
+  /** How many may wait for their turn before a request is refused. */
+  readonly maxWaiting: number;
+  /** After this long a statement is interrupted. What a question may cost is limited before it runs: so this means a server in trouble. */
+  readonly timeoutMs: number;
+}
+
+/** Takes the columns of a chunk of rows: `columns[c][r]`. */
+export type OnChunk = (columns: DuckDBValue[][]) => Work<void>;
+
+/** The SQL that requests need, a few statements at a time: bounded in number, in waiting and in time. */
+export class DuckQueue {
+  readonly #free: Duck[];
+  readonly #all: readonly Duck[];
+  readonly #waiting: ((duck: Duck) => void)[] = [];
+  readonly #options: DuckQueueOptions;
+
+  private constructor(ducks: readonly Duck[], options: DuckQueueOptions) {
+    this.#all = ducks;
+    this.#free = [...ducks];
+    this.#options = options;
+  }
+
+  static async open(pool: DuckPool, options: DuckQueueOptions): Promise<DuckQueue> {
+    const ducks = await Promise.all(Array.from({ length: options.connections }, () => pool.connect()));
+    return new DuckQueue(ducks, options);
+  }
+
+  /** Runs one statement, and hands its rows over chunk by chunk, in turns with others; what `onChunk` throws ends it. */
+  async read(sql: string, values: DuckDBValue[], onChunk: OnChunk): Promise<void> {
+    const duck = await this.#take();
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      duck.interrupt();
+    }, this.#options.timeoutMs);
+    try {
+      const result = await duck.stream(sql, values);
+      for (
+        let chunk = await result.fetchChunk();
+        chunk !== null && chunk.rowCount > 0;
+        chunk = await result.fetchChunk()
+      ) {
+        await inTurns(onChunk(chunk.getColumns()), null);
+      }
+    } catch (error) {
+      if (late) throw readingTooSlow(this.#options.timeoutMs);
+      if (error instanceof Error && error.message.startsWith("Out of Memory Error")) throw this.#outOfMemory();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      this.#give(duck);
+    }
+  }
+
+  close(): void {
+    for (const duck of this.#all) duck.closeSync();
+  }
+
+  /** Statements share the memory: only one that ran alone needs too much by itself. */
+  #outOfMemory(): Error {
+    return this.#all.length - this.#free.length > 1
+      ? overloaded("the questions that are answered now take all memory that this server may use")
+      : tooLarge("it would take more memory than this server may use");
+  }
+
+  #take(): Promise<Duck> {
+    const duck = this.#free.pop();
+    if (duck !== undefined) return Promise.resolve(duck);
+    if (this.#waiting.length >= this.#options.maxWaiting)
+      return Promise.reject(overloaded("too many questions are waiting for the batch state"));
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  #give(duck: Duck): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free.push(duck);
+    else next(duck);
+  }
+}

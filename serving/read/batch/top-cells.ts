@@ -1,0 +1,42 @@
+import type { Manifest } from "../../../core/log/documents.ts";
+import type { EpochMs } from "../../../core/log/position.ts";
+import type { Budget, BudgetLimits } from "../../../core/query/budget.ts";
+import type { TopOrder } from "../../../core/query/top-order.ts";
+import { type Cell, type GroupValue, groupKey } from "../../../core/state/cells.ts";
+import { inTurns } from "../../common/turns.ts";
+import type { AnswerBuilder } from "../cells/tile-cells.ts";
+import type { BatchPlan, CellPlace } from "./batch-sql.ts";
+import type { BatchStates } from "./batch-states.ts";
+
+export interface TopSource {
+  readonly batch: BatchStates;
+  readonly manifest: Manifest;
+  readonly plan: BatchPlan;
+  readonly limits: BudgetLimits;
+  readonly budget: Budget;
+  /** Holds the live cells of the answer already. */
+  readonly builder: AnswerBuilder;
+}
+
+/**
+ * Cells among which the first `order.limit` of the whole answer are, and one more if there are more: without holding all of them. A cell
+ * that has no live state stands in the answer as the batch version has it, so of those the batch version's first ones are enough; every
+ * cell that has live state is a candidate, whatever the batch version says of it. Throws OverBudget.
+ */
+export async function topCells(order: TopOrder, source: TopSource): Promise<readonly Cell[]> {
+  const { batch, manifest, plan, limits, budget, builder } = source;
+  const live = builder.table.cells();
+  const wanted = order.limit + 1;
+  budget.require("cells", Math.min(wanted, limits.cells));
+  const { places, rows } = await batch.top(manifest, plan, order, wanted + live.length);
+  budget.spend("rows", rows);
+  const isLive = new Set(live.map(placeKey));
+  const settled = places.filter((place) => !isLive.has(placeKey(place))).slice(0, wanted);
+  const candidates: CellPlace[] = [...live.map(({ bucket, group }) => ({ bucket, group })), ...settled];
+  await inTurns(builder.addRolledUp(await batch.among(manifest, plan, candidates)), budget);
+  return builder.table.cells();
+}
+
+function placeKey({ bucket, group }: { readonly bucket: EpochMs; readonly group: readonly GroupValue[] }): string {
+  return `${bucket}${groupKey(group)}`;
+}

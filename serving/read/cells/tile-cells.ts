@@ -1,0 +1,208 @@
+import { componentsOf } from "../../../core/definition/components.ts";
+import type { View } from "../../../core/definition/view.ts";
+import type { EpochMs } from "../../../core/log/position.ts";
+import type { Item, StateValue } from "../../../core/measures/measure.ts";
+import { type Registers, registersFromRedis } from "../../../core/numbers/hll.ts";
+import { type Budget, REGISTERS_A_MERGE, type Spending } from "../../../core/query/budget.ts";
+import { answerPlaces, groupMatches, type Query, type TimeRange } from "../../../core/query/query.ts";
+import { STEP, type Work } from "../../../core/query/work.ts";
+import { type Cell, CellTable, type GroupValue, groupFromKey, groupKey } from "../../../core/state/cells.ts";
+import { type BucketCells, splitCellField } from "../../../store/redis/chain-state.ts";
+
+/** A component's registers as the layer holds them: a Redis string, or registers that nobody merges into. */
+export type Sketch = Buffer | Registers;
+
+/** One group of one bucket in a tile's state. Immutable: tiles are cached. */
+export interface GroupCells {
+  readonly group: readonly GroupValue[];
+  readonly values: readonly (readonly [component: string, value: StateValue])[];
+  readonly items: readonly (readonly [component: string, item: Item, value: bigint])[];
+  readonly sketches: readonly (readonly [component: string, sketch: Sketch])[];
+}
+
+export interface BucketTile {
+  readonly bucket: EpochMs;
+  readonly groups: readonly GroupCells[];
+}
+
+/** How many fields are remembered before they are forgotten. */
+const MAX_FIELDS = 50_000;
+
+/** Makes tiles of what Redis holds of a view: its fields `<component> <group>` gathered by group. */
+export class Tiler {
+  readonly #dimensions: number;
+  readonly #items: ReadonlySet<string>;
+  /** The same fields come with every read and in every bucket: taking one apart costs ten times a look at this. */
+  readonly #fields = new Map<string, Field>();
+
+  constructor(view: View) {
+    this.#dimensions = Object.keys(view.by).length;
+    this.#items = new Set(componentsOf(view).flatMap(({ key, form }) => (form === "items" ? [key] : [])));
+  }
+
+  *tile({ bucket, values, sketches }: BucketCells): Work<BucketTile> {
+    const groups = new Map<string, Gathering>();
+    const gathering = ({ key, group }: Field) => {
+      let held = groups.get(key);
+      if (held === undefined) {
+        held = { group, values: [], items: [], sketches: [] };
+        groups.set(key, held);
+      }
+      return held;
+    };
+    let fields = 0;
+    for (const [text, value] of values) {
+      fields += 1;
+      if (fields % STEP === 0) yield STEP;
+      const field = this.#field(text);
+      if (field.item === undefined) gathering(field).values.push([field.component, value]);
+      else gathering(field).items.push([field.component, field.item, value as bigint]);
+    }
+    for (const [text, bytes] of sketches) {
+      const field = this.#field(text);
+      gathering(field).sketches.push([field.component, bytes]);
+    }
+    return { bucket, groups: [...groups.values()] };
+  }
+
+  #field(text: string): Field {
+    const held = this.#fields.get(text);
+    if (held !== undefined) return held;
+    // A text of its own: `text` may be a slice, which would keep all that it was cut from.
+    const own = Buffer.from(text).toString();
+    const { component, group: key } = splitCellField(own);
+    const coordinates = groupFromKey(key);
+    const group = coordinates.slice(0, this.#dimensions);
+    const field = this.#items.has(component)
+      ? { component, key: groupKey(group), group, item: coordinates[this.#dimensions] as Item }
+      : { component, key, group, item: undefined };
+    if (this.#fields.size >= MAX_FIELDS) this.#fields.clear();
+    this.#fields.set(own, field);
+    return field;
+  }
+}
+
+interface Field {
+  readonly component: string;
+  /** The group as text. */
+  readonly key: string;
+  readonly group: readonly GroupValue[];
+  readonly item: Item | undefined;
+}
+
+interface Gathering {
+  readonly group: readonly GroupValue[];
+  readonly values: [string, StateValue][];
+  readonly items: [string, Item, bigint][];
+  readonly sketches: [string, Sketch][];
+}
+
+/** What cached tiles cost, in cells. */
+export function tileWeight(buckets: readonly BucketTile[]): number {
+  return buckets.reduce((sum, { groups }) => groups.reduce((cells, group) => cells + groupWeight(group), sum + 1), 0);
+}
+
+/** What a group of a cached tile costs, in cells; a sketch by its size. */
+export function groupWeight({ values, items, sketches }: GroupCells): number {
+  let weight = 1 + values.length + items.length;
+  for (const [, sketch] of sketches) weight += 1 + Math.ceil(sketchBytes(sketch) / 32);
+  return weight;
+}
+
+function sketchBytes(sketch: Sketch): number {
+  return Buffer.isBuffer(sketch) ? sketch.length : sketch.sizeBytes;
+}
+
+/** Cells of an answer, merged from tiles that do not change. Immutable: they are cached. */
+export interface AnswerBase {
+  /** By their coordinates. */
+  readonly cells: ReadonlyMap<string, Cell>;
+  /** What it took to make them. */
+  readonly spending: Spending;
+}
+
+/** What a cached base costs, in cells: from what was counted while it was made, so that it need not be walked. */
+export function baseWeight({ cells, spending }: AnswerBase): number {
+  const [first] = cells.values();
+  const values = first?.values.size ?? 0;
+  return 1 + cells.size * (1 + values) + spending.items + Math.ceil(spending.sketchBytes / 32);
+}
+
+/** Merges tiles into one answer: the same merge for the batch version, closed segments and the open one. Everything throws OverBudget. */
+export class AnswerBuilder {
+  readonly table: CellTable;
+  readonly #view: View;
+  readonly #query: Query;
+  readonly #budget: Budget;
+  readonly #places: ReturnType<typeof answerPlaces>;
+  readonly #wanted: ReadonlySet<string>;
+
+  constructor(view: View, query: Query, window: TimeRange, wanted: readonly string[], budget: Budget) {
+    this.table = new CellTable(view);
+    this.#view = view;
+    this.#query = query;
+    this.#budget = budget;
+    this.#places = answerPlaces(view, query, window);
+    this.#wanted = new Set(wanted);
+  }
+
+  /** What was merged so far, for other answers to begin with: nothing may be merged here any more. */
+  base(): AnswerBase {
+    return { cells: this.table.held(), spending: this.#budget.spending() };
+  }
+
+  /** Begins with what was merged before, for an answer to the same question. */
+  begin({ cells, spending }: AnswerBase): void {
+    this.#budget.charge(spending);
+    this.table.adopt(cells);
+  }
+
+  /** State that is already filtered, and has the query's buckets and dimensions. */
+  *addRolledUp(buckets: readonly BucketTile[]): Work<void> {
+    for (const { bucket, groups } of buckets) {
+      const into = this.#places.bucket(bucket);
+      for (const cells of groups) yield* this.#merge(into, cells.group, cells);
+    }
+  }
+
+  /** State as the view stores it; only buckets in `[fromMs, toMs)` count. */
+  *addStored(buckets: readonly BucketTile[], { fromMs, toMs }: TimeRange): Work<void> {
+    for (const { bucket, groups } of buckets) {
+      if (bucket < fromMs || bucket >= toMs) continue;
+      const into = this.#places.bucket(bucket);
+      for (const cells of groups)
+        if (groupMatches(this.#view, this.#query, cells.group))
+          yield* this.#merge(into, this.#places.group(cells.group), cells);
+        else yield 1;
+    }
+  }
+
+  /** Merges the state of one group into its cell. A group may have a million items, so it yields within them. */
+  *#merge(bucket: EpochMs, group: readonly GroupValue[], { values, items, sketches }: GroupCells): Work<void> {
+    const before = this.table.size;
+    const cell = this.table.cell(bucket, group);
+    this.#budget.spend("cells", this.table.size - before);
+    for (const [component, value] of values) if (this.#wanted.has(component)) this.table.merge(cell, component, value);
+    let merges = 1 + values.length;
+    for (const [component, item, value] of items) {
+      if (!this.#wanted.has(component)) continue;
+      merges += 1;
+      if (this.table.mergeItem(cell, component, item, value)) this.#budget.spend("items", 1);
+      if (merges < STEP) continue;
+      yield merges;
+      merges = 0;
+    }
+    for (const [component, sketch] of sketches)
+      if (this.#wanted.has(component)) merges += this.#mergeSketch(cell, component, sketch);
+    yield merges;
+  }
+
+  #mergeSketch(cell: Cell, component: string, sketch: Sketch): number {
+    const held = this.table.sketch(cell, component);
+    const beforeBytes = held.sizeBytes;
+    const registers = Buffer.isBuffer(sketch) ? registersFromRedis(sketch) : sketch;
+    held.merge(registers);
+    this.#budget.spend("sketchBytes", held.sizeBytes - beforeBytes);
+    return registers.size / REGISTERS_A_MERGE;
+  }
+}

@@ -1,0 +1,116 @@
+import type { Manifest } from "../../core/log/documents.ts";
+import { type Cut, cutFromJson, cutReached, cutsEqual, cutToJson } from "../../core/log/position.ts";
+import { tilesFrom } from "../../core/log/spans.ts";
+import type { Manifests } from "../../store/archive/manifests.ts";
+import type { Definition } from "../../store/definitions/definitions.ts";
+import type { DataDirectory } from "../../store/files/files.ts";
+import { type ChainState, type ClosedSegment, closedOf } from "../../store/redis/chain-state.ts";
+import { RedisSilent } from "./live/redis-gate.ts";
+import type { SegmentCache, SegmentTile } from "./live/segment-cache.ts";
+import type { Standings } from "./live/standings.ts";
+import { positionGone, type Recomputations } from "./recomputations.ts";
+
+export interface HistoryOptions {
+  readonly data: DataDirectory;
+  readonly manifests: Manifests;
+  readonly standings: Standings;
+  readonly segments: SegmentCache;
+  readonly recomputations: Recomputations;
+}
+
+/** Immutable state that covers the log exactly up to the position that was asked for. */
+export interface PastTiles {
+  readonly manifest: Manifest;
+  readonly closed: readonly SegmentTile[];
+}
+
+/**
+ * The state of a view at an earlier position:
+ *
+ *   a version whose cut it is                                -> that version
+ *   a version, and closed segments that end exactly there    -> those
+ *   else the newest version below it whose files are still there (version 0 has none, so there is one)
+ *        and the span from its cut, recomputed from archive and log
+ */
+export class History {
+  readonly #options: HistoryOptions;
+
+  constructor(options: HistoryOptions) {
+    this.#options = options;
+  }
+
+  /** Throws POSITION_GONE for a position that cannot be had any more, Vanished when a segment goes away meanwhile: ask again. */
+  async at(definition: Definition, applied: Cut): Promise<PastTiles> {
+    const versions = await this.#readable(definition);
+    const held = await this.#held(definition, versions, applied);
+    if (held !== null) return held;
+    if (definition.frozen)
+      throw positionGone("another release computed this definition: only whole versions of it can be answered");
+    const base = versions.find(({ cut }) => cutReached(applied, cutFromJson(cut)));
+    if (base === undefined) throw positionGone("this position lies before the beginning of what is stored");
+    const file = await this.#options.recomputations.states(definition, {
+      topicId: base.topicId,
+      from: cutFromJson(base.cut),
+      to: applied,
+    });
+    const cut = cutToJson(applied);
+    // The state below a position is one thing however it was put together, so what is cached of it goes by the position alone.
+    const generation = `${definition.generation}@${JSON.stringify(cut)}`;
+    return {
+      manifest: { ...base, generation, cut, files: file === null ? base.files : [...base.files, file] },
+      closed: [],
+    };
+  }
+
+  /** Versions whose files are there, newest first. Those before a version that has lost its files have lost theirs too, but for version 0. */
+  async #readable(definition: Definition): Promise<Manifest[]> {
+    const { manifests, standings } = this.#options;
+    const readable: Manifest[] = [];
+    const newest = await standings.manifest(definition, "newest");
+    for (let { version } = newest; version >= 0; version--) {
+      const manifest = await manifests.version(definition.generation, version);
+      if (manifest !== null && (await this.#hasFiles(manifest))) readable.push(manifest);
+      else version = Math.min(version, 1);
+    }
+    return readable;
+  }
+
+  async #hasFiles({ files }: Manifest): Promise<boolean> {
+    const there = await Promise.all(
+      files.filter(({ rows }) => rows > 0).map(({ file }) => this.#options.data.has(file)),
+    );
+    return there.every((found) => found);
+  }
+
+  async #held(definition: Definition, versions: readonly Manifest[], applied: Cut): Promise<PastTiles | null> {
+    const whole = versions.find(({ cut }) => cutsEqual(cutFromJson(cut), applied));
+    if (whole !== undefined) return { manifest: whole, closed: [] };
+    const chain = await this.#options.standings.loadChain(definition);
+    if (chain === null) return null;
+    for (const manifest of versions) {
+      const run = closedRun(cutFromJson(manifest.cut), applied, chain);
+      if (run !== null) return this.#closed(definition, manifest, run);
+    }
+    return null;
+  }
+
+  async #closed(definition: Definition, manifest: Manifest, run: readonly ClosedSegment[]): Promise<PastTiles | null> {
+    const { segments, standings } = this.#options;
+    try {
+      const closed = await segments.all(standings.chain(definition), definition, run);
+      return { manifest, closed };
+    } catch (error) {
+      if (error instanceof RedisSilent) return null;
+      throw error;
+    }
+  }
+}
+
+/** The closed segments that tile `[cut, applied)`; null when they do not. */
+function closedRun(cut: Cut, applied: Cut, chain: ChainState): readonly ClosedSegment[] | null {
+  const closed = closedOf(chain.segments);
+  const end = closed.findIndex(({ to }) => cutsEqual(to, applied));
+  if (end < 0) return null;
+  const run = tilesFrom(cut, closed.slice(0, end + 1));
+  return run.ok ? run.tiles : null;
+}

@@ -1,0 +1,94 @@
+import type { View } from "../../../core/definition/view.ts";
+import type { Chain } from "../../../store/redis/chain.ts";
+import type { ChainLook, ChainState, OpenPart } from "../../../store/redis/chain-state.ts";
+import { inTurns } from "../../common/turns.ts";
+import { type BucketTile, Tiler } from "../cells/tile-cells.ts";
+
+/** The chain and a part of its open segment, of one atomic step. */
+export interface LiveRead {
+  readonly chain: ChainState;
+  /** The newest bucket of the open segment. */
+  readonly lastBucket: number | null;
+  readonly open: readonly BucketTile[];
+}
+
+/** The question to Redis; it rejects when Redis does not answer. */
+export type AskChain = (known: ChainState | null, parts: Parameters<Chain["look"]>[1]) => Promise<ChainLook | null>;
+
+interface Waiting {
+  readonly part: OpenPart | null;
+  readonly resolve: (read: LiveRead | null) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** How many parts are held at a time: those of one state of the chain, and a question's parts are few. */
+const MAX_HELD = 1_000;
+
+/**
+ * The reads of one chain. Whoever asks while a question to Redis is under way shares the next one: so an answer never stands before the moment
+ * when it was asked for, and Redis is asked once for many. What was read of a state is held for as long as that state stands.
+ */
+export class LiveReads {
+  readonly #tiler: Tiler;
+  readonly #ask: AskChain;
+  #waiting: Waiting[] = [];
+  #asking = false;
+  #known: ChainState | null = null;
+  readonly #held = new Map<string, readonly BucketTile[]>();
+
+  constructor(view: View, ask: AskChain) {
+    this.#tiler = new Tiler(view);
+    this.#ask = ask;
+  }
+
+  /** The chain, and `part` of its open segment; null without a chain. Rejects as `ask` does. */
+  read(part: OpenPart | null): Promise<LiveRead | null> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ part, resolve, reject });
+      if (!this.#asking) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#asking = true;
+    // Whoever asks in the same turn of the event loop comes along.
+    await Promise.resolve();
+    while (this.#waiting.length > 0) {
+      const waiting = this.#waiting;
+      this.#waiting = [];
+      try {
+        await this.#answer(waiting);
+      } catch (error) {
+        for (const { reject } of waiting) reject(error);
+      }
+    }
+    this.#asking = false;
+  }
+
+  async #answer(waiting: readonly Waiting[]): Promise<void> {
+    const wanted = new Map(waiting.flatMap(({ part }) => (part === null ? [] : [[keyOf(part), part] as const])));
+    if (this.#held.size > MAX_HELD) this.#held.clear();
+    const parts = [...wanted].map(([key, part]) => ({ ...part, held: this.#held.has(key) }));
+    const look = await this.#ask(this.#known, parts);
+    if (look === null || look.chain.digest !== this.#known?.digest) this.#held.clear();
+    this.#known = look?.chain ?? null;
+    if (look === null) {
+      for (const { resolve } of waiting) resolve(null);
+      return;
+    }
+    for (const [index, key] of [...wanted.keys()].entries()) {
+      const cells = look.parts[index];
+      if (cells === null || cells === undefined) continue;
+      const tiles: BucketTile[] = [];
+      for (const bucket of cells) tiles.push(await inTurns(this.#tiler.tile(bucket), null));
+      this.#held.set(key, tiles);
+    }
+    const { chain, lastBucket } = look;
+    for (const { part, resolve } of waiting)
+      resolve({ chain, lastBucket, open: part === null ? [] : (this.#held.get(keyOf(part)) ?? []) });
+  }
+}
+
+function keyOf({ fromMs, toMs, sketches, fields }: OpenPart): string {
+  return `${fromMs} ${toMs} ${sketches} ${fields === null ? "" : fields.join("\n")}`;
+}

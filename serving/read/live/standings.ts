@@ -1,0 +1,144 @@
+import { TidelineError } from "../../../core/errors.ts";
+import type { Problem } from "../../../core/failures.ts";
+import type { Manifest } from "../../../core/log/documents.ts";
+import { type Cut, cutFromJson, type EpochMs } from "../../../core/log/position.ts";
+import type { Manifests } from "../../../store/archive/manifests.ts";
+import type { Definition } from "../../../store/definitions/definitions.ts";
+import { Chain } from "../../../store/redis/chain.ts";
+import type { ChainState, OpenPart } from "../../../store/redis/chain-state.ts";
+import { FROZEN, join, type Missing, NO_CHAIN } from "./join.ts";
+import { type LiveRead, LiveReads } from "./live-reads.ts";
+import { type RedisGate, RedisSilent } from "./redis-gate.ts";
+
+/** What state an answer is made of: a batch version, and the live state after it unless that does not fit. */
+export interface Standing {
+  readonly manifest: Manifest;
+  readonly cut: Cut;
+  /** The answer is exactly the log below these positions. */
+  readonly applied: Cut;
+  /** How long ago the applied position was known to be the end of the log; without live state, how old the version is. */
+  readonly freshnessMs: number;
+  readonly chain: ChainState | null;
+  /** Null when batch version and live state tile the log. */
+  readonly missing: Missing | null;
+  /** What keeps the answer from growing. What it says is right all the same. */
+  readonly problems: readonly Problem[];
+}
+
+export interface StandingsOptions {
+  readonly manifests: Manifests;
+  readonly gate: RedisGate;
+  readonly namespace: string;
+  readonly redisTimeoutMs?: number;
+  readonly now?: () => EpochMs;
+  /** What keeps the answers of a generation from growing; nothing by default. */
+  readonly problemsOf?: (generation: string) => readonly Problem[];
+}
+
+const REDIS_TIMEOUT_MS = 1_000;
+
+/** The newest manifest and the chain of every view: what a read begins with. */
+export class Standings {
+  readonly now: () => EpochMs;
+  readonly #options: StandingsOptions;
+  readonly #chains = new Map<string, Chain>();
+  readonly #liveReads = new Map<string, LiveReads>();
+  readonly #newest = new Map<string, Manifest>();
+
+  constructor(options: StandingsOptions) {
+    this.#options = options;
+    this.now = options.now ?? Date.now;
+  }
+
+  /** Where a view stands, without its rows. Throws NOT_READY before the first manifest. */
+  async find(definition: Definition): Promise<Standing> {
+    let missing: Missing = NO_CHAIN;
+    for (const which of ["cached", "newest"] as const) {
+      const manifest = await this.manifest(definition, which);
+      const read = await this.look(definition, null);
+      if (read === null || "code" in read) {
+        missing = read ?? NO_CHAIN;
+        break;
+      }
+      const state = read.chain;
+      const current = state.pointer > manifest.version ? await this.manifest(definition, "newest") : manifest;
+      const joined = join(current, state);
+      if (joined.ok) return this.of(current, { chain: state, applied: joined.applied }, null);
+      missing = joined.missing;
+    }
+    return this.of(await this.manifest(definition, "newest"), null, missing);
+  }
+
+  /** The standing of an answer made of `manifest`, and of live state up to `applied` when there is some. */
+  of(manifest: Manifest, live: { chain: ChainState; applied: Cut } | null, missing: Missing | null): Standing {
+    const cut = cutFromJson(manifest.cut);
+    const sinceMs = live?.chain.freshAtMs ?? manifest.createdAtMs;
+    return {
+      manifest,
+      cut,
+      applied: live?.applied ?? cut,
+      freshnessMs: Math.max(0, this.now() - sinceMs),
+      chain: live?.chain ?? null,
+      missing,
+      problems: this.#options.problemsOf?.(manifest.generation) ?? [],
+    };
+  }
+
+  /** The manifest that this process knows as the newest; "newest" asks the disk. Never older than what was known before. */
+  async manifest({ view, generation }: Definition, which: "cached" | "newest"): Promise<Manifest> {
+    const cached = this.#newest.get(generation);
+    if (which === "cached" && cached !== undefined) return cached;
+    const found = await this.#options.manifests.newest(generation);
+    const known = this.#newest.get(generation);
+    const newest = found === null || (known !== undefined && known.version > found.version) ? known : found;
+    if (newest === undefined) {
+      throw new TidelineError(
+        "NOT_READY",
+        `Nothing has been published for view "${view.name}" yet.`,
+        "The speed layer or a refresh will do so as soon as one runs; ask again.",
+      );
+    }
+    this.#newest.set(generation, newest);
+    return newest;
+  }
+
+  /** The chain as it stands; null when Redis has none or does not answer, and of a frozen definition. */
+  async loadChain(definition: Definition): Promise<ChainState | null> {
+    const read = await this.look(definition, null);
+    return read === null || "code" in read ? null : read.chain;
+  }
+
+  /**
+   * The chain and a part of its open segment in one atomic step, time-boxed; null without a chain, Missing when Redis does not answer or the
+   * definition is frozen.
+   */
+  async look(definition: Definition, part: OpenPart | null): Promise<LiveRead | Missing | null> {
+    if (definition.frozen) return FROZEN;
+    try {
+      return await this.#reads(definition).read(part);
+    } catch (error) {
+      if (error instanceof RedisSilent)
+        return { code: "REDIS_SILENT", message: `${error.message}: this is the batch version alone` };
+      throw error;
+    }
+  }
+
+  #reads(definition: Definition): LiveReads {
+    const held = this.#liveReads.get(definition.generation);
+    if (held !== undefined) return held;
+    const { gate, redisTimeoutMs = REDIS_TIMEOUT_MS } = this.#options;
+    const chain = this.chain(definition);
+    const reads = new LiveReads(definition.view, (known, parts) =>
+      gate.ask(redisTimeoutMs, () => chain.look(known, parts)),
+    );
+    this.#liveReads.set(definition.generation, reads);
+    return reads;
+  }
+
+  chain({ generation }: Definition): Chain {
+    const held =
+      this.#chains.get(generation) ?? new Chain(this.#options.gate.redis, this.#options.namespace, generation);
+    this.#chains.set(generation, held);
+    return held;
+  }
+}

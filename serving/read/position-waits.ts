@@ -1,0 +1,56 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type Cut, cutReached, cutToJson } from "../../core/log/position.ts";
+import type { Definition } from "../../store/definitions/definitions.ts";
+import { Refusal } from "../common/problem.ts";
+import type { Standing, Standings } from "./live/standings.ts";
+
+const POLL_MS = 20;
+/** How many requests may wait for positions at once; each asks Redis now and then. */
+const MAX_WAITING = 500;
+
+/** Lets requests wait until the live state has reached a position. */
+export class PositionWaits {
+  readonly #standings: Standings;
+  #waiting = 0;
+
+  constructor(standings: Standings) {
+    this.#standings = standings;
+  }
+
+  /** What `read` gives once its positions have reached `min`. Throws NOT_REACHED with how far they are when that takes longer than `waitMs`. */
+  async reach<T extends Pick<Standing, "applied">>(
+    definition: Definition,
+    { min, waitMs }: { min: Cut; waitMs: number },
+    signal: AbortSignal,
+    read: () => Promise<T>,
+  ): Promise<T> {
+    if (this.#waiting >= MAX_WAITING) throw notReached(`too many requests wait for positions already`);
+    this.#waiting += 1;
+    const deadlineMs = performance.now() + waitMs;
+    try {
+      for (let pollMs = POLL_MS; ; pollMs = Math.min(pollMs * 1.5, 5 * POLL_MS)) {
+        let { applied } = await this.#standings.find(definition);
+        if (cutReached(applied, min)) {
+          // Redis may have gone in between, and with it what was reached.
+          const reading = await read();
+          if (cutReached(reading.applied, min)) return reading;
+          applied = reading.applied;
+        }
+        if (performance.now() >= deadlineMs) throw notReached(behind(applied, min, waitMs));
+        await delay(pollMs, undefined, { signal }).catch(() => {
+          throw notReached("the client has left");
+        });
+      }
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+}
+
+function behind(applied: Cut, min: Cut, waitMs: number): string {
+  return `after ${waitMs} ms the answer would still be at ${JSON.stringify(cutToJson(applied))}, and is to include ${JSON.stringify(cutToJson(min))}`;
+}
+
+function notReached(detail: string): Refusal {
+  return new Refusal(503, "NOT_REACHED", detail, { headers: { "retry-after": "1" } });
+}

@@ -1,0 +1,151 @@
+import { basename, join } from "node:path";
+import { isTidelineError } from "../../core/errors.ts";
+import type { StateFile } from "../../core/log/documents.ts";
+import { type Cut, cutToJson } from "../../core/log/position.ts";
+import { spanRecords } from "../../store/decode/raw-events.ts";
+import { type RecomputeSources, recomputeStates } from "../../store/decode/recompute.ts";
+import type { Definition } from "../../store/definitions/definitions.ts";
+import { ScratchFolder } from "../../store/files/scratch-folder.ts";
+import { topicName, unreachable } from "../../store/kafka/cluster/topics.ts";
+import { overloaded, Refusal, tooLarge } from "../common/problem.ts";
+
+export interface RecomputationsOptions {
+  readonly sources: RecomputeSources;
+  readonly brokers: string;
+  readonly namespace: string;
+  /** A recomputation that takes longer is given up. */
+  readonly timeoutMs: number;
+  /** So many records may lie between a position and the state that it is recomputed from. */
+  readonly maxRecords?: number;
+}
+
+/** Below the data directory, with a folder for each process. Nothing there is durable: a file is deleted when it is no longer among those kept. */
+const PARENT = "recomputed";
+const KEPT_FILES = 32;
+const MAX_WAITING = 16;
+const MAX_RECORDS = 20_000_000;
+/** So much is decoded at once: some milliseconds of the event loop. */
+export const PIECE_BYTES = 512 * 1024;
+
+interface Span {
+  readonly topicId: string;
+  readonly from: Cut;
+  readonly to: Cut;
+}
+
+/** The states of spans that no layer holds any more, computed anew: one at a time, and the last ones are kept. */
+export class Recomputations {
+  readonly #options: RecomputationsOptions;
+  readonly #kept = new Map<string, Promise<StateFile | null>>();
+  readonly #stopped = new AbortController();
+  readonly #scratch: ScratchFolder;
+  #last: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(options: RecomputationsOptions) {
+    this.#options = options;
+    this.#scratch = new ScratchFolder(options.sources.data.path(PARENT));
+  }
+
+  /** The states of `[from, to)`; null when there are none. Refuses with TOO_SLOW, POSITION_GONE, TOO_LARGE or, when too many wait, 429. */
+  states(definition: Definition, span: Span): Promise<StateFile | null> {
+    const key = JSON.stringify([definition.generation, cutToJson(span.from), cutToJson(span.to)]);
+    const made = this.#kept.get(key) ?? this.#queued(definition, span);
+    this.#kept.delete(key);
+    this.#kept.set(key, made);
+    made.catch(() => this.#kept.delete(key));
+    this.#forgetOldest();
+    return made;
+  }
+
+  /** Ends what is under way and deletes the files. */
+  async close(): Promise<void> {
+    this.#stopped.abort();
+    const kept = [...this.#kept.values()];
+    this.#kept.clear();
+    await Promise.all(kept.map((made) => this.#remove(made)));
+    this.#scratch.release();
+    await this.#options.sources.data.removeFolder(this.#folder);
+  }
+
+  get #folder(): string {
+    return join(PARENT, basename(this.#scratch.path));
+  }
+
+  #queued(definition: Definition, span: Span): Promise<StateFile | null> {
+    if (this.#waiting >= MAX_WAITING)
+      return Promise.reject(overloaded("too many questions about earlier positions are waiting to be recomputed"));
+    this.#waiting += 1;
+    const made = this.#last
+      .then(() => this.#recompute(definition, span))
+      .finally(() => {
+        this.#waiting -= 1;
+      });
+    this.#last = made.catch(() => {});
+    return made;
+  }
+
+  async #recompute({ view }: Definition, span: Span): Promise<StateFile | null> {
+    const { sources, namespace, timeoutMs, maxRecords = MAX_RECORDS } = this.#options;
+    const topic = topicName(namespace, view.stream.name);
+    const records = await spanRecords(sources, { topic, topicId: span.topicId }, span.from, span.to);
+    if (records > maxRecords) throw tooManyRecords(records, maxRecords);
+    const late = AbortSignal.timeout(timeoutMs);
+    const signal = AbortSignal.any([late, this.#stopped.signal]);
+    try {
+      return await recomputeStates(sources, { view, topic, ...span }, this.#folder, {
+        signal,
+        pieceBytes: PIECE_BYTES,
+      });
+    } catch (error) {
+      if (late.aborted) throw tooSlow(timeoutMs);
+      throw recomputingRefused(error, this.#options.brokers);
+    }
+  }
+
+  /** A file that a reader has just begun to read may go with it: the reader then finds it gone, and asks again. */
+  #forgetOldest(): void {
+    for (const [key, made] of this.#kept) {
+      if (this.#kept.size <= KEPT_FILES) return;
+      this.#kept.delete(key);
+      void this.#remove(made);
+    }
+  }
+
+  async #remove(made: Promise<StateFile | null>): Promise<void> {
+    const file = await made.catch(() => null);
+    if (file !== null) await this.#options.sources.data.remove(file.file);
+  }
+}
+
+/** What went wrong while a position was recomputed, as clients are told. */
+export function recomputingRefused(error: unknown, brokers: string): unknown {
+  if (isTidelineError(error, "LOG_LOST", "LOG_TRUNCATED", "TOPIC_MISSING", "TOPIC_RECREATED", "DEFINITION_INVALID"))
+    return positionGone(`this position cannot be recomputed: ${error.code}: ${error.message}`);
+  if (error instanceof Error && error.message.startsWith("Out of Memory Error"))
+    return tooLarge("recomputing this position would take more memory than this server may use");
+  const fromKafka = String((error as { code?: unknown }).code).startsWith("PLT_KFK");
+  return fromKafka ? unreachable(brokers, error) : error;
+}
+
+function tooManyRecords(records: number, maxRecords: number): Refusal {
+  const [needed, most] = [records, maxRecords].map((count) => count.toLocaleString("en-US"));
+  const problem = `recomputing this position would read ${needed} records; at most ${most} are read for one question`;
+  const allowed = "a newer position, or no at";
+  return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
+    errors: [{ parameter: "at", problem, allowed }],
+  });
+}
+
+function tooSlow(timeoutMs: number): Refusal {
+  return new Refusal(
+    504,
+    "TOO_SLOW",
+    `recomputing this position from archive and log took longer than ${timeoutMs / 1_000} s; ask without at, or for a newer position`,
+  );
+}
+
+/** 410: neither the archive nor the log has what lies between the batch versions and this position. */
+export function positionGone(detail: string): Refusal {
+  return new Refusal(410, "POSITION_GONE", detail);
+}

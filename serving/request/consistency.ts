@@ -1,0 +1,101 @@
+import { type AsOf, decodeAsOf } from "../../core/log/as-of.ts";
+import { at, type Cut, type Position, position } from "../../core/log/position.ts";
+import { parseDuration } from "../../core/time.ts";
+import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { Refusal } from "../common/problem.ts";
+import type { DescribedView } from "../views/served-views.ts";
+import type { Fail, One } from "./request.ts";
+import type { Serving } from "./serving.ts";
+
+/** At which position an answer is wanted. */
+export interface Consistency {
+  /** Exactly there: what an earlier answer gave as `asOf`. */
+  readonly at: AsOf | null;
+  /** There or later: read your own write. */
+  readonly min: Cut | null;
+  /** How long to wait for `min`. */
+  readonly waitMs: number;
+}
+
+export const CONSISTENCY_PARAMETERS = ["at", "min", "wait"] as const;
+
+const DEFAULT_WAIT_MS = 5_000;
+const MAX_WAIT_MS = 30_000;
+
+const TOKEN = "the asOf of an earlier answer";
+
+/** Reads `at`, `min` and `wait`. Throws GENERATION_GONE for a token of a definition that is not served any more. */
+export function readConsistency(
+  { views, namespace }: Serving,
+  one: One,
+  fail: Fail,
+  asked: DescribedView,
+): Consistency {
+  const { view, generation } = asked.definition;
+  const topic = topicName(namespace, view.stream.name);
+  const atText = one("at");
+  const minText = one("min");
+  const token = (parameter: string, text: string): AsOf | null => {
+    const asOf = decodeAsOf(text);
+    if (asOf === null) fail(parameter, `"${text.slice(0, 60)}" is no position`, allowedFor(parameter, topic));
+    return asOf;
+  };
+  const asOf = atText === undefined ? null : token("at", atText);
+  if (asOf !== null && asOf.generation !== generation) throw generationGone(view.name);
+  let min: Cut | null = null;
+  for (const part of minText?.split(",") ?? []) {
+    const wanted = part.includes(":") ? recordAt(part, topic, fail) : token("min", part);
+    if (wanted === null) continue;
+    if ("generation" in wanted && !sameLog(views, view.stream.name, wanted.generation)) throw generationGone(view.name);
+    min = furthest(min, "generation" in wanted ? wanted.applied : wanted);
+  }
+  if (atText !== undefined && minText !== undefined) fail("min", "means nothing together with at", "one of at and min");
+  return { at: asOf, min, waitMs: waitOf(one, fail) };
+}
+
+function allowedFor(parameter: string, topic: string): string {
+  return parameter === "at" ? TOKEN : `${TOKEN}, or ${topic}:partition:offset; several separated by commas`;
+}
+
+/**
+ * `topic:partition:offset` names a record: the answer includes it when the positions lie beyond it. The topic may have more partitions by now than
+ * its contract says.
+ */
+function recordAt(text: string, topic: string, fail: Fail): Cut | null {
+  const [, named, partition, offset] = /^(.*):(\d{1,6}):(\d{1,18})$/.exec(text) ?? [];
+  if (named === topic) return new Map([[Number(partition), position(BigInt(offset ?? 0) + 1n)]]);
+  const what = named === undefined ? "is no position" : "names another topic than this view reads";
+  fail("min", `"${text.slice(0, 120)}" ${what}`, allowedFor("min", topic));
+  return null;
+}
+
+/** Positions of another view's answer mean the same here if it reads the same stream. */
+function sameLog(views: Serving["views"], stream: string, generation: string): boolean {
+  return [...views.values()].some(
+    ({ definition }) => definition.generation === generation && definition.view.stream.name === stream,
+  );
+}
+
+function furthest(a: Cut | null, b: Cut): Cut {
+  const later = (x: Position, y: Position) => (x > y ? x : y);
+  return new Map(
+    [...(a ?? []), ...b].map(([partition]) => [partition, later(at(a ?? b, partition), at(b, partition))]),
+  );
+}
+
+function waitOf(one: One, fail: Fail): number {
+  const text = one("wait");
+  if (text === undefined) return DEFAULT_WAIT_MS;
+  const waitMs = /^\d{1,6}$/.test(text) ? Number(text) : parseDuration(text);
+  if (waitMs !== null && waitMs <= MAX_WAIT_MS) return waitMs;
+  fail("wait", `"${text.slice(0, 60)}" is no such time`, "milliseconds, or 1s to 30s");
+  return DEFAULT_WAIT_MS;
+}
+
+function generationGone(view: string): Refusal {
+  return new Refusal(
+    410,
+    "GENERATION_GONE",
+    `the position belongs to a definition of "${view}" that is not served, or to another stream: ask again without it`,
+  );
+}

@@ -1,0 +1,67 @@
+import { planQuery, type Query, type QueryProblem } from "../../core/query/query.ts";
+import { NUMBERS, type Numbers } from "../common/numbers.ts";
+import { badRequest, viewUnknown } from "../common/problem.ts";
+import type { DescribedView } from "../views/served-views.ts";
+import type { Parameters } from "./parameters.ts";
+
+/** Notes that a parameter is wrong. All that are wrong are named in one refusal. */
+export type Fail = (parameter: string, problem: string, allowed: string) => void;
+
+/** The one value of a parameter; undefined when it was not given. */
+export type One = (name: string) => string | undefined;
+
+export interface ViewRequest<T> {
+  readonly described: DescribedView;
+  readonly query: Query;
+  /** What the route reads beside the query. */
+  readonly options: T;
+}
+
+/** Reads a request to the view called `name`: the query's parameters, and those in `own`, which the route reads with `read`. Throws a Refusal. */
+export function readRequest<T>(
+  views: ReadonlyMap<string, DescribedView>,
+  name: string,
+  parameters: Parameters,
+  own: readonly string[],
+  read: (one: One, fail: Fail, described: DescribedView) => T,
+): ViewRequest<T> {
+  const described = views.get(name);
+  if (described === undefined) throw viewUnknown(name, [...views.keys()]);
+  const problems: QueryProblem[] = [...parameters.problems];
+  const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
+  const one: One = (parameter) => {
+    const value = parameters.values[parameter];
+    if (value === undefined || typeof value === "string") return value;
+    fail(parameter, "given more than once", `${parameter} once`);
+    return undefined;
+  };
+  const values = Object.fromEntries(Object.entries(parameters.values).filter(([key]) => !own.includes(key)));
+  const plan = planQuery(described.definition.view, values);
+  const options = read(one, fail, described);
+  if (!plan.ok) problems.push(...plan.problems);
+  if (!plan.ok || problems.length > 0) throw badRequest(problems);
+  return { described, query: plan.query, options };
+}
+
+/** A whole number in a range, `byDefault` when it is not given. */
+export function wholeNumber(
+  one: One,
+  fail: Fail,
+  name: string,
+  { least, most, byDefault }: { least: number; most: number; byDefault: number },
+): number {
+  const text = one(name);
+  if (text === undefined) return byDefault;
+  const value = Number(text);
+  if (/^\d{1,9}$/.test(text) && value >= least && value <= most) return value;
+  fail(name, `"${text.slice(0, 60)}" is no such number`, `${least} to ${most}`);
+  return byDefault;
+}
+
+/** How exact numbers are to be written: `numbers`. */
+export function readNumbers(one: One, fail: Fail): Numbers {
+  const text = one("numbers") ?? "number";
+  if (Object.hasOwn(NUMBERS, text)) return text as Numbers;
+  fail("numbers", `"${text.slice(0, 60)}" is neither`, Object.keys(NUMBERS).join(", "));
+  return "number";
+}

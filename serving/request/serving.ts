@@ -1,0 +1,27 @@
+import type { LiveFeeds } from "../answer/live-feeds.ts";
+import type { ServingMetrics } from "../operations/metrics.ts";
+import type { Changes } from "../operations/overview.ts";
+import type { Problems } from "../operations/problems.ts";
+import type { StreamQuality } from "../operations/stream-quality.ts";
+import type { Proofs } from "../proof/proofs.ts";
+import type { RedisGate } from "../read/live/redis-gate.ts";
+import type { Standings } from "../read/live/standings.ts";
+import type { PositionWaits } from "../read/position-waits.ts";
+import type { Reader } from "../read/reader.ts";
+import type { DescribedView } from "../views/served-views.ts";
+
+/** What the routes answer from. */
+export interface Serving {
+  readonly reader: Reader;
+  readonly standings: Standings;
+  readonly changes: Changes;
+  readonly gate: RedisGate;
+  readonly views: ReadonlyMap<string, DescribedView>;
+  readonly waits: PositionWaits;
+  readonly live: LiveFeeds;
+  readonly quality: StreamQuality;
+  readonly proofs: Proofs;
+  readonly problems: Problems;
+  readonly metrics: ServingMetrics;
+  readonly namespace: string;
+}

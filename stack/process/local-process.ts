@@ -1,0 +1,224 @@
+import { type StdioOptions, spawn } from "node:child_process";
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import { TidelineError } from "../../core/errors.ts";
+import { endLeftovers, removeRecord, writeRecord } from "./leftovers.ts";
+import { logPath, logTail, openLog } from "./logfile.ts";
+import { endGroup, ownIdentity, type ProcessIdentity, sendSignal } from "./processes.ts";
+import { unwatched, type Work } from "./work.ts";
+
+/** How a process ended: `expected` when `stop()` asked for it. */
+export interface Ending {
+  readonly expected: boolean;
+  /** For people: "exit code 1", "SIGKILL". */
+  readonly how: string;
+}
+
+/** A process that can be started, ended and started again. */
+export interface ProcessHandle {
+  readonly name: string;
+  /** The number of the running process; `undefined` while it does not run. */
+  readonly pid: number | undefined;
+  readonly logFile: string;
+  /** Resolves when it answers. Does nothing while it runs already. Throws `SERVER_NOT_READY`, `PORT_TAKEN` ... */
+  start(work?: Work): Promise<void>;
+  /** Ends it in its own way, or a start that is under way; resolves when it is gone. Does nothing when it is. */
+  stop(): Promise<void>;
+  /** Sends a signal from outside, as a crash would; after one that ends it, resolves when it is gone. */
+  kill(signal?: NodeJS.Signals): Promise<void>;
+  /** Resolves when the running process has ended; at once when none runs. */
+  ended(): Promise<Ending>;
+}
+
+/** What a probe throws for a process that answers, and says that it cannot do all of its work yet. */
+export class NotReadyYet extends Error {
+  /** A sentence for each thing that fails again and again. None while it only takes its time. */
+  readonly failing: readonly string[];
+
+  constructor(message: string, failing: readonly string[]) {
+    super(message);
+    this.failing = failing;
+  }
+}
+
+export interface Launch {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface ProcessPlan {
+  /** Lower case, names its files. */
+  readonly name: string;
+  readonly title: string;
+  readonly home: string;
+  /** Part of its command line that no other program's has. */
+  readonly mark: string;
+  /** Gets what is needed and says how to run it. */
+  prepare(work: Work): Promise<Launch>;
+  /** Resolves when the process answers, rejects when it does not yet; `signal` limits one try. Throws NotReadyYet. */
+  probe(signal: AbortSignal): Promise<void>;
+  /**
+   * Called when a process counts as started although it is not ready: it says that something fails, or has not become ready within the limit. Others
+   * of its parts work, and waiting longer would not help.
+   */
+  onUnready?(reasons: readonly string[]): void;
+  readonly readyLimitMs: number;
+  readonly graceMs: number;
+}
+
+interface Running {
+  readonly pid: number;
+  readonly logFrom: number;
+  readonly ended: Promise<Ending>;
+  ending: Ending | undefined;
+}
+
+const probeEveryMs = 100;
+const probeLimitMs = 3000;
+const notRunning: Ending = { expected: true, how: "not running" };
+const leavesRunning: readonly NodeJS.Signals[] = ["SIGSTOP", "SIGCONT", "SIGHUP", "SIGUSR1", "SIGUSR2"];
+
+/**
+ * A process in a group of its own, detached: Ctrl+C in a terminal reaches every process of the foreground group, and
+ * these must end in order instead. Should Tideline itself be killed they stay behind; the note under `<home>/run` lets
+ * the next start find and end them.
+ */
+export class LocalProcess implements ProcessHandle {
+  readonly name: string;
+  readonly logFile: string;
+  readonly #plan: ProcessPlan;
+  #starting: Promise<void> | undefined;
+  #giveUp = new AbortController();
+  #running: Running | undefined;
+  #stopping = false;
+
+  constructor(plan: ProcessPlan) {
+    this.#plan = plan;
+    this.name = plan.name;
+    this.logFile = logPath(plan.home, plan.name);
+  }
+
+  get pid(): number | undefined {
+    return this.#running?.pid;
+  }
+
+  start(work: Work = unwatched): Promise<void> {
+    this.#starting ??= this.#start(work).finally(() => {
+      this.#starting = undefined;
+    });
+    return this.#starting;
+  }
+
+  async stop(): Promise<void> {
+    this.#giveUp.abort();
+    await this.#starting?.catch(() => {});
+    await this.#end();
+  }
+
+  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    const running = this.#running;
+    if (running === undefined) return;
+    sendSignal(-running.pid, signal);
+    if (!leavesRunning.includes(signal)) await running.ended;
+  }
+
+  async ended(): Promise<Ending> {
+    return this.#running?.ended ?? notRunning;
+  }
+
+  async #start(work: Work): Promise<void> {
+    if (this.#running !== undefined) return;
+    this.#giveUp = new AbortController();
+    const signal = AbortSignal.any([work.signal, this.#giveUp.signal]);
+    signal.throwIfAborted();
+    const { name, home } = this.#plan;
+    await endLeftovers(home, name);
+    const launch = await this.#plan.prepare({ report: work.report, signal });
+    signal.throwIfAborted();
+    this.#running = await this.#launch(launch);
+    try {
+      work.report("waiting until it answers");
+      await this.#untilReady(this.#running, signal);
+    } catch (error) {
+      await this.#end();
+      throw error;
+    }
+  }
+
+  async #launch(launch: Launch): Promise<Running> {
+    const owner = await ownIdentity();
+    const log = await openLog(this.logFile);
+    try {
+      const { size } = await log.stat();
+      return await this.#spawn(launch, log.fd, size, owner);
+    } finally {
+      await log.close();
+    }
+  }
+
+  async #spawn({ command, args, env = {} }: Launch, logFd: number, logFrom: number, owner: ProcessIdentity) {
+    const { name, home, mark, graceMs } = this.#plan;
+    // Node's own spawn: the log must be the child's own file, not a pipe that breaks when Tideline dies.
+    const stdio: StdioOptions = ["ignore", logFd, logFd];
+    const child = spawn(command, args, { env: { ...process.env, ...env }, detached: true, stdio });
+    const exited = once(child, "exit");
+    const { pid } = child;
+    if (pid !== undefined) writeRecord(home, name, { pid, mark, graceMs, startedAtMs: Date.now(), owner });
+    else throw this.#notReady("could not be started", command, await exited.catch((cause: unknown) => cause));
+    const ended = exited.then(async ([code, signal]: (number | string | null)[]) => {
+      sendSignal(-pid, "SIGKILL"); // helpers that outlived it
+      await removeRecord(home, name);
+      running.ending = { expected: this.#stopping, how: signal === null ? `exit code ${code}` : `${signal}` };
+      this.#running = undefined;
+      return running.ending;
+    });
+    const running: Running = { pid, logFrom, ended, ending: undefined };
+    return running;
+  }
+
+  async #untilReady(running: Running, signal: AbortSignal): Promise<void> {
+    const deadline = performance.now() + this.#plan.readyLimitMs;
+    for (;;) {
+      signal.throwIfAborted();
+      if (running.ending !== undefined) {
+        throw this.#notReady(`ended while starting (${running.ending.how})`, await this.#tail(running));
+      }
+      try {
+        return await this.#plan.probe(AbortSignal.any([signal, AbortSignal.timeout(probeLimitMs)]));
+      } catch (cause) {
+        const isLate = performance.now() > deadline;
+        if (cause instanceof NotReadyYet && (isLate || cause.failing.length > 0)) {
+          this.#plan.onUnready?.(cause.failing.length > 0 ? cause.failing : [cause.message]);
+          return;
+        }
+        if (isLate) {
+          const limit = `does not answer after ${this.#plan.readyLimitMs / 1000} s`;
+          throw this.#notReady(limit, await this.#tail(running), cause);
+        }
+      }
+      await Promise.race([sleep(probeEveryMs), running.ended]);
+    }
+  }
+
+  async #end(): Promise<void> {
+    const running = this.#running;
+    if (running === undefined) return;
+    this.#stopping = true;
+    await endGroup(running.pid, this.#plan.graceMs, async () => running.ending !== undefined);
+    this.#stopping = false;
+  }
+
+  async #tail(running: Running): Promise<string> {
+    return `Its last lines:\n${await logTail(this.logFile, running.logFrom)}`;
+  }
+
+  #notReady(what: string, detail: string, cause?: unknown): TidelineError {
+    return new TidelineError(
+      "SERVER_NOT_READY",
+      `${this.#plan.title} ${what}. ${detail}`,
+      `Read ${this.logFile}; start again when the reason is gone.`,
+      { cause },
+    );
+  }
+}

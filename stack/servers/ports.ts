@@ -1,0 +1,100 @@
+import { createServer } from "node:net";
+import getPort, { portNumbers } from "get-port";
+import { z } from "zod";
+import { TidelineError } from "../../core/errors.ts";
+
+export interface PortSpec {
+  readonly default: number;
+  readonly variable: string;
+  readonly flag: string;
+  /** Who listens there, as the end of "the port of ...". */
+  readonly owner: string;
+}
+
+/** Every port that `tideline up` listens on, all of them on 127.0.0.1. */
+export const portSpecs = {
+  api: { default: 7070, variable: "TIDELINE_API_PORT", flag: "--api-port", owner: "the HTTP API" },
+  speed: { default: 7071, variable: "TIDELINE_SPEED_PORT", flag: "--speed-port", owner: "the speed layer's metrics" },
+  worker: { default: 7072, variable: "TIDELINE_WORKER_PORT", flag: "--worker-port", owner: "the worker's metrics" },
+  redis: { default: 7073, variable: "TIDELINE_REDIS_PORT", flag: "--redis-port", owner: "Redis" },
+  kafka: { default: 7074, variable: "TIDELINE_KAFKA_PORT", flag: "--kafka-port", owner: "Kafka" },
+  kafkaController: {
+    default: 7075,
+    variable: "TIDELINE_KAFKA_CONTROLLER_PORT",
+    flag: "--kafka-controller-port",
+    owner: "Kafka's controller",
+  },
+  temporal: { default: 7076, variable: "TIDELINE_TEMPORAL_PORT", flag: "--temporal-port", owner: "Temporal" },
+  temporalUi: {
+    default: 7077,
+    variable: "TIDELINE_TEMPORAL_UI_PORT",
+    flag: "--temporal-ui-port",
+    owner: "Temporal's Web UI",
+  },
+  temporalMetrics: {
+    default: 7078,
+    variable: "TIDELINE_TEMPORAL_METRICS_PORT",
+    flag: "--temporal-metrics-port",
+    owner: "Temporal's metrics",
+  },
+} as const satisfies Record<string, PortSpec>;
+
+export type PortName = keyof typeof portSpecs;
+export type Ports = Readonly<Record<PortName, number>>;
+
+export const portShape = z.coerce.number().int().min(1).max(65_535);
+
+/** One value for every port. */
+export function eachPort(value: (name: PortName, spec: PortSpec) => number): Ports {
+  return {
+    api: value("api", portSpecs.api),
+    speed: value("speed", portSpecs.speed),
+    worker: value("worker", portSpecs.worker),
+    redis: value("redis", portSpecs.redis),
+    kafka: value("kafka", portSpecs.kafka),
+    kafkaController: value("kafkaController", portSpecs.kafkaController),
+    temporal: value("temporal", portSpecs.temporal),
+    temporalUi: value("temporalUi", portSpecs.temporalUi),
+    temporalMetrics: value("temporalMetrics", portSpecs.temporalMetrics),
+  };
+}
+
+/**
+ * Ports that nobody listens on, for tests. They lie below the range that systems hand out for outgoing connections:
+ * a port from that range can be lost in the seconds before a server binds it. The start is random, because test
+ * processes run side by side.
+ */
+export async function freePorts(): Promise<Ports> {
+  const names = Object.keys(portSpecs);
+  const start = 10_000 + Math.floor(Math.random() * 20_000);
+  const numbers: number[] = [];
+  for (const _ of names) {
+    numbers.push(await getPort({ port: portNumbers(start, start + 500), exclude: numbers, host: "127.0.0.1" }));
+  }
+  return eachPort((name) => numbers[names.indexOf(name)] ?? 0);
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", (error) => {
+      if ("code" in error && error.code === "EADDRINUSE") resolve(false);
+      else reject(error);
+    });
+    server.listen({ port, host: "127.0.0.1", exclusive: true }, () => server.close(() => resolve(true)));
+  });
+}
+
+/** Throws `PORT_TAKEN` for the first of `names` whose port somebody listens on. */
+export async function requireFreePorts(ports: Ports, names: readonly PortName[]): Promise<void> {
+  for (const name of names) {
+    const { owner, variable, flag } = portSpecs[name];
+    const port = ports[name];
+    if (await isFree(port)) continue;
+    throw new TidelineError(
+      "PORT_TAKEN",
+      `Port ${port}, wanted by ${owner}, is taken by another program`,
+      `Stop that program, or choose another port with ${flag} or ${variable}.`,
+    );
+  }
+}

@@ -1,0 +1,121 @@
+import { resolve } from "node:path";
+import type { ProcessHandle } from "../process/local-process.ts";
+import { logPath } from "../process/logfile.ts";
+import { unwatched, type Work } from "../process/work.ts";
+import { cacheFolder } from "../programs/cache.ts";
+import { kafkaProcess } from "./kafka.ts";
+import type { Ports } from "./ports.ts";
+import { redisProcess } from "./redis.ts";
+import { temporalProcess } from "./temporal.ts";
+
+export type ServerName = "kafka" | "redis" | "temporal";
+
+/** A server, whoever started it. When it was given by its address (`given`), every method does nothing. */
+export interface ServerHandle extends ProcessHandle {
+  readonly name: ServerName;
+  /** host:port, several separated by commas for a given Kafka; for a given Redis its URL. */
+  readonly address: string;
+  readonly given: boolean;
+}
+
+export interface Servers {
+  readonly kafka: ServerHandle & { readonly brokers: string };
+  readonly redis: ServerHandle & { readonly url: string };
+  /** `uiUrl` is unknown when Temporal was given by its address. */
+  readonly temporal: ServerHandle & { readonly uiUrl: string | undefined };
+  /** Ends Temporal, Redis and Kafka, in this order. */
+  stop(): Promise<void>;
+}
+
+export interface ServerOptions {
+  /** The folder that holds all state; made when missing. */
+  readonly home: string;
+  /** Addresses of servers that run already; an empty one counts as not set. */
+  readonly env?: { readonly [name in "KAFKA_BROKERS" | "REDIS_URL" | "TEMPORAL_ADDRESS"]?: string | undefined };
+  readonly ports: Ports;
+  /** Where fetched servers are kept; by default `TIDELINE_CACHE`, else the user's cache folder. */
+  readonly cacheDir?: string;
+}
+
+const given = <T extends object>(name: ServerName, address: string, home: string, extra: T): ServerHandle & T => ({
+  name,
+  address,
+  given: true,
+  pid: undefined,
+  logFile: logPath(home, name),
+  start: async () => {},
+  stop: async () => {},
+  kill: async () => {},
+  ended: async () => ({ expected: true, how: "not ours" }),
+  ...extra,
+});
+
+const local = <T extends object>(
+  name: ServerName,
+  port: number,
+  process: ProcessHandle,
+  extra: T,
+): ServerHandle & T => ({
+  name,
+  address: `127.0.0.1:${port}`,
+  given: false,
+  get pid() {
+    return process.pid;
+  },
+  logFile: process.logFile,
+  start: (work) => process.start(work),
+  stop: () => process.stop(),
+  kill: (signal) => process.kill(signal),
+  ended: () => process.ended(),
+  ...extra,
+});
+
+/** The three servers, none of them started: start them one by one, or use `startServers`. */
+export function createServers({ home: folder, env = {}, ports, cacheDir = cacheFolder() }: ServerOptions): Servers {
+  const home = resolve(folder);
+  const { KAFKA_BROKERS: brokers, REDIS_URL: url, TEMPORAL_ADDRESS: address } = env;
+  const kafka = brokers
+    ? given("kafka", brokers, home, { brokers })
+    : local("kafka", ports.kafka, kafkaProcess(home, cacheDir, ports), { brokers: `127.0.0.1:${ports.kafka}` });
+  const redis = url
+    ? given("redis", url, home, { url })
+    : local("redis", ports.redis, redisProcess(home, cacheDir, ports), { url: `redis://127.0.0.1:${ports.redis}` });
+  const temporal = address
+    ? given("temporal", address, home, { uiUrl: undefined })
+    : local("temporal", ports.temporal, temporalProcess(home, cacheDir, ports), {
+        uiUrl: `http://127.0.0.1:${ports.temporalUi}`,
+      });
+  return {
+    kafka,
+    redis,
+    temporal,
+    async stop() {
+      for (const server of [temporal, redis, kafka]) await server.stop();
+    },
+  };
+}
+
+export interface StartOptions extends ServerOptions {
+  report?(server: ServerName, line: string): void;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Gets, starts and waits for all three servers, in parallel. When one fails the others are stopped before this rejects.
+ * Throws `SERVER_MISSING`, `SERVER_NOT_READY`, `PORT_TAKEN`.
+ */
+export async function startServers(options: StartOptions): Promise<Servers> {
+  const servers = createServers(options);
+  const signal = options.signal ?? unwatched.signal;
+  const work = (name: ServerName): Work => ({ report: (line) => options.report?.(name, line), signal });
+  try {
+    await Promise.all(
+      [servers.kafka, servers.redis, servers.temporal].map((server) => server.start(work(server.name))),
+    );
+  } catch (error) {
+    // All at once: a start that is under way must give up even while another one is being ended.
+    await Promise.all([servers.kafka, servers.redis, servers.temporal].map((server) => server.stop()));
+    throw error;
+  }
+  return servers;
+}

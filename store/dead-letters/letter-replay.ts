@@ -1,0 +1,125 @@
+import { type GenericError, Producer, serializersFrom } from "@platformatic/kafka";
+import { TidelineError } from "../../core/errors.ts";
+import { parseBrokers } from "../kafka/cluster/brokers.ts";
+import { deadLetterTopic, unreachable } from "../kafka/cluster/topics.ts";
+import { partitionOf } from "../kafka/produce/partitioner.ts";
+import { LETTER } from "./dead-letters.ts";
+
+/** A letter to be sent as a new record of the stream. */
+export interface Outgoing {
+  /** The letter's id. */
+  readonly id: string;
+  readonly key: string | Buffer;
+  readonly value: Buffer;
+}
+
+export interface Replayed {
+  readonly id: string;
+  readonly partition: number;
+  readonly offset: bigint;
+}
+
+/**
+ * Sends letters as new records, each at most once, whatever crashes (KIP-98): a record and the note that its letter was replayed are
+ * one transaction. All replays of a topic share one transactional id, so opening this ends a replay that is still under way or was
+ * killed; letters that are read afterwards say all that was ever replayed.
+ */
+export class LetterReplay {
+  readonly #brokers: string;
+  readonly #topic: string;
+  readonly #client: Client;
+  readonly #partitions: number;
+  #transaction: Transaction;
+
+  private constructor(brokers: string, topic: string, client: Client, partitions: number, transaction: Transaction) {
+    this.#brokers = brokers;
+    this.#topic = topic;
+    this.#client = client;
+    this.#partitions = partitions;
+    this.#transaction = transaction;
+  }
+
+  /** Throws NOT_READY when Kafka does not answer. */
+  static async open(brokers: string, topic: string): Promise<LetterReplay> {
+    const client = createClient(brokers, topic);
+    try {
+      const transaction = await client.beginTransaction(NEW_PRODUCER);
+      const { topics } = await client.metadata({ topics: [topic] });
+      return new LetterReplay(brokers, topic, client, topics.get(topic)?.partitionsCount ?? 0, transaction);
+    } catch (error) {
+      await client.close(true);
+      throw unreachable(brokers, error);
+    }
+  }
+
+  /**
+   * Sends one transaction of letters, by their keys' partitions. Throws WRITE_REFUSED when another replay of this topic was begun
+   * meanwhile, NOT_READY when Kafka does not take them; then none of them was sent.
+   */
+  async send(letters: readonly Outgoing[]): Promise<Replayed[]> {
+    if (letters.length === 0) return [];
+    try {
+      if (this.#transaction.completed) this.#transaction = await this.#client.beginTransaction(NEW_PRODUCER);
+      const replayed = await this.#sendRecords(letters);
+      await this.#transaction.send({ messages: replayed.map((one) => this.#note(one)) });
+      await this.#transaction.commit();
+      return replayed;
+    } catch (error) {
+      throw this.#explain(error);
+    }
+  }
+
+  async close(): Promise<void> {
+    // A transaction that nothing was sent in needs no end: Kafka does not know of it yet.
+    await this.#client.close(true);
+  }
+
+  async #sendRecords(letters: readonly Outgoing[]): Promise<Replayed[]> {
+    const topic = this.#topic;
+    const messages = letters.map(({ id, key, value }) => {
+      const partition = partitionOf(key, this.#partitions);
+      return { topic, key, value, partition, headers: { [LETTER.replayOf]: id } };
+    });
+    const { offsets = [] } = await this.#transaction.send({ messages });
+    // One batch a partition, in the order of the messages: its first offset is what Kafka answers.
+    const next = new Map(offsets.map(({ partition, offset }) => [Number(partition), offset]));
+    return messages.map(({ partition, headers }) => {
+      const offset = next.get(partition) ?? -1n;
+      next.set(partition, offset + 1n);
+      return { id: headers[LETTER.replayOf] ?? "", partition, offset };
+    });
+  }
+
+  #note({ id, partition, offset }: Replayed) {
+    const headers = { [LETTER.kind]: "replay", [LETTER.replayedTo]: `${partition}:${offset}` };
+    return { topic: deadLetterTopic(this.#topic), key: id, partition: 0, headers };
+  }
+
+  #explain(cause: unknown): unknown {
+    const { findBy } = cause as Partial<GenericError>;
+    const fenced = ["PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"].some((id) => findBy?.call(cause, "apiId", id));
+    if (!fenced) return unreachable(this.#brokers, cause);
+    const message = `another replay of ${this.#topic} was begun, and ended this one`;
+    const hint = "see `tideline dead-letters list` for what is still to be replayed, and start again";
+    return new TidelineError("WRITE_REFUSED", message, hint, { cause });
+  }
+}
+
+/** Asks for whatever producer id and epoch come next (KIP-360); the client's own 0 and 0 are those of another producer. */
+const NEW_PRODUCER = { producerId: -1n, producerEpoch: -1 };
+
+const createClient = (brokers: string, topic: string) =>
+  new Producer({
+    clientId: "tideline-replay",
+    bootstrapBrokers: parseBrokers(brokers),
+    transactionalId: `tideline-replay-${topic}`,
+    idempotent: true,
+    acks: -1,
+    serializers: serializersFrom((text?: string | Buffer) => (typeof text === "string" ? Buffer.from(text) : text)),
+    // The transaction of a killed replay is being aborted, or the coordinator is loading: both take a moment.
+    retries: 40,
+    retryDelay: 250,
+  });
+
+type Client = ReturnType<typeof createClient>;
+type Transaction = Awaited<ReturnType<Client["beginTransaction"]>>;

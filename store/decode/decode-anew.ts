@@ -1,0 +1,42 @@
+import type { Stream } from "../../core/contract/stream.ts";
+import type { Duck } from "../duckdb/duck.ts";
+import { Decoder } from "./decoder.ts";
+import { eventColumns } from "./events.ts";
+import { archivedOriginals, type ForeignSpan } from "./originals.ts";
+import { type DedupSources, warmDedup } from "./warm-dedup.ts";
+
+export interface DecodingOptions {
+  readonly signal?: AbortSignal;
+  readonly onRecords?: (records: number) => void;
+  /** How much is decoded at once. */
+  readonly pieceBytes?: number | undefined;
+}
+
+/**
+ * Decodes the original bytes of archived records by today's contract into the new temporary table `table`, with the columns of
+ * `eventColumns` and the record's `_timestamp`. Duplicates are decided anew too: another contract may read another id.
+ */
+export async function decodeAnew(
+  sources: DedupSources,
+  duck: Duck,
+  { stream, topic, topicId }: { readonly stream: Stream; readonly topic: string; readonly topicId: string },
+  spans: readonly ForeignSpan[],
+  table: string,
+  { signal, onRecords, pieceBytes }: DecodingOptions = {},
+): Promise<void> {
+  await duck.run(`CREATE TEMP TABLE ${table} (${eventColumns(stream)}, _timestamp BIGINT)`);
+  const decoder = await Decoder.open(duck, stream, sources.schemas);
+  for (const span of spans) {
+    await decoder.forget([span.partition]);
+    const window = { stream, topic, topicId, partition: span.partition, before: span.from };
+    await warmDedup(sources, decoder, window);
+    for await (const batch of archivedOriginals(duck, sources.data, span, pieceBytes)) {
+      signal?.throwIfAborted();
+      await decoder.decode([batch]);
+      await duck.run(
+        `INSERT INTO ${table} BY NAME SELECT events.*, _timestamp FROM events JOIN (SELECT _partition, _offset, _timestamp FROM ${batch.relation}) USING (_partition, _offset)`,
+      );
+      onRecords?.(batch.records.length);
+    }
+  }
+}

@@ -1,0 +1,284 @@
+import { DuckDBBlobValue, type DuckDBValue } from "@duckdb/node-api";
+import {
+  anyRepeatSql,
+  canonicalSql,
+  decodeOne,
+  duplicatesSql,
+  type Reject,
+  type SchemaLookup,
+  scannedSql,
+  scannedTexts,
+} from "../../core/codec/decode/decode.ts";
+import { RecordScanner } from "../../core/codec/decode/scan.ts";
+import { quoteName } from "../../core/contract/sql.ts";
+import type { Stream, Version } from "../../core/contract/stream.ts";
+import { at, type Cut } from "../../core/log/position.ts";
+import type { Duck } from "../duckdb/duck.ts";
+import { KeptStatements, RefilledTable } from "../duckdb/kept-statements.ts";
+import type { FetchedPartition } from "../kafka/read/log.ts";
+import type { SchemaSource } from "../registry/registry-schemas.ts";
+import { AvroBodies, BatchRows, type RecordBatch } from "./batch-rows.ts";
+import { sourceSql } from "./batch-source.ts";
+import { eventNames } from "./events.ts";
+
+/** A batch that was scanned ahead of its turn. */
+export interface ScannedBatch {
+  readonly rows: BatchRows;
+  /** Knows the schemas of its Avro records. */
+  readonly schemas: SchemaLookup;
+  readonly scanner: RecordScanner;
+}
+
+/** A record that was refused, with its original bytes: what goes to the dead letters. */
+export interface Rejected {
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly reject: Reject;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+}
+
+/**
+ * The one decoder of both layers: fetched records -> the temporary table `events` of a DuckDB connection (columns of store/decode/events.ts), with
+ * duplicates marked and rejects in place. The connection's table `seen` remembers ids for the dedup window.
+ *
+ * Nearly all records are scanned into the texts of columns, which SQL splits and casts; the few that are not recognised go one by one through the
+ * contract.
+ */
+export class Decoder {
+  readonly duck: Duck;
+  /** Of its connection, for whoever reads `events`. */
+  readonly statements: KeptStatements;
+  readonly #decoded: RefilledTable;
+  /** Rows of the batch that are decoded once more, by version. */
+  readonly #again: ReadonlyMap<Version, RefilledTable>;
+  readonly #stream: Stream;
+  readonly #schemas: SchemaSource;
+  /** For the newest version: those that no scanned batch is using. */
+  readonly #free: RecordScanner[] = [];
+  /** For the older versions that are tried, by version. */
+  readonly #older: ReadonlyMap<Version, RecordScanner>;
+  /** How many ids were remembered since the old ones were forgotten. */
+  #remembered = 0;
+  #forgetAt = FORGET_AT_LEAST;
+
+  private constructor(duck: Duck, statements: KeptStatements, stream: Stream, schemas: SchemaSource) {
+    this.duck = duck;
+    this.statements = statements;
+    this.#decoded = new RefilledTable(duck, this.statements, "decoded");
+    this.#again = new Map(
+      stream.tried.map((version) => [version, new RefilledTable(duck, this.statements, againOf(version))]),
+    );
+    this.#stream = stream;
+    this.#schemas = schemas;
+    const [, ...older] = stream.tried;
+    this.#older = new Map(
+      older.map((version, index) => [version, new RecordScanner(version, stream.tried.slice(0, index + 1))]),
+    );
+  }
+
+  static async open(duck: Duck, stream: Stream, schemas: SchemaSource): Promise<Decoder> {
+    await duck.run(
+      `CREATE OR REPLACE TEMP TABLE decoded AS ${decodedSql(canonicalSql(stream, newestOf(stream), NOTHING))}`,
+    );
+    await duck.run(`CREATE OR REPLACE TEMP VIEW events AS SELECT ${eventNames(stream)} FROM decoded`);
+    await duck.run("CREATE OR REPLACE TEMP TABLE rejects (_row INTEGER, reject VARCHAR)");
+    await duck.run(
+      "CREATE OR REPLACE TEMP TABLE seen (_partition INTEGER, _offset BIGINT, _id VARCHAR, _hash UBIGINT)",
+    );
+    return new Decoder(duck, await KeptStatements.open(duck), stream, schemas);
+  }
+
+  /**
+   * The part of decoding that needs no database: it may be done while the batch before is still worked on. Throws NOT_READY when a schema is needed
+   * and its registry does not answer: that is no verdict on a record.
+   */
+  async scan(batch: readonly RecordBatch[]): Promise<ScannedBatch> {
+    const rows = new BatchRows(batch);
+    const schemas = await this.#schemas.lookup(rows.schemaIds(), this.#stream);
+    const newest = newestOf(this.#stream);
+    const scanner = this.#free.pop() ?? new RecordScanner(newest);
+    await rows.scanAll(scanner, new AvroBodies(newest, schemas));
+    return { rows, schemas, scanner };
+  }
+
+  /** Decodes a batch into `events` and remembers its ids. Answers the rejects. Throws as `scan`. */
+  async decode(batch: readonly RecordBatch[], scanned?: ScannedBatch): Promise<Rejected[]> {
+    const { rows, schemas, scanner } = scanned ?? (await this.scan(batch));
+    if (rows.length === 0) {
+      this.#free.push(scanner);
+      await this.#decoded.clear();
+      return [];
+    }
+    const newest = newestOf(this.#stream);
+    const allOk = scanner.failed === 0;
+    const source = sourceSql(batch, scannedTexts(newest, allOk));
+    const sql = decodedSql(scannedSql(this.#stream, newest, source, allOk));
+    await this.#decoded.fill(sql, rows.length, blobsOf(scanner, allOk));
+    const rejected = allOk ? [] : await this.#decodeRest(rows, schemas);
+    this.#free.push(scanner);
+    await this.#markDuplicates();
+    await this.statements.run(rememberSql("decoded"));
+    await this.#forgetOld(rows.length);
+    return rejected;
+  }
+
+  /** Forgets the ids of `partitions`: before their positions are moved, so that no record is compared with its own future. */
+  async forget(partitions: readonly number[]): Promise<void> {
+    if (partitions.length > 0) await this.duck.run(`DELETE FROM seen WHERE _partition IN (${partitions.join(", ")})`);
+  }
+
+  /** Remembers ids from a relation with (_partition, _offset, _id): from the archive, for a warm-up. */
+  async remember(relation: string): Promise<void> {
+    await this.duck.run(rememberSql(relation));
+  }
+
+  /**
+   * The records that were not recognised as events of the newest version: those that are recognised as older ones are upcast; those that the
+   * contract accepts are decoded again from canonical text; the others are rejects.
+   */
+  async #decodeRest(rows: BatchRows, schemas: SchemaLookup): Promise<Rejected[]> {
+    for (const [version, scanner] of this.#older) {
+      const left = (await this.#unrecognised()).map(([row]) => Number(row));
+      if (left.length === 0) return [];
+      rows.scanSome(scanner, new AvroBodies(version, schemas), left);
+      const texts = `SELECT ${scannedTexts(version, false)}, unnest([${left.join(", ")}]) AS _row`;
+      const sql = decodedSql(scannedSql(this.#stream, version, again(texts), false));
+      await this.#again.get(version)?.fill(sql, left.length, blobsOf(scanner, false));
+      await this.#take(version, "_ok");
+    }
+    const rest = await this.#unrecognised();
+    if (rest.length === 0) return [];
+    const decoded = rest.map(([row]) => decodeOne(this.#stream, rows.value(Number(row)), schemas));
+    const misfits = await this.#decodeCanonical(
+      decoded.flatMap((one, index) => (one.ok ? [{ row: Number(rest[index]?.[0]), ...one }] : [])),
+    );
+    const rejected: (Rejected & { row: number })[] = [];
+    for (const [index, [at, partition, offset]] of rest.entries()) {
+      const row = Number(at);
+      const one = decoded[index];
+      const reject = one?.ok === false ? one.reject : misfits.get(row);
+      if (reject === undefined) continue;
+      const place = { partition: Number(partition), offset: BigInt(Number(offset)) };
+      rejected.push({ row, ...place, reject, key: rows.key(row), value: rows.value(row) });
+    }
+    if (rejected.length > 0) await this.#markRejects(rejected);
+    return rejected.map(({ row: _, ...one }) => one);
+  }
+
+  #unrecognised(): Promise<DuckDBValue[][]> {
+    return this.statements.rows("SELECT _row, _partition, _offset FROM decoded WHERE NOT _ok ORDER BY _row");
+  }
+
+  async #markRejects(rejected: readonly { readonly row: number; readonly reject: Reject }[]): Promise<void> {
+    await this.statements.run("TRUNCATE rejects");
+    const rejects = await this.duck.createAppender("rejects");
+    for (const { row, reject } of rejected) {
+      rejects.appendInteger(row);
+      rejects.appendVarchar(reject);
+      rejects.endRow();
+    }
+    rejects.closeSync();
+    const nothing = [...Object.keys(this.#stream.fields).map(quoteName), "_id", "_hash", "_version"];
+    await this.statements.run(
+      `UPDATE decoded SET ${nothing.map((column) => `${column} = NULL`).join(", ")}, _reject = reject FROM rejects WHERE decoded._row = rejects._row`,
+    );
+  }
+
+  /** Decodes what the contract accepted. Answers, by row, what an upcast made of it that the newest contract does not allow. */
+  async #decodeCanonical(
+    accepted: readonly { row: number; version: number; canonical: string }[],
+  ): Promise<Map<number, Reject>> {
+    const misfits = new Map<number, Reject>();
+    for (const version of this.#stream.tried) {
+      const chosen = accepted.filter((one) => one.version === version.version);
+      if (chosen.length === 0) continue;
+      const text = Buffer.from(chosen.map(({ canonical }) => canonical).join("\x1e"));
+      const isNewest = version === this.#stream.tried[0];
+      const list = chosen.map(({ row }) => row).join(", ");
+      const texts = `SELECT unnest(string_split(decode($1), chr(30))) AS _value, unnest([${list}]) AS _row`;
+      const sql = decodedSql(canonicalSql(this.#stream, version, again(texts)));
+      await this.#again.get(version)?.fill(sql, chosen.length, [new DuckDBBlobValue(text)]);
+      await this.#take(version, isNewest ? "true" : "_misfit IS NULL");
+      if (isNewest) continue;
+      const asked = `SELECT _row, _misfit FROM ${againOf(version)} WHERE _misfit IS NOT NULL`;
+      for (const [row, field] of await this.statements.rows(asked))
+        misfits.set(Number(row), `contract: ${field}: the upcast of version ${version.version} breaks it`);
+    }
+    return misfits;
+  }
+
+  /** Puts the rows that were decoded again as a version and for which `condition` holds in the place of what `decoded` has; they are recognised now. */
+  async #take(version: Version, condition: string): Promise<void> {
+    const again = againOf(version);
+    await this.statements.run(`DELETE FROM decoded WHERE _row IN (SELECT _row FROM ${again} WHERE ${condition})`);
+    await this.statements.run(
+      `INSERT INTO decoded BY NAME SELECT _row, _hash, true AS _ok, ${eventNames(this.#stream)} FROM ${again} WHERE ${condition}`,
+    );
+  }
+
+  async #markDuplicates(): Promise<void> {
+    const [repeats] = await this.statements.rows(anyRepeatSql("decoded", "seen"));
+    if (repeats?.[0] !== true) return;
+    const duplicates = duplicatesSql(this.#stream, "decoded", "seen");
+    await this.statements.run(
+      `UPDATE decoded SET _duplicate = true FROM (${duplicates}) d WHERE decoded._partition = d._partition AND decoded._offset = d._offset`,
+    );
+  }
+
+  /** Drops the ids that have left every window, when as many have come as were left the last time. */
+  async #forgetOld(more: number): Promise<void> {
+    this.#remembered += more;
+    if (this.#remembered < this.#forgetAt) return;
+    const tops = "SELECT _partition, max(_offset) AS top FROM seen GROUP BY ALL";
+    await this.statements.makeTable(
+      "seen",
+      `SELECT s.* FROM seen s JOIN (${tops}) USING (_partition) WHERE _offset >= top - ${this.#stream.dedupWindow}`,
+    );
+    const [[left] = []] = await this.statements.rows("SELECT count(*) FROM seen");
+    this.#remembered = 0;
+    this.#forgetAt = Math.max(FORGET_AT_LEAST, Number(left));
+  }
+}
+
+/** Fewer new ids than this are not worth a copy of what stays. */
+const FORGET_AT_LEAST = 100_000;
+
+/** A source of no records, with the columns of one. */
+const NOTHING = "(SELECT 0::BIGINT AS _row, 0 AS _partition, 0::BIGINT AS _offset, '' AS _value WHERE false)";
+
+/** Decoded rows with the columns that the following steps fill in. */
+function decodedSql(rows: string): string {
+  return `SELECT *, hash(_partition, _id) AS _hash, false AS _duplicate, NULL::VARCHAR AS _reject FROM (${rows})`;
+}
+
+function rememberSql(relation: string): string {
+  return `INSERT INTO seen SELECT _partition, _offset, _id, hash(_partition, _id) FROM ${relation} WHERE _id IS NOT NULL`;
+}
+
+function againOf({ version }: Version): string {
+  return `again_${version}`;
+}
+
+/** Some rows of the batch, by their numbers in `texts`, with the places where they lie. */
+function again(texts: string): string {
+  return `(SELECT v.*, _partition, _offset FROM (${texts}) v JOIN decoded USING (_row))`;
+}
+
+function newestOf({ tried }: Stream): Version {
+  const [newest] = tried;
+  if (newest === undefined) throw new RangeError("a stream without a version");
+  return newest;
+}
+
+function blobsOf(scanner: RecordScanner, allOk: boolean): DuckDBBlobValue[] {
+  return scanner.texts(allOk).map((text) => new DuckDBBlobValue(text));
+}
+
+/** Restricts a relation of events to what lies at or after `from`; the relation itself when that is everything. */
+export function eventsFrom(relation: string, from: Cut, batch: readonly FetchedPartition[]): string {
+  const ahead = batch.filter(({ partition, from: start }) => at(from, partition) > start);
+  if (ahead.length === 0) return relation;
+  const skip = ahead.map(({ partition }) => `(_partition = ${partition} AND _offset < ${at(from, partition)})`);
+  return `(SELECT * FROM ${relation} WHERE NOT (${skip.join(" OR ")}))`;
+}

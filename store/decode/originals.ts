@@ -1,0 +1,84 @@
+import type { DuckDBBlobValue } from "@duckdb/node-api";
+import { quoteText } from "../../core/contract/sql.ts";
+import type { ArchiveEntry } from "../../core/log/documents.ts";
+import { type Position, position } from "../../core/log/position.ts";
+import { type Duck, rowsOf } from "../duckdb/duck.ts";
+import type { DataDirectory } from "../files/files.ts";
+import { Records } from "../kafka/read/records.ts";
+import type { RecordBatch } from "./batch-rows.ts";
+
+/** Archived records of a partition that are to be decoded anew: `[from, to)` of successive entries, whole or in part. */
+export interface ForeignSpan {
+  readonly partition: number;
+  readonly from: Position;
+  readonly to: Position;
+  readonly files: readonly string[];
+}
+
+/** What of `[from, to)` the entries of other revisions hold, of all where that is null: a span for every run of successive ones. */
+export function foreignSpans(
+  entries: readonly ArchiveEntry[],
+  { revision }: { readonly revision: number | null },
+  partition: number,
+  from: Position,
+  to: Position,
+): ForeignSpan[] {
+  const spans: { partition: number; from: Position; to: Position; files: string[] }[] = [];
+  for (const entry of entries) {
+    if (entry.contract === revision) continue;
+    const [begins, ends] = [position(entry.from), position(entry.to)];
+    const last = spans.at(-1);
+    const files = entry.file === null ? [] : [entry.file];
+    if (last !== undefined && last.to === begins) {
+      last.to = ends;
+      last.files.push(...files);
+    } else spans.push({ partition, from: begins, to: ends, files });
+  }
+  return spans.map((span) => ({
+    ...span,
+    from: span.from < from ? from : span.from,
+    to: span.to > to ? to : span.to,
+  }));
+}
+
+/** What is decoded at once by default: the bound of memory. */
+const PIECE_BYTES = 4 * 1024 * 1024;
+/** What a record takes beside its value. */
+const RECORD_BYTES = 64;
+
+/** Some of them, with the archive's rows that they come from, as SQL. */
+export type Originals = RecordBatch & { readonly relation: string };
+
+/** The records of a partition's span as they were produced, from the archive's files, in order and in bounded pieces. */
+export async function* archivedOriginals(
+  duck: Duck,
+  data: DataDirectory,
+  { partition, from, to, files }: ForeignSpan,
+  pieceBytes = PIECE_BYTES,
+): AsyncGenerator<Originals> {
+  if (files.length === 0 || from >= to) return;
+  const source = `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}], union_by_name = true)`;
+  const within = (first: unknown, last: unknown) =>
+    `${source} WHERE _partition = ${partition} AND _offset BETWEEN ${first} AND ${last}`;
+  const sizes = `SELECT _offset, sum(coalesce(octet_length(_value), 0) + ${RECORD_BYTES}) OVER (ORDER BY _offset) // ${pieceBytes} AS piece FROM ${within(from, to - 1n)}`;
+  const pieces = await rowsOf(duck, `SELECT min(_offset), max(_offset) FROM (${sizes}) GROUP BY piece ORDER BY piece`);
+  for (const [first, last] of pieces) {
+    const rows = await rowsOf(duck, `SELECT _offset, _key, _value FROM ${within(first, last)} ORDER BY _offset`);
+    yield {
+      relation: `(SELECT * FROM ${within(first, last)})`,
+      partition,
+      records: Records.of(
+        rows.map(([offset, key, value]) => ({
+          offset: position(offset as bigint),
+          key: bytesOf(key),
+          value: bytesOf(value),
+        })),
+      ),
+    };
+  }
+}
+
+/** A BLOB as DuckDB gives it. */
+export function bytesOf(value: unknown): Buffer | null {
+  return value === null ? null : Buffer.from((value as DuckDBBlobValue).bytes);
+}

@@ -1,0 +1,96 @@
+import { at, type Cut, type Position, partitionsOf, position } from "../../core/log/position.ts";
+import type { Duck } from "../duckdb/duck.ts";
+import { eventColumns } from "./events.ts";
+import { type SpanSource, spanColumns, spanParts } from "./span-events.ts";
+import type { DedupSources } from "./warm-dedup.ts";
+
+export interface RawReading {
+  readonly signal: AbortSignal;
+  /** Whether archived records are decoded again from their original bytes; without, what was read when they were archived is taken. */
+  readonly anew: boolean;
+  readonly onRecords: (records: number) => void;
+  readonly pieceBytes?: number;
+}
+
+/** Every record of a topic from a position on, decoded: what is held grows as far as is asked. On a DuckDB connection of its own. */
+export class RawEvents {
+  readonly #sources: DedupSources;
+  readonly #duck: Duck;
+  readonly #source: SpanSource;
+  readonly #reading: RawReading;
+  readonly #parts: string[] = [];
+  #reached: Cut;
+
+  private constructor(sources: DedupSources, duck: Duck, source: SpanSource, start: Cut, reading: RawReading) {
+    this.#sources = sources;
+    this.#duck = duck;
+    this.#source = source;
+    this.#reached = start;
+    this.#reading = reading;
+  }
+
+  static async open(
+    sources: DedupSources,
+    duck: Duck,
+    source: SpanSource,
+    start: Cut,
+    reading: RawReading,
+  ): Promise<RawEvents> {
+    const events = new RawEvents(sources, duck, source, start, reading);
+    await duck.run(`CREATE TEMP TABLE raw_0 (${eventColumns(source.stream)})`);
+    events.#parts.push(`SELECT ${spanColumns(source.stream)} FROM raw_0`);
+    return events;
+  }
+
+  /** Reads on up to `to`, where that lies further. Throws as `spanParts`. */
+  async reach(to: Cut): Promise<void> {
+    const further = furthest(this.#reached, to);
+    const { stream } = this.#source;
+    const { archived, tables } = await spanParts(
+      this.#sources,
+      this.#duck,
+      this.#source,
+      this.#reached,
+      further,
+      this.#reading,
+    );
+    if (archived !== null) this.#parts.push(archived);
+    for (const table of tables) {
+      const name = `raw_${this.#parts.length}`;
+      await this.#duck.run(`ALTER TABLE ${table} RENAME TO ${name}`);
+      this.#parts.push(`SELECT ${spanColumns(stream)} FROM ${name}`);
+    }
+    this.#reached = further;
+  }
+
+  /** SQL: the events below `cut`, which has been reached. */
+  below(cut: Cut): string {
+    const spans = [...cut].map(([partition, to]) => `(_partition = ${partition} AND _offset < ${to})`);
+    return `(SELECT * FROM (${this.#parts.join(" UNION ALL ")}) WHERE ${spans.join(" OR ") || "false"})`;
+  }
+}
+
+/** About how many records a span holds: exactly what is archived of it, and of the rest its positions. */
+export async function spanRecords(
+  { archive }: Pick<DedupSources, "archive">,
+  { topic, topicId }: Pick<SpanSource, "topic" | "topicId">,
+  from: Cut,
+  to: Cut,
+): Promise<number> {
+  let records = 0;
+  for (const partition of partitionsOf(from, to)) {
+    let end = at(from, partition);
+    for (const entry of await archive.entries(topic, topicId, partition)) {
+      if (position(entry.to) <= end || position(entry.from) >= at(to, partition)) continue;
+      records += entry.records;
+      end = position(entry.to);
+    }
+    if (end < at(to, partition)) records += Number(at(to, partition) - end);
+  }
+  return records;
+}
+
+function furthest(a: Cut, b: Cut): Cut {
+  const later = (x: Position, y: Position) => (x > y ? x : y);
+  return new Map(partitionsOf(a, b).map((partition) => [partition, later(at(a, partition), at(b, partition))]));
+}

@@ -1,0 +1,139 @@
+import { quoteName, quoteText } from "../../core/contract/sql.ts";
+import type { Stream } from "../../core/contract/stream.ts";
+import { at, type Cut, type Position, partitionsOf, position } from "../../core/log/position.ts";
+import type { Duck } from "../duckdb/duck.ts";
+import { logTruncated, topicRecreated } from "../kafka/cluster/log-errors.ts";
+import { requireReached } from "../kafka/read/log-check.ts";
+import { decodeAnew } from "./decode-anew.ts";
+import { Decoder } from "./decoder.ts";
+import { eventColumns } from "./events.ts";
+import { type ForeignSpan, foreignSpans } from "./originals.ts";
+import { type DedupSources, warmDedup } from "./warm-dedup.ts";
+
+/** A stream's records in this installation. */
+export interface SpanSource {
+  readonly stream: Stream;
+  readonly topic: string;
+  readonly topicId: string;
+}
+
+const FETCH_BYTES = 4 * 1024 * 1024;
+const ANEW = "anew_in_span";
+const TAIL = "tail";
+
+export interface SpanReading {
+  readonly signal: AbortSignal;
+  /** Decodes archived records from their original bytes, whatever was read in them when they were archived. */
+  readonly anew?: boolean;
+  /** Told how many records were decoded just now. */
+  readonly onRecords?: (records: number) => void;
+  /** How much is decoded at once, 4 MiB by default: the event loop stands still meanwhile. */
+  readonly pieceBytes?: number;
+}
+
+/** The decoded events of a span: rows of archive files, as SQL, and temporary tables. All have the columns of `spanColumns`. */
+export interface SpanParts {
+  readonly archived: string | null;
+  readonly tables: readonly string[];
+}
+
+/**
+ * SQL for the decoded events of `[from, to)`; null when the span is empty. The relation lasts as long as `duck` is used for nothing else that
+ * decodes. Throws as `spanParts`.
+ */
+export async function spanEvents(
+  sources: DedupSources,
+  duck: Duck,
+  source: SpanSource,
+  from: Cut,
+  to: Cut,
+  reading: SpanReading,
+): Promise<string | null> {
+  const { archived, tables } = await spanParts(sources, duck, source, from, to, reading);
+  const columns = spanColumns(source.stream);
+  const parts = [...(archived === null ? [] : [archived]), ...tables.map((table) => `SELECT ${columns} FROM ${table}`)];
+  return parts.length === 0 ? null : `(${parts.join(" UNION ALL ")})`;
+}
+
+/** The columns of a span's events, as a list in SQL. */
+export function spanColumns({ fields }: Stream): string {
+  return ["_partition", "_offset", ...Object.keys(fields).map(quoteName), "_id", "_duplicate", "_reject"].join(", ");
+}
+
+/**
+ * The decoded events of `[from, to)`: from the archive as far as that goes, and beyond it from the log, decoded by the same decoder.
+ *
+ * Throws ARCHIVE_DAMAGED, LOG_LOST, LOG_TRUNCATED, TOPIC_MISSING or TOPIC_RECREATED when the records are not there any more, and the
+ * signal's reason when that is aborted.
+ */
+export async function spanParts(
+  sources: DedupSources,
+  duck: Duck,
+  source: SpanSource,
+  from: Cut,
+  to: Cut,
+  reading: SpanReading,
+): Promise<SpanParts> {
+  const { topic, topicId, stream } = source;
+  const ours = { revision: reading.anew ? null : stream.revision };
+  const archived: string[] = [];
+  const spans: string[] = [];
+  const foreign: ForeignSpan[] = [];
+  const tails: { partition: number; from: Position; to: Position }[] = [];
+  for (const partition of partitionsOf(from, to)) {
+    const [first, last] = [at(from, partition), at(to, partition)];
+    if (first >= last) continue;
+    const entries = await sources.archive.entries(topic, topicId, partition);
+    const end = position(entries.at(-1)?.to ?? first);
+    const seam = end < first ? first : end > last ? last : end;
+    const covering = await sources.archive.covering(topic, topicId, partition, first, seam);
+    await sources.data.requireIntact(covering);
+    foreign.push(...foreignSpans(covering, ours, partition, first, seam));
+    const files = covering.flatMap(({ file, contract }) =>
+      file === null || contract !== ours.revision ? [] : [sources.data.path(file)],
+    );
+    archived.push(...files);
+    if (files.length > 0) spans.push(`(_partition = ${partition} AND _offset >= ${first} AND _offset < ${seam})`);
+    if (seam < last) tails.push({ partition, from: seam, to: last });
+  }
+  await duck.run(`DROP TABLE IF EXISTS ${ANEW}`);
+  if (foreign.length > 0) await decodeAnew(sources, duck, source, foreign, ANEW, reading);
+  if (tails.length > 0) await readTails(sources, duck, source, tails, reading);
+  return {
+    archived:
+      archived.length === 0
+        ? null
+        : `SELECT ${spanColumns(stream)} FROM read_parquet([${archived.map(quoteText).join(", ")}]) WHERE ${spans.join(" OR ")}`,
+    tables: [...(foreign.length === 0 ? [] : [ANEW]), ...(tails.length === 0 ? [] : [TAIL])],
+  };
+}
+
+/** Reads what is not archived yet into a temporary table. */
+async function readTails(
+  sources: DedupSources,
+  duck: Duck,
+  { stream, topic, topicId }: SpanSource,
+  tails: readonly { partition: number; from: Position; to: Position }[],
+  { signal, onRecords, pieceBytes = FETCH_BYTES }: SpanReading,
+): Promise<void> {
+  const { log } = sources;
+  const { id } = await log.topic(topic);
+  if (id !== topicId) throw topicRecreated(topic, topicId, id);
+  const read = new Set(tails.map(({ partition }) => partition));
+  const bounds = await log.bounds(topic, [...read]);
+  const { stable } = bounds;
+  const archived = [...(await sources.archive.tails(topic, topicId))].filter(([partition]) => read.has(partition));
+  await requireReached({ log, topic, topicId, bounds }, archived);
+  await duck.run(`CREATE OR REPLACE TEMP TABLE ${TAIL} (${eventColumns(stream)})`);
+  for (const { partition, from, to } of tails) {
+    if (at(stable, partition) < to) throw logTruncated(topic, partition, to, at(stable, partition));
+    const decoder = await Decoder.open(duck, stream, sources.schemas);
+    await warmDedup(sources, decoder, { stream, topic, topicId, partition, before: from });
+    for await (const fetched of log.read(topic, partition, from, to, pieceBytes, signal)) {
+      if (fetched.records.length === 0) continue;
+      await decoder.decode([fetched]);
+      await duck.run(`INSERT INTO ${TAIL} BY NAME SELECT * FROM events`);
+      onRecords?.(fetched.records.length);
+    }
+  }
+}

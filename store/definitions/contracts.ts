@@ -1,0 +1,90 @@
+import { join } from "node:path";
+import { z } from "zod";
+import { decodingChanges } from "../../core/contract/contract-change.ts";
+import type { Stream } from "../../core/contract/stream.ts";
+import { StreamDocument, streamDocument, streamFrom } from "../../core/contract/stream-document.ts";
+import { isTidelineError, TidelineError } from "../../core/errors.ts";
+import type { DataDirectory } from "../files/files.ts";
+
+/** Of a view's definition: the stream. */
+const Definition = z.object({ stream: StreamDocument });
+
+/**
+ * The contracts that stored data was decoded by, one document per stream and revision: `streams/<name>/<revision>.json`. What decides decoding may
+ * change with the revision only, because archive and generations name the revision of what they hold.
+ */
+export class Contracts {
+  readonly #data: DataDirectory;
+
+  constructor(data: DataDirectory) {
+    this.#data = data;
+  }
+
+  /** Stores what is new. Throws DEFINITION_INVALID as `changes` finds. */
+  async register(streams: Iterable<Stream>): Promise<void> {
+    const known = [...streams];
+    await this.require(known);
+    for (const stream of known) await this.#data.createExclusively(documentOf(stream), streamDocument(stream));
+    // Another process may have been faster, with other files.
+    await this.require(known);
+  }
+
+  /** Throws DEFINITION_INVALID when a stream decodes otherwise than what is stored under its revision. */
+  async require(streams: Iterable<Stream>): Promise<void> {
+    const problems = await this.changes(streams);
+    if (problems.length === 0) return;
+    throw new TidelineError(
+      "DEFINITION_INVALID",
+      problems.join("\n"),
+      "Raise the stream's `revision`: its views are then built beside the old ones from the whole history. Or put the property back.",
+    );
+  }
+
+  /** Streams whose decoding differs from what is stored under their revision: a sentence per stream, with what changed. */
+  async changes(streams: Iterable<Stream>): Promise<string[]> {
+    const problems: string[] = [];
+    let described: Promise<StreamDocument[]> | null = null;
+    for (const stream of streams) {
+      const { name, revision } = stream;
+      const stored = await this.#data.read(documentOf(stream), StreamDocument);
+      if (stored === null) described ??= this.#described();
+      const before = stored === null ? ((await described) ?? []) : [stored];
+      const same = before.filter((document) => document.name === name && document.revision === revision);
+      const [least] = same
+        .map((document) => decodingChanges(today(document), streamDocument(stream)))
+        .sort((a, b) => a.length - b.length);
+      if (least === undefined || least.length === 0) continue;
+      problems.push(`stream ${name}: ${least.join("; ")}; but its revision is still ${revision}`);
+    }
+    return problems;
+  }
+
+  /** The streams of stored generations: earlier releases kept a contract nowhere else. */
+  async #described(): Promise<StreamDocument[]> {
+    const generations = await this.#data.list("views");
+    const read = generations.map((generation) =>
+      this.#data.read(join("views", generation, "definition.json"), Definition).catch((error: unknown) => {
+        // Another release may have written what this one does not read: that is no contract to compare with.
+        if (isTidelineError(error, "ARCHIVE_DAMAGED")) return null;
+        throw error;
+      }),
+    );
+    return (await Promise.all(read)).flatMap((found) => (found === null ? [] : [found.stream]));
+  }
+}
+
+/**
+ * As today's builders write it: a release may have given fields a property that they did not have. What they refuse stays as it is: it can still be
+ * compared.
+ */
+function today(document: StreamDocument): StreamDocument {
+  try {
+    return streamDocument(streamFrom(document));
+  } catch {
+    return document;
+  }
+}
+
+function documentOf({ name, revision }: Stream): string {
+  return join("streams", name, `${revision}.json`);
+}

@@ -1,0 +1,134 @@
+import { readdir } from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
+import { checkStream, type Stream } from "../../core/contract/stream.ts";
+import { type Generation, generationOf } from "../../core/definition/generation.ts";
+import { checkViewShape, type View } from "../../core/definition/view.ts";
+import { TidelineError } from "../../core/errors.ts";
+import { DuckPool } from "../duckdb/duck.ts";
+import { currentProgram } from "../files/program.ts";
+import { checkStreamSql } from "./check-stream.ts";
+import { checkViewSql } from "./check-view.ts";
+
+/** A view that has passed every check, with its generation. */
+export interface Definition {
+  readonly view: View;
+  readonly generation: Generation;
+  readonly file: string;
+  /** Another release computed it, and this one computes it otherwise: its newest version is answered, and nothing is added to it. */
+  readonly frozen?: true;
+}
+
+/** The folders whose .ts files hold definitions. */
+export interface DefinitionFolders {
+  readonly schemas: readonly string[];
+  readonly views: readonly string[];
+}
+
+export interface Definitions {
+  readonly views: ReadonlyMap<string, Definition>;
+  /** The streams of the schemas' folders and those that the views read, by name. */
+  readonly streams: ReadonlyMap<string, Stream>;
+}
+
+/** The names of the views that read a stream. */
+export function viewsOfStream({ views }: Definitions, stream: string): string[] {
+  return [...views.values()].filter(({ view }) => view.stream.name === stream).map(({ view }) => view.name);
+}
+
+/**
+ * Finds the streams and views in `folders` (every such export of every .ts file) and checks them, names and SQL alike. A stream that no
+ * view reads is known too: it has a topic, and is archived. Throws DEFINITION_INVALID that lists every problem with its file and field.
+ */
+export async function loadDefinitions(folders: DefinitionFolders): Promise<Definitions> {
+  const views = new Map<string, Definition>();
+  const streams = new Map<string, Stream>();
+  const problems: string[] = [];
+  const add = async (stream: Stream, shown: string) => {
+    const known = streams.get(stream.name);
+    if (known === stream) return;
+    if (known !== undefined) problems.push(`${shown}: stream "${stream.name}" is defined twice`);
+    const shape = checkStream(stream);
+    const found = shape.length > 0 ? shape : await checkStreamSql(duck, stream);
+    problems.push(...found.map((problem) => `${shown}: stream ${stream.name}: ${problem}`));
+    streams.set(stream.name, stream);
+  };
+  const load = async (kind: keyof DefinitionFolders) => {
+    const { modules, broken } = await modulesIn(folders[kind], kind);
+    problems.push(...broken);
+    return modules;
+  };
+  const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256 });
+  const duck = await pool.connect();
+  try {
+    for (const { shown, exported } of await load("schemas"))
+      for (const stream of exported.filter(isStream)) await add(stream, shown);
+    for (const { file, shown, exported } of await load("views")) {
+      for (const view of exported.filter(isView)) {
+        if (!isStream(view.stream)) {
+          problems.push(`${shown}: view ${view.name}: stream: no stream`);
+          continue;
+        }
+        await add(view.stream, shown);
+        const shape = checkViewShape(view);
+        const sound = shape.length === 0 && checkStream(view.stream).length === 0;
+        const found = sound ? await checkViewSql(duck, view) : shape;
+        problems.push(...found.map((problem) => `${shown}: view ${view.name}: ${problem}`));
+        if (!sound) continue;
+        const twin = views.get(view.name);
+        if (twin !== undefined)
+          problems.push(`${shown}: name "${view.name}" is taken by ${relative(process.cwd(), twin.file)}`);
+        views.set(view.name, { view, generation: generationOf(view), file });
+      }
+    }
+  } finally {
+    duck.closeSync();
+    pool.close();
+  }
+  if (problems.length > 0)
+    throw new TidelineError(
+      "DEFINITION_INVALID",
+      problems.join("\n"),
+      "Correct the definition; nothing has been started.",
+    );
+  return { views, streams };
+}
+
+const isStream = (value: unknown): value is Stream => (value as Stream | null)?.kind === "stream";
+const isView = (value: unknown): value is View => (value as View | null)?.kind === "view";
+
+interface LoadedModule {
+  readonly file: string;
+  /** Its path from where the process runs. */
+  readonly shown: string;
+  readonly exported: unknown[];
+}
+
+/** What the files of some folders export, file by file, and which of them cannot be loaded. */
+async function modulesIn(
+  folders: readonly string[],
+  kind: keyof DefinitionFolders,
+): Promise<{ readonly modules: LoadedModule[]; readonly broken: string[] }> {
+  const modules: LoadedModule[] = [];
+  const broken: string[] = [];
+  for (const folder of folders) {
+    const names = await readdir(folder).catch((cause: unknown) => {
+      const variable = { schemas: "TIDELINE_SCHEMAS", views: "TIDELINE_VIEWS" }[kind];
+      throw new TidelineError(
+        "CONFIG_INVALID",
+        `there is no folder of ${kind} at ${folder}`,
+        `Set ${variable} to folders that exist.`,
+        { cause },
+      );
+    });
+    for (const name of names.filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts")).sort()) {
+      const file = resolve(join(folder, name));
+      const shown = relative(process.cwd(), file);
+      try {
+        modules.push({ file, shown, exported: Object.values(await currentProgram().load(file)) });
+      } catch (error) {
+        broken.push(`${shown}: cannot be loaded: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+  }
+  return { modules, broken };
+}

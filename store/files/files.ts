@@ -1,0 +1,221 @@
+import { randomUUID } from "node:crypto";
+import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, extname, join } from "node:path";
+import { ZodError, type z } from "zod";
+import { isTidelineError } from "../../core/errors.ts";
+import { documentDamaged, IntactFiles, type PublishedFile } from "./intact.ts";
+
+/** Begins the name under which a document is written before it gets its own. */
+const WRITING = ".writing";
+/** Begins the hidden name of a folder that is being deleted. */
+const REMOVING = ".removing";
+const UNFINISHED_MS = 60 * 60_000;
+
+/** Errors of a file that another attempt does not cure. */
+const UNREADABLE = new Set(["EACCES", "EPERM", "EISDIR", "EIO"]);
+
+/**
+ * Durable files below one data directory. Everything that must exist exactly once is created exclusively: written under a name of its own,
+ * synced, then linked to its final name, which fails if somebody else was first (invariant 7). On an object store this file is the one that
+ * changes: `If-None-Match: *` in place of `link`.
+ */
+export class DataDirectory {
+  readonly root: string;
+  readonly #intact = new IntactFiles();
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  /** The absolute path of a file that a document names. */
+  path(name: string): string {
+    return join(this.root, name);
+  }
+
+  /** A fresh name in `folder` for one attempt at writing a file; the folder exists when this returns. */
+  async attempt(folder: string, prefix: string, extension: string): Promise<string> {
+    await mkdir(this.path(folder), { recursive: true });
+    return join(folder, `${prefix}-${randomUUID()}.${extension}`);
+  }
+
+  /** Writes a document under `name`, unless it is there already. True: this call made it. */
+  async createExclusively(name: string, document: unknown): Promise<boolean> {
+    const temporary = await this.attempt(dirname(name), WRITING, "json");
+    try {
+      await this.#write(temporary, `${JSON.stringify(document, null, 1)}\n`);
+      await this.#link(temporary, name);
+      await this.#syncFolder(dirname(name));
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+      throw error;
+    } finally {
+      await this.remove(temporary);
+    }
+  }
+
+  /** Writes a text under `name` in the place of what is there: readers see the one or the other, whole. */
+  async replace(name: string, text: string): Promise<void> {
+    const temporary = await this.attempt(dirname(name), WRITING, "tmp");
+    try {
+      await this.#write(temporary, text);
+      await rename(this.path(temporary), this.path(name));
+    } catch (error) {
+      await this.remove(temporary);
+      throw error;
+    }
+    await this.#syncFolder(dirname(name));
+  }
+
+  /** Gives a settled file a second, fresh name in `folder`: it stays when the first one is removed. */
+  async linked(name: string, folder: string, prefix: string): Promise<string> {
+    const second = await this.attempt(folder, prefix, extname(name).slice(1));
+    await this.#link(name, second);
+    await this.#syncFolder(folder);
+    return second;
+  }
+
+  /** The text of a file that exists. */
+  async text(name: string): Promise<string> {
+    return readFile(this.path(name), "utf8");
+  }
+
+  /**
+   * Reads a document, or null when it is not there. Throws ARCHIVE_DAMAGED, with the document's name, when it is not
+   * JSON, does not have the form of `schema`, or may not be read.
+   */
+  async read<T>(name: string, schema: z.ZodType<T>): Promise<T | null> {
+    try {
+      return schema.parse(JSON.parse(await readFile(this.path(name), "utf8")));
+    } catch (error) {
+      const { code = "" } = error as NodeJS.ErrnoException;
+      if (code === "ENOENT") return null;
+      if (error instanceof SyntaxError || error instanceof ZodError || UNREADABLE.has(code))
+        throw documentDamaged(name, error as Error);
+      throw error;
+    }
+  }
+
+  /** Whether there is a file of this name. */
+  async has(name: string): Promise<boolean> {
+    return access(this.path(name)).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** The names in `folder`, sorted; none when there is no such folder. */
+  async list(folder: string): Promise<string[]> {
+    try {
+      return (await readdir(this.path(folder))).filter((name) => !name.startsWith(".")).sort();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      throw error;
+    }
+  }
+
+  /** Makes a written file durable and measures it: size in bytes and SHA-256. */
+  async settle(name: string): Promise<{ sizeBytes: number; checksum: string }> {
+    const handle = await open(this.path(name), "r");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await this.#syncFolder(dirname(name));
+    const checksum = await this.#intact.checksum(this.path(name), { anew: true });
+    return { sizeBytes: (await stat(this.path(name))).size, checksum };
+  }
+
+  /**
+   * To be called before published files are read: each must be what its manifest or entry says, byte for byte. A file is read once a process
+   * for that, unless `anew`. Throws ARCHIVE_DAMAGED for the first one that is not what it was, or is gone.
+   */
+  async requireIntact(files: readonly PublishedFile[], options?: { anew?: boolean }): Promise<void> {
+    for (const { file, checksum } of files)
+      if (file !== null && checksum !== null) await this.#intact.require(file, this.path(file), checksum, options);
+  }
+
+  /** Those of these files that are not what their manifest or entry says, or are gone. */
+  async damaged<File extends PublishedFile>(files: readonly File[]): Promise<File[]> {
+    const found: File[] = [];
+    for (const file of files)
+      await this.requireIntact([file]).catch((error: unknown) => {
+        if (!isTidelineError(error, "ARCHIVE_DAMAGED")) throw error;
+        found.push(file);
+      });
+    return found;
+  }
+
+  /**
+   * Deletes what processes that were killed left, in all folders: documents that they were writing, which are older than
+   * an hour (one is written within seconds), and folders that they were deleting. Returns how many there were.
+   */
+  async sweepUnfinished(nowMs: number): Promise<number> {
+    const entries = await readdir(this.root, { recursive: true, withFileTypes: true });
+    let swept = 0;
+    for (const entry of entries) {
+      const path = join(entry.parentPath, entry.name);
+      if (entry.isDirectory() && entry.name.startsWith(`${REMOVING}-`)) {
+        await rm(path, { recursive: true, force: true });
+        swept += 1;
+      }
+      if (!entry.isFile() || !entry.name.startsWith(`${WRITING}-`)) continue;
+      const found = await stat(path).catch(() => null);
+      if (found === null || nowMs - found.mtimeMs < UNFINISHED_MS) continue;
+      await rm(path, { force: true });
+      swept += 1;
+    }
+    return swept;
+  }
+
+  async remove(name: string): Promise<void> {
+    await rm(this.path(name), { force: true });
+  }
+
+  /** Deletes a folder with all that is in it. Others see all of it or nothing: it gets a hidden name first. */
+  async removeFolder(folder: string): Promise<void> {
+    const hidden = this.path(join(dirname(folder), `${REMOVING}-${randomUUID()}`));
+    try {
+      await rename(this.path(folder), hidden);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+      throw error;
+    }
+    await rm(hidden, { recursive: true, force: true });
+  }
+
+  /**
+   * Gives a file a second name; throws EEXIST when another file has that name. On NFS `link` may report EEXIST for its
+   * own success, when the server's first reply was lost and the client asked again. So the files are compared.
+   */
+  async #link(from: string, to: string): Promise<void> {
+    try {
+      await link(this.path(from), this.path(to));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      const [one, other] = await Promise.all([from, to].map((name) => stat(this.path(name), { bigint: true })));
+      if (one?.ino !== other?.ino || one?.dev !== other?.dev) throw error;
+    }
+  }
+
+  /** Writes a new file and makes it durable; what a full disk leaves of it is for the caller to remove. */
+  async #write(name: string, text: string): Promise<void> {
+    const handle = await open(this.path(name), "wx");
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async #syncFolder(folder: string): Promise<void> {
+    const handle = await open(this.path(folder), "r");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+}

@@ -1,0 +1,77 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { pipeline } from "node:stream/promises";
+import { z } from "zod";
+import { TidelineError } from "../../core/errors.ts";
+
+/** A file that a manifest or an archive entry names, and the SHA-256 that it must have. Null: there is none. */
+export interface PublishedFile {
+  readonly file: string | null;
+  readonly checksum: string | null;
+}
+
+/** More than a process reads in a day; a file that was forgotten is read again. */
+const MAX_KNOWN = 20_000;
+const READ_BYTES = 1024 * 1024;
+/** A message for people is cut off here. */
+const MAX_REASON = 200;
+
+/**
+ * Which files of a data directory this process has found to be what was published. Parquet's own checksums cover pages, and DuckDB does not check
+ * them, so a flipped bit would become a wrong number. A file is read once, when it is first needed, and again when its time or size changed.
+ */
+export class IntactFiles {
+  readonly #known = new Map<string, Promise<string>>();
+
+  /** SHA-256 of the file at `path`, as it was read before unless `anew`. Throws ENOENT. */
+  async checksum(path: string, { anew = false } = {}): Promise<string> {
+    const { size, mtimeNs, ino } = await stat(path, { bigint: true });
+    const key = `${path} ${ino} ${size} ${mtimeNs}`;
+    const known = (anew ? undefined : this.#known.get(key)) ?? checksumOf(path);
+    this.#known.set(key, known);
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= MAX_KNOWN) break;
+      this.#known.delete(oldest);
+    }
+    try {
+      return await known;
+    } catch (error) {
+      this.#known.delete(key);
+      throw error;
+    }
+  }
+
+  /** Throws ARCHIVE_DAMAGED when the file `name` at `path` is gone or is not what was published. */
+  async require(name: string, path: string, checksum: string, options?: { anew?: boolean }): Promise<void> {
+    const found = await this.checksum(path, options).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return null;
+      throw error;
+    });
+    if (found !== checksum) throw damaged(name, found === null ? "is missing" : "is not what was published");
+  }
+}
+
+async function checksumOf(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(path, { highWaterMark: READ_BYTES }), hash);
+  return hash.digest("hex");
+}
+
+/** ARCHIVE_DAMAGED for a stored document (a manifest, an archive entry) that cannot be read. */
+export function documentDamaged(name: string, cause: Error): TidelineError {
+  const why = cause instanceof z.ZodError ? z.prettifyError(cause) : cause.message;
+  return new TidelineError(
+    "ARCHIVE_DAMAGED",
+    `${name} cannot be read: ${why.replace(/\s+/g, " ").slice(0, MAX_REASON)}`,
+    "Put the data directory back from a backup: `tideline restore <folder> --replace`. docs/operating.md says what else helps.",
+    { cause },
+  );
+}
+
+function damaged(name: string, what: string): TidelineError {
+  const hint = name.startsWith("views/")
+    ? "`tideline rebuild` makes the view's state anew from the archive."
+    : "Put it back from a backup: `tideline restore <folder> --file <path>`.";
+  return new TidelineError("ARCHIVE_DAMAGED", `${name} ${what}`, hint);
+}

@@ -1,0 +1,161 @@
+import { randomUUID } from "node:crypto";
+import { readdir, readFile, rm, stat, utimes } from "node:fs/promises";
+import { hostname } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { z } from "zod";
+import { TidelineError } from "../../core/errors.ts";
+import type { DataDirectory } from "./files.ts";
+
+/** Below the data directory: a document for each role that runs on it. Nothing there is durable. */
+const FOLDER = ".roles";
+/** How often a role renews its document's time. */
+const BEAT_MS = 5_000;
+/** A role that has done so within this time is alive. */
+const SURELY_ALIVE_MS = 3 * BEAT_MS;
+/** A role that has not done so for this long is gone. */
+const GONE_MS = 60_000;
+/** What a killed one left is deleted after this long. */
+const FORGOTTEN_MS = 7 * 86_400_000;
+
+const RunningRole = z.object({ role: z.string(), host: z.string(), pid: z.int(), startedAtMs: z.int() });
+export type RunningRole = z.infer<typeof RunningRole>;
+
+/** What `announceRole` has written. */
+export interface RoleNote {
+  /** As `findRoles`, who else runs on the directory. Of two who began at once both see the other. */
+  others(): Promise<RunningRole[]>;
+  leave(): Promise<void>;
+}
+
+/**
+ * Notes in the data directory that a role runs on it. What a role knows of the directory is only right as long as
+ * nobody puts another one in its place. So `onReplaced` is called, once, when the note is not there any more; the
+ * process has to end then. Throws DIRECTORY_IN_USE when a restore into it did not end.
+ */
+export async function announceRole(
+  data: DataDirectory,
+  role: string,
+  onReplaced: () => void,
+  beatMs = BEAT_MS,
+): Promise<RoleNote> {
+  await requireWhole(data);
+  const name = join(FOLDER, `${role}-${randomUUID()}.json`);
+  await data.createExclusively(name, { role, host: hostname(), pid: process.pid, startedAtMs: Date.now() });
+  let isReplaced = false;
+  const beat = async () => {
+    const now = new Date();
+    try {
+      await utimes(data.path(name), now, now);
+    } catch (error) {
+      // Of a disk that fails, what reads and writes it says so.
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || isReplaced) return;
+      // A slow disk may hold up several beats.
+      isReplaced = true;
+      clearInterval(timer);
+      onReplaced();
+    }
+  };
+  const timer = setInterval(() => void beat(), beatMs);
+  timer.unref();
+  return {
+    others: () => findRoles(data, { except: name, beatMs }),
+    leave: async () => {
+      clearInterval(timer);
+      await data.remove(name);
+    },
+  };
+}
+
+/**
+ * As `runningRoles`. Old notes whose process is alive on this machine are given two beats: after a machine has slept all
+ * notes are old for a moment. They do not count by themselves, because another process may have got that id.
+ */
+export async function findRoles(
+  data: DataDirectory,
+  { except, beatMs = BEAT_MS }: { readonly except?: string; readonly beatMs?: number } = {},
+): Promise<RunningRole[]> {
+  const running = await runningRoles(data, Date.now(), except);
+  if (running.length > 0) return running;
+  const asleep = (await notesIn(data, except)).some(({ note }) => note.host === hostname() && isAlive(note.pid));
+  if (!asleep) return [];
+  await delay(2 * beatMs);
+  return runningRoles(data, Date.now(), except);
+}
+
+/**
+ * The roles that run on a data directory. A killed one counts for a minute, or for 15 seconds when its process is seen
+ * to be gone on this machine.
+ */
+export async function runningRoles(data: DataDirectory, nowMs: number, except?: string): Promise<RunningRole[]> {
+  const running: RunningRole[] = [];
+  for (const { note, path, beatAtMs } of await notesIn(data, except)) {
+    const ageMs = nowMs - beatAtMs;
+    // A young note proves life, whatever the process id says: containers may share a host's name and not its processes.
+    const isGone = ageMs > SURELY_ALIVE_MS && note.host === hostname() && !isAlive(note.pid);
+    // A role that slept for long must find its note again: it ends without.
+    if (ageMs > FORGOTTEN_MS) await rm(path, { force: true });
+    else if (!isGone && Math.abs(ageMs) <= GONE_MS) running.push(note);
+  }
+  return running;
+}
+
+interface FoundNote {
+  readonly note: RunningRole;
+  readonly path: string;
+  /** When it was last renewed, epoch milliseconds. */
+  readonly beatAtMs: number;
+}
+
+async function notesIn(data: DataDirectory, except: string | undefined): Promise<FoundNote[]> {
+  const notes: FoundNote[] = [];
+  for (const file of await readdir(data.path(FOLDER)).catch(() => [] as string[])) {
+    if (file.startsWith(".") || join(FOLDER, file) === except) continue;
+    const path = data.path(join(FOLDER, file));
+    const found = await stat(path).catch(() => null);
+    const note = found === null ? null : readNote(await readFile(path, "utf8").catch(() => ""));
+    if (found !== null && note !== null) notes.push({ note, path, beatAtMs: found.mtimeMs });
+  }
+  return notes;
+}
+
+/** Begins the names of the folders in which restores gather a data directory before it takes the place of `root`. */
+export function restoringFolder(root: string): string {
+  return `${root}.restoring`;
+}
+
+/** Those that are there. */
+export async function restoringFolders(root: string): Promise<string[]> {
+  const name = basename(restoringFolder(root));
+  const names = await readdir(dirname(root)).catch(() => [] as string[]);
+  return names.filter((one) => one === name || one.startsWith(`${name}-`)).map((one) => join(dirname(root), one));
+}
+
+/** Throws DIRECTORY_IN_USE when a restore was interrupted before the restored directory was in its place. */
+async function requireWhole(data: DataDirectory): Promise<void> {
+  if ((await data.list(".")).length > 0) return;
+  const [staged] = await restoringFolders(data.root);
+  if (staged !== undefined)
+    throw new TidelineError(
+      "DIRECTORY_IN_USE",
+      `${data.root} is empty, and ${staged} holds a restore that did not end`,
+      "Run `tideline restore` again; to begin with an empty directory instead delete the other one.",
+    );
+}
+
+function readNote(text: string): RunningRole | null {
+  try {
+    return RunningRole.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}

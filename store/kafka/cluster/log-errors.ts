@@ -1,0 +1,89 @@
+import { TidelineError } from "../../../core/errors.ts";
+import type { Position } from "../../../core/log/position.ts";
+
+/** What can be wrong with a log that state was built from (invariant 10): the same words wherever it is found. */
+
+const ACCEPT = "`tideline streams accept-log` shows what is lost, and lets the views go on.";
+
+export function topicMissing(topic: string, cause?: unknown): TidelineError {
+  const hint = "Run `tideline up`, which creates it, or create it with the number of partitions its stream states.";
+  return new TidelineError("TOPIC_MISSING", `there is no topic "${topic}"`, hint, { cause });
+}
+
+/** The topic was deleted and made again under the same name. */
+export function topicRecreated(topic: string, before: string, now: string): TidelineError {
+  return new TidelineError(
+    "TOPIC_RECREATED",
+    `topic "${topic}" was deleted and made again: what is stored was built from ${before}, the log is now ${now}`,
+    "Move the data directory away and empty Redis to begin anew, or restore the old topic.",
+  );
+}
+
+/** The log begins after a position that is still needed. */
+export function logLost(topic: string, partition: number, needed: Position, start: Position): TidelineError {
+  return new TidelineError(
+    "LOG_LOST",
+    `${topic}/${partition}: the log begins at ${start}, and [${needed}, ${start}) was not read yet`,
+    "Records were deleted too early: raise the topic's retention. If the archive has them, a refresh moves the cut past them.",
+  );
+}
+
+/** A partition that came later had lost its beginning before anybody read it: the views that know of the topic need it from 0 on. */
+export function beginningLost(topic: string, partition: number, needed: Position, start: Position): TidelineError {
+  return new TidelineError(
+    "LOG_LOST",
+    `${topic}/${partition}: Kafka had deleted [${needed}, ${start}) before it was archived`,
+    "The partition was added after the view began, and its beginning is gone. Raise the stream's `revision`: its views are then built from where the archive begins.",
+  );
+}
+
+/** The log ends before a position that it had reached. */
+export function logTruncated(topic: string, partition: number, needed: Position, end: Position): TidelineError {
+  return new TidelineError(
+    "LOG_TRUNCATED",
+    `${topic}/${partition}: the log ends at ${end}, below ${needed}, which it had reached before`,
+    `Kafka lost records that were read already: look for an unclean leader election or a restored disk. ${ACCEPT}`,
+  );
+}
+
+/** A partition that nobody can read or write now. */
+export function noLeader(topic: string, partition: number): TidelineError {
+  return new TidelineError(
+    "LOG_UNREADABLE",
+    `${topic}/${partition} has no leader in Kafka: the brokers that hold it are away`,
+    "See which broker is down. The other partitions go on; this one does when it has a leader again.",
+  );
+}
+
+/** The log has another record where one was read before. */
+export function logRewritten(topic: string, partition: number, offset: Position): TidelineError {
+  return new TidelineError(
+    "LOG_TRUNCATED",
+    `${topic}/${partition}: the record at ${offset} is not the one that was read before`,
+    `The log was truncated and written anew: look for an unclean leader election or a restored disk. ${ACCEPT}`,
+  );
+}
+
+type Searchable = { findBy?: (property: string, value: unknown) => unknown };
+
+/** Whether Kafka's client says that the topic does not exist: by the broker's code, or in words when its metadata lacks it. */
+export function isUnknownTopic(error: unknown): boolean {
+  const { findBy } = error as Searchable;
+  const coded = (code: string) => findBy?.call(error, "apiId", code);
+  if (coded("UNKNOWN_TOPIC_OR_PARTITION") || coded("UNKNOWN_TOPIC_ID")) return true;
+  return error instanceof Error && error.message.startsWith("Unknown topic");
+}
+
+/** Whether a fetch failed because its position lies outside the log. */
+export function isOutOfRange(error: unknown): boolean {
+  const { findBy } = error as Searchable;
+  return Boolean(findBy?.call(error, "apiId", "OFFSET_OUT_OF_RANGE"));
+}
+
+/** Whether a fetch failed because its topic, or its position, is not that of this log: no delay heals that. */
+export function isAboutTheLog(error: unknown): boolean {
+  const { findBy } = error as Searchable;
+  return (
+    isOutOfRange(error) || ["UNKNOWN_TOPIC_ID", "INCONSISTENT_TOPIC_ID"].some((id) => findBy?.call(error, "apiId", id))
+  );
+}

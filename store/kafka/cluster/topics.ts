@@ -1,0 +1,112 @@
+import { Admin, type ClusterMetadata } from "@platformatic/kafka";
+import { ConstantBackoff, handleAll, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
+import { isTidelineError, TidelineError } from "../../../core/errors.ts";
+import { parseBrokers } from "./brokers.ts";
+import { withLeaderless } from "./leaderless-metadata.ts";
+
+export interface TopicSpec {
+  readonly name: string;
+  readonly partitions: number;
+  /** Kafka's topic settings beyond `topicDefaults`; they apply only when the topic is created. */
+  readonly config?: Readonly<Record<string, string>>;
+}
+
+/**
+ * What every topic is created with: records stay until we delete them, because state is recomputed from them, and a batch
+ * may hold 10 MB, so that no event that fits the contract is refused.
+ */
+export const topicDefaults: Readonly<Record<string, string>> = {
+  "retention.ms": "-1",
+  "max.message.bytes": String(10 * 1024 * 1024),
+};
+
+/** What a topic of dead letters is created with instead. */
+export const letterTopicDefaults: Readonly<Record<string, string>> = {
+  // A letter is its record and a little more.
+  "max.message.bytes": String(12 * 1024 * 1024),
+  // The broker's clock: it refuses records from an hour ahead of it, and a letter must be taken whatever the clock here says.
+  "message.timestamp.type": "LogAppendTime",
+};
+
+/** The topic of `stream` in an installation: several may share a Kafka, told apart by their namespace ("" for none). */
+export function topicName(namespace: string, stream: string): string {
+  return namespace === "" ? stream : `${namespace}.${stream}`;
+}
+
+/** Where the records of `topic` go that do not decode; it has one partition. */
+export function deadLetterTopic(topic: string): string {
+  return `${topic}.dead-letters`;
+}
+
+/**
+ * Creates the topics that do not exist and waits until each of those has its leaders. An existing topic is left as it is.
+ * Throws TidelineError NOT_READY when Kafka does not answer within ten seconds, and CONFIG_INVALID when an existing topic has
+ * fewer partitions than `topics` asks for.
+ */
+export async function ensureTopics(brokers: string, topics: readonly TopicSpec[]): Promise<void> {
+  const admin = withLeaderless(
+    new Admin({ clientId: "tideline", bootstrapBrokers: parseBrokers(brokers), retries: 0 }),
+  );
+  try {
+    const existing = new Set(await admin.listTopics({}));
+    const created = topics.filter(({ name }) => !existing.has(name));
+    await Promise.all(created.map((topic) => createTopic(admin, topic)));
+    const { topics: found } = await metadataWithLeaders(admin, topics, created);
+    for (const topic of topics) checkPartitions(topic, found.get(topic.name)?.partitionsCount ?? 0);
+  } catch (error) {
+    throw isTidelineError(error) ? error : unreachable(brokers, error);
+  } finally {
+    await admin.close();
+  }
+}
+
+async function createTopic(admin: Admin, { name, partitions, config }: TopicSpec): Promise<void> {
+  const configs = Object.entries({ ...topicDefaults, ...config }).map(([key, value]) => ({ name: key, value }));
+  try {
+    // -1 replica: as many as the broker's default.replication.factor says.
+    await admin.createTopics({ topics: [name], partitions, replicas: -1, configs });
+  } catch (error) {
+    const kafka = error as { findBy?: (property: string, value: unknown) => unknown };
+    const madeMeanwhile = kafka.findBy?.("apiId", "TOPIC_ALREADY_EXISTS");
+    if (!madeMeanwhile) throw error;
+  }
+}
+
+/** A topic exists for its brokers a moment after it was created: asks every 50 ms, for ten seconds. */
+function metadataWithLeaders(
+  admin: Admin,
+  topics: readonly TopicSpec[],
+  created: readonly TopicSpec[],
+): Promise<ClusterMetadata> {
+  const names = topics.map(({ name }) => name);
+  const again = retry(handleAll, { maxAttempts: Number.POSITIVE_INFINITY, backoff: new ConstantBackoff(50) });
+  return wrap(timeout(10_000, TimeoutStrategy.Aggressive), again).execute(async () => {
+    const metadata = await admin.metadata({ topics: names, forceUpdate: true });
+    const partitions = created.flatMap(({ name }) => metadata.topics.get(name)?.partitions ?? []);
+    if (partitions.some(({ leader }) => leader < 0)) throw new Error("a partition has no leader");
+    return metadata;
+  });
+}
+
+function checkPartitions({ name, partitions }: TopicSpec, found: number): void {
+  if (found >= partitions) return;
+  throw new TidelineError(
+    "CONFIG_INVALID",
+    `topic ${name} has ${found} partitions, but its stream asks for ${partitions}`,
+    "set TIDELINE_NAMESPACE to start with topics of its own, or delete the topic if its records are not needed",
+  );
+}
+
+/** What to throw when Kafka gives no answer, or none that helps; `cause` is the last failure. */
+export function unreachable(brokers: string, cause: unknown): TidelineError {
+  const hint = "start the servers with `tideline up`, or set KAFKA_BROKERS to the Kafka that runs";
+  return new TidelineError("NOT_READY", `Kafka does not answer at ${brokers}: ${reasonOf(cause)}`, hint, { cause });
+}
+
+/** What an error of Kafka's client says, and what is behind it: the client wraps both the broker's codes and the network's errors. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const [inner] = error instanceof AggregateError ? (error.errors as unknown[]) : [error.cause];
+  const words = error.message.replace(/\.$/, "");
+  return inner === undefined || inner === null ? words : `${words}: ${reasonOf(inner)}`;
+}

@@ -1,0 +1,278 @@
+import { ConnectionPool, type GenericError, initProducerIdV4, ProtocolError } from "@platformatic/kafka";
+import { ExponentialBackoff, handleWhen, retry, TaskCancelledError, TimeoutStrategy, timeout, wrap } from "cockatiel";
+import { isTidelineError, TidelineError } from "../../../core/errors.ts";
+import { parseBrokers } from "../cluster/brokers.ts";
+import { ANSWER_TIMEOUT_MS, CONNECT_TIMEOUT_MS, KafkaCluster } from "../cluster/kafka-cluster.ts";
+import { noLeader } from "../cluster/log-errors.ts";
+import { answered, closeConnections } from "../cluster/silent-broker.ts";
+import { unreachable } from "../cluster/topics.ts";
+import { type BatchIdentity, BatchWriter, type WrittenRecord } from "./batch-writer.ts";
+import { partitionOf } from "./partitioner.ts";
+import { produceApi } from "./produce-request.ts";
+
+/** A record to be sent. Its timestamp is the time of sending. */
+export interface EventRecord extends WrittenRecord {
+  /** By default the key's partition (`partitionOf`); records without a key go to one partition per `send`, in turn. */
+  readonly partition?: number;
+}
+
+/** Partition -> offset of the last record of a `send` there. */
+export type Acknowledged = ReadonlyMap<number, bigint>;
+
+export interface EventProducer {
+  /**
+   * Sends `records` and resolves when Kafka has acknowledged all of them. Calls may overlap: within a partition their records keep
+   * the order of the calls, and small calls share batches. All of them wait in memory: whoever sends much awaits each call.
+   * Retries for two minutes; a broker that vanished without a word is given up after 40 seconds, and the partition's leader looked up again. Throws RangeError (no such partition) and TidelineError TOPIC_MISSING, NOT_READY (no answer) and
+   * WRITE_REFUSED (Kafka does not take a record, because it is too large for instance). After NOT_READY and WRITE_REFUSED
+   * the producer sends nothing more, for the records behind would leave a gap: open another one.
+   */
+  send(topic: string, records: readonly EventRecord[]): Promise<Acknowledged>;
+  /** Waits for what was sent before, then closes the connections. From now on `send` throws. */
+  close(): Promise<void>;
+}
+
+/** A batch stays below Kafka's default for `max.message.bytes`: topics made by others take it too. A larger record goes alone. */
+const batchLimit = { records: 5_000, bytes: 900_000 };
+const openLimitMs = 15_000;
+/** How long a broker waits for its replicas before it gives up on a batch, which is then sent again. */
+const replicationLimitMs = 30_000;
+/** Kafka's own default for `delivery.timeout.ms`. */
+const deliveryLimitMs = 120_000;
+/** A broker answers within `replicationLimitMs`, also with a refusal, unless it has vanished. */
+const silenceLimitMs = replicationLimitMs + 10_000;
+/** After this long the next broker is asked to register the producer. */
+const registerSilenceMs = 5_000;
+
+export interface ProducerOptions {
+  /** `host:port`, several by comma. */
+  readonly brokers: string;
+  /** How long a connection may answer nothing before it is closed, in milliseconds; by default 40 seconds. */
+  readonly silenceMs?: number;
+  /** How long a record is tried to be sent, in milliseconds; by default two minutes. */
+  readonly deliveryMs?: number;
+}
+
+/** Registers an idempotent producer; throws TidelineError NOT_READY when no broker does that within 15 seconds. */
+export async function openProducer(options: ProducerOptions): Promise<EventProducer> {
+  const { brokers, silenceMs = silenceLimitMs, deliveryMs = deliveryLimitMs } = options;
+  const addresses = parseBrokers(brokers);
+  // `answered` ends requests, and their connection. The client's own limit would end the request alone.
+  const pool = new ConnectionPool(CLIENT_ID, { connectTimeout: CONNECT_TIMEOUT_MS, requestTimeout: 2 * deliveryMs });
+  let attempts = 0;
+  const register = async () => {
+    const broker = addresses[attempts++ % addresses.length] ?? { host: "", port: 0 };
+    const connection = await pool.get(broker);
+    return answered(connection, initProducerIdV4.api.async(connection, null, 0, -1n, -1), registerSilenceMs);
+  };
+  try {
+    // A broker that has just started answers "coordinator is loading" at first.
+    const { producerId, producerEpoch } = await persist(openLimitMs, register, refusal);
+    return new LaneProducer({ producerId, producerEpoch }, pool, { brokers, silenceMs, deliveryMs });
+  } catch (error) {
+    await closeConnections(pool);
+    throw unreachable(brokers, error);
+  }
+}
+
+const CLIENT_ID = "tideline";
+
+/** Repeats `attempt` until it succeeds or its error is `final`. After `limitMs` it throws the error of the last attempt. */
+async function persist<T>(limitMs: number, attempt: () => Promise<T>, final: (error: unknown) => unknown): Promise<T> {
+  let failure: unknown;
+  const again = retry(
+    handleWhen((error) => {
+      failure = error;
+      return !final(error);
+    }),
+    {
+      maxAttempts: Number.POSITIVE_INFINITY,
+      backoff: new ExponentialBackoff({ initialDelay: 100, maxDelay: 1_000 }),
+    },
+  );
+  try {
+    return await wrap(timeout(limitMs, TimeoutStrategy.Aggressive), again).execute(attempt);
+  } catch (error) {
+    throw error instanceof TaskCancelledError ? (failure ?? error) : error;
+  }
+}
+
+/** Kafka's answer, when trying again cannot change it. */
+function refusal(error: unknown): ProtocolError | undefined {
+  const found = (error as Partial<GenericError>).findBy?.("canRetry", false);
+  return found instanceof ProtocolError ? found : undefined;
+}
+
+function isTopicMissing(error: unknown): error is TidelineError {
+  return isTidelineError(error, "TOPIC_MISSING");
+}
+
+/** One call of `send`, until Kafka has all its records. */
+interface Sending {
+  readonly acknowledged: Map<number, bigint>;
+  open: number;
+  readonly resolve: (acknowledged: Acknowledged) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A batch of one partition, and whose records it has: in order, each with the place behind its last one. */
+interface Batch {
+  readonly writer: BatchWriter;
+  readonly shares: { readonly sending: Sending; end: number }[];
+}
+
+/**
+ * A partition's queue. One batch of it is under way at a time, and what comes in at the same time makes the next one larger.
+ *
+ * Kafka drops a batch whose numbers it has already (KIP-98). A batch takes its first number when it is sealed, and the partition's number moves on only when the
+ * batch is acknowledged. So the same bytes are sent again after a failure, nothing goes to the partition in between, and after a batch
+ * that failed for good nothing is sent any more.
+ */
+interface Lane {
+  readonly topic: string;
+  readonly partition: number;
+  readonly waiting: Batch[];
+  /** The number of the next batch's first record. */
+  sequence: number;
+  draining?: Promise<void> | undefined;
+}
+
+class LaneProducer implements EventProducer {
+  readonly #identity: Omit<BatchIdentity, "sequence">;
+  readonly #pool: ConnectionPool;
+  readonly #cluster: KafkaCluster;
+  readonly #limits: Required<ProducerOptions>;
+  /** Topic -> a lane for each partition; asked once, so that a key stays where it is while this producer lives. */
+  readonly #lanes = new Map<string, Promise<Lane[]>>();
+  #keyless = 0;
+  #failure: Error | undefined;
+  #isClosing = false;
+
+  constructor(identity: Omit<BatchIdentity, "sequence">, pool: ConnectionPool, limits: Required<ProducerOptions>) {
+    this.#identity = identity;
+    this.#pool = pool;
+    this.#limits = limits;
+    this.#cluster = new KafkaCluster(limits.brokers, CLIENT_ID, {
+      answerTimeoutMs: Math.min(limits.silenceMs, ANSWER_TIMEOUT_MS),
+    });
+  }
+
+  async send(topic: string, records: readonly EventRecord[]): Promise<Acknowledged> {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#isClosing) throw new TypeError("send() on a closed producer");
+    const found = this.#lanes.get(topic) ?? this.#find(topic);
+    this.#lanes.set(topic, found);
+    const lanes = await found; // also when it is known: overlapping calls go on in their order
+    const keyless = this.#keyless++ % lanes.length;
+    const placed = records.map((record) => laneOf(lanes, record, keyless));
+    return new Promise((resolve, reject) => {
+      const sending = { acknowledged: new Map<number, bigint>(), open: records.length, resolve, reject };
+      if (records.length === 0) resolve(sending.acknowledged);
+      for (const [index, lane] of placed.entries()) enqueue(lane, records[index] as EventRecord, sending);
+      for (const lane of lanes) if (lane.waiting.length > 0) lane.draining ??= this.#drain(lane);
+    });
+  }
+
+  async close(): Promise<void> {
+    // Set at once: what is sent while others are waited for would find the connections closed, and try again until its time is over.
+    this.#isClosing = true;
+    for (const found of this.#lanes.values()) for (const lane of await found.catch(() => [])) await lane.draining;
+    await Promise.all([closeConnections(this.#pool), this.#cluster.close()]);
+  }
+
+  async #find(topic: string): Promise<Lane[]> {
+    try {
+      const ask = () => this.#cluster.topic(topic, { fresh: true });
+      const { leaders } = await persist(this.#limits.deliveryMs, ask, isTopicMissing);
+      return Array.from(leaders, (_, partition) => ({ topic, partition, waiting: [], sequence: 0 }));
+    } catch (error) {
+      this.#lanes.delete(topic);
+      throw this.#explain(topic, error);
+    }
+  }
+
+  async #drain(lane: Lane): Promise<void> {
+    // What else is sent in this turn of the event loop comes along.
+    await undefined;
+    for (let batch = lane.waiting.shift(); batch !== undefined; batch = lane.waiting.shift()) {
+      try {
+        acknowledge(batch, lane.partition, await this.#deliver(lane, batch));
+      } catch (error) {
+        for (const { sending } of batch.shares) sending.reject(error);
+      }
+    }
+    lane.draining = undefined;
+  }
+
+  /** Sends one batch of one partition; the offset of its first record. */
+  async #deliver(lane: Lane, { writer }: Batch): Promise<bigint> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const { topic, partition, sequence } = lane;
+    try {
+      const batch = writer.seal({ ...this.#identity, sequence }, Date.now());
+      const request = { topic, partition, batch, timeoutMs: replicationLimitMs };
+      const first = await persist(this.#limits.deliveryMs, () => this.#attempt(request), refusal);
+      lane.sequence = (sequence + writer.count) % 2 ** 31;
+      return first;
+    } catch (error) {
+      this.#failure ??= this.#explain(topic, error);
+      throw this.#failure;
+    }
+  }
+
+  async #attempt(request: Parameters<typeof produceApi.async>[1]): Promise<bigint> {
+    const { topic, partition } = request;
+    try {
+      const leader = (await this.#cluster.topic(topic)).leaders[partition];
+      if (leader === undefined) throw noLeader(topic, partition);
+      const connection = await this.#pool.get(leader);
+      return await answered(connection, produceApi.async(connection, request), this.#limits.silenceMs);
+    } catch (error) {
+      // Another broker may lead the partition by now.
+      this.#cluster.forget(topic);
+      throw error;
+    }
+  }
+
+  #explain(topic: string, cause: unknown): TidelineError {
+    if (isTopicMissing(cause)) return cause;
+    const refused = refusal(cause);
+    if (refused === undefined) return unreachable(this.#limits.brokers, cause);
+    const message = `Kafka refuses a record for ${topic}: ${refused.serverErrorMessage ?? refused.message}`;
+    return new TidelineError("WRITE_REFUSED", message, "nothing behind it was sent; put it right and start again", {
+      cause,
+    });
+  }
+}
+
+/** The lane that a record belongs to. Throws RangeError for a partition that there is not. */
+function laneOf(lanes: readonly Lane[], { key, partition: given }: EventRecord, keyless: number): Lane {
+  const partition = given ?? (key === null ? keyless : partitionOf(key, lanes.length));
+  const lane = lanes[partition];
+  if (lane === undefined) throw new RangeError(`${lanes[0]?.topic ?? "the topic"} has no partition ${partition}`);
+  return lane;
+}
+
+/** Adds a record to the lane's last batch that waits, or to a new one when that is full. */
+function enqueue({ waiting }: Lane, record: EventRecord, sending: Sending): void {
+  let batch = waiting.at(-1);
+  if (batch === undefined || !batch.writer.add(record, batchLimit)) {
+    batch = { writer: new BatchWriter(), shares: [] };
+    batch.writer.add(record, batchLimit);
+    waiting.push(batch);
+  }
+  const last = batch.shares.at(-1);
+  if (last?.sending === sending) last.end = batch.writer.count;
+  else batch.shares.push({ sending, end: batch.writer.count });
+}
+
+/** Tells each `send` that `batch` has records of where its last one is. */
+function acknowledge({ shares }: Batch, partition: number, firstOffset: bigint): void {
+  let begin = 0;
+  for (const { sending, end } of shares) {
+    sending.acknowledged.set(partition, firstOffset + BigInt(end - 1));
+    sending.open -= end - begin;
+    begin = end;
+    if (sending.open === 0) sending.resolve(sending.acknowledged);
+  }
+}

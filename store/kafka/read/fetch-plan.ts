@@ -1,0 +1,78 @@
+import type { BrokerAddress } from "../cluster/brokers.ts";
+
+/**
+ * In which order the partitions of a topic are asked for, and which are left out for a while. Pure: the caller gives the time.
+ *
+ * A broker gives a batch that is larger than a partition's share only to the first partition of a request that has data. So a partition that gave
+ * something moves to the end, as in Kafka's Java client; in a fixed order a large batch behind a busy partition would never be read.
+ */
+export class FetchTurns {
+  /** Partitions that gave something; the longer ago, the earlier. */
+  readonly #served = new Set<number>();
+  readonly #failures = new Map<number, { readonly count: number; readonly untilMs: number }>();
+
+  /** Those of `partitions` to ask for, in this order. One that failed waits, unless all of them do. */
+  turn(partitions: Iterable<number>, nowMs: number): number[] {
+    const wanted = new Set(partitions);
+    const fresh = [...wanted].filter((partition) => !this.#served.has(partition)).sort((a, b) => a - b);
+    const ordered = [...fresh, ...[...this.#served].filter((partition) => wanted.has(partition))];
+    const due = ordered.filter((partition) => (this.#failures.get(partition)?.untilMs ?? 0) <= nowMs);
+    return due.length > 0 ? due : ordered;
+  }
+
+  /** A partition answered; `gave` says whether it had records. */
+  answered(partition: number, gave: boolean): void {
+    this.#failures.delete(partition);
+    if (!gave) return;
+    this.#served.delete(partition);
+    this.#served.add(partition);
+  }
+
+  /** A partition could not be read: it is left out for a while, longer each time. */
+  failed(partition: number, nowMs: number): void {
+    const count = (this.#failures.get(partition)?.count ?? 0) + 1;
+    const waitMs = Math.min(BACKOFF_MS.first * 2 ** (count - 1), BACKOFF_MS.last);
+    this.#failures.set(partition, { count, untilMs: nowMs + waitMs });
+  }
+}
+
+const BACKOFF_MS = { first: 100, last: 10_000 };
+
+/** What one broker is asked for. */
+export interface LeaderShare {
+  readonly leader: BrokerAddress;
+  /** In the order in which the broker should look at them. */
+  readonly partitions: readonly number[];
+  /** Of all its partitions together. */
+  readonly maxBytes: number;
+}
+
+export interface FetchPlan {
+  readonly shares: readonly LeaderShare[];
+  /** Of each partition. */
+  readonly partitionBytes: number;
+  /** Partitions that nobody leads. */
+  readonly leaderless: readonly number[];
+}
+
+/** Divides a fetch of at most `maxBytes` among the leaders of the partitions in `turn`, by the number of partitions of each. */
+export function planFetch(
+  turn: readonly number[],
+  leaders: readonly (BrokerAddress | undefined)[],
+  maxBytes: number,
+): FetchPlan {
+  const partitionBytes = Math.floor(maxBytes / turn.length);
+  const byLeader = new Map<BrokerAddress, number[]>();
+  const leaderless: number[] = [];
+  for (const partition of turn) {
+    const leader = leaders[partition];
+    if (leader === undefined) leaderless.push(partition);
+    else byLeader.set(leader, [...(byLeader.get(leader) ?? []), partition]);
+  }
+  const shares = [...byLeader].map(([leader, partitions]) => ({
+    leader,
+    partitions,
+    maxBytes: partitionBytes * partitions.length,
+  }));
+  return { shares, partitionBytes, leaderless };
+}

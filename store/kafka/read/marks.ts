@@ -1,0 +1,56 @@
+import { createHash } from "node:crypto";
+import type { LogMark } from "../../../core/log/documents.ts";
+import { type Position, position } from "../../../core/log/position.ts";
+import type { FetchedPartition } from "./log.ts";
+
+/** The last record that was applied in a partition: how a consumer recognises the log it left. As `LogMark` in core/log/documents.ts. */
+export interface Mark {
+  readonly offset: Position;
+  readonly hash: string;
+  readonly leaderEpoch: number;
+  readonly topicId: string;
+}
+
+/** 16 hexadecimal digits of SHA-256 over a record's key and value, each with its length. */
+export function recordHash(key: Buffer | null, value: Buffer | null): string {
+  const hash = createHash("sha256");
+  for (const part of [key, value]) hash.update(part === null ? "-" : `${part.length}:`).update(part ?? "");
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** The mark of one record; `leaderEpoch` is the epoch of its batch or of a later batch of the same log. */
+export function markOfRecord(
+  record: { readonly offset: bigint; readonly key: Buffer | null; readonly value: Buffer | null },
+  leaderEpoch: number,
+  topicId: string,
+): Mark {
+  const { offset, key, value } = record;
+  return { offset: position(offset), hash: recordHash(key, value), leaderEpoch, topicId };
+}
+
+/**
+ * The mark after a fetch: its last record. When it held none (only control records and aborted ones), the record of the mark before and the epoch
+ * of what it held; without a mark before, an epoch alone. Null when it held nothing and there was no mark before.
+ */
+export function markAfter(fetched: FetchedPartition, topicId: string, before: Mark | null): Mark | null {
+  const { records, to, leaderEpoch } = fetched;
+  if (leaderEpoch < 0) return before;
+  if (records.length === 0) return { ...(before ?? markOfEpoch(to, leaderEpoch, topicId)), leaderEpoch };
+  const last = records.length - 1;
+  const record = { offset: records.offset(last), key: records.key(last), value: records.value(last) };
+  return markOfRecord(record, leaderEpoch, topicId);
+}
+
+/** The mark of a log that holds no record below `to`: only its epoch is compared. */
+export function markOfEpoch(to: Position, leaderEpoch: number, topicId: string): Mark {
+  return { offset: position(to - 1n), hash: "", leaderEpoch, topicId };
+}
+
+/** A mark as documents hold it: they name the topic themselves. */
+export function markToJson({ offset, hash, leaderEpoch }: Mark): LogMark {
+  return { offset: offset.toString(), hash, leaderEpoch };
+}
+
+export function markFromJson({ offset, hash, leaderEpoch }: LogMark, topicId: string): Mark {
+  return { offset: position(offset), hash, leaderEpoch, topicId };
+}

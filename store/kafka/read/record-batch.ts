@@ -1,0 +1,148 @@
+import { crc32c } from "@node-rs/crc32";
+import { tooLarge } from "../../../core/codec/decode/decode.ts";
+import { TidelineError } from "../../../core/errors.ts";
+import { expand } from "./expand.ts";
+import { type RecordsPart, withinLimit } from "./records.ts";
+
+/** The record batches (RecordBatch, magic 2) in a broker's answer: checked, then read under a bound. */
+
+export interface ExpandLimits {
+  /** After so many expanded bytes no further record is read; the next fetch goes on there. */
+  readonly answerBytes: number;
+  /** A record with more is read as `tooLarge`: no batch of the decoder holds it. */
+  readonly recordBytes: number;
+  /** Of a compressed batch that expands to more, every record is `tooLarge`. */
+  readonly batchBytes: number;
+}
+
+const MIB = 1024 * 1024;
+/** Both are more than a topic takes uncompressed (store/kafka/cluster/topics.ts). */
+const RECORD_BYTES = 16 * MIB;
+const BATCH_BYTES = 128 * MIB;
+/** So many times what was asked for may come of it at once. */
+const EXPANSION = 4;
+
+/** What may be read of an answer to a fetch of `fetchBytes`. */
+export function expandLimits(fetchBytes: number): ExpandLimits {
+  return { answerBytes: fetchBytes * EXPANSION, recordBytes: RECORD_BYTES, batchBytes: BATCH_BYTES };
+}
+
+/** A batch (RecordBatch, magic 2) as far as it was read. */
+export interface FetchedBatch {
+  readonly firstOffset: bigint;
+  readonly lastOffsetDelta: number;
+  readonly leaderEpoch: number;
+  readonly attributes: number;
+  readonly producerId: bigint;
+  readonly records: RecordsPart;
+}
+
+/** Where the fields of a batch lie in its bytes. */
+const FIELD = {
+  firstOffset: 0,
+  length: 8,
+  leaderEpoch: 12,
+  magic: 16,
+  checksum: 17,
+  attributes: 21,
+  lastOffsetDelta: 23,
+  firstTimestamp: 27,
+  maxTimestamp: 35,
+  producerId: 43,
+  count: 57,
+  records: 61,
+} as const;
+/** First offset and length: what the length does not count. */
+const HEAD_BYTES = 12;
+const MAGIC = 2;
+const CODEC = 0b111;
+/** The broker wrote the time of all records when it appended the batch (`message.timestamp.type=LogAppendTime`). */
+const LOG_APPEND_TIME = 0b1000;
+
+/**
+ * Returns the batches of a partition that lie at or after `from`, as far as the limit goes: at least one record. The last batch may be cut; it then
+ * ends where its last record does. What was not received whole is left out, as the broker may cut an answer anywhere after the first batch.
+ *
+ * Each batch's checksum is compared before anything in it is read. A damaged batch ends the answer, so that what lies before it is read. Throws
+ * BATCH_CORRUPT when it is the first one; `place` names the partition in the message.
+ */
+export function batchesOf(bytes: Buffer, from: bigint, limits: ExpandLimits, place = "a batch"): FetchedBatch[] {
+  const batches: FetchedBatch[] = [];
+  let left = limits.answerBytes;
+  for (let at = 0; at < bytes.length && left > 0; ) {
+    const damage = damageOf(bytes, at);
+    if (damage !== null) {
+      if (batches.length === 0) throw batchCorrupt(place, from, damage);
+      break;
+    }
+    const end = endOf(bytes, at);
+    const batch = readBatch(bytes, at, end, from, left, limits);
+    if (batch.records.bytes !== null) left -= batch.records.end - batch.records.begin;
+    batches.push(batch);
+    at = end;
+  }
+  return batches;
+}
+
+function endOf(bytes: Buffer, at: number): number {
+  return at + HEAD_BYTES + bytes.readInt32BE(at + FIELD.length);
+}
+
+/** What is wrong with the batch at `at`; null when nothing is. A batch that was not received whole counts as damaged. */
+function damageOf(bytes: Buffer, at: number): string | null {
+  if (at + FIELD.records > bytes.length) return "it is cut short";
+  const end = endOf(bytes, at);
+  if (end < at + FIELD.records) return "its length is impossible";
+  if (end > bytes.length) return "it is cut short";
+  const magic = bytes[at + FIELD.magic];
+  if (magic !== MAGIC) return `its message format is ${magic}, not ${MAGIC}`;
+  const checksum = crc32c(bytes.subarray(at + FIELD.attributes, end));
+  return checksum === bytes.readUInt32BE(at + FIELD.checksum) ? null : "its bytes do not match its checksum";
+}
+
+function batchCorrupt(place: string, from: bigint, damage: string): TidelineError {
+  return new TidelineError(
+    "BATCH_CORRUPT",
+    `${place}: the batch with offset ${from} is damaged: ${damage}`,
+    "It was fetched three times. Look at the broker's disk, memory and network; a healthy replica may become the leader.",
+  );
+}
+
+/** The batch at `at`, of which at most `left` bytes of records are read. */
+function readBatch(
+  bytes: Buffer,
+  at: number,
+  end: number,
+  from: bigint,
+  left: number,
+  limits: ExpandLimits,
+): FetchedBatch {
+  const count = bytes.readInt32BE(at + FIELD.count);
+  const head = {
+    firstOffset: bytes.readBigInt64BE(at + FIELD.firstOffset),
+    lastOffsetDelta: bytes.readInt32BE(at + FIELD.lastOffsetDelta),
+    leaderEpoch: bytes.readInt32BE(at + FIELD.leaderEpoch),
+    attributes: bytes.readInt16BE(at + FIELD.attributes),
+    producerId: bytes.readBigInt64BE(at + FIELD.producerId),
+  };
+  const isAppendTime = (head.attributes & LOG_APPEND_TIME) !== 0;
+  const place = {
+    baseOffset: Number(head.firstOffset),
+    baseTimestampMs: Number(bytes.readBigInt64BE(at + FIELD.firstTimestamp)),
+    appendedAtMs: isAppendTime ? Number(bytes.readBigInt64BE(at + FIELD.maxTimestamp)) : null,
+  };
+  const codec = head.attributes & CODEC;
+  const begin = at + FIELD.records;
+  const expanded = codec === 0 ? bytes : expand(codec, bytes.subarray(begin, end), limits.batchBytes);
+  if (expanded === null) {
+    // Without compaction their offsets are dense; with it, the last ones are named.
+    const value = tooLarge("its batch", limits.batchBytes);
+    return { ...head, records: { ...place, count, bytes: null, value, firstDelta: head.lastOffsetDelta + 1 - count } };
+  }
+  const unread = tooLarge("it", limits.recordBytes);
+  const tooMany = { bytes: limits.recordBytes, value: unread };
+  const within = codec === 0 ? { begin, end } : { begin: 0, end: expanded.length };
+  const part = { ...place, ...within, count, bytes: expanded, tooLarge: tooMany };
+  const { part: records, lastDelta } = withinLimit(part, Number(from), left);
+  return { ...head, lastOffsetDelta: lastDelta ?? head.lastOffsetDelta, records };
+}

@@ -1,0 +1,353 @@
+import { type Position, position } from "../../../core/log/position.ts";
+
+/** A record's headers as pairs of name and value. */
+export type RecordHeaders = readonly (readonly [Buffer | null, Buffer | null])[];
+
+/** What a record is made of, where each is an object of its own. */
+export interface PlainRecord {
+  readonly offset: Position;
+  readonly timestampMs?: number;
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+}
+
+const NONE = -1;
+/** The record's value was not read; what stands in its place lies in a map. */
+const UNREAD = -2;
+
+/**
+ * Records of a partition in the order of their offsets, as they lie in the bytes that Kafka sent. A million of them are a few arrays of numbers
+ * and no objects; the getters make objects when somebody asks for them.
+ */
+export class Records {
+  /** Where keys, values and headers lie. */
+  #bytes: Buffer;
+  #length = 0;
+  /** Offsets and times are below 2^53. */
+  readonly #offsets: Float64Array;
+  readonly #timestampsMs: Float64Array;
+  /** Per record: begin and end of the key, begin and end of the value, begin of the headers; NONE for what is null or not kept. */
+  readonly #places: Int32Array;
+  #unread: Map<number, Buffer> | null = null;
+
+  private constructor(capacity: number, bytes: Buffer) {
+    this.#bytes = bytes;
+    this.#offsets = new Float64Array(capacity);
+    this.#timestampsMs = new Float64Array(capacity);
+    this.#places = new Int32Array(capacity * 5);
+  }
+
+  static readonly none = new Records(0, Buffer.alloc(0));
+
+  static of(records: readonly PlainRecord[]): Records {
+    const parts = records.flatMap(({ key, value }) => [key ?? Buffer.alloc(0), value ?? Buffer.alloc(0)]);
+    const made = new Records(records.length, Buffer.concat(parts));
+    let end = 0;
+    for (const [index, { offset, timestampMs = 0, key, value }] of records.entries()) {
+      made.#offsets[index] = Number(offset);
+      made.#timestampsMs[index] = timestampMs;
+      for (const [place, part] of [key, value].entries()) {
+        made.#places[index * 5 + place * 2] = part === null ? NONE : end;
+        end += part?.length ?? 0;
+        made.#places[index * 5 + place * 2 + 1] = end;
+      }
+      made.#places[index * 5 + 4] = NONE;
+    }
+    made.#length = records.length;
+    return made;
+  }
+
+  /** The records from `from` on of some batches. */
+  static parse(parts: readonly RecordsPart[], from: Position): Records {
+    const pieces = [...new Set(parts.flatMap(({ bytes }) => (bytes === null ? [] : [bytes])))];
+    const [only] = pieces;
+    const made = new Records(
+      parts.reduce((sum, { count }) => sum + count, 0),
+      pieces.length === 1 && only !== undefined ? only : Buffer.concat(pieces),
+    );
+    const begins = new Map<Buffer, number>();
+    let end = 0;
+    for (const piece of pieces) {
+      begins.set(piece, end);
+      end += piece.length;
+    }
+    for (const part of parts) {
+      if (part.bytes === null) made.#leaveOut(part, Number(from));
+      else made.#parse(part, (begins.get(part.bytes) ?? 0) + part.begin, Number(from));
+    }
+    return made;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  get offsets(): Position[] {
+    return this.#map((index) => this.offset(index));
+  }
+
+  get timestampsMs(): number[] {
+    return this.#map((index) => this.#timestampsMs[index] ?? Number.NaN);
+  }
+
+  get keys(): (Buffer | null)[] {
+    return this.#map((index) => this.key(index));
+  }
+
+  get values(): (Buffer | null)[] {
+    return this.#map((index) => this.value(index));
+  }
+
+  get headers(): RecordHeaders[] {
+    return this.#map((index) => this.#headers(index));
+  }
+
+  /** Bytes of all keys and values. */
+  get sizeBytes(): number {
+    let size = 0;
+    for (let index = 0; index < this.#length; index++) {
+      const at = index * 5;
+      for (const place of [at, at + 2]) {
+        const [begin = NONE, end = NONE] = [this.#places[place], this.#places[place + 1]];
+        if (begin >= 0) size += end - begin;
+      }
+    }
+    return size;
+  }
+
+  offset(index: number): Position {
+    return position(BigInt(this.#offsets[index] ?? Number.NaN));
+  }
+
+  key(index: number): Buffer | null {
+    return this.#part(index * 5);
+  }
+
+  value(index: number): Buffer | null {
+    return this.#unread?.get(index) ?? this.#part(index * 5 + 2);
+  }
+
+  /** Where each value lies, of all or of some: `visit(bytes, begin, end)`, in order; begin and end are the same for a null or empty one. */
+  eachValue(
+    visit: (bytes: Buffer, begin: number, end: number, index: number) => void,
+    { from = 0, to = this.#length }: { readonly from?: number; readonly to?: number } = {},
+  ): void {
+    const places = this.#places;
+    const last = Math.min(to, this.#length);
+    for (let index = from; index < last; index++) {
+      const begin = places[index * 5 + 2] as number;
+      if (begin < 0) {
+        const unread = this.#unread?.get(index);
+        visit(unread ?? this.#bytes, 0, unread?.length ?? 0, index);
+      } else visit(this.#bytes, begin, places[index * 5 + 3] as number, index);
+    }
+  }
+
+  /** All keys, or all values, one after the other with `separator` between them; null when one is null or has the separator in it. */
+  joined(part: "key" | "value", separator: number): Buffer | null {
+    const first = part === "key" ? 0 : 2;
+    const [source, places] = [this.#bytes, this.#places];
+    const joined = Buffer.allocUnsafe(this.#bytes.length + this.#length);
+    let at = 0;
+    for (let index = 0; index < this.#length; index++) {
+      const begin = places[index * 5 + first] as number;
+      if (begin < 0) return null;
+      const end = places[index * 5 + first + 1] as number;
+      if (index > 0) joined[at++] = separator;
+      // Records are short: byte by byte costs less than a call for each.
+      for (let from = begin; from < end; from++) {
+        const byte = source[from] as number;
+        if (byte === separator) return null;
+        joined[at++] = byte;
+      }
+    }
+    return joined.subarray(0, at);
+  }
+
+  /** Maximal runs `[from, to)` of successive offsets. */
+  runs(): { from: bigint; to: bigint }[] {
+    const runs: { from: bigint; to: bigint }[] = [];
+    const offsets = this.#offsets;
+    for (let first = 0; first < this.#length; ) {
+      let next = first + 1;
+      while (next < this.#length && offsets[next] === (offsets[next - 1] as number) + 1) next += 1;
+      runs.push({ from: this.offset(first), to: this.offset(next - 1) + 1n });
+      first = next;
+    }
+    return runs;
+  }
+
+  /** The records below `to`. */
+  below(to: Position): Records {
+    const end = Number(to);
+    let length = this.#length;
+    while (length > 0 && (this.#offsets[length - 1] as number) >= end) length -= 1;
+    return length === this.#length ? this : this.#slice(length);
+  }
+
+  #slice(length: number): Records {
+    const made = new Records(length, this.#bytes);
+    made.#offsets.set(this.#offsets.subarray(0, length));
+    made.#timestampsMs.set(this.#timestampsMs.subarray(0, length));
+    made.#places.set(this.#places.subarray(0, length * 5));
+    made.#length = length;
+    made.#unread = this.#unread;
+    return made;
+  }
+
+  #map<T>(of: (index: number) => T): T[] {
+    return Array.from({ length: this.#length }, (_, index) => of(index));
+  }
+
+  #part(place: number): Buffer | null {
+    const begin = this.#places[place] ?? NONE;
+    return begin < 0 ? null : this.#bytes.subarray(begin, this.#places[place + 1]);
+  }
+
+  #headers(index: number): RecordHeaders {
+    const at = this.#places[index * 5 + 4] ?? NONE;
+    if (at < 0) return [];
+    const cursor = new Cursor(this.#bytes, at);
+    return Array.from({ length: cursor.varint() }, () => [cursor.part(), cursor.part()] as const);
+  }
+
+  /** One batch's records: varints, lengths and deltas of the record format's version 2. */
+  #parse(part: ReadPart, begin: number, from: number): void {
+    const { count, baseOffset, baseTimestampMs, appendedAtMs, tooLarge } = part;
+    const cursor = new Cursor(this.#bytes, begin);
+    const places = this.#places;
+    for (let left = count; left > 0; left--) {
+      const size = cursor.varint();
+      const next = cursor.at + size;
+      cursor.at += 1;
+      const createdAtMs = baseTimestampMs + cursor.varint();
+      const timestampMs = appendedAtMs ?? createdAtMs;
+      const offset = baseOffset + cursor.varint();
+      if (offset >= from && size > tooLarge.bytes) this.#add(offset, timestampMs, tooLarge.value);
+      else if (offset >= from) {
+        const place = this.#length * 5;
+        this.#offsets[this.#length] = offset;
+        this.#timestampsMs[this.#length] = timestampMs;
+        const key = cursor.varint();
+        places[place] = key < 0 ? NONE : cursor.at;
+        if (key > 0) cursor.at += key;
+        places[place + 1] = cursor.at;
+        const value = cursor.varint();
+        places[place + 2] = value < 0 ? NONE : cursor.at;
+        if (value > 0) cursor.at += value;
+        places[place + 3] = cursor.at;
+        places[place + 4] = cursor.at;
+        this.#length += 1;
+      }
+      cursor.at = next;
+    }
+  }
+
+  #leaveOut(part: UnreadPart, from: number): void {
+    const { count, baseOffset, baseTimestampMs, appendedAtMs, firstDelta, value } = part;
+    for (let index = 0; index < count; index++) {
+      const offset = baseOffset + firstDelta + index;
+      if (offset >= from) this.#add(offset, appendedAtMs ?? baseTimestampMs, value);
+    }
+  }
+
+  /** A record that was not read, with what stands in the place of its value. */
+  #add(offset: number, timestampMs: number, value: string): void {
+    const index = this.#length;
+    this.#offsets[index] = offset;
+    this.#timestampsMs[index] = timestampMs;
+    this.#places.fill(NONE, index * 5, index * 5 + 5);
+    this.#places[index * 5 + 2] = UNREAD;
+    this.#unread ??= new Map();
+    this.#unread.set(index, Buffer.from(value));
+    this.#length += 1;
+  }
+}
+
+interface PartPlace {
+  readonly count: number;
+  readonly baseOffset: number;
+  readonly baseTimestampMs: number;
+  /** The time of every record, if the broker wrote it; else null, and each record has its own, relative to the base. */
+  readonly appendedAtMs: number | null;
+}
+
+/** Records of one batch, uncompressed, in `[begin, end)` of `bytes`. One with more than `tooLarge.bytes` is not read. */
+export interface ReadPart extends PartPlace {
+  readonly bytes: Buffer;
+  readonly begin: number;
+  readonly end: number;
+  readonly tooLarge: { readonly bytes: number; readonly value: string };
+}
+
+/** Records of a batch that is not expanded: what stands in the place of their values. */
+export interface UnreadPart extends PartPlace {
+  readonly bytes: null;
+  readonly firstDelta: number;
+  readonly value: string;
+}
+
+export type RecordsPart = ReadPart | UnreadPart;
+
+/**
+ * As many records of a batch as `limitBytes` hold, at least one at or after `from`; and where the last one lies in the batch, when some are left out. What
+ * is left out is not kept in memory.
+ */
+export function withinLimit(
+  part: ReadPart,
+  from: number,
+  limitBytes: number,
+): { part: ReadPart; lastDelta: number | null } {
+  if (part.end - part.begin <= limitBytes) return { part, lastDelta: null };
+  const cursor = new Cursor(part.bytes, part.begin);
+  let left = limitBytes;
+  for (let count = 1; count < part.count; count++) {
+    const size = cursor.varint();
+    const next = cursor.at + size;
+    cursor.at += 1;
+    cursor.varint();
+    const delta = cursor.varint();
+    cursor.at = next;
+    if (part.baseOffset + delta < from || size > part.tooLarge.bytes) continue;
+    left -= size;
+    if (left > 0) continue;
+    const bytes = Buffer.from(part.bytes.subarray(part.begin, next));
+    return { part: { ...part, count, bytes, begin: 0, end: bytes.length }, lastDelta: delta };
+  }
+  return { part, lastDelta: null };
+}
+
+class Cursor {
+  readonly #bytes: Buffer;
+  at: number;
+
+  constructor(bytes: Buffer, at: number) {
+    this.#bytes = bytes;
+    this.at = at;
+  }
+
+  /** A zig-zag number of variable length; beyond 31 bits as a double, exact below 2^53. */
+  varint(): number {
+    const bytes = this.#bytes;
+    let value = 0;
+    for (let shift = 0; shift < 28; shift += 7) {
+      const byte = bytes[this.at++] as number;
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return (value >>> 1) ^ -(value & 1);
+    }
+    let scale = 2 ** 28;
+    let large = value;
+    for (let byte = 0x80; byte >= 0x80; scale *= 128) {
+      byte = bytes[this.at++] as number;
+      large += (byte & 0x7f) * scale;
+    }
+    return large % 2 === 0 ? large / 2 : -(large + 1) / 2;
+  }
+
+  part(): Buffer | null {
+    const length = this.varint();
+    if (length < 0) return null;
+    this.at += length;
+    return this.#bytes.subarray(this.at - length, this.at);
+  }
+}

@@ -1,0 +1,76 @@
+import { type CutJson, cutFromJson, type EpochMs, position } from "../../core/log/position.ts";
+import type { StateValue } from "../../core/measures/measure.ts";
+import { PICK_PLACE_DIGITS } from "../../core/state/compile.ts";
+import type { Mark } from "../kafka/read/marks.ts";
+import type { BucketCells, ChainState } from "./chain-state.ts";
+
+/** How a chain is written in Redis: texts and numbers <-> typed state. */
+
+/** Stands in a bucket's hash where the value is a sketch under a key of its own. */
+export const SKETCH = "hll";
+
+export function encodeMark({ offset, hash, leaderEpoch, topicId }: Mark): string {
+  return JSON.stringify({ offset: offset.toString(), hash, leaderEpoch, topicId });
+}
+
+export function decodeMark(text: string): Mark {
+  const mark = JSON.parse(text) as Omit<Mark, "offset"> & { offset: string };
+  return { ...mark, offset: position(mark.offset) };
+}
+
+export function pairs(flat: readonly Buffer[]): Map<string, string> {
+  const map = new Map<string, string>();
+  for (let at = 0; at < flat.length; at += 2) map.set(String(flat[at]), String(flat[at + 1]));
+  return map;
+}
+
+/** Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it never was. */
+export function freshAt(partitions: Iterable<number | string>, fresh: Map<string, string>): EpochMs | null {
+  const freshAtMs = Math.min(...[...partitions].map((partition) => Number(fresh.get(String(partition)) ?? 0)));
+  return freshAtMs > 0 && Number.isFinite(freshAtMs) ? freshAtMs : null;
+}
+
+export function decodeChain(
+  digest: string,
+  chain: Map<string, string>,
+  applied: Map<string, string>,
+  fresh: Map<string, string>,
+): ChainState {
+  const segments = JSON.parse(chain.get("segments") ?? "[]") as {
+    id: string;
+    from: CutJson;
+    to?: CutJson;
+    token?: string;
+    cells?: number;
+  }[];
+  return {
+    digest,
+    nonce: chain.get("nonce") ?? "",
+    pointer: Number(chain.get("pointer")),
+    topicId: chain.get("topic") ?? "",
+    segments: segments.map(({ id, from, to, token, cells }) => ({
+      id,
+      from: cutFromJson(from),
+      to: to === undefined ? null : cutFromJson(to),
+      token: token ?? null,
+      cells: cells ?? null,
+    })),
+    applied: cutFromJson(Object.fromEntries(applied)),
+    cells: Number(chain.get("cells")),
+    freshAtMs: freshAt(applied.keys(), fresh),
+  };
+}
+
+/** A page of a script's answer: `lines` are fields and values in turn, `found` the sketches' fields and bytes. */
+export function pageCells(page: Buffer, lines: Buffer, found: readonly Buffer[]): BucketCells {
+  const values: [string, StateValue][] = [];
+  const fields = lines.length === 0 ? [] : String(lines).split("\n");
+  for (let at = 0; at < fields.length; at += 2) {
+    const [field = "", value = ""] = [fields[at], fields[at + 1]];
+    if (value !== SKETCH) values.push([field, value.length > PICK_PLACE_DIGITS ? value : BigInt(value)]);
+  }
+  const sketches: [string, Buffer][] = [];
+  for (let at = 0; at < found.length; at += 2) sketches.push([String(found[at]), found[at + 1] ?? Buffer.alloc(0)]);
+  // `<bucket>` or `<bucket>/<number>`
+  return { bucket: Number.parseInt(page.toString(), 10), values, sketches };
+}

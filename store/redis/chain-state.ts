@@ -1,0 +1,201 @@
+import type { View } from "../../core/definition/view.ts";
+import { TidelineError } from "../../core/errors.ts";
+import type { Ledger } from "../../core/log/ledger.ts";
+import type { Cut, EpochMs, Position } from "../../core/log/position.ts";
+import { tilesFrom } from "../../core/log/spans.ts";
+import type { Item, Merge, StateValue } from "../../core/measures/measure.ts";
+import { registersFromRedis } from "../../core/numbers/hll.ts";
+import { type CellTable, groupFromKey } from "../../core/state/cells.ts";
+import type { Mark } from "../kafka/read/marks.ts";
+
+/** What the chain of a generation is made of, and what goes to and comes from its scripts. */
+
+/** A segment of the chain; `to` is null while it is the open one. */
+export interface Segment {
+  readonly id: string;
+  readonly from: Cut;
+  readonly to: Cut | null;
+  /** The version whose refresh sealed it; null when it was sealed for size. */
+  readonly token: string | null;
+  /** How many cells it holds; null while it is open. */
+  readonly cells: number | null;
+}
+
+/**
+ * What names the state of a segment: it never changes, and follows from the log. The id alone does not, for a Redis that comes back as it was some
+ * time ago closes the segment of that id elsewhere.
+ */
+export type ClosedSegment = Pick<Segment, "id" | "from"> & { readonly to: Cut };
+
+/** The segments of a run that are closed. */
+export function closedOf<T extends Pick<Segment, "id" | "from" | "to">>(
+  segments: readonly T[],
+): (T & { readonly to: Cut })[] {
+  return segments.flatMap((segment) => (segment.to === null ? [] : [{ ...segment, to: segment.to }]));
+}
+
+export interface ChainState {
+  /** Names the chain and its applied positions, and with them everything that its cells hold: the same digest, the same state. */
+  readonly digest: string;
+  readonly nonce: string;
+  /** The topic that its positions are of; empty when nobody said. */
+  readonly topicId: string;
+  readonly pointer: number;
+  /** Oldest first; the last one is open. */
+  readonly segments: readonly Segment[];
+  readonly applied: Cut;
+  /** Of all segments. */
+  readonly cells: number;
+  /** Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it never was. */
+  readonly freshAtMs: EpochMs | null;
+}
+
+/** What one micro-batch adds to one bucket. */
+export interface BucketDelta {
+  readonly bucket: EpochMs;
+  /** Integers, items and picks. */
+  readonly values: readonly { readonly merge: Merge; readonly field: string; readonly value: StateValue }[];
+  /** `hashes`: 8 little-endian bytes each, concatenated. */
+  readonly sketches: readonly { readonly field: string; readonly hashes: Buffer }[];
+}
+
+export interface Application {
+  readonly partition: number;
+  readonly from: Position;
+  readonly to: Position;
+  readonly mark: Mark | null;
+  readonly ledger: Ledger;
+  readonly deltas: readonly BucketDelta[];
+  readonly maxCells: number;
+  /** The topic that the batch is of: Redis refuses it when the chain is of another one. Absent: not compared. */
+  readonly topicId?: string;
+  /** When `to` was seen to be the log's end; null when the log goes on. */
+  readonly freshAtMs: EpochMs | null;
+}
+
+export type ApplyReply =
+  | {
+      readonly kind: "ok";
+      /** Whether the batch went in parts, and is a segment of its own. */
+      readonly inParts: boolean;
+      /** What reading the open segment costs, in plain cells. */
+      readonly openWork: number;
+      readonly pointer: number;
+      /** Of the whole chain. */
+      readonly cells: number;
+    }
+  /** Nothing was written: these are the stored positions of the partitions that were to be applied. */
+  | { readonly kind: "position"; readonly stored: Cut }
+  | { readonly kind: "no-chain" }
+  | { readonly kind: "overflow" }
+  | { readonly kind: "too-large"; readonly cells: number }
+  /** The chain belongs to another topic: another installation uses the same keys. */
+  | { readonly kind: "other-topic"; readonly topicId: string };
+
+/** One bucket's cells as Redis holds them. Fields are `<component> <group as JSON>`; an item is one more element of the group. */
+export interface BucketCells {
+  readonly bucket: EpochMs;
+  readonly values: readonly (readonly [field: string, value: StateValue])[];
+  readonly sketches: readonly (readonly [field: string, bytes: Buffer])[];
+}
+
+export interface ChainRead {
+  readonly chain: ChainState;
+  /** The newest bucket of the open segment. */
+  readonly lastBucket: EpochMs | null;
+  readonly open: readonly BucketCells[];
+}
+
+/** A part of the open segment: its buckets in `[fromMs, toMs)`. */
+export interface OpenPart {
+  readonly fromMs: EpochMs;
+  readonly toMs: EpochMs;
+  readonly sketches: boolean;
+  /** The only fields that are wanted of each bucket; null: all. */
+  readonly fields: readonly string[] | null;
+}
+
+/** What one atomic step found. */
+export interface ChainLook {
+  readonly chain: ChainState;
+  /** The newest bucket of the open segment. */
+  readonly lastBucket: EpochMs | null;
+  /** In the order in which parts were asked for; null for one that the asker holds. */
+  readonly parts: readonly (readonly BucketCells[] | null)[];
+}
+
+/** Everything a closed segment holds. */
+export interface SegmentCells {
+  readonly lastBucket: EpochMs | null;
+  readonly buckets: readonly BucketCells[];
+}
+
+/** `<component> <group>`, the field of a bucket's hash. */
+export function cellField(component: string, group: string): string {
+  return `${component} ${group}`;
+}
+
+export function splitCellField(field: string): { component: string; group: string } {
+  const space = field.indexOf(" ");
+  return { component: field.slice(0, space), group: field.slice(space + 1) };
+}
+
+/** Merges what Redis holds of a bucket into `table`. */
+export function mergeBucket(table: CellTable, view: View, { bucket, values, sketches }: BucketCells): void {
+  const dimensions = Object.keys(view.by).length;
+  for (const [field, value] of values) {
+    const { component, group } = splitCellField(field);
+    const coordinates = groupFromKey(group);
+    const item = coordinates[dimensions];
+    const cell = table.cell(bucket, coordinates.slice(0, dimensions));
+    if (item === undefined) table.merge(cell, component, value);
+    else table.mergeItem(cell, component, item as Item, value as bigint);
+  }
+  for (const [field, bytes] of sketches) {
+    const { component, group } = splitCellField(field);
+    table.sketch(table.cell(bucket, groupFromKey(group)), component).merge(registersFromRedis(bytes));
+  }
+}
+
+/**
+ * Invariant 1 on a chain: the segments that tile the log from `cut`, the open one ending at the applied positions; or where they do not meet.
+ */
+export function tilesOf(cut: Cut, chain: ChainState) {
+  return tilesFrom(
+    cut,
+    chain.segments.map((segment) => ({ segment, from: segment.from, to: segment.to ?? chain.applied })),
+  );
+}
+
+/** The error for a view whose batch Redis did not take, and will not take later. */
+export function refusal(
+  view: string,
+  reply: Extract<ApplyReply, { kind: "overflow" | "too-large" | "other-topic" }>,
+): TidelineError {
+  switch (reply.kind) {
+    case "overflow":
+      return new TidelineError(
+        "STATE_OVERFLOW",
+        `${view}: a cell would leave 64 bits`,
+        "Lower the bounds in the stream's contract, or count in a larger unit.",
+      );
+    case "other-topic":
+      return new TidelineError(
+        "REDIS_SHARED",
+        `${view}: the live state in Redis belongs to another topic (id ${reply.topicId})`,
+        "Another installation uses the same Redis. Give each one a TIDELINE_NAMESPACE or a database of its own.",
+      );
+    default:
+      if (reply.cells === 0)
+        return new TidelineError(
+          "VIEW_TOO_LARGE",
+          `${view}: one batch alone has more cells than the view's maxCells`,
+          "The next refresh reads the batch from the archive, and the view goes on behind it: see that `tideline worker` runs. Raise maxCells in the view, or drop a dimension.",
+        );
+      return new TidelineError(
+        "VIEW_TOO_LARGE",
+        `${view}: ${reply.cells} cells in Redis, and this batch could pass the view's limit`,
+        "Raise maxCells in the view, drop a dimension, or see why its refresh does not publish.",
+      );
+  }
+}

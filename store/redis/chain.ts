@@ -1,0 +1,390 @@
+import { randomUUID } from "node:crypto";
+import type { Generation } from "../../core/definition/generation.ts";
+import { EMPTY_LEDGER, LEDGER_FIELDS, type Ledger } from "../../core/log/ledger.ts";
+import {
+  type Cut,
+  type CutJson,
+  cutFromJson,
+  cutToJson,
+  type EpochMs,
+  type Position,
+  position,
+} from "../../core/log/position.ts";
+import type { Reached } from "../kafka/read/log-check.ts";
+import type { Mark } from "../kafka/read/marks.ts";
+import { decodeChain, decodeMark, encodeMark, freshAt, pageCells, pairs } from "./chain-codec.ts";
+import type {
+  Application,
+  ApplyReply,
+  BucketCells,
+  ChainLook,
+  ChainRead,
+  ChainState,
+  ClosedSegment,
+  OpenPart,
+  SegmentCells,
+} from "./chain-state.ts";
+import type { TidelineRedis } from "./redis.ts";
+import { mergedDeltas, PART_WORK, partsOf, type StagedBucket, workOf } from "./staging.ts";
+
+/** The chain of one generation in Redis: the protocol's scripts, typed. All keys share one hash slot. */
+export class Chain {
+  readonly #redis: TidelineRedis;
+  readonly #prefix: string;
+  readonly #partWork: number;
+
+  /** `partWork`: the most work of one script (see staging.ts). */
+  constructor(redis: TidelineRedis, namespace: string, generation: Generation, partWork = PART_WORK) {
+    this.#redis = redis;
+    this.#partWork = partWork;
+    this.#prefix = `tl:{${namespace === "" ? "" : `${namespace}/`}${generation}}`;
+  }
+
+  /** The chain as it stands, or null when Redis has none. */
+  async load(): Promise<ChainState | null> {
+    return (await this.look(null, []))?.chain ?? null;
+  }
+
+  /**
+   * Invariant 2 for what a batch adds, by partition: small ones are each one atomic step; when they are more than a script may touch they go in parts,
+   * all together. Answers one reply for each application, or a single one for all of them.
+   */
+  async applyBatch(applications: readonly Application[]): Promise<readonly ApplyReply[]> {
+    const work = applications.reduce((sum, { deltas }) => sum + workOf(deltas), 0);
+    if (work > this.#partWork) return [await this.applyInParts(applications)];
+    return Promise.all(applications.map((application) => this.apply(application)));
+  }
+
+  /** Invariant 2 for a small batch of one partition: deltas and position in one step, compared by equality. */
+  async apply(application: Application): Promise<ApplyReply> {
+    const { deltas, maxCells, topicId = "" } = application;
+    const args: Argument[] = [...this.#keys("chain", "applied", "mark", "fresh"), this.#prefix, topicId, maxCells];
+    args.push(...spanOf(application), deltas.length);
+    for (const { bucket, values, sketches } of deltas) {
+      args.push(bucket, values.length);
+      for (const { merge, field, value } of values) args.push(merge, field, value.toString());
+      args.push(sketches.length);
+      for (const { field, hashes } of sketches) args.push(field, hashes);
+    }
+    return applyReply((await this.#redis.tideline_apply(...args)) as Reply, application.partition);
+  }
+
+  /**
+   * Invariant 2 for a batch of any size, all its partitions together: its cells are staged in parts as a segment of their own, which one short script
+   * then makes part of the chain. Nobody sees a part of it; whoever dies in between leaves nothing but garbage.
+   */
+  async applyInParts(applications: readonly Application[]): Promise<ApplyReply> {
+    const claim = {
+      applied: Object.fromEntries(applications.map(({ partition, from }) => [partition, from.toString()])),
+    };
+    const { maxCells, topicId = "" } = applications[0] as Application;
+    const keys = this.#keys("chain", "applied", "mark", "fresh", "garbage", "staging");
+    const spans = applications.flatMap(spanOf);
+    const reply = await this.#staging(async (id) => {
+      const staged = await this.#stage(id, claim, mergedDeltas(applications.flatMap(({ deltas }) => deltas)));
+      if (staged === null) return null;
+      // Whether parts were lost or positions have moved: `commit` says which.
+      const { pages, cells } = staged;
+      const answer = await this.#redis.tideline_commit(
+        ...[...keys, this.#prefix, topicId, maxCells, id, pages, cells, applications.length, ...spans],
+      );
+      return applyReply(answer as Reply);
+    });
+    if (reply !== null && reply.kind !== "ok") await this.#sweep();
+    return reply ?? { kind: "overflow" };
+  }
+
+  /** Runs what stages a segment under a fresh id; null when it was not to be. What was staged in vain goes to the garbage, if Redis still answers. */
+  async #staging<T>(work: (id: string) => Promise<T | null>): Promise<T | null> {
+    // Not a number from the chain: writing to a chain that Redis has just lost would make half of one.
+    const id = `f${randomUUID()}`;
+    const unstage = async () => {
+      await this.#redis.tideline_unstage(...this.#keys("chain", "garbage", "staging"), id);
+      await this.#sweep();
+    };
+    try {
+      const result = await work(id);
+      if (result === null) await unstage();
+      return result;
+    } catch (error) {
+      await unstage().catch(() => undefined); // the first error says more
+      throw error;
+    }
+  }
+
+  /**
+   * Writes pages part by part, until all are written or Redis says that they are of no use any more; null when a value would leave 64 bits. While
+   * Redis writes one part the next is made and sent.
+   */
+  async #stage(
+    id: string,
+    claim: object,
+    buckets: Iterable<StagedBucket>,
+    sources = 0,
+  ): Promise<{ readonly pages: number; readonly cells: number } | null> {
+    let [pages, cells] = [0, 0];
+    let waiting: Promise<unknown> | null = null;
+    for (const part of partsOf(buckets, { partWork: this.#partWork, sources })) {
+      const keys = this.#keys("chain", "applied", "staging");
+      const args: Argument[] = [...keys, this.#prefix, id, JSON.stringify(claim), pages === 0 ? "1" : "0", part.length];
+      for (const { name, bucket, values, sketches } of part) {
+        args.push(name, bucket, values.length, values.join("\n"), sketches.length / 2, ...sketches);
+        cells += (values.length + sketches.length) / 2;
+      }
+      pages += part.length;
+      const sent: Promise<unknown> = this.#redis.tideline_stage(...args);
+      sent.catch(() => undefined); // not awaited if the part before fails
+      const answer = await (waiting ?? sent);
+      waiting = sent;
+      if (answer === "OVERFLOW") return null;
+      if (answer !== "OK") break;
+    }
+    return (await waiting) === "OVERFLOW" ? null : { pages, cells };
+  }
+
+  /** Closes the open segment at the applied positions and answers the boundary; null without a chain. Null token: for size alone. */
+  async seal(token: string | null): Promise<Cut | null> {
+    const boundary = await this.#redis.tideline_seal(this.#key("chain"), this.#key("applied"), token ?? "");
+    return typeof boundary === "string" ? cutFromJson(JSON.parse(boundary) as CutJson) : null;
+  }
+
+  /**
+   * A fresh chain from `cut`, of a topic and with the last records below the cut where these are known. `seen` is the nonce of the chain that the
+   * caller found unusable, null for none. False: it has changed since.
+   */
+  async reseed(
+    cut: Cut,
+    version: number,
+    seen: string | null,
+    { topicId = "", marks = new Map(), missing = null }: ReseedOptions = {},
+  ): Promise<boolean> {
+    const answer = await this.#redis.tideline_reseed(
+      ...this.#everything(),
+      JSON.stringify(cutToJson(cut)),
+      version,
+      seen ?? "",
+      randomUUID(),
+      topicId,
+      missing ?? "",
+      ...[...marks].flatMap(([partition, mark]) => [partition, encodeMark(mark)]),
+    );
+    await this.#sweep();
+    return answer === "OK";
+  }
+
+  /** The newest version that the chain names, whether it is usable or not; null without one. */
+  async pointer(): Promise<number | null> {
+    const version = await this.#redis.hget(this.#key("chain"), "pointer");
+    return version === null ? null : Number(version);
+  }
+
+  /** Deletes the whole chain, of a generation that nobody keeps up to date any more. */
+  async drop(): Promise<void> {
+    await this.#redis.tideline_drop(...this.#everything());
+    await this.#sweep();
+  }
+
+  /** Notes that the applied positions of these partitions were seen to be the log's end at that time. */
+  async touch(fresh: ReadonlyMap<number, EpochMs>): Promise<void> {
+    if (fresh.size > 0)
+      await this.#redis.hset(
+        this.#key("fresh"),
+        new Map([...fresh].map(([partition, atMs]) => [String(partition), atMs])),
+      );
+  }
+
+  async publish(version: number): Promise<void> {
+    await this.#redis.tideline_publish(this.#key("chain"), String(version));
+  }
+
+  /** Drops leading closed segments that end at or below `cut`, and deletes their keys piece by piece. */
+  async trim(cut: Cut): Promise<void> {
+    const keys = this.#keys("chain", "garbage", "applied", "staging");
+    await this.#redis.tideline_trim(...keys, JSON.stringify(cutToJson(cut)));
+    await this.#sweep();
+  }
+
+  /**
+   * Puts one segment in the place of successive closed ones; `merged` are their cells. The new segment is complete before the chain names it,
+   * and every write may be repeated. False: the chain has changed since.
+   */
+  async fold(segments: readonly ClosedSegment[], merged: Iterable<StagedBucket>): Promise<boolean> {
+    const sources = segments.map(segmentJson);
+    const keys = this.#keys("chain", "applied", "garbage", "staging");
+    const answer = await this.#staging(async (id) => {
+      const staged = await this.#stage(id, { segments: sources }, merged, segments.length);
+      if (staged === null) return null;
+      const { pages, cells } = staged;
+      return this.#redis.tideline_fold(...keys, this.#prefix, JSON.stringify(sources), id, pages, cells);
+    });
+    await this.#sweep();
+    return answer === "OK";
+  }
+
+  /** Chain and open segment in one atomic step, for buckets in `[fromMs, toMs)`; null without a chain. */
+  async read(fromMs: EpochMs, toMs: EpochMs, sketches: boolean): Promise<ChainRead | null> {
+    const look = await this.look(null, [{ fromMs, toMs, sketches, fields: null, held: false }]);
+    return look === null ? null : { ...look, open: look.parts[0] ?? [] };
+  }
+
+  /**
+   * The chain, and parts of its open segment, in one atomic step; null without a chain. `known` is what an earlier step found: while it still
+   * is so, little is sent, and nothing of the parts that are `held` since then.
+   */
+  async look(
+    known: ChainState | null,
+    parts: readonly (OpenPart & { readonly held: boolean })[],
+  ): Promise<ChainLook | null> {
+    const args: (string | number)[] = [this.#key("chain"), this.#key("applied"), this.#key("fresh")];
+    args.push(this.#prefix, known?.digest ?? "");
+    for (const { fromMs, toMs, sketches, fields, held } of parts)
+      args.push(fromMs, toMs, sketches ? 1 : 0, held ? 1 : 0, fields?.length ?? -1, ...(fields ?? []));
+    const reply = await this.#redis.tideline_readBuffer(...args);
+    if (reply === null) return null;
+    const [digest, chain, applied, fresh, last, ...found] = reply as [
+      Buffer,
+      Buffer[] | null,
+      Buffer[] | null,
+      Buffer[],
+      Buffer | null,
+      ...([Buffer, Buffer, Buffer[]][] | null)[],
+    ];
+    const freshness = pairs(fresh);
+    const state =
+      known !== null && (chain === null || applied === null)
+        ? { ...known, freshAtMs: freshAt(known.applied.keys(), freshness) }
+        : decodeChain(digest.toString(), pairs(chain ?? []), pairs(applied ?? []), freshness);
+    return {
+      chain: state,
+      lastBucket: last === null ? null : Number(last.toString()),
+      parts: found.map((part) => part?.map(([bucket, fields, held]) => pageCells(bucket, fields, held)) ?? null),
+    };
+  }
+
+  /** All cells of a closed segment; null when it is gone (the reader's manifest is two versions old), or Redis has lost some of them. */
+  async segment(segment: ClosedSegment): Promise<SegmentCells | null> {
+    const wanted = JSON.stringify(segmentJson(segment));
+    const buckets: {
+      bucket: EpochMs;
+      values: BucketCells["values"][number][];
+      sketches: BucketCells["sketches"][number][];
+    }[] = [];
+    let found = 0;
+    for (let read = 0; ; ) {
+      const answer = await this.#redis.tideline_segmentBuffer(this.#key("chain"), this.#prefix, wanted, read);
+      if (answer === null) return null;
+      const [pages, cells, ...some] = answer as [number, number, ...[Buffer, Buffer, Buffer[]][]];
+      for (const page of some) {
+        const { bucket, values, sketches } = pageCells(...page);
+        found += values.length + sketches.length;
+        const held = buckets.at(-1);
+        if (held?.bucket !== bucket) buckets.push({ bucket, values: [...values], sketches: [...sketches] });
+        else {
+          for (const one of values) held.values.push(one);
+          for (const one of sketches) held.sketches.push(one);
+        }
+      }
+      read += some.length;
+      if (read < pages && some.length > 0) continue;
+      return found === cells ? { buckets, lastBucket: buckets.at(-1)?.bucket ?? null } : null;
+    }
+  }
+
+  /** A segment's ledger by partition. */
+  async ledger(id: string): Promise<Map<number, Ledger>> {
+    const fields = await this.#redis.hgetall(this.#key(`s:${id}:ledger`));
+    const ledgers = new Map<number, Ledger>();
+    for (const partition of new Set(Object.keys(fields).map((field) => field.split(":")[0] ?? ""))) {
+      const values = LEDGER_FIELDS.map((name) => [name, Number(fields[`${partition}:${name}`] ?? 0)]);
+      ledgers.set(Number(partition), { ...EMPTY_LEDGER, ...Object.fromEntries(values) });
+    }
+    return ledgers;
+  }
+
+  /**
+   * By partition, how far the log was applied, and its last record below: the last one that was applied, or, before any was, the last one below
+   * the cut. None without a chain.
+   */
+  async reached(): Promise<Map<number, Reached>> {
+    // Positions first: a mark that is newer than its position is compared by itself.
+    const applied = (await this.load())?.applied ?? new Map<number, Position>();
+    const marks = await this.#redis.hgetall(this.#key("mark"));
+    return new Map(
+      [...applied].map(([partition, to]) => {
+        const text = marks[String(partition)];
+        return [partition, { position: to, mark: text === undefined ? null : decodeMark(text) }];
+      }),
+    );
+  }
+
+  async #sweep(): Promise<void> {
+    while (Number(await this.#redis.tideline_sweep(this.#key("garbage"), this.#prefix)) > 0);
+  }
+
+  /** What a chain has apart from its segments. */
+  #everything(): string[] {
+    return this.#keys("chain", "applied", "mark", "fresh", "garbage", "staging", "merging");
+  }
+
+  #keys(...names: readonly string[]): string[] {
+    return names.map((name) => this.#key(name));
+  }
+
+  #key(suffix: string): string {
+    return `${this.#prefix}:${suffix}`;
+  }
+}
+
+interface ReseedOptions {
+  readonly topicId?: string;
+  readonly marks?: ReadonlyMap<number, Mark>;
+  /** A version that the chain names and the data directory, looked at afterwards, does not have. */
+  readonly missing?: number | null;
+}
+
+type Argument = string | Buffer | number;
+type Reply = readonly [kind: string, ...details: string[]];
+
+/** A span as scripts take it: ten arguments. */
+function spanOf({ partition, from, to, mark, ledger, freshAtMs }: Application): Argument[] {
+  const { records, duplicates, rejects, counted, filtered } = ledger;
+  const span = [partition, from.toString(), to.toString(), mark === null ? "" : encodeMark(mark)];
+  return [...span, records, duplicates, rejects, counted, filtered, freshAtMs ?? ""];
+}
+
+/** What `apply` or `commit` answered; `apply` of this `partition`. */
+function applyReply([kind, ...details]: Reply, partition?: number): ApplyReply {
+  const [first = "0", pointer, cells] = details;
+  switch (kind) {
+    case "OK":
+      return {
+        kind: "ok",
+        inParts: partition === undefined,
+        openWork: Number(first),
+        pointer: Number(pointer),
+        cells: Number(cells),
+      };
+    case "POSITION": {
+      const stored = partition === undefined ? details : [String(partition), first];
+      const numbers = Array.from({ length: stored.length / 2 }, (_, index) => 2 * index);
+      return {
+        kind: "position",
+        stored: new Map(numbers.map((at) => [Number(stored[at]), position(stored[at + 1] ?? "0")])),
+      };
+    }
+    // What was staged is lost with the chain that it was staged for, or with a part of Redis.
+    case "NOCHAIN":
+    case "GONE":
+      return { kind: "no-chain" };
+    case "OVERFLOW":
+      return { kind: "overflow" };
+    case "TOPIC":
+      return { kind: "other-topic", topicId: first };
+    default:
+      return { kind: "too-large", cells: Number(first) };
+  }
+}
+
+function segmentJson({ id, from, to }: ClosedSegment) {
+  return { id, from: cutToJson(from), to: cutToJson(to) };
+}

@@ -1,0 +1,146 @@
+import { setTimeout } from "node:timers/promises";
+import { isTidelineError } from "../../core/errors.ts";
+import {
+  counted,
+  type Failure,
+  type FailureKind,
+  type FailureLog,
+  type FailureReport,
+  failed,
+  failureKey,
+  NO_FAILURES,
+  problemsIn,
+  SAME_REASON,
+  succeeded,
+} from "../../core/failures.ts";
+import type { Failures } from "./failures.ts";
+
+/** What is known of something before it fails. */
+export interface Failing {
+  readonly kind: FailureKind;
+  readonly name: string;
+  readonly views: readonly string[];
+  /** What to do when an error does not say. */
+  readonly hint?: string;
+}
+
+/** The part of a tracker that counts. */
+export type FailureCounter = Pick<FailureTracker, "failed" | "stopped" | "succeeded">;
+
+/** How often problems are written again: well within the time after which readers ignore them. */
+const RENEW_EVERY_MS = 15_000;
+const LAST_WRITE_MS = 1_000;
+
+/**
+ * Counts the failures of one process, and shows those that are problems: to its own /health and metrics at once, to everybody else by way of
+ * Redis when it is there.
+ */
+export class FailureTracker {
+  readonly #stored: Failures | null;
+  readonly #now: () => number;
+  #log: FailureLog = NO_FAILURES;
+  /** Keys that this process has written: it removes no others. */
+  readonly #written = new Set<string>();
+  /** Keys that the last look has found. */
+  #looked: ReadonlySet<string> = new Set();
+  #timer: NodeJS.Timeout | undefined;
+  #writing = Promise.resolve();
+
+  /** Without `stored` nothing is shown outside of this process. */
+  constructor(stored: Failures | null, now: () => number = Date.now) {
+    this.#stored = stored;
+    this.#now = now;
+  }
+
+  /** Begins to renew what is stored; `look` is called before each time. */
+  start(look: () => void = () => {}): void {
+    this.#timer = setInterval(() => {
+      look();
+      this.#write();
+    }, RENEW_EVERY_MS).unref();
+  }
+
+  /** Removes what this process has stored: another one will find out for itself. Waits a second at most, for Redis may be away. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#log = NO_FAILURES;
+    this.#write();
+    const late = new AbortController();
+    await Promise.race([this.#writing, setTimeout(LAST_WRITE_MS, undefined, late).catch(() => {})]);
+    late.abort();
+  }
+
+  /** Counts a failure: of any error; `failures` of them when the caller knows of more than one. */
+  failed({ kind, name, views, hint = LOOK }: Failing, error: unknown, failures = 1): void {
+    this.#count({ kind, name, views, ...reasonOf(error, hint), failures });
+  }
+
+  /** A failure that is a problem at once: what is stopped does not try three times. */
+  stopped(thing: Failing, error: unknown): void {
+    const known = this.#log.get(failureKey(thing))?.failures ?? 0;
+    this.failed(thing, error, known >= SAME_REASON ? 1 : SAME_REASON);
+  }
+
+  /** Takes over failures that were looked up and counted elsewhere, in the place of those of the look before. */
+  looked(failures: readonly Failure[]): void {
+    const keys = new Set(failures.map(failureKey));
+    for (const [key, one] of this.#log)
+      if (this.#looked.has(key) && !keys.has(key)) this.#log = succeeded(this.#log, one);
+    for (const failure of failures) this.#log = counted(this.#log, failure);
+    this.#looked = keys;
+    this.#write();
+  }
+
+  /** Something has done its work: what it failed at is over. */
+  succeeded(thing: Pick<Failing, "kind" | "name">): void {
+    const before = this.#log;
+    this.#log = succeeded(before, thing);
+    if (this.#log !== before && this.#written.has(failureKey(thing))) this.#write();
+  }
+
+  /** Runs a step that is tried again when it fails, and counts how it ends. Throws what the step throws. */
+  async watch<T>(thing: Failing, step: () => Promise<T>): Promise<T> {
+    try {
+      const result = await step();
+      this.succeeded(thing);
+      return result;
+    } catch (error) {
+      this.failed(thing, error);
+      throw error;
+    }
+  }
+
+  /** What has failed often enough to be shown. */
+  problems(): Failure[] {
+    return problemsIn(this.#log);
+  }
+
+  #count(report: FailureReport): void {
+    this.#log = failed(this.#log, report, this.#now());
+    const key = failureKey(report);
+    if (!this.#written.has(key) && this.problems().some((one) => failureKey(one) === key)) this.#write();
+  }
+
+  /** One write at a time. One that fails is made up for by the next. */
+  #write(): void {
+    const problems = this.problems().map((one) => ({ ...one, atMs: this.#now() }));
+    const keys = new Set(problems.map(failureKey));
+    const gone = [...this.#written].filter((key) => !keys.has(key));
+    for (const key of keys) this.#written.add(key);
+    this.#writing = this.#writing
+      .then(async () => {
+        await this.#stored?.write(problems, gone);
+        for (const key of gone) if (!this.problems().some((one) => failureKey(one) === key)) this.#written.delete(key);
+      })
+      .catch(() => {});
+  }
+}
+
+const LOOK = "Look into the log of the process, and see whether its servers are well: `tideline doctor`.";
+
+/** Code, message and hint of any error; `hint` for one that has none. */
+function reasonOf(error: unknown, hint: string): Pick<Failure, "code" | "message" | "hint"> {
+  if (isTidelineError(error)) return { code: error.code, message: error.message, hint: error.hint };
+  const [message = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+  return { code: "UNEXPECTED", message: message === "" ? "an error without a message" : message, hint };
+}

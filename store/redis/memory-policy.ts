@@ -1,0 +1,20 @@
+import { TidelineError } from "../../core/errors.ts";
+import type { TidelineRedis } from "./redis.ts";
+
+/**
+ * Throws REDIS_EVICTS unless Redis keeps every key until it is deleted: live state that Redis evicts by itself is a wrong number. Where INFO is not
+ * allowed or does not say, the policy is unknown, and nothing is thrown.
+ */
+export async function requireNoEviction(redis: TidelineRedis): Promise<void> {
+  const info = await redis.info("memory").catch((error: unknown) => {
+    if (/^(NOPERM|ERR unknown command)/.test((error as Error).message)) return "";
+    throw error;
+  });
+  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
+  if (policy === undefined || policy === "noeviction") return;
+  throw new TidelineError(
+    "REDIS_EVICTS",
+    `Redis may delete live state by itself: its maxmemory-policy is ${policy}`,
+    "Run CONFIG SET maxmemory-policy noeviction and put the same into redis.conf. Views go on by themselves within a minute.",
+  );
+}

@@ -1,9 +1,0 @@
-import type { DataDirectory } from "./files.ts";
-import type { SchemaRegistry } from "./registry.ts";
-import { FileRegistry } from "./registry-files.ts";
-import { HttpRegistry } from "./registry-http.ts";
-
-/** The registry of an installation: that of `url`, or without one the registry in the data directory. */
-export function openRegistry(data: DataDirectory, url: string | null): SchemaRegistry {
-  return url === null ? new FileRegistry(data) : new HttpRegistry(url);
-}
