@@ -28,6 +28,7 @@ import { createServers } from "../stack/servers/servers.ts";
 import { ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
 import { partitionOf } from "../store/kafka/produce/partitioner.ts";
 import { type EventProducer, type EventRecord, openProducer } from "../store/kafka/produce/producer.ts";
+import { nightly } from "./tiers.ts";
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -536,7 +537,7 @@ describe("replay", () => {
   test("killed at full speed, in the middle of batches, and resumed, sends each row exactly once", async () => {
     const namespace = freshNamespace();
     const topic = topicName(namespace, flights.name);
-    const rows = 600_000;
+    const rows = nightly ? 600_000 : 300_000;
     const command = ["replay", "flights", "--limit", `${rows}`, "--json"];
     for (const share of [0.05, 0.3]) {
       const { child, ended } = startTideline(namespace, ...command);

@@ -69,6 +69,17 @@ export interface OracleLedger {
   filtered: number;
 }
 
+/** Of each twin: what it made of a record. A log is folded once for each of hundreds of answers. */
+const decoded = new WeakMap<object, WeakMap<OracleRecord, { readonly event: unknown }>>();
+
+function decodeOnce<E, L>(twin: Twin<E, L>, record: OracleRecord): E | null {
+  const known = decoded.get(twin) ?? new WeakMap<OracleRecord, { readonly event: unknown }>();
+  decoded.set(twin, known);
+  const found = known.get(record) ?? { event: twin.decode(record.value) };
+  known.set(record, found);
+  return found.event as E | null;
+}
+
 /** Every counted event of `log` below `applied` (a partition that it does not name: none), and what became of the others. */
 export function countedEvents<E, L>(
   twin: Twin<E, L>,
@@ -79,10 +90,11 @@ export function countedEvents<E, L>(
   const ledger = { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
   for (const [partition, records] of log) {
     const lastSeen = new Map<string, bigint>();
-    for (const { offset, value } of records) {
+    for (const record of records) {
+      const { offset } = record;
       if (offset >= (applied.get(partition) ?? 0n)) break;
       ledger.records += 1;
-      const event = twin.decode(value);
+      const event = decodeOnce(twin, record);
       if (event === null) {
         ledger.rejects += 1;
         continue;

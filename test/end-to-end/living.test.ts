@@ -5,6 +5,7 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { taskQueueOf, workId } from "../../workflows/shared/names.ts";
+import { someOf } from "../exact.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
 import { differenceOf, expectedRows, type OracleLog, rowKey, type Twin } from "../oracle.ts";
@@ -189,12 +190,6 @@ async function underLoad(work: () => Promise<unknown>): Promise<Answer[]> {
   });
   await load;
   return [...answers.values()];
-}
-
-/** At most sixty of them, the first and last among them: the oracle folds the whole log for each. */
-function someOf(answers: readonly Answer[]): Answer[] {
-  const step = Math.max(1, Math.ceil(answers.length / 60));
-  return answers.filter((_, index) => index % step === 0 || index === answers.length - 1);
 }
 
 describe.sequential("a definition changes under load", () => {
