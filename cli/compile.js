@@ -4,8 +4,8 @@ import { basename, dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
-/** A compiled program of other sources is deleted when it is this old. A process that started from it may still load parts of it. */
-const OLD_MS = 30 * 86_400_000;
+/** A compiled program of other sources is deleted when nothing has started from it for this long. A process that did may still load parts of it. */
+const UNUSED_MS = 7 * 86_400_000;
 
 /**
  * Compiles `files` of the program in `root` into `folder`, which is there when all of it is. Files that are not valid TypeScript are left out. Throws when
@@ -14,7 +14,7 @@ const OLD_MS = 30 * 86_400_000;
 export async function compile(root, files, folder) {
   const scratch = `${folder}.${process.pid}`;
   mkdirSync(scratch, { recursive: true });
-  deleteOld(dirname(folder), basename(scratch));
+  deleteUnused(dirname(folder), basename(scratch));
   try {
     await compileInto(scratch, root, files);
     renameSync(scratch, folder);
@@ -74,8 +74,8 @@ function setUp(builder, root) {
   }));
 }
 
-function deleteOld(cache, kept) {
-  const before = Date.now() - OLD_MS;
+function deleteUnused(cache, kept) {
+  const before = Date.now() - UNUSED_MS;
   for (const name of readdirSync(cache))
     if (name !== kept && statSync(join(cache, name)).mtimeMs < before)
       rmSync(join(cache, name), { recursive: true, force: true });

@@ -1,12 +1,13 @@
 // The program as JavaScript, compiled once for each state of its sources: a role starts in less than half of the time that it takes to strip types
 // file by file. (It runs before anything strips types, so it is plain JavaScript.)
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 /** Folders of the repository that are not part of the program. */
 const LEFT_OUT = new Set(["bench", "deploy", "docs", "faults", "node_modules", "test"]);
+const DAY_MS = 86_400_000;
 /** What decides how sources are compiled. */
 const COMPILER = ["package.json", "cli/compiled.js", "cli/compile.js"];
 
@@ -26,6 +27,17 @@ function fingerprint(root, files) {
   return hash.digest("hex").slice(0, 20);
 }
 
+/** Unused programs are deleted after some days (compile.js). */
+function noteUse(folder) {
+  const now = Date.now();
+  if (now - statSync(folder).mtimeMs < DAY_MS) return;
+  try {
+    utimesSync(folder, now / 1_000, now / 1_000);
+  } catch {
+    // Somebody else's, who has to keep it.
+  }
+}
+
 /**
  * Compiles the program in `root` (the folder that holds package.json, with a slash at its end), unless that has been done, and returns the
  * folder with one .js file for each .ts file of the program. Returns null when there is no place to keep it, or it cannot be compiled.
@@ -34,7 +46,8 @@ export async function compiledProgram(root) {
   try {
     const files = sourcesIn(root);
     const folder = join(root, "node_modules", ".cache", "tideline", fingerprint(root, files));
-    if (!existsSync(folder)) {
+    if (existsSync(folder)) noteUse(folder);
+    else {
       const { compile } = await import("./compile.js");
       await compile(root, files, folder);
     }

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
@@ -55,6 +55,16 @@ test("a program is compiled once, and again when a source has changed", async ()
   await writeFile(own, FILES["views/own.ts"].replace('"own"', '"changed"'));
   expect(await start(own)).toMatchObject({ name: "changed" });
   expect(await cached()).toHaveLength(2);
+});
+
+test("a compiled program that nothing has started from for a week is deleted when another is compiled", async () => {
+  const [first = "", second = ""] = (await cached()).sort();
+  const weeksAgo = Date.now() / 1_000 - 15 * 86_400;
+  await utimes(join(root, "node_modules", ".cache", "tideline", first), weeksAgo, weeksAgo);
+  await writeFile(join(root, "views", "other.ts"), "export const made = null;");
+  await start(join(root, "views", "own.ts"));
+  expect(await cached()).not.toContain(first);
+  expect(await cached()).toContain(second);
 });
 
 test("a definition outside of the program imports the modules that run", async () => {

@@ -1,4 +1,4 @@
-import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Plant } from "./plants.ts";
@@ -33,7 +33,11 @@ export type Replacement = Pick<Plant, "file" | "find" | "replace">;
 export async function testBuild(replacements: readonly Replacement[], folder: string): Promise<string> {
   await mkdir(folder, { recursive: true });
   await Promise.all(SOURCES.map((name) => cp(join(repository, name), join(folder, name), { recursive: true })));
-  await symlink(join(repository, "node_modules"), join(folder, "node_modules"));
+  // Each package by itself: what is compiled from this build is kept in its own node_modules, and goes when the build goes.
+  const packages = join(repository, "node_modules");
+  await mkdir(join(folder, "node_modules"));
+  const names = (await readdir(packages)).filter((name) => name !== ".cache");
+  await Promise.all(names.map((name) => symlink(join(packages, name), join(folder, "node_modules", name))));
   for (const replacement of replacements) {
     const file = join(folder, replacement.file);
     await writeFile(file, replaced(await readFile(file, "utf8"), replacement));
