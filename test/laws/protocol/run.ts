@@ -1,18 +1,18 @@
 /** A run of a workflow: what its steps have returned, as Temporal keeps it when the worker that works on it ends. */
 export class Run {
-  readonly #returned: unknown[] = [];
-  #elsewhere = false;
+  readonly #returned: unknown[];
+  /** Whether it goes on with another data directory than the one that it was begun with. */
+  readonly wentOnElsewhere: boolean;
   #step = 0;
 
-  /** Whether it goes on with another data directory than the one that it was begun with. */
-  get wentOnElsewhere(): boolean {
-    return this.#elsewhere;
+  constructor(returned: readonly unknown[] = [], wentOnElsewhere = false) {
+    this.#returned = [...returned];
+    this.wentOnElsewhere = wentOnElsewhere;
   }
 
-  /** Begins from the top: steps that have returned are not done again. */
-  goOnElsewhere(): void {
-    this.#elsewhere = true;
-    this.#step = 0;
+  /** The same run for another worker: it begins from the top, and steps that have returned are not done again. The worker before may still end a step. */
+  goOnElsewhere(): Run {
+    return new Run(this.#returned, true);
   }
 
   async step<T>(work: () => Promise<T>): Promise<T> {

@@ -364,7 +364,7 @@ export class World {
     for (const process of this.#running.values()) process.kill();
     this.#running.clear();
     this.#seconds.clear();
-    for (const run of this.#runs.values()) run.goOnElsewhere();
+    for (const [name, run] of this.#runs) this.#runs.set(name, run.goOnElsewhere());
     await this.#directories.restore(back);
     if (then === "empty") await this.#shore.redis.flushdb();
     if (typeof then !== "string") await this.#rollBack(then.back);
@@ -618,8 +618,10 @@ export class World {
     const stores = this.#stores(process);
     const chain = this.#chain(process);
     for (;;) {
-      const run = this.#runs.get(process.name) ?? new Run();
-      this.#runs.set(process.name, run);
+      // One that slept while another was started in its place has runs of its own.
+      const isCurrent = () => this.#running.get(process.name) === process;
+      const run = (isCurrent() ? this.#runs.get(process.name) : undefined) ?? new Run();
+      if (isCurrent()) this.#runs.set(process.name, run);
       let failed = false;
       try {
         await this.#refresh(process, stores, chain, run);
@@ -629,7 +631,7 @@ export class World {
           error instanceof PlannedFailure || (run.wentOnElsewhere && (error as Error).name === "TidelineError");
         if (!explained) throw error;
       }
-      this.#runs.delete(process.name);
+      if (isCurrent()) this.#runs.delete(process.name);
       if (failed) await process.gate("pauses");
     }
   }
