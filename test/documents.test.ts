@@ -174,6 +174,19 @@ describe("the documents", () => {
     expect(problems.filter((code) => !api.includes(`| \`${code}\``))).toEqual([]);
   });
 
+  test("give every code of the HTTP API the statuses that it is sent with", async () => {
+    const api = (await textOf("docs/http-api.md")).replaceAll(/ +/g, " ");
+    const files = (await readdir("serving", { recursive: true })).filter((file) => file.endsWith(".ts"));
+    const texts = await Promise.all(files.map((file) => textOf(join("serving", file))));
+    const sent = texts.flatMap((text) =>
+      [...text.matchAll(/new Refusal\(\s*(\d+),\s*"([A-Z_]+)"/g)].map(
+        ([, status, code]) => `| ${status} | \`${code}\` |`,
+      ),
+    );
+    expect(sent.length).toBeGreaterThan(20);
+    expect(sent.filter((row) => !api.includes(row))).toEqual([]);
+  });
+
   test("name every route and parameter of the HTTP API", async () => {
     const api = await textOf("docs/http-api.md");
     const { views } = await loadDefinitions({ schemas: ["schemas"], views: ["views"] });

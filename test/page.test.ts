@@ -3,6 +3,7 @@ import {
   age,
   changedText,
   durationMs,
+  linesOf,
   spanFor,
   startingView,
   stateOf,
@@ -27,6 +28,31 @@ describe("the page opens on", () => {
     expect(startingName(view("a", null, "1m"), view("b", 90_000_000, "1m"), view("c", 300_000, "1d"))).toBe("c");
     expect(startingName(view("a", null), view("b", null, "1m"))).toBe("a");
     expect(startingView([])).toBeUndefined();
+  });
+});
+
+describe("the chart", () => {
+  const bucket = "2026-03-01T10:00:00.000Z";
+  const lines = (...shops: unknown[]) =>
+    linesOf(
+      shops.map((shop, index) => ({ bucket, shop, sales: index + 1 })),
+      { group: ({ shop }) => shop, name: "sales", value: ({ sales }) => sales },
+    );
+
+  test("has a line of its own for no value, and for texts that are written alike", () => {
+    const shops = [null, "none", '"none"', "", "null", "a", '"'];
+    const drawn = lines(...shops);
+    expect(drawn).toHaveLength(shops.length);
+    for (const of of ["id", "name"] as const) expect(new Set(drawn.map((line) => line[of])).size).toBe(shops.length);
+    expect(drawn.map(({ name }) => name)).toEqual(['"\\""', "a", "null", '""', '"\\"none\\""', '"none"', "none"]);
+    expect(lines(null, "none", null).map(({ points }) => points.map(([, y]) => y))).toEqual([[1, 3], [2]]);
+  });
+
+  test("has one line when nothing is told apart", () => {
+    const value = () => null;
+    expect(linesOf([{ bucket }, { bucket }], { group: null, name: "sales", value })).toEqual([
+      { id: "", name: "sales", size: 0, points: [1, 2].map(() => [Date.parse(bucket), null]) },
+    ]);
   });
 });
 

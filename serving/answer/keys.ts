@@ -9,7 +9,7 @@ import { type GroupValue, groupKey } from "../../core/state/cells.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
 import type { Reading } from "../read/reader.ts";
 import type { DescribedView } from "../views/served-views.ts";
-import { answerFields } from "./answer.ts";
+import { type AnswerNotice, answerFields, LONG_NUMBERS } from "./answer.ts";
 
 /** A value that a dimension has, and how many events (or lines) have it. */
 export interface Key {
@@ -76,19 +76,27 @@ function compareKeys(a: GroupValue, b: GroupValue, scale: number): number {
   return compareText(textOf(a, scale), textOf(b, scale)) || Number(a === null) - Number(b === null);
 }
 
-/** The answer to which values a dimension has, as JSON: numbers are written as in rows. */
+interface KeysBody {
+  readonly view: string;
+  readonly dimension: string;
+  readonly keys: readonly Key[];
+  readonly notices?: readonly AnswerNotice[];
+}
+
+/** The answer to which values a dimension has, as JSON: numbers are written, and long ones noted, as in rows. */
 export function keysJson(
   { definition: { view }, types }: DescribedView,
-  { keys, ...body }: { readonly keys: readonly Key[]; readonly dimension: string; readonly view: string },
+  { keys, ...body }: KeysBody,
   numbers: Numbers,
 ): string {
   const asked = { by: [body.dimension], measures: [], everyMs: view.grainMs, calendar: null };
   const { [body.dimension]: field } = answerFields(view, types, asked);
   const columns = new Map([["rows", 0], ...(field === undefined ? [] : numberColumns({ key: field }))]);
-  const { json } = rowsJson(
+  const { json, hasLong } = rowsJson(
     keys.map(({ key, rows }) => ({ key, rows })),
     columns,
     numbers,
   );
-  return `{"keys":[${json}],${JSON.stringify(body).slice(1)}`;
+  const noticed = hasLong && numbers === "number" ? { notices: [...(body.notices ?? []), LONG_NUMBERS] } : {};
+  return `{"keys":[${json}],${JSON.stringify({ ...body, ...noticed }).slice(1)}`;
 }

@@ -113,7 +113,8 @@ export class LiveFeeds {
       if (feed.leave(listener) === 0 && this.#feeds.get(key) === feed) this.#feeds.delete(key);
     };
     const first = await feed.join();
-    if ("refusal" in first && first.refusal.problem.status < 500) {
+    // Trouble that may pass becomes an event of the stream. A server that is full lets nobody in.
+    if ("refusal" in first && (first.refusal.problem.status < 500 || isFull(first.refusal))) {
       leave();
       throw first.refusal;
     }
@@ -332,7 +333,11 @@ function tooLargeForLive(size: number, most: number): Refusal {
 
 function tooManyLargeStreams(): Refusal {
   const problem = "the live streams of this server hold as much as they may; ask for a smaller answer, or again later";
-  return new Refusal(429, "TOO_MANY_STREAMS", problem, { headers: { "retry-after": "5" } });
+  return new Refusal(503, "TOO_MANY_STREAMS", problem, { headers: { "retry-after": "5" } });
+}
+
+function isFull({ problem }: Refusal): boolean {
+  return problem.code === "TOO_MANY_STREAMS";
 }
 
 function tooManyStreams(maxStreams: number): Refusal {

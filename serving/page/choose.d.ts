@@ -18,3 +18,13 @@ export function age(ms: number): string;
 export function changedText(view: ListedView): string;
 export function stateOf(view: ListedView): { readonly good: boolean; readonly text: string };
 export function unitOf(column: { readonly unit: string; readonly column: string; readonly measure: string }): string;
+export function dimensionText(value: unknown): string;
+export function linesOf<T extends { readonly bucket: string }>(
+  rows: readonly T[],
+  line: { readonly group: ((row: T) => unknown) | null; readonly name: string; readonly value: (row: T) => unknown },
+): readonly {
+  readonly id: string;
+  readonly name: string;
+  readonly size: number;
+  readonly points: readonly (readonly [number, number | null])[];
+}[];

@@ -80,3 +80,31 @@ export function stateOf({ ready, complete, freshnessMs, problems }) {
 export function unitOf({ unit, column, measure }) {
   return unit === column || unit === measure ? "" : unit;
 }
+
+/**
+ * A value of a dimension for people, a different text for each: "none" where an event has none. A text that could be
+ * taken for that, or for a quoted one, is quoted.
+ */
+export function dimensionText(value) {
+  if (value === null) return "none";
+  const isUnclear = typeof value === "string" && (value === "" || value === "none" || value.startsWith('"'));
+  return isUnclear ? JSON.stringify(value) : String(value);
+}
+
+/**
+ * Rows as lines of a chart, the largest first: one for each value of `group`, or a single one, called `name`, without it.
+ * `value` gives a row's number. A line has an id, its name, and points `[epoch ms, number or null]`.
+ */
+export function linesOf(rows, { group, name, value }) {
+  const lines = new Map();
+  for (const row of rows) {
+    const id = group === null ? "" : JSON.stringify(group(row));
+    const line = lines.get(id) ?? { id, name: group === null ? name : dimensionText(group(row)), size: 0, points: [] };
+    lines.set(id, line);
+    const found = value(row);
+    const y = found === null || found === undefined ? null : Number(found);
+    line.points.push([Date.parse(row.bucket), y]);
+    line.size += Math.abs(y ?? 0);
+  }
+  return [...lines.values()].sort((a, b) => b.size - a.size);
+}

@@ -7,7 +7,9 @@ import {
   age,
   changedText,
   DAY_MS,
+  dimensionText,
   durationMs,
+  linesOf,
   SPANS,
   spanFor,
   startingView,
@@ -91,8 +93,6 @@ function formatOf(value, scale) {
     return new Intl.NumberFormat(undefined, { minimumFractionDigits: scale, maximumFractionDigits: scale });
   return Math.abs(Number(value)) < 1 ? fraction : number;
 }
-
-const dimensionText = (value) => (value === null ? "none" : String(value));
 
 /** What can be chosen of a view's measures: one with several values counts as several. A list cannot be drawn, and stands in the table. */
 function columns(view) {
@@ -261,22 +261,6 @@ function drawFacts(view, column) {
   );
 }
 
-/** Rows as lines: one, or one for each value of the dimension, the largest first. */
-function linesOf(rows, column) {
-  const { dimension } = known.choice;
-  const lines = new Map();
-  for (const row of rows) {
-    const key = dimension === NO_DIMENSION ? column.column : dimensionText(row[dimension]);
-    const line = lines.get(key) ?? { key, size: 0, points: [] };
-    lines.set(key, line);
-    const value = fieldOf(row, column);
-    const y = value === null || value === undefined ? null : Number(value);
-    line.points.push([Date.parse(row.bucket), y]);
-    line.size += Math.abs(y ?? 0);
-  }
-  return [...lines.values()].sort((a, b) => b.size - a.size);
-}
-
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
@@ -304,7 +288,9 @@ function timeAxis(lines, widthMs) {
 function drawChart(view, column) {
   const node = element("chart");
   const rows = known.answer?.rows ?? [];
-  const lines = column.list ? [] : linesOf(rows, column);
+  const { dimension } = known.choice;
+  const group = dimension === NO_DIMENSION ? null : (row) => row[dimension];
+  const lines = column.list ? [] : linesOf(rows, { group, name: column.column, value: (row) => fieldOf(row, column) });
   node.hidden = lines.length === 0;
   if (node.hidden) return;
   chart ??= echarts.init(node, null, { renderer: "canvas" });
@@ -318,8 +304,9 @@ function drawChart(view, column) {
     axisLine: { lineStyle: { color: colour("--line") } },
     splitLine: { lineStyle: { color: colour("--line") } },
   };
-  const few = lines.slice(0, MAX_LINES).map(({ key, points }) => ({
-    name: key,
+  const few = lines.slice(0, MAX_LINES).map(({ id, name, points }) => ({
+    id,
+    name,
     type,
     symbol: "circle",
     symbolSize: 5,
