@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { z } from "zod";
 import { sweepStates } from "../batch-layer/versions/publish.ts";
+import { runBackup, runRestore } from "../cli/operations/backup.ts";
+import type { Config } from "../cli/setup/config.ts";
 import type { ArchiveEntry, Manifest, StateFile } from "../core/log/documents.ts";
 import { EMPTY_LEDGER } from "../core/log/ledger.ts";
 import { position } from "../core/log/position.ts";
@@ -472,6 +474,41 @@ test("a generation that is retired or deleted while it is backed up is left out"
   const after = await backUp(new Deleting(data.root), folder, options());
   expect(after.point.views.map(({ generation }) => generation)).toEqual([GENERATION]);
   expect(await readdir(join(data.root, "views"))).toEqual([GENERATION]);
+});
+
+test("what symbolic links in the directory stand for is backed up, and restored without them", async () => {
+  const { here, data, worker, folder } = await place();
+  const manifest = await worker.publish();
+  const held = await contents(data.root);
+  const elsewhere = join(here, "elsewhere");
+  await mkdir(elsewhere);
+  for (const path of ["reports", manifest.files[0]?.file ?? "", "streams/orders/1.json"]) {
+    const target = join(elsewhere, path.replaceAll("/", "_"));
+    await rename(data.path(path), target);
+    await symlink(target, data.path(path));
+  }
+  await symlink(join(elsewhere, "nothing"), data.path("dangling"));
+  const { point } = await backUp(data, folder, options());
+  const root = join(here, "restored");
+  await restore(folder, point, root, { ...options(), replace: false });
+  expect(await contents(root)).toEqual(held);
+});
+
+test("commands refuse a backup in the data directory, and a point of another namespace, before they change anything", async () => {
+  const { here, data, worker, folder } = await place();
+  await worker.publish();
+  const config = { home: here, namespace: "other" } as Config;
+  await symlink(data.root, join(here, "link"));
+  const inside = runBackup(config, join(here, "link", "backups"), { json: true });
+  await expect(inside).rejects.toMatchObject({ code: "CONFIG_INVALID", message: expect.stringContaining("backups") });
+  await backUp(data, folder, options());
+  const held = await contents(data.root);
+  const flags = { replace: true, check: false, list: false, json: true };
+  await expect(runRestore(config, folder.root, flags)).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringContaining(`topic ${TOPIC}`),
+  });
+  expect(await contents(data.root)).toEqual(held);
 });
 
 test("a restore keeps what the directory that it puts aside knows of schema ids, and what the point knows wins", async () => {

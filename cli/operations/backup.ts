@@ -1,5 +1,5 @@
-import { mkdir, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { mkdir, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { within } from "../../batch-layer/time-limit.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { position } from "../../core/log/position.ts";
@@ -8,6 +8,7 @@ import { BackupFolder, type Point } from "../../store/backup/backup-folder.ts";
 import { checkPoints, restore, restoreFile } from "../../store/backup/restore.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import { announceRole, type RunningRole, restoringFolder } from "../../store/files/running-roles.ts";
+import { topicName } from "../../store/kafka/cluster/topics.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import type { Config } from "../setup/config.ts";
 import { interruptible, showProgress } from "../terminal/progress.ts";
@@ -35,7 +36,7 @@ const KAFKA_MS = 10_000;
 export async function runBackup(config: Config, path: string, { keep, json }: BackupFlags): Promise<void> {
   const folder = new BackupFolder(resolve(path));
   const data = new DataDirectory(dataFolder(config));
-  if (`${folder.root}/`.startsWith(`${data.root}/`))
+  if (`${await realPath(folder.root)}/`.startsWith(`${await realPath(data.root)}/`))
     throw new TidelineError(
       "CONFIG_INVALID",
       `${folder.root} lies in the data directory`,
@@ -64,7 +65,8 @@ export async function runBackup(config: Config, path: string, { keep, json }: Ba
 export async function runRestore(config: Config, path: string, flags: RestoreFlags): Promise<void> {
   const folder = await existing(path);
   if (flags.file !== undefined) return putBack(config, folder, flags);
-  const root = dataFolder(config);
+  // A symbolic link stays, and what it names is exchanged.
+  const root = await realPath(dataFolder(config));
   await mkdir(config.home, { recursive: true });
   const note = await announceRole(new DataDirectory(config.home), "restore", () => undefined);
   try {
@@ -79,6 +81,7 @@ export async function runRestore(config: Config, path: string, flags: RestoreFla
 async function restorePoint(config: Config, folder: BackupFolder, root: string, flags: RestoreFlags): Promise<void> {
   await working(async (signal, onProgress) => {
     const point = await folder.find(flags.at ?? null);
+    requireNamespace(point, config);
     const options = { nowMs: Date.now(), signal, onProgress, replace: flags.replace };
     const { replaced, schemas } = await restore(folder, point, root, options).catch((error: unknown) => {
       if (signal.aborted)
@@ -162,6 +165,32 @@ export async function listPoints(_config: Config, path: string, { json }: Restor
   ]);
   const head = ["point", "time", "files", "size", "archived up to"];
   await print(json, value, { head, right: ["files", "size"], rows }, `no points in ${folder.root}`);
+}
+
+/**
+ * Throws CONFIG_INVALID when a point is of another installation's namespace: its archive would lie under topics that
+ * nobody here reads.
+ */
+function requireNamespace({ name, streams, files }: Point, { namespace }: Config): void {
+  const names = files.flatMap(({ path }) => /^streams\/([^/]+)\//.exec(path)?.[1] ?? []);
+  const ours = new Set(names.map((stream) => topicName(namespace, stream)));
+  const [other] = streams.filter(({ topic }) => !ours.has(topic));
+  if (other === undefined || ours.size === 0 || streams.some(({ topic }) => ours.has(topic))) return;
+  throw new TidelineError(
+    "CONFIG_INVALID",
+    `point ${name} holds the archive of topic ${other.topic}, and this installation's namespace is ${namespace === "" ? "not set" : `"${namespace}"`}`,
+    "Set TIDELINE_NAMESPACE as it was when the backup was made; it is the part before the last dot of its topics.",
+  );
+}
+
+/** The path without symbolic links, also of what is not there yet. */
+async function realPath(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT" || dirname(path) === path) throw error;
+    return join(await realPath(dirname(path)), basename(path));
+  }
 }
 
 /** What of the log after a point's archive is not there any more; a line each. */

@@ -1,4 +1,4 @@
-import { link, mkdir, readdir } from "node:fs/promises";
+import { link, mkdir, readdir, realpath, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { TidelineError } from "../../core/errors.ts";
@@ -165,8 +165,10 @@ class Pins {
     for (const one of found) {
       if (one.name.startsWith(".") || except.has(one.name)) continue;
       const path = join(name, one.name);
-      if (one.isDirectory()) files.push(...(await this.tree(path)));
-      else if (one.isFile() && (await this.#pin(path))) files.push(document(path));
+      // A symbolic link stands for what it names, as it does for everybody who reads the directory.
+      const found = one.isSymbolicLink() ? await stat(this.data.path(path)).catch(noLongerThere) : one;
+      if (found?.isDirectory()) files.push(...(await this.tree(path)));
+      else if (found?.isFile() && (await this.#pin(path))) files.push(document(path));
     }
     return files;
   }
@@ -177,15 +179,30 @@ class Pins {
     if (!this.#folders.has(folder)) await mkdir(folder, { recursive: true });
     this.#folders.add(folder);
     try {
-      await link(this.data.path(name), second);
+      await link(await realpath(this.data.path(name)), second);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === "ENOENT") return false;
+      if (code === "EXDEV") throw onOtherDisk(name, this.data.root, error);
       // An earlier attempt has pinned it.
       if (code !== "EEXIST") throw error;
     }
     return true;
   }
+}
+
+function noLongerThere(error: NodeJS.ErrnoException): null {
+  if (error.code === "ENOENT") return null;
+  throw error;
+}
+
+function onOtherDisk(name: string, root: string, cause: unknown): TidelineError {
+  return new TidelineError(
+    "CONFIG_INVALID",
+    `${name} lies on another file system than ${root}: a backup keeps second names of its files, which is not possible there`,
+    "Mount the volume at TIDELINE_HOME, or move all of the data directory to it, and link to the whole.",
+    { cause },
+  );
 }
 
 function document(path: string): SnapshotFile {
