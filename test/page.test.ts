@@ -43,7 +43,8 @@ describe("the chart", () => {
     const shops = [null, "none", '"none"', "", "null", "a", '"'];
     const drawn = lines(...shops);
     expect(drawn).toHaveLength(shops.length);
-    for (const of of ["id", "name"] as const) expect(new Set(drawn.map((line) => line[of])).size).toBe(shops.length);
+    for (const what of ["id", "name"] as const)
+      expect(new Set(drawn.map((line) => line[what])).size).toBe(shops.length);
     expect(drawn.map(({ name }) => name)).toEqual(['"\\""', "a", "null", '""', '"\\"none\\""', '"none"', "none"]);
     expect(lines(null, "none", null).map(({ points }) => points.map(([, y]) => y))).toEqual([[1, 3], [2]]);
   });
