@@ -357,6 +357,7 @@ test("a header that comes in pieces is read whole: a break that is cut in two, a
   for (const parts of [
     ["id,station,at\r", "\na,x,1772352120000\r\n"],
     ['id,station,at,"of\nthe', ' day"\na,x,1772352120000,1\n'],
+    ['id;station;at;"of\nthe', ' day"\na;x;1772352120000;1\n'],
     ["id,station,", "at\ra,x,1772352120000\r"],
     ['id,station,at,5" pipe,"of\nthe', ' day"\na,x,1772352120000,1,\n'],
   ]) {

@@ -40,8 +40,8 @@ export async function csvSource(
 }
 
 /**
- * Returns a function of a text that grows: whether it holds a row with its end, which is a line break outside of quotes. A CR at the end may be half of
- * one. Each call looks only at what is new.
+ * Returns a function of a text that grows: whether it holds a row with its end, which is a line break outside of quotes, whatever the delimiter is. Each
+ * call looks only at what is new.
  */
 function rowSearch(): (text: string) => boolean {
   let [at, hasBegun, isQuoted] = [0, false, false];
@@ -51,8 +51,7 @@ function rowSearch(): (text: string) => boolean {
       if (!hasBegun && unit.trim() === "") continue;
       hasBegun = true;
       if (unit === '"') isQuoted = !isQuoted;
-      else if (isQuoted || (unit !== "\n" && unit !== "\r")) continue;
-      else return unit === "\n" || at + 1 < text.length;
+      else if (!isQuoted && (unit === "\n" || unit === "\r")) return true;
     }
     return false;
   };
