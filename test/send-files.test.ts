@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decimal, instant, integer, list, oneOf, optional, text } from "../core/contract/fields.ts";
 import { stream } from "../core/contract/stream.ts";
 import { ordersOf } from "../ingest/orders/orders.ts";
-import type { Bytes } from "../ingest/read/bytes.ts";
+import { type Bytes, openBytes } from "../ingest/read/bytes.ts";
 import { CsvSplitter } from "../ingest/read/csv.ts";
 import { encodingNamed } from "../ingest/read/encoding.ts";
 import { LineSplitter, ValueSplitter } from "../ingest/read/json.ts";
@@ -511,6 +511,30 @@ test("SIGTERM ends it while it waits for more of standard input, and half a row 
   child.kill("SIGTERM");
   expect(await ended).toEqual([130, null]);
   expect(JSON.parse(out)).toMatchObject({ rows: 1_501, valid: 1_500, invalid: 1 });
+});
+
+test("a Zstandard file is unpacked frame by frame, and one that is damaged anywhere is refused", async () => {
+  // Written by zstd 1.5, which adds a checksum.
+  const packed = Buffer.from("KLUv/QRYXQEANAJpZCxzdGF0aW9uLGF0CmEseCwxNzcyMzUyMTIwMDAwCmIseQEAq24+AYnMkG8=", "base64");
+  const plain = "id,station,at\na,x,1772352120000\nb,y,1772352120000\n";
+  const unpacked = async (bytes: Buffer) => {
+    const parts: Buffer[] = [];
+    for await (const part of (await openBytes(await file("z.zst", bytes))).chunks()) parts.push(part);
+    return Buffer.concat(parts).toString();
+  };
+  const skippable = Buffer.from("5e2a4d1803000000616263", "hex");
+  expect(await unpacked(Buffer.concat([packed, skippable, packed]))).toBe(plain + plain);
+  const outcomes = new Set<string>();
+  // The first four bytes say that it is packed.
+  for (let at = 4; at < packed.length; at++) {
+    await expect(unpacked(packed.subarray(0, at))).rejects.toThrow(/ends inside a frame/);
+    const damaged = Buffer.from(packed);
+    damaged[at] = (packed[at] as number) ^ 0x08;
+    // The size of a window may change and no byte of the text.
+    outcomes.add(await unpacked(damaged).catch((error: Error) => error.message.replace(/^.*unpacked: /, "")));
+  }
+  expect([...outcomes].filter((one) => one.includes("\n"))).toEqual([plain]);
+  expect([...outcomes]).toContain("its checksum does not fit what it unpacks to");
 });
 
 test("a file of another kind is named", async () => {

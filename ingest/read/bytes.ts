@@ -2,8 +2,8 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { pipeline, type Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { Decompress } from "fzstd";
 import { TidelineError } from "../../core/errors.ts";
+import { zstdUnpacked } from "./zstd.ts";
 
 /** The bytes of a file or pipe, unpacked, and how far its reading is. */
 export interface Bytes {
@@ -127,7 +127,7 @@ async function* named(source: AsyncIterable<Buffer>, file: string): AsyncIterabl
     throw new TidelineError(
       "INPUT_MISSING",
       `${file} cannot be unpacked: ${message}`,
-      "It may be cut off: get it again.",
+      "It may be cut off or damaged: get it again.",
       {
         cause,
       },
@@ -144,16 +144,4 @@ function unpackedBy(head: Buffer): Unpack | null {
 
 function gunzipped(packed: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
   return pipeline(packed, createGunzip({ chunkSize: CHUNK_BYTES }), () => {}) as unknown as AsyncIterable<Buffer>;
-}
-
-async function* zstdUnpacked(packed: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
-  let unpacked: Buffer[] = [];
-  const frames = new Decompress((chunk) => unpacked.push(Buffer.from(chunk)));
-  for await (const chunk of packed) {
-    frames.push(chunk);
-    yield* unpacked;
-    unpacked = [];
-  }
-  frames.push(new Uint8Array(0), true);
-  yield* unpacked;
 }
