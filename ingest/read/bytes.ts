@@ -3,7 +3,6 @@ import { stat } from "node:fs/promises";
 import { pipeline, type Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { TidelineError } from "../../core/errors.ts";
-import { zstdUnpacked } from "./zstd.ts";
 
 /** The bytes of a file or pipe, unpacked, and how far its reading is. */
 export interface Bytes {
@@ -144,4 +143,10 @@ function unpackedBy(head: Buffer): Unpack | null {
 
 function gunzipped(packed: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
   return pipeline(packed, createGunzip({ chunkSize: CHUNK_BYTES }), () => {}) as unknown as AsyncIterable<Buffer>;
+}
+
+/** What unpacks it is loaded only when a file needs it. */
+async function* zstdUnpacked(packed: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+  const { unpackZstd } = await import("./zstd.ts");
+  yield* unpackZstd(packed);
 }
