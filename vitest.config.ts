@@ -5,6 +5,21 @@ import { MODULES, SYSTEM, UNIT } from "./test/tiers.ts";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
 
+const ROOMS = [
+  "activities",
+  "batch-layer",
+  "cli",
+  "core",
+  "ingest",
+  "schemas",
+  "serving",
+  "speed-layer",
+  "stack",
+  "store",
+  "views",
+  "workflows",
+];
+
 interface Files {
   readonly include: string[];
   readonly exclude?: string[];
@@ -48,6 +63,12 @@ export default defineConfig({
     // Servers end in order.
     teardownTimeout: 60_000,
     sequence: { sequencer: LongestFirst },
+    // Of the tiers without servers: what runs in processes of its own is not seen.
+    coverage: {
+      include: ROOMS.map((room) => `${room}/**/*.ts`),
+      reporter: ["text-summary"],
+      reportsDirectory: ".tideline/coverage",
+    },
     projects: [
       busy("unit", { include: UNIT }),
       busy("modules", { include: MODULES }),

@@ -43,7 +43,7 @@ export const plants: readonly Plant[] = [
     replace: "if false then",
     necessary: true,
     scenarios: ["apply-reply-lost", "zombie-consumer", "rebalance-storm"],
-    seed: 1,
+    seed: 13,
   },
   {
     name: "position-check-at-most",
@@ -436,7 +436,7 @@ export const plants: readonly Plant[] = [
     replace: "void applied;",
     necessary: true,
     scenarios: [],
-    seed: 2,
+    seed: 7,
     rewritten: true,
   },
   {
