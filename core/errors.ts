@@ -39,6 +39,7 @@ export type ErrorCode =
   | "BACKUP_DAMAGED" // a file of a backup is missing, or is not what was copied
   | "DIRECTORY_IN_USE" // roles run on the data directory, or it was replaced while this role ran
   | "DIRECTORY_NOT_EMPTY" // there is a data directory already
+  | "DISK_FULL" // no room for a file of a backup or a restore
   | "MAIL_REFUSED" // the mail server does not take a report, and would not later
   | "NOT_READY" // nothing published yet, or a server cannot be reached
   // the local stack and the command line

@@ -234,11 +234,24 @@ async function working(
       await work(signal, (done, total) => progress.update(done, total));
     } catch (error) {
       // `interruptible` sets the exit code.
-      if (!signal.aborted) throw error;
+      if (!signal.aborted) throw isDiskFull(error) ? diskFull(error) : error;
     } finally {
       progress.stop();
     }
   });
+}
+
+function isDiskFull(error: unknown): error is Error {
+  return ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "");
+}
+
+function diskFull(cause: Error): TidelineError {
+  return new TidelineError(
+    "DISK_FULL",
+    `there is no room left: ${cause.message}`,
+    "Make room and start the command again: it goes on with the files that were copied. Nothing else has changed.",
+    { cause },
+  );
 }
 
 function inUse(root: string, { role, pid, host }: RunningRole): TidelineError {
