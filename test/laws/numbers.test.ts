@@ -18,6 +18,8 @@ import { presentRows } from "../../core/query/present.ts";
 import { planQuery } from "../../core/query/query.ts";
 import { type Cell, CellTable, stateOf } from "../../core/state/cells.ts";
 import type { AnswerBody } from "../../serving/answer/answer.ts";
+import { keysJson } from "../../serving/answer/keys.ts";
+import type { DescribedView } from "../../serving/views/served-views.ts";
 import { ticks } from "../views.ts";
 
 /** Quotients, ranks and orders: each law compares with whole numbers alone, and shares no code with what it tests. */
@@ -325,4 +327,25 @@ test("a ratio needs two measures of one number each", () => {
   expect(ratio(count(), parted).problem).toContain("two measures of one number each");
   const found = { aggregate: () => null } as unknown as PlainFound;
   expect(ratio(total, count()).plain.present(found)).toBeNull();
+});
+
+test("a list of keys with numbers that a double does not keep says so, unless they are given as text", () => {
+  const wide = view("wide", {
+    stream: ticks,
+    by: { amount: sql`amount` },
+    every: "1 minute",
+    measures: { n: count() },
+  });
+  const described: DescribedView = {
+    definition: { view: wide, generation: "wide.0", file: "test" },
+    types: new Map([["amount", "integer"]]),
+  };
+  const noticed = (key: number | string, numbers: "number" | "text") => {
+    const text = keysJson(described, { view: "wide", dimension: "amount", keys: [{ key, rows: 1 }] }, numbers);
+    const { notices = [] } = JSON.parse(text) as { notices?: { code: string }[] };
+    return [text.includes(String(key)), notices.map(({ code }) => code)];
+  };
+  expect(noticed("9007199254740993", "number")).toEqual([true, ["LONG_NUMBERS"]]);
+  expect(noticed("9007199254740993", "text")).toEqual([true, []]);
+  expect(noticed(12, "number")).toEqual([true, []]);
 });
