@@ -28,6 +28,9 @@ export const PLAIN_FORMS: ValueForms = {
 
 const YEAR_LAST = /^(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T](\d{1,2}:\d{2}.*))?$/;
 
+/** 2026/3/1 or 2026.03.01, also with a time of day: the year comes first, so the order is certain. */
+const YEAR_FIRST = /^(\d{4})([./])(\d{1,2})\2(\d{1,2})(?:[ T](\d{1,2}:\d{2}.*))?$/;
+
 /** Whether a text begins with a date that has the year last. */
 export function hasYearLast(text: string): boolean {
   return YEAR_LAST.test(text);
@@ -36,10 +39,14 @@ export function hasYearLast(text: string): boolean {
 /** The instant that a text says, in epoch milliseconds; finer digits are cut off. Null when it says none. */
 export function readTime(text: string, { timeNumbers, dateOrder }: ValueForms): EpochMs | null {
   if (/^[+-]?\d+(\.\d*)?$/.test(text)) return timeOfNumber(text, timeNumbers);
-  const yearLast = dateOrder === null ? null : YEAR_LAST.exec(text);
-  if (yearLast === null) return parseTime(text);
-  const [, first = "", , second = "", year, clock] = yearLast;
-  const [day, month] = dateOrder === "dmy" ? [first, second] : [second, first];
+  const [, firstYear, , month = "", day = "", time] = YEAR_FIRST.exec(text) ?? [];
+  if (firstYear !== undefined) return timeOf(firstYear, month, day, time);
+  const [, first = "", , second = "", year, clock] = (dateOrder === null ? null : YEAR_LAST.exec(text)) ?? [];
+  if (year === undefined) return parseTime(text);
+  return dateOrder === "dmy" ? timeOf(year, second, first, clock) : timeOf(year, first, second, clock);
+}
+
+function timeOf(year: string, month: string, day: string, clock: string | undefined): EpochMs | null {
   const date = `${year}-${month.padStart(2, "0")}-${day.padStart(2, "0")}`;
   return parseTime(clock === undefined ? date : `${date}T${/^\d:/.test(clock) ? `0${clock}` : clock}`);
 }
