@@ -58,7 +58,7 @@ export function registerServe(commands: Command): void {
 
 type OwnOptions = Pick<
   ServingOptions,
-  "port" | "host" | "allowedHosts" | "requestsPerMinute" | "maxStreams" | "startHelper"
+  "port" | "host" | "allowedHosts" | "requestsPerMinute" | "maxStreams" | "startHelper" | "maxCachedCells"
 >;
 
 async function start(config: Config, logger: Logger, own: OwnOptions) {
@@ -82,7 +82,14 @@ async function serveAsHelper(maxStreams: number): Promise<void> {
   process.on("disconnect", () => process.exit());
   const config = loadConfig(process.env);
   const logger = roleLogger("serve-helper", config);
-  const serving = await start(config, logger, { port: 0, host: "127.0.0.1", requestsPerMinute: 0, maxStreams });
+  const serving = await start(config, logger, {
+    port: 0,
+    host: "127.0.0.1",
+    requestsPerMinute: 0,
+    maxStreams,
+    // Beside the server's own: most large questions have another range each time, so that little of what is kept is asked for again.
+    maxCachedCells: 250_000,
+  });
   process.once("message", () => void serving.close().finally(() => process.exit()));
   process.send?.({ port: serving.port });
 }

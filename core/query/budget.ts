@@ -30,16 +30,16 @@ export const ANSWER_LIMITS: BudgetLimits = {
 };
 
 /**
- * What one answer may cost that the server computes on its own event loop. What costs more is computed by the helper process. `rows` is known before
- * anything is read, and finds most large answers.
+ * What one answer may cost that the server computes on its own event loop: a fortieth of an answer's cells and items. What costs more is computed by the
+ * helper process. Rows cost the loop nothing, because DuckDB adds them up on threads of its own.
  */
 export const SMALL_ANSWER_LIMITS: BudgetLimits = {
-  rows: 1_000_000,
-  cells: 10_000,
-  windows: 10_000,
+  rows: 10_000_000,
+  cells: 5_000,
+  windows: 5_000,
   merges: 500_000,
-  items: 200_000,
-  sketchBytes: 8 * 1024 * 1024,
+  items: 100_000,
+  sketchBytes: 4 * 1024 * 1024,
 };
 
 /** So many registers are merged in the time that one value takes. */
