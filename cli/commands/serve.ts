@@ -1,6 +1,5 @@
 import { fork } from "node:child_process";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Logger } from "pino";
 import type { ServingOptions } from "../../serving/main.ts";
@@ -14,7 +13,8 @@ interface ServeFlags {
   readonly helper?: boolean;
 }
 
-const program = fileURLToPath(new URL("../tideline.js", import.meta.url));
+/** As this process was called, so that the helper runs the same code in the same way. */
+const [, program = ""] = process.argv;
 
 /** Adds `tideline serve`. */
 export function registerServe(commands: Command): void {
