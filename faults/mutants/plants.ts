@@ -887,6 +887,15 @@ export const plants: readonly Plant[] = [
     scenarios: [],
   },
   {
+    name: "leaderless-for-ever",
+    what: "a partition that had no leader when views were attached is never looked at again",
+    file: "speed-layer/lane.ts",
+    find: "if (clock.nowMs() >= this.#leaderless.untilMs) this.#leaveOut",
+    replace: "if (clock.nowMs() < 0) this.#leaveOut",
+    necessary: true,
+    scenarios: [],
+  },
+  {
     name: "components-unknown",
     what: "a state with components that this release does not make is answered as if it had them",
     file: "store/definitions/stored-definitions.ts",
