@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { WrittenAs } from "./record-time.ts";
 
 /** The types that a scalar column can have. Money and counts are integers; there are no doubles (invariant 6). */
 export type ScalarType = "VARCHAR" | "BIGINT" | "BOOLEAN";
@@ -6,17 +7,29 @@ export type ScalarType = "VARCHAR" | "BIGINT" | "BOOLEAN";
 /** The types that a column of decoded events can have. */
 export type ColumnType = ScalarType | `STRUCT(${string})[]`;
 
+/** `path`: where a record has the value (core/wire-path.ts), if not under the field's own name. */
+interface Placed {
+  readonly path?: string;
+}
+
 /** How a field was made, as plain JSON; `fieldFrom` makes it again. */
 export type FieldSpec =
-  | { readonly type: "integer"; readonly min: number; readonly max: number }
-  | { readonly type: "instant"; readonly from: string; readonly to: string }
-  | { readonly type: "decimal"; readonly scale: number; readonly min: number; readonly max: number }
-  | { readonly type: "text"; readonly max: number }
-  | { readonly type: "oneOf"; readonly values: readonly string[] }
-  | { readonly type: "flag" }
-  | { readonly type: "list"; readonly of: Readonly<Record<string, FieldSpec>>; readonly max: number }
+  | ({ readonly type: "integer"; readonly min: number; readonly max: number } & Placed)
+  | ({ readonly type: "instant"; readonly from: string; readonly to: string } & Placed & Written)
+  | ({ readonly type: "decimal"; readonly scale: number; readonly min: number; readonly max: number } & Placed)
+  | ({ readonly type: "text"; readonly max: number } & Placed)
+  | ({ readonly type: "oneOf"; readonly values: readonly string[] } & Placed)
+  | ({ readonly type: "flag" } & Placed)
+  | ({ readonly type: "list"; readonly of: Readonly<Record<string, FieldSpec>>; readonly max: number } & Placed)
   | { readonly type: "optional"; readonly of: FieldSpec }
   | { readonly type: "default"; readonly of: FieldSpec; readonly value: DefaultValue };
+
+/** How records write an instant; absent: as a JSON number of epoch milliseconds. */
+interface Written {
+  readonly as?: WrittenAs;
+  /** Of `iso`: the offset of texts that name none. */
+  readonly zone?: string;
+}
 
 /** What `withDefault` may put in the place of an absent value; of a list only the empty one. */
 export type DefaultValue = string | number | boolean | readonly never[];

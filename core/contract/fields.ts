@@ -2,7 +2,9 @@ import { z } from "zod";
 import { parseBound, parseNewBound } from "../time.ts";
 import { builtField } from "./built-field.ts";
 import type { DefaultValue, Field, FieldSpec } from "./field.ts";
+import { epochMs, isoMs, offsetMs, type WrittenAs } from "./record-time.ts";
 import { quoteName, quoteText } from "./sql.ts";
+import { parsePath, pathText } from "./wire-path.ts";
 
 const asRead = (read: string) => read;
 
@@ -17,8 +19,18 @@ function requireSize(max: number, what: string): void {
     throw new RangeError(`${what}, max, is a whole number, not ${String(max)}`);
 }
 
+/** Where a record has a field that it does not have under the field's own name: `$.payload.order.id`, names in JSON or Avro from the record on. */
+export interface FromPath {
+  readonly from?: string;
+}
+
+/** The part of a specification that says where the value lies. Throws RangeError for what is no path. */
+function placed(path: string | undefined): { path?: string } {
+  return path === undefined ? {} : { path: pathText(parsePath(path)) };
+}
+
 /** Whole numbers. The bounds are part of the contract: they are what keeps a sum inside 64 bits. */
-export function integer(options: { min: number; max: number }): Field<number> {
+export function integer(options: { min: number; max: number } & FromPath): Field<number> {
   return builtField(() => {
     const { min, max } = options;
     if (!Number.isSafeInteger(min) || !Number.isSafeInteger(max) || min > max) {
@@ -26,7 +38,7 @@ export function integer(options: { min: number; max: number }): Field<number> {
     }
     const between = (value: string) => `${value} BETWEEN ${min} AND ${max}`;
     return {
-      spec: { type: "integer", min, max },
+      spec: { type: "integer", min, max, ...placed(options.from) },
       column: "BIGINT",
       optional: false,
       hasDefault: false,
@@ -39,18 +51,75 @@ export function integer(options: { min: number; max: number }): Field<number> {
   });
 }
 
-/** An instant as epoch milliseconds. Bounds that name no zone are in UTC. A record outside the bounds goes to the dead letters: it would open endless buckets. */
-export function instant(options: { from: string; to: string }): Field<number> {
+export interface InstantOptions {
+  /** Where a record has it (`$.payload.time`), or, without a dollar, as `min`. */
+  readonly from?: string;
+  /** The same as `max`. */
+  readonly to?: string;
+  /** Bounds, in UTC when they name no zone: 2000 and 2100 when absent. */
+  readonly min?: string;
+  readonly max?: string;
+  /**
+   * How records write it: a number of seconds, milliseconds, microseconds or nanoseconds since 1970, also as text; or ISO 8601. What is finer than a
+   * millisecond is cut off. Absent: a JSON number of milliseconds.
+   */
+  readonly as?: WrittenAs;
+  /** Of ISO 8601: the offset of texts that name none, such as "Z" or "+02:00". Without it such a text is refused. */
+  readonly zone?: string;
+}
+
+/** An instant, kept as epoch milliseconds. A record outside the bounds goes to the dead letters: it would open endless buckets. */
+export function instant(options: InstantOptions): Field<number> {
   return builtField(() => {
-    for (const bound of [options.from, options.to]) parseNewBound(bound);
-    return sound(storedInstant(options));
+    const { from = "", as, zone } = options;
+    const isPath = from.startsWith("$");
+    const [min, max] = [options.min ?? (isPath ? "" : from), options.max ?? options.to ?? ""];
+    const bounds = { from: min === "" ? "2000-01-01T00:00:00Z" : min, to: max === "" ? "2100-01-01T00:00:00Z" : max };
+    for (const bound of [bounds.from, bounds.to]) parseNewBound(bound);
+    if (as !== undefined && !WRITTEN.includes(as))
+      throw new RangeError(`an instant is written as one of ${WRITTEN.join(", ")}, not "${String(as)}"`);
+    if (zone !== undefined && (as !== "iso" || offsetMs(zone) === null))
+      throw new RangeError(`zone is for as: "iso", and an offset such as "Z" or "+02:00", not "${zone}"`);
+    const written = { ...(as === undefined ? {} : { as }), ...(zone === undefined ? {} : { zone }) };
+    return sound(storedInstant({ ...bounds, ...written, ...placed(isPath ? from : undefined) }));
   });
 }
 
+const WRITTEN: readonly WrittenAs[] = ["s", "ms", "us", "ns", "iso"];
+
+type InstantSpec = Omit<Extract<FieldSpec, { type: "instant" }>, "type">;
+
 /** An instant of a stored definition. Earlier releases took bounds of days that there are not, which a file must not have. */
-export function storedInstant({ from, to }: { from: string; to: string }): Field<number> {
+export function storedInstant(spec: InstantSpec): Field<number> {
   return builtField(() => {
-    return { ...sound(integer({ min: parseBound(from), max: parseBound(to) })), spec: { type: "instant", from, to } };
+    const { from, to, as, zone, path } = spec;
+    const [min, max] = [parseBound(from), parseBound(to)];
+    const field = sound(integer({ min, max }));
+    const written = { ...(as === undefined ? {} : { as }), ...(zone === undefined ? {} : { zone }) };
+    return {
+      ...field,
+      spec: { type: "instant", from, to, ...written, ...placed(path) },
+      zod: as === undefined ? field.zod : writtenInstant(as, zone ?? null).pipe(z.int().min(min).max(max)),
+    };
+  });
+}
+
+/** What a record writes -> epoch milliseconds. */
+function writtenInstant(as: WrittenAs, zone: string | null): z.ZodType<number> {
+  const what =
+    as === "iso" ? `an ISO 8601 time${zone === null ? " with its offset" : ""}` : `a number of ${as} since 1970`;
+  return z.unknown().transform((value, context) => {
+    // A double of more digits is not what the record says.
+    const isExact = typeof value === "string" || !Number.isInteger(value) || Number.isSafeInteger(value);
+    const ms =
+      as === "iso"
+        ? isoMs(typeof value === "string" ? value : "", zone)
+        : typeof value === "string" || (typeof value === "number" && isExact)
+          ? epochMs(String(value), as)
+          : null;
+    if (ms !== null) return ms;
+    context.addIssue({ code: "custom", message: `not ${what}` });
+    return z.NEVER;
   });
 }
 
@@ -61,7 +130,7 @@ const MAX_UNITS = 10 ** 15;
  * A number with at most `scale` decimal places, kept as an integer of 10^-scale units: 12.34 with scale 2 is 1234.
  * There is no floating-point field without a scale: sums of doubles depend on their order.
  */
-export function decimal(options: { scale: number; min: number; max: number }): Field<number> {
+export function decimal(options: { scale: number; min: number; max: number } & FromPath): Field<number> {
   return builtField(() => {
     const { scale, min, max } = options;
     if (!Number.isInteger(scale) || scale < 1 || scale > 6)
@@ -75,7 +144,7 @@ export function decimal(options: { scale: number; min: number; max: number }): F
         `decimal bounds must be in order, and have ${scale} decimal places and 15 digits at most, not ${min}..${max}`,
       );
     return {
-      spec: { type: "decimal", scale, min, max },
+      spec: { type: "decimal", scale, min, max, ...placed(options.from) },
       column: "BIGINT",
       optional: false,
       hasDefault: false,
@@ -90,12 +159,12 @@ export function decimal(options: { scale: number; min: number; max: number }): F
 }
 
 /** Unicode text of at most `max` UTF-16 units; lone surrogates are refused, for they have no UTF-8. */
-export function text(options: { max?: number } = {}): Field<string> {
+export function text(options: { max?: number } & FromPath = {}): Field<string> {
   return builtField(() => {
     const max = options.max ?? 256;
     requireSize(max, "the length of a text");
     return {
-      spec: { type: "text", max },
+      spec: { type: "text", max, ...placed(options.from) },
       column: "VARCHAR",
       optional: false,
       hasDefault: false,
@@ -112,18 +181,22 @@ export function text(options: { max?: number } = {}): Field<string> {
   });
 }
 
-/** One of a closed list of texts. */
-export function oneOf<const T extends string>(...values: readonly T[]): Field<T> {
+/** One of a closed list of texts; where a record has it may follow them. */
+export function oneOf<const T extends string>(...values: readonly [...T[], FromPath] | readonly T[]): Field<T>;
+export function oneOf(...given: readonly (string | FromPath)[]): Field<string> {
   return builtField(() => {
+    const last = given.at(-1);
+    const options = typeof last === "object" && last !== null ? last : {};
+    const values = (options === last ? given.slice(0, -1) : given) as readonly string[];
     if (values.length === 0 || values.some((value) => typeof value !== "string"))
       throw new RangeError("oneOf takes the texts that are allowed, at least one");
     const isOne = (value: string) => `${value} IN (${values.map(quoteText).join(", ")})`;
     return {
-      spec: { type: "oneOf", values },
+      spec: { type: "oneOf", values, ...placed(options.from) },
       column: "VARCHAR",
       optional: false,
       hasDefault: false,
-      zod: z.enum(values as readonly [T, ...T[]]) as unknown as z.ZodType<T>,
+      zod: z.enum(values),
       read: "VARCHAR",
       value: asRead,
       fits: isOne,
@@ -133,19 +206,18 @@ export function oneOf<const T extends string>(...values: readonly T[]): Field<T>
 }
 
 /** true or false. */
-export function flag(): Field<boolean> {
-  const isGiven = (value: string) => `${value} IS NOT NULL`;
-  return {
-    spec: { type: "flag" },
+export function flag(options: FromPath = {}): Field<boolean> {
+  return builtField(() => ({
+    spec: { type: "flag", ...placed(options.from) },
     column: "BOOLEAN",
     optional: false,
     hasDefault: false,
     zod: z.boolean(),
     read: "BOOLEAN",
     value: asRead,
-    fits: isGiven,
+    fits: (value) => `${value} IS NOT NULL`,
     literal: (value) => String(value),
-  };
+  }));
 }
 
 /** The same field, but null or absent is allowed; both are stored as NULL. */
@@ -185,7 +257,7 @@ type ElementOf<F extends Readonly<Record<string, Field>>> = { [K in keyof F]: z.
  */
 export function list<const F extends Readonly<Record<string, Field>>>(
   fields: F,
-  options: { max?: number } = {},
+  options: { max?: number } & FromPath = {},
 ): Field<ElementOf<F>[]> {
   return builtField(() => {
     const max = options.max ?? 1_000;
@@ -207,7 +279,12 @@ export function list<const F extends Readonly<Record<string, Field>>>(
     const plain = entries.every(([, field]) => field.read === field.column && !field.hasDefault);
     const values = entries.map(([name, field]) => `${quoteName(name)} := ${field.value(text(name, field))}`).join(", ");
     return {
-      spec: { type: "list", of: Object.fromEntries(entries.map(([name, { spec }]) => [name, spec])), max },
+      spec: {
+        type: "list",
+        of: Object.fromEntries(entries.map(([name, { spec }]) => [name, spec])),
+        max,
+        ...placed(options.from),
+      },
       column,
       optional: false,
       hasDefault: false,

@@ -1,6 +1,17 @@
 import { z } from "zod";
 import type { Field, FieldSpec } from "./field.ts";
-import { decimal, flag, integer, list, oneOf, optional, storedInstant, text, withDefault } from "./fields.ts";
+import {
+  decimal,
+  type FromPath,
+  flag,
+  integer,
+  list,
+  oneOf,
+  optional,
+  storedInstant,
+  text,
+  withDefault,
+} from "./fields.ts";
 import { type Fields, type Stream, stream } from "./stream.ts";
 
 /**
@@ -8,15 +19,24 @@ import { type Fields, type Stream, stream } from "./stream.ts";
  * A stream made from its document decodes as the original does.
  */
 
+const placed = { path: z.string().optional() };
+
 const Spec: z.ZodType<FieldSpec> = z.lazy(() =>
   z.discriminatedUnion("type", [
-    z.strictObject({ type: z.literal("integer"), min: z.int(), max: z.int() }),
-    z.strictObject({ type: z.literal("instant"), from: z.string(), to: z.string() }),
-    z.strictObject({ type: z.literal("decimal"), scale: z.int(), min: z.number(), max: z.number() }),
-    z.strictObject({ type: z.literal("text"), max: z.int() }),
-    z.strictObject({ type: z.literal("oneOf"), values: z.array(z.string()) }),
-    z.strictObject({ type: z.literal("flag") }),
-    z.strictObject({ type: z.literal("list"), of: z.record(z.string(), Spec), max: z.int() }),
+    z.strictObject({ type: z.literal("integer"), min: z.int(), max: z.int(), ...placed }),
+    z.strictObject({
+      type: z.literal("instant"),
+      from: z.string(),
+      to: z.string(),
+      as: z.enum(["s", "ms", "us", "ns", "iso"]).optional(),
+      zone: z.string().optional(),
+      ...placed,
+    }),
+    z.strictObject({ type: z.literal("decimal"), scale: z.int(), min: z.number(), max: z.number(), ...placed }),
+    z.strictObject({ type: z.literal("text"), max: z.int(), ...placed }),
+    z.strictObject({ type: z.literal("oneOf"), values: z.array(z.string()), ...placed }),
+    z.strictObject({ type: z.literal("flag"), ...placed }),
+    z.strictObject({ type: z.literal("list"), of: z.record(z.string(), Spec), max: z.int(), ...placed }),
     z.strictObject({ type: z.literal("optional"), of: Spec }),
     z.strictObject({
       type: z.literal("default"),
@@ -24,7 +44,7 @@ const Spec: z.ZodType<FieldSpec> = z.lazy(() =>
       value: z.union([z.string(), z.number(), z.boolean(), z.array(z.never())]),
     }),
   ]),
-);
+) as z.ZodType<FieldSpec>;
 
 const Specs = z.record(z.string(), Spec);
 
@@ -89,22 +109,27 @@ export function fieldFrom(spec: FieldSpec): Field {
 function builtFrom(spec: FieldSpec): Field {
   switch (spec.type) {
     case "integer":
-      return integer(spec);
+      return integer(placedAt(spec));
     case "instant":
       return storedInstant(spec);
     case "decimal":
-      return decimal(spec);
+      return decimal(placedAt(spec));
     case "text":
-      return text(spec);
+      return text(placedAt(spec));
     case "oneOf":
-      return oneOf(...spec.values);
+      return oneOf(...spec.values, placedAt(spec));
     case "flag":
-      return flag();
+      return flag(placedAt(spec));
     case "list":
-      return list(fieldsFrom(spec.of), spec);
+      return list(fieldsFrom(spec.of), placedAt(spec));
     case "optional":
       return optional(fieldFrom(spec.of));
     case "default":
       return withDefault<unknown>(fieldFrom(spec.of), spec.value);
   }
+}
+
+/** A specification as its builder takes it. */
+function placedAt<T extends { readonly path?: string }>({ path, ...spec }: T): Omit<T, "path"> & FromPath {
+  return path === undefined ? spec : { ...spec, from: path };
 }

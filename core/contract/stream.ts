@@ -3,6 +3,8 @@ import { givenField } from "./built-field.ts";
 import type { Field, FieldSpec } from "./field.ts";
 import { bare, isRequired } from "./fields.ts";
 import { type Sql, sqlProblem } from "./sql.ts";
+import { pathOf, type Wire, wireOf, wireProblem } from "./wire.ts";
+import { pathText, type WirePath } from "./wire-path.ts";
 
 export type Fields = Readonly<Record<string, Field>>;
 
@@ -47,8 +49,10 @@ export interface Version {
   readonly fields: Fields;
   readonly contract: z.ZodType<Readonly<Record<string, unknown>>>;
   readonly upcast: Readonly<Record<string, Sql>>;
-  /** Fields that only newer versions have: a record that has one is no event of this version, whatever its contract makes of it. */
-  readonly foreign: ReadonlySet<string>;
+  /** Where fields lie that only newer versions have: a record that has one is no event of this version, whatever its contract makes of it. */
+  readonly foreign: readonly WirePath[];
+  /** Where records have the fields. */
+  readonly wire: Wire;
 }
 
 /** A Kafka topic with its event contract. */
@@ -78,12 +82,8 @@ export function stream<const F extends Fields>(name: string, definition: StreamD
     fields: one.fields,
     contract: contractOf(one.fields),
     upcast: one.upcast ?? {},
-    foreign: new Set(
-      all
-        .slice(0, index)
-        .flatMap((newer) => Object.keys(newer.fields))
-        .filter((field) => !Object.hasOwn(one.fields, field)),
-    ),
+    foreign: foreignPaths(one, all.slice(0, index)),
+    wire: wireOf(Object.entries(one.fields).map(([field, { spec }]) => [field, spec])),
   }));
   const tried = versions.filter((one, index) => !versions.slice(0, index).some((newer) => includes(newer, one)));
   const contract = versions[0]?.contract as unknown as Stream<F>["contract"];
@@ -91,6 +91,13 @@ export function stream<const F extends Fields>(name: string, definition: StreamD
     ...definition,
     ...{ kind: "stream", name, fields, contract, versions, tried, version, previous: older, compatibility },
   };
+}
+
+/** Where the fields lie that these newer versions have, and this one does not. */
+function foreignPaths({ fields }: PreviousVersion, newer: readonly PreviousVersion[]): WirePath[] {
+  const found = newer.flatMap((one) => Object.entries(one.fields)).filter(([name]) => !Object.hasOwn(fields, name));
+  const paths = found.map(([name, { spec }]) => pathOf(name, spec));
+  return [...new Map(paths.map((path) => [pathText(path), path])).values()];
 }
 
 function givenFields<F extends Fields>(fields: F): F {
@@ -121,8 +128,10 @@ export function checkStream(definition: Stream): string[] {
   }
   if (!Number.isSafeInteger(definition.dedupWindow) || definition.dedupWindow < 0)
     problems.push("dedupWindow: a whole number of offsets");
-  for (const { version, fields } of definition.versions)
-    problems.push(...fieldProblems(fields, version === definition.version ? "fields" : `version ${version}`));
+  for (const { version, fields } of definition.versions) {
+    const where = version === definition.version ? "fields" : `version ${version}`;
+    problems.push(...fieldProblems(fields, where), ...pathProblems(fields, where));
+  }
   for (const role of ["key", "eventId", "eventTime"] as const) {
     const field = definition.fields[definition[role]];
     if (field === undefined) problems.push(`${role}: there is no field "${definition[role]}"`);
@@ -139,6 +148,16 @@ export function checkStream(definition: Stream): string[] {
     problems.push(...upcastProblems(definition, older).map((problem) => `version ${older.version}: ${problem}`));
   }
   return problems;
+}
+
+/** What is wrong with where fields lie: no two in one place, none inside of another. */
+function pathProblems(fields: Fields, where: string): string[] {
+  const specs = Object.entries(fields).map(([name, { spec }]) => [name, spec] as const);
+  const inner = specs.flatMap(([name, spec]) => {
+    const is = bare(spec);
+    return is.type === "list" ? [wireProblem(Object.entries(is.of), `${where}.${name}.`)] : [];
+  });
+  return [wireProblem(specs, `${where}.`), ...inner].filter((problem) => problem !== null);
 }
 
 function fieldProblems(fields: Fields, where: string): string[] {

@@ -33,12 +33,14 @@ const { types } = avsc;
  * JSON text and zod would give another verdict or value: test/laws/avro-columns.test.ts holds them together.
  */
 export function bodyScanner(type: Type, version: Version): BodyScanner | null {
-  if (!(type instanceof types.RecordType)) return null;
+  // Records whose fields lie elsewhere go by way of their JSON.
+  const isNested = version.wire !== null || version.foreign.some(({ length }) => length > 1);
+  if (!(type instanceof types.RecordType) || isNested) return null;
   const specs = specsOf(version);
   const record = recordReaders(type, new Map(specs), false);
   if (record === null) return null;
   const written = new Set(type.fields.map(({ name }) => name));
-  const isForeign = [...written].some((name) => version.foreign.has(name));
+  const isForeign = version.foreign.some(([name = ""]) => written.has(name));
   if (isForeign || record === "incomplete") return NEVER;
   return new Body(
     specs.map(([name]) => written.has(name)),

@@ -2,6 +2,14 @@ import type { z } from "zod";
 import type { Field, JsonStructure } from "../../contract/field.ts";
 import { quoteName, quoteText } from "../../contract/sql.ts";
 import type { Fields, Stream, Version } from "../../contract/stream.ts";
+import {
+  hasPath,
+  readWire,
+  type Wire,
+  WireError,
+  withLongNumbersAsTexts,
+  withoutPrototype,
+} from "../../contract/wire.ts";
 import { ROW_SEPARATOR, scannedValue } from "../text/column-text.ts";
 import type { BodyScanner } from "./scan.ts";
 
@@ -112,28 +120,36 @@ export function decodeText(stream: Stream, text: string): DecodedOne {
   } catch {
     return { ok: false, reject: "not-json" };
   }
-  let newest: z.ZodError | null = null;
-  for (const { version, fields, contract, foreign } of stream.tried) {
-    if (foreign.size > 0 && hasAny(json, foreign)) continue;
-    const parsed = contract.safeParse(json);
+  const exact = stream.tried.some(({ wire }) => wire !== null) ? JSON.parse(withLongNumbersAsTexts(text)) : null;
+  let newest: string | null = null;
+  for (const { version, fields, contract, foreign, wire } of stream.tried) {
+    if (foreign.some((path) => hasPath(json, path))) continue;
+    const read = readFields(json, wire, exact);
+    if (read instanceof WireError) {
+      newest ??= read.message;
+      continue;
+    }
+    const parsed = contract.safeParse(read);
     if (parsed.success) return { ok: true, version, canonical: JSON.stringify(canonicalEvent(fields, parsed.data)) };
-    newest ??= parsed.error;
+    newest ??= explain(parsed.error);
   }
-  return { ok: false, reject: `contract: ${newest === null ? "no version" : explain(newest)}` };
+  return { ok: false, reject: `contract: ${newest ?? "no version"}` };
 }
 
-/** Takes the inherited properties from an object and from the elements of its lists: an absent field named `constructor` is absent. */
+function readFields(json: unknown, wire: Wire, exact: unknown): unknown {
+  try {
+    return readWire(json, wire, exact);
+  } catch (error) {
+    if (error instanceof WireError) return error;
+    throw error;
+  }
+}
+
+/** Takes the inherited properties from an object and from the elements of its lists. */
 function withoutPrototypes(json: unknown): unknown {
   if (typeof json !== "object" || json === null || Array.isArray(json)) return json;
-  Object.setPrototypeOf(json, null);
-  for (const list of Object.values(json))
-    if (Array.isArray(list))
-      for (const one of list) if (typeof one === "object" && one !== null) Object.setPrototypeOf(one, null);
-  return json;
-}
-
-function hasAny(json: unknown, names: ReadonlySet<string>): boolean {
-  return typeof json === "object" && json !== null && Object.keys(json).some((name) => names.has(name));
+  for (const list of Object.values(json)) if (Array.isArray(list)) for (const one of list) withoutPrototype(one);
+  return withoutPrototype(json);
 }
 
 function canonicalEvent(fields: Fields, event: Readonly<Record<string, unknown>>): Record<string, unknown> {

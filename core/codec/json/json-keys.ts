@@ -1,15 +1,5 @@
 import { utf8 } from "../text/utf8.ts";
-import {
-  CLOSE_BRACE,
-  COLON,
-  COMMA,
-  type JsonInput,
-  NOT_RECOGNISED,
-  OPEN_BRACE,
-  QUOTE,
-  skipBlank,
-  skipText,
-} from "./json-input.ts";
+import { CLOSE_BRACE, COLON, COMMA, type JsonInput, OPEN_BRACE, QUOTE, skipBlank, skipText } from "./json-input.ts";
 
 /** In place of a field: a key that the contract does not name. */
 export const UNDECLARED = -2;
@@ -25,7 +15,7 @@ const WORD_BYTES = 4;
 
 /** What stands between two values of an object, for instance `, "name": `; before its first value, from its brace on. */
 export interface Key {
-  /** Its field; UNDECLARED, ENDED, or NOT_RECOGNISED for one that objects must not have. */
+  /** The place of its name among the declared ones; UNDECLARED or ENDED. */
   readonly field: number;
   readonly length: number;
   /** Its bytes, four at a time, little endian. The last word begins four bytes before its end. */
@@ -51,15 +41,10 @@ export class JsonKeys {
   readonly #known = new Map<number, Key[]>();
   #learned = 0;
 
-  /** Objects that have a key with one of the `foreign` names are not recognised. */
-  constructor(declared: readonly string[], foreign: Iterable<string>) {
-    this.#fields = new Map([
-      ...[...foreign].map((name): [string, number] => [name, NOT_RECOGNISED]),
-      ...declared.map((name, field): [string, number] => [name, field]),
-    ]);
+  constructor(declared: readonly string[]) {
+    this.#fields = new Map(declared.map((name, field) => [name, field]));
     for (const [name, field] of this.#fields) this.#know(utf8(`{${JSON.stringify(name)}:`), field);
     this.#declared = declared.map((name, field) => this.#know(utf8(`,${JSON.stringify(name)}:`), field));
-    for (const name of foreign) this.#know(utf8(`,${JSON.stringify(name)}:`), this.#fields.get(name) ?? UNDECLARED);
     for (const [field, key] of this.#declared.entries()) key.next = this.#declared[field + 1] ?? key;
     this.none = unspelled(UNDECLARED);
   }
@@ -99,7 +84,7 @@ export class JsonKeys {
       this.#learned += 1;
       return this.#know(bytes.slice(at, this.value), field);
     }
-    return field === NOT_RECOGNISED ? null : field === UNDECLARED ? this.#other : (this.#declared[field] ?? null);
+    return field === UNDECLARED ? this.#other : (this.#declared[field] ?? null);
   }
 
   #fieldOf(bytes: Uint8Array, from: number, to: number): number {

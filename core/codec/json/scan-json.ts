@@ -1,7 +1,10 @@
 import type { FieldSpec } from "../../contract/field.ts";
+import { bare } from "../../contract/fields.ts";
+import { pathOf } from "../../contract/wire.ts";
+import type { WirePath } from "../../contract/wire-path.ts";
 import { parseBound } from "../../time.ts";
-import { ColumnText, SPARE } from "../text/column-text.ts";
-import { utf8 } from "../text/utf8.ts";
+import { ABSENT, ColumnText, SPARE } from "../text/column-text.ts";
+import { matches, utf8 } from "../text/utf8.ts";
 import {
   CLOSE_BRACE,
   CLOSE_BRACKET,
@@ -14,6 +17,7 @@ import {
 } from "./json-input.ts";
 import { ENDED, JsonKeys, UNDECLARED } from "./json-keys.ts";
 import { skipValue } from "./json-skip.ts";
+import { WrittenInstant } from "./scan-instants.ts";
 import { Literals, Nullable, OneOf, PlainText, ScaledNumber, type ValueScanner, WholeNumber } from "./scan-values.ts";
 
 /** A list of objects: written as JSON of what the contract names, once all of its elements are recognised. */
@@ -52,17 +56,60 @@ class Elements implements ValueScanner {
   }
 }
 
+const NULL = utf8("null");
+/** What a value in a list that is written again may need beside its bytes and its key: braces, commas, digits. */
+const SPARE_OF_VALUE = 64;
+
+/** In place of a field: objects that have this key are not recognised. */
+const FOREIGN = -1;
+
+/** An object on the way to fields: its keys, and for each of them a field, FOREIGN, or an object further in. */
+class Nested {
+  readonly names: string[] = [];
+  readonly targets: (number | Nested)[] = [];
+  /** The record in which each object further in was last seen. */
+  seen = 0;
+  #keys: JsonKeys | null = null;
+
+  get keys(): JsonKeys {
+    this.#keys ??= new JsonKeys(this.names);
+    return this.#keys;
+  }
+
+  add([name = "", ...rest]: WirePath, field: number): void {
+    const at = this.names.indexOf(name);
+    const held = this.targets[at];
+    if (rest.length === 0) {
+      if (held === undefined) this.#put(name, field);
+      return;
+    }
+    if (held instanceof Nested) held.add(rest, field);
+    else if (held === undefined) {
+      const inner = new Nested();
+      inner.add(rest, field);
+      this.#put(name, inner);
+    }
+  }
+
+  #put(name: string, target: number | Nested): void {
+    this.names.push(name);
+    this.targets.push(target);
+  }
+}
+
 /**
- * An object with the fields of a contract in any order, each at most once. Other fields are skipped, as zod does; but an object that has one of the
- * `foreign` names is not recognised.
+ * An object with the fields of a contract in any order, each at most once, in itself or in objects further in. Other fields are skipped, as zod does; but
+ * an object that has something at one of the `foreign` paths is not recognised.
  */
 export class ObjectScanner {
   readonly columns: readonly ColumnText[];
   readonly #input = new JsonInput();
-  readonly #keys: JsonKeys;
+  readonly #root = new Nested();
   /** Of each field what stands before its value in JSON that is written again. */
   readonly #prefixes: readonly Uint8Array[];
   readonly #values: readonly ValueScanner[];
+  /** Of each field whether its column says the value otherwise than the record. */
+  readonly #isConverted: readonly boolean[];
   readonly #required: readonly number[];
   /** The object in which each field was last seen. */
   readonly #seen: Float64Array;
@@ -70,13 +117,18 @@ export class ObjectScanner {
   /** How many fields that one has so far. */
   #count = 0;
 
-  constructor(fields: Readonly<Record<string, FieldSpec>>, foreign: Iterable<string> = []) {
+  constructor(fields: Readonly<Record<string, FieldSpec>>, foreign: Iterable<WirePath> = []) {
     const specs = Object.entries(fields);
     const names = specs.map(([name]) => name);
     this.columns = specs.map(() => new ColumnText(1_024));
-    this.#keys = new JsonKeys(names, foreign);
+    for (const [index, [name, spec]] of specs.entries()) this.#root.add(pathOf(name, spec), index);
+    for (const path of foreign) this.#root.add(path, FOREIGN);
     this.#prefixes = names.map((name) => utf8(`${JSON.stringify(name)}:`));
     this.#values = specs.map(([, spec]) => scannerOf(spec));
+    this.#isConverted = specs.map(([, spec]) => {
+      const is = bare(spec);
+      return is.type === "instant" && is.as !== undefined;
+    });
     this.#required = specs.flatMap(([, { type }], index) => (type === "optional" || type === "default" ? [] : [index]));
     this.#seen = new Float64Array(specs.length);
   }
@@ -104,12 +156,18 @@ export class ObjectScanner {
 
   /** Reads one object from its brace on: its end, or NOT_RECOGNISED. `json` gets its declared fields as JSON. */
   scan(input: JsonInput, from: number, json: ColumnText | null): number {
-    const { bytes, end } = input;
-    const keys = this.#keys;
     this.#object += 1;
     this.#count = 0;
-    if (from >= end || bytes[from] !== OPEN_BRACE) return NOT_RECOGNISED;
     if (json !== null) json.bytes[json.end++] = OPEN_BRACE;
+    const after = this.#scan(this.#root, input, from, json);
+    if (json !== null) json.bytes[json.end++] = CLOSE_BRACE;
+    return after;
+  }
+
+  #scan(object: Nested, input: JsonInput, from: number, json: ColumnText | null): number {
+    const { bytes, end } = input;
+    const { keys, targets } = object;
+    if (from >= end || bytes[from] !== OPEN_BRACE) return NOT_RECOGNISED;
     let at = from;
     for (let before = keys.none; ; ) {
       const key = keys.find(input, at, before);
@@ -117,22 +175,41 @@ export class ObjectScanner {
       before = key;
       if (key.field === UNDECLARED) at = skipValue(input, keys.value);
       else if (key.field === ENDED) break;
-      else at = this.#declared(input, key.field, json);
+      else {
+        const target = targets[key.field] as number | Nested;
+        at =
+          typeof target === "number"
+            ? this.#declared(input, target, keys.value, json)
+            : this.#further(target, input, keys.value, json);
+      }
       if (at < 0) return NOT_RECOGNISED;
     }
-    if (json !== null) json.bytes[json.end++] = CLOSE_BRACE;
     return keys.value;
   }
 
+  /** Reads an object further in, or null in its place. */
+  #further(target: Nested, input: JsonInput, from: number, json: ColumnText | null): number {
+    if (target.seen === this.#object) return NOT_RECOGNISED;
+    target.seen = this.#object;
+    if (input.bytes[from] === OPEN_BRACE) return this.#scan(target, input, from, json);
+    return from + NULL.length <= input.end && matches(input.bytes, from, NULL) ? from + NULL.length : NOT_RECOGNISED;
+  }
+
   /** Reads the value of a field: its end, or NOT_RECOGNISED. */
-  #declared(input: JsonInput, field: number, json: ColumnText | null): number {
+  #declared(input: JsonInput, field: number, from: number, json: ColumnText | null): number {
     if (field < 0 || this.#seen[field] === this.#object) return NOT_RECOGNISED;
-    const from = this.#keys.value;
-    const to = (this.#values[field] as ValueScanner).scan(input, from, this.columns[field] as ColumnText);
+    const column = this.columns[field] as ColumnText;
+    const written = column.end;
+    const to = (this.#values[field] as ValueScanner).scan(input, from, column);
     if (to >= 0 && json !== null) {
+      const prefix = this.#prefixes[field] as Uint8Array;
+      // Longer than in the record: a name that is another one there, digits of another unit.
+      json.reserve(prefix.length + (to - from) + SPARE_OF_VALUE);
       if (this.#count > 0) json.bytes[json.end++] = COMMA;
-      json.write(this.#prefixes[field] as Uint8Array);
-      for (let at = from; at < to; at++) json.bytes[json.end++] = input.bytes[at] as number;
+      json.write(prefix);
+      if (this.#isConverted[field] === true && column.bytes[written] !== ABSENT)
+        json.write(column.bytes.subarray(written, column.end));
+      else for (let at = from; at < to; at++) json.bytes[json.end++] = input.bytes[at] as number;
     }
     this.#seen[field] = this.#object;
     this.#count += 1;
@@ -144,8 +221,12 @@ function scannerOf(spec: FieldSpec): ValueScanner {
   switch (spec.type) {
     case "integer":
       return new WholeNumber(spec.min, spec.max);
-    case "instant":
-      return new WholeNumber(parseBound(spec.from), parseBound(spec.to));
+    case "instant": {
+      const [min, max] = [parseBound(spec.from), parseBound(spec.to)];
+      return spec.as === undefined
+        ? new WholeNumber(min, max)
+        : new WrittenInstant({ as: spec.as, zone: spec.zone ?? null, min, max });
+    }
     case "decimal":
       return new ScaledNumber(spec.scale, spec.min, spec.max);
     case "text":

@@ -1,0 +1,53 @@
+import type { EpochMs } from "../log/position.ts";
+
+/**
+ * How a record writes an instant. What is finer than a millisecond is cut off, towards the past. Stored state depends on what this file returns for a
+ * text, so it may accept more some day, but never read anything otherwise.
+ */
+export type WrittenAs = "s" | "ms" | "us" | "ns" | "iso";
+
+/** Where the point of epoch milliseconds lies, seen from that of the unit. */
+const SHIFT: Readonly<Record<Exclude<WrittenAs, "iso">, number>> = { s: 3, ms: 0, us: -3, ns: -6 };
+
+const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?$/;
+
+/** Epoch milliseconds of a decimal number of a unit since 1970; null for any other text, and for what a double cannot hold exactly. */
+export function epochMs(text: string, unit: Exclude<WrittenAs, "iso">): EpochMs | null {
+  const [, minus, whole, fraction = ""] = NUMBER.exec(text) ?? [];
+  if (whole === undefined) return null;
+  const digits = whole + fraction;
+  const point = whole.length + SHIFT[unit];
+  const ms = Number(point <= 0 ? "0" : digits.slice(0, point).padEnd(point, "0"));
+  const isCut = /[1-9]/.test(digits.slice(Math.max(0, point)));
+  if (!Number.isSafeInteger(ms)) return null;
+  // Minus zero is zero.
+  return minus === "" ? ms : 0 - ms - (isCut ? 1 : 0);
+}
+
+const ISO =
+  /^(\d{4})-(\d{2})-(\d{2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(Z|z|[+-]\d{2}(?::?\d{2})?)?)?$/;
+
+/**
+ * Epoch milliseconds of an ISO 8601 date (its first instant) or date-time. `zone`, an offset such as "Z" or "+02:00", is what holds for a text that names
+ * none; null: such a text is refused. Null also for a day or a time of day that there is not, a leap second among them.
+ */
+export function isoMs(text: string, zone: string | null): EpochMs | null {
+  const [, year, month, day, hours = "0", minutes = "0", seconds = "0", fraction = "", offset = zone] =
+    ISO.exec(text) ?? [];
+  if (year === undefined || offset === null || offset === undefined) return null;
+  const date = new Date(0);
+  date.setUTCFullYear(Number(year), Number(month) - 1, Number(day));
+  if (date.getUTCMonth() + 1 !== Number(month) || date.getUTCDate() !== Number(day)) return null;
+  const ahead = offsetMs(offset);
+  if (ahead === null || Number(hours) > 23 || Number(minutes) > 59 || Number(seconds) > 59) return null;
+  const clock = (Number(hours) * 60 + Number(minutes)) * 60_000 + Number(seconds) * 1_000;
+  return date.getTime() + clock + Number(`${fraction}000`.slice(0, 3)) - ahead;
+}
+
+/** How far ahead of UTC an offset is: `Z`, `+02`, `+0200` or `+02:00`; null for what is none. */
+export function offsetMs(offset: string): number | null {
+  if (/^z$/i.test(offset)) return 0;
+  const [, sign, hours, minutes = "0"] = /^([+-])(\d{2})(?::?(\d{2}))?$/.exec(offset) ?? [];
+  if (hours === undefined || Number(hours) > 23 || Number(minutes) > 59) return null;
+  return (sign === "-" ? -1 : 1) * (Number(hours) * 60 + Number(minutes)) * 60_000;
+}

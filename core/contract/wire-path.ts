@@ -1,0 +1,28 @@
+/** Where a field's value lies in a record: the names of objects in objects, from the record's own on. */
+export type WirePath = readonly string[];
+
+const STEP = /\.([^\s.[\]'"]+)|\['((?:[^'\\]|\\.)+)'\]/y;
+
+/**
+ * The path that a text such as `$.payload.order.id` or `$['order.id'].amount` says. Throws RangeError for what is no path. A path leads through objects: a list
+ * has no place in it.
+ */
+export function parsePath(text: string): WirePath {
+  const names: string[] = [];
+  STEP.lastIndex = 1;
+  while (text.startsWith("$") && STEP.lastIndex > 0 && STEP.lastIndex < text.length) {
+    const step = STEP.exec(text);
+    if (step === null) break;
+    names.push(step[1] ?? (step[2] ?? "").replaceAll(/\\(.)/g, "$1"));
+  }
+  if (names.length === 0 || STEP.lastIndex !== text.length)
+    throw new RangeError(`"${text}" is no path of names such as $.payload.order.id or $['order.id']`);
+  return names;
+}
+
+/** A path as `parsePath` reads it. */
+export function pathText(path: WirePath): string {
+  const step = (name: string) =>
+    /^[^\s.[\]'"]+$/.test(name) ? `.${name}` : `['${name.replaceAll(/(['\\])/g, "\\$1")}']`;
+  return `$${path.map(step).join("")}`;
+}
