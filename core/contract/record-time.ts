@@ -1,5 +1,3 @@
-import type { EpochMs } from "../log/position.ts";
-
 /**
  * How a record writes an instant. What is finer than a millisecond is cut off, towards the past. Stored state depends on what this file returns for a
  * text, so it may accept more some day, but never read anything otherwise.
@@ -12,7 +10,7 @@ const SHIFT: Readonly<Record<Exclude<WrittenAs, "iso">, number>> = { s: 3, ms: 0
 const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?$/;
 
 /** Epoch milliseconds of a decimal number of a unit since 1970; null for any other text, and for what a double cannot hold exactly. */
-export function epochMs(text: string, unit: Exclude<WrittenAs, "iso">): EpochMs | null {
+export function epochMs(text: string, unit: Exclude<WrittenAs, "iso">): number | null {
   const [, minus, whole, fraction = ""] = NUMBER.exec(text) ?? [];
   if (whole === undefined) return null;
   const digits = whole + fraction;
@@ -31,7 +29,7 @@ const ISO =
  * Epoch milliseconds of an ISO 8601 date (its first instant) or date-time. `zone`, an offset such as "Z" or "+02:00", is what holds for a text that names
  * none; null: such a text is refused. Null also for a day or a time of day that there is not, a leap second among them.
  */
-export function isoMs(text: string, zone: string | null): EpochMs | null {
+export function isoMs(text: string, zone: string | null): number | null {
   const [, year, month, day, hours = "0", minutes = "0", seconds = "0", fraction = "", offset = zone] =
     ISO.exec(text) ?? [];
   if (year === undefined || offset === null || offset === undefined) return null;

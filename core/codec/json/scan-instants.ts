@@ -1,5 +1,4 @@
 import { epochMs, isoMs, type WrittenAs } from "../../contract/record-time.ts";
-import type { EpochMs } from "../../log/position.ts";
 import type { ColumnText } from "../text/column-text.ts";
 import { type JsonInput, NOT_RECOGNISED, QUOTE } from "./json-input.ts";
 import type { ValueScanner } from "./scan-values.ts";
@@ -13,10 +12,10 @@ const MOST_DIGITS = 15;
 export class WrittenInstant implements ValueScanner {
   readonly #as: WrittenAs;
   readonly #zone: string | null;
-  readonly #min: EpochMs;
-  readonly #max: EpochMs;
+  readonly #min: number;
+  readonly #max: number;
 
-  constructor({ as, zone, min, max }: { as: WrittenAs; zone: string | null; min: EpochMs; max: EpochMs }) {
+  constructor({ as, zone, min, max }: { as: WrittenAs; zone: string | null; min: number; max: number }) {
     this.#as = as;
     this.#zone = zone;
     this.#min = min;
@@ -41,7 +40,7 @@ export class WrittenInstant implements ValueScanner {
     return isText ? at + 1 : at;
   }
 
-  #read(text: string, isText: boolean): EpochMs | null {
+  #read(text: string, isText: boolean): number | null {
     if (this.#as === "iso") return isText ? isoMs(text, this.#zone) : null;
     const isExact = isText || text.length <= MOST_DIGITS || (this.#isLong && !text.includes("."));
     return isExact ? epochMs(text, this.#as) : null;
