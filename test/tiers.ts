@@ -57,6 +57,7 @@ export const MODULES = [
   "test/laws/send-files.test.ts",
   "test/laws/sessions.test.ts",
   "test/laws/windows.test.ts",
+  "test/laws/wire.test.ts",
   "test/compiled.test.ts",
   "test/histories.test.ts",
   "test/deployment.test.ts",

@@ -99,13 +99,13 @@ export function storedInstant(spec: InstantSpec): Field<number> {
     return {
       ...field,
       spec: { type: "instant", from, to, ...written, ...placed(path) },
-      zod: as === undefined ? field.zod : writtenInstant(as, zone ?? null).pipe(z.int().min(min).max(max)),
+      zod: as === undefined ? field.zod : readInstant(as, zone ?? null).pipe(z.int().min(min).max(max)),
     };
   });
 }
 
 /** What a record writes -> epoch milliseconds. */
-function writtenInstant(as: WrittenAs, zone: string | null): z.ZodType<number> {
+function readInstant(as: WrittenAs, zone: string | null): z.ZodType<number> {
   const what =
     as === "iso" ? `an ISO 8601 time${zone === null ? " with its offset" : ""}` : `a number of ${as} since 1970`;
   return z.unknown().transform((value, context) => {

@@ -49,3 +49,19 @@ export function offsetMs(offset: string): number | null {
   if (hours === undefined || Number(hours) > 23 || Number(minutes) > 59) return null;
   return (sign === "-" ? -1 : 1) * (Number(hours) * 60 + Number(minutes)) * 60_000;
 }
+
+/** Epoch milliseconds as a record writes them: what `epochMs` and `isoMs` read back. Nanoseconds are text, for a JSON number of them is not exact. */
+export function writtenInstant(ms: number, as: WrittenAs): number | string {
+  switch (as) {
+    case "s":
+      return ms / 1_000;
+    case "ms":
+      return ms;
+    case "us":
+      return ms * 1_000;
+    case "ns":
+      return ms === 0 ? "0" : `${ms}000000`;
+    case "iso":
+      return new Date(ms).toISOString();
+  }
+}

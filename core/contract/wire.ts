@@ -1,4 +1,5 @@
 import type { FieldSpec } from "./field.ts";
+import { type WrittenAs, writtenInstant } from "./record-time.ts";
 import { parsePath, pathText, type WirePath } from "./wire-path.ts";
 
 /**
@@ -23,7 +24,7 @@ export function wireProblem(specs: Specs, prefix: string): string | null {
   const placed = [...specs].map(([name, spec]) => ({ name, path: pathOf(name, spec) }));
   for (const [index, one] of placed.entries()) {
     for (const other of placed.slice(0, index)) {
-      const [outer, inner] = one.path.length <= other.path.length ? [one, other] : [other, one];
+      const [outer, inner] = one.path.length < other.path.length ? [one, other] : [other, one];
       if (!outer.path.every((step, depth) => inner.path[depth] === step)) continue;
       const relation = outer.path.length === inner.path.length ? "as" : "inside of what is read as";
       return `${prefix}${inner.name}: it is read from ${pathText(inner.path)}, ${relation} ${prefix}${outer.name}`;
@@ -40,8 +41,8 @@ interface Placed {
   readonly path: WirePath;
   /** Of the elements of a list. */
   readonly elements: Wire;
-  /** Whether a number has more digits than a double holds: what it says must be read from the text. */
-  readonly isLong: boolean;
+  /** How records write an instant, where not as a number of milliseconds. */
+  readonly as: WrittenAs | null;
 }
 
 export function wireOf(specs: Specs): Wire {
@@ -51,11 +52,11 @@ export function wireOf(specs: Specs): Wire {
       name,
       path: pathOf(name, spec),
       elements: is.type === "list" ? wireOf(Object.entries(is.of)) : null,
-      isLong: is.type === "instant" && (is.as === "ns" || is.as === "us"),
+      as: is.type === "instant" ? (is.as ?? null) : null,
     };
   });
   const isPlain = placed.every(
-    ({ name, path, elements, isLong }) => path.length === 1 && path[0] === name && elements === null && !isLong,
+    ({ name, path, elements, as }) => path.length === 1 && path[0] === name && elements === null && as === null,
   );
   return isPlain ? null : placed;
 }
@@ -67,9 +68,11 @@ export class WireError extends Error {}
 export function readWire(record: unknown, wire: Wire, exact: unknown): unknown {
   if (wire === null || !isObject(record)) return record;
   const event = Object.create(null) as Record<string, unknown>;
-  for (const { name, path, elements, isLong } of wire) {
+  for (const { name, path, elements, as } of wire) {
     let value = valueAt(record, path, name);
-    if (isLong && typeof value === "number" && !Number.isSafeInteger(value)) value = valueAt(exact, path, name);
+    // A double has fewer digits than these units need.
+    const isLong = (as === "us" || as === "ns") && typeof value === "number" && !Number.isSafeInteger(value);
+    if (isLong) value = valueAt(exact, path, name);
     if (Array.isArray(value)) {
       const exactly = valueAt(exact, path, name) as readonly unknown[];
       value = value.map((one: unknown, index) =>
@@ -114,12 +117,12 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** An event of a contract as records have it: the values of its fields, each in its place. */
+/** An event of a contract as records have it: the values of its fields, each in its place, instants (epoch milliseconds) as they are written. */
 export function writeWire(event: Readonly<Record<string, unknown>>, wire: Wire): Record<string, unknown> {
   if (wire === null) return event;
   const record: Record<string, unknown> = {};
-  for (const { name, path, elements } of wire) {
-    const value = event[name];
+  for (const { name, path, elements, as } of wire) {
+    const value = as !== null && typeof event[name] === "number" ? writtenInstant(event[name], as) : event[name];
     if (value === undefined) continue;
     let object = record;
     for (const step of path.slice(0, -1)) {

@@ -1,12 +1,19 @@
 import { AvroSchema, avroSchemaText } from "../../core/codec/avro/avro.ts";
 import type { Stream } from "../../core/contract/stream.ts";
+import { TidelineError } from "../../core/errors.ts";
 import { type SchemaRegistry, subjectOf } from "../../store/registry/registry.ts";
 
 /** Writes an event of one of a stream's versions in Confluent's wire format. Throws for what the version's schema has no place for. */
 export type AvroEncoder = (version: number, event: unknown) => Buffer;
 
-/** An encoder for the stream that `topic` holds, with the ids that the registry gave its versions. */
+/** An encoder for the stream that `topic` holds, with the ids that the registry gave its versions. Throws BAD_REQUEST when its fields lie elsewhere. */
 export async function avroEncoder(registry: SchemaRegistry, stream: Stream, topic: string): Promise<AvroEncoder> {
+  if (stream.versions.some(({ wire }) => wire !== null))
+    throw new TidelineError(
+      "BAD_REQUEST",
+      `${stream.name} reads fields by paths or instants in a form of their own: what Avro schema its records have is not known`,
+      "Send JSON, without --format avro.",
+    );
   const schemas = new Map<number, { readonly id: number; readonly schema: AvroSchema }>();
   for (const version of stream.versions.toReversed()) {
     const text = avroSchemaText(stream, version);

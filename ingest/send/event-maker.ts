@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { decodeOne } from "../../core/codec/decode/decode.ts";
 import type { Stream } from "../../core/contract/stream.ts";
+import { type Wire, writeWire } from "../../core/contract/wire.ts";
 import type { TableValue } from "../../store/duckdb/parquet-rows.ts";
 import type { EventRecord } from "../../store/kafka/produce/producer.ts";
 import type { AvroEncoder } from "./avro-encoder.ts";
@@ -33,10 +34,13 @@ export function isRefusal(made: Made): made is Refusal {
 export class EventMaker {
   readonly #options: EventMakerOptions;
   readonly #columns: readonly Column[];
+  /** Where records have the fields. */
+  readonly #wire: Wire;
 
   /** `columns`: the contract's fields that `ofCells` gets the values of, in their order. */
   constructor(options: EventMakerOptions, columns: readonly string[]) {
     this.#options = options;
+    this.#wire = options.stream.versions[0]?.wire ?? null;
     this.#columns = columns.flatMap((name) => {
       const field = options.stream.fields[name];
       return field === undefined ? [] : [columnOf(name, field, options.stream.key, options.forms)];
@@ -50,7 +54,7 @@ export class EventMaker {
 
   /** As `thoroughly`, of what most rows have; null for what it does not recognise. */
   quickly(cells: readonly TableValue[]): EventRecord | null {
-    if (this.#options.encode !== undefined) return null;
+    if (this.#options.encode !== undefined || this.#wire !== null) return null;
     let json = "";
     let key: string | null = null;
     const columns = this.#columns;
@@ -80,7 +84,7 @@ export class EventMaker {
       if (!read.ok) return { column: name, ...read.refusal };
       if (read.value !== undefined) event[name] = read.value;
     }
-    return this.#record(Buffer.from(JSON.stringify(event)));
+    return this.#record(Buffer.from(JSON.stringify(writeWire(event, this.#wire))));
   }
 
   /**
@@ -97,6 +101,8 @@ export class EventMaker {
     const isPlain = forms.timeNumbers === "ms" && forms.missing.size === 0;
     const asItIs = isPlain && !hasLongNumber(json) ? this.#record(json) : null;
     if (asItIs !== null && !isRefusal(asItIs)) return asItIs;
+    // What lies elsewhere, or is written otherwise, is sent as it is or not at all.
+    if (this.#wire !== null) return asItIs ?? this.#record(json);
     let event: unknown;
     try {
       event = JSON.parse(json.toString());
@@ -115,7 +121,7 @@ export class EventMaker {
     const { stream, encode } = this.#options;
     const decoded = decodeOne(stream, value);
     if (!decoded.ok) return this.#explained(value, decoded.reject);
-    const event = JSON.parse(value.toString()) as Record<string, unknown>;
+    const event = JSON.parse(this.#wire === null ? value.toString() : decoded.canonical) as Record<string, unknown>;
     const key = event[stream.key];
     if (key === undefined)
       return {
@@ -127,7 +133,7 @@ export class EventMaker {
   }
 
   #explained(value: Buffer, reject: string): Refusal {
-    if (!reject.startsWith("contract")) return { reason: reject };
+    if (!reject.startsWith("contract") || this.#wire !== null) return { reason: reject };
     const event = JSON.parse(value.toString()) as Readonly<Record<string, unknown>>;
     return contractProblem(this.#options.stream.fields, event) ?? { reason: reject };
   }

@@ -5,7 +5,8 @@ import { TidelineError } from "../../core/errors.ts";
 import { type RegisteredSchema, type SchemaRegistry, subjectOf } from "./registry.ts";
 
 /**
- * Registers the Avro schema of every version of these streams, the oldest first; what is registered already is left. Throws DEFINITION_INVALID
+ * Registers the Avro schema of every version of these streams, the oldest first; what is registered already is left. The schemas of records whose fields
+ * lie elsewhere are those of whoever writes them. Throws DEFINITION_INVALID
  * for a version that was changed after it was registered, SCHEMA_INCOMPATIBLE for a new one that breaks its stream's rule, NOT_READY when
  * the registry does not answer.
  */
@@ -14,7 +15,9 @@ export async function prepareStreams(
   streams: Iterable<Stream>,
   topicOf: (stream: string) => string,
 ): Promise<void> {
-  for (const stream of streams) await prepareStream(registry, stream, subjectOf(topicOf(stream.name)));
+  for (const stream of streams)
+    if (stream.versions.every(({ wire }) => wire === null))
+      await prepareStream(registry, stream, subjectOf(topicOf(stream.name)));
 }
 
 async function prepareStream(registry: SchemaRegistry, stream: Stream, subject: string): Promise<void> {
