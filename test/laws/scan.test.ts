@@ -351,6 +351,27 @@ describe("invariant 3, for the scanner of JSON alone", () => {
     expect(recognised).toBeGreaterThan(all / 20);
   });
 
+  test("the ISO 8601 that most producers write is read as zod reads it, on every day of some centuries", () => {
+    const dated = stream("dated", {
+      ...{ revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 0 },
+      fields: { id: text(), at: instant({ as: "iso", min: "0001-01-01", max: "9999-12-31" }) },
+    });
+    const record = (at: string) => Buffer.from(JSON.stringify({ id: "a", at }));
+    for (const first of [1, 1899, 1969, 1999, 2099, 2399, 9997]) {
+      const days = Array.from({ length: 900 }, (_, day) => {
+        const date = new Date(0);
+        date.setUTCFullYear(first, 0, day + 1);
+        date.setUTCHours(23, day % 60, 59, day);
+        return record(date.toISOString());
+      });
+      expect(expectSound(dated, days)).toBe(900);
+    }
+    const none = ["2026-02-29", "2024-02-30", "2100-02-29", "2026-13-01", "2026-00-01", "2026-04-31", "2026-01-00"];
+    for (const date of none) expect(expectSound(dated, [record(`${date}T00:00:00Z`)]), date).toBe(0);
+    for (const clock of ["24:00:00Z", "23:60:00Z", "23:59:60Z", "00:00:00.12xZ", "00:00:00.1/0Z", "00:00:0:Z"])
+      expect(expectSound(dated, [record(`2026-01-01T${clock}`)]), clock).toBe(0);
+  });
+
   test("an undeclared value that JSON.parse accepts is skipped, wherever it is", () => {
     const values = [...VALUES, nested(31, "[", "]"), nested(31, '{"a":', "}"), `[${"1,".repeat(5_000)}1]`];
     for (const place of PLACES)

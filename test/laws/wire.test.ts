@@ -7,6 +7,8 @@ import { checkStream, type Fields, stream } from "../../core/contract/stream.ts"
 import { streamDocument, streamFrom } from "../../core/contract/stream-document.ts";
 import { writeWire } from "../../core/contract/wire.ts";
 import { parsePath, pathText } from "../../core/contract/wire-path.ts";
+import { EventMaker, isRefusal } from "../../ingest/send/event-maker.ts";
+import { PLAIN_FORMS } from "../../ingest/send/value-forms.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
 import { duckForTests } from "../duck.ts";
@@ -118,6 +120,20 @@ test("records as other systems write them are events of contracts of a few lines
   // As `INT64` nanoseconds of a Go program: a double would be off by 56.
   const exact = of({ at: instant({ as: "ns" }) }, "at");
   expect(canonical(exact, '{"id":"e","at":1700000000123999999}')).toEqual({ id: "e", at: 1_700_000_000_123 });
+});
+
+test("a row of a table is sent with its values in their places, and JSON as it is", () => {
+  const names = ["id", "at", "paid", "seen", "kind", "on", "lines"];
+  const maker = new EventMaker({ stream: shipped, forms: PLAIN_FORMS }, names);
+  const made = maker.ofCells(["x", "2024-01-15T14:30:00+02:00", "2024-01-15", null, "a", "true", '[{"sku":"s"}]']);
+  if (isRefusal(made)) expect.fail(JSON.stringify(made));
+  const record = JSON.parse(String(made.value));
+  expect(record).toMatchObject({ id: "x", meta: { time: "2024-01-15T12:30:00.000Z", flags: { on: true } }, Kind: "a" });
+  expect(record.Lines).toEqual([{ SKU: "s" }]);
+  expect(made.key).toBe("x");
+  const json = Buffer.from(String(made.value));
+  expect(maker.ofJson(json)).toEqual({ key: "x", value: json });
+  expect(maker.ofJson(Buffer.from('{"id":"x","meta":[]}'))).toEqual({ reason: "contract: at: $.meta is a list" });
 });
 
 test("a path is read as it is written, and what is no path is refused", () => {

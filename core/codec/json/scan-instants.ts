@@ -1,6 +1,6 @@
 import { epochMs, isoMs, type WrittenAs } from "../../contract/record-time.ts";
 import type { ColumnText } from "../text/column-text.ts";
-import { type JsonInput, NOT_RECOGNISED, QUOTE } from "./json-input.ts";
+import { BACKSLASH, DOT, type JsonInput, MINUS, NOT_RECOGNISED, QUOTE, ZERO } from "./json-input.ts";
 import type { ValueScanner } from "./scan-values.ts";
 
 /** Longer than any instant that is recognised. */
@@ -23,6 +23,14 @@ export class WrittenInstant implements ValueScanner {
   }
 
   scan({ bytes, end }: JsonInput, from: number, out: ColumnText): number {
+    if (this.#as === "iso" && bytes[from] === QUOTE) {
+      const after = usualEnd(bytes, from + 1, end);
+      const ms = after < 0 ? Number.NaN : usualMs(bytes, from + 1, after);
+      if (ms >= this.#min && ms <= this.#max) {
+        out.writeWhole(ms);
+        return after + 1;
+      }
+    }
     const isText = bytes[from] === QUOTE;
     const first = isText ? from + 1 : from;
     let text = "";
@@ -52,9 +60,56 @@ export class WrittenInstant implements ValueScanner {
   }
 }
 
-const BACKSLASH = 0x5c;
+const LETTER_Z = 0x5a;
+
+/** What most producers write, digits for zeros: `0000-00-00T00:00:00`, then perhaps `.000`, then `Z`. */
+const USUAL = Buffer.from("0000-00-00T00:00:00");
+
+/** The end of such a text, where its quote is; negative if it is none. */
+function usualEnd(bytes: Uint8Array, from: number, end: number): number {
+  if (from + USUAL.length + 2 > end) return NOT_RECOGNISED;
+  for (let at = 0; at < USUAL.length; at++) {
+    const [wanted, byte] = [USUAL[at] as number, bytes[from + at] as number];
+    if (wanted === ZERO ? byte < ZERO || byte > ZERO + 9 : byte !== wanted) return NOT_RECOGNISED;
+  }
+  let at = from + USUAL.length;
+  if (bytes[at] === DOT) {
+    for (let place = 1; place <= 3; place++) if (!isDigit(bytes[at + place])) return NOT_RECOGNISED;
+    at += 4;
+  }
+  return at + 1 < end && bytes[at] === LETTER_Z && bytes[at + 1] === QUOTE ? at + 1 : NOT_RECOGNISED;
+}
+
+/** Epoch milliseconds of such a text; NaN for a day or a time of day that there is not. */
+function usualMs(bytes: Uint8Array, from: number, to: number): number {
+  const two = (at: number) => (bytes[from + at] as number) * 10 + (bytes[from + at + 1] as number) - 11 * ZERO;
+  const [year, month, day] = [two(0) * 100 + two(2), two(5), two(8)];
+  const [hours, minutes, seconds] = [two(11), two(14), two(17)];
+  const isLeap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
+  const days = month === 2 && isLeap ? 29 : (DAYS[month - 1] ?? 0);
+  if (day < 1 || day > days || hours > 23 || minutes > 59 || seconds > 59) return Number.NaN;
+  const fraction = bytes[from + USUAL.length] === DOT ? two(20) * 10 + (bytes[to - 2] as number) - ZERO : 0;
+  return (
+    daysBefore(year, month) * DAY_MS + (day - 1) * DAY_MS + ((hours * 60 + minutes) * 60 + seconds) * 1_000 + fraction
+  );
+}
+
+const DAY_MS = 86_400_000;
+const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
+/** Days from 1970 to the first of a month. */
+function daysBefore(year: number, month: number): number {
+  // Years begin in March here, so that a leap day is the last of its year.
+  const [march, months] = month > 2 ? [year, month - 3] : [year - 1, month + 9];
+  const leaps = Math.floor(march / 4) - Math.floor(march / 100) + Math.floor(march / 400);
+  return march * 365 + leaps + Math.floor((months * 153 + 2) / 5) - 719_468;
+}
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= ZERO && byte <= ZERO + 9;
+}
 
 /** A digit, a minus sign or a point. */
 function isNumberByte(byte: number): boolean {
-  return (byte >= 0x30 && byte <= 0x39) || byte === 0x2d || byte === 0x2e;
+  return isDigit(byte) || byte === MINUS || byte === DOT;
 }
