@@ -213,7 +213,7 @@ describe("the documents", () => {
       names.filter((name) => !new RegExp(`(?<!\\w)${name}(?!\\w)`).test(text));
     const functions = [...ALLOWED_FUNCTIONS].filter((name) => /^\w+$/.test(name) && !name.endsWith("like_escape"));
     const sources = await Promise.all(
-      ["speed-layer", "activities", "serving"].map((room) => textOf(join(room, "metrics.ts"))),
+      ["speed-layer", "activities", "serving/operations"].map((room) => textOf(join(room, "metrics.ts"))),
     );
     const metrics = sources.flatMap((source) => source.match(/tideline_\w+/g) ?? []);
     const workflows = [...(await textOf("workflows/index.ts")).matchAll(/export \{ (\w+) \}/g)].map(

@@ -6,6 +6,6 @@ import { join } from "node:path";
 export async function applyMarker(program: string): Promise<string> {
   const hash = createHash("sha1");
   for (const part of ["common.lua", "values.lua", "apply.lua"])
-    hash.update(await readFile(join(program, "store", "scripts", part)));
+    hash.update(await readFile(join(program, "store", "redis", "scripts", part)));
   return hash.digest("hex");
 }
