@@ -71,7 +71,7 @@ describe("docs/your-own-data.md", () => {
     await rm(home, { recursive: true, force: true });
   });
 
-  test("does what it says, from the first file to the last", { timeout: 480_000 }, async () => {
+  test("does what it says, from the first file to the last", { timeout: 900_000 }, async () => {
     // npx takes a second by itself. `npx tideline` runs this file.
     const exports: string[] = [`npx() { shift; node ${join(process.cwd(), "cli", "tideline.js")} "$@"; }`];
     const shell = (command: string) =>

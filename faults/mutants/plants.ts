@@ -458,7 +458,7 @@ export const plants: readonly Plant[] = [
     replace: "",
     necessary: true,
     scenarios: [],
-    seed: 1,
+    seed: 5,
     slow: true,
     rewritten: true,
   },
