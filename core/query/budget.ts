@@ -30,16 +30,16 @@ export const ANSWER_LIMITS: BudgetLimits = {
 };
 
 /**
- * What one answer may cost that the server computes on its own event loop: a fortieth of an answer's cells and items. What costs more is computed by the
- * helper process. Rows cost the loop nothing, because DuckDB adds them up on threads of its own.
+ * What one answer may cost that the server computes on its own event loop: a quarter of an answer's cells, an eighth of its items. What costs more is computed
+ * by the helper process. Rows cost the loop nothing, because DuckDB adds them up on threads of its own.
  */
 export const SMALL_ANSWER_LIMITS: BudgetLimits = {
   rows: 10_000_000,
-  cells: 5_000,
-  windows: 5_000,
-  merges: 500_000,
-  items: 100_000,
-  sketchBytes: 4 * 1024 * 1024,
+  cells: 50_000,
+  windows: 50_000,
+  merges: 2_500_000,
+  items: 500_000,
+  sketchBytes: 16 * 1024 * 1024,
 };
 
 /** So many registers are merged in the time that one value takes. */
