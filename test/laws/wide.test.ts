@@ -274,8 +274,11 @@ test("a batch of another topic is refused, and malformed state is refused before
   await expect(chain.applyBatch([application(0, broken, 500)])).rejects.toThrow("bad field");
   const [first, ...rest] = counts(0, 500).reverse();
   const over = { merge: "sum", field: rowsField(1_000), value: 2n ** 61n } as const;
-  const large = [...rest, { bucket: 0, sketches: [], values: [...(first?.values ?? []), over] }];
-  expect(await chain.applyBatch([application(0, large, 500)])).toEqual([{ kind: "overflow" }]);
+  // In the last part, and in an earlier one, behind which the next one is on its way already.
+  const last = [...rest, { bucket: 0, sketches: [], values: [...(first?.values ?? []), over] }];
+  const early = [{ bucket: 0, sketches: [], values: [...(first?.values ?? []).slice(0, 150), over] }, ...rest, ...rest];
+  for (const large of [last, early])
+    expect(await chain.applyBatch([application(0, large, 500)])).toEqual([{ kind: "overflow" }]);
   expect((await chain.load())?.applied.size).toBe(0);
   // Nothing of what was staged in vain is left.
   expect(await redis.keys(`*${namespace}*:s:*`)).toEqual([]);
