@@ -1,6 +1,6 @@
 import { quoteText } from "../core/contract/sql.ts";
-import { TidelineError } from "../core/errors.ts";
 import { type Duck, rowsOf } from "../store/duckdb/duck.ts";
+import { namedDuckError } from "../store/duckdb/duck-errors.ts";
 import type { BatchStores, Watch } from "./stores.ts";
 
 /**
@@ -20,39 +20,11 @@ export async function withDuck<T>(
     return await work(duck);
   } catch (error) {
     signal.throwIfAborted();
-    throw named(error);
+    throw namedDuckError(error);
   } finally {
     signal.removeEventListener("abort", interrupt);
     duck.closeSync();
   }
-}
-
-/** Whether DuckDB says that a number leaves 64 bits. */
-export function isOverflow(error: unknown): boolean {
-  return error instanceof Error && /out of range for the destination type INT64|Overflow in/.test(error.message);
-}
-
-function named(error: unknown): unknown {
-  const message = error instanceof Error ? (error.message.split("\n")[0] ?? "") : "";
-  if (!(error instanceof TidelineError) && isOverflow(error)) {
-    return new TidelineError(
-      "STATE_OVERFLOW",
-      message,
-      "Lower the bounds in the stream's contract, or count in a larger unit.",
-      { cause: error },
-    );
-  }
-  if (/No files found|Cannot open file|No magic bytes|too small to be a Parquet/.test(message)) {
-    return new TidelineError(
-      "ARCHIVE_DAMAGED",
-      message,
-      "Put it back from a backup: `tideline restore <folder> --file <path>`.",
-      {
-        cause: error,
-      },
-    );
-  }
-  return error;
 }
 
 /** The one row of a query whose columns are all numbers. */

@@ -15,6 +15,7 @@ export const UNIT = [
   "test/contract-identity.test.ts",
   "test/damaged-documents.test.ts",
   "test/definitions.test.ts",
+  "test/duck-errors.test.ts",
   "test/fetch-size.test.ts",
   "test/helper.test.ts",
   "test/hosts.test.ts",

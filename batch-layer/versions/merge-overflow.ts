@@ -4,7 +4,7 @@ import type { View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { cellColumns } from "../../core/state/compile.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
-import { isOverflow } from "../duck-run.ts";
+import { isOverflow } from "../../store/duckdb/duck-errors.ts";
 
 /** Of a cell's dimensions so much is shown. */
 const MAX_SHOWN = 200;

@@ -5,6 +5,7 @@ import { type Cut, cutToJson } from "../../core/log/position.ts";
 import { spanRecords } from "../../store/decode/raw-events.ts";
 import { type RecomputeSources, recomputeStates } from "../../store/decode/recompute.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
+import { namedDuckError } from "../../store/duckdb/duck-errors.ts";
 import { ScratchFolder } from "../../store/files/scratch-folder.ts";
 import { topicName, unreachable } from "../../store/kafka/cluster/topics.ts";
 import { overloaded, Refusal, tooLarge } from "../common/problem.ts";
@@ -125,7 +126,7 @@ export function recomputingRefused(error: unknown, brokers: string): unknown {
   if (error instanceof Error && error.message.startsWith("Out of Memory Error"))
     return tooLarge("recomputing this position would take more memory than this server may use");
   const fromKafka = String((error as { code?: unknown }).code).startsWith("PLT_KFK");
-  return fromKafka ? unreachable(brokers, error) : error;
+  return fromKafka ? unreachable(brokers, error) : namedDuckError(error);
 }
 
 function tooManyRecords(records: number, maxRecords: number): Refusal {

@@ -1,6 +1,7 @@
 import type { DuckDBValue } from "@duckdb/node-api";
 import type { Work } from "../../../core/query/work.ts";
 import type { Duck, DuckPool } from "../../../store/duckdb/duck.ts";
+import { namedDuckError } from "../../../store/duckdb/duck-errors.ts";
 import { overloaded, readingTooSlow, tooLarge } from "../../common/problem.ts";
 import { inTurns } from "../../common/turns.ts";
 
@@ -54,7 +55,7 @@ export class DuckQueue {
     } catch (error) {
       if (late) throw readingTooSlow(this.#options.timeoutMs);
       if (error instanceof Error && error.message.startsWith("Out of Memory Error")) throw this.#outOfMemory();
-      throw error;
+      throw namedDuckError(error);
     } finally {
       clearTimeout(timer);
       this.#give(duck);
