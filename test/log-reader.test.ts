@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { Admin, ConnectionPool, Writer } from "@platformatic/kafka";
 import { Kafka, logLevel, Partitioners } from "kafkajs";
-import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from "vitest";
 import { checkKeys } from "../cli/doctor/keys.ts";
 import { loadConfig } from "../cli/setup/config.ts";
 import { at, type Cut, type Position, position } from "../core/log/position.ts";
@@ -352,6 +352,23 @@ describe("what a broker keeps and refuses", () => {
     const [broker = { host: "", port: 0 }] = parseBrokers(brokers);
     const opened = await fetchApi.async(await pool.get(broker), ...(request.with(5, 0) as typeof request));
     expect(opened.sessionId).toBeGreaterThan(0);
+  });
+
+  test("a reader whose wall clock is set back by a day goes on reading at once", async () => {
+    const topic = await topicWith(1);
+    const reader = new LogReader({ brokers, clientId: `clock-${topic}` });
+    const clock = vi.spyOn(Date, "now");
+    try {
+      await send(topic, 0, ["a"]);
+      expect(valuesOf(await reader.fetch(topic, cut(0), LIMITS))).toEqual(["a"]);
+      const realMs = performance.timeOrigin + performance.now();
+      clock.mockReturnValue(Math.round(realMs - 86_400_000));
+      await send(topic, 0, ["b"]);
+      expect(valuesOf(await reader.fetch(topic, cut(1), LIMITS))).toEqual(["b"]);
+    } finally {
+      clock.mockRestore();
+      await reader.close();
+    }
   });
 
   test("a reader that a quota slows down reads everything", async () => {

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { Generation } from "../../core/definition/generation.ts";
 import { Manifest } from "../../core/log/documents.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
-import { type Cut, cutToJson, type EpochMs } from "../../core/log/position.ts";
+import { type Cut, cutToJson } from "../../core/log/position.ts";
 import type { DataDirectory } from "../files/files.ts";
 
 /** How many versions stay for people to look at; far more than are published in `LIST_AGE_MS`. */
@@ -18,7 +18,7 @@ const LIST_AGE_MS = 5 * 60_000;
 export class Manifests {
   readonly #data: DataDirectory;
   /** The newest that this process knows of; those after it are found by their number, so asking costs the same however many there are. */
-  readonly #known = new Map<Generation, { readonly manifest: Manifest; readonly listedAtMs: EpochMs }>();
+  readonly #known = new Map<Generation, { readonly manifest: Manifest; readonly listedAtMs: number }>();
 
   constructor(data: DataDirectory) {
     this.#data = data;
@@ -27,11 +27,10 @@ export class Manifests {
   /** The newest manifest, or null when the generation has not begun. */
   async newest(generation: Generation): Promise<Manifest | null> {
     const known = this.#known.get(generation);
-    const ageMs = known === undefined ? -1 : Date.now() - known.listedAtMs;
     const begin =
-      known !== undefined && ageMs >= 0 && ageMs < LIST_AGE_MS
+      known !== undefined && performance.now() - known.listedAtMs < LIST_AGE_MS
         ? known
-        : { manifest: await this.#listed(generation), listedAtMs: Date.now() };
+        : { manifest: await this.#listed(generation), listedAtMs: performance.now() };
     let newest = begin.manifest;
     if (newest === null) return null;
     for (;;) {

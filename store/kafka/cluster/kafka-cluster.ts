@@ -51,7 +51,7 @@ export class KafkaCluster {
   /** What the cluster says of a topic; at most five seconds old, or as it is now when `fresh`. Throws TOPIC_MISSING. */
   async topic(name: string, { fresh = false } = {}): Promise<TopicMetadata> {
     const held = this.#topics.get(name);
-    if (!fresh && held !== undefined && Date.now() - held.atMs < METADATA_AGE_MS) return held.metadata;
+    if (!fresh && held !== undefined && performance.now() - held.atMs < METADATA_AGE_MS) return held.metadata;
     const answer = await patiently.execute(() => this.#ask(name));
     const topic = answer.topics.find((one) => one.name === name);
     if (topic === undefined) throw topicMissing(name);
@@ -61,7 +61,7 @@ export class KafkaCluster {
       .toSorted((a, b) => a.partitionIndex - b.partitionIndex)
       .map(({ leaderId }) => brokers.get(leaderId));
     const metadata = { id: topic.topicId, leaders };
-    this.#topics.set(name, { metadata, atMs: Date.now() });
+    this.#topics.set(name, { metadata, atMs: performance.now() });
     return metadata;
   }
 

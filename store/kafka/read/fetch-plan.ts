@@ -1,7 +1,7 @@
 import type { BrokerAddress } from "../cluster/brokers.ts";
 
 /**
- * In which order the partitions of a topic are asked for, and which are left out for a while. Pure: the caller gives the time.
+ * In which order the partitions of a topic are asked for, and which are left out for a while. Pure: the caller gives the time, of a clock that is never set (`performance.now`).
  *
  * A broker gives a batch that is larger than a partition's share only to the first partition of a request that has data. So a partition that gave
  * something moves to the end, as in Kafka's Java client; in a fixed order a large batch behind a busy partition would never be read.

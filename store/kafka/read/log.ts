@@ -104,7 +104,7 @@ export class LogReader implements LogSource {
   readonly #pool: ConnectionPool;
   readonly #watch: FetchWatch;
   readonly #turns = new Map<string, FetchTurns>();
-  /** Until when a broker wants no request of ours, by its address. */
+  /** Until when a broker wants no request of ours, by its address, on the clock that nobody sets. */
   readonly #throttledUntilMs = new Map<string, number>();
 
   constructor(options: { brokers: string; clientId: string; watch?: FetchWatch }) {
@@ -145,14 +145,14 @@ export class LogReader implements LogSource {
    */
   async fetch(topic: string, positions: Cut, limits: FetchLimits): Promise<FetchedPartition[]> {
     const turns = this.#turnsOf(topic);
-    const asked = turns.turn(positions.keys(), Date.now());
+    const asked = turns.turn(positions.keys(), performance.now());
     const outcomes = await this.#ask(topic, asked, positions, limits);
     const failed: { readonly partition: number; readonly error: Error }[] = [];
     const fetched: FetchedPartition[] = [];
     for (const outcome of outcomes) {
       if ("error" in outcome) {
         failed.push(outcome);
-        turns.failed(outcome.partition, Date.now());
+        turns.failed(outcome.partition, performance.now());
         this.#cluster.forget(topic);
         continue;
       }
@@ -221,7 +221,7 @@ export class LogReader implements LogSource {
     const { leader, topic, topicId, partitions, positions, partitionBytes, maxBytes, maxWaitMs } = question;
     const name = `${leader.host}:${leader.port}`;
     const connection = await this.#pool.get(leader);
-    const throttledMs = (this.#throttledUntilMs.get(name) ?? 0) - Date.now();
+    const throttledMs = (this.#throttledUntilMs.get(name) ?? 0) - performance.now();
     if (throttledMs > 0) await delay(throttledMs);
     // Not the client's own `fetch`: its filter lets aborted records through when their marker is not in the same answer.
     const asked = fetchApi.async(
@@ -236,7 +236,7 @@ export class LogReader implements LogSource {
     );
     const answer = await answered(connection, asked, maxWaitMs + SILENCE_MS);
     const fetchedAtMs = Date.now();
-    this.#throttledUntilMs.set(name, fetchedAtMs + answer.throttledMs);
+    this.#throttledUntilMs.set(name, performance.now() + answer.throttledMs);
     return answer.partitions.map((part) => {
       const partition = part.partitionIndex;
       try {
