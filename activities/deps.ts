@@ -4,7 +4,7 @@ import { TidelineError } from "../core/errors.ts";
 import type { DeadLetters } from "../store/dead-letters/letter-writer.ts";
 import type { Definitions } from "../store/definitions/definitions.ts";
 import type { Generations } from "../store/definitions/generations.ts";
-import { topicName } from "../store/kafka/cluster/topics.ts";
+import { topicOf } from "../store/kafka/cluster/topics.ts";
 import { Chain } from "../store/redis/chain.ts";
 import type { TidelineRedis } from "../store/redis/redis.ts";
 import type { AttemptDeps } from "./attempt.ts";
@@ -40,7 +40,7 @@ export function streamTarget({ definitions, namespace }: ActivityDeps, name: str
       `no view reads a stream "${name}"`,
       `There are: ${[...definitions.streams.keys()].join(", ")}.`,
     );
-  return { stream, topic: topicName(namespace, name) };
+  return { stream, topic: topicOf(namespace, stream) };
 }
 
 /**
@@ -58,7 +58,7 @@ export async function viewTarget(
       `${generation} was computed by another release, and this one computes it otherwise`,
       "It answers from its newest version. Wait until the worker has built the generation of this release.",
     );
-  return { view, generation, stream: view.stream, topic: topicName(namespace, view.stream.name) };
+  return { view, generation, stream: view.stream, topic: topicOf(namespace, view.stream) };
 }
 
 /** How people call it: by its view's name while it is served, else by its own. */

@@ -183,7 +183,7 @@ export class Lane {
     const decodedMs = performance.now();
     for (const { partition, to } of fetched) this.#decoded.set(partition, to);
     if (rejected.length > 0) {
-      await this.#deps.deadLetters.send(this.#deps.topic, rejected);
+      await this.#deps.deadLetters.send(this.#deps, rejected);
       metrics.rejects.inc({ stream: stream.name }, rejected.length);
     }
     const waitedMs = await this.#apply(fetched);

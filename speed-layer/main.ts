@@ -13,7 +13,7 @@ import type { Definition, Definitions } from "../store/definitions/definitions.t
 import { Generations } from "../store/definitions/generations.ts";
 import { DuckPool } from "../store/duckdb/duck.ts";
 import { DataDirectory } from "../store/files/files.ts";
-import { topicName } from "../store/kafka/cluster/topics.ts";
+import { topicOf } from "../store/kafka/cluster/topics.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
 import { Chain } from "../store/redis/chain.ts";
 import { FailureTracker } from "../store/redis/failure-tracker.ts";
@@ -88,7 +88,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 1_024, directories, keepsPlans: true });
   const log = new LogReader({ brokers, clientId: "tideline-speed" });
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
-  const deadLetters = new DeadLetters(brokers);
+  const deadLetters = new DeadLetters(brokers, namespace);
   const metrics = speedMetrics(options.registry, () => failures.problems());
 
   const requests = new SettleRequests(redis, namespace);
@@ -103,7 +103,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   const nameOf = namesOf(living);
   const consumers = groups.map((sharing) => {
     const [{ view: first }] = sharing as [Definition, ...Definition[]];
-    const topic = topicName(namespace, first.stream.name);
+    const topic = topicOf(namespace, first.stream);
     const tracks = sharing.map((definition) => {
       const chain = new Chain(redis, namespace, definition.generation);
       const newestManifest = () =>

@@ -17,6 +17,8 @@ export interface UpContext {
   readonly kafkaBrokers: string;
   readonly redisUrl: string;
   readonly temporalAddress: string;
+  /** Tells people something once everything has started. */
+  readonly say: (line: string) => void;
 }
 
 /** Something to do once the servers run and before the roles start, such as creating topics. Must be idempotent. */
@@ -36,11 +38,12 @@ interface Started {
   readonly processes: ProcessHandle[];
   /** Is told what does not work of a role that runs all the same. */
   readonly onUnready: (reason: string) => void;
+  readonly onNote: (note: string) => void;
   readonly work: (report: (line: string) => void) => Work;
 }
 
 /** The settings of a role; it reads nothing else. */
-const roleEnvironment = ({ home, ports, ...servers }: UpContext): Record<string, string> => ({
+const roleEnvironment = ({ home, ports, say: _, ...servers }: UpContext): Record<string, string> => ({
   TIDELINE_HOME: home,
   KAFKA_BROKERS: servers.kafkaBrokers,
   REDIS_URL: servers.redisUrl,
@@ -114,6 +117,7 @@ function upTasks(options: UpOptions, servers: Servers, steps: readonly UpStep[],
     kafkaBrokers: servers.kafka.brokers,
     redisUrl: servers.redis.url,
     temporalAddress: servers.temporal.address,
+    say: started.onNote,
   };
   const env = roleEnvironment(context);
   const prepare = steps.map(
@@ -159,10 +163,12 @@ export async function bringUp(options: UpOptions, steps: readonly UpStep[]): Pro
   const failed = new AbortController();
   const signal = AbortSignal.any([interrupts.stop, failed.signal]);
   let unready: string[] | null = [];
+  const notes: string[] = [];
   const started: Started = {
     processes: [],
     work: (report) => ({ report, signal }),
     // Not in the middle of the start's own lines.
+    onNote: (note) => void notes.push(note),
     onUnready: (reason) => (unready === null ? say(reason) : void unready.push(reason)),
   };
   try {
@@ -175,6 +181,7 @@ export async function bringUp(options: UpOptions, steps: readonly UpStep[]): Pro
     interrupts.stop.throwIfAborted();
     for (const handle of started.processes) void supervise(handle, { say, signal });
     say(overview(servers, ports, home));
+    if (notes.length > 0) say(`\n${notes.join("\n")}`);
     if (unready.length > 0) say(`\nNot everything works; \`npx tideline status\` shows it:\n  ${unready.join("\n  ")}`);
     unready = null;
     await aborted(interrupts.stop);

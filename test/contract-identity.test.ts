@@ -8,7 +8,7 @@ import type { Field } from "../core/contract/field.ts";
 import { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../core/contract/fields.ts";
 import { sql } from "../core/contract/sql.ts";
 import { type Fields, type Stream, type StreamDefinition, stream } from "../core/contract/stream.ts";
-import { streamDocument } from "../core/contract/stream-document.ts";
+import { streamDocument, streamFrom } from "../core/contract/stream-document.ts";
 import { generationOf } from "../core/definition/generation.ts";
 import { type View, view } from "../core/definition/view.ts";
 import { viewDocument, viewFrom } from "../core/definition/view-document.ts";
@@ -119,6 +119,24 @@ describe("a change that decides decoding, under the same revision", () => {
       expect(await new Contracts(data).changes([sales({ revision: 2 })])).toHaveLength(1);
     },
   );
+});
+
+test("a stream cannot move to another topic, whatever its revision: what is stored are positions of the old one", async () => {
+  for (const [before, now, says] of [
+    [undefined, "prod.Sales", `its topic was the stream's own and is now "prod.Sales"`],
+    ["prod.Sales", null, `its topic was "prod.Sales" and is now the stream's own`],
+    ["prod.Sales", "prod.Sales_v2", 'its topic was "prod.Sales" and is now "prod.Sales_v2"'],
+  ] as const) {
+    const data = directory();
+    const old = sales(before === undefined ? {} : { topic: before });
+    await new Generations(data).register(definitions(old), "test");
+    const moved = new Generations(data).register(definitions(sales({ topic: now, revision: 2 })), "test");
+    await expect(moved).rejects.toMatchObject({ code: "DEFINITION_INVALID", message: `stream sales: ${says}` });
+    await new Generations(data).register(definitions(old), "test");
+    await new Generations(data).register(definitions(sales({ topic: before ?? null, revision: 2 })), "test");
+  }
+  expect(streamFrom(streamDocument(sales({ topic: "prod.Sales" }))).topic).toBe("prod.Sales");
+  expect(streamDocument(sales())).not.toHaveProperty("topic");
 });
 
 test("what decides nothing may change: partitions, key, the rule for versions, the order of fields and values", async () => {

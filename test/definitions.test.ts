@@ -100,6 +100,40 @@ test("a stream that no view reads is known too; one whose name is taken is refus
   expect(message).toMatch(/again\.ts: stream order-created: partitions/);
 });
 
+test("a stream may name its topic as Kafka allows it; two streams on one topic are refused, by name", async () => {
+  const directory = join(folder, "topics");
+  await mkdir(directory);
+  const problems = async (namespace: string, ...streams: readonly (readonly [name: string, topic: string])[]) => {
+    const made = streams.map(
+      ([name, topic], index) =>
+        `export const s${index} = stream("${name}", { topic: ${topic}, revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1, fields: { id: text(), at: instant({}) } });`,
+    );
+    await writeFile(
+      join(directory, `topics${files++}.ts`),
+      `import { instant, stream, text } from "../../../core/definition/builders.ts";\n${made.join("\n")}`,
+    );
+    const loaded = loadDefinitions({ schemas: [directory], views: [], namespace });
+    const message = await loaded.then(
+      () => "",
+      (error: Error) => error.message,
+    );
+    await rm(join(directory, `topics${files - 1}.ts`));
+    return message;
+  };
+  expect(await problems("shop", ["orders", '"prod.Orders_v1"'], ["sales", "undefined"], ["clicks", '"sales"'])).toBe(
+    "",
+  );
+  expect(await problems("", ["orders", '"a"'], ["sales", '"a"'])).toBe(
+    'stream sales: topic "a" is read by stream "orders" already: a topic has one stream',
+  );
+  expect(await problems("shop", ["sales", "null"], ["clicks", '"shop.sales"'])).toMatch(
+    /topic "shop.sales" is read by/,
+  );
+  expect(await problems("shop", ["orders", '"shop.orders.dead-letters"'])).toMatch(/holds the dead letters of/);
+  for (const wrong of ['""', '"."', '".."', '"a b"', '"a/b"', '"ä"', `"${"a".repeat(250)}"`, "7"])
+    expect(await problems("", ["orders", wrong]), wrong).toMatch(/stream orders: topic .*Kafka's names have/);
+});
+
 test("two views of one name are refused", async () => {
   const directory = join(folder, "twins");
   await mkdir(directory);
@@ -117,6 +151,9 @@ test("a generation changes with what is computed, and with nothing else", () => 
   expect(changed({ where: null })).not.toBe(generationOf(revenue));
   expect(changed({ grainMs: 1 })).not.toBe(generationOf(revenue));
   expect(changed({ stream: { ...revenue.stream, revision: 99 } })).not.toBe(generationOf(revenue));
+  expect(changed({ stream: { ...revenue.stream, topic: "other" } })).not.toBe(generationOf(revenue));
+  // As stored by every release since the first that can be upgraded from.
+  expect(generationOf(revenue)).toBe("revenue.543ffe62c496");
   expect(changed({ measures: { ...revenue.measures, extra: sum(sql`amount_cents`) } })).not.toBe(generationOf(revenue));
   expect(view("x", { stream: revenue.stream, every: "1 minute", measures: revenue.measures }).grainMs).toBe(60_000);
 });

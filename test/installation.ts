@@ -76,10 +76,10 @@ export class Installation {
       views: folders(env.TIDELINE_VIEWS, "views"),
     });
     const topics = [...streams.values()].flatMap((stream) => {
-      const topic = topicName(namespace, stream.name);
+      const name = topicName(namespace, stream.name);
       return [
-        { name: topic, partitions: stream.partitions },
-        { name: deadLetterTopic(topic), partitions: 1 },
+        ...(stream.topic === null ? [{ name, partitions: stream.partitions }] : []),
+        { name: deadLetterTopic(name), partitions: 1 },
       ];
     });
     await ensureTopics(inject("kafkaBrokers"), topics);

@@ -91,13 +91,13 @@ test("a dead letter that Kafka refuses loses its bytes, and none that is sent be
   await ensureTopics(brokers, [
     { name: deadLetterTopic(topic), partitions: 1, config: { "max.message.bytes": "2000" } },
   ]);
-  const letters = new DeadLetters(brokers);
+  const letters = new DeadLetters(brokers, "");
   const rejected = (offset: number) => ({
     ...{ partition: 0, offset: position(BigInt(offset)), reject: "not-json" as const, key: null },
     value: Buffer.from(`${offset} `.repeat(offset % 8 === 3 ? 1_000 : 1)),
   });
   const calls = Array.from({ length: 8 }, (_, call) => [0, 1, 2].map((index) => rejected(call * 3 + index)));
-  await Promise.all(calls.map((call) => letters.send(topic, call)));
+  await Promise.all(calls.map((call) => letters.send({ stream: { name: "any", topic: null }, topic }, call)));
   await letters.close();
   const held = new Map((await readAll(deadLetterTopic(topic))).map((one) => [one.key, one]));
   for (const { offset, value } of calls.flat()) {

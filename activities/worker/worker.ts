@@ -170,7 +170,7 @@ async function openDeps(options: WorkerOptions) {
   });
   const failures = new FailureTracker(new Failures(redis, namespace));
   redis.on("ready", () => failures.succeeded(REDIS));
-  const deadLetters = new DeadLetters(brokers);
+  const deadLetters = new DeadLetters(brokers, namespace);
   const generations = new Generations(data);
   await generations.register(definitions, "worker");
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));

@@ -18,10 +18,11 @@ const RECORD_BYTES = 200;
 export async function sendUnreadLetters(
   stores: BatchStores,
   letters: DeadLetters,
-  { topic }: StreamTarget,
+  target: StreamTarget,
   { topicId, from, to }: DeltaSpan,
   watch: Watch,
 ): Promise<void> {
+  const { topic } = target;
   await withDuck(stores, watch, async (duck) => {
     for (const partition of partitionsOf(from, to)) {
       const [first, last] = [at(from, partition), at(to, partition)];
@@ -31,7 +32,7 @@ export async function sendUnreadLetters(
         const source = `${parquet(stores, [file])} WHERE _reject IS NOT NULL AND _offset >= ${first} AND _offset < ${last}`;
         for await (const rejected of rejectedOf(duck, source, partition)) {
           watch.signal.throwIfAborted();
-          await letters.send(topic, rejected);
+          await letters.send(target, rejected);
         }
       }
     }

@@ -66,7 +66,7 @@ export class Installation {
     try {
       const wanted = [servers.kafka, servers.redis, ...(options.temporal === true ? [servers.temporal] : [])];
       await Promise.all(wanted.map((server) => server.start(unwatched)));
-      await createStreamTopics(installation.config);
+      await createStreamTopics(installation.config, () => undefined);
       return installation;
     } catch (error) {
       await installation.close();
@@ -97,7 +97,7 @@ export class Installation {
     const home = join(this.home, namespace);
     const own = { TIDELINE_NAMESPACE: namespace, TIDELINE_HOME: home, TIDELINE_SPEED_PORT: String(speed) };
     const env = { ...this.env, ...own };
-    await createStreamTopics(loadConfig(env));
+    await createStreamTopics(loadConfig(env), () => undefined);
     return { home, speed: this.#role(`speed-${namespace}`, ["speed"], speed, env) };
   }
 

@@ -17,7 +17,7 @@ export function registerInit(program: Command): void {
     .addHelpText("after", examples)
     .action(async () => {
       const { createStreamTopics } = await import("../setup/create-topics.ts");
-      const topics = await createStreamTopics(loadConfig(process.env));
+      const topics = await createStreamTopics(loadConfig(process.env), (line) => process.stdout.write(`${line}\n`));
       process.stdout.write(`topics: ${topics.join(", ")}, each with its dead letters\n`);
     });
 }

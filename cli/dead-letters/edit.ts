@@ -15,7 +15,7 @@ import { schemasOf } from "./show.ts";
 
 /** Lets somebody correct a letter, checks what they wrote, and keeps it beside the letter for `replay`. */
 export async function editLetter(config: Config, text: string, file: string | undefined): Promise<void> {
-  const { stream, topic, letter } = await findLetter(config, text);
+  const { stream, name: letters, letter } = await findLetter(config, text);
   const name = shortId(config, letter.id);
   if (letter.replayedTo !== null) {
     const hint = "An edit would change nothing: send a corrected event as a new one.";
@@ -36,7 +36,7 @@ export async function editLetter(config: Config, text: string, file: string | un
   const producer = await openProducer({ brokers: config.kafkaBrokers });
   try {
     const headers = { [LETTER.kind]: "edit" };
-    await producer.send(deadLetterTopic(topic), [{ key: letter.id, value: written.bytes, headers }]);
+    await producer.send(deadLetterTopic(letters), [{ key: letter.id, value: written.bytes, headers }]);
   } finally {
     await producer.close();
   }

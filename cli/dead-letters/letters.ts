@@ -2,14 +2,15 @@ import type { Stream } from "../../core/contract/stream.ts";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import { type DeadLetter, parseLetterId, readLetters } from "../../store/dead-letters/dead-letters.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
-import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { topicName, topicOf } from "../../store/kafka/cluster/topics.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import type { Config } from "../setup/config.ts";
 import { streamUnknown } from "../setup/definitions.ts";
 
-/** A stream with its topic and its letters. */
+/** A stream with its topic, the name of what belongs to it (`topicName`), and its letters. */
 export interface StreamLetters {
   readonly stream: Stream;
+  readonly name: string;
   readonly topic: string;
   readonly letters: ReadonlyMap<string, DeadLetter>;
 }
@@ -23,19 +24,19 @@ export async function lettersOf(
   names?: ReadonlySet<string>,
   wants: ReadonlySet<string> = new Set(),
 ): Promise<StreamLetters[]> {
-  const { streams } = await loadDefinitions({ schemas, views });
+  const { streams } = await loadDefinitions({ schemas, views, namespace });
   for (const name of names ?? []) if (!streams.has(name)) throw streamUnknown(name, streams.keys());
   const log = new LogReader({ brokers: kafkaBrokers, clientId: "tideline-dead-letters" });
   try {
     const found: StreamLetters[] = [];
     for (const stream of streams.values()) {
       if (names !== undefined && !names.has(stream.name)) continue;
-      const topic = topicName(namespace, stream.name);
-      const letters = await readLetters(log, topic, (id) => wants.has(id)).catch((error: unknown) => {
+      const name = topicName(namespace, stream.name);
+      const letters = await readLetters(log, name, (id) => wants.has(id)).catch((error: unknown) => {
         if (isTidelineError(error, "TOPIC_MISSING")) return new Map<string, DeadLetter>();
         throw error;
       });
-      found.push({ stream, topic, letters });
+      found.push({ stream, name, topic: topicOf(namespace, stream), letters });
     }
     return found;
   } finally {
@@ -47,12 +48,12 @@ export async function lettersOf(
 export async function findLetter(
   config: Config,
   text: string,
-): Promise<{ stream: Stream; topic: string; letter: DeadLetter }> {
+): Promise<{ stream: Stream; name: string; letter: DeadLetter }> {
   const id = fullId(config, text);
   const [found] = await lettersOf(config, new Set([streamOf(config, text)]), new Set([id]));
   const letter = found?.letters.get(id);
   if (found === undefined || letter === undefined) throw letterUnknown(text);
-  return { stream: found.stream, topic: found.topic, letter };
+  return { stream: found.stream, name: found.name, letter };
 }
 
 /** What people call a letter: its id without the installation's namespace. */

@@ -52,13 +52,13 @@ export async function replayLetters(config: Config, ids: readonly string[], flag
 /** Opening the replay ends any other; only then are the letters read that say what was replayed. */
 async function replayStream(
   config: Config,
-  { stream, topic }: StreamLetters,
+  target: StreamLetters,
   wanted: ReadonlySet<string>,
   flags: ReplayFlags,
 ): Promise<Outcome[]> {
-  const replay = await LetterReplay.open(config.kafkaBrokers, topic);
+  const replay = await LetterReplay.open(config.kafkaBrokers, target);
   try {
-    const [found] = await lettersOf(config, new Set([stream.name]), wanted);
+    const [found] = await lettersOf(config, new Set([target.stream.name]), wanted);
     const plans = found === undefined ? [] : plan(found, wanted, flags);
     const outcomes = plans.flatMap(({ outcome, outgoing }) => (outgoing === null ? [outcome] : []));
     const outgoing = plans.flatMap((one) => (one.outgoing === null ? [] : [one.outgoing]));
@@ -101,8 +101,9 @@ function obstacle({ stream }: StreamLetters, { edited, original = null, replayed
   return null;
 }
 
-/** A record without a key is sent under the key that its contract names. */
+/** A record without a key is sent under the key that its contract names, wherever the record has it. */
 function keyOf({ stream }: StreamLetters, value: Buffer): string {
-  const event = JSON.parse(value.toString()) as Record<string, unknown>;
+  const decoded = decodeOne(stream, value);
+  const event = JSON.parse(decoded.ok ? decoded.canonical : value.toString()) as Record<string, unknown>;
   return String(event[stream.key]);
 }

@@ -7,7 +7,7 @@ import { Manifests } from "../../store/archive/manifests.ts";
 import { Contracts } from "../../store/definitions/contracts.ts";
 import { type Definitions, loadDefinitions } from "../../store/definitions/definitions.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import { livingGenerations } from "../operations/generations.ts";
 import type { Config } from "../setup/config.ts";
@@ -54,7 +54,13 @@ export async function examine(config: Config): Promise<Finding[]> {
 
 /** Whether every stream decodes as it did under its revision: no role starts otherwise. */
 async function checkContracts(config: Config, { streams }: Definitions): Promise<Finding[]> {
-  const changes = await new Contracts(new DataDirectory(join(config.home, "data"))).changes(streams.values());
+  const contracts = new Contracts(new DataDirectory(join(config.home, "data")));
+  const moves = await contracts.moves(streams.values());
+  if (moves.length > 0) {
+    const todo = "Put the topic back, or give the stream another name. No role starts before that.";
+    return moves.map((move) => problem("stream.contract", move, todo));
+  }
+  const changes = await contracts.changes(streams.values());
   if (changes.length === 0) return [ok("stream.contract", "every stream decodes as it did under its revision")];
   const todo = "Raise the stream's `revision`, or put the property back. No role starts before that.";
   return changes.map((change) => problem("stream.contract", change, todo));
@@ -67,8 +73,8 @@ async function checkState(config: Config, definitions: Definitions): Promise<Fin
   const log = new LogReader({ brokers: config.kafkaBrokers, clientId: "tideline-doctor" });
   try {
     const ends = new Map<string, Cut>();
-    for (const name of definitions.streams.keys()) {
-      const bounds = await log.readableBounds(topicName(config.namespace, name)).catch(() => null);
+    for (const [name, stream] of definitions.streams) {
+      const bounds = await log.readableBounds(topicOf(config.namespace, stream)).catch(() => null);
       if (bounds !== null) ends.set(name, bounds.stable);
     }
     const { living, unreadable } = await livingGenerations(config, definitions);

@@ -1,6 +1,6 @@
 import type { Stream } from "../../core/contract/stream.ts";
 import { type ClusterFacts, clusterFacts, type TopicFacts } from "../../store/kafka/cluster/cluster-facts.ts";
-import { deadLetterTopic, topicName } from "../../store/kafka/cluster/topics.ts";
+import { deadLetterTopic, topicName, topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { Config } from "../setup/config.ts";
 import { inTime } from "../setup/patience.ts";
 import { bytes } from "../terminal/sheet.ts";
@@ -16,8 +16,12 @@ export async function checkKafka(
   { kafkaBrokers, namespace }: Config,
   streams: Iterable<Stream>,
 ): Promise<{ reachable: boolean; findings: Finding[] }> {
-  const wanted = [...streams].map((stream) => ({ stream, topic: topicName(namespace, stream.name) }));
-  const names = wanted.flatMap(({ topic }) => [topic, deadLetterTopic(topic)]);
+  const wanted = [...streams].map((stream) => ({
+    stream,
+    topic: topicOf(namespace, stream),
+    letters: deadLetterTopic(topicName(namespace, stream.name)),
+  }));
+  const names = wanted.flatMap(({ topic, letters }) => [topic, letters]);
   const facts = await inTime(clusterFacts(kafkaBrokers, names)).catch(() => null);
   if (facts === null) {
     const todo = "Start the servers with `tideline up`, or set KAFKA_BROKERS to the Kafka that runs.";
@@ -26,7 +30,7 @@ export async function checkKafka(
   const findings = [
     ok("kafka.connect", `Kafka answers at ${kafkaBrokers}, ${facts.brokers} broker${facts.brokers === 1 ? "" : "s"}`),
     checkVersion(facts),
-    ...wanted.flatMap(({ stream, topic }) => checkTopics(facts, stream, topic)),
+    ...wanted.flatMap((one) => checkTopics(facts, one)),
   ];
   return { reachable: true, findings };
 }
@@ -39,8 +43,13 @@ function checkVersion({ fetchVersion }: ClusterFacts): Finding {
   });
 }
 
-function checkTopics({ topics }: ClusterFacts, stream: Stream, topic: string): Finding[] {
-  const letters = deadLetterTopic(topic);
+interface WantedTopics {
+  readonly stream: Stream;
+  readonly topic: string;
+  readonly letters: string;
+}
+
+function checkTopics({ topics }: ClusterFacts, { stream, topic, letters }: WantedTopics): Finding[] {
   const missing = [topic, letters].filter((name) => !topics.has(name));
   const found = topics.get(topic);
   const lettersFound = topics.get(letters);

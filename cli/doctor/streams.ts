@@ -7,7 +7,7 @@ import { retentionOf } from "../../store/archive/retention.ts";
 import type { Definitions } from "../../store/definitions/definitions.ts";
 import { Generations } from "../../store/definitions/generations.ts";
 import type { DataDirectory } from "../../store/files/files.ts";
-import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { LogReader } from "../../store/kafka/read/log.ts";
 import type { Config } from "../setup/config.ts";
 import { type Finding, judged, ok, problem, warning } from "./finding.ts";
@@ -28,8 +28,9 @@ const DAY_S = 86_400;
 export async function checkStreams(config: Config, stores: StreamStores, definitions: Definitions): Promise<Finding[]> {
   const findings: Finding[] = [];
   const generations = new Generations(stores.data);
-  for (const { name } of definitions.streams.values()) {
-    const topic = topicName(config.namespace, name);
+  for (const stream of definitions.streams.values()) {
+    const { name } = stream;
+    const topic = topicOf(config.namespace, stream);
     try {
       const { id } = await stores.log.topic(topic);
       findings.push(await checkArchive(stores, topic, id), await checkClock(stores.log, topic));

@@ -3,7 +3,7 @@ import type { ViewStanding } from "../../serving/operations/overview.ts";
 import type { Archive } from "../../store/archive/archive.ts";
 import type { LiveResets } from "../../store/archive/live-resets.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
-import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { Config } from "../setup/config.ts";
 import { seconds } from "../terminal/seconds.ts";
 import { type Finding, judged, ok, problem, warning } from "./finding.ts";
@@ -34,9 +34,7 @@ export async function checkViews(
       continue;
     }
     const { manifest, missing, cut } = found.standing;
-    const archived = await archive
-      .archived(topicName(config.namespace, stream.name), manifest.topicId)
-      .catch(() => null);
+    const archived = await archive.archived(topicOf(config.namespace, stream), manifest.topicId).catch(() => null);
     if (found.definition.frozen) {
       findings.push(checkCut(name, manifest.version, cut, archived), frozen(found.definition, manifest.version));
       continue;

@@ -14,7 +14,7 @@ import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import { Generations } from "../../store/definitions/generations.ts";
 import { DuckPool } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import { Chain } from "../../store/redis/chain.ts";
 import { openRedis } from "../../store/redis/redis.ts";
@@ -59,7 +59,7 @@ interface Found {
  */
 export async function acceptStreamLog(config: Config, name: string, flags: AcceptFlags): Promise<void> {
   const stream = await findStream(config, name);
-  const topic = topicName(config.namespace, stream.name);
+  const topic = topicOf(config.namespace, stream);
   const data = new DataDirectory(join(config.home, "data"));
   const log = new LogReader({ brokers: config.kafkaBrokers, clientId: "tideline-accept-log" });
   const redis = openRedis(config.redisUrl, () => undefined);

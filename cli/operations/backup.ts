@@ -6,6 +6,7 @@ import { position } from "../../core/log/position.ts";
 import { backUp } from "../../store/backup/back-up.ts";
 import { BackupFolder, type Point } from "../../store/backup/backup-folder.ts";
 import { checkPoints, restore, restoreFile } from "../../store/backup/restore.ts";
+import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import { announceRole, type RunningRole, restoringFolder } from "../../store/files/running-roles.ts";
 import { topicName } from "../../store/kafka/cluster/topics.ts";
@@ -81,7 +82,7 @@ export async function runRestore(config: Config, path: string, flags: RestoreFla
 async function restorePoint(config: Config, folder: BackupFolder, root: string, flags: RestoreFlags): Promise<void> {
   await working(async (signal, onProgress) => {
     const point = await folder.find(flags.at ?? null);
-    requireNamespace(point, config);
+    await requireNamespace(point, config);
     const options = { nowMs: Date.now(), signal, onProgress, replace: flags.replace };
     const { replaced, schemas } = await restore(folder, point, root, options).catch((error: unknown) => {
       if (signal.aborted)
@@ -171,9 +172,13 @@ export async function listPoints(_config: Config, path: string, { json }: Restor
  * Throws CONFIG_INVALID when a point is of another installation's namespace: its archive would lie under topics that
  * nobody here reads.
  */
-function requireNamespace({ name, streams, files }: Point, { namespace }: Config): void {
+async function requireNamespace({ name, streams, files }: Point, config: Config): Promise<void> {
+  const { namespace } = config;
   const names = files.flatMap(({ path }) => /^streams\/([^/]+)\//.exec(path)?.[1] ?? []);
-  const ours = new Set(names.map((stream) => topicName(namespace, stream)));
+  // A restore needs no definitions; those that there are say which topics are called otherwise.
+  const defined = await loadDefinitions(config).catch(() => null);
+  const given = [...(defined?.streams.values() ?? [])].flatMap(({ topic }) => topic ?? []);
+  const ours = new Set([...names.map((stream) => topicName(namespace, stream)), ...given]);
   const [other] = streams.filter(({ topic }) => !ours.has(topic));
   if (other === undefined || ours.size === 0 || streams.some(({ topic }) => ours.has(topic))) return;
   throw new TidelineError(

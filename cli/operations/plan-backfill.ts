@@ -12,7 +12,7 @@ import { Manifests } from "../../store/archive/manifests.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { DuckPool } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { Config } from "../setup/config.ts";
 
 /** What a backfill would do, from the data directory alone. Throws NOT_READY before the first publish. */
@@ -26,7 +26,7 @@ export async function planOfBackfill(
   const pool = await DuckPool.open({ threads: 2, memoryLimitMb: 512, directories: [root] });
   try {
     const stores = { data, archive: new Archive(data), manifests: new Manifests(data), pool };
-    const target = { view, generation, stream: view.stream, topic: topicName(namespace, view.stream.name) };
+    const target = { view, generation, stream: view.stream, topic: topicOf(namespace, view.stream) };
     const backfill = await foreseeBackfill(stores, target, interval);
     return { backfill, plan: await surveyBackfill(stores, target, backfill, UNWATCHED) };
   } finally {

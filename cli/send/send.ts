@@ -9,7 +9,7 @@ import type { FileOptions, Source } from "../../ingest/send/source.ts";
 import type { ValueForms } from "../../ingest/send/value-forms.ts";
 import { loadDefinitions, viewsOfStream } from "../../store/definitions/definitions.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import { openRegistry } from "../../store/registry/registry-open.ts";
 import type { Config } from "../setup/config.ts";
 import { createStreamTopics } from "../setup/create-topics.ts";
@@ -47,7 +47,7 @@ export async function send(config: Config, name: string, file: string, flags: Se
   const stream = await findStream(config, name);
   const source = await openSource(file, stream, fileOptions(flags));
   try {
-    if (!flags.dryRun) await createStreamTopics(config);
+    if (!flags.dryRun) await createStreamTopics(config, (line) => process.stderr.write(`${line}\n`));
     const result = await sendSource(config, stream, { file, source }, flags);
     await report(config, stream, result, flags);
     if (result.invalid > 0 && !flags.skipInvalid && process.exitCode !== 130) process.exitCode = 1;
@@ -72,7 +72,7 @@ async function sendSource(
   flags: SendFlags,
 ): Promise<SendResult> {
   const { total, unit } = source;
-  const topic = topicName(config.namespace, stream.name);
+  const topic = topicOf(config.namespace, stream);
   const registry = openRegistry(new DataDirectory(join(config.home, "data")), config.schemaRegistry);
   // A dry run registers nothing, and so knows no ids.
   const encode = flags.format === "avro" && !flags.dryRun ? await avroEncoder(registry, stream, topic) : undefined;
@@ -104,7 +104,7 @@ async function sendSource(
 
 async function report(config: Config, stream: Stream, result: SendResult, flags: SendFlags): Promise<void> {
   const { reached, ...counts } = result;
-  const position = positionText(topicName(config.namespace, stream.name), reached);
+  const position = positionText(topicOf(config.namespace, stream), reached);
   const views = viewsOfStream(await loadDefinitions(config), stream.name);
   if (flags.json) process.stdout.write(`${JSON.stringify({ ...counts, position })}\n`);
   else process.stdout.write(`${inWords(result, flags)}\n${position === "" ? "" : positionLines(position, views)}`);

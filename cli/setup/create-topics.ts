@@ -3,35 +3,44 @@ import type { UpStep } from "../../stack/bring-up.ts";
 import { type Config, loadConfig } from "./config.ts";
 
 /**
- * Creates the topics of every stream, with their dead letters, registers the schemas of every version, and gives the streams' topics. What
- * exists is left as it is. Throws as `ensureTopics` and `prepareStreams` do.
+ * Creates the topics of every stream, with their dead letters, registers the schemas of every version, and returns the streams' topics. What
+ * exists is left as it is. `say` is told of a topic that a definition names and that did not exist. Throws as `ensureTopics` and `prepareStreams` do.
  */
-export async function createStreamTopics({
-  kafkaBrokers,
-  schemas,
-  views,
-  namespace,
-  home,
-  schemaRegistry,
-}: Pick<Config, "kafkaBrokers" | "schemas" | "views" | "namespace" | "home" | "schemaRegistry">): Promise<string[]> {
+export async function createStreamTopics(
+  {
+    kafkaBrokers,
+    schemas,
+    views,
+    namespace,
+    home,
+    schemaRegistry,
+  }: Pick<Config, "kafkaBrokers" | "schemas" | "views" | "namespace" | "home" | "schemaRegistry">,
+  say: (line: string) => void,
+): Promise<string[]> {
   const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
   const { DataDirectory } = await import("../../store/files/files.ts");
   const { openRegistry } = await import("../../store/registry/registry-open.ts");
   const { prepareStreams } = await import("../../store/registry/registry-prepare.ts");
-  const { deadLetterTopic, ensureTopics, letterTopicDefaults, topicName } = await import(
+  const { deadLetterTopic, ensureTopics, letterTopicDefaults, topicDefaults, topicName, topicOf } = await import(
     "../../store/kafka/cluster/topics.ts"
   );
-  const { streams } = await loadDefinitions({ schemas, views });
-  const topics = [...streams.values()].map(({ name, partitions }) => ({
-    name: topicName(namespace, name),
-    partitions,
+  const { streams } = await loadDefinitions({ schemas, views, namespace });
+  const topics = [...streams.values()].map((stream) => ({
+    name: topicOf(namespace, stream),
+    partitions: stream.partitions,
+    isGiven: stream.topic !== null,
   }));
-  const letters = topics.map(({ name }) => ({
-    name: deadLetterTopic(name),
+  const letters = [...streams.keys()].map((name) => ({
+    name: deadLetterTopic(topicName(namespace, name)),
     partitions: 1,
     config: letterTopicDefaults,
   }));
-  await ensureTopics(kafkaBrokers, [...topics, ...letters]);
+  const created = await ensureTopics(kafkaBrokers, [...topics, ...letters]);
+  for (const { name, partitions, isGiven } of created)
+    if (isGiven)
+      say(
+        `there was no topic ${name}: it was created with ${partitions} partitions and retention.ms=${topicDefaults["retention.ms"]}`,
+      );
   const registry = openRegistry(new DataDirectory(join(home, "data")), schemaRegistry);
   await prepareStreams(registry, streams.values(), (name) => topicName(namespace, name));
   return topics.map(({ name }) => name);
@@ -40,7 +49,7 @@ export async function createStreamTopics({
 /** The step of `tideline up` between servers and roles. */
 export const createTopics: UpStep = {
   title: "Topics",
-  run: async ({ kafkaBrokers }) => {
-    await createStreamTopics({ ...loadConfig(process.env), kafkaBrokers });
+  run: async ({ kafkaBrokers, say }) => {
+    await createStreamTopics({ ...loadConfig(process.env), kafkaBrokers }, say);
   },
 };

@@ -8,7 +8,7 @@ import { type Quality, qualityHistory, qualityOf } from "../../store/archive/qua
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import { DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import type { Config } from "../setup/config.ts";
 import { findStream } from "../setup/definitions.ts";
@@ -54,8 +54,8 @@ export async function showQuality(
   name: string,
   { everyMs, from, json }: { readonly everyMs: number; readonly from: number; readonly json: boolean },
 ): Promise<void> {
-  const { name: stream } = await findStream(config, name);
-  const topic = topicName(config.namespace, stream);
+  const stream = await findStream(config, name);
+  const topic = topicOf(config.namespace, stream);
   const data = new DataDirectory(join(config.home, "data"));
   const pool = await DuckPool.open({ threads: 2, memoryLimitMb: 512, directories: [data.root] });
   try {
@@ -95,8 +95,9 @@ async function withLog<T>({ kafkaBrokers }: Config, work: (log: LogReader) => Pr
   }
 }
 
-async function row(config: Config, log: LogReader, { name, revision, partitions }: Stream): Promise<StreamRow> {
-  const topic = topicName(config.namespace, name);
+async function row(config: Config, log: LogReader, stream: Stream): Promise<StreamRow> {
+  const { name, revision, partitions } = stream;
+  const topic = topicOf(config.namespace, stream);
   const facts = { stream: name, topic, revision, partitions };
   try {
     const { id } = await log.topic(topic);

@@ -36,7 +36,7 @@ export async function streamsOf(
   { kafkaBrokers: brokers, namespace, home }: Config,
   { streams }: Definitions,
 ): Promise<StreamsFound> {
-  const [{ LogReader }, { Archive }, { DataDirectory }, { topicName }] = await Promise.all([
+  const [{ LogReader }, { Archive }, { DataDirectory }, { topicOf }] = await Promise.all([
     import("../../store/kafka/read/log.ts"),
     import("../../store/archive/archive.ts"),
     import("../../store/files/files.ts"),
@@ -45,7 +45,7 @@ export async function streamsOf(
   const log = new LogReader({ brokers, clientId: "tideline-status" });
   const archive = new Archive(new DataDirectory(join(home, "data")));
   const found = await Promise.all(
-    [...streams.keys()].map((stream) => findStream({ log, archive }, stream, topicName(namespace, stream))),
+    [...streams.values()].map((stream) => findStream({ log, archive }, stream.name, topicOf(namespace, stream))),
   );
   await inTime(log.close()).catch(() => {});
   return {

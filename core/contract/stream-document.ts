@@ -50,6 +50,7 @@ const Specs = z.record(z.string(), Spec);
 
 export const StreamDocument = z.strictObject({
   name: z.string(),
+  topic: z.string().optional(),
   revision: z.int(),
   partitions: z.int(),
   key: z.string(),
@@ -72,7 +73,9 @@ export function streamDocument(definition: Stream): StreamDocument {
   }));
   const roles = { key, eventId, eventTime };
   return {
-    ...{ name, revision, partitions, ...roles, dedupWindow, version, compatibility },
+    name,
+    ...(definition.topic === null ? {} : { topic: definition.topic }),
+    ...{ revision, partitions, ...roles, dedupWindow, version, compatibility },
     fields: specsOf(definition.fields),
     previous,
   };
@@ -83,9 +86,10 @@ function specsOf(fields: Fields): Record<string, FieldSpec> {
 }
 
 /** The stream of a document. */
-export function streamFrom({ name, fields, previous, ...definition }: StreamDocument): Stream {
+export function streamFrom({ name, topic, fields, previous, ...definition }: StreamDocument): Stream {
   return stream(name, {
     ...definition,
+    topic: topic ?? null,
     fields: fieldsFrom(fields),
     previous: previous.map(({ version, fields, upcast }) => ({
       version,

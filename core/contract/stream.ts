@@ -23,6 +23,8 @@ export interface PreviousVersion {
 }
 
 export interface StreamDefinition<F extends Fields> {
+  /** The Kafka topic, as it is called there. null or absent: the installation's namespace and the stream's name. */
+  readonly topic?: string | null;
   /** Raised by hand whenever decoding changes: code cannot be hashed honestly. Part of every generation. */
   readonly revision: number;
   readonly partitions: number;
@@ -72,7 +74,7 @@ export interface Stream<F extends Fields = Fields> extends Required<StreamDefini
 
 /** Defines a stream. What is wrong with a definition is found at start-up by `checkStream`, with file and field. */
 export function stream<const F extends Fields>(name: string, definition: StreamDefinition<F>): Stream<F> {
-  const { version = 1, previous = [], compatibility = "backward" } = definition;
+  const { version = 1, previous = [], compatibility = "backward", topic = null } = definition;
   const fields = givenFields(definition.fields);
   const older = previous
     .map((one) => ({ ...one, fields: givenFields(one.fields) }))
@@ -89,7 +91,7 @@ export function stream<const F extends Fields>(name: string, definition: StreamD
   const contract = versions[0]?.contract as unknown as Stream<F>["contract"];
   return {
     ...definition,
-    ...{ kind: "stream", name, fields, contract, versions, tried, version, previous: older, compatibility },
+    ...{ kind: "stream", name, fields, contract, versions, tried, version, previous: older, compatibility, topic },
   };
 }
 
@@ -122,6 +124,10 @@ export function checkStream(definition: Stream): string[] {
   const problems: string[] = [];
   if (!/^[a-z][a-z0-9-]{0,99}$/.test(definition.name))
     problems.push(`name "${definition.name}": use lower-case letters, digits and dashes`);
+  if (definition.topic !== null && !isTopicName(definition.topic))
+    problems.push(
+      `topic ${JSON.stringify(definition.topic)}: Kafka's names have letters, digits, points, dashes and underscores, at most 249`,
+    );
   for (const count of ["revision", "partitions", "version"] as const) {
     if (!Number.isSafeInteger(definition[count]) || definition[count] < 1)
       problems.push(`${count}: a whole number from 1`);
@@ -148,6 +154,11 @@ export function checkStream(definition: Stream): string[] {
     problems.push(...upcastProblems(definition, older).map((problem) => `version ${older.version}: ${problem}`));
   }
   return problems;
+}
+
+/** Whether Kafka can have a topic of that name. */
+function isTopicName(name: unknown): boolean {
+  return typeof name === "string" && /^[a-zA-Z0-9._-]{1,249}$/.test(name) && name !== "." && name !== "..";
 }
 
 /** What is wrong with where fields lie: no two in one place, none inside of another. */

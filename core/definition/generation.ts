@@ -16,7 +16,11 @@ export function generationOf(view: View): Generation {
   const { stream } = view;
   const identity = {
     engine: ENGINE_REVISION,
-    stream: [stream.name, stream.revision, stream.eventId, stream.eventTime, stream.dedupWindow],
+    stream: [
+      ...[stream.name, stream.revision, stream.eventId, stream.eventTime, stream.dedupWindow],
+      // Another topic has other records. Absent, it must not change the hash of what earlier releases stored.
+      ...(stream.topic === null ? [] : [stream.topic]),
+    ],
     where: view.where?.text ?? null,
     by: Object.entries(view.by).map(([name, { text }]) => [name, text]),
     each: view.each,

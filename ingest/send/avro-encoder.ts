@@ -6,8 +6,14 @@ import { type SchemaRegistry, subjectOf } from "../../store/registry/registry.ts
 /** Writes an event of one of a stream's versions in Confluent's wire format. Throws for what the version's schema has no place for. */
 export type AvroEncoder = (version: number, event: unknown) => Buffer;
 
-/** An encoder for the stream that `topic` holds, with the ids that the registry gave its versions. Throws BAD_REQUEST when its fields lie elsewhere. */
+/** An encoder for the stream that `topic` holds, with the ids that the registry gave its versions. Throws BAD_REQUEST when its topic is given, or its fields lie elsewhere. */
 export async function avroEncoder(registry: SchemaRegistry, stream: Stream, topic: string): Promise<AvroEncoder> {
+  if (stream.topic !== null)
+    throw new TidelineError(
+      "BAD_REQUEST",
+      `topic ${topic} belongs to somebody else, and so do the schemas that are registered for it`,
+      "Send JSON, without --format avro.",
+    );
   if (stream.versions.some(({ wire }) => wire !== null))
     throw new TidelineError(
       "BAD_REQUEST",

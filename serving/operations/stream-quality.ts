@@ -13,7 +13,7 @@ import {
   qualityOf,
 } from "../../store/archive/quality.ts";
 import type { DataDirectory } from "../../store/files/files.ts";
-import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { LogReader } from "../../store/kafka/read/log.ts";
 import type { DuckQueue } from "../read/batch/duck-queue.ts";
 
@@ -53,8 +53,9 @@ export class StreamQuality {
   all(): Promise<StreamSummary[]> {
     const { archive, log, namespace } = this.#sources;
     return Promise.all(
-      [...this.streams.values()].map(async ({ name, revision, partitions }) => {
-        const topic = topicName(namespace, name);
+      [...this.streams.values()].map(async (stream) => {
+        const { name, revision, partitions } = stream;
+        const topic = topicOf(namespace, stream);
         const quality = await log
           .topic(topic)
           .then(({ id }) => qualityOf(archive, topic, id))
@@ -68,9 +69,9 @@ export class StreamQuality {
   }
 
   /** Throws TOPIC_MISSING and OverBudget. */
-  async history({ name }: Stream, window: QualityWindow): Promise<QualitySpan[]> {
+  async history(stream: Stream, window: QualityWindow): Promise<QualitySpan[]> {
     const { archive, data, ducks, log, namespace, maxRecords } = this.#sources;
-    const topic = topicName(namespace, name);
+    const topic = topicOf(namespace, stream);
     const { id } = await log.topic(topic);
     const rows = async (sql: string) => {
       const found: DuckDBValue[][] = [];

@@ -12,7 +12,7 @@ import type { DedupSources } from "../../store/decode/warm-dedup.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
 import { plainRows } from "../../store/duckdb/plain-rows.ts";
-import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import { answerStanding } from "../answer/answer.ts";
 import { overloaded, Refusal } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
@@ -152,7 +152,7 @@ class OneProof {
     const genesis = await manifests.version(generation, 0);
     const { applied } = at ?? (await standings.find(definition));
     if (genesis === null) throw positionGone("where this generation of the view begins is not known any more");
-    const source = { stream: view.stream, topic: topicName(namespace, view.stream.name), topicId: genesis.topicId };
+    const source = { stream: view.stream, topic: topicOf(namespace, view.stream), topicId: genesis.topicId };
     const start = cutFromJson(genesis.cut);
     const total = await spanRecords(sources, source, start, applied);
     const anew = deep ?? total <= DEEP_RECORDS;

@@ -7,7 +7,7 @@ import { type RecomputeSources, recomputeStates } from "../../store/decode/recom
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { namedDuckError } from "../../store/duckdb/duck-errors.ts";
 import { ScratchFolder } from "../../store/files/scratch-folder.ts";
-import { topicName, unreachable } from "../../store/kafka/cluster/topics.ts";
+import { topicOf, unreachable } from "../../store/kafka/cluster/topics.ts";
 import { overloaded, Refusal, tooLarge } from "../common/problem.ts";
 
 export interface RecomputationsOptions {
@@ -88,7 +88,7 @@ export class Recomputations {
 
   async #recompute({ view }: Definition, span: Span): Promise<StateFile | null> {
     const { sources, namespace, timeoutMs, maxRecords = MAX_RECORDS } = this.#options;
-    const topic = topicName(namespace, view.stream.name);
+    const topic = topicOf(namespace, view.stream);
     const records = await spanRecords(sources, { topic, topicId: span.topicId }, span.from, span.to);
     if (records > maxRecords) throw tooManyRecords(records, maxRecords);
     const late = AbortSignal.timeout(timeoutMs);

@@ -1,7 +1,7 @@
 import { type AsOf, decodeAsOf } from "../../core/log/as-of.ts";
 import { at, type Cut, type Position, position } from "../../core/log/position.ts";
 import { parseDuration } from "../../core/time.ts";
-import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import { Refusal } from "../common/problem.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import type { Fail, One } from "./request.ts";
@@ -32,7 +32,7 @@ export function readConsistency(
   asked: DescribedView,
 ): Consistency {
   const { view, generation } = asked.definition;
-  const topic = topicName(namespace, view.stream.name);
+  const topic = topicOf(namespace, view.stream);
   const atText = one("at");
   const minText = one("min");
   const token = (parameter: string, text: string): AsOf | null => {

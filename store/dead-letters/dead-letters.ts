@@ -4,8 +4,8 @@ import type { LogReader } from "../kafka/read/log.ts";
 import type { RecordHeaders } from "../kafka/read/records.ts";
 
 /**
- * The dead letters of a topic, as a log of what happened to each. A letter's id, which is the record's key, is the position of the record that was
- * refused: `<topic>:<partition>:<offset>`.
+ * The dead letters of a stream, as a log of what happened to each. A letter's id, which is the record's key, is the position of the record that was
+ * refused: `<name>:<partition>:<offset>`, where the name is that of what belongs to the stream (`topicName`), whatever its topic is called.
  *
  *   no `letter` header   the refusal: reason, position, original key, and the original bytes as the value. A crash may repeat it.
  *                        There are no bytes when they are more than this topic takes, but `original-bytes`: how many, "" for unknown.
@@ -48,16 +48,16 @@ export interface DeadLetter {
 const FETCH_BYTES = 4 * 1024 * 1024;
 
 /**
- * Every letter of `topic` by id, oldest refusal first. Originals are kept for ids that `wants` names: all of them may not fit into memory.
- * Throws TOPIC_MISSING when the topic has no dead letters' topic.
+ * Every letter of the stream to which `name` belongs, by id, oldest refusal first. Originals are kept for ids that `wants` names: all of them may not fit into memory.
+ * Throws TOPIC_MISSING when there is no topic of dead letters.
  */
 export async function readLetters(
   log: LogReader,
-  topic: string,
+  name: string,
   wants: (id: string) => boolean = () => false,
 ): Promise<Map<string, DeadLetter>> {
   const letters = new Map<string, DeadLetter>();
-  const source = deadLetterTopic(topic);
+  const source = deadLetterTopic(name);
   const { start, stable } = await log.bounds(source);
   for (const partition of stable.keys()) {
     const [from, to] = [at(start, partition), at(stable, partition)];

@@ -19,6 +19,12 @@ export interface Replayed {
   readonly offset: bigint;
 }
 
+/** The topic of a stream, and the name of what belongs to it (`topicName`). */
+export interface ReplayTarget {
+  readonly name: string;
+  readonly topic: string;
+}
+
 /**
  * Sends letters as new records, each at most once, whatever crashes (KIP-98): a record and the note that its letter was replayed are
  * one transaction. All replays of a topic share one transactional id, so opening this ends a replay that is still under way or was
@@ -26,26 +32,32 @@ export interface Replayed {
  */
 export class LetterReplay {
   readonly #brokers: string;
-  readonly #topic: string;
+  readonly #target: ReplayTarget;
   readonly #client: Client;
   readonly #partitions: number;
   #transaction: Transaction;
 
-  private constructor(brokers: string, topic: string, client: Client, partitions: number, transaction: Transaction) {
+  private constructor(
+    { brokers, target }: { brokers: string; target: ReplayTarget },
+    client: Client,
+    partitions: number,
+    transaction: Transaction,
+  ) {
     this.#brokers = brokers;
-    this.#topic = topic;
+    this.#target = target;
     this.#client = client;
     this.#partitions = partitions;
     this.#transaction = transaction;
   }
 
   /** Throws NOT_READY when Kafka does not answer. */
-  static async open(brokers: string, topic: string): Promise<LetterReplay> {
-    const client = createClient(brokers, topic);
+  static async open(brokers: string, target: ReplayTarget): Promise<LetterReplay> {
+    const { name, topic } = target;
+    const client = createClient(brokers, name);
     try {
       const transaction = await client.beginTransaction(NEW_PRODUCER);
       const { topics } = await client.metadata({ topics: [topic] });
-      return new LetterReplay(brokers, topic, client, topics.get(topic)?.partitionsCount ?? 0, transaction);
+      return new LetterReplay({ brokers, target }, client, topics.get(topic)?.partitionsCount ?? 0, transaction);
     } catch (error) {
       await client.close(true);
       throw unreachable(brokers, error);
@@ -75,7 +87,7 @@ export class LetterReplay {
   }
 
   async #sendRecords(letters: readonly Outgoing[]): Promise<Replayed[]> {
-    const topic = this.#topic;
+    const { topic } = this.#target;
     const messages = letters.map(({ id, key, value }) => {
       const partition = partitionOf(key, this.#partitions);
       return { topic, key, value, partition, headers: { [LETTER.replayOf]: id } };
@@ -92,14 +104,14 @@ export class LetterReplay {
 
   #note({ id, partition, offset }: Replayed) {
     const headers = { [LETTER.kind]: "replay", [LETTER.replayedTo]: `${partition}:${offset}` };
-    return { topic: deadLetterTopic(this.#topic), key: id, partition: 0, headers };
+    return { topic: deadLetterTopic(this.#target.name), key: id, partition: 0, headers };
   }
 
   #explain(cause: unknown): unknown {
     const { findBy } = cause as Partial<GenericError>;
     const fenced = ["PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"].some((id) => findBy?.call(cause, "apiId", id));
     if (!fenced) return unreachable(this.#brokers, cause);
-    const message = `another replay of ${this.#topic} was begun, and ended this one`;
+    const message = `another replay of ${this.#target.topic} was begun, and ended this one`;
     const hint = "see `tideline dead-letters list` for what is still to be replayed, and start again";
     return new TidelineError("WRITE_REFUSED", message, hint, { cause });
   }
@@ -108,11 +120,11 @@ export class LetterReplay {
 /** Asks for whatever producer id and epoch come next (KIP-360); the client's own 0 and 0 are those of another producer. */
 const NEW_PRODUCER = { producerId: -1n, producerEpoch: -1 };
 
-const createClient = (brokers: string, topic: string) =>
+const createClient = (brokers: string, name: string) =>
   new Producer({
     clientId: "tideline-replay",
     bootstrapBrokers: parseBrokers(brokers),
-    transactionalId: `tideline-replay-${topic}`,
+    transactionalId: `tideline-replay-${name}`,
     idempotent: true,
     acks: -1,
     serializers: serializersFrom((text?: string | Buffer) => (typeof text === "string" ? Buffer.from(text) : text)),

@@ -1,8 +1,21 @@
+import type { Stream } from "../../core/contract/stream.ts";
 import { isTidelineError } from "../../core/errors.ts";
 import type { Rejected } from "../decode/decoder.ts";
-import { deadLetterTopic } from "../kafka/cluster/topics.ts";
+import { deadLetterTopic, topicName } from "../kafka/cluster/topics.ts";
 import { type EventProducer, type EventRecord, openProducer } from "../kafka/produce/producer.ts";
 import { LETTER } from "./dead-letters.ts";
+
+/** A stream and the topic that it is read from. */
+export interface LetterSource {
+  readonly stream: Pick<Stream, "name" | "topic">;
+  readonly topic: string;
+}
+
+/** `name`: of what belongs to the stream in this installation (`topicName`). */
+interface Source {
+  readonly name: string;
+  readonly topic: string;
+}
 
 /**
  * Writes what does not decode to its stream's dead letters (invariant 12). A letter's key is its position, so that reading a span again writes
@@ -10,25 +23,29 @@ import { LETTER } from "./dead-letters.ts";
  */
 export class DeadLetters {
   readonly #brokers: string;
+  readonly #namespace: string;
   /** Calls share it. After a failure it sends nothing more. */
   #producer: Promise<EventProducer> | null = null;
 
-  constructor(brokers: string) {
+  constructor(brokers: string, namespace: string) {
     this.#brokers = brokers;
+    this.#namespace = namespace;
   }
 
   /** Resolves when Kafka has them all; throws when it does not take them, and begins with a new producer the next time. */
-  async send(topic: string, rejected: readonly Rejected[]): Promise<void> {
+  async send(target: LetterSource, rejected: readonly Rejected[]): Promise<void> {
+    const { stream, topic } = target;
+    const source = { topic, name: stream.topic === null ? topic : topicName(this.#namespace, stream.name) };
     this.#producer ??= openProducer({ brokers: this.#brokers });
     const producer = this.#producer;
     try {
-      await sendWith(producer, topic, lettersOf(topic, rejected));
+      await sendWith(producer, source, lettersOf(source, rejected));
     } catch (error) {
       // Others may have begun with a new one.
       if (this.#producer === producer) this.#producer = null;
       await closeProducer(producer);
       if (!isTidelineError(error, "WRITE_REFUSED")) throw error;
-      await this.#sendApart(topic, rejected);
+      await this.#sendApart(source, rejected);
     }
   }
 
@@ -36,25 +53,25 @@ export class DeadLetters {
    * Looks for the letters that Kafka refuses, and sends those without their bytes: a record is refused, its stream does not stop. Each try has a producer
    * of its own: on a shared one the letter of another call may be what was refused.
    */
-  async #sendApart(topic: string, rejected: readonly Rejected[]): Promise<void> {
-    const refusal = await this.#sendAlone(topic, lettersOf(topic, rejected));
+  async #sendApart(source: Source, rejected: readonly Rejected[]): Promise<void> {
+    const refusal = await this.#sendAlone(source, lettersOf(source, rejected));
     const [first] = rejected;
     if (refusal === null || first === undefined) return;
     if (rejected.length > 1) {
       const middle = Math.ceil(rejected.length / 2);
-      await this.#sendApart(topic, rejected.slice(0, middle));
-      await this.#sendApart(topic, rejected.slice(middle));
+      await this.#sendApart(source, rejected.slice(0, middle));
+      await this.#sendApart(source, rejected.slice(middle));
       return;
     }
-    const refusedBare = await this.#sendAlone(topic, [bareLetter(topic, first)]);
+    const refusedBare = await this.#sendAlone(source, [bareLetter(source, first)]);
     if (refusedBare !== null) throw refusedBare;
   }
 
   /** Sends letters with a new producer. Returns the error when Kafka refuses one of them, null when it has taken all; throws other errors. */
-  async #sendAlone(topic: string, letters: readonly EventRecord[]): Promise<Error | null> {
+  async #sendAlone(source: Source, letters: readonly EventRecord[]): Promise<Error | null> {
     const producer = openProducer({ brokers: this.#brokers });
     try {
-      await sendWith(producer, topic, letters);
+      await sendWith(producer, source, letters);
       return null;
     } catch (error) {
       if (isTidelineError(error, "WRITE_REFUSED")) return error;
@@ -71,38 +88,38 @@ export class DeadLetters {
   }
 }
 
-async function sendWith(producer: Promise<EventProducer>, topic: string, letters: readonly EventRecord[]) {
-  await (await producer).send(deadLetterTopic(topic), letters);
+async function sendWith(producer: Promise<EventProducer>, { name }: Source, letters: readonly EventRecord[]) {
+  await (await producer).send(deadLetterTopic(name), letters);
 }
 
 async function closeProducer(producer: Promise<EventProducer>): Promise<void> {
   await producer.then((open) => open.close()).catch(() => undefined);
 }
 
-function lettersOf(topic: string, rejected: readonly Rejected[]): EventRecord[] {
-  return rejected.map((one) => letter(topic, one));
+function lettersOf(source: Source, rejected: readonly Rejected[]): EventRecord[] {
+  return rejected.map((one) => letter(source, one));
 }
 
-function letter(topic: string, rejected: Rejected): EventRecord {
+function letter(source: Source, rejected: Rejected): EventRecord {
   const { reject, key, value } = rejected;
   // What was not read has no bytes to keep.
-  if (reject.startsWith("too-large")) return bareLetter(topic, { ...rejected, value: null });
-  const { key: id, headers } = headersOf(topic, rejected);
+  if (reject.startsWith("too-large")) return bareLetter(source, { ...rejected, value: null });
+  const { key: id, headers } = headersOf(source, rejected);
   return { key: id, value, headers: key === null ? headers : { ...headers, [LETTER.originalKey]: key } };
 }
 
 /** A letter that says where the record lies, how many bytes it has, and why it was refused. */
-function bareLetter(topic: string, rejected: Rejected): EventRecord {
-  const { key, headers } = headersOf(topic, rejected);
+function bareLetter(source: Source, rejected: Rejected): EventRecord {
+  const { key, headers } = headersOf(source, rejected);
   return { key, value: null, headers: { ...headers, [LETTER.originalBytes]: String(rejected.value?.length ?? "") } };
 }
 
-function headersOf(topic: string, { partition, offset, reject }: Rejected) {
+function headersOf({ name, topic }: Source, { partition, offset, reject }: Rejected) {
   const headers: Record<string, string | Buffer> = {
     [LETTER.reason]: reject,
     topic,
     partition: String(partition),
     offset: String(offset),
   };
-  return { key: `${topic}:${partition}:${offset}`, headers };
+  return { key: `${name}:${partition}:${offset}`, headers };
 }

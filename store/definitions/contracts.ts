@@ -20,7 +20,7 @@ export class Contracts {
     this.#data = data;
   }
 
-  /** Stores what is new. Throws DEFINITION_INVALID as `changes` finds. */
+  /** Stores what is new. Throws DEFINITION_INVALID as `changes` and `moves` find. */
   async register(streams: Iterable<Stream>): Promise<void> {
     const known = [...streams];
     await this.require(known);
@@ -29,15 +29,39 @@ export class Contracts {
     await this.require(known);
   }
 
-  /** Throws DEFINITION_INVALID when a stream decodes otherwise than what is stored under its revision. */
+  /** Throws DEFINITION_INVALID when a stream has another topic than before, or decodes otherwise than what is stored under its revision. */
   async require(streams: Iterable<Stream>): Promise<void> {
-    const problems = await this.changes(streams);
+    const known = [...streams];
+    const moves = await this.moves(known);
+    if (moves.length > 0)
+      throw new TidelineError(
+        "DEFINITION_INVALID",
+        moves.join("\n"),
+        "Put the topic back, or give the stream another name: everything that is stored under this one holds positions of its topic.",
+      );
+    const problems = await this.changes(known);
     if (problems.length === 0) return;
     throw new TidelineError(
       "DEFINITION_INVALID",
       problems.join("\n"),
       "Raise the stream's `revision`: its views are then built beside the old ones from the whole history. Or put the property back.",
     );
+  }
+
+  /** Streams whose topic is another one than in an earlier definition, of whatever revision: a sentence per stream. */
+  async moves(streams: Iterable<Stream>): Promise<string[]> {
+    const problems: string[] = [];
+    for (const { name, topic } of streams) {
+      const revisions = await this.#data.list(join("streams", name));
+      const stored = await Promise.all(
+        revisions.map((file) => this.#data.read(join("streams", name, file), StreamDocument)),
+      );
+      const other = stored.find((document) => document !== null && (document.topic ?? null) !== topic);
+      if (other == null) continue;
+      const shown = (given: string | null | undefined) => (given == null ? "the stream's own" : `"${given}"`);
+      problems.push(`stream ${name}: its topic was ${shown(other.topic)} and is now ${shown(topic)}`);
+    }
+    return problems;
   }
 
   /** Streams whose decoding differs from what is stored under their revision: a sentence per stream, with what changed. */

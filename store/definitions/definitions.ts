@@ -1,6 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { checkStream, type Stream } from "../../core/contract/stream.ts";
+import { deadLetterTopic, topicName, topicOf } from "../../core/contract/topic-names.ts";
 import { type Generation, generationOf } from "../../core/definition/generation.ts";
 import { checkViewShape, type View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
@@ -20,9 +21,13 @@ export interface Definition {
 
 /** The folders whose .ts files hold definitions. */
 export interface DefinitionFolders {
+  /** Of the installation, which tells what its topics are called; none when absent. */
+  readonly namespace?: string;
   readonly schemas: readonly string[];
   readonly views: readonly string[];
 }
+
+type Kind = "schemas" | "views";
 
 export interface Definitions {
   readonly views: ReadonlyMap<string, Definition>;
@@ -52,7 +57,7 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
     problems.push(...found.map((problem) => `${shown}: stream ${stream.name}: ${problem}`));
     streams.set(stream.name, stream);
   };
-  const load = async (kind: keyof DefinitionFolders) => {
+  const load = async (kind: Kind) => {
     const { modules, broken } = await modulesIn(folders[kind], kind);
     problems.push(...broken);
     return modules;
@@ -84,6 +89,7 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
     duck.closeSync();
     pool.close();
   }
+  problems.push(...sharedTopics(folders.namespace ?? "", streams.values()));
   if (problems.length > 0)
     throw new TidelineError(
       "DEFINITION_INVALID",
@@ -91,6 +97,21 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
       "Correct the definition; nothing has been started.",
     );
   return { views, streams };
+}
+
+/** Streams that would read one topic, or dead letters: the archive of a topic holds what one contract made of its records. */
+function sharedTopics(namespace: string, streams: Iterable<Stream>): string[] {
+  const all = [...streams];
+  const letters = new Map(all.map(({ name }) => [deadLetterTopic(topicName(namespace, name)), name]));
+  const readers = new Map<string, string>();
+  return all.flatMap((stream) => {
+    const topic = topicOf(namespace, stream);
+    const reader = readers.get(topic);
+    readers.set(topic, stream.name);
+    const told = `stream ${stream.name}: topic "${topic}"`;
+    if (letters.has(topic)) return [`${told} holds the dead letters of stream "${letters.get(topic)}"`];
+    return reader === undefined ? [] : [`${told} is read by stream "${reader}" already: a topic has one stream`];
+  });
 }
 
 const isStream = (value: unknown): value is Stream => (value as Stream | null)?.kind === "stream";
@@ -106,7 +127,7 @@ interface LoadedModule {
 /** What the files of some folders export, file by file, and which of them cannot be loaded. */
 async function modulesIn(
   folders: readonly string[],
-  kind: keyof DefinitionFolders,
+  kind: Kind,
 ): Promise<{ readonly modules: LoadedModule[]; readonly broken: string[] }> {
   const modules: LoadedModule[] = [];
   const broken: string[] = [];

@@ -16,7 +16,7 @@ export async function prepareStreams(
   topicOf: (stream: string) => string,
 ): Promise<void> {
   for (const stream of streams)
-    if (stream.versions.every(({ wire }) => wire === null))
+    if (stream.topic === null && stream.versions.every(({ wire }) => wire === null))
       await prepareStream(registry, stream, subjectOf(topicOf(stream.name)));
 }
 

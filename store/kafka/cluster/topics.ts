@@ -9,6 +9,8 @@ export interface TopicSpec {
   readonly partitions: number;
   /** Kafka's topic settings beyond `topicDefaults`; they apply only when the topic is created. */
   readonly config?: Readonly<Record<string, string>>;
+  /** Whether the topic belongs to somebody else: its definition names it. */
+  readonly isGiven?: boolean;
 }
 
 /**
@@ -28,22 +30,14 @@ export const letterTopicDefaults: Readonly<Record<string, string>> = {
   "message.timestamp.type": "LogAppendTime",
 };
 
-/** The topic of `stream` in an installation: several may share a Kafka, told apart by their namespace ("" for none). */
-export function topicName(namespace: string, stream: string): string {
-  return namespace === "" ? stream : `${namespace}.${stream}`;
-}
-
-/** Where the records of `topic` go that do not decode; it has one partition. */
-export function deadLetterTopic(topic: string): string {
-  return `${topic}.dead-letters`;
-}
+export { deadLetterTopic, topicName, topicOf } from "../../../core/contract/topic-names.ts";
 
 /**
- * Creates the topics that do not exist and waits until each of those has its leaders. An existing topic is left as it is.
+ * Creates the topics that do not exist and waits until each of those has its leaders. An existing topic is left as it is. Returns those that were created.
  * Throws TidelineError NOT_READY when Kafka does not answer within ten seconds, and CONFIG_INVALID when an existing topic has
  * fewer partitions than `topics` asks for.
  */
-export async function ensureTopics(brokers: string, topics: readonly TopicSpec[]): Promise<void> {
+export async function ensureTopics(brokers: string, topics: readonly TopicSpec[]): Promise<TopicSpec[]> {
   const admin = withLeaderless(
     new Admin({ clientId: "tideline", bootstrapBrokers: parseBrokers(brokers), retries: 0 }),
   );
@@ -53,6 +47,7 @@ export async function ensureTopics(brokers: string, topics: readonly TopicSpec[]
     await Promise.all(created.map((topic) => createTopic(admin, topic)));
     const { topics: found } = await metadataWithLeaders(admin, topics, created);
     for (const topic of topics) checkPartitions(topic, found.get(topic.name)?.partitionsCount ?? 0);
+    return created;
   } catch (error) {
     throw isTidelineError(error) ? error : unreachable(brokers, error);
   } finally {
@@ -88,8 +83,14 @@ function metadataWithLeaders(
   });
 }
 
-function checkPartitions({ name, partitions }: TopicSpec, found: number): void {
+function checkPartitions({ name, partitions, isGiven }: TopicSpec, found: number): void {
   if (found >= partitions) return;
+  if (isGiven)
+    throw new TidelineError(
+      "CONFIG_INVALID",
+      `topic ${name} has ${found} partitions, but its stream asks for ${partitions}`,
+      `set the stream's partitions to ${found}: the topic belongs to somebody else, and Tideline does not change it`,
+    );
   throw new TidelineError(
     "CONFIG_INVALID",
     `topic ${name} has ${found} partitions, but its stream asks for ${partitions}`,
