@@ -31,7 +31,7 @@ COPY serving serving
 COPY speed-layer speed-layer
 COPY stack stack
 COPY store store
-COPY views views
+COPY systems systems
 COPY workflows workflows
 # Compiled now, because the program cannot be written to when it runs.
 RUN node cli/tideline.js --version

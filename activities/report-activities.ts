@@ -1,12 +1,12 @@
 import { type Delivered, deliverEdition } from "../batch-layer/report/deliver.ts";
 import { isFinal, newestEdition, pinEdition, pinOf } from "../batch-layer/report/edition.ts";
-import { reportNumbers } from "../batch-layer/report/numbers.ts";
 import { writeEdition } from "../batch-layer/report/write.ts";
 import type { ViewTarget } from "../batch-layer/stores.ts";
 import { isTidelineError } from "../core/errors.ts";
 import { parseInterval } from "../core/interval.ts";
 import type { ReportPin } from "../core/log/documents.ts";
 import { type CutJson, cutToJson } from "../core/log/position.ts";
+import { reportNumbers } from "../systems/shop/report/numbers.ts";
 import { REPORT_VIEWS } from "../workflows/shared/names.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, streamTarget, viewTarget } from "./deps.ts";

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { unwatched } from "../stack/process/work.ts";
 import { cacheFolder } from "../stack/programs/cache.ts";
 import { findChromium } from "../stack/programs/chromium.ts";
-import { activeBuyers } from "../views/active-buyers.ts";
+import { activeBuyers } from "../systems/shop/views/active-buyers.ts";
 import { failuresOf, Sea } from "./sea.ts";
 import { everything, type Tick } from "./views.ts";
 

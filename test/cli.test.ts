@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { createProgram } from "../cli/tideline.ts";
-import { ordersOf } from "../ingest/orders/orders.ts";
+import { ordersOf } from "../systems/shop/orders/orders.ts";
 import { Installation, until } from "./installation.ts";
 import { readLog } from "./log-oracle.ts";
 

@@ -2,9 +2,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Kafka, logLevel } from "kafkajs";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { ordersOf } from "../ingest/orders/orders.ts";
 import { deadLetterTopic } from "../store/kafka/cluster/topics.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
+import { ordersOf } from "../systems/shop/orders/orders.ts";
 import { Installation, until } from "./installation.ts";
 import { produce } from "./produce.ts";
 

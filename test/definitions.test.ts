@@ -6,7 +6,7 @@ import { generationOf } from "../core/definition/generation.ts";
 import { view } from "../core/definition/view.ts";
 import { sum } from "../core/measures/kinds/sum.ts";
 import { loadDefinitions } from "../store/definitions/definitions.ts";
-import { revenue } from "../views/revenue.ts";
+import { revenue } from "../systems/shop/views/revenue.ts";
 
 const folder = join(process.cwd(), ".tideline", `definitions-${Date.now()}`);
 beforeAll(() => mkdir(folder, { recursive: true }));
@@ -138,7 +138,7 @@ test("two views of one name are refused", async () => {
   const directory = join(folder, "twins");
   await mkdir(directory);
   for (const name of ["a.ts", "b.ts"])
-    await writeFile(join(directory, name), 'export { revenue } from "../../../views/revenue.ts";');
+    await writeFile(join(directory, name), 'export { revenue } from "../../../systems/shop/views/revenue.ts";');
   await expect(loadDefinitions({ schemas: [], views: [directory] })).rejects.toMatchObject({
     code: "DEFINITION_INVALID",
     message: expect.stringContaining('name "revenue" is taken') as string,

@@ -180,7 +180,8 @@ function foldersBehind(entry: string): Set<string> {
       visit(join(file, "..", path));
   };
   visit(entry);
-  for (const view of readdirSync(join(repository, "views"))) if (view.endsWith(".ts")) visit(join("views", view));
+  const views = "systems/shop/views";
+  for (const view of readdirSync(join(repository, views))) visit(join(views, view));
   return new Set([...seen].map((file) => file.split("/")[0] ?? ""));
 }
 

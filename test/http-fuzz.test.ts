@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { visits } from "../views/visits.ts";
+import { visits } from "../systems/shop/views/visits.ts";
 import { Sea } from "./sea.ts";
 import { everything } from "./views.ts";
 

@@ -11,15 +11,6 @@ import { type IHeaders, Kafka, KafkaJSProtocolError, logLevel, Partitioners } fr
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from "vitest";
 import { loadConfig, settings } from "../cli/setup/config.ts";
 import { TidelineError } from "../core/errors.ts";
-import { flightsFile, openFlights } from "../ingest/flights/flights.ts";
-import { replayFlights } from "../ingest/flights/replay.ts";
-import { readTail, resumeAfter } from "../ingest/flights/replayed.ts";
-import { ordersOf } from "../ingest/orders/orders.ts";
-import { simulateOrders } from "../ingest/orders/simulate.ts";
-import { type Delivery, delivered } from "../ingest/shop/disorder.ts";
-import type { ShopEvent } from "../ingest/shop/event.ts";
-import { type ShopOptions, shopEvents } from "../ingest/shop/shop.ts";
-import { ordersUpTo, shopStreams } from "../ingest/shop/simulate.ts";
 import { flights } from "../schemas/flights.ts";
 import { type OrderCompletedV1, orderCompleted } from "../schemas/order-completed.ts";
 import { unwatched } from "../stack/process/work.ts";
@@ -28,6 +19,15 @@ import { createServers } from "../stack/servers/servers.ts";
 import { ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
 import { partitionOf } from "../store/kafka/produce/partitioner.ts";
 import { type EventProducer, type EventRecord, openProducer } from "../store/kafka/produce/producer.ts";
+import { flightsFile, openFlights } from "../systems/shop/flights/flights.ts";
+import { replayFlights } from "../systems/shop/flights/replay.ts";
+import { readTail, resumeAfter } from "../systems/shop/flights/replayed.ts";
+import { ordersOf } from "../systems/shop/orders/orders.ts";
+import { simulateOrders } from "../systems/shop/orders/simulate.ts";
+import { type Delivery, delivered } from "../systems/shop/simulator/disorder.ts";
+import type { ShopEvent } from "../systems/shop/simulator/event.ts";
+import { type ShopOptions, shopEvents } from "../systems/shop/simulator/shop.ts";
+import { ordersUpTo, shopStreams } from "../systems/shop/simulator/simulate.ts";
 import { nightly } from "./tiers.ts";
 
 declare module "vitest" {

@@ -73,7 +73,7 @@ export class Installation {
     const folders = (setting: string | undefined, own: string) => setting?.split(",") ?? [join(repository, own)];
     const { streams } = await loadDefinitions({
       schemas: folders(env.TIDELINE_SCHEMAS, "schemas"),
-      views: folders(env.TIDELINE_VIEWS, "views"),
+      views: folders(env.TIDELINE_VIEWS, "systems/shop/views"),
     });
     const topics = [...streams.values()].flatMap((stream) => {
       const name = topicName(namespace, stream.name);

@@ -1,5 +1,5 @@
 import { Kafka, logLevel, Partitioners } from "kafkajs";
-import { ordersOf } from "../ingest/orders/orders.ts";
+import { ordersOf } from "../systems/shop/orders/orders.ts";
 
 export interface RawRecord {
   readonly key: string;

@@ -1,7 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { REPORT_LIMITS, spendEvents } from "../batch-layer/report/budget.ts";
-import { productsOf } from "../batch-layer/report/products.ts";
-import { salesOf } from "../batch-layer/report/sales.ts";
 import { sql } from "../core/contract/sql.ts";
 import { view } from "../core/definition/view.ts";
 import { count } from "../core/measures/kinds/count.ts";
@@ -9,6 +7,8 @@ import { sum } from "../core/measures/kinds/sum.ts";
 import { topK } from "../core/measures/kinds/top-k.ts";
 import { Budget, type BudgetLimits } from "../core/query/budget.ts";
 import { type Duck, DuckPool } from "../store/duckdb/duck.ts";
+import { productsOf } from "../systems/shop/report/products.ts";
+import { salesOf } from "../systems/shop/report/sales.ts";
 import { DAY, DAY_MS, sales } from "./sales.ts";
 
 /** What the daily report does when a view has more groups, items or events than it may read. */

@@ -107,7 +107,10 @@ describe("against Kafka and Temporal", () => {
     pool = await DuckPool.open({ threads: 2, memoryLimitMb: 512, directories: [folder] });
     producer = new Kafka({ brokers: [inject("kafkaBrokers")], logLevel: logLevel.NOTHING }).producer();
     connection = await Connection.connect({ address: inject("temporalAddress") });
-    definitions = await loadDefinitions({ schemas: [join(root, "schemas")], views: [join(root, "views")] });
+    definitions = await loadDefinitions({
+      schemas: [join(root, "schemas")],
+      views: [join(root, "systems/shop/views")],
+    });
     await producer.connect();
   });
 

@@ -15,7 +15,7 @@ export interface Order {
   readonly test_order: boolean;
 }
 
-/** What `views/revenue.ts` says, in plain TypeScript. */
+/** What `systems/shop/views/revenue.ts` says, in plain TypeScript. */
 export const revenueTwin: Twin<Order> = {
   dedupWindow: 20_000,
   decode: (value) => {

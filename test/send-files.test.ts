@@ -9,7 +9,6 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decimal, instant, integer, list, oneOf, optional, text } from "../core/contract/fields.ts";
 import { stream } from "../core/contract/stream.ts";
-import { ordersOf } from "../ingest/orders/orders.ts";
 import { type Bytes, openBytes } from "../ingest/read/bytes.ts";
 import { CsvSplitter } from "../ingest/read/csv.ts";
 import { encodingNamed } from "../ingest/read/encoding.ts";
@@ -22,6 +21,7 @@ import { openSource } from "../ingest/send/send-rows.ts";
 import { FILE_DEFAULTS, type FileOptions } from "../ingest/send/source.ts";
 import { PLAIN_FORMS, type ValueForms } from "../ingest/send/value-forms.ts";
 import { DuckPool } from "../store/duckdb/duck.ts";
+import { ordersOf } from "../systems/shop/orders/orders.ts";
 
 /** Files as people have them: read as they are meant, or refused with row, column, value and what would be right. */
 

@@ -77,7 +77,7 @@ beforeAll(async () => {
   env = {
     TIDELINE_HOME: home,
     TIDELINE_SCHEMAS: [join(process.cwd(), "schemas"), join(DEFINITIONS, "schemas")].join(),
-    TIDELINE_VIEWS: [join(process.cwd(), "views"), join(DEFINITIONS, "views")].join(),
+    TIDELINE_VIEWS: [join(process.cwd(), "systems/shop/views"), join(DEFINITIONS, "views")].join(),
     TIDELINE_API_URL: url(ports.api, ""),
   };
   eachPort((name, { variable }) => {

@@ -57,7 +57,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tideline-workflows-"));
   connection = await Connection.connect({ address: inject("temporalAddress") });
   client = new Client({ connection });
-  definitions = await loadDefinitions({ schemas: [join(root, "schemas")], views: [join(root, "views")] });
+  definitions = await loadDefinitions({ schemas: [join(root, "schemas")], views: [join(root, "systems/shop/views")] });
   log = new LogReader({ brokers: inject("kafkaBrokers"), clientId: "workflows-test" });
   redis = openRedis(inject("redisUrl"), () => {});
   producer = new Kafka({ brokers: [inject("kafkaBrokers")], logLevel: logLevel.NOTHING }).producer({

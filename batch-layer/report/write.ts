@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import type { ReportStamp } from "../../core/log/documents.ts";
+import { pageOf } from "../../systems/shop/report/page.ts";
+import { productsCsv } from "../../systems/shop/report/products-csv.ts";
+import { type ReportIdentity, type ReportNumbers, summaryOf } from "../../systems/shop/report/summary.ts";
 import type { BatchStores } from "../stores.ts";
 import { editionFolder, REPORT_FILES } from "./edition.ts";
-import { pageOf } from "./page.ts";
-import { productsCsv } from "./products-csv.ts";
-import { type ReportIdentity, type ReportNumbers, summaryOf } from "./summary.ts";
 
 /**
  * Writes an edition's files, again to the byte when they are there already. What differs from run to run is in the stamp alone, which comes

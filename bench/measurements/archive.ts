@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { orderCompleted } from "../../schemas/order-completed.ts";
-import { revenue } from "../../views/revenue.ts";
+import { revenue } from "../../systems/shop/views/revenue.ts";
 import { bareLoop } from "../setup/bare-loop.ts";
 import { BatchLayer } from "../setup/batch-layer.ts";
 import { type Figure, figure } from "../setup/figure.ts";

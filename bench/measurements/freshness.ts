@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ordersOf } from "../../ingest/orders/orders.ts";
 import { orderCompleted } from "../../schemas/order-completed.ts";
 import { type EventProducer, openProducer } from "../../store/kafka/produce/producer.ts";
+import { ordersOf } from "../../systems/shop/orders/orders.ts";
 import { HttpConnection } from "../load/http-connection.ts";
 import { startLoad } from "../load/load-process.ts";
 import { type Figure, limit, quantile } from "../setup/figure.ts";

@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { join } from "node:path";
-import { categories, regions } from "../../ingest/shop/catalogue.ts";
 import { orderCompleted } from "../../schemas/order-completed.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
-import { revenue } from "../../views/revenue.ts";
+import { categories, regions } from "../../systems/shop/simulator/catalogue.ts";
+import { revenue } from "../../systems/shop/views/revenue.ts";
 import type { BareHttpOptions } from "../load/bare-http.ts";
 import { HttpConnection } from "../load/http-connection.ts";
 import type { HttpLoadOptions, HttpLoadResult } from "../load/http-load.ts";

@@ -1,8 +1,8 @@
 import { type ClientRequest, type IncomingMessage, request } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
-import { ordersOf } from "../../ingest/orders/orders.ts";
 import { orderCompleted } from "../../schemas/order-completed.ts";
 import { openProducer } from "../../store/kafka/produce/producer.ts";
+import { ordersOf } from "../../systems/shop/orders/orders.ts";
 import { type Figure, limit, quantile } from "../setup/figure.ts";
 import { withInstallation } from "../setup/installation.ts";
 import { usageOf } from "../setup/process-usage.ts";

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { quoteText } from "../../core/contract/sql.ts";
 import { orderCompleted } from "../../schemas/order-completed.ts";
-import { revenue } from "../../views/revenue.ts";
+import { revenue } from "../../systems/shop/views/revenue.ts";
 import { BatchLayer } from "../setup/batch-layer.ts";
 import { type Figure, figure, type RatioFigure } from "../setup/figure.ts";
 import { withInstallation } from "../setup/installation.ts";

@@ -14,7 +14,6 @@ import { versionPrefix } from "../../batch-layer/versions/publish.ts";
 import { generationOf } from "../../core/definition/generation.ts";
 import { addLedgers, EMPTY_LEDGER } from "../../core/log/ledger.ts";
 import { cutFromJson, cutToJson } from "../../core/log/position.ts";
-import { ordersOf } from "../../ingest/orders/orders.ts";
 import { orderCompleted } from "../../schemas/order-completed.ts";
 import { freePorts } from "../../stack/servers/ports.ts";
 import { startServers } from "../../stack/servers/servers.ts";
@@ -29,7 +28,8 @@ import { LogReader } from "../../store/kafka/read/log.ts";
 import { Chain } from "../../store/redis/chain.ts";
 import { openRedis } from "../../store/redis/redis.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
-import { revenue } from "../../views/revenue.ts";
+import { ordersOf } from "../../systems/shop/orders/orders.ts";
+import { revenue } from "../../systems/shop/views/revenue.ts";
 import { type Figure, figure, median } from "../setup/figure.ts";
 
 /** Events of one refresh; the shortest history is of as many refreshes as `ONCE`. */

@@ -1,6 +1,5 @@
 import { dirname, join } from "node:path";
 import { quoteText } from "../../core/contract/sql.ts";
-import { flightsFile } from "../../ingest/flights/flights.ts";
 import { EventMaker, isRefusal } from "../../ingest/send/event-maker.ts";
 import { sendEvents } from "../../ingest/send/send-events.ts";
 import { openSource } from "../../ingest/send/send-rows.ts";
@@ -9,6 +8,7 @@ import { flights } from "../../schemas/flights.ts";
 import { DuckPool } from "../../store/duckdb/duck.ts";
 import { topicName } from "../../store/kafka/cluster/topics.ts";
 import { type EventRecord, openProducer } from "../../store/kafka/produce/producer.ts";
+import { flightsFile } from "../../systems/shop/flights/flights.ts";
 import { type Figure, figure, limit } from "../setup/figure.ts";
 import { withInstallation } from "../setup/installation.ts";
 

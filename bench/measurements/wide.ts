@@ -10,7 +10,7 @@ import { Chain } from "../../store/redis/chain.ts";
 import { type BucketDelta, closedOf } from "../../store/redis/chain-state.ts";
 import { fold } from "../../store/redis/fold.ts";
 import { openRedis } from "../../store/redis/redis.ts";
-import { revenue } from "../../views/revenue.ts";
+import { revenue } from "../../systems/shop/views/revenue.ts";
 import { type Figure, limit } from "../setup/figure.ts";
 
 const CELLS = 1_000_000;

@@ -1,6 +1,6 @@
 import { Connection, createAPI, createRecordsBatch, type Reader, Writer } from "@platformatic/kafka";
-import { ordersOf } from "../../ingest/orders/orders.ts";
 import { parseBrokers } from "../../store/kafka/cluster/brokers.ts";
+import { ordersOf } from "../../systems/shop/orders/orders.ts";
 
 /** Record batches in Kafka's own format, encoded once and sent often: a producer that costs next to nothing while others are measured. */
 

@@ -98,7 +98,7 @@ const names = z
   )
   .transform((all) => (all.join("") === "" ? null : all));
 const repositorySchemas = fileURLToPath(new URL("../../schemas", import.meta.url));
-const repositoryViews = fileURLToPath(new URL("../../views", import.meta.url));
+const repositoryViews = fileURLToPath(new URL("../../systems/shop/views", import.meta.url));
 const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
 /** Every setting: its variable, meaning and default. This list is all there is: nothing else reads the environment. */

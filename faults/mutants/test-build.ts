@@ -9,7 +9,7 @@ const repository = fileURLToPath(new URL("../..", import.meta.url));
 const SOURCES = [
   "core",
   "schemas",
-  "views",
+  "systems",
   "store",
   "ingest",
   "speed-layer",

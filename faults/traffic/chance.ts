@@ -1,4 +1,4 @@
-import { randomNumbers, seedState } from "../../ingest/random.ts";
+import { randomNumbers, seedState } from "../../core/numbers/random.ts";
 
 /** Chance from a seed: the same calls give the same answers. */
 export class Chance {

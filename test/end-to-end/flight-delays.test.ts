@@ -1,13 +1,13 @@
 import { DuckDBInstance } from "@duckdb/node-api";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { flightsFile } from "../../ingest/flights/flights.ts";
+import { flightsFile } from "../../systems/shop/flights/flights.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 
 /** Quantiles by origin and day, and the routes with the most delay: against plain DuckDB over the source file. */
 
 const ROWS = 150_000;
 const ALL = { from: "2001-01-01", to: "2002-01-01", limit: "100000" };
-/** What views/flight-delays.ts states. */
+/** What systems/shop/views/flight-delays.ts states. */
 const ERROR = 0.05;
 
 let tideline: Installation;

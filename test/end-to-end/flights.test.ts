@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
-import { flightsFile } from "../../ingest/flights/flights.ts";
 import type { ProcessHandle } from "../../stack/process/local-process.ts";
+import { flightsFile } from "../../systems/shop/flights/flights.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { sketchBytes } from "../oracle.ts";
 import { nightly } from "../tiers.ts";
@@ -35,7 +35,10 @@ beforeAll(async () => {
   // This one view: the others of the flights hold a cell for every bin and route, and are held against DuckDB in flight-delays.test.ts.
   folder = join(process.cwd(), ".tideline", `flights-${Date.now()}`);
   await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, "only.ts"), 'export { flightsByOrigin } from "../../views/flights-by-origin.ts";\n');
+  await writeFile(
+    join(folder, "only.ts"),
+    'export { flightsByOrigin } from "../../systems/shop/views/flights-by-origin.ts";\n',
+  );
   tideline = await Installation.open("flights", { TIDELINE_VIEWS: folder });
   speed = await tideline.start("speed");
   await tideline.start("serve");

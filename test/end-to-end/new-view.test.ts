@@ -28,7 +28,9 @@ let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tideline-own-"));
   await writeFile(join(folder, "big-orders.ts"), source);
-  tideline = await Installation.open("newview", { TIDELINE_VIEWS: `${join(process.cwd(), "views")},${folder}` });
+  tideline = await Installation.open("newview", {
+    TIDELINE_VIEWS: `${join(process.cwd(), "systems/shop/views")},${folder}`,
+  });
 });
 
 afterAll(async () => {

@@ -1,6 +1,5 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { shownValue } from "../../batch-layer/report/shown.ts";
 import { answerText } from "../../cli/query/answer-text.ts";
 import { sql } from "../../core/contract/sql.ts";
 import { view } from "../../core/definition/view.ts";
@@ -20,6 +19,7 @@ import { type Cell, CellTable, stateOf } from "../../core/state/cells.ts";
 import type { AnswerBody } from "../../serving/answer/answer.ts";
 import { keysJson } from "../../serving/answer/keys.ts";
 import type { DescribedView } from "../../serving/views/served-views.ts";
+import { shownValue } from "../../systems/shop/report/shown.ts";
 import { ticks } from "../views.ts";
 
 /** Quotients, ranks and orders: each law compares with whole numbers alone, and shares no code with what it tests. */

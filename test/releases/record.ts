@@ -85,7 +85,7 @@ function environment(): Record<string, string> {
     TIDELINE_SPEED_PORT: `${ports.speed}`,
     TIDELINE_WORKER_PORT: `${ports.worker}`,
     TIDELINE_SCHEMAS: [join(program, "schemas"), join(own, "schemas")].join(),
-    TIDELINE_VIEWS: [join(program, "views"), join(own, "views")].join(),
+    TIDELINE_VIEWS: [join(program, "systems/shop/views"), join(own, "views")].join(),
   };
 }
 
