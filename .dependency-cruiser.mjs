@@ -8,10 +8,10 @@ const rooms = {
   store: ["core"],
   ingest: ["core", "schemas", "store"],
   "speed-layer": ["core", "schemas", "store"],
-  "batch-layer": ["core", "schemas", "store", "systems"],
+  "batch-layer": ["core", "schemas", "store"],
   serving: ["core", "schemas", "store"],
   workflows: ["core", "activities"],
-  activities: ["systems", "batch-layer", "store", "core", "schemas", "workflows"],
+  activities: ["batch-layer", "store", "core", "schemas", "workflows"],
   cli: [
     "core",
     "schemas",
@@ -23,7 +23,6 @@ const rooms = {
     "workflows",
     "activities",
     "stack",
-    "systems",
   ],
   stack: ["core"],
   systems: ["core", "schemas", "store", "batch-layer", "cli"],
@@ -234,6 +233,12 @@ export default {
       severity: "error",
       from: { path: "^core/" },
       to: { dependencyTypes: ["core"], pathNot: "^(node:)?crypto$" },
+    },
+    {
+      name: "systems-use-the-settings-and-terminal-of-cli",
+      severity: "error",
+      from: { path: "^systems/" },
+      to: { path: "^cli/", pathNot: "^cli/(setup|terminal)/" },
     },
     {
       name: "bench-is-imported-by-none",

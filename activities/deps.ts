@@ -1,4 +1,5 @@
 import type { MailSettings } from "../batch-layer/report/deliver.ts";
+import type { Report } from "../batch-layer/report/report.ts";
 import type { BatchStores, StreamTarget, ViewTarget } from "../batch-layer/stores.ts";
 import { TidelineError } from "../core/errors.ts";
 import type { DeadLetters } from "../store/dead-letters/letter-writer.ts";
@@ -23,6 +24,8 @@ export interface ActivityDeps extends AttemptDeps {
   readonly generations: Generations;
   /** How long a generation is kept up to date after it was last served, milliseconds. */
   readonly keepGenerationsMs: number;
+  /** The system's daily report; null when it has none. */
+  readonly report: Report | null;
   /** Where reports are mailed. */
   readonly mail: MailSettings;
   /** TIDELINE_NAMESPACE. */

@@ -1,13 +1,13 @@
 import { type Delivered, deliverEdition } from "../batch-layer/report/deliver.ts";
 import { isFinal, newestEdition, pinEdition, pinOf } from "../batch-layer/report/edition.ts";
+import type { Report } from "../batch-layer/report/report.ts";
+import { withReportSource } from "../batch-layer/report/source.ts";
 import { writeEdition } from "../batch-layer/report/write.ts";
 import type { ViewTarget } from "../batch-layer/stores.ts";
-import { isTidelineError } from "../core/errors.ts";
+import { isTidelineError, TidelineError } from "../core/errors.ts";
 import { parseInterval } from "../core/interval.ts";
 import type { ReportPin } from "../core/log/documents.ts";
 import { type CutJson, cutToJson } from "../core/log/position.ts";
-import { reportNumbers } from "../systems/shop/report/numbers.ts";
-import { REPORT_VIEWS } from "../workflows/shared/names.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, streamTarget, viewTarget } from "./deps.ts";
 
@@ -32,8 +32,10 @@ export interface ReportWritten {
   readonly edition: number;
   /** Of the report's files, relative to the data directory. */
   readonly folder: string;
-  readonly orders: number;
-  readonly products: number;
+  /** The names of its files, the page first. */
+  readonly files: readonly string[];
+  /** What the system counts in it. */
+  readonly counts: Readonly<Record<string, number>>;
 }
 
 export function reportActivities(deps: ActivityDeps) {
@@ -42,7 +44,7 @@ export function reportActivities(deps: ActivityDeps) {
     /** Which edition of the day's report there is to go on with. */
     findEdition: ({ date, fresh }: { date: string; fresh: boolean }): Promise<EditionFound> =>
       attempt(deps, async () => {
-        for (const view of REPORT_VIEWS) await reportTarget(deps, view);
+        for (const view of reportOf(deps).views) await reportTarget(deps, view);
         const newest = await newestEdition(stores, date);
         const held = newest !== null && !fresh && isFinal(newest) && (await areKnown(deps, newest.pin));
         const edition = held ? newest.number : null;
@@ -53,7 +55,7 @@ export function reportActivities(deps: ActivityDeps) {
     pinEdition: ({ date, edition, streams }: EditionWanted): Promise<ReportPin> =>
       attempt(deps, async () => {
         const views: Record<string, string> = {};
-        for (const view of REPORT_VIEWS) views[view] = (await reportTarget(deps, view)).generation;
+        for (const view of reportOf(deps).views) views[view] = (await reportTarget(deps, view)).generation;
         const spans: ReportPin["streams"] = {};
         for (const [stream, { topicId, cut }] of Object.entries(streams)) {
           const start = await stores.archive.start(streamTarget(deps, stream).topic, topicId);
@@ -67,14 +69,17 @@ export function reportActivities(deps: ActivityDeps) {
     writeReport: ({ date, edition }: { date: string; edition: number }): Promise<ReportWritten> =>
       attempt(deps, async (watch) => {
         const pin = await pinOf(stores, date, edition);
-        const [sales, products] = [await pinnedView(deps, pin, 0), await pinnedView(deps, pin, 1)];
+        const report = reportOf(deps);
+        const views = await pinnedViews(deps, pin);
         const streams = Object.keys(pin.streams).map((stream) => streamTarget(deps, stream));
-        const numbers = await reportNumbers(stores, { sales, products, streams }, pin, watch);
+        const identity = { date, edition, pin };
+        const content = await withReportSource(stores, { views, streams }, { pin, watch }, (source) =>
+          report.make(identity, source),
+        );
         const stamp = { generatedAtMs: Date.now(), generatedBy: thisRun().createdBy };
-        const { folder } = await writeEdition(stores, { date, edition, pin }, numbers, stamp);
+        const { folder, files } = await writeEdition(stores, identity, content, stamp);
         logger.info({ date, edition, folder }, "report written");
-        const orders = Number(numbers.sales.day.orders ?? 0);
-        return { edition, folder, orders, products: numbers.products.length };
+        return { edition, folder, files, counts: content.counts };
       }),
 
     /** Mails the newest edition, unless that has been done. */
@@ -98,17 +103,27 @@ async function reportTarget(deps: ActivityDeps, view: string): Promise<ViewTarge
   }
 }
 
-/** The definition that an edition was pinned with, whatever its view's file says now. Throws as `viewTarget`. */
-function pinnedView(deps: ActivityDeps, { views }: ReportPin, index: 0 | 1): Promise<ViewTarget> {
-  const view = REPORT_VIEWS[index];
-  return viewTarget(deps, views[view] ?? view);
+/** The system's report. Throws BAD_REQUEST when it has none. */
+function reportOf({ report }: ActivityDeps): Report {
+  if (report !== null) return report;
+  throw new TidelineError(
+    "BAD_REQUEST",
+    "the system has no report",
+    "A system's file system.ts says what its report is: see TIDELINE_SYSTEM in docs/operating.md.",
+  );
+}
+
+/** The definitions that an edition was pinned with, whatever their views' files say now. Throws as `viewTarget`. */
+async function pinnedViews(deps: ActivityDeps, { views }: ReportPin): Promise<Map<string, ViewTarget>> {
+  const targets = new Map<string, ViewTarget>();
+  for (const view of reportOf(deps).views) targets.set(view, await viewTarget(deps, views[view] ?? view));
+  return targets;
 }
 
 /** Whether the views that an edition was pinned with are still known and computed alike, so that its numbers can be computed again. */
 async function areKnown(deps: ActivityDeps, pin: ReportPin): Promise<boolean> {
   try {
-    await pinnedView(deps, pin, 0);
-    await pinnedView(deps, pin, 1);
+    await pinnedViews(deps, pin);
     return true;
   } catch (error) {
     if (isTidelineError(error, "VIEW_UNKNOWN", "GENERATION_FROZEN", "GENERATION_UNREADABLE")) return false;

@@ -3,8 +3,6 @@ import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { isTidelineError } from "../core/errors.ts";
 import { type Program, setProgram } from "../store/files/program.ts";
-import { registerReplay } from "../systems/shop/commands/replay.ts";
-import { registerSimulate } from "../systems/shop/commands/simulate.ts";
 import { registerBackfill } from "./commands/backfill.ts";
 import { registerBackup } from "./commands/backup.ts";
 import { registerCompletion } from "./commands/completion.ts";
@@ -28,18 +26,16 @@ import { registerUp } from "./commands/up.ts";
 import { registerViews } from "./commands/views.ts";
 import { registerWatch } from "./commands/watch.ts";
 import { registerWorker } from "./commands/worker.ts";
-import { loadConfig, maskOfSettings, settings } from "./setup/config.ts";
+import { loadConfig, maskOfSettings, settings, systemFolder } from "./setup/config.ts";
 import { createTopics } from "./setup/create-topics.ts";
+import { loadSystem, type System } from "./setup/system.ts";
 
 /**
  * The `tideline` command. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.
  * A command is a file in commands/ that loads what is heavy only in its action, and a line in this list.
  */
 const commands: readonly ((program: Command) => void)[] = [
-  (program) => registerUp(program, [createTopics]),
   registerInit,
-  registerSimulate,
-  registerReplay,
   registerSend,
   registerQuery,
   registerProof,
@@ -62,12 +58,10 @@ const commands: readonly ((program: Command) => void)[] = [
   registerServe,
 ];
 
-const examples = `
-Examples:
-  $ tideline up                          start everything on this machine
-  $ tideline simulate orders --rate 500  a shop with 500 orders a second
-  $ tideline replay flights              three million real events
-`;
+function examplesText({ examples = [] }: System): string {
+  const lines = ["tideline up                          start everything on this machine", ...examples];
+  return `\nExamples:\n${lines.map((line) => `  $ ${line}\n`).join("")}`;
+}
 
 function settingsText(): string {
   const lines = Object.values(settings).map(
@@ -76,18 +70,25 @@ function settingsText(): string {
   return `Settings (environment variables):\n${lines.join("\n")}\n`;
 }
 
-/** All commands, not run yet. */
+/** All commands, not run yet, with those of the system that the environment names. Throws CONFIG_INVALID for a system that cannot be loaded. */
 export async function createProgram(): Promise<Command> {
   const packageFile = new URL("../package.json", import.meta.url);
   const { version, description } = JSON.parse(readFileSync(packageFile, "utf8")) as {
     version: string;
     description: string;
   };
+  const system = await loadSystem(systemFolder(process.env));
   const program = new Command("tideline");
-  program.description(description).version(version).addHelpText("after", examples).addHelpText("after", settingsText);
+  program
+    .description(description)
+    .version(version)
+    .addHelpText("after", examplesText(system))
+    .addHelpText("after", settingsText);
   // Before the commands are added: they take these over.
   program.exitOverride().showHelpAfterError("(add --help to see what is possible)");
+  registerUp(program, system, [createTopics]);
   for (const register of commands) register(program);
+  system.commands?.(program);
   program.hook("preAction", (_, command) => requireReadableHome(command));
   await registerCompletion(program);
   return program;

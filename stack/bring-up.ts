@@ -1,5 +1,5 @@
 import { Listr, type ListrTask } from "listr2";
-import { overview } from "./overview.ts";
+import { type FirstSteps, overview } from "./overview.ts";
 import { listenForInterrupts } from "./process/interrupt.ts";
 import { endLeftovers } from "./process/leftovers.ts";
 import type { ProcessHandle } from "./process/local-process.ts";
@@ -29,9 +29,11 @@ export interface UpStep {
 
 export interface UpOptions {
   readonly home: string;
-  readonly simulate: boolean;
-  readonly rate: number;
   readonly ports: Ports;
+  /** A command that makes events, run beside the roles; null for none. */
+  readonly simulation: { readonly title: string; readonly args: readonly string[] } | null;
+  /** Commands to show for a start, by the API's address; `tideline views` and its like when absent. */
+  readonly firstSteps: FirstSteps | undefined;
 }
 
 interface Started {
@@ -53,21 +55,14 @@ const roleEnvironment = ({ home, ports, say: _, ...servers }: UpContext): Record
   TIDELINE_WORKER_PORT: `${ports.worker}`,
 });
 
-/** How the simulated shop is called: its records are as untidy as those of a real one. */
-export const shopArgs = (rate: string): string[] => [
-  ...["simulate", "shop", "--rate", rate],
-  ...["--duplicates", "1%", "--late", "5%", "--avro", "50%"],
-];
-
-function rolesOf({ ports, simulate, rate }: UpOptions): Role[] {
+function rolesOf({ ports, simulation }: UpOptions): Role[] {
   const health = (port: number, path: string) => `http://127.0.0.1:${port}/${path}`;
   const roles: Role[] = [
     { name: "speed", title: "Speed layer", args: ["speed"], healthUrl: health(ports.speed, "health") },
     { name: "worker", title: "Temporal worker", args: ["worker"], healthUrl: health(ports.worker, "health") },
     { name: "serve", title: "Serving", args: ["serve"], healthUrl: health(ports.api, "ready") },
   ];
-  const shop = { name: "simulate", title: "Simulated shop", args: shopArgs(`${rate}`) };
-  return simulate ? [...roles, shop] : roles;
+  return simulation === null ? roles : [...roles, { name: "simulate", ...simulation }];
 }
 
 /** Which ports somebody of ours will listen on; those of given servers stay unused. */
@@ -180,7 +175,7 @@ export async function bringUp(options: UpOptions, steps: readonly UpStep[]): Pro
     await Promise.race([upTasks(options, servers, steps, started).run(), aborted(interrupts.stop)]);
     interrupts.stop.throwIfAborted();
     for (const handle of started.processes) void supervise(handle, { say, signal });
-    say(overview(servers, ports, home));
+    say(overview(servers, ports, home, options.firstSteps));
     if (notes.length > 0) say(`\n${notes.join("\n")}`);
     if (unready.length > 0) say(`\nNot everything works; \`npx tideline status\` shows it:\n  ${unready.join("\n  ")}`);
     unready = null;

@@ -2,8 +2,13 @@ import Table from "cli-table3";
 import type { Ports } from "./servers/ports.ts";
 import type { Servers } from "./servers/servers.ts";
 
+/** Commands for a start; `api` is the API's address. */
+export type FirstSteps = (api: string) => readonly string[];
+
+const ANY_VIEWS: FirstSteps = (api) => ["npx tideline views", `curl '${api}/views'`];
+
 /** What a person wants to know once everything runs: what, where, and what to try. */
-export function overview(servers: Servers, ports: Ports, home: string): string {
+export function overview(servers: Servers, ports: Ports, home: string, firstSteps = ANY_VIEWS): string {
   const at = (port: number, path = "") => `http://127.0.0.1:${port}${path}`;
   const table = new Table({ head: ["What", "Where"], style: { head: [], border: [] } });
   table.push(
@@ -18,12 +23,6 @@ export function overview(servers: Servers, ports: Ports, home: string): string {
     ["Redis", servers.redis.given ? "as REDIS_URL says" : servers.redis.url],
     ["State and logs", home],
   );
-  const ours = [
-    `curl '${at(ports.api, "/views/revenue?every=1h&by=region")}'`,
-    "npx tideline query revenue --by region --order=-revenue",
-    "npx tideline replay flights",
-  ];
-  const commands =
-    process.env.TIDELINE_VIEWS === undefined ? ours : ["npx tideline views", `curl '${at(ports.api, "/views")}'`];
+  const commands = firstSteps(at(ports.api));
   return `${table.toString()}\n\nTry:\n${commands.map((line) => `  ${line}\n`).join("")}\nCtrl+C stops everything.`;
 }

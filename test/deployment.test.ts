@@ -11,7 +11,7 @@ import { settings } from "../cli/setup/config.ts";
 import { createProgram } from "../cli/tideline.ts";
 import { createMetrics } from "../serving/operations/metrics.ts";
 import { speedMetrics } from "../speed-layer/metrics.ts";
-import { shopArgs } from "../stack/bring-up.ts";
+import { system } from "../systems/shop/system.ts";
 import { composeSchema } from "./compose-schema.ts";
 import { metricsOf } from "./promql.ts";
 
@@ -115,7 +115,7 @@ describe("docker-compose.yml", () => {
   test("simulates the shop that `tideline up` simulates", () => {
     const { command = [] } = compose.services.simulate ?? {};
     const rate = command[command.indexOf("--rate") + 1] ?? "";
-    expect(command).toEqual(shopArgs(rate));
+    expect(command).toEqual(system.simulation?.args(rate));
     expect(rate).toMatch(/:-5\}$/);
   });
 
@@ -167,7 +167,7 @@ test("the lock file has a hash for every package of every platform, and names no
   expect(text).not.toContain('"resolved"');
 });
 
-/** The rooms that a file's imports lead to, with views, which are loaded by folder. */
+/** The rooms that a file's imports lead to, with the system, which is loaded by folder. */
 function foldersBehind(entry: string): Set<string> {
   const seen = new Set<string>();
   const visit = (file: string) => {
@@ -180,8 +180,9 @@ function foldersBehind(entry: string): Set<string> {
       visit(join(file, "..", path));
   };
   visit(entry);
-  const views = "systems/shop/views";
-  for (const view of readdirSync(join(repository, views))) visit(join(views, view));
+  const system = "systems/shop";
+  visit(join(system, "system.ts"));
+  for (const view of readdirSync(join(repository, system, "views"))) visit(join(system, "views", view));
   return new Set([...seen].map((file) => file.split("/")[0] ?? ""));
 }
 

@@ -17,6 +17,7 @@ import { type BatchWorker, startWorker } from "../activities/worker/worker.ts";
 import { deliverEdition } from "../batch-layer/report/deliver.ts";
 import { DataDirectory } from "../store/files/files.ts";
 import { ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
+import { report as shopReport } from "../systems/shop/report/report.ts";
 import { type DailyReportInput, type dailyReport, nightlyReport } from "../workflows/daily-report.ts";
 import type { deliverReport } from "../workflows/deliver-report.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
@@ -96,7 +97,10 @@ beforeAll(async () => {
     namespace,
     definitions,
     searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-    schedules: desiredSchedules(namespace, [], definitions.views.keys()).filter(({ input }) => input.kind === "report"),
+    report: shopReport,
+    schedules: desiredSchedules(namespace, [], definitions.views.keys(), shopReport.views).filter(
+      ({ input }) => input.kind === "report",
+    ),
     retentionWarnHours: 24,
     mail,
     registry: new Registry(),
@@ -188,7 +192,7 @@ describe("the nightly report", () => {
     expect(result).toMatchObject({
       edition: 1,
       pinned: true,
-      orders: expected.orders,
+      counts: { orders: expected.orders },
       delivery: "mailed to 2 addresses",
     });
 
@@ -271,7 +275,7 @@ describe("the nightly report", () => {
   it("shows late events in a fresh edition, which is another mail", async () => {
     const wanted = expectedOf([...today, ...salesOf(0, 30)]);
     const fresh = await report({ date: DATE, fresh: true });
-    expect(fresh).toMatchObject({ edition: 2, pinned: true, orders: wanted.orders });
+    expect(fresh).toMatchObject({ edition: 2, pinned: true, counts: { orders: wanted.orders } });
     expect(JSON.parse((await filesOf(fresh.folder))["summary.json"] ?? "").day.revenue).toBe(wanted.revenue);
     expect(server.about(DATE).map(({ subject }) => subject)).toEqual([
       `Daily report ${DATE}`,

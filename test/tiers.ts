@@ -60,6 +60,7 @@ export const MODULES = [
   "test/laws/windows.test.ts",
   "test/laws/wire.test.ts",
   "test/compiled.test.ts",
+  "test/system.test.ts",
   "test/histories.test.ts",
   "test/deployment.test.ts",
   "test/send-wait.test.ts",

@@ -6,6 +6,7 @@ import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eachPort, freePorts, type Ports } from "../stack/servers/ports.ts";
 import { loadDefinitions } from "../store/definitions/definitions.ts";
+import { report } from "../systems/shop/report/report.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
 import { type Answer, until } from "./installation.ts";
 import { readLog } from "./log-oracle.ts";
@@ -166,7 +167,7 @@ describe.sequential("the release before is opened", () => {
       if (state.paused) paused.push(scheduleId);
     }
     expect(found.sort()).toEqual(
-      desiredSchedules("", streams.keys(), views.keys())
+      desiredSchedules("", streams.keys(), views.keys(), report.views)
         .map(({ id }) => id)
         .sort(),
     );

@@ -1,5 +1,5 @@
 import type { DesiredSchedule } from "../activities/worker/schedules.ts";
-import { type Kind, REPORT_VIEWS, STREAM_KINDS, SUMMARIES, scheduledTimeoutMs, scheduleId } from "./shared/names.ts";
+import { type Kind, STREAM_KINDS, SUMMARIES, scheduledTimeoutMs, scheduleId } from "./shared/names.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
@@ -20,11 +20,15 @@ const TIMING = {
   report: { cron: "0 2 * * *", shown: "at 02:00 UTC" },
 } as const satisfies Partial<Record<Kind, Timing>>;
 
-/** What runs by itself: each stream is archived, its archive compacted and its retention watched, each view is refreshed, the day before is reported on, and what is served is proven. */
+/**
+ * What runs by itself: each stream is archived, its archive compacted and its retention watched, each view is refreshed, the day before is reported on,
+ * and what is served is proven. `reported` are the views of the system's report; null without one.
+ */
 export function desiredSchedules(
   namespace: string,
   streams: Iterable<string>,
   views: Iterable<string>,
+  reported: readonly string[] | null = null,
 ): DesiredSchedule[] {
   const known = new Set(views);
   const schedule = (kind: keyof typeof TIMING, target: string): DesiredSchedule => {
@@ -42,7 +46,7 @@ export function desiredSchedules(
   return [
     ...[...streams].flatMap((stream) => STREAM_KINDS.map((kind) => schedule(kind, stream))),
     ...[...known].map((view) => schedule("refresh", view)),
-    ...(REPORT_VIEWS.every((view) => known.has(view)) ? [schedule("report", "daily")] : []),
+    ...(reported?.every((view) => known.has(view)) ? [schedule("report", "daily")] : []),
     schedule("retire", "generations"),
     schedule("prove", "views"),
   ];

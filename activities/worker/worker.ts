@@ -2,6 +2,7 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/wo
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { MailSettings } from "../../batch-layer/report/deliver.ts";
+import type { Report } from "../../batch-layer/report/report.ts";
 import type { Failure } from "../../core/failures.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { Manifests } from "../../store/archive/manifests.ts";
@@ -38,6 +39,8 @@ export interface WorkerOptions extends TemporalSetup {
   readonly retentionWarnHours: number;
   /** TIDELINE_KEEP_GENERATIONS, in milliseconds. */
   readonly keepGenerationsMs?: number;
+  /** The system's daily report; none by default. */
+  readonly report?: Report | null;
   /** Where reports are mailed; nowhere by default. */
   readonly mail?: MailSettings;
   /** TIDELINE_API_URL; without one nothing can be proven. */
@@ -159,7 +162,12 @@ const KEEP_GENERATIONS_MS = 7 * 86_400_000;
 
 async function openDeps(options: WorkerOptions) {
   const { brokers, redisUrl, dataDir, namespace, definitions, registry, logger, retentionWarnHours } = options;
-  const { keepGenerationsMs = KEEP_GENERATIONS_MS, mail = NO_MAIL, apiUrl = "http://127.0.0.1:7070" } = options;
+  const {
+    keepGenerationsMs = KEEP_GENERATIONS_MS,
+    report = null,
+    mail = NO_MAIL,
+    apiUrl = "http://127.0.0.1:7070",
+  } = options;
   const data = new DataDirectory(dataDir);
   sweepUnfinished(data, logger);
   const pool = await DuckPool.open({ ...DUCK, directories: [dataDir] });
@@ -185,6 +193,7 @@ async function openDeps(options: WorkerOptions) {
       definitions,
       generations,
       keepGenerationsMs,
+      report,
       mail,
       namespace,
       apiUrl,

@@ -1,10 +1,10 @@
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { createTransport } from "nodemailer";
 import { TidelineError } from "../../core/errors.ts";
 import type { ReportPin } from "../../core/log/documents.ts";
 import { maskOf } from "../../core/secrets.ts";
 import type { BatchStores } from "../stores.ts";
-import { editionFolder, newestWritten, noteDelivery, REPORT_FILES, readDelivery } from "./edition.ts";
+import { editionFolder, fileOfReport, newestWritten, noteDelivery, PAGE, readDelivery } from "./edition.ts";
 
 /** Where reports are mailed; nothing is mailed while a field is empty. */
 export interface MailSettings {
@@ -23,6 +23,12 @@ export interface Delivered {
 }
 
 const TIMEOUT_MS = 30_000;
+
+const CONTENT_TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html; charset=utf-8",
+  ".csv": "text/csv; charset=utf-8",
+  ".json": "application/json",
+};
 
 /**
  * Mails the newest edition of a day, once. The note that it was mailed is written when the mail server has taken it: whoever is killed between
@@ -60,8 +66,14 @@ async function messageOf(
   { from, to }: MailSettings,
 ) {
   const folder = editionFolder(date, edition);
-  const [html, summary, products] = await Promise.all(
-    [REPORT_FILES.page, REPORT_FILES.summary, REPORT_FILES.products].map((name) => data.text(join(folder, name))),
+  const html = await data.text(join(folder, PAGE));
+  const names = [PAGE, ...(await data.list(folder)).filter(fileOfReport)];
+  const attachments = await Promise.all(
+    names.map(async (name) => ({
+      filename: name.replace(".", `-${date}.`),
+      content: await data.text(join(folder, name)),
+      contentType: CONTENT_TYPES[extname(name)] ?? "text/plain; charset=utf-8",
+    })),
   );
   const corrected = edition === 1 ? "" : ` (edition ${edition})`;
   const partial = pin.pinnedAtMs >= pin.toMs ? "" : " The day was not over when it was made.";
@@ -70,13 +82,9 @@ async function messageOf(
     to,
     messageId,
     subject: `Daily report ${date}${corrected}`,
-    text: `The daily report for ${date} (UTC) is in the attached page, with the top products as CSV and all numbers as JSON.${partial}\n`,
+    text: `The daily report for ${date} (UTC) is in the attached page; its numbers are attached as files.${partial}\n`,
     html,
-    attachments: [
-      { filename: `report-${date}.html`, content: html, contentType: "text/html; charset=utf-8" },
-      { filename: `top-products-${date}.csv`, content: products, contentType: "text/csv; charset=utf-8" },
-      { filename: `summary-${date}.json`, content: summary, contentType: "application/json" },
-    ],
+    attachments,
   };
 }
 

@@ -8,15 +8,19 @@ import type { BatchStores } from "../stores.ts";
  * each time that somebody wants the numbers as they are now.
  */
 
-export const REPORT_FILES = {
-  page: "report.html",
-  summary: "summary.json",
-  products: "top-products.csv",
-  stamp: "stamp.json",
-} as const;
-
+/** The page of every report. */
+export const PAGE = "report.html";
+/** When and by what an edition was computed; written last. */
+export const STAMP = "stamp.json";
 const PIN = "pin.json";
 const DELIVERY = "delivered.json";
+const OWN: ReadonlySet<string> = new Set([PAGE, STAMP, PIN, DELIVERY]);
+
+/** Whether a system may give this name to a file of its report, beside the page. */
+export function fileOfReport(name: string): boolean {
+  return /^[a-z0-9][a-z0-9-]{0,62}\.(csv|json|txt)$/.test(name) && !OWN.has(name);
+}
+
 const PREFIX = "edition-";
 
 export function editionFolder(date: string, edition: number): string {
@@ -49,7 +53,7 @@ export async function newestEdition(stores: Data, date: string): Promise<Edition
 /** The newest edition of a day whose files are all there, or null. */
 export async function newestWritten(stores: Data, date: string): Promise<Edition | null> {
   for (const edition of await editionsOf(stores, date))
-    if (await stores.data.has(join(editionFolder(date, edition.number), REPORT_FILES.stamp))) return edition;
+    if (await stores.data.has(join(editionFolder(date, edition.number), STAMP))) return edition;
   return null;
 }
 

@@ -15,6 +15,9 @@ interface Flags {
 }
 
 type Report = WorkflowHandle<typeof dailyReport>;
+/** A run that a worker of the release before computed has its counts beside the rest, and names no files. */
+type Result = Omit<DailyReportResult, "counts" | "files"> & Partial<Pick<DailyReportResult, "counts" | "files">>;
+const PAGE = "report.html";
 
 const help = `
 The first run of a day fixes the positions of the log that its numbers hold for; a rerun gives the same files to the byte, but for
@@ -31,7 +34,7 @@ Examples:
 export function registerReport(program: Command): void {
   program
     .command("report")
-    .description("compute the daily report: products as CSV, a JSON summary, and a page with charts")
+    .description("compute the daily report of the system: a page with charts, and its numbers as files")
     .addOption(new Option("--date <day>", "UTC day, as 2026-01-01; yesterday by default").argParser(day))
     .addOption(new Option("--fresh", "make another edition, of what the log holds now").default(false))
     .addOption(new Option("--deliver", "mail it, if that edition has not been mailed yet").default(false))
@@ -46,9 +49,11 @@ export function registerReport(program: Command): void {
         const result = await run(client, config, { date, fresh, deliver });
         if (result === null) return;
         const folder = join(config.home, "data", result.folder);
-        if (openPath) process.stdout.write(`${join(folder, "report.html")}\n`);
+        if (openPath) process.stdout.write(`${join(folder, PAGE)}\n`);
         else
-          process.stdout.write(json ? `${JSON.stringify({ date, ...result, folder })}\n` : resultText(result, folder));
+          process.stdout.write(
+            json ? `${JSON.stringify(resultJson(date, result, folder))}\n` : resultText(result, folder),
+          );
       } finally {
         await client.connection.close();
       }
@@ -113,15 +118,22 @@ async function follow(client: Client, handle: Report, stop: AbortSignal): Promis
   return followRun(client, followed, "steps", stop);
 }
 
+function resultJson(date: string, { counts, files, ...result }: Result, folder: string) {
+  return { date, ...result, ...counts, ...(files === undefined ? {} : { files }), folder };
+}
+
 function resultText(
-  { edition, pinned, orders, products, delivery, seconds }: DailyReportResult,
+  { edition, pinned, counts = {}, files = [PAGE], delivery, seconds }: Result,
   folder: string,
 ): string {
+  const counted = Object.entries(counts)
+    .map(([name, count]) => `${count} ${name}, `)
+    .join("");
   const what = pinned ? "pinned by this run" : "pinned by an earlier run: the same numbers again";
   return [
-    `edition ${edition}, ${what}: ${orders} orders, ${products} products, in ${seconds} s`,
+    `edition ${edition}, ${what}: ${counted}in ${seconds} s`,
     delivery,
-    ...["report.html", "summary.json", "top-products.csv"].map((name) => `  ${join(folder, name)}`),
+    ...files.map((name) => `  ${join(folder, name)}`),
     "",
   ].join("\n");
 }

@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 import type { UpStep } from "../../stack/bring-up.ts";
 import { eachPort, portShape, portSpecs } from "../../stack/servers/ports.ts";
+import type { System } from "../setup/system.ts";
 
 function parsePort(value: string): number {
   const port = portShape.safeParse(value);
@@ -22,14 +23,14 @@ const flagsShape = z.looseObject({ home: z.string(), simulate: z.boolean(), rate
 const attribute = (flag: string) => new Option(`${flag} <n>`).attributeName();
 
 /** Adds `tideline up`. `steps` run between the servers' start and the roles'. */
-export function registerUp(program: Command, steps: readonly UpStep[] = []): void {
+export function registerUp(program: Command, system: System, steps: readonly UpStep[]): void {
   const command = program
     .command("up")
     .addHelpText("after", "\nExamples:\n  $ tideline up\n  $ tideline up --no-simulate --home /srv/tideline\n")
     .description("start Kafka, Redis, Temporal and all of Tideline on this machine; Ctrl+C stops it")
     .addOption(new Option("--home <folder>", "where all state is kept").env("TIDELINE_HOME").default(".tideline"))
-    .addOption(new Option("--no-simulate", "start without the simulated shop"))
-    .addOption(new Option("--rate <n>", "simulated orders a second").default(5).argParser(parseRate));
+    .addOption(new Option("--no-simulate", "start without the simulation of the system"))
+    .addOption(new Option("--rate <n>", "how much is simulated, a second").default(5).argParser(parseRate));
   for (const spec of Object.values(portSpecs)) {
     const option = new Option(`${spec.flag} <n>`, `port of ${spec.owner}`).env(spec.variable);
     command.addOption(option.default(spec.default).argParser(parsePort));
@@ -39,6 +40,17 @@ export function registerUp(program: Command, steps: readonly UpStep[] = []): voi
     const ports = eachPort((_, spec) => portShape.parse(flags[attribute(spec.flag)]));
     // Loaded only here: the servers' client libraries would slow down every other command.
     const { bringUp } = await import("../../stack/bring-up.ts");
-    await bringUp({ home: resolve(home), simulate, rate, ports }, steps);
+    const { simulation, firstSteps } = system;
+    const simulated = simulate && simulation !== undefined;
+    await bringUp(
+      {
+        home: resolve(home),
+        ports,
+        simulation: simulated ? { title: simulation.title, args: simulation.args(`${rate}`) } : null,
+        // Definitions of a user's own: what the system would show may not exist.
+        firstSteps: process.env.TIDELINE_VIEWS === undefined ? firstSteps : undefined,
+      },
+      steps,
+    );
   });
 }

@@ -20,6 +20,7 @@ export function registerWorker(program: Command): void {
       const { Generations } = await import("../../store/definitions/generations.ts");
       const { SEARCH_ATTRIBUTES, taskQueueOf } = await import("../../workflows/shared/names.ts");
       const { desiredSchedules } = await import("../../workflows/schedules.ts");
+      const { loadSystem } = await import("../setup/system.ts");
       const { startProbe } = await import("../setup/probe.ts");
       const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
       const logger = roleLogger("worker", config);
@@ -33,6 +34,7 @@ export function registerWorker(program: Command): void {
       const served = await new Generations(new DataDirectory(dataDir)).views();
       // A view whose file is gone is kept up to date for a while.
       const views = new Set([...definitions.views.keys(), ...served]);
+      const report = (await (await loadSystem(config.system)).report?.()) ?? null;
       const worker = await startWorker({
         brokers,
         redisUrl,
@@ -43,11 +45,12 @@ export function registerWorker(program: Command): void {
         namespace,
         definitions,
         searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-        schedules: schedules ? desiredSchedules(namespace, definitions.streams.keys(), views) : null,
+        schedules: schedules ? desiredSchedules(namespace, definitions.streams.keys(), views, report?.views) : null,
         keepGenerationsMs: config.keepGenerations,
         retentionWarnHours: config.retentionWarnHours,
         schemaRegistry: config.schemaRegistry,
         apiUrl: config.apiUrl,
+        report,
         mail: { url: config.smtpUrl, from: config.reportFrom, to: config.reportTo },
         registry,
         logger,

@@ -1,4 +1,5 @@
-import { resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { TidelineError } from "../../core/errors.ts";
@@ -46,6 +47,16 @@ function address(
   byDefault: string,
   shape: z.ZodType<string>,
 ): Setting<string | undefined> {
+  return { variable, description, byDefault, shape: shape.optional() };
+}
+
+/** Folders that lie in the system's folder by default; undefined until `loadConfig` knows that. */
+function inSystem(
+  variable: string,
+  description: string,
+  byDefault: string,
+  shape: z.ZodType<string[]>,
+): Setting<string[] | undefined> {
   return { variable, description, byDefault, shape: shape.optional() };
 }
 
@@ -97,8 +108,8 @@ const names = z
     "names of hosts such as tideline.example, separated by commas, or *",
   )
   .transform((all) => (all.join("") === "" ? null : all));
-const repositorySchemas = fileURLToPath(new URL("../../schemas", import.meta.url));
-const repositoryViews = fileURLToPath(new URL("../../systems/shop/views", import.meta.url));
+const ownSchemas = fileURLToPath(new URL("../../schemas", import.meta.url));
+const ownSystem = fileURLToPath(new URL("../../systems/shop", import.meta.url));
 const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
 /** Every setting: its variable, meaning and default. This list is all there is: nothing else reads the environment. */
@@ -151,19 +162,24 @@ export const settings = {
       urlOf("http", "https"),
     ),
   ),
-  schemas: setting(
+  system: setting(
+    "TIDELINE_SYSTEM",
+    "folder of a system: its definitions, and in system.ts its commands, simulation and report",
+    ownSystem,
+    folder,
+    "the one that ships with Tideline",
+  ),
+  schemas: inSystem(
     "TIDELINE_SCHEMAS",
     "folders of stream definitions, separated by commas",
-    repositorySchemas,
+    "`schemas` of the system, or else Tideline's own",
     folders,
-    "Tideline's own streams",
   ),
-  views: setting(
+  views: inSystem(
     "TIDELINE_VIEWS",
     "folders of view definitions, separated by commas",
-    repositoryViews,
+    "`views` of the system",
     folders.refine(({ length }) => length > 0, "at least one folder"),
-    "Tideline's own views",
   ),
   schemaRegistry: withSecret(
     setting(
@@ -250,6 +266,17 @@ function wrongValue({ secret = false }: Setting<unknown>, text: string): string 
   return `=${JSON.stringify(text.includes("@") ? shownUrl(text) : text)}`;
 }
 
+/** The folder of a system's contracts. The contracts of the system that ships with Tideline have one of their own. */
+function schemasOf(system: string): string {
+  const own = join(system, "schemas");
+  return existsSync(own) ? own : ownSchemas;
+}
+
+/** Returns the folder of the system that `env` names, whether its other settings are right or wrong. */
+export function systemFolder(env: Environment): string {
+  return settings.system.shape.parse(env[settings.system.variable] || undefined);
+}
+
 /**
  * Reads all settings from `env`; an empty variable counts as not set. An address that is not set is that of the server that
  * `tideline up` starts here. Throws TidelineError CONFIG_INVALID, which names every wrong variable.
@@ -276,6 +303,7 @@ export function loadConfig(env: Environment): Config {
     temporalUiPort: read(settings.temporalUiPort),
     temporalMetricsPort: read(settings.temporalMetricsPort),
   };
+  const system = read(settings.system);
   const config: Config = {
     ...ports,
     kafkaBrokers: read(settings.kafkaBrokers) ?? `127.0.0.1:${ports.kafkaPort}`,
@@ -287,8 +315,9 @@ export function loadConfig(env: Environment): Config {
     host: read(settings.host),
     allowedHosts: read(settings.allowedHosts),
     apiUrl: read(settings.apiUrl) ?? `http://127.0.0.1:${ports.apiPort}`,
-    schemas: read(settings.schemas),
-    views: read(settings.views),
+    system,
+    schemas: read(settings.schemas) ?? [schemasOf(system)],
+    views: read(settings.views) ?? [join(system, "views")],
     schemaRegistry: read(settings.schemaRegistry),
     retentionWarnHours: read(settings.retentionWarnHours),
     smtpUrl: read(settings.smtpUrl),

@@ -11,6 +11,7 @@ import { startServing } from "../../serving/main.ts";
 import { freePorts } from "../../stack/servers/ports.ts";
 import { startServers } from "../../stack/servers/servers.ts";
 import { ensureTopics, topicName } from "../../store/kafka/cluster/topics.ts";
+import { report } from "../../systems/shop/report/report.ts";
 import { desiredSchedules } from "../../workflows/schedules.ts";
 import { SEARCH_ATTRIBUTES, scheduleId, taskQueueOf, workId } from "../../workflows/shared/names.ts";
 import { produce } from "../produce.ts";
@@ -52,7 +53,10 @@ try {
     namespace: NAMESPACE,
     definitions,
     searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-    schedules: desiredSchedules(NAMESPACE, [], definitions.views.keys()).filter(({ input }) => input.kind === "report"),
+    report,
+    schedules: desiredSchedules(NAMESPACE, [], definitions.views.keys(), report.views).filter(
+      ({ input }) => input.kind === "report",
+    ),
     retentionWarnHours: 24,
     apiUrl: `http://127.0.0.1:${apiPort}`,
     registry: new Registry(),

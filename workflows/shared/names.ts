@@ -16,9 +16,6 @@ export type Kind =
   | "report"
   | "delivery";
 
-/** The views that the nightly report's numbers come from: sales, and products. */
-export const REPORT_VIEWS = ["revenue", "top-products"] as const;
-
 /** `refresh/revenue`, or `<namespace>/refresh/revenue`. */
 export function workId(namespace: string, kind: Kind, target: string): string {
   return prefixed(namespace, `${kind}/${target}`);

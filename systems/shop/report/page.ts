@@ -1,9 +1,10 @@
+import type { ReportIdentity } from "../../../batch-layer/report/report.ts";
 import { groupsChart, hoursChart } from "./charts.ts";
 import { type Column, escaped, tableOf } from "./html.ts";
 import { PAGE_STYLE } from "./page-style.ts";
 import { type GroupSales, numberIn } from "./sales.ts";
 import { shownChange, shownShare, shownShort, shownValue } from "./shown.ts";
-import { changes, type ReportIdentity, type ReportNumbers, type Summary } from "./summary.ts";
+import { changes, type ReportNumbers, type Summary } from "./summary.ts";
 
 const GROUPS_IN_CHART = 10;
 const PRODUCTS_ON_PAGE = 20;

@@ -1,9 +1,10 @@
 import { cellsOver, coarser } from "../../../batch-layer/report/coarser.ts";
+import { eventsIn } from "../../../batch-layer/report/source.ts";
 import type { View } from "../../../core/definition/view.ts";
 import { DAY_MS, type TimeRange } from "../../../core/interval.ts";
 import { presentInteger } from "../../../core/measures/measure.ts";
 import { type Cell, stateOf } from "../../../core/state/cells.ts";
-import { eventsIn, type ReportSource } from "./sales.ts";
+import type { PartSource } from "./sales.ts";
 
 /** One product of a day: integers, as text where a double would round them. */
 export interface Product {
@@ -20,11 +21,7 @@ const MEASURES = ["units", "revenue"] as const;
  * The products with the most revenue of the day, equal ones by units and then by name. The view `top-products` holds every product's exact
  * units and revenue; only what is shown is cut off. Throws REPORT_TOO_LARGE.
  */
-export async function productsOf(
-  { duck, events, budget }: ReportSource,
-  view: View,
-  day: TimeRange,
-): Promise<Product[]> {
+export async function productsOf({ duck, events, budget }: PartSource, view: View, day: TimeRange): Promise<Product[]> {
   const daily = coarser(view, { grainMs: DAY_MS, by: [], measures: MEASURES });
   const cells = await cellsOver(duck, daily, eventsIn(view, events, [day]), budget);
   const [units, revenue] = MEASURES.map((name) => weightsOf(cells[0], name));

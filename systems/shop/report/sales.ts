@@ -1,7 +1,7 @@
 import { cellsOver, coarser } from "../../../batch-layer/report/coarser.ts";
-import { quoteName } from "../../../core/contract/sql.ts";
+import { eventsIn } from "../../../batch-layer/report/source.ts";
 import type { View } from "../../../core/definition/view.ts";
-import { DAY_MS, insideSql, type TimeRange } from "../../../core/interval.ts";
+import { DAY_MS, type TimeRange } from "../../../core/interval.ts";
 import type { EpochMs } from "../../../core/log/position.ts";
 import type { PresentedField } from "../../../core/measures/measure.ts";
 import type { Budget } from "../../../core/query/budget.ts";
@@ -38,13 +38,8 @@ export function comparedDays({ fromMs, toMs }: TimeRange): TimeRange[] {
   return Object.values(DAYS).map((days) => ({ fromMs: fromMs + days * DAY_MS, toMs: toMs + days * DAY_MS }));
 }
 
-/** SQL: the events whose time lies in `ranges`. */
-export function eventsIn({ stream }: View, events: string, ranges: readonly TimeRange[]): string {
-  return `(SELECT * FROM ${events} WHERE ${insideSql(quoteName(stream.eventTime), ranges)})`;
-}
-
 /** What a part of a report is made from. */
-export interface ReportSource {
+export interface PartSource {
   readonly duck: Duck;
   /** SQL: a relation of the view's events. */
   readonly events: string;
@@ -52,7 +47,7 @@ export interface ReportSource {
 }
 
 /** The sales of the UTC day that begins at `fromMs`. Throws REPORT_TOO_LARGE. */
-export async function salesOf(source: ReportSource, view: View, day: TimeRange): Promise<Sales> {
+export async function salesOf(source: PartSource, view: View, day: TimeRange): Promise<Sales> {
   const { duck, events, budget } = source;
   const measures = MEASURES.filter((name) => name in view.measures);
   const [today, yesterday] = [day.fromMs, day.fromMs - DAY_MS];
@@ -83,7 +78,7 @@ export async function salesOf(source: ReportSource, view: View, day: TimeRange):
   };
 }
 
-async function hoursOf({ duck, events, budget }: ReportSource, view: View, day: TimeRange): Promise<Sales["hours"]> {
+async function hoursOf({ duck, events, budget }: PartSource, view: View, day: TimeRange): Promise<Sales["hours"]> {
   const hourly = coarser(view, { grainMs: HOUR_MS, by: [], measures: ["revenue"] });
   const byBucket = new Map((await cellsOver(duck, hourly, events, budget)).map((cell) => [cell.bucket, cell]));
   const hours = (days: number) =>

@@ -1,6 +1,6 @@
 import type { StreamQuality } from "../../../batch-layer/report/quality.ts";
+import type { ReportIdentity } from "../../../batch-layer/report/report.ts";
 import { DAY_MS, dayOf } from "../../../core/interval.ts";
-import type { ReportPin } from "../../../core/log/documents.ts";
 import type { Product } from "./products.ts";
 import { numberIn, type Sales, type Totals } from "./sales.ts";
 
@@ -11,12 +11,6 @@ export interface ReportNumbers {
   readonly quality: Readonly<Record<string, StreamQuality>>;
   /** Units of measures, by name: `cents` are shown as hundredths. */
   readonly units: Readonly<Record<string, string>>;
-}
-
-export interface ReportIdentity {
-  readonly date: string;
-  readonly edition: number;
-  readonly pin: ReportPin;
 }
 
 const PRODUCTS_IN_SUMMARY = 10;

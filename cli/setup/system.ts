@@ -1,0 +1,48 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Command } from "commander";
+import type { Report } from "../../batch-layer/report/report.ts";
+import { TidelineError } from "../../core/errors.ts";
+import { currentProgram } from "../../store/files/program.ts";
+
+/**
+ * What a system adds to Tideline beside its definitions: the export `system` of `system.ts` in its folder. Everything in it may be absent, and so may
+ * the file. Every command loads the file, so it imports what is heavy only where that is used.
+ */
+export interface System {
+  /** Examples for `tideline --help`, a line each. */
+  readonly examples?: readonly string[];
+  /** Adds commands to `tideline`. */
+  readonly commands?: (program: Command) => void;
+  /** The command that `tideline up` runs beside the roles, so that there are events. `rate` is a number, as text. */
+  readonly simulation?: { readonly title: string; args(rate: string): string[] };
+  /** Commands that `tideline up` shows for a start. `api` is the API's address. */
+  readonly firstSteps?: (api: string) => readonly string[];
+  /** Loads the daily report. */
+  readonly report?: () => Promise<Report>;
+}
+
+/** Loads what the system in `folder` adds. Throws CONFIG_INVALID when there is no such folder, or its `system.ts` is none. */
+export async function loadSystem(folder: string): Promise<System> {
+  const file = join(folder, "system.ts");
+  if (!existsSync(folder))
+    throw new TidelineError(
+      "CONFIG_INVALID",
+      `there is no folder of a system at ${folder}`,
+      "Set TIDELINE_SYSTEM to a folder that exists, or unset it.",
+    );
+  if (!existsSync(file)) return {};
+  const { system } = (await currentProgram()
+    .load(file)
+    .catch((cause: unknown) => {
+      throw invalid(file, `cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
+    })) as { system?: System };
+  if (typeof system !== "object" || system === null) throw invalid(file, "exports no object named `system`");
+  return system;
+}
+
+function invalid(file: string, what: string, cause?: unknown): TidelineError {
+  return new TidelineError("CONFIG_INVALID", `${file} ${what}`, "Correct the file, or unset TIDELINE_SYSTEM.", {
+    cause,
+  });
+}
