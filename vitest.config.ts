@@ -16,7 +16,7 @@ const ROOMS = [
   "speed-layer",
   "stack",
   "store",
-  "views",
+  "systems",
   "workflows",
 ];
 

@@ -88,11 +88,11 @@ describe("docs/your-own-data.md", () => {
         await writeFile(path, step.content);
       } else if (step.command.startsWith("export ")) {
         exports.push(step.command);
-      } else if (step.command === "npx tideline up --no-simulate") {
+      } else if (step.command === "npx tideline up") {
         // The servers are there: what `up` starts beside them. A later one is after Ctrl+C.
         if (tideline === null) {
           const { stdout } = await shell("env");
-          const own = stdout.split("\n").filter((line) => /^TIDELINE_(SCHEMAS|VIEWS)=/.test(line));
+          const own = stdout.split("\n").filter((line) => /^TIDELINE_SYSTEM=/.test(line));
           tideline = await Installation.open("documents", Object.fromEntries(own.map((line) => line.split("="))));
         } else await Promise.all(ROLES.map((role) => tideline?.stop(role)));
         await Promise.all(ROLES.map((role) => tideline?.start(role)));

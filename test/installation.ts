@@ -6,6 +6,7 @@ import { Client, Connection } from "@temporalio/client";
 import { execa } from "execa";
 import { Redis } from "ioredis";
 import { inject } from "vitest";
+import { loadConfig } from "../cli/setup/config.ts";
 import type { ProcessHandle } from "../stack/process/local-process.ts";
 import { roleProcess } from "../stack/role.ts";
 import { freePorts, type Ports } from "../stack/servers/ports.ts";
@@ -70,11 +71,7 @@ export class Installation {
   static async open(name: string, env: Record<string, string> = {}): Promise<Installation> {
     const home = await mkdtemp(join(tmpdir(), `tideline-${name}-`));
     const namespace = `${name}-${Date.now().toString(36)}`;
-    const folders = (setting: string | undefined, own: string) => setting?.split(",") ?? [join(repository, own)];
-    const { streams } = await loadDefinitions({
-      schemas: folders(env.TIDELINE_SCHEMAS, "schemas"),
-      views: folders(env.TIDELINE_VIEWS, "systems/shop/views"),
-    });
+    const { streams } = await loadDefinitions(loadConfig(env));
     const topics = [...streams.values()].flatMap((stream) => {
       const name = topicName(namespace, stream.name);
       return [

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { loadConfig } from "../cli/setup/config.ts";
-import { loadSystem } from "../cli/setup/system.ts";
+import { hasOwnDefinitions, loadConfig } from "../cli/setup/config.ts";
+import { loadSystem, simulationOf } from "../cli/setup/system.ts";
 
 /** What `TIDELINE_SYSTEM` names: the folder of a system, here one that a user wrote. */
 
@@ -47,6 +47,22 @@ describe("a system's folder", () => {
       schemas: [join(process.cwd(), "schemas")],
     });
     expect((await (await loadSystem(system)).report?.())?.views).toEqual(["revenue", "top-products"]);
+  });
+
+  test("is simulated, unless somebody has definitions of his own", async () => {
+    const shop = await loadSystem(loadConfig({}).system);
+    const simulated = (env: Record<string, string>, wanted?: boolean) =>
+      simulationOf(shop, wanted, hasOwnDefinitions(env))?.title;
+    expect([simulated({}), simulated({ TIDELINE_VIEWS: "" }), simulated({}, false)]).toEqual([
+      "Simulated shop",
+      "Simulated shop",
+      undefined,
+    ]);
+    for (const env of [{ TIDELINE_VIEWS: "a" }, { TIDELINE_SCHEMAS: "a" }])
+      expect([simulated(env), simulated(env, true)]).toEqual([undefined, "Simulated shop"]);
+    const own = await loadSystem(folder);
+    expect(simulationOf(own, undefined, false)).toBeNull();
+    expect(() => simulationOf(own, true, false)).toThrow("the system has no simulation");
   });
 
   test("adds commands and examples, in place of the shop's", async () => {

@@ -3,7 +3,8 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 import type { UpStep } from "../../stack/bring-up.ts";
 import { eachPort, portShape, portSpecs } from "../../stack/servers/ports.ts";
-import type { System } from "../setup/system.ts";
+import { hasOwnDefinitions } from "../setup/config.ts";
+import { type System, simulationOf } from "../setup/system.ts";
 
 function parsePort(value: string): number {
   const port = portShape.safeParse(value);
@@ -17,7 +18,7 @@ function parseRate(value: string): number {
   return rate.data;
 }
 
-const flagsShape = z.looseObject({ home: z.string(), simulate: z.boolean(), rate: z.number() });
+const flagsShape = z.looseObject({ home: z.string(), simulate: z.boolean().optional(), rate: z.number() });
 
 /** `--kafka-controller-port` as commander names it: `kafkaControllerPort`. */
 const attribute = (flag: string) => new Option(`${flag} <n>`).attributeName();
@@ -29,6 +30,7 @@ export function registerUp(program: Command, system: System, steps: readonly UpS
     .addHelpText("after", "\nExamples:\n  $ tideline up\n  $ tideline up --no-simulate --home /srv/tideline\n")
     .description("start Kafka, Redis, Temporal and all of Tideline on this machine; Ctrl+C stops it")
     .addOption(new Option("--home <folder>", "where all state is kept").env("TIDELINE_HOME").default(".tideline"))
+    .addOption(new Option("--simulate", "run the simulation of the system, also beside definitions of your own"))
     .addOption(new Option("--no-simulate", "start without the simulation of the system"))
     .addOption(new Option("--rate <n>", "how much is simulated, a second").default(5).argParser(parseRate));
   for (const spec of Object.values(portSpecs)) {
@@ -40,15 +42,15 @@ export function registerUp(program: Command, system: System, steps: readonly UpS
     const ports = eachPort((_, spec) => portShape.parse(flags[attribute(spec.flag)]));
     // Loaded only here: the servers' client libraries would slow down every other command.
     const { bringUp } = await import("../../stack/bring-up.ts");
-    const { simulation, firstSteps } = system;
-    const simulated = simulate && simulation !== undefined;
+    const ownDefinitions = hasOwnDefinitions(process.env);
+    const simulation = simulationOf(system, simulate, ownDefinitions);
     await bringUp(
       {
         home: resolve(home),
         ports,
-        simulation: simulated ? { title: simulation.title, args: simulation.args(`${rate}`) } : null,
-        // Definitions of a user's own: what the system would show may not exist.
-        firstSteps: process.env.TIDELINE_VIEWS === undefined ? firstSteps : undefined,
+        simulation: simulation && { title: simulation.title, args: simulation.args(`${rate}`) },
+        // With definitions of a user's own, the views of the system may not exist.
+        firstSteps: ownDefinitions ? undefined : system.firstSteps,
       },
       steps,
     );

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
@@ -109,7 +109,10 @@ const names = z
   )
   .transform((all) => (all.join("") === "" ? null : all));
 const ownSchemas = fileURLToPath(new URL("../../schemas", import.meta.url));
-const ownSystem = fileURLToPath(new URL("../../systems/shop", import.meta.url));
+const packageFile = new URL("../../package.json", import.meta.url);
+const { tideline } = JSON.parse(readFileSync(packageFile, "utf8")) as { tideline: { system: string } };
+/** The system that runs where the environment names none. */
+const ownSystem = fileURLToPath(new URL(`../../${tideline.system}`, import.meta.url));
 const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
 /** Every setting: its variable, meaning and default. This list is all there is: nothing else reads the environment. */
@@ -275,6 +278,11 @@ function schemasOf(system: string): string {
 /** Returns the folder of the system that `env` names, whether its other settings are right or wrong. */
 export function systemFolder(env: Environment): string {
   return settings.system.shape.parse(env[settings.system.variable] || undefined);
+}
+
+/** Whether `env` names folders of definitions beside or in place of the system's. */
+export function hasOwnDefinitions(env: Environment): boolean {
+  return [settings.schemas, settings.views].some(({ variable }) => (env[variable] ?? "") !== "");
 }
 
 /**

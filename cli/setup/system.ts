@@ -5,6 +5,12 @@ import type { Report } from "../../batch-layer/report/report.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { currentProgram } from "../../store/files/program.ts";
 
+export interface Simulation {
+  readonly title: string;
+  /** The command's words after `tideline`. `rate` is a number, as text. */
+  args(rate: string): string[];
+}
+
 /**
  * What a system adds to Tideline beside its definitions: the export `system` of `system.ts` in its folder. Everything in it may be absent, and so may
  * the file. Every command loads the file, so it imports what is heavy only where that is used.
@@ -14,8 +20,8 @@ export interface System {
   readonly examples?: readonly string[];
   /** Adds commands to `tideline`. */
   readonly commands?: (program: Command) => void;
-  /** The command that `tideline up` runs beside the roles, so that there are events. `rate` is a number, as text. */
-  readonly simulation?: { readonly title: string; args(rate: string): string[] };
+  /** The command that `tideline up` runs beside the roles, so that there are events. */
+  readonly simulation?: Simulation;
   /** Commands that `tideline up` shows for a start. `api` is the API's address. */
   readonly firstSteps?: (api: string) => readonly string[];
   /** Loads the daily report. */
@@ -39,6 +45,20 @@ export async function loadSystem(folder: string): Promise<System> {
     })) as { system?: System };
   if (typeof system !== "object" || system === null) throw invalid(file, "exports no object named `system`");
   return system;
+}
+
+/**
+ * Returns what `tideline up` simulates; null for nothing. `wanted` is what the command line says, if anything. A simulation makes events of the system's
+ * own streams: where the user has definitions of his own (`ownDefinitions`) it runs only on request. Throws BAD_REQUEST when there is none to run.
+ */
+export function simulationOf(
+  { simulation }: System,
+  wanted: boolean | undefined,
+  ownDefinitions: boolean,
+): Simulation | null {
+  if (wanted === true && simulation === undefined)
+    throw new TidelineError("BAD_REQUEST", "the system has no simulation", "Leave out --simulate.");
+  return (wanted ?? !ownDefinitions) ? (simulation ?? null) : null;
 }
 
 function invalid(file: string, what: string, cause?: unknown): TidelineError {

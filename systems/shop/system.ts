@@ -1,4 +1,4 @@
-import type { System } from "../../cli/setup/system.ts";
+import type { System } from "tideline";
 import { registerReplay } from "./commands/replay.ts";
 import { registerSimulate } from "./commands/simulate.ts";
 

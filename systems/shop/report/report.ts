@@ -1,4 +1,4 @@
-import type { Report } from "../../../batch-layer/report/report.ts";
+import type { Report } from "tideline";
 import { REPORT_VIEWS, reportNumbers } from "./numbers.ts";
 import { pageOf } from "./page.ts";
 import { productsCsv } from "./products-csv.ts";
