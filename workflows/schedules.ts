@@ -22,13 +22,13 @@ const TIMING = {
 
 /**
  * What runs by itself: each stream is archived, its archive compacted and its retention watched, each view is refreshed, the day before is reported on,
- * and what is served is proven. `reported` are the views of the system's report; null without one.
+ * and what is served is proven. `reported` are the views of the system's report; absent without one.
  */
 export function desiredSchedules(
   namespace: string,
   streams: Iterable<string>,
   views: Iterable<string>,
-  reported: readonly string[] | null = null,
+  reported?: readonly string[],
 ): DesiredSchedule[] {
   const known = new Set(views);
   const schedule = (kind: keyof typeof TIMING, target: string): DesiredSchedule => {

@@ -3,6 +3,7 @@ import { desiredSchedules } from "../../workflows/schedules.ts";
 import { taskQueueOf } from "../../workflows/shared/names.ts";
 import type { Config } from "../setup/config.ts";
 import { inTime } from "../setup/patience.ts";
+import { loadSystem } from "../setup/system.ts";
 import { connectTemporal } from "../setup/temporal.ts";
 import { workersOf } from "../status/failures.ts";
 import { schedulesOf } from "../status/schedules.ts";
@@ -41,7 +42,8 @@ export async function checkTemporal(config: Config, { streams, views }: Definiti
 async function checkSchedules(config: Config, streams: string[], views: string[]): Promise<Finding[]> {
   const { schedules } = await schedulesOf(config);
   const found = new Map(schedules.map((one) => [one.schedule, one]));
-  return desiredSchedules(config.namespace, streams, views).map(({ id }) => {
+  const report = await (await loadSystem(config.system)).report?.();
+  return desiredSchedules(config.namespace, streams, views, report?.views).map(({ id }) => {
     const schedule = found.get(id);
     if (schedule === undefined)
       return problem("schedule.exists", `there is no schedule ${id}`, "Start `tideline worker`, which creates it.");
