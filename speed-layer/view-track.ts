@@ -16,11 +16,12 @@ import { type Application, type ApplyReply, type ChainState, refusal, tilesOf } 
 import { fold, foldable } from "../store/redis/fold.ts";
 import { type BatchLedger, ledgerOf, statesByPartition } from "./deltas.ts";
 import type { SpeedMetrics } from "./metrics.ts";
+import { needsSettlement } from "./settling.ts";
 
 /**
  * One view on its way through one topic.
  *
- *   detached --attach--> live --NOCHAIN, pointer moved--> detached
+ *   detached --attach--> live --NOCHAIN--> detached
  *     |  |                 |
  *     |  +--- the log is not ours any more, or the view is too large ---> stopped --after a while--> detached
  *     +--- the batch layer builds its first version from the archive ---> building --every second--> detached
@@ -28,6 +29,9 @@ import type { SpeedMetrics } from "./metrics.ts";
  *                          +--- its live cells reach the limit ---> settling --every two seconds--> detached
  *
  * Settling: the batch layer is asked to publish, which makes room; a view for which that takes too long is stopped.
+ *
+ * A live view whose pointer moved (a version was published) is attached again before the next fetch, when Redis has answered for everything that
+ * was sent. Until then it stays live: a batch that is decoded already is applied, by equality of positions, and need not be read a second time.
  */
 type Phase =
   | { readonly kind: "detached" }
@@ -86,16 +90,27 @@ export interface DecodedBatch {
   readonly ledger: (events: string) => Promise<ReadonlyMap<number, BatchLedger>>;
 }
 
+/** When a batch was prepared, how many offsets of the view's it has, and how many of the log were behind it when it was fetched. */
+interface Extent {
+  readonly nowMs: number;
+  readonly taken: number;
+  readonly left: number;
+}
+
 export class ViewTrack {
   readonly #deps: TrackDeps;
   #phase: Phase = { kind: "detached" };
   #pointer = 0;
+  /** Whether a reply named another pointer than the last attach found. */
+  #moved = false;
   #folding = false;
   #waitingSinceMs: number | null = null;
   #settlingSinceMs: number | null = null;
   /** Partitions with a batch for which there was no room. */
   readonly #refused = new Set<number>();
   #stoppedBy: string | null = null;
+  /** Cells in Redis, as of its last reply. */
+  #cells = 0;
   #askedToSettleAtMs = Number.NEGATIVE_INFINITY;
   readonly #positions = new Map<number, Position>();
   #compared: ComparedLog | null = null;
@@ -131,7 +146,9 @@ export class ViewTrack {
   /** Whether it has to be attached before it can go on with these partitions. */
   waits(partitions: readonly number[], nowMs: number): boolean {
     if ("untilMs" in this.#phase) return nowMs >= this.#phase.untilMs;
-    return this.#phase.kind === "detached" || partitions.some((partition) => !this.#positions.has(partition));
+    return (
+      this.#phase.kind === "detached" || this.#moved || partitions.some((partition) => !this.#positions.has(partition))
+    );
   }
 
   /** Forgets what it knows of Redis: the next `attach` asks again. */
@@ -164,6 +181,7 @@ export class ViewTrack {
       this.#positions.clear();
       for (const partition of partitions) this.#positions.set(partition, at(chain.applied, partition));
       this.#pointer = chain.pointer;
+      this.#moved = false;
       this.#phase = { kind: "live" };
       this.#showStopped(null);
       this.#deps.logger.info({ view: this.name, positions: shown(this.#positions) }, "view attached");
@@ -244,7 +262,11 @@ export class ViewTrack {
       this.#positions.set(partition, to);
       if (mark !== null) this.#marks.set(partition, mark);
     }
-    return applications.length === 0 ? null : () => this.#apply(applications, nowMs);
+    const [taken, left] = [
+      offsets(mine, positions),
+      mine.reduce((sum, { to, stable }) => sum + Number(stable - to), 0),
+    ];
+    return applications.length === 0 ? null : () => this.#apply(applications, { nowMs, taken, left });
   }
 
   /**
@@ -298,7 +320,7 @@ export class ViewTrack {
    * Step 4, second half. A small batch is one atomic apply per partition; one with more cells than a script may touch goes in parts, all its
    * partitions together. A reply that says the batch is malformed stops this view and no other.
    */
-  async #apply(applications: readonly Application[], nowMs: number): Promise<void> {
+  async #apply(applications: readonly Application[], { nowMs, taken, left }: Extent): Promise<void> {
     const { chain, definition, metrics } = this.#deps;
     const replies = await chain.applyBatch(applications).catch((error: unknown) => {
       if (!isMalformed(error)) throw error;
@@ -315,7 +337,10 @@ export class ViewTrack {
       cells = Math.max(cells, reply.cells);
       inParts = reply.inParts;
     }
-    if (cells > definition.view.maxCells / 2) await this.#askToSettle(nowMs);
+    const added = cells - this.#cells;
+    this.#cells = cells;
+    if (needsSettlement({ cells, maxCells: definition.view.maxCells, added, taken, left }))
+      await this.#askToSettle(nowMs);
     if (openWork > SEAL_AT_WORK) await chain.seal(null);
     if (openWork > SEAL_AT_WORK || inParts) await this.#fold();
   }
@@ -346,7 +371,7 @@ export class ViewTrack {
       case "ok":
         for (const { partition } of answered) this.#refused.delete(partition);
         if (this.#refused.size === 0) this.#settlingSinceMs = null;
-        if (reply.pointer !== this.#pointer) this.detach();
+        if (reply.pointer !== this.#pointer) this.#moved = true;
         return;
       case "position":
         for (const [partition, stored] of reply.stored) {
@@ -450,6 +475,11 @@ function refused(view: string, cause: unknown): TidelineError {
     "This is an error of the program: report it. The view goes on from the log when it is mended.",
     { cause },
   );
+}
+
+/** How many offsets of a batch lie at or behind `positions`. */
+function offsets(fetched: readonly FetchedPartition[], positions: Cut): number {
+  return fetched.reduce((sum, { partition, to }) => sum + Number(to - at(positions, partition)), 0);
 }
 
 function only<T>(partitions: readonly number[], all: ReadonlyMap<number, T>): (readonly [number, T])[] {

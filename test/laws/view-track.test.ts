@@ -219,6 +219,52 @@ test("a new leader of a partition whose log was deleted since the view attached 
   duck.closeSync();
 });
 
+test("a batch that was decoded before a version was published is applied, and the view is attached again where it ends", async () => {
+  const stores = {
+    manifests: new Manifests(new DataDirectory(home)),
+    archive: new Archive(new DataDirectory(home)),
+    log,
+  };
+  const chain = new Chain(redis, randomUUID(), generation);
+  const [info, bounds] = [await log.topic(topic), await log.bounds(topic)];
+  const track = new ViewTrack({
+    definition,
+    chain,
+    newestManifest: () => beginGeneration(stores, generation, topic, "test"),
+    longArchive: async () => false,
+    archiveTails: async () => new Map(),
+    requireRedis: async () => undefined,
+    askToSettle: async () => undefined,
+    metrics: speedMetrics(new Registry()),
+    logger: pino({ level: "silent" }),
+  });
+  const attach = () => track.attach({ log, topic, info, bounds, partitions: [0] }, 0);
+  await attach();
+  const duck = await pool.connect();
+  const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
+  const { statements } = decoder;
+  const ledger: DecodedBatch["ledger"] = async (events) => batchLedgers(await statements.rows(batchLedgerSql(events)));
+  const prepare = async (maxBytes: number) => {
+    const [fetched] = await log.fetch(topic, new Map([[0, at(track.positions, 0)]]), { maxWaitMs: 5_000, maxBytes });
+    await decoder.decode([fetched as FetchedPartition]);
+    return track.prepare({ statements, fetched: [fetched as FetchedPartition], topicId: info.id, ledger }, 0);
+  };
+  const first = await prepare(1);
+  await chain.publish(1);
+  await first?.();
+  expect([track.phase, track.waits([0], 0)]).toEqual(["live", true]);
+  const second = await prepare(1);
+  await second?.();
+  expect((await chain.load())?.applied).toEqual(new Map([[0, 2n]]));
+  await attach();
+  expect([track.phase, track.waits([0], 0), at(track.positions, 0)]).toEqual(["live", false, 2n]);
+  await (await prepare(1_000_000))?.();
+  const counted = (await chain.read(-1e15, 1e15, false))?.open.flatMap(({ values }) => values) ?? [];
+  expect(counted.filter(([field]) => field.startsWith(`${ROWS.name} `)).map(([, value]) => value)).toEqual([9n]);
+  await chain.drop();
+  duck.closeSync();
+});
+
 /** A Redis that answers every `apply` with this error. */
 function answering(sound: TidelineRedis, message: string): TidelineRedis {
   return new Proxy(sound, {
