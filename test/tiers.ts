@@ -59,6 +59,7 @@ export const MODULES = [
   "test/laws/sessions.test.ts",
   "test/laws/windows.test.ts",
   "test/laws/wire.test.ts",
+  "test/laws/record-parts.test.ts",
   "test/compiled.test.ts",
   "test/system.test.ts",
   "test/histories.test.ts",
@@ -83,6 +84,7 @@ export const SYSTEM = [
   "test/upgrade.test.ts",
   "test/end-to-end/shop.test.ts",
   "test/stack.test.ts",
+  "test/topics.test.ts",
   "test/end-to-end/*.test.ts",
 ];
 

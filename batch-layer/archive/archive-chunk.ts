@@ -128,7 +128,7 @@ class ChunkWriter {
     };
     await warmDedup(this.#stores, decoder, window);
     await this.#duck.run(
-      `CREATE OR REPLACE TEMP TABLE chunk (${eventColumns(stream)}, _timestamp BIGINT, _key BLOB, _value BLOB, _contract INTEGER)`,
+      `CREATE OR REPLACE TEMP TABLE chunk (${eventColumns(stream)}, _timestamp BIGINT, _key BLOB, _value BLOB, _headers BLOB, _contract INTEGER)`,
     );
     let next = position(chunk.from);
     let sizeBytes = 0;

@@ -7,12 +7,13 @@ import type { Records } from "../../store/kafka/read/records.ts";
 export interface OriginalTexts {
   readonly columns: readonly {
     readonly name: string;
-    readonly text: Buffer;
+    /** null: every row has the value that `read` returns. */
+    readonly text: Buffer | null;
     readonly read: (part: string) => string;
   }[];
 }
 
-/** Times, keys and values of records. Needs no database: it may be done while the records before are still worked on. */
+/** Times, keys, values and headers of records. Needs no database: it may be done while the records before are still worked on. */
 export function originalTexts(records: Records): OriginalTexts {
   const times = { text: Buffer.from(records.timestampsMs.join(SEPARATOR)), read: (part: string) => `${part}::BIGINT` };
   return {
@@ -20,18 +21,20 @@ export function originalTexts(records: Records): OriginalTexts {
       { name: "_timestamp", ...times },
       { name: "_key", ...bytesColumn(records, "key") },
       { name: "_value", ...bytesColumn(records, "value") },
+      { name: "_headers", ...headersColumn(records) },
     ],
   };
 }
 
-/** Puts them into the temporary table `originals`: (_timestamp, _key, _value), in the order of the records. */
+/** Puts them into the temporary table `originals`: (_timestamp, _key, _value, _headers), in the order of the records. */
 export async function createOriginals(duck: Duck, { columns }: OriginalTexts): Promise<void> {
-  const parts = columns.map(
+  const given = columns.flatMap(({ name, text }) => (text === null ? [] : [{ name, text }]));
+  const parts = given.map(
     ({ name }, index) => `unnest(string_split(decode($${index + 1}), chr(${SEPARATOR_BYTE}))) AS ${name}`,
   );
   await duck.run(
     `CREATE OR REPLACE TEMP TABLE originals AS SELECT ${columns.map(({ name, read }) => `${read(name)} AS ${name}`).join(", ")} FROM (SELECT ${parts.join(", ")})`,
-    columns.map(({ text }) => new DuckDBBlobValue(text)),
+    given.map(({ text }) => new DuckDBBlobValue(text)),
   );
 }
 
@@ -47,4 +50,12 @@ function bytesColumn(records: Records, part: "key" | "value") {
   const bytes = part === "key" ? records.keys : records.values;
   const digits = bytes.map((one) => one?.toString("hex") ?? NULL).join(SEPARATOR);
   return { text: Buffer.from(digits), read: (text: string) => `unhex(nullif(${text}, '${NULL}'))` };
+}
+
+/** No bytes for a record without headers: null is what files of earlier releases have, of whose records they are not known. */
+function headersColumn(records: Records) {
+  const bytes = Array.from({ length: records.length }, (_, index) => records.headerBytes(index));
+  if (bytes.every((one) => one === null)) return { text: null, read: () => "''::BLOB" };
+  const digits = bytes.map((one) => one?.toString("hex") ?? "").join(SEPARATOR);
+  return { text: Buffer.from(digits), read: (text: string) => `unhex(${text})` };
 }

@@ -10,7 +10,7 @@ import { LETTER } from "../../store/dead-letters/dead-letters.ts";
 import { deadLetterTopic } from "../../store/kafka/cluster/topics.ts";
 import { openProducer } from "../../store/kafka/produce/producer.ts";
 import type { Config } from "../setup/config.ts";
-import { findLetter, shortId } from "./letters.ts";
+import { findLetter, placeOf, shortId } from "./letters.ts";
 import { schemasOf } from "./show.ts";
 
 /** Lets somebody correct a letter, checks what they wrote, and keeps it beside the letter for `replay`. */
@@ -28,7 +28,7 @@ export async function editLetter(config: Config, text: string, file: string | un
     process.stdout.write("nothing was changed\n");
     return;
   }
-  const decoded = decodeOne(stream, written.bytes);
+  const decoded = decodeOne(stream, written.bytes, undefined, placeOf(letter));
   if (!decoded.ok) {
     const hint = `Your text is in ${written.path}: correct it, then \`tideline dead-letters edit ${name} --file ${written.path}\`.`;
     throw new TidelineError("BAD_REQUEST", `the contract of ${stream.name} refuses it: ${decoded.reject}`, hint);

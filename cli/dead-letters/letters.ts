@@ -1,3 +1,4 @@
+import type { RecordPlace } from "../../core/contract/record-part.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import { type DeadLetter, parseLetterId, readLetters } from "../../store/dead-letters/dead-letters.ts";
@@ -72,6 +73,11 @@ export function fullId({ namespace }: Config, text: string): string {
 /** The stream that a letter's id names. */
 export function streamOf(config: Config, text: string): string {
   return parseLetterId(shortId(config, fullId(config, text)))?.topic ?? "";
+}
+
+/** What is known of the record that a letter holds; it has no headers. */
+export function placeOf({ partition, offset, refusedAtMs, key }: DeadLetter): RecordPlace {
+  return { partition, offset: Number(offset), timestampMs: refusedAtMs, key, header: () => null };
 }
 
 export type LetterState = "open" | "edited" | "replayed";

@@ -3,7 +3,16 @@ import type { DeadLetter } from "../../store/dead-letters/dead-letters.ts";
 import { LetterReplay, type Outgoing } from "../../store/dead-letters/letter-replay.ts";
 import type { Config } from "../setup/config.ts";
 import { print } from "../terminal/sheet.ts";
-import { fullId, lettersOf, letterUnknown, type StreamLetters, shortId, stateOf, streamOf } from "./letters.ts";
+import {
+  fullId,
+  lettersOf,
+  letterUnknown,
+  placeOf,
+  type StreamLetters,
+  shortId,
+  stateOf,
+  streamOf,
+} from "./letters.ts";
 
 export interface ReplayFlags {
   readonly all: boolean;
@@ -93,9 +102,10 @@ function plan(found: StreamLetters, wanted: ReadonlySet<string>, flags: ReplayFl
 }
 
 /** Why a letter must not be sent; null when it may. */
-function obstacle({ stream }: StreamLetters, { edited, original = null, replayedTo }: DeadLetter): string | null {
+function obstacle({ stream }: StreamLetters, letter: DeadLetter): string | null {
+  const { edited, original = null, replayedTo } = letter;
   if (replayedTo !== null) return `was replayed to ${replayedTo} already`;
-  const decoded = decodeOne(stream, edited ?? original);
+  const decoded = decodeOne(stream, edited ?? original, undefined, placeOf(letter));
   if (!decoded.ok) return `is refused: ${decoded.reject}${edited === null ? "; edit it first" : ""}`;
   if (edited === null) return "is accepted by today's contract where it lies: a new revision counts it there";
   return null;

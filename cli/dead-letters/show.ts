@@ -8,7 +8,7 @@ import { Schemas } from "../../store/registry/registry-schemas.ts";
 import type { Config } from "../setup/config.ts";
 import { instantText } from "../terminal/sheet.ts";
 import { printable, readable } from "./bytes.ts";
-import { findLetter, shortId, stateOf } from "./letters.ts";
+import { findLetter, placeOf, shortId, stateOf } from "./letters.ts";
 
 /** Prints everything that is known of one letter. */
 export async function showLetter(config: Config, text: string, json: boolean): Promise<void> {
@@ -66,9 +66,10 @@ function sizeText(value: Buffer | null, { isBare, sizeBytes }: DeadLetter): stri
 }
 
 /** What the contract says of these bytes now. */
-function verdict(stream: Stream, { isBare, original = null }: DeadLetter, schemas: SchemaLookup): string {
+function verdict(stream: Stream, letter: DeadLetter, schemas: SchemaLookup): string {
+  const { isBare, original = null } = letter;
   if (isBare) return "unknown, the letter has no bytes";
-  const decoded = decodeOne(stream, original, schemas);
+  const decoded = decodeOne(stream, original, schemas, placeOf(letter));
   return decoded.ok ? "accepts it now" : `still refuses it: ${decoded.reject}`;
 }
 

@@ -7,7 +7,7 @@ export type ScalarType = "VARCHAR" | "BIGINT" | "BOOLEAN";
 /** The types that a column of decoded events can have. */
 export type ColumnType = ScalarType | `STRUCT(${string})[]`;
 
-/** `path`: where a record has the value (core/wire-path.ts), if not under the field's own name. */
+/** `path`: where a record has the value (core/contract/wire-path.ts, or a part of the record: record-part.ts), if not under the field's own name. */
 interface Placed {
   readonly path?: string;
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { parseBound, parseNewBound } from "../time.ts";
 import { builtField } from "./built-field.ts";
 import type { DefaultValue, Field, FieldSpec } from "./field.ts";
+import { isRecordPart } from "./record-part.ts";
 import { epochMs, isoMs, offsetMs, type WrittenAs } from "./record-time.ts";
 import { quoteName, quoteText } from "./sql.ts";
 import { parsePath, pathText } from "./wire-path.ts";
@@ -19,14 +20,18 @@ function requireSize(max: number, what: string): void {
     throw new RangeError(`${what}, max, is a whole number, not ${String(max)}`);
 }
 
-/** Where a record has a field that it does not have under the field's own name: `$.payload.order.id`, names in JSON or Avro from the record on. */
+/**
+ * Where a record has a field that it does not have under the field's own name: `$.payload.order.id`, names in JSON or Avro from the record on; or a part of the
+ * record: `key`, `header:<name>`, `timestamp`, `partition`, `offset`.
+ */
 export interface FromPath {
   readonly from?: string;
 }
 
 /** The part of a specification that says where the value lies. Throws RangeError for what is no path. */
 function placed(path: string | undefined): { path?: string } {
-  return path === undefined ? {} : { path: pathText(parsePath(path)) };
+  if (path === undefined) return {};
+  return { path: isRecordPart(path) ? path : pathText(parsePath(path)) };
 }
 
 /** Whole numbers. The bounds are part of the contract: they are what keeps a sum inside 64 bits. */
@@ -52,7 +57,7 @@ export function integer(options: { min: number; max: number } & FromPath): Field
 }
 
 export interface InstantOptions {
-  /** Where a record has it (`$.payload.time`), or, without a dollar, as `min`. */
+  /** Where a record has it (`$.payload.time`, `timestamp`, `header:time`); any other text is the same as `min`. */
   readonly from?: string;
   /** The same as `max`. */
   readonly to?: string;
@@ -72,7 +77,7 @@ export interface InstantOptions {
 export function instant(options: InstantOptions): Field<number> {
   return builtField(() => {
     const { from = "", as, zone } = options;
-    const isPath = from.startsWith("$");
+    const isPath = from.startsWith("$") || isRecordPart(from);
     const [min, max] = [options.min ?? (isPath ? "" : from), options.max ?? options.to ?? ""];
     const bounds = { from: min === "" ? "2000-01-01T00:00:00Z" : min, to: max === "" ? "2100-01-01T00:00:00Z" : max };
     for (const bound of [bounds.from, bounds.to]) parseNewBound(bound);

@@ -3,7 +3,7 @@ import { givenField } from "./built-field.ts";
 import type { Field, FieldSpec } from "./field.ts";
 import { bare, isRequired } from "./fields.ts";
 import { type Sql, sqlProblem } from "./sql.ts";
-import { pathOf, type Wire, wireOf, wireProblem } from "./wire.ts";
+import { partOf, pathOf, type Wire, wireOf, wireProblem } from "./wire.ts";
 import { pathText, type WirePath } from "./wire-path.ts";
 
 export type Fields = Readonly<Record<string, Field>>;
@@ -99,7 +99,7 @@ export function stream<const F extends Fields>(name: string, definition: StreamD
 function foreignPaths({ fields }: PreviousVersion, newer: readonly PreviousVersion[]): WirePath[] {
   const found = newer.flatMap((one) => Object.entries(one.fields)).filter(([name]) => !Object.hasOwn(fields, name));
   const paths = found.map(([name, { spec }]) => pathOf(name, spec));
-  return [...new Map(paths.map((path) => [pathText(path), path])).values()];
+  return [...new Map(paths.filter((path) => path !== null).map((path) => [pathText(path), path])).values()];
 }
 
 function givenFields<F extends Fields>(fields: F): F {
@@ -166,7 +166,11 @@ function pathProblems(fields: Fields, where: string): string[] {
   const specs = Object.entries(fields).map(([name, { spec }]) => [name, spec] as const);
   const inner = specs.flatMap(([name, spec]) => {
     const is = bare(spec);
-    return is.type === "list" ? [wireProblem(Object.entries(is.of), `${where}.${name}.`)] : [];
+    if (is.type !== "list") return [];
+    const of = Object.entries(is.of);
+    const part = of.find(([, spec]) => partOf(spec) !== null);
+    if (part !== undefined) return [`${where}.${name}.${part[0]}: elements are read from the record's value only`];
+    return [wireProblem(of, `${where}.${name}.`)];
   });
   return [wireProblem(specs, `${where}.`), ...inner].filter((problem) => problem !== null);
 }

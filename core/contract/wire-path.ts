@@ -16,7 +16,9 @@ export function parsePath(text: string): WirePath {
     names.push(step[1] ?? (step[2] ?? "").replaceAll(/\\(.)/g, "$1"));
   }
   if (names.length === 0 || STEP.lastIndex !== text.length)
-    throw new RangeError(`"${text}" is no path of names such as $.payload.order.id or $['order.id']`);
+    throw new RangeError(
+      `"${text}" is no path of names such as $.payload.order.id or $['order.id'], and no part of a record: key, header:<name>, timestamp, partition, offset`,
+    );
   return names;
 }
 

@@ -1,5 +1,7 @@
 import type { FieldSpec } from "./field.ts";
+import { isRecordPart, partValue, type RecordPart, type RecordPlace } from "./record-part.ts";
 import { type WrittenAs, writtenInstant } from "./record-time.ts";
+import { WireError } from "./wire-error.ts";
 import { parsePath, pathText, type WirePath } from "./wire-path.ts";
 
 /**
@@ -7,10 +9,17 @@ import { parsePath, pathText, type WirePath } from "./wire-path.ts";
  * null: then its fields are absent. What is no object there makes the record invalid.
  */
 
-/** Where a record has a field. */
-export function pathOf(name: string, spec: FieldSpec): WirePath {
+/** Where a record's value has a field; null for one that is read from another part of the record. */
+export function pathOf(name: string, spec: FieldSpec): WirePath | null {
   const { path } = scalarOf(spec);
-  return path === undefined ? [name] : parsePath(path);
+  if (path === undefined) return [name];
+  return isRecordPart(path) ? null : parsePath(path);
+}
+
+/** The part of the record that a field is read from; null for one of its value. */
+export function partOf(spec: FieldSpec): RecordPart | null {
+  const { path } = scalarOf(spec);
+  return path !== undefined && isRecordPart(path) ? path : null;
 }
 
 function scalarOf(spec: FieldSpec): Exclude<FieldSpec, { type: "optional" | "default" }> {
@@ -21,7 +30,19 @@ type Specs = Iterable<readonly [name: string, spec: FieldSpec]>;
 
 /** Why these fields cannot all be read; null when they can. */
 export function wireProblem(specs: Specs, prefix: string): string | null {
-  const placed = [...specs].map(([name, spec]) => ({ name, path: pathOf(name, spec) }));
+  const all = [...specs];
+  const parts = new Map<RecordPart, string>();
+  for (const [name, spec] of all) {
+    const part = partOf(spec);
+    const other = part === null ? undefined : parts.get(part);
+    if (part !== null && other !== undefined) return `${prefix}${name}: it is read from ${part}, as ${prefix}${other}`;
+    if (part !== null && scalarOf(spec).type === "list") return `${prefix}${name}: no list is read from ${part}`;
+    if (part !== null) parts.set(part, name);
+  }
+  const placed = all.flatMap(([name, spec]) => {
+    const path = pathOf(name, spec);
+    return path === null ? [] : [{ name, path }];
+  });
   for (const [index, one] of placed.entries()) {
     for (const other of placed.slice(0, index)) {
       const [outer, inner] = one.path.length < other.path.length ? [one, other] : [other, one];
@@ -38,7 +59,9 @@ export type Wire = readonly Placed[] | null;
 
 interface Placed {
   readonly name: string;
-  readonly path: WirePath;
+  /** In the record's value; null: in another part of the record. */
+  readonly path: WirePath | null;
+  readonly part: RecordPart | null;
   /** Of the elements of a list. */
   readonly elements: Wire;
   /** How records write an instant, where not as a number of milliseconds. */
@@ -51,24 +74,30 @@ export function wireOf(specs: Specs): Wire {
     return {
       name,
       path: pathOf(name, spec),
+      part: partOf(spec),
       elements: is.type === "list" ? wireOf(Object.entries(is.of)) : null,
       as: is.type === "instant" ? (is.as ?? null) : null,
     };
   });
   const isPlain = placed.every(
-    ({ name, path, elements, as }) => path.length === 1 && path[0] === name && elements === null && as === null,
+    ({ name, path, elements, as }) => path?.length === 1 && path[0] === name && elements === null && as === null,
   );
   return isPlain ? null : placed;
 }
 
-/** Why a record is no event, by field. */
-export class WireError extends Error {}
-
-/** The fields of a record, under their names. `exact` is the record with its long whole numbers as texts. Throws WireError. */
-export function readWire(record: unknown, wire: Wire, exact: unknown): unknown {
+/**
+ * The fields of a record, under their names. `exact` is the record's value with its long whole numbers as texts; `place` null: of the rest nothing is known, as if it
+ * were not there. Throws WireError.
+ */
+export function readWire(record: unknown, wire: Wire, exact: unknown, place: RecordPlace | null): unknown {
   if (wire === null || !isObject(record)) return record;
   const event = Object.create(null) as Record<string, unknown>;
-  for (const { name, path, elements, as } of wire) {
+  for (const { name, path, part, elements, as } of wire) {
+    if (path === null) {
+      const value = part === null || place === null ? undefined : partValue(place, part, name);
+      if (value !== undefined) event[name] = value;
+      continue;
+    }
     let value = valueAt(record, path, name);
     // A double has fewer digits than these units need.
     const isLong = (as === "us" || as === "ns") && typeof value === "number" && !Number.isSafeInteger(value);
@@ -76,7 +105,7 @@ export function readWire(record: unknown, wire: Wire, exact: unknown): unknown {
     if (Array.isArray(value)) {
       const exactly = valueAt(exact, path, name) as readonly unknown[];
       value = value.map((one: unknown, index) =>
-        elements === null ? withoutPrototype(one) : readWire(one, elements, exactly[index]),
+        elements === null ? withoutPrototype(one) : readWire(one, elements, exactly[index], null),
       );
     }
     if (value !== undefined) event[name] = value;
@@ -117,11 +146,12 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** An event of a contract as records have it: the values of its fields, each in its place, instants (epoch milliseconds) as they are written. */
+/** The value of a record of an event of a contract: its fields, each in its place but those of other parts of the record, instants (epoch milliseconds) as they are written. */
 export function writeWire(event: Readonly<Record<string, unknown>>, wire: Wire): Record<string, unknown> {
   if (wire === null) return event;
   const record: Record<string, unknown> = {};
   for (const { name, path, elements, as } of wire) {
+    if (path === null) continue;
     const value = as !== null && typeof event[name] === "number" ? writtenInstant(event[name], as) : event[name];
     if (value === undefined) continue;
     let object = record;

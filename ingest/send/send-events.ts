@@ -1,4 +1,5 @@
 import type { Stream } from "../../core/contract/stream.ts";
+import { partOf } from "../../core/contract/wire.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { type Cut, position } from "../../core/log/position.ts";
 import {
@@ -55,6 +56,14 @@ export interface SendResult {
   readonly reached: Cut;
 }
 
+/** Throws BAD_REQUEST for a stream whose records have fields beside their values. */
+function requireValues({ name, fields }: Stream): void {
+  const part = Object.values(fields).find(({ spec }) => partOf(spec) !== null);
+  if (part === undefined) return;
+  const message = `${name} reads fields from keys, headers or other parts of records, which only their producer writes`;
+  throw new TidelineError("BAD_REQUEST", message, "Send its records with a Kafka client.");
+}
+
 /**
  * Sends a source's events, keyed as the contract says. An invalid row among the first 1000 stops it before anything is sent; a later
  * one stops it there, and what came before has been sent: sending the corrected file again sends that twice, which the stream's
@@ -62,6 +71,7 @@ export interface SendResult {
  */
 export async function sendEvents(source: Source, options: SendOptions): Promise<SendResult> {
   const { brokers, dryRun, topic, stop, onProgress } = options;
+  requireValues(options.stream);
   const producer = dryRun ? null : await openProducer({ brokers });
   const beganMs = performance.now();
   const rows = new Rows(options, source.columns);

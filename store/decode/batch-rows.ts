@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { AVRO_HEADER_BYTES, recordText, type SchemaLookup } from "../../core/codec/decode/decode.ts";
 import type { BodyScanner, RecordScanner } from "../../core/codec/decode/scan.ts";
+import type { RecordPlace } from "../../core/contract/record-part.ts";
 import type { Version } from "../../core/contract/stream.ts";
 import type { FetchedPartition } from "../kafka/read/log.ts";
 import type { Records } from "../kafka/read/records.ts";
@@ -11,13 +12,13 @@ export type RecordBatch = Pick<FetchedPartition, "partition" | "records">;
 /** The rows of a batch, numbered through its partitions. */
 export class BatchRows {
   readonly length: number;
-  readonly #parts: readonly { readonly records: Records; readonly first: number }[];
+  readonly #parts: readonly (RecordBatch & { readonly first: number })[];
 
   constructor(batch: readonly RecordBatch[]) {
     let first = 0;
-    this.#parts = batch.map(({ records }) => {
+    this.#parts = batch.map(({ partition, records }) => {
       first += records.length;
-      return { records, first: first - records.length };
+      return { partition, records, first: first - records.length };
     });
     this.length = first;
   }
@@ -30,6 +31,12 @@ export class BatchRows {
   key(row: number): Buffer | null {
     const { records, first } = this.#part(row);
     return records.key(row - first);
+  }
+
+  /** A row's record without its value. */
+  place(row: number): RecordPlace {
+    const { partition, records, first } = this.#part(row);
+    return placeOf(partition, records, row - first);
   }
 
   /** The ids of the schemas that its Avro records were written with. */
@@ -45,12 +52,14 @@ export class BatchRows {
   /** Scans all rows in their order, a slice at a time: meanwhile the database works on the batch before, and what it has done is taken further. */
   async scanAll(scanner: RecordScanner, avro: AvroBodies): Promise<void> {
     scanner.clear();
-    const scanOne = scanOneBy(scanner, avro);
-    for (const { records } of this.#parts)
+    const plain = scanOneBy(scanner, avro);
+    for (const { partition, records } of this.#parts) {
+      const scanOne = scanner.needsPlace ? withPlaces(scanner, partition, records, plain) : plain;
       for (let from = 0; from < records.length; from += SLICE_RECORDS) {
         if (from > 0) await setImmediate();
         records.eachValue(scanOne, { from, to: from + SLICE_RECORDS });
       }
+    }
   }
 
   /** Scans some rows in their order. */
@@ -59,6 +68,7 @@ export class BatchRows {
     const scanOne = scanOneBy(scanner, avro);
     for (const row of some) {
       const value = this.value(row) ?? NO_BYTES;
+      scanner.place = this.place(row);
       scanOne(value, 0, value.length);
     }
   }
@@ -78,6 +88,25 @@ function scanOneBy(scanner: RecordScanner, avro: AvroBodies) {
   return (bytes: Buffer, begin: number, end: number) => {
     if (isAvro(bytes, begin, end)) avro.scan(scanner, bytes, begin, end);
     else scanner.scan(bytes, begin, end);
+  };
+}
+
+type ScanOne = ReturnType<typeof scanOneBy>;
+
+function withPlaces(scanner: RecordScanner, partition: number, records: Records, scanOne: ScanOne) {
+  return (bytes: Buffer, begin: number, end: number, index: number) => {
+    scanner.place = placeOf(partition, records, index);
+    scanOne(bytes, begin, end);
+  };
+}
+
+function placeOf(partition: number, records: Records, index: number): RecordPlace {
+  return {
+    partition,
+    offset: Number(records.offset(index)),
+    timestampMs: records.timestampMs(index),
+    key: records.key(index),
+    header: (name) => records.header(index, name),
   };
 }
 

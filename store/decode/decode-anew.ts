@@ -30,7 +30,7 @@ export async function decodeAnew(
     await decoder.forget([span.partition]);
     const window = { stream, topic, topicId, partition: span.partition, before: span.from };
     await warmDedup(sources, decoder, window);
-    for await (const batch of archivedOriginals(duck, sources.data, span, pieceBytes)) {
+    for await (const batch of archivedOriginals(duck, sources.data, span, { stream, pieceBytes })) {
       signal?.throwIfAborted();
       await decoder.decode([batch]);
       await duck.run(

@@ -149,7 +149,10 @@ export class Decoder {
     }
     const rest = await this.#unrecognised();
     if (rest.length === 0) return [];
-    const decoded = rest.map(([row]) => decodeOne(this.#stream, rows.value(Number(row)), schemas));
+    const decoded = rest.map(([row]) => {
+      const [value, place] = [rows.value(Number(row)), rows.place(Number(row))];
+      return decodeOne(this.#stream, value, schemas, place);
+    });
     const misfits = await this.#decodeCanonical(
       decoded.flatMap((one, index) => (one.ok ? [{ row: Number(rest[index]?.[0]), ...one }] : [])),
     );

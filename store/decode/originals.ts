@@ -1,5 +1,8 @@
 import type { DuckDBBlobValue } from "@duckdb/node-api";
 import { quoteText } from "../../core/contract/sql.ts";
+import type { Stream } from "../../core/contract/stream.ts";
+import { partOf } from "../../core/contract/wire.ts";
+import { TidelineError } from "../../core/errors.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { type Position, position } from "../../core/log/position.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
@@ -49,33 +52,66 @@ const RECORD_BYTES = 64;
 /** Some of them, with the archive's rows that they come from, as SQL. */
 export type Originals = RecordBatch & { readonly relation: string };
 
-/** The records of a partition's span as they were produced, from the archive's files, in order and in bounded pieces. */
+/**
+ * The records of a partition's span as they were produced, from the archive's files, in order and in bounded pieces. Throws DEFINITION_INVALID when the stream
+ * reads headers, and an earlier release archived records without them.
+ */
 export async function* archivedOriginals(
   duck: Duck,
   data: DataDirectory,
   { partition, from, to, files }: ForeignSpan,
-  pieceBytes = PIECE_BYTES,
+  { stream, pieceBytes = PIECE_BYTES }: { readonly stream: Stream; readonly pieceBytes?: number | undefined },
 ): AsyncGenerator<Originals> {
   if (files.length === 0 || from >= to) return;
   const source = `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}], union_by_name = true)`;
   const within = (first: unknown, last: unknown) =>
     `${source} WHERE _partition = ${partition} AND _offset BETWEEN ${first} AND ${last}`;
+  const readsHeaders = stream.tried.some(({ fields }) =>
+    Object.values(fields).some(({ spec }) => partOf(spec)?.startsWith("header:")),
+  );
+  if (readsHeaders)
+    await requireHeaders(
+      duck,
+      stream,
+      files.map((file) => data.path(file)),
+      source,
+    );
   const sizes = `SELECT _offset, sum(coalesce(octet_length(_value), 0) + ${RECORD_BYTES}) OVER (ORDER BY _offset) // ${pieceBytes} AS piece FROM ${within(from, to - 1n)}`;
   const pieces = await rowsOf(duck, `SELECT min(_offset), max(_offset) FROM (${sizes}) GROUP BY piece ORDER BY piece`);
   for (const [first, last] of pieces) {
-    const rows = await rowsOf(duck, `SELECT _offset, _key, _value FROM ${within(first, last)} ORDER BY _offset`);
+    const rows = await rowsOf(
+      duck,
+      `SELECT _offset, _key, _value, _timestamp${readsHeaders ? ", _headers" : ""} FROM ${within(first, last)} ORDER BY _offset`,
+    );
     yield {
       relation: `(SELECT * FROM ${within(first, last)})`,
       partition,
       records: Records.of(
-        rows.map(([offset, key, value]) => ({
+        rows.map(([offset, key, value, timestamp, headers = null]) => ({
           offset: position(offset as bigint),
           key: bytesOf(key),
           value: bytesOf(value),
+          timestampMs: Number(timestamp),
+          headers: bytesOf(headers),
         })),
       ),
     };
   }
+}
+
+async function requireHeaders(duck: Duck, { name }: Stream, files: readonly string[], source: string): Promise<void> {
+  const list = files.map(quoteText).join(", ");
+  const named = `SELECT count(*) FROM parquet_schema([${list}]) WHERE name = '_headers'`;
+  const [[found] = []] = await rowsOf(duck, named);
+  // Merged with a later one, an older file has nulls.
+  const [[isUnknown] = []] =
+    Number(found) < files.length ? [[true]] : await rowsOf(duck, `SELECT bool_or(_headers IS NULL) FROM ${source}`);
+  if (isUnknown === true)
+    throw new TidelineError(
+      "DEFINITION_INVALID",
+      `stream ${name} reads headers, and records of it were archived by a release that did not keep headers`,
+      "Leave the fields from headers out, or give the stream another name: that reads what Kafka still has.",
+    );
 }
 
 /** A BLOB as DuckDB gives it. */

@@ -56,7 +56,7 @@ export async function warmDedup(
     );
   }
   for (const span of foreignSpans(held, stream, partition, from, to))
-    for await (const batch of archivedOriginals(decoder.duck, data, span)) await decoder.decode([batch]);
+    for await (const batch of archivedOriginals(decoder.duck, data, span, { stream })) await decoder.decode([batch]);
   const logged = [
     { from: begin, to: from },
     { from: to, to: before },

@@ -1,15 +1,10 @@
 import type { z } from "zod";
 import type { Field, JsonStructure } from "../../contract/field.ts";
+import type { RecordPlace } from "../../contract/record-part.ts";
 import { quoteName, quoteText } from "../../contract/sql.ts";
 import type { Fields, Stream, Version } from "../../contract/stream.ts";
-import {
-  hasPath,
-  readWire,
-  type Wire,
-  WireError,
-  withLongNumbersAsTexts,
-  withoutPrototype,
-} from "../../contract/wire.ts";
+import { hasPath, readWire, type Wire, withLongNumbersAsTexts, withoutPrototype } from "../../contract/wire.ts";
+import { WireError } from "../../contract/wire-error.ts";
 import { ROW_SEPARATOR, scannedValue } from "../text/column-text.ts";
 import type { BodyScanner } from "./scan.ts";
 
@@ -105,15 +100,20 @@ function avroText(bytes: Uint8Array, schemas: SchemaLookup): RecordText {
 
 /**
  * Decodes one record by the contract: the canonical JSON that `canonicalSql` reads, or the reason why it is refused. Whether an upcast keeps the
- * newest contract only SQL can tell.
+ * newest contract only SQL can tell. `place`: the rest of the record, null where nothing is known of it.
  */
-export function decodeOne(stream: Stream, bytes: Uint8Array | null, schemas: SchemaLookup = () => null): DecodedOne {
+export function decodeOne(
+  stream: Stream,
+  bytes: Uint8Array | null,
+  schemas: SchemaLookup = () => null,
+  place: RecordPlace | null = null,
+): DecodedOne {
   const record = recordText(bytes, schemas);
-  return record.ok ? decodeText(stream, record.text) : record;
+  return record.ok ? decodeText(stream, record.text, place) : record;
 }
 
 /** As `decodeOne`, of a record's text. */
-export function decodeText(stream: Stream, text: string): DecodedOne {
+export function decodeText(stream: Stream, text: string, place: RecordPlace | null = null): DecodedOne {
   let json: unknown;
   try {
     json = withoutPrototypes(JSON.parse(text));
@@ -124,7 +124,7 @@ export function decodeText(stream: Stream, text: string): DecodedOne {
   let newest: string | null = null;
   for (const { version, fields, contract, foreign, wire } of stream.tried) {
     if (foreign.some((path) => hasPath(json, path))) continue;
-    const read = readFields(json, wire, exact);
+    const read = readFields(json, wire, exact, place);
     if (read instanceof WireError) {
       newest ??= read.message;
       continue;
@@ -136,9 +136,9 @@ export function decodeText(stream: Stream, text: string): DecodedOne {
   return { ok: false, reject: `contract: ${newest ?? "no version"}` };
 }
 
-function readFields(json: unknown, wire: Wire, exact: unknown): unknown {
+function readFields(json: unknown, wire: Wire, exact: unknown, place: RecordPlace | null): unknown {
   try {
-    return readWire(json, wire, exact);
+    return readWire(json, wire, exact, place);
   } catch (error) {
     if (error instanceof WireError) return error;
     throw error;

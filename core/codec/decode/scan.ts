@@ -1,6 +1,9 @@
 import type { FieldSpec } from "../../contract/field.ts";
 import { isRequired } from "../../contract/fields.ts";
+import { partValue, type RecordPart, type RecordPlace } from "../../contract/record-part.ts";
 import type { Version } from "../../contract/stream.ts";
+import { partOf } from "../../contract/wire.ts";
+import { WireError } from "../../contract/wire-error.ts";
 import { ObjectScanner } from "../json/scan-json.ts";
 import { absentText, ColumnText, NOTHING, ROW_SEPARATOR, SPARE } from "../text/column-text.ts";
 
@@ -28,6 +31,36 @@ export interface BodyScanner {
   readonly hasAll: boolean;
 }
 
+interface PartField {
+  /** Its place among the fields. */
+  readonly field: number;
+  readonly name: string;
+  readonly part: RecordPart;
+  readonly isNeeded: boolean;
+}
+
+function partFields(specs: readonly [string, FieldSpec][]): PartField[] {
+  return specs.flatMap(([name, spec], field) => {
+    const part = partOf(spec);
+    const isNeeded = spec.type !== "optional" && spec.type !== "default";
+    return part === null ? [] : [{ field, name, part, isNeeded }];
+  });
+}
+
+const utf8 = new TextEncoder();
+
+/** A part of a record as JSON; null for what the record does not have. */
+function partJson(place: RecordPlace | null, part: RecordPart, name: string): Uint8Array | null | "invalid" {
+  if (place === null) return null;
+  try {
+    const value = partValue(place, part, name);
+    return value === undefined ? null : utf8.encode(JSON.stringify(value));
+  } catch (error) {
+    if (error instanceof WireError) return "invalid";
+    throw error;
+  }
+}
+
 /** Turns records, one after the other, into the texts of one version's columns. */
 export class RecordScanner {
   readonly #json: ObjectScanner;
@@ -37,6 +70,10 @@ export class RecordScanner {
   readonly #unsayable: readonly number[];
   /** Per newer version the places of fields that it needs: a record that has them all may be one of its events. */
   readonly #newer: readonly (readonly number[])[];
+  /** The fields that are read from other parts of the record than its value. */
+  readonly #parts: readonly PartField[];
+  /** The rest of the record that is scanned next, where `needsPlace`. */
+  place: RecordPlace | null = null;
   readonly #recognised = new ColumnText(1_024);
   #rows = 0;
   #failed = 0;
@@ -49,11 +86,20 @@ export class RecordScanner {
     const absent = specs.map(([, spec]) => absentText(spec));
     this.#absent = absent.map((text) => text ?? NOTHING);
     this.#unsayable = absent.flatMap((text, index) => (text === null ? [index] : []));
+    this.#parts = partFields(specs);
     const names = specs.map(([name]) => name);
     this.#newer = newer.map(({ fields }) => {
-      const needed = Object.entries(fields).flatMap(([name, field]) => (isRequired(field) ? [name] : []));
+      // Every record may have what is not of its value.
+      const needed = Object.entries(fields).flatMap(([name, field]) =>
+        isRequired(field) && partOf(field.spec) === null ? [name] : [],
+      );
       return needed.map((name) => names.indexOf(name));
     });
+  }
+
+  /** Whether `place` is to be set before each record. */
+  get needsPlace(): boolean {
+    return this.#parts.length > 0;
   }
 
   /** Forgets what was scanned. */
@@ -91,7 +137,7 @@ export class RecordScanner {
     }
     const recognised =
       body === undefined
-        ? this.#json.scanWhole(bytes, from, end) && this.#isOurs(this.#json)
+        ? this.#json.scanWhole(bytes, from, end) && this.#scanParts() && this.#isOurs(this.#json)
         : this.#isOurs(body) && body.scan(bytes, from, end, columns);
     const read = body ?? this.#json;
     if (!recognised || !read.hasAll) this.#fillIn(recognised ? read : null);
@@ -99,6 +145,14 @@ export class RecordScanner {
     if (!first) this.#recognised.bytes[this.#recognised.end++] = ROW_SEPARATOR;
     this.#recognised.bytes[this.#recognised.end++] = recognised ? 0x31 : 0x30;
     this.#rows += 1;
+  }
+
+  #scanParts(): boolean {
+    for (const { field, name, part, isNeeded } of this.#parts) {
+      const json = partJson(this.place, part, name);
+      if (json === null ? isNeeded : json === "invalid" || !this.#json.scanPart(field, json)) return false;
+    }
+    return true;
   }
 
   /** Writes what stands for the fields that a record does not have; null is a record that was not recognised. */

@@ -1,6 +1,6 @@
 import type { FieldSpec } from "../../contract/field.ts";
 import { bare } from "../../contract/fields.ts";
-import { pathOf } from "../../contract/wire.ts";
+import { partOf, pathOf } from "../../contract/wire.ts";
 import type { WirePath } from "../../contract/wire-path.ts";
 import { parseBound } from "../../time.ts";
 import { ABSENT, ColumnText, SPARE } from "../text/column-text.ts";
@@ -121,7 +121,10 @@ export class ObjectScanner {
     const specs = Object.entries(fields);
     const names = specs.map(([name]) => name);
     this.columns = specs.map(() => new ColumnText(1_024));
-    for (const [index, [name, spec]] of specs.entries()) this.#root.add(pathOf(name, spec), index);
+    for (const [index, [name, spec]] of specs.entries()) {
+      const path = pathOf(name, spec);
+      if (path !== null) this.#root.add(path, index);
+    }
     for (const path of foreign) this.#root.add(path, FOREIGN);
     this.#prefixes = names.map((name) => utf8(`${JSON.stringify(name)}:`));
     this.#values = specs.map(([, spec]) => scannerOf(spec));
@@ -129,7 +132,9 @@ export class ObjectScanner {
       const is = bare(spec);
       return is.type === "instant" && is.as !== undefined;
     });
-    this.#required = specs.flatMap(([, { type }], index) => (type === "optional" || type === "default" ? [] : [index]));
+    this.#required = specs.flatMap(([, spec], index) =>
+      spec.type === "optional" || spec.type === "default" || partOf(spec) !== null ? [] : [index],
+    );
     this.#seen = new Float64Array(specs.length);
   }
 
@@ -149,6 +154,15 @@ export class ObjectScanner {
     return after >= 0 && skipBlank(input, after) === end && this.isComplete();
   }
 
+  /** Reads the JSON of a field that is read from another part of the record than its value, after `scanWhole`: whether it is recognised. */
+  scanPart(field: number, json: Uint8Array): boolean {
+    const column = this.columns[field] as ColumnText;
+    column.reserve(json.length + SPARE);
+    this.#input.set(json, json.length);
+    return this.#declared(this.#input, field, 0, null) === json.length;
+  }
+
+  /** Whether it has all that it needs of the record's value. */
   isComplete(): boolean {
     for (const field of this.#required) if (this.#seen[field] !== this.#object) return false;
     return true;

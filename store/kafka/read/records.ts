@@ -9,6 +9,8 @@ export interface PlainRecord {
   readonly timestampMs?: number;
   readonly key: Buffer | null;
   readonly value: Buffer | null;
+  /** As `headerBytes` returns them. */
+  readonly headers?: Buffer | null;
 }
 
 const NONE = -1;
@@ -40,10 +42,12 @@ export class Records {
   static readonly none = new Records(0, Buffer.alloc(0));
 
   static of(records: readonly PlainRecord[]): Records {
-    const parts = records.flatMap(({ key, value }) => [key ?? Buffer.alloc(0), value ?? Buffer.alloc(0)]);
+    const parts = records.flatMap(({ key, value, headers }) =>
+      [key, value, headers].map((part) => part ?? Buffer.alloc(0)),
+    );
     const made = new Records(records.length, Buffer.concat(parts));
     let end = 0;
-    for (const [index, { offset, timestampMs = 0, key, value }] of records.entries()) {
+    for (const [index, { offset, timestampMs = 0, key, value, headers = null }] of records.entries()) {
       made.#offsets[index] = Number(offset);
       made.#timestampsMs[index] = timestampMs;
       for (const [place, part] of [key, value].entries()) {
@@ -51,7 +55,8 @@ export class Records {
         end += part?.length ?? 0;
         made.#places[index * 5 + place * 2 + 1] = end;
       }
-      made.#places[index * 5 + 4] = NONE;
+      made.#places[index * 5 + 4] = headers === null || headers.length === 0 ? NONE : end;
+      end += headers?.length ?? 0;
     }
     made.#length = records.length;
     return made;
@@ -125,6 +130,24 @@ export class Records {
 
   value(index: number): Buffer | null {
     return this.#unread?.get(index) ?? this.#part(index * 5 + 2);
+  }
+
+  timestampMs(index: number): number {
+    return this.#timestampsMs[index] ?? Number.NaN;
+  }
+
+  /** The value of the last header of that name; null if there is none. */
+  header(index: number, name: string): Buffer | null {
+    return this.#headers(index).findLast(([found]) => found?.toString() === name)?.[1] ?? null;
+  }
+
+  /** A record's headers as they lie in the batch; null if it has none. */
+  headerBytes(index: number): Buffer | null {
+    const at = this.#places[index * 5 + 4] ?? NONE;
+    if (at < 0 || this.#bytes[at] === 0) return null;
+    const cursor = new Cursor(this.#bytes, at);
+    for (let left = 2 * cursor.varint(); left > 0; left--) cursor.part();
+    return this.#bytes.subarray(at, cursor.at);
   }
 
   /** Where each value lies, of all or of some: `visit(bytes, begin, end)`, in order; begin and end are the same for a null or empty one. */

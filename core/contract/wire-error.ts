@@ -1,0 +1,2 @@
+/** Why a record is no event, by field. */
+export class WireError extends Error {}
