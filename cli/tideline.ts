@@ -29,6 +29,7 @@ import { registerWorker } from "./commands/worker.ts";
 import { loadConfig, maskOfSettings, settings, systemFolder } from "./setup/config.ts";
 import { createTopics } from "./setup/create-topics.ts";
 import { loadSystem, type System } from "./setup/system.ts";
+import { printableLines } from "./terminal/printable.ts";
 
 /**
  * The `tideline` command. Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.
@@ -111,10 +112,12 @@ function explain(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has said it already
   const mask = maskOfSettings(process.env);
   if (isTidelineError(error)) {
-    process.stderr.write(mask(`error ${error.code}: ${error.message}\nwhat to do: ${error.hint}\n`));
+    process.stderr.write(printableLines(mask(`error ${error.code}: ${error.message}\nwhat to do: ${error.hint}\n`)));
     return 1;
   }
-  process.stderr.write(mask(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`));
+  process.stderr.write(
+    printableLines(mask(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)),
+  );
   return 1;
 }
 

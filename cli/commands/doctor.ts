@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import { loadConfig } from "../setup/config.ts";
+import { printableLines } from "../terminal/printable.ts";
 
 const help = `
 Looks at versions, servers, topics, memory, disks, clocks, the archive, every view and every schedule. Exit code 1 when there is a
@@ -32,6 +33,6 @@ export function registerDoctor(program: Command): void {
         ({ level, message, todo }) => `${marks[level]}${message}${todo ? `\n        ${todo}` : ""}`,
       );
       const sum = `${count("ok")} fine, ${count("warning")} warnings, ${count("problem")} problems`;
-      process.stdout.write(`${[...lines, sum].join("\n")}\n`);
+      process.stdout.write(printableLines(`${[...lines, sum].join("\n")}\n`));
     });
 }

@@ -5,6 +5,7 @@ import type { AnswerBody } from "../../serving/answer/answer.ts";
 import { answerText, apiSilent, problemExitCode, problemText } from "../query/answer-text.ts";
 import { addQueryFlags, type QueryFlags, queryUrl } from "../query/view-query.ts";
 import { loadConfig } from "../setup/config.ts";
+import { printableLines } from "../terminal/printable.ts";
 
 const examples = `
 Examples:
@@ -67,6 +68,6 @@ async function ask(url: URL, json: boolean): Promise<void> {
     process.stderr.write(problemText(response.status, text));
     process.exitCode = problemExitCode(response.status);
   } else {
-    process.stdout.write(json ? `${text}\n` : await answerText(JSON.parse(text) as AnswerBody));
+    process.stdout.write(json ? printableLines(`${text}\n`) : await answerText(JSON.parse(text) as AnswerBody));
   }
 }

@@ -1,4 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { parsePath } from "../../core/contract/wire-path.ts";
+import { CsvSplitter } from "../../ingest/read/csv.ts";
 import { FILE_KINDS } from "../../ingest/send/source.ts";
 import { DATE_ORDERS, TIME_NUMBERS } from "../../ingest/send/value-forms.ts";
 import type { SendFlags } from "../send/send.ts";
@@ -57,8 +59,20 @@ export function registerSend(program: Command): void {
     .addOption(
       new Option(
         "--columns <names>",
-        "names for all columns in order, a,b,c; an empty one leaves its column out",
-      ).argParser(names),
+        "which column each field has, id=Order No,at=Time; or names for all columns in order, a,,c, an empty one leaves its column out",
+      ).argParser(columns),
+    )
+    .addOption(
+      new Option(
+        "--rows <place>",
+        "where a JSON document has the list of its rows: data, or $.response.items",
+      ).argParser(rowsPlace),
+    )
+    .addOption(
+      new Option(
+        "--row-id <field=name>",
+        "where rows have no id: the field is made of this name and the row's number",
+      ).argParser(rowId),
     )
     .addOption(
       new Option("--missing <text>", "a text that stands for a missing value, such as NA; repeat it for several")
@@ -86,10 +100,38 @@ export function registerSend(program: Command): void {
     });
 }
 
-function names(text: string): string[] {
-  const found = text.split(",").map((name) => name.trim());
-  if (found.some((name) => name !== "")) return found;
-  throw new InvalidArgumentError("It must be names, separated by commas.");
+/** `id=Order No,at=Time` -> fields and their columns; `a,,c` -> names in order. A pair with a comma in it stands in double quotes. */
+function columns(text: string): NonNullable<SendFlags["columns"]> {
+  const splitter = new CsvSplitter(",");
+  splitter.push(text, true);
+  const row = splitter.next();
+  const found = (row?.cells ?? []).map((name) => (name ?? "").trim());
+  if (row?.problem !== undefined || found.every((name) => name === ""))
+    throw new InvalidArgumentError("It must be names, or field=column, separated by commas.");
+  const pairs = found.map((one) => /^(\w+)=(.+)$/.exec(one));
+  if (pairs.every((pair) => pair === null)) return { names: found, renamed: new Map() };
+  const renamed = new Map(pairs.flatMap((pair) => (pair === null ? [] : [[pair[1] ?? "", pair[2] ?? ""] as const])));
+  if (renamed.size === found.length) return { names: null, renamed };
+  throw new InvalidArgumentError(
+    "It must be either names for all columns, a,,c, or a column for each field that is named, a=COLUMN,c=OTHER.",
+  );
+}
+
+function rowId(text: string): NonNullable<SendFlags["rowId"]> {
+  const [, field, name] = /^(\w+)=([\w.-]+)$/.exec(text) ?? [];
+  if (field !== undefined && name !== undefined) return { field, name };
+  throw new InvalidArgumentError(
+    "It must be a field and a name for this file's rows, id=cdnow. Rows of one name are the same events, so another file needs another name.",
+  );
+}
+
+function rowsPlace(text: string): NonNullable<SendFlags["rows"]> {
+  if (!/^\$[.[]/.test(text)) return [text];
+  try {
+    return parsePath(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
 }
 
 const DELIMITERS: Readonly<Record<string, string>> = {

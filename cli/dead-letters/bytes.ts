@@ -15,11 +15,6 @@ export function readable(bytes: Buffer | null): string {
   return more > 0 ? `${text.slice(0, MOST.text)}\n… ${more} characters more; --json gives all` : text;
 }
 
-/** One line for people, whoever wrote it: control characters as \u001b is written. */
-export function printable(text: string): string {
-  return text.replace(/\p{C}/gu, (one) => `\\u${(one.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`);
-}
-
 function hexDump(bytes: Buffer): string {
   const lines: string[] = [];
   for (let at = 0; at < Math.min(bytes.length, MOST.dump); at += WIDTH) {

@@ -1,6 +1,6 @@
 import type { Config } from "../setup/config.ts";
+import { printable } from "../terminal/printable.ts";
 import { instantText, print } from "../terminal/sheet.ts";
-import { printable } from "./bytes.ts";
 import { type LetterState, lettersOf, shortId, stateOf } from "./letters.ts";
 
 export interface ListFlags {

@@ -6,8 +6,9 @@ import { DataDirectory } from "../../store/files/files.ts";
 import { openRegistry } from "../../store/registry/registry-open.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
 import type { Config } from "../setup/config.ts";
+import { printable } from "../terminal/printable.ts";
 import { instantText } from "../terminal/sheet.ts";
-import { printable, readable } from "./bytes.ts";
+import { readable } from "./bytes.ts";
 import { findLetter, placeOf, shortId, stateOf } from "./letters.ts";
 
 /** Prints everything that is known of one letter. */

@@ -12,6 +12,7 @@ import { announceRole, type RunningRole, restoringFolder } from "../../store/fil
 import { topicName } from "../../store/kafka/cluster/topics.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import type { Config } from "../setup/config.ts";
+import { printable } from "../terminal/printable.ts";
 import { interruptible, showProgress } from "../terminal/progress.ts";
 import { bytes, instantText, print } from "../terminal/sheet.ts";
 
@@ -125,7 +126,7 @@ export async function checkBackup(_config: Config, path: string, { at, json }: R
     const problems = [...broken, ...wrong.map((one) => `missing, or not what was copied: ${one}`)];
     if (problems.length > 0) process.exitCode = 1;
     if (json) return say(JSON.stringify({ points: names, files, problems }, null, 1));
-    for (const problem of problems) say(problem);
+    for (const problem of problems) say(printable(problem));
     const verdict = problems.length === 0 ? "all are whole" : `${problems.length} problems`;
     say(`${names.length} points, ${files} files: ${verdict}`);
   });
@@ -140,7 +141,7 @@ export async function listPoints(_config: Config, path: string, { json }: Restor
       (point) => points.push(point),
       (error: Error) => {
         process.exitCode = 1;
-        process.stderr.write(`${error.message}\n`);
+        process.stderr.write(`${printable(error.message)}\n`);
       },
     );
   const value = points.map(({ name, atMs, views, streams, files }) => ({

@@ -3,6 +3,7 @@ import { filterText } from "../../core/query/filter.ts";
 import type { Row } from "../../core/query/present.ts";
 import type { AnswerBody, AnswerField } from "../../serving/answer/answer.ts";
 import type { Problem } from "../../serving/common/problem.ts";
+import { printable, printableLines } from "../terminal/printable.ts";
 import { seconds } from "../terminal/seconds.ts";
 import { draw } from "../terminal/sheet.ts";
 
@@ -25,7 +26,8 @@ export function problemText(status: number, text: string): string {
   const lines = (problem.errors ?? []).map(
     ({ parameter, problem: what, allowed }) => `  ${parameter}: ${what}\n    allowed: ${allowed}`,
   );
-  return `error ${problem.code}: ${problem.title}\n${lines.length > 0 ? lines.join("\n") : `  ${problem.detail}`}\n`;
+  const body = lines.length > 0 ? lines.join("\n") : `  ${problem.detail}`;
+  return printableLines(`error ${problem.code}: ${problem.title}\n${body}\n`);
 }
 
 function parsed(text: string): Problem | null {
@@ -81,9 +83,9 @@ function shown(value: Field | null, field: AnswerField): string {
   if (Array.isArray(value)) return value.map((item) => record(item, field)).join("\n");
   if (typeof value === "object") return record(value as Readonly<Record<string, Field>>, field);
   if (typeof value === "number") return value.toLocaleString("en-US", { maximumFractionDigits: 2 });
-  if (isDimension) return filterText(`${value}`);
+  if (isDimension) return printable(filterText(`${value}`));
   const isExact = field.kind === "measure" && (field.values === "integer" || field.values === "decimal");
-  return isExact ? exactText(`${value}`) : measureText(`${value}`);
+  return isExact ? exactText(`${value}`) : printable(measureText(`${value}`));
 }
 
 /** A text in quotes when it would look like a missing value of a measure, or like such a text in quotes. */
@@ -94,7 +96,7 @@ function measureText(text: string): string {
 /** Several values of a row. An item is text, whatever it is. */
 function record(values: Readonly<Record<string, Field>>, field: AnswerField): string {
   return Object.entries(values)
-    .map(([part, one]) => `${part} ${part === "item" ? `${one}` : shown(one, field)}`)
+    .map(([part, one]) => `${part} ${part === "item" ? printable(`${one}`) : shown(one, field)}`)
     .join("  ");
 }
 
@@ -108,5 +110,7 @@ function footer({ batchVersion, position, freshnessMs, complete, missing, trunca
   const applied = Object.entries(position.applied).map(([partition, offset]) => `${partition}:${offset}`);
   const state = complete ? "complete" : `not complete: ${missing?.message ?? "the batch version alone"}`;
   const more = truncated ? `; the first ${rows.length} rows, --limit shows more` : "";
-  return `version ${batchVersion}, applied ${applied.join(" ") || "nothing"}; ${seconds(freshnessMs)} fresh; ${state}${more}`;
+  return printable(
+    `version ${batchVersion}, applied ${applied.join(" ") || "nothing"}; ${seconds(freshnessMs)} fresh; ${state}${more}`,
+  );
 }

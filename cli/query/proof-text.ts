@@ -1,5 +1,6 @@
 import type { Difference, FieldProof, Proof } from "../../core/proof/proof.ts";
 import { filterText } from "../../core/query/filter.ts";
+import { printable } from "../terminal/printable.ts";
 import { draw } from "../terminal/sheet.ts";
 
 /** A proof for people: the verdict, each field, both readings of some values, and the position. */
@@ -73,7 +74,7 @@ function place(row: Difference["row"]): string {
 const LONGEST = 60;
 
 function text(value: unknown): string {
-  const shown = typeof value === "string" ? filterText(value) : (JSON.stringify(value) ?? "");
+  const shown = printable(typeof value === "string" ? filterText(value) : (JSON.stringify(value) ?? ""));
   return shown.length > LONGEST ? `${shown.slice(0, LONGEST - 1)}…` : shown;
 }
 

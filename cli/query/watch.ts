@@ -6,6 +6,7 @@ import type { AnswerBody } from "../../serving/answer/answer.ts";
 import { numberColumns, rowsJson } from "../../serving/common/numbers.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import type { Config } from "../setup/config.ts";
+import { printableLines } from "../terminal/printable.ts";
 import { interruptible } from "../terminal/progress.ts";
 import { answerText, apiSilent, problemExitCode, problemText } from "./answer-text.ts";
 import { type QueryFlags, queryUrl } from "./view-query.ts";
@@ -78,7 +79,8 @@ interface Display {
 class Lines implements Display {
   async show({ asOf, rows, fields, complete, freshnessMs }: AnswerBody): Promise<void> {
     const { json } = rowsJson(rows, numberColumns(fields), "number");
-    process.stdout.write(`${JSON.stringify({ asOf, complete, freshnessMs }).slice(0, -1)},"rows":[${json}]}\n`);
+    const head = JSON.stringify({ asOf, complete, freshnessMs }).slice(0, -1);
+    process.stdout.write(printableLines(`${head},"rows":[${json}]}\n`));
   }
 
   lost({ origin }: URL): void {

@@ -14,6 +14,7 @@ import { openRegistry } from "../../store/registry/registry-open.ts";
 import type { Config } from "../setup/config.ts";
 import { createStreamTopics } from "../setup/create-topics.ts";
 import { findStream } from "../setup/definitions.ts";
+import { printable } from "../terminal/printable.ts";
 import { interruptible, showProgress } from "../terminal/progress.ts";
 import { positionText, waitForViews } from "./send-wait.ts";
 
@@ -29,7 +30,9 @@ export interface SendFlags {
   readonly delimiter?: string;
   readonly encoding?: string;
   readonly header: boolean;
-  readonly columns?: readonly string[];
+  readonly columns?: Pick<FileOptions, "names" | "renamed">;
+  readonly rows?: FileOptions["rows"];
+  readonly rowId?: FileOptions["rowId"];
   readonly missing: readonly string[];
   readonly times: ValueForms["timeNumbers"];
   readonly dates?: ValueForms["dateOrder"];
@@ -56,12 +59,13 @@ export async function send(config: Config, name: string, file: string, flags: Se
   }
 }
 
-function fileOptions({ input = null, delimiter, encoding, header, columns }: SendFlags): FileOptions {
+function fileOptions(flags: SendFlags): FileOptions {
+  const { input = null, delimiter, encoding, header, columns, rows = null, rowId = null } = flags;
   return {
-    ...{ kind: input, header },
+    ...{ kind: input, header, rows, rowId },
     delimiter: delimiter ?? null,
     encoding: encoding === undefined ? null : encodingNamed(encoding),
-    names: columns ?? null,
+    ...(columns ?? { names: null, renamed: new Map() }),
   };
 }
 
@@ -80,7 +84,7 @@ async function sendSource(
   let named = 0;
   const onInvalid = (row: InvalidRow) => {
     named += 1;
-    if (named <= NAMED) process.stderr.write(`${refusalText(row)}\n`);
+    if (named <= NAMED) process.stderr.write(`${printable(refusalText(row))}\n`);
     if (named === NAMED) process.stderr.write("further invalid rows are only counted\n");
   };
   return interruptible((stop) =>
@@ -97,7 +101,7 @@ async function sendSource(
       dryRun: flags.dryRun,
       skipInvalid: flags.skipInvalid,
       onProgress: (done) => line?.update(done, total ?? 0),
-      onWarning: (warning) => process.stderr.write(`warning: ${warning}\n`),
+      onWarning: (warning) => process.stderr.write(`warning: ${printable(warning)}\n`),
     }),
   ).finally(() => line?.stop());
 }

@@ -1,4 +1,5 @@
 import type { CutJson } from "../../core/log/position.ts";
+import { printableLines } from "../terminal/printable.ts";
 import { seconds } from "../terminal/seconds.ts";
 import { draw, type Sheet } from "../terminal/sheet.ts";
 import type { Findings, Report } from "./report.ts";
@@ -8,7 +9,7 @@ export async function reportText({ servers, streams, views, schedules, problems 
   const sheets = [serverSheet(servers), streamSheet(streams), viewSheet(views), scheduleSheet(schedules)];
   const tables = await Promise.all(sheets.filter(({ rows }) => rows.length > 0).map(draw));
   const verdict = problems.length === 0 ? "all healthy" : problems.map((problem) => `! ${problem}`).join("\n");
-  return `${[...tables, verdict].join("\n")}\n`;
+  return `${[...tables, printableLines(verdict)].join("\n")}\n`;
 }
 
 function serverSheet(servers: Findings["servers"]): Sheet {

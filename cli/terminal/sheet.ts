@@ -1,3 +1,5 @@
+import { printable, printableLines } from "./printable.ts";
+
 /** What a table shows, before it is drawn. */
 export interface Sheet {
   readonly head: readonly string[];
@@ -6,21 +8,25 @@ export interface Sheet {
   readonly rows: readonly (readonly string[])[];
 }
 
-/** A sheet as text for a terminal. */
+/** A sheet as text for a terminal, without control characters that are in its data. A line feed in a cell begins another line of the cell. */
 export async function draw({ head, right, rows }: Sheet): Promise<string> {
   const { default: Table } = await import("cli-table3");
   const table = new Table({
-    head: [...head],
+    head: head.map(printable),
     colAligns: head.map((name) => (right.includes(name) ? "right" : "left")),
     style: { head: [], border: [] },
   });
-  for (const row of rows) table.push([...row]);
+  for (const row of rows) table.push(row.map(printableLines));
   return table.toString();
 }
 
 /** Prints a command's result: `value` as JSON, or `sheet` as a table with `empty` in place of one without rows. */
 export async function print(json: boolean, value: unknown, sheet: Sheet, empty: string): Promise<void> {
-  const text = json ? JSON.stringify(value, null, 1) : sheet.rows.length === 0 ? empty : await draw(sheet);
+  const text = json
+    ? printableLines(JSON.stringify(value, null, 1))
+    : sheet.rows.length === 0
+      ? empty
+      : await draw(sheet);
   process.stdout.write(`${text}\n`);
 }
 

@@ -1,6 +1,7 @@
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { pipeline, type Readable } from "node:stream";
+import { setTimeout } from "node:timers/promises";
 import { createGunzip } from "node:zlib";
 import { TidelineError } from "../../core/errors.ts";
 
@@ -10,8 +11,10 @@ export interface Bytes {
   readonly total: number | null;
   /** How many bytes of `total` were read. */
   readonly done: number;
-  /** The first bytes: until there are `atLeast`, or all. They are read again by `chunks`. */
-  peek(atLeast: number): Promise<Buffer>;
+  /**
+   * The first bytes: until there are `atLeast`, or all, or some of a pipe that then gives no more for `patienceMs`. They are read again by `chunks`.
+   */
+  peek(atLeast: number, patienceMs?: number): Promise<Buffer>;
   /** All bytes, in order. Throws INPUT_MISSING when they cannot be read or unpacked. */
   chunks(): AsyncIterable<Buffer>;
   /** Closes the file or pipe, also while a read waits for it. */
@@ -42,16 +45,20 @@ async function sizeOf(file: string): Promise<number> {
 class Peeked {
   readonly #source: AsyncIterator<Buffer>;
   #held: Buffer[] = [];
+  /** A read that nobody has waited for to its end. */
+  #pending: Promise<IteratorResult<Buffer>> | null = null;
 
   constructor(source: AsyncIterable<Buffer>) {
     this.#source = source[Symbol.asyncIterator]();
   }
 
-  async peek(atLeast: number): Promise<Buffer> {
-    while (this.#held.reduce((sum, { length }) => sum + length, 0) < atLeast) {
-      const { value, done } = await this.#source.next();
-      if (done === true) break;
-      this.#held.push(value);
+  async peek(atLeast: number, patienceMs?: number): Promise<Buffer> {
+    for (;;) {
+      const length = this.#held.reduce((sum, one) => sum + one.length, 0);
+      if (length >= atLeast) break;
+      const read = await this.#read(length > 0 ? patienceMs : undefined);
+      if (read === null || read.done === true) break;
+      this.#held.push(read.value);
     }
     const whole = Buffer.concat(this.#held);
     this.#held = [whole];
@@ -61,10 +68,29 @@ class Peeked {
   async *chunks(): AsyncIterable<Buffer> {
     yield* this.#held.splice(0);
     for (;;) {
-      const { value, done } = await this.#source.next();
-      if (done === true) return;
-      yield value;
+      const read = await this.#read();
+      if (read === null || read.done === true) return;
+      yield read.value;
     }
+  }
+
+  /** The next chunk; null when none comes within `patienceMs`. */
+  async #read(patienceMs?: number): Promise<IteratorResult<Buffer> | null> {
+    this.#pending ??= this.#source.next();
+    // Whoever reads next meets its failure.
+    this.#pending.catch(() => {});
+    const read = patienceMs === undefined ? await this.#pending : await orNull(this.#pending, patienceMs);
+    if (read !== null) this.#pending = null;
+    return read;
+  }
+}
+
+async function orNull<T>(promise: Promise<T>, ms: number): Promise<T | null> {
+  const timer = new AbortController();
+  try {
+    return await Promise.race([promise, setTimeout(ms, null, { signal: timer.signal })]);
+  } finally {
+    timer.abort();
   }
 }
 

@@ -1,3 +1,5 @@
+import { pathText, type WirePath } from "../../core/contract/wire-path.ts";
+
 /** One value of a JSON text. */
 export type JsonPiece = { readonly line: number; readonly json: Buffer } | JsonProblem;
 
@@ -27,6 +29,7 @@ const CLOSE_LIST = 0x5d;
 const OPEN = 0x7b;
 const CLOSE = 0x7d;
 const RETURN = 0x0d;
+const COLON = 0x3a;
 
 /** Longer values are refused: they have no end, or no line breaks between them. */
 const MAX_VALUE_BYTES = 16 * 1024 * 1024;
@@ -134,22 +137,34 @@ export class LineSplitter implements JsonSplitter {
   #tooLong(): JsonPiece {
     return {
       ...{ line: this.#line, problem: `the line ${TOO_LONG}`, isEnd: false },
-      advice: "Write one object a line; a list of objects, or objects on several lines, are read with --input json.",
+      advice:
+        "Write one object a line; a list of objects, or objects on several lines, are read with --input json, the list that an object has with --rows NAME.",
     };
   }
 }
 
-/** Values one after the other, also over several lines, and the elements of lists. Where the structure is broken it ends. */
+/** What may follow: a value or a list; in a list a value, its first value or its end, or what is behind a value; in an object a member, or what is behind one. */
+type State = "top" | "first" | "value" | "behind" | "member" | "behind-member";
+
+/**
+ * Values one after the other, also over several lines, and the elements of lists. Where the structure is broken it ends. With a `path` the values are the
+ * elements of the list that each object has there.
+ */
 export class ValueSplitter implements JsonSplitter {
   readonly #unread: Unread;
+  readonly #path: WirePath;
   #line = 1;
   #ended = false;
-  /** What may follow: a value or a list; in a list a value, its first value or its end, or what is behind a value. */
-  #state: "top" | "first" | "value" | "behind" = "top";
+  #state: State = "top";
+  /** How many steps of the path lead to the object that is read. */
+  #depth = 0;
+  /** Whether this object has a list at the path. */
+  #hasList = false;
 
-  /** `maxBytes`: the length of the longest value. */
-  constructor(maxBytes = MAX_VALUE_BYTES) {
+  /** `maxBytes`: the length of the longest value, or member that is skipped. */
+  constructor(maxBytes = MAX_VALUE_BYTES, path: WirePath = []) {
     this.#unread = new Unread(maxBytes);
+    this.#path = path;
   }
 
   push(bytes: Buffer, isLast: boolean): void {
@@ -165,20 +180,98 @@ export class ValueSplitter implements JsonSplitter {
       const byte = bytes[unread.at];
       if (byte === undefined) {
         if (!unread.isLast || this.#state === "top") return null;
-        return this.#broken("the text ends inside its list: it may be cut off");
+        return this.#broken(`the text ends inside its ${this.#inObject() ? "object" : "list"}: it may be cut off`);
       }
-      if (this.#state === "top" && byte === OPEN_LIST) this.#step("first");
+      if (this.#inObject() || (this.#state === "top" && this.#path.length > 0)) {
+        const piece = this.#structure(byte);
+        if (piece !== undefined) return piece;
+      } else if (this.#state === "top" && byte === OPEN_LIST) this.#step("first");
       else if (this.#state === "behind" && byte === COMMA) this.#step("value");
-      else if ((this.#state === "behind" || this.#state === "first") && byte === CLOSE_LIST) this.#step("top");
+      else if ((this.#state === "behind" || this.#state === "first") && byte === CLOSE_LIST)
+        this.#step(this.#path.length === 0 ? "top" : "behind-member");
       else if (this.#state === "behind")
         return this.#broken("a comma or the end of the list should follow the value before");
       else return this.#value();
     }
   }
 
-  #step(state: "top" | "first" | "value"): void {
+  #inObject(): boolean {
+    return this.#state === "member" || this.#state === "behind-member";
+  }
+
+  /** A step through the objects around the list; undefined when reading goes on, null when more bytes are needed. */
+  #structure(byte: number): JsonPiece | null | undefined {
+    if (this.#state === "top") return this.#open(byte, "the document");
+    if (byte === CLOSE) {
+      this.#depth -= 1;
+      const isDone = this.#depth === 0;
+      this.#step(isDone ? "top" : "behind-member");
+      if (isDone && !this.#hasList) return this.#broken(`it has no list at ${pathText(this.#path)}`, ROWS_ADVICE);
+      return undefined;
+    }
+    if (this.#state === "behind-member") {
+      if (byte !== COMMA) return this.#broken("a comma or the end of the object should follow the member before");
+      this.#step("member");
+      return undefined;
+    }
+    return this.#member(byte);
+  }
+
+  #open(byte: number, what: string): JsonPiece | undefined {
+    if (byte !== OPEN)
+      return this.#broken(`${what} is no object, so it has no list at ${pathText(this.#path)}`, ROWS_ADVICE);
+    this.#depth += 1;
+    if (this.#depth === 1) this.#hasList = false;
+    this.#step("member");
+    return undefined;
+  }
+
+  /** A member's name, and what follows it: the list, the object that leads to it, or a value that is skipped. */
+  #member(byte: number): JsonPiece | null | undefined {
+    const unread = this.#unread;
+    const { bytes, isLast } = unread;
+    if (byte !== QUOTE) return this.#broken("a member's name in quotes should follow");
+    const from = unread.at;
+    const close = textEnd(bytes, from + 1);
+    let at = (close ?? bytes.length) + 1;
+    while (isBlank(bytes[at])) at += 1;
+    const isNamed = close !== null && at < bytes.length;
+    if (isNamed && bytes[at] !== COLON) return this.#broken("a colon should follow the member's name");
+    do at += 1;
+    while (isBlank(bytes[at]));
+    if (!isNamed || at >= bytes.length) return this.#incomplete();
+    if (nameOf(bytes.subarray(from, close + 1)) === this.#path[this.#depth - 1]) {
+      this.#moveTo(at);
+      const value = bytes[at] ?? 0;
+      if (this.#depth < this.#path.length) return this.#open(value, pathText(this.#path.slice(0, this.#depth)));
+      if (value !== OPEN_LIST) return this.#broken(`${pathText(this.#path)} is no list`, ROWS_ADVICE);
+      this.#hasList = true;
+      this.#step("first");
+      return undefined;
+    }
+    const end = valueEnd(bytes, at, isLast);
+    if (end === null) return this.#incomplete();
+    if (end === at) return this.#broken("a value should follow the member's name");
+    this.#moveTo(end);
+    this.#state = "behind-member";
+    return undefined;
+  }
+
+  /** What begins here has no end yet: it is waited for, or there is none. */
+  #incomplete(): JsonPiece | null {
+    if (this.#unread.isTooLong()) return this.#tooLong();
+    return this.#unread.isLast ? this.#broken("the member that begins here has no end") : null;
+  }
+
+  #step(state: State): void {
     this.#state = state;
     this.#unread.at += 1;
+  }
+
+  #moveTo(at: number): void {
+    const { bytes } = this.#unread;
+    for (let place = this.#unread.at; place < at; place++) if (bytes[place] === LINE_FEED) this.#line += 1;
+    this.#unread.at = at;
   }
 
   #broken(problem: string, advice?: string): JsonPiece {
@@ -197,15 +290,26 @@ export class ValueSplitter implements JsonSplitter {
     if (end === from)
       return this.#broken(`there should be a value, not ${JSON.stringify(String.fromCharCode(bytes[from] as number))}`);
     const line = this.#line;
-    for (let at = from; at < end; at++) if (bytes[at] === LINE_FEED) this.#line += 1;
-    this.#unread.at = end;
+    this.#moveTo(end);
     if (this.#state !== "top") this.#state = "behind";
     return { line, json: bytes.subarray(from, end) };
   }
 
   #tooLong(): JsonPiece {
-    const advice = "Look for a quote or brace that is never closed; one object a line is read with --input ndjson.";
+    const advice =
+      "Look for a quote or brace that is never closed; one object a line is read with --input ndjson, the list that an object has with --rows NAME.";
     return this.#broken(`the value that begins here ${TOO_LONG}`, advice);
+  }
+}
+
+const ROWS_ADVICE = "Say with --rows where the document has its rows: --rows NAME, or --rows '$.outer.inner'.";
+
+/** The text that a JSON string says; null for none. */
+function nameOf(json: Buffer): string | null {
+  try {
+    return JSON.parse(json.toString()) as string;
+  } catch {
+    return null;
   }
 }
 
@@ -239,19 +343,32 @@ function textEnd(bytes: Buffer, from: number): number | null {
   return null;
 }
 
+/** How a JSON text is split. */
+interface Split {
+  /** Whether `head` is all that is looked at: the whole text, or enough of it. */
+  readonly isWhole: boolean;
+  /** Each value stands in a line of its own. */
+  readonly linesOnly: boolean;
+  /** Where each object has the list of values; null when it is the value. */
+  readonly place: WirePath | null;
+}
+
 /**
  * How the first bytes of a JSON text have to be split: by lines, unless it begins with a list or with a value that goes on in the next line. When the
- * first line is broken and the second begins an object of its own, the values are lines, and only the first one is refused.
+ * first line is broken and the second begins an object of its own, the values are lines, and only the first one is refused. Null when more bytes
+ * are needed to tell.
  */
-export function jsonSplitter(head: Buffer, linesOnly: boolean): JsonSplitter {
-  const first = Math.max(
-    head.findIndex((byte) => !isBlank(byte)),
-    0,
-  );
+export function jsonSplitter(head: Buffer, { isWhole, linesOnly, place }: Split): JsonSplitter | null {
+  if (place !== null) return new ValueSplitter(MAX_VALUE_BYTES, place);
+  const first = head.findIndex((byte) => !isBlank(byte));
   if (head[first] === OPEN_LIST) return new ValueSplitter();
-  const end = head.indexOf(LINE_FEED, first);
-  if (linesOnly || end < 0 || valueEnd(head.subarray(first, end), 0, true) !== null) return new LineSplitter();
-  return head[first] === OPEN && secondLineBegins(head, first, end) ? new LineSplitter() : new ValueSplitter();
+  if (linesOnly) return first < 0 && !isWhole ? null : new LineSplitter();
+  const end = head.indexOf(LINE_FEED, Math.max(first, 0));
+  if (first < 0 || end < 0) return isWhole ? new LineSplitter() : null;
+  if (valueEnd(head.subarray(first, end), 0, true) !== null) return new LineSplitter();
+  if (head[first] !== OPEN) return new ValueSplitter();
+  if (!isWhole && head.subarray(end).every(isBlank)) return null;
+  return secondLineBegins(head, first, end) ? new LineSplitter() : new ValueSplitter();
 }
 
 /** Whether an object begins in the second line, and is not a value that the first line says is to follow. */
@@ -271,7 +388,7 @@ export function jsonMembers(text: string): Map<string, string> {
     const nameEnd = (textEnd(bytes, at + 1) ?? bytes.length) + 1;
     const name = JSON.parse(bytes.toString("utf8", at, nameEnd)) as string;
     at = nameEnd;
-    while (isBlank(bytes[at]) || bytes[at] === 0x3a) at += 1;
+    while (isBlank(bytes[at]) || bytes[at] === COLON) at += 1;
     const end = valueEnd(bytes, at, true) ?? bytes.length;
     members.set(name, bytes.toString("utf8", at, end));
     at = end;

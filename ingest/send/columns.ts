@@ -1,3 +1,4 @@
+import type { Field } from "../../core/contract/field.ts";
 import { isRequired } from "../../core/contract/fields.ts";
 import type { Fields, Stream } from "../../core/contract/stream.ts";
 import { TidelineError } from "../../core/errors.ts";
@@ -17,6 +18,21 @@ export interface ColumnNames {
   readonly header: boolean;
   /** Names given for the columns, in order, in the place of the header's; an empty one leaves its column out. */
   readonly names: readonly string[] | null;
+  /** Field -> the column that has its values, where that has another name. */
+  readonly renamed: ReadonlyMap<string, string>;
+  /** A text field that no column has, which is made of the row's number. */
+  readonly rowId: RowId | null;
+}
+
+interface RowId {
+  readonly field: string;
+  /** Keeps apart the rows of different files. */
+  readonly name: string;
+}
+
+/** The value that is made for a row. */
+export function rowIdOf({ name }: RowId, row: number): string {
+  return `${name}:${row}`;
 }
 
 /**
@@ -24,10 +40,15 @@ export interface ColumnNames {
  * there are names, and of several such the one for which most values can be values of their fields. A comma when none fits better. Throws BAD_REQUEST when
  * given names fit several delimiters equally well.
  */
-export function delimiterOf(head: string, isWhole: boolean, fields: Fields, { header, names }: ColumnNames): Delimiter {
+export function delimiterOf(
+  head: string,
+  isWhole: boolean,
+  fields: Fields,
+  { header, names, renamed }: ColumnNames,
+): Delimiter {
   const samples = RECOGNISED.map((delimiter) => ({ delimiter, rows: sample(head, isWhole, delimiter) }));
   if (header && names === null) {
-    const named = ({ rows }: Sample) => (rows[0]?.cells ?? []).filter((name) => isField(name, fields)).length;
+    const named = ({ rows }: Sample) => (rows[0]?.cells ?? []).filter((name) => isWanted(name, fields, renamed)).length;
     return best(samples, named)[0]?.delimiter ?? ",";
   }
   const columns = names ?? [];
@@ -55,8 +76,8 @@ function best(samples: readonly Sample[], score: (sample: Sample) => number): Sa
   return samples.filter((_, index) => scores[index] === Math.max(...scores));
 }
 
-function isField(name: string | null, fields: Fields): boolean {
-  return name !== null && Object.hasOwn(fields, name.trim());
+function isWanted(name: string | null, fields: Fields, renamed: ReadonlyMap<string, string>): boolean {
+  return name !== null && (Object.hasOwn(fields, name.trim()) || [...renamed.values()].includes(name.trim()));
 }
 
 /** How values may be written, whatever the options say: this is only about what a value could be. */
@@ -108,27 +129,61 @@ export interface FoundColumns {
   readonly places: readonly number[];
 }
 
+/** A file's columns. */
+interface Table {
+  readonly file: string;
+  readonly columns: readonly string[];
+  /** What else may help when one is missing. */
+  readonly advice: string;
+}
+
 /**
- * Finds the contract's fields among a file's columns. Throws INPUT_MISSING when a field that the contract requires has no column, or two; `advice` says
- * what else may help.
+ * Finds the contract's fields among a file's columns. Throws INPUT_MISSING when a field that the contract requires has no column, or two, and when a
+ * column is missing that a field is said to have.
  */
-export function findColumns(file: string, columns: readonly string[], stream: Stream, advice: string): FoundColumns {
-  const found = Object.keys(stream.fields).filter((name) => columns.includes(name));
-  const twice = found.filter((name) => columns.indexOf(name) !== columns.lastIndexOf(name));
+export function findColumns(
+  { file, columns, advice }: Table,
+  stream: Stream,
+  { renamed, rowId }: Pick<ColumnNames, "renamed" | "rowId">,
+): FoundColumns {
+  const columnOf = (name: string) => renamed.get(name) ?? name;
+  const has = `It has: ${columns.join(", ")}.`;
+  const absent = [...renamed].filter(([, column]) => !columns.includes(column));
+  if (absent.length > 0)
+    throw new TidelineError(
+      "INPUT_MISSING",
+      `${file} has no column ${absent.map(([name, column]) => `"${column}", which --columns gives to ${name}`).join("; ")}`,
+      `${has} ${advice}`.trim(),
+    );
+  const fields = Object.keys(stream.fields).filter((name) => name !== rowId?.field);
+  const found = fields.filter((name) => columns.includes(columnOf(name)));
+  const twice = found.filter((name) => columns.indexOf(columnOf(name)) !== columns.lastIndexOf(columnOf(name)));
   if (twice.length > 0)
     throw new TidelineError(
       "INPUT_MISSING",
-      `${file} has two columns ${twice.join(", ")}`,
-      "Give the columns names with --columns; an empty name leaves a column out.",
+      `${file} has two columns ${twice.map(columnOf).join(", ")}`,
+      "Give the columns names in their order with --columns a,,c; an empty name leaves a column out.",
     );
-  const missing = Object.entries(stream.fields).flatMap(([name, field]) =>
-    isRequired(field) && !found.includes(name) ? [name] : [],
-  );
+  const missing = fields.filter((name) => isRequired(stream.fields[name] as Field) && !found.includes(name));
   if (missing.length > 0)
     throw new TidelineError(
       "INPUT_MISSING",
       `${file} has no column ${missing.join(", ")}, which the contract of ${stream.name} requires`,
-      `It has: ${columns.join(", ")}. Columns are fields by name; --columns gives them other names. ${advice}`.trim(),
+      `${has} Columns are fields by name: --columns ${missing[0]}=NAME says which column a field has. ${madeId(missing, stream)}${advice}`.trim(),
     );
-  return { fields: found, places: found.map((name) => columns.indexOf(name)) };
+  return { fields: found, places: found.map((name) => columns.indexOf(columnOf(name))) };
+}
+
+/** What helps when there is no id in a file. */
+function madeId(missing: readonly string[], { eventId }: Stream): string {
+  return missing.includes(eventId) ? `If rows have no id, --row-id ${eventId}=NAME makes one of their numbers. ` : "";
+}
+
+/** Names were given for another number of columns than a file has. */
+export function otherWidth(file: string, names: readonly string[], columns: readonly string[]): TidelineError {
+  return new TidelineError(
+    "BAD_REQUEST",
+    `--columns has ${names.length} names, and ${file} has ${columns.length} columns: ${columns.join(", ")}`,
+    "Name all columns in order, an empty name leaves one out: a,,c. Or name some by their own names: a=COLUMN,c=OTHER",
+  );
 }

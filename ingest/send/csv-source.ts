@@ -3,7 +3,7 @@ import { TidelineError } from "../../core/errors.ts";
 import type { Bytes } from "../read/bytes.ts";
 import { type CsvRow, CsvSplitter, type Delimiter, MAX_ROW_UNITS } from "../read/csv.ts";
 import { decoded, type Encoding } from "../read/encoding.ts";
-import { delimiterName, delimiterOf, type FoundColumns, findColumns } from "./columns.ts";
+import { delimiterName, delimiterOf, type FoundColumns, findColumns, otherWidth } from "./columns.ts";
 import type { Refusal } from "./refusal.ts";
 import { type FileOptions, inPieces, next, type Source, type SourceRow } from "./source.ts";
 
@@ -36,7 +36,10 @@ export async function csvSource(
   let table = openTable(file, head, options, stream);
   for (; table === null; table = openTable(file, head, options, stream)) await readMore();
   const pieces = csvPieces(table, { [Symbol.asyncIterator]: () => texts }, bytes);
-  return { total: bytes.total, unit: "bytes", columns: table.found.fields, pieces, close: () => bytes.close() };
+  return {
+    ...{ total: bytes.total, unit: "bytes", isLive: bytes.total === null },
+    ...{ columns: table.found.fields, pieces, close: () => bytes.close() },
+  };
 }
 
 /**
@@ -57,6 +60,11 @@ function rowSearch(): (text: string) => boolean {
   };
 }
 
+/** The delimiter that Excel names in a line of its own before the header, `sep=;`; null when there is no such line. */
+function delimiterLine(head: string): Delimiter | null {
+  return /^"?sep=([^"\r\n])"?[\r\n]/i.exec(head)?.[1] ?? null;
+}
+
 /** Reads the header; null when its end is still to come. Throws INPUT_MISSING and BAD_REQUEST. */
 function openTable(
   file: string,
@@ -67,9 +75,11 @@ function openTable(
   const { header, names } = options;
   if (!header && names === null)
     throw new TidelineError("BAD_REQUEST", "--no-header names no columns", "Name them, in order: --columns a,b,c");
-  const delimiter = options.delimiter ?? delimiterOf(head, isWhole, stream.fields, options);
+  const named = delimiterLine(head);
+  const delimiter = options.delimiter ?? named ?? delimiterOf(head, isWhole, stream.fields, options);
   const splitter = new CsvSplitter(delimiter);
   splitter.push(head, isWhole);
+  if (named !== null) splitter.next();
   const first = header ? splitter.next() : null;
   if (header && first === null && !isWhole) return null;
   if (header && first === null)
@@ -81,17 +91,12 @@ function openTable(
   }
   const given = (first?.cells ?? []).map((name) => (name ?? "").trim());
   const columns = names ?? given;
-  if (header && names !== null && names.length !== first?.width)
-    throw new TidelineError(
-      "BAD_REQUEST",
-      `--columns has ${names.length} names, and the header of ${file} ${first?.width ?? 0}: ${given.join(", ")}`,
-      "Name all columns in order; an empty name leaves one out: a,,c",
-    );
+  if (header && names !== null && names.length !== first?.width) throw otherWidth(file, names, given);
   const separated =
-    options.delimiter === null
+    options.delimiter === null && named === null
       ? `The delimiter was taken to be ${delimiterName(delimiter)}; --delimiter names another.`
       : "";
-  const found = findColumns(file, columns, stream, separated);
+  const found = findColumns({ file, columns, advice: separated }, stream, options);
   splitter.want(found.places);
   return {
     ...{ splitter, delimiter, found, width: columns.length },

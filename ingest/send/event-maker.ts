@@ -2,12 +2,14 @@ import { isUtf8 } from "node:buffer";
 import { decodeOne } from "../../core/codec/decode/decode.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { type Wire, writeWire } from "../../core/contract/wire.ts";
+import { pathText } from "../../core/contract/wire-path.ts";
 import type { TableValue } from "../../store/duckdb/parquet-rows.ts";
 import type { EventRecord } from "../../store/kafka/produce/producer.ts";
 import type { AvroEncoder } from "./avro-encoder.ts";
 import { type Column, columnOf } from "./column-writers.ts";
 import { contractProblem } from "./contract-words.ts";
 import { convertedJson, hasLongNumber } from "./converted-json.ts";
+import { listInside } from "./json-columns.ts";
 import type { Refusal } from "./refusal.ts";
 import { eventValue } from "./table-values.ts";
 import type { ValueForms } from "./value-forms.ts";
@@ -92,6 +94,11 @@ export class EventMaker {
    * and flags that are written as texts, and numbers where a text is wanted, all digits of them.
    */
   ofJson(json: Buffer): Made {
+    const made = this.#ofJson(json);
+    return isRefusal(made) && made.advice === undefined ? { ...made, ...this.#rowsInside(json) } : made;
+  }
+
+  #ofJson(json: Buffer): Made {
     if (!isUtf8(json))
       return {
         reason: "has bytes that are not UTF-8",
@@ -117,6 +124,17 @@ export class EventMaker {
     return typeof converted === "string" ? this.#record(Buffer.from(converted)) : converted;
   }
 
+  /** What may help when an object is refused that has a list of objects of its own: they may be the rows. */
+  #rowsInside(json: Buffer): { readonly advice?: string } {
+    const place = listInside(parsedJson(json.toString()));
+    const fields =
+      this.#wire === null ? Object.keys(this.#options.stream.fields) : this.#wire.map(({ path }) => path[0]);
+    if (place === null || fields.includes(place[0])) return {};
+    const [name = ""] = place;
+    const option = place.length === 1 && /^[\w-]+$/.test(name) ? name : `'${pathText(place)}'`;
+    return { advice: `If its rows are the list at ${pathText(place)}, add --rows ${option}.` };
+  }
+
   #record(value: Buffer): Made {
     const { stream, encode } = this.#options;
     const decoded = decodeOne(stream, value);
@@ -136,5 +154,14 @@ export class EventMaker {
     if (!reject.startsWith("contract") || this.#wire !== null) return { reason: reject };
     const event = JSON.parse(value.toString()) as Readonly<Record<string, unknown>>;
     return contractProblem(this.#options.stream.fields, event) ?? { reason: reject };
+  }
+}
+
+/** The value of a JSON text; null when it is none. */
+function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
   }
 }

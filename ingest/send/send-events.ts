@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Stream } from "../../core/contract/stream.ts";
 import { partOf } from "../../core/contract/wire.ts";
 import { TidelineError } from "../../core/errors.ts";
@@ -21,6 +22,9 @@ export const LOOK_AHEAD_ROWS = 1_000;
 const PIECES_UNDER_WAY = 512;
 /** And how many bytes of them. */
 const BYTES_UNDER_WAY = 64 * 1024 * 1024;
+
+/** How long the first rows of a pipe wait for more to be looked at with them. */
+const LIVE_PATIENCE_MS = 500;
 
 export interface SendOptions {
   readonly brokers: string;
@@ -67,7 +71,8 @@ function requireValues({ name, fields }: Stream): void {
 /**
  * Sends a source's events, keyed as the contract says. An invalid row among the first 1000 stops it before anything is sent; a later
  * one stops it there, and what came before has been sent: sending the corrected file again sends that twice, which the stream's
- * dedup window sees as duplicates where it reaches. Throws BAD_REQUEST for an invalid row, what `EventProducer.send` throws.
+ * dedup window sees as duplicates where it reaches. Of a pipe the first 1000 rows are those that it gives within half a second of its first one: later ones are
+ * sent as they come. Throws BAD_REQUEST for an invalid row, what `EventProducer.send` throws.
  */
 export async function sendEvents(source: Source, options: SendOptions): Promise<SendResult> {
   const { brokers, dryRun, topic, stop, onProgress } = options;
@@ -77,7 +82,13 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
   const rows = new Rows(options, source.columns);
   const sending = new Sending(producer, topic);
   try {
-    for await (const { rows: piece, done } of untilStopped(source.pieces, stop)) {
+    const patience = () => (source.isLive ? rows.patienceMs() : null);
+    for await (const step of untilStopped(source.pieces, stop, patience)) {
+      if (step === "late") {
+        await sending.send(rows.take());
+        continue;
+      }
+      const { rows: piece, done } = step;
       try {
         for (const row of piece) rows.look(row);
       } catch (error) {
@@ -86,7 +97,7 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
         await sending.end();
         throw error;
       }
-      if (rows.read >= LOOK_AHEAD_ROWS) await sending.send(rows.take());
+      if (rows.isUnderWay || rows.read >= LOOK_AHEAD_ROWS) await sending.send(rows.take());
       onProgress(done);
     }
     await sending.send(rows.take());
@@ -99,17 +110,29 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
   return { rows: read, valid: read - invalid, invalid, sent: sending.sent, seconds, reached: sending.reached };
 }
 
-/** What `pieces` gives until `stop` is aborted, also while the next one is awaited. `pieces` is not told: whoever opened it closes it. */
-async function* untilStopped<T>(pieces: AsyncIterable<T>, stop: AbortSignal): AsyncIterable<T> {
+/**
+ * What `pieces` gives until `stop` is aborted, also while the next one is awaited, and "late" when it takes longer than `patience` says, in milliseconds;
+ * null is for ever. `pieces` is not told of the stop: whoever opened it closes it.
+ */
+async function* untilStopped<T>(
+  pieces: AsyncIterable<T>,
+  stop: AbortSignal,
+  patience: () => number | null,
+): AsyncIterable<T | "late"> {
   const stopped = new Promise<null>((resolve) => stop.addEventListener("abort", () => resolve(null), { once: true }));
   const source = pieces[Symbol.asyncIterator]();
+  let next: Promise<IteratorResult<T>> | null = null;
   while (!stop.aborted) {
-    const next = source.next();
+    next ??= source.next();
     // After a stop its input is closed, which nobody waits for.
     next.catch(() => {});
-    const step = await Promise.race([next, stopped]);
-    if (step === null || step.done === true) return;
-    yield step.value;
+    const ms = patience();
+    const step = await Promise.race(
+      ms === null ? [next, stopped] : [next, stopped, sleep(ms, "late" as const, { ref: false })],
+    );
+    if (step === null || (step !== "late" && step.done === true)) return;
+    if (step !== "late") next = null;
+    yield step === "late" ? step : step.value;
   }
 }
 
@@ -168,6 +191,8 @@ class Rows {
   readonly #options: SendOptions;
   readonly #maker: EventMaker;
   #records: EventRecord[] = [];
+  /** Since when records are held that are not sent yet. */
+  #heldSinceMs: number | null = null;
   #takenBefore = 0;
 
   constructor(options: SendOptions, columns: readonly string[]) {
@@ -183,6 +208,13 @@ class Rows {
       "cells" in row ? this.#maker.ofCells(row.cells) : "json" in row ? this.#maker.ofJson(row.json) : row.refused;
     if (isRefusal(made)) this.#refuse(row, made);
     else this.#records.push(made);
+    if (this.#records.length > 0) this.#heldSinceMs ??= performance.now();
+  }
+
+  /** How long what was read may still wait to be sent, in milliseconds; null when nothing waits. */
+  patienceMs(): number | null {
+    if (this.#heldSinceMs === null) return null;
+    return Math.max(0, this.#heldSinceMs + LIVE_PATIENCE_MS - performance.now());
   }
 
   /** Whether rows were handed on. */
@@ -215,6 +247,7 @@ class Rows {
   take(): EventRecord[] {
     const taken = this.#records;
     this.#records = [];
+    this.#heldSinceMs = null;
     if (this.#takenBefore === 0) this.#warn(taken);
     this.#takenBefore += taken.length;
     return taken;

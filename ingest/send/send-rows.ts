@@ -1,22 +1,14 @@
 import { extname } from "node:path";
+import { bare } from "../../core/contract/fields.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { openParquet, type ParquetRows } from "../../store/duckdb/parquet-rows.ts";
 import { type Bytes, openBytes } from "../read/bytes.ts";
 import { decoded, type Encoding, encodingOf } from "../read/encoding.ts";
-import { type JsonPiece, jsonSplitter } from "../read/json.ts";
-import { findColumns } from "./columns.ts";
+import { findColumns, otherWidth, rowIdOf } from "./columns.ts";
 import { csvSource } from "./csv-source.ts";
-import {
-  FILE_DEFAULTS,
-  type FileKind,
-  type FileOptions,
-  inPieces,
-  next,
-  PIECE_ROWS,
-  type Source,
-  type SourceRow,
-} from "./source.ts";
+import { jsonSource } from "./json-source.ts";
+import { FILE_DEFAULTS, type FileKind, type FileOptions, PIECE_ROWS, type Source, type SourceRow } from "./source.ts";
 
 /** How much of a text is looked at before it is read. */
 const HEAD_BYTES = 64 * 1024;
@@ -42,13 +34,17 @@ const OTHERS: readonly (readonly [start: string, what: string, advice: string])[
   ["%PDF", "a PDF", "Name a table or JSON file."],
 ];
 
+/** How long a pipe may be silent before what it gave so far is taken for its beginning. */
+const PIPE_PATIENCE_MS = 200;
+
 /**
  * Opens a file, or standard input for "-". A table's columns are the contract's fields by name. Throws INPUT_MISSING for what cannot be read, and
  * BAD_REQUEST for options that do not fit.
  */
 export async function openSource(file: string, stream: Stream, options: FileOptions = FILE_DEFAULTS): Promise<Source> {
+  requireFields(stream, options);
   const named = options.kind ?? EXTENSIONS[extname(file.toLowerCase().replace(/\.(gz|zst)$/, "")).slice(1)] ?? null;
-  if (named === "parquet" && file !== "-") return parquetSource(file, stream);
+  if (named === "parquet" && file !== "-") return parquetSource(file, stream, options);
   const bytes = await openBytes(file);
   try {
     return await textSource(file, stream, bytes, { ...options, kind: named });
@@ -60,21 +56,70 @@ export async function openSource(file: string, stream: Stream, options: FileOpti
 
 /** A file that is not named as Parquet, by what it begins with. */
 async function textSource(file: string, stream: Stream, bytes: Bytes, options: FileOptions): Promise<Source> {
-  const head = await bytes.peek(HEAD_BYTES);
+  const head = await bytes.peek(HEAD_BYTES, PIPE_PATIENCE_MS);
   const start = head.toString("latin1", 0, 16);
   if (start.startsWith("PAR1")) {
     if (file === "-")
       throw new TidelineError("INPUT_MISSING", "Parquet cannot be read from a pipe", "Write it to a file first.");
     bytes.close();
-    return parquetSource(file, stream);
+    return parquetSource(file, stream, options);
   }
   for (const [begin, what, advice] of OTHERS)
     if (start.startsWith(begin)) throw new TidelineError("INPUT_MISSING", `${file} is ${what}`, advice);
   const encoding = options.encoding ?? encodingOf(head);
   const kind = options.kind ?? ((await isJson(head, encoding)) ? "json" : "csv");
-  if (kind === "json" || kind === "ndjson") return jsonSource(bytes, encoding, kind === "ndjson");
+  if (kind === "json" || kind === "ndjson") return jsonSource(bytes, { ...options, encoding, kind }, stream);
+  requireNoRows(options);
   const delimiter = options.delimiter ?? (kind === "tsv" ? "\t" : null);
-  return csvSource(file, bytes, { ...options, encoding, delimiter }, stream);
+  return withRowIds(await csvSource(file, bytes, { ...options, encoding, delimiter }, stream), options);
+}
+
+/** Throws BAD_REQUEST for options that name what the contract does not have. */
+function requireFields(stream: Stream, { renamed, rowId }: FileOptions): void {
+  const unknown = [...renamed.keys()].find((name) => !Object.hasOwn(stream.fields, name));
+  const fields = Object.keys(stream.fields).join(", ");
+  if (unknown !== undefined)
+    throw new TidelineError(
+      "BAD_REQUEST",
+      `--columns names a field ${unknown}, which ${stream.name} does not have`,
+      `It has: ${fields}. Write the field first: field=column.`,
+    );
+  if (rowId === null) return;
+  const field = Object.hasOwn(stream.fields, rowId.field) ? stream.fields[rowId.field] : undefined;
+  if (field === undefined || bare(field.spec).type !== "text")
+    throw new TidelineError(
+      "BAD_REQUEST",
+      `--row-id names ${rowId.field}, which is no text field of ${stream.name}`,
+      `Name a text field, such as ${stream.name}'s eventId: --row-id ${stream.eventId}=${rowId.name}`,
+    );
+  if (renamed.has(rowId.field))
+    throw new TidelineError(
+      "BAD_REQUEST",
+      `--columns and --row-id both say what ${rowId.field} is`,
+      "Leave one of them out.",
+    );
+}
+
+function requireNoRows({ rows }: FileOptions): void {
+  if (rows === null) return;
+  throw new TidelineError(
+    "BAD_REQUEST",
+    "--rows says where a JSON document has its rows, and this is a table",
+    "Leave it out, or say --input json.",
+  );
+}
+
+/** A table with the values that are made of its rows' numbers. */
+function withRowIds(source: Source, { rowId }: FileOptions): Source {
+  if (rowId === null) return source;
+  const numbered = async function* () {
+    for await (const { rows, done } of source.pieces)
+      yield {
+        rows: rows.map((one) => ("cells" in one ? { ...one, cells: [...one.cells, rowIdOf(rowId, one.row)] } : one)),
+        done,
+      };
+  };
+  return { ...source, columns: [...source.columns, rowId.field], pieces: numbered() };
 }
 
 async function isJson(head: Buffer, encoding: Encoding): Promise<boolean> {
@@ -87,22 +132,29 @@ async function* once(bytes: Buffer): AsyncIterable<Buffer> {
 }
 
 /** A Parquet file's rows. */
-async function parquetSource(file: string, stream: Stream): Promise<Source> {
+async function parquetSource(file: string, stream: Stream, options: FileOptions): Promise<Source> {
+  requireNoRows(options);
   const table = await openParquet(file);
   try {
-    const { fields } = findColumns(file, table.columns, stream, "");
-    const pieces = parquetPieces(table, fields);
-    return { total: table.total, unit: "rows", columns: fields, pieces, close: () => table.close() };
+    const columns = options.names ?? table.columns;
+    if (columns.length !== table.columns.length) throw otherWidth(file, columns, table.columns);
+    const { fields, places } = findColumns({ file, columns, advice: "" }, stream, options);
+    const pieces = parquetPieces(
+      table,
+      places.map((place) => table.columns[place] ?? ""),
+    );
+    const source = { total: table.total, unit: "rows", isLive: false, columns: fields, pieces };
+    return withRowIds({ ...source, close: () => table.close() }, options);
   } catch (error) {
     table.close();
     throw error;
   }
 }
 
-async function* parquetPieces(table: ParquetRows, fields: readonly string[]) {
+async function* parquetPieces(table: ParquetRows, columns: readonly string[]) {
   let rows: SourceRow[] = [];
   let row = 0;
-  for await (const piece of table.read(fields)) {
+  for await (const piece of table.read(columns)) {
     for (const cells of piece) {
       rows.push({ row: ++row, cells });
       if (rows.length < PIECE_ROWS) continue;
@@ -111,49 +163,4 @@ async function* parquetPieces(table: ParquetRows, fields: readonly string[]) {
     }
   }
   yield { rows, done: row };
-}
-
-/** JSON values, whose bytes are kept; text in another encoding becomes UTF-8. */
-async function jsonSource(bytes: Bytes, encoding: Encoding, linesOnly: boolean): Promise<Source> {
-  const pieces = jsonPieces(bytes, encoding, linesOnly);
-  return { total: bytes.total, unit: "bytes", columns: [], pieces, close: () => bytes.close() };
-}
-
-async function* jsonPieces(bytes: Bytes, encoding: Encoding, linesOnly: boolean) {
-  const chunks = encoding === "utf-8" ? withoutMark(bytes.chunks()) : asUtf8(decoded(bytes.chunks(), encoding));
-  let splitter: ReturnType<typeof jsonSplitter> | null = null;
-  let row = 0;
-  const push = (chunk: Buffer, isLast: boolean) => {
-    const current = splitter ?? jsonSplitter(chunk, linesOnly);
-    splitter = current;
-    current.push(chunk, isLast);
-    return (): SourceRow[] => {
-      const rows: SourceRow[] = [];
-      for (let piece = next(current, rows); piece !== null; piece = next(current, rows)) {
-        const { line } = piece;
-        row += 1;
-        rows.push("json" in piece ? { row, line, json: piece.json } : { row, line, ...refusedPiece(piece) });
-      }
-      return rows;
-    };
-  };
-  for await (const chunk of chunks) yield* inPieces(push(chunk, false), bytes);
-  yield* inPieces(push(Buffer.alloc(0), true), bytes);
-}
-
-function refusedPiece({ problem, advice, isEnd }: Extract<JsonPiece, { problem: string }>) {
-  return { refused: { reason: problem, ...(advice === undefined ? {} : { advice }) }, isEnd };
-}
-
-async function* withoutMark(chunks: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
-  let isFirst = true;
-  for await (const chunk of chunks) {
-    const hasMark = isFirst && chunk[0] === 0xef && chunk[1] === 0xbb && chunk[2] === 0xbf;
-    yield hasMark ? chunk.subarray(3) : chunk;
-    isFirst = false;
-  }
-}
-
-async function* asUtf8(texts: AsyncIterable<string>): AsyncIterable<Buffer> {
-  for await (const text of texts) yield Buffer.from(text);
 }

@@ -1,3 +1,4 @@
+import type { WirePath } from "../../core/contract/wire-path.ts";
 import type { TableValue } from "../../store/duckdb/parquet-rows.ts";
 import type { Bytes } from "../read/bytes.ts";
 import type { Delimiter } from "../read/csv.ts";
@@ -25,6 +26,8 @@ export interface Source {
   readonly total: number | null;
   /** What is counted: "rows" or "bytes". */
   readonly unit: string;
+  /** Rows may come at any time, as from a pipe that a program writes to. */
+  readonly isLive: boolean;
   /** The fields that a table's values are of, in their order; none for JSON. */
   readonly columns: readonly string[];
   readonly pieces: AsyncIterable<{ readonly rows: readonly SourceRow[]; readonly done: number }>;
@@ -40,9 +43,14 @@ export interface FileOptions extends ColumnNames {
   readonly kind: FileKind | null;
   readonly delimiter: Delimiter | null;
   readonly encoding: Encoding | null;
+  /** Where a JSON document has the list of its rows; null: it is a row itself, or a list of rows. */
+  readonly rows: WirePath | null;
 }
 
-export const FILE_DEFAULTS: FileOptions = { kind: null, delimiter: null, encoding: null, header: true, names: null };
+export const FILE_DEFAULTS: FileOptions = {
+  ...{ kind: null, delimiter: null, encoding: null, rows: null },
+  ...{ header: true, names: null, renamed: new Map(), rowId: null },
+};
 
 /** Rows that are handed on together: few, so that what they are made of is gone before the garbage collector looks at it. */
 export const PIECE_ROWS = 64;

@@ -78,7 +78,7 @@ function numberOf(written: string, scale: number, forms: ValueForms): EventValue
   const text = forms.decimalComma ? withPoint(written) : written;
   const exact = text === null ? null : fractionOfText(text);
   const what = scale === 0 ? "a whole number" : "a number";
-  if (text === null || exact === null) return refused(written, `is not ${what}`, numberAdvice(written));
+  if (text === null || exact === null) return refused(written, `is not ${what}`, numberAdvice(written, forms));
   if ((exact.over * 10n ** BigInt(scale)) % exact.under !== 0n)
     return scale === 0
       ? refused(written, "is no whole number")
@@ -99,9 +99,13 @@ function withPoint(text: string): string | null {
 
 const MISSING_WORD = /^(?:n\/?a|nan|null|none|nil|\?|-+|\\n|\.)$/i;
 
-function numberAdvice(text: string): string {
+function numberAdvice(text: string, { decimalComma }: ValueForms = PLAIN_FORMS): string {
   if (MISSING_WORD.test(text))
     return `A missing value is an empty one; if ${text} means missing, add --missing ${quoted(text)}.`;
+  if (decimalComma && /^[+-]?\d+\.\d+$/.test(text))
+    return `With --decimal-comma a point is no decimal sign: write ${text.replace(".", ",")}, or leave --decimal-comma out.`;
+  if (/^[+-]?[1-9]\d{0,2},\d{3}$/.test(text))
+    return `If the comma separates thousands write ${text.replace(",", "")}; if it is a decimal sign add --decimal-comma.`;
   if (/^[+-]?\d+,\d+$/.test(text)) return `Write ${text.replace(",", ".")}, or add --decimal-comma.`;
   if (/^[+-]?\d{1,3}([ ,.'\u00a0]\d{3})+([.,]\d+)?$/.test(text)) return "Write it without separators of thousands.";
   return "Write digits, such as 12 or 12.50, without a unit.";

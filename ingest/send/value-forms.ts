@@ -36,19 +36,58 @@ export function hasYearLast(text: string): boolean {
   return YEAR_LAST.test(text);
 }
 
-/** The instant that a text says, in epoch milliseconds; finer digits are cut off. Null when it says none. */
-export function readTime(text: string, { timeNumbers, dateOrder }: ValueForms): EpochMs | null {
-  if (/^[+-]?\d+(\.\d*)?$/.test(text)) return timeOfNumber(text, timeNumbers);
+/** 2026-3-1 8:02, which ISO 8601 writes with more digits. */
+const SHORT_DIGITS = /^(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}:\d{2}.*))?$/;
+
+/**
+ * The instant that a text says, in epoch milliseconds; finer digits are cut off. A month or a week of ISO 8601 is its first instant. Null when it says none.
+ */
+export function readTime(written: string, { timeNumbers, dateOrder }: ValueForms): EpochMs | null {
+  if (/^[+-]?\d+(\.\d*)?$/.test(written)) return timeOfNumber(written, timeNumbers);
+  const text = /m\.?$/i.test(written) ? with24Hours(written) : written;
   const [, firstYear, , month = "", day = "", time] = YEAR_FIRST.exec(text) ?? [];
   if (firstYear !== undefined) return timeOf(firstYear, month, day, time);
   const [, first = "", , second = "", year, clock] = (dateOrder === null ? null : YEAR_LAST.exec(text)) ?? [];
-  if (year === undefined) return parseTime(text);
+  if (year === undefined) return parseTime(text) ?? shortTime(text) ?? monthOrWeek(text);
   return dateOrder === "dmy" ? timeOf(year, second, first, clock) : timeOf(year, first, second, clock);
 }
 
 function timeOf(year: string, month: string, day: string, clock: string | undefined): EpochMs | null {
   const date = `${year}-${month.padStart(2, "0")}-${day.padStart(2, "0")}`;
   return parseTime(clock === undefined ? date : `${date}T${/^\d:/.test(clock) ? `0${clock}` : clock}`);
+}
+
+/** 11:40:00 PM -> 23:40:00. */
+function with24Hours(text: string): string {
+  const [, date, hour = "", rest, half = ""] =
+    /^(.*[ T])(\d{1,2})(:\d{2}(?::\d{2}(?:\.\d+)?)?) ?([ap])\.?m\.?$/i.exec(text) ?? [];
+  if (date === undefined || Number(hour) < 1 || Number(hour) > 12) return text;
+  const hours = (Number(hour) % 12) + (half.toLowerCase() === "p" ? 12 : 0);
+  return `${date}${String(hours).padStart(2, "0")}${rest}`;
+}
+
+function shortTime(text: string): EpochMs | null {
+  const [, year, month = "", day = "", clock] = SHORT_DIGITS.exec(text) ?? [];
+  return year === undefined ? null : timeOf(year, month, day, clock);
+}
+
+const DAY_MS = 86_400_000;
+
+/** 2026-03, 2026-W10 or 2026-W10-3. Week 1 is the one that has the fourth of January (ISO 8601). */
+function monthOrWeek(text: string): EpochMs | null {
+  if (/^\d{4}-\d{2}$/.test(text)) return parseTime(`${text}-01`);
+  const [, year, week, weekday = "1"] = /^(\d{4})-?W(\d{2})(?:-?([1-7]))?$/.exec(text) ?? [];
+  if (year === undefined || week === undefined) return null;
+  const monday = firstMonday(Number(year)) + (Number(week) - 1) * 7 * DAY_MS;
+  if (Number(week) < 1 || monday >= firstMonday(Number(year) + 1)) return null;
+  return monday + (Number(weekday) - 1) * DAY_MS;
+}
+
+/** The Monday of a year's first week. */
+function firstMonday(year: number): EpochMs {
+  const fourth = Date.parse(`${String(year).padStart(4, "0")}-01-04`);
+  const daysBehindMonday = (new Date(fourth).getUTCDay() + 6) % 7;
+  return fourth - daysBehindMonday * DAY_MS;
 }
 
 const UNITS_IN_MS = { ms: 1n, s: 1_000n, us: 1_000n, ns: 1_000_000n } as const;

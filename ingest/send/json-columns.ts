@@ -1,0 +1,61 @@
+import type { WirePath } from "../../core/contract/wire-path.ts";
+import { jsonMembers } from "../read/json.ts";
+
+/** Members that are put into a JSON object, and where they come from. */
+export interface JsonColumns {
+  /** Field -> where the object has its value. */
+  readonly places: ReadonlyMap<string, WirePath>;
+  /** Members that are given as texts. */
+  readonly given: Readonly<Record<string, string>>;
+}
+
+/**
+ * A JSON object with each field of `places` under its own name, and with the `given` members. Values keep their text, and so do all other members. What is no
+ * JSON object is returned as it is: the contract refuses it.
+ */
+export function withColumns(json: Buffer, { places, given }: JsonColumns): Buffer {
+  const text = json.toString();
+  if (!isObject(text)) return json;
+  const members = jsonMembers(text);
+  const found = [...places].map(([field, path]) => [field, valueAt(members, path)] as const);
+  for (const path of places.values()) if (path.length === 1) members.delete(path[0] ?? "");
+  for (const [field, value] of found) {
+    if (value === undefined) members.delete(field);
+    else members.set(field, value);
+  }
+  for (const [field, value] of Object.entries(given)) members.set(field, JSON.stringify(value));
+  return Buffer.from(`{${[...members].map(([name, value]) => `${JSON.stringify(name)}:${value}`).join(",")}}`);
+}
+
+function isObject(text: string): boolean {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null && !Array.isArray(value);
+  } catch {
+    return false;
+  }
+}
+
+/** The text of the value at a path; undefined where there is none. */
+function valueAt(members: ReadonlyMap<string, string>, [name = "", ...rest]: WirePath): string | undefined {
+  const value = members.get(name);
+  if (value === undefined || rest.length === 0) return value;
+  return value.startsWith("{") ? valueAt(jsonMembers(value), rest) : undefined;
+}
+
+const MOST_DEPTH = 3;
+
+/** Where an object has a list of objects, the first one found from outside to inside; null when it has none. */
+export function listInside(value: unknown): WirePath | null {
+  let level: { readonly path: WirePath; readonly value: unknown }[] = [{ path: [], value }];
+  for (let depth = 0; depth < MOST_DEPTH; depth++) {
+    level = level.flatMap(({ path, value: object }) =>
+      typeof object === "object" && object !== null && !Array.isArray(object)
+        ? Object.entries(object).map(([name, inner]) => ({ path: [...path, name], value: inner as unknown }))
+        : [],
+    );
+    const found = level.find(({ value: one }) => Array.isArray(one) && typeof one[0] === "object" && one[0] !== null);
+    if (found !== undefined) return found.path;
+  }
+  return null;
+}
