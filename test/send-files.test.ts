@@ -495,6 +495,9 @@ describe("names and places that a file has otherwise", () => {
     duck.closeSync();
     pool.close();
     expect(await read(parquet, { options: names })).toEqual({ events: expected, refused: [] });
+    const twice = await file("twice.csv", `Start,level\n${AT},7\n`);
+    const both = await read(twice, { options: renamed({ id: "Start", at: "Start", station: "level" }) });
+    expect(both).toEqual({ events: [{ id: `${AT}`, station: "7", at: AT, level: 7 }], refused: [] });
     const inOrder = { names: ["station", "at", "id", "level", ""] };
     expect(await read(parquet, { options: inOrder })).toEqual({ events: expected, refused: [] });
     await expect(read(parquet, { options: { names: ["id"] } })).rejects.toMatchObject({
@@ -514,6 +517,12 @@ describe("names and places that a file has otherwise", () => {
     await expect(read(csv, { options: renamed({ at: "Time" }) })).rejects.toMatchObject({
       message: expect.stringMatching(/missing.csv has no column id, which the contract of readings requires$/),
       hint: expect.stringMatching(/--columns id=NAME.*--row-id id=NAME/),
+    });
+    const blanks = await file("blanks.txt", ` id  station at\n a  x ${AT}\n`);
+    await expect(read(blanks)).rejects.toMatchObject({ hint: expect.stringMatching(/add --delimiter whitespace\.$/) });
+    const remarks = await file("remarks.csv", `# made by hand\n${HEAD}\n`);
+    await expect(read(remarks)).rejects.toMatchObject({
+      message: expect.stringMatching(/remarks.csv begins with "# made by hand", and a table begins with its header$/),
     });
     const json = await file("order.json", `{"id":"a"}`);
     await expect(read(json, { options: { names: ["id"] } })).rejects.toMatchObject({

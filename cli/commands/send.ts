@@ -11,7 +11,8 @@ const help = `
 What is read: .csv .tsv .json .ndjson .jsonl .parquet, and the first five also as .gz or .zst. A file of another name, and standard
 input, is taken for what it begins with. JSON is one object after the other, one a line, or a list of them.
 
-A table begins with a header; its columns become the fields of the same names, other columns are left out. Only double quotes
+A table begins with a header; its columns become the fields of the same names, other columns are left out; --columns gives a field
+the column of another name, in JSON and Parquet, too. Only double quotes
 quote, as in RFC 4180. The delimiter is recognised among , ; tab and |. Text is UTF-8, or UTF-16, which is recognised.
 
 Values become what the contract says: 12, 12.0 and +12 are whole numbers; true, t, yes, y and 1 are true; a time is an ISO 8601 date or
@@ -29,7 +30,9 @@ Examples:
   $ tideline send order-completed orders.csv --dry-run                        only validate, and list every invalid row
   $ tideline send order-completed orders.parquet --format avro --wait
   $ tideline send readings export.csv --delimiter ';' --decimal-comma --dates dmy --encoding windows-1252
-  $ tideline send sales cdnow.txt --delimiter whitespace --no-header --columns id,,sold_on,units,dollars --times yyyymmdd
+  $ tideline send sales cdnow.txt --delimiter whitespace --no-header --columns customer,,sold_on,units,dollars --row-id id=cdnow --times yyyymmdd
+  $ tideline send rides export.csv --columns 'ride_id=Ride No,started_at=Start time'
+  $ tideline send quakes all.geojson --rows features --columns 'at=$.properties.time,mag=$.properties.mag'
   $ tideline send readings sensors.csv --missing NA --missing - --times s
   $ unzip -p orders.zip | tideline send order-completed --skip-invalid
 `;

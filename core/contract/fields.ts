@@ -74,7 +74,7 @@ export interface InstantOptions {
 }
 
 /** An instant, kept as epoch milliseconds. A record outside the bounds goes to the dead letters: it would open endless buckets. */
-export function instant(options: InstantOptions): Field<number> {
+export function instant(options: InstantOptions = {}): Field<number> {
   return builtField(() => {
     const { from = "", as, zone } = options;
     const isPath = from.startsWith("$") || isRecordPart(from);

@@ -15,6 +15,8 @@ interface Table {
   readonly found: FoundColumns;
   /** The wanted names as the header has them; null when there is none. */
   readonly header: readonly (string | null)[] | null;
+  /** The fields' values, of those that are read. */
+  readonly cellsOf: (cells: CsvRow["cells"]) => CsvRow["cells"];
 }
 
 /** Delimited text. */
@@ -97,22 +99,29 @@ function openTable(
       ? `The delimiter was taken to be ${delimiterName(delimiter)}; --delimiter names another.`
       : "";
   const found = findColumns({ file, columns, advice: separated }, stream, options);
-  splitter.want(found.places);
+  const read = [...new Set(found.places)];
+  splitter.want(read);
   return {
     ...{ splitter, delimiter, found, width: columns.length },
-    header: header ? found.places.map((place) => given[place] ?? null) : null,
+    header: header ? read.map((place) => given[place] ?? null) : null,
+    // Several fields may have the values of one column.
+    cellsOf:
+      read.length === found.places.length
+        ? (cells) => cells
+        : (cells) => found.places.map((place) => cells[read.indexOf(place)] ?? null),
   };
 }
 
 async function* csvPieces(table: Table, texts: AsyncIterable<string>, bytes: Bytes) {
-  const { splitter } = table;
+  const { splitter, cellsOf } = table;
   let row = 0;
   const take = (): SourceRow[] => {
     const rows: SourceRow[] = [];
     for (let read = next(splitter, rows); read !== null; read = next(splitter, rows)) {
       row += 1;
       const refused = tableProblem(read, table);
-      rows.push(refused === null ? { row, line: read.line, cells: read.cells } : { row, line: read.line, refused });
+      const { line } = read;
+      rows.push(refused === null ? { row, line, cells: cellsOf(read.cells) } : { row, line, refused });
     }
     return rows;
   };
