@@ -128,7 +128,7 @@ export class EventMaker {
   #rowsInside(json: Buffer): { readonly advice?: string } {
     const place = listInside(parsedJson(json.toString()));
     const fields =
-      this.#wire === null ? Object.keys(this.#options.stream.fields) : this.#wire.map(({ path }) => path[0]);
+      this.#wire === null ? Object.keys(this.#options.stream.fields) : this.#wire.map(({ path }) => path?.[0]);
     if (place === null || fields.includes(place[0])) return {};
     const [name = ""] = place;
     const option = place.length === 1 && /^[\w-]+$/.test(name) ? name : `'${pathText(place)}'`;
