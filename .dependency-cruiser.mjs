@@ -118,7 +118,7 @@ const folders = {
     status: ["setup", "terminal", "operations"],
     doctor: ["setup", "terminal", "operations", "status"],
     commands: ["setup", "terminal", "dead-letters", "operations", "query", "runs", "send", "status", "doctor"],
-    ".": ["setup", "commands"],
+    ".": ["setup", "commands", "terminal"],
   },
   stack: {
     process: [],
