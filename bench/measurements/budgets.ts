@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
 import type { HttpLoadOptions, HttpLoadResult } from "../load/http-load.ts";
 import { type Figure, quantile } from "../setup/figure.ts";
 import { endChild, type Installation, withInstallation } from "../setup/installation.ts";
@@ -6,13 +7,16 @@ import { makeHistory, quantiles, waitUntilComplete } from "./http.ts";
 
 const DAY_MS = 86_400_000;
 const MINUTE_MS = 60_000;
+const IDLE_SECONDS = 10;
+/** All questions are asked for so long: three times as long as a round. */
 const ROUNDS = 3;
-const SECONDS = 10;
+const ROUND_SECONDS = 25;
 const PROBES_PER_SECOND = 50;
 
 /**
- * What a short request waits for while the ten most expensive questions that are answered run side by side, again and again, each time over another
- * range, so that nothing is kept of the last one. Against the same requests to the same server at rest.
+ * What a short request waits for while the ten most expensive questions that are answered run side by side. Each is asked again as soon as it is
+ * answered, each time over another range, so that nothing is kept of the last one. What is under way when the time is over is given up, and reported.
+ * Against the same requests to the same server at rest.
  */
 export async function benchBudgets(report: (line: string) => void): Promise<Figure[]> {
   return withInstallation({}, async (installation) => {
@@ -28,18 +32,20 @@ export async function benchBudgets(report: (line: string) => void): Promise<Figu
       questions.push((times) => shape(days, times));
       report(`answered over ${days} days, found in ${Math.round(performance.now() - startMs)} ms: ${shape(days, 0)}`);
     }
-    const [idle, busy]: [number[][], number[][]] = [[], []];
+    const idle = [await probe(installation, IDLE_SECONDS)];
+    const ending = new AbortController();
+    const asking = questions.map((pathAt) => ask(installation, pathAt, ending.signal));
+    const busy: number[][] = [];
     for (let round = 1; round <= ROUNDS; round++) {
-      idle.push(await probe(installation));
-      const asking = new AbortController();
-      const askers = questions.map((pathAt) => ask(installation, pathAt, asking.signal));
-      busy.push(await probe(installation));
-      asking.abort();
-      const answered = (await Promise.all(askers)).map(
-        (times) => `${times.length} of ${Math.round(quantile(times, 0.5))} ms`,
+      const times = await probe(installation, ROUND_SECONDS);
+      busy.push(times);
+      const [p50, p99] = [0.5, 0.99].map((share) => quantile(times, share).toFixed(1));
+      report(
+        `round ${round} of ${ROUNDS}: /health p50 ${p50} ms, p99 ${p99} ms, most ${Math.max(...times).toFixed(0)} ms`,
       );
-      report(`round ${round} of ${ROUNDS}: answered meanwhile ${answered.join(", ")}`);
     }
+    ending.abort();
+    for (const asked of await Promise.all(asking)) report(shown(asked));
     return [
       ...quantiles("/health at rest", idle, null),
       ...quantiles("/health beside the ten most expensive questions", busy, 50),
@@ -86,31 +92,54 @@ async function widest({ ports }: Installation, shape: Shape): Promise<number> {
   throw new Error(`${shape(1, 0)} is too large over one day`);
 }
 
-/** Asks one question after the other until the signal; returns how long the answers took, in milliseconds. */
-async function ask({ ports }: Installation, pathAt: (times: number) => string, signal: AbortSignal): Promise<number[]> {
-  const took: number[] = [];
-  for (let times = 1; !signal.aborted; times++) {
+/** What became of one question, which was asked again and again. */
+interface Asked {
+  readonly path: string;
+  readonly answeredMs: number[];
+  /** Refused with 429, because too many wait. */
+  refused: number;
+  /** How long the last one, which was given up, had been under way. */
+  leftMs: number;
+}
+
+/** Asks one question after the other until the signal. */
+async function ask({ ports }: Installation, pathAt: (times: number) => string, signal: AbortSignal): Promise<Asked> {
+  const asked: Asked = { path: pathAt(0), answeredMs: [], refused: 0, leftMs: 0 };
+  for (let times = 1; ; times++) {
     const startMs = performance.now();
     const path = pathAt(times);
-    const response = await fetch(`http://127.0.0.1:${ports.api}${path}`);
-    const body = await response.arrayBuffer();
-    if (response.status !== 200) throw new Error(`${path}: ${response.status} ${Buffer.from(body).toString()}`);
-    took.push(performance.now() - startMs);
+    try {
+      const response = await fetch(`http://127.0.0.1:${ports.api}${path}`, { signal });
+      const body = await response.arrayBuffer();
+      if (response.status === 200) asked.answeredMs.push(performance.now() - startMs);
+      else if (response.status === 429) asked.refused += 1;
+      else throw new Error(`${path}: ${response.status} ${Buffer.from(body).toString()}`);
+      if (response.status === 429) await delay(1_000, undefined, { signal });
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      return { ...asked, leftMs: performance.now() - startMs };
+    }
   }
-  return took;
+}
+
+function shown({ path, answeredMs, refused, leftMs }: Asked): string {
+  const seconds = (timeMs: number) => `${(timeMs / 1_000).toFixed(1)} s`;
+  const answered = answeredMs.length === 0 ? "" : ` (median ${seconds(quantile(answeredMs, 0.5))})`;
+  return `answered ${answeredMs.length}${answered}, refused ${refused}, given up after ${seconds(leftMs)}: ${path}`;
 }
 
 /** How long GET /health took, in milliseconds, asked at an even rate by another process. */
-async function probe(installation: Installation): Promise<number[]> {
+async function probe(installation: Installation, seconds: number): Promise<number[]> {
   const options: HttpLoadOptions = {
     port: installation.ports.api,
     paths: ["/health"],
     connections: 1,
-    seconds: SECONDS,
+    seconds,
     requestsPerSecond: PROBES_PER_SECOND,
   };
   const child = installation.fork("../load/http-load.ts", options);
   const [result] = (await once(child, "message")) as [HttpLoadResult];
   await endChild(child);
+  if (result.failed > 0) throw new Error(`${result.failed} requests of /health failed`);
   return [...result.latenciesMs];
 }
