@@ -154,8 +154,8 @@ export class Lane {
     await this.#seek(wanted);
     const askedMs = performance.now();
     const { batch, scanned, quiet } = await this.#fetch(wanted);
-    if (quiet.length > 0 || batch.length === 0) await this.#settled();
-    for (const track of this.tracks) await track.touch(quiet);
+    const touched = this.#touchWhenApplied(quiet);
+    if (batch.length === 0) await touched;
     this.#deps.metrics.stageSeconds.observe(
       { stream: this.#deps.stream.name, stage: "wait" },
       (performance.now() - askedMs) / 1_000,
@@ -227,6 +227,18 @@ export class Lane {
     };
     if (sent) this.#applying.then(confirm, () => undefined);
     return waitedMs;
+  }
+
+  /**
+   * Notes that these partitions have nothing new, once Redis has answered for what was sent: their last records may be on their way. The batch of
+   * other partitions is worked on at the same time.
+   */
+  #touchWhenApplied(quiet: readonly FetchedPartition[]): Promise<unknown> {
+    const touch = () => Promise.all([...this.tracks].map((track) => track.touch(quiet)));
+    this.#applying = quiet.length === 0 ? this.#applying : this.#applying.then(touch);
+    // Whoever awaits it sees the error; until then nobody does, and Node would end the process.
+    this.#applying.catch(() => undefined);
+    return this.#applying;
   }
 
   /** Waits until Redis has answered for the batch before; throws when it could not be asked. */

@@ -905,6 +905,15 @@ export const plants: readonly Plant[] = [
     scenarios: [],
   },
   {
+    name: "fresh-before-applied",
+    what: "a partition without new records is called fresh while its last ones are on their way to Redis",
+    file: "speed-layer/lane.ts",
+    find: "this.#applying.then(touch);",
+    replace: "Promise.all([this.#applying, touch()]);",
+    necessary: true,
+    scenarios: [],
+  },
+  {
     name: "leaderless-for-ever",
     what: "a partition that had no leader when views were attached is never looked at again",
     file: "speed-layer/lane.ts",

@@ -1,10 +1,11 @@
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, inject, test, vi } from "vitest";
 import { sql } from "../../core/contract/sql.ts";
 import { type View, view } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
@@ -307,6 +308,44 @@ test("a partition without a leader is left out while the others are read, and re
   bay.nowMs += 5_000;
   await step();
   expect(await view.counted()).toBe(6n);
+});
+
+test("a batch is worked on while Redis takes the one before, also when another partition has nothing new, which is noted afterwards", async () => {
+  const bay = new Bay([tide]);
+  const [{ chain, track }] = bay.views as [LaneView];
+  const lane = await bay.main();
+  const touched: number[] = [];
+  const [apply, touch] = [chain.applyBatch.bind(chain), chain.touch.bind(chain)];
+  const opened = new AbortController();
+  bay.send("d0");
+  bay.sendTo(1, "d1");
+  await lane.step([0, 1]);
+  await lane.drain();
+  chain.touch = async (fresh) => {
+    touched.push(...fresh.keys());
+    await touch(fresh);
+  };
+  chain.applyBatch = async (applications) => {
+    if (!opened.signal.aborted) await once(opened.signal, "abort");
+    return apply(applications);
+  };
+  bay.send("d2");
+  bay.sendTo(1, "d3");
+  await lane.step([0, 1]);
+  bay.send("d4");
+  const second = lane.step([0, 1]);
+  await vi.waitFor(() => expect(at(track.positions, 0)).toBe(3n), { timeout: 10_000 });
+  expect(touched).toEqual([]);
+  opened.abort();
+  await second;
+  await lane.drain();
+  expect(touched).toEqual([1]);
+  expect((await chain.load())?.applied).toEqual(
+    new Map([
+      [0, 3n],
+      [1, 2n],
+    ]),
+  );
 });
 
 /** A cell an event, and fewer than a batch may have. */
