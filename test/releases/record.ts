@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { cp, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -85,8 +86,14 @@ function environment(): Record<string, string> {
     TIDELINE_SPEED_PORT: `${ports.speed}`,
     TIDELINE_WORKER_PORT: `${ports.worker}`,
     TIDELINE_SCHEMAS: [join(program, "schemas"), join(own, "schemas")].join(),
-    TIDELINE_VIEWS: [join(program, "systems/shop/views"), join(own, "views")].join(),
+    TIDELINE_VIEWS: [shopViews(), join(own, "views")].join(),
   };
+}
+
+/** The folder of the shop's views, which was `views` up to release 7756996. */
+function shopViews(): string {
+  const folder = join(program, "systems", "shop", "views");
+  return existsSync(folder) ? folder : join(program, "views");
 }
 
 function command(): [string, string] {
