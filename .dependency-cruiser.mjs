@@ -117,7 +117,8 @@ const folders = {
     send: ["setup", "terminal", "query"],
     status: ["setup", "terminal", "operations"],
     doctor: ["setup", "terminal", "operations", "status"],
-    commands: ["setup", "terminal", "dead-letters", "operations", "query", "runs", "send", "status", "doctor"],
+    demo: ["setup"],
+    commands: ["setup", "terminal", "dead-letters", "operations", "query", "runs", "send", "status", "doctor", "demo"],
     ".": ["setup", "commands", "terminal"],
   },
   stack: {

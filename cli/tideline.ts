@@ -8,6 +8,7 @@ import { registerBackup } from "./commands/backup.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDeadLetters } from "./commands/dead-letters.ts";
+import { registerDemo } from "./commands/demo.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerInit } from "./commands/init.ts";
 import { registerProof } from "./commands/proof.ts";
@@ -52,6 +53,7 @@ const commands: readonly ((program: Command) => void)[] = [
   registerRebuild,
   registerBackfill,
   registerReport,
+  registerDemo,
   registerBackup,
   registerRestore,
   registerSpeed,
@@ -96,7 +98,15 @@ export async function createProgram(): Promise<Command> {
 }
 
 /** Commands that read nothing of TIDELINE_HOME, or put something else in its place. */
-const WITHOUT_HOME: ReadonlySet<string> = new Set(["config", "completion", "query", "watch", "proof", "restore"]);
+const WITHOUT_HOME: ReadonlySet<string> = new Set([
+  "config",
+  "completion",
+  "demo",
+  "query",
+  "watch",
+  "proof",
+  "restore",
+]);
 
 /** Throws DATA_NEWER, before the command does anything, when a newer release has written what it is going to read. */
 async function requireReadableHome(command: Command): Promise<void> {

@@ -10,8 +10,12 @@ import { type Role, roleProcess } from "./role.ts";
 import { type PortName, type Ports, requireFreePorts } from "./servers/ports.ts";
 import { createServers, type Servers } from "./servers/servers.ts";
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** What runs when the servers are up. */
 export interface UpContext {
+  /** All settings, by variable: those of this process, and in their place those of `UpOptions`. */
+  readonly env: Environment;
   readonly home: string;
   readonly ports: Ports;
   readonly kafkaBrokers: string;
@@ -29,6 +33,8 @@ export interface UpStep {
 
 export interface UpOptions {
   readonly home: string;
+  /** Settings of the roles that differ from those of this process, by variable. Servers that they name are not started. */
+  readonly env: Readonly<Record<string, string>>;
   readonly ports: Ports;
   /** A command that makes events, run beside the roles; null for none. */
   readonly simulation: { readonly title: string; readonly args: readonly string[] } | null;
@@ -45,7 +51,7 @@ interface Started {
 }
 
 /** The settings of a role; it reads nothing else. */
-const roleEnvironment = ({ home, ports, say: _, ...servers }: UpContext): Record<string, string> => ({
+const roleEnvironment = ({ home, ports, ...servers }: UpContext): Record<string, string> => ({
   TIDELINE_HOME: home,
   KAFKA_BROKERS: servers.kafkaBrokers,
   REDIS_URL: servers.redisUrl,
@@ -107,6 +113,7 @@ function serverTasks({ kafka, redis, temporal }: Servers, started: Started): Lis
 function upTasks(options: UpOptions, servers: Servers, steps: readonly UpStep[], started: Started): Listr {
   const { home, ports } = options;
   const context: UpContext = {
+    env: { ...process.env, ...options.env },
     home,
     ports,
     kafkaBrokers: servers.kafka.brokers,
@@ -114,7 +121,7 @@ function upTasks(options: UpOptions, servers: Servers, steps: readonly UpStep[],
     temporalAddress: servers.temporal.address,
     say: started.onNote,
   };
-  const env = roleEnvironment(context);
+  const env = { ...options.env, ...roleEnvironment(context) };
   const prepare = steps.map(
     (step): ListrTask => ({
       title: step.title,
@@ -169,7 +176,7 @@ export async function bringUp(options: UpOptions, steps: readonly UpStep[]): Pro
   try {
     const { home, ports } = options;
     for (const name of await endLeftovers(home)) say(`ended ${name}, left over from a Tideline that was killed`);
-    const servers = createServers({ home, ports, env: process.env });
+    const servers = createServers({ home, ports, env: { ...process.env, ...options.env } });
     await requireFreePorts(ports, neededPorts(servers));
     // A step that does not look at its signal must not hold up Ctrl+C.
     await Promise.race([upTasks(options, servers, steps, started).run(), aborted(interrupts.stop)]);

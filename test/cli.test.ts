@@ -1,12 +1,19 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Admin } from "@platformatic/kafka";
+import { Client, Connection } from "@temporalio/client";
 import type { Command } from "commander";
+import { execa } from "execa";
+import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { createProgram } from "../cli/tideline.ts";
+import { topicName } from "../core/contract/topic-names.ts";
+import { ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { ordersOf } from "../systems/shop/orders/orders.ts";
-import { Installation, until } from "./installation.ts";
+import { taskQueueOf } from "../workflows/shared/names.ts";
+import { type Answer, Installation, until } from "./installation.ts";
 import { readLog } from "./log-oracle.ts";
 
 const SLOW_MS = 180_000;
@@ -70,6 +77,61 @@ test("a wrong call is exit code 2, and config shows every setting with passwords
   expect(byName.get("TIDELINE_LOG_LEVEL")).toMatchObject({ value: "info", origin: "default" });
   expect(byName.get("TIDELINE_SMTP_URL")).toMatchObject({ value: "smtp://***@mail.example:25" });
   expect(stdout).not.toContain("secret");
+});
+
+test("demo: lists the systems; runs one in a namespace of its own, and leaves nothing of it on the servers", {
+  timeout: SLOW_MS,
+}, async () => {
+  const { stdout: list } = await tideline.run("demo");
+  expect(list).toMatch(/^shop {2}\S/);
+  expect(await tideline.begin("demo", "none")).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("shop") });
+
+  const home = join(tideline.home, "for-demos");
+  const demos = join(home, "demo");
+  const namespaces = async () => (await readdir(demos)).filter((name) => name.startsWith("demo-"));
+  // One that was killed has left a topic.
+  const killed = "demo-shop-000000";
+  await mkdir(join(demos, killed), { recursive: true });
+  await ensureTopics(inject("kafkaBrokers"), [{ name: topicName(killed, "lost"), partitions: 1 }]);
+  const args = ["cli/tideline.js", "demo", "shop", "--rate", "20"];
+  const demo = execa(process.execPath, args, { env: { ...tideline.env, TIDELINE_HOME: home }, reject: false });
+  const ended = demo.then(({ stdout, stderr }) => Promise.reject(new Error(`it has ended: ${stdout}${stderr}`)));
+  let said = "";
+  demo.stdout?.on("data", (text) => (said += text));
+  const started = until(
+    "the demo has started",
+    async () => said,
+    (text) => text.includes("Ctrl+C also removes"),
+  );
+  await Promise.race([started, ended]);
+  const [namespace = ""] = await namespaces();
+  expect([await namespaces(), said]).toEqual([
+    [expect.stringMatching(/^demo-shop-[0-9a-f]{6}$/)],
+    expect.stringContaining(killed),
+  ]);
+  const api = /TIDELINE_API_PORT='(\d+)'/.exec(said)?.[1];
+  const orders = async () => {
+    const response = await fetch(`http://127.0.0.1:${api}/views/revenue?every=1d&by=`);
+    return ((await response.json()) as Answer).rows?.[0]?.orders ?? 0;
+  };
+  await until("its shop sells", orders, (count) => Number(count) > 0);
+  demo.kill("SIGINT");
+  const { exitCode, stderr } = await demo;
+  expect([exitCode, stderr]).toEqual([0, ""]);
+
+  expect(await namespaces()).toEqual([]);
+  const admin = new Admin({ clientId: "test", bootstrapBrokers: [inject("kafkaBrokers")] });
+  const redis = new Redis(inject("redisUrl"));
+  const connection = await Connection.connect({ address: inject("temporalAddress") });
+  const { schedule, workflow } = new Client({ connection });
+  const schedules: string[] = [];
+  for await (const { scheduleId } of schedule.list()) schedules.push(scheduleId);
+  const runs: string[] = [];
+  for await (const { workflowId } of workflow.list({ query: `TaskQueue = "${taskQueueOf(namespace)}"` }))
+    runs.push(workflowId);
+  const left = [...(await admin.listTopics()), ...(await redis.keys("tl:*")), ...schedules];
+  expect([runs, left.filter((name) => name.includes(namespace) || name.includes(killed))]).toEqual([[], []]);
+  await Promise.all([admin.close(), connection.close(), redis.quit()]);
 });
 
 test("send: an invalid row among the first stops all of it, --skip-invalid leaves it out", {

@@ -5,17 +5,12 @@ import type { UpStep } from "../../stack/bring-up.ts";
 import { eachPort, portShape, portSpecs } from "../../stack/servers/ports.ts";
 import { hasOwnDefinitions } from "../setup/config.ts";
 import { type System, simulationOf } from "../setup/system.ts";
+import { parseRate } from "../terminal/parse-rate.ts";
 
 function parsePort(value: string): number {
   const port = portShape.safeParse(value);
   if (!port.success) throw new InvalidArgumentError("It must be a port number, 1 to 65535.");
   return port.data;
-}
-
-function parseRate(value: string): number {
-  const rate = z.coerce.number().positive().safeParse(value);
-  if (!rate.success) throw new InvalidArgumentError("It must be a number of events a second, above 0.");
-  return rate.data;
 }
 
 const flagsShape = z.looseObject({ home: z.string(), simulate: z.boolean().optional(), rate: z.number() });
@@ -48,6 +43,7 @@ export function registerUp(program: Command, system: System, steps: readonly UpS
       {
         home: resolve(home),
         ports,
+        env: {},
         simulation: simulation && { title: simulation.title, args: simulation.args(`${rate}`) },
         // With definitions of a user's own, the views of the system may not exist.
         firstSteps: ownDefinitions ? undefined : system.firstSteps,

@@ -9,7 +9,7 @@ import { parseDuration } from "../../core/time.ts";
 import { portShape, portSpecs } from "../../stack/servers/ports.ts";
 import { parseBroker } from "../../store/kafka/cluster/brokers.ts";
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 interface Setting<T> {
   /** The environment variable. */

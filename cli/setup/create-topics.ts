@@ -49,7 +49,7 @@ export async function createStreamTopics(
 /** The step of `tideline up` between servers and roles. */
 export const createTopics: UpStep = {
   title: "Topics",
-  run: async ({ kafkaBrokers, say }) => {
-    await createStreamTopics({ ...loadConfig(process.env), kafkaBrokers }, say);
+  run: async ({ env, home, kafkaBrokers, say }) => {
+    await createStreamTopics({ ...loadConfig(env), home, kafkaBrokers }, say);
   },
 };

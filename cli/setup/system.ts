@@ -16,6 +16,8 @@ export interface Simulation {
  * the file. Every command loads the file, so it imports what is heavy only where that is used.
  */
 export interface System {
+  /** What the system is, in a line: for `tideline demo`. */
+  readonly description?: string;
   /** Examples for `tideline --help`, a line each. */
   readonly examples?: readonly string[];
   /** Adds commands to `tideline`. */

@@ -4,6 +4,7 @@ import { registerSimulate } from "./commands/simulate.ts";
 
 /** A shop that sells in four regions, and real flights to replay. */
 export const system: System = {
+  description: "a shop that sells in four regions, and three million real flights to replay",
   examples: [
     "tideline simulate orders --rate 500  a shop with 500 orders a second",
     "tideline replay flights              three million real events",

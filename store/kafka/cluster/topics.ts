@@ -1,5 +1,6 @@
 import { Admin, type ClusterMetadata } from "@platformatic/kafka";
 import { ConstantBackoff, handleAll, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
+import { topicName } from "../../../core/contract/topic-names.ts";
 import { isTidelineError, TidelineError } from "../../../core/errors.ts";
 import { parseBrokers } from "./brokers.ts";
 import { withLeaderless } from "./leaderless-metadata.ts";
@@ -50,6 +51,25 @@ export async function ensureTopics(brokers: string, topics: readonly TopicSpec[]
     return created;
   } catch (error) {
     throw isTidelineError(error) ? error : unreachable(brokers, error);
+  } finally {
+    await admin.close();
+  }
+}
+
+/**
+ * Deletes the topics of the installation with this namespace, those of dead letters included. Throws NOT_READY when Kafka does not answer, RangeError
+ * for the empty namespace, whose topics are not told from those of others.
+ */
+export async function deleteTopics(brokers: string, namespace: string): Promise<void> {
+  if (namespace === "") throw new RangeError("a namespace is needed");
+  const admin = withLeaderless(
+    new Admin({ clientId: "tideline", bootstrapBrokers: parseBrokers(brokers), retries: 0 }),
+  );
+  try {
+    const topics = (await admin.listTopics({})).filter((name) => name.startsWith(topicName(namespace, "")));
+    if (topics.length > 0) await admin.deleteTopics({ topics });
+  } catch (error) {
+    throw unreachable(brokers, error);
   } finally {
     await admin.close();
   }

@@ -1,0 +1,111 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { bringUp, type UpStep } from "../../stack/bring-up.ts";
+import { endLeftovers } from "../../stack/process/leftovers.ts";
+import { freePorts, type Ports, portSpecs } from "../../stack/servers/ports.ts";
+import { type Config, type Environment, loadConfig } from "../setup/config.ts";
+import { createTopics } from "../setup/create-topics.ts";
+import { removeInstallation } from "./remove.ts";
+import { type RunningServers, serversToShare } from "./servers.ts";
+import type { ShippedSystem } from "./systems.ts";
+
+const PREFIX = "demo-";
+
+/**
+ * Runs a system until Ctrl+C, and removes what it has made: beside servers that run, in a namespace of its own; with servers of its own where none
+ * run. Its folder, `<home>/demo/<namespace>`, lasts as long as something of it may be left, so that the next demo removes what a killed one
+ * left behind. `rate` is how much is simulated, a second.
+ */
+export async function runDemo({ name, folder, system }: ShippedSystem, rate: number, env: Environment): Promise<void> {
+  const config = loadConfig(env);
+  const demos = join(config.home, "demo");
+  const servers = await serversToShare(env, config);
+  const shared = Object.keys(servers).length > 0;
+  await removeLeftovers(demos, servers, env);
+  const namespace = `${PREFIX}${name.toLowerCase().replaceAll(/[^a-z0-9]/g, "-")}-${randomBytes(3).toString("hex")}`;
+  const home = join(demos, namespace);
+  const own = settingsOf({ folder, namespace, servers });
+  const ports = await freePorts();
+  await mkdir(home, { recursive: true });
+  const simulation = system.simulation ?? null;
+  const introduce: UpStep = {
+    title: shared ? `Namespace ${namespace}, on the servers that run` : "Servers of its own, on free ports",
+    run: async ({ say }) => say(introduction({ ...own, TIDELINE_HOME: home, ...portSettings(ports, shared) })),
+  };
+  try {
+    await bringUp(
+      {
+        home,
+        ports,
+        env: own,
+        simulation: simulation && { title: simulation.title, args: simulation.args(`${rate}`) },
+        firstSteps: system.firstSteps,
+      },
+      [createTopics, introduce],
+    );
+  } finally {
+    process.stdout.write("removing what the demo has made\n");
+    await remove(home, shared ? loadConfig({ ...env, ...own }) : null);
+  }
+}
+
+/** The settings of a demo where they differ from those of this process. Empty ones count as not set: nothing is mailed or registered elsewhere. */
+function settingsOf(demo: {
+  readonly folder: string;
+  readonly namespace: string;
+  readonly servers: RunningServers;
+}): Record<string, string> {
+  return {
+    ...demo.servers,
+    TIDELINE_SYSTEM: demo.folder,
+    TIDELINE_NAMESPACE: demo.namespace,
+    TIDELINE_SCHEMAS: "",
+    TIDELINE_VIEWS: "",
+    TIDELINE_API_URL: "",
+    TIDELINE_SCHEMA_REGISTRY: "",
+    TIDELINE_SMTP_URL: "",
+  };
+}
+
+function portSettings(ports: Ports, shared: boolean): Record<string, string> {
+  const names = shared ? (["api"] as const) : (["api", "kafka", "redis", "temporal"] as const);
+  return Object.fromEntries(names.map((name) => [portSpecs[name].variable, `${ports[name]}`]));
+}
+
+/** What a person needs for commands in another terminal. Addresses of shared servers are left out: they are the same there, and may hold a password. */
+function introduction(settings: Readonly<Record<string, string>>): string {
+  const shown = Object.entries(settings).filter(
+    ([variable, value]) => value !== "" && variable.startsWith("TIDELINE_"),
+  );
+  const words = shown.map(([variable, value]) => `${variable}='${value.replaceAll("'", "'\\''")}'`);
+  return [
+    "Before commands in another terminal:",
+    `  export ${words.join(" ")}`,
+    "Ctrl+C also removes all that this demo has made.",
+  ].join("\n");
+}
+
+/** Removes what demos left behind that were killed. Those that run stay, and those whose servers do not run now. */
+async function removeLeftovers(demos: string, servers: RunningServers, env: Environment): Promise<void> {
+  for (const namespace of await readdir(demos).catch(() => [])) {
+    const home = join(demos, namespace);
+    if (!namespace.startsWith(PREFIX) || !(await endLeftovers(home).then(Boolean, () => false))) continue;
+    const hasOwnServers = (await readdir(home)).includes("kafka");
+    if (!hasOwnServers && Object.keys(servers).length === 0) continue;
+    process.stdout.write(`removing ${namespace}, which was left behind\n`);
+    await remove(home, hasOwnServers ? null : loadConfig({ ...env, ...servers, TIDELINE_NAMESPACE: namespace }));
+  }
+}
+
+/** `config` is that of the demo where it shares servers; null where it has its own, whose data lie in `home`. */
+async function remove(home: string, config: Config | null): Promise<void> {
+  try {
+    if (config !== null) await removeInstallation(config);
+    await rm(home, { recursive: true, force: true, maxRetries: 3 });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`${reason}: the next \`tideline demo\` removes what is left of it\n`);
+    process.exitCode = 1;
+  }
+}

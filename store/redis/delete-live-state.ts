@@ -1,0 +1,31 @@
+import { once } from "node:events";
+import { TidelineError } from "../../core/errors.ts";
+import { openRedis } from "./redis.ts";
+
+const PATIENCE_MS = 5_000;
+const KEYS_AT_ONCE = 500;
+
+/**
+ * Deletes every key of the installation with this namespace. No role of it may run. Throws NOT_READY when Redis does not answer, RangeError
+ * for the empty namespace, whose keys are not told from those of others.
+ */
+export async function deleteLiveState(url: string, namespace: string): Promise<void> {
+  if (namespace === "") throw new RangeError("a namespace is needed");
+  let last: Error | undefined;
+  const redis = openRedis(url, (error) => {
+    last = error;
+  });
+  try {
+    await once(redis, "ready", { signal: AbortSignal.timeout(PATIENCE_MS) });
+    for (const match of [`tl:{${namespace}/*`, `tl:${namespace}/*`])
+      for await (const keys of redis.scanStream({ match, count: KEYS_AT_ONCE }) as AsyncIterable<string[]>)
+        if (keys.length > 0) await redis.unlink(...keys);
+  } catch (error) {
+    const cause = last ?? error;
+    throw new TidelineError("NOT_READY", "Redis does not answer", "Start it, or set REDIS_URL to the one that runs.", {
+      cause,
+    });
+  } finally {
+    redis.disconnect();
+  }
+}
