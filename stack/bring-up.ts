@@ -105,7 +105,7 @@ function serverTasks({ kafka, redis, temporal }: Servers, started: Started): Lis
   // Not its address: it may hold a password.
   return named.map(([name, server]) =>
     server.given
-      ? { title: `${name}: the one that the environment names`, task: () => {} }
+      ? { title: `${name}: one that runs already`, task: () => {} }
       : startTask(name, server, started),
   );
 }
