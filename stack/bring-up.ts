@@ -104,9 +104,7 @@ function serverTasks({ kafka, redis, temporal }: Servers, started: Started): Lis
   ] as const;
   // Not its address: it may hold a password.
   return named.map(([name, server]) =>
-    server.given
-      ? { title: `${name}: one that runs already`, task: () => {} }
-      : startTask(name, server, started),
+    server.given ? { title: `${name}: one that runs already`, task: () => {} } : startTask(name, server, started),
   );
 }
 

@@ -58,7 +58,7 @@ async function record(): Promise<void> {
     await rewritten(servers.redis.url);
     await servers.stop();
     const { archive, description } = releaseFiles(sha);
-    await writeFile(description, `${JSON.stringify(release, null, 1)}\n`);
+    await writeFile(description, `${JSON.stringify(release, null, 2)}\n`);
     await packHome(home, archive);
     say(`${archive}: ${((await stat(archive)).size / 1e6).toFixed(1)} MB`);
   } finally {
