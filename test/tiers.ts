@@ -60,6 +60,7 @@ export const MODULES = [
   "test/laws/windows.test.ts",
   "test/laws/wire.test.ts",
   "test/laws/record-parts.test.ts",
+  "test/laws/conversions.test.ts",
   "test/compiled.test.ts",
   "test/system.test.ts",
   "test/histories.test.ts",

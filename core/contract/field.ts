@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { WrittenAs } from "./record-time.ts";
+import type { Rounding } from "./record-value.ts";
 
 /** The types that a scalar column can have. Money and counts are integers; there are no doubles (invariant 6). */
 export type ScalarType = "VARCHAR" | "BIGINT" | "BOOLEAN";
@@ -14,20 +15,32 @@ interface Placed {
 
 /** How a field was made, as plain JSON; `fieldFrom` makes it again. */
 export type FieldSpec =
-  | ({ readonly type: "integer"; readonly min: number; readonly max: number } & Placed)
+  | ({ readonly type: "integer"; readonly min: number; readonly max: number } & Placed & AsText)
   | ({ readonly type: "instant"; readonly from: string; readonly to: string } & Placed & Written)
-  | ({ readonly type: "decimal"; readonly scale: number; readonly min: number; readonly max: number } & Placed)
-  | ({ readonly type: "text"; readonly max: number } & Placed)
+  | ({ readonly type: "decimal"; readonly scale: number; readonly min: number; readonly max: number } & Placed &
+      AsText &
+      Rounded)
+  | ({ readonly type: "text"; readonly max: number; readonly as?: "uuid" } & Placed)
   | ({ readonly type: "oneOf"; readonly values: readonly string[] } & Placed)
-  | ({ readonly type: "flag" } & Placed)
+  | ({ readonly type: "flag" } & Placed & AsText)
   | ({ readonly type: "list"; readonly of: Readonly<Record<string, FieldSpec>>; readonly max: number } & Placed)
   | { readonly type: "optional"; readonly of: FieldSpec }
   | { readonly type: "default"; readonly of: FieldSpec; readonly value: DefaultValue };
 
+/** `as`: whether records may write it as a text, too (core/contract/record-value.ts). */
+interface AsText {
+  readonly as?: "text";
+}
+
+/** What becomes of more decimal places; absent: the record is refused. */
+interface Rounded {
+  readonly round?: Rounding;
+}
+
 /** How records write an instant; absent: as a JSON number of epoch milliseconds. */
 interface Written {
   readonly as?: WrittenAs;
-  /** Of `iso`: the offset of texts that name none. */
+  /** Of `iso`: the offset, or the name of the zone, of texts that name no offset. */
   readonly zone?: string;
 }
 

@@ -3,9 +3,19 @@ import { parseBound, parseNewBound } from "../time.ts";
 import { builtField } from "./built-field.ts";
 import type { DefaultValue, Field, FieldSpec } from "./field.ts";
 import { isRecordPart } from "./record-part.ts";
-import { epochMs, isoMs, offsetMs, type WrittenAs } from "./record-time.ts";
+import { epochMs, isoMs, offsetMs, WRITTEN, type WrittenAs } from "./record-time.ts";
+import {
+  decimalText,
+  decimalUnits,
+  FLAG_TEXTS,
+  ROUNDINGS,
+  type Rounding,
+  uuidOf,
+  wholeNumber,
+} from "./record-value.ts";
 import { quoteName, quoteText } from "./sql.ts";
 import { parsePath, pathText } from "./wire-path.ts";
+import { isZoneName } from "./zone-time.ts";
 
 const asRead = (read: string) => read;
 
@@ -34,20 +44,47 @@ function placed(path: string | undefined): { path?: string } {
   return { path: isRecordPart(path) ? path : pathText(parsePath(path)) };
 }
 
+/** How records write a value. */
+export interface AsText {
+  /** "text": as a text, too, such as "12". */
+  readonly as?: "text";
+}
+
+/** The part of a specification that says how records write it. Throws RangeError for what is none of the ways. */
+function written<T extends string>(as: T | undefined, ways: readonly T[]): { as?: T } {
+  if (as === undefined) return {};
+  if (!ways.includes(as)) throw new RangeError(`as is one of ${ways.join(", ")}, not "${String(as)}"`);
+  return { as };
+}
+
+/** What records write, read by `read`, and then held to the contract. */
+function readBy<T>(read: (value: unknown) => T | null, what: string, contract: z.ZodType<T>): z.ZodType<T> {
+  return z.unknown().transform((value, context) => {
+    const found = read(value);
+    const held = found === null ? null : contract.safeParse(found);
+    if (held?.success) return held.data;
+    context.addIssue({ code: "custom", message: held?.error.issues[0]?.message ?? `not ${what}` });
+    return z.NEVER;
+  });
+}
+
 /** Whole numbers. The bounds are part of the contract: they are what keeps a sum inside 64 bits. */
-export function integer(options: { min: number; max: number } & FromPath): Field<number> {
+export function integer(options: { min: number; max: number } & AsText & FromPath): Field<number> {
   return builtField(() => {
-    const { min, max } = options;
+    const { min, max, as } = options;
     if (!Number.isSafeInteger(min) || !Number.isSafeInteger(max) || min > max) {
       throw new RangeError(`integer bounds must be safe integers in order, not ${min}..${max}`);
     }
     const between = (value: string) => `${value} BETWEEN ${min} AND ${max}`;
+    const contract = z.int().min(min).max(max);
+    const read = (value: unknown) =>
+      typeof value === "string" ? wholeNumber(value) : typeof value === "number" ? value : null;
     return {
-      spec: { type: "integer", min, max, ...placed(options.from) },
+      spec: { type: "integer", min, max, ...written(as, ["text"]), ...placed(options.from) },
       column: "BIGINT",
       optional: false,
       hasDefault: false,
-      zod: z.int().min(min).max(max),
+      zod: as === undefined ? contract : readBy(read, "a whole number", contract),
       read: "BIGINT",
       value: asRead,
       fits: between,
@@ -65,11 +102,14 @@ export interface InstantOptions {
   readonly min?: string;
   readonly max?: string;
   /**
-   * How records write it: a number of seconds, milliseconds, microseconds or nanoseconds since 1970, also as text; or ISO 8601. What is finer than a
+   * How records write it: a number of seconds, milliseconds, microseconds, nanoseconds or days since 1970, also as text; or ISO 8601. What is finer than a
    * millisecond is cut off. Absent: a JSON number of milliseconds.
    */
   readonly as?: WrittenAs;
-  /** Of ISO 8601: the offset of texts that name none, such as "Z" or "+02:00". Without it such a text is refused. */
+  /**
+   * Of ISO 8601: the offset of texts that name none, such as "Z" or "+02:00", or the zone that they are local times of, such as Europe/Berlin. A local time that the
+   * zone skips or has twice is refused. Without it all texts without an offset are.
+   */
   readonly zone?: string;
 }
 
@@ -81,16 +121,14 @@ export function instant(options: InstantOptions = {}): Field<number> {
     const [min, max] = [options.min ?? (isPath ? "" : from), options.max ?? options.to ?? ""];
     const bounds = { from: min === "" ? "2000-01-01T00:00:00Z" : min, to: max === "" ? "2100-01-01T00:00:00Z" : max };
     for (const bound of [bounds.from, bounds.to]) parseNewBound(bound);
-    if (as !== undefined && !WRITTEN.includes(as))
-      throw new RangeError(`an instant is written as one of ${WRITTEN.join(", ")}, not "${String(as)}"`);
-    if (zone !== undefined && (as !== "iso" || offsetMs(zone) === null))
-      throw new RangeError(`zone is for as: "iso", and an offset such as "Z" or "+02:00", not "${zone}"`);
-    const written = { ...(as === undefined ? {} : { as }), ...(zone === undefined ? {} : { zone }) };
-    return sound(storedInstant({ ...bounds, ...written, ...placed(isPath ? from : undefined) }));
+    if (zone !== undefined && (as !== "iso" || (offsetMs(zone) === null && !isZoneName(zone))))
+      throw new RangeError(
+        `zone is for as: "iso", and an offset such as "Z" or "+02:00" or a zone such as Europe/Berlin, not "${zone}"`,
+      );
+    const ways = { ...written(as, WRITTEN), ...(zone === undefined ? {} : { zone }) };
+    return sound(storedInstant({ ...bounds, ...ways, ...placed(isPath ? from : undefined) }));
   });
 }
-
-const WRITTEN: readonly WrittenAs[] = ["s", "ms", "us", "ns", "iso"];
 
 type InstantSpec = Omit<Extract<FieldSpec, { type: "instant" }>, "type">;
 
@@ -100,10 +138,10 @@ export function storedInstant(spec: InstantSpec): Field<number> {
     const { from, to, as, zone, path } = spec;
     const [min, max] = [parseBound(from), parseBound(to)];
     const field = sound(integer({ min, max }));
-    const written = { ...(as === undefined ? {} : { as }), ...(zone === undefined ? {} : { zone }) };
+    const ways = { ...(as === undefined ? {} : { as }), ...(zone === undefined ? {} : { zone }) };
     return {
       ...field,
-      spec: { type: "instant", from, to, ...written, ...placed(path) },
+      spec: { type: "instant", from, to, ...ways, ...placed(path) },
       zod: as === undefined ? field.zod : readInstant(as, zone ?? null).pipe(z.int().min(min).max(max)),
     };
   });
@@ -131,13 +169,21 @@ function readInstant(as: WrittenAs, zone: string | null): z.ZodType<number> {
 /** With 15 digits a number in JSON is what its text says, whoever reads it. */
 const MAX_UNITS = 10 ** 15;
 
+export interface DecimalOptions extends AsText, FromPath {
+  readonly scale: number;
+  readonly min: number;
+  readonly max: number;
+  /** What becomes of a number with more decimal places, such as a double; without it the record is refused. */
+  readonly round?: Rounding;
+}
+
 /**
  * A number with at most `scale` decimal places, kept as an integer of 10^-scale units: 12.34 with scale 2 is 1234.
  * There is no floating-point field without a scale: sums of doubles depend on their order.
  */
-export function decimal(options: { scale: number; min: number; max: number } & FromPath): Field<number> {
+export function decimal(options: DecimalOptions): Field<number> {
   return builtField(() => {
-    const { scale, min, max } = options;
+    const { scale, min, max, as, round } = options;
     if (!Number.isInteger(scale) || scale < 1 || scale > 6)
       throw new RangeError(`a decimal's scale is 1 to 6, not ${scale}`);
     const factor = 10 ** scale;
@@ -148,12 +194,23 @@ export function decimal(options: { scale: number; min: number; max: number } & F
       throw new RangeError(
         `decimal bounds must be in order, and have ${scale} decimal places and 15 digits at most, not ${min}..${max}`,
       );
+    if (round !== undefined && !ROUNDINGS.includes(round))
+      throw new RangeError(`a decimal is rounded ${ROUNDINGS.join(", ")}, not "${String(round)}"`);
+    const contract = z.number().min(min).max(max).refine(exact, `more than ${scale} decimal places`);
+    const read = (value: unknown) => {
+      const text =
+        typeof value === "number" ? decimalText(value) : as === "text" && typeof value === "string" ? value : "";
+      const units = decimalUnits(text, scale, round ?? null);
+      return units === null || units < least || units > most ? null : units / factor;
+    };
+    const what = `a number of ${scale} decimal places between ${min} and ${max}`;
+    const rounded = round === undefined ? {} : { round };
     return {
-      spec: { type: "decimal", scale, min, max, ...placed(options.from) },
+      spec: { type: "decimal", scale, min, max, ...written(as, ["text"]), ...rounded, ...placed(options.from) },
       column: "BIGINT",
       optional: false,
       hasDefault: false,
-      zod: z.number().min(min).max(max).refine(exact, `more than ${scale} decimal places`),
+      zod: as === undefined && round === undefined ? contract : readBy(read, what, contract),
       read: "JSON",
       // A product has as many digits as its decimal: of 18, the scaled units of a large value would not fit.
       value: (json) => `TRY((TRY_CAST(${json} AS DECIMAL(38,${scale})) * ${factor})::BIGINT)`,
@@ -163,28 +220,40 @@ export function decimal(options: { scale: number; min: number; max: number } & F
   });
 }
 
-/** Unicode text of at most `max` UTF-16 units; lone surrogates are refused, for they have no UTF-8. */
-export function text(options: { max?: number } & FromPath = {}): Field<string> {
+/**
+ * Unicode text of at most `max` UTF-16 units; lone surrogates are refused, for they have no UTF-8. As "uuid" it is a UUID, kept in lower case whatever records write.
+ */
+export function text(options: { max?: number; as?: "uuid" } & FromPath = {}): Field<string> {
   return builtField(() => {
-    const max = options.max ?? 256;
+    const { as } = options;
+    const max = options.max ?? (as === "uuid" ? UUID_LENGTH : 256);
     requireSize(max, "the length of a text");
+    if (as !== undefined && max !== UUID_LENGTH)
+      throw new RangeError(`a UUID has ${UUID_LENGTH} characters: leave max out`);
+    const contract = z
+      .string()
+      .max(max)
+      .refine((value) => value.isWellFormed(), "a lone surrogate");
+    const read = (value: unknown) => (typeof value === "string" ? uuidOf(value) : null);
     return {
-      spec: { type: "text", max, ...placed(options.from) },
+      spec: { type: "text", max, ...written(as, ["uuid"]), ...placed(options.from) },
       column: "VARCHAR",
       optional: false,
       hasDefault: false,
-      zod: z
-        .string()
-        .max(max)
-        .refine((value) => value.isWellFormed(), "a lone surrogate"),
+      zod: as === undefined ? contract : readBy(read, "a UUID", contract),
       read: "VARCHAR",
       value: asRead,
       fits: (column) =>
-        `(strlen(${column}) <= ${max} OR length(${column}) + length(regexp_replace(${column}, '[\\x{0}-\\x{FFFF}]', '', 'g')) <= ${max})`,
+        as === "uuid"
+          ? `regexp_full_match(${column}, '${UUID}')`
+          : `(strlen(${column}) <= ${max} OR length(${column}) + length(regexp_replace(${column}, '[\\x{0}-\\x{FFFF}]', '', 'g')) <= ${max})`,
       literal: (value) => quoteText(String(value)),
     };
   });
 }
+
+const UUID_LENGTH = 36;
+const UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
 
 /** One of a closed list of texts; where a record has it may follow them. */
 export function oneOf<const T extends string>(...values: readonly [...T[], FromPath] | readonly T[]): Field<T>;
@@ -210,19 +279,29 @@ export function oneOf(...given: readonly (string | FromPath)[]): Field<string> {
   });
 }
 
-/** true or false. */
-export function flag(options: FromPath = {}): Field<boolean> {
+/** true or false; as "text" also 0 and 1, and texts of these (`FLAG_TEXTS`). */
+export function flag(options: AsText & FromPath = {}): Field<boolean> {
+  const read = (value: unknown) =>
+    typeof value === "boolean"
+      ? value
+      : value === 0 || value === 1 || typeof value === "string"
+        ? flagOf(String(value))
+        : null;
   return builtField(() => ({
-    spec: { type: "flag", ...placed(options.from) },
+    spec: { type: "flag", ...written(options.as, ["text"]), ...placed(options.from) },
     column: "BOOLEAN",
     optional: false,
     hasDefault: false,
-    zod: z.boolean(),
+    zod: options.as === undefined ? z.boolean() : readBy(read, "true or false", z.boolean()),
     read: "BOOLEAN",
     value: asRead,
     fits: (value) => `${value} IS NOT NULL`,
     literal: (value) => String(value),
   }));
+}
+
+function flagOf(text: string): boolean | null {
+  return Object.hasOwn(FLAG_TEXTS, text) ? (FLAG_TEXTS[text] ?? null) : null;
 }
 
 /** The same field, but null or absent is allowed; both are stored as NULL. */
@@ -242,8 +321,7 @@ export function optional<T>(field: Field<T>): Field<T | null | undefined> {
 export function withDefault<T>(field: Field<T>, value: T & DefaultValue): Field<T | undefined> {
   return builtField(() => {
     if (sound(field).optional || field.hasDefault) throw new RangeError("a field is optional, or has one default");
-    if (!field.zod.safeParse(value).success)
-      throw new RangeError(`the default ${JSON.stringify(value)} breaks the contract`);
+    if (!isKept(field, value)) throw new RangeError(`the default ${JSON.stringify(value)} breaks the contract`);
     const literal = field.literal(value);
     return {
       ...field,
@@ -253,6 +331,14 @@ export function withDefault<T>(field: Field<T>, value: T & DefaultValue): Field<
       value: (read) => `coalesce(${field.value(read)}, ${literal})`,
     };
   });
+}
+
+/** Whether a field's column can have a value: of an instant these are milliseconds, however records write it. */
+function isKept({ spec, zod }: Field, value: unknown): boolean {
+  const is = bare(spec);
+  if (is.type === "instant") return z.int().min(parseBound(is.from)).max(parseBound(is.to)).safeParse(value).success;
+  const parsed = zod.safeParse(value);
+  return parsed.success && (typeof parsed.data === "object" || parsed.data === value);
 }
 
 type ElementOf<F extends Readonly<Record<string, Field>>> = { [K in keyof F]: z.infer<F[K]["zod"]> };

@@ -1,18 +1,28 @@
+import { zonedMs } from "./zone-time.ts";
+
 /**
  * How a record writes an instant. What is finer than a millisecond is cut off, towards the past. Stored state depends on what this file returns for a
  * text, so it may accept more some day, but never read anything otherwise.
  */
-export type WrittenAs = "s" | "ms" | "us" | "ns" | "iso";
+export type WrittenAs = "s" | "ms" | "us" | "ns" | "days" | "iso";
+
+export const WRITTEN: readonly WrittenAs[] = ["s", "ms", "us", "ns", "days", "iso"];
 
 /** Where the point of epoch milliseconds lies, seen from that of the unit. */
-const SHIFT: Readonly<Record<Exclude<WrittenAs, "iso">, number>> = { s: 3, ms: 0, us: -3, ns: -6 };
+const SHIFT: Readonly<Record<Exclude<WrittenAs, "iso" | "days">, number>> = { s: 3, ms: 0, us: -3, ns: -6 };
 
+const DAY_MS = 86_400_000;
 const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?$/;
 
-/** Epoch milliseconds of a decimal number of a unit since 1970; null for any other text, and for what a double cannot hold exactly. */
+/** Epoch milliseconds of a decimal number of a unit since 1970, of days a whole one; null for any other text, and for what a double cannot hold exactly. */
 export function epochMs(text: string, unit: Exclude<WrittenAs, "iso">): number | null {
   const [, minus, whole, fraction = ""] = NUMBER.exec(text) ?? [];
   if (whole === undefined) return null;
+  if (unit === "days") {
+    const ms = Number(minus + whole) * DAY_MS;
+    // Minus zero is zero.
+    return /[1-9]/.test(fraction) || !Number.isSafeInteger(ms) ? null : ms + 0;
+  }
   const digits = whole + fraction;
   const point = whole.length + SHIFT[unit];
   const ms = Number(point <= 0 ? "0" : digits.slice(0, point).padEnd(point, "0"));
@@ -26,8 +36,9 @@ const ISO =
   /^(\d{4})-(\d{2})-(\d{2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(Z|z|[+-]\d{2}(?::?\d{2})?)?)?$/;
 
 /**
- * Epoch milliseconds of an ISO 8601 date (its first instant) or date-time. `zone`, an offset such as "Z" or "+02:00", is what holds for a text that names
- * none; null: such a text is refused. Null also for a day or a time of day that there is not, a leap second among them.
+ * Epoch milliseconds of an ISO 8601 date (its first instant) or date-time. `zone`, an offset such as "Z" or "+02:00" or the name of a zone, is what holds for a
+ * text that names none; null: such a text is refused. Null also for a day or a time of day that there is not, a leap second among them, and for a local
+ * time that the zone skips or has twice.
  */
 export function isoMs(text: string, zone: string | null): number | null {
   const [, year, month, day, hours = "0", minutes = "0", seconds = "0", fraction = "", offset = zone] =
@@ -36,10 +47,12 @@ export function isoMs(text: string, zone: string | null): number | null {
   const date = new Date(0);
   date.setUTCFullYear(Number(year), Number(month) - 1, Number(day));
   if (date.getUTCMonth() + 1 !== Number(month) || date.getUTCDate() !== Number(day)) return null;
-  const ahead = offsetMs(offset);
-  if (ahead === null || Number(hours) > 23 || Number(minutes) > 59 || Number(seconds) > 59) return null;
+  if (Number(hours) > 23 || Number(minutes) > 59 || Number(seconds) > 59) return null;
   const clock = (Number(hours) * 60 + Number(minutes)) * 60_000 + Number(seconds) * 1_000;
-  return date.getTime() + clock + Number(`${fraction}000`.slice(0, 3)) - ahead;
+  const localMs = date.getTime() + clock + Number(`${fraction}000`.slice(0, 3));
+  const ahead = offsetMs(offset);
+  if (ahead !== null) return localMs - ahead;
+  return offset === zone ? zonedMs(localMs, offset) : null;
 }
 
 /** How far ahead of UTC an offset is: `Z`, `+02`, `+0200` or `+02:00`; null for what is none. */
@@ -57,6 +70,8 @@ export function writtenInstant(ms: number, as: WrittenAs): number | string {
       return ms / 1_000;
     case "ms":
       return ms;
+    case "days":
+      return ms / DAY_MS;
     case "us":
       return ms * 1_000;
     case "ns":

@@ -12,6 +12,8 @@ import {
   text,
   withDefault,
 } from "./fields.ts";
+import { WRITTEN } from "./record-time.ts";
+import { ROUNDINGS } from "./record-value.ts";
 import { type Fields, type Stream, stream } from "./stream.ts";
 
 /**
@@ -19,23 +21,32 @@ import { type Fields, type Stream, stream } from "./stream.ts";
  * A stream made from its document decodes as the original does.
  */
 
+const asText = { as: z.literal("text").optional() };
 const placed = { path: z.string().optional() };
 
 const Spec: z.ZodType<FieldSpec> = z.lazy(() =>
   z.discriminatedUnion("type", [
-    z.strictObject({ type: z.literal("integer"), min: z.int(), max: z.int(), ...placed }),
+    z.strictObject({ type: z.literal("integer"), min: z.int(), max: z.int(), ...asText, ...placed }),
     z.strictObject({
       type: z.literal("instant"),
       from: z.string(),
       to: z.string(),
-      as: z.enum(["s", "ms", "us", "ns", "iso"]).optional(),
+      as: z.enum(WRITTEN).optional(),
       zone: z.string().optional(),
       ...placed,
     }),
-    z.strictObject({ type: z.literal("decimal"), scale: z.int(), min: z.number(), max: z.number(), ...placed }),
-    z.strictObject({ type: z.literal("text"), max: z.int(), ...placed }),
+    z.strictObject({
+      type: z.literal("decimal"),
+      scale: z.int(),
+      min: z.number(),
+      max: z.number(),
+      round: z.enum(ROUNDINGS).optional(),
+      ...asText,
+      ...placed,
+    }),
+    z.strictObject({ type: z.literal("text"), max: z.int(), as: z.literal("uuid").optional(), ...placed }),
     z.strictObject({ type: z.literal("oneOf"), values: z.array(z.string()), ...placed }),
-    z.strictObject({ type: z.literal("flag"), ...placed }),
+    z.strictObject({ type: z.literal("flag"), ...asText, ...placed }),
     z.strictObject({ type: z.literal("list"), of: z.record(z.string(), Spec), max: z.int(), ...placed }),
     z.strictObject({ type: z.literal("optional"), of: Spec }),
     z.strictObject({

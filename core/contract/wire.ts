@@ -66,6 +66,14 @@ interface Placed {
   readonly elements: Wire;
   /** How records write an instant, where not as a number of milliseconds. */
   readonly as: WrittenAs | null;
+  /** Whether records write it otherwise than JSON does, or it is rounded. */
+  readonly isConverted: boolean;
+}
+
+/** Whether a field's column says its values otherwise than records do. */
+export function isConverted(spec: FieldSpec): boolean {
+  const is = scalarOf(spec);
+  return ("as" in is && is.as !== undefined) || ("round" in is && is.round !== undefined);
 }
 
 export function wireOf(specs: Specs): Wire {
@@ -77,10 +85,12 @@ export function wireOf(specs: Specs): Wire {
       part: partOf(spec),
       elements: is.type === "list" ? wireOf(Object.entries(is.of)) : null,
       as: is.type === "instant" ? (is.as ?? null) : null,
+      isConverted: isConverted(spec),
     };
   });
   const isPlain = placed.every(
-    ({ name, path, elements, as }) => path?.length === 1 && path[0] === name && elements === null && as === null,
+    ({ name, path, elements, isConverted }) =>
+      path?.length === 1 && path[0] === name && elements === null && !isConverted,
   );
   return isPlain ? null : placed;
 }

@@ -66,7 +66,7 @@ export function typeOf(text: string): Type {
     logicalTypes: { decimal: Decimal },
     typeHook: (schema, options) => {
       const kind = typeof schema === "string" ? schema : (schema as { readonly type?: unknown }).type;
-      if (kind === "long") return exactLong;
+      if (kind === "long") return isNanos(schema) ? anyLong : exactLong;
       if (kind === "array") return new BoundedArray(schema, options);
       return kind === "map" ? new BoundedMap(schema, options) : undefined;
     },
@@ -89,6 +89,24 @@ const exactLong = types.LongType.__with({
   toJSON: Number,
   isValid: Number.isSafeInteger,
   compare: (a: number, b: number) => Math.sign(a - b),
+});
+
+function isNanos(schema: unknown): boolean {
+  return /timestamp-nanos$/.test(String((schema as { readonly logicalType?: unknown }).logicalType));
+}
+
+/** Nanoseconds since 1970 are beyond 2^53. */
+const anyLong = types.LongType.__with({
+  fromBuffer: (bytes: Buffer) => bytes.readBigInt64LE(),
+  toBuffer: (value: bigint | number) => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigInt64LE(BigInt(value));
+    return bytes;
+  },
+  fromJSON: BigInt,
+  toJSON: Number,
+  isValid: (value: unknown) => typeof value === "bigint" || Number.isSafeInteger(value),
+  compare: (a: bigint, b: bigint) => (a < b ? -1 : a > b ? 1 : 0),
 });
 
 /** What a type reads from: its bytes and how far it has come. */

@@ -1,6 +1,6 @@
 import type { FieldSpec } from "../../contract/field.ts";
 import { bare } from "../../contract/fields.ts";
-import { partOf, pathOf } from "../../contract/wire.ts";
+import { isConverted, partOf, pathOf } from "../../contract/wire.ts";
 import type { WirePath } from "../../contract/wire-path.ts";
 import { parseBound } from "../../time.ts";
 import { ABSENT, ColumnText, SPARE } from "../text/column-text.ts";
@@ -13,10 +13,12 @@ import {
   NOT_RECOGNISED,
   OPEN_BRACE,
   OPEN_BRACKET,
+  QUOTE,
   skipBlank,
 } from "./json-input.ts";
 import { ENDED, JsonKeys, UNDECLARED } from "./json-keys.ts";
 import { skipValue } from "./json-skip.ts";
+import { flagTexts, TextOrWhole, Uuid, WrittenDecimal } from "./scan-conversions.ts";
 import { WrittenInstant } from "./scan-instants.ts";
 import { Literals, Nullable, OneOf, PlainText, ScaledNumber, type ValueScanner, WholeNumber } from "./scan-values.ts";
 
@@ -108,8 +110,8 @@ export class ObjectScanner {
   /** Of each field what stands before its value in JSON that is written again. */
   readonly #prefixes: readonly Uint8Array[];
   readonly #values: readonly ValueScanner[];
-  /** Of each field whether its column says the value otherwise than the record. */
-  readonly #isConverted: readonly boolean[];
+  /** Of each field whose column says the value otherwise than the record, what writes it as JSON. */
+  readonly #converted: readonly (ConvertedJson | null)[];
   readonly #required: readonly number[];
   /** The object in which each field was last seen. */
   readonly #seen: Float64Array;
@@ -128,10 +130,7 @@ export class ObjectScanner {
     for (const path of foreign) this.#root.add(path, FOREIGN);
     this.#prefixes = names.map((name) => utf8(`${JSON.stringify(name)}:`));
     this.#values = specs.map(([, spec]) => scannerOf(spec));
-    this.#isConverted = specs.map(([, spec]) => {
-      const is = bare(spec);
-      return is.type === "instant" && is.as !== undefined;
-    });
+    this.#converted = specs.map(([, spec]) => (isConverted(spec) ? convertedJson(bare(spec)) : null));
     this.#required = specs.flatMap(([, spec], index) =>
       spec.type === "optional" || spec.type === "default" || partOf(spec) !== null ? [] : [index],
     );
@@ -221,8 +220,9 @@ export class ObjectScanner {
       json.reserve(prefix.length + (to - from) + SPARE_OF_VALUE);
       if (this.#count > 0) json.bytes[json.end++] = COMMA;
       json.write(prefix);
-      if (this.#isConverted[field] === true && column.bytes[written] !== ABSENT)
-        json.write(column.bytes.subarray(written, column.end));
+      const converted = this.#converted[field] as ConvertedJson | null;
+      if (converted !== null && column.bytes[written] !== ABSENT)
+        converted(json, column.bytes.subarray(written, column.end));
       else for (let at = from; at < to; at++) json.bytes[json.end++] = input.bytes[at] as number;
     }
     this.#seen[field] = this.#object;
@@ -231,10 +231,24 @@ export class ObjectScanner {
   }
 }
 
+/** Writes what a column has for a value as JSON. */
+type ConvertedJson = (json: ColumnText, text: Uint8Array) => void;
+
+function convertedJson(spec: ReturnType<typeof bare>): ConvertedJson {
+  if (spec.type === "decimal")
+    return (json, text) => json.writeScaled(Number(String.fromCharCode(...text)), spec.scale);
+  if (spec.type !== "text") return (json, text) => json.write(text);
+  return (json, text) => {
+    json.bytes[json.end++] = QUOTE;
+    json.write(text);
+    json.bytes[json.end++] = QUOTE;
+  };
+}
+
 function scannerOf(spec: FieldSpec): ValueScanner {
   switch (spec.type) {
     case "integer":
-      return new WholeNumber(spec.min, spec.max);
+      return spec.as === "text" ? new TextOrWhole(spec.min, spec.max) : new WholeNumber(spec.min, spec.max);
     case "instant": {
       const [min, max] = [parseBound(spec.from), parseBound(spec.to)];
       return spec.as === undefined
@@ -242,13 +256,13 @@ function scannerOf(spec: FieldSpec): ValueScanner {
         : new WrittenInstant({ as: spec.as, zone: spec.zone ?? null, min, max });
     }
     case "decimal":
-      return new ScaledNumber(spec.scale, spec.min, spec.max);
+      return isConverted(spec) ? new WrittenDecimal(spec) : new ScaledNumber(spec.scale, spec.min, spec.max);
     case "text":
-      return new PlainText(spec.max);
+      return spec.as === "uuid" ? new Uuid() : new PlainText(spec.max);
     case "oneOf":
       return new OneOf(spec.values);
     case "flag":
-      return new Literals({ true: "true", false: "false" });
+      return spec.as === "text" ? flagTexts() : new Literals({ true: "true", false: "false" });
     case "list":
       return new Elements(spec.of, spec.max);
     case "optional":

@@ -1,0 +1,105 @@
+import { decimalUnits, FLAG_TEXTS, type Rounding, uuidOf, wholeNumber } from "../../contract/record-value.ts";
+import type { ColumnText } from "../text/column-text.ts";
+import { BACKSLASH, DOT, type JsonInput, MINUS, NOT_RECOGNISED, QUOTE, ZERO } from "./json-input.ts";
+import { Literals, type ValueScanner, WholeNumber } from "./scan-values.ts";
+
+/** Values that records write otherwise than JSON does (core/contract/record-value.ts). */
+
+/** Longer than any of them that is recognised. */
+const MOST_BYTES = 40;
+/** A JSON number of so many characters is what its text says, whoever reads it. */
+const MOST_NUMBER = 15;
+
+/** The text between the quotes at `from`; null if it has no end within reach, an escape, or anything but ASCII. */
+export function shortText({ bytes, end }: JsonInput, from: number): string | null {
+  let text = "";
+  for (let at = from + 1; at < end && at <= from + MOST_BYTES; at++) {
+    const byte = bytes[at] as number;
+    if (byte === QUOTE) return text;
+    if (byte < 0x20 || byte > 0x7e || byte === BACKSLASH) return null;
+    text += String.fromCharCode(byte);
+  }
+  return null;
+}
+
+function numberText({ bytes, end }: JsonInput, from: number): string {
+  let at = from;
+  while (at < end && at - from <= MOST_NUMBER && isNumberByte(bytes[at] as number)) at += 1;
+  return String.fromCharCode(...bytes.subarray(from, at));
+}
+
+function isNumberByte(byte: number): boolean {
+  return (byte >= ZERO && byte <= ZERO + 9) || byte === MINUS || byte === DOT;
+}
+
+/** A whole number, or a text of one. */
+export class TextOrWhole implements ValueScanner {
+  readonly #number: WholeNumber;
+  readonly #min: number;
+  readonly #max: number;
+
+  constructor(min: number, max: number) {
+    this.#number = new WholeNumber(min, max);
+    this.#min = min;
+    this.#max = max;
+  }
+
+  scan(input: JsonInput, from: number, out: ColumnText): number {
+    if (input.bytes[from] !== QUOTE) return this.#number.scan(input, from, out);
+    const text = shortText(input, from);
+    const value = text === null ? null : wholeNumber(text);
+    if (text === null || value === null || value < this.#min || value > this.#max) return NOT_RECOGNISED;
+    out.writeWhole(value);
+    return from + text.length + 2;
+  }
+}
+
+/** A decimal number, or a text of one, in units of its last place. */
+export class WrittenDecimal implements ValueScanner {
+  readonly #scale: number;
+  readonly #rounding: Rounding | null;
+  readonly #isText: boolean;
+  readonly #min: number;
+  readonly #max: number;
+
+  constructor(spec: {
+    readonly scale: number;
+    readonly min: number;
+    readonly max: number;
+    readonly as?: "text";
+    readonly round?: Rounding;
+  }) {
+    this.#scale = spec.scale;
+    this.#rounding = spec.round ?? null;
+    this.#isText = spec.as === "text";
+    this.#min = Math.round(spec.min * 10 ** spec.scale);
+    this.#max = Math.round(spec.max * 10 ** spec.scale);
+  }
+
+  scan(input: JsonInput, from: number, out: ColumnText): number {
+    const isQuoted = input.bytes[from] === QUOTE;
+    const text = isQuoted ? (this.#isText ? shortText(input, from) : null) : numberText(input, from);
+    if (text === null || (!isQuoted && text.length > MOST_NUMBER)) return NOT_RECOGNISED;
+    const units = decimalUnits(text, this.#scale, this.#rounding);
+    if (units === null || units < this.#min || units > this.#max) return NOT_RECOGNISED;
+    out.writeWhole(units);
+    return from + text.length + (isQuoted ? 2 : 0);
+  }
+}
+
+/** true, false, 0, 1, and what is written of them as texts. */
+export function flagTexts(): ValueScanner {
+  const texts = Object.entries(FLAG_TEXTS).map(([text, value]) => [`"${text}"`, String(value)] as const);
+  return new Literals({ true: "true", false: "false", "0": "false", "1": "true", ...Object.fromEntries(texts) });
+}
+
+/** A UUID, in lower case. */
+export class Uuid implements ValueScanner {
+  scan(input: JsonInput, from: number, out: ColumnText): number {
+    const text = input.bytes[from] === QUOTE ? shortText(input, from) : null;
+    const uuid = text === null ? null : uuidOf(text);
+    if (text === null || uuid === null) return NOT_RECOGNISED;
+    for (let at = 0; at < uuid.length; at++) out.bytes[out.end++] = uuid.charCodeAt(at);
+    return from + text.length + 2;
+  }
+}

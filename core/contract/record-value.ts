@@ -1,0 +1,60 @@
+/**
+ * How a record writes numbers, flags and UUIDs where it does not have them as JSON does. Each value is exact or refused. Stored state depends on what this file
+ * returns for a value, so it may accept more some day, but never read anything otherwise.
+ */
+
+/** How a number of more places than its field has is rounded: to the nearest, with ties to the even digit or away from zero; or cut off. */
+export type Rounding = "half-even" | "half-up" | "down";
+export const ROUNDINGS: readonly Rounding[] = ["half-even", "half-up", "down"];
+
+const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?$/;
+
+/** The integer that a text such as `12`, `-3` or `12.00` says; null for any other text, and beyond 2^53. */
+export function wholeNumber(text: string): number | null {
+  return decimalUnits(text, 0, null);
+}
+
+/**
+ * A number's units of 10^-scale: `12.34` with scale 2 is 1234. null for a text that is no decimal number, one with more places unless `rounding` says what to do with
+ * them, and one of more than 2^53 units.
+ */
+export function decimalUnits(text: string, scale: number, rounding: Rounding | null): number | null {
+  const [, minus, whole, fraction = ""] = NUMBER.exec(text) ?? [];
+  if (whole === undefined) return null;
+  const units = Number(whole + fraction.slice(0, scale).padEnd(scale, "0"));
+  const rest = fraction.slice(scale);
+  if (rounding === null && /[1-9]/.test(rest)) return null;
+  const size = units + (rounding === null ? 0 : carry(units, rest, rounding));
+  if (!Number.isSafeInteger(size)) return null;
+  // Minus zero is zero.
+  return minus === "" ? size : 0 - size;
+}
+
+/** What rounding adds to the units before the places `rest`: 0 or 1. */
+function carry(units: number, rest: string, rounding: Rounding): 0 | 1 {
+  if (rounding === "down" || rest === "" || rest < "5") return 0;
+  const isTie = /^50*$/.test(rest);
+  return isTie && rounding === "half-even" && units % 2 === 0 ? 0 : 1;
+}
+
+/** A double as the shortest decimal number that is it, without an exponent. */
+export function decimalText(value: number): string {
+  const [, minus = "", whole = "", fraction = "", exponent = "0"] =
+    /^(-?)(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/.exec(String(value)) ?? [];
+  if (exponent === "0") return String(value);
+  const point = whole.length + Number(exponent);
+  const digits = whole + fraction;
+  if (point <= 0) return `${minus}0.${"0".repeat(-point)}${digits}`;
+  return `${minus}${digits.slice(0, point).padEnd(point, "0")}${point < digits.length ? `.${digits.slice(point)}` : ""}`;
+}
+
+/** What a flag's texts mean. */
+export const FLAG_TEXTS: Readonly<Record<string, boolean>> = {
+  ...{ true: true, True: true, TRUE: true, "1": true },
+  ...{ false: false, False: false, FALSE: false, "0": false },
+};
+
+/** A UUID of 36 characters in lower case; null for any other text. */
+export function uuidOf(text: string): string | null {
+  return /^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/.test(text) ? text.toLowerCase() : null;
+}
