@@ -53,7 +53,7 @@ afterEach(() => {
 
 function startTideline(namespace: string, ...args: string[]) {
   const env = { ...process.env, KAFKA_BROKERS: brokers, TIDELINE_NAMESPACE: namespace };
-  const child = spawn(process.execPath, [tideline, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [tideline, ...args], { env, stdio: ["pipe", "pipe", "pipe"] });
   children.push(child);
   const output = { out: "", err: "" };
   child.stdout.on("data", (text) => (output.out += text));
@@ -505,6 +505,39 @@ describe("simulate", () => {
     const { sent, acknowledged } = JSON.parse(out) as { sent: number; acknowledged: number };
     expect(acknowledged).toBe(sent);
     expect(total(await heights(topic))).toBe(sent);
+  });
+});
+
+describe("send", () => {
+  test("sends what a pipe has given while the pipe stays open, row by row, in every form of text", async () => {
+    const order = ordersOf(seed);
+    const rows = Array.from(
+      { length: 3 },
+      (_, index) => order(index, Date.now()) as unknown as Record<string, unknown>,
+    );
+    const names = Object.keys(rows[0] ?? {}).filter((name) => rows.every((row) => !Array.isArray(row[name])));
+    const lists = Object.keys(rows[0] ?? {}).filter((name) => !names.includes(name));
+    const quoted = (value: unknown) => `"${String(value).replaceAll('"', '""')}"`;
+    const cells = (row: Record<string, unknown>) =>
+      [...names.map((name) => row[name]), ...lists.map((name) => JSON.stringify(row[name]))].map(quoted).join();
+    for (const [head, text] of [
+      [`${[...names, ...lists].join()}\n`, (row: Record<string, unknown>) => `${cells(row)}\n`],
+      ["", (row: Record<string, unknown>) => `${JSON.stringify(row)}\n`],
+      ["", (row: Record<string, unknown>) => `${JSON.stringify(row, null, 2)}\n`],
+    ] as const) {
+      const namespace = freshNamespace();
+      const { child, ended } = startTideline(namespace, "send", orderCompleted.name, "--json");
+      const topic = topicName(namespace, orderCompleted.name);
+      child.stdin.write(head);
+      for (const [index, row] of rows.entries()) {
+        child.stdin.write(text(row));
+        await until(async () => total(await heights(topic)) === index + 1);
+      }
+      child.stdin.end();
+      expect(JSON.parse((await ended).out)).toMatchObject({ rows: 3, invalid: 0, sent: 3 });
+      const ids = (await readAll(topic)).map(({ value }) => (JSON.parse(value ?? "") as OrderCompletedV1).event_id);
+      expect(ids.sort()).toEqual(rows.map(({ event_id }) => event_id).sort());
+    }
   });
 });
 

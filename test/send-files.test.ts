@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { draw } from "../cli/terminal/sheet.ts";
 import { decimal, instant, integer, list, oneOf, optional, text } from "../core/contract/fields.ts";
 import { stream } from "../core/contract/stream.ts";
 import { type Bytes, openBytes } from "../ingest/read/bytes.ts";
@@ -663,6 +664,20 @@ test("SIGTERM ends it while it waits for more of standard input, and half a row 
   child.kill("SIGTERM");
   expect(await ended).toEqual([130, null]);
   expect(JSON.parse(out)).toMatchObject({ rows: 1_501, valid: 1_500, invalid: 1 });
+});
+
+test("no control character of a file reaches the terminal: an error and a table write them as JSON does", async () => {
+  const hostile = "\u001b[2J\u009b31m\u202eevil\u0007\r";
+  const path = await file("hostile.csv", `event_id,"a${hostile}b"\n`);
+  const program = fileURLToPath(new URL("../cli/tideline.js", import.meta.url));
+  const child = spawn(process.execPath, [program, "send", "order-completed", path, "--dry-run"]);
+  let said = "";
+  child.stderr.on("data", (text) => (said += text));
+  expect(await once(child, "close")).toEqual([1, null]);
+  expect(said).toContain("It has: event_id, a\\u001b[2J\\u009b31m\\u202eevil\\u0007\\rb.");
+  const drawn = await draw({ head: [`h${hostile}`], right: [], rows: [[`c${hostile}\nd`]] });
+  for (const text of [said, drawn]) expect(text).not.toMatch(/[^\P{Cc}\n]|\u202e/u);
+  expect(drawn).toContain("c\\u001b[2J");
 });
 
 test("a Zstandard file is unpacked frame by frame, and one that is damaged anywhere is refused", async () => {
