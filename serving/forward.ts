@@ -4,7 +4,11 @@ import { refusalOf } from "./common/problem.ts";
 import type { AskedRange, Helper } from "./helper.ts";
 import type { Parameters } from "./request/parameters.ts";
 
-type AnswerError = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void;
+interface ForwardingOptions {
+  readonly answerError: (error: unknown, request: FastifyRequest, reply: FastifyReply) => void;
+  /** Told the status of each answer of the helper, and of each refusal in its place. */
+  readonly observe: (status: number) => void;
+}
 
 /** Headers of one connection, which are not passed on (RFC 9110, 7.6.1). */
 const HOP_BY_HOP: ReadonlySet<string> = new Set(["connection", "keep-alive", "transfer-encoding"]);
@@ -13,18 +17,21 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set(["connection", "keep-alive", "tr
  * Lets the helper answer what is too large for this process: proofs, and whatever a route refuses with TOO_LARGE. The helper has larger budgets; what
  * is beyond those it refuses itself. Other errors go to `answerError`.
  */
-export function forwarding(app: FastifyInstance, helper: Helper, answerError: AnswerError): void {
+export function forwarding(app: FastifyInstance, helper: Helper, { answerError, observe }: ForwardingOptions): void {
   const forward = async (request: FastifyRequest, reply: FastifyReply, waits: boolean) => {
     const gone = new AbortController();
     reply.raw.once("close", () => gone.abort());
     try {
       const { method, url, headers } = request;
       const response = await helper.answer({ method, url, headers, waits }, gone.signal);
+      observe(response.statusCode ?? 502);
       for (const [name, value] of Object.entries(response.headers))
         if (value !== undefined && !HOP_BY_HOP.has(name)) void reply.header(name, value);
       await reply.status(response.statusCode ?? 502).send(response);
     } catch (error) {
-      if (!gone.signal.aborted) answerError(error, request, reply);
+      if (gone.signal.aborted) return reply;
+      observe(refusalOf(error).problem.status);
+      answerError(error, request, reply);
     }
     return reply;
   };

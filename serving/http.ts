@@ -74,7 +74,7 @@ export async function createApp(
   const answerError = (error: unknown, request: FastifyRequest, reply: FastifyReply) =>
     sendProblem(request, reply, refusalOf(error), error);
   if (helper === null) app.setErrorHandler(answerError);
-  else forwarding(app, helper, answerError);
+  else forwarding(app, helper, { answerError, observe: (status) => serving.metrics.observeLarge(status) });
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, notRouted(app, request)));
   app.addHook("onRequest", (request, reply, done) => {
     void reply.headers(HEADERS);

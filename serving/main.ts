@@ -191,7 +191,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
         proofs,
         namespace,
         problems,
-        metrics: createMetrics(() => problems.all()),
+        metrics: createMetrics(() => problems.all(), helper),
       },
       { logger, isAllowedHost, requestsPerMinute, version, helper },
     );

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { refusalOf, tooLarge } from "../serving/common/problem.ts";
 import { forwarding } from "../serving/forward.ts";
 import { Helper } from "../serving/helper.ts";
+import { createMetrics, type ServingMetrics } from "../serving/operations/metrics.ts";
 import { parseParameters } from "../serving/request/parameters.ts";
 
 /** The process that answers what is too large for the server, with a small program in its place. */
@@ -16,6 +17,7 @@ const program = fileURLToPath(new URL("./helper-program.js", import.meta.url));
 
 let children: ChildProcess[];
 let helper: Helper;
+let metrics: ServingMetrics;
 let app: FastifyInstance;
 /** Paths that the server tried to answer itself. */
 let tried: string[];
@@ -31,9 +33,13 @@ function open(idleMs = 600_000): void {
   helper = new Helper({ start, logger: pino({ level: "silent" }), idleMs });
   const querystringParser = (text: string) => ({ ...parseParameters(text) });
   app = Fastify({ forceCloseConnections: true, routerOptions: { querystringParser } });
-  forwarding(app, helper, (error, _request, reply) => {
-    const { problem, headers } = refusalOf(error);
-    void reply.status(problem.status).headers(headers).send(problem);
+  metrics = createMetrics(() => [], helper);
+  forwarding(app, helper, {
+    answerError: (error, _request, reply) => {
+      const { problem, headers } = refusalOf(error);
+      void reply.status(problem.status).headers(headers).send(problem);
+    },
+    observe: (status) => metrics.observeLarge(status),
   });
   app.get<{ Params: { name: string } }>("/views/:name", async ({ url, params }) => {
     tried.push(url);
@@ -110,7 +116,7 @@ test("a helper that dies is a 503 for those who wait for it, and the next questi
   expect((await ask("/views/large")).body).toMatchObject({ pid: children[1]?.pid });
 });
 
-test("two large questions are computed at once, 64 wait, and the next one is refused", async () => {
+test("two large questions are computed at once, 64 wait, and the next one is refused; metrics say so", async () => {
   await ask("/views/large");
   const held = Array.from({ length: 66 }, (_, number) => ask(`/held?${number}`));
   await expect.poll(() => helper.waiting).toBe(64);
@@ -120,9 +126,18 @@ test("two large questions are computed at once, 64 wait, and the next one is ref
     headers: { "retry-after": "1" },
     body: { code: "TOO_MANY_REQUESTS" },
   });
+  const scraped = async () =>
+    (await metrics.registry.metrics()).split("\n").filter((line) => line.startsWith("tideline_helper"));
+  expect(await scraped()).toEqual([
+    'tideline_helper_answers_total{status="200"} 1',
+    'tideline_helper_answers_total{status="429"} 1',
+    "tideline_helper_answering 2",
+    "tideline_helper_waiting 64",
+  ]);
   const release = setInterval(() => children[0]?.kill("SIGUSR2"), 5);
   expect(new Set((await Promise.all(held)).map(({ status }) => status))).toEqual(new Set([200]));
   clearInterval(release);
+  expect(await scraped()).toContain('tideline_helper_answers_total{status="200"} 67');
 });
 
 test("a client that leaves, before the answer or within it, ends its request to the helper", async () => {

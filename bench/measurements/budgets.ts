@@ -103,21 +103,27 @@ interface Asked {
 }
 
 /** Asks one question after the other until the signal. */
-async function ask({ ports }: Installation, pathAt: (times: number) => string, signal: AbortSignal): Promise<Asked> {
+async function ask({ ports }: Installation, pathAt: (times: number) => string, ending: AbortSignal): Promise<Asked> {
   const asked: Asked = { path: pathAt(0), answeredMs: [], refused: 0, leftMs: 0 };
   for (let times = 1; ; times++) {
     const startMs = performance.now();
     const path = pathAt(times);
+    // A signal of its own: `fetch` leaves its listeners with one that it was given.
+    const giving = new AbortController();
+    const give = () => giving.abort();
+    ending.addEventListener("abort", give);
     try {
-      const response = await fetch(`http://127.0.0.1:${ports.api}${path}`, { signal });
+      const response = await fetch(`http://127.0.0.1:${ports.api}${path}`, { signal: giving.signal });
       const body = await response.arrayBuffer();
       if (response.status === 200) asked.answeredMs.push(performance.now() - startMs);
       else if (response.status === 429) asked.refused += 1;
       else throw new Error(`${path}: ${response.status} ${Buffer.from(body).toString()}`);
-      if (response.status === 429) await delay(1_000, undefined, { signal });
+      if (response.status === 429) await delay(1_000, undefined, { signal: giving.signal });
     } catch (error) {
-      if (!signal.aborted) throw error;
+      if (!ending.aborted) throw error;
       return { ...asked, leftMs: performance.now() - startMs };
+    } finally {
+      ending.removeEventListener("abort", give);
     }
   }
 }

@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { Failure } from "../../core/failures.ts";
 import type { Standing } from "../read/live/standings.ts";
 
@@ -10,18 +10,30 @@ import type { Standing } from "../read/live/standings.ts";
  *   tideline_view_complete{view}                        1 when batch version and live state tile the log
  *   tideline_view_batch_version{view}                   number of the newest batch version
  *   tideline_view_cells{view}                           cells of live state in Redis
+ *   tideline_helper_answers_total{status}               answers of the helper process, which computes what is large; each is a request above, too
+ *   tideline_helper_answering, tideline_helper_waiting  large answers that it computes now, and that wait for a turn
  *   tideline_failing{kind,name,code}                    1 for each thing that fails again and again, in the whole installation
  *   and prom-client's metrics of the process
  */
 export interface ServingMetrics {
   readonly registry: Registry;
+  observeLarge(status: number): void;
   observeRequest(route: string, method: string, status: number, seconds: number): void;
   /** `standing` is null for a view of which nothing is published. */
   setView(view: string, standing: Standing | null): void;
 }
 
-/** `problems` is asked at every scrape. */
-export function createMetrics(problems: () => readonly Failure[] = () => []): ServingMetrics {
+/** What the helper has to do at the moment. */
+export interface LargeAnswers {
+  readonly inUse: number;
+  readonly waiting: number;
+}
+
+/** `problems` and `helper` are asked at every scrape; without a helper nothing is said of it. */
+export function createMetrics(
+  problems: () => readonly Failure[] = () => [],
+  helper: LargeAnswers | null = null,
+): ServingMetrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -42,6 +54,25 @@ export function createMetrics(problems: () => readonly Failure[] = () => []): Se
       for (const { kind, name, code } of problems()) this.set({ kind, name, code }, 1);
     },
   });
+  const large = new Counter({
+    name: "tideline_helper_answers_total",
+    help: "Answers of the helper process, which computes what is large, by status",
+    labelNames: ["status"],
+    registers,
+  });
+  if (helper !== null) {
+    const asked = (name: string, help: string, value: () => number) =>
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(value());
+        },
+      });
+    asked("tideline_helper_answering", "Large answers that the helper computes now", () => helper.inUse);
+    asked("tideline_helper_waiting", "Large answers that wait for a turn", () => helper.waiting);
+  }
   const gauge = (name: string, help: string) => new Gauge({ name, help, labelNames: ["view"], registers });
   const freshness = gauge("tideline_view_freshness_seconds", "Age of the newest change in an answer");
   const complete = gauge("tideline_view_complete", "1 when batch version and live state tile the log");
@@ -49,6 +80,7 @@ export function createMetrics(problems: () => readonly Failure[] = () => []): Se
   const cells = gauge("tideline_view_cells", "Cells of live state in Redis");
   return {
     registry,
+    observeLarge: (status) => large.inc({ status }),
     observeRequest: (route, method, status, seconds) => requests.observe({ route, method, status }, seconds),
     setView: (view, standing) => {
       complete.set({ view }, standing !== null && standing.missing === null ? 1 : 0);
