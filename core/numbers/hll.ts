@@ -81,6 +81,8 @@ export function registerSql(source: string): string {
   return `SELECT * EXCLUDE (x, bits), (x & ${REGISTER_COUNT - 1})::INTEGER AS register, ${rank} AS rank FROM ${bits}`;
 }
 
+const NO_REGISTERS = new Uint8Array();
+
 /** A sketch's registers: sparse while few are set, then 16 KiB. Mutable; `offer` and `merge` are the MAX of the protocol. */
 export class Registers {
   #sparse: Map<number, number> | null = new Map();
@@ -137,9 +139,15 @@ export class Registers {
   }
 
   /** How many registers hold each rank. */
-  #histogram(): number[] {
-    const histogram = new Array<number>(64).fill(0);
-    for (const rank of this.#dense ?? this.#sparse?.values() ?? []) histogram[rank] = (histogram[rank] ?? 0) + 1;
+  #histogram(): Uint32Array {
+    const histogram = new Uint32Array(64);
+    const dense = this.#dense ?? NO_REGISTERS;
+    // By index: one loop over either kind of registers takes four times as long.
+    for (let register = 0; register < dense.length; register++) {
+      const rank = dense[register] ?? 0;
+      histogram[rank] = (histogram[rank] ?? 0) + 1;
+    }
+    for (const rank of this.#sparse?.values() ?? []) histogram[rank] = (histogram[rank] ?? 0) + 1;
     if (this.#sparse) histogram[0] = REGISTER_COUNT - this.#sparse.size;
     return histogram;
   }
