@@ -3,8 +3,9 @@ import { componentsOf } from "../core/definition/components.ts";
 import type { View } from "../core/definition/view.ts";
 import type { Ledger } from "../core/log/ledger.ts";
 import { ROWS, type StateValue } from "../core/measures/measure.ts";
-import { type GroupValue, groupKey, groupValue } from "../core/state/cells.ts";
+import { groupKey, groupKeyWith, groupValue } from "../core/state/cells.ts";
 import { countedSql, partialItemsSql, partialSql, wide } from "../core/state/compile.ts";
+import { below, type GroupTree } from "../core/state/group-tree.ts";
 import type { KeptStatements } from "../store/duckdb/kept-statements.ts";
 import { type BucketDelta, cellField } from "../store/redis/chain-state.ts";
 
@@ -26,8 +27,7 @@ export async function statesByPartition(
   const components = wide(view);
   const rows = view.each === null ? components.findIndex(({ key }) => key === ROWS.name) : -1;
   for (const chunk of await statements.columns(partialSql(view, events))) {
-    for (const { row, partition, delta, group } of gathered.cells(chunk)) {
-      const key = groupKey(group);
+    for (const { row, partition, delta, key } of gathered.cells(chunk)) {
       for (const [index, component] of components.entries()) {
         const value = gathered.after(chunk, index, row);
         if (value === null) continue;
@@ -41,11 +41,10 @@ export async function statesByPartition(
   }
   for (const component of componentsOf(view).filter(({ form }) => form === "items")) {
     for (const chunk of await statements.columns(partialItemsSql(view, component, events))) {
-      for (const { row, delta, group } of gathered.cells(chunk)) {
+      for (const { row, delta, key } of gathered.cells(chunk)) {
         const value = gathered.after(chunk, 1, row);
         if (value === null) continue;
-        group.push(groupValue(gathered.after(chunk, 0, row)));
-        const field = cellField(component.key, groupKey(group));
+        const field = cellField(component.key, groupKeyWith(key, groupValue(gathered.after(chunk, 0, row))));
         delta.values.push({ merge: component.merge, field, value: BigInt(value as bigint) });
       }
     }
@@ -62,19 +61,22 @@ class Gathering {
   readonly partitions = new Map<number, { deltas: BucketDelta[]; counted: number }>();
   readonly #buckets = new Map<number, Map<number, Building>>();
   readonly #dimensions: number;
+  readonly #keys: GroupTree<string> = { next: null, held: null };
 
   constructor(dimensions: number) {
     this.#dimensions = dimensions;
   }
 
-  /** Where each row of a chunk belongs. `group` is the caller's to change. */
+  /** Where each row of a chunk belongs; `key` stands for its group. */
   *cells(chunk: readonly (readonly DuckDBValue[])[]) {
     const [partitions = [], buckets = []] = chunk;
     const dimensions = chunk.slice(2, 2 + this.#dimensions);
     for (let row = 0; row < partitions.length; row++) {
       const [partition, bucket] = [Number(partitions[row]), Number(buckets[row])];
-      const group: GroupValue[] = dimensions.map((values) => groupValue(values[row]));
-      yield { row, partition, delta: this.#delta(partition, bucket), group };
+      let level = this.#keys;
+      for (const values of dimensions) level = below(level, groupValue(values[row]));
+      level.held ??= groupKey(dimensions.map((values) => groupValue(values[row])));
+      yield { row, partition, delta: this.#delta(partition, bucket), key: level.held };
     }
   }
 

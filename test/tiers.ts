@@ -27,6 +27,7 @@ export const UNIT = [
   "test/report-budget.test.ts",
   "test/scratch.test.ts",
   "test/secrets.test.ts",
+  "test/settling.test.ts",
   "test/send-files.test.ts",
   "test/send-tables.test.ts",
   "test/stored-definitions.test.ts",
@@ -39,6 +40,7 @@ export const UNIT = [
   "test/laws/measures.test.ts",
   "test/laws/numbers.test.ts",
   "test/laws/originals.test.ts",
+  "test/laws/group-keys.test.ts",
   "test/laws/spans.test.ts",
   "test/laws/stuck-lanes.test.ts",
 ];

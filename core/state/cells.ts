@@ -143,6 +143,11 @@ export function groupKey(group: readonly GroupValue[]): string {
   return JSON.stringify(group);
 }
 
+/** The key of a group with one more value at its end, from the group's key. */
+export function groupKeyWith(key: string, value: GroupValue): string {
+  return `${key === "[]" ? "[" : `${key.slice(0, -1)},`}${JSON.stringify(value)}]`;
+}
+
 export function groupFromKey(key: string): GroupValue[] {
   return JSON.parse(key) as GroupValue[];
 }

@@ -9,7 +9,8 @@ import { Budget, type BudgetLimits, REGISTERS_A_MERGE } from "../../../core/quer
 import { type RowExtent, rowsRead } from "../../../core/query/extents.ts";
 import type { TopOrder } from "../../../core/query/top-order.ts";
 import { STEP, type Work } from "../../../core/query/work.ts";
-import { type GroupValue, groupKey, groupValue } from "../../../core/state/cells.ts";
+import { type GroupValue, groupValue } from "../../../core/state/cells.ts";
+import { below, type GroupTree } from "../../../core/state/group-tree.ts";
 import type { DataDirectory } from "../../../store/files/files.ts";
 import { inTurns } from "../../common/turns.ts";
 import { type BucketTile, type GroupCells, groupWeight } from "../cells/tile-cells.ts";
@@ -200,7 +201,9 @@ interface Gathering {
 
 /** Rows of all statements by cell. Everything that is held counts. */
 class Gathered {
-  readonly #cells = new Map<string, Gathering>();
+  readonly #cells: Gathering[] = [];
+  /** By bucket, then by the values of the dimensions. */
+  readonly #root: GroupTree<Gathering> = { next: null, held: null };
   readonly #plan: BatchPlan;
   readonly #budget: Budget;
 
@@ -259,7 +262,7 @@ class Gathered {
   *tiles(): Work<Omit<BatchCells, "rows">> {
     const buckets = new Map<EpochMs, GroupCells[]>();
     let [weight, seen] = [0, 0];
-    for (const { bucket, ...cells } of this.#cells.values()) {
+    for (const { bucket, ...cells } of this.#cells) {
       const groups = buckets.get(bucket) ?? [];
       if (groups.push(cells) === 1) buckets.set(bucket, groups);
       weight += groupWeight(cells);
@@ -271,13 +274,14 @@ class Gathered {
 
   #cell(columns: DuckDBValue[][], row: number): Gathering {
     const bucket = Number(columns[0]?.[row]);
-    const group = this.#plan.by.map((_, index) => groupValue(columns[1 + index]?.[row]));
-    const key = `${bucket}${groupKey(group)}`;
-    const held = this.#cells.get(key);
-    if (held !== undefined) return held;
+    let level = below(this.#root, bucket);
+    for (let index = 1; index <= this.#plan.by.length; index++) level = below(level, groupValue(columns[index]?.[row]));
+    if (level.held !== null) return level.held;
     this.#budget.spend("cells", 1);
+    const group = this.#plan.by.map((_, index) => groupValue(columns[1 + index]?.[row]));
     const cell: Gathering = { bucket, group, values: [], items: [], sketches: [] };
-    this.#cells.set(key, cell);
+    level.held = cell;
+    this.#cells.push(cell);
     return cell;
   }
 }
