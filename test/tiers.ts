@@ -28,6 +28,7 @@ export const UNIT = [
   "test/scratch.test.ts",
   "test/secrets.test.ts",
   "test/settling.test.ts",
+  "test/turns.test.ts",
   "test/send-files.test.ts",
   "test/send-tables.test.ts",
   "test/stored-definitions.test.ts",

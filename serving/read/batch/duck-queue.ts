@@ -3,7 +3,7 @@ import type { Work } from "../../../core/query/work.ts";
 import type { Duck, DuckPool } from "../../../store/duckdb/duck.ts";
 import { namedDuckError } from "../../../store/duckdb/duck-errors.ts";
 import { overloaded, readingTooSlow, tooLarge } from "../../common/problem.ts";
-import { inTurns } from "../../common/turns.ts";
+import { inTurns, isSliceOver, turn } from "../../common/turns.ts";
 
 export interface DuckQueueOptions {
   /** How many statements run at once. */
@@ -50,6 +50,8 @@ export class DuckQueue {
         chunk !== null && chunk.rowCount > 0;
         chunk = await result.fetchChunk()
       ) {
+        // Chunks of several statements come at once, and taking their values out of one is work, too.
+        if (isSliceOver()) await turn();
         await inTurns(onChunk(chunk.getColumns()), null);
       }
     } catch (error) {
