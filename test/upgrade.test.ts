@@ -94,9 +94,9 @@ beforeAll(async () => {
       ({ status }) => status,
       () => 0,
     );
-  await Promise.race([until("the API is ready", isReady, (status) => status === 200, 300_000), ended]);
+  await Promise.race([until("the API is ready", isReady, (status) => status === 200, 840_000), ended]);
   connection = await Connection.connect({ address: `127.0.0.1:${ports.temporal}` });
-}, 360_000);
+}, 900_000);
 
 afterAll(async () => {
   await connection?.close();

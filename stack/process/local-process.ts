@@ -74,6 +74,12 @@ interface Running {
   ending: Ending | undefined;
 }
 
+/**
+ * How long a server may take until it answers. After a crash Kafka reads its log again, and Redis its file, which takes minutes where they are
+ * large or the machine is busy. A server that has ended is noticed at once.
+ */
+export const SERVER_READY_LIMIT_MS = 600_000;
+
 const probeEveryMs = 100;
 const probeLimitMs = 3000;
 const notRunning: Ending = { expected: true, how: "not running" };

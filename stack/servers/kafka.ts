@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Admin } from "@platformatic/kafka";
-import { LocalProcess } from "../process/local-process.ts";
+import { LocalProcess, SERVER_READY_LIMIT_MS } from "../process/local-process.ts";
 import { run } from "../process/run.ts";
 import type { Work } from "../process/work.ts";
 import { exists } from "../programs/cache.ts";
@@ -97,7 +97,7 @@ export function kafkaProcess(home: string, cacheDir: string, ports: Ports): Loca
       return { command, args: [...args, propertiesFile], env };
     },
     probe: (signal) => answersMetadata(`127.0.0.1:${ports.kafka}`, signal),
-    readyLimitMs: 90_000,
+    readyLimitMs: SERVER_READY_LIMIT_MS,
     graceMs: 30_000,
   });
 }

@@ -1,7 +1,7 @@
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { LocalProcess } from "../process/local-process.ts";
+import { LocalProcess, SERVER_READY_LIMIT_MS } from "../process/local-process.ts";
 import type { Work } from "../process/work.ts";
 import { cached } from "../programs/cache.ts";
 import { canInstallPackages, findProgram, installPackages, serverMissing } from "../programs/programs.ts";
@@ -67,7 +67,7 @@ export function redisProcess(home: string, cacheDir: string, ports: Ports): Loca
       return { command, args: [configFile] };
     },
     probe: () => answersPing(`redis://127.0.0.1:${ports.redis}`),
-    readyLimitMs: 60_000,
+    readyLimitMs: SERVER_READY_LIMIT_MS,
     graceMs: 10_000,
   });
 }

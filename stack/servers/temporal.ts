@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Connection } from "@temporalio/client";
-import { LocalProcess } from "../process/local-process.ts";
+import { LocalProcess, SERVER_READY_LIMIT_MS } from "../process/local-process.ts";
 import { findTemporal } from "../programs/temporal-program.ts";
 import { type Ports, requireFreePorts } from "./ports.ts";
 
@@ -38,7 +38,7 @@ export function temporalProcess(home: string, cacheDir: string, ports: Ports): L
       return { command, args };
     },
     probe: (signal) => answers(`127.0.0.1:${ports.temporal}`, `http://127.0.0.1:${ports.temporalUi}`, signal),
-    readyLimitMs: 90_000,
+    readyLimitMs: SERVER_READY_LIMIT_MS,
     graceMs: 15_000,
   });
 }
