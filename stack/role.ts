@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { LocalProcess, NotReadyYet } from "./process/local-process.ts";
+import { LocalProcess, NotReadyYet, SERVER_READY_LIMIT_MS } from "./process/local-process.ts";
 
 /** One of Tideline's own processes: a `tideline` command that runs until it is told to stop. */
 export interface Role {
@@ -78,6 +78,7 @@ export function roleProcess(
     },
     onUnready,
     readyLimitMs: 90_000,
+    answerLimitMs: SERVER_READY_LIMIT_MS,
     graceMs: 30_000,
   });
 }

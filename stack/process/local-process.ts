@@ -64,6 +64,8 @@ export interface ProcessPlan {
    */
   onUnready?(reasons: readonly string[]): void;
   readonly readyLimitMs: number;
+  /** How long it may give no answer at all; `readyLimitMs` when absent. */
+  readonly answerLimitMs?: number;
   readonly graceMs: number;
 }
 
@@ -75,8 +77,8 @@ interface Running {
 }
 
 /**
- * How long a server may take until it answers. After a crash Kafka reads its log again, and Redis its file, which takes minutes where they are
- * large or the machine is busy. A server that has ended is noticed at once.
+ * How long a server or role may take until it answers. After a crash Kafka reads its log again, and Redis its file, which takes minutes where they are
+ * large or the machine is busy. What has ended is noticed at once.
  */
 export const SERVER_READY_LIMIT_MS = 600_000;
 
@@ -184,7 +186,8 @@ export class LocalProcess implements ProcessHandle {
   }
 
   async #untilReady(running: Running, signal: AbortSignal): Promise<void> {
-    const deadline = performance.now() + this.#plan.readyLimitMs;
+    const { readyLimitMs, answerLimitMs = readyLimitMs } = this.#plan;
+    const beganMs = performance.now();
     for (;;) {
       signal.throwIfAborted();
       if (running.ending !== undefined) {
@@ -193,13 +196,14 @@ export class LocalProcess implements ProcessHandle {
       try {
         return await this.#plan.probe(AbortSignal.any([signal, AbortSignal.timeout(probeLimitMs)]));
       } catch (cause) {
-        const isLate = performance.now() > deadline;
+        const tookMs = performance.now() - beganMs;
+        const isLate = tookMs > readyLimitMs;
         if (cause instanceof NotReadyYet && (isLate || cause.failing.length > 0)) {
           this.#plan.onUnready?.(cause.failing.length > 0 ? cause.failing : [cause.message]);
           return;
         }
-        if (isLate) {
-          const limit = `does not answer after ${this.#plan.readyLimitMs / 1000} s`;
+        if (tookMs > answerLimitMs) {
+          const limit = `does not answer after ${answerLimitMs / 1000} s`;
           throw this.#notReady(limit, await this.#tail(running), cause);
         }
       }
