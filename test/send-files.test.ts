@@ -20,7 +20,7 @@ import { type InvalidRow, refusalText } from "../ingest/send/refusal.ts";
 import { sendEvents } from "../ingest/send/send-events.ts";
 import { openSource } from "../ingest/send/send-rows.ts";
 import { FILE_DEFAULTS, type FileOptions } from "../ingest/send/source.ts";
-import { PLAIN_FORMS, type ValueForms } from "../ingest/send/value-forms.ts";
+import { PLAIN_FORMS, readTime, type ValueForms } from "../ingest/send/value-forms.ts";
 import { DuckPool } from "../store/duckdb/duck.ts";
 import { ordersOf } from "../systems/shop/orders/orders.ts";
 
@@ -727,4 +727,20 @@ test("Parquet is read whatever its folder and its name have in them", async () =
   duck.closeSync();
   pool.close();
   expect((await read(path)).events).toEqual([{ id: "a", station: "x", at: AT }]);
+});
+
+test("half days, months and weeks of ISO 8601 are times, and those that there are not are none", () => {
+  const forms = { ...PLAIN_FORMS, dateOrder: "mdy" as const };
+  const read = (text: string) => {
+    const time = readTime(text, forms);
+    return time === null ? null : new Date(time).toISOString();
+  };
+  expect(read("05/03/2016 11:40:00 PM")).toBe("2016-05-03T23:40:00.000Z");
+  expect(read("5/3/2016 12:05 am")).toBe("2016-05-03T00:05:00.000Z");
+  expect(read("2026-3-1 12:00 p.m.")).toBe("2026-03-01T12:00:00.000Z");
+  expect(read("2011-W22")).toBe("2011-05-30T00:00:00.000Z");
+  expect(read("2020W53-7")).toBe("2021-01-03T00:00:00.000Z");
+  expect(read("2026-03")).toBe("2026-03-01T00:00:00.000Z");
+  for (const none of ["5/3/2016 13:05 PM", "5/3/2016 0:05 am", "2021-W53", "2026-W00", "2026-13", "2026-2-30"])
+    expect(read(none)).toBeNull();
 });
