@@ -74,6 +74,7 @@ const folders = {
     archive: ["."],
     versions: ["."],
     refresh: [".", "archive", "versions"],
+    settlement: [".", "archive", "versions", "refresh"],
     recompute: [".", "archive", "versions", "refresh"],
     report: [".", "archive"],
   },

@@ -7,6 +7,7 @@ import { rebuildActivities } from "./rebuild-activities.ts";
 import { refreshActivities } from "./refresh-activities.ts";
 import { reportActivities } from "./report-activities.ts";
 import { retentionActivities } from "./retention-activities.ts";
+import { settleActivities } from "./settle-activities.ts";
 
 /**
  * Every activity. Each can run twice, at the same time, and be killed anywhere (invariant 13): what makes that so lies
@@ -15,6 +16,7 @@ import { retentionActivities } from "./retention-activities.ts";
 export function createActivities(deps: ActivityDeps) {
   return {
     ...archiveActivities(deps),
+    ...settleActivities(deps),
     ...refreshActivities(deps),
     ...rebuildActivities(deps),
     ...backfillActivities(deps),
@@ -33,3 +35,4 @@ export type { Delivered } from "../batch-layer/report/deliver.ts";
 export type { Comparison } from "../core/log/documents.ts";
 export type { ViewProof } from "./proof-activities.ts";
 export type { ReportWritten } from "./report-activities.ts";
+export type { NamedFailure, NamedSettled, SettlementPlan } from "./settle-activities.ts";

@@ -1,18 +1,17 @@
 import { writeDelta } from "../batch-layer/refresh/delta.ts";
-import { healLive } from "../batch-layer/refresh/heal-live.ts";
 import { LiveStateDiffers } from "../batch-layer/refresh/ledger-check.ts";
 import { checkDelta, finishPublish, publishDelta } from "../batch-layer/refresh/refresh.ts";
 import { sealCut } from "../batch-layer/refresh/seal.ts";
 import { sendUnreadLetters } from "../batch-layer/refresh/unread-letters.ts";
-import type { ViewTarget } from "../batch-layer/stores.ts";
 import { type Compaction, compact } from "../batch-layer/versions/compact.ts";
 import { versionPrefix } from "../batch-layer/versions/publish.ts";
 import type { StateFile } from "../core/log/documents.ts";
 import { addLedgers, EMPTY_LEDGER, type Ledger } from "../core/log/ledger.ts";
-import { type Cut, type CutJson, cutFromJson, cutToJson } from "../core/log/position.ts";
+import { type CutJson, cutFromJson, cutToJson } from "../core/log/position.ts";
 import { beginGeneration } from "../store/archive/generation-start.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, chainOf, shownName, viewTarget } from "./deps.ts";
+import { differing } from "./live-difference.ts";
 
 /** The version that a refresh builds on: V with its cut C. */
 export interface RefreshBase {
@@ -41,23 +40,6 @@ export interface DeltaWritten {
   readonly ledger: Ledger;
   /** Whether the speed layer's ledger was there to compare with. */
   readonly compared: boolean;
-}
-
-/** What a refresh fails with when the speed layer counted its span otherwise. */
-async function differing(
-  deps: ActivityDeps,
-  target: ViewTarget,
-  { base, to }: { readonly base: RefreshBase; readonly to: Cut },
-  found: LiveStateDiffers,
-): Promise<Error> {
-  const span = { version: base.version, to, found, nowMs: Date.now() };
-  const { error, dropped } = await healLive(deps.stores, target, chainOf(deps, target), span);
-  if (dropped) {
-    const view = await shownName(deps, target);
-    deps.metrics.liveResets.inc({ view });
-    deps.logger.error({ view, generation: target.generation, version: base.version }, error.message);
-  }
-  return error;
 }
 
 /** The newest version of a generation that this release does not continue; null when it does. */
@@ -122,7 +104,9 @@ export function refreshActivities(deps: ActivityDeps) {
           };
         } catch (error) {
           if (delta.file !== null) await stores.data.remove(delta.file.file);
-          throw error instanceof LiveStateDiffers ? await differing(deps, target, { base, to: span.to }, error) : error;
+          throw error instanceof LiveStateDiffers
+            ? await differing(deps, target, { version: base.version, to: span.to }, error)
+            : error;
         }
       }),
 

@@ -1,6 +1,7 @@
-import { CancellationScope, proxyActivities, setCurrentDetails, sleep } from "@temporalio/workflow";
+import { CancellationScope, patched, proxyActivities, setCurrentDetails, sleep } from "@temporalio/workflow";
 import type { Activities, Comparison } from "../activities/activities.ts";
 import { refreshView } from "./refresh-view.ts";
+import { settleStream } from "./settle-stream.ts";
 import { inParallel } from "./shared/parallel.ts";
 import { label, STEP } from "./shared/run.ts";
 import { startOrJoin } from "./shared/start-or-join.ts";
@@ -36,15 +37,20 @@ export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResu
   const { namespace, served, next, stream, held, frozen = false } = adoption;
   label({ stream });
   await build(next);
+  // Runs that the release before began go on as they began.
+  const settled = patched("settle-streams");
+  const settle = (views: readonly string[]) =>
+    startOrJoin({ workflow: settleStream, namespace, kind: "settle", target: stream, input: { stream, views } });
   const refresh = (target: string) =>
     startOrJoin({ workflow: refreshView, namespace, kind: "refresh", target, input: { view: target } });
   let comparison: Comparison | null = null;
   let caughtUp = false;
   for (let attempt = 1; attempt <= TRIES && !caughtUp; attempt++) {
     setCurrentDetails(`${next}: catching up with ${served}, look ${attempt}`);
-    // In this order: they are compared at the cut of the served one, and the other must not have gone past it.
-    await refresh(next);
-    if (!frozen) await refresh(view);
+    // The next one first: they are compared at the cut of the served one, and the other must not have gone past it.
+    const views = frozen ? [next] : [next, view];
+    if (settled) await settle(views);
+    else for (const one of views) await refresh(one);
     const ready = await activities.hasCaughtUp.executeWithOptions({ summary: "is it as fresh?" }, [{ served, next }]);
     if (ready && !frozen)
       comparison = await activities.compareGenerations.executeWithOptions({ summary: `against ${served}` }, [

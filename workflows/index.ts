@@ -11,3 +11,4 @@ export { rebuildView } from "./rebuild-view.ts";
 export { refreshView } from "./refresh-view.ts";
 export { retireGenerations } from "./retire-generations.ts";
 export { scheduledRun } from "./scheduled-run.ts";
+export { settleStream } from "./settle-stream.ts";

@@ -9,6 +9,7 @@ import { guardRetention } from "./guard-retention.ts";
 import { proveViews } from "./prove-views.ts";
 import { refreshView } from "./refresh-view.ts";
 import { retireGenerations } from "./retire-generations.ts";
+import { settleStream } from "./settle-stream.ts";
 import { type Kind, STREAM_KINDS } from "./shared/names.ts";
 import { inParallel } from "./shared/parallel.ts";
 import { label, STEP } from "./shared/run.ts";
@@ -44,6 +45,8 @@ function subjectOf({ kind, target }: ScheduledRunInput): { stream?: string; view
 
 function start({ kind, target, namespace }: ScheduledRunInput) {
   switch (kind) {
+    case "settle":
+      return startOrJoin({ workflow: settleStream, namespace, kind, target, input: { stream: target } });
     case "archive":
       return startOrJoin({ workflow: archiveStream, namespace, kind, target, input: { stream: target } });
     case "compact-archive":

@@ -1,5 +1,5 @@
 import type { DesiredSchedule } from "../activities/worker/schedules.ts";
-import { type Kind, STREAM_KINDS, SUMMARIES, scheduledTimeoutMs, scheduleId } from "./shared/names.ts";
+import { type Kind, SUMMARIES, scheduledTimeoutMs, scheduleId } from "./shared/names.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
@@ -9,10 +9,11 @@ type Timing = { readonly shown: string } & (
   | { readonly cron: string }
 );
 
-/** Refreshes begin when the archive of the same minute is likely to be done; the rest when neither is likely to be at work. */
+/**
+ * A worker starts a settlement when there is something to settle (activities/worker/settlements.ts); its schedule makes up for one that did not come.
+ */
 const TIMING = {
-  archive: { everyMs: MINUTE_MS, offsetMs: 0, shown: "every minute" },
-  refresh: { everyMs: MINUTE_MS, offsetMs: 20_000, shown: "every minute" },
+  settle: { everyMs: 10 * MINUTE_MS, offsetMs: 0, shown: "every ten minutes, and when there is something new" },
   retention: { everyMs: 10 * MINUTE_MS, offsetMs: 40_000, shown: "every ten minutes" },
   retire: { everyMs: 60 * MINUTE_MS, offsetMs: 25 * MINUTE_MS + 45_000, shown: "every hour" },
   "compact-archive": { everyMs: 60 * MINUTE_MS, offsetMs: 5 * MINUTE_MS + 45_000, shown: "every hour" },
@@ -21,8 +22,8 @@ const TIMING = {
 } as const satisfies Partial<Record<Kind, Timing>>;
 
 /**
- * What runs by itself: each stream is archived, its archive compacted and its retention watched, each view is refreshed, the day before is reported on,
- * and what is served is proven. `reported` are the views of the system's report; absent without one.
+ * What runs by itself: each stream is settled, its archive compacted and its retention watched, the day before is reported on, and what is served is
+ * proven. `reported` are the views of the system's report; absent without one.
  */
 export function desiredSchedules(
   namespace: string,
@@ -44,8 +45,9 @@ export function desiredSchedules(
     };
   };
   return [
-    ...[...streams].flatMap((stream) => STREAM_KINDS.map((kind) => schedule(kind, stream))),
-    ...[...known].map((view) => schedule("refresh", view)),
+    ...[...streams].flatMap((stream) =>
+      (["settle", "compact-archive", "retention"] as const).map((kind) => schedule(kind, stream)),
+    ),
     ...(reported?.every((view) => known.has(view)) ? [schedule("report", "daily")] : []),
     schedule("retire", "generations"),
     schedule("prove", "views"),

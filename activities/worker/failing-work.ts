@@ -31,11 +31,12 @@ const MOST_SCHEDULES = 100;
  * failed three times. Costs two questions while all is well, and one for each run that has been under way for some seconds.
  */
 export async function failingWork(client: Client, place: WorkPlace, nowMs = Date.now()): Promise<Failure[]> {
-  const [runs, schedules] = await Promise.all([
+  const [runs, schedules, settlements] = await Promise.all([
     failingRuns(client, place, nowMs),
     failingSchedules(client, place, nowMs),
+    failingSettlements(client, place, nowMs),
   ]);
-  return [...runs, ...schedules];
+  return [...runs, ...schedules, ...settlements];
 }
 
 /** Runs under way whose workflow task or activity has failed three times. */
@@ -133,8 +134,40 @@ async function failingSchedule(client: Client, place: WorkPlace, id: string, now
   return {
     kind: "schedule",
     name,
-    views: viewsOfSchedule(place, schedule.action.args),
     ...(await runReason(client, newest)),
+    views: viewsOfSchedule(place, schedule.action.args),
+    failures: SAME_REASON,
+    sinceMs: Math.min(...runs.map(({ startTime }) => startTime.getTime())),
+    atMs: nowMs,
+  };
+}
+
+/** Streams whose last three settlements failed: workers start them without a schedule. */
+async function failingSettlements(client: Client, place: WorkPlace, nowMs: number): Promise<Failure[]> {
+  const known = new Set<string>();
+  const failed = `TaskQueue = '${place.taskQueue}' AND WorkflowType = 'settleStream' AND ExecutionStatus IN ('Failed', 'TimedOut') AND CloseTime > '${isoOf(nowMs - LOOK_BACK_MS)}'`;
+  while (known.size < MOST_SCHEDULES) {
+    const others = [...known].map((id) => ` AND WorkflowId != '${id}'`).join("");
+    const ids = (await firstOf(client, failed + others, 50)).map(({ workflowId }) => workflowId);
+    if (ids.length === 0) break;
+    for (const id of ids) known.add(id);
+  }
+  const found = await Promise.all([...known].map((id) => failingSettlement(client, place, id, nowMs)));
+  return found.filter((one) => one !== null);
+}
+
+async function failingSettlement(client: Client, place: WorkPlace, id: string, nowMs: number): Promise<Failure | null> {
+  const runs = await firstOf(client, `WorkflowId = '${id}' AND ExecutionStatus != 'Running'`, SAME_REASON);
+  const [newest] = runs;
+  const failed = runs.every(({ status: { name } }) => name === "FAILED" || name === "TIMED_OUT");
+  if (newest === undefined || runs.length < SAME_REASON || !failed) return null;
+  const name = withoutNamespace(place, id);
+  const { views, ...reason } = await runReason(client, newest);
+  return {
+    kind: "workflow",
+    name,
+    views: views.length > 0 ? views : viewsOfRun(place, name),
+    ...reason,
     failures: SAME_REASON,
     sinceMs: Math.min(...runs.map(({ startTime }) => startTime.getTime())),
     atMs: nowMs,
@@ -142,17 +175,24 @@ async function failingSchedule(client: Client, place: WorkPlace, id: string, now
 }
 
 /** Why a run failed: the innermost failure that an activity or a workflow raised. */
-async function runReason(client: Client, { workflowId, runId, status }: WorkflowExecutionInfo): Promise<Reason> {
+async function runReason(
+  client: Client,
+  { workflowId, runId, status }: WorkflowExecutionInfo,
+): Promise<Reason & { readonly views: readonly string[] }> {
   const hint = "Look at its last runs in Temporal's UI, or into the worker's log.";
-  if (status.name === "TIMED_OUT") return { code: TIMED_OUT, message: "its run did not end in time", hint };
+  if (status.name === "TIMED_OUT") return { code: TIMED_OUT, message: "its run did not end in time", hint, views: [] };
   const error: unknown = await client.workflow
     .getHandle(workflowId, runId, { followRuns: false })
     .result()
     .catch((failure: unknown) => failure);
   let reason: Reason = { code: "UNEXPECTED", message: error instanceof Error ? error.message : "it failed", hint };
-  for (let cause = error; cause instanceof Error; cause = cause.cause)
-    if (cause instanceof ApplicationFailure) reason = { code: codeOf(cause.type), ...saidBy(cause, hint) };
-  return reason;
+  let views: readonly string[] = [];
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (!(cause instanceof ApplicationFailure)) continue;
+    reason = { code: codeOf(cause.type), ...saidBy(cause, hint) };
+    views = viewsIn(cause);
+  }
+  return { ...reason, views };
 }
 
 /** An activity's failure carries its hint twice: at the end of its message, and as a detail. */
@@ -161,6 +201,13 @@ function saidBy({ message, details }: ApplicationFailure, otherwise: string): Om
   const hint = typeof detail === "object" && detail !== null && "hint" in detail ? String(detail.hint) : null;
   if (hint === null) return { message, hint: otherwise };
   return { message: message.endsWith(`. ${hint}`) ? message.slice(0, -hint.length - 2) : message, hint };
+}
+
+/** The views that a settlement's failure names. */
+function viewsIn({ details }: ApplicationFailure): readonly string[] {
+  const [detail] = details ?? [];
+  if (typeof detail !== "object" || detail === null || !("views" in detail) || !Array.isArray(detail.views)) return [];
+  return detail.views.map(String);
 }
 
 /** Errors that nobody named carry the name of their class. */

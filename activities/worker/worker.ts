@@ -20,11 +20,10 @@ import { openRedis } from "../../store/redis/redis.ts";
 import { SettleRequests } from "../../store/redis/settle-requests.ts";
 import { openRegistry } from "../../store/registry/registry-open.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
-import { scheduleId } from "../../workflows/shared/names.ts";
 import { createActivities } from "../activities.ts";
 import { batchMetrics } from "../metrics.ts";
 import { failingWork } from "./failing-work.ts";
-import { followSettleRequests } from "./settle-requests.ts";
+import { Settlements } from "./settlements.ts";
 import { lookAfterTemporal, prepareTemporal, type TemporalSetup, unreachable } from "./temporal-setup.ts";
 import { workflowCode } from "./workflow-bundle.ts";
 
@@ -37,6 +36,8 @@ export interface WorkerOptions extends TemporalSetup {
   readonly definitions: Definitions;
   /** TIDELINE_RETENTION_WARN_HOURS. */
   readonly retentionWarnHours: number;
+  /** TIDELINE_SETTLE_EVERY, in milliseconds. */
+  readonly settleEveryMs?: number;
   /** TIDELINE_KEEP_GENERATIONS, in milliseconds. */
   readonly keepGenerationsMs?: number;
   /** The system's daily report; none by default. */
@@ -88,17 +89,24 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
       look: async (client) => failures.looked(await failingWork(client, workPlace(options))),
       ended: (error) => (error === null ? failures.succeeded(TEMPORAL) : failures.failed(TEMPORAL, error)),
     });
-    const leaveRequests = followSettleRequests({
+    const { deps } = opened;
+    const settlements = new Settlements({
       temporalAddress: address,
       temporalNamespace,
-      requests: new SettleRequests(opened.deps.redis, options.namespace),
-      scheduleOf: (view) => scheduleId(options.namespace, "refresh", view),
+      namespace: options.namespace,
+      definitions: options.definitions,
+      generations: deps.generations,
+      manifests: deps.stores.manifests,
+      log: deps.stores.log,
+      requests: new SettleRequests(deps.redis, options.namespace),
+      automatic: schedules !== null,
+      everyMs: options.settleEveryMs ?? SETTLE_EVERY_MS,
       failures,
       logger,
     });
     const ended = worker.run().finally(async () => {
       leaveTemporal();
-      leaveRequests();
+      await settlements.close();
       await connection.close();
       await opened.close();
     });
@@ -158,6 +166,7 @@ function workPlace({ namespace, taskQueue, definitions }: WorkerOptions) {
 }
 
 const NO_MAIL: MailSettings = { url: "", from: "", to: "" };
+const SETTLE_EVERY_MS = 45_000;
 const KEEP_GENERATIONS_MS = 7 * 86_400_000;
 
 async function openDeps(options: WorkerOptions) {

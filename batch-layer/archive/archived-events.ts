@@ -3,7 +3,7 @@ import { quoteName } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
-import { at, type Cut, partitionsOf, position } from "../../core/log/position.ts";
+import { at, type Cut, cutsEqual, partitionsOf, position } from "../../core/log/position.ts";
 import { batchLedgerSql } from "../../core/state/compile.ts";
 import { decodeAnew } from "../../store/decode/decode-anew.ts";
 import { type ForeignSpan, foreignSpans } from "../../store/decode/originals.ts";
@@ -39,7 +39,88 @@ export async function archivedEvents(
   to: Cut,
   wanted: (entry: ArchiveEntry) => boolean = () => true,
 ): Promise<ArchivedEvents> {
-  const { topic, stream } = target;
+  const { files, typed, spans, foreign, counts } = await spanEntries(stores, target, topicId, from, to, wanted);
+  if (files.length === 0) return { relation: null, counts };
+  await stores.data.requireIntact(files);
+  await requireRows(stores, duck, target.stream.name, files);
+  const parts = spans.length === 0 ? [] : [`${parquet(stores, typed)} WHERE ${spans.join(" OR ")}`];
+  let all = counts;
+  if (foreign.length > 0) {
+    const anew = `anew_${randomUUID().replaceAll("-", "")}`;
+    await decodeAnew(stores, duck, { ...target, topicId }, foreign, anew);
+    all = withForeign(counts, await countsOf(duck, anew));
+    parts.push(anew);
+  }
+  const selects = parts.map((part) => `SELECT ${readColumns(target.stream)} FROM ${part}`);
+  return { relation: `(${selects.join(" UNION ALL ")})`, counts: all };
+}
+
+/** A span that is held in memory has at most so many records: some hundred megabytes. A larger one is read from its files by each view. */
+const HELD_RECORDS = 500_000;
+
+/** Archived events of a span that several views take their own parts of. */
+export interface SharedEvents {
+  /** The events of `[from, to)`, which lies within the span. Errors as `archivedEvents`. */
+  within(from: Cut, to: Cut): Promise<ArchivedEvents>;
+}
+
+/**
+ * Reads `[from, to)` once for all views of a stream and contract. A span of more than `heldRecords` is not held: then each view reads the files
+ * of its own part. So it does when the span cannot be read whole, because a damaged file is a matter of the views that need it. Throws nothing.
+ */
+export async function sharedEvents(
+  stores: BatchStores,
+  duck: Duck,
+  target: StreamTarget,
+  topicId: string,
+  { from, to, heldRecords = HELD_RECORDS }: { readonly from: Cut; readonly to: Cut; readonly heldRecords?: number },
+): Promise<SharedEvents> {
+  const apart = (first: Cut, last: Cut) => archivedEvents(stores, duck, target, topicId, first, last);
+  const records = partitionsOf(from, to).reduce((sum, partition) => sum + at(to, partition) - at(from, partition), 0n);
+  if (records > BigInt(heldRecords)) return { within: apart };
+  const held = `held_${randomUUID().replaceAll("-", "")}`;
+  const whole = await apart(from, to)
+    .then(async (events) => {
+      if (events.relation !== null) await duck.run(`CREATE TEMP TABLE ${held} AS SELECT * FROM ${events.relation}`);
+      return events;
+    })
+    .catch(() => null);
+  if (whole === null || whole.relation === null) return { within: apart };
+  return {
+    within: async (first, last) => {
+      if (cutsEqual(first, from) && cutsEqual(last, to)) return { relation: held, counts: whole.counts };
+      const { files, spans, foreign, counts } = await spanEntries(stores, target, topicId, first, last);
+      if (files.length === 0) return { relation: null, counts };
+      const others = foreign.map(
+        (span) => `(_partition = ${span.partition} AND _offset >= ${span.from} AND _offset < ${span.to})`,
+      );
+      const rows = (places: readonly string[]) => `(SELECT * FROM ${held} WHERE ${places.join(" OR ")})`;
+      const all = others.length === 0 ? counts : withForeign(counts, await countsOf(duck, rows(others)));
+      return { relation: rows([...spans, ...others]), counts: all };
+    },
+  };
+}
+
+/** What a span consists of. */
+interface SpanEntries {
+  readonly files: readonly { readonly file: string; readonly checksum: string | null; readonly records: number }[];
+  /** Files of the stream's own revision, and SQL conditions: their rows of the span. */
+  readonly typed: readonly string[];
+  readonly spans: readonly string[];
+  /** What other revisions archived. */
+  readonly foreign: readonly ForeignSpan[];
+  /** Of the stream's own revision. */
+  readonly counts: ReadonlyMap<number, EntryCounts>;
+}
+
+async function spanEntries(
+  stores: BatchStores,
+  { topic, stream }: StreamTarget,
+  topicId: string,
+  from: Cut,
+  to: Cut,
+  wanted: (entry: ArchiveEntry) => boolean = () => true,
+): Promise<SpanEntries> {
   const files: { file: string; checksum: string | null; records: number }[] = [];
   const typed: string[] = [];
   const spans: string[] = [];
@@ -58,21 +139,20 @@ export async function archivedEvents(
       entries.length === 0 || (position(entries[0]?.from ?? 0) === first && position(entries.at(-1)?.to ?? 0) === last);
     if (exact) counts.set(partition, ours.reduce(addCounts, { records: 0, duplicates: 0, rejects: 0 }));
   }
-  if (files.length === 0) return { relation: null, counts };
-  await stores.data.requireIntact(files);
-  await requireRows(stores, duck, stream.name, files);
-  const parts = spans.length === 0 ? [] : [`${parquet(stores, typed)} WHERE ${spans.join(" OR ")}`];
-  if (foreign.length > 0) {
-    const anew = `anew_${randomUUID().replaceAll("-", "")}`;
-    await decodeAnew(stores, duck, { ...target, topicId }, foreign, anew);
-    for (const [partition, counted] of await countsOf(duck, anew)) {
-      const others = counts.get(partition);
-      if (others !== undefined) counts.set(partition, addCounts(others, counted));
-    }
-    parts.push(anew);
+  return { files, typed, spans, foreign, counts };
+}
+
+/** Adds what was decoded anew to the counts of partitions whose entries cover exactly the span. */
+function withForeign(
+  counts: ReadonlyMap<number, EntryCounts>,
+  foreign: ReadonlyMap<number, EntryCounts>,
+): Map<number, EntryCounts> {
+  const all = new Map(counts);
+  for (const [partition, counted] of foreign) {
+    const own = all.get(partition);
+    if (own !== undefined) all.set(partition, addCounts(own, counted));
   }
-  const selects = parts.map((part) => `SELECT ${readColumns(stream)} FROM ${part}`);
-  return { relation: `(${selects.join(" UNION ALL ")})`, counts };
+  return all;
 }
 
 /** What is read of an event. (Which version it was is not, for files of earlier releases do not say.) */

@@ -1,9 +1,10 @@
+import type { View } from "../../core/definition/view.ts";
 import type { StateFile } from "../../core/log/documents.ts";
 import type { Ledger } from "../../core/log/ledger.ts";
 import type { Cut } from "../../core/log/position.ts";
 import { ledgerSql, stateSql } from "../../core/state/compile.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
-import { archivedEvents, type EntryCounts } from "../archive/archived-events.ts";
+import { type ArchivedEvents, archivedEvents, type EntryCounts } from "../archive/archived-events.ts";
 import { withDuck } from "../duck-run.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
 import { writeStates } from "../versions/state-file.ts";
@@ -22,7 +23,7 @@ export interface DeltaSpan {
   readonly to: Cut;
 }
 
-/** Step 4 of a refresh: the states of `[from, to)` in a new file in `folder`. */
+/** Step 4 of a settlement: the states of `[from, to)` in a new file in `folder`. */
 export async function writeDelta(
   stores: BatchStores,
   target: ViewTarget,
@@ -31,13 +32,27 @@ export async function writeDelta(
   prefix: string,
   watch: Watch,
 ): Promise<Delta> {
-  return withDuck(stores, watch, async (duck) => {
-    const { relation, counts } = await archivedEvents(stores, duck, target, topicId, from, to);
-    if (relation === null) return { file: null, ledgers: new Map(), entries: counts };
-    const ledgers = await readLedgers(duck, ledgerSql(target.view, relation));
-    const file = await writeStates(stores, duck, stateSql(target.view, relation), folder, prefix);
-    return { file, ledgers, entries: counts };
-  });
+  return withDuck(stores, watch, async (duck) =>
+    deltaOf(stores, duck, target.view, {
+      events: await archivedEvents(stores, duck, target, topicId, from, to),
+      folder,
+      prefix,
+    }),
+  );
+}
+
+/** The same of events that were read already. */
+export async function deltaOf(
+  stores: BatchStores,
+  duck: Duck,
+  view: View,
+  { events, folder, prefix }: { readonly events: ArchivedEvents; readonly folder: string; readonly prefix: string },
+): Promise<Delta> {
+  const { relation, counts } = events;
+  if (relation === null) return { file: null, ledgers: new Map(), entries: counts };
+  const ledgers = await readLedgers(duck, ledgerSql(view, relation));
+  const file = await writeStates(stores, duck, stateSql(view, relation), folder, prefix);
+  return { file, ledgers, entries: counts };
 }
 
 async function readLedgers(duck: Duck, sql: string): Promise<Map<number, Ledger>> {

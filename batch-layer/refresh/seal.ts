@@ -15,7 +15,7 @@ export interface SealPatience {
   readonly redisMs: number;
 }
 
-const SEAL_PATIENCE: SealPatience = { waitMs: 5_000, pollMs: 200, redisMs: 5_000 };
+export const SEAL_PATIENCE: SealPatience = { waitMs: 5_000, pollMs: 200, redisMs: 5_000 };
 
 /**
  * Steps 1 and 2 of a refresh: seals the open segment under the next version's number and chooses the next cut; null

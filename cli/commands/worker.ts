@@ -46,6 +46,7 @@ export function registerWorker(program: Command): void {
         definitions,
         searchAttributes: Object.values(SEARCH_ATTRIBUTES),
         schedules: schedules ? desiredSchedules(namespace, definitions.streams.keys(), views, report?.views) : null,
+        settleEveryMs: config.settleEvery,
         keepGenerationsMs: config.keepGenerations,
         retentionWarnHours: config.retentionWarnHours,
         schemaRegistry: config.schemaRegistry,

@@ -220,6 +220,17 @@ export const settings = {
     z.string().pipe(z.enum(levels)),
   ),
   editor: setting("EDITOR", "editor that `dead-letters edit` opens, with its flags", "vi", z.string().min(1)),
+  settleEvery: setting(
+    "TIDELINE_SETTLE_EVERY",
+    "how long new records of a stream may wait until its views are published",
+    "45s",
+    z.string().transform((text, context) => {
+      const durationMs = parseDuration(text);
+      if (durationMs === null || durationMs < 15_000)
+        context.addIssue({ code: "custom", message: "a duration of at least 15s, such as 45s or 5m" });
+      return durationMs ?? z.NEVER;
+    }),
+  ),
   keepGenerations: setting(
     "TIDELINE_KEEP_GENERATIONS",
     "how long the generation that a view had before stays up to date, and a removed view is kept",
@@ -332,6 +343,7 @@ export function loadConfig(env: Environment): Config {
     reportTo: read(settings.reportTo),
     reportFrom: read(settings.reportFrom),
     logLevel: read(settings.logLevel),
+    settleEvery: read(settings.settleEvery),
     keepGenerations: read(settings.keepGenerations),
     editor: read(settings.editor),
   };

@@ -1,7 +1,7 @@
 /** How runs are called. A workflow id names the work, so that the same work never runs twice at once (invariant 13). */
 
 /** Kinds of work that are done for a stream. */
-export const STREAM_KINDS = ["archive", "compact-archive", "retention"] as const;
+export const STREAM_KINDS = ["settle", "archive", "compact-archive", "retention"] as const;
 type StreamKind = (typeof STREAM_KINDS)[number];
 
 /** Kinds of work; each is done for a stream, a view, a view and an interval (backfill), all generations (retire), all views (prove), or a day (report, delivery). */
@@ -36,6 +36,7 @@ function prefixed(namespace: string, name: string): string {
 
 /** The one-line summary of a run, which Temporal shows beside its id. */
 export const SUMMARIES: Readonly<Record<Kind, (target: string) => string>> = {
+  settle: (stream) => `archives stream ${stream} and publishes the next versions of its views`,
   archive: (stream) => `Kafka to Parquet: archives stream ${stream}`,
   "compact-archive": (stream) => `merges small archive files of stream ${stream}`,
   retention: (stream) => `looks when Kafka will delete what is still needed of stream ${stream}`,
@@ -64,6 +65,8 @@ const HOUR_MS = 3_600_000;
 const TIMEOUT_HOURS: Readonly<Record<Kind, number>> = {
   // After a long outage this is short of what came in; the next run goes on after the chunks that are done.
   archive: 2,
+  // Archives, then computes what came since the last versions.
+  settle: 3,
   "compact-archive": 2,
   // Waits for the archive, then computes what came since the last version.
   refresh: 3,

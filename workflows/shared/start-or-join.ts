@@ -35,14 +35,19 @@ export async function startOrJoin<T extends Workflow>(
 /** Starts a piece of work without waiting for its end; null when it is running already. */
 export async function startAside<T extends Workflow>({
   workflow,
-  namespace,
-  kind,
-  target,
-  input,
-  timeoutMs = executionTimeoutMs(kind),
+  ...work
 }: Work<T>): Promise<ChildWorkflowHandle<T> | null> {
+  const run = await startNamed(workflow.name, work);
+  return run as ChildWorkflowHandle<T> | null;
+}
+
+/** The same for a workflow whose file imports the caller's. */
+export async function startNamed(
+  workflow: string,
+  { namespace, kind, target, input, timeoutMs = executionTimeoutMs(kind) }: Omit<Work<Workflow>, "workflow">,
+): Promise<ChildWorkflowHandle<Workflow> | null> {
   try {
-    const run = await startChild<Workflow>(workflow.name, {
+    return await startChild<Workflow>(workflow, {
       workflowId: workId(namespace, kind, target),
       args: [input],
       staticSummary: SUMMARIES[kind](target),
@@ -50,7 +55,6 @@ export async function startAside<T extends Workflow>({
       parentClosePolicy: ParentClosePolicy.ABANDON,
       cancellationType: ChildWorkflowCancellationType.ABANDON,
     });
-    return run as ChildWorkflowHandle<T>;
   } catch (error) {
     if (error instanceof WorkflowExecutionAlreadyStartedError) return null;
     throw error;

@@ -1,0 +1,253 @@
+import { Context } from "@temporalio/activity";
+import { archiveChunk } from "../batch-layer/archive/archive-chunk.ts";
+import type { ArchiveChunk } from "../batch-layer/archive/archive-plan.ts";
+import { planStream } from "../batch-layer/archive/archive-stream.ts";
+import { type SharedEvents, sharedEvents } from "../batch-layer/archive/archived-events.ts";
+import { withDuck } from "../batch-layer/duck-run.ts";
+import { LiveStateDiffers } from "../batch-layer/refresh/ledger-check.ts";
+import {
+  failureOf,
+  farthest,
+  mayPass,
+  nearest,
+  type SettlementFailure,
+  type SettlementSpan,
+  type Settler,
+  sealAll,
+} from "../batch-layer/settlement/plan-settlement.ts";
+import { type SettledView, settleView } from "../batch-layer/settlement/settle-view.ts";
+import type { ViewTarget, Watch } from "../batch-layer/stores.ts";
+import { type CutJson, cutFromJson, cutToJson } from "../core/log/position.ts";
+import type { Duck } from "../store/duckdb/duck.ts";
+import { namedDuckError } from "../store/duckdb/duck-errors.ts";
+import { attempt, thisRun } from "./attempt.ts";
+import { type ActivityDeps, chainOf, shownName, streamTarget, viewTarget } from "./deps.ts";
+import { differing } from "./live-difference.ts";
+
+export interface SettlementPlan {
+  /** Of the installation: a run that somebody started by hand learns it here. */
+  readonly namespace: string;
+  readonly topicId: string;
+  readonly spans: readonly SettlementSpan[];
+  readonly failures: readonly NamedFailure[];
+  /** How far the archive has to go before the views are settled. */
+  readonly target: CutJson;
+  /** What of that is left to archive, or the first part of it. */
+  readonly chunks: readonly ArchiveChunk[];
+  /** Views whose files say something else than what is served. */
+  readonly adopt: readonly string[];
+  /** When the cuts were chosen, milliseconds since 1970. */
+  readonly sealedAtMs: number;
+}
+
+/** `view`: as people call it. */
+export type NamedFailure = SettlementFailure & { readonly view: string };
+
+export type NamedSettled = Omit<SettledView, "swept"> & { readonly view: string; readonly generation: string };
+
+export interface SettledSpans {
+  readonly settled: readonly NamedSettled[];
+  readonly failures: readonly NamedFailure[];
+}
+
+export interface ArchivedChunks {
+  readonly records: number;
+  /** Files that were made. */
+  readonly files: number;
+  /** Whether each chunk ended where it was planned to end. */
+  readonly complete: boolean;
+}
+
+export function settleActivities(deps: ActivityDeps) {
+  const { stores, metrics, logger } = deps;
+  return {
+    /**
+     * The next cut of every generation that reads a stream (of those that `views` names, unless that is null), and what has to be archived for them.
+     * Makes version 0 of generations that have none.
+     */
+    planSettlement: ({ stream, views }: { stream: string; views: readonly string[] | null }): Promise<SettlementPlan> =>
+      attempt(deps, async (watch) => {
+        const { settlers, adopt } = await settlersOf(deps, stream, views);
+        const sealedAtMs = Date.now();
+        const { spans, failures } = await sealAll(stores, settlers, thisRun().createdBy, watch);
+        const named = await Promise.all(failures.map((failure) => reported(deps, failure)));
+        const whole = settlers.length === 0 || (spans.length === 0 && failures.length > 0);
+        const goal = whole ? null : cutToJson(farthest(spans.map(({ to }) => to)));
+        const { topicId, target, chunks, archived } = await planStream(stores, streamTarget(deps, stream), goal);
+        for (const [partition, position] of Object.entries(archived))
+          metrics.archived.set({ stream, partition }, Number(position));
+        const { namespace } = deps;
+        return { namespace, topicId, spans, failures: named, target, chunks, adopt, sealedAtMs };
+      }),
+
+    /** Archives chunks one after the other, and ends at one that does not go as far as it was planned to: the rest is to be planned again. */
+    archiveChunks: (input: {
+      stream: string;
+      topicId: string;
+      chunks: readonly ArchiveChunk[];
+    }): Promise<ArchivedChunks> =>
+      attempt(deps, async (watch) => {
+        const { stream, topicId, chunks } = input;
+        let [records, files] = [0, 0];
+        const ended = new Set<number>();
+        for (const chunk of chunks) {
+          if (ended.has(chunk.partition)) continue;
+          const outcome = await archiveChunk(stores, streamTarget(deps, stream), topicId, chunk, watch);
+          metrics.archived.set({ stream, partition: chunk.partition }, Number(outcome.to));
+          if (outcome.won) {
+            metrics.archivedRecords.inc({ stream }, outcome.records);
+            files += 1;
+          }
+          records += outcome.records;
+          logger.info({ stream, ...outcome }, outcome.won ? "archived" : "another archiver was first");
+          if (outcome.to !== chunk.to) ended.add(chunk.partition);
+        }
+        return { records, files, complete: ended.size === 0 };
+      }),
+
+    /**
+     * Publishes the next version of each generation from its span of the archive, which is read once for all of them. A generation that fails is
+     * among the failures and keeps its version; the others go on.
+     */
+    settleViews: (input: {
+      stream: string;
+      topicId: string;
+      spans: readonly SettlementSpan[];
+      sealedAtMs: number;
+    }): Promise<SettledSpans> =>
+      attempt(deps, (watch) => withDuck(stores, watch, (duck) => new Settlement(deps, duck, input, watch).run())),
+  };
+}
+
+/** The generations that read a stream and are kept up to date, and the views of which another one is to be adopted. */
+async function settlersOf(
+  deps: ActivityDeps,
+  stream: string,
+  views: readonly string[] | null,
+): Promise<{ settlers: Settler[]; adopt: string[] }> {
+  const settlers: Settler[] = [];
+  const adopt: string[] = [];
+  for (const { definition, part } of await deps.generations.all(deps.definitions)) {
+    const { view, generation, frozen } = definition;
+    if (view.stream.name !== stream) continue;
+    if (part === "next") adopt.push(view.name);
+    const served = part === "served";
+    if (frozen || (views !== null && !views.includes(served ? view.name : generation) && !views.includes(generation)))
+      continue;
+    // Another one without a version is built from the archive first, by its adoption.
+    if (!served && ((await deps.stores.manifests.newest(generation))?.version ?? 0) === 0) continue;
+    const target = await viewTarget(deps, generation);
+    settlers.push({ target, chain: chainOf(deps, target), served });
+  }
+  return { settlers, adopt };
+}
+
+/** A failure that is returned as data is logged and counted as one that is thrown. */
+async function reported(deps: ActivityDeps, failure: SettlementFailure): Promise<NamedFailure> {
+  const { generation } = failure;
+  const [name = generation] = generation.split(".");
+  const view = (await deps.generations.record(name))?.generation === generation ? name : generation;
+  deps.metrics.failures.inc({ activity: "settleView", code: failure.code });
+  deps.logger.warn({ view, ...failure }, "a view was not settled");
+  return { ...failure, view };
+}
+
+interface SettlementInput {
+  readonly topicId: string;
+  readonly spans: readonly SettlementSpan[];
+  readonly sealedAtMs: number;
+}
+
+/** One attempt at settling all views of a stream. */
+class Settlement {
+  readonly #deps: ActivityDeps;
+  readonly #duck: Duck;
+  readonly #input: SettlementInput;
+  readonly #watch: Watch;
+  readonly #shared = new Map<number, SharedEvents>();
+  readonly #targets = new Map<string, ViewTarget>();
+
+  constructor(deps: ActivityDeps, duck: Duck, input: SettlementInput, watch: Watch) {
+    this.#deps = deps;
+    this.#duck = duck;
+    this.#input = input;
+    this.#watch = watch;
+  }
+
+  async run(): Promise<SettledSpans> {
+    const settled: NamedSettled[] = [];
+    const failures: NamedFailure[] = [];
+    const { spans } = this.#input;
+    const failed = async (span: SettlementSpan, error: unknown) => {
+      this.#watch.signal.throwIfAborted();
+      failures.push(await reported(this.#deps, failureOf(span.generation, error)));
+    };
+    for (const span of spans)
+      await viewTarget(this.#deps, span.generation).then(
+        (target) => this.#targets.set(span.generation, target),
+        (error: unknown) => failed(span, error),
+      );
+    let passing: { readonly error: unknown } | null = null;
+    for (const span of spans) {
+      const target = this.#targets.get(span.generation);
+      if (target === undefined) continue;
+      try {
+        settled.push(await this.#settle(span, target));
+        this.#watch.beat({ settled: settled.length, of: spans.length });
+      } catch (thrown) {
+        const error = await this.#cause(span, target, thrown);
+        if (isLastAttempt() || !mayPass(error)) await failed(span, error);
+        else passing ??= { error };
+      }
+    }
+    // What was published stays published: the next attempt finds it, and tries the others again.
+    if (passing !== null) throw passing.error;
+    return { settled, failures };
+  }
+
+  async #settle(span: SettlementSpan, target: ViewTarget): Promise<NamedSettled> {
+    const { stores, metrics, logger, deadLetters: letters } = this.#deps;
+    const { generation } = span;
+    const { createdBy } = thisRun();
+    const work = { target, chain: chainOf(this.#deps, target), span, topicId: this.#input.topicId, createdBy };
+    const events = await this.#events(target);
+    const { swept, ...done } = await settleView(stores, this.#duck, work, events, { letters, watch: this.#watch });
+    const view = await shownName(this.#deps, target);
+    if (done.published) {
+      const seconds = (Date.now() - this.#input.sealedAtMs) / 1_000;
+      metrics.version.set({ view }, done.version);
+      metrics.refreshedAt.setToCurrentTime({ view });
+      metrics.refreshSeconds.set({ view }, seconds);
+      logger.info({ view, generation, ...done, swept, seconds }, "published");
+    }
+    return { view, generation, ...done };
+  }
+
+  /** Generations of one contract share what is read of the archive: all that any of them needs. */
+  async #events({ stream, topic }: ViewTarget): Promise<SharedEvents> {
+    const { stores } = this.#deps;
+    const { topicId, spans } = this.#input;
+    const held = this.#shared.get(stream.revision);
+    if (held !== undefined) return held;
+    const sharing = spans.filter(
+      ({ generation }) => this.#targets.get(generation)?.stream.revision === stream.revision,
+    );
+    const from = nearest(sharing.map((span) => span.from));
+    const to = farthest(sharing.map((span) => span.to));
+    const events = await sharedEvents(stores, this.#duck, { stream, topic }, topicId, { from, to });
+    this.#shared.set(stream.revision, events);
+    return events;
+  }
+
+  async #cause({ version, to }: SettlementSpan, target: ViewTarget, error: unknown): Promise<unknown> {
+    if (!(error instanceof LiveStateDiffers)) return namedDuckError(error);
+    return differing(this.#deps, target, { version, to: cutFromJson(to) }, error);
+  }
+}
+
+/** A view that fails for a reason that nobody named keeps the others of its stream waiting for so many attempts. */
+const VIEW_ATTEMPTS = 3;
+
+function isLastAttempt(): boolean {
+  return Context.current().info.attempt >= VIEW_ATTEMPTS;
+}

@@ -1,0 +1,198 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Client, Connection, WithStartWorkflowOperation } from "@temporalio/client";
+import type { Logger } from "pino";
+import { nearest } from "../../batch-layer/settlement/plan-settlement.ts";
+import { at, type Cut, cutsEqual, partitionsOf } from "../../core/log/position.ts";
+import type { Manifests } from "../../store/archive/manifests.ts";
+import { type Definitions, viewsOfStream } from "../../store/definitions/definitions.ts";
+import type { Generations } from "../../store/definitions/generations.ts";
+import { topicName } from "../../store/kafka/cluster/topics.ts";
+import type { LogSource } from "../../store/kafka/read/log.ts";
+import type { FailureTracker } from "../../store/redis/failure-tracker.ts";
+import type { SettleRequests } from "../../store/redis/settle-requests.ts";
+import type { SettleStreamInput, SettleStreamResult } from "../../workflows/settle-stream.ts";
+import { executionTimeoutMs, SUMMARIES, scheduleId, taskQueueOf, workId } from "../../workflows/shared/names.ts";
+
+export interface SettlementsOptions {
+  readonly temporalAddress: string;
+  readonly temporalNamespace: string;
+  /** TIDELINE_NAMESPACE. */
+  readonly namespace: string;
+  readonly definitions: Definitions;
+  readonly generations: Generations;
+  readonly manifests: Manifests;
+  readonly log: LogSource;
+  readonly requests: SettleRequests;
+  /** Whether streams are settled by themselves; else only the requests of the speed layer are followed. */
+  readonly automatic: boolean;
+  /** A stream with something new is settled after so long, milliseconds (TIDELINE_SETTLE_EVERY). */
+  readonly everyMs: number;
+  readonly failures: Pick<FailureTracker, "watch">;
+  readonly logger: Logger;
+}
+
+const LOOK_EVERY_MS = 1_000;
+/** Readers of a version may take so long before its files are deleted, which happens two versions later. */
+const LEAST_BETWEEN_MS = 15_000;
+/** So many new records are settled without waiting. */
+const MANY_RECORDS = 500_000n;
+const ON_DEMAND = { kind: "schedule", name: "settlements on demand", views: [] } as const;
+
+/** What this process knows of a stream. */
+interface Known {
+  /** When it last started a settlement, on the clock that nobody sets; absent: not yet. */
+  triedAtMs?: number;
+  running: boolean;
+  /** The log's end when there was nothing to settle. */
+  settledEnd: Cut | null;
+  /** The last settlement failed, or a changed definition is being adopted: there is something to do although the log has not grown. */
+  again: boolean;
+}
+
+/**
+ * Starts settlements when there is something to settle: of every stream once at the beginning, then when its log has gone on beyond a view's newest
+ * version for `everyMs`, or by very many records; and of a view when the speed layer asks, because its live cells grow towards the limit. A quiet
+ * stream costs a question to Kafka. A paused schedule `settle-<stream>` stops all but the requests. Several workers do this side by side: a run
+ * under way is joined.
+ */
+export class Settlements {
+  readonly #options: SettlementsOptions;
+  readonly #known = new Map<string, Known>();
+  readonly #ending = new AbortController();
+  #connection: Promise<Connection> | null = null;
+  readonly #ended: Promise<void>;
+
+  constructor(options: SettlementsOptions, everyMs = LOOK_EVERY_MS) {
+    this.#options = options;
+    this.#ended = this.#follow(everyMs).catch(() => {}); // ended
+  }
+
+  /** Starts no more; runs under way go on. */
+  async close(): Promise<void> {
+    this.#ending.abort();
+    await this.#ended;
+    await (await this.#connection?.catch(() => null))?.close();
+  }
+
+  async #follow(everyMs: number): Promise<void> {
+    for (;;) {
+      await delay(everyMs, undefined, { signal: this.#ending.signal, ref: false });
+      await this.#watched(ON_DEMAND, () => this.#serveRequests());
+      if (!this.#options.automatic) continue;
+      for (const stream of this.#options.definitions.streams.keys()) {
+        const views = viewsOfStream(this.#options.definitions, stream);
+        await this.#watched({ kind: "schedule", name: `settlements of ${stream}`, views }, () => this.#look(stream));
+      }
+    }
+  }
+
+  /** Servers may be away: it is looked at again, and a problem when that does not pass. */
+  async #watched(thing: Parameters<FailureTracker["watch"]>[0], work: () => Promise<void>): Promise<void> {
+    await this.#options.failures.watch(thing, work).catch((error: unknown) => {
+      this.#options.logger.debug({ name: thing.name, error: (error as Error).message }, "cannot look for work");
+    });
+  }
+
+  async #serveRequests(): Promise<void> {
+    const { requests, definitions, logger } = this.#options;
+    const wanted = new Map<string, string[]>();
+    for (const view of await requests.take()) {
+      const stream = definitions.views.get(view.split(".")[0] ?? view)?.view.stream.name;
+      if (stream !== undefined) wanted.set(stream, [...(wanted.get(stream) ?? []), view]);
+    }
+    for (const [stream, views] of wanted) {
+      const client = await this.#client();
+      const start = new WithStartWorkflowOperation("settleStream", this.#start(stream, { stream, views: [] }));
+      // Not waited for: the view asks again while it still grows.
+      await client.workflow.startUpdateWithStart("settle", {
+        args: [{ views }],
+        waitForStage: "ACCEPTED",
+        startWorkflowOperation: start,
+      });
+      logger.info({ stream, views }, "settlement started: live cells grow towards the limit");
+    }
+  }
+
+  async #look(stream: string): Promise<void> {
+    const { everyMs } = this.#options;
+    const known = this.#known.get(stream) ?? { running: false, settledEnd: null, again: false };
+    this.#known.set(stream, known);
+    const sinceMs = known.triedAtMs === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.triedAtMs;
+    if (known.running || sinceMs < LEAST_BETWEEN_MS) return;
+    const isFirst = known.triedAtMs === undefined;
+    const isDue = isFirst || (known.again && sinceMs >= everyMs) || (await this.#hasGrown(stream, known, sinceMs));
+    if (!isDue) return;
+    known.triedAtMs = performance.now();
+    const client = await this.#client();
+    if (!isFirst && (await isPaused(client, scheduleId(this.#options.namespace, "settle", stream)))) return;
+    const run = await client.workflow.start("settleStream", this.#start(stream, { stream }));
+    known.running = true;
+    run
+      .result()
+      .then(
+        ({ adopting }: SettleStreamResult) => {
+          known.again = adopting;
+        },
+        (error: unknown) => {
+          known.again = true;
+          this.#options.logger.debug({ stream, error: (error as Error).message }, "settlement failed");
+        },
+      )
+      .finally(() => {
+        known.running = false;
+      });
+  }
+
+  /** Whether the log goes so far beyond some view's newest version, or has done so for so long, that it is time. */
+  async #hasGrown(stream: string, known: Known, sinceMs: number): Promise<boolean> {
+    const { log, namespace, generations, definitions, manifests, everyMs } = this.#options;
+    const { stable: end } = await log.readableBounds(topicName(namespace, stream));
+    if (known.settledEnd !== null && cutsEqual(end, known.settledEnd)) return false;
+    const reading = await generations.reading(stream, definitions);
+    const newest = await Promise.all(reading.map(({ generation }) => manifests.newest(generation)));
+    const published = newest.filter((manifest) => manifest !== null);
+    const settled = nearest(published.map(({ cut }) => cut));
+    const behind = partitionsOf(end).reduce((sum, one) => sum + max(at(end, one) - at(settled, one), 0n), 0n);
+    if (behind === 0n) {
+      known.settledEnd = end;
+      return false;
+    }
+    // Another worker may have settled it. A clock that was set is not believed.
+    const agesMs = published.map(({ createdAtMs }) => Date.now() - createdAtMs).filter((ageMs) => ageMs >= 0);
+    return behind >= MANY_RECORDS || Math.min(sinceMs, Math.max(...agesMs, 0)) >= everyMs;
+  }
+
+  #start(stream: string, input: SettleStreamInput) {
+    const { namespace } = this.#options;
+    return {
+      workflowId: workId(namespace, "settle", stream),
+      workflowIdConflictPolicy: "USE_EXISTING" as const,
+      taskQueue: taskQueueOf(namespace),
+      args: [input] as [SettleStreamInput],
+      staticSummary: SUMMARIES.settle(stream),
+      workflowExecutionTimeout: executionTimeoutMs("settle"),
+    };
+  }
+
+  /** One connection for all of them, opened again when it failed. */
+  async #client(): Promise<Client> {
+    const { temporalAddress: address, temporalNamespace: namespace } = this.#options;
+    this.#connection ??= Connection.connect({ address }).catch((error: unknown) => {
+      this.#connection = null;
+      throw error;
+    });
+    return new Client({ connection: await this.#connection, namespace });
+  }
+}
+
+async function isPaused({ schedule }: Client, id: string): Promise<boolean> {
+  const described = await schedule
+    .getHandle(id)
+    .describe()
+    .catch(() => null);
+  return described?.state.paused ?? false;
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}

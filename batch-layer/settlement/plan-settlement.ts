@@ -1,0 +1,110 @@
+import type { Generation } from "../../core/definition/generation.ts";
+import { isTidelineError } from "../../core/errors.ts";
+import { at, type Cut, type CutJson, cutFromJson, cutToJson, cutWith, partitionsOf } from "../../core/log/position.ts";
+import { beginGeneration } from "../../store/archive/generation-start.ts";
+import type { Chain } from "../../store/redis/chain.ts";
+import { SEAL_PATIENCE, type SealPatience, sealCut } from "../refresh/seal.ts";
+import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
+
+/** What one generation takes of a settlement: the span from its newest version's cut to its next one. */
+export interface SettlementSpan {
+  readonly generation: Generation;
+  /** V, which the next version is built on. */
+  readonly version: number;
+  /** C, the cut of V. */
+  readonly from: CutJson;
+  /** B, the next cut. */
+  readonly to: CutJson;
+  /** What gave B: the speed layer, the end of the log, or the end of the archive. */
+  readonly by: "speed" | "log" | "archive";
+}
+
+/** A generation that the settlement does without. The others go on. */
+export interface SettlementFailure {
+  readonly generation: Generation;
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+export interface Settler {
+  readonly target: ViewTarget;
+  readonly chain: Chain;
+  /** Whether it answers for its view. */
+  readonly served: boolean;
+}
+
+export interface SealedSettlement {
+  readonly spans: readonly SettlementSpan[];
+  readonly failures: readonly SettlementFailure[];
+}
+
+/**
+ * Steps 1 and 2 of a settlement for all generations of a stream: their newest versions, and their next cuts. Those that are not served are sealed
+ * before those that are, so that two generations of a view can be compared at the cut of the served one. All seals share one deadline.
+ * What keeps one generation from its cut is returned; an error that another attempt may cure is thrown.
+ */
+export async function sealAll(
+  stores: BatchStores,
+  settlers: readonly Settler[],
+  createdBy: string,
+  watch: Watch,
+  patience: SealPatience = SEAL_PATIENCE,
+): Promise<SealedSettlement> {
+  const deadlineMs = performance.now() + patience.waitMs;
+  const seal = async ({ target, chain }: Settler): Promise<SettlementSpan | null> => {
+    const { version, cut } = await beginGeneration(stores, target.generation, target.topic, createdBy);
+    const waitMs = Math.max(0, deadlineMs - performance.now());
+    const base = { version, cut: cutFromJson(cut) };
+    const sealed = await sealCut(stores, target, chain, base, watch, { ...patience, waitMs });
+    if (sealed === null) return null;
+    return { generation: target.generation, version, from: cut, to: cutToJson(sealed.cut), by: sealed.by };
+  };
+  const outcomes: (SettlementSpan | SettlementFailure | null)[] = [];
+  for (const served of [false, true]) {
+    const turn = settlers.filter((settler) => settler.served === served);
+    const sealed = turn.map((settler) =>
+      seal(settler).catch((error: unknown) => {
+        if (mayPass(error)) throw error;
+        return failureOf(settler.target.generation, error);
+      }),
+    );
+    outcomes.push(...(await Promise.all(sealed)));
+  }
+  const found = outcomes.filter((outcome) => outcome !== null);
+  return { spans: found.filter((one) => "to" in one), failures: found.filter((one) => "code" in one) };
+}
+
+/** Whether another attempt may cure an error: one that nobody named, or a server that is away. */
+export function mayPass(error: unknown): boolean {
+  return !isTidelineError(error) || isTidelineError(error, "NOT_READY", "LOG_UNREADABLE");
+}
+
+/** A failure as data. */
+export function failureOf(generation: Generation, error: unknown): SettlementFailure {
+  if (isTidelineError(error)) {
+    const { code, message, hint } = error;
+    return { generation, code, message, hint };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { generation, code: "UNEXPECTED", message, hint: "The worker's log has more. Please report this." };
+}
+
+/** The least cut at or above all of them: how far the archive has to go. */
+export function farthest(cuts: readonly CutJson[]): Cut {
+  return cuts.map(cutFromJson).reduce(upper, new Map());
+}
+
+/** The greatest cut at or below all of them. */
+export function nearest(cuts: readonly CutJson[]): Cut {
+  const [first = new Map(), ...others] = cuts.map(cutFromJson);
+  return others.reduce(lower, first);
+}
+
+function upper(a: Cut, b: Cut): Cut {
+  return partitionsOf(b).reduce((cut, one) => (at(b, one) > at(cut, one) ? cutWith(cut, one, at(b, one)) : cut), a);
+}
+
+function lower(a: Cut, b: Cut): Cut {
+  return partitionsOf(a, b).reduce((cut, one) => (at(b, one) < at(cut, one) ? cutWith(cut, one, at(b, one)) : cut), a);
+}

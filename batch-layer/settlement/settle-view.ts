@@ -1,0 +1,78 @@
+import { addLedgers, EMPTY_LEDGER } from "../../core/log/ledger.ts";
+import { cutFromJson, cutsEqual } from "../../core/log/position.ts";
+import type { DeadLetters } from "../../store/dead-letters/letter-writer.ts";
+import type { Duck } from "../../store/duckdb/duck.ts";
+import type { Chain } from "../../store/redis/chain.ts";
+import type { SharedEvents } from "../archive/archived-events.ts";
+import { deltaOf } from "../refresh/delta.ts";
+import { checkDelta, finishPublish, publishDelta } from "../refresh/refresh.ts";
+import { sendUnreadLetters } from "../refresh/unread-letters.ts";
+import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
+import { planFold } from "../versions/fold-plan.ts";
+import { versionPrefix } from "../versions/publish.ts";
+import type { SettlementSpan } from "./plan-settlement.ts";
+
+export interface SettleWork {
+  readonly target: ViewTarget;
+  readonly chain: Chain;
+  readonly span: SettlementSpan;
+  readonly topicId: string;
+  readonly createdBy: string;
+}
+
+/** What became of one generation's span. */
+export interface SettledView {
+  readonly version: number;
+  /** False: another writer was first. */
+  readonly published: boolean;
+  readonly records: number;
+  /** Whether the speed layer's ledger was there to compare with. */
+  readonly compared: boolean;
+  /** Whether it has so many small files that they are to be folded into one. */
+  readonly foldable: boolean;
+  /** How many files of old versions were deleted. */
+  readonly swept: number;
+}
+
+/**
+ * Steps 4 to 7 of a settlement for one generation: its states from the events of `[C, B)`, the check of the ledgers, version V+1, and the pointer.
+ * Called again by the same run after it was killed, it goes on where it was. Throws LEDGER_UNBALANCED, and what its steps throw; nothing is published then.
+ */
+export async function settleView(
+  stores: BatchStores,
+  duck: Duck,
+  { target, chain, span, topicId, createdBy }: SettleWork,
+  events: SharedEvents,
+  { letters, watch }: { readonly letters: DeadLetters; readonly watch: Watch },
+): Promise<SettledView> {
+  const { generation, version } = span;
+  const [from, to] = [cutFromJson(span.from), cutFromJson(span.to)];
+  const next = await stores.manifests.version(generation, version + 1);
+  if (next?.createdBy === createdBy && cutsEqual(cutFromJson(next.cut), to)) {
+    // An earlier attempt of this run has published it.
+    const { swept } = await finishPublish(stores, target, chain, version + 1);
+    return { version: version + 1, published: true, records: 0, compared: true, foldable: false, swept };
+  }
+  const delta = await deltaOf(stores, duck, target.view, {
+    events: await events.within(from, to),
+    folder: stores.manifests.stateFolder(generation),
+    prefix: versionPrefix(version + 1),
+  });
+  let compared: boolean;
+  try {
+    compared = await checkDelta(stores, target, chain, { from, to, ...delta });
+    if (!compared) await sendUnreadLetters(stores, letters, target, { topicId, from, to }, watch);
+  } catch (error) {
+    if (delta.file !== null) await stores.data.remove(delta.file.file);
+    throw error;
+  }
+  watch.signal.throwIfAborted();
+  const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+  const publication = { version, from, to, file: delta.file, ledger, createdBy };
+  const { records } = ledger;
+  if (!(await publishDelta(stores, target, publication)))
+    return { version, published: false, records: 0, compared, foldable: false, swept: 0 };
+  const { swept } = await finishPublish(stores, target, chain, version + 1);
+  const files = (await stores.manifests.version(generation, version + 1))?.files ?? [];
+  return { version: version + 1, published: true, records, compared, foldable: planFold(files).length > 0, swept };
+}

@@ -1,0 +1,225 @@
+import {
+  ApplicationFailure,
+  allHandlersFinished,
+  condition,
+  defineUpdate,
+  isCancellation,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  sleep,
+} from "@temporalio/workflow";
+import type { Activities, ArchiveChunk, NamedFailure, NamedSettled, SettlementPlan } from "../activities/activities.ts";
+import { archiveTo } from "./archive-to.ts";
+import { inParallel } from "./shared/parallel.ts";
+import { label, STEP, secondsSince } from "./shared/run.ts";
+import { startNamed } from "./shared/start-or-join.ts";
+
+/**
+ * What a settlement is started with, from Temporal's UI too: `{ "stream": "orders" }`, under the id `settle/orders`. With `views` (names of views, or of
+ * their generations) only those are settled.
+ */
+export interface SettleStreamInput {
+  readonly stream: string;
+  readonly views?: readonly string[];
+}
+
+export interface SettleStreamResult {
+  /** What was done for each view, in the order in which it was done. */
+  readonly views: readonly NamedSettled[];
+  readonly archived: number;
+  /** Whether another definition of one of the views is being brought into service. */
+  readonly adopting: boolean;
+  readonly seconds: number;
+}
+
+/** Asks a run under way for one more round, which begins after this; resolves when that round has ended. Starts a run when there is none. */
+export const settle = defineUpdate<SettleStreamResult, [{ readonly views?: readonly string[] }]>("settle");
+
+/** Readers of a version may take so long before its files are deleted, which happens two versions later. */
+const BETWEEN_ROUNDS_MS = 15_000;
+/** How long a run that was started for an update waits for it. */
+const FIRST_WISH_MS = 60_000;
+const PARALLEL_ARCHIVES = 2;
+/** More chunks than these are archived by a run of their own, which can be as long as it takes. */
+const MOST_CHUNKS = 60;
+/** Chunks are archived by one activity until they span so many offsets together. */
+const ACTIVITY_OFFSETS = 200_000n;
+const { planArchive, archiveChunks, planSettlement, settleViews, compact, finishPublish } =
+  proxyActivities<Activities>(STEP);
+
+interface Wish {
+  /** Null: all. */
+  readonly views: readonly string[] | null;
+}
+
+/**
+ * Settles a stream: archives what is new, and publishes the next version of every view that reads it. One view that fails keeps its version and fails
+ * nobody else; the run fails at its end and names it.
+ */
+export async function settleStream({ stream, views }: SettleStreamInput): Promise<SettleStreamResult> {
+  label({ kind: "settle", stream });
+  // Started for updates alone, a run has no wish of its own.
+  const wishes: Wish[] = views?.length === 0 ? [] : [{ views: views ?? null }];
+  let begun = 0;
+  let ended = 0;
+  let outcome: Outcome = {
+    error: refused(`nobody asked this run for anything: start it with {"stream": "${stream}"}`),
+  };
+  setHandler(settle, async (wish) => {
+    wishes.push({ views: wish.views ?? null });
+    // The round under way has chosen its cuts; the next one is this wish's.
+    const mine = begun + 1;
+    await condition(() => ended >= mine);
+    return resultOf(outcome);
+  });
+  await condition(() => wishes.length > 0, FIRST_WISH_MS);
+  while (wishes.length > 0) {
+    if ("views" in outcome && outcome.views.some(({ published }) => published)) await sleep(BETWEEN_ROUNDS_MS);
+    const taken = wishes.splice(0);
+    begun += 1;
+    const all = taken.some((wish) => wish.views === null);
+    try {
+      outcome = await round(stream, all ? null : taken.flatMap((wish) => wish.views ?? []));
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      outcome = { error };
+    }
+    ended = begun;
+    await condition(allHandlersFinished);
+  }
+  return resultOf(outcome);
+}
+
+type Outcome = Round | { readonly error: unknown };
+
+interface Round extends SettleStreamResult {
+  readonly failures: readonly NamedFailure[];
+}
+
+/** Throws what ended the round, or the failure of the first view that failed. */
+function resultOf(outcome: Outcome): SettleStreamResult {
+  if ("error" in outcome) throw outcome.error;
+  const { failures, ...result } = outcome;
+  const [first] = failures;
+  if (first === undefined) return result;
+  const others = failures.length > 1 ? ` (and ${failures.length - 1} more views failed)` : "";
+  throw ApplicationFailure.create({
+    type: first.code,
+    message: `${first.view}: ${first.message}${others}. ${first.hint}`,
+    nonRetryable: true,
+    details: [{ hint: first.hint, views: failures.map(({ view }) => view) }],
+  });
+}
+
+function refused(message: string): ApplicationFailure {
+  return ApplicationFailure.nonRetryable(message, "BAD_REQUEST");
+}
+
+async function round(stream: string, views: readonly string[] | null): Promise<Round> {
+  const startedMs = Date.now();
+  const plan = await planSettlement.executeWithOptions({ summary: `next cuts of the views of ${stream}` }, [
+    { stream, views },
+  ]);
+  const { namespace, spans } = plan;
+  for (const view of plan.adopt)
+    await startNamed("adoptView", { namespace, kind: "adopt", target: view, input: { view } });
+  const archived = plan.chunks.length > MOST_CHUNKS ? await archiveAside(stream, plan) : await archive(stream, plan);
+  let [settled, failures]: [readonly NamedSettled[], readonly NamedFailure[]] = [[], plan.failures];
+  if (spans.length > 0) {
+    const { topicId, sealedAtMs } = plan;
+    const done = await settleViews.executeWithOptions({ summary: `next versions of ${spans.length} views` }, [
+      { stream, topicId, spans, sealedAtMs },
+    ]);
+    settled = done.settled;
+    failures = [...failures, ...done.failures];
+  }
+  const seconds = secondsSince(startedMs);
+  const adopting = plan.adopt.length > 0;
+  setCurrentDetails(shown(plan, { views: settled, failures, archived, adopting, seconds }));
+  for (const { generation, view, foldable } of settled) if (foldable) await fold(view, generation, seconds);
+  return { views: settled, failures, archived, adopting, seconds };
+}
+
+/** Returns when the archive has reached the plan's target; how many records this run archived. */
+async function archive(stream: string, { topicId, target, chunks }: SettlementPlan): Promise<number> {
+  let records = 0;
+  let left = chunks;
+  while (left.length > 0) {
+    const parts = grouped(left);
+    const outcomes = await inParallel(PARALLEL_ARCHIVES, parts, (part) =>
+      archiveChunks.executeWithOptions({ summary: `${stream} ${part.map(shownChunk).join(" ")}`.slice(0, 200) }, [
+        { stream, topicId, chunks: part },
+      ]),
+    );
+    records += outcomes.reduce((sum, outcome) => sum + outcome.records, 0);
+    // Complete, and short of what one plan may hold: there is nothing left.
+    if (outcomes.every(({ complete }) => complete) && reaches(left, target)) break;
+    left = (await planArchive.executeWithOptions({ summary: `what is left of ${stream}` }, [{ stream, target }]))
+      .chunks;
+  }
+  return records;
+}
+
+/** Archives a long span; how many records that is, is told by its own run. */
+async function archiveAside(stream: string, { namespace, target }: SettlementPlan): Promise<number> {
+  await archiveTo(stream, namespace, target);
+  return 0;
+}
+
+/** Whether the chunks of each partition that has any go up to the target. */
+function reaches(chunks: readonly ArchiveChunk[], target: Readonly<Record<string, string>>): boolean {
+  const ends = new Map(chunks.map(({ partition, to }) => [partition, to]));
+  return [...ends].every(([partition, to]) => target[partition] === to);
+}
+
+/** Chunks for one activity each: those of a partition stay in order and together. */
+function grouped(chunks: readonly ArchiveChunk[]): ArchiveChunk[][] {
+  const partitions = new Map<number, ArchiveChunk[]>();
+  for (const chunk of chunks) partitions.set(chunk.partition, [...(partitions.get(chunk.partition) ?? []), chunk]);
+  const groups: ArchiveChunk[][] = [];
+  let [group, offsets]: [ArchiveChunk[], bigint] = [[], 0n];
+  for (const part of partitions.values()) {
+    const size = part.reduce((sum, { from, to }) => sum + BigInt(to) - BigInt(from), 0n);
+    if (group.length > 0 && offsets + size > ACTIVITY_OFFSETS) {
+      groups.push(group);
+      [group, offsets] = [[], 0n];
+    }
+    group.push(...part);
+    offsets += size;
+  }
+  return group.length === 0 ? groups : [...groups, group];
+}
+
+/** Folds the small files of a view into one. */
+async function fold(view: string, generation: string, seconds: number): Promise<void> {
+  const folded = await compact.executeWithOptions({ summary: `folds small files of ${view}` }, [{ view: generation }]);
+  if (folded !== null)
+    await finishPublish.executeWithOptions({ summary: `pointer to version ${folded.version} of ${view}` }, [
+      { view: generation, version: folded.version, seconds },
+    ]);
+}
+
+function shownChunk({ partition, from, to }: ArchiveChunk): string {
+  return `${partition} [${from}, ${to})`;
+}
+
+/** The round as a table, for Temporal's UI. */
+function shown({ spans }: SettlementPlan, { views, failures, archived, seconds }: Round): string {
+  const to = new Map(spans.map((span) => [span.generation, span]));
+  const rows = [
+    ...views.map(({ view, generation, version, published, records, compared }) => {
+      const by = to.get(generation)?.by ?? "";
+      const how = published
+        ? compared
+          ? "ledger equal to the speed layer's"
+          : "no speed ledger"
+        : "another was first";
+      return `| ${view} | ${version} | ${records} | ${by} | ${how} |`;
+    }),
+    ...failures.map(({ view, code, message }) => `| ${view} | | | | ${code}: ${message.replaceAll("|", "/")} |`),
+  ];
+  const head = `archived ${archived} records; ${views.length} views settled in ${seconds} s`;
+  if (rows.length === 0) return `${head}: nothing new`;
+  return [head, "", "| view | version | records | cut by | |", "| --- | --- | --- | --- | --- |", ...rows].join("\n");
+}
