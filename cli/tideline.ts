@@ -20,6 +20,7 @@ import { registerRuns } from "./commands/runs.ts";
 import { registerSchedules } from "./commands/schedules.ts";
 import { registerSend } from "./commands/send.ts";
 import { registerServe } from "./commands/serve.ts";
+import { registerSettle } from "./commands/settle.ts";
 import { registerSpeed } from "./commands/speed.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerStreams } from "./commands/streams.ts";
@@ -50,6 +51,7 @@ const commands: readonly ((program: Command) => void)[] = [
   registerRuns,
   registerDeadLetters,
   registerConfig,
+  registerSettle,
   registerRebuild,
   registerBackfill,
   registerReport,

@@ -2,7 +2,6 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Client, Connection } from "@temporalio/client";
 import { execa } from "execa";
 import { Redis } from "ioredis";
 import { inject } from "vitest";
@@ -12,7 +11,6 @@ import { roleProcess } from "../stack/role.ts";
 import { freePorts, type Ports } from "../stack/servers/ports.ts";
 import { loadDefinitions } from "../store/definitions/definitions.ts";
 import { deadLetterTopic, ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
-import { taskQueueOf, workId } from "../workflows/shared/names.ts";
 
 const repository = fileURLToPath(new URL("..", import.meta.url));
 const programIn = (folder: string) => join(folder, "cli", "tideline.js");
@@ -147,18 +145,9 @@ export class Installation {
     return (await response.json()) as Answer;
   }
 
-  /** Refreshes a view as its schedule does, and waits for it. */
+  /** Has the next version of a view published, and waits for it. */
   async refresh(view: string): Promise<void> {
-    const connection = await Connection.connect({ address: inject("temporalAddress") });
-    await new Client({ connection }).workflow
-      .execute("refreshView", {
-        workflowId: workId(this.namespace, "refresh", view),
-        // The schedule's may be under way.
-        workflowIdConflictPolicy: "USE_EXISTING",
-        taskQueue: taskQueueOf(this.namespace),
-        args: [{ view }],
-      })
-      .finally(() => connection.close());
+    await this.run("settle", view);
   }
 
   /** Everything that this installation has in Redis, gone in one step, as when Redis loses its disk. */

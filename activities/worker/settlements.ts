@@ -2,16 +2,17 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Client, Connection, WithStartWorkflowOperation } from "@temporalio/client";
 import type { Logger } from "pino";
 import { nearest } from "../../batch-layer/settlement/plan-settlement.ts";
+import type { Stream } from "../../core/contract/stream.ts";
 import { at, type Cut, cutsEqual, partitionsOf } from "../../core/log/position.ts";
 import type { Manifests } from "../../store/archive/manifests.ts";
 import { type Definitions, viewsOfStream } from "../../store/definitions/definitions.ts";
 import type { Generations } from "../../store/definitions/generations.ts";
-import { topicName } from "../../store/kafka/cluster/topics.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { LogSource } from "../../store/kafka/read/log.ts";
 import type { FailureTracker } from "../../store/redis/failure-tracker.ts";
 import type { SettleRequests } from "../../store/redis/settle-requests.ts";
-import type { SettleStreamInput, SettleStreamResult } from "../../workflows/settle-stream.ts";
-import { executionTimeoutMs, SUMMARIES, scheduleId, taskQueueOf, workId } from "../../workflows/shared/names.ts";
+import { type SettleStreamResult, settle, type settleStream } from "../../workflows/settle-stream.ts";
+import { scheduleId, settlementStart } from "../../workflows/shared/names.ts";
 
 export interface SettlementsOptions {
   readonly temporalAddress: string;
@@ -79,9 +80,10 @@ export class Settlements {
       await delay(everyMs, undefined, { signal: this.#ending.signal, ref: false });
       await this.#watched(ON_DEMAND, () => this.#serveRequests());
       if (!this.#options.automatic) continue;
-      for (const stream of this.#options.definitions.streams.keys()) {
-        const views = viewsOfStream(this.#options.definitions, stream);
-        await this.#watched({ kind: "schedule", name: `settlements of ${stream}`, views }, () => this.#look(stream));
+      for (const stream of this.#options.definitions.streams.values()) {
+        const views = viewsOfStream(this.#options.definitions, stream.name);
+        const thing = { kind: "schedule", name: `settlements of ${stream.name}`, views } as const;
+        await this.#watched(thing, () => this.#look(stream));
       }
     }
   }
@@ -94,7 +96,7 @@ export class Settlements {
   }
 
   async #serveRequests(): Promise<void> {
-    const { requests, definitions, logger } = this.#options;
+    const { requests, definitions, namespace, logger } = this.#options;
     const wanted = new Map<string, string[]>();
     for (const view of await requests.take()) {
       const stream = definitions.views.get(view.split(".")[0] ?? view)?.view.stream.name;
@@ -102,9 +104,12 @@ export class Settlements {
     }
     for (const [stream, views] of wanted) {
       const client = await this.#client();
-      const start = new WithStartWorkflowOperation("settleStream", this.#start(stream, { stream, views: [] }));
+      const start = new WithStartWorkflowOperation<typeof settleStream>(
+        "settleStream",
+        settlementStart(namespace, stream, []),
+      );
       // Not waited for: the view asks again while it still grows.
-      await client.workflow.startUpdateWithStart("settle", {
+      await client.workflow.startUpdateWithStart(settle, {
         args: [{ views }],
         waitForStage: "ACCEPTED",
         startWorkflowOperation: start,
@@ -113,10 +118,10 @@ export class Settlements {
     }
   }
 
-  async #look(stream: string): Promise<void> {
-    const { everyMs } = this.#options;
-    const known = this.#known.get(stream) ?? { running: false, settledEnd: null, again: false };
-    this.#known.set(stream, known);
+  async #look(stream: Stream): Promise<void> {
+    const { namespace, everyMs } = this.#options;
+    const known = this.#known.get(stream.name) ?? { running: false, settledEnd: null, again: false };
+    this.#known.set(stream.name, known);
     const sinceMs = known.triedAtMs === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.triedAtMs;
     if (known.running || sinceMs < LEAST_BETWEEN_MS) return;
     const isFirst = known.triedAtMs === undefined;
@@ -124,8 +129,8 @@ export class Settlements {
     if (!isDue) return;
     known.triedAtMs = performance.now();
     const client = await this.#client();
-    if (!isFirst && (await isPaused(client, scheduleId(this.#options.namespace, "settle", stream)))) return;
-    const run = await client.workflow.start("settleStream", this.#start(stream, { stream }));
+    if (!isFirst && (await isPaused(client, scheduleId(namespace, "settle", stream.name)))) return;
+    const run = await client.workflow.start("settleStream", settlementStart(namespace, stream.name));
     known.running = true;
     run
       .result()
@@ -135,7 +140,7 @@ export class Settlements {
         },
         (error: unknown) => {
           known.again = true;
-          this.#options.logger.debug({ stream, error: (error as Error).message }, "settlement failed");
+          this.#options.logger.debug({ stream: stream.name, error: (error as Error).message }, "settlement failed");
         },
       )
       .finally(() => {
@@ -144,11 +149,11 @@ export class Settlements {
   }
 
   /** Whether the log goes so far beyond some view's newest version, or has done so for so long, that it is time. */
-  async #hasGrown(stream: string, known: Known, sinceMs: number): Promise<boolean> {
+  async #hasGrown(stream: Stream, known: Known, sinceMs: number): Promise<boolean> {
     const { log, namespace, generations, definitions, manifests, everyMs } = this.#options;
-    const { stable: end } = await log.readableBounds(topicName(namespace, stream));
+    const { stable: end } = await log.readableBounds(topicOf(namespace, stream));
     if (known.settledEnd !== null && cutsEqual(end, known.settledEnd)) return false;
-    const reading = await generations.reading(stream, definitions);
+    const reading = await generations.reading(stream.name, definitions);
     const newest = await Promise.all(reading.map(({ generation }) => manifests.newest(generation)));
     const published = newest.filter((manifest) => manifest !== null);
     const settled = nearest(published.map(({ cut }) => cut));
@@ -160,18 +165,6 @@ export class Settlements {
     // Another worker may have settled it. A clock that was set is not believed.
     const agesMs = published.map(({ createdAtMs }) => Date.now() - createdAtMs).filter((ageMs) => ageMs >= 0);
     return behind >= MANY_RECORDS || Math.min(sinceMs, Math.max(...agesMs, 0)) >= everyMs;
-  }
-
-  #start(stream: string, input: SettleStreamInput) {
-    const { namespace } = this.#options;
-    return {
-      workflowId: workId(namespace, "settle", stream),
-      workflowIdConflictPolicy: "USE_EXISTING" as const,
-      taskQueue: taskQueueOf(namespace),
-      args: [input] as [SettleStreamInput],
-      staticSummary: SUMMARIES.settle(stream),
-      workflowExecutionTimeout: executionTimeoutMs("settle"),
-    };
   }
 
   /** One connection for all of them, opened again when it failed. */

@@ -49,7 +49,8 @@ export async function followRun<T>(
   }
 }
 
-async function explained(workflowId: string, error: unknown): Promise<unknown> {
+/** Why a run failed, as RUN_FAILED where that is known. */
+export async function explained(workflowId: string, error: unknown): Promise<unknown> {
   const { ApplicationFailure, CancelledFailure, TerminatedFailure } = await import("@temporalio/common");
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const how =

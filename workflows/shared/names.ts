@@ -96,3 +96,15 @@ export function scheduledTimeoutMs(kind: Kind): number {
 }
 
 export const SEARCH_ATTRIBUTES = { view: "TidelineView", stream: "TidelineStream", kind: "TidelineKind" } as const;
+
+/** How a client starts `settleStream`: joins the run under way. `views: []` leaves it to updates what is to be done. */
+export function settlementStart(namespace: string, stream: string, views?: readonly string[]) {
+  return {
+    workflowId: workId(namespace, "settle", stream),
+    workflowIdConflictPolicy: "USE_EXISTING" as const,
+    taskQueue: taskQueueOf(namespace),
+    args: [{ stream, ...(views === undefined ? {} : { views }) }] as [{ stream: string; views?: readonly string[] }],
+    staticSummary: SUMMARIES.settle(stream),
+    workflowExecutionTimeout: executionTimeoutMs("settle"),
+  };
+}
