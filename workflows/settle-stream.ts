@@ -86,7 +86,7 @@ export async function settleStream({ stream, views }: SettleStreamInput): Promis
       outcome = { error };
     }
     ended = begun;
-    await condition(allHandlersFinished);
+    await condition(() => wishes.length > 0 || allHandlersFinished());
   }
   return resultOf(outcome);
 }

@@ -1,5 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { Client, Connection, WithStartWorkflowOperation } from "@temporalio/client";
+import {
+  Client,
+  Connection,
+  WithStartWorkflowOperation,
+  WorkflowExecutionAlreadyStartedError,
+} from "@temporalio/client";
 import type { Logger } from "pino";
 import { nearest } from "../../batch-layer/settlement/plan-settlement.ts";
 import type { Stream } from "../../core/contract/stream.ts";
@@ -11,7 +16,7 @@ import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { LogSource } from "../../store/kafka/read/log.ts";
 import type { FailureTracker } from "../../store/redis/failure-tracker.ts";
 import type { SettleRequests } from "../../store/redis/settle-requests.ts";
-import { type SettleStreamResult, settle, type settleStream } from "../../workflows/settle-stream.ts";
+import { settle, type settleStream } from "../../workflows/settle-stream.ts";
 import { scheduleId, settlementStart } from "../../workflows/shared/names.ts";
 
 export interface SettlementsOptions {
@@ -44,7 +49,7 @@ interface Known {
   /** When it last started a settlement, on the clock that nobody sets; absent: not yet. */
   triedAtMs?: number;
   running: boolean;
-  /** The log's end when there was nothing to settle. */
+  /** Where the log ended when the last settlement began that went well. */
   settledEnd: Cut | null;
   /** The last settlement failed, or a changed definition is being adopted: there is something to do although the log has not grown. */
   again: boolean;
@@ -119,28 +124,34 @@ export class Settlements {
   }
 
   async #look(stream: Stream): Promise<void> {
-    const { namespace, everyMs } = this.#options;
+    const { namespace, log, logger } = this.#options;
     const known = this.#known.get(stream.name) ?? { running: false, settledEnd: null, again: false };
     this.#known.set(stream.name, known);
     const sinceMs = known.triedAtMs === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.triedAtMs;
     if (known.running || sinceMs < LEAST_BETWEEN_MS) return;
     const isFirst = known.triedAtMs === undefined;
-    const isDue = isFirst || (known.again && sinceMs >= everyMs) || (await this.#hasGrown(stream, known, sinceMs));
-    if (!isDue) return;
+    const { stable: end } = await log.readableBounds(topicOf(namespace, stream));
+    const isSettled = !known.again && known.settledEnd !== null && cutsEqual(end, known.settledEnd);
+    if (isSettled || (!isFirst && !(await this.#isTime(stream, end, sinceMs)))) return;
     known.triedAtMs = performance.now();
     const client = await this.#client();
     if (!isFirst && (await isPaused(client, scheduleId(namespace, "settle", stream.name)))) return;
-    const run = await client.workflow.start("settleStream", settlementStart(namespace, stream.name));
+    // One that runs already may have chosen its cuts before `end`: it is looked at again.
+    const options = { ...settlementStart(namespace, stream.name), workflowIdConflictPolicy: "FAIL" } as const;
+    const run = await client.workflow.start<typeof settleStream>("settleStream", options).catch(noneIfRunning);
+    if (run === null) return;
     known.running = true;
     run
       .result()
       .then(
-        ({ adopting }: SettleStreamResult) => {
+        ({ adopting }) => {
           known.again = adopting;
+          // What was there before the cuts were chosen is settled.
+          known.settledEnd = end;
         },
         (error: unknown) => {
           known.again = true;
-          this.#options.logger.debug({ stream: stream.name, error: (error as Error).message }, "settlement failed");
+          logger.debug({ stream: stream.name, error: (error as Error).message }, "settlement failed");
         },
       )
       .finally(() => {
@@ -148,23 +159,19 @@ export class Settlements {
       });
   }
 
-  /** Whether the log goes so far beyond some view's newest version, or has done so for so long, that it is time. */
-  async #hasGrown(stream: Stream, known: Known, sinceMs: number): Promise<boolean> {
-    const { log, namespace, generations, definitions, manifests, everyMs } = this.#options;
-    const { stable: end } = await log.readableBounds(topicOf(namespace, stream));
-    if (known.settledEnd !== null && cutsEqual(end, known.settledEnd)) return false;
+  /** Whether a log that ends at `end` has gone so far beyond some view's newest version, or has done so for so long, that it is settled. */
+  async #isTime(stream: Stream, end: Cut, sinceMs: number): Promise<boolean> {
+    const { generations, definitions, manifests, everyMs } = this.#options;
     const reading = await generations.reading(stream.name, definitions);
     const newest = await Promise.all(reading.map(({ generation }) => manifests.newest(generation)));
     const published = newest.filter((manifest) => manifest !== null);
+    if (published.length === 0) return sinceMs >= everyMs;
     const settled = nearest(published.map(({ cut }) => cut));
     const behind = partitionsOf(end).reduce((sum, one) => sum + max(at(end, one) - at(settled, one), 0n), 0n);
-    if (behind === 0n) {
-      known.settledEnd = end;
-      return false;
-    }
+    if (behind >= MANY_RECORDS) return true;
     // Another worker may have settled it. A clock that was set is not believed.
     const agesMs = published.map(({ createdAtMs }) => Date.now() - createdAtMs).filter((ageMs) => ageMs >= 0);
-    return behind >= MANY_RECORDS || Math.min(sinceMs, Math.max(...agesMs, 0)) >= everyMs;
+    return Math.min(sinceMs, Math.max(...agesMs, 0)) >= everyMs;
   }
 
   /** One connection for all of them, opened again when it failed. */
@@ -176,6 +183,11 @@ export class Settlements {
     });
     return new Client({ connection: await this.#connection, namespace });
   }
+}
+
+function noneIfRunning(error: unknown): null {
+  if (error instanceof WorkflowExecutionAlreadyStartedError) return null;
+  throw error;
 }
 
 async function isPaused({ schedule }: Client, id: string): Promise<boolean> {

@@ -1,0 +1,230 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Client, Connection, WithStartWorkflowOperation } from "@temporalio/client";
+import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
+import { Worker } from "@temporalio/worker";
+import { pino } from "pino";
+import { Registry } from "prom-client";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { failingWork } from "../activities/worker/failing-work.ts";
+import type { DesiredSchedule } from "../activities/worker/schedules.ts";
+import { type BatchWorker, startWorker } from "../activities/worker/worker.ts";
+import { workflowCode } from "../activities/worker/workflow-bundle.ts";
+import { Manifests } from "../store/archive/manifests.ts";
+import { type Definitions, loadDefinitions, viewsOfStream } from "../store/definitions/definitions.ts";
+import { DataDirectory } from "../store/files/files.ts";
+import { ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
+import type { rebuildView } from "../workflows/index.ts";
+import { desiredSchedules } from "../workflows/schedules.ts";
+import { type SettleStreamResult, settle, type settleStream } from "../workflows/settle-stream.ts";
+import { SEARCH_ATTRIBUTES, settlementStart, taskQueueOf, workId } from "../workflows/shared/names.ts";
+import { produce } from "./produce.ts";
+import { installQuietRuntime } from "./temporal-runtime.ts";
+
+/** Settlements: one run a stream, whatever the number of its views. */
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const STREAM = "order-completed";
+const brokers = inject("kafkaBrokers");
+const T0 = Date.parse("2025-06-01T00:00:00Z");
+
+let folder = "";
+let connection: Connection;
+let client: Client;
+let definitions: Definitions;
+let views: string[];
+
+beforeAll(async () => {
+  installQuietRuntime();
+  folder = await mkdtemp(join(tmpdir(), "tideline-settle-"));
+  connection = await Connection.connect({ address: inject("temporalAddress") });
+  client = new Client({ connection });
+  definitions = await loadDefinitions({ schemas: [join(root, "schemas")], views: [join(root, "views")] });
+  views = viewsOfStream(definitions, STREAM).sort();
+});
+
+afterAll(async () => {
+  await connection?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** An installation of its own. */
+async function place() {
+  const namespace = `s${randomBytes(4).toString("hex")}`;
+  const topic = topicName(namespace, STREAM);
+  await ensureTopics(
+    brokers,
+    [...definitions.streams.keys()].map((name) => ({ name: topicName(namespace, name), partitions: 3 })),
+  );
+  const data = new DataDirectory(join(folder, namespace, "data"));
+  return { namespace, topic, data, manifests: new Manifests(data) };
+}
+
+type Place = Awaited<ReturnType<typeof place>>;
+
+const workerIn = (
+  { namespace, data }: Place,
+  schedules: readonly DesiredSchedule[] | null = null,
+): Promise<BatchWorker> =>
+  startWorker({
+    brokers,
+    retentionWarnHours: 24,
+    redisUrl: inject("redisUrl"),
+    temporalAddress: inject("temporalAddress"),
+    temporalNamespace: "default",
+    taskQueue: taskQueueOf(namespace),
+    dataDir: data.root,
+    namespace,
+    definitions,
+    searchAttributes: Object.values(SEARCH_ATTRIBUTES),
+    schedules,
+    settleEveryMs: 15_000,
+    registry: new Registry(),
+    logger: pino({ level: "silent" }),
+  });
+
+const orders = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, index) => {
+    const id = from + index;
+    const value = {
+      event_id: `e${id}`,
+      order_id: `o${id}`,
+      completed_at: T0 + id * 1_000,
+      region: id % 2 === 0 ? "eu" : "us",
+      category: `c${id % 5}`,
+      buyer_id: `b${id % 97}`,
+      amount_cents: id % 1_000,
+      test_order: id % 10 === 0,
+    };
+    return { key: `o${id}`, value: Buffer.from(JSON.stringify(value)) };
+  });
+
+const start = ({ namespace }: Place, wanted?: readonly string[]) =>
+  client.workflow.start<typeof settleStream>("settleStream", settlementStart(namespace, STREAM, wanted));
+
+const ask = ({ namespace }: Place, wanted?: readonly string[]): Promise<SettleStreamResult> =>
+  client.workflow.executeUpdateWithStart(settle, {
+    args: [wanted === undefined ? {} : { views: wanted }],
+    startWorkflowOperation: new WithStartWorkflowOperation<typeof settleStream>(
+      "settleStream",
+      settlementStart(namespace, STREAM, []),
+    ),
+  });
+
+const versionsOf = async ({ manifests }: Place) =>
+  Object.fromEntries(
+    await Promise.all(
+      views.map(async (view) => {
+        const generation = definitions.views.get(view)?.generation ?? "";
+        return [view, await manifests.newest(generation)] as const;
+      }),
+    ),
+  );
+
+test("one run archives a stream once and publishes every view; what is read once is what each view reads alone", async () => {
+  const here = await place();
+  const worker = await workerIn(here);
+  try {
+    await produce(brokers, here.topic, orders(0, 3_000));
+    const first = await (await start(here)).result();
+    expect(first).toMatchObject({ archived: 3_000, adopting: false });
+    expect(first.views.map(({ view }) => view).sort()).toEqual(views);
+    expect(
+      first.views.every(({ version, published, records }) => version === 1 && published && records === 3_000),
+    ).toBe(true);
+
+    // One view goes ahead, so that the others' span is longer than its own.
+    await produce(brokers, here.topic, orders(3_000, 3_700));
+    const ahead = await ask(here, ["revenue"]);
+    expect(ahead.views).toMatchObject([{ view: "revenue", version: 2, records: 700 }]);
+    await produce(brokers, here.topic, orders(3_700, 4_000));
+    const rest = await ask(here);
+    const records = Object.fromEntries(rest.views.map((view) => [view.view, view.records]));
+    expect(records).toEqual(Object.fromEntries(views.map((view) => [view, view === "revenue" ? 300 : 1_000])));
+    const cuts = Object.values(await versionsOf(here)).map((manifest) => JSON.stringify(manifest?.cut));
+    expect(new Set(cuts).size).toBe(1);
+    expect((await ask(here)).views).toEqual([]);
+
+    // The oracle: each view by itself from the whole archive.
+    for (const view of ["revenue", "top-products", "baskets"]) {
+      const rebuilt = await client.workflow.execute<typeof rebuildView>("rebuildView", {
+        workflowId: workId(here.namespace, "rebuild", view),
+        taskQueue: taskQueueOf(here.namespace),
+        args: [{ view }],
+      });
+      expect(rebuilt, view).toMatchObject({ equal: true });
+    }
+
+    const run = client.workflow.getHandle(workId(here.namespace, "settle", STREAM));
+    const history: unknown = JSON.parse(historyToJSON(await run.fetchHistory()));
+    await Worker.runReplayHistory(await workflowCode(), history, run.workflowId);
+  } finally {
+    await worker.close();
+  }
+});
+
+test("a view that fails keeps its version and fails no other; its run fails and names it, three times make a problem", async () => {
+  const here = await place();
+  const [lost, broken] = ["baskets", "top-products"];
+  const generation = (view: string) => definitions.views.get(view)?.generation ?? "";
+  // The state of one comes from another topic, and the folder of the other's states is a file.
+  await here.manifests.genesis(generation(lost), new Map(), "AAAAAAAAAAAAAAAAAAAAAA", "test");
+  const states = here.data.path(here.manifests.stateFolder(generation(broken)));
+  await mkdir(dirname(states), { recursive: true });
+  await writeFile(states, "");
+  const worker = await workerIn(here);
+  try {
+    await produce(brokers, here.topic, orders(0, 500));
+    const failure = { cause: { type: "TOPIC_RECREATED", details: [{ views: [lost, broken] }] } };
+    await expect((await start(here)).result()).rejects.toMatchObject(failure);
+    const published = await versionsOf(here);
+    for (const view of views) expect(published[view]?.version, view).toBe(view === lost || view === broken ? 0 : 1);
+
+    for (let run = 0; run < 2; run++) await expect((await start(here)).result()).rejects.toMatchObject(failure);
+    const look = { namespace: here.namespace, taskQueue: taskQueueOf(here.namespace), viewsOf: () => views };
+    await expect
+      .poll(() => failingWork(client, look))
+      .toMatchObject([{ kind: "workflow", name: `settle/${STREAM}`, code: "TOPIC_RECREATED", views: [lost, broken] }]);
+  } finally {
+    await worker.close();
+  }
+});
+
+test("whoever asks while a run is under way gets a round that begins after that", async () => {
+  const here = await place();
+  const worker = await workerIn(here);
+  try {
+    await produce(brokers, here.topic, orders(0, 200));
+    const run = await start(here);
+    // Accepted before the worker has done anything, or in the middle of its round: never lost, and never of the first cut alone.
+    await expect.poll(async () => (await run.fetchHistory()).events?.length).toBeGreaterThan(5);
+    await produce(brokers, here.topic, orders(200, 260));
+    const asked = await ask(here);
+    expect(asked.views.length === 0 || asked.views.every(({ version }) => version <= 2)).toBe(true);
+    await run.result();
+    const ledgers = Object.values(await versionsOf(here)).map((manifest) => manifest?.ledger.records);
+    expect(new Set(ledgers)).toEqual(new Set([260]));
+  } finally {
+    await worker.close();
+  }
+});
+
+test("a worker settles by itself: what is there when it starts, and what comes later", async () => {
+  const here = await place();
+  await produce(brokers, here.topic, orders(0, 100));
+  const worker = await workerIn(
+    here,
+    desiredSchedules(here.namespace, definitions.streams.keys(), definitions.views.keys()),
+  );
+  const counted = async () => Object.values(await versionsOf(here)).map((manifest) => manifest?.ledger.records ?? 0);
+  try {
+    await expect.poll(counted, { timeout: 120_000 }).toEqual(views.map(() => 100));
+    await produce(brokers, here.topic, orders(100, 150));
+    await expect.poll(counted, { timeout: 120_000 }).toEqual(views.map(() => 150));
+  } finally {
+    await worker.close();
+  }
+});
