@@ -194,8 +194,7 @@ test("doctor names what does not run, then finds it healthy; the other commands 
   );
 
   await Promise.all([tideline.start("speed"), tideline.start("worker"), tideline.start("serve")]);
-  await tideline.run("schedules", "trigger", "archive-order-completed");
-  await tideline.run("schedules", "trigger", "refresh-revenue");
+  await tideline.run("schedules", "trigger", "settle-order-completed");
   const quality = await until(
     "all is archived",
     async () =>
@@ -222,13 +221,13 @@ test("doctor names what does not run, then finds it healthy; the other commands 
   const whole = await tideline.run(...asked.split(" "), "--json", "--by", "", "--every", "7d");
   expect(JSON.parse(whole.stdout)).toMatchObject({ complete: true });
 
-  const pause = await tideline.run("schedules", "pause", "refresh-revenue", "--reason", "test");
+  const pause = await tideline.run("schedules", "pause", "settle-order-completed", "--reason", "test");
   expect(pause.stdout).toContain("paused");
   // Temporal's list of schedules follows a moment later.
   const warned = ({ findings }: Awaited<ReturnType<typeof doctor>>) =>
     levels(findings, "warning").includes("schedule.runs");
   await until("the pause is a warning", doctor, warned, SLOW_MS);
-  await tideline.run("schedules", "resume", "refresh-revenue");
+  await tideline.run("schedules", "resume", "settle-order-completed");
   const { stdout } = await tideline.run("watch", "revenue", "--every", "7d", "--by", "", "--count", "1");
   expect(JSON.parse(stdout)).toMatchObject({ complete: true });
   const { stdout: views } = await tideline.run("views", "--json");

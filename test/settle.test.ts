@@ -42,7 +42,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "tideline-settle-"));
   connection = await Connection.connect({ address: inject("temporalAddress") });
   client = new Client({ connection });
-  definitions = await loadDefinitions({ schemas: [join(root, "schemas")], views: [join(root, "views")] });
+  definitions = await loadDefinitions({ schemas: [join(root, "schemas")], views: [join(root, "systems/shop/views")] });
   views = viewsOfStream(definitions, STREAM).sort();
 });
 

@@ -67,7 +67,7 @@ const run = (...args: string[]) => tideline.begin(...args);
 
 const LANE = "lane order-completed UNEXPECTED";
 const VIEW = "view stops TOPIC_RECREATED";
-const SCHEDULE = "schedule archive-user-activity TOPIC_RECREATED";
+const SCHEDULE = "schedule settle-user-activity TOPIC_RECREATED";
 const WORKFLOW = "workflow refresh/stands WORKFLOW_TASK_FAILED";
 
 const LIMIT_MS = 120_000;
@@ -119,8 +119,8 @@ test("a lane, a view, a schedule and a workflow task that fail again and again a
   const etag = whole.headers.get("etag") ?? "";
   expect(etag).not.toBe("");
   expect(await whole.json()).not.toHaveProperty("problems");
-  await tideline.run("schedules", "trigger", "archive-user-activity");
-  const archive = client.workflow.getHandle(workId(tideline.namespace, "archive", "user-activity"));
+  await tideline.run("schedules", "trigger", "settle-user-activity");
+  const archive = client.workflow.getHandle(workId(tideline.namespace, "settle", "user-activity"));
   await until(
     "the archive begins",
     () => archive.describe().catch(() => null),
@@ -146,7 +146,7 @@ test("a lane, a view, a schedule and a workflow task that fail again and again a
   });
   // Not started as a role: it is not healthy, and nobody is to wait until it is.
   speed = tideline.begin("speed");
-  for (let times = 0; times < 3; times++) await failOnce("archive-user-activity");
+  for (let times = 0; times < 3; times++) await failOnce("settle-user-activity");
 
   const all = [LANE, VIEW, SCHEDULE, WORKFLOW];
   const told = async (variable: string) => named((await json(health(variable))).problems);
@@ -159,7 +159,7 @@ test("a lane, a view, a schedule and a workflow task that fail again and again a
   expect(status.stdout).not.toContain("all healthy");
   expect(status.stdout).toMatch(/! the speed layer fails to read order-completed since .* UNEXPECTED: .*WRONGTYPE/);
   expect(status.stdout).toMatch(/! view stops is stopped since .* TOPIC_RECREATED/);
-  expect(status.stdout).toMatch(/! the runs of schedule archive-user-activity fail since .* TOPIC_RECREATED/);
+  expect(status.stdout).toMatch(/! the runs of schedule settle-user-activity fail since .* TOPIC_RECREATED/);
   expect(status.stdout).toMatch(/! refresh\/stands does not get on since .*refreshOfAnOlderRelease.*tideline runs end/);
 
   const doctor = await run("doctor", "--json");

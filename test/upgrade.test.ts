@@ -161,7 +161,10 @@ describe.sequential("the release before is opened", () => {
       views: (env.TIDELINE_VIEWS ?? "").split(","),
     });
     const desired = desiredSchedules("", streams.keys(), views.keys(), report.views).map(({ id }) => id);
-    expect(desired).toEqual(expect.arrayContaining([...release.schedules]));
+    // One settlement a stream has taken the place of these.
+    const settled = release.schedules.filter((id) => /^(archive|refresh)-/.test(id));
+    expect(desired).toEqual(expect.arrayContaining(release.schedules.filter((id) => !settled.includes(id))));
+    for (const id of settled) expect(desired).not.toContain(id);
     // The worker makes them in the background, and Temporal lists them a moment later.
     const found = await until(
       "the schedules are those of this release",
@@ -183,7 +186,7 @@ describe.sequential("the release before is opened", () => {
         value: Buffer.from(String(value).replace('"id":"r', '"id":"n')),
       })),
     );
-    await schedule.getHandle("refresh-weather").trigger(ScheduleOverlapPolicy.BUFFER_ONE);
+    await schedule.getHandle("settle-readings").trigger(ScheduleOverlapPolicy.BUFFER_ONE);
     const after = await until(
       "the next version",
       () => ask("weather"),

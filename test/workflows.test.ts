@@ -367,21 +367,21 @@ describe("the schedules", () => {
   it("start the work under its plain id", async () => {
     const here = await place();
     const worker = await workerIn(here, new Registry(), desiredSchedules(here.namespace, [STREAM], []));
-    const schedule = client.schedule.getHandle(`${here.namespace}/archive-${STREAM}`);
+    const schedule = client.schedule.getHandle(`${here.namespace}/settle-${STREAM}`);
     try {
       await produce(here.topic, 0, 100);
       await schedule.trigger();
       await expect.poll(() => archivedRecords(here)).toBe(100);
-      const archive = client.workflow.getHandle(workId(here.namespace, "archive", STREAM));
-      expect(await archive.result()).toMatchObject({ records: 100 });
-      const described = await archive.describe();
+      const settlement = client.workflow.getHandle(workId(here.namespace, "settle", STREAM));
+      await settlement.result();
+      const described = await settlement.describe();
       expect(await described.staticSummary()).toContain(STREAM);
       // Neither the work nor the schedule's run, which waits for it, can be under way for ever.
       const seconds = described.raw.executionConfig?.workflowExecutionTimeout?.seconds;
-      expect(Number(seconds) * 1_000).toBe(executionTimeoutMs("archive"));
+      expect(Number(seconds) * 1_000).toBe(executionTimeoutMs("settle"));
       const { action } = await schedule.describe();
-      expect(action.workflowExecutionTimeout).toBe(scheduledTimeoutMs("archive"));
-      expect(scheduledTimeoutMs("archive")).toBeGreaterThan(executionTimeoutMs("archive"));
+      expect(action.workflowExecutionTimeout).toBe(scheduledTimeoutMs("settle"));
+      expect(scheduledTimeoutMs("settle")).toBeGreaterThan(executionTimeoutMs("settle"));
     } finally {
       await worker.close();
       await schedule.delete();
@@ -419,21 +419,34 @@ describe("the schedules", () => {
     }
   });
 
+  it("begin paused where the archive's was, which the release before had", async () => {
+    const here = await place();
+    const owner = { taskQueue: here.taskQueue, owner: here.taskQueue };
+    const [settle] = desiredSchedules(here.namespace, [STREAM], []).filter(({ id }) => id.includes("settle-"));
+    if (settle === undefined) throw new Error("streams are not settled");
+    const before = { ...settle, id: `${here.namespace}/archive-${STREAM}`, replaces: [] };
+    await reconcileSchedules(client, [before], owner);
+    await client.schedule.getHandle(before.id).pause("Kafka moves");
+    await reconcileSchedules(client, [settle], owner);
+    const { state } = await client.schedule.getHandle(settle.id).describe();
+    expect(state).toMatchObject({ paused: true, note: "Kafka moves" });
+    await reconcileSchedules(client, [], owner);
+  });
+
   it("become those that are wanted, and a paused one stays paused", async () => {
     const here = await place();
     const owner = { taskQueue: here.taskQueue, owner: here.taskQueue };
     const wanted = desiredSchedules(here.namespace, [STREAM], [VIEW, "old-view"]);
     const ids = (names: string[]) => names.map((name) => `${here.namespace}/${name}`);
-    const kept = ids([`archive-${STREAM}`, "refresh-revenue"]);
+    const kept = ids([`settle-${STREAM}`, `retention-${STREAM}`]);
     const all = wanted.map(({ id }) => id);
-    const occasional = ids([`compact-archive-${STREAM}`, `retention-${STREAM}`]);
-    expect(all).toEqual(expect.arrayContaining([...kept, ...occasional, ...ids(["refresh-old-view"])]));
+    expect(all).toEqual(expect.arrayContaining([...kept, ...ids([`compact-archive-${STREAM}`, "prove-views"])]));
     const dropped = all.filter((id) => !kept.includes(id));
     // Two workers begin at once: each schedule is made by one of them.
     const both = await Promise.all([1, 2].map(() => reconcileSchedules(client, wanted, owner)));
     expect(both.flatMap(({ created }) => created).toSorted()).toEqual(all.toSorted());
     expect(both.flatMap(({ deleted }) => deleted)).toEqual([]);
-    const refresh = client.schedule.getHandle(`${here.namespace}/refresh-revenue`);
+    const refresh = client.schedule.getHandle(`${here.namespace}/settle-${STREAM}`);
     await refresh.pause("looked at");
     // As the release before made it: a run without a time limit.
     await refresh.update(({ spec, action, policies, state }) => {
@@ -454,9 +467,9 @@ describe("the schedules", () => {
     expect(reconciled.deleted.toSorted()).toEqual(dropped.toSorted());
     const described = await refresh.describe();
     expect(described.state).toMatchObject({ paused: true, note: "looked at" });
-    expect(described.spec.intervals).toMatchObject([{ every: 120_000, offset: 20_000 }]);
+    expect(described.spec.intervals).toMatchObject([{ every: 120_000, offset: 0 }]);
     expect(described.policies.overlap).toBe("SKIP");
-    expect(described.action.workflowExecutionTimeout).toBe(scheduledTimeoutMs("refresh"));
+    expect(described.action.workflowExecutionTimeout).toBe(scheduledTimeoutMs("settle"));
     await expect.poll(listed).toEqual(kept.toSorted());
     await reconcileSchedules(client, [], owner);
     await expect.poll(listed).toEqual([]);

@@ -32,8 +32,8 @@ afterAll(async () => {
 
 test("a view that fills its room in Redis has itself published, and goes on", async () => {
   await tideline.start("worker");
-  // Its schedule may still be triggered: only the speed layer's requests start a refresh.
-  await tideline.run("schedules", "pause", "refresh-buyers", "--reason", "test");
+  // Its schedule may still be triggered: only the speed layer's requests start a settlement.
+  await tideline.run("schedules", "pause", "settle-order-completed", "--reason", "test");
   await tideline.start("speed");
   await tideline.start("serve");
   const order = (index: number) => {
