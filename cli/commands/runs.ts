@@ -6,7 +6,7 @@ A run that gets nowhere keeps its work from every later run. To end it loses not
 
 Examples:
   $ tideline runs                        every run under way: since when, and what it fails at
-  $ tideline runs end refresh/revenue    end one at once
+  $ tideline runs end settle/order-completed  end one at once
 `;
 
 /** Adds `tideline runs`. */
@@ -26,7 +26,7 @@ export function registerRuns(program: Command): void {
     .description("terminate a run that cannot go on: it is not asked, and its step under way is given up")
     .argument("<run>", "its id, as `list` shows it")
     .option("--reason <text>", "why, for people who look at it in Temporal", "by tideline runs")
-    .addHelpText("after", "\nExample:\n  $ tideline runs end refresh/revenue\n")
+    .addHelpText("after", "\nExample:\n  $ tideline runs end settle/order-completed\n")
     .action(async (run: string, { reason }: { reason: string }) => {
       const { endRun } = await import("../runs/runs.ts");
       await endRun(loadConfig(process.env), run, reason);

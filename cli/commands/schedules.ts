@@ -5,9 +5,9 @@ import { loadConfig } from "../setup/config.ts";
 const help = `
 Examples:
   $ tideline schedules                          all of them: when they run, and how the last run ended
-  $ tideline schedules pause refresh-revenue --reason "while Kafka moves"
-  $ tideline schedules resume refresh-revenue
-  $ tideline schedules trigger archive-order-completed
+  $ tideline schedules pause settle-order-completed --reason "while Kafka moves"
+  $ tideline schedules resume settle-order-completed
+  $ tideline schedules trigger compact-archive-order-completed
 `;
 
 /** Adds `tideline schedules`. */
@@ -43,7 +43,7 @@ function registerVerb(
     .description(description)
     .argument("<schedule>", "its id, as `list` shows it")
     .option("--reason <text>", "why, for whoever looks at it in Temporal", "by tideline schedules")
-    .addHelpText("after", `\nExample:\n  $ tideline schedules ${verb} refresh-revenue\n`)
+    .addHelpText("after", `\nExample:\n  $ tideline schedules ${verb} settle-order-completed\n`)
     .action(async (schedule: string, { reason }: { reason: string }) => {
       const { withSchedule } = await import("../runs/schedules.ts");
       await withSchedule(loadConfig(process.env), schedule, (handle) => act(handle, reason));

@@ -86,6 +86,7 @@ export class Deployment {
     this.refresher = new Refresher({
       temporalAddress: servers.temporal.address,
       namespace,
+      stream: ticks.name,
       views: this.oracle.views,
       everyMs: options.refreshEveryMs,
     });

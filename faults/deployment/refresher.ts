@@ -1,20 +1,26 @@
 import { Client, Connection, type WorkflowHandle } from "@temporalio/client";
+import type { SettleStreamResult } from "../../workflows/settle-stream.ts";
 import { type Kind, taskQueueOf, workId } from "../../workflows/shared/names.ts";
 
 export interface RefresherOptions {
   readonly temporalAddress: string;
   readonly namespace: string;
+  readonly stream: string;
   readonly views: readonly string[];
-  /** Pause between two refreshes of a view. */
+  /** Pause between two settlements. */
   readonly everyMs: number;
 }
 
 const PATIENCE_MS = 90_000;
 
-/** Refreshes every view again and again, as its schedule does every minute, so that publishes, trims and seams happen all the time. */
+/**
+ * Settles the stream again and again, as workers do while events flow, so that publishes, trims and seams happen all the time. Every third time it
+ * settles one view alone, so that the views' spans differ.
+ */
 export class Refresher {
   readonly #options: RefresherOptions;
-  readonly #loops: Promise<void>[];
+  readonly #loop: Promise<void>;
+  #rounds = 0;
   readonly #stopping = new AbortController();
   #client: { client: Client; connection: Connection } | null = null;
   #paused = false;
@@ -24,7 +30,7 @@ export class Refresher {
 
   constructor(options: RefresherOptions) {
     this.#options = options;
-    this.#loops = options.views.map((view) => this.#loop(view));
+    this.#loop = this.#follow();
   }
 
   /** Versions that were published. */
@@ -32,12 +38,12 @@ export class Refresher {
     return this.#published;
   }
 
-  /** Why refreshes failed, and how often. Servers and workers that are away are no failures. */
+  /** Why settlements failed, and how often. Servers and workers that are away are no failures. */
   get failures(): ReadonlyMap<string, number> {
     return this.#failures;
   }
 
-  /** No refresh begins from now on; resolves when those under way have ended, or `limitMs` have passed. */
+  /** No settlement begins from now on; resolves when those under way have ended, or `limitMs` have passed. */
   async pause(limitMs = 20_000): Promise<void> {
     this.#paused = true;
     const deadlineMs = performance.now() + limitMs;
@@ -48,7 +54,7 @@ export class Refresher {
     this.#paused = false;
   }
 
-  /** Starts or joins a piece of work under the id that names it (`refreshView`, "refresh", "totals"). Await `result()` of what it answers. */
+  /** Starts or joins a piece of work under the id that names it (`rebuildView`, "rebuild", "totals"). Await `result()` of what it answers. */
   async start(workflow: string, kind: Kind, target: string, input: unknown): Promise<WorkflowHandle> {
     const { client } = await this.#connect();
     const { namespace } = this.#options;
@@ -67,17 +73,17 @@ export class Refresher {
 
   async close(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all(this.#loops);
+    await this.#loop;
     await this.#client?.connection.close();
   }
 
-  async #loop(view: string): Promise<void> {
+  async #follow(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       await this.#sleep(this.#options.everyMs);
       if (this.#paused || this.#stopping.signal.aborted) continue;
       this.#busy += 1;
       try {
-        await this.#refresh(view);
+        await this.#settle();
       } catch (error) {
         this.#note(error);
         await this.#disconnect();
@@ -87,16 +93,20 @@ export class Refresher {
     }
   }
 
-  async #refresh(view: string): Promise<void> {
-    const handle = await this.start("refreshView", "refresh", view, { view });
+  async #settle(): Promise<void> {
+    const { stream, views } = this.#options;
+    const round = this.#rounds++;
+    const one = round % 3 === 2 ? views[Math.floor(round / 3) % views.length] : undefined;
+    const input = one === undefined ? { stream } : { stream, views: [one] };
+    const handle = await this.start("settleStream", "settle", stream, input);
     const patience = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(PATIENCE_MS)]);
     const given = new Promise<null>((resolve) =>
       patience.addEventListener("abort", () => resolve(null), { once: true }),
     );
     const result = handle.result();
     result.catch(() => undefined);
-    const outcome = (await Promise.race([result, given])) as { published?: boolean } | null;
-    if (outcome?.published === true) this.#published += 1;
+    const outcome = (await Promise.race([result, given])) as SettleStreamResult | null;
+    this.#published += outcome?.views.filter(({ published }) => published).length ?? 0;
   }
 
   /** A workflow that failed says why; everything else is a server that is away. */

@@ -17,20 +17,8 @@ interface Work {
 const DAY = "2026-01-05";
 
 const WORKS = {
-  refresh: {
-    steps: [
-      "beginRefresh",
-      "sealCut",
-      "planArchive",
-      "archiveChunk",
-      "entries",
-      "sweepArchive",
-      "writeDelta",
-      "publishDelta",
-      "manifests",
-      "finishPublish",
-      "compact",
-    ],
+  settlement: {
+    steps: ["planSettlement", "archiveChunks", "entries", "settleViews", "manifests"],
     start: null,
   },
   compaction: {
@@ -59,10 +47,10 @@ const WORKS = {
   },
 } as const satisfies Record<string, Work>;
 
-type OtherWork = Exclude<keyof typeof WORKS, "refresh">;
+type OtherWork = Exclude<keyof typeof WORKS, "settlement">;
 
-/** A refresh is what runs all the time, so it is what is met most. */
-const STEPS_OF_A_REFRESH = 2;
+/** A settlement is what runs all the time, so it is what is met most. */
+const STEPS_OF_A_SETTLEMENT = 2;
 const WORK_LIMIT_MS = 90_000;
 
 export const workerKillEachStep: Scenario = {
@@ -70,8 +58,8 @@ export const workerKillEachStep: Scenario = {
   what: "Workers are killed just before and after chosen steps of each workflow: the next attempt goes on, and nothing counts twice.",
   recoveryLimitMs: 75_000,
   async run(world) {
-    for (let round = 0; round < STEPS_OF_A_REFRESH; round++) await killAt(world, dealt(world, "refresh"));
-    const others = Object.keys(WORKS).filter((name): name is OtherWork => name !== "refresh");
+    for (let round = 0; round < STEPS_OF_A_SETTLEMENT; round++) await killAt(world, dealt(world, "settlement"));
+    const others = Object.keys(WORKS).filter((name): name is OtherWork => name !== "settlement");
     await killDuring(world, world.pick(others as [OtherWork, ...OtherWork[]]));
   },
 };
@@ -107,15 +95,12 @@ async function killDuring(world: World, name: OtherWork): Promise<void> {
 
 /** Steps at which a worker that sleeps has something left to do that another one does meanwhile. */
 const SLEEPS: readonly [Point, ...Point[]] = [
-  "sealCut before",
-  "archiveChunk before",
+  "planSettlement before",
+  "planSettlement after",
+  "archiveChunks before",
   "entries before",
-  "writeDelta before",
-  "writeDelta after",
-  "publishDelta before",
+  "settleViews before",
   "manifests before",
-  "finishPublish before",
-  "compact before",
 ];
 
 export const zombieActivity: Scenario = {

@@ -125,6 +125,8 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
   await send(10);
   const scheduled = { kind: "refresh", target: VIEW, namespace: NAMESPACE };
   await record("scheduledRun", `${NAMESPACE}/refresh-${VIEW}-run`, scheduled);
+  await send(10);
+  await record("settleStream", workId(NAMESPACE, "settle", STREAM), { stream: STREAM });
   await record("rebuildView", workId(NAMESPACE, "rebuild", VIEW), { view: VIEW });
   const interval = { view: VIEW, from: DATE, to: DATE };
   await record("backfillView", workId(NAMESPACE, "backfill", `${VIEW}/${DATE}..${DATE}`), { ...interval, force: true });
