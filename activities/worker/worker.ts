@@ -99,7 +99,7 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
       manifests: deps.stores.manifests,
       log: deps.stores.log,
       requests: new SettleRequests(deps.redis, options.namespace),
-      automatic: schedules !== null,
+      automatic: schedules?.some(({ input }) => input.kind === "settle") ?? false,
       everyMs: options.settleEveryMs ?? SETTLE_EVERY_MS,
       failures,
       logger,

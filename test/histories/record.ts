@@ -18,7 +18,8 @@ import { produce } from "../produce.ts";
 import { DATE, definitions, sale, sales } from "../sales.ts";
 
 /**
- * Runs each workflow on real servers and keeps its history beside this file, for the replay test: `npm run histories`. To be done again when a
+ * Runs each workflow on real servers and keeps its history beside this file, for the replay test: `npm run histories`, or `npm run histories -- settleStream`
+ * to keep one of them. To be done again when a
  * workflow's commands change on purpose, and no run of the old one is under way anywhere. `backfillView.failed-day.json` is of another view, and kept.
  */
 
@@ -26,6 +27,8 @@ const folder = fileURLToPath(new URL(".", import.meta.url));
 const NAMESPACE = "histories";
 const VIEW = "revenue";
 const STREAM = sales.name;
+/** Histories to keep; all when none is named. */
+const wanted = process.argv.slice(2);
 const NIGHT = Date.parse(DATE) + 26 * 3_600_000;
 
 const home = await mkdtemp(join(tmpdir(), "tideline-histories-"));
@@ -108,6 +111,7 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
   const keep = async (name: string, workflowId: string) => {
     const handle = client.workflow.getHandle(workflowId);
     await handle.result();
+    if (wanted.length > 0 && !wanted.includes(name)) return;
     const history = historyToJSON(await handle.fetchHistory());
     await writeFile(join(folder, `${name}.json`), told(history));
     say(`${name}: ${workflowId}`);
