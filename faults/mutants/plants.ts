@@ -472,6 +472,15 @@ export const plants: readonly Plant[] = [
     rewritten: true,
   },
   {
+    name: "shared-span-whole",
+    what: "of what is read once for all views of a stream, a view takes the others' part too",
+    file: "batch-layer/archive/archived-events.ts",
+    find: "return { relation: rows([...spans, ...others]), counts: all };",
+    replace: "return { relation: held, counts: all };",
+    necessary: true,
+    scenarios: ["worker-kill-each-step"],
+  },
+  {
     name: "archive-not-compared",
     what: "the log is not compared with the last record that was archived",
     file: "store/archive/archive-tail.ts",
