@@ -112,7 +112,7 @@ describe("a field's arguments", () => {
     ['instant({ from: "yesterday", to: "2030-01-01" })', '"yesterday" is no time; write 2020-01-01T00:00:00Z'],
     ['instant({ from: "2020-02-30", to: "2030-01-01" })', '"2020-02-30" is no time'],
     ['instant({ from: "2030-01-01", to: "2020-01-01" })', "integer bounds"],
-    ["instant()", "called with wrong arguments"],
+    ["instant(null)", "called with wrong arguments"],
     ["text({ max: -1 })", "the length of a text, max, is a whole number"],
     ['text({ max: "9" })', "the length of a text"],
     ["text(null)", "called with wrong arguments"],
