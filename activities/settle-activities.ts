@@ -119,7 +119,7 @@ export function settleActivities(deps: ActivityDeps) {
   };
 }
 
-/** The generations that read a stream and are kept up to date, and the views of which another one is to be adopted. */
+/** The generations that read a stream and are kept up to date, and the views of which another one is to be adopted; of those that `views` names. */
 async function settlersOf(
   deps: ActivityDeps,
   stream: string,
@@ -130,7 +130,7 @@ async function settlersOf(
   for (const { definition, part } of await deps.generations.all(deps.definitions)) {
     const { view, generation, frozen } = definition;
     if (view.stream.name !== stream) continue;
-    if (part === "next") adopt.push(view.name);
+    if (part === "next" && (views?.includes(view.name) ?? true)) adopt.push(view.name);
     const served = part === "served";
     if (frozen || (views !== null && !views.includes(served ? view.name : generation) && !views.includes(generation)))
       continue;

@@ -222,7 +222,7 @@ export const settings = {
   editor: setting("EDITOR", "editor that `dead-letters edit` opens, with its flags", "vi", z.string().min(1)),
   settleEvery: setting(
     "TIDELINE_SETTLE_EVERY",
-    "how long new records of a stream may wait until its views are published",
+    "how long new records of a stream may wait until its views are published; at least 15s",
     "45s",
     z.string().transform((text, context) => {
       const durationMs = parseDuration(text);
