@@ -2,7 +2,7 @@ import { Context } from "@temporalio/activity";
 import { archiveChunk } from "../batch-layer/archive/archive-chunk.ts";
 import type { ArchiveChunk } from "../batch-layer/archive/archive-plan.ts";
 import { planStream } from "../batch-layer/archive/archive-stream.ts";
-import { type SharedEvents, sharedEvents } from "../batch-layer/archive/archived-events.ts";
+import { HELD_RECORDS, type SharedEvents, sharedEvents, spanSize } from "../batch-layer/archive/archived-events.ts";
 import { withDuck } from "../batch-layer/duck-run.ts";
 import { LiveStateDiffers } from "../batch-layer/refresh/ledger-check.ts";
 import {
@@ -177,7 +177,8 @@ class Settlement {
   async run(): Promise<SettledSpans> {
     const settled: NamedSettled[] = [];
     const failures: NamedFailure[] = [];
-    const { spans } = this.#input;
+    // The shortest first: a view that reads the whole archive keeps no other waiting.
+    const spans = this.#input.spans.toSorted((a, b) => sizeOf(a) - sizeOf(b));
     const failed = async (span: SettlementSpan, error: unknown) => {
       this.#watch.signal.throwIfAborted();
       failures.push(await reported(this.#deps, failureOf(span.generation, error)));
@@ -210,7 +211,7 @@ class Settlement {
     const { generation } = span;
     const { createdBy } = thisRun();
     const work = { target, chain: chainOf(this.#deps, target), span, topicId: this.#input.topicId, createdBy };
-    const events = await this.#events(target);
+    const events = await this.#events(span, target);
     const { swept, ...done } = await settleView(stores, this.#duck, work, events, { letters, watch: this.#watch });
     const view = await shownName(this.#deps, target);
     if (done.published) {
@@ -223,18 +224,22 @@ class Settlement {
     return { view, generation, ...done };
   }
 
-  /** Generations of one contract share what is read of the archive: all that any of them needs. */
-  async #events({ stream, topic }: ViewTarget): Promise<SharedEvents> {
+  /** Generations of one contract share what is read of the archive: all that any of them needs. One with a long span reads alone. */
+  async #events(span: SettlementSpan, { stream, topic }: ViewTarget): Promise<SharedEvents> {
     const { stores } = this.#deps;
     const { topicId, spans } = this.#input;
+    const read = (sharing: readonly SettlementSpan[]) => {
+      const from = nearest(sharing.map((one) => one.from));
+      const to = farthest(sharing.map((one) => one.to));
+      return sharedEvents(stores, this.#duck, { stream, topic }, topicId, { from, to });
+    };
+    if (sizeOf(span) > HELD_RECORDS) return read([span]);
     const held = this.#shared.get(stream.revision);
     if (held !== undefined) return held;
-    const sharing = spans.filter(
-      ({ generation }) => this.#targets.get(generation)?.stream.revision === stream.revision,
+    const revisionOf = ({ generation }: SettlementSpan) => this.#targets.get(generation)?.stream.revision;
+    const events = await read(
+      spans.filter((one) => revisionOf(one) === stream.revision && sizeOf(one) <= HELD_RECORDS),
     );
-    const from = nearest(sharing.map((span) => span.from));
-    const to = farthest(sharing.map((span) => span.to));
-    const events = await sharedEvents(stores, this.#duck, { stream, topic }, topicId, { from, to });
     this.#shared.set(stream.revision, events);
     return events;
   }
@@ -243,6 +248,10 @@ class Settlement {
     if (!(error instanceof LiveStateDiffers)) return namedDuckError(error);
     return differing(this.#deps, target, { version, to: cutFromJson(to) }, error);
   }
+}
+
+function sizeOf({ from, to }: SettlementSpan): number {
+  return spanSize(cutFromJson(from), cutFromJson(to));
 }
 
 /** A view that fails for a reason that nobody named keeps the others of its stream waiting for so many attempts. */

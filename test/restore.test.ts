@@ -35,7 +35,8 @@ let arriving: Promise<void>;
 beforeAll(async () => {
   folder = join(process.cwd(), ".tideline", `restore-${Date.now()}`);
   await mkdir(folder, { recursive: true });
-  for (const view of VIEWS) await writeFile(join(folder, `${view}.ts`), `export * from "../../systems/shop/views/${view}.ts";\n`);
+  for (const view of VIEWS)
+    await writeFile(join(folder, `${view}.ts`), `export * from "../../systems/shop/views/${view}.ts";\n`);
   backups = await mkdtemp(join(tmpdir(), "tideline-backups-"));
   tideline = await Installation.open("restore", { TIDELINE_VIEWS: folder });
   temporal = await Connection.connect({ address: inject("temporalAddress") });

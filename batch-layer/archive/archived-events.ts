@@ -56,7 +56,12 @@ export async function archivedEvents(
 }
 
 /** A span that is held in memory has at most so many records: some hundred megabytes. A larger one is read from its files by each view. */
-const HELD_RECORDS = 500_000;
+export const HELD_RECORDS = 500_000;
+
+/** How many positions a span has. */
+export function spanSize(from: Cut, to: Cut): number {
+  return partitionsOf(from, to).reduce((sum, partition) => sum + Number(at(to, partition) - at(from, partition)), 0);
+}
 
 /** Archived events of a span that several views take their own parts of. */
 export interface SharedEvents {
@@ -76,8 +81,7 @@ export async function sharedEvents(
   { from, to, heldRecords = HELD_RECORDS }: { readonly from: Cut; readonly to: Cut; readonly heldRecords?: number },
 ): Promise<SharedEvents> {
   const apart = (first: Cut, last: Cut) => archivedEvents(stores, duck, target, topicId, first, last);
-  const records = partitionsOf(from, to).reduce((sum, partition) => sum + at(to, partition) - at(from, partition), 0n);
-  if (records > BigInt(heldRecords)) return { within: apart };
+  if (spanSize(from, to) > heldRecords) return { within: apart };
   const held = `held_${randomUUID().replaceAll("-", "")}`;
   const whole = await apart(from, to)
     .then(async (events) => {
