@@ -9,6 +9,7 @@ import type { ArchiveChunk } from "../batch-layer/archive/archive-plan.ts";
 import { type ArchivePlan, planStream } from "../batch-layer/archive/archive-stream.ts";
 import { sweepArchive } from "../batch-layer/archive/archive-sweep.ts";
 import type { ArchiveMerge } from "../batch-layer/archive/merge-plan.ts";
+import type { Watch } from "../batch-layer/stores.ts";
 import type { CutJson } from "../core/log/position.ts";
 import { attempt } from "./attempt.ts";
 import { type ActivityDeps, streamTarget } from "./deps.ts";
@@ -25,6 +26,20 @@ export interface ArchiveChunkInput {
   readonly chunk: ArchiveChunk;
 }
 
+/** Archives a chunk, and tells metrics and log. */
+export async function archiveOne(
+  deps: ActivityDeps,
+  { stream, topicId, chunk }: ArchiveChunkInput,
+  watch: Watch,
+): Promise<ChunkOutcome> {
+  const { stores, metrics, logger } = deps;
+  const outcome = await archiveChunk(stores, streamTarget(deps, stream), topicId, chunk, watch);
+  metrics.archived.set({ stream, partition: chunk.partition }, Number(outcome.to));
+  if (outcome.won) metrics.archivedRecords.inc({ stream }, outcome.records);
+  logger.info({ stream, ...outcome }, outcome.won ? "archived" : "another archiver was first");
+  return outcome;
+}
+
 export function archiveActivities(deps: ActivityDeps) {
   const { stores, metrics, logger } = deps;
   return {
@@ -37,13 +52,7 @@ export function archiveActivities(deps: ActivityDeps) {
       }),
 
     archiveChunk: ({ stream, topicId, chunk }: ArchiveChunkInput): Promise<ChunkOutcome> =>
-      attempt(deps, async (watch) => {
-        const outcome = await archiveChunk(stores, streamTarget(deps, stream), topicId, chunk, watch);
-        metrics.archived.set({ stream, partition: chunk.partition }, Number(outcome.to));
-        if (outcome.won) metrics.archivedRecords.inc({ stream }, outcome.records);
-        logger.info({ stream, ...outcome }, outcome.won ? "archived" : "another archiver was first");
-        return outcome;
-      }),
+      attempt(deps, (watch) => archiveOne(deps, { stream, topicId, chunk }, watch)),
 
     planCompaction: ({ stream }: { stream: string }): Promise<CompactionPlan> =>
       attempt(deps, () => planCompaction(stores, streamTarget(deps, stream))),

@@ -1,5 +1,4 @@
 import { Context } from "@temporalio/activity";
-import { archiveChunk } from "../batch-layer/archive/archive-chunk.ts";
 import type { ArchiveChunk } from "../batch-layer/archive/archive-plan.ts";
 import { planStream } from "../batch-layer/archive/archive-stream.ts";
 import { HELD_RECORDS, type SharedEvents, sharedEvents, spanSize } from "../batch-layer/archive/archived-events.ts";
@@ -20,6 +19,7 @@ import type { ViewTarget, Watch } from "../batch-layer/stores.ts";
 import { type CutJson, cutFromJson, cutToJson } from "../core/log/position.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
 import { namedDuckError } from "../store/duckdb/duck-errors.ts";
+import { archiveOne } from "./archive-activities.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, chainOf, shownName, streamTarget, viewTarget } from "./deps.ts";
 import { differing } from "./live-difference.ts";
@@ -59,7 +59,7 @@ export interface ArchivedChunks {
 }
 
 export function settleActivities(deps: ActivityDeps) {
-  const { stores, metrics, logger } = deps;
+  const { stores, metrics } = deps;
   return {
     /**
      * The next cut of every generation that reads a stream (of those that `views` names, unless that is null), and what has to be archived for them.
@@ -92,14 +92,9 @@ export function settleActivities(deps: ActivityDeps) {
         const ended = new Set<number>();
         for (const chunk of chunks) {
           if (ended.has(chunk.partition)) continue;
-          const outcome = await archiveChunk(stores, streamTarget(deps, stream), topicId, chunk, watch);
-          metrics.archived.set({ stream, partition: chunk.partition }, Number(outcome.to));
-          if (outcome.won) {
-            metrics.archivedRecords.inc({ stream }, outcome.records);
-            files += 1;
-          }
+          const outcome = await archiveOne(deps, { stream, topicId, chunk }, watch);
+          if (outcome.won) files += 1;
           records += outcome.records;
-          logger.info({ stream, ...outcome }, outcome.won ? "archived" : "another archiver was first");
           if (outcome.to !== chunk.to) ended.add(chunk.partition);
         }
         return { records, files, complete: ended.size === 0 };
@@ -254,7 +249,7 @@ function sizeOf({ from, to }: SettlementSpan): number {
   return spanSize(cutFromJson(from), cutFromJson(to));
 }
 
-/** A view that fails for a reason that nobody named keeps the others of its stream waiting for so many attempts. */
+/** How often an unexpected error of one view is tried again before it counts as that view's failure. */
 const VIEW_ATTEMPTS = 3;
 
 function isLastAttempt(): boolean {

@@ -40,7 +40,7 @@ export interface SettlementsOptions {
 const LOOK_EVERY_MS = 1_000;
 /** Readers of a version may take so long before its files are deleted, which happens two versions later. */
 const LEAST_BETWEEN_MS = 15_000;
-/** So many new records are settled without waiting. */
+/** A stream with this many new records is settled at once. */
 const MANY_RECORDS = 500_000n;
 const ON_DEMAND = { kind: "schedule", name: "settlements on demand", views: [] } as const;
 
