@@ -158,12 +158,13 @@ const folders = {
     schemas: [],
     views: ["schemas"],
     model: [],
-    mutants: [],
+    "mutants/plants": [],
+    mutants: ["mutants/plants"],
     traffic: ["schemas", "model"],
     "deployment/preload": [],
     deployment: ["schemas", "model", "traffic"],
     scenarios: ["schemas", "model", "traffic", "deployment"],
-    ".": ["model", "mutants", "traffic", "deployment", "scenarios"],
+    ".": ["model", "mutants/plants", "mutants", "traffic", "deployment", "scenarios"],
   },
 };
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import Table from "cli-table3";
 import type { Scenario } from "./deployment/scenario.ts";
 import { type HarnessOptions, runHarness } from "./harness.ts";
-import type { Plant } from "./mutants/plants.ts";
+import type { Plant } from "./mutants/plants/plant.ts";
 import { testBuild } from "./mutants/test-build.ts";
 import type { Report } from "./report.ts";
 

@@ -29,8 +29,13 @@ export const UNIT = [
   "test/secrets.test.ts",
   "test/settling.test.ts",
   "test/turns.test.ts",
-  "test/send-files.test.ts",
   "test/send-tables.test.ts",
+  "test/batch-layer/plans.test.ts",
+  "test/send/columns.test.ts",
+  "test/send/delimited.test.ts",
+  "test/send/json.test.ts",
+  "test/send/sources.test.ts",
+  "test/send/values.test.ts",
   "test/stored-definitions.test.ts",
   "test/tiers.test.ts",
   "test/laws/answers.test.ts",
@@ -69,6 +74,7 @@ export const MODULES = [
   "test/histories.test.ts",
   "test/deployment.test.ts",
   "test/send-wait.test.ts",
+  "test/ingest/shop.test.ts",
 ];
 
 /** The longest first. */
@@ -76,7 +82,9 @@ export const SYSTEM = [
   "test/backfill.test.ts",
   "test/faults.test.ts",
   "test/end-to-end/orders.test.ts",
-  "test/ingest.test.ts",
+  "test/ingest/producer.test.ts",
+  "test/ingest/replay.test.ts",
+  "test/ingest/commands.test.ts",
   "test/documents.test.ts",
   "test/end-to-end/other-release.test.ts",
   "test/dead-letters.test.ts",

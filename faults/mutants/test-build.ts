@@ -1,7 +1,7 @@
 import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Plant } from "./plants.ts";
+import type { Plant } from "./plants/plant.ts";
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 

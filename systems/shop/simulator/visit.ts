@@ -46,5 +46,5 @@ export function visit(customer: Customer, startMs: number, run: Run): ShopEvent[
   return [...events, ...lifeOf(customer, cart, boughtMs, run)];
 }
 
-/** How many visits lead to one order: what makes a rate of orders one of visits. test/ingest.test.ts measures it. */
+/** How many visits lead to one order: what makes a rate of orders one of visits. test/ingest/shop.test.ts measures it. */
 export const VISITS_PER_ORDER = 3.6;

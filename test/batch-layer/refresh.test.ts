@@ -1,0 +1,328 @@
+import { describe, expect, it } from "vitest";
+import { finishRebuild, pinVersion } from "../../batch-layer/recompute/rebuild.ts";
+import { writeDelta } from "../../batch-layer/refresh/delta.ts";
+import { publishDelta } from "../../batch-layer/refresh/refresh.ts";
+import { UNWATCHED } from "../../batch-layer/stores.ts";
+import { compact } from "../../batch-layer/versions/compact.ts";
+import { sweepStates, versionPrefix } from "../../batch-layer/versions/publish.ts";
+import { stateHash } from "../../batch-layer/versions/state-hash.ts";
+import type { Manifest } from "../../core/log/documents.ts";
+import { addLedgers, EMPTY_LEDGER } from "../../core/log/ledger.ts";
+import { at, cutFromJson, cutToJson } from "../../core/log/position.ts";
+import { Archive } from "../../store/archive/archive.ts";
+import { beginGeneration } from "../../store/archive/generation-start.ts";
+import { Manifests, manifestDocument } from "../../store/archive/manifests.ts";
+import { flipBit } from "../flip-bit.ts";
+import { archiveTo, newestOf, place, rebuildAll, refreshTo, send, useServers } from "./place.ts";
+import { positions, sale, turnover } from "./sales.ts";
+
+useServers();
+
+/** Events with ids from a small set, so that many are duplicates of others near them, and some rejects. */
+function muddle(random: () => number, length: number): string[] {
+  return Array.from({ length }, () =>
+    random() < 0.05 ? "not an event" : sale(Math.floor(random() * 60) + Math.floor(random() * 3) * 1_000),
+  );
+}
+
+function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+describe("a refresh", () => {
+  it("adds up, over random cuts, to the very state that a rebuild gives, compacted or not", async () => {
+    const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
+    console.log(`SEED=${seed}`);
+    const random = seeded(seed);
+    const here = await place(2);
+    const { stores, target } = here;
+    for (const partition of [0, 1]) await send(target.topic, muddle(random, 700), partition);
+    let cut = positions({ 0: 0, 1: 0 });
+    for (let step = 0; step < 10; step++) {
+      const ahead = (partition: number) => {
+        const next = Number(at(cut, partition)) + Math.floor(random() * 140);
+        return step === 9 ? 700 : Math.min(next, 700);
+      };
+      cut = positions({ 0: ahead(0), 1: ahead(1) });
+      if (step === 4) await archiveTo(stores, target, positions({ 0: 500, 1: 600 }), 90); // entries that straddle later cuts
+      expect(await refreshTo(here, cut)).toBe(true);
+      if (step === 6) await compact(stores, target, "test", UNWATCHED, { files: 4, left: 3 });
+    }
+    const incremental = await newestOf(stores, target);
+    const result = await rebuildAll(here, 150);
+    expect(result).toMatchObject({ equal: true, compared: incremental.version, version: incremental.version + 1 });
+    expect(result.rows).toBeGreaterThan(100);
+    const rebuilt = await newestOf(stores, target);
+    expect(rebuilt).toMatchObject({ cut: incremental.cut, base: incremental.cut, ledger: incremental.ledger });
+    expect((await stateHash(stores, turnover, rebuilt.files, UNWATCHED)).hash).toBe(result.comparedHash);
+    expect(incremental.ledger.records).toBe(1_400);
+    expect(incremental.ledger.duplicates).toBeGreaterThan(100);
+    expect(incremental.ledger.rejects).toBeGreaterThan(20);
+  });
+
+  it("goes on while a rebuild is under way, whose version then has what was refreshed meanwhile", async () => {
+    const here = await place();
+    const { stores, target } = here;
+    await send(
+      target.topic,
+      Array.from({ length: 300 }, (_, id) => sale(id)),
+    );
+    await refreshTo(here, positions({ 0: 200 }));
+    const result = await rebuildAll(here, 64, () => refreshTo(here, positions({ 0: 300 })));
+    expect(result).toMatchObject({ equal: true, compared: 1, version: 3 });
+    const { base, cut, ledger, files } = await newestOf(stores, target);
+    expect([base, cut]).toEqual([{ "0": "300" }, { "0": "300" }]);
+    expect(ledger.records).toBe(300);
+    expect((await stateHash(stores, turnover, files, UNWATCHED)).hash).toBe(
+      (
+        await stateHash(
+          stores,
+          turnover,
+          (await stores.manifests.version(target.generation, 2))?.files ?? [],
+          UNWATCHED,
+        )
+      ).hash,
+    );
+  });
+
+  it("reads no published file that is not what it was, and is made anew from the archive (invariant 10)", async () => {
+    const here = await place();
+    const { stores, target } = here;
+    await send(
+      target.topic,
+      Array.from({ length: 300 }, (_, id) => sale(id)),
+    );
+    await refreshTo(here, positions({ 0: 200 }));
+    const { files } = await newestOf(stores, target);
+    const was = await stateHash(stores, turnover, files, UNWATCHED);
+    await flipBit(stores.data.path(files[0]?.file ?? ""));
+    await expect(stateHash(stores, turnover, files, UNWATCHED)).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });
+    expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: false, comparedHash: null, hash: was.hash });
+    const anew = await newestOf(stores, target);
+    expect((await stateHash(stores, turnover, anew.files, UNWATCHED)).hash).toBe(was.hash);
+
+    const entry = (await stores.archive.entries(target.topic, anew.topicId, 0)).at(-1);
+    await flipBit(stores.data.path(entry?.file ?? ""));
+    await expect(rebuildAll(here, 1_000)).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });
+    // The next chunk needs the ids of the dedup window, which the damaged file holds.
+    await expect(refreshTo(here, positions({ 0: 300 }))).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" });
+    expect(await newestOf(stores, target)).toEqual(anew);
+  });
+
+  it("is told apart from a rebuild when its state was changed", async () => {
+    const here = await place();
+    const { stores, target, topicId } = here;
+    await send(
+      target.topic,
+      Array.from({ length: 100 }, (_, id) => sale(id)),
+    );
+    await refreshTo(here, positions({ 0: 60 }));
+    const { version, cut } = await newestOf(stores, target);
+    const states = stores.manifests.stateFolder(target.generation);
+    const deltaTo = (to: number) => {
+      const span = { topicId, from: cutFromJson(cut), to: positions({ 0: to }) };
+      return writeDelta(stores, target, span, states, versionPrefix(version + 1), UNWATCHED);
+    };
+    await expect(deltaTo(90)).rejects.toMatchObject({ code: "ARCHIVE_DAMAGED" }); // not archived that far
+    await archiveTo(stores, target);
+    const [whole, part] = [await deltaTo(90), await deltaTo(89)];
+    const ledger = [...whole.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+    const forged = {
+      version,
+      from: cutFromJson(cut),
+      to: positions({ 0: 90 }),
+      file: part.file,
+      ledger,
+      createdBy: "forger",
+    };
+    expect(await publishDelta(stores, target, forged)).toBe(true);
+    expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: false });
+    expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: true });
+  });
+
+  it("that lost the race for its version deletes its own file and changes nothing (invariant 7)", async () => {
+    const here = await place();
+    const { stores, target, topicId } = here;
+    await send(
+      target.topic,
+      Array.from({ length: 100 }, (_, id) => sale(id)),
+    );
+    const genesis = await beginGeneration(stores, target.generation, target.topic, "test");
+    await archiveTo(stores, target);
+    const states = stores.manifests.stateFolder(target.generation);
+    const racer = async (to: number, createdBy: string) => {
+      const span = { topicId, from: cutFromJson(genesis.cut), to: positions({ 0: to }) };
+      const delta = await writeDelta(stores, target, span, states, versionPrefix(1), UNWATCHED);
+      const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+      const publication = { version: 0, ...span, file: delta.file, ledger, createdBy };
+      return { publication, publish: () => publishDelta(stores, target, publication) };
+    };
+    const [first, second] = [await racer(40, "first"), await racer(70, "second")];
+    const outcomes = await Promise.all([first.publish(), second.publish()]);
+    expect(outcomes.toSorted()).toEqual([false, true]);
+    const winner = outcomes[0] ? first : second;
+    expect(await newestOf(stores, target)).toMatchObject({
+      version: 1,
+      cut: cutToJson(winner.publication.to),
+      createdBy: winner.publication.createdBy,
+    });
+    expect(await stores.data.list(states)).toEqual([winner.publication.file?.file.split("/").at(-1)]);
+    // An attempt whose answer was lost asks again, and must not take itself for another writer.
+    expect(await winner.publish()).toBe(true);
+    expect(await stores.data.list(states)).toHaveLength(1);
+  });
+
+  it("goes by cuts where a restore has given a version's number to another one", async () => {
+    const here = await place();
+    const { target, topicId } = here;
+    const { data, manifests } = here.stores;
+    await send(
+      target.topic,
+      Array.from({ length: 100 }, (_, id) => sale(id)),
+    );
+    const states = manifests.stateFolder(target.generation);
+    await refreshTo(here, positions({ 0: 60 }));
+    const base = await newestOf(here.stores, target);
+    const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
+    await archiveTo(here.stores, target);
+    const delta = await writeDelta(here.stores, target, span, states, versionPrefix(2), UNWATCHED);
+    const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+    const publication = { version: 1, ...span, file: delta.file, ledger, createdBy: "from before" };
+    const pinned = await pinVersion(here.stores, target, UNWATCHED);
+
+    // The directory goes back to the genesis, and the program is started again.
+    await data.remove(manifestDocument(target.generation, 1));
+    const stores = { ...here.stores, manifests: new Manifests(data) };
+    expect(await publishDelta(stores, target, publication)).toBe(false);
+    await refreshTo({ ...here, stores }, positions({ 0: 40 }));
+    const other = await newestOf(stores, target);
+    expect(other).toMatchObject({ version: 1, cut: { 0: "40" } });
+    const again = await writeDelta(stores, target, span, states, versionPrefix(2), UNWATCHED);
+    expect(await publishDelta(stores, target, { ...publication, file: again.file })).toBe(false);
+    const [run, createdBy] = ["run", "from before"];
+    await expect(finishRebuild(stores, target, pinned, [], { run, createdBy }, UNWATCHED)).rejects.toMatchObject({
+      code: "NOT_READY",
+    });
+    expect(await newestOf(stores, target)).toEqual(other);
+    expect((await data.list(states)).map((name) => `${states}/${name}`)).toEqual(other.files.map(({ file }) => file));
+    // Where the base is as it was, but the delta's file went with the directory, nothing is published either.
+    const onOther = { ...publication, from: cutFromJson(other.cut) };
+    expect(await publishDelta(stores, target, onOther)).toBe(false);
+  });
+
+  it("publishes no delta, be it without states, beyond the archive that was restored", async () => {
+    const here = await place();
+    const { target, topicId } = here;
+    const { data, manifests } = here.stores;
+    await send(
+      target.topic,
+      Array.from({ length: 60 }, (_, id) => sale(id)),
+    );
+    await refreshTo(here, positions({ 0: 60 }));
+    const base = await newestOf(here.stores, target);
+    const saved = await data.list(`archive/${target.topic}/0/entries`);
+    // Records that are no events: their delta has a ledger and no file.
+    await send(
+      target.topic,
+      Array.from({ length: 20 }, () => "no event"),
+    );
+    await archiveTo(here.stores, target);
+    const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
+    const states = manifests.stateFolder(target.generation);
+    const { file, ledgers } = await writeDelta(here.stores, target, span, states, versionPrefix(2), UNWATCHED);
+    expect(file).toBeNull();
+    const ledger = [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+    const publication = { version: 1, ...span, file, ledger, createdBy: "from before" };
+
+    // The directory goes back to where version 1 was the newest, and the program is started again.
+    const folder = `archive/${target.topic}/0/entries`;
+    const later = (await data.list(folder)).filter((name) => !saved.includes(name));
+    const texts = await Promise.all(later.map((name) => data.text(`${folder}/${name}`)));
+    for (const name of later) await data.remove(`${folder}/${name}`);
+    const stores = { ...here.stores, archive: new Archive(data), manifests: new Manifests(data) };
+    expect(await publishDelta(stores, target, publication)).toBe(false);
+    expect(await newestOf(stores, target)).toEqual(base);
+    // With the archive as it was, the same is published.
+    for (const [index, name] of later.entries()) await data.replace(`${folder}/${name}`, texts[index] ?? "");
+    const whole = { ...stores, archive: new Archive(data) };
+    expect(await publishDelta(whole, target, publication)).toBe(true);
+  });
+
+  it("keeps a delta that was published already, although the version below is not in the restored directory", async () => {
+    const here = await place();
+    const { target, topicId } = here;
+    const { data, manifests } = here.stores;
+    await send(
+      target.topic,
+      Array.from({ length: 100 }, (_, id) => sale(id)),
+    );
+    await refreshTo(here, positions({ 0: 60 }));
+    const base = await newestOf(here.stores, target);
+    const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
+    await archiveTo(here.stores, target);
+    const states = manifests.stateFolder(target.generation);
+    const { file, ledgers } = await writeDelta(here.stores, target, span, states, versionPrefix(2), UNWATCHED);
+    const ledger = [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+    const publication = { version: 1, ...span, file, ledger, createdBy: "a run" };
+    expect(await publishDelta(here.stores, target, publication)).toBe(true);
+    const published = await newestOf(here.stores, target);
+
+    // A backup holds the newest version alone, and the run tries again what it was not told of.
+    await data.remove(manifestDocument(target.generation, 1));
+    const stores = { ...here.stores, manifests: new Manifests(data) };
+    expect(await publishDelta(stores, target, publication)).toBe(true);
+    expect(await publishDelta(stores, target, { ...publication, createdBy: "another run" })).toBe(false);
+    await data.requireIntact(published.files);
+  });
+
+  it("keeps the files of the version before until the next publish, and sweeps older ones (invariant 8)", async () => {
+    const here = await place();
+    const { stores, target } = here;
+    await send(
+      target.topic,
+      Array.from({ length: 100 }, (_, id) => sale(id)),
+    );
+    for (const to of [20, 40, 60]) await refreshTo(here, positions({ 0: to }));
+    const unfolded = await newestOf(stores, target);
+    expect(await compact(stores, target, "test", UNWATCHED, { files: 2, left: 1 })).toMatchObject({
+      version: 4,
+      folded: 3,
+    });
+    const missing = async ({ files }: Manifest) =>
+      files.filter(({ file }) => !stored.includes(file.split("/").at(-1) ?? ""));
+    let stored = await stores.data.list(stores.manifests.stateFolder(target.generation));
+    expect(await sweepStates(stores, target.generation)).toBe(0);
+    expect(await missing(unfolded)).toEqual([]);
+    const states = stores.manifests.stateFolder(target.generation);
+    const [orphan, pending] = [
+      await stores.data.attempt(states, versionPrefix(5), "parquet"),
+      await stores.data.attempt(states, versionPrefix(6), "parquet"),
+    ];
+    for (const file of [orphan, pending]) await stores.data.createExclusively(file, {});
+    await refreshTo(here, positions({ 0: 80 }));
+    stored = await stores.data.list(stores.manifests.stateFolder(target.generation));
+    expect(await missing(unfolded)).toHaveLength(3);
+    expect(await missing(await newestOf(stores, target))).toEqual([]);
+    expect(stored).toHaveLength(3); // with the file of an attempt at a version to come
+    expect(stored).toContain(pending.split("/").at(-1));
+    expect(await sweepStates(stores, target.generation)).toBe(0);
+  });
+
+  it("publishes the new cut without a file when the view counted nothing", async () => {
+    const here = await place();
+    const { stores, target } = here;
+    await send(target.topic, ["nothing", sale(0), sale(7), sale(7)]);
+    await refreshTo(here, positions({ 0: 4 }));
+    expect(await newestOf(stores, target)).toMatchObject({
+      version: 1,
+      files: [],
+      cut: { "0": "4" },
+      ledger: { records: 4, duplicates: 1, rejects: 1, counted: 0, filtered: 2 },
+    });
+    expect(await rebuildAll(here, 10)).toMatchObject({ equal: true, rows: 0 });
+  });
+});
