@@ -1,6 +1,7 @@
 /**
- * What may import what: the tables of ARCHITECTURE.md, as rules. A room's row lists the other rooms that it may import. `workflows` imports
- * activities as types only: the bundle that Temporal runs knows no Node modules, so that a value import fails its test.
+ * What may import what: the tables of ARCHITECTURE.md and docs/internals/rooms.md, as rules. A room's row lists the other
+ * rooms that it may import. `workflows` imports activities as types only: the bundle that Temporal runs has no Node
+ * modules, so a value import fails its test.
  */
 const rooms = {
   core: [],

@@ -15,7 +15,11 @@ import { Installation } from "./installation.ts";
 
 /** What the documents say is done and compared: `docs/your-own-data.md` to the letter, the tables of the others by what the code has. */
 
-const documents = ["README.md", ...(await readdir("docs")).map((name) => join("docs", name))];
+const documents = [
+  ...(await readdir(".")).filter((name) => name.endsWith(".md")),
+  ...(await readdir("docs", { recursive: true })).flatMap((name) => (name.endsWith(".md") ? [join("docs", name)] : [])),
+  "test/README.md",
+];
 const textOf = (file: string) => readFile(file, "utf8");
 
 /** A step of a document: a file to write, or a command and what it prints (`…` is anything). */
