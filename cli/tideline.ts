@@ -24,6 +24,7 @@ import { registerSettle } from "./commands/settle.ts";
 import { registerSpeed } from "./commands/speed.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerStreams } from "./commands/streams.ts";
+import { registerTail } from "./commands/tail.ts";
 import { registerUp } from "./commands/up.ts";
 import { registerViews } from "./commands/views.ts";
 import { registerWatch } from "./commands/watch.ts";
@@ -43,6 +44,7 @@ const commands: readonly ((program: Command) => void)[] = [
   registerQuery,
   registerProof,
   registerWatch,
+  registerTail,
   registerStatus,
   registerDoctor,
   registerStreams,

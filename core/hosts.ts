@@ -46,7 +46,8 @@ function isLocalhost(name: string): boolean {
   return name === "localhost" || name.endsWith(".localhost");
 }
 
-function isLoopback(address: string): boolean {
+/** Whether a server that listens on this address is reached from its own machine alone. */
+export function isLoopback(address: string): boolean {
   const name = hostnameIn(address.includes(":") && !address.startsWith("[") ? `[${address}]` : address);
   return name !== null && (isLocalhost(name) || name.startsWith("127.") || name === "[::1]" || MAPPED.test(name));
 }

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
-import { hostCheck } from "../core/hosts.ts";
+import { hostCheck, isLoopback } from "../core/hosts.ts";
 import { ANSWER_LIMITS, SMALL_ANSWER_LIMITS } from "../core/query/budget.ts";
 import { Archive } from "../store/archive/archive.ts";
 import { Manifests } from "../store/archive/manifests.ts";
@@ -32,6 +32,7 @@ import { Standings } from "./read/live/standings.ts";
 import { PositionWaits } from "./read/position-waits.ts";
 import { Reader } from "./read/reader.ts";
 import { Recomputations } from "./read/recomputations.ts";
+import { StreamRecords } from "./records/stream-records.ts";
 import { ServedViews } from "./views/served-views.ts";
 
 export interface ServingOptions {
@@ -161,6 +162,13 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     log,
     maxRecords: limits.rows,
   });
+  const records = new StreamRecords({
+    brokers: options.kafkaBrokers,
+    namespace,
+    pool,
+    schemas: Schemas.withoutTrace(data, openRegistry(data, options.schemaRegistry ?? null)),
+    isLocal: isLoopback(options.host),
+  });
   const waits = new PositionWaits(standings);
   const views = await ServedViews.open(pool, new Generations(data), definitions, { failures, logger });
   const release = async () => {
@@ -168,6 +176,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     problems.close();
     await helper?.close();
     await proofs.close();
+    await records.close();
     await recomputations.close();
     await log.close();
     redis.disconnect();
@@ -188,6 +197,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
         waits,
         live,
         quality,
+        records,
         proofs,
         namespace,
         problems,

@@ -9,16 +9,24 @@ import type { StreamDocument } from "./stream-document.ts";
  */
 function decodingOf(document: StreamDocument): ReadonlyMap<string, string> {
   const { eventId, eventTime, dedupWindow, version, fields, previous } = document;
+  const older = previous.map(
+    ({ version, fields, upcast }) => [version, { fields: sameBounds(fields), upcast }] as const,
+  );
+  return propertiesOf({
+    ...{ eventId, eventTime, dedupWindow, version, fields: sameBounds(fields) },
+    ...(older.length === 0 ? {} : { previous: Object.fromEntries(older) }),
+  });
+}
+
+/** The properties of plain data by their paths (`fields.amount.max`), as JSON text. The order of a list is left out. */
+export function propertiesOf(data: Readonly<Record<string, unknown>>): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   const add = (path: string, value: unknown) => {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       if (value !== undefined) found.set(path, JSON.stringify(Array.isArray(value) ? value.toSorted() : value));
     } else for (const [name, inner] of Object.entries(value)) add(`${path}.${name}`, inner);
   };
-  for (const [name, value] of Object.entries({ eventId, eventTime, dedupWindow, version })) add(name, value);
-  add("fields", sameBounds(fields));
-  for (const { version, fields, upcast } of previous)
-    add(`previous.${version}`, { fields: sameBounds(fields), upcast });
+  for (const [name, value] of Object.entries(data)) add(name, value);
   return found;
 }
 
@@ -51,7 +59,11 @@ function boundText(text: string): string {
 
 /** What differs between two definitions of a stream that are to decode alike: a sentence per property, empty when nothing does. */
 export function decodingChanges(before: StreamDocument, after: StreamDocument): string[] {
-  const [was, is] = [decodingOf(before), decodingOf(after)];
+  return propertyChanges(decodingOf(before), decodingOf(after));
+}
+
+/** What differs between two results of `propertiesOf`: a sentence per property. */
+export function propertyChanges(was: ReadonlyMap<string, string>, is: ReadonlyMap<string, string>): string[] {
   return [...new Set([...was.keys(), ...is.keys()])].flatMap((path) => {
     const [old, now] = [was.get(path), is.get(path)];
     if (old === now) return [];

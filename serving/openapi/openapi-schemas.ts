@@ -239,6 +239,7 @@ export function keysSchema(view: string, types: readonly string[]): Json {
 
 const PROBLEM_DESCRIPTIONS: Readonly<Record<string, string>> = {
   "400": "A parameter is wrong: `errors` names it and what is allowed",
+  "403": "The server listens for other machines: this is answered on its own machine alone",
   "404": "There is no such view, or no such stream",
   "410": "The position in at or min belongs to a definition that is gone, or cannot be recomputed any more",
   "429": "Too many requests",

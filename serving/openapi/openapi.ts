@@ -15,6 +15,7 @@ import {
   NUMBERS_PARAMETER,
 } from "./openapi-live.ts";
 import { proofOperation } from "./openapi-proof.ts";
+import { recordsOperation } from "./openapi-records.ts";
 import {
   ANSWER_HEADERS,
   answerSchema,
@@ -241,6 +242,7 @@ function operationPaths(): Json {
         responses: { 200: jsonResponse("The spans", STREAM_QUALITY), ...problemResponses("400", "404", "429", "503") },
       },
     },
+    "/streams/{name}/records": { get: recordsOperation() },
     "/proof/{view}": { get: proofOperation() },
     "/metrics": operation("metrics", "Metrics in Prometheus' text format", {
       200: { description: "Metrics", content: { "text/plain": { schema: { type: "string" } } } },

@@ -8,6 +8,7 @@ import type { RedisGate } from "../read/live/redis-gate.ts";
 import type { Standings } from "../read/live/standings.ts";
 import type { PositionWaits } from "../read/position-waits.ts";
 import type { Reader } from "../read/reader.ts";
+import type { StreamRecords } from "../records/stream-records.ts";
 import type { DescribedView } from "../views/served-views.ts";
 
 /** What the routes answer from. */
@@ -20,6 +21,7 @@ export interface Serving {
   readonly waits: PositionWaits;
   readonly live: LiveFeeds;
   readonly quality: StreamQuality;
+  readonly records: StreamRecords;
   readonly proofs: Proofs;
   readonly problems: Problems;
   readonly metrics: ServingMetrics;

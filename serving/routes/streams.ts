@@ -1,7 +1,9 @@
 import type { FastifyInstance } from "fastify";
 import type { QueryProblem } from "../../core/query/query.ts";
 import { parseDuration, parseUrlTime } from "../../core/time.ts";
+import { LOG_START_FORMS, type LogStart, parseLogStart } from "../../store/records/log-start.ts";
 import { badRequest, streamUnknown } from "../common/problem.ts";
+import { RECORDS } from "../openapi/openapi-records.ts";
 import { QUALITY_WINDOW_MS } from "../operations/stream-quality.ts";
 import type { Parameters } from "../request/parameters.ts";
 import type { Serving } from "../request/serving.ts";
@@ -10,8 +12,8 @@ import type { Serving } from "../request/serving.ts";
 const MAX_SPANS = 10_000;
 const HOUR_MS = 3_600_000;
 
-/** GET /streams and GET /streams/:name/quality. */
-export function streamRoutes(app: FastifyInstance, { quality }: Serving): void {
+/** GET /streams, GET /streams/:name/quality and GET /streams/:name/records. */
+export function streamRoutes(app: FastifyInstance, { quality, records }: Serving): void {
   app.get("/streams", async (request) => {
     readParameters(request.query as Parameters, []);
     return { streams: await quality.all() };
@@ -31,7 +33,46 @@ export function streamRoutes(app: FastifyInstance, { quality }: Serving): void {
       spans: spans.map((span) => ({ ...span, from: iso(span.from) })),
     };
   });
+
+  app.get<{ Params: { name: string } }>("/streams/:name/records", async (request, reply) => {
+    const { name } = request.params;
+    const stream = quality.streams.get(name);
+    if (stream === undefined) throw streamUnknown(name, [...quality.streams.keys()]);
+    void reply.header("cache-control", "no-store");
+    return records.page({ stream, ...recordsWanted(request.query as Parameters, Date.now()) });
+  });
 }
+
+function recordsWanted(
+  parameters: Parameters,
+  nowMs: number,
+): { start: LogStart; where: string | null; limit: number } {
+  const values = readParameters(parameters, ["at", "last", "where", "limit"]);
+  const problems: QueryProblem[] = [];
+  const number = (parameter: string, byDefault: number, most: number) => {
+    const text = values.get(parameter) ?? String(byDefault);
+    const value = Number(text);
+    if (/^\d{1,9}$/.test(text) && value >= 1 && value <= most) return value;
+    problems.push({ parameter, problem: `"${text.slice(0, 60)}" is no such number`, allowed: `1 to ${most}` });
+    return byDefault;
+  };
+  const limit = number("limit", RECORDS.byDefault, RECORDS.most);
+  const last: LogStart = { kind: "last", records: number("last", limit, RECORDS.mostLast) };
+  const text = values.get("at");
+  const start = text === undefined ? last : text === "beginning" ? BEGINNING : parseLogStart(text, nowMs);
+  if (start === null)
+    problems.push({
+      parameter: "at",
+      problem: `"${text?.slice(0, 60)}" is none`,
+      allowed: `beginning, ${LOG_START_FORMS}`,
+    });
+  if (text !== undefined && values.has("last"))
+    problems.push({ parameter: "last", problem: "given beside at", allowed: "either at or last" });
+  if (start === null || problems.length > 0) throw badRequest(problems);
+  return { start, where: values.get("where") ?? null, limit };
+}
+
+const BEGINNING: LogStart = { kind: "beginning" };
 
 function qualityWindow(parameters: Parameters): { every: number; from: number; to: number } {
   const values = readParameters(parameters, ["every", "from", "to"]);

@@ -17,7 +17,7 @@ export interface Wanted {
   readonly shown: string;
 }
 
-const CONDITION: Wanted = { types: new Set(["BOOLEAN"]), shown: "a condition" };
+export const CONDITION: Wanted = { types: new Set(["BOOLEAN"]), shown: "a condition" };
 const DIMENSION: Wanted = { types: DIMENSION_TYPES, shown: "text, an integer or a boolean" };
 const INTEGER: Wanted = {
   types: INTEGER_TYPES,
@@ -78,15 +78,29 @@ async function syntaxProblem(duck: Duck, { text }: Sql, columns: ReadonlySet<str
   const parsed = JSON.parse(String(row?.[0])) as {
     error: boolean;
     error_message?: string;
-    statements?: { node: { select_list?: Node[]; from_table?: Node } }[];
+    statements?: { node: Statement }[];
   };
   if (parsed.error)
     return `not SQL: ${parsed.error_message} (a column that is called like a word of SQL, such as at, is written "at")`;
   const [statement, ...others] = parsed.statements ?? [];
   const [expression, ...extra] = statement?.node.select_list ?? [];
-  if (others.length > 0 || extra.length > 0 || expression === undefined || statement?.node.from_table?.type !== "EMPTY")
-    return "not one expression";
+  const isOne = others.length === 0 && extra.length === 0 && statement !== undefined && isBare(statement.node);
+  if (expression === undefined || !isOne) return "not one expression";
   return nodeProblem(expression, columns);
+}
+
+/** A statement of DuckDB's serialised syntax tree, as far as it matters here. */
+interface Statement {
+  readonly select_list?: readonly Node[];
+  readonly from_table?: Node;
+  readonly [part: string]: unknown;
+}
+
+/** Whether a statement is a list of expressions and nothing else: a text such as `true) WHERE (false` brings a clause of its own. */
+function isBare({ from_table, where_clause, having, qualify, sample, ...parts }: Statement): boolean {
+  const lists = [parts.modifiers, parts.group_expressions, parts.group_sets];
+  const hasClause = [where_clause, having, qualify, sample].some((clause) => clause !== null && clause !== undefined);
+  return from_table?.type === "EMPTY" && !hasClause && lists.every((list) => !Array.isArray(list) || list.length === 0);
 }
 
 /** A node of DuckDB's serialised syntax tree, as far as it matters here. */

@@ -32,12 +32,15 @@ export class Schemas implements SchemaSource {
   readonly #data: DataDirectory;
   readonly #registry: SchemaRegistry;
   readonly #limits: SchemaLimits;
+  /** Whether what the registry says is written down. */
+  readonly #keeps: boolean;
   /** Compiled once; null for an id that is unknown, or whose text is no schema. */
   readonly #known = new Map<number, AvroSchema | null>();
   /** What rechecks have found; read once, as it holds from revisions on that no process decoded before. */
   #found: ReadonlyMap<number, FoundSchema & { readonly compiled: AvroSchema | null }> | null = null;
 
-  constructor(data: DataDirectory, registry: SchemaRegistry) {
+  constructor(data: DataDirectory, registry: SchemaRegistry, { keeps = true } = {}) {
+    this.#keeps = keeps;
     this.#data = data;
     this.#registry = registry;
     this.#limits = new SchemaLimits(data);
@@ -46,6 +49,11 @@ export class Schemas implements SchemaSource {
   /** With the registry that lies in the data directory itself. */
   static inFiles(data: DataDirectory): Schemas {
     return new Schemas(data, new FileRegistry(data));
+  }
+
+  /** For reading that must leave no trace: what a registry says of a new id is not written down. */
+  static withoutTrace(data: DataDirectory, registry: SchemaRegistry): Schemas {
+    return new Schemas(data, registry, { keeps: false });
   }
 
   async lookup(ids: Iterable<number>, { name, revision }: SchemaReader): Promise<SchemaLookup> {
@@ -70,6 +78,7 @@ export class Schemas implements SchemaSource {
     const held = await this.#data.read(name, SchemaDocument);
     if (held !== null) return this.#below(id, held.schema);
     const schema = await this.#registry.schemaById(id);
+    if (!this.#keeps) return this.#below(id, schema);
     if (await this.#data.createExclusively(name, { schema, subject: null })) {
       if (schema === null) await this.#limits.metUnknown();
       return this.#below(id, schema);

@@ -75,6 +75,7 @@ describe("the other routes", () => {
       "/ready",
       "/streams",
       "/streams/{name}/quality",
+      "/streams/{name}/records",
       "/views",
       "/views/takings",
       "/views/takings/keys",

@@ -71,6 +71,15 @@ export const servingPlants: readonly Plant[] = [
     scenarios: [],
   },
   {
+    name: "page-skips-records",
+    what: "a page of records that is full says that the next one begins behind all records that were read",
+    file: "serving/records/stream-records.ts",
+    find: "positions.set(partition, offset);",
+    replace: "",
+    necessary: true,
+    scenarios: [],
+  },
+  {
     name: "flip-loses-newest",
     what: "a sliding window loses its newest bucket when the queue's two stacks change places",
     file: "core/query/windows.ts",

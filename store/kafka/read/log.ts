@@ -130,6 +130,15 @@ export class LogReader implements LogSource {
     return { start: await at(EARLIEST), stable: await at(LATEST) };
   }
 
+  /**
+   * Returns the first position of each of these partitions whose record has a timestamp of `timeMs` or later; a partition without
+   * such a record is missing.
+   */
+  async positionsAt(topic: string, timeMs: EpochMs, partitions: readonly number[]): Promise<Cut> {
+    const found = await this.#cluster.offsets(topic, BigInt(Math.max(0, timeMs)), partitions);
+    return new Map([...found].filter(([, offset]) => offset >= 0n).map(([one, offset]) => [one, position(offset)]));
+  }
+
   async readableBounds(topic: string): Promise<ReadableBounds> {
     const { leaders } = await this.#cluster.topic(topic, { fresh: true });
     const all = [...leaders.keys()];

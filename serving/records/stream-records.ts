@@ -1,0 +1,160 @@
+import type { Stream } from "../../core/contract/stream.ts";
+import { isTidelineError } from "../../core/errors.ts";
+import type { Position } from "../../core/log/position.ts";
+import type { DuckPool } from "../../store/duckdb/duck.ts";
+import { topicOf, unreachable } from "../../store/kafka/cluster/topics.ts";
+import type { FetchedPartition } from "../../store/kafka/read/log.ts";
+import { LogReader } from "../../store/kafka/read/log.ts";
+import { followTopic } from "../../store/records/follow.ts";
+import { type LogStart, positionsText, spanFrom } from "../../store/records/log-start.ts";
+import { type RecordJson, recordJson } from "../../store/records/record-json.ts";
+import { openRecordReader, type ReadRecord } from "../../store/records/record-reader.ts";
+import type { SchemaSource } from "../../store/registry/registry-schemas.ts";
+import { badRequest, overloaded, Refusal } from "../common/problem.ts";
+
+export interface StreamRecordsOptions {
+  readonly brokers: string;
+  readonly namespace: string;
+  readonly pool: DuckPool;
+  readonly schemas: SchemaSource;
+  /** Whether only this machine reaches the server. */
+  readonly isLocal: boolean;
+}
+
+export interface RecordsRequest {
+  readonly stream: Stream;
+  readonly start: LogStart;
+  /** SQL over the fields; null: every record. */
+  readonly where: string | null;
+  /** The most records to answer. */
+  readonly limit: number;
+}
+
+/** The answer of GET /streams/:name/records. */
+export interface RecordsPage {
+  readonly stream: string;
+  readonly topic: string;
+  readonly records: readonly RecordJson[];
+  /** Where the next page begins: the value of its parameter `at`. */
+  readonly next: string;
+  /** Whether this page reaches the end that the log had when it was asked for. */
+  readonly atEnd: boolean;
+}
+
+const MAX_WAITING = 8;
+/** One page reads at most so many records, and answers at most so many bytes; `next` says where to go on. */
+const MAX_SCANNED = 100_000;
+const MAX_BYTES = 8_000_000;
+const TIMEOUT_MS = 20_000;
+
+/** The records of the streams as they lie in the log, a page at a time. One page is read after the other. */
+export class StreamRecords {
+  readonly #options: StreamRecordsOptions;
+  readonly #log: LogReader;
+  readonly #stopped = new AbortController();
+  #last: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(options: StreamRecordsOptions) {
+    this.#options = options;
+    // Of its own: a fetch holds up what is behind it on its connection.
+    this.#log = new LogReader({ brokers: options.brokers, clientId: "tideline-serve-records" });
+  }
+
+  /** Refuses with LOOPBACK_ONLY, BAD_REQUEST, NOT_READY while Kafka does not answer, and 429 when too many wait. */
+  page(request: RecordsRequest): Promise<RecordsPage> {
+    if (!this.#options.isLocal) return Promise.reject(loopbackOnly());
+    if (this.#waiting >= MAX_WAITING) return Promise.reject(overloaded("too many pages of records are waiting"));
+    this.#waiting += 1;
+    const made = this.#last
+      .then(() => this.#page(request))
+      .finally(() => {
+        this.#waiting -= 1;
+      });
+    this.#last = made.catch(() => {});
+    return made;
+  }
+
+  async close(): Promise<void> {
+    this.#stopped.abort();
+    await this.#last;
+    await this.#log.close();
+  }
+
+  async #page({ stream, start, where, limit }: RecordsRequest): Promise<RecordsPage> {
+    const { pool, schemas, namespace, brokers } = this.#options;
+    const topic = topicOf(namespace, stream);
+    const stop = AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(TIMEOUT_MS)]);
+    const duck = await pool.connect();
+    try {
+      const reader = await openRecordReader(duck, stream, schemas, where);
+      const span = await spanFrom(this.#log, topic, start);
+      const page = new Page(limit);
+      const positions = new Map(span.from);
+      for await (const batch of followTopic(this.#log, topic, span, { stop, follow: false })) {
+        page.add(batch, await reader.read(batch), positions);
+        if (page.isFull) break;
+      }
+      const atEnd = !page.isFull && !stop.aborted;
+      const next = positionsText(atEnd ? span.to : positions);
+      return { stream: stream.name, topic, records: page.records, next, atEnd };
+    } catch (error) {
+      throw refused(error, brokers);
+    } finally {
+      duck.closeSync();
+    }
+  }
+}
+
+/** What a page holds so far. */
+class Page {
+  readonly records: RecordJson[] = [];
+  readonly #limit: number;
+  #scanned = 0;
+  #bytes = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get isFull(): boolean {
+    return this.records.length >= this.#limit || this.#scanned >= MAX_SCANNED || this.#bytes >= MAX_BYTES;
+  }
+
+  /** Takes what there is room for of a batch, and moves `positions` to where the next page begins. */
+  add(batch: readonly FetchedPartition[], found: readonly ReadRecord[], positions: Map<number, Position>): void {
+    for (const { partition, records, to } of batch) {
+      positions.set(partition, to);
+      this.#scanned += records.length;
+    }
+    const left = new Set<number>();
+    for (const record of found) {
+      const { partition, offset, original, key } = record;
+      if (left.has(partition)) continue;
+      if (this.records.length < this.#limit && this.#bytes < MAX_BYTES) {
+        this.records.push(recordJson(record));
+        this.#bytes += (original?.length ?? 0) + (key?.length ?? 0);
+      } else {
+        left.add(partition);
+        positions.set(partition, offset);
+      }
+    }
+  }
+}
+
+function loopbackOnly(): Refusal {
+  const detail =
+    "records are shown on the server's own machine alone, because everybody who reaches the API could read them: " +
+    "have the API listen on 127.0.0.1, or use `tideline tail`";
+  return new Refusal(403, "LOOPBACK_ONLY", detail);
+}
+
+function refused(error: unknown, brokers: string): unknown {
+  if (isTidelineError(error, "BAD_REQUEST")) {
+    const parameter = error.message.startsWith("where") ? "where" : "at";
+    return badRequest([{ parameter, problem: error.message, allowed: error.hint }]);
+  }
+  if (isTidelineError(error, "TOPIC_MISSING", "LOG_UNREADABLE", "LOG_LOST", "LOG_TRUNCATED"))
+    return new Refusal(503, "NOT_READY", `${error.message}. ${error.hint}`, { headers: { "retry-after": "2" } });
+  return String((error as { code?: unknown }).code).startsWith("PLT_KFK") ? unreachable(brokers, error) : error;
+}

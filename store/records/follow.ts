@@ -1,0 +1,91 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { isTidelineError } from "../../core/errors.ts";
+import { at, type Cut, type Position, partitionsOf, ZERO } from "../../core/log/position.ts";
+import { isAboutTheLog, isOutOfRange, logLost, logTruncated } from "../kafka/cluster/log-errors.ts";
+import type { FetchedPartition, LogReader } from "../kafka/read/log.ts";
+import type { LogSpan } from "./log-start.ts";
+
+export interface Following {
+  /** Ends the reading in order. */
+  readonly stop: AbortSignal;
+  /** Whether it goes on at the log's end, and waits for records. */
+  readonly follow: boolean;
+  /** Whether it goes on into partitions that are added. */
+  readonly grows?: boolean;
+  /**
+   * Told that Kafka cannot be read now, and why; it is asked again every second. Without it such an error is thrown.
+   */
+  readonly onSilence?: (error: Error) => void;
+}
+
+/**
+ * Kafka answers as soon as it has a record; with several brokers the one that has none holds up the others for this
+ * long.
+ */
+const MAX_WAIT_MS = 100;
+/** One answer's bytes: what is held in memory at once is a small multiple of it. */
+const FETCH_BYTES = 1024 * 1024;
+const RETRY_MS = 1_000;
+/** How often it is looked for partitions that were added. */
+const LOOK_EVERY_MS = 10_000;
+
+/**
+ * Reads a span of a topic, one answer of Kafka at a time, and follows the log beyond it. Throws LOG_LOST and
+ * LOG_TRUNCATED when the log does not have a
+ * position any more, and TOPIC_MISSING.
+ */
+export async function* followTopic(
+  log: LogReader,
+  topic: string,
+  span: LogSpan,
+  { stop, follow, grows = false, onSilence }: Following,
+): AsyncGenerator<readonly FetchedPartition[]> {
+  const positions = new Map(span.from);
+  for (let lookedMs = performance.now(); !stop.aborted; ) {
+    const open = follow ? positions : below(positions, span);
+    if (open.size === 0) return;
+    try {
+      if (grows && performance.now() - lookedMs > LOOK_EVERY_MS) {
+        lookedMs = performance.now();
+        for (const partition of (await log.topic(topic)).partitions)
+          if (!positions.has(partition)) positions.set(partition, ZERO);
+      }
+      const fetched = await fetchFrom(log, topic, open);
+      for (const { partition, to } of fetched) positions.set(partition, to);
+      const wanted = follow
+        ? fetched
+        : fetched.map((one) => ({ ...one, records: one.records.below(at(span.to, one.partition)) }));
+      const filled = wanted.filter(({ records }) => records.length > 0);
+      if (filled.length > 0) yield filled;
+    } catch (error) {
+      if (
+        onSilence === undefined ||
+        isTidelineError(error, "LOG_LOST", "LOG_TRUNCATED", "TOPIC_MISSING") ||
+        isAboutTheLog(error)
+      )
+        throw error;
+      onSilence(error as Error);
+      await delay(RETRY_MS, undefined, { signal: stop }).catch(() => {});
+    }
+  }
+}
+
+/** The positions that have not reached the span's end. */
+function below(positions: Cut, { to }: LogSpan): Map<number, Position> {
+  return new Map([...positions].filter(([partition, reached]) => reached < at(to, partition)));
+}
+
+async function fetchFrom(log: LogReader, topic: string, positions: Cut): Promise<FetchedPartition[]> {
+  try {
+    return await log.fetch(topic, positions, { maxWaitMs: MAX_WAIT_MS, maxBytes: FETCH_BYTES });
+  } catch (error) {
+    if (!isOutOfRange(error)) throw error;
+    const { start, stable } = await log.readableBounds(topic);
+    for (const partition of partitionsOf(positions)) {
+      const [reached, begin, end] = [at(positions, partition), at(start, partition), at(stable, partition)];
+      if (reached < begin) throw logLost(topic, partition, reached, begin);
+      if (reached > end) throw logTruncated(topic, partition, reached, end);
+    }
+    throw error;
+  }
+}
