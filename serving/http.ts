@@ -22,6 +22,7 @@ import { operationRoutes } from "./routes/operations.ts";
 import { pageRoutes } from "./routes/page.ts";
 import { proofRoutes } from "./routes/proof.ts";
 import { streamRoutes } from "./routes/streams.ts";
+import { tableRoutes } from "./routes/tables.ts";
 import { viewRoutes } from "./routes/views.ts";
 
 export interface HttpOptions {
@@ -96,10 +97,17 @@ export async function createApp(
     await app.register(rateLimit, { max: requestsPerMinute, timeWindow: 60_000, errorResponseBuilder: tooMany });
   await app.register(async (pages) => {
     await pages.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, strictTransportSecurity: false });
-    await docsRoutes(pages, openApiDocument([...serving.views.values()], version));
+    await docsRoutes(
+      pages,
+      openApiDocument(
+        [...serving.views.values()].filter(({ definition }) => definition.view.table === null),
+        version,
+      ),
+    );
     await pageRoutes(pages);
   });
   viewRoutes(app, serving);
+  tableRoutes(app, serving);
   await liveRoutes(app, serving);
   proofRoutes(app, serving);
   streamRoutes(app, serving);
@@ -148,7 +156,7 @@ function notRouted(app: FastifyInstance, request: FastifyRequest): Refusal {
   const path = request.url.split("?", 1)[0] ?? "";
   const known =
     request.method !== "GET" &&
-    (/^\/(views(\/[^/]+(\/(keys|live))?)?|proof\/[^/]+|streams(\/[^/]+\/quality)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(
+    (/^\/(views(\/[^/]+(\/(keys|live))?)?|tables(\/.*)?|proof\/[^/]+|streams(\/[^/]+\/quality)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(
       path,
     ) ||
       app.hasRoute({ method: "GET", url: path }));

@@ -286,6 +286,12 @@ function schemasOf(system: string): string {
   return existsSync(own) ? own : ownSchemas;
 }
 
+/** The folders of a system's views, and of its tables where it has any. */
+function viewsOf(system: string): string[] {
+  const tables = join(system, "tables");
+  return [join(system, "views"), ...(existsSync(tables) ? [tables] : [])];
+}
+
 /** Returns the folder of the system that `env` names, whether its other settings are right or wrong. */
 export function systemFolder(env: Environment): string {
   return settings.system.shape.parse(env[settings.system.variable] || undefined);
@@ -336,7 +342,7 @@ export function loadConfig(env: Environment): Config {
     apiUrl: read(settings.apiUrl) ?? `http://127.0.0.1:${ports.apiPort}`,
     system,
     schemas: read(settings.schemas) ?? [schemasOf(system)],
-    views: read(settings.views) ?? [join(system, "views")],
+    views: read(settings.views) ?? viewsOf(system),
     schemaRegistry: read(settings.schemaRegistry),
     retentionWarnHours: read(settings.retentionWarnHours),
     smtpUrl: read(settings.smtpUrl),

@@ -12,4 +12,5 @@ export { quantile } from "../measures/kinds/quantile.ts";
 export { ratio } from "../measures/kinds/ratio.ts";
 export { sum } from "../measures/kinds/sum.ts";
 export { topK } from "../measures/kinds/top-k.ts";
+export { table } from "./table.ts";
 export { view } from "./view.ts";

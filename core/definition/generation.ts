@@ -25,6 +25,8 @@ export function generationOf(view: View): Generation {
     by: Object.entries(view.by).map(([name, { text }]) => [name, text]),
     each: view.each,
     grainMs: view.grainMs,
+    // Absent, it must not change the hash of views.
+    ...(view.table === null ? {} : { table: [view.table.kind, view.table.shards] }),
     components: componentsOf(view).map(({ key, form, merge, partial, item, given }) => [
       key,
       form,

@@ -1,7 +1,9 @@
 import { z } from "zod";
+import type { Sql } from "../contract/sql.ts";
 import { StreamDocument, streamDocument, streamFrom } from "../contract/stream-document.ts";
 import { withDecimals } from "../measures/decimals.ts";
 import { measureFrom } from "../measures/kinds/kinds.ts";
+import { latestMeasures } from "./table.ts";
 import type { View } from "./view.ts";
 
 const sqlText = z.string();
@@ -20,31 +22,43 @@ export const ViewDocument = z.strictObject({
   sessions: z.strictObject({ gapMs: z.int() }).nullable(),
   measures: z.record(z.string(), measure),
   maxCells: z.int(),
+  table: z
+    .strictObject({ kind: z.enum(["latest", "measures"]), shards: z.int(), deleted: sqlText.nullable() })
+    .optional(),
 });
 export type ViewDocument = z.infer<typeof ViewDocument>;
 
 export function viewDocument(view: View): ViewDocument {
-  const { kind: _, stream, where, by, measures, ...plain } = view;
+  const { kind: _, stream, where, by, measures, table, ...plain } = view;
   return {
     ...plain,
+    ...(table === null ? {} : { table: { ...table, deleted: table.deleted?.text ?? null } }),
     stream: streamDocument(stream),
     where: where?.text ?? null,
     by: mapValues(by, ({ text }) => text),
-    measures: mapValues(measures, ({ spec }) => spec),
+    // The columns of a newest record follow from the stream.
+    measures: table?.kind === "latest" ? {} : mapValues(measures, ({ spec }) => spec),
   };
 }
 
 /** The view that a document describes: it computes and presents what the original did. */
 export function viewFrom(document: ViewDocument): View {
-  const { stream, where, by, measures, ...plain } = document;
+  const { where, by, measures, ...plain } = document;
+  const stream = streamFrom(document.stream);
+  const table = document.table === undefined ? null : { ...document.table, deleted: sqlOf(document.table.deleted) };
   return withDecimals({
     kind: "view",
     ...plain,
-    stream: streamFrom(stream),
-    where: where === null ? null : { text: where },
+    stream,
+    table,
+    where: sqlOf(where),
     by: mapValues(by, (text) => ({ text })),
-    measures: mapValues(measures, measureFrom),
+    measures: table?.kind === "latest" ? latestMeasures(stream, table.deleted) : mapValues(measures, measureFrom),
   });
+}
+
+function sqlOf(text: string | null): Sql | null {
+  return text === null ? null : { text };
 }
 
 function mapValues<A, B>(record: Readonly<Record<string, A>>, change: (value: A) => B): Record<string, B> {

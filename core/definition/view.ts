@@ -44,6 +44,18 @@ export interface View {
   readonly sessions: { readonly gapMs: number } | null;
   readonly measures: Readonly<Record<string, Measure>>;
   readonly maxCells: number;
+  /** Of a table (`table()`): its buckets are shards of the key, and `by` is the key. Null for a view, whose buckets are times. */
+  readonly table: Table | null;
+}
+
+/** What makes a table of a view. */
+export interface Table {
+  /** "latest": a row is the newest record of its key. "measures": a row has measures over all records of its key. */
+  readonly kind: "latest" | "measures";
+  /** Buckets are the numbers from 0 to this, exclusive: a hash of the key says which. */
+  readonly shards: number;
+  /** Of "latest": whether a record says that its key is no more. */
+  readonly deleted: Sql | null;
 }
 
 /** Defines a view. What is wrong with a definition is found at start-up, with file and field. */
@@ -53,7 +65,7 @@ export function view(name: string, definition: ViewDefinition): View {
   const windowMs = definition.window === undefined ? grainMs : (parseDuration(definition.window) ?? 0);
   const sessions = definition.sessions === undefined ? null : { gapMs: parseDuration(definition.sessions.gap) ?? 0 };
   const made = { name, stream, where, by, each, every, grainMs, windowMs, sessions, measures, maxCells };
-  return withDecimals({ kind: "view", ...made });
+  return withDecimals({ kind: "view", ...made, table: null });
 }
 
 /** What a line is called in the expressions of a view with `each`. */
@@ -72,7 +84,8 @@ export function checkViewShape(definition: View): string[] {
   const column = /^[a-z][a-z0-9_]{0,62}$/;
   if (!name.test(definition.name))
     problems.push(`name "${definition.name}": use lower-case letters, digits and dashes`);
-  if (definition.grainMs <= 0)
+  if (definition.table !== null) problems.push(...tableProblems(definition, definition.table));
+  else if (definition.grainMs <= 0)
     problems.push(`every: "${definition.every}" is no duration such as "1 minute" or "1 day"`);
   if (Object.keys(definition.measures).length === 0) problems.push("measures: a view needs at least one");
   for (const field of [...Object.keys(definition.by), ...Object.keys(definition.measures)]) {
@@ -107,6 +120,24 @@ export function checkViewShape(definition: View): string[] {
       problems.push(`each: the stream has a field "${LINE}", which would hide its lines`);
   }
   return problems;
+}
+
+/** The most shards that a table can have. */
+export const MOST_SHARDS = 4_096;
+
+function tableProblems({ by, stream }: View, { shards, kind, deleted }: Table): string[] {
+  const problems: string[] = [];
+  if (!Number.isSafeInteger(shards) || shards < 1 || shards > MOST_SHARDS)
+    problems.push(`shards: a whole number from 1 to ${MOST_SHARDS}`);
+  if (Object.keys(by).length === 0) problems.push("key: a table needs one, such as sql`customer_id`");
+  if (kind === "latest")
+    for (const [name, { text }] of Object.entries(by))
+      if (name in stream.fields && text.trim() !== name)
+        problems.push(
+          `key.${name}: the stream has a field of this name, which is a column of the row; give the key another name`,
+        );
+  const problem = deleted === null ? null : sqlProblem(deleted);
+  return problem === null ? problems : [...problems, `deleted: ${problem}`];
 }
 
 /** What is wrong with what the builders of SQL and of measures made, or did not make. */

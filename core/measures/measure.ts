@@ -36,6 +36,8 @@ export interface Component {
   readonly item?: { readonly sql: string; readonly type: "integer" | "text" };
   /** Of registers: SQL of the text of one event's value, whose hash `partial` is. */
   readonly text?: string;
+  /** Of a pick: "log" where the place of its event is its position alone; absent: its event time first. */
+  readonly place?: "log";
   /** SQL that says whether an event has anything to say to this component; absent: every event has. */
   readonly given?: string;
 }

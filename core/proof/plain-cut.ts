@@ -9,9 +9,9 @@ import type { Query } from "../query/query.ts";
 const LONGEST_UNIT_MS = 367 * 86_400_000;
 
 /** Whether an answer to this query has a column for it. */
-export function plainMayCut({ sessions, grainMs }: View, { everyMs, calendar }: Query): boolean {
+export function plainMayCut({ sessions, table, grainMs }: View, { everyMs, calendar }: Query): boolean {
   const isWhole = calendar === null ? everyMs === grainMs : calendar.unit === "all";
-  return sessions === null && !isWhole;
+  return sessions === null && table === null && !isWhole;
 }
 
 /** Whether a part of the row's own time, `[bucket, next bucket)`, lies outside of the range and was left out. */

@@ -81,17 +81,20 @@ export function plainRegisters(
 
 /** When counted events happened, in grains: the first, the middle and the last; all null without any. */
 export function plainExtent(view: View, range: TimeRange, events: string): string {
-  const time = `(SELECT _time - ((_time % ${view.grainMs}) + ${view.grainMs}) % ${view.grainMs} AS _grain FROM lines WHERE ${within(range)})`;
+  const time = `(SELECT _at - ((_at % ${view.grainMs}) + ${view.grainMs}) % ${view.grainMs} AS _grain FROM lines WHERE ${within(range)})`;
   return `${lines(view, events)} SELECT min(_grain), quantile_disc(_grain, 0.5), max(_grain) FROM ${time}`;
 }
 
 /** `count` grains that counted events happened in, chosen at random. */
 export function plainSample(view: View, range: TimeRange, events: string, count: number): string {
-  const grain = `_time - ((_time % ${view.grainMs}) + ${view.grainMs}) % ${view.grainMs}`;
+  const grain = `_at - ((_at % ${view.grainMs}) + ${view.grainMs}) % ${view.grainMs}`;
   return `${lines(view, events)} SELECT _grain FROM (SELECT DISTINCT ${grain} AS _grain FROM lines WHERE ${within(range)}) ORDER BY random() LIMIT ${count}`;
 }
 
-/** `lines`: every counted event, or with `each` every element of its list, with its time and all dimensions. */
+/**
+ * `lines`: every counted event, or with `each` every element of its list, with its time, all dimensions, and `_at`: what rows are cut by, its time or of a table
+ * the shard of its key.
+ */
 function lines(view: View, events: string): string {
   const { where, each, stream, by } = view;
   const valid = "_reject IS NULL AND NOT _duplicate";
@@ -102,7 +105,8 @@ function lines(view: View, events: string): string {
       ? "SELECT *, 0 AS _line FROM counted"
       : `SELECT * EXCLUDE (${list}), unnest(${list}) AS ${quoteName(LINE)}, generate_subscripts(${list}, 1) AS _line FROM counted`;
   const dimensions = Object.values(by).map(({ text }, index) => `(${text}) AS _d${index}`);
-  const columns = ["*", `${quoteName(stream.eventTime)} AS _time`, ...dimensions].join(", ");
+  const time = quoteName(stream.eventTime);
+  const columns = ["*", `${time} AS _time`, `${plainShard(view) ?? time} AS _at`, ...dimensions].join(", ");
   return [
     `WITH counted AS (SELECT * FROM ${events} WHERE ${condition})`,
     `unfolded AS (${unfolded})`,
@@ -110,8 +114,17 @@ function lines(view: View, events: string): string {
   ].join(", ");
 }
 
+/** The MD5 of a key's text as 32 digits, of which the last 16 are its lower half with the bytes in reverse. Null for a view. */
+function plainShard({ by, table }: View): string | null {
+  if (table === null) return null;
+  const parts = Object.values(by).map(({ text }) => `CAST((${text}) AS VARCHAR)`);
+  const digits = `substr(md5(${parts.join(" || chr(31) || ")}), 17)`;
+  const bytes = [7, 6, 5, 4, 3, 2, 1, 0].map((index) => `substr(${digits}, ${index * 2 + 1}, 2)`);
+  return `(('0x' || ${bytes.join(" || ")})::UBIGINT % ${table.shards})::BIGINT`;
+}
+
 function within({ fromMs, toMs }: TimeRange): string {
-  return `_time >= ${fromMs} AND _time < ${toMs}`;
+  return `_at >= ${fromMs} AND _at < ${toMs}`;
 }
 
 /** `placed`: the lines that the query wants, each in every row that it belongs to. What a client sent is bound. */
@@ -141,7 +154,7 @@ function rows(view: View, query: Query, range: TimeRange): string {
 
 /** Buckets of one width, aligned to the epoch. */
 function bucketRows(everyMs: number, range: TimeRange): string {
-  return `placed AS (SELECT *, _time - ((_time % ${everyMs}) + ${everyMs}) % ${everyMs} AS _bucket FROM wanted WHERE ${within(range)})`;
+  return `placed AS (SELECT *, _at - ((_at % ${everyMs}) + ${everyMs}) % ${everyMs} AS _bucket FROM wanted WHERE ${within(range)})`;
 }
 
 /** A row covers `windowMs` up to the end of its bucket: every line joined with the rows that reach it. */

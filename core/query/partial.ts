@@ -12,10 +12,10 @@ export interface AnswerRange extends TimeRange {
 
 /** Whether the range of a query may cut its buckets. The range has whole buckets of the view's grain, so only wider ones can be cut. */
 export function canBeCut(
-  { grainMs, sessions }: View,
+  { grainMs, sessions, table }: View,
   { everyMs, calendar }: Pick<Query, "everyMs" | "calendar">,
 ): boolean {
-  if (sessions !== null) return false;
+  if (sessions !== null || table !== null) return false;
   return calendar === null ? everyMs > grainMs : calendar.unit !== "all";
 }
 

@@ -19,6 +19,8 @@ export interface TopOrder {
   readonly limit: number;
   /** Only values of this dimension that begin so, as text. */
   readonly prefix: { readonly dimension: string; readonly text: string } | null;
+  /** Only groups that come after this one, whose values are given as text; absent: all. Of an order by dimensions alone. */
+  readonly after?: readonly string[];
 }
 
 /** Measures that present one integer of their state. */

@@ -2,6 +2,7 @@ import { quoteName, quoteText } from "../contract/sql.ts";
 import { componentsOf, type NamedComponent } from "../definition/components.ts";
 import { LINE, type View } from "../definition/view.ts";
 import { hashSql, registerSql } from "../numbers/hll.ts";
+import { shardSql } from "./shard.ts";
 
 /**
  * The view compiler: one definition -> the SQL of both layers. All of it reads a relation of decoded events with the columns of the
@@ -22,8 +23,9 @@ export function linesSql(view: View, events: string): string {
   return `(SELECT * EXCLUDE (${list}), unnest(${list}) AS ${quoteName(LINE)}, generate_subscripts(${list}, 1) AS _line FROM ${events} WHERE ${counted(view)})`;
 }
 
-/** SQL: the start of the event's bucket, epoch milliseconds. Floored, also before 1970. */
+/** SQL: the start of the event's bucket, epoch milliseconds. Floored, also before 1970. Of a table: the shard of its key. */
 function bucket(view: View): string {
+  if (view.table !== null) return shardSql(view, view.table);
   const time = quoteName(view.stream.eventTime);
   return `(${time} - ((${time} % ${view.grainMs}) + ${view.grainMs}) % ${view.grainMs})`;
 }
@@ -50,12 +52,15 @@ function aggregate(view: View, component: NamedComponent): string {
  * The text of a pick: where its event lies (event time from the year -314,886 on, partition, offset, line) in digits of a fixed number, then
  * the value as JSON. The greatest text is the last event's.
  */
-function pickSql(view: View, { merge, partial, given = "true" }: NamedComponent): string {
+function pickSql(view: View, { merge, partial, given = "true", place: by }: NamedComponent): string {
   const line = view.each === null ? "0" : "_line";
-  const place = `{t: ${quoteName(view.stream.eventTime)}, p: _partition, o: _offset, l: ${line}, v: (${partial})}`;
+  const time = by === "log" ? "0::BIGINT" : quoteName(view.stream.eventTime);
+  const place = `{t: ${time}, p: _partition, o: _offset, l: ${line}, v: (${partial})}`;
   const picked = `${merge === "first" ? "min" : "max"}(${place}) FILTER (${given})`;
   const digits = `format('{:017d}{:010d}{:019d}{:06d}', (${picked}).t + 10000000000000000, (${picked}).p, (${picked}).o, (${picked}).l)`;
-  return `${digits} || to_json((${picked}).v)::VARCHAR`;
+  const json = `to_json((${picked}).v)::VARCHAR`;
+  // The newest record of a key counts even when it says that there is no more.
+  return `${digits} || ${by === "log" ? `coalesce(${json}, 'null')` : json}`;
 }
 
 /** How many digits stand before the value in the text of a pick. */

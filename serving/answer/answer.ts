@@ -115,7 +115,7 @@ const SESSION_FIELDS: Readonly<Record<(typeof SESSION_COLUMNS)[number], AnswerFi
 };
 
 /** What values are, and as what they come in JSON. */
-function written(
+export function written(
   values: AnswerField["values"],
   scale: number,
   numbers: Numbers,

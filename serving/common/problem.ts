@@ -7,6 +7,8 @@ export type ProblemCode =
   | "BAD_REQUEST" // a parameter or the URL is wrong
   | "TOO_LARGE" // the answer would not fit: ask for less
   | "VIEW_UNKNOWN"
+  | "TABLE_UNKNOWN"
+  | "KEY_UNKNOWN" // the table has no row with this key, at the position of the answer
   | "STREAM_UNKNOWN"
   | "NOT_FOUND"
   | "METHOD_NOT_ALLOWED"
@@ -29,6 +31,8 @@ const TITLES: Readonly<Record<ProblemCode, string>> = {
   BAD_REQUEST: "The request is wrong",
   TOO_LARGE: "The answer would be too large",
   VIEW_UNKNOWN: "There is no such view",
+  TABLE_UNKNOWN: "There is no such table",
+  KEY_UNKNOWN: "There is no such row",
   STREAM_UNKNOWN: "There is no such stream",
   NOT_FOUND: "There is nothing here",
   METHOD_NOT_ALLOWED: "This method is not allowed here",
@@ -145,6 +149,21 @@ export function viewUnknown(name: string, known: readonly string[]): Refusal {
   const problem = `there is no view "${name.slice(0, 60)}"`;
   return new Refusal(404, "VIEW_UNKNOWN", problem, {
     errors: [{ parameter: "name", problem, allowed: known.join(", ") || "no view is defined" }],
+  });
+}
+
+export function tableUnknown(name: string, known: readonly string[]): Refusal {
+  const problem = `there is no table "${name.slice(0, 60)}"`;
+  return new Refusal(404, "TABLE_UNKNOWN", problem, {
+    errors: [{ parameter: "name", problem, allowed: known.join(", ") || "no table is defined" }],
+  });
+}
+
+/** `asOf` tells up to where the log was looked at. */
+export function keyUnknown(table: string, key: readonly string[], asOf: string): Refusal {
+  const shown = key.join("/").slice(0, 60);
+  return new Refusal(404, "KEY_UNKNOWN", `table "${table}" has no row "${shown}" at ${asOf}`, {
+    headers: { "tideline-as-of": asOf },
   });
 }
 

@@ -54,9 +54,11 @@ export interface Reading extends Standing {
   readonly movesWithClock: boolean;
   /** What reading them cost; presenting them counts too. */
   readonly budget: Budget;
+  /** These are not all cells, but those among which the first ones of the order that was asked for are. */
+  readonly firstOnly: boolean;
 }
 
-export interface ReadAnswer extends Omit<Reading, "cells" | "budget">, PresentedRows {}
+export interface ReadAnswer extends Omit<Reading, "cells" | "budget" | "firstOnly">, PresentedRows {}
 
 export interface ReaderOptions {
   readonly standings: Standings;
@@ -151,7 +153,7 @@ export class Reader {
         ? await this.#again(definition, (attempt) => this.#newest(definition, query, attempt, { held, top }))
         : await this.read(definition, query, at, top);
     if ("rows" in reading) return reading;
-    const { cells, budget, ...rest } = reading;
+    const { cells, budget, firstOnly: _, ...rest } = reading;
     const rows = await inTurns(presenting(definition.view, query, cells, rest, budget), budget);
     return { ...rest, ...rows };
   }
@@ -219,17 +221,20 @@ export class Reader {
     const budget = new Budget(this.#limits);
     const read = (part: Query, range: TimeRange, piece: Budget) => this.#cells(view, part, { ...tiles, range }, piece);
     const gapMs = gapOf(view, query);
-    const cells =
+    const found =
       gapMs === null
         ? await this.#buckets(view, query, tiles, { top, budget })
-        : await readSessions(view, query, window, {
-            gapMs,
-            extents: await this.#extents(tiles),
-            limits: this.#limits,
-            budget,
-            read,
-          });
-    return { ...standing, cells, budget, ...window };
+        : {
+            cells: await readSessions(view, query, window, {
+              gapMs,
+              extents: await this.#extents(tiles),
+              limits: this.#limits,
+              budget,
+              read,
+            }),
+            firstOnly: false,
+          };
+    return { ...standing, ...found, budget, ...window };
   }
 
   /** The cells of a query whose rows are buckets: all of them, or the first ones when they are too many. */
@@ -238,7 +243,7 @@ export class Reader {
     query: Query,
     tiles: Tiles,
     { top, budget }: { readonly top: TopOrder | null; readonly budget: Budget },
-  ): Promise<readonly Cell[]> {
+  ): Promise<Pick<Reading, "cells" | "firstOnly">> {
     const range = readRange(view, query, tiles.window);
     const wide = `${tiles.manifest.generation} ${range.fromMs} ${range.toMs} ${queryKey({ ...query, order: [], limit: 0 })}`;
     const canBeTop =
@@ -247,7 +252,7 @@ export class Reader {
       (top.keys.some(({ by }) => by === "bucket") || range.fromMs >= 0 || range.toMs <= 0);
     if (!canBeTop || !this.#wide.has(wide)) {
       try {
-        return await this.#cells(view, query, { ...tiles, range }, budget);
+        return { cells: await this.#cells(view, query, { ...tiles, range }, budget), firstOnly: false };
       } catch (error) {
         if (!(error instanceof OverBudget) || error.unit !== "cells") throw error;
         if (!canBeTop) throw withoutOrder(error, view, query);
@@ -255,7 +260,7 @@ export class Reader {
         this.#wide.add(wide);
       }
     }
-    return this.#top(view, query, { ...tiles, range }, top);
+    return { cells: await this.#top(view, query, { ...tiles, range }, top), firstOnly: true };
   }
 
   async #top(

@@ -1,4 +1,5 @@
 import { planQuery, type Query, type QueryProblem } from "../../core/query/query.ts";
+import { planWholeTable } from "../../core/query/table-query.ts";
 import { NUMBERS, type Numbers } from "../common/numbers.ts";
 import { badRequest, viewUnknown } from "../common/problem.ts";
 import type { DescribedView } from "../views/served-views.ts";
@@ -24,9 +25,11 @@ export function readRequest<T>(
   parameters: Parameters,
   own: readonly string[],
   read: (one: One, fail: Fail, described: DescribedView) => T,
+  of: "view" | "view or table" = "view",
 ): ViewRequest<T> {
   const described = views.get(name);
-  if (described === undefined) throw viewUnknown(name, [...views.keys()]);
+  if (described === undefined || (described.definition.view.table !== null && of === "view"))
+    throw viewUnknown(name, of === "view" ? viewNames(views) : [...views.keys()]);
   const problems: QueryProblem[] = [...parameters.problems];
   const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
   const one: One = (parameter) => {
@@ -36,11 +39,16 @@ export function readRequest<T>(
     return undefined;
   };
   const values = Object.fromEntries(Object.entries(parameters.values).filter(([key]) => !own.includes(key)));
-  const plan = planQuery(described.definition.view, values);
+  const { view } = described.definition;
+  const plan = view.table === null ? planQuery(view, values) : planWholeTable(view, values);
   const options = read(one, fail, described);
   if (!plan.ok) problems.push(...plan.problems);
   if (!plan.ok || problems.length > 0) throw badRequest(problems);
   return { described, query: plan.query, options };
+}
+
+function viewNames(views: ReadonlyMap<string, DescribedView>): string[] {
+  return [...views].flatMap(([name, { definition }]) => (definition.view.table === null ? [name] : []));
 }
 
 /** A whole number in a range, `byDefault` when it is not given. */

@@ -35,6 +35,7 @@ export function proofRoutes(app: FastifyInstance, serving: Serving): void {
           rows: wholeNumber(one, fail, "rows", PROOF_ROWS),
         };
       },
+      "view or table",
     );
     const gone = new AbortController();
     reply.raw.once("close", () => gone.abort());

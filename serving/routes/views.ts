@@ -46,7 +46,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
     ]);
     const all = await viewStandings(
       standings,
-      [...views.values()].map(({ definition }) => definition),
+      [...views.values()].map(({ definition }) => definition).filter(({ view }) => view.table === null),
     );
     problems.look(all);
     const nowMs = Date.now();

@@ -62,22 +62,34 @@ export function valuesSql(files: readonly string[], plan: BatchPlan): Statement 
 /**
  * The first `most` cells in an order, a row a cell: bucket, dimensions. Text is sorted by its UTF-8 bytes, which is the order of code points.
  */
-export function topSql(files: readonly string[], plan: BatchPlan, { keys, prefix }: TopOrder, most: number): Statement {
+export function topSql(files: readonly string[], plan: BatchPlan, order: TopOrder, most: number): Statement {
+  const { keys, prefix, after } = order;
   const wanted = ofForm(plan, "integer");
   const { sql: source, values } = sourceSql(files, plan, wanted);
   const merged = wanted.map(
     ({ key, merge }) => `${merge}(value) FILTER (component = ${quoteText(key)}) AS ${quoteName(`_${key}`)}`,
   );
   const cells = `SELECT ${[...cellColumns(plan), ...merged].join(", ")} FROM ${source} GROUP BY ALL`;
-  const begins =
-    prefix === null
-      ? ""
-      : ` WHERE starts_with(${asText(plan, prefix.dimension)}, $${values.push(prefix.text)}::VARCHAR)`;
-  const order = keys.flatMap((key) => orderTerms(plan, key)).join(", ");
+  const conditions = [
+    ...(prefix === null
+      ? []
+      : [`starts_with(${asText(plan, prefix.dimension)}, $${values.push(prefix.text)}::VARCHAR)`]),
+    ...(after === undefined ? [] : [afterSql(plan, after, values)]),
+  ];
+  const asked = conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`;
+  const terms = keys.flatMap((key) => orderTerms(plan, key)).join(", ");
   return {
-    sql: `SELECT ${cellColumns(plan).join(", ")} FROM (${cells})${begins} ORDER BY ${order} LIMIT ${most}`,
+    sql: `SELECT ${cellColumns(plan).join(", ")} FROM (${cells})${asked} ORDER BY ${terms} LIMIT ${most}`,
     values,
   };
+}
+
+/** Whether a group comes after another one, in the order of `orderTerms`. */
+function afterSql({ by }: BatchPlan, after: readonly string[], values: DuckDBValue[]): string {
+  const termsOf = (text: string) => [`NOT ${isNumber(text)}`, numberKey(text), text];
+  const own = by.flatMap((name) => termsOf(`CAST(${quoteName(name)} AS VARCHAR)`));
+  const others = after.flatMap((text) => termsOf(`$${values.push(text)}::VARCHAR`));
+  return `(${own.join(", ")}) > (${others.join(", ")})`;
 }
 
 /** A dimension's value as the text of a key: null is "null", a decimal has all of its places. */

@@ -121,7 +121,14 @@ export class BatchStates {
     new Budget(this.#limits).require("rows", rows);
     // Live cells come and go: with some more than are needed, the same ones do for a while.
     const read = 2 ** Math.ceil(Math.log2(most + 1));
-    const name = JSON.stringify([versionKey(manifest), planKey(plan), order.keys, order.prefix, read]);
+    const name = JSON.stringify([
+      versionKey(manifest),
+      planKey(plan),
+      order.keys,
+      order.prefix,
+      order.after ?? null,
+      read,
+    ]);
     const places = await this.#tops.get(name, async () => {
       const found: CellPlace[] = [];
       const statement = (paths: readonly string[]) => topSql(paths, plan, order, read);

@@ -1,0 +1,75 @@
+import type { Sql } from "../contract/sql.ts";
+import type { Fields, Stream } from "../contract/stream.ts";
+import { withDecimals } from "../measures/decimals.ts";
+import { latest } from "../measures/kinds/latest.ts";
+import type { Measure } from "../measures/measure.ts";
+import type { View } from "./view.ts";
+
+export interface TableDefinition {
+  readonly stream: Stream;
+  /** What a row is about: an expression over one event, or several with their names. Events without a value for it have no row. */
+  readonly key: Sql | Readonly<Record<string, Sql>>;
+  /** Events for which this is not true are filtered: they change no row. */
+  readonly where?: Sql;
+  /** A row has these, over all events of its key. Absent: a row is the newest record of its key. */
+  readonly measures?: Readonly<Record<string, Measure>>;
+  /** Without measures: the newest record for which this is true removes the row, until a later one comes. */
+  readonly deleted?: Sql;
+  /** Into how many parts the rows are divided, by a hash of their key: more for millions of keys. 256 when absent. */
+  readonly shards?: number;
+  /** Cells (row x component) that Redis may hold for this table between two cuts before it refuses more. */
+  readonly maxCells?: number;
+}
+
+/** What the newest record of a key is called among measures. */
+export const LATEST = "latest";
+
+const SHARDS = 256;
+
+/**
+ * Defines a table: the state of every key. It is a view whose buckets are shards of the key instead of times, so that versions, seams, positions
+ * and proofs are those of views. The newest record is the one with the highest position in the log: the records of a key have to be in one partition, as they are when
+ * the key is the stream's.
+ */
+export function table(name: string, definition: TableDefinition): View {
+  const { stream, key, where, measures, deleted = null, shards = SHARDS, maxCells = 2_000_000 } = definition;
+  const by = keyColumns(key);
+  const kind = measures === undefined ? "latest" : "measures";
+  return withDecimals({
+    kind: "view",
+    name,
+    stream,
+    where: withKey(by, where ?? null),
+    by,
+    each: null,
+    every: "",
+    grainMs: 1,
+    windowMs: 1,
+    sessions: null,
+    measures: measures ?? latestMeasures(stream, deleted),
+    maxCells,
+    table: { kind, shards, deleted },
+  });
+}
+
+/** The columns of a newest record, as measures have them. */
+export function latestMeasures(stream: Stream, deleted: Sql | null): Record<string, Measure> {
+  return { [LATEST]: latest((stream?.fields ?? {}) as Fields, deleted) };
+}
+
+function keyColumns(key: TableDefinition["key"]): Readonly<Record<string, Sql>> {
+  if (typeof key !== "object" || key === null) return {};
+  if (!isSql(key)) return key;
+  const name = /^[a-z][a-z0-9_]*$/.test(key.text.trim()) ? key.text.trim() : "key";
+  return { [name]: key };
+}
+
+function isSql(key: Sql | Readonly<Record<string, Sql>>): key is Sql {
+  return typeof key.text === "string";
+}
+
+/** Events without a key are filtered. */
+function withKey(by: Readonly<Record<string, Sql>>, where: Sql | null): Sql {
+  const given = Object.values(by).map((expression) => `(${expression?.text}) IS NOT NULL`);
+  return { text: [...(where === null ? [] : [`(${where.text})`]), ...given].join(" AND ") };
+}

@@ -1,0 +1,69 @@
+import type { FieldSpec } from "../../contract/field.ts";
+import { bare } from "../../contract/fields.ts";
+import { quoteName, quoteText, type Sql } from "../../contract/sql.ts";
+import type { Fields } from "../../contract/stream.ts";
+import { builtMeasure } from "../built-measure.ts";
+import { inDecimals } from "../decimals.ts";
+import { EXACT, type Measure, type Presented, type PresentedField } from "../measure.ts";
+import { plainDecimal } from "../plain-values.ts";
+
+const NAME = "latest";
+
+/** A record's fields, as JSON has them: integers below 2^53, decimals in units of their last place. */
+type RecordJson = Readonly<Record<string, unknown>>;
+
+/**
+ * The whole record with the highest position in the log, as one value of several parts. Presents null when `deleted` is true of it.
+ * What users write is `table()`; this is how its rows are kept.
+ */
+export function latest(fields: Fields, deleted: Sql | null): Measure {
+  return builtMeasure(NAME, () => {
+    const specs = Object.entries(fields).map(([name, { spec }]) => [name, bare(spec)] as const);
+    const members = specs.map(([name]) => `${quoteText(name)}: ${quoteName(name)}`).join(", ");
+    const record = deleted === null ? `{${members}}` : `CASE WHEN (${deleted.text}) THEN NULL ELSE {${members}} END`;
+    return {
+      kind: NAME,
+      spec: { kind: NAME },
+      unit: "",
+      accuracy: EXACT,
+      values: "picked",
+      scale: 0,
+      parts: specs.map(([name]) => name),
+      inputs: deleted === null ? [] : [{ sql: deleted, type: "condition" }],
+      components: [{ name: NAME, form: "pick", merge: "last", partial: record, place: "log" }],
+      present: (state) => shownRecord(specs, state.pick(NAME) as RecordJson | null | undefined, inDecimals),
+      plain: {
+        columns: {
+          [NAME]: { form: "aggregate", sql: `to_json(arg_max({v: (${record})}, (_partition, _offset)))::VARCHAR` },
+        },
+        present: (found) => {
+          const { v } = JSON.parse(String(found.aggregate(NAME))) as { v: RecordJson | null };
+          return shownRecord(specs, v, (value, scale) =>
+            scale === 0 ? value : plainDecimal(BigInt(String(value)), scale),
+          );
+        },
+      },
+    };
+  });
+}
+
+type Decimals = (value: Presented, scale: number) => Presented;
+
+function shownRecord(
+  specs: readonly (readonly [string, FieldSpec])[],
+  record: RecordJson | null | undefined,
+  decimals: Decimals,
+): PresentedField {
+  if (record === null || record === undefined) return null;
+  return Object.fromEntries(specs.map(([name, spec]) => [name, shown(spec, record[name], decimals)])) as PresentedField;
+}
+
+/** A field's value: instants are ISO 8601, decimals have their places, elements of lists likewise. */
+function shown(spec: FieldSpec, value: unknown, decimals: Decimals): unknown {
+  if (value === null || value === undefined) return null;
+  if (spec.type === "instant") return new Date(Number(value)).toISOString();
+  if (spec.type === "decimal") return decimals(value as Presented, spec.scale);
+  if (spec.type !== "list") return value;
+  const inner = Object.entries(spec.of).map(([name, of]) => [name, bare(of)] as const);
+  return (value as readonly RecordJson[]).map((element) => shownRecord(inner, element, decimals));
+}

@@ -1,0 +1,201 @@
+import { LATEST } from "../definition/table.ts";
+import type { Table, View } from "../definition/view.ts";
+import { dimensionScales, unitsOfText } from "../measures/decimals.ts";
+import type { Presented } from "../measures/measure.ts";
+import { comparePresented } from "../measures/order.ts";
+import type { GroupValue } from "../state/cells.ts";
+import { shardOf } from "../state/shard.ts";
+import { filterValue } from "./filter.ts";
+import type { Row } from "./present.ts";
+import { DEFAULT_LIMIT, MAX_LIMIT, type Query, type QueryProblem } from "./query.ts";
+
+/** The values of a key as state has them, as text: decimals in units of their last place. */
+export type TableKey = readonly string[];
+
+/** What a client asks of a table. */
+export interface TableQuestion {
+  readonly query: Query;
+  /** Only these rows; null: all of them. */
+  readonly keys: readonly TableKey[] | null;
+  /** Only keys whose first part begins so, as text. */
+  readonly prefix: string;
+  /** Column -> the values it may have, as text; null is no value. */
+  readonly where: ReadonlyMap<string, readonly (string | null)[]>;
+  /** Only keys after this one, in their order; null: from the first. */
+  readonly after: TableKey | null;
+  /** The columns of a row, the key first. */
+  readonly columns: readonly string[];
+}
+
+/** Keys that one question may name. */
+export const MOST_KEYS = 100;
+
+/** The columns of a table's rows: the key, then the record's fields or the measures. */
+export function tableColumns(view: View): string[] {
+  const key = Object.keys(view.by);
+  const others = view.table?.kind === "latest" ? Object.keys(view.stream.fields) : Object.keys(view.measures);
+  return [...key, ...others.filter((name) => !key.includes(name))];
+}
+
+/** What a question may say, read already from where it was written. */
+export interface TableParameters {
+  readonly keys: readonly (readonly string[])[] | null;
+  readonly prefix?: string;
+  readonly where?: ReadonlyMap<string, readonly string[]>;
+  readonly after?: readonly string[] | null;
+  readonly columns?: string | undefined;
+  readonly order?: string | undefined;
+  readonly limit?: string | undefined;
+}
+
+/** Reads a question about a table. Total: any input gives a question or the list of what is wrong with it. */
+export function planTable(
+  view: View,
+  parameters: TableParameters,
+): { ok: true; question: TableQuestion } | { ok: false; problems: QueryProblem[] } {
+  const { table } = view;
+  if (table === null) throw new RangeError(`${view.name} is no table`);
+  const problems: QueryProblem[] = [];
+  const fail = (parameter: string, problem: string, allowed: string) => problems.push({ parameter, problem, allowed });
+  const all = tableColumns(view);
+  const named = (parameter: string, names: readonly string[]) => {
+    for (const name of names)
+      if (!all.includes(name)) fail(parameter, `"${name.slice(0, 60)}" is no column of this table`, all.join(", "));
+  };
+  const keys = parameters.keys?.map((key) => keyOf(view, key, "key", fail)) ?? null;
+  if ((keys?.length ?? 0) > MOST_KEYS) fail("key", `${keys?.length} keys are asked for`, `at most ${MOST_KEYS}`);
+  const after = parameters.after == null ? null : parameters.after;
+  const wanted = parameters.columns?.split(",").filter((name) => name !== "") ?? all;
+  named("columns", wanted);
+  const order = (parameters.order ?? "")
+    .split(",")
+    .filter((part) => part !== "")
+    .map((part) => ({ field: part.replace(/^-/, ""), descending: part.startsWith("-") }));
+  named(
+    "order",
+    order.map(({ field }) => field),
+  );
+  if (after !== null && order.length > 0) fail("after", "pages come in the order of the key", "no order");
+  named("where", [...(parameters.where ?? new Map()).keys()]);
+  const limit = Number(parameters.limit ?? DEFAULT_LIMIT);
+  if (!/^\d{1,6}$/.test(parameters.limit ?? "1") || limit < 1 || limit > MAX_LIMIT)
+    fail("limit", `"${parameters.limit?.slice(0, 60)}" is no such number`, `1 to ${MAX_LIMIT}`);
+  if (problems.length > 0) return { ok: false, problems };
+  const where = new Map([...(parameters.where ?? [])].map(([name, texts]) => [name, texts.map(filterValue)]));
+  const key = Object.keys(view.by);
+  return {
+    ok: true,
+    question: {
+      query: tableQuery(view, table, { keys, order, limit, columns: [...wanted, ...where.keys()] }),
+      keys,
+      prefix: parameters.prefix ?? "",
+      where,
+      after,
+      columns: [...key, ...wanted.filter((name) => !key.includes(name))],
+    },
+  };
+}
+
+/** The query for all rows of a table, as a proof asks it: nothing of a view's questions means anything here. */
+export function planWholeTable(
+  view: View,
+  parameters: Readonly<Record<string, unknown>>,
+): { ok: true; query: Query } | { ok: false; problems: QueryProblem[] } {
+  const problems = Object.keys(parameters).map((parameter) => ({
+    parameter,
+    problem: "means nothing for a table",
+    allowed: "no parameters: all of its rows are looked at",
+  }));
+  const plan = planTable(view, { keys: null });
+  if (!plan.ok) return plan;
+  return problems.length > 0 ? { ok: false, problems } : { ok: true, query: plan.question.query };
+}
+
+/** The query of the view that a table is. All shards lie in one bucket of the answer, so that rows are sorted by their key. */
+function tableQuery(
+  view: View,
+  table: Table,
+  asked: {
+    readonly keys: readonly TableKey[] | null;
+    readonly order: Query["order"];
+    readonly limit: number;
+    readonly columns: readonly string[];
+  },
+): Query {
+  const isLatest = table.kind === "latest";
+  const by = Object.keys(view.by);
+  const shards = asked.keys?.map((key) => shardOf(key, table)) ?? [0, table.shards - 1];
+  const sorted = asked.order.map(({ field }) => field);
+  const measures = Object.keys(view.measures).filter(
+    (name) => isLatest || asked.columns.includes(name) || sorted.includes(name),
+  );
+  return {
+    fromMs: Math.min(...shards),
+    toMs: Math.max(...shards) + 1,
+    everyMs: table.shards,
+    calendar: null,
+    windowMs: table.shards,
+    zone: "UTC",
+    by,
+    where:
+      asked.keys === null ? new Map() : new Map(by.map((name, index) => [name, valuesAt(asked.keys ?? [], index)])),
+    measures,
+    order: asked.order.map(({ field, ...rest }) => ({
+      ...rest,
+      field: isLatest && !by.includes(field) ? `${LATEST}.${field}` : field,
+    })),
+    limit: asked.limit,
+  };
+}
+
+function valuesAt(keys: readonly TableKey[], index: number): string[] {
+  return [...new Set(keys.map((key) => String(key[index])))];
+}
+
+/** The values of a key that a client wrote, one for each part. */
+function keyOf(
+  view: View,
+  texts: readonly string[],
+  parameter: string,
+  fail: (parameter: string, problem: string, allowed: string) => void,
+): TableKey {
+  const parts = Object.keys(view.by);
+  if (texts.length !== parts.length)
+    fail(parameter, `has ${texts.length} parts`, `${parts.join("/")}, with / within a part written as %2F`);
+  return texts.map((text, index) => {
+    const name = parts[index] ?? "";
+    const scale = dimensionScales(view).get(name) ?? 0;
+    const units = scale === 0 ? text : unitsOfText(text, scale);
+    if (units === null) fail(parameter, `"${text.slice(0, 60)}" is no value of ${name}`, "a decimal number");
+    return units ?? text;
+  });
+}
+
+/** Whether a group is one of these keys, begins with the prefix, and comes after the page before. */
+export function keyIsAsked({ keys, prefix, after }: TableQuestion, group: readonly GroupValue[]): boolean {
+  if (keys !== null && !keys.some((key) => key.every((part, index) => part === String(group[index])))) return false;
+  if (!String(group[0]).startsWith(prefix)) return false;
+  return after === null || compareKeys(group, after) > 0;
+}
+
+/** The order of keys: that of an answer's rows. */
+export function compareKeys(a: readonly GroupValue[], b: readonly GroupValue[]): number {
+  for (const [index, value] of a.entries()) {
+    const compared = comparePresented(sortable(value), sortable(b[index] ?? null), false);
+    if (compared !== 0) return compared;
+  }
+  return 0;
+}
+
+/** Values of a key have one type, but the text of a page's end has none. */
+function sortable(value: GroupValue): Presented {
+  return value === null ? null : String(value);
+}
+
+/** A row of the view -> a row of the table; null for a key whose newest record says that it is no more. */
+export function tableRow(view: View, row: Row, columns: readonly string[]): Row | null {
+  if (view.table?.kind !== "latest") return Object.fromEntries(columns.map((name) => [name, row[name] ?? null]));
+  const record = row[LATEST] as Row | null;
+  if (record === null) return null;
+  return Object.fromEntries(columns.map((name) => [name, record[name] ?? row[name] ?? null]));
+}

@@ -1,0 +1,20 @@
+import { createHash } from "node:crypto";
+import type { Table, View } from "../definition/view.ts";
+import { hashSql } from "../numbers/hll.ts";
+import type { GroupValue } from "./cells.ts";
+
+/** Stands between the values of a key of several parts: contracts allow control characters in texts, but a collision only puts two keys into one shard. */
+const BETWEEN = 31;
+
+/** SQL: the shard of an event's key, from 0. The same as `shardOf`. */
+export function shardSql({ by }: View, { shards }: Table): string {
+  const parts = Object.values(by).map(({ text }) => `CAST((${text}) AS VARCHAR)`);
+  const key = parts.length === 1 ? String(parts[0]) : `concat_ws(chr(${BETWEEN}), ${parts.join(", ")})`;
+  return `(${hashSql(key)} % ${shards})::BIGINT`;
+}
+
+/** The shard of a key: the lower 64 bits of its text's MD5, modulo the number of shards. MD5, so that any later version and both layers agree on it. */
+export function shardOf(key: readonly GroupValue[], { shards }: Table): number {
+  const text = key.map(String).join(String.fromCharCode(BETWEEN));
+  return Number(createHash("md5").update(text).digest().readBigUInt64LE(8) % BigInt(shards));
+}

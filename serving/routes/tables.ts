@@ -1,0 +1,93 @@
+import type { FastifyInstance, FastifyReply } from "fastify";
+import { cutToJson } from "../../core/log/position.ts";
+import { tableColumns } from "../../core/query/table-query.ts";
+import { answerStanding } from "../answer/answer.ts";
+import { numberColumns, rowsJson } from "../common/numbers.ts";
+import { keyUnknown } from "../common/problem.ts";
+import { viewStandings } from "../operations/overview.ts";
+import type { Parameters } from "../request/parameters.ts";
+import type { Serving } from "../request/serving.ts";
+import { tableFields } from "../tables/table-fields.ts";
+import { keyTexts, nextPage, readTableRequest, type TableRequest, withoutEscapes } from "../tables/table-request.ts";
+import { readTable, type TableAnswer } from "../tables/table-rows.ts";
+
+const JSON_TYPE = "application/json; charset=utf-8";
+
+/** GET /tables, GET /tables/:name and GET /tables/:name/<key>. */
+export function tableRoutes(app: FastifyInstance, serving: Serving): void {
+  const { reader, standings, views, waits } = serving;
+
+  app.get("/tables", async () => {
+    const tables = [...views.values()].filter(({ definition }) => definition.view.table !== null);
+    const all = await viewStandings(
+      standings,
+      tables.map(({ definition }) => definition),
+    );
+    return {
+      tables: all.map(({ definition: { view, generation }, standing }) => ({
+        name: view.name,
+        stream: view.stream.name,
+        kind: view.table?.kind,
+        key: Object.keys(view.by),
+        columns: tableColumns(view),
+        generation,
+        ready: standing !== null,
+        version: standing?.manifest.version ?? null,
+        applied: standing === null ? null : cutToJson(standing.applied),
+        freshnessMs: standing?.freshnessMs ?? null,
+        complete: standing !== null && standing.missing === null,
+        ...(standing === null || standing.problems.length === 0 ? {} : { problems: standing.problems }),
+      })),
+    };
+  });
+
+  const answer = async ({ described, question, options }: TableRequest, reply: FastifyReply): Promise<TableAnswer> => {
+    const { at, min, waitMs } = options;
+    const read = () => readTable(reader, described.definition, question, at?.applied ?? null);
+    const gone = new AbortController();
+    reply.raw.once("close", () => gone.abort());
+    return min === null ? read() : waits.reach(described.definition, { min, waitMs }, gone.signal, read);
+  };
+
+  app.get<{ Params: { name: string } }>("/tables/:name", async (request, reply) => {
+    const asked = readTableRequest(serving, request.params.name, request.query as Parameters, null);
+    const found = await answer(asked, reply);
+    return reply.type(JSON_TYPE).send(bodyOf(asked, found));
+  });
+
+  app.get<{ Params: { name: string; "*": string } }>("/tables/:name/*", async (request, reply) => {
+    const path = new URL(request.url, "http://localhost").pathname.split("/").slice(3);
+    const key = path.map(withoutEscapes);
+    const asked = readTableRequest(serving, request.params.name, request.query as Parameters, key);
+    const found = await answer(asked, reply);
+    const { definition } = asked.described;
+    const standing = answerStanding(definition, found, asked.options.at);
+    if (found.rows.length === 0) throw keyUnknown(definition.view.name, key, standing.asOf);
+    return reply.type(JSON_TYPE).send(rowBody(asked, found));
+  });
+}
+
+/** Many rows, and where they stand. */
+function bodyOf({ described, question, options }: TableRequest, found: TableAnswer): string {
+  const { definition, types } = described;
+  const { view, generation } = definition;
+  const fields = tableFields(view, types, question.columns, options.numbers);
+  const { json } = rowsJson(found.rows, numberColumns(fields), options.numbers);
+  const last = found.rows.at(-1);
+  const asOf = { generation, version: found.manifest.version, cut: found.cut, applied: found.applied };
+  const next =
+    found.truncated && last !== undefined && question.query.order.length === 0
+      ? { next: nextPage(options.at ?? asOf, keyTexts(last, Object.keys(view.by))) }
+      : {};
+  const rest = { truncated: found.truncated, ...next, fields, ...answerStanding(definition, found, options.at) };
+  return `{"table":${JSON.stringify(view.name)},"rows":[${json}],${JSON.stringify(rest).slice(1)}`;
+}
+
+/** One row, and where it stands. */
+function rowBody({ described, question, options }: TableRequest, found: TableAnswer): string {
+  const { definition, types } = described;
+  const fields = tableFields(definition.view, types, question.columns, options.numbers);
+  const { json } = rowsJson(found.rows, numberColumns(fields), options.numbers);
+  const rest = answerStanding(definition, found, options.at);
+  return `{"table":${JSON.stringify(definition.view.name)},"row":${json},${JSON.stringify(rest).slice(1)}`;
+}

@@ -1,0 +1,123 @@
+import { type AsOf, decodeAsOf, encodeAsOf } from "../../core/log/as-of.ts";
+import type { Row } from "../../core/query/present.ts";
+import type { QueryProblem } from "../../core/query/query.ts";
+import { planTable, type TableQuestion } from "../../core/query/table-query.ts";
+import type { Numbers } from "../common/numbers.ts";
+import { badRequest, tableUnknown } from "../common/problem.ts";
+import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../request/consistency.ts";
+import type { Parameters } from "../request/parameters.ts";
+import { type Fail, type One, readNumbers } from "../request/request.ts";
+import type { Serving } from "../request/serving.ts";
+import type { DescribedView } from "../views/served-views.ts";
+
+/** What a request asks of a table. */
+export interface TableRequest {
+  readonly described: DescribedView;
+  readonly question: TableQuestion;
+  readonly options: Consistency & { readonly numbers: Numbers };
+}
+
+const OWN = ["key", "prefix", "columns", "order", "limit", "after", "numbers", ...CONSISTENCY_PARAMETERS];
+const WHERE = /^where\[(.*)\]$/s;
+
+/** The table called `name`. Throws TABLE_UNKNOWN. */
+export function findTable({ views }: Pick<Serving, "views">, name: string): DescribedView {
+  const found = views.get(name);
+  if (found !== undefined && found.definition.view.table !== null) return found;
+  const tables = [...views.values()].filter(({ definition }) => definition.view.table !== null);
+  throw tableUnknown(
+    name,
+    tables.map(({ definition }) => definition.view.name),
+  );
+}
+
+/** Reads a request to a table; `key` is the one in its address. Throws a Refusal. */
+export function readTableRequest(
+  serving: Serving,
+  name: string,
+  { values, problems: wrong }: Parameters,
+  key: readonly string[] | null,
+): TableRequest {
+  const described = findTable(serving, name);
+  const { view } = described.definition;
+  const problems: QueryProblem[] = [...wrong];
+  const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
+  const one: One = (parameter) => {
+    const value = values[parameter];
+    if (value === undefined || typeof value === "string") return value;
+    fail(parameter, "given more than once", `${parameter} once`);
+    return undefined;
+  };
+  const own = key === null ? OWN : ["columns", "numbers", ...CONSISTENCY_PARAMETERS];
+  for (const parameter of Object.keys(values))
+    if (!own.includes(parameter) && !(key === null && WHERE.test(parameter)))
+      fail(parameter, "no such parameter", [...own, ...(key === null ? ["where[column]"] : [])].join(", "));
+  const page = key === null ? pageOf(one("after"), fail) : null;
+  const consistency = readConsistency(serving, one, fail, described);
+  const options = { ...consistency, at: page?.at ?? consistency.at, numbers: readNumbers(one, fail) };
+  const plan = planTable(view, {
+    keys: key === null ? keysOf(values.key, Object.keys(view.by).length) : [key],
+    prefix: key === null ? (one("prefix") ?? "") : "",
+    where: key === null ? whereOf(values) : new Map(),
+    after: page?.key ?? null,
+    columns: one("columns"),
+    order: key === null ? one("order") : undefined,
+    limit: key === null ? one("limit") : undefined,
+  });
+  if (!plan.ok) problems.push(...plan.problems);
+  if (!plan.ok || problems.length > 0) throw badRequest(problems);
+  return { described, question: plan.question, options };
+}
+
+/** `key=a&key=b`; of a key of several parts `key=a/b`, with / within a part written as %2F. */
+function keysOf(given: string | readonly string[] | undefined, parts: number): string[][] | null {
+  if (given === undefined) return null;
+  return [given].flat().map((text) => (parts === 1 ? [text] : text.split("/").map(withoutEscapes)));
+}
+
+/** A part of a key as it was before / in it became %2F. */
+export function withoutEscapes(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function whereOf(values: Parameters["values"]): Map<string, readonly string[]> {
+  return new Map(
+    Object.entries(values).flatMap(([name, value]) => {
+      const column = WHERE.exec(name)?.[1];
+      return column === undefined ? [] : [[column, [value].flat()] as const];
+    }),
+  );
+}
+
+/** Where a page begins: after which key, at which position. */
+interface Page {
+  readonly at: AsOf;
+  readonly key: readonly string[];
+}
+
+/** What the next page is asked for with: the last key of this one, and where it stands. */
+export function nextPage(asOf: AsOf, key: readonly string[]): string {
+  return Buffer.from(JSON.stringify([encodeAsOf(asOf), ...key])).toString("base64url");
+}
+
+function pageOf(text: string | undefined, fail: Fail): Page | null {
+  if (text === undefined) return null;
+  try {
+    const [token, ...key] = JSON.parse(Buffer.from(text, "base64url").toString()) as string[];
+    const at = decodeAsOf(String(token));
+    if (at !== null) return { at, key: key.map(String) };
+  } catch {
+    // It is no text of ours: told below.
+  }
+  fail("after", "is no page", "what an earlier answer gave as next");
+  return null;
+}
+
+/** The key of a row as it is asked for. */
+export function keyTexts(row: Row, parts: readonly string[]): string[] {
+  return parts.map((name) => String(row[name]));
+}

@@ -1,0 +1,302 @@
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { decimal, flag, instant, integer, list, optional, text } from "../core/contract/fields.ts";
+import { sql } from "../core/contract/sql.ts";
+import { stream } from "../core/contract/stream.ts";
+import { table } from "../core/definition/table.ts";
+import { count } from "../core/measures/kinds/count.ts";
+import { distinct } from "../core/measures/kinds/distinct.ts";
+import { max } from "../core/measures/kinds/extremes.ts";
+import { last } from "../core/measures/kinds/picks.ts";
+import { sum } from "../core/measures/kinds/sum.ts";
+import { topK } from "../core/measures/kinds/top-k.ts";
+import type { Proof } from "../core/proof/proof.ts";
+import { until } from "./installation.ts";
+import { readLog } from "./log-oracle.ts";
+import { produce, type RawRecord } from "./produce.ts";
+import { Sea } from "./sea.ts";
+
+/** Tables: the state of every key, compared with a plain fold of the log that another client read. */
+
+const changes = stream("changes", {
+  revision: 1,
+  partitions: 3,
+  key: "customer",
+  eventId: "id",
+  eventTime: "at",
+  dedupWindow: 100,
+  fields: {
+    id: text({ max: 40 }),
+    customer: text({ max: 200 }),
+    at: instant({ from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" }),
+    op: text({ max: 10 }),
+    name: optional(text({ max: 200 })),
+    balance: decimal({ scale: 2, min: -1e9, max: 1e9 }),
+    visits: integer({ min: 0, max: 2 ** 53 - 1 }),
+    member: optional(flag()),
+    tags: list({ tag: text({ max: 20 }), weight: integer({ min: 0, max: 10 }) }, { max: 5 }),
+  },
+});
+
+const customers = table("customers", { stream: changes, key: sql`customer`, deleted: sql`op = 'delete'` });
+const activity = table("activity", {
+  stream: changes,
+  key: { customer: sql`customer`, member: sql`coalesce(member, false)` },
+  where: sql`op <> 'ignored'`,
+  shards: 7,
+  measures: {
+    changes: count(),
+    total: sum(sql`balance`),
+    most: max(sql`visits`),
+    name: last(sql`name`),
+    names: distinct(sql`name`),
+    ops: topK(sql`op`, { show: 3 }),
+  },
+});
+
+/** Keys as people have them: long, empty, in other scripts, with what has a meaning in URLs, SQL and patterns. */
+const ODD = [
+  "",
+  "007",
+  "7",
+  "null",
+  "a/b",
+  "a%2Fb",
+  "it's",
+  'quay "7"',
+  "100%",
+  "Zürich",
+  "東京",
+  "🦔",
+  "a b",
+  "%",
+  "k\u0001",
+  "x".repeat(200),
+];
+const START = Date.parse("2026-03-28T12:00:00Z");
+
+let sea: Sea;
+let produced = 0;
+
+beforeAll(async () => {
+  sea = await Sea.open([customers, activity]);
+});
+
+afterAll(async () => {
+  await sea?.close();
+});
+
+const customerOf = (n: number) => (n % 3 === 0 ? (ODD[n % ODD.length] ?? "") : `c${(n * 7_919) % 400}`);
+
+/** Changes of many customers, a few of whom change most; some twice, out of order in event time, some refused. */
+async function change(total: number): Promise<void> {
+  const records: RawRecord[] = Array.from({ length: total }, (_, index) => produced + index).flatMap((n) => {
+    const customer = customerOf(n);
+    const value = {
+      id: `e${n}`,
+      customer,
+      at: START + ((n * 7_907) % 86_400) * 1_000,
+      op: n % 11 === 0 ? "delete" : n % 7 === 0 ? "ignored" : "set",
+      name: n % 5 === 0 ? null : `name ${n % 50}`,
+      balance: ((n * 31) % 200_000) / 100 - 1_000,
+      visits: n % 97 === 0 ? 2 ** 53 - 1 : n,
+      ...(n % 4 === 0 ? {} : { member: n % 2 === 0 }),
+      tags: n % 6 === 0 ? [] : [{ tag: `t${n % 4}`, weight: n % 10 }],
+      undeclared: { deep: [n] },
+    };
+    const record = { key: customer, value: Buffer.from(JSON.stringify(value)) };
+    if (n % 40 === 13) return [record, { key: customer, value: Buffer.from("{") }, record];
+    return [record];
+  });
+  produced += total;
+  await produce(inject("kafkaBrokers"), sea.topic("changes"), records);
+}
+
+interface Change {
+  readonly id: string;
+  readonly customer: string;
+  readonly at: number;
+  readonly op: string;
+  readonly name: string | null;
+  readonly balance: number;
+  readonly visits: number;
+  readonly member?: boolean;
+  readonly tags: readonly unknown[];
+}
+
+interface TableBody {
+  readonly rows: Readonly<Record<string, unknown>>[];
+  readonly truncated: boolean;
+  readonly next?: string;
+  readonly asOf: string;
+  readonly complete: boolean;
+  readonly position: { readonly applied: Readonly<Record<string, string>> };
+}
+
+/** The accepted changes below a position, without the repeated ones, in the order of the log. */
+async function changesBelow(applied: Readonly<Record<string, string>>): Promise<Change[]> {
+  const log = await readLog(inject("kafkaBrokers"), sea.topic("changes"));
+  return [...log].flatMap(([partition, records]) => {
+    const seen = new Set<string>();
+    return records.flatMap(({ offset, value }) => {
+      const text = String(value);
+      if (offset >= BigInt(applied[partition] ?? 0) || !text.endsWith("}")) return [];
+      const one = JSON.parse(text) as Change;
+      if (seen.has(one.id)) return [];
+      seen.add(one.id);
+      return [one];
+    });
+  });
+}
+
+function foldLatest(all: readonly Change[]): Map<string, object> {
+  const rows = new Map<string, object>();
+  for (const { id, customer, at, op, name, balance, visits, member = null, tags } of all) {
+    rows.delete(customer);
+    const shown = { customer, id, at: new Date(at).toISOString(), op, name, balance, visits, member, tags };
+    if (op !== "delete") rows.set(customer, shown);
+  }
+  return rows;
+}
+
+async function ask(path: string): Promise<TableBody> {
+  const response = await fetch(sea.url(path));
+  const text = await response.text();
+  if (response.status !== 200) throw new Error(`${response.status} ${text}`);
+  return JSON.parse(text) as TableBody;
+}
+
+const NOTHING: TableBody = { rows: [], truncated: false, asOf: "", complete: false, position: { applied: {} } };
+
+function notYet(error: Error): TableBody {
+  if (!error.message.startsWith("503")) throw error;
+  return NOTHING;
+}
+
+/** Waits until a table stands at the end of the log. */
+async function end(name: string): Promise<TableBody> {
+  const log = await readLog(inject("kafkaBrokers"), sea.topic("changes"));
+  return until(
+    "all is applied",
+    () => ask(`/tables/${name}?limit=100000`).catch(notYet),
+    ({ complete, position }) =>
+      complete &&
+      [...log].every(
+        ([partition, records]) => BigInt(position.applied[partition] ?? 0) > (records.at(-1)?.offset ?? -1n),
+      ),
+  );
+}
+
+async function expectLatest(body: TableBody): Promise<void> {
+  const expected = foldLatest(await changesBelow(body.position.applied));
+  expect(Object.fromEntries(body.rows.map((row) => [row.customer, row]))).toEqual(Object.fromEntries(expected));
+  expect(body.rows.length).toBe(expected.size);
+}
+
+async function expectMeasures(body: TableBody): Promise<void> {
+  const rows = new Map<string, { changes: number; cents: number; most: number; at: number; name: string | null }>();
+  for (const { customer, member = false, op, balance, visits, name, at } of await changesBelow(body.position.applied)) {
+    if (op === "ignored") continue;
+    const key = JSON.stringify([customer, member]);
+    const row = rows.get(key) ?? { changes: 0, cents: 0, most: 0, at: -1, name: null };
+    rows.set(key, row);
+    row.changes += 1;
+    row.cents += Math.round(balance * 100);
+    row.most = Math.max(row.most, visits);
+    // Two changes of one customer at one time: the later one of the log.
+    if (name !== null && at >= row.at) [row.at, row.name] = [at, name];
+  }
+  const found = body.rows.map(({ customer, member, changes, total, most, name }) => [
+    JSON.stringify([customer, member]),
+    { changes, total, most, name },
+  ]);
+  const expected = [...rows].map(([key, { changes, cents, most, name }]) => [
+    key,
+    { changes, total: cents / 100, most, name },
+  ]);
+  expect(Object.fromEntries(found)).toEqual(Object.fromEntries(expected));
+}
+
+async function proven(name: string): Promise<void> {
+  const response = await fetch(sea.url(`/proof/${name}?deep=true`));
+  expect(response.status).toBe(200);
+  const { equal, differences, rows } = (await response.json()) as Proof;
+  expect(differences).toEqual([]);
+  expect(equal).toBe(true);
+  expect(rows).toBeGreaterThan(300);
+}
+
+test("the rows of a table are a plain fold of the log: from the speed layer, across the seam, from the batch layer alone", async () => {
+  await change(3_000);
+  await expectLatest(await end("customers"));
+  await expectMeasures(await end("activity"));
+  const before = await ask("/tables/customers?limit=100000");
+  expect(await sea.refresh(customers)).toBe(true);
+  expect(await sea.refresh(activity)).toBe(true);
+  await change(2_000);
+  await expectLatest(await end("customers"));
+  await expectMeasures(await end("activity"));
+  await proven("customers");
+  await proven("activity");
+  expect(await sea.refresh(customers)).toBe(true);
+  expect(await sea.refresh(activity)).toBe(true);
+  const settled = await end("customers");
+  await expectLatest(settled);
+  await expectMeasures(await end("activity"));
+
+  const then = await ask(`/tables/customers?limit=100000&at=${before.asOf}`);
+  expect(then.rows).toEqual(before.rows);
+  await expectLatest(then);
+});
+
+test("one row by its key, however odd the key is, and what is not there says so", async () => {
+  const rows = foldLatest(await changesBelow((await end("customers")).position.applied));
+  for (const key of ODD) {
+    const response = await fetch(sea.url(`/tables/customers/${encodeURIComponent(key)}`));
+    const body = (await response.json()) as { row?: object; code?: string };
+    if (rows.has(key)) expect(body.row).toEqual(rows.get(key));
+    else expect([response.status, body.code]).toEqual([404, "KEY_UNKNOWN"]);
+  }
+  expect([...rows.keys()].filter((key) => ODD.includes(key)).length).toBeGreaterThan(8);
+  const nobody = await fetch(sea.url("/tables/customers/nobody"));
+  expect([nobody.status, ((await nobody.json()) as { code: string }).code]).toEqual([404, "KEY_UNKNOWN"]);
+  expect(nobody.headers.get("tideline-as-of")).toBeTruthy();
+
+  const two = await ask("/tables/activity?key=a%252Fb/false&key=c42/true&key=nobody/true&columns=changes");
+  expect(two.rows.map(({ customer, member }) => [customer, member])).toEqual([
+    ["a/b", false],
+    ["c42", true],
+  ]);
+  for (const path of [
+    "/tables/nothing",
+    "/views/customers",
+    "/tables/customers?from=2020-01-01",
+    "/tables/activity?key=c1",
+  ]) {
+    const response = await fetch(sea.url(path));
+    expect([path, response.status]).toEqual([path, path.includes("?") ? 400 : 404]);
+  }
+  const listed = (await (await fetch(sea.url("/views"))).json()) as { views: { name: string }[] };
+  expect(listed.views).toEqual([]);
+});
+
+test("pages are of one position, in the order of keys, and together the whole table", async () => {
+  const whole = await end("customers");
+  const keys = whole.rows.map(({ customer }) => customer);
+  let page = await ask("/tables/customers?limit=37");
+  const found = [...page.rows];
+  await change(500);
+  while (page.next !== undefined) {
+    page = await ask(`/tables/customers?limit=37&after=${page.next}`);
+    found.push(...page.rows);
+  }
+  expect(found.map(({ customer }) => customer)).toEqual(keys);
+  expect(found).toEqual(whole.rows);
+  await end("customers");
+  const prefixed = await ask("/tables/customers?prefix=c1&limit=1000");
+  const all = await ask("/tables/customers?limit=100000");
+  expect(prefixed.rows).toEqual(all.rows.filter(({ customer }) => String(customer).startsWith("c1")));
+  expect(prefixed.rows.length).toBeGreaterThan(50);
+  const richest = await ask("/tables/customers?order=-balance&limit=5&columns=balance&where[member]=true");
+  const members = all.rows.filter(({ member }) => member === true).map(({ balance }) => Number(balance));
+  expect(richest.rows.map(({ balance }) => balance)).toEqual(members.sort((a, b) => b - a).slice(0, 5));
+});
