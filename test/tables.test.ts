@@ -10,6 +10,7 @@ import { last } from "../core/measures/kinds/picks.ts";
 import { sum } from "../core/measures/kinds/sum.ts";
 import { topK } from "../core/measures/kinds/top-k.ts";
 import type { Proof } from "../core/proof/proof.ts";
+import { deadLetterTopic, ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { until } from "./installation.ts";
 import { readLog } from "./log-oracle.ts";
 import { produce, type RawRecord } from "./produce.ts";
@@ -79,6 +80,7 @@ let produced = 0;
 
 beforeAll(async () => {
   sea = await Sea.open([customers, activity]);
+  await ensureTopics(inject("kafkaBrokers"), [{ name: deadLetterTopic(sea.topic("changes")), partitions: 1 }]);
 });
 
 afterAll(async () => {
@@ -97,7 +99,7 @@ async function change(total: number): Promise<void> {
       at: START + ((n * 7_907) % 86_400) * 1_000,
       op: n % 11 === 0 ? "delete" : n % 7 === 0 ? "ignored" : "set",
       name: n % 5 === 0 ? null : `name ${n % 50}`,
-      balance: ((n * 31) % 200_000) / 100 - 1_000,
+      balance: (((n * 31) % 200_000) - 100_000) / 100,
       visits: n % 97 === 0 ? 2 ** 53 - 1 : n,
       ...(n % 4 === 0 ? {} : { member: n % 2 === 0 }),
       tags: n % 6 === 0 ? [] : [{ tag: `t${n % 4}`, weight: n % 10 }],
@@ -183,6 +185,7 @@ async function end(name: string): Promise<TableBody> {
       [...log].every(
         ([partition, records]) => BigInt(position.applied[partition] ?? 0) > (records.at(-1)?.offset ?? -1n),
       ),
+    60_000,
   );
 }
 
@@ -250,7 +253,9 @@ test("the rows of a table are a plain fold of the log: from the speed layer, acr
 
 test("one row by its key, however odd the key is, and what is not there says so", async () => {
   const rows = foldLatest(await changesBelow((await end("customers")).position.applied));
-  for (const key of ODD) {
+  // An address cannot end with an empty part.
+  expect((await ask("/tables/customers?key=")).rows).toEqual(rows.has("") ? [rows.get("")] : []);
+  for (const key of ODD.filter((one) => one !== "")) {
     const response = await fetch(sea.url(`/tables/customers/${encodeURIComponent(key)}`));
     const body = (await response.json()) as { row?: object; code?: string };
     if (rows.has(key)) expect(body.row).toEqual(rows.get(key));
