@@ -24,6 +24,7 @@ import { registerSettle } from "./commands/settle.ts";
 import { registerSpeed } from "./commands/speed.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerStreams } from "./commands/streams.ts";
+import { registerTable } from "./commands/table.ts";
 import { registerTail } from "./commands/tail.ts";
 import { registerUp } from "./commands/up.ts";
 import { registerViews } from "./commands/views.ts";
@@ -42,6 +43,7 @@ const commands: readonly ((program: Command) => void)[] = [
   registerInit,
   registerSend,
   registerQuery,
+  registerTable,
   registerProof,
   registerWatch,
   registerTail,

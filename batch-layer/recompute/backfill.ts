@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { quoteName } from "../../core/contract/sql.ts";
 import type { Generation } from "../../core/definition/generation.ts";
+import { requireTimes } from "../../core/definition/table.ts";
 import { DAY_MS, insideSql, intervalName, type TimeRange, wholeBuckets } from "../../core/interval.ts";
 import { type ArchiveEntry, BackfilledDay, BackfillPin, type StateFile } from "../../core/log/documents.ts";
 import { at, type Cut, cutFromJson, partitionsOf } from "../../core/log/position.ts";
@@ -44,6 +45,7 @@ const PIN = "pin.json";
 /** What a backfill of `interval` builds on: what its first run did, or the newest version when there was none. Writes nothing. */
 export async function foreseeBackfill(stores: Plannable, target: ViewTarget, interval: TimeRange): Promise<Backfill> {
   const { view, generation } = target;
+  requireTimes(view);
   const buckets = wholeBuckets(interval, view.grainMs);
   const name = intervalName(buckets);
   const held = await stores.data.read(join(folderOf(generation, name), PIN), BackfillPin);

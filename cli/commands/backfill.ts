@@ -1,6 +1,7 @@
 import type { Client, WorkflowHandleWithStartDetails } from "@temporalio/client";
 import { type Command, Option } from "commander";
 import type { BackfillDay } from "../../batch-layer/recompute/backfill-plan.ts";
+import { requireTimes } from "../../core/definition/table.ts";
 import { isTidelineError } from "../../core/errors.ts";
 import { INTERVAL_FORMS, intervalName, intervalText, parseInterval, type TimeRange } from "../../core/interval.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
@@ -56,6 +57,7 @@ export function registerBackfill(program: Command): void {
     const config = loadConfig(process.env);
     const interval = intervalOf(command, flags);
     const definition = await findView(config, view);
+    requireTimes(definition.view);
     if (flags.dryRun) return showPlan(config, definition, interval, flags.json);
     const { connectTemporal } = await import("../setup/temporal.ts");
     const client = await connectTemporal(config);

@@ -5,7 +5,7 @@ import type { AnswerBody, AnswerField } from "../../serving/answer/answer.ts";
 import type { Problem } from "../../serving/common/problem.ts";
 import { printable, printableLines } from "../terminal/printable.ts";
 import { seconds } from "../terminal/seconds.ts";
-import { draw } from "../terminal/sheet.ts";
+import { draw, type Sheet } from "../terminal/sheet.ts";
 
 /** Nothing answers where the API should. */
 export function apiSilent({ origin }: URL, cause: unknown): TidelineError {
@@ -44,15 +44,28 @@ export async function answerText(answer: AnswerBody): Promise<string> {
   const fields = Object.entries(answer.fields).filter(([, field]) => !isCutMark(field));
   const [mark] = Object.entries(answer.fields).find(([, field]) => isCutMark(field)) ?? [];
   const isCut = (row: Row) => mark !== undefined && row[mark] === true;
-  const rows = answer.rows.map((row) =>
-    fields.map(([name, field]) => `${shown(row[name] ?? null, field)}${name === "bucket" && isCut(row) ? CUT : ""}`),
+  const { head, right, rows } = fieldsSheet(Object.fromEntries(fields), answer.rows, (row, name) =>
+    name === "bucket" && isCut(row) ? CUT : "",
   );
-  const head = fields.map(([name, field]) => heading(name, field));
-  const right = head.filter((_, index) => isRight(fields[index]?.[1]));
   const { from, to } = answer.window;
   const table = rows.length === 0 ? `no rows between ${from} and ${to}` : await draw({ head, right, rows });
   const note = answer.rows.some(isCut) ? `${CUT.trim()}: ${from} to ${to} is only a part of this bucket's time\n` : "";
   return `${table}\n${note}${footer(answer)}\n`;
+}
+
+/** Rows as a sheet, with the columns that `fields` describe; `behind` is what follows a value. */
+export function fieldsSheet(
+  fields: Readonly<Record<string, AnswerField>>,
+  rows: readonly Row[],
+  behind: (row: Row, name: string) => string = () => "",
+): Sheet {
+  const columns = Object.entries(fields);
+  const head = columns.map(([name, field]) => heading(name, field));
+  return {
+    head,
+    right: head.filter((_, index) => isRight(columns[index]?.[1])),
+    rows: rows.map((row) => columns.map(([name, field]) => `${shown(row[name] ?? null, field)}${behind(row, name)}`)),
+  };
 }
 
 /** Behind the start of a bucket that the range cuts. */
@@ -64,7 +77,8 @@ function isCutMark({ kind, type }: AnswerField): boolean {
 }
 
 function isRight(field: AnswerField | undefined): boolean {
-  return field?.kind === "measure" || field?.type === "integer";
+  const isWritten = field?.values === "text" || field?.values === "boolean" || field?.values === "instant";
+  return (field?.kind === "measure" && !isWritten) || field?.type === "integer";
 }
 
 function heading(name: string, { kind, unit, exact, error }: AnswerField): string {

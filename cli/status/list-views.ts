@@ -81,7 +81,7 @@ function viewRow({ definition, standing, damage }: ViewStanding, part: Part): Vi
     generation,
     part,
     state: damage !== undefined ? "unreadable" : frozen ? "frozen" : "followed",
-    grain: formatDuration(view.grainMs),
+    grain: view.table === null ? formatDuration(view.grainMs) : `table, ${view.table.shards} shards`,
     version: standing?.manifest.version ?? null,
     batch: { files: files.length, rows: sum(({ rows }) => rows), sizeBytes: sum(({ sizeBytes }) => sizeBytes) },
     live: { cells: standing?.chain?.cells ?? 0, segments: standing?.chain?.segments.length ?? 0 },

@@ -1,5 +1,6 @@
 import type { Sql } from "../contract/sql.ts";
 import type { Fields, Stream } from "../contract/stream.ts";
+import { TidelineError } from "../errors.ts";
 import { withDecimals } from "../measures/decimals.ts";
 import { latest } from "../measures/kinds/latest.ts";
 import type { Measure } from "../measures/measure.ts";
@@ -72,4 +73,14 @@ function isSql(key: Sql | Readonly<Record<string, Sql>>): key is Sql {
 function withKey(by: Readonly<Record<string, Sql>>, where: Sql | null): Sql {
   const given = Object.values(by).map((expression) => `(${expression?.text}) IS NOT NULL`);
   return { text: [...(where === null ? [] : [`(${where.text})`]), ...given].join(" AND ") };
+}
+
+/** Throws BAD_REQUEST for a table: no interval of time is a part of it. */
+export function requireTimes({ name, table }: View): void {
+  if (table === null) return;
+  throw new TidelineError(
+    "BAD_REQUEST",
+    `"${name}" is a table: its rows belong to keys, not to times`,
+    `\`tideline rebuild ${name}\` makes all of it anew from the archive.`,
+  );
 }

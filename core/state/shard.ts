@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Table, View } from "../definition/view.ts";
 import { hashSql } from "../numbers/hll.ts";
-import type { GroupValue } from "./cells.ts";
 
 /** Stands between the values of a key of several parts: contracts allow control characters in texts, but a collision only puts two keys into one shard. */
 const BETWEEN = 31;
@@ -14,7 +13,7 @@ export function shardSql({ by }: View, { shards }: Table): string {
 }
 
 /** The shard of a key: the lower 64 bits of its text's MD5, modulo the number of shards. MD5, so that any later version and both layers agree on it. */
-export function shardOf(key: readonly GroupValue[], { shards }: Table): number {
-  const text = key.map(String).join(String.fromCharCode(BETWEEN));
+export function shardOf(key: readonly string[], { shards }: Table): number {
+  const text = key.join(String.fromCharCode(BETWEEN));
   return Number(createHash("md5").update(text).digest().readBigUInt64LE(8) % BigInt(shards));
 }

@@ -1,0 +1,32 @@
+import type { Row } from "../../core/query/present.ts";
+import type { AnswerField, AnswerPosition } from "../../serving/answer/answer.ts";
+import { printable } from "../terminal/printable.ts";
+import { seconds } from "../terminal/seconds.ts";
+import { draw } from "../terminal/sheet.ts";
+import { fieldsSheet } from "./answer-text.ts";
+
+/** What GET /tables/:name answers, as far as it is shown. */
+export interface TableBody {
+  readonly table: string;
+  readonly rows: readonly Row[];
+  readonly truncated: boolean;
+  readonly next?: string;
+  readonly fields: Readonly<Record<string, AnswerField>>;
+  readonly position: AnswerPosition;
+  readonly freshnessMs: number | null;
+  readonly complete: boolean;
+  readonly missing?: { readonly message: string };
+}
+
+/** Rows of a table as a sheet, and below it where they stand. */
+export async function tableText(body: TableBody): Promise<string> {
+  const { rows, fields, position, freshnessMs, complete, missing, truncated, next } = body;
+  const sheet = rows.length === 0 ? "no rows" : await draw(fieldsSheet(fields, rows));
+  const applied = Object.entries(position.applied).map(([partition, offset]) => `${partition}:${offset}`);
+  const state = complete ? "complete" : `not complete: ${missing?.message ?? "the batch version alone"}`;
+  const fresh = freshnessMs === null ? "an earlier position" : `${seconds(freshnessMs)} fresh`;
+  const more = truncated
+    ? `; the first ${rows.length} rows${next === undefined ? "" : `, --after ${next} shows the next`}`
+    : "";
+  return `${sheet}\n${printable(`applied ${applied.join(" ") || "nothing"}; ${fresh}; ${state}${more}`)}\n`;
+}
