@@ -13,6 +13,9 @@ interface ForwardingOptions {
 /** Headers of one connection, which are not passed on (RFC 9110, 7.6.1). */
 const HOP_BY_HOP: ReadonlySet<string> = new Set(["connection", "keep-alive", "transfer-encoding"]);
 
+/** Routes that read the log. */
+const LOG_WORK: ReadonlySet<string> = new Set(["/proof/:view", "/history/:table", "/replay/:table"]);
+
 /**
  * Lets the helper answer what is too large for this process: proofs, and whatever a route refuses with TOO_LARGE. The helper has larger budgets; what
  * is beyond those it refuses itself. Other errors go to `answerError`.
@@ -37,8 +40,8 @@ export function forwarding(app: FastifyInstance, helper: Helper, { answerError, 
   };
 
   app.addHook("preHandler", async (request, reply) => {
-    // A proof has a queue of its own, and may take minutes.
-    if (request.routeOptions.url === "/proof/:view") return forward(request, reply, false);
+    // They have queues of their own, and may take long.
+    if (LOG_WORK.has(request.routeOptions.url ?? "")) return forward(request, reply, false);
     const isRepeated = request.headers["if-none-match"] === undefined && helper.isKnownLarge(askedRange(request));
     return isRepeated ? forward(request, reply, true) : undefined;
   });

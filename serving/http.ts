@@ -22,7 +22,7 @@ import { operationRoutes } from "./routes/operations.ts";
 import { pageRoutes } from "./routes/page.ts";
 import { proofRoutes } from "./routes/proof.ts";
 import { streamRoutes } from "./routes/streams.ts";
-import { tableRoutes } from "./routes/tables.ts";
+import { tableLogRoutes, tableRoutes } from "./routes/tables.ts";
 import { viewRoutes } from "./routes/views.ts";
 
 export interface HttpOptions {
@@ -108,6 +108,7 @@ export async function createApp(
   });
   viewRoutes(app, serving);
   tableRoutes(app, serving);
+  tableLogRoutes(app, serving);
   await liveRoutes(app, serving);
   proofRoutes(app, serving);
   streamRoutes(app, serving);
@@ -156,7 +157,7 @@ function notRouted(app: FastifyInstance, request: FastifyRequest): Refusal {
   const path = request.url.split("?", 1)[0] ?? "";
   const known =
     request.method !== "GET" &&
-    (/^\/(views(\/[^/]+(\/(keys|live))?)?|tables(\/.*)?|proof\/[^/]+|streams(\/[^/]+\/quality)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(
+    (/^\/(views(\/[^/]+(\/(keys|live))?)?|tables(\/.*)?|(history|replay)\/[^/]+|proof\/[^/]+|streams(\/[^/]+\/quality)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(
       path,
     ) ||
       app.hasRoute({ method: "GET", url: path }));

@@ -22,6 +22,7 @@ import { createMetrics } from "./operations/metrics.ts";
 import { Changes } from "./operations/overview.ts";
 import { Problems } from "./operations/problems.ts";
 import { StreamQuality } from "./operations/stream-quality.ts";
+import { KeyHistories } from "./proof/key-history.ts";
 import { Proofs } from "./proof/proofs.ts";
 import { BatchStates } from "./read/batch/batch-states.ts";
 import { DuckQueue } from "./read/batch/duck-queue.ts";
@@ -143,6 +144,15 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     memoryLimitMb: options.memoryLimitMb ?? 512,
     timeoutMs: options.proofTimeoutMs ?? 30 * 60_000,
   });
+  const histories = new KeyHistories({
+    sources: { data, archive, log, schemas },
+    manifests,
+    brokers: options.kafkaBrokers,
+    namespace,
+    threads: options.duckThreads ?? 2,
+    memoryLimitMb: options.memoryLimitMb ?? 512,
+    timeoutMs: options.recomputeTimeoutMs ?? 60_000,
+  });
   const live = new LiveFeeds({
     reader,
     standings,
@@ -177,6 +187,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     await helper?.close();
     await proofs.close();
     await records.close();
+    await histories.close();
     await recomputations.close();
     await log.close();
     redis.disconnect();
@@ -199,6 +210,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
         quality,
         records,
         proofs,
+        histories,
         namespace,
         problems,
         metrics: createMetrics(() => problems.all(), helper),

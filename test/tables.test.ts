@@ -290,13 +290,13 @@ test("pages are of one position, in the order of keys, and together the whole ta
   let page = await ask("/tables/customers?limit=37");
   const found = [...page.rows];
   await change(500);
+  expect((await end("customers")).rows).not.toEqual(whole.rows);
   while (page.next !== undefined) {
     page = await ask(`/tables/customers?limit=37&after=${page.next}`);
     found.push(...page.rows);
   }
   expect(found.map(({ customer }) => customer)).toEqual(keys);
   expect(found).toEqual(whole.rows);
-  await end("customers");
   const prefixed = await ask("/tables/customers?prefix=c1&limit=1000");
   const all = await ask("/tables/customers?limit=100000");
   expect(prefixed.rows).toEqual(all.rows.filter(({ customer }) => String(customer).startsWith("c1")));
@@ -304,4 +304,41 @@ test("pages are of one position, in the order of keys, and together the whole ta
   const richest = await ask("/tables/customers?order=-balance&limit=5&columns=balance&where[member]=true");
   const members = all.rows.filter(({ member }) => member === true).map(({ balance }) => Number(balance));
   expect(richest.rows.map(({ balance }) => balance)).toEqual(members.sort((a, b) => b - a).slice(0, 5));
+});
+
+test("the history of a key has its events with what became of them, and they make its row", async () => {
+  const now = await end("customers");
+  const log = await readLog(inject("kafkaBrokers"), sea.topic("changes"));
+  for (const key of ["c42", "a/b", "it's", "nobody"]) {
+    const found = (await (
+      await fetch(sea.url(`/history/customers?key=${encodeURIComponent(key)}&limit=100000`))
+    ).json()) as { events: { partition: number; offset: string; verdict: string; event: { id: string } }[] };
+    const seen = new Set<string>();
+    const expected = [...log].flatMap(([partition, records]) =>
+      records.flatMap(({ offset, value }) => {
+        if (!String(value).endsWith("}")) return [];
+        const { id, customer } = JSON.parse(String(value)) as Change;
+        if (customer !== key) return [];
+        const verdict = seen.has(id) ? "duplicate" : "counted";
+        seen.add(id);
+        return [{ partition, offset: String(offset), verdict, id }];
+      }),
+    );
+    const events = found.events.map(({ event, ...one }) => ({ ...one, id: event.id }));
+    expect(events).toEqual(expected);
+    expect(events.length === 0).toBe(key === "nobody");
+    for (const at of ["", `&at=${now.asOf}`]) {
+      const replayed = (await (
+        await fetch(sea.url(`/replay/customers?key=${encodeURIComponent(key)}${at}`))
+      ).json()) as { equal: boolean; row: object | null };
+      expect(replayed).toMatchObject({ equal: true, row: now.rows.find(({ customer }) => customer === key) ?? null });
+    }
+  }
+  const short = (await (await fetch(sea.url("/history/customers?key=c42&limit=2"))).json()) as {
+    truncated: boolean;
+    events: [];
+  };
+  expect([short.truncated, short.events.length]).toEqual([true, 2]);
+  const unknown = await fetch(sea.url("/replay/customers?key=c42&from=1"));
+  expect(unknown.status).toBe(400);
 });

@@ -96,7 +96,7 @@ export function planTable(
   };
 }
 
-/** The query for all rows of a table, as a proof asks it: nothing of a view's questions means anything here. */
+/** The query for all rows of a table, shard by shard, as a proof asks it: nothing of a view's questions means anything here. */
 export function planWholeTable(
   view: View,
   parameters: Readonly<Record<string, unknown>>,
@@ -108,7 +108,9 @@ export function planWholeTable(
   }));
   const plan = planTable(view, { keys: null });
   if (!plan.ok) return plan;
-  return problems.length > 0 ? { ok: false, problems } : { ok: true, query: plan.question.query };
+  return problems.length > 0
+    ? { ok: false, problems }
+    : { ok: true, query: { ...plan.question.query, everyMs: view.grainMs, windowMs: view.grainMs } };
 }
 
 /** The query of the view that a table is. All shards lie in one bucket of the answer, so that rows are sorted by their key. */

@@ -10,15 +10,16 @@ import type { Manifests } from "../../store/archive/manifests.ts";
 import { RawEvents, spanRecords } from "../../store/decode/raw-events.ts";
 import type { DedupSources } from "../../store/decode/warm-dedup.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
-import { type Duck, DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
+import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { plainRows } from "../../store/duckdb/plain-rows.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import { answerStanding } from "../answer/answer.ts";
-import { overloaded, Refusal } from "../common/problem.ts";
+import { Refusal } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
 import type { Standings } from "../read/live/standings.ts";
 import type { Reader, Reading } from "../read/reader.ts";
-import { PIECE_BYTES, positionGone, recomputingRefused } from "../read/recomputations.ts";
+import { PIECE_BYTES, positionGone } from "../read/recomputations.ts";
+import { LogWork } from "./log-work.ts";
 import { givenAnswers, servedRows, withCsv } from "./proof-answers.ts";
 
 export interface ProofsOptions {
@@ -60,7 +61,6 @@ export interface ProofProgress {
 const DEEP_RECORDS = 3_000_000;
 /** So many are decoded anew if somebody asks. */
 const MAX_DEEP_RECORDS = 50_000_000;
-const MAX_WAITING = 8;
 /** So many rows of answers are held at most while the log is read up to where they stand. */
 const HELD_ROWS = 50_000;
 const END_OF_TIME = 8_640_000_000_000_000;
@@ -75,57 +75,24 @@ interface Answered {
 /** Proofs, one at a time: what is served, compared with plain SQL over the raw log at the very position of the answer. */
 export class Proofs {
   readonly #options: ProofsOptions;
-  readonly #stopped = new AbortController();
-  #last: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
+  readonly #work: LogWork;
 
   constructor(options: ProofsOptions) {
     this.#options = options;
+    this.#work = new LogWork({ ...options, called: "proof" });
   }
 
-  /** Refuses with TOO_SLOW, POSITION_GONE (where neither archive nor log has a record any more), TOO_LARGE or, when too many wait, 429. */
+  /** Refuses as `LogWork.run`; GENERATION_FROZEN for what another release computed. */
   prove(request: ProofRequest): Promise<Proof> {
-    if (this.#waiting >= MAX_WAITING) return Promise.reject(overloaded("too many proofs are waiting"));
-    this.#waiting += 1;
-    const made = this.#last
-      .then(() => this.#prove(request))
-      .finally(() => {
-        this.#waiting -= 1;
-      });
-    this.#last = made.catch(() => {});
-    return made;
+    return this.#work.run(request.signal, (duck, signal) => {
+      if (request.definition.frozen) throw frozen(request.definition);
+      return new OneProof(this.#options, { ...request, signal }, duck).run();
+    });
   }
 
   /** Ends what is under way. */
-  async close(): Promise<void> {
-    this.#stopped.abort();
-    await this.#last;
-  }
-
-  async #prove(request: ProofRequest): Promise<Proof> {
-    const { sources, threads, memoryLimitMb, timeoutMs, brokers } = this.#options;
-    const late = AbortSignal.timeout(timeoutMs);
-    const signal = AbortSignal.any([late, this.#stopped.signal, request.signal]);
-    if (this.#stopped.signal.aborted) throw closing();
-    signal.throwIfAborted();
-    if (request.definition.frozen) throw frozen(request.definition);
-    // Its own database: what a proof takes is not taken from those who ask for answers.
-    const pool = await DuckPool.open({ threads, memoryLimitMb, directories: [sources.data.root] });
-    const duck = await pool.connect();
-    const interrupt = () => duck.interrupt();
-    signal.addEventListener("abort", interrupt, { once: true });
-    try {
-      return await new OneProof(this.#options, { ...request, signal }, duck).run();
-    } catch (error) {
-      if (this.#stopped.signal.aborted) throw closing();
-      if (late.aborted) throw tooSlow(timeoutMs);
-      signal.throwIfAborted();
-      throw recomputingRefused(error, brokers);
-    } finally {
-      signal.removeEventListener("abort", interrupt);
-      duck.closeSync();
-      pool.close();
-    }
+  close(): Promise<void> {
+    return this.#work.close();
   }
 }
 
@@ -293,14 +260,6 @@ function tooDeep(records: number): Refusal {
   return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
     errors: [{ parameter: "deep", problem, allowed }],
   });
-}
-
-function closing(): Refusal {
-  return new Refusal(503, "NOT_READY", "this server is closing");
-}
-
-function tooSlow(timeoutMs: number): Refusal {
-  return new Refusal(504, "TOO_SLOW", `the proof took longer than ${timeoutMs / 1_000} s; prove less, or a sample`);
 }
 
 function frozen({ generation }: Definition): Refusal {

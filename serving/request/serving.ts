@@ -3,6 +3,7 @@ import type { ServingMetrics } from "../operations/metrics.ts";
 import type { Changes } from "../operations/overview.ts";
 import type { Problems } from "../operations/problems.ts";
 import type { StreamQuality } from "../operations/stream-quality.ts";
+import type { KeyHistories } from "../proof/key-history.ts";
 import type { Proofs } from "../proof/proofs.ts";
 import type { RedisGate } from "../read/live/redis-gate.ts";
 import type { Standings } from "../read/live/standings.ts";
@@ -23,6 +24,7 @@ export interface Serving {
   readonly quality: StreamQuality;
   readonly records: StreamRecords;
   readonly proofs: Proofs;
+  readonly histories: KeyHistories;
   readonly problems: Problems;
   readonly metrics: ServingMetrics;
   readonly namespace: string;

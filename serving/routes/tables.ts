@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { cutToJson } from "../../core/log/position.ts";
 import { tableColumns } from "../../core/query/table-query.ts";
 import { answerStanding } from "../answer/answer.ts";
@@ -8,7 +8,14 @@ import { viewStandings } from "../operations/overview.ts";
 import type { Parameters } from "../request/parameters.ts";
 import type { Serving } from "../request/serving.ts";
 import { tableFields } from "../tables/table-fields.ts";
-import { keyTexts, nextPage, readTableRequest, type TableRequest, withoutEscapes } from "../tables/table-request.ts";
+import {
+  keyTexts,
+  nextPage,
+  readKeyRequest,
+  readTableRequest,
+  type TableRequest,
+  withoutEscapes,
+} from "../tables/table-request.ts";
 import { readTable, type TableAnswer } from "../tables/table-rows.ts";
 
 const JSON_TYPE = "application/json; charset=utf-8";
@@ -64,6 +71,35 @@ export function tableRoutes(app: FastifyInstance, serving: Serving): void {
     const standing = answerStanding(definition, found, asked.options.at);
     if (found.rows.length === 0) throw keyUnknown(definition.view.name, key, standing.asOf);
     return reply.type(JSON_TYPE).send(rowBody(asked, found));
+  });
+}
+
+/** GET /history/:table and GET /replay/:table: what the log says of one key. */
+export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
+  const { histories, reader, standings } = serving;
+  app.addHook("preClose", () => histories.close());
+
+  /** Where an answer stands: at the position that is asked for, or the newest one. */
+  const asked = async (request: FastifyRequest, reply: FastifyReply, table: string) => {
+    const one = readKeyRequest(serving, table, request.query as Parameters);
+    const gone = new AbortController();
+    reply.raw.once("close", () => gone.abort());
+    const { definition } = one.described;
+    const standing = one.at ?? (await standings.find(definition));
+    return { ...one, log: { definition, at: standing.applied, signal: gone.signal } };
+  };
+
+  app.get<{ Params: { table: string } }>("/history/:table", async (request, reply) => {
+    const { key, limit, log } = await asked(request, reply, request.params.table);
+    return { table: request.params.table, key, ...(await histories.history(log, key, limit)) };
+  });
+
+  app.get<{ Params: { table: string } }>("/replay/:table", async (request, reply) => {
+    const { key, question, log } = await asked(request, reply, request.params.table);
+    const row = await histories.replay(log, question);
+    const served = (await readTable(reader, log.definition, question, log.at)).rows[0] ?? null;
+    const equal = JSON.stringify(row) === JSON.stringify(served);
+    return { table: request.params.table, key, equal, row, served, applied: cutToJson(log.at) };
   });
 }
 

@@ -1,12 +1,12 @@
 import { type AsOf, decodeAsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import type { Row } from "../../core/query/present.ts";
 import type { QueryProblem } from "../../core/query/query.ts";
-import { planTable, type TableQuestion } from "../../core/query/table-query.ts";
+import { planTable, type TableKey, type TableQuestion } from "../../core/query/table-query.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { badRequest, tableUnknown } from "../common/problem.ts";
 import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
-import { type Fail, type One, readNumbers } from "../request/request.ts";
+import { type Fail, type One, readNumbers, wholeNumber } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 import type { DescribedView } from "../views/served-views.ts";
 
@@ -67,6 +67,41 @@ export function readTableRequest(
   if (!plan.ok) problems.push(...plan.problems);
   if (!plan.ok || problems.length > 0) throw badRequest(problems);
   return { described, question: plan.question, options };
+}
+
+/** A request about one key of a table, and what its log says of it. */
+export interface KeyRequest {
+  readonly described: DescribedView;
+  readonly question: TableQuestion;
+  readonly key: TableKey;
+  readonly at: AsOf | null;
+  readonly limit: number;
+}
+
+export const HISTORY_LIMIT = { least: 1, most: 100_000, byDefault: 100 } as const;
+
+/** Reads `key`, `at` and `limit`. Throws a Refusal. */
+export function readKeyRequest(serving: Serving, name: string, { values, problems: wrong }: Parameters): KeyRequest {
+  const described = findTable(serving, name);
+  const { view } = described.definition;
+  const problems: QueryProblem[] = [...wrong];
+  const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
+  const one: One = (parameter) => {
+    const value = values[parameter];
+    if (value === undefined || typeof value === "string") return value;
+    fail(parameter, "given more than once", `${parameter} once`);
+    return undefined;
+  };
+  for (const parameter of Object.keys(values))
+    if (!["key", "at", "limit"].includes(parameter)) fail(parameter, "no such parameter", "key, at, limit");
+  if (values.key === undefined) fail("key", "is not given", `the key of one row: ${Object.keys(view.by).join("/")}`);
+  const keys = keysOf(one("key") ?? "", Object.keys(view.by).length);
+  const limit = wholeNumber(one, fail, "limit", HISTORY_LIMIT);
+  const { at } = readConsistency(serving, one, fail, described);
+  const plan = planTable(view, { keys });
+  if (!plan.ok) problems.push(...plan.problems);
+  if (!plan.ok || problems.length > 0) throw badRequest(problems);
+  return { described, question: plan.question, key: plan.question.keys?.[0] ?? [], at, limit };
 }
 
 /** `key=a&key=b`; of a key of several parts `key=a/b`, with / within a part written as %2F. */

@@ -19,8 +19,8 @@ type RecordJson = Readonly<Record<string, unknown>>;
 export function latest(fields: Fields, deleted: Sql | null): Measure {
   return builtMeasure(NAME, () => {
     const specs = Object.entries(fields).map(([name, { spec }]) => [name, bare(spec)] as const);
-    const members = specs.map(([name]) => `${quoteText(name)}: ${quoteName(name)}`).join(", ");
-    const record = deleted === null ? `{${members}}` : `CASE WHEN (${deleted.text}) THEN NULL ELSE {${members}} END`;
+    const whole = recordSql(fields);
+    const record = deleted === null ? whole : `CASE WHEN (${deleted.text}) THEN NULL ELSE ${whole} END`;
     return {
       kind: NAME,
       spec: { kind: NAME },
@@ -28,7 +28,7 @@ export function latest(fields: Fields, deleted: Sql | null): Measure {
       accuracy: EXACT,
       values: "picked",
       scale: 0,
-      parts: specs.map(([name]) => name),
+      parts: specs.filter(([, { type }]) => type !== "list").map(([name]) => name),
       inputs: deleted === null ? [] : [{ sql: deleted, type: "condition" }],
       components: [{ name: NAME, form: "pick", merge: "last", partial: record, place: "log" }],
       present: (state) => shownRecord(specs, state.pick(NAME) as RecordJson | null | undefined, inDecimals),
@@ -45,6 +45,18 @@ export function latest(fields: Fields, deleted: Sql | null): Measure {
       },
     };
   });
+}
+
+/** SQL: an event's fields as a struct. */
+export function recordSql(fields: Fields): string {
+  const members = Object.keys(fields).map((name) => `${quoteText(name)}: ${quoteName(name)}`);
+  return `{${members.join(", ")}}`;
+}
+
+/** The fields of one event, from the JSON of `recordSql`, as rows show them. */
+export function showRecord(fields: Fields, json: string): Readonly<Record<string, PresentedField>> {
+  const specs = Object.entries(fields).map(([name, { spec }]) => [name, bare(spec)] as const);
+  return shownRecord(specs, JSON.parse(json) as RecordJson, inDecimals) as Readonly<Record<string, PresentedField>>;
 }
 
 type Decimals = (value: Presented, scale: number) => Presented;

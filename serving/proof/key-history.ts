@@ -1,0 +1,113 @@
+import { type Cut, type CutJson, cutFromJson, cutToJson } from "../../core/log/position.ts";
+import { shownGroupValue } from "../../core/measures/decimals.ts";
+import { recordSql, showRecord } from "../../core/measures/kinds/latest.ts";
+import type { Row } from "../../core/query/present.ts";
+import { type TableKey, type TableQuestion, tableRow } from "../../core/query/table-query.ts";
+import type { Manifests } from "../../store/archive/manifests.ts";
+import { RawEvents } from "../../store/decode/raw-events.ts";
+import type { Definition } from "../../store/definitions/definitions.ts";
+import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
+import { plainRows } from "../../store/duckdb/plain-rows.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
+import { PIECE_BYTES, positionGone } from "../read/recomputations.ts";
+import { LogWork, type LogWorkOptions } from "./log-work.ts";
+
+/** One event of a key. */
+export interface KeyEvent {
+  readonly partition: number;
+  readonly offset: string;
+  /** Whether the table counts it: a second record of one event is a duplicate, and one that `where` leaves out is filtered. */
+  readonly verdict: "counted" | "filtered" | "duplicate";
+  readonly event: Row;
+}
+
+export interface KeyHistory {
+  /** In the order of the log, the newest ones. */
+  readonly events: readonly KeyEvent[];
+  readonly truncated: boolean;
+  readonly applied: CutJson;
+}
+
+interface Asked {
+  readonly definition: Definition;
+  /** Up to where the log is read. */
+  readonly at: Cut;
+  readonly signal: AbortSignal;
+}
+
+interface KeyHistoriesOptions extends Omit<LogWorkOptions, "called"> {
+  readonly manifests: Manifests;
+  readonly namespace: string;
+}
+
+/** The events of single keys, from the archive and beyond it from the log, and what they make of a row. */
+export class KeyHistories {
+  readonly #options: KeyHistoriesOptions;
+  readonly #work: LogWork;
+
+  constructor(options: KeyHistoriesOptions) {
+    this.#options = options;
+    this.#work = new LogWork({ ...options, called: "history" });
+  }
+
+  /** The newest `limit` events of a key below a position. Refuses as `LogWork.run`. */
+  history({ definition, at, signal }: Asked, key: TableKey, limit: number): Promise<KeyHistory> {
+    const { view } = definition;
+    return this.#work.run(signal, async (duck, ended) => {
+      const events = await this.#events(duck, definition, at, ended);
+      const { fields } = view.stream;
+      const same = Object.values(view.by).map(({ text }, index) => `CAST((${text}) AS VARCHAR) = $${index + 1}`);
+      const columns = [
+        "_partition",
+        "_offset::VARCHAR",
+        `CASE WHEN _duplicate THEN 'duplicate' WHEN ${view.where?.text ?? "true"} THEN 'counted' ELSE 'filtered' END`,
+        `to_json(${recordSql(fields)})::VARCHAR`,
+      ];
+      const sql = `SELECT ${columns.join(", ")} FROM ${events} WHERE _reject IS NULL AND ${same.join(" AND ")} ORDER BY _partition DESC, _offset DESC LIMIT ${limit + 1}`;
+      const rows = await rowsOf(duck, sql, [...key]);
+      const found = rows.map(
+        ([partition, offset, verdict, record]): KeyEvent => ({
+          partition: Number(partition),
+          offset: String(offset),
+          verdict: String(verdict) as KeyEvent["verdict"],
+          event: showRecord(fields, String(record)),
+        }),
+      );
+      return { events: found.slice(0, limit).reverse(), truncated: found.length > limit, applied: cutToJson(at) };
+    });
+  }
+
+  /** The row of a key as all of its events below a position make it, by plain SQL; null for none. Refuses as `LogWork.run`. */
+  replay({ definition, at, signal }: Asked, { query, columns }: TableQuestion): Promise<Row | null> {
+    const { view } = definition;
+    return this.#work.run(signal, async (duck, ended) => {
+      const events = await this.#events(duck, definition, at, ended);
+      const range = { fromMs: query.fromMs ?? 0, toMs: query.toMs ?? 0 };
+      const [found] = await plainRows(duck, view, query, range, events);
+      if (found === undefined) return null;
+      const key = query.by.map((name, index) => [name, shownGroupValue(view, name, found.group[index] ?? null)]);
+      const measured = query.measures.map((name) => [
+        name,
+        view.measures[name]?.plain.present(found.found(name)) ?? null,
+      ]);
+      return tableRow(view, Object.fromEntries([...key, ...measured]) as Row, columns);
+    });
+  }
+
+  /** SQL: all events of the table's stream below `at`, from where its generation begins. */
+  async #events(duck: Duck, { view, generation }: Definition, at: Cut, signal: AbortSignal): Promise<string> {
+    const { manifests, sources, namespace } = this.#options;
+    const genesis = await manifests.version(generation, 0);
+    if (genesis === null) throw positionGone("where this generation of the table begins is not known any more");
+    const source = { stream: view.stream, topic: topicOf(namespace, view.stream), topicId: genesis.topicId };
+    const reading = { signal, anew: false, onRecords: () => {}, pieceBytes: PIECE_BYTES };
+    const events = await RawEvents.open(sources, duck, source, cutFromJson(genesis.cut), reading);
+    await events.reach(at);
+    return events.below(at);
+  }
+
+  /** Ends what is under way. */
+  close(): Promise<void> {
+    return this.#work.close();
+  }
+}

@@ -1,0 +1,81 @@
+import type { DedupSources } from "../../store/decode/warm-dedup.ts";
+import { type Duck, DuckPool } from "../../store/duckdb/duck.ts";
+import { overloaded, Refusal } from "../common/problem.ts";
+import { recomputingRefused } from "../read/recomputations.ts";
+
+export interface LogWorkOptions {
+  readonly sources: DedupSources;
+  readonly brokers: string;
+  readonly threads: number;
+  readonly memoryLimitMb: number;
+  /** What takes longer is given up. */
+  readonly timeoutMs: number;
+  /** What it is called in a refusal, such as "proof". */
+  readonly called: string;
+}
+
+const MAX_WAITING = 8;
+
+/** Work that reads the raw log up to some position, one piece at a time, each in a database of its own: what it takes is not taken from answers. */
+export class LogWork {
+  readonly #options: LogWorkOptions;
+  readonly #stopped = new AbortController();
+  #last: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+
+  constructor(options: LogWorkOptions) {
+    this.#options = options;
+  }
+
+  /** Refuses with TOO_SLOW, POSITION_GONE (where neither archive nor log has a record any more), TOO_LARGE or, when too many wait, 429. */
+  run<T>(asked: AbortSignal, work: (duck: Duck, signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (this.#waiting >= MAX_WAITING)
+      return Promise.reject(overloaded(`too many ${this.#options.called}s are waiting`));
+    this.#waiting += 1;
+    const made = this.#last
+      .then(() => this.#run(asked, work))
+      .finally(() => {
+        this.#waiting -= 1;
+      });
+    this.#last = made.catch(() => {});
+    return made;
+  }
+
+  /** Ends what is under way. */
+  async close(): Promise<void> {
+    this.#stopped.abort();
+    await this.#last;
+  }
+
+  async #run<T>(asked: AbortSignal, work: (duck: Duck, signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { sources, threads, memoryLimitMb, timeoutMs, brokers, called } = this.#options;
+    const late = AbortSignal.timeout(timeoutMs);
+    const signal = AbortSignal.any([late, this.#stopped.signal, asked]);
+    if (this.#stopped.signal.aborted) throw closing();
+    signal.throwIfAborted();
+    const pool = await DuckPool.open({ threads, memoryLimitMb, directories: [sources.data.root] });
+    const duck = await pool.connect();
+    const interrupt = () => duck.interrupt();
+    signal.addEventListener("abort", interrupt, { once: true });
+    try {
+      return await work(duck, signal);
+    } catch (error) {
+      if (this.#stopped.signal.aborted) throw closing();
+      if (late.aborted) throw tooSlow(called, timeoutMs);
+      signal.throwIfAborted();
+      throw recomputingRefused(error, brokers);
+    } finally {
+      signal.removeEventListener("abort", interrupt);
+      duck.closeSync();
+      pool.close();
+    }
+  }
+}
+
+function closing(): Refusal {
+  return new Refusal(503, "NOT_READY", "this server is closing");
+}
+
+function tooSlow(called: string, timeoutMs: number): Refusal {
+  return new Refusal(504, "TOO_SLOW", `the ${called} took longer than ${timeoutMs / 1_000} s; ask for less`);
+}
