@@ -10,6 +10,7 @@ import { registerConfig } from "./commands/config.ts";
 import { registerDeadLetters } from "./commands/dead-letters.ts";
 import { registerDemo } from "./commands/demo.ts";
 import { registerDoctor } from "./commands/doctor.ts";
+import { registerHistory } from "./commands/history.ts";
 import { registerInit } from "./commands/init.ts";
 import { registerProof } from "./commands/proof.ts";
 import { registerQuery } from "./commands/query.ts";
@@ -44,6 +45,7 @@ const commands: readonly ((program: Command) => void)[] = [
   registerSend,
   registerQuery,
   registerTable,
+  registerHistory,
   registerProof,
   registerWatch,
   registerTail,

@@ -2,7 +2,8 @@ import { type Command, Option } from "commander";
 import { isDate } from "../../core/interval.ts";
 import { separated } from "../../core/secrets.ts";
 import type { AnswerBody } from "../../serving/answer/answer.ts";
-import { answerText, apiSilent, problemExitCode, problemText } from "../query/answer-text.ts";
+import { answerText } from "../query/answer-text.ts";
+import { askApi } from "../query/ask-api.ts";
 import { addQueryFlags, type QueryFlags, queryUrl } from "../query/view-query.ts";
 import { loadConfig } from "../setup/config.ts";
 import { printableLines } from "../terminal/printable.ts";
@@ -59,15 +60,7 @@ function dateHint(to: string): string {
 }
 
 async function ask(url: URL, json: boolean): Promise<void> {
-  const { url: plain, headers } = separated(url);
-  const response = await fetch(plain, { headers }).catch((cause: unknown) => {
-    throw apiSilent(url, cause);
-  });
-  const text = await response.text();
-  if (!response.ok) {
-    process.stderr.write(problemText(response.status, text));
-    process.exitCode = problemExitCode(response.status);
-  } else {
+  const text = await askApi(url);
+  if (text !== null)
     process.stdout.write(json ? printableLines(`${text}\n`) : await answerText(JSON.parse(text) as AnswerBody));
-  }
 }

@@ -1,6 +1,5 @@
 import { type Command, Option } from "commander";
-import { separated } from "../../core/secrets.ts";
-import { apiSilent, problemExitCode, problemText } from "../query/answer-text.ts";
+import { askApi } from "../query/ask-api.ts";
 import { type TableBody, tableText } from "../query/table-text.ts";
 import { loadConfig } from "../setup/config.ts";
 import { printableLines } from "../terminal/printable.ts";
@@ -67,7 +66,7 @@ export function registerTable(program: Command): void {
       }
       // Of numbers that come as numbers, long ones would be rounded when the answer is read.
       if (!flags.json) url.searchParams.set("numbers", "text");
-      const text = await ask(url);
+      const text = await askApi(url);
       if (text === null) return;
       process.stdout.write(flags.json ? printableLines(`${text}\n`) : await tableText(JSON.parse(text) as TableBody));
       if ((JSON.parse(text) as TableBody).rows.length === 0 && keys.length > 0) process.exitCode = 2;
@@ -89,7 +88,7 @@ interface Listed {
 }
 
 async function listTables(url: URL, json: boolean): Promise<void> {
-  const text = await ask(url);
+  const text = await askApi(url);
   if (text === null) return;
   const { tables } = JSON.parse(text) as { tables: readonly Listed[] };
   const head = ["table", "stream", "kind", "key", "columns", "complete"];
@@ -102,16 +101,4 @@ async function listTables(url: URL, json: boolean): Promise<void> {
     complete ? "yes" : "NO",
   ]);
   await print(json, tables, { head, right: [], rows }, "no tables: docs/tables.md shows how to define one");
-}
-
-async function ask(url: URL): Promise<string | null> {
-  const { url: plain, headers } = separated(url);
-  const response = await fetch(plain, { headers }).catch((cause: unknown) => {
-    throw apiSilent(url, cause);
-  });
-  const text = await response.text();
-  if (response.ok) return text;
-  process.stderr.write(problemText(response.status, text));
-  process.exitCode = problemExitCode(response.status);
-  return null;
 }

@@ -1,0 +1,95 @@
+import { type Command, Option } from "commander";
+import type { KeyHistory } from "../../serving/proof/key-history.ts";
+import { askApi } from "../query/ask-api.ts";
+import { loadConfig } from "../setup/config.ts";
+import { printable, printableLines } from "../terminal/printable.ts";
+import { print } from "../terminal/sheet.ts";
+
+const historyHelp = `
+The events of one key in the order of the log, from the archive and beyond it from Kafka, with what became of each: counted, filtered (the
+table's where leaves it out) or duplicate.
+
+Examples:
+  $ tideline history customers c42
+  $ tideline history stock SKU-1/berlin --limit 1000 --json | jq .events
+  $ tideline history customers c42 --at eyJnIjoi…           up to where an earlier answer stood (its asOf)
+`;
+
+const replayHelp = `
+Reads the events of the key anew and computes its row by plain SQL, as a proof does, and compares it with the row that is served at the same
+position. Exit code 0: equal; 1: not equal.
+
+Examples:
+  $ tideline replay-state customers c42
+  $ tideline replay-state customers c42 --at eyJnIjoi…      where an earlier answer stood (its asOf)
+`;
+
+interface Flags {
+  readonly at?: string;
+  readonly limit?: string;
+  readonly json: boolean;
+}
+
+/** Adds `tideline history` and `tideline replay-state`. */
+export function registerHistory(program: Command): void {
+  const add = (name: string, description: string, help: string) =>
+    program
+      .command(name)
+      .description(description)
+      .argument("<table>", "which table; `tideline table` lists them")
+      .argument("<key>", "the key of a row; of several parts with / between them, and / within a part as %2F")
+      .option("--at <asOf>", "the position of an earlier answer; the newest one when absent")
+      .addOption(new Option("--json", "print the answer as it came").default(false))
+      .addHelpText("after", help);
+  add("history", "show the events of one key of a table, and where they lie in the log", historyHelp)
+    .option("--limit <n>", "the most events to show, the newest ones (default: 100)")
+    .action(showHistory);
+  add("replay-state", "recompute one row of a table from the log, and compare", replayHelp).action(replay);
+}
+
+function urlOf(path: string, table: string, key: string, { at, limit }: Flags): URL {
+  const url = new URL(`${loadConfig(process.env).apiUrl.replace(/\/$/, "")}/${path}/${encodeURIComponent(table)}`);
+  for (const [name, value] of Object.entries({ key, at, limit }))
+    if (value !== undefined) url.searchParams.set(name, value);
+  return url;
+}
+
+async function showHistory(table: string, key: string, flags: Flags): Promise<void> {
+  const text = await askApi(urlOf("history", table, key, flags));
+  if (text === null) return;
+  const { events, truncated } = JSON.parse(text) as KeyHistory;
+  if (flags.json) return void process.stdout.write(printableLines(`${text}\n`));
+  const columns = Object.keys(events[0]?.event ?? {});
+  const rows = events.map(({ partition, offset, verdict, event }) => [
+    `${partition}:${offset}`,
+    verdict,
+    ...columns.map((name) => cell(event[name])),
+  ]);
+  await print(false, events, { head: ["position", "verdict", ...columns], right: [], rows }, "no events of this key");
+  if (truncated) process.stdout.write(`the newest ${events.length}; --limit shows more\n`);
+}
+
+function cell(value: unknown): string {
+  if (value === null || value === undefined) return "-";
+  return printable(typeof value === "object" ? JSON.stringify(value) : String(value));
+}
+
+async function replay(table: string, key: string, flags: Flags): Promise<void> {
+  const text = await askApi(urlOf("replay", table, key, flags));
+  if (text === null) return;
+  const found = JSON.parse(text) as {
+    equal: boolean;
+    row: Record<string, unknown> | null;
+    served: Record<string, unknown> | null;
+    applied: Record<string, string>;
+  };
+  if (!found.equal) process.exitCode = 1;
+  if (flags.json) return void process.stdout.write(printableLines(`${text}\n`));
+  const columns = Object.keys({ ...found.row, ...found.served });
+  const rows = columns.map((name) => [name, cell(found.row?.[name]), cell(found.served?.[name])]);
+  await print(false, found, { head: ["column", "from the log", "served"], right: [], rows }, "no row with this key");
+  const applied = Object.entries(found.applied).map(([partition, offset]) => `${partition}:${offset}`);
+  process.stdout.write(
+    `${printable(`${found.equal ? "equal" : "NOT equal"}, at ${applied.join(" ") || "the beginning"}`)}\n`,
+  );
+}

@@ -1,0 +1,15 @@
+import { separated } from "../../core/secrets.ts";
+import { apiSilent, problemExitCode, problemText } from "./answer-text.ts";
+
+/** What the API answers, as text; null for a refusal, which is told, and the exit code set. */
+export async function askApi(url: URL): Promise<string | null> {
+  const { url: plain, headers } = separated(url);
+  const response = await fetch(plain, { headers }).catch((cause: unknown) => {
+    throw apiSilent(url, cause);
+  });
+  const text = await response.text();
+  if (response.ok) return text;
+  process.stderr.write(problemText(response.status, text));
+  process.exitCode = problemExitCode(response.status);
+  return null;
+}
