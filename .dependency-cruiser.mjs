@@ -9,6 +9,8 @@ const rooms = {
   store: ["core"],
   ingest: ["core", "schemas", "store"],
   "speed-layer": ["core", "schemas", "store"],
+  rules: ["core", "store"],
+  deliveries: ["core", "store"],
   "batch-layer": ["core", "schemas", "store"],
   serving: ["core", "schemas", "store"],
   workflows: ["core", "activities"],
@@ -19,6 +21,8 @@ const rooms = {
     "store",
     "ingest",
     "speed-layer",
+    "rules",
+    "deliveries",
     "batch-layer",
     "serving",
     "workflows",
@@ -51,6 +55,7 @@ const folders = {
     state: ["log", "contract", "numbers", "measures", "definition"],
     query: ["log", ".", "measures", "definition", "state"],
     proof: ["log", ".", "contract", "numbers", "measures", "definition", "state", "query"],
+    alerts: ["log", ".", "contract", "definition", "state"],
   },
   store: {
     files: [],
@@ -58,6 +63,7 @@ const folders = {
     "kafka/cluster": [],
     "kafka/produce": ["kafka/cluster"],
     "kafka/read": ["kafka/cluster"],
+    "kafka/group": ["kafka/cluster"],
     redis: ["kafka/read"],
     archive: ["files", "kafka/cluster", "kafka/read"],
     backup: ["files", "archive"],
@@ -66,7 +72,10 @@ const folders = {
     "dead-letters": ["kafka/cluster", "kafka/produce", "kafka/read", "decode"],
     definitions: ["files", "duckdb", "decode"],
     records: ["duckdb", "kafka/cluster", "kafka/read", "registry", "decode", "definitions"],
+    alerts: ["duckdb", "kafka/cluster", "kafka/read", "decode", "definitions"],
   },
+  rules: { ".": [] },
+  deliveries: { ".": [] },
   ingest: {
     read: [],
     send: ["read"],
@@ -90,13 +99,15 @@ const folders = {
     operations: ["read/batch", "read/live"],
     records: ["common"],
     views: [],
+    alerts: ["common"],
     openapi: ["common", "views"],
     answer: ["common", "read/live", "read", "views"],
     proof: ["common", "read/live", "read", "answer"],
-    request: ["common", "read/live", "read", "operations", "records", "views", "answer", "proof"],
+    request: ["common", "alerts", "read/live", "read", "operations", "records", "views", "answer", "proof"],
     tables: ["common", "read/live", "read", "views", "answer", "request"],
     routes: [
       "common",
+      "alerts",
       "read/live",
       "read",
       "operations",
@@ -110,6 +121,7 @@ const folders = {
     ],
     ".": [
       "common",
+      "alerts",
       "read/batch",
       "read/live",
       "read",
@@ -128,6 +140,7 @@ const folders = {
   cli: {
     setup: [],
     terminal: [],
+    alerts: ["setup", "terminal"],
     "dead-letters": ["setup", "terminal"],
     operations: ["setup", "terminal"],
     query: ["setup", "terminal"],
@@ -141,6 +154,7 @@ const folders = {
       ...[
         "setup",
         "terminal",
+        "alerts",
         "dead-letters",
         "operations",
         "query",
@@ -168,6 +182,12 @@ const folders = {
     "shop/report": [],
     "shop/commands": ["shop/simulator", "shop/orders", "shop/flights"],
     shop: ["shop/commands", "shop/report"],
+    "patients/schemas": [],
+    "patients/views": ["patients/schemas"],
+    "patients/rules": ["patients/schemas"],
+    "patients/simulator": [],
+    "patients/commands": ["patients/schemas", "patients/simulator"],
+    patients: ["patients/commands"],
   },
   bench: {
     "definitions/schemas": [],
@@ -243,12 +263,12 @@ for (const [room, rows] of Object.entries(folders)) {
         throw new Error(`${room}/${folder} imports ${other}, which comes after it`);
 }
 
-/** The clients of servers live in a folder of `store` each; the log's group membership is the speed layer's own. */
+/** The clients of servers live in a folder of `store` each. */
 const clientRules = [
   { client: "ioredis", folders: "store/redis|stack|test|bench|faults" },
   {
     client: "@platformatic/kafka",
-    folders: "store/kafka|store/dead-letters|stack|speed-layer/membership\\.ts|test|bench",
+    folders: "store/kafka|store/dead-letters|stack|test|bench",
   },
 ].map(({ client, folders: allowed }) => ({
   name: `${client}-in-store`,

@@ -25,7 +25,9 @@ COPY activities activities
 COPY batch-layer batch-layer
 COPY cli cli
 COPY core core
+COPY deliveries deliveries
 COPY ingest ingest
+COPY rules rules
 COPY schemas schemas
 COPY serving serving
 COPY speed-layer speed-layer

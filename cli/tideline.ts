@@ -3,11 +3,13 @@ import { join } from "node:path";
 import { Command, CommanderError } from "commander";
 import { isTidelineError } from "../core/errors.ts";
 import { type Program, setProgram } from "../store/files/program.ts";
+import { registerAlerts } from "./commands/alerts.ts";
 import { registerBackfill } from "./commands/backfill.ts";
 import { registerBackup } from "./commands/backup.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDeadLetters } from "./commands/dead-letters.ts";
+import { registerDeliveries } from "./commands/deliveries.ts";
 import { registerDemo } from "./commands/demo.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerHistory } from "./commands/history.ts";
@@ -17,6 +19,7 @@ import { registerQuery } from "./commands/query.ts";
 import { registerRebuild } from "./commands/rebuild.ts";
 import { registerReport } from "./commands/report.ts";
 import { registerRestore } from "./commands/restore.ts";
+import { registerRules } from "./commands/rules.ts";
 import { registerRuns } from "./commands/runs.ts";
 import { registerSchedules } from "./commands/schedules.ts";
 import { registerSend } from "./commands/send.ts";
@@ -53,6 +56,9 @@ const commands: readonly ((program: Command) => void)[] = [
   registerDoctor,
   registerStreams,
   registerViews,
+  registerRules,
+  registerAlerts,
+  registerDeliveries,
   registerSchedules,
   registerRuns,
   registerDeadLetters,

@@ -23,6 +23,7 @@ export type ErrorCode =
   | "REDIS_EVICTS" // Redis may delete live state by itself
   | "APPLY_REFUSED" // Redis refused what a batch adds to a view as malformed: an error of the program
   | "REPORT_TOO_LARGE" // the daily report costs more than its budget; names what to narrow
+  | "RULE_FAILED" // a rule's SQL fails on an event that its contract accepts
   | "VIEW_FAILED" // a view's SQL fails on an event that its contract accepts
   // stored state of another release
   | "DATA_NEWER" // a newer release has written the data directory
@@ -32,6 +33,8 @@ export type ErrorCode =
   | "BAD_REQUEST" // a parameter is wrong; names it and what is allowed
   | "VIEW_UNKNOWN"
   | "STREAM_UNKNOWN"
+  | "RULE_UNKNOWN"
+  | "ALERT_UNKNOWN" // no alert has this id
   | "SCHEDULE_UNKNOWN" // Temporal has no schedule of this name
   | "RUN_UNKNOWN" // no run of this name is under way
   | "LETTER_UNKNOWN" // no dead letter has this id
@@ -40,6 +43,7 @@ export type ErrorCode =
   | "DIRECTORY_IN_USE" // roles run on the data directory, or it was replaced while this role ran
   | "DIRECTORY_NOT_EMPTY" // there is a data directory already
   | "DISK_FULL" // no room for a file of a backup or a restore
+  | "NOT_DELIVERED" // a delivery could not hand an alert over
   | "MAIL_REFUSED" // the mail server does not take a report, and would not later
   | "NOT_READY" // nothing published yet, or a server cannot be reached
   // the local stack and the command line

@@ -5,7 +5,7 @@ import { z } from "zod";
  * has to be shown. Pure: the caller gives the time, and every transition returns a new log.
  */
 
-const KINDS = ["lane", "view", "schedule", "workflow"] as const;
+const KINDS = ["lane", "view", "rule", "delivery", "schedule", "workflow"] as const;
 export type FailureKind = (typeof KINDS)[number];
 
 /** Something that fails, as it is stored and shown. Unknown fields of a later release are dropped. */
@@ -134,6 +134,8 @@ export function sentenceOf({ kind, name, code, message, failures, sinceMs }: Fai
   const what = {
     lane: `the speed layer fails to read ${name}`,
     view: `view ${name} is stopped`,
+    rule: `rule ${name} is stopped`,
+    delivery: `delivery ${name} cannot hand alerts over`,
     schedule: `the runs of schedule ${name} fail`,
     workflow: `${name} does not get on`,
   }[kind];

@@ -16,6 +16,7 @@ import type { Helper } from "./helper.ts";
 import { openApiDocument } from "./openapi/openapi.ts";
 import { MAX_QUERY_LENGTH, type Parameters, parseParameters } from "./request/parameters.ts";
 import type { Serving } from "./request/serving.ts";
+import { alertRoutes } from "./routes/alerts.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { liveRoutes } from "./routes/live.ts";
 import { operationRoutes } from "./routes/operations.ts";
@@ -110,6 +111,7 @@ export async function createApp(
   tableRoutes(app, serving);
   tableLogRoutes(app, serving);
   await liveRoutes(app, serving);
+  alertRoutes(app, serving);
   proofRoutes(app, serving);
   streamRoutes(app, serving);
   operationRoutes(app, serving);
@@ -157,7 +159,7 @@ function notRouted(app: FastifyInstance, request: FastifyRequest): Refusal {
   const path = request.url.split("?", 1)[0] ?? "";
   const known =
     request.method !== "GET" &&
-    (/^\/(views(\/[^/]+(\/(keys|live))?)?|tables(\/.*)?|(history|replay)\/[^/]+|proof\/[^/]+|streams(\/[^/]+\/quality)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(
+    (/^\/(views(\/[^/]+(\/(keys|live))?)?|tables(\/.*)?|(history|replay)\/[^/]+|proof\/[^/]+|alerts(\/live)?|streams(\/[^/]+\/quality)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(
       path,
     ) ||
       app.hasRoute({ method: "GET", url: path }));

@@ -15,6 +15,7 @@ import { Failures } from "../store/redis/failures.ts";
 import { openRedis, type TidelineRedis } from "../store/redis/redis.ts";
 import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
+import { ServedAlerts } from "./alerts/served-alerts.ts";
 import { LiveFeeds } from "./answer/live-feeds.ts";
 import { Helper, type HelperOptions } from "./helper.ts";
 import { createApp } from "./http.ts";
@@ -153,11 +154,12 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     memoryLimitMb: options.memoryLimitMb ?? 512,
     timeoutMs: options.recomputeTimeoutMs ?? 60_000,
   });
+  const { maxStreams = 1_000 } = options;
   const live = new LiveFeeds({
     reader,
     standings,
     logger,
-    maxStreams: options.maxStreams ?? 1_000,
+    maxStreams,
     maxAnswerSize: options.maxLiveAnswerSize ?? 4_000_000,
     maxHeldSize: options.maxLiveHeldSize ?? 64_000_000,
     endLarge: helper !== null,
@@ -179,6 +181,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     schemas: Schemas.withoutTrace(data, openRegistry(data, options.schemaRegistry ?? null)),
     isLocal: isLoopback(options.host),
   });
+  const alerts = new ServedAlerts({ brokers: options.kafkaBrokers, namespace, logger, maxStreams });
   const waits = new PositionWaits(standings);
   const views = await ServedViews.open(pool, new Generations(data), definitions, { failures, logger });
   const release = async () => {
@@ -189,7 +192,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     await records.close();
     await histories.close();
     await recomputations.close();
-    await log.close();
+    await Promise.all([log.close(), alerts.close()]);
     redis.disconnect();
     ducks.close();
     scans.close();
@@ -209,6 +212,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
         live,
         quality,
         records,
+        alerts,
         proofs,
         histories,
         namespace,

@@ -83,7 +83,7 @@ test("demo: lists the systems; runs one in a namespace of its own, and leaves no
   timeout: SLOW_MS,
 }, async () => {
   const { stdout: list } = await tideline.run("demo");
-  expect(list).toMatch(/^shop {2}\S/);
+  expect(list).toMatch(/^shop {2,}\S/m);
   expect(await tideline.begin("demo", "none")).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("shop") });
 
   const home = join(tideline.home, "for-demos");

@@ -69,6 +69,8 @@ export const MODULES = [
   "test/laws/wire.test.ts",
   "test/laws/record-parts.test.ts",
   "test/laws/conversions.test.ts",
+  "test/laws/rules.test.ts",
+  "test/laws/deliveries.test.ts",
   "test/compiled.test.ts",
   "test/system.test.ts",
   "test/histories.test.ts",

@@ -7,11 +7,15 @@ export function registerSpeed(program: Command): void {
   program
     .command("speed")
     .addHelpText("after", "\nExample:\n  $ tideline speed\n")
-    .description("run the speed layer: Kafka to Redis; start it several times to share the partitions")
+    .description(
+      "run the speed layer, rules and deliveries: Kafka to Redis, to alerts, and to whom they are for; start it several times to share the partitions",
+    )
     .action(async () => {
       const config = loadConfig(process.env);
       const { Registry, collectDefaultMetrics } = await import("prom-client");
       const { startSpeedLayer } = await import("../../speed-layer/main.ts");
+      const { startRules } = await import("../../rules/main.ts");
+      const { startDeliveries } = await import("../../deliveries/main.ts");
       const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
       const { startProbe } = await import("../setup/probe.ts");
       const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
@@ -21,25 +25,29 @@ export function registerSpeed(program: Command): void {
       collectDefaultMetrics({ register: registry });
       const definitions = await loadDefinitions(config);
       const { kafkaBrokers: brokers, redisUrl, namespace } = config;
-      const speed = await startSpeedLayer({
-        brokers,
-        redisUrl,
-        namespace,
+      const options = {
+        ...{ brokers, redisUrl, namespace, definitions, registry, logger },
         dataDir: join(config.home, "data"),
-        definitions,
         schemaRegistry: config.schemaRegistry,
-        registry,
-        logger,
-      });
+      };
+      const speed = await startSpeedLayer(options);
+      const rules = await startRules(options);
+      const mail = { url: config.smtpUrl, from: config.reportFrom };
+      const deliveries = await startDeliveries({ ...options, mail });
+      const health = () => {
+        const [ofSpeed, ofRules] = [speed.health(), rules.health()];
+        const problems = [...ofSpeed.problems, ...ofRules.problems, ...deliveries.problems()];
+        return { ...ofSpeed, rules: ofRules.rules, problems };
+      };
       const probe = await startProbe({
         host: config.host,
         allowedHosts: config.allowedHosts,
         port: config.speedPort,
         registry,
-        health: () => speed.health(),
+        health,
       });
       closeOnSignal(logger, async () => {
-        await speed.close();
+        await Promise.all([speed.close(), rules.close(), deliveries.close()]);
         await probe.close();
         await leave();
       });

@@ -21,11 +21,11 @@ export interface StreamLetters {
  * yet has none. Throws STREAM_UNKNOWN.
  */
 export async function lettersOf(
-  { kafkaBrokers, namespace, schemas, views }: Config,
+  { kafkaBrokers, namespace, schemas, views, rules, deliveries }: Config,
   names?: ReadonlySet<string>,
   wants: ReadonlySet<string> = new Set(),
 ): Promise<StreamLetters[]> {
-  const { streams } = await loadDefinitions({ schemas, views, namespace });
+  const { streams } = await loadDefinitions({ schemas, views, rules, deliveries, namespace });
   for (const name of names ?? []) if (!streams.has(name)) throw streamUnknown(name, streams.keys());
   const log = new LogReader({ brokers: kafkaBrokers, clientId: "tideline-dead-letters" });
   try {

@@ -62,6 +62,8 @@ function settingsOf(demo: {
     TIDELINE_NAMESPACE: demo.namespace,
     TIDELINE_SCHEMAS: "",
     TIDELINE_VIEWS: "",
+    TIDELINE_RULES: "",
+    TIDELINE_DELIVERIES: "",
     TIDELINE_API_URL: "",
     TIDELINE_SCHEMA_REGISTRY: "",
     TIDELINE_SMTP_URL: "",

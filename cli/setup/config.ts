@@ -184,6 +184,18 @@ export const settings = {
     "`views` of the system",
     folders.refine(({ length }) => length > 0, "at least one folder"),
   ),
+  rules: inSystem(
+    "TIDELINE_RULES",
+    "folders of rule definitions, separated by commas",
+    "`rules` of the system, if there is one",
+    folders,
+  ),
+  deliveries: inSystem(
+    "TIDELINE_DELIVERIES",
+    "folders of deliveries, which say where alerts go, separated by commas",
+    "`deliveries` of the system, if there is one",
+    folders,
+  ),
   schemaRegistry: withSecret(
     setting(
       "TIDELINE_SCHEMA_REGISTRY",
@@ -292,6 +304,12 @@ function viewsOf(system: string): string[] {
   return [join(system, "views"), ...(existsSync(tables) ? [tables] : [])];
 }
 
+/** A folder of a system, if it has it. */
+function ifThere(system: string, name: string): string[] {
+  const own = join(system, name);
+  return existsSync(own) ? [own] : [];
+}
+
 /** Returns the folder of the system that `env` names, whether its other settings are right or wrong. */
 export function systemFolder(env: Environment): string {
   return settings.system.shape.parse(env[settings.system.variable] || undefined);
@@ -343,6 +361,8 @@ export function loadConfig(env: Environment): Config {
     system,
     schemas: read(settings.schemas) ?? [schemasOf(system)],
     views: read(settings.views) ?? viewsOf(system),
+    rules: read(settings.rules) ?? ifThere(system, "rules"),
+    deliveries: read(settings.deliveries) ?? ifThere(system, "deliveries"),
     schemaRegistry: read(settings.schemaRegistry),
     retentionWarnHours: read(settings.retentionWarnHours),
     smtpUrl: read(settings.smtpUrl),

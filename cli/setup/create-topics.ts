@@ -11,20 +11,25 @@ export async function createStreamTopics(
     kafkaBrokers,
     schemas,
     views,
+    rules,
+    deliveries,
     namespace,
     home,
     schemaRegistry,
-  }: Pick<Config, "kafkaBrokers" | "schemas" | "views" | "namespace" | "home" | "schemaRegistry">,
+  }: Pick<
+    Config,
+    "kafkaBrokers" | "schemas" | "views" | "rules" | "deliveries" | "namespace" | "home" | "schemaRegistry"
+  >,
   say: (line: string) => void,
 ): Promise<string[]> {
+  const { alerts } = await import("../../core/contract/alerts.ts");
   const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
   const { DataDirectory } = await import("../../store/files/files.ts");
   const { openRegistry } = await import("../../store/registry/registry-open.ts");
   const { prepareStreams } = await import("../../store/registry/registry-prepare.ts");
-  const { deadLetterTopic, ensureTopics, letterTopicDefaults, topicDefaults, topicName, topicOf } = await import(
-    "../../store/kafka/cluster/topics.ts"
-  );
-  const { streams } = await loadDefinitions({ schemas, views, namespace });
+  const { deadLetterTopic, ensureTopics, letterTopicDefaults, alertTopics, topicDefaults, topicName, topicOf } =
+    await import("../../store/kafka/cluster/topics.ts");
+  const { streams } = await loadDefinitions({ schemas, views, rules, deliveries, namespace });
   const topics = [...streams.values()].map((stream) => ({
     name: topicOf(namespace, stream),
     partitions: stream.partitions,
@@ -35,7 +40,8 @@ export async function createStreamTopics(
     partitions: 1,
     config: letterTopicDefaults,
   }));
-  const created = await ensureTopics(kafkaBrokers, [...topics, ...letters]);
+  const own = streams.get(alerts.name) === alerts ? alertTopics(namespace) : [];
+  const created = await ensureTopics(kafkaBrokers, [...topics, ...letters, ...own]);
   for (const { name, partitions, isGiven } of created)
     if (isGiven)
       say(

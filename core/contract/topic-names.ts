@@ -13,6 +13,16 @@ export function topicOf(namespace: string, { name, topic }: Pick<Stream, "name" 
   return topic ?? topicName(namespace, name);
 }
 
+/** Where rules keep how far they have read; it is compacted. `name` is what `topicName` returns for the stream of alerts. */
+export function rulePositionsTopic(name: string): string {
+  return `${name}.positions`;
+}
+
+/** Where alerts go that a delivery could not hand over; it has one partition. `name` as of `rulePositionsTopic`. */
+export function undeliveredTopic(name: string): string {
+  return `${name}.undelivered`;
+}
+
 /** Where the records of a stream go that do not decode; it has one partition. `name` is what `topicName` returns. */
 export function deadLetterTopic(name: string): string {
   return `${name}.dead-letters`;

@@ -1,4 +1,5 @@
 /** Everything that a definition is made of: what files of streams and of views import as `tideline`. */
+export { alerts } from "../contract/alerts.ts";
 export { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../contract/fields.ts";
 export { sql } from "../contract/sql.ts";
 export { type EventOf, stream } from "../contract/stream.ts";
@@ -12,5 +13,7 @@ export { quantile } from "../measures/kinds/quantile.ts";
 export { ratio } from "../measures/kinds/ratio.ts";
 export { sum } from "../measures/kinds/sum.ts";
 export { topK } from "../measures/kinds/top-k.ts";
+export { delivery, mail, slack, webhook } from "./delivery.ts";
+export { rule } from "./rule.ts";
 export { table } from "./table.ts";
 export { view } from "./view.ts";

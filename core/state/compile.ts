@@ -9,7 +9,8 @@ import { shardSql } from "./shard.ts";
  * contract and of `META_COLUMNS`; the caller names the relation, already restricted to the span it wants.
  */
 
-const VALID = "_reject IS NULL AND NOT _duplicate";
+/** SQL: whether a row is an event that counts: it decodes, and it is no duplicate. */
+export const VALID = "_reject IS NULL AND NOT _duplicate";
 
 /** SQL: is this event counted by the view? Never NULL. */
 function counted(view: View): string {

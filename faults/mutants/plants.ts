@@ -3,6 +3,7 @@ import { chainPlants } from "./plants/chain.ts";
 import { decodingPlants } from "./plants/decoding.ts";
 import { logPlants } from "./plants/log.ts";
 import type { Plant } from "./plants/plant.ts";
+import { rulePlants } from "./plants/rules.ts";
 import { sendingPlants } from "./plants/sending.ts";
 import { servingPlants } from "./plants/serving.ts";
 import { speedPlants } from "./plants/speed-layer.ts";
@@ -14,6 +15,7 @@ export const plants: readonly Plant[] = [
   ...decodingPlants,
   ...sendingPlants,
   ...speedPlants,
+  ...rulePlants,
   ...batchPlants,
   ...servingPlants,
 ];

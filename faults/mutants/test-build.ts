@@ -13,6 +13,8 @@ const SOURCES = [
   "store",
   "ingest",
   "speed-layer",
+  "rules",
+  "deliveries",
   "batch-layer",
   "workflows",
   "activities",

@@ -1,5 +1,5 @@
 import { pino } from "pino";
-import { Membership } from "../../speed-layer/membership.ts";
+import { Membership } from "../../store/kafka/group/membership.ts";
 import type { Scenario } from "../deployment/scenario.ts";
 import { ticks } from "../schemas/ticks.ts";
 

@@ -6,6 +6,7 @@ import { DEFAULT_LIMIT, MAX_LIMIT, sortableColumns } from "../../core/query/quer
 import { formatDuration } from "../../core/time.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 import type { DescribedView } from "../views/served-views.ts";
+import { alertPaths } from "./openapi-alerts.ts";
 import {
   CSV_SCHEMA,
   consistencyParameters,
@@ -48,8 +49,8 @@ export function openApiDocument(views: readonly DescribedView[], version: string
       description:
         "Numbers that are both fresh and exact. Every answer says at which position of the log it stands, and how exact each field is.",
     },
-    tags: [{ name: "views" }, { name: "operations" }],
-    paths: { "/views": { get: listOperation() }, ...Object.fromEntries(ofViews), ...operationPaths() },
+    tags: [{ name: "views" }, { name: "alerts" }, { name: "operations" }],
+    paths: { "/views": { get: listOperation() }, ...Object.fromEntries(ofViews), ...alertPaths(), ...operationPaths() },
     components: { schemas: SCHEMAS },
   };
 }

@@ -1,3 +1,4 @@
+import type { ServedAlerts } from "../alerts/served-alerts.ts";
 import type { LiveFeeds } from "../answer/live-feeds.ts";
 import type { ServingMetrics } from "../operations/metrics.ts";
 import type { Changes } from "../operations/overview.ts";
@@ -23,6 +24,7 @@ export interface Serving {
   readonly live: LiveFeeds;
   readonly quality: StreamQuality;
   readonly records: StreamRecords;
+  readonly alerts: ServedAlerts;
   readonly proofs: Proofs;
   readonly histories: KeyHistories;
   readonly problems: Problems;

@@ -97,7 +97,8 @@ function qualityWindow(parameters: Parameters): { every: number; from: number; t
   return { every, from, to };
 }
 
-function readParameters({ values, problems }: Parameters, known: readonly string[]): Map<string, string> {
+/** The values of the parameters that a route knows. Throws the refusal of every other one. */
+export function readParameters({ values, problems }: Parameters, known: readonly string[]): Map<string, string> {
   const wrong = Object.entries(values).flatMap(([parameter, value]): QueryProblem[] =>
     known.includes(parameter) && typeof value === "string"
       ? []

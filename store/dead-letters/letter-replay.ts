@@ -1,8 +1,13 @@
-import { type GenericError, Producer, serializersFrom } from "@platformatic/kafka";
 import { TidelineError } from "../../core/errors.ts";
-import { parseBrokers } from "../kafka/cluster/brokers.ts";
 import { deadLetterTopic, unreachable } from "../kafka/cluster/topics.ts";
 import { partitionOf } from "../kafka/produce/partitioner.ts";
+import {
+  isFenced,
+  NEW_PRODUCER,
+  type Transaction,
+  type TransactionalClient,
+  transactionalClient,
+} from "../kafka/produce/transactional.ts";
 import { LETTER } from "./dead-letters.ts";
 
 /** A letter to be sent as a new record of the stream. */
@@ -33,13 +38,13 @@ export interface ReplayTarget {
 export class LetterReplay {
   readonly #brokers: string;
   readonly #target: ReplayTarget;
-  readonly #client: Client;
+  readonly #client: TransactionalClient;
   readonly #partitions: number;
   #transaction: Transaction;
 
   private constructor(
     { brokers, target }: { brokers: string; target: ReplayTarget },
-    client: Client,
+    client: TransactionalClient,
     partitions: number,
     transaction: Transaction,
   ) {
@@ -53,7 +58,7 @@ export class LetterReplay {
   /** Throws NOT_READY when Kafka does not answer. */
   static async open(brokers: string, target: ReplayTarget): Promise<LetterReplay> {
     const { name, topic } = target;
-    const client = createClient(brokers, name);
+    const client = transactionalClient(brokers, "tideline-replay", `tideline-replay-${name}`);
     try {
       const transaction = await client.beginTransaction(NEW_PRODUCER);
       const { topics } = await client.metadata({ topics: [topic] });
@@ -108,30 +113,9 @@ export class LetterReplay {
   }
 
   #explain(cause: unknown): unknown {
-    const { findBy } = cause as Partial<GenericError>;
-    const fenced = ["PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"].some((id) => findBy?.call(cause, "apiId", id));
-    if (!fenced) return unreachable(this.#brokers, cause);
+    if (!isFenced(cause)) return unreachable(this.#brokers, cause);
     const message = `another replay of ${this.#target.topic} was begun, and ended this one`;
     const hint = "see `tideline dead-letters list` for what is still to be replayed, and start again";
     return new TidelineError("WRITE_REFUSED", message, hint, { cause });
   }
 }
-
-/** Asks for whatever producer id and epoch come next (KIP-360); the client's own 0 and 0 are those of another producer. */
-const NEW_PRODUCER = { producerId: -1n, producerEpoch: -1 };
-
-const createClient = (brokers: string, name: string) =>
-  new Producer({
-    clientId: "tideline-replay",
-    bootstrapBrokers: parseBrokers(brokers),
-    transactionalId: `tideline-replay-${name}`,
-    idempotent: true,
-    acks: -1,
-    serializers: serializersFrom((text?: string | Buffer) => (typeof text === "string" ? Buffer.from(text) : text)),
-    // The transaction of a killed replay is being aborted, or the coordinator is loading: both take a moment.
-    retries: 40,
-    retryDelay: 250,
-  });
-
-type Client = ReturnType<typeof createClient>;
-type Transaction = Awaited<ReturnType<Client["beginTransaction"]>>;

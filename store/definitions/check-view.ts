@@ -18,7 +18,7 @@ export interface Wanted {
 }
 
 export const CONDITION: Wanted = { types: new Set(["BOOLEAN"]), shown: "a condition" };
-const DIMENSION: Wanted = { types: DIMENSION_TYPES, shown: "text, an integer or a boolean" };
+export const DIMENSION: Wanted = { types: DIMENSION_TYPES, shown: "text, an integer or a boolean" };
 const INTEGER: Wanted = {
   types: INTEGER_TYPES,
   shown: "an integer: give a floating-point value a scale, as a decimal field or in smaller units",

@@ -1,12 +1,16 @@
 import { readdir } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
+import { alerts } from "../../core/contract/alerts.ts";
 import { checkStream, type Stream } from "../../core/contract/stream.ts";
 import { deadLetterTopic, topicName, topicOf } from "../../core/contract/topic-names.ts";
+import { checkDelivery, type Delivery } from "../../core/definition/delivery.ts";
 import { type Generation, generationOf } from "../../core/definition/generation.ts";
+import { checkRuleShape, type Rule } from "../../core/definition/rule.ts";
 import { checkViewShape, type View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { DuckPool } from "../duckdb/duck.ts";
 import { currentProgram } from "../files/program.ts";
+import { checkRuleSql } from "./check-rule.ts";
 import { checkStreamSql } from "./check-stream.ts";
 import { checkViewSql } from "./check-view.ts";
 
@@ -25,14 +29,20 @@ export interface DefinitionFolders {
   readonly namespace?: string;
   readonly schemas: readonly string[];
   readonly views: readonly string[];
+  /** None when absent. */
+  readonly rules?: readonly string[];
+  readonly deliveries?: readonly string[];
 }
 
-type Kind = "schemas" | "views";
+type Kind = "schemas" | "views" | "rules" | "deliveries";
 
 export interface Definitions {
   readonly views: ReadonlyMap<string, Definition>;
-  /** The streams of the schemas' folders and those that the views read, by name. */
+  /** The streams of the schemas' folders and those that views and rules read, by name. Where there are rules, the stream of alerts is one of them. */
   readonly streams: ReadonlyMap<string, Stream>;
+  /** By name; none when absent. */
+  readonly rules?: ReadonlyMap<string, Rule>;
+  readonly deliveries?: ReadonlyMap<string, Delivery>;
 }
 
 /** The names of the views that read a stream. */
@@ -41,11 +51,13 @@ export function viewsOfStream({ views }: Definitions, stream: string): string[] 
 }
 
 /**
- * Finds the streams and views in `folders` (every such export of every .ts file) and checks them, names and SQL alike. A stream that no
+ * Finds the streams, views, rules and deliveries in `folders` (every such export of every .ts file) and checks them, names and SQL alike. A stream that no
  * view reads is known too: it has a topic, and is archived. Throws DEFINITION_INVALID that lists every problem with its file and field.
  */
 export async function loadDefinitions(folders: DefinitionFolders): Promise<Definitions> {
   const views = new Map<string, Definition>();
+  const rules = new Map<string, Rule>();
+  const deliveries = new Map<string, Delivery>();
   const streams = new Map<string, Stream>();
   const problems: string[] = [];
   const add = async (stream: Stream, shown: string) => {
@@ -58,7 +70,7 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
     streams.set(stream.name, stream);
   };
   const load = async (kind: Kind) => {
-    const { modules, broken } = await modulesIn(folders[kind], kind);
+    const { modules, broken } = await modulesIn(folders[kind] ?? [], kind);
     problems.push(...broken);
     return modules;
   };
@@ -85,6 +97,33 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
         views.set(view.name, { view, generation: generationOf(view), file });
       }
     }
+    const ruleFiles = new Map<string, string>();
+    for (const { shown, exported } of await load("rules")) {
+      for (const rule of exported.filter(isRule)) {
+        if (!isStream(rule.on)) {
+          problems.push(`${shown}: rule ${rule.name}: on: no stream`);
+          continue;
+        }
+        await add(rule.on, shown);
+        const shape = checkRuleShape(rule);
+        const sound = shape.length === 0 && checkStream(rule.on).length === 0;
+        const found = sound ? await checkRuleSql(duck, rule) : shape;
+        problems.push(...found.map((problem) => `${shown}: rule ${rule.name}: ${problem}`));
+        const twin = ruleFiles.get(rule.name);
+        if (twin !== undefined) problems.push(`${shown}: rule "${rule.name}" is defined in ${twin} already`);
+        ruleFiles.set(rule.name, shown);
+        rules.set(rule.name, rule);
+      }
+    }
+    for (const { shown, exported } of await load("deliveries")) {
+      for (const delivery of exported.filter(isDelivery)) {
+        const found = checkDelivery(delivery, new Set(rules.keys()));
+        problems.push(...found.map((problem) => `${shown}: delivery ${delivery.name}: ${problem}`));
+        if (deliveries.has(delivery.name)) problems.push(`${shown}: delivery "${delivery.name}" is defined twice`);
+        deliveries.set(delivery.name, delivery);
+      }
+    }
+    if (rules.size + deliveries.size > 0) await add(alerts, "the stream of alerts");
   } finally {
     duck.closeSync();
     pool.close();
@@ -96,7 +135,7 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
       problems.join("\n"),
       "Correct the definition; nothing has been started.",
     );
-  return { views, streams };
+  return { views, streams, rules, deliveries };
 }
 
 /** Streams that would read one topic, or dead letters: the archive of a topic holds what one contract made of its records. */
@@ -115,6 +154,8 @@ function sharedTopics(namespace: string, streams: Iterable<Stream>): string[] {
 }
 
 const isStream = (value: unknown): value is Stream => (value as Stream | null)?.kind === "stream";
+const isRule = (value: unknown): value is Rule => (value as Rule | null)?.kind === "rule";
+const isDelivery = (value: unknown): value is Delivery => (value as Delivery | null)?.kind === "delivery";
 const isView = (value: unknown): value is View => (value as View | null)?.kind === "view";
 
 interface LoadedModule {
@@ -133,7 +174,12 @@ async function modulesIn(
   const broken: string[] = [];
   for (const folder of folders) {
     const names = await readdir(folder).catch((cause: unknown) => {
-      const variable = { schemas: "TIDELINE_SCHEMAS", views: "TIDELINE_VIEWS" }[kind];
+      const variable = {
+        schemas: "TIDELINE_SCHEMAS",
+        views: "TIDELINE_VIEWS",
+        rules: "TIDELINE_RULES",
+        deliveries: "TIDELINE_DELIVERIES",
+      }[kind];
       throw new TidelineError(
         "CONFIG_INVALID",
         `there is no folder of ${kind} at ${folder}`,

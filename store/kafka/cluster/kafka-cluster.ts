@@ -20,7 +20,14 @@ export const CONNECT_TIMEOUT_MS = 2_000;
 /** A broker that accepts connections and does not answer is given up after this long, and the next one is asked. */
 export const ANSWER_TIMEOUT_MS = 10_000;
 const EVERY_REPLICA = -1;
+const READ_UNCOMMITTED = 0;
 const READ_COMMITTED = 1;
+const LATEST = -1n;
+
+interface OffsetQuestion {
+  readonly timestamp: bigint;
+  readonly isolation: number;
+}
 
 type Metadata = Awaited<ReturnType<typeof metadataV12.api.async>>;
 
@@ -74,12 +81,21 @@ export class KafkaCluster {
    * The offsets of some partitions at a timestamp (-2: the earliest, -1: the last stable one); absent: of all. Throws LOG_UNREADABLE when one of them
    * has no leader.
    */
-  async offsets(topic: string, timestamp: bigint, partitions?: readonly number[]): Promise<Map<number, bigint>> {
+  offsets(topic: string, timestamp: bigint, partitions?: readonly number[]): Promise<Map<number, bigint>> {
+    return this.#offsets(topic, { timestamp, isolation: READ_COMMITTED }, partitions);
+  }
+
+  /** Where each partition ends, records of open transactions included. Throws as `offsets`. */
+  ends(topic: string): Promise<Map<number, bigint>> {
+    return this.#offsets(topic, { timestamp: LATEST, isolation: READ_UNCOMMITTED });
+  }
+
+  #offsets(topic: string, asked: OffsetQuestion, partitions?: readonly number[]): Promise<Map<number, bigint>> {
     return patiently.execute(async () => {
       const { leaders } = await this.topic(topic, { fresh: true });
       const found = await Promise.all(
         [...byLeader(topic, leaders, partitions ?? [...leaders.keys()])].map(([leader, partitions]) =>
-          this.#offsetsAt(leader, { topic, partitions, timestamp }),
+          this.#offsetsAt(leader, { topic, partitions, ...asked }),
         ),
       );
       return new Map(found.flat());
@@ -92,13 +108,11 @@ export class KafkaCluster {
 
   async #offsetsAt(
     leader: Brokers[number],
-    { topic, partitions, timestamp }: { topic: string; partitions: readonly number[]; timestamp: bigint },
+    { topic, partitions, timestamp, isolation }: { topic: string; partitions: readonly number[] } & OffsetQuestion,
   ): Promise<[number, bigint][]> {
     const asked = partitions.map((partitionIndex) => ({ partitionIndex, currentLeaderEpoch: -1, timestamp }));
     const connection = await this.#pool.get(leader);
-    const answer = listOffsetsV8.api.async(connection, EVERY_REPLICA, READ_COMMITTED, [
-      { name: topic, partitions: asked },
-    ]);
+    const answer = listOffsetsV8.api.async(connection, EVERY_REPLICA, isolation, [{ name: topic, partitions: asked }]);
     const { topics } = await answered(connection, answer, this.#answerTimeoutMs);
     return topics.flatMap((one) =>
       one.partitions.map(({ partitionIndex, offset }): [number, bigint] => [partitionIndex, offset]),

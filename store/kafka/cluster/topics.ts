@@ -1,6 +1,7 @@
 import { Admin, type ClusterMetadata } from "@platformatic/kafka";
 import { ConstantBackoff, handleAll, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
-import { topicName } from "../../../core/contract/topic-names.ts";
+import { alerts } from "../../../core/contract/alerts.ts";
+import { rulePositionsTopic, topicName, undeliveredTopic } from "../../../core/contract/topic-names.ts";
 import { isTidelineError, TidelineError } from "../../../core/errors.ts";
 import { parseBrokers } from "./brokers.ts";
 import { withLeaderless } from "./leaderless-metadata.ts";
@@ -31,7 +32,30 @@ export const letterTopicDefaults: Readonly<Record<string, string>> = {
   "message.timestamp.type": "LogAppendTime",
 };
 
-export { deadLetterTopic, topicName, topicOf } from "../../../core/contract/topic-names.ts";
+export {
+  deadLetterTopic,
+  rulePositionsTopic,
+  topicName,
+  topicOf,
+  undeliveredTopic,
+} from "../../../core/contract/topic-names.ts";
+
+/** The topic of the rules' positions. Only the last record of each key is needed, so its segments are small and cleaned soon. */
+export function rulePositionsSpec(namespace: string): TopicSpec {
+  const config = {
+    "cleanup.policy": "compact",
+    "segment.bytes": String(4 * 1024 * 1024),
+    "segment.ms": String(10 * 60_000),
+    "min.cleanable.dirty.ratio": "0.1",
+  };
+  return { name: rulePositionsTopic(topicName(namespace, alerts.name)), partitions: 1, config };
+}
+
+/** The topics beside that of the alerts: how far rules and deliveries have read, and what could not be delivered. */
+export function alertTopics(namespace: string): TopicSpec[] {
+  const undelivered = undeliveredTopic(topicName(namespace, alerts.name));
+  return [rulePositionsSpec(namespace), { name: undelivered, partitions: 1, config: letterTopicDefaults }];
+}
 
 /**
  * Creates the topics that do not exist and waits until each of those has its leaders. An existing topic is left as it is. Returns those that were created.

@@ -148,6 +148,11 @@ export class LogReader implements LogSource {
     return { ...(await this.bounds(topic, readable)), leaderless };
   }
 
+  /** Where each partition ends, records of open transactions included. */
+  async ends(topic: string): Promise<Cut> {
+    return new Map([...(await this.#cluster.ends(topic))].map(([partition, offset]) => [partition, position(offset)]));
+  }
+
   /**
    * One fetch of every partition that `positions` names. A partition that cannot be read is missing from the result and left out for a while, while
    * others can be. Throws when none can, or when a position lies outside its log; the caller decides when to try again.

@@ -1,7 +1,7 @@
 import { Consumer } from "@platformatic/kafka";
 import type { Logger } from "pino";
-import { parseBrokers } from "../store/kafka/cluster/brokers.ts";
-import { withLeaderless } from "../store/kafka/cluster/leaderless-metadata.ts";
+import { parseBrokers } from "../cluster/brokers.ts";
+import { withLeaderless } from "../cluster/leaderless-metadata.ts";
 
 /** How often to see whether the topic has more partitions: the group itself would not notice until somebody joins or leaves. */
 const LOOK_EVERY_MS = 5_000;
@@ -21,17 +21,19 @@ export class Membership {
     brokers: string;
     topic: string;
     groupId: string;
+    /** How brokers see the member; "tideline-speed" when absent. */
+    clientId?: string;
     logger: Logger;
     onChange: (partitions: readonly number[]) => void;
     /** A heartbeat has ended, null: well. A member whose heartbeats fail does not notice when partitions change hands. */
     onHeartbeat: (error: Error | null) => void;
   }) {
-    const { brokers, topic, groupId, logger, onChange, onHeartbeat } = options;
+    const { brokers, topic, groupId, clientId = "tideline-speed", logger, onChange, onHeartbeat } = options;
     this.#topic = topic;
     this.#logger = logger;
     this.#consumer = withLeaderless(
       new Consumer({
-        clientId: "tideline-speed",
+        clientId,
         groupId,
         bootstrapBrokers: parseBrokers(brokers),
         sessionTimeout: 6_000,

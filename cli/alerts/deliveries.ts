@@ -1,0 +1,147 @@
+import { AlertStates, shownAlert } from "../../core/alerts/alert-states.ts";
+import { positionsOf, UNDELIVERED } from "../../core/alerts/undelivered.ts";
+import { alerts } from "../../core/contract/alerts.ts";
+import type { Channel, Delivery } from "../../core/definition/delivery.ts";
+import { isTidelineError, TidelineError } from "../../core/errors.ts";
+import { at } from "../../core/log/position.ts";
+import { shownUrl } from "../../core/secrets.ts";
+import { senderOf } from "../../deliveries/senders.ts";
+import { readRulePositions } from "../../store/alerts/read-positions.ts";
+import { readUndelivered, type UndeliveredAlert } from "../../store/alerts/undelivered.ts";
+import { loadDefinitions } from "../../store/definitions/definitions.ts";
+import { rulePositionsTopic, topicName, undeliveredTopic } from "../../store/kafka/cluster/topics.ts";
+import { openProducer } from "../../store/kafka/produce/producer.ts";
+import { LogReader } from "../../store/kafka/read/log.ts";
+import type { Config } from "../setup/config.ts";
+import { printable } from "../terminal/printable.ts";
+import { interruptible } from "../terminal/progress.ts";
+import { instantText, print } from "../terminal/sheet.ts";
+
+const READ_LIMIT_MS = 60_000;
+
+/** `tideline deliveries list`. */
+export async function listDeliveries(config: Config, json: boolean): Promise<void> {
+  const { deliveries = new Map<string, Delivery>() } = await loadDefinitions(config);
+  await withLog(config, async (log) => {
+    const failed = deliveries.size === 0 ? new Map<string, UndeliveredAlert>() : await undelivered(log, config);
+    const behind = deliveries.size === 0 ? () => null : await behindOf(log, config);
+    const rows = [...deliveries.values()].map(({ name, to, rules, severities }) => ({
+      ...{ delivery: name, to: shownChannel(to), rules, severities, behind: behind(name) },
+      failed: [...failed.values()].filter(({ delivery, isReplayed }) => delivery === name && !isReplayed).length,
+    }));
+    const cells = rows.map(({ delivery, to, rules, severities, behind, failed }) =>
+      [delivery, to, rules?.join(", ") ?? "all", severities?.join(", ") ?? "all", `${behind ?? "-"}`, `${failed}`].map(
+        printable,
+      ),
+    );
+    const head = ["delivery", "to", "rules", "severities", "behind", "failed"];
+    await print(json, rows, { head, right: ["behind", "failed"], rows: cells }, "no deliveries");
+  });
+}
+
+/** `tideline deliveries failed`. */
+export async function listFailed(config: Config, only: string | undefined, json: boolean): Promise<void> {
+  await withLog(config, async (log) => {
+    const rows = [...(await undelivered(log, config))]
+      .map(([id, { delivery, event, reason, failedAtMs, isReplayed }]) => ({
+        ...{ id, delivery, alert: event.subject, reason, failedAt: instantText(failedAtMs) },
+        state: isReplayed ? "replayed" : "open",
+      }))
+      .filter(({ delivery }) => only === undefined || delivery === only)
+      .reverse();
+    const cells = rows.map(({ id, failedAt, state, reason }) => [id, failedAt, state, reason].map(printable));
+    await print(json, rows, { head: ["id", "failed", "state", "reason"], right: [], rows: cells }, "none failed");
+  });
+}
+
+/** `tideline deliveries replay`: those of `ids`, or all. Throws ALERT_UNKNOWN before anything is sent, NOT_DELIVERED after the last one when some failed again. */
+export async function replay(config: Config, ids: readonly string[] | null): Promise<void> {
+  const { deliveries = new Map<string, Delivery>() } = await loadDefinitions(config);
+  await withLog(config, async (log) => {
+    const all = await undelivered(log, config);
+    for (const id of ids ?? [])
+      if (!all.has(id))
+        throw new TidelineError("ALERT_UNKNOWN", `"${id}" has not failed`, "`tideline deliveries failed` lists them.");
+    const open = [...all].filter(([id, { isReplayed }]) => !isReplayed && (ids === null || ids.includes(id)));
+    const producer = await openProducer({ brokers: config.kafkaBrokers });
+    const topic = undeliveredTopic(topicName(config.namespace, alerts.name));
+    let failed = 0;
+    try {
+      await interruptible(async (stop) => {
+        for (const [id, one] of open) {
+          if (stop.aborted) return;
+          const reason = await handOver(config, deliveries.get(one.delivery), one, stop);
+          if (stop.aborted) return;
+          if (reason === null) {
+            const headers = { [UNDELIVERED.kind]: "replayed" };
+            await producer.send(topic, [{ key: id, value: null, headers, partition: 0 }]);
+          } else failed += 1;
+          process.stdout.write(`${printable(`${id} ${reason === null ? "handed over" : `failed: ${reason}`}`)}\n`);
+        }
+      });
+    } finally {
+      await producer.close();
+    }
+    if (failed > 0)
+      throw new TidelineError("NOT_DELIVERED", `${failed} of ${open.length} failed again`, "See the reasons above.");
+  });
+}
+
+/** Returns why it was not taken; null when it was. */
+async function handOver(
+  { smtpUrl, reportFrom }: Config,
+  delivery: Delivery | undefined,
+  { event, failedAtMs }: UndeliveredAlert,
+  stop: AbortSignal,
+): Promise<string | null> {
+  if (delivery === undefined) return "there is no such delivery any more";
+  const mail = { url: smtpUrl, from: reportFrom };
+  const alert = { id: event.subject, opened: event, writtenAtMs: failedAtMs, acknowledged: null };
+  const send = senderOf(delivery.to, { delivery: delivery.name, mail, nowMs: Date.now });
+  try {
+    await send(shownAlert(new AlertStates(0), alert, Date.now()), stop);
+    return null;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+async function withLog<T>({ kafkaBrokers: brokers }: Config, work: (log: LogReader) => Promise<T>): Promise<T> {
+  const log = new LogReader({ brokers, clientId: "tideline-deliveries" });
+  try {
+    return await work(log);
+  } finally {
+    await log.close();
+  }
+}
+
+async function undelivered(log: LogReader, { namespace }: Config): Promise<Map<string, UndeliveredAlert>> {
+  try {
+    return await readUndelivered(log, undeliveredTopic(topicName(namespace, alerts.name)));
+  } catch (error) {
+    if (isTidelineError(error, "TOPIC_MISSING")) return new Map();
+    throw error;
+  }
+}
+
+/** By a delivery's name, how many offsets of the alerts it has not read, as it was last written; null before it has begun. */
+async function behindOf(log: LogReader, { namespace }: Config): Promise<(delivery: string) => number | null> {
+  const name = topicName(namespace, alerts.name);
+  try {
+    const { stable } = await log.bounds(name);
+    const signal = AbortSignal.timeout(READ_LIMIT_MS);
+    const stored = [...(await readRulePositions(log, rulePositionsTopic(name), signal)).values()];
+    return (delivery) => {
+      const held = stored.filter(({ stream }) => stream === positionsOf(delivery));
+      const behind = held.map(({ partition, rules }) => at(stable, partition) - (rules.get(delivery)?.next ?? 0n));
+      return held.length === 0 ? null : Number(behind.reduce((sum, one) => (one > 0n ? sum + one : sum), 0n));
+    };
+  } catch (error) {
+    if (isTidelineError(error, "TOPIC_MISSING")) return () => null;
+    throw error;
+  }
+}
+
+function shownChannel(to: Channel): string {
+  return to.type === "mail" ? `mail to ${to.to}` : `${to.type} ${shownUrl(to.url)}`;
+}

@@ -1,0 +1,171 @@
+import type { AlertEvent } from "./alert.ts";
+
+export const ALERT_STATES = ["open", "acknowledged", "silenced"] as const;
+export type AlertState = (typeof ALERT_STATES)[number];
+
+/** An alert as it stands. */
+export interface Alert {
+  readonly id: string;
+  /** The event that opened it. */
+  readonly opened: AlertEvent;
+  /** When it was written, by the log's clock, epoch milliseconds. */
+  readonly writtenAtMs: number;
+  readonly acknowledged: { readonly atMs: number; readonly author: string | null } | null;
+}
+
+/** An alert as answers show it. Times are ISO 8601, UTC. */
+export interface ShownAlert {
+  readonly id: string;
+  readonly rule: string;
+  readonly severity: string | null;
+  readonly state: AlertState;
+  readonly key: string | null;
+  readonly says: string | null;
+  /** Event time of the record that opened it. */
+  readonly at: string;
+  /** When the alert was written. */
+  readonly openedAt: string;
+  /** The interval of event time whose one alert it is. */
+  readonly quiet: { readonly from: string; readonly to: string } | null;
+  readonly source: {
+    readonly stream: string;
+    readonly partition: number;
+    readonly offset: number;
+    readonly eventId: string;
+  } | null;
+  readonly condition: string | null;
+  readonly acknowledged: { readonly at: string; readonly by: string | null } | null;
+  readonly silencedUntil: string | null;
+}
+
+/** An event of the stream of alerts, and when it was written. */
+export interface WrittenAlertEvent {
+  readonly event: AlertEvent;
+  readonly writtenAtMs: number;
+}
+
+/**
+ * The alerts of a log, the oldest first, and which rules are silenced. What is written twice counts once. It remembers the newest `most` alerts; an
+ * acknowledgement of an older one changes nothing.
+ */
+export class AlertStates {
+  readonly #most: number;
+  readonly #alerts = new Map<string, Alert>();
+  /** Rule -> until when, epoch milliseconds. */
+  readonly #silences = new Map<string, number>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Takes the next event. Returns the alert that it has opened or changed; null when it has changed none. */
+  take({ event, writtenAtMs }: WrittenAlertEvent): Alert | null {
+    const { kind, subject } = event;
+    if (kind === "silenced") {
+      this.#silences.set(subject, event.silent_until ?? 0);
+      return null;
+    }
+    const held = this.#alerts.get(subject);
+    if (kind === "opened") return held === undefined ? this.#open(event, writtenAtMs) : null;
+    if (held === undefined || held.acknowledged !== null) return null;
+    const changed = { ...held, acknowledged: { atMs: event.at, author: event.author ?? null } };
+    this.#alerts.set(subject, changed);
+    return changed;
+  }
+
+  get(id: string): Alert | undefined {
+    return this.#alerts.get(id);
+  }
+
+  /** All that are remembered, in the order in which they were taken. */
+  all(): Alert[] {
+    return [...this.#alerts.values()];
+  }
+
+  /** Until when a rule is silenced, epoch milliseconds; null when it is not. */
+  silencedUntil(rule: string, nowMs: number): number | null {
+    const untilMs = this.#silences.get(rule) ?? 0;
+    return untilMs > nowMs ? untilMs : null;
+  }
+
+  /** Acknowledged goes before silenced: somebody has said that he looks after it. */
+  stateOf({ acknowledged, opened }: Alert, nowMs: number): AlertState {
+    if (acknowledged !== null) return "acknowledged";
+    return this.silencedUntil(opened.rule, nowMs) === null ? "open" : "silenced";
+  }
+
+  #open(opened: AlertEvent, writtenAtMs: number): Alert {
+    const alert = { id: opened.subject, opened, writtenAtMs, acknowledged: null };
+    this.#alerts.set(alert.id, alert);
+    for (const oldest of this.#alerts.keys()) {
+      if (this.#alerts.size <= this.#most) break;
+      this.#alerts.delete(oldest);
+    }
+    return alert;
+  }
+}
+
+/** An alert as answers show it at `nowMs`. */
+export function shownAlert(states: AlertStates, alert: Alert, nowMs: number): ShownAlert {
+  const { opened, acknowledged } = alert;
+  const { quiet_from: from, quiet_ms: lengthMs, source_stream: stream } = opened;
+  const untilMs = states.silencedUntil(opened.rule, nowMs);
+  return {
+    id: alert.id,
+    rule: opened.rule,
+    severity: opened.severity ?? null,
+    state: states.stateOf(alert, nowMs),
+    key: opened.key ?? null,
+    says: opened.says ?? null,
+    at: iso(opened.at),
+    openedAt: iso(alert.writtenAtMs),
+    quiet: from == null || lengthMs == null ? null : { from: iso(from), to: iso(from + lengthMs) },
+    source:
+      stream == null
+        ? null
+        : {
+            stream,
+            partition: opened.source_partition ?? 0,
+            offset: opened.source_offset ?? 0,
+            eventId: opened.source_event ?? "",
+          },
+    condition: opened.condition ?? null,
+    acknowledged: acknowledged === null ? null : { at: iso(acknowledged.atMs), by: acknowledged.author },
+    silencedUntil: untilMs === null ? null : iso(untilMs),
+  };
+}
+
+function iso(timeMs: number): string {
+  return new Date(timeMs).toISOString();
+}
+
+/** Which alerts are asked for; what is absent says nothing. */
+export interface AlertQuestion {
+  readonly rule?: string;
+  readonly severity?: string;
+  readonly state?: AlertState;
+  readonly key?: string;
+  /** Event times, epoch milliseconds: from this one on, and before that one. */
+  readonly fromMs?: number;
+  readonly toMs?: number;
+}
+
+/** The alerts that are asked for, the newest event first. */
+export function alertsAsked(states: AlertStates, question: AlertQuestion, nowMs: number): Alert[] {
+  const { rule, severity, state, key, fromMs = Number.NEGATIVE_INFINITY, toMs = Number.POSITIVE_INFINITY } = question;
+  const isWanted = (alert: Alert) => {
+    const { opened } = alert;
+    return (
+      (rule === undefined || opened.rule === rule) &&
+      (severity === undefined || opened.severity === severity) &&
+      (state === undefined || states.stateOf(alert, nowMs) === state) &&
+      (key === undefined || opened.key === key) &&
+      opened.at >= fromMs &&
+      opened.at < toMs
+    );
+  };
+  return states
+    .all()
+    .filter(isWanted)
+    .sort((a, b) => b.opened.at - a.opened.at || b.writtenAtMs - a.writtenAtMs || (a.id < b.id ? -1 : 1));
+}

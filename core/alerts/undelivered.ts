@@ -1,0 +1,27 @@
+import type { Delivery } from "../definition/delivery.ts";
+import type { AlertEvent } from "./alert.ts";
+
+/**
+ * Alerts that a delivery could not hand over, as a log of what happened to each. A record's key is `<delivery>/<alert>`; the header `kind` is `failed`, with the header
+ * `reason` and the alert's event as the value, or `replayed` when it was handed over after that.
+ */
+export const UNDELIVERED = { kind: "kind", reason: "reason" } as const;
+
+export function undeliveredKey(delivery: string, alert: string): string {
+  return `${delivery}/${alert}`;
+}
+
+/** What the positions of a delivery are called in the place of a stream: no stream has a slash in its name. */
+export function positionsOf(delivery: string): string {
+  return `delivery/${delivery}`;
+}
+
+/** Whether a delivery takes an event of the stream of alerts. */
+export function isFor({ rules, severities }: Pick<Delivery, "rules" | "severities">, event: AlertEvent): boolean {
+  const { kind, rule, severity } = event;
+  return (
+    kind === "opened" &&
+    (rules === null || rules.includes(rule)) &&
+    (severities === null || (severity != null && severities.includes(severity)))
+  );
+}

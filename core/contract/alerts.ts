@@ -1,0 +1,56 @@
+import { instant, integer, oneOf, optional, text } from "./fields.ts";
+import { stream } from "./stream.ts";
+
+/** How urgent an alert is, the least urgent first. */
+export const SEVERITIES = ["info", "warning", "critical"] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+/** The longest texts that an alert has, in UTF-16 units. What is longer is cut off. */
+export const ALERT_TEXT = { key: 500, says: 2_000, condition: 4_000, eventId: 1_000, author: 200 } as const;
+
+/** An offset that a JSON number holds exactly. */
+const offset = integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
+/** Event times are those of any stream. */
+const anyTime = instant({ min: "0001-01-01T00:00:00Z", max: "9999-12-31T23:59:59Z" });
+
+/**
+ * What happens to alerts, as a stream like any other. Each record is one event in the life of an alert:
+ *
+ *   opened        a rule's condition was true; `subject` is the alert's id
+ *   acknowledged  somebody looks after it; `subject` is the alert's id
+ *   silenced      the alerts of a rule are shown as silenced until `silent_until`; `subject` is the rule's name
+ *
+ * The subject is the key, so all events of an alert lie in one partition. An `opened` event has the alert's id as its event id: whatever writes
+ * the same alert twice, the second one is a duplicate.
+ */
+export const alerts = stream("alerts", {
+  revision: 1,
+  partitions: 3,
+  key: "subject",
+  eventId: "event_id",
+  eventTime: "at",
+  dedupWindow: 100_000,
+  fields: {
+    event_id: text({ max: 128 }),
+    kind: oneOf("opened", "acknowledged", "silenced"),
+    subject: text({ max: 128 }),
+    /** Of an opened alert: the event time of the record that opened it. Else: when somebody did this. */
+    at: anyTime,
+    rule: text({ max: 64 }),
+    severity: optional(oneOf(...SEVERITIES)),
+    /** What the alert is about: the value of the rule's `key`. */
+    key: optional(text({ max: ALERT_TEXT.key })),
+    says: optional(text({ max: ALERT_TEXT.says })),
+    /** The interval of event time for which this is the key's one alert. */
+    quiet_from: optional(anyTime),
+    quiet_ms: optional(integer({ min: 1, max: Number.MAX_SAFE_INTEGER })),
+    /** The record that opened the alert, and the condition that it met. */
+    source_stream: optional(text({ max: 100 })),
+    source_partition: optional(offset),
+    source_offset: optional(offset),
+    source_event: optional(text({ max: ALERT_TEXT.eventId })),
+    condition: optional(text({ max: ALERT_TEXT.condition })),
+    silent_until: optional(anyTime),
+    author: optional(text({ max: ALERT_TEXT.author })),
+  },
+});

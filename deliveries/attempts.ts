@@ -1,0 +1,83 @@
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  BrokenCircuitError,
+  CircuitState,
+  CountBreaker,
+  circuitBreaker,
+  ExponentialBackoff,
+  halfJitterGenerator,
+  handleWhen,
+  retry,
+  wrap,
+} from "cockatiel";
+import type { ShownAlert } from "../core/alerts/alert-states.ts";
+import { Refused, type Sender } from "./senders.ts";
+
+/** How a delivery paces itself, in milliseconds. */
+export interface Pace {
+  /** Until the first of three retries. Each later one waits twice as long; chance shortens each by up to a half. */
+  readonly firstRetryMs: number;
+  /** How long nothing is tried when half of ten calls failed. */
+  readonly breakMs: number;
+}
+
+export const PACE: Pace = { firstRetryMs: 1_000, breakMs: 30_000 };
+
+const RETRIES = 3;
+const CALLS = 10;
+/** How often it is looked whether calls may be tried again. */
+const LOOK_MS = 250;
+
+/** Tries to hand alerts over: each four times at most, and nothing while the receiver fails too often. */
+export class Attempts {
+  readonly #send: Sender;
+  readonly #breaker;
+  readonly #policy;
+
+  constructor(send: Sender, { firstRetryMs, breakMs }: Pace) {
+    this.#send = send;
+    const mayPass = handleWhen((error) => !(error instanceof Refused));
+    this.#breaker = circuitBreaker(mayPass, {
+      halfOpenAfter: breakMs,
+      breaker: new CountBreaker({ threshold: 0.5, size: CALLS }),
+    });
+    const again = retry(
+      handleWhen((error) => !(error instanceof Refused) && !(error instanceof BrokenCircuitError)),
+      {
+        maxAttempts: RETRIES,
+        backoff: new ExponentialBackoff({
+          initialDelay: firstRetryMs,
+          maxDelay: 4 * firstRetryMs,
+          generator: halfJitterGenerator,
+        }),
+      },
+    );
+    this.#policy = wrap(again, this.#breaker);
+  }
+
+  /** Whether nothing is tried now, because the receiver has failed too often. */
+  get isBroken(): boolean {
+    return this.#breaker.state === CircuitState.Open;
+  }
+
+  /** Resolves with null when the alert was taken, else with why it was not. Waits while nothing is tried. Throws the signal's reason when it is aborted. */
+  async deliver(alert: ShownAlert, signal: AbortSignal): Promise<string | null> {
+    for (;;) {
+      try {
+        await this.#policy.execute((context) => this.#send(alert, context.signal), signal);
+        return null;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!(error instanceof BrokenCircuitError)) return reasonOf(error);
+        await delay(LOOK_MS, undefined, { signal });
+      }
+    }
+  }
+}
+
+/** What an error says, and what is behind it: `fetch` says only that it failed. */
+function reasonOf(error: unknown): string {
+  const { message, cause } = error as Error;
+  const code = (cause as { code?: unknown } | undefined)?.code;
+  return typeof code === "string" ? `${message} (${code})` : message;
+}

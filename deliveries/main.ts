@@ -1,0 +1,223 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import { AlertStates } from "../core/alerts/alert-states.ts";
+import { alerts } from "../core/contract/alerts.ts";
+import type { Delivery } from "../core/definition/delivery.ts";
+import { TidelineError } from "../core/errors.ts";
+import type { Failure } from "../core/failures.ts";
+import { AlertFeed } from "../store/alerts/alert-feed.ts";
+import { Archive } from "../store/archive/archive.ts";
+import type { Definitions } from "../store/definitions/definitions.ts";
+import { DuckPool } from "../store/duckdb/duck.ts";
+import { DataDirectory } from "../store/files/files.ts";
+import { rulePositionsTopic, topicName, undeliveredTopic } from "../store/kafka/cluster/topics.ts";
+import { Membership } from "../store/kafka/group/membership.ts";
+import { LogReader } from "../store/kafka/read/log.ts";
+import { FailureTracker } from "../store/redis/failure-tracker.ts";
+import { Failures } from "../store/redis/failures.ts";
+import { openRedis } from "../store/redis/redis.ts";
+import { openRegistry } from "../store/registry/registry-open.ts";
+import { Schemas } from "../store/registry/registry-schemas.ts";
+import { Attempts, PACE, type Pace } from "./attempts.ts";
+import { DeliveryLane } from "./lane.ts";
+import { type DeliveryMetrics, deliveryMetrics } from "./metrics.ts";
+import { type MailSettings, senderOf } from "./senders.ts";
+
+export interface DeliveriesOptions {
+  readonly brokers: string;
+  readonly redisUrl: string;
+  readonly dataDir: string;
+  readonly namespace: string;
+  readonly definitions: Definitions;
+  readonly schemaRegistry?: string | null;
+  readonly mail: MailSettings;
+  readonly pace?: Pace;
+  readonly registry: Registry;
+  readonly logger: Logger;
+}
+
+export interface RunningDeliveries {
+  /** What fails again and again. */
+  problems(): readonly Failure[];
+  /** Ends what is under way: an alert that was not taken yet is handed over later. */
+  close(): Promise<void>;
+}
+
+const NO_DELIVERIES: RunningDeliveries = { problems: () => [], close: async () => undefined };
+const RETRY_MS = { first: 200, last: 5_000 };
+const WAIT_MS = 1_000;
+const NO_STATES = new AlertStates(0);
+
+/** Hands alerts over by every delivery of `definitions`, each on its own: none waits for another. Without deliveries it opens nothing. */
+export async function startDeliveries(options: DeliveriesOptions): Promise<RunningDeliveries> {
+  const deliveries = [...(options.definitions.deliveries ?? new Map<string, Delivery>()).values()];
+  if (deliveries.length === 0) return NO_DELIVERIES;
+  const running = await Deliveries.open(options, deliveries);
+  running.start();
+  return { problems: () => running.failures.problems(), close: () => running.close() };
+}
+
+class Deliveries {
+  readonly failures: FailureTracker;
+  readonly #options: DeliveriesOptions;
+  readonly #deliveries: readonly Delivery[];
+  readonly #pool: DuckPool;
+  readonly #redis: ReturnType<typeof openRedis>;
+  readonly #log: LogReader;
+  readonly #membership: Membership;
+  readonly #attempts = new Map<Delivery, Attempts>();
+  readonly #stopping = new AbortController();
+  #changed = new AbortController();
+  readonly #metrics: DeliveryMetrics;
+  #running: Promise<unknown> = Promise.resolve();
+  /** Which rules are silenced, and which alerts somebody looks after. */
+  #feed: AlertFeed | null = null;
+
+  private constructor(options: DeliveriesOptions, deliveries: readonly Delivery[], pool: DuckPool) {
+    const { brokers, redisUrl, namespace, logger, mail, pace = PACE } = options;
+    this.#options = options;
+    this.#deliveries = deliveries;
+    this.#pool = pool;
+    this.#redis = openRedis(redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
+    this.failures = new FailureTracker(new Failures(this.#redis, namespace));
+    this.#log = new LogReader({ brokers, clientId: "tideline-deliveries" });
+    for (const one of deliveries) {
+      const sender = senderOf(one.to, { delivery: one.name, mail, nowMs: Date.now });
+      this.#attempts.set(one, new Attempts(sender, pace));
+    }
+    this.#metrics = deliveryMetrics(options.registry, () => this.#broken());
+    const topic = topicName(namespace, alerts.name);
+    this.#membership = new Membership({
+      ...{ brokers, topic, groupId: `tideline-deliveries-${topic}`, clientId: "tideline-deliveries", logger },
+      onChange: () => {
+        this.#changed.abort();
+        this.#changed = new AbortController();
+      },
+      onHeartbeat: () => undefined,
+    });
+  }
+
+  static async open(options: DeliveriesOptions, deliveries: readonly Delivery[]): Promise<Deliveries> {
+    const directories = [new DataDirectory(options.dataDir).path("archive")];
+    const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256, directories, keepsPlans: true });
+    return new Deliveries(options, deliveries, pool);
+  }
+
+  start(): void {
+    this.failures.start();
+    this.#running = this.#run();
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+    await this.#membership.leave();
+    await this.failures.close();
+    this.#redis.disconnect();
+    await this.#log.close();
+    this.#pool.close();
+  }
+
+  /** Joins the group, then runs each delivery on the partitions that are this process's. */
+  async #run(): Promise<void> {
+    await this.#again("deliveries", this.#stopping.signal, async () => {
+      await this.#log.topic(topicName(this.#options.namespace, alerts.name));
+      await this.#membership.join();
+    });
+    const { brokers, namespace } = this.#options;
+    const log = new LogReader({ brokers, clientId: "tideline-deliveries-states" });
+    // Before anything is handed over: it has to be known which rules are silenced.
+    await this.#again("deliveries", this.#stopping.signal, async () => {
+      this.#feed = await AlertFeed.open(log, namespace);
+    });
+    const feed = this.#follow();
+    const lanes = this.#deliveries.map(async (one) => {
+      while (!this.#stopping.signal.aborted) {
+        const signal = AbortSignal.any([this.#stopping.signal, this.#changed.signal]);
+        const { partitions } = this.#membership;
+        await this.#again(one.name, signal, async () => {
+          if (partitions.length === 0) await pause(WAIT_MS, signal);
+          else await this.#lane(one, partitions, signal);
+        });
+      }
+    });
+    await Promise.all([feed, ...lanes]);
+    await log.close();
+  }
+
+  async #follow(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      await this.#again("deliveries", this.#stopping.signal, async () => void (await this.#feed?.next(WAIT_MS)));
+    }
+  }
+
+  async #lane(delivery: Delivery, partitions: readonly number[], signal: AbortSignal): Promise<void> {
+    const { brokers, namespace, dataDir, schemaRegistry = null } = this.#options;
+    const attempts = this.#attempts.get(delivery);
+    if (attempts === undefined) return;
+    const name = topicName(namespace, alerts.name);
+    const topics = { alerts: name, positions: rulePositionsTopic(name), undelivered: undeliveredTopic(name) };
+    const log = new LogReader({ brokers, clientId: `tideline-delivery-${delivery.name}` });
+    const duck = await this.#pool.connect();
+    const data = new DataDirectory(dataDir);
+    const schemas = new Schemas(data, openRegistry(data, schemaRegistry));
+    try {
+      await DeliveryLane.run(
+        {
+          ...{ delivery, brokers, topics, log, duck, attempts, metrics: this.#metrics, nowMs: Date.now },
+          dedup: { archive: new Archive(data), data, log: this.#log, schemas },
+          states: () => this.#feed?.states ?? NO_STATES,
+          onDone: (reason) => this.#done(delivery, reason),
+        },
+        partitions,
+        signal,
+      );
+    } finally {
+      duck.closeSync();
+      await log.close();
+    }
+  }
+
+  #broken(): ReadonlyMap<string, boolean> {
+    return new Map([...this.#attempts].map(([{ name }, attempts]) => [name, attempts.isBroken]));
+  }
+
+  #done({ name }: Delivery, reason: string | null): void {
+    const failing = { kind: "delivery", name, views: [] } as const;
+    if (reason === null) {
+      this.failures.succeeded(failing);
+      return;
+    }
+    this.failures.failed(failing, undelivered(name, reason));
+    this.#options.logger.warn({ delivery: name, reason }, "alert not delivered");
+  }
+
+  /** Does something until it succeeds once or `signal` is aborted; each failure is counted, and waits longer. */
+  async #again(name: string, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+    const failing = { kind: "lane", name: `${name} (deliveries)`, views: [] } as const;
+    for (let failures = 0; !signal.aborted; failures++) {
+      try {
+        await work();
+        return this.failures.succeeded(failing);
+      } catch (error) {
+        if (signal.aborted) return;
+        this.failures.failed(failing, error);
+        this.#options.logger.warn({ delivery: name, error: (error as Error).message }, "delivery interrupted");
+        await pause(Math.min(RETRY_MS.first * 2 ** failures, RETRY_MS.last), signal);
+      }
+    }
+  }
+}
+
+function undelivered(name: string, reason: string): TidelineError {
+  return new TidelineError(
+    "NOT_DELIVERED",
+    `${name}: ${reason}`,
+    "See whether its receiver is well. `tideline deliveries failed` lists the alerts, and `tideline deliveries replay` sends them again.",
+  );
+}
+
+async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
+  await delay(durationMs, undefined, { signal }).catch(() => undefined);
+}

@@ -1,0 +1,78 @@
+import type { DuckDBValue } from "@duckdb/node-api";
+import type { Match } from "../core/alerts/alert.ts";
+import { MATCH_COLUMNS, matchesSql, RULE_COLUMNS } from "../core/alerts/rule-sql.ts";
+import type { Rule } from "../core/definition/rule.ts";
+import { isTidelineError, TidelineError } from "../core/errors.ts";
+import type { KeptStatements } from "../store/duckdb/kept-statements.ts";
+
+export interface Evaluation {
+  /** By partition and offset, for each rule. */
+  readonly matches: readonly Match[];
+  /** Rules whose SQL fails on one of the events: they have no matches. */
+  readonly failed: ReadonlyMap<Rule, TidelineError>;
+}
+
+/**
+ * The matches of all rules among decoded events, found in one pass. When that fails each rule is tried alone, so that one rule's error is no other's. Throws what
+ * DuckDB says when no rule is to blame.
+ */
+export async function evaluate(
+  statements: Pick<KeptStatements, "rows">,
+  rules: readonly Rule[],
+  events: string,
+): Promise<Evaluation> {
+  try {
+    return { matches: await matchesOf(statements, rules, events), failed: new Map() };
+  } catch (error) {
+    const [only] = rules;
+    if (only === undefined) throw error;
+    if (rules.length === 1) return { matches: [], failed: new Map([[only, failedBy(only, error)]]) };
+    const matches: Match[] = [];
+    const failed = new Map<Rule, TidelineError>();
+    for (const rule of rules) {
+      const alone = await evaluate(statements, [rule], events);
+      matches.push(...alone.matches);
+      for (const [which, why] of alone.failed) failed.set(which, why);
+    }
+    return { matches, failed };
+  }
+}
+
+async function matchesOf(
+  statements: Pick<KeptStatements, "rows">,
+  rules: readonly Rule[],
+  events: string,
+): Promise<Match[]> {
+  const rows = await statements.rows(matchesSql(rules, events));
+  return rows.flatMap((row) => matchesIn(rules, row));
+}
+
+function matchesIn(rules: readonly Rule[], row: readonly DuckDBValue[]): Match[] {
+  const [partition, offset, atMs, eventId] = row;
+  const place = {
+    partition: Number(partition),
+    offset: BigInt(offset as bigint),
+    atMs: Number(atMs),
+    eventId: String(eventId),
+  };
+  return rules.flatMap((rule, index) => {
+    const at = MATCH_COLUMNS + index * RULE_COLUMNS;
+    if (row[at] !== true) return [];
+    return [{ rule, ...place, key: textOf(row[at + 1]), says: textOf(row[at + 2]) }];
+  });
+}
+
+function textOf(value: DuckDBValue | undefined): string | null {
+  return value === null || value === undefined ? null : String(value);
+}
+
+function failedBy({ name }: Rule, cause: unknown): TidelineError {
+  if (isTidelineError(cause)) return cause;
+  const [reason] = (cause as Error).message.split("\n");
+  return new TidelineError(
+    "RULE_FAILED",
+    `${name}: ${reason}`,
+    "Make the rule's expressions total, with nullif, TRY_CAST or a CASE, for every event that the contract accepts. It goes on at that event.",
+    { cause },
+  );
+}

@@ -1,0 +1,163 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type Match, type OpenedAlert, openedBy } from "../core/alerts/alert.ts";
+import type { Stream } from "../core/contract/stream.ts";
+import type { Rule } from "../core/definition/rule.ts";
+import type { TidelineError } from "../core/errors.ts";
+import { at, type Cut, type Position } from "../core/log/position.ts";
+import { Decoder } from "../store/decode/decoder.ts";
+import { type DedupSources, warmDedup } from "../store/decode/warm-dedup.ts";
+import type { Duck } from "../store/duckdb/duck.ts";
+import type { FetchedPartition, LogSource } from "../store/kafka/read/log.ts";
+import type { AlertMemory } from "./alert-memory.ts";
+import { evaluate } from "./evaluate.ts";
+import type { RuleMetrics } from "./metrics.ts";
+import type { PartitionWriter } from "./partition-writer.ts";
+
+/** How long a fetch waits for the first record. */
+const IDLE_WAIT_MS = 250;
+const FETCH_BYTES = 8 * 1024 * 1024;
+
+/** A rule, and the next offset that it reads of each partition. */
+export interface RuleTrack {
+  readonly rule: Rule;
+  readonly positions: Map<number, Position>;
+}
+
+export interface RuleLaneDeps {
+  readonly stream: Stream;
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partitions: readonly number[];
+  readonly log: LogSource;
+  readonly duck: Duck;
+  readonly dedup: DedupSources;
+  readonly writers: ReadonlyMap<number, Pick<PartitionWriter, "write" | "flush">>;
+  readonly memory: AlertMemory;
+  readonly metrics: RuleMetrics;
+  /** A rule's SQL has failed: the rule has left the lane. */
+  readonly onFailed: (track: RuleTrack, error: TidelineError) => void;
+  readonly signal: AbortSignal;
+  readonly nowMs: () => number;
+}
+
+/**
+ * A fetch loop for rules of one stream that stand close together: fetch from the smallest position, decode once, evaluate all rules in one statement, and write the
+ * alerts of each partition with the positions behind them in one transaction. What one rule has read already opens no alert of it again.
+ */
+export class RuleLane {
+  readonly tracks: Set<RuleTrack>;
+  readonly #deps: RuleLaneDeps;
+  readonly #decoder: Decoder;
+  /** Where the decoder's memory of ids ends: the only position it may decode from without a new warm-up. */
+  readonly #decoded = new Map<number, Position>();
+
+  private constructor(deps: RuleLaneDeps, decoder: Decoder, tracks: Iterable<RuleTrack>) {
+    this.#deps = deps;
+    this.#decoder = decoder;
+    this.tracks = new Set(tracks);
+  }
+
+  static async open(deps: RuleLaneDeps, tracks: Iterable<RuleTrack>): Promise<RuleLane> {
+    return new RuleLane(deps, await Decoder.open(deps.duck, deps.stream, deps.dedup.schemas), tracks);
+  }
+
+  /** The furthest position of its rules, by partition. */
+  get front(): Cut {
+    const front = new Map<number, Position>();
+    for (const { positions } of this.tracks)
+      for (const [partition, held] of positions) if (held > at(front, partition)) front.set(partition, held);
+    return front;
+  }
+
+  /** One round. Returns how many records it has read. Throws what Kafka or DuckDB say, and the transaction's error: begin again from what is stored then. */
+  async step(): Promise<number> {
+    const { log, topic, writers, signal, nowMs } = this.#deps;
+    const wanted = this.#wanted();
+    if (wanted.size === 0) {
+      await delay(IDLE_WAIT_MS, undefined, { signal }).catch(() => undefined);
+      return 0;
+    }
+    await this.#seek(wanted);
+    const fetched = await log.fetch(topic, wanted, { maxWaitMs: IDLE_WAIT_MS, maxBytes: FETCH_BYTES });
+    const batch = fetched.filter(({ from, to }) => to > from);
+    if (batch.length > 0) await this.#work(batch);
+    else for (const writer of writers.values()) await writer.flush(nowMs());
+    this.#showLag(fetched);
+    return batch.reduce((sum, { records }) => sum + records.length, 0);
+  }
+
+  async #work(batch: readonly FetchedPartition[]): Promise<void> {
+    const { stream, onFailed, memory, metrics, nowMs } = this.#deps;
+    for (const { partition } of batch) this.#decoded.delete(partition);
+    await this.#decoder.decode(batch);
+    for (const { partition, to } of batch) this.#decoded.set(partition, to);
+    const tracks = new Map([...this.tracks].map((track) => [track.rule, track]));
+    const { matches, failed } = await evaluate(this.#decoder.statements, [...tracks.keys()], "events");
+    for (const [rule, error] of failed) {
+      const track = tracks.get(rule);
+      if (track === undefined) continue;
+      tracks.delete(rule);
+      this.tracks.delete(track);
+      onFailed(track, error);
+    }
+    const isAhead = ({ rule, partition, offset }: Match) =>
+      offset >= at(tracks.get(rule)?.positions ?? NONE, partition);
+    const opened = openedBy(matches.filter(isAhead), (id) => memory.has(id));
+    await Promise.all(batch.map((one) => this.#write(one, opened, [...tracks.values()])));
+    // Only what is committed: a repeat of what was not has to be written.
+    memory.add(opened.map(({ id }) => id));
+    for (const { rule } of opened) metrics.alerts.inc({ rule });
+    const oldestMs = Math.min(...batch.map(({ fetchedAtMs }) => fetchedAtMs));
+    metrics.seconds.observe({ stream: stream.name }, Math.max(0, nowMs() - oldestMs) / 1_000);
+  }
+
+  async #write(
+    { partition, to }: FetchedPartition,
+    opened: readonly OpenedAlert[],
+    tracks: readonly RuleTrack[],
+  ): Promise<void> {
+    const behind = tracks.filter(({ positions }) => at(positions, partition) < to);
+    const moved = new Map(behind.map(({ rule }) => [rule.name, to]));
+    const alerts = opened.filter((alert) => alert.partition === partition);
+    await this.#deps.writers.get(partition)?.write(alerts, moved, this.#deps.nowMs());
+    for (const { positions } of behind) positions.set(partition, to);
+  }
+
+  /** Per partition the smallest position of the rules. */
+  #wanted(): Map<number, Position> {
+    const wanted = new Map<number, Position>();
+    for (const { positions } of this.tracks) {
+      for (const partition of this.#deps.partitions) {
+        const held = at(positions, partition);
+        const least = wanted.get(partition);
+        if (least === undefined || held < least) wanted.set(partition, held);
+      }
+    }
+    return wanted;
+  }
+
+  /** After every seek the decoder reloads the ids before the new position (invariant 4). */
+  async #seek(wanted: Cut): Promise<void> {
+    const moved = [...wanted].filter(([partition, wants]) => this.#decoded.get(partition) !== wants);
+    if (moved.length === 0) return;
+    const { dedup, topic, topicId, stream } = this.#deps;
+    for (const [partition] of moved) this.#decoded.delete(partition);
+    await this.#decoder.forget(moved.map(([partition]) => partition));
+    for (const [partition, to] of moved) {
+      await warmDedup(dedup, this.#decoder, { topic, topicId, partition, stream, before: to });
+      this.#decoded.set(partition, to);
+    }
+  }
+
+  #showLag(fetched: readonly FetchedPartition[]): void {
+    for (const { rule, positions } of this.tracks) {
+      const lag = fetched.reduce((sum, { partition, stable }) => {
+        const behind = stable - at(positions, partition);
+        return behind > 0n ? sum + behind : sum;
+      }, 0n);
+      this.#deps.metrics.lag.set({ rule: rule.name }, Number(lag));
+    }
+  }
+}
+
+const NONE: Cut = new Map();

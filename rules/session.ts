@@ -1,0 +1,255 @@
+import { setMaxListeners } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import { type RulePosition, type RulePositions, startOf } from "../core/alerts/rule-positions.ts";
+import type { Stream } from "../core/contract/stream.ts";
+import type { Rule } from "../core/definition/rule.ts";
+import { TidelineError } from "../core/errors.ts";
+import { at, type Cut, cutReached, type Position } from "../core/log/position.ts";
+import { readRulePositions } from "../store/alerts/read-positions.ts";
+import type { DedupSources } from "../store/decode/warm-dedup.ts";
+import type { Duck, DuckPool } from "../store/duckdb/duck.ts";
+import { topicName } from "../store/kafka/cluster/topics.ts";
+import { type LogBounds, LogReader, type TopicInfo } from "../store/kafka/read/log.ts";
+import type { AlertMemory } from "./alert-memory.ts";
+import { RuleLane, type RuleTrack } from "./lane.ts";
+import type { RuleMetrics } from "./metrics.ts";
+import { PartitionWriter, ruleTopics } from "./partition-writer.ts";
+
+export interface SessionDeps {
+  readonly stream: Stream;
+  readonly topic: string;
+  readonly namespace: string;
+  readonly rules: readonly Rule[];
+  readonly brokers: string;
+  readonly pool: DuckPool;
+  /** Its log is not used for fetches that wait. */
+  readonly dedup: DedupSources & { readonly log: LogReader };
+  readonly memory: AlertMemory;
+  readonly metrics: RuleMetrics;
+  readonly logger: Logger;
+  /** What became of a rule: null when it goes on. */
+  readonly onRule: (rule: Rule, error: TidelineError | null) => void;
+  /** The session gets on. */
+  readonly onStep: () => void;
+}
+
+/** A rule that is further behind the others than this reads in a lane of its own. */
+const FAR_BEHIND_OFFSETS = 200_000n;
+/** How long a rule whose SQL failed waits before it looks at the same events again. */
+const STOPPED_FOR_MS = 30_000;
+/** Partitions without a leader are left out. It is looked for them again after this long. */
+const LEADERLESS_FOR_MS = 10_000;
+
+interface OpenLane {
+  readonly lane: RuleLane;
+  readonly log: LogReader;
+  readonly duck: Duck;
+}
+
+/** The rules of a stream on some of its partitions, from the moment when this process owns them until that changes. */
+export class RuleSession {
+  readonly #deps: SessionDeps;
+  readonly #info: TopicInfo;
+  readonly #writers: ReadonlyMap<number, PartitionWriter>;
+  readonly #failed = new AbortController();
+  /** The session ends: it failed, or it is wanted no more. */
+  readonly #signal: AbortSignal;
+  readonly #lanes = new Set<Promise<void>>();
+  /** Rules that reach the others go on in their lane. */
+  #main: RuleLane | null = null;
+
+  private constructor(
+    deps: SessionDeps,
+    info: TopicInfo,
+    writers: ReadonlyMap<number, PartitionWriter>,
+    stopping: AbortSignal,
+  ) {
+    this.#deps = deps;
+    this.#info = info;
+    this.#writers = writers;
+    this.#signal = AbortSignal.any([stopping, this.#failed.signal]);
+    setMaxListeners(0, this.#signal);
+  }
+
+  /**
+   * Works on `partitions` until `stopping` is aborted. Throws when something fails: what was committed is known, and a new session begins there. Throws at once
+   * TOPIC_MISSING and NOT_READY.
+   */
+  static async run(deps: SessionDeps, partitions: readonly number[], stopping: AbortSignal): Promise<void> {
+    const { dedup, topic, stream, brokers, namespace } = deps;
+    const info = await dedup.log.topic(topic);
+    const bounds = await dedup.log.readableBounds(topic);
+    const readable = partitions.filter((partition) => !bounds.leaderless.includes(partition));
+    const topics = await ruleTopics(dedup.log, namespace);
+    const name = topicName(namespace, stream.name);
+    const writers = new Map<number, PartitionWriter>();
+    const leaderless = readable.length < partitions.length ? [AbortSignal.timeout(LEADERLESS_FOR_MS)] : [];
+    const session = new RuleSession(deps, info, writers, AbortSignal.any([stopping, ...leaderless]));
+    try {
+      const opened = readable.map(async (partition) => {
+        const options = { brokers, name, stream: stream.name, partition, topics };
+        writers.set(partition, await PartitionWriter.open(options));
+      });
+      for (const one of await Promise.allSettled(opened)) if (one.status === "rejected") throw one.reason;
+      // Only now: no other process can change them any more.
+      const stored = await readRulePositions(dedup.log, topics.positions, stopping);
+      const tracks = await session.#begin([...stored.values()], bounds);
+      await session.#work(tracks);
+    } finally {
+      await Promise.all([...writers.values()].map((writer) => writer.close()));
+    }
+  }
+
+  /** The rules that can go on, each where it stands. New ones are noted with the position at which they begin. */
+  async #begin(all: readonly RulePositions[], bounds: LogBounds): Promise<RuleTrack[]> {
+    const { stream, rules, onRule } = this.#deps;
+    const stored = all.filter((one) => one.stream === stream.name);
+    const tracks = new Map<Rule, RuleTrack>(rules.map((rule) => [rule, { rule, positions: new Map() }]));
+    for (const [partition, writer] of this.#writers) {
+      const known = stored.find((one) => one.partition === partition);
+      if (known !== undefined) writer.adopt(known.rules);
+      const begun = new Map<string, RulePosition>();
+      for (const [rule, track] of tracks) {
+        const log = { start: at(bounds.start, partition), stable: at(bounds.stable, partition) };
+        const topic = { topicId: this.#info.id, partitions: this.#info.partitions.length };
+        const { isNew, ...held } = startOf({ rule: rule.name, from: rule.from, partition, stored, ...log, ...topic });
+        const error =
+          held.topicId === topic.topicId ? outside(rule, { partition, next: held.next, ...log }) : recreated(rule);
+        if (error !== null) {
+          onRule(rule, error);
+          tracks.delete(rule);
+          continue;
+        }
+        track.positions.set(partition, held.next);
+        if (isNew) begun.set(rule.name, held);
+      }
+      if (begun.size > 0) await writer.begin(begun);
+    }
+    for (const rule of tracks.keys()) onRule(rule, null);
+    return [...tracks.values()];
+  }
+
+  async #work(tracks: readonly RuleTrack[]): Promise<void> {
+    const front = new Map<number, Position>();
+    for (const { positions } of tracks)
+      for (const [partition, held] of positions) if (held > at(front, partition)) front.set(partition, held);
+    const isFar = ({ positions }: RuleTrack) => distance(positions, front) > FAR_BEHIND_OFFSETS;
+    const main = await this.#open(tracks.filter((track) => !isFar(track)));
+    this.#main = main.lane;
+    this.#start(main);
+    for (const track of tracks.filter(isFar)) this.#startAlone(track);
+    // Lanes may start others.
+    while (this.#lanes.size > 0) await Promise.all(this.#lanes);
+    if (this.#failed.signal.aborted) throw this.#failed.signal.reason;
+  }
+
+  async #open(tracks: readonly RuleTrack[]): Promise<OpenLane> {
+    const { brokers, topic, pool, stream, dedup, memory, metrics } = this.#deps;
+    const log = new LogReader({ brokers, clientId: `tideline-rules-${topic}` });
+    const duck = await pool.connect();
+    const deps = {
+      ...{
+        stream,
+        topic,
+        topicId: this.#info.id,
+        partitions: [...this.#writers.keys()],
+        log,
+        duck,
+        dedup,
+        memory,
+        metrics,
+      },
+      writers: this.#writers,
+      signal: this.#signal,
+      nowMs: Date.now,
+      onFailed: (track: RuleTrack, error: TidelineError) => {
+        this.#deps.onRule(track.rule, error);
+        this.#startAlone(track, STOPPED_FOR_MS);
+      },
+    };
+    return { lane: await RuleLane.open(deps, tracks), log, duck };
+  }
+
+  /** Has a rule read in a lane of its own, after a while. */
+  #startAlone(track: RuleTrack, afterMs = 0): void {
+    this.#add(async () => {
+      await delay(afterMs, undefined, { signal: this.#signal }).catch(() => undefined);
+      if (!this.#signal.aborted) await this.#run(await this.#open([track]));
+    });
+  }
+
+  #start(open: OpenLane): void {
+    this.#add(() => this.#run(open));
+  }
+
+  /** Runs something until it ends or fails; a failure ends the session. */
+  #add(work: () => Promise<void>): void {
+    const done = work()
+      .catch((error: unknown) => this.#failed.abort(error))
+      .finally(() => this.#lanes.delete(done));
+    this.#lanes.add(done);
+  }
+
+  async #run({ lane, log, duck }: OpenLane): Promise<void> {
+    try {
+      while (!this.#signal.aborted && (lane === this.#main || lane.tracks.size > 0)) {
+        await lane.step();
+        for (const { rule } of lane.tracks) this.#deps.onRule(rule, null);
+        this.#deps.onStep();
+        this.#regroup(lane);
+      }
+    } finally {
+      duck.closeSync();
+      await log.close();
+    }
+  }
+
+  /** Moves the rules of another lane to the main one once they have read all that it has. */
+  #regroup(lane: RuleLane): void {
+    const main = this.#main;
+    if (main === null || lane === main || !cutReached(lane.front, main.front)) return;
+    for (const track of lane.tracks) {
+      lane.tracks.delete(track);
+      main.tracks.add(track);
+      this.#deps.logger.info({ rule: track.rule.name }, "caught up: reads with the others");
+    }
+  }
+}
+
+/** The largest distance to `front` in any partition, in offsets. */
+function distance(positions: Cut, front: Cut): bigint {
+  return [...front].reduce((most, [partition, held]) => {
+    const behind = held - at(positions, partition);
+    return behind > most ? behind : most;
+  }, 0n);
+}
+
+const AGAIN = "`tideline rules restart <rule>` has it begin again, at the log's end or start.";
+
+function recreated({ name, on }: Rule): TidelineError {
+  return new TidelineError(
+    "TOPIC_RECREATED",
+    `${name}: the topic of stream ${on.name} was deleted and made again after the rule had read it`,
+    AGAIN,
+  );
+}
+
+function outside(
+  { name }: Rule,
+  place: { readonly partition: number; readonly next: Position; readonly start: Position; readonly stable: Position },
+): TidelineError | null {
+  const { partition, next, start, stable } = place;
+  if (next < start)
+    return new TidelineError(
+      "LOG_LOST",
+      `${name}: Kafka has deleted [${next}, ${start}) of partition ${partition} before the rule had read it`,
+      AGAIN,
+    );
+  if (next <= stable) return null;
+  return new TidelineError(
+    "LOG_TRUNCATED",
+    `${name}: partition ${partition} ends at ${stable}, below ${next}, which the rule had reached`,
+    AGAIN,
+  );
+}

@@ -1,0 +1,156 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Rule } from "../core/definition/rule.ts";
+import { isTidelineError, TidelineError } from "../core/errors.ts";
+import { Membership } from "../store/kafka/group/membership.ts";
+import { isFenced } from "../store/kafka/produce/transactional.ts";
+import type { Failing, FailureCounter } from "../store/redis/failure-tracker.ts";
+import { RuleSession, type SessionDeps } from "./session.ts";
+
+export interface StreamRulesDeps extends Omit<SessionDeps, "onRule" | "onStep"> {
+  readonly failures: FailureCounter;
+}
+
+const RETRY_MS = { first: 200, last: 5_000 };
+/** Who was pushed out waits until his membership says what is his. */
+const FENCED_FOR_MS = 5_000;
+
+/** The rules of one stream in this process: its share of the partitions, and a session on them. */
+export class StreamRules {
+  readonly #deps: StreamRulesDeps;
+  readonly #membership: Membership;
+  readonly #stopping = new AbortController();
+  /** Ends the session when partitions change hands. */
+  #changed = new AbortController();
+  /** What keeps a rule from going on. */
+  readonly #errors = new Map<Rule, TidelineError>();
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(deps: StreamRulesDeps) {
+    this.#deps = deps;
+    const { brokers, topic, logger, failures } = deps;
+    this.#membership = new Membership({
+      brokers,
+      topic,
+      groupId: `tideline-rules-${topic}`,
+      clientId: "tideline-rules",
+      logger,
+      onChange: () => {
+        this.#changed.abort();
+        this.#changed = new AbortController();
+      },
+      onHeartbeat: (error) => (error === null ? failures.succeeded(this.#lane) : failures.failed(this.#lane, error)),
+    });
+  }
+
+  get stream(): string {
+    return this.#deps.stream.name;
+  }
+
+  get partitions(): readonly number[] {
+    return this.#membership.partitions;
+  }
+
+  get rules(): readonly Rule[] {
+    return this.#deps.rules;
+  }
+
+  errorOf(rule: Rule): TidelineError | null {
+    return this.#errors.get(rule) ?? null;
+  }
+
+  /** Begins in the background: a Kafka that does not answer holds up nobody else. */
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  /** Finishes the micro-batches under way, then leaves the group. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+    await this.#membership.leave();
+  }
+
+  async #run(): Promise<void> {
+    const signal = this.#stopping.signal;
+    let [hasJoined, failures] = [false, 0];
+    while (!signal.aborted) {
+      const changed = this.#changed.signal;
+      try {
+        if (!hasJoined) {
+          await this.#deps.dedup.log.topic(this.#deps.topic);
+          await this.#membership.join();
+          hasJoined = true;
+          continue;
+        }
+        if (this.partitions.length === 0) await this.#pause(RETRY_MS.last, changed);
+        else
+          await RuleSession.run(
+            this.#sessionDeps(() => (failures = 0)),
+            this.partitions,
+            AbortSignal.any([signal, changed]),
+          );
+      } catch (error) {
+        if (signal.aborted || changed.aborted) continue;
+        failures += 1;
+        this.#failed(error, failures);
+        await this.#pause(isFenced(error) ? FENCED_FOR_MS : backoffMs(failures), changed);
+      }
+    }
+  }
+
+  #sessionDeps(getsOn: () => void): SessionDeps {
+    const { failures, metrics } = this.#deps;
+    return {
+      ...this.#deps,
+      onStep: () => {
+        getsOn();
+        failures.succeeded(this.#lane);
+      },
+      onRule: (rule, error) => {
+        const before = this.#errors.get(rule);
+        if (before !== undefined) metrics.stopped.remove({ rule: rule.name, code: before.code });
+        const failing = { kind: "rule", name: rule.name, views: [] } as const;
+        if (error === null) {
+          this.#errors.delete(rule);
+          if (before !== undefined) failures.succeeded(failing);
+          return;
+        }
+        this.#errors.set(rule, error);
+        metrics.stopped.set({ rule: rule.name, code: error.code }, 1);
+        failures.stopped(failing, error);
+        this.#deps.logger.error({ rule: rule.name, code: error.code, error: error.message }, "rule stopped");
+      },
+    };
+  }
+
+  #failed(error: unknown, failures: number): void {
+    const { topic, logger } = this.#deps;
+    const named = isFenced(error)
+      ? new TidelineError(
+          "WRITE_REFUSED",
+          `another process evaluates the rules of ${topic} on the same partitions`,
+          "If this goes on, see whether two installations share a namespace. Else it ends when the group has agreed.",
+          { cause: error },
+        )
+      : error;
+    const count = isTidelineError(named) && named.code === "TOPIC_MISSING" ? "stopped" : "failed";
+    this.#deps.failures[count](this.#lane, named);
+    logger.warn(
+      { topic, failures, error: (named as Error).message },
+      "rules interrupted; they begin at what is stored",
+    );
+  }
+
+  get #lane(): Failing {
+    return { kind: "lane", name: `${this.stream} (rules)`, views: [] };
+  }
+
+  async #pause(durationMs: number, changed: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([this.#stopping.signal, changed]);
+    await delay(durationMs, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+function backoffMs(failures: number): number {
+  return Math.min(RETRY_MS.first * 2 ** failures, RETRY_MS.last);
+}

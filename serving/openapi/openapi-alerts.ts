@@ -1,0 +1,102 @@
+import { ALERT_STATES } from "../../core/alerts/alert-states.ts";
+import { SEVERITIES } from "../../core/contract/alerts.ts";
+import { type Json, jsonResponse, problemResponses } from "./openapi-schemas.ts";
+
+/** What the OpenAPI document says of alerts. */
+
+const text = { type: "string" } as const;
+const time = { type: "string", format: "date-time" } as const;
+const orNull = (schema: Json): Json => ({ anyOf: [schema, { type: "null" }] });
+
+function object(properties: Json, required = Object.keys(properties)): Json {
+  return { type: "object", properties, required };
+}
+
+const alert = object({
+  id: { ...text, description: "follows from the rule, its key and the interval: the same records give the same id" },
+  rule: text,
+  severity: orNull({ type: "string", enum: SEVERITIES }),
+  state: { type: "string", enum: ALERT_STATES },
+  key: orNull(text),
+  says: orNull(text),
+  at: { ...time, description: "event time of the record that opened it" },
+  openedAt: { ...time, description: "when the alert was written" },
+  quiet: orNull(object({ from: time, to: time })),
+  source: orNull(object({ stream: text, partition: { type: "integer" }, offset: { type: "integer" }, eventId: text })),
+  condition: orNull(text),
+  acknowledged: orNull(object({ at: time, by: orNull(text) })),
+  silencedUntil: orNull(time),
+});
+
+const inQuery = (name: string, description: string, schema: Json): Json => ({
+  name,
+  in: "query",
+  required: false,
+  description,
+  schema,
+});
+
+const RULE = inQuery("rule", "Only this rule's", text);
+const SEVERITY = inQuery("severity", "Only these", { type: "string", enum: SEVERITIES });
+
+/** How many alerts an answer has. */
+export const ALERT_LIMIT = { most: 10_000, byDefault: 100 } as const;
+
+/** The paths of alerts. */
+export function alertPaths(): Json {
+  return {
+    "/alerts": {
+      get: {
+        tags: ["alerts"],
+        operationId: "alerts",
+        summary: "What the rules have found, the newest event first",
+        description: "The newest 20,000 alerts are remembered; a view over the stream `alerts` counts all.",
+        parameters: [
+          RULE,
+          inQuery("key", "Only those about this", text),
+          SEVERITY,
+          inQuery("state", "Only these", { type: "string", enum: ALERT_STATES }),
+          inQuery("from", "Event time, inclusive", text),
+          inQuery("to", "Event time, exclusive", text),
+          inQuery("limit", "The most alerts to answer", {
+            type: "integer",
+            minimum: 1,
+            maximum: ALERT_LIMIT.most,
+            default: ALERT_LIMIT.byDefault,
+          }),
+        ],
+        responses: {
+          200: jsonResponse(
+            "Alerts, and how many were found",
+            object({ alerts: { type: "array", items: alert }, found: { type: "integer" } }),
+          ),
+          ...problemResponses("400", "429", "503"),
+        },
+      },
+    },
+    "/alerts/live": {
+      get: {
+        tags: ["alerts"],
+        operationId: "alerts-live",
+        summary: "Alerts as they come: server-sent events",
+        description:
+          "`alert` has one alert as data, when it was opened (with its id) and when it was acknowledged. A client that comes back with Last-Event-ID is sent what it has missed. A comment every 15 seconds keeps the connection.",
+        parameters: [
+          RULE,
+          SEVERITY,
+          {
+            name: "Last-Event-ID",
+            in: "header",
+            required: false,
+            description: "The id of the last event that the client has; an EventSource sends it by itself",
+            schema: text,
+          },
+        ],
+        responses: {
+          200: { description: "The stream", content: { "text/event-stream": { schema: text } } },
+          ...problemResponses("400", "429", "503"),
+        },
+      },
+    },
+  };
+}

@@ -1,0 +1,64 @@
+import { alertEventFrom } from "../../core/alerts/alert.ts";
+import { type Alert, AlertStates, type WrittenAlertEvent } from "../../core/alerts/alert-states.ts";
+import { alerts } from "../../core/contract/alerts.ts";
+import { at, type Position, position } from "../../core/log/position.ts";
+import { topicName } from "../kafka/cluster/topics.ts";
+import type { FetchedPartition, LogReader } from "../kafka/read/log.ts";
+
+/** So many of the newest events of each partition are read at first, and as many alerts remembered. */
+const NEWEST_EVENTS = 20_000;
+const FETCH_BYTES = 4 * 1024 * 1024;
+
+/** The newest alerts as the log has them, and what comes after. */
+export class AlertFeed {
+  readonly states = new AlertStates(NEWEST_EVENTS);
+  readonly #log: LogReader;
+  readonly #topic: string;
+  readonly #positions = new Map<number, Position>();
+
+  private constructor(log: LogReader, topic: string) {
+    this.#log = log;
+    this.#topic = topic;
+  }
+
+  /** Reads what there is. `log` is the feed's own: its fetches wait. Throws TOPIC_MISSING when there are no rules yet. */
+  static async open(log: LogReader, namespace: string): Promise<AlertFeed> {
+    const feed = new AlertFeed(log, topicName(namespace, alerts.name));
+    await feed.#readNewest();
+    return feed;
+  }
+
+  /** What one fetch brings: alerts that were opened or acknowledged. Waits for `waitMs` at most; after an error it may be asked again. */
+  async next(waitMs: number): Promise<Alert[]> {
+    const fetched = await this.#log.fetch(this.#topic, this.#positions, { maxWaitMs: waitMs, maxBytes: FETCH_BYTES });
+    for (const { partition, to } of fetched) this.#positions.set(partition, to);
+    return this.#take(fetched.flatMap(eventsOf));
+  }
+
+  async #readNewest(): Promise<void> {
+    const { start, stable } = await this.#log.bounds(this.#topic);
+    const found: WrittenAlertEvent[] = [];
+    for (const [partition, end] of stable) {
+      const first = at(start, partition);
+      const newest = position(end > NEWEST_EVENTS ? end - BigInt(NEWEST_EVENTS) : 0n);
+      const from = newest > first ? newest : first;
+      for await (const fetched of this.#log.read(this.#topic, partition, from, end, FETCH_BYTES))
+        for (const event of eventsOf(fetched)) found.push(event);
+      this.#positions.set(partition, end);
+    }
+    this.#take(found);
+  }
+
+  /** In the order in which they were written, as far as clocks tell: partitions were read one after the other. */
+  #take(events: WrittenAlertEvent[]): Alert[] {
+    const sorted = events.sort((a, b) => a.writtenAtMs - b.writtenAtMs);
+    return sorted.map((event) => this.states.take(event)).filter((alert) => alert !== null);
+  }
+}
+
+function eventsOf({ records }: FetchedPartition): WrittenAlertEvent[] {
+  return Array.from(records.offsets, (_, index) => {
+    const event = alertEventFrom(records.value(index));
+    return event === null ? [] : [{ event, writtenAtMs: records.timestampMs(index) }];
+  }).flat();
+}

@@ -1,0 +1,39 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { positionsFrom, positionsKey, type RulePositions } from "../../core/alerts/rule-positions.ts";
+import { at, type Cut } from "../../core/log/position.ts";
+import type { LogReader } from "../kafka/read/log.ts";
+
+const FETCH_BYTES = 4 * 1024 * 1024;
+const LOOK_EVERY_MS = 50;
+
+/**
+ * The last committed positions of every partition of every stream that has rules, by `positionsKey`. Waits for transactions that are open now, because what they commit
+ * counts, and those behind them cannot be read before. Throws TOPIC_MISSING, and the signal's reason when it is aborted.
+ */
+export async function readRulePositions(
+  log: LogReader,
+  topic: string,
+  signal: AbortSignal,
+): Promise<Map<string, RulePositions>> {
+  const ends = await log.ends(topic);
+  const start = await startOnceStable(log, topic, ends, signal);
+  const found = new Map<string, RulePositions>();
+  for (const [partition, end] of ends) {
+    for await (const { records } of log.read(topic, partition, at(start, partition), end, FETCH_BYTES, signal)) {
+      for (const value of records.values) {
+        const positions = positionsFrom(value);
+        if (positions !== null) found.set(positionsKey(positions), positions);
+      }
+    }
+  }
+  return found;
+}
+
+/** Where the topic begins, once everything below `ends` is committed or aborted. */
+async function startOnceStable(log: LogReader, topic: string, ends: Cut, signal: AbortSignal): Promise<Cut> {
+  while (true) {
+    const { start, stable } = await log.bounds(topic);
+    if ([...ends].every(([partition, end]) => at(stable, partition) >= end)) return start;
+    await delay(LOOK_EVERY_MS, undefined, { signal });
+  }
+}

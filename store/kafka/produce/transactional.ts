@@ -1,0 +1,88 @@
+import { type GenericError, Producer, serializersFrom } from "@platformatic/kafka";
+import { parseBrokers } from "../cluster/brokers.ts";
+import { unreachable } from "../cluster/topics.ts";
+
+/** A record of a transaction. */
+export interface TransactionRecord {
+  readonly topic: string;
+  readonly partition: number;
+  readonly key: string | Buffer;
+  readonly value?: string | Buffer;
+  readonly headers?: Record<string, string>;
+}
+
+/** Asks for whatever producer id and epoch come next (KIP-360); the client's own 0 and 0 are those of another producer. */
+export const NEW_PRODUCER = { producerId: -1n, producerEpoch: -1 };
+
+/** Kafka's client for one transactional id (KIP-98). It registers with its first transaction, and keeps its epoch from then on. */
+export const transactionalClient = (brokers: string, clientId: string, transactionalId: string) =>
+  new Producer({
+    clientId,
+    bootstrapBrokers: parseBrokers(brokers),
+    transactionalId,
+    idempotent: true,
+    acks: -1,
+    serializers: serializersFrom((text?: string | Buffer) => (typeof text === "string" ? Buffer.from(text) : text)),
+    // The transaction of a killed producer is being aborted, or the coordinator is loading: both take a moment.
+    retries: 40,
+    retryDelay: 250,
+  });
+
+export type TransactionalClient = ReturnType<typeof transactionalClient>;
+export type Transaction = Awaited<ReturnType<TransactionalClient["beginTransaction"]>>;
+
+/** Whether Kafka says that another producer has taken over the transactional id. */
+export function isFenced(error: unknown): boolean {
+  const { findBy } = error as Partial<GenericError>;
+  return ["PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"].some((id) => findBy?.call(error, "apiId", id));
+}
+
+/**
+ * The one producer of a transactional id. Opening it ends whoever had the id before: his open transaction is aborted, and Kafka takes nothing more of
+ * him. After a failure nothing more can be sent: close it and open another one, which finds out what was committed.
+ */
+export class TransactionalProducer {
+  readonly #brokers: string;
+  readonly #client: TransactionalClient;
+  #next: Transaction | null;
+  #failure: unknown = null;
+
+  private constructor(brokers: string, client: TransactionalClient, first: Transaction) {
+    this.#brokers = brokers;
+    this.#client = client;
+    this.#next = first;
+  }
+
+  /** Throws NOT_READY when Kafka does not answer. */
+  static async open(brokers: string, clientId: string, transactionalId: string): Promise<TransactionalProducer> {
+    const client = transactionalClient(brokers, clientId, transactionalId);
+    try {
+      return new TransactionalProducer(brokers, client, await client.beginTransaction(NEW_PRODUCER));
+    } catch (error) {
+      await client.close(true);
+      throw unreachable(brokers, error);
+    }
+  }
+
+  /**
+   * Writes records in one transaction: readers of committed data see all of them or none. One call at a time. Throws an error for which `isFenced` holds when
+   * another producer has the id, NOT_READY when Kafka does not answer; whether the records were written is not known then.
+   */
+  async commit(records: readonly TransactionRecord[]): Promise<void> {
+    if (this.#failure !== null) throw this.#failure;
+    try {
+      const transaction = this.#next ?? (await this.#client.beginTransaction());
+      this.#next = null;
+      await transaction.send({ messages: records.map((record) => ({ ...record })) });
+      await transaction.commit();
+    } catch (error) {
+      this.#failure = isFenced(error) ? error : unreachable(this.#brokers, error);
+      throw this.#failure;
+    }
+  }
+
+  async close(): Promise<void> {
+    // A transaction that nothing was sent in needs no end: Kafka does not know of it yet.
+    await this.#client.close(true);
+  }
+}

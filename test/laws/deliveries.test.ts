@@ -1,0 +1,182 @@
+import { createHmac } from "node:crypto";
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { SMTPServer } from "smtp-server";
+import { afterEach, describe, expect, test } from "vitest";
+import { alertOf, openedEvent } from "../../core/alerts/alert.ts";
+import { AlertStates, type ShownAlert, shownAlert } from "../../core/alerts/alert-states.ts";
+import { isFor } from "../../core/alerts/undelivered.ts";
+import { type Channel, checkDelivery, delivery, mail, slack, webhook } from "../../core/definition/delivery.ts";
+import { Attempts } from "../../deliveries/attempts.ts";
+import { Refused, senderOf } from "../../deliveries/senders.ts";
+import { heartRate } from "../../systems/patients/rules/heart-rate.ts";
+
+const closing: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0)) await close();
+});
+
+const event = (key: string, says: string | null = "a heart rate of 131") =>
+  openedEvent(alertOf({ rule: heartRate, partition: 1, offset: 7n, atMs: 1_790_000_000_000, eventId: "r", key, says }));
+
+function alertAbout(key: string, says?: string): ShownAlert {
+  const opened = event(key, says);
+  const alert = { id: opened.subject, opened, writtenAtMs: 1_790_000_000_050, acknowledged: null };
+  return shownAlert(new AlertStates(0), alert, 0);
+}
+
+interface Received {
+  readonly headers: IncomingMessage["headers"];
+  readonly body: string;
+}
+
+/** An HTTP server that answers with these statuses in turn, and with the last one for ever. */
+async function receiver(...statuses: number[]): Promise<{ url: string; received: Received[] }> {
+  const received: Received[] = [];
+  const server: Server = createServer(async (request, response) => {
+    received.push({ headers: request.headers, body: await text(request) });
+    response.writeHead(statuses[Math.min(received.length, statuses.length) - 1] ?? 200).end();
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  closing.push(() => new Promise((done) => server.close(done)));
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`, received };
+}
+
+const options = { delivery: "on-call", mail: { url: "", from: "tideline@localhost" }, nowMs: () => 1_790_000_001_000 };
+const sender = (to: Channel, more: Partial<typeof options> = {}) => senderOf(to, { ...options, ...more });
+const signal = new AbortController().signal;
+
+describe("how an alert is handed over", () => {
+  test("a webhook has the alert, an id that stays the same, and a signature of both", async () => {
+    const { url, received } = await receiver(200);
+    const secret = `whsec_${Buffer.from("of the ward").toString("base64")}`;
+    const alert = alertAbout("patient-7");
+    for (let sent = 0; sent < 2; sent++) await sender(webhook({ url, secret }))(alert, signal);
+    const [first, second] = received;
+    expect(JSON.parse(first?.body ?? "")).toEqual({ type: "alert.opened", timestamp: alert.openedAt, data: alert });
+    expect(first?.headers["idempotency-key"]).toBe(`on-call.${alert.id}`);
+    expect(second?.headers["idempotency-key"]).toBe(first?.headers["idempotency-key"]);
+    const signed = `on-call.${alert.id}.1790000001.${first?.body}`;
+    const expected = createHmac("sha256", "of the ward").update(signed).digest("base64");
+    expect(first?.headers["webhook-signature"]).toBe(`v1,${expected}`);
+  });
+
+  test("Slack gets one line", async () => {
+    const { url, received } = await receiver(200);
+    await sender(slack({ url }))(alertAbout("patient-7"), signal);
+    expect(JSON.parse(received[0]?.body ?? "").text).toMatch(/^WARNING heart-rate patient-7: a heart rate of 131 \(/);
+  });
+
+  test("mail has the same Message-ID whenever it is sent, and a subject of one line whatever the event says", async () => {
+    const mails: string[] = [];
+    const server = new SMTPServer({
+      authOptional: true,
+      disabledCommands: ["STARTTLS"],
+      onData: (stream, _session, done) =>
+        void text(stream).then((one) => {
+          mails.push(one);
+          done();
+        }),
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server.server, "listening");
+    closing.push(() => new Promise<void>((done) => server.close(done)));
+    const url = `smtp://127.0.0.1:${(server.server.address() as AddressInfo).port}`;
+    const alert = alertAbout("p\r\nBcc: everyone@example.com", "line\nline");
+    const send = sender(mail({ to: "ward@example.com" }), { mail: { url, from: "tideline@example.com" } });
+    await send(alert, signal);
+    await send(alert, signal);
+    const ids = mails.map((one) => /^Message-ID: (.*)$/im.exec(one)?.[1]?.trim());
+    expect(ids).toEqual([`<on-call.${alert.id}@tideline>`, `<on-call.${alert.id}@tideline>`]);
+    expect(mails[0]).not.toMatch(/^Bcc:/im);
+  });
+
+  test.each([
+    [400, true],
+    [404, true],
+    [429, false],
+    [500, false],
+  ])("an answer of %i is final: %s", async (status, isFinal) => {
+    const { url } = await receiver(status);
+    const error = await sender(webhook({ url }))(alertAbout("a"), signal).catch((found: unknown) => found);
+    expect(error).toMatchObject({ message: `answered ${status}` });
+    expect(error instanceof Refused).toBe(isFinal);
+  });
+});
+
+describe("how often it is tried", () => {
+  const pace = { firstRetryMs: 1, breakMs: 20 };
+
+  test("four times at most; what is refused for good once; then it says why", async () => {
+    const busy = await receiver(500);
+    expect(await new Attempts(sender(webhook({ url: busy.url })), pace).deliver(alertAbout("a"), signal)).toBe(
+      "answered 500",
+    );
+    expect(busy.received.length).toBe(4);
+    const wrong = await receiver(400);
+    expect(await new Attempts(sender(webhook({ url: wrong.url })), pace).deliver(alertAbout("a"), signal)).toBe(
+      "answered 400",
+    );
+    expect(wrong.received.length).toBe(1);
+    const passing = await receiver(500, 503, 200);
+    expect(await new Attempts(sender(webhook({ url: passing.url })), pace).deliver(alertAbout("a"), signal)).toBe(null);
+  });
+
+  test("a receiver that fails too often is left alone for a while; alerts wait, and are not lost", async () => {
+    const { url, received } = await receiver(...Array.from({ length: 10 }, () => 500), 200);
+    const attempts = new Attempts(sender(webhook({ url })), pace);
+    const reasons = [];
+    for (const key of ["a", "b", "c", "d"]) reasons.push(await attempts.deliver(alertAbout(key), signal));
+    // Two were tried four times each; the third was under way when calls ended, and was taken after the pause.
+    expect(reasons).toEqual(["answered 500", "answered 500", null, null]);
+    expect(received.length).toBe(12);
+    expect(attempts.isBroken).toBe(false);
+  });
+
+  test("what waits ends with its signal", async () => {
+    const { url } = await receiver(500);
+    const stop = new AbortController();
+    const attempts = new Attempts(sender(webhook({ url })), { firstRetryMs: 1, breakMs: 60_000 });
+    for (const key of ["a", "b"]) await attempts.deliver(alertAbout(key), stop.signal);
+    const waiting = attempts.deliver(alertAbout("c"), stop.signal);
+    stop.abort(new Error("stopped"));
+    await expect(waiting).rejects.toThrow("stopped");
+  });
+});
+
+describe("a delivery's definition", () => {
+  const rules = new Set(["heart-rate"]);
+
+  test("chooses alerts by rule and severity; only opened ones are handed over", () => {
+    const to = mail({ to: "a@example.com" });
+    const opened = event("a");
+    expect(isFor(delivery("all", { to }), opened)).toBe(true);
+    expect(isFor(delivery("d", { to, rules: ["heart-rate"], severities: ["warning"] }), opened)).toBe(true);
+    expect(isFor(delivery("d", { to, rules: ["other"] }), opened)).toBe(false);
+    expect(isFor(delivery("d", { to, severities: ["critical"] }), opened)).toBe(false);
+    expect(isFor(delivery("all", { to }), { ...opened, kind: "acknowledged" })).toBe(false);
+  });
+
+  test("is refused with its field, and without the address that may hold a password", () => {
+    const problems = checkDelivery(
+      delivery("Bad Name", {
+        to: webhook({ url: "ftp://user:secret@host" }),
+        rules: ["none"],
+        severities: ["urgent" as never],
+        from: "middle" as never,
+      }),
+      rules,
+    ).join("\n");
+    for (const part of ['name "Bad Name"', "to: url is no", 'rules: there is no rule "none"', "severities:", "from:"])
+      expect(problems).toContain(part);
+    expect(problems).not.toContain("secret");
+    expect(checkDelivery(delivery("d", { to: webhook({ url: undefined }) }), rules)).toEqual([
+      "to: url is no http or https address",
+    ]);
+    expect(checkDelivery(delivery("d", { to: mail({ to: "nobody" }) }), rules)).toEqual(["to: no mail address"]);
+    expect(checkDelivery(delivery("d", { to: undefined as never }), rules)).toHaveLength(1);
+  });
+});
