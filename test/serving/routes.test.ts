@@ -68,6 +68,8 @@ describe("the other routes", () => {
     const document = JSON.parse((await at.ask("/openapi.json")).text);
     expect(document.openapi).toMatch(/^3\.1\./);
     expect(Object.keys(document.paths).sort()).toEqual([
+      "/alerts",
+      "/alerts/live",
       "/health",
       "/metrics",
       "/openapi.json",
