@@ -224,7 +224,13 @@ async function corrupt(here: Place, select: (rows: string) => string, kept = 0):
   const whole = held.files.slice(held.files.length - kept);
   const rows = rowsIn(here, held.files.slice(0, held.files.length - kept));
   const states = stores.manifests.stateFolder(target.generation);
-  const file = await writeStates(stores, duck, select(rows), states, versionPrefix(held.version + 1));
+  const file = await writeStates(
+    stores,
+    duck,
+    { view: target.view, select: select(rows) },
+    states,
+    versionPrefix(held.version + 1),
+  );
   duck.closeSync();
   const files = [...(file === null ? [] : [file]), ...whole];
   expect(

@@ -143,7 +143,9 @@ async function exchange(
     const merged = mergeSql(view, `(${rows})`, cellColumns(view), "stored");
     const prefix = versionPrefix(newest.version + 1);
     const folder = stores.manifests.stateFolder(generation);
-    const file = await namingOverflow(duck, view, `(${rows})`, () => writeStates(stores, duck, merged, folder, prefix));
+    const file = await namingOverflow(duck, view, `(${rows})`, () =>
+      writeStates(stores, duck, { view, select: merged }, folder, prefix),
+    );
     return file === null ? kept : [file, ...kept];
   });
 }

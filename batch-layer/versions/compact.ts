@@ -59,5 +59,5 @@ export async function mergeStates(
     files.map(({ file }) => file),
   );
   const merged = mergeSql(view, rows, cellColumns(view), "stored");
-  return namingOverflow(duck, view, rows, () => writeStates(stores, duck, merged, folder, prefix));
+  return namingOverflow(duck, view, rows, () => writeStates(stores, duck, { view, select: merged }, folder, prefix));
 }

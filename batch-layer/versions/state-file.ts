@@ -1,18 +1,26 @@
 import { quoteText } from "../../core/contract/sql.ts";
+import type { View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { StateFile } from "../../core/log/documents.ts";
+import { cellColumns } from "../../core/state/compile.ts";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import { numbersOf, parquet } from "../duck-run.ts";
 import type { BatchStores } from "../stores.ts";
 
+/** State rows that are to be written, and the view that they are of. */
+export interface StateRows {
+  readonly view: View;
+  readonly select: string;
+}
+
 /**
- * Writes the state rows of `select` to a fresh Parquet file in `folder`, in the order of their buckets, which is what readers choose by, and checks
- * it. Null when there are none. The file is not part of anything until a manifest names it.
+ * Writes state rows to a fresh Parquet file in `folder`, in the order that readers choose by, and checks it. Null when there are none. The file is
+ * not part of anything until a manifest names it.
  */
 export async function writeStates(
   stores: BatchStores,
   duck: Duck,
-  select: string,
+  { view, select }: StateRows,
   folder: string,
   prefix: string,
 ): Promise<StateFile | null> {
@@ -21,7 +29,7 @@ export async function writeStates(
   try {
     const [written] = await numbersOf(
       duck,
-      `COPY (SELECT * FROM (${select}) ORDER BY bucket) TO ${quoteText(data.path(file))} (FORMAT parquet, COMPRESSION zstd, WRITE_BLOOM_FILTER false)`,
+      `COPY (SELECT * FROM (${select}) ORDER BY ${orderOf(view)}) TO ${quoteText(data.path(file))} (FORMAT parquet, COMPRESSION zstd, WRITE_BLOOM_FILTER false${rowGroups(view)})`,
     );
     const [rows = 0] = await numbersOf(duck, `SELECT count(*) FROM ${parquet(stores, [file])}`);
     if (rows !== written)
@@ -37,4 +45,14 @@ export async function writeStates(
   }
   await data.remove(file);
   return null;
+}
+
+/** Questions of a view are about times; those of a table about keys, of which a shard has many. */
+function orderOf(view: View): string {
+  return view.table === null ? "bucket" : cellColumns(view).join(", ");
+}
+
+/** A question for one key reads a row group: a small one. */
+function rowGroups({ table }: View): string {
+  return table === null ? "" : ", ROW_GROUP_SIZE 8192";
 }

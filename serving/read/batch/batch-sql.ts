@@ -191,7 +191,10 @@ function sourceSql(files: readonly string[], plan: BatchPlan, components: readon
     const { texts, orNull } = filterParts(allowed);
     const places = texts.map((value) => `$${values.push(value)}`);
     const terms = [
-      ...(places.length === 0 ? [] : [`${text} IN (${places.join(", ")})`]),
+      // Statistics of row groups are looked at for one value, not for a list of parameters.
+      ...(places.length === 0
+        ? []
+        : [places.length === 1 ? `${text} = ${places[0]}` : `${text} IN (${places.join(", ")})`]),
       ...(orNull ? [`_state.${quoteName(dimension)} IS NULL`] : []),
     ];
     return `(${terms.join(" OR ")})`;
