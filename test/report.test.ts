@@ -1,29 +1,25 @@
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { readdir, readFile, rm } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Client, Connection, ScheduleOverlapPolicy } from "@temporalio/client";
+import { ScheduleOverlapPolicy } from "@temporalio/client";
 import { execa } from "execa";
 import { Kafka, logLevel, Partitioners, type Producer } from "kafkajs";
-import { pino } from "pino";
 import PostalMime, { type Email } from "postal-mime";
-import { Registry } from "prom-client";
 import { SMTPServer } from "smtp-server";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { type BatchWorker, startWorker } from "../activities/worker/worker.ts";
+import type { BatchWorker } from "../activities/worker/worker.ts";
 import { deliverEdition } from "../batch-layer/report/deliver.ts";
-import { DataDirectory } from "../store/files/files.ts";
-import { ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
+import type { DataDirectory } from "../store/files/files.ts";
+import { topicName } from "../store/kafka/cluster/topics.ts";
 import { report as shopReport } from "../systems/shop/report/report.ts";
 import { type DailyReportInput, type dailyReport, nightlyReport } from "../workflows/daily-report.ts";
 import type { deliverReport } from "../workflows/deliver-report.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
-import { SEARCH_ATTRIBUTES, scheduleId, taskQueueOf, workId } from "../workflows/shared/names.ts";
+import { scheduleId, workId } from "../workflows/shared/names.ts";
+import { client, openPlace, type Place, startWorkerIn, useTemporal } from "./batch-worker.ts";
 import { DATE, DAY, DAY_MS, definitions, type Sale, sale, sales } from "./sales.ts";
-import { installQuietRuntime } from "./temporal-runtime.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -63,48 +59,29 @@ class MailServer {
   }
 }
 
-const namespace = `report-${randomBytes(4).toString("hex")}`;
-const topic = topicName(namespace, sales.name);
 const server = new MailServer();
-let home = "";
+let here: Place;
+let namespace = "";
 let data: DataDirectory;
 let mail = { url: "", from: "tideline@example.org", to: "ann@example.org, bob@example.org" };
-let connection: Connection;
-let client: Client;
 let producer: Producer;
 let worker: BatchWorker;
 
+useTemporal();
 beforeAll(async () => {
-  installQuietRuntime();
-  home = await mkdtemp(join(tmpdir(), "tideline-report-"));
-  data = new DataDirectory(join(home, "data"));
   mail = { ...mail, url: await server.open() };
-  connection = await Connection.connect({ address: inject("temporalAddress") });
-  client = new Client({ connection });
-  const brokers = inject("kafkaBrokers");
-  await ensureTopics(brokers, [{ name: topic, partitions: sales.partitions }]);
-  producer = new Kafka({ brokers: [brokers], logLevel: logLevel.NOTHING }).producer({
+  here = await openPlace([sales.name], sales.partitions);
+  ({ namespace, data } = here);
+  producer = new Kafka({ brokers: [inject("kafkaBrokers")], logLevel: logLevel.NOTHING }).producer({
     createPartitioner: Partitioners.DefaultPartitioner,
   });
   await producer.connect();
-  worker = await startWorker({
-    brokers,
-    redisUrl: inject("redisUrl"),
-    temporalAddress: inject("temporalAddress"),
-    temporalNamespace: "default",
-    taskQueue: taskQueueOf(namespace),
-    dataDir: data.root,
-    namespace,
+  const schedules = desiredSchedules(namespace, [], definitions.views.keys(), shopReport.views);
+  worker = await startWorkerIn(here, {
     definitions,
-    searchAttributes: Object.values(SEARCH_ATTRIBUTES),
     report: shopReport,
-    schedules: desiredSchedules(namespace, [], definitions.views.keys(), shopReport.views).filter(
-      ({ input }) => input.kind === "report",
-    ),
-    retentionWarnHours: 24,
+    schedules: schedules.filter(({ input }) => input.kind === "report"),
     mail,
-    registry: new Registry(),
-    logger: pino({ level: "silent" }),
   });
 });
 
@@ -115,15 +92,13 @@ afterAll(async () => {
     .catch(() => {});
   await worker?.close();
   await producer?.disconnect();
-  await connection?.close();
   await server.close();
-  await rm(home, { recursive: true, force: true });
 });
 
 /** Kafka got the records when their events happened, but for `late` ones. */
 const send = (events: readonly (Sale | string)[], timestampMs?: number) =>
   producer.send({
-    topic,
+    topic: topicName(namespace, sales.name),
     messages: events.map((event) =>
       typeof event === "string"
         ? { key: "x", value: event, timestamp: String(timestampMs) }
@@ -135,7 +110,7 @@ const report = async (input: DailyReportInput) =>
   (
     await client.workflow.start<typeof dailyReport>("dailyReport", {
       workflowId: workId(namespace, "report", `daily/${input.date}`),
-      taskQueue: taskQueueOf(namespace),
+      taskQueue: here.taskQueue,
       args: [input],
     })
   ).result();
@@ -356,7 +331,11 @@ describe("the nightly report", () => {
 describe("tideline report", () => {
   it("runs the report and says where its files are", async () => {
     const program = fileURLToPath(new URL("../cli/tideline.js", import.meta.url));
-    const env = { TEMPORAL_ADDRESS: inject("temporalAddress"), TIDELINE_HOME: home, TIDELINE_NAMESPACE: namespace };
+    const env = {
+      TEMPORAL_ADDRESS: inject("temporalAddress"),
+      TIDELINE_HOME: here.home,
+      TIDELINE_NAMESPACE: namespace,
+    };
     const { stdout } = await execa(process.execPath, [program, "report", "--date", DATE, "--open-path"], { env });
     expect(stdout).toBe(join(data.root, "reports", "daily", DATE, "edition-2", "report.html"));
     expect(await readFile(stdout, "utf8")).toContain("<svg ");

@@ -1,90 +1,46 @@
-import { randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { Client, Connection, WithStartWorkflowOperation } from "@temporalio/client";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { WithStartWorkflowOperation } from "@temporalio/client";
 import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
 import { Worker } from "@temporalio/worker";
-import { pino } from "pino";
-import { Registry } from "prom-client";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { beforeAll, expect, inject, test } from "vitest";
 import { failingWork } from "../activities/worker/failing-work.ts";
 import type { DesiredSchedule } from "../activities/worker/schedules.ts";
-import { type BatchWorker, startWorker } from "../activities/worker/worker.ts";
+import type { BatchWorker } from "../activities/worker/worker.ts";
 import { workflowCode } from "../activities/worker/workflow-bundle.ts";
-import { Manifests } from "../store/archive/manifests.ts";
-import { type Definitions, loadDefinitions, viewsOfStream } from "../store/definitions/definitions.ts";
-import { DataDirectory } from "../store/files/files.ts";
-import { ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
+import { type Definitions, viewsOfStream } from "../store/definitions/definitions.ts";
+import { topicName } from "../store/kafka/cluster/topics.ts";
 import type { rebuildView } from "../workflows/index.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
 import { type SettleStreamResult, settle, type settleStream } from "../workflows/settle-stream.ts";
-import { SEARCH_ATTRIBUTES, settlementStart, taskQueueOf, workId } from "../workflows/shared/names.ts";
+import { settlementStart, taskQueueOf, workId } from "../workflows/shared/names.ts";
+import { client, openPlace, shopDefinitions, startWorkerIn, useTemporal } from "./batch-worker.ts";
 import { produce } from "./produce.ts";
-import { installQuietRuntime } from "./temporal-runtime.ts";
 
 /** Settlements: one run a stream, whatever the number of its views. */
 
-const root = fileURLToPath(new URL("..", import.meta.url));
 const STREAM = "order-completed";
 const brokers = inject("kafkaBrokers");
 const T0 = Date.parse("2025-06-01T00:00:00Z");
 
-let folder = "";
-let connection: Connection;
-let client: Client;
 let definitions: Definitions;
 let views: string[];
 
+useTemporal();
 beforeAll(async () => {
-  installQuietRuntime();
-  folder = await mkdtemp(join(tmpdir(), "tideline-settle-"));
-  connection = await Connection.connect({ address: inject("temporalAddress") });
-  client = new Client({ connection });
-  definitions = await loadDefinitions({ schemas: [join(root, "schemas")], views: [join(root, "systems/shop/views")] });
+  definitions = await shopDefinitions();
   views = viewsOfStream(definitions, STREAM).sort();
 });
 
-afterAll(async () => {
-  await connection?.close();
-  await rm(folder, { recursive: true, force: true });
-});
-
-/** An installation of its own. */
 async function place() {
-  const namespace = `s${randomBytes(4).toString("hex")}`;
-  const topic = topicName(namespace, STREAM);
-  await ensureTopics(
-    brokers,
-    [...definitions.streams.keys()].map((name) => ({ name: topicName(namespace, name), partitions: 3 })),
-  );
-  const data = new DataDirectory(join(folder, namespace, "data"));
-  return { namespace, topic, data, manifests: new Manifests(data) };
+  const here = await openPlace(definitions.streams.keys());
+  return { ...here, topic: topicName(here.namespace, STREAM) };
 }
 
 type Place = Awaited<ReturnType<typeof place>>;
 
-const workerIn = (
-  { namespace, data }: Place,
-  schedules: readonly DesiredSchedule[] | null = null,
-): Promise<BatchWorker> =>
-  startWorker({
-    brokers,
-    retentionWarnHours: 24,
-    redisUrl: inject("redisUrl"),
-    temporalAddress: inject("temporalAddress"),
-    temporalNamespace: "default",
-    taskQueue: taskQueueOf(namespace),
-    dataDir: data.root,
-    namespace,
-    definitions,
-    searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-    schedules,
-    settleEveryMs: 15_000,
-    registry: new Registry(),
-    logger: pino({ level: "silent" }),
-  });
+const workerIn = (here: Place, schedules: readonly DesiredSchedule[] | null = null): Promise<BatchWorker> =>
+  startWorkerIn(here, { definitions, schedules, settleEveryMs: 15_000 });
 
 const orders = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, index) => {

@@ -1,12 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Client, Connection } from "@temporalio/client";
 import { ApplicationFailure } from "@temporalio/common";
 import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
 import { bundleWorkflowCode, NativeConnection, Worker } from "@temporalio/worker";
@@ -16,27 +13,18 @@ import { Registry } from "prom-client";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { type DesiredSchedule, hasSchedule, reconcileSchedules } from "../activities/worker/schedules.ts";
 import { lookAfterTemporal } from "../activities/worker/temporal-setup.ts";
-import { type BatchWorker, startWorker } from "../activities/worker/worker.ts";
+import type { BatchWorker } from "../activities/worker/worker.ts";
 import { workflowCode } from "../activities/worker/workflow-bundle.ts";
 import { at, type CutJson, cutFromJson, position } from "../core/log/position.ts";
-import { Archive } from "../store/archive/archive.ts";
-import { Manifests } from "../store/archive/manifests.ts";
-import { type Definition, type Definitions, loadDefinitions } from "../store/definitions/definitions.ts";
-import { DataDirectory } from "../store/files/files.ts";
-import { ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
+import type { Definition, Definitions } from "../store/definitions/definitions.ts";
+import { topicName } from "../store/kafka/cluster/topics.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
 import { Chain } from "../store/redis/chain.ts";
 import { openRedis, type TidelineRedis } from "../store/redis/redis.ts";
 import type { archiveStream, refreshView, scheduledRun } from "../workflows/index.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
-import {
-  executionTimeoutMs,
-  SEARCH_ATTRIBUTES,
-  scheduledTimeoutMs,
-  taskQueueOf,
-  workId,
-} from "../workflows/shared/names.ts";
-import { installQuietRuntime } from "./temporal-runtime.ts";
+import { executionTimeoutMs, SEARCH_ATTRIBUTES, scheduledTimeoutMs, workId } from "../workflows/shared/names.ts";
+import { client, openPlace, shopDefinitions, startWorkerIn, useTemporal } from "./batch-worker.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const workflowsPath = join(root, "workflows/index.ts");
@@ -44,20 +32,14 @@ const STREAM = "order-completed";
 const VIEW = "revenue";
 const T0 = Date.parse("2025-06-01T00:00:00Z");
 
-let folder = "";
-let connection: Connection;
-let client: Client;
 let definitions: Definitions;
 let log: LogReader;
 let redis: TidelineRedis;
 let producer: Producer;
 
+useTemporal();
 beforeAll(async () => {
-  installQuietRuntime();
-  folder = await mkdtemp(join(tmpdir(), "tideline-workflows-"));
-  connection = await Connection.connect({ address: inject("temporalAddress") });
-  client = new Client({ connection });
-  definitions = await loadDefinitions({ schemas: [join(root, "schemas")], views: [join(root, "systems/shop/views")] });
+  definitions = await shopDefinitions();
   log = new LogReader({ brokers: inject("kafkaBrokers"), clientId: "workflows-test" });
   redis = openRedis(inject("redisUrl"), () => {});
   producer = new Kafka({ brokers: [inject("kafkaBrokers")], logLevel: logLevel.NOTHING }).producer({
@@ -70,8 +52,6 @@ afterAll(async () => {
   await producer?.disconnect();
   redis?.disconnect();
   await log?.close();
-  await connection?.close();
-  await rm(folder, { recursive: true, force: true });
 });
 
 const order = (id: number) => ({
@@ -98,48 +78,19 @@ async function produce(topic: string, from: number, to: number, partition?: numb
   }
 }
 
-/** An installation of its own: namespace, topic and data directory. */
 async function place() {
-  const namespace = `t${randomBytes(4).toString("hex")}`;
-  const topic = topicName(namespace, STREAM);
-  await ensureTopics(inject("kafkaBrokers"), [{ name: topic, partitions: 3 }]);
-  const home = join(folder, namespace);
-  const data = new DataDirectory(join(home, "data"));
+  const here = await openPlace([STREAM]);
   const { generation } = definitions.views.get(VIEW) as Definition;
-  return {
-    namespace,
-    topic,
-    home,
-    data,
-    archive: new Archive(data),
-    manifests: new Manifests(data),
-    generation,
-    taskQueue: taskQueueOf(namespace),
-  };
+  return { ...here, topic: topicName(here.namespace, STREAM), generation };
 }
 
 type Place = Awaited<ReturnType<typeof place>>;
 
 const workerIn = (
-  { namespace, data, taskQueue }: Place,
+  here: Place,
   registry = new Registry(),
   schedules: readonly DesiredSchedule[] | null = null,
-): Promise<BatchWorker> =>
-  startWorker({
-    brokers: inject("kafkaBrokers"),
-    retentionWarnHours: 24,
-    redisUrl: inject("redisUrl"),
-    temporalAddress: inject("temporalAddress"),
-    temporalNamespace: "default",
-    taskQueue,
-    dataDir: data.root,
-    namespace,
-    definitions,
-    searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-    schedules,
-    registry,
-    logger: pino({ level: "silent" }),
-  });
+): Promise<BatchWorker> => startWorkerIn(here, { definitions, registry, schedules });
 
 const startArchive = ({ namespace, taskQueue }: Place) =>
   client.workflow.start<typeof archiveStream>("archiveStream", {
@@ -479,7 +430,7 @@ describe("the schedules", () => {
 describe("a worker", () => {
   it("that is killed in the middle of an archive leaves work that another finishes; SIGTERM drains (invariant 13)", async () => {
     const here = await place();
-    const records = 450_000;
+    const records = 300_000;
     await produce(here.topic, 0, records, 1);
     const ports = [await freePort(), await freePort()] as const;
     const first = tideline(here, "worker", ["--no-schedules"], ports[0]);

@@ -1,35 +1,65 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import * as builders from "../../core/definition/builders.ts";
 import type { ComparedRows } from "../../core/proof/proof.ts";
+import * as proof from "../../core/proof/proof.ts";
+import * as budget from "../../core/query/budget.ts";
+import * as query from "../../core/query/query.ts";
+import * as work from "../../core/query/work.ts";
+import * as cells from "../../core/state/cells.ts";
+import * as compile from "../../core/state/compile.ts";
+import { bundleMutant } from "../../faults/mutants/bundle.ts";
 import { formulaPlants } from "../../faults/mutants/formulas.ts";
-import { testBuild } from "../../faults/mutants/test-build.ts";
+import type { Replacement } from "../../faults/mutants/test-build.ts";
+import * as proofAnswers from "../../serving/proof/proof-answers.ts";
+import * as events from "../../store/decode/events.ts";
+import * as duck from "../../store/duckdb/duck.ts";
+import * as plainRows from "../../store/duckdb/plain-rows.ts";
 import { repository } from "./protocol/modules.ts";
 
-/** A proof says "not equal" to every wrong formula of an answer: the program is built with one, and proven by itself. */
+/** A proof finds every wrong formula of an answer: the program is built with one, and proves its own answers. */
 
-let home: string;
-beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), "tideline-formulas-"));
-});
-afterAll(() => rm(home, { recursive: true, force: true }));
+/** Below the repository, so that a bundle finds the installed packages. */
+const folder = join(repository, ".tideline", `formulas-${process.pid}`);
+beforeAll(() => mkdir(folder, { recursive: true }));
+afterAll(() => rm(folder, { recursive: true, force: true }));
 
-async function loadProgram(folder: string) {
-  const load = <T>(file: string) => import(/* @vite-ignore */ `${folder}/${file}`) as Promise<T>;
-  return {
-    ...(await load<typeof import("../../core/definition/builders.ts")>("core/definition/builders.ts")),
-    ...(await load<typeof import("../../core/query/budget.ts")>("core/query/budget.ts")),
-    ...(await load<typeof import("../../core/state/cells.ts")>("core/state/cells.ts")),
-    ...(await load<typeof import("../../core/state/compile.ts")>("core/state/compile.ts")),
-    ...(await load<typeof import("../../core/proof/proof.ts")>("core/proof/proof.ts")),
-    ...(await load<typeof import("../../core/query/query.ts")>("core/query/query.ts")),
-    ...(await load<typeof import("../../core/query/work.ts")>("core/query/work.ts")),
-    ...(await load<typeof import("../../serving/proof/proof-answers.ts")>("serving/proof/proof-answers.ts")),
-    ...(await load<typeof import("../../store/duckdb/duck.ts")>("store/duckdb/duck.ts")),
-    ...(await load<typeof import("../../store/decode/events.ts")>("store/decode/events.ts")),
-    ...(await load<typeof import("../../store/duckdb/plain-rows.ts")>("store/duckdb/plain-rows.ts")),
-  };
+const MODULES = [
+  "core/definition/builders.ts",
+  "core/query/budget.ts",
+  "core/state/cells.ts",
+  "core/state/compile.ts",
+  "core/proof/proof.ts",
+  "core/query/query.ts",
+  "core/query/work.ts",
+  "serving/proof/proof-answers.ts",
+  "store/duckdb/duck.ts",
+  "store/decode/events.ts",
+  "store/duckdb/plain-rows.ts",
+] as const;
+
+/** The program as it is. */
+const program = {
+  ...builders,
+  ...budget,
+  ...cells,
+  ...compile,
+  ...proof,
+  ...query,
+  ...work,
+  ...proofAnswers,
+  ...duck,
+  ...events,
+  ...plainRows,
+};
+
+type Program = typeof program;
+
+async function mutantOf(plant: Replacement & { readonly name: string }): Promise<Program> {
+  const outfile = join(folder, `${plant.name}.mjs`);
+  await bundleMutant(MODULES, plant, outfile);
+  return (await import(/* @vite-ignore */ outfile)) as Program;
 }
 
 const DAY = Date.parse("2026-03-01T00:00:00Z");
@@ -50,8 +80,7 @@ const PLACES = [
 const SIZES = [9_007_199_254_740_991, 3_002_399_751_580_331, 2, 40, 900, 7];
 
 /** What a program's proof finds of its own answers over the same events, question by question. */
-async function proven(folder: string): Promise<ComparedRows[]> {
-  const program = await loadProgram(folder);
+async function proven(program: Program): Promise<ComparedRows[]> {
   const {
     avg,
     count,
@@ -152,15 +181,14 @@ async function proven(folder: string): Promise<ComparedRows[]> {
 }
 
 test("the program as it is is proven equal", async () => {
-  const found = await proven(repository);
+  const found = await proven(program);
   expect(found.flatMap(({ differences }) => differences)).toEqual([]);
   expect(found.map(({ rows }) => rows)).toEqual([3 * PLACES.length, 1, 1]);
 });
 
 describe("a wrong formula is found", () => {
   test.each(formulaPlants)("$name: $what", async (plant) => {
-    const folder = await testBuild([plant], join(home, plant.name));
-    const found = await proven(folder);
+    const found = await proven(await mutantOf(plant));
     expect(found.reduce((sum, { mismatches }) => sum + mismatches, 0)).toBeGreaterThan(0);
   });
 });

@@ -116,7 +116,7 @@ export const batchPlants: readonly Plant[] = [
     replace: "await this.#data.replace(name, JSON.stringify(Manifest.parse(manifest)));\n    return true;",
     necessary: true,
     scenarios: ["zombie-activity"],
-    seed: 1,
+    seed: 17,
   },
   {
     name: "restored-number-is-enough",
@@ -189,7 +189,7 @@ export const batchPlants: readonly Plant[] = [
     replace: "await stores.manifests.newest(generation);\n  const continues = previous !== null;",
     necessary: true,
     scenarios: ["zombie-activity"],
-    seed: 1,
+    seed: 3,
   },
   {
     name: "components-unknown",

@@ -120,7 +120,7 @@ export const decodingPlants: readonly Plant[] = [
     replace: "const width = 0n;",
     necessary: true,
     scenarios: ["speed-kill-before-apply", "rebalance-storm", "everything-killed"],
-    seed: 1,
+    seed: 2,
   },
   {
     name: "dedup-window-short",

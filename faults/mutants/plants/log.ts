@@ -92,7 +92,7 @@ export const logPlants: readonly Plant[] = [
     replace: "true",
     necessary: true,
     scenarios: ["transactions"],
-    seed: 1,
+    seed: 10,
   },
   {
     name: "abort-never-ends",

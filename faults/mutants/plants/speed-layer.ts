@@ -91,6 +91,7 @@ export const speedPlants: readonly Plant[] = [
     necessary: true,
     scenarios: ["redis-older-than-cut", "redis-power-loss"],
     seed: 1,
+    slow: true,
   },
   {
     name: "reseed-stale",
@@ -100,7 +101,7 @@ export const speedPlants: readonly Plant[] = [
     replace: "const cut = cutFromJson(manifest.base);",
     necessary: true,
     scenarios: ["redis-empty", "redis-older-than-cut"],
-    seed: 1,
+    seed: 25,
   },
   {
     name: "restored-behind-redis",
