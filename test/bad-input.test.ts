@@ -217,7 +217,7 @@ test("every record of both streams is counted, filtered, a duplicate or a reject
   expect(await peakMb(speed)).toBeLessThan(RSS_LIMIT_MB);
   // Not before: its schedules would refresh, after which the segments' ledgers cover less than the log.
   await tideline.start("worker");
-  await Promise.all(cases.map(({ view }) => tideline.refresh(view.name)));
+  await tideline.refresh(...cases.map(({ view }) => view.name));
   for (const { view, twin, log } of cases) {
     const { batchVersion } = await expectExact(view, twin, log);
     expect(batchVersion).toBeGreaterThan(0);

@@ -195,21 +195,21 @@ test("doctor names what does not run, then finds it healthy; the other commands 
 
   await Promise.all([tideline.start("speed"), tideline.start("worker"), tideline.start("serve")]);
   await tideline.run("schedules", "trigger", "settle-order-completed");
-  const quality = await until(
+  const served = async () => {
+    const answer = await fetch(`${tideline.apiUrl}/streams/order-completed/quality`);
+    const { spans } = (await answer.json()) as { spans: { records: number }[] };
+    return spans.map(({ records }) => records);
+  };
+  const archived = await until(
     "all is archived",
-    async () =>
-      JSON.parse((await tideline.run("streams", "quality", "order-completed", "--json")).stdout) as Record<
-        string,
-        number
-      >[],
-    (spans) => spans.reduce((sum, { records = 0 }) => sum + records, 0) === 1_203,
+    served,
+    (records) => records.reduce((sum, count) => sum + count, 0) === 1_203,
     SLOW_MS,
   );
+  const { stdout: printed } = await tideline.run("streams", "quality", "order-completed", "--json");
+  const quality = JSON.parse(printed) as { records: number; score: number }[];
   expect(quality.every(({ score }) => score === 1)).toBe(true);
-  const served = await fetch(`${tideline.apiUrl}/streams/order-completed/quality`);
-  expect(((await served.json()) as { spans: { records: number }[] }).spans.map(({ records }) => records)).toEqual(
-    quality.map(({ records }) => records),
-  );
+  expect(quality.map(({ records }) => records)).toEqual(archived);
   const healthy = await until("no problem", doctor, ({ healthy }) => healthy, SLOW_MS);
   expect(healthy.exitCode).toBe(0);
 

@@ -145,9 +145,9 @@ export class Installation {
     return (await response.json()) as Answer;
   }
 
-  /** Has the next version of a view published, and waits for it. */
-  async refresh(view: string): Promise<void> {
-    await this.run("settle", view);
+  /** Has the next versions of views published, each stream in one round, and waits for them. */
+  async refresh(...views: readonly string[]): Promise<void> {
+    await this.run("settle", ...views);
   }
 
   /** Everything that this installation has in Redis, gone in one step, as when Redis loses its disk. */

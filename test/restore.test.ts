@@ -99,12 +99,12 @@ async function restore(): Promise<void> {
 const versions = (answers: readonly Answer[]) => answers.map(({ position }) => position.version);
 
 test("after a restore with Redis ahead, as old, or empty every view is complete, grows, and equals the oracle", async () => {
-  for (const view of VIEWS) await tideline.refresh(view);
+  await tideline.refresh(...VIEWS);
   const { stdout } = await tideline.run("backup", backups, "--json");
   const { point } = JSON.parse(stdout) as { point: string };
   const bringRedisBack = await copyOf(redis, tideline.namespace);
   const before = await Promise.all(VIEWS.map((view) => tideline.ask(view)));
-  for (let round = 0; round < 2; round++) for (const view of VIEWS) await tideline.refresh(view);
+  for (let round = 0; round < 2; round++) await tideline.refresh(...VIEWS);
   const ahead = await Promise.all(VIEWS.map((view) => tideline.ask(view)));
   for (const [index, version] of versions(ahead).entries())
     expect(version).toBeGreaterThan(before[index]?.position.version ?? 0);
@@ -125,7 +125,7 @@ test("after a restore with Redis ahead, as old, or empty every view is complete,
   for (const role of ["speed", "serve", "worker"]) await tideline.restart(role);
   await underWay.result().catch(() => undefined);
   await requireExact();
-  for (const view of VIEWS) await tideline.refresh(view);
+  await tideline.refresh(...VIEWS);
   const again = await requireExact();
   for (const [index, version] of versions(again).entries())
     expect(version).toBeGreaterThan(before[index]?.batchVersion ?? 0);

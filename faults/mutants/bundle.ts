@@ -7,9 +7,10 @@ import { type Replacement, replaced } from "./test-build.ts";
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 
 /**
- * Writes these modules of the program and all that they import of it to one JavaScript file, with the text of one file replaced. It takes a
- * tenth of the time of a test build; but what the modules read beside them at run time, such as scripts of Redis, is not there. `outfile` has
- * to be below the repository, where installed packages are found. Throws when the text is not there exactly once.
+ * Writes these modules of the program and all that they import of it to one JavaScript file, with the text of one file
+ * replaced. That takes less time than a test build, but what the modules read at run time, such as scripts of Redis, is
+ * missing. `outfile` has to be below the repository, where installed packages are found. Throws when the text is not
+ * there exactly once.
  */
 export async function bundleMutant(
   modules: readonly string[],

@@ -219,7 +219,7 @@ describe.sequential("the shop, from Kafka to exact answers of every view", () =>
   });
 
   test("after a refresh from the batch version alone, and then across the seam", async () => {
-    await Promise.all(VIEWS.map((view) => tideline.refresh(view)));
+    await tideline.refresh(...VIEWS);
     for (const [{ view }, { batchVersion, position }] of await everythingIsExact()) {
       expect(batchVersion, view).toBe(1);
       expect(position.cut).toEqual(position.applied);
@@ -249,7 +249,7 @@ describe.sequential("the shop, from Kafka to exact answers of every view", () =>
     })();
     const sending = simulate("--from", noon, "--rate", "0.05", "--count", "300", "--seed", "2");
     await speed.kill("SIGKILL");
-    const refreshing = Promise.all(["revenue", "trending-products", "visits"].map((view) => tideline.refresh(view)));
+    const refreshing = tideline.refresh("revenue", "trending-products", "visits");
     await tideline.kill("worker");
     await tideline.emptyRedis();
     await Promise.all([speed.start(), tideline.restart("worker")]);

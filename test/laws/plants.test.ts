@@ -10,7 +10,8 @@ import { nightly } from "../tiers.ts";
 import { ownDatabase } from "./protocol/database.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
 import { plan, restores, rewritePlan } from "./protocol/plan.ts";
-import { Shore, World } from "./protocol/world.ts";
+import { Shore } from "./protocol/shore.ts";
+import { World } from "./protocol/world.ts";
 
 /**
  * The worlds of protocol.test.ts with a bug in the program: they find it. Here those that fall soon; TIDELINE_PLANTS=name,name tries others, or

@@ -4,7 +4,8 @@ import { nightly } from "../tiers.ts";
 import { ownDatabase } from "./protocol/database.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
 import { plan, restores, rewritePlan, troubles } from "./protocol/plan.ts";
-import { Shore, World } from "./protocol/world.ts";
+import { Shore } from "./protocol/shore.ts";
+import { World } from "./protocol/world.ts";
 
 /**
  * The protocol's own code, with the real scripts in the real Redis and with DuckDB, over a log in memory: two consumers, two refreshers, readers and

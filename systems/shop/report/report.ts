@@ -1,6 +1,5 @@
 import type { Report } from "tideline";
 import { REPORT_VIEWS, reportNumbers } from "./numbers.ts";
-import { pageOf } from "./page.ts";
 import { productsCsv } from "./products-csv.ts";
 import { summaryOf } from "./summary.ts";
 
@@ -8,6 +7,8 @@ import { summaryOf } from "./summary.ts";
 export const report: Report = {
   views: REPORT_VIEWS,
   async make(identity, source) {
+    // Charts and number formats take long to load, and every worker loads this file.
+    const { pageOf } = await import("./page.ts");
     const numbers = await reportNumbers(identity.pin, source);
     const summary = summaryOf(identity, numbers);
     return {
