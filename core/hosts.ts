@@ -1,6 +1,7 @@
 /**
- * Which Host header a server of ours accepts. Without a check a page elsewhere could read an API that listens on this machine alone: its name is
- * made to resolve to this machine's address (DNS rebinding), and to the browser the answers are the page's own. Such a request names the page's host.
+ * Which Host header a server of ours accepts. Without a check a page elsewhere could read an API that listens on this
+ * machine alone: its name is made to resolve to this machine's address (DNS rebinding), and to the browser the answers
+ * are the page's own. Such a request names the page's host.
  */
 
 /** Whether a request with this Host header may be answered. */
@@ -18,8 +19,9 @@ const IPV4 = /^\d+\.\d+\.\d+\.\d+$/;
 const NOT_IN_HOST = /[@/?#\\\s]/;
 
 /**
- * Returns the check of a rule. Addresses and localhost are always allowed, because no other page can have them for its name. Other names are allowed
- * if the rule has them, or if it has no list and the server listens for other machines: there a proxy or a network decides who reaches it.
+ * Returns the check of a rule. Addresses and localhost are always allowed, because no other page can have them for its
+ * name. Other names are allowed if the rule has them, or if it has no list and the server listens for other machines:
+ * there a proxy or a network decides who reaches it.
  */
 export function hostCheck({ listensOn, names }: HostRule): HostCheck {
   if (names === null ? !isLoopback(listensOn) : names.includes(ANY)) return () => true;
@@ -32,7 +34,10 @@ export function hostCheck({ listensOn, names }: HostRule): HostCheck {
   };
 }
 
-/** Returns the name or address in `host`, `host:port` or `[::1]:port`, in lower case, as browsers read it; null when there is none. */
+/**
+ * Returns the name or address in `host`, `host:port` or `[::1]:port`, in lower case, as browsers read it; null when
+ * there is none.
+ */
 export function hostnameIn(text: string): string | null {
   if (text === "" || NOT_IN_HOST.test(text) || !URL.canParse(`http://${text}`)) return null;
   return new URL(`http://${text}`).hostname.replace(/\.$/, "");

@@ -14,8 +14,8 @@ export const DAY_MS = 86_400_000;
 export const INTERVAL_FORMS = "a date, 2026-01-31, or an instant, 2026-01-31T12:00:00Z or epoch milliseconds; UTC";
 
 /**
- * The range that two texts mean. A date stands for its whole UTC day, so that as `to` it is included; an instant is where the range ends.
- * Throws BAD_REQUEST.
+ * The range that two texts mean. A date stands for its whole UTC day, so that as `to` it is included; an instant is
+ * where the range ends. Throws BAD_REQUEST.
  */
 export function parseInterval(from: string, to: string): TimeRange {
   const fromMs = timeOf("from", from);
@@ -25,7 +25,10 @@ export function parseInterval(from: string, to: string): TimeRange {
   return { fromMs, toMs };
 }
 
-/** `2026-01-01..2026-01-31` for whole days, the last of which is included; instants otherwise. `parseInterval` reads both sides back. */
+/**
+ * `2026-01-01..2026-01-31` for whole days, the last of which is included; instants otherwise. `parseInterval` reads
+ * both sides back.
+ */
 export function intervalName({ fromMs, toMs }: TimeRange): string {
   const whole = fromMs % DAY_MS === 0 && toMs % DAY_MS === 0;
   return whole ? `${dayOf(fromMs)}..${dayOf(toMs - 1)}` : `${iso(fromMs)}..${iso(toMs)}`;
@@ -47,7 +50,8 @@ export function wholeBuckets({ fromMs, toMs }: TimeRange, grainMs: number): Time
 }
 
 /**
- * Divides a range of whole buckets by UTC day: a bucket belongs to the day that it starts in. Buckets wider than a day make a piece each.
+ * Divides a range of whole buckets by UTC day: a bucket belongs to the day that it starts in. Buckets wider than a day
+ * make a piece each.
  */
 export function byDay({ fromMs, toMs }: TimeRange, grainMs: number): TimeRange[] {
   const pieces: TimeRange[] = [];

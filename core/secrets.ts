@@ -1,13 +1,16 @@
 /**
- * Keeps secrets out of everything that people and logs see: of a URL its user, password, query and fragment may be secret.
- * Pure: callers say which texts hold secrets.
+ * Keeps secrets out of everything that people and logs see: of a URL its user, password, query and fragment may be
+ * secret. Pure: callers say which texts hold secrets.
  */
 
 const MASK = "***";
 const SCHEME = /^\s*[a-z][a-z0-9+.-]*:\/\//i;
 /** Up to the last `@`, because a password that was not percent-encoded may hold one, and any other character. */
 const CREDENTIALS_IN_TEXT = /((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}:\/\/)[^\s"'<>]*@/gi;
-/** A shorter one would also be found in words that have nothing to do with it. Inside of a URL it is masked all the same. */
+/**
+ * A shorter one would also be found in words that have nothing to do with it. Inside of a URL it is masked all the
+ * same.
+ */
 const MIN_SECRET_LENGTH = 4;
 /** Parameters of a URL whose values are secrets. */
 const SECRET_PARAMETER = /pass|secret|token|auth|key|credential/i;
@@ -16,8 +19,8 @@ const SECRET_PARAMETER = /pass|secret|token|auth|key|credential/i;
 export type Mask = (text: string) => string;
 
 /**
- * Returns a URL for people: scheme, host, port and path. `***` stands for user and password, and for query and fragment. The text need not be
- * a valid URL: all before its last `@` counts as user and password.
+ * Returns a URL for people: scheme, host, port and path. `***` stands for user and password, and for query and
+ * fragment. The text need not be a valid URL: all before its last `@` counts as user and password.
  */
 export function shownUrl(text: string): string {
   const scheme = SCHEME.exec(text)?.[0] ?? "";
@@ -28,8 +31,8 @@ export function shownUrl(text: string): string {
 }
 
 /**
- * Returns a mask for the secrets of `urls`, as they stand there, decoded, percent-encoded and as an HTTP header carries them. The mask also
- * hides user and password of every other URL.
+ * Returns a mask for the secrets of `urls`, as they stand there, decoded, percent-encoded and as an HTTP header carries
+ * them. The mask also hides user and password of every other URL.
  */
 export function maskOf(urls: readonly string[]): Mask {
   const secrets = new Set(urls.flatMap(secretsOf).filter(({ length }) => length >= MIN_SECRET_LENGTH));
@@ -42,8 +45,8 @@ export function maskOf(urls: readonly string[]): Mask {
 }
 
 /**
- * Returns a value to log with all its texts masked. Of an error only type, code, message, stack and cause remain: clients hang the command that
- * failed onto it, with its arguments, or the URL that they were given.
+ * Returns a value to log with all its texts masked. Of an error only type, code, message, stack and cause remain:
+ * clients hang the command that failed onto it, with its arguments, or the URL that they were given.
  */
 export function maskedValue(value: unknown, mask: Mask): unknown {
   if (typeof value === "string") return mask(value);
@@ -69,7 +72,9 @@ function isPlain(value: object): boolean {
   return prototype === Object.prototype || prototype === null;
 }
 
-/** Returns a URL to ask, and the header that carries the user and password that stood in it: `fetch` takes no such URL. */
+/**
+ * Returns a URL to ask, and the header that carries the user and password that stood in it: `fetch` takes no such URL.
+ */
 export function separated(address: string | URL): {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;

@@ -38,16 +38,20 @@ export function bucketOf(time: EpochMs, grainMs: number): EpochMs {
 }
 
 /**
- * The instant that a text says, in epoch milliseconds; finer digits are cut off. Null when it says none, or names a day that there is not. Forms:
- * epoch milliseconds; an ISO 8601 date or date-time, also with a space for the T, lower-case letters or `UTC` for the Z, in UTC when it names
- * no zone; the date of a mail (RFC 2822, section 3.3), `Sun, 01 Mar 2026 08:02:00 +0000`.
+ * The instant that a text says, in epoch milliseconds; finer digits are cut off. Null when it says none, or names a day
+ * that there is not. Forms: epoch milliseconds; an ISO 8601 date or date-time, also with a space for the T, lower-case
+ * letters or `UTC` for the Z, in UTC when it names no zone; the date of a mail (RFC 2822, section 3.3), `Sun, 01 Mar
+ * 2026 08:02:00 +0000`.
  */
 export function parseTime(text: string): EpochMs | null {
   if (/^-?\d{1,15}$/.test(text)) return Number(text);
   return isoTime(text) ?? mailTime(text);
 }
 
-/** `parseTime` of a URL's parameter, where a plus sign that was not encoded arrives as a space: 2026-01-01T00:00:00 01:00. */
+/**
+ * `parseTime` of a URL's parameter, where a plus sign that was not encoded arrives as a space: 2026-01-01T00:00:00
+ * 01:00.
+ */
 export function parseUrlTime(text: string): EpochMs | null {
   return parseTime(text.replace(/(?<=:\d{2}\S*) (?=\d{2}(:?\d{2})?$)/, "+"));
 }
@@ -105,8 +109,8 @@ function zoneMs(zone = "Z"): number | null {
 }
 
 /**
- * An ISO 8601 date or date-time of a definition; of a day that there is not the day that JavaScript takes it for. Stored definitions depend on what
- * this returns, so it does not change when `parseTime` does.
+ * An ISO 8601 date or date-time of a definition; of a day that there is not the day that JavaScript takes it for.
+ * Stored definitions depend on what this returns, so it does not change when `parseTime` does.
  */
 function parseDateTime(text: string): EpochMs | null {
   if (!/^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$/.test(text)) return null;
@@ -124,8 +128,8 @@ function isDay(date: string): boolean {
 }
 
 /**
- * A bound of a definition's instants, the same in every process: in UTC when it names no zone. Besides ISO 8601 the other forms that
- * JavaScript reads: stored definitions must stay readable. Throws RangeError for what is no time.
+ * A bound of a definition's instants, the same in every process: in UTC when it names no zone. Besides ISO 8601 the
+ * other forms that JavaScript reads: stored definitions must stay readable. Throws RangeError for what is no time.
  */
 export function parseBound(text: string): EpochMs {
   const time = parseDateTime(text) ?? [zonedBound(text), text].map(Date.parse).find((one) => !Number.isNaN(one));

@@ -12,7 +12,9 @@ export interface PlantOutcome {
   readonly plant: string;
   readonly necessary: boolean;
   readonly seed: number;
-  /** `incomplete`: never wrong and never late, but more than a fifth of all answers said that they were not complete. */
+  /**
+   * `incomplete`: never wrong and never late, but more than a fifth of all answers said that they were not complete.
+   */
   readonly caught: "mismatch" | "wrong" | "lost time" | "incomplete" | "not caught";
   /** Until the first trouble was found, from the beginning of the load; null when there was none. */
   readonly seconds: number | null;
@@ -21,8 +23,9 @@ export interface PlantOutcome {
 }
 
 /**
- * Runs every plant in the harness, one after the other on the same servers: a test build with the bug, an installation of its own, and the scenarios
- * that the plant names (all of them when it names none), again and again until something is found or the time is up.
+ * Runs every plant in the harness, one after the other on the same servers: a test build with the bug, an installation
+ * of its own, and the scenarios that the plant names (all of them when it names none), again and again until something
+ * is found or the time is up.
  */
 export async function runPlants(
   plants: readonly Plant[],

@@ -33,7 +33,9 @@ export interface UpStep {
 
 export interface UpOptions {
   readonly home: string;
-  /** Settings of the roles that differ from those of this process, by variable. Servers that they name are not started. */
+  /**
+   * Settings of the roles that differ from those of this process, by variable. Servers that they name are not started.
+   */
   readonly env: Readonly<Record<string, string>>;
   readonly ports: Ports;
   /** A command that makes events, run beside the roles; null for none. */

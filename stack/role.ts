@@ -36,7 +36,10 @@ function thisTideline(): [string, ...string[]] {
   return [process.execPath, ...process.execArgv, ...(script === undefined ? [] : [script])];
 }
 
-/** Returns what a healthy role says fails again and again. Throws NotReadyYet when the role answers that it is not ready, with what it says fails. */
+/**
+ * Returns what a healthy role says fails again and again. Throws NotReadyYet when the role answers that it is not
+ * ready, with what it says fails.
+ */
 async function requireHealth(url: string, signal: AbortSignal): Promise<string[]> {
   const response = await fetch(url, { signal });
   const failing = failingIn(await response.text());

@@ -40,7 +40,9 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** A data directory of one process, which can die at any of its steps: from then on nothing works, not even tidying up. */
+/**
+ * A data directory of one process, which can die at any of its steps: from then on nothing works, not even tidying up.
+ */
 class MortalDirectory extends DataDirectory {
   #stepsLeft: number;
   /** Whoever publishes waits for this. */

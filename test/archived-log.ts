@@ -1,6 +1,9 @@
 import type { ArchiveEntry } from "../core/log/documents.ts";
 
-/** A partition's log as a function of its offsets, in SQL and here, so that an archive of it can be written quickly and checked. */
+/**
+ * A partition's log as a function of its offsets, in SQL and here, so that an archive of it can be written quickly and
+ * checked.
+ */
 
 export const isControl = (offset: string): string => `(${offset} % 7 = 3)`;
 export const isDuplicate = (offset: string): string => `(${offset} % 5 = 4)`;

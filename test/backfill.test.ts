@@ -136,7 +136,10 @@ interface Place {
   readonly target: ViewTarget;
 }
 
-/** An installation whose view has one version, with some events a day for `days` days: a delta and archive files for every 12 days or more. */
+/**
+ * An installation whose view has one version, with some events a day for `days` days: a delta and archive files for
+ * every 12 days or more.
+ */
 async function place(name: string, days: number, view: View = everything): Promise<Place> {
   const tideline = await Installation.open(name, { TIDELINE_VIEWS: folder });
   installations.push(tideline);
@@ -216,7 +219,10 @@ const hashOf = async (here: Place) =>
 const rowsIn = ({ stores }: Place, files: readonly { readonly file: string }[]) =>
   `read_parquet([${files.map(({ file }) => `'${stores.data.path(file)}'`).join(", ")}])`;
 
-/** Publishes a version whose state is what `select` makes of the newest one's rows, as a bug or a wrong hand would; the last files stay as they are. */
+/**
+ * Publishes a version whose state is what `select` makes of the newest one's rows, as a bug or a wrong hand would; the
+ * last files stay as they are.
+ */
 async function corrupt(here: Place, select: (rows: string) => string, kept = 0): Promise<void> {
   const { stores, target } = here;
   const held = await newest(here);
@@ -268,7 +274,8 @@ describe("a backfill", () => {
     const asked = ["--from", "2025-01-01", "--to", "2025-01-12"];
     await tideline.start("worker", { args: ["--no-schedules"] });
 
-    // The 6th: wrong values. The 9th: gone. The 11th: some that belong elsewhere. The 16th and the 28th are wrong too, but not asked for.
+    // The 6th: wrong values. The 9th: gone. The 11th: some that belong elsewhere. The 16th and the 28th are wrong too,
+    // but not asked for.
     await corrupt(here, (rows) =>
       [
         `SELECT * REPLACE (CASE WHEN ${inDay(5)} OR ${inDay(15)} THEN value + 1 ELSE value END AS value) FROM ${rows} WHERE NOT ${inDay(8)}`,

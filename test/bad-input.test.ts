@@ -25,8 +25,8 @@ import { type LogRecord, readLog } from "./log-oracle.ts";
 import { countedEvents, expectedRows, type OracleLedger, type Twin } from "./oracle.ts";
 
 /**
- * Invariant 12: whatever producers send, among good events in two streams, is counted, answered and refused exactly as a plain reading of the
- * same log says; nothing waits behind it, and memory stays bounded.
+ * Invariant 12: whatever producers send, among good events in two streams, is counted, answered and refused exactly as
+ * a plain reading of the same log says; nothing waits behind it, and memory stays bounded.
  */
 
 const brokers = inject("kafkaBrokers");

@@ -13,7 +13,10 @@ import { openApiDocument } from "../serving/openapi/openapi.ts";
 import { loadDefinitions } from "../store/definitions/definitions.ts";
 import { Installation } from "./installation.ts";
 
-/** What the documents say is done and compared: `docs/your-own-data.md` to the letter, the tables of the others by what the code has. */
+/**
+ * What the documents say is done and compared: `docs/your-own-data.md` to the letter, the tables of the others by what
+ * the code has.
+ */
 
 const documents = [
   ...(await readdir(".")).filter((name) => name.endsWith(".md")),

@@ -11,7 +11,9 @@ export function poolForTests(): () => DuckPool {
   return () => pool;
 }
 
-/** A DuckDB connection for the tests of a file or of a `describe`: asked for within a test, for it is not there before. */
+/**
+ * A DuckDB connection for the tests of a file or of a `describe`: asked for within a test, for it is not there before.
+ */
 export function duckForTests(options: Partial<DuckOptions> = {}): () => Duck {
   let pool: DuckPool;
   let duck: Duck;

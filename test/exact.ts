@@ -20,8 +20,8 @@ export function reaches({ complete, position }: Answer, log: OracleLog): boolean
 }
 
 /**
- * Is an answer exactly what the oracle says? Exact fields to the unit, quantiles within their error, distinct counts as PFCOUNT of one key that
- * every value was PFADDed to. `startOf` reads what the oracle calls a row's start.
+ * Is an answer exactly what the oracle says? Exact fields to the unit, quantiles within their error, distinct counts as
+ * PFCOUNT of one key that every value was PFADDed to. `startOf` reads what the oracle calls a row's start.
  */
 export async function expectRows(
   answer: Answer,

@@ -6,7 +6,10 @@ import type { SchemaSource } from "../store/registry/registry-schemas.ts";
 /** Of a registry that knows nothing: for records that are all JSON. */
 export const NO_SCHEMAS: SchemaSource = { lookup: async () => () => null };
 
-/** Values at successive offsets, as a fetch would give them. `gaps` are offsets that hold nothing (control records, compaction). */
+/**
+ * Values at successive offsets, as a fetch would give them. `gaps` are offsets that hold nothing (control records,
+ * compaction).
+ */
 export function fetchedOf(
   partition: number,
   from: bigint,

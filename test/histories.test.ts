@@ -16,7 +16,9 @@ interface Event extends Record<string, unknown> {
   readonly eventType: string;
 }
 
-/** The history of a report whose archive run has timed out, up to its next step: it asks again what there is to archive. */
+/**
+ * The history of a report whose archive run has timed out, up to its next step: it asks again what there is to archive.
+ */
 async function timedOutArchive(): Promise<{ events: Event[] }> {
   const recorded = JSON.parse(await readFile(join(folder, "dailyReport.fresh.json"), "utf8")) as { events: Event[] };
   const index = (what: string) => recorded.events.findIndex((event) => JSON.stringify(event).includes(what));
@@ -43,7 +45,10 @@ async function timedOutArchive(): Promise<{ events: Event[] }> {
   };
 }
 
-/** The history of a backfill of an earlier release of whose two days one was done and the other has failed, as it ended then: the run fails. */
+/**
+ * The history of a backfill of an earlier release of whose two days one was done and the other has failed, as it ended
+ * then: the run fails.
+ */
 async function failedDay(): Promise<{ events: Event[] }> {
   const { events } = JSON.parse(await readFile(join(folder, "backfillView.json"), "utf8")) as { events: Event[] };
   const scheduled = events.findIndex((event) => JSON.stringify(event).includes('"name":"backfillDay"'));

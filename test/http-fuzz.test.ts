@@ -8,8 +8,8 @@ import { Sea } from "./sea.ts";
 import { everything } from "./views.ts";
 
 /**
- * Requests made of the served OpenAPI document: valid, at the bounds, and hostile. Whatever is asked is answered in time, by what the document says
- * or by problem details, and never by an error of the server.
+ * Requests made of the served OpenAPI document: valid, at the bounds, and hostile. Whatever is asked is answered in
+ * time, by what the document says or by problem details, and never by an error of the server.
  */
 
 const SEED = Number(process.env.TIDELINE_TEST_SEED ?? Date.now() % 1_000_000);

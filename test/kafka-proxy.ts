@@ -1,7 +1,10 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
-/** Stands between a client and one Kafka broker, and can fall silent: connections stay open, and nothing is read or answered any more. */
+/**
+ * Stands between a client and one Kafka broker, and can fall silent: connections stay open, and nothing is read or
+ * answered any more.
+ */
 export class KafkaProxy {
   readonly brokers: string;
   readonly #server: Server;
@@ -15,7 +18,9 @@ export class KafkaProxy {
     this.brokers = `127.0.0.1:${port}`;
   }
 
-  /** Listens on a free port. The broker's own address becomes the proxy's in what it answers, so that clients stay here. */
+  /**
+   * Listens on a free port. The broker's own address becomes the proxy's in what it answers, so that clients stay here.
+   */
   static async open(brokers: string): Promise<KafkaProxy> {
     const [host = "", digits = ""] = brokers.split(":");
     const server = createServer();

@@ -8,8 +8,8 @@ export interface LogRecord extends OracleRecord {
 }
 
 /**
- * Reads a whole topic with kafkajs, so that the oracle shares no line with our reader. Offsets are as Kafka gives them; records of aborted
- * transactions are left out, as read-committed consumers see it.
+ * Reads a whole topic with kafkajs, so that the oracle shares no line with our reader. Offsets are as Kafka gives them;
+ * records of aborted transactions are left out, as read-committed consumers see it.
  */
 export async function readLog(brokers: string, topic: string): Promise<ReadonlyMap<number, readonly LogRecord[]>> {
   const kafka = new Kafka({ clientId: "oracle", brokers: brokers.split(","), logLevel: logLevel.NOTHING });

@@ -66,7 +66,10 @@ async function answerOf(topic: string, more: Partial<FetchQuestion> = {}) {
   return { answer, request, bytes: Buffer.from(answer.partitions[0]?.batches ?? []) };
 }
 
-/** Replaces a text by another of the same length in the file in which Kafka keeps a partition. Kafka sends it as it lies there. */
+/**
+ * Replaces a text by another of the same length in the file in which Kafka keeps a partition. Kafka sends it as it lies
+ * there.
+ */
 async function rewriteOnDisk(topic: string, partition: number, from: string, to: string): Promise<void> {
   const file = await open(join(inject("kafkaFolder"), `${topic}-${partition}`, "00000000000000000000.log"), "r+");
   const found = (await file.readFile()).indexOf(from);
@@ -215,8 +218,8 @@ describe("turns", () => {
 });
 
 /**
- * A broker that knows three requests. Of a topic's metadata it says that it leads partition 0 itself, and that the leader of partition 1 is away. The log of
- * each partition that it leads is [2, 7).
+ * A broker that knows three requests. Of a topic's metadata it says that it leads partition 0 itself, and that the
+ * leader of partition 1 is away. The log of each partition that it leads is [2, 7).
  */
 async function halfLed(topic: string): Promise<Server> {
   const server = createServer((socket) => {

@@ -3,8 +3,8 @@ import { isDeepStrictEqual } from "node:util";
 import type { GroupValue } from "../core/state/cells.ts";
 
 /**
- * The oracle: a plain fold of a log, in TypeScript, that shares nothing with the engine. No state, no merging, no SQL: it walks the records,
- * keeps every counted value, and computes each measure from all of its values at the end.
+ * The oracle: a plain fold of a log, in TypeScript, that shares nothing with the engine. No state, no merging, no SQL:
+ * it walks the records, keeps every counted value, and computes each measure from all of its values at the end.
  *
  * `E` is an event; `L` what is counted of it: the event itself, or its lines for a view with `each`.
  */
@@ -80,7 +80,10 @@ function decodeOnce<E, L>(twin: Twin<E, L>, record: OracleRecord): E | null {
   return found.event as E | null;
 }
 
-/** Every counted event of `log` below `applied` (a partition that it does not name: none), and what became of the others. */
+/**
+ * Every counted event of `log` below `applied` (a partition that it does not name: none), and what became of the
+ * others.
+ */
 export function countedEvents<E, L>(
   twin: Twin<E, L>,
   log: OracleLog,
@@ -124,7 +127,10 @@ export function tumbling(everyMs: number): Rows {
   return (timeMs) => [Math.floor(timeMs / everyMs) * everyMs];
 }
 
-/** Each row covers `windowMs` up to the end of its bucket: an event belongs to those that begin at its own bucket or later, and reach it. */
+/**
+ * Each row covers `windowMs` up to the end of its bucket: an event belongs to those that begin at its own bucket or
+ * later, and reach it.
+ */
 export function sliding(everyMs: number, windowMs: number): Rows {
   return (timeMs) => {
     const own = Math.floor(timeMs / everyMs) * everyMs;
@@ -159,7 +165,9 @@ export function expectedRows<E, L>(
   return new Map([...cells].map(([key, lines]) => [key, rowOf(twin, key, lines)]));
 }
 
-/** The sessions that a view must answer at `applied`, by `rowKey`: found by sorting all events of a group by their time. */
+/**
+ * The sessions that a view must answer at `applied`, by `rowKey`: found by sorting all events of a group by their time.
+ */
 export function expectedSessions<E, L>(
   twin: Twin<E, L>,
   log: OracleLog,
@@ -286,8 +294,9 @@ function quantilesOf<L>(
 }
 
 /**
- * Is a row what the oracle says? Everything exact to the unit; quantiles within their relative error of the exact nearest rank. Distinct
- * counts are left to the caller, who has a Redis to ask. Answers what differs, "" when nothing does.
+ * Is a row what the oracle says? Everything exact to the unit; quantiles within their relative error of the exact
+ * nearest rank. Distinct counts are left to the caller, who has a Redis to ask. Answers what differs, "" when nothing
+ * does.
  */
 export function differenceOf(row: Readonly<Record<string, unknown>>, want: OracleRow): string {
   const differences: string[] = [];

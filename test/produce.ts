@@ -22,8 +22,8 @@ export async function produce(brokers: string, topic: string, records: readonly 
 }
 
 /**
- * Orders as a bad network and careless producers deliver them: some twice (at once and a while later), some late, and some that are none.
- * The same for the same seed.
+ * Orders as a bad network and careless producers deliver them: some twice (at once and a while later), some late, and
+ * some that are none. The same for the same seed.
  */
 export function messyOrders(seed: number, count: number, nowMs: number): RawRecord[] {
   const make = ordersOf(seed);

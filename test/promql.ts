@@ -1,8 +1,8 @@
 const KEYWORDS = new Set(["and", "or", "unless", "bool", "offset"]);
 
 /**
- * The metrics that a PromQL expression names, and the labels that it selects, groups and matches by. Not a parser: it knows as much of the
- * language as our rules and dashboards use.
+ * The metrics that a PromQL expression names, and the labels that it selects, groups and matches by. Not a parser: it
+ * knows as much of the language as our rules and dashboards use.
  */
 export function metricsOf(expression: string): { readonly metrics: string[]; readonly labels: string[] } {
   const labels: string[] = [];
@@ -48,8 +48,8 @@ function labelsOf(text: string): Record<string, string> {
 const RULE = /^(max|min) by \(([^)]*)\) \(([a-zA-Z_:][\w:]*)(?:\{([^}]*)\})?\) (==|>|<) (\S+)$/;
 
 /**
- * The label sets for which a rule holds now: of rules of the form `max by (labels) (metric{label!="x"}) == 1`, which need no history. Throws for
- * any other.
+ * The label sets for which a rule holds now: of rules of the form `max by (labels) (metric{label!="x"}) == 1`, which
+ * need no history. Throws for any other.
  */
 export function firing(expression: string, samples: readonly Sample[]): Record<string, string>[] {
   const match = RULE.exec(expression.trim());

@@ -9,7 +9,10 @@ for _, name in ipairs(redis.call('KEYS', ARGV[1])) do
 end
 return found`;
 
-/** Takes a copy of everything that a Redis holds under a namespace; what it answers brings that back, as a Redis that was restored from a copy. */
+/**
+ * Takes a copy of everything that a Redis holds under a namespace; what it answers brings that back, as a Redis that
+ * was restored from a copy.
+ */
 export async function copyOf(redis: TidelineRedis, namespace: string): Promise<() => Promise<void>> {
   const pattern = `*${namespace}*`;
   const held = (await redis.callBuffer("EVAL", DUMP_ALL, 0, pattern)) as Buffer[];

@@ -88,7 +88,10 @@ export interface Sale {
   readonly items: readonly { readonly sku: string; readonly quantity: number; readonly unit_cents: number }[];
 }
 
-/** The n-th sale of a day: products, amounts and hours in all variety, and a name that is dangerous in HTML and in a spreadsheet. */
+/**
+ * The n-th sale of a day: products, amounts and hours in all variety, and a name that is dangerous in HTML and in a
+ * spreadsheet.
+ */
 export function sale(day: number, n: number): Sale {
   const items = Array.from({ length: 1 + (n % 3) }, (_, line) => ({
     sku: (n + line) % 50 === 0 ? `=1+1<b>"x"&` : `sku-${(n * 7 + line * 13) % 180}`,

@@ -46,7 +46,10 @@ export function failuresOf(namespace: string): [Pick<Failures, "write">, () => v
   return [{ write }, () => redis.disconnect()];
 }
 
-/** All layers over some views in this process, on the shared servers: events go in, refreshes happen when a test says so. */
+/**
+ * All layers over some views in this process, on the shared servers: events go in, refreshes happen when a test says
+ * so.
+ */
 export class Sea {
   readonly namespace = `sea-${randomUUID().slice(0, 8)}`;
   dataDir = "";

@@ -30,7 +30,10 @@ interface Shared {
 
 const held = globalThis as { tidelineTestServers?: { tiers: number; readonly shared: Promise<Shared> } };
 
-/** One Kafka, one Redis and one Temporal for all test files, on free ports, gone afterwards. Files keep apart by their namespace. */
+/**
+ * One Kafka, one Redis and one Temporal for all test files, on free ports, gone afterwards. Files keep apart by their
+ * namespace.
+ */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   held.tidelineTestServers ??= { tiers: 0, shared: start() };
   const running = held.tidelineTestServers;

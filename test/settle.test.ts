@@ -155,7 +155,8 @@ test("whoever asks while a run is under way gets a round that begins after that"
   try {
     await produce(brokers, here.topic, orders(0, 200));
     const run = await start(here);
-    // Accepted before the worker has done anything, or in the middle of its round: never lost, and never of the first cut alone.
+    // Accepted before the worker has done anything, or in the middle of its round: never lost, and never of the first
+    // cut alone.
     await expect.poll(async () => (await run.fetchHistory()).events?.length).toBeGreaterThan(5);
     await produce(brokers, here.topic, orders(200, 260));
     const asked = await ask(here);

@@ -4,8 +4,8 @@ import type { Twin } from "./oracle.ts";
 import { type Order, revenueTwin } from "./revenue-twin.ts";
 
 /**
- * What the shop's views say, in plain TypeScript; and how its records are read without our decoder: JSON as it is, Avro by schemas that are written
- * out here by hand.
+ * What the shop's views say, in plain TypeScript; and how its records are read without our decoder: JSON as it is, Avro
+ * by schemas that are written out here by hand.
  */
 
 interface CompletedOrder extends Order {

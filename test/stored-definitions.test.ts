@@ -33,7 +33,10 @@ function definitions(...views: View[]): Definitions {
   return { views: new Map(all), streams: new Map([[sales.name, sales]]) };
 }
 
-/** A directory in which `takings` is served by a generation with this definition and these components, under a hash that this release does not give it. */
+/**
+ * A directory in which `takings` is served by a generation with this definition and these components, under a hash that
+ * this release does not give it.
+ */
 async function written({ definition = (text: string) => text, components = (text: string) => text } = {}) {
   const data = new DataDirectory(join(home, String(++homes)));
   const before = definitions(hourly("takings"), hourly("others"));

@@ -14,8 +14,8 @@ import { messyOrders, produce } from "./produce.ts";
 import { firing, samplesOf } from "./promql.ts";
 
 /**
- * Four things that never get on, one of each kind, on real servers: each is a named problem wherever people and programs look, and is gone when
- * it has been mended.
+ * Four things that never get on, one of each kind, on real servers: each is a named problem wherever people and
+ * programs look, and is gone when it has been mended.
  */
 
 const brokers = inject("kafkaBrokers");
@@ -128,7 +128,8 @@ test("a lane, a view, a schedule and a workflow task that fail again and again a
   );
   await archive.result();
 
-  // The lane: what it reads of its view is no hash. The view and the schedule: their topic is another one. The workflow: no worker knows it.
+  // The lane: what it reads of its view is no hash. The view and the schedule: their topic is another one. The
+  // workflow: no worker knows it.
   await tideline.stop("speed");
   await redis.set(mark, "not a hash");
   const topic = tideline.topic("user-activity");

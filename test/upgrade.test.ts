@@ -15,8 +15,8 @@ import { produce } from "./produce.ts";
 import { DEFINITIONS, READINGS, Release, unpackHome } from "./releases/release.ts";
 
 /**
- * The release before was ended in the middle of its work (test/releases/record.ts). `tideline up` of this one starts on all that it had stored: Kafka's log,
- * Redis, Temporal with schedules and runs in flight, and the data directory.
+ * The release before was ended in the middle of its work (test/releases/record.ts). `tideline up` of this one starts on
+ * all that it had stored: Kafka's log, Redis, Temporal with schedules and runs in flight, and the data directory.
  */
 
 const releases = join(process.cwd(), "test", "releases");

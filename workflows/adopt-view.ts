@@ -24,9 +24,10 @@ const TRIES = 60;
 const activities = proxyActivities<Activities>(STEP);
 
 /**
- * Brings a changed view into service: its new generation is built from the archive beside the one that is served, follows the log until it
- * is as fresh, is compared with it at one cut, and then takes its place by one record. A served generation that is frozen (another release computed it)
- * does not grow and is not compared: the next one takes its place once it has reached its cut.
+ * Brings a changed view into service: its new generation is built from the archive beside the one that is served,
+ * follows the log until it is as fresh, is compared with it at one cut, and then takes its place by one record. A
+ * served generation that is frozen (another release computed it) does not grow and is not compared: the next one takes
+ * its place once it has reached its cut.
  */
 export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResult> {
   label({ kind: "adopt", view });

@@ -16,9 +16,10 @@ import { inParallel } from "./shared/parallel.ts";
 import { label, runStartedMs, STEP, secondsSince, stepFailure } from "./shared/run.ts";
 
 /**
- * What a backfill is started with, from Temporal's UI too: `{ "view": "revenue", "from": "2026-01-01", "to": "2026-01-31" }`, under the
- * id `backfill/revenue/2026-01-01..2026-01-31` (with `<namespace>/` before it in an installation that has one), so that it runs once at a
- * time. Started again after it was terminated or cancelled, it goes on where it was.
+ * What a backfill is started with, from Temporal's UI too: `{ "view": "revenue", "from": "2026-01-01", "to":
+ * "2026-01-31" }`, under the id `backfill/revenue/2026-01-01..2026-01-31` (with `<namespace>/` before it in an
+ * installation that has one), so that it runs once at a time. Started again after it was terminated or cancelled, it
+ * goes on where it was.
  */
 export interface BackfillViewInput {
   readonly view: string;
@@ -69,8 +70,8 @@ const activities = proxyActivities<Activities>(STEP);
 
 /**
  * Recomputes a view's buckets in an interval of event time from the archive, and publishes those days that are not what
- * the newest version holds. Returns which days those were, and which could not be recomputed. A day that fails does not keep the
- * others from being published; the run itself fails when all days do, or too many.
+ * the newest version holds. Returns which days those were, and which could not be recomputed. A day that fails does not
+ * keep the others from being published; the run itself fails when all days do, or too many.
  */
 export async function backfillView(input: BackfillViewInput): Promise<BackfillViewResult> {
   requireInput(input);

@@ -19,8 +19,9 @@ export interface CompactArchiveResult {
 const { planCompaction, mergeEntries, sweepArchive } = proxyActivities<Activities>(STEP);
 
 /**
- * Merges small archive files of a stream into larger ones, one activity a file, until there is nothing left that is worth
- * it. A merge that fails, because a file is damaged, does not keep the others from being done; the run fails at its end.
+ * Merges small archive files of a stream into larger ones, one activity a file, until there is nothing left that is
+ * worth it. A merge that fails, because a file is damaged, does not keep the others from being done; the run fails at
+ * its end.
  */
 export async function compactArchive({ stream, done }: CompactArchiveInput): Promise<CompactArchiveResult> {
   label({ kind: "compact-archive", stream });

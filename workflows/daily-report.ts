@@ -19,8 +19,8 @@ import { label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
 import { startAside, startOrJoin } from "./shared/start-or-join.ts";
 
 /**
- * What a report is started with, from Temporal's UI too: `{ "date": "2026-01-01" }`, under the id `report/daily/2026-01-01` (with `<namespace>/`
- * before it in an installation that has one).
+ * What a report is started with, from Temporal's UI too: `{ "date": "2026-01-01" }`, under the id
+ * `report/daily/2026-01-01` (with `<namespace>/` before it in an installation that has one).
  */
 export interface DailyReportInput {
   /** The UTC day that is reported on. */
@@ -51,15 +51,18 @@ export const reportProgress = defineQuery<ReportProgress>("reportProgress");
 const DELIVERY_HOUR_MS = 8 * 3_600_000;
 const activities = proxyActivities<Activities>(STEP);
 
-/** What the schedule's run of that time is to do: the UTC day before, delivered at 08:00. The time is the scheduled one, however late the run is. */
+/**
+ * What the schedule's run of that time is to do: the UTC day before, delivered at 08:00. The time is the scheduled one,
+ * however late the run is.
+ */
 export function nightlyReport(scheduledMs: number): DailyReportInput {
   const midnight = bucketOf(scheduledMs, DAY_MS);
   return { date: dayOf(midnight - DAY_MS), deliverAt: new Date(midnight + DELIVERY_HOUR_MS).toISOString() };
 }
 
 /**
- * Computes the report of a UTC day and sees to its delivery. The first run archives what the log holds and fixes those positions as an edition;
- * later runs compute that edition again, to the byte.
+ * Computes the report of a UTC day and sees to its delivery. The first run archives what the log holds and fixes those
+ * positions as an edition; later runs compute that edition again, to the byte.
  */
 export async function dailyReport(input: DailyReportInput): Promise<DailyReportResult> {
   const { date, fresh, deliver, deliverAtMs } = checked(input);

@@ -18,7 +18,10 @@ const { mailReport } = proxyActivities<Activities>({
   scheduleToCloseTimeout: "1 day",
 });
 
-/** Mails the newest edition of a day's report when its time has come. One at a time for each day, so that two do not mail the same edition. */
+/**
+ * Mails the newest edition of a day's report when its time has come. One at a time for each day, so that two do not
+ * mail the same edition.
+ */
 export async function deliverReport({ date, atMs = 0 }: DeliverReportInput): Promise<Delivered> {
   label({ kind: "delivery" });
   let told = false;

@@ -19,7 +19,10 @@ export interface ProveViewsResult {
 const SAMPLE = 24;
 const { listProvable, proveView } = proxyActivities<Activities>(STEP);
 
-/** Compares answers of every view with the raw log, at some times of each, one view after the other: the API proves one at a time. */
+/**
+ * Compares answers of every view with the raw log, at some times of each, one view after the other: the API proves one
+ * at a time.
+ */
 export async function proveViews({ views, sample = SAMPLE }: ProveViewsInput = {}): Promise<ProveViewsResult> {
   label({ kind: "prove" });
   const wanted = views ?? (await listProvable.executeWithOptions({ summary: "every view" }, []));

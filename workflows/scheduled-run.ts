@@ -81,7 +81,10 @@ function scheduledMs(): number {
   );
 }
 
-/** A view is what is served of it; its other generations are kept up to date under names of their own, and a changed definition is adopted. */
+/**
+ * A view is what is served of it; its other generations are kept up to date under names of their own, and a changed
+ * definition is adopted.
+ */
 async function refreshGenerations(view: string, namespace: string) {
   const { others, adopt } = await listGenerations.executeWithOptions({ summary: "generations" }, [{ view }]);
   if (adopt) await startAside({ workflow: adoptView, namespace, kind: "adopt", target: view, input: { view } });

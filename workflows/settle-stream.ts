@@ -16,8 +16,8 @@ import { label, STEP, secondsSince } from "./shared/run.ts";
 import { startNamed } from "./shared/start-or-join.ts";
 
 /**
- * What a settlement is started with, from Temporal's UI too: `{ "stream": "orders" }`, under the id `settle/orders`. With `views` (names of views, or of
- * their generations) only those are settled.
+ * What a settlement is started with, from Temporal's UI too: `{ "stream": "orders" }`, under the id `settle/orders`.
+ * With `views` (names of views, or of their generations) only those are settled.
  */
 export interface SettleStreamInput {
   readonly stream: string;
@@ -33,7 +33,10 @@ export interface SettleStreamResult {
   readonly seconds: number;
 }
 
-/** Asks a run under way for one more round, which begins after this; resolves when that round has ended. Starts a run when there is none. */
+/**
+ * Asks a run under way for one more round, which begins after this; resolves when that round has ended. Starts a run
+ * when there is none.
+ */
 export const settle = defineUpdate<SettleStreamResult, [{ readonly views?: readonly string[] }]>("settle");
 
 /** Readers of a version may take so long before its files are deleted, which happens two versions later. */
@@ -54,8 +57,8 @@ interface Wish {
 }
 
 /**
- * Settles a stream: archives what is new, and publishes the next version of every view that reads it. One view that fails keeps its version and fails
- * nobody else; the run fails at its end and names it.
+ * Settles a stream: archives what is new, and publishes the next version of every view that reads it. One view that
+ * fails keeps its version and fails nobody else; the run fails at its end and names it.
  */
 export async function settleStream({ stream, views }: SettleStreamInput): Promise<SettleStreamResult> {
   label({ kind: "settle", stream });

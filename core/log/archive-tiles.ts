@@ -13,9 +13,10 @@ export type ArchiveTiles =
   | { readonly ok: false; readonly misfit: Pick<Misfit, "kind" | "expected" | "found"> };
 
 /**
- * Which entries of a partition are read (invariant 1): from each position the longest merged one that begins there, or else the archiver's.
- * Merged entries lie apart or inside each other (`planMerges`), so whatever a merged one contains is not needed, and what nothing contains
- * has to be read. An archiver that slept may publish under a position that has long been merged: a merged entry has precedence.
+ * Which entries of a partition are read (invariant 1): from each position the longest merged one that begins there, or
+ * else the archiver's. Merged entries lie apart or inside each other (`planMerges`), so whatever a merged one contains
+ * is not needed, and what nothing contains has to be read. An archiver that slept may publish under a position that has
+ * long been merged: a merged entry has precedence.
  */
 export function tileArchive(archived: readonly ArchiveEntry[], merged: readonly MergedEntry[]): ArchiveTiles {
   const longest = new Map<string, MergedEntry>();

@@ -1,7 +1,10 @@
 import { z } from "zod";
 import { type Cut, cutFromJson, cutToJson } from "./position.ts";
 
-/** The position that an answer belongs to: exactly the log below `applied`, of which the part below `cut` came from `version`. */
+/**
+ * The position that an answer belongs to: exactly the log below `applied`, of which the part below `cut` came from
+ * `version`.
+ */
 export interface AsOf {
   readonly generation: string;
   readonly version: number;

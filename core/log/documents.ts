@@ -1,8 +1,9 @@
 import { z } from "zod";
 
 /**
- * The durable documents, as JSON. Positions are decimal text. Everything in Redis can be lost; these cannot. Archive entries and manifests may have
- * fields that are not known here: so a release can be put back after a later one has added an optional field.
+ * The durable documents, as JSON. Positions are decimal text. Everything in Redis can be lost; these cannot. Archive
+ * entries and manifests may have fields that are not known here: so a release can be put back after a later one has
+ * added an optional field.
  */
 
 const offset = z.string().regex(/^\d{1,19}$/);
@@ -12,7 +13,10 @@ const cut = z.record(z.string().regex(/^\d+$/), offset);
 export const LogMark = z.object({
   /** Of the last record. */
   offset,
-  /** 16 hexadecimal digits of SHA-256 over the record's key and value; empty when there was no record below, and only the epoch counts. */
+  /**
+   * 16 hexadecimal digits of SHA-256 over the record's key and value; empty when there was no record below, and only
+   * the epoch counts.
+   */
   hash: z.string(),
   /** Of the last batch below the position, which may hold no record; -1 when unknown. */
   leaderEpoch: z.int(),
@@ -46,7 +50,10 @@ export const ArchiveEntry = z.object({
 });
 export type ArchiveEntry = z.infer<typeof ArchiveEntry>;
 
-/** An entry that stands for whole successive entries, created exclusively under its span. They go some time after it was made. */
+/**
+ * An entry that stands for whole successive entries, created exclusively under its span. They go some time after it was
+ * made.
+ */
 export const MergedEntry = ArchiveEntry.extend({ createdAtMs: z.int() });
 export type MergedEntry = z.infer<typeof MergedEntry>;
 
@@ -55,8 +62,9 @@ export function isMerged(entry: Pick<ArchiveEntry, "from"> | MergedEntry): entry
 }
 
 /**
- * That people took a log for the continuation of a partition's archive although it differs from it, created exclusively under its number. The
- * one with the highest number counts. What is archived stays; offsets of this log below `from` are not read.
+ * That people took a log for the continuation of a partition's archive although it differs from it, created exclusively
+ * under its number. The one with the highest number counts. What is archived stays; offsets of this log below `from`
+ * are not read.
  */
 export const LogContinuation = z.strictObject({
   number: z.int().min(1),
@@ -89,7 +97,10 @@ export const LedgerDocument = z.object({
   filtered: z.int().min(0),
 });
 
-/** A batch view version, created exclusively under its number. Version 0 (genesis) fixes where the log begins for this generation. */
+/**
+ * A batch view version, created exclusively under its number. Version 0 (genesis) fixes where the log begins for this
+ * generation.
+ */
 export const Manifest = z.object({
   generation: z.string(),
   version: z.int().min(0),
@@ -109,8 +120,9 @@ export const Manifest = z.object({
 export type Manifest = z.infer<typeof Manifest>;
 
 /**
- * Which components the state of a generation is made of. A release that makes the same definition of other components cannot read that state. Absent for
- * generations of earlier releases, whose components were those of the first release that writes it.
+ * Which components the state of a generation is made of. A release that makes the same definition of other components
+ * cannot read that state. Absent for generations of earlier releases, whose components were those of the first release
+ * that writes it.
  */
 export const StateComponents = z.object({
   components: z.array(z.object({ key: z.string(), form: z.string(), merge: z.string() })),
@@ -145,8 +157,8 @@ export const BackfillVerdict = z.strictObject({
 export type BackfillVerdict = z.infer<typeof BackfillVerdict>;
 
 /**
- * Which generation of a view answers: created exclusively under its number, and the newest holds. `held` is set when people chose it: it
- * then stays until they choose again, or the definition becomes yet another one than `over`.
+ * Which generation of a view answers: created exclusively under its number, and the newest holds. `held` is set when
+ * people chose it: it then stays until they choose again, or the definition becomes yet another one than `over`.
  */
 export const ServingRecord = z.strictObject({
   view: z.string(),
@@ -160,11 +172,17 @@ export const ServingRecord = z.strictObject({
 });
 export type ServingRecord = z.infer<typeof ServingRecord>;
 
-/** How many refreshes in a row found that the speed layer had counted the same span, `[the version's cut, to)`, otherwise than the archive. */
+/**
+ * How many refreshes in a row found that the speed layer had counted the same span, `[the version's cut, to)`,
+ * otherwise than the archive.
+ */
 export const Unbalanced = z.strictObject({ version: z.int().min(0), to: cut, failures: z.int().min(1) });
 export type Unbalanced = z.infer<typeof Unbalanced>;
 
-/** That a generation's live state was dropped, because it differed from the archive in the span above, to be read again from the log. */
+/**
+ * That a generation's live state was dropped, because it differed from the archive in the span above, to be read again
+ * from the log.
+ */
 export const LiveReset = z.strictObject({ version: z.int().min(0), to: cut, message: z.string(), atMs: z.int() });
 export type LiveReset = z.infer<typeof LiveReset>;
 
@@ -172,8 +190,8 @@ export type LiveReset = z.infer<typeof LiveReset>;
 export const Mark = z.strictObject({ atMs: z.int() });
 
 /**
- * What an edition of a report holds for, fixed before anything is computed: from the same definitions and the same span of the log
- * come the same numbers, whenever they are computed.
+ * What an edition of a report holds for, fixed before anything is computed: from the same definitions and the same span
+ * of the log come the same numbers, whenever they are computed.
  */
 export const ReportPin = z.strictObject({
   fromMs: z.int(),

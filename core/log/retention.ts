@@ -33,9 +33,10 @@ export interface RetentionRisk {
 }
 
 /**
- * When Kafka may delete something that is still needed; null when it will not. A segment goes when its youngest record is older than
- * `retention.ms`, or when what comes after it is still `retention.bytes` (Kafka's topic settings), so both times are what is left at least: by age from
- * the record itself, by size at the higher of two rates, that since the log's start and that since the record.
+ * When Kafka may delete something that is still needed; null when it will not. A segment goes when its youngest record
+ * is older than `retention.ms`, or when what comes after it is still `retention.bytes` (Kafka's topic settings), so
+ * both times are what is left at least: by age from the record itself, by size at the higher of two rates, that since
+ * the log's start and that since the record.
  */
 export function retentionRisk(
   limits: RetentionLimits,

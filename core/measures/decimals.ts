@@ -7,8 +7,8 @@ import { scaleOfSql } from "../numbers/scale.ts";
 import { type Measure, type Presented, presentInteger, type ScaleOf } from "./measure.ts";
 
 /**
- * Fields of `decimal` are kept and merged as integers of 10^-scale units. Here is how they become decimals again when they are presented. State, SQL
- * and the order of rows know the integers only.
+ * Fields of `decimal` are kept and merged as integers of 10^-scale units. Here is how they become decimals again when
+ * they are presented. State, SQL and the order of rows know the integers only.
  */
 
 /** An integer of 10^-scale units as a decimal number with all its places: 1230 with scale 2 is "12.30". */
@@ -22,7 +22,10 @@ export function decimalText(units: bigint, scale: number): string {
 const EXACT_DIGITS = 15;
 const MOST_EXACT = 10n ** BigInt(EXACT_DIGITS);
 
-/** An integer of 10^-scale units for an answer: a number while a double has all of its digits, else its text. Null for none. */
+/**
+ * An integer of 10^-scale units for an answer: a number while a double has all of its digits, else its text. Null for
+ * none.
+ */
 export function presentDecimal(units: bigint | undefined, scale: number): Presented {
   if (units === undefined || scale === 0) return presentInteger(units);
   const text = decimalText(units, scale);
@@ -49,7 +52,10 @@ interface Read {
   readonly each: string | null;
 }
 
-/** The places of an expression over a stream's events, or with `each` over its lines; 0 where it has none, or that is not certain. */
+/**
+ * The places of an expression over a stream's events, or with `each` over its lines; 0 where it has none, or that is
+ * not certain.
+ */
 function scaleOver({ stream, each }: Read): ScaleOf {
   const fields: Readonly<Record<string, Field>> = stream?.fields ?? {};
   const list = each === null ? undefined : fields[each]?.spec;
@@ -70,7 +76,10 @@ function named<V>(record: Readonly<Record<string, V>>, name: string): V | undefi
   return record[name] ?? Object.entries(record).find(([one]) => one.toLowerCase() === lower)?.[1];
 }
 
-/** A view whose measures are answered in the units of the decimal fields that they read. Definitions may be wrong in any way here. */
+/**
+ * A view whose measures are answered in the units of the decimal fields that they read. Definitions may be wrong in any
+ * way here.
+ */
 export function withDecimals<V extends Read & { readonly measures: Readonly<Record<string, Measure>> }>(view: V): V {
   const { measures } = view;
   if (typeof measures !== "object" || measures === null) return view;

@@ -1,8 +1,9 @@
 import type { Presented } from "./measure.ts";
 
 /**
- * The order of an answer's rows by one column: null last in both directions; numbers, also those that are presented as text, by value and before other
- * text; text by code point. It is total: only equal values compare as 0, so "007" and "7" have an order of their own.
+ * The order of an answer's rows by one column: null last in both directions; numbers, also those that are presented as
+ * text, by value and before other text; text by code point. It is total: only equal values compare as 0, so "007" and
+ * "7" have an order of their own.
  */
 export function comparePresented(a: Presented, b: Presented, descending: boolean): number {
   if (a === null || b === null) return a === b ? 0 : a === null ? 1 : -1;

@@ -1,8 +1,8 @@
 import type { PlainFound, PlainTerms, Presented } from "./measure.ts";
 
 /**
- * How a proof presents what DuckDB found. None of these formulas is an answer's: a wrong one there has to differ from what is computed here, so
- * nothing is imported from where answers are made.
+ * How a proof presents what DuckDB found. None of these formulas is an answer's: a wrong one there has to differ from
+ * what is computed here, so nothing is imported from where answers are made.
  */
 
 /** An integer aggregate; DuckDB gives narrow types as numbers and wide ones as bigint. */
@@ -24,7 +24,10 @@ export function plainUnits(scale: number): bigint {
   return BigInt(`1${"0".repeat(scale)}`);
 }
 
-/** So many units of a decimal number: with fifteen digits at most all readers of JSON keep it as a number, else it is text. */
+/**
+ * So many units of a decimal number: with fifteen digits at most all readers of JSON keep it as a number, else it is
+ * text.
+ */
 export function plainDecimal(units: bigint | undefined, scale: number): number | string | null {
   if (units === undefined || scale === 0) return plainPresented(units);
   const written = plainDecimalText(String(units), scale);
@@ -61,8 +64,8 @@ export function plainTermsOf(value: Presented): PlainTerms | null {
 }
 
 /**
- * A quotient as the nearest double: its decimal digits are written down as far as two neighbouring doubles could be told apart, and a last one for
- * what follows, and the language reads them. Null for a division by zero.
+ * A quotient as the nearest double: its decimal digits are written down as far as two neighbouring doubles could be
+ * told apart, and a last one for what follows, and the language reads them. Null for a division by zero.
  */
 export function plainQuotient([over, under]: PlainTerms): number | null {
   if (under === 0n) return null;

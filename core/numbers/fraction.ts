@@ -22,7 +22,10 @@ export function fractionOfDouble(value: number): Fraction | null {
   return { over: BigInt(over), under };
 }
 
-/** The exact value of a decimal number as it is written, 0.07 or 7e-2; null for what is none. Exponents have at most three digits. */
+/**
+ * The exact value of a decimal number as it is written, 0.07 or 7e-2; null for what is none. Exponents have at most
+ * three digits.
+ */
 export function fractionOfText(text: string): Fraction | null {
   const [, sign = "", whole = "", decimals = "", exponent = "0"] =
     /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?$/.exec(text) ?? [];
@@ -42,7 +45,10 @@ export function divide(top: Fraction, bottom: Fraction): Fraction | null {
 /** Two more bits than a double keeps: one to round by, and one that says whether anything follows. */
 const KEPT_BITS = 55;
 
-/** The double that is nearest to a fraction, and of two that are as near the even one (IEEE 754). Not for values below 2^-1000. */
+/**
+ * The double that is nearest to a fraction, and of two that are as near the even one (IEEE 754). Not for values below
+ * 2^-1000.
+ */
 export function nearestDouble({ over, under }: Fraction): number {
   const size = over < 0n ? -over : over;
   const shift = KEPT_BITS - (bitsOf(size) - bitsOf(under));

@@ -1,7 +1,8 @@
 /**
- * HyperLogLog with the parameters of Redis (16,384 registers of 6 bits), so that a sketch can move between Redis, Parquet and here.
- * Sources: Redis `hyperloglog.c` for the hash, register choice and string layout; Ertl, "New cardinality estimation algorithms for
- * HyperLogLog sketches", arXiv:1702.01284, algorithm 6, for the estimate; MurmurHash64A by Appleby for the hash.
+ * HyperLogLog with the parameters of Redis (16,384 registers of 6 bits), so that a sketch can move between Redis,
+ * Parquet and here. Sources: Redis `hyperloglog.c` for the hash, register choice and string layout; Ertl, "New
+ * cardinality estimation algorithms for HyperLogLog sketches", arXiv:1702.01284, algorithm 6, for the estimate;
+ * MurmurHash64A by Appleby for the hash.
  */
 const REGISTER_BITS = 14;
 export const REGISTER_COUNT = 1 << REGISTER_BITS;
@@ -26,7 +27,10 @@ function murmur64OfEightBytes(value: bigint): bigint {
   return h ^ (h >> 47n);
 }
 
-/** The register that PFADD of `hash` (as 8 little-endian bytes) sets, and the rank it offers. The SQL twin is `registerSql`. */
+/**
+ * The register that PFADD of `hash` (as 8 little-endian bytes) sets, and the rank it offers. The SQL twin is
+ * `registerSql`.
+ */
 export function registerOf(hash: bigint): { register: number; rank: number } {
   const mixed = murmur64OfEightBytes(hash);
   let bits = (mixed >> BigInt(REGISTER_BITS)) | (1n << BigInt(RANK_BITS));
@@ -38,7 +42,10 @@ export function registerOf(hash: bigint): { register: number; rank: number } {
   return { register: Number(mixed & BigInt(REGISTER_COUNT - 1)), rank };
 }
 
-/** SQL: the 64-bit hash of a text that stands for it in a sketch. DuckDB's MD5, so both layers and any later version agree on it. */
+/**
+ * SQL: the 64-bit hash of a text that stands for it in a sketch. DuckDB's MD5, so both layers and any later version
+ * agree on it.
+ */
 export function hashSql(text: string): string {
   return `md5_number_lower(${text})`;
 }
@@ -46,8 +53,8 @@ export function hashSql(text: string): string {
 const LOW = "4294967295::UBIGINT";
 
 /**
- * SQL: column `x` times the constant, modulo 2^64, from 32-bit halves: no product or sum leaves 64 bits. (In 128-bit integers the same takes
- * a hundred times as long.)
+ * SQL: column `x` times the constant, modulo 2^64, from 32-bit halves: no product or sum leaves 64 bits. (In 128-bit
+ * integers the same takes a hundred times as long.)
  */
 function timesMultiplier(x: string): string {
   const [high, low] = [`${MULTIPLIER >> 32n}::UBIGINT`, `${MULTIPLIER & 0xffffffffn}::UBIGINT`];
@@ -57,8 +64,8 @@ function timesMultiplier(x: string): string {
 }
 
 /**
- * SQL: a table expression `source` with a UBIGINT column `hash` -> the same rows with `register` (INTEGER) and `rank` (TINYINT).
- * MurmurHash64A one step a sub-query, so that nothing is computed twice.
+ * SQL: a table expression `source` with a UBIGINT column `hash` -> the same rows with `register` (INTEGER) and `rank`
+ * (TINYINT). MurmurHash64A one step a sub-query, so that nothing is computed twice.
  */
 export function registerSql(source: string): string {
   const start = `${SEED ^ ((8n * MULTIPLIER) & MASK)}::UBIGINT`;
@@ -83,7 +90,10 @@ export function registerSql(source: string): string {
 
 const NO_REGISTERS = new Uint8Array();
 
-/** A sketch's registers: sparse while few are set, then 16 KiB. Mutable; `offer` and `merge` are the MAX of the protocol. */
+/**
+ * A sketch's registers: sparse while few are set, then 16 KiB. Mutable; `offer` and `merge` are the MAX of the
+ * protocol.
+ */
 export class Registers {
   #sparse: Map<number, number> | null = new Map();
   #dense: Uint8Array | null = null;
@@ -199,7 +209,9 @@ function sigma(start: number): number {
 
 const HEADER_BYTES = 16;
 
-/** Reads the string that Redis keeps under a HyperLogLog key (dense or sparse). Throws RangeError when it is not one. */
+/**
+ * Reads the string that Redis keeps under a HyperLogLog key (dense or sparse). Throws RangeError when it is not one.
+ */
 export function registersFromRedis(bytes: Buffer): Registers {
   if (bytes.length < HEADER_BYTES || bytes.toString("latin1", 0, 4) !== "HYLL")
     throw new RangeError("not a HyperLogLog");

@@ -1,7 +1,8 @@
 /**
- * How many decimal places the integers of an SQL expression have. A `decimal` field is a column of integers, of 10^-scale each, and so is what
- * arithmetic makes of it: a sum keeps the places, a product adds them. Returns null for everything that is not certain: other functions, division,
- * casts, and sums of different scales. Literals are in the units of what they are added to, as SQL adds them.
+ * How many decimal places the integers of an SQL expression have. A `decimal` field is a column of integers, of
+ * 10^-scale each, and so is what arithmetic makes of it: a sum keeps the places, a product adds them. Returns null for
+ * everything that is not certain: other functions, division, casts, and sums of different scales. Literals are in the
+ * units of what they are added to, as SQL adds them.
  */
 export function scaleOfSql(text: string, columnScale: (name: string) => number | undefined): number | null {
   const tokens = tokensOf(text);
@@ -45,7 +46,10 @@ function product(a: Scale, b: Scale): Scale {
   return a === "any" && b === "any" ? "any" : (a === "any" ? 0 : a) + (b === "any" ? 0 : b);
 }
 
-/** Recursive descent over sums, products, signs, columns, CASE and a few functions. What it does not know makes the scale null. */
+/**
+ * Recursive descent over sums, products, signs, columns, CASE and a few functions. What it does not know makes the
+ * scale null.
+ */
 class Parser {
   readonly #tokens: readonly string[];
   readonly #columnScale: (name: string) => number | undefined;

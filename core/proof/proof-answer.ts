@@ -8,8 +8,8 @@ import type { Query } from "../query/query.ts";
 import { plainMayCut } from "./plain-cut.ts";
 
 /**
- * What a proof asks of an answer beside its values: that it has the rows that its limit allows, in its order, and that its CSV says the same. Nothing
- * here sorts, cuts or writes as an answer does.
+ * What a proof asks of an answer beside its values: that it has the rows that its limit allows, in its order, and that
+ * its CSV says the same. Nothing here sorts, cuts or writes as an answer does.
  */
 
 /** An answer as a client is given it. */
@@ -31,7 +31,10 @@ export interface AnswerFault {
   readonly log: PresentedField | Row;
 }
 
-/** The faults of an answer, the first of each kind. `all` are the rows that were compared with the log, whatever their order. */
+/**
+ * The faults of an answer, the first of each kind. `all` are the rows that were compared with the log, whatever their
+ * order.
+ */
 export function answerFaults(view: View, query: Query, all: readonly Row[], given: GivenAnswer): AnswerFault[] {
   const faults = [limitFault(all, given), orderFault(view, query, all, given), csvFault(view, query, given)];
   return faults.filter((fault) => fault !== null);
@@ -46,7 +49,10 @@ function limitFault(all: readonly Row[], { rows, limit, truncated }: GivenAnswer
   return null;
 }
 
-/** Each given row is one of all, none is given twice, each stands before the next, and the last before all that are left out. */
+/**
+ * Each given row is one of all, none is given twice, each stands before the next, and the last before all that are left
+ * out.
+ */
 function orderFault(view: View, query: Query, all: readonly Row[], { rows, order }: GivenAnswer): AnswerFault | null {
   const field = order[0]?.field ?? "bucket";
   const left = new Map(all.map((row) => [JSON.stringify(row), row]));
@@ -93,7 +99,9 @@ function isDecimal(view: View, field: string): boolean {
   return (view.measures[field]?.scale ?? 0) > 0 || dimensionScales(view).has(field);
 }
 
-/** Numbers, as text too, stand before other text. Of two texts that are one number, 7 and 007, the code points decide. */
+/**
+ * Numbers, as text too, stand before other text. Of two texts that are one number, 7 and 007, the code points decide.
+ */
 function isLess(a: NonNullable<Presented>, b: NonNullable<Presented>, decimals: boolean): boolean {
   const written = decimals ? /^-?[0-9]{1,40}(\.[0-9]+)?$/ : /^-?[0-9]{1,40}$/;
   const isNumber = (value: Presented) => typeof value === "number" || written.test(String(value));

@@ -101,15 +101,18 @@ export interface Proof extends ComparedRows {
   readonly answers: readonly ProvenAnswer[];
   /** How many records of the log were read. */
   readonly records: number;
-  /** "anew": all were decoded from their original bytes. "archived": of archived ones it was taken what the archive read in them. */
+  /**
+   * "anew": all were decoded from their original bytes. "archived": of archived ones it was taken what the archive read
+   * in them.
+   */
   readonly decoded: "anew" | "archived";
 }
 
 const MOST_DIFFERENCES = 100;
 
 /**
- * An estimate further off than this is no bad luck: by chance five standard errors are passed once in two million, and small counts, where
- * two values met in one register, by more than five in fewer.
+ * An estimate further off than this is no bad luck: by chance five standard errors are passed once in two million, and
+ * small counts, where two values met in one register, by more than five in fewer.
  */
 const MOST_ERRORS = 5;
 const SMALL = 5;
@@ -159,8 +162,9 @@ export class RowComparison {
   }
 
   /**
-   * Compares all rows of an answer with those that the log gives for the same question at the same position, and answers as they are `given` with
-   * all rows: their order, their limits and their CSV. `range` is the event time that the answer says it is about.
+   * Compares all rows of an answer with those that the log gives for the same question at the same position, and
+   * answers as they are `given` with all rows: their order, their limits and their CSV. `range` is the event time that
+   * the answer says it is about.
    */
   add(
     served: readonly ServedRow[],

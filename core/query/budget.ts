@@ -1,9 +1,12 @@
 /**
- * How much work one question may cause. All limits are numbers of things, none is a time: the same question over the same state is always
- * answered or always refused, however busy the server is.
+ * How much work one question may cause. All limits are numbers of things, none is a time: the same question over the
+ * same state is always answered or always refused, however busy the server is.
  */
 export interface BudgetLimits {
-  /** Rows of files that lie in the range that is read: state rows of batch versions, archived records, records that are decoded again. */
+  /**
+   * Rows of files that lie in the range that is read: state rows of batch versions, archived records, records that are
+   * decoded again.
+   */
   readonly rows: number;
   /** Cells held in memory at once, before rows are sorted and limited. */
   readonly cells: number;
@@ -30,8 +33,9 @@ export const ANSWER_LIMITS: BudgetLimits = {
 };
 
 /**
- * What one answer may cost that the server computes on its own event loop: a quarter of an answer's cells, an eighth of its items. What costs more is computed
- * by the helper process. Rows cost the loop nothing, because DuckDB adds them up on threads of its own.
+ * What one answer may cost that the server computes on its own event loop: a quarter of an answer's cells, an eighth of
+ * its items. What costs more is computed by the helper process. Rows cost the loop nothing, because DuckDB adds them up
+ * on threads of its own.
  */
 export const SMALL_ANSWER_LIMITS: BudgetLimits = {
   rows: 10_000_000,
@@ -64,7 +68,9 @@ export const NARROWER: Readonly<Record<BudgetUnit, string>> = {
   sketchBytes: "measures without distinct, a narrower from and to, or a coarser every",
 };
 
-/** A question costs more than its budget. `needed` is how much, null when it is only known to be more than the limit. */
+/**
+ * A question costs more than its budget. `needed` is how much, null when it is only known to be more than the limit.
+ */
 export class OverBudget extends Error {
   override readonly name = "OverBudget";
   readonly unit: BudgetUnit;

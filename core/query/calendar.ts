@@ -49,8 +49,8 @@ const kept = new Map<string, readonly EpochMs[]>();
 let keptStarts = 0;
 
 /**
- * The starts of all buckets that touch `[fromMs, toMs)`, ascending, epoch milliseconds. They are kept: the same range is computed once.
- * Throws RangeError when they are more than 20,000.
+ * The starts of all buckets that touch `[fromMs, toMs)`, ascending, epoch milliseconds. They are kept: the same range
+ * is computed once. Throws RangeError when they are more than 20,000.
  */
 export function* calendarWork({ unit, zone }: CalendarGrain, fromMs: EpochMs, toMs: EpochMs): Work<readonly EpochMs[]> {
   if (unit === "all") return [fromMs];

@@ -30,7 +30,10 @@ function overlaps({ fromMs, lastMs }: RowExtent, range: TimeRange): boolean {
   return lastMs >= range.fromMs && fromMs < range.toMs;
 }
 
-/** The first bucket that has rows at `fromMs` or later, as far as is known: none before it has any. Null when there are none. */
+/**
+ * The first bucket that has rows at `fromMs` or later, as far as is known: none before it has any. Null when there are
+ * none.
+ */
 export function nextWithRows(extents: readonly RowExtent[], fromMs: EpochMs): EpochMs | null {
   let next: EpochMs | null = null;
   for (const extent of extents) {
@@ -41,7 +44,10 @@ export function nextWithRows(extents: readonly RowExtent[], fromMs: EpochMs): Ep
   return next;
 }
 
-/** How far a piece of `range` from its beginning on reaches that has about `rows` rows: at least a bucket of `grainMs`, at most `range`. */
+/**
+ * How far a piece of `range` from its beginning on reaches that has about `rows` rows: at least a bucket of `grainMs`,
+ * at most `range`.
+ */
 export function pieceOf(
   extents: readonly RowExtent[],
   range: TimeRange,

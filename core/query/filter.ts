@@ -1,8 +1,9 @@
 import type { GroupValue } from "../state/cells.ts";
 
 /**
- * The values of `where[dimension]`, as they are written in a URL or on a command line. `null` is no value. The text null is written with double quotes,
- * `"null"`; a text that looks so itself has one pair of quotes more. Every other text is written as it is.
+ * The values of `where[dimension]`, as they are written in a URL or on a command line. `null` is no value. The text
+ * null is written with double quotes, `"null"`; a text that looks so itself has one pair of quotes more. Every other
+ * text is written as it is.
  */
 const NULL_IN_QUOTES = /^("*)null\1$/;
 
@@ -17,7 +18,10 @@ export function filterText(value: string): string {
   return NULL_IN_QUOTES.test(value) ? `"${value}"` : value;
 }
 
-/** Whether a dimension's value is one of those that a filter allows. Values come from a URL, so they are compared as text. */
+/**
+ * Whether a dimension's value is one of those that a filter allows. Values come from a URL, so they are compared as
+ * text.
+ */
 export function filterAllows(allowed: readonly GroupValue[], value: GroupValue): boolean {
   return allowed.some((one) => (one === null || value === null ? one === value : String(one) === String(value)));
 }

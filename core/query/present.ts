@@ -22,7 +22,10 @@ export interface PresentedRows {
   readonly truncated: boolean;
 }
 
-/** A row before it is presented: its coordinates and what it is sorted by. `cell` is null while windows have to be slid for it again. */
+/**
+ * A row before it is presented: its coordinates and what it is sorted by. `cell` is null while windows have to be slid
+ * for it again.
+ */
 interface Candidate {
   readonly bucket: EpochMs;
   readonly group: readonly GroupValue[];
@@ -31,10 +34,10 @@ interface Candidate {
 }
 
 /**
- * Cells of the query's own buckets and dimensions -> sorted, limited, presented rows. `bucket` is ISO 8601. Of a view of sessions the cells
- * are whole sessions; for sliding windows they are the buckets before they are slid, and `window` says which rows are wanted. A row whose bucket
- * the window cuts has `partial: true`.
- * Only what is sorted by is presented for every row: an estimate costs more than the rest of its row. Throws OverBudget.
+ * Cells of the query's own buckets and dimensions -> sorted, limited, presented rows. `bucket` is ISO 8601. Of a view
+ * of sessions the cells are whole sessions; for sliding windows they are the buckets before they are slid, and `window`
+ * says which rows are wanted. A row whose bucket the window cuts has `partial: true`. Only what is sorted by is
+ * presented for every row: an estimate costs more than the rest of its row. Throws OverBudget.
  */
 export function* presenting(
   view: View,

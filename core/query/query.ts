@@ -43,8 +43,8 @@ export const DEFAULT_WINDOW_MS = 86_400_000;
 type Parameters = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /**
- * Reads a request's parameters: from, to, every, by, where[dimension], measures, order, limit. Lists are separated by commas.
- * Total: any input gives a query or the list of what is wrong with it.
+ * Reads a request's parameters: from, to, every, by, where[dimension], measures, order, limit. Lists are separated by
+ * commas. Total: any input gives a query or the list of what is wrong with it.
  */
 export function planQuery(
   view: View,
@@ -225,9 +225,9 @@ export interface NewestBuckets {
 }
 
 /**
- * The event time that a query is about. Without `to` it ends with the newest bucket that does not begin after now, so that one event of a
- * wrong clock does not hide all others; only a `from` after now asks for what is newer, too. Without `from` it begins 24 hours, or a bucket
- * if that is longer, before the end.
+ * The event time that a query is about. Without `to` it ends with the newest bucket that does not begin after now, so
+ * that one event of a wrong clock does not hide all others; only a `from` after now asks for what is newer, too.
+ * Without `from` it begins 24 hours, or a bucket if that is longer, before the end.
  */
 export function windowOf(query: Query, view: View, newest: NewestBuckets, nowMs: EpochMs): TimeRange {
   const { untilNow, any } = newest;
@@ -245,8 +245,8 @@ export interface TimeRange {
 }
 
 /**
- * The buckets of state that the rows of `window` are made of: more than the window for sliding windows. Sessions that begin in it reach
- * beyond its end, as far as they go.
+ * The buckets of state that the rows of `window` are made of: more than the window for sliding windows. Sessions that
+ * begin in it reach beyond its end, as far as they go.
  */
 export function readRange(view: View, query: Query, { fromMs, toMs }: TimeRange): TimeRange {
   const { everyMs, windowMs } = query;
@@ -256,12 +256,18 @@ export function readRange(view: View, query: Query, { fromMs, toMs }: TimeRange)
   return { fromMs: bucketOf(fromMs, everyMs) - (windowMs - everyMs), toMs };
 }
 
-/** The gap of the sessions that a query's rows are; null when they are buckets, as the values of a dimension are counted in. */
+/**
+ * The gap of the sessions that a query's rows are; null when they are buckets, as the values of a dimension are counted
+ * in.
+ */
 export function gapOf(view: View, { everyMs }: Query): number | null {
   return everyMs === view.grainMs ? (view.sessions?.gapMs ?? null) : null;
 }
 
-/** The starts of the calendar's buckets in `range`; null where buckets are all of one width. Throws RangeError where they do not fit the view's. */
+/**
+ * The starts of the calendar's buckets in `range`; null where buckets are all of one width. Throws RangeError where
+ * they do not fit the view's.
+ */
 export function bucketStarts(view: View, { calendar }: Query, range: TimeRange): readonly EpochMs[] | null {
   if (calendar === null) return null;
   const starts = calendarStarts(calendar, range.fromMs, range.toMs);
@@ -289,8 +295,8 @@ export function sortableColumns(view: View, measure: string): string[] {
 }
 
 /**
- * How the coordinates of stored state map to those of the cells that an answer is merged in. `bucket` is the start of the query's bucket that
- * a stored one belongs to; windows are slid over these later.
+ * How the coordinates of stored state map to those of the cells that an answer is merged in. `bucket` is the start of
+ * the query's bucket that a stored one belongs to; windows are slid over these later.
  */
 export function answerPlaces(view: View, query: Query, window: TimeRange) {
   const dimensions = Object.keys(view.by);

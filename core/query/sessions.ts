@@ -14,13 +14,13 @@ interface Run {
 }
 
 /**
- * Sessions as merges of buckets. A session is successive events of one group, none as much as the gap after the one before. A bucket is no
- * longer than the gap, so all of its events of a group belong together, and two neighbouring buckets do when the last event of one and the
- * first of the next are close enough. That is seen from merged state alone: where batch and stream meet, and when events came, make no
- * difference.
+ * Sessions as merges of buckets. A session is successive events of one group, none as much as the gap after the one
+ * before. A bucket is no longer than the gap, so all of its events of a group belong together, and two neighbouring
+ * buckets do when the last event of one and the first of the next are close enough. That is seen from merged state
+ * alone: where batch and stream meet, and when events came, make no difference.
  *
- * Buckets are added in ascending order, from one gap before the range on; one merge each. After `toMs` it is enough to add buckets until
- * `openGroups` is empty.
+ * Buckets are added in ascending order, from one gap before the range on; one merge each. After `toMs` it is enough to
+ * add buckets until `openGroups` is empty.
  */
 export class SessionRuns {
   readonly #gapMs: number;
@@ -38,7 +38,10 @@ export class SessionRuns {
     this.#table = new CellTable(view);
   }
 
-  /** Adds cells of the view's own grain and all of its dimensions; none is in a bucket before those that were added already. */
+  /**
+   * Adds cells of the view's own grain and all of its dimensions; none is in a bucket before those that were added
+   * already.
+   */
   *add(cells: readonly Cell[]): Work<void> {
     let merges = 0;
     for (const cell of cells.toSorted((a, b) => a.bucket - b.bucket)) {
@@ -93,7 +96,10 @@ export class SessionRuns {
     return open;
   }
 
-  /** The sessions that begin in the range, as cells: `bucket` is the time of the first event, `sessionEnd` that of the last. */
+  /**
+   * The sessions that begin in the range, as cells: `bucket` is the time of the first event, `sessionEnd` that of the
+   * last.
+   */
   sessions(): readonly Cell[] {
     return this.#sessions;
   }

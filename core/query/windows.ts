@@ -6,7 +6,10 @@ import { type Cell, CellTable, copyOf, groupKey } from "../state/cells.ts";
 import { weightOf } from "./sessions.ts";
 import { STEP, sorting, type Work } from "./work.ts";
 
-/** The windows of an answer: one ends with each bucket from `fromMs` to before `toMs`, and covers `windowMs` up to the bucket's end. */
+/**
+ * The windows of an answer: one ends with each bucket from `fromMs` to before `toMs`, and covers `windowMs` up to the
+ * bucket's end.
+ */
 export interface Windows {
   readonly everyMs: number;
   readonly windowMs: number;
@@ -21,15 +24,16 @@ export interface SlideOptions {
   /** Which windows of a group are wanted, null for none of it; absent: all. */
   readonly rangeOf?: (group: string) => { readonly fromMs: EpochMs; readonly toMs: EpochMs } | null;
   /**
-   * Gets each window that holds anything, group by group and ascending. The cell is valid during the call only: what it holds goes on to
-   * change.
+   * Gets each window that holds anything, group by group and ascending. The cell is valid during the call only: what it
+   * holds goes on to change.
    */
   readonly onWindow: (window: Cell, group: string) => void;
 }
 
 /**
- * Slides windows over buckets at the price of about one merge a bucket, however wide the windows are. Sums are added when a bucket enters
- * and subtracted when it leaves. What cannot be subtracted (min, max, first, last, registers) goes through a queue made of two stacks.
+ * Slides windows over buckets at the price of about one merge a bucket, however wide the windows are. Sums are added
+ * when a bucket enters and subtracted when it leaves. What cannot be subtracted (min, max, first, last, registers) goes
+ * through a queue made of two stacks.
  *
  * @param cells of buckets of `everyMs`, not yet slid: of `[fromMs - windowMs + everyMs, toMs)`
  */
@@ -96,7 +100,9 @@ function* slideGroup(
   yield merges;
 }
 
-/** A sum over the buckets in the queue, and how many of them have a value: without any there is none, which is not zero. */
+/**
+ * A sum over the buckets in the queue, and how many of them have a value: without any there is none, which is not zero.
+ */
 interface Sum {
   value: bigint;
   buckets: number;

@@ -1,6 +1,7 @@
 /**
- * Computation in steps. It yields the number of merges (or operations of that size) done since its last yield, every thousand or so, so that
- * the caller can count them against a budget and let others run in between. The result does not depend on who drives it.
+ * Computation in steps. It yields the number of merges (or operations of that size) done since its last yield, every
+ * thousand or so, so that the caller can count them against a budget and let others run in between. The result does not
+ * depend on who drives it.
  */
 export type Work<T> = Generator<number, T, void>;
 

@@ -18,8 +18,9 @@ import type { Deployment } from "./deployment.ts";
 const NOTHING = new Map<number, bigint>();
 
 /**
- * Is every record accounted for? Compares the ledgers of batch versions with the segments behind them, those of the archive, and the dead letters with
- * what the oracle read. The installation must be at rest: source and refreshes paused, everything applied. Answers what is wrong.
+ * Is every record accounted for? Compares the ledgers of batch versions with the segments behind them, those of the
+ * archive, and the dead letters with what the oracle read. The installation must be at rest: source and refreshes
+ * paused, everything applied. Answers what is wrong.
  */
 export async function audit(deployment: Deployment, redisUrl: string): Promise<string[]> {
   const data = new DataDirectory(join(deployment.home, "data"));
@@ -94,7 +95,10 @@ async function archiveProblems(deployment: Deployment, data: DataDirectory): Pro
   return problems;
 }
 
-/** Every record that does not decode has its letter, with its very bytes, and nothing else has one. A letter may be there twice. */
+/**
+ * Every record that does not decode has its letter, with its very bytes, and nothing else has one. A letter may be
+ * there twice.
+ */
 async function letterProblems(deployment: Deployment): Promise<string[]> {
   const { oracle, brokers } = deployment;
   const problems: string[] = [];

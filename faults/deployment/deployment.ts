@@ -38,8 +38,8 @@ export interface DeploymentOptions {
 const own = (folder: string) => fileURLToPath(new URL(`../${folder}`, import.meta.url));
 
 /**
- * An installation under load, with everything that watches it: its roles as real processes, a source of events, an oracle that follows the log, readers
- * whose answers are judged, and a refresher.
+ * An installation under load, with everything that watches it: its roles as real processes, a source of events, an
+ * oracle that follows the log, readers whose answers are judged, and a refresher.
  */
 export class Deployment {
   readonly namespace: string;
@@ -52,7 +52,10 @@ export class Deployment {
   readonly oracle: Oracle;
   /** Ask all the time; `tolerate(code)` says that a problem code is no fault just now. */
   readonly readers: Readers;
-  /** Refreshes all views every few seconds: `pause()`, `resume()`; `run(workflow, kind, target, input)` starts any other work. */
+  /**
+   * Refreshes all views every few seconds: `pause()`, `resume()`; `run(workflow, kind, target, input)` starts any other
+   * work.
+   */
   readonly refresher: Refresher;
   /** Between the speed processes and Redis. */
   readonly proxy: RedisProxy;

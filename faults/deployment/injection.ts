@@ -5,11 +5,14 @@ import { clockFile, orderFile } from "./preloaded.ts";
 import type { World } from "./scenario.ts";
 
 /**
- * Faults from inside a role: a signal at a chosen point of its work, and a wall clock that is off. Modules that Node loads before the program do it
- * (`preload/`), so neither the program nor a test build knows of them.
+ * Faults from inside a role: a signal at a chosen point of its work, and a wall clock that is off. Modules that Node
+ * loads before the program do it (`preload/`), so neither the program nor a test build knows of them.
  */
 
-/** `<activity> before`, `<activity> after`, or the same around the link that makes a document exist in a folder: `manifests before`. */
+/**
+ * `<activity> before`, `<activity> after`, or the same around the link that makes a document exist in a folder:
+ * `manifests before`.
+ */
 export type Point = `${string} ${"before" | "after"}`;
 
 /** From now on this role's wall clock is off by so many milliseconds. */
@@ -17,7 +20,10 @@ export async function shiftClock({ home }: Deployment, { name }: FleetRole, offs
   await writeWhole(clockFile(home, name), String(offsetMs));
 }
 
-/** Sends `signal` to the first worker that comes to `point`, from inside, and answers which it was. Throws when none does within the limit. */
+/**
+ * Sends `signal` to the first worker that comes to `point`, from inside, and answers which it was. Throws when none
+ * does within the limit.
+ */
 export async function signalAt(
   { deployment, until }: World,
   point: Point,

@@ -15,8 +15,9 @@ export async function newestManifest(deployment: Deployment, view: string): Prom
 }
 
 /**
- * The archiver's files that whoever computes the state of this version reads: none that lies beyond its cut, or that a merged one stands for. (A merged one
- * is not among them, because a worker may still go by a list from before the merge.)
+ * The archiver's files that whoever computes the state of this version reads: none that lies beyond its cut, or that a
+ * merged one stands for. (A merged one is not among them, because a worker may still go by a list from before the
+ * merge.)
  */
 export async function archivedFiles({ home }: Deployment, topic: string, manifest: Manifest): Promise<string[]> {
   const archive = new Archive(new DataDirectory(join(home, "data")));
@@ -29,7 +30,10 @@ export async function archivedFiles({ home }: Deployment, topic: string, manifes
   return found;
 }
 
-/** What is wrong with the versions of a view: each must begin where the one before ended, and a cut never moves back (invariants 1 and 7). */
+/**
+ * What is wrong with the versions of a view: each must begin where the one before ended, and a cut never moves back
+ * (invariants 1 and 7).
+ */
 export async function brokenVersions(deployment: Deployment, view: string): Promise<string[]> {
   const generation = deployment.latest(view)?.position.generation;
   if (generation === undefined) return [`${view} has never answered`];

@@ -49,8 +49,8 @@ export class Recoveries {
   }
 
   /**
-   * Waits until every view has given a complete answer beyond the log's end of now: with its applied positions, or with its cut. Answers with the
-   * views that have not, which is none when all have.
+   * Waits until every view has given a complete answer beyond the log's end of now: with its applied positions, or with
+   * its cut. Answers with the views that have not, which is none when all have.
    */
   async beyond(
     deployment: Deployment,

@@ -15,7 +15,9 @@ interface Trap {
 /** The first answer after a request may be that of an earlier one: Redis gets so long to work on all of them. */
 const WORKS_FOR_MS = 20;
 
-/** Stands between the speed processes and Redis, and can stop a request on its way there, or an answer on its way back. */
+/**
+ * Stands between the speed processes and Redis, and can stop a request on its way there, or an answer on its way back.
+ */
 export class RedisProxy {
   readonly url: string;
   readonly #server: Server;
@@ -38,8 +40,9 @@ export class RedisProxy {
   }
 
   /**
-   * Catches the next request that contains `marker`, before it reaches Redis or after Redis has done it; its connection then stands still until the
-   * function that this resolves to cuts it. Throws when there is no such request within the limit.
+   * Catches the next request that contains `marker`, before it reaches Redis or after Redis has done it; its connection
+   * then stands still until the function that this resolves to cuts it. Throws when there is no such request within the
+   * limit.
    */
   async catch(marker: string, stage: Stage, limitMs = 30_000): Promise<Cut> {
     return new Promise((resolve, reject) => {

@@ -14,8 +14,8 @@ export interface RefresherOptions {
 const PATIENCE_MS = 90_000;
 
 /**
- * Settles the stream again and again, as workers do while events flow, so that publishes, trims and seams happen all the time. Every third time it
- * settles one view alone, so that the views' spans differ.
+ * Settles the stream again and again, as workers do while events flow, so that publishes, trims and seams happen all
+ * the time. Every third time it settles one view alone, so that the views' spans differ.
  */
 export class Refresher {
   readonly #options: RefresherOptions;
@@ -54,7 +54,10 @@ export class Refresher {
     this.#paused = false;
   }
 
-  /** Starts or joins a piece of work under the id that names it (`rebuildView`, "rebuild", "totals"). Await `result()` of what it answers. */
+  /**
+   * Starts or joins a piece of work under the id that names it (`rebuildView`, "rebuild", "totals"). Await `result()`
+   * of what it answers.
+   */
   async start(workflow: string, kind: Kind, target: string, input: unknown): Promise<WorkflowHandle> {
     const { client } = await this.#connect();
     const { namespace } = this.#options;

@@ -2,8 +2,9 @@ import type { ServerName, Servers } from "../../stack/servers/servers.ts";
 import type { Deployment, DeploymentOptions } from "./deployment.ts";
 
 /**
- * One way to break things. `run` breaks and heals; then the harness waits until every view answers exactly beyond the log's end and its cut has moved
- * there too, and says how long that took. All the while events are produced, views refreshed and asked, and every answer is compared.
+ * One way to break things. `run` breaks and heals; then the harness waits until every view answers exactly beyond the
+ * log's end and its cut has moved there too, and says how long that took. All the while events are produced, views
+ * refreshed and asked, and every answer is compared.
  */
 export interface Scenario {
   /** kebab-case: what `--scenario` takes. */
@@ -20,7 +21,9 @@ export interface Scenario {
 
 export interface FaultOptions {
   readonly deployment?: Deployment;
-  /** What has to come beyond the log's end: applied positions (by default), or the cut, where the batch layer was hit. */
+  /**
+   * What has to come beyond the log's end: applied positions (by default), or the cut, where the batch layer was hit.
+   */
   readonly by?: "applied" | "cut";
 }
 
@@ -38,8 +41,8 @@ export interface World {
   /** One of `choices`. */
   pick<T>(choices: readonly [T, ...T[]]): T;
   /**
-   * Call it when something was just broken: counts the fault and begins to measure its recovery, up to the first complete answer of every view
-   * beyond the log's end of this moment. `kind` is for people: "redis killed".
+   * Call it when something was just broken: counts the fault and begins to measure its recovery, up to the first
+   * complete answer of every view beyond the log's end of this moment. `kind` is for people: "redis killed".
    */
   fault(kind: string, options?: FaultOptions): void;
   /** Something that must hold does not: counts like a wrong answer. */
@@ -50,13 +53,13 @@ export interface World {
   /** Waits for a condition, asked every 100 ms; throws when it does not hold within the limit (30 s). */
   until(what: string, holds: () => boolean | Promise<boolean>, limitMs?: number): Promise<void>;
   /**
-   * Waits until every view of `deployment` has answered completely beyond the log's end of this moment. False: not within the limit.
-   * The harness does that after `run` anyway.
+   * Waits until every view of `deployment` has answered completely beyond the log's end of this moment. False: not
+   * within the limit. The harness does that after `run` anyway.
    */
   recovered(deployment?: Deployment, limitMs?: number): Promise<boolean>;
   /**
-   * An installation of its own on the same servers, for what cannot be healed (a log that is gone): its answers are checked like all others, and its
-   * recovery is not waited for. Closed at the end of the scenario.
+   * An installation of its own on the same servers, for what cannot be healed (a log that is gone): its answers are
+   * checked like all others, and its recovery is not waited for. Closed at the end of the scenario.
    */
   aside(name: string, options?: Partial<DeploymentOptions>): Promise<Deployment>;
 }

@@ -23,8 +23,8 @@ const RETRY_MS = 200;
 const METADATA_EVERY_MS = 1_000;
 
 /**
- * Follows a topic from its beginning and keeps what it read, whatever Kafka deletes later. It shares no line with our reader: it fetches with
- * kafkajs, uncommitted, and decides by the markers in the log itself which transactions count.
+ * Follows a topic from its beginning and keeps what it read, whatever Kafka deletes later. It shares no line with our
+ * reader: it fetches with kafkajs, uncommitted, and decides by the markers in the log itself which transactions count.
  */
 export class LogTail {
   readonly topic: string;

@@ -73,7 +73,9 @@ export function foldOf<E, L>({ view, twin, dimensions, shapes }: ViewTwin<E, L>)
   };
 }
 
-/** Every line of one row, in the order of its partitions: what the row is at any position is a fold of their beginnings. */
+/**
+ * Every line of one row, in the order of its partitions: what the row is at any position is a fold of their beginnings.
+ */
 class RowHistory<E, L> {
   readonly #twin: Twin<E, L>;
   readonly #key: string;

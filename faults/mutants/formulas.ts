@@ -8,8 +8,8 @@ export interface FormulaPlant extends Replacement {
 }
 
 /**
- * Mutants of what answers are made with after the state is merged: presentation, order, limit and CSV. A proof has formulas of its own, so it has to
- * say "not equal" to each of them: test/laws/proof-finds.test.ts.
+ * Mutants of what answers are made with after the state is merged: presentation, order, limit and CSV. A proof has
+ * formulas of its own, so it has to say "not equal" to each of them: test/laws/proof-finds.test.ts.
  */
 export const formulaPlants: readonly FormulaPlant[] = [
   {

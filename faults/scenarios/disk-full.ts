@@ -5,8 +5,9 @@ import type { FleetRole } from "../deployment/fleet.ts";
 import type { Scenario, World } from "../deployment/scenario.ts";
 
 /**
- * A full disk without a disk of its own, for anybody on Linux: a limit on how large a file the worker may write, set while it runs. The kernel refuses
- * a write in the middle of a file (EFBIG in place of ENOSPC), which is the same to whoever writes.
+ * A full disk without a disk of its own, for anybody on Linux: a limit on how large a file the worker may write, set
+ * while it runs. The kernel refuses a write in the middle of a file (EFBIG in place of ENOSPC), which is the same to
+ * whoever writes.
  */
 export const diskFull: Scenario = {
   name: "disk-full",

@@ -16,7 +16,9 @@ async function stopped(deployment: Deployment): Promise<Map<string, string>> {
   return new Map(views.map(({ view, phase, code }) => [view, code ?? phase]));
 }
 
-/** Waits until all views are stopped with `code`, and sees that no answer goes beyond `most`, then and for some time. */
+/**
+ * Waits until all views are stopped with `code`, and sees that no answer goes beyond `most`, then and for some time.
+ */
 export async function mustStop(world: World, deployment: Deployment, code: string, most: Positions): Promise<void> {
   let seen = new Map<string, string>();
   await world

@@ -5,7 +5,10 @@ import { ticks } from "../schemas/ticks.ts";
 import { Source } from "../traffic/source.ts";
 import { mustStop } from "./log-gone.ts";
 
-/** Takes the second half off every partition of a topic, as a broker has it that lost its power before it wrote them to disk. */
+/**
+ * Takes the second half off every partition of a topic, as a broker has it that lost its power before it wrote them to
+ * disk.
+ */
 async function cutInHalf(kafkaFolder: string, topic: string): Promise<void> {
   const found = (await readdir(kafkaFolder, { recursive: true, withFileTypes: true })).filter((file) =>
     file.parentPath.split("/").at(-1)?.startsWith(`${topic}-`),

@@ -1,6 +1,9 @@
 import { flag, instant, integer, list, optional, stream, text } from "tideline";
 
-/** A small stream with everything that can go wrong in a group; its dedup window is so short that its border is crossed all the time. */
+/**
+ * A small stream with everything that can go wrong in a group; its dedup window is so short that its border is crossed
+ * all the time.
+ */
 export const ticks = stream("ticks", {
   revision: 1,
   partitions: 3,

@@ -11,8 +11,8 @@ const MINUTE_MS = 60_000;
 const REPEAT_WITHIN = 400;
 
 /**
- * Events as careless producers and a bad network deliver them: some twice at once, some again a little later (within the dedup window and beyond
- * it), some late, and some that are none. The same for the same seed.
+ * Events as careless producers and a bad network deliver them: some twice at once, some again a little later (within
+ * the dedup window and beyond it), some late, and some that are none. The same for the same seed.
  */
 export class Events {
   readonly #chance: Chance;

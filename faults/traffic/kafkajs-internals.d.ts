@@ -1,4 +1,5 @@
-// The part of kafkajs below its consumer: the consumer shows neither control records nor which transaction a record belongs to.
+// The part of kafkajs below its consumer: the consumer shows neither control records nor which transaction a record
+// belongs to.
 
 interface KafkajsRecord {
   readonly offset: string;

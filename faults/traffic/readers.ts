@@ -112,8 +112,8 @@ export class Readers {
   }
 
   /**
-   * Asks questions of before once more, each of the process that answered it and may hold that answer, of a log that has been at rest since `ends`.
-   * Answers which of them stand below that.
+   * Asks questions of before once more, each of the process that answered it and may hold that answer, of a log that
+   * has been at rest since `ends`. Answers which of them stand below that.
    */
   async again(ends: Positions): Promise<string[]> {
     const behind: string[] = [];

@@ -32,8 +32,8 @@ export interface Acknowledged {
 }
 
 /**
- * Produces events all the time with kafkajs: evenly, with bursts and silences, a part of them in transactions of which some are aborted. What the broker
- * does not take while it is down is not sent again: the log alone says what there is.
+ * Produces events all the time with kafkajs: evenly, with bursts and silences, a part of them in transactions of which
+ * some are aborted. What the broker does not take while it is down is not sent again: the log alone says what there is.
  */
 export class Source {
   readonly #options: SourceOptions;

@@ -12,7 +12,8 @@ export interface Bytes {
   /** How many bytes of `total` were read. */
   readonly done: number;
   /**
-   * The first bytes: until there are `atLeast`, or all, or some of a pipe that then gives no more for `patienceMs`. They are read again by `chunks`.
+   * The first bytes: until there are `atLeast`, or all, or some of a pipe that then gives no more for `patienceMs`.
+   * They are read again by `chunks`.
    */
   peek(atLeast: number, patienceMs?: number): Promise<Buffer>;
   /** All bytes, in order. Throws INPUT_MISSING when they cannot be read or unpacked. */
@@ -23,7 +24,10 @@ export interface Bytes {
 
 const CHUNK_BYTES = 1024 * 1024;
 
-/** Opens a file, or standard input for "-". gzip and Zstandard are recognised by their first bytes. Throws INPUT_MISSING. */
+/**
+ * Opens a file, or standard input for "-". gzip and Zstandard are recognised by their first bytes. Throws
+ * INPUT_MISSING.
+ */
 export async function openBytes(file: string): Promise<Bytes> {
   const isPipe = file === "-";
   const total = isPipe ? null : await sizeOf(file);

@@ -19,8 +19,8 @@ export function encodingNamed(name: string): Encoding {
 }
 
 /**
- * The encoding that the first bytes of a text show: UTF-16 by its byte order mark, or by its zero bytes; otherwise UTF-8. Whether a text is
- * Windows-1252 its bytes cannot show: it is the reader who has to say that.
+ * The encoding that the first bytes of a text show: UTF-16 by its byte order mark, or by its zero bytes; otherwise
+ * UTF-8. Whether a text is Windows-1252 its bytes cannot show: it is the reader who has to say that.
  */
 export function encodingOf(head: Buffer): Encoding {
   if (head[0] === 0xff && head[1] === 0xfe) return "utf-16le";
@@ -34,8 +34,9 @@ export function encodingOf(head: Buffer): Encoding {
 }
 
 /**
- * The text of `chunks` in pieces, without a byte order mark. Bytes that are not UTF-8 become lone surrogates, U+DC00 + byte, which no valid text
- * has: `strayBytes` finds them. Other encodings throw BAD_REQUEST for bytes that they do not know.
+ * The text of `chunks` in pieces, without a byte order mark. Bytes that are not UTF-8 become lone surrogates, U+DC00 +
+ * byte, which no valid text has: `strayBytes` finds them. Other encodings throw BAD_REQUEST for bytes that they do not
+ * know.
  */
 export async function* decoded(chunks: AsyncIterable<Buffer>, encoding: Encoding): AsyncIterable<string> {
   const decode = encoding === "utf-8" ? utf8Decoder() : encoding === "windows-1252" ? windows1252 : other(encoding);

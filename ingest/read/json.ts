@@ -83,7 +83,8 @@ class Unread {
   /** What begins at `at` has no end yet. Returns whether it is too long to wait for more of it. */
   isTooLong(): boolean {
     const left = this.bytes.length - this.at;
-    // A long value that has no end yet is looked at again only when twice as much of it has arrived: the work stays linear.
+    // A long value that has no end yet is looked at again only when twice as much of it has arrived: the work stays
+    // linear.
     this.#enough = left > this.maxBytes / 16 ? Math.min(2 * left, this.maxBytes + 1) : 0;
     return left > this.maxBytes;
   }
@@ -143,12 +144,15 @@ export class LineSplitter implements JsonSplitter {
   }
 }
 
-/** What may follow: a value or a list; in a list a value, its first value or its end, or what is behind a value; in an object a member, or what is behind one. */
+/**
+ * What may follow: a value or a list; in a list a value, its first value or its end, or what is behind a value; in an
+ * object a member, or what is behind one.
+ */
 type State = "top" | "first" | "value" | "behind" | "member" | "behind-member";
 
 /**
- * Values one after the other, also over several lines, and the elements of lists. Where the structure is broken it ends. With a `path` the values are the
- * elements of the list that each object has there.
+ * Values one after the other, also over several lines, and the elements of lists. Where the structure is broken it
+ * ends. With a `path` the values are the elements of the list that each object has there.
  */
 export class ValueSplitter implements JsonSplitter {
   readonly #unread: Unread;
@@ -354,9 +358,9 @@ interface Split {
 }
 
 /**
- * How the first bytes of a JSON text have to be split: by lines, unless it begins with a list or with a value that goes on in the next line. When the
- * first line is broken and the second begins an object of its own, the values are lines, and only the first one is refused. Null when more bytes
- * are needed to tell.
+ * How the first bytes of a JSON text have to be split: by lines, unless it begins with a list or with a value that goes
+ * on in the next line. When the first line is broken and the second begins an object of its own, the values are lines,
+ * and only the first one is refused. Null when more bytes are needed to tell.
  */
 export function jsonSplitter(head: Buffer, { isWhole, linesOnly, place }: Split): JsonSplitter | null {
   if (place !== null) return new ValueSplitter(MAX_VALUE_BYTES, place);
@@ -377,7 +381,10 @@ function secondLineBegins(head: Buffer, from: number, lineEnd: number): boolean 
   return !/[:,[]$/.test(line) && /^\s*\{/.test(head.toString("latin1", lineEnd, lineEnd + 1_024));
 }
 
-/** The members of a JSON object as they are written, name -> text of the value; of a name that comes twice the last. `text` is the text of an object. */
+/**
+ * The members of a JSON object as they are written, name -> text of the value; of a name that comes twice the last.
+ * `text` is the text of an object.
+ */
 export function jsonMembers(text: string): Map<string, string> {
   const bytes = Buffer.from(text);
   const members = new Map<string, string>();

@@ -2,8 +2,8 @@ import { Decompress } from "fzstd";
 import xxhash, { type XXHash } from "xxhash-wasm";
 
 /**
- * Unpacks Zstandard (RFC 8878), and compares the checksum of each frame that has one: fzstd, which expands the blocks, does not look at it, and most damaged
- * files expand to other bytes without an error.
+ * Unpacks Zstandard (RFC 8878), and compares the checksum of each frame that has one: fzstd, which expands the blocks,
+ * does not look at it, and most damaged files expand to other bytes without an error.
  */
 export async function* unpackZstd(packed: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
   const { create64 } = await xxhash();

@@ -3,10 +3,16 @@ import type { Stream } from "../../core/contract/stream.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { type SchemaRegistry, subjectOf } from "../../store/registry/registry.ts";
 
-/** Writes an event of one of a stream's versions in Confluent's wire format. Throws for what the version's schema has no place for. */
+/**
+ * Writes an event of one of a stream's versions in Confluent's wire format. Throws for what the version's schema has no
+ * place for.
+ */
 export type AvroEncoder = (version: number, event: unknown) => Buffer;
 
-/** An encoder for the stream that `topic` holds, with the ids that the registry gave its versions. Throws BAD_REQUEST when its topic is given, or its fields lie elsewhere. */
+/**
+ * An encoder for the stream that `topic` holds, with the ids that the registry gave its versions. Throws BAD_REQUEST
+ * when its topic is given, or its fields lie elsewhere.
+ */
 export async function avroEncoder(registry: SchemaRegistry, stream: Stream, topic: string): Promise<AvroEncoder> {
   if (stream.topic !== null)
     throw new TidelineError(

@@ -4,7 +4,10 @@ import { parseBound } from "../../core/time.ts";
 import type { TableValue } from "../../store/duckdb/parquet-rows.ts";
 import { readTime, type ValueForms } from "./value-forms.ts";
 
-/** The quick way from a table's values to JSON: it takes less than the contract accepts, never more, and writes the same values. */
+/**
+ * The quick way from a table's values to JSON: it takes less than the contract accepts, never more, and writes the same
+ * values.
+ */
 
 /** What the quick way knows of one column of a table. */
 export interface Column {

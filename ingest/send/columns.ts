@@ -36,9 +36,9 @@ export function rowIdOf({ name }: RowId, row: number): string {
 }
 
 /**
- * The delimiter for which the first row names most of the contract's fields. When names are given, the one for which most rows have as many values as
- * there are names, and of several such the one for which most values can be values of their fields. A comma when none fits better. Throws BAD_REQUEST when
- * given names fit several delimiters equally well.
+ * The delimiter for which the first row names most of the contract's fields. When names are given, the one for which
+ * most rows have as many values as there are names, and of several such the one for which most values can be values of
+ * their fields. A comma when none fits better. Throws BAD_REQUEST when given names fit several delimiters equally well.
  */
 export function delimiterOf(
   head: string,
@@ -141,8 +141,8 @@ interface Table {
 }
 
 /**
- * Finds the contract's fields among a file's columns. Throws INPUT_MISSING when a field that the contract requires has no column, or two, and when a
- * column is missing that a field is said to have.
+ * Finds the contract's fields among a file's columns. Throws INPUT_MISSING when a field that the contract requires has
+ * no column, or two, and when a column is missing that a field is said to have.
  */
 export function findColumns(
   { file, columns, advice }: Table,

@@ -45,8 +45,8 @@ export async function csvSource(
 }
 
 /**
- * Returns a function of a text that grows: whether it holds a row with its end, which is a line break outside of quotes, whatever the delimiter is. Each
- * call looks only at what is new.
+ * Returns a function of a text that grows: whether it holds a row with its end, which is a line break outside of
+ * quotes, whatever the delimiter is. Each call looks only at what is new.
  */
 function rowSearch(): (text: string) => boolean {
   let [at, hasBegun, isQuoted] = [0, false, false];

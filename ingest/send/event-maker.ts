@@ -29,9 +29,9 @@ export function isRefusal(made: Made): made is Refusal {
 }
 
 /**
- * Turns rows into records that the contract accepts. A table's row has two ways: quickly, by a writer for each column that returns null for what it
- * does not know; and through `eventValue` and `decodeOne`, which decide and explain. The quick way takes less than they accept, never
- * more, and writes the same values: test/laws/send-files.test.ts.
+ * Turns rows into records that the contract accepts. A table's row has two ways: quickly, by a writer for each column
+ * that returns null for what it does not know; and through `eventValue` and `decodeOne`, which decide and explain. The
+ * quick way takes less than they accept, never more, and writes the same values: test/laws/send-files.test.ts.
  */
 export class EventMaker {
   readonly #options: EventMakerOptions;
@@ -90,8 +90,9 @@ export class EventMaker {
   }
 
   /**
-   * The record of a JSON text: the text byte for byte when the contract accepts it as it is. Otherwise values are read as those of a table are: numbers, times
-   * and flags that are written as texts, and numbers where a text is wanted, all digits of them.
+   * The record of a JSON text: the text byte for byte when the contract accepts it as it is. Otherwise values are read
+   * as those of a table are: numbers, times and flags that are written as texts, and numbers where a text is wanted,
+   * all digits of them.
    */
   ofJson(json: Buffer): Made {
     const made = this.#ofJson(json);

@@ -10,8 +10,8 @@ export interface JsonColumns {
 }
 
 /**
- * A JSON object with each field of `places` under its own name, and with the `given` members. Values keep their text, and so do all other members. What is no
- * JSON object is returned as it is: the contract refuses it.
+ * A JSON object with each field of `places` under its own name, and with the `given` members. Values keep their text,
+ * and so do all other members. What is no JSON object is returned as it is: the contract refuses it.
  */
 export function withColumns(json: Buffer, { places, given }: JsonColumns): Buffer {
   const text = json.toString();

@@ -9,8 +9,8 @@ import { withColumns } from "./json-columns.ts";
 import { type FileOptions, inPieces, next, type Source, type SourceRow } from "./source.ts";
 
 /**
- * JSON values, whose bytes are kept unless columns are renamed or made; text in another encoding becomes UTF-8. Throws BAD_REQUEST for options that JSON has
- * no place for.
+ * JSON values, whose bytes are kept unless columns are renamed or made; text in another encoding becomes UTF-8. Throws
+ * BAD_REQUEST for options that JSON has no place for.
  */
 export function jsonSource(
   bytes: Bytes,

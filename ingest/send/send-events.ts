@@ -56,7 +56,9 @@ export interface SendResult {
   /** Records that Kafka has acknowledged. */
   readonly sent: number;
   readonly seconds: number;
-  /** Behind the last record in each partition that has some: an answer that has reached it includes all that was sent. */
+  /**
+   * Behind the last record in each partition that has some: an answer that has reached it includes all that was sent.
+   */
   readonly reached: Cut;
 }
 
@@ -69,10 +71,11 @@ function requireValues({ name, fields }: Stream): void {
 }
 
 /**
- * Sends a source's events, keyed as the contract says. An invalid row among the first 1000 stops it before anything is sent; a later
- * one stops it there, and what came before has been sent: sending the corrected file again sends that twice, which the stream's
- * dedup window sees as duplicates where it reaches. Of a pipe the first 1000 rows are those that it gives within half a second of its first one: later ones are
- * sent as they come. Throws BAD_REQUEST for an invalid row, what `EventProducer.send` throws.
+ * Sends a source's events, keyed as the contract says. An invalid row among the first 1000 stops it before anything is
+ * sent; a later one stops it there, and what came before has been sent: sending the corrected file again sends that
+ * twice, which the stream's dedup window sees as duplicates where it reaches. Of a pipe the first 1000 rows are those
+ * that it gives within half a second of its first one: later ones are sent as they come. Throws BAD_REQUEST for an
+ * invalid row, what `EventProducer.send` throws.
  */
 export async function sendEvents(source: Source, options: SendOptions): Promise<SendResult> {
   const { brokers, dryRun, topic, stop, onProgress } = options;
@@ -111,8 +114,8 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
 }
 
 /**
- * What `pieces` gives until `stop` is aborted, also while the next one is awaited, and "late" when it takes longer than `patience` says, in milliseconds;
- * null is for ever. `pieces` is not told of the stop: whoever opened it closes it.
+ * What `pieces` gives until `stop` is aborted, also while the next one is awaited, and "late" when it takes longer than
+ * `patience` says, in milliseconds; null is for ever. `pieces` is not told of the stop: whoever opened it closes it.
  */
 async function* untilStopped<T>(
   pieces: AsyncIterable<T>,

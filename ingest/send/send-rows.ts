@@ -38,8 +38,8 @@ const OTHERS: readonly (readonly [start: string, what: string, advice: string])[
 const PIPE_PATIENCE_MS = 200;
 
 /**
- * Opens a file, or standard input for "-". A table's columns are the contract's fields by name. Throws INPUT_MISSING for what cannot be read, and
- * BAD_REQUEST for options that do not fit.
+ * Opens a file, or standard input for "-". A table's columns are the contract's fields by name. Throws INPUT_MISSING
+ * for what cannot be read, and BAD_REQUEST for options that do not fit.
  */
 export async function openSource(file: string, stream: Stream, options: FileOptions = FILE_DEFAULTS): Promise<Source> {
   requireFields(stream, options);

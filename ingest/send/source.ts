@@ -52,7 +52,10 @@ export const FILE_DEFAULTS: FileOptions = {
   ...{ header: true, names: null, renamed: new Map(), rowId: null },
 };
 
-/** Rows that are handed on together: few, so that what they are made of is gone before the garbage collector looks at it. */
+/**
+ * Rows that are handed on together: few, so that what they are made of is gone before the garbage collector looks at
+ * it.
+ */
 export const PIECE_ROWS = 64;
 
 /** The next of a splitter, unless a piece has enough. */

@@ -14,9 +14,9 @@ export type EventValue =
   | { readonly ok: false; readonly refusal: Refusal };
 
 /**
- * Reads the text of a value, or the number of a floating-point column, as a value of a field's type; whether it is within the contract's bounds
- * `contractProblem` says. A number that would have to be rounded is refused. A missing text is an empty one where a text is required, every
- * other missing value is left out.
+ * Reads the text of a value, or the number of a floating-point column, as a value of a field's type; whether it is
+ * within the contract's bounds `contractProblem` says. A number that would have to be rounded is refused. A missing
+ * text is an empty one where a text is required, every other missing value is left out.
  */
 export function eventValue(field: Field, value: TableValue, forms: ValueForms = PLAIN_FORMS): EventValue {
   const spec = bare(field.spec);

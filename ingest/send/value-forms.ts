@@ -40,7 +40,8 @@ export function hasYearLast(text: string): boolean {
 const SHORT_DIGITS = /^(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T](\d{1,2}:\d{2}.*))?$/;
 
 /**
- * The instant that a text says, in epoch milliseconds; finer digits are cut off. A month or a week of ISO 8601 is its first instant. Null when it says none.
+ * The instant that a text says, in epoch milliseconds; finer digits are cut off. A month or a week of ISO 8601 is its
+ * first instant. Null when it says none.
  */
 export function readTime(written: string, { timeNumbers, dateOrder }: ValueForms): EpochMs | null {
   if (/^[+-]?\d+(\.\d*)?$/.test(written)) return timeOfNumber(written, timeNumbers);
@@ -111,7 +112,10 @@ function dateOfDigits(text: string): EpochMs | null {
   return parseTime(`${year}-${month}-${day}${hours === undefined ? "" : `T${hours}:${minutes}:${seconds}`}`);
 }
 
-/** What a number in a column of times may have been meant as, when it is no likely count of milliseconds; null: there is no guess. */
+/**
+ * What a number in a column of times may have been meant as, when it is no likely count of milliseconds; null: there is
+ * no guess.
+ */
 export function likelyTimeNumber(text: string): ValueForms["timeNumbers"] | null {
   if (/^\d{8}(\d{6})?$/.test(text) && dateOfDigits(text) !== null) return "yyyymmdd";
   const [digits] = /^\d+/.exec(text) ?? [""];

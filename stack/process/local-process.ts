@@ -59,8 +59,8 @@ export interface ProcessPlan {
   /** Resolves when the process answers, rejects when it does not yet; `signal` limits one try. Throws NotReadyYet. */
   probe(signal: AbortSignal): Promise<void>;
   /**
-   * Called when a process counts as started although it is not ready: it says that something fails, or has not become ready within the limit. Others
-   * of its parts work, and waiting longer would not help.
+   * Called when a process counts as started although it is not ready: it says that something fails, or has not become
+   * ready within the limit. Others of its parts work, and waiting longer would not help.
    */
   onUnready?(reasons: readonly string[]): void;
   readonly readyLimitMs: number;
@@ -77,8 +77,8 @@ interface Running {
 }
 
 /**
- * How long a server or role may take until it answers. After a crash Kafka reads its log again, and Redis its file, which takes minutes where they are
- * large or the machine is busy. What has ended is noticed at once.
+ * How long a server or role may take until it answers. After a crash Kafka reads its log again, and Redis its file,
+ * which takes minutes where they are large or the machine is busy. What has ended is noticed at once.
  */
 export const SERVER_READY_LIMIT_MS = 600_000;
 

@@ -12,7 +12,9 @@ async function installed(): Promise<string | undefined> {
   return undefined;
 }
 
-/** The path of a Chromium for tests in a browser; installs it where that needs nobody's consent. Throws SERVER_MISSING. */
+/**
+ * The path of a Chromium for tests in a browser; installs it where that needs nobody's consent. Throws SERVER_MISSING.
+ */
 export async function findChromium(cacheDir: string, work: Work): Promise<string> {
   const found = await installed();
   if (found !== undefined) return found;

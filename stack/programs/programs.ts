@@ -54,7 +54,9 @@ export async function canInstallPackages(): Promise<boolean> {
 
 let listsUpdated = false;
 
-/** Installs Debian packages, one apt-get at a time. Never interrupted: a killed dpkg leaves the system to be repaired. */
+/**
+ * Installs Debian packages, one apt-get at a time. Never interrupted: a killed dpkg leaves the system to be repaired.
+ */
 export async function installPackages(cacheDir: string, packages: readonly string[], work: Work): Promise<void> {
   const apt = (...args: string[]) =>
     run("apt-get", ["-q", "-y", "-o", "DPkg::Lock::Timeout=300", ...args], work, {

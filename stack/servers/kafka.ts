@@ -41,7 +41,9 @@ const properties = (dataFolder: string, ports: Ports) => ({
   "group.initial.rebalance.delay.ms": 0,
 });
 
-/** Gives the data folder its identity, once. Not interruptible: a half-formatted folder would refuse every later start. */
+/**
+ * Gives the data folder its identity, once. Not interruptible: a half-formatted folder would refuse every later start.
+ */
 async function format({ storage }: KafkaProgram, propertiesFile: string, env: Record<string, string>, work: Work) {
   const [command, ...args] = storage;
   work.report("formatting its storage");

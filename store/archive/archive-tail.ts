@@ -3,15 +3,19 @@ import { at, type Cut, type Position, position } from "../../core/log/position.t
 import type { Reached } from "../kafka/read/log-check.ts";
 import { type Mark, markFromJson } from "../kafka/read/marks.ts";
 
-/** From `from` on, the log is the continuation of the archive although it differs from it below; `mark` is the log's last record below. */
+/**
+ * From `from` on, the log is the continuation of the archive although it differs from it below; `mark` is the log's
+ * last record below.
+ */
 export interface Continuation {
   readonly from: Position;
   readonly mark: Mark | null;
 }
 
 /**
- * Where the archive of a partition ends, and what a log must have below that to be its continuation. The mark is null when nothing is known: no
- * record is archived, or an earlier release archived the last one. The position alone decides then.
+ * Where the archive of a partition ends, and what a log must have below that to be its continuation. The mark is null
+ * when nothing is known: no record is archived, or an earlier release archived the last one. The position alone decides
+ * then.
  */
 export interface ArchiveTail extends Reached {
   /** Null when the log was never accepted with a difference. */
@@ -38,13 +42,19 @@ function continuationOf({ from, mark, topicId }: LogContinuation): Continuation 
   return { from: position(from), mark: mark === null ? null : markFromJson(mark, topicId) };
 }
 
-/** The mark that holds for a position at or above a continuation's beginning: a record below that was replaced by the accepted log's. */
+/**
+ * The mark that holds for a position at or above a continuation's beginning: a record below that was replaced by the
+ * accepted log's.
+ */
 export function continuedMark(mark: Mark | null, continuation: Continuation | null): Mark | null {
   if (continuation === null) return mark;
   return mark === null || mark.offset < continuation.from ? continuation.mark : mark;
 }
 
-/** Whether a cut lies below a continuation in some partition: from there to the continuation the archive is read, never the log. */
+/**
+ * Whether a cut lies below a continuation in some partition: from there to the continuation the archive is read, never
+ * the log.
+ */
 export function belowContinuation(cut: Cut, tails: ReadonlyMap<number, ArchiveTail>): boolean {
   return [...tails].some(
     ([partition, { continuation }]) => continuation !== null && at(cut, partition) < continuation.from,

@@ -8,13 +8,21 @@ import type { DataDirectory } from "../files/files.ts";
 import { beginningLost, topicRecreated } from "../kafka/cluster/log-errors.ts";
 import { type ArchiveTail, tailOf } from "./archive-tail.ts";
 
-/** Where the archive of a partition begins. Without it, two archivers who see different log starts would begin twice. */
+/**
+ * Where the archive of a partition begins. Without it, two archivers who see different log starts would begin twice.
+ */
 const Beginning = z.strictObject({ from: z.string().regex(/^\d{1,19}$/), topicId: z.string() });
 
-/** How long replaced entries and their files stay: longer than an activity may take, after the oldest list that it may begin with. */
+/**
+ * How long replaced entries and their files stay: longer than an activity may take, after the oldest list that it may
+ * begin with.
+ */
 export const REPLACED_GRACE_MS = 90 * 60_000;
 
-/** How old a list may be. Far below the grace: what it names is still there, and so is the entry that would follow its last. */
+/**
+ * How old a list may be. Far below the grace: what it names is still there, and so is the entry that would follow its
+ * last.
+ */
 const LIST_AGE_MS = 5 * 60_000;
 
 const ARCHIVED = "entries";
@@ -35,11 +43,13 @@ interface KnownList {
 }
 
 /**
- * The archive's entries: `archive/<topic>/<partition>/entries/<from>.json`, created exclusively under their `from`, so that of two archivers
- * who wrote the same span one wins. The next entry's `from` is the previous one's `to`: entries tile the log from where the archive began.
- * A merged entry, `merged/<from>-<to>.json`, stands for the entries of its span from the moment it exists.
+ * The archive's entries: `archive/<topic>/<partition>/entries/<from>.json`, created exclusively under their `from`, so
+ * that of two archivers who wrote the same span one wins. The next entry's `from` is the previous one's `to`: entries
+ * tile the log from where the archive began. A merged entry, `merged/<from>-<to>.json`, stands for the entries of its
+ * span from the moment it exists.
  *
- * A list is held for some minutes, and what was archived since is found by its name, so asking costs nothing that grows with history.
+ * A list is held for some minutes, and what was archived since is found by its name, so asking costs nothing that grows
+ * with history.
  */
 export class Archive {
   readonly #data: DataDirectory;
@@ -58,7 +68,10 @@ export class Archive {
     return join("archive", topic, String(partition), "files");
   }
 
-  /** The entries of a partition in order. Throws ARCHIVE_DAMAGED when they do not tile, TOPIC_RECREATED when they are of another topic. */
+  /**
+   * The entries of a partition in order. Throws ARCHIVE_DAMAGED when they do not tile, TOPIC_RECREATED when they are of
+   * another topic.
+   */
   async entries(topic: string, topicId: string, partition: number): Promise<readonly ArchiveEntry[]> {
     const held = this.#lists.get(place(topic, partition));
     const last = held?.entries.at(-1);
@@ -171,8 +184,8 @@ export class Archive {
   }
 
   /**
-   * The entries that hold `[from, to)` of a partition; the first and last may reach beyond it. Throws ARCHIVE_DAMAGED when it has not got all of
-   * them, LOG_LOST when the partition's archive has never begun as early as `from`.
+   * The entries that hold `[from, to)` of a partition; the first and last may reach beyond it. Throws ARCHIVE_DAMAGED
+   * when it has not got all of them, LOG_LOST when the partition's archive has never begun as early as `from`.
    */
   async covering(
     topic: string,

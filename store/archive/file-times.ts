@@ -8,7 +8,10 @@ export type RunSql = (sql: string) => Promise<readonly (readonly unknown[])[]>;
 /** So many files are remembered. */
 const MOST_FILES = 50_000;
 
-/** When the records of archive files were written: read from the ends of the files, once, for a published file never changes. */
+/**
+ * When the records of archive files were written: read from the ends of the files, once, for a published file never
+ * changes.
+ */
 export class FileTimes {
   readonly #extents = new Map<string, readonly RowExtent[]>();
 

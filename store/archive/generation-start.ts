@@ -16,7 +16,8 @@ export interface GenerationStores {
  * The newest manifest of a generation; makes version 0 when there is none. Both layers begin here, and whoever comes
  * first decides where: at the archive's start, or at the log's start for a partition that has no archive yet, where the
  * archive is then bound to begin too. Throws TOPIC_RECREATED when the topic is no longer the one that the state was
- * built from, TOPIC_MISSING when there is none, LOG_UNREADABLE when it is not known where a partition begins because it has no leader.
+ * built from, TOPIC_MISSING when there is none, LOG_UNREADABLE when it is not known where a partition begins because it
+ * has no leader.
  */
 export async function beginGeneration(
   { manifests, archive, log }: GenerationStores,
@@ -38,8 +39,8 @@ export async function beginGeneration(
 }
 
 /**
- * Where the archive of each of the log's partitions begins; fixes it for those that have not begun. `unknown` are partitions that have not, and cannot:
- * they have no leader.
+ * Where the archive of each of the log's partitions begins; fixes it for those that have not begun. `unknown` are
+ * partitions that have not, and cannot: they have no leader.
  */
 export async function beginArchive(
   { archive, log }: Pick<GenerationStores, "archive" | "log">,

@@ -12,12 +12,15 @@ const KEPT_VERSIONS = 1_000;
 const LIST_AGE_MS = 5 * 60_000;
 
 /**
- * The versions of every generation: `views/<generation>/manifests/<number>.json`, each created exclusively. A manifest is the truth;
- * the pointer in Redis only caches its number.
+ * The versions of every generation: `views/<generation>/manifests/<number>.json`, each created exclusively. A manifest
+ * is the truth; the pointer in Redis only caches its number.
  */
 export class Manifests {
   readonly #data: DataDirectory;
-  /** The newest that this process knows of; those after it are found by their number, so asking costs the same however many there are. */
+  /**
+   * The newest that this process knows of; those after it are found by their number, so asking costs the same however
+   * many there are.
+   */
   readonly #known = new Map<Generation, { readonly manifest: Manifest; readonly listedAtMs: number }>();
 
   constructor(data: DataDirectory) {
@@ -48,8 +51,8 @@ export class Manifests {
   }
 
   /**
-   * Deletes old manifests, all but the genesis and the newest ones, whose files are long gone. Whoever slept and publishes under a number
-   * that was deleted makes a manifest that nobody reads, because newer ones are there.
+   * Deletes old manifests, all but the genesis and the newest ones, whose files are long gone. Whoever slept and
+   * publishes under a number that was deleted makes a manifest that nobody reads, because newer ones are there.
    */
   async prune(generation: Generation, newest: number): Promise<void> {
     for (const name of await this.#data.list(folder(generation))) {

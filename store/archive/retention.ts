@@ -24,8 +24,8 @@ const FETCHES = 5;
 const FETCH = { maxWaitMs: 100, maxBytes: 64 * 1024 };
 
 /**
- * When Kafka will delete what is still needed of a topic: what is not archived yet, and what lies after a view's cut, where its speed layer begins
- * again when Redis is lost. Throws TOPIC_MISSING, TOPIC_RECREATED, NOT_READY.
+ * When Kafka will delete what is still needed of a topic: what is not archived yet, and what lies after a view's cut,
+ * where its speed layer begins again when Redis is lost. Throws TOPIC_MISSING, TOPIC_RECREATED, NOT_READY.
  */
 export async function retentionOf(
   { brokers, log, archive, manifests }: RetentionSources,
@@ -60,7 +60,10 @@ export async function retentionOf(
   return { retentionMs, retentionBytes, risk: retentionRisk({ retentionMs, retentionBytes }, logs, nowMs) };
 }
 
-/** A manifest that cannot be read is a problem of its view, which says so itself; it does not end the watch over the others. */
+/**
+ * A manifest that cannot be read is a problem of its view, which says so itself; it does not end the watch over the
+ * others.
+ */
 function noneIfDamaged(error: unknown): null {
   if (isTidelineError(error, "ARCHIVE_DAMAGED")) return null;
   throw error;

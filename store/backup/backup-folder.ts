@@ -20,7 +20,8 @@ import { DataDirectory } from "../files/files.ts";
  *   write   index, then: are all its files there?            else the index goes
  *   keep    files out of sight, then: does a point name them? those that it names come back, the others are deleted
  *
- * A file that one process takes out of sight is missed by the other one's look, or the index is seen before it is deleted.
+ * A file that one process takes out of sight is missed by the other one's look, or the index is seen before it is
+ * deleted.
  */
 const POINTS = "points";
 const FILES = "files";

@@ -37,8 +37,8 @@ export interface RestoreResult {
  * What the directory that is put aside knows of schema ids is kept, beside what the point knows: records with these ids
  * may lie in Kafka, and an id must never get another meaning.
  *
- * Throws DIRECTORY_IN_USE while roles run on it or another restore took its place, DIRECTORY_NOT_EMPTY unless `replace`,
- * BACKUP_DAMAGED.
+ * Throws DIRECTORY_IN_USE while roles run on it or another restore took its place, DIRECTORY_NOT_EMPTY unless
+ * `replace`, BACKUP_DAMAGED.
  */
 export async function restore(
   folder: BackupFolder,
@@ -90,9 +90,9 @@ async function requireReplaceable(root: string, replace: boolean): Promise<boole
 }
 
 /**
- * The folder that a restore gathers files in, beside the data directory. What an interrupted restore has copied is taken
- * over by renaming its folder. A process that slept for long is thought to be gone; when it wakes its folder has another
- * name, so it writes nothing into what is gathered now, and the file that it made there is not found.
+ * The folder that a restore gathers files in, beside the data directory. What an interrupted restore has copied is
+ * taken over by renaming its folder. A process that slept for long is thought to be gone; when it wakes its folder has
+ * another name, so it writes nothing into what is gathered now, and the file that it made there is not found.
  */
 class Staging {
   readonly root: string;
@@ -139,8 +139,8 @@ class Staging {
 }
 
 /**
- * Copies the documents about schema ids that `staged` does not have from a data directory. Those that cannot be read are
- * left out. Returns how many.
+ * Copies the documents about schema ids that `staged` does not have from a data directory. Those that cannot be read
+ * are left out. Returns how many.
  */
 async function keepSchemas(root: string, staged: string): Promise<number> {
   const [data, target] = [new DataDirectory(root), new DataDirectory(staged)];

@@ -4,8 +4,9 @@ import type { LogReader } from "../kafka/read/log.ts";
 import type { RecordHeaders } from "../kafka/read/records.ts";
 
 /**
- * The dead letters of a stream, as a log of what happened to each. A letter's id, which is the record's key, is the position of the record that was
- * refused: `<name>:<partition>:<offset>`, where the name is that of what belongs to the stream (`topicName`), whatever its topic is called.
+ * The dead letters of a stream, as a log of what happened to each. A letter's id, which is the record's key, is the
+ * position of the record that was refused: `<name>:<partition>:<offset>`, where the name is that of what belongs to the
+ * stream (`topicName`), whatever its topic is called.
  *
  *   no `letter` header   the refusal: reason, position, original key, and the original bytes as the value. A crash may repeat it.
  *                        There are no bytes when they are more than this topic takes, but `original-bytes`: how many, "" for unknown.
@@ -37,7 +38,10 @@ export interface DeadLetter {
   /** The original bytes; undefined unless they were asked for. */
   readonly original: Buffer | null | undefined;
   readonly sizeBytes: number;
-  /** Whether the original bytes were too many for a letter. They are in the log, and in the archive if the log reader read them. */
+  /**
+   * Whether the original bytes were too many for a letter. They are in the log, and in the archive if the log reader
+   * read them.
+   */
   readonly isBare: boolean;
   /** The last edit. */
   readonly edited: Buffer | null;
@@ -48,8 +52,8 @@ export interface DeadLetter {
 const FETCH_BYTES = 4 * 1024 * 1024;
 
 /**
- * Every letter of the stream to which `name` belongs, by id, oldest refusal first. Originals are kept for ids that `wants` names: all of them may not fit into memory.
- * Throws TOPIC_MISSING when there is no topic of dead letters.
+ * Every letter of the stream to which `name` belongs, by id, oldest refusal first. Originals are kept for ids that
+ * `wants` names: all of them may not fit into memory. Throws TOPIC_MISSING when there is no topic of dead letters.
  */
 export async function readLetters(
   log: LogReader,
@@ -89,7 +93,10 @@ interface Written {
   readonly atMs: number;
 }
 
-/** What a letter is after one more of its records; undefined for what is no letter, or the sequel of one whose refusal was deleted. */
+/**
+ * What a letter is after one more of its records; undefined for what is no letter, or the sequel of one whose refusal
+ * was deleted.
+ */
 function next(
   held: DeadLetter | undefined,
   { id, value, headers, atMs }: Written,

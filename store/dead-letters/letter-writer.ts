@@ -18,8 +18,9 @@ interface Source {
 }
 
 /**
- * Writes what does not decode to its stream's dead letters (invariant 12). A letter's key is its position, so that reading a span again writes
- * the same letters again; its value is the original bytes, unless they are more than the topic of the letters takes.
+ * Writes what does not decode to its stream's dead letters (invariant 12). A letter's key is its position, so that
+ * reading a span again writes the same letters again; its value is the original bytes, unless they are more than the
+ * topic of the letters takes.
  */
 export class DeadLetters {
   readonly #brokers: string;
@@ -32,7 +33,9 @@ export class DeadLetters {
     this.#namespace = namespace;
   }
 
-  /** Resolves when Kafka has them all; throws when it does not take them, and begins with a new producer the next time. */
+  /**
+   * Resolves when Kafka has them all; throws when it does not take them, and begins with a new producer the next time.
+   */
   async send(target: LetterSource, rejected: readonly Rejected[]): Promise<void> {
     const { stream, topic } = target;
     const source = { topic, name: stream.topic === null ? topic : topicName(this.#namespace, stream.name) };
@@ -50,8 +53,8 @@ export class DeadLetters {
   }
 
   /**
-   * Looks for the letters that Kafka refuses, and sends those without their bytes: a record is refused, its stream does not stop. Each try has a producer
-   * of its own: on a shared one the letter of another call may be what was refused.
+   * Looks for the letters that Kafka refuses, and sends those without their bytes: a record is refused, its stream does
+   * not stop. Each try has a producer of its own: on a shared one the letter of another call may be what was refused.
    */
   async #sendApart(source: Source, rejected: readonly Rejected[]): Promise<void> {
     const refusal = await this.#sendAlone(source, lettersOf(source, rejected));
@@ -67,7 +70,10 @@ export class DeadLetters {
     if (refusedBare !== null) throw refusedBare;
   }
 
-  /** Sends letters with a new producer. Returns the error when Kafka refuses one of them, null when it has taken all; throws other errors. */
+  /**
+   * Sends letters with a new producer. Returns the error when Kafka refuses one of them, null when it has taken all;
+   * throws other errors.
+   */
   async #sendAlone(source: Source, letters: readonly EventRecord[]): Promise<Error | null> {
     const producer = openProducer({ brokers: this.#brokers });
     try {

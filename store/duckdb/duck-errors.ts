@@ -6,8 +6,9 @@ export function isOverflow(error: unknown): boolean {
 }
 
 /**
- * An error of DuckDB under the code that people know: STATE_OVERFLOW when a sum leaves 64 bits, ARCHIVE_DAMAGED when a published file cannot be read.
- * Files are checked before they are read; one that goes away after that is found here. Any other error is returned as it is.
+ * An error of DuckDB under the code that people know: STATE_OVERFLOW when a sum leaves 64 bits, ARCHIVE_DAMAGED when a
+ * published file cannot be read. Files are checked before they are read; one that goes away after that is found here.
+ * Any other error is returned as it is.
  */
 export function namedDuckError(error: unknown): unknown {
   const message = error instanceof Error ? (error.message.split("\n")[0] ?? "") : "";

@@ -8,8 +8,8 @@ import * as accessors from "@duckdb/node-api/lib/vectors/dataAccessors.js";
 import { ScratchFolder } from "../files/scratch-folder.ts";
 
 /**
- * The client reads texts with a decoder that drops U+FEFF at the beginning of each: two different values would become one. It takes the decoder from
- * its module's exports whenever it reads a text, so that another one can be put there.
+ * The client reads texts with a decoder that drops U+FEFF at the beginning of each: two different values would become
+ * one. It takes the decoder from its module's exports whenever it reads a text, so that another one can be put there.
  */
 const { default: shared } = accessors as unknown as {
   readonly default: { textDecoder: InstanceType<typeof TextDecoder> };
@@ -23,19 +23,26 @@ export interface DuckOptions {
   readonly memoryLimitMb: number;
   /** Directories that SQL may read and write; none by default. */
   readonly directories?: readonly string[];
-  /** Whether plans may be kept while the rows of tables change (store/duckdb/kept-statements.ts). Other statements lose what statistics give them. */
+  /**
+   * Whether plans may be kept while the rows of tables change (store/duckdb/kept-statements.ts). Other statements lose
+   * what statistics give them.
+   */
   readonly keepsPlans?: boolean;
 }
 
 /** What plans must not be made of if they are kept: https://github.com/duckdb/duckdb/pull/24696 */
 export const STATISTICS = "statistics_propagation";
 
-/** Begins the name of a folder in which DuckDB puts what does not fit in memory. It makes the folder when it needs it, and deletes it when it is closed. */
+/**
+ * Begins the name of a folder in which DuckDB puts what does not fit in memory. It makes the folder when it needs it,
+ * and deletes it when it is closed.
+ */
 const SPILL = ".spill-";
 
 /**
- * A DuckDB instance in this process, locked down: UTC, no extension downloads, no file outside `directories`, and no setting can be
- * changed afterwards. Connections of one instance share its threads and memory, not their temporary tables.
+ * A DuckDB instance in this process, locked down: UTC, no extension downloads, no file outside `directories`, and no
+ * setting can be changed afterwards. Connections of one instance share its threads and memory, not their temporary
+ * tables.
  */
 export class DuckPool {
   readonly #instance: DuckDBInstance;
@@ -84,7 +91,10 @@ export async function rowsOf(duck: Duck, sql: string, values?: DuckDBValue[]): P
   return rowsIn(await duck.run(sql, values));
 }
 
-/** The rows of a result that is there: taken at once, for to wait for each of its chunks costs more than a small one is worth. */
+/**
+ * The rows of a result that is there: taken at once, for to wait for each of its chunks costs more than a small one is
+ * worth.
+ */
 export function rowsIn(result: DuckDBMaterializedResult): DuckDBValue[][] {
   const rows: DuckDBValue[][] = [];
   for (let index = 0; index < result.chunkCount; index++) result.getChunk(index).appendToRows(rows);

@@ -10,8 +10,9 @@ export interface ParquetRows {
   readonly total: number;
   readonly columns: readonly string[];
   /**
-   * Rows in the file's order, in pieces: the values of the named columns, which the file has to have. Of numbers, dates and times it is the text that
-   * DuckDB writes, of lists and structures their JSON. Throws INPUT_MISSING when a part of the file cannot be read, or a text is not UTF-8.
+   * Rows in the file's order, in pieces: the values of the named columns, which the file has to have. Of numbers, dates
+   * and times it is the text that DuckDB writes, of lists and structures their JSON. Throws INPUT_MISSING when a part
+   * of the file cannot be read, or a text is not UTF-8.
    */
   read(columns: readonly string[]): AsyncIterable<readonly (readonly TableValue[])[]>;
   close(): void;

@@ -3,14 +3,17 @@ import { DataFormat } from "../../core/log/documents.ts";
 import type { DataDirectory } from "./files.ts";
 
 /**
- * The format of the documents that this release writes. Raise it when the release before could not read a new document, or would take it for something
- * else. 1: `format.json` did not exist. 2: archive entries and manifests have marks of the log.
+ * The format of the documents that this release writes. Raise it when the release before could not read a new document,
+ * or would take it for something else. 1: `format.json` did not exist. 2: archive entries and manifests have marks of
+ * the log.
  */
 export const DATA_FORMAT = 2;
 
 const NAME = "format.json";
 
-/** Throws DATA_NEWER when a newer release has written to the data directory. One without a format is older, or empty. */
+/**
+ * Throws DATA_NEWER when a newer release has written to the data directory. One without a format is older, or empty.
+ */
 export async function requireDataFormat(data: DataDirectory): Promise<void> {
   const format = await formatOf(data);
   if (format <= DATA_FORMAT) return;

@@ -15,9 +15,9 @@ const UNFINISHED_MS = 60 * 60_000;
 const UNREADABLE = new Set(["EACCES", "EPERM", "EISDIR", "EIO"]);
 
 /**
- * Durable files below one data directory. Everything that must exist exactly once is created exclusively: written under a name of its own,
- * synced, then linked to its final name, which fails if somebody else was first (invariant 7). On an object store this file is the one that
- * changes: `If-None-Match: *` in place of `link`.
+ * Durable files below one data directory. Everything that must exist exactly once is created exclusively: written under
+ * a name of its own, synced, then linked to its final name, which fails if somebody else was first (invariant 7). On an
+ * object store this file is the one that changes: `If-None-Match: *` in place of `link`.
  */
 export class DataDirectory {
   readonly root: string;
@@ -128,8 +128,9 @@ export class DataDirectory {
   }
 
   /**
-   * To be called before published files are read: each must be what its manifest or entry says, byte for byte. A file is read once a process
-   * for that, unless `anew`. Throws ARCHIVE_DAMAGED for the first one that is not what it was, or is gone.
+   * To be called before published files are read: each must be what its manifest or entry says, byte for byte. A file
+   * is read once a process for that, unless `anew`. Throws ARCHIVE_DAMAGED for the first one that is not what it was,
+   * or is gone.
    */
   async requireIntact(files: readonly PublishedFile[], options?: { anew?: boolean }): Promise<void> {
     for (const { file, checksum } of files)
@@ -148,8 +149,8 @@ export class DataDirectory {
   }
 
   /**
-   * Deletes what processes that were killed left, in all folders: documents that they were writing, which are older than
-   * an hour (one is written within seconds), and folders that they were deleting. Returns how many there were.
+   * Deletes what processes that were killed left, in all folders: documents that they were writing, which are older
+   * than an hour (one is written within seconds), and folders that they were deleting. Returns how many there were.
    */
   async sweepUnfinished(nowMs: number): Promise<number> {
     const entries = await readdir(this.root, { recursive: true, withFileTypes: true });

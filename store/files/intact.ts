@@ -18,8 +18,9 @@ const READ_BYTES = 1024 * 1024;
 const MAX_REASON = 200;
 
 /**
- * Which files of a data directory this process has found to be what was published. Parquet's own checksums cover pages, and DuckDB does not check
- * them, so a flipped bit would become a wrong number. A file is read once, when it is first needed, and again when its time or size changed.
+ * Which files of a data directory this process has found to be what was published. Parquet's own checksums cover pages,
+ * and DuckDB does not check them, so a flipped bit would become a wrong number. A file is read once, when it is first
+ * needed, and again when its time or size changed.
  */
 export class IntactFiles {
   readonly #known = new Map<string, Promise<string>>();

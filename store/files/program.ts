@@ -2,7 +2,9 @@ import { pathToFileURL } from "node:url";
 
 /** How this process runs Tideline's own code. */
 export interface Program {
-  /** Where the compiled program lies, and what is made of it once may be kept; null when the sources run as they are. */
+  /**
+   * Where the compiled program lies, and what is made of it once may be kept; null when the sources run as they are.
+   */
   readonly folder: string | null;
   /** Loads a TypeScript file: the program's own, or a user's. Rejects when it cannot be loaded. */
   load(file: string): Promise<object>;

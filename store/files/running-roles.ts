@@ -68,8 +68,8 @@ export async function announceRole(
 }
 
 /**
- * As `runningRoles`. Old notes whose process is alive on this machine are given two beats: after a machine has slept all
- * notes are old for a moment. They do not count by themselves, because another process may have got that id.
+ * As `runningRoles`. Old notes whose process is alive on this machine are given two beats: after a machine has slept
+ * all notes are old for a moment. They do not count by themselves, because another process may have got that id.
  */
 export async function findRoles(
   data: DataDirectory,

@@ -8,8 +8,9 @@ const BEAT_MS = 60_000;
 const ABANDONED_MS = 15 * 60_000;
 
 /**
- * The name of a folder for files that nobody needs after this process. It is not made here. While the process lives it keeps the folder's time
- * young; what killed processes left beside it is deleted, now and every minute. So it works for processes of several machines that share the disk.
+ * The name of a folder for files that nobody needs after this process. It is not made here. While the process lives it
+ * keeps the folder's time young; what killed processes left beside it is deleted, now and every minute. So it works for
+ * processes of several machines that share the disk.
  */
 export class ScratchFolder {
   readonly path: string;
@@ -34,7 +35,9 @@ export class ScratchFolder {
     clearInterval(this.#timer);
   }
 
-  /** Ignores what fails: the folder may not have been made yet, and on a disk that fails, what needs the folder says so. */
+  /**
+   * Ignores what fails: the folder may not have been made yet, and on a disk that fails, what needs the folder says so.
+   */
   async #beat(): Promise<void> {
     const now = new Date();
     const isAwake = now.getTime() - this.#beatAtMs < ABANDONED_MS / 2;

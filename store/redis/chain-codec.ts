@@ -24,7 +24,10 @@ export function pairs(flat: readonly Buffer[]): Map<string, string> {
   return map;
 }
 
-/** Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it never was. */
+/**
+ * Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it never
+ * was.
+ */
 export function freshAt(partitions: Iterable<number | string>, fresh: Map<string, string>): EpochMs | null {
   const freshAtMs = Math.min(...[...partitions].map((partition) => Number(fresh.get(String(partition)) ?? 0)));
   return freshAtMs > 0 && Number.isFinite(freshAtMs) ? freshAtMs : null;

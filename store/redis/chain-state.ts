@@ -22,8 +22,8 @@ export interface Segment {
 }
 
 /**
- * What names the state of a segment: it never changes, and follows from the log. The id alone does not, for a Redis that comes back as it was some
- * time ago closes the segment of that id elsewhere.
+ * What names the state of a segment: it never changes, and follows from the log. The id alone does not, for a Redis
+ * that comes back as it was some time ago closes the segment of that id elsewhere.
  */
 export type ClosedSegment = Pick<Segment, "id" | "from"> & { readonly to: Cut };
 
@@ -35,7 +35,10 @@ export function closedOf<T extends Pick<Segment, "id" | "from" | "to">>(
 }
 
 export interface ChainState {
-  /** Names the chain and its applied positions, and with them everything that its cells hold: the same digest, the same state. */
+  /**
+   * Names the chain and its applied positions, and with them everything that its cells hold: the same digest, the same
+   * state.
+   */
   readonly digest: string;
   readonly nonce: string;
   /** The topic that its positions are of; empty when nobody said. */
@@ -46,7 +49,10 @@ export interface ChainState {
   readonly applied: Cut;
   /** Of all segments. */
   readonly cells: number;
-  /** Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it never was. */
+  /**
+   * Wall clock at which `applied` was last known to be the log's end, in the partition that lags most; null when it
+   * never was.
+   */
   readonly freshAtMs: EpochMs | null;
 }
 
@@ -92,7 +98,10 @@ export type ApplyReply =
   /** The chain belongs to another topic: another installation uses the same keys. */
   | { readonly kind: "other-topic"; readonly topicId: string };
 
-/** One bucket's cells as Redis holds them. Fields are `<component> <group as JSON>`; an item is one more element of the group. */
+/**
+ * One bucket's cells as Redis holds them. Fields are `<component> <group as JSON>`; an item is one more element of the
+ * group.
+ */
 export interface BucketCells {
   readonly bucket: EpochMs;
   readonly values: readonly (readonly [field: string, value: StateValue])[];
@@ -158,7 +167,8 @@ export function mergeBucket(table: CellTable, view: View, { bucket, values, sket
 }
 
 /**
- * Invariant 1 on a chain: the segments that tile the log from `cut`, the open one ending at the applied positions; or where they do not meet.
+ * Invariant 1 on a chain: the segments that tile the log from `cut`, the open one ending at the applied positions; or
+ * where they do not meet.
  */
 export function tilesOf(cut: Cut, chain: ChainState) {
   return tilesFrom(

@@ -46,8 +46,9 @@ export class Chain {
   }
 
   /**
-   * Invariant 2 for what a batch adds, by partition: small ones are each one atomic step; when they are more than a script may touch they go in parts,
-   * all together. Answers one reply for each application, or a single one for all of them.
+   * Invariant 2 for what a batch adds, by partition: small ones are each one atomic step; when they are more than a
+   * script may touch they go in parts, all together. Answers one reply for each application, or a single one for all of
+   * them.
    */
   async applyBatch(applications: readonly Application[]): Promise<readonly ApplyReply[]> {
     const work = applications.reduce((sum, { deltas }) => sum + workOf(deltas), 0);
@@ -70,8 +71,9 @@ export class Chain {
   }
 
   /**
-   * Invariant 2 for a batch of any size, all its partitions together: its cells are staged in parts as a segment of their own, which one short script
-   * then makes part of the chain. Nobody sees a part of it; whoever dies in between leaves nothing but garbage.
+   * Invariant 2 for a batch of any size, all its partitions together: its cells are staged in parts as a segment of
+   * their own, which one short script then makes part of the chain. Nobody sees a part of it; whoever dies in between
+   * leaves nothing but garbage.
    */
   async applyInParts(applications: readonly Application[]): Promise<ApplyReply> {
     const claim = {
@@ -94,7 +96,10 @@ export class Chain {
     return reply ?? { kind: "overflow" };
   }
 
-  /** Runs what stages a segment under a fresh id; null when it was not to be. What was staged in vain goes to the garbage, if Redis still answers. */
+  /**
+   * Runs what stages a segment under a fresh id; null when it was not to be. What was staged in vain goes to the
+   * garbage, if Redis still answers.
+   */
   async #staging<T>(work: (id: string) => Promise<T | null>): Promise<T | null> {
     // Not a number from the chain: writing to a chain that Redis has just lost would make half of one.
     const id = `f${randomUUID()}`;
@@ -113,8 +118,8 @@ export class Chain {
   }
 
   /**
-   * Writes pages part by part, until all are written or Redis says that they are of no use any more; null when a value would leave 64 bits. While
-   * Redis writes one part the next is made and sent.
+   * Writes pages part by part, until all are written or Redis says that they are of no use any more; null when a value
+   * would leave 64 bits. While Redis writes one part the next is made and sent.
    */
   async #stage(
     id: string,
@@ -142,15 +147,18 @@ export class Chain {
     return (await waiting) === "OVERFLOW" ? null : { pages, cells };
   }
 
-  /** Closes the open segment at the applied positions and answers the boundary; null without a chain. Null token: for size alone. */
+  /**
+   * Closes the open segment at the applied positions and answers the boundary; null without a chain. Null token: for
+   * size alone.
+   */
   async seal(token: string | null): Promise<Cut | null> {
     const boundary = await this.#redis.tideline_seal(this.#key("chain"), this.#key("applied"), token ?? "");
     return typeof boundary === "string" ? cutFromJson(JSON.parse(boundary) as CutJson) : null;
   }
 
   /**
-   * A fresh chain from `cut`, of a topic and with the last records below the cut where these are known. `seen` is the nonce of the chain that the
-   * caller found unusable, null for none. False: it has changed since.
+   * A fresh chain from `cut`, of a topic and with the last records below the cut where these are known. `seen` is the
+   * nonce of the chain that the caller found unusable, null for none. False: it has changed since.
    */
   async reseed(
     cut: Cut,
@@ -205,8 +213,8 @@ export class Chain {
   }
 
   /**
-   * Puts one segment in the place of successive closed ones; `merged` are their cells. The new segment is complete before the chain names it,
-   * and every write may be repeated. False: the chain has changed since.
+   * Puts one segment in the place of successive closed ones; `merged` are their cells. The new segment is complete
+   * before the chain names it, and every write may be repeated. False: the chain has changed since.
    */
   async fold(segments: readonly ClosedSegment[], merged: Iterable<StagedBucket>): Promise<boolean> {
     const sources = segments.map(segmentJson);
@@ -228,8 +236,8 @@ export class Chain {
   }
 
   /**
-   * The chain, and parts of its open segment, in one atomic step; null without a chain. `known` is what an earlier step found: while it still
-   * is so, little is sent, and nothing of the parts that are `held` since then.
+   * The chain, and parts of its open segment, in one atomic step; null without a chain. `known` is what an earlier step
+   * found: while it still is so, little is sent, and nothing of the parts that are `held` since then.
    */
   async look(
     known: ChainState | null,
@@ -261,7 +269,10 @@ export class Chain {
     };
   }
 
-  /** All cells of a closed segment; null when it is gone (the reader's manifest is two versions old), or Redis has lost some of them. */
+  /**
+   * All cells of a closed segment; null when it is gone (the reader's manifest is two versions old), or Redis has lost
+   * some of them.
+   */
   async segment(segment: ClosedSegment): Promise<SegmentCells | null> {
     const wanted = JSON.stringify(segmentJson(segment));
     const buckets: {
@@ -302,8 +313,8 @@ export class Chain {
   }
 
   /**
-   * By partition, how far the log was applied, and its last record below: the last one that was applied, or, before any was, the last one below
-   * the cut. None without a chain.
+   * By partition, how far the log was applied, and its last record below: the last one that was applied, or, before any
+   * was, the last one below the cut. None without a chain.
    */
   async reached(): Promise<Map<number, Reached>> {
     // Positions first: a mark that is newer than its position is compared by itself.

@@ -6,8 +6,8 @@ const PATIENCE_MS = 5_000;
 const KEYS_AT_ONCE = 500;
 
 /**
- * Deletes every key of the installation with this namespace. No role of it may run. Throws NOT_READY when Redis does not answer, RangeError
- * for the empty namespace, whose keys are not told from those of others.
+ * Deletes every key of the installation with this namespace. No role of it may run. Throws NOT_READY when Redis does
+ * not answer, RangeError for the empty namespace, whose keys are not told from those of others.
  */
 export async function deleteLiveState(url: string, namespace: string): Promise<void> {
   if (namespace === "") throw new RangeError("a namespace is needed");

@@ -32,8 +32,8 @@ const RENEW_EVERY_MS = 15_000;
 const LAST_WRITE_MS = 1_000;
 
 /**
- * Counts the failures of one process, and shows those that are problems: to its own /health and metrics at once, to everybody else by way of
- * Redis when it is there.
+ * Counts the failures of one process, and shows those that are problems: to its own /health and metrics at once, to
+ * everybody else by way of Redis when it is there.
  */
 export class FailureTracker {
   readonly #stored: Failures | null;
@@ -60,7 +60,10 @@ export class FailureTracker {
     }, RENEW_EVERY_MS).unref();
   }
 
-  /** Removes what this process has stored: another one will find out for itself. Waits a second at most, for Redis may be away. */
+  /**
+   * Removes what this process has stored: another one will find out for itself. Waits a second at most, for Redis may
+   * be away.
+   */
   async close(): Promise<void> {
     clearInterval(this.#timer);
     this.#log = NO_FAILURES;

@@ -2,8 +2,8 @@ import { current, Failure, failureKey } from "../../core/failures.ts";
 import type { TidelineRedis } from "./redis.ts";
 
 /**
- * What fails again and again in an installation: one hash in Redis, a field for each. The speed layer and the worker write it; the API, `status`
- * and `doctor` read it. It can be lost like everything in Redis: the writers renew it.
+ * What fails again and again in an installation: one hash in Redis, a field for each. The speed layer and the worker
+ * write it; the API, `status` and `doctor` read it. It can be lost like everything in Redis: the writers renew it.
  */
 export class Failures {
   readonly #redis: TidelineRedis;
@@ -14,7 +14,10 @@ export class Failures {
     this.#key = `tl:${namespace === "" ? "" : `${namespace}/`}failures`;
   }
 
-  /** Stores `failures` and removes the fields `gone`, in one step. Does nothing while Redis is away: commands would wait in a queue. */
+  /**
+   * Stores `failures` and removes the fields `gone`, in one step. Does nothing while Redis is away: commands would wait
+   * in a queue.
+   */
   async write(failures: readonly Failure[], gone: readonly string[]): Promise<void> {
     if (this.#redis.status !== "ready" || failures.length + gone.length === 0) return;
     const transaction = this.#redis.multi();

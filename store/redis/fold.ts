@@ -5,16 +5,22 @@ import type { Chain } from "./chain.ts";
 import { type BucketCells, type ChainState, type ClosedSegment, closedOf, splitCellField } from "./chain-state.ts";
 import { unitedSketches } from "./staging.ts";
 
-/** How many closed segments may stand between two cuts before they are folded into one, and how many are folded at once. */
+/**
+ * How many closed segments may stand between two cuts before they are folded into one, and how many are folded at once.
+ */
 const FOLD_AT = 16;
 const FOLD_AT_ONCE = 64;
-/** The most cells that are folded at once: the merge is made in this process's memory. Fewer segments than `FOLD_AT` that have more are folded, too. */
+/**
+ * The most cells that are folded at once: the merge is made in this process's memory. Fewer segments than `FOLD_AT`
+ * that have more are folded, too.
+ */
 const FOLD_CELLS = 200_000;
 const FOLD_LARGE_AT = 4;
 
 /**
- * The first run of successive closed segments that may be folded: at least `atLeast` of them, or as many as have `FOLD_CELLS` cells. No cut separates
- * them: a segment with a token ends at a cut, so a run may end with one but not go on behind it.
+ * The first run of successive closed segments that may be folded: at least `atLeast` of them, or as many as have
+ * `FOLD_CELLS` cells. No cut separates them: a segment with a token ends at a cut, so a run may end with one but not go
+ * on behind it.
  */
 export function foldable(chain: ChainState, atLeast = FOLD_AT): ClosedSegment[] | null {
   let [run, cells]: [ClosedSegment[], number] = [[], 0];
@@ -39,8 +45,9 @@ export function foldable(chain: ChainState, atLeast = FOLD_AT): ClosedSegment[] 
 }
 
 /**
- * Folds closed segments of a chain into one: reads them, writes their merge beside them, and swaps it in by one script. Whoever reads meanwhile
- * has either the old ones or the new one; whoever finds them gone starts over. True: this call folded them.
+ * Folds closed segments of a chain into one: reads them, writes their merge beside them, and swaps it in by one script.
+ * Whoever reads meanwhile has either the old ones or the new one; whoever finds them gone starts over. True: this call
+ * folded them.
  */
 export async function fold(chain: Chain, view: View, segments: readonly ClosedSegment[]): Promise<boolean> {
   const merges = new Map(componentsOf(view).map(({ key, merge }) => [key, MERGE[merge]]));

@@ -31,8 +31,8 @@ type ScriptCalls = Record<`tideline_${Script}`, (...args: Argument[]) => Promise
 export type TidelineRedis = Redis & ScriptCalls;
 
 /**
- * Connects to Redis. Commands wait while the connection is down and are sent again after it returns: harmless, because `apply`
- * compares positions by equality and every other script is idempotent.
+ * Connects to Redis. Commands wait while the connection is down and are sent again after it returns: harmless, because
+ * `apply` compares positions by equality and every other script is idempotent.
  */
 export function openRedis(url: string, onError: (error: Error) => void): TidelineRedis {
   const redis = new Redis(url, {
@@ -41,7 +41,8 @@ export function openRedis(url: string, onError: (error: Error) => void): Tidelin
     retryStrategy: (attempt) => Math.min(50 * 2 ** attempt, 1_000),
   });
   const mask = maskOf([url]);
-  // These errors are logged, stored and shown. A server that does not know AUTH repeats its arguments, and the client adds them to the error.
+  // These errors are logged, stored and shown. A server that does not know AUTH repeats its arguments, and the client
+  // adds them to the error.
   redis.on("error", ({ message, code }: Error & { readonly code?: string }) =>
     onError(Object.assign(new Error(mask(message === "" ? (code ?? "Redis is away") : message)), { code })),
   );

@@ -1,8 +1,9 @@
 import type { TidelineRedis } from "./redis.ts";
 
 /**
- * Views that the speed layer wants published before their next schedule, because their live cells grow towards the limit. A set in Redis, so that a view
- * is wanted once however often it is asked for. A request that is lost is made again while the view still grows.
+ * Views that the speed layer wants published before their next schedule, because their live cells grow towards the
+ * limit. A set in Redis, so that a view is wanted once however often it is asked for. A request that is lost is made
+ * again while the view still grows.
  */
 export class SettleRequests {
   readonly #redis: TidelineRedis;

@@ -3,8 +3,8 @@ import { MERGE, type Merge, type StateValue } from "../../core/measures/measure.
 import type { BucketDelta } from "./chain-state.ts";
 
 /**
- * How state that is too much for one script goes to Redis: in pages, each a hash of one bucket's cells, and in parts of some pages. Pure.
- * All amounts are in units of work: what a script spends on one plain cell, about a microsecond.
+ * How state that is too much for one script goes to Redis: in pages, each a hash of one bucket's cells, and in parts of
+ * some pages. Pure. All amounts are in units of work: what a script spends on one plain cell, about a microsecond.
  */
 
 /** The most work that one script does. A batch with more is staged in parts of this size. */
@@ -18,7 +18,10 @@ const SKETCH_WORK = 16;
 const HASHES_PER_WORK = 4;
 const UNION_WORK_PER_SOURCE = 16;
 
-/** A cell as it is staged: what it holds, or for a sketch the hashes that it gets (8 bytes each; empty: united from the claim's segments). */
+/**
+ * A cell as it is staged: what it holds, or for a sketch the hashes that it gets (8 bytes each; empty: united from the
+ * claim's segments).
+ */
 export interface StagedBucket {
   readonly bucket: EpochMs;
   readonly values: Iterable<readonly [field: string, value: StateValue]>;
@@ -56,8 +59,8 @@ export function workOf(deltas: readonly BucketDelta[]): number {
 }
 
 /**
- * Cuts buckets into parts of at most `partWork`, or of a single cell that is larger by itself. `sources`: how many segments a sketch without
- * hashes is united from.
+ * Cuts buckets into parts of at most `partWork`, or of a single cell that is larger by itself. `sources`: how many
+ * segments a sketch without hashes is united from.
  */
 export function* partsOf(
   buckets: Iterable<StagedBucket>,

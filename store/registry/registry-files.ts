@@ -8,8 +8,9 @@ export const SchemaDocument = z.strictObject({ schema: z.string().nullable(), su
 export type SchemaDocument = z.infer<typeof SchemaDocument>;
 
 /**
- * The registry that needs no server: `registry/<id>.json`, each created exclusively, so that of two processes neither gives an id a second time.
- * An id that a reader has found unknown is taken too: it goes on being unknown (invariant 3).
+ * The registry that needs no server: `registry/<id>.json`, each created exclusively, so that of two processes neither
+ * gives an id a second time. An id that a reader has found unknown is taken too: it goes on being unknown (invariant
+ * 3).
  */
 export class FileRegistry implements SchemaRegistry {
   readonly #data: DataDirectory;

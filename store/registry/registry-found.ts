@@ -5,7 +5,10 @@ import type { DataDirectory } from "../files/files.ts";
 import type { SchemaRegistry } from "./registry.ts";
 import { readSchemaDocuments } from "./registry-files.ts";
 
-/** A schema that was registered after its id had been found unknown: it holds from these revisions of streams on, and at once for any other stream. */
+/**
+ * A schema that was registered after its id had been found unknown: it holds from these revisions of streams on, and at
+ * once for any other stream.
+ */
 export const FoundSchema = z.strictObject({ schema: z.string(), from: z.record(z.string(), z.int()) });
 export type FoundSchema = z.infer<typeof FoundSchema>;
 
@@ -30,9 +33,10 @@ export interface Recheck {
 }
 
 /**
- * Asks the registry again for ids that were found unknown: all that are written down, and `more`. What it knows now is written down for the next
- * revision of each stream. The revisions that are decoded today keep their verdict, because records of it were refused already, by one layer or by both
- * (invariant 3). Throws NOT_READY when the registry does not answer.
+ * Asks the registry again for ids that were found unknown: all that are written down, and `more`. What it knows now is
+ * written down for the next revision of each stream. The revisions that are decoded today keep their verdict, because
+ * records of it were refused already, by one layer or by both (invariant 3). Throws NOT_READY when the registry does
+ * not answer.
  */
 export async function recheckSchemas(
   data: DataDirectory,

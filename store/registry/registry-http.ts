@@ -66,7 +66,8 @@ export class HttpRegistry implements SchemaRegistry {
 
   async #ask(method: string, path: string, body?: unknown): Promise<Answer> {
     try {
-      // The signal that a policy uses otherwise is common to all of the process's calls, and each adds a listener to it.
+      // The signal that a policy uses otherwise is common to all of the process's calls, and each adds a listener to
+      // it.
       const { signal: own } = new AbortController();
       return await patiently.execute(async ({ signal }) => {
         const response = await fetch(`${this.#base}${path}`, {

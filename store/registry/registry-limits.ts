@@ -4,8 +4,9 @@ import type { DataDirectory } from "../files/files.ts";
 import { readSchemaDocuments } from "./registry-files.ts";
 
 /**
- * After so many unknown ids, ids above the greatest known one plus `room` are unknown for ever: registries give ids one after the other, and the
- * first bytes of something else are random. The second limit is for those that happen to be small.
+ * After so many unknown ids, ids above the greatest known one plus `room` are unknown for ever: registries give ids one
+ * after the other, and the first bytes of something else are random. The second limit is for those that happen to be
+ * small.
  */
 const LIMITS = [
   { after: 1_000, room: 2 ** 20 },
@@ -18,8 +19,9 @@ const begunDocument = (after: number) => join(FOLDER, `${after}-begun.json`);
 const ceilingDocument = (after: number) => join(FOLDER, `${after}.json`);
 
 /**
- * Up to which id schemas are looked up. A ceiling is a document, created exclusively, so that all processes decide alike, now and later. It is made in
- * two steps: who finds a schema after the first one waits for the second, so a known schema is never above a ceiling that did not count it.
+ * Up to which id schemas are looked up. A ceiling is a document, created exclusively, so that all processes decide
+ * alike, now and later. It is made in two steps: who finds a schema after the first one waits for the second, so a
+ * known schema is never above a ceiling that did not count it.
  */
 export class SchemaLimits {
   readonly #data: DataDirectory;

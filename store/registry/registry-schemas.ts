@@ -21,12 +21,13 @@ export interface SchemaSource {
 const AT_ONCE = 32;
 
 /**
- * The schemas of Avro records by their ids, as both layers and every later reading see them (invariant 3). What the registry says of an id when it is
- * asked for the first time is written down in the data directory, also that it does not know it, and holds from then on.
+ * The schemas of Avro records by their ids, as both layers and every later reading see them (invariant 3). What the
+ * registry says of an id when it is asked for the first time is written down in the data directory, also that it does
+ * not know it, and holds from then on.
  *
- * Bytes that only look like Avro have ids without number. After a thousand unknown ids those far beyond the known ones are unknown without being
- * looked up or written down (`SchemaLimits`). A schema that was registered after its id was found unknown holds from the contract's next revision
- * on, once a recheck has found it (`registry-found.ts`).
+ * Bytes that only look like Avro have ids without number. After a thousand unknown ids those far beyond the known ones
+ * are unknown without being looked up or written down (`SchemaLimits`). A schema that was registered after its id was
+ * found unknown holds from the contract's next revision on, once a recheck has found it (`registry-found.ts`).
  */
 export class Schemas implements SchemaSource {
   readonly #data: DataDirectory;
@@ -101,7 +102,10 @@ export class Schemas implements SchemaSource {
   }
 }
 
-/** A registry may hold what is no Avro schema, or more than can be read here: its records are refused like those of an unknown one. */
+/**
+ * A registry may hold what is no Avro schema, or more than can be read here: its records are refused like those of an
+ * unknown one.
+ */
 function compiled(text: string | null): AvroSchema | null {
   try {
     return text === null ? null : new AvroSchema(text);

@@ -6,11 +6,16 @@ export interface RegisteredSchema {
   readonly schema: string;
 }
 
-/** Where producers and readers agree on Avro schemas. Every method throws NOT_READY when the registry does not answer. */
+/**
+ * Where producers and readers agree on Avro schemas. Every method throws NOT_READY when the registry does not answer.
+ */
 export interface SchemaRegistry {
   /** The schema's text; null when the registry does not know the id. */
   schemaById(id: number): Promise<string | null>;
-  /** Registers a schema as the subject's newest version unless it has it, and answers its id. Throws SCHEMA_INCOMPATIBLE. */
+  /**
+   * Registers a schema as the subject's newest version unless it has it, and answers its id. Throws
+   * SCHEMA_INCOMPATIBLE.
+   */
   register(subject: string, schema: string, compatibility: Compatibility): Promise<number>;
   /** A subject's schemas, the oldest first; none when there is no such subject. */
   versions(subject: string): Promise<RegisteredSchema[]>;

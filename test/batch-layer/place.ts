@@ -49,7 +49,10 @@ export let kafka: Kafka;
 let producer: Producer;
 let topics = 0;
 
-/** Opens a data directory and clients of the shared servers for a test file, which the exported variables above hold until it ends. */
+/**
+ * Opens a data directory and clients of the shared servers for a test file, which the exported variables above hold
+ * until it ends.
+ */
 export function useServers(): void {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "tideline-batch-"));

@@ -32,7 +32,8 @@ let speed: ProcessHandle;
 
 beforeAll(async () => {
   redis = new Redis(inject("redisUrl"));
-  // This one view: the others of the flights hold a cell for every bin and route, and are held against DuckDB in flight-delays.test.ts.
+  // This one view: the others of the flights hold a cell for every bin and route, and are held against DuckDB in
+  // flight-delays.test.ts.
   folder = join(process.cwd(), ".tideline", `flights-${Date.now()}`);
   await mkdir(folder, { recursive: true });
   await writeFile(
@@ -78,7 +79,10 @@ async function oracle(rows: number): Promise<Map<string, Expected>> {
   return new Map(expected);
 }
 
-/** Exact fields to the unit for every origin and day; distinct as the registers that PFADD of every value sets, estimated by PFCOUNT. */
+/**
+ * Exact fields to the unit for every origin and day; distinct as the registers that PFADD of every value sets,
+ * estimated by PFCOUNT.
+ */
 async function expectEqual(answer: Answer, expected: Map<string, Expected>): Promise<void> {
   expect(answer.rows).toHaveLength(expected.size);
   const key = `oracle:${tideline.namespace}`;

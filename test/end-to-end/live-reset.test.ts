@@ -7,7 +7,10 @@ import { type Answer, Installation, until } from "../installation.ts";
 import { messyOrders, produce } from "../produce.ts";
 import { EVERYTHING } from "../revenue-twin.ts";
 
-/** Live state that differs from the archive is read again from the log: after three settlements by itself, or by a command. */
+/**
+ * Live state that differs from the archive is read again from the log: after three settlements by itself, or by a
+ * command.
+ */
 describe("live state that differs from the archive", () => {
   let tideline: Installation;
   let redis: Redis;
@@ -33,7 +36,10 @@ describe("live state that differs from the archive", () => {
       return complete && read >= size;
     });
 
-  /** Moves one record of the newest ledger from the counted ones to the filtered ones, as a speed layer that miscounts would. */
+  /**
+   * Moves one record of the newest ledger from the counted ones to the filtered ones, as a speed layer that miscounts
+   * would.
+   */
   async function miscount(generation: string): Promise<void> {
     const chain = `tl:{${tideline.namespace}/${generation}}`;
     const segments = JSON.parse((await redis.hget(`${chain}:chain`, "segments")) ?? "[]") as { id: string }[];

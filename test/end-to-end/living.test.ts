@@ -12,8 +12,9 @@ import { differenceOf, expectedRows, type OracleLog, rowKey, type Twin } from ".
 import { produce } from "../produce.ts";
 
 /**
- * A view and its stream's contract change under load: what is served is exact before, during and after, and again when one goes back. Both
- * generations live side by side, decoded under two revisions of the contract, from the archive's original bytes.
+ * A view and its stream's contract change under load: what is served is exact before, during and after, and again when
+ * one goes back. Both generations live side by side, decoded under two revisions of the contract, from the archive's
+ * original bytes.
  */
 
 const brokers = inject("kafkaBrokers");
@@ -275,7 +276,8 @@ describe.sequential("a definition changes under load", () => {
     const retired = [...first.retired, ...(await retire()).retired];
     expect(retired).toContain(one);
     expect(retired).toHaveLength(2);
-    // Processes have ten minutes to notice; the test does not wait for them, but ends the one that would still say how fresh the log is.
+    // Processes have ten minutes to notice; the test does not wait for them, but ends the one that would still say how
+    // fresh the log is.
     await tideline.stop("speed");
     for (const generation of retired) {
       const mark = join(tideline.home, "data", "views", generation, "retired.json");

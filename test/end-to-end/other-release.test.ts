@@ -61,8 +61,8 @@ const twins: Readonly<Record<string, Twin<Parcel>>> = {
 };
 
 /**
- * The SQL of one measure is written otherwise; then the engine's revision is raised, which concerns every view; then the first release is put back.
- * `commands`: whether to try those that look and move, too.
+ * The SQL of one measure is written otherwise; then the engine's revision is raised, which concerns every view; then
+ * the first release is put back. `commands`: whether to try those that look and move, too.
  */
 const releases: readonly { what: string; change: Replacement | null; frozen: readonly string[]; commands: boolean }[] =
   [
@@ -278,7 +278,8 @@ describe.sequential("a release that computes views otherwise", () => {
       120_000,
     );
 
-    // Not after the first change: the next release must be adopted although what people went back to, and forth from, is kept.
+    // Not after the first change: the next release must be adopted although what people went back to, and forth from,
+    // is kept.
     test.runIf(!commands)("lets go of all frozen generations when their time has come", async () => {
       for (const view of frozen) left.delete((await ask(view)).position.generation);
       await until(

@@ -21,8 +21,8 @@ import { EVERYTHING } from "../revenue-twin.ts";
 import { type SchemaIds, shopTwins } from "../shop-twins.ts";
 
 /**
- * Every view of the shop against the oracle: Avro and JSON, both versions, duplicates, late and malformed records; sliding windows, sessions and
- * calendars across the seam between batch and stream.
+ * Every view of the shop against the oracle: Avro and JSON, both versions, duplicates, late and malformed records;
+ * sliding windows, sessions and calendars across the seam between batch and stream.
  */
 
 const brokers = inject("kafkaBrokers");
@@ -164,7 +164,8 @@ async function sendChosen(part: 0 | 1): Promise<void> {
     };
     return { key: "seam", value: Buffer.from(JSON.stringify(event)) };
   };
-  // One session with events on both sides of the cut, one that only events of the other side join, and the end of a gap that is just too long.
+  // One session with events on both sides of the cut, one that only events of the other side join, and the end of a gap
+  // that is just too long.
   const activities = [
     [activity("a0", 0, "view"), activity("a2", 25, "view"), activity("b0", 100, "view"), activity("b2", 150, "view")],
     [
@@ -174,7 +175,8 @@ async function sendChosen(part: 0 | 1): Promise<void> {
       activity("c0", 180, "view"),
     ],
   ];
-  // Clocks change in New York on the 8th and in Berlin on the 29th of March 2026: days of 23 hours, and midnights that are not UTC's.
+  // Clocks change in New York on the 8th and in Berlin on the 29th of March 2026: days of 23 hours, and midnights that
+  // are not UTC's.
   const times = ["2026-03-08T04:59:59", "2026-03-08T05:00:00", "2026-03-09T03:59:59", "2026-03-09T04:00:00"]
     .concat(["2026-03-28T22:59:59", "2026-03-28T23:00:00", "2026-03-29T21:59:59", "2026-03-29T22:00:00"])
     .concat(["2026-02-28T22:59:59", "2026-02-28T23:00:00", "2026-03-31T21:59:59", "2026-03-31T22:00:00"]);

@@ -7,7 +7,10 @@ import { type Answer, Installation, until } from "../installation.ts";
 import { messyOrders, produce } from "../produce.ts";
 import { EVERYTHING } from "../revenue-twin.ts";
 
-/** Invariant 10: when the log is not the one that state was built from, the view stops by name; what was answered stays answered. */
+/**
+ * Invariant 10: when the log is not the one that state was built from, the view stops by name; what was answered stays
+ * answered.
+ */
 describe("a log that is not ours any more", () => {
   const brokers = inject("kafkaBrokers");
   const admin = new Kafka({ brokers: brokers.split(","), logLevel: logLevel.NOTHING }).admin();

@@ -18,9 +18,10 @@ import { produce } from "../produce.ts";
 import { DATE, definitions, sale, sales } from "../sales.ts";
 
 /**
- * Runs each workflow on real servers and keeps its history beside this file, for the replay test: `npm run histories`, or `npm run histories -- settleStream`
- * to keep one of them. To be done again when a
- * workflow's commands change on purpose, and no run of the old one is under way anywhere. `backfillView.failed-day.json` is of another view, and kept.
+ * Runs each workflow on real servers and keeps its history beside this file, for the replay test: `npm run histories`,
+ * or `npm run histories -- settleStream` to keep one of them. To be done again when a workflow's commands change on
+ * purpose, and no run of the old one is under way anywhere. `backfillView.failed-day.json` is of another view, and
+ * kept.
  */
 
 const folder = fileURLToPath(new URL(".", import.meta.url));

@@ -36,7 +36,9 @@ async function expectedRows(rows: number): Promise<Map<number, number[]>> {
   return expected;
 }
 
-/** Fails unless `records` are the source's rows 0 to `rows` - 1, each once, where its key belongs, in row order there. */
+/**
+ * Fails unless `records` are the source's rows 0 to `rows` - 1, each once, where its key belongs, in row order there.
+ */
 async function expectEachRowOnce(records: readonly Read[], rows: number): Promise<void> {
   const held = new Map<number, number[]>([0, 1, 2, 3].map((partition) => [partition, []]));
   for (const { partition, key, value } of records) {
@@ -49,7 +51,10 @@ async function expectEachRowOnce(records: readonly Read[], rows: number): Promis
   expect(records.length).toBe(rows);
 }
 
-/** Sends the numbers from 0 in `calls` calls that overlap in pairs, keyed so that they spread; how many were acknowledged. */
+/**
+ * Sends the numbers from 0 in `calls` calls that overlap in pairs, keyed so that they spread; how many were
+ * acknowledged.
+ */
 
 describe("replay", () => {
   test("killed again and again, and resumed, sends each row exactly once; a second replay sends nothing", async () => {
@@ -59,7 +64,8 @@ describe("replay", () => {
     const command = ["replay", "flights", "--limit", `${rows}`, "--json"];
     let before = 0;
     for (let kill = 0; kill < 3; kill++) {
-      // The first 20,000 flights left within 29 hours: about four seconds at this speed, time enough to kill it on the way.
+      // The first 20,000 flights left within 29 hours: about four seconds at this speed, time enough to kill it on the
+      // way.
       const { child, ended } = startTideline(namespace, ...command, "--speed", "25000");
       await until(async () => total(await heights(topic)) > before + 1_500);
       child.kill("SIGKILL");

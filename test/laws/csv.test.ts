@@ -26,7 +26,10 @@ import { csvOf } from "../../serving/answer/csv.ts";
 import { numberColumns, rowsJson } from "../../serving/common/numbers.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
 
-/** An answer as CSV, read by another library and by DuckDB, has the rows of the answer as JSON, whatever text is in them. */
+/**
+ * An answer as CSV, read by another library and by DuckDB, has the rows of the answer as JSON, whatever text is in
+ * them.
+ */
 
 const sales = stream("sales", {
   revision: 1,
@@ -134,7 +137,10 @@ async function written(answer: readonly Row[]): Promise<string> {
   return csv;
 }
 
-/** The answer as a client of JSON reads it, cell by cell: exact numbers as text, and a list as the JSON that documents describe. */
+/**
+ * The answer as a client of JSON reads it, cell by cell: exact numbers as text, and a list as the JSON that documents
+ * describe.
+ */
 function cellsOf(answer: readonly Row[]): (string | null)[][] {
   const { json } = rowsJson(answer, columns, "text");
   return (JSON.parse(`[${json}]`) as Row[]).map((one, index) => {

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 
 /**
- * JSON documents as bytes, spelled in every way that JSON allows, and in some that it does not. Bytes are strings with a character for each (latin1), because a
- * document may be no UTF-8.
+ * JSON documents as bytes, spelled in every way that JSON allows, and in some that it does not. Bytes are strings with
+ * a character for each (latin1), because a document may be no UTF-8.
  */
 export type Bytes = string;
 

@@ -97,7 +97,10 @@ async function published(of: View): Promise<Manifest> {
   };
 }
 
-/** The answers to one question of each shape, without the names: by the states, by the first ones of them, and by plain SQL. */
+/**
+ * The answers to one question of each shape, without the names: by the states, by the first ones of them, and by plain
+ * SQL.
+ */
 async function answers(of: View): Promise<unknown[]> {
   const manifest = await published(of);
   const [first = "", second = ""] = Object.keys(of.by);

@@ -14,8 +14,9 @@ import { Shore } from "./protocol/shore.ts";
 import { World } from "./protocol/world.ts";
 
 /**
- * The worlds of protocol.test.ts with a bug in the program: they find it. Here those that fall soon; TIDELINE_PLANTS=name,name tries others, or
- * `necessary` all that the protocol needs, from TIDELINE_SEED on through at most TIDELINE_RUNS worlds.
+ * The worlds of protocol.test.ts with a bug in the program: they find it. Here those that fall soon;
+ * TIDELINE_PLANTS=name,name tries others, or `necessary` all that the protocol needs, from TIDELINE_SEED on through at
+ * most TIDELINE_RUNS worlds.
  */
 
 const { TIDELINE_PLANTS: asked, TIDELINE_SEED: firstSeed = "1", TIDELINE_RUNS: worlds = "200" } = process.env;

@@ -8,9 +8,11 @@ import { Shore } from "./protocol/shore.ts";
 import { World } from "./protocol/world.ts";
 
 /**
- * The protocol's own code, with the real scripts in the real Redis and with DuckDB, over a log in memory: two consumers, two refreshers, readers and
- * somebody who folds, under a scheduler that lets one of them go on at a time. They are killed, sleep and wake as zombies; replies are lost; Redis comes
- * back as it was some time ago, or empty; the data directory is restored from a backup; transactions are aborted or stay open. The oracle is a plain fold of the log.
+ * The protocol's own code, with the real scripts in the real Redis and with DuckDB, over a log in memory: two
+ * consumers, two refreshers, readers and somebody who folds, under a scheduler that lets one of them go on at a time.
+ * They are killed, sleep and wake as zombies; replies are lost; Redis comes back as it was some time ago, or empty; the
+ * data directory is restored from a backup; transactions are aborted or stay open. The oracle is a plain fold of the
+ * log.
  *
  * A failure prints its seed; TIDELINE_SEED repeats it, TIDELINE_RUNS makes more worlds of it.
  */
@@ -64,7 +66,8 @@ test("a log that lost its end and was written anew is never counted together wit
     { numRuns: Math.ceil(RUNS / 2), endOnFailure: true, ...(SEED === undefined ? {} : { seed: Number(SEED) }) },
   );
   console.log(JSON.stringify(seen));
-  // Both kinds of world occurred. Of 20 worlds about half are of each kind: a run with only one kind is as good as impossible.
+  // Both kinds of world occurred. Of 20 worlds about half are of each kind: a run with only one kind is as good as
+  // impossible.
   expect(seen.archived).toBeGreaterThan(0);
   expect(seen.archived).toBeLessThan(seen.worlds);
 }, 600_000);

@@ -267,7 +267,10 @@ interface Scanned {
   readonly columns: readonly string[];
 }
 
-/** Which version recognises each of some records, read one after the other, and its columns; null for one that is left to zod. */
+/**
+ * Which version recognises each of some records, read one after the other, and its columns; null for one that is left
+ * to zod.
+ */
 function scanned(definition: Stream, records: readonly Buffer[]): (Scanned | null)[] {
   const found: (Scanned | null)[] = records.map(() => null);
   for (const [index, version] of definition.tried.entries()) {
@@ -458,7 +461,8 @@ describe("invariant 3, for the scanner of JSON alone", () => {
     const long = `"${"k".repeat(70)}":1`;
     const json = '{"id":"a","at":1000000000000,"pages":1,"price":1,"kind":"a"}';
     const withPages = (more: Bytes) => bufferOf(json.replace('"pages"', `${more},"pages"`));
-    // More undeclared keys than are learned, so that later ones are all alike to the scanner; then long ones, which it never learns.
+    // More undeclared keys than are learned, so that later ones are all alike to the scanner; then long ones, which it
+    // never learns.
     const many = Array.from({ length: 300 }, (_, index) => withPages(`"key${index}":${index}`));
     const sound = [...many, withPages(long), withPages(`${long},${long.replace("k", "l")}`), withPages('"x":1')];
     for (const warm of [[], sound])

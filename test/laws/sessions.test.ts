@@ -28,7 +28,10 @@ interface Event {
 }
 type Shown = readonly [start: number, end: number, place: GroupValue, events: number];
 
-/** The definition: events of one place in the order of their times; one as much as the gap after the one before begins a session. */
+/**
+ * The definition: events of one place in the order of their times; one as much as the gap after the one before begins a
+ * session.
+ */
 function plainSessions(events: readonly Event[], { fromMs, toMs }: TimeRange): Shown[] {
   const newest = new Map<GroupValue, [number, number, GroupValue, number]>();
   const all: [number, number, GroupValue, number][] = [];

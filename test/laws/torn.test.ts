@@ -17,9 +17,9 @@ import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { everything } from "../views.ts";
 
 /**
- * Power fails while Redis writes its append-only file, which then ends at any byte. Redis cuts such a file behind the last whole command, also inside a
- * transaction, and carries out the transaction's beginning at the next start. A chain is used only when it holds exactly the log between
- * the newest cut and its applied position.
+ * Power fails while Redis writes its append-only file, which then ends at any byte. Redis cuts such a file behind the
+ * last whole command, also inside a transaction, and carries out the transaction's beginning at the next start. A chain
+ * is used only when it holds exactly the log between the newest cut and its applied position.
  */
 
 const FIELD = cellField(ROWS.name, groupKey(["eu", true]));
@@ -53,7 +53,10 @@ async function losePower(bytes: number): Promise<void> {
   await server.start();
 }
 
-/** A view of one partition whose records each count one event, in a bucket by their offset; and the batch layer's newest cut. */
+/**
+ * A view of one partition whose records each count one event, in a bucket by their offset; and the batch layer's newest
+ * cut.
+ */
 class World {
   readonly chain: Chain;
   #version = 0;

@@ -17,7 +17,10 @@ import { fold, foldable } from "../../store/redis/fold.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { everything } from "../views.ts";
 
-/** Batches that are far wider than what one script may touch: they are applied as a whole or not at all, in bounded parts. */
+/**
+ * Batches that are far wider than what one script may touch: they are applied as a whole or not at all, in bounded
+ * parts.
+ */
 
 const generation = generationOf(everything);
 /** Values, fields and their bucket of one part: no script gets more arguments. */

@@ -11,9 +11,10 @@ import { produce } from "../produce.ts";
 import { broken, DEFINITIONS, packHome, READINGS, type Release, releaseFiles } from "./release.ts";
 
 /**
- * Runs a release on a small shop, some flights and a user's own stream, ends it in the middle of its work, and keeps everything that it had stored, for
- * the test that the next release opens it: `npm run release-fixture -- <commit>`. To be done for each release, in the commit after it.
- * A folder behind the commit is its program where that is checked out already, with its packages.
+ * Runs a release on a small shop, some flights and a user's own stream, ends it in the middle of its work, and keeps
+ * everything that it had stored, for the test that the next release opens it: `npm run release-fixture -- <commit>`. To
+ * be done for each release, in the commit after it. A folder behind the commit is its program where that is checked out
+ * already, with its packages.
  */
 
 const [commit, installed] = process.argv.slice(2);
@@ -121,7 +122,10 @@ async function start(role: "speed" | "worker" | "serve"): Promise<void> {
   await handle.start();
 }
 
-/** What an installation has behind it: several versions, dead letters, a backfill, a rebuild, a report, a view that was changed. */
+/**
+ * What an installation has behind it: several versions, dead letters, a backfill, a rebuild, a report, a view that was
+ * changed.
+ */
 async function work(client: Client, brokers: string): Promise<void> {
   const shop = ["--rate", "20", "--duplicates", "2%", "--late", "5%", "--malformed", "1%", "--avro", "50%"];
   const yesterday = new Date(Date.now() - 40 * 3_600_000).toISOString().replace(/\.\d+/, "");

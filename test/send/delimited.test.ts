@@ -8,7 +8,10 @@ import { AT, file, HEAD, ids, read, readings, useFolder } from "./readings.ts";
 
 useFolder();
 
-/** Delimited texts as people have them: read as they are meant, or refused with row, column, value and what would be right. */
+/**
+ * Delimited texts as people have them: read as they are meant, or refused with row, column, value and what would be
+ * right.
+ */
 
 describe("a delimited text", () => {
   test("has no quotes but the double one, no comments, and no columns from the names of folders", async () => {

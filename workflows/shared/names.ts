@@ -4,7 +4,10 @@
 export const STREAM_KINDS = ["settle", "archive", "compact-archive", "retention"] as const;
 type StreamKind = (typeof STREAM_KINDS)[number];
 
-/** Kinds of work; each is done for a stream, a view, a view and an interval (backfill), all generations (retire), all views (prove), or a day (report, delivery). */
+/**
+ * Kinds of work; each is done for a stream, a view, a view and an interval (backfill), all generations (retire), all
+ * views (prove), or a day (report, delivery).
+ */
 export type Kind =
   | StreamKind
   | "refresh"
@@ -59,8 +62,9 @@ function reportName(target: string): string {
 const HOUR_MS = 3_600_000;
 
 /**
- * When Temporal ends a run that has not ended by itself, all that it continued as new included. A run in flight that can never finish would keep
- * its plain id, and with it the work, from every later run. What was done stays done when a run is ended, so a limit costs little.
+ * When Temporal ends a run that has not ended by itself, all that it continued as new included. A run in flight that
+ * can never finish would keep its plain id, and with it the work, from every later run. What was done stays done when a
+ * run is ended, so a limit costs little.
  */
 const TIMEOUT_HOURS: Readonly<Record<Kind, number>> = {
   // After a long outage this is short of what came in; the next run goes on after the chunks that are done.

@@ -38,7 +38,10 @@ export const STEP: ActivityOptions = {
 
 const MAX_MESSAGE = 300;
 
-/** Why a step failed, when it is not tried again: a code of `ErrorCode`, TIMED_OUT or UNEXPECTED, and a message for people. */
+/**
+ * Why a step failed, when it is not tried again: a code of `ErrorCode`, TIMED_OUT or UNEXPECTED, and a message for
+ * people.
+ */
 export function stepFailure(error: unknown): { readonly code: string; readonly message: string } {
   const cause = error instanceof ActivityFailure ? (error.cause ?? error) : error;
   const message = (cause instanceof Error ? cause.message : String(cause)).slice(0, MAX_MESSAGE);

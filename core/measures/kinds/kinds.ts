@@ -49,7 +49,10 @@ const KINDS: Readonly<Record<string, (spec: MeasureSpec) => Measure>> = {
   },
 };
 
-/** Builds a measure again from its specification; throws RangeError for a kind that this version does not know, and for what its builder refuses. */
+/**
+ * Builds a measure again from its specification; throws RangeError for a kind that this version does not know, and for
+ * what its builder refuses.
+ */
 export function measureFrom(spec: MeasureSpec): Measure {
   const build = KINDS[spec.kind];
   if (build === undefined) throw new RangeError(`there is no measure of kind "${spec.kind}"`);

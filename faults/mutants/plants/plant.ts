@@ -1,6 +1,6 @@
 /**
- * A mutant: one text of the program replaced by another. A test build (test-build.ts) is made with some of them. The program itself does not
- * know them. They show that a test or the fault harness notices the bug.
+ * A mutant: one text of the program replaced by another. A test build (test-build.ts) is made with some of them. The
+ * program itself does not know them. They show that a test or the fault harness notices the bug.
  */
 export interface Plant {
   readonly name: string;
@@ -12,13 +12,16 @@ export interface Plant {
   readonly find: string;
   readonly replace: string;
   /**
-   * Whether the protocol needs what was taken away: without it a number is wrong, or the view never gets anywhere again. What is not necessary
-   * only saves time, keeps answers complete, or is a second line of defence.
+   * Whether the protocol needs what was taken away: without it a number is wrong, or the view never gets anywhere
+   * again. What is not necessary only saves time, keeps answers complete, or is a second line of defence.
    */
   readonly necessary: boolean;
   /** Fault scenarios that should bring it to light. */
   readonly scenarios: readonly string[];
-  /** From this seed on the property test's worlds (test/laws/protocol) find it soon; absent when it is out of their reach. */
+  /**
+   * From this seed on the property test's worlds (test/laws/protocol) find it soon; absent when it is out of their
+   * reach.
+   */
   readonly seed?: number;
   /** Takes the worlds long: only found by the nightly tests. */
   readonly slow?: true;

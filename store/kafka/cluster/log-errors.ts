@@ -28,7 +28,10 @@ export function logLost(topic: string, partition: number, needed: Position, star
   );
 }
 
-/** A partition that came later had lost its beginning before anybody read it: the views that know of the topic need it from 0 on. */
+/**
+ * A partition that came later had lost its beginning before anybody read it: the views that know of the topic need it
+ * from 0 on.
+ */
 export function beginningLost(topic: string, partition: number, needed: Position, start: Position): TidelineError {
   return new TidelineError(
     "LOG_LOST",
@@ -66,7 +69,10 @@ export function logRewritten(topic: string, partition: number, offset: Position)
 
 type Searchable = { findBy?: (property: string, value: unknown) => unknown };
 
-/** Whether Kafka's client says that the topic does not exist: by the broker's code, or in words when its metadata lacks it. */
+/**
+ * Whether Kafka's client says that the topic does not exist: by the broker's code, or in words when its metadata lacks
+ * it.
+ */
 export function isUnknownTopic(error: unknown): boolean {
   const { findBy } = error as Searchable;
   const coded = (code: string) => findBy?.call(error, "apiId", code);

@@ -4,8 +4,9 @@ import type { Connection, ConnectionPool } from "@platformatic/kafka";
 const answeredAtMs = new WeakMap<Connection, number>();
 
 /**
- * Resolves with the answer to a request. When its connection has answered nothing for `limitMs`, it is closed and this rejects: a broker that vanished without
- * a word keeps its connections open. The client's own time limit would leave the connection in its pool, where the next request waits in vain.
+ * Resolves with the answer to a request. When its connection has answered nothing for `limitMs`, it is closed and this
+ * rejects: a broker that vanished without a word keeps its connections open. The client's own time limit would leave
+ * the connection in its pool, where the next request waits in vain.
  */
 export async function answered<T>(connection: Connection, answer: Promise<T>, limitMs: number): Promise<T> {
   const { host, port } = connection;
@@ -32,7 +33,10 @@ export async function answered<T>(connection: Connection, answer: Promise<T>, li
   }
 }
 
-/** Closes all connections of a pool at once. Its own `close` waits until what was written is sent, which never ends when a broker has vanished. */
+/**
+ * Closes all connections of a pool at once. Its own `close` waits until what was written is sent, which never ends when
+ * a broker has vanished.
+ */
 export async function closeConnections(pool: ConnectionPool): Promise<void> {
   const connections = [...pool].map(([, connection]) => connection);
   const closed = pool.close();

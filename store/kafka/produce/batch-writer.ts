@@ -1,8 +1,9 @@
 import { crc32c } from "@node-rs/crc32";
 
 /**
- * Writes record batches (RecordBatch, magic 2) as Kafka stores them. Each record becomes bytes when it comes in: the client's own batches are made of some
- * ten objects a record, which cost more than everything else that a producer does.
+ * Writes record batches (RecordBatch, magic 2) as Kafka stores them. Each record becomes bytes when it comes in: the
+ * client's own batches are made of some ten objects a record, which cost more than everything else that a producer
+ * does.
  */
 
 /** A record as it is sent. */

@@ -1,6 +1,9 @@
 import { createAPI, type Reader, ResponseError, Writer } from "@platformatic/kafka";
 
-/** Kafka's Produce (API key 0, version 11) with one batch as it is, to be kept by all replicas: the client's own would encode each record again. */
+/**
+ * Kafka's Produce (API key 0, version 11) with one batch as it is, to be kept by all replicas: the client's own would
+ * encode each record again.
+ */
 
 export interface ProduceRequest {
   readonly topic: string;

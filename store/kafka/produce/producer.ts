@@ -21,18 +21,23 @@ export type Acknowledged = ReadonlyMap<number, bigint>;
 
 export interface EventProducer {
   /**
-   * Sends `records` and resolves when Kafka has acknowledged all of them. Calls may overlap: within a partition their records keep
-   * the order of the calls, and small calls share batches. All of them wait in memory: whoever sends much awaits each call.
-   * Retries for two minutes; a broker that vanished without a word is given up after 40 seconds, and the partition's leader looked up again. Throws RangeError (no such partition) and TidelineError TOPIC_MISSING, NOT_READY (no answer) and
-   * WRITE_REFUSED (Kafka does not take a record, because it is too large for instance). After NOT_READY and WRITE_REFUSED
-   * the producer sends nothing more, for the records behind would leave a gap: open another one.
+   * Sends `records` and resolves when Kafka has acknowledged all of them. Calls may overlap: within a partition their
+   * records keep the order of the calls, and small calls share batches. All of them wait in memory: whoever sends much
+   * awaits each call. Retries for two minutes; a broker that vanished without a word is given up after 40 seconds, and
+   * the partition's leader looked up again. Throws RangeError (no such partition) and TidelineError TOPIC_MISSING,
+   * NOT_READY (no answer) and WRITE_REFUSED (Kafka does not take a record, because it is too large for instance). After
+   * NOT_READY and WRITE_REFUSED the producer sends nothing more, for the records behind would leave a gap: open another
+   * one.
    */
   send(topic: string, records: readonly EventRecord[]): Promise<Acknowledged>;
   /** Waits for what was sent before, then closes the connections. From now on `send` throws. */
   close(): Promise<void>;
 }
 
-/** A batch stays below Kafka's default for `max.message.bytes`: topics made by others take it too. A larger record goes alone. */
+/**
+ * A batch stays below Kafka's default for `max.message.bytes`: topics made by others take it too. A larger record goes
+ * alone.
+ */
 const batchLimit = { records: 5_000, bytes: 900_000 };
 const openLimitMs = 15_000;
 /** How long a broker waits for its replicas before it gives up on a batch, which is then sent again. */
@@ -77,7 +82,9 @@ export async function openProducer(options: ProducerOptions): Promise<EventProdu
 
 const CLIENT_ID = "tideline";
 
-/** Repeats `attempt` until it succeeds or its error is `final`. After `limitMs` it throws the error of the last attempt. */
+/**
+ * Repeats `attempt` until it succeeds or its error is `final`. After `limitMs` it throws the error of the last attempt.
+ */
 async function persist<T>(limitMs: number, attempt: () => Promise<T>, final: (error: unknown) => unknown): Promise<T> {
   let failure: unknown;
   const again = retry(
@@ -122,11 +129,12 @@ interface Batch {
 }
 
 /**
- * A partition's queue. One batch of it is under way at a time, and what comes in at the same time makes the next one larger.
+ * A partition's queue. One batch of it is under way at a time, and what comes in at the same time makes the next one
+ * larger.
  *
- * Kafka drops a batch whose numbers it has already (KIP-98). A batch takes its first number when it is sealed, and the partition's number moves on only when the
- * batch is acknowledged. So the same bytes are sent again after a failure, nothing goes to the partition in between, and after a batch
- * that failed for good nothing is sent any more.
+ * Kafka drops a batch whose numbers it has already (KIP-98). A batch takes its first number when it is sealed, and the
+ * partition's number moves on only when the batch is acknowledged. So the same bytes are sent again after a failure,
+ * nothing goes to the partition in between, and after a batch that failed for good nothing is sent any more.
  */
 interface Lane {
   readonly topic: string;
@@ -174,7 +182,8 @@ class LaneProducer implements EventProducer {
   }
 
   async close(): Promise<void> {
-    // Set at once: what is sent while others are waited for would find the connections closed, and try again until its time is over.
+    // Set at once: what is sent while others are waited for would find the connections closed, and try again until its
+    // time is over.
     this.#isClosing = true;
     for (const found of this.#lanes.values()) for (const lane of await found.catch(() => [])) await lane.draining;
     await Promise.all([closeConnections(this.#pool), this.#cluster.close()]);

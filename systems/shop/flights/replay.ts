@@ -8,9 +8,10 @@ import { type FlightsSource, flightsFile, openFlights, type SourceFlight } from 
 import { heldRows, type LastRows, restartsTopic, startOver } from "./replayed.ts";
 
 /**
- * Replays the flights of 2001, and goes on where an earlier replay was cut off, even in the middle of a batch (replayed.ts
- * says how). One thing is left to the stream's dedup window: a batch that a killed process had handed to the network may be
- * appended after the next replay has looked. Its rows are sent again then, at most one batch behind, far within the window.
+ * Replays the flights of 2001, and goes on where an earlier replay was cut off, even in the middle of a batch
+ * (replayed.ts says how). One thing is left to the stream's dedup window: a batch that a killed process had handed to
+ * the network may be appended after the next replay has looked. Its rows are sent again then, at most one batch behind,
+ * far within the window.
  */
 
 /** How fast event time passes: as fast as it goes, or so many times as fast as the clock. */
@@ -139,7 +140,9 @@ class Replay {
     await this.#underWay;
   }
 
-  /** Takes the flights that are due, those of them to be sent that their partition does not hold; gives back the others. */
+  /**
+   * Takes the flights that are due, those of them to be sent that their partition does not hold; gives back the others.
+   */
   #take(flights: readonly SourceFlight[], pace: (eventMs: number) => number): readonly SourceFlight[] {
     const dueMs = pace(flights[0]?.departedAt ?? 0);
     const later = flights.findIndex(({ departedAt }) => departedAt > dueMs);
@@ -158,7 +161,10 @@ class Replay {
     return partition;
   }
 
-  /** Hands over what waits, and goes on meanwhile; waits for what was handed over before, so that nothing is sent behind a gap. */
+  /**
+   * Hands over what waits, and goes on meanwhile; waits for what was handed over before, so that nothing is sent behind
+   * a gap.
+   */
   async #send(): Promise<void> {
     await this.#underWay;
     const records = this.#waiting;
@@ -172,7 +178,10 @@ class Replay {
   }
 }
 
-/** Event time (epoch ms) that has come by now, when it passes `speed` times as fast as the clock, starting with the first call's. */
+/**
+ * Event time (epoch ms) that has come by now, when it passes `speed` times as fast as the clock, starting with the
+ * first call's.
+ */
 function pacer(speed: number): (eventMs: number) => number {
   const beganMs = performance.now();
   let first: number | undefined;

@@ -9,15 +9,15 @@ import { lastOfEachPartition } from "../../../store/kafka/read/topic-tail.ts";
 /**
  * Which rows a topic holds already, read off Kafka alone.
  *
- * A replay sends rows in ascending order; the producer keeps that order within a partition and never sends a batch before the
- * one ahead of it is acknowledged; Kafka appends a batch as a whole or not at all. So at any moment partition p holds a prefix
- * of the rows that belong to p: with `last(p)` its last row, it holds exactly the rows r <= last(p) whose key falls into p. Row
- * r is therefore still to be sent iff r > last(partition of r). This needs nothing from the other partitions: it does not
- * matter that they were acknowledged unevenly.
+ * A replay sends rows in ascending order; the producer keeps that order within a partition and never sends a batch
+ * before the one ahead of it is acknowledged; Kafka appends a batch as a whole or not at all. So at any moment
+ * partition p holds a prefix of the rows that belong to p: with `last(p)` its last row, it holds exactly the rows r <=
+ * last(p) whose key falls into p. Row r is therefore still to be sent iff r > last(partition of r). This needs nothing
+ * from the other partitions: it does not matter that they were acknowledged unevenly.
  *
- * A replay that starts over (`--again`) ends that: the last row no longer is the highest one. So before it sends anything it
- * notes what the partitions held in a topic of its own, and from then on `last(p)` is the higher one of the noted row and
- * the row at the end of p. The next one that starts over notes that again, so the newest note is enough.
+ * A replay that starts over (`--again`) ends that: the last row no longer is the highest one. So before it sends
+ * anything it notes what the partitions held in a topic of its own, and from then on `last(p)` is the higher one of the
+ * noted row and the row at the end of p. The next one that starts over notes that again, so the newest note is enough.
  */
 
 /** Partition -> the highest row that it holds; -1 when it holds none. */
@@ -49,7 +49,10 @@ function parse<T>(shape: z.ZodType<T>, value: Buffer): T | undefined {
   }
 }
 
-/** What `topic` holds. Throws TidelineError BAD_REQUEST when that cannot be told, because its number of partitions was changed. */
+/**
+ * What `topic` holds. Throws TidelineError BAD_REQUEST when that cannot be told, because its number of partitions was
+ * changed.
+ */
 export async function heldRows(log: LogReader, topic: string): Promise<LastRows> {
   const { id } = await log.topic(topic);
   const noted = (await lastOfEachPartition(log, restartsTopic(topic), readNote)).get(0);

@@ -3,8 +3,8 @@ import type { OrderCompletedV1 } from "../../../schemas/order-completed.ts";
 import { type Category, categories, priceCents, regions } from "../simulator/catalogue.ts";
 
 /**
- * Completed orders by themselves, in version 1 of their event. They are a pure function of seed and index, so a run can be repeated and any
- * order of it made alone.
+ * Completed orders by themselves, in version 1 of their event. They are a pure function of seed and index, so a run can
+ * be repeated and any order of it made alone.
  */
 
 const customers = 40_000;

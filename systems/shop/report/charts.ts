@@ -111,8 +111,8 @@ export function groupsChart(name: string, bars: readonly Bar[], shown: (value: n
 }
 
 /**
- * A chart as an SVG element that says the same every time: the renderer numbers its charts, and adds classes, data and a style for scripts
- * that a report does not have.
+ * A chart as an SVG element that says the same every time: the renderer numbers its charts, and adds classes, data and
+ * a style for scripts that a report does not have.
  */
 function svgOf(name: string, width: number, height: number, option: ChartOption): string {
   const chart = init(null, null, { renderer: "svg", ssr: true, width, height });

@@ -11,7 +11,10 @@ const PRODUCTS = "top-products";
 /** The views that the report's numbers come from: sales, and products. */
 export const REPORT_VIEWS = [SALES, PRODUCTS] as const;
 
-/** The numbers of the pinned day at the pin's cuts, from the archive's events by the views' own SQL. Throws REPORT_TOO_LARGE. */
+/**
+ * The numbers of the pinned day at the pin's cuts, from the archive's events by the views' own SQL. Throws
+ * REPORT_TOO_LARGE.
+ */
 export async function reportNumbers(pin: TimeRange, source: ReportSource): Promise<ReportNumbers> {
   const { duck, budget } = source;
   const [sales, products] = [source.view(SALES), source.view(PRODUCTS)];

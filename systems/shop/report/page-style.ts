@@ -1,8 +1,8 @@
 import { COLOURS } from "./charts.ts";
 
 /**
- * The page's style. Mail clients know neither variables nor grids, and some drop the whole element: the layout is of tables, light is the
- * default, and dark overrides it, in charts by the colours they are drawn in.
+ * The page's style. Mail clients know neither variables nor grids, and some drop the whole element: the layout is of
+ * tables, light is the default, and dark overrides it, in charts by the colours they are drawn in.
  */
 export const PAGE_STYLE = `
 body { margin: 0; padding: 24px 12px; background: #f1f5f9; color: #0f172a; font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; }

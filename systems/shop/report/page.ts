@@ -12,8 +12,8 @@ const BASKET = "basket";
 const KEYS = `<p class="quiet"><span class="key day"></span>this day<span class="key before"></span>day before</p>`;
 
 /**
- * The report as one page without scripts or anything to fetch: for browsers, printers and mail clients. What charts show stands in
- * tables as well, because some mail clients draw no SVG.
+ * The report as one page without scripts or anything to fetch: for browsers, printers and mail clients. What charts
+ * show stands in tables as well, because some mail clients draw no SVG.
  */
 export function pageOf(identity: ReportIdentity, numbers: ReportNumbers, summary: Summary): string {
   const { date, edition } = identity;

@@ -2,8 +2,8 @@ import { stringify } from "csv-stringify/sync";
 import type { Product } from "./products.ts";
 
 /**
- * The products as CSV (RFC 4180, CRLF), the best first. Amounts are in the view's own unit. What a spreadsheet would run as a formula gets an
- * apostrophe in front: product names are what producers sent.
+ * The products as CSV (RFC 4180, CRLF), the best first. Amounts are in the view's own unit. What a spreadsheet would
+ * run as a formula gets an apostrophe in front: product names are what producers sent.
  */
 export function productsCsv(products: readonly Product[], unit: string): string {
   const rows = products.map(({ sku, units, revenue }, index) => [index + 1, sku, integer(units), integer(revenue)]);

@@ -18,8 +18,8 @@ export const SHOWN_PRODUCTS = 100;
 const MEASURES = ["units", "revenue"] as const;
 
 /**
- * The products with the most revenue of the day, equal ones by units and then by name. The view `top-products` holds every product's exact
- * units and revenue; only what is shown is cut off. Throws REPORT_TOO_LARGE.
+ * The products with the most revenue of the day, equal ones by units and then by name. The view `top-products` holds
+ * every product's exact units and revenue; only what is shown is cut off. Throws REPORT_TOO_LARGE.
  */
 export async function productsOf({ duck, events, budget }: PartSource, view: View, day: TimeRange): Promise<Product[]> {
   const daily = coarser(view, { grainMs: DAY_MS, by: [], measures: MEASURES });

@@ -3,7 +3,9 @@ import { REPORT_VIEWS, reportNumbers } from "./numbers.ts";
 import { productsCsv } from "./products-csv.ts";
 import { summaryOf } from "./summary.ts";
 
-/** The shop's daily report: what was sold, compared with the day and the week before, and the products that sold best. */
+/**
+ * The shop's daily report: what was sold, compared with the day and the week before, and the products that sold best.
+ */
 export const report: Report = {
   views: REPORT_VIEWS,
   async make(identity, source) {

@@ -60,7 +60,10 @@ const products: ReadonlyMap<string, readonly Product[]> = new Map(
   ]),
 );
 
-/** Some product of a category: the tenth is asked for a tenth as often as the first (Zipf, by the inverse of its continuous form). */
+/**
+ * Some product of a category: the tenth is asked for a tenth as often as the first (Zipf, by the inverse of its
+ * continuous form).
+ */
 export function product(category: string, chance: number): Product {
   const found = products.get(category)?.[Math.floor((productsOfCategory + 1) ** chance) - 1];
   if (found === undefined) throw new RangeError(`no product of ${category}`);

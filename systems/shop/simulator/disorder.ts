@@ -32,8 +32,8 @@ const waitingLimit = 200_000;
 const duplicateAfter = { from: 200, spread: 600 };
 
 /**
- * The records of `events` as they reach the log, ordered by delivery: a function of the events, the seed and the disorder. All of them are
- * JSON where there is no `avro` to write with.
+ * The records of `events` as they reach the log, ordered by delivery: a function of the events, the seed and the
+ * disorder. All of them are JSON where there is no `avro` to write with.
  */
 export function* delivered(
   events: Iterable<ShopEvent>,

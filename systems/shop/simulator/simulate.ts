@@ -43,8 +43,9 @@ const pieceRecords = 5_000;
 const pauseMs = 20;
 
 /**
- * Sends what happens in the shop: from `fromMs` on as fast as Kafka takes it, and once the present is reached, as it happens. On `stop` it waits
- * for what was sent. Throws as `ensureTopics`, `prepareStreams` and `EventProducer.send` do.
+ * Sends what happens in the shop: from `fromMs` on as fast as Kafka takes it, and once the present is reached, as it
+ * happens. On `stop` it waits for what was sent. Throws as `ensureTopics`, `prepareStreams` and `EventProducer.send`
+ * do.
  */
 export async function simulateShop(
   servers: { readonly brokers: string; readonly namespace: string; readonly registry: SchemaRegistry },

@@ -5,7 +5,10 @@ import type { Customer } from "./customers.ts";
 import { happened, type Run, type ShopEvent } from "./event.ts";
 import { lifeOf } from "./order-life.ts";
 
-/** One customer's visit from `startMs` on, in no particular order: what is looked at, put into the cart and bought, and what becomes of the order. */
+/**
+ * One customer's visit from `startMs` on, in no particular order: what is looked at, put into the cart and bought, and
+ * what becomes of the order.
+ */
 export function visit(customer: Customer, startMs: number, run: Run): ShopEvent[] {
   const { random } = run;
   const events: ShopEvent[] = [];
@@ -46,5 +49,7 @@ export function visit(customer: Customer, startMs: number, run: Run): ShopEvent[
   return [...events, ...lifeOf(customer, cart, boughtMs, run)];
 }
 
-/** How many visits lead to one order: what makes a rate of orders one of visits. test/ingest/shop.test.ts measures it. */
+/**
+ * How many visits lead to one order: what makes a rate of orders one of visits. test/ingest/shop.test.ts measures it.
+ */
 export const VISITS_PER_ORDER = 3.6;

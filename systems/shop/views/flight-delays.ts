@@ -2,8 +2,8 @@ import { count, quantile, sql, view } from "../../../core/definition/builders.ts
 import { flights } from "../../../schemas/flights.ts";
 
 /**
- * How late flights leave each airport, day by day (UTC). Apart from `flights-by-origin`: quantiles cost a cell for every bin, and whoever
- * asks for sums does not need to read them.
+ * How late flights leave each airport, day by day (UTC). Apart from `flights-by-origin`: quantiles cost a cell for
+ * every bin, and whoever asks for sums does not need to read them.
  */
 export const flightDelays = view("flight-delays", {
   stream: flights,

@@ -1,7 +1,10 @@
 import { count, max, quantile, sql, view } from "../../../core/definition/builders.ts";
 import { orderCompleted } from "../../../schemas/order-completed.ts";
 
-/** How long orders take, hour by hour. Events of version 1 know no earlier times: they are orders, but not among the timed ones. */
+/**
+ * How long orders take, hour by hour. Events of version 1 know no earlier times: they are orders, but not among the
+ * timed ones.
+ */
 export const orderDurations = view("order-durations", {
   stream: orderCompleted,
   where: sql`NOT test_order`,

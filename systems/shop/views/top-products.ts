@@ -1,7 +1,10 @@
 import { count, distinct, sql, topK, view } from "../../../core/definition/builders.ts";
 import { orderCompleted } from "../../../schemas/order-completed.ts";
 
-/** What sells best, hour by hour: each line of an order counts by itself. `every=1d` gives a day's list, in any time zone. */
+/**
+ * What sells best, hour by hour: each line of an order counts by itself. `every=1d` gives a day's list, in any time
+ * zone.
+ */
 export const topProducts = view("top-products", {
   stream: orderCompleted,
   where: sql`NOT test_order`,

@@ -77,7 +77,10 @@ export const tideTwin: Twin<Drop> = {
   },
 };
 
-/** What readers ask in turn, and its twin: everything, for which buckets are read as a whole, and one group, of which only its own fields are read. */
+/**
+ * What readers ask in turn, and its twin: everything, for which buckets are read as a whole, and one group, of which
+ * only its own fields are read.
+ */
 export const questions: readonly { readonly query: Query; readonly twin: Twin<Drop> }[] = [
   { query: planned({}), twin: tideTwin },
   {

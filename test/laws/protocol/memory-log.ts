@@ -24,7 +24,10 @@ interface MemoryBatch extends FetchedBatch {
   readonly values: readonly (Buffer | null)[];
 }
 
-/** A topic in memory: batches as Kafka keeps them, with transactions and their markers. What a fetch makes of them is the program's own code. */
+/**
+ * A topic in memory: batches as Kafka keeps them, with transactions and their markers. What a fetch makes of them is
+ * the program's own code.
+ */
 export class MemoryLog {
   readonly topicId = "topic-1";
   readonly #batches = new Map<number, MemoryBatch[]>(PARTITIONS.map((partition) => [partition, []]));
@@ -49,8 +52,8 @@ export class MemoryLog {
   }
 
   /**
-   * An unclean leader election: the last batches are lost, and with them the transactions whose markers are; what is appended from now on has a
-   * later epoch. Returns the first offset that was lost.
+   * An unclean leader election: the last batches are lost, and with them the transactions whose markers are; what is
+   * appended from now on has a later epoch. Returns the first offset that was lost.
    */
   lose(partition: number, batches: number): Position {
     const held = this.#of(partition);

@@ -2,7 +2,9 @@ import { fileURLToPath } from "node:url";
 
 export const repository = fileURLToPath(new URL("../../..", import.meta.url)).replace(/\/$/, "");
 
-/** The parts of the program that take part in the protocol, as they are in `folder`: the repository, or a test build. */
+/**
+ * The parts of the program that take part in the protocol, as they are in `folder`: the repository, or a test build.
+ */
 export async function loadProtocol(folder: string) {
   const load = <T>(file: string) => import(/* @vite-ignore */ `${folder}/${file}`) as Promise<T>;
   return {

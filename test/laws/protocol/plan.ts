@@ -3,7 +3,10 @@ import { PARTITIONS } from "./drops.ts";
 
 /** A record that somebody sends. */
 export interface Sent {
-  /** A `repeat` has an id that was sent a few records before; `refused` breaks the contract, but has an id; `broken` is no JSON. */
+  /**
+   * A `repeat` has an id that was sent a few records before; `refused` breaks the contract, but has an id; `broken` is
+   * no JSON.
+   */
   readonly kind: "fresh" | "repeat" | "refused" | "broken" | "empty";
   /** How many records ago the repeated id was sent. */
   readonly back: number;
@@ -142,7 +145,10 @@ export const rewritePlan: fc.Arbitrary<RewritePlan> = fc
 
 /** What happens beside a plan's events. It is drawn apart from them, so that a seed's plan stays what it was. */
 export type Trouble =
-  /** After so many calls of a kind the next ones of a process fail: fetches of the log, or looks at files of the archive. */
+  /**
+   * After so many calls of a kind the next ones of a process fail: fetches of the log, or looks at files of the
+   * archive.
+   */
   | {
       readonly kind: "fail";
       readonly who: (typeof SPEED)[number] | (typeof BATCH)[number];
@@ -182,8 +188,8 @@ export const troubles: fc.Arbitrary<Troubles> = fc.record({
 });
 
 /**
- * The data directory goes back to what it was, while all processes are stopped. It is drawn apart from a plan, so that a
- * seed's plan stays what it was.
+ * The data directory goes back to what it was, while all processes are stopped. It is drawn apart from a plan, so that
+ * a seed's plan stays what it was.
  */
 export interface Restore {
   /** Before which of the plan's events. */

@@ -9,7 +9,10 @@ type Failing = "log" | "archive";
 
 const NEVER = new Promise<never>(() => undefined);
 
-/** One of Tideline's processes in a world: it can be killed, and it can sleep and wake as a zombie. What it does elsewhere goes through gates. */
+/**
+ * One of Tideline's processes in a world: it can be killed, and it can sleep and wake as a zombie. What it does
+ * elsewhere goes through gates.
+ */
 export class Process {
   readonly name: string;
   readonly schedule: Schedule;
@@ -133,7 +136,9 @@ export class Process {
     return this.schedule.during(Promise.resolve(call()));
   }
 
-  /** A reseed. Throws when the very same one was refused twice before: nothing has changed since, so that has no end. */
+  /**
+   * A reseed. Throws when the very same one was refused twice before: nothing has changed since, so that has no end.
+   */
   async #reseed<T>(call: () => T, args: readonly unknown[]): Promise<Awaited<T>> {
     const reply = await this.#ask("reseed", call);
     const chain = String(args[0]);

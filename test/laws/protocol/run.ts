@@ -10,7 +10,10 @@ export class Run {
     this.wentOnElsewhere = wentOnElsewhere;
   }
 
-  /** The same run for another worker: it begins from the top, and steps that have returned are not done again. The worker before may still end a step. */
+  /**
+   * The same run for another worker: it begins from the top, and steps that have returned are not done again. The
+   * worker before may still end a step.
+   */
   goOnElsewhere(): Run {
     return new Run(this.#returned, true);
   }

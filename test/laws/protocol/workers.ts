@@ -60,7 +60,8 @@ export class Workers {
   }
 
   #chain(process: Process, namespace = "") {
-    // One of the two speed processes has room for a handful of cells in a script, so that nearly all of its batches go in parts.
+    // One of the two speed processes has room for a handful of cells in a script, so that nearly all of its batches go
+    // in parts.
     const partWork = process.name === SPEED[0] ? 12 : undefined;
     return new this.#state.shore.protocol.Chain(
       process.redis(this.#state.shore.redis),

@@ -45,8 +45,8 @@ interface Rewritten {
 }
 
 /**
- * One log, Redis and data directory, and the processes that work on them with the program's own code, on one machine and under one scheduler.
- * Every answer is compared with a plain fold of the log at the answer's own position.
+ * One log, Redis and data directory, and the processes that work on them with the program's own code, on one machine
+ * and under one scheduler. Every answer is compared with a plain fold of the log at the answer's own position.
  */
 export class World {
   readonly #state: WorldState;
@@ -81,7 +81,10 @@ export class World {
     return this.#state.published;
   }
 
-  /** Runs a plan to its end. Throws on an answer that is wrong, on an error that no fault explains, and when the world does not recover. */
+  /**
+   * Runs a plan to its end. Throws on an answer that is wrong, on an error that no fault explains, and when the world
+   * does not recover.
+   */
   static async run(
     shore: Shore,
     plan: Plan,
@@ -113,9 +116,10 @@ export class World {
   }
 
   /**
-   * A world whose log loses its end in between, and has other records there. Every answer is the fold of the log as it was or of the log as it
-   * is, never of both; of the log as it was alone when its version holds something that is gone. Then somebody accepts the log, and answers
-   * become the fold of what was archived and the log as it is from there on.
+   * A world whose log loses its end in between, and has other records there. Every answer is the fold of the log as it
+   * was or of the log as it is, never of both; of the log as it was alone when its version holds something that is
+   * gone. Then somebody accepts the log, and answers become the fold of what was archived and the log as it is from
+   * there on.
    */
   static async rewritten(shore: Shore, plan: RewritePlan, scheduler: fc.Scheduler): Promise<Rewritten> {
     const folder = await mkdtemp(join(shore.root, "world-"));
@@ -152,7 +156,8 @@ export class World {
     const archived = await this.#archived(partition);
     for (const records of instead) this.#state.log.append(partition, this.#values(partition, records));
     this.#state.schedule.note(`--- the log loses [${from}, ${end}), and goes on to ${this.#state.log.end(partition)}`);
-    // A process that slept through the loss goes on in the new log until its next check, above a version that holds nothing of what is lost.
+    // A process that slept through the loss goes on in the new log until its next check, above a version that holds
+    // nothing of what is lost.
     const keeps = (cut: Cut) => archived > from && at(cut, partition) > from;
     this.#judge.logs = (cut) => (keeps(cut) ? [before()] : [before(), this.#judge.present()]);
     this.#stops = [];
@@ -179,7 +184,10 @@ export class World {
     return (await archive.tail(target.topic, this.#state.log.topicId, partition))?.position ?? ZERO;
   }
 
-  /** Does what the command does while everybody works, and again when they have been killed: somebody may have slept in between. */
+  /**
+   * Does what the command does while everybody works, and again when they have been killed: somebody may have slept in
+   * between.
+   */
   async #accept(was: PartitionLog, partition: number): Promise<void> {
     const before = this.#judge.logs;
     this.#judge.logs = (cut) => [...before(cut), this.#judge.accepted(was, partition)];
