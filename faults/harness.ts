@@ -10,7 +10,7 @@ import { Chance } from "./traffic/chance.ts";
 
 export interface HarnessOptions {
   readonly seed: number;
-  /** They run already; whoever started them ends them. */
+  /** They are running. The caller started them and stops them. */
   readonly servers: Servers;
   readonly serversHome: string;
   /** A Redis of the oracle's own. */
@@ -20,7 +20,7 @@ export interface HarnessOptions {
   /** The folder of the program that the roles run. */
   readonly program: string;
   readonly scenarios: readonly Scenario[];
-  /** Goes on with the scenarios in turn for so long; 0: each once. */
+  /** How long to repeat the scenarios in turn, milliseconds; 0: each once. */
   readonly durationMs: number;
   /** Ends as soon as something is wrong: to see how soon a planted bug is caught. */
   readonly stopAtFirst: boolean;

@@ -73,7 +73,7 @@ function rolesOf({ ports, simulation }: UpOptions): Role[] {
   return simulation === null ? roles : [...roles, { name: "simulate", ...simulation }];
 }
 
-/** Which ports somebody of ours will listen on; those of given servers stay unused. */
+/** The ports that our own processes will listen on, without those of servers that are given by address. */
 function neededPorts(servers: Servers): PortName[] {
   return [
     "api",

@@ -64,7 +64,7 @@ export const backfillProgress = defineQuery<BackfillProgress>("backfillProgress"
 
 const DAYS_AT_ONCE = 2;
 const MOST_AT_ONCE = 16;
-/** With so many failed days something is wrong with more than a day, and each costs minutes of attempts. */
+/** The run stops after this many failed days: the cause is not a single day, and each costs minutes of attempts. */
 const MOST_FAILED = 100;
 const activities = proxyActivities<Activities>(STEP);
 

@@ -25,7 +25,7 @@ import { startAside, startOrJoin } from "./shared/start-or-join.ts";
 export interface DailyReportInput {
   /** The UTC day that is reported on. */
   readonly date: string;
-  /** Make another edition, of what the log holds now, in place of computing the one that there is again. */
+  /** Make another edition from the current log, instead of computing the existing one again. */
   readonly fresh?: boolean;
   /** Whether to mail it; yes by default. */
   readonly deliver?: boolean;
@@ -34,7 +34,7 @@ export interface DailyReportInput {
 }
 
 export interface DailyReportResult extends ReportWritten {
-  /** Whether this run fixed what the edition holds for. */
+  /** Whether this run chose the positions of the edition. */
   readonly pinned: boolean;
   readonly delivery: string;
   readonly seconds: number;

@@ -4,7 +4,7 @@ import { label, STEP } from "./shared/run.ts";
 
 const activities = proxyActivities<Activities>(STEP);
 
-/** Lets go of generations that nobody needs any more, and deletes what was let go some time ago. Needs no input. */
+/** Retires generations that are no longer needed, and deletes those that were retired some time ago. No input. */
 export async function retireGenerations(): Promise<{ retired: string[]; deleted: string[] }> {
   label({ kind: "retire" });
   const done = await activities.retireGenerations.executeWithOptions({ summary: "old generations" }, []);

@@ -39,14 +39,14 @@ export interface SettleStreamResult {
  */
 export const settle = defineUpdate<SettleStreamResult, [{ readonly views?: readonly string[] }]>("settle");
 
-/** Readers of a version may take so long before its files are deleted, which happens two versions later. */
+/** The time that readers of a version have before its files are deleted, which happens two versions later. */
 const BETWEEN_ROUNDS_MS = 15_000;
 /** How long a run that was started for an update waits for it. */
 const FIRST_WISH_MS = 60_000;
 const PARALLEL_ARCHIVES = 2;
 /** More chunks than these are archived by a run of their own, which can be as long as it takes. */
 const MOST_CHUNKS = 60;
-/** Chunks are archived by one activity until they span so many offsets together. */
+/** One activity archives chunks until they span this many offsets. */
 const ACTIVITY_OFFSETS = 200_000n;
 const { planArchive, archiveChunks, planSettlement, settleViews, compact, finishPublish } =
   proxyActivities<Activities>(STEP);

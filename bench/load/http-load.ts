@@ -1,6 +1,9 @@
 import { HttpConnection } from "./http-connection.ts";
 
-/** A program: asks paths over some connections for some seconds, each connection as fast as it is answered or at an even rate, then tells how it went. */
+/**
+ * A program that requests paths over several connections for some seconds and prints what it measured. Each connection
+ * sends its next request when it has an answer, or at an even rate.
+ */
 export interface HttpLoadOptions {
   readonly port: number;
   /** Asked in turn. */
@@ -13,7 +16,10 @@ export interface HttpLoadOptions {
 
 export interface HttpLoadResult {
   readonly perSecond: number;
-  /** Of each answer, milliseconds. At an even rate from the moment when the request was due, so that waiting behind a slow one counts. */
+  /**
+   * Of each answer, milliseconds. At an even rate from the moment when the request was due, so that waiting behind a
+   * slow one counts.
+   */
   readonly latenciesMs: readonly number[];
   readonly failed: number;
 }

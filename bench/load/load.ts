@@ -1,7 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { BatchSender, prepareOrders } from "../setup/prepared-batches.ts";
 
-/** A program: sends orders at an even rate until its parent ends it. Everything is encoded before the first one leaves. */
+/**
+ * A program: sends orders at an even rate until its parent ends it. Everything is encoded before the first one leaves.
+ */
 export interface LoadOptions {
   readonly brokers: string;
   readonly topic: string;
@@ -10,12 +12,14 @@ export interface LoadOptions {
   readonly seed: number;
 }
 
-/** What it tells its parent: once when it is ready, and then every second how many events Kafka has acknowledged in all. */
+/** Messages to the parent: one when it is ready, then every second the total of events that Kafka has acknowledged. */
 export type LoadMessage = { readonly ready: true } | { readonly sent: number };
 
 /** A batch every so often, or less often when that would be less than one event. */
 const TICK_MS = 10;
-/** After so many events it begins again. That is more than any partition looks back for duplicates, so they count anew. */
+/**
+ * The events repeat after this many. That is more than the dedup window of any partition, so the repeats are counted.
+ */
 const PREPARED = 200_000;
 
 const { brokers, topic, partitions, eventsPerSecond, seed } = JSON.parse(process.argv[2] ?? "{}") as LoadOptions;

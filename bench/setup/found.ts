@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Data that nobody here made: files of the package vega-datasets. */
+/** Data from outside of the project: files of the package vega-datasets. */
 
 async function fileOf(name: string): Promise<unknown> {
   const folder = dirname(dirname(fileURLToPath(import.meta.resolve("vega-datasets"))));

@@ -1,4 +1,4 @@
-/** What a role says of itself at /metrics: of its own process, whatever the system. */
+/** What a role reports at /metrics about its own process; the same on every operating system. */
 export interface Usage {
   readonly cpuSeconds: number;
   readonly residentBytes: number;

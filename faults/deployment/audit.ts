@@ -78,7 +78,7 @@ async function archiveProblems(deployment: Deployment, data: DataDirectory): Pro
     const folder = join("archive", name, String(partition), "entries");
     for (const document of await data.list(folder)) {
       const entry = await data.read(join(folder, document), ArchiveEntry);
-      if (entry === null) continue; // merged and deleted meanwhile
+      if (entry === null) continue; // merged and deleted in the meantime
       const { records, duplicates, rejects } = oracle.ledger(
         view,
         new Map([[partition, BigInt(entry.from)]]),

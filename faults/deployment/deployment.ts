@@ -50,7 +50,7 @@ export class Deployment {
   /** Produces events all the time: `pause()`, `resume()`, `burst(count)`, `transaction(count, end)`. */
   readonly source: Source;
   readonly oracle: Oracle;
-  /** Ask all the time; `tolerate(code)` says that a problem code is no fault just now. */
+  /** Query all the time. `tolerate(code)` allows a problem code while something is broken on purpose. */
   readonly readers: Readers;
   /**
    * Refreshes all views every few seconds: `pause()`, `resume()`; `run(workflow, kind, target, input)` starts any other

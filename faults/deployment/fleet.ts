@@ -78,7 +78,7 @@ export class FleetRole {
     await this.#process.stop();
   }
 
-  /** Resolves when the process that runs now has ended, by whatever. */
+  /** Resolves when the current process has ended for any reason. */
   async ended(): Promise<void> {
     await this.#process.ended();
   }

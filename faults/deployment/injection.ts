@@ -15,7 +15,7 @@ import type { World } from "./scenario.ts";
  */
 export type Point = `${string} ${"before" | "after"}`;
 
-/** From now on this role's wall clock is off by so many milliseconds. */
+/** Shifts the wall clock of this role by a number of milliseconds from now on. */
 export async function shiftClock({ home }: Deployment, { name }: FleetRole, offsetMs: number): Promise<void> {
   await writeWhole(clockFile(home, name), String(offsetMs));
 }

@@ -12,7 +12,9 @@ interface Trap {
   readonly caught: (cut: Cut) => void;
 }
 
-/** The first answer after a request may be that of an earlier one: Redis gets so long to work on all of them. */
+/**
+ * Milliseconds that Redis has for all requests before: the first answer after a request may belong to an earlier one.
+ */
 const WORKS_FOR_MS = 20;
 
 /**

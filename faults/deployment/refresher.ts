@@ -38,7 +38,7 @@ export class Refresher {
     return this.#published;
   }
 
-  /** Why settlements failed, and how often. Servers and workers that are away are no failures. */
+  /** Why settlements failed, and how often. Absent servers and workers do not count as failures. */
   get failures(): ReadonlyMap<string, number> {
     return this.#failures;
   }

@@ -11,7 +11,7 @@ export interface Scenario {
   readonly name: string;
   /** One sentence: what is broken, and what must hold. */
   readonly what: string;
-  /** Servers that it takes down or empties: it is left out where they belong to somebody else. */
+  /** Servers that it stops or empties. It is skipped if they are shared with others. */
   readonly breaks?: readonly ServerName[];
   /** How long recovery may take before it counts as lost time. By default 45 s. */
   readonly recoveryLimitMs?: number;

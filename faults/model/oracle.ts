@@ -48,7 +48,7 @@ export class Oracle {
     return this.tail.ends;
   }
 
-  /** Records that count, whatever became of them. */
+  /** All committed records, whether they were counted or not. */
   get read(): number {
     return [...this.#fates.values()].reduce((sum, { length }) => sum + length, 0);
   }

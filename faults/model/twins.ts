@@ -89,7 +89,7 @@ const lines: Twin<Tick, Item & { readonly place: string | null }> = {
 
 const HOUR_MS = 3_600_000;
 
-/** A fold of each view of `views/`, written anew in plain TypeScript. */
+/** A fold for each view of `views/`, written independently in plain TypeScript. */
 export function openFolds(): ViewFold<Tick>[] {
   const hours = { everyMs: HOUR_MS, by: [] };
   return [

@@ -24,7 +24,7 @@ export const parquetDeleted: Scenario = {
   run: (world) => damage(world, "file deleted", (path) => rm(path)),
 };
 
-/** First a state file, which a rebuild makes anew, then one of the archive, which comes back from a copy. */
+/** First a state file, which a rebuild replaces; then an archive file, which is restored from a copy. */
 async function damage(world: World, kind: string, how: Damage): Promise<void> {
   const { deployment, until } = world;
   const { readers, refresher } = deployment;

@@ -58,7 +58,7 @@ function versionSum({ deployment }: World): number {
   return deployment.oracle.views.reduce((sum, view) => sum + (deployment.latest(view)?.position.version ?? 0), 0);
 }
 
-/** Documents that nobody is writing any more, because no worker runs. */
+/** Unfinished documents. No worker runs, so no process is writing them. */
 async function leftovers({ deployment }: World): Promise<string[]> {
   const names = await readdir(join(deployment.home, "data"), { recursive: true });
   return names.filter((name) => basename(name).startsWith(".writing"));

@@ -53,7 +53,7 @@ async function deleteBelow(deployment: Deployment, ends: Positions): Promise<voi
   const topic = deployment.topic(ticks.name);
   const partitions = [...ends].map(([partition, offset]) => ({ partition, offset: offset.toString() }));
   await withAdmin(deployment, async (admin) => {
-    await admin.fetchTopicOffsets(topic); // the client learns who leads the partitions
+    await admin.fetchTopicOffsets(topic); // the client learns the leaders of the partitions
     await admin.deleteTopicRecords({ topic, partitions });
   });
 }

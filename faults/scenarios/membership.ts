@@ -3,7 +3,7 @@ import { Membership } from "../../store/kafka/group/membership.ts";
 import type { Scenario } from "../deployment/scenario.ts";
 import { ticks } from "../schemas/ticks.ts";
 
-/** A member that was not heard of for so long has lost its partitions. */
+/** A member without a heartbeat for this long has lost its partitions. */
 const BEYOND_SESSION_MS = 9_000;
 
 export const zombieConsumer: Scenario = {

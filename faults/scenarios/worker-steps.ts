@@ -93,7 +93,7 @@ async function killDuring(world: World, name: OtherWork): Promise<void> {
   else if (work.holds !== undefined && !work.holds(result)) wrong(`${name} found ${JSON.stringify(result)}`);
 }
 
-/** Steps at which a worker that sleeps has something left to do that another one does meanwhile. */
+/** Steps in which a worker sleeps with work left that another worker does in the meantime. */
 const SLEEPS: readonly [Point, ...Point[]] = [
   "planSettlement before",
   "planSettlement after",

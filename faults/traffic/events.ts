@@ -55,7 +55,7 @@ export class Events {
         quantity: 1 + chance.below(9),
       })),
     };
-    // Now and then as our decoder does not expect it: pretty, and with a field that nobody knows.
+    // Some records are formatted and have an undeclared field.
     const text = chance.happens(0.02) ? JSON.stringify({ ...tick, note: "é" }, null, 2) : JSON.stringify(tick);
     return { key: id, value: Buffer.from(text) };
   }

@@ -36,7 +36,7 @@ export interface ReadCounts {
 const PAUSE_MS = 30;
 const MINUTE_MS = 60_000;
 const REQUEST_LIMIT_MS = 40_000;
-/** Problems that a server may answer while things are broken: it has no number, and says so. */
+/** Problem codes that a server may return while something is broken. They carry no number. */
 const HONEST = new Set(["NOT_READY", "NOT_REACHED", "TOO_SLOW", "POSITION_GONE", "TOO_MANY_REQUESTS"]);
 const SAID_MISMATCHES = 3;
 const KEPT_TOKENS = 200;
@@ -71,7 +71,7 @@ export class Readers {
     this.#loops = Array.from({ length: options.count }, () => this.#loop());
   }
 
-  /** From now on an answer with this problem code is no fault (published state is damaged on purpose, for instance). */
+  /** Allows a problem code from now on, for instance while published state is damaged on purpose. */
   tolerate(code: string): void {
     this.#tolerated.add(code);
   }

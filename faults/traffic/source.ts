@@ -75,7 +75,7 @@ export class Source {
     return this.#aborted;
   }
 
-  /** The last record that was acknowledged outside of a transaction: it must be seen by whoever asks for it. */
+  /** The last record that was acknowledged outside of a transaction. A question with its position must count it. */
   get lastAcknowledged(): Acknowledged | null {
     return this.#lastAcknowledged;
   }
@@ -88,7 +88,7 @@ export class Source {
     this.#paused = false;
   }
 
-  /** Sends so many events at once, beside the steady flow. */
+  /** Sends a number of events at once, in addition to the steady flow. */
   async burst(events: number): Promise<void> {
     for (let left = events; left > 0; left -= BURST) await this.#send(this.#records(Math.min(left, BURST)));
   }

@@ -1,7 +1,7 @@
 import { count, distinct, last, sql, sum, view } from "tideline";
 import { ticks } from "../schemas/ticks.ts";
 
-/** Everything in one row, test events too: a record that is lost or counted twice shows here whatever it is. */
+/** One row for all events, test events too, so that every record that is lost or counted twice changes it. */
 export const totals = view("totals", {
   stream: ticks,
   every: "10 minutes",

@@ -49,7 +49,7 @@ async function sizeOf(file: string): Promise<number> {
 class Peeked {
   readonly #source: AsyncIterator<Buffer>;
   #held: Buffer[] = [];
-  /** A read that nobody has waited for to its end. */
+  /** A read that is still under way. */
   #pending: Promise<IteratorResult<Buffer>> | null = null;
 
   constructor(source: AsyncIterable<Buffer>) {

@@ -90,7 +90,9 @@ class Unread {
   }
 }
 
-/** A value a line, byte for byte; empty lines are none. A line that is no JSON does not disturb the next one. */
+/**
+ * One value for each line, byte for byte; empty lines are skipped. A line that is not JSON does not affect the next.
+ */
 export class LineSplitter implements JsonSplitter {
   readonly #unread: Unread;
   #line = 0;

@@ -80,7 +80,7 @@ function isWanted(name: string | null, fields: Fields, renamed: ReadonlyMap<stri
   return name !== null && (Object.hasOwn(fields, name.trim()) || [...renamed.values()].includes(name.trim()));
 }
 
-/** How values may be written, whatever the options say: this is only about what a value could be. */
+/** How values may be written, regardless of the options: this only finds out what a value could be. */
 const LENIENT: readonly ValueForms[] = [
   PLAIN_FORMS,
   { ...PLAIN_FORMS, decimalComma: true, dateOrder: "dmy" },
@@ -186,7 +186,7 @@ export function findColumns(
   return { fields: found, places: found.map((name) => columns.indexOf(columnOf(name))) };
 }
 
-/** What helps when there is no id in a file. */
+/** Advice for a file without an id. */
 function madeId(missing: readonly string[], { eventId }: Stream): string {
   return missing.includes(eventId) ? `If rows have no id, --row-id ${eventId}=NAME makes one of their numbers. ` : "";
 }

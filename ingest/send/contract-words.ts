@@ -6,7 +6,7 @@ import { strayBytes } from "../read/encoding.ts";
 import { type Refusal, shown } from "./refusal.ts";
 import { likelyTimeNumber } from "./value-forms.ts";
 
-/** What a contract's fields have against an event, in words for who wrote the file; null when nothing is found. */
+/** Why a contract refuses an event, in words for the author of the file; null if nothing is found. */
 export function contractProblem(fields: Fields, event: Readonly<Record<string, unknown>>): Refusal | null {
   for (const [name, field] of Object.entries(fields)) {
     const problem = fieldProblem(field, Object.hasOwn(event, name) ? event[name] : undefined, name);

@@ -47,7 +47,7 @@ function columnsOf({ names, renamed, rowId }: FileOptions, stream: Stream): Plac
     withColumns(json, { places, given: rowId === null ? {} : { [rowId.field]: rowIdOf(rowId, row) } });
 }
 
-/** A member's name, or a path that begins with a dollar sign. Throws BAD_REQUEST for what is no path. */
+/** A member's name, or a path that begins with a dollar sign. Throws BAD_REQUEST for an invalid path. */
 function placeOf(text: string): WirePath {
   if (!/^\$[.[]/.test(text)) return [text];
   try {

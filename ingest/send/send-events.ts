@@ -15,7 +15,7 @@ import { type InvalidRow, type Refusal, refusalText } from "./refusal.ts";
 import type { Source, SourceRow } from "./source.ts";
 import { PLAIN_FORMS, type ValueForms } from "./value-forms.ts";
 
-/** The first so many rows are looked at before anything is sent: a file of another kind is refused as a whole. */
+/** Rows that are checked before the first is sent, so that a file of another kind is refused as a whole. */
 export const LOOK_AHEAD_ROWS = 1_000;
 
 /** How many pieces of records wait for Kafka while more rows are read. */
@@ -127,7 +127,7 @@ async function* untilStopped<T>(
   let next: Promise<IteratorResult<T>> | null = null;
   while (!stop.aborted) {
     next ??= source.next();
-    // After a stop its input is closed, which nobody waits for.
+    // After a stop the input is closed. That is not awaited.
     next.catch(() => {});
     const ms = patience();
     const step = await Promise.race(
@@ -159,7 +159,7 @@ class Sending {
     const sent = this.#producer
       .send(this.#topic, records)
       .then((acknowledged) => this.#acknowledged(records.length, acknowledged));
-    // It is awaited later; until then its failure is nobody's.
+    // It is awaited later. Until then a failure must not count as unhandled.
     sent.catch(() => {});
     const bytes = records.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
     this.#underWay.push({ sent, bytes });

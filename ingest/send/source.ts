@@ -22,7 +22,7 @@ interface RefusedRow {
 }
 
 export interface Source {
-  /** How many units `done` goes to; null when nobody knows. */
+  /** The value of `done` at the end; null if unknown. */
   readonly total: number | null;
   /** What is counted: "rows" or "bytes". */
   readonly unit: string;

@@ -11,7 +11,7 @@ export const DATE_ORDERS = ["dmy", "mdy"] as const;
 /** How the values of a file are written, where that is not what everybody writes. */
 export interface ValueForms {
   readonly timeNumbers: (typeof TIME_NUMBERS)[number];
-  /** Null: such dates are refused, for nobody can tell 3/4/2026 and 4/3/2026 apart. */
+  /** Null: such dates are refused, because 3/4/2026 may be two different days. */
   readonly dateOrder: (typeof DATE_ORDERS)[number] | null;
   /** 12,50 is 12.50. */
   readonly decimalComma: boolean;

@@ -7,7 +7,7 @@ import { commandLine, endGroup, isRunning, type ProcessIdentity } from "./proces
 
 const recordShape = z.object({
   pid: z.number().int().positive(),
-  /** Part of the process's command line that no other program has: a number alone could be somebody else's by now. */
+  /** A unique part of the process's command line. The process id alone may belong to another program by now. */
   mark: z.string().min(1),
   graceMs: z.number(),
   startedAtMs: z.number(),

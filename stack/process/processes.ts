@@ -29,7 +29,7 @@ export async function isRunning(identity: ProcessIdentity): Promise<boolean> {
   return (await commandLine(identity.pid)) === identity.command;
 }
 
-/** Sends `signal` to a process (`pid`) or to a process group (`-pid`); one that is gone already is no error. */
+/** Sends `signal` to a process (`pid`) or to a process group (`-pid`). Ignores one that has ended. */
 export function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);

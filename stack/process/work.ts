@@ -6,5 +6,5 @@ export interface Work {
   readonly signal: AbortSignal;
 }
 
-/** Work that nobody watches or interrupts. */
+/** For work without a progress display that is never interrupted. */
 export const unwatched: Work = { report: () => {}, signal: new AbortController().signal };

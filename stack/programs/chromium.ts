@@ -13,7 +13,7 @@ async function installed(): Promise<string | undefined> {
 }
 
 /**
- * The path of a Chromium for tests in a browser; installs it where that needs nobody's consent. Throws SERVER_MISSING.
+ * The path of a Chromium for tests in a browser; installs it where that needs no permission. Throws SERVER_MISSING.
  */
 export async function findChromium(cacheDir: string, work: Work): Promise<string> {
   const found = await installed();

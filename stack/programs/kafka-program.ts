@@ -42,7 +42,7 @@ async function fetchJars(folder: string, work: Work): Promise<void> {
   });
 }
 
-/** Java and Maven, installed when they are missing and that needs nobody's consent. */
+/** Java and Maven. Installs them if they are missing and that needs no permission. */
 async function requirePrograms(programs: readonly string[], cacheDir: string, work: Work): Promise<void> {
   const missing = async () => {
     for (const program of programs) if ((await findProgram(program)) === undefined) return program;

@@ -21,7 +21,7 @@ const properties = (dataFolder: string, ports: Ports) => ({
   "log.dirs": dataFolder,
   // A misspelt name must fail, not make a topic.
   "auto.create.topics.enable": false,
-  // The log is the truth: it goes only when a topic says so.
+  // Results are computed from the log, so nothing is deleted unless a topic's own settings say so.
   "log.retention.hours": -1,
   "message.max.bytes": 10 * 1024 * 1024,
   "replica.fetch.max.bytes": 10 * 1024 * 1024,

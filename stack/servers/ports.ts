@@ -60,7 +60,7 @@ export function eachPort(value: (name: PortName, spec: PortSpec) => number): Por
 }
 
 /**
- * Ports that nobody listens on, for tests. They lie below the range that systems hand out for outgoing connections:
+ * Free ports for tests. They lie below the range that systems hand out for outgoing connections:
  * a port from that range can be lost in the seconds before a server binds it. The start is random, because test
  * processes run side by side.
  */
@@ -85,7 +85,7 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
-/** Throws `PORT_TAKEN` for the first of `names` whose port somebody listens on. */
+/** Throws `PORT_TAKEN` for the first of `names` whose port is in use. */
 export async function requireFreePorts(ports: Ports, names: readonly PortName[]): Promise<void> {
   for (const name of names) {
     const { owner, variable, flag } = portSpecs[name];

@@ -10,7 +10,7 @@ import { temporalProcess } from "./temporal.ts";
 
 export type ServerName = "kafka" | "redis" | "temporal";
 
-/** A server, whoever started it. When it was given by its address (`given`), every method does nothing. */
+/** A server. If it was given by address (`given`), it is not ours and every method does nothing. */
 export interface ServerHandle extends ProcessHandle {
   readonly name: ServerName;
   /** host:port, several separated by commas for a given Kafka; for a given Redis its URL. */

@@ -62,7 +62,7 @@ export async function backUp(data: DataDirectory, folder: BackupFolder, options:
   }
 }
 
-/** Waits for all, also when one fails, so that nobody goes on writing; then throws what the first one threw. */
+/** Waits for all of them, also if one fails, so that no write goes on; then throws the first error. */
 export async function allOf(work: readonly Promise<void>[]): Promise<void> {
   const outcomes = await Promise.allSettled(work);
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;

@@ -79,7 +79,7 @@ export async function takeSnapshot(data: DataDirectory, hold: string): Promise<S
   return { files, views, streams };
 }
 
-/** Whether nobody needs a generation any more: it is deleted, or will be within minutes. */
+/** Whether a generation is unused: it is deleted, or will be within minutes. */
 async function isRetired(data: DataDirectory, generation: string): Promise<boolean> {
   const folder = join("views", generation);
   return (await data.has(join(folder, "retired.json"))) || !(await data.has(join(folder, "definition.json")));
@@ -152,7 +152,7 @@ class Pins {
 
   /**
    * Pins all documents in a folder and those in it, but for hidden ones and `except`; a single file when `name` is one.
-   * What vanishes meanwhile is left out.
+   * Files that are deleted in the meantime are left out.
    */
   async tree(name: string, except: ReadonlySet<string> = new Set()): Promise<SnapshotFile[]> {
     const found = await readdir(this.data.path(name), { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
@@ -165,7 +165,7 @@ class Pins {
     for (const one of found) {
       if (one.name.startsWith(".") || except.has(one.name)) continue;
       const path = join(name, one.name);
-      // A symbolic link stands for what it names, as it does for everybody who reads the directory.
+      // A symbolic link is followed, as every reader of the directory does.
       const found = one.isSymbolicLink() ? await stat(this.data.path(path)).catch(noLongerThere) : one;
       if (found?.isDirectory()) files.push(...(await this.tree(path)));
       else if (found?.isFile() && (await this.#pin(path))) files.push(document(path));

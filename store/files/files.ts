@@ -104,7 +104,7 @@ export class DataDirectory {
     );
   }
 
-  /** The names in `folder`, sorted; none when there is no such folder. */
+  /** The names in `folder`, sorted; empty if the folder does not exist. */
   async list(folder: string): Promise<string[]> {
     try {
       return (await readdir(this.path(folder))).filter((name) => !name.startsWith(".")).sort();

@@ -48,7 +48,7 @@ export async function announceRole(
     try {
       await utimes(data.path(name), now, now);
     } catch (error) {
-      // Of a disk that fails, what reads and writes it says so.
+      // A failing disk is reported by the code that reads and writes data.
       if ((error as NodeJS.ErrnoException).code !== "ENOENT" || isReplaced) return;
       // A slow disk may hold up several beats.
       isReplaced = true;
@@ -91,7 +91,8 @@ export async function runningRoles(data: DataDirectory, nowMs: number, except?: 
   const running: RunningRole[] = [];
   for (const { note, path, beatAtMs } of await notesIn(data, except)) {
     const ageMs = nowMs - beatAtMs;
-    // A young note proves life, whatever the process id says: containers may share a host's name and not its processes.
+    // A recent note is enough. The process id may not be visible here: containers can share a host name but not
+    // processes.
     const isGone = ageMs > SURELY_ALIVE_MS && note.host === hostname() && !isAlive(note.pid);
     // A role that slept for long must find its note again: it ends without.
     if (ageMs > FORGOTTEN_MS) await rm(path, { force: true });

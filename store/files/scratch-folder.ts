@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import { lstat, readdir, rm, utimes } from "node:fs/promises";
 import { join } from "node:path";
 
-/** How often a process says that it still uses its folder, and looks for those that nobody uses. */
+/** How often a process touches its folder, and looks for abandoned ones. */
 const BEAT_MS = 60_000;
-/** A folder of which nobody has said so for this long belongs to a process that is gone. */
+/** A folder that was not touched for this long belongs to a process that has ended. */
 const ABANDONED_MS = 15 * 60_000;
 
 /**

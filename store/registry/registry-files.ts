@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { DataDirectory } from "../files/files.ts";
 import type { RegisteredSchema, SchemaRegistry } from "./registry.ts";
 
-/** What an id stands for, fixed once: a schema, or null: it was asked for when nobody had registered it. */
+/** The verdict on an id, written once: a schema, or null if the id was not registered when it was first looked up. */
 export const SchemaDocument = z.strictObject({ schema: z.string().nullable(), subject: z.string().nullable() });
 export type SchemaDocument = z.infer<typeof SchemaDocument>;
 

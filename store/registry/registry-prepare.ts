@@ -56,7 +56,7 @@ function docOf(schema: string): unknown {
   return (JSON.parse(schema) as { readonly doc?: unknown }).doc;
 }
 
-/** JSON whatever the order of its keys: a registry may write it anew. */
+/** JSON with sorted keys: a registry may return a schema with its keys in another order. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) =>
     typeof inner === "object" && inner !== null && !Array.isArray(inner)

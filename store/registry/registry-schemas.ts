@@ -35,7 +35,7 @@ export class Schemas implements SchemaSource {
   readonly #limits: SchemaLimits;
   /** Whether what the registry says is written down. */
   readonly #keeps: boolean;
-  /** Compiled once; null for an id that is unknown, or whose text is no schema. */
+  /** Compiled once; null for an unknown id or a text that is not a schema. */
   readonly #known = new Map<number, AvroSchema | null>();
   /** What rechecks have found; read once, as it holds from revisions on that no process decoded before. */
   #found: ReadonlyMap<number, FoundSchema & { readonly compiled: AvroSchema | null }> | null = null;

@@ -17,7 +17,7 @@ export interface SchemaRegistry {
    * SCHEMA_INCOMPATIBLE.
    */
   register(subject: string, schema: string, compatibility: Compatibility): Promise<number>;
-  /** A subject's schemas, the oldest first; none when there is no such subject. */
+  /** A subject's schemas, oldest first; empty if there is no such subject. */
   versions(subject: string): Promise<RegisteredSchema[]>;
 }
 

@@ -17,7 +17,7 @@ const KEYS = {
   kind: defineSearchAttributeKey(SEARCH_ATTRIBUTES.kind, SearchAttributeType.KEYWORD),
 };
 
-/** Sets the run's search attributes, whoever started it. */
+/** Sets the run's search attributes. */
 export function label(attributes: Partial<Record<keyof typeof KEYS, string>>): void {
   upsertSearchAttributes(
     (["view", "stream", "kind"] as const).flatMap((name) =>
@@ -46,7 +46,7 @@ export function stepFailure(error: unknown): { readonly code: string; readonly m
   const cause = error instanceof ActivityFailure ? (error.cause ?? error) : error;
   const message = (cause instanceof Error ? cause.message : String(cause)).slice(0, MAX_MESSAGE);
   if (cause instanceof TimeoutFailure) return { code: "TIMED_OUT", message };
-  // An error that nobody named carries the name of its class.
+  // An error without a code of ours is named by its class.
   const type = cause instanceof ApplicationFailure ? (cause.type ?? "") : "";
   return { code: /^[A-Z][A-Z_]+$/.test(type) ? type : "UNEXPECTED", message };
 }

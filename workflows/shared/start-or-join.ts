@@ -9,7 +9,7 @@ import {
 } from "@temporalio/workflow";
 import { executionTimeoutMs, type Kind, SUMMARIES, workId } from "./names.ts";
 
-/** The work that a child does: its plain id names it, so that there is one at a time, whoever starts it. */
+/** The work of a child workflow. Its id names the work, so that it runs once at a time. */
 export interface Work<T extends Workflow> {
   readonly workflow: T;
   readonly namespace: string;

@@ -25,8 +25,8 @@ export interface Plant {
   readonly seed?: number;
   /** Takes the worlds long: only found by the nightly tests. */
   readonly slow?: true;
-  /** It is worlds whose log is written anew that find it. */
+  /** Only worlds whose log is truncated and written again find it. */
   readonly rewritten?: true;
-  /** It is worlds whose data directory is restored from a backup that find it. */
+  /** Only worlds whose data directory is restored from a backup find it. */
   readonly restored?: true;
 }

@@ -14,16 +14,16 @@ import { heldRows, type LastRows, restartsTopic, startOver } from "./replayed.ts
  * far within the window.
  */
 
-/** How fast event time passes: as fast as it goes, or so many times as fast as the clock. */
+/** How fast event time passes: as fast as possible, or a multiple of the clock. */
 export type ReplaySpeed = number | "max";
 
 export interface ReplayOptions {
   readonly brokers: string;
   readonly namespace: string;
   readonly speed: ReplaySpeed;
-  /** Only the first so many rows of the source; by default all. */
+  /** The number of rows from the start of the source; all by default. */
   readonly limit?: number;
-  /** Sends what the topic holds already once more, from row 0. */
+  /** Starts again from row 0, although the topic holds rows already. */
   readonly again: boolean;
   readonly stop: AbortSignal;
   readonly onProgress?: (progress: ReplayProgress) => void;
@@ -71,7 +71,7 @@ async function replayFrom(source: FlightsSource, options: ReplayOptions): Promis
   }
 }
 
-/** Records per `send` at full speed; as many are read meanwhile. */
+/** Records per `send` at full speed. The next ones are read at the same time. */
 const recordsPerSend = 10_000;
 const tickMs = 20;
 

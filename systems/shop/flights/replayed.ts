@@ -60,7 +60,7 @@ export async function heldRows(log: LogReader, topic: string): Promise<LastRows>
   return resumeAfter(topic, tails, noted?.topicId === id ? noted.lastRows : undefined);
 }
 
-/** Notes what `topic` holds, and then takes it as empty. */
+/** Notes what `topic` holds, and treats it as empty from there on. */
 export async function startOver(log: LogReader, producer: EventProducer, topic: string): Promise<LastRows> {
   const { id: topicId, partitions } = await log.topic(topic);
   const empty = partitions.map(() => -1);

@@ -10,7 +10,7 @@ export interface SimulationOptions {
   readonly seed: number;
   /** Orders a second, on average. */
   readonly rate: number;
-  /** Ends after so many orders; by default it goes on until `stop`. */
+  /** The number of orders; without it the simulation runs until `stop`. */
   readonly count?: number;
   readonly stop: AbortSignal;
   readonly onProgress?: (progress: SimulationProgress) => void;

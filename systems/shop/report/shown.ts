@@ -1,6 +1,6 @@
 import type { PresentedField } from "../../../core/measures/measure.ts";
 
-/** How numbers read in the report, whatever the machine's language: 1,234.50, 12.3k, +4.2 %. */
+/** Numbers of the report as text, independent of the machine's language: 1,234.50, 12.3k, +4.2 %. */
 
 const NONE = "–";
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });

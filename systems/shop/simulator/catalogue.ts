@@ -45,7 +45,7 @@ export interface Product {
 
 const productsOfCategory = 50;
 
-/** Products by category, the most popular first. A price belongs to its product, whatever the seed of a run. */
+/** Products by category, the most popular first. The price of a product does not depend on the seed. */
 const products: ReadonlyMap<string, readonly Product[]> = new Map(
   categories.map(({ name, typicalCents, spread }, index) => [
     name,

@@ -27,7 +27,7 @@ export interface Delivery {
 export type AvroWriter = (event: ShopEvent) => Buffer;
 
 const latest = { fromMs: 10_000, toMs: 3_600_000 };
-/** Late records wait in memory: when so many do, the next ones come on time. */
+/** The most late records that wait in memory. Beyond that, records come on time. */
 const waitingLimit = 200_000;
 const duplicateAfter = { from: 200, spread: 600 };
 

@@ -26,7 +26,7 @@ export const shopStreams: readonly Stream[] = [
 
 export interface ShopRun extends ShopOptions {
   readonly disorder: Disorder;
-  /** Ends when so many orders were placed, whatever is still to become of them. */
+  /** The number of orders to place. The simulation ends then, even if later events of these orders are missing. */
   readonly count: number;
   readonly stop: AbortSignal;
   readonly onProgress: (progress: ShopProgress) => void;
