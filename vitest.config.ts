@@ -5,6 +5,9 @@ import { MODULES, SYSTEM, UNIT } from "./test/tiers.ts";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
 
+// A Kafka of the tests runs for minutes. The optimising compiler would use more processor time than it saves.
+process.env.JAVA_TOOL_OPTIONS ??= "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC";
+
 const ROOMS = [
   "activities",
   "batch-layer",

@@ -81,23 +81,28 @@ export const MODULES = [
 
 /** The longest first. */
 export const SYSTEM = [
-  "test/backfill.test.ts",
+  "test/restore.test.ts",
   "test/faults.test.ts",
+  "test/end-to-end/other-release.test.ts",
+  "test/backfill.test.ts",
+  "test/cli.test.ts",
+  "test/upgrade.test.ts",
+  "test/documents.test.ts",
+  "test/bad-input.test.ts",
+  "test/end-to-end/shop.test.ts",
+  "test/stuck.test.ts",
+  "test/dead-letters.test.ts",
   "test/end-to-end/orders.test.ts",
+  "test/end-to-end/live-reset.test.ts",
+  "test/end-to-end/flights.test.ts",
+  "test/end-to-end/living.test.ts",
+  "test/ingest/commands.test.ts",
   "test/ingest/producer.test.ts",
   "test/ingest/replay.test.ts",
-  "test/ingest/commands.test.ts",
-  "test/documents.test.ts",
-  "test/end-to-end/other-release.test.ts",
-  "test/dead-letters.test.ts",
-  "test/restore.test.ts",
-  "test/end-to-end/living.test.ts",
-  "test/stuck.test.ts",
-  "test/cli.test.ts",
-  "test/bad-input.test.ts",
-  "test/upgrade.test.ts",
-  "test/end-to-end/shop.test.ts",
   "test/stack.test.ts",
+  "test/end-to-end/room.test.ts",
+  "test/end-to-end/stopped.test.ts",
+  "test/end-to-end/sharing.test.ts",
   "test/topics.test.ts",
   "test/end-to-end/*.test.ts",
 ];
@@ -106,9 +111,15 @@ export const SYSTEM = [
 export const LONG = [
   "test/laws/plants.test.ts",
   "test/workflows.test.ts",
+  "test/settle.test.ts",
   "test/laws/protocol.test.ts",
   // Needs no server, but measuring the coverage of changed copies of the program would take a minute.
   "test/laws/proof-finds.test.ts",
+  "test/report.test.ts",
+  "test/proof.test.ts",
+  "test/batch-layer/archive.test.ts",
+  "test/log-reader.test.ts",
+  "test/laws/merge.test.ts",
 ];
 
 /** Whether tests run with all their data, worlds and mutants instead of a minute's worth. */
