@@ -47,7 +47,7 @@ describe("planted bugs fall", () => {
 
   test.each(inReach)("$name: $what", { timeout: 600_000 }, async (plant) => {
     const folder = await testBuild([plant], join(home, plant.name));
-    const shore = await Shore.open(await loadProtocol(folder), ownDatabase());
+    const shore = await Shore.open(await loadProtocol(folder), ownDatabase("plants"));
     try {
       const begunMs = performance.now();
       const from = plant.seed ?? Number(firstSeed);

@@ -22,7 +22,7 @@ const SEED = process.env.TIDELINE_SEED;
 
 let shore: Shore;
 beforeAll(async () => {
-  shore = await Shore.open(await loadProtocol(repository), ownDatabase());
+  shore = await Shore.open(await loadProtocol(repository), ownDatabase("protocol"));
 });
 afterAll(() => shore.close());
 
