@@ -79,6 +79,7 @@ const folders = {
   ingest: {
     read: [],
     send: ["read"],
+    simulate: [],
   },
   "batch-layer": {
     ".": [],
@@ -185,9 +186,13 @@ const folders = {
     "patients/schemas": [],
     "patients/views": ["patients/schemas"],
     "patients/rules": ["patients/schemas"],
-    "patients/simulator": [],
-    "patients/commands": ["patients/schemas", "patients/simulator"],
-    patients: ["patients/commands"],
+    "patients/simulators": ["patients/schemas"],
+    patients: ["patients/simulators"],
+    "inventory/schemas": [],
+    "inventory/views": ["inventory/schemas"],
+    "inventory/tables": ["inventory/schemas"],
+    "inventory/simulators": ["inventory/schemas"],
+    inventory: ["inventory/simulators"],
   },
   bench: {
     "definitions/schemas": [],

@@ -25,6 +25,7 @@ import { registerSchedules } from "./commands/schedules.ts";
 import { registerSend } from "./commands/send.ts";
 import { registerServe } from "./commands/serve.ts";
 import { registerSettle } from "./commands/settle.ts";
+import { registerSimulators } from "./commands/simulate.ts";
 import { registerSpeed } from "./commands/speed.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerStreams } from "./commands/streams.ts";
@@ -105,6 +106,7 @@ export async function createProgram(): Promise<Command> {
   program.exitOverride().showHelpAfterError("(add --help to see what is possible)");
   registerUp(program, system, [createTopics]);
   for (const register of commands) register(program);
+  registerSimulators(program, system.simulators ?? []);
   system.commands?.(program);
   program.hook("preAction", (_, command) => requireReadableHome(command));
   await registerCompletion(program);
@@ -117,6 +119,9 @@ const WITHOUT_HOME: ReadonlySet<string> = new Set([
   "completion",
   "demo",
   "query",
+  "table",
+  "history",
+  "replay-state",
   "watch",
   "proof",
   "restore",

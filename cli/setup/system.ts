@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Report } from "../../batch-layer/report/report.ts";
+import type { Simulator } from "../../core/definition/simulator.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { currentProgram } from "../../store/files/program.ts";
 
@@ -22,6 +23,8 @@ export interface System {
   readonly examples?: readonly string[];
   /** Adds commands to `tideline`. */
   readonly commands?: (program: Command) => void;
+  /** What `tideline simulate` can make up. */
+  readonly simulators?: readonly Simulator[];
   /** The command that `tideline up` runs beside the roles, so that there are events. */
   readonly simulation?: Simulation;
   /** Commands that `tideline up` shows for a start. `api` is the API's address. */

@@ -28,3 +28,23 @@ export function since(text: string): number {
   if (value !== null) return value;
   throw new InvalidArgumentError("It must be a time such as 2026-01-31T12:00:00Z, or how long ago, such as 2h.");
 }
+
+/** "1%" is 0.01. */
+export function percent(text: string): number {
+  const value = Number(text.slice(0, -1));
+  if (/^\d+(\.\d+)?%$/.test(text) && value <= 100) return value / 100;
+  throw new InvalidArgumentError("It must be a percentage such as 0.1% or 50%.");
+}
+
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isFinite(value) && value > 0) return value;
+  throw new InvalidArgumentError("It must be a number above 0.");
+}
+
+/** Epoch milliseconds. */
+export function instant(text: string): number {
+  const value = parseTime(text);
+  if (value !== null) return value;
+  throw new InvalidArgumentError("It must be a time such as 2026-01-31T12:00:00Z; UTC unless it names a zone.");
+}

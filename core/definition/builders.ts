@@ -15,5 +15,6 @@ export { sum } from "../measures/kinds/sum.ts";
 export { topK } from "../measures/kinds/top-k.ts";
 export { delivery, mail, slack, webhook } from "./delivery.ts";
 export { rule } from "./rule.ts";
+export { simulator } from "./simulator.ts";
 export { table } from "./table.ts";
 export { view } from "./view.ts";

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { parseTime } from "../../../core/time.ts";
+import { instant, percent, positiveNumber } from "../../../cli/terminal/flags.ts";
 import type { OrdersFlags } from "./simulate-orders.ts";
 import type { ShopFlags } from "./simulate-shop.ts";
 
@@ -91,27 +91,8 @@ function registerOrders(simulate: Command): void {
     });
 }
 
-/** "1%" is 0.01. */
-function percent(text: string): number {
-  const value = Number(text.slice(0, -1));
-  if (/^\d+(\.\d+)?%$/.test(text) && value <= 100) return value / 100;
-  throw new InvalidArgumentError("It must be a percentage such as 0.1% or 50%.");
-}
-
-function positiveNumber(text: string): number {
-  const value = Number(text);
-  if (text.trim() !== "" && Number.isFinite(value) && value > 0) return value;
-  throw new InvalidArgumentError("It must be a number above 0.");
-}
-
 function wholeNumber(text: string): number {
   const value = Number(text);
   if (/^\d+$/.test(text) && Number.isSafeInteger(value)) return value;
   throw new InvalidArgumentError("It must be a whole number from 0.");
-}
-
-function instant(text: string): number {
-  const value = parseTime(text);
-  if (value !== null) return value;
-  throw new InvalidArgumentError("It must be a time such as 2026-01-31T12:00:00Z; UTC unless it names a zone.");
 }

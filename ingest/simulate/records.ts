@@ -1,0 +1,57 @@
+import type { Stream } from "../../core/contract/stream.ts";
+import type { SimulatedEvent, SimulationOptions, Simulator } from "../../core/definition/simulator.ts";
+import { mix, randomNumbers, seedState } from "../../core/numbers/random.ts";
+
+/** Shares of the events, 0 to 1: what a bad network and careless producers do to them. */
+export interface Disorder {
+  /** Delivered twice. */
+  readonly duplicates: number;
+  /** Happened up to ten minutes before they are sent. */
+  readonly late: number;
+  /** Accompanied by a record that no contract accepts. */
+  readonly malformed: number;
+}
+
+export interface SimulatedRecord {
+  readonly stream: Stream;
+  readonly key: string;
+  readonly value: string;
+}
+
+const MOST_LATE_MS = 600_000;
+
+/** The records of each step of a run. A pure function. */
+export function simulatedRecords(
+  { events }: Simulator,
+  options: SimulationOptions,
+  disorder: Disorder,
+): (step: number) => SimulatedRecord[] {
+  const stepOf = events(options);
+  return (step) => {
+    const random = randomNumbers(mix(seedState(options.seed)) ^ mix(step), 0x7fff_0000 ^ Math.floor(step / 2 ** 32));
+    return stepOf(step).flatMap((one) => disordered(one, disorder, random));
+  };
+}
+
+function disordered({ stream, event }: SimulatedEvent, disorder: Disorder, random: () => number): SimulatedRecord[] {
+  const time = event[stream.eventTime];
+  const isLate = random() < disorder.late;
+  const lateMs = Math.ceil(random() * MOST_LATE_MS);
+  const sent = isLate && typeof time === "number" ? { ...event, [stream.eventTime]: time - lateMs } : event;
+  const key = String(event[stream.key]);
+  const record = { stream, key, value: JSON.stringify(sent) };
+  const again = random() < disorder.duplicates ? [record] : [];
+  const [isBad, kind] = [random() < disorder.malformed, random()];
+  return [...(isBad ? [{ stream, key, value: malformed(stream, event, kind) }] : []), record, ...again];
+}
+
+/** Cut off, with an event time that is none, without its event id, or empty. */
+function malformed({ eventTime, eventId }: Stream, event: SimulatedEvent["event"], chance: number): string {
+  const kinds = [
+    "{",
+    JSON.stringify({ ...event, [eventTime]: "soon" }),
+    JSON.stringify({ ...event, [eventId]: null }),
+    "",
+  ];
+  return kinds[Math.floor(chance * kinds.length)] ?? "";
+}
