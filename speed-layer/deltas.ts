@@ -3,22 +3,31 @@ import { componentsOf } from "../core/definition/components.ts";
 import type { View } from "../core/definition/view.ts";
 import type { Ledger } from "../core/log/ledger.ts";
 import { ROWS, type StateValue } from "../core/measures/measure.ts";
-import { groupKey, groupKeyWith, groupValue } from "../core/state/cells.ts";
-import { countedSql, partialItemsSql, partialSql, wide } from "../core/state/compile.ts";
-import { below, type GroupTree } from "../core/state/group-tree.ts";
+import { groupKeyWith, groupValue } from "../core/state/cells.ts";
+import { batchLedgerSql, countedSql, partialItemsSql, partialSql, wide } from "../core/state/compile.ts";
+import { singleLedgerSql } from "../core/state/single-events.ts";
 import type { KeptStatements } from "../store/duckdb/kept-statements.ts";
-import { type BucketDelta, cellField } from "../store/redis/chain-state.ts";
+import { cellField } from "../store/redis/chain-state.ts";
+import { Gathering, type PartitionStates, packHashes } from "./gathering.ts";
+import { statesOfSingles } from "./single-events.ts";
 
-type Building = { values: BucketDelta["values"][number][]; sketches: BucketDelta["sketches"][number][] };
+/** DuckDB groups the events of a large batch. Those of a small one are merged here, which costs less. The states are the same. */
+export type BatchSize = "small" | "large";
 
-/** What a batch adds to one partition's chain: deltas by bucket, and how many events they count. */
-export interface PartitionStates {
-  readonly deltas: readonly BucketDelta[];
-  readonly counted: number;
-}
+/** Up to this many records a batch is small. */
+export const SMALL_BATCH_RECORDS = 200;
 
 /** The states that a view makes of a relation of decoded events, by partition. */
-export async function statesByPartition(
+export function statesByPartition(
+  statements: KeptStatements,
+  view: View,
+  events: string,
+  size: BatchSize,
+): Promise<Map<number, PartitionStates>> {
+  return size === "small" ? statesOfSingles(statements, view, events) : statesOfCells(statements, view, events);
+}
+
+async function statesOfCells(
   statements: KeptStatements,
   view: View,
   events: string,
@@ -56,79 +65,29 @@ export async function statesByPartition(
   return gathered.partitions;
 }
 
-/** Rows (partition, bucket, dimensions, state) of several statements, gathered by partition and bucket. */
-class Gathering {
-  readonly partitions = new Map<number, { deltas: BucketDelta[]; counted: number }>();
-  readonly #buckets = new Map<number, Map<number, Building>>();
-  readonly #dimensions: number;
-  readonly #keys: GroupTree<string> = { next: null, held: null };
-
-  constructor(dimensions: number) {
-    this.#dimensions = dimensions;
-  }
-
-  /** Where each row of a chunk belongs; `key` stands for its group. */
-  *cells(chunk: readonly (readonly DuckDBValue[])[]) {
-    const [partitions = [], buckets = []] = chunk;
-    const dimensions = chunk.slice(2, 2 + this.#dimensions);
-    for (let row = 0; row < partitions.length; row++) {
-      const [partition, bucket] = [Number(partitions[row]), Number(buckets[row])];
-      let level = this.#keys;
-      for (const values of dimensions) level = below(level, groupValue(values[row]));
-      level.held ??= groupKey(dimensions.map((values) => groupValue(values[row])));
-      yield { row, partition, delta: this.#delta(partition, bucket), key: level.held };
-    }
-  }
-
-  /** A row's value in a column that is neither bucket nor dimension. */
-  after(chunk: readonly (readonly DuckDBValue[])[], index: number, row: number): DuckDBValue {
-    return chunk[2 + this.#dimensions + index]?.[row] ?? null;
-  }
-
-  count(partition: number, events: number): void {
-    this.#of(partition).counted += events;
-  }
-
-  #delta(partition: number, bucket: number): Building {
-    const buckets = this.#buckets.get(partition) ?? new Map<number, Building>();
-    this.#buckets.set(partition, buckets);
-    const held = buckets.get(bucket);
-    if (held !== undefined) return held;
-    const delta = { values: [], sketches: [] };
-    buckets.set(bucket, delta);
-    this.#of(partition).deltas.push({ bucket, ...delta });
-    return delta;
-  }
-
-  #of(partition: number) {
-    const held = this.partitions.get(partition) ?? { deltas: [], counted: 0 };
-    this.partitions.set(partition, held);
-    return held;
-  }
-}
-
-/** Eight little-endian bytes each, as PFADD gets them. */
-function packHashes(hashes: readonly bigint[]): Buffer {
-  const packed = Buffer.allocUnsafe(hashes.length * 8);
-  // A seventh of what `writeBigUInt64LE` costs, and a micro-batch may have a hash for each of its events.
-  const view = new DataView(packed.buffer, packed.byteOffset);
-  hashes.forEach((hash, index) => {
-    view.setBigUint64(index * 8, hash, true);
-  });
-  return packed;
-}
-
 /** What became of a batch's records, the same for every view. */
 export type BatchLedger = Pick<Ledger, "records" | "duplicates" | "rejects">;
 
-/** Rows of `batchLedgerSql` -> by partition. */
-export function batchLedgers(rows: readonly (readonly DuckDBValue[])[]): Map<number, BatchLedger> {
-  return new Map(
-    rows.map(([partition, records, duplicates, rejects]) => [
-      Number(partition),
-      { records: Number(records), duplicates: Number(duplicates), rejects: Number(rejects) },
-    ]),
-  );
+/** What became of the records of a relation of events, by partition. */
+export async function batchLedgers(
+  statements: KeptStatements,
+  events: string,
+  size: BatchSize,
+): Promise<Map<number, BatchLedger>> {
+  return summed(await statements.rows(size === "small" ? singleLedgerSql(events) : batchLedgerSql(events)));
+}
+
+function summed(rows: readonly (readonly DuckDBValue[])[]): Map<number, BatchLedger> {
+  const ledgers = new Map<number, BatchLedger>();
+  for (const [key, records, duplicates, rejects] of rows) {
+    const held = ledgers.get(Number(key)) ?? { records: 0, duplicates: 0, rejects: 0 };
+    ledgers.set(Number(key), {
+      records: held.records + Number(records),
+      duplicates: held.duplicates + Number(duplicates),
+      rejects: held.rejects + Number(rejects),
+    });
+  }
+  return ledgers;
 }
 
 /** A view's ledger: what is valid and not counted was filtered. */

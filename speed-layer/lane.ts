@@ -1,14 +1,13 @@
 import type { Logger } from "pino";
 import type { Stream } from "../core/contract/stream.ts";
 import { at, type Cut, type Position } from "../core/log/position.ts";
-import { batchLedgerSql } from "../core/state/compile.ts";
 import type { DeadLetters } from "../store/dead-letters/letter-writer.ts";
 import { Decoder, type ScannedBatch } from "../store/decode/decoder.ts";
 import { type DedupSources, warmDedup } from "../store/decode/warm-dedup.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
 import type { FetchedPartition, LogSource, TopicInfo } from "../store/kafka/read/log.ts";
 import type { Clock } from "./clock.ts";
-import { type BatchLedger, batchLedgers } from "./deltas.ts";
+import { type BatchLedger, type BatchSize, batchLedgers, SMALL_BATCH_RECORDS } from "./deltas.ts";
 import { type FetchSize, fetchBytes } from "./fetch-size.ts";
 import { type BatchPace, lingerMs } from "./linger.ts";
 import type { SpeedMetrics } from "./metrics.ts";
@@ -133,6 +132,11 @@ export class Lane {
     for (const track of this.tracks) track.detach();
   }
 
+  /** Its connection is about to be closed. */
+  close(): void {
+    this.#decoder.close();
+  }
+
   /** Waits for what is on its way to Redis: before the process ends. */
   async drain(): Promise<void> {
     await this.#applying.catch(() => undefined);
@@ -186,7 +190,7 @@ export class Lane {
       await this.#deps.deadLetters.send(this.#deps, rejected);
       metrics.rejects.inc({ stream: stream.name }, rejected.length);
     }
-    const waitedMs = await this.#apply(fetched);
+    const waitedMs = await this.#apply(fetched, records <= SMALL_BATCH_RECORDS ? "small" : "large");
     const doneMs = performance.now();
     this.#lastBatch = { records, processingMs: doneMs - startedMs };
     metrics.batchRecords.observe({ stream: stream.name }, records);
@@ -200,15 +204,15 @@ export class Lane {
    * Sends what the batch adds to each view as soon as it is known. One batch at a time is on its way to Redis; meanwhile the next one is worked on.
    * Answers how long it waited for the one before, in milliseconds.
    */
-  async #apply(fetched: readonly FetchedPartition[]): Promise<number> {
+  async #apply(fetched: readonly FetchedPartition[], size: BatchSize): Promise<number> {
     const { statements } = this.#decoder;
     const ledgers = new Map<string, Promise<Map<number, BatchLedger>>>();
     const ledger = (events: string) => {
-      const asked = ledgers.get(events) ?? statements.rows(batchLedgerSql(events)).then(batchLedgers);
+      const asked = ledgers.get(events) ?? batchLedgers(statements, events, size);
       ledgers.set(events, asked);
       return asked;
     };
-    const batch = { statements, fetched, topicId: this.#info?.id ?? "", ledger };
+    const batch = { statements, fetched, size, topicId: this.#info?.id ?? "", ledger };
     const before = this.#applying;
     let [waitedMs, sent] = [0, false];
     for (const track of this.tracks) {

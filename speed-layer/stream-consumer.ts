@@ -195,6 +195,7 @@ export class StreamConsumer {
     watch.ended();
     partitions.clear();
     await lane.drain();
+    lane.close();
     duck.closeSync();
     await log.close();
   }

@@ -14,7 +14,7 @@ import { type Mark, markAfter, markFromJson } from "../store/kafka/read/marks.ts
 import type { Chain } from "../store/redis/chain.ts";
 import { type Application, type ApplyReply, type ChainState, refusal, tilesOf } from "../store/redis/chain-state.ts";
 import { fold, foldable } from "../store/redis/fold.ts";
-import { type BatchLedger, ledgerOf, statesByPartition } from "./deltas.ts";
+import { type BatchLedger, type BatchSize, ledgerOf, statesByPartition } from "./deltas.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 import { needsSettlement } from "./settling.ts";
 
@@ -85,6 +85,7 @@ export interface AttachSource {
 export interface DecodedBatch {
   readonly statements: KeptStatements;
   readonly fetched: readonly FetchedPartition[];
+  readonly size: BatchSize;
   readonly topicId: string;
   /** What became of the records of a relation of its events, by partition. */
   readonly ledger: (events: string) => Promise<ReadonlyMap<number, BatchLedger>>;
@@ -291,13 +292,13 @@ export class ViewTrack {
 
   /** What the batch adds, by partition. Fails where the view's SQL does: on overflow in an expression, for instance. */
   async #applications(
-    { statements, ledger, topicId }: DecodedBatch,
+    { statements, ledger, size, topicId }: DecodedBatch,
     mine: readonly FetchedPartition[],
     positions: Cut,
   ): Promise<Application[]> {
     const { view } = this.#deps.definition;
     const events = eventsFrom("events", positions, mine);
-    const states = await statesByPartition(statements, view, events);
+    const states = await statesByPartition(statements, view, events, size);
     const ledgers = await ledger(events);
     return mine.map((fetched) => {
       const { partition, to, stable, fetchedAtMs } = fetched;

@@ -71,6 +71,8 @@ export const MODULES = [
   "test/laws/conversions.test.ts",
   "test/laws/rules.test.ts",
   "test/laws/deliveries.test.ts",
+  "test/laws/single-events.test.ts",
+  "test/laws/seen-filter.test.ts",
   "test/compiled.test.ts",
   "test/system.test.ts",
   "test/histories.test.ts",

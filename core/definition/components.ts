@@ -23,8 +23,8 @@ function ofSessions({ stream, sessions }: View): NamedComponent[] {
   if (sessions === null) return [];
   const time = quoteName(stream.eventTime);
   return [
-    { key: SESSION_FIRST, name: "first", form: "integer", merge: "min", partial: `min(${time})` },
-    { key: SESSION_LAST, name: "last", form: "integer", merge: "max", partial: `max(${time})` },
+    { key: SESSION_FIRST, name: "first", form: "integer", merge: "min", partial: `min(${time})`, single: time },
+    { key: SESSION_LAST, name: "last", form: "integer", merge: "max", partial: `max(${time})`, single: time },
   ];
 }
 

@@ -33,6 +33,11 @@ export interface Component {
   readonly form: "integer" | "items" | "pick" | "registers";
   readonly merge: Merge;
   readonly partial: string;
+  /**
+   * Of integers and items: SQL of `partial` for one event alone, NULL or an integer. Merged over some events, it is what `partial` gives for all of
+   * them. Picks and registers have none, because their `partial` is for one event.
+   */
+  readonly single?: string;
   readonly item?: { readonly sql: string; readonly type: "integer" | "text" };
   /** Of registers: SQL of the text of one event's value, whose hash `partial` is. */
   readonly text?: string;
@@ -43,7 +48,7 @@ export interface Component {
 }
 
 /** How many events (or lines) a cell counts. Every view keeps it under this one name: it says which groups exist. */
-export const ROWS: Component = { name: "rows", form: "integer", merge: "sum", partial: "count(*)" };
+export const ROWS: Component = { name: "rows", form: "integer", merge: "sum", partial: "count(*)", single: "1" };
 
 /** The state of one cell as a measure sees it when it is presented. */
 export interface CellState {

@@ -13,7 +13,7 @@ import { shardSql } from "./shard.ts";
 export const VALID = "_reject IS NULL AND NOT _duplicate";
 
 /** SQL: is this event counted by the view? Never NULL. */
-function counted(view: View): string {
+export function counted(view: View): string {
   return view.where === null ? VALID : `(${VALID} AND coalesce((${view.where.text}), false))`;
 }
 
@@ -36,7 +36,7 @@ function dimensions(view: View): string[] {
 }
 
 /** What makes a cell, as expressions over an event. */
-function cell(view: View): string[] {
+export function cell(view: View): string[] {
   return [`${bucket(view)} AS bucket`, ...dimensions(view)];
 }
 
@@ -53,15 +53,29 @@ function aggregate(view: View, component: NamedComponent): string {
  * The text of a pick: where its event lies (event time from the year -314,886 on, partition, offset, line) in digits of a fixed number, then
  * the value as JSON. The greatest text is the last event's.
  */
-function pickSql(view: View, { merge, partial, given = "true", place: by }: NamedComponent): string {
-  const line = view.each === null ? "0" : "_line";
-  const time = by === "log" ? "0::BIGINT" : quoteName(view.stream.eventTime);
-  const place = `{t: ${time}, p: _partition, o: _offset, l: ${line}, v: (${partial})}`;
-  const picked = `${merge === "first" ? "min" : "max"}(${place}) FILTER (${given})`;
-  const digits = `format('{:017d}{:010d}{:019d}{:06d}', (${picked}).t + 10000000000000000, (${picked}).p, (${picked}).o, (${picked}).l)`;
-  const json = `to_json((${picked}).v)::VARCHAR`;
+function pickSql(view: View, component: NamedComponent): string {
+  const { merge, given = "true" } = component;
+  const { t, p, o, l, v } = pickPartsSql(view, component);
+  const picked = `${merge === "first" ? "min" : "max"}({t: ${t}, p: ${p}, o: ${o}, l: ${l}, v: ${v}}) FILTER (${given})`;
+  const of = (part: keyof PickParts) => `(${picked}).${part}`;
+  return pickTextSql(component, { t: of("t"), p: of("p"), o: of("o"), l: of("l"), v: of("v") });
+}
+
+/** SQL of event time, partition, offset, line and value. */
+export type PickParts = Readonly<Record<"t" | "p" | "o" | "l" | "v", string>>;
+
+/** The parts of a pick, of one event. */
+export function pickPartsSql(view: View, { partial, place }: NamedComponent): PickParts {
+  const time = place === "log" ? "0::BIGINT" : quoteName(view.stream.eventTime);
+  return { t: time, p: "_partition", o: "_offset", l: view.each === null ? "0" : "_line", v: `(${partial})` };
+}
+
+/** The text of a pick, of its parts. */
+export function pickTextSql({ place }: NamedComponent, { t, p, o, l, v }: PickParts): string {
+  const digits = `format('{:017d}{:010d}{:019d}{:06d}', ${t} + 10000000000000000, ${p}, ${o}, ${l})`;
+  const json = `to_json(${v})::VARCHAR`;
   // The newest record of a key counts even when it says that there is no more.
-  return `${digits} || ${by === "log" ? `coalesce(${json}, 'null')` : json}`;
+  return `${digits} || ${place === "log" ? `coalesce(${json}, 'null')` : json}`;
 }
 
 /** How many digits stand before the value in the text of a pick. */

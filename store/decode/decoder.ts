@@ -20,6 +20,8 @@ import type { SchemaSource } from "../registry/registry-schemas.ts";
 import { AvroBodies, BatchRows, type RecordBatch } from "./batch-rows.ts";
 import { sourceSql } from "./batch-source.ts";
 import { eventNames } from "./events.ts";
+import { FEW_ROWS, FewRows } from "./few-rows.ts";
+import { SeenFilter } from "./seen-filter.ts";
 
 /** A batch that was scanned ahead of its turn. */
 export interface ScannedBatch {
@@ -50,8 +52,11 @@ export class Decoder {
   /** Of its connection, for whoever reads `events`. */
   readonly statements: KeptStatements;
   readonly #decoded: RefilledTable;
+  /** Where plans are kept. */
+  readonly #few: FewRows | null;
   /** Rows of the batch that are decoded once more, by version. */
   readonly #again: ReadonlyMap<Version, RefilledTable>;
+  readonly #filter: SeenFilter;
   readonly #stream: Stream;
   readonly #schemas: SchemaSource;
   /** For the newest version: those that no scanned batch is using. */
@@ -66,9 +71,11 @@ export class Decoder {
     this.duck = duck;
     this.statements = statements;
     this.#decoded = new RefilledTable(duck, this.statements, "decoded");
+    this.#few = statements.keepsPlans ? FewRows.open(duck, newestOf(stream)) : null;
     this.#again = new Map(
       stream.tried.map((version) => [version, new RefilledTable(duck, this.statements, againOf(version))]),
     );
+    this.#filter = new SeenFilter(statements);
     this.#stream = stream;
     this.#schemas = schemas;
     const [, ...older] = stream.tried;
@@ -112,15 +119,26 @@ export class Decoder {
     }
     const newest = newestOf(this.#stream);
     const allOk = scanner.failed === 0;
-    const source = sourceSql(batch, scannedTexts(newest, allOk));
-    const sql = decodedSql(scannedSql(this.#stream, newest, source, allOk));
-    await this.#decoded.fill(sql, rows.length, blobsOf(scanner, allOk));
+    const { source, blobs } = this.#source(batch, scanner, allOk);
+    await this.#decoded.fill(decodedSql(scannedSql(this.#stream, newest, source, allOk)), rows.length, blobs);
     const rejected = allOk ? [] : await this.#decodeRest(rows, schemas);
     this.#free.push(scanner);
-    await this.#markDuplicates();
+    if (await this.#mayRepeat(rows.length)) await this.#markDuplicates();
     await this.statements.run(rememberSql("decoded"));
     await this.#forgetOld(rows.length);
     return rejected;
+  }
+
+  /** A scanned batch as SQL of a relation, with the values of its parameters. */
+  #source(batch: readonly RecordBatch[], scanner: RecordScanner, allOk: boolean) {
+    if (this.#few !== null && scanner.rows <= FEW_ROWS)
+      return { source: this.#few.hand(batch, scanner.texts(false)), blobs: [] };
+    return { source: sourceSql(batch, scannedTexts(newestOf(this.#stream), allOk)), blobs: blobsOf(scanner, allOk) };
+  }
+
+  /** Its connection is about to be closed. */
+  close(): void {
+    this.#few?.close();
   }
 
   /** Forgets the ids of `partitions`: before their positions are moved, so that no record is compared with its own future. */
@@ -130,6 +148,7 @@ export class Decoder {
 
   /** Remembers ids from a relation with (_partition, _offset, _id): from the archive, for a warm-up. */
   async remember(relation: string): Promise<void> {
+    this.#filter.drop();
     await this.duck.run(rememberSql(relation));
   }
 
@@ -218,6 +237,16 @@ export class Decoder {
     await this.statements.run(
       `INSERT INTO decoded BY NAME SELECT _row, _hash, true AS _ok, ${eventNames(this.#stream)} FROM ${again} WHERE ${condition}`,
     );
+  }
+
+  /** Whether the batch can have duplicates. To be called once for each batch, before its ids are remembered. */
+  async #mayRepeat(rows: number): Promise<boolean> {
+    if (!this.statements.keepsPlans || rows > FEW_ROWS) {
+      this.#filter.drop();
+      return true;
+    }
+    const ids = await this.statements.rows("SELECT _hash FROM decoded WHERE _id IS NOT NULL");
+    return this.#filter.mayRepeat(ids.map(([hash]) => hash as bigint));
   }
 
   async #markDuplicates(): Promise<void> {

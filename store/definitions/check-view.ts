@@ -8,6 +8,7 @@ import { quoteName, quoteText, type Sql } from "../../core/contract/sql.ts";
 import { componentsOf } from "../../core/definition/components.ts";
 import { LINE, type View } from "../../core/definition/view.ts";
 import { countedSql, linesSql, partialItemsSql, partialSql, stateSql } from "../../core/state/compile.ts";
+import { singlesSql } from "../../core/state/single-events.ts";
 import { eventColumns } from "../decode/events.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
 
@@ -54,7 +55,8 @@ export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
     for (const { sql, type } of inputs) await check(`measures.${name}`, sql, INPUTS[type], lines, ofLines);
   if (problems.length > 0) return problems;
   const items = componentsOf(view).filter(({ form }) => form === "items");
-  const statements = [partialSql(view, "checked"), stateSql(view, "checked"), countedSql(view, "checked")];
+  const ofBatches = [partialSql(view, "checked"), singlesSql(view, "checked"), countedSql(view, "checked")];
+  const statements = [...ofBatches, stateSql(view, "checked")];
   for (const statement of [...statements, ...items.map((component) => partialItemsSql(view, component, "checked"))])
     await duck.run(statement);
   return [];

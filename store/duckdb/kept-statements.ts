@@ -14,12 +14,13 @@ const MOST_STATEMENTS = 256;
  */
 export class KeptStatements {
   readonly #duck: Duck;
-  readonly #keeps: boolean;
+  /** Whether its pool lets plans be kept. */
+  readonly keepsPlans: boolean;
   readonly #kept = new Map<string, DuckDBPreparedStatement>();
 
-  private constructor(duck: Duck, keeps: boolean) {
+  private constructor(duck: Duck, keepsPlans: boolean) {
     this.#duck = duck;
-    this.#keeps = keeps;
+    this.keepsPlans = keepsPlans;
   }
 
   static async open(duck: Duck): Promise<KeptStatements> {
@@ -28,19 +29,19 @@ export class KeptStatements {
   }
 
   async run(sql: string): Promise<void> {
-    if (this.#keeps) await this.#running(sql);
+    if (this.keepsPlans) await this.#running(sql);
     else await this.#duck.run(sql);
   }
 
   /** All rows of a query, values as DuckDB gives them: 64-bit integers are bigint. */
   async rows(sql: string): Promise<DuckDBValue[][]> {
-    if (!this.#keeps) return rowsOf(this.#duck, sql);
+    if (!this.keepsPlans) return rowsOf(this.#duck, sql);
     return rowsIn(await this.#running(sql));
   }
 
   /** The rows of a query in chunks, each as its columns; values as `rows` gives them. */
   async columns(sql: string): Promise<Iterable<DuckDBValue[][]>> {
-    return columnsIn(await (this.#keeps ? this.#running(sql) : this.#duck.run(sql)));
+    return columnsIn(await (this.keepsPlans ? this.#running(sql) : this.#duck.run(sql)));
   }
 
   /** Makes a temporary table of the rows of a query, in the place of one that has this name. Nothing may be running. */
@@ -94,7 +95,9 @@ export class RefilledTable {
       this.#stale = rows;
     } else {
       await this.clear();
-      await this.#duck.run(`INSERT INTO ${this.#name} ${query}`, values);
+      const insert = `INSERT INTO ${this.#name} ${query}`;
+      if (values.length === 0) await this.#statements.run(insert);
+      else await this.#duck.run(insert, values);
     }
   }
 

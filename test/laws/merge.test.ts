@@ -8,7 +8,7 @@ import { tilesFrom } from "../../core/log/spans.ts";
 import { presentRows } from "../../core/query/present.ts";
 import type { Query } from "../../core/query/query.ts";
 import { CellTable, type GroupValue, mergeStateRow } from "../../core/state/cells.ts";
-import { batchLedgerSql, stateSql } from "../../core/state/compile.ts";
+import { stateSql } from "../../core/state/compile.ts";
 import { batchLedgers, ledgerOf, statesByPartition } from "../../speed-layer/deltas.ts";
 import { Decoder, eventsFrom } from "../../store/decode/decoder.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
@@ -205,9 +205,10 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       const micro = between(part, from, next);
       await decoder.decode([micro]);
       const events = eventsFrom("events", cut, [micro]);
-      const states = await statesByPartition(decoder.statements, everything, events);
+      const size = records % 2 === 0 ? "small" : "large";
+      const states = await statesByPartition(decoder.statements, everything, events, size);
       const { deltas, counted } = states.get(partition) ?? { deltas: [], counted: 0 };
-      const ledger = ledgerOf(batchLedgers(await rowsOf(duck, batchLedgerSql(events))).get(partition), counted);
+      const ledger = ledgerOf((await batchLedgers(decoder.statements, events, size)).get(partition), counted);
       const application = {
         partition,
         from: position(from),

@@ -10,7 +10,6 @@ import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
 import { at, type Position, position } from "../../core/log/position.ts";
 import { ROWS } from "../../core/measures/measure.ts";
-import { batchLedgerSql } from "../../core/state/compile.ts";
 import { batchLedgers } from "../../speed-layer/deltas.ts";
 import { speedMetrics } from "../../speed-layer/metrics.ts";
 import { type DecodedBatch, ViewTrack } from "../../speed-layer/view-track.ts";
@@ -106,11 +105,11 @@ test("an answer that puts a view's position back while a batch is prepared loses
   const prepare = async (fetched: FetchedPartition, ready: Promise<unknown> = Promise.resolve()) => {
     await decoder.decode([fetched]);
     const ledger: DecodedBatch["ledger"] = async (events) => {
-      const ledgers = batchLedgers(await statements.rows(batchLedgerSql(events)));
+      const ledgers = await batchLedgers(statements, events, "small");
       await ready;
       return ledgers;
     };
-    return { applying: track.prepare({ statements, fetched: [fetched], topicId: info.id, ledger }, 0) };
+    return { applying: track.prepare({ statements, size: "small", fetched: [fetched], topicId: info.id, ledger }, 0) };
   };
   const apply = async (prepared: { applying: Promise<(() => Promise<void>) | null> }) => {
     const application = await prepared.applying;
@@ -194,14 +193,17 @@ test("a new leader of a partition whose log was deleted since the view attached 
   const duck = await pool.connect();
   const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
   const { statements } = decoder;
-  const ledger: DecodedBatch["ledger"] = async (events) => batchLedgers(await statements.rows(batchLedgerSql(events)));
+  const ledger: DecodedBatch["ledger"] = (events) => batchLedgers(statements, events, "small");
   const read = async (from: bigint) => {
     const [fetched] = await log.fetch(own, new Map([[0, position(from)]]), { maxWaitMs: 5_000, maxBytes: 1_000_000 });
     return fetched as FetchedPartition;
   };
   const apply = async (fetched: FetchedPartition) => {
     await decoder.decode([fetched]);
-    const application = await track.prepare({ statements, fetched: [fetched], topicId: info.id, ledger }, 0);
+    const application = await track.prepare(
+      { statements, size: "small", fetched: [fetched], topicId: info.id, ledger },
+      0,
+    );
     await application?.();
   };
   await apply(await read(0n));
@@ -243,11 +245,14 @@ test("a batch that was decoded before a version was published is applied, and th
   const duck = await pool.connect();
   const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
   const { statements } = decoder;
-  const ledger: DecodedBatch["ledger"] = async (events) => batchLedgers(await statements.rows(batchLedgerSql(events)));
+  const ledger: DecodedBatch["ledger"] = (events) => batchLedgers(statements, events, "small");
   const prepare = async (maxBytes: number) => {
     const [fetched] = await log.fetch(topic, new Map([[0, at(track.positions, 0)]]), { maxWaitMs: 5_000, maxBytes });
     await decoder.decode([fetched as FetchedPartition]);
-    return track.prepare({ statements, fetched: [fetched as FetchedPartition], topicId: info.id, ledger }, 0);
+    return track.prepare(
+      { statements, size: "small", fetched: [fetched as FetchedPartition], topicId: info.id, ledger },
+      0,
+    );
   };
   const first = await prepare(1);
   await chain.publish(1);
@@ -288,7 +293,7 @@ test("a batch that Redis calls malformed stops its view by name; a Redis that is
   const fetched = await fetch(0n, 9n);
   await decoder.decode([fetched]);
   const { statements } = decoder;
-  const ledger: DecodedBatch["ledger"] = async (events) => batchLedgers(await statements.rows(batchLedgerSql(events)));
+  const ledger: DecodedBatch["ledger"] = (events) => batchLedgers(statements, events, "small");
   const applyTo = async (message: string) => {
     const chain = new Chain(answering(redis, message), randomUUID(), generation);
     const track = new ViewTrack({
@@ -303,7 +308,7 @@ test("a batch that Redis calls malformed stops its view by name; a Redis that is
       logger: pino({ level: "silent" }),
     });
     await track.attach({ log, topic, info, bounds, partitions: [0] }, 0);
-    const apply = await track.prepare({ statements, fetched: [fetched], topicId: info.id, ledger }, 0);
+    const apply = await track.prepare({ statements, size: "small", fetched: [fetched], topicId: info.id, ledger }, 0);
     await apply?.();
     return track;
   };

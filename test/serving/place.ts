@@ -92,7 +92,7 @@ export class Place {
   async apply(from: number, to: number): Promise<void> {
     await this.load(from, to);
     const deltas =
-      (await statesByPartition(await KeptStatements.open(this.duck), takings, "events")).get(0)?.deltas ?? [];
+      (await statesByPartition(await KeptStatements.open(this.duck), takings, "events", "large")).get(0)?.deltas ?? [];
     const reply = await this.chain.apply({
       partition: 0,
       from: position(from),

@@ -173,8 +173,8 @@ function explain(error: z.ZodError): string {
   return `${path === "" ? "" : `${path}: `}${first?.message ?? "invalid"}`;
 }
 
-/** The columns of scanned texts in a relation, in the order of a version's fields; the last says which rows were recognised. */
-const scanned = (index: number) => `_text${index}`;
+/** The column of scanned texts of a field, by the field's place in its version. One more column says which rows were recognised. */
+export const scannedColumn = (index: number): string => `_text${index}`;
 
 /**
  * SQL: the texts of a `RecordScanner`, each a blob parameter from $1 on, as columns that unfold side by side: `_text0`, `_text1` … Which rows were
@@ -183,7 +183,7 @@ const scanned = (index: number) => `_text${index}`;
 export function scannedTexts({ fields }: Version, allOk: boolean): string {
   const columns = Array.from({ length: Object.keys(fields).length + (allOk ? 0 : 1) }, (_, index) => {
     const text = `string_split(decode($${index + 1}), chr(${ROW_SEPARATOR}))`;
-    return `unnest(${text}) AS ${scanned(index)}`;
+    return `unnest(${text}) AS ${scannedColumn(index)}`;
   });
   return columns.join(", ");
 }
@@ -197,11 +197,11 @@ export function scannedTexts({ fields }: Version, allOk: boolean): string {
 export function scannedSql(stream: Stream, version: Version, source: string, allOk: boolean): string {
   const fields = Object.entries(version.fields);
   const values = fields.map(([name, field], index) => {
-    const text = scannedValue(field, scanned(index), !allOk);
+    const text = scannedValue(field, scannedColumn(index), !allOk);
     const value = Array.isArray(field.read) ? field.value(`json_transform(${text}, ${structure(field.read)})`) : text;
     return `${value} AS ${quoteName(name)}`;
   });
-  const ok = allOk ? "true" : `${scanned(fields.length)} = '1'`;
+  const ok = allOk ? "true" : `${scannedColumn(fields.length)} = '1'`;
   return eventSql(stream, version, `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, ${ok} AS _ok FROM ${source}`);
 }
 

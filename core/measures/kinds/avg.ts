@@ -27,8 +27,20 @@ export function avg(input: Sql, options: NumberOptions = {}): Measure {
       scale: 0,
       inputs: [{ sql: input, type: "integer" }],
       components: [
-        { name: "sum", form: "integer", merge: "sum", partial: `sum(${input.text})::BIGINT` },
-        { name: "count", form: "integer", merge: "sum", partial: `count(${input.text})` },
+        {
+          name: "sum",
+          form: "integer",
+          merge: "sum",
+          partial: `sum(${input.text})::BIGINT`,
+          single: `(${input.text})::BIGINT`,
+        },
+        {
+          name: "count",
+          form: "integer",
+          merge: "sum",
+          partial: `count(${input.text})`,
+          single: `((${input.text}) IS NOT NULL)::INTEGER`,
+        },
       ],
       present: (state) => {
         const mean = exact(state);

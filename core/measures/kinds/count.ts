@@ -25,7 +25,13 @@ export function count(options: { where?: Sql; unit?: string } = {}): Measure {
       spec: { kind: "count", where: where.text, unit },
       inputs: [{ sql: where, type: "condition" }],
       components: [
-        { name: "count", form: "integer", merge: "sum", partial: `nullif(count(*) FILTER (${where.text}), 0)` },
+        {
+          name: "count",
+          form: "integer",
+          merge: "sum",
+          partial: `nullif(count(*) FILTER (${where.text}), 0)`,
+          single: `CASE WHEN (${where.text}) THEN 1 END`,
+        },
       ],
       present: (state) => presentInteger(state.integer("count") ?? 0n),
       exact: (state) => wholeNumber(state.integer("count") ?? 0n),

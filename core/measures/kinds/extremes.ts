@@ -18,7 +18,15 @@ function extreme(kind: "min" | "max", input: Sql, options: NumberOptions): Measu
       values: scale === 0 ? "integer" : "decimal",
       scale,
       inputs: [{ sql: input, type: "integer" }],
-      components: [{ name: kind, form: "integer", merge: kind, partial: `${kind}(${input.text})::BIGINT` }],
+      components: [
+        {
+          name: kind,
+          form: "integer",
+          merge: kind,
+          partial: `${kind}(${input.text})::BIGINT`,
+          single: `(${input.text})::BIGINT`,
+        },
+      ],
       present: (state) => presentDecimal(state.integer(kind), scale),
       sortKey: (state) => presentInteger(state.integer(kind)),
       exact: (state) => scaledDown(state.integer(kind), scale),

@@ -35,6 +35,7 @@ export function histogram(input: Sql, options: NumberOptions & { edges: readonly
           merge: "sum",
           item: { sql: reached, type: "integer" },
           partial: "count(*)",
+          single: "1",
           given: `(${input.text}) IS NOT NULL`,
         },
       ],

@@ -46,6 +46,7 @@ export function quantile(
           merge: "sum",
           item: { sql: binSql(`(${input.text})::BIGINT`, divisions), type: "integer" },
           partial: "count(*)",
+          single: "1",
           given: `(${input.text}) IS NOT NULL`,
         },
       ],

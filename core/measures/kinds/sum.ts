@@ -19,7 +19,15 @@ export function sum(input: Sql, options: NumberOptions = {}): Measure {
       values: scale === 0 ? "integer" : "decimal",
       scale,
       inputs: [{ sql: input, type: "integer" }],
-      components: [{ name: "sum", form: "integer", merge: "sum", partial: `sum(${input.text})::BIGINT` }],
+      components: [
+        {
+          name: "sum",
+          form: "integer",
+          merge: "sum",
+          partial: `sum(${input.text})::BIGINT`,
+          single: `(${input.text})::BIGINT`,
+        },
+      ],
       present: (state) => presentDecimal(state.integer("sum"), scale),
       sortKey: (state) => presentInteger(state.integer("sum")),
       exact: (state) => scaledDown(state.integer("sum"), scale),

@@ -41,6 +41,7 @@ export function topK(item: Sql, options: NumberOptions & { weight?: Sql; show?: 
           merge: "sum",
           item: { sql: `CAST((${item.text}) AS VARCHAR)`, type: "text" },
           partial: weight === undefined ? "count(*)" : `sum(${weight.text})::BIGINT`,
+          single: weight === undefined ? "1" : `(${weight.text})::BIGINT`,
           given: `(${item.text}) IS NOT NULL`,
         },
       ],

@@ -1,0 +1,86 @@
+import { componentsOf, type NamedComponent } from "../core/definition/components.ts";
+import type { View } from "../core/definition/view.ts";
+import { MERGE, ROWS, type StateValue } from "../core/measures/measure.ts";
+import { groupKeyWith, groupValue } from "../core/state/cells.ts";
+import { singleCountedSql, singlesSql } from "../core/state/single-events.ts";
+import type { KeptStatements } from "../store/duckdb/kept-statements.ts";
+import { cellField } from "../store/redis/chain-state.ts";
+import { type Building, Gathering, type PartitionStates, packHashes } from "./gathering.ts";
+
+/** As `statesByPartition`, from a row for each event, merged here: for small batches. */
+export async function statesOfSingles(
+  statements: KeptStatements,
+  view: View,
+  events: string,
+): Promise<Map<number, PartitionStates>> {
+  const gathered = new Gathering(Object.keys(view.by).length);
+  const merging = new Merging();
+  const components = placed(componentsOf(view));
+  for (const chunk of await statements.columns(singlesSql(view, events))) {
+    for (const { row, partition, delta, key } of gathered.cells(chunk)) {
+      for (const { component, column } of components) {
+        const value = gathered.after(chunk, column, row);
+        if (value === null) continue;
+        if (component.form === "registers") merging.addHash(delta, cellField(component.key, key), value as bigint);
+        else if (component.form !== "items")
+          merging.add(delta, component, cellField(component.key, key), value as StateValue | number);
+        else {
+          const item = groupValue(gathered.after(chunk, column - 1, row));
+          const field = cellField(component.key, groupKeyWith(key, item));
+          merging.add(delta, component, field, value as bigint | number);
+        }
+        if (component.key === ROWS.name && view.each === null) gathered.count(partition, 1);
+      }
+    }
+  }
+  merging.finish();
+  if (view.each !== null) {
+    for (const [partition, counted] of await statements.rows(singleCountedSql(view, events)))
+      gathered.count(Number(partition), Number(counted));
+  }
+  return gathered.partitions;
+}
+
+/** Each component with the place of its value among the columns behind the dimensions; its item stands before it. */
+function placed(components: readonly NamedComponent[]): { component: NamedComponent; column: number }[] {
+  let next = 0;
+  return components.map((component) => {
+    next += component.form === "items" ? 2 : 1;
+    return { component, column: next - 1 };
+  });
+}
+
+/** The cells of deltas, by field, until each is written once. */
+class Merging {
+  readonly #values = new Map<Building, Map<string, { merge: NamedComponent["merge"]; value: StateValue }>>();
+  readonly #hashes = new Map<Building, Map<string, Set<bigint>>>();
+
+  add(delta: Building, { merge }: NamedComponent, field: string, one: StateValue | number): void {
+    const value = typeof one === "number" ? BigInt(one) : one;
+    const cells = this.#values.get(delta) ?? new Map();
+    this.#values.set(delta, cells);
+    const held = cells.get(field);
+    cells.set(field, { merge, value: held === undefined ? value : stored(MERGE[merge](held.value, value)) });
+  }
+
+  addHash(delta: Building, field: string, hash: bigint): void {
+    const sketches = this.#hashes.get(delta) ?? new Map<string, Set<bigint>>();
+    this.#hashes.set(delta, sketches);
+    const held = sketches.get(field) ?? new Set();
+    sketches.set(field, held.add(hash));
+  }
+
+  finish(): void {
+    for (const [{ values }, cells] of this.#values)
+      for (const [field, { merge, value }] of cells) values.push({ merge, field, value });
+    for (const [{ sketches }, held] of this.#hashes)
+      for (const [field, hashes] of held) sketches.push({ field, hashes: packHashes([...hashes]) });
+  }
+}
+
+/** Throws where DuckDB's cast to BIGINT would. */
+function stored(value: StateValue): StateValue {
+  if (typeof value === "bigint" && BigInt.asIntN(64, value) !== value)
+    throw new RangeError(`a sum of ${value} is out of the range of 64 bits`);
+  return value;
+}
