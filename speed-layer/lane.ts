@@ -56,6 +56,8 @@ export interface LaneDeps {
   readonly logger: Logger;
 }
 
+/** While other partitions have records, how often Redis is told that a partition has nothing new. An idle fetch waits longer. */
+const TOUCH_EVERY_MS = 200;
 /** How often it is looked whether a partition without a leader has one again. */
 const LEADERLESS_FOR_MS = 5_000;
 const NO_BATCH: BatchPace = { records: 0, processingMs: 0 };
@@ -89,6 +91,7 @@ export class Lane {
   /** Partitions without a leader, when it was last looked: they are left out until one is found. */
   #leaderless: { readonly partitions: readonly number[]; readonly untilMs: number } = { partitions: [], untilMs: 0 };
   #checkedAtMs = 0;
+  readonly #touchedAtMs = new Map<number, number>();
   #lastBatch = NO_BATCH;
   #lastFetch: FetchSize = { bytes: 0, records: 0 };
   #applying: Promise<unknown> = Promise.resolve();
@@ -158,7 +161,7 @@ export class Lane {
     await this.#seek(wanted);
     const askedMs = performance.now();
     const { batch, scanned, quiet } = await this.#fetch(wanted);
-    const touched = this.#touchWhenApplied(quiet);
+    const touched = this.#touchWhenApplied(this.#untouched(quiet));
     if (batch.length === 0) await touched;
     this.#deps.metrics.stageSeconds.observe(
       { stream: this.#deps.stream.name, stage: "wait" },
@@ -231,6 +234,16 @@ export class Lane {
     };
     if (sent) this.#applying.then(confirm, () => undefined);
     return waitedMs;
+  }
+
+  /** Of partitions that have nothing new, those for which that was not noted a moment ago. */
+  #untouched(quiet: readonly FetchedPartition[]): FetchedPartition[] {
+    const nowMs = this.#deps.clock.nowMs();
+    const due = quiet.filter(
+      ({ partition }) => nowMs - (this.#touchedAtMs.get(partition) ?? Number.NEGATIVE_INFINITY) >= TOUCH_EVERY_MS,
+    );
+    for (const { partition } of due) this.#touchedAtMs.set(partition, nowMs);
+    return due;
   }
 
   /**

@@ -1,5 +1,5 @@
 /** Waiting longer would be felt. */
-const MAX_LINGER_MS = 25;
+const MAX_LINGER_MS = 40;
 /** A lane that gets events all the time rests this many times as long as it works: a batch costs nearly the same with one event as with fifty. */
 const REST = 3;
 

@@ -15,7 +15,7 @@ export async function statesOfSingles(
 ): Promise<Map<number, PartitionStates>> {
   const gathered = new Gathering(Object.keys(view.by).length);
   const merging = new Merging();
-  const components = placed(componentsOf(view));
+  const components = placed(view);
   for (const chunk of await statements.columns(singlesSql(view, events))) {
     for (const { row, partition, delta, key } of gathered.cells(chunk)) {
       for (const { component, column } of components) {
@@ -41,13 +41,25 @@ export async function statesOfSingles(
   return gathered.partitions;
 }
 
+interface Placed {
+  readonly component: NamedComponent;
+  readonly column: number;
+}
+
+/** Of each view that was asked for: a small batch is worth no more than a look-up. */
+const placedOf = new WeakMap<View, readonly Placed[]>();
+
 /** Each component with the place of its value among the columns behind the dimensions; its item stands before it. */
-function placed(components: readonly NamedComponent[]): { component: NamedComponent; column: number }[] {
+function placed(view: View): readonly Placed[] {
+  const known = placedOf.get(view);
+  if (known !== undefined) return known;
   let next = 0;
-  return components.map((component) => {
+  const made = componentsOf(view).map((component) => {
     next += component.form === "items" ? 2 : 1;
     return { component, column: next - 1 };
   });
+  placedOf.set(view, made);
+  return made;
 }
 
 /** The cells of deltas, by field, until each is written once. */

@@ -142,4 +142,22 @@ export const decodingPlants: readonly Plant[] = [
     necessary: false,
     scenarios: ["speed-kill-before-apply"],
   },
+  {
+    name: "filter-untold",
+    what: "the filter before the table of ids never hears of the ids of small batches, whose repeats are counted twice",
+    file: "store/decode/seen-filter.ts",
+    find: "for (const hash of hashes) this.#add(bits, slotsOf(hash));",
+    replace: "",
+    necessary: true,
+    scenarios: [],
+  },
+  {
+    name: "filter-stays",
+    what: "the filter is used on although a large batch or a seek has put ids into the table",
+    file: "store/decode/seen-filter.ts",
+    find: "this.#bits = null;",
+    replace: "",
+    necessary: true,
+    scenarios: [],
+  },
 ];

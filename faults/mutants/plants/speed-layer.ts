@@ -158,4 +158,22 @@ export const speedPlants: readonly Plant[] = [
     necessary: true,
     scenarios: [],
   },
+  {
+    name: "singles-replaced",
+    what: "of the events of a small batch that fall into one cell the last one's value is taken",
+    file: "speed-layer/single-events.ts",
+    find: "value: held === undefined ? value : stored(MERGE[merge](held.value, value))",
+    replace: "value",
+    necessary: true,
+    scenarios: [],
+  },
+  {
+    name: "single-ungiven",
+    what: "in a small batch an event that has no value for a measure counts as one that has",
+    file: "core/state/single-events.ts",
+    find: "given === undefined ? value :",
+    replace: "given !== null ? value :",
+    necessary: true,
+    scenarios: [],
+  },
 ];
