@@ -66,7 +66,8 @@ export class HandedRows {
     },
     mainFunction: (info, chunk) => {
       const [{ number }, state] = [info.getBindData() as { number: number }, info.getInitData() as { given: boolean }];
-      const values = state.given ? [] : (HandedRows.#open.get(number)?.#values ?? []);
+      const rows = state.given ? undefined : HandedRows.#open.get(number);
+      const values = rows === undefined ? [] : rows.#values;
       state.given = true;
       chunk.rowCount = values[0]?.length ?? 0;
       for (const [column, some] of values.entries()) chunk.setColumnValues(column, some);
