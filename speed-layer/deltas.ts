@@ -11,7 +11,10 @@ import { cellField } from "../store/redis/chain-state.ts";
 import { Gathering, type PartitionStates, packHashes } from "./gathering.ts";
 import { statesOfSingles } from "./single-events.ts";
 
-/** DuckDB groups the events of a large batch. Those of a small one are merged here, which costs less. The states are the same. */
+/**
+ * DuckDB groups the events of a large batch. Those of a small one are merged here, which costs less. The states are the
+ * same.
+ */
 export type BatchSize = "small" | "large";
 
 /** Up to this many records a batch is small. */

@@ -56,7 +56,10 @@ export interface LaneDeps {
   readonly logger: Logger;
 }
 
-/** While other partitions have records, how often Redis is told that a partition has nothing new. An idle fetch waits longer. */
+/**
+ * While other partitions have records, how often Redis is told that a partition has nothing new. An idle fetch waits
+ * longer.
+ */
 const TOUCH_EVERY_MS = 200;
 /** How often it is looked whether a partition without a leader has one again. */
 const LEADERLESS_FOR_MS = 5_000;

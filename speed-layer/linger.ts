@@ -1,6 +1,9 @@
 /** Waiting longer would be felt. */
 const MAX_LINGER_MS = 40;
-/** A lane that gets events all the time rests this many times as long as it works: a batch costs nearly the same with one event as with fifty. */
+/**
+ * A lane that gets events all the time rests this many times as long as it works: a batch costs nearly the same with
+ * one event as with fifty.
+ */
 const REST = 3;
 
 /** A batch, and how long it took. */

@@ -34,8 +34,8 @@ export interface Component {
   readonly merge: Merge;
   readonly partial: string;
   /**
-   * Of integers and items: SQL of `partial` for one event alone, NULL or an integer. Merged over some events, it is what `partial` gives for all of
-   * them. Picks and registers have none, because their `partial` is for one event.
+   * Of integers and items: SQL of `partial` for one event alone, NULL or an integer. Merged over some events, it is
+   * what `partial` gives for all of them. Picks and registers have none, because their `partial` is for one event.
    */
   readonly single?: string;
   readonly item?: { readonly sql: string; readonly type: "integer" | "text" };

@@ -56,7 +56,8 @@ function aggregate(view: View, component: NamedComponent): string {
 function pickSql(view: View, component: NamedComponent): string {
   const { merge, given = "true" } = component;
   const { t, p, o, l, v } = pickPartsSql(view, component);
-  const picked = `${merge === "first" ? "min" : "max"}({t: ${t}, p: ${p}, o: ${o}, l: ${l}, v: ${v}}) FILTER (${given})`;
+  const place = `{t: ${t}, p: ${p}, o: ${o}, l: ${l}, v: ${v}}`;
+  const picked = `${merge === "first" ? "min" : "max"}(${place}) FILTER (${given})`;
   const of = (part: keyof PickParts) => `(${picked}).${part}`;
   return pickTextSql(component, { t: of("t"), p: of("p"), o: of("o"), l: of("l"), v: of("v") });
 }

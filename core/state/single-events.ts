@@ -4,14 +4,15 @@ import type { View } from "../definition/view.ts";
 import { cell, counted, linesSql, pickPartsSql, pickTextSql } from "./compile.ts";
 
 /**
- * The SQL of small micro-batches: a row for each event instead of a row for each cell, so that DuckDB groups nothing. A grouped statement costs about
- * a millisecond, however few events it reads; one that only reads costs a quarter of that. The caller merges the rows, as Redis merges batches:
- * the result is the same as that of `partialSql` and `partialItemsSql` (test/laws/single-events.test.ts).
+ * The SQL of small micro-batches: a row for each event instead of a row for each cell, so that DuckDB groups nothing. A
+ * grouped statement costs about a millisecond, however few events it reads; one that only reads costs a quarter of
+ * that. The caller merges the rows, as Redis merges batches: the result is the same as that of `partialSql` and
+ * `partialItemsSql` (test/laws/single-events.test.ts).
  */
 
 /**
- * What each event (or line) adds to each component, a row an event: (partition, bucket, dimensions, then for each component its value, and before that
- * its item if it has items). NULL where an event adds nothing.
+ * What each event (or line) adds to each component, a row an event: (partition, bucket, dimensions, then for each
+ * component its value, and before that its item if it has items). NULL where an event adds nothing.
  */
 export function singlesSql(view: View, events: string): string {
   const values = componentsOf(view).flatMap((component) => singleColumns(view, component));
@@ -20,7 +21,8 @@ export function singlesSql(view: View, events: string): string {
 
 function singleColumns(view: View, component: NamedComponent): string[] {
   const { key, form, partial, item } = component;
-  const value = `${ifGiven(component, form === "registers" ? partial : singleSql(view, component))} AS ${quoteName(key)}`;
+  const single = form === "registers" ? partial : singleSql(view, component);
+  const value = `${ifGiven(component, single)} AS ${quoteName(key)}`;
   if (item === undefined) return [value];
   return [`${ifGiven(component, item.sql)} AS ${quoteName(`${key} item`)}`, value];
 }

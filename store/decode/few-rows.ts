@@ -6,10 +6,15 @@ import type { Duck } from "../duckdb/duck.ts";
 import { HandedRows } from "../duckdb/handed-rows.ts";
 import type { RecordBatch } from "./batch-rows.ts";
 
-/** Up to this many rows a batch is handed over row by row. For more, splitting the texts of columns in SQL costs less. */
+/**
+ * Up to this many rows a batch is handed over row by row. For more, splitting the texts of columns in SQL costs less.
+ */
 export const FEW_ROWS = 200;
 
-/** The scanned rows of a small batch as a relation whose SQL text stays the same: what `sourceSql` makes of a batch of any size. */
+/**
+ * The scanned rows of a small batch as a relation whose SQL text stays the same: what `sourceSql` makes of a batch of
+ * any size.
+ */
 export class FewRows {
   readonly #rows: HandedRows;
 
@@ -28,7 +33,10 @@ export class FewRows {
     return new FewRows(HandedRows.open(duck, [...places, ...texts]));
   }
 
-  /** Hands over a batch with the texts of all its columns, the last of which says which rows were recognised. Returns the relation. */
+  /**
+   * Hands over a batch with the texts of all its columns, the last of which says which rows were recognised. Returns
+   * the relation.
+   */
   hand(batch: readonly RecordBatch[], texts: readonly Uint8Array[]): string {
     const places = batch.flatMap(({ partition, records }) => records.offsets.map((offset) => ({ partition, offset })));
     this.#rows.hand([

@@ -8,10 +8,11 @@ const MOST_SLOTS = 2 ** 26;
 const SMALL_IN_A_ROW = 20;
 
 /**
- * Says of the ids of a small batch that none of them is in the table `seen`, without reading the table: a Bloom filter over the hashes of its ids. That
- * is so for nearly every batch. If it cannot say so, the table has to be asked.
+ * Says of the ids of a small batch that none of them is in the table `seen`, without reading the table: a Bloom filter
+ * over the hashes of its ids. That is so for nearly every batch. If it cannot say so, the table has to be asked.
  *
- * Every hash that is put into `seen` must be added here, or the filter dropped. Hashes that left the table may stay in the filter.
+ * Every hash that is put into `seen` must be added here, or the filter dropped. Hashes that left the table may stay in
+ * the filter.
  */
 export class SeenFilter {
   readonly #statements: KeptStatements;
@@ -32,8 +33,8 @@ export class SeenFilter {
   }
 
   /**
-   * Whether an id of a small batch may be in the table, or twice in the batch, by the hashes of its ids. Adds them. To be asked before the ids are put into the
-   * table.
+   * Whether an id of a small batch may be in the table, or twice in the batch, by the hashes of its ids. Adds them. To
+   * be asked before the ids are put into the table.
    */
   async mayRepeat(hashes: readonly bigint[]): Promise<boolean> {
     this.#smallInARow += 1;

@@ -12,11 +12,15 @@ export interface HandedColumn {
 }
 
 /**
- * Rows that this process hands to SQL statements. `relation` is their text in SQL, always the same, so that a statement which reads them can be kept: to
- * plan the statement again takes longer than to decode a small batch. Rows that come by parameters or literals have it planned each time.
+ * Rows that this process hands to SQL statements. `relation` is their text in SQL, always the same, so that a statement
+ * which reads them can be kept: to plan the statement again takes longer than to decode a small batch. Rows that come
+ * by parameters or literals have it planned each time.
  */
 export class HandedRows {
-  /** The rows that SQL can read now, by the number in `relation`: the function is one for all DuckDB instances of the process. */
+  /**
+   * The rows that SQL can read now, by the number in `relation`: the function is one for all DuckDB instances of the
+   * process.
+   */
   static readonly #open = new Map<number, HandedRows>();
   static #opened = 0;
 
@@ -39,7 +43,10 @@ export class HandedRows {
     return rows;
   }
 
-  /** The next statement reads these: a list of values for each column, all of the same length. Throws on more than `MOST_HANDED_ROWS` rows. */
+  /**
+   * The next statement reads these: a list of values for each column, all of the same length. Throws on more than
+   * `MOST_HANDED_ROWS` rows.
+   */
   hand(values: readonly (readonly DuckDBValue[])[]): void {
     if ((values[0]?.length ?? 0) > MOST_HANDED_ROWS) throw new RangeError(`more than ${MOST_HANDED_ROWS} handed rows`);
     this.#values = values;

@@ -17,7 +17,10 @@ const visits = stream("visits", {
   fields: { id: text({ max: 20 }), at: instant() },
 });
 
-/** Runs of small batches, long enough for the filter to be read again, between what it is not told of: large batches, warm-ups, ids that are forgotten. */
+/**
+ * Runs of small batches, long enough for the filter to be read again, between what it is not told of: large batches,
+ * warm-ups, ids that are forgotten.
+ */
 const ids = (most: number, least: number) => fc.array(fc.nat(4_000), { minLength: least, maxLength: most });
 const step = fc.oneof(
   fc.record({ kind: fc.constant("small" as const), batches: fc.array(ids(20, 1), { minLength: 22, maxLength: 30 }) }),
@@ -57,7 +60,10 @@ test("a filter before the table of ids leaves no duplicate out and makes none", 
   );
 });
 
-/** Decodes a batch; or as after a seek: forgets all ids, and remembers those of the batch from the archive. Returns the offsets of its duplicates. */
+/**
+ * Decodes a batch; or as after a seek: forgets all ids, and remembers those of the batch from the archive. Returns the
+ * offsets of its duplicates.
+ */
 async function taken(decoder: Decoder, kind: string, fetched: ReturnType<typeof fetchedOf>): Promise<unknown[]> {
   if (kind !== "seek") {
     await decoder.decode([fetched]);

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { instant, integer, list, optional, text } from "../../core/contract/fields.ts";
 import { sql } from "../../core/contract/sql.ts";
 import { stream } from "../../core/contract/stream.ts";
+import { table } from "../../core/definition/table.ts";
 import { type View, view } from "../../core/definition/view.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { distinct } from "../../core/measures/kinds/distinct.ts";
@@ -39,6 +40,13 @@ const visits = view("visits", {
   measures: { ticks: count(), first: first(sql`amount`), last: last(sql`good`) },
 });
 
+const newest = table("newest", { stream: ticks, key: sql`place`, deleted: sql`good` });
+const totals = table("totals", {
+  stream: ticks,
+  key: { place: sql`place`, id: sql`id` },
+  measures: { ticks: count() },
+});
+
 const lines = view("lines", {
   stream: carts,
   where: sql`place <> 'us'`,
@@ -68,11 +76,12 @@ const tick = fc.record({
   tip: fc.option(fc.nat(100)),
   test: fc.boolean(),
 });
+const line = fc.record({ sku: fc.constantFrom("a", "b", "é"), pieces: fc.option(fc.nat(100)) });
 const cart = fc.record({
   id: fc.nat(30).map((n) => `e${n}`),
   at,
   place,
-  lines: fc.array(fc.record({ sku: fc.constantFrom("a", "b", "é"), pieces: fc.option(fc.nat(100)) }), { maxLength: 5 }),
+  lines: fc.array(line, { maxLength: 5 }),
 });
 
 /** Two partitions of records, of which some cannot be decoded. */
@@ -90,6 +99,7 @@ describe("events that are merged one by one make the states that DuckDB makes of
   test.each([
     ["every measure", [everything], partitionsOf(tick)],
     ["sessions", [visits], partitionsOf(tick)],
+    ["tables", [newest, totals], partitionsOf(tick)],
     ["the lines of lists", [lines], partitionsOf(cart)],
   ] as const)("%s", async (_, views, partitions) => {
     const [{ stream: read }] = views;

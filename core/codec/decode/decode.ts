@@ -173,7 +173,10 @@ function explain(error: z.ZodError): string {
   return `${path === "" ? "" : `${path}: `}${first?.message ?? "invalid"}`;
 }
 
-/** The column of scanned texts of a field, by the field's place in its version. One more column says which rows were recognised. */
+/**
+ * The column of scanned texts of a field, by the field's place in its version. One more column says which rows were
+ * recognised.
+ */
 export const scannedColumn = (index: number): string => `_text${index}`;
 
 /**
