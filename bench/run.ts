@@ -13,6 +13,7 @@ import { benchRefresh } from "./measurements/refresh.ts";
 import { benchSend } from "./measurements/send.ts";
 import { benchSpeed, FORMATS } from "./measurements/speed.ts";
 import { benchStartUp } from "./measurements/start-up.ts";
+import { benchTables } from "./measurements/tables.ts";
 import { benchWide } from "./measurements/wide.ts";
 import { markdownTable, writeResult } from "./result.ts";
 import { type Figure, reachesBar } from "./setup/figure.ts";
@@ -34,6 +35,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   send: benchSend,
   records: benchRecords,
   wide: benchWide,
+  tables: benchTables,
   freshness: benchFreshness,
   archive: benchArchive,
   rebuild: benchRebuild,

@@ -90,7 +90,11 @@ export class Source {
 
   /** Sends a number of events at once, in addition to the steady flow. */
   async burst(events: number): Promise<void> {
-    for (let left = events; left > 0; left -= BURST) await this.#send(this.#records(Math.min(left, BURST)));
+    for (let left = events; left > 0; left -= BURST) {
+      const records = this.#records(Math.min(left, BURST));
+      // A broker that has just been started may not lead its partitions yet. What is sent twice counts once.
+      await patiently(() => this.#send(records));
+    }
   }
 
   /** Sends events in one transaction and ends it. */
