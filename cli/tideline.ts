@@ -11,6 +11,7 @@ import { registerConfig } from "./commands/config.ts";
 import { registerDeadLetters } from "./commands/dead-letters.ts";
 import { registerDeliveries } from "./commands/deliveries.ts";
 import { registerDemo } from "./commands/demo.ts";
+import { registerDiscover } from "./commands/discover.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerHistory } from "./commands/history.ts";
 import { registerInit } from "./commands/init.ts";
@@ -46,6 +47,7 @@ import { printableLines } from "./terminal/printable.ts";
  */
 const commands: readonly ((program: Command) => void)[] = [
   registerInit,
+  registerDiscover,
   registerSend,
   registerQuery,
   registerTable,

@@ -37,6 +37,7 @@ export type ErrorCode =
   | "ALERT_UNKNOWN" // no alert has this id
   | "SCHEDULE_UNKNOWN" // Temporal has no schedule of this name
   | "RUN_UNKNOWN" // no run of this name is under way
+  | "TOPIC_UNREADABLE" // a topic has no records, or none that a contract can be made of
   | "LETTER_UNKNOWN" // no dead letter has this id
   | "POINT_UNKNOWN" // a backup folder has no such point
   | "BACKUP_DAMAGED" // a file of a backup is missing, or is not what was copied

@@ -73,6 +73,7 @@ export const MODULES = [
   "test/laws/deliveries.test.ts",
   "test/laws/single-events.test.ts",
   "test/laws/seen-filter.test.ts",
+  "test/discover.test.ts",
   "test/compiled.test.ts",
   "test/system.test.ts",
   "test/histories.test.ts",
@@ -106,6 +107,7 @@ export const SYSTEM = [
   "test/end-to-end/stopped.test.ts",
   "test/end-to-end/sharing.test.ts",
   "test/topics.test.ts",
+  "test/discover-command.test.ts",
   "test/end-to-end/*.test.ts",
 ];
 

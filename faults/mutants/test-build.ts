@@ -11,6 +11,7 @@ const SOURCES = [
   "schemas",
   "systems",
   "store",
+  "discover",
   "ingest",
   "speed-layer",
   "rules",

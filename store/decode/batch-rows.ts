@@ -100,7 +100,8 @@ function withPlaces(scanner: RecordScanner, partition: number, records: Records,
   };
 }
 
-function placeOf(partition: number, records: Records, index: number): RecordPlace {
+/** A record without its value. */
+export function placeOf(partition: number, records: Records, index: number): RecordPlace {
   return {
     partition,
     offset: Number(records.offset(index)),

@@ -99,6 +99,20 @@ export async function deleteTopics(brokers: string, namespace: string): Promise<
   }
 }
 
+/** The names of all topics but Kafka's own, sorted. Throws NOT_READY when Kafka does not answer. */
+export async function topicNames(brokers: string): Promise<string[]> {
+  const admin = withLeaderless(
+    new Admin({ clientId: "tideline", bootstrapBrokers: parseBrokers(brokers), retries: 1, retryDelay: 200 }),
+  );
+  try {
+    return (await admin.listTopics()).filter((name) => !name.startsWith("__")).sort();
+  } catch (error) {
+    throw unreachable(brokers, error);
+  } finally {
+    await admin.close();
+  }
+}
+
 async function createTopic(admin: Admin, { name, partitions, config }: TopicSpec): Promise<void> {
   const configs = Object.entries({ ...topicDefaults, ...config }).map(([key, value]) => ({ name: key, value }));
   try {

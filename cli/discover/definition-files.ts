@@ -1,0 +1,97 @@
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import { topicOf } from "../../core/contract/topic-names.ts";
+import { TidelineError } from "../../core/errors.ts";
+import type { Discovery } from "../../discover/discover.ts";
+import { viewText } from "../../discover/view/view-text.ts";
+import { type Definitions, loadDefinitions } from "../../store/definitions/definitions.ts";
+import type { Config } from "../setup/config.ts";
+
+/** Where definitions are written. */
+export interface Target {
+  readonly schemas: string;
+  readonly views: string;
+  /** The folder of a system that TIDELINE_SYSTEM has to name; null where settings name these folders already. */
+  readonly system: string | null;
+}
+
+/** Where definitions go by default, when no setting says where a user's own lie. */
+const OWN_SYSTEM = "my-system";
+
+/** The folder of `to`; else the last folders that the settings name; else one below the current folder. */
+export function targetOf(config: Config, env: Readonly<Record<string, string | undefined>>, to?: string): Target {
+  const isSet = (variable: string) => (env[variable] ?? "") !== "";
+  const isNamed = isSet("TIDELINE_SYSTEM") || (isSet("TIDELINE_SCHEMAS") && isSet("TIDELINE_VIEWS"));
+  if (to === undefined && isNamed) {
+    const [schemas, views] = [config.schemas.at(-1), config.views.at(-1)];
+    // A system without contracts of its own uses those of Tideline.
+    const own = isSet("TIDELINE_SCHEMAS") && schemas !== undefined ? schemas : join(config.system, "schemas");
+    return { schemas: own, views: views ?? join(config.system, "views"), system: null };
+  }
+  const system = resolve(to ?? OWN_SYSTEM);
+  const isUsed = isSet("TIDELINE_SYSTEM") && system === config.system;
+  return { schemas: join(system, "schemas"), views: join(system, "views"), system: isUsed ? null : system };
+}
+
+/** The definitions that lie there already; none in folders that do not exist. Throws DEFINITION_INVALID for what cannot be loaded. */
+export async function definitionsAt({ schemas, views }: Target, namespace: string): Promise<Definitions> {
+  const there = (folder: string) => (existsSync(folder) ? [folder] : []);
+  return loadDefinitions({ namespace, schemas: there(schemas), views: there(views) });
+}
+
+/** Throws BAD_REQUEST when another stream reads the topic. */
+export function requireFree({ streams }: Definitions, config: Config, topic: string, name: string): void {
+  const reader = [...streams.values()].find((one) => one.name !== name && topicOf(config.namespace, one) === topic);
+  if (reader === undefined) return;
+  throw new TidelineError(
+    "BAD_REQUEST",
+    `topic "${topic}" is read by stream "${reader.name}" already`,
+    `A topic has one stream: add a view of "${reader.name}", or write that stream anew with --name ${reader.name} --force. --dry-run shows what would be written.`,
+  );
+}
+
+/** The files of a discovery, by their paths. */
+export interface DefinitionFiles {
+  readonly view: string;
+  readonly texts: readonly (readonly [path: string, text: string])[];
+}
+
+export function filesOf({ stream, text, view }: Discovery, { schemas, views }: Target): DefinitionFiles {
+  const name = view.by === null ? `${stream.name}-overview` : `${stream.name}-by-${view.by.field.replaceAll("_", "-")}`;
+  const folder = relative(views, schemas).split(sep).join("/");
+  const from = folder.startsWith(".") ? folder : `./${folder}`;
+  const texts = [
+    [join(schemas, `${stream.name}.ts`), text],
+    [join(views, `${name}.ts`), viewText(stream.name, name, view, from)],
+  ] as const;
+  return { view: name, texts };
+}
+
+/** Loads a discovery's files from a folder of their own, with every check that definitions are held to. Throws DEFINITION_INVALID. */
+export async function checkFiles(discovery: Discovery): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "tideline-discover-"));
+  try {
+    const target = { schemas: join(folder, "schemas"), views: join(folder, "views"), system: folder };
+    await write(filesOf(discovery, target).texts, false);
+    await loadDefinitions({ schemas: [target.schemas], views: [target.views] });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Writes files. Throws BAD_REQUEST for one that exists, unless `overwrite`: then nothing is written. */
+export async function write(texts: DefinitionFiles["texts"], overwrite: boolean): Promise<void> {
+  const existing = texts.map(([path]) => path).filter((path) => existsSync(path));
+  if (existing.length > 0 && !overwrite)
+    throw new TidelineError(
+      "BAD_REQUEST",
+      `${existing.join(" and ")} exist${existing.length === 1 ? "s" : ""} already`,
+      "Write it anew with --force, choose another --name, or look at what would be written with --dry-run.",
+    );
+  for (const [path, text] of texts) {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, text);
+  }
+}

@@ -1,0 +1,184 @@
+import { AvroSchema } from "../core/codec/avro/avro.ts";
+import { decodeOne, type SchemaLookup } from "../core/codec/decode/decode.ts";
+import type { FieldSpec } from "../core/contract/field.ts";
+import type { Stream } from "../core/contract/stream.ts";
+import { streamFrom } from "../core/contract/stream-document.ts";
+import { pathText } from "../core/contract/wire-path.ts";
+import { TidelineError } from "../core/errors.ts";
+import { assumptions } from "./assumptions.ts";
+import { avroHints } from "./fields/avro-hints.ts";
+import { percent } from "./fields/fields.ts";
+import { type FoundField, type LeftOut, layOut } from "./fields/layout.ts";
+import { kindsOfRecords } from "./kinds.ts";
+import { chooseRoles, type Roles } from "./roles/roles.ts";
+import { type Reason, Reasons, readRecords, type SampleRecord } from "./sample/sample.ts";
+import { observe } from "./sample/seen.ts";
+import { shown } from "./text/literals.ts";
+import { streamText } from "./text/stream-text.ts";
+import { type ProposedView, proposeView } from "./view/measures.ts";
+
+/** What is known of a topic. */
+export interface TopicSample {
+  readonly topic: string;
+  /** What the stream is to be called. */
+  readonly name: string;
+  readonly partitions: number;
+  readonly records: readonly SampleRecord[];
+  /** How the sample was taken, for people: "10,000 of about 1,200,000 records". */
+  readonly taken: string;
+  /** 1, or more where the stream replaces another one. */
+  readonly revision: number;
+  /** The texts of the Avro schemas that the records name, by id. */
+  readonly schemas: ReadonlyMap<number, string>;
+}
+
+/** A contract for a topic, and how it reads the sample that it was made of. */
+export interface Discovery {
+  readonly stream: Stream;
+  /** The stream's file. */
+  readonly text: string;
+  readonly view: ProposedView;
+  readonly records: number;
+  readonly accepted: number;
+  /** Why the others are refused, the most frequent reason first. */
+  readonly refused: readonly Reason[];
+  /** What a person should know: which fields have a role and why, what is left out, what looks wrong. A sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** Fewer readable records than this share are no events of a contract. */
+const LEAST_READABLE = 0.05;
+
+/** Proposes a contract and a view for a topic. Throws TOPIC_UNREADABLE for one without records, or with nearly none that are JSON objects or Avro. */
+export function discover(sample: TopicSample): Discovery {
+  const { records, topic } = sample;
+  if (records.length === 0) throw unreadable(`topic "${topic}" has no records`, "Run this again when it has some.");
+  const compiled = compile(sample.schemas);
+  const schemas: SchemaLookup = (id) => compiled.get(id) ?? null;
+  const { read, unread } = readRecords(records, schemas);
+  if (read.length < records.length * LEAST_READABLE || read.length === 0) throw nothingToRead(sample, unread);
+  const root = observe(read.map(({ object }) => object));
+  const { fields, leftOut } = layOut(root, avroHints([...compiled.keys()].map((id) => sample.schemas.get(id) ?? "")));
+  const roles = chooseRoles(fields, read);
+  const stream = streamOf(sample, fields, roles);
+  const { accepted, refused } = count(stream, records, schemas);
+  const notes = [
+    ...kindsOfRecords(fields, read, root),
+    ...roles.because.map((because) => because.charAt(0).toUpperCase() + because.slice(1)),
+    ...roles.warnings,
+    ...assumptions(fields),
+  ];
+  const found = { stream, records: records.length, accepted, refused, notes };
+  const text = streamText(stream, commentsOf(sample, found, leftOut));
+  return { ...found, text, view: proposeView(fields, read, roles.eventTime) };
+}
+
+/** Without those that are no Avro schema: a registry may have others, too. */
+function compile(texts: ReadonlyMap<number, string>): Map<number, AvroSchema> {
+  const compiled = new Map<number, AvroSchema>();
+  for (const [id, text] of texts) {
+    try {
+      compiled.set(id, new AvroSchema(text));
+    } catch {
+      // Its records are counted as those of an unknown schema.
+    }
+  }
+  return compiled;
+}
+
+function streamOf(
+  { name, topic, partitions, revision }: TopicSample,
+  fields: readonly FoundField[],
+  roles: Roles,
+): Stream {
+  const { eventTime, eventId, key, dedupWindow, added, required } = roles;
+  const found = fields.map(({ name, spec, isRequired }): [string, FieldSpec] => [
+    name,
+    isRequired || required.has(name) ? spec : { type: "optional", of: spec },
+  ]);
+  return streamFrom({
+    ...{ name, topic, partitions, eventTime, eventId, key, dedupWindow },
+    ...{ revision, version: 1, compatibility: "backward", previous: [] },
+    fields: Object.fromEntries([...found, ...added]),
+  });
+}
+
+/** How many records the contract accepts, and why it refuses the others. */
+function count(
+  stream: Stream,
+  records: readonly SampleRecord[],
+  schemas: SchemaLookup,
+): { readonly accepted: number; readonly refused: Reason[] } {
+  const refused = new Reasons();
+  let accepted = 0;
+  for (const record of records) {
+    const decoded = decodeOne(stream, record.value, schemas, record);
+    if (decoded.ok) accepted += 1;
+    else refused.add(decoded.reject, record);
+  }
+  return { accepted, refused: refused.list() };
+}
+
+const MOST_LINES = 40;
+
+function commentsOf(
+  sample: TopicSample,
+  { records, accepted, refused, notes }: Omit<Discovery, "text" | "view">,
+  leftOut: readonly LeftOut[],
+): string[] {
+  const lines = [
+    `Made by \`tideline discover\` from ${sample.taken} of topic ${shown(sample.topic, 249)}.`,
+    `This contract accepts ${accepted.toLocaleString("en")} of the ${records.toLocaleString("en")} records (${percent(accepted, records)}).`,
+    ...limited(refused.map((reason) => `  ${reasonText(reason, records)}`)),
+    ...notes.map((note) => `${note.replace(/\.$/, "")}.`),
+    ...(leftOut.length === 0 ? [] : ["Left out:"]),
+    ...limited(leftOut.map(({ path, why }) => `  ${shown(pathText(path))}: ${shown(why, 200)}`)),
+  ];
+  return lines.flatMap(wrapped);
+}
+
+const COLUMNS = 116;
+
+/** A line as several, the later ones indented. */
+function wrapped(line: string): string[] {
+  if (line.length <= COLUMNS) return [line];
+  const end = line.lastIndexOf(" ", COLUMNS);
+  const rest = end < 20 ? "" : line.slice(end + 1);
+  return rest === "" ? [line] : [line.slice(0, end), ...wrapped(`    ${rest}`)];
+}
+
+/** Why some records are refused, how many, and where the first one lies. */
+export function reasonText({ reason, count, first }: Reason, records: number): string {
+  const place = `partition ${first.partition}, offset ${first.offset}`;
+  return `${count.toLocaleString("en")} (${percent(count, records)}) are refused: ${shown(reason, 160)}; the first is ${place}`;
+}
+
+function limited(lines: readonly string[]): string[] {
+  const rest = lines.length - MOST_LINES;
+  return rest > 0 ? [...lines.slice(0, MOST_LINES), `  and ${rest.toLocaleString("en")} more`] : [...lines];
+}
+
+function nothingToRead({ topic, records }: TopicSample, unread: readonly Reason[]): TidelineError {
+  const reasons = unread
+    .slice(0, 5)
+    .map((reason) => `${reasonText(reason, records.length)} (${bytesText(reason.first)})`);
+  const isAvro = unread.some(({ reason }) => reason.startsWith("schema-unknown") || reason.startsWith("avro"));
+  const hint = isAvro
+    ? "A record that begins with a zero byte has its schema in a registry: set TIDELINE_SCHEMA_REGISTRY. Tideline reads Avro from there, not Protobuf or JSON Schema."
+    : "Tideline reads JSON objects and Avro. Have the producer, or a job before Tideline, write one of these.";
+  return unreadable(
+    `the records of topic "${topic}" are no JSON objects and no Avro:\n  ${reasons.join("\n  ")}`,
+    hint,
+  );
+}
+
+/** How a record's value begins. */
+function bytesText({ value }: SampleRecord): string {
+  if (value === null || value.length === 0) return "it has no value";
+  const start = Buffer.from(value.subarray(0, 12));
+  return `it begins with ${/^[\x20-\x7e]+$/.test(start.toString("latin1")) ? shown(start.toString("latin1")) : start.toString("hex")}`;
+}
+
+function unreadable(message: string, hint: string): TidelineError {
+  return new TidelineError("TOPIC_UNREADABLE", message, hint);
+}

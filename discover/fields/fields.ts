@@ -1,0 +1,188 @@
+import type { FieldSpec } from "../../core/contract/field.ts";
+import { FLAG_TEXTS, uuidOf } from "../../core/contract/record-value.ts";
+import type { Seen } from "../sample/seen.ts";
+import type { AvroHint } from "./avro-hints.ts";
+import { decimalOf, integerOf } from "./numbers.ts";
+import {
+  boundsOf,
+  NEARLY_ALL,
+  type TimesSeen,
+  timesOfNumbers,
+  timesOfNumberTexts,
+  timesOfTexts,
+  timesOfUnit,
+} from "./times.ts";
+
+/** What a field is when it is there; or why none can be made of what the sample has. */
+export type Decided = { readonly spec: FieldSpec } | { readonly leftOut: string };
+
+/** A number whose digits name something: nobody adds these up, and a text keeps zeros in front. */
+const IDENTIFIES =
+  /(^|_)(id|ids|uuid|guid|key|code|zip|zipcode|postcode|plz|phone|tel|mobile|number|no|nr|ref|reference|hash|token|version|iban|sku|ean|gtin|isbn|barcode|account)$/;
+const IS_OR_NOT =
+  /^(is|has|was|can|should|with)_|(^|_)(flag|active|enabled|disabled|deleted|valid|verified|paid|cancelled|canceled|success|successful|failed|public|private)$/;
+
+/** Names of fields whose texts are a closed list in most systems. A name or a place that occurs often is none: another one may come. */
+const IS_KIND =
+  /(^|_)(type|kind|category|status|state|action|event|channel|method|currency|level|severity|priority|result|outcome|op|operation|mode|class|unit|direction|side|gender|reason|stage|phase|role|scope|tier|plan|format)$/;
+
+/** Whether a field of this name says of which kind something is. */
+export function isKind(name: string): boolean {
+  return IS_KIND.test(name);
+}
+
+/** Whether a field of this name tells things apart, such as `order_id`. */
+export function isIdentifier(name: string): boolean {
+  return IDENTIFIES.test(name);
+}
+
+/** Decides for a place that has no fields below it. `name` is the field's. */
+export function decide(seen: Seen, name: string, hint: AvroHint | undefined): Decided {
+  const { values, numbers, texts, booleans, lists } = seen;
+  if (values === 0) return { leftOut: "always null" };
+  if (hint?.type === "bytes" && hint.logicalType !== "decimal") return { leftOut: "bytes" };
+  if (lists.length >= values * NEARLY_ALL) return { leftOut: listProblem(seen) };
+  const known = hint === undefined ? null : hintedSpec(seen, hint);
+  if (known !== null) return { spec: known };
+  if (booleans >= values * NEARLY_ALL) return { spec: { type: "flag" } };
+  if (texts.length >= values * NEARLY_ALL) return { spec: ofTexts(texts, name) };
+  if (numbers.length >= values * NEARLY_ALL) return ofNumbers(numbers, name);
+  return mixed(seen, name);
+}
+
+function listProblem({ elements }: Seen): string {
+  if (elements === null) return "a list that is always empty";
+  return elements.objects > 0 ? "a list of values of several kinds" : "a list that is not one of objects";
+}
+
+function instantSpec(times: TimesSeen): FieldSpec {
+  const { as, zone } = times;
+  const ways = { ...(as === undefined ? {} : { as }), ...(zone === undefined ? {} : { zone }) };
+  return { type: "instant", ...boundsOf(times), ...ways };
+}
+
+const AVRO_UNITS: Readonly<Record<string, "days" | "ms" | "us" | "ns">> = {
+  date: "days",
+  "timestamp-millis": "ms",
+  "local-timestamp-millis": "ms",
+  "timestamp-micros": "us",
+  "local-timestamp-micros": "us",
+  "timestamp-nanos": "ns",
+  "local-timestamp-nanos": "ns",
+};
+
+/** What the writer's schema says that JSON does not; null where it says no more. */
+function hintedSpec({ numbers }: Seen, { type, logicalType, scale, symbols }: AvroHint): FieldSpec | null {
+  if (symbols !== undefined) return { type: "oneOf", values: symbols };
+  const unit = AVRO_UNITS[logicalType ?? ""];
+  const times = unit === undefined ? null : timesOfUnit(numbers, unit);
+  if (times !== null) return instantSpec(times);
+  if (logicalType === "decimal") return scale === 0 ? integerOf(numbers) : decimalOf(numbers, { scale: scale ?? 0 });
+  return type === "double" || type === "float" ? decimalOf(numbers, { isDouble: true }) : null;
+}
+
+const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/;
+
+function share(texts: readonly string[], is: (text: string) => boolean): number {
+  return texts.filter(is).length / texts.length;
+}
+
+function ofTexts(texts: readonly string[], name: string): FieldSpec {
+  const times = timesOfTexts(texts) ?? timesOfNumberTexts(texts, name);
+  if (times !== null) return instantSpec(times);
+  const values = valuesOf(texts);
+  const isFlag = share(texts, (text) => Object.hasOwn(FLAG_TEXTS, text)) >= NEARLY_ALL;
+  if (isFlag && (IS_OR_NOT.test(name) || !share(texts, (text) => NUMBER.test(text))))
+    return { type: "flag", as: "text" };
+  if (!isIdentifier(name) && share(texts, (text) => NUMBER.test(text) && text.length <= 15) >= NEARLY_ALL) {
+    const number = numberSpec(texts.filter((text) => NUMBER.test(text)).map(Number));
+    if (number !== null) return { ...number, as: "text" };
+  }
+  if (share(texts, (text) => uuidOf(text) !== null) >= NEARLY_ALL) return { type: "text", max: 36, as: "uuid" };
+  if (isKind(name) && isClosed(values, texts.length)) return { type: "oneOf", values: [...values.keys()].sort() };
+  return { type: "text", max: lengthOf(texts) };
+}
+
+function numberSpec(numbers: readonly number[]) {
+  return numbers.every(Number.isInteger) ? integerOf(numbers) : decimalOf(numbers);
+}
+
+function ofNumbers(numbers: readonly number[], name: string): Decided {
+  const times = timesOfNumbers(numbers, name);
+  if (times !== null) return { spec: instantSpec(times) };
+  if (IS_OR_NOT.test(name) && numbers.every((value) => value === 0 || value === 1))
+    return { spec: { type: "flag", as: "text" } };
+  const spec = numberSpec(numbers);
+  if (spec !== null) return { spec };
+  return { leftOut: "numbers with more digits than a JSON number keeps: have the producer write texts" };
+}
+
+/** How often a text occurs, for the first texts that differ. */
+function valuesOf(texts: readonly string[]): Map<string, number> {
+  const values = new Map<string, number>();
+  for (const text of texts) {
+    values.set(text, (values.get(text) ?? 0) + 1);
+    if (values.size > MOST_VALUES) break;
+  }
+  return values;
+}
+
+const MOST_VALUES = 16;
+const LEAST_REPEATS = 20;
+const WORD = /^[\p{L}\p{N}][\p{L}\p{N} _./:+-]{0,39}$/u;
+
+/** Whether texts are a closed list: a few words of which each occurs again and again, so that another one is unlikely. */
+function isClosed(values: ReadonlyMap<string, number>, count: number): boolean {
+  if (values.size < 2 || values.size > MOST_VALUES || count < values.size * LEAST_REPEATS * 2) return false;
+  return [...values].every(([text, times]) => times >= 3 && WORD.test(text));
+}
+
+const LENGTHS = [256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576];
+
+/** The most UTF-16 units of a text: at least twice what the sample has. */
+function lengthOf(texts: readonly string[]): number {
+  const longest = texts.reduce((most, text) => Math.max(most, text.length), 0);
+  return LENGTHS.find((length) => length >= 2 * longest) ?? 2 * longest;
+}
+
+/** Values of several kinds: exact where one field reads them all. */
+function mixed(seen: Seen, name: string): Decided {
+  const { numbers, texts, booleans, values } = seen;
+  const isFlag =
+    texts.every((text) => Object.hasOwn(FLAG_TEXTS, text)) && numbers.every((value) => value === 0 || value === 1);
+  if (numbers.length + texts.length + booleans === values) {
+    if (booleans > 0 && isFlag) return { spec: { type: "flag", as: "text" } };
+    const asTexts = [...texts, ...numbers.map(String)];
+    if (booleans === 0 && texts.every((text) => NUMBER.test(text))) {
+      const spec = timesOfNumberTexts(asTexts, name);
+      const number = spec === null ? numberSpec(asTexts.map(Number)) : null;
+      if (spec !== null) return { spec: instantSpec(spec) };
+      if (number !== null) return { spec: { ...number, as: "text" } };
+    }
+  }
+  return { leftOut: `values of several kinds: ${kindsOf(seen)}` };
+}
+
+/** The kinds of values with their shares, the most frequent first. */
+export function kindsOf(seen: Seen): string {
+  const kinds = [
+    ["text", seen.texts.length],
+    ["number", seen.numbers.length],
+    ["boolean", seen.booleans],
+    ["object", seen.objects],
+    ["list", seen.lists.length],
+  ] as const;
+  return kinds
+    .filter(([, count]) => count > 0)
+    .sort((a, b) => b[1] - a[1])
+    .map(([kind, count]) => `${kind} in ${percent(count, seen.values)}`)
+    .join(", ");
+}
+
+/** A share for people: `99.8 %`; neither 0 nor 100 unless it is. */
+export function percent(count: number, of: number): string {
+  const share = of === 0 ? 0 : (count / of) * 100;
+  const text = share.toFixed(1).replace(/\.0$/, "");
+  if (text === "0" && count > 0) return "under 0.1 %";
+  return text === "100" && count < of ? "over 99.9 %" : `${text} %`;
+}

@@ -1,0 +1,73 @@
+import type { FieldSpec } from "../../core/contract/field.ts";
+import { decimalText } from "../../core/contract/record-value.ts";
+import { NEARLY_ALL } from "./times.ts";
+
+/** A number's bounds have this much room above what the sample has. */
+const ROOM = 100;
+const LEAST_BOUND = 1_000;
+const MOST_SCALE = 6;
+/** Units of a decimal have at most so many digits. */
+const MOST_DIGITS = 15;
+const LEAST_SCALE = 2;
+
+/** A power of ten far above these numbers. */
+function boundOf(numbers: readonly number[], most: number): number {
+  let largest = 0;
+  for (const value of numbers) largest = Math.max(largest, Math.abs(value));
+  let bound = LEAST_BOUND;
+  while (bound < largest * ROOM && bound < most) bound *= 10;
+  return Math.min(bound, most);
+}
+
+function hasNegative(numbers: readonly number[]): boolean {
+  return numbers.some((value) => value < 0);
+}
+
+/** An integer field with bounds that have room above the sample; null where some are no integers that a double holds exactly. */
+export function integerOf(numbers: readonly number[]): Extract<FieldSpec, { type: "integer" }> | null {
+  const whole = numbers.filter(Number.isSafeInteger);
+  if (whole.length < numbers.length * NEARLY_ALL || whole.length === 0) return null;
+  const max = boundOf(whole, Number.MAX_SAFE_INTEGER);
+  return { type: "integer", min: hasNegative(whole) ? -max : 0, max };
+}
+
+/** How many decimal places a number is written with, at least. */
+function placesOf(value: number): number {
+  const text = decimalText(value);
+  const point = text.indexOf(".");
+  return point < 0 ? 0 : text.length - point - 1;
+}
+
+/** What is known of a number beyond its values: the places of an Avro decimal, or that it is a double. */
+export interface KnownNumber {
+  readonly scale?: number;
+  readonly isDouble?: boolean;
+}
+
+/**
+ * A decimal field of the places that these numbers have, rounded where they have more than a decimal can, as doubles of a computation do. null where they are
+ * too large for a decimal.
+ */
+export function decimalOf(
+  numbers: readonly number[],
+  known: KnownNumber = {},
+): Extract<FieldSpec, { type: "decimal" }> | null {
+  const fitting = numbers.filter((value) => Math.abs(value) <= 10 ** (MOST_DIGITS - LEAST_SCALE));
+  if (fitting.length === 0 || fitting.length < numbers.length * NEARLY_ALL) return null;
+  const places = fitting.map(placesOf);
+  const within = places.filter((count) => count <= MOST_SCALE);
+  // Of computed doubles most have many places: then as many are kept as there can be.
+  const usual = within.length < places.length / 2 ? MOST_SCALE : within.reduce((a, b) => Math.max(a, b), 0);
+  const wanted = Math.min(MOST_SCALE, Math.max(LEAST_SCALE, known.scale ?? usual));
+  const largest = boundOf(fitting, 10 ** (MOST_DIGITS - LEAST_SCALE));
+  const digits = Math.round(Math.log10(largest));
+  const scale = Math.min(wanted, MOST_DIGITS - digits);
+  const isRounded = known.isDouble === true || within.length < places.length || scale < (known.scale ?? usual);
+  return {
+    type: "decimal",
+    scale,
+    min: hasNegative(fitting) ? -largest : 0,
+    max: largest,
+    ...(isRounded ? { round: "half-even" as const } : {}),
+  };
+}

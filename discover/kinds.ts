@@ -1,0 +1,62 @@
+import { pathText } from "../core/contract/wire-path.ts";
+import { percent } from "./fields/fields.ts";
+import type { FoundField } from "./fields/layout.ts";
+import type { ReadRecord } from "./sample/sample.ts";
+import type { Seen } from "./sample/seen.ts";
+import { idText, valueAt } from "./sample/values.ts";
+import { shown } from "./text/literals.ts";
+
+const MOST_KINDS = 20;
+/** So many fields must come with some kinds only, for the records to be of several kinds. */
+const LEAST_FIELDS = 2;
+
+/** A sentence when the records are of several kinds, or those of a database's changes; none when they look alike. */
+export function kindsOfRecords(fields: readonly FoundField[], all: readonly ReadRecord[], root: Seen): string[] {
+  if (isChangeStream(root))
+    return [
+      "These look like the changes of a database's rows, each with the row before and after it. A row that is changed is another event here; its last state is not kept.",
+    ];
+  if (fields.every(({ isRequired }) => !isRequired))
+    return [
+      "Mixed: the records have no field in common. Several kinds of events lie on this topic; measure some of them with `where`.",
+    ];
+  for (const field of fields) {
+    const kinds = field.isRequired && field.spec.type === "oneOf" ? toldApart(field, fields, all) : null;
+    if (kinds !== null) return [kinds];
+  }
+  return [];
+}
+
+/** What Debezium writes without its unwrapping transformation. */
+function isChangeStream({ children }: Seen): boolean {
+  const root = children.get("payload") ?? { children };
+  const has = (name: string) => children.has(name) || root.children.has(name);
+  return has("op") && has("source") && has("before") && has("after");
+}
+
+/** Whether a field says which kind a record is: some fields all records of a kind have, and none of another. */
+function toldApart(
+  { name, path }: FoundField,
+  fields: readonly FoundField[],
+  all: readonly ReadRecord[],
+): string | null {
+  const kinds = new Map<string, { records: number; readonly has: Map<FoundField, number> }>();
+  const optional = fields.filter(({ isRequired }) => !isRequired);
+  for (const { object } of all) {
+    const kind = idText(valueAt(object, path));
+    if (kind === null) return null;
+    const counted = kinds.get(kind) ?? { records: 0, has: new Map<FoundField, number>() };
+    kinds.set(kind, counted);
+    counted.records += 1;
+    for (const field of optional)
+      if ((valueAt(object, field.path) ?? null) !== null) counted.has.set(field, (counted.has.get(field) ?? 0) + 1);
+  }
+  const shares = (field: FoundField) => [...kinds.values()].map(({ records, has }) => (has.get(field) ?? 0) / records);
+  const own = optional.filter((field) => shares(field).every((share) => share < 0.01 || share > 0.99));
+  if (own.length < LEAST_FIELDS || kinds.size < 2 || kinds.size > MOST_KINDS) return null;
+  const list = [...kinds]
+    .sort((a, b) => b[1].records - a[1].records)
+    .map(([kind, { records }]) => `${shown(kind, 40)} ${percent(records, all.length)}`)
+    .join(", ");
+  return `Mixed: the records are of ${kinds.size} kinds, which ${pathText(path)} tells apart: ${list}. What only some have is optional here; in a view \`where: sql\`${name} = '…'\`\` takes one kind.`;
+}

@@ -1,0 +1,41 @@
+import type { FieldSpec } from "../../core/contract/field.ts";
+import type { FoundField } from "../fields/layout.ts";
+import type { ReadRecord } from "../sample/sample.ts";
+import type { Choice } from "./choice.ts";
+import { chooseId } from "./event-id.ts";
+import { chooseTime } from "./event-time.ts";
+import { chooseKey } from "./key.ts";
+
+/** Which fields are the event time, the event id and the key, and why. */
+export interface Roles {
+  readonly eventTime: string;
+  readonly eventId: string;
+  readonly key: string;
+  readonly dedupWindow: number;
+  /** Fields of other parts of the record than its value, which the roles need. */
+  readonly added: readonly (readonly [name: string, spec: FieldSpec])[];
+  /** Fields that records must have, also those that some of the sample do not have. */
+  readonly required: ReadonlySet<string>;
+  /** A sentence for each role. */
+  readonly because: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+const DEDUP_WINDOW = 10_000;
+
+/** Chooses the roles among these fields. `all` are the records that were read. */
+export function chooseRoles(fields: readonly FoundField[], all: readonly ReadRecord[]): Roles {
+  const taken = new Set(fields.map(({ name }) => name));
+  const time = chooseTime(fields, all, taken);
+  const id = chooseId(fields, all, taken);
+  const key = chooseKey(fields, all, id, taken);
+  const chosen: readonly Choice[] = [time, id, key];
+  return {
+    ...{ eventTime: time.name, eventId: id.name, key: key.name },
+    dedupWindow: id.added?.[1].type === "integer" ? 0 : DEDUP_WINDOW,
+    added: chosen.flatMap(({ added }) => (added === undefined ? [] : [added])),
+    required: new Set(chosen.map(({ name }) => name)),
+    because: chosen.map(({ because }) => because),
+    warnings: chosen.flatMap(({ warnings = [] }) => warnings),
+  };
+}

@@ -1,0 +1,69 @@
+import { recordText, type SchemaLookup } from "../../core/codec/decode/decode.ts";
+import type { RecordPlace } from "../../core/contract/record-part.ts";
+
+/** A record of a topic as it lies in the log. */
+export interface SampleRecord extends RecordPlace {
+  readonly value: Uint8Array | null;
+}
+
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** A record whose value is a JSON object, or an Avro record as one. */
+export interface ReadRecord {
+  readonly record: SampleRecord;
+  readonly object: JsonObject;
+}
+
+/** Records that share a reason. `first` is the earliest of them in the sample. */
+export interface Reason {
+  readonly reason: string;
+  readonly count: number;
+  readonly first: SampleRecord;
+}
+
+/** Counts records by reason. */
+export class Reasons {
+  readonly #counted = new Map<string, { count: number; readonly first: SampleRecord }>();
+
+  add(reason: string, record: SampleRecord): void {
+    const held = this.#counted.get(reason);
+    if (held === undefined) this.#counted.set(reason, { count: 1, first: record });
+    else held.count += 1;
+  }
+
+  /** The most frequent first. */
+  list(): Reason[] {
+    const all = [...this.#counted].map(([reason, counted]) => ({ reason, ...counted }));
+    return all.sort((a, b) => b.count - a.count || (a.reason < b.reason ? -1 : 1));
+  }
+}
+
+/** The records of a sample that are JSON objects or Avro, and why the others are not. */
+export function readRecords(
+  records: readonly SampleRecord[],
+  schemas: SchemaLookup,
+): { readonly read: ReadRecord[]; readonly unread: Reason[] } {
+  const read: ReadRecord[] = [];
+  const unread = new Reasons();
+  for (const record of records) {
+    const text = recordText(record.value, schemas);
+    const object = text.ok ? objectOf(text.text) : text.reject;
+    if (typeof object === "string") unread.add(object, record);
+    else read.push({ record, object });
+  }
+  return { read, unread: unread.list() };
+}
+
+function objectOf(text: string): JsonObject | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return "not-json";
+  }
+  return isObject(value) ? value : `JSON, but ${Array.isArray(value) ? "a list" : "no object"}`;
+}
+
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

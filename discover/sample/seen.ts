@@ -1,0 +1,79 @@
+import type { WirePath } from "../../core/contract/wire-path.ts";
+import { isObject, type JsonObject } from "./sample.ts";
+
+/** What a sample has at one place of its records, and below it. */
+export class Seen {
+  readonly path: WirePath;
+  nulls = 0;
+  booleans = 0;
+  objects = 0;
+  readonly numbers: number[] = [];
+  readonly texts: string[] = [];
+  readonly lists: (readonly unknown[])[] = [];
+  readonly children = new Map<string, Seen>();
+  /** What its lists have as elements. */
+  elements: Seen | null = null;
+  /** Whether there was more below it than is followed. */
+  isCut = false;
+
+  constructor(path: WirePath) {
+    this.path = path;
+  }
+
+  /** How many values it has that are not null. */
+  get values(): number {
+    return this.booleans + this.objects + this.numbers.length + this.texts.length + this.lists.length;
+  }
+}
+
+/** Deeper, and beyond so many places, nothing is followed: such a sample is no list of fields. */
+const MOST_STEPS = 12;
+const MOST_PLACES = 5_000;
+
+/** Collects what these objects have, place by place. */
+export function observe(objects: readonly JsonObject[]): Seen {
+  const places = { left: MOST_PLACES };
+  const root = new Seen([]);
+  for (const object of objects) addValue(root, isConnect(object) ? { payload: object.payload } : object, places);
+  return root;
+}
+
+/** Kafka Connect's JsonConverter with `schemas.enable`: each record brings its schema, which is no data. */
+function isConnect(object: JsonObject): boolean {
+  const { schema } = object;
+  return Object.keys(object).length === 2 && "payload" in object && isObject(schema) && schema.type === "struct";
+}
+
+function addValue(seen: Seen, value: unknown, places: { left: number }): void {
+  if (value === null) seen.nulls += 1;
+  else if (typeof value === "number") seen.numbers.push(value);
+  else if (typeof value === "string") seen.texts.push(value);
+  else if (typeof value === "boolean") seen.booleans += 1;
+  else if (Array.isArray(value)) addList(seen, value, places);
+  else if (isObject(value)) addObject(seen, value, places);
+}
+
+function addObject(seen: Seen, object: JsonObject, places: { left: number }): void {
+  seen.objects += 1;
+  for (const [name, value] of Object.entries(object)) {
+    let child = seen.children.get(name);
+    if (child === undefined) {
+      if (places.left === 0 || seen.path.length === MOST_STEPS) {
+        seen.isCut = true;
+        continue;
+      }
+      places.left -= 1;
+      child = new Seen([...seen.path, name]);
+      seen.children.set(name, child);
+    }
+    addValue(child, value, places);
+  }
+}
+
+function addList(seen: Seen, list: readonly unknown[], places: { left: number }): void {
+  seen.lists.push(list);
+  if (list.length === 0) return;
+  // In a list paths begin at the element.
+  seen.elements ??= new Seen([]);
+  for (const element of list) addValue(seen.elements, element, places);
+}

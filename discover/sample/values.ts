@@ -1,0 +1,29 @@
+import type { FieldSpec } from "../../core/contract/field.ts";
+import { isoMs } from "../../core/contract/record-time.ts";
+import type { WirePath } from "../../core/contract/wire-path.ts";
+import { isObject } from "./sample.ts";
+
+const DAY_MS = 86_400_000;
+
+/** The value at a path; undefined where there is none. */
+export function valueAt(object: unknown, path: WirePath): unknown {
+  let value = object;
+  for (const step of path) value = isObject(value) && Object.hasOwn(value, step) ? value[step] : undefined;
+  return value;
+}
+
+const PER_MS: Readonly<Record<string, number>> = { s: 1e-3, ms: 1, us: 1e3, ns: 1e6, days: 1 / DAY_MS };
+
+/** About which instant a record has in a field, in epoch milliseconds; null where it has none. */
+export function instantAt(object: unknown, path: WirePath, spec: FieldSpec): number | null {
+  if (spec.type !== "instant") return null;
+  const value = valueAt(object, path);
+  if (spec.as === "iso") return typeof value === "string" ? isoMs(value, spec.zone ?? "Z") : null;
+  const number = typeof value === "string" && value !== "" ? Number(value) : value;
+  return typeof number === "number" && Number.isFinite(number) ? number / (PER_MS[spec.as ?? "ms"] ?? 1) : null;
+}
+
+/** What a value is in a key or as an id; null for what is no scalar. */
+export function idText(value: unknown): string | null {
+  return typeof value === "string" || typeof value === "number" ? String(value) : null;
+}

@@ -1,0 +1,98 @@
+import type { FieldSpec } from "../../core/contract/field.ts";
+import { bare } from "../../core/contract/fields.ts";
+import type { Stream } from "../../core/contract/stream.ts";
+import { identifier, literal, number } from "./literals.ts";
+
+/** The file of a stream; `comments` are lines without their slashes. The stream has one version. */
+export function streamText(stream: Stream, comments: readonly string[]): string {
+  const { name, topic, revision, partitions, key, eventId, eventTime, dedupWindow } = stream;
+  const specs = Object.entries(stream.fields).map(([field, { spec }]) => [field, spec] as const);
+  const builders = new Set(["stream", ...specs.flatMap(([, spec]) => buildersOf(spec))]);
+  return [
+    `import { ${[...builders].sort().join(", ")} } from "tideline";`,
+    "",
+    ...comments.map((line) => `// ${line}`.trimEnd()),
+    `export const ${identifier(name, "Stream")} = stream(${literal(name)}, {`,
+    ...(topic === null ? [] : [`  topic: ${literal(topic)},`]),
+    `  revision: ${revision},`,
+    `  partitions: ${partitions},`,
+    `  key: ${literal(key)},`,
+    `  eventId: ${literal(eventId)},`,
+    `  eventTime: ${literal(eventTime)},`,
+    `  dedupWindow: ${number(dedupWindow)},`,
+    `  fields: ${fieldsText(Object.fromEntries(specs), "  ")},`,
+    "});",
+    "",
+  ].join("\n");
+}
+
+function buildersOf(spec: FieldSpec): string[] {
+  const is = bare(spec);
+  const inner = is.type === "list" ? Object.values(is.of).flatMap(buildersOf) : [];
+  return [...(spec.type === "optional" ? ["optional"] : []), is.type, ...inner];
+}
+
+type Bare = ReturnType<typeof bare>;
+
+/** The call of the builder that makes a field. `column`: where in its line it begins. */
+function fieldText(spec: FieldSpec, indent: string, column: number): string {
+  if (spec.type === "optional") return `optional(${fieldText(spec.of, indent, column + "optional(".length)})`;
+  if (spec.type === "default") throw new RangeError("no field of a sample has a default");
+  const from = spec.path === undefined ? [] : [`from: ${literal(spec.path)}`];
+  const given = [...optionsOf(spec), ...from];
+  const options = given.length === 0 ? [] : [`{ ${given.join(", ")} }`];
+  if (spec.type === "list") return call("list", [fieldsText(spec.of, indent), ...options]);
+  const values = spec.type === "oneOf" ? spec.values.map(literal) : [];
+  const line = call(spec.type, [...values, ...options]);
+  if (values.length < 2 || column + line.length < MOST_COLUMNS) return line;
+  return `oneOf(\n${[...values, ...options].map((one) => `${indent}  ${one},\n`).join("")}${indent})`;
+}
+
+const MOST_COLUMNS = 118;
+
+function fieldsText(specs: Readonly<Record<string, FieldSpec>>, indent: string): string {
+  const inner = `${indent}  `;
+  const lines = Object.entries(specs).map(([name, spec]) => {
+    const start = `${inner}${name}: `;
+    return `${start}${fieldText(spec, inner, start.length)},\n`;
+  });
+  return `{\n${lines.join("")}${indent}}`;
+}
+
+function call(builder: string, given: readonly string[]): string {
+  return `${builder}(${given.join(", ")})`;
+}
+
+const TEXT_MAX = 256;
+const LIST_MAX = 1_000;
+const BOUNDS = { from: "2000-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" };
+
+/** The options that a builder does not have by itself. */
+function optionsOf(spec: Bare): string[] {
+  switch (spec.type) {
+    case "integer":
+      return [`min: ${number(spec.min)}`, `max: ${number(spec.max)}`, ...as(spec.as)];
+    case "decimal": {
+      const round = spec.round === undefined ? [] : [`round: ${literal(spec.round)}`];
+      const bounds = [`min: ${number(spec.min)}`, `max: ${number(spec.max)}`];
+      return [`scale: ${spec.scale}`, ...bounds, ...as(spec.as), ...round];
+    }
+    case "instant": {
+      const min = spec.from === BOUNDS.from ? [] : [`min: ${literal(spec.from)}`];
+      const max = spec.to === BOUNDS.to ? [] : [`max: ${literal(spec.to)}`];
+      return [...min, ...max, ...as(spec.as), ...(spec.zone === undefined ? [] : [`zone: ${literal(spec.zone)}`])];
+    }
+    case "text":
+      return spec.as === "uuid" ? as(spec.as) : spec.max === TEXT_MAX ? [] : [`max: ${number(spec.max)}`];
+    case "list":
+      return spec.max === LIST_MAX ? [] : [`max: ${number(spec.max)}`];
+    case "flag":
+      return as(spec.as);
+    case "oneOf":
+      return [];
+  }
+}
+
+function as(way: string | undefined): string[] {
+  return way === undefined ? [] : [`as: ${literal(way)}`];
+}

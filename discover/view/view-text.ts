@@ -1,0 +1,28 @@
+import { column, identifier, literal } from "../text/literals.ts";
+import type { ProposedMeasure, ProposedView } from "./measures.ts";
+
+/** The file of a view over the stream whose file is called like it. `schemas`: the folder of that, as an import names it. */
+export function viewText(stream: string, name: string, { by, every, measures }: ProposedView, schemas: string): string {
+  const constant = identifier(stream, "Stream");
+  const builders = new Set(["view", ...measures.map(({ builder }) => builder)]);
+  if (by !== null || measures.some(({ field }) => field !== null)) builders.add("sql");
+  const own = identifier(name, "View");
+  return [
+    `import { ${[...builders].sort().join(", ")} } from "tideline";`,
+    `import { ${constant} } from ${literal(`${schemas}/${stream}.ts`)};`,
+    "",
+    `export const ${own === constant ? `${own}View` : own} = view(${literal(name)}, {`,
+    `  stream: ${constant},`,
+    ...(by === null ? [] : [`  by: { ${by.name}: sql\`${column(by.field)}\` },`]),
+    `  every: ${literal(every)},`,
+    "  measures: {",
+    ...measures.map((measure) => `    ${measure.name}: ${measureText(measure)},`),
+    "  },",
+    "});",
+    "",
+  ].join("\n");
+}
+
+function measureText({ builder, field }: ProposedMeasure): string {
+  return field === null ? `${builder}()` : `${builder}(sql\`${column(field)}\`)`;
+}
