@@ -5,7 +5,6 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { checkFiles, filesOf } from "../cli/discover/definition-files.ts";
 import { decodeOne } from "../core/codec/decode/decode.ts";
-import { sql } from "../core/contract/sql.ts";
 import { checkStream, type Stream } from "../core/contract/stream.ts";
 import { streamDocument } from "../core/contract/stream-document.ts";
 import * as builders from "../core/definition/builders.ts";
@@ -69,7 +68,8 @@ describe("ten topics in the shapes of real producers", () => {
     const config = {
       extends: join(process.cwd(), "tsconfig.json"),
       compilerOptions: { noEmit: true, paths: { tideline: [join(process.cwd(), "core/definition/builders.ts")] } },
-      include: [join(folder, "schemas"), join(folder, "views")],
+      include: ["schemas", "views"],
+      exclude: [],
     };
     await writeFile(join(folder, "tsconfig.json"), JSON.stringify(config));
     const { stdout } = await execa("npx", ["tsc", "-p", folder], { reject: false });
@@ -283,13 +283,14 @@ describe("names", () => {
         .map(([word]) => String(word))
         .filter((word) => /^[a-z][a-z0-9_]*$/.test(word));
       expect(words.length).toBeGreaterThan(400);
-      const { stream } = of([Object.fromEntries([["id", "a"], ...words.map((word) => [word, 1.5])])]);
-      const measured = Object.keys(stream.fields);
-      const by = Object.fromEntries(measured.map((name, index) => [`d${index}`, { text: column(name) }]));
-      expect(
-        await checkViewSql(duck(), view("words", { stream, by, every: "1 hour", measures: { n: count() } })),
-      ).toEqual([]);
-      expect(sql`${{ text: column("order") }}`.text).toBe('"order"');
+      for (let first = 0; first < words.length; first += 90) {
+        const { stream } = of([Object.fromEntries(words.slice(first, first + 90).map((word) => [word, 1.5]))]);
+        const by = Object.fromEntries(
+          Object.keys(stream.fields).map((name, index) => [`d${index}`, { text: column(name) }]),
+        );
+        const measured = view("words", { stream, by, every: "1 hour", measures: { n: count() } });
+        expect(await checkViewSql(duck(), measured)).toEqual([]);
+      }
     });
   });
 });

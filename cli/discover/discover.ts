@@ -4,7 +4,7 @@ import { type Discovery, discover, reasonText } from "../../discover/discover.ts
 import { percent } from "../../discover/fields/fields.ts";
 import { streamName } from "../../discover/fields/names.ts";
 import { DataDirectory } from "../../store/files/files.ts";
-import { topicNames } from "../../store/kafka/cluster/topics.ts";
+import { topicNames, unreachable } from "../../store/kafka/cluster/topics.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import { openRegistry } from "../../store/registry/registry-open.ts";
 import type { Config } from "../setup/config.ts";
@@ -43,6 +43,7 @@ export async function discoverTopic(config: Config, topic: string, flags: Discov
   const before = await definitionsAt(target, config.namespace);
   if (!flags.dryRun) requireFree(before, config, topic, name);
   const read = await readTopic(config, topic, flags);
+  if (read === null) return;
   for (const partition of read.leaderless)
     process.stderr.write(`warning: partition ${partition} has no leader, and was not read\n`);
   const registry = openRegistry(new DataDirectory(join(config.home, "data")), config.schemaRegistry);
@@ -62,15 +63,22 @@ export async function discoverTopic(config: Config, topic: string, flags: Discov
   process.stdout.write(printableLines(summary(found, read) + written + nextSteps(config, target, files)));
 }
 
-async function readTopic(config: Config, topic: string, flags: DiscoverFlags): Promise<TopicRecords> {
-  const log = new LogReader({ brokers: config.kafkaBrokers, clientId: "tideline-discover" });
+/** null after Ctrl+C. Throws NOT_READY when Kafka does not answer, TOPIC_MISSING when it has no such topic. */
+async function readTopic({ kafkaBrokers }: Config, topic: string, flags: DiscoverFlags): Promise<TopicRecords | null> {
+  const log = new LogReader({ brokers: kafkaBrokers, clientId: "tideline-discover" });
   const line = showProgress("records");
+  const onProgress = (done: number, total: number) => line.update(done, total);
   try {
-    return await interruptible((signal) =>
-      readSample(log, topic, flags, { signal, onProgress: (done, total) => line.update(done, total) }),
-    );
+    return await interruptible(async (signal) => {
+      const reading = readSample(log, topic, flags, { signal, onProgress });
+      return reading.catch((error: unknown) => {
+        if (signal.aborted) return null;
+        throw error;
+      });
+    });
   } catch (error) {
-    throw isTidelineError(error, "TOPIC_MISSING") ? await noSuchTopic(config.kafkaBrokers, topic, error) : error;
+    if (isTidelineError(error, "TOPIC_MISSING")) throw await noSuchTopic(kafkaBrokers, topic, error);
+    throw isTidelineError(error) ? error : unreachable(kafkaBrokers, error);
   } finally {
     line.stop();
     await log.close();

@@ -44,14 +44,12 @@ export function identifier(name: string, ending: string): string {
 /** Words of DuckDB's SQL that are no column without quotes. */
 const WORDS: ReadonlySet<string> = new Set(
   [
-    "all analyse analyze and anti any array as asc asof asymmetric at authorization binary both case cast check collate collation column",
-    "concurrently constraint create cross current_date current_time current_timestamp default deferrable desc describe distinct do else end except",
-    "false fetch for foreign freeze from full generated glob grant group having ilike in initially inner intersect into is isnull join lambda",
-    "lateral leading left like limit map natural not notnull null offset on only or order outer overlaps pivot pivot_longer pivot_wider",
-    "placing positional primary qualify references returning right select semi show similar some summarize symmetric table tablesample then to trailing",
-    "true try_cast union unique unpack unpivot user using variadic verbose when where window with",
-    "between bigint bit boolean char character coalesce columns dec decimal exists extract float grouping_id inout int integer interval",
-    "nchar none nullif numeric out overlay position precision real row setof smallint struct substring time timestamp treat trim try values varchar",
+    "all analyse analyze and anti any array as asc asof asymmetric at authorization binary both by case cast check collate collation",
+    "column concurrently constraint create cross current_date current_time current_timestamp default deferrable desc describe distinct",
+    "do else end except false fetch for foreign freeze from full glob group having ilike in initially inner intersect into is isnull",
+    "join lambda lateral leading left like limit natural not notnull null offset on only or order outer overlaps pivot pivot_longer",
+    "pivot_wider placing positional primary qualify references returning right select semi show similar some summarize symmetric table",
+    "tablesample then to trailing true try union unique unpack unpivot using variadic verbose when where window with",
   ]
     .join(" ")
     .split(" "),
