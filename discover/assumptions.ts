@@ -2,8 +2,8 @@ import type { FoundField } from "./fields/layout.ts";
 import { isNamedLikeTime } from "./fields/times.ts";
 import { shown } from "./text/literals.ts";
 
-const DATE =
-  /\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b|\b\d{4}[./]\d{1,2}[./]\d{1,2}\b|\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b/i;
+const MONTH = /\b(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b/i;
+const DATE = /\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b|\b\d{4}[./]\d{1,2}[./]\d{1,2}\b/;
 
 /** What the sample does not say and the contract assumes, and times that it does not read: a sentence each. */
 export function assumptions(fields: readonly FoundField[]): string[] {
@@ -22,5 +22,7 @@ export function assumptions(fields: readonly FoundField[]): string[] {
 }
 
 function isUnreadTime({ name, spec, seen }: FoundField): boolean {
-  return spec.type === "text" && isNamedLikeTime(name) && seen.texts.every((text) => DATE.test(text));
+  return (
+    spec.type === "text" && isNamedLikeTime(name) && seen.texts.every((text) => DATE.test(text) || MONTH.test(text))
+  );
 }

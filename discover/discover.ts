@@ -42,14 +42,19 @@ export interface Discovery {
   readonly accepted: number;
   /** Why the others are refused, the most frequent reason first. */
   readonly refused: readonly Reason[];
-  /** What a person should know: which fields have a role and why, what is left out, what looks wrong. A sentence each. */
+  /**
+   * What a person should know: which fields have a role and why, what is left out, what looks wrong. A sentence each.
+   */
   readonly notes: readonly string[];
 }
 
 /** Fewer readable records than this share are no events of a contract. */
 const LEAST_READABLE = 0.05;
 
-/** Proposes a contract and a view for a topic. Throws TOPIC_UNREADABLE for one without records, or with nearly none that are JSON objects or Avro. */
+/**
+ * Proposes a contract and a view for a topic. Throws TOPIC_UNREADABLE for one without records, or with nearly none
+ * that are JSON objects or Avro.
+ */
 export function discover(sample: TopicSample): Discovery {
   const { records, topic } = sample;
   if (records.length === 0) throw unreadable(`topic "${topic}" has no records`, "Run this again when it has some.");
@@ -128,13 +133,17 @@ function commentsOf(
 ): string[] {
   const lines = [
     `Made by \`tideline discover\` from ${sample.taken} of topic ${shown(sample.topic, 249)}.`,
-    `This contract accepts ${accepted.toLocaleString("en")} of the ${records.toLocaleString("en")} records (${percent(accepted, records)}).`,
+    `This contract accepts ${counted(accepted)} of the ${counted(records)} records (${percent(accepted, records)}).`,
     ...limited(refused.map((reason) => `  ${reasonText(reason, records)}`)),
     ...notes.map((note) => `${note.replace(/\.$/, "")}.`),
     ...(leftOut.length === 0 ? [] : ["Left out:"]),
     ...limited(leftOut.map(({ path, why }) => `  ${shown(pathText(path))}: ${shown(why, 200)}`)),
   ];
   return lines.flatMap(wrapped);
+}
+
+function counted(count: number): string {
+  return count.toLocaleString("en");
 }
 
 const COLUMNS = 116;
@@ -150,7 +159,7 @@ function wrapped(line: string): string[] {
 /** Why some records are refused, how many, and where the first one lies. */
 export function reasonText({ reason, count, first }: Reason, records: number): string {
   const place = `partition ${first.partition}, offset ${first.offset}`;
-  return `${count.toLocaleString("en")} (${percent(count, records)}) are refused: ${shown(reason, 160)}; the first is ${place}`;
+  return `${counted(count)} (${percent(count, records)}) are refused: ${shown(reason, 160)}; the first is ${place}`;
 }
 
 function limited(lines: readonly string[]): string[] {
@@ -164,7 +173,8 @@ function nothingToRead({ topic, records }: TopicSample, unread: readonly Reason[
     .map((reason) => `${reasonText(reason, records.length)} (${bytesText(reason.first)})`);
   const isAvro = unread.some(({ reason }) => reason.startsWith("schema-unknown") || reason.startsWith("avro"));
   const hint = isAvro
-    ? "A record that begins with a zero byte has its schema in a registry: set TIDELINE_SCHEMA_REGISTRY. Tideline reads Avro from there, not Protobuf or JSON Schema."
+    ? "A record that begins with a zero byte has its schema in a registry: set TIDELINE_SCHEMA_REGISTRY. " +
+      "Tideline reads Avro from there, not Protobuf or JSON Schema."
     : "Tideline reads JSON objects and Avro. Have the producer, or a job before Tideline, write one of these.";
   return unreadable(
     `the records of topic "${topic}" are no JSON objects and no Avro:\n  ${reasons.join("\n  ")}`,
@@ -176,7 +186,8 @@ function nothingToRead({ topic, records }: TopicSample, unread: readonly Reason[
 function bytesText({ value }: SampleRecord): string {
   if (value === null || value.length === 0) return "it has no value";
   const start = Buffer.from(value.subarray(0, 12));
-  return `it begins with ${/^[\x20-\x7e]+$/.test(start.toString("latin1")) ? shown(start.toString("latin1")) : start.toString("hex")}`;
+  const text = start.toString("latin1");
+  return `it begins with ${/^[\x20-\x7e]+$/.test(text) ? shown(text) : start.toString("hex")}`;
 }
 
 function unreadable(message: string, hint: string): TidelineError {

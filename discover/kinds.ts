@@ -4,7 +4,7 @@ import type { FoundField } from "./fields/layout.ts";
 import type { ReadRecord } from "./sample/sample.ts";
 import type { Seen } from "./sample/seen.ts";
 import { idText, valueAt } from "./sample/values.ts";
-import { shown } from "./text/literals.ts";
+import { column, shown } from "./text/literals.ts";
 
 const MOST_KINDS = 20;
 /** So many fields must come with some kinds only, for the records to be of several kinds. */
@@ -14,11 +14,13 @@ const LEAST_FIELDS = 2;
 export function kindsOfRecords(fields: readonly FoundField[], all: readonly ReadRecord[], root: Seen): string[] {
   if (isChangeStream(root))
     return [
-      "These look like the changes of a database's rows, each with the row before and after it. A row that is changed is another event here; its last state is not kept.",
+      "These look like the changes of a database's rows, each with the row before and after it. " +
+        "A row that is changed is another event here; its last state is not kept.",
     ];
   if (fields.every(({ isRequired }) => !isRequired))
     return [
-      "Mixed: the records have no field in common. Several kinds of events lie on this topic; measure some of them with `where`.",
+      "Mixed: the records have no field in common. Several kinds of events lie on this topic; " +
+        "measure some of them with `where`.",
     ];
   for (const field of fields) {
     const kinds = field.isRequired && field.spec.type === "oneOf" ? toldApart(field, fields, all) : null;
@@ -58,5 +60,9 @@ function toldApart(
     .sort((a, b) => b[1].records - a[1].records)
     .map(([kind, { records }]) => `${shown(kind, 40)} ${percent(records, all.length)}`)
     .join(", ");
-  return `Mixed: the records are of ${kinds.size} kinds, which ${pathText(path)} tells apart: ${list}. What only some have is optional here; in a view \`where: sql\`${name} = '…'\`\` takes one kind.`;
+  const where = `where: sql\`${column(name)} = '…'\``;
+  return (
+    `Mixed: the records are of ${kinds.size} kinds, which ${pathText(path)} tells apart: ${list}. ` +
+    `What only some have is optional here; in a view \`${where}\` takes one kind.`
+  );
 }

@@ -4,12 +4,13 @@ import { loadConfig } from "../setup/config.ts";
 import { wholeNumber } from "../terminal/flags.ts";
 
 const help = `
-Reads a sample of the topic, JSON or Avro, and writes two files: schemas/<name>.ts, the contract of its events, and a view that counts them and
-sums and averages their main numbers. A comment in the contract says what share of the sample it accepts, why not the rest, and how the event id,
-the event time and the key were chosen. Nothing is written to Kafka.
+Reads a sample of the topic, JSON or Avro, and writes two files: schemas/<name>.ts, the contract of its events, and a
+view that counts them and sums and averages their main numbers. A comment in the contract says what share of the
+sample it accepts, why not the rest, and how the event id, the event time and the key were chosen. Nothing is written
+to Kafka.
 
-The files go where TIDELINE_SYSTEM, or TIDELINE_SCHEMAS and TIDELINE_VIEWS, say; where these are not set, to the folder of --to (my-system).
-Files that exist are left as they are without --force.
+The files go where TIDELINE_SYSTEM, or TIDELINE_SCHEMAS and TIDELINE_VIEWS, say; where these are not set, to the
+folder of --to (my-system). Files that exist are left as they are without --force.
 
 Examples:
   $ tideline discover                                              list the topics

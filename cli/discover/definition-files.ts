@@ -35,7 +35,10 @@ export function targetOf(config: Config, env: Readonly<Record<string, string | u
   return { schemas: join(system, "schemas"), views: join(system, "views"), system: isUsed ? null : system };
 }
 
-/** The definitions that lie there already; none in folders that do not exist. Throws DEFINITION_INVALID for what cannot be loaded. */
+/**
+ * The definitions that lie there already; none in folders that do not exist. Throws DEFINITION_INVALID for what cannot
+ * be loaded.
+ */
 export async function definitionsAt({ schemas, views }: Target, namespace: string): Promise<Definitions> {
   const there = (folder: string) => (existsSync(folder) ? [folder] : []);
   return loadDefinitions({ namespace, schemas: there(schemas), views: there(views) });
@@ -48,7 +51,8 @@ export function requireFree({ streams }: Definitions, config: Config, topic: str
   throw new TidelineError(
     "BAD_REQUEST",
     `topic "${topic}" is read by stream "${reader.name}" already`,
-    `A topic has one stream: add a view of "${reader.name}", or write that stream anew with --name ${reader.name} --force. --dry-run shows what would be written.`,
+    `A topic has one stream: add a view of "${reader.name}", or write that stream anew with --name ${reader.name} ` +
+      "--force. --dry-run shows what would be written.",
   );
 }
 
@@ -69,7 +73,10 @@ export function filesOf({ stream, text, view }: Discovery, { schemas, views }: T
   return { view: name, texts };
 }
 
-/** Loads a discovery's files from a folder of their own, with every check that definitions are held to. Throws DEFINITION_INVALID. */
+/**
+ * Loads a discovery's files from a folder of their own, with every check that definitions are held to. Throws
+ * DEFINITION_INVALID.
+ */
 export async function checkFiles(discovery: Discovery): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "tideline-discover-"));
   try {

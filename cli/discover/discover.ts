@@ -112,5 +112,6 @@ function nextSteps({ apiUrl }: Config, { system }: Target, { view, texts }: Defi
     "npx tideline up                # or restart it",
     `npx tideline query ${view}     # or ${apiUrl}/#view=${view}`,
   ];
-  return `\nLook at ${shortPath(first)}, change what you know better, then:\n${steps.map((step) => `  ${step}\n`).join("")}`;
+  const list = steps.map((step) => `  ${step}\n`).join("");
+  return `\nLook at ${shortPath(first)}, change what you know better, then:\n${list}`;
 }

@@ -12,7 +12,10 @@ export interface AvroHint {
   readonly isNullable: boolean;
 }
 
-/** What these Avro schemas say, by the text of the path. What is below lists, maps and unions of several types is left out. */
+/**
+ * What these Avro schemas say, by the text of the path. What is below lists, maps and unions of several types is left
+ * out.
+ */
 export function avroHints(schemas: Iterable<string>): Map<string, AvroHint> {
   const hints = new Map<string, AvroHint>();
   for (const schema of schemas) addHints(JSON.parse(schema), { path: [], isNullable: false, named: new Map(), hints });

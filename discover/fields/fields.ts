@@ -2,6 +2,7 @@ import type { FieldSpec } from "../../core/contract/field.ts";
 import { FLAG_TEXTS, uuidOf } from "../../core/contract/record-value.ts";
 import type { Seen } from "../sample/seen.ts";
 import type { AvroHint } from "./avro-hints.ts";
+import { endingIn } from "./names.ts";
 import { decimalOf, integerOf } from "./numbers.ts";
 import {
   boundsOf,
@@ -17,14 +18,28 @@ import {
 export type Decided = { readonly spec: FieldSpec } | { readonly leftOut: string };
 
 /** A number whose digits name something: nobody adds these up, and a text keeps zeros in front. */
-const IDENTIFIES =
-  /(^|_)(id|ids|uuid|guid|key|code|zip|zipcode|postcode|plz|phone|tel|mobile|number|no|nr|ref|reference|hash|token|version|iban|sku|ean|gtin|isbn|barcode|account)$/;
-const IS_OR_NOT =
-  /^(is|has|was|can|should|with)_|(^|_)(flag|active|enabled|disabled|deleted|valid|verified|paid|cancelled|canceled|success|successful|failed|public|private)$/;
+const IDENTIFIES = endingIn(`
+  id ids uuid guid key code zip zipcode postcode plz phone tel mobile number no nr ref reference hash token
+  version iban sku ean gtin isbn barcode account
+`);
+const IS_OR_NOT = endingIn(`
+  flag active enabled disabled deleted valid verified paid cancelled canceled success successful failed public
+  private
+`);
+const ASKS = /^(is|has|was|can|should|with)_/;
 
-/** Names of fields whose texts are a closed list in most systems. A name or a place that occurs often is none: another one may come. */
-const IS_KIND =
-  /(^|_)(type|kind|category|status|state|action|event|channel|method|currency|level|severity|priority|result|outcome|op|operation|mode|class|unit|direction|side|gender|reason|stage|phase|role|scope|tier|plan|format)$/;
+/**
+ * Names of fields whose texts are a closed list in most systems. A name or a place that occurs often is none: another
+ * one may come.
+ */
+const IS_KIND = endingIn(`
+  type kind category status state action event channel method currency level severity priority result outcome op
+  operation mode class unit direction side gender reason stage phase role scope tier plan format
+`);
+
+function isNamedLikeFlag(name: string): boolean {
+  return ASKS.test(name) || IS_OR_NOT.test(name);
+}
 
 /** Whether a field of this name says of which kind something is. */
 export function isKind(name: string): boolean {
@@ -92,7 +107,7 @@ function ofTexts(texts: readonly string[], name: string): FieldSpec {
   if (times !== null) return instantSpec(times);
   const values = valuesOf(texts);
   const isFlag = share(texts, (text) => Object.hasOwn(FLAG_TEXTS, text)) >= NEARLY_ALL;
-  if (isFlag && (IS_OR_NOT.test(name) || !share(texts, (text) => NUMBER.test(text))))
+  if (isFlag && (isNamedLikeFlag(name) || !share(texts, (text) => NUMBER.test(text))))
     return { type: "flag", as: "text" };
   if (!isIdentifier(name) && share(texts, (text) => NUMBER.test(text) && text.length <= 15) >= NEARLY_ALL) {
     const number = numberSpec(texts.filter((text) => NUMBER.test(text)).map(Number));
@@ -110,7 +125,7 @@ function numberSpec(numbers: readonly number[]) {
 function ofNumbers(numbers: readonly number[], name: string): Decided {
   const times = timesOfNumbers(numbers, name);
   if (times !== null) return { spec: instantSpec(times) };
-  if (IS_OR_NOT.test(name) && numbers.every((value) => value === 0 || value === 1))
+  if (isNamedLikeFlag(name) && numbers.every((value) => value === 0 || value === 1))
     return { spec: { type: "flag", as: "text" } };
   const spec = numberSpec(numbers);
   if (spec !== null) return { spec };
@@ -131,7 +146,9 @@ const MOST_VALUES = 16;
 const LEAST_REPEATS = 20;
 const WORD = /^[\p{L}\p{N}][\p{L}\p{N} _./:+-]{0,39}$/u;
 
-/** Whether texts are a closed list: a few words of which each occurs again and again, so that another one is unlikely. */
+/**
+ * Whether texts are a closed list: a few words of which each occurs again and again, so that another one is unlikely.
+ */
 function isClosed(values: ReadonlyMap<string, number>, count: number): boolean {
   if (values.size < 2 || values.size > MOST_VALUES || count < values.size * LEAST_REPEATS * 2) return false;
   return [...values].every(([text, times]) => times >= 3 && WORD.test(text));

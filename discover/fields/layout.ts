@@ -36,7 +36,9 @@ const MOST_FIELDS = 100;
 const MAP_NAMES = 50;
 const MAP_PRESENCE = 0.2;
 
-/** The fields that the objects below `root` have, in the order in which they came, and what is no field of a contract. */
+/**
+ * The fields that the objects below `root` have, in the order in which they came, and what is no field of a contract.
+ */
 export function layOut(root: Seen, hints: Hints = new Map()): Layout {
   const leftOut: LeftOut[] = [];
   const leaves = leavesOf(root, leftOut);

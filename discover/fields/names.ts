@@ -8,7 +8,10 @@ const WRAPPERS: ReadonlySet<string> = new Set(
 );
 const MOST_LETTERS = 60;
 
-/** A name in lower case with underscores: `orderId` -> `order_id`. "field" for one without a letter or digit that ASCII has. */
+/**
+ * A name in lower case with underscores: `orderId` -> `order_id`. "field" for one without a letter or digit that ASCII
+ * has.
+ */
 export function snakeCase(name: string): string {
   const words = name
     .replaceAll("ß", "ss")
@@ -33,7 +36,8 @@ export function freeName(wanted: string, taken: Set<string>): string {
 }
 
 /**
- * A name for the field at each path, by the path's text. Objects that only wrap others are left out of names, unless two fields would then be called alike.
+ * A name for the field at each path, by the path's text. Objects that only wrap others are left out of names, unless
+ * two fields would then be called alike.
  * Fields of outer objects choose first.
  */
 export function fieldNames(paths: readonly WirePath[], taken: Set<string> = new Set()): Map<string, string> {
@@ -51,4 +55,14 @@ export function fieldNames(paths: readonly WirePath[], taken: Set<string> = new 
 export function streamName(topic: string): string {
   const words = snakeCase(topic).replaceAll("_", "-");
   return /^\d/.test(topic) ? words.replace("field", "topic") : words;
+}
+
+/** A pattern for names that end in one of these words, which blanks or line breaks separate. */
+export function endingIn(words: string): RegExp {
+  return new RegExp(`(^|_)(${words.trim().split(/\s+/).join("|")})$`);
+}
+
+/** A pattern for names that have one of these words. */
+export function having(words: string): RegExp {
+  return new RegExp(`(^|_)(${words.trim().split(/\s+/).join("|")})(_|$)`);
 }

@@ -23,7 +23,10 @@ function hasNegative(numbers: readonly number[]): boolean {
   return numbers.some((value) => value < 0);
 }
 
-/** An integer field with bounds that have room above the sample; null where some are no integers that a double holds exactly. */
+/**
+ * An integer field with bounds that have room above the sample; null where some are no integers that a double holds
+ * exactly.
+ */
 export function integerOf(numbers: readonly number[]): Extract<FieldSpec, { type: "integer" }> | null {
   const whole = numbers.filter(Number.isSafeInteger);
   if (whole.length < numbers.length * NEARLY_ALL || whole.length === 0) return null;
@@ -45,7 +48,8 @@ export interface KnownNumber {
 }
 
 /**
- * A decimal field of the places that these numbers have, rounded where they have more than a decimal can, as doubles of a computation do. null where they are
+ * A decimal field of the places that these numbers have, rounded where they have more than a decimal can, as doubles
+ * of a computation do. null where they are
  * too large for a decimal.
  */
 export function decimalOf(

@@ -1,6 +1,10 @@
 import { epochMs, isoMs, type WrittenAs } from "../../core/contract/record-time.ts";
+import { endingIn } from "./names.ts";
 
-/** How records write an instant; `as` absent: as a JSON number of milliseconds. The earliest and the latest, in epoch milliseconds. */
+/**
+ * How records write an instant; `as` absent: as a JSON number of milliseconds. The earliest and the latest, in epoch
+ * milliseconds.
+ */
 export interface TimesSeen {
   readonly as?: WrittenAs;
   readonly zone?: "Z";
@@ -8,12 +12,15 @@ export interface TimesSeen {
   readonly to: number;
 }
 
-const NAMED_SO =
-  /(^|_)(at|on|time|timestamp|ts|date|datetime|day|when|instant|epoch|created|updated|modified|occurred|published|received|processed|started|ended|start|begin|end|since|until|expires|expiry|seen|ms|millis|micros|nanos)$|^(time|date|ts)(_|$)/;
+const NAMED_SO = endingIn(`
+  at on time timestamp ts date datetime day when instant epoch created updated modified occurred published
+  received processed started ended start begin end since until expires expiry seen ms millis micros nanos
+`);
+const BEGINS_SO = /^(time|date|ts)(_|$)/;
 
 /** Whether a field of this name is often a time. */
 export function isNamedLikeTime(name: string): boolean {
-  return NAMED_SO.test(name);
+  return NAMED_SO.test(name) || BEGINS_SO.test(name);
 }
 
 /** What share of its values a field has to read. The others are refused, and counted. */
@@ -28,7 +35,9 @@ const UNITS = [
 const EARLIEST_MS = Date.UTC(2000, 0, 1);
 const LATEST_MS = Date.UTC(2100, 0, 1);
 
-/** Whether nearly all of these numbers are instants between 2000 and 2100, and in which unit; null when they are not. */
+/**
+ * Whether nearly all of these numbers are instants between 2000 and 2100, and in which unit; null when they are not.
+ */
 export function timesOfNumbers(numbers: readonly number[], name: string): TimesSeen | null {
   if (numbers.length === 0 || !isNamedLikeTime(name)) return null;
   for (const { as, perMs } of UNITS) {
@@ -47,7 +56,10 @@ export function timesOfNumberTexts(texts: readonly string[], name: string): Time
   return found === null ? null : { ...found, as: found.as ?? "ms" };
 }
 
-/** Whether nearly all of these texts are ISO 8601 dates or date-times; in UTC where some name no offset. null when they are not. */
+/**
+ * Whether nearly all of these texts are ISO 8601 dates or date-times; in UTC where some name no offset. null when they
+ * are not.
+ */
 export function timesOfTexts(texts: readonly string[]): TimesSeen | null {
   if (texts.length === 0) return null;
   const read = texts.map((text) => isoMs(text, "Z")).filter((ms) => ms !== null);

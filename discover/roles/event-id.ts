@@ -17,7 +17,10 @@ export interface Repeats {
   readonly elsewhere: number;
 }
 
-/** Measures how often an id repeats, and whether the records that share it are the same event. Records for which `idOf` returns null are left out. */
+/**
+ * Measures how often an id repeats, and whether the records that share it are the same event. Records for which `idOf`
+ * returns null are left out.
+ */
 export function repeatsOf(all: readonly ReadRecord[], idOf: (record: ReadRecord) => string | null): Repeats {
   const first = new Map<string, ReadRecord["record"]>();
   const elsewhere = new Set<string>();
@@ -56,7 +59,8 @@ function idPoints({ name, path, spec }: FoundField): number {
 }
 
 /**
- * The field that says which event a record is: one that is named like an id, and of which no two different records have the same. Without one the record's key,
+ * The field that says which event a record is: one that is named like an id, and of which no two different records
+ * have the same. Without one the record's key,
  * where that tells events apart; else the offset.
  */
 export function chooseId(fields: readonly FoundField[], all: readonly ReadRecord[], taken: Set<string>): Choice {
@@ -76,13 +80,15 @@ export function chooseId(fields: readonly FoundField[], all: readonly ReadRecord
     name,
     added: [name, { type: "integer", min: 0, max: Number.MAX_SAFE_INTEGER, path: "offset" }],
     because:
-      "event id: the record's offset, because no field tells events apart. A record that is sent twice is counted twice. If a field does, name it in eventId and set dedupWindow to 10_000",
+      "event id: the record's offset, because no field tells events apart. A record that is sent twice counts twice. " +
+      "If a field does, name it in eventId and set dedupWindow to 10_000",
   };
 }
 
 function chosenId(name: string, repeats: Repeats): Choice {
   const { elsewhere } = repeats;
-  const split = `${elsewhere.toLocaleString("en")} values of ${name} occur in two partitions: duplicates are found within one, so these are counted twice`;
+  const values = `${elsewhere.toLocaleString("en")} values of ${name}`;
+  const split = `${values} occur in two partitions: duplicates are found within one, so these are counted twice`;
   return { name, because: `event id: ${name}, ${repeatsText(repeats)}`, warnings: elsewhere > 0 ? [split] : [] };
 }
 

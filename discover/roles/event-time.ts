@@ -15,7 +15,10 @@ const TIME_NAMES: readonly (readonly [pattern: RegExp, points: number])[] = [
   [/(^|_)(created?|placed|ordered|started|departure|published|sent|logged|measured|recorded)(_|$)/, 4],
 ];
 
-/** How good a field is as the event time: by its name, how deep it lies, and how near its values are to when the records were written. */
+/**
+ * How good a field is as the event time: by its name, how deep it lies, and how near its values are to when the
+ * records were written.
+ */
 function timePoints({ name, path, spec }: FoundField, all: readonly ReadRecord[]): number {
   const named = TIME_NAMES.find(([pattern]) => pattern.test(name))?.[1] ?? 3;
   const distances = all

@@ -1,4 +1,7 @@
-/** Control characters, marks that turn the direction of writing, line breaks and lone surrogates: what an editor does not show as it is. */
+/**
+ * Control characters, marks that turn the direction of writing, line breaks and lone surrogates: what an editor does
+ * not show as it is.
+ */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/gu;
 
 /** A text as TypeScript and JSON write it, in one line that an editor shows as it is. */
@@ -22,38 +25,39 @@ export function shown(text: string, most = 80): string {
   return literal(cut).slice(1, -1).replaceAll('\\"', '"');
 }
 
-/** Names that a module that defines a stream or a view cannot give to it. */
-const TAKEN: ReadonlySet<string> = new Set(
-  [
-    "arguments await break case catch class const continue debugger default delete do else enum eval export extends false finally for",
-    "function if implements import in instanceof interface let new null package private protected public return static super switch",
-    "this throw true try typeof undefined var void while with yield",
-    "avg count decimal distinct first flag histogram instant integer last list max min oneOf optional quantile ratio sql stream sum text topK",
-    "view withDefault",
-  ]
-    .join(" ")
-    .split(" "),
-);
+function wordsOf(words: string): ReadonlySet<string> {
+  return new Set(words.trim().split(/\s+/));
+}
 
-/** A name of a stream or view as the name of a constant: `order-completed` -> `orderCompleted`; with `ending` where that is a word of the language. */
+/** Names that a module that defines a stream or a view cannot give to it. */
+const TAKEN = wordsOf(`
+  arguments await break case catch class const continue debugger default delete do else enum eval export extends
+  false finally for function if implements import in instanceof interface let new null package private protected
+  public return static super switch this throw true try typeof undefined var void while with yield avg count
+  decimal distinct first flag histogram instant integer last list max min oneOf optional quantile ratio sql
+  stream sum text topK view withDefault
+`);
+
+/**
+ * A name of a stream or view as the name of a constant: `order-completed` -> `orderCompleted`; with `ending` where
+ * that is a word of the language.
+ */
 export function identifier(name: string, ending: string): string {
   const found = name.replaceAll(/-+([a-z0-9]?)/g, (_, letter: string) => letter.toUpperCase());
   return TAKEN.has(found) ? `${found}${ending}` : found;
 }
 
 /** Words of DuckDB's SQL that are no column without quotes. */
-const WORDS: ReadonlySet<string> = new Set(
-  [
-    "all analyse analyze and anti any array as asc asof asymmetric at authorization binary both by case cast check collate collation",
-    "column concurrently constraint create cross current_date current_time current_timestamp default deferrable desc describe distinct",
-    "do else end except false fetch for foreign freeze from full glob group having ilike in initially inner intersect into is isnull",
-    "join lambda lateral leading left like limit natural not notnull null offset on only or order outer overlaps pivot pivot_longer",
-    "pivot_wider placing positional primary qualify references returning right select semi show similar some summarize symmetric table",
-    "tablesample then to trailing true try union unique unpack unpivot using variadic verbose when where window with",
-  ]
-    .join(" ")
-    .split(" "),
-);
+const WORDS = wordsOf(`
+  all analyse analyze and anti any array as asc asof asymmetric at authorization binary both by case cast check
+  collate collation column concurrently constraint create cross current_date current_time current_timestamp
+  default deferrable desc describe distinct do else end except false fetch for foreign freeze from full glob
+  group having ilike in initially inner intersect into is isnull join lambda lateral leading left like limit
+  natural not notnull null offset on only or order outer overlaps pivot pivot_longer pivot_wider placing
+  positional primary qualify references returning right select semi show similar some summarize symmetric table
+  tablesample then to trailing true try union unique unpack unpivot using variadic verbose when where window
+  with
+`);
 
 /** A field's name in SQL: in quotes where it is a word of the language. */
 export function column(name: string): string {

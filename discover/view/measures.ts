@@ -1,6 +1,6 @@
 import { isIdentifier, isKind } from "../fields/fields.ts";
 import type { FoundField } from "../fields/layout.ts";
-import { freeName } from "../fields/names.ts";
+import { endingIn, freeName, having } from "../fields/names.ts";
 import { isNamedLikeTime } from "../fields/times.ts";
 import type { ReadRecord } from "../sample/sample.ts";
 import { instantAt } from "../sample/values.ts";
@@ -23,7 +23,10 @@ export interface ProposedMeasure {
 /** Names that the state of views has for itself (core/definition/view.ts). */
 const RESERVED = ["bucket", "component", "item", "label", "value", "session"];
 
-/** The obvious view: how many events, and of the main numbers sums and averages, by the field with few values that tells most. */
+/**
+ * The obvious view: how many events, and of the main numbers sums and averages, by the field with few values that
+ * tells most.
+ */
 export function proposeView(fields: readonly FoundField[], all: readonly ReadRecord[], time: string): ProposedView {
   const taken = new Set(RESERVED);
   const grouping = groupingOf(fields, all.length);
@@ -42,11 +45,16 @@ export function proposeView(fields: readonly FoundField[], all: readonly ReadRec
 
 const WHO =
   /(^|_)(user|customer|visitor|session|account|device|client|actor|member|patient|player|driver|passenger)_?(id|uuid)$/;
-const ADDS_UP =
-  /(^|_)(amount|total|subtotal|price|cost|costs|revenue|fare|sum|qty|quantity|count|counts|size|length|bytes|duration|minutes|seconds|hours|ms|millis|weight|distance|tip|tips|tax|fee|fees|discount|value|volume|sales|commits|units|points|votes)(_|$)/;
+const ADDS_UP = having(`
+  amount total subtotal price cost costs revenue fare sum qty quantity count counts size length bytes duration
+  minutes seconds hours ms millis weight distance tip tips tax fee fees discount value volume sales commits
+  units points votes
+`);
 /** Numbers that are neither added up nor averaged. */
-const NO_AMOUNT =
-  /(^|_)(lat|latitude|lon|lng|long|longitude|year|month|hour|sequence|seq|index|idx|position|offset|port|pid|lsn|line|row|level|status|type|class)(_|$)/;
+const NO_AMOUNT = having(`
+  lat latitude lon lng long longitude year month hour sequence seq index idx position offset port pid lsn line
+  row level status type class
+`);
 const MOST_NUMBERS = 2;
 /** Of larger numbers a sum over many events may not fit. */
 const MOST_BOUND = 1e12;
@@ -70,8 +78,10 @@ function differentOf(texts: readonly string[], numbers: readonly number[]): numb
 }
 
 /** Names of what people compare, other than kinds. */
-const IS_PLACE =
-  /(^|_)(region|country|station|city|device|platform|product|service|source|origin|destination|brand|team|department|store|shop|warehouse|language|browser|os|name)$/;
+const IS_PLACE = endingIn(`
+  region country station city device platform product service source origin destination brand team department
+  store shop warehouse language browser os name
+`);
 const MOST_GROUPS = 50;
 
 /** The field to group by: with few values, of which none has nearly all records. null when there is none. */

@@ -1,7 +1,10 @@
 import { column, identifier, literal } from "../text/literals.ts";
 import type { ProposedMeasure, ProposedView } from "./measures.ts";
 
-/** The file of a view over the stream whose file is called like it. `schemas`: the folder of that, as an import names it. */
+/**
+ * The file of a view over the stream whose file is called like it. `schemas`: the folder of that, as an import names
+ * it.
+ */
 export function viewText(stream: string, name: string, { by, every, measures }: ProposedView, schemas: string): string {
   const constant = identifier(stream, "Stream");
   const builders = new Set(["view", ...measures.map(({ builder }) => builder)]);

@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
 import type { SampleRecord } from "../../discover/sample/sample.ts";
 
-/** Topics in the shapes that real producers write. Two have published data sets; the others are made, the same on every run. */
+/**
+ * Topics in the shapes that real producers write. Two have published data sets; the others are made, the same on every
+ * run.
+ */
 
 export const NOW = Date.parse("2026-03-01T12:00:00Z");
 
