@@ -65,7 +65,7 @@ test("a dry run prints both files and writes none; then they are written, load, 
   expect(printed.stdout).toContain(`topic: "${topic}"`);
   expect(printed.stdout).toContain('click_id: text({ from: "$.clickId" })');
   expect(printed.stdout).toContain("export const clicksByPageName = view(");
-  expect(printed.stderr).toContain("read all 500 records in 3 partitions: 3 fields");
+  expect(printed.stderr).toContain("read all 500 records in 3 partitions: 4 fields");
 
   const written = await discover(...flags);
   expect(written.exitCode).toBe(0);
