@@ -73,6 +73,7 @@ export const MODULES = [
   "test/laws/deliveries.test.ts",
   "test/laws/single-events.test.ts",
   "test/laws/seen-filter.test.ts",
+  "test/laws/value-lists.test.ts",
   "test/discover.test.ts",
   "test/compiled.test.ts",
   "test/system.test.ts",

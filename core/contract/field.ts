@@ -6,7 +6,7 @@ import type { Rounding } from "./record-value.ts";
 export type ScalarType = "VARCHAR" | "BIGINT" | "BOOLEAN";
 
 /** The types that a column of decoded events can have. */
-export type ColumnType = ScalarType | `STRUCT(${string})[]`;
+export type ColumnType = ScalarType | `STRUCT(${string})[]` | `${ScalarType}[]`;
 
 /** `path`: where a record has the value (core/contract/wire-path.ts, or a part of the record: record-part.ts), if not under the field's own name. */
 interface Placed {
@@ -24,6 +24,8 @@ export type FieldSpec =
   | ({ readonly type: "oneOf"; readonly values: readonly string[] } & Placed)
   | ({ readonly type: "flag" } & Placed & AsText)
   | ({ readonly type: "list"; readonly of: Readonly<Record<string, FieldSpec>>; readonly max: number } & Placed)
+  /** A list of values: `of` is what each of them is. */
+  | ({ readonly type: "values"; readonly of: FieldSpec; readonly max: number } & Placed)
   | { readonly type: "optional"; readonly of: FieldSpec }
   | { readonly type: "default"; readonly of: FieldSpec; readonly value: DefaultValue };
 
@@ -48,7 +50,10 @@ interface Written {
 export type DefaultValue = string | number | boolean | readonly never[];
 
 /** What json_transform reads a value as; JSON: as its text. */
-export type JsonStructure = ScalarType | "JSON" | readonly [Readonly<Record<string, JsonStructure>>];
+export type JsonStructure =
+  | ScalarType
+  | "JSON"
+  | readonly [Readonly<Record<string, JsonStructure>> | ScalarType | "JSON"];
 
 /**
  * One field of an event: what producers may send (zod), the column it becomes, and its vectorised decode.

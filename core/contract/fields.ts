@@ -14,6 +14,7 @@ import {
   wholeNumber,
 } from "./record-value.ts";
 import { quoteName, quoteText } from "./sql.ts";
+import { isField, valueList } from "./value-list.ts";
 import { parsePath, pathText } from "./wire-path.ts";
 import { isZoneName } from "./zone-time.ts";
 
@@ -344,55 +345,69 @@ function isKept({ spec, zod }: Field, value: unknown): boolean {
 type ElementOf<F extends Readonly<Record<string, Field>>> = { [K in keyof F]: z.infer<F[K]["zod"]> };
 
 /**
- * A list of at most `max` objects, for instance the items of an order; `item.sku` in a view that has `each`. Its elements hold scalars only.
+ * A list of at most `max` values such as `list(text())`, for `contains` and `len` in SQL; or of at most `max` objects, for instance the items of an order:
+ * `item.sku` in a view that has `each`. Its elements hold scalars only.
  */
+export function list<T>(value: Field<T>, options?: { max?: number } & FromPath): Field<T[]>;
 export function list<const F extends Readonly<Record<string, Field>>>(
   fields: F,
+  options?: { max?: number } & FromPath,
+): Field<ElementOf<F>[]>;
+export function list(
+  given: Field | Readonly<Record<string, Field>>,
   options: { max?: number } & FromPath = {},
-): Field<ElementOf<F>[]> {
-  return builtField(() => {
+): Field<unknown[]> {
+  return builtField<unknown[]>(() => {
     const max = options.max ?? 1_000;
     requireSize(max, "the length of a list");
-    const entries = Object.entries(fields);
-    if (entries.length === 0 || entries.some(([, { column }]) => column.endsWith("[]")))
-      throw new RangeError("a list's elements hold scalar fields, at least one");
-    for (const [name, { problem }] of entries) if (problem !== undefined) throw new RangeError(`${name}: ${problem}`);
-    const columns = entries.map(([name, { column }]) => `${quoteName(name)} ${column}`).join(", ");
-    const column = `STRUCT(${columns})[]` as const;
-    const of = (name: string) => `_item.${quoteName(name)}`;
-    const text = (name: string, { read }: Field) => (read === "JSON" ? `${of(name)}::VARCHAR` : of(name));
-    const each = (elements: string, condition: (name: string, field: Field) => string) => {
-      const conditions = entries.map(([name, field]) => condition(name, field)).join(" AND ");
-      return `coalesce(list_bool_and(list_transform(${elements}, lambda _item: coalesce(${conditions}, false))), true)`;
-    };
-    const given = (field: Field, value: string, condition: string) =>
-      field.optional || field.hasDefault ? `(${value} IS NULL OR ${condition})` : condition;
-    const plain = entries.every(([, field]) => field.read === field.column && !field.hasDefault);
-    const values = entries.map(([name, field]) => `${quoteName(name)} := ${field.value(text(name, field))}`).join(", ");
-    return {
-      spec: {
-        type: "list",
-        of: Object.fromEntries(entries.map(([name, { spec }]) => [name, spec])),
-        max,
-        ...placed(options.from),
-      },
-      column,
-      optional: false,
-      hasDefault: false,
-      zod: z
-        .array(z.object(Object.fromEntries(entries.map(([name, { zod }]) => [name, zod]))))
-        .max(max) as unknown as z.ZodType<ElementOf<F>[]>,
-      read: [Object.fromEntries(entries.map(([name, { read }]) => [name, read]))],
-      value: (read) => (plain ? read : `list_transform(${read}, lambda _item: struct_pack(${values}))`),
-      fits: (elements) =>
-        `(len(${elements}) <= ${max} AND ${each(elements, (name, field) =>
-          field.optional
-            ? given(field, of(name), field.fits(of(name)))
-            : `(${of(name)} IS NOT NULL AND ${field.fits(of(name))})`,
-        )})`,
-      literal: () => `[]::${column}`,
-    };
+    const place = { max, ...placed(options.from) };
+    return isField(given) ? valueList(given, place) : objectList(given, place);
   });
+}
+
+type Objects = Readonly<Record<string, Field>>;
+
+function objectList(
+  fields: Objects,
+  { max, path }: { readonly max: number; readonly path?: string },
+): Field<unknown[]> {
+  const entries = Object.entries(fields);
+  if (entries.length === 0 || entries.some(([, { column }]) => column.endsWith("[]")))
+    throw new RangeError("a list's elements hold scalar fields, at least one");
+  for (const [name, { problem }] of entries) if (problem !== undefined) throw new RangeError(`${name}: ${problem}`);
+  const columns = entries.map(([name, { column }]) => `${quoteName(name)} ${column}`).join(", ");
+  const column = `STRUCT(${columns})[]` as const;
+  const of = (name: string) => `_item.${quoteName(name)}`;
+  const text = (name: string, { read }: Field) => (read === "JSON" ? `${of(name)}::VARCHAR` : of(name));
+  const each = (elements: string, condition: (name: string, field: Field) => string) => {
+    const conditions = entries.map(([name, field]) => condition(name, field)).join(" AND ");
+    return `coalesce(list_bool_and(list_transform(${elements}, lambda _item: coalesce(${conditions}, false))), true)`;
+  };
+  const given = (field: Field, value: string, condition: string) =>
+    field.optional || field.hasDefault ? `(${value} IS NULL OR ${condition})` : condition;
+  const plain = entries.every(([, field]) => field.read === field.column && !field.hasDefault);
+  const values = entries.map(([name, field]) => `${quoteName(name)} := ${field.value(text(name, field))}`).join(", ");
+  return {
+    spec: {
+      type: "list",
+      of: Object.fromEntries(entries.map(([name, { spec }]) => [name, spec])),
+      max,
+      ...(path === undefined ? {} : { path }),
+    },
+    column,
+    optional: false,
+    hasDefault: false,
+    zod: z.array(z.object(Object.fromEntries(entries.map(([name, { zod }]) => [name, zod])))).max(max),
+    read: [Object.fromEntries(entries.map(([name, { read }]) => [name, read]))],
+    value: (read) => (plain ? read : `list_transform(${read}, lambda _item: struct_pack(${values}))`),
+    fits: (elements) =>
+      `(len(${elements}) <= ${max} AND ${each(elements, (name, field) =>
+        field.optional
+          ? given(field, of(name), field.fits(of(name)))
+          : `(${of(name)} IS NOT NULL AND ${field.fits(of(name))})`,
+      )})`,
+    literal: () => `[]::${column}`,
+  };
 }
 
 /** Whether a record must have the field, and not null. */

@@ -10,6 +10,8 @@ export const ALLOWED_FUNCTIONS: ReadonlySet<string> = new Set([
     " ",
   ),
   ..."regexp_matches regexp_full_match regexp_extract regexp_replace like_escape not_like_escape".split(" "),
+  // lists of values; length and contains take them too
+  ..."len list_contains list_has list_position".split(" "),
   // choice
   ..."coalesce nullif if ifnull".split(" "),
   // calendar parts of an instant, in UTC

@@ -48,6 +48,7 @@ const Spec: z.ZodType<FieldSpec> = z.lazy(() =>
     z.strictObject({ type: z.literal("oneOf"), values: z.array(z.string()), ...placed }),
     z.strictObject({ type: z.literal("flag"), ...asText, ...placed }),
     z.strictObject({ type: z.literal("list"), of: z.record(z.string(), Spec), max: z.int(), ...placed }),
+    z.strictObject({ type: z.literal("values"), of: Spec, max: z.int(), ...placed }),
     z.strictObject({ type: z.literal("optional"), of: Spec }),
     z.strictObject({
       type: z.literal("default"),
@@ -137,6 +138,11 @@ function builtFrom(spec: FieldSpec): Field {
       return flag(placedAt(spec));
     case "list":
       return list(fieldsFrom(spec.of), placedAt(spec));
+    case "values":
+      return list(
+        fieldFrom(spec.of),
+        placedAt({ max: spec.max, ...(spec.path === undefined ? {} : { path: spec.path }) }),
+      );
     case "optional":
       return optional(fieldFrom(spec.of));
     case "default":

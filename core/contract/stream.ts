@@ -217,6 +217,8 @@ function unitOf({ spec }: Field): string {
       ? spec.scale
       : spec.type === "list"
         ? Object.values(spec.of).map((of) => scale(bare(of)))
-        : 0;
+        : spec.type === "values"
+          ? scale(spec.of)
+          : 0;
   return JSON.stringify(scale(bare(spec)));
 }

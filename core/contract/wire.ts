@@ -36,7 +36,8 @@ export function wireProblem(specs: Specs, prefix: string): string | null {
     const part = partOf(spec);
     const other = part === null ? undefined : parts.get(part);
     if (part !== null && other !== undefined) return `${prefix}${name}: it is read from ${part}, as ${prefix}${other}`;
-    if (part !== null && scalarOf(spec).type === "list") return `${prefix}${name}: no list is read from ${part}`;
+    if (part !== null && ["list", "values"].includes(scalarOf(spec).type))
+      return `${prefix}${name}: no list is read from ${part}`;
     if (part !== null) parts.set(part, name);
   }
   const placed = all.flatMap(([name, spec]) => {
@@ -73,6 +74,7 @@ interface Placed {
 /** Whether a field's column says its values otherwise than records do. */
 export function isConverted(spec: FieldSpec): boolean {
   const is = scalarOf(spec);
+  if (is.type === "values") return isConverted(is.of);
   return ("as" in is && is.as !== undefined) || ("round" in is && is.round !== undefined);
 }
 

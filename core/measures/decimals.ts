@@ -62,7 +62,10 @@ function scaleOver({ stream, each }: Read): ScaleOf {
   const lines = list === undefined ? undefined : bare(list);
   const columnScale = (name: string) => {
     const [, ofLine] = /^item\.(.*)$/is.exec(name) ?? [];
-    const spec = ofLine !== undefined && lines?.type === "list" ? named(lines.of, ofLine) : named(fields, name)?.spec;
+    const isLine = lines?.type === "values" && name.toLowerCase() === "item";
+    const ofFields =
+      ofLine !== undefined && lines?.type === "list" ? named(lines.of, ofLine) : named(fields, name)?.spec;
+    const spec = isLine ? lines.of : ofFields;
     const found = spec === undefined ? undefined : bare(spec);
     if (found?.type === "decimal") return found.scale;
     return found?.type === "integer" || found?.type === "instant" ? 0 : undefined;

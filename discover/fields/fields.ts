@@ -67,7 +67,7 @@ export function decide(seen: Seen, name: string, hint: AvroHint | undefined): De
 
 function listProblem({ elements }: Seen): string {
   if (elements === null) return "a list that is always empty";
-  return elements.objects > 0 ? "a list of values of several kinds" : "a list that is not one of objects";
+  return elements.lists.length > 0 ? "a list of lists" : "a list of values of several kinds";
 }
 
 function instantSpec(times: TimesSeen): FieldSpec {

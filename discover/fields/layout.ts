@@ -90,6 +90,7 @@ function isMap({ children, objects }: Seen): boolean {
 function decideLeaf(seen: Seen, hints: Hints): Decided {
   const { lists, values, elements } = seen;
   const isList = lists.length > 0 && lists.length >= values * NEARLY_ALL;
+  if (isList && elements !== null && elements.objects === 0 && elements.nulls === 0) return valuesOf(seen, elements);
   if (isList && elements !== null && elements.objects > 0 && elements.nulls === 0) {
     if (elements.objects < elements.values)
       return { leftOut: `a list of values of several kinds: ${kindsOf(elements)}` };
@@ -98,15 +99,31 @@ function decideLeaf(seen: Seen, hints: Hints): Decided {
   return decide(seen, snakeCase(seen.path.at(-1) ?? ""), hints.get(pathText(seen.path)));
 }
 
-/** A list of objects with the scalar fields that they have. */
-function listOf(elements: Seen, lists: Seen["lists"]): Decided {
-  const scalars = layOut(elements).fields.filter(({ spec }) => spec.type !== "list");
-  if (scalars.length === 0) return { leftOut: "a list of objects without a scalar field" };
-  const of = scalars.map(({ name, spec, isRequired }) => [name, isRequired ? spec : { type: "optional", of: spec }]);
+const VALUES: ReadonlySet<FieldSpec["type"]> = new Set(["text", "oneOf", "integer", "decimal", "flag"]);
+
+/** A list of values. Those that are instants are kept as texts. */
+function valuesOf({ path, lists }: Seen, elements: Seen): Decided {
+  const decided = decide(elements, snakeCase(path.at(-1) ?? "").replace(/s$/, ""), undefined);
+  if ("leftOut" in decided) return { leftOut: `a list: ${decided.leftOut}` };
+  const isText = decided.spec.type === "instant" && elements.texts.length === elements.values;
+  const of: FieldSpec = isText ? { type: "text", max: 256 } : decided.spec;
+  if (!VALUES.has(of.type)) return { leftOut: "a list of instants" };
+  return { spec: { type: "values", of, max: lengthOf(lists) } };
+}
+
+function lengthOf(lists: Seen["lists"]): number {
   const longest = lists.reduce((most, list) => Math.max(most, list.length), 0);
   let max = 1_000;
   while (max < longest * 4) max *= 10;
-  return { spec: { type: "list", of: Object.fromEntries(of), max } };
+  return max;
+}
+
+/** A list of objects with the scalar fields that they have. */
+function listOf(elements: Seen, lists: Seen["lists"]): Decided {
+  const scalars = layOut(elements).fields.filter(({ spec }) => spec.type !== "list" && spec.type !== "values");
+  if (scalars.length === 0) return { leftOut: "a list of objects without a scalar field" };
+  const of = scalars.map(({ name, spec, isRequired }) => [name, isRequired ? spec : { type: "optional", of: spec }]);
+  return { spec: { type: "list", of: Object.fromEntries(of), max: lengthOf(lists) } };
 }
 
 /** Without fields that nearly no record has, and those beyond what a contract can be read with. */

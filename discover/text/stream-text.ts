@@ -28,8 +28,9 @@ export function streamText(stream: Stream, comments: readonly string[]): string 
 
 function buildersOf(spec: FieldSpec): string[] {
   const is = bare(spec);
-  const inner = is.type === "list" ? Object.values(is.of).flatMap(buildersOf) : [];
-  return [...(spec.type === "optional" ? ["optional"] : []), is.type, ...inner];
+  const of = is.type === "list" ? Object.values(is.of) : is.type === "values" ? [is.of] : [];
+  const builder = is.type === "values" ? "list" : is.type;
+  return [...(spec.type === "optional" ? ["optional"] : []), builder, ...of.flatMap(buildersOf)];
 }
 
 type Bare = ReturnType<typeof bare>;
@@ -42,6 +43,7 @@ function fieldText(spec: FieldSpec, indent: string, column: number): string {
   const given = [...optionsOf(spec), ...from];
   const options = given.length === 0 ? [] : [`{ ${given.join(", ")} }`];
   if (spec.type === "list") return call("list", [fieldsText(spec.of, indent), ...options]);
+  if (spec.type === "values") return call("list", [fieldText(spec.of, indent, column + 5), ...options]);
   const values = spec.type === "oneOf" ? spec.values.map(literal) : [];
   const line = call(spec.type, [...values, ...options]);
   if (values.length < 2 || column + line.length < MOST_COLUMNS) return line;
@@ -85,6 +87,7 @@ function optionsOf(spec: Bare): string[] {
     case "text":
       return spec.as === "uuid" ? as(spec.as) : spec.max === TEXT_MAX ? [] : [`max: ${number(spec.max)}`];
     case "list":
+    case "values":
       return spec.max === LIST_MAX ? [] : [`max: ${number(spec.max)}`];
     case "flag":
       return as(spec.as);

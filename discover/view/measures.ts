@@ -87,7 +87,7 @@ const MOST_GROUPS = 50;
 /** The field to group by: with few values, of which none has nearly all records. null when there is none. */
 function groupingOf(fields: readonly FoundField[], records: number): string | null {
   const [best] = fields
-    .filter(({ spec }) => spec.type !== "instant" && spec.type !== "list" && spec.type !== "decimal")
+    .filter(({ spec }) => !["instant", "list", "values", "decimal"].includes(spec.type))
     .map((field) => ({ name: field.name, points: groupPoints(field, records) }))
     .filter(({ points }) => points > 0)
     .sort((a, b) => b.points - a.points);

@@ -91,7 +91,7 @@ function oneOfProblem(value: unknown, values: readonly string[], wrong: Wrong): 
 
 function listProblem(
   value: unknown,
-  spec: Extract<FieldSpec, { type: "list" }>,
+  spec: Extract<FieldSpec, { type: "list" | "values" }>,
   column: string,
   wrong: Wrong,
 ): Refusal | null {
@@ -100,6 +100,11 @@ function listProblem(
     return { column, reason: `has ${value.length} elements, and the contract allows ${spec.max}` };
   for (const [index, element] of value.entries()) {
     const at = `${column}[${index}]`;
+    if (spec.type === "values") {
+      const problem = element === null ? missing(at) : specProblem(bare(spec.of), element, at);
+      if (problem !== null) return problem;
+      continue;
+    }
     if (typeof element !== "object" || element === null) return { column: at, reason: "is no object" };
     for (const [name, inner] of Object.entries(spec.of)) {
       const found = (element as Readonly<Record<string, unknown>>)[name];

@@ -6,7 +6,7 @@ import { strayBytes } from "../read/encoding.ts";
 import { type Refusal, shown } from "./refusal.ts";
 import { hasYearLast, PLAIN_FORMS, readTime, type ValueForms } from "./value-forms.ts";
 
-type ListSpec = Extract<FieldSpec, { type: "list" }>;
+type ListSpec = Extract<FieldSpec, { type: "list" | "values" }>;
 
 /** A value as its field wants it (undefined: left out), or why none of the field's values is exactly this one. */
 export type EventValue =
@@ -133,29 +133,30 @@ function timeAdvice(text: string, { timeNumbers, dateOrder }: ValueForms): strin
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.]*(?:[eE][+-]?\d+)?/g;
 
 /** A list's JSON. A number that would have to be rounded is refused where its elements have a field. */
-function listOf(text: string, { of }: ListSpec): EventValue {
+function listOf(text: string, spec: ListSpec): EventValue {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     return /\b(NaN|Infinity)\b/.test(text)
       ? refused(undefined, "NaN and Infinity are no values")
-      : refused(text, "is no list", 'Write JSON: [{"name":"value"}].');
+      : refused(text, "is no list", `Write JSON: ${spec.type === "values" ? '["value"]' : '[{"name":"value"}]'}.`);
   }
   // The same JSON with numbers that would be rounded as texts.
   const exact: unknown = JSON.parse(
     text.replace(STRING_OR_NUMBER, (one) => (one.startsWith('"') || isKeptByJson(one) ? one : JSON.stringify(one))),
   );
-  const names = Object.keys(of);
-  const [all, kept] = [scalarsOf(value, names), scalarsOf(exact, names)];
+  const [all, kept] = [scalarsOf(value, spec), scalarsOf(exact, spec)];
   const rounded = kept.find((one, index) => typeof one === "string" && typeof all[index] === "number");
   return rounded === undefined
     ? given(value)
     : refused(String(rounded), "has more digits than a number of JSON keeps", "Make the contract's field a text.");
 }
 
-/** What the elements of a list have in the fields of these names. */
-function scalarsOf(list: unknown, names: readonly string[]): unknown[] {
+/** The values of a list, or what its elements have in their fields. */
+function scalarsOf(list: unknown, spec: ListSpec): unknown[] {
+  if (spec.type === "values") return Array.isArray(list) ? list : [];
+  const names = Object.keys(spec.of);
   const elements = Array.isArray(list) ? (list as readonly (Readonly<Record<string, unknown>> | null)[]) : [];
   return elements.flatMap((element) => names.map((name) => element?.[name]));
 }

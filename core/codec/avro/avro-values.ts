@@ -156,40 +156,50 @@ interface ElementField {
   readonly reader: ValueReader;
 }
 
-/** A list of records: written as JSON, which has no fields that are passed over. */
+/** A list of what `of` reads, which writes JSON. */
 export class Elements implements ValueReader {
-  readonly #fields: readonly ElementField[];
+  readonly #of: ValueReader & { readonly spare?: number };
   readonly #max: number;
-  /** What an element's JSON may need beside twice its bytes. */
-  readonly #spare: number;
 
-  constructor(fields: readonly FieldReader[], max: number) {
-    const [first] = fields.filter(({ isPassedOver }) => !isPassedOver);
-    this.#fields = fields.map((field) => ({
-      prefix: field.isPassedOver ? NO_BYTES : utf8(`${field === first ? "" : ","}${JSON.stringify(field.name)}:`),
-      reader: field.reader,
-    }));
+  constructor(of: ValueReader & { readonly spare?: number }, max: number) {
+    this.#of = of;
     this.#max = max;
-    this.#spare = (fields.length + 1) * SPARE;
   }
 
   read(input: AvroInput, out: ColumnText): boolean {
+    const { spare = SPARE } = this.#of;
     out.bytes[out.end++] = OPEN_BRACKET;
     let count = 0;
     for (let size = blockSize(input); size !== 0; size = blockSize(input)) {
       if (!(size <= this.#max - count)) return false;
       for (let left = size; left > 0; left--) {
-        out.reserve(this.#spare + 2 * (input.end - input.at));
+        out.reserve(spare + 2 * (input.end - input.at));
         if (count > 0) out.bytes[out.end++] = COMMA;
-        if (!this.#element(input, out)) return false;
+        if (!this.#of.read(input, out)) return false;
         count += 1;
       }
     }
     out.bytes[out.end++] = CLOSE_BRACKET;
     return true;
   }
+}
 
-  #element(input: AvroInput, out: ColumnText): boolean {
+/** A record as JSON, which has no fields that are passed over. */
+export class RecordJson implements ValueReader {
+  readonly #fields: readonly ElementField[];
+  /** What its JSON may need beside twice its bytes. */
+  readonly spare: number;
+
+  constructor(fields: readonly FieldReader[]) {
+    const [first] = fields.filter(({ isPassedOver }) => !isPassedOver);
+    this.#fields = fields.map((field) => ({
+      prefix: field.isPassedOver ? NO_BYTES : utf8(`${field === first ? "" : ","}${JSON.stringify(field.name)}:`),
+      reader: field.reader,
+    }));
+    this.spare = (fields.length + 1) * SPARE;
+  }
+
+  read(input: AvroInput, out: ColumnText): boolean {
     out.bytes[out.end++] = OPEN_BRACE;
     for (let index = 0; index < this.#fields.length; index++) {
       const { prefix, reader } = this.#fields[index] as ElementField;

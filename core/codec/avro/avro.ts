@@ -270,6 +270,8 @@ function valueSchema(path: string, spec: ReturnType<typeof bare>): unknown {
       return "string";
     case "flag":
       return "boolean";
+    case "values":
+      return { type: "array", items: valueSchema(path, bare(spec.of)) };
     case "list":
       return { type: "array", items: { type: "record", name: path, fields: fieldSchemas(path, spec.of) } };
   }

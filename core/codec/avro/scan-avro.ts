@@ -18,6 +18,7 @@ import {
   Nullable,
   OneOf,
   PlainText,
+  RecordJson,
   symbolReader,
   type ValueReader,
 } from "./avro-values.ts";
@@ -130,10 +131,14 @@ function valueReader(spec: ReturnType<typeof bare>, type: Type, inJson: InJson):
       return symbolReader(type, (symbol) => spec.values.includes(symbol), inJson);
     case "flag":
       return type instanceof types.BooleanType ? new Flag() : null;
+    case "values": {
+      const of = type instanceof types.ArrayType ? valueReader(bare(spec.of), type.itemsType, true) : null;
+      return of === null ? null : new Elements(of, spec.max);
+    }
     case "list": {
       if (!(type instanceof types.ArrayType) || !(type.itemsType instanceof types.RecordType)) return null;
       const element = recordReaders(type.itemsType, new Map(Object.entries(spec.of)), true);
-      return element === null || element === "incomplete" ? null : new Elements(element, spec.max);
+      return element === null || element === "incomplete" ? null : new Elements(new RecordJson(element), spec.max);
     }
   }
 }

@@ -161,8 +161,10 @@ function canonicalEvent(fields: Fields, event: Readonly<Record<string, unknown>>
 /** Absent is null, and negative zero is zero: the column has only one of each. */
 function canonicalValue(value: unknown): unknown {
   if (Array.isArray(value))
-    return value.map((element: Readonly<Record<string, unknown>>) =>
-      Object.fromEntries(Object.entries(element).map(([name, inner]) => [name, canonicalValue(inner)])),
+    return value.map((element: unknown) =>
+      typeof element === "object" && element !== null
+        ? Object.fromEntries(Object.entries(element).map(([name, inner]) => [name, canonicalValue(inner)]))
+        : canonicalValue(element),
     );
   return value === undefined ? null : value === 0 ? 0 : value;
 }

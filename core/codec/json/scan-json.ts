@@ -58,6 +58,51 @@ class Elements implements ValueScanner {
   }
 }
 
+/** A list of values: written as JSON, once all of them are recognised. */
+class Values implements ValueScanner {
+  readonly #value: ValueScanner;
+  readonly #converted: ConvertedJson | null;
+  readonly #max: number;
+  /** What the value's column would have. */
+  readonly #column = new ColumnText(1_024);
+
+  constructor(of: FieldSpec, max: number) {
+    this.#value = scannerOf(of);
+    this.#converted = isConverted(of) ? convertedJson(bare(of)) : null;
+    this.#max = max;
+  }
+
+  scan(input: JsonInput, from: number, out: ColumnText): number {
+    const { bytes, end } = input;
+    if (bytes[from] !== OPEN_BRACKET) return NOT_RECOGNISED;
+    out.bytes[out.end++] = OPEN_BRACKET;
+    let at = skipBlank(input, from + 1);
+    const isEmpty = at < end && bytes[at] === CLOSE_BRACKET;
+    this.#column.reserve(end - from + SPARE);
+    for (let count = 1; !isEmpty; count++) {
+      if (count > this.#max) return NOT_RECOGNISED;
+      this.#column.end = 0;
+      const to = this.#value.scan(input, at, this.#column);
+      if (to < 0) return NOT_RECOGNISED;
+      this.#write(input, at, to, out);
+      at = skipBlank(input, to);
+      if (at >= end) return NOT_RECOGNISED;
+      if (bytes[at] === CLOSE_BRACKET) break;
+      if (bytes[at] !== COMMA) return NOT_RECOGNISED;
+      out.bytes[out.end++] = COMMA;
+      at = skipBlank(input, at + 1);
+    }
+    out.bytes[out.end++] = CLOSE_BRACKET;
+    return at + 1;
+  }
+
+  #write({ bytes }: JsonInput, from: number, to: number, out: ColumnText): void {
+    out.reserve(to - from + SPARE_OF_VALUE);
+    if (this.#converted !== null) this.#converted(out, this.#column.bytes.subarray(0, this.#column.end));
+    else for (let at = from; at < to; at++) out.bytes[out.end++] = bytes[at] as number;
+  }
+}
+
 const NULL = utf8("null");
 /** What a value in a list that is written again may need beside its bytes and its key: braces, commas, digits. */
 const SPARE_OF_VALUE = 64;
@@ -265,6 +310,8 @@ function scannerOf(spec: FieldSpec): ValueScanner {
       return spec.as === "text" ? flagTexts() : new Literals({ true: "true", false: "false" });
     case "list":
       return new Elements(spec.of, spec.max);
+    case "values":
+      return new Values(spec.of, spec.max);
     case "optional":
       return new Nullable(scannerOf(spec.of));
     case "default":

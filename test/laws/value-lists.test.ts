@@ -1,0 +1,201 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { AvroSchema, avroSchemaText } from "../../core/codec/avro/avro.ts";
+import { decodeOne } from "../../core/codec/decode/decode.ts";
+import { RecordScanner } from "../../core/codec/decode/scan.ts";
+import type { Field } from "../../core/contract/field.ts";
+import {
+  decimal,
+  flag,
+  instant,
+  integer,
+  list,
+  oneOf,
+  optional,
+  text,
+  withDefault,
+} from "../../core/contract/fields.ts";
+import { sql } from "../../core/contract/sql.ts";
+import { checkStream, stream, type Version } from "../../core/contract/stream.ts";
+import { streamDocument, streamFrom } from "../../core/contract/stream-document.ts";
+import { view } from "../../core/definition/view.ts";
+import { count } from "../../core/measures/kinds/count.ts";
+import { sum } from "../../core/measures/kinds/sum.ts";
+import { Decoder } from "../../store/decode/decoder.ts";
+import { checkViewSql } from "../../store/definitions/check-view.ts";
+import { rowsOf } from "../../store/duckdb/duck.ts";
+import { duckForTests } from "../duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+
+/** Lists of values: scanner, SQL and zod keep the same, or refuse the same. */
+
+type Kept = bigint | string | boolean;
+
+const MAX = 4;
+const of = (fields: Readonly<Record<string, Field>>) =>
+  streamFrom(
+    streamDocument(
+      stream("lists", {
+        ...{ revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 0 },
+        fields: { id: text(), at: instant({}), ...fields },
+      }),
+    ),
+  );
+
+/** The integer of 10^-scale units that a number or a text of one says; null for what is none, or has more places. */
+function unitsOf(written: unknown, scale: number): bigint | null {
+  const [, minus, whole, part = ""] = /^(-?)(\d+)(?:\.(\d+))?$/.exec(String(written)) ?? [];
+  if (whole === undefined || part.replace(/0+$/, "").length > scale) return null;
+  return BigInt(`${minus}${whole}${part.slice(0, scale).padEnd(scale, "0")}`);
+}
+
+const within = (value: bigint | null, most: bigint) => (value === null || value < 0n || value > most ? null : value);
+const any = fc.constantFrom<unknown>(null, true, [], {}, "", "x", -1, 7, 0.5, 1e3, "7", 'é\u0000\u001e\u001f\\"𝕏', "B");
+
+const kinds: Readonly<
+  Record<string, { of: Field; values: fc.Arbitrary<unknown>; kept: (value: unknown) => Kept | null }>
+> = {
+  texts: {
+    of: text({ max: 6 }),
+    values: fc.string({ unit: "binary", maxLength: 4 }),
+    kept: (value) => (typeof value === "string" && value.length <= 6 ? value : null),
+  },
+  "one of some": {
+    of: oneOf("a", "B", "é"),
+    values: fc.constantFrom("a", "B", "é"),
+    kept: (value) => (["a", "B", "é"].includes(value as string) ? (value as string) : null),
+  },
+  integers: {
+    of: integer({ min: 0, max: 99 }),
+    values: fc.nat(105),
+    kept: (value) => within(typeof value === "number" ? unitsOf(value, 0) : null, 99n),
+  },
+  "integers as texts": {
+    of: integer({ min: 0, max: 99, as: "text" }),
+    values: fc.oneof(
+      fc.nat(105),
+      fc.nat(105).map(String),
+      fc.nat(99).map((one) => `${one}.0`),
+    ),
+    kept: (value) => within(["number", "string"].includes(typeof value) ? unitsOf(value, 0) : null, 99n),
+  },
+  decimals: {
+    of: decimal({ scale: 2, min: 0, max: 9 }),
+    values: fc.nat(1_000).map((one) => one / 100),
+    kept: (value) => within(typeof value === "number" ? unitsOf(value, 2) : null, 900n),
+  },
+  "decimals as texts": {
+    of: decimal({ scale: 2, min: 0, max: 9, as: "text" }),
+    values: fc.nat(1_000).map((one) => (one / 100).toFixed(2)),
+    kept: (value) => within(["number", "string"].includes(typeof value) ? unitsOf(value, 2) : null, 900n),
+  },
+  flags: {
+    of: flag(),
+    values: fc.boolean(),
+    kept: (value) => (typeof value === "boolean" ? value : null),
+  },
+};
+
+describe("lists of values", () => {
+  const duck = duckForTests();
+
+  test.each(Object.entries(kinds))("%s: at the top and further in", async (_, { of: field, values, kept }) => {
+    const lists = fc.array(fc.oneof({ weight: 12, arbitrary: values }, any), { maxLength: MAX + 1 });
+    const definition = of({ x: list(field, { max: MAX }), y: optional(list(field, { max: MAX, from: "$.deep.Y" })) });
+    expect(checkStream(definition)).toEqual([]);
+    const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);
+    const scanner = new RecordScanner(definition.versions[0] as Version);
+    let [good, bad] = [0, 0];
+    await fc.assert(
+      fc.asyncProperty(fc.array(lists, { minLength: 40, maxLength: 40 }), async (some) => {
+        const records = some.map((x, index) =>
+          JSON.stringify({
+            id: String(index),
+            at: 1_700_000_000_000,
+            x,
+            ...(index % 2 === 0 ? { deep: { Y: x } } : {}),
+          }),
+        );
+        const bytes = records.map((record) => Buffer.from(record));
+        const wanted = some.map((x) => {
+          const all = x.map(kept);
+          return all.length > MAX || all.includes(null) ? null : all;
+        });
+        await decoder.decode([fetchedOf(0, 0n, bytes)]);
+        const rows = await rowsOf(duck(), "SELECT x, y, _reject FROM events ORDER BY _offset");
+        for (const [index, [x, y, reject]] of rows.entries()) {
+          const want = wanted[index] ?? null;
+          expect(itemsOf(x), records[index]).toEqual(want);
+          expect(itemsOf(y), records[index]).toEqual(index % 2 === 0 ? want : null);
+          expect(decodeOne(definition, bytes[index] ?? null).ok, records[index]).toBe(want !== null);
+          if (want === null) expect(reject).toMatch(/^contract: x/);
+        }
+        for (const one of bytes) scanner.scan(one, 0, one.length);
+        good += wanted.filter((one) => one !== null).length;
+        bad += wanted.filter((one) => one === null).length;
+      }),
+      { numRuns: 5 },
+    );
+    // The law says nothing where all are kept, or none; and the quick way is for nearly all.
+    expect(Math.min(good, bad)).toBeGreaterThan(10);
+    expect(scanner.rows - scanner.failed).toBeGreaterThan(good / 2);
+  });
+
+  test("Avro arrays are read as they are", async () => {
+    const fields = Object.fromEntries(Object.values(kinds).map((kind, index) => [`x${index}`, list(kind.of)]));
+    const definition = of(fields);
+    const reader = new AvroSchema(avroSchemaText(definition, definition.versions[0] as Version));
+    const event = {
+      ...{ id: "1", at: 1_700_000_000_000, x0: ['é"\\', ""], x1: ["B"], x2: [1, 99], x3: [], x4: ["1.25"], x5: ["0"] },
+      x6: [true, false],
+    };
+    const record = reader.encode(7, event);
+    const decoded = decodeOne(definition, record, () => reader);
+    const columns = { ...event, x4: [1.25], x5: [0] };
+    expect(decoded.ok ? JSON.parse(decoded.canonical) : decoded.reject).toEqual(columns);
+    const plain = of(Object.fromEntries(Object.entries(fields).filter(([name]) => name !== "x3" && name !== "x5")));
+    const scanner = new RecordScanner(plain.versions[0] as Version);
+    const body = reader.scannerOf(plain.versions[0] as Version);
+    scanner.scan(record, 5, record.length, body ?? undefined);
+    expect([body === null, scanner.failed]).toEqual([false, 0]);
+    expect(scanner.texts(true).map(String).slice(2)).toEqual([
+      '["é\\"\\\\",""]',
+      '["B"]',
+      "[1,99]",
+      "[1.25]",
+      "[true,false]",
+    ]);
+  });
+
+  test("SQL asks what is in them, how long they are, and takes each value as a line", async () => {
+    const definition = of({ tags: list(text()), prices: withDefault(list(decimal({ scale: 2, min: 0, max: 9 })), []) });
+    const whole = view("whole", {
+      stream: definition,
+      where: sql`contains(tags, 'a') AND len(tags) > 1`,
+      by: { prices: sql`length(prices)` },
+      every: "1 hour",
+      measures: { events: count({ where: sql`list_contains(tags, 'b')` }) },
+    });
+    expect(await checkViewSql(duck(), whole)).toEqual([]);
+    const lines = view("lines", {
+      stream: definition,
+      each: "prices",
+      every: "1 hour",
+      measures: { sum: sum(sql`item`) },
+    });
+    expect(await checkViewSql(duck(), lines)).toEqual([]);
+    expect(lines.measures.sum).toMatchObject({ scale: 2 });
+  });
+});
+
+test("what a list of values cannot have is named with the field", () => {
+  const says = "the values of a list are text, oneOf, integer, decimal or flag, without optional, default and from";
+  for (const one of [optional(text()), text({ from: "$.x" }), instant(), list(text()), withDefault(flag(), true)])
+    expect(list(one).problem).toBe(says);
+  expect(list(text({ max: -1 })).problem).toMatch(/^the length of a text/);
+});
+
+/** What a column of lists has, as JavaScript has it. */
+function itemsOf(value: unknown): Kept[] | null {
+  return value === null ? null : [...(value as { readonly items: Kept[] }).items];
+}
