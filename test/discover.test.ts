@@ -296,6 +296,25 @@ describe("names", () => {
   });
 });
 
+test("lists of values are fields, and words that differ in their case only are one", () => {
+  const values = Array.from({ length: 200 }, (_, id) => ({
+    ...{ id, at: NOW, tags: ["new", "sale"].slice(0, id % 3), scores: [1.5, 2], when: ["2026-03-01"] },
+    ...{ status: ["NEW", "new", "Paid", "paid"][id % 4], matrix: [[1]], gaps: [1, null] },
+  }));
+  const made = of(values);
+  expect(made.accepted).toBe(200);
+  expect(fields(made)).toMatchObject({
+    tags: { type: "values", of: { type: "text" } },
+    scores: { type: "values", of: { type: "decimal", scale: 2 } },
+    when: { type: "values", of: { type: "text" } },
+    status: { type: "oneOf", values: ["NEW", "Paid"], as: "any-case" },
+  });
+  expect(made.text).toContain("tags: list(text()),");
+  expect(streamDocument(evaluated(made.text))).toEqual(streamDocument(made.stream));
+  expect(made.text).toContain("//   $.matrix: a list of lists");
+  expect(made.text).toContain("//   $.gaps: a list of which some values are null");
+});
+
 describe("event ids", () => {
   const random = numbersFrom(3);
   const orders = Array.from({ length: 200 }, (_, index) => ({ order_id: uuid(random), state: index % 2, at: NOW }));

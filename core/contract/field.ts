@@ -21,7 +21,7 @@ export type FieldSpec =
       AsText &
       Rounded)
   | ({ readonly type: "text"; readonly max: number; readonly as?: "uuid" } & Placed)
-  | ({ readonly type: "oneOf"; readonly values: readonly string[] } & Placed)
+  | ({ readonly type: "oneOf"; readonly values: readonly string[]; readonly as?: "any-case" } & Placed)
   | ({ readonly type: "flag" } & Placed & AsText)
   | ({ readonly type: "list"; readonly of: Readonly<Record<string, FieldSpec>>; readonly max: number } & Placed)
   /** A list of values: `of` is what each of them is. */

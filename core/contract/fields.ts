@@ -8,6 +8,7 @@ import {
   decimalText,
   decimalUnits,
   FLAG_TEXTS,
+  lowerCase,
   ROUNDINGS,
   type Rounding,
   uuidOf,
@@ -256,9 +257,15 @@ export function text(options: { max?: number; as?: "uuid" } & FromPath = {}): Fi
 const UUID_LENGTH = 36;
 const UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
 
-/** One of a closed list of texts; where a record has it may follow them. */
-export function oneOf<const T extends string>(...values: readonly [...T[], FromPath] | readonly T[]): Field<T>;
-export function oneOf(...given: readonly (string | FromPath)[]): Field<string> {
+/** How records write one of a closed list of texts. */
+export interface OneOfOptions extends FromPath {
+  /** "any-case": in upper or lower case (A to Z), whatever the list has; kept as the list has it. */
+  readonly as?: "any-case";
+}
+
+/** One of a closed list of texts; where a record has it, and how, may follow them. */
+export function oneOf<const T extends string>(...values: readonly [...T[], OneOfOptions] | readonly T[]): Field<T>;
+export function oneOf(...given: readonly (string | OneOfOptions)[]): Field<string> {
   return builtField(() => {
     const last = given.at(-1);
     const options = typeof last === "object" && last !== null ? last : {};
@@ -267,17 +274,25 @@ export function oneOf(...given: readonly (string | FromPath)[]): Field<string> {
       throw new RangeError("oneOf takes the texts that are allowed, at least one");
     const isOne = (value: string) => `${value} IN (${values.map(quoteText).join(", ")})`;
     return {
-      spec: { type: "oneOf", values, ...placed(options.from) },
+      spec: { type: "oneOf", values, ...written(options.as, ["any-case"]), ...placed(options.from) },
       column: "VARCHAR",
       optional: false,
       hasDefault: false,
-      zod: z.enum(values),
+      zod: options.as === undefined ? z.enum(values) : anyCase(values),
       read: "VARCHAR",
       value: asRead,
       fits: isOne,
       literal: (value) => quoteText(String(value)),
     };
   });
+}
+
+/** One of these texts in upper or lower case. Throws RangeError where that does not say which. */
+function anyCase(values: readonly string[]): z.ZodType<string> {
+  const byLower = new Map(values.map((value) => [lowerCase(value), value]));
+  if (byLower.size < values.length) throw new RangeError("two texts of oneOf differ in upper and lower case only");
+  const read = (value: unknown) => (typeof value === "string" ? (byLower.get(lowerCase(value)) ?? null) : null);
+  return readBy(read, `one of ${values.map((value) => JSON.stringify(value)).join(", ")}`, z.enum(values));
 }
 
 /** true or false; as "text" also 0 and 1, and texts of these (`FLAG_TEXTS`). */

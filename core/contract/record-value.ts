@@ -54,6 +54,11 @@ export const FLAG_TEXTS: Readonly<Record<string, boolean>> = {
   ...{ false: false, False: false, FALSE: false, "0": false },
 };
 
+/** A text whose letters A to Z are lower case; others stay as they are, whatever language they are of. */
+export function lowerCase(text: string): string {
+  return text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
+}
+
 /** A UUID of 36 characters in lower case; null for any other text. */
 export function uuidOf(text: string): string | null {
   return /^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/.test(text) ? text.toLowerCase() : null;

@@ -45,7 +45,12 @@ const Spec: z.ZodType<FieldSpec> = z.lazy(() =>
       ...placed,
     }),
     z.strictObject({ type: z.literal("text"), max: z.int(), as: z.literal("uuid").optional(), ...placed }),
-    z.strictObject({ type: z.literal("oneOf"), values: z.array(z.string()), ...placed }),
+    z.strictObject({
+      type: z.literal("oneOf"),
+      values: z.array(z.string()),
+      as: z.literal("any-case").optional(),
+      ...placed,
+    }),
     z.strictObject({ type: z.literal("flag"), ...asText, ...placed }),
     z.strictObject({ type: z.literal("list"), of: z.record(z.string(), Spec), max: z.int(), ...placed }),
     z.strictObject({ type: z.literal("values"), of: Spec, max: z.int(), ...placed }),

@@ -1,5 +1,5 @@
 import type { FieldSpec } from "../../core/contract/field.ts";
-import { FLAG_TEXTS, uuidOf } from "../../core/contract/record-value.ts";
+import { FLAG_TEXTS, lowerCase, uuidOf } from "../../core/contract/record-value.ts";
 import type { Seen } from "../sample/seen.ts";
 import type { AvroHint } from "./avro-hints.ts";
 import { endingIn } from "./names.ts";
@@ -56,18 +56,13 @@ export function decide(seen: Seen, name: string, hint: AvroHint | undefined): De
   const { values, numbers, texts, booleans, lists } = seen;
   if (values === 0) return { leftOut: "always null" };
   if (hint?.type === "bytes" && hint.logicalType !== "decimal") return { leftOut: "bytes" };
-  if (lists.length >= values * NEARLY_ALL) return { leftOut: listProblem(seen) };
+  if (lists.length >= values * NEARLY_ALL) return { leftOut: "a list that is always empty" };
   const known = hint === undefined ? null : hintedSpec(seen, hint);
   if (known !== null) return { spec: known };
   if (booleans >= values * NEARLY_ALL) return { spec: { type: "flag" } };
   if (texts.length >= values * NEARLY_ALL) return { spec: ofTexts(texts, name) };
   if (numbers.length >= values * NEARLY_ALL) return ofNumbers(numbers, name);
   return mixed(seen, name);
-}
-
-function listProblem({ elements }: Seen): string {
-  if (elements === null) return "a list that is always empty";
-  return elements.lists.length > 0 ? "a list of lists" : "a list of values of several kinds";
 }
 
 function instantSpec(times: TimesSeen): FieldSpec {
@@ -105,7 +100,6 @@ function share(texts: readonly string[], is: (text: string) => boolean): number 
 function ofTexts(texts: readonly string[], name: string): FieldSpec {
   const times = timesOfTexts(texts) ?? timesOfNumberTexts(texts, name);
   if (times !== null) return instantSpec(times);
-  const values = valuesOf(texts);
   const isFlag = share(texts, (text) => Object.hasOwn(FLAG_TEXTS, text)) >= NEARLY_ALL;
   if (isFlag && (isNamedLikeFlag(name) || !share(texts, (text) => NUMBER.test(text))))
     return { type: "flag", as: "text" };
@@ -114,8 +108,7 @@ function ofTexts(texts: readonly string[], name: string): FieldSpec {
     if (number !== null) return { ...number, as: "text" };
   }
   if (share(texts, (text) => uuidOf(text) !== null) >= NEARLY_ALL) return { type: "text", max: 36, as: "uuid" };
-  if (isKind(name) && isClosed(values, texts.length)) return { type: "oneOf", values: [...values.keys()].sort() };
-  return { type: "text", max: lengthOf(texts) };
+  return (isKind(name) ? closedList(texts) : null) ?? { type: "text", max: lengthOf(texts) };
 }
 
 function numberSpec(numbers: readonly number[]) {
@@ -132,26 +125,31 @@ function ofNumbers(numbers: readonly number[], name: string): Decided {
   return { leftOut: "numbers with more digits than a JSON number keeps: have the producer write texts" };
 }
 
-/** How often a text occurs, for the first texts that differ. */
-function valuesOf(texts: readonly string[]): Map<string, number> {
-  const values = new Map<string, number>();
-  for (const text of texts) {
-    values.set(text, (values.get(text) ?? 0) + 1);
-    if (values.size > MOST_VALUES) break;
-  }
-  return values;
-}
-
 const MOST_VALUES = 16;
-const LEAST_REPEATS = 20;
+const LEAST_REPEATS = 40;
 const WORD = /^[\p{L}\p{N}][\p{L}\p{N} _./:+-]{0,39}$/u;
 
 /**
- * Whether texts are a closed list: a few words of which each occurs again and again, so that another one is unlikely.
+ * A closed list: a few words of which each occurs again and again, so that another one is unlikely. Words that differ in upper and lower case only are one, in
+ * its most frequent form. null where the texts are none.
  */
-function isClosed(values: ReadonlyMap<string, number>, count: number): boolean {
-  if (values.size < 2 || values.size > MOST_VALUES || count < values.size * LEAST_REPEATS * 2) return false;
-  return [...values].every(([text, times]) => times >= 3 && WORD.test(text));
+function closedList(texts: readonly string[]): FieldSpec | null {
+  const forms = new Map<string, Map<string, number>>();
+  for (const text of texts) {
+    const counts = forms.get(lowerCase(text)) ?? new Map<string, number>();
+    counts.set(text, (counts.get(text) ?? 0) + 1);
+    forms.set(lowerCase(text), counts);
+    if (forms.size > MOST_VALUES) return null;
+  }
+  const words = [...forms.values()].map((counts) => ({
+    word: [...counts].reduce((best, one) => (one[1] > best[1] ? one : best))[0],
+    count: [...counts.values()].reduce((sum, count) => sum + count, 0),
+    isOne: counts.size === 1,
+  }));
+  if (words.length < 2 || texts.length < words.length * LEAST_REPEATS) return null;
+  if (!words.every(({ word, count }) => count >= 3 && WORD.test(word))) return null;
+  const as = words.every(({ isOne }) => isOne) ? {} : { as: "any-case" as const };
+  return { type: "oneOf", values: words.map(({ word }) => word).sort(), ...as };
 }
 
 const LENGTHS = [256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576];

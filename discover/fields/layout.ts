@@ -90,11 +90,12 @@ function isMap({ children, objects }: Seen): boolean {
 function decideLeaf(seen: Seen, hints: Hints): Decided {
   const { lists, values, elements } = seen;
   const isList = lists.length > 0 && lists.length >= values * NEARLY_ALL;
-  if (isList && elements !== null && elements.objects === 0 && elements.nulls === 0) return valuesOf(seen, elements);
-  if (isList && elements !== null && elements.objects > 0 && elements.nulls === 0) {
-    if (elements.objects < elements.values)
-      return { leftOut: `a list of values of several kinds: ${kindsOf(elements)}` };
-    return listOf(elements, lists);
+  if (isList && elements !== null) {
+    if (elements.nulls > 0) return { leftOut: "a list of which some values are null" };
+    if (elements.lists.length > 0) return { leftOut: "a list of lists" };
+    if (elements.objects === 0) return valuesOf(seen, elements);
+    if (elements.objects === elements.values) return listOf(elements, lists);
+    return { leftOut: `a list of values of several kinds: ${kindsOf(elements)}` };
   }
   return decide(seen, snakeCase(seen.path.at(-1) ?? ""), hints.get(pathText(seen.path)));
 }

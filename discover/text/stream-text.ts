@@ -92,7 +92,7 @@ function optionsOf(spec: Bare): string[] {
     case "flag":
       return as(spec.as);
     case "oneOf":
-      return [];
+      return as(spec.as);
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Field, FieldSpec } from "../../core/contract/field.ts";
 import { bare, isRequired } from "../../core/contract/fields.ts";
+import { lowerCase } from "../../core/contract/record-value.ts";
 import type { Fields } from "../../core/contract/stream.ts";
 import { parseBound } from "../../core/time.ts";
 import { strayBytes } from "../read/encoding.ts";
@@ -46,7 +47,7 @@ function specProblem(spec: Bare, value: unknown, column: string): Refusal | null
     case "text":
       return textProblem(value, spec.max, column, wrong);
     case "oneOf":
-      return oneOfProblem(value, spec.values, wrong);
+      return oneOfProblem(value, spec, wrong);
     case "flag":
       return typeof value === "boolean" ? null : wrong("is neither true nor false");
     default:
@@ -82,8 +83,14 @@ function textProblem(value: unknown, max: number, column: string, wrong: Wrong):
   return value.length > max ? wrong(`has ${value.length} characters, and the contract allows ${max}`) : null;
 }
 
-function oneOfProblem(value: unknown, values: readonly string[], wrong: Wrong): Refusal | null {
+function oneOfProblem(
+  value: unknown,
+  { values, as }: Extract<FieldSpec, { type: "oneOf" }>,
+  wrong: Wrong,
+): Refusal | null {
   if (values.includes(value as string)) return null;
+  const isOne = (one: string) => typeof value === "string" && lowerCase(one) === lowerCase(value);
+  if (as === "any-case" && values.some(isOne)) return null;
   const simple = (text: string) => text.trim().toLowerCase();
   const near = typeof value === "string" ? values.find((one) => simple(one) === simple(value)) : undefined;
   return wrong(`is none of ${values.map(shown).join(", ")}`, near === undefined ? undefined : `Write ${shown(near)}.`);

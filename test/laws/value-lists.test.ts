@@ -65,6 +65,12 @@ const kinds: Readonly<
     values: fc.constantFrom("a", "B", "é"),
     kept: (value) => (["a", "B", "é"].includes(value as string) ? (value as string) : null),
   },
+  "one of some in any case": {
+    of: oneOf("paid", "NEW", "Größe", { as: "any-case" }),
+    values: fc.constantFrom("paid", "PAID", "Paid", "new", "NEW", "größe", "Größe", "GRÖSSE", "ＮＥＷ", "paıd", "nEw "),
+    kept: (value) =>
+      typeof value === "string" ? (["paid", "NEW", "Größe"].find((one) => isSameLetters(one, value)) ?? null) : null,
+  },
   integers: {
     of: integer({ min: 0, max: 99 }),
     values: fc.nat(105),
@@ -101,7 +107,11 @@ describe("lists of values", () => {
 
   test.each(Object.entries(kinds))("%s: at the top and further in", async (_, { of: field, values, kept }) => {
     const lists = fc.array(fc.oneof({ weight: 12, arbitrary: values }, any), { maxLength: MAX + 1 });
-    const definition = of({ x: list(field, { max: MAX }), y: optional(list(field, { max: MAX, from: "$.deep.Y" })) });
+    const definition = of({
+      x: list(field, { max: MAX }),
+      first: optional(field),
+      y: optional(list(field, { max: MAX, from: "$.deep.Y" })),
+    });
     expect(checkStream(definition)).toEqual([]);
     const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);
     const scanner = new RecordScanner(definition.versions[0] as Version);
@@ -113,7 +123,7 @@ describe("lists of values", () => {
             id: String(index),
             at: 1_700_000_000_000,
             x,
-            ...(index % 2 === 0 ? { deep: { Y: x } } : {}),
+            ...(index % 2 === 0 ? { deep: { Y: x }, first: x[0] } : {}),
           }),
         );
         const bytes = records.map((record) => Buffer.from(record));
@@ -122,11 +132,12 @@ describe("lists of values", () => {
           return all.length > MAX || all.includes(null) ? null : all;
         });
         await decoder.decode([fetchedOf(0, 0n, bytes)]);
-        const rows = await rowsOf(duck(), "SELECT x, y, _reject FROM events ORDER BY _offset");
-        for (const [index, [x, y, reject]] of rows.entries()) {
+        const rows = await rowsOf(duck(), "SELECT x, y, first, _reject FROM events ORDER BY _offset");
+        for (const [index, [x, y, first, reject]] of rows.entries()) {
           const want = wanted[index] ?? null;
           expect(itemsOf(x), records[index]).toEqual(want);
           expect(itemsOf(y), records[index]).toEqual(index % 2 === 0 ? want : null);
+          expect(first, records[index]).toEqual((index % 2 === 0 ? want?.[0] : null) ?? null);
           expect(decodeOne(definition, bytes[index] ?? null).ok, records[index]).toBe(want !== null);
           if (want === null) expect(reject).toMatch(/^contract: x/);
         }
@@ -194,6 +205,14 @@ test("what a list of values cannot have is named with the field", () => {
     expect(list(one).problem).toBe(says);
   expect(list(text({ max: -1 })).problem).toMatch(/^the length of a text/);
 });
+
+/** Whether two texts have the same bytes, those of A to Z in either case. */
+function isSameLetters(one: string, other: string): boolean {
+  const [a, b] = [Buffer.from(one), Buffer.from(other)];
+  const isLetter = (byte: number) => (byte >= 65 && byte <= 90) || (byte >= 97 && byte <= 122);
+  const isSame = (byte: number, at: number) => byte === b[at] || (isLetter(byte) && (byte ^ (b[at] ?? 0)) === 32);
+  return a.length === b.length && a.every(isSame);
+}
 
 /** What a column of lists has, as JavaScript has it. */
 function itemsOf(value: unknown): Kept[] | null {

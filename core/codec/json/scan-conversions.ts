@@ -1,5 +1,13 @@
-import { decimalUnits, FLAG_TEXTS, type Rounding, uuidOf, wholeNumber } from "../../contract/record-value.ts";
+import {
+  decimalUnits,
+  FLAG_TEXTS,
+  lowerCase,
+  type Rounding,
+  uuidOf,
+  wholeNumber,
+} from "../../contract/record-value.ts";
 import type { ColumnText } from "../text/column-text.ts";
+import { utf8 } from "../text/utf8.ts";
 import { BACKSLASH, DOT, type JsonInput, MINUS, NOT_RECOGNISED, QUOTE, ZERO } from "./json-input.ts";
 import { Literals, type ValueScanner, WholeNumber } from "./scan-values.ts";
 
@@ -91,6 +99,23 @@ export class WrittenDecimal implements ValueScanner {
 export function flagTexts(): ValueScanner {
   const texts = Object.entries(FLAG_TEXTS).map(([text, value]) => [`"${text}"`, String(value)] as const);
   return new Literals({ true: "true", false: "false", "0": "false", "1": "true", ...Object.fromEntries(texts) });
+}
+
+/** One of some texts in upper or lower case, written as the contract has it. */
+export class AnyCase implements ValueScanner {
+  readonly #values: ReadonlyMap<string, Uint8Array>;
+
+  constructor(values: readonly string[]) {
+    this.#values = new Map(values.map((value) => [lowerCase(value), utf8(value)]));
+  }
+
+  scan(input: JsonInput, from: number, out: ColumnText): number {
+    const text = input.bytes[from] === QUOTE ? shortText(input, from) : null;
+    const value = text === null ? undefined : this.#values.get(lowerCase(text));
+    if (text === null || value === undefined) return NOT_RECOGNISED;
+    out.write(value);
+    return from + text.length + 2;
+  }
 }
 
 /** A UUID, in lower case. */

@@ -18,7 +18,7 @@ import {
 } from "./json-input.ts";
 import { ENDED, JsonKeys, UNDECLARED } from "./json-keys.ts";
 import { skipValue } from "./json-skip.ts";
-import { flagTexts, TextOrWhole, Uuid, WrittenDecimal } from "./scan-conversions.ts";
+import { AnyCase, flagTexts, TextOrWhole, Uuid, WrittenDecimal } from "./scan-conversions.ts";
 import { WrittenInstant } from "./scan-instants.ts";
 import { Literals, Nullable, OneOf, PlainText, ScaledNumber, type ValueScanner, WholeNumber } from "./scan-values.ts";
 
@@ -282,7 +282,8 @@ type ConvertedJson = (json: ColumnText, text: Uint8Array) => void;
 function convertedJson(spec: ReturnType<typeof bare>): ConvertedJson {
   if (spec.type === "decimal")
     return (json, text) => json.writeScaled(Number(String.fromCharCode(...text)), spec.scale);
-  if (spec.type !== "text") return (json, text) => json.write(text);
+  if (spec.type !== "text" && spec.type !== "oneOf") return (json, text) => json.write(text);
+  // Neither has a character that JSON escapes.
   return (json, text) => {
     json.bytes[json.end++] = QUOTE;
     json.write(text);
@@ -305,7 +306,7 @@ function scannerOf(spec: FieldSpec): ValueScanner {
     case "text":
       return spec.as === "uuid" ? new Uuid() : new PlainText(spec.max);
     case "oneOf":
-      return new OneOf(spec.values);
+      return spec.as === "any-case" ? new AnyCase(spec.values) : new OneOf(spec.values);
     case "flag":
       return spec.as === "text" ? flagTexts() : new Literals({ true: "true", false: "false" });
     case "list":
