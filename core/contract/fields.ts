@@ -33,7 +33,8 @@ function requireSize(max: number, what: string): void {
 }
 
 /**
- * Where a record has a field that it does not have under the field's own name: `$.payload.order.id`, names in JSON or Avro from the record on; or a part of the
+ * Where a record has a field that it does not have under the field's own name: `$.payload.order.id`, names in JSON or
+ * Avro from the record on; or a part of the
  * record: `key`, `header:<name>`, `timestamp`, `partition`, `offset`.
  */
 export interface FromPath {
@@ -104,18 +105,23 @@ export interface InstantOptions {
   readonly min?: string;
   readonly max?: string;
   /**
-   * How records write it: a number of seconds, milliseconds, microseconds, nanoseconds or days since 1970, also as text; or ISO 8601. What is finer than a
+   * How records write it: a number of seconds, milliseconds, microseconds, nanoseconds or days since 1970, also as
+   * text; or ISO 8601. What is finer than a
    * millisecond is cut off. Absent: a JSON number of milliseconds.
    */
   readonly as?: WrittenAs;
   /**
-   * Of ISO 8601: the offset of texts that name none, such as "Z" or "+02:00", or the zone that they are local times of, such as Europe/Berlin. A local time that the
+   * Of ISO 8601: the offset of texts that name none, such as "Z" or "+02:00", or the zone that they are local times
+   * of, such as Europe/Berlin. A local time that the
    * zone skips or has twice is refused. Without it all texts without an offset are.
    */
   readonly zone?: string;
 }
 
-/** An instant, kept as epoch milliseconds. A record outside the bounds goes to the dead letters: it would open endless buckets. */
+/**
+ * An instant, kept as epoch milliseconds. A record outside the bounds goes to the dead letters: it would open endless
+ * buckets.
+ */
 export function instant(options: InstantOptions = {}): Field<number> {
   return builtField(() => {
     const { from = "", as, zone } = options;
@@ -134,7 +140,10 @@ export function instant(options: InstantOptions = {}): Field<number> {
 
 type InstantSpec = Omit<Extract<FieldSpec, { type: "instant" }>, "type">;
 
-/** An instant of a stored definition. Earlier releases took bounds of days that there are not, which a file must not have. */
+/**
+ * An instant of a stored definition. Earlier releases took bounds of days that there are not, which a file must not
+ * have.
+ */
 export function storedInstant(spec: InstantSpec): Field<number> {
   return builtField(() => {
     const { from, to, as, zone, path } = spec;
@@ -223,7 +232,9 @@ export function decimal(options: DecimalOptions): Field<number> {
 }
 
 /**
- * Unicode text of at most `max` UTF-16 units; lone surrogates are refused, for they have no UTF-8. As "uuid" it is a UUID, kept in lower case whatever records write.
+ * Unicode text of at most `max` code points; lone surrogates are refused, for they have no UTF-8. As "uuid" it is a
+ * UUID,
+ * kept in lower case whatever records write.
  */
 export function text(options: { max?: number; as?: "uuid" } & FromPath = {}): Field<string> {
   return builtField(() => {
@@ -248,7 +259,7 @@ export function text(options: { max?: number; as?: "uuid" } & FromPath = {}): Fi
       fits: (column) =>
         as === "uuid"
           ? `regexp_full_match(${column}, '${UUID}')`
-          : `(strlen(${column}) <= ${max} OR length(${column}) + length(regexp_replace(${column}, '[\\x{0}-\\x{FFFF}]', '', 'g')) <= ${max})`,
+          : `(strlen(${column}) <= ${max} OR length(${column}) <= ${max})`,
       literal: (value) => quoteText(String(value)),
     };
   });
@@ -333,7 +344,10 @@ export function optional<T>(field: Field<T>): Field<T | null | undefined> {
   });
 }
 
-/** The same field, but absent, though not null, is allowed, and reads as `value`. Of a list the default can only be the empty one. */
+/**
+ * The same field, but absent, though not null, is allowed, and reads as `value`. Of a list the default can only be the
+ * empty one.
+ */
 export function withDefault<T>(field: Field<T>, value: T & DefaultValue): Field<T | undefined> {
   return builtField(() => {
     if (sound(field).optional || field.hasDefault) throw new RangeError("a field is optional, or has one default");
@@ -360,7 +374,8 @@ function isKept({ spec, zod }: Field, value: unknown): boolean {
 type ElementOf<F extends Readonly<Record<string, Field>>> = { [K in keyof F]: z.infer<F[K]["zod"]> };
 
 /**
- * A list of at most `max` values such as `list(text())`, for `contains` and `len` in SQL; or of at most `max` objects, for instance the items of an order:
+ * A list of at most `max` values such as `list(text())`, for `contains` and `len` in SQL; or of at most `max` objects,
+ * for instance the items of an order:
  * `item.sku` in a view that has `each`. Its elements hold scalars only.
  */
 export function list<T>(value: Field<T>, options?: { max?: number } & FromPath): Field<T[]>;

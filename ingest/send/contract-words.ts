@@ -80,7 +80,8 @@ function textProblem(value: unknown, max: number, column: string, wrong: Wrong):
   if (typeof value !== "string") return wrong("is no text");
   const stray = strayBytes(value);
   if (stray !== null || !value.isWellFormed()) return { column, reason: "has characters that are not Unicode" };
-  return value.length > max ? wrong(`has ${value.length} characters, and the contract allows ${max}`) : null;
+  const length = value.length > max ? [...value].length : 0;
+  return length > max ? wrong(`has ${length} characters, and the contract allows ${max}`) : null;
 }
 
 function oneOfProblem(

@@ -200,6 +200,14 @@ function writersOf(spec: ReturnType<typeof bare>, name: string): readonly [Writt
     }
     case "flag":
       return [{ schema: "boolean", bytes: mostly(fc.constantFrom<number[]>([0], [1]), fc.constant([2])) }, anyLong];
+    case "values": {
+      const [own, ...others] = writersOf(bare(spec.of), `${name}V`);
+      const lists = [own, ...others, unionOf([nothing, own])].map(({ schema, bytes }) => ({
+        schema: { type: "array", items: schema },
+        bytes: blocks(bytes),
+      }));
+      return [lists[0] as Written, ...lists.slice(1), anyString];
+    }
     case "list": {
       const fields = Object.entries(spec.of).map(([field, of]) => ({ name: field, ...ownWriter(of, name + field) }));
       const extra = { name: "more", ...unionOf([nothing, anyString]) };
@@ -280,6 +288,7 @@ const byDefault = new Map<string, unknown>([
   ["oneOf", "b"],
   ["flag", true],
   ["list", []],
+  ["values", []],
 ]);
 const withOption = (of: fc.Arbitrary<Field>): fc.Arbitrary<Field> =>
   fc.tuple(of, fc.constantFrom("plain", "optional", "default")).map(([field, kind]) => {
@@ -290,14 +299,25 @@ const listField = fc
   .array(withOption(scalar), { minLength: 1, maxLength: 3 })
   .map((fields) => list(Object.fromEntries(fields.map((field, index) => [`e${index}`, field])), { max: 4 }) as Field);
 
+const valuesField = scalar.map((field) => list(field, { max: 4 }) as Field);
+
 const roles = { revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 0 } as const;
 
 /** Contracts of one version or two; the second requires what the first lacks, and lacks what the first has. */
 const contract = fc
   .tuple(
-    fc.array(withOption(fc.oneof({ weight: 4, arbitrary: scalar }, { weight: 1, arbitrary: listField })), {
-      maxLength: 4,
-    }),
+    fc.array(
+      withOption(
+        fc.oneof(
+          { weight: 4, arbitrary: scalar },
+          { weight: 1, arbitrary: listField },
+          { weight: 1, arbitrary: valuesField },
+        ),
+      ),
+      {
+        maxLength: 4,
+      },
+    ),
     fc.boolean(),
   )
   .map(([fields, hasOlder]): Stream => {
