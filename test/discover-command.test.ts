@@ -75,7 +75,7 @@ test("a dry run prints both files and writes none; then they are written, load, 
   expect(written.stdout).toContain(`export TIDELINE_SYSTEM=${folder}`);
   expect(await readFile(schema, "utf8")).toContain("revision: 1,");
 
-  expect(await discover(...flags)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("exists already") });
+  expect(await discover(...flags)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("exist already") });
   expect((await discover(...flags, "--force")).exitCode).toBe(0);
   expect(await readFile(schema, "utf8")).toContain("revision: 2,");
 
