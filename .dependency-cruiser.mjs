@@ -115,7 +115,7 @@ const folders = {
     answer: ["common", "read/live", "read", "views"],
     proof: ["common", "read/live", "read", "answer"],
     request: ["common", "alerts", "read/live", "read", "operations", "records", "views", "answer", "proof"],
-    tables: ["common", "read/live", "read", "views", "answer", "request"],
+    tables: ["common", "read/live", "read", "views", "openapi", "answer", "request"],
     routes: [
       "common",
       "alerts",

@@ -98,13 +98,7 @@ export async function createApp(
     await app.register(rateLimit, { max: requestsPerMinute, timeWindow: 60_000, errorResponseBuilder: tooMany });
   await app.register(async (pages) => {
     await pages.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, strictTransportSecurity: false });
-    await docsRoutes(
-      pages,
-      openApiDocument(
-        [...serving.views.values()].filter(({ definition }) => definition.view.table === null),
-        version,
-      ),
-    );
+    await docsRoutes(pages, openApiDocument([...serving.views.values()], version));
     await pageRoutes(pages);
   });
   viewRoutes(app, serving);

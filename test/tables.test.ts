@@ -280,6 +280,16 @@ test("one row by its key, however odd the key is, and what is not there says so"
     const response = await fetch(sea.url(path));
     expect([path, response.status]).toEqual([path, path.includes("?") ? 400 : 404]);
   }
+  const document = (await (await fetch(sea.url("/openapi.json"))).json()) as { paths: object };
+  expect(Object.keys(document.paths)).toEqual(
+    expect.arrayContaining([
+      "/tables",
+      "/tables/customers",
+      "/tables/customers/{key}",
+      "/history/activity",
+      "/replay/activity",
+    ]),
+  );
   const listed = (await (await fetch(sea.url("/views"))).json()) as { views: { name: string }[] };
   expect(listed.views).toEqual([]);
 });

@@ -294,7 +294,9 @@ export class RowComparison {
   }
 
   #place(row: Row): Record<string, Presented> {
-    return Object.fromEntries(["bucket", ...this.#query.by].map((name) => [name, (row[name] ?? null) as Presented]));
+    // A table's key says all: its bucket is only a number of the hash.
+    const start = this.#view.table === null ? ["bucket"] : [];
+    return Object.fromEntries([...start, ...this.#query.by].map((name) => [name, (row[name] ?? null) as Presented]));
   }
 
   #values(row: Row): Row {

@@ -152,6 +152,14 @@ export function viewUnknown(name: string, known: readonly string[]): Refusal {
   });
 }
 
+/** For a question of views about a table. */
+export function tableNotView(name: string): Refusal {
+  const problem = `"${name.slice(0, 60)}" is a table, not a view: its rows belong to keys`;
+  return new Refusal(404, "VIEW_UNKNOWN", problem, {
+    errors: [{ parameter: "name", problem, allowed: `GET /tables/${name.slice(0, 60)}, or \`tideline table\`` }],
+  });
+}
+
 export function tableUnknown(name: string, known: readonly string[]): Refusal {
   const problem = `there is no table "${name.slice(0, 60)}"`;
   return new Refusal(404, "TABLE_UNKNOWN", problem, {

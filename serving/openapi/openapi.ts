@@ -28,9 +28,12 @@ import {
   STREAM_QUALITY,
   STREAMS,
 } from "./openapi-schemas.ts";
+import { tablePaths } from "./openapi-tables.ts";
 
-/** The OpenAPI 3.1 document: a path for every view, made of its definition. */
-export function openApiDocument(views: readonly DescribedView[], version: string): Json {
+/** The OpenAPI 3.1 document: paths for every view and table, made of its definition. */
+export function openApiDocument(all: readonly DescribedView[], version: string): Json {
+  const tables = all.filter(({ definition }) => definition.view.table !== null);
+  const views = all.filter((one) => !tables.includes(one));
   const ofViews = views.flatMap(({ definition: { view }, types }) => {
     const path = `/views/${view.name}`;
     const query = viewParameters(view);
@@ -49,8 +52,14 @@ export function openApiDocument(views: readonly DescribedView[], version: string
       description:
         "Numbers that are both fresh and exact. Every answer says at which position of the log it stands, and how exact each field is.",
     },
-    tags: [{ name: "views" }, { name: "alerts" }, { name: "operations" }],
-    paths: { "/views": { get: listOperation() }, ...Object.fromEntries(ofViews), ...alertPaths(), ...operationPaths() },
+    tags: [{ name: "views" }, { name: "tables" }, { name: "alerts" }, { name: "operations" }],
+    paths: {
+      "/views": { get: listOperation() },
+      ...Object.fromEntries(ofViews),
+      ...tablePaths(tables),
+      ...alertPaths(),
+      ...operationPaths(),
+    },
     components: { schemas: SCHEMAS },
   };
 }

@@ -1,7 +1,7 @@
 import { planQuery, type Query, type QueryProblem } from "../../core/query/query.ts";
 import { planWholeTable } from "../../core/query/table-query.ts";
 import { NUMBERS, type Numbers } from "../common/numbers.ts";
-import { badRequest, viewUnknown } from "../common/problem.ts";
+import { badRequest, tableNotView, viewUnknown } from "../common/problem.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import type { Parameters } from "./parameters.ts";
 
@@ -29,7 +29,9 @@ export function readRequest<T>(
 ): ViewRequest<T> {
   const described = views.get(name);
   if (described === undefined || (described.definition.view.table !== null && of === "view"))
-    throw viewUnknown(name, of === "view" ? viewNames(views) : [...views.keys()]);
+    throw described === undefined
+      ? viewUnknown(name, of === "view" ? viewNames(views) : [...views.keys()])
+      : tableNotView(name);
   const problems: QueryProblem[] = [...parameters.problems];
   const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
   const one: One = (parameter) => {

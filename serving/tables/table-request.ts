@@ -4,6 +4,7 @@ import type { QueryProblem } from "../../core/query/query.ts";
 import { planTable, type TableKey, type TableQuestion } from "../../core/query/table-query.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { badRequest, tableUnknown } from "../common/problem.ts";
+import { HISTORY_LIMIT } from "../openapi/openapi-tables.ts";
 import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { type Fail, type One, readNumbers, wholeNumber } from "../request/request.ts";
@@ -77,8 +78,6 @@ export interface KeyRequest {
   readonly at: AsOf | null;
   readonly limit: number;
 }
-
-export const HISTORY_LIMIT = { least: 1, most: 100_000, byDefault: 100 } as const;
 
 /** Reads `key`, `at` and `limit`. Throws a Refusal. */
 export function readKeyRequest(serving: Serving, name: string, { values, problems: wrong }: Parameters): KeyRequest {

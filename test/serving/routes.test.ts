@@ -78,6 +78,7 @@ describe("the other routes", () => {
       "/streams",
       "/streams/{name}/quality",
       "/streams/{name}/records",
+      "/tables",
       "/views",
       "/views/takings",
       "/views/takings/keys",
