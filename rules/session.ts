@@ -38,6 +38,9 @@ export interface SessionDeps {
 const FAR_BEHIND_OFFSETS = 200_000n;
 /** How long a rule whose SQL failed waits before it looks at the same events again. */
 const STOPPED_FOR_MS = 30_000;
+const LINGER_MS = 100;
+/** A micro-batch of this many records means that the log is ahead: the next one is read at once. */
+const FULL_BATCH_RECORDS = 5_000;
 /** Partitions without a leader are left out. It is looked for them again after this long. */
 const LEADERLESS_FOR_MS = 10_000;
 
@@ -174,7 +177,7 @@ export class RuleSession {
   /** Has a rule read in a lane of its own, after a while. */
   #startAlone(track: RuleTrack, afterMs = 0): void {
     this.#add(async () => {
-      await delay(afterMs, undefined, { signal: this.#signal }).catch(() => undefined);
+      await this.#pause(afterMs);
       if (!this.#signal.aborted) await this.#run(await this.#open([track]));
     });
   }
@@ -194,15 +197,21 @@ export class RuleSession {
   async #run({ lane, log, duck }: OpenLane): Promise<void> {
     try {
       while (!this.#signal.aborted && (lane === this.#main || lane.tracks.size > 0)) {
-        await lane.step();
+        const records = await lane.step();
         for (const { rule } of lane.tracks) this.#deps.onRule(rule, null);
         this.#deps.onStep();
         this.#regroup(lane);
+        // While records trickle in, a pause makes few micro-batches of many: an alert may wait that long.
+        if (records > 0 && records < FULL_BATCH_RECORDS) await this.#pause(LINGER_MS);
       }
     } finally {
       duck.closeSync();
       await log.close();
     }
+  }
+
+  async #pause(durationMs: number): Promise<void> {
+    await delay(durationMs, undefined, { signal: this.#signal }).catch(() => undefined);
   }
 
   /** Moves the rules of another lane to the main one once they have read all that it has. */
