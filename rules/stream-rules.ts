@@ -27,7 +27,9 @@ export class StreamRules {
 
   constructor(deps: StreamRulesDeps) {
     this.#deps = deps;
-    const { brokers, topic, logger, failures } = deps;
+    const { brokers, topic, logger, failures, stream } = deps;
+    // Not the lane's: a heartbeat says nothing of whether the rules get on.
+    const group = { kind: "lane", name: `${stream.name} (rules, group)`, views: [] } as const;
     this.#membership = new Membership({
       brokers,
       topic,
@@ -38,7 +40,7 @@ export class StreamRules {
         this.#changed.abort();
         this.#changed = new AbortController();
       },
-      onHeartbeat: (error) => (error === null ? failures.succeeded(this.#lane) : failures.failed(this.#lane, error)),
+      onHeartbeat: (error) => (error === null ? failures.succeeded(group) : failures.failed(group, error)),
     });
   }
 

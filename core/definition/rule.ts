@@ -1,4 +1,4 @@
-import { ALERT_TEXT, SEVERITIES, type Severity } from "../contract/alerts.ts";
+import { ALERT_TEXT, alerts, SEVERITIES, type Severity } from "../contract/alerts.ts";
 import { type Sql, sqlProblem } from "../contract/sql.ts";
 import type { Stream } from "../contract/stream.ts";
 import { parseDuration } from "../time.ts";
@@ -45,8 +45,9 @@ export function rule(name: string, definition: RuleDefinition): Rule {
 }
 
 /** What is wrong with a rule that can be seen without a database: one sentence per problem, naming the field. */
-export function checkRuleShape({ name, when, key, quiet, quietMs, severity, says, from }: Rule): string[] {
+export function checkRuleShape({ name, on, when, key, quiet, quietMs, severity, says, from }: Rule): string[] {
   const problems: string[] = [];
+  if (on.name === alerts.name) problems.push("on: alerts are what rules open; make a view over them instead");
   if (!/^[a-z][a-z0-9-]{0,62}$/.test(name))
     problems.push(`name "${name}": use lower-case letters, digits and dashes, at most 63`);
   if (quietMs === 0) problems.push(`quiet: "${String(quiet)}" is no duration such as "1 minute"`);

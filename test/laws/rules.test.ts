@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -31,6 +31,7 @@ import { ruleMetrics } from "../../rules/metrics.ts";
 import { PartitionWriter } from "../../rules/partition-writer.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
+import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import type { TransactionRecord } from "../../store/kafka/produce/transactional.ts";
 import { type LogSource, readSpan } from "../../store/kafka/read/log.ts";
@@ -368,6 +369,57 @@ describe("where a rule begins", () => {
     for (const none of ["", "{}", '{"stream":"s","partition":-1,"rules":{}}', "\u0000"])
       expect(positionsFrom(Buffer.from(none))).toBe(null);
     expect(positionsFrom(null)).toBe(null);
+  });
+});
+
+describe("a rule's definition", () => {
+  async function problemsOf(file: string): Promise<string> {
+    const folder = join(process.cwd(), ".tideline", `rules-${Date.now()}-${Math.random()}`);
+    await mkdir(folder, { recursive: true });
+    const imports = `import { alerts, delivery, mail, rule, sql } from "../../core/definition/builders.ts";
+      import { heartRates } from "../../systems/patients/schemas/heart-rates.ts";`;
+    await writeFile(join(folder, "sample.ts"), `${imports}\n${file}`);
+    const folders = { schemas: [], views: [], rules: [folder], deliveries: [folder] };
+    const message = await loadDefinitions(folders).then(
+      ({ streams, rules }) => `${[...streams.keys()]} ${[...(rules?.keys() ?? [])]}`,
+      (error: { code: string; message: string }) => `${error.code} ${error.message}`,
+    );
+    await rm(folder, { recursive: true });
+    return message;
+  }
+
+  test("is loaded with its stream and the stream of alerts", async () => {
+    const file = 'export const a = rule("a", { on: heartRates, when: sql`bpm > 1`, quiet: "1m" });';
+    expect(await problemsOf(file)).toBe("heart-rates,alerts a");
+  });
+
+  test("is refused with file and field: its SQL, its types, its names, all at once", async () => {
+    const message = await problemsOf(`
+      export const a = rule("a", { on: heartRates, when: sql\`bmp > 1\`, quiet: "1m" });
+      export const b = rule("b", { on: heartRates, when: sql\`bpm\`, key: sql\`bpm * 1.5e0\`, says: sql\`bpm\`, quiet: "1m" });
+      export const c = rule("c", { on: heartRates, when: sql\`epoch_ms(now()) > 1\`, quiet: "1m" });
+      export const d = rule("D", { on: heartRates, when: sql\`true\`, quiet: "often", severity: "urgent", from: "middle" });
+      export const e = rule("e", { on: alerts, when: sql\`true\`, quiet: "1m" });
+      export const f = rule("f", { on: {}, when: sql\`true\`, quiet: "1m" });
+      export const g = rule("c", { on: heartRates, when: sql\`true\`, quiet: "1m" });
+      export const h = delivery("h", { to: mail({ to: "x@example.com" }), rules: ["nothing"] });`);
+    expect(message).toMatch(/^DEFINITION_INVALID /);
+    for (const part of [
+      'sample.ts: rule a: when: there is no column "bmp"',
+      "rule b: when: is BIGINT, and has to be a condition",
+      "rule b: key: is DOUBLE",
+      "rule b: says: is BIGINT, and has to be text",
+      'rule c: when: function "now" is not on the list',
+      'rule D: name "D"',
+      'rule D: quiet: "often" is no duration',
+      "rule D: severity: one of info, warning, critical",
+      'rule D: from: "start" or "end"',
+      "rule e: on: alerts are what rules open",
+      "rule f: on: no stream",
+      'rule "c" is defined in',
+      'delivery h: rules: there is no rule "nothing"',
+    ])
+      expect(message).toContain(part);
   });
 });
 
