@@ -132,7 +132,7 @@ function commentsOf(
   leftOut: readonly LeftOut[],
 ): string[] {
   const lines = [
-    `Made by \`tideline discover\` from ${sample.taken} of topic ${shown(sample.topic, 249)}.`,
+    `Made by \`tideline discover\` from topic ${shown(sample.topic, 249)}: ${sample.taken}.`,
     `This contract accepts ${counted(accepted)} of the ${counted(records)} records (${percent(accepted, records)}).`,
     ...limited(refused.map((reason) => `  ${reasonText(reason, records)}`)),
     ...notes.map((note) => `${note.replace(/\.$/, "")}.`),

@@ -65,12 +65,12 @@ test("a dry run prints both files and writes none; then they are written, load, 
   expect(printed.stdout).toContain(`topic: "${topic}"`);
   expect(printed.stdout).toContain('click_id: text({ from: "$.clickId" })');
   expect(printed.stdout).toContain("export const clicksByPageName = view(");
-  expect(printed.stderr).toContain("read all 500 records in 3 partitions: 4 fields");
+  expect(printed.stderr).toContain("read all 500 records in 3 partitions\nthe contract has 4 fields");
 
   const written = await discover(...flags);
   expect(written.exitCode).toBe(0);
   expect(written.stdout).toMatch(
-    /of which the contract accepts 98 %\n {2}10 \(2 %\) are refused: not-json; the first is/,
+    /fields and accepts 98 % of the records\n {2}10 \(2 %\) are refused: not-json; the first is/,
   );
   expect(written.stdout).toContain(`export TIDELINE_SYSTEM=${folder}`);
   expect(await readFile(schema, "utf8")).toContain("revision: 1,");

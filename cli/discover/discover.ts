@@ -98,7 +98,8 @@ function summary({ stream, records, accepted, refused, notes }: Discovery, { tak
   const reasons = refused.slice(0, MOST_REASONS).map((reason) => `  ${reasonText(reason, records)}`);
   const more = refused.length > MOST_REASONS ? [`  and ${refused.length - MOST_REASONS} more reasons`] : [];
   const lines = [
-    `read ${taken}: ${fields} fields, of which the contract accepts ${percent(accepted, records)}`,
+    `read ${taken}`,
+    `the contract has ${fields} fields and accepts ${percent(accepted, records)} of the records`,
     ...[...reasons, ...more],
     ...notes.map((note) => `  ${note}`),
   ];
