@@ -179,6 +179,6 @@ export const chainPlants: readonly Plant[] = [
     replace: "      chain: (parts.length > 0 ? await this.load() : null) ?? state,\n",
     necessary: true,
     scenarios: ["speed-kill-before-apply"],
-    seed: 1,
+    seed: 4,
   },
 ];
