@@ -47,8 +47,8 @@ export function streamTarget({ definitions, namespace }: ActivityDeps, name: str
 }
 
 /**
- * What a step works on: `name` is a view, which means the generation that is served, or a generation. Throws VIEW_UNKNOWN, GENERATION_UNREADABLE, and
- * GENERATION_FROZEN for a generation that this release does not continue.
+ * What a step works on: `name` is a view, which means the generation that is served, or a generation. Throws
+ * VIEW_UNKNOWN, GENERATION_UNREADABLE, and GENERATION_FROZEN for a generation that this release does not continue.
  */
 export async function viewTarget(
   { definitions, generations, namespace }: ActivityDeps,

@@ -173,7 +173,8 @@ async function retireOf(
     const index = records.findLastIndex((record) => record.generation === generation);
     return index < 0 ? null : (records[index + 1]?.atMs ?? null);
   };
-  // It was built for a definition that changed again before it was served. While it is young, another worker's files may name it.
+  // It was built for a definition that changed again before it was served. While it is young, another worker's files
+  // may name it.
   const isAbandoned = async (generation: string) => {
     if (generation === file?.generation || records.some((record) => record.generation === generation)) return false;
     const begun = await deps.stores.manifests.version(generation, 0);

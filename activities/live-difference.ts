@@ -3,7 +3,10 @@ import type { LiveStateDiffers } from "../batch-layer/refresh/ledger-check.ts";
 import type { ViewTarget } from "../batch-layer/stores.ts";
 import { type ActivityDeps, chainOf, shownName } from "./deps.ts";
 
-/** What a settlement of a view fails with when the speed layer counted its span otherwise; the third time in a row the live state is dropped. */
+/**
+ * What a settlement of a view fails with when the speed layer counted its span otherwise; the third time in a row the
+ * live state is dropped.
+ */
 export async function differing(
   deps: ActivityDeps,
   target: ViewTarget,

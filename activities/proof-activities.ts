@@ -18,7 +18,9 @@ export interface ViewProof {
 export function proofActivities(deps: ActivityDeps) {
   const { definitions, generations, metrics, logger, apiUrl } = deps;
   return {
-    /** Every view that is answered, but for those that another release computed: this one's SQL proves nothing of them. */
+    /**
+     * Every view that is answered, but for those that another release computed: this one's SQL proves nothing of them.
+     */
     listProvable: (): Promise<string[]> =>
       attempt(deps, async () => {
         const living = await generations.all(definitions);

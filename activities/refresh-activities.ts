@@ -15,7 +15,9 @@ import { differing } from "./live-difference.ts";
 
 /** The version that a refresh builds on: V with its cut C. */
 export interface RefreshBase {
-  /** The generation that was the view's when the run began; its steps go on with this one, whatever is served meanwhile. */
+  /**
+   * The generation that was the view's when the run began; its steps go on with this one, whatever is served meanwhile.
+   */
   readonly generation: string;
   /** Of the installation: a run that somebody started by hand learns it here. */
   readonly namespace: string;

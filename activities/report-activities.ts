@@ -92,7 +92,10 @@ export function reportActivities(deps: ActivityDeps) {
   };
 }
 
-/** What a new edition is computed with: what is served or, when this release does not compute that, what the view's file says. Throws VIEW_UNKNOWN. */
+/**
+ * What a new edition is computed with: what is served or, when this release does not compute that, what the view's file
+ * says. Throws VIEW_UNKNOWN.
+ */
 async function reportTarget(deps: ActivityDeps, view: string): Promise<ViewTarget> {
   const file = deps.definitions.views.get(view);
   try {
@@ -120,7 +123,10 @@ async function pinnedViews(deps: ActivityDeps, { views }: ReportPin): Promise<Ma
   return targets;
 }
 
-/** Whether the views that an edition was pinned with are still known and computed alike, so that its numbers can be computed again. */
+/**
+ * Whether the views that an edition was pinned with are still known and computed alike, so that its numbers can be
+ * computed again.
+ */
 async function areKnown(deps: ActivityDeps, pin: ReportPin): Promise<boolean> {
   try {
     await pinnedViews(deps, pin);

@@ -62,8 +62,8 @@ export function settleActivities(deps: ActivityDeps) {
   const { stores, metrics } = deps;
   return {
     /**
-     * The next cut of every generation that reads a stream (of those that `views` names, unless that is null), and what has to be archived for them.
-     * Makes version 0 of generations that have none.
+     * The next cut of every generation that reads a stream (of those that `views` names, unless that is null), and what
+     * has to be archived for them. Makes version 0 of generations that have none.
      */
     planSettlement: ({ stream, views }: { stream: string; views: readonly string[] | null }): Promise<SettlementPlan> =>
       attempt(deps, async (watch) => {
@@ -80,7 +80,10 @@ export function settleActivities(deps: ActivityDeps) {
         return { namespace, topicId, spans, failures: named, target, chunks, adopt, sealedAtMs };
       }),
 
-    /** Archives chunks one after the other, and ends at one that does not go as far as it was planned to: the rest is to be planned again. */
+    /**
+     * Archives chunks one after the other, and ends at one that does not go as far as it was planned to: the rest is to
+     * be planned again.
+     */
     archiveChunks: (input: {
       stream: string;
       topicId: string;
@@ -101,8 +104,8 @@ export function settleActivities(deps: ActivityDeps) {
       }),
 
     /**
-     * Publishes the next version of each generation from its span of the archive, which is read once for all of them. A generation that fails is
-     * among the failures and keeps its version; the others go on.
+     * Publishes the next version of each generation from its span of the archive, which is read once for all of them. A
+     * generation that fails is among the failures and keeps its version; the others go on.
      */
     settleViews: (input: {
       stream: string;
@@ -114,7 +117,10 @@ export function settleActivities(deps: ActivityDeps) {
   };
 }
 
-/** The generations that read a stream and are kept up to date, and the views of which another one is to be adopted; of those that `views` names. */
+/**
+ * The generations that read a stream and are kept up to date, and the views of which another one is to be adopted; of
+ * those that `views` names.
+ */
 async function settlersOf(
   deps: ActivityDeps,
   stream: string,
@@ -219,7 +225,10 @@ class Settlement {
     return { view, generation, ...done };
   }
 
-  /** Generations of one contract share what is read of the archive: all that any of them needs. One with a long span reads alone. */
+  /**
+   * Generations of one contract share what is read of the archive: all that any of them needs. One with a long span
+   * reads alone.
+   */
   async #events(span: SettlementSpan, { stream, topic }: ViewTarget): Promise<SharedEvents> {
     const { stores } = this.#deps;
     const { topicId, spans } = this.#input;

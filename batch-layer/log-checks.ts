@@ -22,8 +22,9 @@ export async function requireArchived(
 }
 
 /**
- * Throws LOG_TRUNCATED when the log does not continue what is archived, or is not the one that the chain was built from. Without an answer of
- * Redis the chain counts as lost. A partition without a leader is not compared: nothing of it is read before it has one, and then it is compared.
+ * Throws LOG_TRUNCATED when the log does not continue what is archived, or is not the one that the chain was built
+ * from. Without an answer of Redis the chain counts as lost. A partition without a leader is not compared: nothing of
+ * it is read before it has one, and then it is compared.
  */
 export async function requireOurLog(
   { archive, log }: Stores,

@@ -39,7 +39,10 @@ export interface Watch {
   beat(progress: Progress): void;
 }
 
-/** A step that nobody watches or interrupts. Each has a signal of its own: on a common one all that run at once would have their listeners. */
+/**
+ * A step that nobody watches or interrupts. Each has a signal of its own: on a common one all that run at once would
+ * have their listeners.
+ */
 export const UNWATCHED: Watch = {
   get signal() {
     return new AbortController().signal;

@@ -1,8 +1,8 @@
 import { z } from "zod";
 
 /**
- * What fails again and again. Each layer counts its own failures; what has failed three times in a row for the same reason is a problem that
- * has to be shown. Pure: the caller gives the time, and every transition returns a new log.
+ * What fails again and again. Each layer counts its own failures; what has failed three times in a row for the same
+ * reason is a problem that has to be shown. Pure: the caller gives the time, and every transition returns a new log.
  */
 
 const KINDS = ["lane", "view", "rule", "delivery", "schedule", "workflow"] as const;

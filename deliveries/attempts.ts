@@ -60,7 +60,10 @@ export class Attempts {
     return this.#breaker.state === CircuitState.Open;
   }
 
-  /** Resolves with null when the alert was taken, else with why it was not. Waits while nothing is tried. Throws the signal's reason when it is aborted. */
+  /**
+   * Resolves with null when the alert was taken, else with why it was not. Waits while nothing is tried. Throws the
+   * signal's reason when it is aborted.
+   */
   async deliver(alert: ShownAlert, signal: AbortSignal): Promise<string | null> {
     for (;;) {
       try {

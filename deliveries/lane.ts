@@ -35,8 +35,9 @@ const WAIT_MS = 500;
 const FETCH_BYTES = 1024 * 1024;
 
 /**
- * One delivery on some partitions of the alerts. An alert is handed over, and then how far the delivery is, with the dead letter if there is one, is written in
- * one transaction. A process that is killed in between hands the alert over again, with the same id.
+ * One delivery on some partitions of the alerts. An alert is handed over, and then how far the delivery is, with the
+ * dead letter if there is one, is written in one transaction. A process that is killed in between hands the alert over
+ * again, with the same id.
  */
 export class DeliveryLane {
   readonly #deps: DeliveryLaneDeps;
@@ -131,7 +132,9 @@ export class DeliveryLane {
     if (held !== undefined) this.#held.set(partition, { ...held, next: to });
   }
 
-  /** Returns the dead letter of an alert that was not taken; none for one that was, or that nobody wants to be told of. */
+  /**
+   * Returns the dead letter of an alert that was not taken; none for one that was, or that nobody wants to be told of.
+   */
   async #handOver(event: AlertEvent, writtenAtMs: number, signal: AbortSignal): Promise<TransactionRecord[]> {
     const { delivery, attempts, metrics, topics, onDone, nowMs } = this.#deps;
     const states = this.#deps.states();

@@ -49,7 +49,10 @@ const RETRY_MS = { first: 200, last: 5_000 };
 const WAIT_MS = 1_000;
 const NO_STATES = new AlertStates(0);
 
-/** Hands alerts over by every delivery of `definitions`, each on its own: none waits for another. Without deliveries it opens nothing. */
+/**
+ * Hands alerts over by every delivery of `definitions`, each on its own: none waits for another. Without deliveries it
+ * opens nothing.
+ */
 export async function startDeliveries(options: DeliveriesOptions): Promise<RunningDeliveries> {
   const deliveries = [...(options.definitions.deliveries ?? new Map<string, Delivery>()).values()];
   if (deliveries.length === 0) return NO_DELIVERIES;

@@ -10,7 +10,10 @@ export interface MailSettings {
   readonly from: string;
 }
 
-/** Hands an alert over. Throws `Refused` when trying again cannot help, and any other error when it may; at once when the signal is aborted. */
+/**
+ * Hands an alert over. Throws `Refused` when trying again cannot help, and any other error when it may; at once when
+ * the signal is aborted.
+ */
 export type Sender = (alert: ShownAlert, signal: AbortSignal) => Promise<void>;
 
 /** What was refused for good: the message says by whom. */
@@ -46,8 +49,8 @@ interface Request {
 }
 
 /**
- * A request as Standard Webhooks has it: its id is the same whenever the alert is sent, so that a receiver can tell a repeat. The signature is the HMAC of id, time
- * and body.
+ * A request as Standard Webhooks has it: its id is the same whenever the alert is sent, so that a receiver can tell a
+ * repeat. The signature is the HMAC of id, time and body.
  */
 function webhookRequest(alert: ShownAlert, secret: string | null, { delivery, nowMs }: SenderOptions): Request {
   const body = JSON.stringify({ type: "alert.opened", timestamp: alert.openedAt, data: alert });

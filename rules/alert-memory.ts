@@ -1,7 +1,10 @@
 /** So many ids are remembered of a stream: some tens of megabytes. */
 const MOST = 100_000;
 
-/** Ids of alerts that were written. A repeat of one of them is not written again; of any other it is, and is a duplicate in the stream of alerts. */
+/**
+ * Ids of alerts that were written. A repeat of one of them is not written again; of any other it is, and is a duplicate
+ * in the stream of alerts.
+ */
 export class AlertMemory {
   readonly #ids = new Set<string>();
   readonly #most: number;

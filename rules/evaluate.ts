@@ -13,8 +13,8 @@ export interface Evaluation {
 }
 
 /**
- * The matches of all rules among decoded events, found in one pass. When that fails each rule is tried alone, so that one rule's error is no other's. Throws what
- * DuckDB says when no rule is to blame.
+ * The matches of all rules among decoded events, found in one pass. When that fails each rule is tried alone, so that
+ * one rule's error is no other's. Throws what DuckDB says when no rule is to blame.
  */
 export async function evaluate(
   statements: Pick<KeptStatements, "rows">,

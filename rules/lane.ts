@@ -41,8 +41,9 @@ export interface RuleLaneDeps {
 }
 
 /**
- * A fetch loop for rules of one stream that stand close together: fetch from the smallest position, decode once, evaluate all rules in one statement, and write the
- * alerts of each partition with the positions behind them in one transaction. What one rule has read already opens no alert of it again.
+ * A fetch loop for rules of one stream that stand close together: fetch from the smallest position, decode once,
+ * evaluate all rules in one statement, and write the alerts of each partition with the positions behind them in one
+ * transaction. What one rule has read already opens no alert of it again.
  */
 export class RuleLane {
   readonly tracks: Set<RuleTrack>;
@@ -69,7 +70,10 @@ export class RuleLane {
     return front;
   }
 
-  /** One round. Returns how many records it has read. Throws what Kafka or DuckDB say, and the transaction's error: begin again from what is stored then. */
+  /**
+   * One round. Returns how many records it has read. Throws what Kafka or DuckDB say, and the transaction's error:
+   * begin again from what is stored then.
+   */
   async step(): Promise<number> {
     const { log, topic, writers, signal, nowMs } = this.#deps;
     const wanted = this.#wanted();

@@ -30,12 +30,16 @@ export interface PartitionWriterOptions {
   readonly topics: RuleTopics;
 }
 
-/** A position alone, without alerts, is written so often at most: what lies behind it is read again after a crash, and opens the same alerts. */
+/**
+ * A position alone, without alerts, is written so often at most: what lies behind it is read again after a crash, and
+ * opens the same alerts.
+ */
 const POSITION_EVERY_MS = 5_000;
 
 /**
- * Writes what the rules of a stream find in one partition: alerts, and how far the rules have read, in one transaction. Its transactional id is the partition's, so of
- * several processes that believe they own the partition the last one to open it is the only one that can write.
+ * Writes what the rules of a stream find in one partition: alerts, and how far the rules have read, in one transaction.
+ * Its transactional id is the partition's, so of several processes that believe they own the partition the last one to
+ * open it is the only one that can write.
  */
 export class PartitionWriter {
   readonly #options: PartitionWriterOptions;
@@ -69,8 +73,8 @@ export class PartitionWriter {
   }
 
   /**
-   * Resolves when the alerts that rules have opened below `moved`, their next offsets, are committed. Without alerts it only notes the offsets, unless they
-   * were last written some seconds ago. Throws as `TransactionalProducer.commit`.
+   * Resolves when the alerts that rules have opened below `moved`, their next offsets, are committed. Without alerts it
+   * only notes the offsets, unless they were last written some seconds ago. Throws as `TransactionalProducer.commit`.
    */
   write(opened: readonly OpenedAlert[], moved: ReadonlyMap<string, Position>, nowMs: number): Promise<void> {
     return this.#serially(async () => {

@@ -17,8 +17,8 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set(["connection", "keep-alive", "tr
 const LOG_WORK: ReadonlySet<string> = new Set(["/proof/:view", "/history/:table", "/replay/:table"]);
 
 /**
- * Lets the helper answer what is too large for this process: proofs, and whatever a route refuses with TOO_LARGE. The helper has larger budgets; what
- * is beyond those it refuses itself. Other errors go to `answerError`.
+ * Lets the helper answer what is too large for this process: proofs, and whatever a route refuses with TOO_LARGE. The
+ * helper has larger budgets; what is beyond those it refuses itself. Other errors go to `answerError`.
  */
 export function forwarding(app: FastifyInstance, helper: Helper, { answerError, observe }: ForwardingOptions): void {
   const forward = async (request: FastifyRequest, reply: FastifyReply, waits: boolean) => {

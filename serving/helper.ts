@@ -24,7 +24,10 @@ export interface ForwardedRequest {
   readonly waits: boolean;
 }
 
-/** A question without its range, and how much time that has: dashboards ask the same over the last hours again and again. */
+/**
+ * A question without its range, and how much time that has: dashboards ask the same over the last hours again and
+ * again.
+ */
 export interface AskedRange {
   readonly name: string;
   readonly spanMs: number;
@@ -51,9 +54,9 @@ const GONE: ReadonlySet<string | undefined> = new Set(["ECONNREFUSED", "ECONNRES
 const Started = z.strictObject({ port: z.number() });
 
 /**
- * A second server process, which answers what is too large for the event loop of the first: it has a loop and a heap of its own, so that neither
- * long computations nor collecting their garbage delay a short request. It is started when it is first needed, again when it has ended, and ended
- * when it is idle.
+ * A second server process, which answers what is too large for the event loop of the first: it has a loop and a heap of
+ * its own, so that neither long computations nor collecting their garbage delay a short request. It is started when it
+ * is first needed, again when it has ended, and ended when it is idle.
  */
 export class Helper {
   readonly #options: HelperOptions;
@@ -90,8 +93,8 @@ export class Helper {
   }
 
   /**
-   * The helper's response, as it begins; the rest of it is read from it. Refuses with 429 when too many wait, with 503 when the helper cannot be
-   * started or ends.
+   * The helper's response, as it begins; the rest of it is read from it. Refuses with 429 when too many wait, with 503
+   * when the helper cannot be started or ends.
    */
   async answer(request: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
     const ask = () => this.#ask(request, signal);

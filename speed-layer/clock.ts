@@ -1,6 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 
-/** Time as a lane knows it, in milliseconds from any beginning. It decides when something is tried again, and never what is counted. */
+/**
+ * Time as a lane knows it, in milliseconds from any beginning. It decides when something is tried again, and never what
+ * is counted.
+ */
 export interface Clock {
   nowMs(): number;
   wait(durationMs: number): Promise<void>;

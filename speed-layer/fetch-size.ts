@@ -5,8 +5,9 @@ export interface FetchSize {
 }
 
 /**
- * How many bytes to fetch next: `batchBytes`, or up to twice as many if the last fetch was full and had fewer than `batchRecords` records. A batch costs
- * something beside its records, whatever their size, and undeclared fields leave little of them.
+ * How many bytes to fetch next: `batchBytes`, or up to twice as many if the last fetch was full and had fewer than
+ * `batchRecords` records. A batch costs something beside its records, whatever their size, and undeclared fields leave
+ * little of them.
  */
 export function fetchBytes(
   { bytes, records }: FetchSize,

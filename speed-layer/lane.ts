@@ -21,13 +21,16 @@ const CHECK_EVERY_MS = 1_000;
 /** How a process paces itself. */
 export interface Pacing {
   /**
-   * A micro-batch is at most this many bytes, or twice as many if its records are wide, and one more is fetched while it is worked on: the bound of this
-   * process's memory.
+   * A micro-batch is at most this many bytes, or twice as many if its records are wide, and one more is fetched while
+   * it is worked on: the bound of this process's memory.
    */
   readonly batchBytes: number;
   /** With fewer records than this in a full batch they are wide. */
   readonly batchRecords: number;
-  /** A batch of this many records means that the log is ahead of us: nothing is gained by waiting for more, and the next one is fetched at once. */
+  /**
+   * A batch of this many records means that the log is ahead of us: nothing is gained by waiting for more, and the next
+   * one is fetched at once.
+   */
   readonly fullBatchRecords: number;
   /** A view this many offsets behind the front gets a lane of its own. */
   readonly farBehindOffsets: bigint;
@@ -75,16 +78,18 @@ interface Fetched {
 }
 
 /**
- * A fetch loop over one topic for views that stand close together: fetch from the smallest position, decode once, apply to each view
- * what lies after its own position. Views that are far behind have a lane of their own, so that they never hold back live ones.
+ * A fetch loop over one topic for views that stand close together: fetch from the smallest position, decode once, apply
+ * to each view what lies after its own position. Views that are far behind have a lane of their own, so that they never
+ * hold back live ones.
  */
 export class Lane {
   readonly #deps: LaneDeps;
   readonly #decoder: Decoder;
   readonly tracks: Set<ViewTrack>;
   /**
-   * Where the decoder's memory of ids ends, per partition: the only position it may decode from without a new warm-up. Removed before the memory
-   * changes and set when the change is complete, so that a failure in between leads to a warm-up.
+   * Where the decoder's memory of ids ends, per partition: the only position it may decode from without a new warm-up.
+   * Removed before the memory changes and set when the change is complete, so that a failure in between leads to a
+   * warm-up.
    */
   readonly #decoded = new Map<number, Position>();
   /** Views that were stopped, until they are live beside the others or have a lane of their own. */
@@ -110,7 +115,10 @@ export class Lane {
     return new Lane(deps, await Decoder.open(deps.duck, deps.stream, deps.dedup.schemas), tracks);
   }
 
-  /** How many batches Redis has taken, or refused by name. A lane that fails again and again gets none through between two failures. */
+  /**
+   * How many batches Redis has taken, or refused by name. A lane that fails again and again gets none through between
+   * two failures.
+   */
   get confirmed(): number {
     return this.#confirmed;
   }
@@ -150,8 +158,8 @@ export class Lane {
   }
 
   /**
-   * One round: attach what is detached, fetch, decode, apply. Returns how many records it took. 0: Redis has answered for everything that was
-   * sent before.
+   * One round: attach what is detached, fetch, decode, apply. Returns how many records it took. 0: Redis has answered
+   * for everything that was sent before.
    */
   async step(assigned: readonly number[]): Promise<number> {
     const partitions = await this.#attach(await this.#readable(assigned));
@@ -207,8 +215,8 @@ export class Lane {
   }
 
   /**
-   * Sends what the batch adds to each view as soon as it is known. One batch at a time is on its way to Redis; meanwhile the next one is worked on.
-   * Answers how long it waited for the one before, in milliseconds.
+   * Sends what the batch adds to each view as soon as it is known. One batch at a time is on its way to Redis;
+   * meanwhile the next one is worked on. Answers how long it waited for the one before, in milliseconds.
    */
   async #apply(fetched: readonly FetchedPartition[], size: BatchSize): Promise<number> {
     const { statements } = this.#decoder;
@@ -250,8 +258,8 @@ export class Lane {
   }
 
   /**
-   * Notes that these partitions have nothing new, once Redis has answered for what was sent: their last records may be on their way. The batch of
-   * other partitions is worked on at the same time.
+   * Notes that these partitions have nothing new, once Redis has answered for what was sent: their last records may be
+   * on their way. The batch of other partitions is worked on at the same time.
    */
   #touchWhenApplied(quiet: readonly FetchedPartition[]): Promise<unknown> {
     const touch = () => Promise.all([...this.tracks].map((track) => track.touch(quiet)));
@@ -298,8 +306,9 @@ export class Lane {
   }
 
   /**
-   * A view that was stopped, or waits for room, looks at the log again from where it stopped. If that is behind the others it does so in a lane of its own: it may well
-   * stop again at the same record, and the others would be read again each time.
+   * A view that was stopped, or waits for room, looks at the log again from where it stopped. If that is behind the
+   * others it does so in a lane of its own: it may well stop again at the same record, and the others would be read
+   * again each time.
    */
   async #separate(): Promise<void> {
     const others = this.#live().filter((track) => !this.#returning.has(track));
@@ -379,7 +388,8 @@ export class Lane {
     this.#checkedAtMs = nowMs;
     const live = this.#live();
     for (const track of live) await track.check();
-    // A chain is seldom lost alone: those that were still there when they were looked at are looked at again, so that all go on together.
+    // A chain is seldom lost alone: those that were still there when they were looked at are looked at again, so that
+    // all go on together.
     if (this.#live().length < live.length) for (const track of this.#live()) await track.check();
   }
 

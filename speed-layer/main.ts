@@ -63,7 +63,10 @@ export interface SpeedLayer {
   close(): Promise<void>;
 }
 
-/** A first version is made by the batch layer when the archive is longer than this: the log would be read by way of Redis otherwise. */
+/**
+ * A first version is made by the batch layer when the archive is longer than this: the log would be read by way of
+ * Redis otherwise.
+ */
 const LONG_ARCHIVE_OFFSETS = 50_000n;
 const RETIRED_EVERY_MS = 5_000;
 /** How often to see whether Redis may evict keys by now. */

@@ -10,7 +10,9 @@ export interface PartitionWatchDeps {
   readonly generations: () => string[];
 }
 
-/** Counts the failures of partitions that cannot be read while the others of their lane can: their lane does not fail. */
+/**
+ * Counts the failures of partitions that cannot be read while the others of their lane can: their lane does not fail.
+ */
 export class PartitionWatch implements FetchWatch {
   readonly #deps: PartitionWatchDeps;
   readonly #failing = new Map<number, Failing>();
@@ -23,7 +25,8 @@ export class PartitionWatch implements FetchWatch {
     const { failures, lane, generations } = this.#deps;
     const failing: Failing = { kind: "lane", name: `${lane} (partition ${partition})`, views: generations() };
     this.#failing.set(partition, failing);
-    // An error with a code was looked into already: it is a problem at once. Only a leader may be missing for a moment, while another one is elected.
+    // An error with a code was looked into already: it is a problem at once. Only a leader may be missing for a moment,
+    // while another one is elected.
     if (isTidelineError(error) && error.code !== "LOG_UNREADABLE") failures.stopped(failing, error);
     else failures.failed(failing, error);
   }

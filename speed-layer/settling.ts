@@ -12,13 +12,15 @@ export interface LiveCells {
   readonly left: number;
 }
 
-/** While a view catches up, this much of `maxCells` may be expected at the log's end before the batch layer is asked. */
+/**
+ * While a view catches up, this much of `maxCells` may be expected at the log's end before the batch layer is asked.
+ */
 const EXPECTED_AT_MOST = 0.9;
 
 /**
- * Whether the batch layer should publish the view now, to make room in Redis. Below half of `maxCells` it need not. Above, a view that is at the log's
- * end is published at once. A view that catches up is published when the rest of the log would not fit, if it adds cells as the last batch
- * did: a refresh beside it takes time from it.
+ * Whether the batch layer should publish the view now, to make room in Redis. Below half of `maxCells` it need not.
+ * Above, a view that is at the log's end is published at once. A view that catches up is published when the rest of the
+ * log would not fit, if it adds cells as the last batch did: a refresh beside it takes time from it.
  */
 export function needsSettlement({ cells, maxCells, added, taken, left }: LiveCells): boolean {
   if (cells <= maxCells / 2) return false;

@@ -169,7 +169,10 @@ export class StreamConsumer {
     this.#start(own);
   }
 
-  /** Runs a lane until it has no views or the process stops. Trouble with a server is a delay: everything is looked up again. */
+  /**
+   * Runs a lane until it has no views or the process stops. Trouble with a server is a delay: everything is looked up
+   * again.
+   */
   async #run(running: RunningLane): Promise<void> {
     const { lane, watch, partitions, log, duck } = running;
     let failures = 0;
@@ -200,7 +203,10 @@ export class StreamConsumer {
     await log.close();
   }
 
-  /** Moves views between lanes: out of the main lane when far behind it, back when the main lane need not read anything again for them. */
+  /**
+   * Moves views between lanes: out of the main lane when far behind it, back when the main lane need not read anything
+   * again for them.
+   */
   async #regroup(lane: Lane): Promise<void> {
     const main = this.#main;
     if (main === null) return;

@@ -30,8 +30,9 @@ import { needsSettlement } from "./settling.ts";
  *
  * Settling: the batch layer is asked to publish, which makes room; a view for which that takes too long is stopped.
  *
- * A live view whose pointer moved (a version was published) is attached again before the next fetch, when Redis has answered for everything that
- * was sent. Until then it stays live: a batch that is decoded already is applied, by equality of positions, and need not be read a second time.
+ * A live view whose pointer moved (a version was published) is attached again before the next fetch, when Redis has
+ * answered for everything that was sent. Until then it stays live: a batch that is decoded already is applied, by
+ * equality of positions, and need not be read a second time.
  */
 type Phase =
   | { readonly kind: "detached" }
@@ -40,17 +41,27 @@ type Phase =
   | { readonly kind: "live" }
   | { readonly kind: "stopped"; readonly error: TidelineError; readonly untilMs: number };
 
-/** An open segment that costs a reader more than this is sealed: as many plain cells, which Redis reads in about 5 ms. */
+/**
+ * An open segment that costs a reader more than this is sealed: as many plain cells, which Redis reads in about 5 ms.
+ */
 const SEAL_AT_WORK = 5_000;
-/** A view that the batch layer builds looks again after this long, and reads the log itself when it has waited for the whole patience. */
+/**
+ * A view that the batch layer builds looks again after this long, and reads the log itself when it has waited for the
+ * whole patience.
+ */
 const BUILDING_FOR_MS = 1_000;
 const BUILDING_PATIENCE_MS = 120_000;
-/** A view whose live cells reached the limit tries again after this long, and is stopped when nothing was published for the whole patience. */
+/**
+ * A view whose live cells reached the limit tries again after this long, and is stopped when nothing was published for
+ * the whole patience.
+ */
 const SETTLING_FOR_MS = 2_000;
 const SETTLING_PATIENCE_MS = 180_000;
 /** How often the batch layer is asked to publish a view at most. */
 const ASK_EVERY_MS = 5_000;
-/** Readers with the version before have their answers by this time after a version was published: its segments may go. */
+/**
+ * Readers with the version before have their answers by this time after a version was published: its segments may go.
+ */
 const GRACE_MS = 15_000;
 /** A stopped view looks again after this long: whoever mended the log need not restart anything. */
 const STOPPED_FOR_MS = 30_000;
@@ -60,7 +71,9 @@ export interface TrackDeps {
   readonly chain: Chain;
   /** The newest manifest, begun if there is none. */
   readonly newestManifest: () => Promise<Manifest>;
-  /** Whether a first version is better made from the archive, which holds much of the log that the view has not seen. */
+  /**
+   * Whether a first version is better made from the archive, which holds much of the log that the view has not seen.
+   */
   readonly longArchive: (manifest: Manifest) => Promise<boolean>;
   /** Where the archive of the view's stream ends, for a topic of this id. */
   readonly archiveTails: (topicId: string) => Promise<ReadonlyMap<number, ArchiveTail>>;
@@ -91,7 +104,10 @@ export interface DecodedBatch {
   readonly ledger: (events: string) => Promise<ReadonlyMap<number, BatchLedger>>;
 }
 
-/** When a batch was prepared, how many offsets of the view's it has, and how many of the log were behind it when it was fetched. */
+/**
+ * When a batch was prepared, how many offsets of the view's it has, and how many of the log were behind it when it was
+ * fetched.
+ */
 interface Extent {
   readonly nowMs: number;
   readonly taken: number;
@@ -158,8 +174,8 @@ export class ViewTrack {
   }
 
   /**
-   * Steps 1 and 2 of the protocol: newest manifest and chain; reseed when they do not tile; positions; is it still our log?
-   * A view for which the answer is no is stopped.
+   * Steps 1 and 2 of the protocol: newest manifest and chain; reseed when they do not tile; positions; is it still our
+   * log? A view for which the answer is no is stopped.
    */
   async attach(source: AttachSource, nowMs: number): Promise<void> {
     try {
@@ -193,8 +209,9 @@ export class ViewTrack {
   }
 
   /**
-   * Whether the batch layer has to publish before this view can read the log: where the log below an accepted continuation is not what was
-   * archived; and for a first version, though not for ever, because the batch layer may not be running.
+   * Whether the batch layer has to publish before this view can read the log: where the log below an accepted
+   * continuation is not what was archived; and for a first version, though not for ever, because the batch layer may
+   * not be running.
    */
   async #leavesToBatch(tails: ReadonlyMap<number, ArchiveTail>, nowMs: number): Promise<boolean> {
     const manifest = await this.#deps.newestManifest();
@@ -234,12 +251,13 @@ export class ViewTrack {
   }
 
   /**
-   * Step 4, first half: the states of a decoded batch. Answers how to apply them, or null when there is nothing to apply. Positions move on at
-   * once, so that the next batch can be worked on while Redis takes this one; should Redis refuse, its answer puts them right, and what
-   * was prepared meanwhile is refused as well, because it begins where nothing ended.
+   * Step 4, first half: the states of a decoded batch. Answers how to apply them, or null when there is nothing to
+   * apply. Positions move on at once, so that the next batch can be worked on while Redis takes this one; should Redis
+   * refuse, its answer puts them right, and what was prepared meanwhile is refused as well, because it begins where
+   * nothing ended.
    *
-   * Such an answer may come at any moment, so everything here goes by the positions at its beginning: what is applied from a position must
-   * hold every record from there on.
+   * Such an answer may come at any moment, so everything here goes by the positions at its beginning: what is applied
+   * from a position must hold every record from there on.
    */
   async prepare(batch: DecodedBatch, nowMs: number): Promise<(() => Promise<void>) | null> {
     const positions = new Map(this.#positions);
@@ -271,8 +289,8 @@ export class ViewTrack {
   }
 
   /**
-   * Whether a batch continues what was applied. Records that replace lost ones have a later leader epoch, so it is enough to compare the log
-   * when the epoch has changed. Throws LOG_TRUNCATED.
+   * Whether a batch continues what was applied. Records that replace lost ones have a later leader epoch, so it is
+   * enough to compare the log when the epoch has changed. Throws LOG_TRUNCATED.
    */
   async #requireSameLog(mine: readonly FetchedPartition[], positions: Cut): Promise<void> {
     const compared = this.#compared;
@@ -318,8 +336,8 @@ export class ViewTrack {
   }
 
   /**
-   * Step 4, second half. A small batch is one atomic apply per partition; one with more cells than a script may touch goes in parts, all its
-   * partitions together. A reply that says the batch is malformed stops this view and no other.
+   * Step 4, second half. A small batch is one atomic apply per partition; one with more cells than a script may touch
+   * goes in parts, all its partitions together. A reply that says the batch is malformed stops this view and no other.
    */
   async #apply(applications: readonly Application[], { nowMs, taken, left }: Extent): Promise<void> {
     const { chain, definition, metrics } = this.#deps;
@@ -388,7 +406,8 @@ export class ViewTrack {
         if (this.#phase.kind === "stopped") return;
         for (const { partition } of answered) this.#refused.add(partition);
         this.#settlingSinceMs ??= nowMs;
-        // No room is enough for a batch that is too large by itself. The next refresh reads it from the archive, and puts the cut behind it.
+        // No room is enough for a batch that is too large by itself. The next refresh reads it from the archive, and
+        // puts the cut behind it.
         if (reply.cells === 0 || nowMs - this.#settlingSinceMs >= SETTLING_PATIENCE_MS)
           this.stop(refusal(this.name, reply), nowMs);
         else this.#phase = { kind: "settling", untilMs: nowMs + SETTLING_FOR_MS };
@@ -405,15 +424,19 @@ export class ViewTrack {
     await this.#deps.askToSettle();
   }
 
-  /** What was published need not wait for the next version to leave Redis when there is no room: readers of the version before are done. */
+  /**
+   * What was published need not wait for the next version to leave Redis when there is no room: readers of the version
+   * before are done.
+   */
   async #makeRoom(nowMs: number): Promise<void> {
     const { cut, createdAtMs } = await this.#deps.newestManifest();
     if (nowMs - createdAtMs > GRACE_MS) await this.#deps.chain.trim(cutFromJson(cut));
   }
 
   /**
-   * A chain that tiles from the newest manifest's cut; a fresh one at that cut where there is none. The marks of both are compared with the log
-   * first: a chain of a log that is gone stays where it is, so that every attach finds the same difference.
+   * A chain that tiles from the newest manifest's cut; a fresh one at that cut where there is none. The marks of both
+   * are compared with the log first: a chain of a log that is gone stays where it is, so that every attach finds the
+   * same difference.
    */
   async #healthyChain(
     compared: ComparedLog,
@@ -423,7 +446,8 @@ export class ViewTrack {
     const { chain: redis, metrics, logger } = this.#deps;
     for (let named: number | null = null; ; ) {
       const manifest = await this.#deps.newestManifest();
-      // A version that Redis named before the directory was looked at, and that is not there: the directory was restored from a backup.
+      // A version that Redis named before the directory was looked at, and that is not there: the directory was
+      // restored from a backup.
       const missing = named !== null && named > manifest.version ? named : null;
       named = await redis.pointer();
       const cut = cutFromJson(manifest.cut);

@@ -11,8 +11,9 @@ interface StoppedView {
 }
 
 /**
- * Tells which views of a stream are stopped, whichever lane reads for them. A view that attaches again may be stopped by the next batch: it is told
- * to go on when it is live and Redis has taken a batch since, or when nothing was left to do.
+ * Tells which views of a stream are stopped, whichever lane reads for them. A view that attaches again may be stopped
+ * by the next batch: it is told to go on when it is live and Redis has taken a batch since, or when nothing was left to
+ * do.
  */
 export class ViewWatch {
   readonly #failures: FailureCounter;

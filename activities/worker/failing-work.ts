@@ -27,8 +27,9 @@ const MOST_RUNS = 200;
 const MOST_SCHEDULES = 100;
 
 /**
- * What fails again and again in Temporal: schedules whose last three runs failed or timed out, and runs whose workflow task or activity has
- * failed three times. Costs two questions while all is well, and one for each run that has been under way for some seconds.
+ * What fails again and again in Temporal: schedules whose last three runs failed or timed out, and runs whose workflow
+ * task or activity has failed three times. Costs two questions while all is well, and one for each run that has been
+ * under way for some seconds.
  */
 export async function failingWork(client: Client, place: WorkPlace, nowMs = Date.now()): Promise<Failure[]> {
   const [runs, schedules, settlements] = await Promise.all([
@@ -84,7 +85,9 @@ async function failingRun(
   };
 }
 
-/** Why the workflow task of a run fails: what the newest event about it says. Later attempts at one task leave no event. */
+/**
+ * Why the workflow task of a run fails: what the newest event about it says. Later attempts at one task leave no event.
+ */
 async function taskReason(client: Client, workflowId: string, runId: string, name: string): Promise<Reason> {
   const { history } = await client.workflowService.getWorkflowExecutionHistoryReverse({
     namespace: client.options.namespace,
@@ -101,7 +104,9 @@ async function taskReason(client: Client, workflowId: string, runId: string, nam
   };
 }
 
-/** Schedules by the runs that failed: asked for again without the schedules that are known, until there is none left. */
+/**
+ * Schedules by the runs that failed: asked for again without the schedules that are known, until there is none left.
+ */
 async function failingSchedules(client: Client, place: WorkPlace, nowMs: number): Promise<Failure[]> {
   const known = new Set<string>();
   const failed = `TaskQueue = '${place.taskQueue}' AND WorkflowType = 'scheduledRun' AND ExecutionStatus IN ('Failed', 'TimedOut') AND CloseTime > '${isoOf(nowMs - LOOK_BACK_MS)}'`;

@@ -35,8 +35,8 @@ export interface Reconciled {
 }
 
 /**
- * A run of an interval that was missed while Temporal was down is not caught up: the next one does its work too. 10 seconds is the
- * least that Temporal takes.
+ * A run of an interval that was missed while Temporal was down is not caught up: the next one does its work too. 10
+ * seconds is the least that Temporal takes.
  */
 const EVERY_SO_OFTEN = { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: "10 seconds" } as const;
 

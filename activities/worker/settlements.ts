@@ -51,15 +51,18 @@ interface Known {
   running: boolean;
   /** Where the log ended when the last settlement began that went well. */
   settledEnd: Cut | null;
-  /** The last settlement failed, or a changed definition is being adopted: there is something to do although the log has not grown. */
+  /**
+   * The last settlement failed, or a changed definition is being adopted: there is something to do although the log has
+   * not grown.
+   */
   again: boolean;
 }
 
 /**
- * Starts settlements when there is something to settle: of every stream once at the beginning, then when its log has gone on beyond a view's newest
- * version for `everyMs`, or by very many records; and of a view when the speed layer asks, because its live cells grow towards the limit. A quiet
- * stream costs a question to Kafka. A paused schedule `settle-<stream>` stops all but the requests. Several workers do this side by side: a run
- * under way is joined.
+ * Starts settlements when there is something to settle: of every stream once at the beginning, then when its log has
+ * gone on beyond a view's newest version for `everyMs`, or by very many records; and of a view when the speed layer
+ * asks, because its live cells grow towards the limit. A quiet stream costs a question to Kafka. A paused schedule
+ * `settle-<stream>` stops all but the requests. Several workers do this side by side: a run under way is joined.
  */
 export class Settlements {
   readonly #options: SettlementsOptions;
@@ -159,7 +162,10 @@ export class Settlements {
       });
   }
 
-  /** Whether a log that ends at `end` has gone so far beyond some view's newest version, or has done so for so long, that it is settled. */
+  /**
+   * Whether a log that ends at `end` has gone so far beyond some view's newest version, or has done so for so long,
+   * that it is settled.
+   */
   async #isTime(stream: Stream, end: Cut, sinceMs: number): Promise<boolean> {
     const { generations, definitions, manifests, everyMs } = this.#options;
     const reading = await generations.reading(stream.name, definitions);

@@ -94,7 +94,10 @@ async function archiveEnd(
   return last === undefined ? archive.begin(topic, topicId, partition, start) : position(last.to);
 }
 
-/** Higher levels take longer and, of records, make the file hardly smaller; nobody looks for single values, which is what bloom filters are for. */
+/**
+ * Higher levels take longer and, of records, make the file hardly smaller; nobody looks for single values, which is
+ * what bloom filters are for.
+ */
 const PARQUET =
   "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, WRITE_BLOOM_FILTER false, ROW_GROUP_SIZE 100000)";
 
@@ -139,7 +142,8 @@ class ChunkWriter {
     const { signal } = this.#watch;
     const source = log.read(topic, partition, next, position(chunk.to), fetchBytes, signal);
     for await (const { fetched, prepared } of oneAhead(prepare(decoder, source))) {
-      // Records that replace lost ones have a later leader epoch: then, what was read before may not be in the log any more.
+      // Records that replace lost ones have a later leader epoch: then, what was read before may not be in the log any
+      // more.
       if (mark !== null && fetched.leaderEpoch > mark.leaderEpoch)
         await this.#requireRead(partition, { position: next, mark });
       if (prepared !== null) await this.#keep(decoder, fetched, prepared);

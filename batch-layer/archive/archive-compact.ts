@@ -10,7 +10,8 @@ import { eventTimesOf } from "./event-times.ts";
 import { type ArchiveMerge, MERGE_LIMITS, type MergeLimits, planMerges } from "./merge-plan.ts";
 
 /**
- * Compaction of the archive: runs of small files become one larger file with one entry. Each step may be repeated, run twice at once, or be the last:
+ * Compaction of the archive: runs of small files become one larger file with one entry. Each step may be repeated, run
+ * twice at once, or be the last:
  *
  *   planCompaction   which runs                     merge-plan.ts
  *   mergeEntries     the file, checked              under a name of its own
@@ -43,8 +44,8 @@ export async function planCompaction(
 export type Merged = Pick<ArchiveEntry, "records" | "sizeBytes"> & { readonly entries: number };
 
 /**
- * Merges the entries of one span. The sources are checked against their checksums, and the result against the sources, because
- * these are deleted in the end. Throws ARCHIVE_DAMAGED.
+ * Merges the entries of one span. The sources are checked against their checksums, and the result against the sources,
+ * because these are deleted in the end. Throws ARCHIVE_DAMAGED.
  */
 export async function mergeEntries(
   stores: BatchStores,
@@ -108,7 +109,8 @@ async function writeMerged(
   const prefix = `merged-${[from, to].map((offset) => offset.padStart(19, "0")).join("-")}`;
   const file = await data.attempt(archive.fileFolder(topic, partition), prefix, "parquet");
   const list = sources.map((name) => quoteText(data.path(name))).join(", ");
-  // An older file may lack a column that came later: it is null there. Rows stay in the files' order, which is that of the log.
+  // An older file may lack a column that came later: it is null there. Rows stay in the files' order, which is that of
+  // the log.
   const source = `read_parquet([${list}], union_by_name = true)`;
   try {
     await duck.run(

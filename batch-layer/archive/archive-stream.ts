@@ -14,9 +14,9 @@ export interface ArchivePlan {
 }
 
 /**
- * What is left to archive up to `target`, or up to the end of committed data of the partitions that can be read when that is null.
- * Throws TOPIC_RECREATED, LOG_LOST, TOPIC_MISSING, LOG_TRUNCATED when the log does not continue what is archived, and LOG_UNREADABLE when a partition
- * that has to be read for `target` has no leader.
+ * What is left to archive up to `target`, or up to the end of committed data of the partitions that can be read when
+ * that is null. Throws TOPIC_RECREATED, LOG_LOST, TOPIC_MISSING, LOG_TRUNCATED when the log does not continue what is
+ * archived, and LOG_UNREADABLE when a partition that has to be read for `target` has no leader.
  */
 export async function planStream(
   stores: BatchStores,

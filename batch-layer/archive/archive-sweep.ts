@@ -4,11 +4,13 @@ import { position } from "../../core/log/position.ts";
 import type { BatchStores, StreamTarget } from "../stores.ts";
 
 /**
- * Deletes entries that a merged one has replaced for so long that nobody reads them any more, then files that no entry names and none ever
- * will: those entries' files, and those of attempts that were killed, or that lost a race. Answers how many files it deleted.
+ * Deletes entries that a merged one has replaced for so long that nobody reads them any more, then files that no entry
+ * names and none ever will: those entries' files, and those of attempts that were killed, or that lost a race. Answers
+ * how many files it deleted.
  *
- * A file that no entry names stays while it may still be published to be read: an archiver's when it begins at the archive's end or
- * beyond, a compactor's until a merged entry that has been there for the time of grace contains its span.
+ * A file that no entry names stays while it may still be published to be read: an archiver's when it begins at the
+ * archive's end or beyond, a compactor's until a merged entry that has been there for the time of grace contains its
+ * span.
  */
 export async function sweepArchive(
   { archive, data }: BatchStores,

@@ -25,10 +25,9 @@ export interface ArchivedEvents {
 }
 
 /**
- * The archived events of `[from, to)`, of the entries that `wanted` is true for. Entries may straddle a border, so rows are
- * taken by offset.
- * What another revision of the contract archived is decoded anew from its original bytes. Throws ARCHIVE_DAMAGED when the archive does not
- * hold the span as its entries say.
+ * The archived events of `[from, to)`, of the entries that `wanted` is true for. Entries may straddle a border, so rows
+ * are taken by offset. What another revision of the contract archived is decoded anew from its original bytes. Throws
+ * ARCHIVE_DAMAGED when the archive does not hold the span as its entries say.
  */
 export async function archivedEvents(
   stores: BatchStores,
@@ -55,7 +54,10 @@ export async function archivedEvents(
   return { relation: `(${selects.join(" UNION ALL ")})`, counts: all };
 }
 
-/** A span that is held in memory has at most so many records: some hundred megabytes. A larger one is read from its files by each view. */
+/**
+ * A span that is held in memory has at most so many records: some hundred megabytes. A larger one is read from its
+ * files by each view.
+ */
 export const HELD_RECORDS = 500_000;
 
 /** How many positions a span has. */
@@ -70,8 +72,9 @@ export interface SharedEvents {
 }
 
 /**
- * Reads `[from, to)` once for all views of a stream and contract. A span of more than `heldRecords` is not held: then each view reads the files
- * of its own part. So it does when the span cannot be read whole, because a damaged file is a matter of the views that need it. Throws nothing.
+ * Reads `[from, to)` once for all views of a stream and contract. A span of more than `heldRecords` is not held: then
+ * each view reads the files of its own part. So it does when the span cannot be read whole, because a damaged file is a
+ * matter of the views that need it. Throws nothing.
  */
 export async function sharedEvents(
   stores: BatchStores,

@@ -13,7 +13,10 @@ export interface OriginalTexts {
   }[];
 }
 
-/** Times, keys, values and headers of records. Needs no database: it may be done while the records before are still worked on. */
+/**
+ * Times, keys, values and headers of records. Needs no database: it may be done while the records before are still
+ * worked on.
+ */
 export function originalTexts(records: Records): OriginalTexts {
   const times = { text: Buffer.from(records.timestampsMs.join(SEPARATOR)), read: (part: string) => `${part}::BIGINT` };
   return {
@@ -26,7 +29,9 @@ export function originalTexts(records: Records): OriginalTexts {
   };
 }
 
-/** Puts them into the temporary table `originals`: (_timestamp, _key, _value, _headers), in the order of the records. */
+/**
+ * Puts them into the temporary table `originals`: (_timestamp, _key, _value, _headers), in the order of the records.
+ */
 export async function createOriginals(duck: Duck, { columns }: OriginalTexts): Promise<void> {
   const given = columns.flatMap(({ name, text }) => (text === null ? [] : [{ name, text }]));
   const parts = given.map(
@@ -43,7 +48,10 @@ const SEPARATOR_BYTE = 0x1e;
 const SEPARATOR = String.fromCharCode(SEPARATOR_BYTE);
 const NULL = "-";
 
-/** Bytes that are all text cross as they are, which is seven times as quick as the hexadecimal digits that any others cross as. */
+/**
+ * Bytes that are all text cross as they are, which is seven times as quick as the hexadecimal digits that any others
+ * cross as.
+ */
 function bytesColumn(records: Records, part: "key" | "value") {
   const joined = records.joined(part, SEPARATOR_BYTE);
   if (joined !== null && isUtf8(joined)) return { text: joined, read: (text: string) => `encode(${text})` };
@@ -52,7 +60,10 @@ function bytesColumn(records: Records, part: "key" | "value") {
   return { text: Buffer.from(digits), read: (text: string) => `unhex(nullif(${text}, '${NULL}'))` };
 }
 
-/** No bytes for a record without headers: null is what files of earlier releases have, of whose records they are not known. */
+/**
+ * No bytes for a record without headers: null is what files of earlier releases have, of whose records they are not
+ * known.
+ */
 function headersColumn(records: Records) {
   const bytes = Array.from({ length: records.length }, (_, index) => records.headerBytes(index));
   if (bytes.every((one) => one === null)) return { text: null, read: () => "''::BLOB" };

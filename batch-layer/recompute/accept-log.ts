@@ -16,17 +16,22 @@ export interface LogDifference {
   readonly archivedTo: Position;
   readonly logEnd: Position;
   /**
-   * The first archived record that the log does not have; where the archive ends, when the log lost only what an earlier acceptance passed over.
-   * Null when it has all that can be compared.
+   * The first archived record that the log does not have; where the archive ends, when the log lost only what an
+   * earlier acceptance passed over. Null when it has all that can be compared.
    */
   readonly differsAt: Position | null;
-  /** Records of the log between `differsAt` and where the archive ends: they are not counted when the log is accepted. */
+  /**
+   * Records of the log between `differsAt` and where the archive ends: they are not counted when the log is accepted.
+   */
   readonly passedOver: number;
   /** The log's last record below where the archive ends; null when it has none. */
   readonly mark: Mark | null;
 }
 
-/** Compares the log of every archived partition with the archive. Throws TOPIC_MISSING, TOPIC_RECREATED, ARCHIVE_DAMAGED. */
+/**
+ * Compares the log of every archived partition with the archive. Throws TOPIC_MISSING, TOPIC_RECREATED,
+ * ARCHIVE_DAMAGED.
+ */
 export async function findDifferences(stores: BatchStores, topic: string): Promise<LogDifference[]> {
   const { log, archive } = stores;
   const { id } = await log.topic(topic);
@@ -81,8 +86,8 @@ async function lastMark({ log, topic, topicId, bounds }: ComparedLog, partition:
 const FETCH_BYTES = 4 * 1024 * 1024;
 
 /**
- * The first offset of `[lowest, to)` at which the log differs, by halving: where it differs, it does so from there on. `differsBelow` returns an
- * offset below a position at which it differs, or null when everything below is the same.
+ * The first offset of `[lowest, to)` at which the log differs, by halving: where it differs, it does so from there on.
+ * `differsBelow` returns an offset below a position at which it differs, or null when everything below is the same.
  */
 async function firstDifference(
   lowest: Position,
@@ -100,9 +105,10 @@ async function firstDifference(
 }
 
 /**
- * Takes the log as it is now for the continuation of the archive, from where that ends. What is archived stays counted; offsets of this log below
- * are not read. Drops the live state of the stream's views, so that they read on from their cuts; without a difference in the
- * archive, only that of views that hold what the log lost. May be repeated. Returns what differed.
+ * Takes the log as it is now for the continuation of the archive, from where that ends. What is archived stays counted;
+ * offsets of this log below are not read. Drops the live state of the stream's views, so that they read on from their
+ * cuts; without a difference in the archive, only that of views that hold what the log lost. May be repeated. Returns
+ * what differed.
  *
  * Throws LOG_TRUNCATED when a log ends below its archive: what it gets below could not be told from what it lost.
  */

@@ -22,7 +22,8 @@ export interface BackfillResult extends BackfillVerdict {
 
 /**
  * Compares the days with the newest version and publishes it with those that differ exchanged; nothing when none does,
- * unless `force`. The version has the cut and the ledger of the one before: other events of the same span are not its matter.
+ * unless `force`. The version has the cut and the ledger of the one before: other events of the same span are not its
+ * matter.
  */
 export async function finishBackfill(
   stores: BatchStores,
@@ -118,7 +119,10 @@ async function compare(
   };
 }
 
-/** The files of a version in which the buckets of `ranges` are those of `built`. A file without such buckets stays as it is. */
+/**
+ * The files of a version in which the buckets of `ranges` are those of `built`. A file without such buckets stays as it
+ * is.
+ */
 async function exchange(
   stores: BatchStores,
   { view, generation }: ViewTarget,

@@ -21,7 +21,10 @@ export interface BackfillPlan {
 /** Each day is an activity or more of one run. */
 const DAYS = 5_000;
 
-/** Divides whole buckets by day. `states` are the version's rows by the day, epoch milliseconds, that their bucket starts in. */
+/**
+ * Divides whole buckets by day. `states` are the version's rows by the day, epoch milliseconds, that their bucket
+ * starts in.
+ */
 export function planBackfill(
   interval: TimeRange,
   grainMs: number,

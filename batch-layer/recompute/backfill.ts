@@ -17,8 +17,8 @@ import { writeStates } from "../versions/state-file.ts";
 import { type BackfillPlan, planBackfill } from "./backfill-plan.ts";
 
 /**
- * A backfill: the states of the buckets of an interval of event time from the archive's events, in the place of what the
- * newest version holds for them.
+ * A backfill: the states of the buckets of an interval of event time from the archive's events, in the place of what
+ * the newest version holds for them.
  *
  *   beginBackfill   where its states end: the cut of the version that is newest when its first run begins
  *   surveyBackfill  the interval by day, without those for which there is nothing anywhere
@@ -26,8 +26,8 @@ import { type BackfillPlan, planBackfill } from "./backfill-plan.ts";
  *   finishBackfill  (backfill-finish.ts) what was refreshed meanwhile added, compared with the newest version, and published in its place
  *   clearBackfill   the files of the days
  *
- * Everything that a run needs of an earlier one lies below `views/<generation>/backfills/<interval>`: the states of a day up
- * to a cut are a function of the log, so they are right however long ago they were built.
+ * Everything that a run needs of an earlier one lies below `views/<generation>/backfills/<interval>`: the states of a
+ * day up to a cut are a function of the log, so they are right however long ago they were built.
  */
 
 /** The stores that planning reads: also without a log. */
@@ -42,7 +42,10 @@ export interface Backfill extends TimeRange {
 
 const PIN = "pin.json";
 
-/** What a backfill of `interval` builds on: what its first run did, or the newest version when there was none. Writes nothing. */
+/**
+ * What a backfill of `interval` builds on: what its first run did, or the newest version when there was none. Writes
+ * nothing.
+ */
 export async function foreseeBackfill(stores: Plannable, target: ViewTarget, interval: TimeRange): Promise<Backfill> {
   const { view, generation } = target;
   requireTimes(view);
@@ -148,7 +151,10 @@ export async function backfillDay(
   return { rows: file?.rows ?? 0 };
 }
 
-/** The states of a span's events whose time lies in `ranges`, in a file of the backfill's folder; null when there are none. */
+/**
+ * The states of a span's events whose time lies in `ranges`, in a file of the backfill's folder; null when there are
+ * none.
+ */
 export async function statesOf(
   stores: BatchStores,
   target: ViewTarget,

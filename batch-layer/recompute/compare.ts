@@ -13,8 +13,9 @@ import { newestOf, readNewest } from "../versions/newest.ts";
 type ComparedMeasure = Comparison["measures"][number];
 
 /**
- * Compares what is served with what is to be, at the cut of the served version. The next generation's state comes from its newest version
- * up to that cut, and from the archive for what is missing. Null while the next one has gone past that cut: ask again after a refresh.
+ * Compares what is served with what is to be, at the cut of the served version. The next generation's state comes from
+ * its newest version up to that cut, and from the archive for what is missing. Null while the next one has gone past
+ * that cut: ask again after a refresh.
  */
 export async function compareGenerations(
   stores: BatchStores,

@@ -14,14 +14,14 @@ export interface RebuildPart {
 }
 
 /**
- * How many records a part holds, about: each part beyond the first has to be merged with the others, and a large one is redone whole
- * when it fails.
+ * How many records a part holds, about: each part beyond the first has to be merged with the others, and a large one is
+ * redone whole when it fails.
  */
 const PART_RECORDS = 4_000_000;
 
 /**
- * Divides `[start, cut)` into parts along the borders of archive files. Every part takes the same share of each partition, in order, so that events of
- * about the same time, and with them the cells that they share, come together.
+ * Divides `[start, cut)` into parts along the borders of archive files. Every part takes the same share of each
+ * partition, in order, so that events of about the same time, and with them the cells that they share, come together.
  */
 export function planRebuild(
   entries: ReadonlyMap<number, readonly ArchiveEntry[]>,
@@ -49,7 +49,10 @@ export function planRebuild(
   })).filter(({ spans }) => spans.length > 0);
 }
 
-/** Where the parts of a partition begin and end: `count + 1` positions, each inner one after the file with which `wanted` records are reached. */
+/**
+ * Where the parts of a partition begin and end: `count + 1` positions, each inner one after the file with which
+ * `wanted` records are reached.
+ */
 function bordersOf(
   entries: readonly ArchiveEntry[],
   from: Position,

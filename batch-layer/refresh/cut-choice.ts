@@ -35,8 +35,8 @@ export function chooseCut({ cut, sealed, chain, stable, waited }: CutSituation):
 }
 
 /**
- * The next cut when the newest one, C, lies below an accepted continuation of the log: where the archive ends, because the log below the
- * continuation is not what was archived. Null when it does not.
+ * The next cut when the newest one, C, lies below an accepted continuation of the log: where the archive ends, because
+ * the log below the continuation is not what was archived. Null when it does not.
  */
 export function cutByArchive(cut: Cut, tails: ReadonlyMap<number, ArchiveTail>): Cut | null {
   if (!belowContinuation(cut, tails)) return null;

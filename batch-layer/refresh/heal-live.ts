@@ -23,9 +23,9 @@ export interface Healing {
 }
 
 /**
- * Called by a refresh whose span the speed layer counted otherwise than the archive. The third time in a row it drops the view's live state, which
- * the speed layer then reads again from the batch cut: all of it follows from the log. Not more often than once an hour; a difference that comes
- * back sooner is left to people.
+ * Called by a refresh whose span the speed layer counted otherwise than the archive. The third time in a row it drops
+ * the view's live state, which the speed layer then reads again from the batch cut: all of it follows from the log. Not
+ * more often than once an hour; a difference that comes back sooner is left to people.
  */
 export async function healLive(
   { data }: Pick<BatchStores, "data">,

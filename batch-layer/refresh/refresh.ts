@@ -23,8 +23,9 @@ import { segmentLedgers } from "./segment-ledgers.ts";
  */
 
 /**
- * Step 5: throws LEDGER_UNBALANCED, or LOG_TRUNCATED when the log is no longer the one that the chain was built from: the archive may then have
- * other records of the span than the chain. V stays. Returns whether the speed layer's reading was there to compare with.
+ * Step 5: throws LEDGER_UNBALANCED, or LOG_TRUNCATED when the log is no longer the one that the chain was built from:
+ * the archive may then have other records of the span than the chain. V stays. Returns whether the speed layer's
+ * reading was there to compare with.
  */
 export async function checkDelta(
   stores: Pick<BatchStores, "archive" | "log">,

@@ -19,7 +19,8 @@ export const SEAL_PATIENCE: SealPatience = { waitMs: 5_000, pollMs: 200, redisMs
 
 /**
  * Steps 1 and 2 of a refresh: seals the open segment under the next version's number and chooses the next cut; null
- * when there is nothing to publish. Throws LOG_TRUNCATED when the log is not the one that the archive or the chain was built from.
+ * when there is nothing to publish. Throws LOG_TRUNCATED when the log is not the one that the archive or the chain was
+ * built from.
  */
 export async function sealCut(
   stores: Pick<BatchStores, "log" | "archive">,

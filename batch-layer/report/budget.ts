@@ -3,8 +3,8 @@ import { TidelineError } from "../../core/errors.ts";
 import { type Budget, type BudgetLimits, type BudgetUnit, OverBudget } from "../../core/query/budget.ts";
 
 /**
- * What one report may cost: `rows` are events of the days that it compares, `cells` are groups of a dimension on a day, `merges` and `items` are rows of
- * state. At these limits it takes some minutes and 300 MB.
+ * What one report may cost: `rows` are events of the days that it compares, `cells` are groups of a dimension on a day,
+ * `merges` and `items` are rows of state. At these limits it takes some minutes and 300 MB.
  */
 export const REPORT_LIMITS: BudgetLimits = {
   rows: 100_000_000,

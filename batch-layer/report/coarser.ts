@@ -6,7 +6,10 @@ import { stateColumns, stateSql } from "../../core/state/compile.ts";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import { type ReportPart, withinBudget } from "./budget.ts";
 
-/** A view's measures over larger cells: measures merge, so any grain that its own divides, and any of its dimensions, give the same numbers. */
+/**
+ * A view's measures over larger cells: measures merge, so any grain that its own divides, and any of its dimensions,
+ * give the same numbers.
+ */
 export function coarser(
   view: View,
   {

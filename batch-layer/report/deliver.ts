@@ -31,8 +31,9 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Mails the newest edition of a day, once. The note that it was mailed is written when the mail server has taken it: whoever is killed between
- * the two, or two who deliver at the same time, mail twice. Both mails have the same Message-ID, by which many mailboxes keep one.
+ * Mails the newest edition of a day, once. The note that it was mailed is written when the mail server has taken it:
+ * whoever is killed between the two, or two who deliver at the same time, mail twice. Both mails have the same
+ * Message-ID, by which many mailboxes keep one.
  *
  * Throws NOT_READY when the server cannot be reached or asks to come back, MAIL_REFUSED when it does not want the mail.
  */
@@ -110,7 +111,10 @@ async function send(
 
 type MailError = Error & { readonly responseCode?: number; readonly code?: string };
 
-/** Codes from 500 on are for ever (RFC 5321, 4.2.1); so is a wrong password. Without its cause: Temporal stores causes, and they are not masked. */
+/**
+ * Codes from 500 on are for ever (RFC 5321, 4.2.1); so is a wrong password. Without its cause: Temporal stores causes,
+ * and they are not masked.
+ */
 function named({ responseCode = 0, code }: MailError, message: string): TidelineError {
   const forEver = responseCode >= 500 || code === "EAUTH" || code === "EENVELOPE";
   return forEver

@@ -4,8 +4,8 @@ import { ReportDelivery, ReportPin } from "../../core/log/documents.ts";
 import type { BatchStores } from "../stores.ts";
 
 /**
- * Where a day's report lies: `reports/daily/<date>/edition-<number>/`. An edition begins with its pin. A day has one edition, and another
- * each time that somebody wants the numbers as they are now.
+ * Where a day's report lies: `reports/daily/<date>/edition-<number>/`. An edition begins with its pin. A day has one
+ * edition, and another each time that somebody wants the numbers as they are now.
  */
 
 /** The page of every report. */

@@ -7,7 +7,10 @@ import type { StreamQuality } from "./quality.ts";
 
 /** A daily report, as a system defines it. */
 export interface Report {
-  /** The views whose events it reads. An edition is pinned with their definitions. Where one of them is not defined there is no report. */
+  /**
+   * The views whose events it reads. An edition is pinned with their definitions. Where one of them is not defined
+   * there is no report.
+   */
   readonly views: readonly string[];
   /** Computes an edition. The same identity and events must give the same files to the byte. */
   make(identity: ReportIdentity, source: ReportSource): Promise<ReportContent>;
@@ -28,7 +31,10 @@ export interface ReportSource {
   readonly budget: Budget;
   /** The definition that the edition is pinned with. */
   view(name: string): View;
-  /** The name of a table of the events of a view's stream whose time lies in `ranges`; null when nothing is archived. Throws REPORT_TOO_LARGE. */
+  /**
+   * The name of a table of the events of a view's stream whose time lies in `ranges`; null when nothing is archived.
+   * Throws REPORT_TOO_LARGE.
+   */
   events(view: string, ranges: readonly TimeRange[]): Promise<string | null>;
   /** What became of the records that Kafka got during the day, by stream. */
   quality(): Promise<Readonly<Record<string, StreamQuality>>>;

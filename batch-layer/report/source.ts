@@ -20,8 +20,8 @@ export interface ReportTargets {
 }
 
 /**
- * Runs `work` with the archive's events at the pin's cuts. A version of a view would be cheaper to read, but its files go with the next ones; the
- * archive's events up to a cut are the same for ever.
+ * Runs `work` with the archive's events at the pin's cuts. A version of a view would be cheaper to read, but its files
+ * go with the next ones; the archive's events up to a cut are the same for ever.
  */
 export async function withReportSource<T>(
   stores: BatchStores,
@@ -117,7 +117,10 @@ export function eventsIn({ stream }: View, events: string, ranges: readonly Time
   return `(SELECT * FROM ${events} WHERE ${insideSql(quoteName(stream.eventTime), ranges)})`;
 }
 
-/** What decodes a stream's records: views that were pinned at different times may have been defined over different revisions of it. */
+/**
+ * What decodes a stream's records: views that were pinned at different times may have been defined over different
+ * revisions of it.
+ */
 function contractOf({ topic, stream }: StreamTarget): string {
   return `${topic}/${stream.revision}`;
 }

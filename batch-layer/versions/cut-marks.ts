@@ -10,7 +10,10 @@ import { withDuck } from "../duck-run.ts";
 import { type BatchStores, UNWATCHED } from "../stores.ts";
 import type { MarkedCut } from "./publish.ts";
 
-/** The marks of a cut that the archive has reached. A partition without a known mark is left out. Throws ARCHIVE_DAMAGED. */
+/**
+ * The marks of a cut that the archive has reached. A partition without a known mark is left out. Throws
+ * ARCHIVE_DAMAGED.
+ */
 export async function cutMarks(
   stores: BatchStores,
   topic: string,
@@ -26,8 +29,8 @@ export async function cutMarks(
 }
 
 /**
- * The mark of the last archived record below a position that the archive has reached; of the log's own record where that was accepted below a
- * continuation. Null when there is none, or an earlier release archived it without its mark.
+ * The mark of the last archived record below a position that the archive has reached; of the log's own record where
+ * that was accepted below a continuation. Null when there is none, or an earlier release archived it without its mark.
  */
 export async function archivedMark(
   stores: BatchStores,

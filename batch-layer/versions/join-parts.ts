@@ -5,8 +5,8 @@ import type { BatchStores, Watch } from "../stores.ts";
 import { mergeStates } from "./compact.ts";
 
 /**
- * The files of a version from those of its parts: their merge, or the only one itself under a name in `folder`, where it stays when the parts go. Throws
- * ARCHIVE_DAMAGED when a part is not what was written.
+ * The files of a version from those of its parts: their merge, or the only one itself under a name in `folder`, where
+ * it stays when the parts go. Throws ARCHIVE_DAMAGED when a part is not what was written.
  */
 export async function joinParts(
   stores: BatchStores,

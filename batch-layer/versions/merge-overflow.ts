@@ -10,8 +10,8 @@ import { isOverflow } from "../../store/duckdb/duck-errors.ts";
 const MAX_SHOWN = 200;
 
 /**
- * Runs `work`, which merges the state rows of a relation. Cells that fit 64 bits may add up to one that does not. That is
- * STATE_OVERFLOW with the view and the cell: nothing is written, and what is published stays.
+ * Runs `work`, which merges the state rows of a relation. Cells that fit 64 bits may add up to one that does not. That
+ * is STATE_OVERFLOW with the view and the cell: nothing is written, and what is published stays.
  */
 export async function namingOverflow<T>(duck: Duck, view: View, states: string, work: () => Promise<T>): Promise<T> {
   try {

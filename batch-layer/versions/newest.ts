@@ -5,7 +5,9 @@ import { type Cut, cutFromJson, cutReached } from "../../core/log/position.ts";
 import type { BatchStores } from "../stores.ts";
 import { nextManifest, publishVersion } from "./publish.ts";
 
-/** Work on the newest version while refreshes go on: they publish others meanwhile, and take the files of those before. */
+/**
+ * Work on the newest version while refreshes go on: they publish others meanwhile, and take the files of those before.
+ */
 
 const TRIES = 5;
 
@@ -56,8 +58,8 @@ export function requireCutReached({ generation, version, cut }: Manifest, reache
 }
 
 /**
- * Publishes what `make` puts in the place of the newest version, at that version's cut. Makes it anew when another version
- * was published meanwhile. Throws NOT_READY when others are faster again and again.
+ * Publishes what `make` puts in the place of the newest version, at that version's cut. Makes it anew when another
+ * version was published meanwhile. Throws NOT_READY when others are faster again and again.
  */
 export async function replaceNewest(
   stores: BatchStores,

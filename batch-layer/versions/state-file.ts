@@ -14,8 +14,8 @@ export interface StateRows {
 }
 
 /**
- * Writes state rows to a fresh Parquet file in `folder`, in the order that readers choose by, and checks it. Null when there are none. The file is
- * not part of anything until a manifest names it.
+ * Writes state rows to a fresh Parquet file in `folder`, in the order that readers choose by, and checks it. Null when
+ * there are none. The file is not part of anything until a manifest names it.
  */
 export async function writeStates(
   stores: BatchStores,

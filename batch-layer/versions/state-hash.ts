@@ -29,7 +29,10 @@ export async function stateHash(
 /** The hash of no rows at all. */
 export const NO_STATE: StateHash = { hash: createHash("sha256").digest("hex"), rows: 0 };
 
-/** The same for parts of the state: the rows that the SQL condition `where` takes, by the part that `partOf` puts their bucket in. */
+/**
+ * The same for parts of the state: the rows that the SQL condition `where` takes, by the part that `partOf` puts their
+ * bucket in.
+ */
 export async function stateHashes(
   stores: BatchStores,
   view: View,

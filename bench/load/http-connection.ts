@@ -13,8 +13,8 @@ interface Asking {
 const END_OF_HEAD = Buffer.from("\r\n\r\n");
 
 /**
- * One kept-alive HTTP/1.1 connection, a GET at a time. It knows just enough of HTTP for a load generator (answers with a content-length), because
- * a whole client costs as much as the server that it is to measure.
+ * One kept-alive HTTP/1.1 connection, a GET at a time. It knows just enough of HTTP for a load generator (answers with
+ * a content-length), because a whole client costs as much as the server that it is to measure.
  */
 export class HttpConnection {
   readonly #socket: Socket;

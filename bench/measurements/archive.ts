@@ -13,8 +13,8 @@ const ROUNDS = 3;
 const FETCH_BYTES = 4 * 1024 * 1024;
 
 /**
- * Kafka to Parquet, as the archive activity does it: decoded, deduplicated, with the original bytes, sorted, compressed, synced and read back. The
- * ceiling is a loop that fetches the same records and parses each.
+ * Kafka to Parquet, as the archive activity does it: decoded, deduplicated, with the original bytes, sorted,
+ * compressed, synced and read back. The ceiling is a loop that fetches the same records and parses each.
  */
 export async function benchArchive(report: (line: string) => void): Promise<Figure[]> {
   return withInstallation({}, async ({ brokers, home }) => {

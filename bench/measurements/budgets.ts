@@ -14,9 +14,9 @@ const ROUND_SECONDS = 25;
 const PROBES_PER_SECOND = 50;
 
 /**
- * What a short request waits for while the ten most expensive questions that are answered run side by side. Each is asked again as soon as it is
- * answered, each time over another range, so that nothing is kept of the last one. What is under way when the time is over is given up, and reported.
- * Against the same requests to the same server at rest.
+ * What a short request waits for while the ten most expensive questions that are answered run side by side. Each is
+ * asked again as soon as it is answered, each time over another range, so that nothing is kept of the last one. What is
+ * under way when the time is over is given up, and reported. Against the same requests to the same server at rest.
  */
 export async function benchBudgets(report: (line: string) => void): Promise<Figure[]> {
   return withInstallation({}, async (installation) => {
@@ -81,7 +81,10 @@ function shapes(nowMs: number): Shape[] {
   ];
 }
 
-/** The widest range over which a question is answered, in days. Throws when it is refused over one day, or for another reason. */
+/**
+ * The widest range over which a question is answered, in days. Throws when it is refused over one day, or for another
+ * reason.
+ */
 async function widest({ ports }: Installation, shape: Shape): Promise<number> {
   for (const days of RANGES_DAYS) {
     const response = await fetch(`http://127.0.0.1:${ports.api}${shape(days, 0)}`);

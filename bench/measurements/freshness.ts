@@ -23,9 +23,10 @@ const GIVE_UP_MS = 10_000;
 const LOOK_EVERY_MS = 2;
 
 /**
- * How long it takes until an event shows over HTTP, from Kafka's acknowledgement on: orders of a category of their own are sent one by one, each
- * time asking for that category until the answer counts it. That is what somebody sees who asks again and again; nothing is waited for in the
- * server. The shop's five views of orders are kept, by the speed layer and the server as processes of their own; the load is a third one.
+ * How long it takes until an event shows over HTTP, from Kafka's acknowledgement on: orders of a category of their own
+ * are sent one by one, each time asking for that category until the answer counts it. That is what somebody sees who
+ * asks again and again; nothing is waited for in the server. The shop's five views of orders are kept, by the speed
+ * layer and the server as processes of their own; the load is a third one.
  */
 export async function benchFreshness(report: (line: string) => void): Promise<Figure[]> {
   return withInstallation({}, async (installation) => {

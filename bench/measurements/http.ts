@@ -24,8 +24,8 @@ const EVEN = { requestsPerSecond: 300, eventsPerSecond: 1_000 };
 const RANGES = 40;
 
 /**
- * Reads over HTTP: one group of `revenue` over the last three hours against a bare Fastify handler that reads one hash; the same at an even rate while
- * events come in; and whole months, asked for the first time and again.
+ * Reads over HTTP: one group of `revenue` over the last three hours against a bare Fastify handler that reads one hash;
+ * the same at an even rate while events come in; and whole months, asked for the first time and again.
  */
 export async function benchHttp(report: (line: string) => void): Promise<Figure[]> {
   return withInstallation({}, async (installation) => {
@@ -150,7 +150,10 @@ async function keyedReads(
   return figure(`keyed reads over HTTP, ${CONNECTIONS} connections, live state at rest`, "requests/s", 0.5, rounds);
 }
 
-/** Latencies while events come in, and those of the bare handler on the same busy machine: what is left of any bar there. */
+/**
+ * Latencies while events come in, and those of the bare handler on the same busy machine: what is left of any bar
+ * there.
+ */
 async function readsUnderLoad(
   installation: Installation,
   paths: readonly string[],

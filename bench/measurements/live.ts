@@ -16,8 +16,8 @@ const IDLE_MS = 3_000;
 const GIVE_UP_MS = 10_000;
 
 /**
- * Live streams: a hundred subscribers to one question, how long after Kafka's acknowledgement an order has reached each of them, and how much of the
- * server's processor one such update takes (beyond what it takes to hold the streams).
+ * Live streams: a hundred subscribers to one question, how long after Kafka's acknowledgement an order has reached each
+ * of them, and how much of the server's processor one such update takes (beyond what it takes to hold the streams).
  */
 export async function benchLive(report: (line: string) => void): Promise<Figure[]> {
   return withInstallation({}, async (installation) => {

@@ -4,15 +4,18 @@ import { type Figure, limit, median } from "../setup/figure.ts";
 import { withInstallation } from "../setup/installation.ts";
 import { usageOf } from "../setup/process-usage.ts";
 
-/** About as much as one process of the speed layer takes here; what is more waits in Kafka, which is as full a load as any. */
+/**
+ * About as much as one process of the speed layer takes here; what is more waits in Kafka, which is as full a load as
+ * any.
+ */
 const EVENTS_PER_SECOND = 50_000;
 const READS_PER_SECOND = 100;
 const SAMPLES = 120;
 const MIB = 2 ** 20;
 
 /**
- * Whether memory stays flat: resident memory of the speed layer and the server while events and questions come in. The figure is the last third's
- * median as a share of the second third's; the first third is start-up.
+ * Whether memory stays flat: resident memory of the speed layer and the server while events and questions come in. The
+ * figure is the last third's median as a share of the second third's; the first third is start-up.
  */
 export async function benchMemory(
   report: (line: string) => void,

@@ -7,7 +7,10 @@ import { type Figure, figure } from "../setup/figure.ts";
 const ROWS = 5_000_000;
 const ROUNDS = 3;
 
-/** Why Parquet is DuckDB's: how many rows it writes (zstd) and aggregates a second; the ceiling is the same from memory, without a file. */
+/**
+ * Why Parquet is DuckDB's: how many rows it writes (zstd) and aggregates a second; the ceiling is the same from memory,
+ * without a file.
+ */
 export async function benchParquet(report: (line: string) => void): Promise<Figure[]> {
   const folder = await mkdtemp(join(tmpdir(), "tideline-bench-"));
   const instance = await DuckDBInstance.create(":memory:", { threads: "2" });

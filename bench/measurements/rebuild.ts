@@ -15,9 +15,10 @@ const ROUNDS = 3;
 type Round = RatioFigure["rounds"][number];
 
 /**
- * A full rebuild of `revenue` from the archive: decoded events to published states. The ceiling is SQL written by hand for the same purpose over the
- * same files: the same aggregates by minute, region and category, in a form that can be added to later (sums, extremes, bins, registers), as
- * sorted Parquet. It hashes as DuckDB hashes, where Tideline hashes as Redis does; it checks no ledger and compares nothing.
+ * A full rebuild of `revenue` from the archive: decoded events to published states. The ceiling is SQL written by hand
+ * for the same purpose over the same files: the same aggregates by minute, region and category, in a form that can be
+ * added to later (sums, extremes, bins, registers), as sorted Parquet. It hashes as DuckDB hashes, where Tideline
+ * hashes as Redis does; it checks no ledger and compares nothing.
  */
 export async function benchRebuild(report: (line: string) => void): Promise<Figure[]> {
   return withInstallation({}, async ({ brokers, home }) => {

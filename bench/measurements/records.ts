@@ -50,7 +50,10 @@ interface Comparison {
   readonly bar: number | null;
 }
 
-/** Wide records hold what the contract does not name; others have escapes, or text that is not ASCII. All are read at the rate of plain ones. */
+/**
+ * Wide records hold what the contract does not name; others have escapes, or text that is not ASCII. All are read at
+ * the rate of plain ones.
+ */
 const COMPARISONS: readonly Comparison[] = [
   { what: "made-up sales as JSON, 20 undeclared fields against none", shape: "wide", against: "plain", bar: 0.8 },
   { what: "made-up sales as Avro, 20 undeclared fields against none", shape: "wide-avro", against: "avro", bar: 0.8 },

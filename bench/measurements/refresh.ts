@@ -44,8 +44,9 @@ const orders = { ...orderCompleted, partitions: 1, dedupWindow: 4_000 };
 const COMPACT_EVERY = 60;
 
 /**
- * What a refresh of the same delta costs after a history that is 1, 10 and 100 times as long, each made by refreshes like those that are measured, with
- * the compactions that go with them. The ceiling is the shortest history: a ratio near 1 says that cost grows with the delta and not with history.
+ * What a refresh of the same delta costs after a history that is 1, 10 and 100 times as long, each made by refreshes
+ * like those that are measured, with the compactions that go with them. The ceiling is the shortest history: a ratio
+ * near 1 says that cost grows with the delta and not with history.
  */
 export async function benchRefresh(report: (line: string) => void): Promise<Figure[]> {
   const home = await mkdtemp(join(tmpdir(), "tideline-bench-"));

@@ -19,8 +19,8 @@ const PIECE_RECORDS = 64;
 const PIECES_UNDER_WAY = 512;
 
 /**
- * `tideline send` of a CSV of real flights (vega-datasets), to the acknowledgement of the last row. The ceiling is the producer alone, which sends the
- * same records, made beforehand.
+ * `tideline send` of a CSV of real flights (vega-datasets), to the acknowledgement of the last row. The ceiling is the
+ * producer alone, which sends the same records, made beforehand.
  */
 export async function benchSend(report: (line: string) => void): Promise<Figure[]> {
   return withInstallation({}, async ({ brokers, home }) => {

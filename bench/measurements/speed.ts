@@ -35,8 +35,8 @@ interface Format {
 type Sale = ReturnType<typeof saleOf>;
 
 /**
- * The speed layer, Kafka to Redis, five views, exactly once; against a bare loop that fetches the same topic and parses each message. Both begin
- * with a warm process and read all events.
+ * The speed layer, Kafka to Redis, five views, exactly once; against a bare loop that fetches the same topic and parses
+ * each message. Both begin with a warm process and read all events.
  */
 export async function benchSpeed(
   report: (line: string) => void,

@@ -10,8 +10,8 @@ const GIVE_UP_MS = 120_000;
 const LOOK_EVERY_MS = 20;
 
 /**
- * How long roles take from their start to healthy, and how long answers take to be complete and fresh again: after the speed layer was killed while
- * events come in, and after Redis was emptied, with all events to be read again.
+ * How long roles take from their start to healthy, and how long answers take to be complete and fresh again: after the
+ * speed layer was killed while events come in, and after Redis was emptied, with all events to be read again.
  */
 export async function benchStartUp(report: (line: string) => void): Promise<Figure[]> {
   return withInstallation({ temporal: true }, async (installation) => {

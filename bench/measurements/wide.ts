@@ -21,8 +21,9 @@ const FOLDED_CELLS = 90_000;
 const SKETCH_EVERY = 50;
 
 /**
- * How long one script blocks Redis while a batch of a million distinct cells is applied, read, folded and swept. Redis' own slow log says so: it measures
- * the execution of a command alone. Cells of one bucket, names of 30 characters, every fiftieth a sketch.
+ * How long one script blocks Redis while a batch of a million distinct cells is applied, read, folded and swept. Redis'
+ * own slow log says so: it measures the execution of a command alone. Cells of one bucket, names of 30 characters,
+ * every fiftieth a sketch.
  */
 export async function benchWide(report: (line: string) => void): Promise<Figure[]> {
   const home = await mkdtemp(join(tmpdir(), "tideline-bench-"));

@@ -1,7 +1,10 @@
 import { Consumer } from "@platformatic/kafka";
 import { at, type Cut } from "../../core/log/position.ts";
 
-/** The ceiling: the client's own fetch from explicit positions, a parse of each message, and nothing else. Events a second. */
+/**
+ * The ceiling: the client's own fetch from explicit positions, a parse of each message, and nothing else. Events a
+ * second.
+ */
 export async function bareLoop(
   brokers: string,
   topic: string,

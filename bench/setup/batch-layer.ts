@@ -71,7 +71,10 @@ export class BatchLayer {
     await publishFirstVersion(this.stores, target, plan, parts, "bench", UNWATCHED);
   }
 
-  /** A rebuild as its workflow does it: what is there is hashed, everything built anew, hashed too, merged and published. */
+  /**
+   * A rebuild as its workflow does it: what is there is hashed, everything built anew, hashed too, merged and
+   * published.
+   */
   async rebuild(target: ViewTarget, run: string): Promise<RebuildResult> {
     const pinned = await pinVersion(this.stores, target, UNWATCHED);
     const parts = await this.#build(target, pinned.topicId, await planParts(this.stores, target, pinned), run);

@@ -24,7 +24,10 @@ export async function closeInstallations(): Promise<void> {
   await Promise.allSettled([...open].map((installation) => installation.close()));
 }
 
-/** Kafka, Redis and, if wanted, Temporal for one benchmark, with everything they write in a folder that goes away with them. */
+/**
+ * Kafka, Redis and, if wanted, Temporal for one benchmark, with everything they write in a folder that goes away with
+ * them.
+ */
 export class Installation {
   readonly home: string;
   readonly env: Readonly<Record<string, string>>;
@@ -91,7 +94,10 @@ export class Installation {
     return this.#role("speed-2", ["speed"], speed, { ...this.env, TIDELINE_SPEED_PORT: String(speed) });
   }
 
-  /** A speed layer with a namespace of its own on the same servers: its topics, its data directory and the process, not started yet. */
+  /**
+   * A speed layer with a namespace of its own on the same servers: its topics, its data directory and the process, not
+   * started yet.
+   */
   async neighbour(namespace: string): Promise<{ readonly home: string; readonly speed: ProcessHandle }> {
     const { speed } = await freePorts();
     const home = join(this.home, namespace);
@@ -110,7 +116,10 @@ export class Installation {
     return handle;
   }
 
-  /** Starts a program of this folder in a process of its own, so that load does not share a thread with what is measured. */
+  /**
+   * Starts a program of this folder in a process of its own, so that load does not share a thread with what is
+   * measured.
+   */
   fork<Options>(file: string, options: Options): ChildProcess {
     const child = fork(fileURLToPath(new URL(file, import.meta.url)), [JSON.stringify(options)], {
       execArgv: ["--import", "tsx"],
@@ -119,7 +128,9 @@ export class Installation {
     return child;
   }
 
-  /** Ends everything, in the reverse order of starting, and removes the folder. Whoever calls again waits for the same. */
+  /**
+   * Ends everything, in the reverse order of starting, and removes the folder. Whoever calls again waits for the same.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;

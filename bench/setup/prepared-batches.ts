@@ -2,7 +2,10 @@ import { Connection, createAPI, createRecordsBatch, type Reader, Writer } from "
 import { parseBrokers } from "../../store/kafka/cluster/brokers.ts";
 import { ordersOf } from "../../systems/shop/orders/orders.ts";
 
-/** Record batches in Kafka's own format, encoded once and sent often: a producer that costs next to nothing while others are measured. */
+/**
+ * Record batches in Kafka's own format, encoded once and sent often: a producer that costs next to nothing while others
+ * are measured.
+ */
 
 export interface PreparedBatch {
   readonly partition: number;
@@ -22,7 +25,9 @@ export function prepareBatch(
   return { partition, records: events.length, bytes: createRecordsBatch(messages).buffer };
 }
 
-/** `count` orders in batches of `size`, the partitions in turn; event times begin at `startMs` and are `everyMs` apart. */
+/**
+ * `count` orders in batches of `size`, the partitions in turn; event times begin at `startMs` and are `everyMs` apart.
+ */
 export function prepareOrders(options: {
   readonly seed: number;
   readonly count: number;

@@ -26,7 +26,10 @@ export async function reached(chains: readonly Chain[], end: Cut): Promise<void>
   }
 }
 
-/** Empties Redis, and from the first chain that is there again to the end: events a second of the view that is last (this topic has no gaps). */
+/**
+ * Empties Redis, and from the first chain that is there again to the end: events a second of the view that is last
+ * (this topic has no gaps).
+ */
 export async function timed(
   redis: TidelineRedis,
   chains: readonly Chain[],

@@ -54,7 +54,10 @@ export async function listFailed(config: Config, only: string | undefined, json:
   });
 }
 
-/** `tideline deliveries replay`: those of `ids`, or all. Throws ALERT_UNKNOWN before anything is sent, NOT_DELIVERED after the last one when some failed again. */
+/**
+ * `tideline deliveries replay`: those of `ids`, or all. Throws ALERT_UNKNOWN before anything is sent, NOT_DELIVERED
+ * after the last one when some failed again.
+ */
 export async function replay(config: Config, ids: readonly string[] | null): Promise<void> {
   const { deliveries = new Map<string, Delivery>() } = await loadDefinitions(config);
   await withLog(config, async (log) => {
@@ -124,7 +127,10 @@ async function undelivered(log: LogReader, { namespace }: Config): Promise<Map<s
   }
 }
 
-/** By a delivery's name, how many offsets of the alerts it has not read, as it was last written; null before it has begun. */
+/**
+ * By a delivery's name, how many offsets of the alerts it has not read, as it was last written; null before it has
+ * begun.
+ */
 async function behindOf(log: LogReader, { namespace }: Config): Promise<(delivery: string) => number | null> {
   const name = topicName(namespace, alerts.name);
   try {

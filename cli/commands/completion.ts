@@ -20,7 +20,9 @@ const NAMES: readonly (readonly [command: string, argument: string, kind: "views
   ["dead-letters list", "stream", "streams"],
 ];
 
-/** Adds `tideline completion`, and what the shell asks then. After all other commands: it knows those that are there. */
+/**
+ * Adds `tideline completion`, and what the shell asks then. After all other commands: it knows those that are there.
+ */
 export async function registerCompletion(program: Command): Promise<void> {
   const completed = tab(program, { completionCommandName: "completion" });
   const command = program.commands.find((one) => one.name() === "completion");

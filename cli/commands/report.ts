@@ -66,7 +66,10 @@ function day(text: string): string {
   throw new InvalidArgumentError("It must be a day such as 2026-01-01.");
 }
 
-/** Runs the report to its end, or joins the run that does the same; null when Ctrl+C came first, which leaves it running. */
+/**
+ * Runs the report to its end, or joins the run that does the same; null when Ctrl+C came first, which leaves it
+ * running.
+ */
 async function run(client: Client, config: Config, input: Required<Omit<DailyReportInput, "deliverAt">>) {
   const { interruptible } = await import("../terminal/progress.ts");
   return interruptible(async (stop): Promise<DailyReportResult | null> => {

@@ -103,7 +103,10 @@ export function registerSend(program: Command): void {
     });
 }
 
-/** `id=Order No,at=Time` -> fields and their columns; `a,,c` -> names in order. A pair with a comma in it stands in double quotes. */
+/**
+ * `id=Order No,at=Time` -> fields and their columns; `a,,c` -> names in order. A pair with a comma in it stands in
+ * double quotes.
+ */
 function columns(text: string): NonNullable<SendFlags["columns"]> {
   const splitter = new CsvSplitter(",");
   splitter.push(text, true);

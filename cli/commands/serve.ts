@@ -73,8 +73,8 @@ async function start(config: Config, logger: Logger, own: OwnOptions) {
 }
 
 /**
- * Runs the process that answers what is too large for the server, which starts it and asks it over a loopback port. It ends when the server wants it or
- * is gone. Signals of a terminal reach both; the server handles them.
+ * Runs the process that answers what is too large for the server, which starts it and asks it over a loopback port. It
+ * ends when the server wants it or is gone. Signals of a terminal reach both; the server handles them.
  */
 async function serveAsHelper(maxStreams: number): Promise<void> {
   const { roleLogger } = await import("../setup/role.ts");
@@ -87,7 +87,8 @@ async function serveAsHelper(maxStreams: number): Promise<void> {
     host: "127.0.0.1",
     requestsPerMinute: 0,
     maxStreams,
-    // Beside the server's own: most large questions have another range each time, so that little of what is kept is asked for again.
+    // Beside the server's own: most large questions have another range each time, so that little of what is kept is
+    // asked for again.
     maxCachedCells: 250_000,
   });
   process.once("message", () => void serving.close().finally(() => process.exit()));

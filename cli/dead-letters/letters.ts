@@ -17,8 +17,8 @@ export interface StreamLetters {
 }
 
 /**
- * Every stream's letters. `names`: only these streams. `wants`: ids whose original bytes are needed. A stream whose topics do not exist
- * yet has none. Throws STREAM_UNKNOWN.
+ * Every stream's letters. `names`: only these streams. `wants`: ids whose original bytes are needed. A stream whose
+ * topics do not exist yet has none. Throws STREAM_UNKNOWN.
  */
 export async function lettersOf(
   { kafkaBrokers, namespace, schemas, views, rules, deliveries }: Config,

@@ -33,8 +33,8 @@ interface Outcome {
 const CHUNK = 200;
 
 /**
- * Replays the letters that `ids` name, or the edited ones of `flags.reason`, or all edited ones. Exit code 1 when one of them could
- * not be sent.
+ * Replays the letters that `ids` name, or the edited ones of `flags.reason`, or all edited ones. Exit code 1 when one
+ * of them could not be sent.
  */
 export async function replayLetters(config: Config, ids: readonly string[], flags: ReplayFlags): Promise<void> {
   const wanted = new Set(ids.map((id) => fullId(config, id)));

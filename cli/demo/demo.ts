@@ -13,9 +13,9 @@ import type { ShippedSystem } from "./systems.ts";
 const PREFIX = "demo-";
 
 /**
- * Runs a system until Ctrl+C, and removes what it has made: beside servers that run, in a namespace of its own; with servers of its own where none
- * run. Its folder, `<home>/demo/<namespace>`, lasts as long as something of it may be left, so that the next demo removes what a killed one
- * left behind. `rate` is how much is simulated, a second.
+ * Runs a system until Ctrl+C, and removes what it has made: beside servers that run, in a namespace of its own; with
+ * servers of its own where none run. Its folder, `<home>/demo/<namespace>`, lasts as long as something of it may be
+ * left, so that the next demo removes what a killed one left behind. `rate` is how much is simulated, a second.
  */
 export async function runDemo({ name, folder, system }: ShippedSystem, rate: number, env: Environment): Promise<void> {
   const config = loadConfig(env);
@@ -50,7 +50,10 @@ export async function runDemo({ name, folder, system }: ShippedSystem, rate: num
   }
 }
 
-/** The settings of a demo where they differ from those of this process. Empty ones count as not set: nothing is mailed or registered elsewhere. */
+/**
+ * The settings of a demo where they differ from those of this process. Empty ones count as not set: nothing is mailed
+ * or registered elsewhere.
+ */
 function settingsOf(demo: {
   readonly folder: string;
   readonly namespace: string;
@@ -75,7 +78,10 @@ function portSettings(ports: Ports, shared: boolean): Record<string, string> {
   return Object.fromEntries(names.map((name) => [portSpecs[name].variable, `${ports[name]}`]));
 }
 
-/** What a person needs for commands in another terminal. Addresses of shared servers are left out: they are the same there, and may hold a password. */
+/**
+ * What a person needs for commands in another terminal. Addresses of shared servers are left out: they are the same
+ * there, and may hold a password.
+ */
 function introduction(settings: Readonly<Record<string, string>>): string {
   const shown = Object.entries(settings).filter(
     ([variable, value]) => value !== "" && variable.startsWith("TIDELINE_"),

@@ -8,8 +8,8 @@ export type RunningServers = Partial<Record<"KAFKA_BROKERS" | "REDIS_URL" | "TEM
 const PATIENCE_MS = 1_000;
 
 /**
- * Returns the servers that a demo shares: those that `env` names; where it names none, those of the `tideline up` that answers at the ports of
- * the settings. Empty without either.
+ * Returns the servers that a demo shares: those that `env` names; where it names none, those of the `tideline up` that
+ * answers at the ports of the settings. Empty without either.
  */
 export async function serversToShare(env: Environment, config: Config): Promise<RunningServers> {
   const { KAFKA_BROKERS = "", REDIS_URL = "", TEMPORAL_ADDRESS = "" } = env;

@@ -11,7 +11,10 @@ const FETCH_VERSION = 17;
 /** A letter has a few headers more than its record. */
 const LETTER_OVERHEAD = 4_096;
 
-/** Kafka: whether it answers and is new enough, and every stream's topics. `reachable` says whether it is worth asking for more. */
+/**
+ * Kafka: whether it answers and is new enough, and every stream's topics. `reachable` says whether it is worth asking
+ * for more.
+ */
 export async function checkKafka(
   { kafkaBrokers, namespace }: Config,
   streams: Iterable<Stream>,

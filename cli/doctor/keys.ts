@@ -14,8 +14,8 @@ interface KeyPlace {
 }
 
 /**
- * Whether a key occurs in two partitions of a topic, among its newest records. Duplicates are only found within a partition, so a repeat in another
- * one is counted twice. Names places, never the key: it may be personal.
+ * Whether a key occurs in two partitions of a topic, among its newest records. Duplicates are only found within a
+ * partition, so a repeat in another one is counted twice. Names places, never the key: it may be personal.
  */
 export async function checkKeys(log: LogReader, topic: string): Promise<Finding> {
   const check = "producers.partitioner";

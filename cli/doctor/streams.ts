@@ -24,7 +24,10 @@ export interface StreamStores {
 const AHEAD_MS = 5_000;
 const DAY_S = 86_400;
 
-/** Every stream: its archive tiles and its files are there, Kafka keeps what is needed, producers' clocks are right and they place keys alike. */
+/**
+ * Every stream: its archive tiles and its files are there, Kafka keeps what is needed, producers' clocks are right and
+ * they place keys alike.
+ */
 export async function checkStreams(config: Config, stores: StreamStores, definitions: Definitions): Promise<Finding[]> {
   const findings: Finding[] = [];
   const generations = new Generations(stores.data);

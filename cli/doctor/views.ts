@@ -13,7 +13,9 @@ const STALE_MS = 60_000;
 /** For so long a reset of live state is worth telling. */
 const RESET_SHOWN_MS = 7 * 86_400_000;
 
-/** Every view: a version within the archive, live state that tiles from its cut, and freshness. `ends`: by stream name. */
+/**
+ * Every view: a version within the archive, live state that tiles from its cut, and freshness. `ends`: by stream name.
+ */
 export async function checkViews(
   config: Config,
   { archive, resets }: { readonly archive: Archive; readonly resets: LiveResets },

@@ -54,8 +54,9 @@ interface Found {
 }
 
 /**
- * Shows how the log of a stream differs from what was read of it, and with `yes` accepts it as it is now. Exit code 1 when there is a difference that
- * was not accepted. Throws STREAM_UNKNOWN, NOT_READY when Redis does not answer, LOG_TRUNCATED when a log has not yet grown beyond its archive.
+ * Shows how the log of a stream differs from what was read of it, and with `yes` accepts it as it is now. Exit code 1
+ * when there is a difference that was not accepted. Throws STREAM_UNKNOWN, NOT_READY when Redis does not answer,
+ * LOG_TRUNCATED when a log has not yet grown beyond its archive.
  */
 export async function acceptStreamLog(config: Config, name: string, flags: AcceptFlags): Promise<void> {
   const stream = await findStream(config, name);

@@ -9,7 +9,10 @@ import { DataDirectory } from "../../store/files/files.ts";
 import type { Config } from "../setup/config.ts";
 import { print } from "../terminal/sheet.ts";
 
-/** Every generation that is not retired, the served ones first within their view, and those that this release cannot read. */
+/**
+ * Every generation that is not retired, the served ones first within their view, and those that this release cannot
+ * read.
+ */
 export async function livingGenerations(
   config: Config,
   definitions: Definitions,

@@ -14,8 +14,8 @@ export interface FollowedRun<T> {
 const POLL_MS = 500;
 
 /**
- * Shows how far a run is until it ends; `what` names what is counted. Null when `stop` is aborted first, which ends the questions
- * to Temporal and leaves the run alone. Throws RUN_FAILED with what ended it.
+ * Shows how far a run is until it ends; `what` names what is counted. Null when `stop` is aborted first, which ends the
+ * questions to Temporal and leaves the run alone. Throws RUN_FAILED with what ended it.
  */
 export async function followRun<T>(
   client: Client,
@@ -24,8 +24,8 @@ export async function followRun<T>(
   stop: AbortSignal,
 ): Promise<T | null> {
   const line = showProgress(what);
-  // Temporal's client adds a listener to the signal with every call, and removes none. So each question has a signal of its own,
-  // and that of the result, which is asked for again every minute or so, may have many.
+  // Temporal's client adds a listener to the signal with every call, and removes none. So each question has a signal of
+  // its own, and that of the result, which is asked for again every minute or so, may have many.
   const whole = AbortSignal.any([stop]);
   setMaxListeners(0, whole);
   let asking = false;

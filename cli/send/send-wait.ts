@@ -17,7 +17,10 @@ interface ViewAt {
   readonly problems?: readonly Problem[];
 }
 
-/** `topic:partition:offset` of the last records below `reached`, separated by commas: what `query --min` and `min=` of HTTP take. */
+/**
+ * `topic:partition:offset` of the last records below `reached`, separated by commas: what `query --min` and `min=` of
+ * HTTP take.
+ */
 export function positionText(topic: string, reached: Cut): string {
   return partitionsOf(reached)
     .map((partition) => `${topic}:${partition}:${at(reached, partition) - 1n}`)
@@ -41,8 +44,9 @@ export function arrivalOf(reached: Cut, view: ViewAt | undefined): Arrival {
 }
 
 /**
- * Waits until every one of the views holds the log below `reached`, and shows how many positions are missing. A view that is stopped is not waited for.
- * Throws NOT_READY when the API does not answer, when a view is stopped, and after `timeoutMs`, naming the views.
+ * Waits until every one of the views holds the log below `reached`, and shows how many positions are missing. A view
+ * that is stopped is not waited for. Throws NOT_READY when the API does not answer, when a view is stopped, and after
+ * `timeoutMs`, naming the views.
  */
 export async function waitForViews(
   config: Config,

@@ -43,8 +43,8 @@ export interface SendFlags {
 const NAMED = 20;
 
 /**
- * Sends a file's events, and reports. Exit code 1 when rows were invalid, unless they were to be skipped, and when a view does not get as far as
- * `wait` asks for.
+ * Sends a file's events, and reports. Exit code 1 when rows were invalid, unless they were to be skipped, and when a
+ * view does not get as far as `wait` asks for.
  */
 export async function send(config: Config, name: string, file: string, flags: SendFlags): Promise<void> {
   const stream = await findStream(config, name);

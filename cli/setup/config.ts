@@ -321,8 +321,8 @@ export function hasOwnDefinitions(env: Environment): boolean {
 }
 
 /**
- * Reads all settings from `env`; an empty variable counts as not set. An address that is not set is that of the server that
- * `tideline up` starts here. Throws TidelineError CONFIG_INVALID, which names every wrong variable.
+ * Reads all settings from `env`; an empty variable counts as not set. An address that is not set is that of the server
+ * that `tideline up` starts here. Throws TidelineError CONFIG_INVALID, which names every wrong variable.
  */
 export function loadConfig(env: Environment): Config {
   const problems: string[] = [];

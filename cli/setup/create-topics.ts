@@ -3,8 +3,9 @@ import type { UpStep } from "../../stack/bring-up.ts";
 import { type Config, loadConfig } from "./config.ts";
 
 /**
- * Creates the topics of every stream, with their dead letters, registers the schemas of every version, and returns the streams' topics. What
- * exists is left as it is. `say` is told of a topic that a definition names and that did not exist. Throws as `ensureTopics` and `prepareStreams` do.
+ * Creates the topics of every stream, with their dead letters, registers the schemas of every version, and returns the
+ * streams' topics. What exists is left as it is. `say` is told of a topic that a definition names and that did not
+ * exist. Throws as `ensureTopics` and `prepareStreams` do.
  */
 export async function createStreamTopics(
   {

@@ -8,7 +8,9 @@ export interface Probe {
   close(): Promise<void>;
 }
 
-/** The small HTTP side of a role that serves nothing else: /health (200 or 503, with what `health` says) and /metrics. */
+/**
+ * The small HTTP side of a role that serves nothing else: /health (200 or 503, with what `health` says) and /metrics.
+ */
 export async function startProbe(options: {
   host: string;
   /** TIDELINE_ALLOWED_HOSTS; null when it is not set. */

@@ -5,7 +5,10 @@ import { DataDirectory } from "../../store/files/files.ts";
 import { announceRole } from "../../store/files/running-roles.ts";
 import { type Config, maskOfSettings } from "./config.ts";
 
-/** The logger of a long-running role: one JSON event a line on stdout, or on `out`. Secrets of the settings are masked, whatever is logged. */
+/**
+ * The logger of a long-running role: one JSON event a line on stdout, or on `out`. Secrets of the settings are masked,
+ * whatever is logged.
+ */
 export function roleLogger(role: string, { logLevel }: Pick<Config, "logLevel">, out?: DestinationStream): Logger {
   const mask = maskOfSettings(process.env);
   const options = {

@@ -13,8 +13,9 @@ export interface Simulation {
 }
 
 /**
- * What a system adds to Tideline beside its definitions: the export `system` of `system.ts` in its folder. Everything in it may be absent, and so may
- * the file. Every command loads the file, so it imports what is heavy only where that is used.
+ * What a system adds to Tideline beside its definitions: the export `system` of `system.ts` in its folder. Everything
+ * in it may be absent, and so may the file. Every command loads the file, so it imports what is heavy only where that
+ * is used.
  */
 export interface System {
   /** What the system is, in a line: for `tideline demo`. */
@@ -33,7 +34,10 @@ export interface System {
   readonly report?: () => Promise<Report>;
 }
 
-/** Loads what the system in `folder` adds. Throws CONFIG_INVALID when there is no such folder, or its `system.ts` is none. */
+/**
+ * Loads what the system in `folder` adds. Throws CONFIG_INVALID when there is no such folder, or its `system.ts` is
+ * none.
+ */
 export async function loadSystem(folder: string): Promise<System> {
   const file = join(folder, "system.ts");
   if (!existsSync(folder))
@@ -53,8 +57,9 @@ export async function loadSystem(folder: string): Promise<System> {
 }
 
 /**
- * Returns what `tideline up` simulates; null for nothing. `wanted` is what the command line says, if anything. A simulation makes events of the system's
- * own streams: where the user has definitions of his own (`ownDefinitions`) it runs only on request. Throws BAD_REQUEST when there is none to run.
+ * Returns what `tideline up` simulates; null for nothing. `wanted` is what the command line says, if anything. A
+ * simulation makes events of the system's own streams: where the user has definitions of his own (`ownDefinitions`) it
+ * runs only on request. Throws BAD_REQUEST when there is none to run.
  */
 export function simulationOf(
   { simulation }: System,

@@ -15,8 +15,8 @@ export interface FailuresFound {
 }
 
 /**
- * What fails again and again: what the speed layer and the worker have told Redis, and what Temporal itself says, which holds when no worker
- * runs. A server that does not answer has nothing to say here.
+ * What fails again and again: what the speed layer and the worker have told Redis, and what Temporal itself says, which
+ * holds when no worker runs. A server that does not answer has nothing to say here.
  */
 export async function failuresOf(config: Config, definitions: Definitions): Promise<FailuresFound> {
   const [told, temporal] = await Promise.all([

@@ -14,7 +14,10 @@ interface ViewRow {
   readonly generation: string;
   /** served: it answers; next: it is being built; kept: it answered before, and can again. */
   readonly part: Part;
-  /** followed: kept up to date; frozen: this release computes it otherwise, and only answers it; unreadable: it cannot be answered. */
+  /**
+   * followed: kept up to date; frozen: this release computes it otherwise, and only answers it; unreadable: it cannot
+   * be answered.
+   */
   readonly state: "followed" | "frozen" | "unreadable";
   readonly grain: string;
   /** Null before the first. */

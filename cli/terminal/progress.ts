@@ -67,8 +67,8 @@ class Lines implements ProgressLine {
 }
 
 /**
- * Runs `work` with a signal that Ctrl+C and SIGTERM abort, after which it is to finish what it must and return; the process then
- * ends with 130. A second Ctrl+C ends it at once.
+ * Runs `work` with a signal that Ctrl+C and SIGTERM abort, after which it is to finish what it must and return; the
+ * process then ends with 130. A second Ctrl+C ends it at once.
  */
 export async function interruptible<T>(work: (stop: AbortSignal) => Promise<T>): Promise<T> {
   const interrupts = listenForInterrupts();

@@ -8,7 +8,10 @@ export interface Sheet {
   readonly rows: readonly (readonly string[])[];
 }
 
-/** A sheet as text for a terminal, without control characters that are in its data. A line feed in a cell begins another line of the cell. */
+/**
+ * A sheet as text for a terminal, without control characters that are in its data. A line feed in a cell begins another
+ * line of the cell.
+ */
 export async function draw({ head, right, rows }: Sheet): Promise<string> {
   const { default: Table } = await import("cli-table3");
   const table = new Table({

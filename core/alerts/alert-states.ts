@@ -45,8 +45,8 @@ export interface WrittenAlertEvent {
 }
 
 /**
- * The alerts of a log, the oldest first, and which rules are silenced. What is written twice counts once. It remembers the newest `most` alerts; an
- * acknowledgement of an older one changes nothing.
+ * The alerts of a log, the oldest first, and which rules are silenced. What is written twice counts once. It remembers
+ * the newest `most` alerts; an acknowledgement of an older one changes nothing.
  */
 export class AlertStates {
   readonly #most: number;

@@ -41,8 +41,8 @@ export interface OpenedAlert {
 const ID_DIGITS = 20;
 
 /**
- * The id of an alert: `<rule>-<hash>`, where the hash is the beginning of SHA-256 of the JSON text `[rule, key, quietFromMs]`. It depends on nothing else, so
- * whoever reads the same records finds the same ids.
+ * The id of an alert: `<rule>-<hash>`, where the hash is the beginning of SHA-256 of the JSON text `[rule, key,
+ * quietFromMs]`. It depends on nothing else, so whoever reads the same records finds the same ids.
  */
 export function alertId(rule: string, key: string | null, quietFromMs: number): string {
   const hash = createHash("sha256")

@@ -2,8 +2,9 @@ import { z } from "zod";
 import { type Position, position } from "../log/position.ts";
 
 /**
- * How far the rules of a stream have read one of its partitions: the record that is written in one transaction with the alerts. Its key is
- * `<stream>/<partition>`. A rule that a process does not know keeps its position: another process, or a later release, goes on there.
+ * How far the rules of a stream have read one of its partitions: the record that is written in one transaction with the
+ * alerts. Its key is `<stream>/<partition>`. A rule that a process does not know keeps its position: another process,
+ * or a later release, goes on there.
  */
 const Document = z.strictObject({
   stream: z.string(),
@@ -68,7 +69,10 @@ export interface RulePlace {
   readonly stable: Position;
 }
 
-/** Where a rule stands in a partition; `isNew`: it was not stored there. A partition that was added after the rule began is read from its beginning. */
+/**
+ * Where a rule stands in a partition; `isNew`: it was not stored there. A partition that was added after the rule began
+ * is read from its beginning.
+ */
 export function startOf(place: RulePlace): RulePosition & { readonly isNew: boolean } {
   const { rule, from, partition, topicId, partitions, stored, start, stable } = place;
   const held = stored.find((one) => one.partition === partition)?.rules.get(rule);

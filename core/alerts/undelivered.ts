@@ -2,8 +2,9 @@ import type { Delivery } from "../definition/delivery.ts";
 import type { AlertEvent } from "./alert.ts";
 
 /**
- * Alerts that a delivery could not hand over, as a log of what happened to each. A record's key is `<delivery>/<alert>`; the header `kind` is `failed`, with the header
- * `reason` and the alert's event as the value, or `replayed` when it was handed over after that.
+ * Alerts that a delivery could not hand over, as a log of what happened to each. A record's key is
+ * `<delivery>/<alert>`; the header `kind` is `failed`, with the header `reason` and the alert's event as the value, or
+ * `replayed` when it was handed over after that.
  */
 export const UNDELIVERED = { kind: "kind", reason: "reason" } as const;
 

@@ -20,8 +20,8 @@ const anyTime = instant({ min: "0001-01-01T00:00:00Z", max: "9999-12-31T23:59:59
  *   acknowledged  somebody looks after it; `subject` is the alert's id
  *   silenced      the alerts of a rule are shown as silenced until `silent_until`; `subject` is the rule's name
  *
- * The subject is the key, so all events of an alert lie in one partition. An `opened` event has the alert's id as its event id: whatever writes
- * the same alert twice, the second one is a duplicate.
+ * The subject is the key, so all events of an alert lie in one partition. An `opened` event has the alert's id as its
+ * event id: whatever writes the same alert twice, the second one is a duplicate.
  */
 export const alerts = stream("alerts", {
   revision: 1,

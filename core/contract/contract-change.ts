@@ -3,9 +3,9 @@ import type { FieldSpec } from "./field.ts";
 import type { StreamDocument } from "./stream-document.ts";
 
 /**
- * What of a stream's definition decides how its records are decoded, by the path of the property, as JSON text. The topic's number of partitions,
- * the field that producers partition by and the rule for new versions decide nothing here, and neither does the order of fields or values, nor how a
- * bound of an instant is written.
+ * What of a stream's definition decides how its records are decoded, by the path of the property, as JSON text. The
+ * topic's number of partitions, the field that producers partition by and the rule for new versions decide nothing
+ * here, and neither does the order of fields or values, nor how a bound of an instant is written.
  */
 function decodingOf(document: StreamDocument): ReadonlyMap<string, string> {
   const { eventId, eventTime, dedupWindow, version, fields, previous } = document;
@@ -57,7 +57,10 @@ function boundText(text: string): string {
   }
 }
 
-/** What differs between two definitions of a stream that are to decode alike: a sentence per property, empty when nothing does. */
+/**
+ * What differs between two definitions of a stream that are to decode alike: a sentence per property, empty when
+ * nothing does.
+ */
 export function decodingChanges(before: StreamDocument, after: StreamDocument): string[] {
   return propertyChanges(decodingOf(before), decodingOf(after));
 }

@@ -22,7 +22,10 @@ export interface RecordPlace {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** What a part says, as a JSON value: keys and headers are texts, the others numbers. undefined for what the record does not have. Throws WireError. */
+/**
+ * What a part says, as a JSON value: keys and headers are texts, the others numbers. undefined for what the record does
+ * not have. Throws WireError.
+ */
 export function partValue(place: RecordPlace, part: RecordPart, field: string): string | number | undefined {
   if (part === "timestamp") return place.timestampMs;
   if (part === "partition" || part === "offset") return place[part];

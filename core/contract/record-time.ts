@@ -1,8 +1,8 @@
 import { zonedMs } from "./zone-time.ts";
 
 /**
- * How a record writes an instant. What is finer than a millisecond is cut off, towards the past. Stored state depends on what this file returns for a
- * text, so it may accept more some day, but never read anything otherwise.
+ * How a record writes an instant. What is finer than a millisecond is cut off, towards the past. Stored state depends
+ * on what this file returns for a text, so it may accept more some day, but never read anything otherwise.
  */
 export type WrittenAs = "s" | "ms" | "us" | "ns" | "days" | "iso";
 
@@ -14,7 +14,10 @@ const SHIFT: Readonly<Record<Exclude<WrittenAs, "iso" | "days">, number>> = { s:
 const DAY_MS = 86_400_000;
 const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?$/;
 
-/** Epoch milliseconds of a decimal number of a unit since 1970, of days a whole one; null for any other text, and for what a double cannot hold exactly. */
+/**
+ * Epoch milliseconds of a decimal number of a unit since 1970, of days a whole one; null for any other text, and for
+ * what a double cannot hold exactly.
+ */
 export function epochMs(text: string, unit: Exclude<WrittenAs, "iso">): number | null {
   const [, minus, whole, fraction = ""] = NUMBER.exec(text) ?? [];
   if (whole === undefined) return null;
@@ -36,9 +39,9 @@ const ISO =
   /^(\d{4})-(\d{2})-(\d{2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(Z|z|[+-]\d{2}(?::?\d{2})?)?)?$/;
 
 /**
- * Epoch milliseconds of an ISO 8601 date (its first instant) or date-time. `zone`, an offset such as "Z" or "+02:00" or the name of a zone, is what holds for a
- * text that names none; null: such a text is refused. Null also for a day or a time of day that there is not, a leap second among them, and for a local
- * time that the zone skips or has twice.
+ * Epoch milliseconds of an ISO 8601 date (its first instant) or date-time. `zone`, an offset such as "Z" or "+02:00" or
+ * the name of a zone, is what holds for a text that names none; null: such a text is refused. Null also for a day or a
+ * time of day that there is not, a leap second among them, and for a local time that the zone skips or has twice.
  */
 export function isoMs(text: string, zone: string | null): number | null {
   const [, year, month, day, hours = "0", minutes = "0", seconds = "0", fraction = "", offset = zone] =
@@ -63,7 +66,10 @@ export function offsetMs(offset: string): number | null {
   return (sign === "-" ? -1 : 1) * (Number(hours) * 60 + Number(minutes)) * 60_000;
 }
 
-/** Epoch milliseconds as a record writes them: what `epochMs` and `isoMs` read back. Nanoseconds are text, for a JSON number of them is not exact. */
+/**
+ * Epoch milliseconds as a record writes them: what `epochMs` and `isoMs` read back. Nanoseconds are text, for a JSON
+ * number of them is not exact.
+ */
 export function writtenInstant(ms: number, as: WrittenAs): number | string {
   switch (as) {
     case "s":

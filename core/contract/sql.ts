@@ -12,7 +12,9 @@ export function sql(strings: TemplateStringsArray, ...parts: Sql[]): Sql {
   return problem === undefined ? { text } : { text, problem: `an interpolated part ${problem}` };
 }
 
-/** What is wrong with a value that should be SQL: a part of a sentence about it; null: nothing that can be seen here. */
+/**
+ * What is wrong with a value that should be SQL: a part of a sentence about it; null: nothing that can be seen here.
+ */
 export function sqlProblem(value: unknown): string | null {
   const { text, problem } = (value ?? {}) as Partial<Sql>;
   if (typeof text !== "string") return "is no SQL: write sql`…`";

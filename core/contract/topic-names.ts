@@ -1,19 +1,25 @@
 import type { Stream } from "./stream.ts";
 
 /**
- * The name of what belongs to `stream` in an installation: its topic, unless the definition names another, and its dead letters. Several installations may share a
- * Kafka, told apart by their namespace ("" for none).
+ * The name of what belongs to `stream` in an installation: its topic, unless the definition names another, and its dead
+ * letters. Several installations may share a Kafka, told apart by their namespace ("" for none).
  */
 export function topicName(namespace: string, stream: string): string {
   return namespace === "" ? stream : `${namespace}.${stream}`;
 }
 
-/** The topic that a stream is read from: the one that its definition names, as it is, or the one that is called like the stream. */
+/**
+ * The topic that a stream is read from: the one that its definition names, as it is, or the one that is called like the
+ * stream.
+ */
 export function topicOf(namespace: string, { name, topic }: Pick<Stream, "name" | "topic">): string {
   return topic ?? topicName(namespace, name);
 }
 
-/** Where rules keep how far they have read; it is compacted. `name` is what `topicName` returns for the stream of alerts. */
+/**
+ * Where rules keep how far they have read; it is compacted. `name` is what `topicName` returns for the stream of
+ * alerts.
+ */
 export function rulePositionsTopic(name: string): string {
   return `${name}.positions`;
 }

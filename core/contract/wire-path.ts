@@ -4,8 +4,8 @@ export type WirePath = readonly string[];
 const STEP = /\.([^\s.[\]'"]+)|\['((?:[^'\\]|\\.)+)'\]/y;
 
 /**
- * The path that a text such as `$.payload.order.id` or `$['order.id'].amount` says. Throws RangeError for what is no path. A path leads through objects: a list
- * has no place in it.
+ * The path that a text such as `$.payload.order.id` or `$['order.id'].amount` says. Throws RangeError for what is no
+ * path. A path leads through objects: a list has no place in it.
  */
 export function parsePath(text: string): WirePath {
   const names: string[] = [];

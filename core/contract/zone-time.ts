@@ -12,12 +12,16 @@ export function isZoneName(text: string): boolean {
 
 const HOUR_MS = 3_600_000;
 const MOST_KEPT = 100_000;
-/** By zone, and the local hour's number: how far it is ahead of UTC; null where that is not the same for all of the hour. */
+/**
+ * By zone, and the local hour's number: how far it is ahead of UTC; null where that is not the same for all of the
+ * hour.
+ */
 const kept = new Map<string, Map<number, number | null>>();
 
 /**
- * Epoch milliseconds of a local time in a zone; `localMs` is what they would be if the zone were UTC. Null for a local time that clocks skip, or show twice:
- * which instant it is cannot be told. Depends on the time zone data of the JavaScript engine.
+ * Epoch milliseconds of a local time in a zone; `localMs` is what they would be if the zone were UTC. Null for a local
+ * time that clocks skip, or show twice: which instant it is cannot be told. Depends on the time zone data of the
+ * JavaScript engine.
  */
 export function zonedMs(localMs: number, zone: string): number | null {
   const hour = Math.floor(localMs / HOUR_MS);

@@ -33,8 +33,8 @@ export function delivery(name: string, definition: DeliveryDefinition): Delivery
 }
 
 /**
- * An HTTP address that gets each alert as JSON, in a POST request. With a `secret` requests are signed as Standard Webhooks says; take it from the environment
- * (`process.env.ON_CALL_SECRET`), not from the file.
+ * An HTTP address that gets each alert as JSON, in a POST request. With a `secret` requests are signed as Standard
+ * Webhooks says; take it from the environment (`process.env.ON_CALL_SECRET`), not from the file.
  */
 export function webhook(options: { readonly url: string | undefined; readonly secret?: string | undefined }): Channel {
   return { type: "webhook", url: options.url ?? "", secret: options.secret ?? null };

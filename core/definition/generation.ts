@@ -3,8 +3,9 @@ import { componentsOf } from "./components.ts";
 import type { View } from "./view.ts";
 
 /**
- * Raised by hand when the decoder or a measure changes what it computes; old and new state then never meet. Generations of another revision are frozen:
- * answered by this release's measures, so a component whose state means something else needs another name.
+ * Raised by hand when the decoder or a measure changes what it computes; old and new state then never meet. Generations
+ * of another revision are frozen: answered by this release's measures, so a component whose state means something else
+ * needs another name.
  */
 export const ENGINE_REVISION = 2;
 

@@ -29,7 +29,10 @@ export interface SimulatorDefinition {
   readonly rate: number;
   /** Whole numbers that a run may be given, as flags of their names. */
   readonly parameters?: Readonly<Record<string, { readonly description: string; readonly byDefault: number }>>;
-  /** The events of each step, which is a whole number from 0: a pure function, so that any part of a run can be made alone. */
+  /**
+   * The events of each step, which is a whole number from 0: a pure function, so that any part of a run can be made
+   * alone.
+   */
   readonly events: (options: SimulationOptions) => (step: number) => readonly SimulatedEvent[];
 }
 
@@ -38,7 +41,9 @@ export interface Simulator extends SimulatorDefinition {
   readonly name: string;
 }
 
-/** Defines a simulator: `tideline simulate <name>` runs it, with flags for rate, seed, disorder and where its events go. */
+/**
+ * Defines a simulator: `tideline simulate <name>` runs it, with flags for rate, seed, disorder and where its events go.
+ */
 export function simulator(name: string, definition: SimulatorDefinition): Simulator {
   return { ...definition, kind: "simulator", name };
 }

@@ -6,8 +6,9 @@ import { bucketStarts, type Query, type TimeRange } from "../query/query.ts";
 import { bucketOf } from "../time.ts";
 
 /**
- * A view's rows by plain SQL over raw events, all at once: what a proof compares an answer with. Nothing here knows states, components or
- * merges: an event belongs to the rows whose time it lies in, and a measure is an aggregate over a row's events.
+ * A view's rows by plain SQL over raw events, all at once: what a proof compares an answer with. Nothing here knows
+ * states, components or merges: an event belongs to the rows whose time it lies in, and a measure is an aggregate over
+ * a row's events.
  */
 
 /** SQL and the values that are bound to its places. */
@@ -16,7 +17,10 @@ export interface PlainSql {
   readonly values: readonly (string | bigint)[];
 }
 
-/** The columns that make a row: its start, for sessions its last event's time, and the values of the dimensions that were asked for. */
+/**
+ * The columns that make a row: its start, for sessions its last event's time, and the values of the dimensions that
+ * were asked for.
+ */
 export interface PlainKey {
   readonly columns: readonly string[];
   readonly sessions: boolean;
@@ -64,7 +68,10 @@ export function plainItems(
   return { sql: `${sql} SELECT ${key}, _item, _weight FROM (${ranked}) WHERE _rank <= ${show} ORDER BY _rank`, values };
 }
 
-/** The registers of one column, all different values in one fold: the key's columns and the list of `register * 64 + rank`. */
+/**
+ * The registers of one column, all different values in one fold: the key's columns and the list of `register * 64 +
+ * rank`.
+ */
 export function plainRegisters(
   view: View,
   query: Query,
@@ -92,8 +99,8 @@ export function plainSample(view: View, range: TimeRange, events: string, count:
 }
 
 /**
- * `lines`: every counted event, or with `each` every element of its list, with its time, all dimensions, and `_at`: what rows are cut by, its time or of a table
- * the shard of its key.
+ * `lines`: every counted event, or with `each` every element of its list, with its time, all dimensions, and `_at`:
+ * what rows are cut by, its time or of a table the shard of its key.
  */
 function lines(view: View, events: string): string {
   const { where, each, stream, by } = view;

@@ -6,11 +6,16 @@ import { bucketStarts, type Query, type TimeRange } from "./query.ts";
 
 /** The event time that an answer is about. */
 export interface AnswerRange extends TimeRange {
-  /** The newest bucket after the range that the view holds, when the query did not say where the range ends; else null. */
+  /**
+   * The newest bucket after the range that the view holds, when the query did not say where the range ends; else null.
+   */
   readonly laterMs?: EpochMs | null;
 }
 
-/** Whether the range of a query may cut its buckets. The range has whole buckets of the view's grain, so only wider ones can be cut. */
+/**
+ * Whether the range of a query may cut its buckets. The range has whole buckets of the view's grain, so only wider ones
+ * can be cut.
+ */
 export function canBeCut(
   { grainMs, sessions, table }: View,
   { everyMs, calendar }: Pick<Query, "everyMs" | "calendar">,
@@ -25,8 +30,9 @@ export function partialColumn({ by, measures }: Pick<View, "by" | "measures">): 
 }
 
 /**
- * Returns whether the range leaves out a part of a bucket's time, by the bucket's start. A range whose end the query did not give ends with the newest
- * event: that cuts nothing, unless the view holds later events. The first window of sliding ones is whole, because what lies before the range is read.
+ * Returns whether the range leaves out a part of a bucket's time, by the bucket's start. A range whose end the query
+ * did not give ends with the newest event: that cuts nothing, unless the view holds later events. The first window of
+ * sliding ones is whole, because what lies before the range is read.
  */
 export function cutBuckets(view: View, query: Query, range: AnswerRange): (bucket: EpochMs) => boolean {
   const { fromMs, toMs, laterMs = null } = range;
@@ -38,7 +44,10 @@ export function cutBuckets(view: View, query: Query, range: AnswerRange): (bucke
   return (bucket) => (cutsFirst && bucket === first) || (cutsLast && bucket === last);
 }
 
-/** The starts of the first and last bucket of a range, and where the last one ends; of a calendar's only whether that is after the range. */
+/**
+ * The starts of the first and last bucket of a range, and where the last one ends; of a calendar's only whether that is
+ * after the range.
+ */
 function ends(view: View, query: Query, range: TimeRange): { first: EpochMs; last: EpochMs; endMs: EpochMs } {
   const { fromMs, toMs } = range;
   const { calendar, everyMs } = query;

@@ -96,7 +96,10 @@ export function planTable(
   };
 }
 
-/** The query for all rows of a table, shard by shard, as a proof asks it: nothing of a view's questions means anything here. */
+/**
+ * The query for all rows of a table, shard by shard, as a proof asks it: nothing of a view's questions means anything
+ * here.
+ */
 export function planWholeTable(
   view: View,
   parameters: Readonly<Record<string, unknown>>,
@@ -113,7 +116,10 @@ export function planWholeTable(
     : { ok: true, query: { ...plan.question.query, everyMs: view.grainMs, windowMs: view.grainMs } };
 }
 
-/** The query of the view that a table is. All shards lie in one bucket of the answer, so that rows are sorted by their key. */
+/**
+ * The query of the view that a table is. All shards lie in one bucket of the answer, so that rows are sorted by their
+ * key.
+ */
 function tableQuery(
   view: View,
   table: Table,

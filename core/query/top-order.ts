@@ -2,7 +2,10 @@ import { componentKey } from "../definition/components.ts";
 import type { View } from "../definition/view.ts";
 import type { Query } from "./query.ts";
 
-/** One column to sort cells by, such that a database can do it exactly as `comparePresented`. Null comes last in both directions. */
+/**
+ * One column to sort cells by, such that a database can do it exactly as `comparePresented`. Null comes last in both
+ * directions.
+ */
 export type OrderKey = (
   | { readonly by: "bucket" }
   | { readonly by: "dimension"; readonly name: string }
@@ -19,7 +22,9 @@ export interface TopOrder {
   readonly limit: number;
   /** Only values of this dimension that begin so, as text. */
   readonly prefix: { readonly dimension: string; readonly text: string } | null;
-  /** Only groups that come after this one, whose values are given as text; absent: all. Of an order by dimensions alone. */
+  /**
+   * Only groups that come after this one, whose values are given as text; absent: all. Of an order by dimensions alone.
+   */
   readonly after?: readonly string[];
 }
 

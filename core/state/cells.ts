@@ -19,8 +19,9 @@ export interface Cell {
 }
 
 /**
- * State rows folded into cells. This is the merge of the whole system: batch rows and speed rows go into the same table, and because
- * every component merges commutatively and associatively, the order they come in cannot be seen in the result.
+ * State rows folded into cells. This is the merge of the whole system: batch rows and speed rows go into the same
+ * table, and because every component merges commutatively and associatively, the order they come in cannot be seen in
+ * the result.
  */
 export class CellTable {
   readonly #cells = new Map<string, Cell>();
@@ -131,7 +132,9 @@ export function mergeStateRow(table: CellTable, view: View, row: readonly unknow
   else table.mergeItem(cell, name, (label ?? Number(item)) as Item, BigInt(value as bigint));
 }
 
-/** A dimension's value as JSON carries it: text, a boolean, an integer (as text where a double would round it), or null. */
+/**
+ * A dimension's value as JSON carries it: text, a boolean, an integer (as text where a double would round it), or null.
+ */
 export function groupValue(value: unknown): GroupValue {
   if (typeof value !== "bigint") return (value ?? null) as GroupValue;
   const number = Number(value);

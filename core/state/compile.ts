@@ -5,8 +5,9 @@ import { hashSql, registerSql } from "../numbers/hll.ts";
 import { shardSql } from "./shard.ts";
 
 /**
- * The view compiler: one definition -> the SQL of both layers. All of it reads a relation of decoded events with the columns of the
- * contract and of `META_COLUMNS`; the caller names the relation, already restricted to the span it wants.
+ * The view compiler: one definition -> the SQL of both layers. All of it reads a relation of decoded events with the
+ * columns of the contract and of `META_COLUMNS`; the caller names the relation, already restricted to the span it
+ * wants.
  */
 
 /** SQL: whether a row is an event that counts: it decodes, and it is no duplicate. */
@@ -24,7 +25,10 @@ export function linesSql(view: View, events: string): string {
   return `(SELECT * EXCLUDE (${list}), unnest(${list}) AS ${quoteName(LINE)}, generate_subscripts(${list}, 1) AS _line FROM ${events} WHERE ${counted(view)})`;
 }
 
-/** SQL: the start of the event's bucket, epoch milliseconds. Floored, also before 1970. Of a table: the shard of its key. */
+/**
+ * SQL: the start of the event's bucket, epoch milliseconds. Floored, also before 1970. Of a table: the shard of its
+ * key.
+ */
 function bucket(view: View): string {
   if (view.table !== null) return shardSql(view, view.table);
   const time = quoteName(view.stream.eventTime);
@@ -50,8 +54,8 @@ function aggregate(view: View, component: NamedComponent): string {
 }
 
 /**
- * The text of a pick: where its event lies (event time from the year -314,886 on, partition, offset, line) in digits of a fixed number, then
- * the value as JSON. The greatest text is the last event's.
+ * The text of a pick: where its event lies (event time from the year -314,886 on, partition, offset, line) in digits of
+ * a fixed number, then the value as JSON. The greatest text is the last event's.
  */
 function pickSql(view: View, component: NamedComponent): string {
   const { merge, given = "true" } = component;
@@ -82,7 +86,10 @@ export function pickTextSql({ place }: NamedComponent, { t, p, o, l, v }: PickPa
 /** How many digits stand before the value in the text of a pick. */
 export const PICK_PLACE_DIGITS = 52;
 
-/** The state of a micro-batch, a row a cell. Registers come as the list of distinct hashes, for PFADD; items are not among it. */
+/**
+ * The state of a micro-batch, a row a cell. Registers come as the list of distinct hashes, for PFADD; items are not
+ * among it.
+ */
 export function partialSql(view: View, events: string): string {
   const states = wide(view).map((component) => `${aggregate(view, component)} AS ${quoteName(component.key)}`);
   const columns = ["_partition AS partition", ...cell(view), ...states];
@@ -100,7 +107,9 @@ export function partialItemsSql(view: View, component: NamedComponent, events: s
   return `SELECT ${columns.join(", ")}, ${component.partial} AS value FROM ${linesSql(view, events)} WHERE ${component.given ?? "true"} GROUP BY ALL`;
 }
 
-/** How many events a view counts, a row a partition. Without `each` that is the sum of `rows`, and nobody needs to ask. */
+/**
+ * How many events a view counts, a row a partition. Without `each` that is the sum of `rows`, and nobody needs to ask.
+ */
 export function countedSql(view: View, events: string): string {
   return `SELECT _partition AS partition, count(*) AS counted FROM ${events} WHERE ${counted(view)} GROUP BY ALL`;
 }
@@ -133,8 +142,9 @@ export function stateColumns(view: View): string[] {
 }
 
 /**
- * State rows as they are stored: (bucket, one column per dimension, component, item, label, value), in that order. `item` is the bin or
- * the register, else 0; `label` the text of an item or pick, else NULL; `value` the integer, the rank of a register, or 1 for a pick.
+ * State rows as they are stored: (bucket, one column per dimension, component, item, label, value), in that order.
+ * `item` is the bin or the register, else 0; `label` the text of an item or pick, else NULL; `value` the integer, the
+ * rank of a register, or 1 for a pick.
  */
 export function stateSql(view: View, events: string): string {
   const columns = cellColumns(view).join(", ");
@@ -167,7 +177,10 @@ export function stateSql(view: View, events: string): string {
   return selects.map((select) => `(${select})`).join(" UNION ALL ");
 }
 
-/** The registers of one component. Events share their texts, and to look one up costs less than to hash it: each is hashed once. */
+/**
+ * The registers of one component. Events share their texts, and to look one up costs less than to hash it: each is
+ * hashed once.
+ */
 function registersSql(view: View, { key, text, given = "true" }: NamedComponent, lines: string): string {
   if (text === undefined) throw new RangeError(`${key}: registers of no text`);
   const cells = cellColumns(view).map((name) => `e.${name}`);
@@ -177,8 +190,8 @@ function registersSql(view: View, { key, text, given = "true" }: NamedComponent,
 }
 
 /**
- * How stored state rows merge, each component in its own way. `keep` are the columns that make a cell. A stored cell has 64 bits; what many of them
- * add up to for an answer may have more, which `wide` sums allow.
+ * How stored state rows merge, each component in its own way. `keep` are the columns that make a cell. A stored cell
+ * has 64 bits; what many of them add up to for an answer may have more, which `wide` sums allow.
  */
 export function mergeSql(view: View, states: string, keep: readonly string[], sums: "stored" | "wide"): string {
   const of = (...merges: NamedComponent["merge"][]) =>

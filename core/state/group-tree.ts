@@ -1,8 +1,8 @@
 import type { GroupValue } from "./cells.ts";
 
 /**
- * Something held for each group, found by the group's values themselves, a level of the tree for each. A text that stands for the whole group would
- * have to be made for each look-up, which takes seven times as long.
+ * Something held for each group, found by the group's values themselves, a level of the tree for each. A text that
+ * stands for the whole group would have to be made for each look-up, which takes seven times as long.
  */
 export interface GroupTree<T> {
   next: Map<GroupValue, GroupTree<T>> | null;

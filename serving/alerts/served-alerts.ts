@@ -40,7 +40,9 @@ export class ServedAlerts {
     return (await this.#feed())?.states ?? NO_ALERTS;
   }
 
-  /** Calls `onAlert` from now on, and `onEnd` when this server closes. Returns what ends it. Throws TOO_MANY_STREAMS. */
+  /**
+   * Calls `onAlert` from now on, and `onEnd` when this server closes. Returns what ends it. Throws TOO_MANY_STREAMS.
+   */
   async subscribe(onAlert: AlertListener, onEnd: () => void): Promise<() => void> {
     const { maxStreams } = this.#options;
     if (this.#stopping.signal.aborted || this.#listeners.size >= maxStreams)

@@ -25,7 +25,10 @@ export interface AnswerField {
   readonly note: string;
   /** What its values are, or those of its parts. */
   readonly values: "integer" | "decimal" | "double" | "text" | "boolean" | "instant" | "other";
-  /** The type that they have in JSON, all of them, whatever their size; null where there is none. Absent for values that are neither. */
+  /**
+   * The type that they have in JSON, all of them, whatever their size; null where there is none. Absent for values that
+   * are neither.
+   */
   readonly json?: "number" | "string" | "boolean";
   /** How many decimal places its exact decimals have. */
   readonly scale?: number;
@@ -183,7 +186,8 @@ export function asOfToken({ generation }: Definition, { manifest, cut, applied }
 /** What every answer says beside its rows: for the body of JSON, and the headers of all. */
 export function answerStanding(definition: Definition, standing: Standing, at: AsOf | null) {
   const { manifest, missing, problems } = standing;
-  // An answer about an earlier position is the same whenever it is asked for, so nothing in it tells from what it was made, or when.
+  // An answer about an earlier position is the same whenever it is asked for, so nothing in it tells from what it was
+  // made, or when.
   const { version, cut, applied } = at ?? { ...standing, version: manifest.version };
   const { generation } = definition;
   return {
@@ -205,7 +209,10 @@ export function answerNotices({ view }: Definition, { toMs, laterMs }: Pick<Read
   return { notices };
 }
 
-/** The body of an answer; `at` is the position that was asked for, null for the newest. Its rows are to be written as its fields say. */
+/**
+ * The body of an answer; `at` is the position that was asked for, null for the newest. Its rows are to be written as
+ * its fields say.
+ */
 export function answerBody(
   definition: Definition,
   types: ColumnTypes,

@@ -52,8 +52,8 @@ function harmless(text: string | null): string | null {
 }
 
 /**
- * Rows as CSV (RFC 4180, UTF-8, CRLF), the header first. Text is as it is. For a spreadsheet, text that would run as a formula gets an apostrophe in
- * front: dimensions are what producers sent, and people open a table.
+ * Rows as CSV (RFC 4180, UTF-8, CRLF), the header first. Text is as it is. For a spreadsheet, text that would run as a
+ * formula gets an apostrophe in front: dimensions are what producers sent, and people open a table.
  */
 export function csvOf(view: View, query: AnswerColumns, rows: readonly Row[], isForSpreadsheet = false): Stringifier {
   const columns = columnsOf(view, query);

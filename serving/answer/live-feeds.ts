@@ -49,7 +49,8 @@ export interface LiveFeedsOptions {
   readonly maxAnswerSize: number;
   readonly maxHeldSize: number;
   /**
-   * Whether streams end when their answer becomes too large for this process: who comes back is answered by the helper. Else they say so, and go on.
+   * Whether streams end when their answer becomes too large for this process: who comes back is answered by the helper.
+   * Else they say so, and go on.
    */
   readonly endLarge: boolean;
 }
@@ -98,7 +99,10 @@ export class LiveFeeds {
     return this.#feeds.size;
   }
 
-  /** Begins to follow a question; answers how to end that. Throws TOO_MANY_STREAMS, and the refusal of a question that is wrong in itself. */
+  /**
+   * Begins to follow a question; answers how to end that. Throws TOO_MANY_STREAMS, and the refusal of a question that
+   * is wrong in itself.
+   */
   async subscribe(subscription: Subscription): Promise<() => void> {
     const { maxStreams } = this.#options;
     if (this.#closed || this.#streams >= maxStreams) throw tooManyStreams(maxStreams);

@@ -6,7 +6,10 @@ import type { ReadAnswer } from "../read/reader.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import { type AnswerBody, answerBody, LONG_NUMBERS } from "./answer.ts";
 
-/** A complete answer about the newest position as it is sent, but for its age: while nothing changes, that is all that does. */
+/**
+ * A complete answer about the newest position as it is sent, but for its age: while nothing changes, that is all that
+ * does.
+ */
 export interface RenderedAnswer {
   readonly answer: ReadAnswer;
   /** All of the JSON before the age, and all after it. */

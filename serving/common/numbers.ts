@@ -2,8 +2,9 @@ import type { PresentedField } from "../../core/measures/measure.ts";
 import type { Row } from "../../core/query/present.ts";
 
 /**
- * How the exact numbers of an answer are written in JSON, whatever their size: as numbers with all of their digits, which a reader may round, or as
- * text. Rows hold a number that a double does not keep as text; here it becomes what the answer's fields say.
+ * How the exact numbers of an answer are written in JSON, whatever their size: as numbers with all of their digits,
+ * which a reader may round, or as text. Rows hold a number that a double does not keep as text; here it becomes what
+ * the answer's fields say.
  */
 export const NUMBERS = { number: "number", text: "string" } as const;
 export type Numbers = keyof typeof NUMBERS;
@@ -27,7 +28,9 @@ export function numberText(value: number | string, scale: number): string {
   return typeof value === "number" && scale > 0 ? value.toFixed(scale) : String(value);
 }
 
-/** What rows are as JSON, without the brackets around them, and whether a number has more digits than a double keeps. */
+/**
+ * What rows are as JSON, without the brackets around them, and whether a number has more digits than a double keeps.
+ */
 export function rowsJson(
   rows: readonly Row[],
   columns: NumberColumns,

@@ -67,7 +67,9 @@ export interface Problem {
 
 export const PROBLEM_TYPE = "application/problem+json";
 
-/** A request that is answered with problem details instead of rows. `retryAfterSeconds` becomes the header Retry-After. */
+/**
+ * A request that is answered with problem details instead of rows. `retryAfterSeconds` becomes the header Retry-After.
+ */
 export class Refusal extends Error {
   override readonly name = "Refusal";
   readonly statusCode: number;
@@ -187,7 +189,10 @@ interface HttpError {
   readonly message?: string;
 }
 
-/** Any error as a refusal: ours as they are, the framework's 4xx by their status, and everything else a 500 that says nothing of its inside. */
+/**
+ * Any error as a refusal: ours as they are, the framework's 4xx by their status, and everything else a 500 that says
+ * nothing of its inside.
+ */
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error;
   if (error instanceof OverBudget) return overBudget(error);

@@ -2,8 +2,9 @@ import type { Budget } from "../../core/query/budget.ts";
 import type { Work } from "../../core/query/work.ts";
 
 /**
- * Long computations of all requests take turns on this process's event loop: in each round of it, which serves sockets and timers, all of them
- * together run for some milliseconds. So a short request waits for one slice at most, however many long ones run.
+ * Long computations of all requests take turns on this process's event loop: in each round of it, which serves sockets
+ * and timers, all of them together run for some milliseconds. So a short request waits for one slice at most, however
+ * many long ones run.
  */
 const SLICE_MS = 4;
 
@@ -44,7 +45,9 @@ export function turn(): Promise<void> {
   });
 }
 
-/** Whether what ran in this round of the event loop has used its slice: the next piece of work has to wait for a turn. */
+/**
+ * Whether what ran in this round of the event loop has used its slice: the next piece of work has to wait for a turn.
+ */
 export function isSliceOver(): boolean {
   return performance.now() >= sliceEndsMs();
 }

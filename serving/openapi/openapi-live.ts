@@ -47,7 +47,9 @@ export function consistencyParameters({ stream }: View): Json[] {
   ];
 }
 
-/** GET /views/:name/keys; `query` are the parameters of the view's query, `types` those that its dimensions may have. */
+/**
+ * GET /views/:name/keys; `query` are the parameters of the view's query, `types` those that its dimensions may have.
+ */
 export function keysOperation(view: View, query: readonly Json[], types: readonly string[]): Json {
   return {
     tags: ["views"],

@@ -18,8 +18,8 @@ interface Seen {
 }
 
 /**
- * When the numbers of views last changed: when this process saw the applied position move, or when the newest version was published, whichever is
- * later. Both are known only to about a minute, which is how often views are refreshed.
+ * When the numbers of views last changed: when this process saw the applied position move, or when the newest version
+ * was published, whichever is later. Both are known only to about a minute, which is how often views are refreshed.
  */
 export class Changes {
   readonly #seen = new Map<string, Seen>();

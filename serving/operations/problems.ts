@@ -16,8 +16,8 @@ const SWEEP_EVERY = 600;
 const REDIS = { kind: "lane", name: "redis", views: [] } as const;
 
 /**
- * What fails again and again in the installation, as this server knows it: what the speed layer and the worker have told Redis, read once a
- * second, and what this server has met itself.
+ * What fails again and again in the installation, as this server knows it: what the speed layer and the worker have
+ * told Redis, read once a second, and what this server has met itself.
  */
 export class Problems {
   readonly #stored: Failures;
@@ -35,7 +35,10 @@ export class Problems {
     this.#own = own;
   }
 
-  /** Reads what was told, then again every second. Never rejects: without Redis what was told last holds until it is over. */
+  /**
+   * Reads what was told, then again every second. Never rejects: without Redis what was told last holds until it is
+   * over.
+   */
   async start(): Promise<void> {
     await this.#look();
     const again = async () => {
@@ -64,7 +67,9 @@ export class Problems {
     return [...this.#told, ...this.#own.problems()];
   }
 
-  /** Those that keep the answers of a view's generation from growing. The same list for as long as they are the same. */
+  /**
+   * Those that keep the answers of a view's generation from growing. The same list for as long as they are the same.
+   */
   of(generation: string): readonly Problem[] {
     if (this.#told.length === 0) return NONE;
     const known = this.#ofViews.get(generation);
@@ -96,8 +101,9 @@ interface Grown {
 }
 
 /**
- * Tells views of which nothing is published although records are applied: the worker is away, or its refreshes do not get through. Time
- * counts from when records were first seen after the newest version: that one may be old because nothing came in. Kept in memory only.
+ * Tells views of which nothing is published although records are applied: the worker is away, or its refreshes do not
+ * get through. Time counts from when records were first seen after the newest version: that one may be old because
+ * nothing came in. Kept in memory only.
  */
 export class RefreshWatch {
   #grown: ReadonlyMap<string, Grown> = new Map();

@@ -16,7 +16,10 @@ import { LogWork, type LogWorkOptions } from "./log-work.ts";
 export interface KeyEvent {
   readonly partition: number;
   readonly offset: string;
-  /** Whether the table counts it: a second record of one event is a duplicate, and one that `where` leaves out is filtered. */
+  /**
+   * Whether the table counts it: a second record of one event is a duplicate, and one that `where` leaves out is
+   * filtered.
+   */
   readonly verdict: "counted" | "filtered" | "duplicate";
   readonly event: Row;
 }
@@ -77,7 +80,10 @@ export class KeyHistories {
     });
   }
 
-  /** The row of a key as all of its events below a position make it, by plain SQL; null for none. Refuses as `LogWork.run`. */
+  /**
+   * The row of a key as all of its events below a position make it, by plain SQL; null for none. Refuses as
+   * `LogWork.run`.
+   */
   replay({ definition, at, signal }: Asked, { query, columns }: TableQuestion): Promise<Row | null> {
     const { view } = definition;
     return this.#work.run(signal, async (duck, ended) => {

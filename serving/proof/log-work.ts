@@ -16,7 +16,10 @@ export interface LogWorkOptions {
 
 const MAX_WAITING = 8;
 
-/** Work that reads the raw log up to some position, one piece at a time, each in a database of its own: what it takes is not taken from answers. */
+/**
+ * Work that reads the raw log up to some position, one piece at a time, each in a database of its own: what it takes is
+ * not taken from answers.
+ */
 export class LogWork {
   readonly #options: LogWorkOptions;
   readonly #stopped = new AbortController();
@@ -27,7 +30,10 @@ export class LogWork {
     this.#options = options;
   }
 
-  /** Refuses with TOO_SLOW, POSITION_GONE (where neither archive nor log has a record any more), TOO_LARGE or, when too many wait, 429. */
+  /**
+   * Refuses with TOO_SLOW, POSITION_GONE (where neither archive nor log has a record any more), TOO_LARGE or, when too
+   * many wait, 429.
+   */
   run<T>(asked: AbortSignal, work: (duck: Duck, signal: AbortSignal) => Promise<T>): Promise<T> {
     if (this.#waiting >= MAX_WAITING)
       return Promise.reject(overloaded(`too many ${this.#options.called}s are waiting`));

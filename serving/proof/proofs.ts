@@ -72,7 +72,9 @@ interface Answered {
   readonly given: readonly GivenAnswer[];
 }
 
-/** Proofs, one at a time: what is served, compared with plain SQL over the raw log at the very position of the answer. */
+/**
+ * Proofs, one at a time: what is served, compared with plain SQL over the raw log at the very position of the answer.
+ */
 export class Proofs {
   readonly #options: ProofsOptions;
   readonly #work: LogWork;
@@ -111,7 +113,10 @@ class OneProof {
     this.#comparison = new RowComparison(request.definition.view, request.query, request.rows);
   }
 
-  /** The log first, which takes long, and then the answers: so they are as they are served now, and little is left to read up to them. */
+  /**
+   * The log first, which takes long, and then the answers: so they are as they are served now, and little is left to
+   * read up to them.
+   */
   async run(): Promise<Proof> {
     const { standings, manifests, sources, namespace } = this.#options;
     const { definition, at, deep, signal, onProgress } = this.#request;

@@ -39,7 +39,10 @@ export class History {
     this.#options = options;
   }
 
-  /** Throws POSITION_GONE for a position that cannot be had any more, Vanished when a segment goes away meanwhile: ask again. */
+  /**
+   * Throws POSITION_GONE for a position that cannot be had any more, Vanished when a segment goes away meanwhile: ask
+   * again.
+   */
   async at(definition: Definition, applied: Cut): Promise<PastTiles> {
     const versions = await this.#readable(definition);
     const held = await this.#held(definition, versions, applied);
@@ -54,7 +57,8 @@ export class History {
       to: applied,
     });
     const cut = cutToJson(applied);
-    // The state below a position is one thing however it was put together, so what is cached of it goes by the position alone.
+    // The state below a position is one thing however it was put together, so what is cached of it goes by the position
+    // alone.
     const generation = `${definition.generation}@${JSON.stringify(cut)}`;
     return {
       manifest: { ...base, generation, cut, files: file === null ? base.files : [...base.files, file] },
@@ -62,7 +66,10 @@ export class History {
     };
   }
 
-  /** Versions whose files are there, newest first. Those before a version that has lost its files have lost theirs too, but for version 0. */
+  /**
+   * Versions whose files are there, newest first. Those before a version that has lost its files have lost theirs too,
+   * but for version 0.
+   */
   async #readable(definition: Definition): Promise<Manifest[]> {
     const { manifests, standings } = this.#options;
     const readable: Manifest[] = [];

@@ -17,7 +17,10 @@ export class PositionWaits {
     this.#standings = standings;
   }
 
-  /** What `read` gives once its positions have reached `min`. Throws NOT_REACHED with how far they are when that takes longer than `waitMs`. */
+  /**
+   * What `read` gives once its positions have reached `min`. Throws NOT_REACHED with how far they are when that takes
+   * longer than `waitMs`.
+   */
   async reach<T extends Pick<Standing, "applied">>(
     definition: Definition,
     { min, waitMs }: { min: Cut; waitMs: number },

@@ -41,16 +41,22 @@ import { readSessions } from "./session-pieces.ts";
 import { queryKey } from "./validators.ts";
 
 /**
- * The merged cells of a query's own buckets and dimensions, and where they stand. For sliding windows these are the buckets before they are
- * slid, for a view of sessions whole sessions.
+ * The merged cells of a query's own buckets and dimensions, and where they stand. For sliding windows these are the
+ * buckets before they are slid, for a view of sessions whole sessions.
  */
 export interface Reading extends Standing {
   readonly cells: readonly Cell[];
   readonly fromMs: EpochMs;
   readonly toMs: EpochMs;
-  /** The newest bucket that the view holds, when it begins after now and the query does not say up to when it asks; else null. */
+  /**
+   * The newest bucket that the view holds, when it begins after now and the query does not say up to when it asks; else
+   * null.
+   */
   readonly laterMs: EpochMs | null;
-  /** The same position may have another window later: the query does not say up to when it asks, and what is newest until now depends on now. */
+  /**
+   * The same position may have another window later: the query does not say up to when it asks, and what is newest
+   * until now depends on now.
+   */
   readonly movesWithClock: boolean;
   /** What reading them cost; presenting them counts too. */
   readonly budget: Budget;
@@ -103,13 +109,17 @@ export interface Tiles {
 /** Which tiles an attempt at an answer begins with. */
 type Attempt = "cached" | "newest" | "batch alone";
 
-/** A reader that started over this often has a manifest whose files keep going away, or a Redis that keeps losing segments. */
+/**
+ * A reader that started over this often has a manifest whose files keep going away, or a Redis that keeps losing
+ * segments.
+ */
 const MAX_STARTS = 4;
 const MOST_WIDE = 1_000;
 const ALL_OF_TIME = 8_640_000_000_000_000;
 
 /**
- * The protocol's Reader: manifest first, then Redis, and an answer only from tiles that cover the log without gap or overlap.
+ * The protocol's Reader: manifest first, then Redis, and an answer only from tiles that cover the log without gap or
+ * overlap.
  *
  *   newest manifest M (cached, checked against the pointer) -> chain and open segment in one atomic step -> do they tile from M.cut?
  *     yes  M's states + closed segments + open segment
@@ -137,8 +147,8 @@ export class Reader {
   }
 
   /**
-   * Answers a query, at `at` or at the newest position there is. `held` is an earlier answer to the same query: if nothing has changed since, the
-   * same rows are given again. Errors as `read`.
+   * Answers a query, at `at` or at the newest position there is. `held` is an earlier answer to the same query: if
+   * nothing has changed since, the same rows are given again. Errors as `read`.
    */
   async answer(
     definition: Definition,
@@ -159,8 +169,9 @@ export class Reader {
   }
 
   /**
-   * Reads the cells of a query; with `top`, when they are too many, only those among which the first ones of that order are. Throws NOT_READY before the first manifest, OverBudget for a question that costs too much, ARCHIVE_DAMAGED when published
-   * files are gone or damaged; for an earlier position also what History throws.
+   * Reads the cells of a query; with `top`, when they are too many, only those among which the first ones of that order
+   * are. Throws NOT_READY before the first manifest, OverBudget for a question that costs too much, ARCHIVE_DAMAGED
+   * when published files are gone or damaged; for an earlier position also what History throws.
    */
   async read(
     definition: Definition,
@@ -494,7 +505,10 @@ function isUnchanged(
   return manifest === newest && chain?.digest === now.digest;
 }
 
-/** For a question with too many cells, of which the first ones cannot be found without holding all: says which of `order` is in the way. */
+/**
+ * For a question with too many cells, of which the first ones cannot be found without holding all: says which of
+ * `order` is in the way.
+ */
 function withoutOrder(error: OverBudget, view: View, query: Query): Refusal {
   const order = topOrder(view, query);
   const why =
@@ -525,7 +539,10 @@ function needs(view: View, query: Query): Needs {
   return { components, sketches, fields: keyedFields(view, query, components) };
 }
 
-/** Computes a calendar's buckets in turns, so that they are there when they are needed. What is wrong with them is found then. */
+/**
+ * Computes a calendar's buckets in turns, so that they are there when they are needed. What is wrong with them is found
+ * then.
+ */
 async function warmCalendar({ calendar }: Query, { fromMs, toMs }: TimeRange): Promise<void> {
   if (calendar === null) return;
   await inTurns(calendarWork(calendar, fromMs, toMs), null).catch((error: unknown) => {

@@ -20,7 +20,10 @@ export interface RecomputationsOptions {
   readonly maxRecords?: number;
 }
 
-/** Below the data directory, with a folder for each process. Nothing there is durable: a file is deleted when it is no longer among those kept. */
+/**
+ * Below the data directory, with a folder for each process. Nothing there is durable: a file is deleted when it is no
+ * longer among those kept.
+ */
 const PARENT = "recomputed";
 const KEPT_FILES = 32;
 const MAX_WAITING = 16;
@@ -48,7 +51,10 @@ export class Recomputations {
     this.#scratch = new ScratchFolder(options.sources.data.path(PARENT));
   }
 
-  /** The states of `[from, to)`; null when there are none. Refuses with TOO_SLOW, POSITION_GONE, TOO_LARGE or, when too many wait, 429. */
+  /**
+   * The states of `[from, to)`; null when there are none. Refuses with TOO_SLOW, POSITION_GONE, TOO_LARGE or, when too
+   * many wait, 429.
+   */
   states(definition: Definition, span: Span): Promise<StateFile | null> {
     const key = JSON.stringify([definition.generation, cutToJson(span.from), cutToJson(span.to)]);
     const made = this.#kept.get(key) ?? this.#queued(definition, span);

@@ -27,8 +27,8 @@ const PIECE_ROWS = 250_000;
 const MOST_VALUES = 100;
 
 /**
- * The sessions that begin in `window`, as cells. Buckets are read piece by piece, so that only sessions are held, and beyond the window only
- * until no session is open any more. Throws OverBudget.
+ * The sessions that begin in `window`, as cells. Buckets are read piece by piece, so that only sessions are held, and
+ * beyond the window only until no session is open any more. Throws OverBudget.
  */
 export async function readSessions(
   view: View,
@@ -88,7 +88,9 @@ function compareAsText(a: GroupValue, b: GroupValue): number {
   return compareText(`${typeof a} ${a}`, `${typeof b} ${b}`);
 }
 
-/** The question for these groups, and perhaps some more: by the values of each dimension, where they are not too many. */
+/**
+ * The question for these groups, and perhaps some more: by the values of each dimension, where they are not too many.
+ */
 function onlyGroups(view: View, query: Query, groups: readonly (readonly GroupValue[])[]): Query {
   const where = new Map(query.where);
   for (const [index, dimension] of Object.keys(view.by).entries()) {

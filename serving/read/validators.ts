@@ -6,12 +6,15 @@ export function queryKey(query: Query): string {
   return JSON.stringify(query, (_, value: unknown) => (value instanceof Map ? [...value] : value));
 }
 
-/** Raised when the same answer is written in another way: what a client holds from an earlier release is then not taken for it. */
+/**
+ * Raised when the same answer is written in another way: what a client holds from an earlier release is then not taken
+ * for it.
+ */
 const RENDERING = 2;
 
 /**
- * The entity tag of the answer to `query` at the position `asOf`. Strong where the body says nothing but that; `ageing` bodies say how old the
- * position is too, so their tag is weak (RFC 9110, 8.8.1).
+ * The entity tag of the answer to `query` at the position `asOf`. Strong where the body says nothing but that; `ageing`
+ * bodies say how old the position is too, so their tag is weak (RFC 9110, 8.8.1).
  */
 export function entityTag(asOf: string, query: Query, format: string, ageing: boolean): string {
   const hash = createHash("sha256").update(JSON.stringify([RENDERING, asOf, format, queryKey(query)]));

@@ -58,8 +58,8 @@ function allowedFor(parameter: string, topic: string): string {
 }
 
 /**
- * `topic:partition:offset` names a record: the answer includes it when the positions lie beyond it. The topic may have more partitions by now than
- * its contract says.
+ * `topic:partition:offset` names a record: the answer includes it when the positions lie beyond it. The topic may have
+ * more partitions by now than its contract says.
  */
 function recordAt(text: string, topic: string, fail: Fail): Cut | null {
   const [, named, partition, offset] = /^(.*):(\d{1,6}):(\d{1,18})$/.exec(text) ?? [];

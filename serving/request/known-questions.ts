@@ -12,8 +12,8 @@ const MAX_QUESTIONS = 2_000;
 const MAX_WEIGHT = 32_000_000;
 
 /**
- * Questions by their URL, those not asked for the longest time dropped first: dashboards ask the same again and again. A question stays
- * what it was; its answer is whoever uses it to check.
+ * Questions by their URL, those not asked for the longest time dropped first: dashboards ask the same again and again.
+ * A question stays what it was; its answer is whoever uses it to check.
  */
 export class KnownQuestions<Options, Answered> {
   readonly #questions = new Map<string, KnownQuestion<Options, Answered>>();

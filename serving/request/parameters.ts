@@ -1,6 +1,8 @@
 import type { QueryProblem } from "../../core/query/query.ts";
 
-/** A query string as it was sent: keys as they are (also where[region]), repeated keys as lists, and what is malformed. */
+/**
+ * A query string as it was sent: keys as they are (also where[region]), repeated keys as lists, and what is malformed.
+ */
 export interface Parameters {
   readonly values: Readonly<Record<string, string | readonly string[]>>;
   readonly problems: readonly QueryProblem[];
@@ -12,8 +14,9 @@ export const MAX_QUERY_LENGTH = 8_192;
 const EVENT_TEXT = /^(where\[.*\]|prefix)$/s;
 
 /**
- * Reads a query string. Total and strict: percent encoding that is no UTF-8 is named, not replaced, and so are control characters where no event's
- * text is asked for. (URLSearchParams would turn %FF into U+FFFD and so answer another question than was asked.)
+ * Reads a query string. Total and strict: percent encoding that is no UTF-8 is named, not replaced, and so are control
+ * characters where no event's text is asked for. (URLSearchParams would turn %FF into U+FFFD and so answer another
+ * question than was asked.)
  */
 export function parseParameters(text: string): Parameters {
   const values: Record<string, string | string[]> = Object.create(null) as Record<string, never>;

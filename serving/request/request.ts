@@ -18,7 +18,10 @@ export interface ViewRequest<T> {
   readonly options: T;
 }
 
-/** Reads a request to the view called `name`: the query's parameters, and those in `own`, which the route reads with `read`. Throws a Refusal. */
+/**
+ * Reads a request to the view called `name`: the query's parameters, and those in `own`, which the route reads with
+ * `read`. Throws a Refusal.
+ */
 export function readRequest<T>(
   views: ReadonlyMap<string, DescribedView>,
   name: string,

@@ -66,7 +66,10 @@ function missedBy(seen: string | string[] | undefined, states: AlertStates): Ale
   return at < 0 ? [] : all.slice(at + 1);
 }
 
-/** Sends alerts one after the other. Only an alert that was opened just now has an id: a client that comes back continues behind it. */
+/**
+ * Sends alerts one after the other. Only an alert that was opened just now has an id: a client that comes back
+ * continues behind it.
+ */
 function inTurn(reply: FastifyReply, states: AlertStates): (alert: Alert) => void {
   const waiting: Alert[] = [];
   let sending = false;

@@ -14,7 +14,10 @@ const FILES: readonly [url: string, file: string, type: string][] = [
   ["/assets/echarts.js", echarts, "text/javascript; charset=utf-8"],
 ];
 
-/** GET /: the page that shows the views moving, with what it needs. It has no build step and asks nobody else for anything. */
+/**
+ * GET /: the page that shows the views moving, with what it needs. It has no build step and asks nobody else for
+ * anything.
+ */
 export async function pageRoutes(app: FastifyInstance): Promise<void> {
   for (const [url, file, type] of FILES) {
     const body = await readFile(file);

@@ -214,8 +214,8 @@ async function isUnchanged(
 }
 
 /**
- * Headers that say where an answer stands. One that is incomplete, or has problems, has no entity tag: it is not to be held on to. Neither has one whose
- * window moves with the clock.
+ * Headers that say where an answer stands. One that is incomplete, or has problems, has no entity tag: it is not to be
+ * held on to. Neither has one whose window moves with the clock.
  */
 function answerHeaders(
   { definition }: DescribedView,

@@ -14,7 +14,10 @@ export interface TableAnswer extends Omit<Reading, "cells" | "budget" | "firstOn
   readonly truncated: boolean;
 }
 
-/** How many times more cells are looked at when those that were read had too few rows: of removed keys, or filtered by `where`. */
+/**
+ * How many times more cells are looked at when those that were read had too few rows: of removed keys, or filtered by
+ * `where`.
+ */
 const MORE = 4;
 
 /** Reads the rows of a table, at `at` or the newest position. Throws as `Reader.read`. */

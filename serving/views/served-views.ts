@@ -16,8 +16,9 @@ export interface DescribedView {
 }
 
 /**
- * What is served, by view: the generation that the newest serving record names. Looked up again every second, so that a move shows without
- * a restart. A generation that is kept up to date beside it is found under its own name, and not listed.
+ * What is served, by view: the generation that the newest serving record names. Looked up again every second, so that a
+ * move shows without a restart. A generation that is kept up to date beside it is found under its own name, and not
+ * listed.
  */
 export class ServedViews extends Map<string, DescribedView> {
   #others: ReadonlyMap<string, DescribedView> = new Map();
@@ -108,7 +109,10 @@ export class ServedViews extends Map<string, DescribedView> {
     this.#unreadable = unreadable;
   }
 
-  /** What a view is to its clients; GENERATION_UNREADABLE when a definition of another release has SQL that this one does not run. */
+  /**
+   * What a view is to its clients; GENERATION_UNREADABLE when a definition of another release has SQL that this one
+   * does not run.
+   */
   async #describe(definition: Definition): Promise<DescribedView | TidelineError> {
     const { view, generation, frozen } = definition;
     const held = this.#described.get(generation);

@@ -21,14 +21,19 @@ export class AlertFeed {
     this.#topic = topic;
   }
 
-  /** Reads what there is. `log` is the feed's own: its fetches wait. Throws TOPIC_MISSING when there are no rules yet. */
+  /**
+   * Reads what there is. `log` is the feed's own: its fetches wait. Throws TOPIC_MISSING when there are no rules yet.
+   */
   static async open(log: LogReader, namespace: string): Promise<AlertFeed> {
     const feed = new AlertFeed(log, topicName(namespace, alerts.name));
     await feed.#readNewest();
     return feed;
   }
 
-  /** What one fetch brings: alerts that were opened or acknowledged. Waits for `waitMs` at most; after an error it may be asked again. */
+  /**
+   * What one fetch brings: alerts that were opened or acknowledged. Waits for `waitMs` at most; after an error it may
+   * be asked again.
+   */
   async next(waitMs: number): Promise<Alert[]> {
     const fetched = await this.#log.fetch(this.#topic, this.#positions, { maxWaitMs: waitMs, maxBytes: FETCH_BYTES });
     for (const { partition, to } of fetched) this.#positions.set(partition, to);

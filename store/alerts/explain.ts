@@ -23,13 +23,17 @@ export interface Explanation {
   readonly isSame: boolean;
   /** The condition that opened the alert, and what it gives for the record. */
   readonly condition: { readonly sql: string; readonly holds: boolean };
-  /** What the rule as it is defined now makes of the record; null when there is no such rule. `id` is null when it opens no alert. */
+  /**
+   * What the rule as it is defined now makes of the record; null when there is no such rule. `id` is null when it opens
+   * no alert.
+   */
   readonly now: { readonly sql: string; readonly id: string | null } | null;
 }
 
 /**
- * Reads the record that opened an alert, from the archive or the log, and computes the condition there again; `rule` is the rule as it is defined now. Throws
- * as `spanEvents`, and BAD_REQUEST when the alert names no record, or a condition that no rule can have.
+ * Reads the record that opened an alert, from the archive or the log, and computes the condition there again; `rule` is
+ * the rule as it is defined now. Throws as `spanEvents`, and BAD_REQUEST when the alert names no record, or a condition
+ * that no rule can have.
  */
 export async function explain(
   sources: DedupSources,

@@ -7,8 +7,9 @@ const FETCH_BYTES = 4 * 1024 * 1024;
 const LOOK_EVERY_MS = 50;
 
 /**
- * The last committed positions of every partition of every stream that has rules, by `positionsKey`. Waits for transactions that are open now, because what they commit
- * counts, and those behind them cannot be read before. Throws TOPIC_MISSING, and the signal's reason when it is aborted.
+ * The last committed positions of every partition of every stream that has rules, by `positionsKey`. Waits for
+ * transactions that are open now, because what they commit counts, and those behind them cannot be read before. Throws
+ * TOPIC_MISSING, and the signal's reason when it is aborted.
  */
 export async function readRulePositions(
   log: LogReader,

@@ -31,9 +31,9 @@ export interface ReplayTarget {
 }
 
 /**
- * Sends letters as new records, each at most once, whatever crashes (KIP-98): a record and the note that its letter was replayed are
- * one transaction. All replays of a topic share one transactional id, so opening this ends a replay that is still under way or was
- * killed; letters that are read afterwards say all that was ever replayed.
+ * Sends letters as new records, each at most once, whatever crashes (KIP-98): a record and the note that its letter was
+ * replayed are one transaction. All replays of a topic share one transactional id, so opening this ends a replay that
+ * is still under way or was killed; letters that are read afterwards say all that was ever replayed.
  */
 export class LetterReplay {
   readonly #brokers: string;
@@ -70,8 +70,8 @@ export class LetterReplay {
   }
 
   /**
-   * Sends one transaction of letters, by their keys' partitions. Throws WRITE_REFUSED when another replay of this topic was begun
-   * meanwhile, NOT_READY when Kafka does not take them; then none of them was sent.
+   * Sends one transaction of letters, by their keys' partitions. Throws WRITE_REFUSED when another replay of this topic
+   * was begun meanwhile, NOT_READY when Kafka does not take them; then none of them was sent.
    */
   async send(letters: readonly Outgoing[]): Promise<Replayed[]> {
     if (letters.length === 0) return [];

@@ -1,6 +1,9 @@
 import type { RecordBatch } from "./batch-rows.ts";
 
-/** The batch as a relation: columns that unfold in the order of its rows, and where each lies from literals, for offsets come in long runs. */
+/**
+ * The batch as a relation: columns that unfold in the order of its rows, and where each lies from literals, for offsets
+ * come in long runs.
+ */
 export function sourceSql(batch: readonly RecordBatch[], columns: string): string {
   const runs = batch.flatMap(({ partition, records }) => records.runs().map((run) => ({ partition, ...run })));
   const values = `(SELECT *, row_number() OVER () - 1 AS _row FROM (SELECT ${columns}))`;

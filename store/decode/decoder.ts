@@ -41,11 +41,12 @@ export interface Rejected {
 }
 
 /**
- * The one decoder of both layers: fetched records -> the temporary table `events` of a DuckDB connection (columns of store/decode/events.ts), with
- * duplicates marked and rejects in place. The connection's table `seen` remembers ids for the dedup window.
+ * The one decoder of both layers: fetched records -> the temporary table `events` of a DuckDB connection (columns of
+ * store/decode/events.ts), with duplicates marked and rejects in place. The connection's table `seen` remembers ids for
+ * the dedup window.
  *
- * Nearly all records are scanned into the texts of columns, which SQL splits and casts; the few that are not recognised go one by one through the
- * contract.
+ * Nearly all records are scanned into the texts of columns, which SQL splits and casts; the few that are not recognised
+ * go one by one through the contract.
  */
 export class Decoder {
   readonly duck: Duck;
@@ -97,8 +98,8 @@ export class Decoder {
   }
 
   /**
-   * The part of decoding that needs no database: it may be done while the batch before is still worked on. Throws NOT_READY when a schema is needed
-   * and its registry does not answer: that is no verdict on a record.
+   * The part of decoding that needs no database: it may be done while the batch before is still worked on. Throws
+   * NOT_READY when a schema is needed and its registry does not answer: that is no verdict on a record.
    */
   async scan(batch: readonly RecordBatch[]): Promise<ScannedBatch> {
     const rows = new BatchRows(batch);
@@ -141,7 +142,10 @@ export class Decoder {
     this.#few?.close();
   }
 
-  /** Forgets the ids of `partitions`: before their positions are moved, so that no record is compared with its own future. */
+  /**
+   * Forgets the ids of `partitions`: before their positions are moved, so that no record is compared with its own
+   * future.
+   */
   async forget(partitions: readonly number[]): Promise<void> {
     if (partitions.length > 0) await this.duck.run(`DELETE FROM seen WHERE _partition IN (${partitions.join(", ")})`);
   }
@@ -153,8 +157,8 @@ export class Decoder {
   }
 
   /**
-   * The records that were not recognised as events of the newest version: those that are recognised as older ones are upcast; those that the
-   * contract accepts are decoded again from canonical text; the others are rejects.
+   * The records that were not recognised as events of the newest version: those that are recognised as older ones are
+   * upcast; those that the contract accepts are decoded again from canonical text; the others are rejects.
    */
   async #decodeRest(rows: BatchRows, schemas: SchemaLookup): Promise<Rejected[]> {
     for (const [version, scanner] of this.#older) {
@@ -207,7 +211,10 @@ export class Decoder {
     );
   }
 
-  /** Decodes what the contract accepted. Answers, by row, what an upcast made of it that the newest contract does not allow. */
+  /**
+   * Decodes what the contract accepted. Answers, by row, what an upcast made of it that the newest contract does not
+   * allow.
+   */
   async #decodeCanonical(
     accepted: readonly { row: number; version: number; canonical: string }[],
   ): Promise<Map<number, Reject>> {
@@ -230,7 +237,10 @@ export class Decoder {
     return misfits;
   }
 
-  /** Puts the rows that were decoded again as a version and for which `condition` holds in the place of what `decoded` has; they are recognised now. */
+  /**
+   * Puts the rows that were decoded again as a version and for which `condition` holds in the place of what `decoded`
+   * has; they are recognised now.
+   */
   async #take(version: Version, condition: string): Promise<void> {
     const again = againOf(version);
     await this.statements.run(`DELETE FROM decoded WHERE _row IN (SELECT _row FROM ${again} WHERE ${condition})`);

@@ -10,7 +10,9 @@ import type { DataDirectory } from "../files/files.ts";
 import { Records } from "../kafka/read/records.ts";
 import type { RecordBatch } from "./batch-rows.ts";
 
-/** Archived records of a partition that are to be decoded anew: `[from, to)` of successive entries, whole or in part. */
+/**
+ * Archived records of a partition that are to be decoded anew: `[from, to)` of successive entries, whole or in part.
+ */
 export interface ForeignSpan {
   readonly partition: number;
   readonly from: Position;
@@ -18,7 +20,10 @@ export interface ForeignSpan {
   readonly files: readonly string[];
 }
 
-/** What of `[from, to)` the entries of other revisions hold, of all where that is null: a span for every run of successive ones. */
+/**
+ * What of `[from, to)` the entries of other revisions hold, of all where that is null: a span for every run of
+ * successive ones.
+ */
 export function foreignSpans(
   entries: readonly ArchiveEntry[],
   { revision }: { readonly revision: number | null },
@@ -53,8 +58,8 @@ const RECORD_BYTES = 64;
 export type Originals = RecordBatch & { readonly relation: string };
 
 /**
- * The records of a partition's span as they were produced, from the archive's files, in order and in bounded pieces. Throws DEFINITION_INVALID when the stream
- * reads headers, and an earlier release archived records without them.
+ * The records of a partition's span as they were produced, from the archive's files, in order and in bounded pieces.
+ * Throws DEFINITION_INVALID when the stream reads headers, and an earlier release archived records without them.
  */
 export async function* archivedOriginals(
   duck: Duck,

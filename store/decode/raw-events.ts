@@ -6,13 +6,19 @@ import type { DedupSources } from "./warm-dedup.ts";
 
 export interface RawReading {
   readonly signal: AbortSignal;
-  /** Whether archived records are decoded again from their original bytes; without, what was read when they were archived is taken. */
+  /**
+   * Whether archived records are decoded again from their original bytes; without, what was read when they were
+   * archived is taken.
+   */
   readonly anew: boolean;
   readonly onRecords: (records: number) => void;
   readonly pieceBytes?: number;
 }
 
-/** Every record of a topic from a position on, decoded: what is held grows as far as is asked. On a DuckDB connection of its own. */
+/**
+ * Every record of a topic from a position on, decoded: what is held grows as far as is asked. On a DuckDB connection of
+ * its own.
+ */
 export class RawEvents {
   readonly #sources: DedupSources;
   readonly #duck: Duck;

@@ -18,8 +18,9 @@ export interface RecomputeSpan extends Omit<SpanSource, "stream"> {
 }
 
 /**
- * The states of `[from, to)` of a view, computed anew from the archive and the log by the SQL that both layers run, as a Parquet file in
- * `folder`. Null when there are none. Errors as `spanEvents`; the file of a recomputation that fails is deleted.
+ * The states of `[from, to)` of a view, computed anew from the archive and the log by the SQL that both layers run, as
+ * a Parquet file in `folder`. Null when there are none. Errors as `spanEvents`; the file of a recomputation that fails
+ * is deleted.
  */
 export async function recomputeStates(
   sources: RecomputeSources,

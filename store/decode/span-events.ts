@@ -31,15 +31,18 @@ export interface SpanReading {
   readonly pieceBytes?: number;
 }
 
-/** The decoded events of a span: rows of archive files, as SQL, and temporary tables. All have the columns of `spanColumns`. */
+/**
+ * The decoded events of a span: rows of archive files, as SQL, and temporary tables. All have the columns of
+ * `spanColumns`.
+ */
 export interface SpanParts {
   readonly archived: string | null;
   readonly tables: readonly string[];
 }
 
 /**
- * SQL for the decoded events of `[from, to)`; null when the span is empty. The relation lasts as long as `duck` is used for nothing else that
- * decodes. Throws as `spanParts`.
+ * SQL for the decoded events of `[from, to)`; null when the span is empty. The relation lasts as long as `duck` is used
+ * for nothing else that decodes. Throws as `spanParts`.
  */
 export async function spanEvents(
   sources: DedupSources,
@@ -61,10 +64,11 @@ export function spanColumns({ fields }: Stream): string {
 }
 
 /**
- * The decoded events of `[from, to)`: from the archive as far as that goes, and beyond it from the log, decoded by the same decoder.
+ * The decoded events of `[from, to)`: from the archive as far as that goes, and beyond it from the log, decoded by the
+ * same decoder.
  *
- * Throws ARCHIVE_DAMAGED, LOG_LOST, LOG_TRUNCATED, TOPIC_MISSING or TOPIC_RECREATED when the records are not there any more, and the
- * signal's reason when that is aborted.
+ * Throws ARCHIVE_DAMAGED, LOG_LOST, LOG_TRUNCATED, TOPIC_MISSING or TOPIC_RECREATED when the records are not there any
+ * more, and the signal's reason when that is aborted.
  */
 export async function spanParts(
   sources: DedupSources,

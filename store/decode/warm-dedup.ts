@@ -29,9 +29,10 @@ export interface DedupWindow {
 }
 
 /**
- * Tells a decoder the ids of the dedup window before a position (invariant 4): from the archive what it has, which is quick, and from the log
- * what was not archived, before or after it. What is in neither lies before the beginning of everything. What another revision of
- * the contract archived is decoded anew from its original bytes: the id may be another.
+ * Tells a decoder the ids of the dedup window before a position (invariant 4): from the archive what it has, which is
+ * quick, and from the log what was not archived, before or after it. What is in neither lies before the beginning of
+ * everything. What another revision of the contract archived is decoded anew from its original bytes: the id may be
+ * another.
  */
 export async function warmDedup(
   { archive, log, data }: DedupSources,

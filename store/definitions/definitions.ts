@@ -19,7 +19,10 @@ export interface Definition {
   readonly view: View;
   readonly generation: Generation;
   readonly file: string;
-  /** Another release computed it, and this one computes it otherwise: its newest version is answered, and nothing is added to it. */
+  /**
+   * Another release computed it, and this one computes it otherwise: its newest version is answered, and nothing is
+   * added to it.
+   */
   readonly frozen?: true;
 }
 
@@ -38,7 +41,10 @@ type Kind = "schemas" | "views" | "rules" | "deliveries";
 
 export interface Definitions {
   readonly views: ReadonlyMap<string, Definition>;
-  /** The streams of the schemas' folders and those that views and rules read, by name. Where there are rules, the stream of alerts is one of them. */
+  /**
+   * The streams of the schemas' folders and those that views and rules read, by name. Where there are rules, the stream
+   * of alerts is one of them.
+   */
   readonly streams: ReadonlyMap<string, Stream>;
   /** By name; none when absent. */
   readonly rules?: ReadonlyMap<string, Rule>;
@@ -51,8 +57,9 @@ export function viewsOfStream({ views }: Definitions, stream: string): string[] 
 }
 
 /**
- * Finds the streams, views, rules and deliveries in `folders` (every such export of every .ts file) and checks them, names and SQL alike. A stream that no
- * view reads is known too: it has a topic, and is archived. Throws DEFINITION_INVALID that lists every problem with its file and field.
+ * Finds the streams, views, rules and deliveries in `folders` (every such export of every .ts file) and checks them,
+ * names and SQL alike. A stream that no view reads is known too: it has a topic, and is archived. Throws
+ * DEFINITION_INVALID that lists every problem with its file and field.
  */
 export async function loadDefinitions(folders: DefinitionFolders): Promise<Definitions> {
   const views = new Map<string, Definition>();
@@ -138,7 +145,10 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
   return { views, streams, rules, deliveries };
 }
 
-/** Streams that would read one topic, or dead letters: the archive of a topic holds what one contract made of its records. */
+/**
+ * Streams that would read one topic, or dead letters: the archive of a topic holds what one contract made of its
+ * records.
+ */
 function sharedTopics(namespace: string, streams: Iterable<Stream>): string[] {
   const all = [...streams];
   const letters = new Map(all.map(({ name }) => [deadLetterTopic(topicName(namespace, name)), name]));

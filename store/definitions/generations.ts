@@ -37,8 +37,8 @@ export interface Unreadable {
 }
 
 /**
- * The generations of all views and which of them is served. A definition is stored as a document beside its state, so a generation lives on
- * after its file was edited or removed.
+ * The generations of all views and which of them is served. A definition is stored as a document beside its state, so a
+ * generation lives on after its file was edited or removed.
  *
  *   views/<generation>/definition.json   what it computes (StoredDefinitions)
  *   views/<generation>/retired.json      since when nobody keeps it up to date
@@ -54,8 +54,9 @@ export class Generations {
   }
 
   /**
-   * Stores the definitions that the files hold; a view that no record names is served by its own at once. Every role begins with this. Throws
-   * DATA_NEWER, and DEFINITION_INVALID when a stream decodes otherwise than before under the same revision: nothing is stored then.
+   * Stores the definitions that the files hold; a view that no record names is served by its own at once. Every role
+   * begins with this. Throws DATA_NEWER, and DEFINITION_INVALID when a stream decodes otherwise than before under the
+   * same revision: nothing is stored then.
    */
   async register(files: Definitions, by: string): Promise<void> {
     await writeDataFormat(this.#data);
@@ -115,8 +116,8 @@ export class Generations {
   }
 
   /**
-   * The part of every generation of a view that is neither retired nor deleted, the served one first. `file` is what the view's file says now, null
-   * when there is none.
+   * The part of every generation of a view that is neither retired nor deleted, the served one first. `file` is what
+   * the view's file says now, null when there is none.
    */
   async parts(view: string, file: Definition | null): Promise<Map<Generation, Part>> {
     const records = await this.records(view);
@@ -181,7 +182,10 @@ export class Generations {
     return looked.flat();
   }
 
-  /** Every generation that reads a stream and is kept up to date; its name for people is its view's while it is served, else its own. */
+  /**
+   * Every generation that reads a stream and is kept up to date; its name for people is its view's while it is served,
+   * else its own.
+   */
   async reading(
     stream: string,
     files: Definitions,
@@ -194,7 +198,10 @@ export class Generations {
       }));
   }
 
-  /** The generation that a name means: a generation itself, or what is served of a view. Throws VIEW_UNKNOWN, GENERATION_UNREADABLE. */
+  /**
+   * The generation that a name means: a generation itself, or what is served of a view. Throws VIEW_UNKNOWN,
+   * GENERATION_UNREADABLE.
+   */
   async find(name: string, files: Definitions): Promise<Definition> {
     const generation = name.includes(".") ? name : ((await this.record(name))?.generation ?? null);
     const file = files.views.get(name) ?? null;

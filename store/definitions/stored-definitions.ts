@@ -42,8 +42,9 @@ export class StoredDefinitions {
   }
 
   /**
-   * A stored definition, null when there is none. It is `frozen` when this release computes it otherwise than the one that stored it. Throws
-   * GENERATION_UNREADABLE when this release cannot make a view of the document, or does not know the state's components.
+   * A stored definition, null when there is none. It is `frozen` when this release computes it otherwise than the one
+   * that stored it. Throws GENERATION_UNREADABLE when this release cannot make a view of the document, or does not know
+   * the state's components.
    */
   async read(generation: Generation): Promise<Definition | null> {
     const known = this.#known.get(generation);

@@ -5,12 +5,13 @@ import { columnsIn, type Duck, rowsIn, rowsOf, STATISTICS } from "./duck.ts";
 const MOST_STATEMENTS = 256;
 
 /**
- * The statements of one connection that are run again and again, each parsed and planned once: for a small micro-batch that is most of the work. A
- * text may run once at a time.
+ * The statements of one connection that are run again and again, each parsed and planned once: for a small micro-batch
+ * that is most of the work. A text may run once at a time.
  *
- * DuckDB (1.5) plans a statement that has parameters anew whenever it runs, and for ever one that was prepared before a table of its catalog was
- * made: so there are no parameters here, and `makeTable` drops what is kept. And it makes plans that are right only for the rows of that moment
- * (a filter that nothing failed is left out), except on a pool that `keepsPlans`: on any other nothing is kept.
+ * DuckDB (1.5) plans a statement that has parameters anew whenever it runs, and for ever one that was prepared before a
+ * table of its catalog was made: so there are no parameters here, and `makeTable` drops what is kept. And it makes
+ * plans that are right only for the rows of that moment (a filter that nothing failed is left out), except on a pool
+ * that `keepsPlans`: on any other nothing is kept.
  */
 export class KeptStatements {
   readonly #duck: Duck;
@@ -70,7 +71,10 @@ export class KeptStatements {
   }
 }
 
-/** Rows that were taken out of a table still take memory. With a new table every so many rows that is little, and so is planning anew. */
+/**
+ * Rows that were taken out of a table still take memory. With a new table every so many rows that is little, and so is
+ * planning anew.
+ */
 const MOST_STALE_ROWS = 30_000;
 
 /** A temporary table that is filled again and again. */

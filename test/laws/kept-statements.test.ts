@@ -10,7 +10,10 @@ import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 import { everything, ticks } from "../views.ts";
 
-/** Batches as different from each other as they can be: what holds for all rows of one (none is a reject, one partition, small numbers) fails in another. */
+/**
+ * Batches as different from each other as they can be: what holds for all rows of one (none is a reject, one partition,
+ * small numbers) fails in another.
+ */
 const kind = fc.record({
   partition: fc.nat(1),
   ids: fc.constantFrom(1, 3, 1_000),

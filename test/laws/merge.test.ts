@@ -36,7 +36,9 @@ const tick: fc.Arbitrary<Tick> = fc.record({
   test: fc.boolean().map((hit) => hit),
 });
 
-/** A log: per partition records (some undecodable) at offsets with gaps, as control records and compaction leave them. */
+/**
+ * A log: per partition records (some undecodable) at offsets with gaps, as control records and compaction leave them.
+ */
 const partitionLog = fc.record({
   values: fc.array(
     fc.oneof(
@@ -186,7 +188,10 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
     for (const row of await rowsOf(duck, states)) mergeStateRow(table, everything, row);
   }
 
-  /** The speed layer's part: micro-batches of any size in any interleaving, sealed anywhere, with a dedup window warmed up at the cut. */
+  /**
+   * The speed layer's part: micro-batches of any size in any interleaving, sealed anywhere, with a dedup window warmed
+   * up at the cut.
+   */
   async function applySpeed(
     { chain, inParts }: { chain: Chain; inParts: Chain },
     fetched: ReturnType<typeof fetchedOf>[],

@@ -1,7 +1,10 @@
 import { avg, count, distinct, max, min, sql, sum, view } from "tideline";
 import { sale } from "../schemas/sale.ts";
 
-/** Five views of the throughput benchmark. The first two are what other systems were measured with on the same kind of machine. */
+/**
+ * Five views of the throughput benchmark. The first two are what other systems were measured with on the same kind of
+ * machine.
+ */
 
 export const salesByRegion = view("sales-by-region", {
   stream: sale,

@@ -5,8 +5,8 @@ import { typeOf } from "./avro.ts";
 const { types } = avsc;
 
 /**
- * How a new version's schema breaks the rule that its stream keeps, against the version before: one sentence per field. Backward: the new schema
- * reads what the old one wrote; forward: the old one reads what the new one writes.
+ * How a new version's schema breaks the rule that its stream keeps, against the version before: one sentence per field.
+ * Backward: the new schema reads what the old one wrote; forward: the old one reads what the new one writes.
  */
 export function incompatibilities(newer: string, older: string, rule: Compatibility): string[] {
   const [next, last] = [typeOf(newer), typeOf(older)];

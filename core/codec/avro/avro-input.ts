@@ -1,6 +1,8 @@
 import { sequenceLength } from "../text/utf8.ts";
 
-/** Where a record is being read. What ends beyond it is found when its length is compared, or when the record is over. */
+/**
+ * Where a record is being read. What ends beyond it is found when its length is compared, or when the record is over.
+ */
 export class AvroInput {
   bytes: Uint8Array = new Uint8Array(0);
   /** The same bytes, to be read four at a time. */

@@ -7,7 +7,9 @@ import { Nullable, type ValueReader } from "./avro-values.ts";
 
 const { types } = avsc;
 
-/** `__proto__` is no property that an object can be given: what its value is read as is left to the reader of objects. */
+/**
+ * `__proto__` is no property that an object can be given: what its value is read as is left to the reader of objects.
+ */
 export function passOverField(
   { name, type }: { name: string; type: Type },
   within: readonly Type[],
@@ -15,7 +17,9 @@ export function passOverField(
   return name === "__proto__" ? null : passOver(type, within);
 }
 
-/** A reader that writes nothing, of a value that is only looked at for being one; null for a type that is not read here. */
+/**
+ * A reader that writes nothing, of a value that is only looked at for being one; null for a type that is not read here.
+ */
 function passOver(type: Type, within: readonly Type[]): ValueReader | null {
   if (within.includes(type)) return null;
   const inner = [...within, type];

@@ -39,11 +39,12 @@ export class JsonInput {
 const HIGH_BITS = 0x80808080 | 0;
 
 /**
- * Four bytes of a JSON text, little endian: the high bit of the first byte that is a quote, a backslash, a control character or not ASCII is set in
- * the result. Bits of later bytes mean nothing. 0 if all four are plain.
+ * Four bytes of a JSON text, little endian: the high bit of the first byte that is a quote, a backslash, a control
+ * character or not ASCII is set in the result. Bits of later bytes mean nothing. 0 if all four are plain.
  */
 export function specialBytes(word: number): number {
-  // XOR with 2 turns the quote (0x22) into 0x20, and keeps all control characters below 0x20: one comparison finds both.
+  // XOR with 2 turns the quote (0x22) into 0x20, and keeps all control characters below 0x20: one comparison finds
+  // both.
   return (((word ^ 0x02020202) - 0x21212121) | ((word ^ 0x5c5c5c5c) - 0x01010101) | word) & HIGH_BITS;
 }
 
@@ -69,8 +70,8 @@ function skipBlanks({ bytes, end }: JsonInput, from: number): number {
 }
 
 /**
- * The end of the text whose first character, behind its quote, is at `from`: the position behind the closing quote. NOT_RECOGNISED if it has no end, a
- * control character, an escape that JSON does not know, or bytes that are not UTF-8.
+ * The end of the text whose first character, behind its quote, is at `from`: the position behind the closing quote.
+ * NOT_RECOGNISED if it has no end, a control character, an escape that JSON does not know, or bytes that are not UTF-8.
  */
 export function skipText(input: JsonInput, from: number): number {
   const { bytes, view, end } = input;
@@ -141,7 +142,8 @@ export function hexUnit(bytes: Uint8Array, at: number): number {
 }
 
 /**
- * Four bytes, little endian: the high bit of the first byte that is no digit is set in the result, as in `specialBytes`. 0 if all are digits.
+ * Four bytes, little endian: the high bit of the first byte that is no digit is set in the result, as in
+ * `specialBytes`. 0 if all are digits.
  */
 export function otherThanDigits(word: number): number {
   const values = word ^ 0x30303030;

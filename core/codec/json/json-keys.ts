@@ -13,7 +13,9 @@ const MOST_LEARNED_BYTES = 64;
 
 const WORD_BYTES = 4;
 
-/** What stands between two values of an object, for instance `, "name": `; before its first value, from its brace on. */
+/**
+ * What stands between two values of an object, for instance `, "name": `; before its first value, from its brace on.
+ */
 export interface Key {
   /** The place of its name among the declared ones; UNDECLARED or ENDED. */
   readonly field: number;
@@ -25,8 +27,8 @@ export interface Key {
 }
 
 /**
- * Finds the fields of keys. Producers write the same keys in the same order and with the same blanks again and again, so each key predicts the next,
- * and what is known is compared four bytes at a time.
+ * Finds the fields of keys. Producers write the same keys in the same order and with the same blanks again and again,
+ * so each key predicts the next, and what is known is compared four bytes at a time.
  */
 export class JsonKeys {
   /** What stands before the first key of an object. */
@@ -49,7 +51,10 @@ export class JsonKeys {
     this.none = unspelled(UNDECLARED);
   }
 
-  /** The key at `at`, which is the end of the value of `before`, or the brace of the object; null if it is not recognised. Sets `value`. */
+  /**
+   * The key at `at`, which is the end of the value of `before`, or the brace of the object; null if it is not
+   * recognised. Sets `value`.
+   */
   find(input: JsonInput, at: number, before: Key): Key | null {
     const likely = before.next;
     if (standsAt(input, at, likely)) {
@@ -112,7 +117,10 @@ function unspelled(field: number): Key {
   return key;
 }
 
-/** What follows a key until a record has shown it. A key must not be predicted to follow itself: one that begins with a brace never does. */
+/**
+ * What follows a key until a record has shown it. A key must not be predicted to follow itself: one that begins with a
+ * brace never does.
+ */
 const UNKNOWN = unspelled(UNDECLARED);
 
 function keyOf(bytes: Uint8Array, field: number): Key {

@@ -18,11 +18,14 @@ import {
 } from "./json-input.ts";
 
 /**
- * Skips what the contract does not name. It still proves that the bytes are UTF-8 and the grammar is that of JSON: `JSON.parse` accepts whatever is
- * skipped here.
+ * Skips what the contract does not name. It still proves that the bytes are UTF-8 and the grammar is that of JSON:
+ * `JSON.parse` accepts whatever is skipped here.
  */
 
-/** Values that are nested more deeply are not recognised. One bit of a number says for each level whether it is an object. */
+/**
+ * Values that are nested more deeply are not recognised. One bit of a number says for each level whether it is an
+ * object.
+ */
 const MOST_LEVELS = 31;
 
 /** The end of the value that begins at `from`; NOT_RECOGNISED if it is no JSON, or is nested too deeply. */

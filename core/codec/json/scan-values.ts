@@ -5,7 +5,10 @@ import { readText } from "./json-text.ts";
 
 /** The JSON values of a contract that are recognised, byte by byte. */
 
-/** Reads one value: its end, or NOT_RECOGNISED. What is recognised is written to `out`, which has room for the whole record. */
+/**
+ * Reads one value: its end, or NOT_RECOGNISED. What is recognised is written to `out`, which has room for the whole
+ * record.
+ */
 export interface ValueScanner {
   scan(input: JsonInput, from: number, out: ColumnText): number;
 }

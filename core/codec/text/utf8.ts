@@ -12,7 +12,10 @@ export function matches(bytes: Uint8Array, at: number, text: Uint8Array): boolea
   return true;
 }
 
-/** How many bytes the character of several bytes at `at` has; 0 when it is not UTF-8 (RFC 3629: no surrogates, nothing longer than needed). */
+/**
+ * How many bytes the character of several bytes at `at` has; 0 when it is not UTF-8 (RFC 3629: no surrogates, nothing
+ * longer than needed).
+ */
 export function sequenceLength(bytes: Uint8Array, at: number, end: number): number {
   const lead = bytes[at] as number;
   const length =

@@ -137,7 +137,7 @@ export const servingPlants: readonly Plant[] = [
     name: "table-by-event-time",
     what: "the newest record of a key is the one with the latest event time, not the last of the log",
     file: "core/state/compile.ts",
-    find: 'const time = by === "log" ? "0::BIGINT" : quoteName(view.stream.eventTime);',
+    find: 'const time = place === "log" ? "0::BIGINT" : quoteName(view.stream.eventTime);',
     replace: "const time = quoteName(view.stream.eventTime);",
     necessary: true,
     scenarios: [],

@@ -43,8 +43,9 @@ export function ofForm({ components }: BatchPlan, ...forms: NamedComponent["form
 }
 
 /**
- * Integers and picks of the wanted cells, a row a cell: bucket, dimensions, one column per component. The merges of core/state/compile.ts's `mergeSql`, but
- * a column each: one aggregation in place of two, which measures two to three times as fast.
+ * Integers and picks of the wanted cells, a row a cell: bucket, dimensions, one column per component. The merges of
+ * core/state/compile.ts's `mergeSql`, but a column each: one aggregation in place of two, which measures two to three
+ * times as fast.
  */
 export function valuesSql(files: readonly string[], plan: BatchPlan): Statement {
   const wanted = ofForm(plan, "integer", "pick");
@@ -60,7 +61,8 @@ export function valuesSql(files: readonly string[], plan: BatchPlan): Statement 
 }
 
 /**
- * The first `most` cells in an order, a row a cell: bucket, dimensions. Text is sorted by its UTF-8 bytes, which is the order of code points.
+ * The first `most` cells in an order, a row a cell: bucket, dimensions. Text is sorted by its UTF-8 bytes, which is the
+ * order of code points.
  */
 export function topSql(files: readonly string[], plan: BatchPlan, order: TopOrder, most: number): Statement {
   const { keys, prefix, after } = order;
@@ -125,7 +127,10 @@ function isNumber(text: string): string {
   return `regexp_full_match(${text}, '-?[0-9]{1,40}')`;
 }
 
-/** A text that sorts as the number that is written in `text`: of a fixed number of digits, the nines' complement below zero. */
+/**
+ * A text that sorts as the number that is written in `text`: of a fixed number of digits, the nines' complement below
+ * zero.
+ */
 function numberKey(text: string): string {
   const digits = `ltrim(ltrim(${text}, '-'), '0')`;
   const padded = `lpad(${digits}, 40, '0')`;
@@ -141,8 +146,9 @@ export function itemsSql(files: readonly string[], plan: BatchPlan): Statement {
 }
 
 /**
- * Registers of the wanted cells: bucket, dimensions, component, and the registers as text, a character each (`packedRegister`). A cell has up to
- * eight rows, so that a chunk of rows stays small. A register may come more than once; the greatest rank is right.
+ * Registers of the wanted cells: bucket, dimensions, component, and the registers as text, a character each
+ * (`packedRegister`). A cell has up to eight rows, so that a chunk of rows stays small. A register may come more than
+ * once; the greatest rank is right.
  */
 export function sketchesSql(files: readonly string[], plan: BatchPlan): Statement {
   const { sql: source, values } = sourceSql(files, plan, ofForm(plan, "registers"));
@@ -153,7 +159,10 @@ export function sketchesSql(files: readonly string[], plan: BatchPlan): Statemen
   return { sql: `SELECT ${cell}, string_agg(${packed}, '') FROM ${merged} GROUP BY ${cell}, item // 2048`, values };
 }
 
-/** The code point of register 0 with rank 0. All others follow, up to the last one that there is: none of them is a surrogate. */
+/**
+ * The code point of register 0 with rank 0. All others follow, up to the last one that there is: none of them is a
+ * surrogate.
+ */
 const FIRST_PACKED = 0x10000;
 
 /** Register and rank of the character at `index`, which is two code units long. */
@@ -182,7 +191,10 @@ function cellColumns({ by }: BatchPlan): string[] {
   return ["bucket", ...by.map(quoteName)];
 }
 
-/** State rows of the wanted components, in the query's own buckets. What a client sent is bound, never written into the text. */
+/**
+ * State rows of the wanted components, in the query's own buckets. What a client sent is bound, never written into the
+ * text.
+ */
 function sourceSql(files: readonly string[], plan: BatchPlan, components: readonly NamedComponent[]): Statement {
   const { fromMs, toMs, everyMs, calendar, by, where, only } = plan;
   const values: DuckDBValue[] = [BigInt(fromMs), BigInt(toMs)];

@@ -37,7 +37,8 @@ export interface BatchStatesOptions {
 }
 
 /**
- * The state files of batch versions. A version never changes, so what was read of it is kept: a dashboard that asks the same again costs no SQL.
+ * The state files of batch versions. A version never changes, so what was read of it is kept: a dashboard that asks the
+ * same again costs no SQL.
  */
 export class BatchStates {
   readonly #data: DataDirectory;
@@ -92,8 +93,8 @@ export class BatchStates {
   }
 
   /**
-   * The cells of `plan`, filtered and rolled up, and what reading them costs. Throws Vanished when a file is gone or damaged, OverBudget when
-   * they are too many.
+   * The cells of `plan`, filtered and rolled up, and what reading them costs. Throws Vanished when a file is gone or
+   * damaged, OverBudget when they are too many.
    */
   async cells(manifest: Manifest, plan: BatchPlan): Promise<BatchCells> {
     const files = filesOf(manifest);
@@ -106,8 +107,8 @@ export class BatchStates {
   }
 
   /**
-   * At least the first `most` cells of `plan` in an order, or all that there are, and how many rows were read for them. Not more is held than
-   * is returned, however many cells there are. Throws as `cells`.
+   * At least the first `most` cells of `plan` in an order, or all that there are, and how many rows were read for them.
+   * Not more is held than is returned, however many cells there are. Throws as `cells`.
    */
   async top(
     manifest: Manifest,
@@ -296,8 +297,8 @@ class Gathered {
 const versionKeys = new WeakMap<Manifest, string>();
 
 /**
- * What the state of a version is cached by: the names of its files, which are never given twice. Its number may be: after
- * the data directory was restored from a backup, versions are numbered again.
+ * What the state of a version is cached by: the names of its files, which are never given twice. Its number may be:
+ * after the data directory was restored from a backup, versions are numbered again.
  */
 export function versionKey(manifest: Manifest): string {
   const held = versionKeys.get(manifest);

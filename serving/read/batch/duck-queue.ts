@@ -10,7 +10,10 @@ export interface DuckQueueOptions {
   readonly connections: number;
   /** How many may wait for their turn before a request is refused. */
   readonly maxWaiting: number;
-  /** After this long a statement is interrupted. What a question may cost is limited before it runs: so this means a server in trouble. */
+  /**
+   * After this long a statement is interrupted. What a question may cost is limited before it runs: so this means a
+   * server in trouble.
+   */
   readonly timeoutMs: number;
 }
 
@@ -35,7 +38,9 @@ export class DuckQueue {
     return new DuckQueue(ducks, options);
   }
 
-  /** Runs one statement, and hands its rows over chunk by chunk, in turns with others; what `onChunk` throws ends it. */
+  /**
+   * Runs one statement, and hands its rows over chunk by chunk, in turns with others; what `onChunk` throws ends it.
+   */
   async read(sql: string, values: DuckDBValue[], onChunk: OnChunk): Promise<void> {
     const duck = await this.#take();
     let late = false;

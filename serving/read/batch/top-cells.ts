@@ -19,9 +19,10 @@ export interface TopSource {
 }
 
 /**
- * Cells among which the first `order.limit` of the whole answer are, and one more if there are more: without holding all of them. A cell
- * that has no live state stands in the answer as the batch version has it, so of those the batch version's first ones are enough; every
- * cell that has live state is a candidate, whatever the batch version says of it. Throws OverBudget.
+ * Cells among which the first `order.limit` of the whole answer are, and one more if there are more: without holding
+ * all of them. A cell that has no live state stands in the answer as the batch version has it, so of those the batch
+ * version's first ones are enough; every cell that has live state is a candidate, whatever the batch version says of
+ * it. Throws OverBudget.
  */
 export async function topCells(order: TopOrder, source: TopSource): Promise<readonly Cell[]> {
   const { batch, manifest, plan, limits, budget, builder } = source;

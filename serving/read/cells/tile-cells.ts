@@ -128,7 +128,10 @@ export function baseWeight({ cells, spending }: AnswerBase): number {
   return 1 + cells.size * (1 + values) + spending.items + Math.ceil(spending.sketchBytes / 32);
 }
 
-/** Merges tiles into one answer: the same merge for the batch version, closed segments and the open one. Everything throws OverBudget. */
+/**
+ * Merges tiles into one answer: the same merge for the batch version, closed segments and the open one. Everything
+ * throws OverBudget.
+ */
 export class AnswerBuilder {
   readonly table: CellTable;
   readonly #view: View;

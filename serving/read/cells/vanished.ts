@@ -1,4 +1,7 @@
-/** A file or segment of a manifest that is two versions old is gone, or a file is damaged: the reader starts over with the newest one. */
+/**
+ * A file or segment of a manifest that is two versions old is gone, or a file is damaged: the reader starts over with
+ * the newest one.
+ */
 export class Vanished extends Error {
   override readonly name = "Vanished";
   readonly what: "file" | "segment";

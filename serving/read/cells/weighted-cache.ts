@@ -4,8 +4,8 @@ interface Entry<V> {
 }
 
 /**
- * Immutable things by key, the least recently used dropped first, bounded by weight (cells, not entries). Loads are shared: whoever asks
- * while a value is on its way waits for the same promise. A failed load is forgotten.
+ * Immutable things by key, the least recently used dropped first, bounded by weight (cells, not entries). Loads are
+ * shared: whoever asks while a value is on its way waits for the same promise. A failed load is forgotten.
  */
 export class WeightedCache<V> {
   readonly #entries = new Map<string, Entry<V>>();

@@ -8,8 +8,8 @@ import { cellField } from "../../../store/redis/chain-state.ts";
 const MAX_FIELDS = 256;
 
 /**
- * The fields of a bucket that a question for single groups needs, so that not all of the others are read; null when they cannot be named: without
- * a value for every dimension, or when there are items, which have fields of their own.
+ * The fields of a bucket that a question for single groups needs, so that not all of the others are read; null when
+ * they cannot be named: without a value for every dimension, or when there are items, which have fields of their own.
  */
 export function keyedFields(view: View, { where }: Query, components: readonly NamedComponent[]): string[] | null {
   if (components.some(({ form }) => form === "items")) return null;

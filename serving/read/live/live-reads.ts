@@ -25,8 +25,9 @@ interface Waiting {
 const MAX_HELD = 1_000;
 
 /**
- * The reads of one chain. Whoever asks while a question to Redis is under way shares the next one: so an answer never stands before the moment
- * when it was asked for, and Redis is asked once for many. What was read of a state is held for as long as that state stands.
+ * The reads of one chain. Whoever asks while a question to Redis is under way shares the next one: so an answer never
+ * stands before the moment when it was asked for, and Redis is asked once for many. What was read of a state is held
+ * for as long as that state stands.
  */
 export class LiveReads {
   readonly #tiler: Tiler;

@@ -7,8 +7,8 @@ export class RedisSilent extends Error {
 }
 
 /**
- * Every question that serving asks of Redis: time-boxed, and not asked at all while Redis is known to be silent, so that a Redis that hangs
- * costs a few requests a second each, not all of them.
+ * Every question that serving asks of Redis: time-boxed, and not asked at all while Redis is known to be silent, so
+ * that a Redis that hangs costs a few requests a second each, not all of them.
  */
 export class RedisGate {
   readonly redis: TidelineRedis;

@@ -16,7 +16,9 @@ export interface Standing {
   readonly cut: Cut;
   /** The answer is exactly the log below these positions. */
   readonly applied: Cut;
-  /** How long ago the applied position was known to be the end of the log; without live state, how old the version is. */
+  /**
+   * How long ago the applied position was known to be the end of the log; without live state, how old the version is.
+   */
   readonly freshnessMs: number;
   readonly chain: ChainState | null;
   /** Null when batch version and live state tile the log. */
@@ -84,7 +86,9 @@ export class Standings {
     };
   }
 
-  /** The manifest that this process knows as the newest; "newest" asks the disk. Never older than what was known before. */
+  /**
+   * The manifest that this process knows as the newest; "newest" asks the disk. Never older than what was known before.
+   */
   async manifest({ view, generation }: Definition, which: "cached" | "newest"): Promise<Manifest> {
     const cached = this.#newest.get(generation);
     if (which === "cached" && cached !== undefined) return cached;
@@ -109,8 +113,8 @@ export class Standings {
   }
 
   /**
-   * The chain and a part of its open segment in one atomic step, time-boxed; null without a chain, Missing when Redis does not answer or the
-   * definition is frozen.
+   * The chain and a part of its open segment in one atomic step, time-boxed; null without a chain, Missing when Redis
+   * does not answer or the definition is frozen.
    */
   async look(definition: Definition, part: OpenPart | null): Promise<LiveRead | Missing | null> {
     if (definition.frozen) return FROZEN;

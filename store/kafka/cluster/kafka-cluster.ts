@@ -34,8 +34,8 @@ type Metadata = Awaited<ReturnType<typeof metadataV12.api.async>>;
 const patiently = retry(handleAll, { maxAttempts: 2, backoff: new ConstantBackoff(200) });
 
 /**
- * Topics, leaders and offsets of a Kafka cluster, on connections of its own. The client's `metadata` fails for a topic of which one partition has no
- * leader; this one says which.
+ * Topics, leaders and offsets of a Kafka cluster, on connections of its own. The client's `metadata` fails for a topic
+ * of which one partition has no leader; this one says which.
  */
 export class KafkaCluster {
   readonly #bootstrap: Brokers;
@@ -78,8 +78,8 @@ export class KafkaCluster {
   }
 
   /**
-   * The offsets of some partitions at a timestamp (-2: the earliest, -1: the last stable one); absent: of all. Throws LOG_UNREADABLE when one of them
-   * has no leader.
+   * The offsets of some partitions at a timestamp (-2: the earliest, -1: the last stable one); absent: of all. Throws
+   * LOG_UNREADABLE when one of them has no leader.
    */
   offsets(topic: string, timestamp: bigint, partitions?: readonly number[]): Promise<Map<number, bigint>> {
     return this.#offsets(topic, { timestamp, isolation: READ_COMMITTED }, partitions);
@@ -119,7 +119,10 @@ export class KafkaCluster {
     );
   }
 
-  /** Asks one broker after the other until one answers. Throws TOPIC_MISSING, and the last broker's error when none answers. */
+  /**
+   * Asks one broker after the other until one answers. Throws TOPIC_MISSING, and the last broker's error when none
+   * answers.
+   */
   async #ask(topic: string): Promise<Metadata> {
     const preferred = this.#answered === undefined ? [] : [this.#answered];
     let failure: unknown;

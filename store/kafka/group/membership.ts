@@ -3,12 +3,15 @@ import type { Logger } from "pino";
 import { parseBrokers } from "../cluster/brokers.ts";
 import { withLeaderless } from "../cluster/leaderless-metadata.ts";
 
-/** How often to see whether the topic has more partitions: the group itself would not notice until somebody joins or leaves. */
+/**
+ * How often to see whether the topic has more partitions: the group itself would not notice until somebody joins or
+ * leaves.
+ */
 const LOOK_EVERY_MS = 5_000;
 
 /**
- * The consumer group that splits a topic's partitions among speed processes. It decides who reads what and nothing else: positions live
- * in Redis, and a member that was declared dead but still applies does no harm (invariant 2).
+ * The consumer group that splits a topic's partitions among speed processes. It decides who reads what and nothing
+ * else: positions live in Redis, and a member that was declared dead but still applies does no harm (invariant 2).
  */
 export class Membership {
   readonly #consumer: Consumer;
@@ -25,7 +28,9 @@ export class Membership {
     clientId?: string;
     logger: Logger;
     onChange: (partitions: readonly number[]) => void;
-    /** A heartbeat has ended, null: well. A member whose heartbeats fail does not notice when partitions change hands. */
+    /**
+     * A heartbeat has ended, null: well. A member whose heartbeats fail does not notice when partitions change hands.
+     */
     onHeartbeat: (error: Error | null) => void;
   }) {
     const { brokers, topic, groupId, clientId = "tideline-speed", logger, onChange, onHeartbeat } = options;

@@ -11,10 +11,15 @@ export interface TransactionRecord {
   readonly headers?: Record<string, string>;
 }
 
-/** Asks for whatever producer id and epoch come next (KIP-360); the client's own 0 and 0 are those of another producer. */
+/**
+ * Asks for whatever producer id and epoch come next (KIP-360); the client's own 0 and 0 are those of another producer.
+ */
 export const NEW_PRODUCER = { producerId: -1n, producerEpoch: -1 };
 
-/** Kafka's client for one transactional id (KIP-98). It registers with its first transaction, and keeps its epoch from then on. */
+/**
+ * Kafka's client for one transactional id (KIP-98). It registers with its first transaction, and keeps its epoch from
+ * then on.
+ */
 export const transactionalClient = (brokers: string, clientId: string, transactionalId: string) =>
   new Producer({
     clientId,
@@ -38,8 +43,9 @@ export function isFenced(error: unknown): boolean {
 }
 
 /**
- * The one producer of a transactional id. Opening it ends whoever had the id before: his open transaction is aborted, and Kafka takes nothing more of
- * him. After a failure nothing more can be sent: close it and open another one, which finds out what was committed.
+ * The one producer of a transactional id. Opening it ends whoever had the id before: his open transaction is aborted,
+ * and Kafka takes nothing more of him. After a failure nothing more can be sent: close it and open another one, which
+ * finds out what was committed.
  */
 export class TransactionalProducer {
   readonly #brokers: string;
@@ -65,8 +71,9 @@ export class TransactionalProducer {
   }
 
   /**
-   * Writes records in one transaction: readers of committed data see all of them or none. One call at a time. Throws an error for which `isFenced` holds when
-   * another producer has the id, NOT_READY when Kafka does not answer; whether the records were written is not known then.
+   * Writes records in one transaction: readers of committed data see all of them or none. One call at a time. Throws an
+   * error for which `isFenced` holds when another producer has the id, NOT_READY when Kafka does not answer; whether
+   * the records were written is not known then.
    */
   async commit(records: readonly TransactionRecord[]): Promise<void> {
     if (this.#failure !== null) throw this.#failure;

@@ -7,8 +7,9 @@ const TRANSACTIONAL_BATCH = 0x10;
 const ABORT_MARKER = 0;
 
 /**
- * Splits batches into committed data and control batches. Kafka lists the aborted transactions by the offset at which each began; it goes on
- * until that producer's abort marker, which may lie beyond this answer (as in the Java client's CompletedFetch).
+ * Splits batches into committed data and control batches. Kafka lists the aborted transactions by the offset at which
+ * each began; it goes on until that producer's abort marker, which may lie beyond this answer (as in the Java client's
+ * CompletedFetch).
  */
 export function committedBatches(
   batches: readonly FetchedBatch[],

@@ -4,8 +4,8 @@ import { Decompress } from "fzstd";
 import { TidelineError } from "../../../core/errors.ts";
 
 /**
- * The records of a compressed batch, never more than so many bytes of them: a batch of ten megabytes may stand for gigabytes. The client's own
- * decompression has no bound, and does not know how Java frames snappy.
+ * The records of a compressed batch, never more than so many bytes of them: a batch of ten megabytes may stand for
+ * gigabytes. The client's own decompression has no bound, and does not know how Java frames snappy.
  */
 
 /** A codec of Kafka's: expanded bytes, or null when they are more than `mostBytes`. */
@@ -56,7 +56,10 @@ function bounded(expanded: () => Buffer): Buffer | null {
   }
 }
 
-/** What snappy-java writes before its blocks (SnappyCodec): this magic, two version numbers, then each block's length before it. */
+/**
+ * What snappy-java writes before its blocks (SnappyCodec): this magic, two version numbers, then each block's length
+ * before it.
+ */
 const XERIAL = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0]);
 const XERIAL_HEADER_BYTES = 16;
 
@@ -110,7 +113,10 @@ function lz4Length(frame: Buffer): number {
   return length;
 }
 
-/** A block is a sequence of: a token with two lengths, literals, and a match two bytes back; the last has literals alone. */
+/**
+ * A block is a sequence of: a token with two lengths, literals, and a match two bytes back; the last has literals
+ * alone.
+ */
 function lz4BlockLength(block: Buffer): number {
   let length = 0;
   for (let at = 0; at < block.length; ) {

@@ -1,8 +1,9 @@
 import { createAPI, fetchV17, type Reader, ResponseError } from "@platformatic/kafka";
 
 /**
- * Kafka's Fetch (API key 1, version 17), with records left as bytes. A fetch is limited in bytes as they lie in the log; what they expand to is
- * not, so the client's own reading of an answer could take all memory. It would also make a dozen objects of every record.
+ * Kafka's Fetch (API key 1, version 17), with records left as bytes. A fetch is limited in bytes as they lie in the
+ * log; what they expand to is not, so the client's own reading of an answer could take all memory. It would also make a
+ * dozen objects of every record.
  */
 
 /** What one partition answers; the records are read by `batchesOf`. */
@@ -17,7 +18,10 @@ export interface FetchedBytes {
 }
 
 export interface FetchAnswer {
-  /** How long the broker asks to wait before the next request: a quota was used up, and the answer may be empty because of it. */
+  /**
+   * How long the broker asks to wait before the next request: a quota was used up, and the answer may be empty because
+   * of it.
+   */
   readonly throttledMs: number;
   /** 0 unless the broker holds a fetch session for us. */
   readonly sessionId: number;
@@ -55,7 +59,10 @@ export function fetchRequest(question: FetchQuestion): FetchArguments {
   return [maxWaitMs, 1, maxBytes, READ_COMMITTED, NO_SESSION, FINAL_EPOCH, [{ topicId, partitions }], [], ""];
 }
 
-/** Throws the client's ResponseError when the broker refuses the whole request; an error of one partition is in its answer. */
+/**
+ * Throws the client's ResponseError when the broker refuses the whole request; an error of one partition is in its
+ * answer.
+ */
 export const fetchApi = createAPI<FetchArguments, FetchAnswer>(
   FETCH_KEY,
   FETCH_VERSION,

@@ -1,10 +1,12 @@
 import type { BrokerAddress } from "../cluster/brokers.ts";
 
 /**
- * In which order the partitions of a topic are asked for, and which are left out for a while. Pure: the caller gives the time, of a clock that is never set (`performance.now`).
+ * In which order the partitions of a topic are asked for, and which are left out for a while. Pure: the caller gives
+ * the time, of a clock that is never set (`performance.now`).
  *
- * A broker gives a batch that is larger than a partition's share only to the first partition of a request that has data. So a partition that gave
- * something moves to the end, as in Kafka's Java client; in a fixed order a large batch behind a busy partition would never be read.
+ * A broker gives a batch that is larger than a partition's share only to the first partition of a request that has
+ * data. So a partition that gave something moves to the end, as in Kafka's Java client; in a fixed order a large batch
+ * behind a busy partition would never be read.
  */
 export class FetchTurns {
   /** Partitions that gave something; the longer ago, the earlier. */
@@ -55,7 +57,10 @@ export interface FetchPlan {
   readonly leaderless: readonly number[];
 }
 
-/** Divides a fetch of at most `maxBytes` among the leaders of the partitions in `turn`, by the number of partitions of each. */
+/**
+ * Divides a fetch of at most `maxBytes` among the leaders of the partitions in `turn`, by the number of partitions of
+ * each.
+ */
 export function planFetch(
   turn: readonly number[],
   leaders: readonly (BrokerAddress | undefined)[],

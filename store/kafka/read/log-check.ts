@@ -20,9 +20,10 @@ export interface Reached {
 }
 
 /**
- * Compares the log with how far it was read before (invariant 10). Two logs that have the same record at one offset have the same records
- * below it, because a log loses its end and nothing else. Throws TOPIC_RECREATED, or LOG_TRUNCATED when the log ends below a
- * position or has something else below it. What the log has deleted cannot be compared, and is passed over.
+ * Compares the log with how far it was read before (invariant 10). Two logs that have the same record at one offset
+ * have the same records below it, because a log loses its end and nothing else. Throws TOPIC_RECREATED, or
+ * LOG_TRUNCATED when the log ends below a position or has something else below it. What the log has deleted cannot be
+ * compared, and is passed over.
  */
 export async function requireReached(
   compared: ComparedLog,
@@ -80,8 +81,9 @@ async function holdsEpoch({ log, topic }: ComparedLog, partition: number, offset
 }
 
 /**
- * Whether the batch at the beginning of a fetch was written after the log lost what was marked. Records that replace lost ones have a later
- * leader epoch than any lost one, and a batch keeps its epoch for ever. A hash alone would take an equal record for the same one.
+ * Whether the batch at the beginning of a fetch was written after the log lost what was marked. Records that replace
+ * lost ones have a later leader epoch than any lost one, and a batch keeps its epoch for ever. A hash alone would take
+ * an equal record for the same one.
  */
 function isLater({ firstLeaderEpoch }: FetchedPartition, { leaderEpoch }: Mark): boolean {
   return leaderEpoch >= 0 && firstLeaderEpoch > leaderEpoch;

@@ -75,7 +75,9 @@ export interface LogSource {
 
 const EARLIEST = -2n;
 const LATEST = -1n;
-/** How often a fetch below a position that the log had reached may come back empty before that is an error; each waits. */
+/**
+ * How often a fetch below a position that the log had reached may come back empty before that is an error; each waits.
+ */
 const EMPTY_FETCHES = 20;
 /** A broker that answers nothing for longer than it may wait for data, and this, has vanished. */
 const SILENCE_MS = 30_000;
@@ -96,8 +98,8 @@ type PartitionOutcome =
   | { readonly partition: number; readonly error: Error };
 
 /**
- * Reads Kafka from explicit positions, without a group. One reader does one fetch at a time: a broker serves a connection's requests in
- * order, so a fetch that waits for data holds up whatever is behind it.
+ * Reads Kafka from explicit positions, without a group. One reader does one fetch at a time: a broker serves a
+ * connection's requests in order, so a fetch that waits for data holds up whatever is behind it.
  */
 export class LogReader implements LogSource {
   readonly #cluster: KafkaCluster;
@@ -131,8 +133,8 @@ export class LogReader implements LogSource {
   }
 
   /**
-   * Returns the first position of each of these partitions whose record has a timestamp of `timeMs` or later; a partition without
-   * such a record is missing.
+   * Returns the first position of each of these partitions whose record has a timestamp of `timeMs` or later; a
+   * partition without such a record is missing.
    */
   async positionsAt(topic: string, timeMs: EpochMs, partitions: readonly number[]): Promise<Cut> {
     const found = await this.#cluster.offsets(topic, BigInt(Math.max(0, timeMs)), partitions);
@@ -154,8 +156,9 @@ export class LogReader implements LogSource {
   }
 
   /**
-   * One fetch of every partition that `positions` names. A partition that cannot be read is missing from the result and left out for a while, while
-   * others can be. Throws when none can, or when a position lies outside its log; the caller decides when to try again.
+   * One fetch of every partition that `positions` names. A partition that cannot be read is missing from the result and
+   * left out for a while, while others can be. Throws when none can, or when a position lies outside its log; the
+   * caller decides when to try again.
    */
   async fetch(topic: string, positions: Cut, limits: FetchLimits): Promise<FetchedPartition[]> {
     const turns = this.#turnsOf(topic);
@@ -237,7 +240,8 @@ export class LogReader implements LogSource {
     const connection = await this.#pool.get(leader);
     const throttledMs = (this.#throttledUntilMs.get(name) ?? 0) - performance.now();
     if (throttledMs > 0) await delay(throttledMs);
-    // Not the client's own `fetch`: its filter lets aborted records through when their marker is not in the same answer.
+    // Not the client's own `fetch`: its filter lets aborted records through when their marker is not in the same
+    // answer.
     const asked = fetchApi.async(
       connection,
       ...fetchRequest({
@@ -300,9 +304,9 @@ export function fetchedPartition(
 }
 
 /**
- * Every record of `[from, to)` of one partition, a fetch at a time; `to` is at most the last stable offset. Throws LOG_LOST when the log
- * begins after `from`, LOG_TRUNCATED when it ends before `to`, NOT_READY when Kafka says that it has the records and does not give them, and the
- * signal's reason when that is aborted.
+ * Every record of `[from, to)` of one partition, a fetch at a time; `to` is at most the last stable offset. Throws
+ * LOG_LOST when the log begins after `from`, LOG_TRUNCATED when it ends before `to`, NOT_READY when Kafka says that it
+ * has the records and does not give them, and the signal's reason when that is aborted.
  */
 export async function* readSpan(
   log: Pick<LogSource, "fetch" | "bounds">,

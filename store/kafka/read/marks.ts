@@ -3,7 +3,10 @@ import type { LogMark } from "../../../core/log/documents.ts";
 import { type Position, position } from "../../../core/log/position.ts";
 import type { FetchedPartition } from "./log.ts";
 
-/** The last record that was applied in a partition: how a consumer recognises the log it left. As `LogMark` in core/log/documents.ts. */
+/**
+ * The last record that was applied in a partition: how a consumer recognises the log it left. As `LogMark` in
+ * core/log/documents.ts.
+ */
 export interface Mark {
   readonly offset: Position;
   readonly hash: string;
@@ -29,8 +32,9 @@ export function markOfRecord(
 }
 
 /**
- * The mark after a fetch: its last record. When it held none (only control records and aborted ones), the record of the mark before and the epoch
- * of what it held; without a mark before, an epoch alone. Null when it held nothing and there was no mark before.
+ * The mark after a fetch: its last record. When it held none (only control records and aborted ones), the record of the
+ * mark before and the epoch of what it held; without a mark before, an epoch alone. Null when it held nothing and there
+ * was no mark before.
  */
 export function markAfter(fetched: FetchedPartition, topicId: string, before: Mark | null): Mark | null {
   const { records, to, leaderEpoch } = fetched;

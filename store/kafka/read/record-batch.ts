@@ -60,11 +60,12 @@ const CODEC = 0b111;
 const LOG_APPEND_TIME = 0b1000;
 
 /**
- * Returns the batches of a partition that lie at or after `from`, as far as the limit goes: at least one record. The last batch may be cut; it then
- * ends where its last record does. What was not received whole is left out, as the broker may cut an answer anywhere after the first batch.
+ * Returns the batches of a partition that lie at or after `from`, as far as the limit goes: at least one record. The
+ * last batch may be cut; it then ends where its last record does. What was not received whole is left out, as the
+ * broker may cut an answer anywhere after the first batch.
  *
- * Each batch's checksum is compared before anything in it is read. A damaged batch ends the answer, so that what lies before it is read. Throws
- * BATCH_CORRUPT when it is the first one; `place` names the partition in the message.
+ * Each batch's checksum is compared before anything in it is read. A damaged batch ends the answer, so that what lies
+ * before it is read. Throws BATCH_CORRUPT when it is the first one; `place` names the partition in the message.
  */
 export function batchesOf(bytes: Buffer, from: bigint, limits: ExpandLimits, place = "a batch"): FetchedBatch[] {
   const batches: FetchedBatch[] = [];
@@ -88,7 +89,9 @@ function endOf(bytes: Buffer, at: number): number {
   return at + HEAD_BYTES + bytes.readInt32BE(at + FIELD.length);
 }
 
-/** What is wrong with the batch at `at`; null when nothing is. A batch that was not received whole counts as damaged. */
+/**
+ * What is wrong with the batch at `at`; null when nothing is. A batch that was not received whole counts as damaged.
+ */
 function damageOf(bytes: Buffer, at: number): string | null {
   if (at + FIELD.records > bytes.length) return "it is cut short";
   const end = endOf(bytes, at);

@@ -18,8 +18,8 @@ const NONE = -1;
 const UNREAD = -2;
 
 /**
- * Records of a partition in the order of their offsets, as they lie in the bytes that Kafka sent. A million of them are a few arrays of numbers
- * and no objects; the getters make objects when somebody asks for them.
+ * Records of a partition in the order of their offsets, as they lie in the bytes that Kafka sent. A million of them are
+ * a few arrays of numbers and no objects; the getters make objects when somebody asks for them.
  */
 export class Records {
   /** Where keys, values and headers lie. */
@@ -28,7 +28,10 @@ export class Records {
   /** Offsets and times are below 2^53. */
   readonly #offsets: Float64Array;
   readonly #timestampsMs: Float64Array;
-  /** Per record: begin and end of the key, begin and end of the value, begin of the headers; NONE for what is null or not kept. */
+  /**
+   * Per record: begin and end of the key, begin and end of the value, begin of the headers; NONE for what is null or
+   * not kept.
+   */
   readonly #places: Int32Array;
   #unread: Map<number, Buffer> | null = null;
 
@@ -150,7 +153,10 @@ export class Records {
     return this.#bytes.subarray(at, cursor.at);
   }
 
-  /** Where each value lies, of all or of some: `visit(bytes, begin, end)`, in order; begin and end are the same for a null or empty one. */
+  /**
+   * Where each value lies, of all or of some: `visit(bytes, begin, end)`, in order; begin and end are the same for a
+   * null or empty one.
+   */
   eachValue(
     visit: (bytes: Buffer, begin: number, end: number, index: number) => void,
     { from = 0, to = this.#length }: { readonly from?: number; readonly to?: number } = {},
@@ -166,7 +172,10 @@ export class Records {
     }
   }
 
-  /** All keys, or all values, one after the other with `separator` between them; null when one is null or has the separator in it. */
+  /**
+   * All keys, or all values, one after the other with `separator` between them; null when one is null or has the
+   * separator in it.
+   */
   joined(part: "key" | "value", separator: number): Buffer | null {
     const first = part === "key" ? 0 : 2;
     const [source, places] = [this.#bytes, this.#places];
@@ -295,7 +304,9 @@ interface PartPlace {
   readonly appendedAtMs: number | null;
 }
 
-/** Records of one batch, uncompressed, in `[begin, end)` of `bytes`. One with more than `tooLarge.bytes` is not read. */
+/**
+ * Records of one batch, uncompressed, in `[begin, end)` of `bytes`. One with more than `tooLarge.bytes` is not read.
+ */
 export interface ReadPart extends PartPlace {
   readonly bytes: Buffer;
   readonly begin: number;
@@ -313,8 +324,8 @@ export interface UnreadPart extends PartPlace {
 export type RecordsPart = ReadPart | UnreadPart;
 
 /**
- * As many records of a batch as `limitBytes` hold, at least one at or after `from`; and where the last one lies in the batch, when some are left out. What
- * is left out is not kept in memory.
+ * As many records of a batch as `limitBytes` hold, at least one at or after `from`; and where the last one lies in the
+ * batch, when some are left out. What is left out is not kept in memory.
  */
 export function withinLimit(
   part: ReadPart,

@@ -6,8 +6,8 @@ const firstStep = 8n;
 const fetchLimitBytes = 1024 * 1024;
 
 /**
- * The last committed record of each partition that `read` understands, as what `read` gives; undefined where there is none.
- * `read` gives undefined for a value that it does not understand: the record before is tried then.
+ * The last committed record of each partition that `read` understands, as what `read` gives; undefined where there is
+ * none. `read` gives undefined for a value that it does not understand: the record before is tried then.
  */
 export async function lastOfEachPartition<T>(
   log: LogReader,
@@ -22,7 +22,10 @@ export async function lastOfEachPartition<T>(
   return last;
 }
 
-/** Offsets are not dense (transaction markers, compaction) and not every record is understood: hence backwards in growing steps. */
+/**
+ * Offsets are not dense (transaction markers, compaction) and not every record is understood: hence backwards in
+ * growing steps.
+ */
 async function lastWithin<T>(
   log: LogReader,
   topic: string,

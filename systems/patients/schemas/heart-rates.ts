@@ -1,6 +1,8 @@
 import { instant, integer, stream, text } from "../../../core/definition/builders.ts";
 
-/** A patient's heart rate, as a monitor measures it. Keyed by patient, so that one patient's readings keep their order. */
+/**
+ * A patient's heart rate, as a monitor measures it. Keyed by patient, so that one patient's readings keep their order.
+ */
 export const heartRates = stream("heart-rates", {
   revision: 1,
   partitions: 3,

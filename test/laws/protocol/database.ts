@@ -1,6 +1,8 @@
 import { inject } from "vitest";
 
-/** Databases of the shared Redis, by test file. Worlds empty theirs, so no two files share one. All others use number 0. */
+/**
+ * Databases of the shared Redis, by test file. Worlds empty theirs, so no two files share one. All others use number 0.
+ */
 const DATABASES = { plants: 1, protocol: 2 } as const;
 
 /** The URL of a file's database. (The number of vitest's worker would not do: two files at once may have the same.) */
