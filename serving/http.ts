@@ -101,7 +101,7 @@ export async function createApp(
     await docsRoutes(pages, openApiDocument([...serving.views.values()], version));
     await pageRoutes(pages);
   });
-  viewRoutes(app, serving);
+  viewRoutes(app, serving, helper === null);
   tableRoutes(app, serving);
   tableLogRoutes(app, serving);
   await liveRoutes(app, serving);

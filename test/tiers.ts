@@ -16,6 +16,7 @@ export const UNIT = [
   "test/definitions.test.ts",
   "test/duck-errors.test.ts",
   "test/fetch-size.test.ts",
+  "test/given-up.test.ts",
   "test/helper.test.ts",
   "test/hosts.test.ts",
   "test/listeners.test.ts",

@@ -94,9 +94,11 @@ export type Spending = Readonly<Record<BudgetUnit, number>>;
 
 export const BUDGET_UNITS: readonly BudgetUnit[] = ["rows", "cells", "windows", "merges", "items", "sketchBytes"];
 
-/** Counts what one question costs. */
+/** Counts what one question costs, and knows whether anybody still wants its answer. */
 export class Budget {
   readonly #limits: BudgetLimits;
+  /** Aborted when nobody waits for the answer any more; null for one that is wanted in any case. */
+  readonly left: AbortSignal | null;
   readonly #spent: Record<BudgetUnit, number> = {
     rows: 0,
     cells: 0,
@@ -106,14 +108,23 @@ export class Budget {
     sketchBytes: 0,
   };
 
-  constructor(limits: BudgetLimits) {
+  constructor(limits: BudgetLimits, left: AbortSignal | null = null) {
     this.#limits = limits;
+    this.left = left;
+  }
+
+  /** Throws the reason of `left` once it is aborted. To be called from time to time: not for every merge. */
+  requireWanted(): void {
+    if (this.left?.aborted === true) throw this.left.reason;
   }
 
   /** A budget that nothing exceeds. */
-  static unlimited(): Budget {
+  static unlimited(left: AbortSignal | null = null): Budget {
     const limit = Number.POSITIVE_INFINITY;
-    return new Budget({ rows: limit, cells: limit, windows: limit, merges: limit, items: limit, sketchBytes: limit });
+    return new Budget(
+      { rows: limit, cells: limit, windows: limit, merges: limit, items: limit, sketchBytes: limit },
+      left,
+    );
   }
 
   spent(unit: BudgetUnit): number {

@@ -91,6 +91,11 @@ export class Refusal extends Error {
   }
 }
 
+/** Ends the work on an answer that nobody waits for any more: it is sent to nobody. */
+export function clientLeft(): Refusal {
+  return new Refusal(503, "TOO_SLOW", "the client has left");
+}
+
 /** 400 with every parameter that is wrong. */
 export function badRequest(errors: readonly QueryProblem[]): Refusal {
   return new Refusal(

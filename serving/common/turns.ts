@@ -56,10 +56,14 @@ function sliceEndsMs(): number {
   return endsMs ?? beginSlice();
 }
 
-/** Runs work in slices, and counts its merges. Throws OverBudget. */
+/**
+ * Runs work in slices, and counts its merges. Throws OverBudget, and when nobody wants the result any more why that is
+ * so.
+ */
 export async function inTurns<T>(work: Work<T>, budget: Budget | null): Promise<T> {
   for (;;) {
     if (isSliceOver()) await turn();
+    budget?.requireWanted();
     const untilMs = sliceEndsMs();
     do {
       const { done, value } = work.next();

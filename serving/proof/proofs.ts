@@ -182,7 +182,7 @@ class OneProof {
     const { reader } = this.#options;
     const { definition, query, at } = this.#request;
     try {
-      const reading = await reader.read(definition, { ...query, ...range }, at?.applied ?? null);
+      const reading = await reader.read(definition, { ...query, ...range }, { at: at?.applied ?? null });
       const rows = await inTurns(servedRows(definition.view, query, reading), reading.budget);
       const given = await inTurns(givenAnswers(definition.view, query, reading, rows.length), null);
       return { range, reading, rows, given: await withCsv(definition.view, query, given) };

@@ -106,6 +106,26 @@ export interface Tiles {
   readonly window: Window;
 }
 
+/** Whose cells are read. */
+interface Asked {
+  /**
+   * When there are too many cells, only those among which the first ones of this order are; null: there is no order.
+   */
+  readonly top: TopOrder | null;
+  /** Aborted when who asks has left; null: the answer is wanted in any case. */
+  readonly left: AbortSignal | null;
+}
+
+export interface ReadOptions extends Partial<Asked> {
+  /** Absent or null: the newest position there is. */
+  readonly at?: Cut | null;
+}
+
+export interface AnswerOptions extends Omit<ReadOptions, "top"> {
+  /** An earlier answer to the same query: if nothing has changed since, the same rows are given again. */
+  readonly held?: ReadAnswer | null;
+}
+
 /** Which tiles an attempt at an answer begins with. */
 type Attempt = "cached" | "newest" | "batch alone";
 
@@ -147,21 +167,19 @@ export class Reader {
   }
 
   /**
-   * Answers a query, at `at` or at the newest position there is. `held` is an earlier answer to the same query: if
-   * nothing has changed since, the same rows are given again. Errors as `read`.
+   * Answers a query. Errors as `read`.
    */
   async answer(
     definition: Definition,
     query: Query,
-    at: Cut | null = null,
-    held: ReadAnswer | null = null,
+    { at = null, held = null, left = null }: AnswerOptions = {},
   ): Promise<ReadAnswer> {
     const order = topOrder(definition.view, query);
     const top = "keys" in order ? order : null;
     const reading =
       at === null
-        ? await this.#again(definition, (attempt) => this.#newest(definition, query, attempt, { held, top }))
-        : await this.read(definition, query, at, top);
+        ? await this.#again(definition, (attempt) => this.#newest(definition, query, attempt, { held, top, left }))
+        : await this.read(definition, query, { at, top, left });
     if ("rows" in reading) return reading;
     const { cells, budget, firstOnly: _, ...rest } = reading;
     const rows = await inTurns(presenting(definition.view, query, cells, rest, budget), budget);
@@ -176,17 +194,16 @@ export class Reader {
   async read(
     definition: Definition,
     query: Query,
-    at: Cut | null = null,
-    top: TopOrder | null = null,
+    { at = null, top = null, left = null }: ReadOptions = {},
   ): Promise<Reading> {
     if (at === null)
-      return this.#again(definition, (attempt) => this.#newest(definition, query, attempt, { held: null, top }));
+      return this.#again(definition, (attempt) => this.#newest(definition, query, attempt, { held: null, top, left }));
     const { applied } = await this.#standings.find(definition);
     if (cutsEqual(applied, at)) {
-      const newest = await this.read(definition, query, null, top);
+      const newest = await this.read(definition, query, { top, left });
       if (cutsEqual(newest.applied, at)) return newest;
     }
-    return this.#again(definition, () => this.#past(definition, query, at, top));
+    return this.#again(definition, () => this.#past(definition, query, at, { top, left }));
   }
 
   /** Starts over when a file or segment goes away under a reader. */
@@ -205,7 +222,7 @@ export class Reader {
     definition: Definition,
     query: Query,
     attempt: Attempt,
-    { held, top }: { readonly held: Held; readonly top: TopOrder | null },
+    { held, ...asked }: Asked & { readonly held: Held },
   ): Promise<Reading | NonNullable<Held>> {
     const { view } = definition;
     const manifest = await this.#standings.manifest(definition, attempt === "cached" ? "cached" : "newest");
@@ -213,23 +230,23 @@ export class Reader {
       attempt === "batch alone"
         ? await this.#alone(view, query, manifest, VANISHED)
         : await this.#tiles(definition, query, manifest, held);
-    return "rows" in tiles ? tiles : this.#merge(view, query, tiles, top);
+    return "rows" in tiles ? tiles : this.#merge(view, query, tiles, asked);
   }
 
-  async #past(definition: Definition, query: Query, at: Cut, top: TopOrder | null): Promise<Reading> {
+  async #past(definition: Definition, query: Query, at: Cut, asked: Asked): Promise<Reading> {
     const { view } = definition;
     const { manifest, closed } = await this.#history.at(definition, at);
     const nowMs = this.#standings.now();
     const window = await this.#window(query, view, { manifest, closed, open: null, nowMs });
     const standing = { ...this.#standings.of(manifest, null, null), applied: at };
     const closedName = `at ${JSON.stringify(cutToJson(at))}`;
-    return this.#merge(view, query, { manifest, live: { closed, closedName, open: [] }, standing, window }, top);
+    return this.#merge(view, query, { manifest, live: { closed, closedName, open: [] }, standing, window }, asked);
   }
 
-  async #merge(view: View, query: Query, tiles: Tiles, top: TopOrder | null): Promise<Reading> {
+  async #merge(view: View, query: Query, tiles: Tiles, { top, left }: Asked): Promise<Reading> {
     const { standing, window } = tiles;
     await warmCalendar(query, window);
-    const budget = new Budget(this.#limits);
+    const budget = new Budget(this.#limits, left);
     const read = (part: Query, range: TimeRange, piece: Budget) => this.#cells(view, part, { ...tiles, range }, piece);
     const gapMs = gapOf(view, query);
     const found =
@@ -271,17 +288,17 @@ export class Reader {
         this.#wide.add(wide);
       }
     }
-    return { cells: await this.#top(view, query, { ...tiles, range }, top), firstOnly: true };
+    return { cells: await this.#top(view, query, { ...tiles, range, left: budget.left }, top), firstOnly: true };
   }
 
   async #top(
     view: View,
     query: Query,
-    tiles: Tiles & { readonly range: TimeRange },
+    tiles: Tiles & { readonly range: TimeRange; readonly left: AbortSignal | null },
     top: TopOrder,
   ): Promise<readonly Cell[]> {
-    const { manifest, live, window, range } = tiles;
-    const budget = new Budget(this.#limits);
+    const { manifest, live, window, range, left } = tiles;
+    const budget = new Budget(this.#limits, left);
     const builder = this.#builder(view, query, window, budget);
     for (const segment of live?.closed ?? [])
       await inTurns(builder.addStored(segment.within(range.fromMs, range.toMs), range), budget);
@@ -301,7 +318,8 @@ export class Reader {
     const { fromMs, toMs } = range;
     const merged = { ...query, fromMs: null, toMs: null, windowMs: 0, order: [], limit: 0 };
     const name = [versionKey(manifest), live?.closedName ?? "alone", fromMs, toMs, queryKey(merged)];
-    const base = await this.#bases.get(name.join(" "), () => this.#base(view, query, tiles));
+    const load = (left: AbortSignal) => this.#base(view, query, tiles, left);
+    const base = await this.#bases.get(name.join(" "), load, budget.left);
     const builder = this.#builder(view, query, window, budget);
     builder.begin(base);
     await inTurns(builder.addStored(live?.open ?? [], range), budget);
@@ -313,11 +331,12 @@ export class Reader {
     view: View,
     query: Query,
     { manifest, live, window, range }: Tiles & { readonly range: TimeRange },
+    left: AbortSignal,
   ): Promise<AnswerBase> {
     const plan = this.#plan(view, query, { window, range });
-    const budget = new Budget(this.#limits);
+    const budget = new Budget(this.#limits, left);
     const builder = this.#builder(view, query, window, budget);
-    const batch = await this.#batch.cells(manifest, plan);
+    const batch = await this.#batch.cells(manifest, plan, left);
     budget.spend("rows", batch.rows);
     await inTurns(builder.addRolledUp(batch.tiles), budget);
     for (const segment of live?.closed ?? [])

@@ -65,7 +65,7 @@ async function addPiece(
 ): Promise<EpochMs> {
   const { limits, budget, runs, read } = source;
   try {
-    const own = new Budget(limits);
+    const own = new Budget(limits, budget.left);
     const cells = await read(query, { fromMs, toMs }, own);
     for (const unit of ["rows", "merges"] as const) budget.spend(unit, own.spent(unit));
     await inTurns(runs.add(cells), budget);

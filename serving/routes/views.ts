@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { type Failure, type Problem, problemOf } from "../../core/failures.ts";
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
+import { Budget } from "../../core/query/budget.ts";
 import type { QueryProblem } from "../../core/query/query.ts";
 import { answerBody, answerNotices, answerStanding, asOfToken, viewSummary } from "../answer/answer.ts";
 import { csvOf } from "../answer/csv.ts";
@@ -8,7 +9,7 @@ import { FORMATS, type Format, preferredFormat } from "../answer/format.ts";
 import { keysJson, keysOf, keysOrder, keysQuery } from "../answer/keys.ts";
 import { answerJson, type RenderedAnswer, renderAnswer, renderedBody } from "../answer/rendered-answer.ts";
 import type { Numbers } from "../common/numbers.ts";
-import { badRequest } from "../common/problem.ts";
+import { badRequest, clientLeft } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
 import { viewStandings } from "../operations/overview.ts";
 import type { Standing } from "../read/live/standings.ts";
@@ -34,8 +35,10 @@ const AGE_HEADER = "tideline-freshness-ms";
 
 export const KEYS_LIMIT = { least: 1, most: 10_000, byDefault: 100 } as const;
 
-/** GET /views, GET /views/:name and GET /views/:name/keys. */
-export function viewRoutes(app: FastifyInstance, serving: Serving): void {
+/** GET /views, GET /views/:name and GET /views/:name/keys. `givesUp`: ends work whose client has left. */
+export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: boolean): void {
+  // The answers of a process with a helper are small: a signal for each request would cost more than it spares.
+  const leftSignal = (reply: FastifyReply) => (givesUp ? closedSignal(reply) : null);
   const { reader, standings, changes, views, problems } = serving;
 
   app.get("/views", async (request) => {
@@ -89,8 +92,9 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
     void reply.header("vary", "accept");
     if (await isUnchanged(serving, request, asked.described, options, tagOf)) return reply.status(304).send();
     const held = format === "json" ? answered : null;
+    const left = leftSignal(reply);
     const answer = await consistently(serving, reply, asked.described, options, () =>
-      reader.answer(definition, query, at?.applied ?? null, held?.answer ?? null),
+      reader.answer(definition, query, { at: at?.applied ?? null, held: held?.answer ?? null, left }),
     );
     if (held !== null && held.answer.rows === answer.rows && answer.problems.length === 0)
       return sendRendered(reply, held, answer.freshnessMs);
@@ -104,11 +108,12 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
         .type(`${FORMATS[format]}; charset=utf-8; header=present`)
         .send(csvOf(definition.view, query, answer.rows, format === "spreadsheet"));
     }
+    const budget = left === null ? null : Budget.unlimited(left);
     const rendered =
-      at === null ? await inTurns(renderAnswer(asked.described, query, answer, { headers, numbers }), null) : null;
+      at === null ? await inTurns(renderAnswer(asked.described, query, answer, { headers, numbers }), budget) : null;
     if (rendered === null) {
       const whole = answerBody(definition, types, query, answer, { at, numbers });
-      const body = await inTurns(answerJson(whole, numbers), null);
+      const body = await inTurns(answerJson(whole, numbers), budget);
       void reply.headers({ ...headers, ...ageHeader(answer, at) });
       return reply.type(JSON_TYPE).send(body);
     }
@@ -144,7 +149,11 @@ export function viewRoutes(app: FastifyInstance, serving: Serving): void {
     const { at, dimension, prefix, limit, numbers } = asked.options;
     const query = keysQuery(definition.view, asked.query, dimension);
     const reading = await consistently(serving, reply, asked.described, asked.options, () =>
-      reader.read(definition, query, at?.applied ?? null, keysOrder(dimension, { prefix, limit })),
+      reader.read(definition, query, {
+        at: at?.applied ?? null,
+        top: keysOrder(dimension, { prefix, limit }),
+        left: leftSignal(reply),
+      }),
     );
     const keys = await inTurns(keysOf(definition.view, dimension, reading, { prefix, limit }), null);
     void reply.headers({ ...answerHeaders(asked.described, reading, at, null), ...ageHeader(reading, at) });
@@ -256,6 +265,6 @@ function sendRendered(reply: FastifyReply, rendered: RenderedAnswer, freshnessMs
 
 function closedSignal(reply: FastifyReply): AbortSignal {
   const controller = new AbortController();
-  reply.raw.once("close", () => controller.abort());
+  reply.raw.once("close", () => controller.abort(clientLeft()));
   return controller.signal;
 }

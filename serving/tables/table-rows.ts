@@ -30,7 +30,7 @@ export async function readTable(
   const { limit } = question.query;
   for (let cells = limit; ; cells *= MORE) {
     const order = tableOrder(definition, question, cells);
-    const reading = await reader.read(definition, question.query, at, order);
+    const reading = await reader.read(definition, question.query, { at, top: order });
     const rows = await rowsOf(definition, question, reading);
     if (rows.length <= limit && reading.firstOnly && reading.cells.length > cells) continue;
     const { cells: _, budget: __, firstOnly: ___, ...standing } = reading;

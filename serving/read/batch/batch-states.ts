@@ -94,16 +94,16 @@ export class BatchStates {
 
   /**
    * The cells of `plan`, filtered and rolled up, and what reading them costs. Throws Vanished when a file is gone or
-   * damaged, OverBudget when they are too many.
+   * damaged, OverBudget when they are too many. `asker` is aborted when who asks has left.
    */
-  async cells(manifest: Manifest, plan: BatchPlan): Promise<BatchCells> {
+  async cells(manifest: Manifest, plan: BatchPlan, asker: AbortSignal | null = null): Promise<BatchCells> {
     const files = filesOf(manifest);
     if (files.length === 0 || plan.fromMs >= plan.toMs) return { tiles: [], rows: 0, weight: 0 };
     const rows = rowsRead(await this.extents(manifest), plan);
     new Budget(this.#limits).require("rows", rows);
-    return this.#answers.get(`${versionKey(manifest)} ${planKey(plan)}`, async () =>
-      rows === 0 ? { tiles: [], rows, weight: 0 } : { ...(await this.#cells(files, plan)), rows },
-    );
+    const load = async (left: AbortSignal) =>
+      rows === 0 ? { tiles: [], rows, weight: 0 } : { ...(await this.#cells(files, plan, left)), rows };
+    return this.#answers.get(`${versionKey(manifest)} ${planKey(plan)}`, load, asker);
   }
 
   /**
@@ -146,12 +146,25 @@ export class BatchStates {
   /** The cells of `plan` at some places. They are not kept. Throws as `cells`. */
   async among(manifest: Manifest, plan: BatchPlan, only: readonly CellPlace[]): Promise<readonly BucketTile[]> {
     const files = filesOf(manifest);
-    return files.length === 0 || only.length === 0 ? [] : (await this.#cells(files, { ...plan, only })).tiles;
+    return files.length === 0 || only.length === 0 ? [] : (await this.#cells(files, { ...plan, only }, null)).tiles;
   }
 
-  async #cells(files: readonly StateFile[], plan: BatchPlan): Promise<Omit<BatchCells, "rows">> {
-    const gathered = new Gathered(plan, new Budget(this.#limits));
-    const read = (sql: typeof valuesSql, onChunk: OnChunk) => this.#read(files, (paths) => sql(paths, plan), onChunk);
+  async #cells(
+    files: readonly StateFile[],
+    plan: BatchPlan,
+    left: AbortSignal | null,
+  ): Promise<Omit<BatchCells, "rows">> {
+    const budget = new Budget(this.#limits, left);
+    const gathered = new Gathered(plan, budget);
+    const read = (sql: typeof valuesSql, onChunk: OnChunk) =>
+      this.#read(
+        files,
+        (paths) => sql(paths, plan),
+        (columns) => {
+          budget.requireWanted();
+          return onChunk(columns);
+        },
+      );
     const readings = [read(valuesSql, (columns) => gathered.addValues(columns))];
     if (ofForm(plan, "items").length > 0) readings.push(read(itemsSql, (columns) => gathered.addItems(columns)));
     if (ofForm(plan, "registers").length > 0)

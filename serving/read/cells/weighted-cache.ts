@@ -1,11 +1,16 @@
 interface Entry<V> {
   readonly value: Promise<V>;
   weight: number;
+  /** How many wait for it; infinite when somebody does who never leaves. */
+  waiting: number;
+  /** Aborted when all have left who waited for it. */
+  readonly left: AbortController;
 }
 
 /**
  * Immutable things by key, the least recently used dropped first, bounded by weight (cells, not entries). Loads are
- * shared: whoever asks while a value is on its way waits for the same promise. A failed load is forgotten.
+ * shared: whoever asks while a value is on its way waits for the same promise. A failed load is forgotten. A load is
+ * given up when all have left who waited for it.
  */
 export class WeightedCache<V> {
   readonly #entries = new Map<string, Entry<V>>();
@@ -22,20 +27,46 @@ export class WeightedCache<V> {
     return this.#weight;
   }
 
-  get(key: string, load: () => Promise<V>): Promise<V> {
+  /**
+   * `asker` is aborted when who asks no longer wants the value; null: it is wanted in any case. `load` is told when
+   * nobody wants it.
+   */
+  get(key: string, load: (left: AbortSignal) => Promise<V>, asker: AbortSignal | null = null): Promise<V> {
+    if (asker?.aborted === true) return Promise.reject(asker.reason);
     const held = this.#entries.get(key);
     if (held !== undefined) {
       this.#entries.delete(key);
       this.#entries.set(key, held);
+      this.#wait(key, held, asker);
       return held.value;
     }
-    const entry: Entry<V> = { value: load(), weight: 0 };
+    const left = new AbortController();
+    const entry: Entry<V> = { value: load(left.signal), weight: 0, waiting: 0, left };
     this.#entries.set(key, entry);
+    this.#wait(key, entry, asker);
     entry.value.then(
       (value) => this.#settle(key, entry, this.#weigh(value)),
       () => this.#drop(key, entry),
     );
     return entry.value;
+  }
+
+  #wait(key: string, entry: Entry<V>, asker: AbortSignal | null): void {
+    if (asker === null) {
+      entry.waiting = Number.POSITIVE_INFINITY;
+      return;
+    }
+    entry.waiting += 1;
+    const leave = () => {
+      entry.waiting -= 1;
+      if (entry.waiting > 0) return;
+      // Who asks from now on has it loaded again.
+      this.#drop(key, entry);
+      entry.left.abort(asker.reason);
+    };
+    asker.addEventListener("abort", leave, { once: true });
+    const arrived = () => asker.removeEventListener("abort", leave);
+    entry.value.then(arrived, arrived);
   }
 
   #settle(key: string, entry: Entry<V>, weight: number): void {

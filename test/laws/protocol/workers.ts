@@ -257,7 +257,7 @@ export class Workers {
     for (;;) {
       for (const [index, { query, twin }] of questions.entries()) {
         await process.gate("asks");
-        const answer = await reader.answer(definition, query, null, held[index]).catch((error: unknown) => {
+        const answer = await reader.answer(definition, query, { held: held[index] ?? null }).catch((error: unknown) => {
           if ((error as { code?: string }).code === "NOT_READY") return null;
           throw error;
         });
