@@ -6,11 +6,13 @@ import { type Program, setProgram } from "../store/files/program.ts";
 import { registerAlerts } from "./commands/alerts.ts";
 import { registerBackfill } from "./commands/backfill.ts";
 import { registerBackup } from "./commands/backup.ts";
+import { registerCheck } from "./commands/check.ts";
 import { registerCompletion } from "./commands/completion.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerDeadLetters } from "./commands/dead-letters.ts";
 import { registerDeliveries } from "./commands/deliveries.ts";
 import { registerDemo } from "./commands/demo.ts";
+import { registerDictionary } from "./commands/dictionary.ts";
 import { registerDiscover } from "./commands/discover.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerHistory } from "./commands/history.ts";
@@ -39,6 +41,7 @@ import { registerWorker } from "./commands/worker.ts";
 import { loadConfig, maskOfSettings, settings, systemFolder } from "./setup/config.ts";
 import { createTopics } from "./setup/create-topics.ts";
 import { loadSystem, type System } from "./setup/system.ts";
+import { ExitWith } from "./terminal/exit-with.ts";
 import { printableLines } from "./terminal/printable.ts";
 
 /**
@@ -62,6 +65,8 @@ const commands: readonly ((program: Command) => void)[] = [
   registerRules,
   registerAlerts,
   registerDeliveries,
+  registerCheck,
+  registerDictionary,
   registerSchedules,
   registerRuns,
   registerDeadLetters,
@@ -120,6 +125,7 @@ const WITHOUT_HOME: ReadonlySet<string> = new Set([
   "config",
   "completion",
   "demo",
+  "dictionary",
   "query",
   "table",
   "history",
@@ -166,6 +172,8 @@ export async function run(program: Program): Promise<void> {
   try {
     await (await createProgram()).parseAsync();
   } catch (error) {
-    process.exitCode = explain(error);
+    const isOwn = error instanceof ExitWith;
+    const exitCode = explain(isOwn ? error.cause : error);
+    process.exitCode = isOwn ? error.exitCode : exitCode;
   }
 }

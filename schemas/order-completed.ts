@@ -8,8 +8,7 @@ const fields = {
   order_id: id,
   completed_at: time,
   region,
-  /** Of the whole order: that of its most valuable line. */
-  category: text({ max: 64 }),
+  category: text({ max: 64, doc: "Of the whole order: that of its most valuable line." }),
   buyer_id: id,
   /** Without tax. */
   amount_cents: cents,

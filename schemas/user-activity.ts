@@ -16,8 +16,7 @@ export const userActivity = stream("user-activity", {
     occurred_at: time,
     kind: oneOf("view", "add-to-cart", "purchase"),
     page: text({ max: 256 }),
-    /** The product that it is about; a view of the front page has none. */
-    sku: optional(text({ max: 64 })),
+    sku: optional(text({ max: 64, doc: "The product that it is about; a view of the front page has none." })),
     region,
     device: oneOf("phone", "desktop", "tablet"),
   },

@@ -17,6 +17,7 @@ import { openApiDocument } from "./openapi/openapi.ts";
 import { MAX_QUERY_LENGTH, type Parameters, parseParameters } from "./request/parameters.ts";
 import type { Serving } from "./request/serving.ts";
 import { alertRoutes } from "./routes/alerts.ts";
+import { dictionaryRoutes } from "./routes/dictionary.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { liveRoutes } from "./routes/live.ts";
 import { operationRoutes } from "./routes/operations.ts";
@@ -108,6 +109,7 @@ export async function createApp(
   alertRoutes(app, serving);
   proofRoutes(app, serving);
   streamRoutes(app, serving);
+  dictionaryRoutes(app, serving);
   operationRoutes(app, serving);
   return app;
 }

@@ -6,6 +6,7 @@ import { ANSWER_LIMITS, SMALL_ANSWER_LIMITS } from "../core/query/budget.ts";
 import { Archive } from "../store/archive/archive.ts";
 import { Manifests } from "../store/archive/manifests.ts";
 import type { Definitions } from "../store/definitions/definitions.ts";
+import { dictionaryOf } from "../store/definitions/dictionary.ts";
 import { Generations } from "../store/definitions/generations.ts";
 import { DuckPool } from "../store/duckdb/duck.ts";
 import { DataDirectory } from "../store/files/files.ts";
@@ -215,6 +216,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
         alerts,
         proofs,
         histories,
+        dictionary: () => dictionaryOf(definitions, namespace),
         namespace,
         problems,
         metrics: createMetrics(() => problems.all(), helper),

@@ -134,6 +134,11 @@ export class Installation {
     return execa(process.execPath, [this.#program, ...args], { env: this.env, reject: false });
   }
 
+  /** As `begin`, with other variables beside the installation's own. */
+  beginWith(env: Readonly<Record<string, string>>, ...args: string[]) {
+    return execa(process.execPath, [this.#program, ...args], { env: { ...this.env, ...env }, reject: false });
+  }
+
   /** The speed layer's health. */
   get speedUrl(): string {
     return `http://127.0.0.1:${this.#ports.speed}/health`;

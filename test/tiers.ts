@@ -14,6 +14,7 @@ export const UNIT = [
   "test/contract-identity.test.ts",
   "test/damaged-documents.test.ts",
   "test/definitions.test.ts",
+  "test/dictionary.test.ts",
   "test/duck-errors.test.ts",
   "test/fetch-size.test.ts",
   "test/given-up.test.ts",

@@ -1,13 +1,20 @@
 import { z } from "zod";
+import { type Described, describedBy } from "./described.ts";
 import type { Field } from "./field.ts";
 
 /**
- * What a builder was given is checked when a definition's file is loaded, and nobody knows by then what the field is called. So a wrong argument
- * makes a field that carries its problem, and start-up reports it with file and field.
+ * What a builder was given is checked when a definition's file is loaded, and nobody knows by then what the field is
+ * called. So a wrong argument
+ * makes a field that carries its problem, and start-up reports it with file and field. An example that the field
+ * refuses is such an argument.
  */
-export function builtField<T>(build: () => Field<T>): Field<T> {
+export function builtField<T>(build: () => Field<T>, described: Described = {}): Field<T> {
   try {
-    return build();
+    const field = { ...build(), ...describedBy(described) };
+    const { example, problem } = field;
+    if (problem === undefined && example !== undefined && !field.zod.safeParse(example).success)
+      throw new RangeError(`the example ${JSON.stringify(example)} breaks the contract`);
+    return field;
   } catch (error) {
     return brokenField(argumentProblem(error));
   }

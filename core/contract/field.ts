@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { Described } from "./described.ts";
 import type { WrittenAs } from "./record-time.ts";
 import type { Rounding } from "./record-value.ts";
 
@@ -61,7 +62,7 @@ export type JsonStructure =
  * core/codec/decode/scan.ts recognises what most producers write, by `spec`. `read` and `value` must be right for JSON.stringify of every value that zod
  * accepts, and for the lists that the scanner recognises.
  */
-export interface Field<T = unknown> {
+export interface Field<T = unknown> extends Described {
   readonly spec: FieldSpec;
   readonly column: ColumnType;
   /** Whether null or absent is allowed; both are stored as NULL. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { parseBound, parseNewBound } from "../time.ts";
 import { builtField } from "./built-field.ts";
+import type { Described } from "./described.ts";
 import type { DefaultValue, Field, FieldSpec } from "./field.ts";
 import { isRecordPart } from "./record-part.ts";
 import { epochMs, isoMs, offsetMs, WRITTEN, type WrittenAs } from "./record-time.ts";
@@ -37,7 +38,7 @@ function requireSize(max: number, what: string): void {
  * Avro from the record on; or a part of the
  * record: `key`, `header:<name>`, `timestamp`, `partition`, `offset`.
  */
-export interface FromPath {
+export interface FromPath extends Described {
   readonly from?: string;
 }
 
@@ -93,10 +94,10 @@ export function integer(options: { min: number; max: number } & AsText & FromPat
       fits: between,
       literal: (value) => `${value}::BIGINT`,
     };
-  });
+  }, options);
 }
 
-export interface InstantOptions {
+export interface InstantOptions extends Described {
   /** Where a record has it (`$.payload.time`, `timestamp`, `header:time`); any other text is the same as `min`. */
   readonly from?: string;
   /** The same as `max`. */
@@ -135,7 +136,7 @@ export function instant(options: InstantOptions = {}): Field<number> {
       );
     const ways = { ...written(as, WRITTEN), ...(zone === undefined ? {} : { zone }) };
     return sound(storedInstant({ ...bounds, ...ways, ...placed(isPath ? from : undefined) }));
-  });
+  }, options);
 }
 
 type InstantSpec = Omit<Extract<FieldSpec, { type: "instant" }>, "type">;
@@ -228,7 +229,7 @@ export function decimal(options: DecimalOptions): Field<number> {
       fits: (column) => `${column} BETWEEN ${least} AND ${most}`,
       literal: (value) => `${Math.round(Number(value) * factor)}::BIGINT`,
     };
-  });
+  }, options);
 }
 
 /**
@@ -262,7 +263,7 @@ export function text(options: { max?: number; as?: "uuid" } & FromPath = {}): Fi
           : `(strlen(${column}) <= ${max} OR length(${column}) <= ${max})`,
       literal: (value) => quoteText(String(value)),
     };
-  });
+  }, options);
 }
 
 const UUID_LENGTH = 36;
@@ -277,9 +278,9 @@ export interface OneOfOptions extends FromPath {
 /** One of a closed list of texts; where a record has it, and how, may follow them. */
 export function oneOf<const T extends string>(...values: readonly [...T[], OneOfOptions] | readonly T[]): Field<T>;
 export function oneOf(...given: readonly (string | OneOfOptions)[]): Field<string> {
+  const last = given.at(-1);
+  const options = typeof last === "object" && last !== null ? last : {};
   return builtField(() => {
-    const last = given.at(-1);
-    const options = typeof last === "object" && last !== null ? last : {};
     const values = (options === last ? given.slice(0, -1) : given) as readonly string[];
     if (values.length === 0 || values.some((value) => typeof value !== "string"))
       throw new RangeError("oneOf takes the texts that are allowed, at least one");
@@ -295,7 +296,7 @@ export function oneOf(...given: readonly (string | OneOfOptions)[]): Field<strin
       fits: isOne,
       literal: (value) => quoteText(String(value)),
     };
-  });
+  }, options);
 }
 
 /** One of these texts in upper or lower case. Throws RangeError where that does not say which. */
@@ -314,17 +315,20 @@ export function flag(options: AsText & FromPath = {}): Field<boolean> {
       : value === 0 || value === 1 || typeof value === "string"
         ? flagOf(String(value))
         : null;
-  return builtField(() => ({
-    spec: { type: "flag", ...written(options.as, ["text"]), ...placed(options.from) },
-    column: "BOOLEAN",
-    optional: false,
-    hasDefault: false,
-    zod: options.as === undefined ? z.boolean() : readBy(read, "true or false", z.boolean()),
-    read: "BOOLEAN",
-    value: asRead,
-    fits: (value) => `${value} IS NOT NULL`,
-    literal: (value) => String(value),
-  }));
+  return builtField(
+    () => ({
+      spec: { type: "flag", ...written(options.as, ["text"]), ...placed(options.from) },
+      column: "BOOLEAN",
+      optional: false,
+      hasDefault: false,
+      zod: options.as === undefined ? z.boolean() : readBy(read, "true or false", z.boolean()),
+      read: "BOOLEAN",
+      value: asRead,
+      fits: (value) => `${value} IS NOT NULL`,
+      literal: (value) => String(value),
+    }),
+    options,
+  );
 }
 
 function flagOf(text: string): boolean | null {
@@ -392,7 +396,7 @@ export function list(
     requireSize(max, "the length of a list");
     const place = { max, ...placed(options.from) };
     return isField(given) ? valueList(given, place) : objectList(given, place);
-  });
+  }, options);
 }
 
 type Objects = Readonly<Record<string, Field>>;

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { givenField } from "./built-field.ts";
+import type { Described } from "./described.ts";
 import type { Field, FieldSpec } from "./field.ts";
 import { bare, isRequired } from "./fields.ts";
 import { type Sql, sqlProblem } from "./sql.ts";
@@ -22,7 +23,9 @@ export interface PreviousVersion {
   readonly upcast?: Readonly<Record<string, Sql>>;
 }
 
-export interface StreamDefinition<F extends Fields> {
+export interface StreamDefinition<F extends Fields> extends Described {
+  /** Who writes the events, for people. */
+  readonly producers?: readonly string[];
   /** The Kafka topic, as it is called there. null or absent: the installation's namespace and the stream's name. */
   readonly topic?: string | null;
   /** Raised by hand whenever decoding changes: code cannot be hashed honestly. Part of every generation. */
@@ -58,7 +61,9 @@ export interface Version {
 }
 
 /** A Kafka topic with its event contract. */
-export interface Stream<F extends Fields = Fields> extends Required<StreamDefinition<F>> {
+export interface Stream<F extends Fields = Fields>
+  extends Required<Omit<StreamDefinition<F>, keyof Described>>,
+    Described {
   readonly kind: "stream";
   readonly name: string;
   /** The contract of the newest version. */
@@ -74,7 +79,7 @@ export interface Stream<F extends Fields = Fields> extends Required<StreamDefini
 
 /** Defines a stream. What is wrong with a definition is found at start-up by `checkStream`, with file and field. */
 export function stream<const F extends Fields>(name: string, definition: StreamDefinition<F>): Stream<F> {
-  const { version = 1, previous = [], compatibility = "backward", topic = null } = definition;
+  const { version = 1, previous = [], compatibility = "backward", topic = null, producers = [] } = definition;
   const fields = givenFields(definition.fields);
   const older = previous
     .map((one) => ({ ...one, fields: givenFields(one.fields) }))
@@ -91,7 +96,19 @@ export function stream<const F extends Fields>(name: string, definition: StreamD
   const contract = versions[0]?.contract as unknown as Stream<F>["contract"];
   return {
     ...definition,
-    ...{ kind: "stream", name, fields, contract, versions, tried, version, previous: older, compatibility, topic },
+    ...{
+      kind: "stream",
+      name,
+      fields,
+      contract,
+      versions,
+      tried,
+      version,
+      previous: older,
+      compatibility,
+      topic,
+      producers,
+    },
   };
 }
 
@@ -134,6 +151,7 @@ export function checkStream(definition: Stream): string[] {
   }
   if (!Number.isSafeInteger(definition.dedupWindow) || definition.dedupWindow < 0)
     problems.push("dedupWindow: a whole number of offsets");
+  problems.push(...descriptionProblems(definition));
   for (const { version, fields } of definition.versions) {
     const where = version === definition.version ? "fields" : `version ${version}`;
     problems.push(...fieldProblems(fields, where), ...pathProblems(fields, where));
@@ -154,6 +172,12 @@ export function checkStream(definition: Stream): string[] {
     problems.push(...upcastProblems(definition, older).map((problem) => `version ${older.version}: ${problem}`));
   }
   return problems;
+}
+
+function descriptionProblems({ doc, producers }: Stream): string[] {
+  const isText = (value: unknown) => typeof value === "string";
+  const ofProducers = Array.isArray(producers) && producers.every(isText) ? [] : ["producers: a list of texts"];
+  return [...ofProducers, ...(doc === undefined || doc === null || isText(doc) ? [] : ["doc: a text"])];
 }
 
 /** Whether Kafka can have a topic of that name. */

@@ -1,3 +1,4 @@
+import type { Described } from "../contract/described.ts";
 import type { Sql } from "../contract/sql.ts";
 import type { Fields, Stream } from "../contract/stream.ts";
 import { TidelineError } from "../errors.ts";
@@ -6,7 +7,7 @@ import { latest } from "../measures/kinds/latest.ts";
 import type { Measure } from "../measures/measure.ts";
 import type { View } from "./view.ts";
 
-export interface TableDefinition {
+export interface TableDefinition extends Described {
   readonly stream: Stream;
   /** What a row is about: an expression over one event, or several with their names. Events without a value for it have no row. */
   readonly key: Sql | Readonly<Record<string, Sql>>;
@@ -34,6 +35,7 @@ const SHARDS = 256;
  */
 export function table(name: string, definition: TableDefinition): View {
   const { stream, key, where, measures, deleted = null, shards = SHARDS, maxCells = 2_000_000 } = definition;
+  const { doc, example } = definition;
   const by = keyColumns(key);
   const kind = measures === undefined ? "latest" : "measures";
   return withDecimals({
@@ -49,6 +51,8 @@ export function table(name: string, definition: TableDefinition): View {
     sessions: null,
     measures: measures ?? latestMeasures(stream, deleted),
     maxCells,
+    ...(doc === undefined ? {} : { doc }),
+    ...(example === undefined ? {} : { example }),
     table: { kind, shards, deleted },
   });
 }

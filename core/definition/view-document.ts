@@ -29,7 +29,7 @@ export const ViewDocument = z.strictObject({
 export type ViewDocument = z.infer<typeof ViewDocument>;
 
 export function viewDocument(view: View): ViewDocument {
-  const { kind: _, stream, where, by, measures, table, ...plain } = view;
+  const { kind: _, doc: _doc, example: _example, stream, where, by, measures, table, ...plain } = view;
   return {
     ...plain,
     ...(table === null ? {} : { table: { ...table, deleted: table.deleted?.text ?? null } }),

@@ -1,10 +1,11 @@
+import type { Described } from "../contract/described.ts";
 import { type Sql, sqlProblem } from "../contract/sql.ts";
 import type { Stream } from "../contract/stream.ts";
 import { withDecimals } from "../measures/decimals.ts";
 import type { Measure } from "../measures/measure.ts";
 import { parseDuration } from "../time.ts";
 
-export interface ViewDefinition {
+export interface ViewDefinition extends Described {
   readonly stream: Stream;
   /** Events for which this is not true are filtered: in the ledger, in no measure. */
   readonly where?: Sql;
@@ -30,7 +31,7 @@ export interface ViewDefinition {
 }
 
 /** A view: what is measured, of which stream, grouped how. */
-export interface View {
+export interface View extends Described {
   readonly kind: "view";
   readonly name: string;
   readonly stream: Stream;
@@ -64,7 +65,9 @@ export function view(name: string, definition: ViewDefinition): View {
   const grainMs = parseDuration(every) ?? 0;
   const windowMs = definition.window === undefined ? grainMs : (parseDuration(definition.window) ?? 0);
   const sessions = definition.sessions === undefined ? null : { gapMs: parseDuration(definition.sessions.gap) ?? 0 };
-  const made = { name, stream, where, by, each, every, grainMs, windowMs, sessions, measures, maxCells };
+  const { doc, example } = definition;
+  const described = { ...(doc === undefined ? {} : { doc }), ...(example === undefined ? {} : { example }) };
+  const made = { name, stream, where, by, each, every, grainMs, windowMs, sessions, measures, maxCells, ...described };
   return withDecimals({ kind: "view", ...made, table: null });
 }
 
@@ -93,6 +96,7 @@ export function checkViewShape(definition: View): string[] {
     if (RESERVED.has(field)) problems.push(`"${field}" is a column of every view's state`);
   }
   problems.push(...expressionProblems(definition));
+  if (typeof (definition.doc ?? "") !== "string") problems.push("doc: a text");
   if (!Number.isSafeInteger(definition.maxCells) || definition.maxCells < 1)
     problems.push("maxCells: a whole number from 1");
   for (const field of Object.keys(definition.measures)) {

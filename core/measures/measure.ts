@@ -1,3 +1,4 @@
+import type { Described } from "../contract/described.ts";
 import type { Sql } from "../contract/sql.ts";
 import type { Fraction } from "../numbers/fraction.ts";
 import type { Registers } from "../numbers/hll.ts";
@@ -125,7 +126,7 @@ export interface Plain {
 }
 
 /** A mergeable aggregate. Each kind is one file that owns all of its renderings. */
-export interface Measure {
+export interface Measure extends Described {
   readonly kind: string;
   readonly spec: MeasureSpec;
   readonly unit: string;

@@ -1,8 +1,9 @@
+import type { Described } from "../contract/described.ts";
 import type { Sql } from "../contract/sql.ts";
 import type { ScaleOf } from "./measure.ts";
 
 /** What a measure of numbers may be given. */
-export interface NumberOptions {
+export interface NumberOptions extends Described {
   /** A word for people. */
   readonly unit?: string;
   /** How many decimal places the expression's integers have. Absent: as many as the decimal fields that it is made of. */

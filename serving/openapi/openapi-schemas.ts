@@ -274,6 +274,21 @@ export const STREAM_QUALITY: Json = object({
   },
 });
 
+const names = { type: "array", items: text };
+const described = { doc: { type: ["string", "null"] }, example: {} };
+
+/** The answer of GET /dictionary. */
+export const DICTIONARY: Json = object({
+  streams: {
+    type: "array",
+    items: object({ stream: text, topic: text, ...described, fields: { type: "array" }, producers: names }),
+  },
+  views: {
+    type: "array",
+    items: object({ view: text, stream: text, ...described, measures: { type: "array" } }),
+  },
+});
+
 /** Responses that carry problem details. */
 export function problemResponses(...statuses: readonly string[]): Json {
   const content = { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } };

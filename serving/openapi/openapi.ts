@@ -20,6 +20,7 @@ import { recordsOperation } from "./openapi-records.ts";
 import {
   ANSWER_HEADERS,
   answerSchema,
+  DICTIONARY,
   type Json,
   jsonResponse,
   PROBLEMS,
@@ -253,6 +254,10 @@ function operationPaths(): Json {
       },
     },
     "/streams/{name}/records": { get: recordsOperation() },
+    "/dictionary": operation("dictionary", "What the streams, fields, views and measures are, and which reads which", {
+      200: jsonResponse("The dictionary", DICTIONARY),
+      ...problemResponses("400", "429"),
+    }),
     "/proof/{view}": { get: proofOperation() },
     "/metrics": operation("metrics", "Metrics in Prometheus' text format", {
       200: { description: "Metrics", content: { "text/plain": { schema: { type: "string" } } } },

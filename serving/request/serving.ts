@@ -1,3 +1,4 @@
+import type { Dictionary } from "../../store/definitions/dictionary.ts";
 import type { ServedAlerts } from "../alerts/served-alerts.ts";
 import type { LiveFeeds } from "../answer/live-feeds.ts";
 import type { ServingMetrics } from "../operations/metrics.ts";
@@ -29,5 +30,7 @@ export interface Serving {
   readonly histories: KeyHistories;
   readonly problems: Problems;
   readonly metrics: ServingMetrics;
+  /** What the files define. */
+  readonly dictionary: () => Promise<Dictionary>;
   readonly namespace: string;
 }

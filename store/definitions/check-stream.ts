@@ -1,16 +1,20 @@
+import { decodeText } from "../../core/codec/decode/decode.ts";
 import type { ColumnType } from "../../core/contract/field.ts";
 import { INTEGER_TYPES } from "../../core/contract/functions.ts";
 import { quoteName } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
+import { partOf } from "../../core/contract/wire.ts";
 import type { Duck } from "../duckdb/duck.ts";
 import { expressionProblem, type Wanted } from "./check-view.ts";
 
 /**
- * Checks the upcasts of a stream's older versions with the engine that will run them, by the rules of a view's expressions. One sentence per
- * problem, naming version and field. The definition has passed `checkStream`.
+ * Checks a stream's example by its contract, and the upcasts of older versions with the engine that will run them, by
+ * the rules of a view's
+ * expressions. One sentence per problem, naming version and field. The definition has passed `checkStream`.
  */
-export async function checkStreamSql(duck: Duck, { tried, fields }: Stream): Promise<string[]> {
-  const problems: string[] = [];
+export async function checkStreamSql(duck: Duck, stream: Stream): Promise<string[]> {
+  const { tried, fields } = stream;
+  const problems = exampleProblems(stream);
   for (const older of tried.slice(1)) {
     const columns = Object.entries(older.fields).map(([name, { column }]) => `${quoteName(name)} ${column}`);
     await duck.run(`CREATE OR REPLACE TEMP TABLE older (${columns.join(", ")})`);
@@ -23,6 +27,17 @@ export async function checkStreamSql(duck: Duck, { tried, fields }: Stream): Pro
     }
   }
   return problems;
+}
+
+/**
+ * What is wrong with the event that a stream gives as an example. One that needs more than a record's value cannot be
+ * told.
+ */
+function exampleProblems(stream: Stream): string[] {
+  const needsMore = Object.values(stream.fields).some(({ spec }) => partOf(spec) !== null);
+  if (stream.example === undefined || needsMore) return [];
+  const decoded = decodeText(stream, JSON.stringify(stream.example));
+  return decoded.ok ? [] : [`example: the contract refuses it: ${decoded.reject}`];
 }
 
 /** The types that an upcast may give for a column. A bare NULL has no type of its own; DuckDB gives it an integer's. */

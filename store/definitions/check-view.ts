@@ -28,7 +28,8 @@ const ANY: Wanted = { types: null, shown: "a value" };
 const INPUTS = { integer: INTEGER, condition: CONDITION, any: ANY } as const;
 
 /**
- * Checks a view's SQL against its stream with the engine that will run it: unknown columns, functions that are not allowed, floating point
+ * Checks a view's SQL against its stream with the engine that will run it: unknown columns, functions that are not
+ * allowed, floating point
  * without a scale, dimensions that JSON cannot carry. One sentence per problem, naming the field.
  */
 export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
@@ -98,7 +99,10 @@ interface Statement {
   readonly [part: string]: unknown;
 }
 
-/** Whether a statement is a list of expressions and nothing else: a text such as `true) WHERE (false` brings a clause of its own. */
+/**
+ * Whether a statement is a list of expressions and nothing else: a text such as `true) WHERE (false` brings a clause of
+ * its own.
+ */
 function isBare({ from_table, where_clause, having, qualify, sample, ...parts }: Statement): boolean {
   const lists = [parts.modifiers, parts.group_expressions, parts.group_sets];
   const hasClause = [where_clause, having, qualify, sample].some((clause) => clause !== null && clause !== undefined);

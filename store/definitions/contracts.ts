@@ -10,7 +10,8 @@ import type { DataDirectory } from "../files/files.ts";
 const Definition = z.object({ stream: StreamDocument });
 
 /**
- * The contracts that stored data was decoded by, one document per stream and revision: `streams/<name>/<revision>.json`. What decides decoding may
+ * The contracts that stored data was decoded by, one document per stream and revision:
+ * `streams/<name>/<revision>.json`. What decides decoding may
  * change with the revision only, because archive and generations name the revision of what they hold.
  */
 export class Contracts {
@@ -29,7 +30,10 @@ export class Contracts {
     await this.require(known);
   }
 
-  /** Throws DEFINITION_INVALID when a stream has another topic than before, or decodes otherwise than what is stored under its revision. */
+  /**
+   * Throws DEFINITION_INVALID when a stream has another topic than before, or decodes otherwise than what is stored
+   * under its revision.
+   */
   async require(streams: Iterable<Stream>): Promise<void> {
     const known = [...streams];
     const moves = await this.moves(known);
@@ -48,6 +52,14 @@ export class Contracts {
     );
   }
 
+  /** The stored contract of a stream's highest revision; null when none is stored. */
+  async newest(stream: string): Promise<Stream | null> {
+    const revisions = (await this.#data.list(join("streams", stream))).map((file) => Number.parseInt(file, 10));
+    const revision = Math.max(...revisions.filter(Number.isSafeInteger));
+    const document = await this.#data.read(documentOf({ name: stream, revision }), StreamDocument);
+    return document === null ? null : streamFrom(document);
+  }
+
   /** Streams whose topic is another one than in an earlier definition, of whatever revision: a sentence per stream. */
   async moves(streams: Iterable<Stream>): Promise<string[]> {
     const problems: string[] = [];
@@ -64,7 +76,9 @@ export class Contracts {
     return problems;
   }
 
-  /** Streams whose decoding differs from what is stored under their revision: a sentence per stream, with what changed. */
+  /**
+   * Streams whose decoding differs from what is stored under their revision: a sentence per stream, with what changed.
+   */
   async changes(streams: Iterable<Stream>): Promise<string[]> {
     const problems: string[] = [];
     let described: Promise<StreamDocument[]> | null = null;
@@ -98,7 +112,8 @@ export class Contracts {
 }
 
 /**
- * As today's builders write it: a release may have given fields a property that they did not have. What they refuse stays as it is: it can still be
+ * As today's builders write it: a release may have given fields a property that they did not have. What they refuse
+ * stays as it is: it can still be
  * compared.
  */
 function today(document: StreamDocument): StreamDocument {
@@ -109,6 +124,6 @@ function today(document: StreamDocument): StreamDocument {
   }
 }
 
-function documentOf({ name, revision }: Stream): string {
+function documentOf({ name, revision }: Pick<Stream, "name" | "revision">): string {
   return join("streams", name, `${revision}.json`);
 }

@@ -1,5 +1,4 @@
-import type { SchemaLookup } from "../../core/codec/decode/decode.ts";
-import { recordText } from "../../core/codec/decode/decode.ts";
+import { recordText, type SchemaLookup } from "../../core/codec/decode/decode.ts";
 import { quoteName } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { TidelineError } from "../../core/errors.ts";

@@ -70,6 +70,7 @@ describe("the other routes", () => {
     expect(Object.keys(document.paths).sort()).toEqual([
       "/alerts",
       "/alerts/live",
+      "/dictionary",
       "/health",
       "/metrics",
       "/openapi.json",

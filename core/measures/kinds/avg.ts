@@ -7,7 +7,7 @@ import { chosenScale, type NumberOptions, scaleSpec } from "../scale-option.ts";
 
 /** The mean of an integer expression, in the units of its decimal fields: both parts are exact integers, and their quotient is rounded once, to the nearest double. */
 export function avg(input: Sql, options: NumberOptions = {}): Measure {
-  return builtMeasure("avg", (scaleOf) => {
+  return builtMeasure("avg", options, (scaleOf) => {
     const { unit = "" } = options;
     const scale = chosenScale(input, options, scaleOf);
     const exact = (state: CellState): Fraction | null => {

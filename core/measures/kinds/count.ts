@@ -1,3 +1,4 @@
+import type { Described } from "../../contract/described.ts";
 import type { Sql } from "../../contract/sql.ts";
 import { wholeNumber } from "../../numbers/fraction.ts";
 import { builtMeasure } from "../built-measure.ts";
@@ -5,8 +6,8 @@ import { EXACT, type Measure, type Plain, presentInteger, ROWS } from "../measur
 import { plainInteger, plainPresented } from "../plain-values.ts";
 
 /** How many events the view counted, or of those how many meet a condition. 0 where a group has none. */
-export function count(options: { where?: Sql; unit?: string } = {}): Measure {
-  return builtMeasure("count", () => {
+export function count(options: { where?: Sql; unit?: string } & Described = {}): Measure {
+  return builtMeasure("count", options, () => {
     const { where, unit = "events" } = options;
     const shared = { kind: "count", unit, accuracy: EXACT, values: "integer", scale: 0 } as const;
     if (where === undefined) {

@@ -1,3 +1,4 @@
+import type { Described } from "../../contract/described.ts";
 import type { Sql } from "../../contract/sql.ts";
 import { wholeNumber } from "../../numbers/fraction.ts";
 import { hashSql, REGISTER_ERROR } from "../../numbers/hll.ts";
@@ -9,8 +10,8 @@ import { plainInteger } from "../plain-values.ts";
  * How many different values an expression takes, by HyperLogLog: as if every value had been PFADDed to one Redis key.
  * What is added is the 64-bit hash of the value's text.
  */
-export function distinct(input: Sql, options: { unit?: string } = {}): Measure {
-  return builtMeasure("distinct", () => {
+export function distinct(input: Sql, options: { unit?: string } & Described = {}): Measure {
+  return builtMeasure("distinct", options, () => {
     const { unit = "values" } = options;
     const text = `CAST(${input.text} AS VARCHAR)`;
     const hash = hashSql(text);

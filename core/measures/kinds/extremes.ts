@@ -7,7 +7,7 @@ import { plainDecimal, plainInteger, plainUnits } from "../plain-values.ts";
 import { chosenScale, type NumberOptions, scaleSpec } from "../scale-option.ts";
 
 function extreme(kind: "min" | "max", input: Sql, options: NumberOptions): Measure {
-  return builtMeasure(kind, (scaleOf) => {
+  return builtMeasure(kind, options, (scaleOf) => {
     const { unit = "" } = options;
     const scale = chosenScale(input, options, scaleOf);
     return {

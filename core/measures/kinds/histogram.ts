@@ -11,7 +11,7 @@ import { chosenScale, type NumberOptions, scaleSpec } from "../scale-option.ts";
  * field's own units; the outermost bins have null for a bound.
  */
 export function histogram(input: Sql, options: NumberOptions & { edges: readonly number[] }): Measure {
-  return builtMeasure("histogram", (scaleOf) => {
+  return builtMeasure("histogram", options, (scaleOf) => {
     const { edges, unit = "events" } = options;
     const scale = chosenScale(input, options, scaleOf);
     const isEdge = (edge: number, index: number) =>

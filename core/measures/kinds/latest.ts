@@ -17,7 +17,7 @@ type RecordJson = Readonly<Record<string, unknown>>;
  * What users write is `table()`; this is how its rows are kept.
  */
 export function latest(fields: Fields, deleted: Sql | null): Measure {
-  return builtMeasure(NAME, () => {
+  return builtMeasure(NAME, {}, () => {
     const specs = Object.entries(fields).map(([name, { spec }]) => [name, bare(spec)] as const);
     const whole = recordSql(fields);
     const record = deleted === null ? whole : `CASE WHEN (${deleted.text}) THEN NULL ELSE ${whole} END`;

@@ -7,7 +7,7 @@ import { plainDecimal, plainPicked, plainTerms, plainUnits } from "../plain-valu
 import { chosenScale, type NumberOptions, scaleSpec } from "../scale-option.ts";
 
 function pick(kind: "first" | "last", input: Sql, options: NumberOptions): Measure {
-  return builtMeasure(kind, (scaleOf) => {
+  return builtMeasure(kind, options, (scaleOf) => {
     const { unit = "" } = options;
     const scale = chosenScale(input, options, scaleOf);
     return {

@@ -19,7 +19,7 @@ export function quantile(
   input: Sql,
   options: NumberOptions & { error?: number; at?: readonly number[] } = {},
 ): Measure {
-  return builtMeasure("quantile", (scaleOf) => {
+  return builtMeasure("quantile", options, (scaleOf) => {
     const { error = 0.01, at = AT, unit = "" } = options;
     if (typeof error !== "number" || !(error >= 0.001 && error <= 0.1))
       throw new RangeError(`error is a number from 0.001 to 0.1, not ${String(error)}`);

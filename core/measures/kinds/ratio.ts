@@ -1,3 +1,4 @@
+import type { Described } from "../../contract/described.ts";
 import { divide, type Fraction, nearestDouble } from "../../numbers/fraction.ts";
 import { builtMeasure } from "../built-measure.ts";
 import {
@@ -16,8 +17,8 @@ import { isHundredths } from "../scale-option.ts";
  * One measure divided by another, such as purchases by views: both keep their own state. The quotient of both exact numbers is rounded once, to the
  * nearest double, also when one of them is an average. Null where the lower one is null or zero. Both have to present a number.
  */
-export function ratio(over: Measure, under: Measure, options: { unit?: string } = {}): Measure {
-  return builtMeasure("ratio", (scaleOf) => {
+export function ratio(over: Measure, under: Measure, options: { unit?: string } & Described = {}): Measure {
+  return builtMeasure("ratio", options, (scaleOf) => {
     const { unit = "" } = options;
     // Of an amount in hundredths, such as cents, the upper one stays in the units of its field.
     const ofAmount: typeof scaleOf = (sql) => (isHundredths(unit) && scaleOf(sql) === 2 ? 0 : scaleOf(sql));

@@ -8,7 +8,7 @@ import { chosenScale, type NumberOptions, scaleSpec } from "../scale-option.ts";
 
 /** The sum of an integer expression, in the units of its decimal fields; null where every value was null. */
 export function sum(input: Sql, options: NumberOptions = {}): Measure {
-  return builtMeasure("sum", (scaleOf) => {
+  return builtMeasure("sum", options, (scaleOf) => {
     const { unit = "" } = options;
     const scale = chosenScale(input, options, scaleOf);
     return {

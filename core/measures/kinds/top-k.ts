@@ -17,7 +17,7 @@ const SHOW = 10;
  * @param options.show how many items an answer holds, 1 to 1000
  */
 export function topK(item: Sql, options: NumberOptions & { weight?: Sql; show?: number } = {}): Measure {
-  return builtMeasure("topK", (scaleOf) => {
+  return builtMeasure("topK", options, (scaleOf) => {
     const { weight, show = SHOW, unit = weight === undefined ? "events" : "" } = options;
     const scale = weight === undefined ? 0 : chosenScale(weight, options, scaleOf);
     const itemScale = scaleOf(item);

@@ -1,0 +1,17 @@
+/**
+ * What a definition says about itself for people. It is in no stored document and in no hash, so it may change at any
+ * time.
+ */
+export interface Described {
+  /** What it is, in a sentence. */
+  readonly doc?: string | null;
+  /** Of a field: a value, of a stream: an event, both as producers write them. Of a view or measure: a text. */
+  readonly example?: unknown;
+}
+
+/** Returns the description among options. Throws RangeError for a `doc` that is no text. */
+export function describedBy({ doc, example }: Described): Described {
+  if (doc !== undefined && doc !== null && typeof doc !== "string")
+    throw new RangeError(`doc is a text, not ${String(doc)}`);
+  return { ...(doc === undefined ? {} : { doc }), ...(example === undefined ? {} : { example }) };
+}

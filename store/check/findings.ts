@@ -1,0 +1,52 @@
+import { type Duck, rowsOf } from "../duckdb/duck.ts";
+
+/** A record that a changed definition treats otherwise than the running one. */
+export interface FoundRecord {
+  /** `partition:offset`. */
+  readonly position: string;
+  /** Null where neither contract accepts the record. */
+  readonly eventId: string | null;
+  /** What the running definition makes of it; null: nothing. */
+  readonly before: unknown;
+  readonly after: unknown;
+}
+
+/** Records that differ in one way. */
+export interface Finding<K extends string> {
+  readonly kind: K;
+  /** Why, or in what. */
+  readonly detail: string;
+  readonly records: number;
+  /** The first of them. */
+  readonly examples: readonly FoundRecord[];
+}
+
+const EXAMPLES = 5;
+/** So many different details of one kind are told apart. */
+const MOST_DETAILS = 50;
+
+/**
+ * Returns the findings of one kind, those of most records first. `rows` is SQL of (detail, _partition, _offset, id,
+ * before, after), before and after as JSON
+ * text or NULL.
+ */
+export async function findings<K extends string>(duck: Duck, kind: K, rows: string): Promise<Finding<K>[]> {
+  const place = "row_number() OVER (PARTITION BY detail ORDER BY _partition, _offset) AS place";
+  const counted = `SELECT *, count(*) OVER (PARTITION BY detail) AS found, ${place} FROM (${rows})`;
+  const columns = "detail, found, _partition, _offset, id, before, after";
+  const sql = `SELECT ${columns} FROM (${counted}) WHERE place <= ${EXAMPLES} ORDER BY found DESC, detail, place`;
+  const result = new Map<string, { found: number; examples: FoundRecord[] }>();
+  for (const [detail, found, partition, offset, id, before, after] of await rowsOf(duck, sql)) {
+    const held = result.get(String(detail)) ?? { found: Number(found), examples: [] };
+    held.examples.push({
+      position: `${partition}:${offset}`,
+      eventId: id === null ? null : String(id),
+      before: before === null ? null : JSON.parse(String(before)),
+      after: after === null ? null : JSON.parse(String(after)),
+    });
+    result.set(String(detail), held);
+  }
+  return [...result]
+    .slice(0, MOST_DETAILS)
+    .map(([detail, { found, examples }]) => ({ kind, detail, records: found, examples }));
+}

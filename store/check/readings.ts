@@ -1,0 +1,98 @@
+import type { Stream } from "../../core/contract/stream.ts";
+import { streamDocument } from "../../core/contract/stream-document.ts";
+import { at, type CutJson, cutToJson, partitionsOf } from "../../core/log/position.ts";
+import { Decoder } from "../decode/decoder.ts";
+import { eventColumns } from "../decode/events.ts";
+import { type DedupSources, warmDedup } from "../decode/warm-dedup.ts";
+import type { DuckPool } from "../duckdb/duck.ts";
+import type { LogReader } from "../kafka/read/log.ts";
+import type { LogSpan } from "../records/log-start.ts";
+
+export interface CheckSources extends DedupSources {
+  readonly log: LogReader;
+  readonly pool: DuckPool;
+}
+
+export interface ReadSpan {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly span: LogSpan;
+}
+
+/** The records that were compared: how many, and where they lie. */
+export interface ReadRecords {
+  readonly records: number;
+  readonly from: CutJson;
+  readonly to: CutJson;
+}
+
+const FETCH_BYTES = 4 * 1024 * 1024;
+
+/**
+ * The records of one span of a topic as several contracts read them: a table of the pool's database for each contract.
+ */
+export class Readings {
+  readonly #sources: CheckSources;
+  readonly #read: ReadSpan;
+  readonly #signal: AbortSignal;
+  readonly #onRecords: (records: number) => void;
+  readonly #tables = new Map<string, string>();
+  #records = 0;
+
+  constructor(
+    sources: CheckSources,
+    read: ReadSpan,
+    { signal, onRecords }: { signal: AbortSignal; onRecords: (records: number) => void },
+  ) {
+    this.#sources = sources;
+    this.#read = read;
+    this.#signal = signal;
+    this.#onRecords = onRecords;
+  }
+
+  /** What every contract read. */
+  get read(): ReadRecords {
+    const { from, to } = this.#read.span;
+    return { records: this.#records, from: cutToJson(from), to: cutToJson(to) };
+  }
+
+  /**
+   * Returns the name of the table of a contract's reading, with the columns of `eventColumns`. Throws as `warmDedup`
+   * and `log.read`.
+   */
+  async by(stream: Stream): Promise<string> {
+    const key = JSON.stringify(streamDocument(stream));
+    const known = this.#tables.get(key);
+    if (known !== undefined) return known;
+    const table = `reading_${this.#read.topic.replaceAll(/\W/g, "_")}_${this.#tables.size}`;
+    this.#tables.set(key, table);
+    await this.#fill(table, stream);
+    return table;
+  }
+
+  async #fill(table: string, stream: Stream): Promise<void> {
+    const { log, pool, schemas } = this.#sources;
+    const { topic, topicId, span } = this.#read;
+    const duck = await pool.connect();
+    let records = 0;
+    try {
+      await duck.run(`CREATE OR REPLACE TABLE ${table} (${eventColumns(stream)})`);
+      const decoder = await Decoder.open(duck, stream, schemas);
+      for (const partition of partitionsOf(span.to)) {
+        const [from, to] = [at(span.from, partition), at(span.to, partition)];
+        if (from >= to) continue;
+        await warmDedup(this.#sources, decoder, { stream, topic, topicId, partition, before: from });
+        for await (const fetched of log.read(topic, partition, from, to, FETCH_BYTES, this.#signal)) {
+          if (fetched.records.length === 0) continue;
+          await decoder.decode([fetched]);
+          await duck.run(`INSERT INTO ${table} BY NAME SELECT * FROM events`);
+          records += fetched.records.length;
+          this.#onRecords(fetched.records.length);
+        }
+      }
+      this.#records = records;
+    } finally {
+      duck.closeSync();
+    }
+  }
+}
