@@ -89,11 +89,8 @@ export async function checkDefinitions(sources: CheckSources, request: CheckRequ
     const views: ViewCheck[] = [];
     for (const stream of check.streamsOf(pairs)) streams.push(await check.stream(duck, stream, pairs));
     for (const pair of pairs) views.push(await check.view(duck, pair));
-    const differs =
-      streams.some(({ findings, refusals }) => findings.length + refusals.length > 0) ||
-      views.some(
-        ({ status, differences }) => status === "removed" || (differences !== null && isDifferent(differences)),
-      );
+    const streamsDiffer = streams.some(({ findings, refusals }) => findings.length + refusals.length > 0);
+    const differs = streamsDiffer || views.some(isDifferent);
     return { same: !differs, last: request.last, streams, views };
   } finally {
     duck.closeSync();
