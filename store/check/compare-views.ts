@@ -227,7 +227,7 @@ function partsSql({ view, table }: ReadView, { by, measures, everyMs, sessions, 
     ...measures.map((name) => `${readOf(view, name)} AS ${quoteName(name)}`),
   ];
   const lines = `SELECT _partition, _offset, _id, ${line} AS _place, ${parts.join(", ")} FROM ${linesSql(view, table)}`;
-  const lists = ["bucket", ...by, ...measures]
+  const lists = [...(isTable ? [] : ["bucket"]), ...by, ...measures]
     .map(quoteName)
     .map((column) => `list(${column} ORDER BY _place) AS ${column}`);
   const columns = `_partition, _offset, any_value(_id) AS _id, ${lists.join(", ")}`;
