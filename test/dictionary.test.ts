@@ -57,7 +57,7 @@ function made(says: boolean) {
       tip: withDefault(integer({ min: 0, max: 9, ...about("In cents", 4) }), 0),
       note: optional(text(about("What the buyer wrote"))),
       lines: list(
-        { sku: text(), units: integer({ min: 1, max: 9 }) },
+        { sku: text(about("The product")), units: integer({ min: 1, max: 9 }) },
         about("What was bought", [{ sku: "x", units: 1 }]),
       ),
     },
@@ -121,6 +121,7 @@ test("the dictionary has every field with what it says, what it allows and what 
       { view: "sales", part: "measures.share" },
     ],
   });
+  expect(orders?.fields.find(({ field }) => field === "lines.sku")?.doc).toBe("The product");
   expect(orders?.fields[0]?.roles).toEqual(["key", "event id"]);
   expect(views[0]).toMatchObject({
     view: "sales",
@@ -149,13 +150,40 @@ test("a table is listed with its key, and its newest record reads every field", 
   expect(JSON.stringify(viewDocument(shops))).not.toContain("last order");
 });
 
+test("a list of values says what each of them is, and what counts them", async () => {
+  const { orders } = made(true);
+  const fields = { id: text(), at: instant(), tags: list(text({ max: 9 }), { max: 5, doc: "What it is about" }) };
+  const notes = stream("notes", { ...orders, fields, topic: null, previous: [], doc: "Notes" });
+  const tags = view("tags", {
+    stream: notes,
+    each: "tags",
+    by: { tag: sql`item` },
+    every: "1 day",
+    measures: { n: count() },
+  });
+  const { streams } = await dictionaryOf(
+    {
+      streams: new Map([["notes", notes]]),
+      views: new Map([["tags", { view: tags, generation: generationOf(tags), file: "tags.ts" }]]),
+    },
+    "",
+  );
+  expect(streams[0]?.fields[2]).toMatchObject({
+    ...{ field: "tags", type: "list of text", allowed: { max: 5, each: { max: 9 } }, doc: "What it is about" },
+    readBy: [
+      { view: "tags", part: "each" },
+      { view: "tags", part: "by.tag" },
+    ],
+  });
+});
+
 test("as Markdown no text of a definition is taken for Markdown or HTML", async () => {
   const markdown = dictionaryMarkdown(await dictionaryOf(await definitionsOf(made(true)), ""));
   expect(markdown).toContain("\\<img src=x\\> \\| \\`code\\` \\*bold\\*");
   const table = markdown.split("\n").filter((line) => line.startsWith("|"));
   const cells = (line: string) => line.replaceAll("\\|", "").split("|").length;
   expect(new Set(table.map(cells))).toEqual(new Set([8]));
-  expect(markdown).toContain("| `lines.sku` | text | max 256 |  |  | sales (by.sku, top) |");
+  expect(markdown).toContain("| `lines.sku` | text | max 256 |  | The product | sales (by.sku, top) |");
 });
 
 test("an example that the contract refuses is an error that names the field", async () => {

@@ -77,6 +77,8 @@ export interface Field<T = unknown> extends Described {
   readonly fits: (column: string) => string;
   /** SQL: the column's value for a value of the contract. */
   readonly literal: (value: unknown) => string;
+  /** Of a list: what its elements' fields say about themselves. */
+  readonly elements?: Readonly<Record<string, Described>>;
   /** What is wrong with the arguments that it was made of; absent: nothing. */
   readonly problem?: string;
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { parseBound, parseNewBound } from "../time.ts";
 import { builtField } from "./built-field.ts";
-import type { Described } from "./described.ts";
+import { type Described, describedBy } from "./described.ts";
 import type { DefaultValue, Field, FieldSpec } from "./field.ts";
 import { isRecordPart } from "./record-part.ts";
 import { epochMs, isoMs, offsetMs, WRITTEN, type WrittenAs } from "./record-time.ts";
@@ -428,6 +428,7 @@ function objectList(
       max,
       ...(path === undefined ? {} : { path }),
     },
+    elements: Object.fromEntries(entries.map(([name, field]) => [name, describedBy(field)])),
     column,
     optional: false,
     hasDefault: false,

@@ -129,7 +129,7 @@ function fieldEntries(
   readBy: (field: string) => readonly FieldReader[],
 ): FieldEntry[] {
   const roles = { key, "event id": eventId, "event time": eventTime };
-  return Object.entries(fields).flatMap(([name, { spec, column, doc = null, example = null }]) => {
+  return Object.entries(fields).flatMap(([name, { spec, column, elements, doc = null, example = null }]) => {
     const is = bare(spec);
     const entry: FieldEntry = {
       field: name,
@@ -139,21 +139,23 @@ function fieldEntries(
       readBy: readBy(name),
     };
     if (is.type !== "list") return [entry];
-    const elements = Object.entries(is.of).map(([inner, of]): FieldEntry => {
+    const inside = Object.entries(is.of).map(([inner, of]): FieldEntry => {
       const field = `${name}.${inner}`;
-      return { field, ...typeEntry(of), column: "", doc: null, example: null, roles: [], readBy: readBy(field) };
+      const { doc = null, example = null } = elements?.[inner] ?? {};
+      return { field, ...typeEntry(of), column: "", doc, example, roles: [], readBy: readBy(field) };
     });
-    return [entry, ...elements];
+    return [entry, ...inside];
   });
 }
 
 function typeEntry(spec: FieldSpec): Pick<FieldEntry, "type" | "required" | "allowed" | "from" | "default"> {
-  const { type, ...all } = bare(spec);
-  const { path = null, of: _, ...allowed } = all as Readonly<Record<string, unknown>> & { readonly path?: string };
+  const is = bare(spec);
+  const { type, of: _, path = null, ...allowed } = is as Readonly<Record<string, unknown>> & { readonly path?: string };
+  const value = is.type === "values" ? typeEntry(is.of) : null;
   return {
-    type,
+    type: value === null ? String(type) : `list of ${value.type}`,
     required: spec.type !== "optional" && spec.type !== "default",
-    allowed,
+    allowed: value === null ? allowed : { ...allowed, each: value.allowed },
     from: path,
     ...(spec.type === "default" ? { default: spec.value } : {}),
   };

@@ -26,8 +26,8 @@ export async function lineageOf(duck: Duck, view: View): Promise<Map<string, Fie
   for (const [part, text] of parts) {
     const columns = new Set(await columnsOf(duck, text));
     for (const column of columns) {
-      const field =
-        view.each !== null && column.startsWith(`${LINE}.`) ? `${view.each}${column.slice(LINE.length)}` : column;
+      const isLine = view.each !== null && (column === LINE || column.startsWith(`${LINE}.`));
+      const field = isLine ? `${view.each}${column.slice(LINE.length)}` : column;
       if (!found.get(field)?.some((one) => one.part === part)) add(field, part);
     }
   }
