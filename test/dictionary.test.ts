@@ -151,9 +151,10 @@ test("a table is listed with its key, and its newest record reads every field", 
 });
 
 test("a list of values says what each of them is, and what counts them", async () => {
-  const { orders } = made(true);
-  const fields = { id: text(), at: instant(), tags: list(text({ max: 9 }), { max: 5, doc: "What it is about" }) };
-  const notes = stream("notes", { ...orders, fields, topic: null, previous: [], doc: "Notes" });
+  const notes = stream("notes", {
+    ...{ revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 10 },
+    fields: { id: text(), at: instant(), tags: list(text({ max: 9 }), { max: 5, doc: "What it is about" }) },
+  });
   const tags = view("tags", {
     stream: notes,
     each: "tags",

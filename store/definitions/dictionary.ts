@@ -150,7 +150,8 @@ function fieldEntries(
 
 function typeEntry(spec: FieldSpec): Pick<FieldEntry, "type" | "required" | "allowed" | "from" | "default"> {
   const is = bare(spec);
-  const { type, of: _, path = null, ...allowed } = is as Readonly<Record<string, unknown>> & { readonly path?: string };
+  const all: Readonly<Record<string, unknown>> & { readonly path?: string } = { ...is };
+  const { type, of: _, path = null, ...allowed } = all;
   const value = is.type === "values" ? typeEntry(is.of) : null;
   return {
     type: value === null ? String(type) : `list of ${value.type}`,
