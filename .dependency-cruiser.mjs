@@ -176,6 +176,8 @@ const folders = {
         "runs",
         "send",
         "tail",
+        "check",
+        "dictionary",
         "discover",
         "status",
         "doctor",
