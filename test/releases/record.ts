@@ -187,6 +187,7 @@ async function interrupted(client: Client, kafka: ProcessHandle): Promise<Releas
   await roles.get("serve")?.kill("SIGSTOP");
   await kafka.kill("SIGSTOP");
   for (const [type, workflowId, input] of [
+    ["settleStream", "settle/order-completed", { stream: "order-completed" }],
     ["archiveStream", "archive/readings", { stream: "readings" }],
     ["refreshView", "refresh/revenue", { view: "revenue" }],
     ["scheduledRun", "refresh-visits-run-by-hand", { kind: "refresh", target: "visits", namespace: "" }],
