@@ -48,7 +48,8 @@ export async function packHome(home: string, archive: string): Promise<void> {
 /** Makes a home of what a release had stored. */
 export async function unpackHome(archive: string, home: string): Promise<void> {
   await mkdir(home, { recursive: true });
-  const tar = execa("tar", ["--extract", "--directory", home], { buffer: false });
+  // Reads to the end of its input: what closes it earlier would be an error of the pipe.
+  const tar = execa("tar", ["--extract", "--ignore-zeros", "--directory", home], { buffer: false });
   await Promise.all([pipeline(createReadStream(archive), createBrotliDecompress(), tar.stdin), tar]);
 }
 
