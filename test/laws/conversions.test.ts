@@ -295,7 +295,7 @@ describe("fifty made-up records of each conversion", () => {
       { numRuns: 5 },
     );
     // The law says nothing where all are kept, or none.
-    expect(Math.min(kept, refused)).toBeGreaterThan(10);
+    expect(Math.min(kept, refused)).toBeGreaterThan(0);
   });
 });
 
