@@ -11,6 +11,7 @@ import {
   wrap,
 } from "cockatiel";
 import type { ShownAlert } from "../core/alerts/alert-states.ts";
+import { maskOf } from "../core/secrets.ts";
 import { Refused, type Sender } from "./senders.ts";
 
 /** How a delivery paces itself, in milliseconds. */
@@ -33,6 +34,7 @@ export class Attempts {
   readonly #send: Sender;
   readonly #breaker;
   readonly #policy;
+  #lastReason = "nothing was tried yet";
 
   constructor(send: Sender, { firstRetryMs, breakMs }: Pace) {
     this.#send = send;
@@ -61,19 +63,33 @@ export class Attempts {
   }
 
   /**
-   * Resolves with null when the alert was taken, else with why it was not. Waits while nothing is tried. Throws the
-   * signal's reason when it is aborted.
+   * Resolves with null when the alert was taken, else with why it was not. Waits while nothing is tried, for ever if need
+   * be: `onBroken` is told so once, with what the receiver said last. Throws the signal's reason when it is aborted.
    */
-  async deliver(alert: ShownAlert, signal: AbortSignal): Promise<string | null> {
-    for (;;) {
+  async deliver(
+    alert: ShownAlert,
+    signal: AbortSignal,
+    onBroken: (reason: string) => void = () => undefined,
+  ): Promise<string | null> {
+    for (let isTold = false; ; isTold = true) {
       try {
-        await this.#policy.execute((context) => this.#send(alert, context.signal), signal);
+        await this.#policy.execute((context) => this.#attempt(alert, context.signal), signal);
         return null;
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof BrokenCircuitError)) return reasonOf(error);
+        if (!isTold) onBroken(this.#lastReason);
         await delay(LOOK_MS, undefined, { signal });
       }
+    }
+  }
+
+  async #attempt(alert: ShownAlert, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#send(alert, signal);
+    } catch (error) {
+      this.#lastReason = reasonOf(error);
+      throw error;
     }
   }
 }
@@ -82,5 +98,6 @@ export class Attempts {
 function reasonOf(error: unknown): string {
   const { message, cause } = error as Error;
   const code = (cause as { code?: unknown } | undefined)?.code;
-  return typeof code === "string" ? `${message} (${code})` : message;
+  // A URL in the message may hold a password.
+  return maskOf([])(typeof code === "string" ? `${message} (${code})` : message);
 }

@@ -4,6 +4,7 @@ import { positionsKey, positionsText, type RulePosition, startOf } from "../core
 import { isFor, positionsOf, UNDELIVERED, undeliveredKey } from "../core/alerts/undelivered.ts";
 import { alerts } from "../core/contract/alerts.ts";
 import type { Delivery } from "../core/definition/delivery.ts";
+import { TidelineError } from "../core/errors.ts";
 import { at, type Position, position } from "../core/log/position.ts";
 import { VALID } from "../core/state/compile.ts";
 import { readRulePositions } from "../store/alerts/read-positions.ts";
@@ -28,6 +29,8 @@ export interface DeliveryLaneDeps {
   readonly states: () => AlertStates;
   readonly metrics: DeliveryMetrics;
   readonly onDone: (failure: string | null) => void;
+  /** The receiver fails so often that nothing is tried for a while, and the alerts wait. */
+  readonly onBroken: (reason: string) => void;
   readonly nowMs: () => number;
 }
 
@@ -85,9 +88,10 @@ export class DeliveryLane {
     for (const partition of this.#producers.keys()) {
       const place = { rule: delivery.name, from: delivery.from, partition, stored, ...topic };
       const log = { start: at(start, partition), stable: at(stable, partition) };
-      const { isNew, ...held } = startOf({ ...place, ...log });
+      const { isNew, ...found } = startOf({ ...place, ...log });
+      const held = heldIn(delivery, found, { partition, topicId: this.#topicId, ...log });
       this.#held.set(partition, held);
-      if (isNew) await this.#commit(partition, held.next, []);
+      if (isNew || held !== found) await this.#commit(partition, held.next, []);
       const window = { topic: topics.alerts, topicId: this.#topicId, partition, stream: alerts, before: held.next };
       await warmDedup(dedup, this.#decoder, window);
     }
@@ -136,7 +140,7 @@ export class DeliveryLane {
    * Returns the dead letter of an alert that was not taken; none for one that was, or that nobody wants to be told of.
    */
   async #handOver(event: AlertEvent, writtenAtMs: number, signal: AbortSignal): Promise<TransactionRecord[]> {
-    const { delivery, attempts, metrics, topics, onDone, nowMs } = this.#deps;
+    const { delivery, attempts, metrics, topics, onDone, onBroken, nowMs } = this.#deps;
     const states = this.#deps.states();
     const acknowledged = states.get(event.subject)?.acknowledged ?? null;
     const alert = { id: event.subject, opened: event, writtenAtMs, acknowledged };
@@ -144,7 +148,7 @@ export class DeliveryLane {
       metrics.alerts.inc({ delivery: delivery.name, outcome: "silenced" });
       return [];
     }
-    const reason = await attempts.deliver(shownAlert(states, alert, nowMs()), signal);
+    const reason = await attempts.deliver(shownAlert(states, alert, nowMs()), signal, onBroken);
     metrics.alerts.inc({ delivery: delivery.name, outcome: reason === null ? "delivered" : "failed" });
     onDone(reason);
     if (reason === null) return [];
@@ -163,4 +167,24 @@ export class DeliveryLane {
     await this.#producers.get(partition)?.commit([...letters, record]);
     this.#held.set(partition, moved);
   }
+}
+
+/**
+ * Where a delivery goes on. Alerts that Kafka has deleted, or that went with their topic, cannot be handed over any more: it
+ * goes on with the first that there is. Throws LOG_TRUNCATED when the log ends before the position.
+ */
+function heldIn(
+  { name }: Delivery,
+  held: RulePosition,
+  log: { readonly partition: number; readonly topicId: string; readonly start: Position; readonly stable: Position },
+): RulePosition {
+  const { partition, topicId, start, stable } = log;
+  if (held.topicId !== topicId) return { ...held, topicId, next: start };
+  if (held.next < start) return { ...held, next: start };
+  if (held.next <= stable) return held;
+  throw new TidelineError(
+    "LOG_TRUNCATED",
+    `${name}: partition ${partition} of the alerts ends at ${stable}, below ${held.next}, which the delivery had reached`,
+    "See whether Kafka has lost records. Under another name the delivery begins anew.",
+  );
 }

@@ -172,6 +172,7 @@ class Deliveries {
           dedup: { archive: new Archive(data), data, log: this.#log, schemas },
           states: () => this.#feed?.states ?? NO_STATES,
           onDone: (reason) => this.#done(delivery, reason),
+          onBroken: (reason) => this.#broke(delivery, reason),
         },
         partitions,
         signal,
@@ -194,6 +195,11 @@ class Deliveries {
     }
     this.failures.failed(failing, undelivered(name, reason));
     this.#options.logger.warn({ delivery: name, reason }, "alert not delivered");
+  }
+
+  /** Alerts wait for their receiver: that is a problem at once, because nothing else would tell of it. */
+  #broke({ name }: Delivery, reason: string): void {
+    this.failures.stopped({ kind: "delivery", name, views: [] }, undelivered(name, reason));
   }
 
   /** Does something until it succeeds once or `signal` is aborted; each failure is counted, and waits longer. */

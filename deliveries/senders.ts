@@ -2,6 +2,7 @@ import { createHmac } from "node:crypto";
 import { createTransport } from "nodemailer";
 import type { ShownAlert } from "../core/alerts/alert-states.ts";
 import type { Channel } from "../core/definition/delivery.ts";
+import { separated } from "../core/secrets.ts";
 
 /** Whom mail comes from, and the server that takes it. */
 export interface MailSettings {
@@ -68,10 +69,11 @@ function secretBytes(secret: string): Buffer {
 }
 
 async function post(url: string, { body, headers }: Request, signal: AbortSignal): Promise<void> {
-  const response = await fetch(url, {
+  const { url: address, headers: credentials } = separated(new URL(url));
+  const response = await fetch(address, {
     method: "POST",
     body,
-    headers: { "content-type": "application/json", "user-agent": "tideline", ...headers },
+    headers: { "content-type": "application/json", "user-agent": "tideline", ...headers, ...credentials },
     redirect: "error",
     signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
   });

@@ -51,6 +51,8 @@ export class RuleLane {
   readonly #decoder: Decoder;
   /** Where the decoder's memory of ids ends: the only position it may decode from without a new warm-up. */
   readonly #decoded = new Map<number, Position>();
+  /** Where the log of each partition ended when it was last seen. */
+  readonly #ends = new Map<number, Position>();
 
   private constructor(deps: RuleLaneDeps, decoder: Decoder, tracks: Iterable<RuleTrack>) {
     this.#deps = deps;
@@ -85,7 +87,8 @@ export class RuleLane {
     const fetched = await log.fetch(topic, wanted, { maxWaitMs: IDLE_WAIT_MS, maxBytes: FETCH_BYTES });
     const batch = fetched.filter(({ from, to }) => to > from);
     if (batch.length > 0) await this.#work(batch);
-    else for (const writer of writers.values()) await writer.flush(nowMs());
+    // Also beside records: another partition may have gone quiet.
+    for (const writer of writers.values()) await writer.flush(nowMs());
     this.#showLag(fetched);
     return batch.reduce((sum, { records }) => sum + records.length, 0);
   }
@@ -153,9 +156,11 @@ export class RuleLane {
     }
   }
 
+  /** A partition that gave no answer counts up to where its log ended when it last did. */
   #showLag(fetched: readonly FetchedPartition[]): void {
+    for (const { partition, stable } of fetched) this.#ends.set(partition, stable);
     for (const { rule, positions } of this.tracks) {
-      const lag = fetched.reduce((sum, { partition, stable }) => {
+      const lag = [...this.#ends].reduce((sum, [partition, stable]) => {
         const behind = stable - at(positions, partition);
         return behind > 0n ? sum + behind : sum;
       }, 0n);

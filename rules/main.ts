@@ -7,7 +7,7 @@ import type { Definitions } from "../store/definitions/definitions.ts";
 import { DuckPool } from "../store/duckdb/duck.ts";
 import { DataDirectory } from "../store/files/files.ts";
 import { topicOf } from "../store/kafka/cluster/topics.ts";
-import { LogReader } from "../store/kafka/read/log.ts";
+import { type FetchWatch, LogReader } from "../store/kafka/read/log.ts";
 import { FailureTracker } from "../store/redis/failure-tracker.ts";
 import { Failures } from "../store/redis/failures.ts";
 import { openRedis } from "../store/redis/redis.ts";
@@ -59,15 +59,27 @@ export async function startRules(options: RulesOptions): Promise<RunningRules> {
   const archive = new Archive(data);
   const directories = [data.path("archive")];
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512, directories, keepsPlans: true });
-  const log = new LogReader({ brokers, clientId: "tideline-rules" });
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
   const redis = openRedis(options.redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
   const failures = new FailureTracker(new Failures(redis, namespace));
+  const watch = watchOf(failures);
+  const log = new LogReader({ brokers, clientId: "tideline-rules", watch });
   const metrics = ruleMetrics(options.registry);
   const streams = groups.map(
     ([stream, rules]) =>
       new StreamRules({
-        ...{ stream, rules, topic: topicOf(namespace, stream), namespace, brokers, pool, failures, metrics, logger },
+        ...{
+          stream,
+          rules,
+          topic: topicOf(namespace, stream),
+          namespace,
+          brokers,
+          pool,
+          failures,
+          metrics,
+          logger,
+          watch,
+        },
         dedup: { archive, data, log, schemas },
         memory: new AlertMemory(),
       }),
@@ -83,6 +95,16 @@ export async function startRules(options: RulesOptions): Promise<RunningRules> {
       await log.close();
       pool.close();
     },
+  };
+}
+
+/** A partition that cannot be read is a problem, although the others go on. */
+function watchOf(failures: FailureTracker): FetchWatch {
+  const failing = (topic: string, partition: number) =>
+    ({ kind: "lane", name: `${topic}/${partition} (rules)`, views: [] }) as const;
+  return {
+    failed: (topic, partition, error) => failures.failed(failing(topic, partition), error),
+    answered: (topic, partition) => failures.succeeded(failing(topic, partition)),
   };
 }
 

@@ -36,6 +36,9 @@ export interface PartitionWriterOptions {
  */
 const POSITION_EVERY_MS = 5_000;
 
+/** Of each alert the condition has up to 4,000 characters, and a record batch at most a megabyte or so. */
+const ALERTS_A_TRANSACTION = 200;
+
 /**
  * Writes what the rules of a stream find in one partition: alerts, and how far the rules have read, in one transaction.
  * Its transactional id is the partition's, so of several processes that believe they own the partition the last one to
@@ -80,7 +83,11 @@ export class PartitionWriter {
     return this.#serially(async () => {
       const held = this.#moved(moved);
       if (opened.length > 0 || nowMs - this.#writtenAtMs >= POSITION_EVERY_MS) {
-        await this.#commit(opened, held);
+        // In pieces that Kafka takes. The positions move with the last: after a crash in between the first ones come again, with the same ids.
+        const last = Math.max(0, opened.length - 1 - ((opened.length - 1) % ALERTS_A_TRANSACTION));
+        for (let at = 0; at < last; at += ALERTS_A_TRANSACTION)
+          await this.#commit(opened.slice(at, at + ALERTS_A_TRANSACTION), this.#held);
+        await this.#commit(opened.slice(last), held);
         this.#writtenAtMs = nowMs;
         return;
       }

@@ -10,7 +10,7 @@ import { readRulePositions } from "../store/alerts/read-positions.ts";
 import type { DedupSources } from "../store/decode/warm-dedup.ts";
 import type { Duck, DuckPool } from "../store/duckdb/duck.ts";
 import { topicName } from "../store/kafka/cluster/topics.ts";
-import { type LogBounds, LogReader, type TopicInfo } from "../store/kafka/read/log.ts";
+import { type FetchWatch, type LogBounds, LogReader, type TopicInfo } from "../store/kafka/read/log.ts";
 import type { AlertMemory } from "./alert-memory.ts";
 import { RuleLane, type RuleTrack } from "./lane.ts";
 import type { RuleMetrics } from "./metrics.ts";
@@ -32,6 +32,8 @@ export interface SessionDeps {
   readonly onRule: (rule: Rule, error: TidelineError | null) => void;
   /** The session gets on. */
   readonly onStep: () => void;
+  /** Told which partitions cannot be read, and which can again. */
+  readonly watch: FetchWatch;
 }
 
 /** A rule that is further behind the others than this reads in a lane of its own. */
@@ -82,8 +84,8 @@ export class RuleSession {
   static async run(deps: SessionDeps, partitions: readonly number[], stopping: AbortSignal): Promise<void> {
     const { dedup, topic, stream, brokers, namespace } = deps;
     const info = await dedup.log.topic(topic);
-    const bounds = await dedup.log.readableBounds(topic);
-    const readable = partitions.filter((partition) => !bounds.leaderless.includes(partition));
+    const { leaderless: unread } = await dedup.log.readableBounds(topic);
+    const readable = partitions.filter((partition) => !unread.includes(partition));
     const topics = await ruleTopics(dedup.log, namespace);
     const name = topicName(namespace, stream.name);
     const writers = new Map<number, PartitionWriter>();
@@ -97,6 +99,8 @@ export class RuleSession {
       for (const one of await Promise.allSettled(opened)) if (one.status === "rejected") throw one.reason;
       // Only now: no other process can change them any more.
       const stored = await readRulePositions(dedup.log, topics.positions, stopping);
+      // After the positions: who owned a partition before may have read on until now.
+      const bounds = await dedup.log.bounds(topic, readable);
       const tracks = await session.#begin([...stored.values()], bounds);
       await session.#work(tracks);
     } finally {
@@ -149,7 +153,7 @@ export class RuleSession {
 
   async #open(tracks: readonly RuleTrack[]): Promise<OpenLane> {
     const { brokers, topic, pool, stream, dedup, memory, metrics } = this.#deps;
-    const log = new LogReader({ brokers, clientId: `tideline-rules-${topic}` });
+    const log = new LogReader({ brokers, clientId: `tideline-rules-${topic}`, watch: this.#deps.watch });
     const duck = await pool.connect();
     const deps = {
       ...{

@@ -72,7 +72,7 @@ class Merging {
     const cells = this.#values.get(delta) ?? new Map();
     this.#values.set(delta, cells);
     const held = cells.get(field);
-    cells.set(field, { merge, value: held === undefined ? value : stored(MERGE[merge](held.value, value)) });
+    cells.set(field, { merge, value: held === undefined ? value : MERGE[merge](held.value, value) });
   }
 
   addHash(delta: Building, field: string, hash: bigint): void {
@@ -84,7 +84,7 @@ class Merging {
 
   finish(): void {
     for (const [{ values }, cells] of this.#values)
-      for (const [field, { merge, value }] of cells) values.push({ merge, field, value });
+      for (const [field, { merge, value }] of cells) values.push({ merge, field, value: stored(value) });
     for (const [{ sketches }, held] of this.#hashes)
       for (const [field, hashes] of held) sketches.push({ field, hashes: packHashes([...hashes]) });
   }

@@ -10,13 +10,20 @@ import { alerts } from "../core/contract/alerts.ts";
 import { sql } from "../core/contract/sql.ts";
 import { type Rule, rule } from "../core/definition/rule.ts";
 import { position } from "../core/log/position.ts";
+import { AlertMemory } from "../rules/alert-memory.ts";
 import { type RunningRules, startRules } from "../rules/main.ts";
+import { ruleMetrics } from "../rules/metrics.ts";
 import { PartitionWriter, ruleTopics } from "../rules/partition-writer.ts";
 import { restartRule } from "../rules/restart.ts";
+import { RuleSession } from "../rules/session.ts";
 import { readRulePositions } from "../store/alerts/read-positions.ts";
+import { Archive } from "../store/archive/archive.ts";
+import { DuckPool } from "../store/duckdb/duck.ts";
+import { DataDirectory } from "../store/files/files.ts";
 import { ensureTopics, rulePositionsSpec, topicName } from "../store/kafka/cluster/topics.ts";
 import { isFenced } from "../store/kafka/produce/transactional.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
+import { Schemas } from "../store/registry/registry-schemas.ts";
 import { heartRates } from "../systems/patients/schemas/heart-rates.ts";
 import { until } from "./installation.ts";
 import { readLog } from "./log-oracle.ts";
@@ -139,6 +146,57 @@ test("a partition has one writer: an older one is refused, and nothing of it is 
   await Promise.all([older.close(), newer.close()]);
   expect(await alerts()).toEqual(["r a", "r c"]);
   expect((await positions())[0]?.rules.get("r")?.next).toBe(3n);
+});
+
+test("what the owner before commits while the next one begins is no end of the log", async () => {
+  const { namespace, send, positions } = await place();
+  const topic = topicName(namespace, heartRates.name);
+  const topics = await ruleTopics(log, namespace);
+  const one = readingRule("r");
+  await send(...Array.from({ length: 20 }, (_, index) => [`a${index}`, 120] as const));
+  const { id: topicId } = await log.topic(topic);
+  const options = { brokers: brokers(), name: topic, stream: heartRates.name, partition: 0, topics };
+  const older = await PartitionWriter.open(options);
+  await older.begin(new Map([["r", { topicId, next: position(0), began: 2 }]]));
+  // As if a rebalance came just now: after the next owner has looked at the log, the one before reads on.
+  const slow = new Proxy(log, {
+    get(target, name) {
+      if (name !== "readableBounds") {
+        const value = Reflect.get(target, name) as unknown;
+        return typeof value === "function" ? value.bind(target) : value;
+      }
+      return async (of: string) => {
+        const bounds = await target.readableBounds(of);
+        await send(...Array.from({ length: 20 }, (_, index) => [`b${index}`, 50] as const));
+        const { stable } = await target.bounds(topic, [0]);
+        await older.write([], new Map([["r", stable.get(0) ?? position(0)]]), 60_000);
+        return bounds;
+      };
+    },
+  });
+  const told: (string | null)[] = [];
+  const ended = new AbortController();
+  const data = new DataDirectory(dataDir);
+  const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256 });
+  const session = RuleSession.run(
+    {
+      ...{ stream: heartRates, topic, namespace, rules: [one], brokers: brokers(), pool },
+      dedup: { archive: new Archive(data), data, log: slow, schemas: Schemas.inFiles(data) },
+      memory: new AlertMemory(),
+      metrics: ruleMetrics(new Registry()),
+      logger: pino({ level: "silent" }),
+      onRule: (_, error) => told.push(error?.code ?? null),
+      onStep: () => ended.abort(),
+      watch: { failed: () => undefined, answered: () => undefined },
+    },
+    [0],
+    ended.signal,
+  );
+  await session;
+  pool.close();
+  await older.close().catch(() => undefined);
+  expect(new Set(told)).toEqual(new Set([null]));
+  expect((await positions()).find(({ partition }) => partition === 0)?.rules.get("r")?.next).toBeGreaterThan(0n);
 });
 
 test("a rule can begin again; alerts that are there already are the same ones again", async () => {

@@ -4,7 +4,6 @@ import { alerts } from "../../core/contract/alerts.ts";
 import type { Channel, Delivery } from "../../core/definition/delivery.ts";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import { at } from "../../core/log/position.ts";
-import { shownUrl } from "../../core/secrets.ts";
 import { senderOf } from "../../deliveries/senders.ts";
 import { readRulePositions } from "../../store/alerts/read-positions.ts";
 import { readUndelivered, type UndeliveredAlert } from "../../store/alerts/undelivered.ts";
@@ -148,6 +147,7 @@ async function behindOf(log: LogReader, { namespace }: Config): Promise<(deliver
   }
 }
 
+/** Without the path: of Slack's addresses, and of many others, it is what lets one write there. */
 function shownChannel(to: Channel): string {
-  return to.type === "mail" ? `mail to ${to.to}` : `${to.type} ${shownUrl(to.url)}`;
+  return to.type === "mail" ? `mail to ${to.to}` : `${to.type} ${new URL(to.url).origin}/…`;
 }

@@ -5,7 +5,7 @@ import { TidelineError } from "../errors.ts";
 import { withDecimals } from "../measures/decimals.ts";
 import { latest } from "../measures/kinds/latest.ts";
 import type { Measure } from "../measures/measure.ts";
-import type { View } from "./view.ts";
+import { columnOf, type View } from "./view.ts";
 
 export interface TableDefinition extends Described {
   readonly stream: Stream;
@@ -65,8 +65,7 @@ export function latestMeasures(stream: Stream, deleted: Sql | null): Record<stri
 function keyColumns(key: TableDefinition["key"]): Readonly<Record<string, Sql>> {
   if (typeof key !== "object" || key === null) return {};
   if (!isSql(key)) return key;
-  const name = /^[a-z][a-z0-9_]*$/.test(key.text.trim()) ? key.text.trim() : "key";
-  return { [name]: key };
+  return { [columnOf(key) ?? "key"]: key };
 }
 
 function isSql(key: Sql | Readonly<Record<string, Sql>>): key is Sql {

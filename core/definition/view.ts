@@ -126,6 +126,11 @@ export function checkViewShape(definition: View): string[] {
   return problems;
 }
 
+/** The column that an expression is, in quotes or without; null for any other expression. */
+export function columnOf({ text }: Sql): string | null {
+  return /^\s*("?)([a-z][a-z0-9_]*)\1\s*$/.exec(text)?.[2] ?? null;
+}
+
 /** The most shards that a table can have. */
 export const MOST_SHARDS = 4_096;
 
@@ -136,7 +141,7 @@ function tableProblems({ by, stream }: View, { shards, kind, deleted }: Table): 
   if (Object.keys(by).length === 0) problems.push("key: a table needs one, such as sql`customer_id`");
   if (kind === "latest")
     for (const [name, { text }] of Object.entries(by))
-      if (name in stream.fields && text.trim() !== name)
+      if (name in stream.fields && columnOf({ text }) !== name)
         problems.push(
           `key.${name}: the stream has a field of this name, which is a column of the row; give the key another name`,
         );

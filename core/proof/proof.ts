@@ -319,6 +319,23 @@ function plainDimension(view: View, name: string, value: GroupValue): GroupValue
   return scale === 0 || value === null ? value : plainDecimal(BigInt(value), scale);
 }
 
+/**
+ * Whether a row of a table says what its events say: each column to the digit, or within the error that its measure states. Columns that are no measures
+ * are parts of the key, or fields of the newest record.
+ */
+export function rowsAgree(view: View, served: Row | null, log: Row | null): boolean {
+  if (served === null || log === null) return served === log;
+  return Object.entries(log).every(([name, wanted]) => {
+    const within = view.measures[name]?.plain.within;
+    const given = served[name] ?? null;
+    if (within === undefined || wanted === null || given === null) return same(given, wanted);
+    return Object.entries(wanted as Record<string, Presented>).every(([part, exact]) => {
+      const found = (given as Record<string, Presented>)[part] ?? null;
+      return relativeError(found, exact) <= within + 1e-12;
+    });
+  });
+}
+
 /** To the digit. What is presented is JSON, and both sides write its keys in one order. */
 function same(a: PresentedField, b: PresentedField): boolean {
   return JSON.stringify(a) === JSON.stringify(b);

@@ -1,6 +1,7 @@
+import { bare } from "../contract/fields.ts";
 import { LATEST } from "../definition/table.ts";
 import type { Table, View } from "../definition/view.ts";
-import { dimensionScales, unitsOfText } from "../measures/decimals.ts";
+import { decimalText, dimensionScales, presentDecimal, unitsOfText } from "../measures/decimals.ts";
 import type { Presented } from "../measures/measure.ts";
 import { comparePresented } from "../measures/order.ts";
 import type { GroupValue } from "../state/cells.ts";
@@ -64,7 +65,7 @@ export function planTable(
   };
   const keys = parameters.keys?.map((key) => keyOf(view, key, "key", fail)) ?? null;
   if ((keys?.length ?? 0) > MOST_KEYS) fail("key", `${keys?.length} keys are asked for`, `at most ${MOST_KEYS}`);
-  const after = parameters.after == null ? null : parameters.after;
+  const after = parameters.after == null ? null : keyOf(view, parameters.after, "after", fail);
   const wanted = parameters.columns?.split(",").filter((name) => name !== "") ?? all;
   named("columns", wanted);
   const order = (parameters.order ?? "")
@@ -81,7 +82,9 @@ export function planTable(
   if (!/^\d{1,6}$/.test(parameters.limit ?? "1") || limit < 1 || limit > MAX_LIMIT)
     fail("limit", `"${parameters.limit?.slice(0, 60)}" is no such number`, `1 to ${MAX_LIMIT}`);
   if (problems.length > 0) return { ok: false, problems };
-  const where = new Map([...(parameters.where ?? [])].map(([name, texts]) => [name, texts.map(filterValue)]));
+  const where = new Map(
+    [...(parameters.where ?? [])].map(([name, texts]) => [name, texts.map((text) => shownFilter(view, name, text))]),
+  );
   const key = Object.keys(view.by);
   return {
     ok: true,
@@ -172,18 +175,59 @@ function keyOf(
     fail(parameter, `has ${texts.length} parts`, `${parts.join("/")}, with / within a part written as %2F`);
   return texts.map((text, index) => {
     const name = parts[index] ?? "";
-    const scale = dimensionScales(view).get(name) ?? 0;
-    const units = scale === 0 ? text : unitsOfText(text, scale);
-    if (units === null) fail(parameter, `"${text.slice(0, 60)}" is no value of ${name}`, "a decimal number");
-    return units ?? text;
+    const stored = storedText(view, name, text);
+    if (stored === null) fail(parameter, `"${text.slice(0, 60)}" is no value of ${name}`, "a value as rows show it");
+    return stored ?? text;
   });
 }
 
+/** The text that state has for a part of a key as rows show it: a decimal's units, an instant's milliseconds. Null for none. */
+function storedText(view: View, name: string, text: string): string | null {
+  const scale = dimensionScales(view).get(name) ?? 0;
+  if (scale > 0) return unitsOfText(text, scale);
+  if (!isShownInstant(view, name) || /^-?\d+$/.test(text)) return text;
+  const timeMs = Date.parse(text);
+  return Number.isNaN(timeMs) ? null : String(timeMs);
+}
+
+/** Whether rows show this part of the key as ISO 8601: of newest records, whose fields are shown as what they are. */
+function isShownInstant(view: View, name: string): boolean {
+  const spec = view.table?.kind === "latest" ? view.stream.fields[name]?.spec : undefined;
+  return spec !== undefined && bare(spec).type === "instant";
+}
+
+/** A filter's value as rows show it: 12.50 is 12.5 of a decimal. */
+function shownFilter(view: View, name: string, text: string): string | null {
+  const value = filterValue(text);
+  const scale = value === null ? 0 : scaleOf(view, name);
+  const units = scale === 0 || value === null ? null : unitsOfText(value, scale);
+  return units === null ? value : String(presentDecimal(BigInt(units), scale));
+}
+
+/** The decimal places of a column; 0 for one that is no decimal. */
+function scaleOf(view: View, name: string): number {
+  const field = view.table?.kind === "latest" ? view.stream.fields[name]?.spec : undefined;
+  const spec = field === undefined ? undefined : bare(field);
+  if (spec?.type === "decimal") return spec.scale;
+  return dimensionScales(view).get(name) ?? view.measures[name]?.scale ?? 0;
+}
+
 /** Whether a group is one of these keys, begins with the prefix, and comes after the page before. */
-export function keyIsAsked({ keys, prefix, after }: TableQuestion, group: readonly GroupValue[]): boolean {
+export function keyIsAsked(
+  view: View,
+  { keys, prefix, after }: Pick<TableQuestion, "keys" | "prefix" | "after">,
+  group: readonly GroupValue[],
+): boolean {
   if (keys !== null && !keys.some((key) => key.every((part, index) => part === String(group[index])))) return false;
-  if (!String(group[0]).startsWith(prefix)) return false;
+  if (prefix !== "" && !keyText(view, group[0] ?? null).startsWith(prefix)) return false;
   return after === null || compareKeys(group, after) > 0;
+}
+
+/** The first part of a key as a prefix is compared with: a decimal has all of its places. */
+function keyText(view: View, value: GroupValue): string {
+  const [name = ""] = Object.keys(view.by);
+  const scale = dimensionScales(view).get(name) ?? 0;
+  return scale === 0 || value === null ? String(value) : decimalText(BigInt(value), scale);
 }
 
 /** The order of keys: that of an answer's rows. */

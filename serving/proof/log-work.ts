@@ -64,6 +64,8 @@ export class LogWork {
     const interrupt = () => duck.interrupt();
     signal.addEventListener("abort", interrupt, { once: true });
     try {
+      // It may have been aborted while the database was opened.
+      signal.throwIfAborted();
       return await work(duck, signal);
     } catch (error) {
       if (this.#stopped.signal.aborted) throw closing();

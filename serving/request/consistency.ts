@@ -92,7 +92,8 @@ function waitOf(one: One, fail: Fail): number {
   return DEFAULT_WAIT_MS;
 }
 
-function generationGone(view: string): Refusal {
+/** For a position of a definition that is not served. */
+export function generationGone(view: string): Refusal {
   return new Refusal(
     410,
     "GENERATION_GONE",

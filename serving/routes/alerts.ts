@@ -45,9 +45,10 @@ export function alertRoutes(app: FastifyInstance, { alerts }: Serving): void {
     reply.raw.once("close", () => open.delete(reply.raw));
     const states = await alerts.states();
     void reply.headers({ connection: "close", "cache-control": "no-store" });
-    const send = inTurn(reply, states);
+    const missed = missedBy(request.headers["last-event-id"], states).filter(isWanted);
+    const send = inTurn(reply, states, missed);
     const unsubscribe = await alerts.subscribe(
-      (alert) => isWanted(alert) && send(alert),
+      (alert) => void (isWanted(alert) && send(alert)),
       () => reply.sse.close(),
     );
     if (!reply.sse.isConnected) return unsubscribe();
@@ -55,7 +56,7 @@ export function alertRoutes(app: FastifyInstance, { alerts }: Serving): void {
     reply.sse.sendHeaders();
     reply.raw.flushHeaders();
     reply.sse.keepAlive();
-    for (const alert of missedBy(request.headers["last-event-id"], states)) if (isWanted(alert)) send(alert);
+    send(null);
   });
 }
 
@@ -67,24 +68,29 @@ function missedBy(seen: string | string[] | undefined, states: AlertStates): Ale
 }
 
 /**
- * Sends alerts one after the other. Only an alert that was opened just now has an id: a client that comes back
+ * Sends alerts one after the other, first those that were missed: null begins with them. A client that does not take what
+ * comes meanwhile is let go; what it has missed does not count. Only an alert that was opened just now has an id: a client that comes back
  * continues behind it.
  */
-function inTurn(reply: FastifyReply, states: AlertStates): (alert: Alert) => void {
-  const waiting: Alert[] = [];
-  let sending = false;
+function inTurn(reply: FastifyReply, states: AlertStates, missed: readonly Alert[]): (alert: Alert | null) => void {
+  const waiting: Alert[] = [...missed];
+  let [sending, begun] = [false, false];
+  let stillMissed = missed.length;
   const sendAll = async () => {
     sending = true;
     for (let next = waiting.shift(); next !== undefined && reply.sse.isConnected; next = waiting.shift()) {
       const data = JSON.stringify(shownAlert(states, next, Date.now()));
       await reply.sse.send({ event: "alert", data, ...(next.acknowledged === null ? { id: next.id } : {}) });
+      stillMissed = Math.max(0, stillMissed - 1);
     }
     sending = false;
   };
   return (alert) => {
-    waiting.push(alert);
-    if (waiting.length > MOST_WAITING) reply.sse.close();
-    else if (!sending) void sendAll().catch((error: unknown) => reply.log.debug({ err: error }, "alert stream ended"));
+    if (alert === null) begun = true;
+    else waiting.push(alert);
+    if (waiting.length > MOST_WAITING + stillMissed) reply.sse.close();
+    else if (begun && !sending)
+      void sendAll().catch((error: unknown) => reply.log.debug({ err: error }, "alert stream ended"));
   };
 }
 

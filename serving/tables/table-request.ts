@@ -5,7 +5,7 @@ import { planTable, type TableKey, type TableQuestion } from "../../core/query/t
 import type { Numbers } from "../common/numbers.ts";
 import { badRequest, tableUnknown } from "../common/problem.ts";
 import { HISTORY_LIMIT } from "../openapi/openapi-tables.ts";
-import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../request/consistency.ts";
+import { CONSISTENCY_PARAMETERS, type Consistency, generationGone, readConsistency } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { type Fail, type One, readNumbers, wholeNumber } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
@@ -54,6 +54,7 @@ export function readTableRequest(
     if (!own.includes(parameter) && !(key === null && WHERE.test(parameter)))
       fail(parameter, "no such parameter", [...own, ...(key === null ? ["where[column]"] : [])].join(", "));
   const page = key === null ? pageOf(one("after"), fail) : null;
+  if (page !== null && page.at.generation !== described.definition.generation) throw generationGone(view.name);
   const consistency = readConsistency(serving, one, fail, described);
   const options = { ...consistency, at: page?.at ?? consistency.at, numbers: readNumbers(one, fail) };
   const plan = planTable(view, {

@@ -1,9 +1,9 @@
 import type { Cut } from "../../core/log/position.ts";
 import { filterAllows } from "../../core/query/filter.ts";
 import { presenting, type Row } from "../../core/query/present.ts";
-import { keyIsAsked, type TableQuestion, tableRow } from "../../core/query/table-query.ts";
+import { compareKeys, keyIsAsked, type TableKey, type TableQuestion, tableRow } from "../../core/query/table-query.ts";
 import { type TopOrder, topOrder } from "../../core/query/top-order.ts";
-import type { GroupValue } from "../../core/state/cells.ts";
+import type { Cell, GroupValue } from "../../core/state/cells.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { inTurns } from "../common/turns.ts";
 import type { Reader, Reading } from "../read/reader.ts";
@@ -14,10 +14,7 @@ export interface TableAnswer extends Omit<Reading, "cells" | "budget" | "firstOn
   readonly truncated: boolean;
 }
 
-/**
- * How many times more cells are looked at when those that were read had too few rows: of removed keys, or filtered by
- * `where`.
- */
+/** How many times more cells are looked at when those that were read had too few rows: of removed keys, or left out by `where`. */
 const MORE = 4;
 
 /** Reads the rows of a table, at `at` or the newest position. Throws as `Reader.read`. */
@@ -27,14 +24,32 @@ export async function readTable(
   question: TableQuestion,
   at: Cut | null,
 ): Promise<TableAnswer> {
-  const { limit } = question.query;
-  for (let cells = limit; ; cells *= MORE) {
-    const order = tableOrder(definition, question, cells);
-    const reading = await reader.read(definition, question.query, { at, top: order });
-    const rows = await rowsOf(definition, question, reading);
-    if (rows.length <= limit && reading.firstOnly && reading.cells.length > cells) continue;
-    const { cells: _, budget: __, firstOnly: ___, ...standing } = reading;
-    return { ...standing, rows: rows.slice(0, limit), truncated: rows.length > limit };
+  const { limit, order } = question.query;
+  const found: Row[] = [];
+  let [position, after, cells] = [at, question.after, limit];
+  for (;;) {
+    const asked = { ...question, after };
+    const top = tableOrder(definition, asked, cells);
+    const reading = await reader.read(definition, asked.query, { at: position, top });
+    // Of too many, only so many first ones are certain: what was not read comes before later ones that have live state.
+    const isWhole = !reading.firstOnly || reading.cells.length <= cells;
+    const { rows, last } = await rowsOf(definition, asked, reading, isWhole ? Number.POSITIVE_INFINITY : cells);
+    found.push(...rows);
+    if (isWhole || found.length > limit || last === null) {
+      const { cells: _, budget: __, firstOnly: ___, ...standing } = reading;
+      return {
+        ...standing,
+        rows: found.slice(0, limit),
+        truncated: found.length > limit || (!isWhole && last !== null),
+      };
+    }
+    // All that follows is of the position of what was read first.
+    position = reading.applied;
+    if (order.length === 0) after = last;
+    else {
+      found.length = 0;
+      cells *= MORE;
+    }
   }
 }
 
@@ -51,18 +66,30 @@ function tableOrder({ view }: Definition, { query, prefix, after }: TableQuestio
   };
 }
 
-async function rowsOf({ view }: Definition, question: TableQuestion, reading: Reading): Promise<Row[]> {
+/** The rows of the first `certain` cells, and the key of the last of these. */
+async function rowsOf(
+  { view }: Definition,
+  question: TableQuestion,
+  reading: Reading,
+  certain: number,
+): Promise<{ readonly rows: Row[]; readonly last: TableKey | null }> {
   const { query, where, columns } = question;
-  const asked = reading.cells.filter(({ group }) => keyIsAsked(question, group));
+  const asked = reading.cells.filter(({ group }) => keyIsAsked(view, question, group));
+  const byKey = query.order.length === 0 && certain < asked.length;
+  const first = byKey ? firstByKey(asked, certain) : asked;
   const all = [...columns, ...[...where.keys()].filter((name) => !columns.includes(name))];
-  const every = { ...query, limit: Number.POSITIVE_INFINITY };
-  const { rows } = await inTurns(presenting(view, every, asked, reading, reading.budget), reading.budget);
+  const every = { ...query, limit: certain };
+  const { rows } = await inTurns(presenting(view, every, first, reading, reading.budget), reading.budget);
   const kept = rows.flatMap((row) => {
     const shown = tableRow(view, row, all);
     const allowed = [...where].every(([name, values]) => filterAllows(values, (shown?.[name] ?? null) as GroupValue));
     return shown !== null && allowed ? [shown] : [];
   });
-  return where.size === 0
-    ? kept
-    : kept.map((row) => Object.fromEntries(columns.map((name) => [name, row[name] ?? null])));
+  const shown =
+    where.size === 0 ? kept : kept.map((row) => Object.fromEntries(columns.map((name) => [name, row[name] ?? null])));
+  return { rows: shown, last: certain < asked.length ? (first.at(-1)?.group.map(String) ?? null) : null };
+}
+
+function firstByKey(cells: readonly Cell[], count: number): Cell[] {
+  return cells.toSorted((a, b) => compareKeys(a.group, b.group)).slice(0, count);
 }

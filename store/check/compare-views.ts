@@ -65,7 +65,7 @@ export async function compareViews(duck: Duck, served: ReadView, changed: ReadVi
   const shared: Shared = {
     by,
     measures: inBoth(served.view.measures, changed.view.measures),
-    everyMs: leastCommon(served.view.grainMs, changed.view.grainMs),
+    everyMs: widthOf(served.view, changed.view),
     isTable: served.view.table !== null,
     sessions: [served.view, changed.view].every(
       (view) => view.sessions !== null && Object.keys(view.by).length === by.length,
@@ -280,4 +280,10 @@ function readValue(value: unknown): unknown {
 
 function shownPart(name: string, value: unknown): unknown {
   return name === "bucket" && typeof value === "number" ? new Date(value).toISOString() : value;
+}
+
+/** How wide the rows are that both views have. Of two tables all shards are one row's width: their keys may have other parts. */
+function widthOf(served: View, changed: View): number {
+  if (served.table !== null && changed.table !== null) return Math.max(served.table.shards, changed.table.shards);
+  return leastCommon(served.grainMs, changed.grainMs);
 }

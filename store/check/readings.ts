@@ -28,6 +28,9 @@ export interface ReadRecords {
 
 const FETCH_BYTES = 4 * 1024 * 1024;
 
+/** How many tables readings have made in this process. */
+let made = 0;
+
 /**
  * The records of one span of a topic as several contracts read them: a table of the pool's database for each contract.
  */
@@ -64,7 +67,8 @@ export class Readings {
     const key = JSON.stringify(streamDocument(stream));
     const known = this.#tables.get(key);
     if (known !== undefined) return known;
-    const table = `reading_${this.#read.topic.replaceAll(/\W/g, "_")}_${this.#tables.size}`;
+    // Topics of other letters may look the same as a name of a table.
+    const table = `reading_${++made}`;
     this.#tables.set(key, table);
     await this.#fill(table, stream);
     return table;

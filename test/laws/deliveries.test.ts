@@ -147,6 +147,39 @@ describe("how often it is tried", () => {
   });
 });
 
+describe("a receiver that is away", () => {
+  test("is told once for each alert that waits, with what it said last", async () => {
+    const { url } = await receiver(503);
+    const attempts = new Attempts(sender(webhook({ url })), { firstRetryMs: 1, breakMs: 60_000 });
+    const told: string[] = [];
+    const stop = new AbortController();
+    const handed = async () => {
+      for (const key of ["a", "b", "c", "d"])
+        await attempts.deliver(alertAbout(key), stop.signal, (reason) => {
+          told.push(reason);
+          stop.abort();
+        });
+    };
+    await expect(handed()).rejects.toThrow();
+    expect(told).toEqual(["answered 503"]);
+    expect(attempts.isBroken).toBe(true);
+  });
+
+  test("may have user and password in its address, which nobody is shown", async () => {
+    const { url, received } = await receiver(200);
+    const secret = url.replace("//", "//user:pa55word@");
+    await sender(webhook({ url: secret }))(alertAbout("a"), signal);
+    expect(received[0]?.headers.authorization).toBe(`Basic ${Buffer.from("user:pa55word").toString("base64")}`);
+    const nobody = new Attempts(
+      async () => {
+        throw new Error(`cannot reach ${secret}`);
+      },
+      { firstRetryMs: 1, breakMs: 1 },
+    );
+    expect(await nobody.deliver(alertAbout("a"), signal)).not.toContain("pa55word");
+  });
+});
+
 describe("a delivery's definition", () => {
   const rules = new Set(["heart-rate"]);
 
