@@ -55,7 +55,7 @@ const folders = {
     "measures/kinds": ["contract", "numbers", "measures"],
     definition: [".", "contract", "measures", "measures/kinds"],
     state: ["log", "contract", "numbers", "measures", "definition"],
-    query: ["log", ".", "measures", "definition", "state"],
+    query: ["contract", "log", ".", "measures", "definition", "state"],
     proof: ["log", ".", "contract", "numbers", "measures", "definition", "state", "query"],
     alerts: ["log", ".", "contract", "definition", "state"],
   },
