@@ -70,6 +70,8 @@ export class Settlements {
   readonly #ending = new AbortController();
   #connection: Promise<Connection> | null = null;
   readonly #ended: Promise<void>;
+  /** For the ends of runs under way. */
+  readonly #waiting = new Set<Promise<void>>();
 
   constructor(options: SettlementsOptions, everyMs = LOOK_EVERY_MS) {
     this.#options = options;
@@ -80,6 +82,8 @@ export class Settlements {
   async close(): Promise<void> {
     this.#ending.abort();
     await this.#ended;
+    // Nobody asks any more when the connection goes: a question that is asked again then would end the process.
+    await Promise.all(this.#waiting);
     await (await this.#connection?.catch(() => null))?.close();
   }
 
@@ -144,8 +148,8 @@ export class Settlements {
     const run = await client.workflow.start<typeof settleStream>("settleStream", options).catch(noneIfRunning);
     if (run === null) return;
     known.running = true;
-    run
-      .result()
+    const waiting: Promise<void> = client
+      .withAbortSignal(this.#ending.signal, () => run.result())
       .then(
         ({ adopting }) => {
           known.again = adopting;
@@ -159,7 +163,9 @@ export class Settlements {
       )
       .finally(() => {
         known.running = false;
+        this.#waiting.delete(waiting);
       });
+    this.#waiting.add(waiting);
   }
 
   /**

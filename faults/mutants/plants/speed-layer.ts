@@ -162,7 +162,7 @@ export const speedPlants: readonly Plant[] = [
     name: "singles-replaced",
     what: "of the events of a small batch that fall into one cell the last one's value is taken",
     file: "speed-layer/single-events.ts",
-    find: "value: held === undefined ? value : stored(MERGE[merge](held.value, value))",
+    find: "value: held === undefined ? value : MERGE[merge](held.value, value)",
     replace: "value",
     necessary: true,
     scenarios: [],
