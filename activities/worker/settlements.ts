@@ -4,6 +4,8 @@ import {
   Connection,
   WithStartWorkflowOperation,
   WorkflowExecutionAlreadyStartedError,
+  type WorkflowHandle,
+  WorkflowNotFoundError,
 } from "@temporalio/client";
 import type { Logger } from "pino";
 import { nearest } from "../../batch-layer/settlement/plan-settlement.ts";
@@ -48,7 +50,8 @@ const ON_DEMAND = { kind: "schedule", name: "settlements on demand", views: [] }
 interface Known {
   /** When it last started a settlement, on the clock that nobody sets; absent: not yet. */
   triedAtMs?: number;
-  running: boolean;
+  /** The settlement under way that this process started, and where the log ended before. */
+  underWay: { readonly run: WorkflowHandle<typeof settleStream>; readonly end: Cut } | null;
   /** Where the log ended when the last settlement began that went well. */
   settledEnd: Cut | null;
   /**
@@ -70,8 +73,6 @@ export class Settlements {
   readonly #ending = new AbortController();
   #connection: Promise<Connection> | null = null;
   readonly #ended: Promise<void>;
-  /** For the ends of runs under way. */
-  readonly #waiting = new Set<Promise<void>>();
 
   constructor(options: SettlementsOptions, everyMs = LOOK_EVERY_MS) {
     this.#options = options;
@@ -82,8 +83,6 @@ export class Settlements {
   async close(): Promise<void> {
     this.#ending.abort();
     await this.#ended;
-    // Nobody asks any more when the connection goes: a question that is asked again then would end the process.
-    await Promise.all(this.#waiting);
     await (await this.#connection?.catch(() => null))?.close();
   }
 
@@ -131,11 +130,12 @@ export class Settlements {
   }
 
   async #look(stream: Stream): Promise<void> {
-    const { namespace, log, logger } = this.#options;
-    const known = this.#known.get(stream.name) ?? { running: false, settledEnd: null, again: false };
+    const { namespace, log } = this.#options;
+    const known = this.#known.get(stream.name) ?? { underWay: null, settledEnd: null, again: false };
     this.#known.set(stream.name, known);
+    if (known.underWay !== null && !(await this.#hasEnded(stream, known, known.underWay))) return;
     const sinceMs = known.triedAtMs === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.triedAtMs;
-    if (known.running || sinceMs < LEAST_BETWEEN_MS) return;
+    if (sinceMs < LEAST_BETWEEN_MS) return;
     const isFirst = known.triedAtMs === undefined;
     const { stable: end } = await log.readableBounds(topicOf(namespace, stream));
     const isSettled = !known.again && known.settledEnd !== null && cutsEqual(end, known.settledEnd);
@@ -147,25 +147,27 @@ export class Settlements {
     const options = { ...settlementStart(namespace, stream.name), workflowIdConflictPolicy: "FAIL" } as const;
     const run = await client.workflow.start<typeof settleStream>("settleStream", options).catch(noneIfRunning);
     if (run === null) return;
-    known.running = true;
-    const waiting: Promise<void> = client
-      .withAbortSignal(this.#ending.signal, () => run.result())
-      .then(
-        ({ adopting }) => {
-          known.again = adopting;
-          // What was there before the cuts were chosen is settled.
-          known.settledEnd = end;
-        },
-        (error: unknown) => {
-          known.again = true;
-          logger.debug({ stream: stream.name, error: (error as Error).message }, "settlement failed");
-        },
-      )
-      .finally(() => {
-        known.running = false;
-        this.#waiting.delete(waiting);
-      });
-    this.#waiting.add(waiting);
+    known.underWay = { run, end };
+  }
+
+  /**
+   * Whether a settlement under way has ended, whose outcome is then known. It is asked and not waited for: a question
+   * that waits would outlive the worker that could answer it, and the connection.
+   */
+  async #hasEnded(stream: Stream, known: Known, { run, end }: NonNullable<Known["underWay"]>): Promise<boolean> {
+    // A Temporal that was set up anew knows nothing of it.
+    const described = await run.describe().catch(nullIfUnknown);
+    if (described?.status.name === "RUNNING") return false;
+    known.underWay = null;
+    try {
+      known.again = (await run.result()).adopting;
+      // What was there before the cuts were chosen is settled.
+      known.settledEnd = end;
+    } catch (error) {
+      known.again = true;
+      this.#options.logger.debug({ stream: stream.name, error: (error as Error).message }, "settlement failed");
+    }
+    return true;
   }
 
   /**
@@ -199,6 +201,11 @@ export class Settlements {
 
 function noneIfRunning(error: unknown): null {
   if (error instanceof WorkflowExecutionAlreadyStartedError) return null;
+  throw error;
+}
+
+function nullIfUnknown(error: unknown): null {
+  if (error instanceof WorkflowNotFoundError) return null;
   throw error;
 }
 
