@@ -46,7 +46,7 @@ const START_LIMIT_MS = 60_000;
 const CLOSE_LIMIT_MS = 2_000;
 const IDLE_MS = 10 * 60_000;
 /** Below the server, so that short requests are answered first where both want the same processor. */
-const PRIORITY = 5;
+const PRIORITY = 10;
 
 /** What a connection to a process that has ended, or accepts none, fails with. */
 const GONE: ReadonlySet<string | undefined> = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE"]);
