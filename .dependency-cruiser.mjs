@@ -45,6 +45,7 @@ const folders = {
   core: {
     log: [],
     ".": ["log"],
+    access: [],
     contract: ["."],
     "codec/text": ["contract"],
     "codec/json": [".", "contract", "codec/text"],
@@ -61,6 +62,7 @@ const folders = {
   },
   store: {
     files: [],
+    "api-keys": ["files"],
     duckdb: ["files"],
     "kafka/cluster": [],
     "kafka/produce": ["kafka/cluster"],
@@ -103,6 +105,7 @@ const folders = {
   },
   serving: {
     common: [],
+    access: ["common"],
     page: [],
     "read/cells": [],
     "read/batch": ["common", "read/cells"],
@@ -112,13 +115,14 @@ const folders = {
     records: ["common"],
     views: [],
     alerts: ["common"],
-    openapi: ["common", "views"],
+    openapi: ["common", "access", "views"],
     answer: ["common", "read/live", "read", "views"],
     proof: ["common", "read/live", "read", "answer"],
     request: ["common", "alerts", "read/live", "read", "operations", "records", "views", "answer", "proof"],
     tables: ["common", "read/live", "read", "views", "openapi", "answer", "request"],
     routes: [
       "common",
+      "access",
       "alerts",
       "read/live",
       "read",
@@ -133,6 +137,7 @@ const folders = {
     ],
     ".": [
       "common",
+      "access",
       "alerts",
       "read/batch",
       "read/live",
@@ -162,6 +167,7 @@ const folders = {
     discover: ["setup", "terminal"],
     check: ["setup", "terminal"],
     dictionary: ["setup", "terminal"],
+    keys: ["setup", "terminal"],
     status: ["setup", "terminal", "operations"],
     doctor: ["setup", "terminal", "operations", "status"],
     demo: ["setup"],
@@ -178,6 +184,7 @@ const folders = {
         "tail",
         "check",
         "dictionary",
+        "keys",
         "discover",
         "status",
         "doctor",

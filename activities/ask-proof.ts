@@ -12,11 +12,11 @@ export type ProofReply =
  * silent. Throws what `fetch` does when nothing answers or the connection breaks.
  */
 export async function askProof(
-  url: URL,
+  { url, apiKey }: { readonly url: URL; readonly apiKey: string | null },
   onProgress: (done: number, total: number) => void,
   signal: AbortSignal,
 ): Promise<ProofReply> {
-  const { url: plain, headers } = separated(url);
+  const { url: plain, headers } = separated(url, apiKey);
   const response = await fetch(plain, { headers: { ...headers, accept: "text/event-stream" }, signal });
   if (!response.ok || response.body === null)
     return { refused: { status: response.status, problem: await response.text() } };

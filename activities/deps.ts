@@ -32,6 +32,8 @@ export interface ActivityDeps extends AttemptDeps {
   readonly namespace: string;
   /** Where the HTTP API answers: what it serves is proven. */
   readonly apiUrl: string;
+  /** TIDELINE_API_KEY. */
+  readonly apiKey?: string | null;
 }
 
 /** Throws STREAM_UNKNOWN. */

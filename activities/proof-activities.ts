@@ -16,7 +16,7 @@ export interface ViewProof {
 }
 
 export function proofActivities(deps: ActivityDeps) {
-  const { definitions, generations, metrics, logger, apiUrl } = deps;
+  const { definitions, generations, metrics, logger, apiUrl, apiKey = null } = deps;
   return {
     /**
      * Every view that is answered, but for those that another release computed: this one's SQL proves nothing of them.
@@ -34,7 +34,8 @@ export function proofActivities(deps: ActivityDeps) {
         const url = new URL(`${apiUrl.replace(/\/$/, "")}/proof/${encodeURIComponent(view)}`);
         url.searchParams.set("sample", String(sample));
         url.searchParams.set("rows", "0");
-        const reply = await askProof(url, (done, total) => beat({ done, total }), signal).catch(unreachable(url));
+        const request = { url, apiKey };
+        const reply = await askProof(request, (done, total) => beat({ done, total }), signal).catch(unreachable(url));
         const found = viewProof(view, reply);
         if (found.equal !== null) metrics.proofMismatches.set({ view }, found.mismatches);
         if (found.equal === true) metrics.provenAt.set({ view }, Date.now() / 1_000);

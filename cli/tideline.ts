@@ -17,6 +17,7 @@ import { registerDiscover } from "./commands/discover.ts";
 import { registerDoctor } from "./commands/doctor.ts";
 import { registerHistory } from "./commands/history.ts";
 import { registerInit } from "./commands/init.ts";
+import { registerKeys } from "./commands/keys.ts";
 import { registerProof } from "./commands/proof.ts";
 import { registerQuery } from "./commands/query.ts";
 import { registerRebuild } from "./commands/rebuild.ts";
@@ -71,6 +72,7 @@ const commands: readonly ((program: Command) => void)[] = [
   registerRuns,
   registerDeadLetters,
   registerConfig,
+  registerKeys,
   registerSettle,
   registerRebuild,
   registerBackfill,

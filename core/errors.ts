@@ -35,6 +35,8 @@ export type ErrorCode =
   | "STREAM_UNKNOWN"
   | "RULE_UNKNOWN"
   | "ALERT_UNKNOWN" // no alert has this id
+  | "API_KEY_UNKNOWN" // no API key has this name or id
+  | "API_KEY_EXISTS" // an API key that is accepted has this name
   | "SCHEDULE_UNKNOWN" // Temporal has no schedule of this name
   | "RUN_UNKNOWN" // no run of this name is under way
   | "TOPIC_UNREADABLE" // a topic has no records, or none that a contract can be made of

@@ -32,10 +32,11 @@ export function shownUrl(text: string): string {
 
 /**
  * Returns a mask for the secrets of `urls`, as they stand there, decoded, percent-encoded and as an HTTP header carries
- * them. The mask also hides user and password of every other URL.
+ * them, and for `words`, which are secrets themselves. The mask also hides user and password of every other URL.
  */
-export function maskOf(urls: readonly string[]): Mask {
-  const secrets = new Set(urls.flatMap(secretsOf).filter(({ length }) => length >= MIN_SECRET_LENGTH));
+export function maskOf(urls: readonly string[], words: readonly string[] = []): Mask {
+  const all = [...urls.flatMap(secretsOf), ...words.map((word) => word.trim())];
+  const secrets = new Set(all.filter(({ length }) => length >= MIN_SECRET_LENGTH));
   // The longest first: a secret may be a part of another one.
   const ordered = [...secrets].sort((a, b) => b.length - a.length);
   return (text) => {
@@ -74,8 +75,12 @@ function isPlain(value: object): boolean {
 
 /**
  * Returns a URL to ask, and the header that carries the user and password that stood in it: `fetch` takes no such URL.
+ * An API key goes in the place of both.
  */
-export function separated(address: string | URL): {
+export function separated(
+  address: string | URL,
+  apiKey: string | null = null,
+): {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
 } {
@@ -83,6 +88,7 @@ export function separated(address: string | URL): {
   const [user, password] = [decoded(url.username), decoded(url.password)];
   url.username = "";
   url.password = "";
+  if (apiKey !== null) return { url, headers: { authorization: `Bearer ${apiKey}` } };
   const headers = user === "" && password === "" ? {} : { authorization: `Basic ${base64(`${user}:${password}`)}` };
   return { url, headers };
 }

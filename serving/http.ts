@@ -9,7 +9,11 @@ import Fastify, {
   LogController,
 } from "fastify";
 import type { Logger } from "pino";
+import { subjectOf } from "../core/access/permissions.ts";
 import type { HostCheck } from "../core/hosts.ts";
+import { requireKeys } from "./access/access.ts";
+import type { KeyCheck } from "./access/key-check.ts";
+import type { AccessPolicy } from "./access/route-access.ts";
 import { badRequest, hostNotAllowed, PROBLEM_TYPE, Refusal, refusalOf } from "./common/problem.ts";
 import { forwarding } from "./forward.ts";
 import type { Helper } from "./helper.ts";
@@ -35,6 +39,8 @@ export interface HttpOptions {
   readonly version: string;
   /** Answers what is too large for this process; null: nothing does. */
   readonly helper: Helper | null;
+  readonly keys: KeyCheck;
+  readonly policy: AccessPolicy;
 }
 
 /** Of every answer. Those that a browser shows as pages have more, which is computed for each. */
@@ -61,7 +67,7 @@ const CONTENT_SECURITY_POLICY = {
 /** The HTTP API, not listening yet. */
 export async function createApp(
   serving: Serving,
-  { logger, isAllowedHost, requestsPerMinute, version, helper }: HttpOptions,
+  { logger, isAllowedHost, requestsPerMinute, version, helper, keys, policy }: HttpOptions,
 ): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: logger,
@@ -95,11 +101,20 @@ export async function createApp(
     );
     done();
   });
+  requireKeys(app, {
+    check: keys,
+    policy,
+    audit: logger.child({ audit: true }, { level: "info" }),
+    viewOf: (name) => {
+      const described = serving.views.get(name);
+      return described === undefined ? null : subjectOf(described.definition.view);
+    },
+  });
   if (requestsPerMinute > 0)
     await app.register(rateLimit, { max: requestsPerMinute, timeWindow: 60_000, errorResponseBuilder: tooMany });
   await app.register(async (pages) => {
     await pages.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, strictTransportSecurity: false });
-    await docsRoutes(pages, openApiDocument([...serving.views.values()], version));
+    await docsRoutes(pages, openApiDocument([...serving.views.values()], { version, policy }));
     await pageRoutes(pages);
   });
   viewRoutes(app, serving, helper === null);

@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import { hostCheck, isLoopback } from "../core/hosts.ts";
 import { ANSWER_LIMITS, SMALL_ANSWER_LIMITS } from "../core/query/budget.ts";
+import { ApiKeys } from "../store/api-keys/api-keys.ts";
 import { Archive } from "../store/archive/archive.ts";
 import { Manifests } from "../store/archive/manifests.ts";
 import type { Definitions } from "../store/definitions/definitions.ts";
@@ -16,6 +17,7 @@ import { Failures } from "../store/redis/failures.ts";
 import { openRedis, type TidelineRedis } from "../store/redis/redis.ts";
 import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
+import { KeyCheck } from "./access/key-check.ts";
 import { ServedAlerts } from "./alerts/served-alerts.ts";
 import { LiveFeeds } from "./answer/live-feeds.ts";
 import { Helper, type HelperOptions } from "./helper.ts";
@@ -52,6 +54,11 @@ export interface ServingOptions {
   readonly host: string;
   /** TIDELINE_ALLOWED_HOSTS; null when it is not set. */
   readonly allowedHosts?: readonly string[] | null;
+  /**
+   * Where the API keys are (TIDELINE_HOME), and whether everything but page, health and metrics needs one. Without it
+   * no key is known: a server that listens beyond loopback shows no records.
+   */
+  readonly apiKeys?: { readonly home: string; readonly isRequired: boolean } | null;
   readonly logger: Logger;
   /** Starts a second process of this server, for what is too large for the event loop of the first. Without it this process answers everything. */
   readonly startHelper?: HelperOptions["start"] | null;
@@ -180,7 +187,6 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     namespace,
     pool,
     schemas: Schemas.withoutTrace(data, openRegistry(data, options.schemaRegistry ?? null)),
-    isLocal: isLoopback(options.host),
   });
   const alerts = new ServedAlerts({ brokers: options.kafkaBrokers, namespace, logger, maxStreams });
   const waits = new PositionWaits(standings);
@@ -200,7 +206,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     pool.close();
   };
   try {
-    const { allowedHosts = null, requestsPerMinute = 60_000, version = "0.1.0" } = options;
+    const { allowedHosts = null, apiKeys = null, requestsPerMinute = 60_000, version = "0.1.0" } = options;
     const isAllowedHost = hostCheck({ listensOn: options.host, names: allowedHosts });
     const app = await createApp(
       {
@@ -221,7 +227,15 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
         problems,
         metrics: createMetrics(() => problems.all(), helper),
       },
-      { logger, isAllowedHost, requestsPerMinute, version, helper },
+      {
+        logger,
+        isAllowedHost,
+        requestsPerMinute,
+        version,
+        helper,
+        keys: new KeyCheck(apiKeys === null ? null : new ApiKeys(apiKeys.home), logger),
+        policy: { isLocal: isLoopback(options.host), isRequired: apiKeys?.isRequired ?? false },
+      },
     );
     await redisOr(redis, 2_000);
     await problems.start();

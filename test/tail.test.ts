@@ -304,5 +304,5 @@ test("the API answers pages that go on where the one before ended, and only whil
     refusals.map(({ body }) => (body.errors as { parameter: string }[]).map(({ parameter }) => parameter)),
   ).toEqual([["where"], ["at"], ["limit", "last"]]);
   const open = await fetch(await serve("0.0.0.0"));
-  expect([open.status, ((await open.json()) as { code: string }).code]).toEqual([403, "LOOPBACK_ONLY"]);
+  expect([open.status, ((await open.json()) as { code: string }).code]).toEqual([401, "UNAUTHENTICATED"]);
 });

@@ -10,6 +10,7 @@
  */
 
 export const UNIT = [
+  "test/api-keys.test.ts",
   "test/builder-arguments.test.ts",
   "test/contract-identity.test.ts",
   "test/damaged-documents.test.ts",

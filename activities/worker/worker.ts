@@ -46,6 +46,8 @@ export interface WorkerOptions extends TemporalSetup {
   readonly mail?: MailSettings;
   /** TIDELINE_API_URL; without one nothing can be proven. */
   readonly apiUrl?: string;
+  /** TIDELINE_API_KEY, where the API needs one. */
+  readonly apiKey?: string | null;
   /** TIDELINE_SCHEMA_REGISTRY; without one the registry is in the data directory. */
   readonly schemaRegistry?: string | null;
   readonly registry: Registry;
@@ -176,6 +178,7 @@ async function openDeps(options: WorkerOptions) {
     report = null,
     mail = NO_MAIL,
     apiUrl = "http://127.0.0.1:7070",
+    apiKey = null,
   } = options;
   const data = new DataDirectory(dataDir);
   sweepUnfinished(data, logger);
@@ -206,6 +209,7 @@ async function openDeps(options: WorkerOptions) {
       mail,
       namespace,
       apiUrl,
+      apiKey,
       metrics: batchMetrics(registry, () => failures.problems()),
       logger,
     },

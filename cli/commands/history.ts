@@ -47,15 +47,17 @@ export function registerHistory(program: Command): void {
   add("replay-state", "recompute one row of a table from the log, and compare", replayHelp).action(replay);
 }
 
-function urlOf(path: string, table: string, key: string, { at, limit }: Flags): URL {
-  const url = new URL(`${loadConfig(process.env).apiUrl.replace(/\/$/, "")}/${path}/${encodeURIComponent(table)}`);
+/** What the API answers for one key of a table; null when it refuses. */
+function ask(path: string, table: string, key: string, { at, limit }: Flags): Promise<string | null> {
+  const config = loadConfig(process.env);
+  const url = new URL(`${config.apiUrl.replace(/\/$/, "")}/${path}/${encodeURIComponent(table)}`);
   for (const [name, value] of Object.entries({ key, at, limit }))
     if (value !== undefined) url.searchParams.set(name, value);
-  return url;
+  return askApi(url, config);
 }
 
 async function showHistory(table: string, key: string, flags: Flags): Promise<void> {
-  const text = await askApi(urlOf("history", table, key, flags));
+  const text = await ask("history", table, key, flags);
   if (text === null) return;
   const { events, truncated } = JSON.parse(text) as KeyHistory;
   if (flags.json) return void process.stdout.write(printableLines(`${text}\n`));
@@ -75,7 +77,7 @@ function cell(value: unknown): string {
 }
 
 async function replay(table: string, key: string, flags: Flags): Promise<void> {
-  const text = await askApi(urlOf("replay", table, key, flags));
+  const text = await ask("replay", table, key, flags);
   if (text === null) return;
   const found = JSON.parse(text) as {
     equal: boolean;

@@ -1,9 +1,9 @@
 import { type Command, Option } from "commander";
 import type { Proof } from "../../core/proof/proof.ts";
-import { separated } from "../../core/secrets.ts";
 import { apiSilent, problemExitCode, problemText } from "../query/answer-text.ts";
+import { askApi } from "../query/ask-api.ts";
 import { addQueryFlags, type QueryFlags, withQuery } from "../query/view-query.ts";
-import { loadConfig } from "../setup/config.ts";
+import { type Config, loadConfig } from "../setup/config.ts";
 import { wholeNumber } from "../terminal/flags.ts";
 
 const help = `
@@ -42,17 +42,19 @@ export function registerProof(program: Command): void {
     .addHelpText("after", help)
     .action(async (view: string | undefined, flags: ProofFlags) => {
       if (flags.all === (view !== undefined)) command.error("error: name a view, or give --all", { exitCode: 2 });
-      const { apiUrl } = loadConfig(process.env);
+      const config = loadConfig(process.env);
       const { interruptible } = await import("../terminal/progress.ts");
-      await interruptible((stop) => proveAll(apiUrl, view, flags, stop));
+      await interruptible((stop) => proveAll(config, view, flags, stop));
     });
 }
 
-async function proveAll(apiUrl: string, view: string | undefined, flags: ProofFlags, stop: AbortSignal): Promise<void> {
+async function proveAll(config: Config, view: string | undefined, flags: ProofFlags, stop: AbortSignal): Promise<void> {
   const { proofLine, proofText } = await import("../query/proof-text.ts");
   const proofs: Proof[] = [];
-  for (const name of view === undefined ? await viewsOf(apiUrl) : [view]) {
-    const proof = await prove(proofUrl(apiUrl, name, flags), stop);
+  const names = view === undefined ? await viewsOf(config) : [view];
+  if (names === null) return;
+  for (const name of names) {
+    const proof = await prove(proofUrl(config.apiUrl, name, flags), config, stop);
     if (proof === null) continue;
     proofs.push(proof);
     if (!proof.equal) process.exitCode = 1;
@@ -73,7 +75,7 @@ function proofUrl(apiUrl: string, view: string, flags: ProofFlags): URL {
 }
 
 /** Null when it cannot be had: the reason is told, and the exit code set. */
-async function prove(url: URL, stop: AbortSignal): Promise<Proof | null> {
+async function prove(url: URL, { apiKey }: Config, stop: AbortSignal): Promise<Proof | null> {
   const { askProof } = await import("../../activities/ask-proof.ts");
   const { showProgress } = await import("../terminal/progress.ts");
   const line = showProgress("records");
@@ -81,7 +83,7 @@ async function prove(url: URL, stop: AbortSignal): Promise<Proof | null> {
     if (total > 0) line.update(done, total);
   };
   try {
-    const reply = await askProof(url, onProgress, stop);
+    const reply = await askProof({ url, apiKey }, onProgress, stop);
     if ("proof" in reply) return reply.proof;
     const { status, problem } = reply.refused;
     process.stderr.write(problemText(status, problem));
@@ -95,11 +97,10 @@ async function prove(url: URL, stop: AbortSignal): Promise<Proof | null> {
   }
 }
 
-async function viewsOf(apiUrl: string): Promise<string[]> {
-  const { url, headers } = separated(`${apiUrl.replace(/\/$/, "")}/views`);
-  const response = await fetch(url, { headers }).catch((cause: unknown) => {
-    throw apiSilent(url, cause);
-  });
-  const { views } = (await response.json()) as { views: readonly { readonly name: string }[] };
+/** Null when the API refuses: the reason is told, and the exit code set. */
+async function viewsOf(config: Config): Promise<string[] | null> {
+  const text = await askApi(new URL(`${config.apiUrl.replace(/\/$/, "")}/views`), config);
+  if (text === null) return null;
+  const { views } = JSON.parse(text) as { views: readonly { readonly name: string }[] };
   return views.map(({ name }) => name);
 }

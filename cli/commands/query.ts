@@ -5,7 +5,7 @@ import type { AnswerBody } from "../../serving/answer/answer.ts";
 import { answerText } from "../query/answer-text.ts";
 import { askApi } from "../query/ask-api.ts";
 import { addQueryFlags, type QueryFlags, queryUrl } from "../query/view-query.ts";
-import { loadConfig } from "../setup/config.ts";
+import { type Config, loadConfig } from "../setup/config.ts";
 import { printableLines } from "../terminal/printable.ts";
 
 const examples = `
@@ -43,14 +43,15 @@ export function registerQuery(program: Command): void {
     .addOption(new Option("--url", "print the URL that would be asked, and ask nothing").default(false))
     .addHelpText("after", examples)
     .action(async (view: string, flags: Flags) => {
-      const url = queryUrl(loadConfig(process.env).apiUrl, view, flags);
+      const config = loadConfig(process.env);
+      const url = queryUrl(config.apiUrl, view, flags);
       for (const name of ["at", "min", "wait"] as const)
         if (flags[name] !== undefined) url.searchParams.set(name, flags[name]);
       if (flags.to !== undefined && isDate(flags.to)) process.stderr.write(dateHint(flags.to));
       // Of numbers that come as numbers, long ones would be rounded when the answer is read.
       if (!flags.json && !flags.url) url.searchParams.set("numbers", "text");
       if (flags.url) process.stdout.write(`${separated(url).url.href}\n`);
-      else await ask(url, flags.json);
+      else await ask(url, config, flags.json);
     });
 }
 
@@ -59,8 +60,8 @@ function dateHint(to: string): string {
   return `--to ${to}: up to the first moment of that day, so the day itself is not in the answer\n`;
 }
 
-async function ask(url: URL, json: boolean): Promise<void> {
-  const text = await askApi(url);
+async function ask(url: URL, config: Config, json: boolean): Promise<void> {
+  const text = await askApi(url, config);
   if (text !== null)
     process.stdout.write(json ? printableLines(`${text}\n`) : await answerText(JSON.parse(text) as AnswerBody));
 }

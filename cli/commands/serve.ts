@@ -44,6 +44,7 @@ export function registerServe(commands: Command): void {
         port: port ?? config.apiPort,
         host: host ?? config.host,
         allowedHosts: config.allowedHosts,
+        apiKeys: { home: config.home, isRequired: config.apiKeys === "required" },
         requestsPerMinute: rateLimit,
         maxStreams,
         startHelper: () => fork(program, ["serve", "--helper", "--max-streams", String(maxStreams)]),
@@ -58,7 +59,7 @@ export function registerServe(commands: Command): void {
 
 type OwnOptions = Pick<
   ServingOptions,
-  "port" | "host" | "allowedHosts" | "requestsPerMinute" | "maxStreams" | "startHelper" | "maxCachedCells"
+  "port" | "host" | "allowedHosts" | "apiKeys" | "requestsPerMinute" | "maxStreams" | "startHelper" | "maxCachedCells"
 >;
 
 async function start(config: Config, logger: Logger, own: OwnOptions) {

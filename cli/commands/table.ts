@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { askApi } from "../query/ask-api.ts";
 import { type TableBody, tableText } from "../query/table-text.ts";
-import { loadConfig } from "../setup/config.ts";
+import { type Config, loadConfig } from "../setup/config.ts";
 import { printableLines } from "../terminal/printable.ts";
 import { print } from "../terminal/sheet.ts";
 
@@ -52,8 +52,9 @@ export function registerTable(program: Command): void {
     .addOption(new Option("--json", "print the answer as it came").default(false))
     .addHelpText("after", help)
     .action(async (name: string | undefined, keys: readonly string[], flags: Flags) => {
-      const api = loadConfig(process.env).apiUrl.replace(/\/$/, "");
-      if (name === undefined) return listTables(new URL(`${api}/tables`), flags.json);
+      const config = loadConfig(process.env);
+      const api = config.apiUrl.replace(/\/$/, "");
+      if (name === undefined) return listTables(new URL(`${api}/tables`), config, flags.json);
       const url = new URL(`${api}/tables/${encodeURIComponent(name)}`);
       for (const key of keys) url.searchParams.append("key", key);
       for (const parameter of PARAMETERS) {
@@ -66,7 +67,7 @@ export function registerTable(program: Command): void {
       }
       // Of numbers that come as numbers, long ones would be rounded when the answer is read.
       if (!flags.json) url.searchParams.set("numbers", "text");
-      const text = await askApi(url);
+      const text = await askApi(url, config);
       if (text === null) return;
       process.stdout.write(flags.json ? printableLines(`${text}\n`) : await tableText(JSON.parse(text) as TableBody));
       if ((JSON.parse(text) as TableBody).rows.length === 0 && keys.length > 0) process.exitCode = 2;
@@ -87,8 +88,8 @@ interface Listed {
   readonly complete: boolean;
 }
 
-async function listTables(url: URL, json: boolean): Promise<void> {
-  const text = await askApi(url);
+async function listTables(url: URL, config: Config, json: boolean): Promise<void> {
+  const text = await askApi(url, config);
   if (text === null) return;
   const { tables } = JSON.parse(text) as { tables: readonly Listed[] };
   const head = ["table", "stream", "kind", "key", "columns", "complete"];

@@ -51,6 +51,7 @@ export function registerWorker(program: Command): void {
         retentionWarnHours: config.retentionWarnHours,
         schemaRegistry: config.schemaRegistry,
         apiUrl: config.apiUrl,
+        apiKey: config.apiKey,
         report,
         mail: { url: config.smtpUrl, from: config.reportFrom, to: config.reportTo },
         registry,

@@ -1,9 +1,10 @@
 import { separated } from "../../core/secrets.ts";
+import type { Config } from "../setup/config.ts";
 import { apiSilent, problemExitCode, problemText } from "./answer-text.ts";
 
 /** What the API answers, as text; null for a refusal, which is told, and the exit code set. */
-export async function askApi(url: URL): Promise<string | null> {
-  const { url: plain, headers } = separated(url);
+export async function askApi(url: URL, { apiKey }: Pick<Config, "apiKey">): Promise<string | null> {
+  const { url: plain, headers } = separated(url, apiKey);
   const response = await fetch(plain, { headers }).catch((cause: unknown) => {
     throw apiSilent(url, cause);
   });

@@ -29,7 +29,9 @@ export async function watch(config: Config, view: string | undefined, options: W
   url.searchParams.set("numbers", "text");
   const screen = process.stdout.isTTY ? new Screen(name) : new Lines();
   try {
-    await interruptible((stop) => follow(url, options.count ?? Number.POSITIVE_INFINITY, screen, stop));
+    const { url: plain, headers } = separated(url, config.apiKey);
+    const request = { url: plain, headers: { ...headers, accept: "text/event-stream" } };
+    await interruptible((stop) => follow(request, options.count ?? Number.POSITIVE_INFINITY, screen, stop));
   } finally {
     screen.close();
   }
@@ -41,12 +43,21 @@ async function firstView(config: Config): Promise<string> {
   throw new TidelineError("VIEW_UNKNOWN", "there is no view", "Set TIDELINE_VIEWS to folders of view definitions.");
 }
 
-async function follow(url: URL, count: number, screen: Display, stop: AbortSignal): Promise<void> {
+interface FollowedRequest {
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+async function follow(
+  { url, headers }: FollowedRequest,
+  count: number,
+  screen: Display,
+  stop: AbortSignal,
+): Promise<void> {
   let shown = 0;
-  const { url: plain, headers } = separated(url);
   while (shown < count && !stop.aborted) {
     try {
-      const response = await fetch(plain, { headers: { ...headers, accept: "text/event-stream" }, signal: stop });
+      const response = await fetch(url, { headers, signal: stop });
       if (!response.ok) return refused(response.status, await response.text());
       for await (const { event, data } of eventData(response.body ?? new ReadableStream())) {
         if (event !== "answer") continue;

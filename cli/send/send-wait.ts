@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { TidelineError } from "../../core/errors.ts";
 import type { Problem } from "../../core/failures.ts";
 import { at, type Cut, type CutJson, cutFromJson, partitionsOf } from "../../core/log/position.ts";
+import { separated } from "../../core/secrets.ts";
 import { formatDuration } from "../../core/time.ts";
 import { apiSilent } from "../query/answer-text.ts";
 import type { Config } from "../setup/config.ts";
@@ -55,12 +56,12 @@ export async function waitForViews(
   timeoutMs: number,
 ): Promise<void> {
   const line = showProgress("positions");
-  const url = new URL(`${config.apiUrl.replace(/\/$/, "")}/views`);
+  const asked = separated(`${config.apiUrl.replace(/\/$/, "")}/views`, config.apiKey);
   const endsMs = performance.now() + timeoutMs;
   const arrivals = await interruptible(async (stop) => {
     let most = 0n;
     for (;;) {
-      const found = await arrivalsOf(url, views, reached, stop);
+      const found = await arrivalsOf(asked, views, reached, stop);
       const left = found.reduce((sum, [, one]) => (one.state === "underway" ? sum + one.records : sum), 0n);
       most = left > most ? left : most;
       line.update(Number(most - left), Number(most));
@@ -75,15 +76,17 @@ export async function waitForViews(
   else throw notReached(late, timeoutMs);
 }
 
+type Asked = ReturnType<typeof separated>;
+
 async function arrivalsOf(
-  url: URL,
+  asked: Asked,
   views: readonly string[],
   reached: Cut,
   stop: AbortSignal,
 ): Promise<[string, Arrival][]> {
-  const known = await askViews(url, stop).catch((cause: unknown) => {
+  const known = await askViews(asked, stop).catch((cause: unknown) => {
     if (stop.aborted) return [];
-    throw apiSilent(url, cause);
+    throw apiSilent(asked.url, cause);
   });
   return views.map((name) => [
     name,
@@ -94,9 +97,9 @@ async function arrivalsOf(
   ]);
 }
 
-async function askViews(url: URL, stop: AbortSignal): Promise<readonly ViewAt[]> {
+async function askViews({ url, headers }: Asked, stop: AbortSignal): Promise<readonly ViewAt[]> {
   const signal = AbortSignal.any([stop, AbortSignal.timeout(ASK_TIMEOUT_MS)]);
-  const response = await fetch(url, { signal });
+  const response = await fetch(url, { headers, signal });
   if (!response.ok) throw new Error(`${url.href} answered ${response.status}`);
   return ((await response.json()) as { views: readonly ViewAt[] }).views;
 }

@@ -2,9 +2,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { parseToken } from "../../core/access/api-key.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { hostnameIn } from "../../core/hosts.ts";
-import { isPercentEncoded, type Mask, maskOf, shownUrl } from "../../core/secrets.ts";
+import { isPercentEncoded, type Mask, maskOf, separated, shownUrl } from "../../core/secrets.ts";
 import { parseDuration } from "../../core/time.ts";
 import { portShape, portSpecs } from "../../stack/servers/ports.ts";
 import { parseBroker } from "../../store/kafka/cluster/brokers.ts";
@@ -18,8 +19,8 @@ interface Setting<T> {
   /** The default as people read it. */
   readonly byDefault: string;
   readonly shape: z.ZodType<T>;
-  /** A URL in which a user and a password may stand: shown by `shownUrl` alone. */
-  readonly secret?: boolean;
+  /** `url`: a user and a password may stand in it, and it is shown by `shownUrl` alone. `whole`: it is never shown. */
+  readonly secret?: "url" | "whole";
 }
 
 /** A setting with a default text, which is parsed as what a user writes is. */
@@ -60,8 +61,8 @@ function inSystem(
   return { variable, description, byDefault, shape: shape.optional() };
 }
 
-function withSecret<T>(setting: Setting<T>): Setting<T> {
-  return { ...setting, secret: true };
+function withSecret<T>(setting: Setting<T>, secret: "url" | "whole" = "url"): Setting<T> {
+  return { ...setting, secret };
 }
 
 /** A URL of one of `schemes`, or nothing. Its user and password must be what clients can decode. */
@@ -156,6 +157,25 @@ export const settings = {
     "",
     names,
     "none, or any if TIDELINE_HOST is not loopback",
+  ),
+  apiKeys: setting(
+    "TIDELINE_API_KEYS",
+    "which requests need an API key. auto: those for records, unless TIDELINE_HOST is loopback. required: all but page, documentation, health and metrics, on every address",
+    "auto",
+    z.string().pipe(z.enum(["auto", "required"])),
+  ),
+  apiKey: withSecret(
+    setting(
+      "TIDELINE_API_KEY",
+      "API key that commands and the worker send to TIDELINE_API_URL",
+      "",
+      z
+        .string()
+        .refine((text) => text === "" || parseToken(text) !== null, "a key that `tideline keys create` has printed")
+        .transform((text) => (text === "" ? null : text)),
+      "none",
+    ),
+    "whole",
   ),
   apiUrl: withSecret(
     address(
@@ -272,22 +292,22 @@ export type Config = {
 export function shownSetting(name: keyof Settings, value: unknown): string | null {
   if (value === undefined || value === null || value === "") return null;
   const text = Array.isArray(value) ? value.join(",") : String(value);
-  return isSecret(settings[name]) ? shownUrl(text) : text;
+  const { secret }: Setting<unknown> = settings[name];
+  if (secret === "whole") return "***";
+  return secret === "url" ? shownUrl(text) : text;
 }
 
 /** Returns a mask for the secrets in these environment variables, whether the settings are right or wrong. */
 export function maskOfSettings(env: Environment): Mask {
-  const secret = Object.values(settings).filter(isSecret);
-  return maskOf(secret.map(({ variable }) => env[variable] ?? ""));
-}
-
-function isSecret({ secret = false }: Setting<unknown>): boolean {
-  return secret;
+  const all: readonly Setting<unknown>[] = Object.values(settings);
+  const valuesOf = (kind: Setting<unknown>["secret"]) =>
+    all.filter(({ secret }) => secret === kind).map(({ variable }) => env[variable] ?? "");
+  return maskOf(valuesOf("url"), valuesOf("whole"));
 }
 
 /** What was set, in an error: not at all where a secret may stand, because nobody knows where in a wrong URL it is. */
-function wrongValue({ secret = false }: Setting<unknown>, text: string): string {
-  if (secret) return ", whose value is not shown because it may hold a password";
+function wrongValue({ secret }: Setting<unknown>, text: string): string {
+  if (secret !== undefined) return ", whose value is not shown because it may hold a secret";
   // Whoever writes a URL where none belongs may write one with a password.
   return `=${JSON.stringify(text.includes("@") ? shownUrl(text) : text)}`;
 }
@@ -357,6 +377,8 @@ export function loadConfig(env: Environment): Config {
     namespace: read(settings.namespace),
     host: read(settings.host),
     allowedHosts: read(settings.allowedHosts),
+    apiKeys: read(settings.apiKeys),
+    apiKey: read(settings.apiKey),
     apiUrl: read(settings.apiUrl) ?? `http://127.0.0.1:${ports.apiPort}`,
     system,
     schemas: read(settings.schemas) ?? [schemasOf(system)],
@@ -373,6 +395,8 @@ export function loadConfig(env: Environment): Config {
     keepGenerations: read(settings.keepGenerations),
     editor: read(settings.editor),
   };
+  if (problems.length === 0 && config.apiKey !== null && "authorization" in separated(config.apiUrl).headers)
+    problems.push("TIDELINE_API_KEY (a user in TIDELINE_API_URL needs the same header: take one of the two)");
   if (problems.length === 0) return config;
   const hint = "correct or unset these variables; `tideline --help` lists them all";
   throw new TidelineError("CONFIG_INVALID", `wrong settings: ${problems.join(", ")}`, hint);

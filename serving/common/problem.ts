@@ -13,7 +13,8 @@ export type ProblemCode =
   | "NOT_FOUND"
   | "METHOD_NOT_ALLOWED"
   | "HOST_NOT_ALLOWED" // the Host header names neither this machine nor a host of TIDELINE_ALLOWED_HOSTS
-  | "LOOPBACK_ONLY" // the answer is for clients on the server's own machine, and this server listens for others
+  | "UNAUTHENTICATED" // an API key is needed, and the request has none that is accepted
+  | "FORBIDDEN" // the API key is not for this
   | "URI_TOO_LONG"
   | "TOO_MANY_REQUESTS"
   | "TOO_MANY_STREAMS" // as many live streams as this server keeps are open
@@ -37,7 +38,8 @@ const TITLES: Readonly<Record<ProblemCode, string>> = {
   NOT_FOUND: "There is nothing here",
   METHOD_NOT_ALLOWED: "This method is not allowed here",
   HOST_NOT_ALLOWED: "This host is not allowed here",
-  LOOPBACK_ONLY: "This is answered on the server's own machine alone",
+  UNAUTHENTICATED: "An API key is needed",
+  FORBIDDEN: "The API key is not for this",
   URI_TOO_LONG: "The URL is too long",
   TOO_MANY_REQUESTS: "Too many requests",
   TOO_MANY_STREAMS: "Too many live streams",

@@ -53,7 +53,7 @@ export function recordsOperation(): Json {
   return {
     tags: ["operations"],
     operationId: "stream-records",
-    summary: "Records as they lie in the log, with the contract's verdict; answered on the server's own machine alone",
+    summary: "Records as they lie in the log, with the contract's verdict",
     parameters: [
       { name: "name", in: "path", required: true, schema: text },
       parameter(
@@ -81,7 +81,7 @@ export function recordsOperation(): Json {
         },
         required: ["stream", "topic", "records", "next", "atEnd"],
       }),
-      ...problemResponses("400", "403", "404", "429", "503"),
+      ...problemResponses("400", "404", "429", "503"),
     },
   };
 }

@@ -239,7 +239,8 @@ export function keysSchema(view: string, types: readonly string[]): Json {
 
 const PROBLEM_DESCRIPTIONS: Readonly<Record<string, string>> = {
   "400": "A parameter is wrong: `errors` names it and what is allowed",
-  "403": "The server listens for other machines: this is answered on its own machine alone",
+  "401": "An API key is needed, and the request has none that is accepted",
+  "403": "The API key is not for this",
   "404": "There is no such view, or no such stream",
   "410": "The position in at or min belongs to a definition that is gone, or cannot be recomputed any more",
   "429": "Too many requests",

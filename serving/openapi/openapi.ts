@@ -4,8 +4,10 @@ import type { Measure } from "../../core/measures/measure.ts";
 import { partialColumn } from "../../core/query/partial.ts";
 import { DEFAULT_LIMIT, MAX_LIMIT, sortableColumns } from "../../core/query/query.ts";
 import { formatDuration } from "../../core/time.ts";
+import type { AccessPolicy } from "../access/route-access.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 import type { DescribedView } from "../views/served-views.ts";
+import { SECURITY_SCHEMES, withSecurity } from "./openapi-access.ts";
 import { alertPaths } from "./openapi-alerts.ts";
 import {
   CSV_SCHEMA,
@@ -31,8 +33,14 @@ import {
 } from "./openapi-schemas.ts";
 import { tablePaths } from "./openapi-tables.ts";
 
+/** The server that an OpenAPI document is of. */
+export interface DescribedServer {
+  readonly version: string;
+  readonly policy: AccessPolicy;
+}
+
 /** The OpenAPI 3.1 document: paths for every view and table, made of its definition. */
-export function openApiDocument(all: readonly DescribedView[], version: string): Json {
+export function openApiDocument(all: readonly DescribedView[], { version, policy }: DescribedServer): Json {
   const tables = all.filter(({ definition }) => definition.view.table !== null);
   const views = all.filter((one) => !tables.includes(one));
   const ofViews = views.flatMap(({ definition: { view }, types }) => {
@@ -45,6 +53,13 @@ export function openApiDocument(all: readonly DescribedView[], version: string):
       [`${path}/live`, { get: liveOperation(view, query) }],
     ];
   });
+  const paths = {
+    "/views": { get: listOperation() },
+    ...Object.fromEntries(ofViews),
+    ...tablePaths(tables),
+    ...alertPaths(),
+    ...operationPaths(),
+  };
   return {
     openapi: "3.1.0",
     info: {
@@ -54,14 +69,8 @@ export function openApiDocument(all: readonly DescribedView[], version: string):
         "Numbers that are both fresh and exact. Every answer says at which position of the log it stands, and how exact each field is.",
     },
     tags: [{ name: "views" }, { name: "tables" }, { name: "alerts" }, { name: "operations" }],
-    paths: {
-      "/views": { get: listOperation() },
-      ...Object.fromEntries(ofViews),
-      ...tablePaths(tables),
-      ...alertPaths(),
-      ...operationPaths(),
-    },
-    components: { schemas: SCHEMAS },
+    paths: withSecurity(paths, policy),
+    components: { schemas: SCHEMAS, securitySchemes: SECURITY_SCHEMES },
   };
 }
 

@@ -16,8 +16,6 @@ export interface StreamRecordsOptions {
   readonly namespace: string;
   readonly pool: DuckPool;
   readonly schemas: SchemaSource;
-  /** Whether only this machine reaches the server. */
-  readonly isLocal: boolean;
 }
 
 export interface RecordsRequest {
@@ -60,9 +58,8 @@ export class StreamRecords {
     this.#log = new LogReader({ brokers: options.brokers, clientId: "tideline-serve-records" });
   }
 
-  /** Refuses with LOOPBACK_ONLY, BAD_REQUEST, NOT_READY while Kafka does not answer, and 429 when too many wait. */
+  /** Refuses with BAD_REQUEST, NOT_READY while Kafka does not answer, and 429 when too many wait. */
   page(request: RecordsRequest): Promise<RecordsPage> {
-    if (!this.#options.isLocal) return Promise.reject(loopbackOnly());
     if (this.#waiting >= MAX_WAITING) return Promise.reject(overloaded("too many pages of records are waiting"));
     this.#waiting += 1;
     const made = this.#last
@@ -139,13 +136,6 @@ class Page {
       }
     }
   }
-}
-
-function loopbackOnly(): Refusal {
-  const detail =
-    "records are shown on the server's own machine alone, because everybody who reaches the API could read them: " +
-    "have the API listen on 127.0.0.1, or use `tideline tail`";
-  return new Refusal(403, "LOOPBACK_ONLY", detail);
 }
 
 function refused(error: unknown, brokers: string): unknown {

@@ -2,6 +2,7 @@ import type { FastifyInstance } from "fastify";
 import type { QueryProblem } from "../../core/query/query.ts";
 import { parseDuration, parseUrlTime } from "../../core/time.ts";
 import { LOG_START_FORMS, type LogStart, parseLogStart } from "../../store/records/log-start.ts";
+import { isListed } from "../access/access.ts";
 import { badRequest, streamUnknown } from "../common/problem.ts";
 import { RECORDS } from "../openapi/openapi-records.ts";
 import { QUALITY_WINDOW_MS } from "../operations/stream-quality.ts";
@@ -16,7 +17,8 @@ const HOUR_MS = 3_600_000;
 export function streamRoutes(app: FastifyInstance, { quality, records }: Serving): void {
   app.get("/streams", async (request) => {
     readParameters(request.query as Parameters, []);
-    return { streams: await quality.all() };
+    const streams = await quality.all();
+    return { streams: streams.filter(({ stream }) => isListed(request, { kind: "stream", stream })) };
   });
 
   app.get<{ Params: { name: string } }>("/streams/:name/quality", async (request) => {

@@ -1,7 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { subjectOf } from "../../core/access/permissions.ts";
 import { cutToJson } from "../../core/log/position.ts";
 import { rowsAgree } from "../../core/proof/proof.ts";
 import { tableColumns } from "../../core/query/table-query.ts";
+import { isListed } from "../access/access.ts";
 import { answerStanding } from "../answer/answer.ts";
 import { numberColumns, rowsJson } from "../common/numbers.ts";
 import { keyUnknown } from "../common/problem.ts";
@@ -25,8 +27,10 @@ const JSON_TYPE = "application/json; charset=utf-8";
 export function tableRoutes(app: FastifyInstance, serving: Serving): void {
   const { reader, standings, views, waits } = serving;
 
-  app.get("/tables", async () => {
-    const tables = [...views.values()].filter(({ definition }) => definition.view.table !== null);
+  app.get("/tables", async (request) => {
+    const tables = [...views.values()].filter(
+      ({ definition: { view } }) => view.table !== null && isListed(request, subjectOf(view)),
+    );
     const all = await viewStandings(
       standings,
       tables.map(({ definition }) => definition),

@@ -1,8 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { subjectOf } from "../../core/access/permissions.ts";
 import { type Failure, type Problem, problemOf } from "../../core/failures.ts";
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import { Budget } from "../../core/query/budget.ts";
 import type { QueryProblem } from "../../core/query/query.ts";
+import { isListed } from "../access/access.ts";
 import { answerBody, answerNotices, answerStanding, asOfToken, viewSummary } from "../answer/answer.ts";
 import { csvOf } from "../answer/csv.ts";
 import { FORMATS, type Format, preferredFormat } from "../answer/format.ts";
@@ -49,7 +51,9 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
     ]);
     const all = await viewStandings(
       standings,
-      [...views.values()].map(({ definition }) => definition).filter(({ view }) => view.table === null),
+      [...views.values()]
+        .map(({ definition }) => definition)
+        .filter(({ view }) => view.table === null && isListed(request, subjectOf(view))),
     );
     problems.look(all);
     const nowMs = Date.now();

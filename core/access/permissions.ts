@@ -1,0 +1,29 @@
+import type { ApiAction, ApiKey } from "./api-key.ts";
+
+/** What a request is about. A view or table is named with the stream that it reads. */
+export type Subject =
+  | { readonly kind: "view"; readonly view: string; readonly stream: string }
+  | { readonly kind: "stream"; readonly stream: string }
+  /** Everything of the installation, also what is not there. */
+  | { readonly kind: "all" };
+
+/** Returns a view or table as a subject. */
+export function subjectOf(view: { readonly name: string; readonly stream: { readonly name: string } }): Subject {
+  return { kind: "view", view: view.name, stream: view.stream.name };
+}
+
+/** Whether a key has been given an action. */
+export function allowsAction({ actions }: Pick<ApiKey, "actions">, action: ApiAction): boolean {
+  return actions.includes(action);
+}
+
+/**
+ * Whether a subject is within what a key is limited to. A key for a stream is also for the views and tables that read
+ * it; a key for a view is not for the view's stream, whose records have more than the view shows.
+ */
+export function coversSubject({ only }: Pick<ApiKey, "only">, subject: Subject): boolean {
+  if (only === null) return true;
+  if (subject.kind === "all") return false;
+  if (only.streams.includes(subject.stream)) return true;
+  return subject.kind === "view" && only.views.includes(subject.view);
+}

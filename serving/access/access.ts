@@ -1,0 +1,108 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import type { Logger } from "pino";
+import { type ApiAction, type ApiKey, keyStatus } from "../../core/access/api-key.ts";
+import { coversSubject, type Subject } from "../../core/access/permissions.ts";
+import { type KeyCheck, requirePermission } from "./key-check.ts";
+import { type AccessPolicy, needsKey, type RouteAccess, routeAccess } from "./route-access.ts";
+
+/** A request that needed a key. */
+interface Checked {
+  readonly action: ApiAction;
+  /** Null while none was identified. */
+  key: ApiKey | null;
+  isNoted: boolean;
+}
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Null where no key is needed. */
+    checked: Checked | null;
+  }
+}
+
+export interface AccessOptions {
+  readonly check: KeyCheck;
+  readonly policy: AccessPolicy;
+  /** Takes the audit log, whatever the level of the server's other logs. */
+  readonly audit: Logger;
+  /** The view or table of a name, as the server knows it; null if there is none. */
+  readonly viewOf: (name: string) => Subject | null;
+}
+
+/** How often requests that are still answered are looked at: live streams end when their key is revoked or expires. */
+const LOOK_EVERY_MS = 1_000;
+const ALL: Subject = { kind: "all" };
+
+/**
+ * Has every route that `routeAccess` says so answered only to holders of a key, and notes in the audit log who was
+ * shown records, and who was refused. Fails for a route that `routeAccess` does not know. To be called before routes
+ * are registered.
+ */
+export function requireKeys(app: FastifyInstance, { check, policy, audit, viewOf }: AccessOptions): void {
+  app.addHook("onRoute", ({ url, method }) => {
+    const isRead = [method].flat().every((one) => one === "GET" || one === "HEAD");
+    if (!isRead || routeAccess(url) === null)
+      throw new Error(`serving/access/route-access.ts does not say what ${String(method)} ${url} needs`);
+  });
+  app.decorateRequest("checked", null);
+  const open = new Map<FastifyRequest, FastifyReply>();
+
+  // After the hooks of onRequest, so that the limit of requests counts before a key is looked for.
+  app.addHook("preParsing", async (request, reply) => {
+    const access = request.is404 ? null : routeAccess(request.routeOptions.url ?? "");
+    if (access === null || access.action === null || !needsKey(access, policy)) return;
+    const checked: Checked = { action: access.action, key: null, isNoted: false };
+    request.checked = checked;
+    checked.key = await check.identify(request.raw.headersDistinct.authorization ?? []);
+    requirePermission(checked.key, access.action, subjectOf(access, request, viewOf));
+    open.set(request, reply);
+    reply.raw.once("close", () => open.delete(request));
+  });
+
+  const note = (request: FastifyRequest, reply: FastifyReply, how: object) => {
+    const { checked } = request;
+    if (checked === null) return;
+    const { action, key } = checked;
+    const who = { key: key?.name ?? null, keyId: key?.id ?? null, action };
+    audit.info({ ...who, method: request.method, path: shownPath(request), status: reply.statusCode, ...how }, "audit");
+  };
+  app.addHook("onResponse", (request, reply, done) => {
+    const isRefused = reply.statusCode === 401 || reply.statusCode === 403;
+    if (request.checked !== null && (isRefused || request.checked.action !== "read"))
+      note(request, reply, { tookMs: Math.round(reply.elapsedTime) });
+    done();
+  });
+
+  const look = async (request: FastifyRequest, reply: FastifyReply) => {
+    const { checked } = request;
+    if (checked?.key == null) return;
+    if (checked.action !== "read" && !checked.isNoted) note(request, reply, { underWay: true });
+    checked.isNoted = true;
+    const now = await check.find(checked.key.id).catch(() => null);
+    const status = now === null ? "unknown" : keyStatus(now, Date.now());
+    if (status === "active" || !open.delete(request)) return;
+    note(request, reply, { ended: status });
+    reply.raw.destroy();
+  };
+  const looking = setInterval(() => open.forEach((reply, request) => void look(request, reply)), LOOK_EVERY_MS).unref();
+  app.addHook("onClose", async () => clearInterval(looking));
+}
+
+/** Whether a list that a request asks for has this subject. Where no key is needed it has all. */
+export function isListed({ checked }: FastifyRequest, subject: Subject): boolean {
+  return checked?.key == null || coversSubject(checked.key, subject);
+}
+
+/** Null for a list, which leaves out what the key is not for. */
+function subjectOf(access: RouteAccess, request: FastifyRequest, viewOf: AccessOptions["viewOf"]): Subject | null {
+  if (access.action === null || access.about === "list") return null;
+  if (access.about === "all") return ALL;
+  const name = (request.params as Record<string, string>)[access.parameter] ?? "";
+  return access.about === "stream" ? { kind: "stream", stream: name } : (viewOf(name) ?? ALL);
+}
+
+/** The path without what may be personal: query, and the key of a table's row. */
+function shownPath({ routeOptions: { url = "" }, params }: FastifyRequest): string {
+  const values = params as Record<string, string | undefined>;
+  return url.replaceAll(/:(\w+)/g, (_, name: string) => encodeURIComponent(values[name] ?? "").slice(0, 100));
+}

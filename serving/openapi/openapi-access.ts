@@ -1,0 +1,24 @@
+import { type AccessPolicy, needsKey, routeAccess } from "../access/route-access.ts";
+import { type Json, problemResponses } from "./openapi-schemas.ts";
+
+/** What the OpenAPI document says of API keys. */
+export const SECURITY_SCHEMES: Json = {
+  apiKey: {
+    type: "http",
+    scheme: "bearer",
+    description: "An API key, as `tideline keys create` prints it. Only routes with a lock need one on this server.",
+  },
+};
+
+/** Returns the paths with what a server of this policy needs: of those that need a key the scheme and the refusals. */
+export function withSecurity(paths: Json, policy: AccessPolicy): Json {
+  return Object.fromEntries(
+    Object.entries(paths).map(([path, item]) => {
+      const access = routeAccess(path);
+      if (access === null || !needsKey(access, policy)) return [path, item];
+      const { get, ...others } = item as { readonly get: Json };
+      const responses = { ...(get.responses as Json), ...problemResponses("401", "403") };
+      return [path, { ...others, get: { ...get, security: [{ apiKey: [] }], responses } }];
+    }),
+  );
+}
