@@ -8,7 +8,10 @@ import { z } from "zod";
 import { overloaded, Refusal } from "./common/problem.ts";
 
 export interface HelperOptions {
-  /** Starts the process, which sends `{ port }` when it answers, and ends in order on the message "close". */
+  /**
+   * Starts the process, which sends `{ port, secret }` when it answers those who bring that secret, and ends in order on
+   * the message "close".
+   */
   readonly start: () => ChildProcess;
   readonly logger: Logger;
   /** It is ended when nobody has needed it for this long. */
@@ -35,7 +38,7 @@ export interface AskedRange {
 
 interface Running {
   readonly child: ChildProcess;
-  readonly port: Promise<number>;
+  readonly at: Promise<Started>;
 }
 
 /** So many large answers are computed at once: at their limits each takes some 200 MB. */
@@ -51,7 +54,8 @@ const PRIORITY = 10;
 /** What a connection to a process that has ended, or accepts none, fails with. */
 const GONE: ReadonlySet<string | undefined> = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE"]);
 
-const Started = z.strictObject({ port: z.number() });
+const Started = z.strictObject({ port: z.number(), secret: z.string() });
+type Started = z.infer<typeof Started>;
 
 /**
  * A second server process, which answers what is too large for the event loop of the first: it has a loop and a heap of
@@ -128,9 +132,10 @@ export class Helper {
     const running = this.#running ?? this.#start();
     const use = this.#use();
     try {
-      const host = `127.0.0.1:${await running.port}`;
+      const { port, secret } = await running.at;
+      const own = { ...asked(headers), authorization: `Bearer ${secret}` };
       const path = url;
-      const request = httpRequest(`http://${host}`, { method, path, headers: asked(headers), agent: false, signal });
+      const request = httpRequest(`http://127.0.0.1:${port}`, { method, path, headers: own, agent: false, signal });
       // When the client leaves while it reads the response, the request fails, too.
       request.on("error", () => {});
       request.end();
@@ -163,7 +168,7 @@ export class Helper {
   #start(): Running {
     const { start, logger } = this.#options;
     const child = start();
-    const running = { child, port: portOf(child) };
+    const running = { child, at: whereOf(child) };
     this.#running = running;
     this.#children.add(child);
     const gone = (how: object) => {
@@ -175,7 +180,7 @@ export class Helper {
     child.on("error", (error) => {
       if (child.pid === undefined) gone({ err: error });
     });
-    running.port.catch(() => child.kill("SIGKILL"));
+    running.at.catch(() => child.kill("SIGKILL"));
     if (child.pid !== undefined) lowerPriority(child.pid);
     return running;
   }
@@ -194,7 +199,7 @@ function asked(headers: IncomingHttpHeaders): Record<string, string> {
 }
 
 /** Where a child that was just started listens. Rejects when it ends before it says so, or takes too long. */
-async function portOf(child: ChildProcess): Promise<number> {
+async function whereOf(child: ChildProcess): Promise<Started> {
   const given = new AbortController();
   const signal = AbortSignal.any([given.signal, AbortSignal.timeout(START_LIMIT_MS)]);
   const ended = once(child, "exit", { signal }).then(() => {
@@ -202,7 +207,7 @@ async function portOf(child: ChildProcess): Promise<number> {
   });
   try {
     const [message] = await Promise.race([once(child, "message", { signal }), ended]);
-    return Started.parse(message).port;
+    return Started.parse(message);
   } finally {
     given.abort();
     ended.catch(() => {});

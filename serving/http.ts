@@ -11,7 +11,7 @@ import Fastify, {
 import type { Logger } from "pino";
 import { subjectOf } from "../core/access/permissions.ts";
 import type { HostCheck } from "../core/hosts.ts";
-import { requireKeys } from "./access/access.ts";
+import { requireCaller, requireKeys } from "./access/access.ts";
 import type { KeyCheck } from "./access/key-check.ts";
 import type { AccessPolicy } from "./access/route-access.ts";
 import { badRequest, hostNotAllowed, PROBLEM_TYPE, Refusal, refusalOf } from "./common/problem.ts";
@@ -41,6 +41,8 @@ export interface HttpOptions {
   readonly helper: Helper | null;
   readonly keys: KeyCheck;
   readonly policy: AccessPolicy;
+  /** Null: everybody may ask. */
+  readonly callerSecret: string | null;
 }
 
 /** Of every answer. Those that a browser shows as pages have more, which is computed for each. */
@@ -67,7 +69,7 @@ const CONTENT_SECURITY_POLICY = {
 /** The HTTP API, not listening yet. */
 export async function createApp(
   serving: Serving,
-  { logger, isAllowedHost, requestsPerMinute, version, helper, keys, policy }: HttpOptions,
+  { logger, isAllowedHost, requestsPerMinute, version, helper, keys, policy, callerSecret }: HttpOptions,
 ): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: logger,
@@ -101,6 +103,7 @@ export async function createApp(
     );
     done();
   });
+  if (callerSecret !== null) requireCaller(app, callerSecret);
   requireKeys(app, {
     check: keys,
     policy,

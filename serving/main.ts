@@ -59,6 +59,8 @@ export interface ServingOptions {
    * no key is known: a server that listens beyond loopback shows no records.
    */
   readonly apiKeys?: { readonly home: string; readonly isRequired: boolean } | null;
+  /** The one caller that is answered sends it as its key: of the process that a server starts for large answers. */
+  readonly callerSecret?: string;
   readonly logger: Logger;
   /** Starts a second process of this server, for what is too large for the event loop of the first. Without it this process answers everything. */
   readonly startHelper?: HelperOptions["start"] | null;
@@ -234,6 +236,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
         version,
         helper,
         keys: new KeyCheck(apiKeys === null ? null : new ApiKeys(apiKeys.home), logger),
+        callerSecret: options.callerSecret ?? null,
         policy: { isLocal: isLoopback(options.host), isRequired: apiKeys?.isRequired ?? false },
       },
     );

@@ -9,6 +9,7 @@ process.on("SIGUSR2", () => {
 const server = createServer((request, response) => {
   const { method, url, headers } = request;
   if (headers["if-none-match"] === '"same"') return response.writeHead(304, { etag: '"same"' }).end();
+  if (headers.authorization !== "Bearer of-the-helper") return response.writeHead(401).end();
   const body = JSON.stringify({ pid: process.pid, method, url, accept: headers.accept ?? null });
   const answer = () =>
     response.writeHead(200, { "content-type": "application/json", "tideline-truncated": "true" }).end(body);
@@ -17,4 +18,4 @@ const server = createServer((request, response) => {
   else answer();
 });
 process.on("message", () => server.close(() => process.exit()));
-server.listen(0, "127.0.0.1", () => process.send({ port: server.address().port }));
+server.listen(0, "127.0.0.1", () => process.send({ port: server.address().port, secret: "of-the-helper" }));

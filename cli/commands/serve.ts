@@ -1,4 +1,5 @@
 import { fork } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Logger } from "pino";
@@ -59,7 +60,15 @@ export function registerServe(commands: Command): void {
 
 type OwnOptions = Pick<
   ServingOptions,
-  "port" | "host" | "allowedHosts" | "apiKeys" | "requestsPerMinute" | "maxStreams" | "startHelper" | "maxCachedCells"
+  | "port"
+  | "host"
+  | "allowedHosts"
+  | "apiKeys"
+  | "callerSecret"
+  | "requestsPerMinute"
+  | "maxStreams"
+  | "startHelper"
+  | "maxCachedCells"
 >;
 
 async function start(config: Config, logger: Logger, own: OwnOptions) {
@@ -83,9 +92,12 @@ async function serveAsHelper(maxStreams: number): Promise<void> {
   process.on("disconnect", () => process.exit());
   const config = loadConfig(process.env);
   const logger = roleLogger("serve-helper", config);
+  // Keys are asked for by the server: nobody else is to reach this process.
+  const secret = randomBytes(32).toString("base64url");
   const serving = await start(config, logger, {
     port: 0,
     host: "127.0.0.1",
+    callerSecret: secret,
     requestsPerMinute: 0,
     maxStreams,
     // Beside the server's own: most large questions have another range each time, so that little of what is kept is
@@ -93,7 +105,7 @@ async function serveAsHelper(maxStreams: number): Promise<void> {
     maxCachedCells: 250_000,
   });
   process.once("message", () => void serving.close().finally(() => process.exit()));
-  process.send?.({ port: serving.port });
+  process.send?.({ port: serving.port, secret });
 }
 
 function wholeNumber(text: string): number {

@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Logger } from "pino";
-import { type ApiAction, type ApiKey, keyStatus } from "../../core/access/api-key.ts";
+import { type ApiAction, type ApiKey, hashOf, hasSecret, keyStatus } from "../../core/access/api-key.ts";
 import { coversSubject, type Subject } from "../../core/access/permissions.ts";
+import { Refusal } from "../common/problem.ts";
 import { type KeyCheck, requirePermission } from "./key-check.ts";
 import { type AccessPolicy, needsKey, type RouteAccess, routeAccess } from "./route-access.ts";
 
@@ -86,6 +87,16 @@ export function requireKeys(app: FastifyInstance, { check, policy, audit, viewOf
   };
   const looking = setInterval(() => open.forEach((reply, request) => void look(request, reply)), LOOK_EVERY_MS).unref();
   app.addHook("onClose", async () => clearInterval(looking));
+}
+
+/** Answers only requests with this secret as their key. */
+export function requireCaller(app: FastifyInstance, secret: string): void {
+  const hash = hashOf(secret);
+  app.addHook("onRequest", (request, _reply, done) => {
+    const [scheme, sent = ""] = (request.headers.authorization ?? "").split(" ");
+    const isKnown = scheme === "Bearer" && hasSecret({ hash }, sent);
+    done(isKnown ? undefined : new Refusal(401, "UNAUTHENTICATED", "this process answers the server that started it"));
+  });
 }
 
 /** Whether a list that a request asks for has this subject. Where no key is needed it has all. */

@@ -17,6 +17,7 @@ import {
   unitOf,
   widths,
 } from "./choose.js";
+import { ask, EventStream, useKey } from "./server.js";
 
 /** Of the page's other script. */
 const { echarts } = globalThis;
@@ -56,9 +57,12 @@ const known = {
   answer: null,
   notice: null,
   listAlive: null,
+  /** Why the server wants an API key; null while it does not. */
+  keyWanted: null,
   streamAlive: null,
 };
 let source = null;
+let nextList = null;
 let chart = null;
 /** Whether the list is to be scrolled to the chosen view when it is drawn. */
 let showChosen = false;
@@ -152,11 +156,15 @@ function drawConnection() {
   const text =
     known.listAlive === null
       ? "Loading …"
-      : away
-        ? "Disconnected: trying again. The numbers below stand still."
-        : "Connected";
+      : known.keyWanted !== null
+        ? "An API key is needed"
+        : away
+          ? "Disconnected: trying again. The numbers below stand still."
+          : "Connected";
   if (node.textContent !== text) node.textContent = text;
   node.classList.toggle("bad", away);
+  element("key").hidden = known.keyWanted === null;
+  show(element("key-problem"), known.keyWanted ?? "");
 }
 
 /** What fails, by kind, in words for people who do not run this. */
@@ -477,7 +485,7 @@ async function beginning(view) {
   if (span === "all") return "1900-01-01";
   const parameters = question(view);
   parameters.set("limit", "1");
-  const response = await fetch(`/views/${encodeURIComponent(view.name)}?${parameters}`);
+  const response = await ask(`/views/${encodeURIComponent(view.name)}?${parameters}`);
   if (!response.ok) return null;
   const { window } = await response.json();
   return new Date(Date.parse(window.to) - durationMs(span)).toISOString();
@@ -485,7 +493,7 @@ async function beginning(view) {
 
 /** Why the server refuses a question that a stream of events was closed for. */
 async function refusal(name, parameters) {
-  const response = await fetch(`/views/${encodeURIComponent(name)}?${parameters}`).catch(() => null);
+  const response = await ask(`/views/${encodeURIComponent(name)}?${parameters}`).catch(() => null);
   const problem = response === null || response.ok ? null : await response.json().catch(() => null);
   return problem?.detail ?? "The server refuses this view's live stream; reload the page.";
 }
@@ -504,7 +512,7 @@ async function listen() {
   const parameters = question(view);
   if (from !== null) parameters.set("from", from);
   parameters.set("limit", String(view.sessions ? MAX_SESSIONS : MAX_POINTS));
-  follow(new EventSource(`/views/${encodeURIComponent(name)}/live?${parameters}`), name, parameters);
+  follow(new EventStream(`/views/${encodeURIComponent(name)}/live?${parameters}`), name, parameters);
 }
 
 function follow(stream, name, parameters) {
@@ -532,8 +540,8 @@ function follow(stream, name, parameters) {
     redraw();
   });
   stream.addEventListener("error", () => {
-    // Closed: the server refused the question, and asking again would not help. Otherwise the browser connects again by itself.
-    if (stream.readyState !== EventSource.CLOSED) known.streamAlive = false;
+    // Closed: the server refused the question, and asking again would not help. Otherwise it connects again by itself.
+    if (!stream.closed) known.streamAlive = false;
     else
       refusal(name, parameters).then((text) => {
         if (source !== stream) return;
@@ -546,18 +554,23 @@ function follow(stream, name, parameters) {
 
 async function readList() {
   try {
-    const response = await fetch("/views", { signal: AbortSignal.timeout(LIST_LIMIT_MS) });
+    const response = await ask("/views", { signal: AbortSignal.timeout(LIST_LIMIT_MS) });
+    const isAdmitted = response.ok && known.keyWanted !== null;
+    known.keyWanted = response.status === 401 || response.status === 403 ? (await response.json()).detail : null;
     if (!response.ok) throw new Error(String(response.status));
     const { views, problems = [] } = await response.json();
+    // What was chosen is followed again.
+    if (isAdmitted) known.choice = null;
     known.views = views;
     known.problems = problems;
     known.listAlive = true;
-    if (known.name === null || chosen() === null) readFragment();
+    if (isAdmitted || known.name === null || chosen() === null) readFragment();
   } catch {
     known.listAlive = false;
   }
   redraw();
-  setTimeout(readList, LIST_MS);
+  clearTimeout(nextList);
+  nextList = setTimeout(readList, LIST_MS);
 }
 
 for (const [id, name] of [
@@ -576,6 +589,13 @@ for (const [id, name] of [
   });
 }
 element("choices").addEventListener("submit", (event) => event.preventDefault());
+element("key").addEventListener("submit", (event) => {
+  event.preventDefault();
+  useKey(element("key-text").value);
+  element("key-text").value = "";
+  clearTimeout(nextList);
+  void readList();
+});
 addEventListener("hashchange", readFragment);
 addEventListener("resize", redraw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

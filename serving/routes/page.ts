@@ -10,6 +10,7 @@ const FILES: readonly [url: string, file: string, type: string][] = [
   ["/", inPage("index.html"), "text/html; charset=utf-8"],
   ["/assets/page.css", inPage("page.css"), "text/css; charset=utf-8"],
   ["/assets/page.js", inPage("page.js"), "text/javascript; charset=utf-8"],
+  ["/assets/server.js", inPage("server.js"), "text/javascript; charset=utf-8"],
   ["/assets/choose.js", inPage("choose.js"), "text/javascript; charset=utf-8"],
   ["/assets/echarts.js", echarts, "text/javascript; charset=utf-8"],
 ];
