@@ -159,6 +159,15 @@ describe("a request's key", () => {
   });
 });
 
+test("a server sees that a key is revoked although it has read it before", async () => {
+  const { key, token } = await made();
+  const check = new KeyCheck(keys, logger);
+  const status = async () => keyStatus(await check.identify([`Bearer ${token}`]), Date.now());
+  expect(await status()).toBe("active");
+  await keys.revoke(key, Date.now());
+  await expect.poll(status, { timeout: 20_000 }).toBe("revoked");
+});
+
 describe("what a key is for", () => {
   const name = fc.constantFrom("a", "b", "constructor", "toString", "__proto__", "");
   const names = fc.uniqueArray(name, { maxLength: 3 });

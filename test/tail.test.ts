@@ -278,7 +278,7 @@ async function serve(host: string): Promise<string> {
   return `http://127.0.0.1:${server.port}/streams/orders/records`;
 }
 
-test("the API answers pages that go on where the one before ended, and only while it listens on loopback", async () => {
+test("the API answers pages that go on where the one before ended, and without a key only while it listens on loopback", async () => {
   const url = await serve("127.0.0.1");
   const ask = async (query: Record<string, string>) => {
     const response = await fetch(`${url}?${new URLSearchParams(query)}`);

@@ -77,8 +77,10 @@ export function requireKeys(app: FastifyInstance, { check, policy, audit, viewOf
   const look = async (request: FastifyRequest, reply: FastifyReply) => {
     const { checked } = request;
     if (checked?.key == null) return;
-    if (checked.action !== "read" && !checked.isNoted) note(request, reply, { underWay: true });
-    checked.isNoted = true;
+    if (checked.action !== "read" && !checked.isNoted && reply.raw.headersSent) {
+      note(request, reply, { underWay: true });
+      checked.isNoted = true;
+    }
     const now = await check.find(checked.key.id).catch(() => null);
     const status = now === null ? "unknown" : keyStatus(now, Date.now());
     if (status === "active" || !open.delete(request)) return;
@@ -106,8 +108,7 @@ export function isListed({ checked }: FastifyRequest, subject: Subject): boolean
 
 /** Null for a list, which leaves out what the key is not for. */
 function subjectOf(access: RouteAccess, request: FastifyRequest, viewOf: AccessOptions["viewOf"]): Subject | null {
-  if (access.action === null || access.about === "list") return null;
-  if (access.about === "all") return ALL;
+  if (!("parameter" in access)) return access.action !== null && access.about === "all" ? ALL : null;
   const name = (request.params as Record<string, string>)[access.parameter] ?? "";
   return access.about === "stream" ? { kind: "stream", stream: name } : (viewOf(name) ?? ALL);
 }
