@@ -117,7 +117,10 @@ export async function createApp(
     await app.register(rateLimit, { max: requestsPerMinute, timeWindow: 60_000, errorResponseBuilder: tooMany });
   await app.register(async (pages) => {
     await pages.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, strictTransportSecurity: false });
-    await docsRoutes(pages, openApiDocument([...serving.views.values()], { version, policy }));
+    await docsRoutes(
+      pages,
+      openApiDocument([...serving.views.values()], { joined: serving.joins.definitions(), version, policy }),
+    );
     await pageRoutes(pages);
   });
   viewRoutes(app, serving, helper === null);

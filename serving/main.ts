@@ -38,6 +38,7 @@ import { PositionWaits } from "./read/position-waits.ts";
 import { Reader } from "./read/reader.ts";
 import { Recomputations } from "./read/recomputations.ts";
 import { StreamRecords } from "./records/stream-records.ts";
+import { JoinedTables } from "./views/joined-tables.ts";
 import { ServedViews } from "./views/served-views.ts";
 
 export interface ServingOptions {
@@ -193,6 +194,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const alerts = new ServedAlerts({ brokers: options.kafkaBrokers, namespace, logger, maxStreams });
   const waits = new PositionWaits(standings);
   const views = await ServedViews.open(pool, new Generations(data), definitions, { failures, logger });
+  const joins = new JoinedTables({ definitions: definitions.joined ?? new Map(), views, pool, ducks });
   const release = async () => {
     views.close();
     problems.close();
@@ -224,6 +226,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
         alerts,
         proofs,
         histories,
+        joins,
         dictionary: () => dictionaryOf(definitions, namespace),
         namespace,
         problems,

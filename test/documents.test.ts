@@ -204,7 +204,7 @@ describe("the documents", () => {
     const { views } = await loadDefinitions({ schemas: ["schemas"], views: ["systems/shop/views"] });
     const document = openApiDocument(
       [...views.values()].map((definition) => ({ definition, types: new Map() })),
-      { version: "0", policy: { isLocal: true, isRequired: false } },
+      { joined: [], version: "0", policy: { isLocal: true, isRequired: false } },
     ) as {
       paths: Record<string, { get?: { parameters?: readonly { name: string; in: string }[] } }>;
     };

@@ -11,6 +11,7 @@ import { quantile } from "../core/measures/kinds/quantile.ts";
 import { sum } from "../core/measures/kinds/sum.ts";
 import { topK } from "../core/measures/kinds/top-k.ts";
 import type { Proof } from "../core/proof/proof.ts";
+import type { Problem } from "../serving/common/problem.ts";
 import { deadLetterTopic, ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { until } from "./installation.ts";
 import { readLog } from "./log-oracle.ts";
@@ -444,6 +445,11 @@ test("pages of a table that is too large to be held skip no row and repeat none"
       }
       expect(found).toEqual(expected);
     }
+    const refused = await fetch(small.url("/tables/customers?order=name"));
+    const { code, detail, errors } = (await refused.json()) as Problem;
+    expect([code, errors?.map(({ parameter }) => parameter)]).toEqual(["TOO_LARGE", ["limit"]]);
+    expect(detail).toContain("sorted by the key");
+    expect(`${detail} ${errors?.[0]?.allowed}`).not.toMatch(/\b(from|every|bucket|dimensions)\b/);
   } finally {
     await small.close();
   }

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import type { KeyHistory } from "../../serving/proof/key-history.ts";
+import type { JoinedHistory } from "../../serving/tables/joined-history.ts";
 import { askApi } from "../query/ask-api.ts";
 import { loadConfig } from "../setup/config.ts";
 import { printable, printableLines } from "../terminal/printable.ts";
@@ -59,18 +60,22 @@ function ask(path: string, table: string, key: string, { at, limit }: Flags): Pr
 async function showHistory(table: string, key: string, flags: Flags): Promise<void> {
   const text = await ask("history", table, key, flags);
   if (text === null) return;
-  const { events, truncated } = JSON.parse(text) as KeyHistory;
+  const { events, truncated } = JSON.parse(text) as KeyHistory | JoinedHistory;
   if (flags.json) return void process.stdout.write(printableLines(`${text}\n`));
-  const columns = Object.keys(events[0]?.event ?? {});
-  const rows = events.map(({ partition, offset, verdict, event }) => [
-    `${partition}:${offset}`,
-    verdict,
-    ...columns.map((name) => cell(event[name])),
+  const isJoined = events.some((one) => "of" in one);
+  const columns = isJoined ? ["event"] : Object.keys(events[0]?.event ?? {});
+  const rows = events.map((one) => [
+    ...("of" in one ? [one.of] : []),
+    `${one.partition}:${one.offset}`,
+    one.verdict,
+    ...(isJoined ? [cell(one.event)] : columns.map((name) => cell(one.event[name]))),
   ]);
-  await print(false, events, { head: ["position", "verdict", ...columns], right: [], rows }, "no events of this key");
+  const head = [...(isJoined ? ["table"] : []), "position", "verdict", ...columns];
+  await print(false, events, { head, right: [], rows }, "no events of this key");
   if (truncated) process.stdout.write(`the newest ${events.length}; --limit shows more\n`);
 }
 
+/** A value in a sheet: one that is no text as JSON. */
 function cell(value: unknown): string {
   if (value === null || value === undefined) return "-";
   return printable(typeof value === "object" ? JSON.stringify(value) : String(value));
@@ -83,15 +88,22 @@ async function replay(table: string, key: string, flags: Flags): Promise<void> {
     equal: boolean;
     row: Record<string, unknown> | null;
     served: Record<string, unknown> | null;
-    applied: Record<string, string>;
+    applied: Record<string, string> | Record<string, Record<string, string>>;
   };
   if (!found.equal) process.exitCode = 1;
   if (flags.json) return void process.stdout.write(printableLines(`${text}\n`));
   const columns = Object.keys({ ...found.row, ...found.served });
   const rows = columns.map((name) => [name, cell(found.row?.[name]), cell(found.served?.[name])]);
   await print(false, found, { head: ["column", "from the log", "served"], right: [], rows }, "no row with this key");
-  const applied = Object.entries(found.applied).map(([partition, offset]) => `${partition}:${offset}`);
+  const applied = Object.entries(found.applied).map(([place, at]) =>
+    typeof at === "string" ? `${place}:${at}` : `${place} ${positionText(at)}`,
+  );
   process.stdout.write(
     `${printable(`${found.equal ? "equal" : "NOT equal"}, at ${applied.join(" ") || "the beginning"}`)}\n`,
   );
+}
+
+function positionText(applied: Readonly<Record<string, string>>): string {
+  const each = Object.entries(applied).map(([partition, offset]) => `${partition}:${offset}`);
+  return each.join(" ") || "nothing";
 }

@@ -14,6 +14,7 @@ export { ratio } from "../measures/kinds/ratio.ts";
 export { sum } from "../measures/kinds/sum.ts";
 export { topK } from "../measures/kinds/top-k.ts";
 export { delivery, mail, slack, webhook } from "./delivery.ts";
+export { joined } from "./joined.ts";
 export { rule } from "./rule.ts";
 export { simulator } from "./simulator.ts";
 export { table } from "./table.ts";

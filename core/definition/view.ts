@@ -77,22 +77,26 @@ export const LINE = "item";
 /** What a row of a session has beside its dimensions and measures: when its last event happened, and how long it lasted. */
 export const SESSION_COLUMNS = ["ended", "duration_ms"] as const;
 
+/** What views and tables may be called. */
+export const DEFINITION_NAME = /^[a-z][a-z0-9-]{0,62}$/;
+
+/** What dimensions, measures and columns may be called. */
+export const COLUMN_NAME = /^[a-z][a-z0-9_]{0,62}$/;
+
 /** Columns of state rows beside the dimensions. */
 const RESERVED: ReadonlySet<string> = new Set(["bucket", "component", "item", "label", "value"]);
 
 /** What is wrong with a view that can be seen without a database: one sentence per problem, naming the field. */
 export function checkViewShape(definition: View): string[] {
   const problems: string[] = [];
-  const name = /^[a-z][a-z0-9-]{0,62}$/;
-  const column = /^[a-z][a-z0-9_]{0,62}$/;
-  if (!name.test(definition.name))
+  if (!DEFINITION_NAME.test(definition.name))
     problems.push(`name "${definition.name}": use lower-case letters, digits and dashes`);
   if (definition.table !== null) problems.push(...tableProblems(definition, definition.table));
   else if (definition.grainMs <= 0)
     problems.push(`every: "${definition.every}" is no duration such as "1 minute" or "1 day"`);
   if (Object.keys(definition.measures).length === 0) problems.push("measures: a view needs at least one");
   for (const field of [...Object.keys(definition.by), ...Object.keys(definition.measures)]) {
-    if (!column.test(field)) problems.push(`"${field}": use lower-case letters, digits and underscores`);
+    if (!COLUMN_NAME.test(field)) problems.push(`"${field}": use lower-case letters, digits and underscores`);
     if (RESERVED.has(field)) problems.push(`"${field}" is a column of every view's state`);
   }
   problems.push(...expressionProblems(definition));

@@ -68,6 +68,9 @@ export const NARROWER: Readonly<Record<BudgetUnit, string>> = {
   sketchBytes: "measures without distinct, a narrower from and to, or a coarser every",
 };
 
+/** What to ask less of a table. */
+export const NARROWER_TABLE = "key, a prefix, a smaller limit, fewer columns, or the order of the key";
+
 /**
  * A question costs more than its budget. `needed` is how much, null when it is only known to be more than the limit.
  */

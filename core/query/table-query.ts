@@ -181,6 +181,14 @@ function keyOf(
   });
 }
 
+/** The key of a row as state has it. */
+export function storedKey(view: View, row: Row): TableKey {
+  return Object.keys(view.by).map((name) => {
+    const text = String(row[name]);
+    return storedText(view, name, text) ?? text;
+  });
+}
+
 /** The text that state has for a part of a key as rows show it: a decimal's units, an instant's milliseconds. Null for none. */
 function storedText(view: View, name: string, text: string): string | null {
   const scale = dimensionScales(view).get(name) ?? 0;

@@ -1,5 +1,5 @@
 import { isTidelineError } from "../../core/errors.ts";
-import { NARROWER, OverBudget } from "../../core/query/budget.ts";
+import { NARROWER, NARROWER_TABLE, OverBudget } from "../../core/query/budget.ts";
 import type { QueryProblem } from "../../core/query/query.ts";
 
 /** What a problem-details body can carry as `code`: stable, for programs. `type` is made of it. */
@@ -124,10 +124,11 @@ export function tooLong(most: number): Refusal {
   });
 }
 
-/** 400 for a question that costs more than its budget. */
-export function overBudget(error: OverBudget): Refusal {
-  const errors = [{ parameter: "every", problem: error.message, allowed: NARROWER[error.unit] }];
-  return new Refusal(400, "TOO_LARGE", `${error.message}; ${NARROWER[error.unit]}`, { errors });
+/** 400 for a question that costs more than its budget, of a view or of a table. */
+export function overBudget(error: OverBudget, of: "view" | "table" = "view"): Refusal {
+  const [parameter, allowed] = of === "table" ? ["limit", NARROWER_TABLE] : ["every", NARROWER[error.unit]];
+  const errors = [{ parameter, problem: error.message, allowed }];
+  return new Refusal(400, "TOO_LARGE", `${error.message}; ${allowed}`, { errors });
 }
 
 /** 504: the server or its disk is in trouble, for the question itself is not too large. */

@@ -1,3 +1,4 @@
+import { type Joined, joinedKey } from "../../core/definition/joined.ts";
 import { DEFAULT_LIMIT, MAX_LIMIT } from "../../core/query/query.ts";
 import { MOST_KEYS, tableColumns } from "../../core/query/table-query.ts";
 import type { DescribedView } from "../views/served-views.ts";
@@ -32,8 +33,25 @@ const LIMITED = (least: number, most: number, byDefault: number): Json => ({
   default: byDefault,
 });
 
+/** What of a table its paths are made of. */
+export interface DocumentedTable {
+  readonly name: string;
+  readonly key: readonly string[];
+  /** The key first. */
+  readonly columns: readonly string[];
+}
+
+export function documentedTable({ definition: { view } }: DescribedView): DocumentedTable {
+  return { name: view.name, key: Object.keys(view.by), columns: tableColumns(view) };
+}
+
+export function documentedJoin(definition: Joined): DocumentedTable {
+  const key = joinedKey(definition);
+  return { name: definition.name, key, columns: [...key, ...Object.keys(definition.columns)] };
+}
+
 /** The paths of all tables. */
-export function tablePaths(tables: readonly DescribedView[]): Json {
+export function tablePaths(tables: readonly DocumentedTable[]): Json {
   const list = {
     tags: ["tables"],
     operationId: "tables",
@@ -43,10 +61,7 @@ export function tablePaths(tables: readonly DescribedView[]): Json {
   return { "/tables": { get: list }, ...Object.fromEntries(tables.flatMap(pathsOf)) };
 }
 
-function pathsOf({ definition: { view } }: DescribedView): [string, Json][] {
-  const { name } = view;
-  const columns = tableColumns(view);
-  const key = Object.keys(view.by);
+function pathsOf({ name, key, columns }: DocumentedTable): [string, Json][] {
   const row = { type: "object", properties: Object.fromEntries(columns.map((column) => [column, {}])) };
   const standing = { asOf: text, position: { type: "object" }, complete: { type: "boolean" } };
   const body = (properties: Json) => ({ type: "object", properties: { table: text, ...properties, ...standing } });

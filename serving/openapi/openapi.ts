@@ -1,3 +1,4 @@
+import type { Joined } from "../../core/definition/joined.ts";
 import type { View } from "../../core/definition/view.ts";
 import { dimensionScales } from "../../core/measures/decimals.ts";
 import type { Measure } from "../../core/measures/measure.ts";
@@ -31,16 +32,17 @@ import {
   STREAM_QUALITY,
   STREAMS,
 } from "./openapi-schemas.ts";
-import { tablePaths } from "./openapi-tables.ts";
+import { documentedJoin, documentedTable, tablePaths } from "./openapi-tables.ts";
 
 /** The server that an OpenAPI document is of. */
 export interface DescribedServer {
+  readonly joined: readonly Joined[];
   readonly version: string;
   readonly policy: AccessPolicy;
 }
 
 /** The OpenAPI 3.1 document: paths for every view and table, made of its definition. */
-export function openApiDocument(all: readonly DescribedView[], { version, policy }: DescribedServer): Json {
+export function openApiDocument(all: readonly DescribedView[], { joined, version, policy }: DescribedServer): Json {
   const tables = all.filter(({ definition }) => definition.view.table !== null);
   const views = all.filter((one) => !tables.includes(one));
   const ofViews = views.flatMap(({ definition: { view }, types }) => {
@@ -56,7 +58,7 @@ export function openApiDocument(all: readonly DescribedView[], { version, policy
   const paths = {
     "/views": { get: listOperation() },
     ...Object.fromEntries(ofViews),
-    ...tablePaths(tables),
+    ...tablePaths([...tables.map(documentedTable), ...joined.map(documentedJoin)]),
     ...alertPaths(),
     ...operationPaths(),
   };

@@ -530,13 +530,14 @@ function isUnchanged(
  */
 function withoutOrder(error: OverBudget, view: View, query: Query): Refusal {
   const order = topOrder(view, query);
+  const first = view.table === null ? "bucket, dimensions, and" : "the key, and by";
   const why =
     query.windowMs > query.everyMs
       ? "windows slide, so that all of them have to be held"
       : "unsortable" in order
-        ? `sorted by ${order.unsortable}, all of them have to be held; sorted by bucket, dimensions, and measures that are a count, sum, min or max, only those up to limit`
+        ? `sorted by ${order.unsortable}, all of them have to be held; sorted by ${first} measures that are a count, sum, min or max, only those up to limit`
         : "all of them have to be held";
-  const { errors } = overBudget(error).problem;
+  const { errors } = overBudget(error, view.table === null ? "view" : "table").problem;
   return new Refusal(400, "TOO_LARGE", `${error.message}; ${why}`, errors === undefined ? {} : { errors });
 }
 

@@ -61,7 +61,7 @@ function allowedFor(parameter: string, topic: string): string {
  * `topic:partition:offset` names a record: the answer includes it when the positions lie beyond it. The topic may have
  * more partitions by now than its contract says.
  */
-function recordAt(text: string, topic: string, fail: Fail): Cut | null {
+export function recordAt(text: string, topic: string, fail: Fail): Cut | null {
   const [, named, partition, offset] = /^(.*):(\d{1,6}):(\d{1,18})$/.exec(text) ?? [];
   if (named === topic) return new Map([[Number(partition), position(BigInt(offset ?? 0) + 1n)]]);
   const what = named === undefined ? "is no position" : "names another topic than this view reads";
@@ -70,20 +70,22 @@ function recordAt(text: string, topic: string, fail: Fail): Cut | null {
 }
 
 /** Positions of another view's answer mean the same here if it reads the same stream. */
-function sameLog(views: Serving["views"], stream: string, generation: string): boolean {
+export function sameLog(views: Serving["views"], stream: string, generation: string): boolean {
   return [...views.values()].some(
     ({ definition }) => definition.generation === generation && definition.view.stream.name === stream,
   );
 }
 
-function furthest(a: Cut | null, b: Cut): Cut {
+/** The later position of each partition. */
+export function furthest(a: Cut | null, b: Cut): Cut {
   const later = (x: Position, y: Position) => (x > y ? x : y);
   return new Map(
     [...(a ?? []), ...b].map(([partition]) => [partition, later(at(a ?? b, partition), at(b, partition))]),
   );
 }
 
-function waitOf(one: One, fail: Fail): number {
+/** `wait`: how long to wait for `min`, milliseconds. */
+export function waitOf(one: One, fail: Fail): number {
   const text = one("wait");
   if (text === undefined) return DEFAULT_WAIT_MS;
   const waitMs = /^\d{1,6}$/.test(text) ? Number(text) : parseDuration(text);

@@ -35,14 +35,7 @@ export function readRequest<T>(
     throw described === undefined
       ? viewUnknown(name, of === "view" ? viewNames(views) : [...views.keys()])
       : tableNotView(name);
-  const problems: QueryProblem[] = [...parameters.problems];
-  const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
-  const one: One = (parameter) => {
-    const value = parameters.values[parameter];
-    if (value === undefined || typeof value === "string") return value;
-    fail(parameter, "given more than once", `${parameter} once`);
-    return undefined;
-  };
+  const { one, fail, problems } = readingOf(parameters);
   const values = Object.fromEntries(Object.entries(parameters.values).filter(([key]) => !own.includes(key)));
   const { view } = described.definition;
   const plan = view.table === null ? planQuery(view, values) : planWholeTable(view, values);
@@ -50,6 +43,26 @@ export function readRequest<T>(
   if (!plan.ok) problems.push(...plan.problems);
   if (!plan.ok || problems.length > 0) throw badRequest(problems);
   return { described, query: plan.query, options };
+}
+
+/** How single parameters are read, and what was wrong with them so far. */
+export interface ParameterReading {
+  readonly one: One;
+  readonly fail: Fail;
+  readonly problems: QueryProblem[];
+}
+
+/** Begins to read parameters: what is malformed in them is among the problems already. */
+export function readingOf({ values, problems: malformed }: Parameters): ParameterReading {
+  const problems: QueryProblem[] = [...malformed];
+  const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
+  const one: One = (parameter) => {
+    const value = values[parameter];
+    if (value === undefined || typeof value === "string") return value;
+    fail(parameter, "given more than once", `${parameter} once`);
+    return undefined;
+  };
+  return { one, fail, problems };
 }
 
 function viewNames(views: ReadonlyMap<string, DescribedView>): string[] {

@@ -12,6 +12,7 @@ import type { Standings } from "../read/live/standings.ts";
 import type { PositionWaits } from "../read/position-waits.ts";
 import type { Reader } from "../read/reader.ts";
 import type { StreamRecords } from "../records/stream-records.ts";
+import type { JoinedTables } from "../views/joined-tables.ts";
 import type { DescribedView } from "../views/served-views.ts";
 
 /** What the routes answer from. */
@@ -28,6 +29,7 @@ export interface Serving {
   readonly alerts: ServedAlerts;
   readonly proofs: Proofs;
   readonly histories: KeyHistories;
+  readonly joins: JoinedTables;
   readonly problems: Problems;
   readonly metrics: ServingMetrics;
   /** What the files define. */

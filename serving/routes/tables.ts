@@ -20,12 +20,13 @@ import {
   withoutEscapes,
 } from "../tables/table-request.ts";
 import { readTable, type TableAnswer } from "../tables/table-rows.ts";
+import { joinedHistory, joinedReplay, joinedSummary, sendJoinedRow, sendJoinedRows } from "./joined-tables.ts";
 
 const JSON_TYPE = "application/json; charset=utf-8";
 
 /** GET /tables, GET /tables/:name and GET /tables/:name/<key>. */
 export function tableRoutes(app: FastifyInstance, serving: Serving): void {
-  const { reader, standings, views, waits } = serving;
+  const { reader, standings, views, waits, joins } = serving;
 
   app.get("/tables", async (request) => {
     const tables = [...views.values()].filter(
@@ -35,22 +36,24 @@ export function tableRoutes(app: FastifyInstance, serving: Serving): void {
       standings,
       tables.map(({ definition }) => definition),
     );
-    return {
-      tables: all.map(({ definition: { view, generation }, standing }) => ({
-        name: view.name,
-        stream: view.stream.name,
-        kind: view.table?.kind,
-        key: Object.keys(view.by),
-        columns: tableColumns(view),
-        generation,
-        ready: standing !== null,
-        version: standing?.manifest.version ?? null,
-        applied: standing === null ? null : cutToJson(standing.applied),
-        freshnessMs: standing?.freshnessMs ?? null,
-        complete: standing !== null && standing.missing === null,
-        ...(standing === null || standing.problems.length === 0 ? {} : { problems: standing.problems }),
-      })),
-    };
+    // A joined table shows several tables: a key for single ones is not for it.
+    const names = isListed(request, { kind: "all" }) ? joins.names() : [];
+    const joined = await Promise.all(names.map((name) => joinedSummary(serving, name).catch(() => [])));
+    const own = all.map(({ definition: { view, generation }, standing }) => ({
+      name: view.name,
+      stream: view.stream.name,
+      kind: view.table?.kind,
+      key: Object.keys(view.by),
+      columns: tableColumns(view),
+      generation,
+      ready: standing !== null,
+      version: standing?.manifest.version ?? null,
+      applied: standing === null ? null : cutToJson(standing.applied),
+      freshnessMs: standing?.freshnessMs ?? null,
+      complete: standing !== null && standing.missing === null,
+      ...(standing === null || standing.problems.length === 0 ? {} : { problems: standing.problems }),
+    }));
+    return { tables: [...own, ...joined.flat()] };
   });
 
   const answer = async ({ described, question, options }: TableRequest, reply: FastifyReply): Promise<TableAnswer> => {
@@ -62,6 +65,8 @@ export function tableRoutes(app: FastifyInstance, serving: Serving): void {
   };
 
   app.get<{ Params: { name: string } }>("/tables/:name", async (request, reply) => {
+    const join = await joins.find(request.params.name);
+    if (join !== null) return sendJoinedRows(serving, join, request, reply);
     const asked = readTableRequest(serving, request.params.name, request.query as Parameters, null);
     const found = await answer(asked, reply);
     return reply.type(JSON_TYPE).send(bodyOf(asked, found));
@@ -71,6 +76,8 @@ export function tableRoutes(app: FastifyInstance, serving: Serving): void {
     // As it was sent: a parser of URLs would take a part "." or ".." away.
     const path = (request.url.split("?", 1)[0] ?? "").split("/").slice(3);
     const key = path.map(withoutEscapes);
+    const join = await joins.find(request.params.name);
+    if (join !== null) return sendJoinedRow(serving, join, { query: request.query, key }, reply);
     const asked = readTableRequest(serving, request.params.name, request.query as Parameters, key);
     const found = await answer(asked, reply);
     const { definition } = asked.described;
@@ -82,7 +89,7 @@ export function tableRoutes(app: FastifyInstance, serving: Serving): void {
 
 /** GET /history/:table and GET /replay/:table: what the log says of one key. */
 export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
-  const { histories, reader, standings } = serving;
+  const { histories, reader, standings, joins } = serving;
   app.addHook("preClose", () => histories.close());
 
   /** Where an answer stands: at the position that is asked for, or the newest one. */
@@ -96,11 +103,15 @@ export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
   };
 
   app.get<{ Params: { table: string } }>("/history/:table", async (request, reply) => {
+    const join = await joins.find(request.params.table);
+    if (join !== null) return joinedHistory({ serving, join, request, reply });
     const { key, limit, log } = await asked(request, reply, request.params.table);
     return { table: request.params.table, key, ...(await histories.history(log, key, limit)) };
   });
 
   app.get<{ Params: { table: string } }>("/replay/:table", async (request, reply) => {
+    const join = await joins.find(request.params.table);
+    if (join !== null) return joinedReplay({ serving, join, request, reply });
     const { key, question, log } = await asked(request, reply, request.params.table);
     const row = await histories.replay(log, question);
     const served = (await readTable(reader, log.definition, question, log.at)).rows[0] ?? null;
@@ -112,16 +123,16 @@ export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
 /** Many rows, and where they stand. */
 function bodyOf({ described, question, options }: TableRequest, found: TableAnswer): string {
   const { definition, types } = described;
-  const { view, generation } = definition;
+  const { view } = definition;
+  const standing = answerStanding(definition, found, options.at);
   const fields = tableFields(view, types, question.columns, options.numbers);
   const { json } = rowsJson(found.rows, numberColumns(fields), options.numbers);
   const last = found.rows.at(-1);
-  const asOf = { generation, version: found.manifest.version, cut: found.cut, applied: found.applied };
   const next =
     found.truncated && last !== undefined && question.query.order.length === 0
-      ? { next: nextPage(options.at ?? asOf, keyTexts(last, Object.keys(view.by))) }
+      ? { next: nextPage(standing.asOf, keyTexts(last, Object.keys(view.by))) }
       : {};
-  const rest = { truncated: found.truncated, ...next, fields, ...answerStanding(definition, found, options.at) };
+  const rest = { truncated: found.truncated, ...next, fields, ...standing };
   return `{"table":${JSON.stringify(view.name)},"rows":[${json}],${JSON.stringify(rest).slice(1)}`;
 }
 

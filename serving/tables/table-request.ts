@@ -1,13 +1,12 @@
-import { type AsOf, decodeAsOf, encodeAsOf } from "../../core/log/as-of.ts";
+import { type AsOf, decodeAsOf } from "../../core/log/as-of.ts";
 import type { Row } from "../../core/query/present.ts";
-import type { QueryProblem } from "../../core/query/query.ts";
 import { planTable, type TableKey, type TableQuestion } from "../../core/query/table-query.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { badRequest, tableUnknown } from "../common/problem.ts";
 import { HISTORY_LIMIT } from "../openapi/openapi-tables.ts";
 import { CONSISTENCY_PARAMETERS, type Consistency, generationGone, readConsistency } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
-import { type Fail, type One, readNumbers, wholeNumber } from "../request/request.ts";
+import { type Fail, type ParameterReading, readingOf, readNumbers, wholeNumber } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 import type { DescribedView } from "../views/served-views.ts";
 
@@ -18,42 +17,32 @@ export interface TableRequest {
   readonly options: Consistency & { readonly numbers: Numbers };
 }
 
-const OWN = ["key", "prefix", "columns", "order", "limit", "after", "numbers", ...CONSISTENCY_PARAMETERS];
+/** The parameters of a question for many rows, and of one for a single row. */
+const ROWS_PARAMETERS = ["key", "prefix", "columns", "order", "limit", "after", "numbers", ...CONSISTENCY_PARAMETERS];
+const ROW_PARAMETERS = ["columns", "numbers", ...CONSISTENCY_PARAMETERS];
 const WHERE = /^where\[(.*)\]$/s;
 
 /** The table called `name`. Throws TABLE_UNKNOWN. */
-export function findTable({ views }: Pick<Serving, "views">, name: string): DescribedView {
+export function findTable({ views, joins }: Pick<Serving, "views" | "joins">, name: string): DescribedView {
   const found = views.get(name);
   if (found !== undefined && found.definition.view.table !== null) return found;
   const tables = [...views.values()].filter(({ definition }) => definition.view.table !== null);
-  throw tableUnknown(
-    name,
-    tables.map(({ definition }) => definition.view.name),
-  );
+  throw tableUnknown(name, [...tables.map(({ definition }) => definition.view.name), ...joins.names()]);
 }
 
 /** Reads a request to a table; `key` is the one in its address. Throws a Refusal. */
 export function readTableRequest(
   serving: Serving,
   name: string,
-  { values, problems: wrong }: Parameters,
+  parameters: Parameters,
   key: readonly string[] | null,
 ): TableRequest {
+  const { values } = parameters;
   const described = findTable(serving, name);
   const { view } = described.definition;
-  const problems: QueryProblem[] = [...wrong];
-  const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
-  const one: One = (parameter) => {
-    const value = values[parameter];
-    if (value === undefined || typeof value === "string") return value;
-    fail(parameter, "given more than once", `${parameter} once`);
-    return undefined;
-  };
-  const own = key === null ? OWN : ["columns", "numbers", ...CONSISTENCY_PARAMETERS];
-  for (const parameter of Object.keys(values))
-    if (!own.includes(parameter) && !(key === null && WHERE.test(parameter)))
-      fail(parameter, "no such parameter", [...own, ...(key === null ? ["where[column]"] : [])].join(", "));
-  const page = key === null ? pageOf(one("after"), fail) : null;
+  const { one, fail, problems } = readingOf(parameters);
+  refuseOthers(values, key === null, fail);
+  const page = key === null ? pageOf(one("after"), fail, decodeAsOf) : null;
   if (page !== null && page.at.generation !== described.definition.generation) throw generationGone(view.name);
   const consistency = readConsistency(serving, one, fail, described);
   const options = { ...consistency, at: page?.at ?? consistency.at, numbers: readNumbers(one, fail) };
@@ -71,6 +60,14 @@ export function readTableRequest(
   return { described, question: plan.question, options };
 }
 
+/** Refuses parameters that a question for many rows, or for a single one, does not have. */
+export function refuseOthers(values: Parameters["values"], isOfMany: boolean, fail: Fail): void {
+  const own = isOfMany ? ROWS_PARAMETERS : ROW_PARAMETERS;
+  for (const parameter of Object.keys(values))
+    if (!own.includes(parameter) && !(isOfMany && WHERE.test(parameter)))
+      fail(parameter, "no such parameter", [...own, ...(isOfMany ? ["where[column]"] : [])].join(", "));
+}
+
 /** A request about one key of a table, and what its log says of it. */
 export interface KeyRequest {
   readonly described: DescribedView;
@@ -81,22 +78,12 @@ export interface KeyRequest {
 }
 
 /** Reads `key`, `at` and `limit`. Throws a Refusal. */
-export function readKeyRequest(serving: Serving, name: string, { values, problems: wrong }: Parameters): KeyRequest {
+export function readKeyRequest(serving: Serving, name: string, parameters: Parameters): KeyRequest {
   const described = findTable(serving, name);
   const { view } = described.definition;
-  const problems: QueryProblem[] = [...wrong];
-  const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
-  const one: One = (parameter) => {
-    const value = values[parameter];
-    if (value === undefined || typeof value === "string") return value;
-    fail(parameter, "given more than once", `${parameter} once`);
-    return undefined;
-  };
-  for (const parameter of Object.keys(values))
-    if (!["key", "at", "limit"].includes(parameter)) fail(parameter, "no such parameter", "key, at, limit");
-  if (values.key === undefined) fail("key", "is not given", `the key of one row: ${Object.keys(view.by).join("/")}`);
-  const keys = keysOf(one("key") ?? "", Object.keys(view.by).length);
-  const limit = wholeNumber(one, fail, "limit", HISTORY_LIMIT);
+  const reading = readingOf(parameters);
+  const { one, fail, problems } = reading;
+  const { keys, limit } = readKeyAndLimit(reading, parameters, Object.keys(view.by));
   const { at } = readConsistency(serving, one, fail, described);
   const plan = planTable(view, { keys });
   if (!plan.ok) problems.push(...plan.problems);
@@ -104,8 +91,20 @@ export function readKeyRequest(serving: Serving, name: string, { values, problem
   return { described, question: plan.question, key: plan.question.keys?.[0] ?? [], at, limit };
 }
 
+/** The one key that a question about the log names, and how many events it wants. */
+export function readKeyAndLimit(
+  { one, fail }: ParameterReading,
+  { values }: Parameters,
+  parts: readonly string[],
+): { readonly keys: string[][] | null; readonly limit: number } {
+  for (const parameter of Object.keys(values))
+    if (!["key", "at", "limit"].includes(parameter)) fail(parameter, "no such parameter", "key, at, limit");
+  if (values.key === undefined) fail("key", "is not given", `the key of one row: ${parts.join("/")}`);
+  return { keys: keysOf(one("key") ?? "", parts.length), limit: wholeNumber(one, fail, "limit", HISTORY_LIMIT) };
+}
+
 /** `key=a&key=b`; of a key of several parts `key=a/b`, with / within a part written as %2F. */
-function keysOf(given: string | readonly string[] | undefined, parts: number): string[][] | null {
+export function keysOf(given: string | readonly string[] | undefined, parts: number): string[][] | null {
   if (given === undefined) return null;
   return [given].flat().map((text) => (parts === 1 ? [text] : text.split("/").map(withoutEscapes)));
 }
@@ -119,7 +118,8 @@ export function withoutEscapes(text: string): string {
   }
 }
 
-function whereOf(values: Parameters["values"]): Map<string, readonly string[]> {
+/** `where[column]`: the values that each column may have, as they were written. */
+export function whereOf(values: Parameters["values"]): Map<string, readonly string[]> {
   return new Map(
     Object.entries(values).flatMap(([name, value]) => {
       const column = WHERE.exec(name)?.[1];
@@ -129,21 +129,26 @@ function whereOf(values: Parameters["values"]): Map<string, readonly string[]> {
 }
 
 /** Where a page begins: after which key, at which position. */
-interface Page {
-  readonly at: AsOf;
+interface Page<Position> {
+  readonly at: Position;
   readonly key: readonly string[];
 }
 
-/** What the next page is asked for with: the last key of this one, and where it stands. */
-export function nextPage(asOf: AsOf, key: readonly string[]): string {
-  return Buffer.from(JSON.stringify([encodeAsOf(asOf), ...key])).toString("base64url");
+/** What the next page is asked for with: the last key of this one, and the token of where it stands. */
+export function nextPage(asOf: string, key: readonly string[]): string {
+  return Buffer.from(JSON.stringify([asOf, ...key])).toString("base64url");
 }
 
-function pageOf(text: string | undefined, fail: Fail): Page | null {
+/** Reads what `nextPage` made; `decode` reads the token in it. */
+export function pageOf<Position>(
+  text: string | undefined,
+  fail: Fail,
+  decode: (token: string) => Position | null,
+): Page<Position> | null {
   if (text === undefined) return null;
   try {
     const [token, ...key] = JSON.parse(Buffer.from(text, "base64url").toString()) as string[];
-    const at = decodeAsOf(String(token));
+    const at = decode(String(token));
     if (at !== null) return { at, key: key.map(String) };
   } catch {
     // It is no text of ours: told below.

@@ -1,10 +1,12 @@
 import type { Cut } from "../../core/log/position.ts";
+import { OverBudget } from "../../core/query/budget.ts";
 import { filterAllows } from "../../core/query/filter.ts";
 import { presenting, type Row } from "../../core/query/present.ts";
 import { compareKeys, keyIsAsked, type TableKey, type TableQuestion, tableRow } from "../../core/query/table-query.ts";
 import { type TopOrder, topOrder } from "../../core/query/top-order.ts";
 import type { Cell, GroupValue } from "../../core/state/cells.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
+import { overBudget } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
 import type { Reader, Reading } from "../read/reader.ts";
 
@@ -17,8 +19,21 @@ export interface TableAnswer extends Omit<Reading, "cells" | "budget" | "firstOn
 /** How many times more cells are looked at when those that were read had too few rows: of removed keys, or left out by `where`. */
 const MORE = 4;
 
-/** Reads the rows of a table, at `at` or the newest position. Throws as `Reader.read`. */
+/** Reads the rows of a table, at `at` or the newest position. Throws as `Reader.read`, and TOO_LARGE. */
 export async function readTable(
+  reader: Reader,
+  definition: Definition,
+  question: TableQuestion,
+  at: Cut | null,
+): Promise<TableAnswer> {
+  try {
+    return await readRows(reader, definition, question, at);
+  } catch (error) {
+    throw error instanceof OverBudget ? overBudget(error, "table") : error;
+  }
+}
+
+async function readRows(
   reader: Reader,
   definition: Definition,
   question: TableQuestion,

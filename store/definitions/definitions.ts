@@ -5,6 +5,7 @@ import { checkStream, type Stream } from "../../core/contract/stream.ts";
 import { deadLetterTopic, topicName, topicOf } from "../../core/contract/topic-names.ts";
 import { checkDelivery, type Delivery } from "../../core/definition/delivery.ts";
 import { type Generation, generationOf } from "../../core/definition/generation.ts";
+import { checkJoinedShape, type Joined } from "../../core/definition/joined.ts";
 import { checkRuleShape, type Rule } from "../../core/definition/rule.ts";
 import { checkViewShape, type View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
@@ -13,6 +14,7 @@ import { currentProgram } from "../files/program.ts";
 import { checkRuleSql } from "./check-rule.ts";
 import { checkStreamSql } from "./check-stream.ts";
 import { checkViewSql } from "./check-view.ts";
+import { checkJoinedSql } from "./joined-columns.ts";
 
 /** A view that has passed every check, with its generation. */
 export interface Definition {
@@ -49,6 +51,8 @@ export interface Definitions {
   /** By name; none when absent. */
   readonly rules?: ReadonlyMap<string, Rule>;
   readonly deliveries?: ReadonlyMap<string, Delivery>;
+  /** The joined tables, by name; none when absent. Their tables are among `views`. */
+  readonly joined?: ReadonlyMap<string, Joined>;
 }
 
 /** The names of the views that read a stream. */
@@ -57,7 +61,7 @@ export function viewsOfStream({ views }: Definitions, stream: string): string[] 
 }
 
 /**
- * Finds the streams, views, rules and deliveries in `folders` (every such export of every .ts file) and checks them,
+ * Finds the streams, views, joined tables, rules and deliveries in `folders` (every such export of every .ts file) and checks them,
  * names and SQL alike. A stream that no view reads is known too: it has a topic, and is archived. Throws
  * DEFINITION_INVALID that lists every problem with its file and field.
  */
@@ -65,6 +69,7 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
   const views = new Map<string, Definition>();
   const rules = new Map<string, Rule>();
   const deliveries = new Map<string, Delivery>();
+  const joined = new Map<string, Joined>();
   const streams = new Map<string, Stream>();
   const problems: string[] = [];
   const add = async (stream: Stream, shown: string) => {
@@ -86,24 +91,40 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
   try {
     for (const { shown, exported } of await load("schemas"))
       for (const stream of exported.filter(isStream)) await add(stream, shown);
-    for (const { file, shown, exported } of await load("views")) {
-      for (const view of exported.filter(isView)) {
-        if (!isStream(view.stream)) {
-          problems.push(`${shown}: view ${view.name}: stream: no stream`);
-          continue;
-        }
-        await add(view.stream, shown);
-        const shape = checkViewShape(view);
-        const sound = shape.length === 0 && checkStream(view.stream).length === 0;
-        const found = sound ? await checkViewSql(duck, view) : shape;
-        problems.push(...found.map((problem) => `${shown}: view ${view.name}: ${problem}`));
-        if (!sound) continue;
-        const twin = views.get(view.name);
-        if (twin !== undefined)
-          problems.push(`${shown}: name "${view.name}" is taken by ${relative(process.cwd(), twin.file)}`);
-        views.set(view.name, { view, generation: generationOf(view), file });
+    const addView = async (view: View, { file, shown }: Pick<LoadedModule, "file" | "shown">) => {
+      if (!isStream(view.stream)) {
+        problems.push(`${shown}: view ${view.name}: stream: no stream`);
+        return;
       }
-    }
+      await add(view.stream, shown);
+      const shape = checkViewShape(view);
+      const sound = shape.length === 0 && checkStream(view.stream).length === 0;
+      const found = sound ? await checkViewSql(duck, view) : shape;
+      problems.push(...found.map((problem) => `${shown}: view ${view.name}: ${problem}`));
+      if (!sound) return;
+      const twin = views.get(view.name);
+      if (twin !== undefined)
+        problems.push(`${shown}: name "${view.name}" is taken by ${relative(process.cwd(), twin.file)}`);
+      views.set(view.name, { view, generation: generationOf(view), file });
+    };
+    const addJoined = async (one: Joined, module: Pick<LoadedModule, "file" | "shown">) => {
+      const told = `${module.shown}: joined table ${one.name}`;
+      const shape = checkJoinedShape(one);
+      if (shape.length > 0) return void problems.push(...shape.map((problem) => `${told}: ${problem}`));
+      const before = problems.length;
+      // A table that only a joined one names is a table like any other.
+      for (const table of new Set(Object.values(one.tables))) {
+        const isKnown = checkViewShape(table).length === 0 && views.get(table.name)?.generation === generationOf(table);
+        if (!isKnown) await addView(table, module);
+      }
+      if (problems.length > before) return;
+      problems.push(...(await checkJoinedSql(duck, one)).map((problem) => `${told}: ${problem}`));
+      if (views.has(one.name) || joined.has(one.name)) problems.push(`${told}: its name is taken`);
+      joined.set(one.name, one);
+    };
+    const ofViews = await load("views");
+    for (const module of ofViews) for (const view of module.exported.filter(isView)) await addView(view, module);
+    for (const module of ofViews) for (const one of module.exported.filter(isJoined)) await addJoined(one, module);
     const ruleFiles = new Map<string, string>();
     for (const { shown, exported } of await load("rules")) {
       for (const rule of exported.filter(isRule)) {
@@ -142,7 +163,7 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
       problems.join("\n"),
       "Correct the definition; nothing has been started.",
     );
-  return { views, streams, rules, deliveries };
+  return { views, streams, rules, deliveries, joined };
 }
 
 /**
@@ -166,6 +187,7 @@ function sharedTopics(namespace: string, streams: Iterable<Stream>): string[] {
 const isStream = (value: unknown): value is Stream => (value as Stream | null)?.kind === "stream";
 const isRule = (value: unknown): value is Rule => (value as Rule | null)?.kind === "rule";
 const isDelivery = (value: unknown): value is Delivery => (value as Delivery | null)?.kind === "delivery";
+const isJoined = (value: unknown): value is Joined => (value as Joined | null)?.kind === "joined";
 const isView = (value: unknown): value is View => (value as View | null)?.kind === "view";
 
 interface LoadedModule {

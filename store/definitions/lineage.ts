@@ -41,7 +41,7 @@ function expressionsOf({ inputs, components }: Measure): string[] {
 }
 
 /** The columns that an expression of a definition names, as they stand there. */
-async function columnsOf(duck: Duck, expression: string): Promise<string[]> {
+export async function columnsOf(duck: Duck, expression: string): Promise<string[]> {
   const [row] = await rowsOf(duck, `SELECT json_serialize_sql(${quoteText(`SELECT (${expression})`)})`);
   const columns: string[] = [];
   const walk = (node: unknown): void => {

@@ -1,0 +1,167 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { JoinedAsOf } from "../../core/log/as-of.ts";
+import { cutToJson } from "../../core/log/position.ts";
+import { rowsAgree } from "../../core/proof/proof.ts";
+import type { JoinedRow } from "../../core/query/joined-rows.ts";
+import type { Row } from "../../core/query/present.ts";
+import { keyUnknown } from "../common/problem.ts";
+import type { Parameters } from "../request/parameters.ts";
+import type { Serving } from "../request/serving.ts";
+import { joinedAsOf, joinedBody, joinedRowBody } from "../tables/joined-answer.ts";
+import { type JoinedHistory, joinHistories } from "../tables/joined-history.ts";
+import { type JoinedRequest, readJoinedKey, readJoinedRequest } from "../tables/joined-request.ts";
+import { type JoinedAnswer, joinedColumnNames, partQuestion, positionsOf, readJoined } from "../tables/joined-rows.ts";
+import { readTable } from "../tables/table-rows.ts";
+import type { DescribedJoin } from "../views/joined-tables.ts";
+
+const JSON_TYPE = "application/json; charset=utf-8";
+
+/** What the addresses of tables answer for joined ones. */
+
+/** A joined table in the list of tables. */
+export async function joinedSummary(serving: Serving, name: string) {
+  const join = await serving.joins.find(name);
+  if (join === null) return [];
+  const tables = Object.fromEntries([...join.tables].map(([part, { definition }]) => [part, definition.view.name]));
+  const standings = await Promise.all(
+    [...join.tables.values()].map(({ definition }) => serving.standings.find(definition).catch(() => null)),
+  );
+  const found = standings.flatMap((standing) => (standing === null ? [] : [standing]));
+  const ready = found.length === standings.length;
+  const streams = [...new Set([...join.tables.values()].map(({ definition }) => definition.view.stream.name))];
+  return [
+    {
+      name,
+      stream: streams.join(", "),
+      kind: "joined",
+      key: join.key,
+      columns: joinedColumnNames(join),
+      tables,
+      ready,
+      freshnessMs: ready ? Math.max(...found.map(({ freshnessMs }) => freshnessMs)) : null,
+      complete: ready && found.every(({ missing }) => missing === null),
+    },
+  ];
+}
+
+/** Many rows. */
+export async function sendJoinedRows(
+  serving: Serving,
+  join: DescribedJoin,
+  { query }: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const asked = readJoinedRequest(serving, join, query as Parameters, null);
+  const found = await answered(serving, join, asked, reply);
+  return reply.type(JSON_TYPE).send(joinedBody(join, asked, found));
+}
+
+/** One row. Throws KEY_UNKNOWN where no table has a row with the key. */
+export async function sendJoinedRow(
+  serving: Serving,
+  join: DescribedJoin,
+  { query, key }: { readonly query: unknown; readonly key: readonly string[] },
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const asked = readJoinedRequest(serving, join, query as Parameters, key);
+  const found = await answered(serving, join, asked, reply);
+  if (found.rows.length === 0) throw keyUnknown(join.definition.name, key, joinedAsOf(join, found.standings));
+  return reply.type(JSON_TYPE).send(joinedRowBody(join, asked, found));
+}
+
+/** Reads the rows once every table has reached what `min` wants of it. */
+async function answered(
+  { reader, joins, waits }: Serving,
+  join: DescribedJoin,
+  { question, at, min, waitMs }: JoinedRequest,
+  reply: FastifyReply,
+): Promise<JoinedAnswer> {
+  const gone = new AbortController();
+  reply.raw.once("close", () => gone.abort());
+  const deadlineMs = performance.now() + waitMs;
+  const reached = async (left: readonly string[]): Promise<JoinedAnswer> => {
+    const [name, ...others] = left;
+    const described = name === undefined ? undefined : join.tables.get(name);
+    if (name === undefined || described === undefined)
+      return readJoined({ joins, reader }, join, question, positionsOf(at));
+    const wait = { min: min.get(name) ?? new Map(), waitMs: Math.max(0, deadlineMs - performance.now()) };
+    const { answer } = await waits.reach(described.definition, wait, gone.signal, async () => {
+      const answer = await reached(others);
+      return { answer, applied: answer.standings.get(name)?.applied ?? new Map() };
+    });
+    return answer;
+  };
+  return reached([...min.keys()]);
+}
+
+interface LogAsked {
+  readonly serving: Serving;
+  readonly join: DescribedJoin;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+/** The events of one key in the logs of all tables, by event time. */
+export async function joinedHistory({ serving, join, request, reply }: LogAsked): Promise<JoinedHistory> {
+  const { key, limit, at } = readJoinedKey(serving, join, request.query as Parameters);
+  const signal = goneSignal(reply);
+  const found = [];
+  for (const [name, described] of join.tables) {
+    const { definition } = described;
+    const { keys } = partQuestion(join, name, described, { ...WHOLE, keys: [key] });
+    const log = { definition, at: await positionOf(serving, join, name, at), signal };
+    const history = await serving.histories.history(log, keys?.[0] ?? [], limit);
+    found.push({ name, stream: definition.view.stream, history });
+  }
+  return { table: join.definition.name, key, ...joinHistories(found, limit) };
+}
+
+/**
+ * One row as the logs of all tables make it, beside the one that is served at the same positions. `equal` when each
+ * table's row is what its log says: the columns are a function of these.
+ */
+export async function joinedReplay({ serving, join, request, reply }: LogAsked) {
+  const { key, at } = readJoinedKey(serving, join, request.query as Parameters);
+  const signal = goneSignal(reply);
+  const [fromLog, served] = [new Map<string, Row>(), new Map<string, Row>()];
+  const applied: Record<string, object> = {};
+  let equal = true;
+  let stored: JoinedRow["key"] = [];
+  for (const [name, described] of join.tables) {
+    const { definition } = described;
+    const question = partQuestion(join, name, described, { ...WHOLE, keys: [key] });
+    stored = question.keys?.[0] ?? [];
+    const log = { definition, at: await positionOf(serving, join, name, at), signal };
+    const replayed = await serving.histories.replay(log, question);
+    const row = (await readTable(serving.reader, definition, question, log.at)).rows[0] ?? null;
+    equal &&= rowsAgree(definition.view, row, replayed);
+    if (replayed !== null) fromLog.set(name, replayed);
+    if (row !== null) served.set(name, row);
+    applied[name] = cutToJson(log.at);
+  }
+  const rowOf = async (rows: ReadonlyMap<string, Row>) =>
+    rows.size === 0 ? null : ((await serving.joins.rows(join, [{ key: stored, rows }]))[0] ?? null);
+  return {
+    table: join.definition.name,
+    key,
+    equal,
+    row: await rowOf(fromLog),
+    served: await rowOf(served),
+    applied,
+  };
+}
+
+const WHOLE = { prefix: "", after: null, limit: 1 } as const;
+
+async function positionOf(serving: Serving, join: DescribedJoin, name: string, at: JoinedAsOf | null) {
+  const given = at?.get(name)?.applied;
+  const described = join.tables.get(name);
+  if (given !== undefined || described === undefined) return given ?? new Map();
+  return (await serving.standings.find(described.definition)).applied;
+}
+
+function goneSignal(reply: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  reply.raw.once("close", () => gone.abort());
+  return gone.signal;
+}

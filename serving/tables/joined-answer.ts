@@ -1,0 +1,93 @@
+import { type AsOf, encodeJoinedAsOf, type JoinedAsOf } from "../../core/log/as-of.ts";
+import { type JoinedType, joinedType } from "../../core/query/joined-sql.ts";
+import { type AnswerField, answerStanding, written } from "../answer/answer.ts";
+import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
+import type { Standing } from "../read/live/standings.ts";
+import type { DescribedJoin } from "../views/joined-tables.ts";
+import type { JoinedRequest } from "./joined-request.ts";
+import type { JoinedAnswer } from "./joined-rows.ts";
+import { nextPage } from "./table-request.ts";
+
+/** The token of where the tables of an answer stand. */
+export function joinedAsOf({ tables }: DescribedJoin, standings: ReadonlyMap<string, Standing>): string {
+  const all = [...tables].flatMap(([name, { definition }]): [string, AsOf][] => {
+    const standing = standings.get(name);
+    if (standing === undefined) return [];
+    const { manifest, cut, applied } = standing;
+    return [[name, { generation: definition.generation, version: manifest.version, cut, applied }]];
+  });
+  return encodeJoinedAsOf(new Map(all));
+}
+
+/**
+ * What an answer says beside its rows: where each table stands under `tables`, and of all of them one token. It is as
+ * fresh as the least fresh of them, and complete when all are.
+ */
+export function joinedStanding(join: DescribedJoin, standings: ReadonlyMap<string, Standing>, at: JoinedAsOf | null) {
+  const each = [...join.tables].flatMap(([name, { definition }]) => {
+    const standing = standings.get(name);
+    if (standing === undefined) return [];
+    const { asOf: _, batchVersion: __, ...rest } = answerStanding(definition, standing, at?.get(name) ?? null);
+    return [[name, { table: definition.view.name, stream: definition.view.stream.name, ...rest }] as const];
+  });
+  const fresh = each.flatMap(([, { freshnessMs }]) => (freshnessMs === null ? [] : [freshnessMs]));
+  return {
+    asOf: at === null ? joinedAsOf(join, standings) : encodeJoinedAsOf(at),
+    tables: Object.fromEntries(each),
+    freshnessMs: fresh.length === 0 ? null : Math.max(...fresh),
+    complete: each.every(([, { complete }]) => complete),
+  };
+}
+
+/** What each of these columns is. */
+export function joinedFields(
+  { columns, source }: DescribedJoin,
+  wanted: readonly string[],
+  numbers: Numbers,
+): Record<string, AnswerField> {
+  const shared = { unit: "", error: 0 } as const;
+  return Object.fromEntries(
+    wanted.map((name): [string, AnswerField] => {
+      const column = columns.get(name);
+      if (column === undefined) {
+        const { type, scale } = joinedType(source.key.get(name) ?? "VARCHAR") ?? TEXT;
+        const value = written(VALUES[type], scale, numbers);
+        return [name, { kind: "dimension", type, exact: true, note: "of the key", ...shared, ...value }];
+      }
+      const { type, scale, exact } = column;
+      const note = exact ? "of the joined tables" : "reads an estimate";
+      const unit = type === "instant" ? "ISO 8601, UTC" : "";
+      return [name, { kind: "measure", type, exact, note, ...shared, unit, ...written(VALUES[type], scale, numbers) }];
+    }),
+  );
+}
+
+const TEXT = { type: "text", scale: 0 } as const;
+
+const VALUES: Readonly<Record<JoinedType, AnswerField["values"]>> = {
+  ...{ integer: "integer", decimal: "decimal", double: "double", text: "text", boolean: "boolean" },
+  ...{ instant: "instant", other: "other" },
+};
+
+/** The body of an answer with many rows. */
+export function joinedBody(join: DescribedJoin, { question, at, numbers }: JoinedRequest, found: JoinedAnswer): string {
+  const fields = joinedFields(join, question.columns, numbers);
+  const { json } = rowsJson(found.rows, numberColumns(fields), numbers);
+  const standing = joinedStanding(join, found.standings, at);
+  const isPage = found.truncated && found.last !== null && question.order.length === 0;
+  const next = isPage ? { next: nextPage(standing.asOf, found.last ?? []) } : {};
+  const rest = { truncated: found.truncated, ...next, fields, ...standing };
+  return `{"table":${JSON.stringify(join.definition.name)},"rows":[${json}],${JSON.stringify(rest).slice(1)}`;
+}
+
+/** The body of an answer with one row. */
+export function joinedRowBody(
+  join: DescribedJoin,
+  { question, at, numbers }: JoinedRequest,
+  found: JoinedAnswer,
+): string {
+  const fields = joinedFields(join, question.columns, numbers);
+  const { json } = rowsJson(found.rows, numberColumns(fields), numbers);
+  const rest = joinedStanding(join, found.standings, at);
+  return `{"table":${JSON.stringify(join.definition.name)},"row":${json},${JSON.stringify(rest).slice(1)}`;
+}

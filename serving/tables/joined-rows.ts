@@ -1,0 +1,153 @@
+import type { JoinedAsOf } from "../../core/log/as-of.ts";
+import type { Cut } from "../../core/log/position.ts";
+import type { Presented } from "../../core/measures/measure.ts";
+import { comparePresented } from "../../core/measures/order.ts";
+import { filterAllows } from "../../core/query/filter.ts";
+import { type JoinedRow, joinRows, type PartRows } from "../../core/query/joined-rows.ts";
+import type { Row } from "../../core/query/present.ts";
+import { planTable, storedKey, type TableQuestion } from "../../core/query/table-query.ts";
+import type { GroupValue } from "../../core/state/cells.ts";
+import { badRequest, Refusal } from "../common/problem.ts";
+import type { Standing } from "../read/live/standings.ts";
+import type { Reader } from "../read/reader.ts";
+import type { DescribedJoin, JoinedTables } from "../views/joined-tables.ts";
+import type { DescribedView } from "../views/served-views.ts";
+import { keyTexts } from "./table-request.ts";
+import { readTable } from "./table-rows.ts";
+
+/** What is asked of a joined table. */
+export interface JoinedQuestion {
+  /** Only these rows; null: all of them. Keys are texts as rows show them, one for each part. */
+  readonly keys: readonly (readonly string[])[] | null;
+  readonly prefix: string;
+  /** Only rows after this key; null: from the first. */
+  readonly after: readonly string[] | null;
+  /** Column -> the values it may have; null is no value. */
+  readonly where: ReadonlyMap<string, readonly (string | null)[]>;
+  readonly order: readonly { readonly field: string; readonly descending: boolean }[];
+  readonly columns: readonly string[];
+  readonly limit: number;
+}
+
+/** The rows of a joined table, and where each of its tables stands. */
+export interface JoinedAnswer {
+  readonly rows: readonly Row[];
+  readonly truncated: boolean;
+  /** The key of the last row, which the next page begins after; null without rows. */
+  readonly last: readonly string[] | null;
+  /** By the name that the definition has for the table. */
+  readonly standings: ReadonlyMap<string, Standing>;
+}
+
+/** The positions of the tables, by the name that the definition has for each; null: the newest ones. */
+export type Positions = ReadonlyMap<string, Cut> | null;
+
+/** The positions in a token. */
+export function positionsOf(asOf: JoinedAsOf | null): Positions {
+  return asOf === null ? null : new Map([...asOf].map(([name, { applied }]) => [name, applied]));
+}
+
+/** Rows that are read at once where not each of them is shown, and the most that are held to be sorted. */
+const ROWS_A_READ = 2_000;
+const MOST_SORTED = 50_000;
+
+/**
+ * Reads the rows of a joined table. Each table is read at one position, whatever else is read. Throws as `Reader.read`,
+ * and TOO_LARGE when more rows than may be held would have to be sorted.
+ */
+export async function readJoined(
+  { joins, reader }: { readonly joins: JoinedTables; readonly reader: Reader },
+  join: DescribedJoin,
+  question: JoinedQuestion,
+  at: Positions,
+): Promise<JoinedAnswer> {
+  const { limit, order, where, columns } = question;
+  const looksFurther = order.length > 0 || where.size > 0;
+  const most = looksFurther ? Math.max(limit, ROWS_A_READ) : limit;
+  const found: Row[] = [];
+  let standings: ReadonlyMap<string, Standing> | null = null;
+  let [positions, after, more] = [at, question.after, true];
+  while (more && (order.length > 0 || found.length <= limit)) {
+    const read = await readParts(reader, join, { ...question, after, limit: most }, positions);
+    standings ??= read.standings;
+    positions = new Map([...standings].map(([name, { applied }]) => [name, applied]));
+    const rows = await joins.rows(join, read.rows);
+    found.push(...rows.filter((row) => isAllowed(row, where)));
+    const last = rows.at(-1);
+    more = read.truncated && last !== undefined;
+    if (last !== undefined) after = keyTexts(last, join.key);
+    if (order.length > 0 && found.length > MOST_SORTED) throw tooManyToSort(join.definition.name);
+  }
+  const sorted = order.length === 0 ? found : found.toSorted((a, b) => compareRows(a, b, order));
+  const shown = sorted.slice(0, limit);
+  const last = shown.at(-1);
+  return {
+    rows: shown.map((row) => Object.fromEntries(columns.map((name) => [name, row[name] ?? null]))),
+    truncated: more || found.length > limit,
+    last: last === undefined ? null : keyTexts(last, join.key),
+    standings: standings ?? new Map(),
+  };
+}
+
+/** The question to one of the tables. Throws BAD_REQUEST for keys that its key cannot have. */
+export function partQuestion(
+  join: DescribedJoin,
+  part: string,
+  { definition }: DescribedView,
+  asked: Pick<JoinedQuestion, "keys" | "prefix" | "after" | "limit">,
+): TableQuestion {
+  const { keys, prefix, after, limit } = asked;
+  const columns = [...(join.source.tables.get(part)?.keys() ?? [])].filter((name) => !join.key.includes(name));
+  const plan = planTable(definition.view, { keys, prefix, after, columns: columns.join(","), limit: String(limit) });
+  if (!plan.ok) throw badRequest(plan.problems);
+  return plan.question;
+}
+
+async function readParts(
+  reader: Reader,
+  join: DescribedJoin,
+  asked: JoinedQuestion,
+  positions: Positions,
+): Promise<{ rows: readonly JoinedRow[]; truncated: boolean; standings: ReadonlyMap<string, Standing> }> {
+  const answers = await Promise.all(
+    [...join.tables].map(async ([name, described]) => {
+      const { definition } = described;
+      const question = partQuestion(join, name, described, asked);
+      return [
+        name,
+        definition.view,
+        await readTable(reader, definition, question, positions?.get(name) ?? null),
+      ] as const;
+    }),
+  );
+  const parts = answers.map(([name, view, { rows, truncated }]): [string, PartRows] => [
+    name,
+    { rows: rows.map((row) => ({ key: storedKey(view, row), row })), truncated },
+  ]);
+  return { ...joinRows(new Map(parts)), standings: new Map(answers.map(([name, , answer]) => [name, answer])) };
+}
+
+function isAllowed(row: Row, where: JoinedQuestion["where"]): boolean {
+  return [...where].every(([name, values]) => filterAllows(values, (row[name] ?? null) as GroupValue));
+}
+
+function compareRows(a: Row, b: Row, order: JoinedQuestion["order"]): number {
+  for (const { field, descending } of order) {
+    const compared = comparePresented((a[field] ?? null) as Presented, (b[field] ?? null) as Presented, descending);
+    if (compared !== 0) return compared;
+  }
+  return 0;
+}
+
+function tooManyToSort(name: string): Refusal {
+  const problem = `joined table "${name}" has more than ${MOST_SORTED.toLocaleString("en-US")} such rows, and all of them have to be held to be sorted`;
+  const allowed = "key, a prefix, where[column], or the order of the key";
+  return new Refusal(400, "TOO_LARGE", `${problem}; ask with ${allowed}`, {
+    errors: [{ parameter: "order", problem, allowed }],
+  });
+}
+
+/** The columns of a joined table's rows: the key first. */
+export function joinedColumnNames({ key, columns }: Pick<DescribedJoin, "key" | "columns">): string[] {
+  return [...key, ...columns.keys()];
+}

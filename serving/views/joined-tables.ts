@@ -1,0 +1,161 @@
+import { type Joined, joinedKey } from "../../core/definition/joined.ts";
+import { presentDecimal, unitsOfText } from "../../core/measures/decimals.ts";
+import { type Presented, type PresentedField, presentInteger } from "../../core/measures/measure.ts";
+import type { JoinedRow } from "../../core/query/joined-rows.ts";
+import { type JoinedSource, joinedRelation, type TypedColumns, textSql } from "../../core/query/joined-sql.ts";
+import type { Row } from "../../core/query/present.ts";
+import { type JoinedColumn, joinedColumns, joinedSource } from "../../store/definitions/joined-columns.ts";
+import type { DuckPool } from "../../store/duckdb/duck.ts";
+import { Refusal } from "../common/problem.ts";
+import type { DuckQueue } from "../read/batch/duck-queue.ts";
+import type { DescribedView } from "./served-views.ts";
+
+/** A joined table, and its tables as they are served now. */
+export interface DescribedJoin {
+  readonly definition: Joined;
+  readonly key: readonly string[];
+  /** By the name that the definition has for it. */
+  readonly tables: ReadonlyMap<string, DescribedView>;
+  /** What its expressions read of them, and no more. */
+  readonly source: JoinedSource;
+  readonly columns: ReadonlyMap<string, JoinedColumn>;
+}
+
+interface JoinedTablesOptions {
+  readonly definitions: ReadonlyMap<string, Joined>;
+  readonly views: ReadonlyMap<string, DescribedView>;
+  readonly pool: DuckPool;
+  readonly ducks: DuckQueue;
+}
+
+/** How many rows one statement computes: what is made of them in between lets other requests run. */
+const ROWS_A_STATEMENT = 2_000;
+
+/** The joined tables that the files define. */
+export class JoinedTables {
+  readonly #options: JoinedTablesOptions;
+  readonly #described = new Map<string, DescribedJoin>();
+
+  constructor(options: JoinedTablesOptions) {
+    this.#options = options;
+  }
+
+  /** The names of all of them. */
+  names(): string[] {
+    return [...this.#options.definitions.keys()];
+  }
+
+  definitions(): Joined[] {
+    return [...this.#options.definitions.values()];
+  }
+
+  /**
+   * The joined table of a name; null for none. Throws NOT_READY while one of its tables is not served, or is served by a
+   * definition that does not have what its columns read.
+   */
+  async find(name: string): Promise<DescribedJoin | null> {
+    const definition = this.#options.definitions.get(name);
+    return definition === undefined ? null : this.#describe(definition);
+  }
+
+  /** All columns of these rows, as rows show them. */
+  async rows({ key, source, columns, tables }: DescribedJoin, found: readonly JoinedRow[]): Promise<Row[]> {
+    const rows: Row[] = [];
+    const names = [...columns.keys()];
+    const texts = [...columns.values()].map(({ sql, type }) => textSql(sql, type));
+    const statement = `SELECT ${texts.join(", ")} FROM ${joinedRelation(source)} ORDER BY _row`;
+    for (let at = 0; at < found.length; at += ROWS_A_STATEMENT) {
+      const some = found.slice(at, at + ROWS_A_STATEMENT);
+      // Every table with such a row shows its key in the same way.
+      const keys = some.map((one) =>
+        Object.fromEntries(key.map((name) => [name, [...one.rows.values()][0]?.[name] ?? null])),
+      );
+      const lists = [...tables.keys()].map((table) => listOf(source.tables.get(table), some, table));
+      let next = 0;
+      await this.#options.ducks.read(statement, [JSON.stringify(keys.map(asTexts)), ...lists], function* (chunk) {
+        const length = chunk[0]?.length ?? 0;
+        for (let row = 0; row < length; row++) {
+          const shown = names.map((name, index) => [name, shownValue(columns.get(name), chunk[index]?.[row])]);
+          rows.push({ ...keys[next], ...Object.fromEntries(shown) } as Row);
+          next += 1;
+        }
+        yield length;
+      });
+    }
+    return rows;
+  }
+
+  async #describe(definition: Joined): Promise<DescribedJoin> {
+    const { views, pool } = this.#options;
+    const tables = new Map<string, DescribedView>();
+    for (const [part, { name }] of Object.entries(definition.tables)) {
+      const served = views.get(name);
+      if (served === undefined) throw notReady(`table "${name}" is not served yet`);
+      tables.set(part, served);
+    }
+    const generations = [...tables.values()].map((one) => one.definition.generation).join(" ");
+    const known = `${definition.name} ${generations}`;
+    const held = this.#described.get(known);
+    if (held !== undefined) return held;
+    const duck = await pool.connect();
+    try {
+      const served = new Map([...tables].map(([part, one]) => [part, one.definition.view]));
+      const columns = await joinedColumns(duck, definition, served);
+      const source = narrowed(await joinedSource(duck, served), columns);
+      const described = { definition, key: joinedKey(definition), tables, source, columns };
+      this.#described.set(known, described);
+      return described;
+    } catch (cause) {
+      const changing = `its columns cannot be computed over the tables that are served: ${(cause as Error).message}`;
+      throw notReady(`${changing}. They are served as the files define them once they have been built.`);
+    } finally {
+      duck.closeSync();
+    }
+  }
+}
+
+function notReady(detail: string): Refusal {
+  return new Refusal(503, "NOT_READY", detail, { headers: { "retry-after": "2" } });
+}
+
+/** Of each table its key and the columns that are read. */
+function narrowed({ key, tables }: JoinedSource, columns: ReadonlyMap<string, JoinedColumn>): JoinedSource {
+  const read = (table: string) => new Set([...columns.values()].flatMap(({ reads }) => reads.get(table) ?? []));
+  const some = [...tables].map(([name, all]) => {
+    const wanted = read(name);
+    return [name, new Map([...all].filter(([column]) => key.has(column) || wanted.has(column)))] as const;
+  });
+  return { key, tables: new Map(some) };
+}
+
+/** The JSON list of a table's rows, all values text; null where it has no row. */
+function listOf(columns: TypedColumns | undefined, found: readonly JoinedRow[], table: string): string {
+  const names = [...(columns?.keys() ?? [])];
+  return JSON.stringify(
+    found.map(({ rows }) => {
+      const row = rows.get(table);
+      return row === undefined ? null : asTexts(Object.fromEntries(names.map((name) => [name, row[name] ?? null])));
+    }),
+  );
+}
+
+function asTexts(row: Row): Record<string, string | null> {
+  return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value === null ? null : asText(value)]));
+}
+
+function asText(value: NonNullable<PresentedField>): string {
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+/** A value of a column from its text. */
+function shownValue(column: JoinedColumn | undefined, value: unknown): PresentedField {
+  if (value === null || value === undefined || column === undefined) return null;
+  const text = String(value);
+  const { type, scale } = column;
+  if (type === "integer") return presentInteger(BigInt(text));
+  if (type === "decimal") return presentDecimal(BigInt(unitsOfText(text, scale) ?? 0), scale);
+  if (type === "double") return Number(text);
+  if (type === "boolean") return text === "true";
+  if (type === "instant") return new Date(Number(text)).toISOString();
+  return type === "other" ? (JSON.parse(text) as Presented) : text;
+}
