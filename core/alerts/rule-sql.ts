@@ -1,4 +1,5 @@
 import { quoteName } from "../contract/sql.ts";
+import { TOMBSTONE } from "../definition/counted.ts";
 import type { Rule } from "../definition/rule.ts";
 import { VALID } from "../state/compile.ts";
 
@@ -9,14 +10,14 @@ export const RULE_COLUMNS = 3;
 
 /**
  * One pass over decoded events for all `rules` of a stream: a row for each event that meets the condition of at least
- * one, by partition and offset. A duplicate and a record that does not decode meet none. Keys and texts are computed
+ * one, by partition and offset. A duplicate, a tombstone and a record that does not decode meet none. Keys and texts are computed
  * only where the rule's own condition is true.
  */
 export function matchesSql(rules: readonly Rule[], events: string): string {
   const [first] = rules;
   if (first === undefined) throw new RangeError("no rules");
   const conditions = rules.map(({ when }, index) => `coalesce((${when.text}), false) AS ${matched(index)}`);
-  const inner = `SELECT *, ${conditions.join(", ")} FROM ${events} WHERE ${VALID}`;
+  const inner = `SELECT *, ${conditions.join(", ")} FROM ${events} WHERE ${VALID} AND NOT ${TOMBSTONE}`;
   const columns = rules.flatMap(({ key, says }, index) => [
     matched(index),
     onlyWhere(index, key === null ? null : `(${key.text})::VARCHAR`),

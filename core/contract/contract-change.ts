@@ -8,12 +8,13 @@ import type { StreamDocument } from "./stream-document.ts";
  * here, and neither does the order of fields or values, nor how a bound of an instant is written.
  */
 function decodingOf(document: StreamDocument): ReadonlyMap<string, string> {
-  const { eventId, eventTime, dedupWindow, version, fields, previous } = document;
+  const { eventId, eventTime, dedupWindow, version, fields, previous, tombstones } = document;
   const older = previous.map(
     ({ version, fields, upcast }) => [version, { fields: sameBounds(fields), upcast }] as const,
   );
   return propertiesOf({
     ...{ eventId, eventTime, dedupWindow, version, fields: sameBounds(fields) },
+    ...(tombstones === undefined ? {} : { tombstones }),
     ...(older.length === 0 ? {} : { previous: Object.fromEntries(older) }),
   });
 }

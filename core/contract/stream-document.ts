@@ -74,6 +74,7 @@ export const StreamDocument = z.strictObject({
   eventId: z.string(),
   eventTime: z.string(),
   dedupWindow: z.int(),
+  tombstones: z.literal("delete").optional(),
   version: z.int(),
   compatibility: z.enum(["backward", "forward", "full", "none"]),
   fields: Specs,
@@ -93,6 +94,7 @@ export function streamDocument(definition: Stream): StreamDocument {
     name,
     ...(definition.topic === null ? {} : { topic: definition.topic }),
     ...{ revision, partitions, ...roles, dedupWindow, version, compatibility },
+    ...(definition.tombstones === null ? {} : { tombstones: definition.tombstones }),
     fields: specsOf(definition.fields),
     previous,
   };
@@ -103,10 +105,11 @@ function specsOf(fields: Fields): Record<string, FieldSpec> {
 }
 
 /** The stream of a document. */
-export function streamFrom({ name, topic, fields, previous, ...definition }: StreamDocument): Stream {
+export function streamFrom({ name, topic, fields, previous, tombstones, ...definition }: StreamDocument): Stream {
   return stream(name, {
     ...definition,
     topic: topic ?? null,
+    tombstones: tombstones ?? null,
     fields: fieldsFrom(fields),
     previous: previous.map(({ version, fields, upcast }) => ({
       version,

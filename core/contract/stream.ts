@@ -39,6 +39,11 @@ export interface StreamDefinition<F extends Fields> extends Described {
   readonly eventTime: keyof F & string;
   /** A record is a duplicate if its event id occurred in the same partition within this many offsets before it. */
   readonly dedupWindow: number;
+  /**
+   * What records without a value are, Kafka's tombstones. "delete": the key that the record has is no more. Its text is
+   * that of the field `key`, a text, one of several texts or an integer. null or absent: they are refused.
+   */
+  readonly tombstones?: "delete" | null;
   /** Number of the event's newest version, which `fields` describes. 1 when absent. */
   readonly version?: number;
   readonly fields: F;
@@ -80,6 +85,7 @@ export interface Stream<F extends Fields = Fields>
 /** Defines a stream. What is wrong with a definition is found at start-up by `checkStream`, with file and field. */
 export function stream<const F extends Fields>(name: string, definition: StreamDefinition<F>): Stream<F> {
   const { version = 1, previous = [], compatibility = "backward", topic = null, producers = [] } = definition;
+  const { tombstones = null } = definition;
   const fields = givenFields(definition.fields);
   const older = previous
     .map((one) => ({ ...one, fields: givenFields(one.fields) }))
@@ -108,6 +114,7 @@ export function stream<const F extends Fields>(name: string, definition: StreamD
       compatibility,
       topic,
       producers,
+      tombstones,
     },
   };
 }
@@ -164,6 +171,7 @@ export function checkStream(definition: Stream): string[] {
       problems.push(`eventTime: field "${definition[role]}" is no instant`);
     else if (field.column.endsWith("[]")) problems.push(`${role}: field "${definition[role]}" is a list`);
   }
+  problems.push(...tombstoneProblems(definition));
   for (const [index, older] of definition.versions.entries()) {
     const newer = definition.versions[index - 1];
     if (newer === undefined) continue;
@@ -172,6 +180,17 @@ export function checkStream(definition: Stream): string[] {
     problems.push(...upcastProblems(definition, older).map((problem) => `version ${older.version}: ${problem}`));
   }
   return problems;
+}
+
+/** A tombstone says its key by the text of the record's key alone. */
+function tombstoneProblems({ tombstones, fields, key }: Stream): string[] {
+  if (tombstones === null) return [];
+  if (tombstones !== "delete") return [`tombstones: "delete", or absent`];
+  const field = fields[key];
+  const type = field === undefined ? null : bare(field.spec).type;
+  return type === null || ["text", "oneOf", "integer"].includes(type)
+    ? []
+    : [`tombstones: the key "${key}" has to be a text, one of several texts or an integer`];
 }
 
 function descriptionProblems({ doc, producers }: Stream): string[] {

@@ -21,6 +21,7 @@ export function generationOf(view: View): Generation {
       ...[stream.name, stream.revision, stream.eventId, stream.eventTime, stream.dedupWindow],
       // Another topic has other records. Absent, it must not change the hash of what earlier releases stored.
       ...(stream.topic === null ? [] : [stream.topic]),
+      ...(stream.tombstones === null ? [] : [{ tombstones: stream.tombstones }]),
     ],
     where: view.where?.text ?? null,
     by: Object.entries(view.by).map(([name, { text }]) => [name, text]),

@@ -59,7 +59,7 @@ export function table(name: string, definition: TableDefinition): View {
 
 /** The columns of a newest record, as measures have them. */
 export function latestMeasures(stream: Stream, deleted: Sql | null): Record<string, Measure> {
-  return { [LATEST]: latest((stream?.fields ?? {}) as Fields, deleted) };
+  return { [LATEST]: latest((stream?.fields ?? {}) as Fields, deleted, stream?.tombstones ?? null) };
 }
 
 function keyColumns(key: TableDefinition["key"]): Readonly<Record<string, Sql>> {

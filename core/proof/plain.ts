@@ -1,4 +1,5 @@
 import { quoteName } from "../contract/sql.ts";
+import { countedCondition } from "../definition/counted.ts";
 import { LINE, type View } from "../definition/view.ts";
 import type { PlainColumn } from "../measures/measure.ts";
 import { registerSql } from "../numbers/hll.ts";
@@ -103,9 +104,10 @@ export function plainSample(view: View, range: TimeRange, events: string, count:
  * what rows are cut by, its time or of a table the shard of its key.
  */
 function lines(view: View, events: string): string {
-  const { where, each, stream, by } = view;
+  const { each, stream, by } = view;
   const valid = "_reject IS NULL AND NOT _duplicate";
-  const condition = where === null ? valid : `${valid} AND coalesce((${where.text}), false)`;
+  const wanted = countedCondition(view);
+  const condition = wanted === null ? valid : `${valid} AND ${wanted}`;
   const list = each === null ? "" : quoteName(each);
   const unfolded =
     each === null

@@ -1,5 +1,6 @@
 import { quoteName, quoteText } from "../contract/sql.ts";
 import { componentsOf, type NamedComponent } from "../definition/components.ts";
+import { countedCondition } from "../definition/counted.ts";
 import { LINE, type View } from "../definition/view.ts";
 import { hashSql, registerSql } from "../numbers/hll.ts";
 import { shardSql } from "./shard.ts";
@@ -15,7 +16,8 @@ export const VALID = "_reject IS NULL AND NOT _duplicate";
 
 /** SQL: is this event counted by the view? Never NULL. */
 export function counted(view: View): string {
-  return view.where === null ? VALID : `(${VALID} AND coalesce((${view.where.text}), false))`;
+  const condition = countedCondition(view);
+  return condition === null ? VALID : `(${VALID} AND ${condition})`;
 }
 
 /** SQL: what measures count: the counted events, or with `each` their lines, each with its place in the list. */

@@ -1,3 +1,4 @@
+import { countedCondition } from "../../core/definition/counted.ts";
 import { type Cut, type CutJson, cutFromJson, cutToJson } from "../../core/log/position.ts";
 import { shownGroupValue } from "../../core/measures/decimals.ts";
 import { recordSql, showRecord } from "../../core/measures/kinds/latest.ts";
@@ -63,7 +64,7 @@ export class KeyHistories {
       const columns = [
         "_partition",
         "_offset::VARCHAR",
-        `CASE WHEN _duplicate THEN 'duplicate' WHEN ${view.where?.text ?? "true"} THEN 'counted' ELSE 'filtered' END`,
+        `CASE WHEN _duplicate THEN 'duplicate' WHEN ${countedCondition(view) ?? "true"} THEN 'counted' ELSE 'filtered' END`,
         `to_json(${recordSql(fields)})::VARCHAR`,
       ];
       const sql = `SELECT ${columns.join(", ")} FROM ${events} WHERE _reject IS NULL AND ${same.join(" AND ")} ORDER BY _partition DESC, _offset DESC LIMIT ${limit + 1}`;

@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { Field, JsonStructure } from "../../contract/field.ts";
-import type { RecordPlace } from "../../contract/record-part.ts";
+import { bare } from "../../contract/fields.ts";
+import { partValue, type RecordPlace } from "../../contract/record-part.ts";
 import { quoteName, quoteText } from "../../contract/sql.ts";
 import type { Fields, Stream, Version } from "../../contract/stream.ts";
 import { hasPath, readWire, type Wire, withLongNumbersAsTexts, withoutPrototype } from "../../contract/wire.ts";
@@ -108,8 +109,31 @@ export function decodeOne(
   schemas: SchemaLookup = () => null,
   place: RecordPlace | null = null,
 ): DecodedOne {
+  if (bytes === null && stream.tombstones === "delete") return decodeTombstone(stream, place);
   const record = recordText(bytes, schemas);
   return record.ok ? decodeText(stream, record.text, place) : record;
+}
+
+/**
+ * A record without a value, of a stream where that deletes its key: the canonical JSON of an event that has its key and
+ * nothing else. It has no event id, which no event is without: `TOMBSTONE` in core/definition/counted.ts.
+ */
+function decodeTombstone({ key, tried }: Stream, place: RecordPlace | null): DecodedOne {
+  const [newest] = tried;
+  const field = newest?.fields[key];
+  if (newest === undefined || field === undefined || place === null || place.key === null)
+    return { ok: false, reject: "empty" };
+  try {
+    const text = String(partValue(place, "key", key));
+    const isNumber = bare(field.spec).type === "integer" && /^-?\d{1,16}$/.test(text);
+    const parsed = field.zod.safeParse(isNumber ? Number(text) : text);
+    if (!parsed.success) return { ok: false, reject: `contract: ${key}: ${explain(parsed.error)}` };
+    const canonical = JSON.stringify({ [key]: canonicalValue(parsed.data) });
+    return { ok: true, version: newest.version, canonical };
+  } catch (error) {
+    if (error instanceof WireError) return { ok: false, reject: `contract: ${error.message}` };
+    throw error;
+  }
 }
 
 /** As `decodeOne`, of a record's text. */

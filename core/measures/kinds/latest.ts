@@ -13,14 +13,16 @@ const NAME = "latest";
 type RecordJson = Readonly<Record<string, unknown>>;
 
 /**
- * The whole record with the highest position in the log, as one value of several parts. Presents null when `deleted` is true of it.
+ * The whole record with the highest position in the log, as one value of several parts. Presents null when `deleted` is true of it, or where
+ * `tombstones` delete and it is one.
  * What users write is `table()`; this is how its rows are kept.
  */
-export function latest(fields: Fields, deleted: Sql | null): Measure {
+export function latest(fields: Fields, deleted: Sql | null, tombstones: "delete" | null = null): Measure {
   return builtMeasure(NAME, {}, () => {
     const specs = Object.entries(fields).map(([name, { spec }]) => [name, bare(spec)] as const);
     const whole = recordSql(fields);
-    const record = deleted === null ? whole : `CASE WHEN (${deleted.text}) THEN NULL ELSE ${whole} END`;
+    const gone = [...(tombstones === null ? [] : ["_id IS NULL"]), ...(deleted === null ? [] : [`(${deleted.text})`])];
+    const record = gone.length === 0 ? whole : `CASE WHEN ${gone.join(" OR ")} THEN NULL ELSE ${whole} END`;
     return {
       kind: NAME,
       spec: { kind: NAME },
