@@ -28,10 +28,11 @@ export async function benchTables(report: (line: string) => void): Promise<Figur
     await until(async () => (await applied(installation)) >= MOVEMENTS);
     const seconds = (performance.now() - beganMs) / 1_000;
     report(`applied in ${seconds.toFixed(1)} s`);
+    const chosen = Array.from({ length: READS }, (_, index) => keys[(index * 7_919) % keys.length] ?? "");
+    const live = await readEach(installation, chosen);
     await installation.role("worker", "--no-schedules").start();
     const settledMs = await timed(() => settle(installation));
     report(`settled in ${(settledMs / 1_000).toFixed(1)} s`);
-    const chosen = Array.from({ length: READS }, (_, index) => keys[(index * 7_919) % keys.length] ?? "");
     const [first, again] = [await readEach(installation, chosen), await readEach(installation, chosen)];
     const top = "/tables/stock?order=-movements&limit=100";
     const firstTopMs = await timed(() => get(installation, top));
@@ -39,6 +40,9 @@ export async function benchTables(report: (line: string) => void): Promise<Figur
     return [
       limit("a million movements applied to two tables", "s", null, [seconds]),
       limit("the same settled", "s", 60, [settledMs / 1_000]),
+      limit("one key of a table that is not settled yet, p50", "ms", null, [quantile(live, 0.5)]),
+      limit("one key of a table that is not settled yet, p99", "ms", null, [quantile(live, 0.99)]),
+      limit("the first of these", "ms", null, [live[0] ?? Number.NaN]),
       limit("one key of a table, read for the first time, p50", "ms", null, [quantile(first, 0.5)]),
       limit("one key of a table, read for the first time, p99", "ms", 25, [quantile(first, 0.99)]),
       limit("one key of a table, read again, p99", "ms", 10, [quantile(again, 0.99)]),

@@ -21,6 +21,7 @@ import { type TopOrder, topOrder } from "../../core/query/top-order.ts";
 import type { Cell } from "../../core/state/cells.ts";
 import { bucketOf } from "../../core/time.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
+import type { Chain } from "../../store/redis/chain.ts";
 import type { ChainState } from "../../store/redis/chain-state.ts";
 import { badRequest, overBudget, Refusal } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
@@ -31,7 +32,7 @@ import { type AnswerBase, AnswerBuilder, type BucketTile, baseWeight } from "./c
 import { Vanished } from "./cells/vanished.ts";
 import { WeightedCache } from "./cells/weighted-cache.ts";
 import type { History } from "./history.ts";
-import { type Joined, join, type Missing, NO_CHAIN } from "./live/join.ts";
+import { type Joined, join, type Missing, NO_CHAIN, type SizedSegment } from "./live/join.ts";
 import { keyedFields } from "./live/keyed-fields.ts";
 import type { LiveRead } from "./live/live-reads.ts";
 import { RedisSilent } from "./live/redis-gate.ts";
@@ -458,7 +459,7 @@ export class Reader {
   ): Promise<Live | "silent"> {
     try {
       const chain = this.#standings.chain(definition);
-      const closed = await this.#segments.all(chain, definition, joined.closed);
+      const closed = await this.#closed(chain, definition, query, joined.closed);
       const window = await this.#window(query, definition.view, { manifest, closed, open: read, nowMs });
       const closedName = joined.closed.map(spanName).join();
       return { chain: read.chain, applied: joined.applied, closed, closedName, open: read.open, window };
@@ -466,6 +467,23 @@ export class Reader {
       if (error instanceof RedisSilent) return "silent";
       throw error;
     }
+  }
+
+  /** The closed segments; for a question that names its buckets and groups only the cells of these. */
+  #closed(
+    chain: Chain,
+    definition: Definition,
+    query: Query,
+    segments: readonly SizedSegment[],
+  ): Promise<readonly SegmentTile[]> {
+    const { fields, sketches } = this.#needsOf(definition.view, query);
+    const { fromMs, toMs } = query;
+    if (fields === null || fields.length === 0 || sketches || fromMs === null || toMs === null)
+      return this.#segments.all(chain, definition, segments);
+    const { view } = definition;
+    if (gapOf(view, query) !== null) return this.#segments.all(chain, definition, segments);
+    const range = readRange(view, query, { fromMs, toMs });
+    return this.#segments.keyed(chain, definition, segments, { ...range, fields });
   }
 
   async #alone(view: View, query: Query, manifest: Manifest, missing: Missing): Promise<Tiles> {

@@ -124,6 +124,13 @@ export interface OpenPart {
   readonly fields: readonly string[] | null;
 }
 
+/** Some fields of a closed segment's buckets in `[fromMs, toMs)`; at least one. */
+export interface KeyedPart {
+  readonly fromMs: EpochMs;
+  readonly toMs: EpochMs;
+  readonly fields: readonly string[];
+}
+
 /** What one atomic step found. */
 export interface ChainLook {
   readonly chain: ChainState;

@@ -21,6 +21,7 @@ import type {
   ChainRead,
   ChainState,
   ClosedSegment,
+  KeyedPart,
   OpenPart,
   SegmentCells,
 } from "./chain-state.ts";
@@ -299,6 +300,28 @@ export class Chain {
       if (read < pages && some.length > 0) continue;
       return found === cells ? { buckets, lastBucket: buckets.at(-1)?.bucket ?? null } : null;
     }
+  }
+
+  /**
+   * Some fields of the buckets of closed segments in `[fromMs, toMs)`, for each of them; null as `segment`. Sketches are
+   * left out: their fields are not to be asked for.
+   */
+  async keyed(
+    segments: readonly ClosedSegment[],
+    { fromMs, toMs, fields }: KeyedPart,
+  ): Promise<readonly (readonly BucketCells[])[] | null> {
+    const wanted = JSON.stringify(segments.map(segmentJson));
+    const args: Argument[] = [this.#key("chain"), this.#prefix, wanted, fromMs, toMs, ...fields];
+    const answer = (await this.#redis.tideline_keyedBuffer(...args)) as [Buffer, Buffer][][] | null;
+    if (answer === null) return null;
+    return answer.map((pages) => {
+      const buckets = new Map<EpochMs, BucketCells["values"][number][]>();
+      for (const [page, lines] of pages) {
+        const { bucket, values } = pageCells(page, lines, []);
+        buckets.set(bucket, [...(buckets.get(bucket) ?? []), ...values]);
+      }
+      return [...buckets].map(([bucket, values]) => ({ bucket, values, sketches: [] }));
+    });
   }
 
   /** A segment's ledger by partition. */

@@ -18,6 +18,7 @@ const SCRIPTS = {
   sweep: 1,
   read: 3,
   segment: 1,
+  keyed: 1,
 } as const;
 type Script = keyof typeof SCRIPTS;
 /** Those that write cells or advance positions, and are prepended with `values.lua`. */

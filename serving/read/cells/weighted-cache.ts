@@ -27,6 +27,11 @@ export class WeightedCache<V> {
     return this.#weight;
   }
 
+  /** Whether it holds the value, or is loading it. */
+  has(key: string): boolean {
+    return this.#entries.has(key);
+  }
+
   /**
    * `asker` is aborted when who asks no longer wants the value; null: it is wanted in any case. `load` is told when
    * nobody wants it.

@@ -1,7 +1,13 @@
 import type { Manifest } from "../../../core/log/documents.ts";
 import { type Cut, cutFromJson } from "../../../core/log/position.ts";
 import type { Misfit } from "../../../core/log/spans.ts";
-import { type ChainState, type ClosedSegment, closedOf, tilesOf } from "../../../store/redis/chain-state.ts";
+import {
+  type ChainState,
+  type ClosedSegment,
+  closedOf,
+  type Segment,
+  tilesOf,
+} from "../../../store/redis/chain-state.ts";
 
 /** Why an answer is the batch version's alone. `from` and `to`: the positions of `partition` that do not fit. */
 export interface Missing {
@@ -12,8 +18,11 @@ export interface Missing {
   readonly to?: string;
 }
 
+/** A closed segment, and how many cells it holds; null where Redis does not say. */
+export type SizedSegment = ClosedSegment & Pick<Segment, "cells">;
+
 export type Joined =
-  | { readonly ok: true; readonly closed: readonly ClosedSegment[]; readonly applied: Cut }
+  | { readonly ok: true; readonly closed: readonly SizedSegment[]; readonly applied: Cut }
   | { readonly ok: false; readonly missing: Missing };
 
 /** Invariant 1 on a read: do the chain's segments tile the log from the manifest's cut to the applied positions? */

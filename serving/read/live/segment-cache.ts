@@ -3,11 +3,12 @@ import { cutToJson, type EpochMs } from "../../../core/log/position.ts";
 import type { Work } from "../../../core/query/work.ts";
 import type { Definition } from "../../../store/definitions/definitions.ts";
 import type { Chain } from "../../../store/redis/chain.ts";
-import type { ClosedSegment, SegmentCells } from "../../../store/redis/chain-state.ts";
+import type { ClosedSegment, KeyedPart, SegmentCells } from "../../../store/redis/chain-state.ts";
 import { inTurns } from "../../common/turns.ts";
 import { type BucketTile, Tiler, tileWeight } from "../cells/tile-cells.ts";
 import { Vanished } from "../cells/vanished.ts";
 import { WeightedCache } from "../cells/weighted-cache.ts";
+import type { SizedSegment } from "./join.ts";
 import type { RedisGate } from "./redis-gate.ts";
 
 /** A closed segment in memory, its buckets ascending. */
@@ -22,7 +23,7 @@ export class SegmentTile {
     this.weight = tileWeight(buckets);
   }
 
-  static *of(view: View, { lastBucket, buckets }: SegmentCells): Work<SegmentTile> {
+  static *of(view: View, { lastBucket, buckets }: Pick<SegmentCells, "lastBucket" | "buckets">): Work<SegmentTile> {
     const tiler = new Tiler(view);
     const tiles: BucketTile[] = [];
     for (const bucket of buckets) tiles.push(yield* tiler.tile(bucket));
@@ -56,28 +57,77 @@ export class SegmentTile {
 /** A whole segment is many commands; it is read once. */
 const SEGMENT_TIMEOUT_MS = 5_000;
 
+/** Segments of at most so many cells are read whole: it takes milliseconds, and answers every other question. */
+const SMALL_CELLS = 10_000;
+
+/** What one read of some fields weighs beside its cells. */
+const KEYED_WEIGHT = 8;
+
 /** What a closed segment holds follows from its span and the log, whatever its id and whichever chain it is in. */
 export function spanName({ from, to }: ClosedSegment): string {
   return JSON.stringify([cutToJson(from), cutToJson(to)]);
+}
+
+function tileName(generation: string, segment: ClosedSegment): string {
+  return `${generation} ${spanName(segment)}`;
 }
 
 /** Closed segments by their spans: read from Redis once. */
 export class SegmentCache {
   readonly #gate: RedisGate;
   readonly #tiles: WeightedCache<SegmentTile>;
+  /** What was read of some fields alone. */
+  readonly #keyed: WeightedCache<readonly SegmentTile[]>;
 
   constructor(gate: RedisGate, maxCells: number) {
     this.#gate = gate;
     this.#tiles = new WeightedCache(maxCells, ({ weight }) => weight);
+    this.#keyed = new WeightedCache(maxCells / 10, (tiles) =>
+      tiles.reduce((sum, { weight }) => sum + weight, KEYED_WEIGHT),
+    );
   }
 
   /** These segments of a chain. Throws Vanished when one is gone, RedisSilent when Redis does not answer. */
   all(chain: Chain, { view, generation }: Definition, segments: readonly ClosedSegment[]): Promise<SegmentTile[]> {
     return Promise.all(
-      segments.map((segment) =>
-        this.#tiles.get(`${generation} ${spanName(segment)}`, () => this.#load(chain, view, segment)),
-      ),
+      segments.map((segment) => this.#tiles.get(tileName(generation, segment), () => this.#load(chain, view, segment))),
     );
+  }
+
+  /**
+   * The tiles of these segments of a chain. Where those that are not held yet are large, only `part` is read of these:
+   * what lies there of other cells, and in other buckets, is not in their tiles. Throws as `all`.
+   */
+  async keyed(
+    chain: Chain,
+    definition: Definition,
+    segments: readonly SizedSegment[],
+    part: KeyedPart,
+  ): Promise<readonly SegmentTile[]> {
+    const { view, generation } = definition;
+    const missing = segments.filter((segment) => !this.#tiles.has(tileName(generation, segment)));
+    const cells = missing.reduce((sum, segment) => sum + (segment.cells ?? 0), 0);
+    if (cells <= SMALL_CELLS) return this.all(chain, definition, segments);
+    const name = [generation, ...missing.map(spanName), part.fromMs, part.toMs, ...part.fields].join("\n");
+    const held = segments.filter((segment) => !missing.includes(segment));
+    const [whole, some] = await Promise.all([
+      this.all(chain, definition, held),
+      this.#keyed.get(name, () => this.#loadPart(chain, view, missing, part)),
+    ]);
+    return [...whole, ...some];
+  }
+
+  async #loadPart(
+    chain: Chain,
+    view: View,
+    segments: readonly ClosedSegment[],
+    part: KeyedPart,
+  ): Promise<readonly SegmentTile[]> {
+    const found = await this.#gate.ask(SEGMENT_TIMEOUT_MS, () => chain.keyed(segments, part));
+    if (found === null) throw new Vanished("segment", `one of ${segments.length} segments is gone`);
+    const tiles: SegmentTile[] = [];
+    for (const buckets of found) tiles.push(await inTurns(SegmentTile.of(view, { lastBucket: null, buckets }), null));
+    return tiles;
   }
 
   async #load(chain: Chain, view: View, segment: ClosedSegment): Promise<SegmentTile> {

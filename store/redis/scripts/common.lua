@@ -87,6 +87,18 @@ local function bucket_of(page) return string.match(page, '^(%-?%d+)') end
 -- has a line break in it: `is_line` is checked before anything is written.
 local function packed(fields) return table.concat(fields, '\n') end
 
+-- The values of these fields that the hash has, as HGETALL gives them.
+local function values_of(hash, names)
+  local found, values = {}, redis.call('HMGET', hash, unpack(names))
+  for i, name in ipairs(names) do
+    if values[i] then
+      found[#found + 1] = name
+      found[#found + 1] = values[i]
+    end
+  end
+  return found
+end
+
 -- The sketches that these fields of a bucket stand for: {field, bytes}*.
 local function sketches_of(segment, bucket, fields)
   local sketches = {}

@@ -27,18 +27,6 @@ local last = redis.call('ZREVRANGE', segment .. 'buckets', 0, 0)[1] or false
 local answer = {digest, chain, applied, redis.call('HGETALL', KEYS[3]), last}
 if known then answer[2], answer[3] = false, false end
 
--- The values of these fields that the hash has, as HGETALL gives them.
-local function values_of(hash, names)
-  local found, values = {}, redis.call('HMGET', hash, unpack(names))
-  for i, name in ipairs(names) do
-    if values[i] then
-      found[#found + 1] = name
-      found[#found + 1] = values[i]
-    end
-  end
-  return found
-end
-
 local at = 3
 while at <= #ARGV do
   local from, to, sketched, held, count = ARGV[at], ARGV[at + 1], ARGV[at + 2] == '1', ARGV[at + 3] == '1', tonumber(ARGV[at + 4])

@@ -1,0 +1,22 @@
+-- keyed(segments, first, last, fields): these fields of the buckets in [first, last) of closed segments, in one step: the chain has each with this very
+-- span. Redis evicts whole keys: a segment without its list of pages, or a page that is listed and not there, has lost cells.
+-- KEYS  chain    ARGV  prefix, {{id, from, to}*} as JSON, first bucket, last bucket (exclusive), fields
+-- Answers for each segment {{page, fields}*} as `packed` gives them; false when the chain does not have one of them, or it has lost cells.
+local encoded = redis.call('HGET', KEYS[1], 'segments')
+if not encoded or is_unusable(KEYS[1]) then return false end
+local segments, names, answer = cjson.decode(encoded), {}, {}
+for i = 5, #ARGV do names[#names + 1] = ARGV[i] end
+for _, wanted in ipairs(cjson.decode(ARGV[2])) do
+  local place = place_of(segments, {wanted})
+  if not place then return false end
+  local segment, part = ARGV[1] .. ':s:' .. wanted.id .. ':', {}
+  if segments[place].cells > 0 and redis.call('EXISTS', segment .. 'buckets') == 0 then return false end
+  for _, page in ipairs(redis.call('ZRANGEBYSCORE', segment .. 'buckets', ARGV[3], '(' .. ARGV[4])) do
+    local hash = segment .. 'b:' .. page
+    local fields = values_of(hash, names)
+    if #fields > 0 then part[#part + 1] = {page, packed(fields)}
+    elseif redis.call('EXISTS', hash) == 0 then return false end
+  end
+  answer[#answer + 1] = part
+end
+return answer
