@@ -7,6 +7,7 @@ import { rulePlants } from "./plants/rules.ts";
 import { sendingPlants } from "./plants/sending.ts";
 import { servingPlants } from "./plants/serving.ts";
 import { speedPlants } from "./plants/speed-layer.ts";
+import { tablePlants } from "./plants/tables.ts";
 
 /** All mutants, in the order of the protocol. A new one goes into the list of its room. */
 export const plants: readonly Plant[] = [
@@ -18,6 +19,7 @@ export const plants: readonly Plant[] = [
   ...rulePlants,
   ...batchPlants,
   ...servingPlants,
+  ...tablePlants,
 ];
 
 /** The plants of these names; throws on one that there is not. */

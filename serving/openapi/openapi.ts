@@ -36,13 +36,17 @@ import { documentedJoin, documentedTable, tablePaths } from "./openapi-tables.ts
 
 /** The server that an OpenAPI document is of. */
 export interface DescribedServer {
-  readonly joined: readonly Joined[];
+  /** None when absent. */
+  readonly joined?: readonly Joined[];
   readonly version: string;
   readonly policy: AccessPolicy;
 }
 
 /** The OpenAPI 3.1 document: paths for every view and table, made of its definition. */
-export function openApiDocument(all: readonly DescribedView[], { joined, version, policy }: DescribedServer): Json {
+export function openApiDocument(
+  all: readonly DescribedView[],
+  { joined = [], version, policy }: DescribedServer,
+): Json {
   const tables = all.filter(({ definition }) => definition.view.table !== null);
   const views = all.filter((one) => !tables.includes(one));
   const ofViews = views.flatMap(({ definition: { view }, types }) => {
