@@ -94,8 +94,7 @@ async function run(
   process.stderr.write(`${handle.workflowId} runs: event time ${intervalText(interval)}\n`);
   if (!wait) return;
   const followed = {
-    workflowId: handle.workflowId,
-    result: () => handle.result(),
+    handle,
     progress: async () => {
       const { done, days } = await handle.query(backfillProgress);
       return { done, total: days };

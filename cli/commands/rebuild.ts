@@ -54,8 +54,7 @@ async function follow(client: Client, handle: Rebuild): Promise<RebuildViewResul
   const { interruptible } = await import("../terminal/progress.ts");
   const { followRun } = await import("../runs/follow-run.ts");
   const run = {
-    workflowId: handle.workflowId,
-    result: () => handle.result(),
+    handle,
     progress: async () => {
       const { done, parts } = await handle.query(rebuildProgress);
       return { done, total: parts };

@@ -111,8 +111,7 @@ async function follow(client: Client, handle: Report, stop: AbortSignal): Promis
   const { reportProgress } = await import("../../workflows/daily-report.ts");
   const { followRun } = await import("../runs/follow-run.ts");
   const followed = {
-    workflowId: handle.workflowId,
-    result: () => handle.result(),
+    handle,
     progress: async () => {
       const { done, steps } = await handle.query(reportProgress);
       return { done, total: steps };

@@ -1,6 +1,7 @@
 import { type Client, ScheduleNotFoundError, type ScheduleSummary } from "@temporalio/client";
 import { TidelineError } from "../../core/errors.ts";
 import { formatDuration } from "../../core/time.ts";
+import { isScheduleOf } from "../../workflows/shared/names.ts";
 import type { Config } from "../setup/config.ts";
 import { connectTemporal } from "../setup/temporal.ts";
 import { instantText, print } from "../terminal/sheet.ts";
@@ -25,7 +26,7 @@ export async function listSchedules(config: Config, json: boolean): Promise<void
   try {
     const rows: ScheduleRow[] = [];
     for await (const summary of client.schedule.list()) {
-      if (belongs(config, summary.scheduleId)) rows.push(await describe(client, config, summary));
+      if (isScheduleOf(config.namespace, summary.scheduleId)) rows.push(await describe(client, config, summary));
     }
     rows.sort((a, b) => a.schedule.localeCompare(b.schedule));
     const sheet = {
@@ -63,11 +64,6 @@ export async function withSchedule(
   } finally {
     await client.connection.close();
   }
-}
-
-/** Schedules of an installation without a namespace have no slash in their ids. */
-function belongs({ namespace }: Config, id: string): boolean {
-  return namespace === "" ? !id.includes("/") : id.startsWith(`${namespace}/`);
 }
 
 async function describe(

@@ -2,13 +2,17 @@ import type { Client } from "@temporalio/client";
 import { TidelineError } from "../../core/errors.ts";
 import type { Config } from "./config.ts";
 
-/** A client of Temporal; whoever asks closes its connection. Throws NOT_READY when Temporal does not answer. */
-export async function connectTemporal({
-  temporalAddress: address,
-  temporalNamespace: namespace,
-}: Pick<Config, "temporalAddress" | "temporalNamespace">): Promise<Client> {
+/**
+ * A client of Temporal; the caller closes its connection. It does not repeat calls: the timers of Temporal's own repeats
+ * outlive the connection, and a repeat after its end would end the process. Throws NOT_READY when Temporal does not
+ * answer.
+ */
+export async function connectTemporal(
+  { temporalAddress: address, temporalNamespace: namespace }: Pick<Config, "temporalAddress" | "temporalNamespace">,
+  options: { readonly connectTimeout?: number } = {},
+): Promise<Client> {
   const { Client, Connection } = await import("@temporalio/client");
-  const connection = await Connection.connect({ address }).catch((cause: unknown) => {
+  const connection = await Connection.connect({ address, interceptors: [], ...options }).catch((cause: unknown) => {
     throw new TidelineError(
       "NOT_READY",
       `Temporal does not answer at ${address}`,

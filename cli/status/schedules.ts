@@ -1,6 +1,8 @@
 import type { Client } from "@temporalio/client";
+import { isScheduleOf } from "../../workflows/shared/names.ts";
 import type { Config } from "../setup/config.ts";
 import { PATIENCE_MS } from "../setup/patience.ts";
+import { connectTemporal } from "../setup/temporal.ts";
 
 export interface ScheduleStatus {
   readonly schedule: string;
@@ -11,30 +13,24 @@ export interface ScheduleStatus {
 }
 
 /** Schedules of this installation: ids begin with its namespace, where it has one. */
-export async function schedulesOf({
-  temporalAddress,
-  temporalNamespace,
-  namespace,
-}: Config): Promise<{ reachable: boolean; schedules: ScheduleStatus[] }> {
-  const { Client, Connection } = await import("@temporalio/client");
-  const connection = await Connection.connect({ address: temporalAddress, connectTimeout: PATIENCE_MS }).catch(
-    () => null,
-  );
-  if (connection === null) return { reachable: false, schedules: [] };
-  const client = new Client({ connection, namespace: temporalNamespace });
+export async function schedulesOf(
+  config: Pick<Config, "temporalAddress" | "temporalNamespace" | "namespace">,
+): Promise<{ reachable: boolean; schedules: ScheduleStatus[] }> {
+  const client = await connectTemporal(config, { connectTimeout: PATIENCE_MS }).catch(() => null);
+  if (client === null) return { reachable: false, schedules: [] };
   try {
-    return { reachable: true, schedules: await listSchedules(client, namespace) };
+    return { reachable: true, schedules: await listSchedules(client, config.namespace) };
   } catch {
     return { reachable: false, schedules: [] };
   } finally {
-    await connection.close();
+    await client.connection.close();
   }
 }
 
 async function listSchedules(client: Client, namespace: string): Promise<ScheduleStatus[]> {
   const schedules: ScheduleStatus[] = [];
   for await (const { scheduleId, state, info } of client.schedule.list()) {
-    if (!scheduleId.startsWith(namespace)) continue;
+    if (!isScheduleOf(namespace, scheduleId)) continue;
     schedules.push({
       schedule: scheduleId,
       paused: state.paused,

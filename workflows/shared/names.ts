@@ -29,6 +29,11 @@ export function scheduleId(namespace: string, kind: Kind, target: string): strin
   return prefixed(namespace, `${kind}-${target}`);
 }
 
+/** Whether a schedule's id belongs to the installation with this namespace; without one, ids have no slash. */
+export function isScheduleOf(namespace: string, id: string): boolean {
+  return namespace === "" ? !id.includes("/") : id.startsWith(`${namespace}/`);
+}
+
 export function taskQueueOf(namespace: string): string {
   return namespace === "" ? "tideline" : `tideline-${namespace}`;
 }
