@@ -3,6 +3,7 @@ import { Redis } from "ioredis";
 import type { Servers } from "../stack/servers/servers.ts";
 import { audit } from "./deployment/audit.ts";
 import { Deployment, type DeploymentOptions } from "./deployment/deployment.ts";
+import { Opened } from "./deployment/opened.ts";
 import { Recoveries } from "./deployment/recoveries.ts";
 import type { Scenario, World } from "./deployment/scenario.ts";
 import { type Findings, type Report, reportOf } from "./report.ts";
@@ -58,6 +59,7 @@ class Harness {
   readonly #sketches: Redis;
   readonly #findings: Findings = { wrong: [], lostTime: [], firstAtMs: null };
   readonly #deployments: Deployment[] = [];
+  readonly #opened = new Opened();
   readonly #runs: { readonly name: string; readonly seconds: number }[] = [];
   #during = "start";
   #startedMs = performance.now();
@@ -76,7 +78,7 @@ class Harness {
     const watch = setInterval(() => this.#noteFirst(), 100);
     try {
       const openedMs = performance.now();
-      const main = await this.#open("fire", {});
+      const main = this.#opened.keep(await this.#open("fire", {}));
       this.#startedMs = performance.now();
       await this.#recovery(main, "start", FIRST_LIMIT_MS);
       this.#patience = Math.max(1, (performance.now() - openedMs) / USUAL_START_MS);
@@ -89,10 +91,13 @@ class Harness {
       if (!this.#options.signal.aborted) throw error;
       say("interrupted");
     } finally {
-      for (const deployment of this.#deployments.toReversed()) await deployment.close();
-      clearInterval(watch);
-      this.#noteFirst();
-      this.#sketches.disconnect();
+      try {
+        await this.#opened.close();
+      } finally {
+        clearInterval(watch);
+        this.#noteFirst();
+        this.#sketches.disconnect();
+      }
     }
     return reportOf({
       seed,
@@ -124,10 +129,10 @@ class Harness {
     const { say, signal } = this.#options;
     const startedMs = performance.now();
     this.#during = scenario.name;
-    const asides: Deployment[] = [];
+    const opened = new Opened();
     const checked = main.readers.counts.checked;
     try {
-      await scenario.run(this.#world(main, scenario, asides));
+      await scenario.run(this.#world(main, scenario, opened));
       await main.fleet.start();
       await this.#recovery(main, scenario.name, scenario.recoveryLimitMs ?? RECOVERY_LIMIT_MS);
     } catch (error) {
@@ -137,7 +142,7 @@ class Harness {
       main.refresher.resume();
       await main.fleet.start();
     } finally {
-      for (const aside of asides) await aside.close();
+      await opened.close();
     }
     const seconds = Math.round((performance.now() - startedMs) / 100) / 10;
     this.#runs.push({ name: scenario.name, seconds });
@@ -200,7 +205,7 @@ class Harness {
     return deployment;
   }
 
-  #world(main: Deployment, scenario: Scenario, asides: Deployment[]): World {
+  #world(main: Deployment, scenario: Scenario, opened: Opened): World {
     const { servers, serversHome, program, signal, say, seed } = this.#options;
     const chance = new Chance(seed, 100 + this.#runs.length);
     const sleep = async (durationMs: number) => {
@@ -229,10 +234,9 @@ class Harness {
         (await this.#recoveries.beyond(deployment, "applied", limitMs * this.#patience, signal)).length === 0,
       aside: async (name, changes = {}) => {
         const size = { speed: 1, worker: 1, serve: 1 };
-        const aside = await this.#open(`${name}-${++this.#asides}`, { size, readers: 1, rate: 100, ...changes });
-        asides.push(aside);
-        return aside;
+        return opened.keep(await this.#open(`${name}-${++this.#asides}`, { size, readers: 1, rate: 100, ...changes }));
       },
+      keep: (thing) => opened.keep(thing),
     };
   }
 

@@ -62,4 +62,6 @@ export interface World {
    * checked like all others, and its recovery is not waited for. Closed at the end of the scenario.
    */
   aside(name: string, options?: Partial<DeploymentOptions>): Promise<Deployment>;
+  /** Returns `thing`, which is closed at the end of the scenario, also when its work fails. */
+  keep<T extends { close(): Promise<void> }>(thing: T): T;
 }

@@ -114,12 +114,12 @@ export const topicRecreated: Scenario = {
       await admin.createTopics({ topics: [{ topic, numPartitions: ticks.partitions }], waitForLeaders: true });
     });
     world.say("topic made again");
-    const source = new Source({ brokers: deployment.brokers, topic, seed: world.random(1_000_000), rate: 0 });
+    const seed = world.random(1_000_000);
+    const source = world.keep(new Source({ brokers: deployment.brokers, topic, seed, rate: 0 }));
     source.pause();
     await source.burst(before + 2_000);
     await deployment.fleet.start();
     deployment.refresher.resume();
     await mustStop(world, deployment, "TOPIC_RECREATED", ends);
-    await source.close();
   },
 };

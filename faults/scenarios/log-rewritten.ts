@@ -41,10 +41,10 @@ export const logRewritten: Scenario = {
     await world.servers.kafka.kill("SIGKILL");
     await cutInHalf(join(world.serversHome, "kafka"), topic);
     await world.servers.kafka.start();
-    const source = new Source({ brokers: deployment.brokers, topic, seed: world.random(1_000_000), rate: 0 });
+    const seed = world.random(1_000_000);
+    const source = world.keep(new Source({ brokers: deployment.brokers, topic, seed, rate: 0 }));
     source.pause();
     await source.burst(read + 2_000);
     await mustStop(world, deployment, "LOG_TRUNCATED", ends);
-    await source.close();
   },
 };

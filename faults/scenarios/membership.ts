@@ -32,11 +32,15 @@ export const rebalanceStorm: Scenario = {
       const logger = pino({ level: "silent" });
       const ignore = () => undefined;
       const guest = new Membership({ brokers, topic, groupId, logger, onChange: ignore, onHeartbeat: ignore });
-      const burst = source.burst(500);
-      await guest.join();
-      await sleep(random(1_500));
-      await guest.leave();
-      await burst;
+      const joining = async () => {
+        try {
+          await guest.join();
+          await sleep(random(1_500));
+        } finally {
+          await guest.leave();
+        }
+      };
+      await Promise.all([source.burst(500), joining()]);
       await sleep(random(500));
     }
     const role = deployment.fleet.role("speed-2");
@@ -52,13 +56,14 @@ export const slowConsumer: Scenario = {
   async run({ deployment, fault, sleep }) {
     const roles = deployment.fleet.of("speed");
     fault("speed slowed down");
-    const burst = deployment.source.burst(6_000);
-    for (let round = 0; round < 15; round++) {
-      await Promise.all(roles.map((role) => role.kill("SIGSTOP")));
-      await sleep(400);
-      await Promise.all(roles.map((role) => role.kill("SIGCONT")));
-      await sleep(80);
-    }
-    await burst;
+    const slow = async () => {
+      for (let round = 0; round < 15; round++) {
+        await Promise.all(roles.map((role) => role.kill("SIGSTOP")));
+        await sleep(400);
+        await Promise.all(roles.map((role) => role.kill("SIGCONT")));
+        await sleep(80);
+      }
+    };
+    await Promise.all([deployment.source.burst(6_000), slow()]);
   },
 };

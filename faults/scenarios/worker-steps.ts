@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { WorkflowHandle } from "@temporalio/client";
 import type { Deployment } from "../deployment/deployment.ts";
 import { type Point, signalAt } from "../deployment/injection.ts";
@@ -84,11 +85,13 @@ async function killAt(world: World, point: Point): Promise<void> {
 }
 
 async function killDuring(world: World, name: OtherWork): Promise<void> {
-  const { deployment, wrong, sleep } = world;
+  const { deployment, wrong } = world;
   const work: Work = WORKS[name];
   const begin = async () => work.start?.(deployment);
   const [handle] = await Promise.all([begin(), killAt(world, dealt(world, name))]);
-  const result = (await Promise.race([handle?.result(), sleep(WORK_LIMIT_MS)])) as Record<string, unknown> | undefined;
+  // A timer that is left over must not keep Node running.
+  const late = delay(WORK_LIMIT_MS, undefined, { ref: false });
+  const result = (await Promise.race([handle?.result(), late])) as Record<string, unknown> | undefined;
   if (result === undefined) wrong(`${name} did not end within ${WORK_LIMIT_MS / 1_000} s`);
   else if (work.holds !== undefined && !work.holds(result)) wrong(`${name} found ${JSON.stringify(result)}`);
 }

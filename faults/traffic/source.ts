@@ -42,6 +42,8 @@ export class Source {
   readonly #sinceMs = performance.now();
   #plain: Producer | null = null;
   #transactional: Producer | null = null;
+  /** Of transactions that are open. */
+  readonly #waiting = new Set<Producer>();
   #paused = false;
   #closed = false;
   #sent = 0;
@@ -106,8 +108,13 @@ export class Source {
   /** Sends events in a transaction that is left open; until it ends nothing behind it can be read. */
   async openTransaction(events: number): Promise<OpenTransaction> {
     const producer = await this.#open(`${this.#options.topic}-open`);
+    this.#waiting.add(producer);
     const transaction = await this.#begin(producer, events);
-    const closing = (end: () => Promise<void>) => () => end().finally(() => producer.disconnect());
+    const closing = (end: () => Promise<void>) => () =>
+      end().finally(() => {
+        this.#waiting.delete(producer);
+        return producer.disconnect();
+      });
     return { commit: closing(transaction.commit), abort: closing(transaction.abort) };
   }
 
@@ -126,7 +133,9 @@ export class Source {
     this.#closed = true;
     await this.#done;
     await Promise.all(
-      [this.#plain, this.#transactional].map((producer) => producer?.disconnect().catch(() => undefined)),
+      [this.#plain, this.#transactional, ...this.#waiting].map((producer) =>
+        producer?.disconnect().catch(() => undefined),
+      ),
     );
   }
 
