@@ -1,5 +1,6 @@
 import type { Field, FieldSpec } from "../../core/contract/field.ts";
 import { bare, isRequired } from "../../core/contract/fields.ts";
+import { decimalUnits, type Rounding } from "../../core/contract/record-value.ts";
 import { type Fraction, fractionOfText } from "../../core/numbers/fraction.ts";
 import type { TableValue } from "../../store/duckdb/parquet-rows.ts";
 import { strayBytes } from "../read/encoding.ts";
@@ -15,8 +16,8 @@ export type EventValue =
 
 /**
  * Reads the text of a value, or the number of a floating-point column, as a value of a field's type; whether it is
- * within the contract's bounds `contractProblem` says. A number that would have to be rounded is refused. A missing
- * text is an empty one where a text is required, every other missing value is left out.
+ * within the contract's bounds `contractProblem` says. A number that would have to be rounded is refused, unless the
+ * contract says how. A missing text is an empty one where a text is required, every other missing value is left out.
  */
 export function eventValue(field: Field, value: TableValue, forms: ValueForms = PLAIN_FORMS): EventValue {
   const spec = bare(field.spec);
@@ -34,9 +35,9 @@ export function eventValue(field: Field, value: TableValue, forms: ValueForms = 
     case "flag":
       return flagOf(text);
     case "integer":
-      return numberOf(text, 0, forms);
+      return numberOf(text, { scale: 0 }, forms);
     case "decimal":
-      return numberOf(text, spec.scale, forms);
+      return numberOf(text, spec, forms);
     case "instant":
       return instantOf(text, forms);
     default:
@@ -73,23 +74,42 @@ function flagOf(text: string): EventValue {
   return value === undefined ? refused(text, "is neither true nor false", "Write true or false.") : given(value);
 }
 
-/** The number that a text says, if it has at most `scale` decimal places and JSON keeps all its digits. */
-function numberOf(written: string, scale: number, forms: ValueForms): EventValue {
+interface Places {
+  readonly scale: number;
+  /** What the contract does with more places; without it they are refused. */
+  readonly round?: Rounding;
+}
+
+/** The number that a text says, if it has at most `scale` decimal places, or is rounded, and JSON keeps all its digits. */
+function numberOf(written: string, { scale, round }: Places, forms: ValueForms): EventValue {
   const text = forms.decimalComma ? withPoint(written) : written;
   const exact = text === null ? null : fractionOfText(text);
   const what = scale === 0 ? "a whole number" : "a number";
   if (text === null || exact === null) return refused(written, `is not ${what}`, numberAdvice(written, forms));
-  if ((exact.over * 10n ** BigInt(scale)) % exact.under !== 0n)
-    return scale === 0
-      ? refused(written, "is no whole number")
-      : refused(
-          written,
-          `has more than ${scale} decimal places`,
-          "Round it, or give the contract's field a larger scale.",
-        );
-  return keptByJson(exact, text)
-    ? given(Number(text))
-    : refused(written, "has more digits than a number of JSON keeps", "Make the contract's field a text.");
+  if ((exact.over * 10n ** BigInt(scale)) % exact.under !== 0n) {
+    if (scale === 0) return refused(written, "is no whole number", "Round it, or make the contract's field a decimal.");
+    if (round === undefined)
+      return refused(
+        written,
+        `has more than ${scale} decimal places`,
+        `Round it, or give the contract's field a larger scale, or round: "half-even".`,
+      );
+    const units = decimalUnits(plainText(exact), scale, round);
+    return units === null ? tooLong(written) : given(units / 10 ** scale);
+  }
+  return keptByJson(exact, text) ? given(Number(text)) : tooLong(written);
+}
+
+function tooLong(written: string): EventValue {
+  return refused(written, "has more digits than a number of JSON keeps", "Make the contract's field a text.");
+}
+
+/** A decimal number without an exponent: `under` is a power of ten. */
+function plainText({ over, under }: Fraction): string {
+  const places = String(under).length - 1;
+  const digits = String(over < 0n ? -over : over).padStart(places + 1, "0");
+  const point = digits.length - places;
+  return `${over < 0n ? "-" : ""}${digits.slice(0, point)}.${digits.slice(point)}`;
 }
 
 /** 12,50 -> 12.50; null for what has a point, or two commas. */
@@ -148,9 +168,7 @@ function listOf(text: string, spec: ListSpec): EventValue {
   );
   const [all, kept] = [scalarsOf(value, spec), scalarsOf(exact, spec)];
   const rounded = kept.find((one, index) => typeof one === "string" && typeof all[index] === "number");
-  return rounded === undefined
-    ? given(value)
-    : refused(String(rounded), "has more digits than a number of JSON keeps", "Make the contract's field a text.");
+  return rounded === undefined ? given(value) : tooLong(String(rounded));
 }
 
 /** The values of a list, or what its elements have in their fields. */
