@@ -40,7 +40,7 @@ test.each(["half-even", "half-up", "down"] as const)("with %s a table's row is w
   for (const lat of written) {
     const made = ofTable(contract, lat);
     if (isRefusal(made)) throw new Error(`${lat}: ${made.reason}`);
-    const [sent, json] = [decodeOne(contract, Buffer.from(made.value)), `{"id":"a","at":${AT},"lat":${lat}}`];
+    const [sent, json] = [decodeOne(contract, Buffer.from(String(made.value))), `{"id":"a","at":${AT},"lat":${lat}}`];
     expect(sent).toEqual(decodeOne(contract, Buffer.from(json)));
   }
 });
