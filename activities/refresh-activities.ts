@@ -124,7 +124,7 @@ export function refreshActivities(deps: ActivityDeps) {
           ledger,
           createdBy: thisRun().createdBy,
         };
-        return publishDelta(stores, await viewTarget(deps, base.generation), publication);
+        return (await publishDelta(stores, await viewTarget(deps, base.generation), publication)) !== null;
       }),
 
     /** Step 7, after every version. */
@@ -139,8 +139,17 @@ export function refreshActivities(deps: ActivityDeps) {
         logger.info({ ...label, generation: target.generation, version, seconds, ...done }, "published");
       }),
 
-    /** Folds small state files when there are many; null when that is not due. */
+    /** Merges small state files when there are many, and publishes that; null when that is not due. */
     compact: ({ view }: { view: string }): Promise<Compaction | null> =>
-      attempt(deps, async (watch) => compact(stores, await viewTarget(deps, view), thisRun().createdBy, watch)),
+      attempt(deps, async (watch) => {
+        const target = await viewTarget(deps, view);
+        const done = await compact(stores, target, thisRun().createdBy, watch);
+        if (done === null) return null;
+        await finishPublish(stores, target, chainOf(deps, target), done.version);
+        const label = { view: await shownName(deps, target) };
+        metrics.version.set(label, done.version);
+        logger.info({ ...label, generation: target.generation, ...done }, "small files merged");
+        return done;
+      }),
   };
 }

@@ -176,8 +176,8 @@ export class Sea {
     const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
     const publication = { version: manifest.version, from, to, file: delta.file, ledger, createdBy: "test" };
     const published = await publishDelta(stores, target, publication);
-    await finishPublish(stores, target, chain, version);
-    return published;
+    await finishPublish(stores, target, chain, published ?? version);
+    return published !== null;
   }
 
   async close(): Promise<void> {

@@ -3,6 +3,7 @@ export { adoptView } from "./adopt-view.ts";
 export { archiveStream } from "./archive-stream.ts";
 export { backfillView } from "./backfill-view.ts";
 export { compactArchive } from "./compact-archive.ts";
+export { compactViews } from "./compact-views.ts";
 export { dailyReport } from "./daily-report.ts";
 export { deliverReport } from "./deliver-report.ts";
 export { guardRetention } from "./guard-retention.ts";

@@ -63,6 +63,7 @@ function start({ kind, target, namespace }: ScheduledRunInput) {
       const input = nightlyReport(scheduledMs());
       return startOrJoin({ workflow: dailyReport, namespace, kind, target: `${target}/${input.date}`, input });
     }
+    case "compact":
     case "rebuild":
     case "backfill":
     case "delivery":

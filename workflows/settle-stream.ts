@@ -4,6 +4,7 @@ import {
   condition,
   defineUpdate,
   isCancellation,
+  patched,
   proxyActivities,
   setCurrentDetails,
   setHandler,
@@ -11,9 +12,10 @@ import {
 } from "@temporalio/workflow";
 import type { Activities, ArchiveChunk, NamedFailure, NamedSettled, SettlementPlan } from "../activities/activities.ts";
 import { archiveTo } from "./archive-to.ts";
+import { compactViews } from "./compact-views.ts";
 import { inParallel } from "./shared/parallel.ts";
 import { label, STEP, secondsSince } from "./shared/run.ts";
-import { startNamed } from "./shared/start-or-join.ts";
+import { startAside, startNamed } from "./shared/start-or-join.ts";
 
 /**
  * What a settlement is started with, from Temporal's UI too: `{ "stream": "orders" }`, under the id `settle/orders`.
@@ -140,7 +142,7 @@ async function round(stream: string, views: readonly string[] | null): Promise<R
   const seconds = secondsSince(startedMs);
   const adopting = plan.adopt.length > 0;
   setCurrentDetails(shown(plan, { views: settled, failures, archived, adopting, seconds }));
-  for (const { generation, view, foldable } of settled) if (foldable) await fold(view, generation, seconds);
+  await compactAside(stream, namespace, settled);
   return { views: settled, failures, archived, adopting, seconds };
 }
 
@@ -194,12 +196,23 @@ function grouped(chunks: readonly ArchiveChunk[]): ArchiveChunk[][] {
   return group.length === 0 ? groups : [...groups, group];
 }
 
-/** Folds the small files of a view into one. */
-async function fold(view: string, generation: string, seconds: number): Promise<void> {
+/** Has the small files of views merged by a run of its own, unless one is under way. */
+async function compactAside(stream: string, namespace: string, settled: readonly NamedSettled[]): Promise<void> {
+  const views = settled.filter(({ foldable }) => foldable).map(({ view, generation }) => ({ view, generation }));
+  if (views.length === 0) return;
+  // Runs of the release before have done it themselves.
+  if (!patched("compact-aside")) {
+    for (const { view, generation } of views) await compactHere(view, generation);
+    return;
+  }
+  await startAside({ workflow: compactViews, namespace, kind: "compact", target: stream, input: { stream, views } });
+}
+
+async function compactHere(view: string, generation: string): Promise<void> {
   const folded = await compact.executeWithOptions({ summary: `folds small files of ${view}` }, [{ view: generation }]);
   if (folded !== null)
     await finishPublish.executeWithOptions({ summary: `pointer to version ${folded.version} of ${view}` }, [
-      { view: generation, version: folded.version, seconds },
+      { view: generation, version: folded.version, seconds: 0 },
     ]);
 }
 

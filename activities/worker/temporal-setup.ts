@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { Client, Connection } from "@temporalio/client";
+import { Client, Connection, isGrpcServiceError, ServiceError } from "@temporalio/client";
+import { ConstantBackoff, handleWhen, retry } from "cockatiel";
 import type { Logger } from "pino";
 import { TidelineError } from "../../core/errors.ts";
 import { type DesiredSchedule, missingSchedules, reconcileSchedules } from "./schedules.ts";
@@ -19,9 +20,50 @@ export interface TemporalSetup {
 
 const LOOK_EVERY_MS = 15_000;
 
-/** Throws NOT_READY when Temporal does not answer. */
+/** Statuses of gRPC that asking again does not change. */
+const LASTING: ReadonlySet<number> = new Set(
+  Object.values({
+    INVALID_ARGUMENT: 3,
+    NOT_FOUND: 5,
+    PERMISSION_DENIED: 7,
+    FAILED_PRECONDITION: 9,
+    UNIMPLEMENTED: 12,
+    UNAUTHENTICATED: 16,
+  }),
+);
+
+/** A Temporal that was just started, or has much to do, may not answer for its schedules at once. */
+const patiently = retry(
+  handleWhen((error) => {
+    const cause = grpcErrorOf(error);
+    return cause !== null && !LASTING.has(cause.code);
+  }),
+  { maxAttempts: 30, backoff: new ConstantBackoff(1_000) },
+);
+
+/** Throws NOT_READY when Temporal does not answer, or refuses what it is told. */
 export async function prepareTemporal(setup: TemporalSetup): Promise<void> {
-  await connected(setup, (connection) => tell(setup, connection));
+  const { temporalAddress, temporalNamespace, logger } = setup;
+  try {
+    await patiently.execute(async ({ attempt }) => {
+      if (attempt > 0) logger.warn({ attempt }, "Temporal does not answer for its schedules: it is asked again");
+      await connected(setup, (connection) => tell(setup, connection));
+    });
+  } catch (error) {
+    const cause = grpcErrorOf(error);
+    if (cause === null) throw error;
+    throw new TidelineError(
+      "NOT_READY",
+      `Temporal at ${temporalAddress} does not take the schedules for namespace ${temporalNamespace}: ${cause.details}`,
+      "See whether TEMPORAL_NAMESPACE names a namespace that it has, and whether its log says more.",
+      { cause: error },
+    );
+  }
+}
+
+function grpcErrorOf(error: unknown) {
+  const cause = error instanceof ServiceError ? error.cause : error;
+  return isGrpcServiceError(cause) ? cause : null;
 }
 
 /** What is done beside looking after Temporal, over the same connection. */

@@ -1,11 +1,11 @@
-import type { StateFile } from "../../core/log/documents.ts";
+import type { Manifest, StateFile } from "../../core/log/documents.ts";
 import { addLedgers, type Ledger } from "../../core/log/ledger.ts";
 import { at, type Cut, cutFromJson, cutsEqual, partitionsOf } from "../../core/log/position.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import { requireOurLog } from "../log-checks.ts";
 import type { BatchStores, ViewTarget } from "../stores.ts";
 import { cutMarks } from "../versions/cut-marks.ts";
-import { announce, nextManifest, publishVersion, sweepStates } from "../versions/publish.ts";
+import { announce, lastVersionOf, nextManifest, stands, sweepStates } from "../versions/publish.ts";
 import type { Delta, DeltaSpan } from "./delta.ts";
 import { requireBalance } from "./ledger-check.ts";
 import { segmentLedgers } from "./segment-ledgers.ts";
@@ -49,32 +49,56 @@ export interface DeltaPublication {
   readonly createdBy: string;
 }
 
+/** How many versions that only replace files may come between a delta's base and the delta. */
+export const REPLACED_BETWEEN = 8;
+
 /**
- * Step 6: V+1 = V and the delta. False, and the delta's file is deleted, when another writer was first. False also when
- * the data directory was restored since the delta was begun: then V is not there any more, or another version has its
- * number, or the delta's file is gone, or the restored archive ends before the delta.
+ * Step 6: V+1 = V and the delta. Where another writer has published V+1 with the cut of V, it has only replaced files:
+ * the delta goes on top of that. Returns the version that has it; null, and the delta's file is deleted, when another
+ * writer has moved the cut. Null also when the data directory was restored since the delta was begun: then V is not
+ * there any more, or another version has its number, or the delta's file is gone, or the restored archive ends before
+ * the delta.
  */
 export async function publishDelta(
   stores: BatchStores,
-  { generation, topic }: ViewTarget,
-  { version, from, to, file, ledger, createdBy }: DeltaPublication,
-): Promise<boolean> {
-  const previous = await stores.manifests.version(generation, version);
-  const continues = previous !== null && cutsEqual(cutFromJson(previous.cut), from);
-  const isHeld = continues && (await reachesTo(stores, topic, { ...previous, from, to }));
-  if (!isHeld || (file !== null && !(await stores.data.has(file.file)))) {
-    const after = await stores.manifests.version(generation, version + 1);
-    // An earlier attempt of this run published, and the restored directory begins with what it published.
-    if (after?.createdBy === createdBy && cutsEqual(cutFromJson(after.cut), to)) return true;
-    const newest = await stores.manifests.newest(generation);
-    const isNamed = [after, newest].some((one) => one?.files.some((held) => held.file === file?.file));
-    if (file !== null && !isNamed) await stores.data.remove(file.file);
-    return false;
+  target: ViewTarget,
+  delta: DeltaPublication,
+): Promise<number | null> {
+  const { version, from, to, file, createdBy } = delta;
+  const { manifests } = stores;
+  let base = () => manifests.version(target.generation, version);
+  for (let tries = 0; tries < REPLACED_BETWEEN; tries++) {
+    const previous = await base();
+    const continues = previous !== null && cutsEqual(cutFromJson(previous.cut), from);
+    const isHeld = continues && (await reachesTo(stores, target.topic, { ...previous, from, to }));
+    if (!isHeld || (file !== null && !(await canName(stores, previous, file)))) break;
+    const files = file === null ? previous.files : [...previous.files, file];
+    const marks = await cutMarks(stores, target.topic, previous.topicId, to);
+    const ledger = addLedgers(previous.ledger, delta.ledger);
+    const next = nextManifest(previous, { files, ledger, createdBy, moved: { cut: to, marks } });
+    if (await stands(stores, next)) return next.version;
+    base = () => manifests.newest(target.generation);
   }
-  const files = file === null ? previous.files : [...previous.files, file];
-  const marks = await cutMarks(stores, topic, previous.topicId, to);
-  const next = { files, ledger: addLedgers(previous.ledger, ledger), createdBy, moved: { cut: to, marks } };
-  return publishVersion(stores, nextManifest(previous, next));
+  return published(stores, target, delta);
+}
+
+/** Whether the version after `previous` can be the first to name a file, which is there. */
+async function canName({ data }: BatchStores, previous: Manifest, { file }: StateFile): Promise<boolean> {
+  return (lastVersionOf(file) ?? 0) > previous.version && (await data.has(file));
+}
+
+/** The version in which an earlier attempt of this run has published a delta; null, and its file is deleted, when none. */
+async function published(
+  { manifests, data }: BatchStores,
+  { generation }: ViewTarget,
+  { version, to, file, createdBy }: DeltaPublication,
+): Promise<number | null> {
+  const after = [await manifests.version(generation, version + 1), await manifests.newest(generation)];
+  const own = after.find((one) => one?.createdBy === createdBy && cutsEqual(cutFromJson(one.cut), to));
+  if (own) return own.version;
+  const isNamed = after.some((one) => one?.files.some((held) => held.file === file?.file));
+  if (file !== null && !isNamed) await data.remove(file.file);
+  return null;
 }
 
 /** Whether the archive reaches `to` where that lies after `from`. One that was restored since may not. */

@@ -5,7 +5,7 @@ import type { Duck } from "../../store/duckdb/duck.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import type { SharedEvents } from "../archive/archived-events.ts";
 import { deltaOf } from "../refresh/delta.ts";
-import { checkDelta, finishPublish, publishDelta } from "../refresh/refresh.ts";
+import { checkDelta, finishPublish, publishDelta, REPLACED_BETWEEN } from "../refresh/refresh.ts";
 import { sendUnreadLetters } from "../refresh/unread-letters.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
 import { planFold } from "../versions/fold-plan.ts";
@@ -48,16 +48,18 @@ export async function settleView(
 ): Promise<SettledView> {
   const { generation, version } = span;
   const [from, to] = [cutFromJson(span.from), cutFromJson(span.to)];
-  const next = await stores.manifests.version(generation, version + 1);
-  if (next?.createdBy === createdBy && cutsEqual(cutFromJson(next.cut), to)) {
+  for (let after = version + 1; after <= version + REPLACED_BETWEEN; after++) {
+    const next = await stores.manifests.version(generation, after);
+    if (next === null) break;
+    if (next.createdBy !== createdBy || !cutsEqual(cutFromJson(next.cut), to)) continue;
     // An earlier attempt of this run has published it.
-    const { swept } = await finishPublish(stores, target, chain, version + 1);
-    return { version: version + 1, published: true, records: 0, compared: true, foldable: false, swept };
+    const { swept } = await finishPublish(stores, target, chain, after);
+    return { version: after, published: true, records: 0, compared: true, foldable: false, swept };
   }
   const delta = await deltaOf(stores, duck, target.view, {
     events: await events.within(from, to),
     folder: stores.manifests.stateFolder(generation),
-    prefix: versionPrefix(version + 1),
+    prefix: versionPrefix(version + REPLACED_BETWEEN),
   });
   let compared: boolean;
   try {
@@ -71,9 +73,9 @@ export async function settleView(
   const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
   const publication = { version, from, to, file: delta.file, ledger, createdBy };
   const { records } = ledger;
-  if (!(await publishDelta(stores, target, publication)))
-    return { version, published: false, records: 0, compared, foldable: false, swept: 0 };
-  const { swept } = await finishPublish(stores, target, chain, version + 1);
-  const files = (await stores.manifests.version(generation, version + 1))?.files ?? [];
-  return { version: version + 1, published: true, records, compared, foldable: planFold(files).length > 0, swept };
+  const published = await publishDelta(stores, target, publication);
+  if (published === null) return { version, published: false, records: 0, compared, foldable: false, swept: 0 };
+  const { swept } = await finishPublish(stores, target, chain, published);
+  const files = (await stores.manifests.version(generation, published))?.files ?? [];
+  return { version: published, published: true, records, compared, foldable: planFold(files).length > 0, swept };
 }

@@ -1,13 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
 import type { View } from "../../core/definition/view.ts";
-import type { StateFile } from "../../core/log/documents.ts";
+import type { Manifest, StateFile } from "../../core/log/documents.ts";
 import { cellColumns, mergeSql } from "../../core/state/compile.ts";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import { parquet, withDuck } from "../duck-run.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
 import { FOLD_LIMITS, type FoldLimits, planFold } from "./fold-plan.ts";
 import { namingOverflow } from "./merge-overflow.ts";
-import { nextManifest, publishVersion, versionPrefix } from "./publish.ts";
+import { nextManifest, stands, versionPrefix } from "./publish.ts";
 import { writeStates } from "./state-file.ts";
 
 export interface Compaction {
@@ -16,9 +16,12 @@ export interface Compaction {
   readonly rows: number;
 }
 
+/** After so many other versions a merge that was begun before them is given up. */
+const VERSIONS_MEANWHILE = 200;
+
 /**
- * Folds the newest version's small files into one, published as a version with the same cut; null when that is not due,
- * or another writer was first.
+ * Folds small files of the newest version into one, and publishes whatever version is the newest by then with that file
+ * in their place, at its cut. Null when that is not due, or another writer has replaced one of them.
  */
 export async function compact(
   stores: BatchStores,
@@ -27,20 +30,33 @@ export async function compact(
   watch: Watch,
   limits: FoldLimits = FOLD_LIMITS,
 ): Promise<Compaction | null> {
-  const newest = await stores.manifests.newest(generation);
-  if (newest === null) return null;
-  const folded = planFold(newest.files, limits);
+  const { manifests, data } = stores;
+  const begun = await manifests.newest(generation);
+  if (begun === null) return null;
+  const folded = planFold(begun.files, limits);
   // An earlier attempt of this run has done it, and its answer was lost.
-  const done = newest.createdBy === createdBy && isDeepStrictEqual(newest.base, newest.cut);
-  if (folded.length === 0) return done ? { version: newest.version, folded: 0, rows: 0 } : null;
-  const version = newest.version + 1;
+  const done = begun.createdBy === createdBy && isDeepStrictEqual(begun.base, begun.cut);
+  if (folded.length === 0) return done ? { version: begun.version, folded: 0, rows: 0 } : null;
+  const last = begun.version + VERSIONS_MEANWHILE;
   const merged = await withDuck(stores, watch, (duck) =>
-    mergeStates(stores, duck, view, folded, stores.manifests.stateFolder(generation), versionPrefix(version)),
+    mergeStates(stores, duck, view, folded, manifests.stateFolder(generation), versionPrefix(last)),
   );
-  const rest = newest.files.filter((file) => !folded.includes(file));
-  const files = merged === null ? rest : [merged, ...rest];
-  const published = await publishVersion(stores, nextManifest(newest, { files, ledger: newest.ledger, createdBy }));
-  return published ? { version, folded: folded.length, rows: merged?.rows ?? 0 } : null;
+  let newest: Manifest | null = begun;
+  while (newest !== null && newest.version < last && names(newest, folded)) {
+    const rest = newest.files.filter(({ file }) => !folded.some((gone) => gone.file === file));
+    const files = merged === null ? rest : [merged, ...rest];
+    const next = nextManifest(newest, { files, ledger: newest.ledger, createdBy });
+    if (await stands(stores, next)) return { version: next.version, folded: folded.length, rows: merged?.rows ?? 0 };
+    watch.signal.throwIfAborted();
+    newest = await manifests.newest(generation);
+  }
+  if (merged !== null) await data.remove(merged.file);
+  return null;
+}
+
+function names({ files }: Manifest, folded: readonly StateFile[]): boolean {
+  const held = new Set(files.map(({ file }) => file));
+  return folded.every(({ file }) => held.has(file));
 }
 
 /** One file that holds the merge of `files`; null when they hold nothing. Throws STATE_OVERFLOW with the cell. */

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Generation } from "../../core/definition/generation.ts";
-import type { Manifest } from "../../core/log/documents.ts";
+import type { Manifest, StateFile } from "../../core/log/documents.ts";
 import { type Cut, cutToJson } from "../../core/log/position.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import type { BatchStores } from "../stores.ts";
@@ -9,11 +9,17 @@ import { within } from "../time-limit.ts";
 const REDIS_MS = 5_000;
 
 /**
- * The name of a state file begins with the version it was written for, so that it shows when nobody can publish it any
- * more.
+ * The name of a state file begins with the last version that may be the first to name it, so that it shows when nobody
+ * can publish it any more.
  */
 export function versionPrefix(version: number): string {
   return String(version).padStart(9, "0");
+}
+
+/** The last version that may be the first to name a state file; null for a file that is named otherwise. */
+export function lastVersionOf(file: string): number | null {
+  const name = file.slice(file.lastIndexOf("/") + 1);
+  return /^\d{9}-/.test(name) ? Number(name.slice(0, 9)) : null;
 }
 
 /**
@@ -21,13 +27,20 @@ export function versionPrefix(version: number): string {
  * the version that stands is this one, made by this call or by an earlier attempt of the same run whose answer was
  * lost.
  */
-export async function publishVersion({ manifests, data }: BatchStores, manifest: Manifest): Promise<boolean> {
+export async function publishVersion(stores: BatchStores, manifest: Manifest): Promise<boolean> {
+  if (await stands(stores, manifest)) return true;
+  const { manifests, data } = stores;
+  const winner = await manifests.version(manifest.generation, manifest.version);
+  const before = await manifests.version(manifest.generation, manifest.version - 1);
+  const held = new Set([...(winner?.files ?? []), ...(before?.files ?? [])].map(({ file }) => file));
+  for (const { file } of manifest.files) if (!held.has(file)) await data.remove(file);
+  return false;
+}
+
+/** Creates a manifest exclusively; true when it is the version that stands. Deletes nothing when it is not. */
+export async function stands({ manifests }: BatchStores, manifest: Manifest): Promise<boolean> {
   if (await manifests.create(manifest)) return true;
   const winner = await manifests.version(manifest.generation, manifest.version);
-  const held = new Set(winner?.files.map(({ file }) => file));
-  const before = await manifests.version(manifest.generation, manifest.version - 1);
-  for (const { file } of before?.files ?? []) held.add(file);
-  for (const { file } of manifest.files) if (!held.has(file)) await data.remove(file);
   // Marks of one cut may state different epochs, of archive files before and after they were merged.
   const essence = (one: Manifest) => ({ ...one, createdAtMs: 0, marks: undefined });
   return winner !== null && isDeepStrictEqual(essence(winner), essence(manifest));
@@ -55,17 +68,33 @@ export async function sweepStates({ manifests, data }: BatchStores, generation: 
   const newest = await manifests.newest(generation);
   if (newest === null) return 0;
   await manifests.prune(generation, newest.version);
-  const previous = newest.version === 0 ? null : await manifests.version(generation, newest.version - 1);
-  const held = new Set([...newest.files, ...(previous?.files ?? [])].map(({ file }) => file));
+  const held = new Set([...newest.files, ...(await filesInGrace(manifests, newest))].map(({ file }) => file));
   const folder = manifests.stateFolder(generation);
   let swept = 0;
   for (const name of await data.list(folder)) {
     const file = `${folder}/${name}`;
-    if (held.has(file) || !/^\d{9}-/.test(name) || Number(name.slice(0, 9)) > newest.version) continue;
+    if (held.has(file) || (lastVersionOf(name) ?? Number.POSITIVE_INFINITY) > newest.version) continue;
     await data.remove(file);
     swept += 1;
   }
   return swept;
+}
+
+/**
+ * Files that readers of an earlier version may still read: those of the version before, and of those before that one
+ * when it has its predecessor's cut, since it may be only a moment older than the newest.
+ */
+async function filesInGrace(manifests: BatchStores["manifests"], newest: Manifest): Promise<StateFile[]> {
+  const files: StateFile[] = [];
+  let { version } = newest;
+  for (let isOld = false; !isOld && version > 0; ) {
+    version -= 1;
+    const earlier = await manifests.version(newest.generation, version);
+    if (earlier === null) break;
+    files.push(...earlier.files);
+    isOld = !isDeepStrictEqual(earlier.base, earlier.cut);
+  }
+  return files;
 }
 
 /** A cut, and by partition the last record below it where that is known. */

@@ -184,8 +184,8 @@ export async function refreshTo(
     ledger,
     createdBy: randomUUID(),
   });
-  if (published) await finishPublish(stores, target, chain, manifest.version + 1);
-  return published;
+  if (published !== null) await finishPublish(stores, target, chain, published);
+  return published !== null;
 }
 
 export async function rebuildAll(

@@ -132,6 +132,13 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
   await record("scheduledRun", `${NAMESPACE}/refresh-${VIEW}-run`, scheduled);
   await send(10);
   await record("settleStream", workId(NAMESPACE, "settle", STREAM), { stream: STREAM });
+  const compaction = workId(NAMESPACE, "compact", STREAM);
+  while (!(await exists(client, compaction))) {
+    await send(1);
+    await start("settleStream", workId(NAMESPACE, "settle", STREAM), { stream: STREAM });
+  }
+  await keep("settleStream.compacts", workId(NAMESPACE, "settle", STREAM));
+  await keep("compactViews", compaction);
   await record("rebuildView", workId(NAMESPACE, "rebuild", VIEW), { view: VIEW });
   const interval = { view: VIEW, from: DATE, to: DATE };
   await record("backfillView", workId(NAMESPACE, "backfill", `${VIEW}/${DATE}..${DATE}`), { ...interval, force: true });
@@ -158,6 +165,16 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
   const later = { date: DATE, deliverAt: new Date(Date.now() + 5_000).toISOString() };
   await record("dailyReport.later", report, later);
   await keep("deliverReport.later", workId(NAMESPACE, "delivery", `daily/${DATE}`));
+}
+
+async function exists(client: Client, workflowId: string): Promise<boolean> {
+  return client.workflow
+    .getHandle(workflowId)
+    .describe()
+    .then(
+      () => true,
+      () => false,
+    );
 }
 
 /** The id of the run that a schedule has started, when it has. */

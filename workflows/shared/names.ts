@@ -1,7 +1,7 @@
 /** How runs are called. A workflow id names the work, so that the same work never runs twice at once (invariant 13). */
 
 /** Kinds of work that are done for a stream. */
-export const STREAM_KINDS = ["settle", "archive", "compact-archive", "retention"] as const;
+export const STREAM_KINDS = ["settle", "compact", "archive", "compact-archive", "retention"] as const;
 type StreamKind = (typeof STREAM_KINDS)[number];
 
 /**
@@ -47,6 +47,7 @@ export const SUMMARIES: Readonly<Record<Kind, (target: string) => string>> = {
   settle: (stream) => `archives stream ${stream} and publishes the next versions of its views`,
   archive: (stream) => `Kafka to Parquet: archives stream ${stream}`,
   "compact-archive": (stream) => `merges small archive files of stream ${stream}`,
+  compact: (stream) => `merges small state files of views of stream ${stream}`,
   retention: (stream) => `looks when Kafka will delete what is still needed of stream ${stream}`,
   refresh: (view) => `publishes the next batch version of view ${view}`,
   backfill: (target) => `recomputes ${target.replace("/", " ")} from the archive`,
@@ -77,6 +78,7 @@ const TIMEOUT_HOURS: Readonly<Record<Kind, number>> = {
   // Archives, then computes what came since the last versions.
   settle: 3,
   "compact-archive": 2,
+  compact: 6,
   // Waits for the archive, then computes what came since the last version.
   refresh: 3,
   retention: 3,

@@ -202,10 +202,9 @@ export class Workers {
       const limits = { fetchBytes: 1, fileBytes: 1 << 20 };
       await run.step(() => protocol.archiveChunk(stores, target, plan.topicId, chunk, UNWATCHED, limits));
     }
-    const version = base.version + 1;
     const span = { topicId: base.topicId, from, to };
     const folder = stores.manifests.stateFolder(generation);
-    const prefix = protocol.versionPrefix(version);
+    const prefix = protocol.versionPrefix(base.version + protocol.REPLACED_BETWEEN);
     const delta = await run.step(async () => {
       const written = await protocol.writeDelta(stores, target, span, folder, prefix, UNWATCHED);
       await protocol.checkDelta(stores, target, chain, { from, to, ...written });
@@ -213,7 +212,8 @@ export class Workers {
     });
     const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
     const publication = { version: base.version, from, to, file: delta.file, ledger, createdBy: process.name };
-    if (!(await run.step(() => protocol.publishDelta(stores, target, publication)))) return;
+    const version = await run.step(() => protocol.publishDelta(stores, target, publication));
+    if (version === null) return;
     this.#state.published += 1;
     await run.step(() => protocol.finishPublish(stores, target, chain, version));
     const limits = { files: 2, left: 1 };

@@ -1,0 +1,44 @@
+import { isCancellation, proxyActivities, setCurrentDetails } from "@temporalio/workflow";
+import type { Activities } from "../activities/activities.ts";
+import { label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
+
+export interface CompactViewsInput {
+  readonly stream: string;
+  /** Which views, and which of their generations. */
+  readonly views: readonly { readonly view: string; readonly generation: string }[];
+}
+
+export interface CompactViewsResult {
+  /** How many files were merged. */
+  readonly files: number;
+  /** How many versions were published. */
+  readonly versions: number;
+  readonly seconds: number;
+}
+
+const { compact } = proxyActivities<Activities>(STEP);
+
+/**
+ * Merges small state files of views of a stream, one view after the other, beside the stream's settlements: neither
+ * waits for the other. A view that fails does not keep the others from it; the run fails at its end.
+ */
+export async function compactViews({ stream, views }: CompactViewsInput): Promise<CompactViewsResult> {
+  label({ kind: "compact", stream });
+  let [files, versions] = [0, 0];
+  let failure: unknown = null;
+  for (const { view, generation } of views) {
+    const merged = await compact
+      .executeWithOptions({ summary: `small files of ${view}` }, [{ view: generation }])
+      .catch((error: unknown) => {
+        if (isCancellation(error)) throw error;
+        failure ??= error;
+        return null;
+      });
+    if (merged === null) continue;
+    files += merged.folded;
+    versions += 1;
+    setCurrentDetails(`${files} files merged in ${versions} of ${views.length} views of ${stream}`);
+  }
+  if (failure !== null) throw failure;
+  return { files, versions, seconds: secondsSince(runStartedMs()) };
+}
