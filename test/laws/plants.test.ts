@@ -19,7 +19,7 @@ import { World } from "./protocol/world.ts";
  * most TIDELINE_RUNS worlds.
  */
 
-const { TIDELINE_PLANTS: asked, TIDELINE_SEED: firstSeed = "1", TIDELINE_RUNS: worlds = "200" } = process.env;
+const { TIDELINE_PLANTS: asked, TIDELINE_SEED: firstSeed, TIDELINE_RUNS: worlds = "200" } = process.env;
 const inReach = plants.filter(({ name, necessary, seed, slow }) =>
   asked === undefined
     ? seed !== undefined && (nightly || slow !== true)
@@ -50,7 +50,7 @@ describe("planted bugs fall", () => {
     const shore = await Shore.open(await loadProtocol(folder), ownDatabase("plants"));
     try {
       const begunMs = performance.now();
-      const from = plant.seed ?? Number(firstSeed);
+      const from = Number(firstSeed ?? plant.seed ?? 1);
       const options = { numRuns: Number(worlds), endOnFailure: true, seed: from };
       const again = plant.restored ? restores : fc.constant([]);
       const rewritten = fc.asyncProperty(rewritePlan, fc.scheduler(), async (one, scheduler) => {

@@ -115,8 +115,7 @@ export const batchPlants: readonly Plant[] = [
     find: "return this.#data.createExclusively(name, Manifest.parse(manifest));",
     replace: "await this.#data.replace(name, JSON.stringify(Manifest.parse(manifest)));\n    return true;",
     necessary: true,
-    scenarios: ["zombie-activity"],
-    seed: 17,
+    scenarios: [],
   },
   {
     name: "restored-number-is-enough",
