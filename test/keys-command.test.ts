@@ -2,6 +2,8 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { loadConfig } from "../cli/setup/config.ts";
+import { apiRefusal } from "../cli/status/servers.ts";
 import { parseToken } from "../core/access/api-key.ts";
 import { KeyCheck } from "../serving/access/key-check.ts";
 import { ApiKeys } from "../store/api-keys/api-keys.ts";
@@ -63,6 +65,9 @@ test("commands send TIDELINE_API_KEY, also for what the helper process answers, 
   ]);
   expect(without.stderr).toContain("error UNAUTHENTICATED");
   expect(without.stderr).toContain("TIDELINE_API_KEY");
+  // `tideline doctor` says this.
+  expect(await apiRefusal(loadConfig(tideline.env))).toContain("this needs an API key");
+  expect(await apiRefusal(loadConfig({ ...tideline.env, TIDELINE_API_KEY: key }))).toBeNull();
   // Nothing is published here.
   expect(withKey.stderr).toContain("error NOT_READY");
   const wrong = await tideline.beginWith({ TIDELINE_API_KEY: "secret-word" }, "query", "revenue");

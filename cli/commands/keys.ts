@@ -67,8 +67,10 @@ function registerCreate(group: Command): void {
         .argParser(actions)
         .makeOptionMandatory(),
     )
-    .option("--stream <name>", "only for this stream, and the views and tables of it; repeat it for several", add, [])
-    .option("--view <name>", "only for this view or table; repeat it for several", add, [])
+    .addOption(
+      repeated("--stream <name>", "only for this stream, and the views and tables of it; repeat it for several"),
+    )
+    .addOption(repeated("--view <name>", "only for this view or table; repeat it for several"))
     .addOption(new Option("--expires <duration>", "accepted for so long, such as 90d").argParser(duration))
     .addOption(new Option("--json", "as JSON").default(false))
     .addHelpText("after", createHelp)
@@ -93,6 +95,7 @@ function actions(text: string): ApiAction[] {
   });
 }
 
-function add(text: string, held: readonly string[]): string[] {
-  return [...held, text];
+function repeated(flags: string, description: string): Option {
+  const add = (text: string, held: readonly string[]) => [...held, text];
+  return new Option(flags, description).argParser<readonly string[]>(add).default([], "everything");
 }

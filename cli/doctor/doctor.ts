@@ -13,7 +13,7 @@ import { livingGenerations } from "../operations/generations.ts";
 import type { Config } from "../setup/config.ts";
 import { inTime } from "../setup/patience.ts";
 import { failuresOf } from "../status/failures.ts";
-import { apiAnswers } from "../status/servers.ts";
+import { apiAnswers, apiRefusal } from "../status/servers.ts";
 import { standingsOf } from "../status/views.ts";
 import { checkFailures } from "./failures.ts";
 import { type Finding, judged, ok, problem } from "./finding.ts";
@@ -24,16 +24,19 @@ import { checkStreams } from "./streams.ts";
 import { checkTemporal } from "./temporal.ts";
 import { checkViews } from "./views.ts";
 
+const KEY_TODO = "Set TIDELINE_API_KEY for them to a key of `tideline keys create worker --allow read`.";
+
 /** Looks at everything. Never throws for what is wrong with an installation: that is a finding. */
 export async function examine(config: Config): Promise<Finding[]> {
   const definitions = await loadDefinitions(config);
   const address = shownUrl(config.apiUrl);
-  const [machine, kafka, redis, temporal, api, { failures }] = await Promise.all([
+  const [machine, kafka, redis, temporal, api, refusal, { failures }] = await Promise.all([
     checkMachine(config),
     checkKafka(config, definitions.streams.values()),
     checkRedis(config),
     checkTemporal(config, definitions),
     apiAnswers(config),
+    apiRefusal(config),
     failuresOf(config, definitions),
   ]);
   return [
@@ -47,6 +50,7 @@ export async function examine(config: Config): Promise<Finding[]> {
       message: `the API does not answer at ${address}`,
       todo: "Start `tideline serve`, or set TIDELINE_API_URL.",
     }),
+    ...(refusal === null ? [] : [problem("api.key", `the API refuses commands and the worker: ${refusal}`, KEY_TODO)]),
     ...checkFailures(failures),
     ...(kafka.reachable ? await checkState(config, definitions) : []),
   ];

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { TidelineError } from "../../core/errors.ts";
+import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import type { Problem } from "../../core/failures.ts";
 import { at, type Cut, type CutJson, cutFromJson, partitionsOf } from "../../core/log/position.ts";
 import { separated } from "../../core/secrets.ts";
@@ -86,7 +86,7 @@ async function arrivalsOf(
 ): Promise<[string, Arrival][]> {
   const known = await askViews(asked, stop).catch((cause: unknown) => {
     if (stop.aborted) return [];
-    throw apiSilent(asked.url, cause);
+    throw isTidelineError(cause) ? cause : apiSilent(asked.url, cause);
   });
   return views.map((name) => [
     name,
@@ -100,6 +100,11 @@ async function arrivalsOf(
 async function askViews({ url, headers }: Asked, stop: AbortSignal): Promise<readonly ViewAt[]> {
   const signal = AbortSignal.any([stop, AbortSignal.timeout(ASK_TIMEOUT_MS)]);
   const response = await fetch(url, { headers, signal });
+  if (response.status === 401 || response.status === 403) {
+    const hint =
+      "Set TIDELINE_API_KEY to a key for `read`. The events were sent: sending the file again is not needed.";
+    throw new TidelineError("NOT_READY", `${url.origin} refuses to say what the views have (${response.status})`, hint);
+  }
   if (!response.ok) throw new Error(`${url.href} answered ${response.status}`);
   return ((await response.json()) as { views: readonly ViewAt[] }).views;
 }

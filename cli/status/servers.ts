@@ -20,6 +20,26 @@ export function serverStatuses(config: Config, reachable: Readonly<Record<Server
   ];
 }
 
+/**
+ * Why the API refuses what commands and the worker ask with TIDELINE_API_KEY; null when it does not, or does not answer.
+ */
+export async function apiRefusal({ apiUrl, apiKey }: Config): Promise<string | null> {
+  const { url, headers } = separated(`${apiUrl.replace(/\/$/, "")}/views`, apiKey);
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const response = await fetch(url, { headers, signal }).catch(() => null);
+  const isRefused = response?.status === 401 || response?.status === 403;
+  if (!isRefused) await response?.body?.cancel();
+  return isRefused ? response.text().then(detailOf, () => null) : null;
+}
+
+function detailOf(problem: string): string {
+  try {
+    return String((JSON.parse(problem) as { detail?: unknown }).detail ?? problem);
+  } catch {
+    return problem.slice(0, 200);
+  }
+}
+
 /** Whether the API says that it is healthy; never rejects for a server that does not answer. */
 export async function apiAnswers({ apiUrl }: Config): Promise<boolean> {
   const { url, headers } = separated(apiUrl);
