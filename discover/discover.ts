@@ -7,10 +7,13 @@ import { pathText } from "../core/contract/wire-path.ts";
 import { TidelineError } from "../core/errors.ts";
 import { assumptions } from "./assumptions.ts";
 import { avroHints } from "./fields/avro-hints.ts";
+import { changeNotes, ofChange } from "./fields/change-fields.ts";
+import { connectHints } from "./fields/connect-hints.ts";
 import { percent } from "./fields/fields.ts";
 import { type FoundField, type LeftOut, layOut } from "./fields/layout.ts";
 import { kindsOfRecords } from "./kinds.ts";
 import { chooseRoles, type Roles } from "./roles/roles.ts";
+import { changesOf, isUnwrapped } from "./sample/changes.ts";
 import { type Reason, Reasons, readRecords, type SampleRecord } from "./sample/sample.ts";
 import { observe } from "./sample/seen.ts";
 import { shown } from "./text/literals.ts";
@@ -62,20 +65,28 @@ export function discover(sample: TopicSample): Discovery {
   const schemas: SchemaLookup = (id) => compiled.get(id) ?? null;
   const { read, unread } = readRecords(records, schemas);
   if (read.length < records.length * LEAST_READABLE || read.length === 0) throw nothingToRead(sample, unread);
-  const root = observe(read.map(({ object }) => object));
-  const { fields, leftOut } = layOut(root, avroHints([...compiled.keys()].map((id) => sample.schemas.get(id) ?? "")));
-  const roles = chooseRoles(fields, read);
+  const objects = read.map(({ object }) => object);
+  const changes = changesOf(objects);
+  const hints = new Map([
+    ...avroHints([...compiled.keys()].map((id) => sample.schemas.get(id) ?? "")),
+    ...connectHints(objects),
+  ]);
+  const laidOut = layOut(observe(changes ?? objects), hints);
+  const { leftOut } = laidOut;
+  const fields = changes === null ? laidOut.fields : laidOut.fields.map(ofChange);
+  const rows = changes !== null ? "envelopes" : objects.some(isUnwrapped) ? "unwrapped" : null;
+  const roles = chooseRoles(fields, read, rows !== null);
   const stream = streamOf(sample, fields, roles);
   const { accepted, refused } = count(stream, records, schemas);
   const notes = [
-    ...kindsOfRecords(fields, read, root),
+    ...(rows === "envelopes" ? changeNotes(fields, records) : kindsOfRecords(fields, read)),
     ...roles.because.map((because) => because.charAt(0).toUpperCase() + because.slice(1)),
     ...roles.warnings,
     ...assumptions(fields),
   ];
   const found = { stream, records: records.length, accepted, refused, notes };
   const text = streamText(stream, commentsOf(sample, found, leftOut));
-  return { ...found, text, view: proposeView(fields, read, roles.eventTime) };
+  return { ...found, text, view: proposeView(fields, read, { time: roles.eventTime, isOfRows: rows !== null }) };
 }
 
 /** Without those that are no Avro schema: a registry may have others, too. */

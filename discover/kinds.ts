@@ -2,7 +2,6 @@ import { pathText } from "../core/contract/wire-path.ts";
 import { percent } from "./fields/fields.ts";
 import type { FoundField } from "./fields/layout.ts";
 import type { ReadRecord } from "./sample/sample.ts";
-import type { Seen } from "./sample/seen.ts";
 import { idText, valueAt } from "./sample/values.ts";
 import { column, shown } from "./text/literals.ts";
 
@@ -10,13 +9,8 @@ const MOST_KINDS = 20;
 /** So many fields must come with some kinds only, for the records to be of several kinds. */
 const LEAST_FIELDS = 2;
 
-/** A sentence when the records are of several kinds, or those of a database's changes; none when they look alike. */
-export function kindsOfRecords(fields: readonly FoundField[], all: readonly ReadRecord[], root: Seen): string[] {
-  if (isChangeStream(root))
-    return [
-      "These look like the changes of a database's rows, each with the row before and after it. " +
-        "A row that is changed is another event here; its last state is not kept.",
-    ];
+/** A sentence when the records are of several kinds; none when they look alike. */
+export function kindsOfRecords(fields: readonly FoundField[], all: readonly ReadRecord[]): string[] {
   if (fields.every(({ isRequired }) => !isRequired))
     return [
       "Mixed: the records have no field in common. Several kinds of events lie on this topic; " +
@@ -27,13 +21,6 @@ export function kindsOfRecords(fields: readonly FoundField[], all: readonly Read
     if (kinds !== null) return [kinds];
   }
   return [];
-}
-
-/** What Debezium writes without its unwrapping transformation. */
-function isChangeStream({ children }: Seen): boolean {
-  const root = children.get("payload") ?? { children };
-  const has = (name: string) => children.has(name) || root.children.has(name);
-  return has("op") && has("source") && has("before") && has("after");
 }
 
 /** Whether a field says which kind a record is: some fields all records of a kind have, and none of another. */

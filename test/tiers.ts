@@ -79,6 +79,8 @@ export const MODULES = [
   "test/laws/single-events.test.ts",
   "test/laws/seen-filter.test.ts",
   "test/laws/value-lists.test.ts",
+  "test/laws/maps.test.ts",
+  "test/discover-changes.test.ts",
   "test/discover.test.ts",
   "test/compiled.test.ts",
   "test/system.test.ts",

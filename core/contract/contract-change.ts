@@ -42,6 +42,8 @@ function withSameBounds(spec: FieldSpec): FieldSpec {
       return { ...spec, from: boundText(spec.from), to: boundText(spec.to) };
     case "optional":
     case "default":
+    case "values":
+    case "map":
       return { ...spec, of: withSameBounds(spec.of) };
     case "list":
       return { ...spec, of: sameBounds(spec.of) };

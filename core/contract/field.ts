@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { Described } from "./described.ts";
 import type { WrittenAs } from "./record-time.ts";
-import type { Rounding } from "./record-value.ts";
+import type { NumberText, Rounding } from "./record-value.ts";
 
 /** The types that a scalar column can have. Money and counts are integers; there are no doubles (invariant 6). */
 export type ScalarType = "VARCHAR" | "BIGINT" | "BOOLEAN";
@@ -16,23 +16,30 @@ interface Placed {
 
 /** How a field was made, as plain JSON; `fieldFrom` makes it again. */
 export type FieldSpec =
-  | ({ readonly type: "integer"; readonly min: number; readonly max: number } & Placed & AsText)
+  | ({ readonly type: "integer"; readonly min: number; readonly max: number } & Placed & AsNumber)
   | ({ readonly type: "instant"; readonly from: string; readonly to: string } & Placed & Written)
   | ({ readonly type: "decimal"; readonly scale: number; readonly min: number; readonly max: number } & Placed &
-      AsText &
+      AsNumber &
       Rounded)
-  | ({ readonly type: "text"; readonly max: number; readonly as?: "uuid" } & Placed)
+  | ({ readonly type: "text"; readonly max: number; readonly as?: "uuid" | "scalar" } & Placed)
   | ({ readonly type: "oneOf"; readonly values: readonly string[]; readonly as?: "any-case" } & Placed)
   | ({ readonly type: "flag" } & Placed & AsText)
   | ({ readonly type: "list"; readonly of: Readonly<Record<string, FieldSpec>>; readonly max: number } & Placed)
   /** A list of values: `of` is what each of them is. */
   | ({ readonly type: "values"; readonly of: FieldSpec; readonly max: number } & Placed)
+  /** An object with free names: `of` is what each value is. */
+  | ({ readonly type: "map"; readonly of: FieldSpec; readonly max: number } & Placed)
   | { readonly type: "optional"; readonly of: FieldSpec }
   | { readonly type: "default"; readonly of: FieldSpec; readonly value: DefaultValue };
 
 /** `as`: whether records may write it as a text, too (core/contract/record-value.ts). */
 interface AsText {
   readonly as?: "text";
+}
+
+/** `as`: whether records may write a number as a text, too, or its units as base64 (core/contract/record-value.ts). */
+interface AsNumber {
+  readonly as?: NumberText;
 }
 
 /** What becomes of more decimal places; absent: the record is refused. */
@@ -47,7 +54,7 @@ interface Written {
   readonly zone?: string;
 }
 
-/** What `withDefault` may put in the place of an absent value; of a list only the empty one. */
+/** What `withDefault` may put in the place of an absent value; of a list or a map only the empty list. */
 export type DefaultValue = string | number | boolean | readonly never[];
 
 /** What json_transform reads a value as; JSON: as its text. */

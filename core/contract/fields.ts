@@ -1,22 +1,26 @@
 import { z } from "zod";
 import { parseBound, parseNewBound } from "../time.ts";
 import { builtField } from "./built-field.ts";
-import { type Described, describedBy } from "./described.ts";
+import type { Described } from "./described.ts";
 import type { DefaultValue, Field, FieldSpec } from "./field.ts";
+import { type Entry, isField, mapEntries, objectList, valueList } from "./lists.ts";
 import { isRecordPart } from "./record-part.ts";
 import { epochMs, isoMs, offsetMs, WRITTEN, type WrittenAs } from "./record-time.ts";
 import {
+  base64Units,
   decimalText,
   decimalUnits,
   FLAG_TEXTS,
   lowerCase,
+  NUMBER_TEXTS,
+  type NumberText,
   ROUNDINGS,
   type Rounding,
+  scalarText,
   uuidOf,
   wholeNumber,
 } from "./record-value.ts";
-import { quoteName, quoteText } from "./sql.ts";
-import { isField, valueList } from "./value-list.ts";
+import { quoteText } from "./sql.ts";
 import { parsePath, pathText } from "./wire-path.ts";
 import { isZoneName } from "./zone-time.ts";
 
@@ -54,6 +58,15 @@ export interface AsText {
   readonly as?: "text";
 }
 
+/** How records write a number. */
+export interface AsNumber {
+  /**
+   * "text": as a text, too, such as "12". "base64": as the base64 of its units, too, as Kafka Connect and Debezium
+   * write decimals: the database's scale has to be the field's.
+   */
+  readonly as?: NumberText;
+}
+
 /** The part of a specification that says how records write it. Throws RangeError for what is none of the ways. */
 function written<T extends string>(as: T | undefined, ways: readonly T[]): { as?: T } {
   if (as === undefined) return {};
@@ -73,7 +86,7 @@ function readBy<T>(read: (value: unknown) => T | null, what: string, contract: z
 }
 
 /** Whole numbers. The bounds are part of the contract: they are what keeps a sum inside 64 bits. */
-export function integer(options: { min: number; max: number } & AsText & FromPath): Field<number> {
+export function integer(options: { min: number; max: number } & AsNumber & FromPath): Field<number> {
   return builtField(() => {
     const { min, max, as } = options;
     if (!Number.isSafeInteger(min) || !Number.isSafeInteger(max) || min > max) {
@@ -82,9 +95,13 @@ export function integer(options: { min: number; max: number } & AsText & FromPat
     const between = (value: string) => `${value} BETWEEN ${min} AND ${max}`;
     const contract = z.int().min(min).max(max);
     const read = (value: unknown) =>
-      typeof value === "string" ? wholeNumber(value) : typeof value === "number" ? value : null;
+      typeof value === "string"
+        ? (as === "base64" ? base64Units : wholeNumber)(value)
+        : typeof value === "number"
+          ? value
+          : null;
     return {
-      spec: { type: "integer", min, max, ...written(as, ["text"]), ...placed(options.from) },
+      spec: { type: "integer", min, max, ...written(as, NUMBER_TEXTS), ...placed(options.from) },
       column: "BIGINT",
       optional: false,
       hasDefault: false,
@@ -181,7 +198,7 @@ function readInstant(as: WrittenAs, zone: string | null): z.ZodType<number> {
 /** With 15 digits a number in JSON is what its text says, whoever reads it. */
 const MAX_UNITS = 10 ** 15;
 
-export interface DecimalOptions extends AsText, FromPath {
+export interface DecimalOptions extends AsNumber, FromPath {
   readonly scale: number;
   readonly min: number;
   readonly max: number;
@@ -210,15 +227,15 @@ export function decimal(options: DecimalOptions): Field<number> {
       throw new RangeError(`a decimal is rounded ${ROUNDINGS.join(", ")}, not "${String(round)}"`);
     const contract = z.number().min(min).max(max).refine(exact, `more than ${scale} decimal places`);
     const read = (value: unknown) => {
-      const text =
-        typeof value === "number" ? decimalText(value) : as === "text" && typeof value === "string" ? value : "";
-      const units = decimalUnits(text, scale, round ?? null);
+      const isText = typeof value === "string" && as !== undefined;
+      const text = typeof value === "number" ? decimalText(value) : isText ? value : "";
+      const units = isText && as === "base64" ? base64Units(text) : decimalUnits(text, scale, round ?? null);
       return units === null || units < least || units > most ? null : units / factor;
     };
     const what = `a number of ${scale} decimal places between ${min} and ${max}`;
     const rounded = round === undefined ? {} : { round };
     return {
-      spec: { type: "decimal", scale, min, max, ...written(as, ["text"]), ...rounded, ...placed(options.from) },
+      spec: { type: "decimal", scale, min, max, ...written(as, NUMBER_TEXTS), ...rounded, ...placed(options.from) },
       column: "BIGINT",
       optional: false,
       hasDefault: false,
@@ -234,27 +251,31 @@ export function decimal(options: DecimalOptions): Field<number> {
 
 /**
  * Unicode text of at most `max` code points; lone surrogates are refused, for they have no UTF-8. As "uuid" it is a
- * UUID,
- * kept in lower case whatever records write.
+ * UUID, kept in lower case whatever records write. As "scalar" records may also have a number or a boolean, kept as its
+ * text: 12, 0.5, true.
  */
-export function text(options: { max?: number; as?: "uuid" } & FromPath = {}): Field<string> {
+export function text(options: { max?: number; as?: "uuid" | "scalar" } & FromPath = {}): Field<string> {
   return builtField(() => {
     const { as } = options;
     const max = options.max ?? (as === "uuid" ? UUID_LENGTH : 256);
     requireSize(max, "the length of a text");
-    if (as !== undefined && max !== UUID_LENGTH)
+    if (as === "uuid" && max !== UUID_LENGTH)
       throw new RangeError(`a UUID has ${UUID_LENGTH} characters: leave max out`);
     const contract = z
       .string()
       .max(max)
       .refine((value) => value.isWellFormed(), "a lone surrogate");
-    const read = (value: unknown) => (typeof value === "string" ? uuidOf(value) : null);
+    const uuid = (value: unknown) => (typeof value === "string" ? uuidOf(value) : null);
+    const ways = {
+      uuid: () => readBy(uuid, "a UUID", contract),
+      scalar: () => readBy(scalarText, "a text, a number or a boolean", contract),
+    };
     return {
-      spec: { type: "text", max, ...written(as, ["uuid"]), ...placed(options.from) },
+      spec: { type: "text", max, ...written(as, ["uuid", "scalar"]), ...placed(options.from) },
       column: "VARCHAR",
       optional: false,
       hasDefault: false,
-      zod: as === undefined ? contract : readBy(read, "a UUID", contract),
+      zod: as === undefined ? contract : ways[as](),
       read: "VARCHAR",
       value: asRead,
       fits: (column) =>
@@ -349,8 +370,8 @@ export function optional<T>(field: Field<T>): Field<T | null | undefined> {
 }
 
 /**
- * The same field, but absent, though not null, is allowed, and reads as `value`. Of a list the default can only be the
- * empty one.
+ * The same field, but absent, though not null, is allowed, and reads as `value`. Of a list or a map the default can
+ * only be the empty list.
  */
 export function withDefault<T>(field: Field<T>, value: T & DefaultValue): Field<T | undefined> {
   return builtField(() => {
@@ -371,8 +392,21 @@ export function withDefault<T>(field: Field<T>, value: T & DefaultValue): Field<
 function isKept({ spec, zod }: Field, value: unknown): boolean {
   const is = bare(spec);
   if (is.type === "instant") return z.int().min(parseBound(is.from)).max(parseBound(is.to)).safeParse(value).success;
+  if (is.type === "map") return Array.isArray(value) && value.length === 0;
   const parsed = zod.safeParse(value);
   return parsed.success && (typeof parsed.data === "object" || parsed.data === value);
+}
+
+/**
+ * An object with free names, such as `{"eu": 3, "us": 5}`, as a list of at most `max` entries in the order of their
+ * names: `item.key` and `item.value` in a view that has `each`. Its values are those of a list, and may be optional.
+ */
+export function map<T>(value: Field<T>, options: { max?: number } & FromPath = {}): Field<Entry<T>[]> {
+  return builtField(() => {
+    const max = options.max ?? 1_000;
+    requireSize(max, "the size of a map");
+    return mapEntries(value, text(), { max, ...placed(options.from) });
+  }, options);
 }
 
 type ElementOf<F extends Readonly<Record<string, Field>>> = { [K in keyof F]: z.infer<F[K]["zod"]> };
@@ -397,52 +431,6 @@ export function list(
     const place = { max, ...placed(options.from) };
     return isField(given) ? valueList(given, place) : objectList(given, place);
   }, options);
-}
-
-type Objects = Readonly<Record<string, Field>>;
-
-function objectList(
-  fields: Objects,
-  { max, path }: { readonly max: number; readonly path?: string },
-): Field<unknown[]> {
-  const entries = Object.entries(fields);
-  if (entries.length === 0 || entries.some(([, { column }]) => column.endsWith("[]")))
-    throw new RangeError("a list's elements hold scalar fields, at least one");
-  for (const [name, { problem }] of entries) if (problem !== undefined) throw new RangeError(`${name}: ${problem}`);
-  const columns = entries.map(([name, { column }]) => `${quoteName(name)} ${column}`).join(", ");
-  const column = `STRUCT(${columns})[]` as const;
-  const of = (name: string) => `_item.${quoteName(name)}`;
-  const text = (name: string, { read }: Field) => (read === "JSON" ? `${of(name)}::VARCHAR` : of(name));
-  const each = (elements: string, condition: (name: string, field: Field) => string) => {
-    const conditions = entries.map(([name, field]) => condition(name, field)).join(" AND ");
-    return `coalesce(list_bool_and(list_transform(${elements}, lambda _item: coalesce(${conditions}, false))), true)`;
-  };
-  const given = (field: Field, value: string, condition: string) =>
-    field.optional || field.hasDefault ? `(${value} IS NULL OR ${condition})` : condition;
-  const plain = entries.every(([, field]) => field.read === field.column && !field.hasDefault);
-  const values = entries.map(([name, field]) => `${quoteName(name)} := ${field.value(text(name, field))}`).join(", ");
-  return {
-    spec: {
-      type: "list",
-      of: Object.fromEntries(entries.map(([name, { spec }]) => [name, spec])),
-      max,
-      ...(path === undefined ? {} : { path }),
-    },
-    elements: Object.fromEntries(entries.map(([name, field]) => [name, describedBy(field)])),
-    column,
-    optional: false,
-    hasDefault: false,
-    zod: z.array(z.object(Object.fromEntries(entries.map(([name, { zod }]) => [name, zod])))).max(max),
-    read: [Object.fromEntries(entries.map(([name, { read }]) => [name, read]))],
-    value: (read) => (plain ? read : `list_transform(${read}, lambda _item: struct_pack(${values}))`),
-    fits: (elements) =>
-      `(len(${elements}) <= ${max} AND ${each(elements, (name, field) =>
-        field.optional
-          ? given(field, of(name), field.fits(of(name)))
-          : `(${of(name)} IS NOT NULL AND ${field.fits(of(name))})`,
-      )})`,
-    literal: () => `[]::${column}`,
-  };
 }
 
 /** Whether a record must have the field, and not null. */

@@ -7,6 +7,12 @@
 export type Rounding = "half-even" | "half-up" | "down";
 export const ROUNDINGS: readonly Rounding[] = ["half-even", "half-up", "down"];
 
+/**
+ * How a number is written where it is no JSON number: its digits as a text, or its units of the last place as base64.
+ */
+export type NumberText = "text" | "base64";
+export const NUMBER_TEXTS: readonly NumberText[] = ["text", "base64"];
+
 const NUMBER = /^(-?)(0|[1-9]\d*)(?:\.(\d+))?$/;
 
 /** The integer that a text such as `12`, `-3` or `12.00` says; null for any other text, and beyond 2^53. */
@@ -28,6 +34,22 @@ export function decimalUnits(text: string, scale: number, rounding: Rounding | n
   if (!Number.isSafeInteger(size)) return null;
   // Minus zero is zero.
   return minus === "" ? size : 0 - size;
+}
+
+const MOST_BYTES = 16;
+
+/**
+ * The integer that base64 says: big-endian bytes in two's complement, as Kafka Connect writes a decimal's unscaled
+ * value. null for a text that is not the base64 of 1 to 16 bytes, with its padding, and beyond 2^53.
+ */
+export function base64Units(text: string): number | null {
+  const bytes = Buffer.from(text, "base64");
+  // The decoder skips what is not base64. Only what is written the same way again was all base64.
+  if (bytes.length === 0 || bytes.length > MOST_BYTES || bytes.toString("base64") !== text) return null;
+  let units = BigInt.asIntN(8, BigInt(bytes[0] ?? 0));
+  for (const byte of bytes.subarray(1)) units = units * 256n + BigInt(byte);
+  const number = Number(units);
+  return Number.isSafeInteger(number) ? number : null;
 }
 
 /** What rounding adds to the units before the places `rest`: 0 or 1. */
@@ -57,6 +79,17 @@ export const FLAG_TEXTS: Readonly<Record<string, boolean>> = {
 /** A text whose letters A to Z are lower case; others stay as they are, whatever language they are of. */
 export function lowerCase(text: string): string {
   return text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
+}
+
+/**
+ * A scalar of JSON as text: a text as it is, a number as the shortest decimal number that it is, `true` and `false`.
+ * null for anything else, and for a whole number that a double does not hold exactly.
+ */
+export function scalarText(value: unknown): string | null {
+  if (typeof value === "string") return value;
+  if (typeof value === "boolean") return String(value);
+  if (typeof value !== "number" || !Number.isFinite(value)) return null;
+  return Number.isInteger(value) && !Number.isSafeInteger(value) ? null : decimalText(value);
 }
 
 /** A UUID of 36 characters in lower case; null for any other text. */

@@ -6,6 +6,7 @@ import {
   flag,
   integer,
   list,
+  map,
   oneOf,
   optional,
   storedInstant,
@@ -13,7 +14,7 @@ import {
   withDefault,
 } from "./fields.ts";
 import { WRITTEN } from "./record-time.ts";
-import { ROUNDINGS } from "./record-value.ts";
+import { NUMBER_TEXTS, ROUNDINGS } from "./record-value.ts";
 import { type Fields, type Stream, stream } from "./stream.ts";
 
 /**
@@ -22,11 +23,12 @@ import { type Fields, type Stream, stream } from "./stream.ts";
  */
 
 const asText = { as: z.literal("text").optional() };
+const asNumber = { as: z.enum(NUMBER_TEXTS).optional() };
 const placed = { path: z.string().optional() };
 
 const Spec: z.ZodType<FieldSpec> = z.lazy(() =>
   z.discriminatedUnion("type", [
-    z.strictObject({ type: z.literal("integer"), min: z.int(), max: z.int(), ...asText, ...placed }),
+    z.strictObject({ type: z.literal("integer"), min: z.int(), max: z.int(), ...asNumber, ...placed }),
     z.strictObject({
       type: z.literal("instant"),
       from: z.string(),
@@ -41,10 +43,10 @@ const Spec: z.ZodType<FieldSpec> = z.lazy(() =>
       min: z.number(),
       max: z.number(),
       round: z.enum(ROUNDINGS).optional(),
-      ...asText,
+      ...asNumber,
       ...placed,
     }),
-    z.strictObject({ type: z.literal("text"), max: z.int(), as: z.literal("uuid").optional(), ...placed }),
+    z.strictObject({ type: z.literal("text"), max: z.int(), as: z.enum(["uuid", "scalar"]).optional(), ...placed }),
     z.strictObject({
       type: z.literal("oneOf"),
       values: z.array(z.string()),
@@ -54,6 +56,7 @@ const Spec: z.ZodType<FieldSpec> = z.lazy(() =>
     z.strictObject({ type: z.literal("flag"), ...asText, ...placed }),
     z.strictObject({ type: z.literal("list"), of: z.record(z.string(), Spec), max: z.int(), ...placed }),
     z.strictObject({ type: z.literal("values"), of: Spec, max: z.int(), ...placed }),
+    z.strictObject({ type: z.literal("map"), of: Spec, max: z.int(), ...placed }),
     z.strictObject({ type: z.literal("optional"), of: Spec }),
     z.strictObject({
       type: z.literal("default"),
@@ -147,15 +150,18 @@ function builtFrom(spec: FieldSpec): Field {
     case "list":
       return list(fieldsFrom(spec.of), placedAt(spec));
     case "values":
-      return list(
-        fieldFrom(spec.of),
-        placedAt({ max: spec.max, ...(spec.path === undefined ? {} : { path: spec.path }) }),
-      );
+      return list(fieldFrom(spec.of), sizeAt(spec));
+    case "map":
+      return map(fieldFrom(spec.of), sizeAt(spec));
     case "optional":
       return optional(fieldFrom(spec.of));
     case "default":
       return withDefault<unknown>(fieldFrom(spec.of), spec.value);
   }
+}
+
+function sizeAt({ max, path }: { readonly max: number; readonly path?: string }): { max: number } & FromPath {
+  return placedAt({ max, ...(path === undefined ? {} : { path }) });
 }
 
 /** A specification as its builder takes it. */

@@ -260,8 +260,8 @@ function unitOf({ spec }: Field): string {
       ? spec.scale
       : spec.type === "list"
         ? Object.values(spec.of).map((of) => scale(bare(of)))
-        : spec.type === "values"
-          ? scale(spec.of)
+        : spec.type === "values" || spec.type === "map"
+          ? scale(bare(spec.of))
           : 0;
   return JSON.stringify(scale(bare(spec)));
 }

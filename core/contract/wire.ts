@@ -36,7 +36,7 @@ export function wireProblem(specs: Specs, prefix: string): string | null {
     const part = partOf(spec);
     const other = part === null ? undefined : parts.get(part);
     if (part !== null && other !== undefined) return `${prefix}${name}: it is read from ${part}, as ${prefix}${other}`;
-    if (part !== null && ["list", "values"].includes(scalarOf(spec).type))
+    if (part !== null && ["list", "values", "map"].includes(scalarOf(spec).type))
       return `${prefix}${name}: no list is read from ${part}`;
     if (part !== null) parts.set(part, name);
   }
@@ -55,6 +55,11 @@ export function wireProblem(specs: Specs, prefix: string): string | null {
   return null;
 }
 
+/** What each value is that a field has: of a list of values or a map those in it. */
+function scalarsIn(is: ReturnType<typeof scalarOf>): ReturnType<typeof scalarOf> {
+  return is.type === "values" || is.type === "map" ? scalarOf(is.of) : is;
+}
+
 /** A contract's fields and where they lie; null when each lies under its own name, in lists, too. */
 export type Wire = readonly Placed[] | null;
 
@@ -65,8 +70,10 @@ interface Placed {
   readonly part: RecordPart | null;
   /** Of the elements of a list. */
   readonly elements: Wire;
-  /** How records write an instant, where not as a number of milliseconds. */
+  /** How records write an instant, or those of a list or a map, where not as a number of milliseconds. */
   readonly as: WrittenAs | null;
+  /** Whether whole numbers of more digits than a double has are read from their text. */
+  readonly isLong: boolean;
   /** Whether records write it otherwise than JSON does, or it is rounded. */
   readonly isConverted: boolean;
 }
@@ -74,19 +81,21 @@ interface Placed {
 /** Whether a field's column says its values otherwise than records do. */
 export function isConverted(spec: FieldSpec): boolean {
   const is = scalarOf(spec);
-  if (is.type === "values") return isConverted(is.of);
+  if (is.type === "values" || is.type === "map") return isConverted(is.of);
   return ("as" in is && is.as !== undefined) || ("round" in is && is.round !== undefined);
 }
 
 export function wireOf(specs: Specs): Wire {
   const placed = [...specs].map(([name, spec]) => {
     const is = scalarOf(spec);
+    const value = scalarsIn(is);
     return {
       name,
       path: pathOf(name, spec),
       part: partOf(spec),
       elements: is.type === "list" ? wireOf(Object.entries(is.of)) : null,
-      as: is.type === "instant" ? (is.as ?? null) : null,
+      as: value.type === "instant" ? (value.as ?? null) : null,
+      isLong: "as" in value && (value.as === "us" || value.as === "ns" || value.as === "scalar"),
       isConverted: isConverted(spec),
     };
   });
@@ -104,25 +113,37 @@ export function wireOf(specs: Specs): Wire {
 export function readWire(record: unknown, wire: Wire, exact: unknown, place: RecordPlace | null): unknown {
   if (wire === null || !isObject(record)) return record;
   const event = Object.create(null) as Record<string, unknown>;
-  for (const { name, path, part, elements, as } of wire) {
+  for (const { name, path, part, elements, isLong } of wire) {
     if (path === null) {
       const value = part === null || place === null ? undefined : partValue(place, part, name);
       if (value !== undefined) event[name] = value;
       continue;
     }
-    let value = valueAt(record, path, name);
-    // A double has fewer digits than these units need.
-    const isLong = (as === "us" || as === "ns") && typeof value === "number" && !Number.isSafeInteger(value);
-    if (isLong) value = valueAt(exact, path, name);
-    if (Array.isArray(value)) {
-      const exactly = valueAt(exact, path, name) as readonly unknown[];
-      value = value.map((one: unknown, index) =>
-        elements === null ? withoutPrototype(one) : readWire(one, elements, exactly[index], null),
-      );
-    }
-    if (value !== undefined) event[name] = value;
+    const value = valueAt(record, path, name);
+    const read =
+      isLong || Array.isArray(value) ? exactValue(value, { elements, isLong }, valueAt(exact, path, name)) : value;
+    if (read !== undefined) event[name] = read;
   }
   return event;
+}
+
+/** A value with its long whole numbers as texts where they are needed, and the elements of a list as their contract has them. */
+function exactValue(
+  value: unknown,
+  { elements, isLong }: Pick<Placed, "elements" | "isLong">,
+  exact: unknown,
+): unknown {
+  const scalar = (one: unknown, exactly: unknown) =>
+    isLong && typeof one === "number" && !Number.isSafeInteger(one) ? exactly : withoutPrototype(one);
+  if (Array.isArray(value)) {
+    const all = exact as readonly unknown[];
+    return value.map((one: unknown, index) =>
+      elements === null ? scalar(one, all[index]) : readWire(one, elements, all[index], null),
+    );
+  }
+  if (!isObject(value)) return scalar(value, exact);
+  const all = exact as Readonly<Record<string, unknown>>;
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, scalar(one, all[name])]));
 }
 
 /** An object without what it inherits: an absent field named `constructor` is absent. */
@@ -164,7 +185,7 @@ export function writeWire(event: Readonly<Record<string, unknown>>, wire: Wire):
   const record: Record<string, unknown> = {};
   for (const { name, path, elements, as } of wire) {
     if (path === null) continue;
-    const value = as !== null && typeof event[name] === "number" ? writtenInstant(event[name], as) : event[name];
+    const value = as === null ? event[name] : writtenInstants(event[name], as);
     if (value === undefined) continue;
     let object = record;
     for (const step of path.slice(0, -1)) {
@@ -176,6 +197,14 @@ export function writeWire(event: Readonly<Record<string, unknown>>, wire: Wire):
       elements !== null && Array.isArray(value) ? value.map((one) => writeWire(one, elements)) : value;
   }
   return record;
+}
+
+/** An instant, or those of a list or a map, as records write it. */
+function writtenInstants(value: unknown, as: WrittenAs): unknown {
+  if (typeof value === "number") return writtenInstant(value, as);
+  if (Array.isArray(value)) return value.map((one) => writtenInstants(one, as));
+  if (!isObject(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, writtenInstants(one, as)]));
 }
 
 /** JSON in which whole numbers of more than 15 digits are texts. For valid JSON only. */

@@ -1,6 +1,6 @@
 /** Everything that a definition is made of: what files of streams and of views import as `tideline`. */
 export { alerts } from "../contract/alerts.ts";
-export { decimal, flag, instant, integer, list, oneOf, optional, text, withDefault } from "../contract/fields.ts";
+export { decimal, flag, instant, integer, list, map, oneOf, optional, text, withDefault } from "../contract/fields.ts";
 export { sql } from "../contract/sql.ts";
 export { type EventOf, stream } from "../contract/stream.ts";
 export { avg } from "../measures/kinds/avg.ts";

@@ -1,23 +1,14 @@
 import { pathText, type WirePath } from "../../core/contract/wire-path.ts";
 import { isObject, type JsonObject } from "../sample/sample.ts";
-
-/** What a writer's schema says of the value at a path, beyond what its JSON shows. */
-export interface AvroHint {
-  readonly type: string;
-  readonly logicalType?: string;
-  readonly scale?: number;
-  /** Of an enum. */
-  readonly symbols?: readonly string[];
-  /** Whether null is allowed, whether or not the sample has one. */
-  readonly isNullable: boolean;
-}
+import { LOGICAL_TYPES } from "./connect-hints.ts";
+import type { SchemaHint } from "./schema-hint.ts";
 
 /**
  * What these Avro schemas say, by the text of the path. What is below lists, maps and unions of several types is left
  * out.
  */
-export function avroHints(schemas: Iterable<string>): Map<string, AvroHint> {
-  const hints = new Map<string, AvroHint>();
+export function avroHints(schemas: Iterable<string>): Map<string, SchemaHint> {
+  const hints = new Map<string, SchemaHint>();
   for (const schema of schemas) addHints(JSON.parse(schema), { path: [], isNullable: false, named: new Map(), hints });
   return hints;
 }
@@ -27,7 +18,7 @@ interface Place {
   readonly isNullable: boolean;
   /** Types that were defined before, by name. */
   readonly named: Map<string, JsonObject>;
-  readonly hints: Map<string, AvroHint>;
+  readonly hints: Map<string, SchemaHint>;
 }
 
 /** A type that contains itself ends here. */
@@ -63,8 +54,10 @@ function addFields(record: JsonObject, place: Place): void {
       addHints(field.type, { ...place, path: [...place.path, field.name] });
 }
 
-function hintOf(type: JsonObject, isNullable: boolean): AvroHint {
-  const { logicalType, scale, symbols } = type;
+function hintOf(type: JsonObject, isNullable: boolean): SchemaHint {
+  const { scale, symbols } = type;
+  // Debezium says its types in a property of its own.
+  const logicalType = type.logicalType ?? LOGICAL_TYPES[String(type["connect.name"])];
   return {
     type: String(type.type),
     isNullable,

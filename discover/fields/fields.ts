@@ -1,9 +1,9 @@
 import type { FieldSpec } from "../../core/contract/field.ts";
-import { FLAG_TEXTS, lowerCase, uuidOf } from "../../core/contract/record-value.ts";
+import { base64Units, FLAG_TEXTS, lowerCase, uuidOf } from "../../core/contract/record-value.ts";
 import type { Seen } from "../sample/seen.ts";
-import type { AvroHint } from "./avro-hints.ts";
 import { endingIn } from "./names.ts";
 import { decimalOf, integerOf } from "./numbers.ts";
+import type { SchemaHint } from "./schema-hint.ts";
 import {
   boundsOf,
   NEARLY_ALL,
@@ -52,10 +52,12 @@ export function isIdentifier(name: string): boolean {
 }
 
 /** Decides for a place that has no fields below it. `name` is the field's. */
-export function decide(seen: Seen, name: string, hint: AvroHint | undefined): Decided {
+export function decide(seen: Seen, name: string, hint: SchemaHint | undefined): Decided {
   const { values, numbers, texts, booleans, lists } = seen;
   if (values === 0) return { leftOut: "always null" };
   if (hint?.type === "bytes" && hint.logicalType !== "decimal") return { leftOut: "bytes" };
+  if (hint?.isBase64 === true && base64Of(texts, hint.scale ?? 0) === null)
+    return { leftOut: `a decimal of ${hint.scale} places as base64: set decimal.handling.mode to string` };
   if (lists.length >= values * NEARLY_ALL) return { leftOut: "a list that is always empty" };
   const known = hint === undefined ? null : hintedSpec(seen, hint);
   if (known !== null) return { spec: known };
@@ -82,13 +84,27 @@ const AVRO_UNITS: Readonly<Record<string, "days" | "ms" | "us" | "ns">> = {
 };
 
 /** What the writer's schema says that JSON does not; null where it says no more. */
-function hintedSpec({ numbers }: Seen, { type, logicalType, scale, symbols }: AvroHint): FieldSpec | null {
+function hintedSpec({ numbers, texts }: Seen, hint: SchemaHint): FieldSpec | null {
+  const { type, logicalType, scale = 0, symbols } = hint;
   if (symbols !== undefined) return { type: "oneOf", values: symbols };
   const unit = AVRO_UNITS[logicalType ?? ""];
   const times = unit === undefined ? null : timesOfUnit(numbers, unit);
   if (times !== null) return instantSpec(times);
-  if (logicalType === "decimal") return scale === 0 ? integerOf(numbers) : decimalOf(numbers, { scale: scale ?? 0 });
+  if (hint.isBase64 === true) return base64Of(texts, scale);
+  if (logicalType === "decimal") return scale === 0 ? integerOf(numbers) : decimalOf(numbers, { scale });
   return type === "double" || type === "float" ? decimalOf(numbers, { isDouble: true }) : null;
+}
+
+/** A decimal whose units records have as base64; null where its places or digits are more than a decimal can have. */
+function base64Of(texts: readonly string[], scale: number): FieldSpec | null {
+  const numbers = texts.map((text) => (base64Units(text) ?? Number.NaN) / 10 ** scale);
+  const spec = scale === 0 ? integerOf(numbers) : decimalOf(numbers, { scale });
+  if (spec === null || (spec.type === "decimal" && spec.scale !== scale)) return null;
+  // Its units have the field's places: nothing is rounded.
+  const { min, max } = spec;
+  return spec.type === "decimal"
+    ? { type: "decimal", scale, min, max, as: "base64" }
+    : { type: "integer", min, max, as: "base64" };
 }
 
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?$/;
@@ -174,6 +190,7 @@ function mixed(seen: Seen, name: string): Decided {
       if (spec !== null) return { spec: instantSpec(spec) };
       if (number !== null) return { spec: { ...number, as: "text" } };
     }
+    return { spec: { type: "text", max: lengthOf(asTexts), as: "scalar" } };
   }
   return { leftOut: `values of several kinds: ${kindsOf(seen)}` };
 }

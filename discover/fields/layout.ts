@@ -1,9 +1,9 @@
 import type { FieldSpec } from "../../core/contract/field.ts";
 import { pathText, type WirePath } from "../../core/contract/wire-path.ts";
-import type { Seen } from "../sample/seen.ts";
-import type { AvroHint } from "./avro-hints.ts";
+import { type Seen, valuesOfMap } from "../sample/seen.ts";
 import { type Decided, decide, kindsOf, percent } from "./fields.ts";
 import { fieldNames, snakeCase } from "./names.ts";
+import type { SchemaHint } from "./schema-hint.ts";
 import { NEARLY_ALL } from "./times.ts";
 
 /** A field of the contract, and what the sample has of it. */
@@ -28,7 +28,7 @@ export interface Layout {
   readonly leftOut: LeftOut[];
 }
 
-type Hints = ReadonlyMap<string, AvroHint>;
+type Hints = ReadonlyMap<string, SchemaHint>;
 
 const LEAST_PRESENCE = 0.01;
 const MOST_FIELDS = 100;
@@ -72,16 +72,16 @@ function leavesOf(seen: Seen, leftOut: LeftOut[]): Seen[] {
         ? "too much to follow lies below it"
         : isObject && child.children.size === 0
           ? "an object that is always empty"
-          : isObject && isMap(child)
-            ? `an object whose names differ from record to record: ${child.children.size} were seen`
-            : null;
+          : null;
     if (why !== null) leftOut.push({ path: child.path, why });
     if (why !== null) return [];
-    return isObject ? leavesOf(child, leftOut) : [child];
+    return isObject && !isMap(child) ? leavesOf(child, leftOut) : [child];
   });
 }
 
-function isMap({ children, objects }: Seen): boolean {
+/** Whether its objects have names that differ from record to record. */
+function isMap({ children, objects, others }: Seen): boolean {
+  if (others !== null) return true;
   let present = 0;
   for (const child of children.values()) present += child.values + child.nulls;
   return children.size > MAP_NAMES && present < children.size * objects * MAP_PRESENCE;
@@ -97,23 +97,37 @@ function decideLeaf(seen: Seen, hints: Hints): Decided {
     if (elements.objects === elements.values) return listOf(elements, lists);
     return { leftOut: `a list of values of several kinds: ${kindsOf(elements)}` };
   }
+  if (seen.objects > 0 && seen.objects >= values * NEARLY_ALL) return mapOf(seen);
   return decide(seen, snakeCase(seen.path.at(-1) ?? ""), hints.get(pathText(seen.path)));
 }
 
-const VALUES: ReadonlySet<FieldSpec["type"]> = new Set(["text", "oneOf", "integer", "decimal", "flag"]);
+/** An object with free names, whose values are of one kind. */
+function mapOf(seen: Seen): Decided {
+  const all = valuesOfMap(seen);
+  const why = `an object whose names differ from record to record: ${seen.children.size} were seen`;
+  if ([...seen.children.keys()].some((name) => [...name].length > MOST_NAME_LETTERS)) return { leftOut: why };
+  const decided = all.objects + all.lists.length > 0 ? null : decide(all, "value", undefined);
+  if (decided === null || "leftOut" in decided) return { leftOut: why };
+  const of: FieldSpec = all.nulls > 0 ? { type: "optional", of: decided.spec } : decided.spec;
+  return { spec: { type: "map", of, max: sizeOf(seen.mostNames) } };
+}
 
-/** A list of values. Those that are instants are kept as texts. */
+/** As the names of a map in a contract. */
+const MOST_NAME_LETTERS = 256;
+
+/** A list of values. */
 function valuesOf({ path, lists }: Seen, elements: Seen): Decided {
   const decided = decide(elements, snakeCase(path.at(-1) ?? "").replace(/s$/, ""), undefined);
   if ("leftOut" in decided) return { leftOut: `a list: ${decided.leftOut}` };
-  const isText = decided.spec.type === "instant" && elements.texts.length === elements.values;
-  const of: FieldSpec = isText ? { type: "text", max: 256 } : decided.spec;
-  if (!VALUES.has(of.type)) return { leftOut: "a list of instants" };
-  return { spec: { type: "values", of, max: lengthOf(lists) } };
+  return { spec: { type: "values", of: decided.spec, max: lengthOf(lists) } };
 }
 
 function lengthOf(lists: Seen["lists"]): number {
-  const longest = lists.reduce((most, list) => Math.max(most, list.length), 0);
+  return sizeOf(lists.reduce((most, list) => Math.max(most, list.length), 0));
+}
+
+/** How many elements are allowed where the sample has this many at most. */
+function sizeOf(longest: number): number {
   let max = 1_000;
   while (max < longest * 4) max *= 10;
   return max;
@@ -121,7 +135,7 @@ function lengthOf(lists: Seen["lists"]): number {
 
 /** A list of objects with the scalar fields that they have. */
 function listOf(elements: Seen, lists: Seen["lists"]): Decided {
-  const scalars = layOut(elements).fields.filter(({ spec }) => spec.type !== "list" && spec.type !== "values");
+  const scalars = layOut(elements).fields.filter(({ spec }) => !["list", "values", "map"].includes(spec.type));
   if (scalars.length === 0) return { leftOut: "a list of objects without a scalar field" };
   const of = scalars.map(({ name, spec, isRequired }) => [name, isRequired ? spec : { type: "optional", of: spec }]);
   return { spec: { type: "list", of: Object.fromEntries(of), max: lengthOf(lists) } };

@@ -58,6 +58,13 @@ function idPoints({ name, path, spec }: FoundField): number {
   return named + (isUuid ? 1 : 0) - path.length * 0.1;
 }
 
+/** The record's offset: each record is an event. */
+export function offsetId(taken: Set<string>, because: string): Choice {
+  const name = freeName("record_offset", taken);
+  const added = [name, { type: "integer", min: 0, max: Number.MAX_SAFE_INTEGER, path: "offset" }] as const;
+  return { name, added, because: `event id: the record's offset, ${because}` };
+}
+
 /**
  * The field that says which event a record is: one that is named like an id, and of which no two different records
  * have the same. Without one the record's key,
@@ -75,14 +82,8 @@ export function chooseId(fields: readonly FoundField[], all: readonly ReadRecord
   const key = keyField(all, taken);
   const repeats = key === null ? null : repeatsOf(all, ({ record }) => rawKey(record.key));
   if (key !== null && repeats !== null && repeats.other <= few) return { ...chosenId(key[0], repeats), added: key };
-  const name = freeName("record_offset", taken);
-  return {
-    name,
-    added: [name, { type: "integer", min: 0, max: Number.MAX_SAFE_INTEGER, path: "offset" }],
-    because:
-      "event id: the record's offset, because no field tells events apart. A record that is sent twice counts twice. " +
-      "If a field does, name it in eventId and set dedupWindow to 10_000",
-  };
+  const advice = "If a field does, name it in eventId and set dedupWindow to 10_000";
+  return offsetId(taken, `because no field tells events apart. A record that is sent twice counts twice. ${advice}`);
 }
 
 function chosenId(name: string, repeats: Repeats): Choice {

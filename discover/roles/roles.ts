@@ -2,7 +2,7 @@ import type { FieldSpec } from "../../core/contract/field.ts";
 import type { FoundField } from "../fields/layout.ts";
 import type { ReadRecord } from "../sample/sample.ts";
 import type { Choice } from "./choice.ts";
-import { chooseId } from "./event-id.ts";
+import { chooseId, offsetId } from "./event-id.ts";
 import { chooseTime } from "./event-time.ts";
 import { chooseKey } from "./key.ts";
 
@@ -21,13 +21,19 @@ export interface Roles {
   readonly warnings: readonly string[];
 }
 
+const OF_ROWS =
+  "because a row's id comes again with each change of it. A change that the connector sends again counts twice";
+
 const DEDUP_WINDOW = 10_000;
 
-/** Chooses the roles among these fields. `all` are the records that were read. */
-export function chooseRoles(fields: readonly FoundField[], all: readonly ReadRecord[]): Roles {
+/**
+ * Chooses the roles among these fields. `all` are the records that were read. `isOfRows`: they are changes of rows,
+ * whose ids are those of rows and come again with each change.
+ */
+export function chooseRoles(fields: readonly FoundField[], all: readonly ReadRecord[], isOfRows: boolean): Roles {
   const taken = new Set(fields.map(({ name }) => name));
   const time = chooseTime(fields, all, taken);
-  const id = chooseId(fields, all, taken);
+  const id = isOfRows ? offsetId(taken, OF_ROWS) : chooseId(fields, all, taken);
   const key = chooseKey(fields, all, id, taken);
   const chosen: readonly Choice[] = [time, id, key];
   return {

@@ -11,6 +11,10 @@ export class Seen {
   readonly texts: string[] = [];
   readonly lists: (readonly unknown[])[] = [];
   readonly children = new Map<string, Seen>();
+  /** The most names that one of its objects has. */
+  mostNames = 0;
+  /** What stands at names beyond those that are followed by themselves. */
+  others: Seen | null = null;
   /** What its lists have as elements. */
   elements: Seen | null = null;
   /** Whether there was more below it than is followed. */
@@ -26,9 +30,29 @@ export class Seen {
   }
 }
 
+/** Adds what another place has, without what is below it. */
+function addValues(to: Seen, { nulls, booleans, objects, numbers, texts, lists }: Seen): void {
+  to.nulls += nulls;
+  to.booleans += booleans;
+  to.objects += objects;
+  for (const value of numbers) to.numbers.push(value);
+  for (const value of texts) to.texts.push(value);
+  for (const value of lists) to.lists.push(value);
+}
+
+/** What all names of an object have together. */
+export function valuesOfMap({ children, others }: Seen): Seen {
+  const all = new Seen([]);
+  for (const child of children.values()) addValues(all, child);
+  if (others !== null) addValues(all, others);
+  return all;
+}
+
 /** Deeper, and beyond so many places, nothing is followed: such a sample is no list of fields. */
 const MOST_STEPS = 12;
 const MOST_PLACES = 5_000;
+/** An object with more names is no list of fields: those beyond are followed as one. */
+const MOST_NAMES = 500;
 
 /** Collects what these objects have, place by place. */
 export function observe(objects: readonly JsonObject[]): Seen {
@@ -39,7 +63,7 @@ export function observe(objects: readonly JsonObject[]): Seen {
 }
 
 /** Kafka Connect's JsonConverter with `schemas.enable`: each record brings its schema, which is no data. */
-function isConnect(object: JsonObject): boolean {
+export function isConnect(object: JsonObject): boolean {
   const { schema } = object;
   return Object.keys(object).length === 2 && "payload" in object && isObject(schema) && schema.type === "struct";
 }
@@ -55,8 +79,14 @@ function addValue(seen: Seen, value: unknown, places: { left: number }): void {
 
 function addObject(seen: Seen, object: JsonObject, places: { left: number }): void {
   seen.objects += 1;
-  for (const [name, value] of Object.entries(object)) {
+  const entries = Object.entries(object);
+  seen.mostNames = Math.max(seen.mostNames, entries.length);
+  for (const [name, value] of entries) {
     let child = seen.children.get(name);
+    if (child === undefined && seen.children.size >= MOST_NAMES) {
+      seen.others ??= new Seen([...seen.path, ""]);
+      child = seen.others;
+    }
     if (child === undefined) {
       if (places.left === 0 || seen.path.length === MOST_STEPS) {
         seen.isCut = true;

@@ -34,7 +34,7 @@ const TAKEN = wordsOf(`
   arguments await break case catch class const continue debugger default delete do else enum eval export extends
   false finally for function if implements import in instanceof interface let new null package private protected
   public return static super switch this throw true try typeof undefined var void while with yield avg count
-  decimal distinct first flag histogram instant integer last list max min oneOf optional quantile ratio sql
+  decimal distinct first flag histogram instant integer last list map max min oneOf optional quantile ratio sql
   stream sum text topK view withDefault
 `);
 

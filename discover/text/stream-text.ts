@@ -28,7 +28,7 @@ export function streamText(stream: Stream, comments: readonly string[]): string 
 
 function buildersOf(spec: FieldSpec): string[] {
   const is = bare(spec);
-  const of = is.type === "list" ? Object.values(is.of) : is.type === "values" ? [is.of] : [];
+  const of = is.type === "list" ? Object.values(is.of) : is.type === "values" || is.type === "map" ? [is.of] : [];
   const builder = is.type === "values" ? "list" : is.type;
   return [...(spec.type === "optional" ? ["optional"] : []), builder, ...of.flatMap(buildersOf)];
 }
@@ -44,6 +44,7 @@ function fieldText(spec: FieldSpec, indent: string, column: number): string {
   const options = given.length === 0 ? [] : [`{ ${given.join(", ")} }`];
   if (spec.type === "list") return call("list", [fieldsText(spec.of, indent), ...options]);
   if (spec.type === "values") return call("list", [fieldText(spec.of, indent, column + 5), ...options]);
+  if (spec.type === "map") return call("map", [fieldText(spec.of, indent, column + 4), ...options]);
   const values = spec.type === "oneOf" ? spec.values.map(literal) : [];
   const line = call(spec.type, [...values, ...options]);
   if (values.length < 2 || column + line.length < MOST_COLUMNS) return line;
@@ -85,9 +86,10 @@ function optionsOf(spec: Bare): string[] {
       return [...min, ...max, ...as(spec.as), ...(spec.zone === undefined ? [] : [`zone: ${literal(spec.zone)}`])];
     }
     case "text":
-      return spec.as === "uuid" ? as(spec.as) : spec.max === TEXT_MAX ? [] : [`max: ${number(spec.max)}`];
+      return spec.as === "uuid" || spec.max === TEXT_MAX ? as(spec.as) : [`max: ${number(spec.max)}`, ...as(spec.as)];
     case "list":
     case "values":
+    case "map":
       return spec.max === LIST_MAX ? [] : [`max: ${number(spec.max)}`];
     case "flag":
       return as(spec.as);

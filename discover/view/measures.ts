@@ -25,16 +25,22 @@ const RESERVED = ["bucket", "component", "item", "label", "value", "session"];
 
 /**
  * The obvious view: how many events, and of the main numbers sums and averages, by the field with few values that
- * tells most.
+ * tells most. `isOfRows`: the records are changes of rows. An amount comes again with each change of its row, so that
+ * nothing is added up.
  */
-export function proposeView(fields: readonly FoundField[], all: readonly ReadRecord[], time: string): ProposedView {
+export function proposeView(
+  fields: readonly FoundField[],
+  all: readonly ReadRecord[],
+  { time, isOfRows }: { readonly time: string; readonly isOfRows: boolean },
+): ProposedView {
   const taken = new Set(RESERVED);
-  const grouping = groupingOf(fields, all.length);
+  const operation = isOfRows ? fields.find(({ name }) => name === "op") : undefined;
+  const grouping = operation?.name ?? groupingOf(fields, all.length);
   const by = grouping === null ? null : { name: freeName(grouping, taken), field: grouping };
   const measures: ProposedMeasure[] = [{ name: freeName("events", taken), builder: "count", field: null }];
   const add = (builder: ProposedMeasure["builder"], field: string) =>
     measures.push({ name: freeName(`${field.slice(0, 50)}_${builder}`, taken), builder, field });
-  for (const { name } of mainNumbers(fields)) {
+  for (const { name } of isOfRows ? [] : mainNumbers(fields)) {
     add(ADDS_UP.test(name) ? "sum" : "max", name);
     add("avg", name);
   }
@@ -87,7 +93,7 @@ const MOST_GROUPS = 50;
 /** The field to group by: with few values, of which none has nearly all records. null when there is none. */
 function groupingOf(fields: readonly FoundField[], records: number): string | null {
   const [best] = fields
-    .filter(({ spec }) => !["instant", "list", "values", "decimal"].includes(spec.type))
+    .filter(({ spec }) => !["instant", "list", "values", "map", "decimal"].includes(spec.type))
     .map((field) => ({ name: field.name, points: groupPoints(field, records) }))
     .filter(({ points }) => points > 0)
     .sort((a, b) => b.points - a.points);

@@ -1,6 +1,6 @@
 import type { Field, FieldSpec } from "../../core/contract/field.ts";
 import { bare, isRequired } from "../../core/contract/fields.ts";
-import { lowerCase } from "../../core/contract/record-value.ts";
+import { lowerCase, scalarText } from "../../core/contract/record-value.ts";
 import type { Fields } from "../../core/contract/stream.ts";
 import { parseBound } from "../../core/time.ts";
 import { strayBytes } from "../read/encoding.ts";
@@ -44,12 +44,16 @@ function specProblem(spec: Bare, value: unknown, column: string): Refusal | null
       return outside(value, spec, wrong);
     case "instant":
       return typeof value === "number" ? instantProblem(value, spec, column) : wrong("is no time");
-    case "text":
-      return textProblem(value, spec.max, column, wrong);
+    case "text": {
+      const text = spec.as === "scalar" ? (scalarText(value) ?? value) : value;
+      return textProblem(text, spec.max, column, wrong);
+    }
     case "oneOf":
       return oneOfProblem(value, spec, wrong);
     case "flag":
       return typeof value === "boolean" ? null : wrong("is neither true nor false");
+    case "map":
+      return mapProblem(value, spec, column, wrong);
     default:
       return listProblem(value, spec, column, wrong);
   }
@@ -125,6 +129,27 @@ function listProblem(
   }
   return null;
 }
+
+function mapProblem(
+  value: unknown,
+  { of, max }: Extract<FieldSpec, { type: "map" }>,
+  column: string,
+  wrong: Wrong,
+): Refusal | null {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return wrong("is no object");
+  const entries = Object.entries(value);
+  if (entries.length > max) return { column, reason: `has ${entries.length} names, and the contract allows ${max}` };
+  for (const [name, one] of entries) {
+    const at = `${column}.${name}`;
+    const named = textProblem(name, MOST_NAME, at, (reason) => ({ column: at, reason: `its name ${reason}` }));
+    const problem = named ?? (one === null ? absence(of, one, at) : specProblem(bare(of), one, at));
+    if (problem !== null) return problem;
+  }
+  return null;
+}
+
+/** As the names of a map in a contract. */
+const MOST_NAME = 256;
 
 function absence(spec: FieldSpec, value: null | undefined, column: string): Refusal | null {
   return spec.type === "optional" || (spec.type === "default" && value === undefined) ? null : missing(column);

@@ -34,6 +34,7 @@ function cellOf(written: string, spec: ReturnType<typeof bare>): string | null {
   if (written.startsWith('"')) {
     return JSON.parse(written) as string;
   }
+  if (spec.type === "map") return written.startsWith("{") ? written : null;
   if (spec.type === "list" || spec.type === "values") return written.startsWith("[") ? written : null;
   return /^-?\d/.test(written) ? written : null;
 }

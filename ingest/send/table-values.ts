@@ -7,7 +7,7 @@ import { strayBytes } from "../read/encoding.ts";
 import { type Refusal, shown } from "./refusal.ts";
 import { hasYearLast, PLAIN_FORMS, readTime, type ValueForms } from "./value-forms.ts";
 
-type ListSpec = Extract<FieldSpec, { type: "list" | "values" }>;
+type ListSpec = Extract<FieldSpec, { type: "list" | "values" | "map" }>;
 
 /** A value as its field wants it (undefined: left out), or why none of the field's values is exactly this one. */
 export type EventValue =
@@ -150,6 +150,8 @@ function timeAdvice(text: string, { timeNumbers, dateOrder }: ValueForms): strin
   return `Write 2026-03-01T08:02:00Z, 2026-03-01 08:02:00 (UTC without a zone), or ${number}.`;
 }
 
+const EXAMPLES = { values: '["value"]', list: '[{"name":"value"}]', map: '{"name":"value"}' } as const;
+
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.]*(?:[eE][+-]?\d+)?/g;
 
 /** A list's JSON. A number that would have to be rounded is refused where its elements have a field. */
@@ -160,7 +162,7 @@ function listOf(text: string, spec: ListSpec): EventValue {
   } catch {
     return /\b(NaN|Infinity)\b/.test(text)
       ? refused(undefined, "NaN and Infinity are no values")
-      : refused(text, "is no list", `Write JSON: ${spec.type === "values" ? '["value"]' : '[{"name":"value"}]'}.`);
+      : refused(text, spec.type === "map" ? "is no object" : "is no list", `Write JSON: ${EXAMPLES[spec.type]}.`);
   }
   // The same JSON with numbers that would be rounded as texts.
   const exact: unknown = JSON.parse(
@@ -171,9 +173,10 @@ function listOf(text: string, spec: ListSpec): EventValue {
   return rounded === undefined ? given(value) : tooLong(String(rounded));
 }
 
-/** The values of a list, or what its elements have in their fields. */
+/** The values of a list or a map, or what its elements have in their fields. */
 function scalarsOf(list: unknown, spec: ListSpec): unknown[] {
   if (spec.type === "values") return Array.isArray(list) ? list : [];
+  if (spec.type === "map") return typeof list === "object" && list !== null ? Object.values(list) : [];
   const names = Object.keys(spec.of);
   const elements = Array.isArray(list) ? (list as readonly (Readonly<Record<string, unknown>> | null)[]) : [];
   return elements.flatMap((element) => names.map((name) => element?.[name]));

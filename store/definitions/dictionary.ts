@@ -152,9 +152,9 @@ function typeEntry(spec: FieldSpec): Pick<FieldEntry, "type" | "required" | "all
   const is = bare(spec);
   const all: Readonly<Record<string, unknown>> & { readonly path?: string } = { ...is };
   const { type, of: _, path = null, ...allowed } = all;
-  const value = is.type === "values" ? typeEntry(is.of) : null;
+  const value = is.type === "values" || is.type === "map" ? typeEntry(is.of) : null;
   return {
-    type: value === null ? String(type) : `list of ${value.type}`,
+    type: value === null ? String(type) : `${is.type === "map" ? "map" : "list"} of ${value.type}`,
     required: spec.type !== "optional" && spec.type !== "default",
     allowed: value === null ? allowed : { ...allowed, each: value.allowed },
     from: path,

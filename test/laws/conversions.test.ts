@@ -180,6 +180,47 @@ const rounded = (round: "half-even" | "half-up" | "down", as?: "text") => ({
   oracle: (json: string) => within(unitsOf(json, 2, { isText: as === "text", round }), LIMIT),
 });
 
+/** Bytes as Java's BigInteger has them, such that are not the fewest, and texts that are nearly base64. */
+const base64 = fc.oneof(
+  fc.uint8Array({ minLength: 1, maxLength: 4 }).map((bytes) => JSON.stringify(Buffer.from(bytes).toString("base64"))),
+  fc.uint8Array({ minLength: 0, maxLength: 18 }).map((bytes) => JSON.stringify(Buffer.from(bytes).toString("base64"))),
+  fc.integer({ min: -127, max: 127 }).map((value) => {
+    const sign = value < 0 ? 255 : 0;
+    return JSON.stringify(Buffer.from([...Array(7).fill(sign), value & 255]).toString("base64"));
+  }),
+  quoted(fc.constantFrom("", "=", "BNI", "BNI=", "BNI==", "BN-=", "BNJ=", " BNI=", "BNI=\n", "12.5", "1234", "é")),
+  plainNumber,
+);
+
+/** The two's complement of the bytes that a text of base64 says; null for any other text. */
+function unitsOfBase64(json: string): bigint | null {
+  const written: unknown = JSON.parse(json);
+  if (typeof written !== "string" || !/^([\w+/]{4})*([\w+/]{2}==|[\w+/]{3}=)?$/.test(written)) return null;
+  if (written.includes("_")) return null;
+  const hex = Buffer.from(written, "base64").toString("hex");
+  if (hex === "" || hex.length > 32 || Buffer.from(hex, "hex").toString("base64") !== written) return null;
+  return BigInt.asIntN(hex.length * 4, BigInt(`0x${hex}`));
+}
+
+/** A scalar's text: of a whole number its digits, of any other number those of its double. */
+function scalarOf(json: string, most: number): string | null {
+  const value: unknown = JSON.parse(json);
+  const whole = /^(-?)(\d+)$/.exec(json);
+  const digits = whole === null ? null : String(BigInt(json));
+  if (typeof value === "object") return null;
+  if (typeof value === "number" && whole === null && (!Number.isFinite(value) || Math.abs(value) >= 2 ** 53))
+    return null;
+  const read = digits ?? (typeof value === "number" ? plain(value) : String(value));
+  return [...read].length <= most && read.isWellFormed() ? read : null;
+}
+
+/** A double's digits without an exponent. */
+function plain(value: number): string {
+  const [digits = "", exponent] = String(value).split("e-");
+  if (exponent === undefined) return digits;
+  return value.toFixed((digits.split(".")[1] ?? "").length + Number(exponent));
+}
+
 const conversions: Readonly<Record<string, { field: Field; values: fc.Arbitrary<string>; oracle: Oracle }>> = {
   "integers, also as text": {
     field: integer({ min: -1_000_000, max: 1_000_000, as: "text" }),
@@ -200,6 +241,25 @@ const conversions: Readonly<Record<string, { field: Field; values: fc.Arbitrary<
   "doubles, rounded half up": rounded("half-up"),
   "doubles, cut off, also as text": rounded("down", "text"),
   "doubles, rounded half to even, also as text": rounded("half-even", "text"),
+  "decimals, their units also as base64": {
+    field: money({ as: "base64" }),
+    values: base64,
+    oracle: (json) => within(unitsOfBase64(json) ?? unitsOf(json, 2, {}), LIMIT),
+  },
+  "integers, also as base64": {
+    field: integer({ min: -(10 ** 9), max: 10 ** 9, as: "base64" }),
+    values: base64,
+    oracle: (json) => within(unitsOfBase64(json) ?? unitsOf(json, 0, {}), LIMIT),
+  },
+  "texts, numbers and booleans as texts": {
+    field: text({ max: 30, as: "scalar" }),
+    values: fc.oneof(
+      numbers,
+      fc.constantFrom("12345678901234567890", "-9007199254740993", "9007199254740992", "1e21", "1e-7", "-0", "1e400"),
+      quoted(fc.string({ unit: "grapheme", maxLength: 34 })),
+    ),
+    oracle: (json) => scalarOf(json, 30),
+  },
   "flags, also as numbers and text": {
     field: flag({ as: "text" }),
     values: fc.oneof(

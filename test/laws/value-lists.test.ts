@@ -96,6 +96,25 @@ const kinds: Readonly<
     values: fc.nat(1_000).map((one) => (one / 100).toFixed(2)),
     kept: (value) => within(["number", "string"].includes(typeof value) ? unitsOf(value, 2) : null, 900n),
   },
+  instants: {
+    of: instant({}),
+    values: fc.integer({ min: 0, max: 2 }).map((one) => 1_700_000_000_000 + one),
+    kept: (value) => (typeof value === "number" && value >= 1e12 ? BigInt(value) : null),
+  },
+  "instants as ISO 8601": {
+    of: instant({ as: "iso", zone: "Europe/Berlin" }),
+    values: fc.constantFrom("2024-07-15T14:30:00", "2024-07-15T14:30:00Z", "2024-03-31T02:30:00", "2024-07-15"),
+    kept: (value) => {
+      const kept = { "2024-07-15T14:30:00": 12.5, "2024-07-15T14:30:00Z": 14.5, "2024-07-15": -2 };
+      const hours = typeof value === "string" ? kept[value as keyof typeof kept] : undefined;
+      return hours === undefined ? null : BigInt(Date.parse("2024-07-15") + hours * 3_600_000);
+    },
+  },
+  "instants in nanoseconds": {
+    of: instant({ as: "ns" }),
+    values: fc.integer({ min: 0, max: 9_999 }).map((one) => `17000000001${String(one).padStart(4, "0")}6789`),
+    kept: (value) => (typeof value === "string" && value.length === 19 ? BigInt(value) / 1_000_000n : null),
+  },
   flags: {
     of: flag(),
     values: fc.boolean(),
@@ -224,8 +243,9 @@ describe("the length of a text is its code points", () => {
 });
 
 test("what a list of values cannot have is named with the field", () => {
-  const says = "the values of a list are text, oneOf, integer, decimal or flag, without optional, default and from";
-  const wrong: Field[] = [optional(text()), text({ from: "$.x" }), instant(), list(text()), withDefault(flag(), true)];
+  const says =
+    "the values of a list are text, oneOf, integer, decimal, instant or flag, without optional, default and from";
+  const wrong: Field[] = [optional(text()), text({ from: "$.x" }), list(text()), withDefault(flag(), true)];
   for (const one of wrong) expect(list(one).problem).toBe(says);
   expect(list(text({ max: -1 })).problem).toMatch(/^the length of a text/);
 });

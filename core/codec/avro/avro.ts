@@ -247,7 +247,8 @@ function fieldSchemas(record: string, specs: Readonly<Record<string, FieldSpec>>
     const type = valueSchema(`${record}${camelCase(name)}`, is);
     if (spec.type === "optional") return { name, type: ["null", type], default: null };
     if (spec.type !== "default") return { name, type };
-    const byDefault = is.type === "decimal" ? decimalDefault(Number(spec.value), is.scale) : spec.value;
+    const byDefault =
+      is.type === "decimal" ? decimalDefault(Number(spec.value), is.scale) : is.type === "map" ? {} : spec.value;
     return { name, type, default: byDefault };
   });
 }
@@ -272,6 +273,12 @@ function valueSchema(path: string, spec: ReturnType<typeof bare>): unknown {
       return "boolean";
     case "values":
       return { type: "array", items: valueSchema(path, bare(spec.of)) };
+    case "map":
+      return {
+        type: "map",
+        values:
+          spec.of.type === "optional" ? ["null", valueSchema(path, bare(spec.of))] : valueSchema(path, bare(spec.of)),
+      };
     case "list":
       return { type: "array", items: { type: "record", name: path, fields: fieldSchemas(path, spec.of) } };
   }

@@ -1,7 +1,9 @@
 import {
+  base64Units,
   decimalUnits,
   FLAG_TEXTS,
   lowerCase,
+  type NumberText,
   type Rounding,
   uuidOf,
   wholeNumber,
@@ -9,6 +11,7 @@ import {
 import type { ColumnText } from "../text/column-text.ts";
 import { utf8 } from "../text/utf8.ts";
 import { BACKSLASH, DOT, type JsonInput, MINUS, NOT_RECOGNISED, QUOTE, ZERO } from "./json-input.ts";
+import { readText } from "./json-text.ts";
 import { Literals, type ValueScanner, WholeNumber } from "./scan-values.ts";
 
 /** Values that records write otherwise than JSON does (core/contract/record-value.ts). */
@@ -43,11 +46,13 @@ function isNumberByte(byte: number): boolean {
 /** A whole number, or a text of one. */
 export class TextOrWhole implements ValueScanner {
   readonly #number: WholeNumber;
+  readonly #ofText: (text: string) => number | null;
   readonly #min: number;
   readonly #max: number;
 
-  constructor(min: number, max: number) {
+  constructor({ min, max, as }: { readonly min: number; readonly max: number; readonly as: NumberText }) {
     this.#number = new WholeNumber(min, max);
+    this.#ofText = as === "base64" ? base64Units : wholeNumber;
     this.#min = min;
     this.#max = max;
   }
@@ -55,7 +60,7 @@ export class TextOrWhole implements ValueScanner {
   scan(input: JsonInput, from: number, out: ColumnText): number {
     if (input.bytes[from] !== QUOTE) return this.#number.scan(input, from, out);
     const text = shortText(input, from);
-    const value = text === null ? null : wholeNumber(text);
+    const value = text === null ? null : this.#ofText(text);
     if (text === null || value === null || value < this.#min || value > this.#max) return NOT_RECOGNISED;
     out.writeWhole(value);
     return from + text.length + 2;
@@ -66,7 +71,7 @@ export class TextOrWhole implements ValueScanner {
 export class WrittenDecimal implements ValueScanner {
   readonly #scale: number;
   readonly #rounding: Rounding | null;
-  readonly #isText: boolean;
+  readonly #as: NumberText | null;
   readonly #min: number;
   readonly #max: number;
 
@@ -74,24 +79,54 @@ export class WrittenDecimal implements ValueScanner {
     readonly scale: number;
     readonly min: number;
     readonly max: number;
-    readonly as?: "text";
+    readonly as?: NumberText;
     readonly round?: Rounding;
   }) {
     this.#scale = spec.scale;
     this.#rounding = spec.round ?? null;
-    this.#isText = spec.as === "text";
+    this.#as = spec.as ?? null;
     this.#min = Math.round(spec.min * 10 ** spec.scale);
     this.#max = Math.round(spec.max * 10 ** spec.scale);
   }
 
   scan(input: JsonInput, from: number, out: ColumnText): number {
     const isQuoted = input.bytes[from] === QUOTE;
-    const text = isQuoted ? (this.#isText ? shortText(input, from) : null) : numberText(input, from);
+    const text = !isQuoted ? numberText(input, from) : this.#as === null ? null : shortText(input, from);
     if (text === null || (!isQuoted && text.length > MOST_NUMBER)) return NOT_RECOGNISED;
-    const units = decimalUnits(text, this.#scale, this.#rounding);
+    const units =
+      isQuoted && this.#as === "base64" ? base64Units(text) : decimalUnits(text, this.#scale, this.#rounding);
     if (units === null || units < this.#min || units > this.#max) return NOT_RECOGNISED;
     out.writeWhole(units);
     return from + text.length + (isQuoted ? 2 : 0);
+  }
+}
+
+const WHOLE = /^-?[1-9]\d*$|^0$/;
+const FRACTION = /^-?(?:0|[1-9]\d*)\.\d*[1-9]$/;
+
+/** A text, a number or a boolean, as its text (`scalarText`). */
+export class Scalar implements ValueScanner {
+  readonly #max: number;
+  readonly #booleans = new Literals({ true: "true", false: "false" });
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  scan(input: JsonInput, from: number, out: ColumnText): number {
+    const { bytes, end } = input;
+    const first = bytes[from] as number;
+    if (first === QUOTE) return readText(input, from, this.#max, out);
+    if (!isNumberByte(first))
+      return this.#max < "false".length ? NOT_RECOGNISED : this.#booleans.scan(input, from, out);
+    let at = from;
+    while (at < end && at - from <= MOST_BYTES && isNumberByte(bytes[at] as number)) at += 1;
+    const text = String.fromCharCode(...bytes.subarray(from, at));
+    // Whole numbers of any length are read from their text, others as doubles.
+    const isExact = WHOLE.test(text) || (text.length <= MOST_NUMBER && FRACTION.test(text));
+    if (!isExact || text.length > Math.min(this.#max, MOST_BYTES)) return NOT_RECOGNISED;
+    for (let digit = 0; digit < text.length; digit++) out.bytes[out.end++] = text.charCodeAt(digit);
+    return at;
   }
 }
 

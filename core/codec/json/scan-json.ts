@@ -18,8 +18,9 @@ import {
 } from "./json-input.ts";
 import { ENDED, JsonKeys, UNDECLARED } from "./json-keys.ts";
 import { skipValue } from "./json-skip.ts";
-import { AnyCase, flagTexts, TextOrWhole, Uuid, WrittenDecimal } from "./scan-conversions.ts";
+import { AnyCase, flagTexts, Scalar, TextOrWhole, Uuid, WrittenDecimal } from "./scan-conversions.ts";
 import { WrittenInstant } from "./scan-instants.ts";
+import { type ConvertedJson, MapEntries, SPARE_OF_VALUE } from "./scan-map.ts";
 import { Literals, Nullable, OneOf, PlainText, ScaledNumber, type ValueScanner, WholeNumber } from "./scan-values.ts";
 
 /** A list of objects: written as JSON of what the contract names, once all of its elements are recognised. */
@@ -68,7 +69,7 @@ class Values implements ValueScanner {
 
   constructor(of: FieldSpec, max: number) {
     this.#value = scannerOf(of);
-    this.#converted = isConverted(of) ? convertedJson(bare(of)) : null;
+    this.#converted = valueJson(of);
     this.#max = max;
   }
 
@@ -104,8 +105,7 @@ class Values implements ValueScanner {
 }
 
 const NULL = utf8("null");
-/** What a value in a list that is written again may need beside its bytes and its key: braces, commas, digits. */
-const SPARE_OF_VALUE = 64;
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** In place of a field: objects that have this key are not recognised. */
 const FOREIGN = -1;
@@ -175,7 +175,7 @@ export class ObjectScanner {
     for (const path of foreign) this.#root.add(path, FOREIGN);
     this.#prefixes = names.map((name) => utf8(`${JSON.stringify(name)}:`));
     this.#values = specs.map(([, spec]) => scannerOf(spec));
-    this.#converted = specs.map(([, spec]) => (isConverted(spec) ? convertedJson(bare(spec)) : null));
+    this.#converted = specs.map(([, spec]) => valueJson(spec));
     this.#required = specs.flatMap(([, spec], index) =>
       spec.type === "optional" || spec.type === "default" || partOf(spec) !== null ? [] : [index],
     );
@@ -276,10 +276,14 @@ export class ObjectScanner {
   }
 }
 
-/** Writes what a column has for a value as JSON. */
-type ConvertedJson = (json: ColumnText, text: Uint8Array) => void;
+/** What writes a field's value as JSON; null where records write it as its column says it. */
+function valueJson(spec: FieldSpec): ConvertedJson | null {
+  return isConverted(spec) ? convertedJson(bare(spec)) : null;
+}
 
 function convertedJson(spec: ReturnType<typeof bare>): ConvertedJson {
+  if (spec.type === "text" && spec.as === "scalar")
+    return (json, text) => json.write(utf8(JSON.stringify(decoder.decode(text))));
   if (spec.type === "decimal")
     return (json, text) => json.writeScaled(Number(String.fromCharCode(...text)), spec.scale);
   if (spec.type !== "text" && spec.type !== "oneOf") return (json, text) => json.write(text);
@@ -294,7 +298,7 @@ function convertedJson(spec: ReturnType<typeof bare>): ConvertedJson {
 function scannerOf(spec: FieldSpec): ValueScanner {
   switch (spec.type) {
     case "integer":
-      return spec.as === "text" ? new TextOrWhole(spec.min, spec.max) : new WholeNumber(spec.min, spec.max);
+      return spec.as === undefined ? new WholeNumber(spec.min, spec.max) : new TextOrWhole({ ...spec, as: spec.as });
     case "instant": {
       const [min, max] = [parseBound(spec.from), parseBound(spec.to)];
       return spec.as === undefined
@@ -304,7 +308,7 @@ function scannerOf(spec: FieldSpec): ValueScanner {
     case "decimal":
       return isConverted(spec) ? new WrittenDecimal(spec) : new ScaledNumber(spec.scale, spec.min, spec.max);
     case "text":
-      return spec.as === "uuid" ? new Uuid() : new PlainText(spec.max);
+      return spec.as === "uuid" ? new Uuid() : spec.as === "scalar" ? new Scalar(spec.max) : new PlainText(spec.max);
     case "oneOf":
       return spec.as === "any-case" ? new AnyCase(spec.values) : new OneOf(spec.values);
     case "flag":
@@ -313,6 +317,8 @@ function scannerOf(spec: FieldSpec): ValueScanner {
       return new Elements(spec.of, spec.max);
     case "values":
       return new Values(spec.of, spec.max);
+    case "map":
+      return new MapEntries({ value: scannerOf(spec.of), converted: valueJson(spec.of), max: spec.max });
     case "optional":
       return new Nullable(scannerOf(spec.of));
     case "default":

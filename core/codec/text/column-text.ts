@@ -99,7 +99,7 @@ function digitsOf(value: number): number {
 export function absentText(spec: FieldSpec): Uint8Array | null {
   if (spec.type !== "default") return NOTHING;
   const { type, ...is } = bare(spec);
-  if (type === "list" || type === "values") return utf8("[]");
+  if (type === "list" || type === "values" || type === "map") return utf8("[]");
   if (type === "decimal") return utf8(String(Math.round(Number(spec.value) * 10 ** (is as { scale: number }).scale)));
   const text = utf8(String(spec.value));
   return text.length >= SPARE || text.some((byte) => byte < FIRST_PRINTABLE) ? null : text;
@@ -112,6 +112,6 @@ export function absentText(spec: FieldSpec): Uint8Array | null {
 export function scannedValue({ spec }: Fields[string], text: string, mayBeAbsent: boolean): string {
   const given = mayBeAbsent || spec.type === "optional" ? `nullif(${text}, chr(${ABSENT}))` : text;
   const { type } = bare(spec);
-  if (type === "text" || type === "oneOf" || type === "list" || type === "values") return given;
+  if (type === "text" || type === "oneOf" || type === "list" || type === "values" || type === "map") return given;
   return `${given}::${type === "flag" ? "BOOLEAN" : "BIGINT"}`;
 }

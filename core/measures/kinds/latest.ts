@@ -77,6 +77,11 @@ function shown(spec: FieldSpec, value: unknown, decimals: Decimals): unknown {
   if (value === null || value === undefined) return null;
   if (spec.type === "instant") return new Date(Number(value)).toISOString();
   if (spec.type === "decimal") return decimals(value as Presented, spec.scale);
+  if (spec.type === "values") return (value as readonly unknown[]).map((one) => shown(bare(spec.of), one, decimals));
+  if (spec.type === "map") {
+    const entries = value as readonly { readonly key: string; readonly value: unknown }[];
+    return Object.fromEntries(entries.map((one) => [one.key, shown(bare(spec.of), one.value, decimals)]));
+  }
   if (spec.type !== "list") return value;
   const inner = Object.entries(spec.of).map(([name, of]) => [name, bare(of)] as const);
   return (value as readonly RecordJson[]).map((element) => shownRecord(inner, element, decimals));

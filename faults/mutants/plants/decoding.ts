@@ -98,7 +98,7 @@ export const decodingPlants: readonly Plant[] = [
     name: "list-value-as-written",
     what: "a value of a list that is written as a text stays one",
     file: "core/codec/json/scan-json.ts",
-    find: "this.#converted = isConverted(of) ? convertedJson(bare(of)) : null;",
+    find: "this.#converted = valueJson(of);",
     replace: "this.#converted = null;",
     necessary: false,
     scenarios: [],

@@ -1,0 +1,147 @@
+import { z } from "zod";
+import { describedBy } from "./described.ts";
+import type { Field, FieldSpec, ScalarType } from "./field.ts";
+import { quoteName } from "./sql.ts";
+
+type ValuesSpec = Extract<FieldSpec, { type: "values" }>;
+
+/** What the values of a list can be. */
+const ELEMENTS: ReadonlySet<FieldSpec["type"]> = new Set(["text", "oneOf", "integer", "decimal", "instant", "flag"]);
+
+/** Whether a builder was given a field, and not fields by their names. */
+export function isField(given: object): given is Field {
+  return "spec" in given && "zod" in given && typeof given.zod === "object" && given.zod instanceof z.ZodType;
+}
+
+/** The field of a list of at most `max` values, none of them null. Throws RangeError for values that a list cannot have. */
+export function valueList<T>(element: Field<T>, options: Pick<ValuesSpec, "max" | "path">): Field<T[]> {
+  const { spec, column, read, zod, problem } = element;
+  if (problem !== undefined) throw new RangeError(problem);
+  if (!ELEMENTS.has(spec.type) || "path" in spec)
+    throw new RangeError(
+      "the values of a list are text, oneOf, integer, decimal, instant or flag, without optional, default and from",
+    );
+  const one = read === "JSON" ? "_item::VARCHAR" : "_item";
+  const fits = `_item IS NOT NULL AND ${element.fits("_item")}`;
+  const all = (list: string) => `list_bool_and(list_transform(${list}, lambda _item: coalesce(${fits}, false)))`;
+  return {
+    spec: { type: "values", of: spec, ...options },
+    column: `${column as ScalarType}[]`,
+    optional: false,
+    hasDefault: false,
+    zod: z.array(zod).max(options.max),
+    read: [read as ScalarType | "JSON"],
+    value: (list) => (read === column ? list : `list_transform(${list}, lambda _item: ${element.value(one)})`),
+    fits: (list) => `(len(${list}) <= ${options.max} AND coalesce(${all(list)}, true))`,
+    literal: () => `[]::${column}[]`,
+  };
+}
+
+type Objects = Readonly<Record<string, Field>>;
+
+/** The field of a list of at most `max` objects of these fields. Throws RangeError for what an object cannot have. */
+export function objectList(
+  fields: Objects,
+  { max, path }: { readonly max: number; readonly path?: string },
+): Field<unknown[]> {
+  const entries = Object.entries(fields);
+  if (entries.length === 0 || entries.some(([, { column }]) => column.endsWith("[]")))
+    throw new RangeError("a list's elements hold scalar fields, at least one");
+  for (const [name, { problem }] of entries) if (problem !== undefined) throw new RangeError(`${name}: ${problem}`);
+  const columns = entries.map(([name, { column }]) => `${quoteName(name)} ${column}`).join(", ");
+  const column = `STRUCT(${columns})[]` as const;
+  const of = (name: string) => `_item.${quoteName(name)}`;
+  const text = (name: string, { read }: Field) => (read === "JSON" ? `${of(name)}::VARCHAR` : of(name));
+  const each = (elements: string, condition: (name: string, field: Field) => string) => {
+    const conditions = entries.map(([name, field]) => condition(name, field)).join(" AND ");
+    return `coalesce(list_bool_and(list_transform(${elements}, lambda _item: coalesce(${conditions}, false))), true)`;
+  };
+  const given = (field: Field, value: string, condition: string) =>
+    field.optional || field.hasDefault ? `(${value} IS NULL OR ${condition})` : condition;
+  const plain = entries.every(([, field]) => field.read === field.column && !field.hasDefault);
+  const values = entries.map(([name, field]) => `${quoteName(name)} := ${field.value(text(name, field))}`).join(", ");
+  return {
+    spec: {
+      type: "list",
+      of: Object.fromEntries(entries.map(([name, { spec }]) => [name, spec])),
+      max,
+      ...(path === undefined ? {} : { path }),
+    },
+    elements: Object.fromEntries(entries.map(([name, field]) => [name, describedBy(field)])),
+    column,
+    optional: false,
+    hasDefault: false,
+    zod: z.array(z.object(Object.fromEntries(entries.map(([name, { zod }]) => [name, zod])))).max(max),
+    read: [Object.fromEntries(entries.map(([name, { read }]) => [name, read]))],
+    value: (read) => (plain ? read : `list_transform(${read}, lambda _item: struct_pack(${values}))`),
+    fits: (elements) =>
+      `(len(${elements}) <= ${max} AND ${each(elements, (name, field) =>
+        field.optional
+          ? given(field, of(name), field.fits(of(name)))
+          : `(${of(name)} IS NOT NULL AND ${field.fits(of(name))})`,
+      )})`,
+    literal: () => `[]::${column}`,
+  };
+}
+
+/** An entry of a map. */
+export interface Entry<T> {
+  readonly key: string;
+  readonly value: T;
+}
+
+type MapSpec = Extract<FieldSpec, { type: "map" }>;
+
+/**
+ * The field of an object of at most `max` free names. Its column is a list of entries in the order of their names'
+ * code points. Throws RangeError for values that a map cannot have.
+ */
+export function mapEntries<T>(
+  value: Field<T>,
+  key: Field<string>,
+  options: Pick<MapSpec, "max" | "path">,
+): Field<Entry<T>[]> {
+  const { problem, spec } = value;
+  if (problem !== undefined) throw new RangeError(problem);
+  const is = spec.type === "optional" ? spec.of : spec;
+  if (!ELEMENTS.has(is.type) || "path" in is)
+    throw new RangeError(
+      "the values of a map are text, oneOf, integer, decimal, instant or flag, without default and from",
+    );
+  const { elements: _, ...entries } = objectList({ key, value }, options);
+  return {
+    ...entries,
+    spec: { type: "map", of: spec, ...options },
+    zod: z.unknown().transform((written, context) => {
+      const read = readEntries(written, { key, value, max: options.max });
+      if (Array.isArray(read)) return read;
+      context.addIssue({ code: "custom", ...read });
+      return z.NEVER;
+    }),
+  };
+}
+
+type Read<T> = { readonly key: Field<string>; readonly value: Field<T>; readonly max: number };
+
+/** The entries of an object in the order of their names; or why it has none, with the name. */
+function readEntries<T>(
+  written: unknown,
+  { key, value, max }: Read<T>,
+): Entry<T>[] | { message: string; path?: string[] } {
+  if (typeof written !== "object" || written === null || Array.isArray(written))
+    return { message: "Invalid input: expected an object" };
+  const entries = Object.entries(written);
+  if (entries.length > max) return { message: `Too big: expected an object with at most ${max} names` };
+  const read: Entry<T>[] = [];
+  for (const [name, one] of entries) {
+    const path = [[...name.toWellFormed()].slice(0, SHOWN_LETTERS).join("")];
+    const [named, held] = [key.zod.safeParse(name), value.zod.safeParse(one)];
+    if (!named.success) return { path, message: `its name: ${named.error.issues[0]?.message ?? "invalid"}` };
+    if (!held.success) return { path, message: held.error.issues[0]?.message ?? "invalid" };
+    read.push({ key: name, value: held.data });
+  }
+  return read.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
+}
+
+/** How much of a name an error shows. */
+const SHOWN_LETTERS = 64;
