@@ -6,12 +6,14 @@ import type { Generation } from "../../core/definition/generation.ts";
 import { viewChanges } from "../../core/definition/view-change.ts";
 import { viewDocument } from "../../core/definition/view-document.ts";
 import { TidelineError } from "../../core/errors.ts";
+import { at } from "../../core/log/position.ts";
 import { Contracts } from "../definitions/contracts.ts";
 import type { Definition, Definitions } from "../definitions/definitions.ts";
 import { Generations } from "../definitions/generations.ts";
 import type { Duck } from "../duckdb/duck.ts";
 import { topicOf } from "../kafka/cluster/topics.ts";
 import { spanFrom } from "../records/log-start.ts";
+import { archivedStart } from "./archived-start.ts";
 import { compareReadings, type ReadingKind } from "./compare-readings.ts";
 import { compareViews, type ViewDifferences } from "./compare-views.ts";
 import type { Finding } from "./findings.ts";
@@ -225,9 +227,20 @@ class Check {
   async #open(stream: Stream): Promise<Readings> {
     const { namespace, last, signal, onRecords } = this.#request;
     const topic = topicOf(namespace, stream);
-    const { id: topicId } = await this.#sources.log.topic(topic);
-    const span = await spanFrom(this.#sources.log, topic, { kind: "last", records: last });
-    return new Readings(this.#sources, { topic, topicId, span }, { signal, onRecords });
+    const { log, pool } = this.#sources;
+    const { id: topicId } = await log.topic(topic);
+    const { start } = await log.readableBounds(topic);
+    const span = await spanFrom(log, topic, { kind: "last", records: last });
+    const missing = [...span.to].reduce((left, [partition, to]) => left - Number(to - at(start, partition)), last);
+    const duck = await pool.connect();
+    try {
+      const archived =
+        missing > 0 ? await archivedStart(this.#sources, duck, { topic, topicId }, start, missing) : new Map();
+      const from = new Map([...span.from, ...archived]);
+      return new Readings(this.#sources, { topic, topicId, start, span: { from, to: span.to } }, { signal, onRecords });
+    } finally {
+      duck.closeSync();
+    }
   }
 }
 

@@ -1,10 +1,12 @@
 import type { Stream } from "../../core/contract/stream.ts";
 import { streamDocument } from "../../core/contract/stream-document.ts";
-import { at, type CutJson, cutToJson, partitionsOf } from "../../core/log/position.ts";
+import { at, type Cut, type CutJson, cutToJson, partitionsOf } from "../../core/log/position.ts";
+import { decodeAnew } from "../decode/decode-anew.ts";
 import { Decoder } from "../decode/decoder.ts";
-import { eventColumns } from "../decode/events.ts";
+import { eventColumns, eventNames } from "../decode/events.ts";
+import { foreignSpans } from "../decode/originals.ts";
 import { type DedupSources, warmDedup } from "../decode/warm-dedup.ts";
-import type { DuckPool } from "../duckdb/duck.ts";
+import type { Duck, DuckPool } from "../duckdb/duck.ts";
 import type { LogReader } from "../kafka/read/log.ts";
 import type { LogSpan } from "../records/log-start.ts";
 
@@ -16,6 +18,8 @@ export interface CheckSources extends DedupSources {
 export interface ReadSpan {
   readonly topic: string;
   readonly topicId: string;
+  /** Where the log begins. What lies before it is read from the archive. */
+  readonly start: Cut;
   readonly span: LogSpan;
 }
 
@@ -27,6 +31,9 @@ export interface ReadRecords {
 }
 
 const FETCH_BYTES = 4 * 1024 * 1024;
+
+/** The table of one span of the archive. */
+const ARCHIVED = "archived_span";
 
 /** How many tables readings have made in this process. */
 let made = 0;
@@ -76,27 +83,52 @@ export class Readings {
 
   async #fill(table: string, stream: Stream): Promise<void> {
     const { log, pool, schemas } = this.#sources;
-    const { topic, topicId, span } = this.#read;
+    const { topic, topicId, start, span } = this.#read;
     const duck = await pool.connect();
     let records = 0;
+    const count = (more: number) => {
+      records += more;
+      this.#onRecords(more);
+    };
     try {
       await duck.run(`CREATE OR REPLACE TABLE ${table} (${eventColumns(stream)})`);
       const decoder = await Decoder.open(duck, stream, schemas);
       for (const partition of partitionsOf(span.to)) {
-        const [from, to] = [at(span.from, partition), at(span.to, partition)];
+        const [begin, logged, to] = [at(span.from, partition), at(start, partition), at(span.to, partition)];
+        const from = begin < logged ? logged : begin;
+        if (begin < from) await this.#fillArchived(duck, table, stream, partition, count);
         if (from >= to) continue;
         await warmDedup(this.#sources, decoder, { stream, topic, topicId, partition, before: from });
         for await (const fetched of log.read(topic, partition, from, to, FETCH_BYTES, this.#signal)) {
           if (fetched.records.length === 0) continue;
           await decoder.decode([fetched]);
           await duck.run(`INSERT INTO ${table} BY NAME SELECT * FROM events`);
-          records += fetched.records.length;
-          this.#onRecords(fetched.records.length);
+          count(fetched.records.length);
         }
       }
       this.#records = records;
     } finally {
       duck.closeSync();
     }
+  }
+
+  /** Reads the archived records that the log does not have any more, from their original bytes. */
+  async #fillArchived(
+    duck: Duck,
+    table: string,
+    stream: Stream,
+    partition: number,
+    count: (records: number) => void,
+  ): Promise<void> {
+    const { topic, topicId, start, span } = this.#read;
+    const [from, to] = [at(span.from, partition), at(start, partition)];
+    const covering = await this.#sources.archive.covering(topic, topicId, partition, from, to);
+    const foreign = foreignSpans(covering, { revision: null }, partition, from, to);
+    await duck.run(`DROP TABLE IF EXISTS ${ARCHIVED}`);
+    await decodeAnew(this.#sources, duck, { stream, topic, topicId }, foreign, ARCHIVED, {
+      signal: this.#signal,
+      onRecords: count,
+    });
+    await duck.run(`INSERT INTO ${table} BY NAME SELECT ${eventNames(stream)} FROM ${ARCHIVED}`);
   }
 }

@@ -179,6 +179,21 @@ describe("maps", () => {
     expect(scanner.rows - scanner.failed).toBeGreaterThan(0);
   });
 
+  test("of a name that comes twice the last value counts, whatever the names and their escapes", async () => {
+    const definition = of({ x: map(integer({ min: 0, max: 99 }), { max: MAX }) });
+    const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);
+    const records = ['{"b":1,"a":2,"b":3}', '{"__proto__":4,"10":5,"9":6}', '{"\\u0061":7,"a":8}', '{"a":9,"a":100}'];
+    const bytes = records.map((x) => Buffer.from(`{"id":"1","at":${AT},"x":${x}}`));
+    await decoder.decode([fetchedOf(0, 0n, bytes)]);
+    const rows = await rowsOf(duck(), "SELECT x FROM events ORDER BY _offset");
+    expect(rows.map(([x]) => entriesOf(x)?.map(({ key, value }) => `${key}=${value}`) ?? null)).toEqual([
+      ["a=2", "b=3"],
+      ["10=5", "9=6", "__proto__=4"],
+      ["a=8"],
+      null,
+    ]);
+  });
+
   test("ten times as many names as usual are read in their order, and one too many is refused", async () => {
     const definition = of({ x: map(integer({ min: 0, max: 1e6 }), { max: 10_000 }) });
     const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);

@@ -1,0 +1,48 @@
+import { quoteText } from "../../core/contract/sql.ts";
+import { at, type Cut, type Position, position } from "../../core/log/position.ts";
+import { type Duck, rowsOf } from "../duckdb/duck.ts";
+import type { CheckSources } from "./readings.ts";
+
+/** The topic whose records are checked. */
+interface Topic {
+  readonly topic: string;
+  readonly topicId: string;
+}
+
+/**
+ * Returns where the newest `wanted` records begin that are archived and no longer in the log: the same number of each
+ * partition, as far as it has them. Partitions without such records are left out, and those whose archive ends before
+ * the log begins. Throws ARCHIVE_DAMAGED.
+ */
+export async function archivedStart(
+  { archive, data }: Pick<CheckSources, "archive" | "data">,
+  duck: Duck,
+  { topic, topicId }: Topic,
+  start: Cut,
+  wanted: number,
+): Promise<Map<number, Position>> {
+  const held: { partition: number; files: readonly string[]; records: number }[] = [];
+  for (const partition of start.keys()) {
+    const entries = await archive.entries(topic, topicId, partition);
+    const [first, last] = [entries[0], entries.at(-1)];
+    const end = at(start, partition);
+    if (first === undefined || last === undefined || position(first.from) >= end || position(last.to) < end) continue;
+    const covering = await archive.covering(topic, topicId, partition, position(first.from), end);
+    await data.requireIntact(covering);
+    const files = covering.flatMap(({ file }) => (file === null ? [] : [data.path(file)]));
+    const records = covering.reduce((sum, entry) => sum + entry.records, 0);
+    if (files.length > 0) held.push({ partition, files, records });
+  }
+  const found = new Map<number, Position>();
+  let left = wanted;
+  const ascending = held.sort((a, b) => a.records - b.records);
+  for (const [index, { partition, files, records }] of ascending.entries()) {
+    const share = Math.min(records, Math.ceil(left / (ascending.length - index)));
+    left -= share;
+    const offsets = `SELECT _offset FROM read_parquet([${files.map(quoteText).join(", ")}]) WHERE _offset < ${at(start, partition)}`;
+    const newest = `SELECT min(_offset) FROM (${offsets} ORDER BY _offset DESC LIMIT ${share})`;
+    const [[begin] = []] = await rowsOf(duck, newest);
+    if (typeof begin === "bigint") found.set(partition, position(begin));
+  }
+  return found;
+}
