@@ -47,7 +47,7 @@ test("records of both are read by both contracts, the newest first where not all
   const before = await definitionsOf(1, 1_000);
   const stream = before.streams.get("orders") as Stream;
   const schema = avroSchemaText(stream, stream.versions[0] as Version);
-  const id = await openRegistry(stores.data, null).register("orders-value", schema);
+  const id = await openRegistry(stores.data, null).register("orders-value", schema, "none");
   const avro = new AvroSchema(schema);
   await send(topic, orders[0]?.map((order) => avro.encode(id, order)) ?? [], 0);
   await send(topic, orders[1]?.map((order) => JSON.stringify(order)) ?? [], 1);

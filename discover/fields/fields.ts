@@ -138,7 +138,13 @@ function ofNumbers(numbers: readonly number[], name: string): Decided {
     return { spec: { type: "flag", as: "text" } };
   const spec = numberSpec(numbers);
   if (spec !== null) return { spec };
+  if (numbers.every(isSaid)) return { spec: { type: "text", max: lengthOf([]), as: "scalar" } };
   return { leftOut: "numbers with more digits than a JSON number keeps: have the producer write texts" };
+}
+
+/** Whether JSON writes a number with all of its digits, so that it is read as they say. */
+function isSaid(value: number): boolean {
+  return Math.abs(value) < 1e21;
 }
 
 const MOST_VALUES = 16;
@@ -190,7 +196,7 @@ function mixed(seen: Seen, name: string): Decided {
       if (spec !== null) return { spec: instantSpec(spec) };
       if (number !== null) return { spec: { ...number, as: "text" } };
     }
-    return { spec: { type: "text", max: lengthOf(asTexts), as: "scalar" } };
+    if (numbers.every(isSaid)) return { spec: { type: "text", max: lengthOf(asTexts), as: "scalar" } };
   }
   return { leftOut: `values of several kinds: ${kindsOf(seen)}` };
 }
