@@ -227,6 +227,33 @@ describe("discover", () => {
   });
 });
 
+describe("other forms", () => {
+  const of = (values: readonly unknown[]) => found(recordsOf(values));
+
+  test("objects with free names, numbers beyond those of a double, and fields of texts and numbers", () => {
+    const values = Array.from({ length: 200 }, (_, id) => ({
+      id: 1e18 + id * 1_000,
+      stock: Object.fromEntries(
+        Array.from({ length: 3 }, (_, at) => [`sku-${(id * 3 + at) % 700}`, id === 7 ? null : id]),
+      ),
+      seen: { [`user ${id}`]: NOW + id, [`user ${id + 1}`]: NOW },
+      mixed: id % 3 === 0 ? id : id % 3 === 1 ? `a${id}` : true,
+      opened: [NOW, NOW + id],
+      nested: { [`k${id}`]: { deep: 1 } },
+    }));
+    const made = of(values);
+    expect(made.accepted).toBe(200);
+    expect(streamDocument(evaluated(made.text))).toEqual(streamDocument(made.stream));
+    expect(fieldsOf(made)).toMatchObject({
+      id: { type: "text", as: "scalar" },
+      stock: { type: "map", of: { type: "optional", of: { type: "integer" } } },
+      seen: { type: "map", of: { type: "integer" } },
+      mixed: { type: "text", as: "scalar" },
+    });
+    expect(made.text).toContain("//   $.nested: an object whose names differ from record to record");
+  });
+});
+
 /** The TypeScript and JSON blocks of a document, in their order. */
 function blocksOf(file: string, kind: "ts" | "json"): string[] {
   const markdown = readFileSync(new URL(`../docs/${file}`, import.meta.url), "utf8");

@@ -208,6 +208,11 @@ function writersOf(spec: ReturnType<typeof bare>, name: string): readonly [Writt
       }));
       return [lists[0] as Written, ...lists.slice(1), anyString];
     }
+    case "map": {
+      const own = ownWriter(spec.of, `${name}M`);
+      const entry = joined([stringBytes(fc.string({ maxLength: 3 })), own.bytes]);
+      return [{ schema: { type: "map", values: own.schema }, bytes: blocks(entry) }, anyString];
+    }
     case "list": {
       const fields = Object.entries(spec.of).map(([field, of]) => ({ name: field, ...ownWriter(of, name + field) }));
       const extra = { name: "more", ...unionOf([nothing, anyString]) };
