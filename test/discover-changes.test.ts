@@ -5,10 +5,12 @@ import { decodeOne } from "../core/codec/decode/decode.ts";
 import { checkStream, type Stream } from "../core/contract/stream.ts";
 import { streamDocument } from "../core/contract/stream-document.ts";
 import * as builders from "../core/definition/builders.ts";
+import { checkViewShape, type View } from "../core/definition/view.ts";
 import { position } from "../core/log/position.ts";
 import { type Discovery, discover } from "../discover/discover.ts";
 import type { SampleRecord } from "../discover/sample/sample.ts";
 import { Decoder } from "../store/decode/decoder.ts";
+import { checkViewSql } from "../store/definitions/check-view.ts";
 import { rowsOf } from "../store/duckdb/duck.ts";
 import { Records } from "../store/kafka/read/records.ts";
 import { NOW, numbersFrom, recordsOf } from "./discover/samples.ts";
@@ -288,6 +290,14 @@ describe("the contracts of the documents", () => {
       },
       ...{ changed_at: 1_772_366_400_123, row_key: "k", position: 7 },
     });
+  });
+
+  test("the table beside them is sound", async () => {
+    const markdown = readFileSync(new URL("../docs/existing-topic.md", import.meta.url), "utf8");
+    const [call = ""] = /table\("customers", .*\)(?=;)/.exec(markdown) ?? [];
+    const made = new Function(...Object.keys(builders), "customers", `return ${call}`);
+    const customers = made(...Object.values(builders), streams[2]) as View;
+    expect([...checkViewShape(customers), ...(await checkViewSql(duck(), customers))]).toEqual([]);
   });
 
   test("changes add up to the table that they came from", async () => {
