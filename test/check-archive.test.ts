@@ -56,6 +56,8 @@ test("records of both are read by both contracts, the newest first where not all
   const admin = kafka.admin();
   await admin.connect();
   const deleted = [20, 25].map((offset, partition) => ({ partition, offset: String(offset) }));
+  // Otherwise kafkajs does not know the topic's leaders.
+  await admin.fetchTopicOffsets(topic);
   await admin.deleteTopicRecords({ topic, partitions: deleted });
   await admin.disconnect();
   await send(topic, [JSON.stringify({ id: "late", at: AT, amount: 800 })], 1);

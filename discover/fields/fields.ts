@@ -1,5 +1,5 @@
 import type { FieldSpec } from "../../core/contract/field.ts";
-import { base64Units, FLAG_TEXTS, lowerCase, uuidOf } from "../../core/contract/record-value.ts";
+import { base64Units, decimalText, FLAG_TEXTS, lowerCase, uuidOf } from "../../core/contract/record-value.ts";
 import type { Seen } from "../sample/seen.ts";
 import { endingIn } from "./names.ts";
 import { decimalOf, integerOf } from "./numbers.ts";
@@ -196,7 +196,8 @@ function mixed(seen: Seen, name: string): Decided {
       if (spec !== null) return { spec: instantSpec(spec) };
       if (number !== null) return { spec: { ...number, as: "text" } };
     }
-    if (numbers.every(isSaid)) return { spec: { type: "text", max: lengthOf(asTexts), as: "scalar" } };
+    const max = lengthOf([...texts, ...numbers.map(decimalText)]);
+    if (numbers.every(isSaid)) return { spec: { type: "text", max, as: "scalar" } };
   }
   return { leftOut: `values of several kinds: ${kindsOf(seen)}` };
 }
