@@ -138,7 +138,8 @@ function ofNumbers(numbers: readonly number[], name: string): Decided {
     return { spec: { type: "flag", as: "text" } };
   const spec = numberSpec(numbers);
   if (spec !== null) return { spec };
-  if (numbers.every(isSaid)) return { spec: { type: "text", max: lengthOf([]), as: "scalar" } };
+  if (numbers.every((value) => Number.isInteger(value) && isSaid(value)))
+    return { spec: { type: "text", max: lengthOf([]), as: "scalar" } };
   return { leftOut: "numbers with more digits than a JSON number keeps: have the producer write texts" };
 }
 
