@@ -37,6 +37,23 @@ const rooms = {
   faults: ["core", "store", "ingest", "speed-layer", "workflows", "stack"],
 };
 
+/** The folders of `serving` that its routes join. */
+const servingParts = [
+  "common",
+  "access",
+  "alerts",
+  "read/live",
+  "read",
+  "operations",
+  "records",
+  "views",
+  "openapi",
+  "answer",
+  "proof",
+  "request",
+  "tables",
+];
+
 /**
  * Inside a room: each folder with the folders of its room that its files may import. "." is the room's own files. A folder below another one
  * is a folder of its own. Every folder with source files has a row, and no folder imports one that comes after it.
@@ -64,10 +81,11 @@ const folders = {
     files: [],
     "api-keys": ["files"],
     duckdb: ["files"],
-    "kafka/cluster": [],
-    "kafka/produce": ["kafka/cluster"],
-    "kafka/read": ["kafka/cluster"],
-    "kafka/group": ["kafka/cluster"],
+    "kafka/client": [],
+    "kafka/cluster": ["kafka/client"],
+    "kafka/produce": ["kafka/client", "kafka/cluster"],
+    "kafka/read": ["kafka/client", "kafka/cluster"],
+    "kafka/group": ["kafka/client", "kafka/cluster"],
     redis: ["kafka/read"],
     archive: ["files", "kafka/cluster", "kafka/read"],
     backup: ["files", "archive"],
@@ -120,37 +138,8 @@ const folders = {
     proof: ["common", "read/live", "read", "answer"],
     request: ["common", "alerts", "read/live", "read", "operations", "records", "views", "answer", "proof"],
     tables: ["common", "read/live", "read", "views", "openapi", "answer", "proof", "request"],
-    routes: [
-      "common",
-      "access",
-      "alerts",
-      "read/live",
-      "read",
-      "operations",
-      "records",
-      "views",
-      "openapi",
-      "answer",
-      "proof",
-      "request",
-      "tables",
-    ],
-    ".": [
-      "common",
-      "access",
-      "alerts",
-      "read/batch",
-      "read/live",
-      "read",
-      "operations",
-      "records",
-      "views",
-      "openapi",
-      "answer",
-      "proof",
-      "request",
-      "routes",
-    ],
+    routes: servingParts,
+    ".": [...servingParts.filter((name) => name !== "tables"), "read/batch", "routes"],
   },
   workflows: { shared: [], ".": ["shared"] },
   activities: { ".": [], worker: ["."] },
@@ -300,7 +289,7 @@ const clientRules = [
   { client: "ioredis", folders: "store/redis|stack|test|bench|faults" },
   {
     client: "@platformatic/kafka",
-    folders: "store/kafka|store/dead-letters|stack|test|bench",
+    folders: "store/kafka/client|stack|test|bench",
   },
 ].map(({ client, folders: allowed }) => ({
   name: `${client}-in-store`,

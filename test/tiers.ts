@@ -11,7 +11,6 @@
 
 export const UNIT = [
   "test/api-keys.test.ts",
-  "test/builder-arguments.test.ts",
   "test/contract-identity.test.ts",
   "test/damaged-documents.test.ts",
   "test/definitions.test.ts",
@@ -19,20 +18,18 @@ export const UNIT = [
   "test/duck-errors.test.ts",
   "test/fetch-size.test.ts",
   "test/given-up.test.ts",
-  "test/helper.test.ts",
   "test/hosts.test.ts",
+  "test/kafka-client.test.ts",
   "test/listeners.test.ts",
   "test/merge-overflow.test.ts",
   "test/opened.test.ts",
   "test/lost-reply.test.ts",
   "test/page.test.ts",
-  "test/registry.test.ts",
   "test/report-budget.test.ts",
   "test/scratch.test.ts",
   "test/secrets.test.ts",
   "test/settling.test.ts",
   "test/turns.test.ts",
-  "test/send-tables.test.ts",
   "test/batch-layer/plans.test.ts",
   "test/send/columns.test.ts",
   "test/send/delimited.test.ts",
@@ -77,6 +74,10 @@ export const MODULES = [
   "test/laws/rules.test.ts",
   "test/laws/deliveries.test.ts",
   "test/laws/single-events.test.ts",
+  "test/builder-arguments.test.ts",
+  "test/send-tables.test.ts",
+  "test/registry.test.ts",
+  "test/helper.test.ts",
   "test/laws/seen-filter.test.ts",
   "test/laws/value-lists.test.ts",
   "test/laws/maps.test.ts",
@@ -136,3 +137,6 @@ export const LONG = [
 
 /** Whether tests run with all their data, worlds and mutants instead of a minute's worth. */
 export const nightly = process.env.TIDELINE_NIGHTLY === "1";
+
+/** `all` in `npm run test:nightly`, and `some` in `npm test`: runs of a property, requests, days. */
+export const nightlyOr = (all: number, some: number): number => (nightly ? all : some);

@@ -1,4 +1,4 @@
-import { Admin, ConfigResourceTypes } from "@platformatic/kafka";
+import { Admin, ConfigResourceTypes } from "../client/client.ts";
 import { parseBrokers } from "./brokers.ts";
 import { withLeaderless } from "./leaderless-metadata.ts";
 import { unreachable } from "./topics.ts";

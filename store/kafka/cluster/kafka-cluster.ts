@@ -1,6 +1,6 @@
-import { ConnectionPool, listOffsetsV8, metadataV12 } from "@platformatic/kafka";
 import { ConstantBackoff, handleAll, retry } from "cockatiel";
 import { isTidelineError } from "../../../core/errors.ts";
+import { ConnectionPool, listOffsetsV8, metadataV12 } from "../client/client.ts";
 import { type Brokers, parseBrokers } from "./brokers.ts";
 import { leaderlessMetadata } from "./leaderless-metadata.ts";
 import { isUnknownTopic, noLeader, topicMissing } from "./log-errors.ts";

@@ -1,4 +1,4 @@
-import { type Base, kGetApi, type metadataV12 } from "@platformatic/kafka";
+import { type Base, kGetApi, type metadataV12 } from "../client/client.ts";
 
 type Metadata = Awaited<ReturnType<typeof metadataV12.api.async>>;
 type Callback = (error: Error | null, result?: unknown) => void;

@@ -1,4 +1,4 @@
-import type { Connection, ConnectionPool } from "@platformatic/kafka";
+import type { Connection, ConnectionPool } from "../client/client.ts";
 
 /** When a connection last gave an answer, in milliseconds of `performance.now()`. */
 const answeredAtMs = new WeakMap<Connection, number>();

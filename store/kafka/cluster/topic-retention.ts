@@ -1,6 +1,6 @@
-import { Admin, ConfigResourceTypes } from "@platformatic/kafka";
 import { isTidelineError } from "../../../core/errors.ts";
 import type { RetentionLimits } from "../../../core/log/retention.ts";
+import { Admin, ConfigResourceTypes } from "../client/client.ts";
 import { parseBrokers } from "./brokers.ts";
 import { isUnknownTopic, topicMissing } from "./log-errors.ts";
 import { unreachable } from "./topics.ts";

@@ -1,8 +1,8 @@
-import { Admin, type ClusterMetadata } from "@platformatic/kafka";
 import { ConstantBackoff, handleAll, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
 import { alerts } from "../../../core/contract/alerts.ts";
 import { rulePositionsTopic, topicName, undeliveredTopic } from "../../../core/contract/topic-names.ts";
 import { isTidelineError, TidelineError } from "../../../core/errors.ts";
+import { Admin, type ClusterMetadata } from "../client/client.ts";
 import { parseBrokers } from "./brokers.ts";
 import { withLeaderless } from "./leaderless-metadata.ts";
 

@@ -1,5 +1,5 @@
-import { Consumer } from "@platformatic/kafka";
 import type { Logger } from "pino";
+import { Consumer } from "../client/client.ts";
 import { parseBrokers } from "../cluster/brokers.ts";
 import { withLeaderless } from "../cluster/leaderless-metadata.ts";
 

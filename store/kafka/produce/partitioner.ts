@@ -1,4 +1,4 @@
-import { murmur2 } from "@platformatic/kafka";
+import { murmur2 } from "../client/client.ts";
 
 /**
  * The partition of `key` among `partitions`, as Kafka's Java client chooses it and all that agree with it: murmur2

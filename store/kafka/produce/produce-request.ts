@@ -1,4 +1,4 @@
-import { createAPI, type Reader, ResponseError, Writer } from "@platformatic/kafka";
+import { createAPI, type Reader, ResponseError, Writer } from "../client/client.ts";
 
 /**
  * Kafka's Produce (API key 0, version 11) with one batch as it is, to be kept by all replicas: the client's own would

@@ -1,6 +1,6 @@
-import { ConnectionPool, type GenericError, initProducerIdV4, ProtocolError } from "@platformatic/kafka";
 import { ExponentialBackoff, handleWhen, retry, TaskCancelledError, TimeoutStrategy, timeout, wrap } from "cockatiel";
 import { isTidelineError, TidelineError } from "../../../core/errors.ts";
+import { ConnectionPool, type GenericError, initProducerIdV4, ProtocolError } from "../client/client.ts";
 import { parseBrokers } from "../cluster/brokers.ts";
 import { ANSWER_TIMEOUT_MS, CONNECT_TIMEOUT_MS, KafkaCluster } from "../cluster/kafka-cluster.ts";
 import { noLeader } from "../cluster/log-errors.ts";

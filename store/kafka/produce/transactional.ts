@@ -1,4 +1,4 @@
-import { type GenericError, Producer, serializersFrom } from "@platformatic/kafka";
+import { type GenericError, Producer, serializersFrom } from "../client/client.ts";
 import { parseBrokers } from "../cluster/brokers.ts";
 import { unreachable } from "../cluster/topics.ts";
 

@@ -1,7 +1,7 @@
 import zlib from "node:zlib";
-import { compressionsAlgorithms } from "@platformatic/kafka";
 import { Decompress } from "fzstd";
 import { TidelineError } from "../../../core/errors.ts";
+import { compressionsAlgorithms } from "../client/client.ts";
 
 /**
  * The records of a compressed batch, never more than so many bytes of them: a batch of ten megabytes may stand for

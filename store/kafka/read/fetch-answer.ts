@@ -1,4 +1,4 @@
-import { createAPI, fetchV17, type Reader, ResponseError } from "@platformatic/kafka";
+import { createAPI, fetchV17, type Reader, ResponseError } from "../client/client.ts";
 
 /**
  * Kafka's Fetch (API key 1, version 17), with records left as bytes. A fetch is limited in bytes as they lie in the

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ConnectionPool } from "@platformatic/kafka";
 import { isTidelineError, TidelineError } from "../../../core/errors.ts";
 import { at, type Cut, type EpochMs, type Position, position } from "../../../core/log/position.ts";
+import { ConnectionPool } from "../client/client.ts";
 import { CONNECT_TIMEOUT_MS, KafkaCluster } from "../cluster/kafka-cluster.ts";
 import { isAboutTheLog, isOutOfRange, logLost, logTruncated, noLeader } from "../cluster/log-errors.ts";
 import { answered, closeConnections } from "../cluster/silent-broker.ts";
