@@ -43,7 +43,7 @@ const waiting = (name: string, files: Files) => ({
   test: {
     name,
     ...files,
-    maxWorkers: 2,
+    maxWorkers: 3,
     sequence: { groupOrder: 1 },
     globalSetup: "./test/servers.ts",
     setupFiles: "./test/compiled-program.ts",

@@ -39,7 +39,7 @@ import { taskQueueOf } from "../workflows/shared/names.ts";
 import { flipBit } from "./flip-bit.ts";
 import { Installation, until } from "./installation.ts";
 import { produce } from "./produce.ts";
-import { nightly } from "./tiers.ts";
+import { nightlyOr } from "./tiers.ts";
 import { everything, scaled, type Tick, ticks } from "./views.ts";
 
 describe("the interval of a backfill", () => {
@@ -103,7 +103,7 @@ const VIEW = everything.name;
 const FIRST = Date.parse("2025-01-01T00:00:00Z");
 const PER_DAY = 4;
 /** Of the long backfill. */
-const DAYS = nightly ? 365 : 84;
+const DAYS = nightlyOr(365, 84);
 const LAST = new Date(FIRST + (DAYS - 1) * 86_400_000).toISOString().slice(0, 10);
 
 let folder = "";

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { visits } from "../systems/shop/views/visits.ts";
 import { Sea } from "./sea.ts";
+import { nightlyOr } from "./tiers.ts";
 import { everything } from "./views.ts";
 
 /**
@@ -15,7 +16,8 @@ import { everything } from "./views.ts";
 const SEED = Number(process.env.TIDELINE_TEST_SEED ?? Date.now() % 1_000_000);
 const PATIENCE_MS = 20_000;
 /** Requests for each path. Streams are opened and left, and a proof recomputes everything. */
-const runsOf = (path: string) => (path.startsWith("/proof") ? 4 : path.endsWith("/live") ? 25 : 60);
+const runsOf = (path: string) =>
+  path.startsWith("/proof") ? nightlyOr(4, 2) : path.endsWith("/live") ? nightlyOr(25, 8) : nightlyOr(60, 20);
 
 interface Parameter {
   readonly name: string;

@@ -5,11 +5,13 @@ import { fileURLToPath } from "node:url";
 import { execa } from "execa";
 import { Redis } from "ioredis";
 import { inject } from "vitest";
+import { settled, wantedOf } from "../cli/runs/settle.ts";
 import { loadConfig } from "../cli/setup/config.ts";
+import { connectTemporal } from "../cli/setup/temporal.ts";
 import type { ProcessHandle } from "../stack/process/local-process.ts";
 import { roleProcess } from "../stack/role.ts";
 import { freePorts, type Ports } from "../stack/servers/ports.ts";
-import { loadDefinitions } from "../store/definitions/definitions.ts";
+import { type Definitions, loadDefinitions } from "../store/definitions/definitions.ts";
 import { deadLetterTopic, ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
 
 const repository = fileURLToPath(new URL("..", import.meta.url));
@@ -34,8 +36,8 @@ export interface Answer {
 }
 
 /**
- * A Tideline of its own on the shared servers: its namespace keeps topics, keys and workflows apart, and its roles are the real commands
- * as processes of their own, so that they can be killed.
+ * A Tideline of its own on the shared servers: its namespace keeps topics, keys and workflows apart, and its roles are
+ * the real commands as processes of their own, so that they can be killed.
  */
 export class Installation {
   readonly home: string;
@@ -46,7 +48,15 @@ export class Installation {
   readonly #processes = new Map<string, ProcessHandle>();
   #program = programIn(repository);
 
-  private constructor(home: string, namespace: string, ports: Ports, env: Record<string, string>) {
+  readonly #definitions: Definitions;
+
+  private constructor(
+    { home, namespace }: { readonly home: string; readonly namespace: string },
+    ports: Ports,
+    env: Record<string, string>,
+    definitions: Definitions,
+  ) {
+    this.#definitions = definitions;
     this.home = home;
     this.namespace = namespace;
     this.#ports = ports;
@@ -69,8 +79,8 @@ export class Installation {
   static async open(name: string, env: Record<string, string> = {}): Promise<Installation> {
     const home = await mkdtemp(join(tmpdir(), `tideline-${name}-`));
     const namespace = `${name}-${Date.now().toString(36)}`;
-    const { streams } = await loadDefinitions(loadConfig(env));
-    const topics = [...streams.values()].flatMap((stream) => {
+    const definitions = await loadDefinitions(loadConfig(env));
+    const topics = [...definitions.streams.values()].flatMap((stream) => {
       const name = topicName(namespace, stream.name);
       return [
         ...(stream.topic === null ? [{ name, partitions: stream.partitions }] : []),
@@ -78,7 +88,7 @@ export class Installation {
       ];
     });
     await ensureTopics(inject("kafkaBrokers"), topics);
-    return new Installation(home, namespace, await freePorts(), env);
+    return new Installation({ home, namespace }, await freePorts(), env, definitions);
   }
 
   /** From now on roles are started and commands run from the program in this folder: another release of it. */
@@ -114,14 +124,14 @@ export class Installation {
     await this.#processes.get(name)?.kill("SIGKILL");
   }
 
-  /** Ends a role in its own way. */
-  async stop(name: string): Promise<void> {
-    await this.#processes.get(name)?.stop();
+  /** Ends roles in their own way, at the same time. */
+  async stop(...names: readonly string[]): Promise<void> {
+    await Promise.all(names.map((name) => this.#processes.get(name)?.stop()));
   }
 
-  /** Starts a role again that was ended. */
-  async restart(name: string): Promise<void> {
-    await this.#processes.get(name)?.start();
+  /** Starts roles again that were ended, at the same time. */
+  async restart(...names: readonly string[]): Promise<void> {
+    await Promise.all(names.map((name) => this.#processes.get(name)?.start()));
   }
 
   /** Runs a command to its end; throws when it fails. */
@@ -150,9 +160,18 @@ export class Installation {
     return (await response.json()) as Answer;
   }
 
-  /** Has the next versions of views published, each stream in one round, and waits for them. */
+  /**
+   * Has the next versions of views published, each stream in one round, and waits for them: as `tideline settle`, which
+   * takes seconds to start. Throws RUN_FAILED.
+   */
   async refresh(...views: readonly string[]): Promise<void> {
-    await this.run("settle", ...views);
+    const client = await connectTemporal({ temporalAddress: inject("temporalAddress"), temporalNamespace: "default" });
+    try {
+      const wanted = wantedOf(views, this.#definitions);
+      await Promise.all([...wanted].map(([stream, some]) => settled(client, this.namespace, stream, some)));
+    } finally {
+      await client.connection.close();
+    }
   }
 
   /** Everything that this installation has in Redis, gone in one step, as when Redis loses its disk. */
@@ -165,7 +184,7 @@ export class Installation {
 
   /** Ends every role and removes what it wrote. */
   async close(): Promise<void> {
-    for (const process of [...this.#processes.values()].reverse()) await process.stop();
+    await this.stop(...this.#processes.keys());
     await rm(this.home, { recursive: true, force: true });
   }
 }

@@ -41,9 +41,11 @@ beforeAll(async () => {
   tideline = await Installation.open("restore", { TIDELINE_VIEWS: folder });
   temporal = await Connection.connect({ address: inject("temporalAddress") });
   arriving = recordsArrive();
-  await tideline.start("speed");
-  await tideline.start("worker", { args: ["--no-schedules"] });
-  await tideline.start("serve");
+  await Promise.all([
+    tideline.start("speed"),
+    tideline.start("worker", { args: ["--no-schedules"] }),
+    tideline.start("serve"),
+  ]);
 });
 
 afterAll(async () => {
@@ -59,7 +61,7 @@ afterAll(async () => {
 /** Orders with repeats, late and malformed ones, until the end. */
 async function recordsArrive(): Promise<void> {
   for (let batch = 1; !stop.signal.aborted; batch++) {
-    await produce(brokers, tideline.topic("order-completed"), messyOrders(batch, 60, Date.now()));
+    await produce(brokers, tideline.topic("order-completed"), messyOrders(batch, 20, Date.now()));
     await delay(250, undefined, { signal: stop.signal }).catch(() => undefined);
   }
 }
@@ -120,9 +122,9 @@ test("after a restore with Redis ahead, as old, or empty every view is complete,
     taskQueue: taskQueueOf(tideline.namespace),
     args: [{ view: VIEWS[0] }],
   });
-  for (const role of ["worker", "serve", "speed"]) await tideline.stop(role);
+  await tideline.stop("worker", "serve", "speed");
   await restore();
-  for (const role of ["speed", "serve", "worker"]) await tideline.restart(role);
+  await tideline.restart("speed", "serve", "worker");
   await underWay.result().catch(() => undefined);
   await requireExact();
   await tideline.refresh(...VIEWS);
@@ -131,10 +133,10 @@ test("after a restore with Redis ahead, as old, or empty every view is complete,
     expect(version).toBeGreaterThan(before[index]?.batchVersion ?? 0);
 
   for (const redisIs of ["as old", "empty"]) {
-    for (const role of ["worker", "serve", "speed"]) await tideline.stop(role);
+    await tideline.stop("worker", "serve", "speed");
     await restore();
     await (redisIs === "empty" ? tideline.emptyRedis() : bringRedisBack());
-    for (const role of ["speed", "serve"]) await tideline.restart(role);
+    await tideline.restart("speed", "serve");
     expect(versions(await requireExact())).toEqual(versions(before));
   }
   const kept = (await readdir(tideline.home)).filter((name) => name.startsWith("data"));

@@ -1,8 +1,5 @@
-import type { Client } from "@temporalio/client";
 import type { Command } from "commander";
-import { TidelineError } from "../../core/errors.ts";
-import type { Definitions } from "../../store/definitions/definitions.ts";
-import type { SettleStreamResult, settleStream } from "../../workflows/settle-stream.ts";
+import type { SettleStreamResult } from "../../workflows/settle-stream.ts";
 import { loadConfig } from "../setup/config.ts";
 import { connectTemporal } from "../setup/temporal.ts";
 
@@ -22,6 +19,7 @@ export function registerSettle(program: Command): void {
     .action(async (names: string[], { json = false }: { json?: boolean }) => {
       const config = loadConfig(process.env);
       const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
+      const { settled, wantedOf } = await import("../runs/settle.ts");
       const { interruptible } = await import("../terminal/progress.ts");
       const wanted = wantedOf(names, await loadDefinitions(config));
       const client = await connectTemporal(config);
@@ -42,45 +40,6 @@ export function registerSettle(program: Command): void {
         await client.connection.close();
       }
     });
-}
-
-/** Streams, and of each the views that are wanted; undefined for all. Throws VIEW_UNKNOWN. */
-function wantedOf(names: readonly string[], { views, streams }: Definitions): Map<string, string[] | undefined> {
-  const wanted = new Map<string, string[] | undefined>();
-  for (const name of names.length === 0 ? streams.keys() : names) {
-    const stream = views.get(name)?.view.stream.name;
-    if (stream !== undefined) {
-      const others = wanted.get(stream);
-      if (!wanted.has(stream) || others !== undefined) wanted.set(stream, [...(others ?? []), name]);
-    } else if (streams.has(name)) wanted.set(name, undefined);
-    else {
-      const known = [...views.keys(), ...streams.keys()].join(", ");
-      throw new TidelineError("VIEW_UNKNOWN", `there is no view or stream "${name}"`, `Take some of: ${known}.`);
-    }
-  }
-  return wanted;
-}
-
-/** Has a round begun after now, in the run under way or in a new one, and waits for it. Throws RUN_FAILED. */
-async function settled(
-  client: Client,
-  namespace: string,
-  stream: string,
-  views: readonly string[] | undefined,
-): Promise<SettleStreamResult> {
-  const { WithStartWorkflowOperation } = await import("@temporalio/client");
-  const { settlementStart } = await import("../../workflows/shared/names.ts");
-  const { settle } = await import("../../workflows/settle-stream.ts");
-  const { explained } = await import("../runs/follow-run.ts");
-  const start = settlementStart(namespace, stream, []);
-  try {
-    return await client.workflow.executeUpdateWithStart(settle, {
-      args: [views === undefined ? {} : { views }],
-      startWorkflowOperation: new WithStartWorkflowOperation<typeof settleStream>("settleStream", start),
-    });
-  } catch (error) {
-    throw await explained(start.workflowId, error);
-  }
 }
 
 function shown(views: readonly Settled[]): string {

@@ -25,6 +25,7 @@ export class RedisProxy {
   readonly #server: Server;
   readonly #pairs = new Set<readonly [Socket, Socket]>();
   #trap: Trap | null = null;
+  #hangs = false;
 
   private constructor(server: Server, port: number) {
     this.#server = server;
@@ -65,6 +66,18 @@ export class RedisProxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
   }
 
+  /** Redis seems to hang: nothing passes on open connections and on later ones, until `goOn()`. */
+  hang(): void {
+    this.#hangs = true;
+    for (const pair of this.#pairs) for (const socket of pair) socket.pause();
+  }
+
+  /** What has been held up passes, and all that follows. */
+  goOn(): void {
+    this.#hangs = false;
+    for (const pair of this.#pairs) for (const socket of pair) socket.resume();
+  }
+
   async close(): Promise<void> {
     this.cut();
     await new Promise((resolve) => this.#server.close(resolve));
@@ -92,5 +105,6 @@ export class RedisProxy {
     redis.on("data", (answer) => {
       if (held === null) client.write(answer);
     });
+    if (this.#hangs) for (const socket of pair) socket.pause();
   }
 }

@@ -33,6 +33,18 @@ function seeded(seed: number): () => number {
   };
 }
 
+/** Archives the log and writes the delta from version 1 to offset 80: what publishes it as version 2. */
+async function secondDelta(here: Awaited<ReturnType<typeof place>>, createdBy: string) {
+  const { target, topicId, stores } = here;
+  const base = await newestOf(stores, target);
+  const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
+  await archiveTo(stores, target);
+  const states = stores.manifests.stateFolder(target.generation);
+  const { file, ledgers } = await writeDelta(stores, target, span, states, versionPrefix(2), UNWATCHED);
+  const ledger = [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
+  return { base, span, states, publication: { version: 1, ...span, file, ledger, createdBy } };
+}
+
 describe("a refresh", () => {
   it("adds up, over random cuts, to the very state that a rebuild gives, compacted or not", async () => {
     const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -178,20 +190,14 @@ describe("a refresh", () => {
 
   it("goes by cuts where a restore has given a version's number to another one", async () => {
     const here = await place();
-    const { target, topicId } = here;
-    const { data, manifests } = here.stores;
+    const { target } = here;
+    const { data } = here.stores;
     await send(
       target.topic,
       Array.from({ length: 100 }, (_, id) => sale(id)),
     );
-    const states = manifests.stateFolder(target.generation);
     await refreshTo(here, positions({ 0: 60 }));
-    const base = await newestOf(here.stores, target);
-    const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
-    await archiveTo(here.stores, target);
-    const delta = await writeDelta(here.stores, target, span, states, versionPrefix(2), UNWATCHED);
-    const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
-    const publication = { version: 1, ...span, file: delta.file, ledger, createdBy: "from before" };
+    const { span, states, publication } = await secondDelta(here, "from before");
     const pinned = await pinVersion(here.stores, target, UNWATCHED);
 
     // The directory goes back to the genesis, and the program is started again.
@@ -216,27 +222,21 @@ describe("a refresh", () => {
 
   it("publishes no delta, be it without states, beyond the archive that was restored", async () => {
     const here = await place();
-    const { target, topicId } = here;
-    const { data, manifests } = here.stores;
+    const { target } = here;
+    const { data } = here.stores;
     await send(
       target.topic,
       Array.from({ length: 60 }, (_, id) => sale(id)),
     );
     await refreshTo(here, positions({ 0: 60 }));
-    const base = await newestOf(here.stores, target);
     const saved = await data.list(`archive/${target.topic}/0/entries`);
     // Records that are no events: their delta has a ledger and no file.
     await send(
       target.topic,
       Array.from({ length: 20 }, () => "no event"),
     );
-    await archiveTo(here.stores, target);
-    const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
-    const states = manifests.stateFolder(target.generation);
-    const { file, ledgers } = await writeDelta(here.stores, target, span, states, versionPrefix(2), UNWATCHED);
-    expect(file).toBeNull();
-    const ledger = [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
-    const publication = { version: 1, ...span, file, ledger, createdBy: "from before" };
+    const { base, publication } = await secondDelta(here, "from before");
+    expect(publication.file).toBeNull();
 
     // The directory goes back to where version 1 was the newest, and the program is started again.
     const folder = `archive/${target.topic}/0/entries`;
@@ -254,20 +254,14 @@ describe("a refresh", () => {
 
   it("keeps a delta that was published already, although the version below is not in the restored directory", async () => {
     const here = await place();
-    const { target, topicId } = here;
-    const { data, manifests } = here.stores;
+    const { target } = here;
+    const { data } = here.stores;
     await send(
       target.topic,
       Array.from({ length: 100 }, (_, id) => sale(id)),
     );
     await refreshTo(here, positions({ 0: 60 }));
-    const base = await newestOf(here.stores, target);
-    const span = { topicId, from: cutFromJson(base.cut), to: positions({ 0: 80 }) };
-    await archiveTo(here.stores, target);
-    const states = manifests.stateFolder(target.generation);
-    const { file, ledgers } = await writeDelta(here.stores, target, span, states, versionPrefix(2), UNWATCHED);
-    const ledger = [...ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
-    const publication = { version: 1, ...span, file, ledger, createdBy: "a run" };
+    const { publication } = await secondDelta(here, "a run");
     expect(await publishDelta(here.stores, target, publication)).not.toBeNull();
     const published = await newestOf(here.stores, target);
 

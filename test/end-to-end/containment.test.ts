@@ -39,8 +39,7 @@ afterAll(async () => {
 });
 
 test("a view that fails on an event, or grows past its limit, stops with its error; the others go on", async () => {
-  await tideline.start("speed");
-  await tideline.start("serve");
+  await Promise.all([tideline.start("speed"), tideline.start("serve")]);
   const order = (index: number, amount_cents: number) => {
     const made = {
       event_id: `e${index}`,

@@ -14,8 +14,7 @@ let tideline: Installation;
 
 beforeAll(async () => {
   tideline = await Installation.open("delays");
-  await tideline.start("speed");
-  await tideline.start("serve");
+  await Promise.all([tideline.start("speed"), tideline.start("serve")]);
 });
 
 afterAll(() => tideline.close());

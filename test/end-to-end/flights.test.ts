@@ -7,10 +7,10 @@ import type { ProcessHandle } from "../../stack/process/local-process.ts";
 import { flightsFile } from "../../systems/shop/flights/flights.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { sketchBytes } from "../oracle.ts";
-import { nightly } from "../tiers.ts";
+import { nightlyOr } from "../tiers.ts";
 
 /** The data set has three million flights; every night they are all replayed. */
-const ROWS = nightly ? 3_000_000 : 200_000;
+const ROWS = nightlyOr(3_000_000, 200_000);
 const HALF = ROWS / 2;
 const ALL_DAYS = { from: "2001-01-01", to: "2002-01-01", limit: "100000" };
 
@@ -41,8 +41,7 @@ beforeAll(async () => {
     'export { flightsByOrigin } from "../../systems/shop/views/flights-by-origin.ts";\n',
   );
   tideline = await Installation.open("flights", { TIDELINE_VIEWS: folder });
-  speed = await tideline.start("speed");
-  await tideline.start("serve");
+  [speed] = await Promise.all([tideline.start("speed"), tideline.start("serve")]);
 });
 
 afterAll(async () => {
@@ -150,8 +149,7 @@ describe.sequential("real flights, as many as there are every night", () => {
   }, 600_000);
 
   test("all of them from the speed layer alone, read anew from the log", async () => {
-    await tideline.stop("worker");
-    await tideline.stop("serve");
+    await tideline.stop("worker", "serve");
     await rm(join(tideline.home, "data"), { recursive: true });
     await speed.start();
     await tideline.restart("serve");

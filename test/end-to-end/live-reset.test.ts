@@ -19,9 +19,11 @@ describe("live state that differs from the archive", () => {
     tideline = await Installation.open("live-reset");
     redis = new Redis(inject("redisUrl"));
     await produce(inject("kafkaBrokers"), tideline.topic("order-completed"), messyOrders(41, 600, Date.now()));
-    await tideline.start("speed");
-    await tideline.start("serve");
-    await tideline.start("worker", { args: ["--no-schedules"] });
+    await Promise.all([
+      tideline.start("speed"),
+      tideline.start("serve"),
+      tideline.start("worker", { args: ["--no-schedules"] }),
+    ]);
   });
 
   afterAll(async () => {
@@ -56,7 +58,7 @@ describe("live state that differs from the archive", () => {
   }
 
   const refreshed = () =>
-    tideline.refresh("revenue").then(
+    tideline.run("settle", "revenue").then(
       () => "published",
       (error: { readonly stderr?: string }) => String(error.stderr ?? error),
     );

@@ -195,9 +195,11 @@ async function underLoad(work: () => Promise<unknown>): Promise<Answer[]> {
 
 describe.sequential("a definition changes under load", () => {
   test("served as its file says, and refreshed", async () => {
-    await tideline.start("speed");
-    await tideline.start("serve");
-    await tideline.start("worker", { args: ["--no-schedules"] });
+    await Promise.all([
+      tideline.start("speed"),
+      tideline.start("serve"),
+      tideline.start("worker", { args: ["--no-schedules"] }),
+    ]);
     await send(1_500);
     await run("refreshView", "refresh", "weight", { view: "weight" });
     await send(500);

@@ -46,8 +46,7 @@ test("a view is one new file: answered, documented and listed without any other 
     partition,
     (records.at(-1)?.offset ?? -1n) + 1n,
   ]);
-  await tideline.start("speed");
-  await tideline.start("serve");
+  await Promise.all([tideline.start("speed"), tideline.start("serve")]);
   const answer = await until(
     "big-orders catches up",
     // Refused before anything has been applied.

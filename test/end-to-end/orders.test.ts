@@ -20,8 +20,7 @@ beforeAll(async () => {
   redis = new Redis(inject("redisUrl"));
   tideline = await Installation.open("orders");
   topic = tideline.topic("order-completed");
-  speed = await tideline.start("speed");
-  await tideline.start("serve");
+  [speed] = await Promise.all([tideline.start("speed"), tideline.start("serve")]);
 });
 
 afterAll(async () => {

@@ -161,7 +161,7 @@ async function expectExact(view: string, { rows, position }: Answer): Promise<nu
 }
 
 async function startRoles(): Promise<void> {
-  for (const role of ["speed", "worker", "serve"]) await tideline.stop(role);
+  await tideline.stop("speed", "worker", "serve");
   await Promise.all([
     tideline.start("speed"),
     tideline.start("serve"),

@@ -34,8 +34,7 @@ test("a view that fills its room in Redis has itself published, and goes on", as
   await tideline.start("worker");
   // Its schedule may still be triggered: only the speed layer's requests start a settlement.
   await tideline.run("schedules", "pause", "settle-order-completed", "--reason", "test");
-  await tideline.start("speed");
-  await tideline.start("serve");
+  await Promise.all([tideline.start("speed"), tideline.start("serve")]);
   const order = (index: number) => {
     const made = {
       event_id: `e${index}`,

@@ -7,7 +7,7 @@ import { type EventRecord, openProducer } from "../../store/kafka/produce/produc
 import { flightsFile, openFlights } from "../../systems/shop/flights/flights.ts";
 import { replayFlights } from "../../systems/shop/flights/replay.ts";
 import { readTail, resumeAfter } from "../../systems/shop/flights/replayed.ts";
-import { nightly } from "../tiers.ts";
+import { nightlyOr } from "../tiers.ts";
 import {
   admin,
   brokers,
@@ -86,7 +86,7 @@ describe("replay", () => {
   test("killed at full speed, in the middle of batches, and resumed, sends each row exactly once", async () => {
     const namespace = freshNamespace();
     const topic = topicName(namespace, flights.name);
-    const rows = nightly ? 600_000 : 300_000;
+    const rows = nightlyOr(600_000, 300_000);
     const command = ["replay", "flights", "--limit", `${rows}`, "--json"];
     for (const share of [0.05, 0.3]) {
       const { child, ended } = startTideline(namespace, ...command);

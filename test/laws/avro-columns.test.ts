@@ -21,6 +21,7 @@ import { type Stream, stream } from "../../core/contract/stream.ts";
 import { Decoder, type Rejected } from "../../store/decode/decoder.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf } from "../fetched.ts";
+import { nightlyOr } from "../tiers.ts";
 
 /** A writer's schema with bytes that it may write, sound ones and others. */
 interface Written {
@@ -430,7 +431,7 @@ describe("invariant 3, for Avro that is read straight into columns", () => {
         rejects += straight.rejected.length;
         direct += recognised(definition, values, compiled);
       }),
-      { numRuns: 250 },
+      { numRuns: nightlyOr(250, 100) },
     );
     // A comparison of nothing but rejects, or of one way with itself, would say little.
     expect(events).toBeGreaterThan(rejects / 10);

@@ -8,6 +8,7 @@ import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { KeptStatements, RefilledTable } from "../../store/duckdb/kept-statements.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { nightlyOr } from "../tiers.ts";
 import { everything, ticks } from "../views.ts";
 
 /**
@@ -84,7 +85,7 @@ describe("statements that are planned once", () => {
             expect(texts(await kept.statements.rows(sql))).toEqual(await planned(planning(), sql));
         }
       }),
-      { numRuns: 40 },
+      { numRuns: nightlyOr(40, 16) },
     );
   });
 

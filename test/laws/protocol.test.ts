@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { nightly } from "../tiers.ts";
+import { nightlyOr } from "../tiers.ts";
 import { ownDatabase } from "./protocol/database.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
 import { plan, restores, rewritePlan, troubles } from "./protocol/plan.ts";
@@ -17,7 +17,7 @@ import { World } from "./protocol/world.ts";
  * A failure prints its seed; TIDELINE_SEED repeats it, TIDELINE_RUNS makes more worlds of it.
  */
 
-const RUNS = Number(process.env.TIDELINE_RUNS ?? (nightly ? 400 : 30));
+const RUNS = Number(process.env.TIDELINE_RUNS ?? nightlyOr(400, 30));
 const SEED = process.env.TIDELINE_SEED;
 
 let shore: Shore;

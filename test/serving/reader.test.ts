@@ -1,8 +1,9 @@
 import { rm } from "node:fs/promises";
-import { describe, expect, inject, it } from "vitest";
+import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
 import { ANSWER_LIMITS } from "../../core/query/budget.ts";
 import { planQuery } from "../../core/query/query.ts";
+import { RedisProxy } from "../../faults/deployment/redis-proxy.ts";
 import type { AnswerBody } from "../../serving/answer/answer.ts";
 import type { Problem } from "../../serving/common/problem.ts";
 import { BatchStates } from "../../serving/read/batch/batch-states.ts";
@@ -128,8 +129,10 @@ describe("the reader", () => {
   });
 
   it("answers the batch version alone while Redis hangs, and soon without asking it", async () => {
-    const { at } = await standing();
-    await redis.call("CLIENT", "PAUSE", "6000", "ALL");
+    const proxy = await RedisProxy.open(inject("redisUrl"));
+    onTestFinished(() => proxy.close());
+    const { at } = await standing({ redisUrl: proxy.url });
+    proxy.hang();
     const beganMs = performance.now();
     for (let asked = 0; asked < 4; asked++) {
       expect(await at.answer(total)).toMatchObject({
@@ -139,6 +142,7 @@ describe("the reader", () => {
       });
     }
     expect(performance.now() - beganMs).toBeLessThan(5_500);
+    proxy.goOn();
     await expect.poll(async () => (await at.answer(total)).complete, { interval: 100 }).toBe(true);
   });
 

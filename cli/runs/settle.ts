@@ -1,0 +1,46 @@
+import type { Client } from "@temporalio/client";
+import { TidelineError } from "../../core/errors.ts";
+import type { Definitions } from "../../store/definitions/definitions.ts";
+import type { SettleStreamResult, settleStream } from "../../workflows/settle-stream.ts";
+import { explained } from "./follow-run.ts";
+
+/** Streams, and of each the views that are wanted; undefined for all. Throws VIEW_UNKNOWN. */
+export function wantedOf(
+  names: readonly string[],
+  { views, streams }: Pick<Definitions, "views" | "streams">,
+): Map<string, string[] | undefined> {
+  const wanted = new Map<string, string[] | undefined>();
+  for (const name of names.length === 0 ? streams.keys() : names) {
+    const stream = views.get(name)?.view.stream.name;
+    if (stream !== undefined) {
+      const others = wanted.get(stream);
+      if (!wanted.has(stream) || others !== undefined) wanted.set(stream, [...(others ?? []), name]);
+    } else if (streams.has(name)) wanted.set(name, undefined);
+    else {
+      const known = [...views.keys(), ...streams.keys()].join(", ");
+      throw new TidelineError("VIEW_UNKNOWN", `there is no view or stream "${name}"`, `Take some of: ${known}.`);
+    }
+  }
+  return wanted;
+}
+
+/** Has a round begun after now, in the run under way or in a new one, and waits for it. Throws RUN_FAILED. */
+export async function settled(
+  client: Client,
+  namespace: string,
+  stream: string,
+  views: readonly string[] | undefined,
+): Promise<SettleStreamResult> {
+  const { WithStartWorkflowOperation } = await import("@temporalio/client");
+  const { settlementStart } = await import("../../workflows/shared/names.ts");
+  const { settle } = await import("../../workflows/settle-stream.ts");
+  const start = settlementStart(namespace, stream, []);
+  try {
+    return await client.workflow.executeUpdateWithStart(settle, {
+      args: [views === undefined ? {} : { views }],
+      startWorkflowOperation: new WithStartWorkflowOperation<typeof settleStream>("settleStream", start),
+    });
+  } catch (error) {
+    throw await explained(start.workflowId, error);
+  }
+}
