@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
 import type { Client } from "@temporalio/client";
+import { pino } from "pino";
 import { afterAll, describe, expect, inject, it } from "vitest";
+import { lookAfterTemporal } from "../activities/worker/temporal-setup.ts";
 import { followRun } from "../cli/runs/follow-run.ts";
 import { connectTemporal } from "../cli/setup/temporal.ts";
 import { schedulesOf } from "../cli/status/schedules.ts";
@@ -98,6 +100,37 @@ describe("a client of Temporal", () => {
     const failed = expect(asked).rejects.toThrow("UNAVAILABLE");
     await connection.close();
     await failed;
+  });
+});
+
+describe("a worker that looks after Temporal", () => {
+  it("goes on when Temporal goes away between two questions that it asks at once", async () => {
+    const proxy = await RedisProxy.open(`redis://${inject("temporalAddress")}`);
+    const ways = {
+      temporalAddress: proxy.url.slice("redis://".length),
+      temporalNamespace: "default",
+      taskQueue: namespace,
+    };
+    let asked: Promise<unknown> | null = null;
+    const failed = await new Promise((resolve) => {
+      const stop = lookAfterTemporal(
+        { ...ways, searchAttributes: [], schedules: null, logger: pino({ level: "silent" }) },
+        {
+          everyMs: 10,
+          look: async ({ connection }) => {
+            await proxy.close();
+            asked = connection.workflowService.describeNamespace({ namespace: "default" }).catch((error) => error);
+            throw new Error("another question failed");
+          },
+          ended: (error) => {
+            stop();
+            resolve(error);
+          },
+        },
+      );
+    });
+    expect(failed).toMatchObject({ message: "another question failed" });
+    expect(await asked).toMatchObject({ message: expect.stringMatching(/UNAVAILABLE|CANCELLED/) });
   });
 });
 

@@ -132,7 +132,9 @@ async function connected(
   { temporalAddress: address }: TemporalSetup,
   work: (connection: Connection) => Promise<void>,
 ): Promise<void> {
-  const connection = await Connection.connect({ address }).catch(unreachable(address));
+  // No repeats: when one of several questions fails, the connection is closed while others are open, and a call that
+  // Temporal's client repeats after that ends the process.
+  const connection = await Connection.connect({ address, interceptors: [] }).catch(unreachable(address));
   try {
     await work(connection);
   } finally {
