@@ -58,5 +58,5 @@ export const NO_CHAIN: Missing = {
 export const FROZEN: Missing = {
   code: "FROZEN",
   message:
-    "another release computed this definition, and this one computes it otherwise: this is its newest batch version, and stays as it is until the worker has built the view anew",
+    "another release computed this generation, and this one computes it otherwise: this is its newest batch version, and does not grow. The worker builds the view anew and serves that, unless this generation was chosen with `tideline views back`",
 };
