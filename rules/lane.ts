@@ -4,6 +4,7 @@ import type { Stream } from "../core/contract/stream.ts";
 import type { Rule } from "../core/definition/rule.ts";
 import type { TidelineError } from "../core/errors.ts";
 import { at, type Cut, type Position } from "../core/log/position.ts";
+import type { DeadLetters } from "../store/dead-letters/letter-writer.ts";
 import { Decoder } from "../store/decode/decoder.ts";
 import { type DedupSources, warmDedup } from "../store/decode/warm-dedup.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
@@ -34,6 +35,8 @@ export interface RuleLaneDeps {
   readonly writers: ReadonlyMap<number, Pick<PartitionWriter, "write" | "flush">>;
   readonly memory: AlertMemory;
   readonly metrics: RuleMetrics;
+  /** Where records go that do not decode; null where the speed layer writes them, because a view reads the stream. */
+  readonly deadLetters: Pick<DeadLetters, "send"> | null;
   /** A rule's SQL has failed: the rule has left the lane. */
   readonly onFailed: (track: RuleTrack, error: TidelineError) => void;
   readonly signal: AbortSignal;
@@ -94,9 +97,11 @@ export class RuleLane {
   }
 
   async #work(batch: readonly FetchedPartition[]): Promise<void> {
-    const { stream, onFailed, memory, metrics, nowMs } = this.#deps;
+    const { stream, onFailed, memory, metrics, deadLetters, nowMs } = this.#deps;
     for (const { partition } of batch) this.#decoded.delete(partition);
-    await this.#decoder.decode(batch);
+    const rejected = await this.#decoder.decode(batch);
+    // Before the positions move. A letter that is written twice counts once.
+    if (rejected.length > 0) await deadLetters?.send(this.#deps, rejected);
     for (const { partition, to } of batch) this.#decoded.set(partition, to);
     const tracks = new Map([...this.tracks].map((track) => [track.rule, track]));
     const { matches, failed } = await evaluate(this.#decoder.statements, [...tracks.keys()], "events");

@@ -3,7 +3,8 @@ import type { Registry } from "prom-client";
 import type { Rule } from "../core/definition/rule.ts";
 import type { Failure } from "../core/failures.ts";
 import { Archive } from "../store/archive/archive.ts";
-import type { Definitions } from "../store/definitions/definitions.ts";
+import { DeadLetters } from "../store/dead-letters/letter-writer.ts";
+import { type Definitions, viewsOfStream } from "../store/definitions/definitions.ts";
 import { DuckPool } from "../store/duckdb/duck.ts";
 import { DataDirectory } from "../store/files/files.ts";
 import { topicOf } from "../store/kafka/cluster/topics.ts";
@@ -65,6 +66,7 @@ export async function startRules(options: RulesOptions): Promise<RunningRules> {
   const watch = watchOf(failures);
   const log = new LogReader({ brokers, clientId: "tideline-rules", watch });
   const metrics = ruleMetrics(options.registry);
+  const deadLetters = new DeadLetters(brokers, namespace);
   const streams = groups.map(
     ([stream, rules]) =>
       new StreamRules({
@@ -82,6 +84,7 @@ export async function startRules(options: RulesOptions): Promise<RunningRules> {
         },
         dedup: { archive, data, log, schemas },
         memory: new AlertMemory(),
+        deadLetters: viewsOfStream(definitions, stream.name).length === 0 ? deadLetters : null,
       }),
   );
   for (const one of streams) one.start();
@@ -92,7 +95,7 @@ export async function startRules(options: RulesOptions): Promise<RunningRules> {
       await Promise.all(streams.map((one) => one.stop()));
       await failures.close();
       redis.disconnect();
-      await log.close();
+      await Promise.all([deadLetters.close(), log.close()]);
       pool.close();
     },
   };

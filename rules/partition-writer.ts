@@ -36,8 +36,11 @@ export interface PartitionWriterOptions {
  */
 const POSITION_EVERY_MS = 5_000;
 
-/** Of each alert the condition has up to 4,000 characters, and a record batch at most a megabyte or so. */
-const ALERTS_A_TRANSACTION = 200;
+/**
+ * Alerts that one transaction holds at most, and their bytes: a batch stays below Kafka's default for
+ * `max.message.bytes`. An alert alone has fewer: its texts are cut off (`ALERT_TEXT`).
+ */
+const TRANSACTION = { alerts: 200, bytes: 700_000 };
 
 /**
  * Writes what the rules of a stream find in one partition: alerts, and how far the rules have read, in one transaction.
@@ -83,11 +86,12 @@ export class PartitionWriter {
     return this.#serially(async () => {
       const held = this.#moved(moved);
       if (opened.length > 0 || nowMs - this.#writtenAtMs >= POSITION_EVERY_MS) {
-        // In pieces that Kafka takes. The positions move with the last: after a crash in between the first ones come again, with the same ids.
-        const last = Math.max(0, opened.length - 1 - ((opened.length - 1) % ALERTS_A_TRANSACTION));
-        for (let at = 0; at < last; at += ALERTS_A_TRANSACTION)
-          await this.#commit(opened.slice(at, at + ALERTS_A_TRANSACTION), this.#held);
-        await this.#commit(opened.slice(last), held);
+        // In pieces that Kafka takes. The positions move with the last piece. After a crash in between the alerts of the
+        // first pieces are written again, with the same ids.
+        const pieces = piecesOf(this.#recordsOf(opened));
+        const last = pieces.pop() ?? [];
+        for (const piece of pieces) await this.#commit(piece, this.#held);
+        await this.#commit(last, held);
         this.#writtenAtMs = nowMs;
         return;
       }
@@ -114,14 +118,18 @@ export class PartitionWriter {
     return new Map(all);
   }
 
-  async #commit(opened: readonly OpenedAlert[], rules: ReadonlyMap<string, RulePosition>): Promise<void> {
-    const { topics, stream, partition } = this.#options;
-    const records: TransactionRecord[] = opened.map((alert) => ({
+  #recordsOf(opened: readonly OpenedAlert[]): AlertRecord[] {
+    const { topics } = this.#options;
+    return opened.map((alert) => ({
       topic: topics.alerts,
       partition: partitionOf(alert.id, topics.alertPartitions),
       key: alert.id,
-      value: JSON.stringify(openedEvent(alert)),
+      value: Buffer.from(JSON.stringify(openedEvent(alert))),
     }));
+  }
+
+  async #commit(records: readonly TransactionRecord[], rules: ReadonlyMap<string, RulePosition>): Promise<void> {
+    const { topics, stream, partition } = this.#options;
     const position = {
       topic: topics.positions,
       partition: 0,
@@ -138,4 +146,24 @@ export class PartitionWriter {
     this.#writing = done.catch(() => undefined);
     return done;
   }
+}
+
+type AlertRecord = TransactionRecord & { readonly value: Buffer };
+
+/** Records in their order, in pieces within `TRANSACTION`; no piece is empty. */
+export function piecesOf(records: readonly AlertRecord[]): AlertRecord[][] {
+  const pieces: AlertRecord[][] = [];
+  let bytes = 0;
+  for (const record of records) {
+    const piece = pieces.at(-1);
+    const size = record.value.length;
+    if (piece !== undefined && piece.length < TRANSACTION.alerts && bytes + size <= TRANSACTION.bytes) {
+      piece.push(record);
+      bytes += size;
+    } else {
+      pieces.push([record]);
+      bytes = size;
+    }
+  }
+  return pieces;
 }

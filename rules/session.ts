@@ -7,6 +7,7 @@ import type { Rule } from "../core/definition/rule.ts";
 import { TidelineError } from "../core/errors.ts";
 import { at, type Cut, cutReached, type Position } from "../core/log/position.ts";
 import { readRulePositions } from "../store/alerts/read-positions.ts";
+import type { DeadLetters } from "../store/dead-letters/letter-writer.ts";
 import type { DedupSources } from "../store/decode/warm-dedup.ts";
 import type { Duck, DuckPool } from "../store/duckdb/duck.ts";
 import { topicName } from "../store/kafka/cluster/topics.ts";
@@ -27,6 +28,8 @@ export interface SessionDeps {
   readonly dedup: DedupSources & { readonly log: LogReader };
   readonly memory: AlertMemory;
   readonly metrics: RuleMetrics;
+  /** Where records go that do not decode; null where the speed layer writes them. */
+  readonly deadLetters: Pick<DeadLetters, "send"> | null;
   readonly logger: Logger;
   /** What became of a rule: null when it goes on. */
   readonly onRule: (rule: Rule, error: TidelineError | null) => void;
@@ -152,7 +155,7 @@ export class RuleSession {
   }
 
   async #open(tracks: readonly RuleTrack[]): Promise<OpenLane> {
-    const { brokers, topic, pool, stream, dedup, memory, metrics } = this.#deps;
+    const { brokers, topic, pool, stream, dedup, memory, metrics, deadLetters } = this.#deps;
     const log = new LogReader({ brokers, clientId: `tideline-rules-${topic}`, watch: this.#deps.watch });
     const duck = await pool.connect();
     const deps = {
@@ -166,6 +169,7 @@ export class RuleSession {
         dedup,
         memory,
         metrics,
+        deadLetters,
       },
       writers: this.#writers,
       signal: this.#signal,

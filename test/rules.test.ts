@@ -184,6 +184,7 @@ test("what the owner before commits while the next one begins is no end of the l
       dedup: { archive: new Archive(data), data, log: slow, schemas: Schemas.inFiles(data) },
       memory: new AlertMemory(),
       metrics: ruleMetrics(new Registry()),
+      deadLetters: null,
       logger: pino({ level: "silent" }),
       onRule: (_, error) => told.push(error?.code ?? null),
       onStep: () => ended.abort(),

@@ -3,8 +3,10 @@ import { userInfo } from "node:os";
 import { type AlertEvent, acknowledgedEvent, silencedEvent } from "../../core/alerts/alert.ts";
 import { alerts } from "../../core/contract/alerts.ts";
 import { TidelineError } from "../../core/errors.ts";
+import { writeSilence } from "../../store/alerts/silences.ts";
 import { topicName } from "../../store/kafka/cluster/topics.ts";
 import { openProducer } from "../../store/kafka/produce/producer.ts";
+import { LogReader } from "../../store/kafka/read/log.ts";
 import type { Config } from "../setup/config.ts";
 import { printable } from "../terminal/printable.ts";
 import { instantText } from "../terminal/sheet.ts";
@@ -29,7 +31,7 @@ export interface SilenceFlags {
   readonly by?: string;
 }
 
-/** `tideline alerts silence`. Throws RULE_UNKNOWN. */
+/** `tideline alerts silence`. Throws RULE_UNKNOWN, and as `writeSilence`. */
 export async function silence(config: Config, rule: string, flags: SilenceFlags): Promise<void> {
   const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
   const { rules = new Map<string, unknown>() } = await loadDefinitions(config);
@@ -37,7 +39,16 @@ export async function silence(config: Config, rule: string, flags: SilenceFlags)
   const atMs = Date.now();
   const untilMs = flags.for === undefined ? 0 : atMs + flags.for;
   const { by: author = userInfo().username } = flags;
-  await append(config, [silencedEvent(rule, { eventId: randomUUID(), atMs, untilMs, author })]);
+  const { kafkaBrokers: brokers, namespace } = config;
+  const log = new LogReader({ brokers, clientId: "tideline-alerts" });
+  try {
+    await writeSilence(
+      { brokers, namespace, log },
+      silencedEvent(rule, { eventId: randomUUID(), atMs, untilMs, author }),
+    );
+  } finally {
+    await log.close();
+  }
   say(untilMs === 0 ? `${rule} is not silenced any more` : `${rule} is silenced until ${instantText(untilMs)}`);
 }
 

@@ -78,14 +78,16 @@ async function simulate(simulator: Simulator, flags: Flags, command: Command): P
   const { sendSimulated, writeSimulated } = await import("../../ingest/simulate/run.ts");
   const own = command.opts<Record<string, number>>();
   const parameters = Object.fromEntries(Object.keys(simulator.parameters ?? {}).map((name) => [name, own[name] ?? 0]));
-  const fromMs = from ?? (mode === "file" ? FILE_FROM_MS : Date.now());
-  const records = simulatedRecords(simulator, { seed, rate, fromMs, parameters }, flags);
+  const recordsFrom = (nowMs: number) => {
+    const fromMs = from ?? (mode === "file" ? FILE_FROM_MS : nowMs);
+    return simulatedRecords(simulator, { seed, rate, fromMs, parameters }, flags);
+  };
   process.stderr.write(`seed ${seed}\n`);
   const line = showProgress(simulator.unit);
   const onProgress = (steps: number) => (count === undefined ? undefined : line.update(steps, count));
   const { kafkaBrokers: brokers, namespace } = loadConfig(process.env);
   const made = await interruptible((stop) => {
-    const run = { records, count: count ?? Number.POSITIVE_INFINITY, stop, onProgress };
+    const run = { recordsFrom, count: count ?? Number.POSITIVE_INFINITY, stop, onProgress };
     return outfile === undefined
       ? sendSimulated(simulator, { brokers, namespace, rate }, run)
       : writeSimulated(outfile, run);

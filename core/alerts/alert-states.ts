@@ -62,7 +62,7 @@ export class AlertStates {
   take({ event, writtenAtMs }: WrittenAlertEvent): Alert | null {
     const { kind, subject } = event;
     if (kind === "silenced") {
-      this.#silences.set(subject, event.silent_until ?? 0);
+      this.silence(subject, event.silent_until ?? 0);
       return null;
     }
     const held = this.#alerts.get(subject);
@@ -71,6 +71,11 @@ export class AlertStates {
     const changed = { ...held, acknowledged: { atMs: event.at, author: event.author ?? null } };
     this.#alerts.set(subject, changed);
     return changed;
+  }
+
+  /** Silences a rule until `untilMs`, epoch milliseconds; 0 ends that. */
+  silence(rule: string, untilMs: number): void {
+    this.#silences.set(rule, untilMs);
   }
 
   get(id: string): Alert | undefined {

@@ -12,7 +12,8 @@ export interface Simulated {
 }
 
 export interface Run {
-  readonly records: (step: number) => SimulatedRecord[];
+  /** The records of each step of a run whose first step happens now: `nowMs`, epoch milliseconds. */
+  readonly recordsFrom: (nowMs: number) => (step: number) => SimulatedRecord[];
   /** How many steps. */
   readonly count: number;
   readonly stop: AbortSignal;
@@ -25,7 +26,11 @@ const CATCH_UP_LIMIT_MS = 1_000;
 const LINES_A_WRITE = 5_000;
 
 /** Writes a record a line, whatever its stream. A malformed record that is empty is an empty line. */
-export async function writeSimulated(outfile: string, { records, count, stop, onProgress }: Run): Promise<Simulated> {
+export async function writeSimulated(
+  outfile: string,
+  { recordsFrom, count, stop, onProgress }: Run,
+): Promise<Simulated> {
+  const records = recordsFrom(Date.now());
   const file = await open(outfile, "w");
   let [steps, written] = [0, 0];
   try {
@@ -54,7 +59,7 @@ export interface Destination {
 export async function sendSimulated(
   { streams }: Simulator,
   { brokers, namespace, rate }: Destination,
-  { records, count, stop, onProgress }: Run,
+  { recordsFrom, count, stop, onProgress }: Run,
 ): Promise<Simulated> {
   const topics = new Map(streams.map((stream) => [stream, topicOf(namespace, stream)]));
   await ensureTopics(
@@ -65,6 +70,8 @@ export async function sendSimulated(
     ]),
   );
   const producer = await openProducer({ brokers });
+  // Connecting took a while: event times begin with the first record that can be sent.
+  const records = recordsFrom(Date.now());
   let [steps, sent] = [0, 0];
   try {
     for (let sinceMs = performance.now(); steps < count && !stop.aborted; await pause(stop)) {

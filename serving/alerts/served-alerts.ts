@@ -14,8 +14,11 @@ export interface ServedAlertsOptions {
   readonly maxStreams: number;
 }
 
-/** What a client that follows is told of: alerts that were opened or acknowledged, in the order of the log. */
-export type AlertListener = (alert: Alert) => void;
+/**
+ * What a client that follows is told of: alerts that were opened or acknowledged, in the order of the log, and the
+ * states of all.
+ */
+export type AlertListener = (alert: Alert, states: AlertStates) => void;
 
 /** How long a fetch waits for the next alert. */
 const WAIT_MS = 5_000;
@@ -27,6 +30,9 @@ export class ServedAlerts {
   readonly #options: ServedAlertsOptions;
   readonly #stopping = new AbortController();
   readonly #listeners = new Map<AlertListener, () => void>();
+  /** Listeners that came before there was a topic of alerts: every alert in it is new to them. */
+  readonly #early = new Set<AlertListener>();
+  #looking: Promise<void> = Promise.resolve();
   #open: Promise<AlertFeed | null> | null = null;
   #log: LogReader | null = null;
   #following: Promise<void> = Promise.resolve();
@@ -49,9 +55,16 @@ export class ServedAlerts {
       throw new Refusal(503, "TOO_MANY_STREAMS", `this server keeps ${maxStreams} streams of alerts, and has them`, {
         headers: { "retry-after": "5" },
       });
-    await this.#feed();
+    const feed = await this.#feed();
     this.#listeners.set(onAlert, onEnd);
-    return () => void this.#listeners.delete(onAlert);
+    if (feed === null) {
+      this.#early.add(onAlert);
+      if (this.#early.size === 1) this.#looking = this.#look();
+    }
+    return () => {
+      this.#listeners.delete(onAlert);
+      this.#early.delete(onAlert);
+    };
   }
 
   /** Ends the streams; nothing new is followed. */
@@ -63,9 +76,20 @@ export class ServedAlerts {
 
   async close(): Promise<void> {
     this.endStreams();
+    await this.#looking;
     await this.#open?.catch(() => undefined);
     await this.#log?.close();
     await this.#following;
+  }
+
+  /** Asks for the topic of alerts again, as long as somebody waits for it. */
+  async #look(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (this.#early.size > 0 && !signal.aborted) {
+      await delay(AGAIN_AFTER_MS, undefined, { signal }).catch(() => undefined);
+      if (!signal.aborted)
+        await this.#feed().catch((err: unknown) => this.#options.logger.warn({ err }, "cannot read alerts"));
+    }
   }
 
   /** Calls share it. Where it fails, or there are no alerts yet, the next call tries again. */
@@ -89,6 +113,8 @@ export class ServedAlerts {
     try {
       const feed = await AlertFeed.open(log, namespace);
       this.#log = log;
+      for (const alert of feed.states.all()) for (const tell of this.#early) tell(alert, feed.states);
+      this.#early.clear();
       this.#following = this.#follow(feed);
       return feed;
     } catch (error) {
@@ -102,7 +128,8 @@ export class ServedAlerts {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       try {
-        for (const alert of await feed.next(WAIT_MS)) for (const tell of this.#listeners.keys()) tell(alert);
+        for (const alert of await feed.next(WAIT_MS))
+          for (const tell of this.#listeners.keys()) tell(alert, feed.states);
       } catch (error) {
         if (signal.aborted) return;
         this.#options.logger.warn({ err: error }, "cannot read alerts");

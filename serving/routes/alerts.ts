@@ -43,12 +43,15 @@ export function alertRoutes(app: FastifyInstance, { alerts }: Serving): void {
       (rule === undefined || opened.rule === rule) && (severity === undefined || opened.severity === severity);
     open.add(reply.raw);
     reply.raw.once("close", () => open.delete(reply.raw));
-    const states = await alerts.states();
+    let states = await alerts.states();
     void reply.headers({ connection: "close", "cache-control": "no-store" });
     const missed = missedBy(request.headers["last-event-id"], states).filter(isWanted);
-    const send = inTurn(reply, states, missed);
+    const send = inTurn(reply, () => states, missed);
     const unsubscribe = await alerts.subscribe(
-      (alert) => void (isWanted(alert) && send(alert)),
+      (alert, now) => {
+        states = now;
+        if (isWanted(alert)) send(alert);
+      },
       () => reply.sse.close(),
     );
     if (!reply.sse.isConnected) return unsubscribe();
@@ -72,14 +75,18 @@ function missedBy(seen: string | string[] | undefined, states: AlertStates): Ale
  * comes meanwhile is let go; what it has missed does not count. Only an alert that was opened just now has an id: a client that comes back
  * continues behind it.
  */
-function inTurn(reply: FastifyReply, states: AlertStates, missed: readonly Alert[]): (alert: Alert | null) => void {
+function inTurn(
+  reply: FastifyReply,
+  states: () => AlertStates,
+  missed: readonly Alert[],
+): (alert: Alert | null) => void {
   const waiting: Alert[] = [...missed];
   let [sending, begun] = [false, false];
   let stillMissed = missed.length;
   const sendAll = async () => {
     sending = true;
     for (let next = waiting.shift(); next !== undefined && reply.sse.isConnected; next = waiting.shift()) {
-      const data = JSON.stringify(shownAlert(states, next, Date.now()));
+      const data = JSON.stringify(shownAlert(states(), next, Date.now()));
       await reply.sse.send({ event: "alert", data, ...(next.acknowledged === null ? { id: next.id } : {}) });
       stillMissed = Math.max(0, stillMissed - 1);
     }

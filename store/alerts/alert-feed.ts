@@ -4,6 +4,7 @@ import { alerts } from "../../core/contract/alerts.ts";
 import { at, type Position, position } from "../../core/log/position.ts";
 import { topicName } from "../kafka/cluster/topics.ts";
 import type { FetchedPartition, LogReader } from "../kafka/read/log.ts";
+import { readSilences } from "./silences.ts";
 
 /** So many of the newest events of each partition are read at first, and as many alerts remembered. */
 const NEWEST_EVENTS = 20_000;
@@ -11,21 +12,27 @@ const FETCH_BYTES = 4 * 1024 * 1024;
 
 /** The newest alerts as the log has them, and what comes after. */
 export class AlertFeed {
-  readonly states = new AlertStates(NEWEST_EVENTS);
+  readonly states: AlertStates;
+  readonly #newest: number;
   readonly #log: LogReader;
   readonly #topic: string;
   readonly #positions = new Map<number, Position>();
 
-  private constructor(log: LogReader, topic: string) {
+  private constructor(log: LogReader, topic: string, newest: number) {
+    this.states = new AlertStates(newest);
+    this.#newest = newest;
     this.#log = log;
     this.#topic = topic;
   }
 
   /**
-   * Reads what there is. `log` is the feed's own: its fetches wait. Throws TOPIC_MISSING when there are no rules yet.
+   * Reads the silences, and the `newest` events of each partition. `log` is the feed's own: its fetches wait. Throws
+   * TOPIC_MISSING when there are no rules yet.
    */
-  static async open(log: LogReader, namespace: string): Promise<AlertFeed> {
-    const feed = new AlertFeed(log, topicName(namespace, alerts.name));
+  static async open(log: LogReader, namespace: string, newest = NEWEST_EVENTS): Promise<AlertFeed> {
+    const feed = new AlertFeed(log, topicName(namespace, alerts.name), newest);
+    // Before the events: the newest of them may change a silence.
+    for (const { rule, untilMs } of await readSilences(log, namespace)) feed.states.silence(rule, untilMs);
     await feed.#readNewest();
     return feed;
   }
@@ -45,7 +52,7 @@ export class AlertFeed {
     const found: WrittenAlertEvent[] = [];
     for (const [partition, end] of stable) {
       const first = at(start, partition);
-      const newest = position(end > NEWEST_EVENTS ? end - BigInt(NEWEST_EVENTS) : 0n);
+      const newest = position(end > this.#newest ? end - BigInt(this.#newest) : 0n);
       const from = newest > first ? newest : first;
       for await (const fetched of this.#log.read(this.#topic, partition, from, end, FETCH_BYTES))
         for (const event of eventsOf(fetched)) found.push(event);

@@ -1,9 +1,11 @@
 import { TidelineError } from "../../core/errors.ts";
 import { deadLetterTopic, unreachable } from "../kafka/cluster/topics.ts";
 import { partitionOf } from "../kafka/produce/partitioner.ts";
+import { writeRefused } from "../kafka/produce/refusal.ts";
 import {
   isFenced,
   NEW_PRODUCER,
+  REFUSED_HINT,
   type Transaction,
   type TransactionalClient,
   transactionalClient,
@@ -113,7 +115,8 @@ export class LetterReplay {
   }
 
   #explain(cause: unknown): unknown {
-    if (!isFenced(cause)) return unreachable(this.#brokers, cause);
+    if (!isFenced(cause))
+      return writeRefused([this.#target.topic], REFUSED_HINT, cause) ?? unreachable(this.#brokers, cause);
     const message = `another replay of ${this.#target.topic} was begun, and ended this one`;
     const hint = "see `tideline dead-letters list` for what is still to be replayed, and start again";
     return new TidelineError("WRITE_REFUSED", message, hint, { cause });

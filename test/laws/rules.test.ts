@@ -321,6 +321,7 @@ describe("a lane", () => {
           dedup: { archive: new Archive(data), data, log, schemas: Schemas.inFiles(data) },
           writers: new Map([[0, { write, flush: async () => undefined }]]),
           metrics: ruleMetrics(new Registry()),
+          deadLetters: null,
           onFailed: () => undefined,
           signal: new AbortController().signal,
           nowMs: () => 0,

@@ -1,6 +1,6 @@
 import { ExponentialBackoff, handleWhen, retry, TaskCancelledError, TimeoutStrategy, timeout, wrap } from "cockatiel";
-import { isTidelineError, TidelineError } from "../../../core/errors.ts";
-import { ConnectionPool, type GenericError, initProducerIdV4, ProtocolError } from "../client/client.ts";
+import { isTidelineError, type TidelineError } from "../../../core/errors.ts";
+import { ConnectionPool, initProducerIdV4 } from "../client/client.ts";
 import { parseBrokers } from "../cluster/brokers.ts";
 import { ANSWER_TIMEOUT_MS, CONNECT_TIMEOUT_MS, KafkaCluster } from "../cluster/kafka-cluster.ts";
 import { noLeader } from "../cluster/log-errors.ts";
@@ -9,6 +9,7 @@ import { unreachable } from "../cluster/topics.ts";
 import { type BatchIdentity, BatchWriter, type WrittenRecord } from "./batch-writer.ts";
 import { partitionOf } from "./partitioner.ts";
 import { produceApi } from "./produce-request.ts";
+import { refusal, writeRefused } from "./refusal.ts";
 
 /** A record to be sent. Its timestamp is the time of sending. */
 export interface EventRecord extends WrittenRecord {
@@ -102,12 +103,6 @@ async function persist<T>(limitMs: number, attempt: () => Promise<T>, final: (er
   } catch (error) {
     throw error instanceof TaskCancelledError ? (failure ?? error) : error;
   }
-}
-
-/** Kafka's answer, when trying again cannot change it. */
-function refusal(error: unknown): ProtocolError | undefined {
-  const found = (error as Partial<GenericError>).findBy?.("canRetry", false);
-  return found instanceof ProtocolError ? found : undefined;
 }
 
 function isTopicMissing(error: unknown): error is TidelineError {
@@ -245,12 +240,8 @@ class LaneProducer implements EventProducer {
 
   #explain(topic: string, cause: unknown): TidelineError {
     if (isTopicMissing(cause)) return cause;
-    const refused = refusal(cause);
-    if (refused === undefined) return unreachable(this.#limits.brokers, cause);
-    const message = `Kafka refuses a record for ${topic}: ${refused.serverErrorMessage ?? refused.message}`;
-    return new TidelineError("WRITE_REFUSED", message, "nothing behind it was sent; put it right and start again", {
-      cause,
-    });
+    const hint = "nothing behind it was sent; put it right and start again";
+    return writeRefused([topic], hint, cause) ?? unreachable(this.#limits.brokers, cause);
   }
 }
 

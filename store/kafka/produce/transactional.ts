@@ -1,6 +1,7 @@
 import { type GenericError, Producer, serializersFrom } from "../client/client.ts";
 import { parseBrokers } from "../cluster/brokers.ts";
 import { unreachable } from "../cluster/topics.ts";
+import { writeRefused } from "./refusal.ts";
 
 /** A record of a transaction. */
 export interface TransactionRecord {
@@ -35,6 +36,9 @@ export const transactionalClient = (brokers: string, clientId: string, transacti
 
 export type TransactionalClient = ReturnType<typeof transactionalClient>;
 export type Transaction = Awaited<ReturnType<TransactionalClient["beginTransaction"]>>;
+
+/** What to do when Kafka does not take a record of a transaction. */
+export const REFUSED_HINT = "See what the topic allows (max.message.bytes), and what the ACLs allow this client.";
 
 /** Whether Kafka says that another producer has taken over the transactional id. */
 export function isFenced(error: unknown): boolean {
@@ -72,8 +76,8 @@ export class TransactionalProducer {
 
   /**
    * Writes records in one transaction: readers of committed data see all of them or none. One call at a time. Throws an
-   * error for which `isFenced` holds when another producer has the id, NOT_READY when Kafka does not answer; whether
-   * the records were written is not known then.
+   * error for which `isFenced` holds when another producer has the id, WRITE_REFUSED when Kafka does not take a record
+   * (nothing was written then), NOT_READY when Kafka does not answer: whether the records were written is not known.
    */
   async commit(records: readonly TransactionRecord[]): Promise<void> {
     if (this.#failure !== null) throw this.#failure;
@@ -83,9 +87,14 @@ export class TransactionalProducer {
       await transaction.send({ messages: records.map((record) => ({ ...record })) });
       await transaction.commit();
     } catch (error) {
-      this.#failure = isFenced(error) ? error : unreachable(this.#brokers, error);
+      this.#failure = isFenced(error) ? error : this.#explain(records, error);
       throw this.#failure;
     }
+  }
+
+  #explain(records: readonly TransactionRecord[], cause: unknown): unknown {
+    const topics = records.map(({ topic }) => topic);
+    return writeRefused(topics, REFUSED_HINT, cause) ?? unreachable(this.#brokers, cause);
   }
 
   async close(): Promise<void> {
