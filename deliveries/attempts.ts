@@ -10,9 +10,9 @@ import {
   retry,
   wrap,
 } from "cockatiel";
-import type { ShownAlert } from "../core/alerts/alert-states.ts";
 import { maskOf } from "../core/secrets.ts";
-import { Refused, type Sender } from "./senders.ts";
+import { Refused } from "./refused.ts";
+import type { Sender, Sent } from "./senders.ts";
 
 /** How a delivery paces itself, in milliseconds. */
 export interface Pace {
@@ -63,17 +63,17 @@ export class Attempts {
   }
 
   /**
-   * Resolves with null when the alert was taken, else with why it was not. Waits while nothing is tried, for ever if need
+   * Resolves with null when the message was taken, else with why it was not. Waits while nothing is tried, for ever if need
    * be: `onBroken` is told so once, with what the receiver said last. Throws the signal's reason when it is aborted.
    */
   async deliver(
-    alert: ShownAlert,
+    sent: Sent,
     signal: AbortSignal,
     onBroken: (reason: string) => void = () => undefined,
   ): Promise<string | null> {
     for (let isTold = false; ; isTold = true) {
       try {
-        await this.#policy.execute((context) => this.#attempt(alert, context.signal), signal);
+        await this.#policy.execute((context) => this.#attempt(sent, context.signal), signal);
         return null;
       } catch (error) {
         signal.throwIfAborted();
@@ -84,9 +84,14 @@ export class Attempts {
     }
   }
 
-  async #attempt(alert: ShownAlert, signal: AbortSignal): Promise<void> {
+  /** Closes what the sender keeps open. */
+  async close(): Promise<void> {
+    await this.#send.close?.();
+  }
+
+  async #attempt(sent: Sent, signal: AbortSignal): Promise<void> {
     try {
-      await this.#send(alert, signal);
+      await this.#send(sent, signal);
     } catch (error) {
       this.#lastReason = reasonOf(error);
       throw error;

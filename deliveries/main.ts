@@ -3,9 +3,10 @@ import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { AlertStates } from "../core/alerts/alert-states.ts";
 import { alerts } from "../core/contract/alerts.ts";
-import type { Delivery } from "../core/definition/delivery.ts";
+import { type Delivery, withEscalation } from "../core/definition/delivery.ts";
 import { TidelineError } from "../core/errors.ts";
 import type { Failure } from "../core/failures.ts";
+import { at } from "../core/log/position.ts";
 import { AlertFeed } from "../store/alerts/alert-feed.ts";
 import { Archive } from "../store/archive/archive.ts";
 import type { Definitions } from "../store/definitions/definitions.ts";
@@ -20,7 +21,8 @@ import { openRedis } from "../store/redis/redis.ts";
 import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
 import { Attempts, PACE, type Pace } from "./attempts.ts";
-import { DeliveryLane } from "./lane.ts";
+import { runGroupLane } from "./group-lane.ts";
+import { runLane } from "./lane.ts";
 import { type DeliveryMetrics, deliveryMetrics } from "./metrics.ts";
 import { type MailSettings, senderOf } from "./senders.ts";
 
@@ -48,13 +50,17 @@ const NO_DELIVERIES: RunningDeliveries = { problems: () => [], close: async () =
 const RETRY_MS = { first: 200, last: 5_000 };
 const WAIT_MS = 1_000;
 const NO_STATES = new AlertStates(0);
+/** Of a delivery that groups alerts: the process that has this partition reads all of them. */
+const GROUPING_PARTITION = 0;
+const LOOK_EVERY_MS = 50;
 
 /**
  * Hands alerts over by every delivery of `definitions`, each on its own: none waits for another. Without deliveries it
  * opens nothing.
  */
 export async function startDeliveries(options: DeliveriesOptions): Promise<RunningDeliveries> {
-  const deliveries = [...(options.definitions.deliveries ?? new Map<string, Delivery>()).values()];
+  const defined = [...(options.definitions.deliveries ?? new Map<string, Delivery>()).values()];
+  const deliveries = defined.flatMap(withEscalation);
   if (deliveries.length === 0) return NO_DELIVERIES;
   const running = await Deliveries.open(options, deliveries);
   running.start();
@@ -86,7 +92,7 @@ class Deliveries {
     this.failures = new FailureTracker(new Failures(this.#redis, namespace));
     this.#log = new LogReader({ brokers, clientId: "tideline-deliveries" });
     for (const one of deliveries) {
-      const sender = senderOf(one.to, { delivery: one.name, mail, nowMs: Date.now });
+      const sender = senderOf(one.to, { delivery: one.name, mail, brokers, nowMs: Date.now });
       this.#attempts.set(one, new Attempts(sender, pace));
     }
     this.#metrics = deliveryMetrics(options.registry, () => this.#broken());
@@ -116,6 +122,7 @@ class Deliveries {
     this.#stopping.abort();
     await this.#running;
     await this.#membership.leave();
+    await Promise.all([...this.#attempts.values()].map((one) => one.close()));
     await this.failures.close();
     this.#redis.disconnect();
     await this.#log.close();
@@ -138,11 +145,11 @@ class Deliveries {
     const lanes = this.#deliveries.map(async (one) => {
       while (!this.#stopping.signal.aborted) {
         const signal = AbortSignal.any([this.#stopping.signal, this.#changed.signal]);
-        const { partitions } = this.#membership;
-        await this.#again(one.name, signal, async () => {
-          if (partitions.length === 0) await pause(WAIT_MS, signal);
-          else await this.#lane(one, partitions, signal);
-        });
+        const shares = await this.#shares(one, signal);
+        if (shares.length === 0) await pause(WAIT_MS, signal);
+        await Promise.all(
+          shares.map((partitions) => this.#again(one.name, signal, () => this.#lane(one, partitions, signal))),
+        );
       }
     });
     await Promise.all([feed, ...lanes]);
@@ -153,6 +160,24 @@ class Deliveries {
     while (!this.#stopping.signal.aborted) {
       await this.#again("deliveries", this.#stopping.signal, async () => void (await this.#feed?.next(WAIT_MS)));
     }
+  }
+
+  /**
+   * The partitions that a delivery reads here, each list by itself. An escalation waits for an alert of one partition
+   * while those of the others go on.
+   */
+  async #shares({ name, group, delayMs }: Delivery, signal: AbortSignal): Promise<(readonly number[])[]> {
+    const { partitions } = this.#membership;
+    if (group !== null) {
+      if (!partitions.includes(GROUPING_PARTITION)) return [];
+      const all: number[][] = [];
+      await this.#again(name, signal, async () => {
+        all.push([...(await this.#log.topic(topicName(this.#options.namespace, alerts.name))).partitions]);
+      });
+      return all;
+    }
+    if (delayMs > 0) return partitions.map((partition) => [partition]);
+    return partitions.length === 0 ? [] : [partitions];
   }
 
   async #lane(delivery: Delivery, partitions: readonly number[], signal: AbortSignal): Promise<void> {
@@ -166,21 +191,29 @@ class Deliveries {
     const data = new DataDirectory(dataDir);
     const schemas = new Schemas(data, openRegistry(data, schemaRegistry));
     try {
-      await DeliveryLane.run(
-        {
-          ...{ delivery, brokers, topics, log, duck, attempts, metrics: this.#metrics, nowMs: Date.now },
-          dedup: { archive: new Archive(data), data, log: this.#log, schemas },
-          states: () => this.#feed?.states ?? NO_STATES,
-          onDone: (reason) => this.#done(delivery, reason),
-          onBroken: (reason) => this.#broke(delivery, reason),
-        },
-        partitions,
-        signal,
-      );
+      const deps = {
+        ...{ delivery, brokers, topics, log, duck, attempts, metrics: this.#metrics, nowMs: Date.now },
+        undelivered: topics.undelivered,
+        dedup: { archive: new Archive(data), data, log: this.#log, schemas },
+        states: () => this.#feed?.states ?? NO_STATES,
+        caughtUp: (partition: number, until: AbortSignal) => this.#caughtUp(partition, until),
+        onDone: (reason: string | null) => this.#done(delivery, reason),
+        onBroken: (reason: string) => this.#broke(delivery, reason),
+      };
+      if (delivery.group === null) await runLane(deps, partitions, signal);
+      else await runGroupLane(deps, partitions, delivery.group, signal);
     } finally {
       duck.closeSync();
       await log.close();
     }
+  }
+
+  /** Resolves when the states have what a partition of the alerts has now. */
+  async #caughtUp(partition: number, signal: AbortSignal): Promise<void> {
+    const { stable } = await this.#log.bounds(topicName(this.#options.namespace, alerts.name), [partition]);
+    while (!signal.aborted && this.#feed?.hasReached(partition, at(stable, partition)) !== true)
+      await pause(LOOK_EVERY_MS, signal);
+    signal.throwIfAborted();
   }
 
   #broken(): ReadonlyMap<string, boolean> {

@@ -1,8 +1,11 @@
 import { createHmac } from "node:crypto";
 import { createTransport } from "nodemailer";
-import type { ShownAlert } from "../core/alerts/alert-states.ts";
 import type { Channel } from "../core/definition/delivery.ts";
+import type { ShownAlert, ShownGroup } from "../core/definition/shown-alert.ts";
 import { separated } from "../core/secrets.ts";
+import { callOwn } from "./own-sender.ts";
+import { Refused } from "./refused.ts";
+import { topicSender } from "./topic-sender.ts";
 
 /** Whom mail comes from, and the server that takes it. */
 export interface MailSettings {
@@ -11,37 +14,60 @@ export interface MailSettings {
   readonly from: string;
 }
 
-/**
- * Hands an alert over. Throws `Refused` when trying again cannot help, and any other error when it may; at once when
- * the signal is aborted.
- */
-export type Sender = (alert: ShownAlert, signal: AbortSignal) => Promise<void>;
+/** What is handed over in one message. */
+export type Sent = ShownAlert | ShownGroup;
 
-/** What was refused for good: the message says by whom. */
-export class Refused extends Error {
-  override readonly name = "Refused";
+/**
+ * Hands alerts over. Throws `Refused` when trying again cannot help, and any other error when it may; at once when the
+ * signal is aborted.
+ */
+export interface Sender {
+  (sent: Sent, signal: AbortSignal): Promise<void>;
+  /** Closes its connections, where it keeps some. */
+  readonly close?: () => Promise<void>;
 }
 
 export interface SenderOptions {
   readonly delivery: string;
   readonly mail: MailSettings;
+  /** Of topics. */
+  readonly brokers: string;
   readonly nowMs: () => number;
 }
 
 const TIMEOUT_MS = 10_000;
+/** A message for people has so many alerts at most, and says how many more there are. */
+const MOST_LINES = 50;
 /** Of the 4xx answers those that pass: the server is busy, or the request came at the wrong time. */
 const PASSING = new Set([408, 425, 429]);
 
 export function senderOf(channel: Channel, options: SenderOptions): Sender {
   switch (channel.type) {
     case "webhook":
-      return (alert, signal) => post(channel.url, webhookRequest(alert, channel.secret, options), signal);
+      return (sent, signal) => post(channel.url, webhookRequest(sent, channel.secret, options), signal);
     case "slack":
-      return (alert, signal) =>
-        post(channel.url, { body: JSON.stringify({ text: lineOf(alert) }), headers: {} }, signal);
+      return (sent, signal) => post(channel.url, { body: JSON.stringify({ text: textOf(sent) }), headers: {} }, signal);
     case "mail":
-      return (alert, signal) => sendMail(alert, channel.to, { ...options, signal });
+      return (sent, signal) => sendMail(sent, channel.to, { ...options, signal });
+    case "topic":
+      return topicSender(channel.name, options, bodyOf);
+    case "function":
+      return async (sent, signal) => {
+        const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+        await callOwn(channel.send, alertsOf(sent), { id: `${options.delivery}.${sent.id}`, signal: limit });
+      };
   }
+}
+
+/** The alerts of a message; the first one stands for it. */
+function alertsOf(sent: Sent): readonly [ShownAlert, ...ShownAlert[]] {
+  return "alerts" in sent ? sent.alerts : [sent];
+}
+
+/** What webhooks and topics are given, as JSON. */
+function bodyOf(sent: Sent): string {
+  const [{ openedAt: timestamp }] = alertsOf(sent);
+  return JSON.stringify({ type: "alerts" in sent ? "alerts.opened" : "alert.opened", timestamp, data: sent });
 }
 
 interface Request {
@@ -53,9 +79,9 @@ interface Request {
  * A request as Standard Webhooks has it: its id is the same whenever the alert is sent, so that a receiver can tell a
  * repeat. The signature is the HMAC of id, time and body.
  */
-function webhookRequest(alert: ShownAlert, secret: string | null, { delivery, nowMs }: SenderOptions): Request {
-  const body = JSON.stringify({ type: "alert.opened", timestamp: alert.openedAt, data: alert });
-  const id = `${delivery}.${alert.id}`;
+function webhookRequest(sent: Sent, secret: string | null, { delivery, nowMs }: SenderOptions): Request {
+  const body = bodyOf(sent);
+  const id = `${delivery}.${sent.id}`;
   const seconds = String(Math.floor(nowMs() / 1_000));
   const headers = { "idempotency-key": id, "webhook-id": id, "webhook-timestamp": seconds };
   if (secret === null) return { body, headers };
@@ -89,18 +115,28 @@ function lineOf({ severity, rule, key, says, at, id }: ShownAlert): string {
   return `${(severity ?? "alert").toUpperCase()} ${rule}${key === null ? "" : ` ${key}`}: ${says ?? "its condition is met"} (${at}, ${id})`;
 }
 
-async function sendMail(
-  alert: ShownAlert,
-  to: string,
-  { delivery, mail, signal }: SenderOptions & { readonly signal: AbortSignal },
-): Promise<void> {
-  if (mail.url === "") throw new Refused("TIDELINE_SMTP_URL is not set");
-  const limits = { connectionTimeout: TIMEOUT_MS, greetingTimeout: TIMEOUT_MS, socketTimeout: TIMEOUT_MS };
-  const transport = createTransport({ url: mail.url, ...limits });
-  const end = () => transport.close();
-  signal.addEventListener("abort", end, { once: true });
+/** A line for each alert, below a heading where there are several. */
+function textOf(sent: Sent): string {
+  const alerts = alertsOf(sent);
+  if (!("alerts" in sent) || alerts.length === 1) return lineOf(alerts[0]);
+  const rest = alerts.length - MOST_LINES;
+  const lines = [headingOf(sent), ...alerts.slice(0, MOST_LINES).map(lineOf)];
+  return [...lines, ...(rest > 0 ? [`and ${rest} more`] : [])].join("\n");
+}
+
+function headingOf({ by, value, alerts }: ShownGroup): string {
+  return `${alerts.length} alerts of ${by === "rule" ? "" : "severity "}${value ?? "none"}`;
+}
+
+/** The subject and the text of a mail. */
+function mailOf(sent: Sent): { readonly subject: string; readonly text: string } {
+  const alerts = alertsOf(sent);
+  if ("alerts" in sent && alerts.length > 1) {
+    const [{ severity }] = alerts;
+    return { subject: `[${severity ?? "alert"}] ${headingOf(sent)}`, text: `${textOf(sent)}\n` };
+  }
+  const [alert] = alerts;
   const { severity, rule, key, says, at, id, source, condition } = alert;
-  const subject = `[${severity ?? "alert"}] ${rule}${key === null ? "" : ` ${key}`}`;
   const lines = [
     says ?? lineOf(alert),
     "",
@@ -111,11 +147,26 @@ async function sendMail(
     `tideline alerts explain ${id}`,
     `tideline alerts ack ${id}`,
   ];
+  const subject = `[${severity ?? "alert"}] ${rule}${key === null ? "" : ` ${key}`}`;
+  return { subject, text: `${lines.join("\n")}\n` };
+}
+
+async function sendMail(
+  sent: Sent,
+  to: string,
+  { delivery, mail, signal }: SenderOptions & { readonly signal: AbortSignal },
+): Promise<void> {
+  if (mail.url === "") throw new Refused("TIDELINE_SMTP_URL is not set");
+  const limits = { connectionTimeout: TIMEOUT_MS, greetingTimeout: TIMEOUT_MS, socketTimeout: TIMEOUT_MS };
+  const transport = createTransport({ url: mail.url, ...limits });
+  const end = () => transport.close();
+  signal.addEventListener("abort", end, { once: true });
+  const { subject, text } = mailOf(sent);
   try {
     await transport.sendMail({
-      ...{ from: mail.from, to, subject: oneLine(subject), text: `${lines.join("\n")}\n` },
+      ...{ from: mail.from, to, subject: oneLine(subject), text },
       // The same whenever it is sent: mailboxes keep one.
-      messageId: `<${delivery}.${id}@tideline>`,
+      messageId: `<${delivery}.${sent.id}@tideline>`,
     });
   } catch (error) {
     const { responseCode = 0, code } = error as Error & { readonly responseCode?: number; readonly code?: string };

@@ -148,7 +148,7 @@ export class PartitionWriter {
   }
 }
 
-type AlertRecord = TransactionRecord & { readonly value: Buffer };
+export type AlertRecord = TransactionRecord & { readonly value: Buffer };
 
 /** Records in their order, in pieces within `TRANSACTION`; no piece is empty. */
 export function piecesOf(records: readonly AlertRecord[]): AlertRecord[][] {

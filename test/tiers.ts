@@ -73,6 +73,7 @@ export const MODULES = [
   "test/laws/conversions.test.ts",
   "test/laws/rules.test.ts",
   "test/laws/deliveries.test.ts",
+  "test/laws/delivery-routes.test.ts",
   "test/laws/single-events.test.ts",
   "test/builder-arguments.test.ts",
   "test/send-tables.test.ts",

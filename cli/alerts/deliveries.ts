@@ -1,9 +1,10 @@
 import { AlertStates, shownAlert } from "../../core/alerts/alert-states.ts";
 import { positionsOf, UNDELIVERED } from "../../core/alerts/undelivered.ts";
 import { alerts } from "../../core/contract/alerts.ts";
-import type { Channel, Delivery } from "../../core/definition/delivery.ts";
+import { type Channel, type Delivery, withEscalation } from "../../core/definition/delivery.ts";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import { at } from "../../core/log/position.ts";
+import { formatDuration } from "../../core/time.ts";
 import { senderOf } from "../../deliveries/senders.ts";
 import { readRulePositions } from "../../store/alerts/read-positions.ts";
 import { readUndelivered, type UndeliveredAlert } from "../../store/alerts/undelivered.ts";
@@ -20,20 +21,20 @@ const READ_LIMIT_MS = 60_000;
 
 /** `tideline deliveries list`. */
 export async function listDeliveries(config: Config, json: boolean): Promise<void> {
-  const { deliveries = new Map<string, Delivery>() } = await loadDefinitions(config);
+  const deliveries = await loadDeliveries(config);
   await withLog(config, async (log) => {
     const failed = deliveries.size === 0 ? new Map<string, UndeliveredAlert>() : await undelivered(log, config);
     const behind = deliveries.size === 0 ? () => null : await behindOf(log, config);
-    const rows = [...deliveries.values()].map(({ name, to, rules, severities }) => ({
-      ...{ delivery: name, to: shownChannel(to), rules, severities, behind: behind(name) },
+    const rows = [...deliveries.values()].map(({ name, to, rules, severities, during, group, delayMs }) => ({
+      ...{ delivery: name, to: shownChannel(to), rules, severities, during, group, delayMs, behind: behind(name) },
       failed: [...failed.values()].filter(({ delivery, isReplayed }) => delivery === name && !isReplayed).length,
     }));
-    const cells = rows.map(({ delivery, to, rules, severities, behind, failed }) =>
-      [delivery, to, rules?.join(", ") ?? "all", severities?.join(", ") ?? "all", `${behind ?? "-"}`, `${failed}`].map(
-        printable,
-      ),
-    );
-    const head = ["delivery", "to", "rules", "severities", "behind", "failed"];
+    const cells = rows.map((row) => {
+      const { delivery, to, rules, severities, behind, failed } = row;
+      const which = [rules?.join(", ") ?? "all", severities?.join(", ") ?? "all"];
+      return [delivery, to, ...which, whenText(row), `${behind ?? "-"}`, `${failed}`].map(printable);
+    });
+    const head = ["delivery", "to", "rules", "severities", "when", "behind", "failed"];
     await print(json, rows, { head, right: ["behind", "failed"], rows: cells }, "no deliveries");
   });
 }
@@ -58,7 +59,7 @@ export async function listFailed(config: Config, only: string | undefined, json:
  * after the last one when some failed again.
  */
 export async function replay(config: Config, ids: readonly string[] | null): Promise<void> {
-  const { deliveries = new Map<string, Delivery>() } = await loadDefinitions(config);
+  const deliveries = await loadDeliveries(config);
   await withLog(config, async (log) => {
     const all = await undelivered(log, config);
     for (const id of ids ?? [])
@@ -91,7 +92,7 @@ export async function replay(config: Config, ids: readonly string[] | null): Pro
 
 /** Returns why it was not taken; null when it was. */
 async function handOver(
-  { smtpUrl, reportFrom }: Config,
+  { smtpUrl, reportFrom, kafkaBrokers: brokers }: Config,
   delivery: Delivery | undefined,
   { event, failedAtMs }: UndeliveredAlert,
   stop: AbortSignal,
@@ -99,13 +100,31 @@ async function handOver(
   if (delivery === undefined) return "there is no such delivery any more";
   const mail = { url: smtpUrl, from: reportFrom };
   const alert = { id: event.subject, opened: event, writtenAtMs: failedAtMs, acknowledged: null };
-  const send = senderOf(delivery.to, { delivery: delivery.name, mail, nowMs: Date.now });
+  const send = senderOf(delivery.to, { delivery: delivery.name, mail, brokers, nowMs: Date.now });
   try {
     await send(shownAlert(new AlertStates(0), alert, Date.now()), stop);
     return null;
   } catch (error) {
     return (error as Error).message;
+  } finally {
+    await send.close?.();
   }
+}
+
+/** Every delivery and every escalation, by name. */
+async function loadDeliveries(config: Config): Promise<Map<string, Delivery>> {
+  const { deliveries = new Map<string, Delivery>() } = await loadDefinitions(config);
+  return new Map([...deliveries.values()].flatMap(withEscalation).map((one) => [one.name, one]));
+}
+
+function whenText({ during, group, delayMs }: Pick<Delivery, "during" | "group" | "delayMs">): string {
+  const days = during?.days === undefined ? "" : `${during.days.join(" ")} `;
+  const parts = [
+    ...(during === null ? [] : [`${days}${during.from}-${during.to} ${during.zone}`]),
+    ...(group === null ? [] : [`each ${group.by} once in ${group.within}`]),
+    ...(delayMs === 0 ? [] : [`after ${formatDuration(delayMs)} without acknowledgement`]),
+  ];
+  return parts.length === 0 ? "at once" : parts.join(", ");
 }
 
 async function withLog<T>({ kafkaBrokers: brokers }: Config, work: (log: LogReader) => Promise<T>): Promise<T> {
@@ -149,5 +168,14 @@ async function behindOf(log: LogReader, { namespace }: Config): Promise<(deliver
 
 /** Without the path: of Slack's addresses, and of many others, it is what lets one write there. */
 function shownChannel(to: Channel): string {
-  return to.type === "mail" ? `mail to ${to.to}` : `${to.type} ${new URL(to.url).origin}/…`;
+  switch (to.type) {
+    case "mail":
+      return `mail to ${to.to}`;
+    case "topic":
+      return `topic ${to.name}`;
+    case "function":
+      return "function";
+    default:
+      return `${to.type} ${new URL(to.url).origin}/…`;
+  }
 }

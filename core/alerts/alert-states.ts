@@ -1,7 +1,9 @@
+import type { AlertState, ShownAlert } from "../definition/shown-alert.ts";
 import type { AlertEvent } from "./alert.ts";
 
-export const ALERT_STATES = ["open", "acknowledged", "silenced"] as const;
-export type AlertState = (typeof ALERT_STATES)[number];
+export type { AlertState, ShownAlert } from "../definition/shown-alert.ts";
+
+export const ALERT_STATES = ["open", "acknowledged", "silenced"] as const satisfies readonly AlertState[];
 
 /** An alert as it stands. */
 export interface Alert {
@@ -11,31 +13,6 @@ export interface Alert {
   /** When it was written, by the log's clock, epoch milliseconds. */
   readonly writtenAtMs: number;
   readonly acknowledged: { readonly atMs: number; readonly author: string | null } | null;
-}
-
-/** An alert as answers show it. Times are ISO 8601, UTC. */
-export interface ShownAlert {
-  readonly id: string;
-  readonly rule: string;
-  readonly severity: string | null;
-  readonly state: AlertState;
-  readonly key: string | null;
-  readonly says: string | null;
-  /** Event time of the record that opened it. */
-  readonly at: string;
-  /** When the alert was written. */
-  readonly openedAt: string;
-  /** The interval of event time whose one alert it is. */
-  readonly quiet: { readonly from: string; readonly to: string } | null;
-  readonly source: {
-    readonly stream: string;
-    readonly partition: number;
-    readonly offset: number;
-    readonly eventId: string;
-  } | null;
-  readonly condition: string | null;
-  readonly acknowledged: { readonly at: string; readonly by: string | null } | null;
-  readonly silencedUntil: string | null;
 }
 
 /** An event of the stream of alerts, and when it was written. */

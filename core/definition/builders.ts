@@ -13,7 +13,7 @@ export { quantile } from "../measures/kinds/quantile.ts";
 export { ratio } from "../measures/kinds/ratio.ts";
 export { sum } from "../measures/kinds/sum.ts";
 export { topK } from "../measures/kinds/top-k.ts";
-export { delivery, mail, slack, webhook } from "./delivery.ts";
+export { delivery, mail, slack, topic, webhook } from "./delivery.ts";
 export { joined } from "./joined.ts";
 export { rule } from "./rule.ts";
 export { simulator } from "./simulator.ts";

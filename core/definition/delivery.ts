@@ -1,20 +1,33 @@
 import { SEVERITIES, type Severity } from "../contract/alerts.ts";
+import { parseDuration } from "../time.ts";
+import { type During, duringProblems } from "./during.ts";
+import type { SendAlert } from "./shown-alert.ts";
 
 /** Where a delivery takes alerts. */
 export type Channel =
   | { readonly type: "webhook"; readonly url: string; readonly secret: string | null }
   | { readonly type: "slack"; readonly url: string }
-  | { readonly type: "mail"; readonly to: string };
+  | { readonly type: "mail"; readonly to: string }
+  | { readonly type: "topic"; readonly name: string }
+  | { readonly type: "function"; readonly send: SendAlert };
 
-export interface DeliveryDefinition {
-  readonly to: Channel;
+/** A channel, or a function of one's own in its place. */
+type Target = { readonly to: Channel; readonly send?: never } | { readonly to?: never; readonly send: SendAlert };
+
+export type DeliveryDefinition = Target & {
   /** Only alerts of these rules; of all when absent. */
   readonly rules?: readonly string[];
   /** Only alerts of these severities; of all when absent. */
   readonly severities?: readonly Severity[];
+  /** Only alerts that were written at these times of the week; at any time when absent. */
+  readonly during?: During;
+  /** One message for the alerts of a rule, or of a severity, of so much time; a message for each alert when absent. */
+  readonly group?: { readonly by?: "rule" | "severity"; readonly within: string };
+  /** Where an alert goes that nobody has acknowledged so long after it was written. */
+  readonly escalate?: { readonly after: string } & Target;
   /** Where a new delivery begins in the stream of alerts: at its "end", which is the default, or at its "start". */
   readonly from?: "start" | "end";
-}
+};
 
 /** A delivery: which alerts go where. */
 export interface Delivery {
@@ -23,13 +36,49 @@ export interface Delivery {
   readonly to: Channel;
   readonly rules: readonly string[] | null;
   readonly severities: readonly Severity[] | null;
+  readonly during: During | null;
+  readonly group: { readonly by: "rule" | "severity"; readonly within: string; readonly withinMs: number } | null;
+  /** How long after an alert was written it is handed over, milliseconds. */
+  readonly delayMs: number;
+  readonly escalate: { readonly after: string; readonly afterMs: number; readonly to: Channel } | null;
   readonly from: "start" | "end";
 }
 
 /** Defines a delivery. What is wrong with a definition is found at start-up, with file and field. */
 export function delivery(name: string, definition: DeliveryDefinition): Delivery {
-  const { to, rules = null, severities = null, from = "end" } = definition;
-  return { kind: "delivery", name, to, rules, severities, from };
+  const { rules = null, severities = null, during = null, group, escalate, from = "end" } = definition;
+  return {
+    ...{ kind: "delivery", name, to: channelOf(definition), rules, severities, during, from, delayMs: 0 },
+    group:
+      group === undefined
+        ? null
+        : { by: group.by ?? "rule", within: group.within, withinMs: parseDuration(String(group.within)) ?? 0 },
+    escalate:
+      escalate === undefined
+        ? null
+        : {
+            after: escalate.after,
+            afterMs: parseDuration(String(escalate.after)) ?? 0,
+            to: channelOf(escalate),
+          },
+  };
+}
+
+/**
+ * A delivery, and its escalation if it has one: a delivery of the same alerts, each by itself and so much later, with
+ * positions and dead letters of its own. No other delivery's name has a dot.
+ */
+export function withEscalation(one: Delivery): Delivery[] {
+  const { name, escalate } = one;
+  if (escalate === null) return [one];
+  const later = { to: escalate.to, delayMs: escalate.afterMs, group: null, escalate: null };
+  return [one, { ...one, ...later, name: `${name}.escalation` }];
+}
+
+/** Of a definition that gives neither or both it is undefined, which `checkDelivery` finds. */
+function channelOf({ to, send }: { readonly to?: Channel; readonly send?: SendAlert }): Channel {
+  if (send === undefined) return to as Channel;
+  return (to === undefined ? { type: "function", send } : undefined) as Channel;
 }
 
 /**
@@ -50,8 +99,14 @@ export function mail(options: { readonly to: string }): Channel {
   return { type: "mail", to: options.to };
 }
 
+/** A topic of the same Kafka, which has to exist: a record for each alert, with its id as the key. */
+export function topic(options: { readonly name: string }): Channel {
+  return { type: "topic", name: options.name };
+}
+
 /** What is wrong with a delivery: one sentence per problem, naming the field. `rules`: the names of all rules. */
-export function checkDelivery({ name, to, rules, severities, from }: Delivery, known: ReadonlySet<string>): string[] {
+export function checkDelivery(one: Delivery, known: ReadonlySet<string>): string[] {
+  const { name, to, rules, severities, during, group, escalate, from } = one;
   const problems: string[] = [];
   if (!/^[a-z][a-z0-9-]{0,62}$/.test(name))
     problems.push(`name "${name}": use lower-case letters, digits and dashes, at most 63`);
@@ -61,9 +116,24 @@ export function checkDelivery({ name, to, rules, severities, from }: Delivery, k
   for (const severity of severities ?? [])
     if (!SEVERITIES.includes(severity))
       problems.push(`severities: some of ${SEVERITIES.join(", ")}, not "${String(severity)}"`);
+  if (during !== null) problems.push(...duringProblems(during).map((found) => `during: ${found}`));
+  if (group !== null) {
+    if (group.withinMs === 0 || group.withinMs > MOST_MS.group)
+      problems.push(`group: within: "${String(group.within)}" is no duration such as "30 seconds", at most a day`);
+    if (group.by !== "rule" && group.by !== "severity")
+      problems.push(`group: by: "rule" or "severity", not "${String(group.by)}"`);
+  }
+  if (escalate !== null) {
+    if (escalate.afterMs === 0 || escalate.afterMs > MOST_MS.escalate)
+      problems.push(`escalate: after: "${String(escalate.after)}" is no duration such as "10 minutes", at most a week`);
+    const later = channelProblem(escalate.to);
+    if (later !== null) problems.push(`escalate: to: ${later}`);
+  }
   if (from !== "start" && from !== "end") problems.push(`from: "start" or "end", not "${String(from)}"`);
   return problems;
 }
+
+const MOST_MS = { group: 86_400_000, escalate: 7 * 86_400_000 };
 
 function channelProblem(to: Channel | undefined): string | null {
   switch (to?.type) {
@@ -73,7 +143,11 @@ function channelProblem(to: Channel | undefined): string | null {
       return /^https?:\/\/[^/\s]/.test(to.url) && URL.canParse(to.url) ? null : "url is no http or https address";
     case "mail":
       return to.to.includes("@") ? null : "no mail address";
+    case "topic":
+      return /^[\w.-]{1,249}$/.test(String(to.name)) ? null : `"${String(to.name)}" is no name of a topic`;
+    case "function":
+      return typeof to.send === "function" ? null : "send is no function";
     default:
-      return "no channel: give webhook(…), slack(…) or mail(…)";
+      return "no channel: give one of webhook(…), slack(…), mail(…), topic(…), or a function as `send` in its place";
   }
 }

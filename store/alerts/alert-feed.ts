@@ -47,6 +47,11 @@ export class AlertFeed {
     return this.#take(fetched.flatMap(eventsOf));
   }
 
+  /** Whether `states` has everything below a position of a partition. */
+  hasReached(partition: number, to: Position): boolean {
+    return at(this.#positions, partition) >= to;
+  }
+
   async #readNewest(): Promise<void> {
     const { start, stable } = await this.#log.bounds(this.#topic);
     const found: WrittenAlertEvent[] = [];

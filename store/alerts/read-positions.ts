@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { positionsFrom, positionsKey, type RulePositions } from "../../core/alerts/rule-positions.ts";
 import { at, type Cut } from "../../core/log/position.ts";
 import type { LogReader } from "../kafka/read/log.ts";
+import type { Records } from "../kafka/read/records.ts";
 
 const FETCH_BYTES = 4 * 1024 * 1024;
 const LOOK_EVERY_MS = 50;
@@ -16,18 +17,35 @@ export async function readRulePositions(
   topic: string,
   signal: AbortSignal,
 ): Promise<Map<string, RulePositions>> {
-  const ends = await log.ends(topic);
-  const start = await startOnceStable(log, topic, ends, signal);
   const found = new Map<string, RulePositions>();
-  for (const [partition, end] of ends) {
-    for await (const { records } of log.read(topic, partition, at(start, partition), end, FETCH_BYTES, signal)) {
-      for (const value of records.values) {
-        const positions = positionsFrom(value);
-        if (positions !== null) found.set(positionsKey(positions), positions);
-      }
+  for await (const { values } of positionRecords(log, topic, signal)) {
+    for (const value of values) {
+      const positions = positionsFrom(value);
+      if (positions !== null) found.set(positionsKey(positions), positions);
     }
   }
   return found;
+}
+
+/** The last committed record of a key in the topic of positions; null for none. Waits and throws as `readRulePositions`. */
+export async function readPositionRecord(
+  log: LogReader,
+  topic: string,
+  wanted: string,
+  signal: AbortSignal,
+): Promise<Buffer | null> {
+  let found: Buffer | null = null;
+  for await (const { keys, values } of positionRecords(log, topic, signal))
+    for (const [index, key] of keys.entries()) if (String(key) === wanted) found = values[index] ?? null;
+  return found;
+}
+
+async function* positionRecords(log: LogReader, topic: string, signal: AbortSignal): AsyncGenerator<Records> {
+  const ends = await log.ends(topic);
+  const start = await startOnceStable(log, topic, ends, signal);
+  for (const [partition, end] of ends)
+    for await (const { records } of log.read(topic, partition, at(start, partition), end, FETCH_BYTES, signal))
+      yield records;
 }
 
 /** Where the topic begins, once everything below `ends` is committed or aborted. */

@@ -10,7 +10,8 @@ import { AlertStates, type ShownAlert, shownAlert } from "../../core/alerts/aler
 import { isFor } from "../../core/alerts/undelivered.ts";
 import { type Channel, checkDelivery, delivery, mail, slack, webhook } from "../../core/definition/delivery.ts";
 import { Attempts } from "../../deliveries/attempts.ts";
-import { Refused, senderOf } from "../../deliveries/senders.ts";
+import { Refused } from "../../deliveries/refused.ts";
+import { senderOf } from "../../deliveries/senders.ts";
 import { heartRate } from "../../systems/patients/rules/heart-rate.ts";
 
 const closing: (() => unknown)[] = [];
@@ -45,7 +46,12 @@ async function receiver(...statuses: number[]): Promise<{ url: string; received:
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`, received };
 }
 
-const options = { delivery: "on-call", mail: { url: "", from: "tideline@localhost" }, nowMs: () => 1_790_000_001_000 };
+const options = {
+  delivery: "on-call",
+  brokers: "",
+  mail: { url: "", from: "tideline@localhost" },
+  nowMs: () => 1_790_000_001_000,
+};
 const sender = (to: Channel, more: Partial<typeof options> = {}) => senderOf(to, { ...options, ...more });
 const signal = new AbortController().signal;
 

@@ -1,0 +1,227 @@
+import { type AlertEvent, alertEventFrom } from "../core/alerts/alert.ts";
+import { type GroupSeal, sealFrom, sealKey, sealText } from "../core/alerts/group-seal.ts";
+import { positionsKey, positionsText, type RulePosition, startOf } from "../core/alerts/rule-positions.ts";
+import { isFor, positionsOf } from "../core/alerts/undelivered.ts";
+import { alerts } from "../core/contract/alerts.ts";
+import type { Delivery } from "../core/definition/delivery.ts";
+import { isDuring } from "../core/definition/during.ts";
+import { TidelineError } from "../core/errors.ts";
+import { at, type Cut, type Position } from "../core/log/position.ts";
+import { VALID } from "../core/state/compile.ts";
+import { readPositionRecord, readRulePositions } from "../store/alerts/read-positions.ts";
+import { Decoder } from "../store/decode/decoder.ts";
+import { type DedupSources, warmDedup } from "../store/decode/warm-dedup.ts";
+import type { Duck } from "../store/duckdb/duck.ts";
+import { TransactionalProducer, type TransactionRecord } from "../store/kafka/produce/transactional.ts";
+import type { FetchedPartition, LogReader } from "../store/kafka/read/log.ts";
+
+export interface AlertLogDeps {
+  readonly delivery: Delivery;
+  readonly brokers: string;
+  readonly topics: { readonly alerts: string; readonly positions: string; readonly undelivered: string };
+  /** Its own: fetches wait. */
+  readonly log: LogReader;
+  readonly duck: Duck;
+  readonly dedup: DedupSources;
+}
+
+/** An alert for the delivery, as the log has it. */
+export interface FoundAlert {
+  readonly event: AlertEvent;
+  readonly partition: number;
+  readonly offset: bigint;
+  readonly writtenAtMs: number;
+}
+
+const FETCH_BYTES = 1024 * 1024;
+
+/**
+ * The alerts that a delivery reads of some partitions, and how far it is. Of several processes that read the same
+ * partition the last one to open it is the only one that can note a position.
+ */
+export class AlertLog {
+  readonly #deps: AlertLogDeps;
+  readonly #decoder: Decoder;
+  readonly #topicId: string;
+  readonly #producers: ReadonlyMap<number, TransactionalProducer>;
+  readonly #held = new Map<number, RulePosition>();
+
+  private constructor(
+    deps: AlertLogDeps,
+    decoder: Decoder,
+    topicId: string,
+    producers: ReadonlyMap<number, TransactionalProducer>,
+  ) {
+    this.#deps = deps;
+    this.#decoder = decoder;
+    this.#topicId = topicId;
+    this.#producers = producers;
+  }
+
+  /**
+   * Ends what other processes do with the partitions, reads the positions, and gives the log to `work`. Throws
+   * LOG_TRUNCATED, and what Kafka or DuckDB say.
+   */
+  static async use(
+    deps: AlertLogDeps,
+    partitions: readonly number[],
+    signal: AbortSignal,
+    work: (log: AlertLog) => Promise<void>,
+  ): Promise<void> {
+    const { delivery, brokers, topics, log, dedup, duck } = deps;
+    const producers = new Map<number, TransactionalProducer>();
+    try {
+      for (const partition of partitions) {
+        const id = `tideline-deliveries-${topics.alerts}-${delivery.name}-${partition}`;
+        producers.set(partition, await TransactionalProducer.open(brokers, "tideline-deliveries", id));
+      }
+      const { id: topicId } = await log.topic(topics.alerts);
+      const opened = new AlertLog(deps, await Decoder.open(duck, alerts, dedup.schemas), topicId, producers);
+      await opened.#begin(signal);
+      await work(opened);
+    } finally {
+      await Promise.all([...producers.values()].map((producer) => producer.close()));
+    }
+  }
+
+  /** The next offset to read of each partition. */
+  get positions(): Cut {
+    return new Map([...this.#held].map(([partition, { next }]) => [partition, next]));
+  }
+
+  /** One fetch of each partition that `from` names: those that have something. */
+  async fetch(from: Cut, maxWaitMs: number): Promise<FetchedPartition[]> {
+    const limits = { maxWaitMs, maxBytes: FETCH_BYTES };
+    const fetched = await this.#deps.log.fetch(this.#deps.topics.alerts, from, limits);
+    return fetched.filter(({ from, to }) => to > from);
+  }
+
+  /**
+   * The alerts of fetched records that are for this delivery: that decode, are no duplicates, and were written at the
+   * right time. Records have to come in the order of the log, each once.
+   */
+  async alertsIn(batch: readonly FetchedPartition[]): Promise<FoundAlert[]> {
+    if (batch.length === 0) return [];
+    await this.#decoder.decode(batch);
+    const valid = await this.#validOffsets();
+    return batch.flatMap(({ partition, records }) =>
+      [...records.offsets.entries()].flatMap(([index, offset]) => {
+        const event = valid.get(partition)?.has(offset) ? alertEventFrom(records.value(index)) : null;
+        const writtenAtMs = records.timestampMs(index);
+        return event !== null && this.#takes(event, writtenAtMs) ? [{ event, partition, offset, writtenAtMs }] : [];
+      }),
+    );
+  }
+
+  /** The alerts from the positions up to `to`. */
+  async alertsUpTo(to: Cut, signal: AbortSignal): Promise<FoundAlert[]> {
+    const { log, topics } = this.#deps;
+    const found: FoundAlert[] = [];
+    for (const [partition, next] of this.positions) {
+      const end = at(to, partition);
+      if (next >= end) continue;
+      for await (const one of log.read(topics.alerts, partition, next, end, FETCH_BYTES, signal))
+        for (const alert of await this.alertsIn([one])) found.push(alert);
+    }
+    return found;
+  }
+
+  /** Passes by what is not for this delivery: that is written with the next position. */
+  pass(partition: number, next: Position): void {
+    const held = this.#held.get(partition);
+    if (held !== undefined) this.#held.set(partition, { ...held, next });
+  }
+
+  /**
+   * Writes how far the delivery is, with `records`, in one transaction. `seal`: that of groups; null deletes it, absent
+   * leaves it.
+   */
+  async commit(moved: Cut, records: readonly TransactionRecord[], seal?: GroupSeal | null): Promise<void> {
+    const { delivery, topics } = this.#deps;
+    const next = new Map<number, RulePosition>();
+    for (const [partition, to] of moved) {
+      const held = this.#held.get(partition);
+      if (held !== undefined) next.set(partition, to > held.next ? { ...held, next: to } : held);
+    }
+    const positions = [...next].map(([partition, held]) => {
+      const stored = { stream: positionsOf(delivery.name), partition, rules: new Map([[delivery.name, held]]) };
+      return { topic: topics.positions, partition: 0, key: positionsKey(stored), value: positionsText(stored) };
+    });
+    const sealed: TransactionRecord[] = seal === undefined ? [] : [this.#sealRecord(seal)];
+    // Any of them does: one process has them all, or none.
+    const [first] = [...(moved.size > 0 ? moved.keys() : this.#producers.keys())];
+    await this.#producers.get(first ?? -1)?.commit([...records, ...positions, ...sealed]);
+    for (const [partition, held] of next) this.#held.set(partition, held);
+  }
+
+  /** The seal of groups that are being handed over; null for none, and for one of a topic that was made again. */
+  async seal(signal: AbortSignal): Promise<GroupSeal | null> {
+    const { delivery, topics, log } = this.#deps;
+    const seal = sealFrom(await readPositionRecord(log, topics.positions, sealKey(delivery.name), signal));
+    return seal?.topicId === this.#topicId ? seal : null;
+  }
+
+  sealOf(to: Cut, done: readonly string[]): GroupSeal {
+    return { delivery: this.#deps.delivery.name, topicId: this.#topicId, to, done };
+  }
+
+  #sealRecord(seal: GroupSeal | null): TransactionRecord {
+    const place = { topic: this.#deps.topics.positions, partition: 0, key: sealKey(this.#deps.delivery.name) };
+    return seal === null ? place : { ...place, value: sealText(seal) };
+  }
+
+  #takes(event: AlertEvent, writtenAtMs: number): boolean {
+    const { delivery } = this.#deps;
+    return isFor(delivery, event) && (delivery.during === null || isDuring(delivery.during, writtenAtMs));
+  }
+
+  async #begin(signal: AbortSignal): Promise<void> {
+    const { delivery, topics, log, dedup } = this.#deps;
+    const all = await readRulePositions(log, topics.positions, signal);
+    const stored = [...all.values()].filter(({ stream }) => stream === positionsOf(delivery.name));
+    const { start, stable } = await log.bounds(topics.alerts);
+    const topic = { topicId: this.#topicId, partitions: stable.size };
+    for (const partition of this.#producers.keys()) {
+      const place = { rule: delivery.name, from: delivery.from, partition, stored, ...topic };
+      const log = { start: at(start, partition), stable: at(stable, partition) };
+      const { isNew, ...found } = startOf({ ...place, ...log });
+      const held = heldIn(delivery, found, { partition, topicId: this.#topicId, ...log });
+      this.#held.set(partition, held);
+      if (isNew || held !== found) await this.commit(new Map([[partition, held.next]]), []);
+      const window = { topic: topics.alerts, topicId: this.#topicId, partition, stream: alerts, before: held.next };
+      await warmDedup(dedup, this.#decoder, window);
+    }
+  }
+
+  /** Offsets of the events that decode and are no duplicates, by partition. */
+  async #validOffsets(): Promise<Map<number, Set<bigint>>> {
+    const found = new Map<number, Set<bigint>>();
+    for (const [partition, offset] of await this.#decoder.statements.rows(
+      `SELECT _partition, _offset FROM events WHERE ${VALID}`,
+    )) {
+      const offsets = found.get(Number(partition)) ?? new Set();
+      found.set(Number(partition), offsets.add(BigInt(offset as bigint)));
+    }
+    return found;
+  }
+}
+
+/**
+ * Where a delivery goes on. Alerts that Kafka has deleted, or that went with their topic, cannot be handed over any
+ * more: it goes on with the first that there is. Throws LOG_TRUNCATED when the log ends before the position.
+ */
+function heldIn(
+  { name }: Delivery,
+  held: RulePosition,
+  log: { readonly partition: number; readonly topicId: string; readonly start: Position; readonly stable: Position },
+): RulePosition {
+  const { partition, topicId, start, stable } = log;
+  if (held.topicId !== topicId) return { ...held, topicId, next: start };
+  if (held.next < start) return { ...held, next: start };
+  if (held.next <= stable) return held;
+  throw new TidelineError(
+    "LOG_TRUNCATED",
+    `${name}: partition ${partition} of the alerts ends at ${stable}, below ${held.next}, which the delivery had reached`,
+    "See whether Kafka has lost records. Under another name the delivery begins anew.",
+  );
+}

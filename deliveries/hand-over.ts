@@ -1,0 +1,57 @@
+import type { AlertEvent } from "../core/alerts/alert.ts";
+import { type AlertStates, type ShownAlert, shownAlert } from "../core/alerts/alert-states.ts";
+import { UNDELIVERED, undeliveredKey } from "../core/alerts/undelivered.ts";
+import type { Delivery } from "../core/definition/delivery.ts";
+import type { TransactionRecord } from "../store/kafka/produce/transactional.ts";
+import type { FoundAlert } from "./alert-log.ts";
+import type { Attempts } from "./attempts.ts";
+import type { DeliveryMetrics } from "./metrics.ts";
+import type { Sent } from "./senders.ts";
+
+export interface HandOverDeps {
+  readonly delivery: Delivery;
+  /** The topic of alerts that could not be handed over. */
+  readonly undelivered: string;
+  readonly attempts: Attempts;
+  /** Which rules are silenced, and which alerts somebody looks after. */
+  readonly states: () => AlertStates;
+  readonly metrics: DeliveryMetrics;
+  readonly onDone: (failure: string | null) => void;
+  /** The receiver fails so often that nothing is tried for a while, and the alerts wait. */
+  readonly onBroken: (reason: string) => void;
+  readonly nowMs: () => number;
+}
+
+/**
+ * Hands alerts over in the message that `messageOf` makes of those that are open now. Alerts that are silenced or
+ * acknowledged are left out; without any other there is no message. Returns the dead letters of those that were not
+ * taken. Throws the signal's reason when it is aborted.
+ */
+export async function handOver(
+  deps: HandOverDeps,
+  alerts: readonly FoundAlert[],
+  messageOf: (open: readonly [ShownAlert, ...ShownAlert[]]) => Sent,
+  signal: AbortSignal,
+): Promise<TransactionRecord[]> {
+  const { delivery, attempts, metrics, undelivered, onDone, onBroken, nowMs } = deps;
+  const count = (outcome: string, by: number) => metrics.alerts.inc({ delivery: delivery.name, outcome }, by);
+  const [states, now] = [deps.states(), nowMs()];
+  const open = alerts
+    .map(({ event, writtenAtMs }) => {
+      const acknowledged = states.get(event.subject)?.acknowledged ?? null;
+      return { event, alert: { id: event.subject, opened: event, writtenAtMs, acknowledged } };
+    })
+    .filter(({ alert }) => states.stateOf(alert, now) === "open");
+  if (open.length < alerts.length) count("silenced", alerts.length - open.length);
+  const [first, ...others] = open.map(({ alert }) => shownAlert(states, alert, now));
+  if (first === undefined) return [];
+  const reason = await attempts.deliver(messageOf([first, ...others]), signal, onBroken);
+  count(reason === null ? "delivered" : "failed", open.length);
+  onDone(reason);
+  return reason === null ? [] : open.map(({ event }) => deadLetter(delivery, undelivered, event, reason));
+}
+
+function deadLetter({ name }: Delivery, topic: string, event: AlertEvent, reason: string): TransactionRecord {
+  const headers = { [UNDELIVERED.kind]: "failed", [UNDELIVERED.reason]: reason };
+  return { topic, partition: 0, key: undeliveredKey(name, event.subject), value: JSON.stringify(event), headers };
+}

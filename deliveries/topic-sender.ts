@@ -1,0 +1,36 @@
+import { isTidelineError } from "../core/errors.ts";
+import { type EventProducer, openProducer } from "../store/kafka/produce/producer.ts";
+import { Refused } from "./refused.ts";
+import type { Sender, SenderOptions, Sent } from "./senders.ts";
+
+/**
+ * Writes alerts to a topic: the key is the alert's or the group's id, and the header `idempotency-key` is the same
+ * whenever it is written again. It keeps a producer, and opens another one after a failure.
+ */
+export function topicSender(
+  topic: string,
+  { brokers, delivery }: Pick<SenderOptions, "brokers" | "delivery">,
+  bodyOf: (sent: Sent) => string,
+): Sender {
+  let open: Promise<EventProducer> | null = null;
+  const end = async () => {
+    const producer = open;
+    open = null;
+    await producer?.then((one) => one.close()).catch(() => undefined);
+  };
+  const send = async (sent: Sent, signal: AbortSignal) => {
+    signal.throwIfAborted();
+    open ??= openProducer({ brokers, deliveryMs: DELIVERY_MS });
+    const headers = { "idempotency-key": `${delivery}.${sent.id}` };
+    try {
+      await (await open).send(topic, [{ key: sent.id, value: Buffer.from(bodyOf(sent)), headers }]);
+    } catch (error) {
+      await end();
+      throw isTidelineError(error, "WRITE_REFUSED") ? new Refused(error.message) : error;
+    }
+  };
+  return Object.assign(send, { close: end });
+}
+
+/** Kafka may be away for so long before an attempt counts as failed. */
+const DELIVERY_MS = 10_000;
