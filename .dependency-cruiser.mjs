@@ -209,6 +209,12 @@ const folders = {
     "orders/views": [],
     "orders/tables": [],
     orders: ["shop/commands"],
+    "notifications/schemas": [],
+    "notifications/views": ["notifications/schemas"],
+    "notifications/rules": ["notifications/schemas"],
+    "notifications/deliveries": [],
+    "notifications/simulators": ["notifications/schemas"],
+    notifications: ["notifications/simulators"],
   },
   bench: {
     "definitions/schemas": [],

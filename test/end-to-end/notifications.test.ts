@@ -1,0 +1,86 @@
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { SMTPServer } from "smtp-server";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { readRulePositions } from "../../store/alerts/read-positions.ts";
+import { LogReader } from "../../store/kafka/read/log.ts";
+import { Installation, until } from "../installation.ts";
+import { produce, type RawRecord } from "../produce.ts";
+
+const brokers = () => inject("kafkaBrokers");
+
+let tideline: Installation;
+let server: SMTPServer;
+const mails: string[] = [];
+
+beforeAll(async () => {
+  server = new SMTPServer({
+    authOptional: true,
+    disabledCommands: ["STARTTLS"],
+    onData: (stream, _session, done) =>
+      void text(stream).then((mail) => {
+        // Long lines are folded (RFC 2045, 6.7).
+        mails.push(mail.replaceAll("=\r\n", ""));
+        done();
+      }),
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server.server, "listening");
+  tideline = await Installation.open("notify", {
+    TIDELINE_SYSTEM: join(process.cwd(), "systems/notifications"),
+    TIDELINE_SMTP_URL: `smtp://127.0.0.1:${(server.server.address() as AddressInfo).port}`,
+    SALES_MAIL: "large-orders@shop.example",
+  });
+  await tideline.run("init");
+});
+
+afterAll(async () => {
+  await tideline?.close();
+  await new Promise<void>((done) => server.close(done));
+});
+
+/** An order as a shop nobody here has seen writes it. */
+function order(id: string, amount_cents: number, customer = "Ines"): RawRecord {
+  const event = { order_id: id, placed_at: Date.now(), customer, country: "PT", amount_cents };
+  return { key: id, value: Buffer.from(JSON.stringify(event)) };
+}
+
+const header = (mail: string, name: string) => new RegExp(`^${name}: (.*)$`, "im").exec(mail)?.[1]?.trim();
+
+test("each large order is one mail to sales, whatever its customer is called and however often it is delivered", async () => {
+  await tideline.start("speed");
+  const log = new LogReader({ brokers: brokers(), clientId: "notifications-test" });
+  const begun = async () => {
+    const all = await readRulePositions(log, tideline.topic("alerts.positions"), AbortSignal.timeout(60_000));
+    return [...all.values()].map(({ stream, partition }) => `${stream} ${partition}`);
+  };
+  // Both begin at the end of three partitions.
+  await until("rule and delivery have begun", begun, (all) => all.length === 6);
+  await log.close();
+  const topic = tideline.topic("placed-orders");
+  const hostile = "Zoë\r\nBcc: all@shop.example <b>'; DROP";
+  await produce(brokers(), topic, [
+    ...[order("small", 99_999), order("limit", 100_000), order("limit", 100_000), order("large", 123_405, hostile)],
+    { key: "bad", value: Buffer.from('{"order_id":"bad","amount_cents":"a lot"}') },
+  ]);
+  await until(
+    "the mails",
+    async () => mails.length,
+    (count) => count >= 2,
+  );
+  await produce(brokers(), topic, [order("limit", 100_000), order("last", 5_000_000)]);
+  await until(
+    "the last mail",
+    async () => mails,
+    (all) => all.some((mail) => mail.includes("50000.00 EUR")),
+  );
+  expect(mails.map((mail) => header(mail, "Subject")).sort()).toEqual(
+    ["large", "last", "limit"].map((id) => `[info] large-order ${id}`),
+  );
+  expect(new Set(mails.map((mail) => header(mail, "Message-ID"))).size).toBe(3);
+  expect(new Set(mails.map((mail) => header(mail, "To")))).toEqual(new Set(["large-orders@shop.example"]));
+  expect(mails.some((mail) => /^Bcc:/im.test(mail.split(/\r?\n\r?\n/, 1)[0] ?? ""))).toBe(false);
+  expect(mails.filter((mail) => mail.includes("has ordered for 1234.05 EUR"))).toHaveLength(1);
+});
