@@ -198,6 +198,7 @@ const folders = {
     shop: ["shop/commands", "shop/report"],
     "patients/schemas": [],
     "patients/views": ["patients/schemas"],
+    "patients/tables": [],
     "patients/rules": ["patients/schemas"],
     "patients/simulators": ["patients/schemas"],
     patients: ["patients/simulators"],

@@ -2,7 +2,8 @@ import { type Command, Option } from "commander";
 import { loadConfig } from "../setup/config.ts";
 
 const help = `
-A delivery is a file in the system's folder \`deliveries\`, or in TIDELINE_DELIVERIES. It hands alerts over: by mail, to a webhook, to Slack.
+A delivery is a file in the system's folder \`deliveries\`, or in TIDELINE_DELIVERIES. It hands alerts over: by mail, to a
+webhook, to Slack, to a topic, or to a function of your own. An escalation is listed as <delivery>.escalation.
 
 Examples:
   $ tideline deliveries                        where alerts go, and how many could not be handed over

@@ -139,6 +139,17 @@ test("alerts are those of a plain fold of the log, also after the process was ki
     expect([event, JSON.parse(data)]).toMatchObject(["alert", { id: some.id, acknowledged: { by: "ann" } }]);
     break;
   }
+  // The system's tables have the same, as the log says it.
+  const row = async (table: string, key: string) => {
+    const response = await fetch(`${tideline.apiUrl}/tables/${table}?key=${key}`);
+    return ((await response.json()) as { rows?: Record<string, unknown>[] }).rows?.[0] ?? null;
+  };
+  const state = () => row("alert-states", some.id);
+  const acknowledged = { opened: 1, acknowledged: 1, rule: "per-patient", about: some.key, acknowledged_by: "ann" };
+  expect(await until("the table", state, (found) => found?.acknowledged === 1)).toMatchObject(acknowledged);
+  const silenced = () => row("silences", "per-patient");
+  expect(await until("the silence", silenced, (found) => found !== null)).toMatchObject({ author: "ann" });
+
   const list = JSON.parse((await tideline.run("alerts", "--json", "--limit", "1000")).stdout) as ShownAlert[];
   const states = new Set(list.filter(({ rule }) => rule === "per-patient").map(({ state }) => state));
   expect(states).toEqual(new Set(["acknowledged", "silenced"]));
