@@ -94,7 +94,7 @@ const folders = {
     "dead-letters": ["kafka/cluster", "kafka/produce", "kafka/read", "decode"],
     definitions: ["files", "duckdb", "decode"],
     records: ["duckdb", "kafka/cluster", "kafka/read", "registry", "decode", "definitions"],
-    alerts: ["duckdb", "kafka/cluster", "kafka/read", "decode", "definitions"],
+    alerts: ["duckdb", "kafka/cluster", "kafka/produce", "kafka/read", "decode", "definitions"],
     check: ["duckdb", "kafka/cluster", "kafka/read", "decode", "definitions", "records"],
   },
   rules: { ".": [] },

@@ -11,8 +11,7 @@ import {
   wrap,
 } from "cockatiel";
 import { maskOf } from "../core/secrets.ts";
-import { Refused } from "./refused.ts";
-import type { Sender, Sent } from "./senders.ts";
+import { Refused, type Sender, type Sent } from "./sender.ts";
 
 /** How a delivery paces itself, in milliseconds. */
 export interface Pace {

@@ -5,7 +5,7 @@ import type { Cut, Position } from "../core/log/position.ts";
 import { AlertLog, type AlertLogDeps, type FoundAlert } from "./alert-log.ts";
 import { type HandOverDeps, handOver } from "./hand-over.ts";
 
-export type GroupLaneDeps = AlertLogDeps & HandOverDeps;
+type GroupLaneDeps = AlertLogDeps & HandOverDeps;
 
 const WAIT_MS = 500;
 /** A period with so many alerts ends at once. */

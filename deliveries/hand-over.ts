@@ -6,7 +6,7 @@ import type { TransactionRecord } from "../store/kafka/produce/transactional.ts"
 import type { FoundAlert } from "./alert-log.ts";
 import type { Attempts } from "./attempts.ts";
 import type { DeliveryMetrics } from "./metrics.ts";
-import type { Sent } from "./senders.ts";
+import type { Sent } from "./sender.ts";
 
 export interface HandOverDeps {
   readonly delivery: Delivery;

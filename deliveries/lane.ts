@@ -3,7 +3,7 @@ import { position } from "../core/log/position.ts";
 import { AlertLog, type AlertLogDeps, type FoundAlert } from "./alert-log.ts";
 import { type HandOverDeps, handOver } from "./hand-over.ts";
 
-export interface DeliveryLaneDeps extends AlertLogDeps, HandOverDeps {
+interface DeliveryLaneDeps extends AlertLogDeps, HandOverDeps {
   /** Resolves when `states` has what the log has now of a partition of the alerts. */
   readonly caughtUp: (partition: number, signal: AbortSignal) => Promise<void>;
 }

@@ -24,7 +24,8 @@ import { Attempts, PACE, type Pace } from "./attempts.ts";
 import { runGroupLane } from "./group-lane.ts";
 import { runLane } from "./lane.ts";
 import { type DeliveryMetrics, deliveryMetrics } from "./metrics.ts";
-import { type MailSettings, senderOf } from "./senders.ts";
+import type { MailSettings } from "./sender.ts";
+import { senderOf } from "./senders.ts";
 
 export interface DeliveriesOptions {
   readonly brokers: string;

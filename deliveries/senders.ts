@@ -4,36 +4,8 @@ import type { Channel } from "../core/definition/delivery.ts";
 import type { ShownAlert, ShownGroup } from "../core/definition/shown-alert.ts";
 import { separated } from "../core/secrets.ts";
 import { callOwn } from "./own-sender.ts";
-import { Refused } from "./refused.ts";
+import { Refused, type Sender, type SenderOptions, type Sent } from "./sender.ts";
 import { topicSender } from "./topic-sender.ts";
-
-/** Whom mail comes from, and the server that takes it. */
-export interface MailSettings {
-  /** TIDELINE_SMTP_URL; "" for none. */
-  readonly url: string;
-  readonly from: string;
-}
-
-/** What is handed over in one message. */
-export type Sent = ShownAlert | ShownGroup;
-
-/**
- * Hands alerts over. Throws `Refused` when trying again cannot help, and any other error when it may; at once when the
- * signal is aborted.
- */
-export interface Sender {
-  (sent: Sent, signal: AbortSignal): Promise<void>;
-  /** Closes its connections, where it keeps some. */
-  readonly close?: () => Promise<void>;
-}
-
-export interface SenderOptions {
-  readonly delivery: string;
-  readonly mail: MailSettings;
-  /** Of topics. */
-  readonly brokers: string;
-  readonly nowMs: () => number;
-}
 
 const TIMEOUT_MS = 10_000;
 /** A message for people has so many alerts at most, and says how many more there are. */

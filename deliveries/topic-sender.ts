@@ -1,7 +1,6 @@
 import { isTidelineError } from "../core/errors.ts";
 import { type EventProducer, openProducer } from "../store/kafka/produce/producer.ts";
-import { Refused } from "./refused.ts";
-import type { Sender, SenderOptions, Sent } from "./senders.ts";
+import { Refused, type Sender, type SenderOptions, type Sent } from "./sender.ts";
 
 /**
  * Writes alerts to a topic: the key is the alert's or the group's id, and the header `idempotency-key` is the same

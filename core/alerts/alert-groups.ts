@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { AlertEvent } from "./alert.ts";
 
 /** Alerts that go into one message. */
-export interface AlertGroup {
+interface AlertGroup {
   readonly id: string;
   readonly by: "rule" | "severity";
   readonly value: string | null;

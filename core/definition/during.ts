@@ -2,7 +2,7 @@ import { Temporal } from "temporal-polyfill";
 import { isZoneName } from "../contract/zone-time.ts";
 
 const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
-export type Day = (typeof DAYS)[number];
+type Day = (typeof DAYS)[number];
 
 /** Times of the week, by the clocks of a time zone. */
 export interface During {

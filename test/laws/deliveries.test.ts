@@ -10,7 +10,7 @@ import { AlertStates, type ShownAlert, shownAlert } from "../../core/alerts/aler
 import { isFor } from "../../core/alerts/undelivered.ts";
 import { type Channel, checkDelivery, delivery, mail, slack, webhook } from "../../core/definition/delivery.ts";
 import { Attempts } from "../../deliveries/attempts.ts";
-import { Refused } from "../../deliveries/refused.ts";
+import { Refused } from "../../deliveries/sender.ts";
 import { senderOf } from "../../deliveries/senders.ts";
 import { heartRate } from "../../systems/patients/rules/heart-rate.ts";
 
