@@ -30,6 +30,15 @@ export const sendingPlants: readonly Plant[] = [
     scenarios: [],
   },
   {
+    name: "send-rounds-twice",
+    what: "send rounds the double of a decimal, and not its digits",
+    file: "ingest/send/table-values.ts",
+    find: "decimalUnits(plainText(exact), scale, round)",
+    replace: "decimalUnits(String(Number(text)), scale, round)",
+    necessary: true,
+    scenarios: [],
+  },
+  {
     name: "send-position-early",
     what: "send --wait waits for the record before the last one",
     file: "ingest/send/send-events.ts",
