@@ -10,10 +10,10 @@ import { mix, randomNumbers, seedState } from "../../core/numbers/random.ts";
 import { Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
 import { produce, type RawRecord } from "../produce.ts";
-import { nightly } from "../tiers.ts";
+import { nightlyOr } from "../tiers.ts";
 
 /** How often the process that runs rules and deliveries is killed. */
-const MOMENTS = nightly ? 20 : 2;
+const MOMENTS = nightlyOr(20, 2);
 const seed = Number(process.env.TIDELINE_KILLS_SEED ?? 20_261_128);
 const random = randomNumbers(mix(seedState(seed)), 1);
 const QUIET_MS = 60_000;
