@@ -5,6 +5,7 @@ import { benchBudgets } from "./measurements/budgets.ts";
 import { benchFreshness } from "./measurements/freshness.ts";
 import { benchHttp } from "./measurements/http.ts";
 import { benchLive } from "./measurements/live.ts";
+import { benchManyViews } from "./measurements/many-views.ts";
 import { benchMemory } from "./measurements/memory.ts";
 import { benchParquet } from "./measurements/parquet.ts";
 import { benchRebuild } from "./measurements/rebuild.ts";
@@ -44,6 +45,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   http: benchHttp,
   budgets: benchBudgets,
   live: benchLive,
+  "many-views": benchManyViews,
   memory: benchMemory,
   "start-up": benchStartUp,
 };
