@@ -1,6 +1,6 @@
 import { writeDelta } from "../batch-layer/refresh/delta.ts";
 import { LiveStateDiffers } from "../batch-layer/refresh/ledger-check.ts";
-import { checkDelta, finishPublish, publishDelta } from "../batch-layer/refresh/refresh.ts";
+import { checkDelta, finishPublish, publishDelta, REPLACED_BETWEEN } from "../batch-layer/refresh/refresh.ts";
 import { sealCut } from "../batch-layer/refresh/seal.ts";
 import { sendUnreadLetters } from "../batch-layer/refresh/unread-letters.ts";
 import { type Compaction, compact } from "../batch-layer/versions/compact.ts";
@@ -94,7 +94,14 @@ export function refreshActivities(deps: ActivityDeps) {
         const target = await viewTarget(deps, base.generation);
         const span = { topicId: base.topicId, from: cutFromJson(base.cut), to: cutFromJson(to) };
         const folder = stores.manifests.stateFolder(target.generation);
-        const delta = await writeDelta(stores, target, span, folder, versionPrefix(base.version + 1), watch);
+        const delta = await writeDelta(
+          stores,
+          target,
+          span,
+          folder,
+          versionPrefix(base.version + REPLACED_BETWEEN),
+          watch,
+        );
         try {
           const compared = await checkDelta(stores, target, chainOf(deps, target), { ...span, ...delta });
           if (!compared) await sendUnreadLetters(stores, deps.deadLetters, target, span, watch);
@@ -112,7 +119,7 @@ export function refreshActivities(deps: ActivityDeps) {
         }
       }),
 
-    /** Step 6; false when another writer was first. */
+    /** Step 6, and step 7 of the version that has the delta; false when another writer was first. */
     publishDelta: ({ base, delta }: { base: RefreshBase; delta: DeltaWritten }): Promise<boolean> =>
       attempt(deps, async () => {
         const { file, ledger } = delta;
@@ -124,7 +131,11 @@ export function refreshActivities(deps: ActivityDeps) {
           ledger,
           createdBy: thisRun().createdBy,
         };
-        return (await publishDelta(stores, await viewTarget(deps, base.generation), publication)) !== null;
+        const target = await viewTarget(deps, base.generation);
+        const version = await publishDelta(stores, target, publication);
+        // A merge may have taken the number that the run counts on.
+        if (version !== null) await finishPublish(stores, target, chainOf(deps, target), version);
+        return version !== null;
       }),
 
     /** Step 7, after every version. */

@@ -87,16 +87,24 @@ async function canName({ data }: BatchStores, previous: Manifest, { file }: Stat
   return (lastVersionOf(file) ?? 0) > previous.version && (await data.has(file));
 }
 
-/** The version in which an earlier attempt of this run has published a delta; null, and its file is deleted, when none. */
+/**
+ * The version in which an earlier attempt of this run has published a delta. Null when none has; the delta's file is
+ * deleted then.
+ */
 async function published(
   { manifests, data }: BatchStores,
   { generation }: ViewTarget,
   { version, to, file, createdBy }: DeltaPublication,
 ): Promise<number | null> {
-  const after = [await manifests.version(generation, version + 1), await manifests.newest(generation)];
-  const own = after.find((one) => one?.createdBy === createdBy && cutsEqual(cutFromJson(one.cut), to));
-  if (own) return own.version;
-  const isNamed = after.some((one) => one?.files.some((held) => held.file === file?.file));
+  const newest = await manifests.newest(generation);
+  const after = newest === null ? [] : [newest];
+  for (let next = version + 1; next <= version + REPLACED_BETWEEN; next++) {
+    const one = await manifests.version(generation, next);
+    if (one !== null) after.push(one);
+  }
+  const own = after.find((one) => one.createdBy === createdBy && cutsEqual(cutFromJson(one.cut), to));
+  if (own !== undefined) return own.version;
+  const isNamed = after.some(({ files }) => files.some((held) => held.file === file?.file));
   if (file !== null && !isNamed) await data.remove(file.file);
   return null;
 }

@@ -111,7 +111,7 @@ async function freshness({ ports }: Installation, producer: EventProducer, look:
   const sentMs = performance.now();
   const [[partition, offset] = [0, 0n]] = acknowledged;
   const least = `${streamName(stream)}:${partition}:${offset}`;
-  const path = `/views/${viewName(stream, look % VIEWS_A_STREAM)}?limit=1&min=${least}&wait=${WAIT_MS}ms`;
+  const path = `/views/${viewName(stream, look % VIEWS_A_STREAM)}?limit=1&min=${least}&wait=${WAIT_MS}`;
   const response = await fetch(`http://127.0.0.1:${ports.api}${path}`);
   const text = await response.text();
   if (!response.ok) throw new Error(`${path}: ${response.status} ${text}`);

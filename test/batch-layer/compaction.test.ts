@@ -88,6 +88,9 @@ describe("a compaction beside settlements", () => {
     const newest = await newestOf(stores, target);
     expect(newest).toMatchObject({ version: base.version + 2, cut: { 0: "80" } });
     expect(newest.files).toHaveLength(2);
+    // Its file is merged with another one: who asks then learns the same, and the file stays for who reads it.
+    await compact(stores, target, "a later compaction", UNWATCHED, { files: 1, left: 1 });
+    expect(await publishDelta(stores, target, delta)).toBe(base.version + 2);
     await stores.data.requireIntact(newest.files);
     expect(await rebuildAll(here, 1_000)).toMatchObject({ equal: true });
   });

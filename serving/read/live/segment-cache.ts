@@ -60,6 +60,9 @@ const SEGMENT_TIMEOUT_MS = 5_000;
 /** Segments of at most so many cells are read whole: it takes milliseconds, and answers every other question. */
 const SMALL_CELLS = 10_000;
 
+/** One script of Redis looks up so many fields of buckets at most: more would keep every other client waiting. */
+const MOST_LOOK_UPS = 10_000;
+
 /** What one read of some fields weighs beside its cells. */
 const KEYED_WEIGHT = 8;
 
@@ -107,7 +110,8 @@ export class SegmentCache {
     const { view, generation } = definition;
     const missing = segments.filter((segment) => !this.#tiles.has(tileName(generation, segment)));
     const cells = missing.reduce((sum, segment) => sum + (segment.cells ?? 0), 0);
-    if (cells <= SMALL_CELLS) return this.all(chain, definition, segments);
+    const lookUps = missing.length * ((part.toMs - part.fromMs) / view.grainMs) * part.fields.length;
+    if (cells <= SMALL_CELLS || lookUps > MOST_LOOK_UPS) return this.all(chain, definition, segments);
     const name = [generation, ...missing.map(spanName), part.fromMs, part.toMs, ...part.fields].join("\n");
     const held = segments.filter((segment) => !missing.includes(segment));
     const [whole, some] = await Promise.all([
