@@ -47,8 +47,10 @@ export const UNIT = [
   "test/laws/numbers.test.ts",
   "test/laws/originals.test.ts",
   "test/laws/group-keys.test.ts",
+  "test/laws/joined-rows.test.ts",
   "test/laws/spans.test.ts",
   "test/laws/stuck-lanes.test.ts",
+  "test/laws/tombstones.test.ts",
 ];
 
 /** The longest first. */
