@@ -26,6 +26,7 @@ COPY batch-layer batch-layer
 COPY cli cli
 COPY core core
 COPY deliveries deliveries
+COPY monitor monitor
 COPY discover discover
 COPY ingest ingest
 COPY rules rules

@@ -14,6 +14,7 @@ const ROOMS = [
   "cli",
   "core",
   "deliveries",
+  "monitor",
   "discover",
   "ingest",
   "rules",

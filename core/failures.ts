@@ -5,7 +5,7 @@ import { z } from "zod";
  * reason is a problem that has to be shown. Pure: the caller gives the time, and every transition returns a new log.
  */
 
-const KINDS = ["lane", "view", "rule", "delivery", "schedule", "workflow"] as const;
+const KINDS = ["lane", "view", "rule", "delivery", "schedule", "workflow", "proof"] as const;
 export type FailureKind = (typeof KINDS)[number];
 
 /** Something that fails, as it is stored and shown. Unknown fields of a later release are dropped. */
@@ -138,6 +138,7 @@ export function sentenceOf({ kind, name, code, message, failures, sinceMs }: Fai
     delivery: `delivery ${name} cannot hand alerts over`,
     schedule: `the runs of schedule ${name} fail`,
     workflow: `${name} does not get on`,
+    proof: `the proof of view ${name} differs`,
   }[kind];
   const often = failures > 1 ? `, ${failures} times in a row` : "";
   return `${what} since ${since}${often}: ${code}: ${message}`;

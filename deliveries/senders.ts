@@ -1,5 +1,6 @@
 import { createHmac } from "node:crypto";
 import { createTransport } from "nodemailer";
+import { OWN_RULE } from "../core/contract/alerts.ts";
 import type { Channel } from "../core/definition/delivery.ts";
 import type { ShownAlert, ShownGroup } from "../core/definition/shown-alert.ts";
 import { separated } from "../core/secrets.ts";
@@ -26,7 +27,7 @@ export function senderOf(channel: Channel, options: SenderOptions): Sender {
     case "function":
       return async (sent, signal) => {
         const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
-        await callOwn(channel.send, alertsOf(sent), { id: `${options.delivery}.${sent.id}`, signal: limit });
+        await callOwn(channel.send, alertsOf(sent), { id: `${options.delivery}.${messageOf(sent)}`, signal: limit });
       };
   }
 }
@@ -38,8 +39,9 @@ function alertsOf(sent: Sent): readonly [ShownAlert, ...ShownAlert[]] {
 
 /** What webhooks and topics are given, as JSON. */
 function bodyOf(sent: Sent): string {
-  const [{ openedAt: timestamp }] = alertsOf(sent);
-  return JSON.stringify({ type: "alerts" in sent ? "alerts.opened" : "alert.opened", timestamp, data: sent });
+  const [{ openedAt, clearedAt }] = alertsOf(sent);
+  const type = "alerts" in sent ? "alerts.opened" : clearedAt === null ? "alert.opened" : "alert.cleared";
+  return JSON.stringify({ type, timestamp: clearedAt ?? openedAt, data: sent });
 }
 
 interface Request {
@@ -53,7 +55,7 @@ interface Request {
  */
 function webhookRequest(sent: Sent, secret: string | null, { delivery, nowMs }: SenderOptions): Request {
   const body = bodyOf(sent);
-  const id = `${delivery}.${sent.id}`;
+  const id = `${delivery}.${messageOf(sent)}`;
   const seconds = String(Math.floor(nowMs() / 1_000));
   const headers = { "idempotency-key": id, "webhook-id": id, "webhook-timestamp": seconds };
   if (secret === null) return { body, headers };
@@ -82,9 +84,15 @@ async function post(url: string, { body, headers }: Request, signal: AbortSignal
   throw new Error(answer);
 }
 
+/** Names what is handed over: an alert that was opened and its end are two messages. */
+function messageOf(sent: Sent): string {
+  return "alerts" in sent || sent.clearedAt === null ? sent.id : `${sent.id}.cleared`;
+}
+
 /** One line for people. */
-function lineOf({ severity, rule, key, says, at, id }: ShownAlert): string {
-  return `${(severity ?? "alert").toUpperCase()} ${rule}${key === null ? "" : ` ${key}`}: ${says ?? "its condition is met"} (${at}, ${id})`;
+function lineOf({ severity, rule, key, says, at, id, clearedAt }: ShownAlert): string {
+  const word = clearedAt === null ? (severity ?? "alert") : "cleared";
+  return `${word.toUpperCase()} ${rule}${key === null ? "" : ` ${key}`}: ${says ?? "its condition is met"} (${at}, ${id})`;
 }
 
 /** A line for each alert, below a heading where there are several. */
@@ -108,19 +116,10 @@ function mailOf(sent: Sent): { readonly subject: string; readonly text: string }
     return { subject: `[${severity ?? "alert"}] ${headingOf(sent)}`, text: `${textOf(sent)}\n` };
   }
   const [alert] = alerts;
-  const { severity, rule, key, says, at, id, source, condition } = alert;
-  const lines = [
-    says ?? lineOf(alert),
-    "",
-    `rule       ${rule}${condition === null ? "" : `: ${condition}`}`,
-    `event      ${at}${source === null ? "" : `, ${source.stream} ${source.partition}:${source.offset}`}`,
-    `alert      ${id}`,
-    "",
-    `tideline alerts explain ${id}`,
-    `tideline alerts ack ${id}`,
-  ];
-  const subject = `[${severity ?? "alert"}] ${rule}${key === null ? "" : ` ${key}`}`;
-  return { subject, text: `${lines.join("\n")}\n` };
+  const { severity, rule, key, clearedAt } = alert;
+  const word = clearedAt === null ? (severity ?? "alert") : "cleared";
+  const subject = `[${word}] ${rule}${key === null ? "" : ` ${key}`}`;
+  return { subject, text: `${mailLines(alert).join("\n")}\n` };
 }
 
 async function sendMail(
@@ -138,18 +137,38 @@ async function sendMail(
     await transport.sendMail({
       ...{ from: mail.from, to, subject: oneLine(subject), text },
       // The same whenever it is sent: mailboxes keep one.
-      messageId: `<${delivery}.${sent.id}@tideline>`,
+      messageId: `<${delivery}.${messageOf(sent)}@tideline>`,
+      ...(messageOf(sent) === sent.id ? {} : { inReplyTo: `<${delivery}.${sent.id}@tideline>` }),
     });
   } catch (error) {
     const { responseCode = 0, code } = error as Error & { readonly responseCode?: number; readonly code?: string };
-    // Codes from 500 on are for ever (RFC 5321, 4.2.1); so is a wrong password. Not its own words: they may hold one.
-    if (responseCode >= 500 || code === "EAUTH" || code === "EENVELOPE")
+    // Codes from 500 on are for ever, and those from 400 on pass (RFC 5321, 4.2.1): servers that do not know a sender
+    // refuse the first attempt (RFC 6647). Without a code it is an address or a login that cannot be right. Not the
+    // server's own words: they may hold a password.
+    const isWrong = responseCode === 0 && (code === "EAUTH" || code === "EENVELOPE");
+    if (responseCode >= 500 || isWrong)
       throw new Refused(`the mail server refuses it (${responseCode === 0 ? code : responseCode})`);
     throw new Error(`the mail server does not take it (${code ?? responseCode})`);
   } finally {
     signal.removeEventListener("abort", end);
     end();
   }
+}
+
+/** The text of a mail. One of Tideline's own alerts has no record that could be explained. */
+function mailLines(alert: ShownAlert): string[] {
+  const { rule, says, at, id, source, condition, clearedAt } = alert;
+  return [
+    ...(clearedAt === null ? [] : [`Over since ${clearedAt}. It was:`, ""]),
+    says ?? lineOf(alert),
+    "",
+    `rule       ${rule}${condition === null ? "" : `: ${condition}`}`,
+    `${rule === OWN_RULE ? "since     " : "event     "} ${at}${source === null ? "" : `, ${source.stream} ${source.partition}:${source.offset}`}`,
+    `alert      ${id}`,
+    ...(clearedAt === null ? [""] : []),
+    ...(source === null ? [] : [`tideline alerts explain ${id}`]),
+    ...(clearedAt === null ? [`tideline alerts ack ${id}`] : []),
+  ];
 }
 
 /** A header has one line, whatever an event's text holds. */

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
+import type { Registry } from "prom-client";
 import { hostCheck, isLoopback } from "../core/hosts.ts";
 import { ANSWER_LIMITS, SMALL_ANSWER_LIMITS } from "../core/query/budget.ts";
 import { ApiKeys } from "../store/api-keys/api-keys.ts";
@@ -18,6 +19,7 @@ import { openRedis, type TidelineRedis } from "../store/redis/redis.ts";
 import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
 import { KeyCheck } from "./access/key-check.ts";
+import { OwnAlerts } from "./alerts/own-alerts.ts";
 import { ServedAlerts } from "./alerts/served-alerts.ts";
 import { LiveFeeds } from "./answer/live-feeds.ts";
 import { Helper, type HelperOptions } from "./helper.ts";
@@ -87,6 +89,8 @@ export interface ServingOptions {
 
 export interface RunningServing {
   readonly port: number;
+  /** What GET /metrics answers. */
+  readonly registry: Registry;
   /** Stops accepting, lets the requests under way finish, then lets go of Redis and DuckDB. */
   close(): Promise<void>;
 }
@@ -209,6 +213,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     scans.close();
     pool.close();
   };
+  const metrics = createMetrics(() => problems.all(), helper);
   try {
     const { allowedHosts = null, apiKeys = null, requestsPerMinute = 60_000, version = "0.1.0" } = options;
     const isAllowedHost = hostCheck({ listensOn: options.host, names: allowedHosts });
@@ -224,13 +229,14 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
         quality,
         records,
         alerts,
+        ownAlerts: new OwnAlerts(data),
         proofs,
         histories,
         joins,
         dictionary: () => dictionaryOf(definitions, namespace),
         namespace,
         problems,
-        metrics: createMetrics(() => problems.all(), helper),
+        metrics,
       },
       {
         logger,
@@ -252,7 +258,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
       await app.close().finally(() => clearTimeout(late));
       await release();
     };
-    return { port, close };
+    return { port, registry: metrics.registry, close };
   } catch (error) {
     await release();
     throw error;

@@ -9,6 +9,7 @@ import { parse } from "yaml";
 import { batchMetrics } from "../activities/metrics.ts";
 import { settings } from "../cli/setup/config.ts";
 import { createProgram } from "../cli/tideline.ts";
+import { monitorMetrics } from "../monitor/metrics.ts";
 import { createMetrics } from "../serving/operations/metrics.ts";
 import { speedMetrics } from "../speed-layer/metrics.ts";
 import { system } from "../systems/shop/system.ts";
@@ -200,6 +201,11 @@ describe("what Prometheus and Grafana ask for", () => {
     const [speed, batch] = [new Registry(), new Registry()];
     speedMetrics(speed);
     batchMetrics(batch);
+    monitorMetrics(
+      speed,
+      () => false,
+      () => new Map(),
+    );
     const registries = [speed, batch, createMetrics().registry];
     for (const metric of registries.flatMap((each) => each.getMetricsAsArray())) {
       const { name, type, labelNames } = metric as typeof metric & { type: string; labelNames: readonly string[] };

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 /**
- * Stands between a client and one Kafka broker, and can fall silent: connections stay open, and nothing is read or
- * answered any more.
+ * Stands between a client and one Kafka broker. It can fall silent: connections stay open, and nothing is read or
+ * answered any more. And it can be away, as a broker that was killed: connections end, and new ones are refused.
  */
 export class KafkaProxy {
   readonly brokers: string;
@@ -43,10 +43,19 @@ export class KafkaProxy {
     }
   }
 
-  async close(): Promise<void> {
+  async goAway(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     this.#server.close();
     await once(this.#server, "close");
+  }
+
+  async comeBack(): Promise<void> {
+    this.#server.listen(Number(this.brokers.split(":")[1]), "127.0.0.1");
+    await once(this.#server, "listening");
+  }
+
+  async close(): Promise<void> {
+    if (this.#server.listening) await this.goAway();
   }
 
   #join(client: Socket, broker: Socket, address: { host: string; from: number; to: number }): void {

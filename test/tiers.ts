@@ -23,6 +23,7 @@ export const UNIT = [
   "test/listeners.test.ts",
   "test/merge-overflow.test.ts",
   "test/opened.test.ts",
+  "test/own-alert-journal.test.ts",
   "test/lost-reply.test.ts",
   "test/page.test.ts",
   "test/report-budget.test.ts",
@@ -46,6 +47,7 @@ export const UNIT = [
   "test/laws/measures.test.ts",
   "test/laws/numbers.test.ts",
   "test/laws/originals.test.ts",
+  "test/laws/own-alerts.test.ts",
   "test/laws/group-keys.test.ts",
   "test/laws/joined-rows.test.ts",
   "test/laws/spans.test.ts",
@@ -90,6 +92,7 @@ export const MODULES = [
   "test/system.test.ts",
   "test/histories.test.ts",
   "test/deployment.test.ts",
+  "test/prometheus-rules.test.ts",
   "test/send-wait.test.ts",
   "test/ingest/shop.test.ts",
 ];

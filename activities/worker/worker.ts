@@ -22,6 +22,7 @@ import { openRegistry } from "../../store/registry/registry-open.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
 import { createActivities } from "../activities.ts";
 import { batchMetrics } from "../metrics.ts";
+import { FailingProofs } from "./failing-proofs.ts";
 import { failingWork } from "./failing-work.ts";
 import { Settlements } from "./settlements.ts";
 import { lookAfterTemporal, prepareTemporal, type TemporalSetup, unreachable } from "./temporal-setup.ts";
@@ -87,8 +88,12 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
     });
     const { failures } = opened;
     failures.start();
+    const proofs = new FailingProofs();
     const leaveTemporal = lookAfterTemporal(options, {
-      look: async (client) => failures.looked(await failingWork(client, workPlace(options))),
+      look: async (client) => {
+        const place = workPlace(options);
+        failures.looked([...(await failingWork(client, place)), ...(await proofs.look(client, place))]);
+      },
       ended: (error) => (error === null ? failures.succeeded(TEMPORAL) : failures.failed(TEMPORAL, error)),
     });
     const { deps } = opened;

@@ -1,5 +1,7 @@
 import { join } from "node:path";
 import { shownAlert } from "../../core/alerts/alert-states.ts";
+import { OWN_RULE } from "../../core/contract/alerts.ts";
+import { TidelineError } from "../../core/errors.ts";
 import { type Explanation, explain } from "../../store/alerts/explain.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
@@ -19,6 +21,12 @@ export async function explainAlert(config: Config, id: string, json: boolean): P
   await withAlerts(config, async (feed) => {
     const alert = alertNamed(feed, id);
     if (feed === null) return;
+    if (alert.opened.rule === OWN_RULE)
+      throw new TidelineError(
+        "BAD_REQUEST",
+        `${id} cannot be explained: no record opened it, it is about this installation`,
+        "`tideline doctor` says what is wrong now.",
+      );
     const { streams, rules } = await loadDefinitions(config);
     const name = alert.opened.source_stream ?? "";
     const stream = streams.get(name);

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { userInfo } from "node:os";
 import { type AlertEvent, acknowledgedEvent, silencedEvent } from "../../core/alerts/alert.ts";
-import { alerts } from "../../core/contract/alerts.ts";
+import { alerts, OWN_RULE } from "../../core/contract/alerts.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { writeSilence } from "../../store/alerts/silences.ts";
 import { topicName } from "../../store/kafka/cluster/topics.ts";
@@ -35,7 +35,7 @@ export interface SilenceFlags {
 export async function silence(config: Config, rule: string, flags: SilenceFlags): Promise<void> {
   const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
   const { rules = new Map<string, unknown>() } = await loadDefinitions(config);
-  if (!rules.has(rule)) throw ruleUnknown(rule, rules.keys());
+  if (rule !== OWN_RULE && !rules.has(rule)) throw ruleUnknown(rule, [...rules.keys(), OWN_RULE]);
   const atMs = Date.now();
   const untilMs = flags.for === undefined ? 0 : atMs + flags.for;
   const { by: author = userInfo().username } = flags;

@@ -50,8 +50,11 @@ export function registerServe(commands: Command): void {
         maxStreams,
         startHelper: () => fork(program, ["serve", "--helper", "--max-streams", String(maxStreams)]),
       });
+      const { startMonitorOf } = await import("../setup/monitor.ts");
+      const { definitions, registry } = serving;
+      const monitor = await startMonitorOf(config, { role: "serve", definitions, registry, logger });
       closeOnSignal(logger, async () => {
-        await serving.close();
+        await Promise.all([serving.close(), monitor.close()]);
         await leave();
       });
       logger.info({ port: serving.port, views: serving.views }, "serving runs");
@@ -79,7 +82,7 @@ async function start(config: Config, logger: Logger, own: OwnOptions) {
   const dataDir = join(home, "data");
   const shared = { redisUrl, kafkaBrokers, dataDir, namespace, schemaRegistry, definitions, logger };
   const serving = await startServing({ ...shared, ...own });
-  return { ...serving, views: [...definitions.views.keys()] };
+  return { ...serving, definitions, views: [...definitions.views.keys()] };
 }
 
 /**

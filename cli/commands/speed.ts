@@ -17,6 +17,7 @@ export function registerSpeed(program: Command): void {
       const { startRules } = await import("../../rules/main.ts");
       const { startDeliveries } = await import("../../deliveries/main.ts");
       const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
+      const { startMonitorOf } = await import("../setup/monitor.ts");
       const { startProbe } = await import("../setup/probe.ts");
       const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
       const logger = roleLogger("speed", config);
@@ -34,6 +35,7 @@ export function registerSpeed(program: Command): void {
       const rules = await startRules(options);
       const mail = { url: config.smtpUrl, from: config.reportFrom };
       const deliveries = await startDeliveries({ ...options, mail });
+      const monitor = await startMonitorOf(config, { role: "speed", definitions, registry, logger });
       const health = () => {
         const [ofSpeed, ofRules] = [speed.health(), rules.health()];
         const problems = [...ofSpeed.problems, ...ofRules.problems, ...deliveries.problems()];
@@ -47,7 +49,7 @@ export function registerSpeed(program: Command): void {
         health,
       });
       closeOnSignal(logger, async () => {
-        await Promise.all([speed.close(), rules.close(), deliveries.close()]);
+        await Promise.all([speed.close(), rules.close(), deliveries.close(), monitor.close()]);
         await probe.close();
         await leave();
       });

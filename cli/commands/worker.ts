@@ -21,6 +21,7 @@ export function registerWorker(program: Command): void {
       const { SEARCH_ATTRIBUTES, taskQueueOf } = await import("../../workflows/shared/names.ts");
       const { desiredSchedules } = await import("../../workflows/schedules.ts");
       const { loadSystem } = await import("../setup/system.ts");
+      const { startMonitorOf } = await import("../setup/monitor.ts");
       const { startProbe } = await import("../setup/probe.ts");
       const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
       const logger = roleLogger("worker", config);
@@ -57,6 +58,7 @@ export function registerWorker(program: Command): void {
         registry,
         logger,
       });
+      const monitor = await startMonitorOf(config, { role: "worker", definitions, registry, logger });
       const probe = await startProbe({
         host: config.host,
         allowedHosts: config.allowedHosts,
@@ -65,12 +67,13 @@ export function registerWorker(program: Command): void {
         health: () => worker.health(),
       });
       closeOnSignal(logger, async () => {
-        await worker.close();
+        await Promise.all([worker.close(), monitor.close()]);
         await probe.close();
         await leave();
       });
       logger.info({ port: probe.port, views: [...definitions.views.keys()] }, "worker is ready");
       await worker.ended.catch(async (error: unknown) => {
+        await monitor.close();
         await probe.close();
         throw error;
       });

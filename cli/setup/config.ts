@@ -114,6 +114,15 @@ const packageFile = new URL("../../package.json", import.meta.url);
 const { tideline } = JSON.parse(readFileSync(packageFile, "utf8")) as { tideline: { system: string } };
 /** The system that runs where the environment names none. */
 const ownSystem = fileURLToPath(new URL(`../../${tideline.system}`, import.meta.url));
+/** A number, and others for streams by name: `1000, orders=5000`. */
+const limits = z
+  .string()
+  .transform((text) => text.split(",").map((part) => part.trim()))
+  .refine(
+    ([first = "", ...others]) =>
+      /^\d{1,15}$/.test(first) && others.every((one) => /^[a-z][a-z0-9-]*=\d{1,15}$/.test(one)),
+    "a whole number, and for streams others, such as 1000,orders=5000",
+  );
 const levels = ["fatal", "error", "warn", "info", "debug", "trace", "silent"] as const;
 
 /** Every setting: its variable, meaning and default. This list is all there is: nothing else reads the environment. */
@@ -245,6 +254,25 @@ export const settings = {
   ),
   reportTo: setting("TIDELINE_REPORT_TO", "who gets reports: addresses, separated by commas", "", z.string(), "nobody"),
   reportFrom: setting("TIDELINE_REPORT_FROM", "whom reports come from", "tideline@localhost", z.string().min(1)),
+  alertsTo: setting(
+    "TIDELINE_ALERTS_TO",
+    "who gets Tideline's own alerts by mail: addresses, separated by commas",
+    "",
+    z.string().refine((text) => text === "" || text.includes("@"), "addresses such as ops@example.com"),
+    "nobody",
+  ),
+  lagWarn: setting(
+    "TIDELINE_LAG_WARN",
+    "from more than so many records behind a stream on a view's lag is a warning; orders=5000 behind a comma for one stream",
+    "1000",
+    limits,
+  ),
+  lagPage: setting(
+    "TIDELINE_LAG_PAGE",
+    "from more than so many records behind a stream on a view's lag is critical; as TIDELINE_LAG_WARN",
+    "10000",
+    limits,
+  ),
   logLevel: setting(
     "TIDELINE_LOG_LEVEL",
     `what is logged: ${levels.join(", ")}`,
@@ -390,6 +418,9 @@ export function loadConfig(env: Environment): Config {
     smtpUrl: read(settings.smtpUrl),
     reportTo: read(settings.reportTo),
     reportFrom: read(settings.reportFrom),
+    alertsTo: read(settings.alertsTo),
+    lagWarn: read(settings.lagWarn),
+    lagPage: read(settings.lagPage),
     logLevel: read(settings.logLevel),
     settleEvery: read(settings.settleEvery),
     keepGenerations: read(settings.keepGenerations),

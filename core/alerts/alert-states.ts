@@ -3,7 +3,7 @@ import type { AlertEvent } from "./alert.ts";
 
 export type { AlertState, ShownAlert } from "../definition/shown-alert.ts";
 
-export const ALERT_STATES = ["open", "acknowledged", "silenced"] as const satisfies readonly AlertState[];
+export const ALERT_STATES = ["open", "acknowledged", "silenced", "cleared"] as const satisfies readonly AlertState[];
 
 /** An alert as it stands. */
 export interface Alert {
@@ -13,6 +13,8 @@ export interface Alert {
   /** When it was written, by the log's clock, epoch milliseconds. */
   readonly writtenAtMs: number;
   readonly acknowledged: { readonly atMs: number; readonly author: string | null } | null;
+  /** When the problem was over, epoch milliseconds. Only Tideline's own alerts have that. */
+  readonly clearedAtMs?: number;
 }
 
 /** An event of the stream of alerts, and when it was written. */
@@ -44,10 +46,11 @@ export class AlertStates {
     }
     const held = this.#alerts.get(subject);
     if (kind === "opened") return held === undefined ? this.#open(event, writtenAtMs) : null;
-    if (held === undefined || held.acknowledged !== null) return null;
-    const changed = { ...held, acknowledged: { atMs: event.at, author: event.author ?? null } };
-    this.#alerts.set(subject, changed);
-    return changed;
+    if (held === undefined) return null;
+    if (kind === "cleared")
+      return held.clearedAtMs === undefined ? this.#set({ ...held, clearedAtMs: event.at }) : null;
+    if (held.acknowledged !== null) return null;
+    return this.#set({ ...held, acknowledged: { atMs: event.at, author: event.author ?? null } });
   }
 
   /** Silences a rule until `untilMs`, epoch milliseconds; 0 ends that. */
@@ -70,10 +73,16 @@ export class AlertStates {
     return untilMs > nowMs ? untilMs : null;
   }
 
-  /** Acknowledged goes before silenced: somebody has said that he looks after it. */
-  stateOf({ acknowledged, opened }: Alert, nowMs: number): AlertState {
+  /** Cleared goes before acknowledged, and acknowledged before silenced. */
+  stateOf({ acknowledged, clearedAtMs, opened }: Alert, nowMs: number): AlertState {
+    if (clearedAtMs !== undefined) return "cleared";
     if (acknowledged !== null) return "acknowledged";
     return this.silencedUntil(opened.rule, nowMs) === null ? "open" : "silenced";
+  }
+
+  #set(alert: Alert): Alert {
+    this.#alerts.set(alert.id, alert);
+    return alert;
   }
 
   #open(opened: AlertEvent, writtenAtMs: number): Alert {
@@ -89,7 +98,7 @@ export class AlertStates {
 
 /** An alert as answers show it at `nowMs`. */
 export function shownAlert(states: AlertStates, alert: Alert, nowMs: number): ShownAlert {
-  const { opened, acknowledged } = alert;
+  const { opened, acknowledged, clearedAtMs } = alert;
   const { quiet_from: from, quiet_ms: lengthMs, source_stream: stream } = opened;
   const untilMs = states.silencedUntil(opened.rule, nowMs);
   return {
@@ -113,6 +122,7 @@ export function shownAlert(states: AlertStates, alert: Alert, nowMs: number): Sh
           },
     condition: opened.condition ?? null,
     acknowledged: acknowledged === null ? null : { at: iso(acknowledged.atMs), by: acknowledged.author },
+    clearedAt: clearedAtMs === undefined ? null : iso(clearedAtMs),
     silencedUntil: untilMs === null ? null : iso(untilMs),
   };
 }
@@ -132,8 +142,15 @@ export interface AlertQuestion {
   readonly toMs?: number;
 }
 
-/** The alerts that are asked for, the newest event first. */
-export function alertsAsked(states: AlertStates, question: AlertQuestion, nowMs: number): Alert[] {
+/**
+ * The alerts that are asked for, the newest event first: of `states`, and of `others`, which states may know already.
+ */
+export function alertsAsked(
+  states: AlertStates,
+  question: AlertQuestion,
+  nowMs: number,
+  others: readonly Alert[] = [],
+): Alert[] {
   const { rule, severity, state, key, fromMs = Number.NEGATIVE_INFINITY, toMs = Number.POSITIVE_INFINITY } = question;
   const isWanted = (alert: Alert) => {
     const { opened } = alert;
@@ -146,8 +163,7 @@ export function alertsAsked(states: AlertStates, question: AlertQuestion, nowMs:
       opened.at < toMs
     );
   };
-  return states
-    .all()
+  return [...states.all(), ...others.filter(({ id }) => states.get(id) === undefined)]
     .filter(isWanted)
     .sort((a, b) => b.opened.at - a.opened.at || b.writtenAtMs - a.writtenAtMs || (a.id < b.id ? -1 : 1));
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { ALERT_TEXT, alerts, type Severity } from "../contract/alerts.ts";
+import { ALERT_TEXT, alerts, OWN_RULE, type Severity } from "../contract/alerts.ts";
 import type { EventOf } from "../contract/stream.ts";
 import type { Rule } from "../definition/rule.ts";
 import { bucketOf } from "../time.ts";
@@ -117,6 +117,32 @@ const NO_RECORD = {
   source_event: undefined,
   condition: undefined,
 } as const;
+
+/** What an alert of Tideline's own says. */
+export interface OwnAlert {
+  readonly id: string;
+  readonly severity: Severity;
+  /** Names the problem: `lag/orders`. */
+  readonly key: string;
+  readonly says: string;
+}
+
+/** The event that opens one of Tideline's own alerts. No record opened it. */
+export function ownOpenedEvent({ id, severity, key, says }: OwnAlert, atMs: number): AlertEvent {
+  return {
+    ...{ event_id: id, kind: "opened", subject: id, at: atMs, rule: OWN_RULE, ...NO_RECORD },
+    ...{ severity, key: clipped(key, ALERT_TEXT.key), says: clipped(says, ALERT_TEXT.says) },
+    ...{ silent_until: undefined, author: undefined },
+  };
+}
+
+/** The event that says that the problem of one of Tideline's own alerts is over. */
+export function clearedEvent({ id }: Pick<OwnAlert, "id">, atMs: number): AlertEvent {
+  return {
+    ...{ event_id: `${id}/cleared`, kind: "cleared", subject: id, at: atMs, rule: OWN_RULE, ...NO_RECORD },
+    ...{ silent_until: undefined, author: undefined },
+  };
+}
 
 /** The event that says that somebody looks after an alert. The first one counts: the others are duplicates of it. */
 export function acknowledgedEvent(

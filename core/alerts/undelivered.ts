@@ -1,3 +1,4 @@
+import { OWN_RULE } from "../contract/alerts.ts";
 import type { Delivery } from "../definition/delivery.ts";
 import type { AlertEvent } from "./alert.ts";
 
@@ -17,11 +18,20 @@ export function positionsOf(delivery: string): string {
   return `delivery/${delivery}`;
 }
 
-/** Whether a delivery takes an event of the stream of alerts. */
-export function isFor({ rules, severities }: Pick<Delivery, "rules" | "severities">, event: AlertEvent): boolean {
-  const { kind, rule, severity } = event;
+/**
+ * Whether a delivery takes an event of the stream of alerts. Tideline's own alerts are handed over before they are in
+ * the stream.
+ */
+export function isFor(delivery: Pick<Delivery, "rules" | "severities">, event: AlertEvent): boolean {
+  return event.kind === "opened" && event.rule !== OWN_RULE && takes(delivery, event);
+}
+
+/** Whether a delivery is for alerts of this rule and severity. */
+export function takes(
+  { rules, severities }: Pick<Delivery, "rules" | "severities">,
+  { rule, severity }: Pick<AlertEvent, "rule" | "severity">,
+): boolean {
   return (
-    kind === "opened" &&
     (rules === null || rules.includes(rule)) &&
     (severities === null || (severity != null && severities.includes(severity)))
   );

@@ -5,6 +5,9 @@ import { stream } from "./stream.ts";
 export const SEVERITIES = ["info", "warning", "critical"] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
+/** The rule of Tideline's own alerts: what is wrong with the installation. No rule of a system has this name. */
+export const OWN_RULE = "tideline";
+
 /** The longest texts that an alert has, in UTF-16 units. What is longer is cut off. */
 export const ALERT_TEXT = { key: 500, says: 2_000, condition: 4_000, eventId: 1_000, author: 200 } as const;
 
@@ -19,6 +22,7 @@ const anyTime = instant({ min: "0001-01-01T00:00:00Z", max: "9999-12-31T23:59:59
  *   opened        a rule's condition was true; `subject` is the alert's id
  *   acknowledged  somebody looks after it; `subject` is the alert's id
  *   silenced      the alerts of a rule are shown as silenced until `silent_until`; `subject` is the rule's name
+ *   cleared       the problem of one of Tideline's own alerts is over; `subject` is the alert's id
  *
  * The subject is the key, so all events of an alert lie in one partition. An `opened` event has the alert's id as its
  * event id: whatever writes the same alert twice, the second one is a duplicate.
@@ -32,7 +36,7 @@ export const alerts = stream("alerts", {
   dedupWindow: 100_000,
   fields: {
     event_id: text({ max: 128 }),
-    kind: oneOf("opened", "acknowledged", "silenced"),
+    kind: oneOf("opened", "acknowledged", "silenced", "cleared"),
     subject: text({ max: 128 }),
     /** Of an opened alert: the event time of the record that opened it. Else: when somebody did this. */
     at: anyTime,

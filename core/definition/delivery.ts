@@ -1,4 +1,4 @@
-import { SEVERITIES, type Severity } from "../contract/alerts.ts";
+import { OWN_RULE, SEVERITIES, type Severity } from "../contract/alerts.ts";
 import { parseDuration } from "../time.ts";
 import { type During, duringProblems } from "./during.ts";
 import type { SendAlert } from "./shown-alert.ts";
@@ -15,7 +15,7 @@ export type Channel =
 type Target = { readonly to: Channel; readonly send?: never } | { readonly to?: never; readonly send: SendAlert };
 
 export type DeliveryDefinition = Target & {
-  /** Only alerts of these rules; of all when absent. */
+  /** Only alerts of these rules; of all when absent. "tideline" stands for Tideline's own alerts. */
   readonly rules?: readonly string[];
   /** Only alerts of these severities; of all when absent. */
   readonly severities?: readonly Severity[];
@@ -112,7 +112,8 @@ export function checkDelivery(one: Delivery, known: ReadonlySet<string>): string
     problems.push(`name "${name}": use lower-case letters, digits and dashes, at most 63`);
   const problem = channelProblem(to);
   if (problem !== null) problems.push(`to: ${problem}`);
-  for (const rule of rules ?? []) if (!known.has(rule)) problems.push(`rules: there is no rule "${String(rule)}"`);
+  for (const rule of rules ?? [])
+    if (rule !== OWN_RULE && !known.has(rule)) problems.push(`rules: there is no rule "${String(rule)}"`);
   for (const severity of severities ?? [])
     if (!SEVERITIES.includes(severity))
       problems.push(`severities: some of ${SEVERITIES.join(", ")}, not "${String(severity)}"`);

@@ -1,4 +1,4 @@
-import { ALERT_TEXT, alerts, SEVERITIES, type Severity } from "../contract/alerts.ts";
+import { ALERT_TEXT, alerts, OWN_RULE, SEVERITIES, type Severity } from "../contract/alerts.ts";
 import { type Sql, sqlProblem } from "../contract/sql.ts";
 import type { Stream } from "../contract/stream.ts";
 import { parseDuration } from "../time.ts";
@@ -50,6 +50,7 @@ export function checkRuleShape({ name, on, when, key, quiet, quietMs, severity, 
   if (on.name === alerts.name) problems.push("on: alerts are what rules open; make a view over them instead");
   if (!/^[a-z][a-z0-9-]{0,62}$/.test(name))
     problems.push(`name "${name}": use lower-case letters, digits and dashes, at most 63`);
+  if (name === OWN_RULE) problems.push(`name "${name}": Tideline's own alerts have it; take another one`);
   if (quietMs === 0) problems.push(`quiet: "${String(quiet)}" is no duration such as "1 minute"`);
   if (!SEVERITIES.includes(severity))
     problems.push(`severity: one of ${SEVERITIES.join(", ")}, not "${String(severity)}"`);

@@ -1,4 +1,4 @@
-export type AlertState = "open" | "acknowledged" | "silenced";
+export type AlertState = "open" | "acknowledged" | "silenced" | "cleared";
 
 /** An alert as answers and deliveries show it. Times are ISO 8601, UTC. */
 export interface ShownAlert {
@@ -22,6 +22,8 @@ export interface ShownAlert {
   } | null;
   readonly condition: string | null;
   readonly acknowledged: { readonly at: string; readonly by: string | null } | null;
+  /** When the problem was over; null while it lasts, and for alerts of rules. */
+  readonly clearedAt: string | null;
   readonly silencedUntil: string | null;
 }
 

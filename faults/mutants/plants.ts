@@ -2,6 +2,7 @@ import { batchPlants } from "./plants/batch-layer.ts";
 import { chainPlants } from "./plants/chain.ts";
 import { decodingPlants } from "./plants/decoding.ts";
 import { logPlants } from "./plants/log.ts";
+import { monitorPlants } from "./plants/monitor.ts";
 import type { Plant } from "./plants/plant.ts";
 import { rulePlants } from "./plants/rules.ts";
 import { sendingPlants } from "./plants/sending.ts";
@@ -17,6 +18,7 @@ export const plants: readonly Plant[] = [
   ...sendingPlants,
   ...speedPlants,
   ...rulePlants,
+  ...monitorPlants,
   ...batchPlants,
   ...servingPlants,
   ...tablePlants,

@@ -16,6 +16,7 @@ const SOURCES = [
   "speed-layer",
   "rules",
   "deliveries",
+  "monitor",
   "batch-layer",
   "workflows",
   "activities",

@@ -25,8 +25,16 @@ const alert = object({
   source: orNull(object({ stream: text, partition: { type: "integer" }, offset: { type: "integer" }, eventId: text })),
   condition: orNull(text),
   acknowledged: orNull(object({ at: time, by: orNull(text) })),
+  clearedAt: orNull({ ...time, description: "when the problem of one of Tideline's own alerts was over" }),
   silencedUntil: orNull(time),
 });
+
+/** Tideline's own alerts whose problem lasts, beside `problems`. */
+export const OWN_ALERTS: Json = {
+  type: "array",
+  items: alert,
+  description: "Tideline's own alerts that are not over, beside what `problems` names; absent when there are none",
+};
 
 const inQuery = (name: string, description: string, schema: Json): Json => ({
   name,
@@ -49,8 +57,9 @@ export function alertPaths(): Json {
       get: {
         tags: ["alerts"],
         operationId: "alerts",
-        summary: "What the rules have found, the newest event first",
-        description: "The newest 20,000 alerts are remembered; a view over the stream `alerts` counts all.",
+        summary: "What the rules have found and what is wrong with the installation, the newest event first",
+        description:
+          "The newest 20,000 alerts are remembered; a view over the stream `alerts` counts all. Tideline's own alerts have the rule `tideline`; asked for by that rule they are answered also while Kafka is away.",
         parameters: [
           RULE,
           inQuery("key", "Only those about this", text),

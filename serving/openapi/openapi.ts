@@ -9,7 +9,7 @@ import type { AccessPolicy } from "../access/route-access.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import { SECURITY_SCHEMES, withSecurity } from "./openapi-access.ts";
-import { alertPaths } from "./openapi-alerts.ts";
+import { alertPaths, OWN_ALERTS } from "./openapi-alerts.ts";
 import {
   CSV_SCHEMA,
   consistencyParameters,
@@ -219,7 +219,11 @@ function measureSchema({ kind, unit, accuracy, parts, values, scale }: Measure):
 function listOperation(): Json {
   const views = {
     type: "object",
-    properties: { views: { type: "array", items: { $ref: "#/components/schemas/ViewSummary" } }, problems: PROBLEMS },
+    properties: {
+      views: { type: "array", items: { $ref: "#/components/schemas/ViewSummary" } },
+      problems: PROBLEMS,
+      alerts: OWN_ALERTS,
+    },
     required: ["views"],
   };
   return {
@@ -239,7 +243,7 @@ function operationPaths(): Json {
     "/health": operation("health", "Whether the process is alive", {
       200: jsonResponse("It is", {
         type: "object",
-        properties: { alive: { const: true }, problems: PROBLEMS },
+        properties: { alive: { const: true }, problems: PROBLEMS, alerts: OWN_ALERTS },
         required: ["alive"],
       }),
     }),

@@ -52,6 +52,7 @@ const fraction = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 
 const known = {
   views: [],
   problems: [],
+  alerts: [],
   name: null,
   choice: null,
   answer: null,
@@ -173,6 +174,7 @@ const FAILS = {
   view: (name) => `The view ${name} is stopped`,
   schedule: (name) => `What is done on schedule as ${name} fails each time`,
   workflow: (name) => `The work ${name} gets nowhere`,
+  proof: (name) => `Numbers of ${name} are not what the raw log says`,
 };
 
 /** Above everything else: numbers that do not grow look like numbers that do. */
@@ -187,8 +189,13 @@ function drawProblems() {
       make("small", { text: hint }),
     ),
   );
-  node.hidden = items.length === 0;
-  show(node, make("p", { text: "Some numbers do not grow at present:" }), make("ul", {}, ...items));
+  const alerts = known.alerts.map(({ severity, says, at }) =>
+    make("li", {}, make("strong", { text: `${severity}, since ${instant.format(new Date(at))}.` }), ` ${says}`),
+  );
+  node.hidden = items.length + alerts.length === 0;
+  const failing = items.length === 0 ? [] : [make("p", { text: "Some numbers do not grow at present:" })];
+  const others = alerts.length === 0 ? [] : [make("p", { text: "Something is wrong with the installation:" })];
+  show(node, ...failing, make("ul", {}, ...items), ...others, make("ul", {}, ...alerts));
 }
 
 function fillSelect(id, options, value) {
@@ -558,11 +565,12 @@ async function readList() {
     const isAdmitted = response.ok && known.keyWanted !== null;
     known.keyWanted = response.status === 401 || response.status === 403 ? (await response.json()).detail : null;
     if (!response.ok) throw new Error(String(response.status));
-    const { views, problems = [] } = await response.json();
+    const { views, problems = [], alerts = [] } = await response.json();
     // What was chosen is followed again.
     if (isAdmitted) known.choice = null;
     known.views = views;
     known.problems = problems;
+    known.alerts = alerts;
     known.listAlive = true;
     if (isAdmitted || known.name === null || chosen() === null) readFragment();
   } catch {

@@ -1,4 +1,5 @@
 import type { Dictionary } from "../../store/definitions/dictionary.ts";
+import type { OwnAlerts } from "../alerts/own-alerts.ts";
 import type { ServedAlerts } from "../alerts/served-alerts.ts";
 import type { LiveFeeds } from "../answer/live-feeds.ts";
 import type { ServingMetrics } from "../operations/metrics.ts";
@@ -27,6 +28,7 @@ export interface Serving {
   readonly quality: StreamQuality;
   readonly records: StreamRecords;
   readonly alerts: ServedAlerts;
+  readonly ownAlerts: OwnAlerts;
   readonly proofs: Proofs;
   readonly histories: KeyHistories;
   readonly joins: JoinedTables;

@@ -1,13 +1,14 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import {
   ALERT_STATES,
   type Alert,
   type AlertQuestion,
-  type AlertStates,
+  AlertStates,
   alertsAsked,
   shownAlert,
 } from "../../core/alerts/alert-states.ts";
-import { SEVERITIES } from "../../core/contract/alerts.ts";
+import { OWN_RULE, SEVERITIES } from "../../core/contract/alerts.ts";
 import type { QueryProblem } from "../../core/query/query.ts";
 import { parseUrlTime } from "../../core/time.ts";
 import { badRequest } from "../common/problem.ts";
@@ -19,13 +20,19 @@ import { readParameters } from "./streams.ts";
 /** A client that is so far behind is let go: it comes back with Last-Event-ID. */
 const MOST_WAITING = 1_000;
 const END_PATIENCE_MS = 1_000;
+const NO_STATES = new AlertStates(0);
+/** Own alerts do not wait longer for Kafka. */
+const OWN_PATIENCE_MS = 2_000;
 
 /** GET /alerts and GET /alerts/live. After `liveRoutes`, which registers server-sent events. */
-export function alertRoutes(app: FastifyInstance, { alerts }: Serving): void {
+export function alertRoutes(app: FastifyInstance, { alerts, ownAlerts }: Serving): void {
   app.get("/alerts", async (request) => {
     const { question, limit } = readQuestion(request.query as Parameters);
-    const [states, nowMs] = [await alerts.states(), Date.now()];
-    const found = alertsAsked(states, question, nowMs);
+    // Own alerts are told also while Kafka is away, which may be what they say.
+    const isOwn = question.rule === OWN_RULE;
+    const states = await (isOwn ? statesInTime(alerts) : alerts.states());
+    const nowMs = Date.now();
+    const found = alertsAsked(states, question, nowMs, await ownAlerts.all());
     return { alerts: found.slice(0, limit).map((alert) => shownAlert(states, alert, nowMs)), found: found.length };
   });
 
@@ -61,6 +68,12 @@ export function alertRoutes(app: FastifyInstance, { alerts }: Serving): void {
     reply.sse.keepAlive();
     send(null);
   });
+}
+
+/** The states of the stream of alerts; none when Kafka does not answer soon. */
+function statesInTime(alerts: Serving["alerts"]): Promise<AlertStates> {
+  const late = delay(OWN_PATIENCE_MS, NO_STATES, { ref: false });
+  return Promise.race([alerts.states().catch(() => NO_STATES), late]);
 }
 
 /** The alerts that came after the one that a client has seen last; none for a client that says nothing. */

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from "fastify";
-import { type Failure, problemOf } from "../../core/failures.ts";
+import { type Failure, failureKey, problemOf } from "../../core/failures.ts";
 import { type ViewStanding, viewStandings } from "../operations/overview.ts";
 import { RefreshWatch } from "../operations/problems.ts";
 import { type RedisGate, RedisSilent } from "../read/live/redis-gate.ts";
@@ -13,7 +13,7 @@ const unlimited = { config: { rateLimit: false } } as const;
 
 /** GET /health, /ready and /metrics. */
 export function operationRoutes(app: FastifyInstance, serving: Serving): void {
-  const { standings, changes, gate, views, metrics, problems } = serving;
+  const { standings, changes, gate, views, metrics, problems, ownAlerts } = serving;
   const all = async () => {
     const found = await viewStandings(
       standings,
@@ -39,9 +39,15 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
   }, LOOK_EVERY_MS).unref();
   app.addHook("onClose", async () => clearInterval(lookingAgain));
 
-  app.get("/health", unlimited, () => {
+  app.get("/health", unlimited, async () => {
     const found = [...problems.all(), ...late];
-    return { alive: true, ...(found.length === 0 ? {} : { problems: found.map(problemOf) }) };
+    // That the data directory cannot be read must not make this process look dead.
+    const own = await ownAlerts.open(new Set(found.map(failureKey))).catch(() => []);
+    return {
+      alive: true,
+      ...(found.length === 0 ? {} : { problems: found.map(problemOf) }),
+      ...(own.length === 0 ? {} : { alerts: own }),
+    };
   });
 
   app.get("/ready", unlimited, async (_request, reply) => {

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { subjectOf } from "../../core/access/permissions.ts";
-import { type Failure, type Problem, problemOf } from "../../core/failures.ts";
+import { type Failure, failureKey, type Problem, problemOf } from "../../core/failures.ts";
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import { Budget } from "../../core/query/budget.ts";
 import type { QueryProblem } from "../../core/query/query.ts";
@@ -41,7 +41,7 @@ export const KEYS_LIMIT = { least: 1, most: 10_000, byDefault: 100 } as const;
 export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: boolean): void {
   // The answers of a process with a helper are small: a signal for each request would cost more than it spares.
   const leftSignal = (reply: FastifyReply) => (givesUp ? closedSignal(reply) : null);
-  const { reader, standings, changes, views, problems } = serving;
+  const { reader, standings, changes, views, problems, ownAlerts } = serving;
 
   app.get("/views", async (request) => {
     const { values, problems: wrong } = request.query as Parameters;
@@ -57,6 +57,8 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
     );
     problems.look(all);
     const nowMs = Date.now();
+    const failing = problems.all();
+    const own = await ownAlerts.open(new Set(failing.map(failureKey))).catch(() => []);
     return {
       views: all.map((view) => {
         const { definition, standing } = view;
@@ -64,7 +66,8 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
         const changedMs = changedAtMs === null ? null : Math.max(0, nowMs - changedAtMs);
         return viewSummary(definition, views.get(definition.view.name)?.types ?? new Map(), standing, changedMs);
       }),
-      ...shownProblems(problems.all()),
+      ...shownProblems(failing),
+      ...(own.length === 0 ? {} : { alerts: own }),
     };
   });
 

@@ -15,6 +15,8 @@ const BEAT_MS = 5_000;
 const SURELY_ALIVE_MS = 3 * BEAT_MS;
 /** A role that has not done so for this long is gone. */
 const GONE_MS = 60_000;
+/** A role that was killed is missed for this long. */
+const LOST_MS = 86_400_000;
 /** What a killed one left is deleted after this long. */
 const FORGOTTEN_MS = 7 * 86_400_000;
 
@@ -99,6 +101,17 @@ export async function runningRoles(data: DataDirectory, nowMs: number, except?: 
     else if (!isGone && Math.abs(ageMs) <= GONE_MS) running.push(note);
   }
   return running;
+}
+
+/**
+ * The roles of which no process is alive, though one ended within the last day without taking its note away: it was
+ * killed, or its machine went.
+ */
+export async function lostRoles(data: DataDirectory, nowMs: number): Promise<string[]> {
+  const alive = new Set((await runningRoles(data, nowMs)).map(({ role }) => role));
+  const notes = await notesIn(data, undefined);
+  const lost = notes.filter(({ note, beatAtMs }) => !alive.has(note.role) && nowMs - beatAtMs < LOST_MS);
+  return [...new Set(lost.map(({ note }) => note.role))].sort();
 }
 
 interface FoundNote {

@@ -1,0 +1,33 @@
+import { join } from "node:path";
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import type { RunningMonitor } from "../../monitor/main.ts";
+import type { Definitions } from "../../store/definitions/definitions.ts";
+import type { Config } from "./config.ts";
+
+export interface MonitoringRole {
+  /** `speed`, `worker` or `serve`. */
+  readonly role: string;
+  readonly definitions: Definitions;
+  readonly registry: Registry;
+  readonly logger: Logger;
+}
+
+/** Starts the monitor of a role. */
+export async function startMonitorOf(config: Config, role: MonitoringRole): Promise<RunningMonitor> {
+  const { startMonitor } = await import("../../monitor/main.ts");
+  const { kafkaBrokers: brokers, redisUrl, namespace, retentionWarnHours, alertsTo } = config;
+  const { role: name, definitions, registry, logger } = role;
+  return startMonitor({
+    ...{ brokers, redisUrl, namespace, retentionWarnHours, alertsTo, name, definitions, registry, logger },
+    dataDir: join(config.home, "data"),
+    limitsOf: (stream) => ({ warn: limitOf(config.lagWarn, stream), page: limitOf(config.lagPage, stream) }),
+    mail: { url: config.smtpUrl, from: config.reportFrom },
+  });
+}
+
+/** The limit of a stream in a setting such as `1000`, `orders=5000`: its own, or else the first. */
+function limitOf([byDefault = "0", ...others]: readonly string[], stream: string): number {
+  const own = others.map((text) => text.split("=")).find(([name]) => name === stream);
+  return Number(own?.[1] ?? byDefault);
+}

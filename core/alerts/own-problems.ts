@@ -1,0 +1,120 @@
+import type { Severity } from "../contract/alerts.ts";
+import { concerns, type Failure, type FailureKind, failureKey, sentenceOf } from "../failures.ts";
+import { type RetentionRisk, retentionText } from "../log/retention.ts";
+import type { OwnProblem } from "./own-alerts.ts";
+
+/** Which problems there are: what is found at a look becomes problems with names. */
+
+/** From how many records behind the log on a view's lag is a problem. */
+export interface LagLimits {
+  /** More than this is a warning. */
+  readonly warn: number;
+  /** More than this is critical. */
+  readonly page: number;
+}
+
+/** How far a view is behind its stream. */
+export interface ViewLag {
+  readonly stream: string;
+  readonly view: string;
+  readonly generation: string;
+  /** Offsets of all partitions together. */
+  readonly behind: bigint;
+}
+
+/** Kinds of problems of which nothing can be said while Kafka, or Redis, is away: what they show follows from that. */
+export const FOLLOWS_FROM = {
+  kafka: ["lag", "retention", "lane", "rule", "delivery", "schedule", "workflow"],
+  redis: ["lag", "view", "lane", "rule", "delivery", "schedule", "workflow", "proof"],
+} as const;
+
+const SEVERITY_OF: Readonly<Record<FailureKind, Severity>> = {
+  lane: "critical",
+  view: "critical",
+  rule: "critical",
+  delivery: "critical",
+  proof: "critical",
+  schedule: "warning",
+  workflow: "warning",
+};
+
+/** A problem for each thing that is stopped or fails again and again. */
+export function failureProblems(failures: readonly Failure[]): OwnProblem[] {
+  return failures.map((failure) => ({
+    key: failureKey(failure),
+    severity: SEVERITY_OF[failure.kind],
+    says: saying(sentenceOf(failure), failure.hint),
+  }));
+}
+
+/**
+ * The lag of each stream: that of its view that is farthest behind. Views that are stopped are left out, because that
+ * is a problem of its own. A critical lag is a second problem, so that somebody who is told only of critical ones is
+ * told when it begins and ends.
+ */
+export function lagProblems(
+  lags: readonly ViewLag[],
+  limitsOf: (stream: string) => LagLimits,
+  failures: readonly Failure[],
+): OwnProblem[] {
+  const worst = new Map<string, ViewLag>();
+  for (const lag of lags) {
+    if (failures.some((failure) => failure.kind === "view" && concerns(failure, lag))) continue;
+    if (lag.behind > (worst.get(lag.stream)?.behind ?? -1n)) worst.set(lag.stream, lag);
+  }
+  return [...worst.values()].flatMap(({ stream, view, behind }) => {
+    const { warn, page } = limitsOf(stream);
+    const over = (limit: number) =>
+      saying(
+        `view ${view} is ${behind} records behind stream ${stream}, more than ${limit}`,
+        "See whether `tideline speed` runs and keeps up; more processes share the partitions.",
+      );
+    const key = `lag/${stream}`;
+    return [
+      ...(behind > warn ? [{ key, severity: "warning" as const, says: over(warn) }] : []),
+      ...(behind > page ? [{ key: `${key}/critical`, severity: "critical" as const, says: over(page) }] : []),
+    ];
+  });
+}
+
+/** Below so many seconds it is critical that Kafka is going to delete what is needed. */
+const RETENTION_CRITICAL_S = 6 * 3_600;
+
+/**
+ * A problem when Kafka is going to delete records that are still needed, within `warnS` seconds. A topic that keeps
+ * records for less than twice that long is judged by half of what it keeps.
+ */
+export function retentionProblems(
+  stream: string,
+  { risk, retentionMs }: { readonly risk: RetentionRisk | null; readonly retentionMs: number | null },
+  warnS: number,
+): OwnProblem[] {
+  const halfS = retentionMs === null ? Number.POSITIVE_INFINITY : retentionMs / 2_000;
+  if (risk === null || risk.secondsLeft >= Math.min(warnS, halfS)) return [];
+  const severity = risk.secondsLeft < Math.min(RETENTION_CRITICAL_S, halfS / 2) ? "critical" : "warning";
+  const says = `stream ${stream}: ${retentionText(risk)}`;
+  const hint = "Raise the topic's retention.ms, then see whether `tideline worker` runs and archives.";
+  return [{ key: `retention/${stream}`, severity, says: saying(says, hint) }];
+}
+
+/** A server that does not answer. */
+export function serverProblem(server: "kafka" | "redis"): OwnProblem {
+  const name = { kafka: "Kafka", redis: "Redis" }[server];
+  const meaning = {
+    kafka: "no record is read or archived, and no rule looks at events",
+    redis: "answers are those of the batch version, and no record is applied",
+  }[server];
+  return { key: `server/${server}`, severity: "critical", says: saying(`${name} does not answer: ${meaning}`, START) };
+}
+
+const START = "Start it again; Tideline goes on where it was.";
+
+/** A role of which no process is alive, and of which the last one did not end by itself. */
+export function roleProblem(role: string): OwnProblem {
+  const says = `no \`tideline ${role}\` runs any more: its process ended without saying so`;
+  return { key: `role/${role}`, severity: "critical", says: saying(says, "See its log, and start it again.") };
+}
+
+function saying(what: string, hint: string): string {
+  return `${what.replace(/\.$/, "")}. ${hint}`;
+}

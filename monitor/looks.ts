@@ -1,0 +1,227 @@
+import type { Look, OwnProblem } from "../core/alerts/own-alerts.ts";
+import {
+  FOLLOWS_FROM,
+  failureProblems,
+  type LagLimits,
+  lagProblems,
+  retentionProblems,
+  roleProblem,
+  serverProblem,
+  type ViewLag,
+} from "../core/alerts/own-problems.ts";
+import type { Stream } from "../core/contract/stream.ts";
+import { isTidelineError } from "../core/errors.ts";
+import type { Failure } from "../core/failures.ts";
+import { at, type Cut, cutFromJson } from "../core/log/position.ts";
+import { Archive } from "../store/archive/archive.ts";
+import { Manifests } from "../store/archive/manifests.ts";
+import { type Retention, retentionOf } from "../store/archive/retention.ts";
+import type { Definition, Definitions } from "../store/definitions/definitions.ts";
+import { Generations } from "../store/definitions/generations.ts";
+import type { DataDirectory } from "../store/files/files.ts";
+import { lostRoles } from "../store/files/running-roles.ts";
+import { topicOf } from "../store/kafka/cluster/topics.ts";
+import { LogReader } from "../store/kafka/read/log.ts";
+import { Chain } from "../store/redis/chain.ts";
+import { Failures } from "../store/redis/failures.ts";
+import { openRedis, type TidelineRedis } from "../store/redis/redis.ts";
+import { within } from "./within.ts";
+
+export interface LooksOptions {
+  readonly brokers: string;
+  readonly redisUrl: string;
+  readonly namespace: string;
+  readonly data: DataDirectory;
+  readonly definitions: Definitions;
+  readonly limitsOf: (stream: string) => LagLimits;
+  /** TIDELINE_RETENTION_WARN_HOURS. */
+  readonly retentionWarnHours: number;
+}
+
+/** What a look has found, and whether Kafka answered. */
+export interface Found extends Look {
+  readonly isKafkaThere: boolean;
+}
+
+/** A server that does not answer for so long is away. */
+const ANSWER_MS = 4_000;
+/** Definitions that are served change when one is adopted. */
+const GENERATIONS_EVERY_MS = 30_000;
+const RETENTION_EVERY_MS = 5 * 60_000;
+/** Roles that are missed when they were killed. Commands leave notes too. */
+const ROLES = new Set(["speed", "worker", "serve"]);
+
+/** What Kafka says of a stream: where its log ends, or that it has no such topic. */
+type End = { readonly stream: string; readonly end: Cut | null };
+
+/** Looks at the installation: servers, lag, retention, roles, and what the roles say fails. */
+export class Looks {
+  readonly #options: LooksOptions;
+  readonly #log: LogReader;
+  readonly #redis: TidelineRedis;
+  readonly #failures: Failures;
+  readonly #chains = new Map<string, Chain>();
+  readonly #manifests: Manifests;
+  readonly #generations: Generations;
+  readonly #archive: Archive;
+  #served: readonly Definition[] = [];
+  #servedAtMs = Number.NEGATIVE_INFINITY;
+  /** Null before the first look, and while the newest one has failed. */
+  #retention: readonly OwnProblem[] | null = null;
+  #retentionAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(options: LooksOptions) {
+    const { brokers, redisUrl, namespace, data } = options;
+    this.#options = options;
+    this.#log = new LogReader({ brokers, clientId: "tideline-monitor" });
+    // Said by a look, and logged by those who work with it.
+    this.#redis = openRedis(redisUrl, () => undefined);
+    this.#failures = new Failures(this.#redis, namespace);
+    this.#manifests = new Manifests(data);
+    this.#generations = new Generations(data);
+    this.#archive = new Archive(data);
+  }
+
+  async close(): Promise<void> {
+    this.#redis.disconnect();
+    await this.#log.close();
+  }
+
+  /** Takes some seconds when servers are away. Throws what the data directory says when it cannot be read. */
+  async look(nowMs: number): Promise<Found> {
+    const { data, limitsOf } = this.#options;
+    const [ends, failures, roles] = await Promise.all([this.#ends(), this.#told(nowMs), lostRoles(data, nowMs)]);
+    const lags = ends === null || failures === null ? null : await this.#lags(ends, nowMs);
+    if (ends !== null) this.#lookAtRetention(nowMs);
+    const retention = ends === null ? null : this.#retention;
+    const away = [...(ends === null ? (["kafka"] as const) : []), ...(failures === null ? (["redis"] as const) : [])];
+    return {
+      isKafkaThere: ends !== null,
+      problems: [
+        ...away.map(serverProblem),
+        ...roles.filter((role) => ROLES.has(role)).map(roleProblem),
+        ...failureProblems(failures ?? []),
+        ...lagProblems(lags ?? [], limitsOf, failures ?? []),
+        ...(retention ?? []),
+      ],
+      unknown: new Set<string>([
+        ...away.flatMap((server) => FOLLOWS_FROM[server]),
+        ...(lags === null ? ["lag"] : []),
+        ...(retention === null ? ["retention"] : []),
+      ]),
+    };
+  }
+
+  /** Where the log of each stream ends; null when Kafka does not answer. */
+  async #ends(): Promise<readonly End[] | null> {
+    const { namespace, definitions } = this.#options;
+    const streams = [...definitions.streams.values()];
+    try {
+      return await within(ANSWER_MS, () => Promise.all(streams.map((stream) => this.#end(namespace, stream))));
+    } catch {
+      return null;
+    }
+  }
+
+  async #end(namespace: string, stream: Stream): Promise<End> {
+    try {
+      const { stable } = await this.#log.readableBounds(topicOf(namespace, stream));
+      return { stream: stream.name, end: stable };
+    } catch (error) {
+      // Kafka answers: the speed layer says what is wrong with this topic.
+      if (isTidelineError(error) && error.code !== "NOT_READY") return { stream: stream.name, end: null };
+      throw error;
+    }
+  }
+
+  /** What the roles say fails; null when Redis does not answer. */
+  async #told(nowMs: number): Promise<readonly Failure[] | null> {
+    // A command that is given to a connection that is down would wait in a queue without bound.
+    if (this.#redis.status !== "ready") return null;
+    try {
+      return await within(ANSWER_MS, () => this.#failures.read(nowMs));
+    } catch {
+      return null;
+    }
+  }
+
+  /** How far each served view is behind; null when Redis does not answer. */
+  async #lags(ends: readonly End[], nowMs: number): Promise<readonly ViewLag[] | null> {
+    const endOf = new Map(ends.map(({ stream, end }) => [stream, end]));
+    try {
+      const served = await this.#definitions(nowMs);
+      const lags = await within(ANSWER_MS, () =>
+        Promise.all(served.map((definition) => this.#lag(definition, endOf.get(definition.view.stream.name) ?? null))),
+      );
+      return lags.filter((lag) => lag !== null);
+    } catch {
+      return null;
+    }
+  }
+
+  async #lag({ view, generation }: Definition, end: Cut | null): Promise<ViewLag | null> {
+    if (end === null) return null;
+    const chain = this.#chains.get(generation) ?? new Chain(this.#redis, this.#options.namespace, generation);
+    this.#chains.set(generation, chain);
+    const applied = (await chain.load())?.applied ?? (await this.#cutOf(generation));
+    if (applied === null) return null;
+    const behind = [...end].reduce((sum, [partition, to]) => {
+      const missing = to - at(applied, partition);
+      return missing > 0n ? sum + missing : sum;
+    }, 0n);
+    return { stream: view.stream.name, view: view.name, generation, behind };
+  }
+
+  /** The positions of a view's newest version; null before the first one. */
+  async #cutOf(generation: string): Promise<Cut | null> {
+    const newest = await this.#manifests.newest(generation);
+    return newest === null ? null : cutFromJson(newest.cut);
+  }
+
+  async #definitions(nowMs: number): Promise<readonly Definition[]> {
+    if (nowMs - this.#servedAtMs >= GENERATIONS_EVERY_MS) {
+      const living = await this.#generations.all(this.#options.definitions);
+      const served = living.filter(({ definition, part }) => part === "served" && definition.frozen !== true);
+      this.#served = served.map(({ definition }) => definition);
+      this.#servedAtMs = nowMs;
+    }
+    return this.#served;
+  }
+
+  /** Every five minutes, and beside the other looks: it asks Kafka much. */
+  #lookAtRetention(nowMs: number): void {
+    if (nowMs - this.#retentionAtMs < RETENTION_EVERY_MS) return;
+    this.#retentionAtMs = nowMs;
+    this.#retentionProblems().then(
+      (found) => {
+        this.#retention = found;
+      },
+      () => {
+        this.#retention = null;
+        this.#retentionAtMs = Number.NEGATIVE_INFINITY;
+      },
+    );
+  }
+
+  async #retentionProblems(): Promise<readonly OwnProblem[]> {
+    const { definitions, retentionWarnHours } = this.#options;
+    const found: OwnProblem[] = [];
+    for (const stream of definitions.streams.values()) {
+      const retention = await this.#retentionOf(stream);
+      if (retention !== null) found.push(...retentionProblems(stream.name, retention, retentionWarnHours * 3_600));
+    }
+    return found;
+  }
+
+  async #retentionOf(stream: Stream): Promise<Retention | null> {
+    const { brokers, namespace, definitions } = this.#options;
+    const views = await this.#generations.reading(stream.name, definitions);
+    const sources = { brokers, log: this.#log, archive: this.#archive, manifests: this.#manifests };
+    try {
+      return await within(5 * ANSWER_MS, () => retentionOf(sources, topicOf(namespace, stream), views));
+    } catch (error) {
+      if (isTidelineError(error) && error.code !== "NOT_READY") return null;
+      throw error;
+    }
+  }
+}

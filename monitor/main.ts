@@ -1,0 +1,143 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import type { LagLimits } from "../core/alerts/own-problems.ts";
+import { OWN_RULE } from "../core/contract/alerts.ts";
+import { type Delivery, delivery, mail as mailTo } from "../core/definition/delivery.ts";
+import { PACE, type Pace } from "../deliveries/attempts.ts";
+import type { MailSettings } from "../deliveries/senders.ts";
+import { type JournalVersion, OwnAlertJournal } from "../store/alerts/own-alert-journal.ts";
+import type { Definitions } from "../store/definitions/definitions.ts";
+import { DataDirectory } from "../store/files/files.ts";
+import { monitorMetrics } from "./metrics.ts";
+import { Watcher } from "./watcher.ts";
+
+export interface MonitorOptions {
+  readonly brokers: string;
+  readonly redisUrl: string;
+  readonly dataDir: string;
+  readonly namespace: string;
+  readonly definitions: Definitions;
+  readonly limitsOf: (stream: string) => LagLimits;
+  readonly retentionWarnHours: number;
+  readonly mail: MailSettings;
+  /** TIDELINE_ALERTS_TO: who gets own alerts by mail; "" for nobody. */
+  readonly alertsTo: string;
+  /** How this process is called in the journal and in logs. */
+  readonly name: string;
+  readonly pace?: MonitorPace;
+  readonly registry: Registry;
+  readonly logger: Logger;
+}
+
+/** How a monitor paces itself, in milliseconds. */
+export interface MonitorPace {
+  /** Between two looks. */
+  readonly everyMs: number;
+  /** After so long without a sign of life of the process that watches another one takes over. */
+  readonly takeOverMs: number;
+  /** How long a problem must be there before it is an alert, and gone before the alert is cleared. */
+  readonly patienceMs: number;
+  /** How long a message that was not taken waits until it is tried again. */
+  readonly againMs: number;
+  readonly delivery: Pace;
+}
+
+const MONITOR_PACE: MonitorPace = {
+  everyMs: 5_000,
+  takeOverMs: 25_000,
+  patienceMs: 10_000,
+  againMs: 30_000,
+  delivery: PACE,
+};
+
+export interface RunningMonitor {
+  /** Ends what is under way. Another process that runs a monitor goes on at once. */
+  close(): Promise<void>;
+}
+
+/** The name of the delivery of TIDELINE_ALERTS_TO; deliveries of a system have no point in theirs. */
+const MAIL_DELIVERY = "tideline.mail";
+
+/**
+ * Watches the installation and sends Tideline's own alerts. Each role runs a monitor; one of them at a time watches,
+ * and the others wait until it ends or shows no sign of life.
+ */
+export function startMonitor(options: MonitorOptions): RunningMonitor {
+  const { registry, logger, pace = MONITOR_PACE } = options;
+  const stopping = new AbortController();
+  const journal = new OwnAlertJournal(new DataDirectory(options.dataDir));
+  let watcher: Watcher | null = null;
+  const metrics = monitorMetrics(
+    registry,
+    () => watcher !== null,
+    () => watcher?.openBySeverity() ?? new Map(),
+  );
+  const watch = async () => {
+    const number = await turn(journal, pace, stopping.signal);
+    if (number === null) return;
+    watcher = await Watcher.begin({ ...options, pace, journal, metrics, deliveries: deliveriesOf(options) }, number);
+    if (watcher === null) return;
+    logger.info("this process watches the installation");
+    try {
+      await watcher.run(stopping.signal);
+    } finally {
+      await watcher.close();
+      watcher = null;
+    }
+    if (!stopping.signal.aborted) logger.info("another process watches the installation");
+  };
+  const running = repeated(watch, { pace, signal: stopping.signal, logger });
+  return {
+    close: async () => {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+/** The system's deliveries, and the one of TIDELINE_ALERTS_TO. */
+function deliveriesOf({ definitions, alertsTo }: MonitorOptions): Delivery[] {
+  const own = { to: mailTo({ to: alertsTo }), rules: [OWN_RULE] };
+  return [...(definitions.deliveries?.values() ?? []), ...(alertsTo === "" ? [] : [delivery(MAIL_DELIVERY, own)])];
+}
+
+/**
+ * Waits until it is this process's turn to watch: nobody does, or whoever did shows no sign of life. Returns the number
+ * of the journal's newest version then; null when the signal is aborted.
+ */
+async function turn(journal: OwnAlertJournal, pace: MonitorPace, signal: AbortSignal): Promise<number | null> {
+  let known: JournalVersion = { number: -1, beatAtMs: -1 };
+  // By a clock that nobody sets, and not by the times of another machine's file system.
+  let aliveAtMs = performance.now();
+  while (!signal.aborted) {
+    const newest = await journal.newest();
+    if (known.number !== newest.number) {
+      const { number, journal: found } = await journal.read();
+      if (found.holder === null) return number;
+    }
+    if (known.number !== newest.number || known.beatAtMs !== newest.beatAtMs) {
+      known = newest;
+      aliveAtMs = performance.now();
+    }
+    if (performance.now() - aliveAtMs >= pace.takeOverMs) return newest.number;
+    await delay(pace.everyMs, undefined, { signal, ref: false }).catch(() => undefined);
+  }
+  return null;
+}
+
+/** Does `work` again and again. What it throws is logged: a monitor never ends its role. */
+async function repeated(
+  work: () => Promise<void>,
+  { pace, signal, logger }: { readonly pace: MonitorPace; readonly signal: AbortSignal; readonly logger: Logger },
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await work();
+    } catch (error) {
+      if (signal.aborted) return;
+      logger.error({ error: (error as Error).message }, "the monitor is interrupted");
+      await delay(pace.everyMs, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { type AlertStates, shownAlert } from "../core/alerts/alert-states.ts";
+import { alertOfRecord, type MessageKind, type OpenMessage, type Outcome } from "../core/alerts/own-journal.ts";
+import type { Delivery } from "../core/definition/delivery.ts";
+import { Attempts, type Pace } from "../deliveries/attempts.ts";
+import { type MailSettings, Refused, type Sender, senderOf } from "../deliveries/senders.ts";
+
+export interface OutboxOptions {
+  readonly mail: MailSettings;
+  readonly pace: Pace;
+  /** How long a message that was not taken waits until it is tried again. */
+  readonly againMs: number;
+  /** Which rules are silenced, and which alerts somebody looks after, as far as it is known. */
+  readonly states: () => AlertStates;
+  /** What became of a message; `reason` says why it failed. */
+  readonly onOutcome: (message: OpenMessage, outcome: Outcome, reason: string | null) => void;
+  /** A message was not taken, and is tried again. */
+  readonly onDelayed: (message: OpenMessage, reason: string) => void;
+}
+
+/** A message is given up when it is a day old. */
+const GIVE_UP_MS = 86_400_000;
+
+/**
+ * Hands the messages of own alerts over by one delivery, one after the other. What was not taken is tried again until
+ * it is a day old; what was refused for good is given up.
+ */
+export class Outbox {
+  readonly #delivery: Delivery;
+  readonly #options: OutboxOptions;
+  readonly #attempts: Attempts;
+  readonly #signal: AbortSignal;
+  readonly #queue: OpenMessage[] = [];
+  /** The messages of the queue and the one under way. */
+  readonly #held = new Set<string>();
+  #running: Promise<void> | null = null;
+  #isRefused = false;
+
+  constructor(delivery: Delivery, options: OutboxOptions, signal: AbortSignal) {
+    this.#delivery = delivery;
+    this.#options = options;
+    this.#signal = signal;
+    const send = senderOf(delivery.to, { delivery: delivery.name, mail: options.mail, nowMs: Date.now });
+    const noticing: Sender = async (alert, stop) => {
+      this.#isRefused = false;
+      await send(alert, stop).catch((error: unknown) => {
+        this.#isRefused = error instanceof Refused;
+        throw error;
+      });
+    };
+    this.#attempts = new Attempts(noticing, options.pace);
+  }
+
+  get delivery(): string {
+    return this.#delivery.name;
+  }
+
+  /** Takes messages that wait; those that it has already are left out. */
+  give(messages: readonly OpenMessage[]): void {
+    for (const message of messages) {
+      const name = nameOf(message);
+      if (this.#held.has(name)) continue;
+      this.#held.add(name);
+      this.#queue.push(message);
+    }
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+    });
+  }
+
+  /** Resolves when nothing is under way any more; the signal must have been aborted. */
+  async ended(): Promise<void> {
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    for (let next = this.#queue.shift(); next !== undefined && !this.#signal.aborted; next = this.#queue.shift()) {
+      try {
+        await this.#handOver(next);
+      } catch (error) {
+        // It waits in the journal still, and comes again.
+        if (!this.#signal.aborted) this.#options.onDelayed(next, (error as Error).message);
+      }
+      this.#held.delete(nameOf(next));
+    }
+  }
+
+  async #handOver(message: OpenMessage): Promise<void> {
+    const { states, onOutcome, onDelayed, againMs } = this.#options;
+    const known = states();
+    const acknowledged = known.get(message.alert.id)?.acknowledged ?? null;
+    const alert = { ...withoutEnd(message), acknowledged };
+    const nowMs = Date.now();
+    // That it is over is told also when somebody looks after it.
+    const state = known.stateOf(message.kind === "opened" ? alert : { ...alert, acknowledged: null }, nowMs);
+    if (state === "silenced" || state === "acknowledged") return onOutcome(message, "silenced", null);
+    for (;;) {
+      const reason = await this.#attempts.deliver(shownAlert(known, alert, nowMs), this.#signal);
+      if (reason === null) return onOutcome(message, "delivered", null);
+      if (this.#isRefused || Date.now() - message.atMs > GIVE_UP_MS) return onOutcome(message, "failed", reason);
+      onDelayed(message, reason);
+      await delay(againMs, undefined, { signal: this.#signal });
+    }
+  }
+}
+
+/** The alert as it was when the message was made: the message that it was opened does not say that it is over. */
+function withoutEnd({ alert, kind }: { readonly alert: OpenMessage["alert"]; readonly kind: MessageKind }) {
+  return alertOfRecord(kind === "opened" ? { ...alert, cleared: null } : alert);
+}
+
+function nameOf({ alert: { id }, kind }: OpenMessage): string {
+  return `${id}/${kind}`;
+}

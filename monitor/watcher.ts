@@ -1,0 +1,176 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { NOTHING_SEEN, type Watch, watched } from "../core/alerts/own-alerts.ts";
+import {
+  appended,
+  handedOver,
+  journalled,
+  notAppended,
+  type OpenMessage,
+  type Outcome,
+  type OwnJournal,
+  openKeys,
+  waitingFor,
+} from "../core/alerts/own-journal.ts";
+import { alerts } from "../core/contract/alerts.ts";
+import type { Delivery } from "../core/definition/delivery.ts";
+import type { OwnAlertJournal } from "../store/alerts/own-alert-journal.ts";
+import { DataDirectory } from "../store/files/files.ts";
+import { AlertStream } from "./alert-stream.ts";
+import { Looks } from "./looks.ts";
+import type { MonitorOptions, MonitorPace } from "./main.ts";
+import type { MonitorMetrics } from "./metrics.ts";
+import { Outbox } from "./outbox.ts";
+
+export interface WatcherOptions extends MonitorOptions {
+  readonly pace: MonitorPace;
+  readonly journal: OwnAlertJournal;
+  readonly metrics: MonitorMetrics;
+  readonly deliveries: readonly Delivery[];
+}
+
+/** The one process that watches, for as long as the journal is its own. */
+export class Watcher {
+  readonly #options: WatcherOptions;
+  readonly #looks: Looks;
+  readonly #stream: AlertStream;
+  readonly #outboxes: readonly Outbox[];
+  readonly #ending = new AbortController();
+  #number: number;
+  #journal: OwnJournal;
+  #watch: Watch = NOTHING_SEEN;
+  /** Whether the journal on the disk is older than that in memory: writing it has failed. */
+  #isUnwritten = false;
+  /** Writes are made one after the other. */
+  #writing: Promise<void> = Promise.resolve();
+  #isAppending = false;
+
+  private constructor(options: WatcherOptions, number: number, journal: OwnJournal) {
+    const { brokers, namespace, dataDir, mail, pace, deliveries } = options;
+    this.#options = options;
+    this.#number = number;
+    this.#journal = journal;
+    this.#looks = new Looks({ ...options, data: new DataDirectory(dataDir) });
+    this.#stream = new AlertStream(brokers, namespace);
+    const outbox = {
+      ...{ mail, pace: pace.delivery, againMs: pace.againMs },
+      states: () => this.#stream.states,
+    };
+    this.#outboxes = deliveries.map((one) => {
+      const callbacks = {
+        onOutcome: (message: OpenMessage, outcome: Outcome, reason: string | null) =>
+          this.#handedOver(one.name, message, outcome, reason),
+        onDelayed: (message: OpenMessage, reason: string) =>
+          options.logger.warn({ ...told(message), delivery: one.name, reason }, "own alert not delivered yet"),
+      };
+      return new Outbox(one, { ...outbox, ...callbacks }, this.#ending.signal);
+    });
+  }
+
+  /** Takes the journal over after version `number`; null when another process was first. */
+  static async begin(options: WatcherOptions, number: number): Promise<Watcher | null> {
+    const { journal, name } = options;
+    const found = await journal.read();
+    if (found.number !== number) return null;
+    const taken = { ...found.journal, holder: `${name}-${randomUUID()}` };
+    return (await journal.write(number, taken)) ? new Watcher(options, number + 1, taken) : null;
+  }
+
+  /** Open alerts by severity. */
+  openBySeverity(): Map<string, number> {
+    const open = this.#journal.alerts.filter(({ cleared }) => cleared === null);
+    return open.reduce((found, { severity }) => found.set(severity, (found.get(severity) ?? 0) + 1), new Map());
+  }
+
+  /** Looks again and again until `signal` is aborted, or the journal is another process's. */
+  async run(signal: AbortSignal): Promise<void> {
+    const stop = AbortSignal.any([signal, this.#ending.signal]);
+    while (!stop.aborted) {
+      await this.#step();
+      await delay(this.#options.pace.everyMs, undefined, { signal: stop, ref: false }).catch(() => undefined);
+    }
+  }
+
+  /** Lets go of the journal, if it is this process's still: another one may watch at once. */
+  async close(): Promise<void> {
+    const isOwn = !this.#ending.signal.aborted;
+    this.#ending.abort();
+    await Promise.all(this.#outboxes.map((outbox) => outbox.ended()));
+    await this.#writing;
+    if (isOwn) await this.#options.journal.write(this.#number, { ...this.#journal, holder: null }).catch(() => false);
+    await Promise.all([this.#looks.close(), this.#stream.close()]);
+  }
+
+  async #step(): Promise<void> {
+    const { journal, pace, deliveries, definitions } = this.#options;
+    if (!this.#isUnwritten && !(await journal.beat(this.#number))) return this.#ending.abort();
+    const found = await this.#looks.look(Date.now());
+    const nowMs = Date.now();
+    const { watch, opened, cleared } = watched(this.#watch, openKeys(this.#journal), found, {
+      nowMs,
+      patienceMs: pace.patienceMs,
+    });
+    this.#watch = watch;
+    if (opened.length + cleared.length > 0) {
+      for (const { problem } of opened) this.#options.logger.error({ ...problem }, "alert: something is wrong");
+      for (const key of cleared) this.#options.logger.info({ key }, "alert is over");
+      this.#journal = journalled(this.#journal, { opened, cleared }, deliveries, nowMs);
+      // Before anything is handed over: whoever goes on knows what was.
+      await this.#write();
+    } else if (this.#isUnwritten) await this.#write();
+    if (found.isKafkaThere && definitions.streams.has(alerts.name)) await this.#useStream();
+    for (const outbox of this.#outboxes) outbox.give(waitingFor(this.#journal, outbox.delivery));
+  }
+
+  /** Reads silences while something waits, and appends what is not in the stream yet. */
+  async #useStream(): Promise<void> {
+    const messages = notAppended(this.#journal);
+    const waits = this.#outboxes.some(({ delivery }) => waitingFor(this.#journal, delivery).length > 0);
+    if (messages.length === 0 && !waits) return;
+    const cannot = (error: unknown) =>
+      this.#options.logger.warn({ error: (error as Error).message }, "cannot use the stream of alerts");
+    if (waits) await this.#stream.read().catch(cannot);
+    if (messages.length > 0 && !this.#isAppending) void this.#append(messages).catch(cannot);
+  }
+
+  /** Beside the looks: a write may wait for Kafka. */
+  async #append(messages: readonly OpenMessage[]): Promise<void> {
+    this.#isAppending = true;
+    try {
+      await this.#stream.append(messages);
+      this.#journal = appended(this.#journal, messages);
+      await this.#write();
+    } finally {
+      this.#isAppending = false;
+    }
+  }
+
+  #handedOver(delivery: string, message: OpenMessage, outcome: Outcome, reason: string | null): void {
+    const { metrics, logger } = this.#options;
+    metrics.messages.inc({ delivery, outcome });
+    if (outcome === "failed") logger.error({ ...told(message), delivery, reason }, "own alert not delivered");
+    this.#journal = handedOver(this.#journal, message, delivery, outcome);
+    void this.#write();
+  }
+
+  /** Writes the journal as it is. A disk that is full keeps nobody from being told: it is written at a later look. */
+  #write(): Promise<void> {
+    this.#writing = this.#writing.then(async () => {
+      if (this.#ending.signal.aborted) return;
+      const { journal, logger } = this.#options;
+      try {
+        if (await journal.write(this.#number, this.#journal)) this.#number += 1;
+        else this.#ending.abort();
+        this.#isUnwritten = false;
+      } catch (error) {
+        this.#isUnwritten = true;
+        logger.error({ error: (error as Error).message }, "the journal of own alerts cannot be written");
+      }
+    });
+    return this.#writing;
+  }
+}
+
+function told({ alert: { id, key }, kind }: OpenMessage) {
+  return { alert: id, key, message: kind };
+}
