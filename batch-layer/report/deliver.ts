@@ -112,11 +112,12 @@ async function send(
 type MailError = Error & { readonly responseCode?: number; readonly code?: string };
 
 /**
- * Codes from 500 on are for ever (RFC 5321, 4.2.1); so is a wrong password. Without its cause: Temporal stores causes,
- * and they are not masked.
+ * Codes from 500 on are for ever, and those from 400 on pass (RFC 5321, 4.2.1). Without a code it is an address or a
+ * login that cannot be right. Without its cause: Temporal stores causes, and they are not masked.
  */
 function named({ responseCode = 0, code }: MailError, message: string): TidelineError {
-  const forEver = responseCode >= 500 || code === "EAUTH" || code === "EENVELOPE";
+  const isWrong = responseCode === 0 && (code === "EAUTH" || code === "EENVELOPE");
+  const forEver = responseCode >= 500 || isWrong;
   return forEver
     ? new TidelineError(
         "MAIL_REFUSED",
