@@ -127,7 +127,7 @@ const aboutKey = (events: readonly AlertEvent[], key: string) => {
 };
 
 const made = (from: number, to: number) =>
-  Array.from({ length: to - from }, (_, n) => ({ id: `v${from + n}`, at: "2026-03-01T10:00:00.000Z" }));
+  Array.from({ length: to - from }, (_, n) => ({ id: `v${from + n}`, at: Date.parse("2026-03-01T10:00:00Z") }));
 
 test("1,001 records of lag are mailed, and that it is over; both are in the stream of alerts, once", async () => {
   const critical = delivery("critical", { to: mail({ to: "boss@example.com" }), severities: ["critical"] });
