@@ -10,6 +10,11 @@ export interface MailSettings {
 /** What is handed over in one message. */
 export type Sent = ShownAlert | ShownGroup;
 
+/** Names a message: the same whenever it is sent. That an alert was opened and that it is over are two messages. */
+export function messageId(sent: Sent): string {
+  return "alerts" in sent || sent.clearedAt === null ? sent.id : `${sent.id}.cleared`;
+}
+
 /**
  * Hands alerts over. Throws `Refused` when trying again cannot help, and any other error when it may; at once when the
  * signal is aborted.

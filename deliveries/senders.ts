@@ -5,7 +5,7 @@ import type { Channel } from "../core/definition/delivery.ts";
 import type { ShownAlert, ShownGroup } from "../core/definition/shown-alert.ts";
 import { separated } from "../core/secrets.ts";
 import { callOwn } from "./own-sender.ts";
-import { Refused, type Sender, type SenderOptions, type Sent } from "./sender.ts";
+import { messageId, Refused, type Sender, type SenderOptions, type Sent } from "./sender.ts";
 import { topicSender } from "./topic-sender.ts";
 
 const TIMEOUT_MS = 10_000;
@@ -27,7 +27,7 @@ export function senderOf(channel: Channel, options: SenderOptions): Sender {
     case "function":
       return async (sent, signal) => {
         const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
-        await callOwn(channel.send, alertsOf(sent), { id: `${options.delivery}.${messageOf(sent)}`, signal: limit });
+        await callOwn(channel.send, alertsOf(sent), { id: `${options.delivery}.${messageId(sent)}`, signal: limit });
       };
   }
 }
@@ -55,7 +55,7 @@ interface Request {
  */
 function webhookRequest(sent: Sent, secret: string | null, { delivery, nowMs }: SenderOptions): Request {
   const body = bodyOf(sent);
-  const id = `${delivery}.${messageOf(sent)}`;
+  const id = `${delivery}.${messageId(sent)}`;
   const seconds = String(Math.floor(nowMs() / 1_000));
   const headers = { "idempotency-key": id, "webhook-id": id, "webhook-timestamp": seconds };
   if (secret === null) return { body, headers };
@@ -82,11 +82,6 @@ async function post(url: string, { body, headers }: Request, signal: AbortSignal
   const answer = `answered ${response.status}`;
   if (response.status < 500 && !PASSING.has(response.status)) throw new Refused(answer);
   throw new Error(answer);
-}
-
-/** Names what is handed over: an alert that was opened and its end are two messages. */
-function messageOf(sent: Sent): string {
-  return "alerts" in sent || sent.clearedAt === null ? sent.id : `${sent.id}.cleared`;
 }
 
 /** One line for people. */
@@ -137,8 +132,8 @@ async function sendMail(
     await transport.sendMail({
       ...{ from: mail.from, to, subject: oneLine(subject), text },
       // The same whenever it is sent: mailboxes keep one.
-      messageId: `<${delivery}.${messageOf(sent)}@tideline>`,
-      ...(messageOf(sent) === sent.id ? {} : { inReplyTo: `<${delivery}.${sent.id}@tideline>` }),
+      messageId: `<${delivery}.${messageId(sent)}@tideline>`,
+      ...(messageId(sent) === sent.id ? {} : { inReplyTo: `<${delivery}.${sent.id}@tideline>` }),
     });
   } catch (error) {
     const { responseCode = 0, code } = error as Error & { readonly responseCode?: number; readonly code?: string };

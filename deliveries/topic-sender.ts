@@ -1,6 +1,6 @@
 import { isTidelineError } from "../core/errors.ts";
 import { type EventProducer, openProducer } from "../store/kafka/produce/producer.ts";
-import { Refused, type Sender, type SenderOptions, type Sent } from "./sender.ts";
+import { messageId, Refused, type Sender, type SenderOptions, type Sent } from "./sender.ts";
 
 /**
  * Writes alerts to a topic: the key is the alert's or the group's id, and the header `idempotency-key` is the same
@@ -20,7 +20,7 @@ export function topicSender(
   const send = async (sent: Sent, signal: AbortSignal) => {
     signal.throwIfAborted();
     open ??= openProducer({ brokers, deliveryMs: DELIVERY_MS });
-    const headers = { "idempotency-key": `${delivery}.${sent.id}` };
+    const headers = { "idempotency-key": `${delivery}.${messageId(sent)}` };
     try {
       await (await open).send(topic, [{ key: sent.id, value: Buffer.from(bodyOf(sent)), headers }]);
     } catch (error) {

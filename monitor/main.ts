@@ -3,9 +3,9 @@ import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import type { LagLimits } from "../core/alerts/own-problems.ts";
 import { OWN_RULE } from "../core/contract/alerts.ts";
-import { type Delivery, delivery, mail as mailTo } from "../core/definition/delivery.ts";
+import { type Delivery, delivery, mail as mailTo, withEscalation } from "../core/definition/delivery.ts";
 import { PACE, type Pace } from "../deliveries/attempts.ts";
-import type { MailSettings } from "../deliveries/senders.ts";
+import type { MailSettings } from "../deliveries/sender.ts";
 import { type JournalVersion, OwnAlertJournal } from "../store/alerts/own-alert-journal.ts";
 import type { Definitions } from "../store/definitions/definitions.ts";
 import { DataDirectory } from "../store/files/files.ts";
@@ -96,10 +96,11 @@ export function startMonitor(options: MonitorOptions): RunningMonitor {
   };
 }
 
-/** The system's deliveries, and the one of TIDELINE_ALERTS_TO. */
+/** The system's deliveries with their escalations, and the one of TIDELINE_ALERTS_TO. */
 function deliveriesOf({ definitions, alertsTo }: MonitorOptions): Delivery[] {
   const own = { to: mailTo({ to: alertsTo }), rules: [OWN_RULE] };
-  return [...(definitions.deliveries?.values() ?? []), ...(alertsTo === "" ? [] : [delivery(MAIL_DELIVERY, own)])];
+  const defined = [...(definitions.deliveries?.values() ?? [])].flatMap(withEscalation);
+  return [...defined, ...(alertsTo === "" ? [] : [delivery(MAIL_DELIVERY, own)])];
 }
 
 /**

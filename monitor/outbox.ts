@@ -3,9 +3,12 @@ import { type AlertStates, shownAlert } from "../core/alerts/alert-states.ts";
 import { alertOfRecord, type MessageKind, type OpenMessage, type Outcome } from "../core/alerts/own-journal.ts";
 import type { Delivery } from "../core/definition/delivery.ts";
 import { Attempts, type Pace } from "../deliveries/attempts.ts";
-import { type MailSettings, Refused, type Sender, senderOf } from "../deliveries/senders.ts";
+import { type MailSettings, Refused, type Sender } from "../deliveries/sender.ts";
+import { senderOf } from "../deliveries/senders.ts";
 
 export interface OutboxOptions {
+  /** Of topics that alerts go to. */
+  readonly brokers: string;
   readonly mail: MailSettings;
   readonly pace: Pace;
   /** How long a message that was not taken waits until it is tried again. */
@@ -18,12 +21,12 @@ export interface OutboxOptions {
   readonly onDelayed: (message: OpenMessage, reason: string) => void;
 }
 
-/** A message is given up when it is a day old. */
+/** A message is given up when it was tried for a day. */
 const GIVE_UP_MS = 86_400_000;
 
 /**
- * Hands the messages of own alerts over by one delivery, one after the other. What was not taken is tried again until
- * it is a day old; what was refused for good is given up.
+ * Hands the messages of own alerts over by one delivery, one after the other. What was not taken is tried again for a
+ * day; what was refused for good is given up.
  */
 export class Outbox {
   readonly #delivery: Delivery;
@@ -33,6 +36,8 @@ export class Outbox {
   readonly #queue: OpenMessage[] = [];
   /** The messages of the queue and the one under way. */
   readonly #held = new Set<string>();
+  /** Alerts that were left out: nobody is told that they are over. */
+  readonly #leftOut = new Set<string>();
   #running: Promise<void> | null = null;
   #isRefused = false;
 
@@ -40,24 +45,26 @@ export class Outbox {
     this.#delivery = delivery;
     this.#options = options;
     this.#signal = signal;
-    const send = senderOf(delivery.to, { delivery: delivery.name, mail: options.mail, nowMs: Date.now });
-    const noticing: Sender = async (alert, stop) => {
+    const { brokers, mail, pace } = options;
+    const send = senderOf(delivery.to, { delivery: delivery.name, mail, brokers, nowMs: Date.now });
+    const noticing: Sender = async (sent, stop) => {
       this.#isRefused = false;
-      await send(alert, stop).catch((error: unknown) => {
+      await send(sent, stop).catch((error: unknown) => {
         this.#isRefused = error instanceof Refused;
         throw error;
       });
     };
-    this.#attempts = new Attempts(noticing, options.pace);
+    this.#attempts = new Attempts(Object.assign(noticing, send.close === undefined ? {} : { close: send.close }), pace);
   }
 
   get delivery(): string {
     return this.#delivery.name;
   }
 
-  /** Takes messages that wait; those that it has already are left out. */
-  give(messages: readonly OpenMessage[]): void {
+  /** Takes messages that wait: those that it has not yet, and of an escalation those whose time has come. */
+  give(messages: readonly OpenMessage[], nowMs: number): void {
     for (const message of messages) {
+      if (nowMs < message.alert.opened.atMs + this.#delivery.delayMs) continue;
       const name = nameOf(message);
       if (this.#held.has(name)) continue;
       this.#held.add(name);
@@ -71,6 +78,7 @@ export class Outbox {
   /** Resolves when nothing is under way any more; the signal must have been aborted. */
   async ended(): Promise<void> {
     await this.#running;
+    await this.#attempts.close();
   }
 
   async #run(): Promise<void> {
@@ -85,6 +93,13 @@ export class Outbox {
     }
   }
 
+  /** An escalation is not told of an alert that was over before its time came, nor of the end of one that was left out. */
+  #isLeftOut({ alert: { id, opened, cleared }, kind }: OpenMessage): boolean {
+    const { name, delayMs } = this.#delivery;
+    if (kind === "cleared") return this.#leftOut.has(id) || opened.deliveries[name] === "silenced";
+    return delayMs > 0 && cleared !== null && cleared.atMs <= opened.atMs + delayMs;
+  }
+
   async #handOver(message: OpenMessage): Promise<void> {
     const { states, onOutcome, onDelayed, againMs } = this.#options;
     const known = states();
@@ -93,11 +108,14 @@ export class Outbox {
     const nowMs = Date.now();
     // That it is over is told also when somebody looks after it.
     const state = known.stateOf(message.kind === "opened" ? alert : { ...alert, acknowledged: null }, nowMs);
-    if (state === "silenced" || state === "acknowledged") return onOutcome(message, "silenced", null);
+    if (state === "silenced" || state === "acknowledged" || this.#isLeftOut(message)) {
+      this.#leftOut.add(message.alert.id);
+      return onOutcome(message, "silenced", null);
+    }
     for (;;) {
       const reason = await this.#attempts.deliver(shownAlert(known, alert, nowMs), this.#signal);
       if (reason === null) return onOutcome(message, "delivered", null);
-      if (this.#isRefused || Date.now() - message.atMs > GIVE_UP_MS) return onOutcome(message, "failed", reason);
+      if (this.#isRefused || Date.now() - nowMs > GIVE_UP_MS) return onOutcome(message, "failed", reason);
       onDelayed(message, reason);
       await delay(againMs, undefined, { signal: this.#signal });
     }

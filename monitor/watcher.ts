@@ -53,7 +53,7 @@ export class Watcher {
     this.#looks = new Looks({ ...options, data: new DataDirectory(dataDir) });
     this.#stream = new AlertStream(brokers, namespace);
     const outbox = {
-      ...{ mail, pace: pace.delivery, againMs: pace.againMs },
+      ...{ brokers, mail, pace: pace.delivery, againMs: pace.againMs },
       states: () => this.#stream.states,
     };
     this.#outboxes = deliveries.map((one) => {
@@ -119,7 +119,7 @@ export class Watcher {
       await this.#write();
     } else if (this.#isUnwritten) await this.#write();
     if (found.isKafkaThere && definitions.streams.has(alerts.name)) await this.#useStream();
-    for (const outbox of this.#outboxes) outbox.give(waitingFor(this.#journal, outbox.delivery));
+    for (const outbox of this.#outboxes) outbox.give(waitingFor(this.#journal, outbox.delivery), nowMs);
   }
 
   /** Reads silences while something waits, and appends what is not in the stream yet. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { SEVERITIES } from "../contract/alerts.ts";
 import type { Delivery } from "../definition/delivery.ts";
+import { isDuring } from "../definition/during.ts";
 import { type AlertEvent, clearedEvent, ownOpenedEvent } from "./alert.ts";
 import type { Alert } from "./alert-states.ts";
 import { type OwnProblem, ownAlertId, type Watched } from "./own-alerts.ts";
@@ -135,7 +136,8 @@ function recordOf(
 ): OwnAlertRecord {
   const id = ownAlertId(key, sinceMs);
   const event = ownOpenedEvent({ id, severity, key, says }, sinceMs);
-  const names = deliveries.filter((one) => takes(one, event)).map(({ name }) => name);
+  const isNow = ({ during }: Delivery) => during === null || isDuring(during, nowMs);
+  const names = deliveries.filter((one) => takes(one, event) && isNow(one)).map(({ name }) => name);
   return { id, key, severity, says, sinceMs, opened: messageTo(names, nowMs), cleared: null };
 }
 

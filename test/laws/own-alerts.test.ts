@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { AlertStates, shownAlert } from "../../core/alerts/alert-states.ts";
-import { type Look, NOTHING_SEEN, type OwnProblem, watched } from "../../core/alerts/own-alerts.ts";
+import { type Look, NOTHING_SEEN, type OwnProblem, ownAlertId, watched } from "../../core/alerts/own-alerts.ts";
 import {
   alertOfRecord,
   appended,
@@ -16,10 +16,11 @@ import {
 import { FOLLOWS_FROM, lagProblems, retentionProblems, type ViewLag } from "../../core/alerts/own-problems.ts";
 import { isFor } from "../../core/alerts/undelivered.ts";
 import { alerts } from "../../core/contract/alerts.ts";
-import { checkDelivery, delivery, mail } from "../../core/definition/delivery.ts";
+import { checkDelivery, delivery, mail, withEscalation } from "../../core/definition/delivery.ts";
 import { checkRuleShape, rule } from "../../core/definition/rule.ts";
 import type { Failure } from "../../core/failures.ts";
 import { position } from "../../core/log/position.ts";
+import { Outbox } from "../../monitor/outbox.ts";
 import { heartRate } from "../../systems/patients/rules/heart-rate.ts";
 
 const problem = (key: string, severity: OwnProblem["severity"] = "warning"): OwnProblem => ({
@@ -214,6 +215,66 @@ describe("the journal", () => {
     for (const message of notAppended(journalled(NO_OWN_ALERTS, long, [], 2)))
       expect(alerts.contract.safeParse(JSON.parse(JSON.stringify(eventOf(message)))).success).toBe(true);
   });
+});
+
+describe("an outbox", () => {
+  const sent: string[] = [];
+  const ops = delivery("ops", {
+    send: () => undefined,
+    escalate: { after: "10 minutes", send: ({ state, key }, { id }) => void sent.push(`${state} ${key} ${id}`) },
+  });
+  const [, later] = withEscalation(ops);
+  const opened = { opened: [{ problem: problem("lag/orders"), sinceMs: 1 }], cleared: [] };
+
+  /** What the escalation is told of an alert that begins at 0 and ends at `endMs`, looked at then and at `nowMs`. */
+  async function toldLater(endMs: number | null, nowMs: number): Promise<string[]> {
+    sent.length = 0;
+    if (later === undefined) throw new Error("no escalation");
+    const begun = journalled(NO_OWN_ALERTS, opened, [ops, later], 0);
+    const journal = endMs === null ? begun : journalled(begun, { opened: [], cleared: ["lag/orders"] }, [], endMs);
+    const outcomes: string[] = [];
+    const outbox = new Outbox(
+      later,
+      {
+        ...{ brokers: "", mail: { url: "", from: "" }, pace: { firstRetryMs: 1, breakMs: 1 }, againMs: 1 },
+        states: () => new AlertStates(0),
+        onOutcome: ({ kind }, outcome) => void outcomes.push(`${kind} ${outcome}`),
+        onDelayed: () => undefined,
+      },
+      new AbortController().signal,
+    );
+    outbox.give(waitingFor(journal, later.name), nowMs);
+    outbox.give(waitingFor(journal, later.name), nowMs);
+    await outbox.ended();
+    return [...outcomes, ...sent];
+  }
+
+  test("escalates an alert whose problem lasts, in time and once, and says that it is over", async () => {
+    expect(await toldLater(null, 599_999)).toEqual([]);
+    const id = `ops.escalation.${ownAlertId("lag/orders", 1)}`;
+    expect(await toldLater(null, 600_000)).toEqual(["opened delivered", `open lag/orders ${id}`]);
+    expect(await toldLater(900_000, 900_000)).toEqual([
+      ...["opened delivered", "cleared delivered"],
+      ...[`open lag/orders ${id}`, `cleared lag/orders ${id}.cleared`],
+    ]);
+  });
+
+  test("does not escalate what was over before, nor tell its end", async () => {
+    expect(await toldLater(300_000, 900_000)).toEqual(["opened silenced", "cleared silenced"]);
+  });
+});
+
+test("a delivery for some times of the week gets the alerts of these times, and their ends at any", () => {
+  const during = { zone: "Europe/Berlin", from: "08:00", to: "18:00" };
+  const day = delivery("day", { to: mail({ to: "day@example.com" }), during });
+  const opened = { opened: [{ problem: problem("lag/orders"), sinceMs: 1 }], cleared: [] };
+  const waits = (at: string) => {
+    const begun = journalled(NO_OWN_ALERTS, opened, [day], Date.parse(at));
+    const ended = journalled(begun, { opened: [], cleared: ["lag/orders"] }, [day], Date.parse("2026-03-02T02:00:00Z"));
+    return waitingFor(ended, "day").map(({ kind }) => kind);
+  };
+  expect(waits("2026-03-01T12:00:00Z")).toEqual(["opened", "cleared"]);
+  expect(waits("2026-03-02T01:00:00Z")).toEqual([]);
 });
 
 test("deliveries of the stream leave own alerts to the monitor", () => {
