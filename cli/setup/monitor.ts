@@ -18,6 +18,8 @@ export async function startMonitorOf(config: Config, role: MonitoringRole): Prom
   const { startMonitor } = await import("../../monitor/main.ts");
   const { kafkaBrokers: brokers, redisUrl, namespace, retentionWarnHours, alertsTo } = config;
   const { role: name, definitions, registry, logger } = role;
+  if (alertsTo !== "" && config.smtpUrl === "")
+    logger.warn("own alerts are not mailed: TIDELINE_ALERTS_TO is set, and TIDELINE_SMTP_URL is not");
   return startMonitor({
     ...{ brokers, redisUrl, namespace, retentionWarnHours, alertsTo, name, definitions, registry, logger },
     dataDir: join(config.home, "data"),
