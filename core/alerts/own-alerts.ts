@@ -34,7 +34,7 @@ export interface Watch {
 export const NOTHING_SEEN: Watch = { seen: new Map(), gone: new Map() };
 
 /** How long a problem must be there before it is an alert, and gone before the alert is cleared. */
-export const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 10_000;
 
 export interface Watched {
   readonly watch: Watch;
