@@ -18,8 +18,8 @@ import type { OwnAlertJournal } from "../store/alerts/own-alert-journal.ts";
 import { DataDirectory } from "../store/files/files.ts";
 import { AlertStream } from "./alert-stream.ts";
 import { Looks } from "./looks.ts";
-import type { MonitorOptions, MonitorPace } from "./main.ts";
 import type { MonitorMetrics } from "./metrics.ts";
+import type { MonitorOptions, MonitorPace } from "./options.ts";
 import { Outbox } from "./outbox.ts";
 
 export interface WatcherOptions extends MonitorOptions {

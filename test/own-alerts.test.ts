@@ -15,7 +15,8 @@ import { count, instant, stream, text, view } from "../core/definition/builders.
 import { type Delivery, delivery, mail } from "../core/definition/delivery.ts";
 import { generationOf } from "../core/definition/generation.ts";
 import { at } from "../core/log/position.ts";
-import { type MonitorOptions, type RunningMonitor, startMonitor } from "../monitor/main.ts";
+import { type RunningMonitor, startMonitor } from "../monitor/main.ts";
+import type { MonitorOptions } from "../monitor/options.ts";
 import { OwnAlertJournal } from "../store/alerts/own-alert-journal.ts";
 import { DataDirectory } from "../store/files/files.ts";
 import { ensureTopics } from "../store/kafka/cluster/topics.ts";

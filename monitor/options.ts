@@ -1,0 +1,37 @@
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import type { LagLimits } from "../core/alerts/own-problems.ts";
+import type { Pace } from "../deliveries/attempts.ts";
+import type { MailSettings } from "../deliveries/sender.ts";
+import type { Definitions } from "../store/definitions/definitions.ts";
+
+export interface MonitorOptions {
+  readonly brokers: string;
+  readonly redisUrl: string;
+  readonly dataDir: string;
+  readonly namespace: string;
+  readonly definitions: Definitions;
+  readonly limitsOf: (stream: string) => LagLimits;
+  readonly retentionWarnHours: number;
+  readonly mail: MailSettings;
+  /** TIDELINE_ALERTS_TO: who gets own alerts by mail; "" for nobody. */
+  readonly alertsTo: string;
+  /** How this process is called in the journal and in logs. */
+  readonly name: string;
+  readonly pace?: MonitorPace;
+  readonly registry: Registry;
+  readonly logger: Logger;
+}
+
+/** How a monitor paces itself, in milliseconds. */
+export interface MonitorPace {
+  /** Between two looks. */
+  readonly everyMs: number;
+  /** After so long without a sign of life of the process that watches another one takes over. */
+  readonly takeOverMs: number;
+  /** How long a problem must be there before it is an alert, and gone before the alert is cleared. */
+  readonly patienceMs: number;
+  /** How long a message that was not taken waits until it is tried again. */
+  readonly againMs: number;
+  readonly delivery: Pace;
+}
