@@ -4,12 +4,15 @@ import { basename, dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
-/** A compiled program of other sources is deleted when nothing has started from it for this long. A process that did may still load parts of it. */
+/**
+ * A compiled program of other sources is deleted when nothing has started from it for this long. A process that did may
+ * still load parts of it.
+ */
 const UNUSED_MS = 7 * 86_400_000;
 
 /**
- * Compiles `files` of the program in `root` into `folder`, which is there when all of it is. Files that are not valid TypeScript are left out. Throws when
- * `folder` cannot be written.
+ * Compiles `files` of the program in `root` into `folder`, which is there when all of it is. Files that are not valid
+ * TypeScript are left out. Throws when `folder` cannot be written.
  */
 export async function compile(root, files, folder) {
   const scratch = `${folder}.${process.pid}`;

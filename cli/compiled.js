@@ -1,5 +1,5 @@
-// The program as JavaScript, compiled once for each state of its sources: a role starts in less than half of the time that it takes to strip types
-// file by file. (It runs before anything strips types, so it is plain JavaScript.)
+// The program as JavaScript, compiled once for each state of its sources: a role starts in less than half of the time
+// that it takes to strip types file by file. (It runs before anything strips types, so it is plain JavaScript.)
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
@@ -39,8 +39,9 @@ function noteUse(folder) {
 }
 
 /**
- * Compiles the program in `root` (the folder that holds package.json, with a slash at its end), unless that has been done, and returns the
- * folder with one .js file for each .ts file of the program. Returns null when there is no place to keep it, or it cannot be compiled.
+ * Compiles the program in `root` (the folder that holds package.json, with a slash at its end), unless that has been
+ * done, and returns the folder with one .js file for each .ts file of the program. Returns null when there is no place
+ * to keep it, or it cannot be compiled.
  */
 export async function compiledProgram(root) {
   try {

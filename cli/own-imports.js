@@ -1,4 +1,5 @@
-// How definitions are loaded, wherever their files lie. (A hook of Node's module loader; it runs in a thread of its own, so it is plain JavaScript.)
+// How definitions are loaded, wherever their files lie. (A hook of Node's module loader; it runs in a thread of its
+// own, so it is plain JavaScript.)
 import { compiledUrl } from "./compiled.js";
 
 /** The compiled program that runs; null when the sources run as they are. */
@@ -9,8 +10,8 @@ export function initialize(data) {
 }
 
 /**
- * What a definition imports as `tideline` is the Tideline that runs it: package.json's `exports` as seen from here, and as it was compiled. And a
- * .ts file is a module, also where no package.json says so.
+ * What a definition imports as `tideline` is the Tideline that runs it: package.json's `exports` as seen from here, and
+ * as it was compiled. And a .ts file is a module, also where no package.json says so.
  */
 export async function resolve(specifier, context, next) {
   const ours = specifier === "tideline" || specifier.startsWith("tideline/");

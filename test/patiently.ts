@@ -1,4 +1,7 @@
-/** Does it again while a fresh Kafka's coordinator is still loading, or does not lead a partition yet, which kafkajs does not wait for. */
+/**
+ * Does it again while a fresh Kafka's coordinator is still loading, or does not lead a partition yet, which kafkajs
+ * does not wait for.
+ */
 export async function patiently<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {

@@ -1,5 +1,6 @@
 /**
- * Which tier a test file belongs to. A file that is in no list needs the shared servers, and runs in the tier "servers".
+ * Which tier a test file belongs to. A file that is in no list needs the shared servers, and runs in the tier
+ * "servers".
  *
  * - unit: needs no server. All of it takes at most 15 seconds on two cores.
  * - modules: needs no server, but takes seconds: generated data, mutants, builds of the program.
@@ -11,7 +12,6 @@
 
 export const UNIT = [
   "test/api-keys.test.ts",
-  "test/contract-identity.test.ts",
   "test/damaged-documents.test.ts",
   "test/definitions.test.ts",
   "test/dictionary.test.ts",
@@ -31,13 +31,11 @@ export const UNIT = [
   "test/secrets.test.ts",
   "test/settling.test.ts",
   "test/turns.test.ts",
-  "test/batch-layer/plans.test.ts",
   "test/send/columns.test.ts",
   "test/send/delimited.test.ts",
   "test/send/json.test.ts",
   "test/send/rounded.test.ts",
   "test/send/values.test.ts",
-  "test/stored-definitions.test.ts",
   "test/tiers.test.ts",
   "test/laws/answers.test.ts",
   "test/laws/calendar.test.ts",
@@ -46,7 +44,6 @@ export const UNIT = [
   "test/laws/failures.test.ts",
   "test/laws/measures.test.ts",
   "test/laws/numbers.test.ts",
-  "test/laws/originals.test.ts",
   "test/laws/group-keys.test.ts",
   "test/laws/joined-rows.test.ts",
   "test/laws/spans.test.ts",
@@ -83,6 +80,10 @@ export const MODULES = [
   "test/send-tables.test.ts",
   "test/registry.test.ts",
   "test/helper.test.ts",
+  "test/contract-identity.test.ts",
+  "test/stored-definitions.test.ts",
+  "test/batch-layer/plans.test.ts",
+  "test/laws/originals.test.ts",
   "test/laws/seen-filter.test.ts",
   "test/laws/value-lists.test.ts",
   "test/laws/maps.test.ts",

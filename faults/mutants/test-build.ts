@@ -31,13 +31,15 @@ const SOURCES = [
 export type Replacement = Pick<Plant, "file" | "find" | "replace">;
 
 /**
- * Copies the program to `folder`, which may not exist yet, with these texts replaced, one after the other; answers the folder. Installed
- * packages are linked. Throws when a text is not there exactly once: the program has changed, and the plant has to follow.
+ * Copies the program to `folder`, which may not exist yet, with these texts replaced, one after the other; answers the
+ * folder. Installed packages are linked. Throws when a text is not there exactly once: the program has changed, and the
+ * plant has to follow.
  */
 export async function testBuild(replacements: readonly Replacement[], folder: string): Promise<string> {
   await mkdir(folder, { recursive: true });
   await Promise.all(SOURCES.map((name) => cp(join(repository, name), join(folder, name), { recursive: true })));
-  // Each package by itself: what is compiled from this build is kept in its own node_modules, and goes when the build goes.
+  // Each package by itself: what is compiled from this build is kept in its own node_modules, and goes when the build
+  // goes.
   const packages = join(repository, "node_modules");
   await mkdir(join(folder, "node_modules"));
   const names = (await readdir(packages)).filter((name) => name !== ".cache");

@@ -16,8 +16,8 @@ export interface TopicSpec {
 }
 
 /**
- * What every topic is created with: records stay until we delete them, because state is recomputed from them, and a batch
- * may hold 10 MB, so that no event that fits the contract is refused.
+ * What every topic is created with: records stay until we delete them, because state is recomputed from them, and a
+ * batch may hold 10 MB, so that no event that fits the contract is refused.
  */
 export const topicDefaults: Readonly<Record<string, string>> = {
   "retention.ms": "-1",
@@ -28,7 +28,8 @@ export const topicDefaults: Readonly<Record<string, string>> = {
 export const letterTopicDefaults: Readonly<Record<string, string>> = {
   // A letter is its record and a little more.
   "max.message.bytes": String(12 * 1024 * 1024),
-  // The broker's clock: it refuses records from an hour ahead of it, and a letter must be taken whatever the clock here says.
+  // The broker's clock: it refuses records from an hour ahead of it, and a letter must be taken whatever the clock here
+  // says.
   "message.timestamp.type": "LogAppendTime",
 };
 
@@ -40,7 +41,10 @@ export {
   undeliveredTopic,
 } from "../../../core/contract/topic-names.ts";
 
-/** The topic of the rules' positions. Only the last record of each key is needed, so its segments are small and cleaned soon. */
+/**
+ * The topic of the rules' positions. Only the last record of each key is needed, so its segments are small and cleaned
+ * soon.
+ */
 export function rulePositionsSpec(namespace: string): TopicSpec {
   const config = {
     "cleanup.policy": "compact",
@@ -58,9 +62,9 @@ export function alertTopics(namespace: string): TopicSpec[] {
 }
 
 /**
- * Creates the topics that do not exist and waits until each of those has its leaders. An existing topic is left as it is. Returns those that were created.
- * Throws TidelineError NOT_READY when Kafka does not answer within ten seconds, and CONFIG_INVALID when an existing topic has
- * fewer partitions than `topics` asks for.
+ * Creates the topics that do not exist and waits until each of those has its leaders. An existing topic is left as it
+ * is. Returns those that were created. Throws TidelineError NOT_READY when Kafka does not answer within ten seconds,
+ * and CONFIG_INVALID when an existing topic has fewer partitions than `topics` asks for.
  */
 export async function ensureTopics(brokers: string, topics: readonly TopicSpec[]): Promise<TopicSpec[]> {
   const admin = withLeaderless(
@@ -81,8 +85,8 @@ export async function ensureTopics(brokers: string, topics: readonly TopicSpec[]
 }
 
 /**
- * Deletes the topics of the installation with this namespace, those of dead letters included. Throws NOT_READY when Kafka does not answer, RangeError
- * for the empty namespace, whose topics are not told from those of others.
+ * Deletes the topics of the installation with this namespace, those of dead letters included. Throws NOT_READY when
+ * Kafka does not answer, RangeError for the empty namespace, whose topics are not told from those of others.
  */
 export async function deleteTopics(brokers: string, namespace: string): Promise<void> {
   if (namespace === "") throw new RangeError("a namespace is needed");
@@ -162,7 +166,10 @@ export function unreachable(brokers: string, cause: unknown): TidelineError {
   return new TidelineError("NOT_READY", `Kafka does not answer at ${brokers}: ${reasonOf(cause)}`, hint, { cause });
 }
 
-/** What an error of Kafka's client says, and what is behind it: the client wraps both the broker's codes and the network's errors. */
+/**
+ * What an error of Kafka's client says, and what is behind it: the client wraps both the broker's codes and the
+ * network's errors.
+ */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const [inner] = error instanceof AggregateError ? (error.errors as unknown[]) : [error.cause];
