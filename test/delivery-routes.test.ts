@@ -147,6 +147,12 @@ test("an alert is escalated when nobody has acknowledged it in time, once, also 
     async () => keys(),
     (all) => all.includes("later"),
   );
+  // The delivery and its escalation do not wait for each other.
+  await until(
+    "its first message",
+    async () => told,
+    (all) => all.includes("later"),
+  );
   await second.close();
   expect(keys()).toEqual(["ignored", "ignored too", "later"]);
   expect(escalated.find((one) => one.keys.includes("later"))?.id).toBe(`on-call.escalation.${opened("later").subject}`);
