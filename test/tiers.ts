@@ -88,6 +88,7 @@ export const MODULES = [
   "test/laws/value-lists.test.ts",
   "test/laws/maps.test.ts",
   "test/discover-changes.test.ts",
+  "test/real-records.test.ts",
   "test/discover.test.ts",
   "test/compiled.test.ts",
   "test/system.test.ts",

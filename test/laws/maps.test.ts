@@ -20,6 +20,7 @@ import { sql } from "../../core/contract/sql.ts";
 import { checkStream, stream, type Version } from "../../core/contract/stream.ts";
 import { streamDocument, streamFrom } from "../../core/contract/stream-document.ts";
 import { view } from "../../core/definition/view.ts";
+import { showRecord } from "../../core/measures/kinds/latest.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
 import { EventMaker, isRefusal } from "../../ingest/send/event-maker.ts";
 import { PLAIN_FORMS } from "../../ingest/send/value-forms.ts";
@@ -273,6 +274,17 @@ describe("maps", () => {
     ]);
     expect(plain.ofCells(["x", "2024-01-15", '{"b":10}'])).toMatchObject({ column: "counts.b" });
     expect(plain.ofCells(["x", "2024-01-15", "[1]"])).toMatchObject({ column: "counts", reason: "is no object" });
+  });
+
+  test("a table's row shows maps and lists of values as records have them", () => {
+    const price = decimal({ scale: 2, min: 0, max: 99 });
+    const fields = { prices: map(optional(price)), list: list(price), seen: list(instant()) };
+    const kept = `{"prices":[{"key":"a","value":1234},{"key":"b","value":null}],"list":[150],"seen":[${AT}]}`;
+    expect(showRecord(fields, kept)).toEqual({
+      prices: { a: 12.34, b: null },
+      list: [1.5],
+      seen: [new Date(AT).toISOString()],
+    });
   });
 
   test("what a map cannot have is named", () => {
