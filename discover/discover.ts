@@ -1,8 +1,8 @@
 import { AvroSchema } from "../core/codec/avro/avro.ts";
 import { decodeOne, type SchemaLookup } from "../core/codec/decode/decode.ts";
 import type { FieldSpec } from "../core/contract/field.ts";
-import type { Stream } from "../core/contract/stream.ts";
-import { streamFrom } from "../core/contract/stream-document.ts";
+import { checkStream, type Stream } from "../core/contract/stream.ts";
+import { streamDocument, streamFrom } from "../core/contract/stream-document.ts";
 import { pathText } from "../core/contract/wire-path.ts";
 import { TidelineError } from "../core/errors.ts";
 import { assumptions } from "./assumptions.ts";
@@ -76,10 +76,11 @@ export function discover(sample: TopicSample): Discovery {
   const fields = changes === null ? laidOut.fields : laidOut.fields.map(ofChange);
   const rows = changes !== null ? "envelopes" : objects.some(isUnwrapped) ? "unwrapped" : null;
   const roles = chooseRoles(fields, read, rows !== null);
-  const stream = streamOf(sample, fields, roles);
+  const stream = withTombstones(streamOf(sample, fields, roles), records);
   const { accepted, refused } = count(stream, records, schemas);
   const notes = [
-    ...(rows === "envelopes" ? changeNotes(fields, records) : kindsOfRecords(fields, read)),
+    ...(rows === "envelopes" ? changeNotes(fields) : kindsOfRecords(fields, read)),
+    ...(stream.tombstones === null ? [] : [TOMBSTONES]),
     ...roles.because.map((because) => because.charAt(0).toUpperCase() + because.slice(1)),
     ...roles.warnings,
     ...assumptions(fields),
@@ -117,6 +118,17 @@ function streamOf(
     ...{ revision, version: 1, compatibility: "backward", previous: [] },
     fields: Object.fromEntries([...found, ...added]),
   });
+}
+
+const TOMBSTONES = "Records without a value are tombstones: they delete the row of their key in tables";
+
+/** The stream with records without a value as tombstones, where the sample has such and their keys say a row's. */
+function withTombstones(stream: Stream, records: readonly SampleRecord[]): Stream {
+  const gone = records.filter(({ value }) => value === null);
+  if (gone.length === 0) return stream;
+  const made = streamFrom({ ...streamDocument(stream), tombstones: "delete" });
+  const areRead = gone.every((record) => decodeOne(made, record.value, () => null, record).ok);
+  return checkStream(made).length === 0 && areRead ? made : stream;
 }
 
 /** How many records the contract accepts, and why it refuses the others. */

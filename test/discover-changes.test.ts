@@ -182,12 +182,25 @@ describe("discover", () => {
     expect(fieldsOf(made)).toMatchObject({ deleted: { type: "flag", as: "text", path: "$.__deleted" } });
   });
 
-  test("tombstones are counted and named", () => {
-    const values = changes.flatMap((change) => (change.op === "d" ? [change, null] : [change]));
+  test("records without a value are tombstones where their keys say a row's, and refused where they do not", () => {
+    const both = changes.flatMap((change, index) =>
+      change.op === "d"
+        ? [
+            { change, key: index },
+            { change: null, key: index },
+          ]
+        : [{ change, key: index }],
+    );
+    const values = both.map(({ change }) => change);
     const deletes = changes.filter(({ op }) => op === "d").length;
-    const made = found(recordsOf(values));
-    expect(made.accepted).toBe(400);
-    expect(made.notes.join("\n")).toContain(`${deletes} records without a value: tombstones`);
+    const made = found(recordsOf(values, { keys: (index) => `{"id":${keys[both[index]?.key ?? 0]}}` }));
+    expect(made.stream.tombstones).toBe("delete");
+    expect(made.accepted).toBe(400 + deletes);
+    expect(made.notes.join("\n")).toContain("Records without a value are tombstones");
+    expect(streamDocument(evaluated(made.text))).toEqual(streamDocument(made.stream));
+    const unkeyed = found(recordsOf(values));
+    expect(unkeyed.stream.tombstones).toBe(null);
+    expect(unkeyed.refused).toMatchObject([{ reason: "empty", count: deletes }]);
   });
 
   test("of Avro the types are those of the registered schema", () => {

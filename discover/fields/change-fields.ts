@@ -1,6 +1,5 @@
 import { base64Units } from "../../core/contract/record-value.ts";
 import { OPERATIONS } from "../sample/changes.ts";
-import type { SampleRecord } from "../sample/sample.ts";
 import type { FoundField } from "./layout.ts";
 
 /**
@@ -33,23 +32,18 @@ function placeOf({ spec }: FoundField): { readonly path?: string } {
 }
 
 /** What a person should know of a change stream. A sentence each. */
-export function changeNotes(fields: readonly FoundField[], records: readonly SampleRecord[]): string[] {
+export function changeNotes(fields: readonly FoundField[]): string[] {
   const [after] = fields.filter((field) => inEnvelope(field).startsWith("after."));
   const before = fields.find((field) => inEnvelope(field) === inEnvelope(after ?? field).replace("after.", "before."));
   const row =
     after === undefined || before === undefined || after === before
       ? ""
       : `: coalesce(${after.name}, ${before.name}) takes the one that is there`;
-  const tombstones = records.filter(({ value }) => value === null || value.length === 0).length;
   const unread = fields.filter((field) => !inEnvelope(field).startsWith("before.") && looksLikeBase64(field));
   const base64 = `perhaps decimals without their schema: ${unread.map(({ name }) => name).join(", ")}`;
-  const ofDeletes = `${tombstones.toLocaleString("en")} records without a value: tombstones, which follow deletes`;
   return [
     "Changes of a database's rows, as Debezium writes them: op is c (insert), u (update), d (delete) or r (snapshot)",
     `The row after a change is absent in a delete, the row before it in an insert${row}`,
     ...(unread.length === 0 ? [] : [`Texts that look like base64, ${base64}. If so, as: "base64" reads them`]),
-    ...(tombstones === 0
-      ? []
-      : [`${ofDeletes}. Set tombstones.on.delete to false in the connector if nobody needs them`]),
   ];
 }

@@ -5,7 +5,7 @@ import { identifier, literal, number } from "./literals.ts";
 
 /** The file of a stream; `comments` are lines without their slashes. The stream has one version. */
 export function streamText(stream: Stream, comments: readonly string[]): string {
-  const { name, topic, revision, partitions, key, eventId, eventTime, dedupWindow } = stream;
+  const { name, topic, revision, partitions, key, eventId, eventTime, dedupWindow, tombstones } = stream;
   const specs = Object.entries(stream.fields).map(([field, { spec }]) => [field, spec] as const);
   const builders = new Set(["stream", ...specs.flatMap(([, spec]) => buildersOf(spec))]);
   return [
@@ -20,6 +20,7 @@ export function streamText(stream: Stream, comments: readonly string[]): string 
     `  eventId: ${literal(eventId)},`,
     `  eventTime: ${literal(eventTime)},`,
     `  dedupWindow: ${number(dedupWindow)},`,
+    ...(tombstones === null ? [] : [`  tombstones: ${literal(tombstones)},`]),
     `  fields: ${fieldsText(Object.fromEntries(specs), "  ")},`,
     "});",
     "",
