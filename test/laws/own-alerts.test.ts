@@ -67,6 +67,10 @@ describe("when a problem is an alert", () => {
     expect(told([lag, [], lag, lag, lag])).toEqual(["4 +lag/orders since 2"]);
   });
 
+  test("one that lasts for long is one alert", () => {
+    expect(told(Array.from({ length: 20 }, () => lag))).toEqual(["2 +lag/orders since 0"]);
+  });
+
   test("an alert whose problem is gone for a moment goes on", () => {
     expect(told([lag, lag, lag, [], lag, [], [], lag])).toEqual(["2 +lag/orders since 0"]);
   });
