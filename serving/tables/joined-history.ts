@@ -28,13 +28,12 @@ interface Part {
 
 /**
  * The events of one key in several logs, by event time: positions of different topics have no order. Events of one time
- * are in the order of the tables, and of one table in the order of its log. Of more than `limit` the last ones.
+ * are in the order of the tables, and of one table in the order of its log. A tombstone has no time and stands behind
+ * the event before it in its log. Of more than `limit` the last ones.
  */
 export function joinHistories(parts: readonly Part[], limit: number): JoinedEvents {
-  const events = parts.flatMap(({ name, stream, history }) =>
-    history.events.map((event) => ({ timeMs: timeOf(event, stream), event: { of: name, ...event } })),
-  );
-  const sorted = events.toSorted((a, b) => a.timeMs - b.timeMs).map(({ event }) => event);
+  const events = parts.flatMap(timedEvents);
+  const sorted = events.toSorted((a, b) => compareTimes(a.timeMs, b.timeMs)).map(({ event }) => event);
   return {
     events: sorted.slice(-limit),
     truncated: sorted.length > limit || parts.some(({ history }) => history.truncated),
@@ -42,6 +41,18 @@ export function joinHistories(parts: readonly Part[], limit: number): JoinedEven
   };
 }
 
-function timeOf({ event }: KeyEvent, { eventTime }: Stream): number {
-  return Date.parse(String(event[eventTime]));
+/** The events of one log with their times in milliseconds: -Infinity for those without one that are its first. */
+function timedEvents({ name, stream, history }: Part): { timeMs: number; event: JoinedEvent }[] {
+  let timeMs = Number.NEGATIVE_INFINITY;
+  return history.events.map((event) => {
+    const ownMs = Date.parse(String(event.event[stream.eventTime]));
+    if (!Number.isNaN(ownMs)) timeMs = ownMs;
+    return { timeMs, event: { of: name, ...event } };
+  });
+}
+
+/** Not by subtraction: -Infinity less itself is no number. */
+function compareTimes(a: number, b: number): number {
+  if (a < b) return -1;
+  return a > b ? 1 : 0;
 }
