@@ -45,9 +45,11 @@ export const UNIT = [
   "test/laws/measures.test.ts",
   "test/laws/numbers.test.ts",
   "test/laws/group-keys.test.ts",
+  "test/laws/joined-history.test.ts",
   "test/laws/joined-rows.test.ts",
   "test/laws/spans.test.ts",
   "test/laws/stuck-lanes.test.ts",
+  "test/laws/tombstone-keys.test.ts",
   "test/laws/tombstones.test.ts",
 ];
 

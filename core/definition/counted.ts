@@ -1,3 +1,5 @@
+import type { Sql } from "../contract/sql.ts";
+import type { Stream } from "../contract/stream.ts";
 import type { View } from "./view.ts";
 
 /** SQL: whether a decoded record that is not refused deletes its key. Every event has an id. */
@@ -5,14 +7,35 @@ export const TOMBSTONE = "(_id IS NULL)";
 
 /**
  * SQL: what a view counts of the records that decode and are no duplicates; null for all of them. Never NULL. Of a stream
- * with tombstones a table of newest records counts those that name its key, whatever `where` says of events; nothing
+ * with tombstones a table of newest records counts those, whatever `where` says of events, if they tell its key; nothing
  * else counts any.
  */
 export function countedCondition({ where, stream, by, table }: View): string | null {
   const wanted = where === null ? null : `coalesce((${where.text}), false)`;
   if (stream.tombstones === null) return wanted;
   const events = `(NOT ${TOMBSTONE} AND ${wanted ?? "true"})`;
-  if (table?.kind !== "latest") return events;
+  if (table?.kind !== "latest" || !isToldByKey(by, stream)) return events;
   const named = Object.values(by).map(({ text }) => `(${text}) IS NOT NULL`);
   return `(${events} OR (${[TOMBSTONE, ...named].join(" AND ")}))`;
+}
+
+/**
+ * Whether each part of a table's key reads the stream's key and no other field: a tombstone has no other. An expression
+ * such as `coalesce(country, 'unknown')` has a value for a tombstone too, and it is the key of other records.
+ */
+function isToldByKey(by: View["by"], stream: Stream): boolean {
+  return Object.values(by).every((expression) => {
+    const read = fieldsIn(expression, stream);
+    return read.length > 0 && read.every((field) => field === stream.key);
+  });
+}
+
+/**
+ * The fields of a stream that an expression reads. Words in literals, names of functions and types after `::` are none.
+ * Where text is not certain, because of comments or escapes, one field too many is returned rather than one too few.
+ */
+function fieldsIn({ text }: Sql, { fields }: Stream): string[] {
+  const isPlain = !/--|\/\*|[\\$]/.test(text);
+  const code = isPlain ? text.replaceAll(/'(?:[^']|'')*'/g, "''") : text;
+  return [...code.matchAll(/(?<!::\s*)\b[a-z]\w*\b(?!\s*\()/g)].map(([word]) => word).filter((word) => word in fields);
 }

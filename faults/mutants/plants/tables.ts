@@ -58,4 +58,13 @@ export const tablePlants: readonly Plant[] = [
     necessary: true,
     scenarios: [],
   },
+  {
+    name: "tombstone-other-key",
+    what: "a record without a value removes a row of a table whose key it does not tell",
+    file: "core/definition/counted.ts",
+    find: " || !isToldByKey(by, stream)",
+    replace: "",
+    necessary: true,
+    scenarios: [],
+  },
 ];
