@@ -10,7 +10,7 @@ import { linesSql } from "../../core/state/compile.ts";
 import { eventColumns } from "../decode/events.ts";
 import { type Duck, rowsOf } from "../duckdb/duck.ts";
 import { expressionProblem } from "./check-view.ts";
-import { columnsOf } from "./lineage.ts";
+import { columnsOf, namedColumns } from "./lineage.ts";
 
 /** A column of a joined table. */
 export interface JoinedColumn {
@@ -45,7 +45,10 @@ export async function checkJoinedSql(duck: Duck, definition: Joined): Promise<st
   const problems: string[] = [];
   for (const [name, expression] of Object.entries(definition.columns)) {
     const problem = await expressionProblem(duck, expression, ANY, { relation, columns });
+    const whole = problem === null ? await wholeRow(duck, expression, source) : undefined;
     if (problem !== null) problems.push(`columns.${name}: ${problem}`);
+    if (whole !== undefined)
+      problems.push(`columns.${name}: "${whole}" is a table: name a column of it, or ask ${whole} IS NULL`);
   }
   if (problems.length > 0) return problems;
   for (const [name, type] of await described(duck, definition.columns, relation))
@@ -141,6 +144,12 @@ async function described(
   if (columns.length === 0) return new Map();
   const found = await rowsOf(duck, `DESCRIBE SELECT ${columns.join(", ")} FROM ${relation}`);
   return new Map(found.map(([name, type]) => [String(name), String(type)]));
+}
+
+/** A table that an expression reads as a whole. Of a table only the columns are read that expressions name. */
+async function wholeRow(duck: Duck, { text }: Sql, { tables }: JoinedSource): Promise<string | undefined> {
+  const named = await namedColumns(duck, text);
+  return named.find(({ name, isTested }) => tables.has(name) && !isTested)?.name;
 }
 
 function readsOf(names: readonly string[], { tables }: JoinedSource): Map<string, string[]> {

@@ -42,14 +42,31 @@ function expressionsOf({ inputs, components }: Measure): string[] {
 
 /** The columns that an expression of a definition names, as they stand there. */
 export async function columnsOf(duck: Duck, expression: string): Promise<string[]> {
+  return (await namedColumns(duck, expression)).map(({ name }) => name);
+}
+
+/** The columns that an expression names, and whether it only asks there whether they are null. */
+export async function namedColumns(
+  duck: Duck,
+  expression: string,
+): Promise<{ readonly name: string; readonly isTested: boolean }[]> {
   const [row] = await rowsOf(duck, `SELECT json_serialize_sql(${quoteText(`SELECT (${expression})`)})`);
-  const columns: string[] = [];
-  const walk = (node: unknown): void => {
+  const columns: { name: string; isTested: boolean }[] = [];
+  const walk = (node: unknown, isTested: boolean): void => {
     if (typeof node !== "object" || node === null) return;
-    const { class: kind, column_names: names } = node as { class?: string; column_names?: readonly string[] };
-    if (kind === "COLUMN_REF" && names !== undefined) columns.push(names.join("."));
-    for (const inner of Object.values(node)) walk(inner);
+    const { class: kind, type, column_names: names } = node as SyntaxNode;
+    if (kind === "COLUMN_REF" && names !== undefined) columns.push({ name: names.join("."), isTested });
+    const isTest = type === "OPERATOR_IS_NULL" || type === "OPERATOR_IS_NOT_NULL";
+    // The operands of a node are in a list.
+    for (const inner of Object.values(node)) walk(inner, isTest || (isTested && Array.isArray(node)));
   };
-  walk(JSON.parse(String(row?.[0])));
+  walk(JSON.parse(String(row?.[0])), false);
   return columns;
+}
+
+/** A node of DuckDB's serialised syntax tree, as far as it matters here. */
+interface SyntaxNode {
+  readonly class?: string;
+  readonly type?: string;
+  readonly column_names?: readonly string[];
 }

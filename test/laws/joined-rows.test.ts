@@ -87,6 +87,8 @@ describe("the definition of a joined table", () => {
       export const d = joined("D", { tables: {}, columns: {} });
       export const e = joined("e", { tables: { sku: newest }, columns: { sku: sql\`1\`, X: sql\`1\` } });
       export const f = joined("f", { tables: { newest }, columns: { x: sql\`newest\`, y: sql\`true) FROM (SELECT 1\` } });
+      const tests = sql\`CASE WHEN newest IS NOT NULL AND counted IS NULL THEN 1 END\`;
+      export const h = joined("h", { tables: { newest, counted }, columns: { tests, x: sql\`newest::VARCHAR\`, y: sql\`newest = newest\`, z: sql\`coalesce(newest, newest) IS NULL\` } });
       export const g = joined("newest", { tables: { newest }, columns: one });`);
     for (const part of [
       "sample.ts: joined table a: tables.hours: no table",
@@ -98,9 +100,14 @@ describe("the definition of a joined table", () => {
       "joined table e: tables.sku: a part of the key has this name already",
       "joined table e: columns.sku: a part of the key has this name already",
       "joined table e: columns.X: use lower-case letters",
+      'joined table f: columns.x: "newest" is a table: name a column of it',
       "joined table f: columns.y: not ",
+      'joined table h: columns.x: "newest" is a table: name a column of it, or ask newest IS NULL',
+      'joined table h: columns.y: "newest" is a table',
+      'joined table h: columns.z: "newest" is a table',
       "joined table newest: its name is taken",
     ])
       expect(message).toContain(part);
+    expect(message).not.toContain("columns.tests");
   });
 });
