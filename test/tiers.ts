@@ -45,6 +45,7 @@ export const UNIT = [
   "test/laws/measures.test.ts",
   "test/laws/numbers.test.ts",
   "test/laws/group-keys.test.ts",
+  "test/laws/joined-failure.test.ts",
   "test/laws/joined-history.test.ts",
   "test/laws/joined-rows.test.ts",
   "test/laws/spans.test.ts",

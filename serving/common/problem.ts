@@ -9,6 +9,7 @@ export type ProblemCode =
   | "VIEW_UNKNOWN"
   | "TABLE_UNKNOWN"
   | "KEY_UNKNOWN" // the table has no row with this key, at the position of the answer
+  | "COLUMN_FAILED" // a joined table's column cannot be computed for a row: its definition has to take every value
   | "STREAM_UNKNOWN"
   | "NOT_FOUND"
   | "METHOD_NOT_ALLOWED"
@@ -34,6 +35,7 @@ const TITLES: Readonly<Record<ProblemCode, string>> = {
   VIEW_UNKNOWN: "There is no such view",
   TABLE_UNKNOWN: "There is no such table",
   KEY_UNKNOWN: "There is no such row",
+  COLUMN_FAILED: "A column cannot be computed",
   STREAM_UNKNOWN: "There is no such stream",
   NOT_FOUND: "There is nothing here",
   METHOD_NOT_ALLOWED: "This method is not allowed here",

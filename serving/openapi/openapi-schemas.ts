@@ -243,6 +243,7 @@ const PROBLEM_DESCRIPTIONS: Readonly<Record<string, string>> = {
   "403": "The API key is not for this",
   "404": "There is no such view, or no such stream",
   "410": "The position in at or min belongs to a definition that is gone, or cannot be recomputed any more",
+  "422": "A column of a joined table cannot be computed for a row",
   "429": "Too many requests",
   "503": "Nothing has been published yet, min was not reached in time, or all live streams are taken",
   "504": "Recomputing the position in at takes too long",

@@ -73,7 +73,7 @@ function pathsOf({ name, key, columns }: DocumentedTable): [string, Json][] {
       parameters,
       responses: {
         200: jsonResponse(summary, response),
-        ...problemResponses("400", "404", "410", "429", "503", "504"),
+        ...problemResponses("400", "404", "410", "422", "429", "503", "504"),
       },
     },
   });

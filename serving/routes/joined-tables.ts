@@ -12,7 +12,7 @@ import { type JoinedHistory, joinHistories } from "../tables/joined-history.ts";
 import { type JoinedRequest, readJoinedKey, readJoinedRequest } from "../tables/joined-request.ts";
 import { type JoinedAnswer, joinedColumnNames, partQuestion, positionsOf, readJoined } from "../tables/joined-rows.ts";
 import { readTable } from "../tables/table-rows.ts";
-import type { DescribedJoin } from "../views/joined-tables.ts";
+import type { DescribedJoin } from "../views/described-join.ts";
 
 const JSON_TYPE = "application/json; charset=utf-8";
 

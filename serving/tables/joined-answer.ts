@@ -3,7 +3,7 @@ import { type JoinedType, joinedType } from "../../core/query/joined-sql.ts";
 import { type AnswerField, answerStanding, written } from "../answer/answer.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
 import type { Standing } from "../read/live/standings.ts";
-import type { DescribedJoin } from "../views/joined-tables.ts";
+import type { DescribedJoin } from "../views/described-join.ts";
 import type { JoinedRequest } from "./joined-request.ts";
 import type { JoinedAnswer } from "./joined-rows.ts";
 import { nextPage } from "./table-request.ts";

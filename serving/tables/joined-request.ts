@@ -11,7 +11,7 @@ import { furthest, generationGone, recordAt, sameLog, waitOf } from "../request/
 import type { Parameters } from "../request/parameters.ts";
 import { type Fail, type ParameterReading, readingOf, readNumbers, wholeNumber } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
-import type { DescribedJoin } from "../views/joined-tables.ts";
+import type { DescribedJoin } from "../views/described-join.ts";
 import { type JoinedQuestion, joinedColumnNames } from "./joined-rows.ts";
 import { keysOf, pageOf, readKeyAndLimit, refuseOthers, whereOf } from "./table-request.ts";
 

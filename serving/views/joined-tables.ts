@@ -2,24 +2,16 @@ import { type Joined, joinedKey } from "../../core/definition/joined.ts";
 import { presentDecimal, unitsOfText } from "../../core/measures/decimals.ts";
 import { type Presented, type PresentedField, presentInteger } from "../../core/measures/measure.ts";
 import type { JoinedRow } from "../../core/query/joined-rows.ts";
-import { type JoinedSource, joinedRelation, type TypedColumns, textSql } from "../../core/query/joined-sql.ts";
+import { type JoinedSource, joinedRelation, textSql } from "../../core/query/joined-sql.ts";
 import type { Row } from "../../core/query/present.ts";
 import { type JoinedColumn, joinedColumns, joinedSource } from "../../store/definitions/joined-columns.ts";
 import type { DuckPool } from "../../store/duckdb/duck.ts";
 import { Refusal } from "../common/problem.ts";
-import type { DuckQueue } from "../read/batch/duck-queue.ts";
+import type { DuckQueue, OnChunk } from "../read/batch/duck-queue.ts";
+import type { DescribedJoin } from "./described-join.ts";
+import { columnFailed, isOfValue } from "./joined-failure.ts";
+import { joinedValues, keyOf } from "./joined-values.ts";
 import type { DescribedView } from "./served-views.ts";
-
-/** A joined table, and its tables as they are served now. */
-export interface DescribedJoin {
-  readonly definition: Joined;
-  readonly key: readonly string[];
-  /** By the name that the definition has for it. */
-  readonly tables: ReadonlyMap<string, DescribedView>;
-  /** What its expressions read of them, and no more. */
-  readonly source: JoinedSource;
-  readonly columns: ReadonlyMap<string, JoinedColumn>;
-}
 
 interface JoinedTablesOptions {
   readonly definitions: ReadonlyMap<string, Joined>;
@@ -58,21 +50,19 @@ export class JoinedTables {
     return definition === undefined ? null : this.#describe(definition);
   }
 
-  /** All columns of these rows, as rows show them. */
-  async rows({ key, source, columns, tables }: DescribedJoin, found: readonly JoinedRow[]): Promise<Row[]> {
+  /** All columns of these rows, as rows show them. Throws COLUMN_FAILED where one cannot be computed. */
+  async rows(join: DescribedJoin, found: readonly JoinedRow[]): Promise<Row[]> {
+    const { source, columns } = join;
+    const { ducks } = this.#options;
     const rows: Row[] = [];
     const names = [...columns.keys()];
     const texts = [...columns.values()].map(({ sql, type }) => textSql(sql, type));
     const statement = `SELECT ${texts.join(", ")} FROM ${joinedRelation(source)} ORDER BY _row`;
     for (let at = 0; at < found.length; at += ROWS_A_STATEMENT) {
       const some = found.slice(at, at + ROWS_A_STATEMENT);
-      // Every table with such a row shows its key in the same way.
-      const keys = some.map((one) =>
-        Object.fromEntries(key.map((name) => [name, [...one.rows.values()][0]?.[name] ?? null])),
-      );
-      const lists = [...tables.keys()].map((table) => listOf(source.tables.get(table), some, table));
+      const keys = some.map((one) => keyOf(join, one));
       let next = 0;
-      await this.#options.ducks.read(statement, [JSON.stringify(keys.map(asTexts)), ...lists], function* (chunk) {
+      const onChunk: OnChunk = function* (chunk) {
         const length = chunk[0]?.length ?? 0;
         for (let row = 0; row < length; row++) {
           const shown = names.map((name, index) => [name, shownValue(columns.get(name), chunk[index]?.[row])]);
@@ -80,6 +70,9 @@ export class JoinedTables {
           next += 1;
         }
         yield length;
+      };
+      await ducks.read(statement, joinedValues(join, some), onChunk).catch(async (error: unknown) => {
+        throw isOfValue(error) ? await columnFailed(ducks, join, { found: some, error }) : error;
       });
     }
     return rows;
@@ -126,25 +119,6 @@ function narrowed({ key, tables }: JoinedSource, columns: ReadonlyMap<string, Jo
     return [name, new Map([...all].filter(([column]) => key.has(column) || wanted.has(column)))] as const;
   });
   return { key, tables: new Map(some) };
-}
-
-/** The JSON list of a table's rows, all values text; null where it has no row. */
-function listOf(columns: TypedColumns | undefined, found: readonly JoinedRow[], table: string): string {
-  const names = [...(columns?.keys() ?? [])];
-  return JSON.stringify(
-    found.map(({ rows }) => {
-      const row = rows.get(table);
-      return row === undefined ? null : asTexts(Object.fromEntries(names.map((name) => [name, row[name] ?? null])));
-    }),
-  );
-}
-
-function asTexts(row: Row): Record<string, string | null> {
-  return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, value === null ? null : asText(value)]));
-}
-
-function asText(value: NonNullable<PresentedField>): string {
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 /** A value of a column from its text. */
