@@ -110,7 +110,9 @@ export async function createApp(
     audit: logger.child({ audit: true }, { level: "info" }),
     viewOf: (name) => {
       const described = serving.views.get(name);
-      return described === undefined ? null : subjectOf(described.definition.view);
+      if (described === undefined) return null;
+      const { view } = described.definition;
+      return { ...subjectOf(view), isTable: view.table !== null };
     },
   });
   if (requestsPerMinute > 0)

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { API_ACTIONS, type ApiKey, hashOf, isKeyName, keyStatus, parseToken, tokenOf } from "../core/access/api-key.ts";
 import { allowsAction, coversSubject, type Subject } from "../core/access/permissions.ts";
 import { KeyCheck, requirePermission } from "../serving/access/key-check.ts";
-import { needsKey, routeAccess } from "../serving/access/route-access.ts";
+import { needsKey, requestAccess, routeAccess } from "../serving/access/route-access.ts";
 import { openApiDocument } from "../serving/openapi/openapi.ts";
 import { ApiKeys } from "../store/api-keys/api-keys.ts";
 
@@ -232,6 +232,16 @@ describe("a route", () => {
     expect(routeAccess("/nothing")).toBeNull();
   });
 
+  test("to a proof needs records where it may show rows of a table", () => {
+    const proof = routeAccess("/proof/v") ?? { action: null };
+    const needs = (isView: boolean, rows: unknown) => requestAccess(proof, isView, rows).action;
+    for (const rows of [undefined, "1", "00", "", "0 ", 0, ["0"], ["0", "9"]])
+      expect([rows, needs(false, rows), needs(true, rows)]).toEqual([rows, "records", "read"]);
+    expect([needs(false, "0"), needs(true, "0")]).toEqual(["read", "read"]);
+    expect(requestAccess(routeAccess("/views/v") ?? { action: null }, false, "1").action).toBe("read");
+    expect(requestAccess(routeAccess("/tables/v") ?? { action: null }, true, "0").action).toBe("records");
+  });
+
   test("is documented with the key that it needs", () => {
     const document = (isLocal: boolean, isRequired: boolean) => {
       const { paths } = openApiDocument([], { version: "0", policy: { isLocal, isRequired } });
@@ -240,7 +250,12 @@ describe("a route", () => {
         .map(([path]) => path);
     };
     expect(document(true, false)).toEqual([]);
-    expect(document(false, false).sort()).toEqual(["/alerts", "/alerts/live", "/streams/{name}/records"]);
+    expect(document(false, false).sort()).toEqual([
+      "/alerts",
+      "/alerts/live",
+      "/proof/{view}",
+      "/streams/{name}/records",
+    ]);
     expect(document(true, true)).toEqual(expect.arrayContaining(["/views", "/proof/{view}", "/dictionary"]));
     expect(document(true, true)).not.toContain("/health");
   });

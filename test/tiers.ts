@@ -44,6 +44,7 @@ export const UNIT = [
   "test/laws/failures.test.ts",
   "test/laws/measures.test.ts",
   "test/laws/numbers.test.ts",
+  "test/laws/proof-of-tables.test.ts",
   "test/laws/group-keys.test.ts",
   "test/laws/joined-failure.test.ts",
   "test/laws/joined-history.test.ts",

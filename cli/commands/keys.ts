@@ -19,7 +19,7 @@ Examples:
 
 const createHelp = `
 Actions:
-  read      answers of views, proofs, and which streams and views there are
+  read      answers and proofs of views, and which streams and views there are
   records   what shows single records: records of streams, rows of tables, histories of keys, alerts
 
 Without --stream and --view the key is for everything. A key for a stream is also for the views and tables that read it.

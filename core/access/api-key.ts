@@ -12,7 +12,7 @@ import { z } from "zod";
 /**
  * What a key may do:
  *
- * - `read`: answers of views, proofs, and what the streams and views are
+ * - `read`: answers and proofs of views, and what the streams and views are
  * - `records`: what shows single records: records of streams, rows of tables, histories of keys, alerts
  */
 export const API_ACTIONS = ["read", "records"] as const;

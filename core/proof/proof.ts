@@ -36,7 +36,7 @@ export interface Difference {
     | "not served"
     | "not in the log"
     | AnswerFault["problem"];
-  /** The row's start and dimensions. */
+  /** The row's start and dimensions. Empty, and all values null, of a table of which no rows are to be shown. */
   readonly row: Readonly<Record<string, Presented>>;
   /** A measure, or `delay.p99`; "row" for a whole row. */
   readonly field: string;
@@ -132,6 +132,8 @@ export class RowComparison {
   readonly #view: View;
   readonly #query: Query;
   readonly #mostShown: number;
+  /** Of a table with no rows shown, differences have no values either: its rows are records. */
+  readonly #hidesValues: boolean;
   readonly #tallies = new Map<string, Tally>();
   readonly #differences: Difference[] = [];
   readonly #shown: ShownRow[] = [];
@@ -142,6 +144,7 @@ export class RowComparison {
     this.#view = view;
     this.#query = query;
     this.#mostShown = mostShown;
+    this.#hidesValues = view.table !== null && mostShown === 0;
     if (view.sessions !== null)
       for (const [field, type] of [
         ["ended", "instant"],
@@ -271,8 +274,11 @@ export class RowComparison {
     log: Difference["log"],
   ): void {
     this.#mismatches += 1;
-    if (this.#differences.length < MOST_DIFFERENCES)
-      this.#differences.push({ problem, row: this.#place(row), field, served, log, difference: less(served, log) });
+    if (this.#differences.length >= MOST_DIFFERENCES) return;
+    const values = this.#hidesValues
+      ? { row: {}, served: null, log: null, difference: null }
+      : { row: this.#place(row), served, log, difference: less(served, log) };
+    this.#differences.push({ problem, field, ...values });
   }
 
   /** As the answer presents it. */

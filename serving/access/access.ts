@@ -4,7 +4,7 @@ import { type ApiAction, type ApiKey, hashOf, hasSecret, keyStatus } from "../..
 import { coversSubject, type Subject } from "../../core/access/permissions.ts";
 import { Refusal } from "../common/problem.ts";
 import { type KeyCheck, requirePermission } from "./key-check.ts";
-import { type AccessPolicy, needsKey, type RouteAccess, routeAccess } from "./route-access.ts";
+import { type AccessPolicy, needsKey, type RouteAccess, requestAccess, routeAccess } from "./route-access.ts";
 
 /** A request that needed a key. */
 interface Checked {
@@ -21,13 +21,16 @@ declare module "fastify" {
   }
 }
 
+/** A view or table that is served. */
+export type ServedSubject = Subject & { readonly isTable: boolean };
+
 export interface AccessOptions {
   readonly check: KeyCheck;
   readonly policy: AccessPolicy;
   /** Takes the audit log, whatever the level of the server's other logs. */
   readonly audit: Logger;
   /** The view or table of a name, as the server knows it; null if there is none. */
-  readonly viewOf: (name: string) => Subject | null;
+  readonly viewOf: (name: string) => ServedSubject | null;
 }
 
 /** How often requests that are still answered are looked at: live streams end when their key is revoked or expires. */
@@ -50,7 +53,7 @@ export function requireKeys(app: FastifyInstance, { check, policy, audit, viewOf
 
   // After the hooks of onRequest, so that the limit of requests counts before a key is looked for.
   app.addHook("preParsing", async (request, reply) => {
-    const access = request.is404 ? null : routeAccess(request.routeOptions.url ?? "");
+    const access = request.is404 ? null : accessOf(request, viewOf);
     if (access === null || access.action === null || !needsKey(access, policy)) return;
     const checked: Checked = { action: access.action, key: null, isNoted: false };
     request.checked = checked;
@@ -106,11 +109,24 @@ export function isListed({ checked }: FastifyRequest, subject: Subject): boolean
   return checked?.key == null || coversSubject(checked.key, subject);
 }
 
+/** What a request needs; null where its route is not listed. */
+function accessOf(request: FastifyRequest, viewOf: AccessOptions["viewOf"]): RouteAccess | null {
+  const access = routeAccess(request.routeOptions.url ?? "");
+  if (access === null || !("parameter" in access)) return access;
+  const isView = viewOf(nameIn(access.parameter, request))?.isTable === false;
+  const { values } = request.query as { readonly values: Readonly<Record<string, unknown>> };
+  return requestAccess(access, isView, values.rows);
+}
+
 /** Null for a list, which leaves out what the key is not for. */
 function subjectOf(access: RouteAccess, request: FastifyRequest, viewOf: AccessOptions["viewOf"]): Subject | null {
   if (!("parameter" in access)) return access.action !== null && access.about === "all" ? ALL : null;
-  const name = (request.params as Record<string, string>)[access.parameter] ?? "";
+  const name = nameIn(access.parameter, request);
   return access.about === "stream" ? { kind: "stream", stream: name } : (viewOf(name) ?? ALL);
+}
+
+function nameIn(parameter: string, { params }: FastifyRequest): string {
+  return (params as Record<string, string>)[parameter] ?? "";
 }
 
 /** The path without what may be personal: query, and the key of a table's row. */

@@ -4,9 +4,17 @@ import type { ApiAction } from "../../core/access/api-key.ts";
 export type RouteAccess =
   /** Names at most, such as files of the page, health and metrics: never needs a key. */
   | { readonly action: null }
-  | { readonly action: ApiAction; readonly about: "view" | "stream"; readonly parameter: string }
+  | NamedAccess
   /** `list`: leaves out what the caller's key is not for. `all`: has no such parts. */
   | { readonly action: ApiAction; readonly about: "list" | "all" };
+
+interface NamedAccess {
+  readonly action: ApiAction;
+  readonly about: "view" | "stream";
+  readonly parameter: string;
+  /** The action for a table, whose rows are records, unless the request asks for no rows with `rows=0`. */
+  readonly ofTable?: ApiAction;
+}
 
 /** Who needs a key. */
 export interface AccessPolicy {
@@ -18,7 +26,7 @@ export interface AccessPolicy {
 
 const OPEN: RouteAccess = { action: null };
 const LIST: RouteAccess = { action: "read", about: "list" };
-const of = (action: ApiAction, about: "view" | "stream", parameter: string): RouteAccess => ({
+const of = (action: ApiAction, about: "view" | "stream", parameter: string): NamedAccess => ({
   action,
   about,
   parameter,
@@ -41,7 +49,7 @@ const ROUTES: Readonly<Record<string, RouteAccess>> = {
   "/views/:name": of("read", "view", "name"),
   "/views/:name/keys": of("read", "view", "name"),
   "/views/:name/live": of("read", "view", "name"),
-  "/proof/:view": of("read", "view", "view"),
+  "/proof/:view": { ...of("read", "view", "view"), ofTable: "records" },
   "/tables": LIST,
   "/tables/:name": of("records", "view", "name"),
   "/tables/:name/*": of("records", "view", "name"),
@@ -65,6 +73,15 @@ export function routeAccess(path: string): RouteAccess | null {
   const parts = path.split("/");
   const found = Object.keys(ROUTES).find((pattern) => matches(pattern.split("/"), parts));
   return found === undefined ? null : (ROUTES[found] ?? null);
+}
+
+/**
+ * Returns what one request to a route needs. `isView`: its name is known to be that of a view. Any other name counts as a
+ * table's, because the helper may know a new table earlier. `rows`: the parameter as it was sent.
+ */
+export function requestAccess(access: RouteAccess, isView: boolean, rows: unknown): RouteAccess {
+  if (!("ofTable" in access) || access.ofTable === undefined || isView || rows === "0") return access;
+  return { ...access, action: access.ofTable };
 }
 
 /** Whether a server with this policy answers the route only to the holder of a key. */

@@ -1,4 +1,4 @@
-import { type AccessPolicy, needsKey, routeAccess } from "../access/route-access.ts";
+import { type AccessPolicy, needsKey, requestAccess, routeAccess } from "../access/route-access.ts";
 import { type Json, problemResponses } from "./openapi-schemas.ts";
 
 /** What the OpenAPI document says of API keys. */
@@ -15,10 +15,16 @@ export function withSecurity(paths: Json, policy: AccessPolicy): Json {
   return Object.fromEntries(
     Object.entries(paths).map(([path, item]) => {
       const access = routeAccess(path);
-      if (access === null || !needsKey(access, policy)) return [path, item];
+      if (access === null) return [path, item];
+      const [ofView, ofTable] = [true, false].map((isView) =>
+        needsKey(requestAccess(access, isView, undefined), policy),
+      );
+      if (!ofTable) return [path, item];
+      // An empty requirement says that some requests need no key.
+      const security = ofView ? [{ apiKey: [] }] : [{}, { apiKey: [] }];
       const { get, ...others } = item as { readonly get: Json };
       const responses = { ...(get.responses as Json), ...problemResponses("401", "403") };
-      return [path, { ...others, get: { ...get, security: [{ apiKey: [] }], responses } }];
+      return [path, { ...others, get: { ...get, security, responses } }];
     }),
   );
 }

@@ -30,7 +30,7 @@ const PROOF: Json = {
     },
     differences: {
       type: "array",
-      description: "the first hundred",
+      description: "the first hundred; of a table with rows=0 `row` is empty, `served` and `log` are null",
       items: {
         type: "object",
         required: ["problem", "row", "field", "served", "log", "difference"],
@@ -95,7 +95,7 @@ export function proofOperation(): Json {
     operationId: "proof",
     summary: "What a view answers, recomputed from the raw log at the same position, and compared",
     description:
-      "By plain SQL over all raw events, without any stored state or any formula of the answers; also their order, their limits and their CSV. With Accept: text/event-stream `progress` events say how far it is, and `proof` or `problem` ends it.",
+      "By plain SQL over all raw events, without any stored state or any formula of the answers; also their order, their limits and their CSV. With Accept: text/event-stream `progress` events say how far it is, and `proof` or `problem` ends it. Rows of a table are records: the proof of a table needs the action `records`. With rows=0 it needs `read`, and its differences have no values.",
     parameters: [
       { name: "view", in: "path", required: true, schema: text },
       inQuery("from", "Event time, inclusive; everything without"),

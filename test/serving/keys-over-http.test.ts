@@ -5,9 +5,13 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type ApiKey, hashOf, parseToken, tokenOf } from "../../core/access/api-key.ts";
+import { sql } from "../../core/contract/sql.ts";
+import { generationOf } from "../../core/definition/generation.ts";
+import { table } from "../../core/definition/table.ts";
+import { count } from "../../core/measures/kinds/count.ts";
 import { ApiKeys } from "../../store/api-keys/api-keys.ts";
 import { type Place, standing, useServers } from "./place.ts";
-import { sales, WHOLE } from "./takings.ts";
+import { sales, takings, WHOLE } from "./takings.ts";
 
 useServers();
 
@@ -25,6 +29,19 @@ beforeAll(async () => {
 async function restarted(host: string, isRequired: boolean): Promise<void> {
   await at.close();
   await at.start({ host, logger, apiKeys: { home: at.data.root, isRequired } });
+}
+
+const buyers = table("buyers", { stream: sales, key: sql`buyer` });
+const spent = table("spent", { stream: sales, key: sql`buyer`, measures: { sales: count() } });
+
+/** Serves two tables beside a view, beyond loopback. */
+async function restartedWithTables(isRequired: boolean): Promise<void> {
+  await at.close();
+  const views = new Map(
+    [takings, buyers, spent].map((view) => [view.name, { view, generation: generationOf(view), file: "test" }]),
+  );
+  const definitions = { views, streams: new Map([[sales.name, sales]]) };
+  await at.start({ host: "0.0.0.0", logger, definitions, apiKeys: { home: at.data.root, isRequired } });
 }
 
 async function made(name: string, more: Partial<ApiKey> = {}): Promise<{ key: ApiKey; authorization: string }> {
@@ -95,6 +112,36 @@ describe("a server that listens beyond loopback", () => {
     await at.close();
     await at.start({ host: "0.0.0.0" });
     expect(await statusesOf(records, authorization)).toEqual(records.map((path) => [path, 401]));
+  });
+});
+
+describe("proofs of tables", () => {
+  const rowsOf = (name: string) =>
+    ["", "?rows=1", "?rows=00", "?rows=0&rows=9", "?rows[]=0", "?rows=%30&deep=true&rows=1", "?Rows=0"].map(
+      (query) => `/proof/${name}${query}`,
+    );
+  const shown = [...rowsOf("buyers"), ...rowsOf("spent"), "/proof/%62uyers", "/proof/buyers/", "/proof/not-served-yet"];
+  const verdicts = ["/proof/buyers?rows=0", "/proof/spent?rows=%30&sample=1"];
+  const accepted = async (paths: readonly string[], authorization?: string) =>
+    (await statusesOf(paths, authorization)).filter(([, status]) => status !== 401 && status !== 403);
+
+  it("show rows beyond loopback to holders of a key for records, and the verdict to everybody", async () => {
+    await restartedWithTables(false);
+    expect(await statusesOf(shown)).toEqual(shown.map((path) => [path, 401]));
+    const [reader, whole] = [await made("verdicts", { actions: ["read"] }), await made("rows")];
+    expect(await statusesOf(shown, reader.authorization)).toEqual(shown.map((path) => [path, 403]));
+    expect(await accepted(shown, whole.authorization)).toHaveLength(shown.length);
+    expect(await accepted([...verdicts, "/proof/takings?rows=9"])).toHaveLength(3);
+  });
+
+  it("show rows where keys are required to holders of one for records, and the verdict to others", async () => {
+    await restartedWithTables(true);
+    const reader = await made("verdicts-required", { actions: ["read"] });
+    expect(await statusesOf(verdicts)).toEqual(verdicts.map((path) => [path, 401]));
+    expect(await statusesOf(shown, reader.authorization)).toEqual(shown.map((path) => [path, 403]));
+    expect(await accepted([...verdicts, "/proof/takings"], reader.authorization)).toHaveLength(3);
+    const single = ["/tables/buyers", "/tables/buyers/a", "/history/buyers?key=a", "/replay/buyers?key=a"];
+    expect(await statusesOf(single, reader.authorization)).toEqual(single.map((path) => [path, 403]));
   });
 });
 

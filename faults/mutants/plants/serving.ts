@@ -197,6 +197,15 @@ export const servingPlants: readonly Plant[] = [
     scenarios: [],
   },
   {
+    name: "table-proof-without-records",
+    what: "the proof of a table shows rows to everybody, and to keys that do not allow records",
+    file: "serving/access/route-access.ts",
+    find: 'isView || rows === "0") return access;',
+    replace: "isView || rows !== null) return access;",
+    necessary: false,
+    scenarios: [],
+  },
+  {
     name: "revoked-key-accepted",
     what: "an API key is accepted although it was revoked",
     file: "core/access/api-key.ts",
