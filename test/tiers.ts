@@ -20,6 +20,7 @@ export const UNIT = [
   "test/given-up.test.ts",
   "test/hosts.test.ts",
   "test/kafka-client.test.ts",
+  "test/left-requests.test.ts",
   "test/listeners.test.ts",
   "test/merge-overflow.test.ts",
   "test/opened.test.ts",

@@ -79,7 +79,9 @@ export function requireKeys(app: FastifyInstance, { check, policy, audit, viewOf
 
   const look = async (request: FastifyRequest, reply: FastifyReply) => {
     const { checked } = request;
-    if (checked?.key == null) return;
+    // Its "close" came before it was listened to, or does not come because it waits behind another on its connection.
+    if (reply.raw.destroyed || request.raw.socket.destroyed) open.delete(request);
+    if (checked?.key == null || !open.has(request)) return;
     if (checked.action !== "read" && !checked.isNoted && reply.raw.headersSent) {
       note(request, reply, { underWay: true });
       checked.isNoted = true;
