@@ -63,6 +63,11 @@ export function requireKeys(app: FastifyInstance, { check, policy, audit, viewOf
     reply.raw.once("close", () => open.delete(request));
   });
 
+  app.addHook("onSend", (request, reply, _payload, done) => {
+    if (request.checked !== null) void reply.header("cache-control", privateCaching(reply.getHeader("cache-control")));
+    done();
+  });
+
   const note = (request: FastifyRequest, reply: FastifyReply, how: object) => {
     const { checked } = request;
     if (checked === null) return;
@@ -125,6 +130,13 @@ function subjectOf(access: RouteAccess, request: FastifyRequest, viewOf: AccessO
   if (!("parameter" in access)) return access.action !== null && access.about === "all" ? ALL : null;
   const name = nameIn(access.parameter, request);
   return access.about === "stream" ? { kind: "stream", stream: name } : (viewOf(name) ?? ALL);
+}
+
+/** Cache-Control of an answer that needed a key: a cache that several people share is not to keep it. */
+function privateCaching(given: unknown): string {
+  if (given === undefined) return "private";
+  const text = String(given);
+  return /\b(private|no-store)\b/.test(text) ? text : `private, ${text}`;
 }
 
 function nameIn(parameter: string, { params }: FastifyRequest): string {

@@ -203,6 +203,19 @@ describe("a server that requires keys", () => {
     expect((await ask("/streams", own.authorization)).body.streams).toEqual([]);
   });
 
+  it("lets no shared cache keep what needed a key", async () => {
+    const { authorization } = await made("cached");
+    const takings = `/views/takings?${WHOLE}&limit=1`;
+    const newest = await ask(takings, authorization);
+    const cachingOf = async (path: string) => (await ask(path, authorization)).headers["cache-control"];
+    expect(newest.headers["cache-control"]).toBe("private, no-cache");
+    expect(await cachingOf(`${takings}&at=${String(newest.body.asOf)}`)).toBe("private, max-age=31536000, immutable");
+    expect(await cachingOf("/streams")).toBe("private");
+    expect(await cachingOf("/streams/sales/records?limit=1")).toMatch(/^(private|no-store)$/);
+    expect((await ask("/views")).headers["cache-control"]).toBe("private");
+    expect((await ask("/health")).headers["cache-control"] ?? "").not.toContain("private");
+  });
+
   it("refuses a key within seconds of its revocation, and ends its live streams", async () => {
     const { key, authorization } = await made("live");
     const other = await made("other");
