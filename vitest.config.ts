@@ -44,7 +44,7 @@ const waiting = (name: string, files: Files) => ({
   test: {
     name,
     ...files,
-    maxWorkers: 3,
+    maxWorkers: 2,
     sequence: { groupOrder: 1 },
     globalSetup: "./test/servers.ts",
     setupFiles: "./test/compiled-program.ts",

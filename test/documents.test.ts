@@ -107,7 +107,7 @@ describe("docs/your-own-data.md", () => {
       } else {
         const command = step.command.replace("http://127.0.0.1:7070", tideline?.apiUrl ?? "");
         const asks = / (query|views compare) | curl /.test(` ${command}`);
-        const deadlineMs = performance.now() + (asks ? 60_000 : 0);
+        const deadlineMs = performance.now() + (asks ? 180_000 : 0);
         let output = "";
         // The document's installation has no namespace.
         for (;;) {

@@ -48,8 +48,10 @@ const ON_DEMAND = { kind: "schedule", name: "settlements on demand", views: [] }
 
 /** What this process knows of a stream. */
 interface Known {
-  /** When it last started a settlement, on the clock that nobody sets; absent: not yet. */
+  /** When it last tried to start a settlement, on the clock that nobody sets; absent: not yet. */
   triedAtMs?: number;
+  /** Whether it has started one. Until then it tries: one that others began may know nothing of a changed definition. */
+  begun: boolean;
   /** The settlement under way that this process started, and where the log ended before. */
   underWay: { readonly run: WorkflowHandle<typeof settleStream>; readonly end: Cut } | null;
   /** Where the log ended when the last settlement began that went well. */
@@ -131,12 +133,12 @@ export class Settlements {
 
   async #look(stream: Stream): Promise<void> {
     const { namespace, log } = this.#options;
-    const known = this.#known.get(stream.name) ?? { underWay: null, settledEnd: null, again: false };
+    const known = this.#known.get(stream.name) ?? { begun: false, underWay: null, settledEnd: null, again: false };
     this.#known.set(stream.name, known);
     if (known.underWay !== null && !(await this.#hasEnded(stream, known, known.underWay))) return;
     const sinceMs = known.triedAtMs === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.triedAtMs;
     if (sinceMs < LEAST_BETWEEN_MS) return;
-    const isFirst = known.triedAtMs === undefined;
+    const isFirst = !known.begun;
     const { stable: end } = await log.readableBounds(topicOf(namespace, stream));
     const isSettled = !known.again && known.settledEnd !== null && cutsEqual(end, known.settledEnd);
     if (isSettled || (!isFirst && !(await this.#isTime(stream, end, sinceMs)))) return;
@@ -147,6 +149,7 @@ export class Settlements {
     const options = { ...settlementStart(namespace, stream.name), workflowIdConflictPolicy: "FAIL" } as const;
     const run = await client.workflow.start<typeof settleStream>("settleStream", options).catch(noneIfRunning);
     if (run === null) return;
+    known.begun = true;
     known.underWay = { run, end };
   }
 
