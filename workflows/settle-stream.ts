@@ -142,7 +142,7 @@ async function round(stream: string, views: readonly string[] | null): Promise<R
   const seconds = secondsSince(startedMs);
   const adopting = plan.adopt.length > 0;
   setCurrentDetails(shown(plan, { views: settled, failures, archived, adopting, seconds }));
-  await compactAside(stream, namespace, settled);
+  await compactAside({ stream, namespace }, settled, seconds);
   return { views: settled, failures, archived, adopting, seconds };
 }
 
@@ -197,22 +197,26 @@ function grouped(chunks: readonly ArchiveChunk[]): ArchiveChunk[][] {
 }
 
 /** Has the small files of views merged by a run of its own, unless one is under way. */
-async function compactAside(stream: string, namespace: string, settled: readonly NamedSettled[]): Promise<void> {
+async function compactAside(
+  { stream, namespace }: { readonly stream: string; readonly namespace: string },
+  settled: readonly NamedSettled[],
+  seconds: number,
+): Promise<void> {
   const views = settled.filter(({ foldable }) => foldable).map(({ view, generation }) => ({ view, generation }));
   if (views.length === 0) return;
   // Runs of the release before have done it themselves.
   if (!patched("compact-aside")) {
-    for (const { view, generation } of views) await compactHere(view, generation);
+    for (const { view, generation } of views) await compactHere(view, generation, seconds);
     return;
   }
   await startAside({ workflow: compactViews, namespace, kind: "compact", target: stream, input: { stream, views } });
 }
 
-async function compactHere(view: string, generation: string): Promise<void> {
+async function compactHere(view: string, generation: string, seconds: number): Promise<void> {
   const folded = await compact.executeWithOptions({ summary: `folds small files of ${view}` }, [{ view: generation }]);
   if (folded !== null)
     await finishPublish.executeWithOptions({ summary: `pointer to version ${folded.version} of ${view}` }, [
-      { view: generation, version: folded.version, seconds: 0 },
+      { view: generation, version: folded.version, seconds },
     ]);
 }
 

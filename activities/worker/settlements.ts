@@ -158,7 +158,7 @@ export class Settlements {
    * that waits would outlive the worker that could answer it, and the connection.
    */
   async #hasEnded(stream: Stream, known: Known, { run, end }: NonNullable<Known["underWay"]>): Promise<boolean> {
-    // A Temporal that was set up anew knows nothing of it.
+    // A new Temporal database has no such run.
     const described = await run.describe().catch(nullIfUnknown);
     if (described?.status.name === "RUNNING") return false;
     known.underWay = null;

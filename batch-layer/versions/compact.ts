@@ -16,7 +16,7 @@ export interface Compaction {
   readonly rows: number;
 }
 
-/** After so many other versions a merge that was begun before them is given up. */
+/** A merge is given up when this many versions were published since it began. */
 const VERSIONS_MEANWHILE = 200;
 
 /**
