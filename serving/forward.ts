@@ -21,12 +21,12 @@ const LOG_WORK: ReadonlySet<string> = new Set(["/proof/:view", "/history/:table"
  * helper has larger budgets; what is beyond those it refuses itself. Other errors go to `answerError`.
  */
 export function forwarding(app: FastifyInstance, helper: Helper, { answerError, observe }: ForwardingOptions): void {
-  const forward = async (request: FastifyRequest, reply: FastifyReply, waits: boolean) => {
+  const forward = async (request: FastifyRequest, reply: FastifyReply, question: AskedRange | null) => {
     const gone = new AbortController();
     reply.raw.once("close", () => gone.abort());
     try {
       const { method, url, headers } = request;
-      const response = await helper.answer({ method, url, headers, waits }, gone.signal);
+      const response = await helper.answer({ method, url, headers, question }, gone.signal);
       observe(response.statusCode ?? 502);
       for (const [name, value] of Object.entries(response.headers))
         if (value !== undefined && !HOP_BY_HOP.has(name)) void reply.header(name, value);
@@ -41,14 +41,16 @@ export function forwarding(app: FastifyInstance, helper: Helper, { answerError, 
 
   app.addHook("preHandler", async (request, reply) => {
     // They have queues of their own, and may take long.
-    if (LOG_WORK.has(request.routeOptions.url ?? "")) return forward(request, reply, false);
-    const isRepeated = request.headers["if-none-match"] === undefined && helper.isKnownLarge(askedRange(request));
-    return isRepeated ? forward(request, reply, true) : undefined;
+    if (LOG_WORK.has(request.routeOptions.url ?? "")) return forward(request, reply, null);
+    if (request.headers["if-none-match"] !== undefined) return undefined;
+    const question = askedRange(request);
+    return helper.isKnownLarge(question) ? forward(request, reply, question) : undefined;
   });
   app.setErrorHandler((error, request, reply) => {
     if (refusalOf(error).problem.code !== "TOO_LARGE") return answerError(error, request, reply);
-    helper.rememberLarge(askedRange(request));
-    return forward(request, reply, true);
+    const question = askedRange(request);
+    helper.rememberLarge(question);
+    return forward(request, reply, question);
   });
   app.addHook("preClose", async () => helper.end());
 }

@@ -16,6 +16,8 @@ export interface HelperOptions {
   readonly logger: Logger;
   /** It is ended when nobody has needed it for this long. */
   readonly idleMs?: number;
+  /** From when on a question takes long. */
+  readonly longMs?: number;
 }
 
 /** A request as it came to the server. */
@@ -23,8 +25,8 @@ export interface ForwardedRequest {
   readonly method: string;
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
-  /** Whether it waits while as many large answers as may be are computed. */
-  readonly waits: boolean;
+  /** What it asks, if it waits while as many large answers as may be are computed; null if it waits for nobody. */
+  readonly question: AskedRange | null;
 }
 
 /**
@@ -41,15 +43,37 @@ interface Running {
   readonly at: Promise<Started>;
 }
 
-/** So many large answers are computed at once: at their limits each takes some 200 MB. */
-const AT_ONCE = 2;
+/**
+ * So many questions that are known to take long are computed at once, and beside them one of which that is not known:
+ * so it need not wait for theirs. At their limits each takes some 200 MB.
+ */
+const LONG_AT_ONCE = 2;
+const OTHERS_AT_ONCE = 1;
+/** A question that took longer than this takes long. */
+const LONG_MS = 3_000;
+/** Of each kind. */
 const MAX_WAITING = 64;
-const MAX_LARGE = 1_000;
 const START_LIMIT_MS = 60_000;
 const CLOSE_LIMIT_MS = 2_000;
 const IDLE_MS = 10 * 60_000;
 /** Below the server, so that short requests are answered first where both want the same processor. */
 const PRIORITY = 10;
+
+/** Over ranges of which length on questions have some property; those asked first are forgotten when there are many. */
+class KnownRanges {
+  readonly #fromMs = new Map<string, number>();
+
+  has({ name, spanMs }: AskedRange): boolean {
+    return spanMs >= (this.#fromMs.get(name) ?? Number.POSITIVE_INFINITY);
+  }
+
+  add({ name, spanMs }: AskedRange): void {
+    if (this.#fromMs.size >= MAX_KNOWN) this.#fromMs.clear();
+    this.#fromMs.set(name, Math.min(spanMs, this.#fromMs.get(name) ?? spanMs));
+  }
+}
+
+const MAX_KNOWN = 1_000;
 
 /** What a connection to a process that has ended, or accepts none, fails with. */
 const GONE: ReadonlySet<string | undefined> = new Set(["ECONNREFUSED", "ECONNRESET", "EPIPE"]);
@@ -64,9 +88,12 @@ type Started = z.infer<typeof Started>;
  */
 export class Helper {
   readonly #options: HelperOptions;
-  readonly #slots: BulkheadPolicy = bulkhead(AT_ONCE, MAX_WAITING);
-  /** From which length of their range on questions were too large. */
-  readonly #largeFromMs = new Map<string, number>();
+  readonly #longSlots: BulkheadPolicy = bulkhead(LONG_AT_ONCE, MAX_WAITING);
+  readonly #otherSlots: BulkheadPolicy = bulkhead(OTHERS_AT_ONCE, MAX_WAITING);
+  /** Questions that were too large for the server. */
+  readonly #large = new KnownRanges();
+  /** Questions that took long. */
+  readonly #long = new KnownRanges();
   #running: Running | null = null;
   readonly #children = new Set<ChildProcess>();
   #inUse = 0;
@@ -83,17 +110,16 @@ export class Helper {
 
   /** Requests that wait for others to end. */
   get waiting(): number {
-    return MAX_WAITING - this.#slots.queueSlots;
+    return 2 * MAX_WAITING - this.#longSlots.queueSlots - this.#otherSlots.queueSlots;
   }
 
   /** Whether a question was too large over this range or a shorter one: it need not be tried again in the server. */
-  isKnownLarge({ name, spanMs }: AskedRange): boolean {
-    return spanMs >= (this.#largeFromMs.get(name) ?? Number.POSITIVE_INFINITY);
+  isKnownLarge(question: AskedRange): boolean {
+    return this.#large.has(question);
   }
 
-  rememberLarge({ name, spanMs }: AskedRange): void {
-    if (this.#largeFromMs.size >= MAX_LARGE) this.#largeFromMs.clear();
-    this.#largeFromMs.set(name, Math.min(spanMs, this.#largeFromMs.get(name) ?? spanMs));
+  rememberLarge(question: AskedRange): void {
+    this.#large.add(question);
   }
 
   /**
@@ -101,9 +127,8 @@ export class Helper {
    * when the helper cannot be started or ends.
    */
   async answer(request: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
-    const ask = () => this.#ask(request, signal);
     try {
-      return await (request.waits ? this.#slots.execute(ask, signal) : ask());
+      return await this.#inTurn(request, signal);
     } catch (error) {
       if (signal.aborted) throw error;
       if (error instanceof BulkheadRejectedError) throw overloaded("too many large questions are waiting");
@@ -125,6 +150,20 @@ export class Helper {
     const late = setTimeout(() => this.#children.forEach((child) => void child.kill("SIGKILL")), CLOSE_LIMIT_MS);
     await Promise.all([...this.#children].map((child) => once(child, "exit")));
     clearTimeout(late);
+  }
+
+  #inTurn(request: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
+    const { question } = request;
+    if (question === null) return this.#ask(request, signal);
+    const slots = this.#long.has(question) ? this.#longSlots : this.#otherSlots;
+    return slots.execute(async () => {
+      const late = setTimeout(() => this.#long.add(question), this.#options.longMs ?? LONG_MS).unref();
+      try {
+        return await this.#ask(request, signal);
+      } finally {
+        clearTimeout(late);
+      }
+    }, signal);
   }
 
   async #ask({ method, url, headers }: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {

@@ -197,11 +197,13 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   });
   const alerts = new ServedAlerts({ brokers: options.kafkaBrokers, namespace, logger, maxStreams });
   const waits = new PositionWaits(standings);
+  const ownAlerts = new OwnAlerts(data);
   const views = await ServedViews.open(pool, new Generations(data), definitions, { failures, logger });
   const joins = new JoinedTables({ definitions: definitions.joined ?? new Map(), views, pool, ducks });
   const release = async () => {
     views.close();
     problems.close();
+    ownAlerts.close();
     await helper?.close();
     await proofs.close();
     await records.close();
@@ -229,7 +231,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
         quality,
         records,
         alerts,
-        ownAlerts: new OwnAlerts(data),
+        ownAlerts,
         proofs,
         histories,
         joins,
@@ -250,7 +252,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
       },
     );
     await redisOr(redis, 2_000);
-    await problems.start();
+    await Promise.all([problems.start(), ownAlerts.start()]);
     await app.listen({ port: options.port, host: options.host });
     const { port } = app.server.address() as AddressInfo;
     const close = async () => {

@@ -22,7 +22,7 @@ let app: FastifyInstance;
 /** Paths that the server tried to answer itself. */
 let tried: string[];
 
-function open(idleMs = 600_000): void {
+function open({ idleMs = 600_000, longMs = 600_000 } = {}): void {
   children = [];
   tried = [];
   const start = () => {
@@ -30,7 +30,7 @@ function open(idleMs = 600_000): void {
     children.push(child);
     return child;
   };
-  helper = new Helper({ start, logger: pino({ level: "silent" }), idleMs });
+  helper = new Helper({ start, logger: pino({ level: "silent" }), idleMs, longMs });
   const querystringParser = (text: string) => ({ ...parseParameters(text) });
   app = Fastify({ forceCloseConnections: true, routerOptions: { querystringParser } });
   metrics = createMetrics(() => [], helper);
@@ -116,12 +116,12 @@ test("a helper that dies is a 503 for those who wait for it, and the next questi
   expect((await ask("/views/large")).body).toMatchObject({ pid: children[1]?.pid });
 });
 
-test("two large questions are computed at once, 64 wait, and the next one is refused; metrics say so", async () => {
+test("one large question is computed at a time, 64 wait, and the next one is refused; metrics say so", async () => {
   await ask("/views/large");
-  const held = Array.from({ length: 66 }, (_, number) => ask(`/held?${number}`));
+  const held = Array.from({ length: 65 }, (_, number) => ask(`/held?${number}`));
   await expect.poll(() => helper.waiting).toBe(64);
-  expect(helper.inUse).toBe(2);
-  expect(await ask("/held?66")).toMatchObject({
+  expect(helper.inUse).toBe(1);
+  expect(await ask("/held?65")).toMatchObject({
     status: 429,
     headers: { "retry-after": "1" },
     body: { code: "TOO_MANY_REQUESTS" },
@@ -131,13 +131,32 @@ test("two large questions are computed at once, 64 wait, and the next one is ref
   expect(await scraped()).toEqual([
     'tideline_helper_answers_total{status="200"} 1',
     'tideline_helper_answers_total{status="429"} 1',
-    "tideline_helper_answering 2",
+    "tideline_helper_answering 1",
     "tideline_helper_waiting 64",
   ]);
   const release = setInterval(() => children[0]?.kill("SIGUSR2"), 5);
   expect(new Set((await Promise.all(held)).map(({ status }) => status))).toEqual(new Set([200]));
   clearInterval(release);
-  expect(await scraped()).toContain('tideline_helper_answers_total{status="200"} 67');
+  expect(await scraped()).toContain('tideline_helper_answers_total{status="200"} 66');
+});
+
+test("two questions that are known to take long are computed at once, and another one passes those that wait", async () => {
+  await app.close();
+  open({ longMs: 1 });
+  await ask("/views/large?by=");
+  const release = async (answer: ReturnType<typeof ask>) => {
+    const releasing = setInterval(() => children[0]?.kill("SIGUSR2"), 5);
+    await answer;
+    clearInterval(releasing);
+  };
+  const first = ask("/held");
+  await expect.poll(() => helper.inUse).toBe(1);
+  await release(first);
+  const long = Array.from({ length: 3 }, () => ask("/held"));
+  await expect.poll(() => [helper.inUse, helper.waiting]).toEqual([2, 1]);
+  expect((await ask("/views/large")).body).toMatchObject({ pid: children[0]?.pid });
+  expect([helper.inUse, helper.waiting]).toEqual([2, 1]);
+  await release(Promise.all(long).then(([answer]) => answer as Awaited<ReturnType<typeof ask>>));
 });
 
 test("a client that leaves, before the answer or within it, ends its request to the helper", async () => {
@@ -157,7 +176,7 @@ test("a client that leaves, before the answer or within it, ends its request to 
 
 test("an idle helper is ended, and started again when it is needed", async () => {
   await app.close();
-  open(1);
+  open({ idleMs: 1 });
   await ask("/views/large");
   const [first] = children as [ChildProcess];
   if (first.exitCode === null) await once(first, "exit");

@@ -33,16 +33,15 @@ export const ANSWER_LIMITS: BudgetLimits = {
 };
 
 /**
- * What one answer may cost that the server computes on its own event loop: a quarter of an answer's cells, an eighth of
- * its items. What costs more is computed by the helper process. Rows cost the loop nothing, because DuckDB adds them up
- * on threads of its own.
+ * What one answer may cost that the server computes on its own event loop: about half a second of one core. What costs
+ * more is computed by the helper process. Rows cost the loop nothing, because DuckDB adds them up on threads of its own.
  */
 export const SMALL_ANSWER_LIMITS: BudgetLimits = {
   rows: 10_000_000,
-  cells: 50_000,
-  windows: 50_000,
+  cells: 12_500,
+  windows: 12_500,
   merges: 2_500_000,
-  items: 500_000,
+  items: 125_000,
   sketchBytes: 16 * 1024 * 1024,
 };
 

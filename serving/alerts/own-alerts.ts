@@ -1,40 +1,65 @@
 import { type Alert, AlertStates, type ShownAlert, shownAlert } from "../../core/alerts/alert-states.ts";
-import { alertOfRecord, type OwnJournal } from "../../core/alerts/own-journal.ts";
+import { alertOfRecord } from "../../core/alerts/own-journal.ts";
 import { OwnAlertJournal } from "../../store/alerts/own-alert-journal.ts";
 import type { DataDirectory } from "../../store/files/files.ts";
 
-/** An answer may be so old: many ask for the list of views every two seconds. */
+/** An answer about alerts may be so old. */
 const FRESH_MS = 500;
+/** How often the journal is read beside the answers. */
+const EVERY_MS = 1_000;
 const NO_STATES = new AlertStates(0);
 
-/** Tideline's own alerts as the journal has them, which is there also while Kafka is away. */
+/**
+ * Tideline's own alerts as the journal has them, which is there also while Kafka is away. What is told with every
+ * answer is read once a second beside the answers: a file system that is slow must not delay them.
+ */
 export class OwnAlerts {
   readonly #journal: OwnAlertJournal;
-  #read: Promise<OwnJournal> | null = null;
+  #latest: readonly Alert[] = [];
+  #reading: Promise<void> | null = null;
   #readAtMs = Number.NEGATIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
 
   constructor(data: DataDirectory) {
     this.#journal = new OwnAlertJournal(data);
   }
 
-  /** All that are remembered, the oldest first. */
-  async all(): Promise<Alert[]> {
-    const nowMs = performance.now();
-    if (this.#read === null || nowMs - this.#readAtMs > FRESH_MS) {
-      this.#readAtMs = nowMs;
-      this.#read = this.#journal.read().then(({ journal }) => journal);
-      this.#read.catch(() => {
-        this.#read = null;
-      });
-    }
-    return (await this.#read).alerts.map(alertOfRecord);
+  /** Reads the journal, then again every second. Never rejects: what was read last holds until it can be read. */
+  async start(): Promise<void> {
+    await this.#read().catch(() => {});
+    if (!this.#closed) this.#timer = setTimeout(() => void this.start(), EVERY_MS).unref();
   }
 
-  /** Those whose problem lasts, as answers show them; without those about `named`, which the answer names already. */
-  async open(named: ReadonlySet<string> = new Set()): Promise<ShownAlert[]> {
-    const all = await this.all();
-    return all
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+  }
+
+  /** All that are remembered, the oldest first, as of half a second ago or later. */
+  async all(): Promise<readonly Alert[]> {
+    if (performance.now() - this.#readAtMs > FRESH_MS) await this.#read();
+    return this.#latest;
+  }
+
+  /** Those whose problem lasted when the journal was last read, as answers show them; without those about `named`, which the answer names already. */
+  open(named: ReadonlySet<string> = new Set()): ShownAlert[] {
+    return this.#latest
       .filter(({ clearedAtMs, opened }) => clearedAtMs === undefined && !named.has(opened.key ?? ""))
       .map((alert) => shownAlert(NO_STATES, alert, Date.now()));
+  }
+
+  #read(): Promise<void> {
+    this.#reading ??= this.#readJournal().finally(() => {
+      this.#reading = null;
+    });
+    return this.#reading;
+  }
+
+  async #readJournal(): Promise<void> {
+    const startedMs = performance.now();
+    const { journal } = await this.#journal.read();
+    this.#latest = journal.alerts.map(alertOfRecord);
+    this.#readAtMs = startedMs;
   }
 }

@@ -58,7 +58,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
     problems.look(all);
     const nowMs = Date.now();
     const failing = problems.all();
-    const own = await ownAlerts.open(new Set(failing.map(failureKey))).catch(() => []);
+    const own = ownAlerts.open(new Set(failing.map(failureKey)));
     return {
       views: all.map((view) => {
         const { definition, standing } = view;
