@@ -4,10 +4,10 @@ import type { ActivityDeps } from "./deps.ts";
 import { generationActivities } from "./generation-activities.ts";
 import { proofActivities } from "./proof-activities.ts";
 import { rebuildActivities } from "./rebuild-activities.ts";
-import { refreshActivities } from "./refresh-activities.ts";
 import { reportActivities } from "./report-activities.ts";
 import { retentionActivities } from "./retention-activities.ts";
 import { settleActivities } from "./settle-activities.ts";
+import { versionActivities } from "./version-activities.ts";
 
 /**
  * Every activity. Each can run twice, at the same time, and be killed anywhere (invariant 13): what makes that so lies
@@ -17,7 +17,7 @@ export function createActivities(deps: ActivityDeps) {
   return {
     ...archiveActivities(deps),
     ...settleActivities(deps),
-    ...refreshActivities(deps),
+    ...versionActivities(deps),
     ...rebuildActivities(deps),
     ...backfillActivities(deps),
     ...generationActivities(deps),

@@ -59,7 +59,7 @@ function failureOf(error: unknown): unknown {
   });
 }
 
-/** Which run is at work, for a manifest: `refresh/revenue/<run id>`. */
+/** Which run is at work, for a manifest: `settle/orders/<run id>`. */
 export function thisRun(): { readonly run: string; readonly createdBy: string } {
   const execution = Context.current().info.workflowExecution;
   const run = execution?.runId ?? "";

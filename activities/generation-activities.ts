@@ -9,14 +9,6 @@ import { tilesOf } from "../store/redis/chain-state.ts";
 import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, chainOf, viewTarget } from "./deps.ts";
 
-/** The generations of a view, as a scheduled run finds them. */
-export interface ViewGenerations {
-  /** Those beside the served one that have state to refresh. */
-  readonly others: readonly string[];
-  /** Whether the view's file says something else than what is served. */
-  readonly adopt: boolean;
-}
-
 export interface Adoption {
   /** Of the installation. */
   readonly namespace: string;
@@ -33,19 +25,6 @@ export function generationActivities(deps: ActivityDeps) {
   const { stores, generations, definitions, keepGenerationsMs, logger } = deps;
   const fileOf = (view: string) => definitions.views.get(view) ?? null;
   return {
-    /** Which generations of a view are to be refreshed, and whether another one is to be adopted. */
-    listGenerations: ({ view }: { view: string }): Promise<ViewGenerations> =>
-      attempt(deps, async () => {
-        const living = await generations.living(view, fileOf(view));
-        const others: string[] = [];
-        for (const { definition, part } of living) {
-          if (definition.frozen) continue;
-          const newest = await stores.manifests.newest(definition.generation);
-          if (part !== "served" && (newest?.version ?? 0) > 0) others.push(definition.generation);
-        }
-        return { others, adopt: living.some(({ part }) => part === "next") };
-      }),
-
     /** What is to be adopted; null when the view is served as its file says. */
     planAdoption: ({ view }: { view: string }): Promise<Adoption | null> =>
       attempt(deps, async () => {

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Client, Connection } from "@temporalio/client";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { openRedis } from "../store/redis/redis.ts";
-import { taskQueueOf, workId } from "../workflows/shared/names.ts";
+import { settlementStart } from "../workflows/shared/names.ts";
 import { type Answer, Installation, until } from "./installation.ts";
 import { messyOrders, produce } from "./produce.ts";
 import { copyOf } from "./redis-copy.ts";
@@ -115,13 +115,12 @@ test("after a restore with Redis ahead, as old, or empty every view is complete,
   expect(refused.exitCode).toBe(1);
   expect(refused.stderr).toMatch(/^error DIRECTORY_IN_USE: roles run on .*: (speed|worker|serve) /m);
 
-  // A refresh is under way when the roles are stopped: its steps go on with another directory.
+  // A settlement is under way when the roles are stopped: its steps go on with another directory.
   const { workflow } = new Client({ connection: temporal });
-  const underWay = await workflow.start("refreshView", {
-    workflowId: workId(tideline.namespace, "refresh", VIEWS[0] as string),
-    taskQueue: taskQueueOf(tideline.namespace),
-    args: [{ view: VIEWS[0] }],
-  });
+  const underWay = await workflow.start(
+    "settleStream",
+    settlementStart(tideline.namespace, "order-completed", VIEWS.slice(0, 1)),
+  );
   await tideline.stop("worker", "serve", "speed");
   await restore();
   await tideline.restart("speed", "serve", "worker");

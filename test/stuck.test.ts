@@ -68,7 +68,7 @@ const run = (...args: string[]) => tideline.begin(...args);
 const LANE = "lane order-completed UNEXPECTED";
 const VIEW = "view stops TOPIC_RECREATED";
 const SCHEDULE = "schedule settle-user-activity TOPIC_RECREATED";
-const WORKFLOW = "workflow refresh/stands WORKFLOW_TASK_FAILED";
+const WORKFLOW = "workflow rebuild/stands WORKFLOW_TASK_FAILED";
 
 const LIMIT_MS = 120_000;
 const includes =
@@ -140,8 +140,8 @@ test("a lane, a view, a schedule and a workflow task that fail again and again a
     (topics) => !topics.includes(topic),
   );
   await ensureTopics(brokers, [{ name: topic, partitions: 3 }]);
-  await client.workflow.start("refreshOfAnOlderRelease", {
-    workflowId: workId(tideline.namespace, "refresh", "stands"),
+  await client.workflow.start("rebuildOfAnOlderRelease", {
+    workflowId: workId(tideline.namespace, "rebuild", "stands"),
     workflowIdConflictPolicy: "TERMINATE_EXISTING",
     taskQueue: taskQueueOf(tideline.namespace),
   });
@@ -161,7 +161,7 @@ test("a lane, a view, a schedule and a workflow task that fail again and again a
   expect(status.stdout).toMatch(/! the speed layer fails to read order-completed since .* UNEXPECTED: .*WRONGTYPE/);
   expect(status.stdout).toMatch(/! view stops is stopped since .* TOPIC_RECREATED/);
   expect(status.stdout).toMatch(/! the runs of schedule settle-user-activity fail since .* TOPIC_RECREATED/);
-  expect(status.stdout).toMatch(/! refresh\/stands does not get on since .*refreshOfAnOlderRelease.*tideline runs end/);
+  expect(status.stdout).toMatch(/! rebuild\/stands does not get on since .*rebuildOfAnOlderRelease.*tideline runs end/);
 
   const doctor = await run("doctor", "--json");
   expect(doctor.exitCode).toBe(1);
@@ -199,8 +199,8 @@ test("a lane, a view, a schedule and a workflow task that fail again and again a
   // What is mended is not told any longer, and the others still are.
   await tideline.run("views", "reset", "stands", "--yes");
   const { stdout: runs } = await tideline.run("runs");
-  expect(runs).toMatch(/refresh\/stands .*WORKFLOW_TASK_FAILED/);
-  await tideline.run("runs", "end", "refresh/stands");
+  expect(runs).toMatch(/rebuild\/stands .*WORKFLOW_TASK_FAILED/);
+  await tideline.run("runs", "end", "rebuild/stands");
   const left = await until(
     "lane and workflow get on",
     () => told("TIDELINE_API_PORT"),

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ApplicationFailure } from "@temporalio/common";
 import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
-import { bundleWorkflowCode, NativeConnection, Worker } from "@temporalio/worker";
+import { NativeConnection, Worker } from "@temporalio/worker";
 import { Kafka, logLevel, Partitioners, type Producer } from "kafkajs";
 import { pino } from "pino";
 import { Registry } from "prom-client";
@@ -21,16 +21,21 @@ import { topicName } from "../store/kafka/cluster/topics.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
 import { Chain } from "../store/redis/chain.ts";
 import { openRedis, type TidelineRedis } from "../store/redis/redis.ts";
-import type { archiveStream, refreshView, scheduledRun } from "../workflows/index.ts";
+import type { archiveStream, scheduledRun, settleStream } from "../workflows/index.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
-import { executionTimeoutMs, SEARCH_ATTRIBUTES, scheduledTimeoutMs, workId } from "../workflows/shared/names.ts";
+import {
+  executionTimeoutMs,
+  SEARCH_ATTRIBUTES,
+  scheduledTimeoutMs,
+  settlementStart,
+  workId,
+} from "../workflows/shared/names.ts";
 import { client, openPlace, shopDefinitions, startWorkerIn, useTemporal } from "./batch-worker.ts";
+import { completedOrders } from "./completed-orders.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const workflowsPath = join(root, "workflows/index.ts");
 const STREAM = "order-completed";
 const VIEW = "revenue";
-const T0 = Date.parse("2025-06-01T00:00:00Z");
 
 let definitions: Definitions;
 let log: LogReader;
@@ -54,23 +59,9 @@ afterAll(async () => {
   await log?.close();
 });
 
-const order = (id: number) => ({
-  key: `o${id}`,
-  value: JSON.stringify({
-    event_id: `e${id}`,
-    order_id: `o${id}`,
-    completed_at: T0 + id * 1_000,
-    region: id % 2 === 0 ? "eu" : "us",
-    category: `c${id % 5}`,
-    buyer_id: `b${id % 97}`,
-    amount_cents: id % 1_000,
-    test_order: id % 10 === 0,
-  }),
-});
-
 async function produce(topic: string, from: number, to: number, partition?: number): Promise<void> {
   for (let first = from; first < to; first += 5_000) {
-    const messages = Array.from({ length: Math.min(5_000, to - first) }, (_, index) => order(first + index));
+    const messages = completedOrders(first, Math.min(first + 5_000, to));
     await producer.send({
       topic,
       messages: partition === undefined ? messages : messages.map((message) => ({ ...message, partition })),
@@ -99,13 +90,8 @@ const startArchive = ({ namespace, taskQueue }: Place) =>
     args: [{ stream: STREAM }],
   });
 
-const startRefresh = ({ namespace, taskQueue }: Place) =>
-  client.workflow.start<typeof refreshView>("refreshView", {
-    workflowId: workId(namespace, "refresh", VIEW),
-    taskQueue,
-    args: [{ view: VIEW }],
-    staticSummary: "a summary",
-  });
+const startSettlement = ({ namespace }: Place) =>
+  client.workflow.start<typeof settleStream>("settleStream", settlementStart(namespace, STREAM, [VIEW]));
 
 /** Runs a `tideline` command in a process of its own. */
 function tideline(
@@ -152,12 +138,7 @@ async function archivedRecords({ archive, topic }: Place): Promise<number> {
 }
 
 describe("the workflows", () => {
-  it("are bundled from TypeScript", async () => {
-    const { code } = await bundleWorkflowCode({ workflowsPath });
-    for (const name of ["archiveStream", "refreshView", "rebuildView", "scheduledRun"]) expect(code).toContain(name);
-  });
-
-  it("archive a stream, refresh and rebuild a view, are found by their search attributes, and replay", async () => {
+  it("archive a stream, settle and rebuild a view, are found by their search attributes, and replay", async () => {
     const here = await place();
     const registry = new Registry();
     const worker = await workerIn(here, registry);
@@ -165,20 +146,25 @@ describe("the workflows", () => {
       await produce(here.topic, 0, 3_000);
       expect(await (await startArchive(here)).result()).toEqual({ records: 3_000, chunks: 3 });
       await produce(here.topic, 3_000, 4_000);
-      const refresh = await startRefresh(here);
-      const first = await refresh.result();
-      expect(first).toMatchObject({ version: 1, published: true, records: 4_000 });
+      const settlement = await startSettlement(here);
+      expect(await settlement.result()).toMatchObject({
+        archived: 1_000,
+        views: [{ view: VIEW, version: 1, published: true, records: 4_000 }],
+      });
       expect(await archivedRecords(here)).toBe(4_000);
-      expect(await (await startRefresh(here)).result()).toMatchObject({ version: 1, published: false, records: 0 });
+      expect(await (await startSettlement(here)).result()).toMatchObject({ archived: 0, views: [] });
 
       await produce(here.topic, 4_000, 4_500);
-      expect(await (await startRefresh(here)).result()).toMatchObject({ version: 2, published: true, records: 500 });
+      expect(await (await startSettlement(here)).result()).toMatchObject({
+        archived: 500,
+        views: [{ view: VIEW, version: 2, published: true, records: 500 }],
+      });
       const manifest = await here.manifests.newest(here.generation);
       expect(manifest).toMatchObject({
         version: 2,
         ledger: { records: 4_500, counted: 4_050, filtered: 450, duplicates: 0, rejects: 0 },
       });
-      expect(manifest?.createdBy).toMatch(new RegExp(`^${here.namespace}/refresh/revenue/`));
+      expect(manifest?.createdBy).toMatch(new RegExp(`^${here.namespace}/settle/${STREAM}/`));
       expect(manifest?.files).toHaveLength(2);
 
       const rebuild = tideline(here, "rebuild", [VIEW, "--json"], await freePort());
@@ -199,21 +185,18 @@ describe("the workflows", () => {
           ids.push(workflowId);
         return ids;
       };
-      await expect
-        .poll(() => found(`TidelineKind = "refresh" AND TidelineView = "revenue" AND TidelineStream = "${STREAM}"`))
-        .toHaveLength(3);
-      await expect.poll(() => found('TidelineKind = "archive"')).toHaveLength(3);
-      expect(await found('TidelineKind = "rebuild"')).toEqual([workId(here.namespace, "rebuild", VIEW)]);
+      await expect.poll(() => found(`TidelineKind = "settle" AND TidelineStream = "${STREAM}"`)).toHaveLength(3);
+      await expect.poll(() => found('TidelineKind = "archive"')).toHaveLength(1);
+      expect(await found(`TidelineKind = "rebuild" AND TidelineView = "${VIEW}"`)).toEqual([
+        workId(here.namespace, "rebuild", VIEW),
+      ]);
       expect(
         await (await client.workflow.getHandle(workId(here.namespace, "rebuild", VIEW)).describe()).staticSummary(),
       ).toContain("rebuilds view revenue");
-      expect(
-        await (await client.workflow.getHandle(workId(here.namespace, "archive", STREAM)).describe()).staticSummary(),
-      ).toContain(STREAM);
       expect(await registry.metrics()).toMatch(/tideline_batch_version\{view="revenue"\} 3/);
 
       const handles = [
-        refresh,
+        settlement,
         client.workflow.getHandle(workId(here.namespace, "archive", STREAM)),
         client.workflow.getHandle(workId(here.namespace, "rebuild", VIEW)),
       ];
@@ -231,7 +214,7 @@ describe("the workflows", () => {
     const worker = await workerIn(here);
     try {
       await produce(here.topic, 0, 100);
-      // A speed layer that does not move keeps the refresh waiting for a few seconds.
+      // A speed layer that does not move keeps the settlement waiting for a few seconds.
       await new Chain(redis, here.namespace, here.generation).reseed(
         cutFromJson({ "0": "0", "1": "0", "2": "0" }),
         0,
@@ -241,12 +224,12 @@ describe("the workflows", () => {
         client.workflow.start<typeof scheduledRun>("scheduledRun", {
           workflowId: `${here.namespace}/${name}`,
           taskQueue: here.taskQueue,
-          args: [{ kind: "refresh", target: VIEW, namespace: here.namespace }],
+          args: [{ kind: "settle", target: STREAM, namespace: here.namespace }],
         });
       const first = await scheduled("first");
       const running = () =>
         client.workflow
-          .getHandle(workId(here.namespace, "refresh", VIEW))
+          .getHandle(workId(here.namespace, "settle", STREAM))
           .describe()
           .then(
             ({ status }) => status.name,
@@ -301,7 +284,7 @@ describe("a compaction of the archive", () => {
     };
     const own = await NativeConnection.connect({ address: inject("temporalAddress") });
     try {
-      const worker = await Worker.create({ connection: own, taskQueue, workflowsPath, activities });
+      const worker = await Worker.create({ connection: own, taskQueue, activities, ...(await workflowCode()) });
       await worker.runUntil(async () => {
         const input = { workflowId: taskQueue, taskQueue, args: [{ stream: STREAM }] };
         const run = client.workflow.execute("compactArchive", input);
@@ -370,20 +353,6 @@ describe("the schedules", () => {
     }
   });
 
-  it("begin paused where the archive's was, which the release before had", async () => {
-    const here = await place();
-    const owner = { taskQueue: here.taskQueue, owner: here.taskQueue };
-    const [settle] = desiredSchedules(here.namespace, [STREAM], []).filter(({ id }) => id.includes("settle-"));
-    if (settle === undefined) throw new Error("streams are not settled");
-    const before = { ...settle, id: `${here.namespace}/archive-${STREAM}`, replaces: [] };
-    await reconcileSchedules(client, [before], owner);
-    await client.schedule.getHandle(before.id).pause("Kafka moves");
-    await reconcileSchedules(client, [settle], owner);
-    const { state } = await client.schedule.getHandle(settle.id).describe();
-    expect(state).toMatchObject({ paused: true, note: "Kafka moves" });
-    await reconcileSchedules(client, [], owner);
-  });
-
   it("become those that are wanted, and a paused one stays paused", async () => {
     const here = await place();
     const owner = { taskQueue: here.taskQueue, owner: here.taskQueue };
@@ -397,14 +366,14 @@ describe("the schedules", () => {
     const both = await Promise.all([1, 2].map(() => reconcileSchedules(client, wanted, owner)));
     expect(both.flatMap(({ created }) => created).toSorted()).toEqual(all.toSorted());
     expect(both.flatMap(({ deleted }) => deleted)).toEqual([]);
-    const refresh = client.schedule.getHandle(`${here.namespace}/settle-${STREAM}`);
-    await refresh.pause("looked at");
+    const settle = client.schedule.getHandle(`${here.namespace}/settle-${STREAM}`);
+    await settle.pause("looked at");
     // As the release before made it: a run without a time limit.
-    await refresh.update(({ spec, action, policies, state }) => {
+    await settle.update(({ spec, action, policies, state }) => {
       const { workflowExecutionTimeout: _, ...unlimited } = action;
       return { spec, action: unlimited, policies, state };
     });
-    expect((await refresh.describe()).action.workflowExecutionTimeout).toBeUndefined();
+    expect((await settle.describe()).action.workflowExecutionTimeout).toBeUndefined();
     const listed = async () => {
       const found: string[] = [];
       for await (const { scheduleId } of client.schedule.list())
@@ -416,7 +385,7 @@ describe("the schedules", () => {
     const reconciled = await reconcileSchedules(client, slower, owner);
     expect(reconciled).toEqual({ created: [], updated: kept, deleted: expect.any(Array) });
     expect(reconciled.deleted.toSorted()).toEqual(dropped.toSorted());
-    const described = await refresh.describe();
+    const described = await settle.describe();
     expect(described.state).toMatchObject({ paused: true, note: "looked at" });
     expect(described.spec.intervals).toMatchObject([{ every: 120_000, offset: 0 }]);
     expect(described.policies.overlap).toBe("SKIP");

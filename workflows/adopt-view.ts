@@ -1,6 +1,5 @@
-import { CancellationScope, patched, proxyActivities, setCurrentDetails, sleep } from "@temporalio/workflow";
+import { CancellationScope, deprecatePatch, proxyActivities, setCurrentDetails, sleep } from "@temporalio/workflow";
 import type { Activities, Comparison } from "../activities/activities.ts";
-import { refreshView } from "./refresh-view.ts";
 import { settleStream } from "./settle-stream.ts";
 import { inParallel } from "./shared/parallel.ts";
 import { label, STEP } from "./shared/run.ts";
@@ -38,20 +37,16 @@ export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResu
   const { namespace, served, next, stream, held, frozen = false } = adoption;
   label({ stream });
   await build(next);
-  // Runs that the release before began go on as they began.
-  const settled = patched("settle-streams");
+  // Runs that the release before started have this mark. It can go in the release after this one.
+  deprecatePatch("settle-streams");
   const settle = (views: readonly string[]) =>
     startOrJoin({ workflow: settleStream, namespace, kind: "settle", target: stream, input: { stream, views } });
-  const refresh = (target: string) =>
-    startOrJoin({ workflow: refreshView, namespace, kind: "refresh", target, input: { view: target } });
   let comparison: Comparison | null = null;
   let caughtUp = false;
   for (let attempt = 1; attempt <= TRIES && !caughtUp; attempt++) {
     setCurrentDetails(`${next}: catching up with ${served}, look ${attempt}`);
     // The next one first: they are compared at the cut of the served one, and the other must not have gone past it.
-    const views = frozen ? [next] : [next, view];
-    if (settled) await settle(views);
-    else for (const one of views) await refresh(one);
+    await settle(frozen ? [next] : [next, view]);
     const ready = await activities.hasCaughtUp.executeWithOptions({ summary: "is it as fresh?" }, [{ served, next }]);
     if (ready && !frozen)
       comparison = await activities.compareGenerations.executeWithOptions({ summary: `against ${served}` }, [

@@ -9,7 +9,6 @@ export { deliverReport } from "./deliver-report.ts";
 export { guardRetention } from "./guard-retention.ts";
 export { proveViews } from "./prove-views.ts";
 export { rebuildView } from "./rebuild-view.ts";
-export { refreshView } from "./refresh-view.ts";
 export { retireGenerations } from "./retire-generations.ts";
 export { scheduledRun } from "./scheduled-run.ts";
 export { settleStream } from "./settle-stream.ts";

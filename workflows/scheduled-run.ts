@@ -1,24 +1,17 @@
 import { defineSearchAttributeKey, SearchAttributeType } from "@temporalio/common";
-import { ApplicationFailure, proxyActivities, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
-import type { Activities } from "../activities/activities.ts";
-import { adoptView } from "./adopt-view.ts";
-import { archiveStream } from "./archive-stream.ts";
+import { ApplicationFailure, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
 import { compactArchive } from "./compact-archive.ts";
 import { dailyReport, nightlyReport } from "./daily-report.ts";
 import { guardRetention } from "./guard-retention.ts";
 import { proveViews } from "./prove-views.ts";
-import { refreshView } from "./refresh-view.ts";
 import { retireGenerations } from "./retire-generations.ts";
 import { settleStream } from "./settle-stream.ts";
 import { type Kind, STREAM_KINDS } from "./shared/names.ts";
-import { inParallel } from "./shared/parallel.ts";
-import { label, STEP } from "./shared/run.ts";
-import { startAside, startOrJoin } from "./shared/start-or-join.ts";
+import { label } from "./shared/run.ts";
+import { startOrJoin } from "./shared/start-or-join.ts";
 
 /** Set by Temporal itself. */
 const SCHEDULED_AT = defineSearchAttributeKey("TemporalScheduledStartTime", SearchAttributeType.DATETIME);
-
-const { listGenerations } = proxyActivities<Activities>(STEP);
 
 export interface ScheduledRunInput {
   readonly kind: Kind;
@@ -38,23 +31,18 @@ export async function scheduledRun(input: ScheduledRunInput): Promise<"ran" | "j
   return how;
 }
 
-function subjectOf({ kind, target }: ScheduledRunInput): { stream?: string; view?: string } {
-  if (STREAM_KINDS.some((streamKind) => streamKind === kind)) return { stream: target };
-  return kind === "refresh" ? { view: target } : {};
+function subjectOf({ kind, target }: ScheduledRunInput): { stream?: string } {
+  return STREAM_KINDS.some((streamKind) => streamKind === kind) ? { stream: target } : {};
 }
 
 function start({ kind, target, namespace }: ScheduledRunInput) {
   switch (kind) {
     case "settle":
       return startOrJoin({ workflow: settleStream, namespace, kind, target, input: { stream: target } });
-    case "archive":
-      return startOrJoin({ workflow: archiveStream, namespace, kind, target, input: { stream: target } });
     case "compact-archive":
       return startOrJoin({ workflow: compactArchive, namespace, kind, target, input: { stream: target } });
     case "retention":
       return startOrJoin({ workflow: guardRetention, namespace, kind, target, input: { stream: target } });
-    case "refresh":
-      return refreshGenerations(target, namespace);
     case "retire":
       return startOrJoin({ workflow: retireGenerations, namespace, kind, target, input: undefined });
     case "prove":
@@ -63,6 +51,7 @@ function start({ kind, target, namespace }: ScheduledRunInput) {
       const input = nightlyReport(scheduledMs());
       return startOrJoin({ workflow: dailyReport, namespace, kind, target: `${target}/${input.date}`, input });
     }
+    case "archive":
     case "compact":
     case "rebuild":
     case "backfill":
@@ -80,18 +69,4 @@ function scheduledMs(): number {
     "only a schedule says which day is meant; start dailyReport with a date",
     "BAD_REQUEST",
   );
-}
-
-/**
- * A view is what is served of it; its other generations are kept up to date under names of their own, and a changed
- * definition is adopted.
- */
-async function refreshGenerations(view: string, namespace: string) {
-  const { others, adopt } = await listGenerations.executeWithOptions({ summary: "generations" }, [{ view }]);
-  if (adopt) await startAside({ workflow: adoptView, namespace, kind: "adopt", target: view, input: { view } });
-  const kind = "refresh";
-  const [served] = await inParallel(2, [view, ...others], (target) =>
-    startOrJoin({ workflow: refreshView, namespace, kind, target, input: { view: target } }),
-  );
-  return served ?? null;
 }

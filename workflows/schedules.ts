@@ -43,8 +43,6 @@ export function desiredSchedules(
       input: { kind, target, namespace },
       summary: `${shown}: ${SUMMARIES[kind](target)}`,
       timeoutMs: scheduledTimeoutMs(kind),
-      // Of the release before. A paused refresh of one view is not carried over: the other views of its stream go on.
-      ...(kind === "settle" ? { replaces: [scheduleId(namespace, "archive", target)] } : {}),
     };
   };
   return [

@@ -220,7 +220,7 @@ function codeOf(type: string | null | undefined): string {
   return type !== null && type !== undefined && /^[A-Z][A-Z_]+$/.test(type) ? type : "UNEXPECTED";
 }
 
-/** `refresh/revenue` concerns revenue, `archive/orders` every view of orders. */
+/** `rebuild/revenue` concerns revenue, `archive/orders` every view of orders. */
 function viewsOfRun({ viewsOf }: WorkPlace, name: string): string[] {
   const [kind = "", target = ""] = name.split("/");
   return viewsOfWork(viewsOf, kind, target);
@@ -233,7 +233,7 @@ function viewsOfSchedule({ viewsOf }: WorkPlace, args: readonly unknown[] | unde
 
 function viewsOfWork(viewsOf: WorkPlace["viewsOf"], kind: string, target: string): string[] {
   if (STREAM_KINDS.some((one) => one === kind)) return [...viewsOf(target)];
-  return ["refresh", "rebuild", "backfill", "adopt"].includes(kind) ? [target] : [];
+  return ["rebuild", "backfill", "adopt"].includes(kind) ? [target] : [];
 }
 
 function scheduleOf({ searchAttributes }: WorkflowExecutionInfo): string[] {

@@ -18,8 +18,6 @@ export type DesiredSchedule = When & {
   readonly summary: string;
   /** A run that has not ended by then is ended, so that it cannot keep the next ones from their work for ever. */
   readonly timeoutMs: number;
-  /** Schedules of the release before that this one takes the place of: paused when one of them was. */
-  readonly replaces?: readonly string[];
 };
 
 export interface SchedulePlace {
@@ -101,24 +99,8 @@ async function put(schedule: Client["schedule"], desired: DesiredSchedule, place
     return false;
   } catch (error) {
     ignoreAbsent(error);
-    const note = await pausedBefore(schedule, desired.replaces ?? []);
-    return create(schedule, note === null ? options : { ...options, state: { paused: true, note } });
+    return create(schedule, options);
   }
-}
-
-/** Why one of these schedules is paused; null when none is. */
-async function pausedBefore(schedule: Client["schedule"], ids: readonly string[]): Promise<string | null> {
-  for (const id of ids) {
-    const { state } = await schedule
-      .getHandle(id)
-      .describe()
-      .catch((error: unknown) => {
-        ignoreAbsent(error);
-        return { state: null };
-      });
-    if (state?.paused) return state.note ?? `${id} was paused`;
-  }
-  return null;
 }
 
 /** False: another worker that starts just now was first, and wants the same. */

@@ -15,8 +15,6 @@ interface Flags {
 }
 
 type Report = WorkflowHandle<typeof dailyReport>;
-/** A run that a worker of the release before computed has its counts beside the rest, and names no files. */
-type Result = Omit<DailyReportResult, "counts" | "files"> & Partial<Pick<DailyReportResult, "counts" | "files">>;
 const PAGE = "report.html";
 
 const help = `
@@ -120,14 +118,11 @@ async function follow(client: Client, handle: Report, stop: AbortSignal): Promis
   return followRun(client, followed, "steps", stop);
 }
 
-function resultJson(date: string, { counts, files, ...result }: Result, folder: string) {
-  return { date, ...result, ...counts, ...(files === undefined ? {} : { files }), folder };
+function resultJson(date: string, { counts, ...result }: DailyReportResult, folder: string) {
+  return { date, ...result, ...counts, folder };
 }
 
-function resultText(
-  { edition, pinned, counts = {}, files = [PAGE], delivery, seconds }: Result,
-  folder: string,
-): string {
+function resultText({ edition, pinned, counts, files, delivery, seconds }: DailyReportResult, folder: string): string {
   const counted = Object.entries(counts)
     .map(([name, count]) => `${count} ${name}, `)
     .join("");

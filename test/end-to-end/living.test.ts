@@ -201,7 +201,7 @@ describe.sequential("a definition changes under load", () => {
       tideline.start("worker", { args: ["--no-schedules"] }),
     ]);
     await send(1_500);
-    await run("refreshView", "refresh", "weight", { view: "weight" });
+    await run("settleStream", "settle", "parcels", { stream: "parcels", views: ["weight"] });
     await send(500);
     const answer = await until("version 1 answers", ask, ({ batchVersion }) => batchVersion === 1);
     expectExact(answer, await readLog(brokers, topic));

@@ -123,13 +123,8 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
   await send(300);
   await record("archiveStream", workId(NAMESPACE, "archive", STREAM), { stream: STREAM });
   await send(100);
-  const refresh = workId(NAMESPACE, "refresh", VIEW);
-  const refreshed = { view: VIEW };
-  await record("refreshView", refresh, refreshed);
-  await record("refreshView.nothing-new", refresh, refreshed);
-  await send(10);
-  const scheduled = { kind: "refresh", target: VIEW, namespace: NAMESPACE };
-  await record("scheduledRun", `${NAMESPACE}/refresh-${VIEW}-run`, scheduled);
+  const scheduled = { kind: "settle", target: STREAM, namespace: NAMESPACE };
+  await record("scheduledRun", `${NAMESPACE}/settle-${STREAM}-run`, scheduled);
   await send(10);
   await record("settleStream", workId(NAMESPACE, "settle", STREAM), { stream: STREAM });
   const compaction = workId(NAMESPACE, "compact", STREAM);
@@ -144,7 +139,6 @@ async function recordAll(client: Client, brokers: string): Promise<void> {
   await record("backfillView", workId(NAMESPACE, "backfill", `${VIEW}/${DATE}..${DATE}`), { ...interval, force: true });
   await record("guardRetention", workId(NAMESPACE, "retention", STREAM), { stream: STREAM });
   await record("adoptView", workId(NAMESPACE, "adopt", VIEW), { view: VIEW });
-  await start("refreshView", workId(NAMESPACE, "refresh", "top-products"), { view: "top-products" });
   await record("proveViews", workId(NAMESPACE, "prove", "views"), {});
   await record("retireGenerations", workId(NAMESPACE, "retire", "generations"), {});
   for (let entry = 0; entry < 5; entry++) {

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { cp, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -100,14 +99,8 @@ function environment(): Record<string, string> {
     TIDELINE_SPEED_PORT: `${ports.speed}`,
     TIDELINE_WORKER_PORT: `${ports.worker}`,
     TIDELINE_SCHEMAS: [join(program, "schemas"), join(own, "schemas")].join(),
-    TIDELINE_VIEWS: [shopViews(), join(own, "views")].join(),
+    TIDELINE_VIEWS: [join(program, "systems", "shop", "views"), join(own, "views")].join(),
   };
-}
-
-/** The folder of the shop's views, which was `views` up to release 7756996. */
-function shopViews(): string {
-  const folder = join(program, "systems", "shop", "views");
-  return existsSync(folder) ? folder : join(program, "views");
 }
 
 function command(): [string, string] {
@@ -142,23 +135,17 @@ async function start(role: "speed" | "worker" | "serve"): Promise<void> {
 async function work(client: Client, brokers: string): Promise<void> {
   const shop = ["--rate", "20", "--duplicates", "2%", "--late", "5%", "--malformed", "1%", "--avro", "50%"];
   const yesterday = new Date(Date.now() - 40 * 3_600_000).toISOString().replace(/\.\d+/, "");
-  const views = async () => {
-    const response = await fetch(`http://127.0.0.1:${ports.api}/views`);
-    return ((await response.json()) as { views: { name: string }[] }).views.map(({ name }) => name);
-  };
-  const refresh = (names: readonly string[]) =>
-    Promise.all(names.map((view) => run(client, "refreshView", `refresh/${view}`, { view })));
   await tideline("simulate", "shop", ...shop, "--seed", "1", "--from", yesterday, "--count", "300");
   await tideline("replay", "flights", "--limit", "3000");
   await produce(brokers, "readings", READINGS.slice(0, 400));
-  await refresh(await views());
+  await tideline("settle");
   await define("weather.ts", "1 day", "1 hour");
   await Promise.all([start("speed"), start("worker"), start("serve")]);
   await run(client, "adoptView", "adopt/weather", { view: "weather" });
   await tideline("simulate", "shop", ...shop, "--seed", "2", "--count", "40");
   await produce(brokers, "readings", READINGS.slice(400, 700));
   await produce(brokers, "readings", broken(10));
-  await refresh(["weather", "revenue", "conversion"]);
+  await tideline("settle", "weather", "revenue", "conversion");
   await tideline("backfill", "flights-by-origin", "--from", "2001-01-01", "--to", "2001-01-01");
   await tideline("rebuild", "top-products");
   await tideline("report", "--date", new Date(Date.now() - 86_400_000).toISOString().slice(0, 10));
@@ -194,6 +181,7 @@ async function interrupted(client: Client, kafka: ProcessHandle): Promise<Releas
   const runs: Release["runs"][number][] = [];
   const day = new Date().toISOString().slice(0, 10);
   const paused = "retention-flights";
+  const generation = await servedGeneration("revenue");
   await client.schedule.getHandle(paused).pause("paused before the upgrade");
   runs.push(await begin("adoptView", "adopt/gusts", { view: "gusts" }));
   await reached(client, runs, 25);
@@ -202,8 +190,7 @@ async function interrupted(client: Client, kafka: ProcessHandle): Promise<Releas
   for (const [type, workflowId, input] of [
     ["settleStream", "settle/order-completed", { stream: "order-completed" }],
     ["archiveStream", "archive/readings", { stream: "readings" }],
-    ["refreshView", "refresh/revenue", { view: "revenue" }],
-    ["scheduledRun", "refresh-visits-run-by-hand", { kind: "refresh", target: "visits", namespace: "" }],
+    ["scheduledRun", "retention-user-activity-by-hand", { kind: "retention", target: "user-activity", namespace: "" }],
     ["guardRetention", "retention/readings", { stream: "readings" }],
     ["dailyReport", `report/daily/${day}`, { date: day, fresh: true, deliver: false }],
     ["deliverReport", `delivery/daily/${day}`, { date: day, atMs: Date.now() + 120_000 }],
@@ -218,6 +205,8 @@ async function interrupted(client: Client, kafka: ProcessHandle): Promise<Releas
   await roles.get("worker")?.kill("SIGKILL");
   // These have not taken a step yet.
   runs.push(await begin("compactArchive", "compact-archive/flights", { stream: "flights" }));
+  const merged = { stream: "order-completed", views: [{ view: "revenue", generation }] };
+  runs.push(await begin("compactViews", "compact/order-completed", merged));
   runs.push(await begin("retireGenerations", "retire/generations", {}));
   await kafka.kill("SIGCONT");
   await roles.get("serve")?.kill("SIGCONT");
@@ -230,6 +219,12 @@ async function interrupted(client: Client, kafka: ProcessHandle): Promise<Releas
   const schedules: string[] = [];
   for await (const { scheduleId } of client.schedule.list()) schedules.push(scheduleId);
   return { release: sha, runs: under, schedules: schedules.sort(), paused };
+}
+
+/** The name of the generation that answers for a view. */
+async function servedGeneration(view: string): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${ports.api}/views/${view}?limit=1`);
+  return ((await response.json()) as { position: { generation: string } }).position.generation;
 }
 
 /** Waits until each of these runs has so many events behind it, or has ended. */

@@ -8,23 +8,14 @@ type StreamKind = (typeof STREAM_KINDS)[number];
  * Kinds of work; each is done for a stream, a view, a view and an interval (backfill), all generations (retire), all
  * views (prove), or a day (report, delivery).
  */
-export type Kind =
-  | StreamKind
-  | "refresh"
-  | "rebuild"
-  | "backfill"
-  | "adopt"
-  | "retire"
-  | "prove"
-  | "report"
-  | "delivery";
+export type Kind = StreamKind | "rebuild" | "backfill" | "adopt" | "retire" | "prove" | "report" | "delivery";
 
-/** `refresh/revenue`, or `<namespace>/refresh/revenue`. */
+/** `rebuild/revenue`, or `<namespace>/rebuild/revenue`. */
 export function workId(namespace: string, kind: Kind, target: string): string {
   return prefixed(namespace, `${kind}/${target}`);
 }
 
-/** `refresh-revenue`, or `<namespace>/refresh-revenue`. */
+/** `settle-orders`, or `<namespace>/settle-orders`. */
 export function scheduleId(namespace: string, kind: Kind, target: string): string {
   return prefixed(namespace, `${kind}-${target}`);
 }
@@ -49,7 +40,6 @@ export const SUMMARIES: Readonly<Record<Kind, (target: string) => string>> = {
   "compact-archive": (stream) => `merges small archive files of stream ${stream}`,
   compact: (stream) => `merges small state files of views of stream ${stream}`,
   retention: (stream) => `looks when Kafka will delete what is still needed of stream ${stream}`,
-  refresh: (view) => `publishes the next batch version of view ${view}`,
   backfill: (target) => `recomputes ${target.replace("/", " ")} from the archive`,
   adopt: (view) => `brings the changed definition of view ${view} into service`,
   retire: () => "lets go of generations that nobody needs any more",
@@ -79,8 +69,6 @@ const TIMEOUT_HOURS: Readonly<Record<Kind, number>> = {
   settle: 3,
   "compact-archive": 2,
   compact: 6,
-  // Waits for the archive, then computes what came since the last version.
-  refresh: 3,
   retention: 3,
   retire: 1,
   // One view after the other, and each may take as long as the API allows for a proof.
