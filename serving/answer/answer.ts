@@ -11,7 +11,7 @@ import type { Definition } from "../../store/definitions/definitions.ts";
 import { NUMBERS, type Numbers } from "../common/numbers.ts";
 import type { Missing } from "../read/live/join.ts";
 import type { Standing } from "../read/live/standings.ts";
-import type { ReadAnswer, Reading } from "../read/reader.ts";
+import type { ReadAnswer, Reading } from "../read/reading.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 
 /** What a column of the rows is. A measure's `type` is the kind of its definition: count, sum, distinct. */

@@ -7,7 +7,7 @@ import type { TopOrder } from "../../core/query/top-order.ts";
 import { sorting, type Work } from "../../core/query/work.ts";
 import { type GroupValue, groupKey } from "../../core/state/cells.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
-import type { Reading } from "../read/reader.ts";
+import type { Reading } from "../read/reading.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import { type AnswerNotice, answerFields, LONG_NUMBERS } from "./answer.ts";
 

@@ -2,7 +2,7 @@ import type { Query } from "../../core/query/query.ts";
 import { STEP, type Work } from "../../core/query/work.ts";
 import { type Numbers, numberColumns, rowsJson } from "../common/numbers.ts";
 import { tooLong } from "../common/problem.ts";
-import type { ReadAnswer } from "../read/reader.ts";
+import type { ReadAnswer } from "../read/reading.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import { type AnswerBody, answerBody, LONG_NUMBERS } from "./answer.ts";
 

@@ -10,7 +10,7 @@ import { slide } from "../../core/query/windows.ts";
 import type { Work } from "../../core/query/work.ts";
 import { type Cell, copyOf, stateOf } from "../../core/state/cells.ts";
 import { csvOf } from "../answer/csv.ts";
-import type { Reading } from "../read/reader.ts";
+import type { Reading } from "../read/reading.ts";
 
 /** What a proof needs of a reading. */
 export type ProvenReading = Pick<Reading, "cells" | "fromMs" | "toMs" | "budget">;

@@ -15,7 +15,7 @@ import { badRequest, clientLeft } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
 import { viewStandings } from "../operations/overview.ts";
 import type { Standing } from "../read/live/standings.ts";
-import type { Reading } from "../read/reader.ts";
+import type { Reading } from "../read/reading.ts";
 import { entityTag, hasTag } from "../read/validators.ts";
 import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../request/consistency.ts";
 import { KnownQuestions } from "../request/known-questions.ts";

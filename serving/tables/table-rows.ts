@@ -8,7 +8,8 @@ import type { Cell, GroupValue } from "../../core/state/cells.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { overBudget } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
-import type { Reader, Reading } from "../read/reader.ts";
+import type { Reader } from "../read/reader.ts";
+import type { Reading } from "../read/reading.ts";
 
 /** The rows of a table that were asked for, and where they stand. */
 export interface TableAnswer extends Omit<Reading, "cells" | "budget" | "firstOnly"> {

@@ -37,7 +37,7 @@ export const servingPlants: readonly Plant[] = [
   {
     name: "answered-once",
     what: "an answer that is held is given again until the next version",
-    file: "serving/read/reader.ts",
+    file: "serving/read/tiles.ts",
     find: "manifest === newest && chain?.digest === now.digest",
     replace: "manifest === newest",
     necessary: true,

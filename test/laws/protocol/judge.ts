@@ -7,7 +7,7 @@ import {
   type Position,
   partitionsOf,
 } from "../../../core/log/position.ts";
-import type { ReadAnswer } from "../../../serving/read/reader.ts";
+import type { ReadAnswer } from "../../../serving/read/reading.ts";
 import { differenceOf, expectedRows, type OracleLog, type OracleRecord, rowKey, type Twin } from "../../oracle.ts";
 import { type Drop, PARTITIONS } from "./drops.ts";
 import { memoryFiles } from "./memory-files.ts";

@@ -5,7 +5,7 @@ import { addLedgers, EMPTY_LEDGER } from "../../../core/log/ledger.ts";
 import { cutFromJson, cutToJson } from "../../../core/log/position.ts";
 import { ANSWER_LIMITS } from "../../../core/query/budget.ts";
 import type { History } from "../../../serving/read/history.ts";
-import type { ReadAnswer } from "../../../serving/read/reader.ts";
+import type { ReadAnswer } from "../../../serving/read/reading.ts";
 import type { Lane } from "../../../speed-layer/lane.ts";
 import type { ViewTrack } from "../../../speed-layer/view-track.ts";
 import type { Chain } from "../../../store/redis/chain.ts";

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type fc from "fast-check";
 import { at, type Cut, cutsEqual, type Position, ZERO } from "../../../core/log/position.ts";
-import type { ReadAnswer } from "../../../serving/read/reader.ts";
+import type { ReadAnswer } from "../../../serving/read/reading.ts";
 import { type Drop, PARTITIONS } from "./drops.ts";
 import { Judge, type PartitionLog, shownCut } from "./judge.ts";
 import { memoryFiles } from "./memory-files.ts";

@@ -1,0 +1,218 @@
+import type { View } from "../../core/definition/view.ts";
+import type { Manifest } from "../../core/log/documents.ts";
+import type { EpochMs } from "../../core/log/position.ts";
+import { gapOf, type NewestBuckets, type Query, readRange, type TimeRange, windowOf } from "../../core/query/query.ts";
+import { bucketOf } from "../../core/time.ts";
+import type { Definition } from "../../store/definitions/definitions.ts";
+import type { Chain } from "../../store/redis/chain.ts";
+import type { ChainState } from "../../store/redis/chain-state.ts";
+import type { BatchStates } from "./batch/batch-states.ts";
+import { Vanished } from "./cells/vanished.ts";
+import { type Joined, join, type Missing, NO_CHAIN, type SizedSegment } from "./live/join.ts";
+import type { LiveRead } from "./live/live-reads.ts";
+import { RedisSilent } from "./live/redis-gate.ts";
+import { type SegmentCache, type SegmentTile, spanName } from "./live/segment-cache.ts";
+import type { Standings } from "./live/standings.ts";
+import { needsOf } from "./needs.ts";
+import { ALL_OF_TIME, type Live, type ReadAnswer, type Tiles, type Window } from "./reading.ts";
+
+export interface TileSources {
+  readonly standings: Standings;
+  readonly batch: BatchStates;
+  readonly segments: SegmentCache;
+}
+
+/** What the newest buckets are looked for in. `open` is null without an open segment. */
+interface Newest {
+  readonly manifest: Manifest;
+  readonly closed: readonly SegmentTile[];
+  readonly open: LiveRead | null;
+  readonly nowMs: EpochMs;
+}
+
+/** Which tiles the newest answer of a view is made of. */
+export class AnswerTiles {
+  readonly #standings: Standings;
+  readonly #batch: BatchStates;
+  readonly #segments: SegmentCache;
+
+  constructor({ standings, batch, segments }: TileSources) {
+    this.#standings = standings;
+    this.#batch = batch;
+    this.#segments = segments;
+  }
+
+  /**
+   * The tiles of the newest position, or `held` when it would be the same answer again. `first` is the manifest to begin
+   * with. Throws Vanished when a file or segment goes away in between.
+   */
+  async newest<Held extends ReadAnswer | null>(
+    definition: Definition,
+    query: Query,
+    first: Manifest,
+    held: Held,
+  ): Promise<Tiles | NonNullable<Held>> {
+    const { view } = definition;
+    const nowMs = this.#standings.now();
+    let manifest = first;
+    let missing: Missing = NO_CHAIN;
+    for (let round = 1; round <= 2; round++) {
+      if (round > 1) manifest = await this.#standings.manifest(definition, "newest");
+      const reach = await this.#reach(query, view, manifest, nowMs);
+      const read = await this.#look(definition, query, reach, nowMs);
+      if (read === null || "code" in read) {
+        // No pointer to check the manifest against: ask the disk.
+        return this.alone(view, query, await this.#standings.manifest(definition, "newest"), read ?? NO_CHAIN);
+      }
+      if (read.chain.pointer > manifest.version) manifest = await this.#standings.manifest(definition, "newest");
+      if (held !== null && isUnchanged(held, manifest, read.chain)) {
+        const now = this.#standings.of(manifest, { chain: read.chain, applied: held.applied }, null);
+        return { ...held, freshnessMs: now.freshnessMs, problems: now.problems };
+      }
+      const joined = join(manifest, read.chain);
+      if (!joined.ok) {
+        missing = joined.missing;
+        continue;
+      }
+      const live = await this.#live(definition, query, manifest, { read, joined, nowMs });
+      if (live === "silent")
+        return this.alone(view, query, await this.#standings.manifest(definition, "newest"), SILENT);
+      // The newest bucket can only have moved on since `reach` was taken, unless all of Redis was lost in between.
+      if (live.window.fromMs < reach.fromMs || live.window.toMs > reach.toMs)
+        throw new Vanished("segment", "the segment that held the newest bucket is gone");
+      return { manifest, live, standing: this.#standings.of(manifest, live, null), window: live.window };
+    }
+    return this.alone(view, query, manifest, missing);
+  }
+
+  /** The buckets to read before the newest one is known: it cannot lie before the batch version's. */
+  async #reach(query: Query, view: View, manifest: Manifest, nowMs: EpochMs): Promise<TimeRange> {
+    const toMs = query.toMs ?? ALL_OF_TIME;
+    const isGiven = query.fromMs !== null || query.toMs !== null;
+    const known = isGiven ? null : await this.#batch.lastBucket(manifest, bucketOf(nowMs, view.grainMs));
+    if (!isGiven && known === null) return { fromMs: -ALL_OF_TIME, toMs };
+    return { fromMs: windowOf(query, view, { untilNow: known, any: known }, nowMs).fromMs, toMs };
+  }
+
+  /** The chain and what of its open segment the query needs. */
+  async #look(
+    definition: Definition,
+    query: Query,
+    reach: TimeRange,
+    nowMs: EpochMs,
+  ): Promise<LiveRead | Missing | null> {
+    const { view } = definition;
+    const { sketches, fields } = needsOf(view, query);
+    const { fromMs } = readRange(view, query, reach);
+    // Sessions are followed beyond the range, and all of the open segment has to be of one state.
+    const range = { fromMs, toMs: gapOf(view, query) === null ? reach.toMs : ALL_OF_TIME };
+    const read = await this.#standings.look(definition, { ...range, sketches, fields });
+    if (fields === null || read === null || "code" in read || query.toMs !== null) return read;
+    // Which bucket is the newest one until now is seen from buckets, and of these only some were read.
+    if ((read.lastBucket ?? nowMs) <= nowMs) return read;
+    return this.#standings.look(definition, { ...range, sketches, fields: null });
+  }
+
+  async #live(
+    definition: Definition,
+    query: Query,
+    manifest: Manifest,
+    {
+      read,
+      joined,
+      nowMs,
+    }: { readonly read: LiveRead; readonly joined: Joined & { ok: true }; readonly nowMs: EpochMs },
+  ): Promise<Live | "silent"> {
+    try {
+      const chain = this.#standings.chain(definition);
+      const closed = await this.#closed(chain, definition, query, joined.closed);
+      const window = await this.window(query, definition.view, { manifest, closed, open: read, nowMs });
+      const closedName = joined.closed.map(spanName).join();
+      return { chain: read.chain, applied: joined.applied, closed, closedName, open: read.open, window };
+    } catch (error) {
+      if (error instanceof RedisSilent) return "silent";
+      throw error;
+    }
+  }
+
+  /** The closed segments; for a question that names its buckets and groups only the cells of these. */
+  #closed(
+    chain: Chain,
+    definition: Definition,
+    query: Query,
+    segments: readonly SizedSegment[],
+  ): Promise<readonly SegmentTile[]> {
+    const { fields, sketches } = needsOf(definition.view, query);
+    const { fromMs, toMs } = query;
+    if (fields === null || fields.length === 0 || sketches || fromMs === null || toMs === null)
+      return this.#segments.all(chain, definition, segments);
+    const { view } = definition;
+    if (gapOf(view, query) !== null) return this.#segments.all(chain, definition, segments);
+    const range = readRange(view, query, { fromMs, toMs });
+    return this.#segments.keyed(chain, definition, segments, { ...range, fields });
+  }
+
+  /** The batch version alone, and why. */
+  async alone(view: View, query: Query, manifest: Manifest, missing: Missing): Promise<Tiles> {
+    const nowMs = this.#standings.now();
+    const window = await this.window(query, view, { manifest, closed: [], open: null, nowMs });
+    return { manifest, live: null, standing: this.#standings.of(manifest, null, missing), window };
+  }
+
+  async #newestBuckets({ grainMs }: View, { manifest, closed, open, nowMs }: Newest): Promise<NewestBuckets> {
+    const any = newestOf([
+      await this.#batch.lastBucket(manifest, ALL_OF_TIME),
+      open?.lastBucket ?? null,
+      ...closed.map(({ lastBucket }) => lastBucket),
+    ]);
+    if (any === null || any <= nowMs) return { untilNow: any, any };
+    // Of an open segment that was read in part, the newest bucket may not be among those that were.
+    const ofOpen = [open?.lastBucket ?? null, ...(open?.open ?? []).map(({ bucket }) => bucket)];
+    const untilNow = newestOf([
+      // By the start of the bucket, so that files are read once a bucket and not with each request.
+      await this.#batch.lastBucket(manifest, bucketOf(nowMs, grainMs)),
+      ...ofOpen.filter((bucket) => bucket !== null && bucket <= nowMs),
+      ...closed.map((segment) => segment.lastUntil(nowMs)),
+    ]);
+    return { untilNow, any };
+  }
+
+  /** Of a view that holds nothing until now, the last 24 hours are those before now. */
+  async window(query: Query, view: View, newest: Newest): Promise<Window> {
+    const { nowMs } = newest;
+    // A window that ends where the query says is the same whatever the view holds.
+    const isGiven = query.toMs !== null;
+    const { untilNow, any } = isGiven ? { untilNow: null, any: null } : await this.#newestBuckets(view, newest);
+    const until = untilNow ?? bucketOf(nowMs, view.grainMs);
+    const range = windowOf(query, view, { untilNow: until, any }, nowMs);
+    const movesWithClock = !isGiven && (untilNow === null || (any !== null && any > nowMs));
+    return { ...range, laterMs: !isGiven && any !== null && any >= range.toMs ? any : null, movesWithClock };
+  }
+}
+
+const SILENT: Missing = {
+  code: "REDIS_SILENT",
+  message: "Redis did not give all segments in time: this is the batch version alone",
+};
+
+export const VANISHED: Missing = {
+  code: "VANISHED",
+  message: "segments went away again and again while they were read: this is the batch version alone",
+};
+
+/** Whether an answer would be the same again. */
+function isUnchanged(
+  { manifest, chain, missing, rows, movesWithClock }: ReadAnswer,
+  newest: Manifest,
+  now: ChainState,
+): boolean {
+  if (missing !== null || rows.length === 0 || movesWithClock) return false;
+  return manifest === newest && chain?.digest === now.digest;
+}
+
+function newestOf(buckets: readonly (EpochMs | null)[]): EpochMs | null {
+  return buckets.reduce(
+    (newest, bucket) => (newest === null || (bucket !== null && bucket > newest) ? bucket : newest),
+    null,
+  );
+}
