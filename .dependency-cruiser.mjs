@@ -99,6 +99,7 @@ const folders = {
     alerts: ["files", "duckdb", "kafka/cluster", "kafka/produce", "kafka/read", "decode", "definitions"],
     check: ["duckdb", "kafka/cluster", "kafka/read", "decode", "definitions", "records"],
   },
+  "speed-layer": { states: [], ".": ["states"] },
   rules: { ".": [] },
   deliveries: { ".": [] },
   monitor: { ".": [] },

@@ -7,10 +7,10 @@ import { type DedupSources, warmDedup } from "../store/decode/warm-dedup.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
 import type { FetchedPartition, LogSource, TopicInfo } from "../store/kafka/read/log.ts";
 import type { Clock } from "./clock.ts";
-import { type BatchLedger, type BatchSize, batchLedgers, SMALL_BATCH_RECORDS } from "./deltas.ts";
 import { type FetchSize, fetchBytes } from "./fetch-size.ts";
 import { type BatchPace, lingerMs } from "./linger.ts";
 import type { SpeedMetrics } from "./metrics.ts";
+import { type BatchLedger, type BatchSize, batchLedgers, SMALL_BATCH_RECORDS } from "./states/deltas.ts";
 import type { ViewTrack } from "./view-track.ts";
 
 /** How long a fetch waits for the first record. */

@@ -2,21 +2,22 @@ import type { Logger } from "pino";
 import type { Generation } from "../core/definition/generation.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Manifest } from "../core/log/documents.ts";
-import { at, type Cut, cutFromJson, type Position, partitionsOf } from "../core/log/position.ts";
-import { type ArchiveTail, belowContinuation, continuedMark } from "../store/archive/archive-tail.ts";
+import { at, type Cut, cutFromJson, cutToJson, type Position } from "../core/log/position.ts";
+import { type ArchiveTail, belowContinuation } from "../store/archive/archive-tail.ts";
 import { eventsFrom } from "../store/decode/decoder.ts";
 import type { Definition } from "../store/definitions/definitions.ts";
 import type { KeptStatements } from "../store/duckdb/kept-statements.ts";
 import { logLost } from "../store/kafka/cluster/log-errors.ts";
 import type { FetchedPartition, LogBounds, LogSource, TopicInfo } from "../store/kafka/read/log.ts";
-import { type ComparedLog, type Reached, requireReached } from "../store/kafka/read/log-check.ts";
-import { type Mark, markAfter, markFromJson } from "../store/kafka/read/marks.ts";
+import { type ComparedLog, requireReached } from "../store/kafka/read/log-check.ts";
+import { type Mark, markAfter } from "../store/kafka/read/marks.ts";
 import type { Chain } from "../store/redis/chain.ts";
-import { type Application, type ApplyReply, type ChainState, refusal, tilesOf } from "../store/redis/chain-state.ts";
-import { fold, foldable } from "../store/redis/fold.ts";
-import { type BatchLedger, type BatchSize, ledgerOf, statesByPartition } from "./deltas.ts";
+import { type Application, type ApplyReply, refusal, tilesOf } from "../store/redis/chain-state.ts";
+import { healthyChain, only } from "./healthy-chain.ts";
 import type { SpeedMetrics } from "./metrics.ts";
+import { SegmentFolding } from "./segment-folding.ts";
 import { needsSettlement } from "./settling.ts";
+import { type BatchLedger, type BatchSize, ledgerOf, statesByPartition } from "./states/deltas.ts";
 
 /**
  * One view on its way through one topic.
@@ -120,7 +121,7 @@ export class ViewTrack {
   #pointer = 0;
   /** Whether a reply named another pointer than the last attach found. */
   #moved = false;
-  #folding = false;
+  readonly #folding: SegmentFolding;
   #waitingSinceMs: number | null = null;
   #settlingSinceMs: number | null = null;
   /** Partitions with a batch for which there was no room. */
@@ -136,6 +137,7 @@ export class ViewTrack {
 
   constructor(deps: TrackDeps) {
     this.#deps = deps;
+    this.#folding = new SegmentFolding(deps);
   }
 
   /** For people: its view's name. */
@@ -189,7 +191,9 @@ export class ViewTrack {
       const { topic, partitions } = source;
       const compared = { ...source, topicId: source.info.id };
       await requireReached(compared, only(partitions, tails));
-      const chain = await this.#healthyChain(compared, tails, partitions);
+      const { chain, marks } = await healthyChain(this.#deps, compared, tails, partitions);
+      this.#marks.clear();
+      for (const [partition, mark] of marks) this.#marks.set(partition, mark);
       for (const partition of partitions) {
         const [applied, start] = [at(chain.applied, partition), at(source.bounds.start, partition)];
         if (applied < start) throw logLost(topic, partition, applied, start);
@@ -201,7 +205,7 @@ export class ViewTrack {
       this.#moved = false;
       this.#phase = { kind: "live" };
       this.#showStopped(null);
-      this.#deps.logger.info({ view: this.name, positions: shown(this.#positions) }, "view attached");
+      this.#deps.logger.info({ view: this.name, positions: cutToJson(this.#positions) }, "view attached");
     } catch (error) {
       if (!isTidelineError(error)) throw error;
       this.stop(error, nowMs);
@@ -361,27 +365,7 @@ export class ViewTrack {
     if (needsSettlement({ cells, maxCells: definition.view.maxCells, added, taken, left }))
       await this.#askToSettle(nowMs);
     if (openWork > SEAL_AT_WORK) await chain.seal(null);
-    if (openWork > SEAL_AT_WORK || inParts) await this.#fold();
-  }
-
-  /** When segments that were closed for size have piled up, folds them beside the work that goes on. */
-  async #fold(): Promise<void> {
-    const { chain, definition, metrics, logger } = this.#deps;
-    const state = this.#folding ? null : await chain.load();
-    const segments = state === null ? null : foldable(state);
-    if (segments === null) return;
-    this.#folding = true;
-    fold(chain, definition.view, segments)
-      .then((folded) => {
-        if (folded) metrics.folds.inc({ view: this.name });
-      })
-      // Not counted: a view whose segments stay apart goes on, and tries again with the next segment that is closed.
-      .catch((error: unknown) =>
-        logger.warn({ view: this.name, error: (error as Error).message }, "segments not folded"),
-      )
-      .finally(() => {
-        this.#folding = false;
-      });
+    if (openWork > SEAL_AT_WORK || inParts) await this.#folding.whenDue();
   }
 
   /** What follows from a reply to these applications. */
@@ -433,45 +417,6 @@ export class ViewTrack {
     if (nowMs - createdAtMs > GRACE_MS) await this.#deps.chain.trim(cutFromJson(cut));
   }
 
-  /**
-   * A chain that tiles from the newest manifest's cut; a fresh one at that cut where there is none. The marks of both
-   * are compared with the log first: a chain of a log that is gone stays where it is, so that every attach finds the
-   * same difference.
-   */
-  async #healthyChain(
-    compared: ComparedLog,
-    tails: ReadonlyMap<number, ArchiveTail>,
-    partitions: readonly number[],
-  ): Promise<ChainState> {
-    const { chain: redis, metrics, logger } = this.#deps;
-    for (let named: number | null = null; ; ) {
-      const manifest = await this.#deps.newestManifest();
-      // A version that Redis named before the directory was looked at, and that is not there: the directory was
-      // restored from a backup.
-      const missing = named !== null && named > manifest.version ? named : null;
-      named = await redis.pointer();
-      const cut = cutFromJson(manifest.cut);
-      const chain = await redis.load();
-      const applied = chain === null ? new Map<number, Reached>() : await redis.reached();
-      await requireReached(compared, only(partitions, applied));
-      if (chain !== null && tilesOf(cut, chain).ok) {
-        this.#marks.clear();
-        for (const [partition, { mark }] of applied) if (mark !== null) this.#marks.set(partition, mark);
-        return chain;
-      }
-      const marks = marksOf(manifest, tails);
-      await requireReached(compared, only(partitions, reachedBy(cut, marks)));
-      const done = await redis.reseed(cut, manifest.version, chain?.nonce ?? null, {
-        topicId: manifest.topicId,
-        marks,
-        missing,
-      });
-      metrics.reseeds.inc({ view: this.name });
-      // Not counted here: a loop that does not end is a step of the lane that does not.
-      logger.warn({ view: this.name, cut: shown(cut), done }, "no chain from the newest cut: reseed");
-    }
-  }
-
   #showStopped(code: string | null): void {
     const { stopped } = this.#deps.metrics;
     if (this.#stoppedBy !== null && this.#stoppedBy !== code)
@@ -507,26 +452,6 @@ function offsets(fetched: readonly FetchedPartition[], positions: Cut): number {
   return fetched.reduce((sum, { partition, to }) => sum + Number(to - at(positions, partition)), 0);
 }
 
-function only<T>(partitions: readonly number[], all: ReadonlyMap<number, T>): (readonly [number, T])[] {
-  return [...all].filter(([partition]) => partitions.includes(partition));
-}
-
-function reachedBy(cut: Cut, marks: ReadonlyMap<number, Mark>): Map<number, Reached> {
-  return new Map([...cut].map(([partition, to]) => [partition, { position: to, mark: marks.get(partition) ?? null }]));
-}
-
-/** The last records below a manifest's cut, by partition. */
-function marksOf({ cut, marks, topicId }: Manifest, tails: ReadonlyMap<number, ArchiveTail>): Map<number, Mark> {
-  const found = new Map<number, Mark>();
-  for (const partition of partitionsOf(cutFromJson(cut))) {
-    const json = marks?.[partition];
-    const mark = json === undefined ? null : markFromJson(json, topicId);
-    const continued = continuedMark(mark, tails.get(partition)?.continuation ?? null);
-    if (continued !== null) found.set(partition, continued);
-  }
-  return found;
-}
-
 function failed(view: string, cause: unknown): TidelineError {
   const [reason] = (cause as Error).message.split("\n");
   return new TidelineError(
@@ -535,8 +460,4 @@ function failed(view: string, cause: unknown): TidelineError {
     "Make the view's expressions total, with nullif, TRY_CAST or a CASE, for every event that the contract accepts.",
     { cause },
   );
-}
-
-function shown(cut: Cut): Record<string, string> {
-  return Object.fromEntries([...cut].map(([partition, offset]) => [partition, offset.toString()]));
 }

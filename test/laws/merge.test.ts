@@ -9,7 +9,7 @@ import { presentRows } from "../../core/query/present.ts";
 import type { Query } from "../../core/query/query.ts";
 import { CellTable, type GroupValue, mergeStateRow } from "../../core/state/cells.ts";
 import { stateSql } from "../../core/state/compile.ts";
-import { batchLedgers, ledgerOf, statesByPartition } from "../../speed-layer/deltas.ts";
+import { batchLedgers, ledgerOf, statesByPartition } from "../../speed-layer/states/deltas.ts";
 import { Decoder, eventsFrom } from "../../store/decode/decoder.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
 import { Records } from "../../store/kafka/read/records.ts";

@@ -10,7 +10,7 @@ import { distinct } from "../../core/measures/kinds/distinct.ts";
 import { max } from "../../core/measures/kinds/extremes.ts";
 import { first, last } from "../../core/measures/kinds/picks.ts";
 import { topK } from "../../core/measures/kinds/top-k.ts";
-import { type BatchSize, batchLedgers, statesByPartition } from "../../speed-layer/deltas.ts";
+import { type BatchSize, batchLedgers, statesByPartition } from "../../speed-layer/states/deltas.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";

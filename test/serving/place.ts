@@ -12,7 +12,7 @@ import { cutToJson, position } from "../../core/log/position.ts";
 import { stateSql } from "../../core/state/compile.ts";
 import type { AnswerBody } from "../../serving/answer/answer.ts";
 import { type RunningServing, type ServingOptions, startServing } from "../../serving/main.ts";
-import { statesByPartition } from "../../speed-layer/deltas.ts";
+import { statesByPartition } from "../../speed-layer/states/deltas.ts";
 import { Manifests } from "../../store/archive/manifests.ts";
 import { eventColumns } from "../../store/decode/events.ts";
 import type { Definitions } from "../../store/definitions/definitions.ts";

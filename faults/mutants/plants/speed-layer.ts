@@ -1,6 +1,7 @@
 import type { Plant } from "./plant.ts";
 
 const TRACK = "speed-layer/view-track.ts";
+const CHAIN = "speed-layer/healthy-chain.ts";
 
 /** Mutants of the speed layer: lanes, views, failures. */
 export const speedPlants: readonly Plant[] = [
@@ -85,7 +86,7 @@ export const speedPlants: readonly Plant[] = [
   {
     name: "never-reseed",
     what: "a chain that does not tile from the newest cut is not made anew",
-    file: TRACK,
+    file: CHAIN,
     find: "if (chain !== null && tilesOf(cut, chain).ok) {",
     replace: "if (chain !== null) {",
     necessary: true,
@@ -96,7 +97,7 @@ export const speedPlants: readonly Plant[] = [
   {
     name: "reseed-stale",
     what: "a chain is made anew at the cut before the newest one",
-    file: TRACK,
+    file: CHAIN,
     find: "const cut = cutFromJson(manifest.cut);",
     replace: "const cut = cutFromJson(manifest.base);",
     necessary: true,
@@ -106,7 +107,7 @@ export const speedPlants: readonly Plant[] = [
   {
     name: "restored-behind-redis",
     what: "a chain that names a version which is not in the restored directory keeps the speed layer from beginning again",
-    file: TRACK,
+    file: CHAIN,
     find: "const missing = named !== null && named > manifest.version ? named : null;",
     replace: "const missing = null as number | null;",
     necessary: true,
@@ -161,7 +162,7 @@ export const speedPlants: readonly Plant[] = [
   {
     name: "singles-replaced",
     what: "of the events of a small batch that fall into one cell the last one's value is taken",
-    file: "speed-layer/single-events.ts",
+    file: "speed-layer/states/single-events.ts",
     find: "value: held === undefined ? value : MERGE[merge](held.value, value)",
     replace: "value",
     necessary: true,

@@ -1,13 +1,13 @@
 import type { DuckDBValue } from "@duckdb/node-api";
-import { componentsOf } from "../core/definition/components.ts";
-import type { View } from "../core/definition/view.ts";
-import type { Ledger } from "../core/log/ledger.ts";
-import { ROWS, type StateValue } from "../core/measures/measure.ts";
-import { groupKeyWith, groupValue } from "../core/state/cells.ts";
-import { batchLedgerSql, countedSql, partialItemsSql, partialSql, wide } from "../core/state/compile.ts";
-import { singleLedgerSql } from "../core/state/single-events.ts";
-import type { KeptStatements } from "../store/duckdb/kept-statements.ts";
-import { cellField } from "../store/redis/chain-state.ts";
+import { componentsOf } from "../../core/definition/components.ts";
+import type { View } from "../../core/definition/view.ts";
+import type { Ledger } from "../../core/log/ledger.ts";
+import { ROWS, type StateValue } from "../../core/measures/measure.ts";
+import { groupKeyWith, groupValue } from "../../core/state/cells.ts";
+import { batchLedgerSql, countedSql, partialItemsSql, partialSql, wide } from "../../core/state/compile.ts";
+import { singleLedgerSql } from "../../core/state/single-events.ts";
+import type { KeptStatements } from "../../store/duckdb/kept-statements.ts";
+import { cellField } from "../../store/redis/chain-state.ts";
 import { Gathering, type PartitionStates, packHashes } from "./gathering.ts";
 import { statesOfSingles } from "./single-events.ts";
 

@@ -1,10 +1,10 @@
-import { componentsOf, type NamedComponent } from "../core/definition/components.ts";
-import type { View } from "../core/definition/view.ts";
-import { MERGE, ROWS, type StateValue } from "../core/measures/measure.ts";
-import { groupKeyWith, groupValue } from "../core/state/cells.ts";
-import { singleCountedSql, singlesSql } from "../core/state/single-events.ts";
-import type { KeptStatements } from "../store/duckdb/kept-statements.ts";
-import { cellField } from "../store/redis/chain-state.ts";
+import { componentsOf, type NamedComponent } from "../../core/definition/components.ts";
+import type { View } from "../../core/definition/view.ts";
+import { MERGE, ROWS, type StateValue } from "../../core/measures/measure.ts";
+import { groupKeyWith, groupValue } from "../../core/state/cells.ts";
+import { singleCountedSql, singlesSql } from "../../core/state/single-events.ts";
+import type { KeptStatements } from "../../store/duckdb/kept-statements.ts";
+import { cellField } from "../../store/redis/chain-state.ts";
 import { type Building, Gathering, type PartitionStates, packHashes } from "./gathering.ts";
 
 /** As `statesByPartition`, from a row for each event, merged here: for small batches. */

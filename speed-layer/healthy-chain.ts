@@ -1,0 +1,87 @@
+import type { Logger } from "pino";
+import type { Manifest } from "../core/log/documents.ts";
+import { type Cut, cutFromJson, cutToJson, partitionsOf } from "../core/log/position.ts";
+import { type ArchiveTail, continuedMark } from "../store/archive/archive-tail.ts";
+import type { Definition } from "../store/definitions/definitions.ts";
+import { type ComparedLog, type Reached, requireReached } from "../store/kafka/read/log-check.ts";
+import { type Mark, markFromJson } from "../store/kafka/read/marks.ts";
+import type { Chain } from "../store/redis/chain.ts";
+import { type ChainState, tilesOf } from "../store/redis/chain-state.ts";
+import type { SpeedMetrics } from "./metrics.ts";
+
+export interface ChainDeps {
+  readonly definition: Definition;
+  readonly chain: Chain;
+  /** The newest manifest, begun if there is none. */
+  readonly newestManifest: () => Promise<Manifest>;
+  readonly metrics: SpeedMetrics;
+  readonly logger: Logger;
+}
+
+/** A chain, and of each partition the last record that is in it, where it is known. */
+export interface HealthyChain {
+  readonly chain: ChainState;
+  readonly marks: ReadonlyMap<number, Mark>;
+}
+
+/**
+ * A chain that tiles from the newest manifest's cut; a fresh one at that cut where there is none. The marks of both
+ * are compared with the log first: a chain of a log that is gone stays where it is, so that every attach finds the
+ * same difference. Throws LOG_TRUNCATED for such a log.
+ */
+export async function healthyChain(
+  { definition, chain: redis, newestManifest, metrics, logger }: ChainDeps,
+  compared: ComparedLog,
+  tails: ReadonlyMap<number, ArchiveTail>,
+  partitions: readonly number[],
+): Promise<HealthyChain> {
+  const view = definition.view.name;
+  for (let named: number | null = null; ; ) {
+    const manifest = await newestManifest();
+    // A version that Redis named before the directory was looked at, and that is not there: the directory was
+    // restored from a backup.
+    const missing = named !== null && named > manifest.version ? named : null;
+    named = await redis.pointer();
+    const cut = cutFromJson(manifest.cut);
+    const chain = await redis.load();
+    const applied = chain === null ? new Map<number, Reached>() : await redis.reached();
+    await requireReached(compared, only(partitions, applied));
+    if (chain !== null && tilesOf(cut, chain).ok) {
+      const known = [...applied].flatMap(([partition, { mark }]) =>
+        mark === null ? [] : [[partition, mark] as const],
+      );
+      return { chain, marks: new Map(known) };
+    }
+    const marks = marksOf(manifest, tails);
+    await requireReached(compared, only(partitions, reachedBy(cut, marks)));
+    const done = await redis.reseed(cut, manifest.version, chain?.nonce ?? null, {
+      topicId: manifest.topicId,
+      marks,
+      missing,
+    });
+    metrics.reseeds.inc({ view });
+    // Not counted here: a loop that does not end is a step of the lane that does not.
+    logger.warn({ view, cut: cutToJson(cut), done }, "no chain from the newest cut: reseed");
+  }
+}
+
+/** Of what is known by partition, that of these partitions. */
+export function only<T>(partitions: readonly number[], all: ReadonlyMap<number, T>): (readonly [number, T])[] {
+  return [...all].filter(([partition]) => partitions.includes(partition));
+}
+
+function reachedBy(cut: Cut, marks: ReadonlyMap<number, Mark>): Map<number, Reached> {
+  return new Map([...cut].map(([partition, to]) => [partition, { position: to, mark: marks.get(partition) ?? null }]));
+}
+
+/** The last records below a manifest's cut, by partition. */
+function marksOf({ cut, marks, topicId }: Manifest, tails: ReadonlyMap<number, ArchiveTail>): Map<number, Mark> {
+  const found = new Map<number, Mark>();
+  for (const partition of partitionsOf(cutFromJson(cut))) {
+    const json = marks?.[partition];
+    const mark = json === undefined ? null : markFromJson(json, topicId);
+    const continued = continuedMark(mark, tails.get(partition)?.continuation ?? null);
+    if (continued !== null) found.set(partition, continued);
+  }
+  return found;
+}
