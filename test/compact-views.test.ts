@@ -9,6 +9,7 @@ import { topicName } from "../store/kafka/cluster/topics.ts";
 import type { compactViews, rebuildView, settleStream } from "../workflows/index.ts";
 import { settlementStart, workId } from "../workflows/shared/names.ts";
 import { client, openPlace, shopDefinitions, startWorkerIn, useTemporal } from "./batch-worker.ts";
+import { completedOrders } from "./completed-orders.ts";
 import { produce } from "./produce.ts";
 
 const STREAM = "order-completed";
@@ -16,22 +17,6 @@ const VIEW = "revenue";
 const FILES = 26;
 
 useTemporal();
-
-const orders = (from: number, to: number) =>
-  Array.from({ length: to - from }, (_, index) => {
-    const id = from + index;
-    const value = {
-      event_id: `e${id}`,
-      order_id: `o${id}`,
-      completed_at: Date.parse("2025-06-01T00:00:00Z") + id * 60_000,
-      region: id % 2 === 0 ? "eu" : "us",
-      category: `c${id % 5}`,
-      buyer_id: `b${id % 97}`,
-      amount_cents: id % 1_000,
-      test_order: id % 10 === 0,
-    };
-    return { key: `o${id}`, value: Buffer.from(JSON.stringify(value)) };
-  });
 
 test("a settlement has small files merged by a run of its own, and the view holds what its archive holds", async () => {
   const definitions = await shopDefinitions();
@@ -47,7 +32,7 @@ test("a settlement has small files merged by a run of its own, and the view hold
     return (await client.workflow.start<typeof settleStream>("settleStream", input)).result();
   };
   try {
-    await produce(inject("kafkaBrokers"), topic, orders(0, 3_000));
+    await produce(inject("kafkaBrokers"), topic, completedOrders(0, 3_000, 60_000));
     await settle();
     const first = (await here.manifests.newest(generation)) as Manifest;
     const [whole] = first.files.map(({ file }) => here.data.path(file));
@@ -63,7 +48,7 @@ test("a settlement has small files merged by a run of its own, and the view hold
     const next = nextManifest(first, { files, ledger: first.ledger, createdBy: "test" });
     expect(await publishVersion(stores, next)).toBe(true);
 
-    await produce(inject("kafkaBrokers"), topic, orders(3_000, 3_100));
+    await produce(inject("kafkaBrokers"), topic, completedOrders(3_000, 3_100, 60_000));
     const { views } = await settle();
     expect(views).toMatchObject([{ view: VIEW, published: true, records: 100, foldable: true }]);
     const run = client.workflow.getHandle<typeof compactViews>(workId(here.namespace, "compact", STREAM));

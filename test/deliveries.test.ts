@@ -6,15 +6,12 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { pino } from "pino";
-import { Registry } from "prom-client";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { type AlertEvent, alertOf, openedEvent, silencedEvent } from "../core/alerts/alert.ts";
 import { positionsOf } from "../core/alerts/undelivered.ts";
 import { alerts } from "../core/contract/alerts.ts";
 import { type Delivery, delivery, webhook } from "../core/definition/delivery.ts";
 import { rule } from "../core/definition/rule.ts";
-import { startDeliveries } from "../deliveries/main.ts";
 import { readRulePositions } from "../store/alerts/read-positions.ts";
 import { readUndelivered } from "../store/alerts/undelivered.ts";
 import {
@@ -26,6 +23,7 @@ import {
 } from "../store/kafka/cluster/topics.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
 import { heartRate } from "../systems/patients/rules/heart-rate.ts";
+import { startDelivering } from "./delivering.ts";
 import { until } from "./installation.ts";
 import { produce } from "./produce.ts";
 
@@ -82,19 +80,7 @@ test("each delivery hands every alert of its own over once, whatever another's r
     delivery("down", { to: webhook({ url: down.url }), severities: ["critical"] }),
     delivery("silent", { to: webhook({ url: silent.url }) }),
   ];
-  const start = () =>
-    startDeliveries({
-      ...{ brokers: brokers(), redisUrl: inject("redisUrl"), dataDir: home, namespace },
-      definitions: {
-        views: new Map(),
-        streams: new Map(),
-        deliveries: new Map(deliveries.map((one) => [one.name, one])),
-      },
-      mail: { url: "", from: "" },
-      pace: { firstRetryMs: 2, breakMs: 50 },
-      registry: new Registry(),
-      logger: pino({ level: "silent" }),
-    });
+  const start = () => startDelivering({ dataDir: home, namespace }, deliveries);
   const begun = async () => {
     const all = await readRulePositions(log, rulePositionsTopic(topic), AbortSignal.timeout(60_000));
     return deliveries.map(({ name }) => [...all.values()].filter(({ stream }) => stream === positionsOf(name)).length);

@@ -3,17 +3,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Kafka, logLevel, Partitioners } from "kafkajs";
-import { pino } from "pino";
-import { Registry } from "prom-client";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { type AlertEvent, acknowledgedEvent, alertOf, openedEvent } from "../core/alerts/alert.ts";
 import { alerts } from "../core/contract/alerts.ts";
 import { type Delivery, delivery, topic } from "../core/definition/delivery.ts";
 import { rule } from "../core/definition/rule.ts";
 import type { SendOptions, ShownAlert } from "../core/definition/shown-alert.ts";
-import { startDeliveries } from "../deliveries/main.ts";
 import { alertTopics, ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
 import { heartRate } from "../systems/patients/rules/heart-rate.ts";
+import { startDelivering } from "./delivering.ts";
 import { until } from "./installation.ts";
 import { readLog } from "./log-oracle.ts";
 
@@ -45,19 +43,7 @@ async function place(partitions: number) {
     await producer.send({ topic: name, messages });
     await producer.disconnect();
   };
-  const start = (...deliveries: readonly Delivery[]) =>
-    startDeliveries({
-      ...{ brokers: brokers(), redisUrl: inject("redisUrl"), dataDir: home, namespace },
-      definitions: {
-        views: new Map(),
-        streams: new Map(),
-        deliveries: new Map(deliveries.map((one) => [one.name, one])),
-      },
-      mail: { url: "", from: "" },
-      pace: { firstRetryMs: 2, breakMs: 50 },
-      registry: new Registry(),
-      logger: pino({ level: "silent" }),
-    });
+  const start = (...deliveries: readonly Delivery[]) => startDelivering({ dataDir: home, namespace }, deliveries);
   return { namespace, write, start };
 }
 

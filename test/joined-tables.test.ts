@@ -6,6 +6,7 @@ import { deadLetterTopic, ensureTopics } from "../store/kafka/cluster/topics.ts"
 import { orderView } from "../systems/orders/tables/order-view.ts";
 import { until } from "./installation.ts";
 import { readLog } from "./log-oracle.ts";
+import { ODD_KEYS } from "./odd-keys.ts";
 import { produce, type RawRecord } from "./produce.ts";
 import { Sea } from "./sea.ts";
 
@@ -21,23 +22,6 @@ const TOPICS = {
 type Part = keyof typeof TOPICS;
 const PARTS = Object.keys(TOPICS) as Part[];
 
-/** Order numbers as other systems have them: long, empty, in other scripts, with what has a meaning in URLs and SQL. */
-const ODD = [
-  "",
-  "007",
-  "7",
-  "null",
-  "a/b",
-  "a%2Fb",
-  "it's",
-  'order "7"',
-  "100%",
-  "Zürich",
-  "東京",
-  "🦔",
-  "a b",
-  "k\u0001",
-];
 const START = Date.parse("2026-03-28T12:00:00Z");
 const views = Object.values(orderView.tables);
 
@@ -99,7 +83,7 @@ async function order(count: number): Promise<void> {
   const records = new Map<Part, RawRecord[]>(PARTS.map((part) => [part, []]));
   for (let n = made; n < made + count; n++) {
     // Orders that are changed again and again, of a few numbers, and many others.
-    const orderId = n % 5 === 0 ? (ODD[(n / 5) % ODD.length] ?? "") : `o${(n * 7_919) % 2_000}`;
+    const orderId = n % 5 === 0 ? (ODD_KEYS[(n / 5) % ODD_KEYS.length] ?? "") : `o${(n * 7_919) % 2_000}`;
     for (const [part, event] of eventsOf(n, orderId)) {
       const record = { key: orderId, value: Buffer.from(JSON.stringify(event)) };
       records.get(part)?.push(record);
@@ -244,7 +228,7 @@ test("pages of one position make the whole, whichever topics have their keys", a
 test("one order, some orders, conditions and orders of columns", async () => {
   const { rows } = await end();
   const byId = new Map(rows.map((row) => [row.order_id, row]));
-  for (const id of ODD.filter((one) => one !== "")) {
+  for (const id of ODD_KEYS.filter((one) => one !== "")) {
     const { row } = await ask<{ row: object }>(`/tables/order-view/${encodeURIComponent(id)}`);
     expect(row).toEqual(byId.get(id));
   }

@@ -15,13 +15,13 @@ import { desiredSchedules } from "../workflows/schedules.ts";
 import { type SettleStreamResult, settle, type settleStream } from "../workflows/settle-stream.ts";
 import { settlementStart, taskQueueOf, workId } from "../workflows/shared/names.ts";
 import { client, openPlace, shopDefinitions, startWorkerIn, useTemporal } from "./batch-worker.ts";
+import { completedOrders } from "./completed-orders.ts";
 import { produce } from "./produce.ts";
 
 /** Settlements: one run a stream, whatever the number of its views. */
 
 const STREAM = "order-completed";
 const brokers = inject("kafkaBrokers");
-const T0 = Date.parse("2025-06-01T00:00:00Z");
 
 let definitions: Definitions;
 let views: string[];
@@ -41,22 +41,6 @@ type Place = Awaited<ReturnType<typeof place>>;
 
 const workerIn = (here: Place, schedules: readonly DesiredSchedule[] | null = null): Promise<BatchWorker> =>
   startWorkerIn(here, { definitions, schedules, settleEveryMs: 15_000 });
-
-const orders = (from: number, to: number) =>
-  Array.from({ length: to - from }, (_, index) => {
-    const id = from + index;
-    const value = {
-      event_id: `e${id}`,
-      order_id: `o${id}`,
-      completed_at: T0 + id * 1_000,
-      region: id % 2 === 0 ? "eu" : "us",
-      category: `c${id % 5}`,
-      buyer_id: `b${id % 97}`,
-      amount_cents: id % 1_000,
-      test_order: id % 10 === 0,
-    };
-    return { key: `o${id}`, value: Buffer.from(JSON.stringify(value)) };
-  });
 
 const start = ({ namespace }: Place, wanted?: readonly string[]) =>
   client.workflow.start<typeof settleStream>("settleStream", settlementStart(namespace, STREAM, wanted));
@@ -84,7 +68,7 @@ test("one run archives a stream once and publishes every view; what is read once
   const here = await place();
   const worker = await workerIn(here);
   try {
-    await produce(brokers, here.topic, orders(0, 3_000));
+    await produce(brokers, here.topic, completedOrders(0, 3_000));
     const first = await (await start(here)).result();
     expect(first).toMatchObject({ archived: 3_000, adopting: false });
     expect(first.views.map(({ view }) => view).sort()).toEqual(views);
@@ -93,10 +77,10 @@ test("one run archives a stream once and publishes every view; what is read once
     ).toBe(true);
 
     // One view goes ahead, so that the others' span is longer than its own.
-    await produce(brokers, here.topic, orders(3_000, 3_700));
+    await produce(brokers, here.topic, completedOrders(3_000, 3_700));
     const ahead = await ask(here, ["revenue"]);
     expect(ahead.views).toMatchObject([{ view: "revenue", version: 2, records: 700 }]);
-    await produce(brokers, here.topic, orders(3_700, 4_000));
+    await produce(brokers, here.topic, completedOrders(3_700, 4_000));
     const rest = await ask(here);
     const records = Object.fromEntries(rest.views.map((view) => [view.view, view.records]));
     expect(records).toEqual(Object.fromEntries(views.map((view) => [view, view === "revenue" ? 300 : 1_000])));
@@ -133,7 +117,7 @@ test("a view that fails keeps its version and fails no other; its run fails and 
   await writeFile(states, "");
   const worker = await workerIn(here);
   try {
-    await produce(brokers, here.topic, orders(0, 500));
+    await produce(brokers, here.topic, completedOrders(0, 500));
     const failure = { cause: { type: "TOPIC_RECREATED", details: [{ views: [lost, broken] }] } };
     await expect((await start(here)).result()).rejects.toMatchObject(failure);
     const published = await versionsOf(here);
@@ -153,12 +137,12 @@ test("whoever asks while a run is under way gets a round that begins after that"
   const here = await place();
   const worker = await workerIn(here);
   try {
-    await produce(brokers, here.topic, orders(0, 200));
+    await produce(brokers, here.topic, completedOrders(0, 200));
     const run = await start(here);
     // Accepted before the worker has done anything, or in the middle of its round: never lost, and never of the first
     // cut alone.
     await expect.poll(async () => (await run.fetchHistory()).events?.length).toBeGreaterThan(5);
-    await produce(brokers, here.topic, orders(200, 260));
+    await produce(brokers, here.topic, completedOrders(200, 260));
     const asked = await ask(here);
     expect(asked.views.length === 0 || asked.views.every(({ version }) => version <= 2)).toBe(true);
     await run.result();
@@ -171,7 +155,7 @@ test("whoever asks while a run is under way gets a round that begins after that"
 
 test("a worker settles by itself: what is there when it starts, and what comes later", async () => {
   const here = await place();
-  await produce(brokers, here.topic, orders(0, 100));
+  await produce(brokers, here.topic, completedOrders(0, 100));
   const worker = await workerIn(
     here,
     desiredSchedules(here.namespace, definitions.streams.keys(), definitions.views.keys()),
@@ -179,7 +163,7 @@ test("a worker settles by itself: what is there when it starts, and what comes l
   const counted = async () => Object.values(await versionsOf(here)).map((manifest) => manifest?.ledger.records ?? 0);
   try {
     await expect.poll(counted, { timeout: 120_000 }).toEqual(views.map(() => 100));
-    await produce(brokers, here.topic, orders(100, 150));
+    await produce(brokers, here.topic, completedOrders(100, 150));
     await expect.poll(counted, { timeout: 120_000 }).toEqual(views.map(() => 150));
   } finally {
     await worker.close();

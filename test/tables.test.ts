@@ -15,6 +15,7 @@ import type { Problem } from "../serving/common/problem.ts";
 import { deadLetterTopic, ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { until } from "./installation.ts";
 import { readLog } from "./log-oracle.ts";
+import { ODD_KEYS } from "./odd-keys.ts";
 import { produce, type RawRecord } from "./produce.ts";
 import { Sea } from "./sea.ts";
 
@@ -59,25 +60,8 @@ const activity = table("activity", {
   },
 });
 
-/** Keys as people have them: long, empty, in other scripts, with what has a meaning in URLs, SQL and patterns. */
-const ODD = [
-  "",
-  "007",
-  "7",
-  "null",
-  "a/b",
-  "a%2Fb",
-  "it's",
-  'quay "7"',
-  "100%",
-  "Zürich",
-  "東京",
-  "🦔",
-  "a b",
-  "%",
-  "k\u0001",
-  "x".repeat(200),
-];
+/** Beside those that others have, a pattern and a long one. */
+const ODD = [...ODD_KEYS, "%", "x".repeat(200)];
 const START = Date.parse("2026-03-28T12:00:00Z");
 
 let sea: Sea;
