@@ -1,7 +1,8 @@
 // Compiles the program: one JavaScript file for each TypeScript file.
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
-import { basename, dirname, join, relative } from "node:path";
-import { pathToFileURL } from "node:url";
+import { createRequire, isBuiltin } from "node:module";
+import { basename, dirname, extname, join, relative } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
 /**
@@ -70,11 +71,45 @@ function setUp(builder, root) {
     const from = relative(resolveDir, join(root, file));
     return { path: from.startsWith(".") ? from : `./${from}`, external: true };
   });
+  // Node reads a CommonJS module's text for the names of its exports before it runs it for an `import`. A `require` does
+  // not, and returns the same module.
+  const packageFile = join(root, "package.json");
+  builder.onResolve({ filter: /^[@a-z]/ }, ({ path, kind }) =>
+    kind !== "entry-point" && isCommonJs(path, packageFile) ? { path, namespace: "required" } : undefined,
+  );
+  builder.onLoad({ filter: /./, namespace: "required" }, ({ path }) => ({
+    contents: `module.exports = process.getBuiltinModule("node:module").createRequire(${JSON.stringify(packageFile)})(${JSON.stringify(path)});`,
+    loader: "js",
+  }));
   // Files that lie beside a source file are found as if it ran itself.
   builder.onLoad({ filter: /\.ts$/ }, ({ path }) => ({
     contents: `const sourceUrl = ${JSON.stringify(pathToFileURL(path).href)};${readFileSync(path, "utf8")}`,
     loader: "ts",
   }));
+}
+
+/** Whether `import` and `require` of this package load the same CommonJS file. */
+function isCommonJs(specifier, packageFile) {
+  if (isBuiltin(specifier)) return false;
+  try {
+    const imported = fileURLToPath(import.meta.resolve(specifier));
+    if (createRequire(packageFile).resolve(specifier) !== imported) return false;
+    return extname(imported) === ".cjs" || (extname(imported) === ".js" && !isModule(dirname(imported)));
+  } catch {
+    return false;
+  }
+}
+
+/** Whether .js files in this folder are modules: what the nearest package.json says. */
+function isModule(folder) {
+  for (let at = folder; dirname(at) !== at; at = dirname(at)) {
+    try {
+      return JSON.parse(readFileSync(join(at, "package.json"), "utf8")).type === "module";
+    } catch {
+      // There is none here.
+    }
+  }
+  return false;
 }
 
 function deleteUnused(cache, kept) {

@@ -1,7 +1,7 @@
 // The program as JavaScript, compiled once for each state of its sources: a role starts in less than half of the time
 // that it takes to strip types file by file. (It runs before anything strips types, so it is plain JavaScript.)
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, statSync, utimesSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -9,7 +9,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 const LEFT_OUT = new Set(["bench", "deploy", "docs", "faults", "node_modules", "test"]);
 const DAY_MS = 86_400_000;
 /** What decides how sources are compiled. */
-const COMPILER = ["package.json", "cli/compiled.js", "cli/compile.js"];
+const COMPILER = ["package.json", "package-lock.json", "cli/compiled.js", "cli/compile.js"];
 
 /** The program's TypeScript files, as paths from `root`. */
 function sourcesIn(root, folder = "") {
@@ -21,10 +21,39 @@ function sourcesIn(root, folder = "") {
   });
 }
 
+/** A name for the contents of the sources. */
 function fingerprint(root, files) {
   const hash = createHash("sha256").update(root);
-  for (const file of [...COMPILER, ...files]) hash.update(`\0${file}\0`).update(readFileSync(join(root, file)));
+  for (const file of files) hash.update(`\0${file}\0`).update(readFileSync(join(root, file)));
   return hash.digest("hex").slice(0, 20);
+}
+
+/**
+ * The same, kept under what the file system says of the sources: reading all of them would take longer than the rest of
+ * a short command. The time of the last change of a file cannot be set back.
+ */
+function keptFingerprint(root, files) {
+  const hash = createHash("sha256").update(root);
+  for (const file of files) {
+    const { size, mtimeMs, ctimeMs } = statSync(join(root, file));
+    hash.update(`\0${file}\0${size} ${mtimeMs} ${ctimeMs}`);
+  }
+  const kept = join(root, "node_modules", ".cache", "tideline-sources");
+  const file = join(kept, hash.digest("hex").slice(0, 20));
+  try {
+    const found = readFileSync(file, "utf8");
+    if (/^[0-9a-f]{20}$/.test(found)) return found;
+  } catch {
+    // The sources have changed.
+  }
+  const found = fingerprint(root, files);
+  try {
+    mkdirSync(kept, { recursive: true });
+    writeFileSync(file, found);
+  } catch {
+    // There is no place for it.
+  }
+  return found;
 }
 
 /** Unused programs are deleted after some days (compile.js). */
@@ -46,7 +75,8 @@ function noteUse(folder) {
 export async function compiledProgram(root) {
   try {
     const files = sourcesIn(root);
-    const folder = join(root, "node_modules", ".cache", "tideline", fingerprint(root, files));
+    const all = [...COMPILER.filter((file) => existsSync(join(root, file))), ...files];
+    const folder = join(root, "node_modules", ".cache", "tideline", keptFingerprint(root, all));
     if (existsSync(folder)) noteUse(folder);
     else {
       const { compile } = await import("./compile.js");

@@ -5,6 +5,7 @@ import { register as registerHooks } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { compiledProgram, compiledUrl } from "./compiled.js";
+import { nameSourceLines } from "./source-lines.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const found = await compiledProgram(root);
@@ -28,6 +29,6 @@ async function load(file) {
   return import(compiled ?? href);
 }
 
-if (program !== null) process.setSourceMapsEnabled(true);
+if (program !== null) nameSourceLines(program.folder);
 const { run } = await load(join(root, "cli", "tideline.ts"));
 await run({ folder: program?.folder ?? null, load });

@@ -21,7 +21,7 @@ const FILES = {
   "cli/beside.txt": "lies beside the source",
   "views/own.ts": `import { Stream } from "tideline"; export const made: Stream = new Stream("own");`,
 };
-const STARTS = ["tideline.js", "compiled.js", "compile.js", "own-imports.js"];
+const STARTS = ["tideline.js", "compiled.js", "compile.js", "own-imports.js", "source-lines.js"];
 
 let folder: string;
 let root: string;
