@@ -138,6 +138,7 @@ export const LONG = [
   "test/laws/plants.test.ts",
   "test/workflows.test.ts",
   "test/settle.test.ts",
+  "test/http-fuzz.test.ts",
   "test/laws/protocol.test.ts",
   // Needs no server, but measuring the coverage of changed copies of the program would take a minute.
   "test/laws/proof-finds.test.ts",

@@ -132,7 +132,7 @@ describe.sequential("the release before is opened", () => {
   });
 
   test("every view is proven by plain SQL over the whole log", async () => {
-    const { stdout, exitCode } = await begin("proof", "--all", "--sample", "12");
+    const { stdout, exitCode } = await begin("proof", "--all", "--sample", "4");
     expect([exitCode, stdout]).toEqual([0, expect.stringContaining("weather")]);
   }, 240_000);
 
