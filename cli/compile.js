@@ -1,8 +1,8 @@
 // Compiles the program: one JavaScript file for each TypeScript file.
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { createRequire, isBuiltin } from "node:module";
 import { basename, dirname, extname, join, relative } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { pathToFileURL } from "node:url";
 import { build } from "esbuild";
 
 /**
@@ -88,28 +88,24 @@ function setUp(builder, root) {
   }));
 }
 
-/** Whether `import` and `require` of this package load the same CommonJS file. */
+/** Whether `import` of this package loads the CommonJS file that `require` loads. */
 function isCommonJs(specifier, packageFile) {
   if (isBuiltin(specifier)) return false;
   try {
-    const imported = fileURLToPath(import.meta.resolve(specifier));
-    if (createRequire(packageFile).resolve(specifier) !== imported) return false;
-    return extname(imported) === ".cjs" || (extname(imported) === ".js" && !isModule(dirname(imported)));
+    const file = createRequire(packageFile).resolve(specifier);
+    const { type, exports } = packageOf(dirname(file));
+    return extname(file) === ".js" && type !== "module" && !/"import"|"module/.test(JSON.stringify(exports ?? null));
   } catch {
     return false;
   }
 }
 
-/** Whether .js files in this folder are modules: what the nearest package.json says. */
-function isModule(folder) {
-  for (let at = folder; dirname(at) !== at; at = dirname(at)) {
-    try {
-      return JSON.parse(readFileSync(join(at, "package.json"), "utf8")).type === "module";
-    } catch {
-      // There is none here.
-    }
-  }
-  return false;
+/** The nearest package.json. Throws when there is none. */
+function packageOf(folder) {
+  const file = join(folder, "package.json");
+  if (existsSync(file)) return JSON.parse(readFileSync(file, "utf8"));
+  if (dirname(folder) === folder) throw new Error("not in a package");
+  return packageOf(dirname(folder));
 }
 
 function deleteUnused(cache, kept) {
