@@ -71,8 +71,8 @@ function setUp(builder, root) {
     const from = relative(resolveDir, join(root, file));
     return { path: from.startsWith(".") ? from : `./${from}`, external: true };
   });
-  // Node reads a CommonJS module's text for the names of its exports before it runs it for an `import`. A `require` does
-  // not, and returns the same module.
+  // Node reads a CommonJS module's text for the names of its exports before it runs it for an `import`. A `require`
+  // does not, and returns the same module.
   const packageFile = join(root, "package.json");
   builder.onResolve({ filter: /^[@a-z]/ }, ({ path, kind }) =>
     kind !== "entry-point" && isCommonJs(path, packageFile) ? { path, namespace: "required" } : undefined,

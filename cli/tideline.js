@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Tideline is TypeScript. It runs compiled; where that is not possible, and for definitions elsewhere, types are stripped as files are loaded.
+// Tideline is TypeScript. It runs compiled; where that is not possible, and for definitions elsewhere, types are
+// stripped as files are loaded.
 import { realpathSync } from "node:fs";
 import { register as registerHooks } from "node:module";
 import { join } from "node:path";

@@ -97,7 +97,10 @@ function settingsText(): string {
   return `Settings (environment variables):\n${lines.join("\n")}\n`;
 }
 
-/** All commands, not run yet, with those of the system that the environment names. Throws CONFIG_INVALID for a system that cannot be loaded. */
+/**
+ * All commands, not run yet, with those of the system that the environment names. Throws CONFIG_INVALID for a system
+ * that cannot be loaded.
+ */
 export async function createProgram(): Promise<Command> {
   const packageFile = new URL("../package.json", import.meta.url);
   const { version, description } = JSON.parse(readFileSync(packageFile, "utf8")) as {
@@ -160,7 +163,10 @@ function explain(error: unknown): number {
   return 1;
 }
 
-/** Ends this process as soon as nobody reads what it prints, as `| head` does: as a signal would where one is awaited, else at once. */
+/**
+ * Ends this process as soon as nobody reads what it prints, as `| head` does: as a signal would where one is awaited,
+ * else at once.
+ */
 function endWithReader(error: NodeJS.ErrnoException): void {
   if (error.code !== "EPIPE") throw error;
   if (!process.emit("SIGTERM")) process.exit();

@@ -17,7 +17,10 @@ import { NOW, numbersFrom, recordsOf } from "./discover/samples.ts";
 import { duckForTests } from "./duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "./fetched.ts";
 
-/** Changes of a database's rows as Debezium writes them, and the contracts that discover and the documents have for them. */
+/**
+ * Changes of a database's rows as Debezium writes them, and the contracts that discover and the documents have for
+ * them.
+ */
 
 interface Row {
   readonly id: number;

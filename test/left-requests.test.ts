@@ -61,7 +61,9 @@ afterEach(async () => {
   vi.useRealTimers();
 });
 
-/** Sends requests with these keys on one connection; returns what closes it, and waits until the server has seen that. */
+/**
+ * Sends requests with these keys on one connection; returns what closes it, and waits until the server has seen that.
+ */
 async function sent(...names: string[]): Promise<() => Promise<void>> {
   const accepted = once(app.server, "connection");
   const client = connect((app.server.address() as AddressInfo).port, "127.0.0.1");

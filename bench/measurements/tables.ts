@@ -14,8 +14,9 @@ const READS = 500;
 const PATIENCE_MS = 300_000;
 
 /**
- * Two tables over a million movements of an inventory, made up: a few SKUs move most, and some 90,000 keys of SKU and warehouse have rows. How fast they are
- * applied, how long a settlement takes, and what reads of one key and the first hundred rows by a measure wait for.
+ * Two tables over a million movements of an inventory, made up: a few SKUs move most, and some 90,000 keys of SKU and
+ * warehouse have rows. How fast they are applied, how long a settlement takes, and what reads of one key and the first
+ * hundred rows by a measure wait for.
  */
 export async function benchTables(report: (line: string) => void): Promise<Figure[]> {
   const env = { TIDELINE_SYSTEM: "systems/inventory" };

@@ -21,7 +21,8 @@ export function serverStatuses(config: Config, reachable: Readonly<Record<Server
 }
 
 /**
- * Why the API refuses what commands and the worker ask with TIDELINE_API_KEY; null when it does not, or does not answer.
+ * Why the API refuses what commands and the worker ask with TIDELINE_API_KEY; null when it does not, or does not
+ * answer.
  */
 export async function apiRefusal({ apiUrl, apiKey }: Config): Promise<string | null> {
   const { url, headers } = separated(`${apiUrl.replace(/\/$/, "")}/views`, apiKey);

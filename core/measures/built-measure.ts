@@ -6,8 +6,9 @@ import { EXACT, type Measure, type ScaleOf } from "./measure.ts";
 const WHOLE: ScaleOf = () => 0;
 
 /**
- * As `builtField`: a wrong argument makes a measure that carries its problem, which start-up reports with file and field. The places of decimal fields
- * are known when a view binds the measure to its stream (`withScales`); until then all numbers are integers.
+ * As `builtField`: a wrong argument makes a measure that carries its problem, which start-up reports with file and
+ * field. The places of decimal fields are known when a view binds the measure to its stream (`withScales`); until then
+ * all numbers are integers.
  */
 export function builtMeasure(kind: string, options: Described, build: (scaleOf: ScaleOf) => Measure): Measure {
   try {

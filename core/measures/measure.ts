@@ -60,7 +60,10 @@ export interface CellState {
   registers(component: string): Registers | undefined;
 }
 
-/** A number that a double does not hold, an integer beyond 2^53-1 or a decimal of more than 15 digits, is the text of all its digits. */
+/**
+ * A number that a double does not hold, an integer beyond 2^53-1 or a decimal of more than 15 digits, is the text of
+ * all its digits.
+ */
 export type Presented = number | string | boolean | null;
 
 /** What a field of a row can be: a value, several named ones (quantiles), or a list of records (top items, bins). */
@@ -89,8 +92,8 @@ export type Values = "integer" | "decimal" | "double" | "picked";
 export type MeasureSpec = Readonly<Record<string, unknown>> & { readonly kind: string };
 
 /**
- * What a proof asks of all events of a row at once, by plain SQL over `core/proof/plain.ts`'s lines, which have `_time`, `_partition`, `_offset` and
- * `_line` beside the contract's columns:
+ * What a proof asks of all events of a row at once, by plain SQL over `core/proof/plain.ts`'s lines, which have
+ * `_time`, `_partition`, `_offset` and `_line` beside the contract's columns:
  *
  *   aggregate  an aggregate over the row's lines
  *   items      the items with the greatest weights, the heaviest first; equal ones in the order of their code points
@@ -112,7 +115,10 @@ export interface PlainFound {
   registers(column: string): Registers;
 }
 
-/** A measure by its definition: how a proof computes it from all events, without state, merging or any formula of an answer. */
+/**
+ * A measure by its definition: how a proof computes it from all events, without state, merging or any formula of an
+ * answer.
+ */
 export interface Plain {
   readonly columns: Readonly<Record<string, PlainColumn>>;
   /** What an answer has to say. */

@@ -6,7 +6,9 @@ import type { ScaleOf } from "./measure.ts";
 export interface NumberOptions extends Described {
   /** A word for people. */
   readonly unit?: string;
-  /** How many decimal places the expression's integers have. Absent: as many as the decimal fields that it is made of. */
+  /**
+   * How many decimal places the expression's integers have. Absent: as many as the decimal fields that it is made of.
+   */
   readonly scale?: number | undefined;
 }
 

@@ -326,8 +326,8 @@ function plainDimension(view: View, name: string, value: GroupValue): GroupValue
 }
 
 /**
- * Whether a row of a table says what its events say: each column to the digit, or within the error that its measure states. Columns that are no measures
- * are parts of the key, or fields of the newest record.
+ * Whether a row of a table says what its events say: each column to the digit, or within the error that its measure
+ * states. Columns that are no measures are parts of the key, or fields of the newest record.
  */
 export function rowsAgree(view: View, served: Row | null, log: Row | null): boolean {
   if (served === null || log === null) return served === log;

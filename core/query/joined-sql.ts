@@ -13,8 +13,8 @@ export interface JoinedSource {
 
 /**
  * SQL: a relation with the parts of the key as columns, and each table as a struct, which is null where it has no row.
- * `$1` is the JSON list of the keys, `$2` and on are those of the tables' rows, in their order, each as long; all values
- * in them are text. `_row` counts from 0.
+ * `$1` is the JSON list of the keys, `$2` and on are those of the tables' rows, in their order, each as long; all
+ * values in them are text. `_row` counts from 0.
  */
 export function joinedRelation({ key, tables }: JoinedSource): string {
   const all = [key, ...tables.values()];

@@ -189,7 +189,10 @@ export function storedKey(view: View, row: Row): TableKey {
   });
 }
 
-/** The text that state has for a part of a key as rows show it: a decimal's units, an instant's milliseconds. Null for none. */
+/**
+ * The text that state has for a part of a key as rows show it: a decimal's units, an instant's milliseconds. Null for
+ * none.
+ */
 function storedText(view: View, name: string, text: string): string | null {
   const scale = dimensionScales(view).get(name) ?? 0;
   if (scale > 0) return unitsOfText(text, scale);

@@ -2,7 +2,9 @@ interface Closable {
   close(): Promise<void>;
 }
 
-/** What somebody has opened and must close, whatever happens in between: sources and installations keep Node running. */
+/**
+ * What somebody has opened and must close, whatever happens in between: sources and installations keep Node running.
+ */
 export class Opened {
   readonly #things: Closable[] = [];
 

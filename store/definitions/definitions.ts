@@ -61,8 +61,8 @@ export function viewsOfStream({ views }: Definitions, stream: string): string[] 
 }
 
 /**
- * Finds the streams, views, joined tables, rules and deliveries in `folders` (every such export of every .ts file) and checks them,
- * names and SQL alike. A stream that no view reads is known too: it has a topic, and is archived. Throws
+ * Finds the streams, views, joined tables, rules and deliveries in `folders` (every such export of every .ts file) and
+ * checks them, names and SQL alike. A stream that no view reads is known too: it has a topic, and is archived. Throws
  * DEFINITION_INVALID that lists every problem with its file and field.
  */
 export async function loadDefinitions(folders: DefinitionFolders): Promise<Definitions> {

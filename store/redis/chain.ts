@@ -303,8 +303,8 @@ export class Chain {
   }
 
   /**
-   * Some fields of the buckets of closed segments in `[fromMs, toMs)`, for each of them; null as `segment`. Sketches are
-   * left out: their fields are not to be asked for.
+   * Some fields of the buckets of closed segments in `[fromMs, toMs)`, for each of them; null as `segment`. Sketches
+   * are left out: their fields are not to be asked for.
    */
   async keyed(
     segments: readonly ClosedSegment[],

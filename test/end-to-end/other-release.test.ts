@@ -77,8 +77,8 @@ const ANOTHER_ENGINE: OtherRelease = {
 };
 
 /**
- * The SQL of one measure is written otherwise; then, in the nightly run, the engine's revision is raised, which concerns
- * every view; then the first release is put back.
+ * The SQL of one measure is written otherwise; then, in the nightly run, the engine's revision is raised, which
+ * concerns every view; then the first release is put back.
  */
 const releases: readonly OtherRelease[] = [
   {

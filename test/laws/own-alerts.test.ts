@@ -32,7 +32,10 @@ const lookOf = (keys: readonly string[], unknown: readonly string[] = []): Look 
   unknown: new Set(unknown),
 });
 
-/** Looks five seconds apart, each a list of what is wrong; null where lag could not be looked at. Says what happened when. */
+/**
+ * Looks five seconds apart, each a list of what is wrong; null where lag could not be looked at. Says what happened
+ * when.
+ */
 function told(looks: readonly (readonly string[] | null)[]): string[] {
   const events: string[] = [];
   const open = new Set<string>();

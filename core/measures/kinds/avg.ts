@@ -5,7 +5,10 @@ import type { CellState, Measure, PlainFound, PlainTerms } from "../measure.ts";
 import { plainInteger, plainQuotient, plainUnits } from "../plain-values.ts";
 import { chosenScale, type NumberOptions, scaleSpec } from "../scale-option.ts";
 
-/** The mean of an integer expression, in the units of its decimal fields: both parts are exact integers, and their quotient is rounded once, to the nearest double. */
+/**
+ * The mean of an integer expression, in the units of its decimal fields: both parts are exact integers, and their
+ * quotient is rounded once, to the nearest double.
+ */
 export function avg(input: Sql, options: NumberOptions = {}): Measure {
   return builtMeasure("avg", options, (scaleOf) => {
     const { unit = "" } = options;

@@ -13,9 +13,8 @@ const NAME = "latest";
 type RecordJson = Readonly<Record<string, unknown>>;
 
 /**
- * The whole record with the highest position in the log, as one value of several parts. Presents null when `deleted` is true of it, or where
- * `tombstones` delete and it is one.
- * What users write is `table()`; this is how its rows are kept.
+ * The whole record with the highest position in the log, as one value of several parts. Presents null when `deleted` is
+ * true of it, or where `tombstones` delete and it is one. What users write is `table()`; this is how its rows are kept.
  */
 export function latest(fields: Fields, deleted: Sql | null, tombstones: "delete" | null = null): Measure {
   return builtMeasure(NAME, {}, () => {

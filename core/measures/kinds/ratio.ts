@@ -14,8 +14,9 @@ import { plainQuotient } from "../plain-values.ts";
 import { isHundredths } from "../scale-option.ts";
 
 /**
- * One measure divided by another, such as purchases by views: both keep their own state. The quotient of both exact numbers is rounded once, to the
- * nearest double, also when one of them is an average. Null where the lower one is null or zero. Both have to present a number.
+ * One measure divided by another, such as purchases by views: both keep their own state. The quotient of both exact
+ * numbers is rounded once, to the nearest double, also when one of them is an average. Null where the lower one is null
+ * or zero. Both have to present a number.
  */
 export function ratio(over: Measure, under: Measure, options: { unit?: string } & Described = {}): Measure {
   return builtMeasure("ratio", options, (scaleOf) => {

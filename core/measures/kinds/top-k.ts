@@ -9,9 +9,9 @@ import { chosenScale, type NumberOptions, scaleSpec } from "../scale-option.ts";
 const SHOW = 10;
 
 /**
- * The items with the most weight. Every item's weight is held, as an exact sum; only what is presented is cut off, so a merge never loses
- * an item that comes up later. Costs a cell an item. Items are presented as text; equal weights in the order of the code points that their
- * text has in SQL.
+ * The items with the most weight. Every item's weight is held, as an exact sum; only what is presented is cut off, so a
+ * merge never loses an item that comes up later. Costs a cell an item. Items are presented as text; equal weights in
+ * the order of the code points that their text has in SQL.
  *
  * @param options.weight an integer expression; 1 for each event by default
  * @param options.show how many items an answer holds, 1 to 1000
@@ -75,7 +75,10 @@ type Weighed = readonly [item: Item, weight: bigint];
 /** So many items more than are shown are held before they are sorted and cut off. */
 const SLACK = 1_000;
 
-/** The heaviest items; equal ones in the order of their code points. Holds some more than `show` of them, however many there are. */
+/**
+ * The heaviest items; equal ones in the order of their code points. Holds some more than `show` of them, however many
+ * there are.
+ */
 function shown(items: Iterable<Weighed>, show: number): Weighed[] {
   let first: Weighed[] = [];
   let last: Weighed | undefined;
