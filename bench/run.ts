@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { benchArchive } from "./measurements/archive.ts";
+import { benchBeside } from "./measurements/beside.ts";
 import { benchBudgets } from "./measurements/budgets.ts";
 import { benchFreshness } from "./measurements/freshness.ts";
 import { benchHttp } from "./measurements/http.ts";
@@ -46,6 +47,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   budgets: benchBudgets,
   live: benchLive,
   "many-views": benchManyViews,
+  beside: benchBeside,
   memory: benchMemory,
   "start-up": benchStartUp,
 };

@@ -1,7 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
-import { setPriority } from "node:os";
 import { type BulkheadPolicy, BulkheadRejectedError, bulkhead } from "cockatiel";
 import type { Logger } from "pino";
 import { z } from "zod";
@@ -9,7 +8,7 @@ import { overloaded, Refusal } from "./common/problem.ts";
 
 export interface HelperOptions {
   /**
-   * Starts the process, which sends `{ port, secret }` when it answers those who bring that secret, and ends in order on
+   * Starts the process, at a lower priority than the server's. It sends `{ port, secret }` when it answers those who bring that secret, and ends in order on
    * the message "close".
    */
   readonly start: () => ChildProcess;
@@ -56,8 +55,6 @@ const MAX_WAITING = 64;
 const START_LIMIT_MS = 60_000;
 const CLOSE_LIMIT_MS = 2_000;
 const IDLE_MS = 10 * 60_000;
-/** Below the server, so that short requests are answered first where both want the same processor. */
-const PRIORITY = 10;
 
 /** Over ranges of which length on questions have some property; those asked first are forgotten when there are many. */
 class KnownRanges {
@@ -220,7 +217,6 @@ export class Helper {
       if (child.pid === undefined) gone({ err: error });
     });
     running.at.catch(() => child.kill("SIGKILL"));
-    if (child.pid !== undefined) lowerPriority(child.pid);
     return running;
   }
 }
@@ -250,14 +246,6 @@ async function whereOf(child: ChildProcess): Promise<Started> {
   } finally {
     given.abort();
     ended.catch(() => {});
-  }
-}
-
-function lowerPriority(pid: number): void {
-  try {
-    setPriority(pid, PRIORITY);
-  } catch {
-    // Not every system allows it; nothing but latency depends on it.
   }
 }
 

@@ -7,6 +7,7 @@ import { Client, Connection } from "@temporalio/client";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterAll, beforeAll, inject } from "vitest";
+import { startBackgroundWorker } from "../activities/worker/background-worker.ts";
 import { type BatchWorker, startWorker, type WorkerOptions } from "../activities/worker/worker.ts";
 import { Archive } from "../store/archive/archive.ts";
 import { Manifests } from "../store/archive/manifests.ts";
@@ -64,9 +65,12 @@ export async function openPlace(streams: Iterable<string>, partitions = 3): Prom
 
 type Chosen = Pick<WorkerOptions, "definitions"> & Partial<WorkerOptions>;
 
-/** Starts a worker of a place: without schedules, unless `options` has some. */
-export const startWorkerIn = ({ namespace, taskQueue, data }: Place, options: Chosen): Promise<BatchWorker> =>
-  startWorker({
+/**
+ * Starts a worker of a place, and beside it in this process the one that does its long work: without schedules, unless
+ * `options` has some.
+ */
+export async function startWorkerIn({ namespace, taskQueue, data }: Place, options: Chosen): Promise<BatchWorker> {
+  const all: WorkerOptions = {
     brokers: inject("kafkaBrokers"),
     redisUrl: inject("redisUrl"),
     temporalAddress: inject("temporalAddress"),
@@ -80,4 +84,13 @@ export const startWorkerIn = ({ namespace, taskQueue, data }: Place, options: Ch
     registry: new Registry(),
     logger: pino({ level: "silent" }),
     ...options,
-  });
+  };
+  const worker = await startWorker(all);
+  const background = await startBackgroundWorker({ ...all, registry: new Registry() });
+  return {
+    ...worker,
+    close: async () => {
+      await Promise.all([worker.close(), background.close()]);
+    },
+  };
+}

@@ -85,6 +85,7 @@ export const MODULES = [
   "test/send-tables.test.ts",
   "test/registry.test.ts",
   "test/helper.test.ts",
+  "test/background-process.test.ts",
   "test/contract-identity.test.ts",
   "test/stored-definitions.test.ts",
   "test/batch-layer/plans.test.ts",

@@ -24,6 +24,7 @@ import { openRedis, type TidelineRedis } from "../store/redis/redis.ts";
 import type { archiveStream, scheduledRun, settleStream } from "../workflows/index.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
 import {
+  backgroundQueueOf,
   executionTimeoutMs,
   SEARCH_ATTRIBUTES,
   scheduledTimeoutMs,
@@ -285,12 +286,14 @@ describe("a compaction of the archive", () => {
     };
     const own = await NativeConnection.connect({ address: inject("temporalAddress") });
     try {
-      const worker = await Worker.create({ connection: own, taskQueue, activities, ...(await workflowCode()) });
-      await worker.runUntil(async () => {
+      const worker = await Worker.create({ connection: own, taskQueue, ...(await workflowCode()) });
+      const background = { connection: own, taskQueue: backgroundQueueOf(taskQueue), activities };
+      const work = async () => {
         const input = { workflowId: taskQueue, taskQueue, args: [{ stream: STREAM }] };
         const run = client.workflow.execute("compactArchive", input);
         await expect(run).rejects.toMatchObject({ cause: { cause: { type: "ARCHIVE_DAMAGED" } } });
-      });
+      };
+      await (await Worker.create(background)).runUntil(() => worker.runUntil(work));
       expect(done).toEqual(["0", "32", "swept"]);
     } finally {
       await own.close();

@@ -2,7 +2,7 @@ import { CancellationScope, deprecatePatch, proxyActivities, setCurrentDetails, 
 import type { Activities, Comparison } from "../activities/activities.ts";
 import { settleStream } from "./settle-stream.ts";
 import { inParallel } from "./shared/parallel.ts";
-import { label, STEP } from "./shared/run.ts";
+import { inBackground, label, STEP } from "./shared/run.ts";
 import { startOrJoin } from "./shared/start-or-join.ts";
 
 /** What an adoption is started with, from Temporal's UI too: `{ "view": "revenue" }`, under the id `adopt/revenue`. */
@@ -49,7 +49,7 @@ export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResu
     await settle(frozen ? [next] : [next, view]);
     const ready = await activities.hasCaughtUp.executeWithOptions({ summary: "is it as fresh?" }, [{ served, next }]);
     if (ready && !frozen)
-      comparison = await activities.compareGenerations.executeWithOptions({ summary: `against ${served}` }, [
+      comparison = await inBackground().compareGenerations.executeWithOptions({ summary: `against ${served}` }, [
         { served, next },
       ]);
     caughtUp = frozen ? ready : comparison !== null;
@@ -72,23 +72,24 @@ async function build(generation: string): Promise<void> {
   ]);
   if (plan === null) return;
   const { topicId, parts } = plan;
+  const background = inBackground();
   let done = 0;
   try {
     const built = await inParallel(PARTS_AT_ONCE, parts, async (part, index) => {
       const summary = `states of part ${index + 1} of ${parts.length}`;
-      const made = await activities.rebuildPart.executeWithOptions({ summary }, [{ view: generation, topicId, part }]);
+      const made = await background.rebuildPart.executeWithOptions({ summary }, [{ view: generation, topicId, part }]);
       done += 1;
       setCurrentDetails(`${generation}: ${done} of ${parts.length} parts of the archive`);
       return made;
     });
     const input = { generation, first: plan, parts: built };
-    if (await activities.publishFirstVersion.executeWithOptions({ summary: "version 1" }, [input]))
+    if (await background.publishFirstVersion.executeWithOptions({ summary: "version 1" }, [input]))
       await activities.finishPublish.executeWithOptions({ summary: "pointer to version 1" }, [
         { view: generation, version: 1, seconds: 0 },
       ]);
   } finally {
     await CancellationScope.nonCancellable(() =>
-      activities.clearRebuilds.executeWithOptions({ summary: "files of the parts" }, [{ view: generation }]),
+      background.clearRebuilds.executeWithOptions({ summary: "files of the parts" }, [{ view: generation }]),
     );
   }
 }

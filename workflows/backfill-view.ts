@@ -13,7 +13,7 @@ import type { Activities, BackfillResult } from "../activities/activities.ts";
 import { isTidelineError } from "../core/errors.ts";
 import { parseInterval } from "../core/interval.ts";
 import { inParallel } from "./shared/parallel.ts";
-import { label, runStartedMs, STEP, secondsSince, stepFailure } from "./shared/run.ts";
+import { inBackground, label, runStartedMs, STEP, secondsSince, stepFailure } from "./shared/run.ts";
 
 /**
  * What a backfill is started with, from Temporal's UI too: `{ "view": "revenue", "from": "2026-01-01", "to":
@@ -66,7 +66,7 @@ const DAYS_AT_ONCE = 2;
 const MOST_AT_ONCE = 16;
 /** The run stops after this many failed days: the cause is not a single day, and each costs minutes of attempts. */
 const MOST_FAILED = 100;
-const activities = proxyActivities<Activities>(STEP);
+const { finishPublish } = proxyActivities<Activities>(STEP);
 
 /**
  * Recomputes a view's buckets in an interval of event time from the archive, and publishes those days that are not what
@@ -81,6 +81,7 @@ export async function backfillView(input: BackfillViewInput): Promise<BackfillVi
   label({ kind: "backfill", view });
   let progress: BackfillProgress = { done: 0, days: 0 };
   setHandler(backfillProgress, () => progress);
+  const activities = inBackground();
   const { generation, stream, backfill, days, done, skipped } = await activities.planBackfill.executeWithOptions(
     { summary: "the interval by day" },
     [{ view, from, to }],
@@ -117,7 +118,7 @@ export async function backfillView(input: BackfillViewInput): Promise<BackfillVi
   ]);
   const seconds = secondsSince(sinceMs);
   if (result.version !== null)
-    await activities.finishPublish.executeWithOptions({ summary: `pointer to version ${result.version}` }, [
+    await finishPublish.executeWithOptions({ summary: `pointer to version ${result.version}` }, [
       { view: generation, version: result.version, seconds },
     ]);
   // With failed days the files stay: the next run finds the other days done.

@@ -1,6 +1,5 @@
-import { continueAsNew, isCancellation, proxyActivities, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
-import type { Activities } from "../activities/activities.ts";
-import { label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
+import { continueAsNew, isCancellation, setCurrentDetails, workflowInfo } from "@temporalio/workflow";
+import { inBackground, label, runStartedMs, secondsSince } from "./shared/run.ts";
 
 export interface CompactArchiveInput {
   readonly stream: string;
@@ -16,8 +15,6 @@ export interface CompactArchiveResult {
   readonly swept: number;
 }
 
-const { planCompaction, mergeEntries, sweepArchive } = proxyActivities<Activities>(STEP);
-
 /**
  * Merges small archive files of a stream into larger ones, one activity a file, until there is nothing left that is
  * worth it. A merge that fails, because a file is damaged, does not keep the others from being done; the run fails at
@@ -25,6 +22,7 @@ const { planCompaction, mergeEntries, sweepArchive } = proxyActivities<Activitie
  */
 export async function compactArchive({ stream, done }: CompactArchiveInput): Promise<CompactArchiveResult> {
   label({ kind: "compact-archive", stream });
+  const { planCompaction, mergeEntries, sweepArchive } = inBackground();
   let { entries, merged } = done ?? { entries: 0, merged: 0 };
   const tell = (more = "") =>
     setCurrentDetails(`${stream}: ${entries} files became ${merged}, ${secondsSince(runStartedMs())} s${more}`);

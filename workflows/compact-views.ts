@@ -1,6 +1,5 @@
-import { isCancellation, proxyActivities, setCurrentDetails } from "@temporalio/workflow";
-import type { Activities } from "../activities/activities.ts";
-import { label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
+import { isCancellation, setCurrentDetails } from "@temporalio/workflow";
+import { inBackground, label, runStartedMs, secondsSince } from "./shared/run.ts";
 
 export interface CompactViewsInput {
   readonly stream: string;
@@ -16,14 +15,13 @@ export interface CompactViewsResult {
   readonly seconds: number;
 }
 
-const { compact } = proxyActivities<Activities>(STEP);
-
 /**
  * Merges small state files of views of a stream, one view after the other, beside the stream's settlements: neither
  * waits for the other. A view that fails does not keep the others from it; the run fails at its end.
  */
 export async function compactViews({ stream, views }: CompactViewsInput): Promise<CompactViewsResult> {
   label({ kind: "compact", stream });
+  const { compact } = inBackground();
   let [files, versions] = [0, 0];
   let failure: unknown = null;
   for (const { view, generation } of views) {

@@ -15,7 +15,7 @@ import { bucketOf, parseTime } from "../core/time.ts";
 import { archiveTo } from "./archive-to.ts";
 import { deliverNow, deliverReport } from "./deliver-report.ts";
 import { executionTimeoutMs, workId } from "./shared/names.ts";
-import { label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
+import { inBackground, label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
 import { startAside, startOrJoin } from "./shared/start-or-join.ts";
 
 /**
@@ -86,7 +86,8 @@ export async function dailyReport(input: DailyReportInput): Promise<DailyReportR
     }
     await activities.pinEdition.executeWithOptions({ summary: `edition ${edition}` }, [{ date, edition, streams }]);
   }
-  const written = await activities.writeReport.executeWithOptions({ summary: `numbers and files of ${date}` }, [
+  const { writeReport } = inBackground();
+  const written = await writeReport.executeWithOptions({ summary: `numbers and files of ${date}` }, [
     { date, edition },
   ]);
   setCurrentDetails(`edition ${edition} is in ${written.folder}`);

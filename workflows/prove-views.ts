@@ -1,6 +1,6 @@
 import { isCancellation, proxyActivities, setCurrentDetails } from "@temporalio/workflow";
 import type { Activities, ViewProof } from "../activities/activities.ts";
-import { label, STEP } from "./shared/run.ts";
+import { inBackground, label, STEP } from "./shared/run.ts";
 
 export interface ProveViewsInput {
   /** Which views; absent: every one that is answered. */
@@ -17,7 +17,7 @@ export interface ProveViewsResult {
 }
 
 const SAMPLE = 24;
-const { listProvable, proveView } = proxyActivities<Activities>(STEP);
+const { listProvable } = proxyActivities<Activities>(STEP);
 
 /**
  * Compares answers of every view with the raw log, at some times of each, one view after the other: the API proves one
@@ -42,7 +42,9 @@ export async function proveViews({ views, sample = SAMPLE }: ProveViewsInput = {
 /** A view that fails is told, and does not keep the others from being proven. */
 async function proof(view: string, sample: number): Promise<ViewProof> {
   try {
-    return await proveView.executeWithOptions({ summary: `${view} against the raw log` }, [{ view, sample }]);
+    return await inBackground().proveView.executeWithOptions({ summary: `${view} against the raw log` }, [
+      { view, sample },
+    ]);
   } catch (error) {
     if (isCancellation(error)) throw error;
     const { cause, message } = error as Error;

@@ -1,7 +1,7 @@
 import { CancellationScope, defineQuery, proxyActivities, setCurrentDetails, setHandler } from "@temporalio/workflow";
 import type { Activities, RebuildResult } from "../activities/activities.ts";
 import { inParallel } from "./shared/parallel.ts";
-import { label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
+import { inBackground, label, runStartedMs, STEP, secondsSince } from "./shared/run.ts";
 
 export interface RebuildViewInput {
   readonly view: string;
@@ -20,7 +20,7 @@ export interface RebuildProgress {
 export const rebuildProgress = defineQuery<RebuildProgress>("rebuildProgress");
 
 const PARTS_AT_ONCE = 2;
-const activities = proxyActivities<Activities>(STEP);
+const { finishPublish } = proxyActivities<Activities>(STEP);
 
 /**
  * Rebuilds a view from the whole archive, publishes that, and answers whether it is what the refreshes had added up.
@@ -29,6 +29,7 @@ export async function rebuildView({ view }: RebuildViewInput): Promise<RebuildVi
   label({ kind: "rebuild", view });
   let progress: RebuildProgress = { done: 0, parts: 0 };
   setHandler(rebuildProgress, () => progress);
+  const activities = inBackground();
   let generation = view;
   try {
     const plan = await activities.planRebuild.executeWithOptions({ summary: "hash of the newest version" }, [{ view }]);
@@ -50,7 +51,7 @@ export async function rebuildView({ view }: RebuildViewInput): Promise<RebuildVi
     const seconds = secondsSince(runStartedMs());
     const damaged = result.comparedHash === null ? ", which was damaged" : "";
     const verdict = result.equal ? "equal to" : "NOT EQUAL to";
-    await activities.finishPublish.executeWithOptions({ summary: `pointer to version ${result.version}` }, [
+    await finishPublish.executeWithOptions({ summary: `pointer to version ${result.version}` }, [
       { view: generation, version: result.version, seconds },
     ]);
     setCurrentDetails(

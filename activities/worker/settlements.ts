@@ -44,6 +44,13 @@ const LOOK_EVERY_MS = 1_000;
 const LEAST_BETWEEN_MS = 15_000;
 /** A stream with this many new records is settled at once. */
 const MANY_RECORDS = 500_000n;
+/**
+ * While this process has so many settlements under way, a stream that is due waits for one of them, but not longer than
+ * this. So the settlements of many streams follow each other instead of taking the processor from the speed layer all
+ * at once, and a long one holds up nobody.
+ */
+const AT_ONCE = 2;
+const LONGEST_TURN_MS = 10_000;
 const ON_DEMAND = { kind: "schedule", name: "settlements on demand", views: [] } as const;
 
 /** What this process knows of a stream. */
@@ -52,6 +59,8 @@ interface Known {
   triedAtMs?: number;
   /** Whether it has started one. Until then it tries: one that others began may know nothing of a changed definition. */
   begun: boolean;
+  /** Since when it waits for its turn, on the same clock. */
+  dueSinceMs: number | null;
   /** The settlement under way that this process started, and where the log ended before. */
   underWay: { readonly run: WorkflowHandle<typeof settleStream>; readonly end: Cut } | null;
   /** Where the log ended when the last settlement began that went well. */
@@ -66,8 +75,9 @@ interface Known {
 /**
  * Starts settlements when there is something to settle: of every stream once at the beginning, then when its log has
  * gone on beyond a view's newest version for `everyMs`, or by very many records; and of a view when the speed layer
- * asks, because its live cells grow towards the limit. A quiet stream costs a question to Kafka. A paused schedule
- * `settle-<stream>` stops all but the requests. Several workers do this side by side: a run under way is joined.
+ * asks, because its live cells grow towards the limit. After the beginning two at once. A quiet stream costs a question
+ * to Kafka. A paused schedule `settle-<stream>` stops all but the requests. Several workers do this side by side: a run
+ * under way is joined.
  */
 export class Settlements {
   readonly #options: SettlementsOptions;
@@ -133,7 +143,13 @@ export class Settlements {
 
   async #look(stream: Stream): Promise<void> {
     const { namespace, log } = this.#options;
-    const known = this.#known.get(stream.name) ?? { begun: false, underWay: null, settledEnd: null, again: false };
+    const known: Known = this.#known.get(stream.name) ?? {
+      begun: false,
+      dueSinceMs: null,
+      underWay: null,
+      settledEnd: null,
+      again: false,
+    };
     this.#known.set(stream.name, known);
     if (known.underWay !== null && !(await this.#hasEnded(stream, known, known.underWay))) return;
     const sinceMs = known.triedAtMs === undefined ? Number.POSITIVE_INFINITY : performance.now() - known.triedAtMs;
@@ -141,7 +157,9 @@ export class Settlements {
     const isFirst = !known.begun;
     const { stable: end } = await log.readableBounds(topicOf(namespace, stream));
     const isSettled = !known.again && known.settledEnd !== null && cutsEqual(end, known.settledEnd);
-    if (isSettled || (!isFirst && !(await this.#isTime(stream, end, sinceMs)))) return;
+    if (isSettled || (!isFirst && !(await this.#isTime(stream, end, { sinceMs, known })))) return;
+    if (!isFirst && !this.#isItsTurn(known)) return;
+    known.dueSinceMs = null;
     known.triedAtMs = performance.now();
     const client = await this.#client();
     if (!isFirst && (await isPaused(client, scheduleId(namespace, "settle", stream.name)))) return;
@@ -177,18 +195,31 @@ export class Settlements {
    * Whether a log that ends at `end` has gone so far beyond some view's newest version, or has done so for so long,
    * that it is settled.
    */
-  async #isTime(stream: Stream, end: Cut, sinceMs: number): Promise<boolean> {
+  async #isTime(
+    stream: Stream,
+    end: Cut,
+    { sinceMs, known }: { readonly sinceMs: number; readonly known: Known },
+  ): Promise<boolean> {
     const { generations, definitions, manifests, everyMs } = this.#options;
+    // Not yet, whatever the versions say: they are read for every view.
+    if (sinceMs < everyMs && known.settledEnd !== null && lengthBetween(known.settledEnd, end) < MANY_RECORDS)
+      return false;
     const reading = await generations.reading(stream.name, definitions);
     const newest = await Promise.all(reading.map(({ generation }) => manifests.newest(generation)));
     const published = newest.filter((manifest) => manifest !== null);
     if (published.length === 0) return sinceMs >= everyMs;
     const settled = nearest(published.map(({ cut }) => cut));
-    const behind = partitionsOf(end).reduce((sum, one) => sum + max(at(end, one) - at(settled, one), 0n), 0n);
-    if (behind >= MANY_RECORDS) return true;
+    if (lengthBetween(settled, end) >= MANY_RECORDS) return true;
     // Another worker may have settled it. A clock that was set is not believed.
     const agesMs = published.map(({ createdAtMs }) => Date.now() - createdAtMs).filter((ageMs) => ageMs >= 0);
     return Math.min(sinceMs, Math.max(...agesMs, 0)) >= everyMs;
+  }
+
+  /** Whether a stream that is due is settled now, or waits for others. */
+  #isItsTurn(known: Known): boolean {
+    known.dueSinceMs ??= performance.now();
+    const underWay = [...this.#known.values()].filter((one) => one.underWay !== null).length;
+    return underWay < AT_ONCE || performance.now() - known.dueSinceMs >= LONGEST_TURN_MS;
   }
 
   /** One connection for all of them, opened again when it failed. */
@@ -220,6 +251,10 @@ async function isPaused({ schedule }: Client, id: string): Promise<boolean> {
   return described?.state.paused ?? false;
 }
 
-function max(a: bigint, b: bigint): bigint {
-  return a > b ? a : b;
+/** How many offsets `to` lies beyond `from`, over all partitions. */
+function lengthBetween(from: Cut, to: Cut): bigint {
+  return partitionsOf(to).reduce((sum, one) => {
+    const length = at(to, one) - at(from, one);
+    return length > 0n ? sum + length : sum;
+  }, 0n);
 }

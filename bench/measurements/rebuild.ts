@@ -6,7 +6,7 @@ import { revenue } from "../../systems/shop/views/revenue.ts";
 import { BatchLayer } from "../setup/batch-layer.ts";
 import { type Figure, figure, type RatioFigure } from "../setup/figure.ts";
 import { withInstallation } from "../setup/installation.ts";
-import { BatchSender, prepareOrders } from "../setup/prepared-batches.ts";
+import { sendOrders } from "../setup/prepared-batches.ts";
 
 const RECORDS = 2_000_000;
 const DAY_MS = 86_400_000;
@@ -24,7 +24,8 @@ export async function benchRebuild(report: (line: string) => void): Promise<Figu
   return withInstallation({}, async ({ brokers, home }) => {
     report(`archiving ${RECORDS.toLocaleString("en-US")} orders of a day`);
     const dataDir = join(home, "data");
-    await sendOrders(brokers);
+    const startMs = Math.floor(Date.now() / DAY_MS - 2) * DAY_MS;
+    await sendOrders(brokers, { records: RECORDS, startMs, lengthMs: DAY_MS });
     const batch = await BatchLayer.open({ brokers, dataDir });
     try {
       await batch.archive(batch.target(revenue));
@@ -56,25 +57,6 @@ export async function benchRebuild(report: (line: string) => void): Promise<Figu
       await rm(dataDir, { recursive: true, force: true });
     }
   });
-}
-
-async function sendOrders(brokers: string): Promise<void> {
-  const sender = await BatchSender.open(brokers, orderCompleted.name);
-  const { partitions } = orderCompleted;
-  const everyMs = DAY_MS / RECORDS;
-  const startMs = Math.floor(Date.now() / DAY_MS - 2) * DAY_MS;
-  const step = 100_000;
-  for (let first = 0; first < RECORDS; first += step)
-    for (const batch of prepareOrders({
-      seed: 1 + first / step,
-      count: step,
-      size: 500,
-      partitions,
-      startMs: startMs + first * everyMs,
-      everyMs,
-    }))
-      await sender.send(batch);
-  await sender.close();
 }
 
 async function rate(work: () => Promise<void>): Promise<number> {

@@ -1,4 +1,5 @@
 import { Connection, createAPI, createRecordsBatch, type Reader, Writer } from "@platformatic/kafka";
+import { orderCompleted } from "../../schemas/order-completed.ts";
 import { parseBrokers } from "../../store/kafka/cluster/brokers.ts";
 import { ordersOf } from "../../systems/shop/orders/orders.ts";
 
@@ -114,4 +115,26 @@ export class BatchSender {
   async close(): Promise<void> {
     await this.#connection.close();
   }
+}
+
+/** Sends orders that happen at even distances in `lengthMs` from `startMs` on; the same numbers make the same orders. */
+export async function sendOrders(
+  brokers: string,
+  { records, startMs, lengthMs }: { readonly records: number; readonly startMs: number; readonly lengthMs: number },
+): Promise<void> {
+  const sender = await BatchSender.open(brokers, orderCompleted.name);
+  const { partitions } = orderCompleted;
+  const everyMs = lengthMs / records;
+  const step = 100_000;
+  for (let first = 0; first < records; first += step)
+    for (const batch of prepareOrders({
+      seed: 1 + first / step,
+      count: step,
+      size: 500,
+      partitions,
+      startMs: startMs + first * everyMs,
+      everyMs,
+    }))
+      await sender.send(batch);
+  await sender.close();
 }

@@ -1,6 +1,8 @@
 import { join } from "node:path";
-import type { Command } from "commander";
-import { loadConfig } from "../setup/config.ts";
+import { type Command, Option } from "commander";
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import { type Config, loadConfig } from "../setup/config.ts";
 
 /** Adds `tideline worker`. */
 export function registerWorker(program: Command): void {
@@ -8,74 +10,116 @@ export function registerWorker(program: Command): void {
     .command("worker")
     .addHelpText("after", "\nExamples:\n  $ tideline worker\n  $ tideline worker --no-schedules\n")
     .description(
-      "run the batch layer: a Temporal worker that archives, refreshes and rebuilds; start several to share the work",
+      "run the batch layer: a Temporal worker that archives, settles and rebuilds; start several to share the work. Long work runs in a second process of low priority",
     )
     .option("--no-schedules", "leave the schedules in Temporal as they are")
-    .action(async ({ schedules }: { schedules: boolean }) => {
-      const config = loadConfig(process.env);
-      const { Registry, collectDefaultMetrics } = await import("prom-client");
-      const { installRuntime, startWorker } = await import("../../activities/worker/worker.ts");
-      const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
-      const { DataDirectory } = await import("../../store/files/files.ts");
-      const { Generations } = await import("../../store/definitions/generations.ts");
-      const { SEARCH_ATTRIBUTES, taskQueueOf } = await import("../../workflows/shared/names.ts");
-      const { desiredSchedules } = await import("../../workflows/schedules.ts");
-      const { loadSystem } = await import("../setup/system.ts");
-      const { startMonitorOf } = await import("../setup/monitor.ts");
-      const { startProbe } = await import("../setup/probe.ts");
-      const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
-      const logger = roleLogger("worker", config);
-      const leave = await announce("worker", config, logger);
-      installRuntime(logger);
-      const registry = new Registry();
-      collectDefaultMetrics({ register: registry });
-      const definitions = await loadDefinitions(config);
-      const { kafkaBrokers: brokers, redisUrl, temporalAddress, temporalNamespace, namespace } = config;
-      const dataDir = join(config.home, "data");
-      const served = await new Generations(new DataDirectory(dataDir)).views();
-      // A view whose file is gone is kept up to date for a while.
-      const views = new Set([...definitions.views.keys(), ...served]);
-      const report = (await (await loadSystem(config.system)).report?.()) ?? null;
-      const worker = await startWorker({
-        brokers,
-        redisUrl,
-        temporalAddress,
-        temporalNamespace,
-        taskQueue: taskQueueOf(namespace),
-        dataDir,
-        namespace,
-        definitions,
-        searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-        schedules: schedules ? desiredSchedules(namespace, definitions.streams.keys(), views, report?.views) : null,
-        settleEveryMs: config.settleEvery,
-        keepGenerationsMs: config.keepGenerations,
-        retentionWarnHours: config.retentionWarnHours,
-        schemaRegistry: config.schemaRegistry,
-        apiUrl: config.apiUrl,
-        apiKey: config.apiKey,
-        report,
-        mail: { url: config.smtpUrl, from: config.reportFrom, to: config.reportTo },
-        registry,
-        logger,
-      });
-      const monitor = await startMonitorOf(config, { role: "worker", definitions, registry, logger });
-      const probe = await startProbe({
-        host: config.host,
-        allowedHosts: config.allowedHosts,
-        port: config.workerPort,
-        registry,
-        health: () => worker.health(),
-      });
-      closeOnSignal(logger, async () => {
-        await Promise.all([worker.close(), monitor.close()]);
-        await probe.close();
-        await leave();
-      });
-      logger.info({ port: probe.port, views: [...definitions.views.keys()] }, "worker is ready");
-      await worker.ended.catch(async (error: unknown) => {
-        await monitor.close();
-        await probe.close();
-        throw error;
-      });
-    });
+    // How a worker starts its background process. It is no command for people.
+    .addOption(new Option("--background").hideHelp())
+    .action(({ schedules, background }: { schedules: boolean; background?: boolean }) =>
+      background === true ? runBackground() : runWorker(schedules),
+    );
+}
+
+async function runWorker(schedules: boolean): Promise<void> {
+  const config = loadConfig(process.env);
+  const { Registry, collectDefaultMetrics } = await import("prom-client");
+  const { installRuntime, startWorker } = await import("../../activities/worker/worker.ts");
+  const { DataDirectory } = await import("../../store/files/files.ts");
+  const { Generations } = await import("../../store/definitions/generations.ts");
+  const { SEARCH_ATTRIBUTES } = await import("../../workflows/shared/names.ts");
+  const { desiredSchedules } = await import("../../workflows/schedules.ts");
+  const { forkAtLowPriority } = await import("../setup/low-priority.ts");
+  const { startMonitorOf } = await import("../setup/monitor.ts");
+  const { startProbe } = await import("../setup/probe.ts");
+  const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
+  const logger = roleLogger("worker", config);
+  const leave = await announce("worker", config, logger);
+  installRuntime(logger);
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const options = await depsOptions(config, registry, logger);
+  const { definitions, report } = options;
+  const served = await new Generations(new DataDirectory(options.dataDir)).views();
+  // A view whose file is gone is kept up to date for a while.
+  const views = new Set([...definitions.views.keys(), ...served]);
+  const worker = await startWorker({
+    ...options,
+    searchAttributes: Object.values(SEARCH_ATTRIBUTES),
+    schedules: schedules ? desiredSchedules(config.namespace, definitions.streams.keys(), views, report?.views) : null,
+    settleEveryMs: config.settleEvery,
+    startBackground: () => forkAtLowPriority(["worker", "--background"]),
+  });
+  const monitor = await startMonitorOf(config, { role: "worker", definitions, registry, logger });
+  const probe = await startProbe({
+    host: config.host,
+    allowedHosts: config.allowedHosts,
+    port: config.workerPort,
+    registry: { contentType: registry.contentType, metrics: () => worker.metrics() },
+    health: () => worker.health(),
+  });
+  closeOnSignal(logger, async () => {
+    await Promise.all([worker.close(), monitor.close()]);
+    await probe.close();
+    await leave();
+  });
+  logger.info({ port: probe.port, views: [...definitions.views.keys()] }, "worker is ready");
+  await worker.ended.catch(async (error: unknown) => {
+    await monitor.close();
+    await probe.close();
+    throw error;
+  });
+}
+
+/** Runs the process that does a worker's long work. It ends when the worker wants it or is gone. */
+async function runBackground(): Promise<void> {
+  process.on("disconnect", () => process.exit());
+  const config = loadConfig(process.env);
+  const { Registry, collectDefaultMetrics } = await import("prom-client");
+  const { installRuntime } = await import("../../activities/worker/worker.ts");
+  const { startBackgroundWorker } = await import("../../activities/worker/background-worker.ts");
+  const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
+  const logger = roleLogger("worker-background", config);
+  const leave = await announce("worker", config, logger);
+  installRuntime(logger);
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const worker = await startBackgroundWorker(await depsOptions(config, registry, logger));
+  const close = async () => {
+    await worker.close();
+    await leave();
+  };
+  process.on("message", (message: "close" | { readonly metrics: number }) => {
+    if (message === "close") void close().finally(() => process.exit());
+    else void registry.getMetricsAsJSON().then((families) => process.send?.({ metrics: message.metrics, families }));
+  });
+  closeOnSignal(logger, close);
+  process.send?.("ready");
+  await worker.ended;
+}
+
+/** What both processes of a worker have in common. */
+async function depsOptions(config: Config, registry: Registry, logger: Logger) {
+  const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
+  const { taskQueueOf } = await import("../../workflows/shared/names.ts");
+  const { loadSystem } = await import("../setup/system.ts");
+  const { kafkaBrokers: brokers, redisUrl, temporalAddress, temporalNamespace, namespace } = config;
+  return {
+    brokers,
+    redisUrl,
+    temporalAddress,
+    temporalNamespace,
+    taskQueue: taskQueueOf(namespace),
+    dataDir: join(config.home, "data"),
+    namespace,
+    definitions: await loadDefinitions(config),
+    keepGenerationsMs: config.keepGenerations,
+    retentionWarnHours: config.retentionWarnHours,
+    schemaRegistry: config.schemaRegistry,
+    apiUrl: config.apiUrl,
+    apiKey: config.apiKey,
+    report: (await (await loadSystem(config.system)).report?.()) ?? null,
+    mail: { url: config.smtpUrl, from: config.reportFrom, to: config.reportTo },
+    registry,
+    logger,
+  };
 }

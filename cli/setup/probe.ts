@@ -16,7 +16,7 @@ export async function startProbe(options: {
   /** TIDELINE_ALLOWED_HOSTS; null when it is not set. */
   allowedHosts: readonly string[] | null;
   port: number;
-  registry: Registry;
+  registry: Pick<Registry, "contentType" | "metrics">;
   health: () => { readonly ready: boolean };
 }): Promise<Probe> {
   const { registry, health, host, allowedHosts } = options;

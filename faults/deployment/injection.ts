@@ -21,8 +21,8 @@ export async function shiftClock({ home }: Deployment, { name }: FleetRole, offs
 }
 
 /**
- * Sends `signal` to the first worker that comes to `point`, from inside, and answers which it was. Throws when none
- * does within the limit.
+ * Sends `signal` to the first process of a worker that comes to `point`, from inside, and returns which worker it was.
+ * A worker whose background process was killed goes on. Throws when none comes there within the limit.
  */
 export async function signalAt(
   { deployment, until }: World,
@@ -35,11 +35,14 @@ export async function signalAt(
   await rm(`${order}.pid`, { force: true });
   await writeWhole(order, JSON.stringify({ point, signal }));
   let role: FleetRole | undefined;
+  let isRole = false;
   try {
     await until(
       `a worker comes to ${point}`,
       async () => {
-        role = running.get(Number(await readFile(`${order}.pid`, "utf8").catch(() => "0")));
+        const [pid, parent] = (await readFile(`${order}.pid`, "utf8").catch(() => "")).split(" ").map(Number);
+        role = running.get(pid) ?? running.get(parent);
+        isRole = role !== undefined && role.pid === pid;
         return role !== undefined;
       },
       limitMs,
@@ -48,7 +51,7 @@ export async function signalAt(
     await rm(order, { force: true });
   }
   if (role === undefined) throw new Error(`nobody came to ${point}`);
-  if (signal === "SIGKILL") await role.ended();
+  if (signal === "SIGKILL" && isRole) await role.ended();
   return role;
 }
 

@@ -22,6 +22,15 @@ const WORKS = {
     steps: ["planSettlement", "archiveChunks", "entries", "settleViews", "manifests"],
     start: null,
   },
+  // Of state files, beside the settlements that go on; the point at which it publishes is met with theirs.
+  merges: {
+    steps: ["compact"],
+    start: ({ refresher, oracle }) =>
+      refresher.start("compactViews", "compact", ticks.name, {
+        stream: ticks.name,
+        views: oracle.views.map((view) => ({ view, generation: view })),
+      }),
+  },
   compaction: {
     steps: ["planCompaction", "mergeEntries", "merged"],
     start: ({ refresher }) => refresher.start("compactArchive", "compact-archive", ticks.name, { stream: ticks.name }),

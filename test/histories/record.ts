@@ -6,7 +6,8 @@ import { Client, Connection, ScheduleOverlapPolicy } from "@temporalio/client";
 import { historyToJSON } from "@temporalio/common/lib/proto-utils.js";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-import { installRuntime, startWorker } from "../../activities/worker/worker.ts";
+import { startBackgroundWorker } from "../../activities/worker/background-worker.ts";
+import { installRuntime, startWorker, type WorkerOptions } from "../../activities/worker/worker.ts";
 import { startServing } from "../../serving/main.ts";
 import { freePorts } from "../../stack/servers/ports.ts";
 import { startServers } from "../../stack/servers/servers.ts";
@@ -47,7 +48,7 @@ try {
   await ensureTopics(brokers, [{ name: topic, partitions: sales.partitions }]);
   installRuntime(logger);
   const { api: apiPort } = await freePorts();
-  const worker = await startWorker({
+  const options: WorkerOptions = {
     brokers,
     redisUrl: servers.redis.url,
     temporalAddress: servers.temporal.address,
@@ -65,7 +66,9 @@ try {
     apiUrl: `http://127.0.0.1:${apiPort}`,
     registry: new Registry(),
     logger,
-  });
+  };
+  const worker = await startWorker(options);
+  const background = await startBackgroundWorker({ ...options, registry: new Registry() });
   const serving = await startServing({
     redisUrl: servers.redis.url,
     kafkaBrokers: brokers,
@@ -82,7 +85,7 @@ try {
   } finally {
     await connection.close();
     await serving.close();
-    await worker.close();
+    await Promise.all([worker.close(), background.close()]);
   }
 } finally {
   await servers.stop();

@@ -29,6 +29,11 @@ export function taskQueueOf(namespace: string): string {
   return namespace === "" ? "tideline" : `tideline-${namespace}`;
 }
 
+/** The queue of long activities, which a worker runs in a process of low priority. No namespace makes this name. */
+export function backgroundQueueOf(taskQueue: string): string {
+  return `${taskQueue}.background`;
+}
+
 function prefixed(namespace: string, name: string): string {
   return namespace === "" ? name : `${namespace}/${name}`;
 }

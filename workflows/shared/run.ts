@@ -1,13 +1,16 @@
 import { defineSearchAttributeKey, SearchAttributeType } from "@temporalio/common";
 import {
   ActivityFailure,
+  type ActivityInterfaceFor,
   type ActivityOptions,
   ApplicationFailure,
+  proxyActivities,
   TimeoutFailure,
   upsertSearchAttributes,
   workflowInfo,
 } from "@temporalio/workflow";
-import { SEARCH_ATTRIBUTES } from "./names.ts";
+import type { Activities } from "../../activities/activities.ts";
+import { backgroundQueueOf, SEARCH_ATTRIBUTES } from "./names.ts";
 
 /** What every run has in common: how it is found, how its steps are retried, how it says what it did. */
 
@@ -35,6 +38,14 @@ export const STEP: ActivityOptions = {
   heartbeatTimeout: "10 seconds",
   retry: { initialInterval: "1 second", maximumInterval: "30 seconds", maximumAttempts: 15 },
 };
+
+/**
+ * Activities on the queue of a worker's process of low priority: long work that nobody waits for by the second. Runs
+ * that began before there was such a queue go on with the steps that they have put on the other one.
+ */
+export function inBackground(): ActivityInterfaceFor<Activities> {
+  return proxyActivities<Activities>({ ...STEP, taskQueue: backgroundQueueOf(workflowInfo().taskQueue) });
+}
 
 const MAX_MESSAGE = 300;
 

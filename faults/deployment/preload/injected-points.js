@@ -25,7 +25,8 @@ function pass(point) {
   } catch {
     return; // another process was first
   }
-  fs.writeFileSync(`${order}.pid`, String(process.pid));
+  // The process of a worker for long work is a child of the one that was started.
+  fs.writeFileSync(`${order}.pid`, `${process.pid} ${process.ppid}`);
   process.kill(process.pid, wanted.signal);
 }
 

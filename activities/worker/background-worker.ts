@@ -1,0 +1,46 @@
+import { NativeConnection, Worker } from "@temporalio/worker";
+import { backgroundQueueOf } from "../../workflows/shared/names.ts";
+import { createActivities } from "../activities.ts";
+import { type DepsOptions, openDeps } from "./open-deps.ts";
+import { type RunningWorker, runUntilClosed, SHUTDOWN } from "./running-worker.ts";
+import { type TemporalSetup, unreachable } from "./temporal-setup.ts";
+
+export type BackgroundOptions = DepsOptions &
+  Pick<TemporalSetup, "temporalAddress" | "temporalNamespace"> & {
+    /** The queue of the worker that this one belongs to. */
+    readonly taskQueue: string;
+  };
+
+/** A proof waits for the API most of its time, so that two others can go on beside it. */
+const ACTIVITIES_AT_ONCE = 3;
+const DUCK = { threads: 2, memoryLimitMb: 2_048 };
+
+/**
+ * A worker for the long activities alone, which workflows put on a queue of their own (`inBackground`): compaction,
+ * backfill, rebuild, first versions, proofs and reports. It is meant to run in a process of low priority. Throws
+ * NOT_READY when Temporal does not answer.
+ */
+export async function startBackgroundWorker(options: BackgroundOptions): Promise<RunningWorker> {
+  const { temporalAddress: address, temporalNamespace: namespace, logger } = options;
+  const connection = await NativeConnection.connect({ address }).catch(unreachable(address));
+  const opened = await openDeps(options, DUCK);
+  const release = async () => {
+    await connection.close();
+    await opened.close();
+  };
+  try {
+    const worker = await Worker.create({
+      ...SHUTDOWN,
+      connection,
+      namespace,
+      taskQueue: backgroundQueueOf(options.taskQueue),
+      activities: createActivities(opened.deps),
+      maxConcurrentActivityTaskExecutions: ACTIVITIES_AT_ONCE,
+    });
+    opened.failures.start();
+    return runUntilClosed(worker, { problems: () => opened.failures.problems(), release, logger });
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
