@@ -10,11 +10,11 @@ import {
   setHandler,
   sleep,
 } from "@temporalio/workflow";
-import type { Activities, ArchiveChunk, NamedFailure, NamedSettled, SettlementPlan } from "../activities/activities.ts";
-import { archiveTo } from "./archive-to.ts";
+import type { Activities, NamedFailure, NamedSettled } from "../activities/activities.ts";
+import { archivePlanned } from "./archive-planned.ts";
 import { compactViews } from "./compact-views.ts";
-import { inParallel } from "./shared/parallel.ts";
 import { label, STEP, secondsSince } from "./shared/run.ts";
+import { settlementTable } from "./shared/settlement-table.ts";
 import { startAside, startNamed } from "./shared/start-or-join.ts";
 
 /**
@@ -45,13 +45,7 @@ export const settle = defineUpdate<SettleStreamResult, [{ readonly views?: reado
 const BETWEEN_ROUNDS_MS = 15_000;
 /** How long a run that was started for an update waits for it. */
 const FIRST_WISH_MS = 60_000;
-const PARALLEL_ARCHIVES = 2;
-/** More chunks than these are archived by a run of their own, which can be as long as it takes. */
-const MOST_CHUNKS = 60;
-/** One activity archives chunks until they span this many offsets. */
-const ACTIVITY_OFFSETS = 200_000n;
-const { planArchive, archiveChunks, planSettlement, settleViews, compact, finishPublish } =
-  proxyActivities<Activities>(STEP);
+const { planSettlement, settleViews, compact, finishPublish } = proxyActivities<Activities>(STEP);
 
 interface Wish {
   /** Null: all. */
@@ -129,7 +123,7 @@ async function round(stream: string, views: readonly string[] | null): Promise<R
   const { namespace, spans } = plan;
   for (const view of plan.adopt)
     await startNamed("adoptView", { namespace, kind: "adopt", target: view, input: { view } });
-  const archived = plan.chunks.length > MOST_CHUNKS ? await archiveAside(stream, plan) : await archive(stream, plan);
+  const archived = await archivePlanned(stream, plan);
   let [settled, failures]: [readonly NamedSettled[], readonly NamedFailure[]] = [[], plan.failures];
   if (spans.length > 0) {
     const { topicId, sealedAtMs } = plan;
@@ -141,59 +135,9 @@ async function round(stream: string, views: readonly string[] | null): Promise<R
   }
   const seconds = secondsSince(startedMs);
   const adopting = plan.adopt.length > 0;
-  setCurrentDetails(shown(plan, { views: settled, failures, archived, adopting, seconds }));
+  setCurrentDetails(settlementTable(plan.spans, { views: settled, failures, archived, seconds }));
   await compactAside({ stream, namespace }, settled, seconds);
   return { views: settled, failures, archived, adopting, seconds };
-}
-
-/** Returns when the archive has reached the plan's target; how many records this run archived. */
-async function archive(stream: string, { topicId, target, chunks }: SettlementPlan): Promise<number> {
-  let records = 0;
-  let left = chunks;
-  while (left.length > 0) {
-    const parts = grouped(left);
-    const outcomes = await inParallel(PARALLEL_ARCHIVES, parts, (part) =>
-      archiveChunks.executeWithOptions({ summary: `${stream} ${part.map(shownChunk).join(" ")}`.slice(0, 200) }, [
-        { stream, topicId, chunks: part },
-      ]),
-    );
-    records += outcomes.reduce((sum, outcome) => sum + outcome.records, 0);
-    // Complete, and short of what one plan may hold: there is nothing left.
-    if (outcomes.every(({ complete }) => complete) && reaches(left, target)) break;
-    left = (await planArchive.executeWithOptions({ summary: `what is left of ${stream}` }, [{ stream, target }]))
-      .chunks;
-  }
-  return records;
-}
-
-/** Archives a long span; how many records that is, is told by its own run. */
-async function archiveAside(stream: string, { namespace, target }: SettlementPlan): Promise<number> {
-  await archiveTo(stream, namespace, target);
-  return 0;
-}
-
-/** Whether the chunks of each partition that has any go up to the target. */
-function reaches(chunks: readonly ArchiveChunk[], target: Readonly<Record<string, string>>): boolean {
-  const ends = new Map(chunks.map(({ partition, to }) => [partition, to]));
-  return [...ends].every(([partition, to]) => target[partition] === to);
-}
-
-/** Chunks for one activity each: those of a partition stay in order and together. */
-function grouped(chunks: readonly ArchiveChunk[]): ArchiveChunk[][] {
-  const partitions = new Map<number, ArchiveChunk[]>();
-  for (const chunk of chunks) partitions.set(chunk.partition, [...(partitions.get(chunk.partition) ?? []), chunk]);
-  const groups: ArchiveChunk[][] = [];
-  let [group, offsets]: [ArchiveChunk[], bigint] = [[], 0n];
-  for (const part of partitions.values()) {
-    const size = part.reduce((sum, { from, to }) => sum + BigInt(to) - BigInt(from), 0n);
-    if (group.length > 0 && offsets + size > ACTIVITY_OFFSETS) {
-      groups.push(group);
-      [group, offsets] = [[], 0n];
-    }
-    group.push(...part);
-    offsets += size;
-  }
-  return group.length === 0 ? groups : [...groups, group];
 }
 
 /** Has the small files of views merged by a run of its own, unless one is under way. */
@@ -218,28 +162,4 @@ async function compactHere(view: string, generation: string, seconds: number): P
     await finishPublish.executeWithOptions({ summary: `pointer to version ${folded.version} of ${view}` }, [
       { view: generation, version: folded.version, seconds },
     ]);
-}
-
-function shownChunk({ partition, from, to }: ArchiveChunk): string {
-  return `${partition} [${from}, ${to})`;
-}
-
-/** The round as a table, for Temporal's UI. */
-function shown({ spans }: SettlementPlan, { views, failures, archived, seconds }: Round): string {
-  const to = new Map(spans.map((span) => [span.generation, span]));
-  const rows = [
-    ...views.map(({ view, generation, version, published, records, compared }) => {
-      const by = to.get(generation)?.by ?? "";
-      const how = published
-        ? compared
-          ? "ledger equal to the speed layer's"
-          : "no speed ledger"
-        : "another was first";
-      return `| ${view} | ${version} | ${records} | ${by} | ${how} |`;
-    }),
-    ...failures.map(({ view, code, message }) => `| ${view} | | | | ${code}: ${message.replaceAll("|", "/")} |`),
-  ];
-  const head = `archived ${archived} records; ${views.length} views settled in ${seconds} s`;
-  if (rows.length === 0) return `${head}: nothing new`;
-  return [head, "", "| view | version | records | cut by | |", "| --- | --- | --- | --- | --- |", ...rows].join("\n");
 }
