@@ -8,7 +8,7 @@ import { overloaded, Refusal } from "./common/problem.ts";
 
 export interface HelperOptions {
   /**
-   * Starts the process, at a lower priority than the server's. It sends `{ port, secret }` when it answers those who bring that secret, and ends in order on
+   * Starts the process, which lowers its own priority. It sends `{ port, secret }` when it answers those who bring that secret, and ends in order on
    * the message "close".
    */
   readonly start: () => ChildProcess;

@@ -8,7 +8,7 @@ import type { FailureCounter } from "../../store/redis/failure-tracker.ts";
 
 export interface BackgroundProcessOptions {
   /**
-   * Starts the process. It sends "ready" when it takes work, answers `{ metrics: id }` with `{ metrics: id, families }`,
+   * Starts the process, which lowers its own priority. It sends "ready" when it takes work, answers `{ metrics: id }` with `{ metrics: id, families }`,
    * and ends in order on the message "close" and at once when this process is gone.
    */
   readonly start: () => ChildProcess;

@@ -1,3 +1,4 @@
+import { fork } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -12,6 +13,9 @@ interface ServeFlags {
   readonly maxStreams: number;
   readonly helper?: boolean;
 }
+
+/** As this process was called, so that the helper runs the same code in the same way. */
+const [, program = ""] = process.argv;
 
 /** Adds `tideline serve`. */
 export function registerServe(commands: Command): void {
@@ -33,7 +37,6 @@ export function registerServe(commands: Command): void {
     .addOption(new Option("--helper").hideHelp())
     .action(async ({ port, host, rateLimit, maxStreams, helper }: ServeFlags) => {
       if (helper === true) return serveAsHelper(maxStreams);
-      const { forkAtLowPriority } = await import("../setup/low-priority.ts");
       const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
       const config = loadConfig(process.env);
       const logger = roleLogger("serve", config);
@@ -45,7 +48,7 @@ export function registerServe(commands: Command): void {
         apiKeys: { home: config.home, isRequired: config.apiKeys === "required" },
         requestsPerMinute: rateLimit,
         maxStreams,
-        startHelper: () => forkAtLowPriority(["serve", "--helper", "--max-streams", String(maxStreams)]),
+        startHelper: () => fork(program, ["serve", "--helper", "--max-streams", String(maxStreams)]),
       });
       const { startMonitorOf } = await import("../setup/monitor.ts");
       const { definitions, registry } = serving;
@@ -87,7 +90,9 @@ async function start(config: Config, logger: Logger, own: OwnOptions) {
  * ends when the server wants it or is gone. Signals of a terminal reach both; the server handles them.
  */
 async function serveAsHelper(maxStreams: number): Promise<void> {
+  const { standBehind } = await import("../setup/priority.ts");
   const { roleLogger } = await import("../setup/role.ts");
+  standBehind("helper");
   for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => {});
   process.on("disconnect", () => process.exit());
   const config = loadConfig(process.env);

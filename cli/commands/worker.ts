@@ -1,8 +1,12 @@
+import { fork } from "node:child_process";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { type Config, loadConfig } from "../setup/config.ts";
+
+/** As this process was called, so that the background process runs the same code in the same way. */
+const [, program = ""] = process.argv;
 
 /** Adds `tideline worker`. */
 export function registerWorker(program: Command): void {
@@ -28,10 +32,11 @@ async function runWorker(schedules: boolean): Promise<void> {
   const { Generations } = await import("../../store/definitions/generations.ts");
   const { SEARCH_ATTRIBUTES } = await import("../../workflows/shared/names.ts");
   const { desiredSchedules } = await import("../../workflows/schedules.ts");
-  const { forkAtLowPriority } = await import("../setup/low-priority.ts");
+  const { standBehind } = await import("../setup/priority.ts");
   const { startMonitorOf } = await import("../setup/monitor.ts");
   const { startProbe } = await import("../setup/probe.ts");
   const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
+  standBehind("worker");
   const logger = roleLogger("worker", config);
   const leave = await announce("worker", config, logger);
   installRuntime(logger);
@@ -47,7 +52,7 @@ async function runWorker(schedules: boolean): Promise<void> {
     searchAttributes: Object.values(SEARCH_ATTRIBUTES),
     schedules: schedules ? desiredSchedules(config.namespace, definitions.streams.keys(), views, report?.views) : null,
     settleEveryMs: config.settleEvery,
-    startBackground: () => forkAtLowPriority(["worker", "--background"]),
+    startBackground: () => fork(program, ["worker", "--background"], { serialization: "advanced" }),
   });
   const monitor = await startMonitorOf(config, { role: "worker", definitions, registry, logger });
   const probe = await startProbe({
@@ -77,7 +82,9 @@ async function runBackground(): Promise<void> {
   const { Registry, collectDefaultMetrics } = await import("prom-client");
   const { installRuntime } = await import("../../activities/worker/worker.ts");
   const { startBackgroundWorker } = await import("../../activities/worker/background-worker.ts");
+  const { standBehind } = await import("../setup/priority.ts");
   const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
+  standBehind("background");
   const logger = roleLogger("worker-background", config);
   const leave = await announce("worker", config, logger);
   installRuntime(logger);
