@@ -30,6 +30,7 @@ export const UNIT = [
   "test/report-budget.test.ts",
   "test/scratch.test.ts",
   "test/secrets.test.ts",
+  "test/settlement-turn.test.ts",
   "test/settling.test.ts",
   "test/turns.test.ts",
   "test/send/columns.test.ts",

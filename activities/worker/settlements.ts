@@ -20,6 +20,7 @@ import type { FailureTracker } from "../../store/redis/failure-tracker.ts";
 import type { SettleRequests } from "../../store/redis/settle-requests.ts";
 import { settle, type settleStream } from "../../workflows/settle-stream.ts";
 import { scheduleId, settlementStart } from "../../workflows/shared/names.ts";
+import { isItsTurn } from "./settlement-turn.ts";
 
 export interface SettlementsOptions {
   readonly temporalAddress: string;
@@ -44,13 +45,6 @@ const LOOK_EVERY_MS = 1_000;
 const LEAST_BETWEEN_MS = 15_000;
 /** A stream with this many new records is settled at once. */
 const MANY_RECORDS = 500_000n;
-/**
- * While this process has so many settlements under way, a stream that is due waits for one of them, but not longer than
- * this. So the settlements of many streams follow each other instead of taking the processor from the speed layer all
- * at once, and a long one holds up nobody.
- */
-const AT_ONCE = 2;
-const LONGEST_TURN_MS = 10_000;
 const ON_DEMAND = { kind: "schedule", name: "settlements on demand", views: [] } as const;
 
 /** What this process knows of a stream. */
@@ -219,7 +213,7 @@ export class Settlements {
   #isItsTurn(known: Known): boolean {
     known.dueSinceMs ??= performance.now();
     const underWay = [...this.#known.values()].filter((one) => one.underWay !== null).length;
-    return underWay < AT_ONCE || performance.now() - known.dueSinceMs >= LONGEST_TURN_MS;
+    return isItsTurn({ underWay, waitedMs: performance.now() - known.dueSinceMs });
   }
 
   /** One connection for all of them, opened again when it failed. */
