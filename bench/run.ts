@@ -12,6 +12,7 @@ import { benchParquet } from "./measurements/parquet.ts";
 import { benchRebuild } from "./measurements/rebuild.ts";
 import { benchRecords } from "./measurements/records.ts";
 import { benchRefresh } from "./measurements/refresh.ts";
+import { benchRules } from "./measurements/rules.ts";
 import { benchSend } from "./measurements/send.ts";
 import { benchSpeed, FORMATS } from "./measurements/speed.ts";
 import { benchStartUp } from "./measurements/start-up.ts";
@@ -39,6 +40,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   wide: benchWide,
   tables: benchTables,
   freshness: benchFreshness,
+  rules: benchRules,
   archive: benchArchive,
   rebuild: benchRebuild,
   refresh: benchRefresh,

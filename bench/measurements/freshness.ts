@@ -1,11 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { orderCompleted } from "../../schemas/order-completed.ts";
-import { type EventProducer, openProducer } from "../../store/kafka/produce/producer.ts";
-import { ordersOf } from "../../systems/shop/orders/orders.ts";
-import { HttpConnection } from "../load/http-connection.ts";
+import { openProducer } from "../../store/kafka/produce/producer.ts";
 import { startLoad } from "../load/load-process.ts";
 import { type Figure, limit, quantile } from "../setup/figure.ts";
-import { type Installation, withInstallation } from "../setup/installation.ts";
+import { withInstallation } from "../setup/installation.ts";
+import { Marks } from "../setup/marks.ts";
 
 /** Events a second beside the marks, and the bars: 30 ms is the aim when there is next to nothing to do. */
 const RATES = [
@@ -15,12 +13,7 @@ const RATES = [
 ] as const;
 const ROUNDS = 3;
 const MARKS = 100;
-/** Time between two marks, so that they do not follow the rhythm of anything. */
-const PAUSE_MS = { least: 20, most: 60 };
 const SETTLE_MS = 3_000;
-const GIVE_UP_MS = 10_000;
-/** Between two looks: what is measured is up to so much too long. */
-const LOOK_EVERY_MS = 2;
 
 /**
  * How long it takes until an event shows over HTTP, from Kafka's acknowledgement on: orders of a category of their own
@@ -54,59 +47,4 @@ export async function benchFreshness(report: (line: string) => void): Promise<Fi
     await producer.close();
     return figures;
   });
-}
-
-/** Single orders that can be told from all others, and how long each took to show. */
-class Marks {
-  readonly #producer: EventProducer;
-  readonly #connection: HttpConnection;
-  readonly #make = ordersOf(99);
-  #sent = 0;
-
-  private constructor(producer: EventProducer, connection: HttpConnection) {
-    this.#producer = producer;
-    this.#connection = connection;
-  }
-
-  static async open({ ports }: Installation, producer: EventProducer): Promise<Marks> {
-    return new Marks(producer, await HttpConnection.open(ports.api));
-  }
-
-  /** Milliseconds of each mark. Throws when one does not show. */
-  async measure(count: number): Promise<number[]> {
-    const times: number[] = [];
-    for (let mark = 0; mark < count; mark++) {
-      times.push(await this.#once());
-      await delay(PAUSE_MS.least + Math.random() * (PAUSE_MS.most - PAUSE_MS.least));
-    }
-    return times;
-  }
-
-  close(): void {
-    this.#connection.close();
-  }
-
-  async #once(): Promise<number> {
-    const nowMs = Date.now();
-    const order = { ...this.#make(this.#sent++, nowMs), region: "eu", category: "mark", test_order: false };
-    await this.#producer.send(orderCompleted.name, [{ key: order.order_id, value: JSON.stringify(order) }]);
-    const acknowledgedMs = performance.now();
-    while ((await this.#counted(nowMs)) < this.#sent) {
-      if (performance.now() - acknowledgedMs > GIVE_UP_MS)
-        throw new Error(
-          `an order does not show within ${GIVE_UP_MS / 1_000} seconds: the rate is more than this machine takes`,
-        );
-      await delay(LOOK_EVERY_MS);
-    }
-    return performance.now() - acknowledgedMs;
-  }
-
-  async #counted(nowMs: number): Promise<number> {
-    const range = `from=${nowMs - 3_600_000}&to=${nowMs + 3_600_000}&every=1d`;
-    const path = `/views/revenue?${range}&measures=orders&where[region]=eu&where[category]=mark`;
-    const { status, body } = await this.#connection.get(path);
-    if (status !== 200) return 0;
-    const { rows } = JSON.parse(body.toString()) as { rows: { orders: number }[] };
-    return rows.reduce((sum, { orders }) => sum + orders, 0);
-  }
 }

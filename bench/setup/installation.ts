@@ -88,6 +88,11 @@ export class Installation {
     return this.#role(name, [name, ...args], port, this.env);
   }
 
+  /** The speed layer with further settings, not started yet. */
+  speedWith(env: Readonly<Record<string, string>>): ProcessHandle {
+    return this.#role("speed", ["speed"], this.ports.speed, { ...this.env, ...env });
+  }
+
   /** A second process of the speed layer, under another name and port. */
   async secondSpeed(): Promise<ProcessHandle> {
     const { speed } = await freePorts();
