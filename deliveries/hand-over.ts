@@ -38,7 +38,7 @@ export async function handOver(
   const [states, now] = [deps.states(), nowMs()];
   const open = alerts
     .map(({ event, writtenAtMs }) => {
-      const acknowledged = states.get(event.subject)?.acknowledged ?? null;
+      const acknowledged = states.acknowledgementOf(event.subject);
       return { event, alert: { id: event.subject, opened: event, writtenAtMs, acknowledged } };
     })
     .filter(({ alert }) => states.stateOf(alert, now) === "open");

@@ -2,12 +2,15 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { AlertStates } from "../core/alerts/alert-states.ts";
+import { positionsKey } from "../core/alerts/rule-positions.ts";
+import { positionsOf } from "../core/alerts/undelivered.ts";
 import { alerts } from "../core/contract/alerts.ts";
 import { type Delivery, withEscalation } from "../core/definition/delivery.ts";
 import { TidelineError } from "../core/errors.ts";
 import type { Failure } from "../core/failures.ts";
-import { at } from "../core/log/position.ts";
+import { at, type Cut, type Position, ZERO } from "../core/log/position.ts";
 import { AlertFeed } from "../store/alerts/alert-feed.ts";
+import { readRulePositions } from "../store/alerts/read-positions.ts";
 import { Archive } from "../store/archive/archive.ts";
 import type { Definitions } from "../store/definitions/definitions.ts";
 import { DuckPool } from "../store/duckdb/duck.ts";
@@ -140,7 +143,7 @@ class Deliveries {
     const log = new LogReader({ brokers, clientId: "tideline-deliveries-states" });
     // Before anything is handed over: it has to be known which rules are silenced.
     await this.#again("deliveries", this.#stopping.signal, async () => {
-      this.#feed = await AlertFeed.open(log, namespace);
+      this.#feed = await AlertFeed.open(log, namespace, { from: await this.#escalated() });
     });
     const feed = this.#follow();
     const lanes = this.#deliveries.map(async (one) => {
@@ -155,6 +158,27 @@ class Deliveries {
     });
     await Promise.all([feed, ...lanes]);
     await log.close();
+  }
+
+  /**
+   * The least position of an escalation in each partition: what was acknowledged behind it has to be known, however many
+   * alerts came since. One that is new begins at the log's end or start.
+   */
+  async #escalated(): Promise<Cut> {
+    const escalations = this.#deliveries.filter(({ delayMs }) => delayMs > 0);
+    const least = new Map<number, Position>();
+    if (escalations.length === 0) return least;
+    const topic = topicName(this.#options.namespace, alerts.name);
+    const { partitions } = await this.#log.topic(topic);
+    const stored = await readRulePositions(this.#log, rulePositionsTopic(topic), this.#stopping.signal);
+    for (const { name, from } of escalations) {
+      for (const partition of partitions) {
+        const held = stored.get(positionsKey({ stream: positionsOf(name), partition }))?.rules.get(name)?.next;
+        const next = held ?? (from === "start" ? ZERO : null);
+        if (next !== null && next < (least.get(partition) ?? next + 1n)) least.set(partition, next);
+      }
+    }
+    return least;
   }
 
   async #follow(): Promise<void> {

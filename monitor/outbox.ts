@@ -103,7 +103,7 @@ export class Outbox {
   async #handOver(message: OpenMessage): Promise<void> {
     const { states, onOutcome, onDelayed, againMs } = this.#options;
     const known = states();
-    const acknowledged = known.get(message.alert.id)?.acknowledged ?? null;
+    const acknowledged = known.acknowledgementOf(message.alert.id);
     const alert = { ...withoutEnd(message), acknowledged };
     const nowMs = Date.now();
     // That it is over is told also when somebody looks after it.

@@ -64,7 +64,7 @@ test("a silence is known to a process that starts, however many alerts lie behin
   );
   await silence("prolonged", 5_000);
   await silence("prolonged", 9_000);
-  const { states } = await AlertFeed.open(log, namespace, 5);
+  const { states } = await AlertFeed.open(log, namespace, { newest: 5 });
   const known = ["heart-rate", "ended", "prolonged", "other"].map((rule) => states.silencedUntil(rule, 1_000));
   expect(known).toEqual([5_000, null, 9_000, null]);
   // Only the newest were read: two silences, the ends of their transactions, and an alert.

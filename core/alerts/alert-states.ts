@@ -23,13 +23,17 @@ export interface WrittenAlertEvent {
   readonly writtenAtMs: number;
 }
 
+type Acknowledgement = NonNullable<Alert["acknowledged"]>;
+
 /**
  * The alerts of a log, the oldest first, and which rules are silenced. What is written twice counts once. It remembers
- * the newest `most` alerts; an acknowledgement of an older one changes nothing.
+ * the newest `most` alerts, and the newest ten times as many acknowledgements, also those of alerts that it does not
+ * remember: an escalation looks at alerts that are that old.
  */
 export class AlertStates {
   readonly #most: number;
   readonly #alerts = new Map<string, Alert>();
+  readonly #acknowledged = new Map<string, Acknowledgement>();
   /** Rule -> until when, epoch milliseconds. */
   readonly #silences = new Map<string, number>();
 
@@ -46,6 +50,7 @@ export class AlertStates {
     }
     const held = this.#alerts.get(subject);
     if (kind === "opened") return held === undefined ? this.#open(event, writtenAtMs) : null;
+    if (kind === "acknowledged") this.#acknowledge(subject, { atMs: event.at, author: event.author ?? null });
     if (held === undefined) return null;
     if (kind === "cleared")
       return held.clearedAtMs === undefined ? this.#set({ ...held, clearedAtMs: event.at }) : null;
@@ -60,6 +65,11 @@ export class AlertStates {
 
   get(id: string): Alert | undefined {
     return this.#alerts.get(id);
+  }
+
+  /** Who acknowledged an alert first, and when; null for nobody. Also of an alert that is not remembered any more. */
+  acknowledgementOf(id: string): Acknowledgement | null {
+    return this.#acknowledged.get(id) ?? null;
   }
 
   /** All that are remembered, in the order in which they were taken. */
@@ -86,13 +96,24 @@ export class AlertStates {
   }
 
   #open(opened: AlertEvent, writtenAtMs: number): Alert {
-    const alert = { id: opened.subject, opened, writtenAtMs, acknowledged: null };
-    this.#alerts.set(alert.id, alert);
-    for (const oldest of this.#alerts.keys()) {
-      if (this.#alerts.size <= this.#most) break;
-      this.#alerts.delete(oldest);
-    }
+    const { subject: id } = opened;
+    const alert = { id, opened, writtenAtMs, acknowledged: this.acknowledgementOf(id) };
+    this.#alerts.set(id, alert);
+    forgetOldest(this.#alerts, this.#most);
     return alert;
+  }
+
+  #acknowledge(id: string, acknowledgement: Acknowledgement): void {
+    if (this.#acknowledged.has(id)) return;
+    this.#acknowledged.set(id, acknowledgement);
+    forgetOldest(this.#acknowledged, 10 * this.#most);
+  }
+}
+
+function forgetOldest(held: Map<string, unknown>, most: number): void {
+  for (const oldest of held.keys()) {
+    if (held.size <= most) return;
+    held.delete(oldest);
   }
 }
 

@@ -1,7 +1,7 @@
 import { alertEventFrom } from "../../core/alerts/alert.ts";
 import { type Alert, AlertStates, type WrittenAlertEvent } from "../../core/alerts/alert-states.ts";
 import { alerts } from "../../core/contract/alerts.ts";
-import { at, type Position, position } from "../../core/log/position.ts";
+import { at, type Cut, type Position, position } from "../../core/log/position.ts";
 import { topicName } from "../kafka/cluster/topics.ts";
 import type { FetchedPartition, LogReader } from "../kafka/read/log.ts";
 import { readSilences } from "./silences.ts";
@@ -9,6 +9,13 @@ import { readSilences } from "./silences.ts";
 /** So many of the newest events of each partition are read at first, and as many alerts remembered. */
 const NEWEST_EVENTS = 20_000;
 const FETCH_BYTES = 4 * 1024 * 1024;
+
+export interface AlertFeedOptions {
+  /** How many of the newest events of each partition are read at first, and how many alerts are remembered. */
+  readonly newest?: number;
+  /** Acknowledgements are read from these positions on, however many events lie behind them. */
+  readonly from?: Cut;
+}
 
 /** The newest alerts as the log has them, and what comes after. */
 export class AlertFeed {
@@ -26,14 +33,20 @@ export class AlertFeed {
   }
 
   /**
-   * Reads the silences, and the `newest` events of each partition. `log` is the feed's own: its fetches wait. Throws
+   * Reads the silences, and the newest events of each partition. `log` is the feed's own: its fetches wait. Throws
    * TOPIC_MISSING when there are no rules yet.
    */
-  static async open(log: LogReader, namespace: string, newest = NEWEST_EVENTS): Promise<AlertFeed> {
+  static async open(
+    log: LogReader,
+    namespace: string,
+    { newest = NEWEST_EVENTS, from = new Map() }: AlertFeedOptions = {},
+  ): Promise<AlertFeed> {
     const feed = new AlertFeed(log, topicName(namespace, alerts.name), newest);
+    // At first: a topic that is missing costs some hundred milliseconds, and without it there are no silences either.
+    await log.topic(topicName(namespace, alerts.name));
     // Before the events: the newest of them may change a silence.
     for (const { rule, untilMs } of await readSilences(log, namespace)) feed.states.silence(rule, untilMs);
-    await feed.#readNewest();
+    await feed.#readNewest(from);
     return feed;
   }
 
@@ -52,15 +65,17 @@ export class AlertFeed {
     return at(this.#positions, partition) >= to;
   }
 
-  async #readNewest(): Promise<void> {
+  async #readNewest(acknowledgedFrom: Cut): Promise<void> {
     const { start, stable } = await this.#log.bounds(this.#topic);
     const found: WrittenAlertEvent[] = [];
     for (const [partition, end] of stable) {
       const first = at(start, partition);
       const newest = position(end > this.#newest ? end - BigInt(this.#newest) : 0n);
-      const from = newest > first ? newest : first;
+      const least = [newest, acknowledgedFrom.get(partition) ?? newest].reduce((a, b) => (a < b ? a : b));
+      const from = least > first ? least : first;
       for await (const fetched of this.#log.read(this.#topic, partition, from, end, FETCH_BYTES))
-        for (const event of eventsOf(fetched)) found.push(event);
+        for (const one of eventsOf(fetched))
+          if (one.offset >= newest || one.event.kind === "acknowledged") found.push(one);
       this.#positions.set(partition, end);
     }
     this.#take(found);
@@ -73,9 +88,9 @@ export class AlertFeed {
   }
 }
 
-function eventsOf({ records }: FetchedPartition): WrittenAlertEvent[] {
-  return Array.from(records.offsets, (_, index) => {
+function eventsOf({ records }: FetchedPartition): (WrittenAlertEvent & { readonly offset: bigint })[] {
+  return Array.from(records.offsets, (offset, index) => {
     const event = alertEventFrom(records.value(index));
-    return event === null ? [] : [{ event, writtenAtMs: records.timestampMs(index) }];
+    return event === null ? [] : [{ event, writtenAtMs: records.timestampMs(index), offset }];
   }).flat();
 }
