@@ -34,6 +34,8 @@ export interface FoundAlert {
 }
 
 const FETCH_BYTES = 1024 * 1024;
+/** A position that moved without an alert for the delivery is written this often at most. */
+const POSITION_EVERY_MS = 5_000;
 
 /**
  * The alerts that a delivery reads of some partitions, and how far it is. Of several processes that read the same
@@ -45,6 +47,9 @@ export class AlertLog {
   readonly #topicId: string;
   readonly #producers: ReadonlyMap<number, TransactionalProducer>;
   readonly #held = new Map<number, RulePosition>();
+  /** The positions that Kafka has. */
+  readonly #written = new Map<number, Position>();
+  #flushedAtMs = Number.NEGATIVE_INFINITY;
 
   private constructor(
     deps: AlertLogDeps,
@@ -126,10 +131,19 @@ export class AlertLog {
     return found;
   }
 
-  /** Passes by what is not for this delivery: that is written with the next position. */
+  /** Passes by what is not for this delivery: `flush`, or the next `commit` of the partition, writes that. */
   pass(partition: number, next: Position): void {
     const held = this.#held.get(partition);
     if (held !== undefined) this.#held.set(partition, { ...held, next });
+  }
+
+  /** Writes the positions that were only passed, every few seconds, so that others see how far the delivery is. */
+  async flush(nowMs: number): Promise<void> {
+    if (nowMs - this.#flushedAtMs < POSITION_EVERY_MS) return;
+    this.#flushedAtMs = nowMs;
+    // Each by the producer of its own partition: another process may own some of them by now.
+    for (const [partition, next] of this.positions)
+      if (next !== this.#written.get(partition)) await this.commit(new Map([[partition, next]]), []);
   }
 
   /**
@@ -151,7 +165,10 @@ export class AlertLog {
     // Any of them does: one process has them all, or none.
     const [first] = [...(moved.size > 0 ? moved.keys() : this.#producers.keys())];
     await this.#producers.get(first ?? -1)?.commit([...records, ...positions, ...sealed]);
-    for (const [partition, held] of next) this.#held.set(partition, held);
+    for (const [partition, held] of next) {
+      this.#held.set(partition, held);
+      this.#written.set(partition, held.next);
+    }
   }
 
   /** The seal of groups that are being handed over; null for none, and for one of a topic that was made again. */
@@ -187,6 +204,7 @@ export class AlertLog {
       const { isNew, ...found } = startOf({ ...place, ...log });
       const held = heldIn(delivery, found, { partition, topicId: this.#topicId, ...log });
       this.#held.set(partition, held);
+      this.#written.set(partition, held.next);
       if (isNew || held !== found) await this.commit(new Map([[partition, held.next]]), []);
       const window = { topic: topics.alerts, topicId: this.#topicId, partition, stream: alerts, before: held.next };
       await warmDedup(dedup, this.#decoder, window);

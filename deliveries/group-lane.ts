@@ -64,6 +64,7 @@ async function gather(
       // What is not for this delivery need not be read again.
       if (alerts.length === 0) log.pass(partition, next);
     }
+    await log.flush(nowMs());
   }
   return null;
 }

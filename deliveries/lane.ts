@@ -26,11 +26,14 @@ export async function runLane(
       const batch = await log.fetch(log.positions, WAIT_MS);
       for (const alert of await log.alertsIn(batch)) {
         const { partition, offset } = alert;
+        log.pass(partition, position(offset));
+        await log.flush(deps.nowMs());
         await isTime(deps, alert, signal);
         const letters = await handOver(deps, [alert], ([one]) => one, signal);
         await log.commit(new Map([[partition, position(offset + 1n)]]), letters);
       }
       for (const { partition, to } of batch) log.pass(partition, to);
+      await log.flush(deps.nowMs());
     }
   });
 }

@@ -4,6 +4,8 @@ import {
   failureProblems,
   type LagLimits,
   lagProblems,
+  type ReaderLag,
+  readerLagProblems,
   retentionProblems,
   roleProblem,
   serverProblem,
@@ -25,6 +27,7 @@ import { LogReader } from "../store/kafka/read/log.ts";
 import { Chain } from "../store/redis/chain.ts";
 import { Failures } from "../store/redis/failures.ts";
 import { openRedis, type TidelineRedis } from "../store/redis/redis.ts";
+import { AlertLags } from "./alert-lags.ts";
 import { within } from "./within.ts";
 
 export interface LooksOptions {
@@ -36,6 +39,8 @@ export interface LooksOptions {
   readonly limitsOf: (stream: string) => LagLimits;
   /** TIDELINE_RETENTION_WARN_HOURS. */
   readonly retentionWarnHours: number;
+  /** As in `MonitorPace`. */
+  readonly positionsMs: number;
 }
 
 /** What a look has found, and whether Kafka answered. */
@@ -64,6 +69,7 @@ export class Looks {
   readonly #manifests: Manifests;
   readonly #generations: Generations;
   readonly #archive: Archive;
+  readonly #alertLags: AlertLags;
   #served: readonly Definition[] = [];
   #servedAtMs = Number.NEGATIVE_INFINITY;
   /** Null before the first look, and while the newest one has failed. */
@@ -80,6 +86,7 @@ export class Looks {
     this.#manifests = new Manifests(data);
     this.#generations = new Generations(data);
     this.#archive = new Archive(data);
+    this.#alertLags = new AlertLags({ ...options, log: this.#log });
   }
 
   async close(): Promise<void> {
@@ -92,6 +99,7 @@ export class Looks {
     const { data, limitsOf } = this.#options;
     const [ends, failures, roles] = await Promise.all([this.#ends(), this.#told(nowMs), lostRoles(data, nowMs)]);
     const lags = ends === null || failures === null ? null : await this.#lags(ends, nowMs);
+    const readers = ends === null ? null : await this.#readerLags(ends, nowMs);
     if (ends !== null) this.#lookAtRetention(nowMs);
     const retention = ends === null ? null : this.#retention;
     const away = [...(ends === null ? (["kafka"] as const) : []), ...(failures === null ? (["redis"] as const) : [])];
@@ -102,11 +110,13 @@ export class Looks {
         ...roles.filter((role) => ROLES.has(role)).map(roleProblem),
         ...failureProblems(failures ?? []),
         ...lagProblems(lags ?? [], limitsOf, failures ?? []),
+        ...readerLagProblems(readers ?? [], limitsOf, failures ?? []),
         ...(retention ?? []),
       ],
       unknown: new Set<string>([
         ...away.flatMap((server) => FOLLOWS_FROM[server]),
         ...(lags === null ? ["lag"] : []),
+        ...(readers === null ? ["rule-lag", "delivery-lag"] : []),
         ...(retention === null ? ["retention"] : []),
       ]),
     };
@@ -154,6 +164,16 @@ export class Looks {
         Promise.all(served.map((definition) => this.#lag(definition, endOf.get(definition.view.stream.name) ?? null))),
       );
       return lags.filter((lag) => lag !== null);
+    } catch {
+      return null;
+    }
+  }
+
+  /** How far rules and deliveries are behind; null when Kafka does not say. */
+  async #readerLags(ends: readonly End[], nowMs: number): Promise<readonly ReaderLag[] | null> {
+    const known = new Map(ends.flatMap(({ stream, end }) => (end === null ? [] : [[stream, end] as const])));
+    try {
+      return await within(ANSWER_MS, () => this.#alertLags.look(known, nowMs));
     } catch {
       return null;
     }

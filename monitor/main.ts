@@ -14,6 +14,8 @@ const MONITOR_PACE: MonitorPace = {
   takeOverMs: 25_000,
   patienceMs: 10_000,
   againMs: 30_000,
+  // Twice as long as they may wait until they are written.
+  positionsMs: 10_000,
   delivery: PACE,
 };
 

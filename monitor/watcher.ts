@@ -50,7 +50,7 @@ export class Watcher {
     this.#options = options;
     this.#number = number;
     this.#journal = journal;
-    this.#looks = new Looks({ ...options, data: new DataDirectory(dataDir) });
+    this.#looks = new Looks({ ...options, positionsMs: pace.positionsMs, data: new DataDirectory(dataDir) });
     this.#stream = new AlertStream(brokers, namespace);
     const outbox = {
       ...{ brokers, mail, pace: pace.delivery, againMs: pace.againMs },
@@ -149,7 +149,8 @@ export class Watcher {
     const { metrics, logger } = this.#options;
     metrics.messages.inc({ delivery, outcome });
     if (outcome === "failed") logger.error({ ...told(message), delivery, reason }, "own alert not delivered");
-    this.#journal = handedOver(this.#journal, message, delivery, outcome);
+    const why = outcome === "failed" && reason !== null ? { reason } : {};
+    this.#journal = handedOver(this.#journal, message, { delivery, outcome, ...why });
     void this.#write();
   }
 

@@ -75,7 +75,7 @@ afterAll(async () => {
   await new Promise<void>((done) => mailServer.close(() => done()));
 });
 
-const pace = { everyMs: 100, takeOverMs: 4_000, patienceMs: 500, againMs: 200 };
+const pace = { everyMs: 100, takeOverMs: 4_000, patienceMs: 500, againMs: 200, positionsMs: 500 };
 
 function start(deliveries: readonly Delivery[], options: Partial<MonitorOptions> = {}): RunningMonitor {
   const monitor = startMonitor({

@@ -1,14 +1,18 @@
+import { join } from "node:path";
 import { AlertStates, shownAlert } from "../../core/alerts/alert-states.ts";
-import { positionsOf, UNDELIVERED } from "../../core/alerts/undelivered.ts";
+import { failedMessages } from "../../core/alerts/own-journal.ts";
+import { positionsOf, UNDELIVERED, undeliveredKey } from "../../core/alerts/undelivered.ts";
 import { alerts } from "../../core/contract/alerts.ts";
 import { type Channel, type Delivery, withEscalation } from "../../core/definition/delivery.ts";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import { at } from "../../core/log/position.ts";
 import { formatDuration } from "../../core/time.ts";
 import { senderOf } from "../../deliveries/senders.ts";
+import { OwnAlertJournal } from "../../store/alerts/own-alert-journal.ts";
 import { readRulePositions } from "../../store/alerts/read-positions.ts";
 import { readUndelivered, type UndeliveredAlert } from "../../store/alerts/undelivered.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
+import { DataDirectory } from "../../store/files/files.ts";
 import { rulePositionsTopic, topicName, undeliveredTopic } from "../../store/kafka/cluster/topics.ts";
 import { openProducer } from "../../store/kafka/produce/producer.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
@@ -39,16 +43,28 @@ export async function listDeliveries(config: Config, json: boolean): Promise<voi
   });
 }
 
-/** `tideline deliveries failed`. */
+interface FailedRow {
+  readonly id: string;
+  readonly delivery: string;
+  readonly alert: string;
+  readonly reason: string;
+  readonly failedAtMs: number;
+  readonly state: "open" | "replayed" | "given up";
+}
+
+/** `tideline deliveries failed`: what the topic of undelivered alerts has, and the own alerts that were given up. */
 export async function listFailed(config: Config, only: string | undefined, json: boolean): Promise<void> {
   await withLog(config, async (log) => {
-    const rows = [...(await undelivered(log, config))]
-      .map(([id, { delivery, event, reason, failedAtMs, isReplayed }]) => ({
-        ...{ id, delivery, alert: event.subject, reason, failedAt: instantText(failedAtMs) },
+    const inTopic = [...(await undelivered(log, config))].map(
+      ([id, { delivery, event, reason, failedAtMs, isReplayed }]): FailedRow => ({
+        ...{ id, delivery, alert: event.subject, reason, failedAtMs },
         state: isReplayed ? "replayed" : "open",
-      }))
+      }),
+    );
+    const rows = [...inTopic, ...(await givenUp(config))]
       .filter(({ delivery }) => only === undefined || delivery === only)
-      .reverse();
+      .sort((a, b) => b.failedAtMs - a.failedAtMs)
+      .map(({ failedAtMs, ...row }) => ({ ...row, failedAt: instantText(failedAtMs) }));
     const cells = rows.map(({ id, failedAt, state, reason }) => [id, failedAt, state, reason].map(printable));
     await print(json, rows, { head: ["id", "failed", "state", "reason"], right: [], rows: cells }, "none failed");
   });
@@ -62,9 +78,8 @@ export async function replay(config: Config, ids: readonly string[] | null): Pro
   const deliveries = await loadDeliveries(config);
   await withLog(config, async (log) => {
     const all = await undelivered(log, config);
-    for (const id of ids ?? [])
-      if (!all.has(id))
-        throw new TidelineError("ALERT_UNKNOWN", `"${id}" has not failed`, "`tideline deliveries failed` lists them.");
+    const own = new Set((await givenUp(config)).map(({ id }) => id));
+    for (const id of ids ?? []) if (!all.has(id)) throw notReplayable(id, own.has(id));
     const open = [...all].filter(([id, { isReplayed }]) => !isReplayed && (ids === null || ids.includes(id)));
     const producer = await openProducer({ brokers: config.kafkaBrokers });
     const topic = undeliveredTopic(topicName(config.namespace, alerts.name));
@@ -109,6 +124,26 @@ async function handOver(
   } finally {
     await send.close?.();
   }
+}
+
+/** The messages of Tideline's own alerts that deliveries have given up, as the journal has them. */
+async function givenUp({ home }: Config): Promise<FailedRow[]> {
+  const { journal } = await new OwnAlertJournal(new DataDirectory(join(home, "data"))).read();
+  return failedMessages(journal).map(({ alert: { id: alert }, kind, atMs, delivery, reason }) => {
+    const message = kind === "opened" ? alert : `${alert}.cleared`;
+    return { id: undeliveredKey(delivery, message), delivery, alert, reason, failedAtMs: atMs, state: "given up" };
+  });
+}
+
+function notReplayable(id: string, isOwn: boolean): TidelineError {
+  if (!isOwn)
+    return new TidelineError("ALERT_UNKNOWN", `"${id}" has not failed`, "`tideline deliveries failed` lists them.");
+  const why = `"${id}" is one of Tideline's own alerts, which are not sent again`;
+  return new TidelineError(
+    "BAD_REQUEST",
+    why,
+    "`tideline alerts list --rule tideline` says whether its problem lasts.",
+  );
 }
 
 /** Every delivery and every escalation, by name. */

@@ -22,9 +22,19 @@ export interface ViewLag {
   readonly behind: bigint;
 }
 
+/** How far a rule, or a delivery, is behind the stream that it reads. */
+export interface ReaderLag {
+  readonly kind: "rule" | "delivery";
+  readonly name: string;
+  /** Of a delivery the stream of alerts. */
+  readonly stream: string;
+  /** Offsets of all partitions together. */
+  readonly behind: bigint;
+}
+
 /** Kinds of problems of which nothing can be said while Kafka, or Redis, is away: what they show follows from that. */
 export const FOLLOWS_FROM = {
-  kafka: ["lag", "retention", "lane", "rule", "delivery", "schedule", "workflow"],
+  kafka: ["lag", "rule-lag", "delivery-lag", "retention", "lane", "rule", "delivery", "schedule", "workflow"],
   redis: ["lag", "view", "lane", "rule", "delivery", "schedule", "workflow", "proof"],
 } as const;
 
@@ -62,19 +72,55 @@ export function lagProblems(
     if (failures.some((failure) => failure.kind === "view" && concerns(failure, lag))) continue;
     if (lag.behind > (worst.get(lag.stream)?.behind ?? -1n)) worst.set(lag.stream, lag);
   }
-  return [...worst.values()].flatMap(({ stream, view, behind }) => {
-    const { warn, page } = limitsOf(stream);
-    const over = (limit: number) =>
-      saying(
-        `view ${view} is ${behind} records behind stream ${stream}, more than ${limit}`,
-        "See whether `tideline speed` runs and keeps up; more processes share the partitions.",
-      );
-    const key = `lag/${stream}`;
-    return [
-      ...(behind > warn ? [{ key, severity: "warning" as const, says: over(warn) }] : []),
-      ...(behind > page ? [{ key: `${key}/critical`, severity: "critical" as const, says: over(page) }] : []),
-    ];
-  });
+  return [...worst.values()].flatMap(({ stream, view, behind }) =>
+    overLimits(limitsOf(stream), behind, {
+      key: `lag/${stream}`,
+      what: `view ${view} is ${behind} records behind stream ${stream}`,
+      hint: SPEED_HINT,
+    }),
+  );
+}
+
+/**
+ * The lag of rules and deliveries: of each stream that of its rule that is farthest behind, and that of each delivery,
+ * by the limits of the stream of alerts. Those that are stopped are left out, as with views.
+ */
+export function readerLagProblems(
+  lags: readonly ReaderLag[],
+  limitsOf: (stream: string) => LagLimits,
+  failures: readonly Failure[],
+): OwnProblem[] {
+  const worst = new Map<string, ReaderLag>();
+  for (const lag of lags) {
+    const key = lag.kind === "rule" ? `rule-lag/${lag.stream}` : `delivery-lag/${lag.name}`;
+    if (failures.some(({ kind, name }) => kind === lag.kind && name === lag.name)) continue;
+    if (lag.behind > (worst.get(key)?.behind ?? -1n)) worst.set(key, lag);
+  }
+  return [...worst].flatMap(([key, { kind, name, stream, behind }]) =>
+    overLimits(limitsOf(stream), behind, {
+      key,
+      what: `${kind} ${name} is ${behind} offsets behind stream ${stream}`,
+      hint:
+        kind === "rule"
+          ? SPEED_HINT
+          : "See whether `tideline speed` runs, and how fast the receiver takes alerts; `group` sends fewer messages.",
+    }),
+  );
+}
+
+const SPEED_HINT = "See whether `tideline speed` runs and keeps up; more processes share the partitions.";
+
+/** A problem for each limit that a lag is over. */
+function overLimits(
+  { warn, page }: LagLimits,
+  behind: bigint,
+  { key, what, hint }: { readonly key: string; readonly what: string; readonly hint: string },
+): OwnProblem[] {
+  const over = (limit: number) => saying(`${what}, more than ${limit}`, hint);
+  return [
+    ...(behind > warn ? [{ key, severity: "warning" as const, says: over(warn) }] : []),
+    ...(behind > page ? [{ key: `${key}/critical`, severity: "critical" as const, says: over(page) }] : []),
+  ];
 }
 
 /** Below so many seconds it is critical that Kafka is going to delete what is needed. */
