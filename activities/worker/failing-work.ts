@@ -2,6 +2,7 @@ import { type Client, ScheduleNotFoundError, type WorkflowExecutionInfo } from "
 import { ApplicationFailure } from "@temporalio/common";
 import { type Failure, SAME_REASON } from "../../core/failures.ts";
 import { STREAM_KINDS } from "../../workflows/shared/names.ts";
+import { saidBy } from "../said-by.ts";
 
 /** Whose work is looked at. */
 export interface WorkPlace {
@@ -198,14 +199,6 @@ async function runReason(
     views = viewsIn(cause);
   }
   return { ...reason, views };
-}
-
-/** An activity's failure carries its hint twice: at the end of its message, and as a detail. */
-function saidBy({ message, details }: ApplicationFailure, otherwise: string): Omit<Reason, "code"> {
-  const [detail] = details ?? [];
-  const hint = typeof detail === "object" && detail !== null && "hint" in detail ? String(detail.hint) : null;
-  if (hint === null) return { message, hint: otherwise };
-  return { message: message.endsWith(`. ${hint}`) ? message.slice(0, -hint.length - 2) : message, hint };
 }
 
 /** The views that a settlement's failure names. */

@@ -1,5 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "@temporalio/client";
+import type { ApplicationFailure } from "@temporalio/common";
+import { saidBy } from "../../activities/said-by.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { showProgress } from "../terminal/progress.ts";
 
@@ -58,28 +60,35 @@ export async function followRun<T>(
   }
 }
 
-/** Why a run failed, as RUN_FAILED where that is known; NOT_READY when Temporal did not answer. */
+const UI_HINT = "Temporal's UI shows each of its steps.";
+
+/**
+ * Why a run failed, as RUN_FAILED where that is known, with the hint of what failed; NOT_READY when Temporal did not
+ * answer.
+ */
 export async function explained(workflowId: string, error: unknown): Promise<unknown> {
   const { ApplicationFailure, CancelledFailure, TerminatedFailure } = await import("@temporalio/common");
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const how =
+    const [how, hint] =
       cause instanceof ApplicationFailure
-        ? `failed: ${cause.type ?? "Error"}: ${cause.message}`
+        ? failed(cause)
         : cause instanceof CancelledFailure
-          ? "was cancelled"
+          ? ["was cancelled", UI_HINT]
           : cause instanceof TerminatedFailure
-            ? "was terminated"
-            : null;
-    if (how !== null)
-      return new TidelineError("RUN_FAILED", `${workflowId} ${how}`, "Temporal's UI shows each of its steps.", {
-        cause: error,
-      });
+            ? ["was terminated", UI_HINT]
+            : [null, UI_HINT];
+    if (how !== null) return new TidelineError("RUN_FAILED", `${workflowId} ${how}`, hint, { cause: error });
   }
   if (!isAway(error)) return error;
   const hint = "The run goes on without this command. Start Temporal, then repeat the command: it joins the run.";
   return new TidelineError("NOT_READY", `Temporal does not answer any more about ${workflowId}`, hint, {
     cause: error,
   });
+}
+
+function failed(cause: ApplicationFailure): readonly [string, string] {
+  const { message, hint } = saidBy(cause, UI_HINT);
+  return [`failed: ${cause.type ?? "Error"}: ${message}`, hint];
 }
 
 /** gRPC's codes for a server that did not answer: DEADLINE_EXCEEDED and UNAVAILABLE. */

@@ -1,0 +1,16 @@
+/** What a failure says, without its hint, and the hint. */
+export interface Said {
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** Returns what an activity's failure says. It carries its hint twice: at the end of its message, and as a detail. */
+export function saidBy(
+  { message, details }: { readonly message: string; readonly details?: readonly unknown[] | null | undefined },
+  otherwise: string,
+): Said {
+  const [detail] = details ?? [];
+  const hint = typeof detail === "object" && detail !== null && "hint" in detail ? String(detail.hint) : null;
+  if (hint === null) return { message, hint: otherwise };
+  return { message: message.endsWith(`. ${hint}`) ? message.slice(0, -hint.length - 2) : message, hint };
+}
