@@ -21,8 +21,10 @@ export interface Run {
 }
 
 const TICK_MS = 20;
-/** What could not be sent for so long is not sent afterwards. */
-const CATCH_UP_LIMIT_MS = 1_000;
+/** Of an outage of Kafka the events of so long are sent afterwards; those before are never made. */
+const CATCH_UP_LIMIT_MS = 10_000;
+/** What is caught up is sent in pieces of so long. */
+const PIECE_MS = 1_000;
 const LINES_A_WRITE = 5_000;
 
 /** Writes a record a line, whatever its stream. A malformed record that is empty is an empty line. */
@@ -72,15 +74,15 @@ export async function sendSimulated(
   const producer = await openProducer({ brokers });
   // Connecting took a while: event times begin with the first record that can be sent.
   const records = recordsFrom(Date.now());
-  let [steps, sent] = [0, 0];
+  const beganMs = performance.now();
+  let [steps, sent, next] = [0, 0, 0];
   try {
-    for (let sinceMs = performance.now(); steps < count && !stop.aborted; await pause(stop)) {
-      const nowMs = performance.now();
-      sinceMs = Math.max(sinceMs, nowMs - CATCH_UP_LIMIT_MS);
-      const size = Math.min(Math.floor(((nowMs - sinceMs) * rate) / 1_000), count - steps);
+    for (; steps < count && !stop.aborted; await pause(stop)) {
+      const due = dueSteps({ next, rate, elapsedMs: performance.now() - beganMs });
+      const size = Math.min(due.size, count - steps);
       if (size <= 0) continue;
-      sinceMs += (size * 1_000) / rate;
-      const made = Array.from({ length: size }, (_, index) => records(steps + index)).flat();
+      const made = Array.from({ length: size }, (_, index) => records(due.first + index)).flat();
+      next = due.first + size;
       for (const [stream, topic] of topics) {
         const own = made.filter((record) => record.stream === stream);
         if (own.length > 0) await producer.send(topic, own);
@@ -93,6 +95,24 @@ export async function sendSimulated(
     await producer.close();
   }
   return { steps, records: sent };
+}
+
+/**
+ * The steps to make now, `elapsedMs` after step 0: from `next` on, or from a later one, so that a step is made at most
+ * ten seconds after its time. Event times follow from the step, so they keep up with the clock.
+ */
+export function dueSteps({
+  next,
+  rate,
+  elapsedMs,
+}: {
+  readonly next: number;
+  readonly rate: number;
+  readonly elapsedMs: number;
+}): { readonly first: number; readonly size: number } {
+  const end = Math.floor((elapsedMs * rate) / 1_000);
+  const first = Math.max(next, end - Math.ceil((CATCH_UP_LIMIT_MS * rate) / 1_000));
+  return { first, size: Math.min(end - first, Math.max(1, Math.ceil((PIECE_MS * rate) / 1_000))) };
 }
 
 async function pause(stop: AbortSignal): Promise<void> {
