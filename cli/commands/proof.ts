@@ -17,6 +17,9 @@ Examples:
   $ tideline proof revenue --deep --json | jq .differences
 `;
 
+/** How long nothing is heard of a proof until a line says that it goes on. */
+const SILENCE_MS = 10_000;
+
 interface ProofFlags extends QueryFlags {
   readonly all: boolean;
   readonly deep: boolean;
@@ -53,7 +56,9 @@ async function proveAll(config: Config, view: string | undefined, flags: ProofFl
   const proofs: Proof[] = [];
   const names = view === undefined ? await viewsOf(config) : [view];
   if (names === null) return;
-  for (const name of names) {
+  for (const [index, name] of names.entries()) {
+    if (stop.aborted) break;
+    if (names.length > 1) process.stderr.write(`proving ${name} (${index + 1} of ${names.length})\n`);
     const proof = await prove(proofUrl(config.apiUrl, name, flags), config, stop);
     if (proof === null) continue;
     proofs.push(proof);
@@ -79,9 +84,19 @@ async function prove(url: URL, { apiKey }: Config, stop: AbortSignal): Promise<P
   const { askProof } = await import("../../activities/ask-proof.ts");
   const { showProgress } = await import("../terminal/progress.ts");
   const line = showProgress("records");
+  const beganMs = performance.now();
+  let [heardMs, known] = [beganMs, 0];
   const onProgress = (done: number, total: number) => {
-    if (total > 0) line.update(done, total);
+    if (total === 0) return;
+    if (done !== known) [heardMs, known] = [performance.now(), done];
+    line.update(done, total);
   };
+  // When all records are read the rows are still to be computed, which takes long where there are many sessions.
+  const silence = setInterval(() => {
+    const nowMs = performance.now();
+    const seconds = Math.round((nowMs - beganMs) / 1_000);
+    if (nowMs - heardMs >= SILENCE_MS) process.stderr.write(`still at work, ${seconds} s\n`);
+  }, SILENCE_MS);
   try {
     const reply = await askProof({ url, apiKey }, onProgress, stop);
     if ("proof" in reply) return reply.proof;
@@ -93,6 +108,7 @@ async function prove(url: URL, { apiKey }: Config, stop: AbortSignal): Promise<P
     if (stop.aborted) return null;
     throw apiSilent(url, error);
   } finally {
+    clearInterval(silence);
     line.stop();
   }
 }

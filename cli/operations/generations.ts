@@ -4,7 +4,7 @@ import type { Comparison } from "../../core/log/documents.ts";
 import { decimalText } from "../../core/measures/decimals.ts";
 import { Manifests } from "../../store/archive/manifests.ts";
 import { type Definitions, loadDefinitions } from "../../store/definitions/definitions.ts";
-import { Generations, type Living, type Unreadable } from "../../store/definitions/generations.ts";
+import { Generations, type Living, type Part, type Unreadable } from "../../store/definitions/generations.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import type { Config } from "../setup/config.ts";
 import { print } from "../terminal/sheet.ts";
@@ -19,6 +19,19 @@ export async function livingGenerations(
 ): Promise<{ readonly living: readonly Living[]; readonly unreadable: readonly Unreadable[] }> {
   const { generations } = open(config);
   return { living: await generations.all(definitions), unreadable: await generations.unreadable(definitions) };
+}
+
+/**
+ * The part of each living generation as people see it. A file's generation that somebody went back from is kept: it is
+ * served only when somebody chooses it again.
+ */
+export async function shownParts(config: Config, living: readonly Living[]): Promise<Part[]> {
+  const { generations } = open(config);
+  const parts = living.map(async ({ definition: { view, generation }, part }): Promise<Part> => {
+    if (part !== "next") return part;
+    return (await generations.record(view.name))?.held?.over === generation ? "kept" : part;
+  });
+  return Promise.all(parts);
 }
 
 /** Serves again what was served before. Throws as `moveTo`. */

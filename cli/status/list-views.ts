@@ -2,7 +2,7 @@ import { formatDuration } from "../../core/time.ts";
 import type { ViewStanding } from "../../serving/operations/overview.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import type { Part, Unreadable } from "../../store/definitions/generations.ts";
-import { livingGenerations } from "../operations/generations.ts";
+import { livingGenerations, shownParts } from "../operations/generations.ts";
 import type { Config } from "../setup/config.ts";
 import { seconds } from "../terminal/seconds.ts";
 import { bytes, print } from "../terminal/sheet.ts";
@@ -36,8 +36,9 @@ export async function listViews(config: Config, json: boolean): Promise<void> {
     config,
     living.map(({ definition }) => definition),
   );
+  const parts = await shownParts(config, living);
   const rows = [
-    ...standings.map((standing, index) => viewRow(standing, living[index]?.part ?? "served")),
+    ...standings.map((standing, index) => viewRow(standing, parts[index] ?? "served")),
     ...unreadable.map(unreadableRow),
   ];
   const sheet = {
