@@ -9,7 +9,7 @@ import Fastify, {
   LogController,
 } from "fastify";
 import type { Logger } from "pino";
-import { subjectOf } from "../core/access/permissions.ts";
+import { joinedSubject, subjectOf } from "../core/access/permissions.ts";
 import type { HostCheck } from "../core/hosts.ts";
 import { requireCaller, requireKeys } from "./access/access.ts";
 import type { KeyCheck } from "./access/key-check.ts";
@@ -110,6 +110,8 @@ export async function createApp(
     audit: logger.child({ audit: true }, { level: "info" }),
     viewOf: (name) => {
       const described = serving.views.get(name);
+      const joined = serving.joins.definition(name);
+      if (joined !== undefined) return { ...joinedSubject(joined), isTable: true };
       if (described === undefined) return null;
       const { view } = described.definition;
       return { ...subjectOf(view), isTable: view.table !== null };

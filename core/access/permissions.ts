@@ -4,12 +4,21 @@ import type { ApiAction, ApiKey } from "./api-key.ts";
 export type Subject =
   | { readonly kind: "view"; readonly view: string; readonly stream: string }
   | { readonly kind: "stream"; readonly stream: string }
+  /** A joined table, whose rows have values of all of its tables. */
+  | { readonly kind: "joined"; readonly tables: readonly Subject[] }
   /** Everything of the installation, also what is not there. */
   | { readonly kind: "all" };
 
 /** Returns a view or table as a subject. */
 export function subjectOf(view: { readonly name: string; readonly stream: { readonly name: string } }): Subject {
   return { kind: "view", view: view.name, stream: view.stream.name };
+}
+
+/** Returns a joined table as a subject. */
+export function joinedSubject(joined: {
+  readonly tables: Readonly<Record<string, Parameters<typeof subjectOf>[0]>>;
+}): Subject {
+  return { kind: "joined", tables: Object.values(joined.tables).map(subjectOf) };
 }
 
 /** Whether a key has been given an action. */
@@ -19,11 +28,14 @@ export function allowsAction({ actions }: Pick<ApiKey, "actions">, action: ApiAc
 
 /**
  * Whether a subject is within what a key is limited to. A key for a stream is also for the views and tables that read
- * it; a key for a view is not for the view's stream, whose records have more than the view shows.
+ * it; a key for a view is not for the view's stream, whose records have more than the view shows. A joined table needs
+ * a key for each of its tables.
  */
 export function coversSubject({ only }: Pick<ApiKey, "only">, subject: Subject): boolean {
   if (only === null) return true;
   if (subject.kind === "all") return false;
+  if (subject.kind === "joined")
+    return subject.tables.length > 0 && subject.tables.every((table) => coversSubject({ only }, table));
   if (only.streams.includes(subject.stream)) return true;
   return subject.kind === "view" && only.views.includes(subject.view);
 }

@@ -4,6 +4,7 @@ import { type ApiAction, type ApiKey, hashOf, hasSecret, keyStatus } from "../..
 import { coversSubject, type Subject } from "../../core/access/permissions.ts";
 import { Refusal } from "../common/problem.ts";
 import { type KeyCheck, requirePermission } from "./key-check.ts";
+import { type LeftOut, RefusalCounter } from "./refusal-counter.ts";
 import { type AccessPolicy, needsKey, type RouteAccess, requestAccess, routeAccess } from "./route-access.ts";
 
 /** A request that needed a key. */
@@ -68,10 +69,18 @@ export function requireKeys(app: FastifyInstance, { check, policy, audit, viewOf
     done();
   });
 
+  const unknown = new RefusalCounter();
+  const noteLeftOut = (leftOut: LeftOut | null) => {
+    if (leftOut !== null)
+      audit.info({ key: null, keyId: null, ...leftOut }, "audit: more refusals without a known key");
+  };
   const note = (request: FastifyRequest, reply: FastifyReply, how: object) => {
     const { checked } = request;
     if (checked === null) return;
     const { action, key } = checked;
+    const nowMs = performance.now();
+    noteLeftOut(unknown.over(nowMs));
+    if (key === null && !unknown.take(nowMs)) return;
     const who = { key: key?.name ?? null, keyId: key?.id ?? null, action };
     audit.info({ ...who, method: request.method, path: shownPath(request), status: reply.statusCode, ...how }, "audit");
   };
@@ -97,8 +106,14 @@ export function requireKeys(app: FastifyInstance, { check, policy, audit, viewOf
     note(request, reply, { ended: status });
     reply.raw.destroy();
   };
-  const looking = setInterval(() => open.forEach((reply, request) => void look(request, reply)), LOOK_EVERY_MS).unref();
-  app.addHook("onClose", async () => clearInterval(looking));
+  const looking = setInterval(() => {
+    noteLeftOut(unknown.over(performance.now()));
+    open.forEach((reply, request) => void look(request, reply));
+  }, LOOK_EVERY_MS).unref();
+  app.addHook("onClose", async () => {
+    clearInterval(looking);
+    noteLeftOut(unknown.end(performance.now()));
+  });
 }
 
 /** Answers only requests with this secret as their key. */
@@ -127,7 +142,7 @@ function accessOf(request: FastifyRequest, viewOf: AccessOptions["viewOf"]): Rou
 
 /** Null for a list, which leaves out what the key is not for. */
 function subjectOf(access: RouteAccess, request: FastifyRequest, viewOf: AccessOptions["viewOf"]): Subject | null {
-  if (!("parameter" in access)) return access.action !== null && access.about === "all" ? ALL : null;
+  if (!("parameter" in access)) return null;
   const name = nameIn(access.parameter, request);
   return access.about === "stream" ? { kind: "stream", stream: name } : (viewOf(name) ?? ALL);
 }

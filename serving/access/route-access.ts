@@ -5,8 +5,8 @@ export type RouteAccess =
   /** Names at most, such as files of the page, health and metrics: never needs a key. */
   | { readonly action: null }
   | NamedAccess
-  /** `list`: leaves out what the caller's key is not for. `all`: has no such parts. */
-  | { readonly action: ApiAction; readonly about: "list" | "all" };
+  /** The answer leaves out what the caller's key is not for. */
+  | { readonly action: ApiAction; readonly about: "list" };
 
 interface NamedAccess {
   readonly action: ApiAction;
@@ -58,9 +58,9 @@ const ROUTES: Readonly<Record<string, RouteAccess>> = {
   "/streams": LIST,
   "/streams/:name/quality": of("read", "stream", "name"),
   "/streams/:name/records": of("records", "stream", "name"),
-  "/dictionary": { action: "read", about: "all" },
-  "/alerts": { action: "records", about: "all" },
-  "/alerts/live": { action: "records", about: "all" },
+  "/dictionary": LIST,
+  "/alerts": { action: "records", about: "list" },
+  "/alerts/live": { action: "records", about: "list" },
 };
 
 /**

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { type Alert, AlertStates, type ShownAlert, shownAlert } from "../../core/alerts/alert-states.ts";
 import { alertOfRecord } from "../../core/alerts/own-journal.ts";
 import { OwnAlertJournal } from "../../store/alerts/own-alert-journal.ts";
@@ -7,6 +8,8 @@ import type { DataDirectory } from "../../store/files/files.ts";
 const FRESH_MS = 500;
 /** How often the journal is read beside the answers. */
 const EVERY_MS = 1_000;
+/** How often own alerts are looked at while somebody follows them. */
+const FOLLOW_EVERY_MS = 1_000;
 const NO_STATES = new AlertStates(0);
 
 /**
@@ -49,6 +52,17 @@ export class OwnAlerts {
       .map((alert) => shownAlert(NO_STATES, alert, Date.now()));
   }
 
+  /**
+   * Calls `onAlert` for each alert whose state is not in `told`, and adds it there, until `signal` is aborted. Once a
+   * second it looks at what was read last.
+   */
+  async follow(told: ToldAlerts, onAlert: (alert: Alert) => void, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      for (const alert of this.#latest) if (told.add(alert)) onAlert(alert);
+      await delay(FOLLOW_EVERY_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+
   #read(): Promise<void> {
     this.#reading ??= this.#readJournal().finally(() => {
       this.#reading = null;
@@ -61,5 +75,25 @@ export class OwnAlerts {
     const { journal } = await this.#journal.read();
     this.#latest = journal.alerts.map(alertOfRecord);
     this.#readAtMs = startedMs;
+  }
+}
+
+/**
+ * Which own alerts a client was told of. They come from the journal, and again from the stream of alerts once they are
+ * in it.
+ */
+export class ToldAlerts {
+  readonly #told = new Set<string>();
+
+  /**
+   * Whether the client was not told of an alert in this state. An alert that is over is not told as open afterwards: the
+   * stream may have its beginning later than the journal has its end.
+   */
+  add({ id, clearedAtMs }: Alert): boolean {
+    const [open, over] = [`${id} open`, `${id} over`];
+    const isNew = !this.#told.has(clearedAtMs === undefined ? open : over);
+    this.#told.add(open);
+    if (clearedAtMs !== undefined) this.#told.add(over);
+    return isNew;
   }
 }

@@ -23,6 +23,8 @@ export type AlertListener = (alert: Alert, states: AlertStates) => void;
 /** How long a fetch waits for the next alert. */
 const WAIT_MS = 5_000;
 const AGAIN_AFTER_MS = 1_000;
+/** A client that wants own alerts waits for Kafka no longer than this: own alerts come from the journal. */
+const OWN_PATIENCE_MS = 2_000;
 const NO_ALERTS = new AlertStates(0);
 
 /** The newest alerts, as the log has them. Nothing is read before somebody asks. */
@@ -30,15 +32,20 @@ export class ServedAlerts {
   readonly #options: ServedAlertsOptions;
   readonly #stopping = new AbortController();
   readonly #listeners = new Map<AlertListener, () => void>();
-  /** Listeners that came before there was a topic of alerts: every alert in it is new to them. */
-  readonly #early = new Set<AlertListener>();
+  /**
+   * Listeners that came before the alerts could be read, each with the time from which on an alert is new to it, epoch
+   * milliseconds: -Infinity for one that came before the topic existed.
+   */
+  readonly #early = new Map<AlertListener, number>();
   #looking: Promise<void> = Promise.resolve();
   #open: Promise<AlertFeed | null> | null = null;
-  #log: LogReader | null = null;
+  /** One for all tries: connecting costs more than asking. */
+  readonly #log: LogReader;
   #following: Promise<void> = Promise.resolve();
 
   constructor(options: ServedAlertsOptions) {
     this.#options = options;
+    this.#log = new LogReader({ brokers: options.brokers, clientId: "tideline-serve-alerts" });
   }
 
   /** All that are remembered, none where no rule has run. Throws what Kafka says when it cannot be read. */
@@ -46,19 +53,26 @@ export class ServedAlerts {
     return (await this.#feed())?.states ?? NO_ALERTS;
   }
 
+  /** As `states`; none when Kafka does not answer soon. */
+  async statesInTime(): Promise<AlertStates> {
+    return (await this.#feedInTime())?.states ?? NO_ALERTS;
+  }
+
   /**
-   * Calls `onAlert` from now on, and `onEnd` when this server closes. Returns what ends it. Throws TOO_MANY_STREAMS.
+   * Calls `onAlert` from now on, and `onEnd` when this server closes. Returns what ends it. Throws TOO_MANY_STREAMS, and
+   * what Kafka says when it cannot be read, unless `isPatient`: then the alerts come once it can be.
    */
-  async subscribe(onAlert: AlertListener, onEnd: () => void): Promise<() => void> {
+  async subscribe(onAlert: AlertListener, onEnd: () => void, isPatient = false): Promise<() => void> {
     const { maxStreams } = this.#options;
     if (this.#stopping.signal.aborted || this.#listeners.size >= maxStreams)
       throw new Refusal(503, "TOO_MANY_STREAMS", `this server keeps ${maxStreams} streams of alerts, and has them`, {
         headers: { "retry-after": "5" },
       });
-    const feed = await this.#feed();
+    const nowMs = Date.now();
+    const feed = await (isPatient ? this.#feedInTime() : this.#feed());
     this.#listeners.set(onAlert, onEnd);
-    if (feed === null) {
-      this.#early.add(onAlert);
+    if (feed === null || feed === undefined) {
+      this.#early.set(onAlert, feed === null ? Number.NEGATIVE_INFINITY : nowMs);
       if (this.#early.size === 1) this.#looking = this.#look();
     }
     return () => {
@@ -78,7 +92,7 @@ export class ServedAlerts {
     this.endStreams();
     await this.#looking;
     await this.#open?.catch(() => undefined);
-    await this.#log?.close();
+    await this.#log.close();
     await this.#following;
   }
 
@@ -87,16 +101,34 @@ export class ServedAlerts {
     const { signal } = this.#stopping;
     while (this.#early.size > 0 && !signal.aborted) {
       await delay(AGAIN_AFTER_MS, undefined, { signal }).catch(() => undefined);
-      if (!signal.aborted)
-        await this.#feed().catch((err: unknown) => this.#options.logger.warn({ err }, "cannot read alerts"));
+      if (signal.aborted) return;
+      try {
+        const feed = await this.#feed();
+        if (feed !== null) this.#tellEarly(feed);
+      } catch (err) {
+        this.#options.logger.warn({ err }, "cannot read alerts");
+      }
     }
   }
 
-  /** Calls share it. Where it fails, or there are no alerts yet, the next call tries again. */
+  /** Tells listeners that came early what is new to them. */
+  #tellEarly({ states }: AlertFeed): void {
+    for (const alert of states.all())
+      for (const [tell, sinceMs] of this.#early) if (alert.writtenAtMs >= sinceMs) tell(alert, states);
+    this.#early.clear();
+  }
+
+  /** The feed; null where there is no topic, undefined where Kafka does not answer soon. */
+  #feedInTime(): Promise<AlertFeed | null | undefined> {
+    const late = delay(OWN_PATIENCE_MS, undefined, { ref: false });
+    return Promise.race([this.#feed().catch(() => undefined), late]);
+  }
+
+  /** Calls share it. Where it fails the next call tries again; where there are no alerts yet, one a second does. */
   #feed(): Promise<AlertFeed | null> {
     this.#open ??= this.#openFeed().then(
       (feed) => {
-        if (feed === null) this.#open = null;
+        if (feed === null) setTimeout(() => (this.#open = null), AGAIN_AFTER_MS).unref();
         return feed;
       },
       (error: unknown) => {
@@ -108,17 +140,12 @@ export class ServedAlerts {
   }
 
   async #openFeed(): Promise<AlertFeed | null> {
-    const { brokers, namespace } = this.#options;
-    const log = new LogReader({ brokers, clientId: "tideline-serve-alerts" });
     try {
-      const feed = await AlertFeed.open(log, namespace);
-      this.#log = log;
-      for (const alert of feed.states.all()) for (const tell of this.#early) tell(alert, feed.states);
-      this.#early.clear();
+      const feed = await AlertFeed.open(this.#log, this.#options.namespace);
+      this.#tellEarly(feed);
       this.#following = this.#follow(feed);
       return feed;
     } catch (error) {
-      await log.close();
       if (isTidelineError(error, "TOPIC_MISSING")) return null;
       throw error;
     }

@@ -1,16 +1,17 @@
-import { setTimeout as delay } from "node:timers/promises";
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import {
   ALERT_STATES,
   type Alert,
   type AlertQuestion,
-  AlertStates,
+  type AlertStates,
   alertsAsked,
   shownAlert,
 } from "../../core/alerts/alert-states.ts";
-import { OWN_RULE, SEVERITIES } from "../../core/contract/alerts.ts";
+import { alerts as alertStream, OWN_RULE, SEVERITIES } from "../../core/contract/alerts.ts";
 import type { QueryProblem } from "../../core/query/query.ts";
 import { parseUrlTime } from "../../core/time.ts";
+import { isListed } from "../access/access.ts";
+import { ToldAlerts } from "../alerts/own-alerts.ts";
 import { badRequest } from "../common/problem.ts";
 import { ALERT_LIMIT } from "../openapi/openapi-alerts.ts";
 import type { Parameters } from "../request/parameters.ts";
@@ -20,9 +21,6 @@ import { readParameters } from "./streams.ts";
 /** A client that is so far behind is let go: it comes back with Last-Event-ID. */
 const MOST_WAITING = 1_000;
 const END_PATIENCE_MS = 1_000;
-const NO_STATES = new AlertStates(0);
-/** Own alerts do not wait longer for Kafka. */
-const OWN_PATIENCE_MS = 2_000;
 
 /** GET /alerts and GET /alerts/live. After `liveRoutes`, which registers server-sent events. */
 export function alertRoutes(app: FastifyInstance, { alerts, ownAlerts }: Serving): void {
@@ -30,9 +28,10 @@ export function alertRoutes(app: FastifyInstance, { alerts, ownAlerts }: Serving
     const { question, limit } = readQuestion(request.query as Parameters);
     // Own alerts are told also while Kafka is away, which may be what they say.
     const isOwn = question.rule === OWN_RULE;
-    const states = await (isOwn ? statesInTime(alerts) : alerts.states());
+    const states = await (isOwn ? alerts.statesInTime() : alerts.states());
     const nowMs = Date.now();
-    const found = alertsAsked(states, question, nowMs, await ownAlerts.all());
+    const all = alertsAsked(states, question, nowMs, await ownAlerts.all());
+    const found = all.filter((alert) => isShown(request, alert));
     return { alerts: found.slice(0, limit).map((alert) => shownAlert(states, alert, nowMs)), found: found.length };
   });
 
@@ -46,34 +45,55 @@ export function alertRoutes(app: FastifyInstance, { alerts, ownAlerts }: Serving
   app.get("/alerts/live", { sse: "manual" }, async (request, reply) => {
     const values = readParameters(request.query as Parameters, ["rule", "severity"]);
     const [rule, severity] = ["rule", "severity"].map((name) => values.get(name));
-    const isWanted = ({ opened }: Alert) =>
-      (rule === undefined || opened.rule === rule) && (severity === undefined || opened.severity === severity);
+    const isWanted = (alert: Alert) =>
+      (rule === undefined || alert.opened.rule === rule) &&
+      (severity === undefined || alert.opened.severity === severity) &&
+      isShown(request, alert);
     open.add(reply.raw);
     reply.raw.once("close", () => open.delete(reply.raw));
-    let states = await alerts.states();
+    const isOwn = rule === OWN_RULE;
+    let states = await (isOwn ? alerts.statesInTime() : alerts.states());
     void reply.headers({ connection: "close", "cache-control": "no-store" });
     const missed = missedBy(request.headers["last-event-id"], states).filter(isWanted);
     const send = inTurn(reply, () => states, missed);
+    const told = new ToldAlerts();
+    const known = await ownAlerts.all().catch((): Alert[] => []);
+    for (const alert of [...known, ...missed.filter(isOwnAlert)]) told.add(alert);
     const unsubscribe = await alerts.subscribe(
       (alert, now) => {
         states = now;
-        if (isWanted(alert)) send(alert);
+        const isRepeat = isOwnAlert(alert) && alert.acknowledged === null && !told.add(alert);
+        if (!isRepeat && isWanted(alert)) send({ alert, isInStream: true });
       },
       () => reply.sse.close(),
+      isOwn,
     );
     if (!reply.sse.isConnected) return unsubscribe();
-    reply.sse.onClose(unsubscribe);
+    const gone = new AbortController();
+    reply.sse.onClose(() => {
+      gone.abort();
+      unsubscribe();
+    });
     reply.sse.sendHeaders();
     reply.raw.flushHeaders();
     reply.sse.keepAlive();
     send(null);
+    const tell = (alert: Alert) => isWanted(alert) && send({ alert, isInStream: false });
+    void ownAlerts.follow(told, tell, gone.signal);
   });
 }
 
-/** The states of the stream of alerts; none when Kafka does not answer soon. */
-function statesInTime(alerts: Serving["alerts"]): Promise<AlertStates> {
-  const late = delay(OWN_PATIENCE_MS, NO_STATES, { ref: false });
-  return Promise.race([alerts.states().catch(() => NO_STATES), late]);
+/**
+ * Whether the holder of the request's key is shown an alert: those of a stream that the key is for. Tideline's own
+ * alerts are about the whole installation.
+ */
+function isShown(request: FastifyRequest, { opened: { source_stream: source } }: Alert): boolean {
+  if (isListed(request, { kind: "stream", stream: alertStream.name })) return true;
+  return source != null && isListed(request, { kind: "stream", stream: source });
+}
+
+function isOwnAlert({ opened }: Alert): boolean {
+  return opened.rule === OWN_RULE;
 }
 
 /** The alerts that came after the one that a client has seen last; none for a client that says nothing. */
@@ -83,24 +103,32 @@ function missedBy(seen: string | string[] | undefined, states: AlertStates): Ale
   return at < 0 ? [] : all.slice(at + 1);
 }
 
+/** An alert to send, and whether it is in the stream of alerts. Own alerts come from the journal first. */
+interface Waiting {
+  readonly alert: Alert;
+  readonly isInStream: boolean;
+}
+
 /**
- * Sends alerts one after the other, first those that were missed: null begins with them. A client that does not take what
- * comes meanwhile is let go; what it has missed does not count. Only an alert that was opened just now has an id: a client that comes back
- * continues behind it.
+ * Returns a function that sends alerts one after the other, first those that were missed: null begins with them. The
+ * connection is closed when a client does not take what comes; what it has missed does not count. An alert has an id if
+ * it was opened just now and is in the stream: a client that comes back continues behind it.
  */
 function inTurn(
   reply: FastifyReply,
   states: () => AlertStates,
   missed: readonly Alert[],
-): (alert: Alert | null) => void {
-  const waiting: Alert[] = [...missed];
+): (alert: Waiting | null) => void {
+  const waiting: Waiting[] = missed.map((alert) => ({ alert, isInStream: true }));
   let [sending, begun] = [false, false];
   let stillMissed = missed.length;
   const sendAll = async () => {
     sending = true;
     for (let next = waiting.shift(); next !== undefined && reply.sse.isConnected; next = waiting.shift()) {
-      const data = JSON.stringify(shownAlert(states(), next, Date.now()));
-      await reply.sse.send({ event: "alert", data, ...(next.acknowledged === null ? { id: next.id } : {}) });
+      const { alert, isInStream } = next;
+      const data = JSON.stringify(shownAlert(states(), alert, Date.now()));
+      const hasId = isInStream && alert.acknowledged === null && alert.clearedAtMs === undefined;
+      await reply.sse.send({ event: "alert", data, ...(hasId ? { id: alert.id } : {}) });
       stillMissed = Math.max(0, stillMissed - 1);
     }
     sending = false;

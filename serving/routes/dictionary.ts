@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import type { Dictionary } from "../../store/definitions/dictionary.ts";
+import { isListed } from "../access/access.ts";
 import { badRequest } from "../common/problem.ts";
 import type { Parameters } from "../request/parameters.ts";
 import type { Serving } from "../request/serving.ts";
@@ -8,13 +9,17 @@ import type { Serving } from "../request/serving.ts";
 export function dictionaryRoutes(app: FastifyInstance, { dictionary }: Serving): void {
   // Definitions do not change while a server runs.
   let made: Promise<Dictionary> | null = null;
-  app.get("/dictionary", async (request) => {
+  app.get("/dictionary", async (request): Promise<Dictionary> => {
     const { values, problems } = request.query as Parameters;
     const unknown = Object.keys(values).map((parameter) => ({
       ...{ parameter, problem: "no such parameter", allowed: "none" },
     }));
     if (problems.length + unknown.length > 0) throw badRequest([...problems, ...unknown]);
     made ??= dictionary();
-    return made;
+    const { streams, views } = await made;
+    return {
+      streams: streams.filter(({ stream }) => isListed(request, { kind: "stream", stream })),
+      views: views.filter(({ view, stream }) => isListed(request, { kind: "view", view, stream })),
+    };
   });
 }

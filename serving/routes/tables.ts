@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { subjectOf } from "../../core/access/permissions.ts";
+import { joinedSubject, subjectOf } from "../../core/access/permissions.ts";
 import { cutToJson } from "../../core/log/position.ts";
 import { rowsAgree } from "../../core/proof/proof.ts";
 import { tableColumns } from "../../core/query/table-query.ts";
@@ -36,9 +36,8 @@ export function tableRoutes(app: FastifyInstance, serving: Serving): void {
       standings,
       tables.map(({ definition }) => definition),
     );
-    // A joined table shows several tables: a key for single ones is not for it.
-    const names = isListed(request, { kind: "all" }) ? joins.names() : [];
-    const joined = await Promise.all(names.map((name) => joinedSummary(serving, name).catch(() => [])));
+    const shown = joins.definitions().filter((definition) => isListed(request, joinedSubject(definition)));
+    const joined = await Promise.all(shown.map(({ name }) => joinedSummary(serving, name).catch(() => [])));
     const own = all.map(({ definition: { view, generation }, standing }) => ({
       name: view.name,
       stream: view.stream.name,

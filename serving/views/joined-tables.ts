@@ -37,6 +37,11 @@ export class JoinedTables {
     return [...this.#options.definitions.keys()];
   }
 
+  /** The definition of a name; undefined for none. */
+  definition(name: string): Joined | undefined {
+    return this.#options.definitions.get(name);
+  }
+
   definitions(): Joined[] {
     return [...this.#options.definitions.values()];
   }

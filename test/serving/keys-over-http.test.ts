@@ -196,7 +196,7 @@ describe("a server that requires keys", () => {
     expect((await ask(takings, own.authorization)).status).toBe(200);
     expect((await ask(`/views/${at.generation}?${WHOLE}`, own.authorization)).status).toBe(200);
     expect((await ask(takings, ofStream.authorization)).status).toBe(200);
-    const refused = [takings, "/views/removed", "/views/constructor", "/proof/takings", "/dictionary", "/alerts"];
+    const refused = [takings, "/views/removed", "/views/constructor", "/proof/takings"];
     expect(await statusesOf(refused, gone.authorization)).toEqual(refused.map((path) => [path, 403]));
     const beyond = ["/views/unborn", "/views/there-is-none", "/streams/sales/quality", "/streams/sales/records"];
     expect(await statusesOf(beyond, own.authorization)).toEqual(beyond.map((path) => [path, 403]));

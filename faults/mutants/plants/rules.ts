@@ -117,7 +117,7 @@ export const rulePlants: readonly Plant[] = [
     name: "escalated-though-acknowledged",
     what: "an alert that somebody looks after is handed over all the same",
     file: "deliveries/hand-over.ts",
-    find: "const acknowledged = states.get(event.subject)?.acknowledged ?? null;",
+    find: "const acknowledged = states.acknowledgementOf(event.subject);",
     replace: "const acknowledged = null;",
     necessary: true,
     scenarios: [],

@@ -1,4 +1,4 @@
-import { ConstantBackoff, handleAll, retry } from "cockatiel";
+import { ConstantBackoff, handleAll, handleWhen, retry } from "cockatiel";
 import { isTidelineError } from "../../../core/errors.ts";
 import { ConnectionPool, listOffsetsV8, metadataV12 } from "../client/client.ts";
 import { type Brokers, parseBrokers } from "./brokers.ts";
@@ -31,7 +31,13 @@ interface OffsetQuestion {
 
 type Metadata = Awaited<ReturnType<typeof metadataV12.api.async>>;
 
-const patiently = retry(handleAll, { maxAttempts: 2, backoff: new ConstantBackoff(200) });
+const PATIENCE = { maxAttempts: 2, backoff: new ConstantBackoff(200) };
+const patiently = retry(handleAll, PATIENCE);
+/** For what asks `topic` first, which has been patient about a missing one. */
+const patientlyUnlessMissing = retry(
+  handleWhen((error) => !isTidelineError(error, "TOPIC_MISSING")),
+  PATIENCE,
+);
 
 /**
  * Topics, leaders and offsets of a Kafka cluster, on connections of its own. The client's `metadata` fails for a topic
@@ -91,7 +97,7 @@ export class KafkaCluster {
   }
 
   #offsets(topic: string, asked: OffsetQuestion, partitions?: readonly number[]): Promise<Map<number, bigint>> {
-    return patiently.execute(async () => {
+    return patientlyUnlessMissing.execute(async () => {
       const { leaders } = await this.topic(topic, { fresh: true });
       const found = await Promise.all(
         [...byLeader(topic, leaders, partitions ?? [...leaders.keys()])].map(([leader, partitions]) =>
