@@ -11,6 +11,7 @@
  */
 
 export const UNIT = [
+  "test/access-limits.test.ts",
   "test/api-keys.test.ts",
   "test/damaged-documents.test.ts",
   "test/definitions.test.ts",
@@ -28,10 +29,12 @@ export const UNIT = [
   "test/lost-reply.test.ts",
   "test/page.test.ts",
   "test/report-budget.test.ts",
+  "test/run-failed.test.ts",
   "test/scratch.test.ts",
   "test/secrets.test.ts",
   "test/settlement-turn.test.ts",
   "test/settling.test.ts",
+  "test/simulator-steps.test.ts",
   "test/turns.test.ts",
   "test/send/columns.test.ts",
   "test/send/delimited.test.ts",
@@ -39,6 +42,7 @@ export const UNIT = [
   "test/send/rounded.test.ts",
   "test/send/values.test.ts",
   "test/tiers.test.ts",
+  "test/laws/alert-lag.test.ts",
   "test/laws/answers.test.ts",
   "test/laws/calendar.test.ts",
   "test/laws/csv.test.ts",
@@ -46,6 +50,7 @@ export const UNIT = [
   "test/laws/failures.test.ts",
   "test/laws/measures.test.ts",
   "test/laws/numbers.test.ts",
+  "test/laws/old-acknowledgements.test.ts",
   "test/laws/proof-of-tables.test.ts",
   "test/laws/group-keys.test.ts",
   "test/laws/joined-failure.test.ts",

@@ -47,4 +47,22 @@ export const monitorPlants: readonly Plant[] = [
     necessary: true,
     scenarios: [],
   },
+  {
+    name: "old-acknowledgement-lost",
+    what: "an escalation forgets who looks after an alert when more alerts came since than a process reads at first",
+    file: "deliveries/main.ts",
+    find: "{ from: await this.#escalated() }",
+    replace: "{}",
+    necessary: true,
+    scenarios: [],
+  },
+  {
+    name: "rule-lag-of-unread",
+    what: "what a stream has got within the last seconds counts as a rule's lag, although positions are written later",
+    file: "monitor/alert-lags.ts",
+    find: "this.#seen.findLast(({ atMs }) => nowMs - atMs >= positionsMs)",
+    replace: "this.#seen.at(-1)",
+    necessary: true,
+    scenarios: [],
+  },
 ];
