@@ -65,7 +65,7 @@ beforeAll(async () => {
   await ensureTopics(inject("kafkaBrokers"), [{ name: sea.topic(alerts.name), partitions: alerts.partitions }]);
 });
 afterEach(async () => {
-  for (const monitor of monitors.splice(0)) await monitor.close();
+  await closeMonitors();
   mails.length = 0;
 });
 afterAll(async () => {
@@ -100,6 +100,10 @@ function start(deliveries: readonly Delivery[], options: Partial<MonitorOptions>
   });
   monitors.push(monitor);
   return monitor;
+}
+
+async function closeMonitors(): Promise<void> {
+  for (const monitor of monitors.splice(0)) await monitor.close();
 }
 
 const subjects = () => mails.map(({ subject }) => subject);
@@ -187,6 +191,7 @@ test("one process watches at a time, and the next goes on where it was, also whe
   // A process that stands still for longer than the others wait may send a message again: it has the same Message-ID.
   const messages = new Set(mails.map(({ messageId, subject }) => `${messageId} ${subject}`));
   expect(messages.size).toBe(2);
+  await closeMonitors();
   await rm(home, { recursive: true, force: true });
 });
 
@@ -214,5 +219,6 @@ test("a mail server that refuses for a while is tried again until it takes the a
   await mailed("taken");
   expect(refusals).toBeLessThan(0);
   await new Promise<void>((done) => refusing.close(() => done()));
+  await closeMonitors();
   await rm(home, { recursive: true, force: true });
 });
