@@ -1,9 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { openProducer } from "../../store/kafka/produce/producer.ts";
 import { startLoad } from "../load/load-process.ts";
+import { Marks } from "../load/marks.ts";
 import { type Figure, limit, quantile } from "../setup/figure.ts";
 import { withInstallation } from "../setup/installation.ts";
-import { Marks } from "../setup/marks.ts";
 
 /** Events a second beside the marks, and the bars: 30 ms is the aim when there is next to nothing to do. */
 const RATES = [

@@ -3,9 +3,9 @@ import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { openProducer } from "../../store/kafka/produce/producer.ts";
 import { startLoad } from "../load/load-process.ts";
+import { Marks } from "../load/marks.ts";
 import { type Figure, limit, quantile } from "../setup/figure.ts";
 import { type Installation, withInstallation } from "../setup/installation.ts";
-import { Marks } from "../setup/marks.ts";
 
 const RULES = 10;
 const EVENTS_PER_SECOND = 1_000;

@@ -2,8 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { orderCompleted } from "../../schemas/order-completed.ts";
 import type { EventProducer } from "../../store/kafka/produce/producer.ts";
 import { ordersOf } from "../../systems/shop/orders/orders.ts";
-import { HttpConnection } from "../load/http-connection.ts";
-import type { Installation } from "./installation.ts";
+import type { Installation } from "../setup/installation.ts";
+import { HttpConnection } from "./http-connection.ts";
 
 /** Time between two marks, so that they do not follow the rhythm of anything. */
 const PAUSE_MS = { least: 20, most: 60 };
