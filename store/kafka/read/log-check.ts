@@ -3,7 +3,8 @@ import { logRewritten, logTruncated, topicRecreated } from "../cluster/log-error
 import type { FetchedPartition, LogBounds, LogSource } from "./log.ts";
 import { type Mark, recordHash } from "./marks.ts";
 
-const FETCH_BYTES = 1024 * 1024;
+/** One record is looked at. A broker returns the whole batch that holds it, however few bytes it is asked for. */
+const FETCH_BYTES = 1;
 
 /** The log that is compared, and its bounds of some moment before. */
 export interface ComparedLog {

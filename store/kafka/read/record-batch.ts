@@ -129,23 +129,32 @@ function readBatch(
     producerId: bytes.readBigInt64BE(at + FIELD.producerId),
   };
   const isAppendTime = (head.attributes & LOG_APPEND_TIME) !== 0;
-  const place = {
-    baseOffset: Number(head.firstOffset),
-    baseTimestampMs: Number(bytes.readBigInt64BE(at + FIELD.firstTimestamp)),
-    appendedAtMs: isAppendTime ? Number(bytes.readBigInt64BE(at + FIELD.maxTimestamp)) : null,
-  };
+  const baseOffset = Number(head.firstOffset);
+  const baseTimestampMs = Number(bytes.readBigInt64BE(at + FIELD.firstTimestamp));
+  const appendedAtMs = isAppendTime ? Number(bytes.readBigInt64BE(at + FIELD.maxTimestamp)) : null;
   const codec = head.attributes & CODEC;
   const begin = at + FIELD.records;
   const expanded = codec === 0 ? bytes : expand(codec, bytes.subarray(begin, end), limits.batchBytes);
   if (expanded === null) {
     // Without compaction their offsets are dense; with it, the last ones are named.
     const value = tooLarge("its batch", limits.batchBytes);
-    return { ...head, records: { ...place, count, bytes: null, value, firstDelta: head.lastOffsetDelta + 1 - count } };
+    const firstDelta = head.lastOffsetDelta + 1 - count;
+    return { ...head, records: { baseOffset, baseTimestampMs, appendedAtMs, count, bytes: null, value, firstDelta } };
   }
   const unread = tooLarge("it", limits.recordBytes);
   const tooMany = { bytes: limits.recordBytes, value: unread };
-  const within = codec === 0 ? { begin, end } : { begin: 0, end: expanded.length };
-  const part = { ...place, ...within, count, bytes: expanded, tooLarge: tooMany };
+  const [first, last] = codec === 0 ? [begin, end] : [0, expanded.length];
+  // Field by field: copying an object that holds a double took three quarters of the time for a batch of two records.
+  const part = {
+    baseOffset,
+    baseTimestampMs,
+    appendedAtMs,
+    begin: first,
+    end: last,
+    count,
+    bytes: expanded,
+    tooLarge: tooMany,
+  };
   const { part: records, lastDelta } = withinLimit(part, Number(from), left);
   return { ...head, lastOffsetDelta: lastDelta ?? head.lastOffsetDelta, records };
 }
