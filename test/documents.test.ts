@@ -114,7 +114,7 @@ describe("docs/your-own-data.md", () => {
           output = (await shell(command)).all.replaceAll(`${tideline?.namespace}.`, "");
           if (isShown(step.prints, output) || performance.now() >= deadlineMs) break;
           // The roles need the processor to get there.
-          await delay(300);
+          await delay(1_000);
         }
         if (!isShown(step.prints, output)) expect(output, command).toBe(step.prints);
       }

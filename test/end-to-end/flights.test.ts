@@ -10,7 +10,7 @@ import { sketchBytes } from "../oracle.ts";
 import { nightlyOr } from "../tiers.ts";
 
 /** The data set has three million flights; every night they are all replayed. */
-const ROWS = nightlyOr(3_000_000, 200_000);
+const ROWS = nightlyOr(3_000_000, 100_000);
 const HALF = ROWS / 2;
 const ALL_DAYS = { from: "2001-01-01", to: "2002-01-01", limit: "100000" };
 
