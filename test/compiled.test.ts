@@ -57,6 +57,16 @@ test("a program is compiled once, and again when a source has changed", async ()
   expect(await cached()).toHaveLength(2);
 });
 
+test("a source that has changed is compiled although its size and its date are as before", async () => {
+  const own = join(root, "views", "own.ts");
+  const date = new Date("2026-01-01T00:00:00Z");
+  await utimes(own, date, date);
+  expect(await start(own)).toMatchObject({ name: "changed" });
+  await writeFile(own, FILES["views/own.ts"].replace('"own"', '"CHANGED"'));
+  await utimes(own, date, date);
+  expect(await start(own)).toMatchObject({ name: "CHANGED" });
+});
+
 test("a compiled program that nothing has started from for a week is deleted when another is compiled", async () => {
   const [first = "", second = ""] = (await cached()).sort();
   const weeksAgo = Date.now() / 1_000 - 15 * 86_400;
