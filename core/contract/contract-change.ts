@@ -1,5 +1,6 @@
 import { parseBound } from "../time.ts";
 import type { FieldSpec } from "./field.ts";
+import { idFields } from "./stream.ts";
 import type { StreamDocument } from "./stream-document.ts";
 
 /**
@@ -13,7 +14,8 @@ function decodingOf(document: StreamDocument): ReadonlyMap<string, string> {
     ({ version, fields, upcast }) => [version, { fields: sameBounds(fields), upcast }] as const,
   );
   return propertiesOf({
-    ...{ eventId, eventTime, dedupWindow, version, fields: sameBounds(fields) },
+    // The order of its fields is part of an id: that of a list would be left out.
+    ...{ eventId: idFields({ eventId }).join(", "), eventTime, dedupWindow, version, fields: sameBounds(fields) },
     ...(tombstones === undefined ? {} : { tombstones }),
     ...(older.length === 0 ? {} : { previous: Object.fromEntries(older) }),
   });
@@ -46,6 +48,7 @@ function withSameBounds(spec: FieldSpec): FieldSpec {
     case "map":
       return { ...spec, of: withSameBounds(spec.of) };
     case "list":
+    case "entries":
       return { ...spec, of: sameBounds(spec.of) };
     default:
       return spec;

@@ -29,6 +29,8 @@ export type FieldSpec =
   | ({ readonly type: "values"; readonly of: FieldSpec; readonly max: number } & Placed)
   /** An object with free names: `of` is what each value is. */
   | ({ readonly type: "map"; readonly of: FieldSpec; readonly max: number } & Placed)
+  /** An object with free names whose values are objects: `of` are the fields of each of them. */
+  | ({ readonly type: "entries"; readonly of: Readonly<Record<string, FieldSpec>>; readonly max: number } & Placed)
   | { readonly type: "optional"; readonly of: FieldSpec }
   | { readonly type: "default"; readonly of: FieldSpec; readonly value: DefaultValue };
 

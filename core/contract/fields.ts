@@ -3,7 +3,7 @@ import { parseBound, parseNewBound } from "../time.ts";
 import { builtField } from "./built-field.ts";
 import type { Described } from "./described.ts";
 import type { DefaultValue, Field, FieldSpec } from "./field.ts";
-import { type Entry, isField, mapEntries, objectList, valueList } from "./lists.ts";
+import { type Entry, isField, mapEntries, type ObjectEntry, objectEntries, objectList, valueList } from "./lists.ts";
 import { isRecordPart } from "./record-part.ts";
 import { epochMs, isoMs, offsetMs, WRITTEN, type WrittenAs } from "./record-time.ts";
 import {
@@ -392,20 +392,30 @@ export function withDefault<T>(field: Field<T>, value: T & DefaultValue): Field<
 function isKept({ spec, zod }: Field, value: unknown): boolean {
   const is = bare(spec);
   if (is.type === "instant") return z.int().min(parseBound(is.from)).max(parseBound(is.to)).safeParse(value).success;
-  if (is.type === "map") return Array.isArray(value) && value.length === 0;
+  if (is.type === "map" || is.type === "entries") return Array.isArray(value) && value.length === 0;
   const parsed = zod.safeParse(value);
   return parsed.success && (typeof parsed.data === "object" || parsed.data === value);
 }
 
 /**
  * An object with free names, such as `{"eu": 3, "us": 5}`, as a list of at most `max` entries in the order of their
- * names: `item.key` and `item.value` in a view that has `each`. Its values are those of a list, and may be optional.
+ * names: `item.key` and `item.value` in a view that has `each`. Its values are those of a list, and may be optional. Of
+ * objects, such as `{"eu": {"sold": 3}}`, it takes their fields: `item.key` and `item.sold`.
  */
-export function map<T>(value: Field<T>, options: { max?: number } & FromPath = {}): Field<Entry<T>[]> {
-  return builtField(() => {
+export function map<T>(value: Field<T>, options?: { max?: number } & FromPath): Field<Entry<T>[]>;
+export function map<const F extends Readonly<Record<string, Field>>>(
+  fields: F,
+  options?: { max?: number } & FromPath,
+): Field<ObjectEntry<ElementOf<F>>[]>;
+export function map(
+  given: Field | Readonly<Record<string, Field>>,
+  options: { max?: number } & FromPath = {},
+): Field<unknown[]> {
+  return builtField<unknown[]>(() => {
     const max = options.max ?? 1_000;
     requireSize(max, "the size of a map");
-    return mapEntries(value, text(), { max, ...placed(options.from) });
+    const place = { max, ...placed(options.from) };
+    return isField(given) ? mapEntries(given, text(), place) : objectEntries(given, text(), place);
   }, options);
 }
 

@@ -39,14 +39,15 @@ export function valueList<T>(element: Field<T>, options: Pick<ValuesSpec, "max" 
 
 type Objects = Readonly<Record<string, Field>>;
 
+const SCALARS = "the objects of a list or a map hold scalar fields, at least one";
+
 /** The field of a list of at most `max` objects of these fields. Throws RangeError for what an object cannot have. */
 export function objectList(
   fields: Objects,
   { max, path }: { readonly max: number; readonly path?: string },
 ): Field<unknown[]> {
   const entries = Object.entries(fields);
-  if (entries.length === 0 || entries.some(([, { column }]) => column.endsWith("[]")))
-    throw new RangeError("a list's elements hold scalar fields, at least one");
+  if (entries.length === 0 || entries.some(([, { column }]) => column.endsWith("[]"))) throw new RangeError(SCALARS);
   for (const [name, { problem }] of entries) if (problem !== undefined) throw new RangeError(`${name}: ${problem}`);
   const columns = entries.map(([name, { column }]) => `${quoteName(name)} ${column}`).join(", ");
   const column = `STRUCT(${columns})[]` as const;
@@ -109,36 +110,75 @@ export function mapEntries<T>(
       "the values of a map are text, oneOf, integer, decimal, instant or flag, without default and from",
     );
   const { elements: _, ...entries } = objectList({ key, value }, options);
+  const entryOf = (name: string, held: T) => ({ key: name, value: held });
   return {
     ...entries,
     spec: { type: "map", of: spec, ...options },
-    zod: z.unknown().transform((written, context) => {
-      const read = readEntries(written, { key, value, max: options.max });
-      if (Array.isArray(read)) return read;
-      context.addIssue({ code: "custom", ...read });
-      return z.NEVER;
-    }),
+    zod: entriesContract({ key, value: value.zod, max: options.max, entryOf }),
   };
 }
 
-type Read<T> = { readonly key: Field<string>; readonly value: Field<T>; readonly max: number };
+/** An entry of a map of objects: their fields beside its name. */
+export type ObjectEntry<T> = { readonly key: string } & T;
+
+/**
+ * The field of an object of at most `max` free names whose values are objects of these fields. Its column is a list of
+ * entries in the order of their names' code points. Throws RangeError for what an object cannot have.
+ */
+export function objectEntries(
+  fields: Objects,
+  key: Field<string>,
+  options: Pick<MapSpec, "max" | "path">,
+): Field<ObjectEntry<object>[]> {
+  if (Object.hasOwn(fields, "key"))
+    throw new RangeError('key is the name of an entry: call the field otherwise, and say from: "$.key"');
+  if (Object.keys(fields).length === 0) throw new RangeError(SCALARS);
+  const { spec: _, elements = {}, ...entries } = objectList({ key, ...fields }, options);
+  const { key: __, ...described } = elements;
+  const specs = Object.fromEntries(Object.entries(fields).map(([name, { spec }]) => [name, spec]));
+  const value = z.object(Object.fromEntries(Object.entries(fields).map(([name, { zod }]) => [name, zod])));
+  const entryOf = (name: string, held: object) => ({ key: name, ...held });
+  return {
+    ...entries,
+    elements: described,
+    spec: { type: "entries", of: specs, ...options },
+    zod: entriesContract({ key, value, max: options.max, entryOf }),
+  };
+}
+
+interface EntryRules<T, E> {
+  readonly key: Field<string>;
+  readonly value: z.ZodType<T>;
+  readonly max: number;
+  readonly entryOf: (name: string, value: T) => E;
+}
+
+function entriesContract<T, E extends { readonly key: string }>(rules: EntryRules<T, E>): z.ZodType<E[]> {
+  return z.unknown().transform((written, context) => {
+    const read = readEntries(written, rules);
+    if (Array.isArray(read)) return read;
+    context.addIssue({ code: "custom", ...read });
+    return z.NEVER;
+  });
+}
 
 /** The entries of an object in the order of their names; or why it has none, with the name. */
-function readEntries<T>(
+function readEntries<T, E extends { readonly key: string }>(
   written: unknown,
-  { key, value, max }: Read<T>,
-): Entry<T>[] | { message: string; path?: string[] } {
+  { key, value, max, entryOf }: EntryRules<T, E>,
+): E[] | { message: string; path?: PropertyKey[] } {
   if (typeof written !== "object" || written === null || Array.isArray(written))
     return { message: "Invalid input: expected an object" };
   const entries = Object.entries(written);
   if (entries.length > max) return { message: `Too big: expected an object with at most ${max} names` };
-  const read: Entry<T>[] = [];
+  const read: E[] = [];
   for (const [name, one] of entries) {
     const path = [[...name.toWellFormed()].slice(0, SHOWN_LETTERS).join("")];
-    const [named, held] = [key.zod.safeParse(name), value.zod.safeParse(one)];
+    const [named, held] = [key.zod.safeParse(name), value.safeParse(one)];
     if (!named.success) return { path, message: `its name: ${named.error.issues[0]?.message ?? "invalid"}` };
-    if (!held.success) return { path, message: held.error.issues[0]?.message ?? "invalid" };
-    read.push({ key: name, value: held.data });
+    const [issue] = held.error?.issues ?? [];
+    if (!held.success) return { path: [...path, ...(issue?.path ?? [])], message: issue?.message ?? "invalid" };
+    read.push(entryOf(name, held.data));
   }
   return read.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
 }

@@ -57,6 +57,7 @@ const Spec: z.ZodType<FieldSpec> = z.lazy(() =>
     z.strictObject({ type: z.literal("list"), of: z.record(z.string(), Spec), max: z.int(), ...placed }),
     z.strictObject({ type: z.literal("values"), of: Spec, max: z.int(), ...placed }),
     z.strictObject({ type: z.literal("map"), of: Spec, max: z.int(), ...placed }),
+    z.strictObject({ type: z.literal("entries"), of: z.record(z.string(), Spec), max: z.int(), ...placed }),
     z.strictObject({ type: z.literal("optional"), of: Spec }),
     z.strictObject({
       type: z.literal("default"),
@@ -74,7 +75,7 @@ export const StreamDocument = z.strictObject({
   revision: z.int(),
   partitions: z.int(),
   key: z.string(),
-  eventId: z.string(),
+  eventId: z.union([z.string(), z.array(z.string()).readonly()]),
   eventTime: z.string(),
   dedupWindow: z.int(),
   tombstones: z.literal("delete").optional(),
@@ -153,6 +154,8 @@ function builtFrom(spec: FieldSpec): Field {
       return list(fieldFrom(spec.of), sizeAt(spec));
     case "map":
       return map(fieldFrom(spec.of), sizeAt(spec));
+    case "entries":
+      return map(fieldsFrom(spec.of), sizeAt(spec));
     case "optional":
       return optional(fieldFrom(spec.of));
     case "default":

@@ -33,8 +33,11 @@ export interface StreamDefinition<F extends Fields> extends Described {
   readonly partitions: number;
   /** The field that Kafka's partitioner hashes. */
   readonly key: keyof F & string;
-  /** The field that says which event this is: a second record with it, near the first, is a duplicate. */
-  readonly eventId: keyof F & string;
+  /**
+   * The field that says which event this is, or the fields that do together: a second record with the same values, near
+   * the first, is a duplicate.
+   */
+  readonly eventId: (keyof F & string) | readonly (keyof F & string)[];
   /** The field that places the event in time, an `instant`. */
   readonly eventTime: keyof F & string;
   /** A record is a duplicate if its event id occurred in the same partition within this many offsets before it. */
@@ -119,6 +122,11 @@ export function stream<const F extends Fields>(name: string, definition: StreamD
   };
 }
 
+/** The fields of a stream's event id, in their order. */
+export function idFields({ eventId }: { readonly eventId: string | readonly string[] }): readonly string[] {
+  return Array.isArray(eventId) ? (eventId as readonly string[]) : [String(eventId)];
+}
+
 /** Where the fields lie that these newer versions have, and this one does not. */
 function foreignPaths({ fields }: PreviousVersion, newer: readonly PreviousVersion[]): WirePath[] {
   const found = newer.flatMap((one) => Object.entries(one.fields)).filter(([name]) => !Object.hasOwn(fields, name));
@@ -163,14 +171,7 @@ export function checkStream(definition: Stream): string[] {
     const where = version === definition.version ? "fields" : `version ${version}`;
     problems.push(...fieldProblems(fields, where), ...pathProblems(fields, where));
   }
-  for (const role of ["key", "eventId", "eventTime"] as const) {
-    const field = definition.fields[definition[role]];
-    if (field === undefined) problems.push(`${role}: there is no field "${definition[role]}"`);
-    else if (!isRequired(field)) problems.push(`${role}: field "${definition[role]}" has to be in every event`);
-    else if (role === "eventTime" && field.column !== "BIGINT")
-      problems.push(`eventTime: field "${definition[role]}" is no instant`);
-    else if (field.column.endsWith("[]")) problems.push(`${role}: field "${definition[role]}" is a list`);
-  }
+  problems.push(...roleProblems(definition));
   problems.push(...tombstoneProblems(definition));
   for (const [index, older] of definition.versions.entries()) {
     const newer = definition.versions[index - 1];
@@ -179,6 +180,25 @@ export function checkStream(definition: Stream): string[] {
       problems.push(`previous: version ${older.version} is no whole number from 1 that is below ${newer.version}`);
     problems.push(...upcastProblems(definition, older).map((problem) => `version ${older.version}: ${problem}`));
   }
+  return problems;
+}
+
+function roleProblems(definition: Stream): string[] {
+  const ids = idFields(definition);
+  const roles = [
+    ["key", definition.key],
+    ...ids.map((name) => ["eventId", name] as const),
+    ["eventTime", definition.eventTime],
+  ] as const;
+  const problems = roles.flatMap(([role, name]) => {
+    const field = definition.fields[name];
+    if (field === undefined) return [`${role}: there is no field "${name}"`];
+    if (!isRequired(field)) return [`${role}: field "${name}" has to be in every event`];
+    if (role === "eventTime" && field.column !== "BIGINT") return [`eventTime: field "${name}" is no instant`];
+    return field.column.endsWith("[]") ? [`${role}: field "${name}" is a list`] : [];
+  });
+  if (Array.isArray(definition.eventId) && (ids.length < 2 || new Set(ids).size < ids.length))
+    problems.push("eventId: the name of a field, or a list of different fields, at least two");
   return problems;
 }
 
@@ -209,7 +229,7 @@ function pathProblems(fields: Fields, where: string): string[] {
   const specs = Object.entries(fields).map(([name, { spec }]) => [name, spec] as const);
   const inner = specs.flatMap(([name, spec]) => {
     const is = bare(spec);
-    if (is.type !== "list") return [];
+    if (is.type !== "list" && is.type !== "entries") return [];
     const of = Object.entries(is.of);
     const part = of.find(([, spec]) => partOf(spec) !== null);
     if (part !== undefined) return [`${where}.${name}.${part[0]}: elements are read from the record's value only`];
@@ -221,7 +241,8 @@ function pathProblems(fields: Fields, where: string): string[] {
 function fieldProblems(fields: Fields, where: string): string[] {
   return Object.entries(fields).flatMap(([name, { spec, problem }]) => {
     const is = bare(spec);
-    const names = [name, ...(is.type === "list" ? Object.keys(is.of).map((inner) => `${name}.${inner}`) : [])];
+    const inner = is.type === "list" || is.type === "entries" ? Object.keys(is.of) : [];
+    const names = [name, ...inner.map((one) => `${name}.${one}`)];
     const named = names
       .filter((path) => !/^[a-z][a-z0-9_]{0,62}$/.test(path.slice(path.indexOf(".") + 1)))
       .map((path) => `${where}.${path}: use lower-case letters, digits and underscores`);
@@ -258,7 +279,7 @@ function unitOf({ spec }: Field): string {
   const scale = (spec: FieldSpec): unknown =>
     spec.type === "decimal"
       ? spec.scale
-      : spec.type === "list"
+      : spec.type === "list" || spec.type === "entries"
         ? Object.values(spec.of).map((of) => scale(bare(of)))
         : spec.type === "values" || spec.type === "map"
           ? scale(bare(spec.of))

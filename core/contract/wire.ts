@@ -36,7 +36,7 @@ export function wireProblem(specs: Specs, prefix: string): string | null {
     const part = partOf(spec);
     const other = part === null ? undefined : parts.get(part);
     if (part !== null && other !== undefined) return `${prefix}${name}: it is read from ${part}, as ${prefix}${other}`;
-    if (part !== null && ["list", "values", "map"].includes(scalarOf(spec).type))
+    if (part !== null && ["list", "values", "map", "entries"].includes(scalarOf(spec).type))
       return `${prefix}${name}: no list is read from ${part}`;
     if (part !== null) parts.set(part, name);
   }
@@ -68,7 +68,7 @@ interface Placed {
   /** In the record's value; null: in another part of the record. */
   readonly path: WirePath | null;
   readonly part: RecordPart | null;
-  /** Of the elements of a list. */
+  /** Of the elements of a list, and of the objects of a map. */
   readonly elements: Wire;
   /** How records write an instant, or those of a list or a map, where not as a number of milliseconds. */
   readonly as: WrittenAs | null;
@@ -93,7 +93,7 @@ export function wireOf(specs: Specs): Wire {
       name,
       path: pathOf(name, spec),
       part: partOf(spec),
-      elements: is.type === "list" ? wireOf(Object.entries(is.of)) : null,
+      elements: is.type === "list" || is.type === "entries" ? wireOf(Object.entries(is.of)) : null,
       as: value.type === "instant" ? (value.as ?? null) : null,
       isLong: "as" in value && (value.as === "us" || value.as === "ns" || value.as === "scalar"),
       isConverted: isConverted(spec),
@@ -121,7 +121,9 @@ export function readWire(record: unknown, wire: Wire, exact: unknown, place: Rec
     }
     const value = valueAt(record, path, name);
     const read =
-      isLong || Array.isArray(value) ? exactValue(value, { elements, isLong }, valueAt(exact, path, name)) : value;
+      isLong || elements !== null || Array.isArray(value)
+        ? exactValue(value, { elements, isLong }, valueAt(exact, path, name))
+        : value;
     if (read !== undefined) event[name] = read;
   }
   return event;
@@ -143,7 +145,9 @@ function exactValue(
   }
   if (!isObject(value)) return scalar(value, exact);
   const all = exact as Readonly<Record<string, unknown>>;
-  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, scalar(one, all[name])]));
+  const inner = (one: unknown, exactly: unknown) =>
+    elements === null ? scalar(one, exactly) : readWire(one, elements, exactly, null);
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, inner(one, all[name])]));
 }
 
 /** An object without what it inherits: an absent field named `constructor` is absent. */
@@ -193,10 +197,17 @@ export function writeWire(event: Readonly<Record<string, unknown>>, wire: Wire):
       object[step] = inner;
       object = inner as Record<string, unknown>;
     }
-    object[path.at(-1) ?? name] =
-      elements !== null && Array.isArray(value) ? value.map((one) => writeWire(one, elements)) : value;
+    object[path.at(-1) ?? name] = elements === null ? value : writtenElements(value, elements);
   }
   return record;
+}
+
+/** The elements of a list, or the objects of a map, as records write them. */
+function writtenElements(value: unknown, elements: Wire): unknown {
+  const written = (one: unknown) => (isObject(one) ? writeWire(one, elements) : one);
+  if (Array.isArray(value)) return value.map(written);
+  if (!isObject(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, written(one)]));
 }
 
 /** An instant, or those of a list or a map, as records write it. */

@@ -63,7 +63,8 @@ function scaleOver({ stream, each }: Read): ScaleOf {
   const columnScale = (name: string) => {
     const [, ofLine] = /^item\.(.*)$/is.exec(name) ?? [];
     const isLine = lines?.type === "values" && name.toLowerCase() === "item";
-    const parts = lines?.type === "list" ? lines.of : lines?.type === "map" ? { value: lines.of } : undefined;
+    const hasFields = lines?.type === "list" || lines?.type === "entries";
+    const parts = hasFields ? lines.of : lines?.type === "map" ? { value: lines.of } : undefined;
     const ofFields = ofLine !== undefined && parts !== undefined ? named(parts, ofLine) : named(fields, name)?.spec;
     const spec = isLine ? lines.of : ofFields;
     const found = spec === undefined ? undefined : bare(spec);

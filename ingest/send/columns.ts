@@ -1,6 +1,6 @@
 import type { Field } from "../../core/contract/field.ts";
 import { isRequired } from "../../core/contract/fields.ts";
-import type { Fields, Stream } from "../../core/contract/stream.ts";
+import { type Fields, idFields, type Stream } from "../../core/contract/stream.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { type CsvRow, CsvSplitter, type Delimiter } from "../read/csv.ts";
 import { eventValue } from "./table-values.ts";
@@ -187,8 +187,9 @@ export function findColumns(
 }
 
 /** Advice for a file without an id. */
-function madeId(missing: readonly string[], { eventId }: Stream): string {
-  return missing.includes(eventId) ? `If rows have no id, --row-id ${eventId}=NAME makes one of their numbers. ` : "";
+function madeId(missing: readonly string[], stream: Stream): string {
+  const id = idFields(stream).find((name) => missing.includes(name));
+  return id === undefined ? "" : `If rows have no id, --row-id ${id}=NAME makes one of their numbers. `;
 }
 
 /** Names were given for another number of columns than a file has. */

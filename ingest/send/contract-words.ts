@@ -53,6 +53,7 @@ function specProblem(spec: Bare, value: unknown, column: string): Refusal | null
     case "flag":
       return typeof value === "boolean" ? null : wrong("is neither true nor false");
     case "map":
+    case "entries":
       return mapProblem(value, spec, column, wrong);
     default:
       return listProblem(value, spec, column, wrong);
@@ -117,35 +118,48 @@ function listProblem(
       if (problem !== null) return problem;
       continue;
     }
-    if (typeof element !== "object" || element === null) return { column: at, reason: "is no object" };
-    for (const [name, inner] of Object.entries(spec.of)) {
-      const found = (element as Readonly<Record<string, unknown>>)[name];
-      const problem =
-        found === undefined || found === null
-          ? absence(inner, found, `${at}.${name}`)
-          : specProblem(bare(inner), found, `${at}.${name}`);
-      if (problem !== null) return problem;
-    }
+    const problem = objectProblem(element, spec.of, at);
+    if (problem !== null) return problem;
+  }
+  return null;
+}
+
+/** Of an element of a list, or a value of a map. */
+function objectProblem(element: unknown, of: Readonly<Record<string, FieldSpec>>, at: string): Refusal | null {
+  if (typeof element !== "object" || element === null || Array.isArray(element))
+    return { column: at, reason: "is no object" };
+  for (const [name, inner] of Object.entries(of)) {
+    const found = (element as Readonly<Record<string, unknown>>)[name];
+    const problem =
+      found === undefined || found === null
+        ? absence(inner, found, `${at}.${name}`)
+        : specProblem(bare(inner), found, `${at}.${name}`);
+    if (problem !== null) return problem;
   }
   return null;
 }
 
 function mapProblem(
   value: unknown,
-  { of, max }: Extract<FieldSpec, { type: "map" }>,
+  spec: Extract<FieldSpec, { type: "map" | "entries" }>,
   column: string,
   wrong: Wrong,
 ): Refusal | null {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return wrong("is no object");
   const entries = Object.entries(value);
-  if (entries.length > max) return { column, reason: `has ${entries.length} names, and the contract allows ${max}` };
+  if (entries.length > spec.max)
+    return { column, reason: `has ${entries.length} names, and the contract allows ${spec.max}` };
   for (const [name, one] of entries) {
     const at = `${column}.${name}`;
     const named = textProblem(name, MOST_NAME, at, (reason) => ({ column: at, reason: `its name ${reason}` }));
-    const problem = named ?? (one === null ? absence(of, one, at) : specProblem(bare(of), one, at));
+    const problem = named ?? (spec.type === "map" ? valueProblem(spec.of, one, at) : objectProblem(one, spec.of, at));
     if (problem !== null) return problem;
   }
   return null;
+}
+
+function valueProblem(of: FieldSpec, value: unknown, at: string): Refusal | null {
+  return value === null ? absence(of, value, at) : specProblem(bare(of), value, at);
 }
 
 /** As the names of a map in a contract. */

@@ -1,6 +1,6 @@
 import { extname } from "node:path";
 import { bare } from "../../core/contract/fields.ts";
-import type { Stream } from "../../core/contract/stream.ts";
+import { idFields, type Stream } from "../../core/contract/stream.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { openParquet, type ParquetRows } from "../../store/duckdb/parquet-rows.ts";
 import { type Bytes, openBytes } from "../read/bytes.ts";
@@ -90,7 +90,7 @@ function requireFields(stream: Stream, { renamed, rowId }: FileOptions): void {
     throw new TidelineError(
       "BAD_REQUEST",
       `--row-id names ${rowId.field}, which is no text field of ${stream.name}`,
-      `Name a text field, such as ${stream.name}'s eventId: --row-id ${stream.eventId}=${rowId.name}`,
+      `Name a text field, such as ${stream.name}'s eventId: --row-id ${idFields(stream)[0]}=${rowId.name}`,
     );
   if (renamed.has(rowId.field))
     throw new TidelineError(

@@ -7,7 +7,7 @@ import { strayBytes } from "../read/encoding.ts";
 import { type Refusal, shown } from "./refusal.ts";
 import { hasYearLast, PLAIN_FORMS, readTime, type ValueForms } from "./value-forms.ts";
 
-type ListSpec = Extract<FieldSpec, { type: "list" | "values" | "map" }>;
+type ListSpec = Extract<FieldSpec, { type: "list" | "values" | "map" | "entries" }>;
 
 /** A value as its field wants it (undefined: left out), or why none of the field's values is exactly this one. */
 export type EventValue =
@@ -150,7 +150,10 @@ function timeAdvice(text: string, { timeNumbers, dateOrder }: ValueForms): strin
   return `Write 2026-03-01T08:02:00Z, 2026-03-01 08:02:00 (UTC without a zone), or ${number}.`;
 }
 
-const EXAMPLES = { values: '["value"]', list: '[{"name":"value"}]', map: '{"name":"value"}' } as const;
+const EXAMPLES = {
+  ...{ values: '["value"]', list: '[{"name":"value"}]' },
+  ...{ map: '{"name":"value"}', entries: '{"name":{"field":"value"}}' },
+} as const;
 
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d[\d.]*(?:[eE][+-]?\d+)?/g;
 
@@ -162,7 +165,7 @@ function listOf(text: string, spec: ListSpec): EventValue {
   } catch {
     return /\b(NaN|Infinity)\b/.test(text)
       ? refused(undefined, "NaN and Infinity are no values")
-      : refused(text, spec.type === "map" ? "is no object" : "is no list", `Write JSON: ${EXAMPLES[spec.type]}.`);
+      : refused(text, isMap(spec) ? "is no object" : "is no list", `Write JSON: ${EXAMPLES[spec.type]}.`);
   }
   // The same JSON with numbers that would be rounded as texts.
   const exact: unknown = JSON.parse(
@@ -173,12 +176,18 @@ function listOf(text: string, spec: ListSpec): EventValue {
   return rounded === undefined ? given(value) : tooLong(String(rounded));
 }
 
+function isMap({ type }: ListSpec): boolean {
+  return type === "map" || type === "entries";
+}
+
 /** The values of a list or a map, or what its elements have in their fields. */
 function scalarsOf(list: unknown, spec: ListSpec): unknown[] {
   if (spec.type === "values") return Array.isArray(list) ? list : [];
-  if (spec.type === "map") return typeof list === "object" && list !== null ? Object.values(list) : [];
+  const values = isMap(spec) && typeof list === "object" && list !== null ? Object.values(list) : [];
+  if (spec.type === "map") return values;
   const names = Object.keys(spec.of);
-  const elements = Array.isArray(list) ? (list as readonly (Readonly<Record<string, unknown>> | null)[]) : [];
+  const all: readonly unknown[] = spec.type === "list" && Array.isArray(list) ? list : values;
+  const elements = all as readonly (Readonly<Record<string, unknown>> | null)[];
   return elements.flatMap((element) => names.map((name) => element?.[name]));
 }
 

@@ -1,4 +1,4 @@
-import type { Stream } from "../../core/contract/stream.ts";
+import { idFields, type Stream } from "../../core/contract/stream.ts";
 import type { SimulatedEvent, SimulationOptions, Simulator } from "../../core/definition/simulator.ts";
 import { mix, randomNumbers, seedState } from "../../core/numbers/random.ts";
 
@@ -46,11 +46,12 @@ function disordered({ stream, event }: SimulatedEvent, disorder: Disorder, rando
 }
 
 /** Cut off, with an event time that is none, without its event id, or empty. */
-function malformed({ eventTime, eventId }: Stream, event: SimulatedEvent["event"], chance: number): string {
+function malformed(stream: Stream, event: SimulatedEvent["event"], chance: number): string {
+  const withoutId = Object.fromEntries(idFields(stream).map((name) => [name, null]));
   const kinds = [
     "{",
-    JSON.stringify({ ...event, [eventTime]: "soon" }),
-    JSON.stringify({ ...event, [eventId]: null }),
+    JSON.stringify({ ...event, [stream.eventTime]: "soon" }),
+    JSON.stringify({ ...event, ...withoutId }),
     "",
   ];
   return kinds[Math.floor(chance * kinds.length)] ?? "";

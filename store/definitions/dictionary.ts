@@ -1,6 +1,6 @@
 import type { FieldSpec } from "../../core/contract/field.ts";
 import { bare } from "../../core/contract/fields.ts";
-import type { Compatibility, Fields, Stream } from "../../core/contract/stream.ts";
+import { type Compatibility, type Fields, idFields, type Stream } from "../../core/contract/stream.ts";
 import { topicOf } from "../../core/contract/topic-names.ts";
 import type { View } from "../../core/definition/view.ts";
 import type { Measure } from "../../core/measures/measure.ts";
@@ -123,22 +123,18 @@ function streamEntry(stream: Stream, namespace: string, readers: readonly (reado
   };
 }
 
-function fieldEntries(
-  fields: Fields,
-  { key, eventId, eventTime }: Stream,
-  readBy: (field: string) => readonly FieldReader[],
-): FieldEntry[] {
-  const roles = { key, "event id": eventId, "event time": eventTime };
+function fieldEntries(fields: Fields, stream: Stream, readBy: (field: string) => readonly FieldReader[]): FieldEntry[] {
+  const roles = { key: [stream.key], "event id": idFields(stream), "event time": [stream.eventTime] };
   return Object.entries(fields).flatMap(([name, { spec, column, elements, doc = null, example = null }]) => {
     const is = bare(spec);
     const entry: FieldEntry = {
       field: name,
       ...typeEntry(spec),
       ...{ column, doc, example },
-      roles: Object.entries(roles).flatMap(([role, field]) => (field === name ? [role] : [])),
+      roles: Object.entries(roles).flatMap(([role, fields]) => (fields.includes(name) ? [role] : [])),
       readBy: readBy(name),
     };
-    if (is.type !== "list") return [entry];
+    if (is.type !== "list" && is.type !== "entries") return [entry];
     const inside = Object.entries(is.of).map(([inner, of]): FieldEntry => {
       const field = `${name}.${inner}`;
       const { doc = null, example = null } = elements?.[inner] ?? {};
@@ -148,13 +144,19 @@ function fieldEntries(
   });
 }
 
+/** `of`: what the values of a list or a map are. */
+function typeName({ type }: ReturnType<typeof bare>, of: string | undefined): string {
+  if (type === "entries") return "map of objects";
+  return of === undefined ? type : `${type === "map" ? "map" : "list"} of ${of}`;
+}
+
 function typeEntry(spec: FieldSpec): Pick<FieldEntry, "type" | "required" | "allowed" | "from" | "default"> {
   const is = bare(spec);
   const all: Readonly<Record<string, unknown>> & { readonly path?: string } = { ...is };
-  const { type, of: _, path = null, ...allowed } = all;
+  const { type: _, of: __, path = null, ...allowed } = all;
   const value = is.type === "values" || is.type === "map" ? typeEntry(is.of) : null;
   return {
-    type: value === null ? String(type) : `${is.type === "map" ? "map" : "list"} of ${value.type}`,
+    type: typeName(is, value?.type),
     required: spec.type !== "optional" && spec.type !== "default",
     allowed: value === null ? allowed : { ...allowed, each: value.allowed },
     from: path,

@@ -46,7 +46,7 @@ describe("the shop", () => {
     expect(eventsOf({}, 1_000)).toEqual(events);
     expect(eventsOf({ seed: seed + 1 }, 1)[0]).not.toEqual(events[0]);
     expect(new Set(events.map(({ stream }) => stream))).toEqual(new Set(shopStreams));
-    const ids = new Set(events.map(({ stream, event }) => `${stream.name} ${event[stream.eventId]}`));
+    const ids = new Set(events.map(({ stream, event }) => `${stream.name} ${event[String(stream.eventId)]}`));
     expect(ids.size).toBe(events.length);
     let before = noon;
     for (const { stream, version, timeMs, event } of events) {

@@ -214,6 +214,12 @@ function writersOf(spec: ReturnType<typeof bare>, name: string): readonly [Writt
       const entry = joined([stringBytes(fc.string({ maxLength: 3 })), own.bytes]);
       return [{ schema: { type: "map", values: own.schema }, bytes: blocks(entry) }, anyString];
     }
+    case "entries": {
+      const fields = Object.entries(spec.of).map(([field, of]) => ({ name: field, ...ownWriter(of, name + field) }));
+      const values = recordOf(name, fields);
+      const entry = joined([stringBytes(fc.string({ maxLength: 3 })), values.bytes]);
+      return [{ schema: { type: "map", values: values.schema }, bytes: blocks(entry) }, anyString];
+    }
     case "list": {
       const fields = Object.entries(spec.of).map(([field, of]) => ({ name: field, ...ownWriter(of, name + field) }));
       const extra = { name: "more", ...unionOf([nothing, anyString]) };
@@ -222,13 +228,18 @@ function writersOf(spec: ReturnType<typeof bare>, name: string): readonly [Writt
   }
 }
 
-function arrayOf(name: string, fields: readonly ({ readonly name: string } & Written)[]): Written {
-  const items = {
+function recordOf(name: string, fields: readonly ({ readonly name: string } & Written)[]): Written {
+  const schema = {
     type: "record",
     name: `${name}R`,
     fields: fields.map(({ name, schema }) => ({ name, type: schema })),
   };
-  return { schema: { type: "array", items }, bytes: blocks(joined(fields.map(({ bytes }) => bytes))) };
+  return { schema, bytes: joined(fields.map(({ bytes }) => bytes)) };
+}
+
+function arrayOf(name: string, fields: readonly ({ readonly name: string } & Written)[]): Written {
+  const items = recordOf(name, fields);
+  return { schema: { type: "array", items: items.schema }, bytes: blocks(items.bytes) };
 }
 
 function ownWriter(spec: FieldSpec, name: string): Written {

@@ -248,7 +248,11 @@ function fieldSchemas(record: string, specs: Readonly<Record<string, FieldSpec>>
     if (spec.type === "optional") return { name, type: ["null", type], default: null };
     if (spec.type !== "default") return { name, type };
     const byDefault =
-      is.type === "decimal" ? decimalDefault(Number(spec.value), is.scale) : is.type === "map" ? {} : spec.value;
+      is.type === "decimal"
+        ? decimalDefault(Number(spec.value), is.scale)
+        : is.type === "map" || is.type === "entries"
+          ? {}
+          : spec.value;
     return { name, type, default: byDefault };
   });
 }
@@ -281,6 +285,8 @@ function valueSchema(path: string, spec: ReturnType<typeof bare>): unknown {
       };
     case "list":
       return { type: "array", items: { type: "record", name: path, fields: fieldSchemas(path, spec.of) } };
+    case "entries":
+      return { type: "map", values: { type: "record", name: path, fields: fieldSchemas(path, spec.of) } };
   }
 }
 

@@ -136,6 +136,7 @@ function valueReader(spec: ReturnType<typeof bare>, type: Type, inJson: InJson):
       return of === null ? null : new Elements(of, spec.max);
     }
     case "map":
+    case "entries":
       // Records with maps go by way of their JSON.
       return null;
     case "list": {

@@ -3,7 +3,7 @@ import type { Field, JsonStructure } from "../../contract/field.ts";
 import { bare } from "../../contract/fields.ts";
 import { partValue, type RecordPlace } from "../../contract/record-part.ts";
 import { quoteName, quoteText } from "../../contract/sql.ts";
-import type { Fields, Stream, Version } from "../../contract/stream.ts";
+import { type Fields, idFields, type Stream, type Version } from "../../contract/stream.ts";
 import { hasPath, readWire, type Wire, withLongNumbersAsTexts, withoutPrototype } from "../../contract/wire.ts";
 import { WireError } from "../../contract/wire-error.ts";
 import { ROW_SEPARATOR, scannedValue } from "../text/column-text.ts";
@@ -257,12 +257,27 @@ function eventSql(stream: Stream, version: Version, rows: string): string {
   const newest = stream.tried[0];
   if (newest === undefined) throw new RangeError("a stream without a version");
   const columns = Object.keys(newest.fields).map(quoteName).join(", ");
-  const id = `CAST(${quoteName(stream.eventId)} AS VARCHAR) AS ${META_COLUMNS.id}`;
+  const id = `${idSql(stream)} AS ${META_COLUMNS.id}`;
   const result = `${WHERE_IT_LIES}, ${columns}, ${id}, ${version.version}::INTEGER AS _version`;
   if (version === newest) return `SELECT ${result}, _ok FROM (${rows})`;
   const upcast = `SELECT ${WHERE_IT_LIES}, ${upcastColumns(newest, version).join(", ")}, _ok FROM (${rows})`;
   const checked = `SELECT *, ${misfit(newest, version)} AS _misfit FROM (${upcast})`;
   return `SELECT ${result}, _ok AND _misfit IS NULL AS _ok, _misfit FROM (${checked})`;
+}
+
+/**
+ * SQL: the event id as text. Of several fields it is their texts with "/" between them; a slash or a backslash in a text
+ * has a backslash before it, so that different values never make the same id. NULL where a part is.
+ */
+function idSql(stream: Stream): string {
+  const fields = idFields(stream);
+  const text = (name: string) => `CAST(${quoteName(name)} AS VARCHAR)`;
+  if (fields.length === 1) return fields.map(text).join();
+  const part = (name: string) =>
+    stream.fields[name]?.column === "VARCHAR"
+      ? `replace(replace(${quoteName(name)}, '\\', '\\\\'), '/', '\\/')`
+      : text(name);
+  return `(${fields.map(part).join(" || '/' || ")})`;
 }
 
 /** SQL: the columns of the newest version over those of an older one. */

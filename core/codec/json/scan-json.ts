@@ -23,13 +23,31 @@ import { WrittenInstant } from "./scan-instants.ts";
 import { type ConvertedJson, MapEntries, SPARE_OF_VALUE } from "./scan-map.ts";
 import { Literals, Nullable, OneOf, PlainText, ScaledNumber, type ValueScanner, WholeNumber } from "./scan-values.ts";
 
-/** A list of objects: written as JSON of what the contract names, once all of its elements are recognised. */
+/** An object in a list or a map: written as JSON of what the contract names. */
+class ObjectJson implements ValueScanner {
+  readonly #object: ObjectScanner;
+
+  constructor(fields: Readonly<Record<string, FieldSpec>>) {
+    this.#object = new ObjectScanner(fields);
+  }
+
+  scan(input: JsonInput, from: number, out: ColumnText): number {
+    for (const column of this.#object.columns) {
+      column.end = 0;
+      column.reserve(input.end - from + SPARE);
+    }
+    const to = this.#object.scan(input, from, out);
+    return to >= 0 && this.#object.isComplete() ? to : NOT_RECOGNISED;
+  }
+}
+
+/** A list of objects, once all of its elements are recognised. */
 class Elements implements ValueScanner {
-  readonly #element: ObjectScanner;
+  readonly #element: ObjectJson;
   readonly #max: number;
 
   constructor(fields: Readonly<Record<string, FieldSpec>>, max: number) {
-    this.#element = new ObjectScanner(fields);
+    this.#element = new ObjectJson(fields);
     this.#max = max;
   }
 
@@ -41,12 +59,8 @@ class Elements implements ValueScanner {
     const isEmpty = at < end && bytes[at] === CLOSE_BRACKET;
     for (let count = 1; !isEmpty; count++) {
       if (count > this.#max) return NOT_RECOGNISED;
-      for (const column of this.#element.columns) {
-        column.end = 0;
-        column.reserve(end - from + SPARE);
-      }
       at = this.#element.scan(input, at, out);
-      if (at < 0 || !this.#element.isComplete()) return NOT_RECOGNISED;
+      if (at < 0) return NOT_RECOGNISED;
       at = skipBlank(input, at);
       if (at >= end) return NOT_RECOGNISED;
       if (bytes[at] === CLOSE_BRACKET) break;
@@ -295,6 +309,9 @@ function convertedJson(spec: ReturnType<typeof bare>): ConvertedJson {
   };
 }
 
+/** What `ObjectJson` writes is JSON. */
+const asItIs: ConvertedJson = (json, text) => json.write(text);
+
 function scannerOf(spec: FieldSpec): ValueScanner {
   switch (spec.type) {
     case "integer":
@@ -319,6 +336,8 @@ function scannerOf(spec: FieldSpec): ValueScanner {
       return new Values(spec.of, spec.max);
     case "map":
       return new MapEntries({ value: scannerOf(spec.of), converted: valueJson(spec.of), max: spec.max });
+    case "entries":
+      return new MapEntries({ value: new ObjectJson(spec.of), converted: asItIs, max: spec.max, areObjects: true });
     case "optional":
       return new Nullable(scannerOf(spec.of));
     case "default":

@@ -33,21 +33,31 @@ interface ScannedEntry {
   readonly json: readonly [from: number, to: number];
 }
 
+interface MapOptions {
+  readonly value: ValueScanner;
+  readonly converted: ConvertedJson | null;
+  readonly max: number;
+  /** Whether the values are objects, whose fields stand beside the name. */
+  readonly areObjects?: boolean;
+}
+
 /** An object with free names: written as JSON of a list of its entries, in the order of their names. */
 export class MapEntries implements ValueScanner {
   readonly #value: ValueScanner;
   readonly #converted: ConvertedJson | null;
   readonly #max: number;
+  readonly #areObjects: boolean;
   readonly #names = new ColumnText(1_024);
   /** What the column of a value would have. */
   readonly #column = new ColumnText(1_024);
   /** The values as JSON. */
   readonly #json = new ColumnText(1_024);
 
-  constructor({ value, converted, max }: { value: ValueScanner; converted: ConvertedJson | null; max: number }) {
+  constructor({ value, converted, max, areObjects = false }: MapOptions) {
     this.#value = value;
     this.#converted = converted;
     this.#max = max;
+    this.#areObjects = areObjects;
   }
 
   scan(input: JsonInput, from: number, out: ColumnText): number {
@@ -96,7 +106,7 @@ export class MapEntries implements ValueScanner {
     column.end = 0;
     const to = this.#value.scan(input, from, column);
     if (to < 0) return NOT_RECOGNISED;
-    json.reserve(to - from + SPARE_OF_VALUE);
+    json.reserve(Math.max(to - from, column.end) + SPARE_OF_VALUE);
     if (this.#converted !== null && column.bytes[0] !== ABSENT)
       this.#converted(json, column.bytes.subarray(0, column.end));
     else json.write(input.bytes.subarray(from, to));
@@ -110,11 +120,22 @@ export class MapEntries implements ValueScanner {
       if (index > 0) out.bytes[out.end++] = COMMA;
       out.write(KEY);
       out.write(bytes.subarray(...written));
-      out.write(VALUE);
-      out.write(this.#json.bytes.subarray(...json));
+      this.#writeValue(...json, out);
       out.bytes[out.end++] = CLOSE_BRACE;
     }
     out.bytes[out.end++] = CLOSE_BRACKET;
+  }
+
+  #writeValue(from: number, to: number, out: ColumnText): void {
+    const { bytes } = this.#json;
+    if (!this.#areObjects) {
+      out.write(VALUE);
+      out.write(bytes.subarray(from, to));
+      return;
+    }
+    // The object's fields, without its braces.
+    if (to - from > 2) out.bytes[out.end++] = COMMA;
+    out.write(bytes.subarray(from + 1, to - 1));
   }
 }
 

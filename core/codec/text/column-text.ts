@@ -95,11 +95,14 @@ function digitsOf(value: number): number {
   return digits;
 }
 
+/** Fields whose columns are lists. */
+const LISTS: ReadonlySet<FieldSpec["type"]> = new Set(["list", "values", "map", "entries"]);
+
 /** What stands in a column for a field that a recognised record does not have; null for a default that cannot stand there. */
 export function absentText(spec: FieldSpec): Uint8Array | null {
   if (spec.type !== "default") return NOTHING;
   const { type, ...is } = bare(spec);
-  if (type === "list" || type === "values" || type === "map") return utf8("[]");
+  if (LISTS.has(type)) return utf8("[]");
   if (type === "decimal") return utf8(String(Math.round(Number(spec.value) * 10 ** (is as { scale: number }).scale)));
   const text = utf8(String(spec.value));
   return text.length >= SPARE || text.some((byte) => byte < FIRST_PRINTABLE) ? null : text;
@@ -112,6 +115,6 @@ export function absentText(spec: FieldSpec): Uint8Array | null {
 export function scannedValue({ spec }: Fields[string], text: string, mayBeAbsent: boolean): string {
   const given = mayBeAbsent || spec.type === "optional" ? `nullif(${text}, chr(${ABSENT}))` : text;
   const { type } = bare(spec);
-  if (type === "text" || type === "oneOf" || type === "list" || type === "values" || type === "map") return given;
+  if (type === "text" || type === "oneOf" || LISTS.has(type)) return given;
   return `${given}::${type === "flag" ? "BOOLEAN" : "BIGINT"}`;
 }

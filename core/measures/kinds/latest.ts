@@ -81,7 +81,11 @@ function shown(spec: FieldSpec, value: unknown, decimals: Decimals): unknown {
     const entries = value as readonly { readonly key: string; readonly value: unknown }[];
     return Object.fromEntries(entries.map((one) => [one.key, shown(bare(spec.of), one.value, decimals)]));
   }
-  if (spec.type !== "list") return value;
+  if (spec.type !== "list" && spec.type !== "entries") return value;
   const inner = Object.entries(spec.of).map(([name, of]) => [name, bare(of)] as const);
+  if (spec.type === "entries") {
+    const entries = value as readonly (RecordJson & { readonly key: string })[];
+    return Object.fromEntries(entries.map((one) => [one.key, shownRecord(inner, one, decimals)]));
+  }
   return (value as readonly RecordJson[]).map((element) => shownRecord(inner, element, decimals));
 }
