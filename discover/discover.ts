@@ -10,6 +10,7 @@ import { avroHints } from "./fields/avro-hints.ts";
 import { changeNotes, ofChange } from "./fields/change-fields.ts";
 import { connectHints } from "./fields/connect-hints.ts";
 import { percent } from "./fields/fields.ts";
+import { headerFields, headerNames } from "./fields/header-fields.ts";
 import { type FoundField, type LeftOut, layOut } from "./fields/layout.ts";
 import { kindsOfRecords } from "./kinds.ts";
 import { chooseRoles, type Roles } from "./roles/roles.ts";
@@ -73,7 +74,11 @@ export function discover(sample: TopicSample): Discovery {
   ]);
   const laidOut = layOut(observe(changes ?? objects), hints);
   const { leftOut } = laidOut;
-  const fields = changes === null ? laidOut.fields : laidOut.fields.map(ofChange);
+  const own = changes === null ? laidOut.fields : laidOut.fields.map(ofChange);
+  const sampled = read.map(({ record }) => record);
+  const headers = headerNames(sampled);
+  // Records whose values have no fields say what they have to say elsewhere.
+  const fields = own.length > 0 ? own : headerFields(sampled, headers);
   const rows = changes !== null ? "envelopes" : objects.some(isUnwrapped) ? "unwrapped" : null;
   const roles = chooseRoles(fields, read, rows !== null);
   const stream = withTombstones(streamOf(sample, fields, roles), records);
@@ -83,11 +88,18 @@ export function discover(sample: TopicSample): Discovery {
     ...(stream.tombstones === null ? [] : [TOMBSTONES]),
     ...roles.because.map((because) => because.charAt(0).toUpperCase() + because.slice(1)),
     ...roles.warnings,
+    ...(own.length > 0 && headers.length > 0 ? [headerNote(headers)] : []),
     ...assumptions(fields),
   ];
   const found = { stream, records: records.length, accepted, refused, notes };
   const text = streamText(stream, commentsOf(sample, found, leftOut));
   return { ...found, text, view: proposeView(fields, read, { time: roles.eventTime, isOfRows: rows !== null }) };
+}
+
+function headerNote(headers: readonly string[]): string {
+  const [first = ""] = headers;
+  const names = headers.map((name) => shown(name, 40)).join(", ");
+  return `Headers of the records, which no field reads: ${names}. A field has one with from: "header:${shown(first, 40)}"`;
 }
 
 /** Without those that are no Avro schema: a registry may have others, too. */

@@ -267,8 +267,8 @@ describe("other forms", () => {
       stock: { type: "map", of: { type: "optional", of: { type: "integer" } } },
       seen: { type: "map", of: { type: "integer" } },
       mixed: { type: "text", as: "scalar" },
+      nested: { type: "entries", of: { deep: { type: "integer" } } },
     });
-    expect(made.text).toContain("//   $.nested: an object whose names differ from record to record");
   });
 });
 

@@ -135,7 +135,10 @@ describe("ten topics in the shapes of real producers", () => {
   test.each([
     ["github-events", { eventTime: "created_at", eventId: "id", key: "id", dedupWindow: 10_000 }],
     ["usgs.earthquakes", { eventTime: "time", eventId: "id", key: "id", dedupWindow: 10_000 }],
-    ["gtfs_stop_times", { eventTime: "recorded_at", eventId: "record_offset", key: "record_offset", dedupWindow: 0 }],
+    [
+      "gtfs_stop_times",
+      { eventTime: "recorded_at", eventId: ["trip_id", "stop_sequence"], key: "trip_id", dedupWindow: 10_000 },
+    ],
     [
       "dbserver1.inventory.customers",
       { eventTime: "source_ts_ms", eventId: "record_offset", key: "id", dedupWindow: 0 },
@@ -373,12 +376,12 @@ describe("what cannot be read says so", () => {
     expect(notes[0]).toMatch(/^Mixed: the records have no field in common/);
   });
 
-  test("a field of several kinds, numbers that JSON rounds, and a map of objects are left out", () => {
+  test("a field of several kinds, numbers that JSON rounds, and a map of lists are left out", () => {
     const values = Array.from({ length: 100 }, (_, id) => ({
       id,
       odd: id % 2 === 0 ? "text" : { deep: 1 },
       huge: 1e200 * (id + 1),
-      counts: { [`key-${id}`]: { of: id } },
+      counts: { [`key-${id}`]: [id] },
     }));
     const { text, accepted } = of(values);
     expect(accepted).toBe(100);

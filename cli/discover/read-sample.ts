@@ -4,7 +4,7 @@ import { planSample } from "../../discover/sample/plan.ts";
 import type { SampleRecord } from "../../discover/sample/sample.ts";
 import { placeOf } from "../../store/decode/batch-rows.ts";
 import { topicNames } from "../../store/kafka/cluster/topics.ts";
-import type { LogReader } from "../../store/kafka/read/log.ts";
+import type { FetchedPartition, LogReader } from "../../store/kafka/read/log.ts";
 import type { SchemaRegistry } from "../../store/registry/registry.ts";
 
 export interface SampleFlags {
@@ -41,8 +41,7 @@ export async function readSample(
   for (const { partition, from, to } of spans) {
     let leftBytes = MOST_BYTES / spans.length;
     for await (const fetched of log.read(topic, partition, from, to, FETCH_BYTES, watch.signal)) {
-      for (let index = 0; index < fetched.records.length; index++)
-        records.push({ ...placeOf(partition, fetched.records, index), value: fetched.records.value(index) });
+      for (let index = 0; index < fetched.records.length; index++) records.push(recordAt(fetched, index));
       read += Number(fetched.to - fetched.from);
       watch.onProgress(read, total);
       leftBytes -= fetched.records.sizeBytes;
@@ -52,6 +51,11 @@ export async function readSample(
   const held = [...stable].reduce((sum, [partition, end]) => sum + Number(end - (start.get(partition) ?? end)), 0);
   const partitions = stable.size + leaderless.length;
   return { partitions, records, leaderless, taken: takenText(records.length, held, partitions, fromBeginning) };
+}
+
+function recordAt({ partition, records }: FetchedPartition, index: number): SampleRecord {
+  const headers = records.headerNames(index);
+  return { ...placeOf(partition, records, index), value: records.value(index), headers };
 }
 
 function takenText(read: number, held: number, partitions: number, fromBeginning: boolean): string {

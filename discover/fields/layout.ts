@@ -9,6 +9,7 @@ import { NEARLY_ALL } from "./times.ts";
 /** A field of the contract, and what the sample has of it. */
 export interface FoundField {
   readonly name: string;
+  /** Where values have it; empty for a field that is read from a header. */
   readonly path: WirePath;
   /** What it is when it is there, with its path if it has another name there. */
   readonly spec: FieldSpec;
@@ -38,8 +39,9 @@ const MAP_PRESENCE = 0.2;
 
 /**
  * The fields that the objects below `root` have, in the order in which they came, and what is no field of a contract.
+ * No field gets a name that is in `taken`.
  */
-export function layOut(root: Seen, hints: Hints = new Map()): Layout {
+export function layOut(root: Seen, hints: Hints = new Map(), taken: ReadonlySet<string> = new Set()): Layout {
   const leftOut: LeftOut[] = [];
   const leaves = leavesOf(root, leftOut);
   const found = leaves.flatMap((seen) => {
@@ -49,7 +51,10 @@ export function layOut(root: Seen, hints: Hints = new Map()): Layout {
     return [];
   });
   const kept = mostPresent(found, root.objects, leftOut);
-  const names = fieldNames(kept.map(({ seen }) => seen.path));
+  const names = fieldNames(
+    kept.map(({ seen }) => seen.path),
+    new Set(taken),
+  );
   const fields = kept.map(({ seen, spec }) => {
     const name = names.get(pathText(seen.path)) ?? "field";
     const isRequired = seen.values === root.objects && hints.get(pathText(seen.path))?.isNullable !== true;
@@ -106,10 +111,17 @@ function mapOf(seen: Seen): Decided {
   const all = valuesOfMap(seen);
   const why = `an object whose names differ from record to record: ${seen.children.size} were seen`;
   if ([...seen.children.keys()].some((name) => [...name].length > MOST_NAME_LETTERS)) return { leftOut: why };
+  if (all.objects > 0 && all.objects === all.values && all.nulls === 0) return mapOfObjects(seen, all, why);
   const decided = all.objects + all.lists.length > 0 ? null : decide(all, "value", undefined);
   if (decided === null || "leftOut" in decided) return { leftOut: why };
   const of: FieldSpec = all.nulls > 0 ? { type: "optional", of: decided.spec } : decided.spec;
   return { spec: { type: "map", of, max: sizeOf(seen.mostNames) } };
+}
+
+/** An object with free names, whose values are objects with scalar fields. */
+function mapOfObjects({ mostNames }: Seen, all: Seen, why: string): Decided {
+  const of = scalarFields(all, new Set(["key"]));
+  return of === null ? { leftOut: why } : { spec: { type: "entries", of, max: sizeOf(mostNames) } };
 }
 
 /** As the names of a map in a contract. */
@@ -135,10 +147,19 @@ function sizeOf(longest: number): number {
 
 /** A list of objects with the scalar fields that they have. */
 function listOf(elements: Seen, lists: Seen["lists"]): Decided {
-  const scalars = layOut(elements).fields.filter(({ spec }) => !["list", "values", "map"].includes(spec.type));
-  if (scalars.length === 0) return { leftOut: "a list of objects without a scalar field" };
-  const of = scalars.map(({ name, spec, isRequired }) => [name, isRequired ? spec : { type: "optional", of: spec }]);
-  return { spec: { type: "list", of: Object.fromEntries(of), max: lengthOf(lists) } };
+  const of = scalarFields(elements);
+  if (of === null) return { leftOut: "a list of objects without a scalar field" };
+  return { spec: { type: "list", of, max: lengthOf(lists) } };
+}
+
+/** The scalar fields of objects in a list or a map; null where they have none. Names in `taken` are for others. */
+function scalarFields(elements: Seen, taken = new Set<string>()): Record<string, FieldSpec> | null {
+  const { fields } = layOut(elements, new Map(), taken);
+  const scalars = fields.filter(({ spec }) => !["list", "values", "map", "entries"].includes(spec.type));
+  if (scalars.length === 0) return null;
+  return Object.fromEntries(
+    scalars.map(({ name, spec, isRequired }) => [name, isRequired ? spec : { type: "optional", of: spec }]),
+  );
 }
 
 /** Without fields that nearly no record has, and those beyond what a contract can be read with. */

@@ -4,6 +4,8 @@ import type { FoundField } from "../fields/layout.ts";
 /** A field for a role, and a sentence that says why. */
 export interface Choice {
   readonly name: string;
+  /** Of an event id that several fields make: all of them, `name` first. */
+  readonly names?: readonly string[];
   readonly because: string;
   /** A field of another part of the record than its value, which is added for it. */
   readonly added?: readonly [name: string, spec: FieldSpec];

@@ -1,6 +1,6 @@
 import { isIdentifier } from "../fields/fields.ts";
 import type { FoundField } from "../fields/layout.ts";
-import { freeName } from "../fields/names.ts";
+import { endingIn, freeName } from "../fields/names.ts";
 import type { ReadRecord } from "../sample/sample.ts";
 import { idText, valueAt } from "../sample/values.ts";
 import { type Choice, inNearlyAll } from "./choice.ts";
@@ -52,6 +52,14 @@ const ID_NAMES: readonly (readonly [pattern: RegExp, points: number])[] = [
 /** So many records may share an id with another one: in a sample of some thousand, a few. */
 const FEW = 0.002;
 
+/**
+ * Whether values tell events apart, so that at most `few` records share one with a different record. Where records are
+ * repeated as they were more than once each, they are no repetitions but events that say the same.
+ */
+function isId({ different, same, other }: Repeats, few: number): boolean {
+  return other <= few && same <= different;
+}
+
 function idPoints({ name, path, spec }: FoundField): number {
   const named = ID_NAMES.find(([pattern]) => pattern.test(name))?.[1] ?? (isIdentifier(name) ? 2 : 0);
   const isUuid = spec.type === "text" && spec.as === "uuid";
@@ -65,32 +73,71 @@ export function offsetId(taken: Set<string>, because: string): Choice {
   return { name, added, because: `event id: the record's offset, ${because}` };
 }
 
+/** Names of fields that count what belongs to one thing: the lines of an order, the stops of a trip. */
+const COUNTS = endingIn(`
+  line line_no line_nr line_number line_id line_item seq seq_no sequence sequence_no sequence_number index idx
+  position pos item_no item_number item_index row_no row_number version revision attempt part step leg offset
+`);
+/** In so many records an id alone has to come again. With fewer, two fields may tell records apart by chance. */
+const LEAST_AGAIN = 20;
+
+/**
+ * Two fields that together say which event a record is: one that is named like an id and comes again, and one that
+ * counts what belongs to it. null where there are none.
+ */
+function chooseTogether(scalars: readonly FoundField[], all: readonly ReadRecord[]): Choice | null {
+  const required = scalars.filter(({ isRequired }) => isRequired);
+  const measured = (...fields: readonly FoundField[]) => repeatsOf(all, (record) => idTextOf(record, fields));
+  const counting = required.filter(({ name }) => COUNTS.test(name));
+  const named = required.filter((field) => idPoints(field) > 1 && !counting.includes(field));
+  const pairs = named
+    .filter((field) => measured(field).other >= LEAST_AGAIN)
+    .flatMap((field) => counting.map((count) => ({ field, count, repeats: measured(field, count) })))
+    .filter(({ repeats }) => isId(repeats, all.length * FEW))
+    .sort((a, b) => idPoints(b.field) - idPoints(a.field) || a.repeats.other - b.repeats.other);
+  const [best] = pairs;
+  return best === undefined ? null : chosenId([best.field.name, best.count.name], best.repeats);
+}
+
+/** What some fields of a record say together; null where one of them is no scalar. */
+function idTextOf({ object }: ReadRecord, fields: readonly FoundField[]): string | null {
+  const texts = fields.map(({ path }) => idText(valueAt(object, path)));
+  return texts.includes(null) ? null : JSON.stringify(texts);
+}
+
 /**
  * The field that says which event a record is: one that is named like an id, and of which no two different records
- * have the same. Without one the record's key,
- * where that tells events apart; else the offset.
+ * have the same. Without one two fields that do together, or the record's key where that tells events apart; else the
+ * offset.
  */
 export function chooseId(fields: readonly FoundField[], all: readonly ReadRecord[], taken: Set<string>): Choice {
   const few = all.length * FEW;
-  const scalars = fields.filter(({ spec }) => spec.type === "text" || spec.type === "integer");
+  const scalars = fields.filter(
+    ({ path, spec }) => path.length > 0 && (spec.type === "text" || spec.type === "integer"),
+  );
   const [best] = inNearlyAll(scalars, all.length)
     .filter((field) => idPoints(field) > 1)
     .map((field) => ({ field, repeats: repeatsOf(all, ({ object }) => idText(valueAt(object, field.path))) }))
-    .filter(({ repeats }) => repeats.other <= few)
+    .filter(({ repeats }) => isId(repeats, few))
     .sort((a, b) => idPoints(b.field) - idPoints(a.field) || a.repeats.other - b.repeats.other);
-  if (best !== undefined) return chosenId(best.field.name, best.repeats);
+  if (best !== undefined) return chosenId([best.field.name], best.repeats);
+  const together = chooseTogether(scalars, all);
+  if (together !== null) return together;
   const key = keyField(all, taken);
   const repeats = key === null ? null : repeatsOf(all, ({ record }) => rawKey(record.key));
-  if (key !== null && repeats !== null && repeats.other <= few) return { ...chosenId(key[0], repeats), added: key };
-  const advice = "If a field does, name it in eventId and set dedupWindow to 10_000";
+  if (key !== null && repeats !== null && isId(repeats, few)) return { ...chosenId([key[0]], repeats), added: key };
+  const advice = "If a field does, or several do together, name them in eventId and set dedupWindow to 10_000";
   return offsetId(taken, `because no field tells events apart. A record that is sent twice counts twice. ${advice}`);
 }
 
-function chosenId(name: string, repeats: Repeats): Choice {
+function chosenId(names: readonly [string, ...string[]], repeats: Repeats): Choice {
   const { elsewhere } = repeats;
-  const values = `${elsewhere.toLocaleString("en")} values of ${name}`;
+  const [name, ...others] = names;
+  const id = others.length === 0 ? name : `${names.join(" and ")} together`;
+  const values = `${elsewhere.toLocaleString("en")} values of ${id}`;
   const split = `${values} occur in two partitions: duplicates are found within one, so these are counted twice`;
-  return { name, because: `event id: ${name}, ${repeatsText(repeats)}`, warnings: elsewhere > 0 ? [split] : [] };
+  const because = `event id: ${id}, ${repeatsText(repeats)}`;
+  return { name, ...(others.length === 0 ? {} : { names }), because, warnings: elsewhere > 0 ? [split] : [] };
 }
 
 function repeatsText({ different, same, other }: Repeats): string {

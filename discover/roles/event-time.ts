@@ -30,7 +30,7 @@ function timePoints({ name, path, spec }: FoundField, all: readonly ReadRecord[]
 
 /** The field that says when an event happened; without one, the time that Kafka has for the record. */
 export function chooseTime(fields: readonly FoundField[], all: readonly ReadRecord[], taken: Set<string>): Choice {
-  const instants = fields.filter(({ spec }) => spec.type === "instant");
+  const instants = fields.filter(({ path, spec }) => path.length > 0 && spec.type === "instant");
   const [best] = inNearlyAll(instants, all.length)
     .map((field) => ({ field, points: timePoints(field, all) }))
     .sort((a, b) => b.points - a.points);

@@ -9,7 +9,7 @@ import { chooseKey } from "./key.ts";
 /** Which fields are the event time, the event id and the key, and why. */
 export interface Roles {
   readonly eventTime: string;
-  readonly eventId: string;
+  readonly eventId: string | readonly string[];
   readonly key: string;
   readonly dedupWindow: number;
   /** Fields of other parts of the record than its value, which the roles need. */
@@ -37,10 +37,10 @@ export function chooseRoles(fields: readonly FoundField[], all: readonly ReadRec
   const key = chooseKey(fields, all, id, taken);
   const chosen: readonly Choice[] = [time, id, key];
   return {
-    ...{ eventTime: time.name, eventId: id.name, key: key.name },
+    ...{ eventTime: time.name, eventId: id.names ?? id.name, key: key.name },
     dedupWindow: id.added?.[1].type === "integer" ? 0 : DEDUP_WINDOW,
     added: chosen.flatMap(({ added }) => (added === undefined ? [] : [added])),
-    required: new Set(chosen.map(({ name }) => name)),
+    required: new Set(chosen.flatMap(({ name, names = [name] }) => names)),
     because: chosen.map(({ because }) => because),
     warnings: chosen.flatMap(({ warnings = [] }) => warnings),
   };

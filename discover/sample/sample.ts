@@ -4,6 +4,8 @@ import type { RecordPlace } from "../../core/contract/record-part.ts";
 /** A record of a topic as it lies in the log. */
 export interface SampleRecord extends RecordPlace {
   readonly value: Uint8Array | null;
+  /** The names of its headers. */
+  readonly headers?: readonly string[];
 }
 
 export type JsonObject = Readonly<Record<string, unknown>>;

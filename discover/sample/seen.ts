@@ -30,27 +30,43 @@ export class Seen {
   }
 }
 
-/** Adds what another place has, without what is below it. */
-function addValues(to: Seen, { nulls, booleans, objects, numbers, texts, lists }: Seen): void {
+/** Adds what another place has, and what is below it. */
+function addSeen(to: Seen, from: Seen): void {
+  const { nulls, booleans, objects, numbers, texts, lists } = from;
   to.nulls += nulls;
   to.booleans += booleans;
   to.objects += objects;
   for (const value of numbers) to.numbers.push(value);
   for (const value of texts) to.texts.push(value);
   for (const value of lists) to.lists.push(value);
+  to.mostNames = Math.max(to.mostNames, from.mostNames);
+  to.isCut ||= from.isCut;
+  for (const [name, child] of from.children) {
+    const held = to.children.get(name) ?? new Seen([...to.path, name]);
+    to.children.set(name, held);
+    addSeen(held, child);
+  }
+  if (from.others !== null) {
+    to.others ??= new Seen([...to.path, ""]);
+    addSeen(to.others, from.others);
+  }
+  if (from.elements !== null) {
+    to.elements ??= new Seen([]);
+    addSeen(to.elements, from.elements);
+  }
 }
 
 /** What all names of an object have together. */
 export function valuesOfMap({ children, others }: Seen): Seen {
   const all = new Seen([]);
-  for (const child of children.values()) addValues(all, child);
-  if (others !== null) addValues(all, others);
+  for (const child of children.values()) addSeen(all, child);
+  if (others !== null) addSeen(all, others);
   return all;
 }
 
 /** Deeper, and beyond so many places, nothing is followed: such a sample is no list of fields. */
 const MOST_STEPS = 12;
-const MOST_PLACES = 5_000;
+const MOST_PLACES = 20_000;
 /** An object with more names is no list of fields: those beyond are followed as one. */
 const MOST_NAMES = 500;
 

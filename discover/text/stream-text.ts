@@ -17,7 +17,7 @@ export function streamText(stream: Stream, comments: readonly string[]): string 
     `  revision: ${revision},`,
     `  partitions: ${partitions},`,
     `  key: ${literal(key)},`,
-    `  eventId: ${literal(eventId)},`,
+    `  eventId: ${idText(eventId)},`,
     `  eventTime: ${literal(eventTime)},`,
     `  dedupWindow: ${number(dedupWindow)},`,
     ...(tombstones === null ? [] : [`  tombstones: ${literal(tombstones)},`]),
@@ -27,10 +27,19 @@ export function streamText(stream: Stream, comments: readonly string[]): string 
   ].join("\n");
 }
 
+function idText(eventId: Stream["eventId"]): string {
+  return typeof eventId === "string" ? literal(eventId) : `[${eventId.map(literal).join(", ")}]`;
+}
+
 function buildersOf(spec: FieldSpec): string[] {
   const is = bare(spec);
-  const of = is.type === "list" ? Object.values(is.of) : is.type === "values" || is.type === "map" ? [is.of] : [];
-  const builder = is.type === "values" ? "list" : is.type;
+  const of =
+    is.type === "list" || is.type === "entries"
+      ? Object.values(is.of)
+      : is.type === "values" || is.type === "map"
+        ? [is.of]
+        : [];
+  const builder = is.type === "values" ? "list" : is.type === "entries" ? "map" : is.type;
   return [...(spec.type === "optional" ? ["optional"] : []), builder, ...of.flatMap(buildersOf)];
 }
 
@@ -45,6 +54,7 @@ function fieldText(spec: FieldSpec, indent: string, column: number): string {
   const options = given.length === 0 ? [] : [`{ ${given.join(", ")} }`];
   if (spec.type === "list") return call("list", [fieldsText(spec.of, indent), ...options]);
   if (spec.type === "values") return call("list", [fieldText(spec.of, indent, column + 5), ...options]);
+  if (spec.type === "entries") return call("map", [fieldsText(spec.of, indent), ...options]);
   if (spec.type === "map") return call("map", [fieldText(spec.of, indent, column + 4), ...options]);
   const values = spec.type === "oneOf" ? spec.values.map(literal) : [];
   const line = call(spec.type, [...values, ...options]);
@@ -91,6 +101,7 @@ function optionsOf(spec: Bare): string[] {
     case "list":
     case "values":
     case "map":
+    case "entries":
       return spec.max === LIST_MAX ? [] : [`max: ${number(spec.max)}`];
     case "flag":
       return as(spec.as);

@@ -93,7 +93,7 @@ const MOST_GROUPS = 50;
 /** The field to group by: with few values, of which none has nearly all records. null when there is none. */
 function groupingOf(fields: readonly FoundField[], records: number): string | null {
   const [best] = fields
-    .filter(({ spec }) => !["instant", "list", "values", "map", "decimal"].includes(spec.type))
+    .filter(({ spec }) => !["instant", "list", "values", "map", "entries", "decimal"].includes(spec.type))
     .map((field) => ({ name: field.name, points: groupPoints(field, records) }))
     .filter(({ points }) => points > 0)
     .sort((a, b) => b.points - a.points);

@@ -139,6 +139,11 @@ export class Records {
     return this.#timestampsMs[index] ?? Number.NaN;
   }
 
+  /** The names of a record's headers, in their order. */
+  headerNames(index: number): string[] {
+    return this.#headers(index).map(([name]) => name?.toString() ?? "");
+  }
+
   /** The value of the last header of that name; null if there is none. */
   header(index: number, name: string): Buffer | null {
     return this.#headers(index).findLast(([found]) => found?.toString() === name)?.[1] ?? null;
