@@ -53,8 +53,12 @@ function writerOf(spec: Exclude<FieldSpec, { type: "optional" | "default" }>, fo
       return (text) => (text === "true" || text === "false" ? text : null);
     case "integer":
       return numberWriter(INTEGER, spec);
-    case "decimal":
-      return numberWriter(new RegExp(`^-?(?:0|[1-9]\\d{0,${14 - spec.scale}})(?:\\.\\d{1,${spec.scale}})?$`), spec);
+    case "decimal": {
+      const form = new RegExp(`^-?(?:0|[1-9]\\d{0,${14 - spec.scale}})(?:\\.\\d{1,${spec.scale}})?$`);
+      const write = numberWriter(form, spec);
+      // A point separates thousands then.
+      return forms.decimalComma ? (text) => (text.includes(".") ? null : write(text.replace(",", "."))) : write;
+    }
     case "instant":
       return timeWriter(spec, forms);
     default:

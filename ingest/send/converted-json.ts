@@ -21,7 +21,8 @@ export function convertedJson(text: string, stream: Stream, forms: ValueForms): 
     const written = members.get(name);
     const cell = written === undefined ? null : cellOf(written, bare(field.spec));
     if (cell === null) continue;
-    const read = eventValue(field, cell, forms);
+    // A number of JSON has a point whatever texts have.
+    const read = eventValue(field, cell, written?.startsWith('"') === true ? forms : { ...forms, decimalComma: false });
     if (!read.ok) return { column: name, ...read.refusal };
     if (read.value === undefined) members.delete(name);
     else if (!isSameNumber(written, read.value)) members.set(name, JSON.stringify(read.value));
@@ -34,7 +35,7 @@ function cellOf(written: string, spec: ReturnType<typeof bare>): string | null {
   if (written.startsWith('"')) {
     return JSON.parse(written) as string;
   }
-  if (spec.type === "map") return written.startsWith("{") ? written : null;
+  if (spec.type === "map" || spec.type === "entries") return written.startsWith("{") ? written : null;
   if (spec.type === "list" || spec.type === "values") return written.startsWith("[") ? written : null;
   return /^-?\d/.test(written) ? written : null;
 }

@@ -10,6 +10,7 @@ import { type Column, columnOf } from "./column-writers.ts";
 import { contractProblem } from "./contract-words.ts";
 import { convertedJson, hasLongNumber } from "./converted-json.ts";
 import { listInside } from "./json-columns.ts";
+import { QuickJson } from "./quick-json.ts";
 import type { Refusal } from "./refusal.ts";
 import { eventValue } from "./table-values.ts";
 import type { ValueForms } from "./value-forms.ts";
@@ -38,11 +39,14 @@ export class EventMaker {
   readonly #columns: readonly Column[];
   /** Where records have the fields. */
   readonly #wire: Wire;
+  /** null where records are written as Avro, and of streams that it does not know. */
+  readonly #quick: QuickJson | null;
 
   /** `columns`: the contract's fields that `ofCells` gets the values of, in their order. */
   constructor(options: EventMakerOptions, columns: readonly string[]) {
     this.#options = options;
     this.#wire = options.stream.versions[0]?.wire ?? null;
+    this.#quick = options.encode === undefined ? QuickJson.of(options.stream, options.forms) : null;
     this.#columns = columns.flatMap((name) => {
       const field = options.stream.fields[name];
       return field === undefined ? [] : [columnOf(name, field, options.stream.key, options.forms)];
@@ -95,6 +99,29 @@ export class EventMaker {
    * all digits of them.
    */
   ofJson(json: Buffer): Made {
+    return this.quicklyOfJson(json) ?? this.thoroughlyOfJson(json);
+  }
+
+  /** As `thoroughlyOfJson`, of what most texts have; null for what it does not recognise. */
+  quicklyOfJson(json: Buffer): EventRecord | null {
+    const quick = this.#quick;
+    if (quick === null) return null;
+    const asItIs = this.#isPlain ? quick.keyOf(json) : null;
+    if (asItIs !== null) return { key: asItIs, value: json };
+    // What lies elsewhere, or is written otherwise, is sent as it is or not at all.
+    const converted = this.#wire === null ? quick.converted(json) : null;
+    const key = converted === null ? null : quick.keyOf(converted);
+    return key === null ? null : { key, value: converted };
+  }
+
+  /** Whether values that the contract accepts as they are mean that. */
+  get #isPlain(): boolean {
+    const { timeNumbers, missing } = this.#options.forms;
+    return timeNumbers === "ms" && missing.size === 0;
+  }
+
+  /** The record of a JSON text, by the contract itself. */
+  thoroughlyOfJson(json: Buffer): Made {
     const made = this.#ofJson(json);
     return isRefusal(made) && made.advice === undefined ? { ...made, ...this.#rowsInside(json) } : made;
   }
@@ -106,8 +133,7 @@ export class EventMaker {
         advice: "Say which encoding the file has, such as --encoding windows-1252.",
       };
     const { stream, forms } = this.#options;
-    const isPlain = forms.timeNumbers === "ms" && forms.missing.size === 0;
-    const asItIs = isPlain && !hasLongNumber(json) ? this.#record(json) : null;
+    const asItIs = this.#isPlain && !hasLongNumber(json) ? this.#record(json) : null;
     if (asItIs !== null && !isRefusal(asItIs)) return asItIs;
     // What lies elsewhere, or is written otherwise, is sent as it is or not at all.
     if (this.#wire !== null) return asItIs ?? this.#record(json);

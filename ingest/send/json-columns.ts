@@ -1,5 +1,6 @@
 import type { WirePath } from "../../core/contract/wire-path.ts";
 import { jsonMembers } from "../read/json.ts";
+import { type JsonMember, quickMembers } from "../read/json-members.ts";
 
 /** Members that are put into a JSON object, and where they come from. */
 export interface JsonColumns {
@@ -13,7 +14,67 @@ export interface JsonColumns {
  * A JSON object with each field of `places` under its own name, and with the `given` members. Values keep their text,
  * and so do all other members. What is no JSON object is returned as it is: the contract refuses it.
  */
-export function withColumns(json: Buffer, { places, given }: JsonColumns): Buffer {
+export function withColumns(json: Buffer, columns: JsonColumns): Buffer {
+  return quickly(json, columns) ?? thoroughly(json, columns);
+}
+
+/** A text of bytes as Latin-1, in which each character is a byte of its UTF-8. */
+function bytesOf(text: string): string {
+  return Buffer.from(text).toString("latin1");
+}
+
+/** As `thoroughly`; null for names with escapes, names that come twice, and what is no JSON object. */
+function quickly(json: Buffer, { places, given }: JsonColumns): Buffer | null {
+  const members = quickMembers(json);
+  const byName = members === null ? null : indexed(members);
+  if (members === null || byName === null) return null;
+  const inner = new Map<JsonMember, ReadonlyMap<string, JsonMember> | null>();
+  const added: string[] = [];
+  const left = new Set(Object.keys(given));
+  for (const [field, path] of places) {
+    left.add(field);
+    if (path.length === 1) left.add(path[0] ?? "");
+    const found = memberAt(json, path, byName, inner);
+    if (found === null) return null;
+    if (found !== undefined)
+      added.push(`${bytesOf(JSON.stringify(field))}:${json.toString("latin1", found.value, found.to)}`);
+  }
+  for (const [field, value] of Object.entries(given))
+    added.push(bytesOf(`${JSON.stringify(field)}:${JSON.stringify(value)}`));
+  const kept = members.filter(({ name }) => !left.has(name)).map(({ from, to }) => json.toString("latin1", from, to));
+  return Buffer.from(`{${[...kept, ...added].join(",")}}`, "latin1");
+}
+
+/** Members by their names; null where a name comes twice. */
+function indexed(members: readonly JsonMember[]): ReadonlyMap<string, JsonMember> | null {
+  const byName = new Map(members.map((member) => [member.name, member]));
+  return byName.size === members.length ? byName : null;
+}
+
+type Indexed = ReadonlyMap<string, JsonMember>;
+
+/** The member at a path; undefined where there is none, null where it is not recognised. */
+function memberAt(
+  json: Buffer,
+  [name = "", ...rest]: WirePath,
+  members: Indexed,
+  inner: Map<JsonMember, Indexed | null>,
+): JsonMember | undefined | null {
+  const member = members.get(name);
+  if (member === undefined || rest.length === 0) return member;
+  if (json[member.value] !== OPEN_BRACE) return undefined;
+  let within = inner.get(member);
+  if (within === undefined) {
+    const found = quickMembers(json, member.value, member.to);
+    within = found === null ? null : indexed(found);
+    inner.set(member, within);
+  }
+  return within === null ? null : memberAt(json, rest, within, inner);
+}
+
+const OPEN_BRACE = 0x7b;
+
+function thoroughly(json: Buffer, { places, given }: JsonColumns): Buffer {
   const text = json.toString();
   if (!isObject(text)) return json;
   const members = jsonMembers(text);

@@ -3,6 +3,24 @@ import type { Plant } from "./plant.ts";
 /** Mutants of `send`. */
 export const sendingPlants: readonly Plant[] = [
   {
+    name: "send-point-of-thousands",
+    what: "with --decimal-comma send's quick way reads a point, which separates thousands, as the decimal sign",
+    file: "ingest/send/column-writers.ts",
+    find: 'text.includes(".") ? null : write(text.replace(",", "."))',
+    replace: 'write(text.replace(",", "."))',
+    necessary: false,
+    scenarios: [],
+  },
+  {
+    name: "send-missing-kept",
+    what: "send's quick way for JSON sends a text that stands for a missing value",
+    file: "ingest/send/quick-json.ts",
+    find: "if (this.#missing.size > 0 && this.#missing.has(cell)) return null;",
+    replace: "",
+    necessary: false,
+    scenarios: [],
+  },
+  {
     name: "send-quotes-doubled",
     what: "send keeps both of two quotes that stand for one",
     file: "ingest/read/csv.ts",
