@@ -15,6 +15,8 @@ import { FileRegistry } from "../../store/registry/registry-files.ts";
 import { earthquake } from "../definitions/found/schemas/earthquake.ts";
 import { match } from "../definitions/found/schemas/match.ts";
 import * as foundViews from "../definitions/found/views/found.ts";
+import { nestedSale, writtenSale } from "../definitions/nested/schemas/nested-sale.ts";
+import * as nestedViews from "../definitions/nested/views/nested-sales.ts";
 import { sale } from "../definitions/schemas/sale.ts";
 import * as saleViews from "../definitions/views/sales.ts";
 import { type Figure, figure, median } from "../setup/figure.ts";
@@ -65,14 +67,26 @@ const COMPARISONS: readonly Comparison[] = [
     against: "matches-ascii",
     bar: 0.8,
   },
+  {
+    what: "made-up sales in objects, as Java writes them, against flat ones",
+    shape: "nested",
+    against: "plain",
+    bar: 0.6,
+  },
+  {
+    what: "the same with times as ISO 8601 and amounts as decimals in texts",
+    shape: "written",
+    against: "plain",
+    bar: 0.6,
+  },
   { what: "made-up sales, 9 of 10 of one product in one partition", shape: "skewed", against: "plain", bar: null },
 ];
 
 /** What the speed layer makes of records that are not as plain as those of `speed`. */
 export async function benchRecords(report: (line: string) => void): Promise<Figure[]> {
   const env = {
-    TIDELINE_SCHEMAS: folders("schemas", "found/schemas"),
-    TIDELINE_VIEWS: folders("views", "found/views"),
+    TIDELINE_SCHEMAS: folders("schemas", "found/schemas", "nested/schemas"),
+    TIDELINE_VIEWS: folders("views", "found/views", "nested/views"),
   };
   return withInstallation({ env }, async (installation) => {
     const lanes = new Map<string, ShapeLog>();
@@ -140,7 +154,11 @@ class ShapeLog {
     const log = new LogReader({ brokers: installation.brokers, clientId: "bench" });
     const end = (await log.bounds(topic)).stable;
     await log.close();
-    const views: readonly View[] = [...Object.values(saleViews), ...Object.values(foundViews)];
+    const views: readonly View[] = [
+      ...Object.values(saleViews),
+      ...Object.values(foundViews),
+      ...Object.values(nestedViews),
+    ];
     const chains = views
       .filter((view) => view.stream.name === stream.name)
       .map((view) => new Chain(installation.redis, name, generationOf(view)));
@@ -202,8 +220,32 @@ async function shapesOf(): Promise<Shape[]> {
     { name: "matches-ascii", stream: match, eventAt: again(played), encoder: jsonWith(ascii) },
     { name: "matches", stream: match, eventAt: again(played) },
     { name: "matches-escaped", stream: match, eventAt: again(played), encoder: jsonWith(escaped) },
+    { name: "nested", stream: nestedSale, eventAt: nestedOf },
+    { name: "written", stream: writtenSale, eventAt: writtenOf },
     { name: "skewed", stream: sale, eventAt: oneProduct, partitionOf: onePartition },
   ];
+}
+
+/** A sale in objects. */
+function nestedOf(index: number) {
+  const { sale_id, sold_at, region, product, user_id, channel, amount_cents, quantity } = saleOf(index);
+  return {
+    metadata: { soldAt: sold_at, channel },
+    payload: {
+      ...{ saleId: sale_id, userId: user_id, store: { region } },
+      item: { productId: product, amountCents: amount_cents, quantity },
+    },
+  };
+}
+
+/** The same with its time and its amount as texts. */
+function writtenOf(index: number) {
+  const { metadata, payload } = nestedOf(index);
+  const { amountCents, ...item } = payload.item;
+  return {
+    metadata: { ...metadata, soldAt: new Date(metadata.soldAt).toISOString() },
+    payload: { ...payload, item: { ...item, amount: (amountCents / 100).toFixed(2) } },
+  };
 }
 
 function jsonWith(change: (text: string) => string): NonNullable<Shape["encoder"]> {
