@@ -226,6 +226,8 @@ const folders = {
     "definitions/views": ["definitions/schemas"],
     "definitions/found/schemas": [],
     "definitions/found/views": ["definitions/found/schemas"],
+    "definitions/nested/schemas": [],
+    "definitions/nested/views": ["definitions/nested/schemas"],
     setup: [],
     load: ["setup"],
     measurements: [
@@ -233,6 +235,8 @@ const folders = {
       "definitions/views",
       "definitions/found/schemas",
       "definitions/found/views",
+      "definitions/nested/schemas",
+      "definitions/nested/views",
       "setup",
       "load",
     ],

@@ -15,7 +15,7 @@ import { type FoundField, type LeftOut, layOut } from "./fields/layout.ts";
 import { kindsOfRecords } from "./kinds.ts";
 import { chooseRoles, type Roles } from "./roles/roles.ts";
 import { changesOf, isUnwrapped } from "./sample/changes.ts";
-import { type Reason, Reasons, readRecords, type SampleRecord } from "./sample/sample.ts";
+import { A_LIST, type Reason, Reasons, readRecords, type SampleRecord } from "./sample/sample.ts";
 import { observe } from "./sample/seen.ts";
 import { shown } from "./text/literals.ts";
 import { streamText } from "./text/stream-text.ts";
@@ -207,10 +207,18 @@ function nothingToRead({ topic, records }: TopicSample, unread: readonly Reason[
     .slice(0, 5)
     .map((reason) => `${reasonText(reason, records.length)} (${bytesText(reason.first)})`);
   const isAvro = unread.some(({ reason }) => reason.startsWith("schema-unknown") || reason.startsWith("avro"));
+  const has = (what: string) => unread.some(({ reason }) => reason === what);
+  if (has("empty") && unread.length === 1)
+    return unreadable(
+      `the records of topic "${topic}" have no values`,
+      "Have the producer write a value, {} at least: then keys and headers can be fields, too.",
+    );
   const hint = isAvro
     ? "A record that begins with a zero byte has its schema in a registry: set TIDELINE_SCHEMA_REGISTRY. " +
       "Tideline reads Avro from there, not Protobuf or JSON Schema."
-    : "Tideline reads JSON objects and Avro. Have the producer, or a job before Tideline, write one of these.";
+    : has(A_LIST)
+      ? "A record is one event. Have the producer, or a job before Tideline, write a record for each element."
+      : "Tideline reads JSON objects and Avro. Have the producer, or a job before Tideline, write one of these.";
   return unreadable(
     `the records of topic "${topic}" are no JSON objects and no Avro:\n  ${reasons.join("\n  ")}`,
     hint,

@@ -104,3 +104,26 @@ describe("records whose values have no fields", () => {
     );
   });
 });
+
+test("of names that differ in their spelling the one that is written so keeps it", () => {
+  const { stream } = of(
+    Array.from({ length: 50 }, (_, id) => ({ UserId: `u${id}`, user_id: id, userID: true, at: NOW })),
+  );
+  expect(streamDocument(stream).fields).toMatchObject({
+    user_id: { type: "integer" },
+    user_id_2: { type: "text", path: "$.UserId" },
+    user_id_3: { type: "flag", path: "$.userID" },
+  });
+});
+
+test("topics without values, and with lists of events, are refused with what to do", () => {
+  expect(() => of([null, null])).toThrow(
+    expect.objectContaining({
+      message: 'the records of topic "lines" have no values',
+      hint: expect.stringMatching(/\{\} at least/),
+    }),
+  );
+  expect(() => of([[{ a: 1 }], [{ a: 2 }]])).toThrow(
+    expect.objectContaining({ hint: expect.stringMatching(/write a record for each element/) }),
+  );
+});

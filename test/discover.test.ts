@@ -263,8 +263,8 @@ describe("names", () => {
     const two = of([{ userId: 1, user_id: "a", id: "x" }]);
     expect(two.accepted).toBe(1);
     expect(fields(two)).toMatchObject({
-      user_id: { type: "integer", path: "$.userId" },
-      user_id_2: { path: "$.user_id" },
+      user_id: { type: "text" },
+      user_id_2: { type: "integer", path: "$.userId" },
     });
   });
 

@@ -38,11 +38,12 @@ export function freeName(wanted: string, taken: Set<string>): string {
 /**
  * A name for the field at each path, by the path's text. Objects that only wrap others are left out of names, unless
  * two fields would then be called alike.
- * Fields of outer objects choose first.
+ * Fields of outer objects choose first, and of these the ones whose names stay as they are.
  */
 export function fieldNames(paths: readonly WirePath[], taken: Set<string> = new Set()): Map<string, string> {
   const names = new Map<string, string>();
-  for (const path of paths.toSorted((a, b) => a.length - b.length)) {
+  const isOwn = (path: WirePath) => path.length === 1 && snakeCase(path[0] ?? "") === path[0];
+  for (const path of paths.toSorted((a, b) => a.length - b.length || Number(isOwn(b)) - Number(isOwn(a)))) {
     const whole = snakeCase(path.join("_"));
     const first = path.findIndex((step, index) => index === path.length - 1 || !WRAPPERS.has(step.toLowerCase()));
     const short = snakeCase(path.slice(first).join("_"));

@@ -56,6 +56,9 @@ export function readRecords(
   return { read, unread: unread.list() };
 }
 
+/** The reason of a record that is a list. */
+export const A_LIST = "JSON, but a list";
+
 function objectOf(text: string): JsonObject | string {
   let value: unknown;
   try {
@@ -63,7 +66,7 @@ function objectOf(text: string): JsonObject | string {
   } catch {
     return "not-json";
   }
-  return isObject(value) ? value : `JSON, but ${Array.isArray(value) ? "a list" : "no object"}`;
+  return isObject(value) ? value : Array.isArray(value) ? A_LIST : "JSON, but no object";
 }
 
 export function isObject(value: unknown): value is JsonObject {
