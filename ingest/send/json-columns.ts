@@ -23,12 +23,12 @@ function bytesOf(text: string): string {
   return Buffer.from(text).toString("latin1");
 }
 
-/** As `thoroughly`; null for names with escapes, names that come twice, and what is no JSON object. */
+/** As `thoroughly`; null for names with escapes, and what is no JSON object. */
 function quickly(json: Buffer, { places, given }: JsonColumns): Buffer | null {
   const members = quickMembers(json);
-  const byName = members === null ? null : indexed(members);
-  if (members === null || byName === null) return null;
-  const inner = new Map<JsonMember, ReadonlyMap<string, JsonMember> | null>();
+  if (members === null) return null;
+  const byName = indexed(members);
+  const inner = new Map<JsonMember, Indexed | null>();
   const added: string[] = [];
   const left = new Set(Object.keys(given));
   for (const [field, path] of places) {
@@ -45,13 +45,12 @@ function quickly(json: Buffer, { places, given }: JsonColumns): Buffer | null {
   return Buffer.from(`{${[...kept, ...added].join(",")}}`, "latin1");
 }
 
-/** Members by their names; null where a name comes twice. */
-function indexed(members: readonly JsonMember[]): ReadonlyMap<string, JsonMember> | null {
-  const byName = new Map(members.map((member) => [member.name, member]));
-  return byName.size === members.length ? byName : null;
-}
-
 type Indexed = ReadonlyMap<string, JsonMember>;
+
+/** Members by their names; of a name that comes twice the last one. */
+function indexed(members: readonly JsonMember[]): Indexed {
+  return new Map(members.map((member) => [member.name, member]));
+}
 
 /** The member at a path; undefined where there is none, null where it is not recognised. */
 function memberAt(

@@ -129,9 +129,16 @@ describe("maps of objects", () => {
   });
 
   test("are recognised whatever the lengths of names, a thousand entries of them", () => {
-    const wide = { [`sold_${"x".repeat(50)}`]: integer({ min: 0, max: 9, from: "$.s" }), b: optional(flag()) };
+    const long = (name: string) => `${name}_${"x".repeat(60)}`;
+    const whole = (from: string) => integer({ min: 0, max: 9, from });
+    const wide = {
+      [long("s")]: whole("$.s"),
+      [long("t")]: whole("$.t"),
+      [long("u")]: whole("$.u"),
+      b: optional(flag()),
+    };
     const definition = of({ x: map(wide, { max: 1_000 }) });
-    const record = `{"id":"a","at":${AT},"x":{${Array.from({ length: 1_000 }, (_, at) => `"${at}":{"s":1}`)}}}`;
+    const record = `{"id":"a","at":${AT},"x":{${Array.from({ length: 1_000 }, (_, at) => `"${at}":{"s":1,"t":2,"u":3}`)}}}`;
     const scanner = new RecordScanner(definition.versions[0] as Version);
     scanner.scan(Buffer.from(record), 0, record.length);
     expect(scanner.failed).toBe(0);
