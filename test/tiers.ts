@@ -24,6 +24,7 @@ export const UNIT = [
   "test/left-requests.test.ts",
   "test/listeners.test.ts",
   "test/merge-overflow.test.ts",
+  "test/newer-contracts.test.ts",
   "test/opened.test.ts",
   "test/own-alert-journal.test.ts",
   "test/lost-reply.test.ts",

@@ -9,6 +9,9 @@ import type { DataDirectory } from "../files/files.ts";
 /** Of a view's definition: the stream. */
 const Definition = z.object({ stream: StreamDocument });
 
+/** What a contract of any release says, also of one whose fields this one does not know. */
+const AnyContract = z.looseObject({ name: z.string(), revision: z.int(), topic: z.string().optional() });
+
 /**
  * The contracts that stored data was decoded by, one document per stream and revision:
  * `streams/<name>/<revision>.json`. What decides decoding may
@@ -52,11 +55,11 @@ export class Contracts {
     );
   }
 
-  /** The stored contract of a stream's highest revision; null when none is stored. */
+  /** The stored contract of a stream's highest revision; null when none is stored. Throws DATA_NEWER. */
   async newest(stream: string): Promise<Stream | null> {
     const revisions = (await this.#data.list(join("streams", stream))).map((file) => Number.parseInt(file, 10));
     const revision = Math.max(...revisions.filter(Number.isSafeInteger));
-    const document = await this.#data.read(documentOf({ name: stream, revision }), StreamDocument);
+    const document = await this.#read({ name: stream, revision });
     return document === null ? null : streamFrom(document);
   }
 
@@ -66,7 +69,8 @@ export class Contracts {
     for (const { name, topic } of streams) {
       const revisions = await this.#data.list(join("streams", name));
       const stored = await Promise.all(
-        revisions.map((file) => this.#data.read(join("streams", name, file), StreamDocument)),
+        // A revision that a newer release has written says its topic as any other does.
+        revisions.map((file) => this.#data.read(join("streams", name, file), AnyContract)),
       );
       const other = stored.find((document) => document !== null && (document.topic ?? null) !== topic);
       if (other == null) continue;
@@ -78,13 +82,14 @@ export class Contracts {
 
   /**
    * Streams whose decoding differs from what is stored under their revision: a sentence per stream, with what changed.
+   * Throws DATA_NEWER.
    */
   async changes(streams: Iterable<Stream>): Promise<string[]> {
     const problems: string[] = [];
     let described: Promise<StreamDocument[]> | null = null;
     for (const stream of streams) {
       const { name, revision } = stream;
-      const stored = await this.#data.read(documentOf(stream), StreamDocument);
+      const stored = await this.#read(stream);
       if (stored === null) described ??= this.#described();
       const before = stored === null ? ((await described) ?? []) : [stored];
       const same = before.filter((document) => document.name === name && document.revision === revision);
@@ -95,6 +100,24 @@ export class Contracts {
       problems.push(`stream ${name}: ${least.join("; ")}; but its revision is still ${revision}`);
     }
     return problems;
+  }
+
+  /** The stored contract of a revision; null when there is none. Throws DATA_NEWER for one that this release does not know. */
+  async #read(of: Pick<Stream, "name" | "revision">): Promise<StreamDocument | null> {
+    const file = documentOf(of);
+    try {
+      return await this.#data.read(file, StreamDocument);
+    } catch (error) {
+      if (!isTidelineError(error, "ARCHIVE_DAMAGED") || (await this.#data.read(file, AnyContract)) === null)
+        throw error;
+      throw new TidelineError(
+        "DATA_NEWER",
+        `${file} describes revision ${of.revision} of the stream "${of.name}" as this release does not know it`,
+        "A newer release has written it. Start that one, restore the data directory as it was before it, " +
+          "or raise the stream's `revision` beyond this one.",
+        { cause: error },
+      );
+    }
   }
 
   /** The streams of stored generations: earlier releases kept a contract nowhere else. */
