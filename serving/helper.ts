@@ -68,6 +68,11 @@ class KnownRanges {
     if (this.#fromMs.size >= MAX_KNOWN) this.#fromMs.clear();
     this.#fromMs.set(name, Math.min(spanMs, this.#fromMs.get(name) ?? spanMs));
   }
+
+  /** A range that was in it is not any more, nor are shorter ones. */
+  forget({ name, spanMs }: AskedRange): void {
+    if (spanMs >= (this.#fromMs.get(name) ?? Number.POSITIVE_INFINITY)) this.#fromMs.delete(name);
+  }
 }
 
 const MAX_KNOWN = 1_000;
@@ -154,9 +159,17 @@ export class Helper {
     if (question === null) return this.#ask(request, signal);
     const slots = this.#long.has(question) ? this.#longSlots : this.#otherSlots;
     return slots.execute(async () => {
-      const late = setTimeout(() => this.#long.add(question), this.#options.longMs ?? LONG_MS).unref();
+      // How long a helper takes to start says nothing of the question.
+      await (this.#running ?? this.#start()).at;
+      let isLate = false;
+      const late = setTimeout(() => {
+        isLate = true;
+        this.#long.add(question);
+      }, this.#options.longMs ?? LONG_MS).unref();
       try {
-        return await this.#ask(request, signal);
+        const response = await this.#ask(request, signal);
+        if (!isLate) this.#long.forget(question);
+        return response;
       } finally {
         clearTimeout(late);
       }
