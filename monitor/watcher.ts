@@ -149,8 +149,7 @@ export class Watcher {
     const { metrics, logger } = this.#options;
     metrics.messages.inc({ delivery, outcome });
     if (outcome === "failed") logger.error({ ...told(message), delivery, reason }, "own alert not delivered");
-    const why = outcome === "failed" && reason !== null ? { reason } : {};
-    this.#journal = handedOver(this.#journal, message, { delivery, outcome, ...why });
+    this.#journal = handedOver(this.#journal, message, delivery, outcome);
     void this.#write();
   }
 

@@ -1,6 +1,11 @@
+import type { AddressInfo } from "node:net";
 import fc from "fast-check";
+import fastify from "fastify";
+import { pino } from "pino";
 import { describe, expect, test } from "vitest";
 import { coversSubject, joinedSubject, subjectOf } from "../core/access/permissions.ts";
+import { requireKeys } from "../serving/access/access.ts";
+import { KeyCheck } from "../serving/access/key-check.ts";
 import { RefusalCounter } from "../serving/access/refusal-counter.ts";
 
 const table = (name: string, stream: string) => ({ name, stream: { name: stream } });
@@ -57,5 +62,23 @@ describe("refusals of requests without a known key", () => {
         expect(lines + counted).toBe(gaps.length);
       }),
     );
+  });
+
+  test("are in the audit log so: sixty lines of a hundred, and then how many more there were", async () => {
+    const lines: Record<string, unknown>[] = [];
+    const audit = pino({ level: "info" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+    const app = fastify();
+    const check = new KeyCheck(null, pino({ level: "silent" }));
+    requireKeys(app, {
+      ...{ check, audit, viewOf: () => null, nowMs: () => 5 },
+      policy: { isLocal: false, isRequired: true },
+    });
+    app.get("/alerts", async () => ({}));
+    await app.listen({ port: 0, host: "127.0.0.1" });
+    const { port } = app.server.address() as AddressInfo;
+    for (let index = 0; index < 100; index++) expect((await fetch(`http://127.0.0.1:${port}/alerts`)).status).toBe(401);
+    await app.close();
+    expect(lines.filter(({ status }) => status === 401)).toHaveLength(60);
+    expect(lines.slice(60)).toMatchObject([{ refusals: 40, key: null, keyId: null }]);
   });
 });

@@ -129,8 +129,9 @@ async function handOver(
 /** The messages of Tideline's own alerts that deliveries have given up, as the journal has them. */
 async function givenUp({ home }: Config): Promise<FailedRow[]> {
   const { journal } = await new OwnAlertJournal(new DataDirectory(join(home, "data"))).read();
-  return failedMessages(journal).map(({ alert: { id: alert }, kind, atMs, delivery, reason }) => {
+  return failedMessages(journal).map(({ alert: { id: alert }, kind, atMs, delivery }) => {
     const message = kind === "opened" ? alert : `${alert}.cleared`;
+    const reason = "the log of the process that watched says why";
     return { id: undeliveredKey(delivery, message), delivery, alert, reason, failedAtMs: atMs, state: "given up" };
   });
 }

@@ -26,8 +26,6 @@ const Message = z.strictObject({
   appended: z.boolean(),
   /** By delivery. */
   deliveries: z.record(z.string(), z.enum(OUTCOMES)),
-  /** By delivery, why it failed. */
-  reasons: z.record(z.string(), z.string()).optional(),
 });
 type Message = z.infer<typeof Message>;
 
@@ -64,8 +62,6 @@ export interface OpenMessage {
   readonly atMs: number;
 }
 
-/** Of a reason so many characters are kept. */
-const MOST_REASON = 500;
 /** So many alerts that are over are remembered. */
 const MOST_OVER = 200;
 
@@ -89,30 +85,22 @@ export function journalled(
   return { ...journal, alerts: withoutOldest([...alerts, ...added]) };
 }
 
-/** What became of a message in a delivery; `reason` says why it failed, and is absent for any other outcome. */
-export interface Handed {
-  readonly delivery: string;
-  readonly outcome: Outcome;
-  readonly reason?: string;
-}
-
-/** Notes what became of a message. */
+/** Notes what became of a message in a delivery. */
 export function handedOver(
   journal: OwnJournal,
   { alert: { id }, kind }: Pick<OpenMessage, "alert" | "kind">,
-  { delivery, outcome, reason }: Handed,
+  delivery: string,
+  outcome: Outcome,
 ): OwnJournal {
   return changed(journal, id, kind, (message) => ({
     ...message,
     deliveries: { ...message.deliveries, [delivery]: outcome },
-    ...(reason === undefined ? {} : { reasons: { ...message.reasons, [delivery]: reason.slice(0, MOST_REASON) } }),
   }));
 }
 
 /** A message that a delivery has given up. */
 export interface FailedMessage extends OpenMessage {
   readonly delivery: string;
-  readonly reason: string;
 }
 
 /** The messages that deliveries have given up, the oldest first. */
@@ -121,9 +109,7 @@ export function failedMessages({ alerts }: OwnJournal): FailedMessage[] {
     (["opened", "cleared"] as const).flatMap((kind) => {
       const message = alert[kind];
       return Object.entries(message?.deliveries ?? {}).flatMap(([delivery, outcome]) =>
-        message === null || outcome !== "failed"
-          ? []
-          : [{ alert, kind, atMs: message.atMs, delivery, reason: message.reasons?.[delivery] ?? "" }],
+        message === null || outcome !== "failed" ? [] : [{ alert, kind, atMs: message.atMs, delivery }],
       );
     }),
   );

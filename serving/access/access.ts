@@ -32,6 +32,8 @@ export interface AccessOptions {
   readonly audit: Logger;
   /** The view or table of a name, as the server knows it; null if there is none. */
   readonly viewOf: (name: string) => ServedSubject | null;
+  /** A clock that nobody sets, for what is counted a minute. */
+  readonly nowMs?: () => number;
 }
 
 /** How often requests that are still answered are looked at: live streams end when their key is revoked or expires. */
@@ -43,7 +45,8 @@ const ALL: Subject = { kind: "all" };
  * shown records, and who was refused. Fails for a route that `routeAccess` does not know. To be called before routes
  * are registered.
  */
-export function requireKeys(app: FastifyInstance, { check, policy, audit, viewOf }: AccessOptions): void {
+export function requireKeys(app: FastifyInstance, options: AccessOptions): void {
+  const { check, policy, audit, viewOf, nowMs = () => performance.now() } = options;
   app.addHook("onRoute", ({ url, method }) => {
     const isRead = [method].flat().every((one) => one === "GET" || one === "HEAD");
     if (!isRead || routeAccess(url) === null)
@@ -78,9 +81,8 @@ export function requireKeys(app: FastifyInstance, { check, policy, audit, viewOf
     const { checked } = request;
     if (checked === null) return;
     const { action, key } = checked;
-    const nowMs = performance.now();
-    noteLeftOut(unknown.over(nowMs));
-    if (key === null && !unknown.take(nowMs)) return;
+    noteLeftOut(unknown.over(nowMs()));
+    if (key === null && !unknown.take(nowMs())) return;
     const who = { key: key?.name ?? null, keyId: key?.id ?? null, action };
     audit.info({ ...who, method: request.method, path: shownPath(request), status: reply.statusCode, ...how }, "audit");
   };
@@ -107,12 +109,12 @@ export function requireKeys(app: FastifyInstance, { check, policy, audit, viewOf
     reply.raw.destroy();
   };
   const looking = setInterval(() => {
-    noteLeftOut(unknown.over(performance.now()));
+    noteLeftOut(unknown.over(nowMs()));
     open.forEach((reply, request) => void look(request, reply));
   }, LOOK_EVERY_MS).unref();
   app.addHook("onClose", async () => {
     clearInterval(looking);
-    noteLeftOut(unknown.end(performance.now()));
+    noteLeftOut(unknown.end(nowMs()));
   });
 }
 

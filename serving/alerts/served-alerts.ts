@@ -39,6 +39,10 @@ export class ServedAlerts {
   readonly #early = new Map<AlertListener, number>();
   #looking: Promise<void> = Promise.resolve();
   #open: Promise<AlertFeed | null> | null = null;
+  /** The feed, once it is open. */
+  #opened: AlertFeed | null = null;
+  /** Whether `#open` found no topic a moment ago. */
+  #isMissing = false;
   /** One for all tries: connecting costs more than asking. */
   readonly #log: LogReader;
   #following: Promise<void> = Promise.resolve();
@@ -69,12 +73,14 @@ export class ServedAlerts {
         headers: { "retry-after": "5" },
       });
     const nowMs = Date.now();
+    // The topic may have been made since it was looked for.
+    if (this.#isMissing) this.#lookAgain();
     const feed = await (isPatient ? this.#feedInTime() : this.#feed());
     this.#listeners.set(onAlert, onEnd);
-    if (feed === null || feed === undefined) {
+    if (this.#opened === null) {
       this.#early.set(onAlert, feed === null ? Number.NEGATIVE_INFINITY : nowMs);
       if (this.#early.size === 1) this.#looking = this.#look();
-    }
+    } else if (feed === undefined) tellSince(this.#opened, onAlert, nowMs);
     return () => {
       this.#listeners.delete(onAlert);
       this.#early.delete(onAlert);
@@ -101,21 +107,9 @@ export class ServedAlerts {
     const { signal } = this.#stopping;
     while (this.#early.size > 0 && !signal.aborted) {
       await delay(AGAIN_AFTER_MS, undefined, { signal }).catch(() => undefined);
-      if (signal.aborted) return;
-      try {
-        const feed = await this.#feed();
-        if (feed !== null) this.#tellEarly(feed);
-      } catch (err) {
-        this.#options.logger.warn({ err }, "cannot read alerts");
-      }
+      if (!signal.aborted)
+        await this.#feed().catch((err: unknown) => this.#options.logger.warn({ err }, "cannot read alerts"));
     }
-  }
-
-  /** Tells listeners that came early what is new to them. */
-  #tellEarly({ states }: AlertFeed): void {
-    for (const alert of states.all())
-      for (const [tell, sinceMs] of this.#early) if (alert.writtenAtMs >= sinceMs) tell(alert, states);
-    this.#early.clear();
   }
 
   /** The feed; null where there is no topic, undefined where Kafka does not answer soon. */
@@ -126,23 +120,31 @@ export class ServedAlerts {
 
   /** Calls share it. Where it fails the next call tries again; where there are no alerts yet, one a second does. */
   #feed(): Promise<AlertFeed | null> {
-    this.#open ??= this.#openFeed().then(
-      (feed) => {
-        if (feed === null) setTimeout(() => (this.#open = null), AGAIN_AFTER_MS).unref();
-        return feed;
-      },
-      (error: unknown) => {
-        this.#open = null;
-        throw error;
-      },
-    );
-    return this.#open;
+    if (this.#open !== null) return this.#open;
+    const open = this.#openFeed();
+    this.#open = open;
+    const again = () => {
+      if (this.#open === open) this.#lookAgain();
+    };
+    open.then((feed) => {
+      if (feed !== null || this.#open !== open) return;
+      this.#isMissing = true;
+      setTimeout(again, AGAIN_AFTER_MS).unref();
+    }, again);
+    return open;
+  }
+
+  #lookAgain(): void {
+    this.#open = null;
+    this.#isMissing = false;
   }
 
   async #openFeed(): Promise<AlertFeed | null> {
     try {
       const feed = await AlertFeed.open(this.#log, this.#options.namespace);
-      this.#tellEarly(feed);
+      this.#opened = feed;
+      for (const [tell, sinceMs] of this.#early) tellSince(feed, tell, sinceMs);
+      this.#early.clear();
       this.#following = this.#follow(feed);
       return feed;
     } catch (error) {
@@ -164,4 +166,9 @@ export class ServedAlerts {
       }
     }
   }
+}
+
+/** Tells a listener the alerts that were written at `sinceMs`, epoch milliseconds, or later. */
+function tellSince({ states }: AlertFeed, tell: AlertListener, sinceMs: number): void {
+  for (const alert of states.all()) if (alert.writtenAtMs >= sinceMs) tell(alert, states);
 }

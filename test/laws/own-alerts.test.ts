@@ -167,7 +167,7 @@ describe("the journal", () => {
   test("what was handed over or appended is not again", () => {
     const [first] = waitingFor(ended, "all");
     if (first === undefined) throw new Error("nothing waits");
-    const after = appended(handedOver(ended, first, { delivery: "all", outcome: "delivered" }), [first]);
+    const after = appended(handedOver(ended, first, "all", "delivered"), [first]);
     expect(names(waitingFor(after, "all"))).toEqual(["cleared lag/orders"]);
     expect(names(notAppended(after))).toEqual(["cleared lag/orders"]);
   });
@@ -175,12 +175,7 @@ describe("the journal", () => {
   test("the end of an alert that was silenced is not told", () => {
     const [first] = waitingFor(begun, "all");
     if (first === undefined) throw new Error("nothing waits");
-    const silenced = journalled(
-      handedOver(begun, first, { delivery: "all", outcome: "silenced" }),
-      clears("lag/orders"),
-      deliveries,
-      90,
-    );
+    const silenced = journalled(handedOver(begun, first, "all", "silenced"), clears("lag/orders"), deliveries, 90);
     expect(waitingFor(silenced, "all")).toEqual([]);
   });
 
