@@ -45,7 +45,8 @@ function originalText({ original, verdict }: ReadRecord): string {
 function fieldText(name: string, value: unknown, stream: Stream | null): string {
   const field = stream === null || !Object.hasOwn(stream.fields, name) ? undefined : stream.fields[name];
   const isInstant = field !== undefined && bare(field.spec).type === "instant";
-  const shown = isInstant && typeof value === "number" ? (timeText(value) ?? String(value)) : JSON.stringify(value);
+  // The bounds of a contract lie between the years 1 and 9999.
+  const shown = isInstant && typeof value === "number" ? new Date(value).toISOString() : JSON.stringify(value);
   return `${name}=${cut(shown)}`;
 }
 
