@@ -112,6 +112,9 @@ function settlementsOf(options: WorkerOptions, { deps, failures }: OpenedDeps): 
   });
 }
 
+/** What the SDK warns of in the background process, which has none on purpose. */
+const NO_WORKFLOWS = "No workflows registered, not polling for workflow tasks";
+
 /**
  * Sends what Temporal's SDK logs to `logger`, and leaves signals to the caller. Once a process, before its first
  * worker.
@@ -121,7 +124,10 @@ export function installRuntime(logger: Logger): void {
   Runtime.install({
     shutdownSignals: [],
     logger: new DefaultLogger("WARN", ({ level, message, meta }) =>
-      logger[levels[level]]({ workflowId: meta?.workflowId, activity: meta?.activityType }, message),
+      logger[message === NO_WORKFLOWS ? "debug" : levels[level]](
+        { workflowId: meta?.workflowId, activity: meta?.activityType },
+        message,
+      ),
     ),
   });
 }

@@ -1,22 +1,23 @@
 import { readdirSync } from "node:fs";
-import { setPriority } from "node:os";
+import { getPriority, setPriority } from "node:os";
 
 /**
- * How far a process stands behind the speed layer and the server, as nice values: where both want the same processor it
- * gets a third, a ninth and a thirtieth of what they get.
+ * How far a process stands behind the one that started it, as nice values. Where they want the same processor, the
+ * worker gets a third of what the speed layer and the server get, the helper a ninth, long work a thirtieth.
  */
 const BEHIND = {
   /** Versions of views may be some seconds later; answers may not. */
   worker: 5,
-  /** The server's process for large answers. */
+  /** The server's process for large answers, behind the server. */
   helper: 10,
-  /** The worker's process for long work. */
-  background: 15,
+  /** The worker's process for long work, behind the worker. */
+  background: 10,
 } as const;
+const LOWEST = 19;
 
 /** Lowers the priority of this process, to be called when it begins: on Linux each thread has its own. */
 export function standBehind(process: keyof typeof BEHIND): void {
-  const priority = BEHIND[process];
+  const priority = Math.min(LOWEST, getPriority() + BEHIND[process]);
   for (const thread of ["0", ...threads()]) {
     try {
       setPriority(Number(thread), priority);
