@@ -19,15 +19,12 @@ export interface BatchMetrics {
 /** `problems` is asked at every scrape. */
 export function batchMetrics(registry: Registry, problems: () => readonly Failure[] = () => []): BatchMetrics {
   const registers = [registry];
-  // Of the two processes of a worker, one value is shown.
-  const aggregator = "max";
   return {
     archived: new Gauge({
       name: "tideline_archive_position",
       help: "Next position to archive",
       labelNames: ["stream", "partition"],
       registers,
-      aggregator,
     }),
     archivedRecords: new Counter({
       name: "tideline_archive_records_total",
@@ -40,21 +37,18 @@ export function batchMetrics(registry: Registry, problems: () => readonly Failur
       help: "Newest version of a view that this worker published",
       labelNames: ["view"],
       registers,
-      aggregator,
     }),
     refreshedAt: new Gauge({
       name: "tideline_batch_published_timestamp_seconds",
       help: "When this worker last published a version",
       labelNames: ["view"],
       registers,
-      aggregator,
     }),
     refreshSeconds: new Gauge({
       name: "tideline_batch_refresh_seconds",
       help: "How long the last refresh took, from its seal to its manifest",
       labelNames: ["view"],
       registers,
-      aggregator,
     }),
     liveResets: new Counter({
       name: "tideline_view_resets_total",
@@ -67,21 +61,18 @@ export function batchMetrics(registry: Registry, problems: () => readonly Failur
       help: "When Kafka will delete what is not archived yet, or what a speed layer would read again; +Inf for never",
       labelNames: ["stream"],
       registers,
-      aggregator,
     }),
     proofMismatches: new Gauge({
       name: "tideline_proof_mismatches",
       help: "Values that were not what the raw log says, in the last proof of a view that this worker asked for",
       labelNames: ["view"],
       registers,
-      aggregator,
     }),
     provenAt: new Gauge({
       name: "tideline_proof_last_success_timestamp_seconds",
       help: "When a view was last proven to be what the raw log says",
       labelNames: ["view"],
       registers,
-      aggregator,
     }),
     failures: new Counter({
       name: "tideline_activity_failures_total",
@@ -94,7 +85,6 @@ export function batchMetrics(registry: Registry, problems: () => readonly Failur
       help: "1 while something is stopped, or has failed at least three times in a row for the same reason",
       labelNames: ["kind", "name", "code"],
       registers,
-      aggregator,
       collect() {
         this.reset();
         for (const { kind, name, code } of problems()) this.set({ kind, name, code }, 1);

@@ -8,23 +8,34 @@ import type { FailureCounter } from "../../store/redis/failure-tracker.ts";
 
 export interface BackgroundProcessOptions {
   /**
-   * Starts the process, which lowers its own priority. It sends "ready" when it takes work, answers `{ metrics: id }` with `{ metrics: id, families }`,
-   * and ends in order on the message "close" and at once when this process is gone.
+   * Starts the process, which lowers its own priority. It sends "ready" when it takes work, answers `{ metrics: id }`
+   * with `{ metrics: id, families }`, and ends in order on the message "close" and at once when this process is gone.
    */
   readonly start: () => ChildProcess;
   readonly failures: FailureCounter;
   readonly logger: Logger;
+  /** After how long it is started again; each further time in a row takes twice as long. */
+  readonly firstWaitMs?: number;
+  /** It is killed when it is not ready by then. */
+  readonly startLimitMs?: number;
 }
 
 /** What its process says. `families` is what prom-client makes of a registry (`getMetricsAsJSON`). */
-const Message = z.union([
-  z.literal("ready"),
-  z.strictObject({ metrics: z.number(), families: z.array(z.looseObject({ name: z.string() })) }),
-]);
-type Families = Extract<z.infer<typeof Message>, object>["families"];
+const Families = z.array(
+  z.looseObject({
+    name: z.string(),
+    values: z.array(z.looseObject({ labels: z.record(z.string(), z.union([z.string(), z.number()])) })),
+  }),
+);
+type Families = z.infer<typeof Families>;
+const Message = z.union([z.literal("ready"), z.strictObject({ metrics: z.number(), families: Families })]);
 
 const FIRST_WAIT_MS = 1_000;
 const LONGEST_WAIT_MS = 30_000;
+/** It has a low priority, so that it may take long to start on a busy machine. */
+const START_LIMIT_MS = 180_000;
+/** A process that has run for so long does its work: what it failed at before is over. */
+const SETTLED_MS = 60_000;
 /** Activities are given up after 25 seconds. */
 const CLOSE_LIMIT_MS = 28_000;
 const METRICS_LIMIT_MS = 2_000;
@@ -46,19 +57,29 @@ export class BackgroundProcess {
   readonly #ended: Promise<void>;
   #closed: Promise<void> | null = null;
   #child: ChildProcess | null = null;
+  #waitMs: number;
   #questions = 0;
 
-  /** `firstWaitMs`: after how long it is started again; each further time in a row takes twice as long. */
-  constructor(options: BackgroundProcessOptions, firstWaitMs = FIRST_WAIT_MS) {
+  constructor(options: BackgroundProcessOptions) {
     this.#options = options;
-    this.#ended = this.#keepRunning(firstWaitMs);
+    this.#waitMs = this.#firstWaitMs;
+    this.#ended = this.#keepRunning();
   }
 
-  /** The metrics of this process and of the background process as one text; of this one alone when the other is silent. */
+  /**
+   * The metrics of this process, and those of the background process with the label `process="background"`, as one text.
+   * Those of a process that does not answer in time are missing.
+   */
   async metrics(own: Registry): Promise<string> {
     const families = await this.#families();
     if (families === null) return own.metrics();
-    return AggregatorRegistry.aggregate([await own.getMetricsAsJSON(), families]).metrics();
+    const marked = families.map((family) => ({
+      ...family,
+      values: family.values.map((value) => ({ ...value, labels: { ...value.labels, process: "background" } })),
+    }));
+    // Nothing is added up or left out: the label tells all values apart.
+    const each = (list: readonly object[]) => list.map((family) => ({ ...family, aggregator: "first" }));
+    return AggregatorRegistry.aggregate([each(await own.getMetricsAsJSON()), each(marked)]).metrics();
   }
 
   /** Lets its activities finish for a while; resolves when the process is gone. */
@@ -67,35 +88,59 @@ export class BackgroundProcess {
     return this.#closed;
   }
 
+  get #firstWaitMs(): number {
+    return this.#options.firstWaitMs ?? FIRST_WAIT_MS;
+  }
+
   async #close(): Promise<void> {
     this.#closing.abort();
     const child = this.#child;
-    if (child?.connected === true) child.send("close");
+    if (child?.connected === true) child.send("close", () => {}); // one that has just ended is gone already
     const late = setTimeout(() => child?.kill("SIGKILL"), CLOSE_LIMIT_MS);
     await this.#ended;
     clearTimeout(late);
   }
 
-  async #keepRunning(firstWaitMs: number): Promise<void> {
-    const { start, failures, logger } = this.#options;
+  async #keepRunning(): Promise<void> {
+    const { failures, logger } = this.#options;
     const { signal } = this.#closing;
-    for (let waitMs = firstWaitMs; !signal.aborted; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
-      const child = start();
-      this.#child = child;
-      child.on("message", (message) => {
-        const { data: said } = Message.safeParse(message);
-        if (said === "ready") {
-          waitMs = firstWaitMs;
-          failures.succeeded(THING);
-        } else if (said !== undefined) this.#asked.get(said.metrics)?.(said.families);
-      });
-      const how = await endOf(child);
-      this.#child = null;
+    while (!signal.aborted) {
+      const how = await this.#run();
       if (signal.aborted) return;
       failures.failed(THING, new Error(`it ended: ${how}`));
-      logger.warn({ how, waitMs }, "the background process ended, and is started again");
-      await delay(waitMs, undefined, { signal, ref: false }).catch(() => {}); // closing
+      logger.warn({ how, waitMs: this.#waitMs }, "the background process ended, and is started again");
+      await delay(this.#waitMs, undefined, { signal, ref: false }).catch(() => {}); // closing
+      this.#waitMs = Math.min(2 * this.#waitMs, LONGEST_WAIT_MS);
     }
+  }
+
+  /** Runs the process once; returns how it ended, for people. */
+  async #run(): Promise<string> {
+    const { start, failures, startLimitMs = START_LIMIT_MS } = this.#options;
+    let child: ChildProcess;
+    try {
+      child = start();
+    } catch (error) {
+      return (error as Error).message;
+    }
+    this.#child = child;
+    const late = setTimeout(() => child.kill("SIGKILL"), startLimitMs).unref();
+    let settled: NodeJS.Timeout | undefined;
+    child.on("message", (message) => {
+      const { data: said } = Message.safeParse(message);
+      if (said === "ready") {
+        clearTimeout(late);
+        settled = setTimeout(() => {
+          this.#waitMs = this.#firstWaitMs;
+          failures.succeeded(THING);
+        }, SETTLED_MS).unref();
+      } else if (said !== undefined) this.#asked.get(said.metrics)?.(said.families);
+    });
+    const how = await endOf(child);
+    clearTimeout(late);
+    clearTimeout(settled);
+    this.#child = null;
+    return how;
   }
 
   /** Null when there is no process that answers in time. */

@@ -23,7 +23,10 @@ const DUCK = { threads: 2, memoryLimitMb: 2_048 };
 export async function startBackgroundWorker(options: BackgroundOptions): Promise<RunningWorker> {
   const { temporalAddress: address, temporalNamespace: namespace, logger } = options;
   const connection = await NativeConnection.connect({ address }).catch(unreachable(address));
-  const opened = await openDeps(options, DUCK);
+  const opened = await openDeps(options, DUCK).catch(async (error: unknown) => {
+    await connection.close();
+    throw error;
+  });
   const release = async () => {
     await connection.close();
     await opened.close();

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
-import { type Config, loadConfig } from "../setup/config.ts";
+import { type Config, loadConfig, maskOfSettings } from "../setup/config.ts";
 
 /** As this process was called, so that the background process runs the same code in the same way. */
 const [, program = ""] = process.argv;
@@ -75,9 +75,32 @@ async function runWorker(schedules: boolean): Promise<void> {
   });
 }
 
-/** Runs the process that does a worker's long work. It ends when the worker wants it or is gone. */
+/**
+ * Runs the process that does a worker's long work. It ends when the worker wants it, or is gone, and when it fails: the
+ * worker starts another one.
+ */
 async function runBackground(): Promise<void> {
+  let close = async () => process.exit();
   process.on("disconnect", () => process.exit());
+  process.on("message", (message) => {
+    if (message === "close") void close();
+  });
+  try {
+    await workInBackground((stop) => {
+      close = stop;
+    });
+  } catch (error) {
+    const message = maskOfSettings(process.env)((error as Error).message);
+    process.stderr.write(`the background process of a worker failed: ${message}\n`);
+    process.exitCode = 1;
+  } finally {
+    // The channel to the worker would keep this process alive.
+    process.exit();
+  }
+}
+
+/** `closable` is called with what ends the work in order, once there is something to end. */
+async function workInBackground(closable: (close: () => Promise<never>) => void): Promise<void> {
   const config = loadConfig(process.env);
   const { Registry, collectDefaultMetrics } = await import("prom-client");
   const { installRuntime } = await import("../../activities/worker/worker.ts");
@@ -86,22 +109,31 @@ async function runBackground(): Promise<void> {
   const { announce, closeOnSignal, roleLogger } = await import("../setup/role.ts");
   standBehind("background");
   const logger = roleLogger("worker-background", config);
-  const leave = await announce("worker", config, logger);
-  installRuntime(logger);
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  const worker = await startBackgroundWorker(await depsOptions(config, registry, logger));
-  const close = async () => {
-    await worker.close();
+  const leave = await announce("worker-background", config, logger);
+  try {
+    installRuntime(logger);
+    const registry = new Registry();
+    collectDefaultMetrics({ register: registry });
+    const worker = await startBackgroundWorker(await depsOptions(config, registry, logger));
+    const close = async () => {
+      await worker.close();
+      await leave();
+    };
+    closable(async () => {
+      await close();
+      process.exit();
+    });
+    closeOnSignal(logger, close);
+    process.on("message", (message: { readonly metrics?: number }) => {
+      const { metrics } = message;
+      if (metrics !== undefined)
+        void registry.getMetricsAsJSON().then((families) => process.send?.({ metrics, families }));
+    });
+    process.send?.("ready");
+    await worker.ended;
+  } finally {
     await leave();
-  };
-  process.on("message", (message: "close" | { readonly metrics: number }) => {
-    if (message === "close") void close().finally(() => process.exit());
-    else void registry.getMetricsAsJSON().then((families) => process.send?.({ metrics: message.metrics, families }));
-  });
-  closeOnSignal(logger, close);
-  process.send?.("ready");
-  await worker.ended;
+  }
 }
 
 /** What both processes of a worker have in common. */
