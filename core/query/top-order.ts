@@ -15,6 +15,20 @@ export type OrderKey = (
   | { readonly by: "component"; readonly key: string; readonly absent: 0 | null }
 ) & { readonly descending: boolean };
 
+/**
+ * What a filter on a column of a table's rows means for its stored state. `values` are texts as state has them, null is
+ * no value.
+ */
+export type StoredFilter =
+  /** A part of the key. */
+  (
+    | { readonly by: "dimension"; readonly name: string }
+    /** An integer of the state; `absent` is what a cell without it has. */
+    | { readonly by: "component"; readonly key: string; readonly absent: 0 | null }
+    /** A field of the newest record, which is the pick `key`. */
+    | { readonly by: "record"; readonly key: string; readonly field: string }
+  ) & { readonly values: readonly (string | null)[] };
+
 /** Which cells come first. */
 export interface TopOrder {
   readonly keys: readonly OrderKey[];
@@ -26,10 +40,12 @@ export interface TopOrder {
    * Only groups that come after this one, whose values are given as text; absent: all. Of an order by dimensions alone.
    */
   readonly after?: readonly string[];
+  /** Only cells for which these hold. Of a table; absent: all. */
+  readonly filters?: readonly StoredFilter[];
 }
 
 /** Measures that present one integer of their state. */
-const ONE_INTEGER: ReadonlySet<string> = new Set(["count", "sum", "min", "max"]);
+export const ONE_INTEGER: ReadonlySet<string> = new Set(["count", "sum", "min", "max"]);
 
 /** How the rows of a query are sorted; the field that stands against it, when a database cannot do that. */
 export function topOrder(view: View, query: Query): TopOrder | { readonly unsortable: string } {

@@ -81,6 +81,11 @@ export class Reader {
     this.#limits = limits;
   }
 
+  /** Cells that are held at once for one answer. */
+  get mostCells(): number {
+    return this.#limits.cells;
+  }
+
   /**
    * Answers a query. Errors as `read`.
    */

@@ -14,7 +14,7 @@ import type { DescribedJoin } from "../views/described-join.ts";
 import type { JoinedTables } from "../views/joined-tables.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import { keyTexts } from "./table-request.ts";
-import { readTable } from "./table-rows.ts";
+import { MOST_LEFT_OUT, readTable, tooFar } from "./table-rows.ts";
 
 /** What is asked of a joined table. */
 export interface JoinedQuestion {
@@ -50,6 +50,7 @@ export function positionsOf(asOf: JoinedAsOf | null): Positions {
 
 /** Rows that are read at once where not each of them is shown, and the most that are held to be sorted. */
 const ROWS_A_READ = 2_000;
+const MOST_ROWS_A_READ = 20_000;
 const MOST_SORTED = 50_000;
 
 /**
@@ -64,7 +65,8 @@ export async function readJoined(
 ): Promise<JoinedAnswer> {
   const { limit, order, where, columns } = question;
   const looksFurther = order.length > 0 || where.size > 0;
-  const most = looksFurther ? Math.max(limit, ROWS_A_READ) : limit;
+  let most = looksFurther ? Math.max(limit, ROWS_A_READ) : limit;
+  let leftOut = 0;
   const found: Row[] = [];
   let standings: ReadonlyMap<string, Standing> | null = null;
   let [positions, after, more] = [at, question.after, true];
@@ -73,10 +75,14 @@ export async function readJoined(
     standings ??= read.standings;
     positions = new Map([...standings].map(([name, { applied }]) => [name, applied]));
     const rows = await joins.rows(join, read.rows);
-    found.push(...rows.filter((row) => isAllowed(row, where)));
+    const allowed = rows.filter((row) => isAllowed(row, where));
+    found.push(...allowed);
+    leftOut += rows.length - allowed.length;
+    if (looksFurther) most = Math.max(most, Math.min(most * 2, MOST_ROWS_A_READ));
     const last = rows.at(-1);
     more = read.truncated && last !== undefined;
     if (last !== undefined) after = keyTexts(last, join.key);
+    if (more && found.length <= limit && leftOut > MOST_LEFT_OUT) throw tooFar(where, found.length, leftOut);
     if (order.length > 0 && found.length > MOST_SORTED) throw tooManyToSort(join.definition.name);
   }
   const sorted = order.length === 0 ? found : found.toSorted((a, b) => compareRows(a, b, order));

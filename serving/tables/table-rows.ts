@@ -2,11 +2,12 @@ import type { Cut } from "../../core/log/position.ts";
 import { OverBudget } from "../../core/query/budget.ts";
 import { filterAllows } from "../../core/query/filter.ts";
 import { presenting, type Row } from "../../core/query/present.ts";
+import { storedFilters } from "../../core/query/stored-filter.ts";
 import { compareKeys, keyIsAsked, type TableKey, type TableQuestion, tableRow } from "../../core/query/table-query.ts";
 import { type TopOrder, topOrder } from "../../core/query/top-order.ts";
 import type { Cell, GroupValue } from "../../core/state/cells.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
-import { overBudget } from "../common/problem.ts";
+import { overBudget, Refusal } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
 import type { Reader } from "../read/reader.ts";
 import type { Reading } from "../read/reading.ts";
@@ -19,6 +20,11 @@ export interface TableAnswer extends Omit<Reading, "cells" | "budget" | "firstOn
 
 /** How many times more cells are looked at when those that were read had too few rows: of removed keys, or left out by `where`. */
 const MORE = 4;
+/** Cells that are looked at once, where `where` may leave some out. */
+const FILTERED_AT_ONCE = 2_000;
+const MOST_AT_ONCE = 20_000;
+/** Cells that `where` may leave out before a question is refused. */
+export const MOST_LEFT_OUT = 200_000;
 
 /** Reads the rows of a table, at `at` or the newest position. Throws as `Reader.read`, and TOO_LARGE. */
 export async function readTable(
@@ -42,7 +48,12 @@ async function readRows(
 ): Promise<TableAnswer> {
   const { limit, order } = question.query;
   const found: Row[] = [];
-  let [position, after, cells] = [at, question.after, limit];
+  // Cells that were changed since the newest version are held beside these.
+  const room = Math.floor(reader.mostCells / 4);
+  const isFiltered = question.where.size > 0;
+  const atOnce = isFiltered ? Math.max(limit, Math.min(FILTERED_AT_ONCE, room)) : limit;
+  let [position, after, cells] = [at, question.after, atOnce];
+  let leftOut = 0;
   for (;;) {
     const asked = { ...question, after };
     const top = tableOrder(definition, asked, cells);
@@ -61,8 +72,12 @@ async function readRows(
     }
     // All that follows is of the position of what was read first.
     position = reading.applied;
-    if (order.length === 0) after = last;
-    else {
+    if (order.length === 0) {
+      after = last;
+      leftOut += cells - rows.length;
+      if (isFiltered && leftOut > MOST_LEFT_OUT) throw tooFar(question.where, found.length, leftOut);
+      if (isFiltered) cells = Math.max(cells, Math.min(cells * MORE, MOST_AT_ONCE, room));
+    } else {
       found.length = 0;
       cells *= MORE;
     }
@@ -70,7 +85,11 @@ async function readRows(
 }
 
 /** The order in which the first ones of too many rows are found; null where a database cannot do that. */
-function tableOrder({ view }: Definition, { query, prefix, after }: TableQuestion, limit: number): TopOrder | null {
+function tableOrder(
+  { view }: Definition,
+  { query, prefix, where, after }: TableQuestion,
+  limit: number,
+): TopOrder | null {
   const order = topOrder(view, query);
   const [dimension = ""] = Object.keys(view.by);
   if (!("keys" in order)) return null;
@@ -79,6 +98,7 @@ function tableOrder({ view }: Definition, { query, prefix, after }: TableQuestio
     limit,
     prefix: prefix === "" ? null : { dimension, text: prefix },
     ...(after === null ? {} : { after }),
+    filters: storedFilters(view, where),
   };
 }
 
@@ -104,6 +124,16 @@ async function rowsOf(
   const shown =
     where.size === 0 ? kept : kept.map((row) => Object.fromEntries(columns.map((name) => [name, row[name] ?? null])));
   return { rows: shown, last: certain < asked.length ? (first.at(-1)?.group.map(String) ?? null) : null };
+}
+
+/** For a filter that few of many keys pass, on a column that cannot be looked for in stored state. */
+export function tooFar(where: ReadonlyMap<string, unknown>, found: number, leftOut: number): Refusal {
+  const columns = [...where.keys()].map((name) => `where[${name.slice(0, 60)}]`).join(", ");
+  const problem = `${columns} leaves out ${leftOut.toLocaleString("en-US")} keys before it has found ${found + 1}`;
+  const allowed = "key, prefix, or where[column] of a table's fields, key, counts, sums, mins and maxes";
+  return new Refusal(400, "TOO_LARGE", `${problem}; ask with ${allowed}`, {
+    errors: [{ parameter: "where", problem, allowed }],
+  });
 }
 
 function firstByKey(cells: readonly Cell[], count: number): Cell[] {

@@ -6,9 +6,9 @@ import type { EpochMs } from "../../../core/log/position.ts";
 import { dimensionScales } from "../../../core/measures/decimals.ts";
 import type { CalendarGrain } from "../../../core/query/calendar.ts";
 import { filterParts } from "../../../core/query/filter.ts";
-import type { OrderKey, TopOrder } from "../../../core/query/top-order.ts";
+import type { OrderKey, StoredFilter, TopOrder } from "../../../core/query/top-order.ts";
 import type { GroupValue } from "../../../core/state/cells.ts";
-import { mergeSql } from "../../../core/state/compile.ts";
+import { mergeSql, PICK_PLACE_DIGITS } from "../../../core/state/compile.ts";
 
 /** What an answer needs of a batch version. */
 export interface BatchPlan {
@@ -65,18 +65,23 @@ export function valuesSql(files: readonly string[], plan: BatchPlan): Statement 
  * order of code points.
  */
 export function topSql(files: readonly string[], plan: BatchPlan, order: TopOrder, most: number): Statement {
-  const { keys, prefix, after } = order;
-  const wanted = ofForm(plan, "integer");
+  const { keys, prefix, after, filters = [] } = order;
+  const ofRecords = plan.components.filter(({ key }) => filters.some((one) => one.by === "record" && one.key === key));
+  // A key is found by any record that was its newest one: the rows of one component are enough.
+  const wanted = ofRecords.length > 0 ? ofRecords : ofForm(plan, "integer");
   const { sql: source, values } = sourceSql(files, plan, wanted);
-  const merged = wanted.map(
+  const merged = ofForm(plan, "integer").map(
     ({ key, merge }) => `${merge}(value) FILTER (component = ${quoteText(key)}) AS ${quoteName(`_${key}`)}`,
   );
-  const cells = `SELECT ${[...cellColumns(plan), ...merged].join(", ")} FROM ${source} GROUP BY ALL`;
+  const before = filters.flatMap((one) => (one.by === "component" ? [] : [filterSql(one, values)]));
+  const rows = before.length === 0 ? "" : ` WHERE ${before.join(" AND ")}`;
+  const cells = `SELECT ${[...cellColumns(plan), ...merged].join(", ")} FROM ${source}${rows} GROUP BY ALL`;
   const conditions = [
     ...(prefix === null
       ? []
       : [`starts_with(${asText(plan, prefix.dimension)}, $${values.push(prefix.text)}::VARCHAR)`]),
     ...(after === undefined ? [] : [afterSql(plan, after, values)]),
+    ...filters.flatMap((one) => (one.by === "component" ? [filterSql(one, values)] : [])),
   ];
   const asked = conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`;
   const terms = keys.flatMap((key) => orderTerms(plan, key)).join(", ");
@@ -84,6 +89,31 @@ export function topSql(files: readonly string[], plan: BatchPlan, order: TopOrde
     sql: `SELECT ${cellColumns(plan).join(", ")} FROM (${cells})${asked} ORDER BY ${terms} LIMIT ${most}`,
     values,
   };
+}
+
+/** Whether a filter holds: of a key, of the newest record in a stored row, or of an integer that is merged already. */
+function filterSql(filter: StoredFilter, values: DuckDBValue[]): string {
+  const text = filteredText(filter);
+  const { texts, orNull } = filterParts(filter.values);
+  const places = texts.map((value) => `$${values.push(value)}::VARCHAR`);
+  const terms = [
+    ...(places.length === 0 ? [] : [`${text} IN (${places.join(", ")})`]),
+    ...(orNull ? [`${text} IS NULL`] : []),
+  ];
+  return terms.length === 0 ? "false" : `(${terms.join(" OR ")})`;
+}
+
+function filteredText(filter: StoredFilter): string {
+  switch (filter.by) {
+    case "dimension":
+      return `CAST(${quoteName(filter.name)} AS VARCHAR)`;
+    case "component": {
+      const value = quoteName(`_${filter.key}`);
+      return `CAST(${filter.absent === null ? value : `coalesce(${value}, 0)`} AS VARCHAR)`;
+    }
+    case "record":
+      return `json_extract_string(label[${PICK_PLACE_DIGITS + 1}:], ${quoteText(`$."${filter.field}"`)})`;
+  }
 }
 
 /** Whether a group comes after another one, in the order of `orderTerms`. */

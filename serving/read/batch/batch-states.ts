@@ -128,6 +128,7 @@ export class BatchStates {
       order.keys,
       order.prefix,
       order.after ?? null,
+      order.filters ?? [],
       read,
     ]);
     const places = await this.#tops.get(name, async () => {
