@@ -1,10 +1,10 @@
 import { eventData } from "../core/event-stream.ts";
-import type { Proof } from "../core/proof/proof.ts";
+import type { JoinedProof, Proof } from "../core/proof/proof.ts";
 import { separated } from "../core/secrets.ts";
 
 /** What the API says to a question for a proof: the proof, or problem details as text. */
 export type ProofReply =
-  | { readonly proof: Proof }
+  | { readonly proof: Proof | JoinedProof }
   | { readonly refused: { readonly status: number; readonly problem: string } };
 
 /**
@@ -25,7 +25,7 @@ export async function askProof(
     if (event === "progress") {
       const { done, total } = said as { done: number; total: number };
       onProgress(done, total);
-    } else if (event === "proof") return { proof: said as Proof };
+    } else if (event === "proof") return { proof: said as Proof | JoinedProof };
     else if (event === "problem") return { refused: { status: (said as { status: number }).status, problem: data } };
   }
   throw new TypeError("the server ended without a proof");

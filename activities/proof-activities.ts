@@ -1,4 +1,5 @@
 import { TidelineError } from "../core/errors.ts";
+import { type Proof, proofsIn } from "../core/proof/proof.ts";
 import { askProof, type ProofReply } from "./ask-proof.ts";
 import { attempt } from "./attempt.ts";
 import type { ActivityDeps } from "./deps.ts";
@@ -48,10 +49,15 @@ export function proofActivities(deps: ActivityDeps) {
 /** Throws NOT_READY where another attempt may do better. */
 function viewProof(view: string, reply: ProofReply): ViewProof {
   if ("proof" in reply) {
-    const { equal, rows, mismatches, fields, differences } = reply.proof;
-    const different = Object.entries(fields).flatMap(([field, { different: count }]) => (count > 0 ? [field] : []));
-    const whole = differences.some(({ field }) => field === "row") ? ["row"] : [];
-    return { view, equal, rows, mismatches, fields: [...different, ...whole], problem: null };
+    const proofs = proofsIn(reply.proof);
+    const fields = proofs.flatMap((one) => Object.entries(one.fields));
+    const different = fields.flatMap(([field, { different: count }]) => (count > 0 ? [field] : []));
+    const whole = proofs.some(({ differences }) => differences.some(({ field }) => field === "row")) ? ["row"] : [];
+    const sum = (of: (one: Proof) => number) => proofs.reduce((all, one) => all + of(one), 0);
+    return {
+      ...{ view, equal: reply.proof.equal, rows: sum(({ rows }) => rows), mismatches: sum((one) => one.mismatches) },
+      ...{ fields: [...different, ...whole], problem: null },
+    };
   }
   const { status, problem } = reply.refused;
   if (status === 429 || status === 503) throw new TidelineError("NOT_READY", problem, "It is tried again.");

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import type { Proof } from "../../core/proof/proof.ts";
+import { type JoinedProof, type Proof, proofsIn } from "../../core/proof/proof.ts";
 import { apiSilent, problemExitCode, problemText } from "../query/answer-text.ts";
 import { askApi } from "../query/ask-api.ts";
 import { addQueryFlags, type QueryFlags, withQuery } from "../query/view-query.ts";
@@ -8,11 +8,12 @@ import { wholeNumber } from "../terminal/flags.ts";
 
 const help = `
 The API computes the same rows once more, from the raw log at the position of its answer, by plain SQL over all events, and compares. Without
---from and --to: everything. Exit code 0: equal; 1: not equal, or it cannot be proven; 2: called wrongly.
+--from and --to: everything. Of a joined table each of its tables is proven. Exit code 0: equal; 1: not equal, or it cannot be proven; 2: called wrongly.
 
 Examples:
   $ tideline proof revenue
   $ tideline proof revenue --from 2026-01-01 --to 2026-02-01 --every 1d --by region
+  $ tideline proof customers --rows 0              a table, without showing its rows
   $ tideline proof --all --sample 24               24 times of every view, chosen at random
   $ tideline proof revenue --deep --json | jq .differences
 `;
@@ -52,8 +53,8 @@ export function registerProof(program: Command): void {
 }
 
 async function proveAll(config: Config, view: string | undefined, flags: ProofFlags, stop: AbortSignal): Promise<void> {
-  const { proofLine, proofText } = await import("../query/proof-text.ts");
-  const proofs: Proof[] = [];
+  const { joinedLine, proofLine, proofText } = await import("../query/proof-text.ts");
+  const proofs: (Proof | JoinedProof)[] = [];
   const names = view === undefined ? await viewsOf(config) : [view];
   if (names === null) return;
   for (const [index, name] of names.entries()) {
@@ -63,8 +64,10 @@ async function proveAll(config: Config, view: string | undefined, flags: ProofFl
     if (proof === null) continue;
     proofs.push(proof);
     if (!proof.equal) process.exitCode = 1;
-    if (!flags.json)
-      process.stdout.write(view === undefined && proof.equal ? proofLine(proof) : await proofText(proof));
+    if (flags.json) continue;
+    for (const one of proofsIn(proof))
+      process.stdout.write(view === undefined && one.equal ? proofLine(one) : await proofText(one));
+    if ("tables" in proof) process.stdout.write(joinedLine(proof));
   }
   if (flags.json)
     process.stdout.write(`${JSON.stringify(view === undefined ? proofs : (proofs[0] ?? null), null, 1)}\n`);
@@ -80,7 +83,7 @@ function proofUrl(apiUrl: string, view: string, flags: ProofFlags): URL {
 }
 
 /** Null when it cannot be had: the reason is told, and the exit code set. */
-async function prove(url: URL, { apiKey }: Config, stop: AbortSignal): Promise<Proof | null> {
+async function prove(url: URL, { apiKey }: Config, stop: AbortSignal): Promise<Proof | JoinedProof | null> {
   const { askProof } = await import("../../activities/ask-proof.ts");
   const { showProgress } = await import("../terminal/progress.ts");
   const line = showProgress("records");

@@ -1,4 +1,4 @@
-import type { Difference, FieldProof, Proof } from "../../core/proof/proof.ts";
+import type { Difference, FieldProof, JoinedProof, Proof } from "../../core/proof/proof.ts";
 import { filterText } from "../../core/query/filter.ts";
 import { printable } from "../terminal/printable.ts";
 import { draw } from "../terminal/sheet.ts";
@@ -24,6 +24,14 @@ export function proofLine({ view, equal, rows, mismatches, records, differences 
   const fields = [...new Set(differences.map(({ field }) => field))].join(", ");
   const verdict = equal ? "equal" : `NOT EQUAL: ${mismatches} mismatches in ${fields}`;
   return `${view}: ${verdict}, ${rows} rows, ${records} records\n`;
+}
+
+/** The verdict about a joined table, after those about its tables. */
+export function joinedLine({ view, equal, tables }: JoinedProof): string {
+  const differ = Object.entries(tables).flatMap(([part, one]) => (one.equal ? [] : [part]));
+  return equal
+    ? `${view}: equal; its columns are computed of these ${Object.keys(tables).length} tables\n`
+    : `${view}: NOT EQUAL, because of ${differ.join(", ")}\n`;
 }
 
 function fieldSheet(fields: Proof["fields"]) {

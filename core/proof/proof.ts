@@ -108,6 +108,19 @@ export interface Proof extends ComparedRows {
   readonly decoded: "anew" | "archived";
 }
 
+/** The proof of a joined table: of each of its tables, by the name that it has there. Its columns are computed of these. */
+export interface JoinedProof {
+  readonly view: string;
+  /** Whether all of them are. */
+  readonly equal: boolean;
+  readonly tables: Readonly<Record<string, Proof>>;
+}
+
+/** The proofs that one answer has: one, or that of each table of a joined one. */
+export function proofsIn(proof: Proof | JoinedProof): Proof[] {
+  return "tables" in proof ? Object.values(proof.tables) : [proof];
+}
+
 const MOST_DIFFERENCES = 100;
 
 /**

@@ -73,13 +73,21 @@ export class KeyCheck {
   }
 }
 
-/** Throws UNAUTHENTICATED for a key that is not accepted any more, and FORBIDDEN for what it is not for. */
-export function requirePermission(key: ApiKey, action: ApiAction, subject: Subject | null): void {
+/**
+ * Throws UNAUTHENTICATED for a key that is not accepted any more, and FORBIDDEN for what it is not for. `hint`: what can
+ * be asked with a key that does not allow the action; null for nothing.
+ */
+export function requirePermission(
+  key: ApiKey,
+  action: ApiAction,
+  subject: Subject | null,
+  hint: string | null = null,
+): void {
   const status = keyStatus(key, Date.now());
   if (status !== "active") throw unauthenticated(ENDED[status](key.name));
   if (!allowsAction(key, action)) {
     const allowed = `it allows ${key.actions.join(", ")}`;
-    throw forbidden(`the API key ${key.name} does not allow ${action}; ${allowed}`);
+    throw forbidden(`the API key ${key.name} does not allow ${action}; ${allowed}${hint === null ? "" : `: ${hint}`}`);
   }
   if (subject !== null && !coversSubject(key, subject))
     throw forbidden(`the API key ${key.name} is limited to other streams and views`);

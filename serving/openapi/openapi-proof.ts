@@ -81,6 +81,21 @@ const PROOF: Json = {
   },
 };
 
+/** The same of a joined table. */
+const JOINED_PROOF: Json = {
+  type: "object",
+  required: ["view", "equal", "tables"],
+  properties: {
+    view: text,
+    equal: { type: "boolean", description: "whether all of its tables are" },
+    tables: {
+      type: "object",
+      description: "of each table, by its name in the joined one",
+      additionalProperties: PROOF,
+    },
+  },
+};
+
 /** GET /proof/{view}. */
 export function proofOperation(): Json {
   const inQuery = (name: string, description: string, schema: Json = text) => ({
@@ -95,7 +110,7 @@ export function proofOperation(): Json {
     operationId: "proof",
     summary: "What a view answers, recomputed from the raw log at the same position, and compared",
     description:
-      "By plain SQL over all raw events, without any stored state or any formula of the answers; also their order, their limits and their CSV. With Accept: text/event-stream `progress` events say how far it is, and `proof` or `problem` ends it. Rows of a table are records: the proof of a table needs the action `records`. With rows=0 it needs `read`, and its differences have no values.",
+      "By plain SQL over all raw events, without any stored state or any formula of the answers; also their order, their limits and their CSV. With Accept: text/event-stream `progress` events say how far it is, and `proof` or `problem` ends it. Rows of a table are records: the proof of a table needs the action `records`. With rows=0 it needs `read`, and its differences have no values. Of a joined table each table is proven, and only at, sample, deep and rows mean something.",
     parameters: [
       { name: "view", in: "path", required: true, schema: text },
       inQuery("from", "Event time, inclusive; everything without"),
@@ -117,7 +132,7 @@ export function proofOperation(): Json {
       }),
     ],
     responses: {
-      200: jsonResponse("What was found", PROOF),
+      200: jsonResponse("What was found", { anyOf: [PROOF, JOINED_PROOF] }),
       ...problemResponses("400", "404", "410", "429", "503", "504"),
     },
   };

@@ -1,11 +1,14 @@
 import type { FastifyInstance, FastifyReply } from "fastify";
-import type { Proof } from "../../core/proof/proof.ts";
-import { refusalOf } from "../common/problem.ts";
+import type { JoinedProof, Proof } from "../../core/proof/proof.ts";
+import { planWholeTable } from "../../core/query/table-query.ts";
+import { badRequest, refusalOf } from "../common/problem.ts";
 import type { ProofProgress } from "../proof/proofs.ts";
 import { readConsistency } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
-import { type Fail, type One, readRequest, wholeNumber } from "../request/request.ts";
+import { type Fail, type One, readingOf, readRequest, wholeNumber } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
+import { readPosition } from "../tables/joined-request.ts";
+import type { DescribedJoin } from "../views/described-join.ts";
 
 const OWN = ["at", "sample", "deep", "rows"] as const;
 const MEANINGLESS = ["order", "limit"] as const;
@@ -16,43 +19,86 @@ const PROGRESS_MS = 500;
 
 /** GET /proof/:view: JSON, or as server-sent events with how far it is. */
 export function proofRoutes(app: FastifyInstance, serving: Serving): void {
-  const { views, proofs } = serving;
+  const { proofs, joins } = serving;
   app.addHook("preClose", () => proofs.close());
 
   app.get<{ Params: { view: string } }>("/proof/:view", { sse: "manual" }, async (request, reply) => {
-    const asked = readRequest(
-      views,
-      request.params.view,
-      request.query as Parameters,
-      [...OWN, ...MEANINGLESS],
-      (one, fail, described) => {
-        for (const name of MEANINGLESS)
-          if (one(name) !== undefined) fail(name, "means nothing here", "from, to, every, zone, window, by, measures");
-        return {
-          at: readConsistency(serving, one, fail, described).at,
-          sample: one("sample") === undefined ? null : wholeNumber(one, fail, "sample", PROOF_SAMPLE),
-          deep: deepOf(one, fail),
-          rows: wholeNumber(one, fail, "rows", PROOF_ROWS),
-        };
-      },
-      "view or table",
-    );
+    const { view: name } = request.params;
+    const parameters = request.query as Parameters;
+    const join = await joins.find(name);
+    const prove = join === null ? proofOf(serving, name, parameters) : proofsOf(serving, join, parameters);
     const gone = new AbortController();
     reply.raw.once("close", () => gone.abort());
-    const { query, options, described } = asked;
-    const prove = (onProgress: (progress: ProofProgress) => void) =>
-      proofs.prove({ definition: described.definition, query, ...options, signal: gone.signal, onProgress });
     void reply.header("cache-control", "no-store");
-    if (request.headers.accept?.includes("text/event-stream") !== true) return prove(() => {});
-    await stream(reply, prove);
+    if (request.headers.accept?.includes("text/event-stream") !== true) return prove(gone.signal, () => {});
+    await stream(reply, (onProgress) => prove(gone.signal, onProgress));
     return undefined;
   });
+}
+
+type OnProgress = (progress: ProofProgress) => void;
+
+/** What is asked for besides which rows. */
+function proofOptions(one: One, fail: Fail) {
+  return {
+    sample: one("sample") === undefined ? null : wholeNumber(one, fail, "sample", PROOF_SAMPLE),
+    deep: deepOf(one, fail),
+    rows: wholeNumber(one, fail, "rows", PROOF_ROWS),
+  };
+}
+
+/** Reads the question about a view or table, and returns what proves it. Throws a Refusal. */
+function proofOf(serving: Serving, name: string, parameters: Parameters) {
+  const own = [...OWN, ...MEANINGLESS];
+  const asked = readRequest(
+    serving.views,
+    name,
+    parameters,
+    own,
+    (one, fail, described) => {
+      for (const name of MEANINGLESS)
+        if (one(name) !== undefined) fail(name, "means nothing here", "from, to, every, zone, window, by, measures");
+      return { at: readConsistency(serving, one, fail, described).at, ...proofOptions(one, fail) };
+    },
+    "view or table",
+  );
+  const { query, options, described } = asked;
+  return (signal: AbortSignal, onProgress: OnProgress): Promise<Proof> =>
+    serving.proofs.prove({ definition: described.definition, query, ...options, signal, onProgress });
+}
+
+/**
+ * Reads the question about a joined table, and returns what proves each of its tables: at the positions of the answer
+ * that is asked for, or each at its newest one. Throws a Refusal.
+ */
+function proofsOf(serving: Serving, join: DescribedJoin, parameters: Parameters) {
+  const reading = readingOf(parameters);
+  const { one, fail, problems } = reading;
+  for (const name of Object.keys(parameters.values))
+    if (!OWN.includes(name as (typeof OWN)[number])) fail(name, "means nothing for a joined table", OWN.join(", "));
+  const { at } = readPosition(serving, join, reading);
+  const options = proofOptions(one, fail);
+  if (problems.length > 0) throw badRequest(problems);
+  return async (signal: AbortSignal, onProgress: OnProgress): Promise<JoinedProof> => {
+    const tables: Record<string, Proof> = {};
+    let before = 0;
+    for (const [part, { definition }] of join.tables) {
+      const plan = planWholeTable(definition.view, {});
+      if (!plan.ok) throw badRequest(plan.problems);
+      tables[part] = await serving.proofs.prove({
+        ...{ definition, query: plan.query, at: at?.get(part) ?? null, ...options, signal },
+        onProgress: ({ done, total }) => onProgress({ done: before + done, total: before + total }),
+      });
+      before += tables[part]?.records ?? 0;
+    }
+    return { view: join.definition.name, equal: Object.values(tables).every(({ equal }) => equal), tables };
+  };
 }
 
 /** Progress, the proof, and the end; what goes wrong is an event too, because the headers are gone by then. */
 async function stream(
   reply: FastifyReply,
-  prove: (onProgress: (progress: ProofProgress) => void) => Promise<Proof>,
+  prove: (onProgress: OnProgress) => Promise<Proof | JoinedProof>,
 ): Promise<void> {
   let progress: ProofProgress = { done: 0, total: 0 };
   const send = async (event: string, data: unknown) => {

@@ -80,7 +80,7 @@ export function readJoinedKey(
 }
 
 /** Reads `at`, `min` and `wait`. Throws GENERATION_GONE for positions of a definition that is not served any more. */
-function readPosition(
+export function readPosition(
   serving: Serving,
   join: DescribedJoin,
   { one, fail }: ParameterReading,
