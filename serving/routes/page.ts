@@ -8,6 +8,8 @@ const echarts = fileURLToPath(import.meta.resolve("echarts/dist/echarts.min.js")
 
 const FILES: readonly [url: string, file: string, type: string][] = [
   ["/", inPage("index.html"), "text/html; charset=utf-8"],
+  ["/lookup", inPage("lookup.html"), "text/html; charset=utf-8"],
+  ["/assets/lookup.js", inPage("lookup.js"), "text/javascript; charset=utf-8"],
   ["/assets/page.css", inPage("page.css"), "text/css; charset=utf-8"],
   ["/assets/page.js", inPage("page.js"), "text/javascript; charset=utf-8"],
   ["/assets/server.js", inPage("server.js"), "text/javascript; charset=utf-8"],
@@ -16,8 +18,8 @@ const FILES: readonly [url: string, file: string, type: string][] = [
 ];
 
 /**
- * GET /: the page that shows the views moving, with what it needs. It has no build step and asks nobody else for
- * anything.
+ * GET /: the page that shows the views moving, and GET /lookup: the one that shows rows of tables, with what they need.
+ * They have no build step and ask nobody else for anything.
  */
 export async function pageRoutes(app: FastifyInstance): Promise<void> {
   for (const [url, file, type] of FILES) {
