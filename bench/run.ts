@@ -28,6 +28,8 @@ interface Options {
   readonly minutes: number;
   /** What the events of `speed` are written as. */
   readonly formats: readonly (typeof FORMATS)[number][];
+  /** Keys of the tables. */
+  readonly keys: number;
 }
 
 type Benchmark = (report: (line: string) => void, options: Options) => Promise<Figure[]>;
@@ -63,7 +65,8 @@ const program = new Command("bench")
     new Option("--formats <names...>", "what the events of speed are written as")
       .choices(FORMATS)
       .default([...FORMATS]),
-  );
+  )
+  .addOption(new Option("--keys <n>", "keys of the tables").argParser(keys).default(300_000));
 const options = program.parse().opts<Options>();
 
 function chosen(name: string, before: readonly string[]): readonly string[] {
@@ -75,6 +78,12 @@ function positive(text: string): number {
   const value = Number(text);
   if (value > 0 && value <= 600) return value;
   throw new InvalidArgumentError("It must be a number of minutes.");
+}
+
+function keys(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1_000 && value <= 10_000_000) return value;
+  throw new InvalidArgumentError("It must be a number of keys, 1000 to 10000000.");
 }
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
