@@ -3,6 +3,7 @@ import { parseUrlTime } from "../core/time.ts";
 import { refusalOf } from "./common/problem.ts";
 import type { AskedRange, Helper } from "./helper.ts";
 import type { Parameters } from "./request/parameters.ts";
+import { postedText } from "./request/posted.ts";
 
 interface ForwardingOptions {
   readonly answerError: (error: unknown, request: FastifyRequest, reply: FastifyReply) => void;
@@ -26,7 +27,8 @@ export function forwarding(app: FastifyInstance, helper: Helper, { answerError, 
     reply.raw.once("close", () => gone.abort());
     try {
       const { method, url, headers } = request;
-      const response = await helper.answer({ method, url, headers, question }, gone.signal);
+      const body = postedText(request) ?? "";
+      const response = await helper.answer({ method, url, headers, body, question }, gone.signal);
       observe(response.statusCode ?? 502);
       for (const [name, value] of Object.entries(response.headers))
         if (value !== undefined && !HOP_BY_HOP.has(name)) void reply.header(name, value);

@@ -24,6 +24,8 @@ export interface ForwardedRequest {
   readonly method: string;
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
+  /** Empty when there is none. */
+  readonly body: string;
   /** What it asks, if it waits while as many large answers as may be are computed; null if it waits for nobody. */
   readonly question: AskedRange | null;
 }
@@ -176,7 +178,7 @@ export class Helper {
     }, signal);
   }
 
-  async #ask({ method, url, headers }: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
+  async #ask({ method, url, headers, body }: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
     signal.throwIfAborted();
     const running = this.#running ?? this.#start();
     const use = this.#use();
@@ -187,7 +189,7 @@ export class Helper {
       const request = httpRequest(`http://127.0.0.1:${port}`, { method, path, headers: own, agent: false, signal });
       // When the client leaves while it reads the response, the request fails, too.
       request.on("error", () => {});
-      request.end();
+      request.end(body);
       const [response] = (await once(request, "response")) as [IncomingMessage];
       response.once("close", use.end);
       return response;
@@ -235,7 +237,7 @@ export class Helper {
 }
 
 /** Headers that an answer depends on. */
-const ASKED = ["accept", "if-none-match", "last-event-id"];
+const ASKED = ["accept", "content-type", "if-none-match", "last-event-id"];
 
 function asked(headers: IncomingHttpHeaders): Record<string, string> {
   return Object.fromEntries(

@@ -13,12 +13,14 @@ import { joinedSubject, subjectOf } from "../core/access/permissions.ts";
 import type { HostCheck } from "../core/hosts.ts";
 import { requireCaller, requireKeys } from "./access/access.ts";
 import type { KeyCheck } from "./access/key-check.ts";
-import type { AccessPolicy } from "./access/route-access.ts";
+import { type AccessPolicy, mayBePosted } from "./access/route-access.ts";
 import { badRequest, hostNotAllowed, PROBLEM_TYPE, Refusal, refusalOf } from "./common/problem.ts";
 import { forwarding } from "./forward.ts";
 import type { Helper } from "./helper.ts";
 import { openApiDocument } from "./openapi/openapi.ts";
+import { resolveTokens } from "./request/named-versions.ts";
 import { MAX_QUERY_LENGTH, type Parameters, parseParameters } from "./request/parameters.ts";
+import { acceptPosted } from "./request/posted.ts";
 import type { Serving } from "./request/serving.ts";
 import { alertRoutes } from "./routes/alerts.ts";
 import { dictionaryRoutes } from "./routes/dictionary.ts";
@@ -117,6 +119,8 @@ export async function createApp(
       return { ...subjectOf(view), isTable: view.table !== null };
     },
   });
+  acceptPosted(app);
+  resolveTokens(app, serving);
   if (requestsPerMinute > 0)
     await app.register(rateLimit, { max: requestsPerMinute, timeWindow: 60_000, errorResponseBuilder: tooMany });
   await app.register(async (pages) => {
@@ -175,7 +179,7 @@ function urlProblem(request: FastifyRequest): Refusal | null {
   return problems.length > 0 ? badRequest(problems) : null;
 }
 
-/** 405 where another method would be answered, else 404. Everything here is read with GET. */
+/** 405 where another method would be answered, else 404. */
 function notRouted(app: FastifyInstance, request: FastifyRequest): Refusal {
   const path = request.url.split("?", 1)[0] ?? "";
   const known =
@@ -185,9 +189,10 @@ function notRouted(app: FastifyInstance, request: FastifyRequest): Refusal {
     ) ||
       app.hasRoute({ method: "GET", url: path }));
   if (!known) return new Refusal(404, "NOT_FOUND", "there is nothing at this address; /docs shows what there is");
+  const allow = mayBePosted(path) ? "GET, HEAD, POST" : "GET, HEAD";
   return new Refusal(405, "METHOD_NOT_ALLOWED", `${request.method} is not possible here`, {
-    headers: { allow: "GET, HEAD" },
-    errors: [{ parameter: "method", problem: `${request.method} is not possible here`, allowed: "GET, HEAD" }],
+    headers: { allow },
+    errors: [{ parameter: "method", problem: `${request.method} is not possible here`, allowed: allow }],
   });
 }
 

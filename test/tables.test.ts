@@ -367,7 +367,7 @@ test("pages, keys and prefixes of decimals and instants are as rows show them", 
   );
   const equal = await ask(`/tables/by-balance?limit=100000&where[balance]=${Number(some.balance).toFixed(2)}`);
   expect(equal.rows).toEqual(whole.rows.filter(({ balance }) => balance === some.balance));
-  const [asOf] = JSON.parse(Buffer.from(next.slice("&after=".length), "base64url").toString()) as string[];
+  const [asOf] = next.slice("&after=".length).split(":");
   const page = Buffer.from(JSON.stringify([asOf, "c1"])).toString("base64url");
   expect((await fetch(sea.url(`/tables/customers?after=${page}`))).status).toBe(410);
 });

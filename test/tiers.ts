@@ -64,6 +64,7 @@ export const UNIT = [
   "test/laws/spans.test.ts",
   "test/laws/stuck-lanes.test.ts",
   "test/laws/tombstone-keys.test.ts",
+  "test/laws/tokens.test.ts",
   "test/laws/tombstones.test.ts",
 ];
 

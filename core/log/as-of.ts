@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { type Cut, cutFromJson, cutToJson } from "./position.ts";
+import { BitReader, BitWriter } from "./bits.ts";
+import { at, type Cut, cutFromJson, type Position, partitionsOf, position } from "./position.ts";
 
 /**
  * The position that an answer belongs to: exactly the log below `applied`, of which the part below `cut` came from
@@ -12,53 +13,221 @@ export interface AsOf {
   readonly applied: Cut;
 }
 
-const cut = z.record(z.string().regex(/^\d+$/), z.string().regex(/^\d{1,19}$/));
-const Token = z.strictObject({ g: z.string(), v: z.int().min(0), c: cut, a: cut });
-
 /** The positions of an answer about several tables, by the name that each has in the question. */
 export type JoinedAsOf = ReadonlyMap<string, AsOf>;
 
-const JoinedToken = z.strictObject({ j: z.record(z.string(), Token) });
+/** A version that a token names instead of saying its cut. */
+export type NamedVersion = Pick<AsOf, "generation" | "version">;
+
+/** The cut of a version; null when it is not known. */
+export type CutOf = (named: NamedVersion) => Cut | null;
+
+/**
+ * A token is base64url of bits: the form, the generation, the version, the positions, and a check of all of them.
+ *
+ *   whole    both cut and applied positions: it can be read without anything else
+ *   packed   the applied positions as what they are beyond the version's cut, which is looked up
+ *
+ * Tokens of streams with more partitions than these are packed: 256 partitions take at most 800 characters while no
+ * partition has 100,000 records more beyond the cut than another. Tokens of earlier releases are base64url of JSON.
+ */
+const MOST_WHOLE_PARTITIONS = 64;
+const WHOLE = 1n;
+const PACKED = 2n;
+const FORM_BITS = 8;
+const VERSION_ORDER = 8;
+const COUNT_ORDER = 4;
+const CHECK_BITS = 24;
+const MOST_PARTITIONS = 1_000_000;
+
+/** Of a joined answer: `name~token` for each table, with points in between. */
+const BETWEEN_TABLES = ".";
+const BEFORE_TOKEN = "~";
+
+const cut = z.record(z.string().regex(/^\d{1,6}$/), z.string().regex(/^\d{1,19}$/));
+const JsonToken = z.strictObject({ g: z.string(), v: z.int().min(0), c: cut, a: cut });
+const JsonJoinedToken = z.strictObject({ j: z.record(z.string(), JsonToken) });
 
 /** An opaque token for clients: they hand it back, they do not read it. */
 export function encodeAsOf(asOf: AsOf): string {
-  return encoded(tokenOf(asOf));
+  return encoded(asOf, asOf.applied.size <= MOST_WHOLE_PARTITIONS ? WHOLE : PACKED);
 }
 
-/** The position in a token, or null when it is not one of ours. */
-export function decodeAsOf(token: string): AsOf | null {
-  const body = Token.safeParse(decoded(token));
-  return body.success ? asOfFrom(body.data) : null;
+/** The token that can be read without knowing any version, however long it is. */
+export function encodeWholeAsOf(asOf: AsOf): string {
+  return encoded(asOf, WHOLE);
+}
+
+/** The position in a token; null when it is not one of ours, or names a version whose cut is not known. */
+export function decodeAsOf(token: string, cutOf: CutOf = () => null): AsOf | null {
+  const bytes = Buffer.from(token, "base64url");
+  // A decoder skips what is not base64url.
+  if (bytes.toString("base64url") !== token) return null;
+  if (bytes[0] === JSON_START) return jsonAsOf(bytes);
+  try {
+    return readToken(new BitReader(bytes), cutOf);
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
+/** The versions whose cuts have to be known to read a token, or each token of a joined one. */
+export function namedVersions(token: string): NamedVersion[] {
+  return tokensIn(token).flatMap((one) => {
+    const named: NamedVersion[] = [];
+    decodeAsOf(one, (version) => {
+      named.push(version);
+      return null;
+    });
+    return named;
+  });
+}
+
+/** The same token, or joined token, as one that can be read without knowing any version. What is no token stays. */
+export function withCuts(token: string, cutOf: CutOf): string {
+  const whole = (one: string) => {
+    const asOf = decodeAsOf(one, cutOf);
+    return asOf === null ? one : encodeWholeAsOf(asOf);
+  };
+  if (!token.includes(BEFORE_TOKEN)) return whole(token);
+  const parts = token.split(BETWEEN_TABLES).map((part) => part.split(BEFORE_TOKEN));
+  return parts.map(([name = "", one = ""]) => `${name}${BEFORE_TOKEN}${whole(one)}`).join(BETWEEN_TABLES);
 }
 
 /** `encodeAsOf` of an answer about several tables. */
 export function encodeJoinedAsOf(asOf: JoinedAsOf): string {
-  return encoded({ j: Object.fromEntries([...asOf].map(([name, one]) => [name, tokenOf(one)])) });
+  return [...asOf].map(([name, one]) => `${name}${BEFORE_TOKEN}${encodeAsOf(one)}`).join(BETWEEN_TABLES);
 }
 
 /** The positions in a token of an answer about several tables, or null when it is none. */
 export function decodeJoinedAsOf(token: string): JoinedAsOf | null {
-  const body = JoinedToken.safeParse(decoded(token));
+  if (!token.includes(BEFORE_TOKEN)) return jsonJoinedAsOf(token);
+  const found = new Map<string, AsOf>();
+  for (const part of token.split(BETWEEN_TABLES)) {
+    const [name = "", one = "", ...more] = part.split(BEFORE_TOKEN);
+    const asOf = decodeAsOf(one);
+    if (asOf === null || more.length > 0 || found.has(name)) return null;
+    found.set(name, asOf);
+  }
+  return found;
+}
+
+function tokensIn(token: string): string[] {
+  if (!token.includes(BEFORE_TOKEN)) return [token];
+  return token.split(BETWEEN_TABLES).map((part) => part.split(BEFORE_TOKEN)[1] ?? "");
+}
+
+function encoded(asOf: AsOf, form: bigint): string {
+  const { generation, version, cut, applied } = asOf;
+  const bits = new BitWriter();
+  bits.fixed(form, FORM_BITS);
+  bits.text(generation);
+  bits.number(BigInt(version), VERSION_ORDER);
+  const partitions = partitionsOf(applied);
+  writePartitions(bits, partitions);
+  bits.list(partitions.map((partition) => at(applied, partition) - at(cut, partition)));
+  if (form === WHOLE) {
+    const ofCut = partitionsOf(cut);
+    const isSame = ofCut.length === partitions.length && ofCut.every((one) => applied.has(one));
+    bits.flag(isSame);
+    if (!isSame) writePartitions(bits, ofCut);
+    bits.list(ofCut.map((partition) => at(cut, partition)));
+  }
+  bits.fixed(checkOf(asOf), CHECK_BITS);
+  return bits.bytes().toString("base64url");
+}
+
+function readToken(bits: BitReader, cutOf: CutOf): AsOf | null {
+  const form = bits.fixed(FORM_BITS);
+  if (form !== WHOLE && form !== PACKED) return null;
+  const generation = bits.text();
+  const version = Number(bits.number(VERSION_ORDER));
+  const partitions = readPartitions(bits);
+  const beyond = bits.list(partitions.length);
+  const cut = form === WHOLE ? readCut(bits, partitions) : cutOf({ generation, version });
+  if (cut === null) return null;
+  const applied = new Map(
+    partitions.map((partition, index) => [partition, position(at(cut, partition) + (beyond[index] ?? 0n))]),
+  );
+  const asOf = { generation, version, cut, applied };
+  return bits.fixed(CHECK_BITS) === checkOf(asOf) && bits.isAtEnd() ? asOf : null;
+}
+
+function readCut(bits: BitReader, same: readonly number[]): Cut {
+  const partitions = bits.flag() ? same : readPartitions(bits);
+  const positions = bits.list(partitions.length);
+  return new Map(
+    partitions.map((partition, index): [number, Position] => [partition, position(positions[index] ?? 0n)]),
+  );
+}
+
+/** Partitions, ascending: how many, and unless they are 0, 1, 2 … how far each is from the one before. */
+function writePartitions(bits: BitWriter, partitions: readonly number[]): void {
+  bits.number(BigInt(partitions.length), COUNT_ORDER);
+  const isDense = partitions.every((partition, index) => partition === index);
+  bits.flag(isDense);
+  if (isDense) return;
+  for (const [index, partition] of partitions.entries())
+    bits.number(BigInt(partition - (partitions[index - 1] ?? 0)), 0);
+}
+
+function readPartitions(bits: BitReader): number[] {
+  const count = Number(bits.number(COUNT_ORDER));
+  const isDense = bits.flag();
+  if (count > MOST_PARTITIONS) throw new RangeError("too many partitions");
+  if (isDense) return Array.from({ length: count }, (_, index) => index);
+  const partitions: number[] = [];
+  for (let index = 0; index < count; index++) partitions.push((partitions[index - 1] ?? 0) + Number(bits.number(0)));
+  return partitions;
+}
+
+/**
+ * 24 bits of all that a token says and of the cut that it may build on (FNV-1a over units of 32 bits). A token that was
+ * cut off or altered is none, and neither is one whose version has another cut by now.
+ */
+function checkOf({ generation, version, cut, applied }: AsOf): bigint {
+  let hash = 0x811c9dc5;
+  const add = (unit: number) => {
+    hash = Math.imul(hash ^ unit, 0x01000193);
+  };
+  const addPositions = (positions: Cut) => {
+    add(positions.size);
+    for (const partition of partitionsOf(positions)) {
+      const offset = at(positions, partition);
+      add(partition);
+      add(Number(offset >> 32n));
+      add(Number(offset & 0xffffffffn));
+    }
+  };
+  for (let index = 0; index < generation.length; index++) add(generation.charCodeAt(index));
+  add(version);
+  addPositions(cut);
+  addPositions(applied);
+  return BigInt((hash ^ (hash >>> CHECK_BITS)) & (2 ** CHECK_BITS - 1));
+}
+
+const JSON_START = "{".charCodeAt(0);
+
+function jsonAsOf(bytes: Buffer): AsOf | null {
+  const body = JsonToken.safeParse(json(bytes));
+  return body.success ? asOfFrom(body.data) : null;
+}
+
+function jsonJoinedAsOf(token: string): JoinedAsOf | null {
+  const body = JsonJoinedToken.safeParse(json(Buffer.from(token, "base64url")));
   if (!body.success) return null;
   return new Map(Object.entries(body.data.j).map(([name, one]) => [name, asOfFrom(one)]));
 }
 
-function tokenOf({ generation, version, cut, applied }: AsOf): z.infer<typeof Token> {
-  return { g: generation, v: version, c: cutToJson(cut), a: cutToJson(applied) };
-}
-
-function asOfFrom({ g, v, c, a }: z.infer<typeof Token>): AsOf {
+function asOfFrom({ g, v, c, a }: z.infer<typeof JsonToken>): AsOf {
   return { generation: g, version: v, cut: cutFromJson(c), applied: cutFromJson(a) };
 }
 
-function encoded(body: unknown): string {
-  return Buffer.from(JSON.stringify(body)).toString("base64url");
-}
-
-/** The JSON in a token; undefined for text that is none. */
-function decoded(token: string): unknown {
+/** Undefined for text that is no JSON. */
+function json(bytes: Buffer): unknown {
   try {
-    return JSON.parse(Buffer.from(token, "base64url").toString());
+    return JSON.parse(bytes.toString());
   } catch {
     return undefined;
   }

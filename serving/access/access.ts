@@ -5,7 +5,14 @@ import { coversSubject, type Subject } from "../../core/access/permissions.ts";
 import { Refusal } from "../common/problem.ts";
 import { type KeyCheck, requirePermission } from "./key-check.ts";
 import { type LeftOut, RefusalCounter } from "./refusal-counter.ts";
-import { type AccessPolicy, needsKey, type RouteAccess, requestAccess, routeAccess } from "./route-access.ts";
+import {
+  type AccessPolicy,
+  mayBePosted,
+  needsKey,
+  type RouteAccess,
+  requestAccess,
+  routeAccess,
+} from "./route-access.ts";
 
 /** A request that needed a key. */
 interface Checked {
@@ -48,7 +55,9 @@ const ALL: Subject = { kind: "all" };
 export function requireKeys(app: FastifyInstance, options: AccessOptions): void {
   const { check, policy, audit, viewOf, nowMs = () => performance.now() } = options;
   app.addHook("onRoute", ({ url, method }) => {
-    const isRead = [method].flat().every((one) => one === "GET" || one === "HEAD");
+    const isRead = [method]
+      .flat()
+      .every((one) => one === "GET" || one === "HEAD" || (one === "POST" && mayBePosted(url)));
     if (!isRead || routeAccess(url) === null)
       throw new Error(`serving/access/route-access.ts does not say what ${String(method)} ${url} needs`);
   });
@@ -62,7 +71,8 @@ export function requireKeys(app: FastifyInstance, options: AccessOptions): void 
     const checked: Checked = { action: access.action, key: null, isNoted: false };
     request.checked = checked;
     checked.key = await check.identify(request.raw.headersDistinct.authorization ?? []);
-    requirePermission(checked.key, access.action, subjectOf(access, request, viewOf));
+    const hint = "hint" in access && access.action === access.ofTable ? (access.hint ?? null) : null;
+    requirePermission(checked.key, access.action, subjectOf(access, request, viewOf), hint);
     open.set(request, reply);
     reply.raw.once("close", () => open.delete(request));
   });

@@ -14,7 +14,15 @@ interface NamedAccess {
   readonly parameter: string;
   /** The action for a table, whose rows are records, unless the request asks for no rows with `rows=0`. */
   readonly ofTable?: ApiAction;
+  /** What a holder of a key for `action` alone can ask instead. */
+  readonly hint?: string;
 }
+
+/** Questions that may be longer than an address: they are answered to POST too, with the parameters in the body. */
+const POSTED: readonly string[] = [
+  ...["/views/:name", "/views/:name/keys"],
+  ...["/tables/:name", "/tables/:name/*", "/history/:table", "/replay/:table"],
+];
 
 /** Who needs a key. */
 export interface AccessPolicy {
@@ -24,6 +32,8 @@ export interface AccessPolicy {
   readonly isRequired: boolean;
 }
 
+const WITHOUT_ROWS =
+  "the proof of a table shows rows, which are records; with rows=0 (`tideline proof <table> --rows 0`) it shows none and needs read alone";
 const OPEN: RouteAccess = { action: null };
 const LIST: RouteAccess = { action: "read", about: "list" };
 const of = (action: ApiAction, about: "view" | "stream", parameter: string): NamedAccess => ({
@@ -38,6 +48,7 @@ const of = (action: ApiAction, about: "view" | "stream", parameter: string): Nam
  */
 const ROUTES: Readonly<Record<string, RouteAccess>> = {
   "/": OPEN,
+  "/lookup": OPEN,
   "/assets/*": OPEN,
   "/docs": OPEN,
   "/docs/*": OPEN,
@@ -49,7 +60,7 @@ const ROUTES: Readonly<Record<string, RouteAccess>> = {
   "/views/:name": of("read", "view", "name"),
   "/views/:name/keys": of("read", "view", "name"),
   "/views/:name/live": of("read", "view", "name"),
-  "/proof/:view": { ...of("read", "view", "view"), ofTable: "records" },
+  "/proof/:view": { ...of("read", "view", "view"), ofTable: "records", hint: WITHOUT_ROWS },
   "/tables": LIST,
   "/tables/:name": of("records", "view", "name"),
   "/tables/:name/*": of("records", "view", "name"),
@@ -73,6 +84,12 @@ export function routeAccess(path: string): RouteAccess | null {
   const parts = path.split("/");
   const found = Object.keys(ROUTES).find((pattern) => matches(pattern.split("/"), parts));
   return found === undefined ? null : (ROUTES[found] ?? null);
+}
+
+/** Whether an address, or the pattern of a route, answers POST as it does GET. It changes nothing all the same. */
+export function mayBePosted(path: string): boolean {
+  const parts = path.replace(/\/$/, "").split("/");
+  return POSTED.some((pattern) => matches(pattern.split("/"), parts));
 }
 
 /**

@@ -179,11 +179,15 @@ export function tableUnknown(name: string, known: readonly string[]): Refusal {
   });
 }
 
-/** `asOf` tells up to where the log was looked at. */
+/** Servers and proxies take some 4 KB for all headers together. */
+const MOST_HEADER_CHARACTERS = 2_048;
+
+/** `asOf` says up to where the log was looked at. */
 export function keyUnknown(table: string, key: readonly string[], asOf: string): Refusal {
   const shown = key.join("/").slice(0, 60);
   return new Refusal(404, "KEY_UNKNOWN", `table "${table}" has no row "${shown}" at ${asOf}`, {
-    headers: { "tideline-as-of": asOf },
+    // Of several wide streams it is too long for a header: the sentence has it.
+    headers: asOf.length > MOST_HEADER_CHARACTERS ? {} : { "tideline-as-of": asOf },
   });
 }
 

@@ -18,6 +18,7 @@ import {
   liveOperation,
   NUMBERS_PARAMETER,
 } from "./openapi-live.ts";
+import { withPosted } from "./openapi-posted.ts";
 import { proofOperation } from "./openapi-proof.ts";
 import { recordsOperation } from "./openapi-records.ts";
 import {
@@ -75,7 +76,7 @@ export function openApiDocument(
         "Numbers that are both fresh and exact. Every answer says at which position of the log it stands, and how exact each field is.",
     },
     tags: [{ name: "views" }, { name: "tables" }, { name: "alerts" }, { name: "operations" }],
-    paths: withSecurity(paths, policy),
+    paths: withPosted(withSecurity(paths, policy)),
     components: { schemas: SCHEMAS, securitySchemes: SECURITY_SCHEMES },
   };
 }

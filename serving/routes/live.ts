@@ -2,6 +2,7 @@ import { fastifySSE } from "@fastify/sse";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import { decodeAsOf } from "../../core/log/as-of.ts";
 import type { LiveEvent } from "../answer/live-feeds.ts";
+import { resolvedToken } from "../request/named-versions.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { readNumbers, readRequest, wholeNumber } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
@@ -11,7 +12,8 @@ const END_PATIENCE_MS = 1_000;
 export const LIVE_INTERVAL = { least: 50, most: 60_000, byDefault: 250 } as const;
 
 /** GET /views/:name/live: server-sent events. */
-export async function liveRoutes(app: FastifyInstance, { views, live }: Serving): Promise<void> {
+export async function liveRoutes(app: FastifyInstance, serving: Serving): Promise<void> {
+  const { views, live } = serving;
   await app.register(fastifySSE, { heartbeatInterval: HEARTBEAT_MS, serializer: String });
   // Streams are not idle, and a closing server waits for what is not idle.
   const open = new Set<FastifyReply["raw"]>();
@@ -35,7 +37,7 @@ export async function liveRoutes(app: FastifyInstance, { views, live }: Serving)
     open.add(reply.raw);
     reply.raw.once("close", () => open.delete(reply.raw));
     const token = request.headers["last-event-id"];
-    const seen = typeof token === "string" ? decodeAsOf(token) : null;
+    const seen = typeof token === "string" ? decodeAsOf(await resolvedToken(serving, token).catch(() => token)) : null;
     const { definition } = described;
     void reply.headers({ connection: "close", "cache-control": "no-store" });
     const unsubscribe = await live.subscribe({

@@ -20,6 +20,7 @@ import { entityTag, hasTag } from "../read/validators.ts";
 import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../request/consistency.ts";
 import { KnownQuestions } from "../request/known-questions.ts";
 import type { Parameters } from "../request/parameters.ts";
+import { wholeAddress } from "../request/posted.ts";
 import { type Fail, type One, readNumbers, readRequest, wholeNumber } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 import type { DescribedView } from "../views/served-views.ts";
@@ -76,7 +77,8 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
   /** What a request asks; the same text means the same for as long as the same generation is served. */
   const questionOf = (request: FastifyRequest<Named>) => {
     const { name } = request.params;
-    const held = known.get(request.url);
+    const address = wholeAddress(request);
+    const held = known.get(address);
     if (held !== undefined && held.asked.described === views.get(name)) return held;
     const own = [...CONSISTENCY_PARAMETERS, "format", "numbers"];
     const asked = readRequest(views, name, request.query as Parameters, own, (one, fail, described) => ({
@@ -86,7 +88,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
     }));
     const { at, min } = asked.options;
     // Whether a position is still served is to be looked at every time.
-    return at === null && min === null ? known.add(request.url, asked) : { asked, answered: null };
+    return at === null && min === null ? known.add(address, asked) : { asked, answered: null };
   };
 
   app.get<Named>("/views/:name", async (request, reply) => {
@@ -124,7 +126,8 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
       void reply.headers({ ...headers, ...ageHeader(answer, at) });
       return reply.type(JSON_TYPE).send(body);
     }
-    known.answer(request.url, rendered, request.url.length + rendered.before.length);
+    const address = wholeAddress(request);
+    known.answer(address, rendered, address.length + rendered.before.length);
     return sendRendered(reply, rendered, answer.freshnessMs);
   });
 
@@ -221,7 +224,8 @@ async function isUnchanged(
   tagOf: (asOf: string) => string,
 ): Promise<boolean> {
   const held = request.headers["if-none-match"];
-  if (held === undefined || min !== null) return false;
+  // RFC 9110, 13.1.2: of GET and HEAD alone.
+  if (held === undefined || min !== null || request.method === "POST") return false;
   if (at !== null) return hasTag(held, tagOf(encodeAsOf(at)));
   const standing = await standings.find(definition);
   return (

@@ -134,12 +134,14 @@ interface Page<Position> {
   readonly key: readonly string[];
 }
 
+const BEFORE_KEY = ":";
+
 /** What the next page is asked for with: the last key of this one, and the token of where it stands. */
 export function nextPage(asOf: string, key: readonly string[]): string {
-  return Buffer.from(JSON.stringify([asOf, ...key])).toString("base64url");
+  return `${asOf}${BEFORE_KEY}${Buffer.from(JSON.stringify(key)).toString("base64url")}`;
 }
 
-/** Reads what `nextPage` made; `decode` reads the token in it. */
+/** Reads what `nextPage` made, also in earlier releases; `decode` reads the token in it. */
 export function pageOf<Position>(
   text: string | undefined,
   fail: Fail,
@@ -147,8 +149,11 @@ export function pageOf<Position>(
 ): Page<Position> | null {
   if (text === undefined) return null;
   try {
-    const [token, ...key] = JSON.parse(Buffer.from(text, "base64url").toString()) as string[];
-    const at = decode(String(token));
+    const [token = "", ownKey] = text.split(BEFORE_KEY);
+    const key = JSON.parse(Buffer.from(ownKey ?? token, "base64url").toString()) as string[];
+    // The pages of earlier releases are one list, which begins with the token.
+    const earlier = ownKey === undefined ? key.shift() : undefined;
+    const at = decode(earlier ?? token);
     if (at !== null) return { at, key: key.map(String) };
   } catch {
     // It is no text of ours: told below.

@@ -103,13 +103,12 @@ describe("a request that is wrong", () => {
   });
 
   it.each(["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])("%s is not allowed", async (method) => {
-    for (const path of ["/views/takings", "/views", "/health", "/openapi.json"]) {
+    for (const path of ["/views/takings", "/views/takings/live", "/views", "/health", "/openapi.json"]) {
+      // Questions that may be too long for an address.
+      if (path === "/views/takings" && method === "POST") continue;
       const { status, headers, text } = await at.ask(path, method);
-      expect([status, headers.allow, (JSON.parse(text) as Problem).code]).toEqual([
-        405,
-        "GET, HEAD",
-        "METHOD_NOT_ALLOWED",
-      ]);
+      const allow = path === "/views/takings" ? "GET, HEAD, POST" : "GET, HEAD";
+      expect([status, headers.allow, (JSON.parse(text) as Problem).code]).toEqual([405, allow, "METHOD_NOT_ALLOWED"]);
     }
     expect((await at.ask("/nothing", method)).status).toBe(404);
   });

@@ -106,6 +106,13 @@ export class Standings {
     return newest;
   }
 
+  /** The cut of a version; null when it is not kept. */
+  async cutOf({ generation }: Definition, version: number): Promise<Cut | null> {
+    const newest = this.#newest.get(generation);
+    const manifest = newest?.version === version ? newest : await this.#options.manifests.version(generation, version);
+    return manifest === null ? null : cutFromJson(manifest.cut);
+  }
+
   /** The chain as it stands; null when Redis has none or does not answer, and of a frozen definition. */
   async loadChain(definition: Definition): Promise<ChainState | null> {
     const read = await this.look(definition, null);

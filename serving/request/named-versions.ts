@@ -1,0 +1,61 @@
+import type { FastifyInstance } from "fastify";
+import { type NamedVersion, namedVersions, withCuts } from "../../core/log/as-of.ts";
+import type { Cut } from "../../core/log/position.ts";
+import { positionGone } from "../read/recomputations.ts";
+import { generationGone } from "./consistency.ts";
+import type { Parameters } from "./parameters.ts";
+import type { Serving } from "./serving.ts";
+
+type Known = Pick<Serving, "views" | "standings">;
+type Resolve = (token: string) => Promise<string>;
+
+/** How the tokens in a parameter are found: it is one, has several or names of records, or a key stands behind it. */
+const WITH_TOKENS: Readonly<Record<string, (text: string, resolve: Resolve) => Promise<string>>> = {
+  at: (text, resolve) => resolve(text),
+  min: async (text, resolve) => {
+    const pieces = text.split(",").map((piece) => (piece.includes(":") ? piece : resolve(piece)));
+    return (await Promise.all(pieces)).join(",");
+  },
+  after: async (text, resolve) => {
+    const [token = "", ...key] = text.split(":");
+    return [await resolve(token), ...key].join(":");
+  },
+};
+
+/** Has the routes find tokens that they can read without looking up the cut of a version. */
+export function resolveTokens(app: FastifyInstance, serving: Known): void {
+  app.addHook("preValidation", async (request) => {
+    if (request.is404) return;
+    const { values, problems } = request.query as Parameters;
+    const resolved: Record<string, string> = {};
+    for (const [name, resolve] of Object.entries(WITH_TOKENS)) {
+      const value = values[name];
+      if (typeof value === "string") resolved[name] = await resolve(value, (token) => resolvedToken(serving, token));
+    }
+    if (Object.keys(resolved).length > 0)
+      request.query = { values: Object.assign(Object.create(null), values, resolved), problems };
+  });
+}
+
+/**
+ * The same token as one that says the cut of the version that it names; text that is no token as it is. Throws
+ * GENERATION_GONE for a version of a definition that is not served, POSITION_GONE for one that is not kept any more.
+ */
+export async function resolvedToken({ views, standings }: Known, token: string): Promise<string> {
+  const cuts = new Map<string, Cut>();
+  const nameOf = ({ generation, version }: NamedVersion) => `${generation} ${version}`;
+  for (const named of namedVersions(token)) {
+    const served = [...views.values()].find(({ definition }) => definition.generation === named.generation);
+    if (served === undefined) throw generationGone(named.generation.slice(0, named.generation.lastIndexOf(".")));
+    const cut = await standings.cutOf(served.definition, named.version);
+    if (cut === null) throw versionGone(named);
+    cuts.set(nameOf(named), cut);
+  }
+  return cuts.size === 0 ? token : withCuts(token, (named) => cuts.get(nameOf(named)) ?? null);
+}
+
+function versionGone({ version }: NamedVersion) {
+  return positionGone(
+    `the position is written as what lies beyond version ${version}, which is not kept any more: ask again without it`,
+  );
+}

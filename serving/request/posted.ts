@@ -1,0 +1,49 @@
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { mayBePosted } from "../access/route-access.ts";
+import { badRequest } from "../common/problem.ts";
+import { type Parameters, parseParameters } from "./parameters.ts";
+
+const FORM = "application/x-www-form-urlencoded";
+/** The longest body: room for tokens of many tables in the form of earlier releases. */
+const MOST_BYTES = 262_144;
+
+/**
+ * Has questions answered to POST as well: the body has the parameters as a URL has them, for those that are too long for
+ * one. To be called before routes are registered.
+ */
+export function acceptPosted(app: FastifyInstance): void {
+  app.addContentTypeParser(FORM, { parseAs: "string", bodyLimit: MOST_BYTES }, (_request, body, done) =>
+    done(null, body),
+  );
+  app.addHook("onRoute", (route) => {
+    if (route.method === "GET" && mayBePosted(route.url)) app.route({ ...route, method: "POST" });
+  });
+  app.addHook("preValidation", async (request) => {
+    if (request.method !== "POST" || request.is404) return;
+    const body = postedText(request);
+    if (body === null) {
+      const problem = "is not of this type";
+      throw badRequest([{ parameter: "body", problem, allowed: `Content-Type: ${FORM}, parameters as in a URL` }]);
+    }
+    const both = parseParameters([queryText(request.url), body].join("&"));
+    if (both.problems.length > 0) throw badRequest(both.problems);
+    request.query = both satisfies Parameters;
+  });
+}
+
+/** The parameters in the body; empty without one, null for a body of another type. */
+export function postedText({ body }: Pick<FastifyRequest, "body">): string | null {
+  if (body === undefined || body === null) return "";
+  return typeof body === "string" ? body : null;
+}
+
+/** A request's address with all of its parameters, also those in its body: the same for the same question. */
+export function wholeAddress(request: Pick<FastifyRequest, "url" | "body">): string {
+  const text = postedText(request) ?? "";
+  return text === "" ? request.url : `${request.url}${request.url.includes("?") ? "&" : "?"}${text}`;
+}
+
+function queryText(url: string): string {
+  const mark = url.indexOf("?");
+  return mark < 0 ? "" : url.slice(mark + 1);
+}
