@@ -140,7 +140,7 @@ const folders = {
     openapi: ["common", "access", "views"],
     answer: ["common", "read/live", "read", "views"],
     proof: ["common", "read/live", "read", "answer"],
-    request: ["common", "alerts", "read/live", "read", "operations", "records", "views", "answer", "proof"],
+    request: ["common", "access", "alerts", "read/live", "read", "operations", "records", "views", "answer", "proof"],
     tables: ["common", "read/live", "read", "views", "openapi", "answer", "proof", "request"],
     routes: servingParts,
     ".": [...servingParts.filter((name) => name !== "tables"), "read/batch", "routes"],
