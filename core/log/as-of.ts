@@ -38,7 +38,9 @@ const FORM_BITS = 8;
 const VERSION_ORDER = 8;
 const COUNT_ORDER = 4;
 const CHECK_BITS = 24;
-const MOST_PARTITIONS = 1_000_000;
+const MOST_PARTITIONS = 10_000;
+const LAST_PARTITION = 999_999;
+const LAST_POSITION = 2n ** 63n - 1n;
 
 /** Of a joined answer: `name~token` for each table, with points in between. */
 const BETWEEN_TABLES = ".";
@@ -60,27 +62,21 @@ export function encodeWholeAsOf(asOf: AsOf): string {
 
 /** The position in a token; null when it is not one of ours, or names a version whose cut is not known. */
 export function decodeAsOf(token: string, cutOf: CutOf = () => null): AsOf | null {
-  const bytes = Buffer.from(token, "base64url");
-  // A decoder skips what is not base64url.
-  if (bytes.toString("base64url") !== token) return null;
-  if (bytes[0] === JSON_START) return jsonAsOf(bytes);
-  try {
-    return readToken(new BitReader(bytes), cutOf);
-  } catch (error) {
-    if (error instanceof RangeError) return null;
-    throw error;
-  }
+  const bytes = bytesOf(token);
+  if (bytes === null) return null;
+  return bytes[0] === JSON_START ? jsonAsOf(bytes) : orNull(() => readToken(new BitReader(bytes), cutOf));
 }
 
-/** The versions whose cuts have to be known to read a token, or each token of a joined one. */
+/**
+ * The versions whose cuts have to be known to read a token, or each token of a joined one. Reads no more than the
+ * beginnings of tokens.
+ */
 export function namedVersions(token: string): NamedVersion[] {
   return tokensIn(token).flatMap((one) => {
-    const named: NamedVersion[] = [];
-    decodeAsOf(one, (version) => {
-      named.push(version);
-      return null;
-    });
-    return named;
+    const bytes = bytesOf(one);
+    if (bytes === null || bytes[0] !== Number(PACKED)) return [];
+    const head = orNull(() => readHead(new BitReader(bytes)));
+    return head === null ? [] : [{ generation: head.generation, version: head.version }];
   });
 }
 
@@ -138,17 +134,41 @@ function encoded(asOf: AsOf, form: bigint): string {
   return bits.bytes().toString("base64url");
 }
 
-function readToken(bits: BitReader, cutOf: CutOf): AsOf | null {
+/** The bytes of a token; null for what is no base64url throughout, which a decoder would skip. */
+function bytesOf(token: string): Buffer | null {
+  const bytes = Buffer.from(token, "base64url");
+  return bytes.toString("base64url") === token ? bytes : null;
+}
+
+/** What `read` returns; null where the bits are no token. */
+function orNull<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
+function readHead(bits: BitReader): NamedVersion & { readonly form: bigint } {
   const form = bits.fixed(FORM_BITS);
-  if (form !== WHOLE && form !== PACKED) return null;
+  if (form !== WHOLE && form !== PACKED) throw new RangeError("another form");
   const generation = bits.text();
   const version = Number(bits.number(VERSION_ORDER));
+  if (!Number.isSafeInteger(version)) throw new RangeError("no number of a version");
+  return { form, generation, version };
+}
+
+function readToken(bits: BitReader, cutOf: CutOf): AsOf | null {
+  const { form, generation, version } = readHead(bits);
+  // Nothing is read for a version that is not known.
+  const known = form === WHOLE ? null : cutOf({ generation, version });
+  if (form === PACKED && known === null) return null;
   const partitions = readPartitions(bits);
   const beyond = bits.list(partitions.length);
-  const cut = form === WHOLE ? readCut(bits, partitions) : cutOf({ generation, version });
-  if (cut === null) return null;
+  const cut = known ?? readCut(bits, partitions);
   const applied = new Map(
-    partitions.map((partition, index) => [partition, position(at(cut, partition) + (beyond[index] ?? 0n))]),
+    partitions.map((partition, index) => [partition, stored(at(cut, partition) + (beyond[index] ?? 0n))]),
   );
   const asOf = { generation, version, cut, applied };
   return bits.fixed(CHECK_BITS) === checkOf(asOf) && bits.isAtEnd() ? asOf : null;
@@ -157,9 +177,13 @@ function readToken(bits: BitReader, cutOf: CutOf): AsOf | null {
 function readCut(bits: BitReader, same: readonly number[]): Cut {
   const partitions = bits.flag() ? same : readPartitions(bits);
   const positions = bits.list(partitions.length);
-  return new Map(
-    partitions.map((partition, index): [number, Position] => [partition, position(positions[index] ?? 0n)]),
-  );
+  return new Map(partitions.map((partition, index): [number, Position] => [partition, stored(positions[index] ?? 0n)]));
+}
+
+/** A position as it can be stored. Throws RangeError for others. */
+function stored(offset: bigint): Position {
+  if (offset > LAST_POSITION) throw new RangeError(`no position: ${offset}`);
+  return position(offset);
 }
 
 /** Partitions, ascending: how many, and unless they are 0, 1, 2 … how far each is from the one before. */
@@ -172,13 +196,20 @@ function writePartitions(bits: BitWriter, partitions: readonly number[]): void {
     bits.number(BigInt(partition - (partitions[index - 1] ?? 0)), 0);
 }
 
+/** Reads what `writePartitions` wrote. Throws RangeError where partitions do not ascend or are too many. */
 function readPartitions(bits: BitReader): number[] {
   const count = Number(bits.number(COUNT_ORDER));
   const isDense = bits.flag();
-  if (count > MOST_PARTITIONS) throw new RangeError("too many partitions");
+  // Each has a position of a bit at least behind them.
+  if (count > Math.min(MOST_PARTITIONS, bits.left)) throw new RangeError("too many partitions");
   if (isDense) return Array.from({ length: count }, (_, index) => index);
   const partitions: number[] = [];
-  for (let index = 0; index < count; index++) partitions.push((partitions[index - 1] ?? 0) + Number(bits.number(0)));
+  for (let index = 0; index < count; index++) {
+    const distance = bits.number(0);
+    const partition = (partitions[index - 1] ?? 0) + Number(distance);
+    if ((index > 0 && distance === 0n) || partition > LAST_PARTITION) throw new RangeError("no partition");
+    partitions.push(partition);
+  }
   return partitions;
 }
 

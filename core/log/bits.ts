@@ -39,7 +39,7 @@ export class BitWriter {
     this.fixed(value - ((high - 1n) << BigInt(order)), order);
   }
 
-  /** Writes numbers of any sign. Their count is not written. */
+  /** Writes numbers of any sign, a bit each at least. Their count is not written. */
   list(values: readonly bigint[]): void {
     const least = values.reduce((least, value) => (value < least ? value : least), values[0] ?? 0n);
     this.flag(least < 0n);
@@ -91,6 +91,11 @@ export class BitReader {
     this.#bytes = bytes;
   }
 
+  /** How many bits are left. */
+  get left(): number {
+    return this.#bytes.length * 8 - this.#at;
+  }
+
   flag(): boolean {
     return this.#bit() === 1;
   }
@@ -111,12 +116,14 @@ export class BitReader {
     return (high << BigInt(order)) + this.fixed(order);
   }
 
+  /** Reads so many numbers. Each takes a bit at least, so that no text makes more of them than it has bits. */
   list(length: number): bigint[] {
+    if (length > this.left) throw new RangeError("more numbers than bits");
     const isNegative = this.flag();
     const least = this.number(LEAST_ORDER);
     const isFixed = this.flag();
     const width = Number(this.fixed(WIDTH_BITS));
-    if (width > MOST_BITS) throw new RangeError("too wide a number");
+    if (width > MOST_BITS || (isFixed && width === 0)) throw new RangeError("no width of a number");
     const from = isNegative ? -least : least;
     return Array.from({ length }, () => from + (isFixed ? this.fixed(width) : this.number(width)));
   }
@@ -146,7 +153,7 @@ export class BitReader {
 /** The shortest way to write these numbers: a fixed width, or the order of codes that suits their median or their mean. */
 function bestCode(values: readonly bigint[]): { readonly isFixed: boolean; readonly width: number } {
   const most = values.reduce((most, value) => (value > most ? value : most), 0n);
-  let best = { isFixed: true, width: bitsOf(most) };
+  let best = { isFixed: true, width: Math.max(1, bitsOf(most)) };
   let bestBits = best.width * values.length;
   const numbers = values.map(Number);
   const mean = numbers.reduce((sum, value) => sum + value, 0) / Math.max(1, numbers.length);

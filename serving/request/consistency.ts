@@ -22,6 +22,17 @@ export const CONSISTENCY_PARAMETERS = ["at", "min", "wait"] as const;
 const DEFAULT_WAIT_MS = 5_000;
 const MAX_WAIT_MS = 30_000;
 
+/** Positions that `min` may name. */
+export const MOST_PIECES = 64;
+
+/** The positions in `min`, as they were written; none where they are too many, which is told. */
+export function piecesOf(text: string, fail: Fail): string[] {
+  const pieces = text.split(",", MOST_PIECES + 1);
+  if (pieces.length <= MOST_PIECES) return pieces;
+  fail("min", "names too many positions", `at most ${MOST_PIECES}`);
+  return [];
+}
+
 const TOKEN = "the asOf of an earlier answer";
 
 /** Reads `at`, `min` and `wait`. Throws GENERATION_GONE for a token of a definition that is not served any more. */
@@ -43,7 +54,7 @@ export function readConsistency(
   const asOf = atText === undefined ? null : token("at", atText);
   if (asOf !== null && asOf.generation !== generation) throw generationGone(view.name);
   let min: Cut | null = null;
-  for (const part of minText?.split(",") ?? []) {
+  for (const part of minText === undefined ? [] : piecesOf(minText, fail)) {
     const wanted = part.includes(":") ? recordAt(part, topic, fail) : token("min", part);
     if (wanted === null) continue;
     if ("generation" in wanted && !sameLog(views, view.stream.name, wanted.generation)) throw generationGone(view.name);

@@ -1,8 +1,9 @@
 import type { FastifyInstance } from "fastify";
 import { type NamedVersion, namedVersions, withCuts } from "../../core/log/as-of.ts";
 import type { Cut } from "../../core/log/position.ts";
+import { mayBePosted } from "../access/route-access.ts";
 import { positionGone } from "../read/recomputations.ts";
-import { generationGone } from "./consistency.ts";
+import { generationGone, MOST_PIECES } from "./consistency.ts";
 import type { Parameters } from "./parameters.ts";
 import type { Serving } from "./serving.ts";
 
@@ -13,7 +14,8 @@ type Resolve = (token: string) => Promise<string>;
 const WITH_TOKENS: Readonly<Record<string, (text: string, resolve: Resolve) => Promise<string>>> = {
   at: (text, resolve) => resolve(text),
   min: async (text, resolve) => {
-    const pieces = text.split(",").map((piece) => (piece.includes(":") ? piece : resolve(piece)));
+    // Too many are refused where they are read.
+    const pieces = text.split(",", MOST_PIECES + 1).map((piece) => (piece.includes(":") ? piece : resolve(piece)));
     return (await Promise.all(pieces)).join(",");
   },
   after: async (text, resolve) => {
@@ -22,10 +24,15 @@ const WITH_TOKENS: Readonly<Record<string, (text: string, resolve: Resolve) => P
   },
 };
 
+/** Whether a route has parameters with tokens. */
+function readsTokens(route: string): boolean {
+  return mayBePosted(route) || route === "/proof/:view";
+}
+
 /** Has the routes find tokens that they can read without looking up the cut of a version. */
 export function resolveTokens(app: FastifyInstance, serving: Known): void {
   app.addHook("preValidation", async (request) => {
-    if (request.is404) return;
+    if (request.is404 || !readsTokens(request.routeOptions.url ?? "")) return;
     const { values, problems } = request.query as Parameters;
     const resolved: Record<string, string> = {};
     for (const [name, resolve] of Object.entries(WITH_TOKENS)) {

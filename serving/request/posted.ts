@@ -5,7 +5,7 @@ import { type Parameters, parseParameters } from "./parameters.ts";
 
 const FORM = "application/x-www-form-urlencoded";
 /** The longest body: room for tokens of many tables in the form of earlier releases. */
-const MOST_BYTES = 262_144;
+const MOST_BYTES = 131_072;
 
 /**
  * Has questions answered to POST as well: the body has the parameters as a URL has them, for those that are too long for

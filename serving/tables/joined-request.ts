@@ -7,7 +7,7 @@ import { MOST_KEYS } from "../../core/query/table-query.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { Numbers } from "../common/numbers.ts";
 import { badRequest } from "../common/problem.ts";
-import { furthest, generationGone, recordAt, sameLog, waitOf } from "../request/consistency.ts";
+import { furthest, generationGone, piecesOf, recordAt, sameLog, waitOf } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { type Fail, type ParameterReading, readingOf, readNumbers, wholeNumber } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
@@ -108,7 +108,7 @@ function leastOf({ views, namespace }: Serving, join: DescribedJoin, text: strin
   const streams = [...join.tables].map(([name, { definition }]) => [name, definition.view.stream] as const);
   const topics = [...new Set(streams.map(([, stream]) => topicOf(namespace, stream)))];
   const allowed = `the asOf of an earlier answer, or topic:partition:offset of ${topics.join(", ")}; several separated by commas`;
-  for (const piece of text.split(",")) {
+  for (const piece of piecesOf(text, fail)) {
     const topic = topics.find((one) => piece.startsWith(`${one}:`));
     const tokens = [...(decodeJoinedAsOf(piece)?.values() ?? [decodeAsOf(piece)])].filter((one) => one !== null);
     if (topic !== undefined) {

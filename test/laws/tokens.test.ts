@@ -9,6 +9,7 @@ import {
   namedVersions,
   withCuts,
 } from "../../core/log/as-of.ts";
+import { BitReader } from "../../core/log/bits.ts";
 import { type Cut, cutToJson, type Position, position } from "../../core/log/position.ts";
 
 const LARGEST = 2n ** 63n - 1n;
@@ -136,6 +137,38 @@ describe("a token", () => {
         expect(token).toMatch(/^[\w.~-]+$/);
       }),
     );
+  });
+
+  test("makes no more of a text than it has bits", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 60 }), fc.nat(1_000_000), (bytes, length) => {
+        const reader = new BitReader(Buffer.from(bytes));
+        const before = reader.left;
+        let read = 0;
+        try {
+          read = reader.list(length).length;
+        } catch (error) {
+          expect(error).toBeInstanceOf(RangeError);
+        }
+        expect(before - reader.left).toBeGreaterThanOrEqual(read);
+      }),
+    );
+    // A million partitions whose positions take no bits.
+    expect(decodeAsOf("AYbCXMUBAAHoShQCAoBAAAAAAA")).toBeNull();
+  });
+
+  test("has no partition and no position that cannot be stored, and no more partitions than topics have", () => {
+    const decoded = (positions: [number, bigint][]) => {
+      const cut = new Map(positions.map(([partition, offset]) => [partition, offset as Position]));
+      const token = encodeAsOf({ generation: "revenue.0123456789ab", version: 1, cut, applied: cut });
+      return decodeAsOf(token, () => cut)?.applied.size ?? null;
+    };
+    const many = (count: number) => Array.from({ length: count }, (_, p): [number, bigint] => [p, 5n]);
+    expect([[[3, 5n]], [[999_999, LARGEST]], many(10_000)].map((one) => decoded(one as [number, bigint][]))).toEqual([
+      ...[1, 1, 10_000],
+    ]);
+    for (const wrong of [[[1_000_000, 5n]], [[3, LARGEST + 1n]], many(10_001)])
+      expect(decoded(wrong as [number, bigint][])).toBeNull();
   });
 
   test("is not seen in other text", () => {

@@ -111,6 +111,12 @@ describe("the position of an answer of 256 partitions", () => {
     }
   });
 
+  it("is one of 64 at most in min", async () => {
+    const asOf = answers[0]?.asOf ?? "";
+    expect(await codeOf(await post(VIEW, `min=${Array(65).fill(asOf).join()}&wait=1`))).toEqual([400, "BAD_REQUEST"]);
+    expect((await post(VIEW, `min=${Array(64).fill(asOf).join()}&wait=1`)).status).toBe(200);
+  });
+
   it("of two questions that are posted to one address are two answers", async () => {
     const questions = ["by=shop", "by=floor", "by="].map((by) => `${WHOLE}&every=1h&${by}`);
     for (let round = 0; round < 2; round++)
