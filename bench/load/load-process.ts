@@ -16,7 +16,7 @@ export async function startLoad(
 ): Promise<RunningLoad> {
   const { name: topic, partitions } = orderCompleted;
   const options: LoadOptions = { brokers: installation.brokers, topic, partitions, eventsPerSecond, seed };
-  const child = installation.fork("./load.ts", options);
+  const child = installation.fork("../load/load.ts", options);
   await once(child, "message");
   let sent = 0;
   child.on("message", (message: LoadMessage) => {
