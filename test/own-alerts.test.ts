@@ -158,8 +158,9 @@ test("that Kafka is away is mailed while it is, stands on the page, and is in th
   start([]);
   await kafka.goAway();
   await mailed("[critical] tideline server/kafka");
-  const listed = (await (await fetch(sea.url("/views"))).json()) as { alerts?: { key: string; state: string }[] };
-  expect(listed.alerts).toMatchObject([{ key: "server/kafka", state: "open" }]);
+  // The server reads the journal once a second.
+  const listed = async () => ((await (await fetch(sea.url("/views"))).json()) as { alerts?: unknown }).alerts;
+  await expect.poll(listed).toMatchObject([{ key: "server/kafka", state: "open" }]);
   expect(aboutKey(await inStream(), "server/kafka")).toEqual([]);
   await kafka.comeBack();
   await mailed("[cleared] tideline server/kafka");

@@ -33,7 +33,6 @@ import {
 } from "../workflows/shared/names.ts";
 import { client, openPlace, shopDefinitions, startWorkerIn, useTemporal } from "./batch-worker.ts";
 import { completedOrders } from "./completed-orders.ts";
-import { nightlyOr } from "./tiers.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const STREAM = "order-completed";
@@ -403,7 +402,7 @@ describe("the schedules", () => {
 describe("a worker", () => {
   it("that is killed in the middle of an archive leaves work that another finishes; SIGTERM drains (invariant 13)", async () => {
     const here = await place();
-    const records = nightlyOr(300_000, 150_000);
+    const records = 300_000;
     await produce(here.topic, 0, records, 1);
     const ports = [await freePort(), await freePort()] as const;
     const first = tideline(here, "worker", ["--no-schedules"], ports[0]);
