@@ -69,7 +69,10 @@ type Chosen = Pick<WorkerOptions, "definitions"> & Partial<WorkerOptions>;
  * Starts a worker of a place, and beside it in this process the one that does its long work: without schedules, unless
  * `options` has some.
  */
-export async function startWorkerIn({ namespace, taskQueue, data }: Place, options: Chosen): Promise<BatchWorker> {
+export async function startWorkerIn(
+  { namespace, taskQueue, data }: Pick<Place, "namespace" | "taskQueue" | "data">,
+  options: Chosen,
+): Promise<BatchWorker> {
   const all: WorkerOptions = {
     brokers: inject("kafkaBrokers"),
     redisUrl: inject("redisUrl"),

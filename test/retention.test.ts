@@ -5,10 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Client, Connection } from "@temporalio/client";
 import { Kafka, logLevel, type Producer } from "kafkajs";
-import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
-import { startWorker } from "../activities/worker/worker.ts";
 import { archiveChunk } from "../batch-layer/archive/archive-chunk.ts";
 import { UNWATCHED } from "../batch-layer/stores.ts";
 import type { Stream } from "../core/contract/stream.ts";
@@ -29,8 +27,9 @@ import { ensureTopics, topicName } from "../store/kafka/cluster/topics.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
 import type { compactArchive, guardRetention } from "../workflows/index.ts";
-import { SEARCH_ATTRIBUTES, taskQueueOf, workId } from "../workflows/shared/names.ts";
+import { taskQueueOf, workId } from "../workflows/shared/names.ts";
 import { entry } from "./archived-log.ts";
+import { startWorkerIn } from "./batch-worker.ts";
 import { installQuietRuntime } from "./temporal-runtime.ts";
 
 const HOUR_MS = 3_600_000;
@@ -175,21 +174,11 @@ describe("against Kafka and Temporal", () => {
     registry: Registry,
     work: (client: Client) => Promise<T>,
   ): Promise<T> {
-    const worker = await startWorker({
-      brokers: inject("kafkaBrokers"),
-      redisUrl: inject("redisUrl"),
-      temporalAddress: inject("temporalAddress"),
-      temporalNamespace: "default",
-      taskQueue: taskQueueOf(namespace),
-      dataDir: join(folder, namespace, "data"),
-      namespace,
-      definitions,
-      searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-      schedules: null,
-      retentionWarnHours: 24,
-      registry,
-      logger: pino({ level: "silent" }),
-    });
+    const data = new DataDirectory(join(folder, namespace, "data"));
+    const worker = await startWorkerIn(
+      { namespace, taskQueue: taskQueueOf(namespace), data },
+      { definitions, registry },
+    );
     try {
       return await work(new Client({ connection }));
     } finally {
