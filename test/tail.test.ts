@@ -110,8 +110,8 @@ beforeAll(async () => {
     sent.map((one, index) => ({ ...one, timestamp: String(FIRST_MS + index * 1_000) })),
   );
   await send(plain, [
-    { partition: 0, key: "k", value: HOSTILE },
-    { partition: 1, key: null, value: Buffer.from([0xff]) },
+    { partition: 0, key: "k", value: HOSTILE, timestamp: String(FIRST_MS) },
+    { partition: 1, key: null, value: Buffer.from([0xff]), timestamp: String(FIRST_MS + 1_000) },
   ]);
   tideline = await Installation.open("tail", { TIDELINE_SCHEMAS: folder, TIDELINE_VIEWS: folder });
   definitions = await loadDefinitions(loadConfig(tideline.env));
