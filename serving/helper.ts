@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
+import { setTimeout as delay } from "node:timers/promises";
 import { type BulkheadPolicy, BulkheadRejectedError, bulkhead } from "cockatiel";
 import type { Logger } from "pino";
 import { z } from "zod";
@@ -8,8 +9,8 @@ import { overloaded, Refusal } from "./common/problem.ts";
 
 export interface HelperOptions {
   /**
-   * Starts the process, which lowers its own priority. It sends `{ port, secret }` when it answers those who bring that secret, and ends in order on
-   * the message "close".
+   * Starts the process, which lowers its own priority. It sends `{ port, secret }` when it answers those who bring that
+   * secret, and ends in order on the message "close".
    */
   readonly start: () => ChildProcess;
   readonly logger: Logger;
@@ -156,26 +157,53 @@ export class Helper {
     clearTimeout(late);
   }
 
-  #inTurn(request: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
+  /**
+   * A question of which it is not known that it takes long gives its place up when it does: to a free one of those that
+   * take long, or, while others wait, to wait among these and begin again. So none of them waits for long ones.
+   */
+  async #inTurn(request: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
     const { question } = request;
     if (question === null) return this.#ask(request, signal);
-    const slots = this.#long.has(question) ? this.#longSlots : this.#otherSlots;
-    return slots.execute(async () => {
-      // How long a helper takes to start says nothing of the question.
-      await (this.#running ?? this.#start()).at;
-      let isLate = false;
-      const late = setTimeout(() => {
-        isLate = true;
-        this.#long.add(question);
-      }, this.#options.longMs ?? LONG_MS).unref();
-      try {
-        const response = await this.#ask(request, signal);
-        if (!isLate) this.#long.forget(question);
-        return response;
-      } finally {
-        clearTimeout(late);
-      }
-    }, signal);
+    if (!this.#long.has(question)) {
+      const begun = await this.#otherSlots.execute(() => this.#begin(request, question, signal), signal);
+      if (begun !== null) return begun.response;
+    }
+    return this.#longSlots.execute(() => this.#askLong(request, question, signal), signal);
+  }
+
+  /** Answers when the place is free again. Null: the question was given up, because it takes long and others wait. */
+  async #begin(
+    request: ForwardedRequest,
+    question: AskedRange,
+    signal: AbortSignal,
+  ): Promise<{ readonly response: Promise<IncomingMessage> } | null> {
+    await this.#ready();
+    const giving = new AbortController();
+    const response = this.#ask(request, AbortSignal.any([signal, giving.signal]));
+    // Whoever awaits it sees the error.
+    response.catch(() => undefined);
+    const longMs = this.#options.longMs ?? LONG_MS;
+    while ((await Promise.race([response, delay(longMs, "late", { ref: false })])) === "late") {
+      this.#long.add(question);
+      if (this.#longSlots.executionSlots > 0) return { response: this.#longSlots.execute(() => response) };
+      if (this.#otherSlots.queueSlots === MAX_WAITING) continue;
+      giving.abort();
+      return null;
+    }
+    return { response };
+  }
+
+  async #askLong(request: ForwardedRequest, question: AskedRange, signal: AbortSignal): Promise<IncomingMessage> {
+    await this.#ready();
+    const startedMs = performance.now();
+    const response = await this.#ask(request, signal);
+    if (performance.now() - startedMs < (this.#options.longMs ?? LONG_MS)) this.#long.forget(question);
+    return response;
+  }
+
+  /** How long a helper takes to start says nothing of a question. */
+  async #ready(): Promise<void> {
+    await (this.#running ?? this.#start()).at;
   }
 
   async #ask({ method, url, headers, body }: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {

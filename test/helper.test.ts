@@ -159,6 +159,20 @@ test("two questions that are known to take long are computed at once, and anothe
   await release(Promise.all(long).then(([answer]) => answer as Awaited<ReturnType<typeof ask>>));
 });
 
+test("a question that turns out to take long leaves its place: to a free one of those that do, or it waits again", async () => {
+  await app.close();
+  open({ longMs: 50 });
+  await ask("/views/large?by=");
+  const held = Array.from({ length: 3 }, (_, number) => ask(`/held?limit=${number}`));
+  // Two of them hold the places of long questions by now, and nobody waits for that of the third.
+  await expect.poll(() => [helper.inUse, helper.waiting]).toEqual([3, 0]);
+  expect((await ask("/views/large")).body).toMatchObject({ pid: children[0]?.pid });
+  await expect.poll(() => [helper.inUse, helper.waiting]).toEqual([2, 1]);
+  const releasing = setInterval(() => children[0]?.kill("SIGUSR2"), 5);
+  expect((await Promise.all(held)).map(({ status }) => status)).toEqual([200, 200, 200]);
+  clearInterval(releasing);
+});
+
 test("a client that leaves, before the answer or within it, ends its request to the helper", async () => {
   await app.listen({ port: 0, host: "127.0.0.1" });
   const { port } = app.server.address() as AddressInfo;

@@ -40,9 +40,9 @@ export const SMALL_ANSWER_LIMITS: BudgetLimits = {
   rows: 10_000_000,
   cells: 12_500,
   windows: 12_500,
-  merges: 2_500_000,
+  merges: 1_000_000,
   items: 125_000,
-  sketchBytes: 16 * 1024 * 1024,
+  sketchBytes: 4 * 1024 * 1024,
 };
 
 /** So many registers are merged in the time that one value takes. */
