@@ -15,6 +15,7 @@ import { requireCaller, requireKeys } from "./access/access.ts";
 import type { KeyCheck } from "./access/key-check.ts";
 import { type AccessPolicy, mayBePosted } from "./access/route-access.ts";
 import { badRequest, hostNotAllowed, PROBLEM_TYPE, Refusal, refusalOf } from "./common/problem.ts";
+import { withAccount } from "./common/turns.ts";
 import { forwarding } from "./forward.ts";
 import type { Helper } from "./helper.ts";
 import { openApiDocument } from "./openapi/openapi.ts";
@@ -105,7 +106,11 @@ export async function createApp(
     );
     done();
   });
-  if (callerSecret !== null) requireCaller(app, callerSecret);
+  if (callerSecret !== null) {
+    requireCaller(app, callerSecret);
+    // A helper computes several large answers at once. (In the server, which computes small ones, it would cost more than it wins.)
+    app.addHook("preHandler", (_request, _reply, done) => withAccount(done));
+  }
   requireKeys(app, {
     check: keys,
     policy,
