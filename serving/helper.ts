@@ -46,13 +46,12 @@ interface Running {
 }
 
 /**
- * So many questions that are known to take long are computed at once, and beside them one of which that is not known:
- * so it need not wait for theirs. At their limits each takes some 200 MB.
+ * One question that is known to take long is computed at a time, and beside it one of which that is not known: so it
+ * need not wait for those. At their limits each takes some 200 MB.
  */
-const LONG_AT_ONCE = 2;
-const OTHERS_AT_ONCE = 1;
+const AT_ONCE = 1;
 /** A question that took longer than this takes long. */
-const LONG_MS = 3_000;
+const LONG_MS = 5_000;
 /** Of each kind. */
 const MAX_WAITING = 64;
 const START_LIMIT_MS = 60_000;
@@ -93,8 +92,8 @@ type Started = z.infer<typeof Started>;
  */
 export class Helper {
   readonly #options: HelperOptions;
-  readonly #longSlots: BulkheadPolicy = bulkhead(LONG_AT_ONCE, MAX_WAITING);
-  readonly #otherSlots: BulkheadPolicy = bulkhead(OTHERS_AT_ONCE, MAX_WAITING);
+  readonly #longSlots: BulkheadPolicy = bulkhead(AT_ONCE, MAX_WAITING);
+  readonly #otherSlots: BulkheadPolicy = bulkhead(AT_ONCE, MAX_WAITING);
   /** Questions that were too large for the server. */
   readonly #large = new KnownRanges();
   /** Questions that took long. */
@@ -158,8 +157,8 @@ export class Helper {
   }
 
   /**
-   * A question of which it is not known that it takes long gives its place up when it does: to a free one of those that
-   * take long, or, while others wait, to wait among these and begin again. So none of them waits for long ones.
+   * A question of which it is not known that it takes long gives its place up when it does: it goes on in the place of
+   * those that take long if that is free; or, while others wait, it waits among these and begins again.
    */
   async #inTurn(request: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
     const { question } = request;

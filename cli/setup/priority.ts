@@ -3,13 +3,13 @@ import { getPriority, setPriority } from "node:os";
 
 /**
  * How far a process stands behind the one that started it, as nice values. Where they want the same processor, the
- * worker gets a third of what the speed layer and the server get, the helper a ninth, long work a thirtieth.
+ * worker and the helper get a third of what the speed layer and the server get, long work a thirtieth.
  */
 const BEHIND = {
   /** Versions of views may be some seconds later; answers may not. */
   worker: 5,
   /** The server's process for large answers, behind the server. */
-  helper: 10,
+  helper: 5,
   /** The worker's process for long work, behind the worker. */
   background: 10,
 } as const;
