@@ -12,6 +12,7 @@
 
 export const UNIT = [
   "test/access-limits.test.ts",
+  "test/alerts-words.test.ts",
   "test/api-keys.test.ts",
   "test/damaged-documents.test.ts",
   "test/definitions.test.ts",
@@ -61,6 +62,7 @@ export const UNIT = [
   "test/laws/joined-failure.test.ts",
   "test/laws/joined-history.test.ts",
   "test/laws/joined-rows.test.ts",
+  "test/laws/sent-alerts.test.ts",
   "test/laws/spans.test.ts",
   "test/laws/stuck-lanes.test.ts",
   "test/laws/tombstone-keys.test.ts",

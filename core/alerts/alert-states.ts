@@ -12,15 +12,23 @@ export interface Alert {
   readonly opened: AlertEvent;
   /** When it was written, by the log's clock, epoch milliseconds. */
   readonly writtenAtMs: number;
+  /** Where in the stream of alerts it was opened; absent where the alert is not from there. */
+  readonly place?: AlertPlace;
   readonly acknowledged: { readonly atMs: number; readonly author: string | null } | null;
   /** When the problem was over, epoch milliseconds. Only Tideline's own alerts have that. */
   readonly clearedAtMs?: number;
 }
 
-/** An event of the stream of alerts, and when it was written. */
+export interface AlertPlace {
+  readonly partition: number;
+  readonly offset: bigint;
+}
+
+/** An event of the stream of alerts, when it was written, and where. */
 export interface WrittenAlertEvent {
   readonly event: AlertEvent;
   readonly writtenAtMs: number;
+  readonly place?: AlertPlace;
 }
 
 type Acknowledgement = NonNullable<Alert["acknowledged"]>;
@@ -42,14 +50,15 @@ export class AlertStates {
   }
 
   /** Takes the next event. Returns the alert that it has opened or changed; null when it has changed none. */
-  take({ event, writtenAtMs }: WrittenAlertEvent): Alert | null {
+  take(written: WrittenAlertEvent): Alert | null {
+    const { event } = written;
     const { kind, subject } = event;
     if (kind === "silenced") {
       this.silence(subject, event.silent_until ?? 0);
       return null;
     }
     const held = this.#alerts.get(subject);
-    if (kind === "opened") return held === undefined ? this.#open(event, writtenAtMs) : null;
+    if (kind === "opened") return held === undefined ? this.#open(written) : null;
     if (kind === "acknowledged") this.#acknowledge(subject, { atMs: event.at, author: event.author ?? null });
     if (held === undefined) return null;
     if (kind === "cleared")
@@ -95,9 +104,9 @@ export class AlertStates {
     return alert;
   }
 
-  #open(opened: AlertEvent, writtenAtMs: number): Alert {
+  #open({ event: opened, ...written }: WrittenAlertEvent): Alert {
     const { subject: id } = opened;
-    const alert = { id, opened, writtenAtMs, acknowledged: this.acknowledgementOf(id) };
+    const alert = { id, opened, ...written, acknowledged: this.acknowledgementOf(id) };
     this.#alerts.set(id, alert);
     forgetOldest(this.#alerts, this.#most);
     return alert;

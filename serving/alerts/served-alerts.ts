@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { type Alert, AlertStates } from "../../core/alerts/alert-states.ts";
 import { isTidelineError } from "../../core/errors.ts";
+import type { Cut } from "../../core/log/position.ts";
 import { AlertFeed } from "../../store/alerts/alert-feed.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import { Refusal } from "../common/problem.ts";
@@ -26,6 +27,7 @@ const AGAIN_AFTER_MS = 1_000;
 /** A client that wants own alerts waits for Kafka no longer than this: own alerts come from the journal. */
 const OWN_PATIENCE_MS = 2_000;
 const NO_ALERTS = new AlertStates(0);
+const NOTHING_READ: Cut = new Map();
 
 /** The newest alerts, as the log has them. Nothing is read before somebody asks. */
 export class ServedAlerts {
@@ -60,6 +62,11 @@ export class ServedAlerts {
   /** As `states`; none when Kafka does not answer soon. */
   async statesInTime(): Promise<AlertStates> {
     return (await this.#feedInTime())?.states ?? NO_ALERTS;
+  }
+
+  /** How far the alerts were read that `states` has; empty before they can be read. */
+  get read(): Cut {
+    return this.#opened?.read ?? NOTHING_READ;
   }
 
   /**

@@ -89,7 +89,7 @@ export function alertPaths(): Json {
         operationId: "alerts-live",
         summary: "Alerts as they come: server-sent events",
         description:
-          "`alert` has one alert as data, when it was opened (with its id), acknowledged or cleared. Tideline's own alerts come from its journal, without an id; with `rule=tideline` also while Kafka is away. A client that comes back with Last-Event-ID is sent what it has missed; an own alert may come again then. A comment every 15 seconds keeps the connection.",
+          "`alert` has one alert as data, when it was opened (then the event has an id: the alert's, and how far each partition was sent), acknowledged or cleared. Tideline's own alerts come from its journal, without an id; with `rule=tideline` also while Kafka is away. A client that comes back with Last-Event-ID is sent what it has missed; an own alert may come again then. A comment every 15 seconds keeps the connection.",
         parameters: [
           RULE,
           SEVERITY,

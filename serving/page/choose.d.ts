@@ -28,3 +28,9 @@ export function linesOf<T extends { readonly bucket: string }>(
   readonly size: number;
   readonly points: readonly (readonly [number, number | null])[];
 }[];
+export function alertsTitle(open: {
+  readonly alerts: readonly { readonly severity: string | null }[];
+  readonly found: number;
+  readonly isFresh: boolean;
+}): string;
+export function shellWord(text: string): string;

@@ -108,3 +108,19 @@ export function linesOf(rows, { group, name, value }) {
   }
   return [...lines.values()].sort((a, b) => b.size - a.size);
 }
+
+/** How many alerts are open, and how many of them of each severity, the worst first, as far as `alerts` has them all. */
+export function alertsTitle({ alerts, found, isFresh }) {
+  const counts = ["critical", "warning", "info"].flatMap((severity) => {
+    const count = alerts.filter((alert) => alert.severity === severity).length;
+    return count === 0 ? [] : [`${count} ${severity}`];
+  });
+  const title = `${found} open ${found === 1 ? "alert" : "alerts"}`;
+  const known = found === alerts.length ? counts.join(", ") : `the newest ${alerts.length}: ${counts.join(", ")}`;
+  return `${counts.length === 0 ? title : `${title} (${known})`}${isFresh ? "" : ". They cannot be read at present"}`;
+}
+
+/** A text as one word of a command that a shell reads, whatever is in it. */
+export function shellWord(text) {
+  return /^[\w.][\w.-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

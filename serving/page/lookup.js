@@ -3,27 +3,17 @@
  * looked up stands in the URL's fragment, so that a link or a reload leads back to it.
  */
 
+import { element, make } from "./elements.js";
 import { ask, useKey } from "./server.js";
 
 const ROWS = 50;
 const EVENTS = 50;
 
-const element = (id) => document.getElementById(id);
 const instant = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
 let tables = [];
 /** Raised with each question, so that a late answer to an earlier one is not shown. */
 let asked = 0;
-
-function make(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
-  const { className, text, ...attributes } = properties;
-  if (className !== undefined) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
 
 /** A value as the answer has it: this page asks for numbers as text, which are not rounded. */
 function shown(value) {

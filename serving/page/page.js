@@ -3,6 +3,7 @@
  * server-sent events. What is chosen stands in the URL's fragment, so that a link or a reload leads back to it.
  */
 
+import { followAlerts } from "./alerts.js";
 import {
   age,
   changedText,
@@ -17,6 +18,7 @@ import {
   unitOf,
   widths,
 } from "./choose.js";
+import { element, make, show } from "./elements.js";
 import { ask, EventStream, useKey } from "./server.js";
 
 /** Of the page's other script. */
@@ -31,7 +33,6 @@ const MAX_POINTS = 20_000;
 const MAX_SESSIONS = 1_000;
 const NO_DIMENSION = "";
 
-const element = (id) => document.getElementById(id);
 /** So few buckets are bars: a line would be a dot, or hide how few there are. */
 const MOST_BARS = 24;
 const instant = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -67,22 +68,6 @@ let nextList = null;
 let chart = null;
 /** Whether the list is to be scrolled to the chosen view when it is drawn. */
 let showChosen = false;
-
-function make(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
-  const { className, text, ...attributes } = properties;
-  if (className !== undefined) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
-/** Puts `wanted` in the place of a node's children unless they say the same already: focus and scrolling survive. */
-function show(node, ...wanted) {
-  const fresh = make("div", {}, ...wanted);
-  if (node.innerHTML !== fresh.innerHTML) node.replaceChildren(...fresh.childNodes);
-}
 
 /** A value for people, as their locale writes it: exact decimals with all their places, also where numbers come as text. */
 function shown(value, { values, scale } = {}) {
@@ -567,7 +552,10 @@ async function readList() {
     if (!response.ok) throw new Error(String(response.status));
     const { views, problems = [], alerts = [] } = await response.json();
     // What was chosen is followed again.
-    if (isAdmitted) known.choice = null;
+    if (isAdmitted) {
+      known.choice = null;
+      followAlerts();
+    }
     known.views = views;
     known.problems = problems;
     known.alerts = alerts;
@@ -608,3 +596,4 @@ addEventListener("hashchange", readFragment);
 addEventListener("resize", redraw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 void readList();
+followAlerts();

@@ -7,10 +7,13 @@ import {
   alertsAsked,
   shownAlert,
 } from "../../core/alerts/alert-states.ts";
+import { SentAlerts } from "../../core/alerts/sent-alerts.ts";
 import { alerts as alertStream, OWN_RULE, SEVERITIES } from "../../core/contract/alerts.ts";
+import type { Cut } from "../../core/log/position.ts";
 import type { QueryProblem } from "../../core/query/query.ts";
 import { parseUrlTime } from "../../core/time.ts";
 import { isListed } from "../access/access.ts";
+import { AlertSending } from "../alerts/alert-sending.ts";
 import { ToldAlerts } from "../alerts/own-alerts.ts";
 import { badRequest } from "../common/problem.ts";
 import { ALERT_LIMIT } from "../openapi/openapi-alerts.ts";
@@ -18,8 +21,6 @@ import type { Parameters } from "../request/parameters.ts";
 import type { Serving } from "../request/serving.ts";
 import { readParameters } from "./streams.ts";
 
-/** A client that is so far behind is let go: it comes back with Last-Event-ID. */
-const MOST_WAITING = 1_000;
 const END_PATIENCE_MS = 1_000;
 
 /** GET /alerts and GET /alerts/live. After `liveRoutes`, which registers server-sent events. */
@@ -54,20 +55,22 @@ export function alertRoutes(app: FastifyInstance, { alerts, ownAlerts }: Serving
     const isOwn = rule === OWN_RULE;
     let states = await (isOwn ? alerts.statesInTime() : alerts.states());
     void reply.headers({ connection: "close", "cache-control": "no-store" });
-    const missed = missedBy(request.headers["last-event-id"], states).filter(isWanted);
-    const send = inTurn(reply, () => states, missed);
+    const sending = new AlertSending(reply, () => states);
     const told = new ToldAlerts();
-    const known = await ownAlerts.all().catch((): Alert[] => []);
-    for (const alert of [...known, ...missed.filter(isOwnAlert)]) told.add(alert);
+    for (const alert of await ownAlerts.all().catch((): Alert[] => [])) told.add(alert);
     const unsubscribe = await alerts.subscribe(
       (alert, now) => {
         states = now;
         const isRepeat = isOwnAlert(alert) && alert.acknowledged === null && !told.add(alert);
-        if (!isRepeat && isWanted(alert)) send({ alert, isInStream: true });
+        if (!isRepeat && isWanted(alert)) sending.add({ alert, isInStream: true });
       },
       () => reply.sse.close(),
       isOwn,
     );
+    // After the subscription: what came while it was waited for is missed or new, and not lost.
+    const sent = sentTo(request.headers["last-event-id"], states, alerts.read);
+    const missed = states.all().filter((alert) => sent.isMissing(alert) && isWanted(alert));
+    for (const alert of missed.filter(isOwnAlert)) told.add(alert);
     if (!reply.sse.isConnected) return unsubscribe();
     const gone = new AbortController();
     reply.sse.onClose(() => {
@@ -77,8 +80,8 @@ export function alertRoutes(app: FastifyInstance, { alerts, ownAlerts }: Serving
     reply.sse.sendHeaders();
     reply.raw.flushHeaders();
     reply.sse.keepAlive();
-    send(null);
-    const tell = (alert: Alert) => isWanted(alert) && send({ alert, isInStream: false });
+    sending.begin(sent, missed);
+    const tell = (alert: Alert) => isWanted(alert) && sending.add({ alert, isInStream: false });
     void ownAlerts.follow(told, tell, gone.signal);
   });
 }
@@ -96,50 +99,10 @@ function isOwnAlert({ opened }: Alert): boolean {
   return opened.rule === OWN_RULE;
 }
 
-/** The alerts that came after the one that a client has seen last; none for a client that says nothing. */
-function missedBy(seen: string | string[] | undefined, states: AlertStates): Alert[] {
-  const all = states.all();
-  const at = all.findIndex(({ id }) => id === seen);
-  return at < 0 ? [] : all.slice(at + 1);
-}
-
-/** An alert to send, and whether it is in the stream of alerts. Own alerts come from the journal first. */
-interface Waiting {
-  readonly alert: Alert;
-  readonly isInStream: boolean;
-}
-
-/**
- * Returns a function that sends alerts one after the other, first those that were missed: null begins with them. The
- * connection is closed when a client does not take what comes; what it has missed does not count. An alert has an id if
- * it was opened just now and is in the stream: a client that comes back continues behind it.
- */
-function inTurn(
-  reply: FastifyReply,
-  states: () => AlertStates,
-  missed: readonly Alert[],
-): (alert: Waiting | null) => void {
-  const waiting: Waiting[] = missed.map((alert) => ({ alert, isInStream: true }));
-  let [sending, begun] = [false, false];
-  let stillMissed = missed.length;
-  const sendAll = async () => {
-    sending = true;
-    for (let next = waiting.shift(); next !== undefined && reply.sse.isConnected; next = waiting.shift()) {
-      const { alert, isInStream } = next;
-      const data = JSON.stringify(shownAlert(states(), alert, Date.now()));
-      const hasId = isInStream && alert.acknowledged === null && alert.clearedAtMs === undefined;
-      await reply.sse.send({ event: "alert", data, ...(hasId ? { id: alert.id } : {}) });
-      stillMissed = Math.max(0, stillMissed - 1);
-    }
-    sending = false;
-  };
-  return (alert) => {
-    if (alert === null) begun = true;
-    else waiting.push(alert);
-    if (waiting.length > MOST_WAITING + stillMissed) reply.sse.close();
-    else if (begun && !sending)
-      void sendAll().catch((error: unknown) => reply.log.debug({ err: error }, "alert stream ended"));
-  };
+/** What a client was sent before, by the Last-Event-ID that it comes back with; without one it follows from now on. */
+function sentTo(lastEventId: string | string[] | undefined, states: AlertStates, read: Cut): SentAlerts {
+  const resumed = typeof lastEventId === "string" ? SentAlerts.resumed(lastEventId, (id) => states.get(id)) : null;
+  return resumed ?? SentAlerts.from(read);
 }
 
 function readQuestion(parameters: Parameters): { question: AlertQuestion; limit: number } {

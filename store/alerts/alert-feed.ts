@@ -20,10 +20,10 @@ export interface AlertFeedOptions {
 /** The newest alerts as the log has them, and what comes after. */
 export class AlertFeed {
   readonly states: AlertStates;
+  readonly #positions = new Map<number, Position>();
   readonly #newest: number;
   readonly #log: LogReader;
   readonly #topic: string;
-  readonly #positions = new Map<number, Position>();
 
   private constructor(log: LogReader, topic: string, newest: number) {
     this.states = new AlertStates(newest);
@@ -60,6 +60,11 @@ export class AlertFeed {
     return this.#take(fetched.flatMap(eventsOf));
   }
 
+  /** How far each partition has been read. */
+  get read(): Cut {
+    return this.#positions;
+  }
+
   /** Whether `states` has everything below a position of a partition. */
   hasReached(partition: number, to: Position): boolean {
     return at(this.#positions, partition) >= to;
@@ -75,22 +80,41 @@ export class AlertFeed {
       const from = least > first ? least : first;
       for await (const fetched of this.#log.read(this.#topic, partition, from, end, FETCH_BYTES))
         for (const one of eventsOf(fetched))
-          if (one.offset >= newest || one.event.kind === "acknowledged") found.push(one);
+          if (one.place.offset >= newest || one.event.kind === "acknowledged") found.push(one);
       this.#positions.set(partition, end);
     }
     this.#take(found);
   }
 
-  /** In the order in which they were written, as far as clocks tell: partitions were read one after the other. */
-  #take(events: WrittenAlertEvent[]): Alert[] {
-    const sorted = events.sort((a, b) => a.writtenAtMs - b.writtenAtMs);
-    return sorted.map((event) => this.states.take(event)).filter((alert) => alert !== null);
+  #take(events: readonly FoundEvent[]): Alert[] {
+    return inOrder(events)
+      .map((event) => this.states.take(event))
+      .filter((alert) => alert !== null);
   }
 }
 
-function eventsOf({ records }: FetchedPartition): (WrittenAlertEvent & { readonly offset: bigint })[] {
+/** An event, with its place in the log. */
+type FoundEvent = WrittenAlertEvent & Required<Pick<WrittenAlertEvent, "place">>;
+
+/**
+ * Events in the order in which they were written, as far as clocks tell: partitions were read one after the other. Those
+ * of one partition keep the order of their offsets, whatever its clocks say.
+ */
+function inOrder(events: readonly FoundEvent[]): FoundEvent[] {
+  const newestMs = new Map<number, number>();
+  const timed = events.map((event) => {
+    const { partition } = event.place;
+    const atMs = Math.max(event.writtenAtMs, newestMs.get(partition) ?? event.writtenAtMs);
+    newestMs.set(partition, atMs);
+    return { event, atMs };
+  });
+  return timed.sort((a, b) => a.atMs - b.atMs).map(({ event }) => event);
+}
+
+function eventsOf({ partition, records }: FetchedPartition): FoundEvent[] {
   return Array.from(records.offsets, (offset, index) => {
     const event = alertEventFrom(records.value(index));
-    return event === null ? [] : [{ event, writtenAtMs: records.timestampMs(index), offset }];
+    const place = { partition, offset };
+    return event === null ? [] : [{ event, writtenAtMs: records.timestampMs(index), place }];
   }).flat();
 }

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
@@ -7,17 +6,16 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { mix, randomNumbers, seedState } from "../../core/numbers/random.ts";
+import { HIGH_RULE, readings, wantedIds } from "../heart-rate-readings.ts";
 import { Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
-import { produce, type RawRecord } from "../produce.ts";
+import { produce } from "../produce.ts";
 import { nightlyOr } from "../tiers.ts";
 
 /** How often the process that runs rules and deliveries is killed. */
 const MOMENTS = nightlyOr(20, 2);
 const seed = Number(process.env.TIDELINE_KILLS_SEED ?? 20_261_128);
 const random = randomNumbers(mix(seedState(seed)), 1);
-const QUIET_MS = 60_000;
-const START_MS = Date.UTC(2026, 4, 1);
 const brokers = () => inject("kafkaBrokers");
 
 let tideline: Installation;
@@ -60,10 +58,8 @@ beforeAll(async () => {
   await mkdir(folder, { recursive: true });
   await writeFile(
     join(folder, "definitions.ts"),
-    `import { delivery, rule, sql, webhook } from "../../core/definition/builders.ts";
-     import { heartRates } from "../../systems/patients/schemas/heart-rates.ts";
-     const when = sql\`bpm < 60 OR bpm > 100\`;
-     export const high = rule("high", { on: heartRates, key: sql\`patient_id\`, when, quiet: "1 minute", from: "start" });
+    `${HIGH_RULE}
+     import { delivery, webhook } from "../../core/definition/builders.ts";
      export const each = delivery("each", { to: webhook({ url: "${url}/each" }), from: "start" });
      export const groups = delivery("groups", {
        to: webhook({ url: "${url}/groups" }), group: { within: "1 second" }, from: "start",
@@ -84,38 +80,10 @@ afterAll(async () => {
   server.close();
 });
 
-/** Readings of a round: some twice, some late, some malformed. */
-function readings(round: number): RawRecord[] {
-  return Array.from({ length: 60 }, (_, index) => {
-    const patient = `${round}-${index % 12}`;
-    const measured_at = START_MS + index * 5_000 - (index % 9 === 0 ? 600_000 : 0);
-    const reading = {
-      reading_id: `${round}-${index}`,
-      patient_id: patient,
-      measured_at,
-      bpm: 90 + Math.floor(random() * 30),
-    };
-    const one = { key: patient, value: Buffer.from(JSON.stringify(reading)) };
-    const bad = { key: patient, value: Buffer.from("{") };
-    return [...(index % 20 === 0 ? [bad] : []), one, ...(index % 7 === 0 ? [one] : [])];
-  }).flat();
-}
-
-/** The ids of alerts that the readings ask for: a fold of what another client reads, without a line of the engine. */
-async function wantedIds(): Promise<Set<string>> {
-  const records = [...(await readLog(brokers(), tideline.topic("heart-rates"))).values()].flat();
-  const ids = new Set<string>();
-  for (const { value } of records) {
-    if (String(value) === "{") continue;
-    const { patient_id, measured_at, bpm } = JSON.parse(String(value)) as Record<string, number | string>;
-    if (Number(bpm) >= 60 && Number(bpm) <= 100) continue;
-    const from = Math.floor(Number(measured_at) / QUIET_MS) * QUIET_MS;
-    const hash = createHash("sha256")
-      .update(JSON.stringify(["high", patient_id, from]))
-      .digest("hex");
-    ids.add(`high-${hash.slice(0, 20)}`);
-  }
-  return ids;
+/** The ids of alerts that the log of readings asks for, as another client reads it. */
+async function wanted(): Promise<Set<string>> {
+  const log = await readLog(brokers(), tideline.topic("heart-rates"));
+  return wantedIds([...log.values()].flat().map(({ value }) => value));
 }
 
 /** The alerts that other clients see: each once, because a repeat is a duplicate. */
@@ -132,7 +100,7 @@ test(`alerts are those of a plain fold and each is handed over once, whenever th
     const reached = new Promise<void>((done) => {
       moment = { calls: 1 + Math.floor(random() * 10), isAnswered: random() < 0.7, reached: done };
     });
-    await produce(brokers(), tideline.topic("heart-rates"), readings(round));
+    await produce(brokers(), tideline.topic("heart-rates"), readings(round, random));
     if (round === 0) await tideline.start("speed");
     else await tideline.restart("speed");
     await reached;
@@ -143,25 +111,25 @@ test(`alerts are those of a plain fold and each is handed over once, whenever th
     }
     if (random() < 0.5) await tideline.emptyRedis();
   }
-  await produce(brokers(), tideline.topic("heart-rates"), readings(MOMENTS));
+  await produce(brokers(), tideline.topic("heart-rates"), readings(MOMENTS, random));
   await tideline.restart("speed");
-  const wanted = await wantedIds();
+  const all = await wanted();
   for (const path of ["/each", "/groups"])
     await until(
       `all alerts at ${path}`,
       async () => new Set(alertsAt(path)).size,
-      (count) => count >= wanted.size,
+      (count) => count >= all.size,
     );
-  expect(sorted(await writtenIds())).toEqual(sorted(wanted));
+  expect(sorted(await writtenIds())).toEqual(sorted(all));
   for (const path of ["/each", "/groups"]) {
     const here = taken.filter((one) => one.path === path);
-    expect(sorted(alertsAt(path))).toEqual(sorted(wanted));
+    expect(sorted(alertsAt(path))).toEqual(sorted(all));
     // A message comes twice only where it was taken last before a kill, and then it is the same message.
     const byId = new Map(here.map((one) => [one.id, one]));
     const again = here.filter((one, index) => here.findIndex(({ id }) => id === one.id) !== index);
     expect(again.filter(({ id }) => !last.has(id))).toEqual([]);
     for (const one of again) expect(one.alerts).toEqual(byId.get(one.id)?.alerts);
     // And no alert is in two messages.
-    expect([...byId.values()].flatMap(({ alerts }) => alerts)).toHaveLength(wanted.size);
+    expect([...byId.values()].flatMap(({ alerts }) => alerts)).toHaveLength(all.size);
   }
 }, 1_200_000);

@@ -1,36 +1,21 @@
-import { once } from "node:events";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
-import { SMTPServer } from "smtp-server";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { readRulePositions } from "../../store/alerts/read-positions.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import { Installation, until } from "../installation.ts";
+import { header, type MailServer, openMailServer } from "../mail-server.ts";
 import { produce, type RawRecord } from "../produce.ts";
 
 const brokers = () => inject("kafkaBrokers");
 
 let tideline: Installation;
-let server: SMTPServer;
-const mails: string[] = [];
+let mailServer: MailServer;
 
 beforeAll(async () => {
-  server = new SMTPServer({
-    authOptional: true,
-    disabledCommands: ["STARTTLS"],
-    onData: (stream, _session, done) =>
-      void text(stream).then((mail) => {
-        // Long lines are folded (RFC 2045, 6.7).
-        mails.push(mail.replaceAll("=\r\n", ""));
-        done();
-      }),
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server.server, "listening");
+  mailServer = await openMailServer();
   tideline = await Installation.open("notify", {
     TIDELINE_SYSTEM: join(process.cwd(), "systems/notifications"),
-    TIDELINE_SMTP_URL: `smtp://127.0.0.1:${(server.server.address() as AddressInfo).port}`,
+    TIDELINE_SMTP_URL: mailServer.url,
     SALES_MAIL: "large-orders@shop.example",
   });
   await tideline.run("init");
@@ -38,7 +23,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await tideline?.close();
-  await new Promise<void>((done) => server.close(done));
+  await mailServer?.close();
 });
 
 /** An order as a shop nobody here has seen writes it. */
@@ -47,9 +32,8 @@ function order(id: string, amount_cents: number, customer = "Ines"): RawRecord {
   return { key: id, value: Buffer.from(JSON.stringify(event)) };
 }
 
-const header = (mail: string, name: string) => new RegExp(`^${name}: (.*)$`, "im").exec(mail)?.[1]?.trim();
-
 test("each large order is one mail to sales, whatever its customer is called and however often it is delivered", async () => {
+  const { mails } = mailServer;
   await tideline.start("speed");
   const log = new LogReader({ brokers: brokers(), clientId: "notifications-test" });
   const begun = async () => {

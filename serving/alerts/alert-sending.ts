@@ -1,0 +1,72 @@
+import type { FastifyReply } from "fastify";
+import { type Alert, type AlertStates, shownAlert } from "../../core/alerts/alert-states.ts";
+import type { SentAlerts } from "../../core/alerts/sent-alerts.ts";
+
+/** A client that is so far behind is let go: it comes back with Last-Event-ID. */
+const MOST_WAITING = 1_000;
+
+/** An alert to send, and whether it is in the stream of alerts. Own alerts come from the journal first. */
+export interface Waiting {
+  readonly alert: Alert;
+  readonly isInStream: boolean;
+}
+
+/**
+ * Sends alerts to one client, one after the other. The connection is closed when the client does not take what comes;
+ * what it has missed does not count.
+ */
+export class AlertSending {
+  readonly #reply: FastifyReply;
+  readonly #states: () => AlertStates;
+  #waiting: Waiting[] = [];
+  #stillMissed = 0;
+  #sent: SentAlerts | null = null;
+  #isSending = false;
+
+  /** `states` returns what is known of the alerts when one is sent. */
+  constructor(reply: FastifyReply, states: () => AlertStates) {
+    this.#reply = reply;
+    this.#states = states;
+  }
+
+  /** Sends an alert after those that wait. Before `begin` it waits, too. */
+  add(alert: Waiting): void {
+    this.#waiting.push(alert);
+    if (this.#waiting.length > MOST_WAITING + this.#stillMissed) this.#reply.sse.close();
+    else this.#go();
+  }
+
+  /** Begins to send: first the alerts that the client has missed. `sent` says what it was sent before. */
+  begin(sent: SentAlerts, missed: readonly Alert[]): void {
+    this.#waiting.unshift(...missed.map((alert) => ({ alert, isInStream: true })));
+    this.#stillMissed = missed.length;
+    this.#sent = sent;
+    this.#go();
+  }
+
+  #go(): void {
+    if (this.#sent === null || this.#isSending) return;
+    this.#isSending = true;
+    this.#sendAll(this.#sent)
+      .catch((error: unknown) => this.#reply.log.debug({ err: error }, "alert stream ended"))
+      .finally(() => {
+        this.#isSending = false;
+      });
+  }
+
+  /**
+   * An event has an id if its alert was opened just now and is in the stream: a client that comes back continues behind
+   * it.
+   */
+  async #sendAll(sent: SentAlerts): Promise<void> {
+    const { sse } = this.#reply;
+    for (let next = this.#waiting.shift(); next !== undefined && sse.isConnected; next = this.#waiting.shift()) {
+      const { alert, isInStream } = next;
+      const hasId = isInStream && alert.acknowledged === null && alert.clearedAtMs === undefined;
+      if (hasId) sent.note(alert);
+      const data = JSON.stringify(shownAlert(this.#states(), alert, Date.now()));
+      await sse.send({ event: "alert", data, ...(hasId ? { id: sent.idOf(alert) } : {}) });
+      this.#stillMissed = Math.max(0, this.#stillMissed - 1);
+    }
+  }
+}

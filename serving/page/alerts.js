@@ -1,0 +1,150 @@
+/**
+ * The page's section of alerts: those that rules have opened and nobody has acknowledged or silenced. The list is asked
+ * for when the live stream sends an alert, and now and then, because no event says that a silence began or ended.
+ * Tideline's own alerts are in the section of problems.
+ */
+
+import { alertsTitle, shellWord } from "./choose.js";
+import { element, make, show } from "./elements.js";
+import { ask, EventStream } from "./server.js";
+
+const OPEN = "/alerts?state=open&limit=200";
+const MOST_SHOWN = 20;
+/** While alerts come one after the other the list is asked for this often. */
+const BUSY_MS = 2_000;
+const QUIET_MS = 15_000;
+const LIMIT_MS = 10_000;
+const OWN_RULE = "tideline";
+const instant = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+const known = {
+  /** The newest open alerts of rules. */
+  alerts: [],
+  /** How many are open, of rules. */
+  found: 0,
+  /** Whether the server said so at the last try. */
+  isFresh: true,
+  /** The id of the alert whose commands are shown. */
+  chosen: null,
+};
+let stream = null;
+let next = null;
+let askedAtMs = Number.NEGATIVE_INFINITY;
+
+/** Follows the alerts while the page is visible: a browser has few connections for one server. Begins again when called again. */
+export function followAlerts() {
+  unfollow();
+  if (!document.hidden) void read();
+}
+
+function unfollow() {
+  stream?.close();
+  stream = null;
+  clearTimeout(next);
+}
+
+function readAfter(ms) {
+  clearTimeout(next);
+  next = setTimeout(read, ms);
+}
+
+async function read() {
+  askedAtMs = performance.now();
+  readAfter(QUIET_MS);
+  try {
+    const response = await ask(OPEN, { signal: AbortSignal.timeout(LIMIT_MS) });
+    if (response.status === 401 || response.status === 403) return refused();
+    if (!response.ok) throw new Error(String(response.status));
+    const { alerts, found } = await response.json();
+    known.alerts = alerts.filter(({ rule }) => rule !== OWN_RULE);
+    known.found = found - (alerts.length - known.alerts.length);
+    known.isFresh = true;
+    listen();
+  } catch {
+    known.isFresh = false;
+  }
+  draw();
+}
+
+/** Without a key for records there is nothing to show, and nothing is asked again until there is another key. */
+function refused() {
+  unfollow();
+  known.alerts = [];
+  draw();
+}
+
+function listen() {
+  if (document.hidden || (stream !== null && !stream.closed)) return;
+  stream = new EventStream("/alerts/live");
+  const changed = () => readAfter(Math.max(0, askedAtMs + BUSY_MS - performance.now()));
+  // What came before the stream was open is not in it.
+  stream.addEventListener("open", changed);
+  stream.addEventListener("alert", changed);
+}
+
+function draw() {
+  const section = element("alerts");
+  section.hidden = known.alerts.length === 0;
+  if (section.hidden) return;
+  const focused = document.activeElement?.closest?.("#open-alerts button")?.value;
+  show(element("alerts-title"), alertsTitle(known));
+  show(element("open-alerts"), table(known.alerts.slice(0, MOST_SHOWN)));
+  if (focused !== undefined)
+    [...section.querySelectorAll("#open-alerts button")].find(({ value }) => value === focused)?.focus();
+  show(element("respond"), ...commands());
+}
+
+function table(alerts) {
+  const heads = ["Severity", "Rule", "About", "What", "Time of the event", ""];
+  const head = heads.map((text) => make("th", { scope: "col", text }));
+  const body = alerts.map(({ id, severity, rule, key, says, at }) => {
+    const respond = make("button", { type: "button", value: id, text: "Respond" });
+    respond.setAttribute("aria-pressed", String(id === known.chosen));
+    return make(
+      "tr",
+      {},
+      make("td", {}, make("span", { className: `severity ${severity ?? ""}`, text: severity ?? "–" })),
+      make("td", { text: rule }),
+      make("td", { className: "free", text: key ?? "–" }),
+      make("td", { className: "free", text: says ?? "–" }),
+      make("td", { text: instant.format(new Date(at)) }),
+      make("td", {}, respond),
+    );
+  });
+  return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
+}
+
+/** What can be done about the chosen alert: HTTP changes nothing, so these are commands. */
+function commands() {
+  const alert = known.alerts.find(({ id }) => id === known.chosen);
+  const all = "npx tideline alerts list --state open";
+  if (alert === undefined)
+    return known.found > MOST_SHOWN
+      ? [make("p", {}, `The newest ${MOST_SHOWN} are shown. All: `, make("code", { text: all }))]
+      : [];
+  const [id, rule] = [alert.id, alert.rule].map(shellWord);
+  const lines = [
+    ["Look after it", `npx tideline alerts ack ${id}`],
+    [`Silence ${alert.rule} for two hours`, `npx tideline alerts silence ${rule} --for 2h`],
+    ["See the record that opened it", `npx tideline alerts explain ${id}`],
+  ];
+  return [
+    make("p", { text: "This page changes nothing. Run one of these where Tideline runs:" }),
+    make(
+      "dl",
+      {},
+      ...lines.flatMap(([what, command]) => [
+        make("dt", { text: what }),
+        make("dd", {}, make("code", { text: command })),
+      ]),
+    ),
+  ];
+}
+
+element("open-alerts").addEventListener("click", ({ target }) => {
+  const button = target.closest("button");
+  if (button === null) return;
+  known.chosen = known.chosen === button.value ? null : button.value;
+  draw();
+});
+document.addEventListener("visibilitychange", () => (document.hidden ? unfollow() : followAlerts()));
