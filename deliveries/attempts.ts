@@ -25,6 +25,8 @@ export const PACE: Pace = { firstRetryMs: 1_000, breakMs: 30_000 };
 
 const RETRIES = 3;
 const CALLS = 10;
+/** So many failures among them are too many. */
+const MOST_FAILURES = CALLS / 2;
 /** How often it is looked whether calls may be tried again. */
 const LOOK_MS = 250;
 
@@ -40,7 +42,8 @@ export class Attempts {
     const mayPass = handleWhen((error) => !(error instanceof Refused));
     this.#breaker = circuitBreaker(mayPass, {
       halfOpenAfter: breakMs,
-      breaker: new CountBreaker({ threshold: 0.5, size: CALLS }),
+      // It breaks above its threshold, which is a share of the calls.
+      breaker: new CountBreaker({ threshold: (MOST_FAILURES - 0.5) / CALLS, size: CALLS }),
     });
     const again = retry(
       handleWhen((error) => !(error instanceof Refused) && !(error instanceof BrokenCircuitError)),

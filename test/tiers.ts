@@ -57,6 +57,7 @@ export const UNIT = [
   "test/laws/old-acknowledgements.test.ts",
   "test/laws/proof-of-tables.test.ts",
   "test/laws/group-keys.test.ts",
+  "test/laws/half-failing-receiver.test.ts",
   "test/laws/ids-of-fields.test.ts",
   "test/laws/quick-json.test.ts",
   "test/laws/joined-failure.test.ts",

@@ -89,7 +89,8 @@ export async function replay(config: Config, ids: readonly string[] | null): Pro
         for (const [id, one] of open) {
           if (stop.aborted) return;
           const reason = await handOver(config, deliveries.get(one.delivery), one, stop);
-          if (stop.aborted) return;
+          // What was handed over is noted, also after Ctrl+C: it must not be handed over again.
+          if (reason !== null && stop.aborted) return;
           if (reason === null) {
             const headers = { [UNDELIVERED.kind]: "replayed" };
             await producer.send(topic, [{ key: id, value: null, headers, partition: 0 }]);
