@@ -9,6 +9,7 @@ Examples:
   $ tideline demo                  which systems there are
   $ tideline demo NAME             run one
   $ tideline demo NAME --rate 50
+  $ tideline demo NAME --smtp smtp://127.0.0.1:1025
 `;
 
 /** Adds `tideline demo`. */
@@ -18,8 +19,9 @@ export function registerDemo(program: Command): void {
     .description("run a system that ships with Tideline, beside everything else; without a name, list the systems")
     .argument("[name]", "a system")
     .addOption(new Option("--rate <n>", "how much is simulated, a second").default(5).argParser(parseRate))
+    .option("--smtp <url>", "a server that takes the mail of the demo; without it nothing is mailed")
     .addHelpText("after", help)
-    .action(async (name: string | undefined, { rate }: { rate: number }) => {
+    .action(async (name: string | undefined, flags: { rate: number; smtp?: string }) => {
       const { shippedSystem, shippedSystems } = await import("../demo/systems.ts");
       if (name === undefined) {
         const systems = await shippedSystems();
@@ -30,6 +32,6 @@ export function registerDemo(program: Command): void {
       }
       const system = await shippedSystem(name);
       const { runDemo } = await import("../demo/demo.ts");
-      await runDemo(system, rate, process.env);
+      await runDemo(system, flags, process.env);
     });
 }

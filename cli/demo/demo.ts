@@ -12,12 +12,23 @@ import type { ShippedSystem } from "./systems.ts";
 
 const PREFIX = "demo-";
 
+interface DemoFlags {
+  /** How much is simulated, a second. */
+  readonly rate: number;
+  /** The URL of a mail server. */
+  readonly smtp?: string;
+}
+
 /**
  * Runs a system until Ctrl+C, and removes what it has made: beside servers that run, in a namespace of its own; with
  * servers of its own where none run. Its folder, `<home>/demo/<namespace>`, lasts as long as something of it may be
- * left, so that the next demo removes what a killed one left behind. `rate` is how much is simulated, a second.
+ * left, so that the next demo removes what a killed one left behind.
  */
-export async function runDemo({ name, folder, system }: ShippedSystem, rate: number, env: Environment): Promise<void> {
+export async function runDemo(
+  { name, folder, system }: ShippedSystem,
+  { rate, smtp = "" }: DemoFlags,
+  env: Environment,
+): Promise<void> {
   const config = loadConfig(env);
   const demos = join(config.home, "demo");
   const servers = await serversToShare(env, config);
@@ -25,7 +36,7 @@ export async function runDemo({ name, folder, system }: ShippedSystem, rate: num
   await removeLeftovers(demos, servers, env);
   const namespace = `${PREFIX}${name.toLowerCase().replaceAll(/[^a-z0-9]/g, "-")}-${randomBytes(3).toString("hex")}`;
   const home = join(demos, namespace);
-  const own = settingsOf({ folder, namespace, servers });
+  const own = settingsOf({ folder, namespace, servers, smtp });
   const ports = await freePorts();
   await mkdir(home, { recursive: true });
   const simulation = system.simulation ?? null;
@@ -51,13 +62,14 @@ export async function runDemo({ name, folder, system }: ShippedSystem, rate: num
 }
 
 /**
- * The settings of a demo where they differ from those of this process. Empty ones count as not set: nothing is mailed
- * or registered elsewhere.
+ * The settings of a demo where they differ from those of this process. Empty ones count as not set: nothing is
+ * registered elsewhere, or mailed by a server that is not for the demo.
  */
 function settingsOf(demo: {
   readonly folder: string;
   readonly namespace: string;
   readonly servers: RunningServers;
+  readonly smtp: string;
 }): Record<string, string> {
   return {
     ...demo.servers,
@@ -69,7 +81,7 @@ function settingsOf(demo: {
     TIDELINE_DELIVERIES: "",
     TIDELINE_API_URL: "",
     TIDELINE_SCHEMA_REGISTRY: "",
-    TIDELINE_SMTP_URL: "",
+    TIDELINE_SMTP_URL: demo.smtp,
   };
 }
 

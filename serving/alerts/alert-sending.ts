@@ -46,12 +46,7 @@ export class AlertSending {
 
   #go(): void {
     if (this.#sent === null || this.#isSending) return;
-    this.#isSending = true;
-    this.#sendAll(this.#sent)
-      .catch((error: unknown) => this.#reply.log.debug({ err: error }, "alert stream ended"))
-      .finally(() => {
-        this.#isSending = false;
-      });
+    this.#sendAll(this.#sent).catch((error: unknown) => this.#reply.log.debug({ err: error }, "alert stream ended"));
   }
 
   /**
@@ -60,6 +55,7 @@ export class AlertSending {
    */
   async #sendAll(sent: SentAlerts): Promise<void> {
     const { sse } = this.#reply;
+    this.#isSending = true;
     for (let next = this.#waiting.shift(); next !== undefined && sse.isConnected; next = this.#waiting.shift()) {
       const { alert, isInStream } = next;
       const hasId = isInStream && alert.acknowledged === null && alert.clearedAtMs === undefined;
@@ -68,5 +64,6 @@ export class AlertSending {
       await sse.send({ event: "alert", data, ...(hasId ? { id: sent.idOf(alert) } : {}) });
       this.#stillMissed = Math.max(0, this.#stillMissed - 1);
     }
+    this.#isSending = false;
   }
 }
