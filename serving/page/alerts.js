@@ -9,6 +9,7 @@ import { element, make, show } from "./elements.js";
 import { ask, EventStream } from "./server.js";
 
 const OPEN = "/alerts?state=open&limit=200";
+const OWN = "/alerts?state=open&limit=1&rule=tideline";
 const MOST_SHOWN = 20;
 /** While alerts come one after the other the list is asked for this often. */
 const BUSY_MS = 2_000;
@@ -52,12 +53,13 @@ async function read() {
   askedAtMs = performance.now();
   readAfter(QUIET_MS);
   try {
-    const response = await ask(OPEN, { signal: AbortSignal.timeout(LIMIT_MS) });
+    const signal = AbortSignal.timeout(LIMIT_MS);
+    const [response, own] = await Promise.all([ask(OPEN, { signal }), ask(OWN, { signal })]);
     if (response.status === 401 || response.status === 403) return refused();
-    if (!response.ok) throw new Error(String(response.status));
+    if (!response.ok || !own.ok) throw new Error(String(response.status));
     const { alerts, found } = await response.json();
     known.alerts = alerts.filter(({ rule }) => rule !== OWN_RULE);
-    known.found = found - (alerts.length - known.alerts.length);
+    known.found = found - (await own.json()).found;
     known.isFresh = true;
     listen();
   } catch {

@@ -72,7 +72,7 @@ export class AlertFeed {
 
   async #readNewest(acknowledgedFrom: Cut): Promise<void> {
     const { start, stable } = await this.#log.bounds(this.#topic);
-    const found: WrittenAlertEvent[] = [];
+    const found: FoundEvent[] = [];
     for (const [partition, end] of stable) {
       const first = at(start, partition);
       const newest = position(end > this.#newest ? end - BigInt(this.#newest) : 0n);

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { AlertEvent } from "../../core/alerts/alert.ts";
 import { eventData } from "../../core/event-stream.ts";
 import { mix, randomNumbers, seedState } from "../../core/numbers/random.ts";
@@ -12,15 +12,16 @@ import { Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
 import { header, type MailServer, openMailServer } from "../mail-server.ts";
 import { produce } from "../produce.ts";
-import { nightly, nightlyOr } from "../tiers.ts";
+import { nightly } from "../tiers.ts";
 
 /**
  * The processes that do not write alerts are killed, Redis is emptied, and the data directory is restored from a backup,
- * while readings arrive. The alerts, their mails, the live stream and the numbers have to be those of a plain fold.
+ * while readings arrive. The alerts, their mails, the live stream and the numbers have to be those of a plain fold. It
+ * takes minutes, so it runs at night alone.
  */
 
 /** How often each of the two is killed. */
-const MOMENTS = nightlyOr(20, 1);
+const MOMENTS = 20;
 const VIEWS = ["heart-rate", "alert-states"];
 const CHUNK_EVERY_MS = 500;
 const CHUNK = 24;
@@ -40,176 +41,180 @@ const followed: string[] = [];
 let following: Promise<void> = Promise.resolve();
 let onFollowed = () => {};
 
-beforeAll(async () => {
-  mailServer = await openMailServer();
-  folder = join(process.cwd(), ".tideline", `role-kills-${Date.now()}`);
-  await mkdir(folder, { recursive: true });
-  backups = await mkdtemp(join(tmpdir(), "tideline-backups-"));
-  await writeFile(
-    join(folder, "definitions.ts"),
-    `${HIGH_RULE}
+describe.runIf(nightly)("with worker and server killed", () => {
+  beforeAll(async () => {
+    mailServer = await openMailServer();
+    folder = join(process.cwd(), ".tideline", `role-kills-${Date.now()}`);
+    await mkdir(folder, { recursive: true });
+    backups = await mkdtemp(join(tmpdir(), "tideline-backups-"));
+    await writeFile(
+      join(folder, "definitions.ts"),
+      `${HIGH_RULE}
      import { delivery, mail } from "../../core/definition/builders.ts";
      export const each = delivery("each", { to: mail({ to: "ward@clinic.example" }), from: "start" });`,
-  );
-  tideline = await Installation.open("role-kills", {
-    TIDELINE_SYSTEM: join(process.cwd(), "systems/patients"),
-    TIDELINE_RULES: folder,
-    TIDELINE_DELIVERIES: folder,
-    TIDELINE_SMTP_URL: mailServer.url,
-  });
-  await tideline.run("init");
-  await Promise.all([
-    tideline.start("speed"),
-    tideline.start("worker", { args: ["--no-schedules"] }),
-    tideline.start("serve"),
-  ]);
-  following = follow();
-});
-
-afterAll(async () => {
-  stop.abort();
-  await tideline?.close();
-  await following;
-  await mailServer?.close();
-  await rm(folder, { recursive: true });
-  await rm(backups, { recursive: true });
-});
-
-async function arrive(): Promise<void> {
-  await produce(brokers(), tideline.topic("heart-rates"), readings(chunk, random, CHUNK));
-  chunk += 1;
-}
-
-/** Readings arrive until `reached`. */
-async function arriveUntil(reached: Promise<void>): Promise<void> {
-  let isReached = false;
-  const done = reached.then(() => {
-    isReached = true;
-  });
-  while (!isReached) {
-    await arrive();
-    await Promise.race([done, delay(CHUNK_EVERY_MS)]);
-  }
-}
-
-/** Follows the live stream of alerts, again whenever it ends. */
-async function follow(): Promise<void> {
-  const url = `${tideline.apiUrl}/alerts/live?rule=high`;
-  while (!stop.signal.aborted) {
-    const last = followed.at(-1);
-    const headers: Record<string, string> = last === undefined ? {} : { "last-event-id": last };
-    try {
-      const response = await fetch(url, { headers, signal: stop.signal });
-      for await (const { data } of eventData(response.body as ReadableStream<Uint8Array>)) {
-        followed.push((JSON.parse(data) as { id: string }).id);
-        onFollowed();
-      }
-    } catch {
-      // The server was killed, or the test is over.
-    }
-    await delay(100, undefined, { signal: stop.signal }).catch(() => undefined);
-  }
-}
-
-/** Resolves when the data directory has changed `count` times. */
-function changesOfData(count: number): Promise<void> {
-  return new Promise((resolve) => {
-    let left = count;
-    const watcher = watch(join(tideline.home, "data"), { recursive: true }, () => {
-      left -= 1;
-      if (left > 0) return;
-      watcher.close();
-      resolve();
+    );
+    tideline = await Installation.open("role-kills", {
+      TIDELINE_SYSTEM: join(process.cwd(), "systems/patients"),
+      TIDELINE_RULES: folder,
+      TIDELINE_DELIVERIES: folder,
+      TIDELINE_SMTP_URL: mailServer.url,
     });
-    // A folder that is gone before it is watched.
-    watcher.on("error", () => undefined);
+    await tideline.run("init");
+    await Promise.all([
+      tideline.start("speed"),
+      tideline.start("worker", { args: ["--no-schedules"] }),
+      tideline.start("serve"),
+    ]);
+    following = follow();
   });
-}
 
-/** Kills the worker when it has written so much of a settlement. The settlement goes on with the next worker. */
-async function killWorker(): Promise<void> {
-  const reached = changesOfData(1 + below(40));
-  const settling = tideline.refresh(...VIEWS).catch(() => undefined);
-  await arriveUntil(reached);
-  await tideline.kill("worker");
-  if (random() < 0.5) await tideline.emptyRedis();
-  await tideline.restart("worker");
-  await settling;
-}
-
-/** Kills the server when it has sent so many alerts; some are written while it is away. */
-async function killServe(): Promise<void> {
-  let left = 1 + below(30);
-  const reached = new Promise<void>((resolve) => {
-    onFollowed = () => {
-      left -= 1;
-      if (left === 0) resolve();
-    };
+  afterAll(async () => {
+    stop.abort();
+    await tideline?.close();
+    await following;
+    await mailServer?.close();
+    await rm(folder, { recursive: true });
+    await rm(backups, { recursive: true });
   });
-  await arriveUntil(reached);
-  onFollowed = () => {};
-  await tideline.kill("serve");
-  if (random() < 0.5) await tideline.emptyRedis();
-  await arrive();
-  await tideline.restart("serve");
-}
 
-/** Brings the data directory back to the backup, as the documents say. */
-async function restore(): Promise<void> {
-  await tideline.stop("worker", "serve", "speed");
-  if (random() < 0.5) await tideline.emptyRedis();
-  await tideline.run("restore", backups, "--replace");
-  await tideline.restart("speed", "serve", "worker");
-}
-
-const valuesOf = async (stream: string) =>
-  [...(await readLog(brokers(), tideline.topic(stream))).values()].flat().map(({ value }) => value);
-const sorted = (ids: Iterable<string>) => [...ids].sort();
-
-/** The ids of the rule's alerts, as another client reads them: each once, because a repeat is a duplicate. */
-async function writtenIds(): Promise<Set<string>> {
-  const events = (await valuesOf("alerts")).map((value) => JSON.parse(String(value)) as AlertEvent);
-  return new Set(events.filter(({ rule, kind }) => rule === "high" && kind === "opened").map(({ subject }) => subject));
-}
-
-/** The rows of a view or table, once they are complete and `isAll` says so. */
-async function rowsOf(path: string, isAll: (rows: Record<string, unknown>[]) => boolean) {
-  const ask = async () =>
-    (await fetch(`${tideline.apiUrl}${path}`).then((response) => response.json())) as {
-      rows?: Record<string, unknown>[];
-      complete?: boolean;
-    };
-  const { rows = [] } = await until(path, ask, ({ rows = [], complete }) => complete === true && isAll(rows));
-  return rows;
-}
-
-test(`alerts, mails, the live stream and the numbers are those of a plain fold, whenever worker and server are killed (seed ${seed})`, async () => {
-  for (let round = 0; round < MOMENTS; round++) {
-    await killServe();
-    if (nightly && round === Math.floor(MOMENTS / 3)) await tideline.run("backup", backups);
-    await killWorker();
-    if (nightly && round === Math.floor((2 * MOMENTS) / 3)) await restore();
+  async function arrive(): Promise<void> {
+    await produce(brokers(), tideline.topic("heart-rates"), readings(chunk, random, CHUNK));
+    chunk += 1;
   }
-  await arrive();
 
-  const log = await valuesOf("heart-rates");
-  const wanted = wantedIds(log);
-  const all = (count: number) => count >= wanted.size;
-  await until("the mails", async () => mailServer.mails.length, all);
-  await until("the live stream", async () => new Set(followed).size, all);
-  expect(sorted(await writtenIds())).toEqual(sorted(wanted));
-  expect(sorted(new Set(followed))).toEqual(sorted(wanted));
-  // Nobody killed the process that mails.
-  const mailed = mailServer.mails.map((mail) => header(mail, "Message-ID") ?? "");
-  expect(sorted(mailed)).toEqual(sorted([...wanted].map((id) => `<each.${id}@tideline>`)));
+  /** Readings arrive until `reached`. */
+  async function arriveUntil(reached: Promise<void>): Promise<void> {
+    let isReached = false;
+    const done = reached.then(() => {
+      isReached = true;
+    });
+    while (!isReached) {
+      await arrive();
+      await Promise.race([done, delay(CHUNK_EVERY_MS)]);
+    }
+  }
 
-  await tideline.refresh(...VIEWS);
-  const states = await rowsOf("/tables/alert-states?limit=10000", (rows) => rows.length >= wanted.size);
-  const ofRule = states.filter(({ rule }) => rule === "high");
-  expect(sorted(ofRule.map(({ alert }) => String(alert)))).toEqual(sorted(wanted));
-  expect(new Set(ofRule.map(({ opened }) => opened))).toEqual(new Set([1]));
-  const count = readingsIn(log).length;
-  const counted = (rows: Record<string, unknown>[]) => rows.reduce((sum, { readings }) => sum + Number(readings), 0);
-  const days = "/views/heart-rate?by=&every=1d&from=2026-01-01";
-  expect(counted(await rowsOf(days, (rows) => counted(rows) >= count))).toBe(count);
-}, 900_000);
+  /** Follows the live stream of alerts, again whenever it ends. */
+  async function follow(): Promise<void> {
+    const url = `${tideline.apiUrl}/alerts/live?rule=high`;
+    while (!stop.signal.aborted) {
+      const last = followed.at(-1);
+      const headers: Record<string, string> = last === undefined ? {} : { "last-event-id": last };
+      try {
+        const response = await fetch(url, { headers, signal: stop.signal });
+        for await (const { data } of eventData(response.body as ReadableStream<Uint8Array>)) {
+          followed.push((JSON.parse(data) as { id: string }).id);
+          onFollowed();
+        }
+      } catch {
+        // The server was killed, or the test is over.
+      }
+      await delay(100, undefined, { signal: stop.signal }).catch(() => undefined);
+    }
+  }
+
+  /** Resolves when the data directory has changed `count` times. */
+  function changesOfData(count: number): Promise<void> {
+    return new Promise((resolve) => {
+      let left = count;
+      const watcher = watch(join(tideline.home, "data"), { recursive: true }, () => {
+        left -= 1;
+        if (left > 0) return;
+        watcher.close();
+        resolve();
+      });
+      // A folder that is gone before it is watched.
+      watcher.on("error", () => undefined);
+    });
+  }
+
+  /** Kills the worker when it has written so much of a settlement. The settlement goes on with the next worker. */
+  async function killWorker(): Promise<void> {
+    const reached = changesOfData(1 + below(40));
+    const settling = tideline.refresh(...VIEWS).catch(() => undefined);
+    await arriveUntil(reached);
+    await tideline.kill("worker");
+    if (random() < 0.5) await tideline.emptyRedis();
+    await tideline.restart("worker");
+    await settling;
+  }
+
+  /** Kills the server when it has sent so many alerts; some are written while it is away. */
+  async function killServe(): Promise<void> {
+    let left = 1 + below(30);
+    const reached = new Promise<void>((resolve) => {
+      onFollowed = () => {
+        left -= 1;
+        if (left === 0) resolve();
+      };
+    });
+    await arriveUntil(reached);
+    onFollowed = () => {};
+    await tideline.kill("serve");
+    if (random() < 0.5) await tideline.emptyRedis();
+    await arrive();
+    await tideline.restart("serve");
+  }
+
+  /** Brings the data directory back to the backup, as the documents say. */
+  async function restore(): Promise<void> {
+    await tideline.stop("worker", "serve", "speed");
+    if (random() < 0.5) await tideline.emptyRedis();
+    await tideline.run("restore", backups, "--replace");
+    await tideline.restart("speed", "serve", "worker");
+  }
+
+  const valuesOf = async (stream: string) =>
+    [...(await readLog(brokers(), tideline.topic(stream))).values()].flat().map(({ value }) => value);
+  const sorted = (ids: Iterable<string>) => [...ids].sort();
+
+  /** The ids of the rule's alerts, as another client reads them: each once, because a repeat is a duplicate. */
+  async function writtenIds(): Promise<Set<string>> {
+    const events = (await valuesOf("alerts")).map((value) => JSON.parse(String(value)) as AlertEvent);
+    return new Set(
+      events.filter(({ rule, kind }) => rule === "high" && kind === "opened").map(({ subject }) => subject),
+    );
+  }
+
+  /** The rows of a view or table, once they are complete and `isAll` says so. */
+  async function rowsOf(path: string, isAll: (rows: Record<string, unknown>[]) => boolean) {
+    const ask = async () =>
+      (await fetch(`${tideline.apiUrl}${path}`).then((response) => response.json())) as {
+        rows?: Record<string, unknown>[];
+        complete?: boolean;
+      };
+    const { rows = [] } = await until(path, ask, ({ rows = [], complete }) => complete === true && isAll(rows));
+    return rows;
+  }
+
+  test(`alerts, mails, the live stream and the numbers are those of a plain fold, whenever worker and server are killed (seed ${seed})`, async () => {
+    for (let round = 0; round < MOMENTS; round++) {
+      await killServe();
+      if (round === Math.floor(MOMENTS / 3)) await tideline.run("backup", backups);
+      await killWorker();
+      if (round === Math.floor((2 * MOMENTS) / 3)) await restore();
+    }
+    await arrive();
+
+    const log = await valuesOf("heart-rates");
+    const wanted = wantedIds(log);
+    const all = (count: number) => count >= wanted.size;
+    await until("the mails", async () => mailServer.mails.length, all);
+    await until("the live stream", async () => new Set(followed).size, all);
+    expect(sorted(await writtenIds())).toEqual(sorted(wanted));
+    expect(sorted(new Set(followed))).toEqual(sorted(wanted));
+    // Nobody killed the process that mails.
+    const mailed = mailServer.mails.map((mail) => header(mail, "Message-ID") ?? "");
+    expect(sorted(mailed)).toEqual(sorted([...wanted].map((id) => `<each.${id}@tideline>`)));
+
+    await tideline.refresh(...VIEWS);
+    const states = await rowsOf("/tables/alert-states?limit=10000", (rows) => rows.length >= wanted.size);
+    const ofRule = states.filter(({ rule }) => rule === "high");
+    expect(sorted(ofRule.map(({ alert }) => String(alert)))).toEqual(sorted(wanted));
+    expect(new Set(ofRule.map(({ opened }) => opened))).toEqual(new Set([1]));
+    const count = readingsIn(log).length;
+    const counted = (rows: Record<string, unknown>[]) => rows.reduce((sum, { readings }) => sum + Number(readings), 0);
+    const days = "/views/heart-rate?by=&every=1d&from=2026-01-01";
+    expect(counted(await rowsOf(days, (rows) => counted(rows) >= count))).toBe(count);
+  }, 900_000);
+});
