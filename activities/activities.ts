@@ -9,11 +9,44 @@ import { retentionActivities } from "./retention-activities.ts";
 import { settleActivities } from "./settle-activities.ts";
 import { versionActivities } from "./version-activities.ts";
 
+/** The long activities, which nobody waits for by the second. */
+const LONG = [
+  "planCompaction",
+  "mergeEntries",
+  "compact",
+  "planRebuild",
+  "rebuildPart",
+  "finishRebuild",
+  "clearRebuilds",
+  "planBackfill",
+  "backfillDay",
+  "finishBackfill",
+  "clearBackfill",
+  "publishFirstVersion",
+  "compareGenerations",
+  "proveView",
+  "writeReport",
+] as const;
+type Long = (typeof LONG)[number];
+
 /**
- * Every activity. Each can run twice, at the same time, and be killed anywhere (invariant 13): what makes that so lies
- * in batch-layer/.
+ * The activities of the worker's own queue: all but the long ones. Each can run twice, at the same time, and be killed
+ * anywhere (invariant 13): what makes that so lies in batch-layer/.
  */
-export function createActivities(deps: ActivityDeps) {
+export function createActivities(deps: ActivityDeps): Activities {
+  const own: Partial<EveryActivity> = everyActivity(deps);
+  for (const name of LONG) delete own[name];
+  return own as Activities;
+}
+
+/** The activities of the queue of the background process (`inBackground`): the long ones, and what goes with them. */
+export function createBackgroundActivities(deps: ActivityDeps): BackgroundActivities {
+  const every = everyActivity(deps);
+  const long = Object.fromEntries(LONG.map((name) => [name, every[name]])) as Pick<EveryActivity, Long>;
+  return { ...long, sweepArchive: every.sweepArchive };
+}
+
+function everyActivity(deps: ActivityDeps) {
   return {
     ...archiveActivities(deps),
     ...settleActivities(deps),
@@ -27,7 +60,9 @@ export function createActivities(deps: ActivityDeps) {
   };
 }
 
-export type Activities = ReturnType<typeof createActivities>;
+type EveryActivity = ReturnType<typeof everyActivity>;
+export type Activities = Omit<EveryActivity, Long>;
+export type BackgroundActivities = Pick<EveryActivity, Long | "sweepArchive">;
 export type { ArchiveChunk } from "../batch-layer/archive/archive-plan.ts";
 export type { BackfillResult } from "../batch-layer/recompute/backfill-finish.ts";
 export type { RebuildResult } from "../batch-layer/recompute/rebuild.ts";

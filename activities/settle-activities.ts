@@ -46,8 +46,8 @@ export type NamedFailure = SettlementFailure & { readonly view: string };
 export type NamedSettled = Omit<SettledView, "swept"> & {
   readonly view: string;
   readonly generation: string;
-  /** What the view alone took, to a hundredth. Absent in results of the release before. */
-  readonly seconds?: number;
+  /** What the view alone took, to a hundredth. */
+  readonly seconds: number;
 };
 
 export interface SettledSpans {

@@ -45,53 +45,6 @@ async function timedOutArchive(): Promise<{ events: Event[] }> {
   };
 }
 
-/**
- * The history of a backfill of an earlier release of whose two days one was done and the other has failed, as it ended
- * then: the run fails.
- */
-async function failedDay(): Promise<{ events: Event[] }> {
-  const { events } = JSON.parse(await readFile(join(folder, "backfillView.json"), "utf8")) as { events: Event[] };
-  const scheduled = events.findIndex((event) => JSON.stringify(event).includes('"name":"backfillDay"'));
-  const failure = { message: "a sum", applicationFailureInfo: { type: "STATE_OVERFLOW", nonRetryable: true } };
-  const cut = events.slice(0, scheduled + 6).map((event, at) => {
-    const planned = event.activityTaskCompletedEventAttributes as
-      | { result: { payloads: { data: string }[] } }
-      | undefined;
-    if (at < scheduled && planned !== undefined) return withDoneDay(event, planned);
-    if (at !== scheduled + 2) return event;
-    const { eventId, eventTime, taskId } = event;
-    const { result: _, ...step } = event.activityTaskCompletedEventAttributes as Record<string, unknown>;
-    const activityTaskFailedEventAttributes = { ...step, failure, retryState: "RETRY_STATE_NON_RETRYABLE_FAILURE" };
-    return {
-      eventId,
-      eventTime,
-      taskId,
-      eventType: "EVENT_TYPE_ACTIVITY_TASK_FAILED",
-      activityTaskFailedEventAttributes,
-    };
-  });
-  const { eventId, eventTime, taskId } = events[scheduled + 6] as Event;
-  const { eventId: workflowTaskCompletedEventId } = cut.at(-1) as Event;
-  const attributes = { failure, retryState: "RETRY_STATE_RETRY_POLICY_NOT_SET", workflowTaskCompletedEventId };
-  const eventType = "EVENT_TYPE_WORKFLOW_EXECUTION_FAILED";
-  return {
-    events: [...cut, { eventId, eventTime, taskId, eventType, workflowExecutionFailedEventAttributes: attributes }],
-  };
-}
-
-/** The end of `planBackfill` with one more day, which is done. */
-function withDoneDay(
-  event: Event,
-  planned: { readonly result: { readonly payloads: readonly { data: string }[] } },
-): Event {
-  const [payload] = planned.result.payloads;
-  const plan = JSON.parse(Buffer.from(payload?.data ?? "", "base64").toString()) as { days: { day: string }[] };
-  const day = "2025-12-31";
-  const more = { ...plan, days: [{ ...plan.days[0], day }, ...plan.days], done: [day] };
-  const payloads = [{ ...payload, data: Buffer.from(JSON.stringify(more)).toString("base64") }];
-  return { ...event, activityTaskCompletedEventAttributes: { ...planned, result: { payloads } } };
-}
-
 /** Made once, for all replays. */
 let bundle: ReturnType<typeof bundleWorkflowCode> | undefined;
 const bundled = () => {
@@ -140,15 +93,6 @@ describe("the workflows", () => {
     async () => {
       const workflowBundle = await bundled();
       await Worker.runReplayHistory({ workflowBundle }, await timedOutArchive());
-    },
-    LIMIT_MS,
-  );
-
-  it(
-    "end a backfill of an earlier release with its failed day, as that release does",
-    async () => {
-      const workflowBundle = await bundled();
-      await Worker.runReplayHistory({ workflowBundle }, await failedDay());
     },
     LIMIT_MS,
   );

@@ -1,4 +1,4 @@
-import { CancellationScope, deprecatePatch, proxyActivities, setCurrentDetails, sleep } from "@temporalio/workflow";
+import { CancellationScope, proxyActivities, setCurrentDetails, sleep } from "@temporalio/workflow";
 import type { Activities, Comparison } from "../activities/activities.ts";
 import { settleStream } from "./settle-stream.ts";
 import { inParallel } from "./shared/parallel.ts";
@@ -37,8 +37,6 @@ export async function adoptView({ view }: AdoptViewInput): Promise<AdoptViewResu
   const { namespace, served, next, stream, held, frozen = false } = adoption;
   label({ stream });
   await build(next);
-  // Runs that the release before started have this mark. It can go in the release after this one.
-  deprecatePatch("settle-streams");
   const settle = (views: readonly string[]) =>
     startOrJoin({ workflow: settleStream, namespace, kind: "settle", target: stream, input: { stream, views } });
   let comparison: Comparison | null = null;

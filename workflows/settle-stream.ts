@@ -3,8 +3,8 @@ import {
   allHandlersFinished,
   condition,
   defineUpdate,
+  deprecatePatch,
   isCancellation,
-  patched,
   proxyActivities,
   setCurrentDetails,
   setHandler,
@@ -45,7 +45,7 @@ export const settle = defineUpdate<SettleStreamResult, [{ readonly views?: reado
 const BETWEEN_ROUNDS_MS = 15_000;
 /** How long a run that was started for an update waits for it. */
 const FIRST_WISH_MS = 60_000;
-const { planSettlement, settleViews, compact, finishPublish } = proxyActivities<Activities>(STEP);
+const { planSettlement, settleViews } = proxyActivities<Activities>(STEP);
 
 interface Wish {
   /** Null: all. */
@@ -136,7 +136,7 @@ async function round(stream: string, views: readonly string[] | null): Promise<R
   const seconds = secondsSince(startedMs);
   const adopting = plan.adopt.length > 0;
   setCurrentDetails(settlementTable(plan.spans, { views: settled, failures, archived, seconds }));
-  await compactAside({ stream, namespace }, settled, seconds);
+  await compactAside({ stream, namespace }, settled);
   return { views: settled, failures, archived, adopting, seconds };
 }
 
@@ -144,22 +144,10 @@ async function round(stream: string, views: readonly string[] | null): Promise<R
 async function compactAside(
   { stream, namespace }: { readonly stream: string; readonly namespace: string },
   settled: readonly NamedSettled[],
-  seconds: number,
 ): Promise<void> {
   const views = settled.filter(({ foldable }) => foldable).map(({ view, generation }) => ({ view, generation }));
   if (views.length === 0) return;
-  // Runs of the release before have done it themselves.
-  if (!patched("compact-aside")) {
-    for (const { view, generation } of views) await compactHere(view, generation, seconds);
-    return;
-  }
+  // Runs of the release before have this mark. The line can go in the next release.
+  deprecatePatch("compact-aside");
   await startAside({ workflow: compactViews, namespace, kind: "compact", target: stream, input: { stream, views } });
-}
-
-async function compactHere(view: string, generation: string, seconds: number): Promise<void> {
-  const folded = await compact.executeWithOptions({ summary: `folds small files of ${view}` }, [{ view: generation }]);
-  if (folded !== null)
-    await finishPublish.executeWithOptions({ summary: `pointer to version ${folded.version} of ${view}` }, [
-      { view: generation, version: folded.version, seconds },
-    ]);
 }

@@ -1,6 +1,6 @@
 import { NativeConnection, Worker } from "@temporalio/worker";
 import { backgroundQueueOf } from "../../workflows/shared/names.ts";
-import { createActivities } from "../activities.ts";
+import { createBackgroundActivities } from "../activities.ts";
 import { type DepsOptions, openDeps } from "./open-deps.ts";
 import { type RunningWorker, runUntilClosed, SHUTDOWN } from "./running-worker.ts";
 import { type TemporalSetup, unreachable } from "./temporal-setup.ts";
@@ -37,7 +37,7 @@ export async function startBackgroundWorker(options: BackgroundOptions): Promise
       connection,
       namespace,
       taskQueue: backgroundQueueOf(options.taskQueue),
-      activities: createActivities(opened.deps),
+      activities: createBackgroundActivities(opened.deps),
       maxConcurrentActivityTaskExecutions: ACTIVITIES_AT_ONCE,
     });
     opened.failures.start();

@@ -50,7 +50,6 @@ export async function startWorker(options: WorkerOptions): Promise<BatchWorker> 
       namespace: temporalNamespace,
       taskQueue,
       ...(await workflowCode()),
-      // All of them: runs that began in an earlier release have put long work on this queue.
       activities: createActivities(deps),
       maxConcurrentActivityTaskExecutions: ACTIVITIES_AT_ONCE,
     });

@@ -11,7 +11,7 @@ import { joinParts } from "../versions/join-parts.ts";
 import { newestOf, readNewest, replaceNewest, requireCutReached } from "../versions/newest.ts";
 import { versionPrefix } from "../versions/publish.ts";
 import { stateHash } from "../versions/state-hash.ts";
-import { planRebuild, type RebuildPart, type RebuildSpan } from "./rebuild-plan.ts";
+import { planRebuild, type RebuildPart } from "./rebuild-plan.ts";
 
 /**
  * A rebuild: the states of `[start, cut)` from the whole archive, and whether they are those that the refreshes have
@@ -68,18 +68,17 @@ export async function planParts(
 /** A part's states and ledger; the file lies in the run's own folder. */
 export type BuiltPart = Pick<Delta, "file"> & { readonly ledger: Ledger };
 
-/** Builds one part. (A run that an earlier release planned names a span of one partition.) */
+/** Builds one part. */
 export async function rebuildPart(
   stores: BatchStores,
   target: ViewTarget,
   topicId: string,
-  part: RebuildPart | RebuildSpan,
+  part: RebuildPart,
   run: string,
   watch: Watch,
 ): Promise<BuiltPart> {
-  const spans = "spans" in part ? part.spans : [part];
-  const from = new Map(spans.map((span) => [span.partition, position(span.from)]));
-  const to = new Map(spans.map((span) => [span.partition, position(span.to)]));
+  const from = new Map(part.spans.map((span) => [span.partition, position(span.from)]));
+  const to = new Map(part.spans.map((span) => [span.partition, position(span.to)]));
   return build(stores, target, { topicId, from, to }, run, watch);
 }
 

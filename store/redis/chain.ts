@@ -357,7 +357,7 @@ export class Chain {
 
   /** What a chain has apart from its segments. */
   #everything(): string[] {
-    return this.#keys("chain", "applied", "mark", "fresh", "garbage", "staging", "merging");
+    return this.#keys("chain", "applied", "mark", "fresh", "garbage", "staging");
   }
 
   #keys(...names: readonly string[]): string[] {

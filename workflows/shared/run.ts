@@ -9,7 +9,7 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from "@temporalio/workflow";
-import type { Activities } from "../../activities/activities.ts";
+import type { BackgroundActivities } from "../../activities/activities.ts";
 import { backgroundQueueOf, SEARCH_ATTRIBUTES } from "./names.ts";
 
 /** What every run has in common: how it is found, how its steps are retried, how it says what it did. */
@@ -39,12 +39,9 @@ export const STEP: ActivityOptions = {
   retry: { initialInterval: "1 second", maximumInterval: "30 seconds", maximumAttempts: 15 },
 };
 
-/**
- * Activities on the queue of a worker's process of low priority: long work that nobody waits for by the second. Runs
- * that began before there was such a queue go on with the steps that they have put on the other one.
- */
-export function inBackground(): ActivityInterfaceFor<Activities> {
-  return proxyActivities<Activities>({ ...STEP, taskQueue: backgroundQueueOf(workflowInfo().taskQueue) });
+/** Activities on the queue of a worker's process of low priority: long work that nobody waits for by the second. */
+export function inBackground(): ActivityInterfaceFor<BackgroundActivities> {
+  return proxyActivities<BackgroundActivities>({ ...STEP, taskQueue: backgroundQueueOf(workflowInfo().taskQueue) });
 }
 
 const MAX_MESSAGE = 300;

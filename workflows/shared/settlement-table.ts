@@ -19,7 +19,7 @@ export function settlementTable(spans: readonly Span[], { views, failures, archi
     ...views.map((settled) => {
       const { view, generation, version, records, seconds: took } = settled;
       const span = spanOf.get(generation);
-      const cells = [view, version, span === undefined ? "" : shownSpan(span), records, span?.by ?? "", took ?? ""];
+      const cells = [view, version, span === undefined ? "" : shownSpan(span), records, span?.by ?? "", took];
       return `| ${[...cells, outcomeOf(settled)].join(" | ")} |`;
     }),
     ...failures.map(({ view, code, message }) => `| ${view} | | | | | | ${code}: ${message.replaceAll("|", "/")} |`),

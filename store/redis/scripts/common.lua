@@ -73,11 +73,10 @@ local function drop_stale(staging, chain, applied, garbage)
   end
 end
 
--- All staged segments go to the garbage. `merging` is where the release before kept the ids of its merges.
-local function drop_staged(staging, merging, garbage)
+-- All staged segments go to the garbage.
+local function drop_staged(staging, garbage)
   for _, id in ipairs(redis.call('HKEYS', staging)) do redis.call('RPUSH', garbage, id) end
-  for _, id in ipairs(redis.call('SMEMBERS', merging)) do redis.call('RPUSH', garbage, id) end
-  redis.call('DEL', staging, merging)
+  redis.call('DEL', staging)
 end
 
 -- A bucket's hash, or one page of it where a bucket has more cells than a script may touch at once: `<bucket>` or `<bucket>/<page>`.

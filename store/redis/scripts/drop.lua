@@ -1,8 +1,8 @@
 -- drop(): the whole chain goes. The segments' keys are left to `sweep`.
--- KEYS  chain, applied, mark, fresh, garbage, staging, merging
+-- KEYS  chain, applied, mark, fresh, garbage, staging
 local segments = redis.call('HGET', KEYS[1], 'segments')
 even_when_full(KEYS[1])
 if segments then begin(KEYS[1]) end
 for _, segment in ipairs(segments and cjson.decode(segments) or {}) do redis.call('RPUSH', KEYS[5], segment.id) end
-drop_staged(KEYS[6], KEYS[7], KEYS[5])
+drop_staged(KEYS[6], KEYS[5])
 return redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])

@@ -1,7 +1,7 @@
 -- reseed(cut, version, nonce): a fresh chain from `cut`, when there is none that is whole or the caller saw this very one, and knows a manifest
 -- that is no older than it; or knows that the version which the chain names is not in the data directory, as after a restore. The old segments' keys are
 -- left to `sweep`.
--- KEYS  chain, applied, mark, fresh, garbage, staging, merging
+-- KEYS  chain, applied, mark, fresh, garbage, staging
 -- ARGV  cut as JSON, version, nonce the caller saw ('' for none), fresh nonce, topic id ('' when not known), a version that
 --       the data directory does not have ('' for none), then for each partition whose last record below the cut is known: partition, mark
 local state = redis.call('HMGET', KEYS[1], 'nonce', 'pointer', 'segments')
@@ -14,7 +14,7 @@ if state[3] then
   begin(KEYS[1])
   for _, segment in ipairs(cjson.decode(state[3])) do redis.call('RPUSH', KEYS[5], segment.id) end
 end
-drop_staged(KEYS[6], KEYS[7], KEYS[5])
+drop_staged(KEYS[6], KEYS[5])
 local cut = cjson.decode(ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 begin(KEYS[1])

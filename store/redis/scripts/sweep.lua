@@ -5,14 +5,6 @@ local WORK = 2000
 local id = redis.call('LINDEX', KEYS[1], 0)
 if not id then return 0 end
 local segment, work = ARGV[1] .. ':s:' .. id .. ':', 0
-local function unlink_sketches(page, fields)
-  for i = 1, #fields, 2 do
-    if fields[i + 1] == 'hll' then
-      redis.call('UNLINK', segment .. 'h:' .. bucket_of(page) .. ':' .. fields[i])
-      work = work + 4
-    end
-  end
-end
 while work < WORK do
   local page = redis.call('ZRANGE', segment .. 'buckets', 0, 0)[1]
   if not page then
@@ -21,18 +13,15 @@ while work < WORK do
     return redis.call('LLEN', KEYS[1])
   end
   local key = segment .. 'b:' .. page
-  local count = redis.call('HLEN', key)
-  if count > 10 * WORK then
-    -- Of a chain of the release before, whose buckets had no pages.
-    local fields, names = redis.call('HRANDFIELD', key, WORK, 'WITHVALUES'), {}
-    unlink_sketches(page, fields)
-    for i = 1, #fields, 2 do names[#names + 1] = fields[i] end
-    redis.call('HDEL', key, unpack(names))
-    return 1
+  local fields = redis.call('HGETALL', key)
+  for i = 1, #fields, 2 do
+    if fields[i + 1] == 'hll' then
+      redis.call('UNLINK', segment .. 'h:' .. bucket_of(page) .. ':' .. fields[i])
+      work = work + 4
+    end
   end
-  unlink_sketches(page, redis.call('HGETALL', key))
   redis.call('UNLINK', key)
   redis.call('ZREM', segment .. 'buckets', page)
-  work = work + 4 + count
+  work = work + 4 + #fields / 2
 end
 return 1
