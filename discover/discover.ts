@@ -1,9 +1,9 @@
 import { AvroSchema } from "../core/codec/avro/avro.ts";
 import { decodeOne, type SchemaLookup } from "../core/codec/decode/decode.ts";
 import type { FieldSpec } from "../core/contract/field.ts";
+import { pathText } from "../core/contract/record/wire-path.ts";
 import { checkStream, type Stream } from "../core/contract/stream.ts";
 import { streamDocument, streamFrom } from "../core/contract/stream-document.ts";
-import { pathText } from "../core/contract/wire-path.ts";
 import { TidelineError } from "../core/errors.ts";
 import { assumptions } from "./assumptions.ts";
 import { avroHints } from "./fields/avro-hints.ts";

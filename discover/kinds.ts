@@ -1,4 +1,4 @@
-import { pathText } from "../core/contract/wire-path.ts";
+import { pathText } from "../core/contract/record/wire-path.ts";
 import { percent } from "./fields/fields.ts";
 import type { FoundField } from "./fields/layout.ts";
 import type { ReadRecord } from "./sample/sample.ts";

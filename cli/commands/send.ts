@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { parsePath } from "../../core/contract/wire-path.ts";
+import { parsePath } from "../../core/contract/record/wire-path.ts";
 import { CsvSplitter } from "../../ingest/read/csv.ts";
 import { FILE_KINDS } from "../../ingest/send/source.ts";
 import { DATE_ORDERS, TIME_NUMBERS } from "../../ingest/send/value-forms.ts";

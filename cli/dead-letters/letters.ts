@@ -1,4 +1,4 @@
-import type { RecordPlace } from "../../core/contract/record-part.ts";
+import type { RecordPlace } from "../../core/contract/record/record-part.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import { type DeadLetter, parseLetterId, readLetters } from "../../store/dead-letters/dead-letters.ts";

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { Described } from "./described.ts";
-import type { WrittenAs } from "./record-time.ts";
-import type { NumberText, Rounding } from "./record-value.ts";
+import type { WrittenAs } from "./record/record-time.ts";
+import type { NumberText, Rounding } from "./record/record-value.ts";
 
 /** The types that a scalar column can have. Money and counts are integers; there are no doubles (invariant 6). */
 export type ScalarType = "VARCHAR" | "BIGINT" | "BOOLEAN";
@@ -9,7 +9,7 @@ export type ScalarType = "VARCHAR" | "BIGINT" | "BOOLEAN";
 /** The types that a column of decoded events can have. */
 export type ColumnType = ScalarType | `STRUCT(${string})[]` | `${ScalarType}[]`;
 
-/** `path`: where a record has the value (core/contract/wire-path.ts, or a part of the record: record-part.ts), if not under the field's own name. */
+/** `path`: where a record has the value (core/contract/record/wire-path.ts, or a part of the record: record-part.ts), if not under the field's own name. */
 interface Placed {
   readonly path?: string;
 }
@@ -34,12 +34,12 @@ export type FieldSpec =
   | { readonly type: "optional"; readonly of: FieldSpec }
   | { readonly type: "default"; readonly of: FieldSpec; readonly value: DefaultValue };
 
-/** `as`: whether records may write it as a text, too (core/contract/record-value.ts). */
+/** `as`: whether records may write it as a text, too (core/contract/record/record-value.ts). */
 interface AsText {
   readonly as?: "text";
 }
 
-/** `as`: whether records may write a number as a text, too, or its units as base64 (core/contract/record-value.ts). */
+/** `as`: whether records may write a number as a text, too, or its units as base64 (core/contract/record/record-value.ts). */
 interface AsNumber {
   readonly as?: NumberText;
 }

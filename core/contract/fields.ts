@@ -4,8 +4,8 @@ import { builtField } from "./built-field.ts";
 import type { Described } from "./described.ts";
 import type { DefaultValue, Field, FieldSpec } from "./field.ts";
 import { type Entry, isField, mapEntries, type ObjectEntry, objectEntries, objectList, valueList } from "./lists.ts";
-import { isRecordPart } from "./record-part.ts";
-import { epochMs, isoMs, offsetMs, WRITTEN, type WrittenAs } from "./record-time.ts";
+import { isRecordPart } from "./record/record-part.ts";
+import { epochMs, isoMs, offsetMs, WRITTEN, type WrittenAs } from "./record/record-time.ts";
 import {
   base64Units,
   decimalText,
@@ -19,10 +19,10 @@ import {
   scalarText,
   uuidOf,
   wholeNumber,
-} from "./record-value.ts";
+} from "./record/record-value.ts";
+import { parsePath, pathText } from "./record/wire-path.ts";
+import { isZoneName } from "./record/zone-time.ts";
 import { quoteText } from "./sql.ts";
-import { parsePath, pathText } from "./wire-path.ts";
-import { isZoneName } from "./zone-time.ts";
 
 const asRead = (read: string) => read;
 

@@ -13,8 +13,8 @@ import {
   text,
   withDefault,
 } from "./fields.ts";
-import { WRITTEN } from "./record-time.ts";
-import { NUMBER_TEXTS, ROUNDINGS } from "./record-value.ts";
+import { WRITTEN } from "./record/record-time.ts";
+import { NUMBER_TEXTS, ROUNDINGS } from "./record/record-value.ts";
 import { type Fields, type Stream, stream } from "./stream.ts";
 
 /**

@@ -3,9 +3,9 @@ import { givenField } from "./built-field.ts";
 import type { Described } from "./described.ts";
 import type { Field, FieldSpec } from "./field.ts";
 import { bare, isRequired } from "./fields.ts";
+import { pathText, type WirePath } from "./record/wire-path.ts";
 import { type Sql, sqlProblem } from "./sql.ts";
 import { partOf, pathOf, type Wire, wireOf, wireProblem } from "./wire.ts";
-import { pathText, type WirePath } from "./wire-path.ts";
 
 export type Fields = Readonly<Record<string, Field>>;
 

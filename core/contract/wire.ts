@@ -1,8 +1,8 @@
 import type { FieldSpec } from "./field.ts";
-import { isRecordPart, partValue, type RecordPart, type RecordPlace } from "./record-part.ts";
-import { type WrittenAs, writtenInstant } from "./record-time.ts";
-import { WireError } from "./wire-error.ts";
-import { parsePath, pathText, type WirePath } from "./wire-path.ts";
+import { isRecordPart, partValue, type RecordPart, type RecordPlace } from "./record/record-part.ts";
+import { type WrittenAs, writtenInstant } from "./record/record-time.ts";
+import { WireError } from "./record/wire-error.ts";
+import { parsePath, pathText, type WirePath } from "./record/wire-path.ts";
 
 /**
  * How a record's objects become the fields of a contract. A contract without paths is read as it is. An object that a path leads through may be absent or

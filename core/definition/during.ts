@@ -1,5 +1,5 @@
 import { Temporal } from "temporal-polyfill";
-import { isZoneName } from "../contract/zone-time.ts";
+import { isZoneName } from "../contract/record/zone-time.ts";
 
 const DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
 type Day = (typeof DAYS)[number];

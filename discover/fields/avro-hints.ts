@@ -1,4 +1,4 @@
-import { pathText, type WirePath } from "../../core/contract/wire-path.ts";
+import { pathText, type WirePath } from "../../core/contract/record/wire-path.ts";
 import { isObject, type JsonObject } from "../sample/sample.ts";
 import { LOGICAL_TYPES } from "./connect-hints.ts";
 import type { SchemaHint } from "./schema-hint.ts";

@@ -1,4 +1,4 @@
-import { base64Units } from "../../core/contract/record-value.ts";
+import { base64Units } from "../../core/contract/record/record-value.ts";
 import { OPERATIONS } from "../sample/changes.ts";
 import type { FoundField } from "./layout.ts";
 

@@ -1,5 +1,5 @@
 import type { FieldSpec } from "../../core/contract/field.ts";
-import { base64Units, decimalText, FLAG_TEXTS, lowerCase, uuidOf } from "../../core/contract/record-value.ts";
+import { base64Units, decimalText, FLAG_TEXTS, lowerCase, uuidOf } from "../../core/contract/record/record-value.ts";
 import type { Seen } from "../sample/seen.ts";
 import { endingIn } from "./names.ts";
 import { decimalOf, integerOf } from "./numbers.ts";

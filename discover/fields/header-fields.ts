@@ -1,6 +1,6 @@
 import type { FieldSpec } from "../../core/contract/field.ts";
-import { partValue } from "../../core/contract/record-part.ts";
-import { WireError } from "../../core/contract/wire-error.ts";
+import { partValue } from "../../core/contract/record/record-part.ts";
+import { WireError } from "../../core/contract/record/wire-error.ts";
 import type { SampleRecord } from "../sample/sample.ts";
 import { Seen } from "../sample/seen.ts";
 import { decide } from "./fields.ts";

@@ -1,5 +1,5 @@
 import type { FieldSpec } from "../../core/contract/field.ts";
-import { pathText, type WirePath } from "../../core/contract/wire-path.ts";
+import { pathText, type WirePath } from "../../core/contract/record/wire-path.ts";
 import { type Seen, valuesOfMap } from "../sample/seen.ts";
 import { type Decided, decide, kindsOf, percent } from "./fields.ts";
 import { fieldNames, snakeCase } from "./names.ts";

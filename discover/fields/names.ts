@@ -1,4 +1,4 @@
-import { pathText, type WirePath } from "../../core/contract/wire-path.ts";
+import { pathText, type WirePath } from "../../core/contract/record/wire-path.ts";
 
 /** Objects that only wrap what an event says: their names tell nothing about a field. */
 const WRAPPERS: ReadonlySet<string> = new Set(

@@ -1,5 +1,5 @@
 import type { FieldSpec } from "../../core/contract/field.ts";
-import { decimalText } from "../../core/contract/record-value.ts";
+import { decimalText } from "../../core/contract/record/record-value.ts";
 import { NEARLY_ALL } from "./times.ts";
 
 /** A number's bounds have this much room above what the sample has. */

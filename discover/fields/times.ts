@@ -1,4 +1,4 @@
-import { epochMs, isoMs, type WrittenAs } from "../../core/contract/record-time.ts";
+import { epochMs, isoMs, type WrittenAs } from "../../core/contract/record/record-time.ts";
 import { endingIn } from "./names.ts";
 
 /**

@@ -1,5 +1,5 @@
 import { recordText, type SchemaLookup } from "../../core/codec/decode/decode.ts";
-import type { RecordPlace } from "../../core/contract/record-part.ts";
+import type { RecordPlace } from "../../core/contract/record/record-part.ts";
 
 /** A record of a topic as it lies in the log. */
 export interface SampleRecord extends RecordPlace {

@@ -1,4 +1,4 @@
-import type { WirePath } from "../../core/contract/wire-path.ts";
+import type { WirePath } from "../../core/contract/record/wire-path.ts";
 import { isObject, type JsonObject } from "./sample.ts";
 
 /** What a sample has at one place of its records, and below it. */

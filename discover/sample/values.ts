@@ -1,6 +1,6 @@
 import type { FieldSpec } from "../../core/contract/field.ts";
-import { isoMs } from "../../core/contract/record-time.ts";
-import type { WirePath } from "../../core/contract/wire-path.ts";
+import { isoMs } from "../../core/contract/record/record-time.ts";
+import type { WirePath } from "../../core/contract/record/wire-path.ts";
 import { isObject } from "./sample.ts";
 
 const DAY_MS = 86_400_000;

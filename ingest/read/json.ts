@@ -1,4 +1,4 @@
-import { pathText, type WirePath } from "../../core/contract/wire-path.ts";
+import { pathText, type WirePath } from "../../core/contract/record/wire-path.ts";
 
 /** One value of a JSON text. */
 export type JsonPiece = { readonly line: number; readonly json: Buffer } | JsonProblem;

@@ -1,6 +1,6 @@
 import type { Field, FieldSpec } from "../../core/contract/field.ts";
 import { bare, isRequired } from "../../core/contract/fields.ts";
-import { lowerCase, scalarText } from "../../core/contract/record-value.ts";
+import { lowerCase, scalarText } from "../../core/contract/record/record-value.ts";
 import type { Fields } from "../../core/contract/stream.ts";
 import { parseBound } from "../../core/time.ts";
 import { strayBytes } from "../read/encoding.ts";

@@ -1,8 +1,8 @@
 import { isUtf8 } from "node:buffer";
 import { decodeOne } from "../../core/codec/decode/decode.ts";
+import { pathText } from "../../core/contract/record/wire-path.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { type Wire, writeWire } from "../../core/contract/wire.ts";
-import { pathText } from "../../core/contract/wire-path.ts";
 import type { TableValue } from "../../store/duckdb/parquet-rows.ts";
 import type { EventRecord } from "../../store/kafka/produce/producer.ts";
 import type { AvroEncoder } from "./avro-encoder.ts";

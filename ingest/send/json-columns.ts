@@ -1,4 +1,4 @@
-import type { WirePath } from "../../core/contract/wire-path.ts";
+import type { WirePath } from "../../core/contract/record/wire-path.ts";
 import { jsonMembers } from "../read/json.ts";
 import { type JsonMember, quickMembers } from "../read/json-members.ts";
 

@@ -1,5 +1,5 @@
+import { parsePath, type WirePath } from "../../core/contract/record/wire-path.ts";
 import type { Stream } from "../../core/contract/stream.ts";
-import { parsePath, type WirePath } from "../../core/contract/wire-path.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { Bytes } from "../read/bytes.ts";
 import { decoded, type Encoding } from "../read/encoding.ts";

@@ -1,4 +1,4 @@
-import type { WirePath } from "../../core/contract/wire-path.ts";
+import type { WirePath } from "../../core/contract/record/wire-path.ts";
 import type { TableValue } from "../../store/duckdb/parquet-rows.ts";
 import type { Bytes } from "../read/bytes.ts";
 import type { Delimiter } from "../read/csv.ts";

@@ -1,6 +1,6 @@
 import type { Field, FieldSpec } from "../../core/contract/field.ts";
 import { bare, isRequired } from "../../core/contract/fields.ts";
-import { decimalUnits, type Rounding } from "../../core/contract/record-value.ts";
+import { decimalUnits, type Rounding } from "../../core/contract/record/record-value.ts";
 import { type Fraction, fractionOfText } from "../../core/numbers/fraction.ts";
 import type { TableValue } from "../../store/duckdb/parquet-rows.ts";
 import { strayBytes } from "../read/encoding.ts";

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { AVRO_HEADER_BYTES, recordText, type SchemaLookup } from "../../core/codec/decode/decode.ts";
 import type { BodyScanner, RecordScanner } from "../../core/codec/decode/scan.ts";
-import type { RecordPlace } from "../../core/contract/record-part.ts";
+import type { RecordPlace } from "../../core/contract/record/record-part.ts";
 import type { Version } from "../../core/contract/stream.ts";
 import type { FetchedPartition } from "../kafka/read/log.ts";
 import type { Records } from "../kafka/read/records.ts";

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { decodeOne } from "../../core/codec/decode/decode.ts";
 import { decimal, instant, text } from "../../core/contract/fields.ts";
-import type { Rounding } from "../../core/contract/record-value.ts";
+import type { Rounding } from "../../core/contract/record/record-value.ts";
 import { stream } from "../../core/contract/stream.ts";
 import { EventMaker, isRefusal } from "../../ingest/send/event-maker.ts";
 import { PLAIN_FORMS } from "../../ingest/send/value-forms.ts";

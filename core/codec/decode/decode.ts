@@ -1,11 +1,11 @@
 import type { z } from "zod";
 import type { Field, JsonStructure } from "../../contract/field.ts";
 import { bare } from "../../contract/fields.ts";
-import { partValue, type RecordPlace } from "../../contract/record-part.ts";
+import { partValue, type RecordPlace } from "../../contract/record/record-part.ts";
+import { WireError } from "../../contract/record/wire-error.ts";
 import { quoteName, quoteText } from "../../contract/sql.ts";
 import { type Fields, idFields, type Stream, type Version } from "../../contract/stream.ts";
 import { hasPath, readWire, type Wire, withLongNumbersAsTexts, withoutPrototype } from "../../contract/wire.ts";
-import { WireError } from "../../contract/wire-error.ts";
 import { ROW_SEPARATOR, scannedValue } from "../text/column-text.ts";
 import type { BodyScanner } from "./scan.ts";
 

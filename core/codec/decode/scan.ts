@@ -1,9 +1,9 @@
 import type { FieldSpec } from "../../contract/field.ts";
 import { isRequired } from "../../contract/fields.ts";
-import { partValue, type RecordPart, type RecordPlace } from "../../contract/record-part.ts";
+import { partValue, type RecordPart, type RecordPlace } from "../../contract/record/record-part.ts";
+import { WireError } from "../../contract/record/wire-error.ts";
 import type { Version } from "../../contract/stream.ts";
 import { partOf } from "../../contract/wire.ts";
-import { WireError } from "../../contract/wire-error.ts";
 import { ObjectScanner } from "../json/scan-json.ts";
 import { absentText, ColumnText, NOTHING, ROW_SEPARATOR, SPARE } from "../text/column-text.ts";
 

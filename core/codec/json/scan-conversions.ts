@@ -7,14 +7,14 @@ import {
   type Rounding,
   uuidOf,
   wholeNumber,
-} from "../../contract/record-value.ts";
+} from "../../contract/record/record-value.ts";
 import type { ColumnText } from "../text/column-text.ts";
 import { utf8 } from "../text/utf8.ts";
 import { BACKSLASH, DOT, type JsonInput, MINUS, NOT_RECOGNISED, QUOTE, ZERO } from "./json-input.ts";
 import { readText } from "./json-text.ts";
 import { Literals, type ValueScanner, WholeNumber } from "./scan-values.ts";
 
-/** Values that records write otherwise than JSON does (core/contract/record-value.ts). */
+/** Values that records write otherwise than JSON does (core/contract/record/record-value.ts). */
 
 /** Longer than any of them that is recognised. */
 const MOST_BYTES = 40;

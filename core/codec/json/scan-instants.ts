@@ -1,4 +1,4 @@
-import { epochMs, isoMs, type WrittenAs } from "../../contract/record-time.ts";
+import { epochMs, isoMs, type WrittenAs } from "../../contract/record/record-time.ts";
 import type { ColumnText } from "../text/column-text.ts";
 import { BACKSLASH, DOT, type JsonInput, MINUS, NOT_RECOGNISED, QUOTE, ZERO } from "./json-input.ts";
 import type { ValueScanner } from "./scan-values.ts";

@@ -1,7 +1,7 @@
 import type { FieldSpec } from "../../contract/field.ts";
 import { bare } from "../../contract/fields.ts";
+import type { WirePath } from "../../contract/record/wire-path.ts";
 import { isConverted, partOf, pathOf } from "../../contract/wire.ts";
-import type { WirePath } from "../../contract/wire-path.ts";
 import { parseBound } from "../../time.ts";
 import { ABSENT, ColumnText, SPARE } from "../text/column-text.ts";
 import { matches, utf8 } from "../text/utf8.ts";

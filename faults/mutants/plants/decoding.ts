@@ -70,7 +70,7 @@ export const decodingPlants: readonly Plant[] = [
   {
     name: "ties-away-from-zero",
     what: "a number that is to be rounded half to even is rounded away from zero",
-    file: "core/contract/record-value.ts",
+    file: "core/contract/record/record-value.ts",
     find: 'return isTie && rounding === "half-even" && units % 2 === 0 ? 0 : 1;',
     replace: "return 1;",
     necessary: false,
@@ -79,7 +79,7 @@ export const decodingPlants: readonly Plant[] = [
   {
     name: "ambiguous-hour-taken",
     what: "of a local time that comes twice, or never, one instant is taken",
-    file: "core/contract/zone-time.ts",
+    file: "core/contract/record/zone-time.ts",
     find: 'disambiguation: "reject"',
     replace: 'disambiguation: "compatible"',
     necessary: false,
@@ -169,7 +169,7 @@ export const decodingPlants: readonly Plant[] = [
   {
     name: "base64-unsigned",
     what: "a negative decimal in base64 is read as a large number",
-    file: "core/contract/record-value.ts",
+    file: "core/contract/record/record-value.ts",
     find: "let units = BigInt.asIntN(8, BigInt(bytes[0] ?? 0));",
     replace: "let units = BigInt(bytes[0] ?? 0);",
     necessary: false,
@@ -196,7 +196,7 @@ export const decodingPlants: readonly Plant[] = [
   {
     name: "uuid-as-written",
     what: "a UUID is kept in the case in which it was written",
-    file: "core/contract/record-value.ts",
+    file: "core/contract/record/record-value.ts",
     find: ".test(text) ? text.toLowerCase() : null;",
     replace: ".test(text) ? text : null;",
     necessary: false,
