@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { at, type Cut, type CutJson, cutToJson, partitionsOf } from "../../core/log/position.ts";
 import type { ViewStanding } from "../../serving/operations/overview.ts";
-import type { Missing } from "../../serving/read/live/join.ts";
+import type { Missing } from "../../serving/read/live/standings.ts";
 import type { Definition, Definitions } from "../../store/definitions/definitions.ts";
 import type { Unreadable } from "../../store/definitions/generations.ts";
 import type { Config } from "../setup/config.ts";

@@ -9,8 +9,7 @@ import type { Query } from "../../core/query/query.ts";
 import { formatDuration } from "../../core/time.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import { NUMBERS, type Numbers } from "../common/numbers.ts";
-import type { Missing } from "../read/live/join.ts";
-import type { Standing } from "../read/live/standings.ts";
+import type { Missing, Standing } from "../read/live/standings.ts";
 import type { ReadAnswer, Reading } from "../read/reading.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 

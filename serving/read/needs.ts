@@ -2,7 +2,8 @@ import { componentsOf, type NamedComponent, SESSION_FIRST, SESSION_LAST } from "
 import type { View } from "../../core/definition/view.ts";
 import { ROWS } from "../../core/measures/measure.ts";
 import type { Query } from "../../core/query/query.ts";
-import { keyedFields } from "./live/keyed-fields.ts";
+import { type GroupValue, groupKey } from "../../core/state/cells.ts";
+import { cellField } from "../../store/redis/chain-state.ts";
 
 /** What a question needs of a view's state. */
 export interface Needs {
@@ -29,4 +30,30 @@ function needs(view: View, query: Query): Needs {
   );
   const sketches = components.some(({ form }) => form === "registers");
   return { components, sketches, fields: keyedFields(view, query, components) };
+}
+
+/** Beyond so many fields a bucket is read as a whole. */
+const MAX_FIELDS = 256;
+
+/**
+ * The fields of a bucket that a question for single groups needs, so that not all of the others are read; null when
+ * they cannot be named: without a value for every dimension, or when there are items, which have fields of their own.
+ */
+function keyedFields(view: View, { where }: Query, components: readonly NamedComponent[]): string[] | null {
+  if (components.some(({ form }) => form === "items")) return null;
+  let groups: GroupValue[][] = [[]];
+  for (const dimension of Object.keys(view.by)) {
+    const values = where.get(dimension)?.flatMap(valuesLike);
+    if (values === undefined || groups.length * values.length * components.length > MAX_FIELDS) return null;
+    groups = groups.flatMap((group) => values.map((value) => [...group, value]));
+  }
+  return groups.flatMap((group) => components.map(({ key }) => cellField(key, groupKey(group))));
+}
+
+/** A filter's values come as text: every value whose text that is. */
+function valuesLike(value: GroupValue): GroupValue[] {
+  if (value === null) return [null];
+  const text = String(value);
+  const others: GroupValue[] = [true, false, Number(text)];
+  return [text, ...others.filter((other) => String(other) === text && !Number.isNaN(other))];
 }

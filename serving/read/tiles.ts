@@ -8,11 +8,10 @@ import type { Chain } from "../../store/redis/chain.ts";
 import type { ChainState } from "../../store/redis/chain-state.ts";
 import type { BatchStates } from "./batch/batch-states.ts";
 import { Vanished } from "./cells/vanished.ts";
-import { type Joined, join, type Missing, NO_CHAIN, type SizedSegment } from "./live/join.ts";
 import type { LiveRead } from "./live/live-reads.ts";
 import { RedisSilent } from "./live/redis-gate.ts";
 import { type SegmentCache, type SegmentTile, spanName } from "./live/segment-cache.ts";
-import type { Standings } from "./live/standings.ts";
+import { type Joined, join, type Missing, NO_CHAIN, type SizedSegment, type Standings } from "./live/standings.ts";
 import { needsOf } from "./needs.ts";
 import { ALL_OF_TIME, type Live, type ReadAnswer, type Tiles, type Window } from "./reading.ts";
 

@@ -1,3 +1,9 @@
+import { BIGINT, INTEGER, VARCHAR } from "@duckdb/node-api";
+import { scannedColumn } from "../../core/codec/decode/decode.ts";
+import { ROW_SEPARATOR } from "../../core/codec/text/column-text.ts";
+import type { Version } from "../../core/contract/stream.ts";
+import type { Duck } from "../duckdb/duck.ts";
+import { HandedRows } from "../duckdb/handed-rows.ts";
 import type { RecordBatch } from "./batch-rows.ts";
 
 /**
@@ -36,4 +42,57 @@ function withManyRuns(values: string, runs: readonly Run[]): string {
   const offsets = runs.map(({ from, to }) => `range(${from}, ${to})`);
   const places = `SELECT unnest(flatten([${partitions.join(", ")}])) AS _partition, unnest(flatten([${offsets.join(", ")}])) AS _offset`;
   return `(SELECT * FROM ${values} JOIN (SELECT *, row_number() OVER () - 1 AS _row FROM (${places})) USING (_row))`;
+}
+
+/**
+ * Up to this many rows a batch is handed over row by row. For more, splitting the texts of columns in SQL costs less.
+ */
+export const FEW_ROWS = 200;
+
+/**
+ * The scanned rows of a small batch as a relation whose SQL text stays the same: what `sourceSql` makes of a batch of
+ * any size.
+ */
+export class FewRows {
+  readonly #rows: HandedRows;
+
+  private constructor(rows: HandedRows) {
+    this.#rows = rows;
+  }
+
+  /** For batches that are scanned as events of this version, and statements of this connection. */
+  static open(duck: Duck, { fields }: Version): FewRows {
+    const places = [
+      { name: "_row", type: BIGINT },
+      { name: "_partition", type: INTEGER },
+      { name: "_offset", type: BIGINT },
+    ];
+    const texts = [...Object.keys(fields), "ok"].map((_, index) => ({ name: scannedColumn(index), type: VARCHAR }));
+    return new FewRows(HandedRows.open(duck, [...places, ...texts]));
+  }
+
+  /**
+   * Hands over a batch with the texts of all its columns, the last of which says which rows were recognised. Returns
+   * the relation.
+   */
+  hand(batch: readonly RecordBatch[], texts: readonly Uint8Array[]): string {
+    const places = batch.flatMap(({ partition, records }) => records.offsets.map((offset) => ({ partition, offset })));
+    this.#rows.hand([
+      places.map((_, row) => BigInt(row)),
+      places.map(({ partition }) => partition),
+      places.map(({ offset }) => offset),
+      ...texts.map(rowsOfText),
+    ]);
+    return this.#rows.relation;
+  }
+
+  close(): void {
+    this.#rows.close();
+  }
+}
+
+const SEPARATOR = String.fromCharCode(ROW_SEPARATOR);
+
+function rowsOfText({ buffer, byteOffset, byteLength }: Uint8Array): string[] {
+  return Buffer.from(buffer, byteOffset, byteLength).toString("utf8").split(SEPARATOR);
 }

@@ -18,9 +18,8 @@ import { KeptStatements, RefilledTable } from "../duckdb/kept-statements.ts";
 import type { FetchedPartition } from "../kafka/read/log.ts";
 import type { SchemaSource } from "../registry/registry-schemas.ts";
 import { AvroBodies, BatchRows, type RecordBatch } from "./batch-rows.ts";
-import { sourceSql } from "./batch-source.ts";
+import { FEW_ROWS, FewRows, sourceSql } from "./batch-source.ts";
 import { eventNames } from "./events.ts";
-import { FEW_ROWS, FewRows } from "./few-rows.ts";
 import { SeenFilter } from "./seen-filter.ts";
 
 /** A batch that was scanned ahead of its turn. */

@@ -77,7 +77,7 @@ export const logPlants: readonly Plant[] = [
   {
     name: "next-is-last-record",
     what: "the next position is the one after the last record, as if no control records followed",
-    file: "store/kafka/read/committed-batches.ts",
+    file: "store/kafka/read/record-batch.ts",
     find: "const last = batches.at(-1);",
     replace: "const last = batches.findLast(({ attributes }) => (attributes & CONTROL_BATCH) === 0);",
     necessary: true,
@@ -87,7 +87,7 @@ export const logPlants: readonly Plant[] = [
   {
     name: "aborted-let-through",
     what: "records of aborted transactions are read like any other",
-    file: "store/kafka/read/committed-batches.ts",
+    file: "store/kafka/read/record-batch.ts",
     find: "!open.has(batch.producerId)",
     replace: "true",
     necessary: true,
@@ -97,7 +97,7 @@ export const logPlants: readonly Plant[] = [
   {
     name: "abort-never-ends",
     what: "after its first aborted transaction a producer's committed ones are dropped too",
-    file: "store/kafka/read/committed-batches.ts",
+    file: "store/kafka/read/record-batch.ts",
     find: "open.delete(batch.producerId);",
     replace: "continue;",
     necessary: true,

@@ -16,7 +16,7 @@ export const servingPlants: readonly Plant[] = [
   {
     name: "no-tiling-check",
     what: "a read joins batch version and segments without looking whether they meet",
-    file: "serving/read/live/join.ts",
+    file: "serving/read/live/standings.ts",
     find: "if (!run.ok) return { ok: false, missing: missingOf(run.misfit) };",
     replace:
       "if (!run.ok) return { ok: true, closed: chain.segments.filter(({ to }) => to !== null), applied: chain.applied };",

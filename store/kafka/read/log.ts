@@ -5,10 +5,9 @@ import { ConnectionPool } from "../client/client.ts";
 import { CONNECT_TIMEOUT_MS, KafkaCluster } from "../cluster/kafka-cluster.ts";
 import { isAboutTheLog, isOutOfRange, logLost, logTruncated, noLeader } from "../cluster/log-errors.ts";
 import { answered, closeConnections } from "../cluster/silent-broker.ts";
-import { committedBatches, nextPosition } from "./committed-batches.ts";
 import { type FetchedBytes, fetchApi, fetchRequest, partitionError } from "./fetch-answer.ts";
 import { FetchTurns, type LeaderShare, planFetch } from "./fetch-plan.ts";
-import { batchesOf, expandLimits, type FetchedBatch } from "./record-batch.ts";
+import { batchesOf, committedBatches, expandLimits, type FetchedBatch, nextPosition } from "./record-batch.ts";
 import { Records } from "./records.ts";
 
 /** A topic as the log knows it. A topic that is deleted and made again has another id (invariant 10). */
