@@ -223,12 +223,13 @@ const folders = {
     notifications: ["notifications/simulators"],
   },
   bench: {
+    definitions: [],
     "definitions/schemas": [],
-    "definitions/views": ["definitions/schemas"],
+    "definitions/views": ["definitions", "definitions/schemas"],
     "definitions/found/schemas": [],
     "definitions/found/views": ["definitions/found/schemas"],
     "definitions/nested/schemas": [],
-    "definitions/nested/views": ["definitions/nested/schemas"],
+    "definitions/nested/views": ["definitions", "definitions/nested/schemas"],
     setup: [],
     load: ["setup"],
     measurements: [

@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { decimal, flag, instant, integer, optional, text } from "../core/contract/fields.ts";
 import { sql } from "../core/contract/sql.ts";
-import { stream } from "../core/contract/stream.ts";
 import { table } from "../core/definition/table.ts";
 import { count } from "../core/measures/kinds/count.ts";
 import { max } from "../core/measures/kinds/extremes.ts";
 import { last } from "../core/measures/kinds/picks.ts";
 import { sum } from "../core/measures/kinds/sum.ts";
+import { customerChanges } from "./customer-changes.ts";
 import { until } from "./installation.ts";
 import { produce } from "./produce.ts";
 import { Sea } from "./sea.ts";
@@ -16,24 +15,7 @@ import { Sea } from "./sea.ts";
  * changed since in both directions.
  */
 
-const changes = stream("filtered-changes", {
-  revision: 1,
-  partitions: 2,
-  key: "customer",
-  eventId: "id",
-  eventTime: "at",
-  dedupWindow: 100,
-  fields: {
-    id: text({ max: 40 }),
-    customer: text({ max: 200 }),
-    at: instant({ from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" }),
-    op: text({ max: 10 }),
-    name: optional(text({ max: 200 })),
-    balance: decimal({ scale: 2, min: -1e9, max: 1e9 }),
-    visits: integer({ min: 0, max: 2 ** 53 - 1 }),
-    member: optional(flag()),
-  },
-});
+const changes = customerChanges("filtered-changes", 2);
 const customers = table("filtered-customers", { stream: changes, key: sql`customer`, deleted: sql`op = 'delete'` });
 const activity = table("filtered-activity", {
   stream: changes,

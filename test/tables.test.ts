@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { decimal, flag, instant, integer, list, optional, text } from "../core/contract/fields.ts";
+import { integer, list, text } from "../core/contract/fields.ts";
 import { sql } from "../core/contract/sql.ts";
-import { stream } from "../core/contract/stream.ts";
 import { table } from "../core/definition/table.ts";
 import { count } from "../core/measures/kinds/count.ts";
 import { distinct } from "../core/measures/kinds/distinct.ts";
@@ -13,6 +12,7 @@ import { topK } from "../core/measures/kinds/top-k.ts";
 import type { Proof } from "../core/proof/proof.ts";
 import type { Problem } from "../serving/common/problem.ts";
 import { deadLetterTopic, ensureTopics } from "../store/kafka/cluster/topics.ts";
+import { customerChanges } from "./customer-changes.ts";
 import { until } from "./installation.ts";
 import { readLog } from "./log-oracle.ts";
 import { ODD_KEYS } from "./odd-keys.ts";
@@ -21,26 +21,9 @@ import { Sea } from "./sea.ts";
 
 /** Tables: the state of every key, compared with a plain fold of the log that another client read. */
 
-const changes = stream("changes", {
-  revision: 1,
-  partitions: 3,
-  key: "customer",
-  eventId: "id",
-  eventTime: "at",
-  dedupWindow: 100,
-  fields: {
-    id: text({ max: 40 }),
-    customer: text({ max: 200 }),
-    at: instant({ from: "2020-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" }),
-    op: text({ max: 10 }),
-    name: optional(text({ max: 200 })),
-    balance: decimal({ scale: 2, min: -1e9, max: 1e9 }),
-    visits: integer({ min: 0, max: 2 ** 53 - 1 }),
-    member: optional(flag()),
-    tags: list({ tag: text({ max: 20 }), weight: integer({ min: 0, max: 10 }) }, { max: 5 }),
-  },
+const changes = customerChanges("changes", 3, {
+  tags: list({ tag: text({ max: 20 }), weight: integer({ min: 0, max: 10 }) }, { max: 5 }),
 });
-
 const customers = table("customers", { stream: changes, key: sql`customer`, deleted: sql`op = 'delete'` });
 /** Keys that rows show otherwise than state has them. */
 const byBalance = table("by-balance", { stream: changes, key: { balance: sql`balance`, at: sql`"at"` } });

@@ -143,7 +143,7 @@ export class BackgroundProcess {
     return how;
   }
 
-  /** Null when there is no process that answers in time. */
+  /** The metrics of the background process; null when it is not running or does not answer in time. */
   async #families(): Promise<Families | null> {
     const child = this.#child;
     if (child?.connected !== true) return null;

@@ -1,9 +1,9 @@
 /**
- * While this process has so many settlements under way, a stream that is due waits for one of them, but not longer than
- * this. So the settlements of many streams follow each other instead of taking the processor from the speed layer all
- * at once, and a long one holds up nobody.
+ * The settlements that run at once in a process. Further streams that are due wait, so that settlements of many streams
+ * do not take the processor from the speed layer all at the same moment.
  */
 const AT_ONCE = 2;
+/** The longest wait: after it a stream is settled although others still run. */
 const LONGEST_TURN_MS = 10_000;
 
 /** Whether a stream that has been due for `waitedMs` is settled now, while `underWay` others are. */

@@ -8,7 +8,7 @@ import { type Installation, withInstallation } from "../setup/installation.ts";
 
 /** Redis holds the state of this many keys between two settlements. */
 const KEYS_A_ROUND = 150_000;
-/** Of so many movements one is of a key that has one already: of a few keys most. */
+/** One in this many movements is followed by another one of an earlier key. Most of those are of a few keys. */
 const REPEATED_EVERY = 5;
 const BATCH = 20_000;
 const READS = 500;

@@ -33,7 +33,7 @@ export function registerServe(commands: Command): void {
     .addOption(
       new Option("--max-streams <n>", "live streams that may be open at once").default(1_000).argParser(wholeNumber),
     )
-    // How the server starts its helper process. It is no command for people.
+    // Internal: the server starts its helper process with it.
     .addOption(new Option("--helper").hideHelp())
     .action(async ({ port, host, rateLimit, maxStreams, helper }: ServeFlags) => {
       if (helper === true) return serveAsHelper(maxStreams);

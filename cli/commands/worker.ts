@@ -17,7 +17,7 @@ export function registerWorker(program: Command): void {
       "run the batch layer: a Temporal worker that archives, settles and rebuilds; start several to share the work. Long work runs in a second process of low priority",
     )
     .option("--no-schedules", "leave the schedules in Temporal as they are")
-    // How a worker starts its background process. It is no command for people.
+    // Internal: a worker starts its background process with it.
     .addOption(new Option("--background").hideHelp())
     .action(({ schedules, background }: { schedules: boolean; background?: boolean }) =>
       background === true ? runBackground() : runWorker(schedules),

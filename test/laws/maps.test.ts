@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { AvroSchema, avroSchemaText } from "../../core/codec/avro/avro.ts";
 import { decodeOne } from "../../core/codec/decode/decode.ts";
-import { RecordScanner } from "../../core/codec/decode/scan.ts";
 import type { Field } from "../../core/contract/field.ts";
 import {
   decimal,
@@ -17,8 +16,7 @@ import {
   withDefault,
 } from "../../core/contract/fields.ts";
 import { sql } from "../../core/contract/sql.ts";
-import { checkStream, stream, type Version } from "../../core/contract/stream.ts";
-import { streamDocument, streamFrom } from "../../core/contract/stream-document.ts";
+import { checkStream, type Version } from "../../core/contract/stream.ts";
 import { view } from "../../core/definition/view.ts";
 import { showRecord } from "../../core/measures/kinds/latest.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
@@ -29,21 +27,10 @@ import { checkViewSql } from "../../store/definitions/check-view.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { AT, entriesOf, expectMapsKept, MOST_ENTRIES, mapStream } from "../map-law.ts";
 
 /** Objects with free names: scanner, SQL and zod keep the same entries in the same order, or refuse the same. */
 
-const MAX = 4;
-const of = (fields: Readonly<Record<string, Field>>) =>
-  streamFrom(
-    streamDocument(
-      stream("maps", {
-        ...{ revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 0 },
-        fields: { id: text(), at: instant({}), ...fields },
-      }),
-    ),
-  );
-
-const AT = 1_700_000_000_000;
 type Kept = bigint | string | boolean | null;
 
 /** `undefined`: the map is refused. */
@@ -126,62 +113,23 @@ const written = (name: string, escaped: boolean) =>
         .join("")}"`
     : JSON.stringify(name);
 
-/** What a map's column must have; null: the record is refused. Of a name that comes twice the last one counts. */
-function wantedOf(entries: readonly (readonly [string, string])[], kept: (json: string) => Kept | undefined) {
-  const last = new Map(entries);
-  const wanted = [...last].map(([key, json]) => ({ key, value: kept(json) }));
-  const isRefused =
-    last.size > MAX ||
-    wanted.some(({ key, value }) => value === undefined || !key.isWellFormed() || [...key].length > 256);
-  return isRefused ? null : wanted.sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
-}
-
 describe("maps", () => {
   const duck = duckForTests();
 
-  test.each(Object.entries(kinds))("of %s: at the top and further in", async (_, { of: field, values, kept }) => {
-    const definition = of({
-      x: map(field, { max: MAX }),
-      y: optional(map(field, { max: MAX, from: "$.deep.Y" })),
+  test.each(Object.entries(kinds))("of %s: at the top and further in", async (_, { of, values, kept }) => {
+    const entry = fc.tuple(names, values, fc.boolean()).map(([name, json, escaped]) => {
+      const value = kept(json);
+      return { name, written: written(name, escaped), json, kept: value === undefined ? undefined : { value } };
     });
-    expect(checkStream(definition)).toEqual([]);
-    const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);
-    const scanner = new RecordScanner(definition.versions[0] as Version);
-    const entry = fc.tuple(names, values, fc.boolean());
-    let [good, bad] = [0, 0];
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.array(entry, { maxLength: MAX + 1 }), { minLength: 50, maxLength: 50 }),
-        async (some) => {
-          const records = some.map((entries, index) => {
-            const json = `{ ${entries.map(([name, value, escaped]) => `${written(name, escaped)} : ${value}`).join(" , ")}}`;
-            return `{"id":"${index}","at":${AT},"x":${json}${index % 2 === 0 ? `,"deep":{"Y":${json}}` : ""}}`;
-          });
-          const bytes = records.map((record) => Buffer.from(record));
-          await decoder.decode([fetchedOf(0, 0n, bytes)]);
-          const rows = await rowsOf(duck(), "SELECT x, y, _reject FROM events ORDER BY _offset");
-          for (const [index, [x, y, reject]] of rows.entries()) {
-            const want = wantedOf(
-              (some[index] ?? []).map(([name, value]) => [name, value] as const),
-              kept,
-            );
-            expect(entriesOf(x), records[index]).toEqual(want);
-            expect(entriesOf(y), records[index]).toEqual(index % 2 === 0 ? want : null);
-            expect(decodeOne(definition, bytes[index] ?? null).ok, records[index]).toBe(want !== null);
-            if (want === null) expect(reject).toMatch(/^contract: x/);
-            [good, bad] = want === null ? [good, bad + 1] : [good + 1, bad];
-          }
-          for (const one of bytes) scanner.scan(one, 0, one.length);
-        },
-      ),
-      { numRuns: 5 },
-    );
-    expect(Math.min(good, bad)).toBeGreaterThan(0);
-    expect(scanner.rows - scanner.failed).toBeGreaterThan(0);
+    await expectMapsKept(duck(), (options) => map(of, options), entry, {
+      numRuns: 5,
+      longest: MOST_ENTRIES + 1,
+      least: 0,
+    });
   });
 
   test("of a name that comes twice the last value counts, whatever the names and their escapes", async () => {
-    const definition = of({ x: map(integer({ min: 0, max: 99 }), { max: MAX }) });
+    const definition = mapStream({ x: map(integer({ min: 0, max: 99 }), { max: MOST_ENTRIES }) });
     const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);
     const records = ['{"b":1,"a":2,"b":3}', '{"__proto__":4,"10":5,"9":6}', '{"\\u0061":7,"a":8}', '{"a":9,"a":100}'];
     const bytes = records.map((x) => Buffer.from(`{"id":"1","at":${AT},"x":${x}}`));
@@ -196,7 +144,7 @@ describe("maps", () => {
   });
 
   test("ten times as many names as usual are read in their order, and one too many is refused", async () => {
-    const definition = of({ x: map(integer({ min: 0, max: 1e6 }), { max: 10_000 }) });
+    const definition = mapStream({ x: map(integer({ min: 0, max: 1e6 }), { max: 10_000 }) });
     const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);
     const record = (count: number) =>
       Buffer.from(
@@ -215,7 +163,7 @@ describe("maps", () => {
   });
 
   test("SQL takes each entry as a line, and sums of decimals keep their places", async () => {
-    const definition = of({ prices: withDefault(map(decimal({ scale: 2, min: 0, max: 9 })), []) });
+    const definition = mapStream({ prices: withDefault(map(decimal({ scale: 2, min: 0, max: 9 })), []) });
     const lines = view("lines", {
       ...{ stream: definition, each: "prices", every: "1 hour", by: { name: sql`item.key` } },
       measures: { sum: sum(sql`item.value`) },
@@ -225,7 +173,7 @@ describe("maps", () => {
   });
 
   test("Avro maps and unions are read as JSON's are", () => {
-    const definition = of({
+    const definition = mapStream({
       counts: map(optional(integer({ min: 0, max: 99 }))),
       either: optional(text({ as: "scalar" })),
     });
@@ -261,17 +209,19 @@ describe("maps", () => {
   });
 
   test("a table's cell of JSON is sent as an object, with its instants as the contract writes them", () => {
-    const definition = of({ seen: map(instant({ as: "us" })), counts: optional(map(integer({ min: 0, max: 9 }))) });
+    const definition = mapStream({
+      seen: map(instant({ as: "us" })),
+      counts: optional(map(integer({ min: 0, max: 9 }))),
+    });
     const maker = new EventMaker({ stream: definition, forms: PLAIN_FORMS }, ["id", "at", "seen", "counts"]);
     const made = maker.ofCells(["x", "2024-01-15", `{"a":${AT}}`, '{"b":1}']);
     if (isRefusal(made)) expect.fail(JSON.stringify(made));
     expect(JSON.parse(String(made.value))).toMatchObject({ seen: { a: AT * 1_000 }, counts: { b: 1 } });
     expect(decodeOne(definition, Buffer.from(String(made.value))).ok).toBe(true);
-    const plain = new EventMaker({ stream: of({ counts: map(integer({ min: 0, max: 9 })) }), forms: PLAIN_FORMS }, [
-      "id",
-      "at",
-      "counts",
-    ]);
+    const plain = new EventMaker(
+      { stream: mapStream({ counts: map(integer({ min: 0, max: 9 })) }), forms: PLAIN_FORMS },
+      ["id", "at", "counts"],
+    );
     expect(plain.ofCells(["x", "2024-01-15", '{"b":10}'])).toMatchObject({ column: "counts.b" });
     expect(plain.ofCells(["x", "2024-01-15", "[1]"])).toMatchObject({ column: "counts", reason: "is no object" });
   });
@@ -291,14 +241,7 @@ describe("maps", () => {
     for (const one of [list(text()), text({ from: "$.x" }), withDefault(flag(), true), map(text())] as Field[])
       expect(map(one).problem).toMatch(/^the values of a map are text, oneOf, integer/);
     expect(map(text({ max: -1 })).problem).toMatch(/^the length of a text/);
-    const roles = of({ x: map(text()) });
+    const roles = mapStream({ x: map(text()) });
     expect(checkStream({ ...roles, key: "x" })).toEqual(['key: field "x" is a list']);
   });
 });
-
-/** What a column of entries has, as JavaScript has it. */
-function entriesOf(value: unknown): { key: unknown; value: unknown }[] | null {
-  if (value === null) return null;
-  const { items } = value as { readonly items: readonly { readonly entries: { key: unknown; value: unknown } }[] };
-  return items.map(({ entries: { key, value } }) => ({ key, value }));
-}

@@ -6,8 +6,7 @@ import { RecordScanner } from "../../core/codec/decode/scan.ts";
 import type { Field } from "../../core/contract/field.ts";
 import { decimal, flag, instant, integer, list, map, optional, text, withDefault } from "../../core/contract/fields.ts";
 import { sql } from "../../core/contract/sql.ts";
-import { checkStream, stream, type Version } from "../../core/contract/stream.ts";
-import { streamDocument, streamFrom } from "../../core/contract/stream-document.ts";
+import { checkStream, type Version } from "../../core/contract/stream.ts";
 import { view } from "../../core/definition/view.ts";
 import { showRecord } from "../../core/measures/kinds/latest.ts";
 import { sum } from "../../core/measures/kinds/sum.ts";
@@ -18,20 +17,9 @@ import { checkViewSql } from "../../store/definitions/check-view.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { AT, expectMapsKept, MOST_ENTRIES, mapStream } from "../map-law.ts";
 
 /** Objects with free names whose values are objects: scanner, SQL and zod keep the same entries, or refuse the same. */
-
-const MAX = 4;
-const AT = 1_700_000_000_000;
-const of = (fields: Readonly<Record<string, Field>>) =>
-  streamFrom(
-    streamDocument(
-      stream("maps", {
-        ...{ revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 0 },
-        fields: { id: text(), at: instant(), ...fields },
-      }),
-    ),
-  );
 
 const stock = {
   sold: integer({ min: 0, max: 99 }),
@@ -75,57 +63,16 @@ const keys = fc.oneof(
   fc.string({ unit: "binary", maxLength: 3 }),
 );
 
-function wantedOf(entries: readonly (readonly [string, Written])[]) {
-  const last = new Map(entries);
-  const wanted = [...last].map(([key, { kept }]) => ({ key, kept }));
-  if (last.size > MAX || wanted.some(({ key, kept }) => kept === undefined || !key.isWellFormed())) return null;
-  return wanted
-    .map(({ key, kept }) => ({ key, ...kept }))
-    .sort((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
-}
-
-/** What a column of entries has, as JavaScript has it. */
-function entriesOf(value: unknown): unknown[] | null {
-  if (value === null) return null;
-  const { items } = value as { readonly items: readonly { readonly entries: object }[] };
-  return items.map(({ entries }) => ({ ...entries }));
-}
-
 describe("maps of objects", () => {
   const duck = duckForTests();
 
   test("keep the same at the top and further in, or are refused", async () => {
-    const definition = of({ x: map(stock, { max: MAX }), y: optional(map(stock, { max: MAX, from: "$.deep.Y" })) });
-    expect(checkStream(definition)).toEqual([]);
-    const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);
-    const scanner = new RecordScanner(definition.versions[0] as Version);
-    let [good, bad] = [0, 0];
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(fc.array(fc.tuple(keys, objects), { maxLength: MAX }), { minLength: 50, maxLength: 50 }),
-        async (some) => {
-          const records = some.map((entries, index) => {
-            const json = `{ ${entries.map(([key, { json }]) => `${JSON.stringify(key)} : ${json}`).join(" , ")}}`;
-            return `{"id":"${index}","at":${AT},"x":${json}${index % 2 === 0 ? `,"deep":{"Y":${json}}` : ""}}`;
-          });
-          const bytes = records.map((record) => Buffer.from(record));
-          await decoder.decode([fetchedOf(0, 0n, bytes)]);
-          const rows = await rowsOf(duck(), "SELECT x, y, _reject FROM events ORDER BY _offset");
-          for (const [index, [x, y, reject]] of rows.entries()) {
-            const want = wantedOf(some[index] ?? []);
-            expect(entriesOf(x), records[index]).toEqual(want);
-            expect(entriesOf(y), records[index]).toEqual(index % 2 === 0 ? want : null);
-            expect(decodeOne(definition, bytes[index] ?? null).ok, records[index]).toBe(want !== null);
-            if (want === null) expect(reject).toMatch(/^contract: x/);
-            [good, bad] = want === null ? [good, bad + 1] : [good + 1, bad];
-          }
-          for (const one of bytes) scanner.scan(one, 0, one.length);
-        },
-      ),
-      { numRuns: 10 },
-    );
-    expect(Math.min(good, bad)).toBeGreaterThan(20);
-    expect(scanner.rows - scanner.failed).toBeGreaterThan(20);
+    const entry = fc.tuple(keys, objects).map(([name, one]) => ({ name, written: JSON.stringify(name), ...one }));
+    await expectMapsKept(duck(), (options) => map(stock, options), entry, {
+      numRuns: 10,
+      longest: MOST_ENTRIES,
+      least: 20,
+    });
   });
 
   test("are recognised whatever the lengths of names, a thousand entries of them", () => {
@@ -137,7 +84,7 @@ describe("maps of objects", () => {
       [long("u")]: whole("$.u"),
       b: optional(flag()),
     };
-    const definition = of({ x: map(wide, { max: 1_000 }) });
+    const definition = mapStream({ x: map(wide, { max: 1_000 }) });
     const record = `{"id":"a","at":${AT},"x":{${Array.from({ length: 1_000 }, (_, at) => `"${at}":{"s":1,"t":2,"u":3}`)}}}`;
     const scanner = new RecordScanner(definition.versions[0] as Version);
     scanner.scan(Buffer.from(record), 0, record.length);
@@ -151,7 +98,7 @@ describe("maps of objects", () => {
   });
 
   test("add up to what DuckDB reads of the same JSON", async () => {
-    const definition = of({
+    const definition = mapStream({
       x: map({ sold: integer({ min: 0, max: 1e6 }), price: decimal({ scale: 2, min: 0, max: 1e6 }) }),
     });
     const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);
@@ -182,7 +129,7 @@ describe("maps of objects", () => {
   });
 
   test("are the lines of a view with `each`, whose decimals keep their places", async () => {
-    const definition = of({ x: map(stock) });
+    const definition = mapStream({ x: map(stock) });
     const lines = view("lines", {
       ...{ stream: definition, each: "x", every: "1 hour", by: { shop: sql`item.key` } },
       measures: { sold: sum(sql`item.sold`), worth: sum(sql`item.price`) },
@@ -193,7 +140,7 @@ describe("maps of objects", () => {
 });
 
 test("an Avro map of records is read as JSON is", () => {
-  const definition = of({
+  const definition = mapStream({
     x: map({ sold: integer({ min: 0, max: 99 }), price: decimal({ scale: 2, min: 0, max: 9 }) }),
   });
   const own = new AvroSchema(avroSchemaText(definition, definition.versions[0] as Version));
@@ -210,7 +157,7 @@ test("an Avro map of records is read as JSON is", () => {
 test("a table's cell of JSON is sent as it is, and what is wrong is named", () => {
   const seen = { first: instant({ as: "us", from: "$.F" }), sold: integer({ min: 0, max: 9 }) };
   const maker = (fields: Readonly<Record<string, Field>>) =>
-    new EventMaker({ stream: of(fields), forms: PLAIN_FORMS }, ["id", "at", ...Object.keys(fields)]);
+    new EventMaker({ stream: mapStream(fields), forms: PLAIN_FORMS }, ["id", "at", ...Object.keys(fields)]);
   const made = maker({ x: map(seen) }).ofCells(["i", "2024-01-15", `{"a":{"first":${AT},"sold":1}}`]);
   if (isRefusal(made)) expect.fail(JSON.stringify(made));
   expect(JSON.parse(String(made.value))).toMatchObject({ x: { a: { F: AT * 1_000, sold: 1 } } });
@@ -234,10 +181,10 @@ test("what such a map cannot have is named", () => {
   );
   expect(map({}).problem).toMatch(/^the objects of a list or a map hold scalar/);
   expect(map({ a: list(text()) }).problem).toMatch(/^the objects of a list or a map hold scalar/);
-  expect(checkStream(of({ x: map({ a: text(), b: text({ from: "$.a" }) }) }))).toEqual([
+  expect(checkStream(mapStream({ x: map({ a: text(), b: text({ from: "$.a" }) }) }))).toEqual([
     "fields.x.b: it is read from $.a, as fields.x.a",
   ]);
-  expect(checkStream(of({ x: map({ a: text({ from: "key" }) }) }))).toEqual([
+  expect(checkStream(mapStream({ x: map({ a: text({ from: "key" }) }) }))).toEqual([
     "fields.x.a: elements are read from the record's value only",
   ]);
 });
