@@ -9,6 +9,7 @@ import { benchLive } from "./measurements/live.ts";
 import { benchManyViews } from "./measurements/many-views.ts";
 import { benchMemory } from "./measurements/memory.ts";
 import { benchParquet } from "./measurements/parquet.ts";
+import { benchPartitions } from "./measurements/partitions.ts";
 import { benchRebuild } from "./measurements/rebuild.ts";
 import { benchRecords } from "./measurements/records.ts";
 import { benchRefresh } from "./measurements/refresh.ts";
@@ -54,6 +55,7 @@ const benchmarks: Readonly<Record<string, Benchmark>> = {
   beside: benchBeside,
   memory: benchMemory,
   "start-up": benchStartUp,
+  partitions: benchPartitions,
 };
 
 const names = Object.keys(benchmarks);

@@ -6,7 +6,7 @@ import type { TidelineError } from "../core/errors.ts";
 import { at, type Cut, type Position } from "../core/log/position.ts";
 import type { DeadLetters } from "../store/dead-letters/letter-writer.ts";
 import { Decoder } from "../store/decode/decoder.ts";
-import { type DedupSources, warmDedup } from "../store/decode/warm-dedup.ts";
+import { type DedupSources, warmDedups } from "../store/decode/warm-dedup.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
 import type { FetchedPartition, LogSource } from "../store/kafka/read/log.ts";
 import type { AlertMemory } from "./alert-memory.ts";
@@ -155,10 +155,8 @@ export class RuleLane {
     const { dedup, topic, topicId, stream } = this.#deps;
     for (const [partition] of moved) this.#decoded.delete(partition);
     await this.#decoder.forget(moved.map(([partition]) => partition));
-    for (const [partition, to] of moved) {
-      await warmDedup(dedup, this.#decoder, { topic, topicId, partition, stream, before: to });
-      this.#decoded.set(partition, to);
-    }
+    await warmDedups(dedup, this.#decoder, { topic, topicId, stream, before: new Map(moved) });
+    for (const [partition, to] of moved) this.#decoded.set(partition, to);
   }
 
   /** A partition that gave no answer counts up to where its log ended when it last did. */

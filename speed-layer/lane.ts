@@ -1,9 +1,9 @@
 import type { Logger } from "pino";
 import type { Stream } from "../core/contract/stream.ts";
-import { at, type Cut, type Position } from "../core/log/position.ts";
+import { at, type Cut, cutToJson, type Position } from "../core/log/position.ts";
 import type { DeadLetters } from "../store/dead-letters/letter-writer.ts";
 import { Decoder, type ScannedBatch } from "../store/decode/decoder.ts";
-import { type DedupSources, warmDedup } from "../store/decode/warm-dedup.ts";
+import { type DedupSources, warmDedups } from "../store/decode/warm-dedup.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
 import type { FetchedPartition, LogSource, TopicInfo } from "../store/kafka/read/log.ts";
 import type { Clock } from "./clock.ts";
@@ -340,12 +340,10 @@ export class Lane {
     const { dedup, topic, stream, logger } = this.#deps;
     for (const [partition] of moved) this.#decoded.delete(partition);
     await this.#decoder.forget(moved.map(([partition]) => partition));
-    for (const [partition, to] of moved) {
-      const window = { topic, topicId: this.#info?.id ?? "", partition, stream, before: to };
-      await warmDedup(dedup, this.#decoder, window);
-      this.#decoded.set(partition, to);
-      logger.debug({ topic, partition, to: to.toString() }, "dedup window warmed");
-    }
+    const before = new Map(moved);
+    await warmDedups(dedup, this.#decoder, { topic, topicId: this.#info?.id ?? "", stream, before });
+    for (const [partition, to] of moved) this.#decoded.set(partition, to);
+    logger.debug({ topic, before: cutToJson(before) }, "dedup windows warmed");
   }
 
   async #fetch(wanted: Cut): Promise<Fetched> {

@@ -107,6 +107,7 @@ export const MODULES = [
   "test/batch-layer/plans.test.ts",
   "test/laws/originals.test.ts",
   "test/laws/seen-filter.test.ts",
+  "test/laws/warm-windows.test.ts",
   "test/laws/value-lists.test.ts",
   "test/laws/maps.test.ts",
   "test/laws/object-maps.test.ts",

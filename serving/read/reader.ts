@@ -1,5 +1,7 @@
+import { componentsOf } from "../../core/definition/components.ts";
 import type { View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
+import type { Manifest } from "../../core/log/documents.ts";
 import { type Cut, cutsEqual, cutToJson } from "../../core/log/position.ts";
 import { Budget, type BudgetLimits, OverBudget } from "../../core/query/budget.ts";
 import { calendarWork } from "../../core/query/calendar.ts";
@@ -199,7 +201,8 @@ export class Reader {
       top !== null &&
       top.limit < this.#limits.cells &&
       (top.keys.some(({ by }) => by === "bucket") || range.fromMs >= 0 || range.toMs <= 0);
-    if (!canBeTop || !this.#wide.has(wide)) {
+    const isWide = this.#wide.has(wide) || leastRows(view, query, tiles.manifest) > this.#limits.cells;
+    if (!canBeTop || !isWide) {
       try {
         return { cells: await this.#cells.all(view, query, { ...tiles, range }, budget), firstOnly: false };
       } catch (error) {
@@ -214,6 +217,17 @@ export class Reader {
       firstOnly: true,
     };
   }
+}
+
+/**
+ * How many cells a question about all rows of a table has at least: those of its largest file. No cell has more than one
+ * stored row of an integer or pick there.
+ */
+function leastRows(view: View, query: Query, { files }: Manifest): number {
+  const components = componentsOf(view);
+  const isOneRowEach = components.every(({ form }) => form === "integer" || form === "pick");
+  if (view.table === null || query.where.size > 0 || !isOneRowEach) return 0;
+  return Math.max(0, ...files.map(({ rows }) => rows)) / components.length;
 }
 
 /**

@@ -35,19 +35,24 @@ async function statesOfCells(
   view: View,
   events: string,
 ): Promise<Map<number, PartitionStates>> {
-  const gathered = new Gathering(Object.keys(view.by).length);
-  const components = wide(view);
-  const rows = view.each === null ? components.findIndex(({ key }) => key === ROWS.name) : -1;
+  const all = [...wide(view).entries()];
+  const columns = all.filter(([, { form }]) => form !== "registers");
+  const registers = all.filter(([, { form }]) => form === "registers");
+  const gathered = new Gathering(
+    Object.keys(view.by).length,
+    columns.map(([, component]) => component),
+  );
+  const rows = view.each === null ? columns.findIndex(([, { key }]) => key === ROWS.name) : -1;
   for (const chunk of await statements.columns(partialSql(view, events))) {
     for (const { row, partition, delta, key } of gathered.cells(chunk)) {
-      for (const [index, component] of components.entries()) {
+      const values = columns.map(([index]) => gathered.after(chunk, index, row) as StateValue | null);
+      delta.rows.rows.push([key, values]);
+      if (rows >= 0) gathered.count(partition, Number(values[rows]));
+      for (const [index, component] of registers) {
         const value = gathered.after(chunk, index, row);
         if (value === null) continue;
-        const field = cellField(component.key, key);
-        if (component.form === "registers")
-          delta.sketches.push({ field, hashes: packHashes((value as { items: readonly bigint[] }).items) });
-        else delta.values.push({ merge: component.merge, field, value: value as StateValue });
-        if (index === rows) gathered.count(partition, Number(value));
+        const hashes = packHashes((value as { items: readonly bigint[] }).items);
+        delta.sketches.push({ field: cellField(component.key, key), hashes });
       }
     }
   }

@@ -2,9 +2,14 @@ import type { DuckDBValue } from "@duckdb/node-api";
 import { groupKey, groupValue } from "../../core/state/cells.ts";
 import { below, type GroupTree } from "../../core/state/group-tree.ts";
 import type { BucketDelta } from "../../store/redis/chain-state.ts";
+import type { GroupRow, RowColumn } from "../../store/redis/group-rows.ts";
 
 /** What a batch adds to one bucket, while it is gathered. */
-export type Building = { values: BucketDelta["values"][number][]; sketches: BucketDelta["sketches"][number][] };
+export interface Building {
+  readonly values: BucketDelta["values"][number][];
+  readonly rows: { readonly columns: readonly RowColumn[]; readonly rows: GroupRow[] };
+  readonly sketches: BucketDelta["sketches"][number][];
+}
 
 /** What a batch adds to one partition's chain: deltas by bucket, and how many events they count. */
 export interface PartitionStates {
@@ -17,10 +22,13 @@ export class Gathering {
   readonly partitions = new Map<number, { deltas: BucketDelta[]; counted: number }>();
   readonly #buckets = new Map<number, Map<number, Building>>();
   readonly #dimensions: number;
+  readonly #columns: readonly RowColumn[];
   readonly #keys: GroupTree<string> = { next: null, held: null };
 
-  constructor(dimensions: number) {
+  /** `columns`: what the rows of a group have; none where it has cells alone. */
+  constructor(dimensions: number, columns: readonly RowColumn[] = []) {
     this.#dimensions = dimensions;
+    this.#columns = columns;
   }
 
   /** Where each row of a chunk belongs; `key` stands for its group. */
@@ -50,7 +58,7 @@ export class Gathering {
     this.#buckets.set(partition, buckets);
     const held = buckets.get(bucket);
     if (held !== undefined) return held;
-    const delta = { values: [], sketches: [] };
+    const delta: Building = { values: [], rows: { columns: this.#columns, rows: [] }, sketches: [] };
     buckets.set(bucket, delta);
     this.#of(partition).deltas.push({ bucket, ...delta });
     return delta;

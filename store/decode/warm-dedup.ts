@@ -1,10 +1,11 @@
 import { quoteText } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { entriesWithin } from "../../core/log/archive-tiles.ts";
-import { at, type Position, position } from "../../core/log/position.ts";
+import type { ArchiveEntry } from "../../core/log/documents.ts";
+import { at, type Cut, type Position, position } from "../../core/log/position.ts";
 import type { Archive } from "../archive/archive.ts";
 import type { DataDirectory } from "../files/files.ts";
-import type { LogSource } from "../kafka/read/log.ts";
+import type { FetchedPartition, LogSource } from "../kafka/read/log.ts";
 import type { Schemas } from "../registry/registry-schemas.ts";
 import type { Decoder } from "./decoder.ts";
 import { archivedOriginals, foreignSpans } from "./originals.ts";
@@ -18,56 +19,143 @@ export interface DedupSources {
   readonly schemas: Schemas;
 }
 
-export interface DedupWindow {
+/** Whose ids are read, and how far back. */
+interface DedupStream {
   /** Whose contract says how far back, and what an id is. */
   readonly stream: Stream;
   readonly topic: string;
   readonly topicId: string;
+}
+
+export interface DedupWindow extends DedupStream {
   readonly partition: number;
   /** Where decoding is about to begin. */
   readonly before: Position;
 }
 
+export interface DedupWindows extends DedupStream {
+  /** Where decoding is about to begin, by partition. */
+  readonly before: Cut;
+}
+
+/** `[from, to)` of a partition. */
+interface PartitionSpan {
+  readonly partition: number;
+  readonly from: Position;
+  readonly to: Position;
+}
+
+/** What of a partition's window is in the archive, and what has to be read from the log. */
+interface WindowParts {
+  readonly archived: PartitionSpan & { readonly entries: readonly ArchiveEntry[] };
+  readonly logged: readonly PartitionSpan[];
+}
+
+/** So many partitions are read at once: each takes a statement's part, or a fetch of up to FETCH_BYTES. */
+const PARTITIONS_AT_ONCE = 8;
+
+/** As `warmDedups`, of one partition. */
+export function warmDedup(sources: DedupSources, decoder: Decoder, window: DedupWindow): Promise<void> {
+  const { partition, before } = window;
+  return warmDedups(sources, decoder, { ...window, before: new Map([[partition, before]]) });
+}
+
 /**
- * Tells a decoder the ids of the dedup window before a position (invariant 4): from the archive what it has, which is
- * quick, and from the log what was not archived, before or after it. What is in neither lies before the beginning of
- * everything. What another revision of the contract archived is decoded anew from its original bytes: the id may be
- * another.
+ * Tells a decoder the ids of the dedup window before a position of each partition (invariant 4): from the archive what
+ * it has, which is quick, and from the log what was not archived, before or after it. What is in neither lies before the
+ * beginning of everything. What another revision of the contract archived is decoded anew from its original bytes: the
+ * id may be another. Partitions are read together, for a topic may have hundreds of them.
  */
-export async function warmDedup(
-  { archive, log, data }: DedupSources,
-  decoder: Decoder,
-  window: DedupWindow,
-): Promise<void> {
-  const { stream, topic, topicId, partition, before } = window;
+export async function warmDedups(sources: DedupSources, decoder: Decoder, windows: DedupWindows): Promise<void> {
+  const { stream, topic } = windows;
+  const logged: PartitionSpan[] = [];
+  for (const some of chunksOf([...windows.before], PARTITIONS_AT_ONCE)) {
+    const parts = await Promise.all(
+      some.map(([partition, before]) => partsOf(sources.archive, windows, partition, before)),
+    );
+    for (const { archived } of parts) await sources.data.requireIntact(archived.entries);
+    const relations = parts.flatMap(({ archived }) => relationOf(sources.data, stream, archived));
+    if (relations.length > 0) await decoder.remember(`(${relations.join(" UNION ALL ")})`);
+    for (const { archived } of parts) await decodeForeign(sources.data, decoder, stream, archived);
+    logged.push(...parts.flatMap((one) => one.logged));
+  }
+  if (logged.length === 0) return;
+  const { start } = await sources.log.bounds(topic, [...new Set(logged.map(({ partition }) => partition))]);
+  const left = logged.flatMap((span) => {
+    const from = later(span.from, at(start, span.partition));
+    return from < span.to ? [{ ...span, from }] : [];
+  });
+  for (const some of chunksOf(left, PARTITIONS_AT_ONCE)) await decodeTogether(sources.log, decoder, topic, some);
+}
+
+async function partsOf(
+  archive: Archive,
+  { stream, topic, topicId }: DedupStream,
+  partition: number,
+  before: Position,
+): Promise<WindowParts> {
   const width = BigInt(stream.dedupWindow);
   const begin = position(before > width ? before - width : 0n);
   const clip = (offset: Position) => (offset < begin ? begin : offset > before ? before : offset);
   const entries = await archive.entries(topic, topicId, partition);
   const from = clip(position(entries[0]?.from ?? before));
   const to = clip(position(entries.at(-1)?.to ?? before));
-
-  const held = entriesWithin(entries, from, to);
-  await data.requireIntact(held);
-  const files = held.flatMap(({ file, contract }) => (file === null || contract !== stream.revision ? [] : [file]));
-  if (files.length > 0) {
-    const relation = `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}])`;
-    await decoder.remember(
-      `(SELECT _partition, _offset, _id FROM ${relation} WHERE _offset >= ${from} AND _offset < ${to})`,
-    );
-  }
-  for (const span of foreignSpans(held, stream, partition, from, to))
-    for await (const batch of archivedOriginals(decoder.duck, data, span, { stream })) await decoder.decode([batch]);
   const logged = [
-    { from: begin, to: from },
-    { from: to, to: before },
+    { partition, from: begin, to: from },
+    { partition, from: to, to: before },
   ].filter((span) => span.from < span.to);
-  if (logged.length === 0) return;
-  const start = at((await log.bounds(topic, [partition])).start, partition);
-  for (const span of logged) {
-    const first = span.from < start ? start : span.from;
-    if (first >= span.to) continue;
-    for await (const fetched of log.read(topic, partition, first, span.to, FETCH_BYTES))
-      await decoder.decode([fetched]);
+  return { archived: { partition, from, to, entries: entriesWithin(entries, from, to) }, logged };
+}
+
+/** SQL of the ids that files of this revision have of a span; none when there are none. */
+function relationOf(
+  data: DataDirectory,
+  { revision }: Stream,
+  { entries, from, to }: WindowParts["archived"],
+): string[] {
+  const files = entries.flatMap(({ file, contract }) => (file === null || contract !== revision ? [] : [file]));
+  if (files.length === 0) return [];
+  const source = `read_parquet([${files.map((file) => quoteText(data.path(file))).join(", ")}])`;
+  return [`SELECT _partition, _offset, _id FROM ${source} WHERE _offset >= ${from} AND _offset < ${to}`];
+}
+
+async function decodeForeign(
+  data: DataDirectory,
+  decoder: Decoder,
+  stream: Stream,
+  { partition, from, to, entries }: WindowParts["archived"],
+): Promise<void> {
+  for (const span of foreignSpans(entries, stream, partition, from, to))
+    for await (const batch of archivedOriginals(decoder.duck, data, span, { stream })) await decoder.decode([batch]);
+}
+
+/** Decodes spans of the log, a piece of each at a time. */
+async function decodeTogether(
+  log: LogSource,
+  decoder: Decoder,
+  topic: string,
+  spans: readonly PartitionSpan[],
+): Promise<void> {
+  const reads = spans.map(({ partition, from, to }) => log.read(topic, partition, from, to, FETCH_BYTES));
+  try {
+    for (;;) {
+      const pieces = (await Promise.all(reads.map((read) => read.next()))).flatMap(({ done, value }) =>
+        done === true ? [] : [value as FetchedPartition],
+      );
+      if (pieces.length === 0) return;
+      await decoder.decode(pieces);
+    }
+  } finally {
+    for (const read of reads) await read.return(undefined);
   }
+}
+
+function later(a: Position, b: Position): Position {
+  return a > b ? a : b;
+}
+
+function chunksOf<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, index) =>
+    items.slice(index * size, (index + 1) * size),
+  );
 }

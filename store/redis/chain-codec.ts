@@ -2,7 +2,8 @@ import { type CutJson, cutFromJson, type EpochMs, position } from "../../core/lo
 import type { StateValue } from "../../core/measures/measure.ts";
 import { PICK_PLACE_DIGITS } from "../../core/state/compile.ts";
 import type { Mark } from "../kafka/read/marks.ts";
-import type { BucketCells, ChainState } from "./chain-state.ts";
+import type { BucketCells, BucketRow, ChainState } from "./chain-state.ts";
+import { COLUMNS_FIELD, partsOfText } from "./group-rows.ts";
 
 /** How a chain is written in Redis: texts and numbers <-> typed state. */
 
@@ -67,13 +68,44 @@ export function decodeChain(
 /** A page of a script's answer: `lines` are fields and values in turn, `found` the sketches' fields and bytes. */
 export function pageCells(page: Buffer, lines: Buffer, found: readonly Buffer[]): BucketCells {
   const values: [string, StateValue][] = [];
+  const packed: [string, string][] = [];
+  let columns: readonly string[] = [];
   const fields = lines.length === 0 ? [] : String(lines).split("\n");
   for (let at = 0; at < fields.length; at += 2) {
     const [field = "", value = ""] = [fields[at], fields[at + 1]];
-    if (value !== SKETCH) values.push([field, value.length > PICK_PLACE_DIGITS ? value : BigInt(value)]);
+    if (field === COLUMNS_FIELD) columns = columnNames(value);
+    else if (field.startsWith("[")) packed.push([field, value]);
+    else if (value !== SKETCH) values.push([field, stateValue(value)]);
   }
   const sketches: [string, Buffer][] = [];
   for (let at = 0; at < found.length; at += 2) sketches.push([String(found[at]), found[at + 1] ?? Buffer.alloc(0)]);
   // `<bucket>` or `<bucket>/<number>`
-  return { bucket: Number.parseInt(page.toString(), 10), values, sketches };
+  const rows = packed.map(([group, text]): BucketRow => [group, rowValues(columns, text)]);
+  return { bucket: Number.parseInt(page.toString(), 10), values, rows, sketches };
+}
+
+function stateValue(text: string): StateValue {
+  return text.length > PICK_PLACE_DIGITS ? text : BigInt(text);
+}
+
+/** Names of columns by their text: the pages of a segment have the same ones. */
+const knownColumns = new Map<string, readonly string[]>();
+const MOST_KNOWN = 1_000;
+
+function columnNames(text: string): readonly string[] {
+  const known = knownColumns.get(text);
+  if (known !== undefined) return known;
+  // A text of its own: `text` is a slice, which would keep the page that it was cut from.
+  const own = Buffer.from(text).toString();
+  const names = partsOfText(own);
+  if (knownColumns.size >= MOST_KNOWN) knownColumns.clear();
+  knownColumns.set(own, names);
+  return names;
+}
+
+function rowValues(columns: readonly string[], text: string): BucketRow[1] {
+  const values: [string, StateValue][] = [];
+  for (const [index, part] of partsOfText(text).entries())
+    if (part !== "") values.push([columns[index] ?? "", stateValue(part)]);
+  return values;
 }

@@ -7,6 +7,7 @@ import type { Item, Merge, StateValue } from "../../core/measures/measure.ts";
 import { registersFromRedis } from "../../core/numbers/hll.ts";
 import { type CellTable, groupFromKey } from "../../core/state/cells.ts";
 import type { Mark } from "../kafka/read/marks.ts";
+import type { GroupRows } from "./group-rows.ts";
 
 /** What the chain of a generation is made of, and what goes to and comes from its scripts. */
 
@@ -59,8 +60,10 @@ export interface ChainState {
 /** What one micro-batch adds to one bucket. */
 export interface BucketDelta {
   readonly bucket: EpochMs;
-  /** Integers, items and picks. */
+  /** Integers, items and picks that are not in `rows`. */
   readonly values: readonly { readonly merge: Merge; readonly field: string; readonly value: StateValue }[];
+  /** Integers and picks by group; absent: none. */
+  readonly rows?: GroupRows;
   /** `hashes`: 8 little-endian bytes each, concatenated. */
   readonly sketches: readonly { readonly field: string; readonly hashes: Buffer }[];
 }
@@ -100,13 +103,17 @@ export type ApplyReply =
 
 /**
  * One bucket's cells as Redis holds them. Fields are `<component> <group as JSON>`; an item is one more element of the
- * group.
+ * group. `rows` are the integers and picks of segments that were staged, by group.
  */
 export interface BucketCells {
   readonly bucket: EpochMs;
   readonly values: readonly (readonly [field: string, value: StateValue])[];
+  readonly rows: readonly BucketRow[];
   readonly sketches: readonly (readonly [field: string, bytes: Buffer])[];
 }
+
+/** A group as JSON, and its values. */
+export type BucketRow = readonly [group: string, values: readonly (readonly [component: string, value: StateValue])[]];
 
 export interface ChainRead {
   readonly chain: ChainState;
@@ -157,8 +164,12 @@ export function splitCellField(field: string): { component: string; group: strin
 }
 
 /** Merges what Redis holds of a bucket into `table`. */
-export function mergeBucket(table: CellTable, view: View, { bucket, values, sketches }: BucketCells): void {
+export function mergeBucket(table: CellTable, view: View, { bucket, values, rows, sketches }: BucketCells): void {
   const dimensions = Object.keys(view.by).length;
+  for (const [group, held] of rows) {
+    const cell = table.cell(bucket, groupFromKey(group));
+    for (const [component, value] of held) table.merge(cell, component, value);
+  }
   for (const [field, value] of values) {
     const { component, group } = splitCellField(field);
     const coordinates = groupFromKey(group);

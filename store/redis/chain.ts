@@ -13,20 +13,23 @@ import {
 import type { Reached } from "../kafka/read/log-check.ts";
 import type { Mark } from "../kafka/read/marks.ts";
 import { decodeChain, decodeMark, encodeMark, freshAt, pageCells, pairs } from "./chain-codec.ts";
-import type {
-  Application,
-  ApplyReply,
-  BucketCells,
-  ChainLook,
-  ChainRead,
-  ChainState,
-  ClosedSegment,
-  KeyedPart,
-  OpenPart,
-  SegmentCells,
+import {
+  type Application,
+  type ApplyReply,
+  type BucketCells,
+  type ChainLook,
+  type ChainRead,
+  type ChainState,
+  type ClosedSegment,
+  type KeyedPart,
+  type OpenPart,
+  type SegmentCells,
+  splitCellField,
 } from "./chain-state.ts";
+import { cellsOfDelta } from "./group-rows.ts";
+import { mergedDeltas } from "./merged-deltas.ts";
 import type { TidelineRedis } from "./redis.ts";
-import { mergedDeltas, PART_WORK, partsOf, type StagedBucket, workOf } from "./staging.ts";
+import { PART_WORK, partsOf, type StagedBucket, workOf } from "./staging.ts";
 
 /** The chain of one generation in Redis: the protocol's scripts, typed. All keys share one hash slot. */
 export class Chain {
@@ -62,11 +65,12 @@ export class Chain {
     const { deltas, maxCells, topicId = "" } = application;
     const args: Argument[] = [...this.#keys("chain", "applied", "mark", "fresh"), this.#prefix, topicId, maxCells];
     args.push(...spanOf(application), deltas.length);
-    for (const { bucket, values, sketches } of deltas) {
-      args.push(bucket, values.length);
+    for (const delta of deltas) {
+      const values = [...cellsOfDelta(delta)];
+      args.push(delta.bucket, values.length);
       for (const { merge, field, value } of values) args.push(merge, field, value.toString());
-      args.push(sketches.length);
-      for (const { field, hashes } of sketches) args.push(field, hashes);
+      args.push(delta.sketches.length);
+      for (const { field, hashes } of delta.sketches) args.push(field, hashes);
     }
     return applyReply((await this.#redis.tideline_apply(...args)) as Reply, application.partition);
   }
@@ -133,9 +137,9 @@ export class Chain {
     for (const part of partsOf(buckets, { partWork: this.#partWork, sources })) {
       const keys = this.#keys("chain", "applied", "staging");
       const args: Argument[] = [...keys, this.#prefix, id, JSON.stringify(claim), pages === 0 ? "1" : "0", part.length];
-      for (const { name, bucket, values, sketches } of part) {
+      for (const { name, bucket, values, sketches, cells: some } of part) {
         args.push(name, bucket, values.length, values.join("\n"), sketches.length / 2, ...sketches);
-        cells += (values.length + sketches.length) / 2;
+        cells += some;
       }
       pages += part.length;
       const sent: Promise<unknown> = this.#redis.tideline_stage(...args);
@@ -279,6 +283,7 @@ export class Chain {
     const buckets: {
       bucket: EpochMs;
       values: BucketCells["values"][number][];
+      rows: BucketCells["rows"][number][];
       sketches: BucketCells["sketches"][number][];
     }[] = [];
     let found = 0;
@@ -287,12 +292,14 @@ export class Chain {
       if (answer === null) return null;
       const [pages, cells, ...some] = answer as [number, number, ...[Buffer, Buffer, Buffer[]][]];
       for (const page of some) {
-        const { bucket, values, sketches } = pageCells(...page);
-        found += values.length + sketches.length;
+        const { bucket, values, rows, sketches } = pageCells(...page);
+        found += values.length + rows.reduce((sum, [, held]) => sum + held.length, 0) + sketches.length;
         const held = buckets.at(-1);
-        if (held?.bucket !== bucket) buckets.push({ bucket, values: [...values], sketches: [...sketches] });
+        if (held?.bucket !== bucket)
+          buckets.push({ bucket, values: [...values], rows: [...rows], sketches: [...sketches] });
         else {
           for (const one of values) held.values.push(one);
+          for (const one of rows) held.rows.push(one);
           for (const one of sketches) held.sketches.push(one);
         }
       }
@@ -311,16 +318,23 @@ export class Chain {
     { fromMs, toMs, fields }: KeyedPart,
   ): Promise<readonly (readonly BucketCells[])[] | null> {
     const wanted = JSON.stringify(segments.map(segmentJson));
-    const args: Argument[] = [this.#key("chain"), this.#prefix, wanted, fromMs, toMs, ...fields];
+    const groups = new Set(fields.map((field) => splitCellField(field).group));
+    const args: Argument[] = [this.#key("chain"), this.#prefix, wanted, fromMs, toMs, ...fields, ...groups];
     const answer = (await this.#redis.tideline_keyedBuffer(...args)) as [Buffer, Buffer][][] | null;
     if (answer === null) return null;
     return answer.map((pages) => {
-      const buckets = new Map<EpochMs, BucketCells["values"][number][]>();
+      const buckets = new Map<EpochMs, BucketCells>();
       for (const [page, lines] of pages) {
-        const { bucket, values } = pageCells(page, lines, []);
-        buckets.set(bucket, [...(buckets.get(bucket) ?? []), ...values]);
+        const { bucket, values, rows } = pageCells(page, lines, []);
+        const held = buckets.get(bucket) ?? { values: [], rows: [] };
+        buckets.set(bucket, {
+          bucket,
+          values: [...held.values, ...values],
+          rows: [...held.rows, ...rows],
+          sketches: [],
+        });
       }
-      return [...buckets].map(([bucket, values]) => ({ bucket, values, sketches: [] }));
+      return [...buckets.values()];
     });
   }
 

@@ -3,7 +3,8 @@ import type { View } from "../../core/definition/view.ts";
 import { MERGE, type StateValue } from "../../core/measures/measure.ts";
 import type { Chain } from "./chain.ts";
 import { type BucketCells, type ChainState, type ClosedSegment, closedOf, splitCellField } from "./chain-state.ts";
-import { unitedSketches } from "./staging.ts";
+import { type GroupRow, inRows, type RowColumn } from "./group-rows.ts";
+import { type StagedBucket, unitedSketches } from "./staging.ts";
 
 /**
  * How many closed segments may stand between two cuts before they are folded into one, and how many are folded at once.
@@ -50,36 +51,68 @@ export function foldable(chain: ChainState, atLeast = FOLD_AT): ClosedSegment[] 
  * folded them.
  */
 export async function fold(chain: Chain, view: View, segments: readonly ClosedSegment[]): Promise<boolean> {
-  const merges = new Map(componentsOf(view).map(({ key, merge }) => [key, MERGE[merge]]));
-  const buckets = new Map<number, Map<string, StateValue>>();
-  const sketches = new Map<number, Set<string>>();
+  const folding = new Folding(view);
   for (const segment of segments) {
     const cells = await chain.segment(segment);
     if (cells === null) return false;
-    for (const bucket of cells.buckets) merge(buckets, sketches, merges, bucket);
+    for (const bucket of cells.buckets) folding.add(bucket);
   }
-  const merged = [...buckets].map(([bucket, values]) => ({
-    bucket,
-    values,
-    sketches: unitedSketches(sketches.get(bucket) ?? []),
-  }));
-  return chain.fold(segments, merged);
+  return chain.fold(segments, folding.merged());
 }
 
-function merge(
-  buckets: Map<number, Map<string, StateValue>>,
-  sketches: Map<number, Set<string>>,
-  merges: ReadonlyMap<string, (a: StateValue, b: StateValue) => StateValue>,
-  { bucket, values, sketches: found }: BucketCells,
-): void {
-  const held = buckets.get(bucket) ?? new Map<string, StateValue>();
-  buckets.set(bucket, held);
-  for (const [field, value] of values) {
-    const before = held.get(field);
-    const join = merges.get(splitCellField(field).component);
-    held.set(field, before === undefined || join === undefined ? value : join(before, value));
+/** What a bucket has in all segments: rows by group, cells by field, and the fields of sketches. */
+interface FoldedBucket {
+  readonly rows: Map<string, (StateValue | null)[]>;
+  readonly values: Map<string, StateValue>;
+  readonly sketches: Set<string>;
+}
+
+/** The cells of several segments, merged. */
+class Folding {
+  readonly #columns: readonly RowColumn[];
+  /** Of each component that rows have, its place in them. */
+  readonly #places: ReadonlyMap<string, number>;
+  readonly #merges: ReadonlyMap<string, (a: StateValue, b: StateValue) => StateValue>;
+  readonly #buckets = new Map<number, FoldedBucket>();
+
+  constructor(view: View) {
+    const components = componentsOf(view);
+    this.#columns = components.filter(inRows);
+    this.#places = new Map(this.#columns.map(({ key }, index) => [key, index]));
+    this.#merges = new Map(components.map(({ key, merge }) => [key, MERGE[merge]]));
   }
-  const names = sketches.get(bucket) ?? new Set<string>();
-  sketches.set(bucket, names);
-  for (const [field] of found) names.add(field);
+
+  add({ bucket, values, rows, sketches }: BucketCells): void {
+    const held = this.#buckets.get(bucket) ?? { rows: new Map(), values: new Map(), sketches: new Set() };
+    this.#buckets.set(bucket, held);
+    for (const [field, value] of values) {
+      const { component, group } = splitCellField(field);
+      if (this.#places.has(component)) this.#addToRow(held, group, component, value);
+      else held.values.set(field, this.#joined(component, held.values.get(field) ?? null, value));
+    }
+    for (const [group, some] of rows)
+      for (const [component, value] of some) this.#addToRow(held, group, component, value);
+    for (const [field] of sketches) held.sketches.add(field);
+  }
+
+  merged(): StagedBucket[] {
+    return [...this.#buckets].map(([bucket, { rows, values, sketches }]) => ({
+      bucket,
+      values,
+      rows: { columns: this.#columns, rows: [...rows] satisfies GroupRow[] },
+      sketches: unitedSketches(sketches),
+    }));
+  }
+
+  #addToRow({ rows }: FoldedBucket, group: string, component: string, value: StateValue): void {
+    const row = rows.get(group) ?? this.#columns.map(() => null);
+    rows.set(group, row);
+    const place = this.#places.get(component) ?? -1;
+    row[place] = this.#joined(component, row[place] ?? null, value);
+  }
+
+  #joined(component: string, before: StateValue | null, value: StateValue): StateValue {
+    const join = this.#merges.get(component);
+    return before === null || join === undefined ? value : join(before, value);
+  }
 }

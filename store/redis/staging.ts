@@ -1,6 +1,7 @@
 import type { EpochMs } from "../../core/log/position.ts";
-import { MERGE, type Merge, type StateValue } from "../../core/measures/measure.ts";
+import type { StateValue } from "../../core/measures/measure.ts";
 import type { BucketDelta } from "./chain-state.ts";
+import { COLUMNS_FIELD, columnsText, countValues, type GroupRow, type GroupRows, rowText } from "./group-rows.ts";
 
 /**
  * How state that is too much for one script goes to Redis: in pages, each a hash of one bucket's cells, and in parts of
@@ -13,6 +14,8 @@ export const PART_WORK = 1_500;
 const PAGE_WORK = 4;
 /** A value of this many bytes costs as much again as a short one. */
 const BYTES_PER_WORK = 256;
+/** So many values of a row cost a script as much as a cell of its own. */
+const ROW_VALUES_PER_WORK = 2;
 /** What a sketch costs: adding hashes to it, or uniting it from those of several segments. */
 const SKETCH_WORK = 16;
 const HASHES_PER_WORK = 4;
@@ -25,6 +28,8 @@ const UNION_WORK_PER_SOURCE = 16;
 export interface StagedBucket {
   readonly bucket: EpochMs;
   readonly values: Iterable<readonly [field: string, value: StateValue]>;
+  /** Integers and picks by group; absent: none. */
+  readonly rows?: GroupRows;
   readonly sketches: Iterable<readonly [field: string, hashes: Buffer]>;
 }
 
@@ -37,22 +42,24 @@ export interface Page {
   readonly values: readonly string[];
   /** Fields and hashes, one after the other. */
   readonly sketches: readonly (string | Buffer)[];
+  /** How many cells it holds. */
+  readonly cells: number;
 }
 
 /** Pages that one script writes. */
 export type Part = readonly Page[];
-
-/** More hashes of one sketch than this go to Redis in several pages: adding to a sketch twice is the same as once. */
-const CHUNK_BYTES = 8 * 4_000;
 
 const EMPTY = Buffer.alloc(0);
 
 /** What applying these deltas would cost one script. */
 export function workOf(deltas: readonly BucketDelta[]): number {
   let work = 0;
-  for (const { values, sketches } of deltas) {
+  for (const { values, rows, sketches } of deltas) {
     work += PAGE_WORK;
     for (const { field, value } of values) work += valueWork(field, value);
+    // A batch that is small enough for one script is applied cell by cell.
+    for (const [group, row] of rows?.rows ?? [])
+      for (const value of row) if (value !== null) work += valueWork(group, value);
     for (const { field, hashes } of sketches) work += sketchWork(field, hashes, 0);
   }
   return work;
@@ -68,32 +75,85 @@ export function* partsOf(
 ): Generator<Part> {
   let part: Page[] = [];
   let work = 0;
-  for (const { bucket, values, sketches } of buckets) {
-    let page: { values: string[]; sketches: (string | Buffer)[] } = { values: [], sketches: [] };
+  for (const staged of buckets) {
+    const { bucket } = staged;
+    let page = emptyPage();
     let pages = 0;
     const close = () => {
-      if (page.values.length + page.sketches.length > 0)
-        part.push({ name: pages === 0 ? String(bucket) : `${bucket}/${pages}`, bucket, ...page });
+      if (!isEmpty(page)) part.push({ name: pages === 0 ? String(bucket) : `${bucket}/${pages}`, bucket, ...page });
       pages += 1;
-      page = { values: [], sketches: [] };
+      page = emptyPage();
     };
     work += PAGE_WORK;
-    for (const [field, hashes] of cellsOf(values, sketches)) {
-      const isSketch = typeof hashes !== "string" && typeof hashes !== "bigint";
-      const cost = isSketch ? sketchWork(field, hashes, sources) : valueWork(field, hashes);
-      if (work + cost > partWork && (part.length > 0 || page.values.length + page.sketches.length > 0)) {
+    for (const line of linesOf(staged, sources)) {
+      if (work + line.work > partWork && (part.length > 0 || !isEmpty(page))) {
         close();
         yield part;
         part = [];
         work = PAGE_WORK;
       }
-      work += cost;
-      if (isSketch) addSketch(page.sketches, field, hashes);
-      else page.values.push(field, hashes.toString());
+      work += line.work;
+      addLine(page, line);
     }
     close();
   }
   if (part.length > 0) yield part;
+}
+
+/** A field of a page, what a script spends on it, and how many cells it is. */
+interface Line {
+  readonly field: string;
+  readonly value: string | Buffer;
+  readonly work: number;
+  readonly cells: number;
+  /** Of a row: the names of its values. */
+  readonly columns?: string;
+}
+
+interface OpenPage {
+  readonly values: string[];
+  readonly sketches: (string | Buffer)[];
+  cells: number;
+}
+
+function emptyPage(): OpenPage {
+  return { values: [], sketches: [], cells: 0 };
+}
+
+function isEmpty({ values, sketches }: OpenPage): boolean {
+  return values.length + sketches.length === 0;
+}
+
+function addLine(page: OpenPage, { field, value, cells, columns }: Line): void {
+  if (typeof value !== "string") {
+    const before = page.sketches.length;
+    addSketch(page.sketches, field, value);
+    page.cells += (page.sketches.length - before) / 2;
+    return;
+  }
+  // Rows come first, so that a page has none when it begins with another field.
+  if (columns !== undefined && page.values.length === 0) page.values.push(COLUMNS_FIELD, columns);
+  page.values.push(field, value);
+  page.cells += cells;
+}
+
+function* linesOf({ values, rows, sketches }: StagedBucket, sources: number): Generator<Line> {
+  if (rows !== undefined) {
+    const columns = columnsText(rows.columns);
+    for (const row of rows.rows) yield rowLine(row, columns);
+  }
+  for (const [field, value] of values)
+    yield { field, value: value.toString(), work: valueWork(field, value), cells: 1 };
+  for (const [field, hashes] of sketches)
+    yield { field, value: hashes, work: sketchWork(field, hashes, sources), cells: 1 };
+}
+
+function rowLine(row: GroupRow, columns: string): Line {
+  const [group, values] = row;
+  const value = rowText(values);
+  const bytes = Math.floor((group.length + value.length) / BYTES_PER_WORK);
+  const work = 1 + Math.ceil(values.length / ROW_VALUES_PER_WORK) + bytes;
+  return { field: group, value, work, cells: countValues(row), columns };
 }
 
 /** Adds hashes to the last of these sketches if it has this field, else a sketch. */
@@ -103,56 +163,9 @@ function addSketch(sketches: (string | Buffer)[], field: string, hashes: Buffer)
   else sketches.push(field, hashes);
 }
 
-function* cellsOf(
-  values: StagedBucket["values"],
-  sketches: StagedBucket["sketches"],
-): Generator<readonly [string, StateValue | Buffer]> {
-  yield* values;
-  yield* sketches;
-}
-
-/** What several partitions of a batch add, as one: cells that more than one of them has are merged. */
-export function mergedDeltas(deltas: Iterable<BucketDelta>): StagedBucket[] {
-  const buckets = new Map<EpochMs, BucketDelta[]>();
-  for (const delta of deltas) {
-    const held = buckets.get(delta.bucket);
-    if (held === undefined) buckets.set(delta.bucket, [delta]);
-    else held.push(delta);
-  }
-  return [...buckets].map(([bucket, held]) => ({ bucket, values: mergedValues(held), sketches: mergedSketches(held) }));
-}
-
-function mergedValues(deltas: readonly BucketDelta[]): Map<string, StateValue> {
-  const merged = new Map<string, StateValue>();
-  for (const { values } of deltas)
-    for (const { merge, field, value } of values) merged.set(field, joined(merge, merged.get(field), value));
-  return merged;
-}
-
-function mergedSketches(deltas: readonly BucketDelta[]): (readonly [field: string, hashes: Buffer])[] {
-  const merged = new Map<string, Buffer[]>();
-  for (const { sketches } of deltas) {
-    for (const { field, hashes } of sketches) {
-      const before = merged.get(field);
-      if (before === undefined) merged.set(field, [hashes]);
-      else before.push(hashes);
-    }
-  }
-  return [...merged].flatMap(([field, hashes]) => chunks(Buffer.concat(hashes)).map((one) => [field, one] as const));
-}
-
 /** A merge of segments, as it is staged: Redis unites their sketches. */
 export function unitedSketches(fields: Iterable<string>): (readonly [field: string, hashes: Buffer])[] {
   return [...fields].map((field) => [field, EMPTY] as const);
-}
-
-function chunks(hashes: Buffer): Buffer[] {
-  const count = Math.ceil(hashes.length / CHUNK_BYTES);
-  return Array.from({ length: count }, (_, index) => hashes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES));
-}
-
-function joined(merge: Merge, before: StateValue | undefined, value: StateValue): StateValue {
-  return before === undefined ? value : MERGE[merge](before, value);
 }
 
 function valueWork(field: string, value: StateValue): number {

@@ -12,6 +12,7 @@ import { first, last } from "../../core/measures/kinds/picks.ts";
 import { topK } from "../../core/measures/kinds/top-k.ts";
 import { type BatchSize, batchLedgers, statesByPartition } from "../../speed-layer/states/deltas.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
+import { cellsOfDelta } from "../../store/redis/group-rows.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 import { everything, scaled, ticks } from "../views.ts";
@@ -138,10 +139,10 @@ async function stateOf({ statements }: Decoder, one: View, size: BatchSize) {
       partition,
       counted,
       deltas: deltas
-        .map(({ bucket, values, sketches }) => ({
-          bucket,
-          values: values.toSorted((a, b) => (a.field < b.field ? -1 : 1)),
-          sketches: sketches
+        .map((delta) => ({
+          bucket: delta.bucket,
+          values: [...cellsOfDelta(delta)].sort((a, b) => (a.field < b.field ? -1 : 1)),
+          sketches: delta.sketches
             .map(({ field, hashes }) => ({ field, hashes: hashesIn(hashes) }))
             .sort((a, b) => (a.field < b.field ? -1 : 1)),
         }))

@@ -178,7 +178,7 @@ test("cells that are large by themselves go in parts, too: long picks, sketches 
   expect(await fold(chain, everything, segments)).toBe(true);
   const [folded] = closedOf((await chain.load())?.segments ?? []);
   const merged = folded === undefined ? null : await chain.segment(folded);
-  expect(merged?.buckets.at(-1)?.values).toEqual([[rowsField(2_999), 5_998n]]);
+  expect(merged?.buckets.at(-1)?.rows).toEqual([[groupKey(["g2999", true]), [["rows", 5_998n]]]]);
   expect(merged?.buckets.length).toBe(3_001);
   expect(await redis.pfcount(`tl:{${namespace}/${generation}}:s:${folded?.id}:h:0:${field}`)).toBe(
     await redis.pfcount(whole),

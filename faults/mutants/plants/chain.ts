@@ -46,7 +46,7 @@ export const chainPlants: readonly Plant[] = [
   {
     name: "parts-not-merged",
     what: "of a cell that several partitions of a batch have, the last one's value is staged",
-    file: "store/redis/staging.ts",
+    file: "store/redis/merged-deltas.ts",
     find: "return before === undefined ? value : MERGE[merge](before, value);",
     replace: "return before === undefined || merge.length > 0 ? value : MERGE[merge](before, value);",
     necessary: true,

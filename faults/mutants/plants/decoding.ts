@@ -242,6 +242,15 @@ export const decodingPlants: readonly Plant[] = [
     scenarios: ["speed-kill-before-apply"],
   },
   {
+    name: "warm-first-piece",
+    what: "of a dedup window that is read from the log in several pieces, only the first one is remembered",
+    file: "store/decode/warm-dedup.ts",
+    find: "      await decoder.decode(pieces);\n",
+    replace: "      await decoder.decode(pieces);\n      return;\n",
+    necessary: true,
+    scenarios: [],
+  },
+  {
     name: "filter-untold",
     what: "the filter before the table of ids never hears of the ids of small batches, whose repeats are counted twice",
     file: "store/decode/seen-filter.ts",

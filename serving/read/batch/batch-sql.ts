@@ -4,6 +4,7 @@ import type { NamedComponent } from "../../../core/definition/components.ts";
 import type { View } from "../../../core/definition/view.ts";
 import type { EpochMs } from "../../../core/log/position.ts";
 import { dimensionScales } from "../../../core/measures/decimals.ts";
+import { ROWS } from "../../../core/measures/measure.ts";
 import type { CalendarGrain } from "../../../core/query/calendar.ts";
 import { filterParts } from "../../../core/query/filter.ts";
 import type { OrderKey, StoredFilter, TopOrder } from "../../../core/query/top-order.ts";
@@ -68,9 +69,10 @@ export function topSql(files: readonly string[], plan: BatchPlan, order: TopOrde
   const { keys, prefix, after, filters = [] } = order;
   const ofRecords = plan.components.filter(({ key }) => filters.some((one) => one.by === "record" && one.key === key));
   // A key is found by any record that was its newest one: the rows of one component are enough.
-  const wanted = ofRecords.length > 0 ? ofRecords : ofForm(plan, "integer");
+  const integers = ofForm(plan, "integer").filter(({ key }) => isCompared(key, order));
+  const wanted = ofRecords.length > 0 ? ofRecords : integers;
   const { sql: source, values } = sourceSql(files, plan, wanted);
-  const merged = ofForm(plan, "integer").map(
+  const merged = integers.map(
     ({ key, merge }) => `${merge}(value) FILTER (component = ${quoteText(key)}) AS ${quoteName(`_${key}`)}`,
   );
   const before = filters.flatMap((one) => (one.by === "component" ? [] : [filterSql(one, values)]));
@@ -89,6 +91,12 @@ export function topSql(files: readonly string[], plan: BatchPlan, order: TopOrde
     sql: `SELECT ${cellColumns(plan).join(", ")} FROM (${cells})${asked} ORDER BY ${terms} LIMIT ${most}`,
     values,
   };
+}
+
+/** Whether an integer decides about the first cells. Every cell has `rows`: so none is left out for want of others. */
+function isCompared(component: string, { keys, filters = [] }: TopOrder): boolean {
+  const compared = [...keys, ...filters].some((one) => one.by === "component" && one.key === component);
+  return compared || component === ROWS.name;
 }
 
 /** Whether a filter holds: of a key, of the newest record in a stored row, or of an integer that is merged already. */

@@ -58,12 +58,15 @@ export class BatchStates {
   }
 
   /** Where in event time the rows of a version lie. Throws Vanished when one of its files is gone or damaged. */
-  extents(manifest: Manifest): Promise<readonly RowExtent[]> {
-    const files = filesOf(manifest);
-    if (files.length === 0) return Promise.resolve([]);
-    return this.#extents.get(versionKey(manifest), async () => {
+  async extents(manifest: Manifest): Promise<readonly RowExtent[]> {
+    // By file: the next version has most of them, too, and a large one has thousands of extents.
+    return (await Promise.all(filesOf(manifest).map((file) => this.#extentsOf(file)))).flat();
+  }
+
+  #extentsOf(file: StateFile): Promise<readonly RowExtent[]> {
+    return this.#extents.get(file.file, async () => {
       const extents: RowExtent[] = [];
-      await this.#read(files, extentsSql, function* ([rows = [], firsts = [], lasts = []]) {
+      await this.#read([file], extentsSql, function* ([rows = [], firsts = [], lasts = []]) {
         for (const [row, count] of rows.entries())
           extents.push({ rows: Number(count), fromMs: Number(firsts[row]), lastMs: Number(lasts[row]) });
         yield rows.length;
@@ -144,10 +147,19 @@ export class BatchStates {
     return { places, rows };
   }
 
-  /** The cells of `plan` at some places. They are not kept. Throws as `cells`. */
-  async among(manifest: Manifest, plan: BatchPlan, only: readonly CellPlace[]): Promise<readonly BucketTile[]> {
+  /** The cells of `plan` at some places. They are kept if `isKept`. Throws as `cells`. */
+  async among(
+    manifest: Manifest,
+    plan: BatchPlan,
+    only: readonly CellPlace[],
+    isKept: boolean,
+  ): Promise<readonly BucketTile[]> {
     const files = filesOf(manifest);
-    return files.length === 0 || only.length === 0 ? [] : (await this.#cells(files, { ...plan, only }, null)).tiles;
+    if (files.length === 0 || only.length === 0) return [];
+    const load = async () => ({ ...(await this.#cells(files, { ...plan, only }, null)), rows: 0 });
+    if (!isKept) return (await load()).tiles;
+    const name = `${versionKey(manifest)} ${planKey(plan)} among ${JSON.stringify(only)}`;
+    return (await this.#answers.get(name, load)).tiles;
   }
 
   async #cells(

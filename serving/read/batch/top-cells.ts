@@ -18,6 +18,9 @@ export interface TopSource {
   readonly builder: AnswerBuilder;
 }
 
+/** The cells of so many places are kept for the same question. */
+const MOST_KEPT = 2_000;
+
 /**
  * Cells among which the first `order.limit` of the whole answer are, and one more if there are more: without holding
  * all of them. A cell that has no live state stands in the answer as the batch version has it, so of those the batch
@@ -34,7 +37,9 @@ export async function topCells(order: TopOrder, source: TopSource): Promise<read
   const isLive = new Set(live.map(placeKey));
   const settled = places.filter((place) => !isLive.has(placeKey(place))).slice(0, wanted);
   const candidates: CellPlace[] = [...live.map(({ bucket, group }) => ({ bucket, group })), ...settled];
-  await inTurns(builder.addRolledUp(await batch.among(manifest, plan, candidates)), budget);
+  // Live cells come and go. Without any, the same places are asked for again.
+  const isKept = live.length === 0 && candidates.length <= MOST_KEPT;
+  await inTurns(builder.addRolledUp(await batch.among(manifest, plan, candidates, isKept)), budget);
   return builder.table.cells();
 }
 

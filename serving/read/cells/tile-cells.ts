@@ -40,7 +40,7 @@ export class Tiler {
     this.#items = new Set(componentsOf(view).flatMap(({ key, form }) => (form === "items" ? [key] : [])));
   }
 
-  *tile({ bucket, values, sketches }: BucketCells): Work<BucketTile> {
+  *tile({ bucket, values, rows, sketches }: BucketCells): Work<BucketTile> {
     const groups = new Map<string, Gathering>();
     const gathering = ({ key, group }: Field) => {
       let held = groups.get(key);
@@ -51,6 +51,14 @@ export class Tiler {
       return held;
     };
     let fields = 0;
+    for (const [key, held] of rows) {
+      // A group has one row at most, and what is gathered beside it is its items and sketches.
+      groups.set(key, { group: groupFromKey(key), values: [...held], items: [], sketches: [] });
+      fields += 1 + held.length;
+      if (fields < STEP) continue;
+      yield fields;
+      fields = 0;
+    }
     for (const [text, value] of values) {
       fields += 1;
       if (fields % STEP === 0) yield STEP;
@@ -92,7 +100,7 @@ interface Field {
 
 interface Gathering {
   readonly group: readonly GroupValue[];
-  readonly values: [string, StateValue][];
+  readonly values: (readonly [string, StateValue])[];
   readonly items: [string, Item, bigint][];
   readonly sketches: [string, Sketch][];
 }

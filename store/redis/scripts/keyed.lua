@@ -1,6 +1,6 @@
 -- keyed(segments, first, last, fields): these fields of the buckets in [first, last) of closed segments, in one step: the chain has each with this very
 -- span. Redis evicts whole keys: a segment without its list of pages, or a page that is listed and not there, has lost cells.
--- KEYS  chain    ARGV  prefix, {{id, from, to}*} as JSON, first bucket, last bucket (exclusive), fields
+-- KEYS  chain    ARGV  prefix, {{id, from, to}*} as JSON, first bucket, last bucket (exclusive), fields (those of rows last)
 -- Answers for each segment {{page, fields}*} as `packed` gives them; false when the chain does not have one of them, or it has lost cells.
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 if not encoded or is_unusable(KEYS[1]) then return false end
@@ -14,6 +14,11 @@ for _, wanted in ipairs(cjson.decode(ARGV[2])) do
   for _, page in ipairs(redis.call('ZRANGEBYSCORE', segment .. 'buckets', ARGV[3], '(' .. ARGV[4])) do
     local hash = segment .. 'b:' .. page
     local fields = values_of(hash, names)
+    -- A row needs the names of its values.
+    if #fields > 0 and string.byte(fields[#fields - 1]) == 91 then
+      fields[#fields + 1] = '*'
+      fields[#fields + 1] = redis.call('HGET', hash, '*')
+    end
     if #fields > 0 then part[#part + 1] = {page, packed(fields)}
     elseif redis.call('EXISTS', hash) == 0 then return false end
   end

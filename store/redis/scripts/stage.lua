@@ -5,6 +5,7 @@
 -- KEYS  chain, applied, staging
 -- ARGV  prefix, id, claim (JSON, see common.lua), '1' for the first part, pages, then per page: page, bucket, lines, fields and values in turns, a line
 --       each, sketches, (field, hashes)*. Thousands of short arguments would cost the client and Redis more than the cells that they are.
+--       A field that begins with '[' is a row: the values of a group, with BETWEEN between them, for the components that the field '*' names.
 --       Empty hashes: the sketch is the union of those that the claim's segments hold for the field.
 -- Answers 'OK', or 'GONE' when the claim does not hold any more, or Redis has lost the parts before.
 local chain, applied, staging = KEYS[1], KEYS[2], KEYS[3]
@@ -23,18 +24,39 @@ local function lines(text)
   end
 end
 
+local BETWEEN = '\31'
+-- What is wrong with the values of a row or cell ('OVERFLOW' too), or nil.
+local function wrong_value(value)
+  if #value > 52 then return not is_pick(value) and 'pick' or nil end
+  if not is_integer(value) then return 'value' end
+  return claim.applied and #value > 18 and math.abs(tonumber(value)) >= LIMIT and 'OVERFLOW' or nil
+end
+local function wrong_row(row, columns)
+  local from, parts = 1, 0
+  while true do
+    local to = string.find(row, BETWEEN, from, true)
+    local value = string.sub(row, from, (to or 0) - 1)
+    local wrong = value ~= '' and wrong_value(value)
+    if wrong then return wrong end
+    parts = parts + 1
+    if not to then return parts ~= columns and 'row' or nil end
+    from = to + 1
+  end
+end
+
 local at, pages = 6, {}
 for p = 1, tonumber(ARGV[5]) do
   local page, bucket, cells, sketches = ARGV[at], ARGV[at + 1], lines(ARGV[at + 3] or ''), {}
   if not is_integer(bucket or '') or bucket_of(page) ~= bucket then return refuse('bucket') end
   -- A field that has a line break is two lines.
   if #cells ~= tonumber(ARGV[at + 2]) or #cells % 2 ~= 0 then return refuse('field') end
-  for i = 2, #cells, 2 do
-    local value = cells[i]
-    if #value > 52 then
-      if not is_pick(value) then return refuse('pick') end
-    elseif not is_integer(value) then return refuse('value')
-    elseif claim.applied and math.abs(tonumber(value)) >= LIMIT then return 'OVERFLOW' end
+  local columns = 0
+  for i = 1, #cells, 2 do
+    local first, wrong = string.byte(cells[i]), nil
+    if first == 42 then columns = select(2, string.gsub(cells[i + 1], BETWEEN, '')) + 1
+    elseif first == 91 then wrong = wrong_row(cells[i + 1], columns)
+    else wrong = wrong_value(cells[i + 1]) end
+    if wrong then return wrong == 'OVERFLOW' and wrong or refuse(wrong) end
   end
   local count = tonumber(ARGV[at + 4])
   at = at + 5

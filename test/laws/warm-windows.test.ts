@@ -1,0 +1,93 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { position } from "../../core/log/position.ts";
+import { Archive } from "../../store/archive/archive.ts";
+import { Decoder } from "../../store/decode/decoder.ts";
+import { warmDedups } from "../../store/decode/warm-dedup.ts";
+import { rowsOf } from "../../store/duckdb/duck.ts";
+import { DataDirectory } from "../../store/files/files.ts";
+import type { LogSource } from "../../store/kafka/read/log.ts";
+import { duckForTests } from "../duck.ts";
+import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
+import { ticks } from "../views.ts";
+
+/** The dedup windows of many partitions are read together, each up to a position of its own. */
+
+const duck = duckForTests();
+let home = "";
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), "tideline-warm-"));
+});
+afterAll(() => rm(home, { recursive: true }));
+
+/** The ids of one partition's log, where it begins, and where decoding goes on. */
+const partition = fc.record({
+  ids: fc.array(fc.constantFrom("a", "b", "c", "d", "e", "f", "g", "h", 'i "1"', "東京"), { maxLength: 30 }),
+  start: fc.nat({ max: 12 }),
+  at: fc.nat({ max: 30 }),
+});
+type Partition = typeof partition extends fc.Arbitrary<infer T> ? T : never;
+
+function value(id: string): Buffer {
+  return Buffer.from(JSON.stringify({ id, at: 1_767_225_600_000, amount: 1, test: false }));
+}
+
+/** A log whose reads come in pieces of `piece` records. */
+function logOf(partitions: readonly Partition[], piece: number): LogSource {
+  return {
+    bounds: async (_: string, asked: readonly number[] = []) => ({
+      start: new Map(asked.map((one) => [one, position(partitions[one]?.start ?? 0)])),
+      stable: new Map(),
+    }),
+    read: async function* (_: string, one: number, from: bigint, to: bigint) {
+      for (let next = from; next < to; next += BigInt(piece)) {
+        const end = next + BigInt(piece) < to ? next + BigInt(piece) : to;
+        yield fetchedOf(one, next, (partitions[one]?.ids ?? []).slice(Number(next), Number(end)).map(value));
+      }
+    },
+  } as unknown as LogSource;
+}
+
+/** Which offsets from `at` on repeat an id of the last `dedupWindow` offsets, none of them below the log's start. */
+function repeats({ ids, start, at }: Partition): number[] {
+  return ids.flatMap((id, offset) => {
+    const first = Math.max(start, at - ticks.dedupWindow, offset - ticks.dedupWindow);
+    const before = ids.slice(Math.max(0, first), offset);
+    return offset >= at && before.includes(id) ? [offset] : [];
+  });
+}
+
+test("decoding goes on in many partitions as if it had read each window's ids before", async () => {
+  const data = new DataDirectory(home);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(partition, { minLength: 1, maxLength: 20 }),
+      fc.integer({ min: 1, max: 7 }),
+      async (made, piece) => {
+        const partitions = made.map((one) => {
+          const start = Math.min(one.start, one.ids.length);
+          return { ...one, start, at: Math.min(Math.max(one.at, start), one.ids.length) };
+        });
+        const decoder = await Decoder.open(duck(), ticks, NO_SCHEMAS);
+        const sources = {
+          archive: new Archive(data),
+          data,
+          log: logOf(partitions, piece),
+          schemas: NO_SCHEMAS as never,
+        };
+        const before = new Map(partitions.map(({ at }, index) => [index, position(at)]));
+        await warmDedups(sources, decoder, { stream: ticks, topic: "ticks", topicId: "t", before });
+        await decoder.decode(
+          partitions.map(({ ids, at }, index) => fetchedOf(index, BigInt(at), ids.slice(at).map(value))),
+        );
+        const found = await rowsOf(duck(), "SELECT _partition, _offset FROM events WHERE _duplicate ORDER BY ALL");
+        const expected = partitions.flatMap((one, index) => repeats(one).map((offset) => [index, BigInt(offset)]));
+        expect(found).toEqual(expected);
+      },
+    ),
+    { numRuns: 25 },
+  );
+});
