@@ -218,10 +218,10 @@ export function lastBucketSql(files: readonly string[], untilMs: EpochMs): State
   return { sql: `SELECT max(bucket) FROM ${relation(files)} WHERE bucket <= $1`, values: [BigInt(untilMs)] };
 }
 
-/** Of each row group: how many rows it has, its first and its last bucket. Reads the ends of the files only. */
+/** Of each row group: the path of its file, how many rows it has, its first and its last bucket. Reads the ends of the files only. */
 export function extentsSql(files: readonly string[]): Statement {
   const list = files.map(quoteText).join(", ");
-  const columns = "row_group_num_rows, stats_min_value::BIGINT, stats_max_value::BIGINT";
+  const columns = "file_name, row_group_num_rows, stats_min_value::BIGINT, stats_max_value::BIGINT";
   return { sql: `SELECT ${columns} FROM parquet_metadata([${list}]) WHERE path_in_schema = 'bucket'`, values: [] };
 }
 

@@ -60,19 +60,27 @@ export class BatchStates {
   /** Where in event time the rows of a version lie. Throws Vanished when one of its files is gone or damaged. */
   async extents(manifest: Manifest): Promise<readonly RowExtent[]> {
     // By file: the next version has most of them, too, and a large one has thousands of extents.
-    return (await Promise.all(filesOf(manifest).map((file) => this.#extentsOf(file)))).flat();
+    const files = filesOf(manifest);
+    const missing = files.filter(({ file }) => !this.#extents.has(file));
+    const read = missing.length === 0 ? null : this.#readExtents(missing);
+    const found = await Promise.all(
+      files.map(({ file }) => this.#extents.get(file, async () => (await read)?.get(this.#data.path(file)) ?? [])),
+    );
+    return found.flat();
   }
 
-  #extentsOf(file: StateFile): Promise<readonly RowExtent[]> {
-    return this.#extents.get(file.file, async () => {
-      const extents: RowExtent[] = [];
-      await this.#read([file], extentsSql, function* ([rows = [], firsts = [], lasts = []]) {
-        for (const [row, count] of rows.entries())
-          extents.push({ rows: Number(count), fromMs: Number(firsts[row]), lastMs: Number(lasts[row]) });
-        yield rows.length;
-      });
-      return extents;
+  /** The extents of files by their paths. */
+  async #readExtents(files: readonly StateFile[]): Promise<ReadonlyMap<string, readonly RowExtent[]>> {
+    const extents = new Map<string, RowExtent[]>();
+    await this.#read(files, extentsSql, function* ([paths = [], rows = [], firsts = [], lasts = []]) {
+      for (const [row, path] of paths.entries()) {
+        const held = extents.get(String(path)) ?? [];
+        extents.set(String(path), held);
+        held.push({ rows: Number(rows[row]), fromMs: Number(firsts[row]), lastMs: Number(lasts[row]) });
+      }
+      yield paths.length;
     });
+    return extents;
   }
 
   /** The newest bucket of a version that is not after `untilMs`, null when it has none. Throws as `extents`. */
