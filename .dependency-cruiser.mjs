@@ -230,6 +230,8 @@ const folders = {
     "definitions/found/views": ["definitions/found/schemas"],
     "definitions/nested/schemas": [],
     "definitions/nested/views": ["definitions", "definitions/nested/schemas"],
+    "definitions/partitions/schemas": [],
+    "definitions/partitions/views": ["definitions/partitions/schemas"],
     setup: [],
     load: ["setup"],
     measurements: [
@@ -239,6 +241,8 @@ const folders = {
       "definitions/found/views",
       "definitions/nested/schemas",
       "definitions/nested/views",
+      "definitions/partitions/schemas",
+      "definitions/partitions/views",
       "setup",
       "load",
     ],

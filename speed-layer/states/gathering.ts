@@ -1,8 +1,7 @@
 import type { DuckDBValue } from "@duckdb/node-api";
 import { groupKey, groupValue } from "../../core/state/cells.ts";
 import { below, type GroupTree } from "../../core/state/group-tree.ts";
-import type { BucketDelta } from "../../store/redis/chain-state.ts";
-import type { GroupRow, RowColumn } from "../../store/redis/group-rows.ts";
+import type { BucketDelta, GroupRow, RowColumn } from "../../store/redis/chain-state.ts";
 
 /** What a batch adds to one bucket, while it is gathered. */
 export interface Building {

@@ -7,7 +7,6 @@ import type { Item, Merge, StateValue } from "../../core/measures/measure.ts";
 import { registersFromRedis } from "../../core/numbers/hll.ts";
 import { type CellTable, groupFromKey } from "../../core/state/cells.ts";
 import type { Mark } from "../kafka/read/marks.ts";
-import type { GroupRows } from "./group-rows.ts";
 
 /** What the chain of a generation is made of, and what goes to and comes from its scripts. */
 
@@ -55,6 +54,21 @@ export interface ChainState {
    * never was.
    */
   readonly freshAtMs: EpochMs | null;
+}
+
+/** A component as rows have it. */
+export interface RowColumn {
+  readonly key: string;
+  readonly merge: Merge;
+}
+
+/** A group as JSON, and its values in the order of the columns; null where it has none. */
+export type GroupRow = readonly [group: string, values: readonly (StateValue | null)[]];
+
+export interface GroupRows {
+  readonly columns: readonly RowColumn[];
+  /** Each group at most once. */
+  readonly rows: readonly GroupRow[];
 }
 
 /** What one micro-batch adds to one bucket. */

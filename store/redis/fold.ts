@@ -2,8 +2,16 @@ import { componentsOf } from "../../core/definition/components.ts";
 import type { View } from "../../core/definition/view.ts";
 import { MERGE, type StateValue } from "../../core/measures/measure.ts";
 import type { Chain } from "./chain.ts";
-import { type BucketCells, type ChainState, type ClosedSegment, closedOf, splitCellField } from "./chain-state.ts";
-import { type GroupRow, inRows, type RowColumn } from "./group-rows.ts";
+import {
+  type BucketCells,
+  type ChainState,
+  type ClosedSegment,
+  closedOf,
+  type GroupRow,
+  type RowColumn,
+  splitCellField,
+} from "./chain-state.ts";
+import { inRows } from "./group-rows.ts";
 import { type StagedBucket, unitedSketches } from "./staging.ts";
 
 /**

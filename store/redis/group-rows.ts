@@ -1,5 +1,5 @@
-import type { Component, Merge, StateValue } from "../../core/measures/measure.ts";
-import { type BucketDelta, cellField } from "./chain-state.ts";
+import type { Component, StateValue } from "../../core/measures/measure.ts";
+import { type BucketDelta, cellField, type GroupRow, type RowColumn } from "./chain-state.ts";
 
 /**
  * The integers and picks of one group as one field of a page: `<group as JSON>` -> its values in a fixed order. A field
@@ -15,21 +15,6 @@ export const COLUMNS_FIELD = "*";
  * JSON, which escapes control characters.
  */
 const BETWEEN = "\u001f";
-
-/** A component as rows have it. */
-export interface RowColumn {
-  readonly key: string;
-  readonly merge: Merge;
-}
-
-/** A group as JSON, and its values in the order of the columns; null where it has none. */
-export type GroupRow = readonly [group: string, values: readonly (StateValue | null)[]];
-
-export interface GroupRows {
-  readonly columns: readonly RowColumn[];
-  /** Each group at most once. */
-  readonly rows: readonly GroupRow[];
-}
 
 /** Whether rows have the values of a component: items and sketches have fields of their own. */
 export function inRows({ form }: Pick<Component, "form">): boolean {

@@ -1,7 +1,6 @@
 import type { EpochMs } from "../../core/log/position.ts";
 import { MERGE, type Merge, type StateValue } from "../../core/measures/measure.ts";
-import type { BucketDelta } from "./chain-state.ts";
-import type { GroupRows } from "./group-rows.ts";
+import type { BucketDelta, GroupRows } from "./chain-state.ts";
 import type { StagedBucket } from "./staging.ts";
 
 /** More hashes of one sketch than this go to Redis in several pages: adding to a sketch twice is the same as once. */

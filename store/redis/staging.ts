@@ -1,7 +1,7 @@
 import type { EpochMs } from "../../core/log/position.ts";
 import type { StateValue } from "../../core/measures/measure.ts";
-import type { BucketDelta } from "./chain-state.ts";
-import { COLUMNS_FIELD, columnsText, countValues, type GroupRow, type GroupRows, rowText } from "./group-rows.ts";
+import type { BucketDelta, GroupRow, GroupRows } from "./chain-state.ts";
+import { COLUMNS_FIELD, columnsText, countValues, rowText } from "./group-rows.ts";
 
 /**
  * How state that is too much for one script goes to Redis: in pages, each a hash of one bucket's cells, and in parts of

@@ -19,10 +19,11 @@ import {
   type BucketDelta,
   cellField,
   closedOf,
+  type GroupRow,
   splitCellField,
 } from "../../store/redis/chain-state.ts";
 import { fold } from "../../store/redis/fold.ts";
-import { cellsOfDelta, type GroupRow } from "../../store/redis/group-rows.ts";
+import { cellsOfDelta } from "../../store/redis/group-rows.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { ODD_KEYS } from "../odd-keys.ts";
 import { ticks } from "../views.ts";
