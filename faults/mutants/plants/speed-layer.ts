@@ -112,6 +112,8 @@ export const speedPlants: readonly Plant[] = [
     replace: "const missing = null as number | null;",
     necessary: true,
     scenarios: [],
+    seed: 1,
+    slow: true,
     restored: true,
   },
   {

@@ -142,8 +142,8 @@ export class Process {
   async #reseed<T>(call: () => T, args: readonly unknown[]): Promise<Awaited<T>> {
     const reply = await this.#ask("reseed", call);
     const chain = String(args[0]);
-    // All but the nonce of the fresh chain.
-    const asked = JSON.stringify(args.toSpliced(10, 1));
+    if (!UUID.test(String(args[FRESH_NONCE]))) throw new Error(`the fresh nonce is not argument ${FRESH_NONCE}`);
+    const asked = JSON.stringify(args.toSpliced(FRESH_NONCE, 1));
     const before = this.#refused.get(chain);
     if (reply !== "CHANGED") this.#refused.delete(chain);
     else {
@@ -162,6 +162,10 @@ export class Process {
     return reply;
   }
 }
+
+/** The argument of a reseed that differs each time: it follows six keys, the cut, its version and the nonce seen. */
+const FRESH_NONCE = 9;
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 const GATED = new Set(["zrange", "hgetallBuffer", "getBuffer", "hgetall"]);
 
