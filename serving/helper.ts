@@ -2,10 +2,10 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
-import { type BulkheadPolicy, BulkheadRejectedError, bulkhead } from "cockatiel";
 import type { Logger } from "pino";
 import { z } from "zod";
-import { overloaded, Refusal } from "./common/problem.ts";
+import { Place } from "./common/place.ts";
+import { Refusal } from "./common/problem.ts";
 
 export interface HelperOptions {
   /**
@@ -45,11 +45,6 @@ interface Running {
   readonly at: Promise<Started>;
 }
 
-/**
- * One question that is known to take long is computed at a time, and beside it one of which that is not known: so it
- * need not wait for those. At their limits each takes some 200 MB.
- */
-const AT_ONCE = 1;
 /** A question that took longer than this takes long. */
 const LONG_MS = 5_000;
 /** Of each kind. */
@@ -92,8 +87,12 @@ type Started = z.infer<typeof Started>;
  */
 export class Helper {
   readonly #options: HelperOptions;
-  readonly #longSlots: BulkheadPolicy = bulkhead(AT_ONCE, MAX_WAITING);
-  readonly #otherSlots: BulkheadPolicy = bulkhead(AT_ONCE, MAX_WAITING);
+  /**
+   * One question that is known to take long is computed at a time, and beside it one of which that is not known: so it
+   * need not wait for those. At their limits each takes some 200 MB.
+   */
+  readonly #longPlace = new Place(MAX_WAITING);
+  readonly #otherPlace = new Place(MAX_WAITING);
   /** Questions that were too large for the server. */
   readonly #large = new KnownRanges();
   /** Questions that took long. */
@@ -114,7 +113,7 @@ export class Helper {
 
   /** Requests that wait for others to end. */
   get waiting(): number {
-    return 2 * MAX_WAITING - this.#longSlots.queueSlots - this.#otherSlots.queueSlots;
+    return this.#longPlace.waiting + this.#otherPlace.waiting;
   }
 
   /** Whether a question was too large over this range or a shorter one: it need not be tried again in the server. */
@@ -135,7 +134,7 @@ export class Helper {
       return await this.#inTurn(request, signal);
     } catch (error) {
       if (signal.aborted) throw error;
-      if (error instanceof BulkheadRejectedError) throw overloaded("too many large questions are waiting");
+      if (error instanceof Refusal) throw error;
       this.#options.logger.warn({ err: error }, "the helper did not answer");
       throw unavailable();
     }
@@ -164,10 +163,10 @@ export class Helper {
     const { question } = request;
     if (question === null) return this.#ask(request, signal);
     if (!this.#long.has(question)) {
-      const begun = await this.#otherSlots.execute(() => this.#begin(request, question, signal), signal);
+      const begun = await this.#otherPlace.run(() => this.#begin(request, question, signal), signal);
       if (begun !== null) return begun.response;
     }
-    return this.#longSlots.execute(() => this.#askLong(request, question, signal), signal);
+    return this.#longPlace.run(() => this.#askLong(request, question, signal), signal);
   }
 
   /** Answers when the place is free again. Null: the question was given up, because it takes long and others wait. */
@@ -179,16 +178,17 @@ export class Helper {
     await this.#ready();
     const giving = new AbortController();
     const response = this.#ask(request, AbortSignal.any([signal, giving.signal]));
-    // Whoever awaits it sees the error.
-    response.catch(() => undefined);
+    const answered = new AbortController();
+    const ended = response.finally(() => answered.abort()).catch(() => undefined);
     const longMs = this.#options.longMs ?? LONG_MS;
-    while ((await Promise.race([response, delay(longMs, "late", { ref: false })])) === "late") {
+    while (await isLate(longMs, answered.signal)) {
       this.#long.add(question);
-      if (this.#longSlots.executionSlots > 0) return { response: this.#longSlots.execute(() => response) };
-      if (this.#otherSlots.queueSlots === MAX_WAITING) continue;
+      if (this.#longPlace.isFree) return { response: this.#longPlace.run(() => response, signal) };
+      if (this.#otherPlace.waiting === 0 || this.#longPlace.isFull) continue;
       giving.abort();
       return null;
     }
+    await ended;
     return { response };
   }
 
@@ -261,6 +261,12 @@ export class Helper {
     running.at.catch(() => child.kill("SIGKILL"));
     return running;
   }
+}
+
+/** Waits so long, or until the signal: whether it was so long. */
+async function isLate(ms: number, answered: AbortSignal): Promise<boolean> {
+  await delay(ms, undefined, { signal: answered }).catch(() => undefined);
+  return !answered.aborted;
 }
 
 /** Headers that an answer depends on. */

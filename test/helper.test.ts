@@ -188,6 +188,24 @@ test("a client that leaves, before the answer or within it, ends its request to 
   expect((await ask("/views/large")).body).toMatchObject({ pid: children[0]?.pid });
 });
 
+test("a client that leaves while its question waits holds up nobody, and gives up its place in the queue", async () => {
+  await app.listen({ port: 0, host: "127.0.0.1" });
+  const { port } = app.server.address() as AddressInfo;
+  await ask("/views/large?by=");
+  const first = ask("/held?1");
+  await expect.poll(() => helper.inUse).toBe(1);
+  const leaving = new AbortController();
+  const left = fetch(`http://127.0.0.1:${port}/held?2`, { signal: leaving.signal });
+  left.catch(() => undefined);
+  await expect.poll(() => helper.waiting).toBe(1);
+  const last = ask("/views/large");
+  await expect.poll(() => helper.waiting).toBe(2);
+  leaving.abort();
+  await expect.poll(() => helper.waiting).toBe(1);
+  children[0]?.kill("SIGUSR2");
+  expect([(await first).status, (await last).status]).toEqual([200, 200]);
+});
+
 test("an idle helper is ended, and started again when it is needed", async () => {
   await app.close();
   open({ idleMs: 1 });
