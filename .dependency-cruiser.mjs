@@ -1,7 +1,7 @@
 /**
- * What may import what: the tables of ARCHITECTURE.md and docs/internals/rooms.md, as rules. A room's row lists the other
- * rooms that it may import. `workflows` imports activities as types only: the bundle that Temporal runs has no Node
- * modules, so a value import fails its test.
+ * What may import what: the tables of ARCHITECTURE.md and docs/internals/rooms.md, as rules. A room's row lists the
+ * other rooms that it may import. `workflows` imports activities as types only: the bundle that Temporal runs has no
+ * Node modules, so a value import fails its test.
  */
 const rooms = {
   core: [],
@@ -57,8 +57,9 @@ const servingParts = [
 ];
 
 /**
- * Inside a room: each folder with the folders of its room that its files may import. "." is the room's own files. A folder below another one
- * is a folder of its own. Every folder with source files has a row, and no folder imports one that comes after it.
+ * Inside a room: each folder with the folders of its room that its files may import. "." is the room's own files. A
+ * folder below another one is a folder of its own. Every folder with source files has a row, and no folder imports one
+ * that comes after it.
  */
 const folders = {
   core: {

@@ -78,7 +78,9 @@ function setUp(builder, root) {
     kind !== "entry-point" && isCommonJs(path, packageFile) ? { path, namespace: "required" } : undefined,
   );
   builder.onLoad({ filter: /./, namespace: "required" }, ({ path }) => ({
-    contents: `module.exports = process.getBuiltinModule("node:module").createRequire(${JSON.stringify(packageFile)})(${JSON.stringify(path)});`,
+    contents:
+      `module.exports = process.getBuiltinModule("node:module").createRequire(` +
+      `${JSON.stringify(packageFile)})(${JSON.stringify(path)});`,
     loader: "js",
   }));
   // Files that lie beside a source file are found as if it ran itself.

@@ -56,8 +56,9 @@ export function parseUrlTime(text: string): EpochMs | null {
   return parseTime(text.replace(/(?<=:\d{2}\S*) (?=\d{2}(:?\d{2})?$)/, "+"));
 }
 
-const ISO =
-  /^(\d{4}-\d{2}-\d{2})(?:[Tt ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?(?: ?(Z|z|UTC|utc|GMT|[+-]\d{2}(?::?\d{2})?))?)?$/;
+const CLOCK = /(\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?/.source;
+const ZONE = /Z|z|UTC|utc|GMT|[+-]\d{2}(?::?\d{2})?/.source;
+const ISO = new RegExp(`^(\\d{4}-\\d{2}-\\d{2})(?:[Tt ]${CLOCK}(?: ?(${ZONE}))?)?$`);
 
 function isoTime(text: string): EpochMs | null {
   const [, date, hours, minutes, seconds, decimals = "", zone] = ISO.exec(text) ?? [];
@@ -67,8 +68,9 @@ function isoTime(text: string): EpochMs | null {
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-const MAIL =
-  /^(?:(Sun|Mon|Tue|Wed|Thu|Fri|Sat), )?(\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d{2}):(\d{2})(?::(\d{2}))? (UT|UTC|GMT|Z|[+-]\d{4}|[ECMP][SD]T)$/;
+const MAIL_DAY = /(?:(Sun|Mon|Tue|Wed|Thu|Fri|Sat), )?(\d{1,2}) ([A-Z][a-z]{2}) (\d{4})/.source;
+const MAIL_CLOCK = /(\d{2}):(\d{2})(?::(\d{2}))?/.source;
+const MAIL = new RegExp(`^${MAIL_DAY} ${MAIL_CLOCK} (UT|UTC|GMT|Z|[+-]\\d{4}|[ECMP][SD]T)$`);
 
 function mailTime(text: string): EpochMs | null {
   const [, weekday, day = "", name = "", year, hours, minutes, seconds, zone] = MAIL.exec(text) ?? [];

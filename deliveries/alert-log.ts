@@ -239,7 +239,8 @@ function heldIn(
   if (held.next <= stable) return held;
   throw new TidelineError(
     "LOG_TRUNCATED",
-    `${name}: partition ${partition} of the alerts ends at ${stable}, below ${held.next}, which the delivery had reached`,
+    `${name}: partition ${partition} of the alerts ends at ${stable}, below ` +
+      `${held.next}, which the delivery had reached`,
     "See whether Kafka has lost records. Under another name the delivery begins anew.",
   );
 }

@@ -65,8 +65,9 @@ export class Attempts {
   }
 
   /**
-   * Resolves with null when the message was taken, else with why it was not. Waits while nothing is tried, for ever if need
-   * be: `onBroken` is told so once, with what the receiver said last. Throws the signal's reason when it is aborted.
+   * Resolves with null when the message was taken, else with why it was not. Waits while nothing is tried, for ever if
+   * need be: `onBroken` is told so once, with what the receiver said last. Throws the signal's reason when it is
+   * aborted.
    */
   async deliver(
     sent: Sent,

@@ -12,9 +12,9 @@ const WAIT_MS = 500;
 const MOST_ALERTS = 1_000;
 
 /**
- * A delivery that groups alerts, on all partitions. A period begins with an alert and lasts `withinMs`. When it is over,
- * a seal notes how far it reaches, and then its groups are handed over one after the other, each noted. A process that
- * begins again finds the seal, reads the same alerts, and sends what was not noted, with the same ids. Works until
+ * A delivery that groups alerts, on all partitions. A period begins with an alert and lasts `withinMs`. When it is
+ * over, a seal notes how far it reaches, and then its groups are handed over one after the other, each noted. A process
+ * that begins again finds the seal, reads the same alerts, and sends what was not noted, with the same ids. Works until
  * `signal` is aborted; throws what fails in Kafka or DuckDB: begin again from what is stored then.
  */
 export async function runGroupLane(

@@ -161,8 +161,8 @@ class Deliveries {
   }
 
   /**
-   * The least position of an escalation in each partition: what was acknowledged behind it has to be known, however many
-   * alerts came since. One that is new begins at the log's end or start.
+   * The least position of an escalation in each partition: what was acknowledged behind it has to be known, however
+   * many alerts came since. One that is new begins at the log's end or start.
    */
   async #escalated(): Promise<Cut> {
     const escalations = this.#deliveries.filter(({ delayMs }) => delayMs > 0);
@@ -281,7 +281,8 @@ function undelivered(name: string, reason: string): TidelineError {
   return new TidelineError(
     "NOT_DELIVERED",
     `${name}: ${reason}`,
-    "See whether its receiver is well. `tideline deliveries failed` lists the alerts, and `tideline deliveries replay` sends them again.",
+    "See whether its receiver is well. `tideline deliveries failed` lists the " +
+      "alerts, and `tideline deliveries replay` sends them again.",
   );
 }
 

@@ -20,7 +20,9 @@ export function deliveryMetrics(registry: Registry, broken: () => ReadonlyMap<st
   return {
     alerts: new Counter({
       name: "tideline_deliveries_total",
-      help: "Alerts that a delivery has handed over, could not hand over, or left out because they are silenced or acknowledged",
+      help:
+        "Alerts that a delivery has handed over, could not hand over, or left " +
+        "out because they are silenced or acknowledged",
       labelNames: ["delivery", "outcome"],
       registers,
     }),

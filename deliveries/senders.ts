@@ -87,7 +87,10 @@ async function post(url: string, { body, headers }: Request, signal: AbortSignal
 /** One line for people. */
 function lineOf({ severity, rule, key, says, at, id, clearedAt }: ShownAlert): string {
   const word = clearedAt === null ? (severity ?? "alert") : "cleared";
-  return `${word.toUpperCase()} ${rule}${key === null ? "" : ` ${key}`}: ${says ?? "its condition is met"} (${at}, ${id})`;
+  return (
+    `${word.toUpperCase()} ${rule}${key === null ? "" : ` ${key}`}: ` +
+    `${says ?? "its condition is met"} (${at}, ${id})`
+  );
 }
 
 /** A line for each alert, below a heading where there are several. */
@@ -158,7 +161,8 @@ function mailLines(alert: ShownAlert): string[] {
     says ?? lineOf(alert),
     "",
     `rule       ${rule}${condition === null ? "" : `: ${condition}`}`,
-    `${rule === OWN_RULE ? "since     " : "event     "} ${at}${source === null ? "" : `, ${source.stream} ${source.partition}:${source.offset}`}`,
+    `${rule === OWN_RULE ? "since     " : "event     "} ${at}` +
+      `${source === null ? "" : `, ${source.stream} ${source.partition}:${source.offset}`}`,
     `alert      ${id}`,
     ...(clearedAt === null ? [""] : []),
     ...(source === null ? [] : [`tideline alerts explain ${id}`]),

@@ -99,7 +99,10 @@ export function discover(sample: TopicSample): Discovery {
 function headerNote(headers: readonly string[]): string {
   const [first = ""] = headers;
   const names = headers.map((name) => shown(name, 40)).join(", ");
-  return `Headers of the records, which no field reads: ${names}. A field has one with from: "header:${shown(first, 40)}"`;
+  return (
+    `Headers of the records, which no field reads: ${names}. A field has ` +
+    `one with from: "header:${shown(first, 40)}"`
+  );
 }
 
 /** Without those that are no Avro schema: a registry may have others, too. */

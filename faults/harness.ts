@@ -148,7 +148,8 @@ class Harness {
     this.#runs.push({ name: scenario.name, seconds });
     const wrong = this.#wrongSoFar();
     say(
-      `${scenario.name}: ${seconds} s, ${main.readers.counts.checked - checked} answers checked${wrong === 0 ? "" : `, ${wrong} WRONG so far`}`,
+      `${scenario.name}: ${seconds} s, ${main.readers.counts.checked - checked} answers ` +
+        `checked${wrong === 0 ? "" : `, ${wrong} WRONG so far`}`,
     );
     this.#during = "calm";
   }
@@ -163,7 +164,8 @@ class Harness {
       if (stuck.length === 0) continue;
       const seen = stuck.map((view) => `${view} ${JSON.stringify(main.latest(view)?.position ?? null)}`).join(", ");
       this.#late(
-        `after ${name}: ${by} not beyond the log's end within ${Math.round((limit * this.#patience) / 1_000)} s: ${seen}`,
+        `after ${name}: ${by} not beyond the log's end within ` +
+          `${Math.round((limit * this.#patience) / 1_000)} s: ${seen}`,
       );
       return;
     }

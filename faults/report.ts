@@ -133,9 +133,11 @@ export function reportText(report: Report): string {
   const lines = [
     table.toString(),
     `seed ${report.seed}, ${report.seconds} s under load, ${report.scenarios.length} scenarios`,
-    `log: ${records.read} records that count (${records.aborted} sent in aborted transactions, ${records.rejects} that do not decode)`,
+    `log: ${records.read} records that count (${records.aborted} sent in aborted ` +
+      `transactions, ${records.rejects} that do not decode)`,
     `versions published: ${refreshes.published}; refreshes failed: ${listed(refreshes.failed)}`,
-    `answers checked: ${answers.checked} (${answers.atEarlierPositions} at earlier positions, ${answers.readYourWrite} read-your-write; not complete: ${listed(answers.incomplete)})`,
+    `answers checked: ${answers.checked} (${answers.atEarlierPositions} at earlier positions, ` +
+      `${answers.readYourWrite} read-your-write; not complete: ${listed(answers.incomplete)})`,
     `not answered: ${listed(answers.refused)}`,
     `mismatches: ${report.mismatches}; events lost: ${report.lost}, counted twice: ${report.double}`,
     ...report.firstMismatches.map((mismatch) => `MISMATCH ${JSON.stringify(mismatch, null, 2)}`),

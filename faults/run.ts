@@ -29,7 +29,9 @@ const repository = fileURLToPath(new URL("..", import.meta.url));
 const names = scenarios.map(({ name }) => name);
 const program = new Command("faults")
   .description(
-    "breaks a running Tideline in every way that a scenario knows, and checks every answer against a plain fold of the log; exit code 1 when one is wrong, or something comes back too late. Results go to .tideline/faults.json",
+    "breaks a running Tideline in every way that a scenario knows, and checks every answer " +
+      "against a plain fold of the log; exit code 1 when one is wrong, or something comes " +
+      "back too late. Results go to .tideline/faults.json",
   )
   .addOption(new Option("--seed <n>", "repeats a run's plan").argParser(wholeNumber))
   .addOption(
@@ -46,7 +48,8 @@ const program = new Command("faults")
   .addOption(
     new Option(
       "--plants [name...]",
-      "plants one bug after the other (these, or all), and says how soon each is caught: within 3 minutes, or --minutes. Results go to .tideline/plants.json",
+      "plants one bug after the other (these, or all), and says how soon each is caught: " +
+        "within 3 minutes, or --minutes. Results go to .tideline/plants.json",
     ).choices(plants.map(({ name }) => name)),
   )
   .option("--program <folder>", "runs the roles from another copy of the program")

@@ -93,7 +93,9 @@ export class Outbox {
     }
   }
 
-  /** An escalation is not told of an alert that was over before its time came, nor of the end of one that was left out. */
+  /**
+   * An escalation is not told of an alert that was over before its time came, nor of the end of one that was left out.
+   */
   #isLeftOut({ alert: { id, opened, cleared }, kind }: OpenMessage): boolean {
     const { name, delayMs } = this.#delivery;
     if (kind === "cleared") return this.#leftOut.has(id) || opened.deliveries[name] === "silenced";

@@ -72,7 +72,8 @@ function failedBy({ name }: Rule, cause: unknown): TidelineError {
   return new TidelineError(
     "RULE_FAILED",
     `${name}: ${reason}`,
-    "Make the rule's expressions total, with nullif, TRY_CAST or a CASE, for every event that the contract accepts. It goes on at that event.",
+    "Make the rule's expressions total, with nullif, TRY_CAST or a CASE, for every " +
+      "event that the contract accepts. It goes on at that event.",
     { cause },
   );
 }

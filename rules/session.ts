@@ -81,8 +81,8 @@ export class RuleSession {
   }
 
   /**
-   * Works on `partitions` until `stopping` is aborted. Throws when something fails: what was committed is known, and a new session begins there. Throws at once
-   * TOPIC_MISSING and NOT_READY.
+   * Works on `partitions` until `stopping` is aborted. Throws when something fails: what was committed is known, and a
+   * new session begins there. Throws at once TOPIC_MISSING and NOT_READY.
    */
   static async run(deps: SessionDeps, partitions: readonly number[], stopping: AbortSignal): Promise<void> {
     const { dedup, topic, stream, brokers, namespace } = deps;

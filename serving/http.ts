@@ -108,7 +108,8 @@ export async function createApp(
   });
   if (callerSecret !== null) {
     requireCaller(app, callerSecret);
-    // A helper computes several large answers at once. (In the server, which computes small ones, it would cost more than it wins.)
+    // A helper computes several large answers at once. (In the server, which computes small ones, it would cost more
+    // than it wins.)
     app.addHook("preHandler", (_request, _reply, done) => withAccount(done));
   }
   requireKeys(app, {
@@ -148,7 +149,10 @@ export async function createApp(
   return app;
 }
 
-/** To Node a connection that never asked anything is not idle, and a closing server would wait a minute for it. Clients keep such ones in reserve. */
+/**
+ * To Node a connection that never asked anything is not idle, and a closing server would wait a minute for it. Clients
+ * keep such ones in reserve.
+ */
 function closeUnusedConnections(app: FastifyInstance): void {
   const sockets = new Set<Socket>();
   app.server.on("connection", (socket) => {
@@ -184,15 +188,27 @@ function urlProblem(request: FastifyRequest): Refusal | null {
   return problems.length > 0 ? badRequest(problems) : null;
 }
 
+/** The addresses of the API, whether or not the installation has what they name. */
+const ADDRESSES = [
+  "",
+  "views(/[^/]+(/(keys|live))?)?",
+  "tables(/.*)?",
+  "(history|replay)/[^/]+",
+  "proof/[^/]+",
+  "alerts(/live)?",
+  "streams(/[^/]+/quality)?",
+  "health",
+  "ready",
+  "metrics",
+  "openapi\\.json",
+  "docs(/.*)?",
+];
+const ADDRESS = new RegExp(`^/(${ADDRESSES.join("|")})/?$`);
+
 /** 405 where another method would be answered, else 404. */
 function notRouted(app: FastifyInstance, request: FastifyRequest): Refusal {
   const path = request.url.split("?", 1)[0] ?? "";
-  const known =
-    request.method !== "GET" &&
-    (/^\/(views(\/[^/]+(\/(keys|live))?)?|tables(\/.*)?|(history|replay)\/[^/]+|proof\/[^/]+|alerts(\/live)?|streams(\/[^/]+\/quality)?|health|ready|metrics|openapi\.json|docs(\/.*)?)?\/?$/.test(
-      path,
-    ) ||
-      app.hasRoute({ method: "GET", url: path }));
+  const known = request.method !== "GET" && (ADDRESS.test(path) || app.hasRoute({ method: "GET", url: path }));
   if (!known) return new Refusal(404, "NOT_FOUND", "there is nothing at this address; /docs shows what there is");
   const allow = mayBePosted(path) ? "GET, HEAD, POST" : "GET, HEAD";
   return new Refusal(405, "METHOD_NOT_ALLOWED", `${request.method} is not possible here`, {

@@ -65,7 +65,10 @@ export interface ServingOptions {
   /** The one caller that is answered sends it as its key: of the process that a server starts for large answers. */
   readonly callerSecret?: string;
   readonly logger: Logger;
-  /** Starts a second process of this server, for what is too large for the event loop of the first. Without it this process answers everything. */
+  /**
+   * Starts a second process of this server, for what is too large for the event loop of the first. Without it this
+   * process answers everything.
+   */
   readonly startHelper?: HelperOptions["start"] | null;
   readonly duckThreads?: number;
   readonly memoryLimitMb?: number;

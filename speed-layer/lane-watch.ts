@@ -8,7 +8,8 @@ import type { ViewWatch } from "./view-watch.ts";
 const STALLED_AFTER_MS = 120_000;
 
 const HINT =
-  "See whether Kafka, Redis and the disk are well: `tideline doctor`. If the live state in Redis is damaged, `tideline views reset <view>` reads it again from the log.";
+  "See whether Kafka, Redis and the disk are well: `tideline doctor`. If the live state in Redis " +
+  "is damaged, `tideline views reset <view>` reads it again from the log.";
 
 export interface LaneWatchDeps {
   readonly failures: FailureCounter;
@@ -64,7 +65,8 @@ export class LaneWatch {
       new TidelineError(
         "NOT_READY",
         "a step has not ended for two minutes",
-        "See whether Kafka and Redis answer: `tideline doctor`. Then end this process: it goes on where Redis says that it was.",
+        "See whether Kafka and Redis answer: `tideline doctor`. Then end this " +
+          "process: it goes on where Redis says that it was.",
       ),
     );
   }

@@ -247,7 +247,8 @@ async function corrupt(here: Place, select: (rows: string) => string, kept = 0):
 const dayStart = (day: number) => FIRST + day * DAY_MS;
 const inDay = (day: number) => `(bucket >= ${dayStart(day)} AND bucket < ${dayStart(day + 1)})`;
 const everyRowOff = (rows: string) =>
-  `SELECT * REPLACE (value + 1 AS value) FROM ${rows} WHERE component = 'rows' UNION ALL SELECT * FROM ${rows} WHERE component <> 'rows'`;
+  `SELECT * REPLACE (value + 1 AS value) FROM ${rows} WHERE component = 'rows' ` +
+  `UNION ALL SELECT * FROM ${rows} WHERE component <> 'rows'`;
 
 const idOf = ({ tideline, target }: Place, interval: string) =>
   `${tideline.namespace}/backfill/${target.view.name}/${interval}`;
@@ -278,7 +279,8 @@ describe("a backfill", () => {
     // but not asked for.
     await corrupt(here, (rows) =>
       [
-        `SELECT * REPLACE (CASE WHEN ${inDay(5)} OR ${inDay(15)} THEN value + 1 ELSE value END AS value) FROM ${rows} WHERE NOT ${inDay(8)}`,
+        `SELECT * REPLACE (CASE WHEN ${inDay(5)} OR ${inDay(15)} THEN value + 1 ELSE ` +
+          `value END AS value) FROM ${rows} WHERE NOT ${inDay(8)}`,
         `SELECT * REPLACE (${Date.parse("2025-01-11T12:00:00Z")} AS bucket) FROM ${rows} WHERE ${inDay(7)}`,
         `SELECT * REPLACE (${Date.parse("2025-01-28T12:00:00Z")} AS bucket) FROM ${rows} WHERE ${inDay(7)}`,
       ].join(" UNION ALL "),
@@ -347,7 +349,10 @@ describe("a backfill", () => {
     for (let event = 0; event < 2; event++) await publish(here, [at(2, 1_000_000)]);
     const rowsOf = async () => {
       const duck = await stores.pool.connect();
-      const rows = `SELECT bucket, sum(value)::INT FROM ${rowsIn(here, (await newest(here)).files)} WHERE component = 'rows' GROUP BY 1 ORDER BY 1`;
+      const rows =
+        "SELECT bucket, sum(value)::INT FROM " +
+        `${rowsIn(here, (await newest(here)).files)} WHERE component = 'rows' GROUP ` +
+        "BY 1 ORDER BY 1";
       const result = (await duck.runAndReadAll(rows)).getRows();
       duck.closeSync();
       return result.map(([bucket, count]) => [(Number(bucket) - FIRST) / DAY_MS, count]);

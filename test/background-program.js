@@ -1,4 +1,5 @@
-// What a test's background process is. Its first argument says what it does: it ends at once, or when it is ready, or it
+// What a test's background process is. Its first argument says what it does: it ends at once, or when it is ready, or
+// it
 // is never ready; else it answers, and ends on the message "close".
 if (process.argv[2] === "ends") process.exit(3);
 process.on("disconnect", () => process.exit());

@@ -25,7 +25,9 @@ async function problemsOf(text: string): Promise<string> {
     ...["sql", "stream", "view"],
   ];
   const base =
-    'const base = stream("base", { revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1, fields: { id: text(), at: instant({ from: "2020-01-01", to: "2030-01-01" }), size: integer({ min: 0, max: 9 }) } });';
+    'const base = stream("base", { revision: 1, partitions: 1, key: "id", eventId: "id", ' +
+    'eventTime: "at", dedupWindow: 1, fields: { id: text(), at: instant({ from: "2020-01-01", ' +
+    'to: "2030-01-01" }), size: integer({ min: 0, max: 9 }) } });';
   const file = `import { ${names.join(", ")} } from "../../../core/definition/builders.ts";\n${base}\n${text}`;
   await writeFile(join(directory, "wrong.ts"), file);
   return loadDefinitions({ schemas: [], views: [directory] }).then(

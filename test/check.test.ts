@@ -255,7 +255,8 @@ test("a changed view counts otherwise exactly what was planted, and others stay 
   expect([one.same, one.views.map(({ view }) => view)]).toEqual([true, ["totals"]]);
 });
 
-const NEWCOMER = `export const newcomer = view("newcomer", { stream: orders, every: "1 day", measures: { orders: count() } });`;
+const NEWCOMER =
+  `export const newcomer = view("newcomer", { stream: orders, every: ` + `"1 day", measures: { orders: count() } });`;
 
 test("a changed table differs in the rows of exactly the keys that were planted", async () => {
   const shops = (where: string) => `

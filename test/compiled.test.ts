@@ -7,7 +7,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 /** A program of one command: it loads a definition and says what it is and where it failed. */
 const FILES = {
   "package.json": `{ "name": "tideline", "type": "module", "exports": { ".": "./core/definition/builders.ts" } }`,
-  "core/definition/builders.ts": `export class Stream { readonly name: string; constructor(name: string) { this.name = name } }`,
+  "core/definition/builders.ts":
+    "export class Stream { readonly name: string; " + "constructor(name: string) { this.name = name } }",
   "cli/tideline.ts": `
     import { readFileSync } from "node:fs";
     import { Stream } from "../core/definition/builders.ts";
@@ -16,7 +17,8 @@ const FILES = {
       const { made } = await load(process.argv[2] as string);
       const beside = readFileSync(new URL("./beside.txt", import.meta.url), "utf8");
       const { stack } = new Error("here");
-      console.log(JSON.stringify({ compiled: folder !== null, same: made instanceof Stream, name: made.name, beside, stack }));
+      const same = made instanceof Stream;
+      console.log(JSON.stringify({ compiled: folder !== null, same, name: made.name, beside, stack }));
     }`,
   "cli/beside.txt": "lies beside the source",
   "views/own.ts": `import { Stream } from "tideline"; export const made: Stream = new Stream("own");`,

@@ -106,7 +106,8 @@ test("a stream may name its topic as Kafka allows it; two streams on one topic a
   const problems = async (namespace: string, ...streams: readonly (readonly [name: string, topic: string])[]) => {
     const made = streams.map(
       ([name, topic], index) =>
-        `export const s${index} = stream("${name}", { topic: ${topic}, revision: 1, partitions: 1, key: "id", eventId: "id", eventTime: "at", dedupWindow: 1, fields: { id: text(), at: instant({}) } });`,
+        `export const s${index} = stream("${name}", { topic: ${topic}, revision: 1, partitions: 1, key: "id", ` +
+        `eventId: "id", eventTime: "at", dedupWindow: 1, fields: { id: text(), at: instant({}) } });`,
     );
     await writeFile(
       join(directory, `topics${files++}.ts`),

@@ -22,7 +22,8 @@ describe("event ids of two fields", () => {
     expect(stream).toMatchObject({ eventId: ["order_id", "line_no"], dedupWindow: 10_000 });
     expect(text).toContain('  eventId: ["order_id", "line_no"],');
     expect(notes.join("\n")).toContain(
-      `Event id: order_id and line_no together, ${orders.length} different in the sample, 3 records repeated as they were`,
+      `Event id: order_id and line_no together, ${orders.length} different ` +
+        "in the sample, 3 records repeated as they were",
     );
     expect(streamDocument(stream).fields.line_no).toMatchObject({ type: "integer" });
   });

@@ -75,7 +75,9 @@ test.each([
   const total = sums.reduce((a, b) => a + b);
   const refused = {
     code: "STATE_OVERFLOW",
-    message: `${name}: cents.sum of bucket 2026-03-01T10:00:00.000Z ["it's"] adds up to ${total}, which 64 bits do not hold`,
+    message:
+      `${name}: cents.sum of bucket 2026-03-01T10:00:00.000Z ["it's"] adds ` +
+      `up to ${total}, which 64 bits do not hold`,
   };
   await expect(compact(stores, wide, "test", UNWATCHED, LIMITS)).rejects.toMatchObject(refused);
   await expect(stateHash(stores, wide.view, before.files, UNWATCHED)).rejects.toMatchObject(refused);

@@ -304,7 +304,9 @@ describe("a proof does not hold", () => {
     const file = join(sea.dataDir, state?.file ?? "");
     const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256, directories: [sea.dataDir] });
     const duck = await pool.connect();
-    const changed = `SELECT * REPLACE (value + CASE WHEN component = 'total.sum' AND bucket = (SELECT min(bucket) FROM read_parquet('${file}')) THEN 7 ELSE 0 END AS value) FROM read_parquet('${file}')`;
+    const changed =
+      "SELECT * REPLACE (value + CASE WHEN component = 'total.sum' AND bucket = (SELECT min(bucket) FROM " +
+      `read_parquet('${file}')) THEN 7 ELSE 0 END AS value) FROM read_parquet('${file}')`;
     await duck.run(`COPY (${changed}) TO '${file}.new' (FORMAT parquet)`);
     duck.closeSync();
     pool.close();

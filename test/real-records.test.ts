@@ -37,7 +37,8 @@ test("1,707 earthquakes add up to what DuckDB reads in their GeoJSON", async () 
     ...[scaled("f.geometry.coordinates[3]", 6), "count_if(p.status = 'reviewed')"],
   ];
   const asIntegers = (sums: readonly string[]) => sums.map((one) => `(${one})::BIGINT`).join(", ");
-  const features = `SELECT unnest(features) AS f FROM read_json('${data}/earthquakes.json', maximum_object_size = 100000000)`;
+  const file = `${data}/earthquakes.json`;
+  const features = `SELECT unnest(features) AS f FROM read_json('${file}', maximum_object_size = 100000000)`;
   const read = `SELECT ${asIntegers(theirs)} FROM (SELECT f, f.properties AS p FROM (${features}))`;
   const [expected = []] = await rowsOf(duck(), read);
   expect(expected[0]).toBe(1_707n);

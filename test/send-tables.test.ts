@@ -218,7 +218,9 @@ test("any number is either the same number in the event, or refused", () => {
   fc.assert(
     fc.property(digits, fc.constantFrom(0, 1, 2, 6), ([units, places], scale) => {
       const size = String(units < 0n ? -units : units).padStart(places + 1, "0");
-      const written = `${units < 0n ? "-" : ""}${size.slice(0, size.length - places)}${places === 0 ? "" : `.${size.slice(-places)}`}`;
+      const written =
+        `${units < 0n ? "-" : ""}${size.slice(0, size.length - places)}` +
+        `${places === 0 ? "" : `.${size.slice(-places)}`}`;
       const field = scale === 0 ? integer({ min: -MAX, max: MAX }) : decimal({ scale, min: -1e8, max: 1e8 });
       const read = eventValue(field, written);
       if (!read.ok || !field.zod.safeParse(read.value).success) {

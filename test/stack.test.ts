@@ -193,7 +193,9 @@ describe("a process", () => {
         { view: "lost", code: "LOG_LOST", message: "it is gone" },
       ],
     };
-    const script = `require("node:http").createServer((_, r) => { r.statusCode = ${status}; r.end(${JSON.stringify(JSON.stringify(body))}); }).listen(${port}, "127.0.0.1")`;
+    const script =
+      `require("node:http").createServer((_, r) => { r.statusCode = ${status}; r.end(` +
+      `${JSON.stringify(JSON.stringify(body))}); }).listen(${port}, "127.0.0.1")`;
     const unready: string[] = [];
     const handle = roleProcess(
       {

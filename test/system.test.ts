@@ -11,7 +11,9 @@ import { loadSystem, simulationOf } from "../cli/setup/system.ts";
 const SYSTEM = `
 export const system = {
   examples: ["tideline greet ann   greets her"],
-  commands(program: { command(name: string): { description(text: string): { action(run: (name: string) => void): void } } }) {
+  commands(program: {
+    command(name: string): { description(text: string): { action(run: (name: string) => void): void } };
+  }) {
     program.command("greet <name>").description("greets").action((name) => console.log("hello " + name));
   },
 };

@@ -45,6 +45,7 @@ export const UNIT = [
   "test/send/rounded.test.ts",
   "test/send/values.test.ts",
   "test/tail-lines.test.ts",
+  "test/tidy.test.ts",
   "test/tiers.test.ts",
   "test/laws/alert-lag.test.ts",
   "test/laws/answers.test.ts",

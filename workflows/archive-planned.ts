@@ -12,8 +12,8 @@ const ACTIVITY_OFFSETS = 200_000n;
 const { planArchive, archiveChunks } = proxyActivities<Activities>(STEP);
 
 /**
- * Archives what a settlement has planned, and returns when the archive has reached its target: how many records this run
- * archived. Of a long span that is 0: a run of its own archives it, and its result says how many.
+ * Archives what a settlement has planned, and returns when the archive has reached its target: how many records this
+ * run archived. Of a long span that is 0: a run of its own archives it, and its result says how many.
  */
 export async function archivePlanned(stream: string, plan: SettlementPlan): Promise<number> {
   if (plan.chunks.length <= MOST_CHUNKS) return archiveHere(stream, plan);

@@ -147,7 +147,8 @@ function givenUp(failed: readonly FailedDay[], many: string): ApplicationFailure
 function outcome({ version, compared, days }: BackfillResult, seconds: number): string {
   const changed = days.filter(({ identical }) => !identical).length;
   const published = version === null ? "nothing published" : `version ${version}`;
-  return `${published}: ${days.length - changed} days identical to version ${compared}, ${changed} not, in ${seconds} s`;
+  const identical = `${days.length - changed} days identical to version ${compared}`;
+  return `${published}: ${identical}, ${changed} not, in ${seconds} s`;
 }
 
 /** Input may have been typed by hand: what is wrong with it ends the run at once, and says what. */

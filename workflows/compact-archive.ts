@@ -44,7 +44,9 @@ export async function compactArchive({ stream, done }: CompactArchiveInput): Pro
       return { entries, merged, swept };
     }
     for (const merge of merges) {
-      const summary = `${stream}/${merge.partition} [${merge.from}, ${merge.to}): ${merge.entries} files, ${merge.records} records`;
+      const summary =
+        `${stream}/${merge.partition} [${merge.from}, ${merge.to}): ` +
+        `${merge.entries} files, ${merge.records} records`;
       const outcome = await mergeEntries
         .executeWithOptions({ summary }, [{ stream, topicId, merge }])
         .catch((error: unknown) => {

@@ -55,7 +55,8 @@ export async function rebuildView({ view }: RebuildViewInput): Promise<RebuildVi
       { view: generation, version: result.version, seconds },
     ]);
     setCurrentDetails(
-      `version ${result.version}: ${result.rows} states in ${seconds} s, ${verdict} those of version ${result.compared}${damaged}`,
+      `version ${result.version}: ${result.rows} states in ${seconds} s, ` +
+        `${verdict} those of version ${result.compared}${damaged}`,
     );
     return { ...result, seconds };
   } finally {

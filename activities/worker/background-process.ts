@@ -67,8 +67,8 @@ export class BackgroundProcess {
   }
 
   /**
-   * The metrics of this process, and those of the background process with the label `process="background"`, as one text.
-   * Those of a process that does not answer in time are missing.
+   * The metrics of this process, and those of the background process with the label `process="background"`, as one
+   * text. Those of a process that does not answer in time are missing.
    */
   async metrics(own: Registry): Promise<string> {
     const families = await this.#families();

@@ -43,7 +43,9 @@ export async function failingWork(client: Client, place: WorkPlace, nowMs = Date
 
 /** Runs under way whose workflow task or activity has failed three times. */
 export async function failingRuns(client: Client, place: WorkPlace, nowMs = Date.now()): Promise<Failure[]> {
-  const query = `TaskQueue = '${place.taskQueue}' AND ExecutionStatus = 'Running' AND StartTime < '${isoOf(nowMs - SETTLES_MS)}'`;
+  const query =
+    `TaskQueue = '${place.taskQueue}' AND ExecutionStatus = 'Running' AND ` +
+    `StartTime < '${isoOf(nowMs - SETTLES_MS)}'`;
   const found: Failure[] = [];
   for (const run of await firstOf(client, query, MOST_RUNS)) {
     const failure = await failingRun(client, place, run, nowMs);
@@ -101,7 +103,9 @@ async function taskReason(client: Client, workflowId: string, runId: string, nam
   return {
     code: TASK_FAILED,
     message,
-    hint: `Workers of this release cannot go on with it. Start a worker of the release that began it until it has ended, or end it: \`tideline runs end ${name}\`; the next run begins anew.`,
+    hint:
+      "Workers of this release cannot go on with it. Start a worker of the release that began it until it " +
+      `has ended, or end it: \`tideline runs end ${name}\`; the next run begins anew.`,
   };
 }
 
@@ -110,7 +114,9 @@ async function taskReason(client: Client, workflowId: string, runId: string, nam
  */
 async function failingSchedules(client: Client, place: WorkPlace, nowMs: number): Promise<Failure[]> {
   const known = new Set<string>();
-  const failed = `TaskQueue = '${place.taskQueue}' AND WorkflowType = 'scheduledRun' AND ExecutionStatus IN ('Failed', 'TimedOut') AND CloseTime > '${isoOf(nowMs - LOOK_BACK_MS)}'`;
+  const failed =
+    `TaskQueue = '${place.taskQueue}' AND WorkflowType = 'scheduledRun' AND ExecutionStatus IN ` +
+    `('Failed', 'TimedOut') AND CloseTime > '${isoOf(nowMs - LOOK_BACK_MS)}'`;
   while (known.size < MOST_SCHEDULES) {
     const others = [...known].map((id) => ` AND TemporalScheduledById != '${id}'`).join("");
     const ids = (await firstOf(client, failed + others, 50)).flatMap(scheduleOf).filter((id) => !known.has(id));
@@ -151,7 +157,9 @@ async function failingSchedule(client: Client, place: WorkPlace, id: string, now
 /** Streams whose last three settlements failed: workers start them without a schedule. */
 async function failingSettlements(client: Client, place: WorkPlace, nowMs: number): Promise<Failure[]> {
   const known = new Set<string>();
-  const failed = `TaskQueue = '${place.taskQueue}' AND WorkflowType = 'settleStream' AND ExecutionStatus IN ('Failed', 'TimedOut') AND CloseTime > '${isoOf(nowMs - LOOK_BACK_MS)}'`;
+  const failed =
+    `TaskQueue = '${place.taskQueue}' AND WorkflowType = 'settleStream' AND ExecutionStatus IN ` +
+    `('Failed', 'TimedOut') AND CloseTime > '${isoOf(nowMs - LOOK_BACK_MS)}'`;
   while (known.size < MOST_SCHEDULES) {
     const others = [...known].map((id) => ` AND WorkflowId != '${id}'`).join("");
     const ids = (await firstOf(client, failed + others, 50)).map(({ workflowId }) => workflowId);

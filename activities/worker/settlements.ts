@@ -51,7 +51,9 @@ const ON_DEMAND = { kind: "schedule", name: "settlements on demand", views: [] }
 interface Known {
   /** When it last tried to start a settlement, on the clock that nobody sets; absent: not yet. */
   triedAtMs?: number;
-  /** Whether it has started one. Until then it tries: one that others began may know nothing of a changed definition. */
+  /**
+   * Whether it has started one. Until then it tries: one that others began may know nothing of a changed definition.
+   */
   begun: boolean;
   /** Since when it waits for its turn, on the same clock. */
   dueSinceMs: number | null;

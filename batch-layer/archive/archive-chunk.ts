@@ -131,7 +131,8 @@ class ChunkWriter {
     };
     await warmDedup(this.#stores, decoder, window);
     await this.#duck.run(
-      `CREATE OR REPLACE TEMP TABLE chunk (${eventColumns(stream)}, _timestamp BIGINT, _key BLOB, _value BLOB, _headers BLOB, _contract INTEGER)`,
+      `CREATE OR REPLACE TEMP TABLE chunk (${eventColumns(stream)}, _timestamp BIGINT, ` +
+        "_key BLOB, _value BLOB, _headers BLOB, _contract INTEGER)",
     );
     let next = position(chunk.from);
     let sizeBytes = 0;
@@ -184,7 +185,8 @@ class ChunkWriter {
     const [disordered = 0] = await numbersOf(this.#duck, `SELECT ${disorderedSql("events")}`);
     const events = disordered === 0 ? "events" : "(SELECT * FROM events ORDER BY _offset)";
     await this.#duck.run(
-      `INSERT INTO chunk BY NAME SELECT e.*, o.*, ${this.#target.stream.revision} AS _contract FROM ${events} e POSITIONAL JOIN originals o`,
+      `INSERT INTO chunk BY NAME SELECT e.*, o.*, ${this.#target.stream.revision} AS ` +
+        `_contract FROM ${events} e POSITIONAL JOIN originals o`,
     );
   }
 
@@ -212,7 +214,8 @@ class ChunkWriter {
       const written = parquet(this.#stores, [file]);
       const [count, lowest, highest, disordered] = await numbersOf(
         this.#duck,
-        `SELECT least(count(_offset), count(_timestamp)), min(_offset), max(_offset), ${disorderedSql(written)} FROM ${written}`,
+        "SELECT least(count(_offset), count(_timestamp)), min(_offset), " +
+          `max(_offset), ${disorderedSql(written)} FROM ${written}`,
       );
       if (
         count !== records ||
@@ -224,7 +227,8 @@ class ChunkWriter {
       ) {
         throw new TidelineError(
           "ARCHIVE_DAMAGED",
-          `${file} holds ${count} records of [${lowest}, ${highest}], ${disordered} out of order, not ${records} of [${from}, ${to})`,
+          `${file} holds ${count} records of [${lowest}, ${highest}], ${disordered} ` +
+            `out of order, not ${records} of [${from}, ${to})`,
           "It was not published; see whether the disk is full or failing.",
         );
       }
@@ -256,7 +260,10 @@ async function* prepare(
 
 /** SQL: how many rows of a relation do not come after the row before. */
 function disorderedSql(relation: string): string {
-  return `(SELECT count(*) FILTER (_offset <= before) FROM (SELECT _offset, lag(_offset) OVER () AS before FROM ${relation}))`;
+  return (
+    "(SELECT count(*) FILTER (_offset <= before) FROM (SELECT _offset, " +
+    `lag(_offset) OVER () AS before FROM ${relation}))`
+  );
 }
 
 /** What a source gives, the next one asked for while this one is worked on. */

@@ -114,7 +114,8 @@ async function writeMerged(
   const source = `read_parquet([${list}], union_by_name = true)`;
   try {
     await duck.run(
-      `COPY (SELECT * FROM ${source}) TO ${quoteText(data.path(file))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000)`,
+      `COPY (SELECT * FROM ${source}) TO ${quoteText(data.path(file))} (FORMAT ` +
+        "parquet, COMPRESSION zstd, ROW_GROUP_SIZE 100000)",
     );
     const [was, is] = [
       await contentOf(duck, source),
@@ -158,9 +159,10 @@ interface Content {
 async function contentOf(duck: Duck, relation: string): Promise<Content> {
   const [row = []] = await rowsOf(
     duck,
-    `SELECT count(*), count(*) FILTER (_duplicate), count(*) FILTER (_reject IS NOT NULL), count(*) FILTER (_offset <= before),
-       min(_offset), max(_offset), sum(fingerprint)::VARCHAR
-     FROM (SELECT _duplicate, _reject, _offset, lag(_offset) OVER () AS before, hash(source) AS fingerprint FROM ${relation} source)`,
+    `SELECT count(*), count(*) FILTER (_duplicate), count(*) FILTER (_reject IS NOT NULL),
+       count(*) FILTER (_offset <= before), min(_offset), max(_offset), sum(fingerprint)::VARCHAR
+     FROM (SELECT _duplicate, _reject, _offset, lag(_offset) OVER () AS before, hash(source) AS fingerprint
+       FROM ${relation} source)`,
   );
   const [records, duplicates, rejects, disordered] = row.slice(0, 4).map(Number);
   const [lowest, highest, fingerprint] = row.slice(4);

@@ -78,7 +78,8 @@ async function readFooters(
   const rows = await withDuck(stores, watch, (duck) =>
     rowsOf(
       duck,
-      `SELECT file_name, row_group_num_rows, TRY_CAST(stats_min_value AS BIGINT), TRY_CAST(stats_max_value AS BIGINT), stats_null_count FROM ${source} WHERE path_in_schema = ${quoteText(eventTime)}`,
+      "SELECT file_name, row_group_num_rows, TRY_CAST(stats_min_value AS BIGINT), TRY_CAST(stats_max_value AS " +
+        `BIGINT), stats_null_count FROM ${source} WHERE path_in_schema = ${quoteText(eventTime)}`,
     ),
   );
   const found = new Map<string, RowGroup[]>(files.map((file) => [file, []]));

@@ -38,7 +38,9 @@ export async function createOriginals(duck: Duck, { columns }: OriginalTexts): P
     ({ name }, index) => `unnest(string_split(decode($${index + 1}), chr(${SEPARATOR_BYTE}))) AS ${name}`,
   );
   await duck.run(
-    `CREATE OR REPLACE TEMP TABLE originals AS SELECT ${columns.map(({ name, read }) => `${read(name)} AS ${name}`).join(", ")} FROM (SELECT ${parts.join(", ")})`,
+    "CREATE OR REPLACE TEMP TABLE originals AS SELECT " +
+      `${columns.map(({ name, read }) => `${read(name)} AS ${name}`).join(", ")} FROM (SELECT ` +
+      `${parts.join(", ")})`,
     given.map(({ text }) => new DuckDBBlobValue(text)),
   );
 }

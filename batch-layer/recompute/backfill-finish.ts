@@ -92,7 +92,8 @@ async function builtFiles(
       throw new TidelineError(
         "BAD_REQUEST",
         `the states of ${day} are gone: another run of ${backfill.name} has ended meanwhile`,
-        "Look at what that run says; start a backfill under the id that names its view and interval, so that there is one at a time.",
+        "Look at what that run says; start a backfill under the id that names its " +
+          "view and interval, so that there is one at a time.",
       );
     if (built.file !== null) files.push(built.file);
   }

@@ -22,8 +22,9 @@ import { type BackfillPlan, planBackfill } from "./backfill-plan.ts";
  *
  *   beginBackfill   where its states end: the cut of the version that is newest when its first run begins
  *   surveyBackfill  the interval by day, without those for which there is nothing anywhere
- *   backfillDay     the states of a day: a file, and a document that makes the day done for this run and every later one
- *   finishBackfill  (backfill-finish.ts) what was refreshed meanwhile added, compared with the newest version, and published in its place
+ *   backfillDay     the states of a day: a file, and a document that makes the day done for this run and later ones
+ *   finishBackfill  (backfill-finish.ts) adds what was refreshed in the meantime, compares with the newest version,
+ *                   and publishes in its place
  *   clearBackfill   the files of the days
  *
  * Everything that a run needs of an earlier one lies below `views/<generation>/backfills/<interval>`: the states of a

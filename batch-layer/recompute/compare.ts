@@ -60,14 +60,18 @@ async function compare(
     ["next", next, files],
   ] as const) {
     const rows = held.length === 0 ? null : mergeSql(target.view, parquet(stores, held), keep, "wide");
-    const empty = `SELECT NULL::BIGINT AS bucket, ${by.map((one) => `NULL AS ${quoteName(one)}, `).join("")}'' AS component, 0::BIGINT AS item, NULL::VARCHAR AS label, 0::HUGEINT AS value WHERE false`;
+    const empty =
+      `SELECT NULL::BIGINT AS bucket, ${by.map((one) => `NULL AS ${quoteName(one)}, `).join("")}'' AS ` +
+      "component, 0::BIGINT AS item, NULL::VARCHAR AS label, 0::HUGEINT AS value WHERE false";
     await duck.run(`CREATE OR REPLACE TEMP TABLE ${name} AS ${rows ?? empty}`);
   }
   const same = keep.map((column) => `served.${column} IS NOT DISTINCT FROM next.${column}`).join(" AND ");
   const groups = (side: string) => `(SELECT * FROM ${side} WHERE component = 'rows')`;
   const [counts = []] = await rowsOf(
     duck,
-    `SELECT count(*) FILTER (next.value IS NULL), count(*) FILTER (served.value IS NULL), count(*) FILTER (served.value IS NOT NULL AND next.value IS NOT NULL) FROM ${groups("served")} AS served FULL JOIN ${groups("next")} AS next ON ${same}`,
+    "SELECT count(*) FILTER (next.value IS NULL), count(*) FILTER (served.value IS NULL), " +
+      "count(*) FILTER (served.value IS NOT NULL AND next.value IS NOT NULL) FROM " +
+      `${groups("served")} AS served FULL JOIN ${groups("next")} AS next ON ${same}`,
   );
   const measures: ComparedMeasure[] = [];
   for (const [measure, components] of shared) measures.push(await comparedMeasure(duck, keep, measure, components));
@@ -115,11 +119,13 @@ async function comparedMeasure(
 ): Promise<ComparedMeasure> {
   const wanted = components.map(quoteText).join(", ");
   const state = (side: string) =>
-    `(SELECT ${keep.join(", ")}, list((component, item, label, value) ORDER BY component, item, label) AS state FROM ${side} WHERE component IN (${wanted}) GROUP BY ALL)`;
+    `(SELECT ${keep.join(", ")}, list((component, item, label, value) ORDER BY component, item, ` +
+    `label) AS state FROM ${side} WHERE component IN (${wanted}) GROUP BY ALL)`;
   const same = keep.map((column) => `served.${column} IS NOT DISTINCT FROM next.${column}`).join(" AND ");
   const [counts = []] = await rowsOf(
     duck,
-    `SELECT count(*) FILTER (served.state IS NOT DISTINCT FROM next.state), count(*) FILTER (served.state IS DISTINCT FROM next.state) FROM ${state("served")} AS served FULL JOIN ${state("next")} AS next ON ${same}`,
+    "SELECT count(*) FILTER (served.state IS NOT DISTINCT FROM next.state), count(*) FILTER (served.state IS " +
+      `DISTINCT FROM next.state) FROM ${state("served")} AS served FULL JOIN ${state("next")} AS next ON ${same}`,
   );
   return { measure, equal: Number(counts[0]), different: Number(counts[1]), totals: await totalsOf(duck, components) };
 }

@@ -20,7 +20,8 @@ import { planRebuild, type RebuildPart } from "./rebuild-plan.ts";
  *   pinVersion     the newest version, with the hash of its state, before grace can take its files
  *   planParts      the archive in parts
  *   rebuildPart    the states of each, in parallel, in a folder of this run's own
- *   finishRebuild  hash of their merge, published with the newest cut: what was refreshed meanwhile comes from the archive
+ *   finishRebuild  hash of their merge, published with the newest cut: what was refreshed in the meantime comes from
+ *                  the archive
  */
 
 /** A version and what identifies its state: null when its files are damaged, and a rebuild is what restores them. */

@@ -43,7 +43,8 @@ export async function healLive(
     const error = new TidelineError(
       "LEDGER_UNBALANCED",
       `${found.message}; the live state was read again from the log at ${when} and differs again`,
-      `Please report this. \`tideline proof ${view.name}\` shows which numbers are wrong, \`tideline views reset ${view.name}\` reads the live state again.`,
+      `Please report this. \`tideline proof ${view.name}\` shows which numbers are wrong, ` +
+        `\`tideline views reset ${view.name}\` reads the live state again.`,
     );
     return { error, dropped: false };
   }
@@ -53,7 +54,8 @@ export async function healLive(
   const error = new TidelineError(
     "LEDGER_UNBALANCED",
     `${found.message}; found ${failures} times in a row, so the live state was dropped`,
-    "The speed layer reads it again from the batch cut. Please report this: it is a bug in Tideline, or stored files were changed.",
+    "The speed layer reads it again from the batch cut. Please report this: it " +
+      "is a bug in Tideline, or stored files were changed.",
   );
   return { error, dropped: true };
 }

@@ -30,7 +30,8 @@ export async function sendUnreadLetters(
       const entries = await stores.archive.covering(topic, topicId, partition, first, last);
       for (const { file, rejects } of entries) {
         if (file === null || rejects === 0) continue;
-        const source = `${parquet(stores, [file])} WHERE _reject IS NOT NULL AND _offset >= ${first} AND _offset < ${last}`;
+        const source =
+          `${parquet(stores, [file])} WHERE _reject IS NOT NULL AND ` + `_offset >= ${first} AND _offset < ${last}`;
         for await (const rejected of rejectedOf(duck, source, partition)) {
           watch.signal.throwIfAborted();
           await letters.send(target, rejected);
@@ -42,7 +43,9 @@ export async function sendUnreadLetters(
 
 /** The rejects of some rows of the archive, in order and in bounded pieces. */
 async function* rejectedOf(duck: Duck, source: string, partition: number): AsyncGenerator<Rejected[]> {
-  const sizes = `SELECT _offset, sum(coalesce(octet_length(_value), 0) + ${RECORD_BYTES}) OVER (ORDER BY _offset) // ${PIECE_BYTES} AS piece FROM ${source}`;
+  const sizes =
+    `SELECT _offset, sum(coalesce(octet_length(_value), 0) + ${RECORD_BYTES}) OVER ` +
+    `(ORDER BY _offset) // ${PIECE_BYTES} AS piece FROM ${source}`;
   const pieces = await rowsOf(duck, `SELECT min(_offset), max(_offset) FROM (${sizes}) GROUP BY piece ORDER BY piece`);
   for (const [first, last] of pieces) {
     const rows = await rowsOf(

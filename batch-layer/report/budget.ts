@@ -57,7 +57,8 @@ function tooLarge({ view, by, measures }: ReportPart, { unit, limit }: OverBudge
   const listed = measures.join(", ");
   const narrower = whole
     ? `Leave measures out of view ${view.name} that need much state (${listed}), or give them coarser items.`
-    : `Leave the dimension ${by.join(", ")} out of view ${view.name}, or give it fewer values. Without quantiles and distinct counts among its measures (${listed}) groups cost less.`;
+    : `Leave the dimension ${by.join(", ")} out of view ${view.name}, or give it fewer values. Without ` +
+      `quantiles and distinct counts among its measures (${listed}) groups cost less.`;
   return new TidelineError(
     "REPORT_TOO_LARGE",
     `the report reads view ${view.name}: ${what} have more than ${shown(limit)} ${COUNTED[unit] ?? unit}`,

@@ -51,7 +51,8 @@ export async function deliverEdition(
     return { mailed: false, edition: number, how: `was mailed at ${new Date(held.deliveredAtMs).toISOString()}` };
   const missing = mail.url === "" ? "TIDELINE_SMTP_URL" : mail.to === "" ? "TIDELINE_REPORT_TO" : null;
   if (missing !== null) return { mailed: false, edition: number, how: `not mailed: ${missing} is not set` };
-  const messageId = `<${[namespace, "report", "daily", date, number].filter((part) => part !== "").join(".")}@tideline>`;
+  const place = [namespace, "report", "daily", date, number].filter((part) => part !== "").join(".");
+  const messageId = `<${place}@tideline>`;
   const { accepted, refused } = await send(await messageOf(stores, date, number, edition.pin, messageId, mail), mail);
   await noteDelivery(stores, date, number, { deliveredAtMs: nowMs(), messageId, accepted, refused });
   const but = refused === 0 ? "" : `; the mail server refused ${refused} more`;

@@ -54,7 +54,9 @@ async function lastRecord(stores: BatchStores, entry: ArchiveEntry, to: Position
   if (file === null) return null;
   await stores.data.requireIntact([entry]);
   const source = `read_parquet(${quoteText(stores.data.path(file))})`;
-  const sql = `SELECT _offset, _key, _value FROM ${source} WHERE _offset = (SELECT max(_offset) FROM ${source} WHERE _offset < ${to})`;
+  const sql =
+    `SELECT _offset, _key, _value FROM ${source} WHERE _offset = (SELECT ` +
+    `max(_offset) FROM ${source} WHERE _offset < ${to})`;
   const [row] = await withDuck(stores, UNWATCHED, (duck) => rowsOf(duck, sql));
   if (row === undefined) return null;
   const [offset, key, value] = row;

@@ -34,7 +34,8 @@ async function firstOverflow(duck: Duck, view: View, states: string): Promise<re
       .map((name) => `${name}::VARCHAR`)
       .join(", ")}])::VARCHAR, sum(value)::VARCHAR FROM ${states}
      WHERE component IN (${summed.map(({ key }) => quoteText(key)).join(", ")})
-     GROUP BY ${group} HAVING sum(value) NOT BETWEEN -9223372036854775808 AND 9223372036854775807 ORDER BY bucket LIMIT 1`,
+     GROUP BY ${group} HAVING sum(value) NOT BETWEEN -9223372036854775808 AND 9223372036854775807
+     ORDER BY bucket LIMIT 1`,
   );
   return row === undefined ? null : row.map(String);
 }
@@ -44,11 +45,13 @@ function overflow(view: View, found: readonly string[] | null, cause: unknown): 
   const what =
     found === null
       ? (cause as Error).message.split("\n")[0]
-      : `${component} of bucket ${new Date(Number(bucket)).toISOString()} ${dimensions.slice(0, MAX_SHOWN)} adds up to ${sum}, which 64 bits do not hold`;
+      : `${component} of bucket ${new Date(Number(bucket)).toISOString()} ` +
+        `${dimensions.slice(0, MAX_SHOWN)} adds up to ${sum}, which 64 bits do not hold`;
   return new TidelineError(
     "STATE_OVERFLOW",
     `${view.name}: ${what}`,
-    "Nothing was merged. Answers of the view go on and are exact. Lower the bounds in the stream's contract, or count in a larger unit.",
+    "Nothing was merged. Answers of the view go on and are exact. Lower the bounds " +
+      "in the stream's contract, or count in a larger unit.",
     { cause },
   );
 }

@@ -29,7 +29,8 @@ export async function writeStates(
   try {
     const [written] = await numbersOf(
       duck,
-      `COPY (SELECT * FROM (${select}) ORDER BY ${orderOf(view)}) TO ${quoteText(data.path(file))} (FORMAT parquet, COMPRESSION zstd, WRITE_BLOOM_FILTER false${rowGroups(view)})`,
+      `COPY (SELECT * FROM (${select}) ORDER BY ${orderOf(view)}) TO ${quoteText(data.path(file))} ` +
+        `(FORMAT parquet, COMPRESSION zstd, WRITE_BLOOM_FILTER false${rowGroups(view)})`,
     );
     const [rows = 0] = await numbersOf(duck, `SELECT count(*) FROM ${parquet(stores, [file])}`);
     if (rows !== written)

@@ -83,7 +83,9 @@ async function watched(client: Client, { home }: Installation): Promise<Watched>
     longestS = Math.max(longestS, Math.round((Date.now() - createdAtMs) / 1_000));
   }
   const seconds: number[] = [];
-  const query = `WorkflowType = 'settleStream' AND WorkflowId = '${workId("", "settle", STREAM)}' AND ExecutionStatus = 'Completed' AND StartTime > '${new Date(sinceMs).toISOString()}'`;
+  const query =
+    `WorkflowType = 'settleStream' AND WorkflowId = '${workId("", "settle", STREAM)}' AND ` +
+    `ExecutionStatus = 'Completed' AND StartTime > '${new Date(sinceMs).toISOString()}'`;
   for await (const { workflowId, runId } of client.workflow.list({ query })) {
     const result = (await client.workflow.getHandle(workflowId, runId).result()) as SettleStreamResult;
     if (result.views.length > 0) seconds.push(result.seconds);

@@ -21,7 +21,8 @@ export async function benchParquet(report: (line: string) => void): Promise<Figu
     return (ROWS / (performance.now() - startMs)) * 1_000;
   };
   await duck.run(
-    `CREATE TABLE made AS SELECT i AS id, 'key-' || (i % 1000) AS key, (i * 7919) % 100000 AS amount, i * 10 AS time FROM range(${ROWS}) t(i)`,
+    "CREATE TABLE made AS SELECT i AS id, 'key-' || (i % 1000) AS key, (i * 7919) % " +
+      `100000 AS amount, i * 10 AS time FROM range(${ROWS}) t(i)`,
   );
   const file = join(folder, "made.parquet");
   const group = (source: string) =>

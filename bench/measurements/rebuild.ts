@@ -45,7 +45,8 @@ export async function benchRebuild(report: (line: string) => void): Promise<Figu
         builds.push({ ours: build, ceiling });
         rebuilds.push({ ours: rebuild, ceiling });
         report(
-          `round ${round} of ${ROUNDS}: ${Math.round(build)}, with comparing ${Math.round(rebuild)}, against ${Math.round(ceiling)} records/s`,
+          `round ${round} of ${ROUNDS}: ${Math.round(build)}, with comparing ` +
+            `${Math.round(rebuild)}, against ${Math.round(ceiling)} records/s`,
         );
       }
       return [
@@ -72,17 +73,26 @@ async function byHand({ stores: { archive, data, log, pool } }: BatchLayer, fold
   for (const partition of partitions)
     for (const { file } of await archive.entries(topic, id, partition)) if (file !== null) files.push(data.path(file));
   const cell = "completed_at // 60000 * 60000 AS bucket, region, category";
-  const source = `read_parquet([${files.map(quoteText).join(", ")}]) WHERE _reject IS NULL AND NOT _duplicate AND NOT test_order`;
+  const source =
+    `read_parquet([${files.map(quoteText).join(", ")}]) WHERE _reject IS ` +
+    "NULL AND NOT _duplicate AND NOT test_order";
   const statements = {
-    values: `SELECT ${cell}, count(*) AS orders, sum(amount_cents)::BIGINT AS cents, sum(tax_cents)::BIGINT AS tax, min(amount_cents) AS smallest, max(amount_cents) AS largest FROM ${source} GROUP BY ALL`,
-    bins: `SELECT ${cell}, floor(ln(amount_cents + 1) * 10)::INTEGER AS bin, count(*) AS orders FROM ${source} GROUP BY ALL`,
-    registers: `SELECT ${cell}, hash(buyer_id) & 16383 AS register, max(bit_count(xor(hash(buyer_id) >> 14, (hash(buyer_id) >> 14) - 1)::BIGINT)) AS rank FROM ${source} GROUP BY ALL`,
+    values:
+      `SELECT ${cell}, count(*) AS orders, sum(amount_cents)::BIGINT AS cents, sum(tax_cents)::BIGINT AS tax, ` +
+      `min(amount_cents) AS smallest, max(amount_cents) AS largest FROM ${source} GROUP BY ALL`,
+    bins:
+      `SELECT ${cell}, floor(ln(amount_cents + 1) * 10)::INTEGER AS bin, ` +
+      `count(*) AS orders FROM ${source} GROUP BY ALL`,
+    registers:
+      `SELECT ${cell}, hash(buyer_id) & 16383 AS register, max(bit_count(xor(hash(buyer_id) >> 14, ` +
+      `(hash(buyer_id) >> 14) - 1)::BIGINT)) AS rank FROM ${source} GROUP BY ALL`,
   };
   const duck = await pool.connect();
   try {
     for (const [name, sql] of Object.entries(statements))
       await duck.run(
-        `COPY (SELECT * FROM (${sql}) ORDER BY ALL) TO ${quoteText(`${folder}-${name}.parquet`)} (FORMAT parquet, COMPRESSION zstd)`,
+        `COPY (SELECT * FROM (${sql}) ORDER BY ALL) TO ` +
+          `${quoteText(`${folder}-${name}.parquet`)} (FORMAT parquet, COMPRESSION zstd)`,
       );
   } finally {
     duck.closeSync();

@@ -102,7 +102,8 @@ export async function benchRecords(report: (line: string) => void): Promise<Figu
         const made = await log.measure();
         rounds.set(name, [...(rounds.get(name) ?? []), made]);
         report(
-          `${name}, round ${round} of ${ROUNDS}: ${Math.round(made.ours)} events/s, ${Math.round(made.perCpuSecond ?? 0)} per CPU second`,
+          `${name}, round ${round} of ${ROUNDS}: ${Math.round(made.ours)} events/s, ` +
+            `${Math.round(made.perCpuSecond ?? 0)} per CPU second`,
         );
       }
     return COMPARISONS.flatMap((comparison) => figuresOf(comparison, lanes, rounds, report));

@@ -16,8 +16,8 @@ const SETTLE_MS = 5_000;
 const BAR = 1.35;
 
 /**
- * What ten rules on events cost: how long it takes until an order shows over HTTP with rules and without, each round one
- * after the other in processes of its own, beside the same load. One order in a hundred meets a rule's condition.
+ * What ten rules on events cost: how long it takes until an order shows over HTTP with rules and without, each round
+ * one after the other in processes of its own, beside the same load. One order in a hundred meets a rule's condition.
  */
 export async function benchRules(report: (line: string) => void): Promise<Figure[]> {
   // In here, so that rules can import what users import.

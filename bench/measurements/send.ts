@@ -58,7 +58,8 @@ async function flightsCsv(folder: string): Promise<string> {
   const pool = await DuckPool.open({ threads: 2, memoryLimitMb: 512, directories: [dirname(source), folder] });
   const duck = await pool.connect();
   const columns =
-    "file_row_number AS row, date AS departed_at, delay AS delay_minutes, distance AS distance_miles, origin, destination";
+    "file_row_number AS row, date AS departed_at, delay AS delay_minutes, " +
+    "distance AS distance_miles, origin, destination";
   const select = `SELECT ${columns} FROM read_parquet(${quoteText(source)}, file_row_number = true) LIMIT ${ROWS}`;
   await duck.run(`COPY (${select}) TO ${quoteText(file)} (FORMAT csv, HEADER)`);
   duck.closeSync();

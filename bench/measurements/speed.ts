@@ -83,10 +83,13 @@ async function measure(
       await installation.redis.flushall();
       rounds.push({ ...made, ceiling });
       report(
-        `${format.name}, ${count} process${count === 1 ? "" : "es"}, round ${round} of ${ROUNDS}: ${Math.round(made.ours)} against ${Math.round(ceiling)} events/s`,
+        `${format.name}, ${count} process${count === 1 ? "" : "es"}, round ${round} of ${ROUNDS}: ` +
+          `${Math.round(made.ours)} against ${Math.round(ceiling)} events/s`,
       );
     }
-    const what = `speed layer, Kafka to Redis, five views, ${eventBytes}-byte ${format.name} events, ${count === 1 ? "one process" : "two processes"}`;
+    const what =
+      `speed layer, Kafka to Redis, five views, ${eventBytes}-byte ${format.name} ` +
+      `events, ${count === 1 ? "one process" : "two processes"}`;
     figures.push(figure(what, "events/s", count === 1 ? 0.7 : null, rounds));
     const cpu = rounds.flatMap(({ perCpuSecond }) => (perCpuSecond === null ? [] : [perCpuSecond]));
     if (cpu.length > 0) report(`${format.name}: ${Math.round(median(cpu))} events per CPU second of the speed layer`);

@@ -71,7 +71,8 @@ async function recovery(installation: Installation, report: (line: string) => vo
       }),
     );
     report(
-      `round ${round} of ${ROUNDS}: fresh ${kills.at(-1)?.toFixed(1)} s after a kill, ${losses.at(-1)?.toFixed(1)} s after Redis was emptied`,
+      `round ${round} of ${ROUNDS}: fresh ${kills.at(-1)?.toFixed(1)} s after a kill, ` +
+        `${losses.at(-1)?.toFixed(1)} s after Redis was emptied`,
     );
   }
   return [

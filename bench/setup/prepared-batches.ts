@@ -117,7 +117,9 @@ export class BatchSender {
   }
 }
 
-/** Sends orders that happen at even distances in `lengthMs` from `startMs` on; the same numbers make the same orders. */
+/**
+ * Sends orders that happen at even distances in `lengthMs` from `startMs` on; the same numbers make the same orders.
+ */
 export async function sendOrders(
   brokers: string,
   { records, startMs, lengthMs }: { readonly records: number; readonly startMs: number; readonly lengthMs: number },

@@ -23,11 +23,12 @@ interface Flags {
 }
 
 const help = `
-A date as --to is included: --from 2026-01-01 --to 2026-01-31 is all of January. An instant is where the interval ends. (A view's answer
-ends before its \`to\`, also when that is a date: \`query --from 2026-01-01 --to 2026-02-01\` is the same month.)
-Every day that is done stays done: a backfill that was cancelled, or whose worker was killed, goes on where it was when it is
-started again. Ctrl+C leaves it running; the same command shows it again. A day that fails is listed at the end, and the others are
-published; then the exit code is 1, and the same command tries the failed days alone again.
+A date as --to is included: --from 2026-01-01 --to 2026-01-31 is all of January. An instant is where the interval ends.
+(A view's answer ends before its \`to\`, also when that is a date: \`query --from 2026-01-01 --to 2026-02-01\` is the
+same month.) Every day that is done stays done: a backfill that was cancelled, or whose worker was killed, goes on where
+it was when it is started again. Ctrl+C leaves it running; the same command shows it again. A day that fails is listed
+at the end, and the others are published; then the exit code is 1, and the same command tries the failed days alone
+again.
 
 Examples:
   $ tideline backfill revenue --from 2026-01-01 --to 2026-01-31 --dry-run    what it would do, day by day
@@ -41,7 +42,8 @@ export function registerBackfill(program: Command): void {
   const command = program
     .command("backfill")
     .description(
-      "recompute a view's buckets in an interval of event time from the archive, publish the days that differ, and say which",
+      "recompute a view's buckets in an interval of event time from the " +
+        "archive, publish the days that differ, and say which",
     )
     .argument("<view>", "the view's name")
     .requiredOption("--from <time>", `where the interval begins: ${INTERVAL_FORMS}`)
@@ -103,7 +105,8 @@ async function run(
   const result = await interruptible((stop) => followRun(client, followed, "days", stop));
   if (result === null)
     process.stderr.write(
-      `${handle.workflowId} goes on without this command: Temporal's UI shows it, the same command follows it again, and with --cancel ends it\n`,
+      `${handle.workflowId} goes on without this command: Temporal's UI shows it, the ` +
+        `same command follows it again, and with --cancel ends it\n`,
     );
   else {
     process.stdout.write(json ? `${JSON.stringify({ view, ...result })}\n` : resultText(view, result));
@@ -169,7 +172,8 @@ async function showPlan(config: Config, definition: Definition, interval: TimeRa
   const { fromMs, toMs } = backfill;
   await print(json, { view: definition.view.name, ...backfill, ...plan }, sheet, "there is nothing in this interval");
   process.stderr.write(
-    `event time ${intervalText({ fromMs, toMs })} on version ${version}: ${days.length} days to recompute, ${skipped} skipped because nothing is there; nothing was started\n`,
+    `event time ${intervalText({ fromMs, toMs })} on version ${version}: ${days.length} days to ` +
+      `recompute, ${skipped} skipped because nothing is there; nothing was started\n`,
   );
 }
 

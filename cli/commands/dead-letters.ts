@@ -44,7 +44,10 @@ function registerList(group: Command): void {
     .addOption(json())
     .addHelpText(
       "after",
-      "\nExamples:\n  $ tideline dead-letters list order-completed --state open --reason contract --since 1h\n  $ tideline dead-letters list --json --limit 1000\n",
+      "\n" +
+        "Examples:\n" +
+        "  $ tideline dead-letters list order-completed --state open --reason contract --since 1h\n" +
+        "  $ tideline dead-letters list --json --limit 1000\n",
     )
     .action(async (stream: string | undefined, flags: ListFlags) => {
       const { listLetters } = await import("../dead-letters/list.ts");
@@ -60,7 +63,10 @@ function registerShow(group: Command): void {
     .addOption(json())
     .addHelpText(
       "after",
-      "\nExamples:\n  $ tideline dead-letters show order-completed:0:4711\n  $ tideline dead-letters show order-completed:0:4711 --json   bytes as base64\n",
+      "\n" +
+        "Examples:\n" +
+        "  $ tideline dead-letters show order-completed:0:4711\n" +
+        "  $ tideline dead-letters show order-completed:0:4711 --json   bytes as base64\n",
     )
     .action(async (id: string, flags: { json: boolean }) => {
       const { showLetter } = await import("../dead-letters/show.ts");
@@ -76,7 +82,10 @@ function registerEdit(group: Command): void {
     .option("--file <path>", "take what this file holds instead of opening an editor (EDITOR)")
     .addHelpText(
       "after",
-      "\nExamples:\n  $ tideline dead-letters edit order-completed:0:4711\n  $ tideline dead-letters edit order-completed:0:4711 --file corrected.json\n",
+      "\n" +
+        "Examples:\n" +
+        "  $ tideline dead-letters edit order-completed:0:4711\n" +
+        "  $ tideline dead-letters edit order-completed:0:4711 --file corrected.json\n",
     )
     .action(async (id: string, flags: { file?: string }) => {
       const { editLetter } = await import("../dead-letters/edit.ts");
@@ -85,10 +94,10 @@ function registerEdit(group: Command): void {
 }
 
 const replayHelp = `
-What is sent is the edit, under the original key, as a new record at the log's end; the header replay-of names the letter. A letter
-is replayed once: the record and the note that it was sent are one transaction, so that neither a second call nor a crash counts it twice.
-A letter that nobody edited is not sent: its original is either still refused, or, if the contract was widened since (under another
-revision), counted already where it lies.
+What is sent is the edit, under the original key, as a new record at the log's end; the header replay-of names the
+letter. A letter is replayed once: the record and the note that it was sent are one transaction, so that neither a
+second call nor a crash counts it twice. A letter that nobody edited is not sent: its original is either still refused,
+or, if the contract was widened since (under another revision), counted already where it lies.
 
 Examples:
   $ tideline dead-letters replay order-completed:0:4711

@@ -2,8 +2,8 @@ import { type Command, Option } from "commander";
 import { loadConfig } from "../setup/config.ts";
 
 const help = `
-A delivery is a file in the system's folder \`deliveries\`, or in TIDELINE_DELIVERIES. It hands alerts over: by mail, to a
-webhook, to Slack, to a topic, or to a function of your own. An escalation is listed as <delivery>.escalation.
+A delivery is a file in the system's folder \`deliveries\`, or in TIDELINE_DELIVERIES. It hands alerts over: by mail, to
+a webhook, to Slack, to a topic, or to a function of your own. An escalation is listed as <delivery>.escalation.
 
 Examples:
   $ tideline deliveries                        where alerts go, and how many could not be handed over
@@ -44,7 +44,10 @@ export function registerDeliveries(program: Command): void {
     .option("--all", "every one that failed", false)
     .addHelpText(
       "after",
-      "\nExamples:\n  $ tideline deliveries replay on-call/heart-rate-3f9a1c07d2b45e8890ab\n  $ tideline deliveries replay --all\n",
+      "\n" +
+        "Examples:\n" +
+        "  $ tideline deliveries replay on-call/heart-rate-3f9a1c07d2b45e8890ab\n" +
+        "  $ tideline deliveries replay --all\n",
     )
     .action(async (ids: string[], { all }: { all: boolean }, command: Command) => {
       if (ids.length > 0 === all) return command.error("error: name ids, or give --all");

@@ -2,8 +2,8 @@ import { type Command, Option } from "commander";
 import { parseRate } from "../terminal/parse-rate.ts";
 
 const help = `
-Beside a \`tideline up\` that runs here, or servers that the environment names, a demo has a namespace of its own. Otherwise it starts servers of its own
-on free ports. Ctrl+C ends it and removes all that it has made.
+Beside a \`tideline up\` that runs here, or servers that the environment names, a demo has a namespace of its own.
+Otherwise it starts servers of its own on free ports. Ctrl+C ends it and removes all that it has made.
 
 Examples:
   $ tideline demo                  which systems there are

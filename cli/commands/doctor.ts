@@ -3,8 +3,8 @@ import { loadConfig } from "../setup/config.ts";
 import { printableLines } from "../terminal/printable.ts";
 
 const help = `
-Looks at versions, servers, topics, memory, disks, clocks, the archive, every view and every schedule. Exit code 1 when there is a
-problem; warnings alone are 0.
+Looks at versions, servers, topics, memory, disks, clocks, the archive, every view and every schedule. Exit code 1 when
+there is a problem; warnings alone are 0.
 
 Examples:
   $ tideline doctor                              what is wrong, and what to do

@@ -7,8 +7,8 @@ import { printable, printableLines } from "../terminal/printable.ts";
 import { print } from "../terminal/sheet.ts";
 
 const historyHelp = `
-The events of one key in the order of the log, from the archive and beyond it from Kafka, with what became of each: counted, filtered (the
-table's where leaves it out) or duplicate.
+The events of one key in the order of the log, from the archive and beyond it from Kafka, with what became of each:
+counted, filtered (the table's where leaves it out) or duplicate.
 
 Examples:
   $ tideline history customers c42
@@ -17,8 +17,8 @@ Examples:
 `;
 
 const replayHelp = `
-Reads the events of the key anew and computes its row by plain SQL, as a proof does, and compares it with the row that is served at the same
-position. Exit code 0: equal; 1: not equal.
+Reads the events of the key anew and computes its row by plain SQL, as a proof does, and compares it with the row that
+is served at the same position. Exit code 0: equal; 1: not equal.
 
 Examples:
   $ tideline replay-state customers c42

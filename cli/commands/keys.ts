@@ -5,9 +5,9 @@ import { loadConfig } from "../setup/config.ts";
 import { duration } from "../terminal/flags.ts";
 
 const examples = `
-An API that listens beyond loopback shows records only to the holder of a key; with TIDELINE_API_KEYS=required every answer needs one.
-Keys are in TIDELINE_HOME/api-keys, which every \`tideline serve\` reads; only the hash of a secret is stored. A client sends its key as
-Authorization: Bearer <key>, and the commands of Tideline send TIDELINE_API_KEY.
+An API that listens beyond loopback shows records only to the holder of a key; with TIDELINE_API_KEYS=required every
+answer needs one. Keys are in TIDELINE_HOME/api-keys, which every \`tideline serve\` reads; only the hash of a secret is
+stored. A client sends its key as Authorization: Bearer <key>, and the commands of Tideline send TIDELINE_API_KEY.
 
 Examples:
   $ tideline keys create grafana --allow read

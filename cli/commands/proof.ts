@@ -7,8 +7,9 @@ import { type Config, loadConfig } from "../setup/config.ts";
 import { wholeNumber } from "../terminal/flags.ts";
 
 const help = `
-The API computes the same rows once more, from the raw log at the position of its answer, by plain SQL over all events, and compares. Without
---from and --to: everything. Of a joined table each of its tables is proven. Exit code 0: equal; 1: not equal, or it cannot be proven; 2: called wrongly.
+The API computes the same rows once more, from the raw log at the position of its answer, by plain SQL over all events,
+and compares. Without --from and --to: everything. Of a joined table each of its tables is proven. Exit code 0: equal;
+1: not equal, or it cannot be proven; 2: called wrongly.
 
 Examples:
   $ tideline proof revenue

@@ -18,8 +18,8 @@ type Report = WorkflowHandle<typeof dailyReport>;
 const PAGE = "report.html";
 
 const help = `
-The first run of a day fixes the positions of the log that its numbers hold for; a rerun gives the same files to the byte, but for
-stamp.json. --fresh makes another edition, with what has come since.
+The first run of a day fixes the positions of the log that its numbers hold for; a rerun gives the same files to the
+byte, but for stamp.json. --fresh makes another edition, with what has come since.
 
 Examples:
   $ tideline report                                   yesterday (UTC), which the nightly run has done already

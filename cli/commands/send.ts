@@ -8,29 +8,32 @@ import { loadConfig } from "../setup/config.ts";
 import { duration } from "../terminal/flags.ts";
 
 const help = `
-What is read: .csv .tsv .json .ndjson .jsonl .parquet, and the first five also as .gz or .zst. A file of another name, and standard
-input, is taken for what it begins with. JSON is one object after the other, one a line, or a list of them.
+What is read: .csv .tsv .json .ndjson .jsonl .parquet, and the first five also as .gz or .zst. A file of another name,
+and standard input, is taken for what it begins with. JSON is one object after the other, one a line, or a list of them.
 
-A table begins with a header; its columns become the fields of the same names, other columns are left out; --columns gives a field
-the column of another name, in JSON and Parquet, too. Only double quotes
-quote, as in RFC 4180. The delimiter is recognised among , ; tab and |. Text is UTF-8, or UTF-16, which is recognised.
+A table begins with a header; its columns become the fields of the same names, other columns are left out; --columns
+gives a field the column of another name, in JSON and Parquet, too. Only double quotes quote, as in RFC 4180. The
+delimiter is recognised among , ; tab and |. Text is UTF-8, or UTF-16, which is recognised.
 
-Values become what the contract says: 12, 12.0 and +12 are whole numbers; true, t, yes, y and 1 are true; a time is an ISO 8601 date or
-date-time (UTC without a zone), the date of a mail, or epoch milliseconds; a list is its JSON. An empty value is a missing one, and
-an empty text where a text is required. 64-bit integers and decimals keep every digit, or refuse their row.
+Values become what the contract says: 12, 12.0 and +12 are whole numbers; true, t, yes, y and 1 are true; a time is an
+ISO 8601 date or date-time (UTC without a zone), the date of a mail, or epoch milliseconds; a list is its JSON. An empty
+value is a missing one, and an empty text where a text is required. 64-bit integers and decimals keep every digit, or
+refuse their row.
 
-Each row is held to the stream's contract. An invalid one among the first 1000 stops the command before anything is sent; a
-later one stops it there, after what came before was sent. --skip-invalid leaves invalid rows out and goes on. Sending a file twice is
-harmless as far as the stream's dedup window reaches.
+Each row is held to the stream's contract. An invalid one among the first 1000 stops the command before anything is
+sent; a later one stops it there, after what came before was sent. --skip-invalid leaves invalid rows out and goes on.
+Sending a file twice is harmless as far as the stream's dedup window reaches.
 
-Afterwards it prints the position of the last records, which \`query --min\` takes. --wait waits until every view of the stream has them.
+Afterwards it prints the position of the last records, which \`query --min\` takes. --wait waits until every view of the
+stream has them.
 
 Examples:
   $ tideline send order-completed orders.ndjson
   $ tideline send order-completed orders.csv --dry-run                        only validate, and list every invalid row
   $ tideline send order-completed orders.parquet --format avro --wait
   $ tideline send readings export.csv --delimiter ';' --decimal-comma --dates dmy --encoding windows-1252
-  $ tideline send sales cdnow.txt --delimiter whitespace --no-header --columns customer,,sold_on,units,dollars --row-id id=cdnow --times yyyymmdd
+  $ tideline send sales cdnow.txt --delimiter whitespace --no-header --columns customer,,sold_on,units,dollars \\
+      --row-id id=cdnow --times yyyymmdd
   $ tideline send rides export.csv --columns 'ride_id=Ride No,started_at=Start time'
   $ tideline send quakes all.geojson --rows features --columns 'at=$.properties.time,mag=$.properties.mag'
   $ tideline send readings sensors.csv --missing NA --missing - --times s
@@ -62,7 +65,8 @@ export function registerSend(program: Command): void {
     .addOption(
       new Option(
         "--columns <names>",
-        "which column each field has, id=Order No,at=Time; or names for all columns in order, a,,c, an empty one leaves its column out",
+        "which column each field has, id=Order No,at=Time; or names for all columns " +
+          "in order, a,,c, an empty one leaves its column out",
       ).argParser(columns),
     )
     .addOption(
@@ -127,7 +131,8 @@ function rowId(text: string): NonNullable<SendFlags["rowId"]> {
   const [, field, name] = /^(\w+)=([\w.-]+)$/.exec(text) ?? [];
   if (field !== undefined && name !== undefined) return { field, name };
   throw new InvalidArgumentError(
-    "It must be a field and a name for this file's rows, id=cdnow. Rows of one name are the same events, so another file needs another name.",
+    "It must be a field and a name for this file's rows, id=cdnow. Rows of one name " +
+      "are the same events, so another file needs another name.",
   );
 }
 

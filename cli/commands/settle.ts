@@ -14,7 +14,11 @@ export function registerSettle(program: Command): void {
     .option("--json", "print the results as JSON")
     .addHelpText(
       "after",
-      "\nExamples:\n  $ tideline settle                  every stream\n  $ tideline settle revenue          one view\n  $ tideline settle order-completed  every view of a stream\n",
+      "\n" +
+        "Examples:\n" +
+        "  $ tideline settle                  every stream\n" +
+        "  $ tideline settle revenue          one view\n" +
+        "  $ tideline settle order-completed  every view of a stream\n",
     )
     .action(async (names: string[], { json = false }: { json?: boolean }) => {
       const config = loadConfig(process.env);

@@ -8,7 +8,8 @@ export function registerSpeed(program: Command): void {
     .command("speed")
     .addHelpText("after", "\nExample:\n  $ tideline speed\n")
     .description(
-      "run the speed layer, rules and deliveries: Kafka to Redis, to alerts, and to whom they are for; start it several times to share the partitions",
+      "run the speed layer, rules and deliveries: Kafka to Redis, to alerts, and to whom " +
+        "they are for; start it several times to share the partitions",
     )
     .action(async () => {
       const config = loadConfig(process.env);

@@ -14,12 +14,13 @@ Examples:
 `;
 
 const acceptHelp = `
-After LOG_TRUNCATED: Kafka lost the end of a log that had been read, and other records may lie at the same offsets now. Archive and views stay where
-they are until somebody decides. Without --yes this shows the difference and changes nothing.
+After LOG_TRUNCATED: Kafka lost the end of a log that had been read, and other records may lie at the same offsets now.
+Archive and views stay where they are until somebody decides. Without --yes this shows the difference and changes
+nothing.
 
-With --yes, what is archived stays counted, also the records that Kafka lost. From where the archive ends on, the log as it is now is read. Its
-records between the difference and the end of the archive are not counted: send them again if they must be. Records that were lost before
-they were archived are not counted any more.
+With --yes, what is archived stays counted, also the records that Kafka lost. From where the archive ends on, the log as
+it is now is read. Its records between the difference and the end of the archive are not counted: send them again if
+they must be. Records that were lost before they were archived are not counted any more.
 
 Examples:
   $ tideline streams accept-log order-completed                      shows the difference
@@ -55,7 +56,10 @@ export function registerStreams(program: Command): void {
     .addOption(new Option("--json", "as JSON").default(false))
     .addHelpText(
       "after",
-      "\nExamples:\n  $ tideline streams quality order-completed\n  $ tideline streams quality order-completed --every 1d --since 30d\n",
+      "\n" +
+        "Examples:\n" +
+        "  $ tideline streams quality order-completed\n" +
+        "  $ tideline streams quality order-completed --every 1d --since 30d\n",
     )
     .action(async (stream: string, { every, since: from, json }: { every: number; since?: number; json: boolean }) => {
       const { showQuality } = await import("../status/list-streams.ts");

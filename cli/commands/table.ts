@@ -6,7 +6,8 @@ import { printableLines } from "../terminal/printable.ts";
 import { print } from "../terminal/sheet.ts";
 
 const help = `
-A key of several parts is written with / between them, and / within a part as %2F. Exit code 2: there is no such table or row.
+A key of several parts is written with / between them, and / within a part as %2F. Exit code 2: there is no such table
+or row.
 
 Examples:
   $ tideline table                                          the tables that there are

@@ -8,8 +8,9 @@ Shows of every record: its position (partition:offset), Kafka's time, the contra
 headers; of a refused one why, and its original. A topic that no stream reads is shown as it is. Nothing is changed or
 written down, and no server of Tideline is needed.
 
---where is SQL over the decoded fields, as views write it: an instant is epoch milliseconds, a decimal its digits without
-the point. A refused record has no fields and is not shown then. Of a topic that no stream reads, key and value are texts.
+--where is SQL over the decoded fields, as views write it: an instant is epoch milliseconds, a decimal its digits
+without the point. A refused record has no fields and is not shown then. Of a topic that no stream reads, key and value
+are texts.
 
 A verdict is the contract's. Whether the event is counted depends on the views, and on whether its id came before.
 

@@ -2,7 +2,8 @@ import { type Command, Option } from "commander";
 import { loadConfig } from "../setup/config.ts";
 
 const help = `
-A view whose file was changed is built beside the one that is served, compared with it, and then takes its place by itself.
+A view whose file was changed is built beside the one that is served, compared with it, and then takes its place by
+itself.
 
 Examples:
   $ tideline views                    every view: its generations, versions, sizes, freshness
@@ -12,7 +13,8 @@ Examples:
 `;
 
 const resetHelp = `
-Safe at any time: live state follows from the log. Until it has been read again, answers are the batch view's alone and say so.
+Safe at any time: live state follows from the log. Until it has been read again, answers are the batch view's alone and
+say so.
 
 Examples:
   $ tideline views reset revenue          what would be dropped

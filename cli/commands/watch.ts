@@ -4,7 +4,8 @@ import { loadConfig } from "../setup/config.ts";
 import { duration, wholeNumber } from "../terminal/flags.ts";
 
 const help = `
-On a terminal the table is redrawn in place; Ctrl+C ends it. Elsewhere each change is a line of JSON: the rows, and where they stand.
+On a terminal the table is redrawn in place; Ctrl+C ends it. Elsewhere each change is a line of JSON: the rows, and
+where they stand.
 
 Examples:
   $ tideline watch                                      the first view

@@ -14,7 +14,8 @@ export function registerWorker(program: Command): void {
     .command("worker")
     .addHelpText("after", "\nExamples:\n  $ tideline worker\n  $ tideline worker --no-schedules\n")
     .description(
-      "run the batch layer: a Temporal worker that archives, settles and rebuilds; start several to share the work. Long work runs in a second process of low priority",
+      "run the batch layer: a Temporal worker that archives, settles and rebuilds; start several to " +
+        "share the work. Long work runs in a second process of low priority",
     )
     .option("--no-schedules", "leave the schedules in Temporal as they are")
     // Internal: a worker starts its background process with it.

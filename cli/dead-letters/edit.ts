@@ -30,7 +30,9 @@ export async function editLetter(config: Config, text: string, file: string | un
   }
   const decoded = decodeOne(stream, written.bytes, undefined, placeOf(letter));
   if (!decoded.ok) {
-    const hint = `Your text is in ${written.path}: correct it, then \`tideline dead-letters edit ${name} --file ${written.path}\`.`;
+    const hint =
+      `Your text is in ${written.path}: correct it, then \`tideline ` +
+      `dead-letters edit ${name} --file ${written.path}\`.`;
     throw new TidelineError("BAD_REQUEST", `the contract of ${stream.name} refuses it: ${decoded.reject}`, hint);
   }
   const producer = await openProducer({ brokers: config.kafkaBrokers });

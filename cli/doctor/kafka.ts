@@ -93,7 +93,9 @@ function checkLetters(found: TopicFacts, letters: TopicFacts, name: string): Fin
   return [
     judged(letter >= record + LETTER_OVERHEAD, "letters.size", `${name} takes letters of ${bytes(letter)}`, {
       level: "warning",
-      message: `${name} takes letters of ${bytes(letter)}, and records may have ${bytes(record)}: a large one that is refused would stop its partition`,
+      message:
+        `${name} takes letters of ${bytes(letter)}, and records may have ` +
+        `${bytes(record)}: a large one that is refused would stop its partition`,
       todo: `Set max.message.bytes of ${name} to ${record + 1024 * 1024 * 2}.`,
     }),
     compacted

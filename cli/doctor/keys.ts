@@ -25,7 +25,8 @@ export async function checkKeys(log: LogReader, topic: string): Promise<Finding>
   return warning(
     check,
     `${topic}: ${first} and ${second} hold one key: a record that is repeated in another partition is counted twice`,
-    "Let all producers of this topic choose partitions alike: with librdkafka, set partitioner=murmur2_random. If the topic was given more partitions, that moved keys too.",
+    "Let all producers of this topic choose partitions alike: with librdkafka, set " +
+      "partitioner=murmur2_random. If the topic was given more partitions, that moved keys too.",
   );
 }
 

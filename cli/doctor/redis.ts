@@ -18,7 +18,8 @@ export async function checkRedis({ redisUrl }: Config): Promise<Finding[]> {
     return [ok("redis.connect", "Redis answers"), ...checkInfo(info), await checkClock(redis)];
   } catch {
     const todo =
-      "Start the servers with `tideline up`, or set REDIS_URL to the Redis that runs. Until then answers are batch versions alone.";
+      "Start the servers with `tideline up`, or set REDIS_URL to the Redis that " +
+      "runs. Until then answers are batch versions alone.";
     return [problem("redis.connect", "Redis does not answer", todo)];
   } finally {
     redis.disconnect();
@@ -41,14 +42,17 @@ function checkInfo(info: ReadonlyMap<string, string>): Finding[] {
     }),
     judged(policy === "noeviction", "redis.memory-policy", "Redis evicts nothing", {
       level: "problem",
-      message: `maxmemory-policy is ${policy}: Redis may delete parts of the live state. The speed layer applies nothing while that is so (REDIS_EVICTS)`,
+      message:
+        `maxmemory-policy is ${policy}: Redis may delete parts of the live state. The ` +
+        "speed layer applies nothing while that is so (REDIS_EVICTS)",
       todo: "CONFIG SET maxmemory-policy noeviction, and in redis.conf.",
     }),
     checkMemory(Number(info.get("used_memory") ?? 0), Number(info.get("maxmemory") ?? 0)),
     judged(info.get("aof_enabled") === "1", "redis.persistence", "Redis keeps an append-only file", {
       level: "warning",
       message:
-        "Redis keeps no append-only file: after a restart the live state is read from Kafka again, which is a delay and no loss",
+        "Redis keeps no append-only file: after a restart the live state is read " +
+        "from Kafka again, which is a delay and no loss",
       todo: "CONFIG SET appendonly yes, and in redis.conf.",
     }),
   ];

@@ -14,7 +14,8 @@ export async function checkTemporal(config: Config, { streams, views }: Definiti
   const client = await inTime(connectTemporal(config)).catch(() => null);
   if (client === null) {
     const todo =
-      "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the Temporal that runs. Until then nothing is archived.";
+      "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the " +
+      "Temporal that runs. Until then nothing is archived.";
     return [problem("temporal.connect", `Temporal does not answer at ${config.temporalAddress}`, todo)];
   }
   try {

@@ -55,9 +55,12 @@ export async function checkViews(
 }
 
 function frozen({ view: { name }, generation }: Definition, version: number): Finding {
-  const message = `${name}: another release computed ${generation}, and this one computes it otherwise: it answers from version ${version}, and does not grow`;
+  const message =
+    `${name}: another release computed ${generation}, and this one computes it ` +
+    `otherwise: it answers from version ${version}, and does not grow`;
   const todo =
-    "The worker builds the generation of this release and then serves it; `tideline views` shows both. Served on purpose since `tideline views back`: `tideline views move` serves the other one.";
+    "The worker builds the generation of this release and then serves it; `tideline views` shows both. Served " +
+    "on purpose since `tideline views back`: `tideline views move` serves the other one.";
   return warning("view.frozen", message, todo);
 }
 

@@ -184,7 +184,8 @@ async function requireNamespace({ name, streams, files }: Point, config: Config)
   if (other === undefined || ours.size === 0 || streams.some(({ topic }) => ours.has(topic))) return;
   throw new TidelineError(
     "CONFIG_INVALID",
-    `point ${name} holds the archive of topic ${other.topic}, and this installation's namespace is ${namespace === "" ? "not set" : `"${namespace}"`}`,
+    `point ${name} holds the archive of topic ${other.topic}, and this installation's ` +
+      `namespace is ${namespace === "" ? "not set" : `"${namespace}"`}`,
     "Set TIDELINE_NAMESPACE as it was when the backup was made; it is the part before the last dot of its topics.",
   );
 }

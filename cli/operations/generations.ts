@@ -84,7 +84,8 @@ export async function moveTo(config: Config, generation: string): Promise<void> 
   process.stdout.write(`${view}: ${generation} is served from now on; ${record.generation} is kept\n`);
   if (!(await generations.follows(generation)))
     process.stdout.write(
-      "Another release computed it, and this one computes it otherwise: it answers from its newest version, and does not grow.\n",
+      "Another release computed it, and this one computes it otherwise: it " +
+        "answers from its newest version, and does not grow.\n",
     );
 }
 

@@ -22,7 +22,8 @@ export async function resetView(config: Config, name: string, yes: boolean): Pro
     await requireRedis(redis, "Nothing was dropped.");
     const state = await chain.load();
     const frozenText =
-      "Another release computed this generation: it answers from its newest version alone, and nobody reads its live state again.";
+      "Another release computed this generation: it answers from its newest " +
+      "version alone, and nobody reads its live state again.";
     if (!yes) {
       const then = "Add --yes to drop it; the speed layer then reads it again from the log.";
       print(`${generation}: ${shown(state)}`, frozen ? `${frozenText} Add --yes to drop it.` : then);

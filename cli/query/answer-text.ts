@@ -125,6 +125,7 @@ function footer({ batchVersion, position, freshnessMs, complete, missing, trunca
   const state = complete ? "complete" : `not complete: ${missing?.message ?? "the batch version alone"}`;
   const more = truncated ? `; the first ${rows.length} rows, --limit shows more` : "";
   return printable(
-    `version ${batchVersion}, applied ${applied.join(" ") || "nothing"}; ${seconds(freshnessMs)} fresh; ${state}${more}`,
+    `version ${batchVersion}, applied ${applied.join(" ") || "nothing"}; ` +
+      `${seconds(freshnessMs)} fresh; ${state}${more}`,
   );
 }

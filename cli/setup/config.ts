@@ -169,7 +169,8 @@ export const settings = {
   ),
   apiKeys: setting(
     "TIDELINE_API_KEYS",
-    "which requests need an API key. auto: those for records, unless TIDELINE_HOST is loopback. required: all but page, documentation, health and metrics, on every address",
+    "which requests need an API key. auto: those for records, unless TIDELINE_HOST is loopback. " +
+      "required: all but page, documentation, health and metrics, on every address",
     "auto",
     z.string().pipe(z.enum(["auto", "required"])),
   ),
@@ -228,7 +229,8 @@ export const settings = {
   schemaRegistry: withSecret(
     setting(
       "TIDELINE_SCHEMA_REGISTRY",
-      "schema registry with Confluent's HTTP API, a URL; user and password may stand in it. Choose once: ids are remembered",
+      "schema registry with Confluent's HTTP API, a URL; user and password " +
+        "may stand in it. Choose once: ids are remembered",
       "",
       urlOf("http", "https").transform((text) => (text === "" ? null : text)),
       "one in TIDELINE_HOME",
@@ -263,7 +265,8 @@ export const settings = {
   ),
   lagWarn: setting(
     "TIDELINE_LAG_WARN",
-    "from more than so many records behind a stream on a view's lag is a warning; orders=5000 behind a comma for one stream",
+    "from more than so many records behind a stream on a view's lag is a " +
+      "warning; orders=5000 behind a comma for one stream",
     "1000",
     limits,
   ),

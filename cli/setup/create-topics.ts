@@ -46,7 +46,8 @@ export async function createStreamTopics(
   for (const { name, partitions, isGiven } of created)
     if (isGiven)
       say(
-        `there was no topic ${name}: it was created with ${partitions} partitions and retention.ms=${topicDefaults["retention.ms"]}`,
+        `there was no topic ${name}: it was created with ${partitions} partitions ` +
+          `and retention.ms=${topicDefaults["retention.ms"]}`,
       );
   const registry = openRegistry(new DataDirectory(join(home, "data")), schemaRegistry);
   await prepareStreams(registry, streams.values(), (name) => topicName(namespace, name));

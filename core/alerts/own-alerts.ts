@@ -25,7 +25,10 @@ export interface Look {
   readonly unknown: ReadonlySet<string>;
 }
 
-/** What a watcher remembers between two looks: since when a problem without an alert is there, or one with an alert is gone. */
+/**
+ * What a watcher remembers between two looks: since when a problem without an alert is there, or one with an alert is
+ * gone.
+ */
 export interface Watch {
   readonly seen: ReadonlyMap<string, number>;
   readonly gone: ReadonlyMap<string, number>;

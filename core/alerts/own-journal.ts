@@ -196,7 +196,9 @@ function changed(
   return { ...journal, alerts };
 }
 
-/** Forgets alerts that have been over the longest. What is not in the stream of alerts yet is kept five times as long. */
+/**
+ * Forgets alerts that have been over the longest. What is not in the stream of alerts yet is kept five times as long.
+ */
 function withoutOldest(alerts: readonly OwnAlertRecord[]): OwnAlertRecord[] {
   const over = alerts.filter(({ cleared }) => cleared !== null);
   const isDone = ({ opened, cleared }: OwnAlertRecord) => opened.appended && cleared?.appended === true;

@@ -10,8 +10,8 @@ export const RULE_COLUMNS = 3;
 
 /**
  * One pass over decoded events for all `rules` of a stream: a row for each event that meets the condition of at least
- * one, by partition and offset. A duplicate, a tombstone and a record that does not decode meet none. Keys and texts are computed
- * only where the rule's own condition is true.
+ * one, by partition and offset. A duplicate, a tombstone and a record that does not decode meet none. Keys and texts
+ * are computed only where the rule's own condition is true.
  */
 export function matchesSql(rules: readonly Rule[], events: string): string {
   const [first] = rules;

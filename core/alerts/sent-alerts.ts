@@ -5,8 +5,8 @@ import type { Alert } from "./alert-states.ts";
 const POSITIONS = /^\d{1,9}:\d{1,19}(?:,\d{1,9}:\d{1,19})*$/;
 
 /**
- * How far a client has been sent the alerts of each partition. Partitions are read side by side, so servers may take the
- * same alerts in different orders: the last alert that a client was sent does not tell which ones it misses.
+ * How far a client has been sent the alerts of each partition. Partitions are read side by side, so servers may take
+ * the same alerts in different orders: the last alert that a client was sent does not tell which ones it misses.
  */
 export class SentAlerts {
   /** Partition -> the first offset that was not sent. */
@@ -26,8 +26,8 @@ export class SentAlerts {
 
   /**
    * Of a client that comes back with the id of the last event that it was sent, as `idOf` returned it. For a partition
-   * that the id does not name, alerts count as missed that were not written before its alert: an id of an earlier release
-   * is the alert's alone. Returns null when the id tells nothing.
+   * that the id does not name, alerts count as missed that were not written before its alert: an id of an earlier
+   * release is the alert's alone. Returns null when the id tells nothing.
    */
   static resumed(lastEventId: string, alertOf: (id: string) => Alert | undefined): SentAlerts | null {
     const [id = "", positions = "", ...others] = lastEventId.split("@");

@@ -9,7 +9,10 @@ export type ScalarType = "VARCHAR" | "BIGINT" | "BOOLEAN";
 /** The types that a column of decoded events can have. */
 export type ColumnType = ScalarType | `STRUCT(${string})[]` | `${ScalarType}[]`;
 
-/** `path`: where a record has the value (core/contract/record/wire-path.ts, or a part of the record: record-part.ts), if not under the field's own name. */
+/**
+ * `path`: where a record has the value (core/contract/record/wire-path.ts, or a part of the record: record-part.ts), if
+ * not under the field's own name.
+ */
 interface Placed {
   readonly path?: string;
 }
@@ -39,7 +42,10 @@ interface AsText {
   readonly as?: "text";
 }
 
-/** `as`: whether records may write a number as a text, too, or its units as base64 (core/contract/record/record-value.ts). */
+/**
+ * `as`: whether records may write a number as a text, too, or its units as base64
+ * (core/contract/record/record-value.ts).
+ */
 interface AsNumber {
   readonly as?: NumberText;
 }
@@ -68,8 +74,8 @@ export type JsonStructure =
 /**
  * One field of an event: what producers may send (zod), the column it becomes, and its vectorised decode.
  *
- * core/codec/decode/scan.ts recognises what most producers write, by `spec`. `read` and `value` must be right for JSON.stringify of every value that zod
- * accepts, and for the lists that the scanner recognises.
+ * core/codec/decode/scan.ts recognises what most producers write, by `spec`. `read` and `value` must be right for
+ * JSON.stringify of every value that zod accepts, and for the lists that the scanner recognises.
  */
 export interface Field<T = unknown> extends Described {
   readonly spec: FieldSpec;

@@ -1,23 +1,23 @@
 /**
- * The functions that a definition's SQL may call: each is a function of its arguments alone (invariant 3). Aggregates, windows, sub-queries,
- * and everything that knows the time, the session, files or chance are left out.
+ * The functions that a definition's SQL may call: each is a function of its arguments alone (invariant 3). Aggregates,
+ * windows, sub-queries, and everything that knows the time, the session, files or chance are left out.
  */
 export const ALLOWED_FUNCTIONS: ReadonlySet<string> = new Set([
   // arithmetic on integers; the rest of the operators parse as functions too
   ..."+ - * // % & | << >> ~~ !~~ ~~* !~~* || abs sign greatest least xor bit_count".split(" "),
   // text
-  ..."lower upper trim ltrim rtrim length strlen substring substr left right replace concat contains starts_with ends_with prefix suffix split_part lpad rpad reverse".split(
-    " ",
-  ),
+  ...(
+    "lower upper trim ltrim rtrim length strlen substring substr left right replace concat " +
+    "contains starts_with ends_with prefix suffix split_part lpad rpad reverse"
+  ).split(" "),
   ..."regexp_matches regexp_full_match regexp_extract regexp_replace like_escape not_like_escape".split(" "),
   // lists of values; length and contains take them too
   ..."len list_contains list_has list_position".split(" "),
   // choice
   ..."coalesce nullif if ifnull".split(" "),
   // calendar parts of an instant, in UTC
-  ..."make_timestamp_ms epoch_ms date_part date_trunc year month day hour minute second dayofweek isodow week quarter".split(
-    " ",
-  ),
+  ..."make_timestamp_ms epoch_ms date_part date_trunc year month day hour minute second".split(" "),
+  ..."dayofweek isodow week quarter".split(" "),
 ]);
 
 /** Syntax, by DuckDB's expression classes, that a definition may be made of. */

@@ -13,7 +13,9 @@ export function isField(given: object): given is Field {
   return "spec" in given && "zod" in given && typeof given.zod === "object" && given.zod instanceof z.ZodType;
 }
 
-/** The field of a list of at most `max` values, none of them null. Throws RangeError for values that a list cannot have. */
+/**
+ * The field of a list of at most `max` values, none of them null. Throws RangeError for values that a list cannot have.
+ */
 export function valueList<T>(element: Field<T>, options: Pick<ValuesSpec, "max" | "path">): Field<T[]> {
   const { spec, column, read, zod, problem } = element;
   if (problem !== undefined) throw new RangeError(problem);

@@ -18,8 +18,8 @@ import { NUMBER_TEXTS, ROUNDINGS } from "./record/record-value.ts";
 import { type Fields, type Stream, stream } from "./stream.ts";
 
 /**
- * A stream's definition as plain JSON, so that it can be stored: what was built by an older definition lives on after its file was edited.
- * A stream made from its document decodes as the original does.
+ * A stream's definition as plain JSON, so that it can be stored: what was built by an older definition lives on after
+ * its file was edited. A stream made from its document decodes as the original does.
  */
 
 const asText = { as: z.literal("text").optional() };

@@ -12,7 +12,10 @@ export type Fields = Readonly<Record<string, Field>>;
 /** An event as a producer writes it. */
 export type EventOf<S extends Stream> = z.infer<S["contract"]>;
 
-/** What a new version's Avro schema owes the one before: to read its events (backward), to be read by it (forward), or both. */
+/**
+ * What a new version's Avro schema owes the one before: to read its events (backward), to be read by it (forward), or
+ * both.
+ */
 export type Compatibility = "backward" | "forward" | "full" | "none";
 
 /** An older version of an event, as producers wrote or still write it. */
@@ -62,7 +65,10 @@ export interface Version {
   readonly fields: Fields;
   readonly contract: z.ZodType<Readonly<Record<string, unknown>>>;
   readonly upcast: Readonly<Record<string, Sql>>;
-  /** Where fields lie that only newer versions have: a record that has one is no event of this version, whatever its contract makes of it. */
+  /**
+   * Where fields lie that only newer versions have: a record that has one is no event of this version, whatever its
+   * contract makes of it.
+   */
   readonly foreign: readonly WirePath[];
   /** Where records have the fields. */
   readonly wire: Wire;
@@ -79,8 +85,8 @@ export interface Stream<F extends Fields = Fields>
   /** Every version, the newest first. */
   readonly versions: readonly Version[];
   /**
-   * The versions that a record is tried as, in this order: without those whose every event is one of a newer version too, because that only adds
-   * fields that are optional or have a default.
+   * The versions that a record is tried as, in this order: without those whose every event is one of a newer version
+   * too, because that only adds fields that are optional or have a default.
    */
   readonly tried: readonly Version[];
 }
@@ -151,14 +157,18 @@ function contractOf(fields: Fields): Version["contract"] {
   return z.object(Object.fromEntries(Object.entries(fields).map(([field, { zod }]) => [field, zod])));
 }
 
-/** What is wrong with a stream's definition: one sentence per problem, naming the field. `checkStreamSql` looks at its SQL. */
+/**
+ * What is wrong with a stream's definition: one sentence per problem, naming the field. `checkStreamSql` looks at its
+ * SQL.
+ */
 export function checkStream(definition: Stream): string[] {
   const problems: string[] = [];
   if (!/^[a-z][a-z0-9-]{0,99}$/.test(definition.name))
     problems.push(`name "${definition.name}": use lower-case letters, digits and dashes`);
   if (definition.topic !== null && !isTopicName(definition.topic))
     problems.push(
-      `topic ${JSON.stringify(definition.topic)}: Kafka's names have letters, digits, points, dashes and underscores, at most 249`,
+      `topic ${JSON.stringify(definition.topic)}: Kafka's names have letters, ` +
+        "digits, points, dashes and underscores, at most 249",
     );
   for (const count of ["revision", "partitions", "version"] as const) {
     if (!Number.isSafeInteger(definition[count]) || definition[count] < 1)
@@ -259,7 +269,8 @@ function upcastProblems({ fields, tried }: Stream, older: Version): string[] {
   });
   if (Object.keys(older.upcast).length > 0 && !tried.includes(older))
     problems.push(
-      "upcast: its events are events of a newer version as they are, which only adds optional fields and defaults; require one of them",
+      "upcast: its events are events of a newer version as they are, which only " +
+        "adds optional fields and defaults; require one of them",
     );
   for (const [name, field] of Object.entries(fields)) {
     const same = Object.hasOwn(older.fields, name) ? older.fields[name] : undefined;

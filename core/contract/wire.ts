@@ -5,8 +5,9 @@ import { WireError } from "./record/wire-error.ts";
 import { parsePath, pathText, type WirePath } from "./record/wire-path.ts";
 
 /**
- * How a record's objects become the fields of a contract. A contract without paths is read as it is. An object that a path leads through may be absent or
- * null: then its fields are absent. What is no object there makes the record invalid.
+ * How a record's objects become the fields of a contract. A contract without paths is read as it is. An object that a
+ * path leads through may be absent or null: then its fields are absent. What is no object there makes the record
+ * invalid.
  */
 
 /** Where a record's value has a field; null for one that is read from another part of the record. */
@@ -107,8 +108,8 @@ export function wireOf(specs: Specs): Wire {
 }
 
 /**
- * The fields of a record, under their names. `exact` is the record's value with its long whole numbers as texts; `place` null: of the rest nothing is known, as if it
- * were not there. Throws WireError.
+ * The fields of a record, under their names. `exact` is the record's value with its long whole numbers as texts;
+ * `place` null: of the rest nothing is known, as if it were not there. Throws WireError.
  */
 export function readWire(record: unknown, wire: Wire, exact: unknown, place: RecordPlace | null): unknown {
   if (wire === null || !isObject(record)) return record;
@@ -129,7 +130,10 @@ export function readWire(record: unknown, wire: Wire, exact: unknown, place: Rec
   return event;
 }
 
-/** A value with its long whole numbers as texts where they are needed, and the elements of a list as their contract has them. */
+/**
+ * A value with its long whole numbers as texts where they are needed, and the elements of a list as their contract has
+ * them.
+ */
 function exactValue(
   value: unknown,
   { elements, isLong }: Pick<Placed, "elements" | "isLong">,
@@ -155,7 +159,9 @@ export function withoutPrototype<T>(value: T): T {
   return typeof value === "object" && value !== null ? Object.setPrototypeOf(value, null) : value;
 }
 
-/** The value at a path, undefined where there is none. Throws WireError where the path leads through what is no object. */
+/**
+ * The value at a path, undefined where there is none. Throws WireError where the path leads through what is no object.
+ */
 function valueAt(record: unknown, path: WirePath, name: string): unknown {
   let value = record;
   for (const [depth, step] of path.entries()) {
@@ -183,7 +189,10 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The value of a record of an event of a contract: its fields, each in its place but those of other parts of the record, instants (epoch milliseconds) as they are written. */
+/**
+ * The value of a record of an event of a contract: its fields, each in its place but those of other parts of the
+ * record, instants (epoch milliseconds) as they are written.
+ */
 export function writeWire(event: Readonly<Record<string, unknown>>, wire: Wire): Record<string, unknown> {
   if (wire === null) return event;
   const record: Record<string, unknown> = {};

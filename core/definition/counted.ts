@@ -6,9 +6,9 @@ import type { View } from "./view.ts";
 export const TOMBSTONE = "(_id IS NULL)";
 
 /**
- * SQL: what a view counts of the records that decode and are no duplicates; null for all of them. Never NULL. Of a stream
- * with tombstones a table of newest records counts those, whatever `where` says of events, if they tell its key; nothing
- * else counts any.
+ * SQL: what a view counts of the records that decode and are no duplicates; null for all of them. Never NULL. Of a
+ * stream with tombstones a table of newest records counts those, whatever `where` says of events, if they tell its key;
+ * nothing else counts any.
  */
 export function countedCondition({ where, stream, by, table }: View): string | null {
   const wanted = where === null ? null : `coalesce((${where.text}), false)`;

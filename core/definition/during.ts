@@ -8,7 +8,9 @@ type Day = (typeof DAYS)[number];
 export interface During {
   /** IANA name, such as Europe/Berlin. */
   readonly zone: string;
-  /** Times of day, "08:00": from this one on, and before that one. A period with `to` before `from` ends the next day. */
+  /**
+   * Times of day, "08:00": from this one on, and before that one. A period with `to` before `from` ends the next day.
+   */
   readonly from: string;
   readonly to: string;
   /** The days on which a period begins; every day when absent. */

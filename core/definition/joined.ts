@@ -36,7 +36,9 @@ export function columnName(table: string, column: string): string {
   return `${table}.${column}`;
 }
 
-/** What is wrong with a joined table that can be seen without a database: one sentence per problem, naming the field. */
+/**
+ * What is wrong with a joined table that can be seen without a database: one sentence per problem, naming the field.
+ */
 export function checkJoinedShape(definition: Joined): string[] {
   const { name, tables, columns } = definition;
   const problems: string[] = [];

@@ -8,11 +8,14 @@ export interface RuleDefinition {
   readonly on: Stream;
   /** A condition over one event: an event for which it is true opens an alert. */
   readonly when: Sql;
-  /** What an alert is about: text, an integer or a boolean. Absent: the rule has one alert at a time, whatever the event. */
+  /**
+   * What an alert is about: text, an integer or a boolean. Absent: the rule has one alert at a time, whatever the
+   * event.
+   */
   readonly key?: Sql;
   /**
-   * A key has at most one alert in each interval of event time of this length, such as "1 minute". Intervals are aligned to 1970, so which alerts there are follows
-   * from the log alone.
+   * A key has at most one alert in each interval of event time of this length, such as "1 minute". Intervals are
+   * aligned to 1970, so which alerts there are follows from the log alone.
    */
   readonly quiet: string;
   /** "warning" when absent. */

@@ -9,7 +9,10 @@ import { columnOf, type View } from "./view.ts";
 
 export interface TableDefinition extends Described {
   readonly stream: Stream;
-  /** What a row is about: an expression over one event, or several with their names. Events without a value for it have no row. */
+  /**
+   * What a row is about: an expression over one event, or several with their names. Events without a value for it have
+   * no row.
+   */
   readonly key: Sql | Readonly<Record<string, Sql>>;
   /** Events for which this is not true are filtered: they change no row. */
   readonly where?: Sql;
@@ -29,9 +32,9 @@ export const LATEST = "latest";
 const SHARDS = 256;
 
 /**
- * Defines a table: the state of every key. It is a view whose buckets are shards of the key instead of times, so that versions, seams, positions
- * and proofs are those of views. The newest record is the one with the highest position in the log: the records of a key have to be in one partition, as they are when
- * the key is the stream's.
+ * Defines a table: the state of every key. It is a view whose buckets are shards of the key instead of times, so that
+ * versions, seams, positions and proofs are those of views. The newest record is the one with the highest position in
+ * the log: the records of a key have to be in one partition, as they are when the key is the stream's.
  */
 export function table(name: string, definition: TableDefinition): View {
   const { stream, key, where, measures, deleted = null, shards = SHARDS, maxCells = 2_000_000 } = definition;

@@ -9,7 +9,10 @@ import type { View } from "./view.ts";
 const sqlText = z.string();
 const measure = z.looseObject({ kind: z.string() });
 
-/** A view and its stream as data: what is stored beside a generation's state, so that it lives on when its file has changed. */
+/**
+ * A view and its stream as data: what is stored beside a generation's state, so that it lives on when its file has
+ * changed.
+ */
 export const ViewDocument = z.strictObject({
   name: z.string(),
   stream: StreamDocument,

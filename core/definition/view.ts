@@ -12,8 +12,8 @@ export interface ViewDefinition extends Described {
   /** Dimensions, each an expression over one event. */
   readonly by?: Readonly<Record<string, Sql>>;
   /**
-   * A list field of the stream: every element of it is a line, which expressions see as `item` (`item.sku`). Dimensions and measures then
-   * read and count lines; `where` and the ledger go on counting events.
+   * A list field of the stream: every element of it is a line, which expressions see as `item` (`item.sku`). Dimensions
+   * and measures then read and count lines; `where` and the ledger go on counting events.
    */
   readonly each?: string;
   /** The time grain, in event time: "1 minute", "1 day". */
@@ -21,8 +21,8 @@ export interface ViewDefinition extends Described {
   /** Each row covers this much time up to the end of its bucket: a multiple of `every`. A query may ask for another. */
   readonly window?: string;
   /**
-   * Makes rows of sessions: successive events with the same dimensions, none as much as `gap` after the one before. `every` is then only
-   * the grain of the state, at most the gap.
+   * Makes rows of sessions: successive events with the same dimensions, none as much as `gap` after the one before.
+   * `every` is then only the grain of the state, at most the gap.
    */
   readonly sessions?: { readonly gap: string };
   readonly measures: Readonly<Record<string, Measure>>;
@@ -45,7 +45,10 @@ export interface View extends Described {
   readonly sessions: { readonly gapMs: number } | null;
   readonly measures: Readonly<Record<string, Measure>>;
   readonly maxCells: number;
-  /** Of a table (`table()`): its buckets are shards of the key, and `by` is the key. Null for a view, whose buckets are times. */
+  /**
+   * Of a table (`table()`): its buckets are shards of the key, and `by` is the key. Null for a view, whose buckets are
+   * times.
+   */
   readonly table: Table | null;
 }
 
@@ -74,7 +77,9 @@ export function view(name: string, definition: ViewDefinition): View {
 /** What a line is called in the expressions of a view with `each`. */
 export const LINE = "item";
 
-/** What a row of a session has beside its dimensions and measures: when its last event happened, and how long it lasted. */
+/**
+ * What a row of a session has beside its dimensions and measures: when its last event happened, and how long it lasted.
+ */
 export const SESSION_COLUMNS = ["ended", "duration_ms"] as const;
 
 /** What views and tables may be called. */

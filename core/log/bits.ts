@@ -150,7 +150,9 @@ export class BitReader {
   }
 }
 
-/** The shortest way to write these numbers: a fixed width, or the order of codes that suits their median or their mean. */
+/**
+ * The shortest way to write these numbers: a fixed width, or the order of codes that suits their median or their mean.
+ */
 function bestCode(values: readonly bigint[]): { readonly isFixed: boolean; readonly width: number } {
   const most = values.reduce((most, value) => (value > most ? value : most), 0n);
   let best = { isFixed: true, width: Math.max(1, bitsOf(most)) };

@@ -25,7 +25,8 @@ export const MERGE: Readonly<Record<Merge, (a: StateValue, b: StateValue) => Sta
  * What a cell holds of a measure:
  *
  *   integer    one mergeable integer; `partial` is an aggregate that yields BIGINT or NULL
- *   items      one mergeable integer for each of many items; `item` is SQL of one event's item, `partial` an aggregate over its events
+ *   items      one mergeable integer for each of many items; `item` is SQL of one event's item, `partial` an aggregate
+ *              over its events
  *   pick       the value of the first or last event; `partial` is SQL of one event's value
  *   registers  the 16,384 registers of a HyperLogLog, merged by max; `partial` is the UBIGINT hash of one event's value
  */

@@ -65,7 +65,9 @@ export function plainItems(
   const { sql, values } = placed(view, query, range, events);
   const weighed = `SELECT ${key}, ${item} AS _item, ${weight} AS _weight FROM placed GROUP BY ALL`;
   const order = `PARTITION BY ${key} ORDER BY _weight DESC, _item`;
-  const ranked = `SELECT *, row_number() OVER (${order}) AS _rank FROM (${weighed}) WHERE _item IS NOT NULL AND _weight IS NOT NULL`;
+  const ranked =
+    `SELECT *, row_number() OVER (${order}) AS _rank FROM (${weighed}) ` +
+    "WHERE _item IS NOT NULL AND _weight IS NOT NULL";
   return { sql: `${sql} SELECT ${key}, _item, _weight FROM (${ranked}) WHERE _rank <= ${show} ORDER BY _rank`, values };
 }
 
@@ -89,14 +91,19 @@ export function plainRegisters(
 
 /** When counted events happened, in grains: the first, the middle and the last; all null without any. */
 export function plainExtent(view: View, range: TimeRange, events: string): string {
-  const time = `(SELECT _at - ((_at % ${view.grainMs}) + ${view.grainMs}) % ${view.grainMs} AS _grain FROM lines WHERE ${within(range)})`;
+  const time =
+    `(SELECT _at - ((_at % ${view.grainMs}) + ${view.grainMs}) % ` +
+    `${view.grainMs} AS _grain FROM lines WHERE ${within(range)})`;
   return `${lines(view, events)} SELECT min(_grain), quantile_disc(_grain, 0.5), max(_grain) FROM ${time}`;
 }
 
 /** `count` grains that counted events happened in, chosen at random. */
 export function plainSample(view: View, range: TimeRange, events: string, count: number): string {
   const grain = `_at - ((_at % ${view.grainMs}) + ${view.grainMs}) % ${view.grainMs}`;
-  return `${lines(view, events)} SELECT _grain FROM (SELECT DISTINCT ${grain} AS _grain FROM lines WHERE ${within(range)}) ORDER BY random() LIMIT ${count}`;
+  return (
+    `${lines(view, events)} SELECT _grain FROM (SELECT DISTINCT ${grain} AS _grain FROM ` +
+    `lines WHERE ${within(range)}) ORDER BY random() LIMIT ${count}`
+  );
 }
 
 /**
@@ -112,7 +119,8 @@ function lines(view: View, events: string): string {
   const unfolded =
     each === null
       ? "SELECT *, 0 AS _line FROM counted"
-      : `SELECT * EXCLUDE (${list}), unnest(${list}) AS ${quoteName(LINE)}, generate_subscripts(${list}, 1) AS _line FROM counted`;
+      : `SELECT * EXCLUDE (${list}), unnest(${list}) AS ${quoteName(LINE)}, ` +
+        `generate_subscripts(${list}, 1) AS _line FROM counted`;
   const dimensions = Object.values(by).map(({ text }, index) => `(${text}) AS _d${index}`);
   const time = quoteName(stream.eventTime);
   const columns = ["*", `${time} AS _time`, `${plainShard(view) ?? time} AS _at`, ...dimensions].join(", ");
@@ -148,7 +156,8 @@ function placed(view: View, query: Query, range: TimeRange, events: string): Pla
     );
     return `(${each.join(" OR ")})`;
   });
-  const wanted = `wanted AS (SELECT * FROM lines${conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`})`;
+  const where = conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`;
+  const wanted = `wanted AS (SELECT * FROM lines${where})`;
   return { sql: `${lines(view, events)}, ${wanted}, ${rows(view, query, range)}`, values };
 }
 
@@ -162,7 +171,10 @@ function rows(view: View, query: Query, range: TimeRange): string {
 
 /** Buckets of one width, aligned to the epoch. */
 function bucketRows(everyMs: number, range: TimeRange): string {
-  return `placed AS (SELECT *, _at - ((_at % ${everyMs}) + ${everyMs}) % ${everyMs} AS _bucket FROM wanted WHERE ${within(range)})`;
+  return (
+    `placed AS (SELECT *, _at - ((_at % ${everyMs}) + ${everyMs}) % ` +
+    `${everyMs} AS _bucket FROM wanted WHERE ${within(range)})`
+  );
 }
 
 /** A row covers `windowMs` up to the end of its bucket: every line joined with the rows that reach it. */
@@ -170,11 +182,14 @@ function slidingRows(everyMs: number, windowMs: number, range: TimeRange): strin
   const firstMs = bucketOf(range.fromMs, everyMs);
   const own = `_time - ((_time % ${everyMs}) + ${everyMs}) % ${everyMs}`;
   const reached = `SELECT * FROM wanted WHERE ${within({ fromMs: firstMs - windowMs + everyMs, toMs: range.toMs })}`;
-  const starts = `SELECT DISTINCT ${own} + _step * ${everyMs} AS _bucket FROM reached, range(${windowMs / everyMs}) AS steps(_step)`;
+  const starts =
+    `SELECT DISTINCT ${own} + _step * ${everyMs} AS _bucket FROM reached, ` +
+    `range(${windowMs / everyMs}) AS steps(_step)`;
   return [
     `reached AS (${reached})`,
     `starts AS (SELECT _bucket FROM (${starts}) WHERE _bucket >= ${firstMs} AND _bucket < ${range.toMs})`,
-    `placed AS (SELECT * FROM reached JOIN starts ON _time >= _bucket + ${everyMs} - ${windowMs} AND _time < _bucket + ${everyMs})`,
+    "placed AS (SELECT * FROM reached JOIN starts ON _time >= _bucket + " +
+      `${everyMs} - ${windowMs} AND _time < _bucket + ${everyMs})`,
   ].join(", ");
 }
 
@@ -182,7 +197,8 @@ function slidingRows(everyMs: number, windowMs: number, range: TimeRange): strin
 function calendarRows(starts: readonly number[], range: TimeRange): string {
   const list = starts.map((start) => `${start}::BIGINT`).join(", ");
   return [
-    `starts AS (SELECT _bucket, coalesce(lead(_bucket) OVER (ORDER BY _bucket), ${range.toMs}) AS _next FROM (SELECT unnest([${list}]) AS _bucket))`,
+    "starts AS (SELECT _bucket, coalesce(lead(_bucket) OVER (ORDER BY _bucket), " +
+      `${range.toMs}) AS _next FROM (SELECT unnest([${list}]) AS _bucket))`,
     `placed AS (SELECT * FROM wanted JOIN starts ON _time >= _bucket AND _time < _next WHERE ${within(range)})`,
   ].join(", ");
 }
@@ -195,7 +211,8 @@ function sessionRows(view: View, gapMs: number, range: TimeRange): string {
   return [
     `gaps AS (SELECT *, _time - lag(_time) OVER (${of(group)}ORDER BY _time) AS _gap FROM wanted)`,
     // Over a range, not over rows: events of one moment are in one session, in whatever order they come.
-    `islands AS (SELECT *, sum(CASE WHEN _gap < ${gapMs} THEN 0 ELSE 1 END) OVER (${of(group)}ORDER BY _time RANGE UNBOUNDED PRECEDING) AS _session FROM gaps)`,
+    `islands AS (SELECT *, sum(CASE WHEN _gap < ${gapMs} THEN 0 ELSE 1 END) OVER (${of(group)}` +
+      "ORDER BY _time RANGE UNBOUNDED PRECEDING) AS _session FROM gaps)",
     `whole AS (SELECT *, min(_time) OVER (${session}) AS _bucket, max(_time) OVER (${session}) AS _ended FROM islands)`,
     `placed AS (SELECT * FROM whole WHERE _bucket >= ${range.fromMs} AND _bucket < ${range.toMs})`,
   ].join(", ");

@@ -108,7 +108,9 @@ export interface Proof extends ComparedRows {
   readonly decoded: "anew" | "archived";
 }
 
-/** The proof of a joined table: of each of its tables, by the name that it has there. Its columns are computed of these. */
+/**
+ * The proof of a joined table: of each of its tables, by the name that it has there. Its columns are computed of these.
+ */
 export interface JoinedProof {
   readonly view: string;
   /** Whether all of them are. */

@@ -34,7 +34,8 @@ export const ANSWER_LIMITS: BudgetLimits = {
 
 /**
  * What one answer may cost that the server computes on its own event loop: about half a second of one core. What costs
- * more is computed by the helper process. Rows cost the loop nothing, because DuckDB adds them up on threads of its own.
+ * more is computed by the helper process. Rows cost the loop nothing, because DuckDB adds them up on threads of its
+ * own.
  */
 export const SMALL_ANSWER_LIMITS: BudgetLimits = {
   rows: 10_000_000,

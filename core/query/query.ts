@@ -275,7 +275,8 @@ export function bucketStarts(view: View, { calendar }: Query, range: TimeRange):
   if (torn === undefined) return starts;
   const grain = formatDuration(view.grainMs);
   throw new RangeError(
-    `a ${calendar.unit} in ${calendar.zone} begins at ${new Date(torn).toISOString()}, in the middle of a bucket of ${grain}`,
+    `a ${calendar.unit} in ${calendar.zone} begins at ` +
+      `${new Date(torn).toISOString()}, in the middle of a bucket of ${grain}`,
   );
 }
 

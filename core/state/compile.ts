@@ -24,7 +24,10 @@ export function counted(view: View): string {
 export function linesSql(view: View, events: string): string {
   if (view.each === null) return `(SELECT * FROM ${events} WHERE ${counted(view)})`;
   const list = quoteName(view.each);
-  return `(SELECT * EXCLUDE (${list}), unnest(${list}) AS ${quoteName(LINE)}, generate_subscripts(${list}, 1) AS _line FROM ${events} WHERE ${counted(view)})`;
+  return (
+    `(SELECT * EXCLUDE (${list}), unnest(${list}) AS ${quoteName(LINE)}, ` +
+    `generate_subscripts(${list}, 1) AS _line FROM ${events} WHERE ${counted(view)})`
+  );
 }
 
 /**
@@ -106,7 +109,10 @@ export function wide(view: View): NamedComponent[] {
 /** The items of one component in a micro-batch: (partition, bucket, dimensions, item, value), a row an item. */
 export function partialItemsSql(view: View, component: NamedComponent, events: string): string {
   const columns = ["_partition AS partition", ...cell(view), `${component.item?.sql} AS item`];
-  return `SELECT ${columns.join(", ")}, ${component.partial} AS value FROM ${linesSql(view, events)} WHERE ${component.given ?? "true"} GROUP BY ALL`;
+  return (
+    `SELECT ${columns.join(", ")}, ${component.partial} AS value FROM ` +
+    `${linesSql(view, events)} WHERE ${component.given ?? "true"} GROUP BY ALL`
+  );
 }
 
 /**
@@ -160,14 +166,18 @@ export function stateSql(view: View, events: string): string {
   // No dimension has a name that begins with an underscore.
   const names = integers.map(({ key }) => quoteName(`_${key}`)).join(", ");
   const selects = [
-    `SELECT ${columns}, substr(component, 2) AS component, 0::BIGINT AS item, NULL::VARCHAR AS label, value FROM (UNPIVOT (SELECT ${source}, ${aggregates} FROM ${from} GROUP BY ALL) ON ${names} INTO NAME component VALUE value)`,
+    `SELECT ${columns}, substr(component, 2) AS component, 0::BIGINT AS item, NULL::VARCHAR ` +
+      `AS label, value FROM (UNPIVOT (SELECT ${source}, ${aggregates} FROM ${from} GROUP BY ` +
+      `ALL) ON ${names} INTO NAME component VALUE value)`,
   ];
   for (const component of components) {
     const { form, given = "true", partial } = component;
     const key = quoteText(component.key);
     if (form === "items") {
       const [item, label] = component.item?.type === "integer" ? ["_of_item::BIGINT", "NULL"] : ["0", "_of_item"];
-      const rows = `SELECT ${source}, ${component.item?.sql} AS _of_item, ${partial} AS _held FROM ${from} WHERE ${given} GROUP BY ALL`;
+      const rows =
+        `SELECT ${source}, ${component.item?.sql} AS _of_item, ${partial} AS ` +
+        `_held FROM ${from} WHERE ${given} GROUP BY ALL`;
       selects.push(`SELECT ${columns}, ${key}, ${item}, ${label}, _held FROM (${rows}) WHERE _held IS NOT NULL`);
     } else if (form === "registers") {
       selects.push(registersSql(view, component, from));
@@ -187,8 +197,13 @@ function registersSql(view: View, { key, text, given = "true" }: NamedComponent,
   if (text === undefined) throw new RangeError(`${key}: registers of no text`);
   const cells = cellColumns(view).map((name) => `e.${name}`);
   const events = `SELECT ${[...cell(view), `${text} AS _text`].join(", ")} FROM ${lines} WHERE ${given}`;
-  const hashes = `SELECT _text, ${hashSql("_text")} AS hash FROM (SELECT DISTINCT ${text} AS _text FROM ${lines} WHERE ${given})`;
-  return `SELECT ${cells.join(", ")}, ${quoteText(key)}, h.register, NULL, max(h.rank) FROM (${events}) e JOIN (${registerSql(`(${hashes})`)}) h USING (_text) GROUP BY ALL`;
+  const hashes =
+    `SELECT _text, ${hashSql("_text")} AS hash FROM (SELECT DISTINCT ` +
+    `${text} AS _text FROM ${lines} WHERE ${given})`;
+  return (
+    `SELECT ${cells.join(", ")}, ${quoteText(key)}, h.register, NULL, max(h.rank) FROM (${events}) ` +
+    `e JOIN (${registerSql(`(${hashes})`)}) h USING (_text) GROUP BY ALL`
+  );
 }
 
 /**

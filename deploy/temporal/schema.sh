@@ -1,5 +1,6 @@
 #!/bin/sh
-# Creates or updates Temporal's two databases; does nothing to databases that are up to date. The password is in SQL_PASSWORD.
+# Creates or updates Temporal's two databases; does nothing to databases that are up to date. The password is in
+# SQL_PASSWORD.
 set -eu
 
 sql() {

@@ -153,8 +153,8 @@ const LEAST_REPEATS = 40;
 const WORD = /^[\p{L}\p{N}][\p{L}\p{N} _./:+-]{0,39}$/u;
 
 /**
- * A closed list: a few words of which each occurs again and again, so that another one is unlikely. Words that differ in upper and lower case only are one, in
- * its most frequent form. null where the texts are none.
+ * A closed list: a few words of which each occurs again and again, so that another one is unlikely. Words that differ
+ * in upper and lower case only are one, in its most frequent form. null where the texts are none.
  */
 function closedList(texts: readonly string[]): FieldSpec | null {
   const forms = new Map<string, Map<string, number>>();

@@ -42,7 +42,8 @@ export async function brokenVersions(deployment: Deployment, view: string): Prom
   for (const manifest of await manifests(deployment, generation)) {
     if (last !== undefined && JSON.stringify(manifest.base) !== JSON.stringify(last.cut))
       problems.push(
-        `${view}: version ${manifest.version} was built on ${JSON.stringify(manifest.base)}, not on the cut of version ${last.version}`,
+        `${view}: version ${manifest.version} was built on ` +
+          `${JSON.stringify(manifest.base)}, not on the cut of version ${last.version}`,
       );
     for (const [partition, offset] of Object.entries(manifest.base))
       if (BigInt(manifest.cut[partition] ?? "0") < BigInt(offset))

@@ -65,7 +65,8 @@ export class LogTail {
       if (this.#error !== null) throw this.#error;
       if (this.#closed || performance.now() > deadlineMs)
         throw new Error(
-          `${this.topic}/${missing[0]}: the oracle knows the log up to ${this.#decided.get(missing[0]) ?? 0n}, not to ${missing[1]}`,
+          `${this.topic}/${missing[0]}: the oracle knows the log up to ` +
+            `${this.#decided.get(missing[0]) ?? 0n}, not to ${missing[1]}`,
         );
       await pause(20);
     }
@@ -141,7 +142,8 @@ export class LogTail {
     this.#pending.set(partition, pending);
     for (const { offset: text, key, value, headers, isControlRecord, batchContext } of messages) {
       const offset = BigInt(text);
-      if (offset < (this.#fetched.get(partition) ?? 0n)) continue; // a batch begins before the position that was asked for
+      // a batch begins before the position that was asked for
+      if (offset < (this.#fetched.get(partition) ?? 0n)) continue;
       this.#fetched.set(partition, offset + 1n);
       const { producerId, inTransaction } = batchContext;
       const record = { partition, offset, key, value, headers };

@@ -10,7 +10,9 @@ const KINDS = ["speed", "worker", "serve", "speed", "worker", "serve"] as const;
 
 export const clockJumps: Scenario = {
   name: "clock-jumps",
-  what: "The wall clocks of roles jump forth and back by minutes to days: positions decide what is counted, never a clock.",
+  what:
+    "The wall clocks of roles jump forth and back by minutes to days: " +
+    "positions decide what is counted, never a clock.",
   async run({ deployment, fault, pick, random, say, sleep }) {
     const { fleet } = deployment;
     try {

@@ -11,7 +11,9 @@ import type { Scenario, World } from "../deployment/scenario.ts";
  */
 export const diskFull: Scenario = {
   name: "disk-full",
-  what: "The worker cannot write whole files: refreshes fail loudly, the old version stays, and work goes on when there is room again.",
+  what:
+    "The worker cannot write whole files: refreshes fail loudly, the old version " +
+    "stays, and work goes on when there is room again.",
   recoveryLimitMs: 75_000,
   async run(world) {
     const { deployment, fault, pick, say, sleep, until, wrong } = world;

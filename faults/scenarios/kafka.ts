@@ -20,7 +20,9 @@ export const brokerKillLoop: Scenario = {
 
 export const transactions: Scenario = {
   name: "transactions",
-  what: "Transactions are committed, aborted and left open, and markers end the log: only what is committed counts, and nothing waits for a marker.",
+  what:
+    "Transactions are committed, aborted and left open, and markers end the log: only " +
+    "what is committed counts, and nothing waits for a marker.",
   async run({ deployment, fault, random, recovered, sleep, wrong }) {
     const { source } = deployment;
     source.pause();

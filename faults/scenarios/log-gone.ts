@@ -60,7 +60,9 @@ async function deleteBelow(deployment: Deployment, ends: Positions): Promise<voi
 
 export const retentionArchived: Scenario = {
   name: "retention-archived",
-  what: "Kafka deletes what the speed layer has not read, and the archive has it: the view stops, a refresh moves the cut past it, and it goes on exactly.",
+  what:
+    "Kafka deletes what the speed layer has not read, and the archive has it: the view " +
+    "stops, a refresh moves the cut past it, and it goes on exactly.",
   async run(world) {
     const deployment = await world.aside("archived");
     if (!(await world.recovered(deployment))) world.wrong("it did not begin");
@@ -78,7 +80,9 @@ export const retentionArchived: Scenario = {
 
 export const retentionLost: Scenario = {
   name: "retention-lost",
-  what: "Kafka deletes what nobody has read: the view stops with LOG_LOST, and no answer claims to know what came after.",
+  what:
+    "Kafka deletes what nobody has read: the view stops with LOG_LOST, " +
+    "and no answer claims to know what came after.",
   async run(world) {
     const deployment = await world.aside("lost");
     if (!(await world.recovered(deployment))) world.wrong("it did not begin");
@@ -96,7 +100,9 @@ export const retentionLost: Scenario = {
 
 export const topicRecreated: Scenario = {
   name: "topic-recreated",
-  what: "The topic is deleted and made again, longer than before: its positions mean something else, so the view stops with TOPIC_RECREATED.",
+  what:
+    "The topic is deleted and made again, longer than before: its positions mean " +
+    "something else, so the view stops with TOPIC_RECREATED.",
   async run(world) {
     const deployment = await world.aside("recreated");
     if (!(await world.recovered(deployment))) world.wrong("it did not begin");

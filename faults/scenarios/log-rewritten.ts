@@ -26,7 +26,9 @@ async function cutInHalf(kafkaFolder: string, topic: string): Promise<void> {
 
 export const logRewritten: Scenario = {
   name: "log-rewritten",
-  what: "Kafka loses the end of its log and writes other records there while the batch layer is at work: every view stops with LOG_TRUNCATED, and no answer counts both.",
+  what:
+    "Kafka loses the end of its log and writes other records there while the batch layer is at " +
+    "work: every view stops with LOG_TRUNCATED, and no answer counts both.",
   breaks: ["kafka"],
   recoveryLimitMs: 60_000,
   async run(world) {

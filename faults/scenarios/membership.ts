@@ -8,7 +8,9 @@ const BEYOND_SESSION_MS = 9_000;
 
 export const zombieConsumer: Scenario = {
   name: "zombie-consumer",
-  what: "A speed process sleeps beyond its session with work in its hands, and wakes: what it still applies is refused or harmless.",
+  what:
+    "A speed process sleeps beyond its session with work in its hands, and " +
+    "wakes: what it still applies is refused or harmless.",
   async run({ deployment, fault, pick, sleep }) {
     const role = deployment.fleet.role(pick(["speed-1", "speed-2"]));
     await deployment.source.burst(1_000);
@@ -52,7 +54,9 @@ export const rebalanceStorm: Scenario = {
 
 export const slowConsumer: Scenario = {
   name: "slow-consumer",
-  what: "Speed processes get next to no time while much is produced: fetches wait, memory stays bounded, nothing is skipped.",
+  what:
+    "Speed processes get next to no time while much is produced: fetches " +
+    "wait, memory stays bounded, nothing is skipped.",
   async run({ deployment, fault, sleep }) {
     const roles = deployment.fleet.of("speed");
     fault("speed slowed down");

@@ -52,7 +52,9 @@ export const redisKillLoop: Scenario = {
 
 export const redisPowerLoss: Scenario = {
   name: "redis-power-loss",
-  what: "Redis loses its power: its append-only file ends at an arbitrary byte, and state goes back to some earlier moment.",
+  what:
+    "Redis loses its power: its append-only file ends at an arbitrary " +
+    "byte, and state goes back to some earlier moment.",
   breaks: ["redis"],
   async run(world) {
     const folder = appendOnly(world.serversHome);

@@ -4,7 +4,9 @@ const ROUNDS = 8;
 
 export const readsDuringPublishAndTrim: Scenario = {
   name: "reads-during-publish-and-trim",
-  what: "API processes stand still for moments while versions are published and segments trimmed: an answer that began before ends exactly.",
+  what:
+    "API processes stand still for moments while versions are published and " +
+    "segments trimmed: an answer that began before ends exactly.",
   async run({ deployment, fault, pick, random, sleep }) {
     const roles = deployment.fleet.of("serve");
     fault("reads stand still");

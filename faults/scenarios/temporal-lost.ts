@@ -19,7 +19,7 @@ export const temporalKilled: Scenario = {
 
 export const temporalDatabaseLost: Scenario = {
   name: "temporal-database-lost",
-  what: "Temporal loses its database: the files say where work goes on, and workers notice and make the schedules anew.",
+  what: "Temporal loses its database: the files say where work goes on, and workers make the schedules again.",
   breaks: ["temporal"],
   recoveryLimitMs: 75_000,
   async run(world) {

@@ -65,7 +65,9 @@ const WORK_LIMIT_MS = 90_000;
 
 export const workerKillEachStep: Scenario = {
   name: "worker-kill-each-step",
-  what: "Workers are killed just before and after chosen steps of each workflow: the next attempt goes on, and nothing counts twice.",
+  what:
+    "Workers are killed just before and after chosen steps of each workflow: " +
+    "the next attempt goes on, and nothing counts twice.",
   recoveryLimitMs: 75_000,
   async run(world) {
     for (let round = 0; round < STEPS_OF_A_SETTLEMENT; round++) await killAt(world, dealt(world, "settlement"));
@@ -117,7 +119,9 @@ const SLEEPS: readonly [Point, ...Point[]] = [
 
 export const zombieActivity: Scenario = {
   name: "zombie-activity",
-  what: "A worker sleeps in the middle of a step until another one has done it and published more, then goes on and publishes late: nothing changes.",
+  what:
+    "A worker sleeps in the middle of a step until another one has done it and " +
+    "published more, then goes on and publishes late: nothing changes.",
   recoveryLimitMs: 75_000,
   async run(world) {
     const { deployment, fault, pick, say, until, sleep, wrong } = world;

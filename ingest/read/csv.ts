@@ -27,7 +27,8 @@ export const MAX_ROW_UNITS = 8 * 1024 * 1024;
 const TOO_LONG: RowProblem = {
   reason: "it has no end within 8 million characters",
   advice:
-    "Rows end with line breaks: if the file is a table, give it some, and close its quotes; otherwise name its kind with --input.",
+    "Rows end with line breaks: if the file is a table, give it some, and close " +
+    "its quotes; otherwise name its kind with --input.",
 };
 const QUOTE_ADVICE = 'A value that begins with a quote ends with one, and has its quotes doubled: "5"" pipe".';
 

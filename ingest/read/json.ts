@@ -141,7 +141,8 @@ export class LineSplitter implements JsonSplitter {
     return {
       ...{ line: this.#line, problem: `the line ${TOO_LONG}`, isEnd: false },
       advice:
-        "Write one object a line; a list of objects, or objects on several lines, are read with --input json, the list that an object has with --rows NAME.",
+        "Write one object a line; a list of objects, or objects on several lines, are read " +
+        "with --input json, the list that an object has with --rows NAME.",
     };
   }
 }
@@ -303,7 +304,8 @@ export class ValueSplitter implements JsonSplitter {
 
   #tooLong(): JsonPiece {
     const advice =
-      "Look for a quote or brace that is never closed; one object a line is read with --input ndjson, the list that an object has with --rows NAME.";
+      "Look for a quote or brace that is never closed; one object a line is read with " +
+      "--input ndjson, the list that an object has with --rows NAME.";
     return this.#broken(`the value that begins here ${TOO_LONG}`, advice);
   }
 }

@@ -23,7 +23,8 @@ export async function avroEncoder(registry: SchemaRegistry, stream: Stream, topi
   if (stream.versions.some(({ wire }) => wire !== null))
     throw new TidelineError(
       "BAD_REQUEST",
-      `${stream.name} reads fields by paths or instants in a form of their own: what Avro schema its records have is not known`,
+      `${stream.name} reads fields by paths or instants in a form of their own: ` +
+        "what Avro schema its records have is not known",
       "Send JSON, without --format avro.",
     );
   const schemas = new Map<number, { readonly id: number; readonly schema: AvroSchema }>();

@@ -150,12 +150,15 @@ export function findColumns(
   { renamed, rowId }: Pick<ColumnNames, "renamed" | "rowId">,
 ): FoundColumns {
   const columnOf = (name: string) => renamed.get(name) ?? name;
-  const has = `It has: ${columns.slice(0, NAMED_COLUMNS).join(", ")}${columns.length > NAMED_COLUMNS ? ` and ${columns.length - NAMED_COLUMNS} more` : ""}.`;
+  const has =
+    `It has: ${columns.slice(0, NAMED_COLUMNS).join(", ")}` +
+    `${columns.length > NAMED_COLUMNS ? ` and ${columns.length - NAMED_COLUMNS} more` : ""}.`;
   if (columns[0]?.startsWith("#") && !columns.some((name) => isWanted(name, stream.fields, renamed)))
     throw new TidelineError(
       "INPUT_MISSING",
       `${file} begins with ${JSON.stringify(columns[0])}, and a table begins with its header`,
-      "Nothing is a comment here: leave lines that are none of the table out, as with grep -v '^#' FILE | tideline send …",
+      "Nothing is a comment here: leave lines that are none of the table " +
+        "out, as with grep -v '^#' FILE | tideline send …",
     );
   const hint = /\S\s+\S/.test(columns.length === 1 ? (columns[0] ?? "") : "")
     ? `${advice} If blanks separate the columns, add --delimiter whitespace.`
@@ -164,7 +167,8 @@ export function findColumns(
   if (absent.length > 0)
     throw new TidelineError(
       "INPUT_MISSING",
-      `${file} has no column ${absent.map(([name, column]) => `"${column}", which --columns gives to ${name}`).join("; ")}`,
+      `${file} has no column ` +
+        `${absent.map(([name, column]) => `"${column}", which --columns gives to ${name}`).join("; ")}`,
       `${has} ${hint}`.trim(),
     );
   const fields = Object.keys(stream.fields).filter((name) => name !== rowId?.field);
@@ -181,7 +185,10 @@ export function findColumns(
     throw new TidelineError(
       "INPUT_MISSING",
       `${file} has no column ${missing.join(", ")}, which the contract of ${stream.name} requires`,
-      `${has} Columns are fields by name: --columns ${missing[0]}=NAME says which column a field has. ${madeId(missing, stream)}${hint}`.trim(),
+      (
+        `${has} Columns are fields by name: --columns ${missing[0]}=NAME says which ` +
+        `column a field has. ${madeId(missing, stream)}${hint}`
+      ).trim(),
     );
   return { fields: found, places: found.map((name) => columns.indexOf(columnOf(name))) };
 }

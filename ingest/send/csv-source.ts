@@ -151,7 +151,9 @@ function tableProblem({ width, cells, problem }: CsvRow, table: Table): Refusal 
   if (width !== table.width)
     return {
       ...{ value: splitter.rowText(), reason: `has ${width} values, and there are ${table.width} columns` },
-      advice: `Put values that contain a ${delimiterName(delimiter)} in quotes; rows that are no data, such as a footer, are left out with --skip-invalid.`,
+      advice:
+        `Put values that contain a ${delimiterName(delimiter)} in quotes; rows that are no ` +
+        "data, such as a footer, are left out with --skip-invalid.",
     };
   if (header !== null && cells[0] === header[0] && cells.every((cell, index) => cell?.trim() === header[index]))
     return { reason: "repeats the header: these are two files, one behind the other", advice: "Take the line out." };

@@ -145,7 +145,9 @@ export class EventMaker {
     }
     if (typeof event !== "object" || event === null || Array.isArray(event))
       return {
-        reason: `is ${Array.isArray(event) ? "a list" : JSON.stringify(event)}, not an object with the contract's fields`,
+        reason:
+          `is ${Array.isArray(event) ? "a list" : JSON.stringify(event)}, ` +
+          "not an object with the contract's fields",
       };
     const converted = convertedJson(json.toString(), stream, forms);
     return typeof converted === "string" ? this.#record(Buffer.from(converted)) : converted;

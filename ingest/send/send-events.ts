@@ -239,7 +239,8 @@ class Rows {
     const before = sent === 0 || dryRun ? "nothing was sent" : `the ${sent} valid rows before were sent`;
     throw new TidelineError(
       "BAD_REQUEST",
-      `${file}, ${refusalText(invalid)} (stream ${stream.name}; ${before}${isEnd ? ", and the rest was not read" : ""})`,
+      `${file}, ${refusalText(invalid)} ` +
+        `(stream ${stream.name}; ${before}${isEnd ? ", and the rest was not read" : ""})`,
       isEnd
         ? "Correct it: what follows cannot be told apart, so it cannot be left out."
         : "Correct it, or leave invalid rows out with --skip-invalid; --dry-run lists them all.",
@@ -265,7 +266,9 @@ class Rows {
       .map(({ value }) => (JSON.parse(String(value)) as Record<string, number>)[stream.eventTime]);
     if (times.every((time) => time !== undefined && time >= 0 && time < JANUARY_1970_ENDS_MS))
       onWarning?.(
-        `the first ${times.length} events all lie in January 1970, the first ${new Date(times[0] ?? 0).toISOString()}: if ${stream.eventTime} holds no milliseconds, say what with --times`,
+        `the first ${times.length} events all lie in January 1970, the first ` +
+          `${new Date(times[0] ?? 0).toISOString()}: if ${stream.eventTime} holds no milliseconds, say what with ` +
+          "--times",
       );
   }
 }

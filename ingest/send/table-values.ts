@@ -60,7 +60,8 @@ function refused(value: string | undefined, reason: string, advice?: string): Ev
 function strayReason({ byte, asWindows1252 }: { byte: number; asWindows1252: string }): [string, string] {
   return [
     `the byte 0x${byte.toString(16).toUpperCase()} is not UTF-8`,
-    `In Windows-1252 the value is ${shown(asWindows1252)}: if that is right, add --encoding windows-1252; otherwise name the file's encoding.`,
+    `In Windows-1252 the value is ${shown(asWindows1252)}: if that is right, add ` +
+      "--encoding windows-1252; otherwise name the file's encoding.",
   ];
 }
 
@@ -80,7 +81,9 @@ interface Places {
   readonly round?: Rounding;
 }
 
-/** The number that a text says, if it has at most `scale` decimal places, or is rounded, and JSON keeps all its digits. */
+/**
+ * The number that a text says, if it has at most `scale` decimal places, or is rounded, and JSON keeps all its digits.
+ */
 function numberOf(written: string, { scale, round }: Places, forms: ValueForms): EventValue {
   const text = forms.decimalComma ? withPoint(written) : written;
   const exact = text === null ? null : fractionOfText(text);
@@ -123,9 +126,15 @@ function numberAdvice(text: string, { decimalComma }: ValueForms = PLAIN_FORMS):
   if (MISSING_WORD.test(text))
     return `A missing value is an empty one; if ${text} means missing, add --missing ${quoted(text)}.`;
   if (decimalComma && /^[+-]?\d+\.\d+$/.test(text))
-    return `With --decimal-comma a point is no decimal sign: write ${text.replace(".", ",")}, or leave --decimal-comma out.`;
+    return (
+      "With --decimal-comma a point is no decimal sign: write " +
+      `${text.replace(".", ",")}, or leave --decimal-comma out.`
+    );
   if (/^[+-]?[1-9]\d{0,2},\d{3}$/.test(text))
-    return `If the comma separates thousands write ${text.replace(",", "")}; if it is a decimal sign add --decimal-comma.`;
+    return (
+      `If the comma separates thousands write ${text.replace(",", "")}; if ` +
+      "it is a decimal sign add --decimal-comma."
+    );
   if (/^[+-]?\d+,\d+$/.test(text)) return `Write ${text.replace(",", ".")}, or add --decimal-comma.`;
   if (/^[+-]?\d{1,3}([ ,.'\u00a0]\d{3})+([.,]\d+)?$/.test(text)) return "Write it without separators of thousands.";
   return "Write digits, such as 12 or 12.50, without a unit.";

@@ -74,8 +74,8 @@ export class KeyCheck {
 }
 
 /**
- * Throws UNAUTHENTICATED for a key that is not accepted any more, and FORBIDDEN for what it is not for. `hint`: what can
- * be asked with a key that does not allow the action; null for nothing.
+ * Throws UNAUTHENTICATED for a key that is not accepted any more, and FORBIDDEN for what it is not for. `hint`: what
+ * can be asked with a key that does not allow the action; null for nothing.
  */
 export function requirePermission(
   key: ApiKey,

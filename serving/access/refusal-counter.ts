@@ -9,8 +9,8 @@ export interface LeftOut {
 }
 
 /**
- * Decides which refusals of requests without a known key the audit log has a line for: the first 60 of a minute. Anybody
- * can send such requests, so a line for each would let anybody fill the disk. The others are counted.
+ * Decides which refusals of requests without a known key the audit log has a line for: the first 60 of a minute.
+ * Anybody can send such requests, so a line for each would let anybody fill the disk. The others are counted.
  */
 export class RefusalCounter {
   #fromMs = Number.NEGATIVE_INFINITY;

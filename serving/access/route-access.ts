@@ -33,7 +33,8 @@ export interface AccessPolicy {
 }
 
 const WITHOUT_ROWS =
-  "the proof of a table shows rows, which are records; with rows=0 (`tideline proof <table> --rows 0`) it shows none and needs read alone";
+  "the proof of a table shows rows, which are records; with rows=0 (`tideline " +
+  "proof <table> --rows 0`) it shows none and needs read alone";
 const OPEN: RouteAccess = { action: null };
 const LIST: RouteAccess = { action: "read", about: "list" };
 const of = (action: ApiAction, about: "view" | "stream", parameter: string): NamedAccess => ({
@@ -93,8 +94,8 @@ export function mayBePosted(path: string): boolean {
 }
 
 /**
- * Returns what one request to a route needs. `isView`: its name is known to be that of a view. Any other name counts as a
- * table's, because the helper may know a new table earlier. `rows`: the parameter as it was sent.
+ * Returns what one request to a route needs. `isView`: its name is known to be that of a view. Any other name counts as
+ * a table's, because the helper may know a new table earlier. `rows`: the parameter as it was sent.
  */
 export function requestAccess(access: RouteAccess, isView: boolean, rows: unknown): RouteAccess {
   if (!("ofTable" in access) || access.ofTable === undefined || isView || rows === "0") return access;

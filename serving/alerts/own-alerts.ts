@@ -45,7 +45,10 @@ export class OwnAlerts {
     return this.#latest;
   }
 
-  /** Those whose problem lasted when the journal was last read, as answers show them; without those about `named`, which the answer names already. */
+  /**
+   * Those whose problem lasted when the journal was last read, as answers show them; without those about `named`, which
+   * the answer names already.
+   */
   open(named: ReadonlySet<string> = new Set()): ShownAlert[] {
     return this.#latest
       .filter(({ clearedAtMs, opened }) => clearedAtMs === undefined && !named.has(opened.key ?? ""))
@@ -86,8 +89,8 @@ export class ToldAlerts {
   readonly #told = new Set<string>();
 
   /**
-   * Whether the client was not told of an alert in this state. An alert that is over is not told as open afterwards: the
-   * stream may have its beginning later than the journal has its end.
+   * Whether the client was not told of an alert in this state. An alert that is over is not told as open afterwards:
+   * the stream may have its beginning later than the journal has its end.
    */
   add({ id, clearedAtMs }: Alert): boolean {
     const [open, over] = [`${id} open`, `${id} over`];

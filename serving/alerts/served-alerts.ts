@@ -70,8 +70,8 @@ export class ServedAlerts {
   }
 
   /**
-   * Calls `onAlert` from now on, and `onEnd` when this server closes. Returns what ends it. Throws TOO_MANY_STREAMS, and
-   * what Kafka says when it cannot be read, unless `isPatient`: then the alerts come once it can be.
+   * Calls `onAlert` from now on, and `onEnd` when this server closes. Returns what ends it. Throws TOO_MANY_STREAMS,
+   * and what Kafka says when it cannot be read, unless `isPatient`: then the alerts come once it can be.
    */
   async subscribe(onAlert: AlertListener, onEnd: () => void, isPatient = false): Promise<() => void> {
     const { maxStreams } = this.#options;

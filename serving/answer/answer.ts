@@ -203,7 +203,9 @@ export function answerStanding(definition: Definition, standing: Standing, at: A
 /** For the body of an answer: nothing when there is nothing to say. */
 export function answerNotices({ view }: Definition, { toMs, laterMs }: Pick<Reading, "toMs" | "laterMs">) {
   if (laterMs === null) return {};
-  const message = `The view holds events after now, up to ${isoOf(laterMs + view.grainMs)}; this answer ends at ${isoOf(toMs)}. Give from and to for them.`;
+  const message =
+    `The view holds events after now, up to ${isoOf(laterMs + view.grainMs)}; this ` +
+    `answer ends at ${isoOf(toMs)}. Give from and to for them.`;
   const notices: AnswerNotice[] = [{ code: "EVENTS_AFTER_NOW", message }];
   return { notices };
 }
@@ -235,7 +237,8 @@ export function answerBody(
 export const LONG_NUMBERS: AnswerNotice = {
   code: "LONG_NUMBERS",
   message:
-    "Some numbers have more digits than a double keeps. Their text is exact, but many readers of JSON round them, as JavaScript does; numbers=text gives numbers as text.",
+    "Some numbers have more digits than a double keeps. Their text is exact, but many readers of " +
+    "JSON round them, as JavaScript does; numbers=text gives numbers as text.",
 };
 
 function isoOf(timeMs: number): string {

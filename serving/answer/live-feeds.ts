@@ -17,7 +17,8 @@ import { answerJson } from "./rendered-answer.ts";
  * One event of a live stream:
  *
  *   answer   the whole answer, with the token of its position as id
- *   behind   what is known now stands before what this subscriber has seen, so that there are no rows; says what is missing
+ *   behind   what is known now stands before what this subscriber has seen, so that there are no rows; says what is
+ *            missing
  *   problem  no answer can be given now; the stream goes on
  */
 export interface LiveEvent {

@@ -42,7 +42,8 @@ export function rowsJson(
   const written = rows.map((row) => {
     const entries = Object.entries(row).map(([name, value]) => {
       const scale = columns.get(name);
-      return `${JSON.stringify(name)}:${scale === undefined ? JSON.stringify(value) : fieldJson(value, scale, numbers)}`;
+      const json = scale === undefined ? JSON.stringify(value) : fieldJson(value, scale, numbers);
+      return `${JSON.stringify(name)}:${json}`;
     });
     return `{${entries.join(",")}}`;
   });

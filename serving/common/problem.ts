@@ -138,7 +138,8 @@ export function readingTooSlow(timeoutMs: number): Refusal {
   return new Refusal(
     504,
     "TOO_SLOW",
-    `reading the batch version took longer than ${timeoutMs / 1_000} s although the question is within its budget: the server is overloaded`,
+    `reading the batch version took longer than ${timeoutMs / 1_000} s although the ` +
+      "question is within its budget: the server is overloaded",
     { headers: { "retry-after": "5" } },
   );
 }

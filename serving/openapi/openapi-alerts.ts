@@ -59,7 +59,8 @@ export function alertPaths(): Json {
         operationId: "alerts",
         summary: "What the rules have found and what is wrong with the installation, the newest event first",
         description:
-          "The newest 20,000 alerts are remembered; a view over the stream `alerts` counts all. Tideline's own alerts have the rule `tideline`; asked for by that rule they are answered also while Kafka is away.",
+          "The newest 20,000 alerts are remembered; a view over the stream `alerts` counts all. Tideline's own " +
+          "alerts have the rule `tideline`; asked for by that rule they are answered also while Kafka is away.",
         parameters: [
           RULE,
           inQuery("key", "Only those about this", text),
@@ -89,7 +90,11 @@ export function alertPaths(): Json {
         operationId: "alerts-live",
         summary: "Alerts as they come: server-sent events",
         description:
-          "`alert` has one alert as data, when it was opened (then the event has an id: the alert's, and how far each partition was sent), acknowledged or cleared. Tideline's own alerts come from its journal, without an id; with `rule=tideline` also while Kafka is away. A client that comes back with Last-Event-ID is sent what it has missed; an own alert may come again then. A comment every 15 seconds keeps the connection.",
+          "`alert` has one alert as data, when it was opened (then the event has an id: the alert's, and " +
+          "how far each partition was sent), acknowledged or cleared. Tideline's own alerts come from its " +
+          "journal, without an id; with `rule=tideline` also while Kafka is away. A client that comes back " +
+          "with Last-Event-ID is sent what it has missed; an own alert may come again then. A comment " +
+          "every 15 seconds keeps the connection.",
         parameters: [
           RULE,
           SEVERITY,

@@ -11,7 +11,8 @@ const text = { type: "string" } as const;
 
 export const FORMAT_PARAMETER = inQuery(
   "format",
-  "json, csv, or spreadsheet: CSV in which text that a spreadsheet would run as a formula has an apostrophe in front. Without it the Accept header decides, and JSON is the default",
+  "json, csv, or spreadsheet: CSV in which text that a spreadsheet would run as a formula has an " +
+    "apostrophe in front. Without it the Accept header decides, and JSON is the default",
   { type: "string", enum: ["json", "csv", "spreadsheet"] },
 );
 
@@ -24,7 +25,10 @@ export const NUMBERS_PARAMETER = inQuery(
 export const CSV_SCHEMA: Json = {
   type: "string",
   description:
-    "The rows, header first (RFC 4180). A measure with several values has a column for each, as delay.p50; a list is JSON; a decimal has all of its places; null is an empty field, empty text a quoted one. Where from and to can cut buckets, the last column `partial` is true or false. Text is as it is: it may begin like a formula, unless format=spreadsheet.",
+    "The rows, header first (RFC 4180). A measure with several values has a column for each, as " +
+    "delay.p50; a list is JSON; a decimal has all of its places; null is an empty field, empty text a " +
+    "quoted one. Where from and to can cut buckets, the last column `partial` is true or false. Text is " +
+    "as it is: it may begin like a formula, unless format=spreadsheet.",
 };
 
 /** Where an answer is to stand. */
@@ -32,12 +36,14 @@ export function consistencyParameters({ stream }: View): Json[] {
   return [
     inQuery(
       "at",
-      "The asOf of an earlier answer: this one stands exactly there, from state while that is held, else recomputed from archive and log",
+      "The asOf of an earlier answer: this one stands exactly there, from state " +
+        "while that is held, else recomputed from archive and log",
       text,
     ),
     inQuery(
       "min",
-      `Read your own write: what the answer has to include, separated by commas; each the asOf of an answer, or topic:partition:offset of a record of ${stream.name}`,
+      "Read your own write: what the answer has to include, separated by commas; each the asOf of " +
+        `an answer, or topic:partition:offset of a record of ${stream.name}`,
       text,
     ),
     inQuery("wait", "How long to wait for min: milliseconds, or 1s to 30s; after that 503 with code NOT_REACHED", {
@@ -82,9 +88,11 @@ export function liveOperation(view: View, query: readonly Json[]): Json {
     summary: `${view.name} as it moves: server-sent events`,
     description: [
       "`answer` has the whole answer as data and its asOf as id, first at once and then whenever it has changed;",
-      "`behind` says that what is known now stands before what this subscriber has seen (as while Redis is read again), so there are no rows;",
+      "`behind` says that what is known now stands before what this subscriber has " +
+        "seen (as while Redis is read again), so there are no rows;",
       "`problem` carries problem details, and the stream goes on. Positions never go back.",
-      "A client that comes back with Last-Event-ID is sent nothing that it has. A comment every 15 seconds keeps the connection.",
+      "A client that comes back with Last-Event-ID is sent nothing that it has. " +
+        "A comment every 15 seconds keeps the connection.",
     ].join(" "),
     parameters: [
       ...query,

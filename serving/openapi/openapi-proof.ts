@@ -110,7 +110,11 @@ export function proofOperation(): Json {
     operationId: "proof",
     summary: "What a view answers, recomputed from the raw log at the same position, and compared",
     description:
-      "By plain SQL over all raw events, without any stored state or any formula of the answers; also their order, their limits and their CSV. With Accept: text/event-stream `progress` events say how far it is, and `proof` or `problem` ends it. Rows of a table are records: the proof of a table needs the action `records`. With rows=0 it needs `read`, and its differences have no values. Of a joined table each table is proven, and only at, sample, deep and rows mean something.",
+      "By plain SQL over all raw events, without any stored state or any formula of the answers; also their " +
+      "order, their limits and their CSV. With Accept: text/event-stream `progress` events say how far it is, and " +
+      "`proof` or `problem` ends it. Rows of a table are records: the proof of a table needs the action " +
+      "`records`. With rows=0 it needs `read`, and its differences have no values. Of a joined table each table " +
+      "is proven, and only at, sample, deep and rows mean something.",
     parameters: [
       { name: "view", in: "path", required: true, schema: text },
       inQuery("from", "Event time, inclusive; everything without"),

@@ -127,7 +127,9 @@ const notices: Json = {
       type: "string",
       enum: ["EVENTS_AFTER_NOW", "LONG_NUMBERS"],
       description:
-        "EVENTS_AFTER_NOW: the view holds events after the server's clock, and the window that was chosen for you ends before them. LONG_NUMBERS: readers that keep numbers as doubles round some of these; numbers=text avoids it",
+        "EVENTS_AFTER_NOW: the view holds events after the server's clock, and the window that " +
+        "was chosen for you ends before them. LONG_NUMBERS: readers that keep numbers as " +
+        "doubles round some of these; numbers=text avoids it",
     },
     message: text,
   }),
@@ -201,7 +203,8 @@ export const ANSWER_HEADERS: Json = Object.fromEntries(
   [
     [
       "ETag",
-      "of the position and the question; strong where the body says nothing but that; none when incomplete, or with problems",
+      "of the position and the question; strong where the body says nothing " +
+        "but that; none when incomplete, or with problems",
     ],
     ["Tideline-As-Of", "the asOf of the answer"],
     ["Tideline-Batch-Version", "number of the batch version"],

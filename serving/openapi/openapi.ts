@@ -73,7 +73,8 @@ export function openApiDocument(
       title: "Tideline",
       version,
       description:
-        "Numbers that are both fresh and exact. Every answer says at which position of the log it stands, and how exact each field is.",
+        "Numbers that are both fresh and exact. Every answer says at which position " +
+        "of the log it stands, and how exact each field is.",
     },
     tags: [{ name: "views" }, { name: "tables" }, { name: "alerts" }, { name: "operations" }],
     paths: withPosted(withSecurity(paths, policy)),
@@ -137,7 +138,8 @@ function viewParameters(view: View): Json[] {
     ...dimensions.map((name) =>
       query(
         `where[${name}]`,
-        `Only these values of ${name}; repeat it for several. null is no value, and "null" with its quotes the text null`,
+        `Only these values of ${name}; repeat it for several. null is no ` +
+          `value, and "null" with its quotes the text null`,
         { type: "array", items: { type: "string" } },
         { style: "form", explode: true },
       ),
@@ -171,7 +173,8 @@ function bucketParameters({ grainMs, windowMs }: View): Json[] {
   return [
     query(
       "every",
-      `Width of the buckets: a multiple of ${grain}, 1d, 1w, 1mo, 1q, 1y of the zone's calendar, or all for one row for the whole range`,
+      `Width of the buckets: a multiple of ${grain}, 1d, 1w, 1mo, 1q, 1y of the ` +
+        "zone's calendar, or all for one row for the whole range",
       { type: "string", default: grain },
       { examples: { hours: { value: formatDuration(Math.max(grainMs, 3_600_000)) } } },
     ),

@@ -10,9 +10,11 @@ import type { Standing } from "../read/live/standings.ts";
  *   tideline_view_complete{view}                        1 when batch version and live state tile the log
  *   tideline_view_batch_version{view}                   number of the newest batch version
  *   tideline_view_cells{view}                           cells of live state in Redis
- *   tideline_helper_answers_total{status}               answers of the helper process, which computes what is large; each is a request above, too
+ *   tideline_helper_answers_total{status}               answers of the helper process, which computes what is large;
+ *                                                       each is a request above, too
  *   tideline_helper_answering, tideline_helper_waiting  large answers that it computes now, and that wait for a turn
- *   tideline_failing{kind,name,code}                    1 for each thing that fails again and again, in the whole installation
+ *   tideline_failing{kind,name,code}                    1 for each thing that fails again and again, in the whole
+ *                                                       installation
  *   and prom-client's metrics of the process
  */
 export interface ServingMetrics {

@@ -32,7 +32,10 @@ let stream = null;
 let next = null;
 let askedAtMs = Number.NEGATIVE_INFINITY;
 
-/** Follows the alerts while the page is visible: a browser has few connections for one server. Begins again when called again. */
+/**
+ * Follows the alerts while the page is visible: a browser has few connections for one server. Begins again when called
+ * again.
+ */
 export function followAlerts() {
   unfollow();
   if (!document.hidden) void read();

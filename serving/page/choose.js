@@ -40,8 +40,8 @@ export function spanFor(width) {
 }
 
 /**
- * The view to open on: one that moves now, of these the one with the finest buckets; otherwise the one that has changed last. Undefined when there
- * is none.
+ * The view to open on: one that moves now, of these the one with the finest buckets; otherwise the one that has changed
+ * last. Undefined when there is none.
  */
 export function startingView(views) {
   const rank = ({ changedMs, grain, sessions }) => {
@@ -92,8 +92,8 @@ export function dimensionText(value) {
 }
 
 /**
- * Rows as lines of a chart, the largest first: one for each value of `group`, or a single one, called `name`, without it.
- * `value` gives a row's number. A line has an id, its name, and points `[epoch ms, number or null]`.
+ * Rows as lines of a chart, the largest first: one for each value of `group`, or a single one, called `name`, without
+ * it. `value` gives a row's number. A line has an id, its name, and points `[epoch ms, number or null]`.
  */
 export function linesOf(rows, { group, name, value }) {
   const lines = new Map();
@@ -109,7 +109,9 @@ export function linesOf(rows, { group, name, value }) {
   return [...lines.values()].sort((a, b) => b.size - a.size);
 }
 
-/** How many alerts are open, and how many of them of each severity, the worst first, as far as `alerts` has them all. */
+/**
+ * How many alerts are open, and how many of them of each severity, the worst first, as far as `alerts` has them all.
+ */
 export function alertsTitle({ alerts, found, isFresh }) {
   const counts = ["critical", "warning", "info"].flatMap((severity) => {
     const count = alerts.filter((alert) => alert.severity === severity).length;

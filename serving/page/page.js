@@ -1,6 +1,7 @@
 /**
- * The page at /: the list of views, and one of them live. It asks only this server: GET /views every two seconds, and the chosen view's
- * server-sent events. What is chosen stands in the URL's fragment, so that a link or a reload leads back to it.
+ * The page at /: the list of views, and one of them live. It asks only this server: GET /views every two seconds, and
+ * the chosen view's server-sent events. What is chosen stands in the URL's fragment, so that a link or a reload leads
+ * back to it.
  */
 
 import { followAlerts } from "./alerts.js";
@@ -69,7 +70,9 @@ let chart = null;
 /** Whether the list is to be scrolled to the chosen view when it is drawn. */
 let showChosen = false;
 
-/** A value for people, as their locale writes it: exact decimals with all their places, also where numbers come as text. */
+/**
+ * A value for people, as their locale writes it: exact decimals with all their places, also where numbers come as text.
+ */
 function shown(value, { values, scale } = {}) {
   if (value === null || value === undefined) return "–";
   const isText = typeof value === "string" && (values === "integer" || values === "decimal");
@@ -84,7 +87,10 @@ function formatOf(value, scale) {
   return Math.abs(Number(value)) < 1 ? fraction : number;
 }
 
-/** What can be chosen of a view's measures: one with several values counts as several. A list cannot be drawn, and stands in the table. */
+/**
+ * What can be chosen of a view's measures: one with several values counts as several. A list cannot be drawn, and
+ * stands in the table.
+ */
 function columns(view) {
   return view.measures.flatMap(({ name, parts, ...rest }) =>
     Array.isArray(parts)
@@ -227,7 +233,8 @@ function drawNotice(view) {
     (missing !== undefined
       ? `Incomplete: ${missing.message}.`
       : !view.ready
-        ? "Nothing has been published for this view yet. It appears here as soon as the speed layer or a refresh has run."
+        ? "Nothing has been published for this view yet. It appears here as " +
+          "soon as the speed layer or a refresh has run."
         : answer === null
           ? "Loading …"
           : answer.notices !== undefined
@@ -468,8 +475,8 @@ function question(view) {
 }
 
 /**
- * Where the chosen span begins: null for the last 24 hours, which is what the server answers without `from` and moves with the data. A longer one ends
- * where that ends.
+ * Where the chosen span begins: null for the last 24 hours, which is what the server answers without `from` and moves
+ * with the data. A longer one ends where that ends.
  */
 async function beginning(view) {
   const { span } = known.choice;

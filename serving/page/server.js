@@ -19,7 +19,8 @@ export function ask(path, { headers = {}, ...options } = {}) {
 
 /**
  * Server-sent events, with the key: an EventSource cannot send one. Dispatches `open`, the events of the stream and
- * `error` as an EventSource does. It connects again after a connection was lost, and is `closed` when the server refuses.
+ * `error` as an EventSource does. It connects again after a connection was lost, and is `closed` when the server
+ * refuses.
  */
 export class EventStream extends EventTarget {
   closed = false;

@@ -64,10 +64,13 @@ export class KeyHistories {
       const columns = [
         "_partition",
         "_offset::VARCHAR",
-        `CASE WHEN _duplicate THEN 'duplicate' WHEN ${countedCondition(view) ?? "true"} THEN 'counted' ELSE 'filtered' END`,
+        "CASE WHEN _duplicate THEN 'duplicate' WHEN " +
+          `${countedCondition(view) ?? "true"} THEN 'counted' ELSE 'filtered' END`,
         `to_json(${recordSql(fields)})::VARCHAR`,
       ];
-      const sql = `SELECT ${columns.join(", ")} FROM ${events} WHERE _reject IS NULL AND ${same.join(" AND ")} ORDER BY _partition DESC, _offset DESC LIMIT ${limit + 1}`;
+      const sql =
+        `SELECT ${columns.join(", ")} FROM ${events} WHERE _reject IS NULL AND ` +
+        `${same.join(" AND ")} ORDER BY _partition DESC, _offset DESC LIMIT ${limit + 1}`;
       const rows = await rowsOf(duck, sql, [...key]);
       const found = rows.map(
         ([partition, offset, verdict, record]): KeyEvent => ({

@@ -51,7 +51,11 @@ export class PositionWaits {
 }
 
 function behind(applied: Cut, min: Cut, waitMs: number): string {
-  return `after ${waitMs} ms the answer would still be at ${JSON.stringify(cutToJson(applied))}, and is to include ${JSON.stringify(cutToJson(min))}`;
+  return (
+    `after ${waitMs} ms the answer would still be at ` +
+    `${JSON.stringify(cutToJson(applied))}, and is to include ` +
+    `${JSON.stringify(cutToJson(min))}`
+  );
 }
 
 function notReached(detail: string): Refusal {

@@ -61,7 +61,8 @@ const MOST_WIDE = 1_000;
  * The protocol's Reader: manifest first, then Redis, and an answer only from tiles that cover the log without gap or
  * overlap.
  *
- *   newest manifest M (cached, checked against the pointer) -> chain and open segment in one atomic step -> do they tile from M.cut?
+ *   newest manifest M (cached, checked against the pointer)
+ *   -> chain and open segment in one atomic step -> do they tile from M.cut?
  *     yes  M's states + closed segments + open segment
  *     no   load the newest M, once more; then M alone, and say what is missing
  *   a file or segment is gone: M was two versions old; start over with the newest
@@ -196,7 +197,8 @@ export class Reader {
     { top, budget }: { readonly top: TopOrder | null; readonly budget: Budget },
   ): Promise<Pick<Reading, "cells" | "firstOnly">> {
     const range = readRange(view, query, tiles.window);
-    const wide = `${tiles.manifest.generation} ${range.fromMs} ${range.toMs} ${queryKey({ ...query, order: [], limit: 0 })}`;
+    const wide =
+      `${tiles.manifest.generation} ${range.fromMs} ${range.toMs} ` + `${queryKey({ ...query, order: [], limit: 0 })}`;
     const canBeTop =
       top !== null &&
       top.limit < this.#limits.cells &&
@@ -220,8 +222,8 @@ export class Reader {
 }
 
 /**
- * How many cells a question about all rows of a table has at least: those of its largest file. No cell has more than one
- * stored row of an integer or pick there.
+ * How many cells a question about all rows of a table has at least: those of its largest file. No cell has more than
+ * one stored row of an integer or pick there.
  */
 function leastRows(view: View, query: Query, { files }: Manifest): number {
   const components = componentsOf(view);
@@ -241,7 +243,8 @@ function withoutOrder(error: OverBudget, view: View, query: Query): Refusal {
     query.windowMs > query.everyMs
       ? "windows slide, so that all of them have to be held"
       : "unsortable" in order
-        ? `sorted by ${order.unsortable}, all of them have to be held; sorted by ${first} measures that are a count, sum, min or max, only those up to limit`
+        ? `sorted by ${order.unsortable}, all of them have to be held; sorted by ${first} ` +
+          "measures that are a count, sum, min or max, only those up to limit"
         : "all of them have to be held";
   const { errors } = overBudget(error, view.table === null ? "view" : "table").problem;
   return new Refusal(400, "TOO_LARGE", `${error.message}; ${why}`, errors === undefined ? {} : { errors });

@@ -148,7 +148,8 @@ function tooSlow(timeoutMs: number): Refusal {
   return new Refusal(
     504,
     "TOO_SLOW",
-    `recomputing this position from archive and log took longer than ${timeoutMs / 1_000} s; ask without at, or for a newer position`,
+    "recomputing this position from archive and log took longer than " +
+      `${timeoutMs / 1_000} s; ask without at, or for a newer position`,
   );
 }
 

@@ -42,8 +42,8 @@ export class AnswerTiles {
   }
 
   /**
-   * The tiles of the newest position, or `held` when it would be the same answer again. `first` is the manifest to begin
-   * with. Throws Vanished when a file or segment goes away in between.
+   * The tiles of the newest position, or `held` when it would be the same answer again. `first` is the manifest to
+   * begin with. Throws Vanished when a file or segment goes away in between.
    */
   async newest<Held extends ReadAnswer | null>(
     definition: Definition,

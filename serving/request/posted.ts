@@ -8,8 +8,8 @@ const FORM = "application/x-www-form-urlencoded";
 const MOST_BYTES = 131_072;
 
 /**
- * Has questions answered to POST as well: the body has the parameters as a URL has them, for those that are too long for
- * one. To be called before routes are registered.
+ * Has questions answered to POST as well: the body has the parameters as a URL has them, for those that are too long
+ * for one. To be called before routes are registered.
  */
 export function acceptPosted(app: FastifyInstance): void {
   app.addContentTypeParser(FORM, { parseAs: "string", bodyLimit: MOST_BYTES }, (_request, body, done) =>

@@ -107,7 +107,9 @@ function leastOf({ views, namespace }: Serving, join: DescribedJoin, text: strin
   const raise = (name: string, to: Cut) => least.set(name, furthest(least.get(name) ?? null, to));
   const streams = [...join.tables].map(([name, { definition }]) => [name, definition.view.stream] as const);
   const topics = [...new Set(streams.map(([, stream]) => topicOf(namespace, stream)))];
-  const allowed = `the asOf of an earlier answer, or topic:partition:offset of ${topics.join(", ")}; several separated by commas`;
+  const allowed =
+    "the asOf of an earlier answer, or topic:partition:offset of " +
+    `${topics.join(", ")}; several separated by commas`;
   for (const piece of piecesOf(text, fail)) {
     const topic = topics.find((one) => piece.startsWith(`${one}:`));
     const tokens = [...(decodeJoinedAsOf(piece)?.values() ?? [decodeAsOf(piece)])].filter((one) => one !== null);

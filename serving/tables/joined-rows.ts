@@ -147,7 +147,9 @@ function compareRows(a: Row, b: Row, order: JoinedQuestion["order"]): number {
 }
 
 function tooManyToSort(name: string): Refusal {
-  const problem = `joined table "${name}" has more than ${MOST_SORTED.toLocaleString("en-US")} such rows, and all of them have to be held to be sorted`;
+  const problem =
+    `joined table "${name}" has more than ${MOST_SORTED.toLocaleString("en-US")} ` +
+    "such rows, and all of them have to be held to be sorted";
   const allowed = "key, a prefix, where[column], or the order of the key";
   return new Refusal(400, "TOO_LARGE", `${problem}; ask with ${allowed}`, {
     errors: [{ parameter: "order", problem, allowed }],

@@ -18,7 +18,10 @@ export interface TableAnswer extends Omit<Reading, "cells" | "budget" | "firstOn
   readonly truncated: boolean;
 }
 
-/** How many times more cells are looked at when those that were read had too few rows: of removed keys, or left out by `where`. */
+/**
+ * How many times more cells are looked at when those that were read had too few rows: of removed keys, or left out by
+ * `where`.
+ */
 const MORE = 4;
 /** Cells that are looked at once, where `where` may leave some out. */
 const FILTERED_AT_ONCE = 2_000;

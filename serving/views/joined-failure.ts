@@ -53,7 +53,9 @@ function refused(
 ): Refusal {
   const shown = rows.map((row) => Object.values(keyOf(join, row)).join("/").slice(0, 60));
   const why = (reason.message.split("\n")[0] ?? "").slice(0, 300);
-  const problem = `column "${column}" of joined table "${join.definition.name}" cannot be computed for the row "${shown}": ${why}`;
+  const problem =
+    `column "${column}" of joined table "${join.definition.name}" cannot ` +
+    `be computed for the row "${shown}": ${why}`;
   const allowed = "the column has to take every value: TRY_CAST gives null for a text that is no number";
   return new Refusal(422, "COLUMN_FAILED", `${problem}; ${allowed}`, {
     errors: [{ parameter: "columns", problem, allowed }],

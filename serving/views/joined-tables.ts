@@ -47,8 +47,8 @@ export class JoinedTables {
   }
 
   /**
-   * The joined table of a name; null for none. Throws NOT_READY while one of its tables is not served, or is served by a
-   * definition that does not have what its columns read.
+   * The joined table of a name; null for none. Throws NOT_READY while one of its tables is not served, or is served by
+   * a definition that does not have what its columns read.
    */
   async find(name: string): Promise<DescribedJoin | null> {
     const definition = this.#options.definitions.get(name);

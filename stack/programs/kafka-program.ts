@@ -23,7 +23,9 @@ const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0">
   <artifactId>kafka</artifactId>
   <version>1</version>
   <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${kafkaVersion}</version></dependency>
+    <dependency>
+      <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${kafkaVersion}</version>
+    </dependency>
     <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
   </dependencies>
 </project>
@@ -68,7 +70,8 @@ async function requireJavaVersion(): Promise<void> {
   if (major >= javaAtLeast) return;
   throw new TidelineError(
     "SERVER_MISSING",
-    `Kafka ${kafkaVersion} needs Java ${javaAtLeast} or later; \`java\` on PATH is ${major === 0 ? "of an unknown version" : `Java ${major}`}`,
+    `Kafka ${kafkaVersion} needs Java ${javaAtLeast} or later; \`java\` on PATH is ` +
+      `${major === 0 ? "of an unknown version" : `Java ${major}`}`,
     `Install a newer Java, or set KAFKA_BROKERS to the address of a Kafka that runs already.`,
   );
 }

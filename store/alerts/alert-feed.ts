@@ -97,8 +97,8 @@ export class AlertFeed {
 type FoundEvent = WrittenAlertEvent & Required<Pick<WrittenAlertEvent, "place">>;
 
 /**
- * Events in the order in which they were written, as far as clocks tell: partitions were read one after the other. Those
- * of one partition keep the order of their offsets, whatever its clocks say.
+ * Events in the order in which they were written, as far as clocks tell: partitions were read one after the other.
+ * Those of one partition keep the order of their offsets, whatever its clocks say.
  */
 function inOrder(events: readonly FoundEvent[]): FoundEvent[] {
   const newestMs = new Map<number, number>();

@@ -32,7 +32,10 @@ export class OwnAlertJournal {
     return { number, beatAtMs: found?.mtimeMs ?? 0 };
   }
 
-  /** The newest version's contents. A document that cannot be read is as none: nothing must keep a watcher from watching. */
+  /**
+   * The newest version's contents. A document that cannot be read is as none: nothing must keep a watcher from
+   * watching.
+   */
   async read(): Promise<{ readonly number: number; readonly journal: OwnJournal }> {
     // A version is deleted when there are two newer ones: look again then.
     for (let attempt = 0; ; attempt++) {

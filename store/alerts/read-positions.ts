@@ -27,7 +27,9 @@ export async function readRulePositions(
   return found;
 }
 
-/** The last committed record of a key in the topic of positions; null for none. Waits and throws as `readRulePositions`. */
+/**
+ * The last committed record of a key in the topic of positions; null for none. Waits and throws as `readRulePositions`.
+ */
 export async function readPositionRecord(
   log: LogReader,
   topic: string,

@@ -69,7 +69,8 @@ export interface QualitySources {
 
 /** SQL: (span, first word of the reason or NULL, records, duplicates), in this order. */
 function historySql(files: readonly string[], { from, to, everyMs }: QualityWindow): string {
-  return `SELECT _timestamp // ${everyMs} * ${everyMs} AS span, split_part(_reject, ':', 1) AS reason, count(*), count(*) FILTER (_duplicate)
+  return `SELECT _timestamp // ${everyMs} * ${everyMs} AS span, split_part(_reject, ':', 1) AS reason,
+      count(*), count(*) FILTER (_duplicate)
     FROM read_parquet([${files.join(", ")}], union_by_name = true)
     WHERE _timestamp >= ${from} AND _timestamp < ${to} GROUP BY ALL ORDER BY ALL`;
 }

@@ -10,7 +10,8 @@ import { parseTime } from "../../core/time.ts";
 import { DataDirectory } from "../files/files.ts";
 
 /**
- *   points/<time>.json          what the data directory held at a time: path, size and SHA-256 of every file; written last
+ *   points/<time>.json          what the data directory held at a time: path, size and SHA-256 of every file; written
+ *                               last
  *   files/<2 digits>/<SHA-256>  the files of all points, each once
  *
  * One backup at a time goes into a folder, by notes that say who is at work. A process that sleeps for long (a laptop
@@ -272,7 +273,8 @@ export function damaged(what: string): TidelineError {
   return new TidelineError(
     "BACKUP_DAMAGED",
     what,
-    "Take another point (`tideline restore --list`), or a copy of the backup. `--check` examines all points; the next backup copies a damaged file again once it is deleted.",
+    "Take another point (`tideline restore --list`), or a copy of the backup. `--check` examines all " +
+      "points; the next backup copies a damaged file again once it is deleted.",
   );
 }
 

@@ -199,7 +199,8 @@ function noLongerThere(error: NodeJS.ErrnoException): null {
 function onOtherDisk(name: string, root: string, cause: unknown): TidelineError {
   return new TidelineError(
     "CONFIG_INVALID",
-    `${name} lies on another file system than ${root}: a backup keeps second names of its files, which is not possible there`,
+    `${name} lies on another file system than ${root}: a backup keeps second ` +
+      "names of its files, which is not possible there",
     "Mount the volume at TIDELINE_HOME, or move all of the data directory to it, and link to the whole.",
     { cause },
   );

@@ -39,7 +39,10 @@ export async function archivedStart(
   for (const [index, { partition, files, records }] of ascending.entries()) {
     const share = Math.min(records, Math.ceil(left / (ascending.length - index)));
     left -= share;
-    const offsets = `SELECT _offset FROM read_parquet([${files.map(quoteText).join(", ")}]) WHERE _offset < ${at(start, partition)}`;
+    const offsets =
+      "SELECT _offset FROM read_parquet([" +
+      `${files.map(quoteText).join(", ")}]) WHERE _offset < ` +
+      `${at(start, partition)}`;
     const newest = `SELECT min(_offset) FROM (${offsets} ORDER BY _offset DESC LIMIT ${share})`;
     const [[begin] = []] = await rowsOf(duck, newest);
     if (typeof begin === "bigint") found.set(partition, position(begin));

@@ -282,7 +282,10 @@ function shownPart(name: string, value: unknown): unknown {
   return name === "bucket" && typeof value === "number" ? new Date(value).toISOString() : value;
 }
 
-/** How wide the rows are that both views have. Of two tables all shards are one row's width: their keys may have other parts. */
+/**
+ * How wide the rows are that both views have. Of two tables all shards are one row's width: their keys may have other
+ * parts.
+ */
 function widthOf(served: View, changed: View): number {
   if (served.table !== null && changed.table !== null) return Math.max(served.table.shards, changed.table.shards);
   return leastCommon(served.grainMs, changed.grainMs);

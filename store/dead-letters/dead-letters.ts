@@ -8,10 +8,12 @@ import type { RecordHeaders } from "../kafka/read/records.ts";
  * position of the record that was refused: `<name>:<partition>:<offset>`, where the name is that of what belongs to the
  * stream (`topicName`), whatever its topic is called.
  *
- *   no `letter` header   the refusal: reason, position, original key, and the original bytes as the value. A crash may repeat it.
- *                        There are no bytes when they are more than this topic takes, but `original-bytes`: how many, "" for unknown.
+ *   no `letter` header   the refusal: reason, position, original key, and the original bytes as the value. A crash may
+ *                        repeat it. When this topic does not take that many bytes there are none, but
+ *                        `original-bytes`: how many, "" for unknown.
  *   letter: edit         the value is what somebody wrote in the original's place; the last edit counts
- *   letter: replay       the edit was sent as a new record, to `replayed-to: <partition>:<offset>`; written in one transaction with it
+ *   letter: replay       the edit was sent as a new record, to `replayed-to: <partition>:<offset>`; written in one
+ *                        transaction with it
  *
  * The topic must not be compacted: an edit would take the place of the original.
  */

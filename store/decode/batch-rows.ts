@@ -49,7 +49,10 @@ export class BatchRows {
     return ids;
   }
 
-  /** Scans all rows in their order, a slice at a time: meanwhile the database works on the batch before, and what it has done is taken further. */
+  /**
+   * Scans all rows in their order, a slice at a time: meanwhile the database works on the batch before, and what it has
+   * done is taken further.
+   */
   async scanAll(scanner: RecordScanner, avro: AvroBodies): Promise<void> {
     scanner.clear();
     const plain = scanOneBy(scanner, avro);
@@ -116,7 +119,10 @@ function isAvro(bytes: Uint8Array, begin: number, end: number): boolean {
   return begin < end && bytes[begin] === 0;
 }
 
-/** Scans Avro records as events of one version: as their writer's schema says, or where that is not possible as the JSON text of what they say. */
+/**
+ * Scans Avro records as events of one version: as their writer's schema says, or where that is not possible as the JSON
+ * text of what they say.
+ */
 export class AvroBodies {
   readonly #version: Version;
   readonly #schemas: SchemaLookup;

@@ -40,7 +40,9 @@ function withFewRuns(values: string, runs: readonly Run[]): string {
 function withManyRuns(values: string, runs: readonly Run[]): string {
   const partitions = runs.map(({ partition, from, to }) => `list_resize([${partition}], ${to - from}, ${partition})`);
   const offsets = runs.map(({ from, to }) => `range(${from}, ${to})`);
-  const places = `SELECT unnest(flatten([${partitions.join(", ")}])) AS _partition, unnest(flatten([${offsets.join(", ")}])) AS _offset`;
+  const places =
+    `SELECT unnest(flatten([${partitions.join(", ")}])) AS _partition, ` +
+    `unnest(flatten([${offsets.join(", ")}])) AS _offset`;
   return `(SELECT * FROM ${values} JOIN (SELECT *, row_number() OVER () - 1 AS _row FROM (${places})) USING (_row))`;
 }
 

@@ -35,7 +35,8 @@ export async function decodeAnew(
       signal?.throwIfAborted();
       await decoder.decode([batch]);
       await duck.run(
-        `INSERT INTO ${table} BY NAME SELECT events.*, _timestamp FROM events JOIN (SELECT _partition, _offset, _timestamp FROM ${batch.relation}) USING (_partition, _offset)`,
+        `INSERT INTO ${table} BY NAME SELECT events.*, _timestamp FROM events JOIN (SELECT _partition, ` +
+          `_offset, _timestamp FROM ${batch.relation}) USING (_partition, _offset)`,
       );
       onRecords?.(batch.records.length);
     }

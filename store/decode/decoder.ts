@@ -206,7 +206,8 @@ export class Decoder {
     rejects.closeSync();
     const nothing = [...Object.keys(this.#stream.fields).map(quoteName), "_id", "_hash", "_version"];
     await this.statements.run(
-      `UPDATE decoded SET ${nothing.map((column) => `${column} = NULL`).join(", ")}, _reject = reject FROM rejects WHERE decoded._row = rejects._row`,
+      `UPDATE decoded SET ${nothing.map((column) => `${column} = NULL`).join(", ")}, ` +
+        "_reject = reject FROM rejects WHERE decoded._row = rejects._row",
     );
   }
 
@@ -244,7 +245,8 @@ export class Decoder {
     const again = againOf(version);
     await this.statements.run(`DELETE FROM decoded WHERE _row IN (SELECT _row FROM ${again} WHERE ${condition})`);
     await this.statements.run(
-      `INSERT INTO decoded BY NAME SELECT _row, _hash, true AS _ok, ${eventNames(this.#stream)} FROM ${again} WHERE ${condition}`,
+      "INSERT INTO decoded BY NAME SELECT _row, _hash, true AS _ok, " +
+        `${eventNames(this.#stream)} FROM ${again} WHERE ${condition}`,
     );
   }
 
@@ -263,7 +265,8 @@ export class Decoder {
     if (repeats?.[0] !== true) return;
     const duplicates = duplicatesSql(this.#stream, "decoded", "seen");
     await this.statements.run(
-      `UPDATE decoded SET _duplicate = true FROM (${duplicates}) d WHERE decoded._partition = d._partition AND decoded._offset = d._offset`,
+      `UPDATE decoded SET _duplicate = true FROM (${duplicates}) d WHERE ` +
+        "decoded._partition = d._partition AND decoded._offset = d._offset",
     );
   }
 
@@ -294,7 +297,10 @@ function decodedSql(rows: string): string {
 }
 
 function rememberSql(relation: string): string {
-  return `INSERT INTO seen SELECT _partition, _offset, _id, hash(_partition, _id) FROM ${relation} WHERE _id IS NOT NULL`;
+  return (
+    "INSERT INTO seen SELECT _partition, _offset, _id, hash(_partition, " +
+    `_id) FROM ${relation} WHERE _id IS NOT NULL`
+  );
 }
 
 function againOf({ version }: Version): string {

@@ -81,12 +81,16 @@ export async function* archivedOriginals(
       files.map((file) => data.path(file)),
       source,
     );
-  const sizes = `SELECT _offset, sum(coalesce(octet_length(_value), 0) + ${RECORD_BYTES}) OVER (ORDER BY _offset) // ${pieceBytes} AS piece FROM ${within(from, to - 1n)}`;
+  const sizes =
+    `SELECT _offset, sum(coalesce(octet_length(_value), 0) + ${RECORD_BYTES}) OVER (ORDER BY ` +
+    `_offset) // ${pieceBytes} AS piece FROM ${within(from, to - 1n)}`;
   const pieces = await rowsOf(duck, `SELECT min(_offset), max(_offset) FROM (${sizes}) GROUP BY piece ORDER BY piece`);
   for (const [first, last] of pieces) {
     const rows = await rowsOf(
       duck,
-      `SELECT _offset, _key, _value, _timestamp${readsHeaders ? ", _headers" : ""} FROM ${within(first, last)} ORDER BY _offset`,
+      "SELECT _offset, _key, _value, _timestamp" +
+        `${readsHeaders ? ", _headers" : ""} FROM ${within(first, last)} ORDER BY ` +
+        "_offset",
     );
     yield {
       relation: `(SELECT * FROM ${within(first, last)})`,

@@ -107,7 +107,8 @@ export async function spanParts(
     archived:
       archived.length === 0
         ? null
-        : `SELECT ${spanColumns(stream)} FROM read_parquet([${archived.map(quoteText).join(", ")}]) WHERE ${spans.join(" OR ")}`,
+        : `SELECT ${spanColumns(stream)} FROM read_parquet([` +
+          `${archived.map(quoteText).join(", ")}]) WHERE ${spans.join(" OR ")}`,
     tables: [...(foreign.length === 0 ? [] : [ANEW]), ...(tails.length === 0 ? [] : [TAIL])],
   };
 }

@@ -44,14 +44,16 @@ export class Contracts {
       throw new TidelineError(
         "DEFINITION_INVALID",
         moves.join("\n"),
-        "Put the topic back, or give the stream another name: everything that is stored under this one holds positions of its topic.",
+        "Put the topic back, or give the stream another name: everything that is " +
+          "stored under this one holds positions of its topic.",
       );
     const problems = await this.changes(known);
     if (problems.length === 0) return;
     throw new TidelineError(
       "DEFINITION_INVALID",
       problems.join("\n"),
-      "Raise the stream's `revision`: its views are then built beside the old ones from the whole history. Or put the property back.",
+      "Raise the stream's `revision`: its views are then built beside the old ones " +
+        "from the whole history. Or put the property back.",
     );
   }
 
@@ -102,7 +104,10 @@ export class Contracts {
     return problems;
   }
 
-  /** The stored contract of a revision; null when there is none. Throws DATA_NEWER for one that this release does not know. */
+  /**
+   * The stored contract of a revision; null when there is none. Throws DATA_NEWER for one that this release does not
+   * know.
+   */
   async #read(of: Pick<Stream, "name" | "revision">): Promise<StreamDocument | null> {
     const file = documentOf(of);
     try {

@@ -80,11 +80,12 @@ function stateComponents(view: View): StateComponents {
 }
 
 function unreadable(generation: Generation, cause: unknown): TidelineError {
-  const why = (cause as Error).message;
+  const why = (cause as Error).message.replace(/\s+/g, " ").slice(0, 300);
   return new TidelineError(
     "GENERATION_UNREADABLE",
-    `this release cannot read the definition that is stored of ${generation}: ${why.replace(/\s+/g, " ").slice(0, 300)}`,
-    "The worker builds what the view's file says now and serves that instead. Without a file of the view, start the release that wrote it.",
+    `this release cannot read the definition that is stored of ${generation}: ${why}`,
+    "The worker builds what the view's file says now and serves that instead. " +
+      "Without a file of the view, start the release that wrote it.",
     { cause },
   );
 }

@@ -19,8 +19,10 @@ export async function requireDataFormat(data: DataDirectory): Promise<void> {
   if (format <= DATA_FORMAT) return;
   throw new TidelineError(
     "DATA_NEWER",
-    `a newer release has written the data directory ${data.root}: its format is ${format}, and this release reads formats up to ${DATA_FORMAT}`,
-    "Start the newer release. Or restore the backup that was made before the upgrade (docs/deploying.md, Upgrade), and start this one.",
+    `a newer release has written the data directory ${data.root}: its format is ` +
+      `${format}, and this release reads formats up to ${DATA_FORMAT}`,
+    "Start the newer release. Or restore the backup that was made before the " +
+      "upgrade (docs/deploying.md, Upgrade), and start this one.",
   );
 }
 

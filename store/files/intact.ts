@@ -65,7 +65,8 @@ export function documentDamaged(name: string, cause: Error): TidelineError {
   return new TidelineError(
     "ARCHIVE_DAMAGED",
     `${name} cannot be read: ${why.replace(/\s+/g, " ").slice(0, MAX_REASON)}`,
-    "Put the data directory back from a backup: `tideline restore <folder> --replace`. docs/operating.md says what else helps.",
+    "Put the data directory back from a backup: `tideline restore <folder> " +
+      "--replace`. docs/operating.md says what else helps.",
     { cause },
   );
 }

@@ -232,7 +232,8 @@ export function refusal(
         return new TidelineError(
           "VIEW_TOO_LARGE",
           `${view}: one batch alone has more cells than the view's maxCells`,
-          "The next refresh reads the batch from the archive, and the view goes on behind it: see that `tideline worker` runs. Raise maxCells in the view, or drop a dimension.",
+          "The next refresh reads the batch from the archive, and the view goes on behind it: see that " +
+            "`tideline worker` runs. Raise maxCells in the view, or drop a dimension.",
         );
       return new TidelineError(
         "VIEW_TOO_LARGE",

@@ -15,6 +15,7 @@ export async function requireNoEviction(redis: TidelineRedis): Promise<void> {
   throw new TidelineError(
     "REDIS_EVICTS",
     `Redis may delete live state by itself: its maxmemory-policy is ${policy}`,
-    "Run CONFIG SET maxmemory-policy noeviction and put the same into redis.conf. Views go on by themselves within a minute.",
+    "Run CONFIG SET maxmemory-policy noeviction and put the same into " +
+      "redis.conf. Views go on by themselves within a minute.",
   );
 }

@@ -102,7 +102,8 @@ export class HttpRegistry implements SchemaRegistry {
     return new TidelineError(
       "NOT_READY",
       this.#mask(`the schema registry at ${this.#base} ${what}`),
-      "Start it, or correct TIDELINE_SCHEMA_REGISTRY: its path must be the one below which /subjects lies. Nothing is lost.",
+      "Start it, or correct TIDELINE_SCHEMA_REGISTRY: its path must be the " +
+        "one below which /subjects lies. Nothing is lost.",
       { cause },
     );
   }

@@ -35,7 +35,8 @@ async function prepareStream(registry: SchemaRegistry, stream: Stream, subject: 
       throw new TidelineError(
         "SCHEMA_INCOMPATIBLE",
         `stream ${stream.name}, version ${version.version}: ${problems.join("; ")}`,
-        `Give new fields a default, keep the types of old ones, or relax the stream's compatibility ("${stream.compatibility}").`,
+        "Give new fields a default, keep the types of old ones, or relax the " +
+          `stream's compatibility ("${stream.compatibility}").`,
       );
     await registry.register(subject, text, stream.compatibility);
     last = text;

@@ -143,7 +143,8 @@ export async function archivedRows(
   const list = files.map((file) => `'${file}'`).join(", ");
   const rows = await rowsOf(
     duck,
-    `SELECT _offset, hex(_key), hex(_value), _duplicate, _reject IS NOT NULL FROM read_parquet([${list}]) ORDER BY _offset`,
+    "SELECT _offset, hex(_key), hex(_value), _duplicate, _reject IS NOT NULL " +
+      `FROM read_parquet([${list}]) ORDER BY _offset`,
   );
   duck.closeSync();
   return rows.map(([offset, key, value, duplicate, rejected]) => ({

@@ -60,7 +60,8 @@ describe("a refresh", () => {
         return step === 9 ? 700 : Math.min(next, 700);
       };
       cut = positions({ 0: ahead(0), 1: ahead(1) });
-      if (step === 4) await archiveTo(stores, target, positions({ 0: 500, 1: 600 }), 90); // entries that straddle later cuts
+      // entries that straddle later cuts
+      if (step === 4) await archiveTo(stores, target, positions({ 0: 500, 1: 600 }), 90);
       expect(await refreshTo(here, cut)).toBe(true);
       if (step === 6) await compact(stores, target, "test", UNWATCHED, { files: 4, left: 3 });
     }

@@ -20,15 +20,18 @@ beforeAll(async () => {
   await mkdir(folder, { recursive: true });
   await writeFile(
     join(folder, "sound.ts"),
-    `${header} export const sound = view("sound", { stream: orderCompleted, every: "1 day", measures: { orders: count() } });`,
+    `${header} export const sound = view("sound", { stream: orderCompleted, ` +
+      `every: "1 day", measures: { orders: count() } });`,
   );
   await writeFile(
     join(folder, "breaks.ts"),
-    `${header} export const breaks = view("breaks", { stream: orderCompleted, every: "1 day", measures: { power: sum(sql\`amount_cents * amount_cents * amount_cents * amount_cents\`) } });`,
+    `${header} export const breaks = view("breaks", { stream: orderCompleted, every: "1 day", measures: { ` +
+      `power: sum(sql\`amount_cents * amount_cents * amount_cents * amount_cents\`) } });`,
   );
   await writeFile(
     join(folder, "narrow.ts"),
-    `${header} export const narrow = view("narrow", { stream: orderCompleted, every: "1 day", by: { buyer: sql\`buyer_id\` }, measures: { orders: count() }, maxCells: 1 });`,
+    `${header} export const narrow = view("narrow", { stream: orderCompleted, every: "1 day", by: { ` +
+      `buyer: sql\`buyer_id\` }, measures: { orders: count() }, maxCells: 1 });`,
   );
   tideline = await Installation.open("containment", { TIDELINE_VIEWS: folder });
 });

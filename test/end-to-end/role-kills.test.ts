@@ -15,9 +15,9 @@ import { produce } from "../produce.ts";
 import { nightly } from "../tiers.ts";
 
 /**
- * The processes that do not write alerts are killed, Redis is emptied, and the data directory is restored from a backup,
- * while readings arrive. The alerts, their mails, the live stream and the numbers have to be those of a plain fold. It
- * takes minutes, so it runs at night alone.
+ * The processes that do not write alerts are killed, Redis is emptied, and the data directory is restored from a
+ * backup, while readings arrive. The alerts, their mails, the live stream and the numbers have to be those of a plain
+ * fold. It takes minutes, so it runs at night alone.
  */
 
 /** How often each of the two is killed. */

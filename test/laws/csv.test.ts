@@ -190,7 +190,8 @@ describe("CSV holds what JSON holds", () => {
     const options = `header = true, auto_detect = false, delim = ',', quote = '"', escape = '"', new_line = '\\r\\n'`;
     return rowsOf(
       duck,
-      `SELECT * FROM read_csv('${file}', ${options}, columns = {${names}}, nullstr = '', allow_quoted_nulls = false, parallel = false)`,
+      `SELECT * FROM read_csv('${file}', ${options}, columns = {${names}}, nullstr ` +
+        "= '', allow_quoted_nulls = false, parallel = false)",
     );
   }
 

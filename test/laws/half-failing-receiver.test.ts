@@ -4,7 +4,9 @@ import { AlertStates, type ShownAlert, shownAlert } from "../../core/alerts/aler
 import { Attempts } from "../../deliveries/attempts.ts";
 import { heartRate } from "../../systems/patients/rules/heart-rate.ts";
 
-/** A receiver that takes some calls and fails others. `true` in `answers` is a call that it takes; later ones are taken. */
+/**
+ * A receiver that takes some calls and fails others. `true` in `answers` is a call that it takes; later ones are taken.
+ */
 function receiver(answers: readonly boolean[]) {
   const left = [...answers];
   const taken: string[] = [];

@@ -17,7 +17,8 @@ test.each([1, 40, 3_000, 60_000])(
     const duck = await pool.connect();
     const rows = await rowsOf(
       duck,
-      `SELECT register, rank, hash FROM (${registerSql(`(SELECT md5_number_lower('value-' || i) AS hash FROM range(${size}) t(i))`)})`,
+      "SELECT register, rank, hash FROM (" +
+        `${registerSql(`(SELECT md5_number_lower('value-' || i) AS hash FROM range(${size}) t(i))`)})`,
     );
     const fromSql = new Registers();
     for (const [register, rank, hash] of rows) {

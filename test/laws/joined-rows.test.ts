@@ -73,7 +73,9 @@ describe("the definition of a joined table", () => {
 
   test("brings its tables with it, whether files export them or not", async () => {
     const columns = "{ quantity: sql`newest.quantity`, n: sql`coalesce(counted.n, 0)`, q: sql`counted.q` }";
-    const file = `export { counted }; export const both = joined("both", { tables: { newest, counted }, columns: ${columns} });`;
+    const file =
+      `export { counted }; export const both = joined("both", { tables: { ` +
+      `newest, counted }, columns: ${columns} });`;
     expect(await loaded(file)).toBe("counted,newest both");
   });
 

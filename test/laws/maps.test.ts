@@ -148,7 +148,8 @@ describe("maps", () => {
     const decoder = await Decoder.open(duck(), definition, NO_SCHEMAS);
     const record = (count: number) =>
       Buffer.from(
-        `{"id":"a","at":${AT},"x":{${Array.from({ length: count }, (_, at) => `"n${(at * 7_919) % 20_011}":${at}`).join(",")}}}`,
+        `{"id":"a","at":${AT},"x":{` +
+          `${Array.from({ length: count }, (_, at) => `"n${(at * 7_919) % 20_011}":${at}`).join(",")}}}`,
       );
     await decoder.decode([fetchedOf(0, 0n, [record(10_000), record(10_001)])]);
     const ordered = "list_transform(x, lambda _e: _e.key)";

@@ -85,7 +85,8 @@ describe("maps of objects", () => {
       b: optional(flag()),
     };
     const definition = mapStream({ x: map(wide, { max: 1_000 }) });
-    const record = `{"id":"a","at":${AT},"x":{${Array.from({ length: 1_000 }, (_, at) => `"${at}":{"s":1,"t":2,"u":3}`)}}}`;
+    const record =
+      `{"id":"a","at":${AT},"x":{` + `${Array.from({ length: 1_000 }, (_, at) => `"${at}":{"s":1,"t":2,"u":3}`)}}}`;
     const scanner = new RecordScanner(definition.versions[0] as Version);
     scanner.scan(Buffer.from(record), 0, record.length);
     expect(scanner.failed).toBe(0);

@@ -151,9 +151,14 @@ async function proven(program: Program): Promise<ComparedRows[]> {
   try {
     await duck.run(`CREATE TEMP TABLE events (${program.eventColumns(parts)})`);
     const list = (values: readonly unknown[]) => JSON.stringify(values).replaceAll("'", "''");
-    const columns = `n.range AS n, ('${list(PLACES)}'::JSON ->> (n.range % ${PLACES.length})::INTEGER) AS place, ('${list(SIZES)}'::JSON ->> (n.range // ${PLACES.length} % ${SIZES.length})::INTEGER)::BIGINT AS size`;
+    const columns =
+      `n.range AS n, ('${list(PLACES)}'::JSON ->> (n.range % ${PLACES.length})::INTEGER) AS place, ('${list(SIZES)}` +
+      `'::JSON ->> (n.range // ${PLACES.length} % ${SIZES.length})::INTEGER)::BIGINT AS size`;
     await duck.run(
-      `INSERT INTO events BY NAME SELECT 'p' || n AS id, ${DAY} + n AS at, place, CASE WHEN place = '' THEN NULL ELSE abs(size - n % 11) END AS size, CASE n % ${PLACES.length} WHEN 1 THEN 999999999999999 - n ELSE n * 7 - 30 END AS price, CASE n // ${PLACES.length} % 3 WHEN 1 THEN 5 WHEN 2 THEN -120 END AS rate, 0 AS _partition, n AS _offset, false AS _duplicate FROM (SELECT ${columns} FROM range(4400) n)`,
+      `INSERT INTO events BY NAME SELECT 'p' || n AS id, ${DAY} + n AS at, place, CASE WHEN place = '' THEN NULL ` +
+        `ELSE abs(size - n % 11) END AS size, CASE n % ${PLACES.length} WHEN 1 THEN 999999999999999 - n ELSE n * 7 ` +
+        `- 30 END AS price, CASE n // ${PLACES.length} % 3 WHEN 1 THEN 5 WHEN 2 THEN -120 END AS rate, 0 AS ` +
+        `_partition, n AS _offset, false AS _duplicate FROM (SELECT ${columns} FROM range(4400) n)`,
     );
     const table = new program.CellTable(view);
     const states = `SELECT ${program.stateColumns(view).join(", ")} FROM (${program.stateSql(view, "events")})`;

@@ -124,7 +124,8 @@ test("scanner, SQL and zod read the same of keys, headers, times and positions, 
       const names = Object.keys(parts.fields);
       const found = await rowsOf(
         duck(),
-        `SELECT ${names.map((name) => `"${name}"`).join(", ")}, _offset FROM events WHERE _reject IS NULL ORDER BY _offset`,
+        `SELECT ${names.map((name) => `"${name}"`).join(", ")}, _offset FROM ` +
+          "events WHERE _reject IS NULL ORDER BY _offset",
       );
       const plain = (value: unknown) => (typeof value === "bigint" ? Number(value) : value);
       expect(found.map((row) => Object.fromEntries(names.map((name, index) => [name, plain(row[index])])))).toEqual(
@@ -145,7 +146,8 @@ test("the archive keeps headers and times, so that another contract reads them f
   const span = (file: string) => ({ partition: 0, from: position(0), to: position(99), files: [file] });
   const write = async (file: string, columns: string) =>
     duck().run(
-      `COPY (SELECT 0 AS _partition, (row_number() OVER () - 1)::BIGINT AS _offset, ${columns} FROM originals) TO '${join(home, file)}' (FORMAT parquet)`,
+      "COPY (SELECT 0 AS _partition, (row_number() OVER () - 1)::BIGINT AS _offset, " +
+        `${columns} FROM originals) TO '${join(home, file)}' (FORMAT parquet)`,
     );
   await fc.assert(
     fc.asyncProperty(fc.array(records, { minLength: 1, maxLength: 9 }), async (some) => {

@@ -192,7 +192,8 @@ describe("a delimited text that another library wrote", () => {
       fc.asyncProperty(some, async (all) => {
         const rows = all.map(
           ({ id, at, note, size, price, ok }) =>
-            `(${quoted(id)}, make_timestamp_ms(${at}), ${quoted(note)}, ${size}::BIGINT, ${price}::DECIMAL(18,2), ${ok}::BOOLEAN)`,
+            `(${quoted(id)}, make_timestamp_ms(${at}), ${quoted(note)}, ${size}` +
+            `::BIGINT, ${price}::DECIMAL(18,2), ${ok}::BOOLEAN)`,
         );
         const select = `SELECT * FROM (VALUES ${rows.join(", ")}) AS things(${names.map(quoteName).join(", ")})`;
         for (const [name, format] of [

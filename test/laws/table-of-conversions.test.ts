@@ -85,7 +85,8 @@ const BERLIN = `CASE WHEN ${SHOWN("")} = ${CLOCK} AND ${SHOWN("+ INTERVAL 1 HOUR
   AND ${SHOWN("- INTERVAL 1 HOUR")} <> ${CLOCK} THEN epoch_ms(timezone('Europe/Berlin', ${CLOCK})) END`;
 
 const inTime = (ms: string) =>
-  `CASE WHEN ${ms} BETWEEN epoch_ms(TIMESTAMP '2000-01-01') AND epoch_ms(TIMESTAMP '2100-01-01') THEN (${ms})::BIGINT END`;
+  `CASE WHEN ${ms} BETWEEN epoch_ms(TIMESTAMP '2000-01-01') AND ` +
+  `epoch_ms(TIMESTAMP '2100-01-01') THEN (${ms})::BIGINT END`;
 const seconds = fc.tuple(
   fc.integer({ min: 900_000_000, max: 4_200_000_000 }),
   fc.constantFrom("", ".5", ".1239", ".0"),
@@ -121,7 +122,8 @@ const rounded = (tie: string) => {
   const size = "(abs(n) * 100)";
   const q = `floor(${size})`;
   return within(
-    `(CASE WHEN n < 0 THEN -1 ELSE 1 END) * (${q} + CASE WHEN ${size} - ${q} > 0.5 OR (${size} - ${q} = 0.5 AND ${tie.replace("q", q)}) THEN 1 ELSE 0 END)`,
+    `(CASE WHEN n < 0 THEN -1 ELSE 1 END) * (${q} + CASE WHEN ${size} - ${q} > 0.5 OR (` +
+      `${size} - ${q} = 0.5 AND ${tie.replace("q", q)}) THEN 1 ELSE 0 END)`,
     1e9,
   );
 };

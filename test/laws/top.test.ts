@@ -125,7 +125,9 @@ async function published(states: readonly State[]): Promise<Manifest> {
     value: "BIGINT",
   };
   const parsed = "SELECT unnest(from_json($1::VARCHAR, $2::VARCHAR), recursive := true)";
-  const source = `SELECT bucket, place, good, tip, component, item, NULL::VARCHAR AS label, value FROM (${parsed}) ORDER BY bucket`;
+  const source =
+    "SELECT bucket, place, good, tip, component, item, NULL::VARCHAR AS " +
+    `label, value FROM (${parsed}) ORDER BY bucket`;
   await duck.run(`CREATE OR REPLACE TEMP TABLE states AS ${source}`, [JSON.stringify(rows), JSON.stringify([types])]);
   await duck.run(`COPY states TO '${data.path(file)}' (FORMAT parquet)`);
   version += 1;

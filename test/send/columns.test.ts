@@ -110,7 +110,8 @@ describe("names and places that a file has otherwise", () => {
     }
     const one = await file("one.json", JSON.stringify({ "a b": { list: [{ no: 1 }] } }));
     expect((await read(one)).refused).toEqual([
-      "row 1, id: is missing, and the contract requires it. If its rows are the list at $['a b'].list, add --rows '$['a b'].list'.",
+      "row 1, id: is missing, and the contract requires it. If its rows are the " +
+        "list at $['a b'].list, add --rows '$['a b'].list'.",
     ]);
     const wrong = async (content: string, rows: readonly string[]) =>
       (await read(await file("wrong.json", content), { options: { rows } })).refused[0];

@@ -6,7 +6,10 @@ import type { NullableType } from "./avro-types.ts";
 
 const { types } = avsc;
 
-/** Reads one value of the writer's type: whether it is recognised. What it writes is what the column, or a list's JSON, has for it. */
+/**
+ * Reads one value of the writer's type: whether it is recognised. What it writes is what the column, or a list's JSON,
+ * has for it.
+ */
 export interface ValueReader {
   read(input: AvroInput, out: ColumnText): boolean;
 }

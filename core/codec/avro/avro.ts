@@ -11,9 +11,10 @@ import { bodyScanner } from "./scan-avro.ts";
 const { types } = avsc;
 
 /**
- * Avro in Confluent's wire format: a zero byte, the id of the writer's schema (four bytes, big endian), the body. A record is read by its writer's
- * schema and turned into JSON text of the writer's fields, so that versions, bounds and defaults are decided by the one contract. Nearly all records are
- * spared that: what `bodyScanner` recognises are the columns that this JSON would give.
+ * Avro in Confluent's wire format: a zero byte, the id of the writer's schema (four bytes, big endian), the body. A
+ * record is read by its writer's schema and turned into JSON text of the writer's fields, so that versions, bounds and
+ * defaults are decided by the one contract. Nearly all records are spared that: what `bodyScanner` recognises are the
+ * columns that this JSON would give.
  */
 
 /** A schema that records were written with. Compiled once, used for every record of its id. */
@@ -29,8 +30,8 @@ export class AvroSchema implements AvroReader {
   }
 
   /**
-   * A body as JSON text. Throws when the body is malformed or longer than its value, or says what JSON cannot say exactly: an integer
-   * beyond 2^53-1, not a number, text that is not UTF-8.
+   * A body as JSON text. Throws when the body is malformed or longer than its value, or says what JSON cannot say
+   * exactly: an integer beyond 2^53-1, not a number, text that is not UTF-8.
    */
   jsonOf(body: Uint8Array): string {
     const bytes = Buffer.from(body.buffer, body.byteOffset, body.length);
@@ -41,7 +42,10 @@ export class AvroSchema implements AvroReader {
     return json;
   }
 
-  /** Reads its bodies as events of a version, straight into the texts of columns; null where only their JSON can say what they are. */
+  /**
+   * Reads its bodies as events of a version, straight into the texts of columns; null where only their JSON can say
+   * what they are.
+   */
   scannerOf(version: Version): BodyScanner | null {
     let scanner = this.#scanners.get(version);
     if (scanner === undefined) {
@@ -51,7 +55,10 @@ export class AvroSchema implements AvroReader {
     return scanner;
   }
 
-  /** An event in the wire format, under the id that the registry gave this schema. Absent fields get the schema's defaults. */
+  /**
+   * An event in the wire format, under the id that the registry gave this schema. Absent fields get the schema's
+   * defaults.
+   */
   encode(id: number, event: unknown): Buffer {
     const body = this.#type.toBuffer(event);
     const header = Buffer.alloc(5);
@@ -122,7 +129,10 @@ interface Readable {
   _read(tap: Tap): unknown;
 }
 
-/** How many elements the next block has; 0 ends a list. Damaged bytes may claim 2^50, each of which would be read from beyond the end. */
+/**
+ * How many elements the next block has; 0 ends a list. Damaged bytes may claim 2^50, each of which would be read from
+ * beyond the end.
+ */
 function blockSize(tap: Tap): number {
   const size = tap.readLong();
   if (size < 0) tap.skipLong();

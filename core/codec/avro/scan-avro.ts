@@ -27,11 +27,12 @@ import {
 const { types } = avsc;
 
 /**
- * The Avro that is recognised: a writer's schema and a version of the contract -> a reader of each field, which goes from the bytes straight to the
- * column's text. Fields that the version does not know are passed over, as zod does.
+ * The Avro that is recognised: a writer's schema and a version of the contract -> a reader of each field, which goes
+ * from the bytes straight to the column's text. Fields that the version does not know are passed over, as zod does.
  *
- * It may recognise less than the writer's schema allows (bytes of no canonical form, U+FFFD, control characters) but never more, nor anything that
- * JSON text and zod would give another verdict or value: test/laws/avro-columns.test.ts holds them together.
+ * It may recognise less than the writer's schema allows (bytes of no canonical form, U+FFFD, control characters) but
+ * never more, nor anything that JSON text and zod would give another verdict or value: test/laws/avro-columns.test.ts
+ * holds them together.
  */
 export function bodyScanner(type: Type, version: Version): BodyScanner | null {
   // Records whose fields lie elsewhere go by way of their JSON.

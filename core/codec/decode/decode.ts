@@ -12,12 +12,15 @@ import type { BodyScanner } from "./scan.ts";
 /**
  * Decoding is defined twice over, and the two may not disagree (invariant 3):
  *
- *   zod      the contract: decides what is valid, explains a reject; of an event's versions the newest that accepts a record
- *   core/codec/decode/scan.ts   quick, for nearly all records: what it recognises zod would accept with the same values. What it does not recognise
- *              (numbers such as 1e3, and everything invalid) goes to `decodeOne`, whose canonical text `canonicalSql` reads.
+ *   zod      the contract: decides what is valid, explains a reject; of an event's versions the newest that accepts a
+ *            record
+ *   scan.ts  quick, for nearly all records: what it recognises zod would accept with the same values. What it does not
+ *            recognise (numbers such as 1e3, and everything invalid) goes to `decodeOne`, whose canonical text
+ *            `canonicalSql` reads.
  *
- * Both are functions of the record alone. test/laws/scan.test.ts, decode.test.ts and contracts.test.ts hold them together. To the contract an Avro record is
- * the JSON text of its writer's fields (core/codec/avro/avro.ts), and then a record like any other; the scanner spares nearly all of them that text.
+ * Both are functions of the record alone. test/laws/scan.test.ts, decode.test.ts and contracts.test.ts hold them
+ * together. To the contract an Avro record is the JSON text of its writer's fields (core/codec/avro/avro.ts), and then
+ * a record like any other; the scanner spares nearly all of them that text.
  */
 
 /** Columns that every decoded event has beside the fields of its contract. */
@@ -65,8 +68,8 @@ export function avroSchemaId(bytes: Uint8Array | null): number | null {
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * What stands in the place of a value that the log reader did not read because it, or the batch that it is compressed in, has too many bytes. It
- * begins as no JSON does.
+ * What stands in the place of a value that the log reader did not read because it, or the batch that it is compressed
+ * in, has too many bytes. It begins as no JSON does.
  */
 export function tooLarge(what: "it" | "its batch", mostBytes: number): string {
   return `\x1etoo-large: ${what} has more than ${mostBytes} bytes`;
@@ -100,8 +103,9 @@ function avroText(bytes: Uint8Array, schemas: SchemaLookup): RecordText {
 }
 
 /**
- * Decodes one record by the contract: the canonical JSON that `canonicalSql` reads, or the reason why it is refused. Whether an upcast keeps the
- * newest contract only SQL can tell. `place`: the rest of the record, null where nothing is known of it.
+ * Decodes one record by the contract: the canonical JSON that `canonicalSql` reads, or the reason why it is refused.
+ * Whether an upcast keeps the newest contract only SQL can tell. `place`: the rest of the record, null where nothing is
+ * known of it.
  */
 export function decodeOne(
   stream: Stream,
@@ -206,8 +210,8 @@ function explain(error: z.ZodError): string {
 export const scannedColumn = (index: number): string => `_text${index}`;
 
 /**
- * SQL: the texts of a `RecordScanner`, each a blob parameter from $1 on, as columns that unfold side by side: `_text0`, `_text1` … Which rows were
- * recognised is among them unless all were.
+ * SQL: the texts of a `RecordScanner`, each a blob parameter from $1 on, as columns that unfold side by side: `_text0`,
+ * `_text1` … Which rows were recognised is among them unless all were.
  */
 export function scannedTexts({ fields }: Version, allOk: boolean): string {
   const columns = Array.from({ length: Object.keys(fields).length + (allOk ? 0 : 1) }, (_, index) => {
@@ -218,10 +222,10 @@ export function scannedTexts({ fields }: Version, allOk: boolean): string {
 }
 
 /**
- * SQL: a relation `source` with (_row, _partition, _offset) and the columns of `scannedTexts` -> (_row, _partition, _offset, one column per field of the
- * newest version, _id VARCHAR, _version INTEGER, _ok BOOLEAN). Where `_ok` is false the contract's columns and the id mean nothing; `allOk`
- * says that it nowhere is. Of an older version there is also `_misfit VARCHAR`, the first column for which its upcast gives what the
- * newest contract does not allow.
+ * SQL: a relation `source` with (_row, _partition, _offset) and the columns of `scannedTexts` -> (_row, _partition,
+ * _offset, one column per field of the newest version, _id VARCHAR, _version INTEGER, _ok BOOLEAN). Where `_ok` is
+ * false the contract's columns and the id mean nothing; `allOk` says that it nowhere is. Of an older version there is
+ * also `_misfit VARCHAR`, the first column for which its upcast gives what the newest contract does not allow.
  */
 export function scannedSql(stream: Stream, version: Version, source: string, allOk: boolean): string {
   const fields = Object.entries(version.fields);
@@ -234,7 +238,10 @@ export function scannedSql(stream: Stream, version: Version, source: string, all
   return eventSql(stream, version, `SELECT ${WHERE_IT_LIES}, ${values.join(", ")}, ${ok} AS _ok FROM ${source}`);
 }
 
-/** SQL: as `scannedSql`, of a relation with (_row, _partition, _offset, _value VARCHAR): the canonical text that `decodeOne` gives. */
+/**
+ * SQL: as `scannedSql`, of a relation with (_row, _partition, _offset, _value VARCHAR): the canonical text that
+ * `decodeOne` gives.
+ */
 export function canonicalSql(stream: Stream, version: Version, source: string): string {
   const fields = Object.entries(version.fields);
   const whole = structure(Object.fromEntries(fields.map(([name, { read }]) => [name, read])));
@@ -266,8 +273,8 @@ function eventSql(stream: Stream, version: Version, rows: string): string {
 }
 
 /**
- * SQL: the event id as text. Of several fields it is their texts with "/" between them; a slash or a backslash in a text
- * has a backslash before it, so that different values never make the same id. NULL where a part is.
+ * SQL: the event id as text. Of several fields it is their texts with "/" between them; a slash or a backslash in a
+ * text has a backslash before it, so that different values never make the same id. NULL where a part is.
  */
 function idSql(stream: Stream): string {
   const fields = idFields(stream);
@@ -312,9 +319,10 @@ function misfit(newest: Version, older: Version): string {
 }
 
 /**
- * SQL: the duplicates of a batch (invariant 4). `events` has (_partition, _offset, _id NULL for a reject, _hash of partition and id); `seen` has the same of
- * the offsets before them. A record is a duplicate if its id occurred within the last `dedupWindow` offsets, whether or not that
- * occurrence was itself a duplicate. The hash only narrows down what is compared: ids decide. Answers (_partition, _offset).
+ * SQL: the duplicates of a batch (invariant 4). `events` has (_partition, _offset, _id NULL for a reject, _hash of
+ * partition and id); `seen` has the same of the offsets before them. A record is a duplicate if its id occurred within
+ * the last `dedupWindow` offsets, whether or not that occurrence was itself a duplicate. The hash only narrows down
+ * what is compared: ids decide. Answers (_partition, _offset).
  */
 export function duplicatesSql(stream: Stream, events: string, seen: string): string {
   const ids = "_partition, _offset, _id";

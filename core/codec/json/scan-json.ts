@@ -159,8 +159,8 @@ class Nested {
 }
 
 /**
- * An object with the fields of a contract in any order, each at most once, in itself or in objects further in. Other fields are skipped, as zod does; but
- * an object that has something at one of the `foreign` paths is not recognised.
+ * An object with the fields of a contract in any order, each at most once, in itself or in objects further in. Other
+ * fields are skipped, as zod does; but an object that has something at one of the `foreign` paths is not recognised.
  */
 export class ObjectScanner {
   readonly columns: readonly ColumnText[];
@@ -212,7 +212,10 @@ export class ObjectScanner {
     return after >= 0 && skipBlank(input, after) === end && this.isComplete();
   }
 
-  /** Reads the JSON of a field that is read from another part of the record than its value, after `scanWhole`: whether it is recognised. */
+  /**
+   * Reads the JSON of a field that is read from another part of the record than its value, after `scanWhole`: whether
+   * it is recognised.
+   */
   scanPart(field: number, json: Uint8Array): boolean {
     const column = this.columns[field] as ColumnText;
     column.reserve(json.length + SPARE);

@@ -3,7 +3,10 @@ import { bare } from "../../contract/fields.ts";
 import type { Fields } from "../../contract/stream.ts";
 import { utf8 } from "./utf8.ts";
 
-/** Between the rows of a column's text, and in the place of a value that is not there: no recognised text holds these characters. */
+/**
+ * Between the rows of a column's text, and in the place of a value that is not there: no recognised text holds these
+ * characters.
+ */
 export const ROW_SEPARATOR = 0x1e;
 export const ABSENT = 0x1f;
 
@@ -98,7 +101,10 @@ function digitsOf(value: number): number {
 /** Fields whose columns are lists. */
 const LISTS: ReadonlySet<FieldSpec["type"]> = new Set(["list", "values", "map", "entries"]);
 
-/** What stands in a column for a field that a recognised record does not have; null for a default that cannot stand there. */
+/**
+ * What stands in a column for a field that a recognised record does not have; null for a default that cannot stand
+ * there.
+ */
 export function absentText(spec: FieldSpec): Uint8Array | null {
   if (spec.type !== "default") return NOTHING;
   const { type, ...is } = bare(spec);
@@ -109,8 +115,8 @@ export function absentText(spec: FieldSpec): Uint8Array | null {
 }
 
 /**
- * SQL: a column of `RecordScanner`, split into rows and nothing else done to it, as a value of its field. `mayBeAbsent`: whether a row may say that
- * nothing is there.
+ * SQL: a column of `RecordScanner`, split into rows and nothing else done to it, as a value of its field.
+ * `mayBeAbsent`: whether a row may say that nothing is there.
  */
 export function scannedValue({ spec }: Fields[string], text: string, mayBeAbsent: boolean): string {
   const given = mayBeAbsent || spec.type === "optional" ? `nullif(${text}, chr(${ABSENT}))` : text;

@@ -1,9 +1,13 @@
 /**
- * How a record writes numbers, flags and UUIDs where it does not have them as JSON does. Each value is exact or refused. Stored state depends on what this file
- * returns for a value, so it may accept more some day, but never read anything otherwise.
+ * How a record writes numbers, flags and UUIDs where it does not have them as JSON does. Each value is exact or
+ * refused. Stored state depends on what this file returns for a value, so it may accept more some day, but never read
+ * anything otherwise.
  */
 
-/** How a number of more places than its field has is rounded: to the nearest, with ties to the even digit or away from zero; or cut off. */
+/**
+ * How a number of more places than its field has is rounded: to the nearest, with ties to the even digit or away from
+ * zero; or cut off.
+ */
 export type Rounding = "half-even" | "half-up" | "down";
 export const ROUNDINGS: readonly Rounding[] = ["half-even", "half-up", "down"];
 
@@ -21,8 +25,8 @@ export function wholeNumber(text: string): number | null {
 }
 
 /**
- * A number's units of 10^-scale: `12.34` with scale 2 is 1234. null for a text that is no decimal number, one with more places unless `rounding` says what to do with
- * them, and one of more than 2^53 units.
+ * A number's units of 10^-scale: `12.34` with scale 2 is 1234. null for a text that is no decimal number, one with more
+ * places unless `rounding` says what to do with them, and one of more than 2^53 units.
  */
 export function decimalUnits(text: string, scale: number, rounding: Rounding | null): number | null {
   const [, minus, whole, fraction = ""] = NUMBER.exec(text) ?? [];
@@ -67,7 +71,8 @@ export function decimalText(value: number): string {
   const point = whole.length + Number(exponent);
   const digits = whole + fraction;
   if (point <= 0) return `${minus}0.${"0".repeat(-point)}${digits}`;
-  return `${minus}${digits.slice(0, point).padEnd(point, "0")}${point < digits.length ? `.${digits.slice(point)}` : ""}`;
+  const places = point < digits.length ? `.${digits.slice(point)}` : "";
+  return `${minus}${digits.slice(0, point).padEnd(point, "0")}${places}`;
 }
 
 /** What a flag's texts mean. */

@@ -17,7 +17,8 @@ export function parsePath(text: string): WirePath {
   }
   if (names.length === 0 || STEP.lastIndex !== text.length)
     throw new RangeError(
-      `"${text}" is no path of names such as $.payload.order.id or $['order.id'], and no part of a record: key, header:<name>, timestamp, partition, offset`,
+      `"${text}" is no path of names such as $.payload.order.id or $['order.id'], and no part ` +
+        "of a record: key, header:<name>, timestamp, partition, offset",
     );
   return names;
 }

@@ -31,7 +31,9 @@ function pick(kind: "first" | "last", input: Sql, options: NumberOptions): Measu
         columns: {
           [kind]: {
             form: "aggregate",
-            sql: `to_json(${kind}(${input.text} ORDER BY _time, _partition, _offset, _line) FILTER (WHERE (${input.text}) IS NOT NULL))::VARCHAR`,
+            sql:
+              `to_json(${kind}(${input.text} ORDER BY _time, _partition, _offset, _line) ` +
+              `FILTER (WHERE (${input.text}) IS NOT NULL))::VARCHAR`,
           },
         },
         present: (found) => plainPlaced(plainPick(found.aggregate(kind)), scale),

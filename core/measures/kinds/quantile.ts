@@ -80,7 +80,10 @@ function binSql(value: string, divisions: number): string {
   const size = `abs(${value})`;
   const power = `(length(bin(${size})) - 1)`;
   const base = `(1::BIGINT << ${power})`;
-  return `CASE WHEN ${value} = 0 THEN 0 ELSE sign(${value}) * (1 + ${power} * ${divisions} + (${size} - ${base}) * ${divisions} // ${base}) END`;
+  return (
+    `CASE WHEN ${value} = 0 THEN 0 ELSE sign(${value}) * (1 + ${power} * ` +
+    `${divisions} + (${size} - ${base}) * ${divisions} // ${base}) END`
+  );
 }
 
 function valueAt(bins: readonly (readonly [Item, bigint])[], p: number, divisions: number): number | null {

@@ -1,7 +1,9 @@
-// Loaded before a worker's own code (`node --import`), so that the program itself knows nothing of faults: sends this process a signal at the point
+// Loaded before a worker's own code (`node --import`), so that the program itself knows nothing of faults: sends this
+// process a signal at the point
 // that a scenario ordered. Plain JavaScript, because nothing strips types yet.
 //
-// A point is `<activity> before`, `<activity> after`, or `<folder> before`, `<folder> after`: around the link that makes a document exist in a folder
+// A point is `<activity> before`, `<activity> after`, or `<folder> before`, `<folder> after`: around the link that
+// makes a document exist in a folder
 // (`manifests`, `entries`, `merged`). An order is taken once, by whichever process comes there first.
 
 import fs from "node:fs";

@@ -15,7 +15,9 @@ export const batchPlants: readonly Plant[] = [
   },
   {
     name: "contract-change-accepted",
-    what: "a stream decodes otherwise under the same revision, and is accepted: archived verdicts are those of the old contract",
+    what:
+      "a stream decodes otherwise under the same revision, and is accepted: " +
+      "archived verdicts are those of the old contract",
     file: "store/definitions/contracts.ts",
     find: "if (least === undefined || least.length === 0) continue;",
     replace: "if (least !== undefined) continue;",
@@ -77,7 +79,9 @@ export const batchPlants: readonly Plant[] = [
     file: "store/archive/archive.ts",
     find: "return this.#publish(entryDocument(topic, partition, entry), ArchiveEntry.parse(entry), ArchiveEntry);",
     replace:
-      "await this.#data.replace(entryDocument(topic, partition, entry), JSON.stringify(ArchiveEntry.parse(entry)));\n    return true;",
+      "await this.#data.replace(entryDocument(topic, partition, entry), " +
+      "JSON.stringify(ArchiveEntry.parse(entry)));\n" +
+      "    return true;",
     necessary: true,
     scenarios: ["zombie-activity"],
   },
@@ -119,7 +123,9 @@ export const batchPlants: readonly Plant[] = [
   },
   {
     name: "restored-number-is-enough",
-    what: "a delta is published on the version of its number, although the directory was restored and another version has that number",
+    what:
+      "a delta is published on the version of its number, although the directory " +
+      "was restored and another version has that number",
     file: "batch-layer/refresh/refresh.ts",
     find: "const continues = previous !== null && cutsEqual(cutFromJson(previous.cut), from);",
     replace: "const continues = previous !== null;",
@@ -173,7 +179,9 @@ export const batchPlants: readonly Plant[] = [
   },
   {
     name: "lost-link-reply-is-a-lost-race",
-    what: "who made a link and is told that the name was taken believes that another one was first, and deletes the file that the entry names",
+    what:
+      "who made a link and is told that the name was taken believes that another one " +
+      "was first, and deletes the file that the entry names",
     file: "store/archive/archive.ts",
     find: "if ((await this.#data.read(name, schema))?.file === entry.file) return true;",
     replace: "",

@@ -110,7 +110,9 @@ export const chainPlants: readonly Plant[] = [
   },
   {
     name: "segment-by-id",
-    what: "a segment is what has its id, whatever its span: in a Redis that came back as it was, or in a chain that was made anew, that is another",
+    what:
+      "a segment is what has its id, whatever its span: in a Redis that came back as it " +
+      "was, or in a chain that was made anew, that is another",
     file: "store/redis/scripts/common.lua",
     find: "if not same_cut(segment.from, want.from) or not same_cut(segment.to, want.to) then return nil end",
     replace: "",
@@ -128,7 +130,9 @@ export const chainPlants: readonly Plant[] = [
   },
   {
     name: "torn-but-ended",
-    what: "a script that ends adds one, instead of writing down which one it was: writes that Redis carries out twice go unseen",
+    what:
+      "a script that ends adds one, instead of writing down which one it was: " +
+      "writes that Redis carries out twice go unseen",
     file: "store/redis/scripts/common.lua",
     find: "redis.call('HSET', chain, 'ended', FORMAT .. ':' .. began)",
     replace: "redis.call('HSET', chain, 'ended', FORMAT .. ':' .. redis.call('HINCRBY', chain, 'finished', '1'))",

@@ -37,7 +37,9 @@ export const rulePlants: readonly Plant[] = [
     file: "rules/lane.ts",
     find: "    await Promise.all(batch.map((one) => this.#write(one, opened, [...tracks.values()])));",
     replace:
-      "    memory.add(opened.map(({ id }) => id));\n    await Promise.all(batch.map((one) => this.#write(one, opened, [...tracks.values()])));",
+      "    memory.add(opened.map(({ id }) => id));\n" +
+      "    await Promise.all(batch.map((one) => this.#write(one, opened, " +
+      "[...tracks.values()])));",
     necessary: true,
     scenarios: [],
   },

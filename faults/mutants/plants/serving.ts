@@ -6,7 +6,9 @@ import type { Plant } from "./plant.ts";
 export const servingPlants: readonly Plant[] = [
   {
     name: "version-by-number",
-    what: "what was read of a version is answered for another one that has its number since the data directory was restored",
+    what:
+      "what was read of a version is answered for another one that has its " +
+      "number since the data directory was restored",
     file: "serving/read/batch/batch-states.ts",
     find: "const names = JSON.stringify(files.map(({ file }) => file));",
     replace: "const names = JSON.stringify(files.length);",
@@ -19,7 +21,8 @@ export const servingPlants: readonly Plant[] = [
     file: "serving/read/live/standings.ts",
     find: "if (!run.ok) return { ok: false, missing: missingOf(run.misfit) };",
     replace:
-      "if (!run.ok) return { ok: true, closed: chain.segments.filter(({ to }) => to !== null), applied: chain.applied };",
+      "if (!run.ok) return { ok: true, closed: chain.segments.filter(({ to " +
+      "}) => to !== null), applied: chain.applied };",
     necessary: true,
     scenarios: ["redis-older-than-cut", "redis-power-loss", "reads-during-publish-and-trim"],
     seed: 1,
@@ -144,7 +147,9 @@ export const servingPlants: readonly Plant[] = [
   },
   {
     name: "frozen-live",
-    what: "live state that another release wrote is merged into answers of a generation that this one computes otherwise",
+    what:
+      "live state that another release wrote is merged into answers of a " +
+      "generation that this one computes otherwise",
     file: "serving/read/live/standings.ts",
     find: "if (definition.frozen) return FROZEN;",
     replace: "",

@@ -106,7 +106,9 @@ export const speedPlants: readonly Plant[] = [
   },
   {
     name: "restored-behind-redis",
-    what: "a chain that names a version which is not in the restored directory keeps the speed layer from beginning again",
+    what:
+      "a chain that names a version which is not in the restored directory " +
+      "keeps the speed layer from beginning again",
     file: CHAIN,
     find: "const missing = named !== null && named > manifest.version ? named : null;",
     replace: "const missing = null as number | null;",

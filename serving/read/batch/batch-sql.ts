@@ -139,7 +139,8 @@ function asText({ view }: BatchPlan, dimension: string): string {
   if (scale === 0) return `coalesce(CAST(${column} AS VARCHAR), 'null')`;
   const units = 10n ** BigInt(scale);
   const [whole, rest] = [`abs(${column}) // ${units}`, `abs(${column}) % ${units}`];
-  const written = `CASE WHEN ${column} < 0 THEN '-' ELSE '' END || (${whole}) || '.' || lpad((${rest})::VARCHAR, ${scale}, '0')`;
+  const written =
+    `CASE WHEN ${column} < 0 THEN '-' ELSE '' END || (${whole}) || '.' ` + `|| lpad((${rest})::VARCHAR, ${scale}, '0')`;
   return `coalesce(${written}, 'null')`;
 }
 
@@ -218,7 +219,10 @@ export function lastBucketSql(files: readonly string[], untilMs: EpochMs): State
   return { sql: `SELECT max(bucket) FROM ${relation(files)} WHERE bucket <= $1`, values: [BigInt(untilMs)] };
 }
 
-/** Of each row group: the path of its file, how many rows it has, its first and its last bucket. Reads the ends of the files only. */
+/**
+ * Of each row group: the path of its file, how many rows it has, its first and its last bucket. Reads the ends of the
+ * files only.
+ */
 export function extentsSql(files: readonly string[]): Statement {
   const list = files.map(quoteText).join(", ");
   const columns = "file_name, row_group_num_rows, stats_min_value::BIGINT, stats_max_value::BIGINT";
@@ -258,7 +262,9 @@ function sourceSql(files: readonly string[], plan: BatchPlan, components: readon
   const joined =
     calendar === null
       ? ""
-      : ` ASOF JOIN (SELECT unnest([${calendar.starts.map((start) => `${start}::BIGINT`).join(", ")}]) AS _start) AS _calendar ON _state.bucket >= _calendar._start`;
+      : " ASOF JOIN (SELECT unnest([" +
+        `${calendar.starts.map((start) => `${start}::BIGINT`).join(", ")}]) AS _start) AS ` +
+        "_calendar ON _state.bucket >= _calendar._start";
   const filter = ["_state.bucket >= $1", "_state.bucket < $2", wanted, ...conditions].join(" AND ");
   const source = `(SELECT ${columns} FROM ${relation(files)} AS _state${joined} WHERE ${filter})`;
   return { sql: only === undefined ? source : amongSql(source, by, only, values), values };

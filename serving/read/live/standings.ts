@@ -196,7 +196,9 @@ function missingOf({ kind, partition, expected, found }: Misfit): Missing {
       }
     : {
         code: "OVERLAP",
-        message: `${where}: the batch version and Redis both have them; the speed layer will begin anew at the batch version's cut`,
+        message:
+          `${where}: the batch version and Redis both have them; the speed ` +
+          "layer will begin anew at the batch version's cut",
         ...span,
       };
 }
@@ -210,5 +212,7 @@ export const NO_CHAIN: Missing = {
 export const FROZEN: Missing = {
   code: "FROZEN",
   message:
-    "another release computed this generation, and this one computes it otherwise: this is its newest batch version, and does not grow. The worker builds the view anew and serves that, unless this generation was chosen with `tideline views back`",
+    "another release computed this generation, and this one computes it otherwise: this is its " +
+    "newest batch version, and does not grow. The worker builds the view anew and serves that, " +
+    "unless this generation was chosen with `tideline views back`",
 };

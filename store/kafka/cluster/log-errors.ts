@@ -24,7 +24,8 @@ export function logLost(topic: string, partition: number, needed: Position, star
   return new TidelineError(
     "LOG_LOST",
     `${topic}/${partition}: the log begins at ${start}, and [${needed}, ${start}) was not read yet`,
-    "Records were deleted too early: raise the topic's retention. If the archive has them, a refresh moves the cut past them.",
+    "Records were deleted too early: raise the topic's retention. If the " +
+      "archive has them, a refresh moves the cut past them.",
   );
 }
 
@@ -36,7 +37,8 @@ export function beginningLost(topic: string, partition: number, needed: Position
   return new TidelineError(
     "LOG_LOST",
     `${topic}/${partition}: Kafka had deleted [${needed}, ${start}) before it was archived`,
-    "The partition was added after the view began, and its beginning is gone. Raise the stream's `revision`: its views are then built from where the archive begins.",
+    "The partition was added after the view began, and its beginning is gone. Raise the stream's " +
+      "`revision`: its views are then built from where the archive begins.",
   );
 }
 

@@ -108,7 +108,8 @@ function batchCorrupt(place: string, from: bigint, damage: string): TidelineErro
   return new TidelineError(
     "BATCH_CORRUPT",
     `${place}: the batch with offset ${from} is damaged: ${damage}`,
-    "It was fetched three times. Look at the broker's disk, memory and network; a healthy replica may become the leader.",
+    "It was fetched three times. Look at the broker's disk, memory and " +
+      "network; a healthy replica may become the leader.",
   );
 }
 

@@ -1,10 +1,12 @@
--- apply(span, deltas): invariant 2. The deltas of a small batch and the partition's applied position change together, and only if the stored position is
--- exactly where the batch begins. A batch with more cells than one script may touch goes by `stage` and `commit` instead.
+-- apply(span, deltas): invariant 2. The deltas of a small batch and the partition's applied position change together,
+-- and only if the stored position is exactly where the batch begins. A batch with more cells than one script may touch
+-- goes by `stage` and `commit` instead.
 --
 -- KEYS  chain, applied, mark, fresh
 -- ARGV  prefix, topic id ('' when not known), maxCells, a span (ten arguments, see values.lua), buckets,
 --       then per bucket: bucket, values, (merge, field, value)*, sketches, (field, 8-byte hashes)*
--- Answers {"OK", work of reading the open segment, pointer, cells} | {"POSITION", stored} | {"NOCHAIN"} | {"OVERFLOW"} | {"TOO_LARGE", cells}
+-- Answers {"OK", work of reading the open segment, pointer, cells} | {"POSITION", stored} | {"NOCHAIN"} | {"OVERFLOW"}
+-- | {"TOO_LARGE", cells}
 --       | {"TOPIC", topic id of the chain}
 local chain, applied, mark, fresh = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, topic, partition, from = ARGV[1], ARGV[2], ARGV[4], ARGV[5]
@@ -69,7 +71,8 @@ for _, entry in ipairs(buckets) do
       if math.abs(redis.call('HINCRBY', key, field, value)) >= 2 * LIMIT then overflow = true end
     elseif is_picked(merge) then
       local held = redis.call('HGET', key, field)
-      if not held or (merge == 'first' and place(value) < place(held)) or (merge == 'last' and place(held) < place(value)) then
+      if not held or (merge == 'first' and place(value) < place(held))
+        or (merge == 'last' and place(held) < place(value)) then
         redis.call('HSET', key, field, value)
       end
     else

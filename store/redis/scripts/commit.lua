@@ -1,9 +1,12 @@
--- commit(id, spans): invariant 2 for a batch that was staged. Its segment joins the chain and the applied positions of its partitions change together, and
--- only if every stored position is exactly where the batch begins. The open segment is closed below it, and the next one opens above it.
+-- commit(id, spans): invariant 2 for a batch that was staged. Its segment joins the chain and the applied positions of
+-- its partitions change together, and only if every stored position is exactly where the batch begins. The open segment
+-- is closed below it, and the next one opens above it.
 --
 -- KEYS  chain, applied, mark, fresh, garbage, staging
--- ARGV  prefix, topic id ('' when not known), maxCells, id, pages, cells, spans, then the spans (ten arguments each, see values.lua)
--- Answers {"OK", "0", pointer, cells} | {"POSITION", (partition, stored)*} | {"NOCHAIN"} | {"OVERFLOW"} | {"TOO_LARGE", cells} | {"TOPIC", topic id}
+-- ARGV  prefix, topic id ('' when not known), maxCells, id, pages, cells, spans, then the spans (ten arguments each,
+--       see values.lua)
+-- Answers {"OK", "0", pointer, cells} | {"POSITION", (partition, stored)*} | {"NOCHAIN"} | {"OVERFLOW"} | {"TOO_LARGE",
+-- cells} | {"TOPIC", topic id}
 --       | {"GONE"} when Redis has lost a part of what was staged.
 local chain, applied, mark, fresh, garbage, staging = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, topic, id, spans = ARGV[1], ARGV[2], ARGV[4], tonumber(ARGV[7])
@@ -15,7 +18,8 @@ end
 -- What it adds is in Redis already, and what it frees may be what is missing.
 even_when_full(chain)
 
-local state = redis.call('HMGET', chain, 'segments', 'open', 'next', 'nonce', 'cells', 'openCells', 'pointer', 'overflow', 'topic')
+local state = redis.call('HMGET', chain,
+  'segments', 'open', 'next', 'nonce', 'cells', 'openCells', 'pointer', 'overflow', 'topic')
 if not state[1] or is_unusable(chain) then return leave({'NOCHAIN'}) end
 if topic ~= '' and state[9] ~= '' and state[9] ~= topic then return leave({'TOPIC', state[9]}) end
 local stored, moved = {'POSITION'}, false
@@ -32,7 +36,9 @@ for span = 1, spans do
   if wrong then return refuse(wrong) end
 end
 local segment = prefix .. ':s:' .. id .. ':'
-if redis.call('HEXISTS', staging, id) == 0 or redis.call('ZCARD', segment .. 'buckets') ~= tonumber(ARGV[5]) then return leave({'GONE'}) end
+if redis.call('HEXISTS', staging, id) == 0 or redis.call('ZCARD', segment .. 'buckets') ~= tonumber(ARGV[5]) then
+  return leave({'GONE'})
+end
 local staged = tonumber(ARGV[6])
 if tonumber(state[5]) + staged > tonumber(ARGV[3]) then return leave({'TOO_LARGE', state[5]}) end
 
@@ -60,7 +66,8 @@ segments[#segments + 1] = {id = open_id, from = above}
 
 begin(chain)
 for span = 1, spans do advance(at(span), segment, applied, mark, fresh) end
-redis.call('HSET', chain, 'segments', cjson.encode(segments), 'open', open_id, 'next', tostring(next_id), 'openCells', '0', 'openWork', '0')
+redis.call('HSET', chain, 'segments', cjson.encode(segments), 'open', open_id, 'next', tostring(next_id),
+  'openCells', '0', 'openWork', '0')
 redis.call('HDEL', staging, id)
 redis.call('LREM', garbage, 0, id) -- a first part that was sent again after a reseed was on its way there
 drop_stale(staging, chain, applied, garbage)

@@ -1,11 +1,12 @@
 -- Prepended to every script.
 --
--- A script's writes are one transaction, but Redis does not always keep them as one: of an append-only file that ends inside a transaction it keeps the
--- whole commands, and carries them out at the next start, together with what was written after them. So every script that changes a chain counts
--- itself: `begun` by adding one to what the file says, `ended` by writing down the number that it saw, behind the number of the chain's format. Where the
--- two differ, writes are there twice or in part, or another release laid out the keys. Such a chain is not used: it is as good as none, and reseeded.
--- FORMAT goes up with every change of the keys that a process of the release before would misread.
--- Every key of the release before, whose format is BEFORE, is one of this format.
+-- A script's writes are one transaction, but Redis does not always keep them as one: of an append-only file that ends
+-- inside a transaction it keeps the whole commands, and carries them out at the next start, together with what was
+-- written after them. So every script that changes a chain counts itself: `begun` by adding one to what the file says,
+-- `ended` by writing down the number that it saw, behind the number of the chain's format. Where the two differ, writes
+-- are there twice or in part, or another release laid out the keys. Such a chain is not used: it is as good as none,
+-- and reseeded. FORMAT goes up with every change of the keys that a process of the release before would misread. Every
+-- key of the release before, whose format is BEFORE, is one of this format.
 local FORMAT, BEFORE = '3', '2'
 local function is_unusable(chain)
   local state = redis.call('HMGET', chain, 'begun', 'ended')
@@ -16,7 +17,8 @@ local began
 local function begin(chain) began = redis.call('HINCRBY', chain, 'begun', '1') end
 local function finish(chain) redis.call('HSET', chain, 'ended', FORMAT .. ':' .. began) end
 
--- A Redis at its memory limit refuses commands that may add to it, unless the script has written before. What frees memory has to work then, too.
+-- A Redis at its memory limit refuses commands that may add to it, unless the script has written before. What frees
+-- memory has to work then, too.
 local function even_when_full(chain) redis.call('HDEL', chain, 'full') end
 
 -- Ids of segments are never given twice: keys of a chain that is gone may still be there.
@@ -48,8 +50,9 @@ local function place_of(segments, wanted)
   return first
 end
 
--- A staged segment is written in parts before the chain names it. Its claim says what it may become: the deltas of a batch that begins at these
--- applied positions ({applied = {partition = from}}), or the merge of these closed segments ({segments = {{id, from, to}}}).
+-- A staged segment is written in parts before the chain names it. Its claim says what it may become: the deltas of a
+-- batch that begins at these applied positions ({applied = {partition = from}}), or the merge of these closed segments
+-- ({segments = {{id, from, to}}}).
 local function holds(claim, chain, applied)
   if claim.applied then
     for partition, from in pairs(claim.applied) do
@@ -61,13 +64,15 @@ local function holds(claim, chain, applied)
   return encoded and place_of(cjson.decode(encoded), claim.segments) ~= nil
 end
 
--- Gives a staged segment to the garbage: first it is there, then it is no longer here, so that none is forgotten in between.
+-- Gives a staged segment to the garbage: first it is there, then it is no longer here, so that none is forgotten in
+-- between.
 local function leave_staged(staging, garbage, id)
   redis.call('RPUSH', garbage, id)
   redis.call('HDEL', staging, id)
 end
 
--- Staged segments whose claim can never hold again go to the garbage: those of a process that was killed, or was not the first.
+-- Staged segments whose claim can never hold again go to the garbage: those of a process that was killed, or was not
+-- the first.
 local function drop_stale(staging, chain, applied, garbage)
   local staged = redis.call('HGETALL', staging)
   for i = 1, #staged, 2 do
@@ -81,11 +86,12 @@ local function drop_staged(staging, garbage)
   redis.call('DEL', staging)
 end
 
--- A bucket's hash, or one page of it where a bucket has more cells than a script may touch at once: `<bucket>` or `<bucket>/<page>`.
+-- A bucket's hash, or one page of it where a bucket has more cells than a script may touch at once: `<bucket>` or
+-- `<bucket>/<page>`.
 local function bucket_of(page) return string.match(page, '^(%-?%d+)') end
 
--- Fields and values of a page, as HGETALL gives them, in one text: thousands of short ones cost a reader more than all the rest. No field and no value
--- has a line break in it: `is_line` is checked before anything is written.
+-- Fields and values of a page, as HGETALL gives them, in one text: thousands of short ones cost a reader more than all
+-- the rest. No field and no value has a line break in it: `is_line` is checked before anything is written.
 local function packed(fields) return table.concat(fields, '\n') end
 
 -- The values of these fields that the hash has, as HGETALL gives them.

@@ -3,15 +3,18 @@
 -- ARGV  prefix, the digest that the reader knows ('' for none), and for each part that is wanted of the open segment:
 --       from bucket, to bucket (exclusive), '1' when sketches are wanted, '1' when the reader has it for that digest,
 --       how many fields follow (-1: all fields of a bucket), fields
--- Answers false without a chain, else {digest, chain, applied, fresh, last bucket of the open segment or false, part*}. Chain and applied are false
--- when the digest is the known one: it names both of them, and with them the cells. A part is false when the reader has it, else
--- {{bucket, fields, sketches}*}, as `packed` gives them.
+-- Answers false without a chain, else {digest, chain, applied, fresh, last bucket of the open segment or false, part*}.
+-- Chain and applied are false when the digest is the known one: it names both of them, and with them the cells. A part
+-- is false when the reader has it, else {{bucket, fields, sketches}*}, as `packed` gives them.
 local chain = redis.call('HGETALL', KEYS[1])
 if #chain == 0 or is_unusable(KEYS[1]) then return false end
--- Redis may have evicted a bucket that the chain still counts. A chain that has lost cells is void from then on, for everybody.
+-- Redis may have evicted a bucket that the chain still counts. A chain that has lost cells is void from then on, for
+-- everybody.
 local function has_lost_cells(segment)
   local cells = 0
-  for _, page in ipairs(redis.call('ZRANGE', segment .. 'buckets', 0, -1)) do cells = cells + redis.call('HLEN', segment .. 'b:' .. page) end
+  for _, page in ipairs(redis.call('ZRANGE', segment .. 'buckets', 0, -1)) do
+    cells = cells + redis.call('HLEN', segment .. 'b:' .. page)
+  end
   return cells ~= tonumber(redis.call('HGET', KEYS[1], 'openCells'))
 end
 local applied = redis.call('HGETALL', KEYS[2])
@@ -29,7 +32,8 @@ if known then answer[2], answer[3] = false, false end
 
 local at = 3
 while at <= #ARGV do
-  local from, to, sketched, held, count = ARGV[at], ARGV[at + 1], ARGV[at + 2] == '1', ARGV[at + 3] == '1', tonumber(ARGV[at + 4])
+  local from, to, sketched, held = ARGV[at], ARGV[at + 1], ARGV[at + 2] == '1', ARGV[at + 3] == '1'
+  local count = tonumber(ARGV[at + 4])
   at = at + 5
   local names = {}
   for i = 1, count do names[i] = ARGV[at + i - 1] end
@@ -40,7 +44,10 @@ while at <= #ARGV do
     for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', segment .. 'buckets', from, '(' .. to)) do
       local hash = segment .. 'b:' .. bucket
       local fields = count < 0 and redis.call('HGETALL', hash) or values_of(hash, names)
-      if #fields > 0 then part[#part + 1] = {bucket, packed(fields), sketched and sketches_of(segment, bucket, fields) or {}} end
+      if #fields > 0 then
+        local sketches = sketched and sketches_of(segment, bucket, fields) or {}
+        part[#part + 1] = {bucket, packed(fields), sketches}
+      end
     end
   end
   answer[#answer + 1] = part

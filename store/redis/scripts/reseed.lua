@@ -1,9 +1,10 @@
--- reseed(cut, version, nonce): a fresh chain from `cut`, when there is none that is whole or the caller saw this very one, and knows a manifest
--- that is no older than it; or knows that the version which the chain names is not in the data directory, as after a restore. The old segments' keys are
--- left to `sweep`.
+-- reseed(cut, version, nonce): a fresh chain from `cut`, when there is none that is whole or the caller saw this very
+-- one, and knows a manifest that is no older than it; or knows that the version which the chain names is not in the
+-- data directory, as after a restore. The old segments' keys are left to `sweep`.
 -- KEYS  chain, applied, mark, fresh, garbage, staging
--- ARGV  cut as JSON, version, nonce the caller saw ('' for none), fresh nonce, topic id ('' when not known), a version that
---       the data directory does not have ('' for none), then for each partition whose last record below the cut is known: partition, mark
+-- ARGV  cut as JSON, version, nonce the caller saw ('' for none), fresh nonce, topic id ('' when not known), a version
+--       that the data directory does not have ('' for none), then for each partition whose last record below the cut is
+--       known: partition, mark
 local state = redis.call('HMGET', KEYS[1], 'nonce', 'pointer', 'segments')
 local pointer, first = tonumber(ARGV[2]), segment_id(ARGV[4], '1')
 local seen = state[1] and not is_unusable(KEYS[1]) and state[1] or ''
@@ -19,7 +20,8 @@ local cut = cjson.decode(ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 begin(KEYS[1])
 redis.call('HSET', KEYS[1], 'nonce', ARGV[4], 'pointer', tostring(pointer), 'open', first, 'next', '2',
-  'cells', '0', 'openCells', '0', 'openWork', '0', 'topic', ARGV[5], 'segments', cjson.encode({{id = first, from = cut}}))
+  'cells', '0', 'openCells', '0', 'openWork', '0', 'topic', ARGV[5],
+  'segments', cjson.encode({{id = first, from = cut}}))
 for partition, from in pairs(cut) do redis.call('HSET', KEYS[2], partition, from) end
 for i = 7, #ARGV, 2 do redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 finish(KEYS[1])

@@ -35,6 +35,7 @@ if token ~= '' then open.token = token end
 local id = segment_id(state[3], state[2])
 segments[#segments + 1] = {id = id, from = boundary}
 begin(KEYS[1])
-redis.call('HSET', KEYS[1], 'segments', cjson.encode(segments), 'open', id, 'next', tostring(tonumber(state[2]) + 1), 'openCells', '0', 'openWork', '0')
+redis.call('HSET', KEYS[1], 'segments', cjson.encode(segments), 'open', id,
+  'next', tostring(tonumber(state[2]) + 1), 'openCells', '0', 'openWork', '0')
 finish(KEYS[1])
 return cjson.encode(boundary)

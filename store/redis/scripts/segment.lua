@@ -1,7 +1,9 @@
--- segment(id, from, to, first): pages of a closed segment from the one of this rank on, until they are as much as one script may read. A segment is read
--- piece by piece, each only while the chain has it with this very span: so the pieces belong together, whatever Redis went through in between.
+-- segment(id, from, to, first): pages of a closed segment from the one of this rank on, until they are as much as one
+-- script may read. A segment is read piece by piece, each only while the chain has it with this very span: so the
+-- pieces belong together, whatever Redis went through in between.
 -- KEYS  chain    ARGV  prefix, {id, from, to} as JSON, first
--- Answers {how many pages there are, cells of the segment, {page, fields, sketches}*} as `packed` gives them; false when the chain does not have the segment.
+-- Answers {how many pages there are, cells of the segment, {page, fields, sketches}*} as `packed` gives them; false
+-- when the chain does not have the segment.
 local WORK = 2000
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 local wanted = cjson.decode(ARGV[2])

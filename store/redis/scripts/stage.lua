@@ -1,11 +1,13 @@
--- stage(id, pages): writes pages of a segment that the chain does not name yet; `commit` or `fold` makes it part of the chain. So state of any size is
--- written in parts that each block Redis for a moment only, and is seen as a whole or not at all. A page is there once the sorted set names it. Every
--- part may be sent again: pages are set, not added to.
+-- stage(id, pages): writes pages of a segment that the chain does not name yet; `commit` or `fold` makes it part of the
+-- chain. So state of any size is written in parts that each block Redis for a moment only, and is seen as a whole or
+-- not at all. A page is there once the sorted set names it. Every part may be sent again: pages are set, not added to.
 --
 -- KEYS  chain, applied, staging
--- ARGV  prefix, id, claim (JSON, see common.lua), '1' for the first part, pages, then per page: page, bucket, lines, fields and values in turns, a line
---       each, sketches, (field, hashes)*. Thousands of short arguments would cost the client and Redis more than the cells that they are.
---       A field that begins with '[' is a row: the values of a group, with BETWEEN between them, for the components that the field '*' names.
+-- ARGV  prefix, id, claim (JSON, see common.lua), '1' for the first part, pages, then per page: page, bucket, lines,
+--       fields and values in turns, a line each, sketches, (field, hashes)*. Thousands of short arguments would cost
+--       the client and Redis more than the cells that they are.
+--       A field that begins with '[' is a row: the values of a group, with BETWEEN between them, for the components
+--       that the field '*' names.
 --       Empty hashes: the sketch is the union of those that the claim's segments hold for the field.
 -- Answers 'OK', or 'GONE' when the claim does not hold any more, or Redis has lost the parts before.
 local chain, applied, staging = KEYS[1], KEYS[2], KEYS[3]

@@ -1,5 +1,6 @@
--- Prepended to scripts that write cells: what a value may be, and how a batch advances a partition. Positions and integers travel as text, because Lua's
--- numbers are doubles. Lua does not roll back, so a script checks every argument before its first write.
+-- Prepended to scripts that write cells: what a value may be, and how a batch advances a partition. Positions and
+-- integers travel as text, because Lua's numbers are doubles. Lua does not roll back, so a script checks every argument
+-- before its first write.
 local LIMIT = 2305843009213693952 -- 2^61; cells stop at twice that, so that one more delta still fits 64 bits
 -- A sketch costs a reader or a script as much as this many plain cells.
 local SKETCH_WORK = 16
@@ -32,11 +33,12 @@ local function add_hashes(sketch, hashes)
   return changed
 end
 
--- A span is ten arguments: partition, from, to, mark, records, duplicates, rejects, counted, filtered, fresh ('' when the log goes on).
--- Answers what is wrong with the one at `at`, or nil.
+-- A span is ten arguments: partition, from, to, mark, records, duplicates, rejects, counted, filtered, fresh ('' when
+-- the log goes on). Answers what is wrong with the one at `at`, or nil.
 local function bad_span(at)
   if not is_position(ARGV[at] or '') then return 'partition' end
-  if not is_position(ARGV[at + 1]) or not is_position(ARGV[at + 2]) or not less(ARGV[at + 1], ARGV[at + 2]) then return 'span' end
+  local from, to = ARGV[at + 1], ARGV[at + 2]
+  if not is_position(from) or not is_position(to) or not less(from, to) then return 'span' end
   for i = at + 4, at + 8 do if not is_position(ARGV[i]) then return 'ledger' end end
 end
 
@@ -47,5 +49,6 @@ local function advance(at, segment, applied, mark, fresh)
   for i = 1, 5 do redis.call('HINCRBY', segment .. 'ledger', partition .. ':' .. names[i], ARGV[at + 3 + i]) end
   redis.call('HSET', applied, partition, ARGV[at + 2])
   if ARGV[at + 3] ~= '' then redis.call('HSET', mark, partition, ARGV[at + 3]) end
-  if ARGV[at + 9] ~= '' then redis.call('HSET', fresh, partition, ARGV[at + 9]) end -- for people: nothing in the protocol reads it
+  -- For people: nothing in the protocol reads it.
+  if ARGV[at + 9] ~= '' then redis.call('HSET', fresh, partition, ARGV[at + 9]) end
 end

@@ -1,6 +1,8 @@
 import { rule, sql } from "../../../core/definition/builders.ts";
 import { orders } from "../schemas/orders.ts";
 
+const euros = sql`(amount_cents // 100) || '.' || lpad((amount_cents % 100)::VARCHAR, 2, '0')`;
+
 /** An order of 1,000 EUR or more: once for each order. */
 export const largeOrder = rule("large-order", {
   on: orders,
@@ -8,5 +10,5 @@ export const largeOrder = rule("large-order", {
   when: sql`amount_cents >= 100000`,
   quiet: "1 day",
   severity: "info",
-  says: sql`customer || ' (' || country || ') has ordered for ' || (amount_cents // 100) || '.' || lpad((amount_cents % 100)::VARCHAR, 2, '0') || ' EUR'`,
+  says: sql`customer || ' (' || country || ') has ordered for ' || ${euros} || ' EUR'`,
 });

@@ -66,7 +66,9 @@ function inWords(result: ReplayProgress): string {
   if (done && sent === 0)
     return `nothing to send: the topic holds all ${total} flights already (--again sends them once more)`;
   const before = skipped === 0 ? "" : `, ${skipped} were there already`;
-  const counts = `${sent} flights sent, ${acknowledged} acknowledged${before}, in ${seconds.toFixed(1)} s (${rateOf(result)}/s)`;
+  const counts =
+    `${sent} flights sent, ${acknowledged} acknowledged${before}, in ` +
+    `${seconds.toFixed(1)} s (${rateOf(result)}/s)`;
   return done ? counts : `stopped before row ${row} of ${total}: ${counts}\nthe same command goes on from there`;
 }
 

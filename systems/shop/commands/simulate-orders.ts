@@ -67,6 +67,7 @@ async function writeFile(flags: OrdersFlags, seed: number, command: Command): Pr
 
 function report({ json }: OrdersFlags, seed: number, { sent, acknowledged, seconds }: SimulationProgress): void {
   const rate = Math.round(sent / Math.max(seconds, 0.001));
-  const text = `${sent} orders sent, ${acknowledged} acknowledged, in ${seconds.toFixed(1)} s (${rate}/s), seed ${seed}`;
+  const counts = `${sent} orders sent, ${acknowledged} acknowledged`;
+  const text = `${counts}, in ${seconds.toFixed(1)} s (${rate}/s), seed ${seed}`;
   process.stdout.write(`${json ? JSON.stringify({ sent, acknowledged, seconds, rate, seed }) : text}\n`);
 }

@@ -43,7 +43,8 @@ export async function simulateShop(flags: ShopFlags, command: Command): Promise<
   }).finally(() => line.stop());
   const { sent, orders, seconds } = result;
   const perSecond = Math.round(sent / Math.max(seconds, 0.001));
-  const text = `${sent} records sent, ${orders} orders among them, in ${seconds.toFixed(1)} s (${perSecond}/s), seed ${seed}`;
+  const text =
+    `${sent} records sent, ${orders} orders among them, in ` + `${seconds.toFixed(1)} s (${perSecond}/s), seed ${seed}`;
   process.stdout.write(`${flags.json ? JSON.stringify({ sent, orders, seconds, rate: perSecond, seed }) : text}\n`);
 }
 

@@ -4,11 +4,13 @@ import type { OrdersFlags } from "./simulate-orders.ts";
 import type { ShopFlags } from "./simulate-shop.ts";
 
 const shopHelp = `
-A shop sells in four regions by their own clocks. What customers do becomes user-activity; each order lives through order-created,
-inventory-reserved, payment-processed and order-completed, or ends in order-cancelled. The same seed makes the same events.
+A shop sells in four regions by their own clocks. What customers do becomes user-activity; each order lives through
+order-created, inventory-reserved, payment-processed and order-completed, or ends in order-cancelled. The same seed
+makes the same events.
 
-With --from it begins in the past: that is sent as fast as Kafka takes it, and once the present is reached events come as they happen.
-Late records arrive ten seconds to an hour after their event time. Malformed ones come beside good ones, and go to the dead letters.
+With --from it begins in the past: that is sent as fast as Kafka takes it, and once the present is reached events come
+as they happen. Late records arrive ten seconds to an hour after their event time. Malformed ones come beside good ones,
+and go to the dead letters.
 
 Examples:
   $ tideline simulate shop                                     five orders a second until Ctrl+C

@@ -78,7 +78,8 @@ export function resumeAfter(topic: string, tails: ReadonlyMap<number, Tail | und
   if (strayed || (noted !== undefined && noted.length !== tails.size)) {
     throw new TidelineError(
       "BAD_REQUEST",
-      `${topic} has ${tails.size} partitions, but was replayed into when it had fewer: rows lie where their keys no longer belong`,
+      `${topic} has ${tails.size} partitions, but was replayed into when it had ` +
+        "fewer: rows lie where their keys no longer belong",
       "replay into another installation (TIDELINE_NAMESPACE), or send everything once more with --again",
     );
   }

@@ -13,5 +13,10 @@ export function tableOf(columns: readonly Column[], rows: readonly (readonly str
   const classOf = (index: number) => (columns[index]?.numeric === true ? ' class="n"' : "");
   const head = columns.map(({ head: text }, index) => `<th${classOf(index)}>${escaped(text)}</th>`).join("");
   const body = rows.map((row) => `<tr>${row.map((cell, index) => `<td${classOf(index)}>${cell}</td>`).join("")}</tr>`);
-  return `<div class="scroll"><table class="rows"><thead><tr>${head}</tr></thead><tbody>\n${body.join("\n")}\n</tbody></table></div>`;
+  return (
+    `<div class="scroll"><table class="rows"><thead><tr>${head}` +
+    `</tr></thead><tbody>\n` +
+    `${body.join("\n")}\n` +
+    "</tbody></table></div>"
+  );
 }

@@ -5,8 +5,10 @@ import { COLOURS } from "./charts.ts";
  * tables, light is the default, and dark overrides it, in charts by the colours they are drawn in.
  */
 export const PAGE_STYLE = `
-body { margin: 0; padding: 24px 12px; background: #f1f5f9; color: #0f172a; font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; }
-.sheet { width: 100%; max-width: 800px; margin: 0 auto; background: #ffffff; border: 1px solid #e2e8f0; border-radius: 12px; }
+body { margin: 0; padding: 24px 12px; background: #f1f5f9; color: #0f172a;
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; }
+.sheet { width: 100%; max-width: 800px; margin: 0 auto; background: #ffffff; border: 1px solid #e2e8f0;
+  border-radius: 12px; }
 .sheet > tbody > tr > td { padding: 20px; }
 h1 { margin: 0; font-size: 24px; line-height: 1.25; font-weight: 650; }
 h2 { margin: 0 0 10px; font-size: 16px; font-weight: 650; }
@@ -20,13 +22,15 @@ table { border-collapse: collapse; width: 100%; }
 .tile b { display: block; font-size: 22px; line-height: 1.4; font-weight: 650; font-variant-numeric: tabular-nums; }
 .half { width: 50%; vertical-align: top; }
 .half + .half { padding-left: 32px; }
-.rows th { padding: 6px 8px 6px 0; text-align: left; font-size: 12px; font-weight: 600; color: #64748b; border-bottom: 1px solid #cbd5e1; white-space: nowrap; }
+.rows th { padding: 6px 8px 6px 0; text-align: left; font-size: 12px; font-weight: 600; color: #64748b;
+  border-bottom: 1px solid #cbd5e1; white-space: nowrap; }
 .rows td { padding: 5px 8px 5px 0; border-bottom: 1px solid #e2e8f0; font-variant-numeric: tabular-nums; }
 .rows .n { text-align: right; padding-right: 0; padding-left: 8px; white-space: nowrap; }
 .up { color: #15803d; white-space: nowrap; }
 .down { color: #b91c1c; white-space: nowrap; }
 .same { color: #64748b; white-space: nowrap; }
-.key { display: inline-block; width: 12px; height: 12px; border-radius: 3px; vertical-align: -1px; margin: 0 4px 0 12px; }
+.key { display: inline-block; width: 12px; height: 12px; border-radius: 3px; vertical-align: -1px;
+  margin: 0 4px 0 12px; }
 .key:first-child { margin-left: 0; }
 .key.day { background: ${COLOURS.day}; }
 .key.before { background: ${COLOURS.dayBefore}; }

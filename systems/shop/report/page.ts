@@ -57,7 +57,8 @@ function tiles({ day, units, comparedWith }: Summary): string {
   const { dayBefore, weekBefore } = comparedWith;
   const tile = (name: string, label: string) =>
     `<td class="tile"><span class="quiet">${label}</span><b>${shownValue(day[name], unitOf(units, name))}</b>
-<span class="quiet">${trend(dayBefore.change[name])} vs day before<br>${trend(weekBefore.change[name])} vs week before</span></td>`;
+<span class="quiet">${trend(dayBefore.change[name])} vs day before<br>
+${trend(weekBefore.change[name])} vs week before</span></td>`;
   const all = `<table role="presentation"><tr>${[
     tile("revenue", "Revenue"),
     tile("orders", "Orders"),
@@ -79,7 +80,8 @@ function basket(quantiles: unknown, unit: string): string {
 function hours({ sales, units }: ReportNumbers): string {
   const unit = unitOf(units, "revenue");
   return `<h2>Revenue by hour (UTC)</h2>
-<p class="quiet"><span class="key day"></span>this day<span class="key line"></span>day before<span class="key line week"></span>week before</p>
+<p class="quiet"><span class="key day"></span>this day<span class="key line"></span>day
+before<span class="key line week"></span>week before</p>
 <div class="chart">${hoursChart(sales.hours, (value) => shownShort(value, unit))}</div>`;
 }
 
@@ -92,8 +94,13 @@ function breakdowns({ sales, units }: ReportNumbers): string[] {
       dayBefore: numberIn(dayBefore, "revenue"),
     }));
     const chart = groupsChart(`by-${dimension.replaceAll("_", "-")}`, bars, (value) => shownShort(value, unit));
-    const halves = `<td class="half">${groupsTable(dimension, groups, units)}</td><td class="half"><div class="chart">${chart}</div></td>`;
-    return `<h2>By ${escaped(dimension.replaceAll("_", " "))}</h2>${KEYS}<table role="presentation"><tr>${halves}</tr></table>`;
+    const halves =
+      `<td class="half">${groupsTable(dimension, groups, units)}</td><td ` +
+      `class="half"><div class="chart">${chart}</div></td>`;
+    return (
+      `<h2>By ${escaped(dimension.replaceAll("_", " "))}</h2>${KEYS}<table ` +
+      `role="presentation"><tr>${halves}</tr></table>`
+    );
   });
 }
 
@@ -130,9 +137,9 @@ function products({ products: all, units }: ReportNumbers): string {
   const middle = Math.ceil(listed.length / 2);
   if (listed.length === 0) return `<h2>Top products</h2><p class="quiet">Nothing was sold.</p>`;
   const halves = [listed.slice(0, middle), listed.slice(middle)].filter(({ length }) => length > 0);
-  return `<h2>Top ${listed.length} products by revenue</h2><p class="quiet">${rest(all.length)}</p><table role="presentation"><tr>${halves
-    .map((half) => `<td class="half">${tableOf(columns, half)}</td>`)
-    .join("")}</tr></table>`;
+  const cells = halves.map((half) => `<td class="half">${tableOf(columns, half)}</td>`).join("");
+  return `<h2>Top ${listed.length} products by revenue</h2><p class="quiet">${rest(all.length)}</p>
+<table role="presentation"><tr>${cells}</tr></table>`;
 }
 
 function rest(all: number): string {
@@ -152,7 +159,10 @@ function quality({ quality: streams }: ReportNumbers): string {
     ...[records, duplicates, rejects].map((count) => shownValue(count, "")),
     shownShare(score),
   ]);
-  return `<h2>Data quality</h2><p class="quiet">What Kafka got during the day. Duplicates count once, rejects not at all.</p>${tableOf(columns, rows)}`;
+  return (
+    `<h2>Data quality</h2><p class="quiet">What Kafka got during the day. Duplicates ` +
+    `count once, rejects not at all.</p>${tableOf(columns, rows)}`
+  );
 }
 
 /** Where in the log the numbers hold, so that anybody can recompute them. */
@@ -161,7 +171,10 @@ function position({ position: streams, pinnedAt }: Summary): string {
     const positions = Object.entries(cut).map(([partition, offset]) => `${partition}:${offset}`);
     return `<code>${escaped(name)} ${positions.join(" ")}</code>`;
   });
-  return `<p class="quiet">Pinned at ${clock(pinnedAt)}. The numbers hold for all records before these positions (partition:offset), and a rerun gives them again:<br>${lines.join("<br>")}</p>`;
+  return (
+    `<p class="quiet">Pinned at ${clock(pinnedAt)}. The numbers hold for all records before these positions ` +
+    `(partition:offset), and a rerun gives them again:<br>${lines.join("<br>")}</p>`
+  );
 }
 
 function trend(change: number | null | undefined): string {
