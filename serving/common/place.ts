@@ -1,6 +1,8 @@
 import { overloaded } from "./problem.ts";
 
-/** A place that one piece of work has at a time. Others wait for it in turn, and leave the queue when nobody wants them. */
+/**
+ * A place that one piece of work has at a time. Others wait for it in turn, and leave the queue when nobody wants them.
+ */
 export class Place {
   readonly #maxWaiting: number;
   readonly #waiting = new Set<() => void>();
@@ -24,7 +26,9 @@ export class Place {
     return this.#isTaken && this.#waiting.size >= this.#maxWaiting;
   }
 
-  /** Runs work when the place is free. Rejects with 429 when too many wait, with the signal's reason once it is aborted. */
+  /**
+   * Runs work when the place is free. Rejects with 429 when too many wait, with the signal's reason once it is aborted.
+   */
   async run<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();
     if (this.isFull) throw overloaded("too many large questions are waiting");
