@@ -103,6 +103,7 @@ export const MODULES = [
   "test/registry.test.ts",
   "test/helper.test.ts",
   "test/background-process.test.ts",
+  "test/lost-parent.test.ts",
   "test/contract-identity.test.ts",
   "test/stored-definitions.test.ts",
   "test/batch-layer/plans.test.ts",

@@ -5,6 +5,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Logger } from "pino";
 import type { ServingOptions } from "../../serving/main.ts";
 import { type Config, loadConfig } from "../setup/config.ts";
+import { endWithParent } from "../setup/parent.ts";
 
 interface ServeFlags {
   readonly port?: number;
@@ -94,7 +95,7 @@ async function serveAsHelper(maxStreams: number): Promise<void> {
   const { roleLogger } = await import("../setup/role.ts");
   standBehind("helper");
   for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => {});
-  process.on("disconnect", () => process.exit());
+  endWithParent();
   const config = loadConfig(process.env);
   const logger = roleLogger("serve-helper", config);
   // Keys are asked for by the server: nobody else is to reach this process.

@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { type Config, loadConfig, maskOfSettings } from "../setup/config.ts";
+import { endWithParent } from "../setup/parent.ts";
 
 /** As this process was called, so that the background process runs the same code in the same way. */
 const [, program = ""] = process.argv;
@@ -82,7 +83,7 @@ async function runWorker(schedules: boolean): Promise<void> {
  */
 async function runBackground(): Promise<void> {
   let close = async () => process.exit();
-  process.on("disconnect", () => process.exit());
+  endWithParent();
   process.on("message", (message) => {
     if (message === "close") void close();
   });
