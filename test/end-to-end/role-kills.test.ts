@@ -160,7 +160,12 @@ describe.runIf(nightly)("with worker and server killed", () => {
   async function restore(): Promise<void> {
     await tideline.stop("worker", "serve", "speed");
     if (random() < 0.5) await tideline.emptyRedis();
-    await tideline.run("restore", backups, "--replace");
+    // A role that was killed counts as running for some seconds.
+    await until(
+      "the restore",
+      () => tideline.begin("restore", backups, "--replace"),
+      ({ exitCode }) => exitCode === 0,
+    );
     await tideline.restart("speed", "serve", "worker");
   }
 
