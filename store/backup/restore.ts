@@ -76,7 +76,7 @@ async function requireReplaceable(root: string, replace: boolean): Promise<boole
     throw new TidelineError(
       "DIRECTORY_IN_USE",
       `roles run on ${root}: ${names}`,
-      "Stop them and start the restore again. A role that was killed on another machine counts for a minute.",
+      "Stop them and start the restore again. A killed one counts for 15 seconds, on another machine for a minute.",
     );
   }
   const occupied = (await data.list(".")).length > 0;
