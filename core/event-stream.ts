@@ -2,11 +2,14 @@
 export interface ServerEvent {
   readonly event: string;
   readonly data: string;
+  /** The last id that the stream has sent; null before the first one. */
+  readonly id: string | null;
 }
 
-/** Reads server-sent events (WHATWG HTML, section 9.2): comments, ids and retry times are skipped. */
+/** Reads server-sent events (WHATWG HTML, section 9.2): comments and retry times are skipped. */
 export async function* eventData(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
   let text = "";
+  let id: string | null = null;
   for await (const chunk of body.pipeThrough(new TextDecoderStream())) {
     text += chunk;
     for (let found = /\r?\n\r?\n/.exec(text); found !== null; found = /\r?\n\r?\n/.exec(text)) {
@@ -15,7 +18,8 @@ export async function* eventData(body: ReadableStream<Uint8Array>): AsyncGenerat
       const values = (field: string) =>
         block.flatMap((line) => (line.startsWith(`${field}:`) ? [line.slice(field.length + 1).replace(/^ /, "")] : []));
       const data = values("data");
-      if (data.length > 0) yield { event: values("event").at(-1) ?? "message", data: data.join("\n") };
+      id = values("id").at(-1) ?? id;
+      if (data.length > 0) yield { event: values("event").at(-1) ?? "message", data: data.join("\n"), id };
     }
   }
 }

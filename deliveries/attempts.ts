@@ -25,7 +25,7 @@ export const PACE: Pace = { firstRetryMs: 1_000, breakMs: 30_000 };
 
 const RETRIES = 3;
 const CALLS = 10;
-/** So many failures among them are too many. */
+/** With this many failures among them nothing is tried for a while. */
 const MOST_FAILURES = CALLS / 2;
 /** How often it is looked whether calls may be tried again. */
 const LOOK_MS = 250;

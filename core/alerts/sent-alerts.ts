@@ -4,47 +4,53 @@ import type { Alert } from "./alert-states.ts";
 /** `<partition>:<next offset>,…` */
 const POSITIONS = /^\d{1,9}:\d{1,19}(?:,\d{1,9}:\d{1,19})*$/;
 
+/** The alerts that a server remembers, and how far it has read each partition. */
+export interface ReadAlerts {
+  readonly all: readonly Alert[];
+  readonly read: Cut;
+}
+
 /**
  * How far a client has been sent the alerts of each partition. Partitions are read side by side, so servers may take
  * the same alerts in different orders: the last alert that a client was sent does not tell which ones it misses.
  */
 export class SentAlerts {
-  /** Partition -> the first offset that was not sent. */
+  /** Partition -> the first offset that was not sent; a partition that is absent counts as 0. */
   readonly #next: Map<number, Position>;
-  /** The last alert that was sent before the client came back, and when it was written. */
-  readonly #last: { readonly id: string; readonly writtenAtMs: number } | null;
 
-  private constructor(next: ReadonlyMap<number, Position>, last: { id: string; writtenAtMs: number } | null) {
+  private constructor(next: ReadonlyMap<number, Position>) {
     this.#next = new Map(next);
-    this.#last = last;
   }
 
   /** Of a client that follows from now on, where the alerts have been read up to `read`. */
   static from(read: Cut): SentAlerts {
-    return new SentAlerts(read, null);
+    return new SentAlerts(read);
   }
 
   /**
-   * Of a client that comes back with the id of the last event that it was sent, as `idOf` returned it. For a partition
-   * that the id does not name, alerts count as missed that were not written before its alert: an id of an earlier
-   * release is the alert's alone. Returns null when the id tells nothing.
+   * Of a client that comes back with the id of the last event that it was sent, as `idOf` returned it. An id of an
+   * earlier release is the alert's alone: then the client misses what was not written before that alert. Returns null
+   * when the id tells nothing.
    */
-  static resumed(lastEventId: string, alertOf: (id: string) => Alert | undefined): SentAlerts | null {
+  static resumed(lastEventId: string, { all, read }: ReadAlerts): SentAlerts | null {
     const [id = "", positions = "", ...others] = lastEventId.split("@");
-    const isWhole = others.length === 0 && POSITIONS.test(positions);
-    const pairs = isWhole ? positions.split(",").map((pair) => pair.split(":")) : [];
-    const alert = alertOf(id);
-    if (alert === undefined && pairs.length === 0) return null;
-    return new SentAlerts(
-      new Map(pairs.map(([partition, next]) => [Number(partition), position(next ?? "0")])),
-      alert === undefined ? null : { id, writtenAtMs: alert.writtenAtMs },
-    );
+    if (others.length === 0 && POSITIONS.test(positions)) {
+      const pairs = positions.split(",").map((pair) => pair.split(":"));
+      return new SentAlerts(new Map(pairs.map(([partition, next]) => [Number(partition), position(next ?? "0")])));
+    }
+    const last = all.find((alert) => alert.id === id);
+    if (last === undefined) return null;
+    const next = new Map(read);
+    for (const { id: other, place, writtenAtMs } of all) {
+      if (place === undefined || other === id || writtenAtMs < last.writtenAtMs) continue;
+      if (place.offset < at(next, place.partition)) next.set(place.partition, position(place.offset));
+    }
+    return new SentAlerts(next);
   }
 
   /** Whether an alert that was there before the client came back is still to be sent. */
-  isMissing({ id, place, writtenAtMs }: Alert): boolean {
-    if (place !== undefined && this.#next.has(place.partition)) return place.offset >= at(this.#next, place.partition);
-    return this.#last !== null && writtenAtMs >= this.#last.writtenAtMs && id !== this.#last.id;
+  isMissing({ place }: Alert): boolean {
+    return place !== undefined && place.offset >= at(this.#next, place.partition);
   }
 
   /** Notes that an alert was sent. Alerts of one partition are sent in the order of their offsets. */

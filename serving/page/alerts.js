@@ -31,6 +31,8 @@ const known = {
 let stream = null;
 let next = null;
 let askedAtMs = Number.NEGATIVE_INFINITY;
+/** Raised with each question, and when answers are not wanted any more: a late answer is not shown. */
+let asked = 0;
 
 /**
  * Follows the alerts while the page is visible: a browser has few connections for one server. Begins again when called
@@ -42,6 +44,7 @@ export function followAlerts() {
 }
 
 function unfollow() {
+  asked += 1;
   stream?.close();
   stream = null;
   clearTimeout(next);
@@ -53,19 +56,25 @@ function readAfter(ms) {
 }
 
 async function read() {
+  asked += 1;
+  const own = asked;
   askedAtMs = performance.now();
   readAfter(QUIET_MS);
   try {
     const signal = AbortSignal.timeout(LIMIT_MS);
-    const [response, own] = await Promise.all([ask(OPEN, { signal }), ask(OWN, { signal })]);
+    const answers = await Promise.all([ask(OPEN, { signal }), ask(OWN, { signal })]);
+    const [response, ownAlerts] = answers;
+    if (own !== asked) return;
     if (response.status === 401 || response.status === 403) return refused();
-    if (!response.ok || !own.ok) throw new Error(String(response.status));
-    const { alerts, found } = await response.json();
+    if (!response.ok || !ownAlerts.ok) throw new Error(String(response.status));
+    const [{ alerts, found }, { found: foundOwn }] = await Promise.all(answers.map((answer) => answer.json()));
+    if (own !== asked) return;
     known.alerts = alerts.filter(({ rule }) => rule !== OWN_RULE);
-    known.found = found - (await own.json()).found;
+    known.found = found - foundOwn;
     known.isFresh = true;
     listen();
   } catch {
+    if (own !== asked) return;
     known.isFresh = false;
   }
   draw();

@@ -101,7 +101,7 @@ function isOwnAlert({ opened }: Alert): boolean {
 
 /** What a client was sent before, by the Last-Event-ID that it comes back with; without one it follows from now on. */
 function sentTo(lastEventId: string | string[] | undefined, states: AlertStates, read: Cut): SentAlerts {
-  const resumed = typeof lastEventId === "string" ? SentAlerts.resumed(lastEventId, (id) => states.get(id)) : null;
+  const resumed = typeof lastEventId === "string" ? SentAlerts.resumed(lastEventId, { all: states.all(), read }) : null;
   return resumed ?? SentAlerts.from(read);
 }
 

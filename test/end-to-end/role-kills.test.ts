@@ -36,8 +36,9 @@ let backups: string;
 let mailServer: MailServer;
 let chunk = 0;
 const stop = new AbortController();
-/** Alerts that a client of the live stream was sent; it comes back with the last one's id. */
+/** Alerts that a client of the live stream was sent; it comes back with the id of the last event. */
 const followed: string[] = [];
+let lastEventId: string | null = null;
 let following: Promise<void> = Promise.resolve();
 let onFollowed = () => {};
 
@@ -98,11 +99,12 @@ describe.runIf(nightly)("with worker and server killed", () => {
   async function follow(): Promise<void> {
     const url = `${tideline.apiUrl}/alerts/live?rule=high`;
     while (!stop.signal.aborted) {
-      const last = followed.at(-1);
-      const headers: Record<string, string> = last === undefined ? {} : { "last-event-id": last };
+      const last = lastEventId;
+      const headers: Record<string, string> = last === null ? {} : { "last-event-id": last };
       try {
         const response = await fetch(url, { headers, signal: stop.signal });
-        for await (const { data } of eventData(response.body as ReadableStream<Uint8Array>)) {
+        for await (const { data, id } of eventData(response.body as ReadableStream<Uint8Array>)) {
+          lastEventId = id;
           followed.push((JSON.parse(data) as { id: string }).id);
           onFollowed();
         }
@@ -128,7 +130,7 @@ describe.runIf(nightly)("with worker and server killed", () => {
     });
   }
 
-  /** Kills the worker when it has written so much of a settlement. The settlement goes on with the next worker. */
+  /** Kills the worker when a settlement has changed N files. The settlement goes on with the next worker. */
   async function killWorker(): Promise<void> {
     const reached = changesOfData(1 + below(40));
     const settling = tideline.refresh(...VIEWS).catch(() => undefined);
@@ -139,7 +141,7 @@ describe.runIf(nightly)("with worker and server killed", () => {
     await settling;
   }
 
-  /** Kills the server when it has sent so many alerts; some are written while it is away. */
+  /** Kills the server when it has sent N alerts; some are written while it is away. */
   async function killServe(): Promise<void> {
     let left = 1 + below(30);
     const reached = new Promise<void>((resolve) => {

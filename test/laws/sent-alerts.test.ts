@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { alertOf, openedEvent } from "../../core/alerts/alert.ts";
 import { type Alert, AlertStates } from "../../core/alerts/alert-states.ts";
 import { SentAlerts } from "../../core/alerts/sent-alerts.ts";
-import { position } from "../../core/log/position.ts";
+import { position, ZERO } from "../../core/log/position.ts";
 import { heartRate } from "../../systems/patients/rules/heart-rate.ts";
 
 /** A client of the live stream of alerts that comes back to another server than the one that it was connected to. */
@@ -52,35 +52,52 @@ function send(sent: SentAlerts, alerts: readonly Alert[]) {
   return { ids: alerts.map(({ id }) => id), last };
 }
 
-const start = () => SentAlerts.from(new Map(Array.from({ length: PARTITIONS }, (_, n) => [n, position(0)])));
+/** All of a log is read. */
+const END = new Map(Array.from({ length: PARTITIONS }, (_, n) => [n, position(1_000)]));
 
-test("a client that comes back is sent each alert that it misses, once, whatever order the next server took them in", () => {
+/** What a client is sent by a server that took `all`, up to `count` alerts, when it comes back with `last`. */
+function come(last: string | null, all: readonly Alert[], count: number, start: () => SentAlerts) {
+  const sent = last === null ? start() : (SentAlerts.resumed(last, { all, read: END }) ?? start());
+  return send(sent, all.filter((alert) => sent.isMissing(alert)).slice(0, count));
+}
+
+const idsOf = (alerts: readonly Alert[]) => alerts.map(({ id }) => id).sort();
+
+test.each([
+  ["while alerts were read", () => SentAlerts.from(new Map(Array.from({ length: PARTITIONS }, (_, n) => [n, ZERO])))],
+  ["before there was a topic", () => SentAlerts.from(new Map())],
+])("a client that came %s is sent each alert once, whatever order servers took them in", (_, start) => {
   fc.assert(
     fc.property(logs, fc.nat(25), fc.nat(25), ({ before, after }, firstEnd, secondEnd) => {
       const first = send(start(), before.slice(0, firstEnd));
-      const byId = new Map(after.map((alert) => [alert.id, alert]));
-      const resume = (last: string | null) =>
-        last === null ? start() : (SentAlerts.resumed(last, (id) => byId.get(id)) ?? start());
-      const again = resume(first.last);
-      const second = send(again, after.filter((alert) => again.isMissing(alert)).slice(0, secondEnd));
-      const third = resume(second.last ?? first.last);
-      const rest = after.filter((alert) => third.isMissing(alert)).map(({ id }) => id);
-      const told = [...first.ids, ...second.ids, ...rest];
-      expect([...told].sort()).toEqual(after.map(({ id }) => id).sort());
+      const second = come(first.last, after, secondEnd, start);
+      const third = come(second.last ?? first.last, before, before.length, start);
+      expect([...first.ids, ...second.ids, ...third.ids].sort()).toEqual(idsOf(after));
     }),
   );
 });
 
-test("the id of an earlier release, which is the alert's alone, leaves out what was written before that alert", () => {
+test("a client with the id of an earlier release, the alert's alone, is sent all that was not written before it", () => {
+  fc.assert(
+    fc.property(logs, fc.nat(24), fc.nat(25), ({ before, after }, index, end) => {
+      const seen = before[index];
+      if (seen === undefined) return;
+      const first = come(seen.id, after, end, () => SentAlerts.from(END));
+      const second = come(first.last ?? seen.id, before, before.length, () => SentAlerts.from(END));
+      const wanted = after.filter(({ id, writtenAtMs }) => id !== seen.id && writtenAtMs >= seen.writtenAtMs);
+      const told = [...first.ids, ...second.ids];
+      expect(told).toEqual(expect.arrayContaining(idsOf(wanted)));
+      expect(new Set(told).size).toBe(told.length);
+    }),
+  );
   const alerts = [alertAt(0, 0, 1), alertAt(1, 0, 2), alertAt(0, 2, 2), alertAt(1, 2, 3)];
   const [, seen] = alerts;
-  const sent = SentAlerts.resumed(seen?.id ?? "", (id) => alerts.find((alert) => alert.id === id));
-  expect(alerts.filter((alert) => sent?.isMissing(alert))).toEqual([alerts[2], alerts[3]]);
+  expect(come(seen?.id ?? "", alerts, 9, () => SentAlerts.from(END)).ids).toEqual(alerts.slice(2).map(({ id }) => id));
 });
 
 test.each(["", "x", "@", "x@", "x@0", "x@0:", "x@-1:2", "x@0:1,", `x@0:${"9".repeat(40)}`, "9".repeat(500)])(
   "an id that was never sent tells nothing: %s",
   (id) => {
-    expect(SentAlerts.resumed(id, () => undefined)).toBeNull();
+    expect(SentAlerts.resumed(id, { all: [], read: END })).toBeNull();
   },
 );
