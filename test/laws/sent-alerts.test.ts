@@ -77,7 +77,7 @@ test.each([
   );
 });
 
-test("a client with the id of an earlier release, the alert's alone, is sent all that was not written before it", () => {
+test("a client with an id of an earlier release, the alert's alone, is sent what was not written before that alert", () => {
   fc.assert(
     fc.property(logs, fc.nat(24), fc.nat(25), ({ before, after }, index, end) => {
       const seen = before[index];
