@@ -10,7 +10,8 @@ import type { Clock } from "./clock.ts";
 import { type FetchSize, fetchBytes } from "./fetch-size.ts";
 import { type BatchPace, lingerMs } from "./linger.ts";
 import type { SpeedMetrics } from "./metrics.ts";
-import { type BatchLedger, type BatchSize, batchLedgers, SMALL_BATCH_RECORDS } from "./states/deltas.ts";
+import { BatchReader } from "./states/batch-states.ts";
+import { type BatchSize, SMALL_BATCH_RECORDS } from "./states/deltas.ts";
 import type { ViewTrack } from "./view-track.ts";
 
 /** How long a fetch waits for the first record. */
@@ -85,6 +86,7 @@ interface Fetched {
 export class Lane {
   readonly #deps: LaneDeps;
   readonly #decoder: Decoder;
+  readonly #reader: BatchReader;
   readonly tracks: Set<ViewTrack>;
   /**
    * Where the decoder's memory of ids ends, per partition: the only position it may decode from without a new warm-up.
@@ -108,6 +110,7 @@ export class Lane {
   private constructor(deps: LaneDeps, decoder: Decoder, tracks: Iterable<ViewTrack>) {
     this.#deps = deps;
     this.#decoder = decoder;
+    this.#reader = new BatchReader(decoder.statements);
     this.tracks = new Set(tracks);
   }
 
@@ -219,14 +222,8 @@ export class Lane {
    * meanwhile the next one is worked on. Answers how long it waited for the one before, in milliseconds.
    */
   async #apply(fetched: readonly FetchedPartition[], size: BatchSize): Promise<number> {
-    const { statements } = this.#decoder;
-    const ledgers = new Map<string, Promise<Map<number, BatchLedger>>>();
-    const ledger = (events: string) => {
-      const asked = ledgers.get(events) ?? batchLedgers(statements, events, size);
-      ledgers.set(events, asked);
-      return asked;
-    };
-    const batch = { statements, fetched, size, topicId: this.#info?.id ?? "", ledger };
+    const views = this.#live().map(({ view }) => view);
+    const batch = { ...this.#reader.read(views, size), fetched, topicId: this.#info?.id ?? "" };
     const before = this.#applying;
     let [waitedMs, sent] = [0, false];
     for (const track of this.tracks) {

@@ -1,12 +1,12 @@
 import type { Logger } from "pino";
 import type { Generation } from "../core/definition/generation.ts";
+import type { View } from "../core/definition/view.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Manifest } from "../core/log/documents.ts";
 import { at, type Cut, cutFromJson, cutToJson, type Position } from "../core/log/position.ts";
 import { type ArchiveTail, belowContinuation } from "../store/archive/archive-tail.ts";
 import { eventsFrom } from "../store/decode/decoder.ts";
 import type { Definition } from "../store/definitions/definitions.ts";
-import type { KeptStatements } from "../store/duckdb/kept-statements.ts";
 import { logLost } from "../store/kafka/cluster/log-errors.ts";
 import type { FetchedPartition, LogBounds, LogSource, TopicInfo } from "../store/kafka/read/log.ts";
 import { type ComparedLog, requireReached } from "../store/kafka/read/log-check.ts";
@@ -17,7 +17,8 @@ import { healthyChain, only } from "./healthy-chain.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 import { SegmentFolding } from "./segment-folding.ts";
 import { needsSettlement } from "./settling.ts";
-import { type BatchLedger, type BatchSize, ledgerOf, statesByPartition } from "./states/deltas.ts";
+import type { BatchStates } from "./states/batch-states.ts";
+import { ledgerOf } from "./states/deltas.ts";
 
 /**
  * One view on its way through one topic.
@@ -95,14 +96,10 @@ export interface AttachSource {
   readonly partitions: readonly number[];
 }
 
-/** A batch as a lane hands it to its views: in the relation `events` of the statements' connection. */
-export interface DecodedBatch {
-  readonly statements: KeptStatements;
+/** A batch as a lane hands it to its views: it is in the relation `events` of the lane's connection. */
+export interface DecodedBatch extends BatchStates {
   readonly fetched: readonly FetchedPartition[];
-  readonly size: BatchSize;
   readonly topicId: string;
-  /** What became of the records of a relation of its events, by partition. */
-  readonly ledger: (events: string) => Promise<ReadonlyMap<number, BatchLedger>>;
 }
 
 /**
@@ -143,6 +140,10 @@ export class ViewTrack {
   /** For people: its view's name. */
   get name(): string {
     return this.#deps.definition.view.name;
+  }
+
+  get view(): View {
+    return this.#deps.definition.view;
   }
 
   get generation(): Generation {
@@ -313,15 +314,12 @@ export class ViewTrack {
   }
 
   /** What the batch adds, by partition. Fails where the view's SQL does: on overflow in an expression, for instance. */
-  async #applications(
-    { statements, ledger, size, topicId }: DecodedBatch,
-    mine: readonly FetchedPartition[],
-    positions: Cut,
-  ): Promise<Application[]> {
+  async #applications(batch: DecodedBatch, mine: readonly FetchedPartition[], positions: Cut): Promise<Application[]> {
     const { view } = this.#deps.definition;
     const events = eventsFrom("events", positions, mine);
-    const states = await statesByPartition(statements, view, events, size);
-    const ledgers = await ledger(events);
+    const states = await batch.states(view, events);
+    const ledgers = await batch.ledger(events);
+    const { topicId } = batch;
     return mine.map((fetched) => {
       const { partition, to, stable, fetchedAtMs } = fetched;
       const { deltas, counted } = states.get(partition) ?? { deltas: [], counted: 0 };

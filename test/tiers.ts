@@ -98,6 +98,7 @@ export const MODULES = [
   "test/laws/own-alerts.test.ts",
   "test/laws/delivery-routes.test.ts",
   "test/laws/single-events.test.ts",
+  "test/laws/shared-singles.test.ts",
   "test/builder-arguments.test.ts",
   "test/send-tables.test.ts",
   "test/registry.test.ts",

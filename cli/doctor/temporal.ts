@@ -5,11 +5,15 @@ import type { Config } from "../setup/config.ts";
 import { inTime } from "../setup/patience.ts";
 import { loadSystem } from "../setup/system.ts";
 import { connectTemporal } from "../setup/temporal.ts";
-import { workersOf } from "../status/failures.ts";
+import { pollersOf } from "../status/pollers.ts";
 import { schedulesOf } from "../status/schedules.ts";
+import { checkBackground } from "./background.ts";
 import { type Finding, judged, ok, problem, warning } from "./finding.ts";
 
-/** Temporal: whether it answers, whether a worker asks it for work, and whether every schedule is there and runs. */
+/**
+ * Temporal: whether it answers, whether workers ask it for work and for long work, and whether every schedule is there
+ * and runs.
+ */
 export async function checkTemporal(config: Config, { streams, views }: Definitions): Promise<Finding[]> {
   const client = await inTime(connectTemporal(config)).catch(() => null);
   if (client === null) {
@@ -22,7 +26,7 @@ export async function checkTemporal(config: Config, { streams, views }: Definiti
     const { workflowService } = client.connection;
     const { serverVersion } = await workflowService.getSystemInfo({});
     const queue = taskQueueOf(config.namespace);
-    const workers = await workersOf(client, config.temporalNamespace, queue);
+    const workers = await pollersOf(client, queue, "workflow");
     return [
       ok("temporal.connect", `Temporal ${serverVersion ?? ""} answers at ${config.temporalAddress}`),
       judged(workers > 0, "temporal.worker", `${workers} workers ask task queue ${queue} for work`, {
@@ -30,6 +34,8 @@ export async function checkTemporal(config: Config, { streams, views }: Definiti
         message: `no worker asks task queue ${queue} for work: nothing is archived, and no version is published`,
         todo: "Start `tideline worker`, or look into its log.",
       }),
+      // Without a worker that is said once.
+      ...(workers > 0 ? [await checkBackground(client, queue)] : []),
       ...(await checkSchedules(config, [...streams.keys()], [...views.keys()])),
     ];
   } catch (error) {

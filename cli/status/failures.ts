@@ -1,12 +1,10 @@
 import { once } from "node:events";
-import type { Client } from "@temporalio/client";
 import { type Failure, failureKey } from "../../core/failures.ts";
 import type { Definitions } from "../../store/definitions/definitions.ts";
 import type { Config } from "../setup/config.ts";
 import { inTime, PATIENCE_MS } from "../setup/patience.ts";
 import { connectTemporal } from "../setup/temporal.ts";
-
-const WORKFLOW_QUEUE = 1;
+import { pollersOf } from "./pollers.ts";
 
 export interface FailuresFound {
   readonly failures: readonly Failure[];
@@ -54,20 +52,10 @@ async function foundInTemporal(config: Config, definitions: Definitions): Promis
     const viewsOf = (stream: string) => viewsOfStream(definitions, stream);
     const [failures, workers] = await Promise.all([
       inTime(failingWork(client, { namespace: config.namespace, taskQueue, viewsOf })),
-      inTime(workersOf(client, config.temporalNamespace, taskQueue)),
+      inTime(pollersOf(client, taskQueue, "workflow")),
     ]);
     return { failures, workers };
   } finally {
     await client.connection.close();
   }
-}
-
-/** How many workers ask a task queue for workflow tasks. */
-export async function workersOf({ connection }: Client, namespace: string, taskQueue: string): Promise<number> {
-  const { pollers } = await connection.workflowService.describeTaskQueue({
-    namespace,
-    taskQueue: { name: taskQueue },
-    taskQueueType: WORKFLOW_QUEUE,
-  });
-  return pollers?.length ?? 0;
 }

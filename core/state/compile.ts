@@ -40,13 +40,15 @@ function bucket(view: View): string {
   return `(${time} - ((${time} % ${view.grainMs}) + ${view.grainMs}) % ${view.grainMs})`;
 }
 
-function dimensions(view: View): string[] {
-  return Object.entries(view.by).map(([name, { text }]) => `(${text}) AS ${quoteName(name)}`);
+/** What makes a cell, as expressions over an event: its bucket, then its dimensions. */
+export function cellExpressions(view: View): string[] {
+  return [bucket(view), ...Object.values(view.by).map(({ text }) => `(${text})`)];
 }
 
-/** What makes a cell, as expressions over an event. */
+/** `cellExpressions` under their names. */
 export function cell(view: View): string[] {
-  return [`${bucket(view)} AS bucket`, ...dimensions(view)];
+  const names = cellColumns(view);
+  return cellExpressions(view).map((expression, index) => `${expression} AS ${names[index]}`);
 }
 
 /** The components that have one value in a cell, as aggregates over its events. */

@@ -1,7 +1,6 @@
-import { quoteName } from "../contract/sql.ts";
 import { componentsOf, type NamedComponent } from "../definition/components.ts";
 import type { View } from "../definition/view.ts";
-import { cell, counted, linesSql, pickPartsSql, pickTextSql } from "./compile.ts";
+import { cellExpressions, counted, linesSql, pickPartsSql, pickTextSql } from "./compile.ts";
 
 /**
  * The SQL of small micro-batches: a row for each event instead of a row for each cell, so that DuckDB groups nothing. A
@@ -15,16 +14,18 @@ import { cell, counted, linesSql, pickPartsSql, pickTextSql } from "./compile.ts
  * component its value, and before that its item if it has items). NULL where an event adds nothing.
  */
 export function singlesSql(view: View, events: string): string {
-  const values = componentsOf(view).flatMap((component) => singleColumns(view, component));
-  return `SELECT ${["_partition AS partition", ...cell(view), ...values].join(", ")} FROM ${linesSql(view, events)}`;
+  return `SELECT ${["_partition", ...singleExpressions(view)].join(", ")} FROM ${linesSql(view, events)}`;
+}
+
+/** The columns of `singlesSql` behind the partition, as expressions over an event (or line). */
+export function singleExpressions(view: View): string[] {
+  return [...cellExpressions(view), ...componentsOf(view).flatMap((component) => singleColumns(view, component))];
 }
 
 function singleColumns(view: View, component: NamedComponent): string[] {
-  const { key, form, partial, item } = component;
-  const single = form === "registers" ? partial : singleSql(view, component);
-  const value = `${ifGiven(component, single)} AS ${quoteName(key)}`;
-  if (item === undefined) return [value];
-  return [`${ifGiven(component, item.sql)} AS ${quoteName(`${key} item`)}`, value];
+  const { form, partial, item } = component;
+  const value = ifGiven(component, form === "registers" ? partial : singleSql(view, component));
+  return item === undefined ? [value] : [ifGiven(component, item.sql), value];
 }
 
 function ifGiven({ given }: NamedComponent, value: string): string {

@@ -1,3 +1,4 @@
+import type { DuckDBValue } from "@duckdb/node-api";
 import { componentsOf, type NamedComponent } from "../../core/definition/components.ts";
 import type { View } from "../../core/definition/view.ts";
 import { MERGE, ROWS, type StateValue } from "../../core/measures/measure.ts";
@@ -7,16 +8,29 @@ import type { KeptStatements } from "../../store/duckdb/kept-statements.ts";
 import { cellField } from "../../store/redis/chain-state.ts";
 import { type Building, Gathering, type PartitionStates, packHashes } from "./gathering.ts";
 
+/** The rows of a statement, in chunks of columns. */
+export type Chunks = Iterable<readonly (readonly DuckDBValue[])[]>;
+
 /** As `statesByPartition`, from a row for each event, merged here: for small batches. */
 export async function statesOfSingles(
   statements: KeptStatements,
   view: View,
   events: string,
 ): Promise<Map<number, PartitionStates>> {
+  const gathered = mergedSingles(view, await statements.columns(singlesSql(view, events)));
+  if (view.each !== null) {
+    for (const [partition, counted] of await statements.rows(singleCountedSql(view, events)))
+      gathered.count(Number(partition), Number(counted));
+  }
+  return gathered.partitions;
+}
+
+/** The states of the rows of a view's `singlesSql`. With `each` the events are still to be counted. */
+export function mergedSingles(view: View, chunks: Chunks): Gathering {
   const gathered = new Gathering(Object.keys(view.by).length);
   const merging = new Merging();
   const components = placed(view);
-  for (const chunk of await statements.columns(singlesSql(view, events))) {
+  for (const chunk of chunks) {
     for (const { row, partition, delta, key } of gathered.cells(chunk)) {
       for (const { component, column } of components) {
         const value = gathered.after(chunk, column, row);
@@ -34,11 +48,7 @@ export async function statesOfSingles(
     }
   }
   merging.finish();
-  if (view.each !== null) {
-    for (const [partition, counted] of await statements.rows(singleCountedSql(view, events)))
-      gathered.count(Number(partition), Number(counted));
-  }
-  return gathered.partitions;
+  return gathered;
 }
 
 interface Placed {

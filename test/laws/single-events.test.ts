@@ -12,7 +12,7 @@ import { first, last } from "../../core/measures/kinds/picks.ts";
 import { topK } from "../../core/measures/kinds/top-k.ts";
 import { type BatchSize, batchLedgers, statesByPartition } from "../../speed-layer/states/deltas.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
-import { cellsOfDelta } from "../../store/redis/group-rows.ts";
+import { comparable } from "../comparable-states.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 import { everything, scaled, ticks } from "../views.ts";
@@ -134,26 +134,7 @@ describe("events that are merged one by one make the states that DuckDB makes of
 
 /** What a batch adds to a view and its ledger, in an order of its own. */
 async function stateOf({ statements }: Decoder, one: View, size: BatchSize) {
-  const states = [...(await statesByPartition(statements, one, "events", size))].map(
-    ([partition, { deltas, counted }]) => ({
-      partition,
-      counted,
-      deltas: deltas
-        .map((delta) => ({
-          bucket: delta.bucket,
-          values: [...cellsOfDelta(delta)].sort((a, b) => (a.field < b.field ? -1 : 1)),
-          sketches: delta.sketches
-            .map(({ field, hashes }) => ({ field, hashes: hashesIn(hashes) }))
-            .sort((a, b) => (a.field < b.field ? -1 : 1)),
-        }))
-        .sort((a, b) => a.bucket - b.bucket),
-    }),
-  );
+  const states = comparable(await statesByPartition(statements, one, "events", size));
   const ledgers = [...(await batchLedgers(statements, "events", size))];
-  return { states: states.sort((a, b) => a.partition - b.partition), ledgers: ledgers.sort(([a], [b]) => a - b) };
-}
-
-function hashesIn(packed: Buffer): bigint[] {
-  const hashes = Array.from({ length: packed.length / 8 }, (_, index) => packed.readBigUInt64LE(index * 8));
-  return hashes.sort((a, b) => (a < b ? -1 : 1));
+  return { states, ledgers: ledgers.sort(([a], [b]) => a - b) };
 }

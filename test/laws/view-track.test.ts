@@ -11,8 +11,8 @@ import { generationOf } from "../../core/definition/generation.ts";
 import { at, type Position, position } from "../../core/log/position.ts";
 import { ROWS } from "../../core/measures/measure.ts";
 import { speedMetrics } from "../../speed-layer/metrics.ts";
-import { batchLedgers } from "../../speed-layer/states/deltas.ts";
-import { type DecodedBatch, ViewTrack } from "../../speed-layer/view-track.ts";
+import { BatchReader, type BatchStates } from "../../speed-layer/states/batch-states.ts";
+import { ViewTrack } from "../../speed-layer/view-track.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { beginGeneration } from "../../store/archive/generation-start.ts";
 import { Manifests } from "../../store/archive/manifests.ts";
@@ -101,15 +101,16 @@ test("an answer that puts a view's position back while a batch is prepared loses
 
   const duck = await pool.connect();
   const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
-  const { statements } = decoder;
+  const reader = new BatchReader(decoder.statements);
   const prepare = async (fetched: FetchedPartition, ready: Promise<unknown> = Promise.resolve()) => {
     await decoder.decode([fetched]);
-    const ledger: DecodedBatch["ledger"] = async (events) => {
-      const ledgers = await batchLedgers(statements, events, "small");
+    const read = reader.read([everything], "small");
+    const ledger: BatchStates["ledger"] = async (events) => {
+      const ledgers = await read.ledger(events);
       await ready;
       return ledgers;
     };
-    return { applying: track.prepare({ statements, size: "small", fetched: [fetched], topicId: info.id, ledger }, 0) };
+    return { applying: track.prepare({ ...read, ledger, fetched: [fetched], topicId: info.id }, 0) };
   };
   const apply = async (prepared: { applying: Promise<(() => Promise<void>) | null> }) => {
     const application = await prepared.applying;
@@ -192,8 +193,7 @@ test("a new leader of a partition whose log was deleted since the view attached 
   await track.attach({ log, topic: own, info, bounds, partitions: [0] }, 0);
   const duck = await pool.connect();
   const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
-  const { statements } = decoder;
-  const ledger: DecodedBatch["ledger"] = (events) => batchLedgers(statements, events, "small");
+  const reader = new BatchReader(decoder.statements);
   const read = async (from: bigint) => {
     const [fetched] = await log.fetch(own, new Map([[0, position(from)]]), { maxWaitMs: 5_000, maxBytes: 1_000_000 });
     return fetched as FetchedPartition;
@@ -201,7 +201,7 @@ test("a new leader of a partition whose log was deleted since the view attached 
   const apply = async (fetched: FetchedPartition) => {
     await decoder.decode([fetched]);
     const application = await track.prepare(
-      { statements, size: "small", fetched: [fetched], topicId: info.id, ledger },
+      { ...reader.read([everything], "small"), fetched: [fetched], topicId: info.id },
       0,
     );
     await application?.();
@@ -244,13 +244,12 @@ test("a batch that was decoded before a version was published is applied, and th
   await attach();
   const duck = await pool.connect();
   const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
-  const { statements } = decoder;
-  const ledger: DecodedBatch["ledger"] = (events) => batchLedgers(statements, events, "small");
+  const reader = new BatchReader(decoder.statements);
   const prepare = async (maxBytes: number) => {
     const [fetched] = await log.fetch(topic, new Map([[0, at(track.positions, 0)]]), { maxWaitMs: 5_000, maxBytes });
     await decoder.decode([fetched as FetchedPartition]);
     return track.prepare(
-      { statements, size: "small", fetched: [fetched as FetchedPartition], topicId: info.id, ledger },
+      { ...reader.read([everything], "small"), fetched: [fetched as FetchedPartition], topicId: info.id },
       0,
     );
   };
@@ -292,8 +291,7 @@ test("a batch that Redis calls malformed stops its view by name; a Redis that is
   const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
   const fetched = await fetch(0n, 9n);
   await decoder.decode([fetched]);
-  const { statements } = decoder;
-  const ledger: DecodedBatch["ledger"] = (events) => batchLedgers(statements, events, "small");
+  const reader = new BatchReader(decoder.statements);
   const applyTo = async (message: string) => {
     const chain = new Chain(answering(redis, message), randomUUID(), generation);
     const track = new ViewTrack({
@@ -308,7 +306,10 @@ test("a batch that Redis calls malformed stops its view by name; a Redis that is
       logger: pino({ level: "silent" }),
     });
     await track.attach({ log, topic, info, bounds, partitions: [0] }, 0);
-    const apply = await track.prepare({ statements, size: "small", fetched: [fetched], topicId: info.id, ledger }, 0);
+    const apply = await track.prepare(
+      { ...reader.read([everything], "small"), fetched: [fetched], topicId: info.id },
+      0,
+    );
     await apply?.();
     return track;
   };

@@ -181,4 +181,22 @@ export const speedPlants: readonly Plant[] = [
     necessary: true,
     scenarios: [],
   },
+  {
+    name: "shared-uncounted",
+    what: "of views that share a statement, one counts the events that its condition leaves out",
+    file: "speed-layer/states/batch-states.ts",
+    find: "flags?.[row] === true",
+    replace: "flags?.[row] !== null",
+    necessary: true,
+    scenarios: [],
+  },
+  {
+    name: "shared-failure-is-empty",
+    what: "a shared statement fails, and every view takes the batch as one without events",
+    file: "speed-layer/states/batch-states.ts",
+    find: "chunksOf(events).catch(() => null)",
+    replace: "chunksOf(events).catch(() => [])",
+    necessary: true,
+    scenarios: [],
+  },
 ];

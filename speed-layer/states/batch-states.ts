@@ -1,0 +1,76 @@
+import type { View } from "../../core/definition/view.ts";
+import { isShareable, type SharedColumns, type SharedSingles, sharedSingles } from "../../core/state/shared-singles.ts";
+import type { KeptStatements } from "../../store/duckdb/kept-statements.ts";
+import { type BatchLedger, type BatchSize, batchLedgers, statesByPartition } from "./deltas.ts";
+import type { PartitionStates } from "./gathering.ts";
+import { type Chunks, mergedSingles } from "./single-events.ts";
+
+/** What a decoded batch adds, for any of the views that read it. Both take the relation of the batch's events. */
+export interface BatchStates {
+  /** The states that a view makes of the events, by partition. Fails where the view's SQL does. */
+  states(view: View, events: string): Promise<ReadonlyMap<number, PartitionStates>>;
+  /** What became of the records, by partition. */
+  ledger(events: string): Promise<ReadonlyMap<number, BatchLedger>>;
+}
+
+/**
+ * Reads the batches of one lane for its views. Views of a small batch share one statement: with twenty views, twenty
+ * statements would be most of the lane's work. Should it fail, each view has its own statement for this batch, so that
+ * an error in the SQL of one view stops no other.
+ */
+export class BatchReader {
+  readonly #statements: KeptStatements;
+  #shared: { readonly views: readonly View[]; readonly singles: SharedSingles } | null = null;
+
+  constructor(statements: KeptStatements) {
+    this.#statements = statements;
+  }
+
+  /** `views` are those that may ask. One that is not among them gets the same answer by a statement of its own. */
+  read(views: readonly View[], size: BatchSize): BatchStates {
+    const statements = this.#statements;
+    const shared = size === "small" ? this.#sharedBy(views.filter(isShareable)) : null;
+    const chunksOf = oncePerText(async (events) =>
+      shared === null ? null : [...(await statements.columns(shared.sql(events)))],
+    );
+    const ledger = oncePerText((events) => batchLedgers(statements, events, size));
+    const states = async (view: View, events: string) => {
+      const place = shared?.of.get(view);
+      if (place !== undefined) {
+        const chunks = await chunksOf(events).catch(() => null);
+        if (chunks !== null) return mergedSingles(view, ownChunks(chunks, place)).partitions;
+      }
+      return statesByPartition(statements, view, events, size);
+    };
+    return { states, ledger };
+  }
+
+  /** Null: there is nothing to share. */
+  #sharedBy(views: readonly View[]): SharedSingles | null {
+    if (views.length < 2) return null;
+    const held = this.#shared;
+    if (held !== null && held.views.length === views.length && held.views.every((view, index) => view === views[index]))
+      return held.singles;
+    this.#shared = { views, singles: sharedSingles(views) };
+    return this.#shared.singles;
+  }
+}
+
+/** Of the rows of a shared statement, those that a view counts, in the columns of its `singlesSql`. */
+function* ownChunks(chunks: Chunks, { counted, columns }: SharedColumns): Chunks {
+  for (const chunk of chunks) {
+    const own = columns.map((column) => chunk[column] ?? []);
+    const flags = counted === null ? null : chunk[counted];
+    yield flags === null ? own : own.map((values) => values.filter((_, row) => flags?.[row] === true));
+  }
+}
+
+/** A function of a text that is called once for each text; who asks again gets the same promise. */
+function oncePerText<T>(ask: (text: string) => Promise<T>): (text: string) => Promise<T> {
+  const asked = new Map<string, Promise<T>>();
+  return (text) => {
+    const promise = asked.get(text) ?? ask(text);
+    asked.set(text, promise);
+    return promise;
+  };
+}
