@@ -6,6 +6,7 @@ import { Decoder, type ScannedBatch } from "../store/decode/decoder.ts";
 import { type DedupSources, warmDedups } from "../store/decode/warm-dedup.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
 import type { FetchedPartition, LogSource, TopicInfo } from "../store/kafka/read/log.ts";
+import { readOnce } from "../store/kafka/read/read-once.ts";
 import type { Clock } from "./clock.ts";
 import { type FetchSize, fetchBytes } from "./fetch-size.ts";
 import { type BatchPace, lingerMs } from "./linger.ts";
@@ -67,6 +68,11 @@ export interface LaneDeps {
 const TOUCH_EVERY_MS = 200;
 /** How often it is looked whether a partition without a leader has one again. */
 const LEADERLESS_FOR_MS = 5_000;
+/**
+ * A settlement publishes all views of a stream within seconds. To attach one is some twenty questions to Redis, Kafka
+ * and the disk, one after the other, and the lane reads nothing meanwhile.
+ */
+const ATTACHED_AT_ONCE = 32;
 const NO_BATCH: BatchPace = { records: 0, processingMs: 0 };
 
 /** What a fetch gave, scanned. */
@@ -294,10 +300,10 @@ export class Lane {
     this.#leaveOut(bounds.leaderless);
     const partitions = asked.filter((partition) => !bounds.leaderless.includes(partition));
     this.#info = info;
-    for (const track of waiting) {
+    const source = { log, reads: readOnce(log), topic, info, bounds, partitions };
+    for (const track of waiting)
       if (track.phase === "stopped" || track.phase === "settling") this.#returning.add(track);
-      await track.attach({ log, topic, info, bounds, partitions }, clock.nowMs());
-    }
+    await inGroups(waiting, ATTACHED_AT_ONCE, (track) => track.attach(source, clock.nowMs()));
     await this.#separate();
     return partitions;
   }
@@ -390,6 +396,14 @@ export class Lane {
 
   #live(): ViewTrack[] {
     return [...this.tracks].filter((track) => track.phase === "live");
+  }
+}
+
+/** Does some work for all items, `size` at a time. Throws the first error once the group that has it is done. */
+async function inGroups<T>(items: readonly T[], size: number, work: (item: T) => Promise<void>): Promise<void> {
+  for (let first = 0; first < items.length; first += size) {
+    const outcomes = await Promise.allSettled(items.slice(first, first + size).map(work));
+    for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
   }
 }
 

@@ -90,6 +90,8 @@ export interface TrackDeps {
 /** Where a view is attached: its log, and the partitions that this process has. */
 export interface AttachSource {
   readonly log: LogSource;
+  /** The same log for the comparisons of this attach, which views that are attached together share (`readOnce`). */
+  readonly reads: ComparedLog["log"];
   readonly topic: string;
   readonly info: TopicInfo;
   readonly bounds: LogBounds;
@@ -189,17 +191,17 @@ export class ViewTrack {
       }
       await this.#deps.requireRedis();
       if (this.#settlingSinceMs !== null) await this.#makeRoom(nowMs);
-      const { topic, partitions } = source;
-      const compared = { ...source, topicId: source.info.id };
+      const { topic, partitions, bounds } = source;
+      const compared = { log: source.reads, topic, topicId: source.info.id, bounds };
       await requireReached(compared, only(partitions, tails));
       const { chain, marks } = await healthyChain(this.#deps, compared, tails, partitions);
       this.#marks.clear();
       for (const [partition, mark] of marks) this.#marks.set(partition, mark);
       for (const partition of partitions) {
-        const [applied, start] = [at(chain.applied, partition), at(source.bounds.start, partition)];
+        const [applied, start] = [at(chain.applied, partition), at(bounds.start, partition)];
         if (applied < start) throw logLost(topic, partition, applied, start);
       }
-      this.#compared = compared;
+      this.#compared = { ...compared, log: source.log };
       this.#positions.clear();
       for (const partition of partitions) this.#positions.set(partition, at(chain.applied, partition));
       this.#pointer = chain.pointer;

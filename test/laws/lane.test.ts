@@ -66,6 +66,8 @@ class LaneView {
   cut = "0";
   failure: Error | null = null;
   askedToSettle = 0;
+  /** Called when its manifest is asked for, and waited for. */
+  asked: () => Promise<void> = async () => undefined;
 
   constructor(view: View, topicId: string) {
     const manifest = (): Manifest => ({
@@ -83,6 +85,7 @@ class LaneView {
       definition: { view, generation: "tide.test", file: "test" },
       chain: this.chain,
       newestManifest: async () => {
+        await this.asked();
         if (this.failure !== null) throw this.failure;
         return manifest();
       },
@@ -119,6 +122,8 @@ class Bay {
   readonly own: Lane[] = [];
   nowMs = 0;
   failNextFetch = false;
+  /** How often the log was read, for batches and to compare it. */
+  fetches = 0;
   /** Partitions without a leader. */
   leaderless: readonly number[] = [];
   #main: Lane | null = null;
@@ -135,6 +140,7 @@ class Bay {
 
   async #open(asked: bigint[]): Promise<Lane> {
     const gate = async (label: string) => {
+      if (label === "fetch") this.fetches += 1;
       if (label !== "fetch" || !this.failNextFetch) return;
       this.failNextFetch = false;
       throw new Error("the broker hung up");
@@ -232,6 +238,28 @@ test("a warm-up that fails is repeated before the partition is decoded again, al
   await bay.settle();
   expect(back.track.phase).toBe("stopped");
   expect(await ahead.counted()).toBe(11n);
+});
+
+test("views that have to be attached again are so at the same time, and a record that they compare is read once", async () => {
+  const fetchesWith = async (views: readonly View[]) => {
+    const bay = new Bay(views);
+    bay.send("d0", "d1", "d2");
+    await bay.settle();
+    // Each waits until all have been asked for.
+    const [all, waiting] = [new AbortController(), new Set<LaneView>()];
+    for (const one of bay.views)
+      one.asked = async () => {
+        if (waiting.add(one).size === bay.views.length) all.abort();
+        if (!all.signal.aborted) await once(all.signal, "abort");
+      };
+    bay.fetches = 0;
+    (await bay.main()).reset();
+    bay.send("d3");
+    await bay.settle();
+    for (const one of bay.views) expect([one.track.phase, await one.counted()]).toEqual(["live", 4n]);
+    return bay.fetches;
+  };
+  expect(await fetchesWith([tide, tide, tide, tide])).toBe(await fetchesWith([tide]));
 });
 
 test("a view that stopped looks again in a lane of its own: the main lane never fetches again what it has read", async () => {

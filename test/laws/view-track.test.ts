@@ -96,7 +96,7 @@ test("an answer that puts a view's position back while a batch is prepared loses
     logger: pino({ level: "silent" }),
   });
   const [info, bounds] = [await log.topic(topic), await log.bounds(topic)];
-  await track.attach({ log, topic, info, bounds, partitions: [0] }, 0);
+  await track.attach({ log, reads: log, topic, info, bounds, partitions: [0] }, 0);
   expect(track.phase).toBe("live");
 
   const duck = await pool.connect();
@@ -164,7 +164,7 @@ test("a data directory that is older than Redis, as after a restore, is where th
     metrics: speedMetrics(new Registry()),
     logger: pino({ level: "silent" }),
   });
-  await track.attach({ log, topic, info, bounds, partitions: [0] }, 0);
+  await track.attach({ log, reads: log, topic, info, bounds, partitions: [0] }, 0);
   expect(track.phase).toBe("live");
   expect(await chain.load()).toMatchObject({ pointer: 0, applied: new Map([[0, 0n]]) });
   await chain.drop();
@@ -190,7 +190,7 @@ test("a new leader of a partition whose log was deleted since the view attached 
     metrics: speedMetrics(new Registry()),
     logger: pino({ level: "silent" }),
   });
-  await track.attach({ log, topic: own, info, bounds, partitions: [0] }, 0);
+  await track.attach({ log, reads: log, topic: own, info, bounds, partitions: [0] }, 0);
   const duck = await pool.connect();
   const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
   const reader = new BatchReader(decoder.statements);
@@ -240,7 +240,7 @@ test("a batch that was decoded before a version was published is applied, and th
     metrics: speedMetrics(new Registry()),
     logger: pino({ level: "silent" }),
   });
-  const attach = () => track.attach({ log, topic, info, bounds, partitions: [0] }, 0);
+  const attach = () => track.attach({ log, reads: log, topic, info, bounds, partitions: [0] }, 0);
   await attach();
   const duck = await pool.connect();
   const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
@@ -305,7 +305,7 @@ test("a batch that Redis calls malformed stops its view by name; a Redis that is
       metrics: speedMetrics(new Registry()),
       logger: pino({ level: "silent" }),
     });
-    await track.attach({ log, topic, info, bounds, partitions: [0] }, 0);
+    await track.attach({ log, reads: log, topic, info, bounds, partitions: [0] }, 0);
     const apply = await track.prepare(
       { ...reader.read([everything], "small"), fetched: [fetched], topicId: info.id },
       0,

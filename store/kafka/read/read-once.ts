@@ -1,0 +1,23 @@
+import type { FetchedPartition, LogSource } from "./log.ts";
+import type { ComparedLog } from "./log-check.ts";
+
+/**
+ * The log for comparisons at about the same time (`requireReached`): a record that several of them look at is read
+ * once. It is not for later ones, because the log may have lost the record since.
+ */
+export function readOnce(log: ComparedLog["log"]): ComparedLog["log"] {
+  const held = new Map<string, Promise<readonly FetchedPartition[]>>();
+  const read: LogSource["read"] = async function* (topic, partition, from, to, maxBytes, signal) {
+    const span = `${topic} ${partition} ${from} ${to}`;
+    const reading = held.get(span) ?? allOf(log.read(topic, partition, from, to, maxBytes, signal));
+    held.set(span, reading);
+    yield* await reading;
+  };
+  return { read, bounds: (topic, partitions) => log.bounds(topic, partitions) };
+}
+
+async function allOf(parts: AsyncIterable<FetchedPartition>): Promise<readonly FetchedPartition[]> {
+  const all: FetchedPartition[] = [];
+  for await (const part of parts) all.push(part);
+  return all;
+}
