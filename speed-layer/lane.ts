@@ -70,7 +70,7 @@ const TOUCH_EVERY_MS = 200;
 const LEADERLESS_FOR_MS = 5_000;
 /**
  * A settlement publishes all views of a stream within seconds. To attach one is some twenty questions to Redis, Kafka
- * and the disk, one after the other, and the lane reads nothing meanwhile.
+ * and the disk, one after the other, and the lane reads nothing until then.
  */
 const ATTACHED_AT_ONCE = 32;
 const NO_BATCH: BatchPace = { records: 0, processingMs: 0 };
@@ -116,7 +116,9 @@ export class Lane {
   private constructor(deps: LaneDeps, decoder: Decoder, tracks: Iterable<ViewTrack>) {
     this.#deps = deps;
     this.#decoder = decoder;
-    this.#reader = new BatchReader(decoder.statements);
+    this.#reader = new BatchReader(decoder.statements, ({ message }) =>
+      deps.logger.warn({ stream: deps.stream.name, error: message }, "views are read one by one: no shared statement"),
+    );
     this.tracks = new Set(tracks);
   }
 

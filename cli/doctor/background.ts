@@ -43,7 +43,10 @@ export function backgroundFinding(queue: string, { asking, underWay }: LongWork)
   );
 }
 
-/** How many steps of long work some process has begun and not ended. */
+/**
+ * How many steps some process has begun and not ended, in runs of long work. Such a run has short steps too, which the
+ * worker itself does.
+ */
 export async function stepsUnderWay(client: Client, taskQueue: string): Promise<number> {
   const types = LONG_WORKFLOWS.map((name) => `'${name}'`).join(", ");
   const query = `TaskQueue = '${taskQueue}' AND ExecutionStatus = 'Running' AND WorkflowType IN (${types})`;

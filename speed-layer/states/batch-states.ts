@@ -14,16 +14,26 @@ export interface BatchStates {
 }
 
 /**
+ * After a shared statement failed, this many small batches are read without one. If the SQL of one view was the reason,
+ * that view stops, and the others share a statement at once.
+ */
+const BATCHES_ALONE = 500;
+
+/**
  * Reads the batches of one lane for its views. Views of a small batch share one statement: with twenty views, twenty
- * statements would be most of the lane's work. Should it fail, each view has its own statement for this batch, so that
- * an error in the SQL of one view stops no other.
+ * statements would be most of the lane's work. Should it fail, `onFailure` is told, and each view has its own statement
+ * for this batch, so that an error in the SQL of one view stops no other.
  */
 export class BatchReader {
   readonly #statements: KeptStatements;
+  readonly #onFailure: (error: Error) => void;
   #shared: { readonly views: readonly View[]; readonly singles: SharedSingles } | null = null;
+  /** How many small batches are still read without a shared statement. */
+  #alone = 0;
 
-  constructor(statements: KeptStatements) {
+  constructor(statements: KeptStatements, onFailure: (error: Error) => void) {
     this.#statements = statements;
+    this.#onFailure = onFailure;
   }
 
   /** `views` are those that may ask. One that is not among them gets the same answer by a statement of its own. */
@@ -33,11 +43,16 @@ export class BatchReader {
     const chunksOf = oncePerText(async (events) =>
       shared === null ? null : [...(await statements.columns(shared.sql(events)))],
     );
+    const failed = (error: unknown) => {
+      if (this.#alone === 0) this.#onFailure(error as Error);
+      this.#alone = BATCHES_ALONE;
+      return null;
+    };
     const ledger = oncePerText((events) => batchLedgers(statements, events, size));
     const states = async (view: View, events: string) => {
       const place = shared?.of.get(view);
       if (place !== undefined) {
-        const chunks = await chunksOf(events).catch(() => null);
+        const chunks = await chunksOf(events).catch(failed);
         if (chunks !== null) return mergedSingles(view, ownChunks(chunks, place)).partitions;
       }
       return statesByPartition(statements, view, events, size);
@@ -49,10 +64,11 @@ export class BatchReader {
   #sharedBy(views: readonly View[]): SharedSingles | null {
     if (views.length < 2) return null;
     const held = this.#shared;
-    if (held !== null && held.views.length === views.length && held.views.every((view, index) => view === views[index]))
-      return held.singles;
-    this.#shared = { views, singles: sharedSingles(views) };
-    return this.#shared.singles;
+    const isSame = held?.views.length === views.length && held.views.every((view, index) => view === views[index]);
+    const shared = held !== null && isSame ? held : { views, singles: sharedSingles(views) };
+    this.#shared = shared;
+    this.#alone = isSame ? Math.max(0, this.#alone - 1) : 0;
+    return this.#alone > 0 ? null : shared.singles;
   }
 }
 

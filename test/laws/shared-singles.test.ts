@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { type Sql, sql } from "../../core/contract/sql.ts";
 import { table } from "../../core/definition/table.ts";
-import { view } from "../../core/definition/view.ts";
+import { type View, view } from "../../core/definition/view.ts";
 import { count } from "../../core/measures/kinds/count.ts";
 import { distinct } from "../../core/measures/kinds/distinct.ts";
 import { max, min } from "../../core/measures/kinds/extremes.ts";
@@ -100,7 +100,7 @@ describe("views that share one statement", () => {
         const decoder = await decoderOf(partitions);
         const all = [everything, newest, visits, ...some];
         for (const events of ["events", "(SELECT * FROM events WHERE NOT (_partition = 0 AND _offset < 12))"]) {
-          const read = new BatchReader(decoder.statements).read(all, "small");
+          const read = new BatchReader(decoder.statements, () => undefined).read(all, "small");
           for (const one of all)
             expect(comparable(await read.states(one, events))).toEqual(
               comparable(await statesByPartition(decoder.statements, one, events, "large")),
@@ -122,7 +122,7 @@ describe("views that share one statement", () => {
         measures: { total: sum(sql`amount`), top: topK(sql`place`) },
       }),
     );
-    const read = new BatchReader(decoder.statements).read(all, "small");
+    const read = new BatchReader(decoder.statements, () => undefined).read(all, "small");
     for (const one of all) await read.states(one, "events");
     expect(asked).toHaveBeenCalledTimes(1);
     expect(asked.mock.calls[0]?.[0].split("upper(place)")).toHaveLength(2);
@@ -140,7 +140,7 @@ describe("views that share one statement", () => {
       [tickOf({ good: true, place: "7" }), tickOf({ id: "b", good: false, place: "none" })],
     ]);
     const asked = vi.spyOn(decoder.statements, "columns");
-    const read = new BatchReader(decoder.statements).read([everything, numbers], "small");
+    const read = new BatchReader(decoder.statements, () => undefined).read([everything, numbers], "small");
     const [[, { deltas, counted } = { deltas: [], counted: 0 }] = []] = [...(await read.states(numbers, "events"))];
     expect(counted).toBe(1);
     expect(deltas.flatMap(({ values }) => values.map(({ value }) => value))).toEqual([1n, 7n]);
@@ -158,7 +158,9 @@ describe("views that share one statement", () => {
       ["a", "b"].map((id) => tickOf({ id, amount: 1_000_000, place: "none", good: true })),
     ]);
     const all = [failing, everything, scaled, newest];
-    const read = new BatchReader(decoder.statements).read(all, "small");
+    const told: string[] = [];
+    const reader = new BatchReader(decoder.statements, ({ message }) => told.push(message));
+    const read = reader.read(all, "small");
     await expect(read.states(failing, "events")).rejects.toThrow("Could not convert string 'none'");
     await expect(read.states(scaled, "events")).rejects.toThrow("out of the range");
     for (const one of [everything, newest]) {
@@ -168,5 +170,18 @@ describe("views that share one statement", () => {
         comparable(await statesByPartition(decoder.statements, one, "events", "large")),
       );
     }
+    expect(told).toEqual([expect.stringContaining("Could not convert string 'none'")]);
+
+    // While the same views read, it is not tried again with each batch; without the one that failed at once.
+    const asked = vi.spyOn(decoder.statements, "columns");
+    const statementsOf = async (some: readonly View[]) => {
+      asked.mockClear();
+      const later = reader.read(some, "small");
+      for (const one of [everything, newest]) await later.states(one, "events");
+      return asked.mock.calls.length;
+    };
+    expect(await statementsOf(all)).toBe(2);
+    expect(await statementsOf([everything, scaled, newest])).toBe(1);
+    expect(told).toHaveLength(1);
   });
 });

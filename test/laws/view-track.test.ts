@@ -101,7 +101,7 @@ test("an answer that puts a view's position back while a batch is prepared loses
 
   const duck = await pool.connect();
   const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
-  const reader = new BatchReader(decoder.statements);
+  const reader = new BatchReader(decoder.statements, () => undefined);
   const prepare = async (fetched: FetchedPartition, ready: Promise<unknown> = Promise.resolve()) => {
     await decoder.decode([fetched]);
     const read = reader.read([everything], "small");
@@ -193,7 +193,7 @@ test("a new leader of a partition whose log was deleted since the view attached 
   await track.attach({ log, reads: log, topic: own, info, bounds, partitions: [0] }, 0);
   const duck = await pool.connect();
   const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
-  const reader = new BatchReader(decoder.statements);
+  const reader = new BatchReader(decoder.statements, () => undefined);
   const read = async (from: bigint) => {
     const [fetched] = await log.fetch(own, new Map([[0, position(from)]]), { maxWaitMs: 5_000, maxBytes: 1_000_000 });
     return fetched as FetchedPartition;
@@ -244,7 +244,7 @@ test("a batch that was decoded before a version was published is applied, and th
   await attach();
   const duck = await pool.connect();
   const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
-  const reader = new BatchReader(decoder.statements);
+  const reader = new BatchReader(decoder.statements, () => undefined);
   const prepare = async (maxBytes: number) => {
     const [fetched] = await log.fetch(topic, new Map([[0, at(track.positions, 0)]]), { maxWaitMs: 5_000, maxBytes });
     await decoder.decode([fetched as FetchedPartition]);
@@ -291,7 +291,7 @@ test("a batch that Redis calls malformed stops its view by name; a Redis that is
   const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
   const fetched = await fetch(0n, 9n);
   await decoder.decode([fetched]);
-  const reader = new BatchReader(decoder.statements);
+  const reader = new BatchReader(decoder.statements, () => undefined);
   const applyTo = async (message: string) => {
     const chain = new Chain(answering(redis, message), randomUUID(), generation);
     const track = new ViewTrack({
