@@ -13,6 +13,7 @@ export const LONG_WORKFLOWS = [
   "proveViews",
   "rebuildView",
 ];
+const LONG_WORK = "compaction, backfills, rebuilds, first versions, proofs and reports";
 /** No installation has so much long work at once. */
 const MOST_RUNS = 50;
 const STARTED = 2;
@@ -38,7 +39,7 @@ export function backgroundFinding(queue: string, { asking, underWay }: LongWork)
   if (underWay > 0) return ok(check, `all processes that ask task queue ${queue} for long work are busy`);
   return problem(
     check,
-    `no process asks task queue ${queue} for long work: compaction, backfills, rebuilds, first versions, proofs and reports wait`,
+    `no process asks task queue ${queue} for long work: ${LONG_WORK} wait`,
     "Each `tideline worker` starts one. The lines of `worker-background` in its log say why there is none.",
   );
 }
