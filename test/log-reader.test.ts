@@ -205,15 +205,26 @@ describe("turns", () => {
       { host: "one", port: 1 },
       { host: "two", port: 2 },
     ];
-    const plan = planFetch([3, 0, 1, 2], [one, two, undefined, one], 24);
+    const MIB = 1024 * 1024;
+    const plan = planFetch([3, 0, 1, 2], [one, two, undefined, one], 24 * MIB);
     expect(plan).toEqual({
       shares: [
-        { leader: one, partitions: [3, 0], maxBytes: 12 },
-        { leader: two, partitions: [1], maxBytes: 6 },
+        { leader: one, partitions: [3, 0], maxBytes: 12 * MIB },
+        { leader: two, partitions: [1], maxBytes: 6 * MIB },
       ],
-      partitionBytes: 6,
+      partitionBytes: 6 * MIB,
+      equalBytes: 6 * MIB,
       leaderless: [2],
     });
+    // Each of many partitions may fill a part of the fetch that holds more than one batch.
+    const all = Array.from({ length: 256 }, (_, partition) => partition);
+    const wide = planFetch(
+      all,
+      all.map(() => one),
+      24 * MIB,
+    );
+    expect(wide).toMatchObject({ partitionBytes: MIB, shares: [{ maxBytes: 24 * MIB }] });
+    expect(planFetch([0], [one], 1)).toMatchObject({ partitionBytes: 1, shares: [{ maxBytes: 1 }] });
   });
 });
 

@@ -85,7 +85,7 @@ export async function warmDedups(sources: DedupSources, decoder: Decoder, window
     const from = later(span.from, at(start, span.partition));
     return from < span.to ? [{ ...span, from }] : [];
   });
-  for (const some of chunksOf(left, PARTITIONS_AT_ONCE)) await decodeTogether(sources.log, decoder, topic, some);
+  await decodeAll(decoder, piecesOf(sources.log, topic, left));
 }
 
 async function partsOf(
@@ -129,24 +129,44 @@ async function decodeForeign(
     for await (const batch of archivedOriginals(decoder.duck, data, span, { stream })) await decoder.decode([batch]);
 }
 
-/** Decodes spans of the log, a piece of each at a time. */
-async function decodeTogether(
-  log: LogSource,
-  decoder: Decoder,
-  topic: string,
-  spans: readonly PartitionSpan[],
-): Promise<void> {
-  const reads = spans.map(({ partition, from, to }) => log.read(topic, partition, from, to, FETCH_BYTES));
+/** Decodes pieces in turn. The next one is read and scanned while the database has the one before. */
+async function decodeAll(decoder: Decoder, pieces: AsyncGenerator<readonly FetchedPartition[]>): Promise<void> {
+  const scan = async () => {
+    const { done, value } = await pieces.next();
+    return done === true ? null : { piece: value, scanned: await decoder.scan(value) };
+  };
+  let ahead = scan();
   try {
-    for (;;) {
-      const pieces = (await Promise.all(reads.map((read) => read.next()))).flatMap(({ done, value }) =>
-        done === true ? [] : [value as FetchedPartition],
-      );
-      if (pieces.length === 0) return;
-      await decoder.decode(pieces);
+    for (let next = await ahead; next !== null; next = await ahead) {
+      ahead = scan();
+      // Awaited below, or in `finally` when decoding fails.
+      ahead.catch(() => undefined);
+      await decoder.decode(next.piece, next.scanned);
     }
   } finally {
-    for (const read of reads) await read.return(undefined);
+    await ahead.catch(() => undefined);
+    await pieces.return(undefined);
+  }
+}
+
+/** Spans of the log, some partitions together, a part of each at a time. */
+async function* piecesOf(
+  log: LogSource,
+  topic: string,
+  spans: readonly PartitionSpan[],
+): AsyncGenerator<readonly FetchedPartition[]> {
+  for (const some of chunksOf(spans, PARTITIONS_AT_ONCE)) {
+    const reads = some.map(({ partition, from, to }) => log.read(topic, partition, from, to, FETCH_BYTES));
+    try {
+      for (;;) {
+        const results = await Promise.all(reads.map((read) => read.next()));
+        const piece = results.flatMap(({ done, value }) => (done === true ? [] : [value as FetchedPartition]));
+        if (piece.length === 0) break;
+        yield piece;
+      }
+    } finally {
+      for (const read of reads) await read.return(undefined);
+    }
   }
 }
 

@@ -51,11 +51,19 @@ export interface LeaderShare {
 
 export interface FetchPlan {
   readonly shares: readonly LeaderShare[];
-  /** Of each partition. */
+  /** The most of each partition; together they may be more than `maxBytes`. */
   readonly partitionBytes: number;
+  /** What each would have if all had as much. */
+  readonly equalBytes: number;
   /** Partitions that nobody leads. */
   readonly leaderless: readonly number[];
 }
+
+/**
+ * The least share of a partition, if the whole fetch may be as large: as Kafka's own clients have it. Of a topic with
+ * hundreds of partitions an equal share could be less than one batch, and then a fetch would give a single batch.
+ */
+const LEAST_SHARE_BYTES = 1024 * 1024;
 
 /**
  * Divides a fetch of at most `maxBytes` among the leaders of the partitions in `turn`, by the number of partitions of
@@ -66,7 +74,8 @@ export function planFetch(
   leaders: readonly (BrokerAddress | undefined)[],
   maxBytes: number,
 ): FetchPlan {
-  const partitionBytes = Math.floor(maxBytes / turn.length);
+  const equalBytes = Math.floor(maxBytes / turn.length);
+  const partitionBytes = Math.max(equalBytes, Math.min(maxBytes, LEAST_SHARE_BYTES));
   const byLeader = new Map<BrokerAddress, number[]>();
   const leaderless: number[] = [];
   for (const partition of turn) {
@@ -77,7 +86,7 @@ export function planFetch(
   const shares = [...byLeader].map(([leader, partitions]) => ({
     leader,
     partitions,
-    maxBytes: partitionBytes * partitions.length,
+    maxBytes: equalBytes * partitions.length,
   }));
-  return { shares, partitionBytes, leaderless };
+  return { shares, partitionBytes, equalBytes, leaderless };
 }

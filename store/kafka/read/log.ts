@@ -207,10 +207,12 @@ export class LogReader implements LogSource {
   /** Asks every leader for its partitions, in the order of `turn`. */
   async #ask(topic: string, turn: readonly number[], positions: Cut, limits: FetchLimits): Promise<PartitionOutcome[]> {
     const { id: topicId, leaders } = await this.#cluster.topic(topic);
-    const { shares, partitionBytes, leaderless } = planFetch(turn, leaders, limits.maxBytes);
+    const { shares, partitionBytes, equalBytes, leaderless } = planFetch(turn, leaders, limits.maxBytes);
     const { maxWaitMs } = limits;
     const answers = await Promise.all(
-      shares.map((share) => this.#askLeader({ ...share, topic, topicId, positions, partitionBytes, maxWaitMs })),
+      shares.map((share) =>
+        this.#askLeader({ ...share, topic, topicId, positions, partitionBytes, equalBytes, maxWaitMs }),
+      ),
     );
     return [...leaderless.map((partition) => ({ partition, error: noLeader(topic, partition) })), ...answers.flat()];
   }
@@ -234,7 +236,7 @@ export class LogReader implements LogSource {
   }
 
   async #fetchFrom(question: LeaderQuestion): Promise<PartitionOutcome[]> {
-    const { leader, topic, topicId, partitions, positions, partitionBytes, maxBytes, maxWaitMs } = question;
+    const { leader, topic, topicId, partitions, positions, partitionBytes, equalBytes, maxBytes, maxWaitMs } = question;
     const name = `${leader.host}:${leader.port}`;
     const connection = await this.#pool.get(leader);
     const throttledMs = (this.#throttledUntilMs.get(name) ?? 0) - performance.now();
@@ -259,7 +261,9 @@ export class LogReader implements LogSource {
       try {
         if (part.errorCode !== 0) throw partitionError(part);
         const from = at(positions, partition);
-        const batches = batchesOf(part.batches, from, expandLimits(partitionBytes), `${topic}/${partition}`);
+        // What all parts may expand to is bound by what was asked for, and not by what each might have had.
+        const limits = expandLimits(Math.max(equalBytes, part.batches.length));
+        const batches = batchesOf(part.batches, from, limits, `${topic}/${partition}`);
         return { partition, fetched: fetchedPartition({ ...part, batches }, from, fetchedAtMs) };
       } catch (error) {
         return { partition, error: error as Error };
@@ -274,6 +278,7 @@ interface LeaderQuestion extends LeaderShare {
   readonly topicId: string;
   readonly positions: Cut;
   readonly partitionBytes: number;
+  readonly equalBytes: number;
   readonly maxWaitMs: number;
 }
 
