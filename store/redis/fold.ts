@@ -115,7 +115,8 @@ class Folding {
   #addToRow({ rows }: FoldedBucket, group: string, component: string, value: StateValue): void {
     const row = rows.get(group) ?? this.#columns.map(() => null);
     rows.set(group, row);
-    const place = this.#places.get(component) ?? -1;
+    const place = this.#places.get(component);
+    if (place === undefined) throw new RangeError(`a row has a value of an unknown component "${component}"`);
     row[place] = this.#joined(component, row[place] ?? null, value);
   }
 

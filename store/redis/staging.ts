@@ -14,7 +14,7 @@ export const PART_WORK = 1_500;
 const PAGE_WORK = 4;
 /** A value of this many bytes costs as much again as a short one. */
 const BYTES_PER_WORK = 256;
-/** So many values of a row cost a script as much as a cell of its own. */
+/** N values of a row cost a script as much as one cell. */
 const ROW_VALUES_PER_WORK = 2;
 /** What a sketch costs: adding hashes to it, or uniting it from those of several segments. */
 const SKETCH_WORK = 16;

@@ -1,10 +1,12 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtempSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
+import type { ArchiveEntry } from "../../core/log/documents.ts";
 import { position } from "../../core/log/position.ts";
-import { Archive } from "../../store/archive/archive.ts";
+import type { Archive } from "../../store/archive/archive.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { warmDedups } from "../../store/decode/warm-dedup.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
@@ -16,11 +18,8 @@ import { ticks } from "../views.ts";
 
 /** The dedup windows of many partitions are read together, each up to a position of its own. */
 
-const duck = duckForTests();
-let home = "";
-beforeAll(async () => {
-  home = await mkdtemp(join(tmpdir(), "tideline-warm-"));
-});
+const home = mkdtempSync(join(tmpdir(), "tideline-warm-"));
+const duck = duckForTests({ directories: [home] });
 afterAll(() => rm(home, { recursive: true }));
 
 /** The ids of one partition's log, where it begins, and where decoding goes on. */
@@ -31,6 +30,8 @@ const partition = fc.record({
   }),
   start: fc.nat({ max: 4 }),
   at: fc.nat({ max: 30 }),
+  /** How far the archive reaches. */
+  archived: fc.nat({ max: 30 }),
 });
 type Partition = typeof partition extends fc.Arbitrary<infer T> ? T : never;
 
@@ -54,6 +55,24 @@ function logOf(partitions: readonly Partition[], piece: number): LogSource {
   } as unknown as LogSource;
 }
 
+/** An archive that holds each partition's first records, those below `archived`, in one file. */
+async function archiveOf(data: DataDirectory, partitions: readonly Partition[]): Promise<Archive> {
+  const entries = new Map<number, readonly ArchiveEntry[]>();
+  for (const [index, { ids, start, archived }] of partitions.entries()) {
+    if (archived === start) continue;
+    const file = await data.attempt("archive", "warm", "parquet");
+    const some = JSON.stringify(ids.slice(start, archived));
+    const rows = `SELECT ${index} AS _partition, (${start} + row_number() OVER () - 1)::BIGINT AS _offset, _id FROM (SELECT unnest(from_json($1::VARCHAR, '["VARCHAR"]')) AS _id)`;
+    await duck().run(`CREATE OR REPLACE TEMP TABLE archived AS ${rows}`, [some]);
+    await duck().run(`COPY archived TO '${data.path(file)}' (FORMAT parquet)`);
+    const { checksum } = await data.settle(file);
+    const entry = { from: String(start), to: String(archived), contract: ticks.revision, file, checksum };
+    entries.set(index, [entry as unknown as ArchiveEntry]);
+  }
+  const read = async (_: string, __: string, one: number) => entries.get(one) ?? [];
+  return { entries: read } as unknown as Archive;
+}
+
 /** Which offsets from `at` on repeat an id of the last `dedupWindow` offsets, none of them below the log's start. */
 function repeats({ ids, start, at }: Partition): number[] {
   return ids.flatMap((id, offset) => {
@@ -72,11 +91,12 @@ test("decoding goes on in many partitions as if it had read each window's ids be
       async (made, piece) => {
         const partitions = made.map((one) => {
           const start = one.start % (one.ids.length + 1);
-          return { ...one, start, at: start + (one.at % (one.ids.length - start + 1)) };
+          const at = start + (one.at % (one.ids.length - start + 1));
+          return { ...one, start, at, archived: start + (one.archived % (at - start + 1)) };
         });
         const decoder = await Decoder.open(duck(), ticks, NO_SCHEMAS);
         const sources = {
-          archive: new Archive(data),
+          archive: await archiveOf(data, partitions),
           data,
           log: logOf(partitions, piece),
           schemas: NO_SCHEMAS as never,
@@ -91,6 +111,6 @@ test("decoding goes on in many partitions as if it had read each window's ids be
         expect(found).toEqual(expected);
       },
     ),
-    { numRuns: 25 },
+    { numRuns: 20 },
   );
 });

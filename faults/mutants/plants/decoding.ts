@@ -242,6 +242,15 @@ export const decodingPlants: readonly Plant[] = [
     scenarios: ["speed-kill-before-apply"],
   },
   {
+    name: "warm-one-archive",
+    what: "of the dedup windows of several partitions that are archived, only one is remembered",
+    file: "store/decode/warm-dedup.ts",
+    find: 'relations.join(" UNION ALL ")',
+    replace: "relations[0]",
+    necessary: true,
+    scenarios: [],
+  },
+  {
     name: "warm-first-piece",
     what: "of a dedup window that is read from the log in several pieces, only the first one is remembered",
     file: "store/decode/warm-dedup.ts",

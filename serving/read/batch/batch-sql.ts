@@ -220,7 +220,7 @@ export function lastBucketSql(files: readonly string[], untilMs: EpochMs): State
 }
 
 /**
- * Of each row group: the path of its file, how many rows it has, its first and its last bucket. Reads the ends of the
+ * Of each row group: the path of its file, its number of rows, its first and its last bucket. Reads the ends of the
  * files only.
  */
 export function extentsSql(files: readonly string[]): Statement {

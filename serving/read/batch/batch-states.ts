@@ -64,7 +64,7 @@ export class BatchStates {
     const missing = files.filter(({ file }) => !this.#extents.has(file));
     const read = missing.length === 0 ? null : this.#readExtents(missing);
     const found = await Promise.all(
-      files.map(({ file }) => this.#extents.get(file, async () => (await read)?.get(this.#data.path(file)) ?? [])),
+      files.map(({ file }) => this.#extents.get(file, async () => extentsIn(await read, this.#data.path(file)))),
     );
     return found.flat();
   }
@@ -166,7 +166,8 @@ export class BatchStates {
     if (files.length === 0 || only.length === 0) return [];
     const load = async () => ({ ...(await this.#cells(files, { ...plan, only }, null)), rows: 0 });
     if (!isKept) return (await load()).tiles;
-    const name = `${versionKey(manifest)} ${planKey(plan)} among ${JSON.stringify(only)}`;
+    const places = createHash("sha256").update(JSON.stringify(only)).digest("base64url");
+    const name = `${versionKey(manifest)} ${planKey(plan)} among ${places}`;
     return (await this.#answers.get(name, load)).tiles;
   }
 
@@ -218,6 +219,13 @@ export class BatchStates {
       throw isTidelineError(error, "ARCHIVE_DAMAGED") ? new Vanished("file", error.message, { cause: error }) : error;
     }
   }
+}
+
+/** Every file has rows: one without an extent was not read. */
+function extentsIn(read: ReadonlyMap<string, readonly RowExtent[]> | null, path: string): readonly RowExtent[] {
+  const found = read?.get(path);
+  if (found === undefined) throw new RangeError(`no extents were read of ${path}`);
+  return found;
 }
 
 function filesOf({ files }: Manifest): StateFile[] {

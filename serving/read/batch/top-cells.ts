@@ -18,7 +18,7 @@ export interface TopSource {
   readonly builder: AnswerBuilder;
 }
 
-/** The cells of so many places are kept for the same question. */
+/** The cells of at most N places are kept for the same question. */
 const MOST_KEPT = 2_000;
 
 /**
@@ -37,8 +37,8 @@ export async function topCells(order: TopOrder, source: TopSource): Promise<read
   const isLive = new Set(live.map(placeKey));
   const settled = places.filter((place) => !isLive.has(placeKey(place))).slice(0, wanted);
   const candidates: CellPlace[] = [...live.map(({ bucket, group }) => ({ bucket, group })), ...settled];
-  // Live cells come and go. Without any, the same places are asked for again.
-  const isKept = live.length === 0 && candidates.length <= MOST_KEPT;
+  // Live cells come and go, and a page is asked for once. Otherwise the same places are asked for again.
+  const isKept = live.length === 0 && order.after === undefined && candidates.length <= MOST_KEPT;
   await inTurns(builder.addRolledUp(await batch.among(manifest, plan, candidates, isKept)), budget);
   return builder.table.cells();
 }

@@ -3,7 +3,12 @@ import { cutToJson, type EpochMs } from "../../../core/log/position.ts";
 import type { Work } from "../../../core/query/work.ts";
 import type { Definition } from "../../../store/definitions/definitions.ts";
 import type { Chain } from "../../../store/redis/chain.ts";
-import type { ClosedSegment, KeyedPart, SegmentCells } from "../../../store/redis/chain-state.ts";
+import {
+  type ClosedSegment,
+  type KeyedPart,
+  type SegmentCells,
+  splitCellField,
+} from "../../../store/redis/chain-state.ts";
 import { inTurns } from "../../common/turns.ts";
 import { type BucketTile, Tiler, tileWeight } from "../cells/tile-cells.ts";
 import { Vanished } from "../cells/vanished.ts";
@@ -75,6 +80,11 @@ function tileName(generation: string, segment: ClosedSegment): string {
   return `${generation} ${spanName(segment)}`;
 }
 
+/** What a script looks up in a bucket: each field, and the row of each group. */
+function lookUpsOf({ fields }: KeyedPart): number {
+  return fields.length + new Set(fields.map((field) => splitCellField(field).group)).size;
+}
+
 /** Closed segments by their spans: read from Redis once. */
 export class SegmentCache {
   readonly #gate: RedisGate;
@@ -110,7 +120,7 @@ export class SegmentCache {
     const { view, generation } = definition;
     const missing = segments.filter((segment) => !this.#tiles.has(tileName(generation, segment)));
     const cells = missing.reduce((sum, segment) => sum + (segment.cells ?? 0), 0);
-    const lookUps = missing.length * ((part.toMs - part.fromMs) / view.grainMs) * part.fields.length;
+    const lookUps = missing.length * ((part.toMs - part.fromMs) / view.grainMs) * lookUpsOf(part);
     if (cells <= SMALL_CELLS || lookUps > MOST_LOOK_UPS) return this.all(chain, definition, segments);
     const name = [generation, ...missing.map(spanName), part.fromMs, part.toMs, ...part.fields].join("\n");
     const held = segments.filter((segment) => !missing.includes(segment));
