@@ -62,9 +62,9 @@ export function warmDedup(sources: DedupSources, decoder: Decoder, window: Dedup
 
 /**
  * Tells a decoder the ids of the dedup window before a position of each partition (invariant 4): from the archive what
- * it has, which is quick, and from the log what was not archived, before or after it. What is in neither lies before the
- * beginning of everything. What another revision of the contract archived is decoded again from its original bytes: the
- * id may be another. Partitions are read together, for a topic may have hundreds of them.
+ * it has, which is quick, and from the log what was not archived, before or after it. What is in neither lies before
+ * the beginning of everything. What another revision of the contract archived is decoded again from its original bytes:
+ * the id may be another. Partitions are read together, for a topic may have hundreds of them.
  */
 export async function warmDedups(sources: DedupSources, decoder: Decoder, windows: DedupWindows): Promise<void> {
   const { stream, topic } = windows;
