@@ -1,8 +1,20 @@
-import { expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { alertOf, openedEvent } from "../../core/alerts/alert.ts";
 import { AlertStates, type ShownAlert, shownAlert } from "../../core/alerts/alert-states.ts";
 import { Attempts } from "../../deliveries/attempts.ts";
 import { heartRate } from "../../systems/patients/rules/heart-rate.ts";
+
+/** Each look at the clock is a second later than the one before, however slow the machine is. */
+beforeEach(() => {
+  let nowMs = 0;
+  vi.spyOn(Date, "now").mockImplementation(() => (nowMs += 1_000));
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+/** The second look after the calls began to fail too often finds that they may be tried again. */
+const BREAK_MS = 1_500;
 
 /**
  * A receiver that takes some calls and fails others. `true` in `answers` is a call that it takes; later ones are taken.
@@ -26,7 +38,7 @@ function alertAbout(key: string): ShownAlert {
 /** Hands `count` alerts over. Returns how often the receiver was left alone, and which alerts it did not take. */
 async function handOver(answers: readonly boolean[], count: number) {
   const { send, taken } = receiver(answers);
-  const attempts = new Attempts(send, { firstRetryMs: 1, breakMs: 5 });
+  const attempts = new Attempts(send, { firstRetryMs: 1, breakMs: BREAK_MS });
   let pauses = 0;
   const failed: string[] = [];
   for (let index = 0; index < count; index++) {
