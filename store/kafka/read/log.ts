@@ -262,7 +262,7 @@ export class LogReader implements LogSource {
         if (part.errorCode !== 0) throw partitionError(part);
         const from = at(positions, partition);
         // What all parts may expand to is bound by what was asked for, and not by what each might have had.
-        const limits = expandLimits(Math.max(equalBytes, part.batches.length));
+        const limits = expandLimits(Math.max(equalBytes, Math.min(partitionBytes, part.batches.length)));
         const batches = batchesOf(part.batches, from, limits, `${topic}/${partition}`);
         return { partition, fetched: fetchedPartition({ ...part, batches }, from, fetchedAtMs) };
       } catch (error) {
