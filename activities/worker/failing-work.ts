@@ -105,7 +105,7 @@ async function taskReason(client: Client, workflowId: string, runId: string, nam
     message,
     hint:
       "Workers of this release cannot go on with it. Start a worker of the release that began it until it " +
-      `has ended, or end it: \`tideline runs end ${name}\`; the next run begins anew.`,
+      `has ended, or end it: \`tideline runs end ${name}\`; the next run starts from the beginning.`,
   };
 }
 

@@ -15,9 +15,9 @@ const BATCH = 20_000;
 const READS = 500;
 const BESIDE_A_SECOND = 5_000;
 const WAREHOUSES = ["berlin", "lisbon", "osaka", "quito"];
-/** One SKU of so many has a text that is none of ASCII's letters and digits alone. */
+/** One SKU in this many has quotes, slashes or letters of other scripts in its name. */
 const ODD_EVERY = 50;
-/** One record of so many has 20 fields that the contract does not name. */
+/** One record in this many has 20 fields that the contract does not name. */
 const WIDE_EVERY = 10;
 const START_MS = Date.UTC(2026, 0, 1);
 const PATIENCE_MS = 300_000;

@@ -2,8 +2,8 @@ import { type Command, Option } from "commander";
 import { loadConfig, type settings } from "../setup/config.ts";
 
 const help = `
-Settings are environment variables; there is no other place. \`tideline up\` also takes --home and the ports as flags,
-which it passes on to the roles that it starts.
+All settings are environment variables. \`tideline up\` also takes --home and the ports as flags, and passes them on to
+the processes that it starts.
 
 Examples:
   $ tideline config                         every setting: value, origin, meaning

@@ -17,8 +17,8 @@ Examples:
 `;
 
 const replayHelp = `
-Reads the events of the key anew and computes its row by plain SQL, as a proof does, and compares it with the row that
-is served at the same position. Exit code 0: equal; 1: not equal.
+Reads all events of the key again, computes its row from them by plain SQL, and compares it with the row that is served
+at the same position. Exit code 0: equal; 1: not equal.
 
 Examples:
   $ tideline replay-state customers c42
