@@ -2,7 +2,6 @@ import {
   ApplicationFailure,
   continueAsNew,
   defineQuery,
-  deprecatePatch,
   isCancellation,
   proxyActivities,
   setCurrentDetails,
@@ -76,8 +75,6 @@ const { finishPublish } = proxyActivities<Activities>(STEP);
 export async function backfillView(input: BackfillViewInput): Promise<BackfillViewResult> {
   requireInput(input);
   const { view, from, to, parallel = DAYS_AT_ONCE, force = false, sinceMs = runStartedMs() } = input;
-  // Runs of the release before have this mark. The line can go in the next release.
-  deprecatePatch("backfill-goes-on");
   const failed = [...(input.failed ?? [])];
   label({ kind: "backfill", view });
   let progress: BackfillProgress = { done: 0, days: 0 };

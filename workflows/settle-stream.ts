@@ -3,7 +3,6 @@ import {
   allHandlersFinished,
   condition,
   defineUpdate,
-  deprecatePatch,
   isCancellation,
   proxyActivities,
   setCurrentDetails,
@@ -147,7 +146,5 @@ async function compactAside(
 ): Promise<void> {
   const views = settled.filter(({ foldable }) => foldable).map(({ view, generation }) => ({ view, generation }));
   if (views.length === 0) return;
-  // Runs of the release before have this mark. The line can go in the next release.
-  deprecatePatch("compact-aside");
   await startAside({ workflow: compactViews, namespace, kind: "compact", target: stream, input: { stream, views } });
 }

@@ -195,7 +195,7 @@ test("a malformed row is refused before anything is written, and one that would 
   await chain.drop();
 });
 
-test("a chain of the release before goes on, and one of a later format is as good as none", async () => {
+test("a chain of format 2 goes on, and one of a later format is as good as none", async () => {
   const namespace = randomUUID();
   const chain = new Chain(redis, namespace, generation);
   await chain.reseed(new Map(), 0, null);

@@ -6,11 +6,12 @@
 -- `ended` by writing down the number that it saw, behind the number of the chain's format. Where the two differ, writes
 -- are there twice or in part, or another release laid out the keys. Such a chain is not used: it is as good as none,
 -- and reseeded. FORMAT goes up with every change of the keys that a process of the release before would misread. Every
--- key of the release before, whose format is BEFORE, is one of this format.
-local FORMAT, BEFORE = '3', '2'
+-- key of format READ_TOO is one of this format. A chain has it until a script changes the chain, which of a topic
+-- without new records may be releases later.
+local FORMAT, READ_TOO = '3', '2'
 local function is_unusable(chain)
   local state = redis.call('HMGET', chain, 'begun', 'ended')
-  if state[2] == BEFORE .. ':' .. (state[1] or '') then return false end
+  if state[2] == READ_TOO .. ':' .. (state[1] or '') then return false end
   return state[2] ~= FORMAT .. ':' .. (state[1] or '')
 end
 local began
