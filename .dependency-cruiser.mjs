@@ -253,13 +253,13 @@ const folders = {
     schemas: [],
     views: ["schemas"],
     model: [],
-    "mutants/plants": [],
-    mutants: ["mutants/plants"],
+    "mutants/protocol": [],
+    mutants: ["mutants/protocol"],
     traffic: ["schemas", "model"],
     "deployment/preload": [],
     deployment: ["schemas", "model", "traffic"],
     scenarios: ["schemas", "model", "traffic", "deployment"],
-    ".": ["model", "mutants/plants", "mutants", "traffic", "deployment", "scenarios"],
+    ".": ["model", "mutants/protocol", "mutants", "traffic", "deployment", "scenarios"],
   },
 };
 

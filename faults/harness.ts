@@ -23,7 +23,7 @@ export interface HarnessOptions {
   readonly scenarios: readonly Scenario[];
   /** How long to repeat the scenarios in turn, milliseconds; 0: each once. */
   readonly durationMs: number;
-  /** Ends as soon as something is wrong: to see how soon a planted bug is caught. */
+  /** Ends as soon as something is wrong: to see how soon a mutant is caught. */
   readonly stopAtFirst: boolean;
   readonly load: Pick<DeploymentOptions, "size" | "rate" | "readers" | "refreshEveryMs">;
   readonly signal: AbortSignal;

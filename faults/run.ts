@@ -7,9 +7,9 @@ import { listenForInterrupts } from "../stack/process/interrupt.ts";
 import { freePorts } from "../stack/servers/ports.ts";
 import { createServers, startServers } from "../stack/servers/servers.ts";
 import { runHarness, USUAL_LOAD } from "./harness.ts";
-import { plants, plantsNamed } from "./mutants/plants.ts";
+import { allCaught, mutantsText, runMutants } from "./mutant-round.ts";
+import { mutants, mutantsNamed } from "./mutants/mutants.ts";
 import { testBuild } from "./mutants/test-build.ts";
-import { allCaught, plantsText, runPlants } from "./plant-round.ts";
 import { reportText } from "./report.ts";
 import { scenarios } from "./scenarios/index.ts";
 
@@ -22,8 +22,8 @@ const minutes = (text: string) => {
   throw new InvalidArgumentError("It must be a number of minutes above 0.");
 };
 
-/** How long each plant may take to be caught. */
-const PLANT_MINUTES = 3;
+/** How long each mutant may take to be caught. */
+const MUTANT_MINUTES = 3;
 
 const repository = fileURLToPath(new URL("..", import.meta.url));
 const names = scenarios.map(({ name }) => name);
@@ -41,16 +41,16 @@ const program = new Command("faults")
   )
   .addOption(new Option("--scenario <name...>", "only these").choices(names))
   .addOption(
-    new Option("--plant <name>", "plants this bug into a copy of the program, to see whether it is caught")
-      .choices(plants.map(({ name }) => name))
-      .env("TIDELINE_PLANT"),
+    new Option("--mutant <name>", "puts this bug into a copy of the program, to see whether it is caught")
+      .choices(mutants.map(({ name }) => name))
+      .env("TIDELINE_MUTANT"),
   )
   .addOption(
     new Option(
-      "--plants [name...]",
-      "plants one bug after the other (these, or all), and says how soon each is caught: " +
-        "within 3 minutes, or --minutes. Results go to .tideline/plants.json",
-    ).choices(plants.map(({ name }) => name)),
+      "--mutants [name...]",
+      "tries one bug after the other (these, or all), and says how soon each is caught: " +
+        "within 3 minutes, or --minutes. Results go to .tideline/mutants.json",
+    ).choices(mutants.map(({ name }) => name)),
   )
   .option("--program <folder>", "runs the roles from another copy of the program")
   .option("--list", "lists the scenarios");
@@ -59,8 +59,8 @@ interface Flags {
   readonly seed?: number;
   readonly minutes?: number;
   readonly scenario?: readonly string[];
-  readonly plant?: string;
-  readonly plants?: true | readonly string[];
+  readonly mutant?: string;
+  readonly mutants?: true | readonly string[];
   readonly program?: string;
   readonly list?: boolean;
 }
@@ -84,8 +84,8 @@ async function run(
     seed = Date.now() % 1_000_000,
     minutes: limit,
     scenario,
-    plant,
-    plants: several,
+    mutant,
+    mutants: several,
     program: copy = repository,
   }: Flags,
   signal: AbortSignal,
@@ -93,7 +93,7 @@ async function run(
   const folder = await mkdtemp(join(tmpdir(), "tideline-faults-"));
   const serversHome = join(folder, "servers");
   const oracleHome = join(folder, "oracle");
-  const planted = plants.find(({ name }) => name === plant);
+  const chosenMutant = mutants.find(({ name }) => name === mutant);
   const servers = await startServers({
     home: serversHome,
     ports: await freePorts(),
@@ -115,22 +115,22 @@ async function run(
       say,
     };
     if (several !== undefined) {
-      const chosen = several === true ? plants : plantsNamed(several);
-      const outcomes = await runPlants(chosen, { ...options, durationMs: (limit ?? PLANT_MINUTES) * 60_000 });
-      process.stdout.write(plantsText(outcomes));
+      const chosen = several === true ? mutants : mutantsNamed(several);
+      const outcomes = await runMutants(chosen, { ...options, durationMs: (limit ?? MUTANT_MINUTES) * 60_000 });
+      process.stdout.write(mutantsText(outcomes));
       await mkdir(".tideline", { recursive: true });
-      await writeFile(join(".tideline", "plants.json"), `${JSON.stringify(outcomes, null, 2)}\n`);
+      await writeFile(join(".tideline", "mutants.json"), `${JSON.stringify(outcomes, null, 2)}\n`);
       return signal.aborted ? 130 : allCaught(outcomes) ? 0 : 1;
     }
     const report = await runHarness({
       ...options,
-      program: planted === undefined ? resolve(copy) : await testBuild([planted], join(folder, "program")),
+      program: chosenMutant === undefined ? resolve(copy) : await testBuild([chosenMutant], join(folder, "program")),
       durationMs: (limit ?? 0) * 60_000,
-      stopAtFirst: planted !== undefined,
+      stopAtFirst: chosenMutant !== undefined,
     });
     process.stdout.write(reportText(report));
     await mkdir(".tideline", { recursive: true });
-    await writeFile(join(".tideline", "faults.json"), `${JSON.stringify({ plant, ...report }, null, 2)}\n`);
+    await writeFile(join(".tideline", "faults.json"), `${JSON.stringify({ mutant, ...report }, null, 2)}\n`);
     if (report.ok) await rm(folder, { recursive: true, force: true });
     else say(`logs and state stay in ${folder}`);
     return signal.aborted ? 130 : report.ok ? 0 : 1;

@@ -158,7 +158,7 @@ export const SYSTEM = [
 
 /** Of the tier "servers", those that take longest, in this order; the others come after them. */
 export const LONG = [
-  "test/laws/plants.test.ts",
+  "test/laws/mutants.test.ts",
   "test/workflows.test.ts",
   "test/settle.test.ts",
   "test/http-fuzz.test.ts",

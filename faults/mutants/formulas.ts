@@ -1,7 +1,7 @@
 import type { Replacement } from "./test-build.ts";
 
 /** A wrong formula of an answer. */
-export interface FormulaPlant extends Replacement {
+export interface FormulaMutant extends Replacement {
   readonly name: string;
   /** What is broken, for people. */
   readonly what: string;
@@ -11,7 +11,7 @@ export interface FormulaPlant extends Replacement {
  * Mutants of what answers are made with after the state is merged: presentation, order, limit and CSV. A proof has
  * formulas of its own, so it has to say "not equal" to each of them: test/laws/proof-finds.test.ts.
  */
-export const formulaPlants: readonly FormulaPlant[] = [
+export const formulaMutants: readonly FormulaMutant[] = [
   {
     name: "average-of-doubles",
     what: "an average divides two doubles, so that sum, count and quotient are each rounded",

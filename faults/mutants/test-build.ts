@@ -1,7 +1,7 @@
 import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Plant } from "./plants/plant.ts";
+import type { Mutant } from "./protocol/mutant.ts";
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -28,12 +28,12 @@ const SOURCES = [
 ];
 
 /** A text of a file of the program replaced by another. */
-export type Replacement = Pick<Plant, "file" | "find" | "replace">;
+export type Replacement = Pick<Mutant, "file" | "find" | "replace">;
 
 /**
  * Copies the program to `folder`, which may not exist yet, with these texts replaced, one after the other; answers the
  * folder. Installed packages are linked. Throws when a text is not there exactly once: the program has changed, and the
- * plant has to follow.
+ * mutant has to follow.
  */
 export async function testBuild(replacements: readonly Replacement[], folder: string): Promise<string> {
   await mkdir(folder, { recursive: true });

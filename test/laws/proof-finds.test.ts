@@ -10,7 +10,7 @@ import * as work from "../../core/query/work.ts";
 import * as cells from "../../core/state/cells.ts";
 import * as compile from "../../core/state/compile.ts";
 import { bundleMutant } from "../../faults/mutants/bundle.ts";
-import { formulaPlants } from "../../faults/mutants/formulas.ts";
+import { formulaMutants } from "../../faults/mutants/formulas.ts";
 import type { Replacement } from "../../faults/mutants/test-build.ts";
 import * as proofAnswers from "../../serving/proof/proof-answers.ts";
 import * as events from "../../store/decode/events.ts";
@@ -56,9 +56,9 @@ const program = {
 
 type Program = typeof program;
 
-async function mutantOf(plant: Replacement & { readonly name: string }): Promise<Program> {
-  const outfile = join(folder, `${plant.name}.mjs`);
-  await bundleMutant(MODULES, plant, outfile);
+async function mutantOf(mutant: Replacement & { readonly name: string }): Promise<Program> {
+  const outfile = join(folder, `${mutant.name}.mjs`);
+  await bundleMutant(MODULES, mutant, outfile);
   return (await import(/* @vite-ignore */ outfile)) as Program;
 }
 
@@ -192,8 +192,8 @@ test("the program as it is is proven equal", async () => {
 });
 
 describe("a wrong formula is found", () => {
-  test.each(formulaPlants)("$name: $what", async (plant) => {
-    const found = await proven(await mutantOf(plant));
+  test.each(formulaMutants)("$name: $what", async (mutant) => {
+    const found = await proven(await mutantOf(mutant));
     expect(found.reduce((sum, { mismatches }) => sum + mismatches, 0)).toBeGreaterThan(0);
   });
 });

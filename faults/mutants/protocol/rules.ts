@@ -1,9 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: texts of the program
 
-import type { Plant } from "./plant.ts";
+import type { Mutant } from "./mutant.ts";
 
 /** Rules, their alerts and positions, and deliveries. */
-export const rulePlants: readonly Plant[] = [
+export const ruleMutants: readonly Mutant[] = [
   {
     name: "alert-position-apart",
     what: "alerts are written without the position behind them",

@@ -1,9 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: texts of the program
 
-import type { Plant } from "./plant.ts";
+import type { Mutant } from "./mutant.ts";
 
 /** Mutants of decoding: JSON, contracts and the removal of duplicates. */
-export const decodingPlants: readonly Plant[] = [
+export const decodingMutants: readonly Mutant[] = [
   {
     name: "escape-ends-text",
     what: "a quote behind a backslash ends an undeclared text",

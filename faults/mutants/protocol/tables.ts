@@ -1,9 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: texts of the program
 
-import type { Plant } from "./plant.ts";
+import type { Mutant } from "./mutant.ts";
 
 /** Mutants of joined tables, tombstones, and questions for single keys. */
-export const tablePlants: readonly Plant[] = [
+export const tableMutants: readonly Mutant[] = [
   {
     name: "keyed-evicted",
     what: "a question for one key takes a page of a closed segment that Redis has evicted for one without the key",

@@ -1,7 +1,7 @@
-import type { Plant } from "./plant.ts";
+import type { Mutant } from "./mutant.ts";
 
 /** Tideline's own alerts. */
-export const monitorPlants: readonly Plant[] = [
+export const monitorMutants: readonly Mutant[] = [
   {
     name: "own-alert-opened-again",
     what: "a problem that has an open alert opens another one at a later look",

@@ -2,7 +2,7 @@
  * A mutant: one text of the program replaced by another. A test build (test-build.ts) is made with some of them. The
  * program itself does not know them. They show that a test or the fault harness notices the bug.
  */
-export interface Plant {
+export interface Mutant {
   readonly name: string;
   /** What is broken, for people. */
   readonly what: string;

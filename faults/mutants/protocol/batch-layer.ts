@@ -1,9 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: texts of the program
 
-import type { Plant } from "./plant.ts";
+import type { Mutant } from "./mutant.ts";
 
 /** Mutants of archive, settlement, manifests, backup and stored definitions. */
-export const batchPlants: readonly Plant[] = [
+export const batchMutants: readonly Mutant[] = [
   {
     name: "living-swept",
     what: "a process that starts deletes the temporary files of those that live",

@@ -1,9 +1,9 @@
-import type { Plant } from "./plant.ts";
+import type { Mutant } from "./mutant.ts";
 
 const CHAIN = "store/redis/chain.ts";
 
 /** Mutants of the live state in Redis: apply, staging, seal, fold, publish and read. */
-export const chainPlants: readonly Plant[] = [
+export const chainMutants: readonly Mutant[] = [
   {
     name: "no-position-check",
     what: "apply takes a batch wherever it begins",

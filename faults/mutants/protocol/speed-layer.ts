@@ -1,10 +1,10 @@
-import type { Plant } from "./plant.ts";
+import type { Mutant } from "./mutant.ts";
 
 const TRACK = "speed-layer/view-track.ts";
 const CHAIN = "speed-layer/healthy-chain.ts";
 
 /** Mutants of the speed layer: lanes, views, failures. */
-export const speedPlants: readonly Plant[] = [
+export const speedMutants: readonly Mutant[] = [
   {
     name: "no-warm-up-after-seek",
     what: "the ids of the dedup window are read once, not after every seek",

@@ -1,9 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: texts of the program
 
-import type { Plant } from "./plant.ts";
+import type { Mutant } from "./mutant.ts";
 
 /** Mutants of questions and answers. */
-export const servingPlants: readonly Plant[] = [
+export const servingMutants: readonly Mutant[] = [
   {
     name: "version-by-number",
     what:

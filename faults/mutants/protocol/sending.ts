@@ -1,7 +1,7 @@
-import type { Plant } from "./plant.ts";
+import type { Mutant } from "./mutant.ts";
 
 /** Mutants of `send`. */
-export const sendingPlants: readonly Plant[] = [
+export const sendingMutants: readonly Mutant[] = [
   {
     name: "send-point-of-thousands",
     what: "with --decimal-comma send's quick way reads a point, which separates thousands, as the decimal sign",

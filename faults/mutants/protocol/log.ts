@@ -1,7 +1,7 @@
-import type { Plant } from "./plant.ts";
+import type { Mutant } from "./mutant.ts";
 
 /** Mutants of the readers of Kafka and of the schema registry. */
-export const logPlants: readonly Plant[] = [
+export const logMutants: readonly Mutant[] = [
   {
     name: "checksum-not-compared",
     what: "a batch that was damaged on its way is read like any other",
