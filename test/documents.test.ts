@@ -10,6 +10,8 @@ import { settings } from "../cli/setup/config.ts";
 import { createProgram } from "../cli/tideline.ts";
 import { ALLOWED_FUNCTIONS } from "../core/contract/functions.ts";
 import * as builders from "../core/definition/builders.ts";
+import { formulaMutants } from "../faults/mutants/formulas.ts";
+import { mutants } from "../faults/mutants/mutants.ts";
 import { openApiDocument } from "../serving/openapi/openapi.ts";
 import { loadDefinitions } from "../store/definitions/definitions.ts";
 import { Installation } from "./installation.ts";
@@ -235,5 +237,23 @@ describe("the documents", () => {
     expect(workflows.length).toBeGreaterThan(8);
     expect(missing(own, [...Object.keys(builders), ...functions])).toEqual([]);
     expect(missing(operating, [...workflows.filter((name) => name !== "scheduledRun"), ...metrics])).toEqual([]);
+  });
+
+  test("list every mutant with what it breaks and a test that is there, and count them", async () => {
+    const page = (await textOf("docs/internals/mutants.md")).replaceAll(/ +/g, " ");
+    const rows = [
+      ...mutants.map(({ name, what, necessary }) => `| \`${name}\` | ${what} | ${necessary ? "yes " : ""}| `),
+      ...formulaMutants.map(({ name, what }) => `| \`${name}\` | ${what} | `),
+    ];
+    expect(rows.filter((row) => page.split(`\n${row}`).length !== 2)).toEqual([]);
+    expect(page.match(/^\| `/gm)).toHaveLength(rows.length);
+    const tests = [...page.matchAll(/`(test\/\S+\.ts)`/g)].map(([, path = ""]) => path);
+    expect(tests.filter((path) => !existsSync(path))).toEqual([]);
+    const needed = mutants.filter(({ necessary }) => necessary).length;
+    const counted = (await textOf("docs/exactness.md")).replaceAll(/\s+/g, " ");
+    expect(counted).toContain(`${mutants.length} of the protocol and ${formulaMutants.length} of the formulas`);
+    expect(counted).toContain(`what ${needed} of the ${mutants.length} take away`);
+    expect(counted).toContain(`All ${needed} are found`);
+    expect(counted).toContain(`The other ${mutants.length - needed} `);
   });
 });
