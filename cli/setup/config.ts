@@ -238,7 +238,7 @@ export const settings = {
   ),
   retentionWarnHours: setting(
     "TIDELINE_RETENTION_WARN_HOURS",
-    "warn, and archive at once, when Kafka will delete within so many hours what is still needed",
+    "warn, and archive at once, if Kafka is going to delete data that is still needed within this many hours",
     "24",
     z
       .string()
@@ -265,14 +265,13 @@ export const settings = {
   ),
   lagWarn: setting(
     "TIDELINE_LAG_WARN",
-    "from more than so many records behind a stream on a view's lag is a " +
-      "warning; orders=5000 behind a comma for one stream",
+    "lag of a view in offsets from which a warning opens: 1000, or 1000,orders=5000 with another limit for one stream",
     "1000",
     limits,
   ),
   lagPage: setting(
     "TIDELINE_LAG_PAGE",
-    "from more than so many records behind a stream on a view's lag is critical; as TIDELINE_LAG_WARN",
+    "lag of a view in offsets from which it is critical; written as TIDELINE_LAG_WARN",
     "10000",
     limits,
   ),
