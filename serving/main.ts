@@ -122,7 +122,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const ducks = await DuckQueue.open(pool, { connections: 4, maxWaiting: 256, timeoutMs: 60_000 });
   // Not counted here: `Problems` asks Redis every second, and counts that.
   const redis = openRedis(options.redisUrl, (error) => logger.warn({ err: error }, "Redis is away"));
-  const gate = new RedisGate(redis);
+  const gate = new RedisGate(redis, ({ message, cause }) => logger.warn({ err: cause }, message));
   const data = new DataDirectory(dataDir);
   const { startHelper = null } = options;
   const helper = startHelper === null ? null : new Helper({ start: startHelper, logger });

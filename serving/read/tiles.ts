@@ -11,7 +11,15 @@ import { Vanished } from "./cells/vanished.ts";
 import type { LiveRead } from "./live/live-reads.ts";
 import { RedisSilent } from "./live/redis-gate.ts";
 import { type SegmentCache, type SegmentTile, spanName } from "./live/segment-cache.ts";
-import { type Joined, join, type Missing, NO_CHAIN, type SizedSegment, type Standings } from "./live/standings.ts";
+import {
+  type Joined,
+  join,
+  type Missing,
+  NO_CHAIN,
+  type SizedSegment,
+  type Standings,
+  silent,
+} from "./live/standings.ts";
 import { needsOf } from "./needs.ts";
 import { ALL_OF_TIME, type Live, type ReadAnswer, type Tiles, type Window } from "./reading.ts";
 
@@ -74,8 +82,7 @@ export class AnswerTiles {
         continue;
       }
       const live = await this.#live(definition, query, manifest, { read, joined, nowMs });
-      if (live === "silent")
-        return this.alone(view, query, await this.#standings.manifest(definition, "newest"), SILENT);
+      if ("code" in live) return this.alone(view, query, await this.#standings.manifest(definition, "newest"), live);
       // The newest bucket can only have moved on since `reach` was taken, unless all of Redis was lost in between.
       if (live.window.fromMs < reach.fromMs || live.window.toMs > reach.toMs)
         throw new Vanished("segment", "the segment that held the newest bucket is gone");
@@ -121,7 +128,7 @@ export class AnswerTiles {
       joined,
       nowMs,
     }: { readonly read: LiveRead; readonly joined: Joined & { ok: true }; readonly nowMs: EpochMs },
-  ): Promise<Live | "silent"> {
+  ): Promise<Live | Missing> {
     try {
       const chain = this.#standings.chain(definition);
       const closed = await this.#closed(chain, definition, query, joined.closed);
@@ -129,7 +136,7 @@ export class AnswerTiles {
       const closedName = joined.closed.map(spanName).join();
       return { chain: read.chain, applied: joined.applied, closed, closedName, open: read.open, window };
     } catch (error) {
-      if (error instanceof RedisSilent) return "silent";
+      if (error instanceof RedisSilent) return silent(error);
       throw error;
     }
   }
@@ -188,11 +195,6 @@ export class AnswerTiles {
     return { ...range, laterMs: !isGiven && any !== null && any >= range.toMs ? any : null, movesWithClock };
   }
 }
-
-const SILENT: Missing = {
-  code: "REDIS_SILENT",
-  message: "Redis did not give all segments in time: this is the batch version alone",
-};
 
 export const VANISHED: Missing = {
   code: "VANISHED",

@@ -1,4 +1,5 @@
 import { rm } from "node:fs/promises";
+import { pino } from "pino";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
 import { ANSWER_LIMITS } from "../../core/query/budget.ts";
@@ -144,6 +145,39 @@ describe("the reader", () => {
     expect(performance.now() - beganMs).toBeLessThan(5_500);
     proxy.goOn();
     await expect.poll(async () => (await at.answer(total)).complete, { interval: 100 }).toBe(true);
+  });
+
+  it("says what Redis refused, reports it once, and goes on asking for what Redis answers", async () => {
+    const lines: string[] = [];
+    const logger = pino({ level: "warn" }, { write: (line: string) => lines.push(line) });
+    const { at } = await standing({ logger });
+    await redis.set(`tl:{${at.namespace}/${generationOf(unborn)}}:chain`, "not a hash");
+    await at.manifests.genesis(generationOf(unborn), cutAt(0), "t", "test");
+    for (let asked = 0; asked < 5; asked++) {
+      const { status, text } = await at.ask("/views/unborn");
+      expect([status, JSON.parse(text).missing]).toEqual([
+        200,
+        { code: "REDIS_SILENT", message: "Redis refused: WRONGTYPE: this is the batch version alone" },
+      ]);
+    }
+    expect(await at.answer(total)).toMatchObject({ complete: true, rows: [{ sales: 2_500 }] });
+    const said = lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg.startsWith("Redis"));
+    expect(said).toEqual([expect.objectContaining({ msg: "Redis refused: WRONGTYPE" })]);
+    expect(said[0].err.message).toMatch(/^WRONGTYPE Operation against a key/);
+  });
+
+  it("takes its own error for an error of the server, not for a Redis that is silent", async () => {
+    const lines: string[] = [];
+    const logger = pino({ level: "error" }, { write: (line: string) => lines.push(line) });
+    const { at } = await standing({ logger });
+    await redis.hset(`tl:{${at.namespace}/${at.generation}}:chain`, "segments", "[{");
+    for (let asked = 0; asked < 5; asked++) {
+      const { status, text } = await at.ask(`/views/takings?${total}`);
+      expect([status, JSON.parse(text).code]).toEqual([500, "INTERNAL"]);
+    }
+    expect(JSON.parse(lines[0] ?? "{}").err.type).toBe("SyntaxError");
+    await redis.hset(`tl:{${at.namespace}/${at.generation}}:chain`, "segments", "[]");
+    expect(await at.answer(total)).toMatchObject({ complete: false, missing: { code: "GAP" } });
   });
 
   it("starts over with the newest version when files of an old one are gone", async () => {

@@ -135,8 +135,7 @@ export class Standings {
     try {
       return await this.#reads(definition).read(part);
     } catch (error) {
-      if (error instanceof RedisSilent)
-        return { code: "REDIS_SILENT", message: `${error.message}: this is the batch version alone` };
+      if (error instanceof RedisSilent) return silent(error);
       throw error;
     }
   }
@@ -201,6 +200,10 @@ function missingOf({ kind, partition, expected, found }: Misfit): Missing {
           "layer will begin anew at the batch version's cut",
         ...span,
       };
+}
+
+export function silent({ message }: RedisSilent): Missing {
+  return { code: "REDIS_SILENT", message: `${message}: this is the batch version alone` };
 }
 
 export const NO_CHAIN: Missing = {
