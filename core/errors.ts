@@ -74,3 +74,8 @@ export class TidelineError extends Error {
 export function isTidelineError(error: unknown, ...codes: ErrorCode[]): error is TidelineError {
   return error instanceof TidelineError && (codes.length === 0 || codes.includes(error.code));
 }
+
+/** Message and hint as text: the message without a full stop at its end, the hint as a sentence after it. */
+export function sentencesOf({ message, hint }: Pick<TidelineError, "message" | "hint">): string {
+  return `${message.replace(/\.$/, "")}. ${hint.charAt(0).toUpperCase()}${hint.slice(1)}`;
+}

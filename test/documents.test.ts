@@ -193,7 +193,7 @@ describe("the documents", () => {
     const files = (await readdir("serving", { recursive: true })).filter((file) => file.endsWith(".ts"));
     const texts = await Promise.all(files.map((file) => textOf(join("serving", file))));
     const sent = texts.flatMap((text) =>
-      [...text.matchAll(/new Refusal\(\s*(\d+),\s*"([A-Z_]+)"/g)].map(
+      [...text.matchAll(/(?:new Refusal\(\s*|status: )(\d+),\s*(?:code: )?"([A-Z_]+)"/g)].map(
         ([, status, code]) => `| ${status} | \`${code}\` |`,
       ),
     );

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { refusalOf } from "../serving/common/problem.ts";
 import { recomputingRefused } from "../serving/read/recomputations.ts";
 import { type Duck, DuckPool } from "../store/duckdb/duck.ts";
 import { isOverflow, namedDuckError } from "../store/duckdb/duck-errors.ts";
@@ -38,6 +39,11 @@ test("a sum that leaves 64 bits is STATE_OVERFLOW, and any other error stays wha
   const error = await failure("SELECT (9223372036854775807::HUGEINT + 1)::BIGINT");
   expect(isOverflow(error)).toBe(true);
   expect(namedDuckError(error)).toMatchObject({ code: "STATE_OVERFLOW" });
+  expect(refusalOf(namedDuckError(error)).problem).toMatchObject({
+    status: 500,
+    code: "STATE_OVERFLOW",
+    detail: expect.stringMatching(/out of range.*\. Lower the bounds in the stream's contract/),
+  });
   const other = await failure("SELECT no_such_column");
   expect(namedDuckError(other)).toBe(other);
 });

@@ -1,4 +1,4 @@
-import { isTidelineError } from "../../core/errors.ts";
+import { type ErrorCode, isTidelineError, sentencesOf, type TidelineError } from "../../core/errors.ts";
 import { NARROWER, NARROWER_TABLE, OverBudget } from "../../core/query/budget.ts";
 import type { QueryProblem } from "../../core/query/query.ts";
 
@@ -27,6 +27,7 @@ export type ProblemCode =
   | "POSITION_GONE" // neither archive nor log has what `at` asks for
   | "TOO_SLOW" // recomputing what `at` asks for takes too long, or the server is in trouble
   | "ARCHIVE_DAMAGED" // a published file is missing, or is not what was published: an operator's matter
+  | "STATE_OVERFLOW" // a sum leaves 64 bits: an operator's matter
   | "INTERNAL";
 
 const TITLES: Readonly<Record<ProblemCode, string>> = {
@@ -53,6 +54,7 @@ const TITLES: Readonly<Record<ProblemCode, string>> = {
   POSITION_GONE: "This position is gone",
   TOO_SLOW: "It takes too long",
   ARCHIVE_DAMAGED: "Published state is damaged",
+  STATE_OVERFLOW: "A number is too large",
   INTERNAL: "Something went wrong in the server",
 };
 
@@ -211,15 +213,7 @@ interface HttpError {
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error;
   if (error instanceof OverBudget) return overBudget(error);
-  if (isTidelineError(error, "NOT_READY")) {
-    return new Refusal(503, "NOT_READY", `${error.message} ${error.hint}`, { headers: { "retry-after": "2" } });
-  }
-  if (isTidelineError(error, "GENERATION_UNREADABLE"))
-    return new Refusal(503, "GENERATION_UNREADABLE", `${error.message}. ${error.hint}`, {
-      headers: { "retry-after": "30" },
-    });
-  if (isTidelineError(error, "ARCHIVE_DAMAGED"))
-    return new Refusal(500, "ARCHIVE_DAMAGED", `${error.message} ${error.hint}`);
+  if (isTidelineError(error)) return namedRefusal(error);
   const { statusCode, message } = (error ?? {}) as HttpError;
   if (statusCode === 414) return new Refusal(414, "URI_TOO_LONG", message ?? "the URL is too long");
   if (statusCode === 404) return new Refusal(404, "NOT_FOUND", "there is nothing at this address");
@@ -229,5 +223,79 @@ export function refusalOf(error: unknown): Refusal {
       errors: [{ parameter: "request", problem, allowed: "see /docs" }],
     });
   }
+  return internal();
+}
+
+interface Named {
+  readonly status: number;
+  readonly code: ProblemCode;
+  readonly retryAfterSeconds?: number;
+}
+
+const UNAVAILABLE: Named = { status: 503, code: "NOT_READY", retryAfterSeconds: 2 };
+
+/** How each named error is answered. Null: no request should meet it, so it is an error of the server. */
+const NAMED: Readonly<Record<ErrorCode, Named | null>> = {
+  NOT_READY: UNAVAILABLE,
+  TOPIC_MISSING: UNAVAILABLE,
+  TOPIC_RECREATED: UNAVAILABLE,
+  LOG_TRUNCATED: UNAVAILABLE,
+  LOG_LOST: UNAVAILABLE,
+  LOG_UNREADABLE: UNAVAILABLE,
+  CODEC_MISSING: UNAVAILABLE,
+  BATCH_CORRUPT: UNAVAILABLE,
+  GENERATION_UNREADABLE: { status: 503, code: "GENERATION_UNREADABLE", retryAfterSeconds: 30 },
+  GENERATION_FROZEN: { status: 409, code: "GENERATION_FROZEN" },
+  ARCHIVE_DAMAGED: { status: 500, code: "ARCHIVE_DAMAGED" },
+  STATE_OVERFLOW: { status: 500, code: "STATE_OVERFLOW" },
+  BAD_REQUEST: { status: 400, code: "BAD_REQUEST" },
+  VIEW_UNKNOWN: { status: 404, code: "VIEW_UNKNOWN" },
+  STREAM_UNKNOWN: { status: 404, code: "STREAM_UNKNOWN" },
+  DEFINITION_INVALID: null,
+  SCHEMA_INCOMPATIBLE: null,
+  WRITE_REFUSED: null,
+  LEDGER_UNBALANCED: null,
+  VIEW_TOO_LARGE: null,
+  REDIS_SHARED: null,
+  REDIS_EVICTS: null,
+  APPLY_REFUSED: null,
+  REPORT_TOO_LARGE: null,
+  RULE_FAILED: null,
+  VIEW_FAILED: null,
+  DATA_NEWER: null,
+  RULE_UNKNOWN: null,
+  ALERT_UNKNOWN: null,
+  API_KEY_UNKNOWN: null,
+  API_KEY_EXISTS: null,
+  SCHEDULE_UNKNOWN: null,
+  RUN_UNKNOWN: null,
+  TOPIC_UNREADABLE: null,
+  LETTER_UNKNOWN: null,
+  POINT_UNKNOWN: null,
+  BACKUP_DAMAGED: null,
+  DIRECTORY_IN_USE: null,
+  DIRECTORY_NOT_EMPTY: null,
+  DISK_FULL: null,
+  NOT_DELIVERED: null,
+  MAIL_REFUSED: null,
+  CONFIG_INVALID: null,
+  PORT_TAKEN: null,
+  SERVER_MISSING: null,
+  SERVER_NOT_READY: null,
+  RUN_FAILED: null,
+  INPUT_MISSING: null,
+};
+
+function namedRefusal(error: TidelineError): Refusal {
+  const named = NAMED[error.code];
+  if (named === null) return internal();
+  const { status, code, retryAfterSeconds } = named;
+  const detail = code === error.code ? sentencesOf(error) : `${error.code}: ${sentencesOf(error)}`;
+  return new Refusal(status, code, detail, {
+    headers: retryAfterSeconds === undefined ? {} : { "retry-after": String(retryAfterSeconds) },
+  });
+}
+
+function internal(): Refusal {
   return new Refusal(500, "INTERNAL", "The server could not answer; its log says why.");
 }

@@ -95,11 +95,11 @@ export class Recomputations {
   async #recompute({ view }: Definition, span: Span): Promise<StateFile | null> {
     const { sources, namespace, timeoutMs, maxRecords = MAX_RECORDS } = this.#options;
     const topic = topicOf(namespace, view.stream);
-    const records = await spanRecords(sources, { topic, topicId: span.topicId }, span.from, span.to);
-    if (records > maxRecords) throw tooManyRecords(records, maxRecords);
     const late = AbortSignal.timeout(timeoutMs);
     const signal = AbortSignal.any([late, this.#stopped.signal]);
     try {
+      const records = await spanRecords(sources, { topic, topicId: span.topicId }, span.from, span.to);
+      if (records > maxRecords) throw tooManyRecords(records, maxRecords);
       return await recomputeStates(sources, { view, topic, ...span }, this.#folder, {
         signal,
         pieceBytes: PIECE_BYTES,

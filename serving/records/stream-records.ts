@@ -9,7 +9,7 @@ import { type LogStart, positionsText, spanFrom } from "../../store/records/log-
 import { type RecordJson, recordJson } from "../../store/records/record-json.ts";
 import { openRecordReader, type ReadRecord } from "../../store/records/record-reader.ts";
 import type { SchemaSource } from "../../store/registry/registry-schemas.ts";
-import { badRequest, overloaded, Refusal } from "../common/problem.ts";
+import { badRequest, overloaded } from "../common/problem.ts";
 
 export interface StreamRecordsOptions {
   readonly brokers: string;
@@ -143,7 +143,5 @@ function refused(error: unknown, brokers: string): unknown {
     const parameter = error.message.startsWith("where") ? "where" : "at";
     return badRequest([{ parameter, problem: error.message, allowed: error.hint }]);
   }
-  if (isTidelineError(error, "TOPIC_MISSING", "LOG_UNREADABLE", "LOG_LOST", "LOG_TRUNCATED"))
-    return new Refusal(503, "NOT_READY", `${error.message}. ${error.hint}`, { headers: { "retry-after": "2" } });
   return String((error as { code?: unknown }).code).startsWith("PLT_KFK") ? unreachable(brokers, error) : error;
 }

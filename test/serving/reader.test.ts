@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { pino } from "pino";
 import { describe, expect, inject, it, onTestFinished } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
+import { encodeAsOf } from "../../core/log/as-of.ts";
 import { ANSWER_LIMITS } from "../../core/query/budget.ts";
 import { planQuery } from "../../core/query/query.ts";
 import { RedisProxy } from "../../faults/deployment/redis-proxy.ts";
@@ -16,14 +17,15 @@ import { SegmentCache } from "../../serving/read/live/segment-cache.ts";
 import { Standings } from "../../serving/read/live/standings.ts";
 import { Reader } from "../../serving/read/reader.ts";
 import { Recomputations } from "../../serving/read/recomputations.ts";
-import { Archive } from "../../store/archive/archive.ts";
+import { Archive, entryDocument } from "../../store/archive/archive.ts";
 import { manifestDocument } from "../../store/archive/manifests.ts";
+import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import { closedOf } from "../../store/redis/chain-state.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
 import { flipBit } from "../flip-bit.ts";
 import { folder, place, pool, redis, standing, useServers } from "./place.ts";
-import { cutAt, fold, HOUR, SALES, START, sorted, takings, unborn, WHOLE, whole } from "./takings.ts";
+import { cutAt, fold, HOUR, SALES, START, sales, sorted, takings, unborn, WHOLE, whole } from "./takings.ts";
 
 useServers();
 
@@ -228,6 +230,22 @@ describe("the reader", () => {
     expect((await at.answer(total)).complete).toBe(true);
     await at.data.remove(name);
     expect(JSON.parse((await at.ask("/views")).text)).not.toHaveProperty("problems");
+  });
+
+  it("says that an earlier position is gone when the archive below it is of another topic", async () => {
+    const { at } = await standing();
+    const topic = topicOf(at.namespace, sales);
+    await at.data.createExclusively(entryDocument(topic, 0, { from: "1000" }), {
+      ...{ from: "1000", to: "1200", file: null, records: 0, duplicates: 0, rejects: 0, control: 200, checksum: null },
+      ...{ sizeBytes: 0, topicId: "another topic", leaderEpoch: 0, contract: 1 },
+    });
+    const [cut, applied] = [cutAt(1_000), cutAt(1_100)];
+    const asOf = encodeAsOf({ generation: at.generation, version: 2, cut, applied });
+    const { status, text } = await at.ask(`/views/takings?${total}&at=${asOf}`);
+    expect([status, JSON.parse(text)]).toEqual([
+      410,
+      expect.objectContaining({ code: "POSITION_GONE", detail: expect.stringContaining("TOPIC_RECREATED") }),
+    ]);
   });
 
   it("starts over when a publish takes its segments away between two commands", async () => {
