@@ -40,12 +40,12 @@ export class History {
   }
 
   /**
-   * Throws POSITION_GONE for a position that cannot be had any more, Vanished when a segment goes away meanwhile: ask
-   * again.
+   * Throws POSITION_GONE for a position that cannot be had any more, Vanished when a segment goes away: ask again.
+   * Without `segments` it takes no live state, so that no segment can go away.
    */
-  async at(definition: Definition, applied: Cut): Promise<PastTiles> {
+  async at(definition: Definition, applied: Cut, { segments }: { readonly segments: boolean }): Promise<PastTiles> {
     const versions = await this.#readable(definition);
-    const held = await this.#held(definition, versions, applied);
+    const held = await this.#held(definition, versions, applied, segments);
     if (held !== null) return held;
     if (definition.frozen)
       throw positionGone("another release computed this definition: only whole versions of it can be answered");
@@ -89,10 +89,15 @@ export class History {
     return there.every((found) => found);
   }
 
-  async #held(definition: Definition, versions: readonly Manifest[], applied: Cut): Promise<PastTiles | null> {
+  async #held(
+    definition: Definition,
+    versions: readonly Manifest[],
+    applied: Cut,
+    segments: boolean,
+  ): Promise<PastTiles | null> {
     const whole = versions.find(({ cut }) => cutsEqual(cutFromJson(cut), applied));
     if (whole !== undefined) return { manifest: whole, closed: [] };
-    const chain = await this.#options.standings.loadChain(definition);
+    const chain = segments ? await this.#options.standings.loadChain(definition) : null;
     if (chain === null) return null;
     for (const manifest of versions) {
       const run = closedRun(cutFromJson(manifest.cut), applied, chain);

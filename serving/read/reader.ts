@@ -126,7 +126,7 @@ export class Reader {
       const newest = await this.read(definition, query, { top, left });
       if (cutsEqual(newest.applied, at)) return newest;
     }
-    return this.#again(definition, () => this.#past(definition, query, at, { top, left }));
+    return this.#again(definition, (attempt) => this.#past(definition, query, at, attempt, { top, left }));
   }
 
   /** Starts over when a file or segment goes away under a reader. */
@@ -136,6 +136,7 @@ export class Reader {
         return await attempt(start === 1 ? "cached" : start > MAX_STARTS ? "batch alone" : "newest");
       } catch (error) {
         if (!(error instanceof Vanished)) throw error;
+        // The last attempt reads no segments: only a file can be gone then.
         if (start > MAX_STARTS || (start === MAX_STARTS && error.what === "file")) throw damaged(definition, error);
       }
     }
@@ -156,9 +157,9 @@ export class Reader {
     return "rows" in tiles ? tiles : this.#merge(view, query, tiles, asked);
   }
 
-  async #past(definition: Definition, query: Query, at: Cut, asked: Asked): Promise<Reading> {
+  async #past(definition: Definition, query: Query, at: Cut, attempt: Attempt, asked: Asked): Promise<Reading> {
     const { view } = definition;
-    const { manifest, closed } = await this.#history.at(definition, at);
+    const { manifest, closed } = await this.#history.at(definition, at, { segments: attempt !== "batch alone" });
     const nowMs = this.#standings.now();
     const window = await this.#tiles.window(query, view, { manifest, closed, open: null, nowMs });
     const standing = { ...this.#standings.of(manifest, null, null), applied: at };

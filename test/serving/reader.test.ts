@@ -248,6 +248,21 @@ describe("the reader", () => {
     ]);
   });
 
+  it("recomputes an earlier position whose segment cannot be read, and takes no file for damaged", async () => {
+    const { at } = await standing();
+    const [first] = closedOf((await at.chain.load())?.segments ?? []);
+    if (first === undefined) throw new Error("no closed segment");
+    expect(await redis.del(`tl:{${at.namespace}/${at.generation}}:s:${first.id}:buckets`)).toBe(1);
+    expect(await at.answer(total)).toMatchObject({ complete: false, missing: { code: "VANISHED" } });
+    const asOf = encodeAsOf({ generation: at.generation, version: 2, cut: cutAt(1_000), applied: first.to });
+    const { status, text } = await at.ask(`/views/takings?${total}&at=${asOf}`);
+    // There is nothing here to recompute it from.
+    expect([status, JSON.parse(text)]).toEqual([
+      410,
+      expect.objectContaining({ code: "POSITION_GONE", detail: expect.stringContaining("TOPIC_MISSING") }),
+    ]);
+  });
+
   it("starts over when a publish takes its segments away between two commands", async () => {
     const { at, files } = await standing();
     const gate = new RacingGate(redis);
