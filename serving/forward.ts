@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { parseUrlTime } from "../core/time.ts";
+import { closedSignal } from "./common/closed-signal.ts";
 import { refusalOf } from "./common/problem.ts";
 import type { AskedRange, Helper } from "./helper.ts";
 import type { Parameters } from "./request/parameters.ts";
@@ -23,18 +24,17 @@ const LOG_WORK: ReadonlySet<string> = new Set(["/proof/:view", "/history/:table"
  */
 export function forwarding(app: FastifyInstance, helper: Helper, { answerError, observe }: ForwardingOptions): void {
   const forward = async (request: FastifyRequest, reply: FastifyReply, question: AskedRange | null) => {
-    const gone = new AbortController();
-    reply.raw.once("close", () => gone.abort());
+    const closed = closedSignal(reply);
     try {
       const { method, url, headers } = request;
       const body = postedText(request) ?? "";
-      const response = await helper.answer({ method, url, headers, body, question }, gone.signal);
+      const response = await helper.answer({ method, url, headers, body, question }, closed);
       observe(response.statusCode ?? 502);
       for (const [name, value] of Object.entries(response.headers))
         if (value !== undefined && !HOP_BY_HOP.has(name)) void reply.header(name, value);
       await reply.status(response.statusCode ?? 502).send(response);
     } catch (error) {
-      if (gone.signal.aborted) return reply;
+      if (closed.aborted) return reply;
       observe(refusalOf(error).problem.status);
       answerError(error, request, reply);
     }

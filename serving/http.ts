@@ -138,7 +138,7 @@ export async function createApp(
     await pageRoutes(pages);
   });
   viewRoutes(app, serving, helper === null);
-  tableRoutes(app, serving);
+  tableRoutes(app, serving, helper === null);
   tableLogRoutes(app, serving);
   await liveRoutes(app, serving);
   alertRoutes(app, serving);

@@ -41,9 +41,14 @@ export class History {
 
   /**
    * Throws POSITION_GONE for a position that cannot be had any more, Vanished when a segment goes away: ask again.
-   * Without `segments` it takes no live state, so that no segment can go away.
+   * Without `segments` it takes no live state, so that no segment can go away. `left` is aborted when who asks has
+   * left.
    */
-  async at(definition: Definition, applied: Cut, { segments }: { readonly segments: boolean }): Promise<PastTiles> {
+  async at(
+    definition: Definition,
+    applied: Cut,
+    { segments, left }: { readonly segments: boolean; readonly left: AbortSignal | null },
+  ): Promise<PastTiles> {
     const versions = await this.#readable(definition);
     const held = await this.#held(definition, versions, applied, segments);
     if (held !== null) return held;
@@ -51,11 +56,8 @@ export class History {
       throw positionGone("another release computed this definition: only whole versions of it can be answered");
     const base = versions.find(({ cut }) => cutReached(applied, cutFromJson(cut)));
     if (base === undefined) throw positionGone("this position lies before the beginning of what is stored");
-    const file = await this.#options.recomputations.states(definition, {
-      topicId: base.topicId,
-      from: cutFromJson(base.cut),
-      to: applied,
-    });
+    const span = { topicId: base.topicId, from: cutFromJson(base.cut), to: applied };
+    const file = await this.#options.recomputations.states(definition, span, left);
     const cut = cutToJson(applied);
     // The state below a position is one thing however it was put together, so what is cached of it goes by the position
     // alone.

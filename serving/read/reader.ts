@@ -159,7 +159,10 @@ export class Reader {
 
   async #past(definition: Definition, query: Query, at: Cut, attempt: Attempt, asked: Asked): Promise<Reading> {
     const { view } = definition;
-    const { manifest, closed } = await this.#history.at(definition, at, { segments: attempt !== "batch alone" });
+    const { manifest, closed } = await this.#history.at(definition, at, {
+      segments: attempt !== "batch alone",
+      left: asked.left,
+    });
     const nowMs = this.#standings.now();
     const window = await this.#tiles.window(query, view, { manifest, closed, open: null, nowMs });
     const standing = { ...this.#standings.of(manifest, null, null), applied: at };

@@ -9,6 +9,7 @@ import { namedDuckError } from "../../store/duckdb/duck-errors.ts";
 import { ScratchFolder } from "../../store/files/scratch-folder.ts";
 import { topicOf, unreachable } from "../../store/kafka/cluster/topics.ts";
 import { overloaded, Refusal, tooLarge } from "../common/problem.ts";
+import { Waiters } from "./cells/waiters.ts";
 
 export interface RecomputationsOptions {
   readonly sources: RecomputeSources;
@@ -37,14 +38,24 @@ interface Span {
   readonly to: Cut;
 }
 
-/** The states of spans that no layer holds any more, computed anew: one at a time, and the last ones are kept. */
+/** A recomputation that is kept, or on its way. */
+interface Kept {
+  readonly made: Promise<StateFile | null>;
+  readonly waiters: Waiters;
+}
+
+/**
+ * The states of spans that no layer holds any more, computed anew: one at a time, and the last ones are kept. One is
+ * given up when all have left who waited for it.
+ */
 export class Recomputations {
   readonly #options: RecomputationsOptions;
-  readonly #kept = new Map<string, Promise<StateFile | null>>();
+  readonly #kept = new Map<string, Kept>();
   readonly #stopped = new AbortController();
   readonly #scratch: ScratchFolder;
   #last: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
+  /** Of each that is not made yet, the signal that all have left who wait for it. */
+  readonly #unfinished = new Set<AbortSignal>();
 
   constructor(options: RecomputationsOptions) {
     this.#options = options;
@@ -53,16 +64,21 @@ export class Recomputations {
 
   /**
    * The states of `[from, to)`; null when there are none. Refuses with TOO_SLOW, POSITION_GONE, TOO_LARGE or, when too
-   * many wait, 429.
+   * many wait, 429. `asker` is aborted when who asks has left; null: the states are wanted in any case.
    */
-  states(definition: Definition, span: Span): Promise<StateFile | null> {
+  states(definition: Definition, span: Span, asker: AbortSignal | null): Promise<StateFile | null> {
+    if (asker?.aborted === true) return Promise.reject(asker.reason);
     const key = JSON.stringify([definition.generation, cutToJson(span.from), cutToJson(span.to)]);
-    const made = this.#kept.get(key) ?? this.#queued(definition, span);
+    const kept = this.#kept.get(key) ?? this.#queued(definition, span);
     this.#kept.delete(key);
-    this.#kept.set(key, made);
-    made.catch(() => this.#kept.delete(key));
+    this.#kept.set(key, kept);
+    const forget = () => {
+      if (this.#kept.get(key) === kept) this.#kept.delete(key);
+    };
+    kept.waiters.add(asker, kept.made, forget);
+    kept.made.catch(forget);
     this.#forgetOldest();
-    return made;
+    return kept.made;
   }
 
   /** Ends what is under way and deletes the files. */
@@ -70,7 +86,7 @@ export class Recomputations {
     this.#stopped.abort();
     const kept = [...this.#kept.values()];
     this.#kept.clear();
-    await Promise.all(kept.map((made) => this.#remove(made)));
+    await Promise.all(kept.map(({ made }) => this.#remove(made)));
     this.#scratch.release();
     await this.#options.sources.data.removeFolder(this.#folder);
   }
@@ -79,24 +95,27 @@ export class Recomputations {
     return join(PARENT, basename(this.#scratch.path));
   }
 
-  #queued(definition: Definition, span: Span): Promise<StateFile | null> {
-    if (this.#waiting >= MAX_WAITING)
-      return Promise.reject(overloaded("too many questions about earlier positions are waiting to be recomputed"));
-    this.#waiting += 1;
+  #queued(definition: Definition, span: Span): Kept {
+    const waiters = new Waiters();
+    const { left } = waiters;
+    if ([...this.#unfinished].filter((one) => !one.aborted).length >= MAX_WAITING) {
+      const refused = overloaded("too many questions about earlier positions are waiting to be recomputed");
+      return { made: Promise.reject(refused), waiters };
+    }
+    this.#unfinished.add(left);
     const made = this.#last
-      .then(() => this.#recompute(definition, span))
-      .finally(() => {
-        this.#waiting -= 1;
-      });
+      .then(() => this.#recompute(definition, span, left))
+      .finally(() => this.#unfinished.delete(left));
     this.#last = made.catch(() => {});
-    return made;
+    return { made, waiters };
   }
 
-  async #recompute({ view }: Definition, span: Span): Promise<StateFile | null> {
+  async #recompute({ view }: Definition, span: Span, left: AbortSignal): Promise<StateFile | null> {
+    left.throwIfAborted();
     const { sources, namespace, timeoutMs, maxRecords = MAX_RECORDS } = this.#options;
     const topic = topicOf(namespace, view.stream);
     const late = AbortSignal.timeout(timeoutMs);
-    const signal = AbortSignal.any([late, this.#stopped.signal]);
+    const signal = AbortSignal.any([late, this.#stopped.signal, left]);
     try {
       const records = await spanRecords(sources, { topic, topicId: span.topicId }, span.from, span.to);
       if (records > maxRecords) throw tooManyRecords(records, maxRecords);
@@ -106,13 +125,14 @@ export class Recomputations {
       });
     } catch (error) {
       if (late.aborted) throw tooSlow(timeoutMs);
+      left.throwIfAborted();
       throw recomputingRefused(error, this.#options.brokers);
     }
   }
 
   /** A file that a reader has just begun to read may go with it: the reader then finds it gone, and asks again. */
   #forgetOldest(): void {
-    for (const [key, made] of this.#kept) {
+    for (const [key, { made }] of this.#kept) {
       if (this.#kept.size <= KEPT_FILES) return;
       this.#kept.delete(key);
       void this.#remove(made);

@@ -4,6 +4,7 @@ import { cutToJson } from "../../core/log/position.ts";
 import { rowsAgree } from "../../core/proof/proof.ts";
 import type { JoinedRow } from "../../core/query/joined-rows.ts";
 import type { Row } from "../../core/query/present.ts";
+import { closedSignal } from "../common/closed-signal.ts";
 import { keyUnknown } from "../common/problem.ts";
 import type { Parameters } from "../request/parameters.ts";
 import type { Serving } from "../request/serving.ts";
@@ -17,6 +18,14 @@ import type { DescribedJoin } from "../views/described-join.ts";
 const JSON_TYPE = "application/json; charset=utf-8";
 
 /** What the addresses of tables answer for joined ones. */
+
+/** A request about a joined table. */
+interface JoinedAsked {
+  readonly serving: Serving;
+  readonly join: DescribedJoin;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
 
 /** A joined table in the list of tables. */
 export async function joinedSummary(serving: Serving, name: string) {
@@ -45,47 +54,41 @@ export async function joinedSummary(serving: Serving, name: string) {
 }
 
 /** Many rows. */
-export async function sendJoinedRows(
-  serving: Serving,
-  join: DescribedJoin,
-  { query }: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const asked = readJoinedRequest(serving, join, query as Parameters, null);
-  const found = await answered(serving, join, asked, reply);
+export async function sendJoinedRows(from: JoinedAsked, givesUp: boolean): Promise<FastifyReply> {
+  const { serving, join, request, reply } = from;
+  const asked = readJoinedRequest(serving, join, request.query as Parameters, null);
+  const found = await answered(from, asked, givesUp);
   return reply.type(JSON_TYPE).send(joinedBody(join, asked, found));
 }
 
 /** One row. Throws KEY_UNKNOWN where no table has a row with the key. */
 export async function sendJoinedRow(
-  serving: Serving,
-  join: DescribedJoin,
-  { query, key }: { readonly query: unknown; readonly key: readonly string[] },
-  reply: FastifyReply,
+  from: JoinedAsked,
+  key: readonly string[],
+  givesUp: boolean,
 ): Promise<FastifyReply> {
-  const asked = readJoinedRequest(serving, join, query as Parameters, key);
-  const found = await answered(serving, join, asked, reply);
+  const { serving, join, request, reply } = from;
+  const asked = readJoinedRequest(serving, join, request.query as Parameters, key);
+  const found = await answered(from, asked, givesUp);
   if (found.rows.length === 0) throw keyUnknown(join.definition.name, key, joinedAsOf(join, found.standings));
   return reply.type(JSON_TYPE).send(joinedRowBody(join, asked, found));
 }
 
 /** Reads the rows once every table has reached what `min` wants of it. */
 async function answered(
-  { reader, joins, waits }: Serving,
-  join: DescribedJoin,
+  { serving: { reader, joins, waits }, join, reply }: JoinedAsked,
   { question, at, min, waitMs }: JoinedRequest,
-  reply: FastifyReply,
+  givesUp: boolean,
 ): Promise<JoinedAnswer> {
-  const gone = new AbortController();
-  reply.raw.once("close", () => gone.abort());
+  const closed = givesUp || min.size > 0 ? closedSignal(reply) : null;
   const deadlineMs = performance.now() + waitMs;
-  const reached = async (left: readonly string[]): Promise<JoinedAnswer> => {
-    const [name, ...others] = left;
+  const reached = async (names: readonly string[]): Promise<JoinedAnswer> => {
+    const [name, ...others] = names;
     const described = name === undefined ? undefined : join.tables.get(name);
-    if (name === undefined || described === undefined)
-      return readJoined({ joins, reader }, join, question, positionsOf(at));
+    if (name === undefined || described === undefined || closed === null)
+      return readJoined({ joins, reader }, join, question, { at: positionsOf(at), left: closed });
     const wait = { min: min.get(name) ?? new Map(), waitMs: Math.max(0, deadlineMs - performance.now()) };
-    const { answer } = await waits.reach(described.definition, wait, gone.signal, async () => {
+    const { answer } = await waits.reach(described.definition, wait, closed, async () => {
       const answer = await reached(others);
       return { answer, applied: answer.standings.get(name)?.applied ?? new Map() };
     });
@@ -94,17 +97,10 @@ async function answered(
   return reached([...min.keys()]);
 }
 
-interface LogAsked {
-  readonly serving: Serving;
-  readonly join: DescribedJoin;
-  readonly request: FastifyRequest;
-  readonly reply: FastifyReply;
-}
-
 /** The events of one key in the logs of all tables, by event time. */
-export async function joinedHistory({ serving, join, request, reply }: LogAsked): Promise<JoinedHistory> {
+export async function joinedHistory({ serving, join, request, reply }: JoinedAsked): Promise<JoinedHistory> {
   const { key, limit, at } = readJoinedKey(serving, join, request.query as Parameters);
-  const signal = goneSignal(reply);
+  const signal = closedSignal(reply);
   const found = [];
   for (const [name, described] of join.tables) {
     const { definition } = described;
@@ -120,9 +116,9 @@ export async function joinedHistory({ serving, join, request, reply }: LogAsked)
  * One row as the logs of all tables make it, beside the one that is served at the same positions. `equal` when each
  * table's row is what its log says: the columns are a function of these.
  */
-export async function joinedReplay({ serving, join, request, reply }: LogAsked) {
+export async function joinedReplay({ serving, join, request, reply }: JoinedAsked) {
   const { key, at } = readJoinedKey(serving, join, request.query as Parameters);
-  const signal = goneSignal(reply);
+  const signal = closedSignal(reply);
   const [fromLog, served] = [new Map<string, Row>(), new Map<string, Row>()];
   const applied: Record<string, object> = {};
   let equal = true;
@@ -133,7 +129,7 @@ export async function joinedReplay({ serving, join, request, reply }: LogAsked) 
     stored = question.keys?.[0] ?? [];
     const log = { definition, at: await positionOf(serving, join, name, at), signal };
     const replayed = await serving.histories.replay(log, question);
-    const row = (await readTable(serving.reader, definition, question, log.at)).rows[0] ?? null;
+    const row = (await readTable(serving.reader, definition, question, { at: log.at, left: signal })).rows[0] ?? null;
     equal &&= rowsAgree(definition.view, row, replayed);
     if (replayed !== null) fromLog.set(name, replayed);
     if (row !== null) served.set(name, row);
@@ -158,10 +154,4 @@ async function positionOf(serving: Serving, join: DescribedJoin, name: string, a
   const described = join.tables.get(name);
   if (given !== undefined || described === undefined) return given ?? new Map();
   return (await serving.standings.find(described.definition)).applied;
-}
-
-function goneSignal(reply: FastifyReply): AbortSignal {
-  const gone = new AbortController();
-  reply.raw.once("close", () => gone.abort());
-  return gone.signal;
 }

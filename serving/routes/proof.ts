@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply } from "fastify";
 import type { JoinedProof, Proof } from "../../core/proof/proof.ts";
 import { planWholeTable } from "../../core/query/table-query.ts";
+import { closedSignal } from "../common/closed-signal.ts";
 import { badRequest, refusalOf } from "../common/problem.ts";
 import type { ProofProgress } from "../proof/proofs.ts";
 import { readConsistency } from "../request/consistency.ts";
@@ -27,11 +28,10 @@ export function proofRoutes(app: FastifyInstance, serving: Serving): void {
     const parameters = request.query as Parameters;
     const join = await joins.find(name);
     const prove = join === null ? proofOf(serving, name, parameters) : proofsOf(serving, join, parameters);
-    const gone = new AbortController();
-    reply.raw.once("close", () => gone.abort());
+    const closed = closedSignal(reply);
     void reply.header("cache-control", "no-store");
-    if (request.headers.accept?.includes("text/event-stream") !== true) return prove(gone.signal, () => {});
-    await stream(reply, (onProgress) => prove(gone.signal, onProgress));
+    if (request.headers.accept?.includes("text/event-stream") !== true) return prove(closed, () => {});
+    await stream(reply, (onProgress) => prove(closed, onProgress));
     return undefined;
   });
 }

@@ -5,6 +5,7 @@ import { rowsAgree } from "../../core/proof/proof.ts";
 import { tableColumns } from "../../core/query/table-query.ts";
 import { isListed } from "../access/access.ts";
 import { answerStanding } from "../answer/answer.ts";
+import { closedSignal } from "../common/closed-signal.ts";
 import { numberColumns, rowsJson } from "../common/numbers.ts";
 import { keyUnknown } from "../common/problem.ts";
 import { viewStandings } from "../operations/overview.ts";
@@ -24,8 +25,8 @@ import { joinedHistory, joinedReplay, joinedSummary, sendJoinedRow, sendJoinedRo
 
 const JSON_TYPE = "application/json; charset=utf-8";
 
-/** GET /tables, GET /tables/:name and GET /tables/:name/<key>. */
-export function tableRoutes(app: FastifyInstance, serving: Serving): void {
+/** GET /tables, GET /tables/:name and GET /tables/:name/<key>. `givesUp`: ends work whose client has left. */
+export function tableRoutes(app: FastifyInstance, serving: Serving, givesUp: boolean): void {
   const { reader, standings, views, waits, joins } = serving;
 
   app.get("/tables", async (request) => {
@@ -57,15 +58,14 @@ export function tableRoutes(app: FastifyInstance, serving: Serving): void {
 
   const answer = async ({ described, question, options }: TableRequest, reply: FastifyReply): Promise<TableAnswer> => {
     const { at, min, waitMs } = options;
-    const read = () => readTable(reader, described.definition, question, at?.applied ?? null);
-    const gone = new AbortController();
-    reply.raw.once("close", () => gone.abort());
-    return min === null ? read() : waits.reach(described.definition, { min, waitMs }, gone.signal, read);
+    const left = givesUp || min !== null ? closedSignal(reply) : null;
+    const read = () => readTable(reader, described.definition, question, { at: at?.applied ?? null, left });
+    return min === null || left === null ? read() : waits.reach(described.definition, { min, waitMs }, left, read);
   };
 
   app.get<{ Params: { name: string } }>("/tables/:name", async (request, reply) => {
     const join = await joins.find(request.params.name);
-    if (join !== null) return sendJoinedRows(serving, join, request, reply);
+    if (join !== null) return sendJoinedRows({ serving, join, request, reply }, givesUp);
     const asked = readTableRequest(serving, request.params.name, request.query as Parameters, null);
     const found = await answer(asked, reply);
     return reply.type(JSON_TYPE).send(bodyOf(asked, found));
@@ -76,7 +76,7 @@ export function tableRoutes(app: FastifyInstance, serving: Serving): void {
     const path = (request.url.split("?", 1)[0] ?? "").split("/").slice(3);
     const key = path.map(withoutEscapes);
     const join = await joins.find(request.params.name);
-    if (join !== null) return sendJoinedRow(serving, join, { query: request.query, key }, reply);
+    if (join !== null) return sendJoinedRow({ serving, join, request, reply }, key, givesUp);
     const asked = readTableRequest(serving, request.params.name, request.query as Parameters, key);
     const found = await answer(asked, reply);
     const { definition } = asked.described;
@@ -94,11 +94,9 @@ export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
   /** Where an answer stands: at the position that is asked for, or the newest one. */
   const asked = async (request: FastifyRequest, reply: FastifyReply, table: string) => {
     const one = readKeyRequest(serving, table, request.query as Parameters);
-    const gone = new AbortController();
-    reply.raw.once("close", () => gone.abort());
     const { definition } = one.described;
     const standing = one.at ?? (await standings.find(definition));
-    return { ...one, log: { definition, at: standing.applied, signal: gone.signal } };
+    return { ...one, log: { definition, at: standing.applied, signal: closedSignal(reply) } };
   };
 
   app.get<{ Params: { table: string } }>("/history/:table", async (request, reply) => {
@@ -113,7 +111,8 @@ export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
     if (join !== null) return joinedReplay({ serving, join, request, reply });
     const { key, question, log } = await asked(request, reply, request.params.table);
     const row = await histories.replay(log, question);
-    const served = (await readTable(reader, log.definition, question, log.at)).rows[0] ?? null;
+    const read = { at: log.at, left: log.signal };
+    const served = (await readTable(reader, log.definition, question, read)).rows[0] ?? null;
     const equal = rowsAgree(log.definition.view, served, row);
     return { table: request.params.table, key, equal, row, served, applied: cutToJson(log.at) };
   });

@@ -10,8 +10,9 @@ import { csvOf } from "../answer/csv.ts";
 import { FORMATS, type Format, preferredFormat } from "../answer/format.ts";
 import { keysJson, keysOf, keysOrder, keysQuery } from "../answer/keys.ts";
 import { answerJson, type RenderedAnswer, renderAnswer, renderedBody } from "../answer/rendered-answer.ts";
+import { closedSignal } from "../common/closed-signal.ts";
 import type { Numbers } from "../common/numbers.ts";
-import { badRequest, clientLeft } from "../common/problem.ts";
+import { badRequest } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
 import { viewStandings } from "../operations/overview.ts";
 import type { Standing } from "../read/live/standings.ts";
@@ -272,10 +273,4 @@ function sendRendered(reply: FastifyReply, rendered: RenderedAnswer, freshnessMs
     .header(AGE_HEADER, String(freshnessMs))
     .type(JSON_TYPE)
     .send(renderedBody(rendered, freshnessMs));
-}
-
-function closedSignal(reply: FastifyReply): AbortSignal {
-  const controller = new AbortController();
-  reply.raw.once("close", () => controller.abort(clientLeft()));
-  return controller.signal;
 }

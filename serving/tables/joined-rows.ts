@@ -43,6 +43,12 @@ export interface JoinedAnswer {
 /** The positions of the tables, by the name that the definition has for each; null: the newest ones. */
 export type Positions = ReadonlyMap<string, Cut> | null;
 
+/** Where a joined table is read, until `left` is aborted because who asks has left. */
+export interface JoinedRead {
+  readonly at: Positions;
+  readonly left: AbortSignal | null;
+}
+
 /** The positions in a token. */
 export function positionsOf(asOf: JoinedAsOf | null): Positions {
   return asOf === null ? null : new Map([...asOf].map(([name, { applied }]) => [name, applied]));
@@ -61,7 +67,7 @@ export async function readJoined(
   { joins, reader }: { readonly joins: JoinedTables; readonly reader: Reader },
   join: DescribedJoin,
   question: JoinedQuestion,
-  at: Positions,
+  { at, left }: JoinedRead,
 ): Promise<JoinedAnswer> {
   const { limit, order, where, columns } = question;
   const looksFurther = order.length > 0 || where.size > 0;
@@ -71,7 +77,7 @@ export async function readJoined(
   let standings: ReadonlyMap<string, Standing> | null = null;
   let [positions, after, more] = [at, question.after, true];
   while (more && (order.length > 0 || found.length <= limit)) {
-    const read = await readParts(reader, join, { ...question, after, limit: most }, positions);
+    const read = await readParts(reader, join, { ...question, after, limit: most }, { at: positions, left });
     standings ??= read.standings;
     positions = new Map([...standings].map(([name, { applied }]) => [name, applied]));
     const rows = await joins.rows(join, read.rows);
@@ -114,7 +120,7 @@ async function readParts(
   reader: Reader,
   join: DescribedJoin,
   asked: JoinedQuestion,
-  positions: Positions,
+  { at, left }: JoinedRead,
 ): Promise<{ rows: readonly JoinedRow[]; truncated: boolean; standings: ReadonlyMap<string, Standing> }> {
   const answers = await Promise.all(
     [...join.tables].map(async ([name, described]) => {
@@ -123,7 +129,7 @@ async function readParts(
       return [
         name,
         definition.view,
-        await readTable(reader, definition, question, positions?.get(name) ?? null),
+        await readTable(reader, definition, question, { at: at?.get(name) ?? null, left }),
       ] as const;
     }),
   );

@@ -29,15 +29,21 @@ const MOST_AT_ONCE = 20_000;
 /** Cells that `where` may leave out before a question is refused. */
 export const MOST_LEFT_OUT = 200_000;
 
-/** Reads the rows of a table, at `at` or the newest position. Throws as `Reader.read`, and TOO_LARGE. */
+/** Where a table is read: at `at` or its newest position, until `left` is aborted because who asks has left. */
+export interface TableRead {
+  readonly at: Cut | null;
+  readonly left: AbortSignal | null;
+}
+
+/** Reads the rows of a table. Throws as `Reader.read`, and TOO_LARGE. */
 export async function readTable(
   reader: Reader,
   definition: Definition,
   question: TableQuestion,
-  at: Cut | null,
+  read: TableRead,
 ): Promise<TableAnswer> {
   try {
-    return await readRows(reader, definition, question, at);
+    return await readRows(reader, definition, question, read);
   } catch (error) {
     throw error instanceof OverBudget ? overBudget(error, "table") : error;
   }
@@ -47,7 +53,7 @@ async function readRows(
   reader: Reader,
   definition: Definition,
   question: TableQuestion,
-  at: Cut | null,
+  read: TableRead,
 ): Promise<TableAnswer> {
   const { limit, order } = question.query;
   const found: Row[] = [];
@@ -55,12 +61,12 @@ async function readRows(
   const room = Math.floor(reader.mostCells / 4);
   const isFiltered = question.where.size > 0;
   const atOnce = isFiltered ? Math.max(limit, Math.min(FILTERED_AT_ONCE, room)) : limit;
-  let [position, after, cells] = [at, question.after, atOnce];
+  let [position, after, cells] = [read.at, question.after, atOnce];
   let leftOut = 0;
   for (;;) {
     const asked = { ...question, after };
     const top = tableOrder(definition, asked, cells);
-    const reading = await reader.read(definition, asked.query, { at: position, top });
+    const reading = await reader.read(definition, asked.query, { at: position, top, left: read.left });
     // Of too many, only so many first ones are certain: what was not read comes before later ones that have live state.
     const isWhole = !reading.firstOnly || reading.cells.length <= cells;
     const { rows, last } = await rowsOf(definition, asked, reading, isWhole ? Number.POSITIVE_INFINITY : cells);

@@ -119,13 +119,13 @@ export class BatchStates {
 
   /**
    * At least the first `most` cells of `plan` in an order, or all that there are, and how many rows were read for them.
-   * Not more is held than is returned, however many cells there are. Throws as `cells`.
+   * Not more is held than is returned, however many cells there are. `asker` as for `cells`. Throws as `cells`.
    */
   async top(
     manifest: Manifest,
     plan: BatchPlan,
     order: TopOrder,
-    most: number,
+    { most, asker }: { readonly most: number; readonly asker: AbortSignal | null },
   ): Promise<{ places: readonly CellPlace[]; rows: number }> {
     const files = filesOf(manifest);
     if (files.length === 0 || plan.fromMs >= plan.toMs) return { places: [], rows: 0 };
@@ -142,33 +142,37 @@ export class BatchStates {
       order.filters ?? [],
       read,
     ]);
-    const places = await this.#tops.get(name, async () => {
-      const found: CellPlace[] = [];
+    const load = async (left: AbortSignal) => {
+      const [found, budget]: [CellPlace[], Budget] = [[], new Budget(this.#limits, left)];
       const statement = (paths: readonly string[]) => topSql(paths, plan, order, read);
       await this.#read(files, statement, function* ([buckets = [], ...dimensions]) {
+        budget.requireWanted();
         for (const [row, bucket] of buckets.entries())
           found.push({ bucket: Number(bucket), group: dimensions.map((column) => groupValue(column[row])) });
         yield buckets.length;
       });
       return found;
-    });
-    return { places, rows };
+    };
+    return { places: await this.#tops.get(name, load, asker), rows };
   }
 
-  /** The cells of `plan` at some places. They are kept if `isKept`. Throws as `cells`. */
+  /** The cells of `plan` at some places. They are kept if `isKept`. `asker` as for `cells`. Throws as `cells`. */
   async among(
     manifest: Manifest,
     plan: BatchPlan,
     only: readonly CellPlace[],
-    isKept: boolean,
+    { isKept, asker }: { readonly isKept: boolean; readonly asker: AbortSignal | null },
   ): Promise<readonly BucketTile[]> {
     const files = filesOf(manifest);
     if (files.length === 0 || only.length === 0) return [];
-    const load = async () => ({ ...(await this.#cells(files, { ...plan, only }, null)), rows: 0 });
-    if (!isKept) return (await load()).tiles;
+    const load = async (left: AbortSignal | null) => ({
+      ...(await this.#cells(files, { ...plan, only }, left)),
+      rows: 0,
+    });
+    if (!isKept) return (await load(asker)).tiles;
     const places = createHash("sha256").update(JSON.stringify(only)).digest("base64url");
     const name = `${versionKey(manifest)} ${planKey(plan)} among ${places}`;
-    return (await this.#answers.get(name, load)).tiles;
+    return (await this.#answers.get(name, load, asker)).tiles;
   }
 
   async #cells(

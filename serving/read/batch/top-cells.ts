@@ -32,14 +32,18 @@ export async function topCells(order: TopOrder, source: TopSource): Promise<read
   const live = builder.table.cells();
   const wanted = order.limit + 1;
   budget.require("cells", Math.min(wanted, limits.cells));
-  const { places, rows } = await batch.top(manifest, plan, order, wanted + live.length);
+  const { places, rows } = await batch.top(manifest, plan, order, {
+    most: wanted + live.length,
+    asker: budget.left,
+  });
   budget.spend("rows", rows);
   const isLive = new Set(live.map(placeKey));
   const settled = places.filter((place) => !isLive.has(placeKey(place))).slice(0, wanted);
   const candidates: CellPlace[] = [...live.map(({ bucket, group }) => ({ bucket, group })), ...settled];
   // Live cells come and go, and a page is asked for once. Otherwise the same places are asked for again.
   const isKept = live.length === 0 && order.after === undefined && candidates.length <= MOST_KEPT;
-  await inTurns(builder.addRolledUp(await batch.among(manifest, plan, candidates, isKept)), budget);
+  const tiles = await batch.among(manifest, plan, candidates, { isKept, asker: budget.left });
+  await inTurns(builder.addRolledUp(tiles), budget);
   return builder.table.cells();
 }
 

@@ -1,10 +1,9 @@
+import { Waiters } from "./waiters.ts";
+
 interface Entry<V> {
   readonly value: Promise<V>;
   weight: number;
-  /** How many wait for it; infinite when somebody does who never leaves. */
-  waiting: number;
-  /** Aborted when all have left who waited for it. */
-  readonly left: AbortController;
+  readonly waiters: Waiters;
 }
 
 /**
@@ -45,8 +44,8 @@ export class WeightedCache<V> {
       this.#wait(key, held, asker);
       return held.value;
     }
-    const left = new AbortController();
-    const entry: Entry<V> = { value: load(left.signal), weight: 0, waiting: 0, left };
+    const waiters = new Waiters();
+    const entry: Entry<V> = { value: load(waiters.left), weight: 0, waiters };
     this.#entries.set(key, entry);
     this.#wait(key, entry, asker);
     entry.value.then(
@@ -57,21 +56,8 @@ export class WeightedCache<V> {
   }
 
   #wait(key: string, entry: Entry<V>, asker: AbortSignal | null): void {
-    if (asker === null) {
-      entry.waiting = Number.POSITIVE_INFINITY;
-      return;
-    }
-    entry.waiting += 1;
-    const leave = () => {
-      entry.waiting -= 1;
-      if (entry.waiting > 0) return;
-      // Who asks from now on has it loaded again.
-      this.#drop(key, entry);
-      entry.left.abort(asker.reason);
-    };
-    asker.addEventListener("abort", leave, { once: true });
-    const arrived = () => asker.removeEventListener("abort", leave);
-    entry.value.then(arrived, arrived);
+    // Who asks after all have left has it loaded again.
+    entry.waiters.add(asker, entry.value, () => this.#drop(key, entry));
   }
 
   #settle(key: string, entry: Entry<V>, weight: number): void {
