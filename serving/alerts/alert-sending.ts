@@ -46,7 +46,10 @@ export class AlertSending {
 
   #go(): void {
     if (this.#sent === null || this.#isSending) return;
-    this.#sendAll(this.#sent).catch((error: unknown) => this.#reply.log.debug({ err: error }, "alert stream ended"));
+    this.#sendAll(this.#sent).catch((error: unknown) => {
+      this.#reply.log.debug({ err: error }, "alert stream ended");
+      this.#reply.sse.close();
+    });
   }
 
   /**

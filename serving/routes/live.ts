@@ -57,21 +57,30 @@ export async function liveRoutes(app: FastifyInstance, serving: Serving): Promis
   });
 }
 
-/** Sends events one after the other; of those that a slow client has no room for, the latest. */
-function latestOnly(reply: FastifyReply): (event: LiveEvent) => void {
+/**
+ * Sends events one after the other; of those that a slow client has no room for, the latest. The stream ends when one
+ * cannot be sent: the client comes back with Last-Event-ID.
+ */
+export function latestOnly(reply: FastifyReply): (event: LiveEvent) => void {
   let next: LiveEvent | null = null;
   let sending = false;
   const send = async () => {
     sending = true;
-    while (next !== null && reply.sse.isConnected) {
-      const event = next;
-      next = null;
-      await reply.sse.send(event);
+    try {
+      while (next !== null && reply.sse.isConnected) {
+        const event = next;
+        next = null;
+        await reply.sse.send(event);
+      }
+    } catch (error) {
+      reply.log.debug({ err: error }, "live stream ended");
+      reply.sse.close();
+    } finally {
+      sending = false;
     }
-    sending = false;
   };
   return (event) => {
     next = event;
-    if (!sending) void send().catch((error: unknown) => reply.log.debug({ err: error }, "live stream ended"));
+    if (!sending) void send();
   };
 }
