@@ -200,7 +200,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   });
   const alerts = new ServedAlerts({ brokers: options.kafkaBrokers, namespace, logger, maxStreams });
   const waits = new PositionWaits(standings);
-  const ownAlerts = new OwnAlerts(data);
+  const ownAlerts = new OwnAlerts(data, logger);
   const views = await ServedViews.open(pool, new Generations(data), definitions, { failures, logger });
   const joins = new JoinedTables({ definitions: definitions.joined ?? new Map(), views, pool, ducks });
   const release = async () => {

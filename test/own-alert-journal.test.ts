@@ -1,8 +1,10 @@
-import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rename, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pino } from "pino";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { NO_OWN_ALERTS } from "../core/alerts/own-journal.ts";
+import { journalled, NO_OWN_ALERTS } from "../core/alerts/own-journal.ts";
+import { OwnAlerts } from "../serving/alerts/own-alerts.ts";
 import { OwnAlertJournal } from "../store/alerts/own-alert-journal.ts";
 import { DataDirectory } from "../store/files/files.ts";
 import { announceRole, lostRoles } from "../store/files/running-roles.ts";
@@ -44,6 +46,28 @@ test("there is none at first, and a damaged one is as none", async () => {
     expect(await journal.read()).toEqual({ number: 1, journal: NO_OWN_ALERTS });
   }
   expect(await journal.write(1, heldBy("two"))).toBe(true);
+});
+
+test("own alerts that were read last are shown while the journal cannot be read, and its log says so once", async () => {
+  const lines: string[] = [];
+  const logger = pino({ level: "warn" }, { write: (line: string) => lines.push(line) });
+  const [folder, away] = [".own-alerts", "away"].map((name) => join(root, name)) as [string, string];
+  const problem = { key: "server/redis", severity: "critical" as const, says: "Redis does not answer" };
+  const begun = journalled(NO_OWN_ALERTS, { opened: [{ problem, sinceMs: 5 }], cleared: [] }, [], 20);
+  await new OwnAlertJournal(data).write(0, begun);
+  const alerts = new OwnAlerts(data, logger);
+  const keys = async () => {
+    await alerts.start();
+    return (await alerts.all()).map(({ opened }) => opened.key);
+  };
+  expect(await keys()).toEqual(["server/redis"]);
+  await rename(folder, away);
+  await writeFile(folder, "not a folder");
+  expect([await keys(), await keys()]).toEqual([["server/redis"], ["server/redis"]]);
+  expect(lines.length).toBe(1);
+  await rm(folder);
+  expect(await keys()).toEqual([]);
+  alerts.close();
 });
 
 test("a role is lost when it was killed and no other of its kind lives; one that has ended by itself is not", async () => {

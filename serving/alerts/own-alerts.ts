@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { Logger } from "pino";
 import { type Alert, AlertStates, type ShownAlert, shownAlert } from "../../core/alerts/alert-states.ts";
 import { alertOfRecord } from "../../core/alerts/own-journal.ts";
 import { OwnAlertJournal } from "../../store/alerts/own-alert-journal.ts";
@@ -23,14 +24,17 @@ export class OwnAlerts {
   #readAtMs = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
+  #isUnreadable = false;
+  readonly #logger: Logger;
 
-  constructor(data: DataDirectory) {
+  constructor(data: DataDirectory, logger: Logger) {
     this.#journal = new OwnAlertJournal(data);
+    this.#logger = logger;
   }
 
-  /** Reads the journal, then again every second. Never rejects: what was read last holds until it can be read. */
+  /** Reads the journal, then again every second. Never rejects. */
   async start(): Promise<void> {
-    await this.#read().catch(() => {});
+    await this.#read();
     if (!this.#closed) this.#timer = setTimeout(() => void this.start(), EVERY_MS).unref();
   }
 
@@ -39,7 +43,7 @@ export class OwnAlerts {
     clearTimeout(this.#timer);
   }
 
-  /** All that are remembered, the oldest first, as of half a second ago or later. */
+  /** All that are remembered, the oldest first, as of half a second ago or later. Never rejects. */
   async all(): Promise<readonly Alert[]> {
     if (performance.now() - this.#readAtMs > FRESH_MS) await this.#read();
     return this.#latest;
@@ -66,10 +70,21 @@ export class OwnAlerts {
     }
   }
 
+  /** Never rejects: what was read last holds until the journal can be read again. The first failure is logged. */
   #read(): Promise<void> {
-    this.#reading ??= this.#readJournal().finally(() => {
-      this.#reading = null;
-    });
+    this.#reading ??= this.#readJournal()
+      .then(
+        () => {
+          this.#isUnreadable = false;
+        },
+        (error: unknown) => {
+          if (!this.#isUnreadable) this.#logger.warn({ err: error }, "own alerts cannot be read");
+          this.#isUnreadable = true;
+        },
+      )
+      .finally(() => {
+        this.#reading = null;
+      });
     return this.#reading;
   }
 

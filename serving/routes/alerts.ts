@@ -57,7 +57,7 @@ export function alertRoutes(app: FastifyInstance, { alerts, ownAlerts }: Serving
     void reply.headers({ connection: "close", "cache-control": "no-store" });
     const sending = new AlertSending(reply, () => states);
     const told = new ToldAlerts();
-    for (const alert of await ownAlerts.all().catch((): Alert[] => [])) told.add(alert);
+    for (const alert of await ownAlerts.all()) told.add(alert);
     const unsubscribe = await alerts.subscribe(
       (alert, now) => {
         states = now;
