@@ -300,7 +300,7 @@ async function whereOf(child: ChildProcess): Promise<Started> {
 function unavailable(): Refusal {
   return new Refusal(
     503,
-    "TOO_SLOW",
+    "NOT_READY",
     "the process that computes large answers has ended, or cannot be started; ask again, or for less",
     { headers: { "retry-after": "5" } },
   );

@@ -1,8 +1,12 @@
 import { expect, test } from "vitest";
+import { position } from "../core/log/position.ts";
 import { Budget } from "../core/query/budget.ts";
 import { STEP, type Work } from "../core/query/work.ts";
 import { inTurns } from "../serving/common/turns.ts";
 import { WeightedCache } from "../serving/read/cells/weighted-cache.ts";
+import type { Standings } from "../serving/read/live/standings.ts";
+import { PositionWaits } from "../serving/read/position-waits.ts";
+import type { Definition } from "../store/definitions/definitions.ts";
 
 /** Work on answers ends when nobody waits for them any more. */
 
@@ -77,4 +81,17 @@ test("who has left before it asks begins nothing, and who leaves after a load ke
   leaving.abort(reason);
   expect(await cache.get("key", load.run)).toBe(7);
   expect(load.begun).toBe(1);
+});
+
+test("one who would wait for a position when too many do is refused as one too many, and not as one who waited", async () => {
+  const none = { find: async () => ({ applied: new Map() }) } as unknown as Standings;
+  const waits = new PositionWaits(none);
+  const leaving = new AbortController();
+  const min = new Map([[0, position(1)]]);
+  const wait = () =>
+    waits.reach({} as Definition, { min, waitMs: 60_000 }, leaving.signal, () => none.find({} as Definition));
+  const waiting = Promise.allSettled(Array.from({ length: 500 }, wait));
+  await expect(wait()).rejects.toMatchObject({ problem: { status: 429, code: "TOO_MANY_REQUESTS" } });
+  leaving.abort();
+  await waiting;
 });

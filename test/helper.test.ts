@@ -112,7 +112,7 @@ test("a helper that dies is a 503 for those who wait for it, and the next questi
   const waiting = ask("/held");
   await expect.poll(() => helper.inUse).toBe(1);
   process.kill(first, "SIGKILL");
-  expect(await waiting).toMatchObject({ status: 503, headers: { "retry-after": "5" }, body: { code: "TOO_SLOW" } });
+  expect(await waiting).toMatchObject({ status: 503, headers: { "retry-after": "5" }, body: { code: "NOT_READY" } });
   expect((await ask("/views/large")).body).toMatchObject({ pid: children[1]?.pid });
 });
 

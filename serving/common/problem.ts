@@ -25,7 +25,7 @@ export type ProblemCode =
   | "GENERATION_FROZEN" // another release computed the view: what is asked needs this one to compute it
   | "GENERATION_UNREADABLE" // this release cannot read the view's definition: it is built anew
   | "POSITION_GONE" // neither archive nor log has what `at` asks for
-  | "TOO_SLOW" // recomputing what `at` asks for takes too long, or the server is in trouble
+  | "TOO_SLOW" // what is asked for takes too long, or the server is overloaded
   | "ARCHIVE_DAMAGED" // a published file is missing, or is not what was published: an operator's matter
   | "STATE_OVERFLOW" // a sum leaves 64 bits: an operator's matter
   | "INTERNAL";
@@ -99,7 +99,7 @@ export class Refusal extends Error {
 
 /** Ends the work on an answer that nobody waits for any more: it is sent to nobody. */
 export function clientLeft(): Refusal {
-  return new Refusal(503, "TOO_SLOW", "the client has left");
+  return new Refusal(503, "NOT_READY", "the client has left");
 }
 
 /** 400 with every parameter that is wrong. */

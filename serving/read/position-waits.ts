@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { type Cut, cutReached, cutToJson } from "../../core/log/position.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
-import { Refusal } from "../common/problem.ts";
+import { overloaded, Refusal } from "../common/problem.ts";
 import type { Standing, Standings } from "./live/standings.ts";
 
 const POLL_MS = 20;
@@ -19,7 +19,7 @@ export class PositionWaits {
 
   /**
    * What `read` gives once its positions have reached `min`. Throws NOT_REACHED with how far they are when that takes
-   * longer than `waitMs`.
+   * longer than `waitMs`, and 429 when too many wait.
    */
   async reach<T extends Pick<Standing, "applied">>(
     definition: Definition,
@@ -27,7 +27,7 @@ export class PositionWaits {
     signal: AbortSignal,
     read: () => Promise<T>,
   ): Promise<T> {
-    if (this.#waiting >= MAX_WAITING) throw notReached(`too many requests wait for positions already`);
+    if (this.#waiting >= MAX_WAITING) throw overloaded("too many requests wait for positions already");
     this.#waiting += 1;
     const deadlineMs = performance.now() + waitMs;
     try {
