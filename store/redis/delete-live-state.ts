@@ -16,16 +16,20 @@ export async function deleteLiveState(url: string, namespace: string): Promise<v
     last = error;
   });
   try {
-    await once(redis, "ready", { signal: AbortSignal.timeout(PATIENCE_MS) });
+    await once(redis, "ready", { signal: AbortSignal.timeout(PATIENCE_MS) }).catch((error: unknown) => {
+      throw silent(last ?? error);
+    });
     for (const match of [`tl:{${namespace}/*`, `tl:${namespace}/*`])
       for await (const keys of redis.scanStream({ match, count: KEYS_AT_ONCE }) as AsyncIterable<string[]>)
         if (keys.length > 0) await redis.unlink(...keys);
-  } catch (error) {
-    const cause = last ?? error;
-    throw new TidelineError("NOT_READY", "Redis does not answer", "Start it, or set REDIS_URL to the one that runs.", {
-      cause,
-    });
   } finally {
     redis.disconnect();
   }
+}
+
+/** What the client met last says more than that it waited in vain. */
+function silent(cause: unknown): TidelineError {
+  const why = cause instanceof Error && cause.name !== "AbortError" ? `: ${cause.message}` : "";
+  const hint = "Start it, or set REDIS_URL to the one that runs.";
+  return new TidelineError("NOT_READY", `Redis does not answer${why}`, hint, { cause });
 }
