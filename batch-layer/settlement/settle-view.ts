@@ -26,8 +26,8 @@ export interface SettledView {
   /** False: another writer was first. */
   readonly published: boolean;
   readonly records: number;
-  /** Whether the speed layer's ledger was there to compare with. */
-  readonly compared: boolean;
+  /** Whether the speed layer's ledger was there to compare with; null when an earlier attempt compared. */
+  readonly compared: boolean | null;
   /** Whether it has so many small files that they are to be folded into one. */
   readonly foldable: boolean;
   /** How many files of old versions were deleted. */
@@ -54,7 +54,16 @@ export async function settleView(
     if (next.createdBy !== createdBy || !cutsEqual(cutFromJson(next.cut), to)) continue;
     // An earlier attempt of this run has published it.
     const { swept } = await finishPublish(stores, target, chain, after);
-    return { version: after, published: true, records: 0, compared: true, foldable: false, swept };
+    const before = await stores.manifests.version(generation, version);
+    const records = next.ledger.records - (before?.ledger.records ?? 0);
+    return {
+      version: after,
+      published: true,
+      records,
+      compared: null,
+      foldable: planFold(next.files).length > 0,
+      swept,
+    };
   }
   const delta = await deltaOf(stores, duck, target.view, {
     events: await events.within(from, to),

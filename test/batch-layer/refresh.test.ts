@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { finishRebuild, pinVersion } from "../../batch-layer/recompute/rebuild.ts";
 import { writeDelta } from "../../batch-layer/refresh/delta.ts";
 import { publishDelta } from "../../batch-layer/refresh/refresh.ts";
+import { settleView } from "../../batch-layer/settlement/settle-view.ts";
 import { UNWATCHED } from "../../batch-layer/stores.ts";
 import { compact } from "../../batch-layer/versions/compact.ts";
 import { sweepStates, versionPrefix } from "../../batch-layer/versions/publish.ts";
@@ -46,6 +47,23 @@ async function secondDelta(here: Awaited<ReturnType<typeof place>>, createdBy: s
 }
 
 describe("a refresh", () => {
+  it("that an earlier attempt has published is told with its records, and not as compared", async () => {
+    const { stores, target, topicId, chain } = await place();
+    const { generation } = target;
+    const [from, to] = [{ 0: "0" }, { 0: "7" }];
+    const createdBy = "settle/sales/this run";
+    await stores.manifests.genesis(generation, cutFromJson(from), topicId, createdBy);
+    const ledger = { ...EMPTY_LEDGER, records: 7, counted: 7 };
+    await stores.manifests.create({
+      ...{ generation, version: 1, base: from, cut: to, files: [], ledger, topicId, createdBy, createdAtMs: 0 },
+    });
+    const work = { target, chain, topicId, createdBy, span: { generation, version: 0, from, to, by: "log" as const } };
+    const unused = null as never;
+    expect(await settleView(stores, unused, work, unused, { letters: unused, watch: UNWATCHED })).toMatchObject({
+      ...{ version: 1, published: true, records: 7, compared: null },
+    });
+  });
+
   it("adds up, over random cuts, to the very state that a rebuild gives, compacted or not", async () => {
     const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
     console.log(`SEED=${seed}`);

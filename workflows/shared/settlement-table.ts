@@ -32,6 +32,7 @@ export function settlementTable(spans: readonly Span[], { views, failures, archi
 
 function outcomeOf({ published, compared }: NamedSettled): string {
   if (!published) return "another was first";
+  if (compared === null) return "published by an attempt before";
   return compared ? "ledger equal to the speed layer's" : "no speed ledger";
 }
 
