@@ -118,6 +118,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     threads: options.duckThreads ?? 2,
     memoryLimitMb: options.memoryLimitMb ?? 512,
     directories: [dataDir],
+    keepsMetadata: true,
   });
   const ducks = await DuckQueue.open(pool, { connections: 4, maxWaiting: 256, timeoutMs: 60_000 });
   // Not counted here: `Problems` asks Redis every second, and counts that.
@@ -212,7 +213,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     await records.close();
     await histories.close();
     await recomputations.close();
-    await Promise.all([log.close(), alerts.close()]);
+    await Promise.all([log.close(), alerts.close(), batch.settled()]);
     redis.disconnect();
     ducks.close();
     scans.close();

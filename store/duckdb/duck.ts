@@ -28,6 +28,8 @@ export interface DuckOptions {
    * what statistics give them.
    */
   readonly keepsPlans?: boolean;
+  /** Whether the metadata of Parquet files is kept, for those who ask the same files again and again. */
+  readonly keepsMetadata?: boolean;
 }
 
 /** What plans must not be made of if they are kept: https://github.com/duckdb/duckdb/pull/24696 */
@@ -53,7 +55,8 @@ export class DuckPool {
     this.#spill = spill;
   }
 
-  static async open({ threads, memoryLimitMb, directories = [], keepsPlans = false }: DuckOptions): Promise<DuckPool> {
+  static async open(options: DuckOptions): Promise<DuckPool> {
+    const { threads, memoryLimitMb, directories = [], keepsPlans = false, keepsMetadata = false } = options;
     // What does not fit in memory goes beside the data; where nothing may be written, the query fails instead.
     const spill = directories[0] === undefined ? null : new ScratchFolder(directories[0], SPILL);
     const instance = await DuckDBInstance.create(":memory:", {
@@ -65,6 +68,7 @@ export class DuckPool {
     });
     const connection = await instance.connect();
     await connection.run("SET GLOBAL TimeZone = 'UTC'");
+    if (keepsMetadata) await connection.run("SET GLOBAL parquet_metadata_cache = true");
     if (keepsPlans) await connection.run(`SET GLOBAL disabled_optimizers = '${STATISTICS}'`);
     if (directories.length > 0) {
       const list = directories.map((directory) => `'${directory.replaceAll("'", "''")}'`).join(", ");

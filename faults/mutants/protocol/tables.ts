@@ -41,6 +41,15 @@ export const tableMutants: readonly Mutant[] = [
     scenarios: [],
   },
   {
+    name: "key-filter-short",
+    what: "a question for one key looks at wrong bits of a file's filter, and leaves out a file with the key",
+    file: "serving/read/batch/key-filters.ts",
+    find: "BigInt(filter.length)",
+    replace: "BigInt(filter.length - 1)",
+    necessary: true,
+    scenarios: [],
+  },
+  {
     name: "join-beyond-end",
     what: "a page of a joined table has keys beyond the end of a table that was not read so far",
     file: "core/query/joined-rows.ts",

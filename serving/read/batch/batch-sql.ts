@@ -1,6 +1,6 @@
 import type { DuckDBValue } from "@duckdb/node-api";
 import { quoteName, quoteText } from "../../../core/contract/sql.ts";
-import type { NamedComponent } from "../../../core/definition/components.ts";
+import { componentsOf, type NamedComponent } from "../../../core/definition/components.ts";
 import type { View } from "../../../core/definition/view.ts";
 import type { EpochMs } from "../../../core/log/position.ts";
 import { dimensionScales } from "../../../core/measures/decimals.ts";
@@ -238,7 +238,7 @@ function cellColumns({ by }: BatchPlan): string[] {
  * text.
  */
 function sourceSql(files: readonly string[], plan: BatchPlan, components: readonly NamedComponent[]): Statement {
-  const { fromMs, toMs, everyMs, calendar, by, where, only } = plan;
+  const { view, fromMs, toMs, everyMs, calendar, by, where, only } = plan;
   const values: DuckDBValue[] = [BigInt(fromMs), BigInt(toMs)];
   const conditions = [...where].map(([dimension, allowed]) => {
     const text = `CAST(_state.${quoteName(dimension)} AS VARCHAR)`;
@@ -253,7 +253,9 @@ function sourceSql(files: readonly string[], plan: BatchPlan, components: readon
     ];
     return `(${terms.join(" OR ")})`;
   });
-  const wanted = `component IN (${components.map(({ key }) => quoteText(key)).join(", ")})`;
+  // A condition that all rows meet would cost a join with the list of components.
+  const isAll = components.length === componentsOf(view).length;
+  const wanted = isAll ? [] : [`component IN (${components.map(({ key }) => quoteText(key)).join(", ")})`];
   // Names that begin with an underscore are none that a dimension can have.
   const fixed = `(_state.bucket - ((_state.bucket % ${everyMs}) + ${everyMs}) % ${everyMs})`;
   const wider = `${calendar === null ? fixed : "_calendar._start"} AS bucket`;
@@ -265,7 +267,7 @@ function sourceSql(files: readonly string[], plan: BatchPlan, components: readon
       : " ASOF JOIN (SELECT unnest([" +
         `${calendar.starts.map((start) => `${start}::BIGINT`).join(", ")}]) AS _start) AS ` +
         "_calendar ON _state.bucket >= _calendar._start";
-  const filter = ["_state.bucket >= $1", "_state.bucket < $2", wanted, ...conditions].join(" AND ");
+  const filter = ["_state.bucket >= $1", "_state.bucket < $2", ...wanted, ...conditions].join(" AND ");
   const source = `(SELECT ${columns} FROM ${relation(files)} AS _state${joined} WHERE ${filter})`;
   return { sql: only === undefined ? source : amongSql(source, by, only, values), values };
 }

@@ -30,6 +30,7 @@ import {
   valuesSql,
 } from "./batch-sql.ts";
 import type { DuckQueue, OnChunk } from "./duck-queue.ts";
+import { KeyFilters } from "./key-filters.ts";
 
 export interface BatchStatesOptions {
   readonly maxCachedCells: number;
@@ -48,6 +49,7 @@ export class BatchStates {
   readonly #lastBuckets = new WeightedCache<EpochMs | null>(1_000, () => 1);
   readonly #tops: WeightedCache<readonly CellPlace[]>;
   readonly #extents = new WeightedCache<readonly RowExtent[]>(100_000, (extents) => 1 + extents.length);
+  readonly #keys = new KeyFilters((file, statement) => this.#row(file, statement));
 
   constructor(data: DataDirectory, ducks: DuckQueue, { maxCachedCells, limits }: BatchStatesOptions) {
     this.#data = data;
@@ -112,8 +114,10 @@ export class BatchStates {
     if (files.length === 0 || plan.fromMs >= plan.toMs) return { tiles: [], rows: 0, weight: 0 };
     const rows = rowsRead(await this.extents(manifest), plan);
     new Budget(this.#limits).require("rows", rows);
-    const load = async (left: AbortSignal) =>
-      rows === 0 ? { tiles: [], rows, weight: 0 } : { ...(await this.#cells(files, plan, left)), rows };
+    const load = async (left: AbortSignal) => {
+      const asked = rows === 0 ? [] : await this.#keys.among(files, plan);
+      return asked.length === 0 ? { tiles: [], rows, weight: 0 } : { ...(await this.#cells(asked, plan, left)), rows };
+    };
     return this.#answers.get(`${versionKey(manifest)} ${planKey(plan)}`, load, asker);
   }
 
@@ -173,6 +177,24 @@ export class BatchStates {
     const places = createHash("sha256").update(JSON.stringify(only)).digest("base64url");
     const name = `${versionKey(manifest)} ${planKey(plan)} among ${places}`;
     return (await this.#answers.get(name, load, asker)).tiles;
+  }
+
+  /** Resolves when nothing is read that no request waits for. */
+  settled(): Promise<void> {
+    return this.#keys.settled();
+  }
+
+  async #row(file: StateFile, statement: (path: string) => Statement): Promise<readonly DuckDBValue[]> {
+    const row: DuckDBValue[] = [];
+    await this.#read(
+      [file],
+      ([path = ""]) => statement(path),
+      function* (columns) {
+        for (const [first = null] of columns) row.push(first);
+        yield 1;
+      },
+    );
+    return row;
   }
 
   async #cells(

@@ -1,0 +1,122 @@
+import { createHash } from "node:crypto";
+import { DuckDBBitValue, type DuckDBValue } from "@duckdb/node-api";
+import { quoteName, quoteText } from "../../../core/contract/sql.ts";
+import { componentsOf } from "../../../core/definition/components.ts";
+import type { View } from "../../../core/definition/view.ts";
+import type { StateFile } from "../../../core/log/documents.ts";
+import { ROWS } from "../../../core/measures/measure.ts";
+import { filterParts } from "../../../core/query/filter.ts";
+import { WeightedCache } from "../cells/weighted-cache.ts";
+import type { BatchPlan, Statement } from "./batch-sql.ts";
+
+/** Bits of a filter for each key of a file. A key sets two of them, so that one other key in seventy passes. */
+const BITS_A_KEY = 16;
+/** The bits of one filter. Of a file with more than eight million keys more others pass. */
+const LEAST_BITS = 64;
+const MOST_BITS = 2 ** 27;
+/** Bytes that the filters of all files take. */
+const MOST_BYTES = 64 * 1024 * 1024;
+/** A question for more keys than this is about most files anyway. */
+const MOST_KEYS = 1_000;
+/** Stands between the parts of a key. */
+const BETWEEN = 31;
+
+/** Which keys a state file may have, as a Bloom filter; null: any key. */
+type KeyFilter = DuckDBBitValue | null;
+
+/** Reads the only row of a statement over one file. Rejects when the file is gone or damaged. */
+export type ReadRow = (file: StateFile, statement: (path: string) => Statement) => Promise<readonly DuckDBValue[]>;
+
+/**
+ * Which state files of a table a question for single keys has to look at. To look for a key in a file costs
+ * milliseconds even where it is not, and most keys are in few files. A filter is made of a file when a question for a
+ * key first meets it, one at a time; until it is there the file is looked at.
+ */
+export class KeyFilters {
+  readonly #read: ReadRow;
+  readonly #filters = new WeightedCache<KeyFilter>(MOST_BYTES, (filter) => 1 + (filter?.data.length ?? 0));
+  readonly #making = new Set<string>();
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(read: ReadRow) {
+    this.#read = read;
+  }
+
+  /** Those of `files` that may have a key that `plan` asks for; all of them when it does not ask for single keys. */
+  async among(files: readonly StateFile[], plan: BatchPlan): Promise<readonly StateFile[]> {
+    const keys = keysOf(plan);
+    if (keys === null) return files;
+    const hashes = keys.map(keyHash);
+    const filters = await Promise.all(files.map((file) => this.#filterOf(file, plan.view)));
+    return files.filter((_, index) => {
+      const filter = filters[index] ?? null;
+      return filter === null || hashes.some((hash) => hasAll(filter, hash));
+    });
+  }
+
+  /** Resolves when no filter is being made. */
+  async settled(): Promise<void> {
+    while (this.#making.size > 0) await this.#last;
+  }
+
+  async #filterOf(file: StateFile, view: View): Promise<KeyFilter> {
+    const name = file.file;
+    if (this.#making.has(name)) return null;
+    const isMade = this.#filters.has(name);
+    // Whatever is wrong with the file, or with the server, is for who reads the file to say.
+    const filter = this.#filters.get(name, () => this.#make(file, view)).catch(() => null);
+    return isMade ? filter : null;
+  }
+
+  #make(file: StateFile, view: View): Promise<KeyFilter> {
+    this.#making.add(file.file);
+    const made = this.#last
+      .then(() => this.#read(file, (path) => keyFilterSql(path, view, bitsOf(file, view))))
+      .then(([found]) => (found instanceof DuckDBBitValue ? found : null))
+      .finally(() => this.#making.delete(file.file));
+    this.#last = made.catch(() => null);
+    return made;
+  }
+}
+
+/** The keys that a plan asks for, by the texts of their parts; null when it does not ask for single keys of a table. */
+function keysOf({ view, where }: BatchPlan): string[][] | null {
+  if (view.table === null) return null;
+  let keys: string[][] = [[]];
+  for (const part of Object.keys(view.by)) {
+    const allowed = where.get(part);
+    if (allowed === undefined) return null;
+    const { texts, orNull } = filterParts(allowed);
+    if (orNull || keys.length * texts.length > MOST_KEYS) return null;
+    keys = keys.flatMap((key) => texts.map((text) => [...key, text]));
+  }
+  return keys;
+}
+
+function bitsOf({ rows }: StateFile, view: View): number {
+  const keys = Math.ceil(rows / componentsOf(view).length);
+  return Math.min(Math.max(keys * BITS_A_KEY, LEAST_BITS), MOST_BITS);
+}
+
+/** A filter of the keys in one file, as one value. Every cell has `rows`: that component's rows have every key. */
+function keyFilterSql(path: string, { by }: View, bits: number): Statement {
+  const parts = Object.keys(by).map((name) => `CAST(_state.${quoteName(name)} AS VARCHAR)`);
+  const hashes =
+    `SELECT md5_number_lower(concat_ws(chr(${BETWEEN}), ${parts.join(", ")})) AS _hash ` +
+    `FROM read_parquet(${quoteText(path)}) AS _state WHERE component = ${quoteText(ROWS.name)}`;
+  const places = ["_hash", "_hash >> 32"].map((hash) => `bitstring_agg(((${hash}) % ${bits})::BIGINT, 0, ${bits - 1})`);
+  return { sql: `SELECT ${places.join(" | ")} FROM (${hashes})`, values: [] };
+}
+
+/** What `md5_number_lower` is of the text of a key. */
+function keyHash(key: readonly string[]): bigint {
+  return createHash("md5")
+    .update(key.join(String.fromCharCode(BETWEEN)))
+    .digest()
+    .readBigUInt64LE(8);
+}
+
+function hasAll(filter: DuckDBBitValue, hash: bigint): boolean {
+  const bits = BigInt(filter.length);
+  return [hash, hash >> 32n].every((one) => filter.getBool(Number(one % bits)));
+}
