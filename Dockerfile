@@ -38,7 +38,7 @@ COPY store store
 COPY systems systems
 COPY workflows workflows
 # Compiled now, because the program cannot be written to when it runs.
-RUN node cli/tideline.js --version
+RUN node cli/bundle.js
 # The program is root's and cannot change itself. A number, so that Kubernetes sees that it is not root.
 USER 1000:1000
 VOLUME /data

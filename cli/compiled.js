@@ -9,7 +9,14 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 const LEFT_OUT = new Set(["bench", "deploy", "docs", "faults", "node_modules", "test"]);
 const DAY_MS = 86_400_000;
 /** What decides how sources are compiled. */
-const COMPILER = ["package.json", "package-lock.json", "cli/compiled.js", "cli/compile.js"];
+const COMPILER = [
+  "package.json",
+  "package-lock.json",
+  "cli/compiled.js",
+  "cli/compile.js",
+  "cli/bundle.js",
+  "cli/bundled.js",
+];
 
 /** The program's TypeScript files, as paths from `root`. */
 function sourcesIn(root, folder = "") {

@@ -1,7 +1,7 @@
 // Stack traces of the compiled program name lines of its sources. The maps are read when a trace is looked at. (Node's
-// own way reads the maps of all files while the program starts.)
+// own way reads the maps of all files while the program starts, and takes an object for each place of a map: tens of
+// megabytes for the program in one file.)
 import { readFileSync } from "node:fs";
-import { SourceMap } from "node:module";
 import { pathToFileURL } from "node:url";
 
 /** From now on this process's stack traces name the sources of what lies in `folder`. */
@@ -14,9 +14,8 @@ export function nameSourceLines(folder) {
   };
   const named = (place, url, line, column) => {
     if (!url.startsWith(href)) return place;
-    const { originalSource, originalLine, originalColumn } = mapOf(url)?.findEntry(line - 1, column - 1) ?? {};
-    if (originalSource === undefined) return place;
-    return `${new URL(originalSource, url).href}:${originalLine + 1}:${originalColumn + 1}`;
+    const found = placeIn(mapOf(url), line - 1, column - 1);
+    return found === null ? place : `${new URL(found.source, url).href}:${found.line + 1}:${found.column + 1}`;
   };
   Error.prepareStackTrace = (error, frames) => {
     const lines = frames.map((frame) => `\n    at ${String(frame).replace(/(file:[^\s()]*?):(\d+):(\d+)/, named)}`);
@@ -27,10 +26,65 @@ export function nameSourceLines(folder) {
 /** Returns null when there is no map. */
 function readMap(url) {
   try {
-    return new SourceMap(JSON.parse(readFileSync(new URL(`${url}.map`), "utf8")));
+    const { sources, mappings } = JSON.parse(readFileSync(new URL(`${url}.map`), "utf8"));
+    return { sources, places: placesOf(mappings) };
   } catch {
     return null;
   }
+}
+
+/** The last place of a map that is not behind this line and column, both from 0; null when there is none. */
+function placeIn(map, line, column) {
+  if (map === null) return null;
+  const { sources, places } = map;
+  let [low, high] = [0, places.length / FIELDS];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const at = middle * FIELDS;
+    if (places[at] < line || (places[at] === line && places[at + 1] <= column)) low = middle + 1;
+    else high = middle;
+  }
+  const at = (low - 1) * FIELDS;
+  if (low === 0 || places[at] !== line) return null;
+  return { source: sources[places[at + 2]], line: places[at + 3], column: places[at + 4] };
+}
+
+/** What a place consists of: line and column, and those of its source behind the source's number. */
+const FIELDS = 5;
+const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const VALUES = new Uint8Array(128);
+for (let value = 0; value < DIGITS.length; value++) VALUES[DIGITS.charCodeAt(value)] = value;
+const [COMMA, SEMICOLON] = [",".charCodeAt(0), ";".charCodeAt(0)];
+
+/**
+ * The places of a source map (revision 3), `FIELDS` numbers each. In its text each number is the difference to the one
+ * before, in digits of 5 bits, the lowest first; the sixth bit says that more follow, and the number's own lowest bit
+ * is its sign.
+ */
+function placesOf(mappings) {
+  const places = [];
+  const fields = [0, 0, 0, 0, 0];
+  let [line, count, value, shift] = [0, 0, 0, 0];
+  for (let at = 0; at <= mappings.length; at++) {
+    const code = at === mappings.length ? SEMICOLON : mappings.charCodeAt(at);
+    if (code === COMMA || code === SEMICOLON) {
+      if (count >= 4) places.push(line, fields[0], fields[1], fields[2], fields[3]);
+      count = 0;
+      if (code === COMMA) continue;
+      line += 1;
+      fields[0] = 0;
+      continue;
+    }
+    const digit = VALUES[code];
+    value |= (digit & 31) << shift;
+    shift += 5;
+    if (digit & 32) continue;
+    fields[count] += value & 1 ? -(value >>> 1) : value >>> 1;
+    count += 1;
+    value = 0;
+    shift = 0;
+  }
+  return Int32Array.from(places);
 }
 
 function headline(error) {

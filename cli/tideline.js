@@ -3,15 +3,17 @@
 // stripped as files are loaded.
 import { realpathSync } from "node:fs";
 import { register as registerHooks } from "node:module";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { bundleFolder, loadBundle } from "./bundled.js";
 import { compiledProgram, compiledUrl } from "./compiled.js";
 import { nameSourceLines } from "./source-lines.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const found = await compiledProgram(root);
+const bundle = found === null ? null : loadBundle(root, bundleFolder(found));
 // As Node names a module's URL: without symbolic links.
-const program = found === null ? null : { root, folder: realpathSync(found) };
+const program = found === null ? null : { root, folder: bundle?.folder ?? realpathSync(found) };
 
 let stripping;
 /** From now on Node can load TypeScript. Not before it has to: every file that is loaded later takes longer. */
@@ -24,6 +26,8 @@ function stripTypes() {
 }
 
 async function load(file) {
+  const bundled = bundle?.modules[relative(root, file)];
+  if (bundled !== undefined) return bundled();
   const { href } = pathToFileURL(file);
   const compiled = program === null ? null : compiledUrl(program, href);
   if (compiled === null) await stripTypes();
@@ -32,4 +36,4 @@ async function load(file) {
 
 if (program !== null) nameSourceLines(program.folder);
 const { run } = await load(join(root, "cli", "tideline.ts"));
-await run({ folder: program?.folder ?? null, load });
+await run({ folder: found === null ? null : realpathSync(found), load });

@@ -39,6 +39,7 @@ import { registerUp } from "./commands/up.ts";
 import { registerViews } from "./commands/views.ts";
 import { registerWatch } from "./commands/watch.ts";
 import { registerWorker } from "./commands/worker.ts";
+import { bundleProgram } from "./setup/bundle-program.ts";
 import { loadConfig, maskOfSettings, settings, systemFolder } from "./setup/config.ts";
 import { createTopics } from "./setup/create-topics.ts";
 import { loadSystem, type System } from "./setup/system.ts";
@@ -116,7 +117,7 @@ export async function createProgram(): Promise<Command> {
     .addHelpText("after", settingsText);
   // Before the commands are added: they take these over.
   program.exitOverride().showHelpAfterError("(add --help to see what is possible)");
-  registerUp(program, system, [createTopics]);
+  registerUp(program, system, [createTopics, bundleProgram]);
   for (const register of commands) register(program);
   registerSimulators(program, system.simulators ?? []);
   system.commands?.(program);

@@ -18,12 +18,21 @@ const FILES = {
       const beside = readFileSync(new URL("./beside.txt", import.meta.url), "utf8");
       const { stack } = new Error("here");
       const same = made instanceof Stream;
-      console.log(JSON.stringify({ compiled: folder !== null, same, name: made.name, beside, stack }));
+      const bundled = Symbol.for("tideline.modules") in globalThis;
+      console.log(JSON.stringify({ compiled: folder !== null, bundled, same, name: made.name, beside, stack }));
     }`,
   "cli/beside.txt": "lies beside the source",
   "views/own.ts": `import { Stream } from "tideline"; export const made: Stream = new Stream("own");`,
 };
-const STARTS = ["tideline.js", "compiled.js", "compile.js", "own-imports.js", "source-lines.js"];
+const STARTS = [
+  "tideline.js",
+  "compiled.js",
+  "compile.js",
+  "bundle.js",
+  "bundled.js",
+  "own-imports.js",
+  "source-lines.js",
+];
 
 let folder: string;
 let root: string;
@@ -43,7 +52,14 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function start(definition: string) {
   const { stdout } = await execa(process.execPath, [join(root, "cli", "tideline.js"), definition]);
-  return JSON.parse(stdout) as { compiled: boolean; same: boolean; name: string; beside: string; stack: string };
+  return JSON.parse(stdout) as {
+    compiled: boolean;
+    bundled: boolean;
+    same: boolean;
+    name: string;
+    beside: string;
+    stack: string;
+  };
 }
 const cached = () => readdir(join(root, "node_modules", ".cache", "tideline"));
 
@@ -93,6 +109,25 @@ test("a definition outside of the program imports the modules that run", async (
 test("a stack trace names lines of the sources", async () => {
   const { stack } = await start(join(root, "views", "own.ts"));
   expect(stack).toContain(`${join(root, "cli", "tideline.ts")}:8:`);
+});
+
+test("a program in one file loads the same definitions, and names the same lines", async () => {
+  const own = join(root, "views", "own.ts");
+  expect(await start(own)).toMatchObject({ bundled: false });
+  await execa(process.execPath, [join(root, "cli", "bundle.js")]);
+  const loaded = { compiled: true, bundled: true, same: true, beside: FILES["cli/beside.txt"] };
+  const { stack, ...rest } = await start(own);
+  expect(rest).toMatchObject(loaded);
+  expect(stack).toContain(`${join(root, "cli", "tideline.ts")}:8:`);
+  expect(await start(join(folder, "elsewhere.ts"))).toMatchObject({ ...loaded, name: "by path" });
+  const named = join(folder, "named.ts");
+  await writeFile(named, FILES["views/own.ts"].replace('"own"', '"named"'));
+  expect(await start(named)).toMatchObject({ ...loaded, name: "named" });
+  const at = join(root, "node_modules", ".cache", "tideline");
+  const bundles = (await readdir(at, { recursive: true })).filter((name) => name.endsWith("program.cjs"));
+  expect(bundles).toHaveLength(1);
+  const files = await readdir(join(at, bundles[0] ?? "", ".."));
+  expect(files).toContainEqual(expect.stringMatching(/^v\d.*\.code$/));
 });
 
 test("a source file that is not valid fails alone", async () => {

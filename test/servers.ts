@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { execa } from "execa";
 import type { TestProject } from "vitest/node";
 import { workflowCode } from "../activities/worker/workflow-bundle.ts";
 import { compiledProgram } from "../cli/compiled.js";
@@ -60,9 +61,11 @@ async function start(): Promise<Shared> {
   return { home, servers, programFolder };
 }
 
-/** Compiles the program and bundles its workflows, so that no test waits for that, or several for the same. */
+/** Makes one file of the program and one of its workflows, so that no test waits for that, or several for the same. */
 async function compileProgram(): Promise<string | null> {
-  const folder = await compiledProgram(fileURLToPath(new URL("..", import.meta.url)));
+  const root = fileURLToPath(new URL("..", import.meta.url));
+  await execa(process.execPath, [join(root, "cli", "bundle.js")]);
+  const folder = await compiledProgram(root);
   setProgram({ folder, load: () => Promise.reject(new Error("nothing is loaded here")) });
   await workflowCode();
   return folder;

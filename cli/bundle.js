@@ -1,0 +1,152 @@
+// Makes one file of the compiled program: `node cli/bundle.js`. Run once for each state of the sources; `tideline up`
+// and the image do so. Roles and commands that start later load that file (bundled.js), and those of a program without
+// it load its modules one by one.
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { build } from "esbuild";
+import { bundleFolder, isCodeKept, keepCode } from "./bundled.js";
+import { compiledProgram } from "./compiled.js";
+
+/** Packages that load native parts, or files beside their own, by names that only they know. */
+const EXTERNAL = [
+  "@duckdb/node-bindings*",
+  "@node-rs/crc32",
+  "@swc/core",
+  "@temporalio/core-bridge",
+  "esbuild",
+  "tsx",
+  "webpack",
+];
+
+/** What roles and commands load. The code of these modules is kept as V8 compiled it. */
+const LOADED = /^(cli\/.*|[a-z-]+\/main|activities\/worker\/.*|store\/definitions\/definitions)\.ts$/;
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+async function bundle(folder, files) {
+  const scratch = `${folder}.${process.pid}`;
+  mkdirSync(scratch, { recursive: true });
+  try {
+    await build(optionsFor(scratch, files));
+    for (const file of files) writeStandIn(file, scratch);
+    renameSync(scratch, folder);
+  } catch (error) {
+    rmSync(scratch, { recursive: true, force: true });
+    // Another process may have been quicker.
+    if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
+  }
+}
+
+/** The source files of a compiled program, as paths from its root. */
+function sourcesOf(folder) {
+  return readdirSync(folder, { recursive: true })
+    .filter((file) => existsSync(join(root, file.replace(/\.js$/, ".ts"))) && file.endsWith(".js"))
+    .map((file) => file.replace(/\.js$/, ".ts"))
+    .sort();
+}
+
+/**
+ * A definition imports modules of the program by their files. It gets those that run, whose names are what the compiled
+ * file exports.
+ */
+function writeStandIn(source, folder) {
+  const file = source.replace(/\.ts$/, ".js");
+  const text = readFileSync(join(compiled, file), "utf8");
+  const stars = text.match(/^export \* from "\..*";$/gm) ?? [];
+  const [, list = ""] = /^export \{([^}]*)\};$/m.exec(text) ?? [];
+  const names = list.split(",").flatMap((one) => one.trim().split(" as ").at(-1) || []);
+  mkdirSync(dirname(join(folder, file)), { recursive: true });
+  writeFileSync(
+    join(folder, file),
+    `${stars.join("\n")}\n` +
+      `const loaded = await globalThis[Symbol.for("tideline.modules")][${JSON.stringify(source)}]();\n` +
+      `export const { ${names.join(", ")} } = loaded;\n`,
+  );
+}
+
+const optionsFor = (folder, files) => ({
+  absWorkingDir: root,
+  stdin: {
+    contents: files.map((file) => `exports["${file}"] = () => import("./${file}");`).join("\n"),
+    resolveDir: root,
+    sourcefile: "modules.js",
+  },
+  outfile: join(folder, "program.cjs"),
+  bundle: true,
+  format: "cjs",
+  platform: "node",
+  target: "node20.19",
+  external: EXTERNAL,
+  sourcemap: "linked",
+  sourcesContent: false,
+  legalComments: "none",
+  minifyWhitespace: true,
+  logLevel: "silent",
+  define: { "import.meta.url": "sourceUrl", "import.meta.resolve": "sourceResolve" },
+  plugins: [{ name: "tideline", setup }],
+});
+
+function setup(builder) {
+  builder.onResolve({ filter: /^tideline(\/schemas\/.*)?$/ }, ({ path }) => ({
+    path: join(root, path === "tideline" ? "core/definition/builders.ts" : `${path.slice("tideline/".length)}.ts`),
+  }));
+  builder.onLoad({ filter: /\.ts$/ }, ({ path }) => ({ contents: inPlace(path), loader: "ts" }));
+  builder.onLoad({ filter: /\.[cm]?js$/ }, ({ path }) => ({ contents: packaged(path), loader: "js" }));
+}
+
+/** A module as if it ran where it lies. */
+function inPlace(path) {
+  const text = readFileSync(path, "utf8");
+  const url = JSON.stringify(pathToFileURL(path).href);
+  const lines = [];
+  if (text.includes("import.meta.")) lines.push(`const sourceUrl = ${url};`);
+  if (text.includes("import.meta.resolve"))
+    lines.push(
+      `const { createRequire: requireFrom } = process.getBuiltinModule("node:module");`,
+      `const { pathToFileURL: urlOf } = process.getBuiltinModule("node:url");`,
+      "const sourceResolve = (name) => urlOf(requireFrom(sourceUrl).resolve(name)).href;",
+    );
+  return lines.join("") + text;
+}
+
+/** A file of a package as if it ran where it lies. The map names the file without lines, which would make it large. */
+function packaged(path) {
+  const text = inPlace(path).replace(/\brequire\.resolve\((["'])([^"']+)\1\)/g, (call, _, name) => {
+    try {
+      return JSON.stringify(createRequire(path).resolve(name));
+    } catch {
+      return call;
+    }
+  });
+  const own = [
+    ["__dirname", dirname(path)],
+    ["__filename", path],
+  ].filter(([name]) => text.includes(name) && !new RegExp(`(const|let|var)\\s+${name}\\b`).test(text));
+  const strict = own.length > 0 && /^(\/\/.*\n|\s)*["']use strict["']/.test(text) ? `"use strict";` : "";
+  return (
+    strict +
+    own.map(([name, value]) => `var ${name} = ${JSON.stringify(value)};`).join("") +
+    text +
+    mapTo(basename(path))
+  );
+}
+
+/** Says that all of a file is the first line of `source`. */
+function mapTo(source) {
+  const map = JSON.stringify({ version: 3, sources: [source], names: [], mappings: "AAAA" });
+  return `\n//# sourceMappingURL=data:application/json;base64,${Buffer.from(map).toString("base64")}`;
+}
+
+const compiled = await compiledProgram(root);
+if (compiled === null) throw new Error("the program cannot be compiled, or there is no place to keep it");
+const target = bundleFolder(compiled);
+const sources = sourcesOf(compiled);
+if (!existsSync(target)) await bundle(target, sources);
+if (!isCodeKept(target)) {
+  const loaded = sources.filter((file) => LOADED.test(file));
+  await keepCode(root, target, loaded);
+}
+// Loading the modules may have begun something.
+process.exit();
