@@ -11,6 +11,7 @@ import {
 } from "../../core/log/as-of.ts";
 import { BitReader } from "../../core/log/bits.ts";
 import { type Cut, cutToJson, type Position, position } from "../../core/log/position.ts";
+import { nightlyOr } from "../tiers.ts";
 
 const LARGEST = 2n ** 63n - 1n;
 const offset = fc.oneof(fc.bigInt(0n, LARGEST), fc.bigInt(0n, 1_000n), fc.constantFrom(0n, LARGEST));
@@ -136,6 +137,7 @@ describe("a token", () => {
         );
         expect(token).toMatch(/^[\w.~-]+$/);
       }),
+      { numRuns: nightlyOr(100, 30) },
     );
   });
 
