@@ -202,10 +202,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
   const alerts = new ServedAlerts({ brokers: options.kafkaBrokers, namespace, logger, maxStreams });
   const waits = new PositionWaits(standings);
   const ownAlerts = new OwnAlerts(data, logger);
-  const views = await ServedViews.open(pool, new Generations(data), definitions, { failures, logger });
-  const joins = new JoinedTables({ definitions: definitions.joined ?? new Map(), views, pool, ducks });
-  const release = async () => {
-    views.close();
+  const releaseRest = async () => {
     problems.close();
     ownAlerts.close();
     await helper?.close();
@@ -218,6 +215,17 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     ducks.close();
     scans.close();
     pool.close();
+  };
+  const views = await ServedViews.open(pool, new Generations(data), definitions, { failures, logger }).catch(
+    async (error: unknown) => {
+      await releaseRest();
+      throw error;
+    },
+  );
+  const joins = new JoinedTables({ definitions: definitions.joined ?? new Map(), views, pool, ducks });
+  const release = async () => {
+    views.close();
+    await releaseRest();
   };
   const metrics = createMetrics(() => problems.all(), helper);
   try {

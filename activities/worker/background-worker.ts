@@ -1,9 +1,10 @@
-import { NativeConnection, Worker } from "@temporalio/worker";
+import { Worker } from "@temporalio/worker";
 import { backgroundQueueOf } from "../../workflows/shared/names.ts";
 import { createBackgroundActivities } from "../activities.ts";
-import { type DepsOptions, openDeps } from "./open-deps.ts";
+import { connectedDeps } from "./connected-deps.ts";
+import type { DepsOptions } from "./open-deps.ts";
 import { type RunningWorker, runUntilClosed, SHUTDOWN } from "./running-worker.ts";
-import { type TemporalSetup, unreachable } from "./temporal-setup.ts";
+import type { TemporalSetup } from "./temporal-setup.ts";
 
 export type BackgroundOptions = DepsOptions &
   Pick<TemporalSetup, "temporalAddress" | "temporalNamespace"> & {
@@ -21,12 +22,8 @@ const DUCK = { threads: 2, memoryLimitMb: 2_048 };
  * NOT_READY when Temporal does not answer.
  */
 export async function startBackgroundWorker(options: BackgroundOptions): Promise<RunningWorker> {
-  const { temporalAddress: address, temporalNamespace: namespace, logger } = options;
-  const connection = await NativeConnection.connect({ address }).catch(unreachable(address));
-  const opened = await openDeps(options, DUCK).catch(async (error: unknown) => {
-    await connection.close();
-    throw error;
-  });
+  const { temporalNamespace: namespace, logger } = options;
+  const { connection, opened } = await connectedDeps(options, DUCK);
   const release = async () => {
     await connection.close();
     await opened.close();

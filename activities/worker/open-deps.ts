@@ -81,8 +81,17 @@ export async function openDeps(options: DepsOptions, duck: DuckShare): Promise<O
   redis.on("ready", () => failures.succeeded(REDIS));
   const deadLetters = new DeadLetters(brokers, namespace);
   const generations = new Generations(data);
-  await generations.register(definitions, "worker");
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
+  const close = async () => {
+    await failures.close();
+    redis.disconnect();
+    await Promise.all([deadLetters.close(), log.close()]);
+    pool.close();
+  };
+  await generations.register(definitions, "worker").catch(async (error: unknown) => {
+    await close();
+    throw error;
+  });
   const stores = { data, archive: new Archive(data), manifests: new Manifests(data), log, pool, schemas };
   return {
     deps: {
@@ -103,11 +112,6 @@ export async function openDeps(options: DepsOptions, duck: DuckShare): Promise<O
       logger,
     },
     failures,
-    close: async () => {
-      await failures.close();
-      redis.disconnect();
-      await Promise.all([deadLetters.close(), log.close()]);
-      pool.close();
-    },
+    close,
   };
 }

@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { DefaultLogger, NativeConnection, Runtime, Worker } from "@temporalio/worker";
+import { DefaultLogger, Runtime, Worker } from "@temporalio/worker";
 import type { Logger } from "pino";
 import { HOLD } from "../../store/backup/back-up.ts";
 import { viewsOfStream } from "../../store/definitions/definitions.ts";
@@ -8,12 +8,13 @@ import { sweepAbandoned } from "../../store/files/scratch-folder.ts";
 import { SettleRequests } from "../../store/redis/settle-requests.ts";
 import { createActivities } from "../activities.ts";
 import { BackgroundProcess } from "./background-process.ts";
+import { connectedDeps } from "./connected-deps.ts";
 import { FailingProofs } from "./failing-proofs.ts";
 import { failingWork } from "./failing-work.ts";
-import { type DepsOptions, type OpenedDeps, openDeps } from "./open-deps.ts";
+import type { DepsOptions, OpenedDeps } from "./open-deps.ts";
 import { type RunningWorker, runUntilClosed, SHUTDOWN } from "./running-worker.ts";
 import { Settlements } from "./settlements.ts";
-import { lookAfterTemporal, prepareTemporal, type TemporalSetup, unreachable } from "./temporal-setup.ts";
+import { lookAfterTemporal, prepareTemporal, type TemporalSetup } from "./temporal-setup.ts";
 import { workflowCode } from "./workflow-bundle.ts";
 
 export interface WorkerOptions extends TemporalSetup, DepsOptions {
@@ -37,9 +38,8 @@ const DUCK = { threads: 2, memoryLimitMb: 1_536 };
  * does not answer.
  */
 export async function startWorker(options: WorkerOptions): Promise<BatchWorker> {
-  const { temporalAddress: address, temporalNamespace, taskQueue, schedules, startBackground, logger } = options;
-  const connection = await NativeConnection.connect({ address }).catch(unreachable(address));
-  const opened = await openDeps(options, DUCK);
+  const { temporalNamespace, taskQueue, schedules, startBackground, logger } = options;
+  const { connection, opened } = await connectedDeps(options, DUCK);
   const { deps, failures } = opened;
   sweepUnfinished(deps.stores.data, logger);
   try {
