@@ -105,6 +105,7 @@ export const MODULES = [
   "test/builder-arguments.test.ts",
   "test/send-tables.test.ts",
   "test/registry.test.ts",
+  "test/completion.test.ts",
   "test/helper.test.ts",
   "test/background-process.test.ts",
   "test/lost-parent.test.ts",

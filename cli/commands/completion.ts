@@ -9,16 +9,18 @@ Examples:
   $ tideline completion fish > ~/.config/fish/completions/tideline.fish
 `;
 
-/** Arguments whose values are names of views or streams, by command. */
-const NAMES: readonly (readonly [command: string, argument: string, kind: "views" | "streams"])[] = [
-  ["query", "view", "views"],
-  ["watch", "view", "views"],
-  ["rebuild", "view", "views"],
-  ["backfill", "view", "views"],
-  ["send", "stream", "streams"],
-  ["streams quality", "stream", "streams"],
-  ["dead-letters list", "stream", "streams"],
-];
+/** What an argument of this name is the name of. */
+const KINDS: Readonly<Record<string, readonly Kind[]>> = {
+  view: ["views"],
+  table: ["tables"],
+  stream: ["streams"],
+  "stream|topic": ["streams"],
+  names: ["views", "streams"],
+  rule: ["rules"],
+  delivery: ["deliveries"],
+};
+type Kind = "views" | "tables" | "streams" | "rules" | "deliveries";
+type Names = Readonly<Record<Kind, readonly string[]>>;
 
 /**
  * Adds `tideline completion`, and what the shell asks then. After all other commands: it knows those that are there.
@@ -26,26 +28,36 @@ const NAMES: readonly (readonly [command: string, argument: string, kind: "views
 export async function registerCompletion(program: Command): Promise<void> {
   const completed = tab(program, { completionCommandName: "completion" });
   const command = program.commands.find((one) => one.name() === "completion");
-  command?.description("print what a shell needs to complete commands, flags, views and streams");
+  command?.description(
+    "print what a shell needs to complete commands, flags, and names of views, tables, streams, rules and more",
+  );
   command?.addHelpText("after", help);
   if (process.argv[2] !== "complete") return;
   const names = await definedNames();
-  for (const [path, argument, kind] of NAMES) {
-    const found = completed.commands.get(path)?.arguments.get(argument);
-    if (found === undefined) continue;
-    found.handler = (complete) => {
-      for (const name of names[kind]) complete(name, "");
-    };
-  }
+  for (const { arguments: all } of completed.commands.values())
+    for (const [argument, found] of all) {
+      const kinds = KINDS[argument];
+      if (kinds === undefined) continue;
+      found.handler = (complete) => {
+        for (const name of kinds.flatMap((kind) => names[kind])) complete(name, "");
+      };
+    }
 }
 
 /** None when definitions are wrong: a shell is no place to say so. */
-async function definedNames(): Promise<{ readonly views: readonly string[]; readonly streams: readonly string[] }> {
+async function definedNames(): Promise<Names> {
   try {
     const { loadDefinitions } = await import("../../store/definitions/definitions.ts");
-    const { views, streams } = await loadDefinitions(loadConfig(process.env));
-    return { views: [...views.keys()], streams: [...streams.keys()] };
+    const { views, streams, rules, deliveries, joined } = await loadDefinitions(loadConfig(process.env));
+    const tables = [...views.values()].filter(({ view }) => view.table !== null).map(({ view }) => view.name);
+    return {
+      views: [...views.keys()],
+      tables: [...tables, ...(joined?.keys() ?? [])],
+      streams: [...streams.keys()],
+      rules: [...(rules?.keys() ?? [])],
+      deliveries: [...(deliveries?.keys() ?? [])],
+    };
   } catch {
-    return { views: [], streams: [] };
+    return { views: [], tables: [], streams: [], rules: [], deliveries: [] };
   }
 }
