@@ -110,7 +110,7 @@ export function planQuery(
   const limitText = single("limit");
   const limit = limitText === undefined ? DEFAULT_LIMIT : Number(limitText);
   if (!/^\d{1,6}$/.test(limitText ?? "1") || limit < 1 || limit > MAX_LIMIT)
-    fail("limit", `${shown(limitText ?? "")} is no such number`, `1 to ${MAX_LIMIT}`);
+    fail("limit", `${shown(limitText ?? "")} is not a whole number in the range`, `1 to ${MAX_LIMIT}`);
   for (const name of Object.keys(parameters)) {
     if (!KNOWN.has(name) && !WHERE.test(name))
       fail(name, "no such parameter", [...KNOWN, "where[dimension]"].join(", "));

@@ -80,7 +80,7 @@ export function planTable(
   named("where", [...(parameters.where ?? new Map()).keys()]);
   const limit = Number(parameters.limit ?? DEFAULT_LIMIT);
   if (!/^\d{1,6}$/.test(parameters.limit ?? "1") || limit < 1 || limit > MAX_LIMIT)
-    fail("limit", `"${parameters.limit?.slice(0, 60)}" is no such number`, `1 to ${MAX_LIMIT}`);
+    fail("limit", `"${parameters.limit?.slice(0, 60)}" is not a whole number in the range`, `1 to ${MAX_LIMIT}`);
   if (problems.length > 0) return { ok: false, problems };
   const where = new Map(
     [...(parameters.where ?? [])].map(([name, texts]) => [name, texts.map((text) => shownFilter(view, name, text))]),

@@ -101,7 +101,7 @@ export function waitOf(one: One, fail: Fail): number {
   if (text === undefined) return DEFAULT_WAIT_MS;
   const waitMs = /^\d{1,6}$/.test(text) ? Number(text) : parseDuration(text);
   if (waitMs !== null && waitMs <= MAX_WAIT_MS) return waitMs;
-  fail("wait", `"${text.slice(0, 60)}" is no such time`, "milliseconds, or 1s to 30s");
+  fail("wait", `"${text.slice(0, 60)}" is not a duration in the range`, "milliseconds, or 1s to 30s");
   return DEFAULT_WAIT_MS;
 }
 

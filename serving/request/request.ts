@@ -80,7 +80,7 @@ export function wholeNumber(
   if (text === undefined) return byDefault;
   const value = Number(text);
   if (/^\d{1,9}$/.test(text) && value >= least && value <= most) return value;
-  fail(name, `"${text.slice(0, 60)}" is no such number`, `${least} to ${most}`);
+  fail(name, `"${text.slice(0, 60)}" is not a whole number in the range`, `${least} to ${most}`);
   return byDefault;
 }
 

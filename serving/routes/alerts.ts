@@ -108,22 +108,27 @@ function sentTo(lastEventId: string | string[] | undefined, states: AlertStates,
 function readQuestion(parameters: Parameters): { question: AlertQuestion; limit: number } {
   const values = readParameters(parameters, ["rule", "key", "severity", "state", "from", "to", "limit"]);
   const problems: QueryProblem[] = [];
-  const read = <T>(parameter: string, parse: (text: string) => T | null, allowed: string): T | undefined => {
+  const read = <T>(
+    parameter: string,
+    parse: (text: string) => T | null,
+    what: string,
+    allowed: string,
+  ): T | undefined => {
     const text = values.get(parameter);
     if (text === undefined) return undefined;
     const value = parse(text);
-    if (value === null) problems.push({ parameter, problem: `"${text.slice(0, 60)}" is none`, allowed });
+    if (value === null) problems.push({ parameter, problem: `"${text.slice(0, 60)}" is not ${what}`, allowed });
     return value ?? undefined;
   };
   const among = <T extends string>(choices: readonly T[]) => {
     return (text: string): T | null => choices.find((one) => one === text) ?? null;
   };
   const time = "a time such as 2026-01-31T12:00:00Z";
-  const limit = read("limit", wholeNumber, `a whole number from 1 to ${ALERT_LIMIT.most}`);
+  const limit = read("limit", wholeNumber, "a whole number in the range", `1 to ${ALERT_LIMIT.most}`);
   const [rule, key] = [values.get("rule"), values.get("key")];
-  const severity = read("severity", among(SEVERITIES), SEVERITIES.join(", "));
-  const state = read("state", among(ALERT_STATES), ALERT_STATES.join(", "));
-  const [fromMs, toMs] = [read("from", parseUrlTime, time), read("to", parseUrlTime, time)];
+  const severity = read("severity", among(SEVERITIES), "a severity", SEVERITIES.join(", "));
+  const state = read("state", among(ALERT_STATES), "a state", ALERT_STATES.join(", "));
+  const [fromMs, toMs] = [read("from", parseUrlTime, "a time", time), read("to", parseUrlTime, "a time", time)];
   if (problems.length > 0) throw badRequest(problems);
   const asked = { rule, key, severity, state, fromMs, toMs };
   const question = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));

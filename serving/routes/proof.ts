@@ -57,7 +57,7 @@ function proofOf(serving: Serving, name: string, parameters: Parameters) {
     own,
     (one, fail, described) => {
       for (const name of MEANINGLESS)
-        if (one(name) !== undefined) fail(name, "means nothing here", "from, to, every, zone, window, by, measures");
+        if (one(name) !== undefined) fail(name, "is not used by proofs", "from, to, every, zone, window, by, measures");
       return { at: readConsistency(serving, one, fail, described).at, ...proofOptions(one, fail) };
     },
     "view or table",
@@ -75,7 +75,7 @@ function proofsOf(serving: Serving, join: DescribedJoin, parameters: Parameters)
   const reading = readingOf(parameters);
   const { one, fail, problems } = reading;
   for (const name of Object.keys(parameters.values))
-    if (!OWN.includes(name as (typeof OWN)[number])) fail(name, "means nothing for a joined table", OWN.join(", "));
+    if (!OWN.includes(name as (typeof OWN)[number])) fail(name, "is not used for a joined table", OWN.join(", "));
   const { at } = readPosition(serving, join, reading);
   const options = proofOptions(one, fail);
   if (problems.length > 0) throw badRequest(problems);
@@ -113,7 +113,10 @@ async function stream(
     });
     await send("proof", proof);
   } catch (error) {
-    await send("problem", refusalOf(error).problem);
+    const { problem } = refusalOf(error);
+    // The client is told that the log says why.
+    if (problem.code === "INTERNAL") reply.log.error({ err: error }, "proof failed");
+    await send("problem", problem);
   } finally {
     clearInterval(timer);
     reply.sse.close();

@@ -55,7 +55,11 @@ function recordsWanted(
     const text = values.get(parameter) ?? String(byDefault);
     const value = Number(text);
     if (/^\d{1,9}$/.test(text) && value >= 1 && value <= most) return value;
-    problems.push({ parameter, problem: `"${text.slice(0, 60)}" is no such number`, allowed: `1 to ${most}` });
+    problems.push({
+      parameter,
+      problem: `"${text.slice(0, 60)}" is not a whole number in the range`,
+      allowed: `1 to ${most}`,
+    });
     return byDefault;
   };
   const limit = number("limit", RECORDS.byDefault, RECORDS.most);
@@ -65,7 +69,7 @@ function recordsWanted(
   if (start === null)
     problems.push({
       parameter: "at",
-      problem: `"${text?.slice(0, 60)}" is none`,
+      problem: `"${text?.slice(0, 60)}" is not a place in the log`,
       allowed: `beginning, ${LOG_START_FORMS}`,
     });
   if (text !== undefined && values.has("last"))
@@ -76,19 +80,29 @@ function recordsWanted(
 
 const BEGINNING: LogStart = { kind: "beginning" };
 
+interface ParameterKind {
+  readonly parse: (text: string) => number | null;
+  readonly what: string;
+  readonly example: string;
+}
+
+const TIME: ParameterKind = { parse: parseUrlTime, what: "a time", example: "2026-01-31T12:00:00Z" };
+const DURATION: ParameterKind = { parse: parseDuration, what: "a duration", example: "1h or 1d" };
+
 function qualityWindow(parameters: Parameters): { every: number; from: number; to: number } {
   const values = readParameters(parameters, ["every", "from", "to"]);
   const problems: QueryProblem[] = [];
-  const read = (parameter: string, parse: (text: string) => number | null, byDefault: number, allowed: string) => {
+  const read = (parameter: string, { parse, what, example }: ParameterKind, byDefault: number) => {
     const text = values.get(parameter);
     const value = text === undefined ? byDefault : parse(text);
-    if (value === null) problems.push({ parameter, problem: `"${text?.slice(0, 60)}" is none`, allowed });
-    return value ?? byDefault;
+    if (value !== null) return value;
+    const problem = `"${text?.slice(0, 60)}" is not ${what}`;
+    problems.push({ parameter, problem, allowed: `${what} such as ${example}` });
+    return byDefault;
   };
-  const time = "a time such as 2026-01-31T12:00:00Z";
-  const every = read("every", parseDuration, HOUR_MS, "a duration such as 1h or 1d");
-  const to = read("to", parseUrlTime, Date.now(), time);
-  const from = read("from", parseUrlTime, to - QUALITY_WINDOW_MS, time);
+  const every = read("every", DURATION, HOUR_MS);
+  const to = read("to", TIME, Date.now());
+  const from = read("from", TIME, to - QUALITY_WINDOW_MS);
   if ((to - from) / every > MAX_SPANS)
     problems.push({
       parameter: "every",

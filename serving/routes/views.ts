@@ -147,7 +147,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
     const asked = readRequest(views, request.params.name, request.query as Parameters, own, (one, fail, described) => {
       for (const name of ["by", "measures", "every", "order"])
         if (one(name) !== undefined)
-          fail(name, "means nothing here", "dimension, prefix, from, to, where[dimension], limit, numbers");
+          fail(name, "is not used by keys", "dimension, prefix, from, to, where[dimension], limit, numbers");
       return {
         ...readConsistency(serving, one, fail, described),
         dimension: dimensionOf(one, fail, described),
