@@ -2,7 +2,7 @@ import { Context } from "@temporalio/activity";
 import { ApplicationFailure, CancelledFailure } from "@temporalio/common";
 import type { Logger } from "pino";
 import type { Progress, Watch } from "../batch-layer/stores.ts";
-import { isTidelineError } from "../core/errors.ts";
+import { isTidelineError, mayPass, sentencesOf } from "../core/errors.ts";
 import type { BatchMetrics } from "./metrics.ts";
 
 /**
@@ -49,11 +49,11 @@ export async function attempt<T>({ metrics, logger }: AttemptDeps, work: (watch:
 /** As Temporal is to see it: an error that another attempt cannot cure ends the run at once, under its code. */
 function failureOf(error: unknown): unknown {
   if (!isTidelineError(error)) return error;
-  const { code, message, hint } = error;
+  const { code, hint } = error;
   return ApplicationFailure.create({
     type: code,
-    message: `${message}. ${hint}`,
-    nonRetryable: code !== "NOT_READY" && code !== "LOG_UNREADABLE",
+    message: sentencesOf(error),
+    nonRetryable: !mayPass(error),
     details: [{ hint }],
     cause: error,
   });

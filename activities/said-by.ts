@@ -12,5 +12,7 @@ export function saidBy(
   const [detail] = details ?? [];
   const hint = typeof detail === "object" && detail !== null && "hint" in detail ? String(detail.hint) : null;
   if (hint === null) return { message, hint: otherwise };
-  return { message: message.endsWith(`. ${hint}`) ? message.slice(0, -hint.length - 2) : message, hint };
+  // The message has the hint as a sentence, which begins with a capital letter.
+  const isAtEnd = message.toLowerCase().endsWith(`. ${hint}`.toLowerCase());
+  return { message: isAtEnd ? message.slice(0, -hint.length - 2) : message, hint };
 }

@@ -7,7 +7,6 @@ import { LiveStateDiffers } from "../batch-layer/refresh/ledger-check.ts";
 import {
   failureOf,
   farthest,
-  mayPass,
   nearest,
   type SettlementFailure,
   type SettlementSpan,
@@ -16,6 +15,7 @@ import {
 } from "../batch-layer/settlement/plan-settlement.ts";
 import { type SettledView, settleView } from "../batch-layer/settlement/settle-view.ts";
 import type { ViewTarget, Watch } from "../batch-layer/stores.ts";
+import { mayPass } from "../core/errors.ts";
 import { type CutJson, cutFromJson, cutToJson } from "../core/log/position.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
 import { namedDuckError } from "../store/duckdb/duck-errors.ts";

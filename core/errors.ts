@@ -75,6 +75,11 @@ export function isTidelineError(error: unknown, ...codes: ErrorCode[]): error is
   return error instanceof TidelineError && (codes.length === 0 || codes.includes(error.code));
 }
 
+/** Whether another attempt may cure an error: one that nobody named, or a server that is away. */
+export function mayPass(error: unknown): boolean {
+  return !isTidelineError(error) || isTidelineError(error, "NOT_READY", "LOG_UNREADABLE");
+}
+
 /** Message and hint as text: the message without a full stop at its end, the hint as a sentence after it. */
 export function sentencesOf({ message, hint }: Pick<TidelineError, "message" | "hint">): string {
   return `${message.replace(/\.$/, "")}. ${hint.charAt(0).toUpperCase()}${hint.slice(1)}`;

@@ -32,6 +32,17 @@ function wideLines(path: string, text: string): string[] {
   });
 }
 
+test("no message of an error ends with a full stop: its hint comes after it as a sentence", async () => {
+  const files = (await filesIn(".")).filter((path) => path.endsWith(".ts") && !path.startsWith("test/"));
+  const messages = (text: string) =>
+    [...text.matchAll(/new TidelineError\(\s*"[A-Z_]+",\s*(?:`([^`]*)`|"([^"]*)"),/g)].map(
+      ([, one, other]) => one ?? other,
+    );
+  const found = (await Promise.all(files.map(async (path) => messages(await readFile(path, "utf8"))))).flat();
+  expect(found.length).toBeGreaterThan(50);
+  expect(found.filter((message) => message?.endsWith("."))).toEqual([]);
+});
+
 test(`no line has more than ${MOST_COLUMNS} columns`, async () => {
   const files = await filesIn(".");
   expect(files).toEqual(expect.arrayContaining(["test/tidy.test.ts", "store/redis/scripts/apply.lua", "README.md"]));

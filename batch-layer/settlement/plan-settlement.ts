@@ -1,5 +1,5 @@
 import type { Generation } from "../../core/definition/generation.ts";
-import { isTidelineError } from "../../core/errors.ts";
+import { isTidelineError, mayPass } from "../../core/errors.ts";
 import { at, type Cut, type CutJson, cutFromJson, cutToJson, cutWith, partitionsOf } from "../../core/log/position.ts";
 import { beginGeneration } from "../../store/archive/generation-start.ts";
 import type { Chain } from "../../store/redis/chain.ts";
@@ -74,11 +74,6 @@ export async function sealAll(
   }
   const found = outcomes.filter((outcome) => outcome !== null);
   return { spans: found.filter((one) => "to" in one), failures: found.filter((one) => "code" in one) };
-}
-
-/** Whether another attempt may cure an error: one that nobody named, or a server that is away. */
-export function mayPass(error: unknown): boolean {
-  return !isTidelineError(error) || isTidelineError(error, "NOT_READY", "LOG_UNREADABLE");
 }
 
 /** A failure as data. */

@@ -2,7 +2,7 @@ import type { Client, WorkflowHandleWithStartDetails } from "@temporalio/client"
 import { type Command, Option } from "commander";
 import type { BackfillDay } from "../../batch-layer/recompute/backfill-plan.ts";
 import { requireTimes } from "../../core/definition/table.ts";
-import { isTidelineError } from "../../core/errors.ts";
+import { isTidelineError, sentencesOf } from "../../core/errors.ts";
 import { INTERVAL_FORMS, intervalName, intervalText, parseInterval, type TimeRange } from "../../core/interval.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
 import type { BackfillViewResult, backfillView } from "../../workflows/backfill-view.ts";
@@ -77,7 +77,7 @@ function intervalOf(command: Command, { from, to }: Flags): TimeRange {
   try {
     return parseInterval(from, to);
   } catch (error) {
-    if (isTidelineError(error)) command.error(`error: ${error.message}. ${error.hint}`);
+    if (isTidelineError(error)) command.error(`error: ${sentencesOf(error)}`);
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { isTidelineError, TidelineError } from "../../core/errors.ts";
+import { isTidelineError, sentencesOf, TidelineError } from "../../core/errors.ts";
 import type { Problem } from "../../core/failures.ts";
 import { at, type Cut, type CutJson, cutFromJson, partitionsOf } from "../../core/log/position.ts";
 import { separated } from "../../core/secrets.ts";
@@ -112,7 +112,7 @@ async function askViews({ url, headers }: Asked, stop: AbortSignal): Promise<rea
 function notReached(late: readonly (readonly [string, Arrival])[], timeoutMs: number): TidelineError {
   const sentences = late.map(([name, one]) =>
     one.state === "stopped"
-      ? `${name} is stopped: ${one.problem.code}: ${one.problem.message}. ${one.problem.hint}`
+      ? `${name} is stopped: ${one.problem.code}: ${sentencesOf(one.problem)}`
       : `after ${formatDuration(timeoutMs)} ${name} lacks ${one.state === "underway" ? one.records : 0} positions`,
   );
   return new TidelineError(

@@ -1,3 +1,4 @@
+import { sentencesOf } from "../../core/errors.ts";
 import { sentenceOf } from "../../core/failures.ts";
 import { seconds } from "../terminal/seconds.ts";
 import type { Findings } from "./report.ts";
@@ -16,7 +17,7 @@ export function problemsOf({ servers, streams, views, schedules, failures, worke
       .filter(({ reachable }) => !reachable)
       .map(({ server, address }) => `${server} does not answer at ${address}`),
     ...(workers === 0 ? ["no worker asks Temporal for work: nothing is archived, and no version is published"] : []),
-    ...failures.map((failure) => `${sentenceOf(failure)}. ${failure.hint}`),
+    ...failures.map((failure) => sentencesOf({ message: sentenceOf(failure), hint: failure.hint })),
     ...streams.flatMap(({ stream, problem }) => (problem === undefined ? [] : [`${stream}: ${problem}`])),
     ...views.flatMap(viewProblems),
     ...schedules

@@ -1,4 +1,5 @@
 import type { Severity } from "../contract/alerts.ts";
+import { sentencesOf } from "../errors.ts";
 import { concerns, type Failure, type FailureKind, failureKey, sentenceOf } from "../failures.ts";
 import { type RetentionRisk, retentionText } from "../log/retention.ts";
 import type { OwnProblem } from "./own-alerts.ts";
@@ -161,6 +162,6 @@ export function roleProblem(role: string): OwnProblem {
   return { key: `role/${role}`, severity: "critical", says: saying(says, "See its log, and start it again.") };
 }
 
-function saying(what: string, hint: string): string {
-  return `${what.replace(/\.$/, "")}. ${hint}`;
+function saying(message: string, hint: string): string {
+  return sentencesOf({ message, hint });
 }

@@ -105,7 +105,7 @@ export class Standings {
     if (newest === undefined) {
       throw new TidelineError(
         "NOT_READY",
-        `Nothing has been published for view "${view.name}" yet.`,
+        `nothing has been published for view "${view.name}" yet`,
         "The speed layer or a refresh will do so as soon as one runs; ask again.",
       );
     }
