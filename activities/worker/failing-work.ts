@@ -193,7 +193,8 @@ async function runReason(
   client: Client,
   { workflowId, runId, status }: WorkflowExecutionInfo,
 ): Promise<Reason & { readonly views: readonly string[] }> {
-  const hint = "Look at its last runs in Temporal's UI, or into the worker's log.";
+  const hint =
+    "`tideline runs` shows whether another run is under way; the log of `tideline worker` has the whole error.";
   if (status.name === "TIMED_OUT") return { code: TIMED_OUT, message: "its run did not end in time", hint, views: [] };
   const error: unknown = await client.workflow
     .getHandle(workflowId, runId, { followRuns: false })

@@ -21,7 +21,7 @@ export async function newestOf(
     throw new TidelineError(
       "NOT_READY",
       `${generation}: nothing has been published yet`,
-      "Wait for the first refresh.",
+      "Run `tideline settle <view>`, or wait a minute for the worker, which settles by itself.",
     );
   return newest;
 }
@@ -53,7 +53,7 @@ export function requireCutReached({ generation, version, cut }: Manifest, reache
   throw new TidelineError(
     "NOT_READY",
     `${generation}: version ${version} ends before what this run was begun with: the data directory was restored`,
-    "It goes on when the refreshes have caught up; else start it again.",
+    "It goes on once the worker has settled the stream again; `tideline status` shows how far it is.",
   );
 }
 
@@ -80,6 +80,6 @@ export async function replaceNewest(
   throw new TidelineError(
     "NOT_READY",
     `${generation}: ${TRIES} times another version was published while this one was written`,
-    "Pause the view's refresh schedule and try again.",
+    "Pause `tideline schedules pause settle-<stream>`, try again, and resume it.",
   );
 }

@@ -9,6 +9,7 @@ import { presenting } from "../../core/query/present.ts";
 import { gapOf, type Query, readRange, type TimeRange } from "../../core/query/query.ts";
 import { type TopOrder, topOrder } from "../../core/query/top-order.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
+import { damagedHint } from "../../store/files/intact.ts";
 import { overBudget, Refusal } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
 import { Vanished } from "./cells/vanished.ts";
@@ -268,8 +269,8 @@ async function warmCalendar({ calendar }: Query, { fromMs, toMs }: TimeRange): P
 function damaged({ view }: Definition, cause: Vanished): TidelineError {
   return new TidelineError(
     "ARCHIVE_DAMAGED",
-    `A published state file of view "${view.name}" is missing or damaged.`,
-    `\`tideline rebuild ${view.name}\` makes its state anew from the archive.`,
+    `a published state file of view "${view.name}" is missing or damaged`,
+    damagedHint("views/"),
     { cause },
   );
 }

@@ -1,4 +1,5 @@
 import { TidelineError } from "../../core/errors.ts";
+import { damagedHint } from "../files/intact.ts";
 
 /** Whether DuckDB says that a number leaves 64 bits. */
 export function isOverflow(error: unknown): boolean {
@@ -25,7 +26,7 @@ export function namedDuckError(error: unknown): unknown {
     return new TidelineError(
       "ARCHIVE_DAMAGED",
       message,
-      "Put it back from a backup: `tideline restore <folder> --file <path>`.",
+      damagedHint(/[/\\]views[/\\]/.test(message) ? "views/" : "archive/"),
       { cause: error },
     );
   }

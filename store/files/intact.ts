@@ -71,9 +71,13 @@ export function documentDamaged(name: string, cause: Error): TidelineError {
   );
 }
 
-function damaged(name: string, what: string): TidelineError {
-  const hint = name.startsWith("views/")
-    ? "`tideline rebuild` makes the view's state anew from the archive."
+/** What to do about a published file that is gone or damaged; `name` is below the data directory. */
+export function damagedHint(name: string): string {
+  return name.startsWith("views/")
+    ? "Run `tideline rebuild <view>`, which computes the state of the view again from the archive."
     : "Put it back from a backup: `tideline restore <folder> --file <path>`.";
-  return new TidelineError("ARCHIVE_DAMAGED", `${name} ${what}`, hint);
+}
+
+function damaged(name: string, what: string): TidelineError {
+  return new TidelineError("ARCHIVE_DAMAGED", `${name} ${what}`, damagedHint(name));
 }

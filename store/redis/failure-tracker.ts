@@ -139,7 +139,8 @@ export class FailureTracker {
   }
 }
 
-const LOOK = "Look into the log of the process, and see whether its servers are well: `tideline doctor`.";
+const LOOK =
+  "Run `tideline doctor`, which checks the servers; the log of the role that reports this has the whole error.";
 
 /** Code, message and hint of any error; `hint` for one that has none. */
 function reasonOf(error: unknown, hint: string): Pick<Failure, "code" | "message" | "hint"> {

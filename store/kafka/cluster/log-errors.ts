@@ -15,7 +15,8 @@ export function topicRecreated(topic: string, before: string, now: string): Tide
   return new TidelineError(
     "TOPIC_RECREATED",
     `topic "${topic}" was deleted and made again: what is stored was built from ${before}, the log is now ${now}`,
-    "Move the data directory away and empty Redis to begin anew, or restore the old topic.",
+    "Restore the old topic. Or begin again: stop all roles, move the folder `data` of TIDELINE_HOME away, and delete " +
+      "the keys `tl:{<namespace>/…` in Redis.",
   );
 }
 
@@ -24,8 +25,8 @@ export function logLost(topic: string, partition: number, needed: Position, star
   return new TidelineError(
     "LOG_LOST",
     `${topic}/${partition}: the log begins at ${start}, and [${needed}, ${start}) was not read yet`,
-    "Records were deleted too early: raise the topic's retention. If the " +
-      "archive has them, a refresh moves the cut past them.",
+    "Raise the topic's retention. If the archive has the records, the next settlement goes past them by itself; " +
+      "else `tideline streams accept-log` lets the views go on without them.",
   );
 }
 
