@@ -16,6 +16,8 @@ export interface BatchStores {
   readonly log: LogSource;
   readonly pool: DuckPool;
   readonly schemas: Schemas;
+  /** Readers of a version have so many milliseconds, at least, after it was replaced; absent: 15 seconds. */
+  readonly readersMs?: number;
 }
 
 /** A stream with the topic that holds it in this installation. */

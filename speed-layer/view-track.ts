@@ -3,7 +3,7 @@ import type { Generation } from "../core/definition/generation.ts";
 import type { View } from "../core/definition/view.ts";
 import { isTidelineError, TidelineError } from "../core/errors.ts";
 import type { Manifest } from "../core/log/documents.ts";
-import { at, type Cut, cutFromJson, cutToJson, type Position } from "../core/log/position.ts";
+import { at, type Cut, cutFromJson, cutReached, cutToJson, type Position } from "../core/log/position.ts";
 import { type ArchiveTail, belowContinuation } from "../store/archive/archive-tail.ts";
 import { eventsFrom } from "../store/decode/decoder.ts";
 import type { Definition } from "../store/definitions/definitions.ts";
@@ -12,7 +12,7 @@ import type { FetchedPartition, LogBounds, LogSource, TopicInfo } from "../store
 import { type ComparedLog, requireReached } from "../store/kafka/read/log-check.ts";
 import { type Mark, markAfter } from "../store/kafka/read/marks.ts";
 import type { Chain } from "../store/redis/chain.ts";
-import { type Application, type ApplyReply, refusal, tilesOf } from "../store/redis/chain-state.ts";
+import { type Application, type ApplyReply, closedOf, refusal, tilesOf } from "../store/redis/chain-state.ts";
 import { healthyChain, only } from "./healthy-chain.ts";
 import type { SpeedMetrics } from "./metrics.ts";
 import { SegmentFolding } from "./segment-folding.ts";
@@ -62,9 +62,12 @@ const SETTLING_PATIENCE_MS = 180_000;
 /** How often the batch layer is asked to publish a view at most. */
 const ASK_EVERY_MS = 5_000;
 /**
- * Readers with the version before have their answers by this time after a version was published: its segments may go.
+ * Where room is needed, segments go when the version that has what they hold was published so long ago. A reader of the
+ * version before that still wants one starts again.
  */
-const GRACE_MS = 15_000;
+const ROOM_AFTER_MS = 5_000;
+/** How often a view with many live cells looks for room at most. */
+const LOOK_FOR_ROOM_MS = 1_000;
 /** A stopped view looks again after this long: whoever mended the log need not restart anything. */
 const STOPPED_FOR_MS = 30_000;
 
@@ -129,6 +132,7 @@ export class ViewTrack {
   /** Cells in Redis, as of its last reply. */
   #cells = 0;
   #askedToSettleAtMs = Number.NEGATIVE_INFINITY;
+  #lookedForRoomAtMs = Number.NEGATIVE_INFINITY;
   readonly #positions = new Map<number, Position>();
   #compared: ComparedLog | null = null;
   /** By partition, the last record before the position, where it is known. */
@@ -362,8 +366,11 @@ export class ViewTrack {
     }
     const added = cells - this.#cells;
     this.#cells = cells;
-    if (needsSettlement({ cells, maxCells: definition.view.maxCells, added, taken, left }))
-      await this.#askToSettle(nowMs);
+    const live = { cells, maxCells: definition.view.maxCells, added, taken, left };
+    if (needsSettlement(live) && nowMs - this.#lookedForRoomAtMs >= LOOK_FOR_ROOM_MS) {
+      this.#lookedForRoomAtMs = nowMs;
+      if (needsSettlement({ ...live, cells: await this.#makeRoom(nowMs) })) await this.#askToSettle(nowMs);
+    }
     if (openWork > SEAL_AT_WORK) await chain.seal(null);
     if (openWork > SEAL_AT_WORK || inParts) await this.#folding.whenDue();
   }
@@ -409,12 +416,17 @@ export class ViewTrack {
   }
 
   /**
-   * What was published need not wait for the next version to leave Redis when there is no room: readers of the version
-   * before are done.
+   * What was published need not wait for the next version to leave Redis when room is needed. Answers how many cells
+   * Redis has that are in no version yet.
    */
-  async #makeRoom(nowMs: number): Promise<void> {
-    const { cut, createdAtMs } = await this.#deps.newestManifest();
-    if (nowMs - createdAtMs > GRACE_MS) await this.#deps.chain.trim(cutFromJson(cut));
+  async #makeRoom(nowMs: number): Promise<number> {
+    const { cut: published, createdAtMs } = await this.#deps.newestManifest();
+    const chain = await this.#deps.chain.load();
+    if (chain === null) return 0;
+    const cut = cutFromJson(published);
+    const settled = closedOf(chain.segments).filter(({ to }) => cutReached(cut, to));
+    if (settled.length > 0 && nowMs - createdAtMs > ROOM_AFTER_MS) await this.#deps.chain.trim(cut);
+    return chain.cells - settled.reduce((sum, segment) => sum + (segment.cells ?? 0), 0);
   }
 
   #showStopped(code: string | null): void {

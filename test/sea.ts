@@ -85,7 +85,15 @@ export class Sea {
     const log = new LogReader({ brokers, clientId: "sea" });
     const redis = openRedis(redisUrl, () => {});
     const schemas = Schemas.inFiles(data);
-    sea.#stores = { data, archive: new Archive(data), manifests: new Manifests(data), log, schemas, pool };
+    sea.#stores = {
+      data,
+      archive: new Archive(data),
+      manifests: new Manifests(data),
+      log,
+      schemas,
+      pool,
+      readersMs: 0,
+    };
     sea.#chain = (view) => new Chain(redis, namespace, generationOf(view));
     const common = { redisUrl, dataDir, namespace, definitions: sea.#definitions, logger };
     sea.startSpeed = async () => {

@@ -8,11 +8,12 @@ import { failingWork } from "../activities/worker/failing-work.ts";
 import type { DesiredSchedule } from "../activities/worker/schedules.ts";
 import type { BatchWorker } from "../activities/worker/worker.ts";
 import { workflowCode } from "../activities/worker/workflow-bundle.ts";
+import { settled } from "../cli/runs/settle.ts";
 import { type Definitions, viewsOfStream } from "../store/definitions/definitions.ts";
 import { topicName } from "../store/kafka/cluster/topics.ts";
 import type { rebuildView } from "../workflows/index.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
-import { type SettleStreamResult, settle, type settleStream } from "../workflows/settle-stream.ts";
+import { MOST_ROUNDS, type SettleStreamResult, settle, type settleStream } from "../workflows/settle-stream.ts";
 import { settlementStart, taskQueueOf, workId } from "../workflows/shared/names.ts";
 import { client, openPlace, shopDefinitions, startWorkerIn, useTemporal } from "./batch-worker.ts";
 import { completedOrders } from "./completed-orders.ts";
@@ -128,6 +129,29 @@ test("a view that fails keeps its version and fails no other; its run fails and 
     await expect
       .poll(() => failingWork(client, look))
       .toMatchObject([{ kind: "workflow", name: `settle/${STREAM}`, code: "TOPIC_RECREATED", views: [lost, broken] }]);
+  } finally {
+    await worker.close();
+  }
+});
+
+test("a run that has had many rounds takes no more, and who asks is served by the next one", async () => {
+  const here = await place();
+  const worker = await workerIn(here);
+  try {
+    const id = workId(here.namespace, "settle", STREAM);
+    const runs = new Set<string | undefined>();
+    let isAsking = true;
+    // Somebody else asks all the time: the run never rests.
+    const others = (async () => {
+      while (isAsking) {
+        await settled(client, here.namespace, STREAM, []);
+        runs.add((await client.workflow.getHandle(id).describe()).runId);
+      }
+    })();
+    for (let round = 0; round < MOST_ROUNDS + 5; round++) await settled(client, here.namespace, STREAM, []);
+    isAsking = false;
+    await others;
+    expect(runs.size).toBeGreaterThan(1);
   } finally {
     await worker.close();
   }

@@ -18,7 +18,7 @@ import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { LogSource } from "../../store/kafka/read/log.ts";
 import type { FailureTracker } from "../../store/redis/failure-tracker.ts";
 import type { SettleRequests } from "../../store/redis/settle-requests.ts";
-import { settle, type settleStream } from "../../workflows/settle-stream.ts";
+import { isRunEnding, settle, type settleStream } from "../../workflows/settle-stream.ts";
 import { scheduleId, settlementStart } from "../../workflows/shared/names.ts";
 import { isItsTurn } from "./settlement-turn.ts";
 
@@ -41,7 +41,7 @@ export interface SettlementsOptions {
 }
 
 const LOOK_EVERY_MS = 1_000;
-/** Readers of a version may take so long before its files are deleted, which happens two versions later. */
+/** A stream is settled by itself so often at most. */
 const LEAST_BETWEEN_MS = 15_000;
 /** A stream with this many new records is settled at once. */
 const MANY_RECORDS = 500_000n;
@@ -128,11 +128,12 @@ export class Settlements {
         settlementStart(namespace, stream, []),
       );
       // Not waited for: the view asks again while it still grows.
-      await client.workflow.startUpdateWithStart(settle, {
+      const asked = client.workflow.startUpdateWithStart(settle, {
         args: [{ views }],
         waitForStage: "ACCEPTED",
         startWorkflowOperation: start,
       });
+      if ((await asked.catch(nullIfEnding)) === null) continue;
       logger.info({ stream, views }, "settlement started: live cells grow towards the limit");
     }
   }
@@ -231,6 +232,11 @@ export class Settlements {
 
 function noneIfRunning(error: unknown): null {
   if (error instanceof WorkflowExecutionAlreadyStartedError) return null;
+  throw error;
+}
+
+function nullIfEnding(error: unknown): null {
+  if (isRunEnding(error)) return null;
   throw error;
 }
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Manifest, StateFile } from "../../core/log/documents.ts";
 import { addLedgers, type Ledger } from "../../core/log/ledger.ts";
 import { at, type Cut, cutFromJson, cutsEqual, partitionsOf } from "../../core/log/position.ts";
@@ -5,7 +6,7 @@ import type { Chain } from "../../store/redis/chain.ts";
 import { requireOurLog } from "../log-checks.ts";
 import type { BatchStores, ViewTarget } from "../stores.ts";
 import { cutMarks } from "../versions/cut-marks.ts";
-import { announce, lastVersionOf, nextManifest, stands, sweepStates } from "../versions/publish.ts";
+import { announce, lastVersionOf, nextManifest, stands, sweepStates, versionsInGrace } from "../versions/publish.ts";
 import type { Delta, DeltaSpan } from "./delta.ts";
 import { requireBalance } from "./ledger-check.ts";
 import { segmentLedgers } from "./segment-ledgers.ts";
@@ -19,7 +20,7 @@ import { segmentLedgers } from "./segment-ledgers.ts";
  *   4 states of [C, B) in a new file                    delta.ts
  *   5 ledgers                                           checkDelta
  *   6 manifest V+1, exclusively                         publishDelta
- *   7 pointer, trim, files of versions before V         finishPublish
+ *   7 pointer, trim, files of versions before grace     finishPublish
  */
 
 /**
@@ -123,9 +124,9 @@ async function reachesTo(
 }
 
 /**
- * Step 7, after every publish: pointer, trim below the version's base, files that no version within grace names. A
- * version with its predecessor's cut only moves the pointer: it is published a moment after its predecessor, and a read
- * that began before both of them is to end exactly.
+ * Step 7, after every publish: pointer, trim below the versions in grace, files that none of them names. A version with
+ * its predecessor's cut only moves the pointer: it is published a moment after its predecessor, and a read that began
+ * before both of them is to end exactly.
  */
 export async function finishPublish(
   stores: BatchStores,
@@ -135,10 +136,12 @@ export async function finishPublish(
 ): Promise<{ announced: boolean; swept: number }> {
   const manifest = await stores.manifests.version(generation, version);
   if (manifest === null) return { announced: false, swept: 0 };
-  const base = cutFromJson(manifest.base);
-  const moved = !cutsEqual(base, cutFromJson(manifest.cut));
+  if (isDeepStrictEqual(manifest.base, manifest.cut))
+    return { announced: await announce(chain, version, null), swept: 0 };
+  const oldest = (await versionsInGrace(stores, manifest)).at(-1);
+  const cut = oldest === undefined ? manifest.base : oldest.cut;
   return {
-    announced: await announce(chain, version, moved ? base : null),
-    swept: moved ? await sweepStates(stores, generation) : 0,
+    announced: await announce(chain, version, cutFromJson(cut)),
+    swept: await sweepStates(stores, generation),
   };
 }

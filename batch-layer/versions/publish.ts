@@ -1,12 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Generation } from "../../core/definition/generation.ts";
-import type { Manifest, StateFile } from "../../core/log/documents.ts";
+import type { Manifest } from "../../core/log/documents.ts";
 import { type Cut, cutToJson } from "../../core/log/position.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import type { BatchStores } from "../stores.ts";
 import { within } from "../time-limit.ts";
 
 const REDIS_MS = 5_000;
+/** Readers of a version have so long, at least, after it was replaced. */
+const READERS_MS = 15_000;
 
 /**
  * The name of a state file begins with the last version that may be the first to name it, so that it shows when nobody
@@ -60,15 +62,17 @@ export async function announce(chain: Chain, version: number, cut: Cut | null): 
 }
 
 /**
- * Step 7 of a refresh, on disk: deletes state files that neither the newest version nor the one before it names
- * (grace). Files of attempts that were killed go too, once their version is taken; those written for a version to come
- * stay. Manifests go when they are so old that they only take room. Answers how many state files it deleted.
+ * Step 7 of a refresh, on disk: deletes state files that neither the newest version nor one in grace names. Files of
+ * attempts that were killed go too, once their version is taken; those written for a version to come stay. Manifests go
+ * when they are so old that they only take room. Answers how many state files it deleted.
  */
-export async function sweepStates({ manifests, data }: BatchStores, generation: Generation): Promise<number> {
+export async function sweepStates(stores: BatchStores, generation: Generation): Promise<number> {
+  const { manifests, data } = stores;
   const newest = await manifests.newest(generation);
   if (newest === null) return 0;
   await manifests.prune(generation, newest.version);
-  const held = new Set([...newest.files, ...(await filesInGrace(manifests, newest))].map(({ file }) => file));
+  const versions = [newest, ...(await versionsInGrace(stores, newest))];
+  const held = new Set(versions.flatMap(({ files }) => files.map(({ file }) => file)));
   const folder = manifests.stateFolder(generation);
   let swept = 0;
   for (const name of await data.list(folder)) {
@@ -81,20 +85,24 @@ export async function sweepStates({ manifests, data }: BatchStores, generation: 
 }
 
 /**
- * Files that readers of an earlier version may still read: those of the version before, and of those before that one
- * when it has its predecessor's cut, since it may be only a moment older than the newest.
+ * The versions before `manifest` that somebody may still be reading, the newest first: the one before it, and those
+ * that were replaced less than the time for readers ago. A version with its predecessor's cut only replaced files, and
+ * may be a moment old: its predecessor counts as the one before.
  */
-async function filesInGrace(manifests: BatchStores["manifests"], newest: Manifest): Promise<StateFile[]> {
-  const files: StateFile[] = [];
-  let { version } = newest;
+export async function versionsInGrace(
+  { manifests, readersMs = READERS_MS }: Pick<BatchStores, "manifests" | "readersMs">,
+  manifest: Manifest,
+): Promise<Manifest[]> {
+  const held: Manifest[] = [];
+  let { version } = manifest;
   for (let isOld = false; !isOld && version > 0; ) {
     version -= 1;
-    const earlier = await manifests.version(newest.generation, version);
+    const earlier = await manifests.version(manifest.generation, version);
     if (earlier === null) break;
-    files.push(...earlier.files);
-    isOld = !isDeepStrictEqual(earlier.base, earlier.cut);
+    held.push(earlier);
+    isOld = !isDeepStrictEqual(earlier.base, earlier.cut) && Date.now() - earlier.createdAtMs >= readersMs;
   }
-  return files;
+  return held;
 }
 
 /** A cut, and by partition the last record below it where that is known. */

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "@temporalio/client";
 import { TidelineError } from "../../core/errors.ts";
 import type { Definitions } from "../../store/definitions/definitions.ts";
@@ -24,6 +25,8 @@ export function wantedOf(
   return wanted;
 }
 
+const ASK_AGAIN_MS = 200;
+
 /** Has a round begun after now, in the run under way or in a new one, and waits for it. Throws RUN_FAILED. */
 export async function settled(
   client: Client,
@@ -33,14 +36,17 @@ export async function settled(
 ): Promise<SettleStreamResult> {
   const { WithStartWorkflowOperation } = await import("@temporalio/client");
   const { settlementStart } = await import("../../workflows/shared/names.ts");
-  const { settle } = await import("../../workflows/settle-stream.ts");
+  const { isRunEnding, settle } = await import("../../workflows/settle-stream.ts");
   const start = settlementStart(namespace, stream, []);
-  try {
-    return await client.workflow.executeUpdateWithStart(settle, {
-      args: [views === undefined ? {} : { views }],
-      startWorkflowOperation: new WithStartWorkflowOperation<typeof settleStream>("settleStream", start),
-    });
-  } catch (error) {
-    throw await explained(start.workflowId, error);
+  for (;;) {
+    try {
+      return await client.workflow.executeUpdateWithStart(settle, {
+        args: [views === undefined ? {} : { views }],
+        startWorkflowOperation: new WithStartWorkflowOperation<typeof settleStream>("settleStream", start),
+      });
+    } catch (error) {
+      if (!isRunEnding(error)) throw await explained(start.workflowId, error);
+      await delay(ASK_AGAIN_MS);
+    }
   }
 }

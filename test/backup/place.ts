@@ -83,7 +83,7 @@ class Worker {
       ledger: EMPTY_LEDGER,
     };
     expect(await this.manifests.create(manifest)).toBe(true);
-    await sweepStates({ ...this, log: null, pool: null, schemas: null } as never, GENERATION);
+    await sweepStates({ ...this, log: null, pool: null, schemas: null, readersMs: 0 } as never, GENERATION);
     return manifest;
   }
 }

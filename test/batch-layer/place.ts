@@ -88,6 +88,7 @@ export async function place(
     log,
     pool,
     schemas: Schemas.inFiles(data),
+    readersMs: 0,
   };
   const generation = generationOf(turnover);
   const target = { stream: { ...sales, revision }, view: turnover, generation, topic };

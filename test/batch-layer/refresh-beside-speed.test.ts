@@ -6,10 +6,11 @@ import { sealCut } from "../../batch-layer/refresh/seal.ts";
 import { UNWATCHED } from "../../batch-layer/stores.ts";
 import { compact } from "../../batch-layer/versions/compact.ts";
 import type { Ledger } from "../../core/log/ledger.ts";
-import { cutFromJson, type Position } from "../../core/log/position.ts";
+import { at, cutFromJson, type Position } from "../../core/log/position.ts";
 import { beginGeneration } from "../../store/archive/generation-start.ts";
 import { LiveResets } from "../../store/archive/live-resets.ts";
 import { Chain } from "../../store/redis/chain.ts";
+import { closedOf } from "../../store/redis/chain-state.ts";
 import { openRedis } from "../../store/redis/redis.ts";
 import { newestOf, place, refreshTo, send, useServers } from "./place.ts";
 import { positions, sale } from "./sales.ts";
@@ -69,6 +70,32 @@ describe("a refresh beside a speed layer", () => {
     expect(
       await sealCut(stores, target, chain, { version: 3, cut: positions({ 0: 50 }) }, UNWATCHED, patience),
     ).toBeNull();
+  });
+
+  it("keeps what was replaced a moment ago, however many versions follow (invariant 8)", async () => {
+    const here = await place();
+    const { target, chain } = here;
+    const stores = { ...here.stores, readersMs: 60_000 };
+    const folder = stores.manifests.stateFolder(target.generation);
+    await send(target.topic, events(0, 60));
+    await chain.reseed(positions({ 0: 0 }), 0, null);
+    for (const to of [10, 20, 30, 40]) {
+      await apply(chain, BigInt(to - 10), BigInt(to), honest(10));
+      await chain.seal(null);
+      expect(await refreshTo({ ...here, stores }, positions({ 0: to }))).toBe(true);
+    }
+    const ends = async () => closedOf((await chain.load())?.segments ?? []).map(({ to }) => at(to, 0));
+    expect(await ends()).toEqual([10n, 20n, 30n, 40n]);
+    const read = await newestOf(stores, target);
+    expect(await compact(stores, target, "test", UNWATCHED, { files: 0, left: 1 })).toMatchObject({ version: 5 });
+    expect(await refreshTo({ ...here, stores }, positions({ 0: 50 }))).toBe(true);
+    await stores.data.requireIntact(read.files);
+    expect(await ends()).toEqual([10n, 20n, 30n, 40n]);
+
+    // Readers have had their time: with the next version everything goes that is older than the one before it.
+    expect(await refreshTo({ ...here, stores: { ...stores, readersMs: 0 } }, positions({ 0: 60 }))).toBe(true);
+    expect(await ends()).toEqual([]);
+    expect(await stores.data.list(folder)).toHaveLength((await newestOf(stores, target)).files.length);
   });
 
   it("fails loudly, and leaves the version, when the speed layer counted otherwise", async () => {

@@ -34,6 +34,16 @@ const topic = `${namespace}.ticks`;
 const generation = generationOf(everything);
 const definition = { view: everything, generation, file: "test" };
 
+const TICK: Tick = {
+  id: "t",
+  at: 1_700_000_000_000,
+  place: "eu",
+  good: true,
+  amount: 1,
+  tip: null,
+  test: false,
+};
+
 let home: string;
 let redis: TidelineRedis;
 let log: LogReader;
@@ -57,15 +67,7 @@ afterAll(async () => {
 /** Sends three events and answers what a fetch from `from` gives: all of the log from there on. */
 async function grow(from: bigint): Promise<FetchedPartition> {
   const records = [0, 1, 2].map((number) => {
-    const tick: Tick = {
-      id: `t${from}-${number}`,
-      at: 1_700_000_000_000,
-      place: "eu",
-      good: true,
-      amount: 1,
-      tip: null,
-      test: false,
-    };
+    const tick: Tick = { ...TICK, id: `t${from}-${number}` };
     return { key: tick.id, value: Buffer.from(JSON.stringify(tick)) };
   });
   await produce(brokers, topic, records);
@@ -317,5 +319,64 @@ test("a batch that Redis calls malformed stops its view by name; a Redis that is
   expect([stopped.phase, stopped.error?.code]).toEqual(["stopped", "APPLY_REFUSED"]);
   await expect(applyTo("OOM command not allowed when used memory > 'maxmemory'.")).rejects.toThrow("OOM");
   await expect(applyTo("LOADING Redis is loading the dataset in memory")).rejects.toThrow("LOADING");
+  duck.closeSync();
+});
+
+test("where cells pile up, those that a version has go after five seconds, and only the others ask for one", async () => {
+  const own = `${randomUUID()}.ticks`;
+  await ensureTopics(brokers, [{ name: own, partitions: 1 }]);
+  const data = new DataDirectory(join(home, "room"));
+  const stores = { manifests: new Manifests(data), archive: new Archive(data), log };
+  const chain = new Chain(redis, randomUUID(), generation);
+  const [info, bounds] = [await log.topic(own), await log.bounds(own)];
+  let asked = 0;
+  let maxCells = 1_000_000;
+  const track = new ViewTrack({
+    definition: {
+      ...definition,
+      get view() {
+        return { ...everything, maxCells };
+      },
+    },
+    chain,
+    newestManifest: () => beginGeneration(stores, generation, own, "test"),
+    longArchive: async () => false,
+    archiveTails: async () => new Map(),
+    requireRedis: async () => undefined,
+    askToSettle: async () => {
+      asked += 1;
+    },
+    metrics: speedMetrics(new Registry()),
+    logger: pino({ level: "silent" }),
+  });
+  await track.attach({ log, reads: log, topic: own, info, bounds, partitions: [0] }, 0);
+  const duck = await pool.connect();
+  const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
+  const reader = new BatchReader(decoder.statements, () => undefined);
+  /** Applies one more record at a time of the clock; answers how many cells there are, and how often it asked. */
+  const applyAt = async (nowMs: number) => {
+    const from = at(track.positions, 0);
+    const value = Buffer.from(JSON.stringify({ ...TICK, id: `t${from}` }));
+    await produce(brokers, own, [{ key: "k", value }]);
+    const [fetched] = await log.fetch(own, new Map([[0, from]]), { maxWaitMs: 5_000, maxBytes: 1_000_000 });
+    await decoder.decode([fetched as FetchedPartition]);
+    const batch = { ...reader.read([everything], "small"), fetched: [fetched as FetchedPartition], topicId: info.id };
+    await (await track.prepare(batch, nowMs))?.();
+    return { cells: (await chain.load())?.cells, asked };
+  };
+  const { cells: each = 0 } = await applyAt(0);
+  expect(each).toBeGreaterThan(0);
+  maxCells = each * 3;
+  await chain.seal(null);
+  const genesis = await beginGeneration(stores, generation, own, "test");
+  const nowMs = genesis.createdAtMs;
+  expect(await applyAt(nowMs)).toEqual({ cells: 2 * each, asked: 1 });
+  // The first record is in a version now: the cells that are in none are a third of what there may be.
+  expect(await stores.manifests.create({ ...genesis, version: 1, cut: { 0: "1" } })).toBe(true);
+  expect(await applyAt(nowMs + 4_900)).toEqual({ cells: 2 * each, asked: 1 });
+  expect(await applyAt(nowMs + 6_000)).toEqual({ cells: each, asked: 1 });
+  await chain.seal(null);
+  expect(await applyAt(nowMs + 8_000)).toEqual({ cells: 2 * each, asked: 2 });
+  await chain.drop();
   duck.closeSync();
 });

@@ -56,6 +56,7 @@ export class Workers {
       log,
       schemas: NO_SCHEMAS as BatchStores["schemas"],
       pool: process.pool(pool, gated, (duck) => this.#state.ducks.push(duck)),
+      readersMs: 0,
     };
   }
 
