@@ -137,7 +137,7 @@ class Deliveries {
   async #run(): Promise<void> {
     await this.#again("deliveries", this.#stopping.signal, async () => {
       await this.#log.topic(topicName(this.#options.namespace, alerts.name));
-      await this.#membership.join();
+      await this.#membership.join(this.#stopping.signal);
     });
     const { brokers, namespace } = this.#options;
     const log = new LogReader({ brokers, clientId: "tideline-deliveries-states" });

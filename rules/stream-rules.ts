@@ -80,7 +80,7 @@ export class StreamRules {
       try {
         if (!hasJoined) {
           await this.#deps.dedup.log.topic(this.#deps.topic);
-          await this.#membership.join();
+          await this.#membership.join(this.#stopping.signal);
           hasJoined = true;
           continue;
         }

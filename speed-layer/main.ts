@@ -19,7 +19,7 @@ import { Chain } from "../store/redis/chain.ts";
 import { FailureTracker } from "../store/redis/failure-tracker.ts";
 import { Failures } from "../store/redis/failures.ts";
 import { requireNoEviction } from "../store/redis/memory-policy.ts";
-import { openRedis } from "../store/redis/redis.ts";
+import { endRedis, openRedis } from "../store/redis/redis.ts";
 import { SettleRequests } from "../store/redis/settle-requests.ts";
 import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
@@ -71,6 +71,8 @@ const LONG_ARCHIVE_OFFSETS = 50_000n;
 const RETIRED_EVERY_MS = 5_000;
 /** How often to see whether Redis may evict keys by now. */
 const GUARD_EVERY_MS = 10_000;
+/** When the process ends, batches under way wait for Redis this long. One that Redis takes unseen does no harm. */
+const LAST_BATCH_MS = 5_000;
 /** What this process does beside its lanes, as its failures are called. */
 const REDIS = { kind: "lane", name: "redis", views: [] } as const;
 const RETIRED = { kind: "lane", name: "retired generations", views: [] } as const;
@@ -170,7 +172,9 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
     close: async () => {
       clearInterval(watching);
       clearInterval(guarding);
+      const late = setTimeout(() => endRedis(redis), LAST_BATCH_MS);
       await Promise.all(consumers.map((consumer) => consumer.stop()));
+      clearTimeout(late);
       await failures.close();
       redis.disconnect();
       await Promise.all([deadLetters.close(), log.close()]);

@@ -118,7 +118,7 @@ export class StreamConsumer {
     for (let failures = 1; !this.#stopping.signal.aborted; failures++) {
       try {
         await log.topic(topic);
-        await this.#membership.join();
+        await this.#membership.join(this.#stopping.signal);
         const main = await this.#open(null);
         for (const track of this.#tracks) main.lane.tracks.add(track);
         this.#main = main.lane;

@@ -36,7 +36,7 @@ export const rebalanceStorm: Scenario = {
       const guest = new Membership({ brokers, topic, groupId, logger, onChange: ignore, onHeartbeat: ignore });
       const joining = async () => {
         try {
-          await guest.join();
+          await guest.join(AbortSignal.timeout(60_000));
           await sleep(random(1_500));
         } finally {
           await guest.leave();

@@ -54,6 +54,16 @@ export function openRedis(url: string, onError: (error: Error) => void): Tidelin
   return redis as TidelineRedis;
 }
 
+/**
+ * Ends a connection, also one that is down: commands that wait for it fail within some seconds. The client's own
+ * `disconnect` would leave them waiting for ever.
+ */
+export function endRedis(redis: TidelineRedis): void {
+  redis.options.retryStrategy = () => null;
+  // The next attempt is the last one.
+  if (redis.status !== "reconnecting") redis.disconnect();
+}
+
 function script(name: string): string {
   return readFileSync(fileURLToPath(new URL(`./scripts/${name}.lua`, import.meta.url)), "utf8");
 }

@@ -2,53 +2,155 @@ import type { Logger } from "pino";
 import { Consumer } from "../client/client.ts";
 import { parseBrokers } from "../cluster/brokers.ts";
 import { withLeaderless } from "../cluster/leaderless-metadata.ts";
+import { closeConnections } from "../cluster/silent-broker.ts";
 
 /**
- * How often to see whether the topic has more partitions: the group itself would not notice until somebody joins or
- * leaves.
+ * How often to see whether this process is still a member, and whether the topic has more partitions: the group itself
+ * would not notice until somebody joins or leaves.
  */
 const LOOK_EVERY_MS = 5_000;
+/** A member that shows no sign of life for this long is not one any more. Its partitions go to others. */
+const SESSION_MS = 6_000;
+/** Longer than a join may take, which waits for all other members. */
+const ANSWER_MS = 15_000;
+/** Leaving waits this long for Kafka at most. Without it the others get the partitions at the end of the session. */
+const LEAVE_MS = 5_000;
+
+export interface MembershipOptions {
+  readonly brokers: string;
+  readonly topic: string;
+  readonly groupId: string;
+  /** How brokers see the member; "tideline-speed" when absent. */
+  readonly clientId?: string;
+  readonly logger: Logger;
+  readonly onChange: (partitions: readonly number[]) => void;
+  /**
+   * A heartbeat has ended, null: well. A member whose heartbeats fail does not notice when partitions change hands.
+   */
+  readonly onHeartbeat: (error: Error | null) => void;
+}
 
 /**
  * The consumer group that splits a topic's partitions among speed processes. It decides who reads what and nothing
  * else: positions live in Redis, and a member that was declared dead but still applies does no harm (invariant 2).
+ *
+ * The client gives up after some attempts, and then sends no heartbeat any more. It also asks the same coordinator for
+ * ever, though another broker may be it by now. So when a heartbeat has failed, another client joins in its place.
  */
 export class Membership {
-  readonly #consumer: Consumer;
-  readonly #topic: string;
-  readonly #logger: Logger;
+  readonly #options: MembershipOptions;
+  readonly #ended = new AbortController();
+  #consumer: Consumer | null = null;
+  /** The client sends no heartbeats any more. */
+  #isLost = false;
+  /** How many partitions the topic had when this process joined last. */
+  #known = 0;
   #looking: NodeJS.Timeout | undefined;
+  #look: Promise<void> | null = null;
   #partitions: readonly number[] = [];
 
-  constructor(options: {
-    brokers: string;
-    topic: string;
-    groupId: string;
-    /** How brokers see the member; "tideline-speed" when absent. */
-    clientId?: string;
-    logger: Logger;
-    onChange: (partitions: readonly number[]) => void;
-    /**
-     * A heartbeat has ended, null: well. A member whose heartbeats fail does not notice when partitions change hands.
-     */
-    onHeartbeat: (error: Error | null) => void;
-  }) {
-    const { brokers, topic, groupId, clientId = "tideline-speed", logger, onChange, onHeartbeat } = options;
-    this.#topic = topic;
-    this.#logger = logger;
-    this.#consumer = withLeaderless(
-      new Consumer({
-        clientId,
-        groupId,
-        bootstrapBrokers: parseBrokers(brokers),
-        sessionTimeout: 6_000,
-        heartbeatInterval: 1_500,
-        rebalanceTimeout: 6_000,
-        retries: true,
-        retryDelay: 500,
-      }),
-    );
-    this.#consumer.on("consumer:group:join", ({ assignments }) => {
+  constructor(options: MembershipOptions) {
+    this.#options = options;
+  }
+
+  get partitions(): readonly number[] {
+    return this.#partitions;
+  }
+
+  /** Joins the group, and stays in it until `leave`. Throws what Kafka says, and the signal's reason. */
+  async join(signal: AbortSignal): Promise<void> {
+    await this.#enter(AbortSignal.any([signal, this.#ended.signal]));
+    clearInterval(this.#looking);
+    this.#looking = setInterval(() => {
+      this.#look ??= this.#stay().finally(() => {
+        this.#look = null;
+      });
+    }, LOOK_EVERY_MS);
+  }
+
+  /** Leaves the group. When Kafka does not answer, the group notices at the end of the session. */
+  async leave(): Promise<void> {
+    clearInterval(this.#looking);
+    this.#ended.abort();
+    await this.#look;
+    const consumer = this.#consumer;
+    this.#consumer = null;
+    if (consumer === null) return;
+    if (!this.#isLost) await this.#left(consumer);
+    await abandon(consumer);
+  }
+
+  async #left(consumer: Consumer): Promise<void> {
+    const { topic, logger } = this.#options;
+    try {
+      const left = async () => consumer.leaveGroup(true);
+      await untilAborted(left(), AbortSignal.timeout(LEAVE_MS));
+    } catch (error) {
+      logger.warn({ topic, error: (error as Error).message }, "cannot leave the group: it notices in some seconds");
+    }
+  }
+
+  /** Joins with a client of its own. */
+  async #enter(signal: AbortSignal): Promise<void> {
+    const before = this.#consumer;
+    const consumer = this.#open();
+    // As the same member, if Kafka still knows it: nobody waits for one that does not come.
+    consumer.memberId = before?.memberId ?? null;
+    this.#consumer = consumer;
+    if (before !== null) await abandon(before);
+    const joined = async () => {
+      consumer.topics.trackAll(this.#options.topic);
+      this.#known = await this.#countPartitions(consumer);
+      await consumer.joinGroup({});
+    };
+    try {
+      await untilAborted(joined(), signal);
+      this.#isLost = false;
+    } catch (error) {
+      this.#consumer = null;
+      await abandon(consumer);
+      throw error;
+    }
+  }
+
+  /** Joins again when membership was lost, or when the topic has more partitions. */
+  async #stay(): Promise<void> {
+    const { topic, logger, onHeartbeat } = this.#options;
+    const consumer = this.#consumer;
+    try {
+      if (consumer === null || this.#isLost) {
+        await this.#enter(this.#ended.signal);
+        return;
+      }
+      const count = await untilAborted(this.#countPartitions(consumer), this.#ended.signal);
+      if (count <= this.#known) return;
+      logger.info({ topic, partitions: count }, "the topic has more partitions");
+      // When the group's leader joins again, partitions are assigned again. The client sends no heartbeats until then.
+      this.#isLost = true;
+      await untilAborted(consumer.joinGroup({}), this.#ended.signal);
+      this.#isLost = false;
+      this.#known = count;
+    } catch (error) {
+      if (this.#ended.signal.aborted) return;
+      if (this.#isLost) onHeartbeat(error as Error);
+      logger.warn({ topic, error: (error as Error).message }, "cannot look after the membership of the group");
+    }
+  }
+
+  #open(): Consumer {
+    const { brokers, topic, groupId, clientId = "tideline-speed", logger, onChange, onHeartbeat } = this.#options;
+    const timeouts = { sessionTimeout: SESSION_MS, heartbeatInterval: 1_500, rebalanceTimeout: 6_000 };
+    const options = { clientId, groupId, ...timeouts, requestTimeout: ANSWER_MS, retries: 3, retryDelay: 500 };
+    const consumer = withLeaderless(new Consumer({ ...options, bootstrapBrokers: parseBrokers(brokers) }));
+    const isOurs = () => consumer === this.#consumer;
+    const onLost = (error: Error) => {
+      if (!isOurs()) return;
+      this.#isLost = true;
+      onHeartbeat(error);
+      logger.warn({ topic, error: error.message }, "group heartbeat failed");
+    };
+    consumer.on("consumer:group:join", ({ assignments }) => {
+      if (!isOurs()) return;
       this.#partitions = (assignments ?? [])
         .filter((found) => found.topic === topic)
         .flatMap(({ partitions }) => partitions)
@@ -56,45 +158,36 @@ export class Membership {
       logger.info({ topic, partitions: this.#partitions }, "partitions assigned");
       onChange(this.#partitions);
     });
-    this.#consumer.on("consumer:heartbeat:error", ({ error }) => {
-      onHeartbeat(error);
-      logger.warn({ topic, error: error.message }, "group heartbeat failed");
+    consumer.on("consumer:heartbeat:error", ({ error }) => onLost(error));
+    // After a heartbeat that said that the group splits the partitions again: this process could not join then.
+    consumer.on("error", onLost);
+    consumer.on("consumer:heartbeat:end", () => {
+      if (isOurs()) onHeartbeat(null);
     });
-    this.#consumer.on("consumer:heartbeat:end", () => onHeartbeat(null));
+    return consumer;
   }
 
-  get partitions(): readonly number[] {
-    return this.#partitions;
+  async #countPartitions(consumer: Consumer): Promise<number> {
+    const { topic } = this.#options;
+    const { topics } = await consumer.metadata({ topics: [topic], forceUpdate: true });
+    return topics.get(topic)?.partitionsCount ?? 0;
   }
+}
 
-  async join(): Promise<void> {
-    this.#consumer.topics.trackAll(this.#topic);
-    let known = await this.#countPartitions();
-    await this.#consumer.joinGroup({});
-    const look = async () => {
-      const count = await this.#countPartitions();
-      if (count <= known) return;
-      this.#logger.info({ topic: this.#topic, partitions: count }, "the topic has more partitions");
-      // When the group's leader joins again, partitions are assigned anew.
-      await this.#consumer.joinGroup({});
-      known = count;
-    };
-    this.#looking = setInterval(() => {
-      // Not counted: what keeps it from looking makes heartbeats and fetches fail too.
-      look().catch((error: Error) =>
-        this.#logger.warn({ topic: this.#topic, error: error.message }, "cannot look for more partitions"),
-      );
-    }, LOOK_EVERY_MS);
-  }
+/** Closes a client that is not used any more, without asking Kafka anything. */
+async function abandon(consumer: Consumer): Promise<void> {
+  consumer.memberId = null;
+  await consumer.leaveGroup(true);
+  await closeConnections(consumer.connections);
+  await consumer.close(true);
+}
 
-  async #countPartitions(): Promise<number> {
-    const { topics } = await this.#consumer.metadata({ topics: [this.#topic], forceUpdate: true });
-    return topics.get(this.#topic)?.partitionsCount ?? 0;
-  }
-
-  async leave(): Promise<void> {
-    clearInterval(this.#looking);
-    await this.#consumer.leaveGroup(true);
-    await this.#consumer.close(true);
-  }
+/** What `work` gives; rejects with the signal's reason as soon as that is aborted. */
+function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
 }
