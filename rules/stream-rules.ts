@@ -84,8 +84,10 @@ export class StreamRules {
           hasJoined = true;
           continue;
         }
-        if (this.partitions.length === 0) await this.#pause(RETRY_MS.last, changed);
-        else
+        if (this.partitions.length === 0) {
+          this.#letGo();
+          await this.#pause(RETRY_MS.last, changed);
+        } else
           await RuleSession.run(
             this.#sessionDeps(() => (failures = 0)),
             this.partitions,
@@ -98,6 +100,17 @@ export class StreamRules {
         await this.#pause(isFenced(error) ? FENCED_FOR_MS : backoffMs(failures), changed);
       }
     }
+  }
+
+  /** Other processes have all partitions now: they say how far the rules are, and what keeps one from going on. */
+  #letGo(): void {
+    const { rules, metrics, failures } = this.#deps;
+    const { onRule } = this.#sessionDeps(() => undefined);
+    for (const rule of rules) {
+      metrics.lag.remove({ rule: rule.name });
+      onRule(rule, null);
+    }
+    failures.succeeded(this.#lane);
   }
 
   #sessionDeps(getsOn: () => void): SessionDeps {

@@ -108,6 +108,8 @@ export class Lane {
   #leaderless: { readonly partitions: readonly number[]; readonly untilMs: number } = { partitions: [], untilMs: 0 };
   #checkedAtMs = 0;
   readonly #touchedAtMs = new Map<number, number>();
+  /** How far fetching was behind at the last fetch, in offsets, by partition. */
+  readonly #lags = new Map<number, number>();
   #lastBatch = NO_BATCH;
   #lastFetch: FetchSize = { bytes: 0, records: 0 };
   #applying: Promise<unknown> = Promise.resolve();
@@ -132,6 +134,11 @@ export class Lane {
    */
   get confirmed(): number {
     return this.#confirmed;
+  }
+
+  /** How far fetching is behind the log, in offsets, by partition: also of partitions that it has read before. */
+  get lags(): ReadonlyMap<number, number> {
+    return this.#lags;
   }
 
   /** The furthest position that any of its views has reached, per partition. */
@@ -176,6 +183,7 @@ export class Lane {
     const partitions = await this.#attach(await this.#readable(assigned));
     const wanted = this.#wanted(partitions);
     if (wanted.size === 0) {
+      this.#lags.clear();
       await this.#settled();
       await this.#deps.clock.wait(IDLE_WAIT_MS);
       return 0;
@@ -189,8 +197,7 @@ export class Lane {
       { stream: this.#deps.stream.name, stage: "wait" },
       (performance.now() - askedMs) / 1_000,
     );
-    for (const { partition, stable, to } of batch)
-      this.#deps.metrics.lag.set({ stream: this.#deps.stream.name, partition }, Number(stable - to));
+    for (const { partition, stable, to } of [...batch, ...quiet]) this.#lags.set(partition, Number(stable - to));
     if (batch.length === 0) {
       this.#lastBatch = NO_BATCH;
       await this.#check();

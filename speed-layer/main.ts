@@ -25,7 +25,7 @@ import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
 import { STEADY_CLOCK } from "./clock.ts";
 import { PACING, type Pacing } from "./lane.ts";
-import { speedMetrics } from "./metrics.ts";
+import { type SpeedState, speedMetrics } from "./metrics.ts";
 import { StreamConsumer } from "./stream-consumer.ts";
 import { ViewTrack } from "./view-track.ts";
 
@@ -94,7 +94,8 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   const log = new LogReader({ brokers, clientId: "tideline-speed" });
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
   const deadLetters = new DeadLetters(brokers, namespace);
-  const metrics = speedMetrics(options.registry, () => failures.problems());
+  let consumers: readonly StreamConsumer[] = [];
+  const metrics = speedMetrics(options.registry, () => ({ problems: failures.problems(), ...stateOf(consumers) }));
 
   const requests = new SettleRequests(redis, namespace);
 
@@ -106,7 +107,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
 
   const groups = [...byContract(living).values()];
   const nameOf = namesOf(living);
-  const consumers = groups.map((sharing) => {
+  consumers = groups.map((sharing) => {
     const [{ view: first }] = sharing as [Definition, ...Definition[]];
     const topic = topicOf(namespace, first.stream);
     const tracks = sharing.map((definition) => {
@@ -220,6 +221,18 @@ async function removeRetired(consumers: readonly StreamConsumer[], generations: 
   for (const consumer of consumers)
     for (const track of [...consumer.tracks])
       if ((await generations.retiredAtMs(track.generation)) !== null) consumer.remove(track);
+}
+
+/** Which views are stopped, and how far the partitions are behind: a stream that is read under two contracts once. */
+function stateOf(consumers: readonly StreamConsumer[]): Omit<SpeedState, "problems"> {
+  const stopped = consumers
+    .flatMap(({ tracks }) => [...tracks])
+    .flatMap(({ name, error }) => (error === null ? [] : [{ view: name, code: error.code }]));
+  const lags = consumers
+    .flatMap(({ stream, lags }) => [...lags].map(([partition, offsets]) => ({ stream, partition, offsets })))
+    // The larger one of two with the same labels comes last, and stays.
+    .sort((a, b) => a.offsets - b.offsets);
+  return { stopped, lags };
 }
 
 function healthOf(consumers: readonly StreamConsumer[]): Omit<SpeedHealth, "problems"> {

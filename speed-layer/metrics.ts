@@ -10,15 +10,51 @@ export interface SpeedMetrics {
   readonly repositioned: Counter<"view">;
   readonly reseeds: Counter<"view">;
   readonly folds: Counter<"view">;
-  readonly stopped: Gauge<"view" | "code">;
-  readonly lag: Gauge<"stream" | "partition">;
-  readonly failing: Gauge<"kind" | "name" | "code">;
 }
 
-/** `problems` is asked at every scrape. */
-export function speedMetrics(registry: Registry, problems: () => readonly Failure[] = () => []): SpeedMetrics {
+/** What holds at the moment of a scrape. A gauge that is set when something happens would keep what is over. */
+export interface SpeedState {
+  readonly problems: readonly Failure[];
+  readonly stopped: readonly { readonly view: string; readonly code: string }[];
+  readonly lags: readonly { readonly stream: string; readonly partition: number; readonly offsets: number }[];
+}
+
+const NOTHING: SpeedState = { problems: [], stopped: [], lags: [] };
+
+/** `state` is asked at every scrape. */
+export function speedMetrics(registry: Registry, state: () => SpeedState = () => NOTHING): SpeedMetrics {
   const registers = [registry];
   const seconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
+  new Gauge({
+    name: "tideline_view_stopped",
+    help: "1 while a view is stopped by a named error",
+    labelNames: ["view", "code"],
+    registers,
+    collect() {
+      this.reset();
+      for (const { view, code } of state().stopped) this.set({ view, code }, 1);
+    },
+  });
+  new Gauge({
+    name: "tideline_speed_lag_offsets",
+    help: "Last stable offset less the next position to fetch, of the partitions of this process",
+    labelNames: ["stream", "partition"],
+    registers,
+    collect() {
+      this.reset();
+      for (const { stream, partition, offsets } of state().lags) this.set({ stream, partition }, offsets);
+    },
+  });
+  new Gauge({
+    name: "tideline_failing",
+    help: "1 while something is stopped, or has failed at least three times in a row for the same reason",
+    labelNames: ["kind", "name", "code"],
+    registers,
+    collect() {
+      this.reset();
+      for (const { kind, name, code } of state().problems) this.set({ kind, name, code }, 1);
+    },
+  });
   return {
     records: new Counter({
       name: "tideline_speed_records_total",
@@ -63,28 +99,6 @@ export function speedMetrics(registry: Registry, problems: () => readonly Failur
       help: "Runs of closed segments folded into one",
       labelNames: ["view"],
       registers,
-    }),
-    stopped: new Gauge({
-      name: "tideline_view_stopped",
-      help: "1 while a view is stopped by a named error",
-      labelNames: ["view", "code"],
-      registers,
-    }),
-    lag: new Gauge({
-      name: "tideline_speed_lag_offsets",
-      help: "Last stable offset less the next position to fetch",
-      labelNames: ["stream", "partition"],
-      registers,
-    }),
-    failing: new Gauge({
-      name: "tideline_failing",
-      help: "1 while something is stopped, or has failed at least three times in a row for the same reason",
-      labelNames: ["kind", "name", "code"],
-      registers,
-      collect() {
-        this.reset();
-        for (const { kind, name, code } of problems()) this.set({ kind, name, code }, 1);
-      },
     }),
   };
 }

@@ -89,6 +89,15 @@ export class StreamConsumer {
     return this.#membership.partitions;
   }
 
+  /** How far fetching is behind in each partition of this process, in offsets: of several lanes the one that is last. */
+  get lags(): ReadonlyMap<number, number> {
+    const lags = new Map<number, number>();
+    for (const { lane } of this.#lanes)
+      for (const [partition, offsets] of lane.lags)
+        if (this.partitions.includes(partition)) lags.set(partition, Math.max(offsets, lags.get(partition) ?? 0));
+    return lags;
+  }
+
   /** Begins in the background: a topic that is not there, or a Kafka that does not answer, holds up nobody else. */
   start(): void {
     this.#started = this.#begin();

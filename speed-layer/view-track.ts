@@ -128,7 +128,6 @@ export class ViewTrack {
   #settlingSinceMs: number | null = null;
   /** Partitions with a batch for which there was no room. */
   readonly #refused = new Set<number>();
-  #stoppedBy: string | null = null;
   /** Cells in Redis, as of its last reply. */
   #cells = 0;
   #askedToSettleAtMs = Number.NEGATIVE_INFINITY;
@@ -211,7 +210,6 @@ export class ViewTrack {
       this.#pointer = chain.pointer;
       this.#moved = false;
       this.#phase = { kind: "live" };
-      this.#showStopped(null);
       this.#deps.logger.info({ view: this.name, positions: cutToJson(this.#positions) }, "view attached");
     } catch (error) {
       if (!isTidelineError(error)) throw error;
@@ -429,18 +427,9 @@ export class ViewTrack {
     return chain.cells - settled.reduce((sum, segment) => sum + (segment.cells ?? 0), 0);
   }
 
-  #showStopped(code: string | null): void {
-    const { stopped } = this.#deps.metrics;
-    if (this.#stoppedBy !== null && this.#stoppedBy !== code)
-      stopped.remove({ view: this.name, code: this.#stoppedBy });
-    if (code !== null) stopped.set({ view: this.name, code }, 1);
-    this.#stoppedBy = code;
-  }
-
   /** Stops this view, and it alone, with a named error (invariant 10). */
   stop(error: TidelineError, nowMs: number): void {
     this.#phase = { kind: "stopped", error, untilMs: nowMs + STOPPED_FOR_MS };
-    this.#showStopped(error.code);
     this.#deps.logger.error({ view: this.name, code: error.code, hint: error.hint }, error.message);
   }
 }
