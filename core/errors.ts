@@ -25,6 +25,7 @@ export type ErrorCode =
   | "REPORT_TOO_LARGE" // the daily report costs more than its budget; names what to narrow
   | "RULE_FAILED" // a rule's SQL fails on an event that its contract accepts
   | "VIEW_FAILED" // a view's SQL fails on an event that its contract accepts
+  | "COMPUTATION_FAILED" // the SQL of a view or rule fails for want of memory or disk, or by an error of the program
   // stored state of another release
   | "DATA_NEWER" // a newer release has written the data directory
   | "GENERATION_FROZEN" // another release computes this generation otherwise: it is answered, but not continued

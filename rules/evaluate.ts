@@ -2,7 +2,8 @@ import type { DuckDBValue } from "@duckdb/node-api";
 import type { Match } from "../core/alerts/alert.ts";
 import { MATCH_COLUMNS, matchesSql, RULE_COLUMNS } from "../core/alerts/rule-sql.ts";
 import type { Rule } from "../core/definition/rule.ts";
-import { isTidelineError, TidelineError } from "../core/errors.ts";
+import type { TidelineError } from "../core/errors.ts";
+import { sqlFailed } from "../store/duckdb/duck-errors.ts";
 import type { KeptStatements } from "../store/duckdb/kept-statements.ts";
 
 export interface Evaluation {
@@ -26,7 +27,7 @@ export async function evaluate(
   } catch (error) {
     const [only] = rules;
     if (only === undefined) throw error;
-    if (rules.length === 1) return { matches: [], failed: new Map([[only, failedBy(only, error)]]) };
+    if (rules.length === 1) return { matches: [], failed: new Map([[only, sqlFailed(only.name, error, OF_SQL)]]) };
     const matches: Match[] = [];
     const failed = new Map<Rule, TidelineError>();
     for (const rule of rules) {
@@ -66,14 +67,9 @@ function textOf(value: DuckDBValue | undefined): string | null {
   return value === null || value === undefined ? null : String(value);
 }
 
-function failedBy({ name }: Rule, cause: unknown): TidelineError {
-  if (isTidelineError(cause)) return cause;
-  const [reason] = (cause as Error).message.split("\n");
-  return new TidelineError(
-    "RULE_FAILED",
-    `${name}: ${reason}`,
+const OF_SQL = {
+  code: "RULE_FAILED",
+  hint:
     "Make the rule's expressions total, with nullif, TRY_CAST or a CASE, for every " +
-      "event that the contract accepts. It goes on at that event.",
-    { cause },
-  );
-}
+    "event that the contract accepts. It goes on at that event.",
+} as const;

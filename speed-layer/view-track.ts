@@ -7,6 +7,7 @@ import { at, type Cut, cutFromJson, cutReached, cutToJson, type Position } from 
 import { type ArchiveTail, belowContinuation } from "../store/archive/archive-tail.ts";
 import { eventsFrom } from "../store/decode/decoder.ts";
 import type { Definition } from "../store/definitions/definitions.ts";
+import { sqlFailed } from "../store/duckdb/duck-errors.ts";
 import { logLost } from "../store/kafka/cluster/log-errors.ts";
 import type { FetchedPartition, LogBounds, LogSource, TopicInfo } from "../store/kafka/read/log.ts";
 import { type ComparedLog, requireReached } from "../store/kafka/read/log-check.ts";
@@ -283,7 +284,7 @@ export class ViewTrack {
       return null;
     }
     const applications = await this.#applications(batch, mine, positions).catch((error: unknown) => {
-      this.stop(failed(this.name, error), nowMs);
+      this.stop(sqlFailed(this.name, error, OF_SQL), nowMs);
       return [];
     });
     for (const { partition, to, mark } of applications) {
@@ -453,12 +454,7 @@ function offsets(fetched: readonly FetchedPartition[], positions: Cut): number {
   return fetched.reduce((sum, { partition, to }) => sum + Number(to - at(positions, partition)), 0);
 }
 
-function failed(view: string, cause: unknown): TidelineError {
-  const [reason] = (cause as Error).message.split("\n");
-  return new TidelineError(
-    "VIEW_FAILED",
-    `${view}: ${reason}`,
-    "Make the view's expressions total, with nullif, TRY_CAST or a CASE, for every event that the contract accepts.",
-    { cause },
-  );
-}
+const OF_SQL = {
+  code: "VIEW_FAILED",
+  hint: "Make the view's expressions total, with nullif, TRY_CAST or a CASE, for every event that the contract accepts.",
+} as const;

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { refusalOf } from "../serving/common/problem.ts";
 import { recomputingRefused } from "../serving/read/recomputations.ts";
 import { type Duck, DuckPool } from "../store/duckdb/duck.ts";
-import { isOverflow, namedDuckError } from "../store/duckdb/duck-errors.ts";
+import { isOverflow, namedDuckError, sqlFailed } from "../store/duckdb/duck-errors.ts";
 
 let folder: string;
 let pool: DuckPool;
@@ -46,4 +46,20 @@ test("a sum that leaves 64 bits is STATE_OVERFLOW, and any other error stays wha
   });
   const other = await failure("SELECT no_such_column");
   expect(namedDuckError(other)).toBe(other);
+});
+
+test("SQL is blamed for values that it cannot take, and not for a lack of memory or an error of the program", async () => {
+  const code = async (cause: unknown) =>
+    sqlFailed("revenue", await cause, { code: "VIEW_FAILED", hint: "Guard it." }).code;
+  for (const sql of [
+    "SELECT CAST('x' AS BIGINT)",
+    "SELECT 9223372036854775807 + 1",
+    "SELECT sum(missing) FROM range(3)",
+    "SELECT error('negative')",
+    "SELECT (-1)::UTINYINT",
+  ])
+    expect(await code(failure(sql)), sql).toBe("VIEW_FAILED");
+  const large = "SELECT list(t) FROM (SELECT i::VARCHAR || repeat('x', 100) AS t FROM range(3000000) AS r(i))";
+  expect(await code(failure(large))).toBe("COMPUTATION_FAILED");
+  expect(await code(new TypeError("Cannot read properties of undefined"))).toBe("COMPUTATION_FAILED");
 });

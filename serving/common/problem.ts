@@ -262,6 +262,7 @@ const NAMED: Readonly<Record<ErrorCode, Named | null>> = {
   REPORT_TOO_LARGE: null,
   RULE_FAILED: null,
   VIEW_FAILED: null,
+  COMPUTATION_FAILED: null,
   DATA_NEWER: null,
   RULE_UNKNOWN: null,
   ALERT_UNKNOWN: null,

@@ -1,4 +1,4 @@
-import { TidelineError } from "../../core/errors.ts";
+import { type ErrorCode, TidelineError } from "../../core/errors.ts";
 import { damagedHint } from "../files/intact.ts";
 
 /** Whether DuckDB says that a number leaves 64 bits. */
@@ -31,4 +31,29 @@ export function namedDuckError(error: unknown): unknown {
     );
   }
   return error;
+}
+
+/** What DuckDB says when a value, or the text of the SQL, is to blame. Memory, disk and itself have other kinds. */
+const OF_SQL =
+  /^(Binder|Catalog|Constraint|Conversion|Divide by Zero|Invalid Input|Mismatch Type|Not implemented|Out of Range|Parser|Syntax) Error:/;
+
+/**
+ * Why the SQL of the view or rule `name` failed. `ofSql`: code and hint when the SQL is to blame. Otherwise it is
+ * COMPUTATION_FAILED: the memory, the disk, or the program.
+ */
+export function sqlFailed(
+  name: string,
+  cause: unknown,
+  ofSql: { readonly code: ErrorCode; readonly hint: string },
+): TidelineError {
+  if (cause instanceof TidelineError) return cause;
+  const [reason = ""] = (cause instanceof Error ? cause.message : String(cause)).split("\n");
+  if (OF_SQL.test(reason)) return new TidelineError(ofSql.code, `${name}: ${reason}`, ofSql.hint, { cause });
+  return new TidelineError(
+    "COMPUTATION_FAILED",
+    `${name}: ${reason}`,
+    "Run `tideline doctor`, and see whether the process has enough memory and its disk has room. The SQL is not to " +
+      "blame, and is tried again by itself. Report it if it goes on.",
+    { cause },
+  );
 }
