@@ -179,7 +179,12 @@ export class RuleSession {
         this.#startAlone(track, STOPPED_FOR_MS);
       },
     };
-    return { lane: await RuleLane.open(deps, tracks), log, duck };
+    const lane = await RuleLane.open(deps, tracks).catch(async (error: unknown) => {
+      duck.closeSync();
+      await log.close();
+      throw error;
+    });
+    return { lane, log, duck };
   }
 
   /** Has a rule read in a lane of its own, after a while. */

@@ -100,14 +100,15 @@ export class StreamConsumer {
 
   /** Begins in the background: a topic that is not there, or a Kafka that does not answer, holds up nobody else. */
   start(): void {
-    this.#started = this.#begin();
+    this.#started = this.#begin().catch((error: unknown) => this.#couldNot("begin", error));
   }
 
   /** Finishes the batches under way, then leaves the group. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#started;
-    await Promise.all([...this.#lanes].map(({ done }) => done));
+    // A step under way may start another one.
+    while (this.#lanes.size > 0) await Promise.all([...this.#lanes].map(({ done }) => done));
     await this.#membership.leave();
   }
 
@@ -159,14 +160,29 @@ export class StreamConsumer {
     const log = new LogReader({ brokers, clientId: `tideline-speed-${topic}`, watch: partitions });
     const duck = await pool.connect();
     const moveOut = (track: ViewTrack) => this.#moveOut(track, lane);
-    const lane: Lane = await Lane.open({ ...this.#deps, log, duck, moveOut }, []);
+    const opening = Lane.open({ ...this.#deps, log, duck, moveOut }, []);
+    const lane: Lane = await opening.catch(async (error: unknown) => {
+      duck.closeSync();
+      await log.close();
+      throw error;
+    });
     const watch = new LaneWatch({ failures, name: own, views: this.#views, nowMs: () => clock.nowMs() });
     return { lane, watch, partitions, log, duck };
   }
 
   #start(open: OpenLane): void {
-    const running: RunningLane = { ...open, done: Promise.resolve().then(() => this.#run(running)) };
+    const done = Promise.resolve()
+      .then(() => this.#run(running))
+      // Nobody waits for a lane that ends before the process does.
+      .catch((error: unknown) => this.#couldNot("close a lane", error))
+      .finally(() => this.#lanes.delete(running));
+    const running: RunningLane = { ...open, done };
     this.#lanes.add(running);
+  }
+
+  #couldNot(what: string, error: unknown): void {
+    const { topic, logger } = this.#deps;
+    logger.error({ topic, error: (error as Error).message }, `could not ${what}`);
   }
 
   /** Gives a view of `from` a lane of its own. When none can be opened the view stays where it is. */
@@ -203,13 +219,15 @@ export class StreamConsumer {
         await this.#pause(backoffMs(failures));
       }
     }
-    this.#lanes.delete(running);
     watch.ended();
     partitions.clear();
-    await lane.drain();
-    lane.close();
-    duck.closeSync();
-    await log.close();
+    try {
+      await lane.drain();
+      lane.close();
+      duck.closeSync();
+    } finally {
+      await log.close();
+    }
   }
 
   /**
