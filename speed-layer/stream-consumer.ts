@@ -89,7 +89,7 @@ export class StreamConsumer {
     return this.#membership.partitions;
   }
 
-  /** How far fetching is behind in each partition of this process, in offsets: of several lanes the one that is last. */
+  /** How far fetching is behind in each partition of this process, in offsets: of several lanes the last one. */
   get lags(): ReadonlyMap<number, number> {
     const lags = new Map<number, number>();
     for (const { lane } of this.#lanes)

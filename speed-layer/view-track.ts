@@ -456,5 +456,7 @@ function offsets(fetched: readonly FetchedPartition[], positions: Cut): number {
 
 const OF_SQL = {
   code: "VIEW_FAILED",
-  hint: "Make the view's expressions total, with nullif, TRY_CAST or a CASE, for every event that the contract accepts.",
+  hint:
+    "Make the view's expressions total, with nullif, TRY_CAST or a CASE, for every " +
+    "event that the contract accepts.",
 } as const;

@@ -23,7 +23,7 @@ afterEach(async () => {
 
 afterAll(() => kafka.close());
 
-/** A member, how often its partitions were assigned, and its heartbeats: the errors, and null for those that were well. */
+/** A member, the partitions that it was assigned, and its heartbeats: the error, or null for one that was well. */
 function member(groupId: string) {
   const assigned: (readonly number[])[] = [];
   const heartbeats: (Error | null)[] = [];

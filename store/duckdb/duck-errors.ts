@@ -34,8 +34,10 @@ export function namedDuckError(error: unknown): unknown {
 }
 
 /** What DuckDB says when a value, or the text of the SQL, is to blame. Memory, disk and itself have other kinds. */
-const OF_SQL =
-  /^(Binder|Catalog|Constraint|Conversion|Divide by Zero|Invalid Input|Mismatch Type|Not implemented|Out of Range|Parser|Syntax) Error:/;
+const OF_SQL = new RegExp(
+  "^(Binder|Catalog|Constraint|Conversion|Divide by Zero|Invalid Input|Mismatch Type|" +
+    "Not implemented|Out of Range|Parser|Syntax) Error:",
+);
 
 /**
  * Why the SQL of the view or rule `name` failed. `ofSql`: code and hint when the SQL is to blame. Otherwise it is
