@@ -14,7 +14,7 @@ import type { HostCheck } from "../core/hosts.ts";
 import { requireCaller, requireKeys } from "./access/access.ts";
 import type { KeyCheck } from "./access/key-check.ts";
 import { type AccessPolicy, mayBePosted } from "./access/route-access.ts";
-import { badRequest, hostNotAllowed, PROBLEM_TYPE, Refusal, refusalOf } from "./common/problem.ts";
+import { badRequest, hostNotAllowed, PROBLEM_TYPE, Refusal, refusalOf, serverClosing } from "./common/problem.ts";
 import { withAccount } from "./common/turns.ts";
 import { forwarding } from "./forward.ts";
 import type { Helper } from "./helper.ts";
@@ -79,6 +79,8 @@ export async function createApp(
     // One line a request, written below: the framework's would carry the URL, and with it what clients filter by.
     logController: new LogController({ disableRequestLogging: true }),
     forceCloseConnections: "idle",
+    // `refuseWhileClosing` says it as a problem.
+    return503OnClosing: false,
     requestTimeout: 30_000,
     routerOptions: { querystringParser: (text) => ({ ...parseParameters(text) }), ignoreTrailingSlash: true },
     frameworkErrors: (error, request, reply) => sendProblem(request, reply, refusalOf(error)),
@@ -90,6 +92,7 @@ export async function createApp(
   if (helper === null) app.setErrorHandler(answerError);
   else forwarding(app, helper, { answerError, observe: (status) => serving.metrics.observeLarge(status) });
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, notRouted(app, request)));
+  refuseWhileClosing(app);
   app.addHook("onRequest", (request, reply, done) => {
     void reply.headers(HEADERS);
     const { host } = request.headers;
@@ -162,6 +165,15 @@ function closeUnusedConnections(app: FastifyInstance): void {
   app.addHook("preClose", async () => {
     for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
   });
+}
+
+/** A closing server ends the requests under way, and takes no other ones on the connections of these. */
+function refuseWhileClosing(app: FastifyInstance): void {
+  let isClosing = false;
+  app.addHook("preClose", async () => {
+    isClosing = true;
+  });
+  app.addHook("onRequest", (_request, _reply, done) => done(isClosing ? serverClosing() : undefined));
 }
 
 function sendProblem(

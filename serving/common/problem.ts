@@ -194,6 +194,10 @@ export function keyUnknown(table: string, key: readonly string[], asOf: string):
   });
 }
 
+export function serverClosing(): Refusal {
+  return new Refusal(503, "NOT_READY", "this server is closing");
+}
+
 export function streamUnknown(name: string, known: readonly string[]): Refusal {
   const problem = `there is no stream "${name.slice(0, 60)}"`;
   return new Refusal(404, "STREAM_UNKNOWN", problem, {

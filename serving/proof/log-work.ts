@@ -1,6 +1,6 @@
 import type { DedupSources } from "../../store/decode/warm-dedup.ts";
 import { type Duck, DuckPool } from "../../store/duckdb/duck.ts";
-import { overloaded, Refusal } from "../common/problem.ts";
+import { overloaded, Refusal, serverClosing } from "../common/problem.ts";
 import { recomputingRefused } from "../read/recomputations.ts";
 
 export interface LogWorkOptions {
@@ -57,7 +57,7 @@ export class LogWork {
     const { sources, threads, memoryLimitMb, timeoutMs, brokers, called } = this.#options;
     const late = AbortSignal.timeout(timeoutMs);
     const signal = AbortSignal.any([late, this.#stopped.signal, asked]);
-    if (this.#stopped.signal.aborted) throw closing();
+    if (this.#stopped.signal.aborted) throw serverClosing();
     signal.throwIfAborted();
     const pool = await DuckPool.open({ threads, memoryLimitMb, directories: [sources.data.root] });
     const duck = await pool.connect();
@@ -68,7 +68,7 @@ export class LogWork {
       signal.throwIfAborted();
       return await work(duck, signal);
     } catch (error) {
-      if (this.#stopped.signal.aborted) throw closing();
+      if (this.#stopped.signal.aborted) throw serverClosing();
       if (late.aborted) throw tooSlow(called, timeoutMs);
       signal.throwIfAborted();
       throw recomputingRefused(error, brokers);
@@ -78,10 +78,6 @@ export class LogWork {
       pool.close();
     }
   }
-}
-
-function closing(): Refusal {
-  return new Refusal(503, "NOT_READY", "this server is closing");
 }
 
 function tooSlow(called: string, timeoutMs: number): Refusal {
