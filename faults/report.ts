@@ -26,6 +26,8 @@ export interface Report {
     readonly incomplete: Readonly<Record<string, number>>;
     readonly atEarlierPositions: number;
     readonly readYourWrite: number;
+    /** Those about tables, by the kind of the question. */
+    readonly tables: Readonly<Record<string, number>>;
     readonly refused: Readonly<Record<string, number>>;
   };
   readonly mismatches: number;
@@ -76,6 +78,7 @@ export function reportOf(run: {
       incomplete: added(readers.map(({ counts }) => counts.incomplete)),
       atEarlierPositions: total((one) => one.readers.counts.at),
       readYourWrite: total((one) => one.readers.counts.min),
+      tables: added(readers.map(({ counts }) => counts.tables)),
       refused: added(readers.map(({ counts }) => counts.refused)),
     },
     mismatches: mismatches.length,
@@ -138,6 +141,7 @@ export function reportText(report: Report): string {
     `versions published: ${refreshes.published}; refreshes failed: ${listed(refreshes.failed)}`,
     `answers checked: ${answers.checked} (${answers.atEarlierPositions} at earlier positions, ` +
       `${answers.readYourWrite} read-your-write; not complete: ${listed(answers.incomplete)})`,
+    `of tables: ${listed(answers.tables)}`,
     `not answered: ${listed(answers.refused)}`,
     `mismatches: ${report.mismatches}; events lost: ${report.lost}, counted twice: ${report.double}`,
     ...report.firstMismatches.map((mismatch) => `MISMATCH ${JSON.stringify(mismatch, null, 2)}`),

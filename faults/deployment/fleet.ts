@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { execa } from "execa";
 import getPort, { portNumbers } from "get-port";
 import type { LocalProcess } from "../../stack/process/local-process.ts";
 import { roleProcess } from "../../stack/role.ts";
@@ -121,8 +122,11 @@ export type FleetSize = Readonly<Record<RoleKind, number>>;
 export class Fleet {
   readonly roles: readonly FleetRole[];
 
-  private constructor(roles: readonly FleetRole[]) {
+  readonly #settings: FleetSettings;
+
+  private constructor(roles: readonly FleetRole[], settings: FleetSettings) {
     this.roles = roles;
+    this.#settings = settings;
   }
 
   static async create(size: FleetSize, settings: FleetSettings): Promise<Fleet> {
@@ -136,7 +140,7 @@ export class Fleet {
         roles.push(new FleetRole(`${kind}-${number}`, kind, port, settings));
       }
     }
-    return new Fleet(roles);
+    return new Fleet(roles, settings);
   }
 
   /** A role by its name; throws when there is none. */
@@ -153,6 +157,12 @@ export class Fleet {
   /** Starts those that do not run; one kind after the other, because a start is all computing. */
   async start(): Promise<void> {
     for (const kind of KINDS) await Promise.all(this.of(kind).map((role) => role.start()));
+  }
+
+  /** Runs a command of the program, as an operator does. Throws when it fails. */
+  async command(...args: readonly string[]): Promise<void> {
+    const { home, env, program } = this.#settings;
+    await execa(process.execPath, [join(program, "cli", "tideline.js"), ...args], { cwd: home, env });
   }
 
   /** Ends all of them; those that are stopped by a signal go on first, or they could not end. */

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Answer, positionsOf, reaches } from "../model/judge.ts";
+import type { Answer } from "../model/answer.ts";
+import { positionsOf, reaches } from "../model/judge.ts";
 import type { Positions } from "../model/view-fold.ts";
 import type { Deployment } from "./deployment.ts";
 

@@ -2,35 +2,19 @@ import { randomUUID } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { GroupValue } from "../../core/state/cells.ts";
 import { differenceOf, type OracleRow, rowKey, sketchBytes } from "../../test/oracle.ts";
+import type { Answer, Asked } from "./answer.ts";
 import type { Oracle } from "./oracle.ts";
+import { type TableQuestion, tableDifferences } from "./table-question.ts";
 import type { Positions, Shape } from "./view-fold.ts";
 
-/** One answer of `GET /views/:name`, as far as it is judged. */
-export interface Answer {
-  readonly rows: readonly Readonly<Record<string, string | number | boolean | null>>[];
-  readonly truncated: boolean;
-  readonly asOf: string;
-  readonly position: {
-    readonly generation: string;
-    readonly version: number;
-    readonly cut: Readonly<Record<string, string>>;
-    readonly applied: Readonly<Record<string, string>>;
-  };
-  readonly complete: boolean;
-  readonly missing?: { readonly code: string; readonly message: string };
-}
-
-/** What was asked. */
-export interface Question {
-  readonly view: string;
+/** What was asked of a view. */
+export interface ViewQuestion extends Asked {
   readonly shape: Shape;
   readonly fromMs: number;
   readonly toMs: number;
-  /** The position that was asked for: the token of an earlier answer, and what that answer stated. */
-  readonly at?: { readonly token: string; readonly applied: Answer["position"]["applied"] };
-  /** A record that the answer must include. */
-  readonly min?: { readonly partition: number; readonly offset: bigint };
 }
+
+export type Question = ViewQuestion | TableQuestion;
 
 /** An answer that is not what the log says at the answer's own position. */
 export interface Mismatch {
@@ -77,12 +61,9 @@ export class Judge {
 
   /** Null when the answer is right. */
   async judge(question: Question, url: string, answer: Answer, during: string): Promise<Mismatch | null> {
-    const { view, shape, fromMs, toMs } = question;
     const applied = positionsOf(answer.position.applied);
     await this.#oracle.tail.reach(applied);
-    const expected = this.#oracle.fold(view).rows(shape, fromMs, toMs, applied);
-    await this.#count(expected.values());
-    const { differences, lost, double } = this.#compare(shape, answer, expected);
+    const { differences, lost, double } = await this.#compared(question, answer, applied);
     differences.push(...statedProblems(question, answer));
     if (differences.length === 0) return null;
     const { asOf, position, complete } = answer;
@@ -90,7 +71,7 @@ export class Judge {
     const shown = differences.slice(0, SHOWN_ROWS);
     if (differences.length > SHOWN_ROWS) shown.push(`and ${differences.length - SHOWN_ROWS} more`);
     return {
-      view,
+      view: question.view,
       url,
       asOf,
       applied: position.applied,
@@ -103,6 +84,18 @@ export class Judge {
       during,
       atMs: Date.now(),
     };
+  }
+
+  async #compared(question: Question, answer: Answer, applied: Positions) {
+    if ("rows" in question) {
+      const table = this.#oracle.table(question.view);
+      const differences = tableDifferences(question, answer, table.key, table.rows(applied));
+      return { differences, lost: 0, double: 0 };
+    }
+    const { view, shape, fromMs, toMs } = question;
+    const expected = this.#oracle.fold(view).rows(shape, fromMs, toMs, applied);
+    await this.#count(expected.values());
+    return this.#compare(shape, answer, expected);
   }
 
   #compare({ by }: Shape, { rows }: Answer, expected: ReadonlyMap<string, OracleRow>) {
@@ -170,15 +163,17 @@ export class Judge {
 }
 
 /** Where an answer contradicts itself, or what was asked. */
-function statedProblems({ at, min }: Question, { complete, missing, position, truncated }: Answer): string[] {
+function statedProblems(question: Question, { complete, missing, position, truncated }: Answer): string[] {
   const problems: string[] = [];
+  const { at, min } = question;
   const { applied, cut } = position;
-  if (truncated) problems.push("the answer is cut off");
+  const isFirstRows = "rows" in question && question.rows.kind === "top";
+  if (truncated && !isFirstRows) problems.push("the answer is cut off");
   if (complete && missing !== undefined) problems.push(`complete, and yet missing ${missing.code}`);
   if (!complete && (missing?.message ?? "") === "") problems.push("not complete, and does not say what is missing");
   if (!complete && at === undefined && JSON.stringify(applied) !== JSON.stringify(cut))
     problems.push(`not complete, and yet beyond its cut: ${JSON.stringify({ applied, cut })}`);
-  if (at !== undefined && JSON.stringify(sorted(at.applied)) !== JSON.stringify(sorted(applied)))
+  if (at?.applied != null && JSON.stringify(sorted(at.applied)) !== JSON.stringify(sorted(applied)))
     problems.push(`asked for ${JSON.stringify(at.applied)}, answered at ${JSON.stringify(applied)}`);
   if (min !== undefined && BigInt(applied[min.partition] ?? "0") <= min.offset)
     problems.push(`asked to include ${min.partition}:${min.offset}, answered at ${JSON.stringify(applied)}`);

@@ -1,8 +1,9 @@
 import { LogTail, type TailRecord } from "./log-tail.ts";
-import { contract, openFolds, type Tick } from "./twins.ts";
+import type { TableFold } from "./table-fold.ts";
+import { contract, openFolds, openTableFolds, type Tick } from "./twins.ts";
 import type { Positions, ViewFold } from "./view-fold.ts";
 
-/** What became of one record, by the contract alone. `counted` has a bit for each view that counts it. */
+/** What became of one record, by the contract alone. `counted` has a bit for each view or table that counts it. */
 interface Fate {
   readonly offset: bigint;
   readonly kind: "valid" | "duplicate" | "reject";
@@ -18,23 +19,36 @@ export interface Ledger {
 }
 
 /**
- * What every view must answer at any position: a plain fold of the log, which another client reads. Nothing of the
+ * What every view and table must answer at any position: a plain fold of the log, which another client reads. Nothing of the
  * engine is in it.
  */
 export class Oracle {
   readonly tail: LogTail;
   readonly #folds = new Map<string, ViewFold<Tick>>();
+  readonly #tables = new Map<string, TableFold<Tick>>();
   readonly #fates = new Map<number, Fate[]>();
   readonly #lastSeen = new Map<number, Map<string, bigint>>();
   readonly #rejects = new Map<string, Buffer | null>();
 
   constructor(brokers: string, topic: string) {
     for (const fold of openFolds()) this.#folds.set(fold.view, fold);
+    for (const fold of openTableFolds()) this.#tables.set(fold.table, fold);
     this.tail = new LogTail(brokers, topic, (record) => this.#take(record));
   }
 
+  /** All views; a table is one too. */
   get views(): readonly string[] {
-    return [...this.#folds.keys()];
+    return [...this.#folds.keys(), ...this.#tables.keys()];
+  }
+
+  isTable(name: string): boolean {
+    return this.#tables.has(name);
+  }
+
+  table(name: string): TableFold<Tick> {
+    const found = this.#tables.get(name);
+    if (found === undefined) throw new Error(`the oracle has no table ${name}`);
+    return found;
   }
 
   fold(view: string): ViewFold<Tick> {
@@ -79,9 +93,15 @@ export class Oracle {
     await this.tail.close();
   }
 
-  #take({ partition, offset, value }: TailRecord): void {
+  #take({ partition, offset, key, value }: TailRecord): void {
     const fates = this.#fates.get(partition) ?? [];
     this.#fates.set(partition, fates);
+    const tombstone = value === null ? contract.tombstoneKey(key) : null;
+    if (tombstone !== null) {
+      const place = { timeMs: 0, partition, offset };
+      fates.push({ offset, kind: "valid", counted: this.#counted((table) => table.add({ tombstone }, place)) });
+      return;
+    }
     const event = contract.decode(value);
     if (event === null) {
       this.#rejects.set(`${partition}:${offset}`, value);
@@ -96,9 +116,20 @@ export class Oracle {
       fates.push({ offset, kind: "duplicate", counted: 0 });
       return;
     }
-    let counted = 0;
-    for (const [index, fold] of [...this.#folds.values()].entries())
-      if (fold.add(event, partition, offset)) counted |= 1 << index;
+    const place = { timeMs: event.at, partition, offset };
+    const counted = this.#counted(
+      (table) => table.add({ event }, place),
+      (view) => view.add(event, partition, offset),
+    );
     fates.push({ offset, kind: "valid", counted });
+  }
+
+  /** A bit for each view and table that counts a record, in the order of `views`. */
+  #counted(
+    byTable: (fold: TableFold<Tick>) => boolean,
+    byView: (fold: ViewFold<Tick>) => boolean = () => false,
+  ): number {
+    const all = [...[...this.#folds.values()].map(byView), ...[...this.#tables.values()].map(byTable)];
+    return all.reduce((bits, isCounted, index) => (isCounted ? bits | (1 << index) : bits), 0);
   }
 }

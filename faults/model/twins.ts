@@ -1,10 +1,20 @@
 import type { GroupValue } from "../../core/state/cells.ts";
 import type { Twin } from "../../test/oracle.ts";
+import {
+  type Latest,
+  latestOf,
+  type Newest,
+  newest,
+  type TableFold,
+  type TableTwin,
+  tableFoldOf,
+} from "./table-fold.ts";
 import { foldOf, type ViewFold } from "./view-fold.ts";
 
 /** One event of `ticks`. */
 export interface Tick {
   readonly id: string;
+  readonly thing: string;
   readonly at: number;
   readonly place: string | null;
   readonly good: boolean | null;
@@ -18,6 +28,8 @@ interface Item {
   readonly sku: string;
   readonly quantity: number;
 }
+
+export const PLACES = ["quay", 'the "old" port', "pier 7/8"] as const;
 
 const isText = (value: unknown) => typeof value === "string" && value.length <= 20;
 
@@ -33,10 +45,16 @@ function decode(value: Buffer | null): Tick | null {
   }
 }
 
+/** The key that a record without a value deletes; null when it is refused. */
+function tombstoneKey(key: Buffer | null): string | null {
+  return key !== null && isText(String(key)) ? String(key) : null;
+}
+
 /** What `schemas/ticks.ts` says. */
 export const contract = {
   dedupWindow: 60,
   decode,
+  tombstoneKey,
   id: (tick: Tick) => tick.id,
   timeMs: (tick: Tick) => tick.at,
 };
@@ -87,6 +105,53 @@ const lines: Twin<Tick, Item & { readonly place: string | null }> = {
   },
 };
 
+const things: TableTwin<Tick, Newest<Tick>> = {
+  table: "things",
+  key: ["thing"],
+  numbers: ["amount"],
+  filters: { place: [...PLACES, "null"], good: ["true", "null"], tip: ["7", "50"] },
+  keyOf: ({ thing, test }) => (test ? null : [thing]),
+  countsTombstones: true,
+  of: (event, place) => ({ event, place }),
+  join: newest,
+  row({ event }) {
+    if (event === null || event.amount < -400) return null;
+    const { id, thing, at, place, good, amount, tip, test, items } = event;
+    const lines = items.map(({ sku, quantity }) => ({ sku, quantity }));
+    return { id, thing, at: new Date(at).toISOString(), place, good, amount, tip, test, items: lines };
+  },
+};
+
+interface Berth {
+  readonly events: number;
+  readonly total: number;
+  readonly least: number;
+  readonly most: number;
+  readonly last: Latest;
+}
+
+const berths: TableTwin<Tick, Berth> = {
+  table: "berths",
+  key: ["thing", "place"],
+  numbers: ["events", "total", "least", "most"],
+  filters: { place: PLACES, events: ["1", "2", "7"], least: ["-500", "-499"] },
+  keyOf: ({ thing, place }) => (place === null ? null : [thing, place]),
+  countsTombstones: false,
+  of(tick, place) {
+    if (tick === null) throw new RangeError("no tombstone is counted");
+    const { amount, id } = tick;
+    return { events: 1, total: amount, least: amount, most: amount, last: { value: id, place } };
+  },
+  join: (a, b) => ({
+    events: a.events + b.events,
+    total: a.total + b.total,
+    least: Math.min(a.least, b.least),
+    most: Math.max(a.most, b.most),
+    last: latestOf(a.last, b.last),
+  }),
+  row: ({ events, total, least, most, last }) => ({ events, total, least, most, last_id: last.value }),
+};
+
 const HOUR_MS = 3_600_000;
 
 /** A fold for each view of `views/`, written independently in plain TypeScript. */
@@ -102,4 +167,9 @@ export function openFolds(): ViewFold<Tick>[] {
     foldOf({ view: "totals", twin: totals, dimensions: [], shapes: [] }),
     foldOf({ view: "lines", twin: lines, dimensions: ["place"], shapes: [hours] }),
   ];
+}
+
+/** A fold for each table of `views/`. */
+export function openTableFolds(): TableFold<Tick>[] {
+  return [tableFoldOf(things), tableFoldOf(berths)];
 }

@@ -106,7 +106,7 @@ class RowHistory<E, L> {
 }
 
 /** How many of `lines`, which are in the order of their offsets, lie below `position`. */
-function lengthBelow<L>(lines: readonly Placed<L>[], position: bigint): number {
+export function lengthBelow(lines: readonly { readonly offset: bigint }[], position: bigint): number {
   let [low, high] = [0, lines.length];
   while (low < high) {
     const middle = (low + high) >>> 1;

@@ -10,12 +10,14 @@ import { logRewritten } from "./log-rewritten.ts";
 import { rebalanceStorm, slowConsumer, zombieConsumer } from "./membership.ts";
 import {
   redisEmpty,
+  redisEvicts,
   redisKillLoop,
   redisMemoryLimit,
   redisOlderThanCut,
   redisPowerLoss,
   scriptsFlushed,
 } from "./redis.ts";
+import { restored } from "./restored.ts";
 import { readsDuringPublishAndTrim } from "./slow-readers.ts";
 import { speedKillAfterApply, speedKillAtRandom, speedKillBeforeApply } from "./speed-kill.ts";
 import { temporalDatabaseLost, temporalKilled } from "./temporal-lost.ts";
@@ -35,6 +37,7 @@ export const scenarios: readonly Scenario[] = [
   redisPowerLoss,
   redisOlderThanCut,
   redisMemoryLimit,
+  redisEvicts,
   scriptsFlushed,
   brokerKillLoop,
   transactions,
@@ -52,5 +55,6 @@ export const scenarios: readonly Scenario[] = [
   parquetDeleted,
   readsDuringPublishAndTrim,
   clockJumps,
+  restored,
   everythingKilled,
 ];

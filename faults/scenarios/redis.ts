@@ -7,13 +7,18 @@ import type { Scenario, World } from "../deployment/scenario.ts";
 /** What Redis writes: a manifest, a base, and the commands since. */
 const appendOnly = (serversHome: string) => join(serversHome, "redis", "appendonlydir");
 
-async function withRedis<T>({ servers }: World, work: (redis: Redis) => Promise<T>): Promise<T> {
+export async function withRedis<T>({ servers }: World, work: (redis: Redis) => Promise<T>): Promise<T> {
   const redis = new Redis(servers.redis.url);
   try {
     return await work(redis);
   } finally {
     redis.disconnect();
   }
+}
+
+/** What Redis says of itself. */
+async function numberIn(redis: Redis, name: "used_memory" | "evicted_keys"): Promise<number> {
+  return Number(new RegExp(`${name}:(\\d+)`).exec(await redis.info())?.[1]);
 }
 
 /** Redis dies; `damage` is done to its files; it starts again. */
@@ -115,11 +120,34 @@ export const redisMemoryLimit: Scenario = {
   breaks: ["redis"],
   run: (world) =>
     withRedis(world, async (redis) => {
-      const used = Number(/used_memory:(\d+)/.exec(await redis.info("memory"))?.[1]);
+      const used = await numberIn(redis, "used_memory");
       world.fault("redis out of memory");
       await redis.config("SET", "maxmemory", String(used + 64 * 1_024));
       await world.sleep(6_000);
       await redis.config("SET", "maxmemory", "0");
+    }),
+};
+
+export const redisEvicts: Scenario = {
+  name: "redis-evicts",
+  what:
+    "Redis may delete what it likes, as nobody should let it, and has less memory than it uses: what lost a part is " +
+    "read again, and nobody answers without it.",
+  breaks: ["redis"],
+  run: (world) =>
+    withRedis(world, async (redis) => {
+      const used = await numberIn(redis, "used_memory");
+      const evicted = await numberIn(redis, "evicted_keys");
+      world.fault("redis evicts");
+      await redis.config("SET", "maxmemory-policy", "allkeys-random");
+      await redis.config("SET", "maxmemory", String(Math.floor(used * 0.97)));
+      try {
+        await world.until("keys are evicted", async () => (await numberIn(redis, "evicted_keys")) > evicted);
+        await world.sleep(4_000);
+      } finally {
+        await redis.config("SET", "maxmemory", "0");
+        await redis.config("SET", "maxmemory-policy", "noeviction");
+      }
     }),
 };
 

@@ -40,6 +40,11 @@ const WORKS = {
     start: ({ refresher }) => refresher.start("rebuildView", "rebuild", "everything", { view: "everything" }),
     holds: ({ equal }) => equal === true,
   },
+  "rebuild of a table": {
+    steps: ["rebuildPart", "finishRebuild"],
+    start: ({ refresher }) => refresher.start("rebuildView", "rebuild", "things", { view: "things" }),
+    holds: ({ equal }) => equal === true,
+  },
   backfill: {
     steps: ["planBackfill", "backfillDay", "finishBackfill", "clearBackfill"],
     start: ({ refresher }) =>

@@ -7,12 +7,14 @@ import { flag, instant, integer, list, optional, stream, text } from "tideline";
 export const ticks = stream("ticks", {
   revision: 1,
   partitions: 3,
-  key: "id",
+  key: "thing",
+  tombstones: "delete",
   eventId: "id",
   eventTime: "at",
   dedupWindow: 60,
   fields: {
     id: text({ max: 20 }),
+    thing: text({ max: 20 }),
     at: instant({ from: "1960-01-01T00:00:00Z", to: "2100-01-01T00:00:00Z" }),
     place: optional(text({ max: 20 })),
     good: optional(flag()),
