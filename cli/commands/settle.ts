@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { amount } from "../../core/amount.ts";
 import type { SettleStreamResult } from "../../workflows/settle-stream.ts";
 import { loadConfig } from "../setup/config.ts";
 import { connectTemporal } from "../setup/temporal.ts";
@@ -49,7 +50,7 @@ export function registerSettle(program: Command): void {
 function shown(views: readonly Settled[]): string {
   if (views.length === 0) return "nothing new\n";
   const lines = views.map(({ view, version, published, records }) =>
-    published ? `${view}: version ${version}, ${records} records` : `${view}: another writer was first`,
+    published ? `${view}: version ${version}, ${amount(records, "record")}` : `${view}: another writer was first`,
   );
   return `${lines.join("\n")}\n`;
 }

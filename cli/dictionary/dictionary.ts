@@ -1,3 +1,4 @@
+import { amount } from "../../core/amount.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import {
   type Dictionary,
@@ -42,7 +43,7 @@ function streamLines(stream: StreamEntry): string[] {
   return [
     ...heading("Stream", stream.stream, stream),
     "",
-    `- Topic ${code(topic)}, ${partitions} partitions`,
+    `- Topic ${code(topic)}, ${amount(partitions, "partition")}`,
     `- Revision ${revision} of the contract, version ${version} of the event, ${compatibility} compatibility`,
     `- A repeat of an event id within ${dedupWindow.toLocaleString("en-US")} offsets is a duplicate`,
     `- Written by ${producers.length === 0 ? "producers that the definition does not name" : names(producers)}`,

@@ -1,3 +1,4 @@
+import { amount } from "../../core/amount.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { type ClusterFacts, clusterFacts, type TopicFacts } from "../../store/kafka/cluster/cluster-facts.ts";
 import { deadLetterTopic, topicName, topicOf } from "../../store/kafka/cluster/topics.ts";
@@ -31,7 +32,7 @@ export async function checkKafka(
     return { reachable: false, findings: [problem("kafka.connect", `Kafka does not answer at ${kafkaBrokers}`, todo)] };
   }
   const findings = [
-    ok("kafka.connect", `Kafka answers at ${kafkaBrokers}, ${facts.brokers} broker${facts.brokers === 1 ? "" : "s"}`),
+    ok("kafka.connect", `Kafka answers at ${kafkaBrokers}, ${amount(facts.brokers, "broker")}`),
     checkVersion(facts),
     ...wanted.flatMap((one) => checkTopics(facts, one)),
   ];
@@ -68,11 +69,16 @@ function checkTopics({ topics }: ClusterFacts, { stream, topic, letters }: Wante
 function checkTopic(found: TopicFacts, { partitions }: Stream, topic: string): Finding[] {
   const policy = found.settings.get("cleanup.policy") ?? "delete";
   return [
-    judged(found.partitions >= partitions, "topic.partitions", `${topic} has ${found.partitions} partitions`, {
-      level: "problem",
-      message: `${topic} has ${found.partitions} partitions, and its stream asks for ${partitions}`,
-      todo: "Give it as many, before anything is produced: keys move when partitions are added.",
-    }),
+    judged(
+      found.partitions >= partitions,
+      "topic.partitions",
+      `${topic} has ${amount(found.partitions, "partition")}`,
+      {
+        level: "problem",
+        message: `${topic} has ${amount(found.partitions, "partition")}, and its stream asks for ${partitions}`,
+        todo: "Give it as many, before anything is produced: keys move when partitions are added.",
+      },
+    ),
     judged(found.leaderless === 0, "topic.leaders", `${topic}: every partition has a leader`, {
       level: "problem",
       message: `${topic}: ${found.leaderless} partitions have no leader, and can be neither read nor written`,

@@ -1,6 +1,7 @@
 import { mkdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { within } from "../../batch-layer/time-limit.ts";
+import { amount } from "../../core/amount.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { position } from "../../core/log/position.ts";
 import { backUp } from "../../store/backup/back-up.ts";
@@ -54,9 +55,13 @@ export async function runBackup(config: Config, path: string, { keep, json }: Ba
       const [files, size] = [point.files.length, sizeOf(point)];
       if (json)
         return say(JSON.stringify({ point: point.name, files, sizeBytes: size, newFiles, newBytes, deleted }, null, 1));
-      say(`point ${point.name}: ${files} files, ${bytes(size)}; ${newFiles} files, ${bytes(newBytes)} are new`);
+      say(
+        `point ${point.name}: ${amount(files, "file")}, ${bytes(size)}; of these new: ${amount(newFiles, "file")}, ${bytes(newBytes)}`,
+      );
       if (deleted !== null)
-        say(`deleted: ${deleted.points.length} points, ${deleted.files} files that no other point names`);
+        say(
+          `deleted: ${amount(deleted.points.length, "point")}, ${amount(deleted.files, "file")} that no other point names`,
+        );
     });
   } finally {
     await note.leave();
@@ -94,7 +99,7 @@ async function restorePoint(config: Config, folder: BackupFolder, root: string, 
     const [files, size] = [point.files.length, sizeOf(point)];
     if (flags.json)
       return say(JSON.stringify({ point: point.name, files, sizeBytes: size, replaced, warnings: kafka }, null, 1));
-    say(`restored point ${point.name}: ${files} files, ${bytes(size)} in ${root}`);
+    say(`restored point ${point.name}: ${amount(files, "file")}, ${bytes(size)} in ${root}`);
     if (replaced !== null) say(`what was there is in ${replaced}: delete it when it is not needed any more`);
     if (schemas > 0) say(`kept ${schemas} documents about schema ids from there, which the point does not have`);
     for (const warning of kafka) say(`warning: ${warning}`);
@@ -128,7 +133,7 @@ export async function checkBackup(_config: Config, path: string, { at, json }: R
     if (json) return say(JSON.stringify({ points: names, files, problems }, null, 1));
     for (const problem of problems) say(printable(problem));
     const verdict = problems.length === 0 ? "all are whole" : `${problems.length} problems`;
-    say(`${names.length} points, ${files} files: ${verdict}`);
+    say(`${amount(names.length, "point")}, ${amount(files, "file")}: ${verdict}`);
   });
 }
 

@@ -1,3 +1,4 @@
+import { amount } from "../../core/amount.ts";
 import type { Difference, FieldProof, JoinedProof, Proof } from "../../core/proof/proof.ts";
 import { filterText } from "../../core/query/filter.ts";
 import { printable } from "../terminal/printable.ts";
@@ -8,10 +9,10 @@ export async function proofText(proof: Proof): Promise<string> {
   const { view, equal, rows, mismatches, answers, records, decoded, fields } = proof;
   const source = decoded === "anew" ? "decoded anew" : "as the archive read them";
   const verdict = equal
-    ? `${view} is equal to the log: ${rows} rows`
-    : `${view} is NOT what the log says: ${mismatches} mismatches in ${rows} rows`;
+    ? `${view} is equal to the log: ${amount(rows, "row")}`
+    : `${view} is NOT what the log says: ${mismatches} mismatches in ${amount(rows, "row")}`;
   const parts = [
-    `${verdict}, from ${records} records, ${source}`,
+    `${verdict}, from ${amount(records, "record")}, ${source}`,
     await draw(fieldSheet(fields)),
     await draw(valueSheet(proof)),
     ...positions(answers),
@@ -23,7 +24,7 @@ export async function proofText(proof: Proof): Promise<string> {
 export function proofLine({ view, equal, rows, mismatches, records, differences }: Proof): string {
   const fields = [...new Set(differences.map(({ field }) => field))].join(", ");
   const verdict = equal ? "equal" : `NOT EQUAL: ${mismatches} mismatches in ${fields}`;
-  return `${view}: ${verdict}, ${rows} rows, ${records} records\n`;
+  return `${view}: ${verdict}, ${amount(rows, "row")}, ${amount(records, "record")}\n`;
 }
 
 /** The verdict about a joined table, after those about its tables. */

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { amount } from "../../core/amount.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { encodingNamed } from "../../ingest/read/encoding.ts";
 import { avroEncoder } from "../../ingest/send/avro-encoder.ts";
@@ -118,7 +119,7 @@ async function report(config: Config, stream: Stream, result: SendResult, flags:
 }
 
 function inWords({ rows, valid, invalid, sent, seconds }: SendResult, { dryRun }: SendFlags): string {
-  const read = `${rows} rows read, ${valid} valid, ${invalid} invalid`;
+  const read = `${amount(rows, "row")} read, ${valid} valid, ${invalid} invalid`;
   const rate = Math.round(sent / Math.max(seconds, 0.001));
   return dryRun ? `${read}; nothing was sent` : `${read}, ${sent} sent, in ${seconds.toFixed(1)} s (${rate}/s)`;
 }

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { amount } from "../../core/amount.ts";
 import type { UpStep } from "../../stack/bring-up.ts";
 import { type Config, loadConfig } from "./config.ts";
 
@@ -46,7 +47,7 @@ export async function createStreamTopics(
   for (const { name, partitions, isGiven } of created)
     if (isGiven)
       say(
-        `there was no topic ${name}: it was created with ${partitions} partitions ` +
+        `there was no topic ${name}: it was created with ${amount(partitions, "partition")} ` +
           `and retention.ms=${topicDefaults["retention.ms"]}`,
       );
   const registry = openRegistry(new DataDirectory(join(home, "data")), schemaRegistry);

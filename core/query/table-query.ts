@@ -1,3 +1,4 @@
+import { amount } from "../amount.ts";
 import { bare } from "../contract/fields.ts";
 import { LATEST } from "../definition/table.ts";
 import type { Table, View } from "../definition/view.ts";
@@ -172,7 +173,11 @@ function keyOf(
 ): TableKey {
   const parts = Object.keys(view.by);
   if (texts.length !== parts.length)
-    fail(parameter, `has ${texts.length} parts`, `${parts.join("/")}, with / within a part written as %2F`);
+    fail(
+      parameter,
+      `has ${amount(texts.length, "part")}, not ${parts.length}`,
+      `${parts.join("/")}, with / within a part written as %2F`,
+    );
   return texts.map((text, index) => {
     const name = parts[index] ?? "";
     const stored = storedText(view, name, text);

@@ -1,3 +1,4 @@
+import { amount } from "../../core/amount.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { Bytes } from "../read/bytes.ts";
@@ -150,7 +151,7 @@ function tableProblem({ width, cells, problem }: CsvRow, table: Table): Refusal 
   }
   if (width !== table.width)
     return {
-      ...{ value: splitter.rowText(), reason: `has ${width} values, and there are ${table.width} columns` },
+      ...{ value: splitter.rowText(), reason: `has ${amount(width, "value")}, and there are ${table.width} columns` },
       advice:
         `Put values that contain a ${delimiterName(delimiter)} in quotes; rows that are no ` +
         "data, such as a footer, are left out with --skip-invalid.",

@@ -10,8 +10,14 @@ import type { Definition } from "../../store/definitions/definitions.ts";
 import { type Duck, rowsOf } from "../../store/duckdb/duck.ts";
 import { plainRows } from "../../store/duckdb/plain-rows.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
-import { PIECE_BYTES, positionGone } from "../read/recomputations.ts";
+import { positionGone } from "../read/recomputations.ts";
 import { LogWork, type LogWorkOptions } from "./log-work.ts";
+
+/**
+ * So much of the log beyond the archive is decoded at once. Smaller pieces take twice the time, larger ones hold up the
+ * event loop for longer.
+ */
+const PIECE_BYTES = 2 * 1024 * 1024;
 
 /** One event of a key. */
 export interface KeyEvent {

@@ -11,7 +11,7 @@ export interface Parameters {
 export const MAX_QUERY_LENGTH = 8_192;
 
 /** Parameters that hold text of events, which may have control characters. */
-const EVENT_TEXT = /^(where\[.*\]|prefix)$/s;
+const EVENT_TEXT = /^(where\[.*\]|prefix|key)$/s;
 
 /**
  * Reads a query string. Total and strict: percent encoding that is no UTF-8 is named, not replaced, and so are control

@@ -40,8 +40,8 @@ describe("a filter's value", () => {
   });
 
   test("may have control characters, which nothing else may", () => {
-    const { values, problems } = parseParameters("where[a]=x%09y%0A%00&prefix=%0D&from=%09&by%0A=a");
-    expect(values).toMatchObject({ "where[a]": "x\ty\n\u0000", prefix: "\r" });
+    const { values, problems } = parseParameters("where[a]=x%09y%0A%00&prefix=%0D&key=k%01&from=%09&by%0A=a");
+    expect(values).toMatchObject({ "where[a]": "x\ty\n\u0000", prefix: "\r", key: "k\u0001" });
     expect(problems.map(({ parameter }) => parameter)).toEqual(["from", "by%0A=a"]);
   });
 });

@@ -139,7 +139,7 @@ describe("names and places that a file has otherwise", () => {
       );
       const { events, refused } = await read(path, { forms: { decimalComma: true } });
       expect(events).toEqual([{ id: "a", station: "x", at: Date.parse("2026-03-01"), level: 7, flow: 1.5 }]);
-      expect(refused).toEqual([expect.stringMatching(/^row 2, line 4: "b" has 1 values, and there are 5 columns/)]);
+      expect(refused).toEqual([expect.stringMatching(/^row 2, line 4: "b" has 1 value, and there are 5 columns/)]);
       const named = { names: HEAD.split(","), header: false };
       const bare = await file("sep-bare.csv", `${first}\n${row(delimiter)}\n`);
       expect(ids(await read(bare, { options: named, forms: { decimalComma: true } }))).toEqual(["a"]);

@@ -51,7 +51,7 @@ describe("a delimited text", () => {
     expect([ids(mixed), mixed.refused]).toEqual([["a", "b", "c"], []]);
     const footer = await read(await file("footer.csv", `${HEAD}\na,x,${AT},1,1\nTotal: 1 row\n`));
     expect(footer.refused).toEqual([
-      expect.stringMatching(/^row 2, line 3: "Total: 1 row" has 1 values.*footer.*--skip-invalid/),
+      expect.stringMatching(/^row 2, line 3: "Total: 1 row" has 1 value.*footer.*--skip-invalid/),
     ]);
     const open = await read(await file("open.csv", `${HEAD}\na,"x,${AT},1,1\nb,y,${AT},1,1\n`));
     expect(ids(open)).toEqual(["b"]);

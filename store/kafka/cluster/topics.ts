@@ -1,4 +1,5 @@
 import { ConstantBackoff, handleAll, retry, TimeoutStrategy, timeout, wrap } from "cockatiel";
+import { amount } from "../../../core/amount.ts";
 import { alerts } from "../../../core/contract/alerts.ts";
 import { rulePositionsTopic, topicName, undeliveredTopic } from "../../../core/contract/topic-names.ts";
 import { isTidelineError, TidelineError } from "../../../core/errors.ts";
@@ -150,12 +151,12 @@ function checkPartitions({ name, partitions, isGiven }: TopicSpec, found: number
   if (isGiven)
     throw new TidelineError(
       "CONFIG_INVALID",
-      `topic ${name} has ${found} partitions, but its stream asks for ${partitions}`,
+      `topic ${name} has ${amount(found, "partition")}, but its stream asks for ${partitions}`,
       `set the stream's partitions to ${found}: the topic belongs to somebody else, and Tideline does not change it`,
     );
   throw new TidelineError(
     "CONFIG_INVALID",
-    `topic ${name} has ${found} partitions, but its stream asks for ${partitions}`,
+    `topic ${name} has ${amount(found, "partition")}, but its stream asks for ${partitions}`,
     "set TIDELINE_NAMESPACE to start with topics of its own, or delete the topic if its records are not needed",
   );
 }
