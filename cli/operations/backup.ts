@@ -56,11 +56,13 @@ export async function runBackup(config: Config, path: string, { keep, json }: Ba
       if (json)
         return say(JSON.stringify({ point: point.name, files, sizeBytes: size, newFiles, newBytes, deleted }, null, 1));
       say(
-        `point ${point.name}: ${amount(files, "file")}, ${bytes(size)}; of these new: ${amount(newFiles, "file")}, ${bytes(newBytes)}`,
+        `point ${point.name}: ${amount(files, "file")}, ${bytes(size)}; ` +
+          `of these new: ${amount(newFiles, "file")}, ${bytes(newBytes)}`,
       );
       if (deleted !== null)
         say(
-          `deleted: ${amount(deleted.points.length, "point")}, ${amount(deleted.files, "file")} that no other point names`,
+          `deleted: ${amount(deleted.points.length, "point")}, ` +
+            `${amount(deleted.files, "file")} that no other point names`,
         );
     });
   } finally {

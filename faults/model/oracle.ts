@@ -19,8 +19,8 @@ export interface Ledger {
 }
 
 /**
- * What every view and table must answer at any position: a plain fold of the log, which another client reads. Nothing of the
- * engine is in it.
+ * What every view and table must answer at any position: a plain fold of the log, which another client reads.
+ * Nothing of the engine is in it.
  */
 export class Oracle {
   readonly tail: LogTail;
