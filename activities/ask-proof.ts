@@ -8,7 +8,7 @@ export type ProofReply =
   | { readonly refused: { readonly status: number; readonly problem: string } };
 
 /**
- * Asks `GET /proof/:view`, and tells how far it is meanwhile: so a proof may take longer than a connection may be
+ * Asks `GET /proof/:view`, and reports its progress: so a proof may take longer than a connection may be
  * silent. Throws what `fetch` does when nothing answers or the connection breaks.
  */
 export async function askProof(

@@ -17,7 +17,7 @@ export interface ActivityDeps extends AttemptDeps {
   readonly deadLetters: DeadLetters;
   /** For what only Kafka's administrators are told. */
   readonly brokers: string;
-  /** Warned is when Kafka will delete within so many hours what is still needed. */
+  /** Warn if Kafka is going to delete data that is still needed within this many hours. */
   readonly retentionWarnHours: number;
   /** What the files say. */
   readonly definitions: Definitions;

@@ -95,7 +95,7 @@ export function generationActivities(deps: ActivityDeps) {
         return moved;
       }),
 
-    /** Lets go of generations that nobody needs any more, and deletes those that were let go some time ago. */
+    /** Retires generations that nobody needs any more, and deletes those that were retired some time ago. */
     retireGenerations: (): Promise<{ retired: string[]; deleted: string[] }> =>
       attempt(deps, () => retireGenerations(deps, keepGenerationsMs, Date.now())),
   };
@@ -131,7 +131,7 @@ async function retireGenerations(
       damage ??= error;
     }
   }
-  if (retired.length + deleted.length > 0) logger.info({ retired, deleted }, "generations let go");
+  if (retired.length + deleted.length > 0) logger.info({ retired, deleted }, "generations retired");
   // A document that cannot be read fails the run, but only after the other views had their turn.
   if (damage !== null) throw damage;
   return { retired, deleted };

@@ -12,7 +12,7 @@ import { attempt, thisRun } from "./attempt.ts";
 import { type ActivityDeps, streamTarget, viewTarget } from "./deps.ts";
 
 export interface EditionFound {
-  /** The edition that a run goes on with; null when it has to make the next one. */
+  /** The edition that a run continues with; null when it has to make the next one. */
   readonly edition: number | null;
   readonly next: number;
   /** TIDELINE_NAMESPACE, so that a run that somebody started by hand knows it. */
@@ -41,7 +41,7 @@ export interface ReportWritten {
 export function reportActivities(deps: ActivityDeps) {
   const { stores, definitions, namespace, logger, mail } = deps;
   return {
-    /** Which edition of the day's report there is to go on with. */
+    /** Which edition of the day's report there is to continue with. */
     findEdition: ({ date, fresh }: { date: string; fresh: boolean }): Promise<EditionFound> =>
       attempt(deps, async () => {
         for (const view of reportOf(deps).views) await reportTarget(deps, view);

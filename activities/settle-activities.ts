@@ -110,7 +110,7 @@ export function settleActivities(deps: ActivityDeps) {
 
     /**
      * Publishes the next version of each generation from its span of the archive, which is read once for all of them. A
-     * generation that fails is among the failures and keeps its version; the others go on.
+     * generation that fails is among the failures and keeps its version; the others continue.
      */
     settleViews: (input: {
       stream: string;

@@ -32,7 +32,7 @@ export interface ViewTarget extends StreamTarget {
   readonly generation: Generation;
 }
 
-/** How far a step is, for whoever watches it. */
+/** How far a step is, for the caller that watches it. */
 export type Progress = Readonly<Record<string, string | number>>;
 
 /** What a longer step is given: where to say how far it is, and when to give up. */

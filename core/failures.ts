@@ -44,9 +44,9 @@ export type FailureLog = ReadonlyMap<string, Count>;
 
 export const NO_FAILURES: FailureLog = new Map();
 
-/** So many failures in a row for one reason are a problem … */
+/** This many failures in a row for one reason are a problem … */
 export const SAME_REASON = 3;
-/** … and so many for reasons that change. */
+/** … and this many for reasons that change. */
 const ANY_REASON = 10;
 /** A stored failure that nobody has renewed for so long is over, or its process is. */
 const EXPIRES_AFTER_MS = 120_000;

@@ -225,8 +225,8 @@ export class AlertLog {
 }
 
 /**
- * Where a delivery goes on. Alerts that Kafka has deleted, or that went with their topic, cannot be handed over any
- * more: it goes on with the first that there is. Throws LOG_TRUNCATED when the log ends before the position.
+ * Where a delivery continues. Alerts that Kafka has deleted, or that went with their topic, cannot be handed over any
+ * more: it continues with the first that there is. Throws LOG_TRUNCATED when the log ends before the position.
  */
 function heldIn(
   { name }: Delivery,
@@ -241,6 +241,6 @@ function heldIn(
     "LOG_TRUNCATED",
     `${name}: partition ${partition} of the alerts ends at ${stable}, below ` +
       `${held.next}, which the delivery had reached`,
-    "See whether Kafka has lost records. Under another name the delivery begins anew.",
+    "See whether Kafka has lost records. Under another name the delivery begins again.",
   );
 }

@@ -8,7 +8,7 @@ import { type HandOverDeps, handOver } from "./hand-over.ts";
 type GroupLaneDeps = AlertLogDeps & HandOverDeps;
 
 const WAIT_MS = 500;
-/** A period with so many alerts ends at once. */
+/** A period with this many alerts ends at once. */
 const MOST_ALERTS = 1_000;
 
 /**

@@ -189,7 +189,7 @@ class Deliveries {
 
   /**
    * The partitions that a delivery reads here, each list by itself. An escalation waits for an alert of one partition
-   * while those of the others go on.
+   * while those of the others continue.
    */
   async #shares({ name, group, delayMs }: Delivery, signal: AbortSignal): Promise<(readonly number[])[]> {
     const { partitions } = this.#membership;

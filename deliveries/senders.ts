@@ -9,7 +9,7 @@ import { messageId, Refused, type Sender, type SenderOptions, type Sent } from "
 import { topicSender } from "./topic-sender.ts";
 
 const TIMEOUT_MS = 10_000;
-/** A message for people has so many alerts at most, and says how many more there are. */
+/** A message for people has this many alerts at most, and says how many more there are. */
 const MOST_LINES = 50;
 /** Of the 4xx answers those that pass: the server is busy, or the request came at the wrong time. */
 const PASSING = new Set([408, 425, 429]);

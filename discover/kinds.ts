@@ -6,7 +6,7 @@ import { idText, valueAt } from "./sample/values.ts";
 import { column, shown } from "./text/literals.ts";
 
 const MOST_KINDS = 20;
-/** So many fields must come with some kinds only, for the records to be of several kinds. */
+/** This many fields must come with some kinds only, for the records to be of several kinds. */
 const LEAST_FIELDS = 2;
 
 /** A sentence when the records are of several kinds; none when they look alike. */

@@ -35,9 +35,7 @@ const program = new Command("faults")
   )
   .addOption(new Option("--seed <n>", "repeats a run's plan").argParser(wholeNumber))
   .addOption(
-    new Option("--minutes <n>", "goes on with all scenarios in turn for so long (default: each once)").argParser(
-      minutes,
-    ),
+    new Option("--minutes <n>", "runs all scenarios in turn for n minutes (default: each once)").argParser(minutes),
   )
   .addOption(new Option("--scenario <name...>", "only these").choices(names))
   .addOption(

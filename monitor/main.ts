@@ -20,7 +20,7 @@ const MONITOR_PACE: MonitorPace = {
 };
 
 export interface RunningMonitor {
-  /** Ends what is under way. Another process that runs a monitor goes on at once. */
+  /** Ends what is under way. Another process that runs a monitor continues at once. */
   close(): Promise<void>;
 }
 
@@ -72,8 +72,8 @@ function deliveriesOf({ definitions, alertsTo }: MonitorOptions): Delivery[] {
 }
 
 /**
- * Waits until it is this process's turn to watch: nobody does, or whoever did shows no sign of life. Returns the number
- * of the journal's newest version then; null when the signal is aborted.
+ * Waits until it is this process's turn to watch: nobody does, or the process that did shows no sign of life. Returns
+ * the number of the journal's newest version then; null when the signal is aborted.
  */
 async function turn(journal: OwnAlertJournal, pace: MonitorPace, signal: AbortSignal): Promise<number | null> {
   let known: JournalVersion = { number: -1, beatAtMs: -1 };

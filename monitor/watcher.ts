@@ -115,7 +115,7 @@ export class Watcher {
       for (const { problem } of opened) this.#options.logger.error({ ...problem }, "alert: something is wrong");
       for (const key of cleared) this.#options.logger.info({ key }, "alert is over");
       this.#journal = journalled(this.#journal, { opened, cleared }, deliveries, nowMs);
-      // Before anything is handed over: whoever goes on knows what was.
+      // Before anything is handed over: the process that continues knows what was.
       await this.#write();
     } else if (this.#isUnwritten) await this.#write();
     if (found.isKafkaThere && definitions.streams.has(alerts.name)) await this.#useStream();

@@ -1,4 +1,4 @@
-/** So many ids are remembered of a stream: some tens of megabytes. */
+/** This many ids are remembered of a stream: some tens of megabytes. */
 const MOST = 100_000;
 
 /**

@@ -101,7 +101,7 @@ export async function startRules(options: RulesOptions): Promise<RunningRules> {
   };
 }
 
-/** A partition that cannot be read is a problem, although the others go on. */
+/** A partition that cannot be read is a problem, although the others continue. */
 function watchOf(failures: FailureTracker): FetchWatch {
   const failing = (topic: string, partition: number) =>
     ({ kind: "lane", name: `${topic}/${partition} (rules)`, views: [] }) as const;

@@ -31,7 +31,7 @@ export interface SessionDeps {
   /** Where records go that do not decode; null where the speed layer writes them. */
   readonly deadLetters: Pick<DeadLetters, "send"> | null;
   readonly logger: Logger;
-  /** What became of a rule: null when it goes on. */
+  /** What became of a rule: null when it continues. */
   readonly onRule: (rule: Rule, error: TidelineError | null) => void;
   /** The session gets on. */
   readonly onStep: () => void;
@@ -64,7 +64,7 @@ export class RuleSession {
   /** The session ends: it failed, or it is wanted no more. */
   readonly #signal: AbortSignal;
   readonly #lanes = new Set<Promise<void>>();
-  /** Rules that reach the others go on in their lane. */
+  /** Rules that reach the others continue in their lane. */
   #main: RuleLane | null = null;
 
   private constructor(
@@ -111,7 +111,7 @@ export class RuleSession {
     }
   }
 
-  /** The rules that can go on, each where it stands. New ones are noted with the position at which they begin. */
+  /** The rules that can continue, each where it stands. New ones are noted with the position at which they begin. */
   async #begin(all: readonly RulePositions[], bounds: LogBounds): Promise<RuleTrack[]> {
     const { stream, rules, onRule } = this.#deps;
     const stored = all.filter((one) => one.stream === stream.name);

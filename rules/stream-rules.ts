@@ -21,7 +21,7 @@ export class StreamRules {
   readonly #stopping = new AbortController();
   /** Ends the session when partitions change hands. */
   #changed = new AbortController();
-  /** What keeps a rule from going on. */
+  /** What keeps a rule from continuing. */
   readonly #errors = new Map<Rule, TidelineError>();
   #running: Promise<void> = Promise.resolve();
 
@@ -144,7 +144,7 @@ export class StreamRules {
       ? new TidelineError(
           "WRITE_REFUSED",
           `another process evaluates the rules of ${topic} on the same partitions`,
-          "If this goes on, see whether two installations share a namespace. Else it ends when the group has agreed.",
+          "If this continues, see whether two installations share a namespace. Else it ends when the group has agreed.",
           { cause: error },
         )
       : error;

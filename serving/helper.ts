@@ -156,8 +156,8 @@ export class Helper {
   }
 
   /**
-   * A question of which it is not known that it takes long gives its place up when it does: it goes on in the place of
-   * those that take long if that is free; or, while others wait, it waits among these and begins again.
+   * A question of which it is not known that it takes long gives its place up when it does: it continues in the place
+   * of those that take long if that is free; or, while others wait, it waits among these and begins again.
    */
   async #inTurn(request: ForwardedRequest, signal: AbortSignal): Promise<IncomingMessage> {
     const { question } = request;

@@ -94,11 +94,11 @@ export interface RunningServing {
   readonly port: number;
   /** What GET /metrics answers. */
   readonly registry: Registry;
-  /** Stops accepting, lets the requests under way finish, then lets go of Redis and DuckDB. */
+  /** Stops accepting, lets the requests under way finish, then closes Redis and DuckDB. */
   close(): Promise<void>;
 }
 
-/** A server that has a helper recomputes at most so many records itself: some milliseconds of decoding. */
+/** A server that has a helper recomputes at most this many records itself: some milliseconds of decoding. */
 const SMALL_RECOMPUTED_RECORDS = 10_000;
 
 /** How long a closing server waits for requests under way. */

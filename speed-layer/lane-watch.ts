@@ -66,7 +66,7 @@ export class LaneWatch {
         "NOT_READY",
         "a step has not ended for two minutes",
         "See whether Kafka and Redis answer: `tideline doctor`. Then end this " +
-          "process: it goes on where Redis says that it was.",
+          "process: it continues where Redis says that it was.",
       ),
     );
   }

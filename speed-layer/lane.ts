@@ -234,7 +234,7 @@ export class Lane {
 
   /**
    * Sends what the batch adds to each view as soon as it is known. One batch at a time is on its way to Redis;
-   * meanwhile the next one is worked on. Answers how long it waited for the one before, in milliseconds.
+   * while the next one is worked on. Returns how long it waited for the one before, in milliseconds.
    */
   async #apply(fetched: readonly FetchedPartition[], size: BatchSize): Promise<number> {
     const views = this.#live().map(({ view }) => view);
@@ -249,7 +249,7 @@ export class Lane {
       waitedMs += performance.now() - readyMs;
       this.#applying = Promise.all([this.#applying, apply()]);
       sent = true;
-      // Whoever awaits it sees the error; until then nobody does, and Node would end the process.
+      // Avoid an unhandled rejection: the error is seen where the promise is awaited.
       this.#applying.catch(() => undefined);
     }
     const confirm = () => {
@@ -276,7 +276,7 @@ export class Lane {
   #touchWhenApplied(quiet: readonly FetchedPartition[]): Promise<unknown> {
     const touch = () => Promise.all([...this.tracks].map((track) => track.touch(quiet)));
     this.#applying = quiet.length === 0 ? this.#applying : this.#applying.then(touch);
-    // Whoever awaits it sees the error; until then nobody does, and Node would end the process.
+    // Avoid an unhandled rejection: the error is seen where the promise is awaited.
     this.#applying.catch(() => undefined);
     return this.#applying;
   }
@@ -382,7 +382,7 @@ export class Lane {
 
   #fetchAhead(positions: Cut): void {
     const answer = this.#read(positions);
-    // Whoever awaits it sees the error; until then nobody does, and Node would end the process.
+    // Avoid an unhandled rejection: the error is seen where the promise is awaited.
     answer.catch(() => undefined);
     this.#ahead = { positions, answer };
   }
@@ -399,7 +399,7 @@ export class Lane {
     const live = this.#live();
     for (const track of live) await track.check();
     // A chain is seldom lost alone: those that were still there when they were looked at are looked at again, so that
-    // all go on together.
+    // all continue together.
     if (this.#live().length < live.length) for (const track of this.#live()) await track.check();
   }
 

@@ -11,7 +11,7 @@ export interface FoldingDeps {
   readonly logger: Logger;
 }
 
-/** Folds the segments of a view that were closed for size, beside the work that goes on. */
+/** Folds the segments of a view that were closed for size, beside the work that continues. */
 export class SegmentFolding {
   readonly #deps: FoldingDeps;
   #folding = false;
@@ -32,7 +32,7 @@ export class SegmentFolding {
       .then((folded) => {
         if (folded) metrics.folds.inc({ view: view.name });
       })
-      // Not counted: a view whose segments stay apart goes on, and tries again with the next segment that is closed.
+      // Not counted: a view whose segments stay apart continues, and tries again with the next segment that is closed.
       .catch((error: unknown) =>
         logger.warn({ view: view.name, error: (error as Error).message }, "segments not folded"),
       )

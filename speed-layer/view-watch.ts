@@ -12,8 +12,8 @@ interface StoppedView {
 
 /**
  * Tells which views of a stream are stopped, whichever lane reads for them. A view that attaches again may be stopped
- * by the next batch: it is told to go on when it is live and Redis has taken a batch since, or when nothing was left to
- * do.
+ * by the next batch: it is told to continue when it is live and Redis has taken a batch since, or when nothing was left
+ * to do.
  */
 export class ViewWatch {
   readonly #failures: FailureCounter;
@@ -46,7 +46,7 @@ export class ViewWatch {
     }
   }
 
-  /** It goes on, or nobody follows it any more. */
+  /** It continues, or nobody follows it any more. */
   resumed(track: ViewTrack): void {
     if (this.#stopped.delete(track)) this.#failures.succeeded({ kind: "view", name: this.#nameOf(track) });
   }

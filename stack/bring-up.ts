@@ -46,7 +46,7 @@ export interface UpOptions {
 
 interface Started {
   readonly processes: ProcessHandle[];
-  /** Is told what does not work of a role that runs all the same. */
+  /** Is told what does not work of a role that runs anyway. */
   readonly onUnready: (reason: string) => void;
   readonly onNote: (note: string) => void;
   readonly work: (report: (line: string) => void) => Work;

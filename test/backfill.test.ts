@@ -461,7 +461,7 @@ describe("a backfill", () => {
     await tideline.kill("worker");
     command.kill("SIGINT");
     const { exitCode, stderr } = await command;
-    expect(stderr).toContain("goes on without this command");
+    expect(stderr).toContain("continues without this command");
     expect(stderr).not.toContain("Warning");
     expect(exitCode).toBe(130);
     const atKill = await done();
@@ -473,7 +473,7 @@ describe("a backfill", () => {
     const { runId } = await first.describe();
     const atEnd = await done();
     expect(atEnd).toBeLessThan(days.length);
-    // The days of the killed worker were tried again, not scheduled again; those that were done are not begun anew.
+    // The days of the killed worker were tried again, not scheduled again; those that were done are not begun again.
     expect(await scheduled(here, interval, runId)).toBeLessThanOrEqual(atEnd + 2);
 
     const second = await start(here, "2025-01-01", LAST);

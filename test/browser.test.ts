@@ -130,7 +130,7 @@ describe("the page", () => {
 
   it("fits a small screen", async () => {
     await page.setViewportSize({ width: 360, height: 700 });
-    // Charts are drawn anew a moment after the window has changed.
+    // Charts are drawn again a moment after the window has changed.
     await expect.poll(() => page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(360);
     await page.setViewportSize({ width: 1280, height: 900 });
   });

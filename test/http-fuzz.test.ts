@@ -100,7 +100,7 @@ afterAll(() => sea?.close());
 const isInstant = (text: string) =>
   /^[+-]?\d{4,6}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d(:\d\d)?)(\[.+\])?)?$/.test(text);
 
-/** Waits until a view counts so many records; the asOf of that answer. */
+/** Waits until a view counts this many records; the asOf of that answer. */
 async function answered(view: string, records: number): Promise<string> {
   for (const deadlineMs = Date.now() + 60_000; Date.now() < deadlineMs; ) {
     const response = await fetch(sea.url(`/views/${view}?every=1h&by=`));

@@ -129,7 +129,7 @@ let sea: Sea;
 let redis: Redis;
 let sent = 0;
 
-/** Sends so many of both, and waits until every view has them. */
+/** Sends this many of both, and waits until every view has them. */
 async function send(total: number): Promise<void> {
   await produce(inject("kafkaBrokers"), sea.topic("ticks"), ticksFrom(sent, total));
   await produce(inject("kafkaBrokers"), sea.topic("orders"), ordersFrom(sent, total));

@@ -78,7 +78,7 @@ async function complete(view: string): Promise<Answer> {
   return (await until(`${view} is complete and grows`, ask, grown)) as Answer;
 }
 
-/** Every view is complete, goes on, and equals the oracle; and no lane begins again and again. */
+/** Every view is complete, continues, and equals the oracle; and no lane begins again and again. */
 async function requireExact(): Promise<Answer[]> {
   const answers: Answer[] = [];
   for (const view of VIEWS) {
@@ -115,7 +115,7 @@ test("after a restore with Redis ahead, as old, or empty every view is complete,
   expect(refused.exitCode).toBe(1);
   expect(refused.stderr).toMatch(/^error DIRECTORY_IN_USE: roles run on .*: (speed|worker|serve) /m);
 
-  // A settlement is under way when the roles are stopped: its steps go on with another directory.
+  // A settlement is under way when the roles are stopped: its steps continue with another directory.
   const { workflow } = new Client({ connection: temporal });
   const underWay = await workflow.start(
     "settleStream",

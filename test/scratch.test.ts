@@ -17,7 +17,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const MINUTE_MS = 60_000;
 
-/** A folder with a file in it, last touched so many minutes ago. */
+/** A folder with a file in it, last touched this many minutes ago. */
 async function leave(parent: string, name: string, minutes: number): Promise<void> {
   await mkdir(join(parent, name), { recursive: true });
   await writeFile(join(parent, name, "data"), "x");

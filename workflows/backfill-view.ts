@@ -18,7 +18,7 @@ import { inBackground, label, runStartedMs, STEP, secondsSince, stepFailure } fr
  * What a backfill is started with, from Temporal's UI too: `{ "view": "revenue", "from": "2026-01-01", "to":
  * "2026-01-31" }`, under the id `backfill/revenue/2026-01-01..2026-01-31` (with `<namespace>/` before it in an
  * installation that has one), so that it runs once at a time. Started again after it was terminated or cancelled, it
- * goes on where it was.
+ * continues where it was.
  */
 export interface BackfillViewInput {
   readonly view: string;

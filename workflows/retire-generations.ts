@@ -8,6 +8,6 @@ const activities = proxyActivities<Activities>(STEP);
 export async function retireGenerations(): Promise<{ retired: string[]; deleted: string[] }> {
   label({ kind: "retire" });
   const done = await activities.retireGenerations.executeWithOptions({ summary: "old generations" }, []);
-  setCurrentDetails(`let go: ${done.retired.join(", ") || "none"}; deleted: ${done.deleted.join(", ") || "none"}`);
+  setCurrentDetails(`retired: ${done.retired.join(", ") || "none"}; deleted: ${done.deleted.join(", ") || "none"}`);
   return done;
 }

@@ -12,7 +12,7 @@ export type BackgroundOptions = DepsOptions &
     readonly taskQueue: string;
   };
 
-/** A proof waits for the API most of its time, so that two others can go on beside it. */
+/** A proof waits for the API most of its time, so that two others can continue beside it. */
 const ACTIVITIES_AT_ONCE = 3;
 const DUCK = { threads: 2, memoryLimitMb: 2_048 };
 

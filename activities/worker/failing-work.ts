@@ -23,7 +23,9 @@ const TIMED_OUT = "TIMED_OUT";
 const SETTLES_MS = 5_000;
 /** Schedules run once a day at least. */
 const LOOK_BACK_MS = 4 * 86_400_000;
-/** No installation has so many runs at once, or so many failing schedules: what is beyond is found by a later look. */
+/**
+ * No installation has this many runs at once, or this many failing schedules: what is beyond is found by a later look.
+ */
 const MOST_RUNS = 200;
 const MOST_SCHEDULES = 100;
 
@@ -61,7 +63,7 @@ async function failingRun(
   nowMs: number,
 ): Promise<Failure | null> {
   const { workflow } = client;
-  // It may have ended meanwhile, and its history been deleted.
+  // It may have ended in between, and its history been deleted.
   const described = await workflow
     .getHandle(workflowId, runId)
     .describe()
@@ -104,7 +106,7 @@ async function taskReason(client: Client, workflowId: string, runId: string, nam
     code: TASK_FAILED,
     message,
     hint:
-      "Workers of this release cannot go on with it. Start a worker of the release that began it until it " +
+      "Workers of this release cannot continue with it. Start a worker of the release that began it until it " +
       `has ended, or end it: \`tideline runs end ${name}\`; the next run starts from the beginning.`,
   };
 }

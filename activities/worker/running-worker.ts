@@ -8,12 +8,13 @@ export interface RunningWorker {
   /** Resolves when the worker has ended, rejects when it failed. */
   readonly ended: Promise<void>;
   /**
-   * Takes no more work, lets activities finish for a while, then cancels them: another worker goes on where they were.
+   * Takes no more work, lets activities finish for a while, then cancels them: another worker continues where they
+   * were.
    */
   close(): Promise<void>;
 }
 
-/** How long activities may go on after the worker was told to close, and when they are given up. */
+/** How long activities may continue after the worker was told to close, and when they are given up. */
 export const SHUTDOWN = { shutdownGraceTime: "15 seconds", shutdownForceTime: "25 seconds" } as const;
 
 interface RunOptions {

@@ -87,7 +87,7 @@ export class Settlements {
     this.#ended = this.#follow(everyMs).catch(() => {}); // ended
   }
 
-  /** Starts no more; runs under way go on. */
+  /** Starts no more; runs under way continue. */
   async close(): Promise<void> {
     this.#ending.abort();
     await this.#ended;

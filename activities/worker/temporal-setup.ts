@@ -76,7 +76,7 @@ export interface TemporalLooks {
 }
 
 /**
- * Temporal can come back without its database, and people can delete a schedule. Workers go on as if nothing had
+ * Temporal can come back without its database, and people can delete a schedule. Workers continue as if nothing had
  * happened, but no workflow could begin: their search attributes are unknown, or their schedule is gone. So a worker
  * looks every 15 seconds whether what it told Temporal is still there, and tells it again. Returns a function that ends
  * that.

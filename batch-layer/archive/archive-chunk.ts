@@ -29,7 +29,7 @@ export interface ChunkOutcome {
   readonly partition: number;
   readonly from: string;
   /**
-   * Where the archive goes on: below the chunk's own end when it ended early, elsewhere when another archiver was
+   * Where the archive continues: below the chunk's own end when it ended early, elsewhere when another archiver was
    * first.
    */
   readonly to: string;
@@ -44,8 +44,8 @@ export interface ChunkOutcome {
 
 /**
  * Archives one chunk: one Parquet file and its entry. It does nothing when the archive does not end where the chunk
- * begins; when it does, only an entry created under this `from` can move that end, so whoever creates it has extended
- * the archive without gap or overlap. Throws LOG_TRUNCATED when the log does not continue what is archived.
+ * begins; when it does, only an entry created under this `from` can move that end, so the process that creates it has
+ * extended the archive without gap or overlap. Throws LOG_TRUNCATED when the log does not continue what is archived.
  */
 export async function archiveChunk(
   stores: BatchStores,
@@ -274,7 +274,7 @@ async function* oneAhead<T>(source: AsyncGenerator<T>): AsyncGenerator<T> {
       const { done, value } = await next;
       if (done === true) return;
       next = source.next();
-      // Whoever awaits it sees the error.
+      // The caller that awaits it sees the error.
       next.catch(() => undefined);
       yield value;
     }

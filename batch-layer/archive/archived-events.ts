@@ -26,7 +26,7 @@ export interface ArchivedEvents {
 
 /**
  * The archived events of `[from, to)`, of the entries that `wanted` is true for. Entries may straddle a border, so rows
- * are taken by offset. What another revision of the contract archived is decoded anew from its original bytes. Throws
+ * are taken by offset. What another revision of the contract archived is decoded again from its original bytes. Throws
  * ARCHIVE_DAMAGED when the archive does not hold the span as its entries say.
  */
 export async function archivedEvents(
@@ -55,7 +55,7 @@ export async function archivedEvents(
 }
 
 /**
- * A span that is held in memory has at most so many records: some hundred megabytes. A larger one is read from its
+ * A span that is held in memory has at most this many records: some hundred megabytes. A larger one is read from its
  * files by each view.
  */
 export const HELD_RECORDS = 500_000;
@@ -149,7 +149,7 @@ async function spanEntries(
   return { files, typed, spans, foreign, counts };
 }
 
-/** Adds what was decoded anew to the counts of partitions whose entries cover exactly the span. */
+/** Adds what was decoded again to the counts of partitions whose entries cover exactly the span. */
 function withForeign(
   counts: ReadonlyMap<number, EntryCounts>,
   foreign: ReadonlyMap<number, EntryCounts>,
@@ -175,7 +175,7 @@ function readColumns(stream: Stream): string {
   ].join(", ");
 }
 
-/** What was decoded anew comes to, by partition: the entries count what another contract made of it. */
+/** What was decoded again comes to, by partition: the entries count what another contract made of it. */
 async function countsOf(duck: Duck, table: string): Promise<Map<number, EntryCounts>> {
   const rows = await rowsOf(duck, batchLedgerSql(table));
   return new Map(

@@ -26,10 +26,10 @@ const TIERS = [22n, 19n, 16n, 13n, 10n, 7n, 4n];
 /**
  * Which successive entries to merge. A block of a tier is an aligned range of offsets; the entries that *begin* in a
  * complete block, and that one revision of the contract decoded, become one. So what a merged entry covers follows from
- * the archiver's entries alone, whoever merges and whenever: two compactors, one of which may have slept for hours,
- * make the same entry or one inside the other, never two that overlap. The largest tier that the limits allow is taken
- * at once. What is left is at most 7 entries a tier and one for each full block: it grows with the logarithm of a short
- * history, and with the size of a long one.
+ * the archiver's entries alone, no matter which process merges and when: two compactors, one of which may have slept
+ * for hours, make the same entry or one inside the other, never two that overlap. The largest tier that the limits
+ * allow is taken at once. What is left is at most 7 entries a tier and one for each full block: it grows with the
+ * logarithm of a short history, and with the size of a long one.
  */
 export function planMerges(
   partition: number,

@@ -91,7 +91,7 @@ async function builtFiles(
     if (built === null)
       throw new TidelineError(
         "BAD_REQUEST",
-        `the states of ${day} are gone: another run of ${backfill.name} has ended meanwhile`,
+        `the states of ${day} are gone: another run of ${backfill.name} has ended in between`,
         "Look at what that run says; start a backfill under the id that names its " +
           "view and interval, so that there is one at a time.",
       );

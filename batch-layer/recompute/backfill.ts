@@ -59,7 +59,7 @@ export async function foreseeBackfill(stores: Plannable, target: ViewTarget, int
   return { name, ...buckets, pin: { version, topicId, start, cut } };
 }
 
-/** The same, fixed for this run and those that go on with it. */
+/** The same, fixed for this run and those that continue with it. */
 export async function beginBackfill(stores: Plannable, target: ViewTarget, interval: TimeRange): Promise<Backfill> {
   const begun = await foreseeBackfill(stores, target, interval);
   const first = await stores.data.createExclusively(join(folderOf(target.generation, begun.name), PIN), begun.pin);
@@ -167,7 +167,7 @@ export async function statesOf(
 ): Promise<StateFile | null> {
   const { view, stream, generation } = target;
   const groups = await rowGroups(stores, stream, await covering(stores, target, pin.topicId, from, to), watch);
-  // An entry that the archive has made of others meanwhile is not among the groups.
+  // An entry that the archive has made of others in between is not among the groups.
   const wanted = ({ file }: ArchiveEntry) => {
     const held = file === null ? [] : groups.get(file);
     return held === undefined || mayHold(held, ranges);

@@ -155,7 +155,7 @@ export async function finishRebuild(
 }
 
 /**
- * Deletes the parts of a run, and of runs that ended without doing so: only one rebuild of a generation goes on at a
+ * Deletes the parts of a run, and of runs that ended without doing so: only one rebuild of a generation continues at a
  * time.
  */
 export async function clearRebuilds({ data }: BatchStores, generation: Generation): Promise<void> {

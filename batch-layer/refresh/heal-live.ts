@@ -5,7 +5,7 @@ import type { Chain } from "../../store/redis/chain.ts";
 import type { BatchStores, ViewTarget } from "../stores.ts";
 import type { LiveStateDiffers } from "./ledger-check.ts";
 
-/** So many refreshes in a row find the same span different before the live state is dropped. */
+/** This many refreshes in a row find the same span different before the live state is dropped. */
 const FAILURES = 3;
 /** When it differs again sooner than this, reading again does not help. */
 const AGAIN_AFTER_MS = 3_600_000;

@@ -8,7 +8,7 @@ import { within } from "../time-limit.ts";
 import { type CutChoice, chooseCut, cutByArchive } from "./cut-choice.ts";
 
 export interface SealPatience {
-  /** How long the speed layer may take to move when the log goes on. */
+  /** How long the speed layer may take to move when the log continues. */
   readonly waitMs: number;
   readonly pollMs: number;
   /** How long Redis may take to answer before the chain counts as lost. */

@@ -32,7 +32,7 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 
 /**
  * Mails the newest edition of a day, once. The note that it was mailed is written when the mail server has taken it:
- * whoever is killed between the two, or two who deliver at the same time, mail twice. Both mails have the same
+ * a process that is killed between the two, or two who deliver at the same time, mail twice. Both mails have the same
  * Message-ID, by which many mailboxes keep one.
  *
  * Throws NOT_READY when the server cannot be reached or asks to come back, MAIL_REFUSED when it does not want the mail.

@@ -19,7 +19,7 @@ export interface SettlementSpan {
   readonly by: "speed" | "log" | "archive";
 }
 
-/** A generation that the settlement does without. The others go on. */
+/** A generation that the settlement does without. The others continue. */
 export interface SettlementFailure {
   readonly generation: Generation;
   readonly code: string;

@@ -50,7 +50,7 @@ function overflow(view: View, found: readonly string[] | null, cause: unknown): 
   return new TidelineError(
     "STATE_OVERFLOW",
     `${view.name}: ${what}`,
-    "Nothing was merged. Answers of the view go on and are exact. Lower the bounds " +
+    "Nothing was merged. The view is still answered, exactly. Lower the bounds " +
       "in the stream's contract, or count in a larger unit.",
     { cause },
   );

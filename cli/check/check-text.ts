@@ -5,7 +5,7 @@ import type { Finding, FoundRecord } from "../../store/check/findings.ts";
 import type { ReadRecords } from "../../store/check/readings.ts";
 import { printable, printableLines } from "../terminal/printable.ts";
 
-/** So many characters of a value are shown. */
+/** This many characters of a value are shown. */
 const MOST = 80;
 
 const STATUS: Readonly<Record<CheckStatus, string>> = {

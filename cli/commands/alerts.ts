@@ -43,7 +43,7 @@ function registerList(group: Command): void {
     .addOption(new Option("--state <state>", "only these").choices(ALERT_STATES))
     .addOption(new Option("--severity <severity>", "only these").choices(SEVERITIES))
     .addOption(new Option("--since <time>", "only events since: a time, or how long ago, such as 2h").argParser(since))
-    .addOption(new Option("--limit <n>", "at most so many").default(50).argParser(wholeNumber))
+    .addOption(new Option("--limit <n>", "show at most n alerts").default(50).argParser(wholeNumber))
     .addOption(json())
     .addHelpText("after", "\nExample:\n  $ tideline alerts list --state open --severity critical --since 1h\n")
     .action(async (flags: ListFlags) => {
@@ -57,7 +57,7 @@ function registerWatch(group: Command): void {
     .command("watch")
     .description("print alerts as they are opened and acknowledged; Ctrl+C ends it")
     .option("--rule <name>", "only this rule's")
-    .addOption(new Option("--count <n>", "end after so many").argParser(wholeNumber))
+    .addOption(new Option("--count <n>", "end after n alerts").argParser(wholeNumber))
     .addOption(new Option("--json", "a line of JSON for each").default(false))
     .addHelpText("after", "\nExample:\n  $ tideline alerts watch --rule heart-rate --json | jq .key\n")
     .action(async (flags: { rule?: string; count?: number; json: boolean }) => {
@@ -95,7 +95,7 @@ function registerAck(group: Command): void {
 function registerSilence(group: Command): void {
   group
     .command("silence")
-    .description("show the alerts of a rule as silenced for a while; they are opened all the same")
+    .description("show the alerts of a rule as silenced for a while; they are opened anyway")
     .argument("<rule>", "which rule")
     .addOption(new Option("--for <duration>", "how long, such as 2h").argParser(duration))
     .option("--end", "end it now")

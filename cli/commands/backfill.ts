@@ -25,10 +25,10 @@ interface Flags {
 const help = `
 A date as --to is included: --from 2026-01-01 --to 2026-01-31 is all of January. An instant is where the interval ends.
 (A view's answer ends before its \`to\`, also when that is a date: \`query --from 2026-01-01 --to 2026-02-01\` is the
-same month.) Every day that is done stays done: a backfill that was cancelled, or whose worker was killed, goes on where
-it was when it is started again. Ctrl+C leaves it running; the same command shows it again. A day that fails is listed
-at the end, and the others are published; then the exit code is 1, and the same command tries the failed days alone
-again.
+same month.) Every day that is done stays done: a backfill that was cancelled, or whose worker was killed, continues
+where it was when it is started again. Ctrl+C leaves it running; the same command shows it again. A day that fails is
+listed at the end, and the others are published; then the exit code is 1, and the same command tries the failed days
+alone again.
 
 Examples:
   $ tideline backfill revenue --from 2026-01-01 --to 2026-01-31 --dry-run    what it would do, day by day
@@ -105,7 +105,7 @@ async function run(
   const result = await interruptible((stop) => followRun(client, followed, "days", stop));
   if (result === null)
     process.stderr.write(
-      `${handle.workflowId} goes on without this command: Temporal's UI shows it, the ` +
+      `${handle.workflowId} continues without this command: Temporal's UI shows it, the ` +
         `same command follows it again, and with --cancel ends it\n`,
     );
   else {
@@ -143,7 +143,7 @@ async function cancel({ workflow }: Client, { namespace }: Config, view: string,
   const id = await workflowId(namespace, view, interval);
   try {
     await workflow.getHandle(id).cancel();
-    process.stdout.write(`${id} is being cancelled; started again, it goes on where it was\n`);
+    process.stdout.write(`${id} is being cancelled; started again, it continues where it was\n`);
   } catch (error) {
     if (!(error instanceof WorkflowNotFoundError)) throw error;
     process.stdout.write(`${id} does not run\n`);
@@ -167,7 +167,7 @@ async function showPlan(config: Config, definition: Definition, interval: TimeRa
     ]),
   };
   for (const file of damaged)
-    process.stderr.write(`${file} is missing or damaged: days that need it will fail, and the others go on\n`);
+    process.stderr.write(`${file} is missing or damaged: days that need it will fail, and the others continue\n`);
   const { version } = backfill.pin;
   const { fromMs, toMs } = backfill;
   await print(json, { view: definition.view.name, ...backfill, ...plan }, sheet, "there is nothing in this interval");

@@ -12,7 +12,7 @@ It holds the data directory: archive, published versions, definitions, serving r
 logs, reports. Not in it, and not needed: Redis (read again from Kafka), Temporal (schedules are made again), rebuilds
 and backfills under way. Kafka must still hold what comes after the archive of the point that you restore.
 
-Ctrl+C leaves no point; the next run goes on with the files that were copied. Exit codes: 0 the point is there,
+Ctrl+C leaves no point; the next run continues with the files that were copied. Exit codes: 0 the point is there,
 1 failed, 130 interrupted.
 
 Examples:

@@ -40,7 +40,7 @@ function registerList(group: Command): void {
     .addOption(
       new Option("--since <time>", "only those refused since: a time, or how long ago, such as 2h").argParser(since),
     )
-    .addOption(new Option("--limit <n>", "at most so many").default(50).argParser(wholeNumber))
+    .addOption(new Option("--limit <n>", "show at most n dead letters").default(50).argParser(wholeNumber))
     .addOption(json())
     .addHelpText(
       "after",

@@ -26,7 +26,7 @@ export function registerDiscover(program: Command): void {
     .command("discover")
     .description("write a contract and a view for a topic that is there already")
     .argument("[topic]", "which topic; nothing: list them")
-    .addOption(new Option("--sample <n>", "read about so many records").argParser(wholeNumber).default(10_000))
+    .addOption(new Option("--sample <n>", "read about n records").argParser(wholeNumber).default(10_000))
     .addOption(
       new Option(
         "--from-beginning",

@@ -19,7 +19,7 @@ Examples:
   $ tideline proof revenue --deep --json | jq .differences
 `;
 
-/** How long nothing is heard of a proof until a line says that it goes on. */
+/** How long nothing is heard of a proof until a line says that it continues. */
 const SILENCE_MS = 10_000;
 
 interface ProofFlags extends QueryFlags {
@@ -39,10 +39,12 @@ export function registerProof(program: Command): void {
     .argument("[view]", "which view");
   addQueryFlags(command, ["order", "limit"])
     .addOption(new Option("--all", "every view, one after the other").default(false))
-    .addOption(new Option("--sample <n>", "only so many times, chosen at random").argParser(wholeNumber))
+    .addOption(new Option("--sample <n>", "prove only n times, chosen at random").argParser(wholeNumber))
     .addOption(new Option("--at <asOf>", "the position of an earlier answer"))
-    .addOption(new Option("--deep", "decode archived records anew, however many there are").default(false))
-    .addOption(new Option("--rows <n>", "of so many rows show both readings").argParser(wholeNumber).default(3))
+    .addOption(new Option("--deep", "decode archived records again, however many there are").default(false))
+    .addOption(
+      new Option("--rows <n>", "show both values of the first n rows that differ").argParser(wholeNumber).default(3),
+    )
     .addOption(new Option("--json", "print the proof as JSON; with --all an array").default(false))
     .addHelpText("after", help)
     .action(async (view: string | undefined, flags: ProofFlags) => {

@@ -13,7 +13,7 @@ export function registerRebuild(program: Command): void {
     .command("rebuild")
     .addHelpText("after", "\nExamples:\n  $ tideline rebuild revenue\n  $ tideline rebuild revenue --json\n")
     .description(
-      "build a view anew from the whole archive, publish that, and say whether it is what the refreshes had added up",
+      "rebuild a view from the whole archive, publish that, and say whether it equals the sum of the settlements",
     )
     .argument("<view>", "the view's name")
     .option("--json", "print the result as JSON")

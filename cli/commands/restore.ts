@@ -5,7 +5,7 @@ import { loadConfig } from "../setup/config.ts";
 const help = `
 Stop all roles first (\`speed\`, \`worker\`, \`serve\`), start them afterwards; Kafka, Redis and Temporal may run on.
 Every file is compared with its hash before anything changes. A data directory that is there is put aside with
---replace and not deleted. Ctrl+C leaves it as it was; the same command goes on with the files that were copied.
+--replace and not deleted. Ctrl+C leaves it as it was; the same command continues with the files that were copied.
 
 What Redis holds need not be deleted: live state that continues the restored cut is used, other live state is read
 again from Kafka.

@@ -3,7 +3,7 @@ import { loadConfig } from "../setup/config.ts";
 
 const help = `
 A run that gets nowhere keeps its work from every later run. To end it loses nothing that is done: the next run begins
-anew.
+again.
 
 Examples:
   $ tideline runs                        every run under way: since when, and what it fails at
@@ -24,13 +24,13 @@ export function registerRuns(program: Command): void {
     });
   group
     .command("end")
-    .description("terminate a run that cannot go on: it is not asked, and its step under way is given up")
+    .description("terminate a run that cannot continue: it is not asked, and its step under way is given up")
     .argument("<run>", "its id, as `list` shows it")
     .option("--reason <text>", "why, for people who look at it in Temporal", "by tideline runs")
     .addHelpText("after", "\nExample:\n  $ tideline runs end settle/order-completed\n")
     .action(async (run: string, { reason }: { reason: string }) => {
       const { endRun } = await import("../runs/runs.ts");
       await endRun(loadConfig(process.env), run, reason);
-      process.stdout.write(`${run} is ended; its schedule, or its command, begins it anew\n`);
+      process.stdout.write(`${run} is ended; its schedule, or its command, begins it again\n`);
     });
 }

@@ -22,8 +22,11 @@ export function registerSchedules(program: Command): void {
       const { listSchedules } = await import("../runs/schedules.ts");
       await listSchedules(loadConfig(process.env), json);
     });
-  registerVerb(group, "pause", "let it not run until it is resumed; a run under way goes on", async (handle, reason) =>
-    handle.pause(reason),
+  registerVerb(
+    group,
+    "pause",
+    "let it not run until it is resumed; a run under way continues",
+    async (handle, reason) => handle.pause(reason),
   );
   registerVerb(group, "resume", "let it run again", async (handle, reason) => handle.unpause(reason));
   registerVerb(group, "trigger", "run it now, also when it is paused", async (handle) => handle.trigger());
@@ -42,7 +45,7 @@ function registerVerb(
     .command(verb)
     .description(description)
     .argument("<schedule>", "its id, as `list` shows it")
-    .option("--reason <text>", "why, for whoever looks at it in Temporal", "by tideline schedules")
+    .option("--reason <text>", "why, shown in Temporal", "by tideline schedules")
     .addHelpText("after", `\nExample:\n  $ tideline schedules ${verb} settle-order-completed\n`)
     .action(async (schedule: string, { reason }: { reason: string }) => {
       const { withSchedule } = await import("../runs/schedules.ts");

@@ -21,7 +21,7 @@ value is a missing one, and an empty text where a text is required. 64-bit integ
 refuse their row.
 
 Each row is held to the stream's contract. An invalid one among the first 1000 stops the command before anything is
-sent; a later one stops it there, after what came before was sent. --skip-invalid leaves invalid rows out and goes on.
+sent; a later one stops it there, after what came before was sent. --skip-invalid leaves invalid rows out and continues.
 Sending a file twice is harmless as far as the stream's dedup window reaches.
 
 Afterwards it prints the position of the last records, which \`query --min\` takes. --wait waits until every view of the

@@ -38,7 +38,7 @@ function registerOne(group: Command, simulator: Simulator): void {
     command.addOption(new Option(`--${parameter} <n>`, what).default(byDefault).argParser(wholeNumber));
   command
     .addOption(new Option("--rate <n>", `${unit} a second`).default(rate).argParser(positiveNumber))
-    .addOption(new Option("--count <n>", `end after so many ${unit} (default: until Ctrl+C)`).argParser(wholeNumber))
+    .addOption(new Option("--count <n>", `end after n ${unit} (default: until Ctrl+C)`).argParser(wholeNumber))
     .addOption(new Option("--seed <n>", `which ${unit} (default: others each time)`).argParser(wholeNumber))
     .addOption(
       new Option(

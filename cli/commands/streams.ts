@@ -94,7 +94,7 @@ Example:
 function registerAcceptLog(group: Command): void {
   group
     .command("accept-log")
-    .description("show what Kafka lost of a stream's log, and go on with the log as it is now")
+    .description("show what Kafka lost of a stream's log, and continue with the log as it is now")
     .argument("<stream>", "which stream")
     .addOption(new Option("--partition <n>", "only this partition").argParser(partition))
     .option("--yes", "accept the log as it is now", false)

@@ -42,7 +42,7 @@ export function registerTail(program: Command): void {
     .addOption(new Option("--at <where>", `begin at ${LOG_START_FORMS}`).argParser(logStart).conflicts("last"))
     .addOption(new Option("--last <n>", "begin with the last n records").argParser(lastRecords).default(10))
     .addOption(new Option("--where <sql>", "only records whose fields fulfil this condition"))
-    .addOption(new Option("--limit <n>", "end after so many records").argParser(wholeNumber))
+    .addOption(new Option("--limit <n>", "end after n records").argParser(wholeNumber))
     .addOption(new Option("--no-follow", "end where the log ends now"))
     .addOption(new Option("--format <format>", "how to print records").choices(["table", "json"]).default("table"))
     .addHelpText("after", help)

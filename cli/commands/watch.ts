@@ -28,7 +28,7 @@ export function registerWatch(program: Command): void {
     .addOption(
       new Option("--interval <duration>", "at most one change in this time").argParser(duration).default(1_000, "1s"),
     )
-    .addOption(new Option("--count <n>", "end after so many answers").argParser(wholeNumber))
+    .addOption(new Option("--count <n>", "end after n answers").argParser(wholeNumber))
     .addHelpText("after", help)
     .action(async (view: string | undefined, flags: WatchFlags) => {
       const { watch } = await import("../query/watch.ts");

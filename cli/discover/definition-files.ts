@@ -51,7 +51,7 @@ export function requireFree({ streams }: Definitions, config: Config, topic: str
   throw new TidelineError(
     "BAD_REQUEST",
     `topic "${topic}" is read by stream "${reader.name}" already`,
-    `A topic has one stream: add a view of "${reader.name}", or write that stream anew with --name ${reader.name} ` +
+    `A topic has one stream: add a view of "${reader.name}", or replace that stream with --name ${reader.name} ` +
       "--force. --dry-run shows what would be written.",
   );
 }
@@ -95,7 +95,7 @@ export async function write(texts: DefinitionFiles["texts"], overwrite: boolean)
     throw new TidelineError(
       "BAD_REQUEST",
       `${existing.join(" and ")} exist${existing.length === 1 ? "s" : ""} already`,
-      "Write it anew with --force, choose another --name, or look at what would be written with --dry-run.",
+      "Replace it with --force, choose another --name, or look at what would be written with --dry-run.",
     );
   for (const [path, text] of texts) {
     await mkdir(dirname(path), { recursive: true });

@@ -48,7 +48,7 @@ export async function discoverTopic(config: Config, topic: string, flags: Discov
     process.stderr.write(`warning: partition ${partition} has no leader, and was not read\n`);
   const registry = openRegistry(new DataDirectory(join(config.home, "data")), config.schemaRegistry);
   const schemas = await schemasOf(read.records, registry);
-  // What was decoded by the stream that is replaced is built anew.
+  // What was decoded by the stream that is replaced is rebuilt.
   const revision = (before.streams.get(name)?.revision ?? 0) + 1;
   const found = discover({ ...read, topic, name, schemas, revision });
   await checkFiles(found);

@@ -65,7 +65,7 @@ function takenText(read: number, held: number, partitions: number, fromBeginning
   return `${read.toLocaleString("en")} of about ${held.toLocaleString("en")} records, ${where}`;
 }
 
-/** So many different schemas are looked up: bytes that only look like Avro have ids without number. */
+/** This many different schemas are looked up: bytes that only look like Avro have ids without number. */
 const MOST_SCHEMAS = 100;
 
 /** The texts of the schemas that Avro records name, by id. Throws NOT_READY when the registry does not answer. */

@@ -169,7 +169,7 @@ async function textOf({ stream, accepted, partitions, live }: Found, differs: bo
     lines.push(`${view}: its live state up to ${partition}:${applied} holds records that Kafka lost`);
   lines.push(
     accepted
-      ? "accepted: the next refresh goes on where the archive ends, and the views follow within half a minute"
+      ? "accepted: the next settlement continues where the archive ends, and the views follow within half a minute"
       : "with --yes, what is archived stays counted and the log as it is now is read from where the archive ends",
   );
   return `${lines.join("\n")}\n`;

@@ -70,7 +70,7 @@ export async function runBackup(config: Config, path: string, { keep, json }: Ba
   }
 }
 
-/** Brings the data directory back to a point, and says whether Kafka goes on from there. */
+/** Brings the data directory back to a point, and says whether Kafka continues from there. */
 export async function runRestore(config: Config, path: string, flags: RestoreFlags): Promise<void> {
   const folder = await existing(path);
   if (flags.file !== undefined) return putBack(config, folder, flags);
@@ -263,7 +263,7 @@ function diskFull(cause: Error): TidelineError {
   return new TidelineError(
     "DISK_FULL",
     `there is no room left: ${cause.message}`,
-    "Make room and start the command again: it goes on with the files that were copied. Nothing else has changed.",
+    "Make room and start the command again: it continues with the files that were copied. Nothing else has changed.",
     { cause },
   );
 }

@@ -73,7 +73,7 @@ export async function moveTo(config: Config, generation: string): Promise<void> 
     process.stdout.write(`${view}: ${generation} is served already\n`);
     return;
   }
-  // What the file says needs no hold: it is what would be served anyway, and a later release may compute it anew.
+  // What the file says needs no hold: it is what would be served anyway, and a later release may compute it again.
   const held = files.views.get(view)?.generation === generation ? null : { over: record.generation };
   if (!(await generations.move(record, generation, { held, by: "tideline views" })))
     throw new TidelineError(

@@ -7,7 +7,7 @@ import { draw } from "../terminal/sheet.ts";
 /** A proof for people: the verdict, each field, both readings of some values, and the position. */
 export async function proofText(proof: Proof): Promise<string> {
   const { view, equal, rows, mismatches, answers, records, decoded, fields } = proof;
-  const source = decoded === "anew" ? "decoded anew" : "as the archive read them";
+  const source = decoded === "anew" ? "decoded again" : "as the archive read them";
   const verdict = equal
     ? `${view} is equal to the log: ${amount(rows, "row")}`
     : `${view} is NOT what the log says: ${mismatches} mismatches in ${amount(rows, "row")}`;

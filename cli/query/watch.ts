@@ -14,7 +14,7 @@ import { type QueryFlags, queryUrl } from "./view-query.ts";
 export interface WatchOptions extends QueryFlags {
   /** Milliseconds between two answers at least. */
   readonly interval: number;
-  /** Ends after so many; by default with Ctrl+C. */
+  /** Ends after this many; by default with Ctrl+C. */
   readonly count?: number;
 }
 

@@ -80,7 +80,7 @@ export async function explained(workflowId: string, error: unknown): Promise<unk
     if (how !== null) return new TidelineError("RUN_FAILED", `${workflowId} ${how}`, hint, { cause: error });
   }
   if (!isAway(error)) return error;
-  const hint = "The run goes on without this command. Start Temporal, then repeat the command: it joins the run.";
+  const hint = "The run continues without this command. Start Temporal, then repeat the command: it joins the run.";
   return new TidelineError("NOT_READY", `Temporal does not answer any more about ${workflowId}`, hint, {
     cause: error,
   });

@@ -40,7 +40,7 @@ export interface SendFlags {
   readonly decimalComma: boolean;
 }
 
-/** So many invalid rows are named; the rest is counted. */
+/** This many invalid rows are named; the rest is counted. */
 const NAMED = 20;
 
 /**

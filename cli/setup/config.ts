@@ -338,7 +338,7 @@ export function maskOfSettings(env: Environment): Mask {
 /** What was set, in an error: not at all where a secret may stand, because nobody knows where in a wrong URL it is. */
 function wrongValue({ secret }: Setting<unknown>, text: string): string {
   if (secret !== undefined) return ", whose value is not shown because it may hold a secret";
-  // Whoever writes a URL where none belongs may write one with a password.
+  // A URL where none belongs may contain a password.
   return `=${JSON.stringify(text.includes("@") ? shownUrl(text) : text)}`;
 }
 

@@ -29,8 +29,8 @@ export function roleLogger(role: string, { logLevel }: Pick<Config, "logLevel">,
 }
 
 /**
- * Notes in the data directory that a role runs on it, so that `tideline restore` refuses meanwhile. Returns what takes
- * the note away. When somebody puts another data directory in its place all the same, the process ends at once: what it
+ * Notes in the data directory that a role runs on it, so that `tideline restore` refuses to run. Returns what takes
+ * the note away. When somebody puts another data directory in its place anyway, the process ends at once: what it
  * knows of the directory is not right any more.
  */
 export async function announce(role: string, config: Config, logger: Logger): Promise<() => Promise<void>> {

@@ -4,7 +4,7 @@ import { bytesJson, isText, recordJson, timeText } from "../../store/records/rec
 import type { ReadRecord } from "../../store/records/record-reader.ts";
 import { printable, printableLines } from "../terminal/printable.ts";
 
-/** So many characters of a value are shown in a line; `--format json` shows all. */
+/** This many characters of a value are shown in a line; `--format json` shows all. */
 const MOST = 200;
 const INDENT = "  ";
 

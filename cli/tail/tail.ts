@@ -21,7 +21,7 @@ export interface TailOptions {
   readonly start: LogStart;
   /** SQL over the fields. */
   readonly where: string | null;
-  /** Ends after so many records; null: never. */
+  /** Ends after this many records; null: never. */
   readonly limit: number | null;
   /** Whether it waits for records at the log's end. */
   readonly follow: boolean;
@@ -87,7 +87,7 @@ async function print(
     for (const record of records) {
       if (stop.aborted) return;
       const line = format === "json" ? jsonLine(record) : recordLines(record, stream);
-      // Whoever reads slowly is waited for: nothing piles up here.
+      // A slow reader is waited for: nothing is buffered here.
       if (!process.stdout.write(line)) await once(process.stdout, "drain", { signal: stop }).catch(() => {});
     }
     left -= records.length;

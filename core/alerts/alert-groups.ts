@@ -17,7 +17,7 @@ export interface GroupMember {
   readonly writtenAtMs: number;
 }
 
-/** A message holds so many alerts at most. */
+/** A message holds this many alerts at most. */
 const MOST_MEMBERS = 200;
 const ID_DIGITS = 20;
 

@@ -42,7 +42,7 @@ const ID_DIGITS = 20;
 
 /**
  * The id of an alert: `<rule>-<hash>`, where the hash is the beginning of SHA-256 of the JSON text `[rule, key,
- * quietFromMs]`. It depends on nothing else, so whoever reads the same records finds the same ids.
+ * quietFromMs]`. It depends on nothing else, so every reader of the same records finds the same ids.
  */
 export function alertId(rule: string, key: string | null, quietFromMs: number): string {
   const hash = createHash("sha256")

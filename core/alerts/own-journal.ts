@@ -62,7 +62,7 @@ export interface OpenMessage {
   readonly atMs: number;
 }
 
-/** So many alerts that are over are remembered. */
+/** This many alerts that are over are remembered. */
 const MOST_OVER = 200;
 
 /** The keys of the alerts whose problem lasts. */

@@ -124,7 +124,7 @@ function overLimits(
   ];
 }
 
-/** Below so many seconds it is critical that Kafka is going to delete what is needed. */
+/** Below this many seconds it is critical that Kafka is going to delete what is needed. */
 const RETENTION_CRITICAL_S = 6 * 3_600;
 
 /**
@@ -154,7 +154,7 @@ export function serverProblem(server: "kafka" | "redis"): OwnProblem {
   return { key: `server/${server}`, severity: "critical", says: saying(`${name} does not answer: ${meaning}`, START) };
 }
 
-const START = "Start it again; Tideline goes on where it was.";
+const START = "Start it again; Tideline continues where it was.";
 
 /** A role of which no process is alive, and of which the last one did not end by itself. */
 export function roleProblem(role: string): OwnProblem {

@@ -4,7 +4,7 @@ import { type Position, position } from "../log/position.ts";
 /**
  * How far the rules of a stream have read one of its partitions: the record that is written in one transaction with the
  * alerts. Its key is `<stream>/<partition>`. A rule that a process does not know keeps its position: another process,
- * or a later release, goes on there.
+ * or a later release, continues there.
  */
 const Document = z.strictObject({
   stream: z.string(),
@@ -54,7 +54,7 @@ export function positionsFrom(value: Buffer | null): RulePositions | null {
   }
 }
 
-/** What decides where a rule goes on, or begins, in one partition. */
+/** What decides where a rule continues, or begins, in one partition. */
 export interface RulePlace {
   readonly rule: string;
   readonly from: "start" | "end";

@@ -195,7 +195,7 @@ function readInstant(as: WrittenAs, zone: string | null): z.ZodType<number> {
   });
 }
 
-/** With 15 digits a number in JSON is what its text says, whoever reads it. */
+/** With 15 digits a number in JSON is read as its text says by every reader. */
 const MAX_UNITS = 10 ** 15;
 
 export interface DecimalOptions extends AsNumber, FromPath {

@@ -87,6 +87,6 @@ export function requireTimes({ name, table }: View): void {
   throw new TidelineError(
     "BAD_REQUEST",
     `"${name}" is a table: its rows belong to keys, not to times`,
-    `\`tideline rebuild ${name}\` makes all of it anew from the archive.`,
+    `\`tideline rebuild ${name}\` recomputes all of it from the archive.`,
   );
 }

@@ -13,7 +13,7 @@ export interface ViewDefinition extends Described {
   readonly by?: Readonly<Record<string, Sql>>;
   /**
    * A list field of the stream: every element of it is a line, which expressions see as `item` (`item.sku`). Dimensions
-   * and measures then read and count lines; `where` and the ledger go on counting events.
+   * and measures then read and count lines; `where` and the ledger keep counting events.
    */
   readonly each?: string;
   /** The time grain, in event time: "1 minute", "1 day". */

@@ -10,7 +10,7 @@ const HALF = 2 ** 32;
 /** What a width or an order is written with. */
 const WIDTH_BITS = 7;
 const LEAST_ORDER = 8;
-/** So many bits fit a number of 32 bits together with the up to seven that wait for their byte. */
+/** This many bits fit a number of 32 bits together with the up to seven that wait for their byte. */
 const STEP_BITS = 24;
 
 export class BitWriter {
@@ -116,7 +116,7 @@ export class BitReader {
     return (high << BigInt(order)) + this.fixed(order);
   }
 
-  /** Reads so many numbers. Each takes a bit at least, so that no text makes more of them than it has bits. */
+  /** Reads this many numbers. Each takes a bit at least, so that no text makes more of them than it has bits. */
   list(length: number): bigint[] {
     if (length > this.left) throw new RangeError("more numbers than bits");
     const isNegative = this.flag();

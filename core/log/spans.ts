@@ -42,7 +42,7 @@ export function tile(start: Cut, tiles: readonly Span[]): Tiling {
 }
 
 /**
- * The run of `tiles` that begins at `start` and goes on to the last one, or why there is none.
+ * The run of `tiles` that begins at `start` and continues to the last one, or why there is none.
  * A chain in Redis may still hold older segments in front (grace): they are skipped.
  */
 export function tilesFrom<T extends Span>(

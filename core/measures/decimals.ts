@@ -18,7 +18,7 @@ export function decimalText(units: bigint, scale: number): string {
   return `${units < 0n ? "-" : ""}${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
 }
 
-/** With so many digits the nearest double is written with the same digits again. */
+/** With this many digits the nearest double is written with the same digits again. */
 const EXACT_DIGITS = 15;
 const MOST_EXACT = 10n ** BigInt(EXACT_DIGITS);
 

@@ -19,13 +19,13 @@ export function plainPresented(value: bigint | undefined): number | string | nul
   return value <= LARGEST && value >= -LARGEST ? Number(value) : String(value);
 }
 
-/** How many units of a decimal with so many places make one. */
+/** How many units of a decimal with this many places make one. */
 export function plainUnits(scale: number): bigint {
   return BigInt(`1${"0".repeat(scale)}`);
 }
 
 /**
- * So many units of a decimal number: with fifteen digits at most all readers of JSON keep it as a number, else it is
+ * This many units of a decimal number: with fifteen digits at most all readers of JSON keep it as a number, else it is
  * text.
  */
 export function plainDecimal(units: bigint | undefined, scale: number): number | string | null {
@@ -71,7 +71,7 @@ export function plainQuotient([over, under]: PlainTerms): number | null {
   if (under === 0n) return null;
   const size = (value: bigint) => (value < 0n ? -value : value);
   const [dividend, divisor] = [size(over), size(under)];
-  // The middle between two doubles near 1/divisor has at most so many decimals.
+  // The middle between two doubles near 1/divisor has at most this many decimals.
   const decimals = divisor.toString(2).length + 56;
   const scaled = dividend * 10n ** BigInt(decimals);
   const digits = (scaled / divisor).toString().padStart(decimals + 1, "0");

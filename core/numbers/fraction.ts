@@ -8,7 +8,7 @@ export function wholeNumber(value: bigint): Fraction {
   return { over: value, under: 1n };
 }
 
-/** So many units of 10^-scale; null for none. */
+/** This many units of 10^-scale; null for none. */
 export function scaledDown(units: bigint | undefined, scale: number): Fraction | null {
   return units === undefined ? null : { over: units, under: 10n ** BigInt(scale) };
 }

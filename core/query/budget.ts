@@ -46,7 +46,7 @@ export const SMALL_ANSWER_LIMITS: BudgetLimits = {
   sketchBytes: 4 * 1024 * 1024,
 };
 
-/** So many registers are merged in the time that one value takes. */
+/** This many registers are merged in the time that one value takes. */
 export const REGISTERS_A_MERGE = 16;
 
 const SHOWN: Readonly<Record<BudgetUnit, (amount: string) => string>> = {

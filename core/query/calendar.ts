@@ -43,7 +43,7 @@ export function parseZone(text: string): string | null {
 const DAY_MS = 86_400_000;
 const MOST_STARTS = 20_000;
 
-/** Starts that were computed before, the least recently used dropped first: at most so many starts are kept. */
+/** Starts that were computed before, the least recently used dropped first: at most this many starts are kept. */
 const MOST_KEPT_STARTS = 200_000;
 const kept = new Map<string, readonly EpochMs[]>();
 let keptStarts = 0;

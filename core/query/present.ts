@@ -153,7 +153,7 @@ function* cellCandidates(cells: readonly Cell[], keysOf: KeysOf): Work<Candidate
   return candidates;
 }
 
-/** Rows are presented by so many between two yields. */
+/** Rows are presented by this many between two yields. */
 const STEPS_OF_ROWS = 100;
 
 function* slidCandidates(

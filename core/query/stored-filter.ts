@@ -55,7 +55,7 @@ function recordFilter(
   }
 }
 
-/** What is no number of so many places is no value of the column. */
+/** What is no number of this many places is no value of the column. */
 function inUnits(values: Values, scale: number): Values {
   if (scale === 0) return values;
   return values.flatMap((value) => (value === null ? [null] : (unitsOfText(value, scale) ?? [])));

@@ -25,7 +25,7 @@ export interface SlideOptions {
   readonly rangeOf?: (group: string) => { readonly fromMs: EpochMs; readonly toMs: EpochMs } | null;
   /**
    * Gets each window that holds anything, group by group and ascending. The cell is valid during the call only: what it
-   * holds goes on to change.
+   * holds continues to change.
    */
   readonly onWindow: (window: Cell, group: string) => void;
 }

@@ -6,7 +6,7 @@ import { NEARLY_ALL } from "./times.ts";
 const ROOM = 100;
 const LEAST_BOUND = 1_000;
 const MOST_SCALE = 6;
-/** Units of a decimal have at most so many digits. */
+/** Units of a decimal have at most this many digits. */
 const MOST_DIGITS = 15;
 const LEAST_SCALE = 2;
 

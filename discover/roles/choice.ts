@@ -12,7 +12,7 @@ export interface Choice {
   readonly warnings?: readonly string[];
 }
 
-/** A role's field may be missing in so many records: they are refused then. */
+/** A role's field may be missing in this many records: they are refused then. */
 const LEAST_PRESENCE = 0.95;
 
 /** Those that every record has; without any, those that nearly every one has. */

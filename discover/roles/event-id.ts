@@ -49,7 +49,7 @@ const ID_NAMES: readonly (readonly [pattern: RegExp, points: number])[] = [
   [/^(id|uuid|guid)$/, 4],
   [/(^|_)(event|message)_?(id|uuid)$/, 3],
 ];
-/** So many records may share an id with another one: in a sample of some thousand, a few. */
+/** This many records may share an id with another one: in a sample of some thousand, a few. */
 const FEW = 0.002;
 
 /**
@@ -78,7 +78,7 @@ const COUNTS = endingIn(`
   line line_no line_nr line_number line_id line_item seq seq_no sequence sequence_no sequence_number index idx
   position pos item_no item_number item_index row_no row_number version revision attempt part step leg offset
 `);
-/** In so many records an id alone has to come again. With fewer, two fields may tell records apart by chance. */
+/** In this many records an id alone has to come again. With fewer, two fields may tell records apart by chance. */
 const LEAST_AGAIN = 20;
 
 /**

@@ -64,7 +64,7 @@ export function valuesOfMap({ children, others }: Seen): Seen {
   return all;
 }
 
-/** Deeper, and beyond so many places, nothing is followed: such a sample is no list of fields. */
+/** Deeper, and beyond this many places, nothing is followed: such a sample is no list of fields. */
 const MOST_STEPS = 12;
 const MOST_PLACES = 20_000;
 /** An object with more names is no list of fields: those beyond are followed as one. */

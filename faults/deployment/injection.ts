@@ -22,7 +22,7 @@ export async function shiftClock({ home }: Deployment, { name }: FleetRole, offs
 
 /**
  * Sends `signal` to the first process of a worker that comes to `point`, from inside, and returns which worker it was.
- * A worker whose background process was killed goes on. Throws when none comes there within the limit.
+ * A worker whose background process was killed continues. Throws when none comes there within the limit.
  */
 export async function signalAt(
   { deployment, until }: World,

@@ -15,7 +15,7 @@ export async function newestManifest(deployment: Deployment, view: string): Prom
 }
 
 /**
- * The archiver's files that whoever computes the state of this version reads: none that lies beyond its cut, or that a
+ * The archiver's files that a computation of this version's state reads: none that lies beyond its cut, or that a
  * merged one stands for. (A merged one is not among them, because a worker may still go by a list from before the
  * merge.)
  */

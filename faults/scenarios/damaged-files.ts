@@ -13,13 +13,13 @@ type Damage = (path: string, world: World) => Promise<void>;
 
 export const parquetFlipped: Scenario = {
   name: "parquet-flipped",
-  what: "A bit flips in a published file: whoever would read it says so, and nobody answers with a wrong number.",
+  what: "A bit flips in a published file: every reader of it reports that, and nobody answers with a wrong number.",
   run: (world) => damage(world, "bit flipped", (path, { random }) => flipBit(path, random(10_000) / 10_000, random(8))),
 };
 
 export const parquetDeleted: Scenario = {
   name: "parquet-deleted",
-  what: "A published file is deleted: whoever would read it says so, and nobody answers without what was in it.",
+  what: "A published file is deleted: every reader of it reports that, and nobody answers without what was in it.",
   run: (world) => damage(world, "file deleted", (path) => rm(path)),
 };
 

@@ -7,13 +7,13 @@ import type { Scenario, World } from "../deployment/scenario.ts";
 /**
  * A full disk without a disk of its own, for anybody on Linux: a limit on how large a file the worker may write, set
  * while it runs. The kernel refuses a write in the middle of a file (EFBIG in place of ENOSPC), which is the same to
- * whoever writes.
+ * every writer.
  */
 export const diskFull: Scenario = {
   name: "disk-full",
   what:
     "The worker cannot write whole files: refreshes fail loudly, the old version " +
-    "stays, and work goes on when there is room again.",
+    "stays, and work continues when there is room again.",
   recoveryLimitMs: 75_000,
   async run(world) {
     const { deployment, fault, pick, say, sleep, until, wrong } = world;

@@ -62,7 +62,7 @@ export const retentionArchived: Scenario = {
   name: "retention-archived",
   what:
     "Kafka deletes what the speed layer has not read, and the archive has it: the view " +
-    "stops, a refresh moves the cut past it, and it goes on exactly.",
+    "stops, a refresh moves the cut past it, and it continues exactly.",
   async run(world) {
     const deployment = await world.aside("archived");
     if (!(await world.recovered(deployment))) world.wrong("it did not begin");
@@ -74,7 +74,7 @@ export const retentionArchived: Scenario = {
     await deployment.fleet.role("speed-1").start();
     deployment.source.resume();
     deployment.refresher.resume();
-    if (!(await world.recovered(deployment, 90_000))) world.wrong("it does not go on from the archive");
+    if (!(await world.recovered(deployment, 90_000))) world.wrong("it does not continue from the archive");
   },
 };
 

@@ -116,7 +116,7 @@ function versionOf({ deployment }: World, view: string): number {
 
 export const redisMemoryLimit: Scenario = {
   name: "redis-memory-limit",
-  what: "Redis refuses writes because its memory is used up: live state stands still, and goes on when there is room.",
+  what: "Redis refuses writes because its memory is used up: live state stands still until there is room.",
   breaks: ["redis"],
   run: (world) =>
     withRedis(world, async (redis) => {
@@ -153,7 +153,7 @@ export const redisEvicts: Scenario = {
 
 export const scriptsFlushed: Scenario = {
   name: "scripts-flushed",
-  what: "Redis forgets all scripts again and again: they are sent anew.",
+  what: "Redis forgets all scripts again and again: they are loaded again.",
   breaks: ["redis"],
   run: (world) =>
     withRedis(world, async (redis) => {

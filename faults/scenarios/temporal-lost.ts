@@ -6,7 +6,7 @@ import type { Scenario, World } from "../deployment/scenario.ts";
 
 export const temporalKilled: Scenario = {
   name: "temporal-killed",
-  what: "Temporal is killed and comes back with its database: answers go on meanwhile, and work goes on where it was.",
+  what: "Temporal is killed and comes back with its database: queries are answered, and work continues where it was.",
   breaks: ["temporal"],
   recoveryLimitMs: 75_000,
   async run({ servers, fault, random, sleep }) {
@@ -19,7 +19,7 @@ export const temporalKilled: Scenario = {
 
 export const temporalDatabaseLost: Scenario = {
   name: "temporal-database-lost",
-  what: "Temporal loses its database: the files say where work goes on, and workers make the schedules again.",
+  what: "Temporal loses its database: the files say where work continues, and workers make the schedules again.",
   breaks: ["temporal"],
   recoveryLimitMs: 75_000,
   async run(world) {

@@ -9,7 +9,7 @@ import { ticks } from "../schemas/ticks.ts";
 /** Some work of the batch layer, with the steps at which its worker is ended. */
 interface Work {
   readonly steps: readonly [string, ...string[]];
-  /** Starts it; null when it goes on by itself all the time. */
+  /** Starts it; null when it continues by itself all the time. */
   readonly start: ((deployment: Deployment) => Promise<WorkflowHandle>) | null;
   /** What its result must be like. */
   readonly holds?: (result: Readonly<Record<string, unknown>>) => boolean;
@@ -22,7 +22,7 @@ const WORKS = {
     steps: ["planSettlement", "archiveChunks", "entries", "settleViews", "manifests"],
     start: null,
   },
-  // Of state files, beside the settlements that go on; the point at which it publishes is met with theirs.
+  // Of state files, beside the settlements that continue; the point at which it publishes is met with theirs.
   merges: {
     steps: ["compact"],
     start: ({ refresher, oracle }) =>
@@ -72,7 +72,7 @@ export const workerKillEachStep: Scenario = {
   name: "worker-kill-each-step",
   what:
     "Workers are killed just before and after chosen steps of each workflow: " +
-    "the next attempt goes on, and nothing counts twice.",
+    "the next attempt continues, and nothing counts twice.",
   recoveryLimitMs: 75_000,
   async run(world) {
     for (let round = 0; round < STEPS_OF_A_SETTLEMENT; round++) await killAt(world, dealt(world, "settlement"));
@@ -126,7 +126,7 @@ export const zombieActivity: Scenario = {
   name: "zombie-activity",
   what:
     "A worker sleeps in the middle of a step until another one has done it and " +
-    "published more, then goes on and publishes late: nothing changes.",
+    "published more, then continues and publishes late: nothing changes.",
   recoveryLimitMs: 75_000,
   async run(world) {
     const { deployment, fault, pick, say, until, sleep, wrong } = world;

@@ -18,7 +18,7 @@ export interface ReadersOptions {
   readonly topic: string;
   readonly seed: number;
   readonly count: number;
-  /** What goes on just now, for a mismatch's report. */
+  /** What happens just now, for a mismatch's report. */
   readonly during: () => string;
   readonly say: (line: string) => void;
   /** Called for each answer about the newest position. */

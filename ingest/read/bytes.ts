@@ -81,7 +81,7 @@ class Peeked {
   /** The next chunk; null when none comes within `patienceMs`. */
   async #read(patienceMs?: number): Promise<IteratorResult<Buffer> | null> {
     this.#pending ??= this.#source.next();
-    // Whoever reads next meets its failure.
+    // The next read throws its failure.
     this.#pending.catch(() => {});
     const read = patienceMs === undefined ? await this.#pending : await orNull(this.#pending, patienceMs);
     if (read !== null) this.#pending = null;

@@ -68,7 +68,7 @@ function utf8Decoder(): Decode {
   };
 }
 
-/** How many bytes hold whole characters: all but a last one that goes on in the next chunk. */
+/** How many bytes hold whole characters: all but a last one that continues in the next chunk. */
 function wholeCharacters(bytes: Buffer): number {
   for (let back = 1; back <= 3 && back <= bytes.length; back++) {
     const byte = bytes[bytes.length - back] as number;

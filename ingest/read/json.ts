@@ -206,7 +206,7 @@ export class ValueSplitter implements JsonSplitter {
     return this.#state === "member" || this.#state === "behind-member";
   }
 
-  /** A step through the objects around the list; undefined when reading goes on, null when more bytes are needed. */
+  /** A step through the objects around the list; undefined when reading continues, null when more bytes are needed. */
   #structure(byte: number): JsonPiece | null | undefined {
     if (this.#state === "top") return this.#open(byte, "the document");
     if (byte === CLOSE) {

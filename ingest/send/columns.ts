@@ -129,7 +129,7 @@ export interface FoundColumns {
   readonly places: readonly number[];
 }
 
-/** So many columns are named in an error. */
+/** This many columns are named in an error. */
 const NAMED_COLUMNS = 60;
 
 /** A file's columns. */

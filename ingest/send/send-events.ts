@@ -115,7 +115,8 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
 
 /**
  * What `pieces` gives until `stop` is aborted, also while the next one is awaited, and "late" when it takes longer than
- * `patience` says, in milliseconds; null is for ever. `pieces` is not told of the stop: whoever opened it closes it.
+ * `patience` says, in milliseconds; null is for ever. `pieces` is not told of the stop: the caller that opened it
+ * closes it.
  */
 async function* untilStopped<T>(
   pieces: AsyncIterable<T>,

@@ -87,7 +87,7 @@ export function routeAccess(path: string): RouteAccess | null {
   return found === undefined ? null : (ROUTES[found] ?? null);
 }
 
-/** Whether an address, or the pattern of a route, answers POST as it does GET. It changes nothing all the same. */
+/** Whether an address, or the pattern of a route, answers POST as it does GET. It changes nothing anyway. */
 export function mayBePosted(path: string): boolean {
   const parts = path.replace(/\/$/, "").split("/");
   return POSTED.some((pattern) => matches(pattern.split("/"), parts));

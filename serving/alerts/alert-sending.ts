@@ -2,7 +2,7 @@ import type { FastifyReply } from "fastify";
 import { type Alert, type AlertStates, shownAlert } from "../../core/alerts/alert-states.ts";
 import type { SentAlerts } from "../../core/alerts/sent-alerts.ts";
 
-/** A client that is so far behind is let go: it comes back with Last-Event-ID. */
+/** A client that is so far behind is disconnected: it comes back with Last-Event-ID. */
 const MOST_WAITING = 1_000;
 
 /** An alert to send, and whether it is in the stream of alerts. Own alerts come from the journal first. */

@@ -11,7 +11,7 @@ export interface ServedAlertsOptions {
   readonly brokers: string;
   readonly namespace: string;
   readonly logger: Logger;
-  /** So many clients may follow the alerts at once. */
+  /** This many clients may follow the alerts at once. */
   readonly maxStreams: number;
 }
 

@@ -81,5 +81,5 @@ async function* recordsOf(
   }
 }
 
-/** So many rows are written in some milliseconds. */
+/** This many rows are written in some milliseconds. */
 const TURN_ROWS = 200;

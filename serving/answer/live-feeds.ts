@@ -19,7 +19,7 @@ import { answerJson } from "./rendered-answer.ts";
  *   answer   the whole answer, with the token of its position as id
  *   behind   what is known now stands before what this subscriber has seen, so that there are no rows; says what is
  *            missing
- *   problem  no answer can be given now; the stream goes on
+ *   problem  no answer can be given now; the stream continues
  */
 export interface LiveEvent {
   readonly event: "answer" | "behind" | "problem";
@@ -51,7 +51,7 @@ export interface LiveFeedsOptions {
   readonly maxHeldSize: number;
   /**
    * Whether streams end when their answer becomes too large for this process: who comes back is answered by the helper.
-   * Else they say so, and go on.
+   * Else they say so, and continue.
    */
   readonly endLarge: boolean;
 }

@@ -32,7 +32,7 @@ export function* renderAnswer(
   return { answer, before, after: `,"complete":${complete}}`, headers };
 }
 
-/** So many rows become text between two yields. */
+/** This many rows become text between two yields. */
 const STEP_ROWS = 50;
 
 /** What an answer's text may have, in characters: half of what a JavaScript string can hold. */

@@ -23,7 +23,7 @@ export type ProblemCode =
   | "NOT_REACHED" // the log has not been applied up to where `min` wants it: ask again
   | "GENERATION_GONE" // `at` or `min` names a definition that is not served any more
   | "GENERATION_FROZEN" // another release computed the view: what is asked needs this one to compute it
-  | "GENERATION_UNREADABLE" // this release cannot read the view's definition: it is built anew
+  | "GENERATION_UNREADABLE" // this release cannot read the view's definition: it is rebuilt
   | "POSITION_GONE" // neither archive nor log has what `at` asks for
   | "TOO_SLOW" // what is asked for takes too long, or the server is overloaded
   | "ARCHIVE_DAMAGED" // a published file is missing, or is not what was published: an operator's matter

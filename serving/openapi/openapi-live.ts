@@ -90,7 +90,7 @@ export function liveOperation(view: View, query: readonly Json[]): Json {
       "`answer` has the whole answer as data and its asOf as id, first at once and then whenever it has changed;",
       "`behind` says that what is known now stands before what this subscriber has " +
         "seen (as while Redis is read again), so there are no rows;",
-      "`problem` carries problem details, and the stream goes on. Positions never go back.",
+      "`problem` carries problem details, and the stream continues. Positions never go back.",
       "A client that comes back with Last-Event-ID is sent nothing that it has. " +
         "A comment every 15 seconds keeps the connection.",
     ].join(" "),

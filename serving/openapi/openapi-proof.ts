@@ -126,9 +126,15 @@ export function proofOperation(): Json {
       inQuery("where[dimension]", "Only this value of a dimension"),
       inQuery("measures", "Measures to prove, separated by commas"),
       inQuery("at", "The asOf of an earlier answer"),
-      inQuery("sample", "Only so many times, chosen at random", { type: "integer", minimum: 1, maximum: 1_000 }),
-      inQuery("deep", "Whether archived records are decoded anew; by default up to three million", { type: "boolean" }),
-      inQuery("rows", "Of so many rows show both readings", {
+      inQuery("sample", "Prove only this many times, chosen at random", {
+        type: "integer",
+        minimum: 1,
+        maximum: 1_000,
+      }),
+      inQuery("deep", "Whether archived records are decoded again; by default up to three million", {
+        type: "boolean",
+      }),
+      inQuery("rows", "How many of the rows that differ to show with both values", {
         type: "integer",
         minimum: 0,
         maximum: 1_000,

@@ -63,7 +63,7 @@ export function recordsOperation(): Json {
       ),
       parameter(
         "last",
-        "Begin with so many of the newest records; as many as limit by default",
+        "Begin with this many of the newest records; as many as limit by default",
         whole(RECORDS.mostLast),
       ),
       parameter("where", "Only records whose fields fulfil this condition: SQL, as views write it", text),

@@ -107,7 +107,7 @@ function pathsOf({ name, key, columns }: DocumentedTable): [string, Json][] {
     ],
     [
       `/replay/${name}`,
-      operation("replay", "One row, computed anew from the log", [one, AT], { type: "object", properties: replayed }),
+      operation("replay", "One row, recomputed from the log", [one, AT], { type: "object", properties: replayed }),
     ],
   ];
 }

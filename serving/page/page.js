@@ -27,7 +27,7 @@ const { echarts } = globalThis;
 
 const LIST_MS = 2_000;
 const LIST_LIMIT_MS = 5_000;
-/** A view shows at most so many groups as lines; the others are in the table. */
+/** A view shows at most this many groups as lines; the others are in the table. */
 const MAX_LINES = 8;
 const TABLE_ROWS = 100;
 const MAX_POINTS = 20_000;

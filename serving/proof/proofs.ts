@@ -42,9 +42,9 @@ export interface ProofRequest {
   readonly query: Query;
   /** The position of an earlier answer; null for the newest. */
   readonly at: AsOf | null;
-  /** Prove so many times at random; null: everything between from and to. */
+  /** Prove this many times at random; null: everything between from and to. */
   readonly sample: number | null;
-  /** Decode archived records anew; null: if they are not too many. */
+  /** Decode archived records again; null: if they are not too many. */
   readonly deep: boolean | null;
   /** How many rows to show. */
   readonly rows: number;
@@ -58,11 +58,11 @@ export interface ProofProgress {
   readonly total: number;
 }
 
-/** Up to so many records are decoded anew unless somebody asks otherwise: a matter of seconds. */
+/** Up to this many records are decoded again unless somebody asks otherwise: a matter of seconds. */
 const DEEP_RECORDS = 3_000_000;
-/** So many are decoded anew if somebody asks. */
+/** This many are decoded again if somebody asks. */
 const MAX_DEEP_RECORDS = 50_000_000;
-/** So many rows of answers are held at most while the log is read up to where they stand. */
+/** This many rows of answers are held at most while the log is read up to where they stand. */
 const HELD_ROWS = 50_000;
 const END_OF_TIME = 8_640_000_000_000_000;
 
@@ -261,7 +261,7 @@ function canBeHalved({ calendar }: Query): boolean {
 
 function tooDeep(records: number): Refusal {
   const [needed, most] = [records, MAX_DEEP_RECORDS].map((count) => count.toLocaleString("en-US"));
-  const problem = `the log has ${needed} records; at most ${most} are decoded anew for one proof`;
+  const problem = `the log has ${needed} records; at most ${most} are decoded again for one proof`;
   const allowed = "deep=false, which takes what was read when they were archived";
   return new Refusal(400, "TOO_LARGE", `${problem}; ask for ${allowed}`, {
     errors: [{ parameter: "deep", problem, allowed }],

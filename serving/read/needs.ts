@@ -32,7 +32,7 @@ function needs(view: View, query: Query): Needs {
   return { components, sketches, fields: keyedFields(view, query, components) };
 }
 
-/** Beyond so many fields a bucket is read as a whole. */
+/** Beyond this many fields a bucket is read as a whole. */
 const MAX_FIELDS = 256;
 
 /**

@@ -20,10 +20,10 @@ export interface SessionSource {
   readonly read: (query: Query, range: TimeRange, budget: Budget) => Promise<readonly Cell[]>;
 }
 
-/** A piece has about so many stored rows: some ten thousand cells. */
+/** A piece has about this many stored rows: some ten thousand cells. */
 const PIECE_ROWS = 250_000;
 
-/** So many values of a dimension are asked for by name when only the groups of open sessions are read. */
+/** This many values of a dimension are asked for by name when only the groups of open sessions are read. */
 const MOST_VALUES = 100;
 
 /**

@@ -39,7 +39,7 @@ export interface RecordsPage {
 }
 
 const MAX_WAITING = 8;
-/** One page reads at most so many records, and answers at most so many bytes; `next` says where to go on. */
+/** One page reads at most this many records, and answers at most this many bytes; `next` says where to continue. */
 const MAX_SCANNED = 100_000;
 const MAX_BYTES = 8_000_000;
 const TIMEOUT_MS = 20_000;

@@ -13,7 +13,7 @@ const MAX_WEIGHT = 32_000_000;
 
 /**
  * Questions by their URL, those not asked for the longest time dropped first: dashboards ask the same again and again.
- * A question stays what it was; its answer is whoever uses it to check.
+ * The parsed query never changes. The cached answer may be stale: callers check it.
  */
 export class KnownQuestions<Options, Answered> {
   readonly #questions = new Map<string, KnownQuestion<Options, Answered>>();

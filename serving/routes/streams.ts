@@ -9,7 +9,7 @@ import { QUALITY_WINDOW_MS } from "../operations/stream-quality.ts";
 import type { Parameters } from "../request/parameters.ts";
 import type { Serving } from "../request/serving.ts";
 
-/** So many spans are answered at most. */
+/** This many spans are answered at most. */
 const MAX_SPANS = 10_000;
 const HOUR_MS = 3_600_000;
 

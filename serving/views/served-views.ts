@@ -125,7 +125,7 @@ export class ServedViews extends Map<string, DescribedView> {
     } catch (cause) {
       if (!frozen) throw cause;
       const message = `this release does not run the SQL of ${generation}: ${(cause as Error).message}`;
-      return new TidelineError("GENERATION_UNREADABLE", message, "Wait until the worker has built the view anew.", {
+      return new TidelineError("GENERATION_UNREADABLE", message, "Wait until the worker has built the view again.", {
         cause,
       });
     } finally {

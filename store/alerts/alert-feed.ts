@@ -6,7 +6,7 @@ import { topicName } from "../kafka/cluster/topics.ts";
 import type { FetchedPartition, LogReader } from "../kafka/read/log.ts";
 import { readSilences } from "./silences.ts";
 
-/** So many of the newest events of each partition are read at first, and as many alerts remembered. */
+/** This many of the newest events of each partition are read at first, and as many alerts remembered. */
 const NEWEST_EVENTS = 20_000;
 const FETCH_BYTES = 4 * 1024 * 1024;
 

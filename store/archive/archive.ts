@@ -91,7 +91,7 @@ export class Archive {
     return entries;
   }
 
-  /** Looks at the folders anew. Throws as `entries` does. */
+  /** Looks at the folders again. Throws as `entries` does. */
   async list(topic: string, topicId: string, partition: number): Promise<ArchiveListing> {
     for (let attempt = 1; ; attempt++) {
       const listedAtMs = this.#clock();
@@ -108,7 +108,7 @@ export class Archive {
           replaced: replaced.map((one) => ({ ...one, document: entryDocument(topic, partition, one.entry) })),
         };
       }
-      // A folder is not listed in one moment: what looks like a gap may have been published meanwhile.
+      // A folder is not listed in one moment: what looks like a gap may have been published in between.
       if (attempt > 1) {
         const { kind, expected, found } = tiles.misfit;
         throw new TidelineError(

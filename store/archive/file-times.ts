@@ -5,7 +5,7 @@ import type { TimeRange } from "../../core/query/query.ts";
 /** Runs a statement that reads files of the data directory. */
 export type RunSql = (sql: string) => Promise<readonly (readonly unknown[])[]>;
 
-/** So many files are remembered. */
+/** This many files are remembered. */
 const MOST_FILES = 50_000;
 
 /**

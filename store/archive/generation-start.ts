@@ -13,11 +13,11 @@ export interface GenerationStores {
 }
 
 /**
- * The newest manifest of a generation; makes version 0 when there is none. Both layers begin here, and whoever comes
- * first decides where: at the archive's start, or at the log's start for a partition that has no archive yet, where the
- * archive is then bound to begin too. Throws TOPIC_RECREATED when the topic is no longer the one that the state was
- * built from, TOPIC_MISSING when there is none, LOG_UNREADABLE when it is not known where a partition begins because it
- * has no leader.
+ * The newest manifest of a generation; makes version 0 when there is none. Both layers begin here, and the process that
+ * comes first decides where: at the archive's start, or at the log's start for a partition that has no archive yet,
+ * where the archive is then bound to begin too. Throws TOPIC_RECREATED when the topic is no longer the one that the
+ * state was built from, TOPIC_MISSING when there is none, LOG_UNREADABLE when it is not known where a partition begins
+ * because it has no leader.
  */
 export async function beginGeneration(
   { manifests, archive, log }: GenerationStores,

@@ -51,7 +51,7 @@ export class Manifests {
   }
 
   /**
-   * Deletes old manifests, all but the genesis and the newest ones, whose files are long gone. Whoever slept and
+   * Deletes old manifests, all but the genesis and the newest ones, whose files are long gone. A process that slept and
    * publishes under a number that was deleted makes a manifest that nobody reads, because newer ones are there.
    */
   async prune(generation: Generation, newest: number): Promise<void> {
@@ -71,7 +71,10 @@ export class Manifests {
     return this.#data.createExclusively(name, Manifest.parse(manifest));
   }
 
-  /** Version 0, which fixes where the log begins for this generation; made by whoever comes first, the same for all. */
+  /**
+   * Version 0, which fixes where the log begins for this generation; made by the process that comes first, the same for
+   * all.
+   */
   async genesis(generation: Generation, start: Cut, topicId: string, createdBy: string): Promise<Manifest> {
     const cut = cutToJson(start);
     const manifest = {

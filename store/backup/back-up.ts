@@ -27,7 +27,7 @@ export interface BackupResult {
 /**
  * Adds a point to a backup folder while the installation runs: a snapshot of hard links, then copies of the files that
  * the folder does not hold, each compared with its hash, then the index. A run that fails or is aborted leaves no
- * point; the next one goes on with the files that were copied. Throws ARCHIVE_DAMAGED, INPUT_MISSING without a data
+ * point; the next one continues with the files that were copied. Throws ARCHIVE_DAMAGED, INPUT_MISSING without a data
  * directory.
  */
 export async function backUp(data: DataDirectory, folder: BackupFolder, options: BackupOptions): Promise<BackupResult> {
@@ -62,7 +62,7 @@ export async function backUp(data: DataDirectory, folder: BackupFolder, options:
   }
 }
 
-/** Waits for all of them, also if one fails, so that no write goes on; then throws the first error. */
+/** Waits for all of them, also if one fails, so that no write continues; then throws the first error. */
 export async function allOf(work: readonly Promise<void>[]): Promise<void> {
   const outcomes = await Promise.allSettled(work);
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;

@@ -205,7 +205,7 @@ export class BackupFolder {
         throw new TidelineError(
           "DIRECTORY_IN_USE",
           `the copy of ${path} was deleted while the backup was made: another backup has worked in ${this.root}`,
-          "Start this one again when no other one runs into this folder. It goes on with the files that were copied.",
+          "Start this one again when no other one runs into this folder. It continues with the files that were copied.",
         );
   }
 

@@ -32,7 +32,7 @@ export interface RestoreResult {
 /**
  * Brings a data directory back to a point. All files are copied beside it first, each compared with its hash; then two
  * renames exchange the directories. So the data directory is the one that was there, the whole point or, between the
- * renames, not there, when no role starts. A restore that was interrupted goes on with the files that were copied.
+ * renames, not there, when no role starts. A restore that was interrupted continues with the files that were copied.
  *
  * What the directory that is put aside knows of schema ids is kept, beside what the point knows: records with these ids
  * may lie in Kafka, and an id must never get another meaning.

@@ -22,7 +22,7 @@ export interface Finding<K extends string> {
 }
 
 const EXAMPLES = 5;
-/** So many different details of one kind are told apart. */
+/** This many different details of one kind are told apart. */
 const MOST_DETAILS = 50;
 
 /**

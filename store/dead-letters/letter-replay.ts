@@ -73,7 +73,7 @@ export class LetterReplay {
 
   /**
    * Sends one transaction of letters, by their keys' partitions. Throws WRITE_REFUSED when another replay of this topic
-   * was begun meanwhile, NOT_READY when Kafka does not take them; then none of them was sent.
+   * was begun in between, NOT_READY when Kafka does not take them; then none of them was sent.
    */
   async send(letters: readonly Outgoing[]): Promise<Replayed[]> {
     if (letters.length === 0) return [];

@@ -50,8 +50,8 @@ export class BatchRows {
   }
 
   /**
-   * Scans all rows in their order, a slice at a time: meanwhile the database works on the batch before, and what it has
-   * done is taken further.
+   * Scans all rows in their order, a slice at a time: at the same time the database works on the batch before, and what
+   * it has done is taken further.
    */
   async scanAll(scanner: RecordScanner, avro: AvroBodies): Promise<void> {
     scanner.clear();

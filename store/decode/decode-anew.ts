@@ -14,7 +14,7 @@ export interface DecodingOptions {
 
 /**
  * Decodes the original bytes of archived records by today's contract into the new temporary table `table`, with the
- * columns of `eventColumns` and the record's `_timestamp`. Duplicates are decided anew too: another contract may read
+ * columns of `eventColumns` and the record's `_timestamp`. Duplicates are decided again too: another contract may read
  * another id.
  */
 export async function decodeAnew(

@@ -49,7 +49,7 @@ export interface Rejected {
  */
 export class Decoder {
   readonly duck: Duck;
-  /** Of its connection, for whoever reads `events`. */
+  /** Of its connection, for callers that read `events`. */
   readonly statements: KeptStatements;
   readonly #decoded: RefilledTable;
   /** Where plans are kept. */

@@ -11,7 +11,7 @@ import { Records } from "../kafka/read/records.ts";
 import type { RecordBatch } from "./batch-rows.ts";
 
 /**
- * Archived records of a partition that are to be decoded anew: `[from, to)` of successive entries, whole or in part.
+ * Archived records of a partition that are to be decoded again: `[from, to)` of successive entries, whole or in part.
  */
 export interface ForeignSpan {
   readonly partition: number;

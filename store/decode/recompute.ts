@@ -18,7 +18,7 @@ export interface RecomputeSpan extends Omit<SpanSource, "stream"> {
 }
 
 /**
- * The states of `[from, to)` of a view, computed anew from the archive and the log by the SQL that both layers run, as
+ * The states of `[from, to)` of a view, recomputed from the archive and the log by the SQL that both layers run, as
  * a Parquet file in `folder`. Null when there are none. Errors as `spanEvents`; the file of a recomputation that fails
  * is deleted.
  */

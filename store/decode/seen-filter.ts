@@ -4,7 +4,7 @@ import type { KeptStatements } from "../duckdb/kept-statements.ts";
 const BITS_PER_ID = 16;
 const LEAST_SLOTS = 2 ** 20;
 const MOST_SLOTS = 2 ** 26;
-/** After so many small batches in a row it is worth reading all ids for the filter. */
+/** After this many small batches in a row it is worth reading all ids for the filter. */
 const SMALL_IN_A_ROW = 20;
 
 /**

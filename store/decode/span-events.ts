@@ -27,7 +27,7 @@ export interface SpanReading {
   readonly anew?: boolean;
   /** Told how many records were decoded just now. */
   readonly onRecords?: (records: number) => void;
-  /** How much is decoded at once, 4 MiB by default: the event loop stands still meanwhile. */
+  /** How much is decoded at once, 4 MiB by default: the event loop stands still for that time. */
   readonly pieceBytes?: number;
 }
 

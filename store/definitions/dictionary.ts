@@ -40,7 +40,7 @@ export interface StreamEntry {
   readonly version: number;
   readonly compatibility: Compatibility;
   readonly partitions: number;
-  /** A record whose event id came within so many offsets before it is a duplicate. */
+  /** A record whose event id came within this many offsets before it is a duplicate. */
   readonly dedupWindow: number;
   readonly fields: readonly FieldEntry[];
   /** Older versions that are still read, with their fields. */

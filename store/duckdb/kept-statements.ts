@@ -1,15 +1,15 @@
 import type { DuckDBMaterializedResult, DuckDBPreparedStatement, DuckDBValue } from "@duckdb/node-api";
 import { columnsIn, type Duck, rowsIn, rowsOf, STATISTICS } from "./duck.ts";
 
-/** So many texts are kept; what was unused for longest goes first. */
+/** This many texts are kept; what was unused for longest goes first. */
 const MOST_STATEMENTS = 256;
 
 /**
  * The statements of one connection that are run again and again, each parsed and planned once: for a small micro-batch
  * that is most of the work. A text may run once at a time.
  *
- * DuckDB (1.5) plans a statement that has parameters anew whenever it runs, and for ever one that was prepared before a
- * table of its catalog was made: so there are no parameters here, and `makeTable` drops what is kept. And it makes
+ * DuckDB (1.5) plans a statement that has parameters again whenever it runs, and for ever one that was prepared before
+ * a table of its catalog was made: so there are no parameters here, and `makeTable` drops what is kept. And it makes
  * plans that are right only for the rows of that moment (a filter that nothing failed is left out), except on a pool
  * that `keepsPlans`: on any other nothing is kept.
  */
@@ -72,8 +72,8 @@ export class KeptStatements {
 }
 
 /**
- * Rows that were taken out of a table still take memory. With a new table every so many rows that is little, and so is
- * planning anew.
+ * Rows that were taken out of a table still take memory. With a new table every this many rows that is little, and so
+ * is planning again.
  */
 const MOST_STALE_ROWS = 30_000;
 

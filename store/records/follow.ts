@@ -8,9 +8,9 @@ import type { LogSpan } from "./log-start.ts";
 export interface Following {
   /** Ends the reading in order. */
   readonly stop: AbortSignal;
-  /** Whether it goes on at the log's end, and waits for records. */
+  /** Whether it continues at the log's end, and waits for records. */
   readonly follow: boolean;
-  /** Whether it goes on into partitions that are added. */
+  /** Whether it continues into partitions that are added. */
   readonly grows?: boolean;
   /**
    * Told that Kafka cannot be read now, and why; it is asked again every second. Without it such an error is thrown.

@@ -92,7 +92,7 @@ export interface Application {
   readonly maxCells: number;
   /** The topic that the batch is of: Redis refuses it when the chain is of another one. Absent: not compared. */
   readonly topicId?: string;
-  /** When `to` was seen to be the log's end; null when the log goes on. */
+  /** When `to` was seen to be the log's end; null when the log continues. */
   readonly freshAtMs: EpochMs | null;
 }
 
@@ -232,7 +232,7 @@ export function refusal(
         return new TidelineError(
           "VIEW_TOO_LARGE",
           `${view}: one batch alone has more cells than the view's maxCells`,
-          "The next refresh reads the batch from the archive, and the view goes on behind it: see that " +
+          "The next refresh reads the batch from the archive, and the view continues behind it: see that " +
             "`tideline worker` runs. Raise maxCells in the view, or drop a dimension.",
         );
       return new TidelineError(

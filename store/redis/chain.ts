@@ -77,8 +77,8 @@ export class Chain {
 
   /**
    * Invariant 2 for a batch of any size, all its partitions together: its cells are staged in parts as a segment of
-   * their own, which one short script then makes part of the chain. Nobody sees a part of it; whoever dies in between
-   * leaves nothing but garbage.
+   * their own, which one short script then makes part of the chain. Nobody sees a part of it; a process that dies in
+   * between leaves nothing but garbage.
    */
   async applyInParts(applications: readonly Application[]): Promise<ApplyReply> {
     const claim = {

@@ -55,8 +55,8 @@ export function foldable(chain: ChainState, atLeast = FOLD_AT): ClosedSegment[] 
 
 /**
  * Folds closed segments of a chain into one: reads them, writes their merge beside them, and swaps it in by one script.
- * Whoever reads meanwhile has either the old ones or the new one; whoever finds them gone starts over. True: this call
- * folded them.
+ * A reader has either the old ones or the new one at any time; a reader that finds them gone starts over. True: this
+ * call folded them.
  */
 export async function fold(chain: Chain, view: View, segments: readonly ClosedSegment[]): Promise<boolean> {
   const folding = new Folding(view);

@@ -16,6 +16,6 @@ export async function requireNoEviction(redis: TidelineRedis): Promise<void> {
     "REDIS_EVICTS",
     `Redis may delete live state by itself: its maxmemory-policy is ${policy}`,
     "Run CONFIG SET maxmemory-policy noeviction and put the same into " +
-      "redis.conf. Views go on by themselves within a minute.",
+      "redis.conf. Views continue by themselves within a minute.",
   );
 }

@@ -9,7 +9,7 @@ export type SchemaDocument = z.infer<typeof SchemaDocument>;
 
 /**
  * The registry that needs no server: `registry/<id>.json`, each created exclusively, so that of two processes neither
- * gives an id a second time. An id that a reader has found unknown is taken too: it goes on being unknown (invariant
+ * gives an id a second time. An id that a reader has found unknown is taken too: it stays unknown (invariant
  * 3).
  */
 export class FileRegistry implements SchemaRegistry {

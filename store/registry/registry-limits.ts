@@ -4,9 +4,9 @@ import type { DataDirectory } from "../files/files.ts";
 import { readSchemaDocuments } from "./registry-files.ts";
 
 /**
- * After so many unknown ids, ids above the greatest known one plus `room` are unknown for ever: registries give ids one
- * after the other, and the first bytes of something else are random. The second limit is for those that happen to be
- * small.
+ * After this many unknown ids, ids above the greatest known one plus `room` are unknown for ever: registries give ids
+ * one after the other, and the first bytes of something else are random. The second limit is for those that happen to
+ * be small.
  */
 const LIMITS = [
   { after: 1_000, room: 2 ** 20 },

@@ -6,9 +6,9 @@ import { type RegisteredSchema, type SchemaRegistry, subjectOf } from "./registr
 
 /**
  * Registers the Avro schema of every version of these streams, the oldest first; what is registered already is left.
- * The schemas of records whose fields lie elsewhere are those of whoever writes them. Throws DEFINITION_INVALID for a
- * version that was changed after it was registered, SCHEMA_INCOMPATIBLE for a new one that breaks its stream's rule,
- * NOT_READY when the registry does not answer.
+ * The schemas of records whose fields lie elsewhere are those of the program that writes them. Throws
+ * DEFINITION_INVALID for a version that was changed after it was registered, SCHEMA_INCOMPATIBLE for a new one that
+ * breaks its stream's rule, NOT_READY when the registry does not answer.
  */
 export async function prepareStreams(
   registry: SchemaRegistry,

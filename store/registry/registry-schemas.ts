@@ -17,7 +17,7 @@ export interface SchemaSource {
   lookup(ids: Iterable<number>, reader: SchemaReader): Promise<SchemaLookup>;
 }
 
-/** So many ids are looked up at once. */
+/** This many ids are looked up at once. */
 const AT_ONCE = 32;
 
 /**

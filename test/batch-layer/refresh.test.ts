@@ -316,7 +316,7 @@ describe("a refresh", () => {
       await stores.data.attempt(states, versionPrefix(7), "parquet"),
     ];
     for (const file of [orphan, pending]) await stores.data.createExclusively(file, {});
-    // The version with its predecessor's cut may be a moment old: who reads the one before it goes on.
+    // The version with its predecessor's cut may be a moment old: who reads the one before it continues.
     await refreshTo(here, positions({ 0: 80 }));
     stored = await stores.data.list(states);
     expect(await missing(unfolded)).toEqual([]);

@@ -31,7 +31,7 @@ interface Taken {
 const taken: Taken[] = [];
 /** Ids that were taken last before a kill: nothing else may come twice. */
 const last = new Set<string>();
-/** The next moment: after so many calls, before or after the answer. */
+/** The next moment: after this many calls, before or after the answer. */
 let moment: { calls: number; readonly isAnswered: boolean; readonly reached: () => void } | null = null;
 
 beforeAll(async () => {

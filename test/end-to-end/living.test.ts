@@ -172,7 +172,7 @@ function expectExact(answer: Answer, log: OracleLog): void {
   }
 }
 
-/** Sends and asks again and again while `work` goes on; answers every answer with a position of its own. */
+/** Sends and asks again and again while `work` continues; answers every answer with a position of its own. */
 async function underLoad(work: () => Promise<unknown>): Promise<Answer[]> {
   const answers = new Map<string, Answer>();
   let working = true;

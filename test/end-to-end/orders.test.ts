@@ -49,7 +49,7 @@ async function caughtUp(): Promise<{ answer: Answer; log: OracleLog }> {
   return { answer, log };
 }
 
-/** Asks again and again while `work` goes on; answers every answer with a position of its own. */
+/** Asks again and again while `work` continues; answers every answer with a position of its own. */
 async function watching(work: () => Promise<unknown>): Promise<Answer[]> {
   const answers = new Map<string, Answer>();
   let working = true;

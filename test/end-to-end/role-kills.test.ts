@@ -130,7 +130,7 @@ describe.runIf(nightly)("with worker and server killed", () => {
     });
   }
 
-  /** Kills the worker when a settlement has changed N files. The settlement goes on with the next worker. */
+  /** Kills the worker when a settlement has changed N files. The settlement continues with the next worker. */
   async function killWorker(): Promise<void> {
     const reached = changesOfData(1 + below(40));
     const settling = tideline.refresh(...VIEWS).catch(() => undefined);

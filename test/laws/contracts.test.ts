@@ -215,7 +215,7 @@ function basketRow(event: Event): unknown[] {
   return [event.id, whole(event.at), event.items, lines, notes, event.channel, scaled(event.rate, 3)];
 }
 
-/** What version 3 makes of an older event, written anew in JavaScript; null where the newest contract is broken. */
+/** What version 3 makes of an older event, rewritten in JavaScript; null where the newest contract is broken. */
 function paidRow(event: Event, version: number): unknown[] | null {
   const amount =
     version === 3

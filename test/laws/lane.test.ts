@@ -232,7 +232,7 @@ test("a warm-up that fails is repeated before the partition is decoded again, al
   lane.reset();
   expect(bay.failNextFetch).toBe(false);
 
-  // It cannot be attached now, so that the lane goes on at the position that it had.
+  // It cannot be attached now, so that the lane continues at the position that it had.
   back.failure = new TidelineError("LOG_LOST", "gone", "none");
   bay.send("d8", "d10");
   await bay.settle();
@@ -325,7 +325,7 @@ test("a partition without a leader is left out while the others are read, and re
   expect(view.track.phase).toBe("live");
   expect(await view.counted()).toBe(2n);
 
-  // It is looked for a leader now and then; until that has come the others go on.
+  // It is looked for a leader now and then; until that has come the others continue.
   bay.nowMs += 5_000;
   bay.send("d5");
   await step();

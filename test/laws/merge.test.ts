@@ -226,7 +226,7 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       };
       const writer = parts ? inParts : chain;
       expect((await writer.applyBatch([application])).map(({ kind }) => kind)).toEqual(["ok"]);
-      // Sent again, as after a lost reply: nothing is counted twice, and the answer says where to go on.
+      // Sent again, as after a lost reply: nothing is counted twice, and the answer says where to continue.
       const stored = new Map([[partition, micro.to]]);
       expect(await writer.applyBatch([application])).toEqual([{ kind: "position", stored }]);
       applied.set(partition, micro.to);

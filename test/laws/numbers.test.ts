@@ -87,7 +87,7 @@ const measures = {
 };
 const sums = view("sums", { stream: ticks, by: { place: sql`place` }, every: "1 minute", measures });
 
-/** A cell that holds these sums and so many values. */
+/** A cell that holds these sums and this many values. */
 function cellOf(over: bigint, under: bigint): Cell {
   const table = new CellTable(sums);
   const cell = table.cell(0, ["here"]);

@@ -66,7 +66,7 @@ class World {
     this.chain = new Chain(redis, name, generationOf(everything));
   }
 
-  /** As a speed process attaches: a chain that tiles from the newest cut, made anew where there is none. */
+  /** As a speed process attaches: a chain that tiles from the newest cut, made again where there is none. */
   async attached(): Promise<ChainState> {
     for (;;) {
       const state = await this.chain.load();

@@ -22,7 +22,7 @@ const home = mkdtempSync(join(tmpdir(), "tideline-warm-"));
 const duck = duckForTests({ directories: [home] });
 afterAll(() => rm(home, { recursive: true }));
 
-/** The ids of one partition's log, where it begins, and where decoding goes on. */
+/** The ids of one partition's log, where it begins, and where decoding continues. */
 const partition = fc.record({
   ids: fc.array(fc.constantFrom("a", "b", "c", "d", "e", "f", "g", "h", 'i "1"', "東京"), {
     minLength: 5,

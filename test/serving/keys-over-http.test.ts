@@ -16,7 +16,7 @@ import { sales, takings, WHOLE } from "./takings.ts";
 useServers();
 
 const lines: Record<string, unknown>[] = [];
-/** Says nothing itself; the audit log comes all the same. */
+/** Says nothing itself; the audit log comes anyway. */
 const logger = pino({ level: "silent" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
 let at: Place;
 let keys: ApiKeys;

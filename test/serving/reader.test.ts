@@ -328,7 +328,7 @@ describe("the reader", () => {
     }
     done = true;
     const seen = await reading;
-    // There are many answers to a position; they are all the same but for their age.
+    // There are many answers to a position; they are anyway but for their age.
     const distinct = new Map(seen.map((answer) => [JSON.stringify({ ...answer, freshnessMs: null }), answer]));
     for (const { rows, position, complete } of distinct.values()) {
       expect(complete).toBe(true);

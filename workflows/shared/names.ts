@@ -47,7 +47,7 @@ export const SUMMARIES: Readonly<Record<Kind, (target: string) => string>> = {
   retention: (stream) => `looks when Kafka will delete what is still needed of stream ${stream}`,
   backfill: (target) => `recomputes ${target.replace("/", " ")} from the archive`,
   adopt: (view) => `brings the changed definition of view ${view} into service`,
-  retire: () => "lets go of generations that nobody needs any more",
+  retire: () => "retires generations that nobody needs any more",
   prove: () => "compares answers of every view with the raw log",
   report: (target) => `computes the ${reportName(target)}`,
   delivery: (target) => `mails the ${reportName(target)}`,
@@ -68,7 +68,7 @@ const HOUR_MS = 3_600_000;
  * run is ended, so a limit costs little.
  */
 const TIMEOUT_HOURS: Readonly<Record<Kind, number>> = {
-  // After a long outage this is short of what came in; the next run goes on after the chunks that are done.
+  // After a long outage this is short of what came in; the next run continues after the chunks that are done.
   archive: 2,
   // Archives, then computes what came since the last versions.
   settle: 3,
@@ -85,7 +85,7 @@ const TIMEOUT_HOURS: Readonly<Record<Kind, number>> = {
   // Read the whole archive. An adoption begins again with the next scheduled run.
   rebuild: 48,
   adopt: 48,
-  // Days or weeks of a long history; started again it goes on where it was.
+  // Days or weeks of a long history; started again it continues where it was.
   backfill: 14 * 24,
 };
 

@@ -9,7 +9,7 @@ interface SettledRound {
 
 type Span = SettlementPlan["spans"][number];
 
-/** So many partitions are shown one by one. */
+/** This many partitions are shown one by one. */
 const MOST_PARTITIONS = 3;
 
 /** A round of a settlement as a table in Markdown, for Temporal's UI: a line for each view. */

@@ -60,7 +60,7 @@ export function readText(input: JsonInput, from: number, max: number, out: Colum
   return NOT_RECOGNISED;
 }
 
-/** By how many bytes a character of so many bytes exceeds its UTF-16 units. */
+/** By how many bytes a character of this many bytes exceeds its UTF-16 units. */
 const SURPLUS = Uint8Array.of(0, 0, 1, 2, 2);
 
 /** The code point of the escape whose backslash stands at `at`; NOT_RECOGNISED if it is none that a column can hold. */

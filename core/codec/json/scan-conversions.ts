@@ -18,7 +18,7 @@ import { Literals, type ValueScanner, WholeNumber } from "./scan-values.ts";
 
 /** Longer than any of them that is recognised. */
 const MOST_BYTES = 40;
-/** A JSON number of so many characters is what its text says, whoever reads it. */
+/** A JSON number of this many characters is read as its text says by every reader. */
 const MOST_NUMBER = 15;
 
 /** The text between the quotes at `from`; null if it has no end within reach, an escape, or anything but ASCII. */

@@ -5,7 +5,7 @@ import type { ValueScanner } from "./scan-values.ts";
 
 /** Longer than any instant that is recognised. */
 const MOST_BYTES = 40;
-/** A JSON number of so many digits is what its text says, whoever reads it. */
+/** A JSON number of this many digits is read as its text says by every reader. */
 const MOST_DIGITS = 15;
 
 /** An instant that records write otherwise than as a number of milliseconds; its column has milliseconds. */

@@ -72,7 +72,7 @@ export function topK(item: Sql, options: NumberOptions & { weight?: Sql; show?: 
 
 type Weighed = readonly [item: Item, weight: bigint];
 
-/** So many items more than are shown are held before they are sorted and cut off. */
+/** This many items more than are shown are held before they are sorted and cut off. */
 const SLACK = 1_000;
 
 /**

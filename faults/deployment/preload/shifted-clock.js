@@ -1,6 +1,6 @@
 // Loaded before a role's own code (`node --import`): its wall clock is off by as many milliseconds as a file says at
 // the moment. Plain JavaScript,
-// because nothing strips types yet. Clocks that only measure durations (`performance.now`, timers) go on as they do
+// because nothing strips types yet. Clocks that only measure durations (`performance.now`, timers) continue as they do
 // when a machine's clock is set.
 import { readFileSync } from "node:fs";
 

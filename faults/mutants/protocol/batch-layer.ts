@@ -57,7 +57,7 @@ export const batchMutants: readonly Mutant[] = [
   },
   {
     name: "no-grace",
-    what: "segments below the new cut go at once, under whoever reads with the version before",
+    what: "segments below the new cut are deleted at once, while a reader uses the version before",
     file: "batch-layer/refresh/refresh.ts",
     find: "const cut = oldest === undefined ? manifest.base : oldest.cut;",
     replace: "const cut = oldest === undefined ? manifest.base : manifest.cut;",
@@ -152,7 +152,7 @@ export const batchMutants: readonly Mutant[] = [
   },
   {
     name: "old-files-go-at-once",
-    what: "a backup that slept deletes files of old points although another one has named them meanwhile",
+    what: "a backup that slept deletes files of old points although another one has named them in between",
     file: "store/backup/backup-folder.ts",
     find: "const back = points === null ? hashes : hashes.filter((hash) => named.has(hash));",
     replace: "const back = hashes.filter(() => named.size < 0);",
@@ -161,7 +161,7 @@ export const batchMutants: readonly Mutant[] = [
   },
   {
     name: "point-without-files",
-    what: "a backup that slept keeps its point although another one deleted files of it meanwhile",
+    what: "a backup that slept keeps its point although another one deleted files of it in between",
     file: "store/backup/backup-folder.ts",
     find: "      await this.#requireHeld(point.files);\n    } catch",
     replace: "    } catch",
@@ -218,7 +218,7 @@ export const batchMutants: readonly Mutant[] = [
   },
   {
     name: "compaction-forgets-what-came",
-    what: "a compaction publishes the files of the version that it began at, without what was settled meanwhile",
+    what: "a compaction publishes the files of the version that it began at, without what was settled in between",
     file: "batch-layer/versions/compact.ts",
     find: "const rest = newest.files.filter(",
     replace: "const rest = begun.files.filter(",

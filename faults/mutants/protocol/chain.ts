@@ -64,7 +64,7 @@ export const chainMutants: readonly Mutant[] = [
   },
   {
     name: "position-apart",
-    what: "a chain that begins anew keeps the old one's applied positions",
+    what: "a new chain keeps the old one's applied positions",
     file: CHAIN,
     find: 'return this.#keys("chain", "applied", "mark", "fresh", "garbage", "staging")',
     replace: 'return this.#keys("chain", "begun", "mark", "fresh", "garbage", "staging")',
@@ -112,7 +112,7 @@ export const chainMutants: readonly Mutant[] = [
     name: "segment-by-id",
     what:
       "a segment is what has its id, whatever its span: in a Redis that came back as it " +
-      "was, or in a chain that was made anew, that is another",
+      "was, or in a new chain, that is another",
     file: "store/redis/scripts/common.lua",
     find: "if not same_cut(segment.from, want.from) or not same_cut(segment.to, want.to) then return nil end",
     replace: "",
@@ -141,7 +141,7 @@ export const chainMutants: readonly Mutant[] = [
   },
   {
     name: "ids-given-twice",
-    what: "segments of a chain that begins anew have the ids of those that are gone, and find what is left of them",
+    what: "segments of a new chain have the ids of those that are gone, and find what is left of them",
     file: "store/redis/scripts/common.lua",
     find: "string.sub(nonce, 1, 13) .. '.' .. number",
     replace: "number",

@@ -58,7 +58,7 @@ export const logMutants: readonly Mutant[] = [
   },
   {
     name: "ceiling-unseen",
-    what: "a schema is used although another process has decided meanwhile that its id is unknown",
+    what: "a schema is used although another process has decided in between that its id is unknown",
     file: "store/registry/registry-schemas.ts",
     find: "return id <= this.#limits.ceiling ? schema : null;",
     replace: "return schema;",
@@ -114,7 +114,7 @@ export const logMutants: readonly Mutant[] = [
   },
   {
     name: "mark-not-verified",
-    what: "a log that was written anew below our positions is taken for the same",
+    what: "a log that was rewritten below our positions is taken for the same",
     file: "store/kafka/read/log-check.ts",
     find: "if (lost === null) continue;",
     replace: "continue;",

@@ -54,7 +54,7 @@ export const ruleMutants: readonly Mutant[] = [
   },
   {
     name: "rule-writers-unfenced",
-    what: "each writer of a partition has a transactional id of its own, so that an older one goes on writing",
+    what: "each writer of a partition has a transactional id of its own, so that an older one keeps writing",
     file: "rules/partition-writer.ts",
     find: "const id = `tideline-rules-${name}-${partition}`;",
     replace: "const id = `tideline-rules-${name}-${partition}-${Math.random()}`;",
@@ -117,7 +117,7 @@ export const ruleMutants: readonly Mutant[] = [
   },
   {
     name: "half-failing-receiver",
-    what: "a receiver that fails half of its calls is called all the same",
+    what: "a receiver that fails half of its calls is called anyway",
     file: "deliveries/attempts.ts",
     find: "(MOST_FAILURES - 0.5) / CALLS",
     replace: "MOST_FAILURES / CALLS",
@@ -135,7 +135,7 @@ export const ruleMutants: readonly Mutant[] = [
   },
   {
     name: "escalated-though-acknowledged",
-    what: "an alert that somebody looks after is handed over all the same",
+    what: "an alert that somebody looks after is handed over anyway",
     file: "deliveries/hand-over.ts",
     find: "const acknowledged = states.acknowledgementOf(event.subject);",
     replace: "const acknowledged = null;",

@@ -44,7 +44,7 @@ export const speedMutants: readonly Mutant[] = [
   },
   {
     name: "positions-live",
-    what: "a batch is prepared by positions that an answer of Redis may move meanwhile",
+    what: "a batch is prepared by positions that an answer of Redis may move in between",
     file: TRACK,
     find: "const positions = new Map(this.#positions);",
     replace: "const positions = this.#positions;",
@@ -85,7 +85,7 @@ export const speedMutants: readonly Mutant[] = [
   },
   {
     name: "never-reseed",
-    what: "a chain that does not tile from the newest cut is not made anew",
+    what: "a chain that does not tile from the newest cut is not replaced",
     file: CHAIN,
     find: "if (chain !== null && tilesOf(cut, chain).ok) {",
     replace: "if (chain !== null) {",
@@ -96,7 +96,7 @@ export const speedMutants: readonly Mutant[] = [
   },
   {
     name: "reseed-stale",
-    what: "a chain is made anew at the cut before the newest one",
+    what: "a new chain begins at the cut before the newest one",
     file: CHAIN,
     find: "const cut = cutFromJson(manifest.cut);",
     replace: "const cut = cutFromJson(manifest.base);",

@@ -232,7 +232,7 @@ export class BatchStates {
     try {
       await this.#ducks.read(sql, values, onChunk);
     } catch (error) {
-      await this.#require(files); // one may have gone away meanwhile
+      await this.#require(files); // one may have gone away in between
       throw error;
     }
   }

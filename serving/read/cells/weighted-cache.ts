@@ -8,8 +8,8 @@ interface Entry<V> {
 
 /**
  * Immutable things by key, the least recently used dropped first, bounded by weight (cells, not entries). Loads are
- * shared: whoever asks while a value is on its way waits for the same promise. A failed load is forgotten. A load is
- * given up when all have left who waited for it.
+ * shared: a caller that asks while a value is on its way waits for the same promise. A failed load is forgotten. A load
+ * is given up when all have left who waited for it.
  */
 export class WeightedCache<V> {
   readonly #entries = new Map<string, Entry<V>>();

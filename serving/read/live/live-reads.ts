@@ -25,9 +25,9 @@ interface Waiting {
 const MAX_HELD = 1_000;
 
 /**
- * The reads of one chain. Whoever asks while a question to Redis is under way shares the next one: so an answer never
- * stands before the moment when it was asked for, and Redis is asked once for many. What was read of a state is held
- * for as long as that state stands.
+ * The reads of one chain. A caller that asks while a request to Redis is under way shares the next one: so an answer
+ * never stands before the moment when it was asked for, and Redis is asked once for many. What was read of a state is
+ * held for as long as that state stands.
  */
 export class LiveReads {
   readonly #tiler: Tiler;
@@ -52,7 +52,7 @@ export class LiveReads {
 
   async #run(): Promise<void> {
     this.#asking = true;
-    // Whoever asks in the same turn of the event loop comes along.
+    // Callers of the same turn of the event loop share it.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       const waiting = this.#waiting;

@@ -62,10 +62,10 @@ export class SegmentTile {
 /** A whole segment is many commands; it is read once. */
 const SEGMENT_TIMEOUT_MS = 5_000;
 
-/** Segments of at most so many cells are read whole: it takes milliseconds, and answers every other question. */
+/** Segments of at most this many cells are read whole: it takes milliseconds, and answers every other question. */
 const SMALL_CELLS = 10_000;
 
-/** One script of Redis looks up so many fields of buckets at most: more would keep every other client waiting. */
+/** One script of Redis looks up this many fields of buckets at most: more would keep every other client waiting. */
 const MOST_LOOK_UPS = 10_000;
 
 /** What one read of some fields weighs beside its cells. */

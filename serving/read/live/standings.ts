@@ -30,7 +30,7 @@ export interface Standing {
   readonly chain: ChainState | null;
   /** Null when batch version and live state tile the log. */
   readonly missing: Missing | null;
-  /** What keeps the answer from growing. What it says is right all the same. */
+  /** What keeps the answer from growing. What it says is right anyway. */
   readonly problems: readonly Problem[];
 }
 
@@ -197,7 +197,7 @@ function missingOf({ kind, partition, expected, found }: Misfit): Missing {
         code: "OVERLAP",
         message:
           `${where}: the batch version and Redis both have them; the speed ` +
-          "layer will begin anew at the batch version's cut",
+          "layer will begin again at the batch version's cut",
         ...span,
       };
 }
@@ -216,6 +216,6 @@ export const FROZEN: Missing = {
   code: "FROZEN",
   message:
     "another release computed this generation, and this one computes it otherwise: this is its " +
-    "newest batch version, and does not grow. The worker builds the view anew and serves that, " +
+    "newest batch version, and does not grow. The worker builds the view again and serves that, " +
     "unless this generation was chosen with `tideline views back`",
 };

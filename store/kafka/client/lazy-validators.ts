@@ -2,7 +2,7 @@ import { Ajv2020, type AnySchema, type ValidateFunction } from "ajv/dist/2020.js
 
 /**
  * From now on ajv compiles a schema when its validator is first called. Returns what undoes that; validators that were
- * made meanwhile stay as they are.
+ * made in between stay as they are.
  */
 export function compileLater(): () => void {
   const { compile } = Ajv2020.prototype;

@@ -23,9 +23,9 @@ export type Acknowledged = ReadonlyMap<number, bigint>;
 export interface EventProducer {
   /**
    * Sends `records` and resolves when Kafka has acknowledged all of them. Calls may overlap: within a partition their
-   * records keep the order of the calls, and small calls share batches. All of them wait in memory: whoever sends much
-   * awaits each call. Retries for two minutes; a broker that vanished without a word is given up after 40 seconds, and
-   * the partition's leader looked up again. Throws RangeError (no such partition) and TidelineError TOPIC_MISSING,
+   * records keep the order of the calls, and small calls share batches. All of them wait in memory: a caller that sends
+   * much awaits each call. Retries for two minutes; a broker that vanished without a word is given up after 40 seconds,
+   * and the partition's leader looked up again. Throws RangeError (no such partition) and TidelineError TOPIC_MISSING,
    * NOT_READY (no answer) and WRITE_REFUSED (Kafka does not take a record, because it is too large for instance). After
    * NOT_READY and WRITE_REFUSED the producer sends nothing more, for the records behind would leave a gap: open another
    * one.
@@ -165,7 +165,7 @@ class LaneProducer implements EventProducer {
     if (this.#isClosing) throw new TypeError("send() on a closed producer");
     const found = this.#lanes.get(topic) ?? this.#find(topic);
     this.#lanes.set(topic, found);
-    const lanes = await found; // also when it is known: overlapping calls go on in their order
+    const lanes = await found; // also when it is known: overlapping calls continue in their order
     const keyless = this.#keyless++ % lanes.length;
     const placed = records.map((record) => laneOf(lanes, record, keyless));
     return new Promise((resolve, reject) => {

@@ -47,9 +47,9 @@ export function isFenced(error: unknown): boolean {
 }
 
 /**
- * The one producer of a transactional id. Opening it ends whoever had the id before: his open transaction is aborted,
- * and Kafka takes nothing more of him. After a failure nothing more can be sent: close it and open another one, which
- * finds out what was committed.
+ * The one producer of a transactional id. Opening it ends the producer that had the id before: its open transaction is
+ * aborted, and Kafka takes nothing more of him. After a failure nothing more can be sent: close it and open another
+ * one, which finds out what was committed.
  */
 export class TransactionalProducer {
   readonly #brokers: string;

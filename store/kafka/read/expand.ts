@@ -4,7 +4,7 @@ import { TidelineError } from "../../../core/errors.ts";
 import { compressionsAlgorithms } from "../client/client.ts";
 
 /**
- * The records of a compressed batch, never more than so many bytes of them: a batch of ten megabytes may stand for
+ * The records of a compressed batch, never more than this many bytes of them: a batch of ten megabytes may stand for
  * gigabytes. The client's own decompression has no bound, and does not know how Java frames snappy.
  */
 

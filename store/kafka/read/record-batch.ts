@@ -8,7 +8,7 @@ import { Records, type RecordsPart, withinLimit } from "./records.ts";
 /** The record batches (RecordBatch, magic 2) in a broker's answer: checked, then read under a bound. */
 
 export interface ExpandLimits {
-  /** After so many expanded bytes no further record is read; the next fetch goes on there. */
+  /** After this many expanded bytes no further record is read; the next fetch continues there. */
   readonly answerBytes: number;
   /** A record with more is read as `tooLarge`: no batch of the decoder holds it. */
   readonly recordBytes: number;
@@ -20,7 +20,7 @@ const MIB = 1024 * 1024;
 /** Both are more than a topic takes uncompressed (store/kafka/cluster/topics.ts). */
 const RECORD_BYTES = 16 * MIB;
 const BATCH_BYTES = 128 * MIB;
-/** So many times what was asked for may come of it at once. */
+/** This many times what was asked for may come of it at once. */
 const EXPANSION = 4;
 
 /** What may be read of an answer to a fetch of `fetchBytes`. */
@@ -167,8 +167,8 @@ const ABORT_MARKER = 0;
 
 /**
  * Splits batches into committed data and control batches. Kafka lists the aborted transactions by the offset at which
- * each began; it goes on until that producer's abort marker, which may lie beyond this answer (as in the Java client's
- * CompletedFetch).
+ * each began; it continues until that producer's abort marker, which may lie beyond this answer (as in the Java
+ * client's CompletedFetch).
  */
 export function committedBatches(
   batches: readonly FetchedBatch[],

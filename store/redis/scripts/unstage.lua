@@ -1,4 +1,4 @@
--- unstage(id): gives a staged segment that nobody goes on with to the garbage. A segment that is part of the chain by
+-- unstage(id): gives a staged segment that nobody continues with to the garbage. A segment that is part of the chain by
 -- now stays.
 -- KEYS  chain, garbage, staging    ARGV  id
 even_when_full(KEYS[1])

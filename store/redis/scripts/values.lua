@@ -34,7 +34,7 @@ local function add_hashes(sketch, hashes)
 end
 
 -- A span is ten arguments: partition, from, to, mark, records, duplicates, rejects, counted, filtered, fresh ('' when
--- the log goes on). Answers what is wrong with the one at `at`, or nil.
+-- the log continues). Answers what is wrong with the one at `at`, or nil.
 local function bad_span(at)
   if not is_position(ARGV[at] or '') then return 'partition' end
   local from, to = ARGV[at + 1], ARGV[at + 2]

@@ -2,7 +2,7 @@ import { simulator } from "../../../core/definition/builders.ts";
 import { mix, normal, randomNumbers, seedState } from "../../../core/numbers/random.ts";
 import { heartRates } from "../schemas/heart-rates.ts";
 
-/** So many readings of a patient are alike in kind: an episode lasts as long. */
+/** This many readings of a patient are alike in kind: an episode lasts as long. */
 const EPISODE_READINGS = 40;
 
 /** Every patient has a heart rate of his own. Now and then it is too high or too low for a while. */

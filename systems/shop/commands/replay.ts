@@ -9,7 +9,7 @@ interface ReplayFlags {
 }
 
 const examples = `
-A replay that was stopped or killed goes on where it was: the topic itself says how far it came.
+A replay that was stopped or killed continues where it was: the topic itself says how far it came.
 --again always begins with the first row, also after an --again that was interrupted; without it only those rows
 are sent that the topic has never held.
 
@@ -27,10 +27,8 @@ export function registerReplay(program: Command): void {
     .description("send real data again")
     .command("flights")
     .description("three million departures of US domestic flights, January to June 2001")
-    .addOption(
-      new Option("--speed <n>", 'so many times as fast as it happened, or "max"').default("max").argParser(speed),
-    )
-    .addOption(new Option("--limit <n>", "only the first so many rows (default: all)").argParser(rows))
+    .addOption(new Option("--speed <n>", 'n times as fast as it happened, or "max"').default("max").argParser(speed))
+    .addOption(new Option("--limit <n>", "only the first n rows (default: all)").argParser(rows))
     .addOption(new Option("--again", "send what the topic holds already once more").default(false))
     .addOption(new Option("--json", "report as JSON").default(false))
     .addHelpText("after", examples)
@@ -69,7 +67,7 @@ function inWords(result: ReplayProgress): string {
   const counts =
     `${sent} flights sent, ${acknowledged} acknowledged${before}, in ` +
     `${seconds.toFixed(1)} s (${rateOf(result)}/s)`;
-  return done ? counts : `stopped before row ${row} of ${total}: ${counts}\nthe same command goes on from there`;
+  return done ? counts : `stopped before row ${row} of ${total}: ${counts}\nthe same command continues from there`;
 }
 
 function speed(text: string): ReplaySpeed {

@@ -43,9 +43,7 @@ function registerShop(simulate: Command): void {
     .command("shop")
     .description("a whole shop: visits, orders and what becomes of them")
     .addOption(new Option("--rate <n>", "orders a second, on average over a day").default(5).argParser(positiveNumber))
-    .addOption(
-      new Option("--count <n>", "end after so many orders (default: go on until Ctrl+C)").argParser(wholeNumber),
-    )
+    .addOption(new Option("--count <n>", "end after n orders (default: until Ctrl+C)").argParser(wholeNumber))
     .addOption(new Option("--seed <n>", "which shop (default: another each time)").argParser(wholeNumber))
     .addOption(new Option("--from <time>", "when the first events happen (default: now)").argParser(instant))
     .addOption(
@@ -72,9 +70,7 @@ function registerOrders(simulate: Command): void {
     .command("orders")
     .description("completed orders alone, at any rate; the same seed makes the same orders")
     .addOption(new Option("--rate <n>", "orders a second").default(200).argParser(positiveNumber))
-    .addOption(
-      new Option("--count <n>", "end after so many orders (default: go on until Ctrl+C)").argParser(wholeNumber),
-    )
+    .addOption(new Option("--count <n>", "end after n orders (default: until Ctrl+C)").argParser(wholeNumber))
     .addOption(new Option("--seed <n>", "which orders (default: others each time)").argParser(wholeNumber))
     .addOption(
       new Option("--mode <where>", "send to Kafka, or write a file").choices(["kafka", "file"]).default("kafka"),

@@ -8,7 +8,7 @@ import { type FlightsSource, flightsFile, openFlights, type SourceFlight } from 
 import { heldRows, type LastRows, restartsTopic, startOver } from "./replayed.ts";
 
 /**
- * Replays the flights of 2001, and goes on where an earlier replay was cut off, even in the middle of a batch
+ * Replays the flights of 2001, and continues where an earlier replay was cut off, even in the middle of a batch
  * (replayed.ts says how). One thing is left to the stream's dedup window: a batch that a killed process had handed to
  * the network may be appended after the next replay has looked. Its rows are sent again then, at most one batch behind,
  * far within the window.
@@ -41,7 +41,7 @@ export interface ReplayProgress {
   readonly seconds: number;
 }
 
-/** Replays `flights`. On `stop` it waits for what was sent; the next replay goes on from there. */
+/** Replays `flights`. On `stop` it waits for what was sent; the next replay continues from there. */
 export async function replayFlights(options: ReplayOptions): Promise<ReplayProgress> {
   const source = await openFlights(flightsFile());
   try {
@@ -162,7 +162,7 @@ class Replay {
   }
 
   /**
-   * Hands over what waits, and goes on meanwhile; waits for what was handed over before, so that nothing is sent behind
+   * Hands over what waits, and continues; waits for what was handed over before, so that nothing is sent behind
    * a gap.
    */
   async #send(): Promise<void> {

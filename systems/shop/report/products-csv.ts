@@ -15,7 +15,7 @@ export function productsCsv(products: readonly Product[], unit: string): string 
   });
 }
 
-/** Long integers come as text, and are numbers all the same. */
+/** Long integers come as text, and are numbers anyway. */
 function integer(value: number | string): bigint {
   return BigInt(value);
 }

@@ -21,7 +21,8 @@ const burst = { everyMs: 300_000, forMs: 20_000, factor: 10 };
 
 /**
  * Everything that happens in a shop from `fromMs` on, without end, ordered by event time: a pure function of the
- * options. Ids hold the seed and the second of the visit, so that a run goes on where another with the same seed ended.
+ * options. Ids hold the seed and the second of the visit, so that a run continues where another with the same seed
+ * ended.
  */
 export function* shopEvents({ seed, rate, fromMs, bursts }: ShopOptions): Generator<ShopEvent, never> {
   const state = seedState(seed);

@@ -3,7 +3,7 @@ import { flights } from "../../../schemas/flights.ts";
 
 /**
  * How late flights leave each airport, day by day (UTC). Apart from `flights-by-origin`: quantiles cost a cell for
- * every bin, and whoever asks for sums does not need to read them.
+ * every bin, and a query for sums does not need to read them.
  */
 export const flightDelays = view("flight-delays", {
   stream: flights,

@@ -35,16 +35,16 @@ export type Event =
     }
   /** kill -9 of a process; another one takes its place at once. */
   | { readonly kind: "kill"; readonly who: Name }
-  /** Sleeps while others go on, and wakes as a zombie. */
+  /** Sleeps while others continue, and wakes as a zombie. */
   | { readonly kind: "sleep"; readonly who: Name; readonly gates: number }
   /** The reply to the next apply is lost; the client sends it again. */
   | { readonly kind: "lose-reply"; readonly who: (typeof SPEED)[number] }
-  /** Redis crashes and comes back as it was so many events before. */
+  /** Redis crashes and comes back as it was this many events before. */
   | { readonly kind: "roll-back"; readonly events: number }
   /** Redis forgets everything. */
   | { readonly kind: "forget" };
 
-/** What happens in a world; who goes on in between is the scheduler's choice. */
+/** What happens in a world; who continues in between is the scheduler's choice. */
 export interface Plan {
   /** `after`: how many gates are opened before it. */
   readonly events: readonly { readonly after: number; readonly event: Event }[];
@@ -115,7 +115,7 @@ export const plan: fc.Arbitrary<Plan> = fc.record({
   speedGone: fc.integer({ min: 0, max: 3 }).map((one) => one === 0),
 });
 
-/** A world in which the log of the first partition loses its end and is written anew. */
+/** A world in which the log of the first partition loses its end and is rewritten. */
 export interface RewritePlan extends Plan {
   /** At most this many steps come before the loss; they end early once everything is archived. */
   readonly quiet: number;
@@ -146,7 +146,7 @@ export const rewritePlan: fc.Arbitrary<RewritePlan> = fc
 /** What happens beside a plan's events. It is drawn apart from them, so that a seed's plan stays what it was. */
 export type Trouble =
   /**
-   * After so many calls of a kind the next ones of a process fail: fetches of the log, or looks at files of the
+   * After this many calls of a kind the next ones of a process fail: fetches of the log, or looks at files of the
    * archive.
    */
   | {
@@ -196,9 +196,9 @@ export interface Restore {
   readonly before: number;
   /** How many events ago the backup was made. */
   readonly back: number;
-  /** Redis stays as it is, is empty, or is as it was so many events ago. */
+  /** Redis stays as it is, is empty, or is as it was this many events ago. */
   readonly redis: "as it is" | "empty" | { readonly back: number };
-  /** Whether refreshes that were under way go on with what their steps have returned, as Temporal has them do. */
+  /** Whether refreshes that were under way continue with what their steps have returned, as Temporal has them do. */
   readonly runsGoOn: boolean;
 }
 

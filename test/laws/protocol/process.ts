@@ -37,7 +37,7 @@ export class Process {
     this.#alive = false;
   }
 
-  /** Does not go on before so many of its gates were opened in vain. */
+  /** Does not continue before this many of its gates were opened in vain. */
   sleep(gates: number): void {
     this.#asleep = gates;
   }
@@ -47,7 +47,7 @@ export class Process {
     this.#loseReplies = 1;
   }
 
-  /** After so many calls of a kind so many fail. */
+  /** After this many calls of a kind this many fail. */
   fail(what: Failing, after: number, times: number): void {
     this.#failures.set(what, { after, times });
   }
@@ -92,7 +92,7 @@ export class Process {
     });
   }
 
-  /** DuckDB; `gated` says before which calls others may go on. */
+  /** DuckDB; `gated` says before which calls others may continue. */
   pool(pool: DuckPool, gated: GatedCall, opened: (duck: Duck) => void): DuckPool {
     return watched(pool, (name, call) => {
       if (name !== "connect") return call();
@@ -154,7 +154,7 @@ export class Process {
     return reply;
   }
 
-  /** The request, and the reply: in between others may go on. */
+  /** The request, and the reply: in between others may continue. */
   async #apply<T>(call: () => T): Promise<Awaited<T>> {
     let reply = await this.#ask("apply", call);
     for (; this.#loseReplies > 0; this.#loseReplies--) reply = await this.#ask("apply again", call);

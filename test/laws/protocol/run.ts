@@ -1,7 +1,7 @@
 /** A run of a workflow: what its steps have returned, as Temporal keeps it when the worker that works on it ends. */
 export class Run {
   readonly #returned: unknown[];
-  /** Whether it goes on with another data directory than the one that it was begun with. */
+  /** Whether it continues with another data directory than the one that it was begun with. */
   readonly wentOnElsewhere: boolean;
   #step = 0;
 

@@ -29,7 +29,7 @@ export class SavedDirectories {
     this.#saves.push({ documents: new Map(this.#documents), files });
   }
 
-  /** Whether there is a save of so many saves ago. */
+  /** Whether there is a save of this many saves ago. */
   has(back: number): boolean {
     return this.#saves.at(-1 - back) !== undefined;
   }

@@ -5,7 +5,7 @@ import type fc from "fast-check";
 const STUCK_MS = 5_000;
 
 /**
- * Who may go on, and when. Processes stop at gates; fast-check decides which one is opened next, and only when
+ * Who may continue, and when. Processes stop at gates; fast-check decides which one is opened next, and only when
  * everything that is under way in Redis, DuckDB and the file system has come back: so a seed gives the same
  * interleaving again.
  */

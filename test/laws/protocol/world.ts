@@ -30,12 +30,12 @@ const SECOND_READER = "read-second";
 /** How far the clock moves with every event where there is a second view: it is stopped for 30 s. */
 const EVENT_MS = 12_000;
 const FRESH: Sent = { kind: "fresh", back: 1, hour: 0, shore: "north", colour: "red", hidden: false };
-/** So many gates are opened while it is watched that a view stays stopped. */
+/** This many gates are opened while it is watched that a view stays stopped. */
 const WATCHED_GATES = 120;
-/** So many gates may be opened, once the faults have stopped, until all is applied, published and answered. */
+/** This many gates may be opened, once the faults have stopped, until all is applied, published and answered. */
 const QUIET_GATES = 1_500;
 
-/** What came of a world whose log was written anew. */
+/** What came of a world whose log was rewritten. */
 interface Rewritten {
   /** Whether something had been archived that the log lost. */
   readonly archived: boolean;
@@ -58,7 +58,7 @@ export class World {
   readonly #restores: readonly Restore[];
   #sent = 0;
   #violation: Error | null = null;
-  /** Processes that LOG_TRUNCATED has ended since the log was written anew; null before, when it may not. */
+  /** Processes that LOG_TRUNCATED has ended since the log was rewritten; null before, when it may not. */
   #stops: string[] | null = null;
   /** How often the data directory was restored. */
   restored = 0;
@@ -156,7 +156,7 @@ export class World {
     const archived = await this.#archived(partition);
     for (const records of instead) this.#state.log.append(partition, this.#values(partition, records));
     this.#state.schedule.note(`--- the log loses [${from}, ${end}), and goes on to ${this.#state.log.end(partition)}`);
-    // A process that slept through the loss goes on in the new log until its next check, above a version that holds
+    // A process that slept through the loss continues in the new log until its next check, above a version that holds
     // nothing of what is lost.
     const keeps = (cut: Cut) => archived > from && at(cut, partition) > from;
     this.#judge.logs = (cut) => (keeps(cut) ? [before()] : [before(), this.#judge.present()]);
@@ -312,7 +312,7 @@ export class World {
     if (this.#violation !== null) throw this.#violation;
   }
 
-  /** Starts a process; it goes on with what it was at when `runGoesOn`. */
+  /** Starts a process; it continues with what it was at when `runGoesOn`. */
   #start(name: string, runGoesOn = false): void {
     if (!runGoesOn) this.#state.runs.delete(name);
     const process = new Process(name, this.#state.schedule);
