@@ -46,7 +46,7 @@ export function batchMetrics(registry: Registry, problems: () => readonly Failur
     }),
     refreshSeconds: new Gauge({
       name: "tideline_batch_refresh_seconds",
-      help: "How long the last refresh took, from its seal to its manifest",
+      help: "How long the last settlement of the view took, from its seal to its manifest",
       labelNames: ["view"],
       registers,
     }),

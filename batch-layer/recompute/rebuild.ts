@@ -14,7 +14,7 @@ import { stateHash } from "../versions/state-hash.ts";
 import { planRebuild, type RebuildPart } from "./rebuild-plan.ts";
 
 /**
- * A rebuild: the states of `[start, cut)` from the whole archive, and whether they are those that the refreshes have
+ * A rebuild: the states of `[start, cut)` from the whole archive, and whether they are those that the settlements have
  * added up.
  *
  *   pinVersion     the newest version, with the hash of its state, before grace can take its files

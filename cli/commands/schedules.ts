@@ -41,15 +41,15 @@ function registerVerb(
   act: (handle: Handle, reason: string) => Promise<void>,
 ): void {
   const done = { pause: "is paused", resume: "runs again", trigger: "was triggered" }[verb];
-  group
+  const command = group
     .command(verb)
     .description(description)
     .argument("<schedule>", "its id, as `list` shows it")
-    .option("--reason <text>", "why, shown in Temporal", "by tideline schedules")
     .addHelpText("after", `\nExample:\n  $ tideline schedules ${verb} settle-order-completed\n`)
-    .action(async (schedule: string, { reason }: { reason: string }) => {
+    .action(async (schedule: string, { reason = "" }: { reason?: string }) => {
       const { withSchedule } = await import("../runs/schedules.ts");
       await withSchedule(loadConfig(process.env), schedule, (handle) => act(handle, reason));
       process.stdout.write(`${schedule} ${done}\n`);
     });
+  if (verb !== "trigger") command.option("--reason <text>", "why, shown in Temporal", "by tideline schedules");
 }

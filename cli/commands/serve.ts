@@ -24,15 +24,17 @@ export function registerServe(commands: Command): void {
     .command("serve")
     .addHelpText("after", "\nExamples:\n  $ tideline serve\n  $ tideline serve --port 8080 --host 0.0.0.0\n")
     .description("run the HTTP API; SIGTERM lets the requests under way finish")
-    .addOption(new Option("--port <n>", "where to listen (default: TIDELINE_API_PORT)").argParser(wholeNumber))
+    .addOption(new Option("--port <n>", "where to listen (default: TIDELINE_API_PORT)").argParser(wholeNumberFromZero))
     .addOption(new Option("--host <address>", "on which address; 0.0.0.0 for all (default: TIDELINE_HOST)"))
     .addOption(
       new Option("--rate-limit <n>", "requests that one address may send in a minute; 0: no limit")
         .default(60_000)
-        .argParser(wholeNumber),
+        .argParser(wholeNumberFromZero),
     )
     .addOption(
-      new Option("--max-streams <n>", "live streams that may be open at once").default(1_000).argParser(wholeNumber),
+      new Option("--max-streams <n>", "live streams that may be open at once")
+        .default(1_000)
+        .argParser(wholeNumberFromZero),
     )
     // Internal: the server starts its helper process with it.
     .addOption(new Option("--helper").hideHelp())
@@ -114,7 +116,7 @@ async function serveAsHelper(maxStreams: number): Promise<void> {
   process.send?.({ port: serving.port, secret });
 }
 
-function wholeNumber(text: string): number {
+function wholeNumberFromZero(text: string): number {
   const value = Number(text);
   if (/^\d+$/.test(text) && Number.isSafeInteger(value)) return value;
   throw new InvalidArgumentError("It must be a whole number from 0.");

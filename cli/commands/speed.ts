@@ -6,7 +6,10 @@ import { loadConfig } from "../setup/config.ts";
 export function registerSpeed(program: Command): void {
   program
     .command("speed")
-    .addHelpText("after", "\nExample:\n  $ tideline speed\n")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ tideline speed\n  $ KAFKA_BROKERS=kafka:9092 REDIS_URL=redis://redis:6379 tideline speed\n",
+    )
     .description(
       "run the speed layer, rules and deliveries: Kafka to Redis, to alerts, and to whom " +
         "they are for; start it several times to share the partitions",

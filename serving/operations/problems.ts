@@ -138,7 +138,7 @@ function notRefreshed(name: string, { version, sinceMs }: Grown, nowMs: EpochMs)
     views: [name],
     code: "NOT_REFRESHED",
     message: `records came in after version ${version} for ${minutes} minutes, and no newer version is published`,
-    hint: "See whether `tideline worker` runs and `tideline schedules` shows a refresh that is paused or fails.",
+    hint: "See whether `tideline worker` runs and `tideline schedules` shows a settlement that is paused or fails.",
     failures: 1,
     sinceMs,
     atMs: nowMs,

@@ -234,7 +234,7 @@ function drawNotice(view) {
       ? `Incomplete: ${missing.message}.`
       : !view.ready
         ? "Nothing has been published for this view yet. It appears here as " +
-          "soon as the speed layer or a refresh has run."
+          "soon as the speed layer or a settlement has run."
         : answer === null
           ? "Loading …"
           : answer.notices !== undefined

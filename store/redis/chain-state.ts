@@ -232,13 +232,13 @@ export function refusal(
         return new TidelineError(
           "VIEW_TOO_LARGE",
           `${view}: one batch alone has more cells than the view's maxCells`,
-          "The next refresh reads the batch from the archive, and the view continues behind it: see that " +
+          "The next settlement reads the batch from the archive, and the view continues behind it: see that " +
             "`tideline worker` runs. Raise maxCells in the view, or drop a dimension.",
         );
       return new TidelineError(
         "VIEW_TOO_LARGE",
         `${view}: ${reply.cells} cells in Redis, and this batch could pass the view's limit`,
-        "Raise maxCells in the view, drop a dimension, or see why its refresh does not publish.",
+        "Raise maxCells in the view, drop a dimension, or see why its settlements do not publish (`tideline runs`).",
       );
   }
 }

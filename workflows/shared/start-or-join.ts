@@ -22,7 +22,7 @@ export interface Work<T extends Workflow> {
 
 /**
  * Runs a piece of work to its end, as a child that outlives its parent; null when it is running already.
- * The schedules' and the refreshes' way to the same work: others may be waiting for it, so a parent that goes does not
+ * Schedules and settlements start the same work by it: others may be waiting for it, so a parent that goes does not
  * take it along.
  */
 export async function startOrJoin<T extends Workflow>(
