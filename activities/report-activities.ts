@@ -86,7 +86,7 @@ export function reportActivities(deps: ActivityDeps) {
     mailReport: ({ date }: { date: string }): Promise<Delivered> =>
       attempt(deps, async () => {
         const delivered = await deliverEdition(stores, { namespace, date }, mail, Date.now);
-        logger.info({ date, ...delivered }, "report delivery");
+        logger.info({ date, ...delivered }, "report delivered");
         return delivered;
       }),
   };

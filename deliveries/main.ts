@@ -92,7 +92,7 @@ class Deliveries {
     this.#options = options;
     this.#deliveries = deliveries;
     this.#pool = pool;
-    this.#redis = openRedis(redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
+    this.#redis = openRedis(redisUrl, (error) => logger.warn({ error: error.message }, "Redis connection failed"));
     this.failures = new FailureTracker(new Failures(this.#redis, namespace));
     this.#log = new LogReader({ brokers, clientId: "tideline-deliveries" });
     for (const one of deliveries) {

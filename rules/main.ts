@@ -61,7 +61,9 @@ export async function startRules(options: RulesOptions): Promise<RunningRules> {
   const directories = [data.path("archive")];
   const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512, directories, keepsPlans: true });
   const schemas = new Schemas(data, openRegistry(data, options.schemaRegistry ?? null));
-  const redis = openRedis(options.redisUrl, (error) => logger.warn({ error: error.message }, "redis"));
+  const redis = openRedis(options.redisUrl, (error) =>
+    logger.warn({ error: error.message }, "Redis connection failed"),
+  );
   const failures = new FailureTracker(new Failures(redis, namespace));
   const watch = watchOf(failures);
   const log = new LogReader({ brokers, clientId: "tideline-rules", watch });

@@ -85,7 +85,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   const manifests = new Manifests(data);
   const redis = openRedis(options.redisUrl, (error) => {
     failures.failed(REDIS, error);
-    logger.warn({ error: error.message }, "redis");
+    logger.warn({ error: error.message }, "Redis connection failed");
   });
   const failures = new FailureTracker(new Failures(redis, namespace));
   redis.on("ready", () => failures.succeeded(REDIS));

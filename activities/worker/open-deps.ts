@@ -75,7 +75,7 @@ export async function openDeps(options: DepsOptions, duck: DuckShare): Promise<O
   const log = new LogReader({ brokers, clientId: "tideline-worker" });
   const redis = openRedis(redisUrl, (error) => {
     failures.failed(REDIS, error);
-    logger.warn({ error: error.message }, "redis");
+    logger.warn({ error: error.message }, "Redis connection failed");
   });
   const failures = new FailureTracker(new Failures(redis, namespace));
   redis.on("ready", () => failures.succeeded(REDIS));

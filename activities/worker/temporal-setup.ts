@@ -125,7 +125,7 @@ async function tell(
   if (schedules === null) return;
   const place = { taskQueue, owner: taskQueue };
   const reconciled = await reconcileSchedules(new Client({ connection, namespace }), schedules, place);
-  logger.info({ ...reconciled }, "schedules");
+  logger.info({ ...reconciled }, "schedules reconciled");
 }
 
 async function connected(
