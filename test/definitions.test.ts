@@ -41,6 +41,19 @@ async function problemsOf(definition: string, stream = "orderCompleted"): Promis
   );
 }
 
+test("what is wrong with a table's key is said of the key, not of the condition that it is a part of", async () => {
+  const directory = join(folder, "keys");
+  await mkdir(directory);
+  await writeFile(
+    join(directory, "carts.ts"),
+    `import { sql, table } from "../../../core/definition/builders.ts";
+     import { orderCompleted } from "../../../schemas/order-completed.ts";
+     export const carts = table("carts", { stream: orderCompleted, key: { cart: sql\`crat_id\` } });`,
+  );
+  const loading = loadDefinitions({ schemas: [], views: [directory] });
+  await expect(loading).rejects.toThrow(/carts: key\.cart: there is no column "crat_id"/);
+});
+
 test("a sound definition has no problems", async () => {
   expect(
     await problemsOf("by: { region: sql`upper(region)` }, where: sql`amount_cents > 5 AND region IN ('eu', 'us')`"),

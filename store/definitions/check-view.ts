@@ -29,8 +29,8 @@ const INPUTS = { integer: INTEGER, condition: CONDITION, any: ANY } as const;
 
 /**
  * Checks a view's SQL against its stream with the engine that will run it: unknown columns, functions that are not
- * allowed, floating point
- * without a scale, dimensions that JSON cannot carry. One sentence per problem, naming the field.
+ * allowed, floating point without a scale, dimensions that JSON cannot carry. One sentence per problem, naming the
+ * field.
  */
 export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
   await duck.run(`CREATE OR REPLACE TEMP TABLE checked (${eventColumns(view.stream)})`);
@@ -48,10 +48,16 @@ export async function checkViewSql(duck: Duck, view: View): Promise<string[]> {
     if (found !== null) problems.push(`${field}: ${found}`);
   };
   const lines = linesSql(view, "checked");
+  const checkKeys = async (part: "by" | "key") => {
+    for (const [name, expression] of Object.entries(view.by))
+      await check(`${part}.${name}`, expression, DIMENSION, lines, ofLines);
+  };
+  // The condition of a table has its key, too: what is wrong with the key is said of the key.
+  if (view.table !== null) await checkKeys("key");
+  if (problems.length > 0) return problems;
   if (view.where !== null) await check("where", view.where, CONDITION, "checked", fields);
   if (problems.length > 0) return problems;
-  for (const [name, expression] of Object.entries(view.by))
-    await check(`by.${name}`, expression, DIMENSION, lines, ofLines);
+  if (view.table === null) await checkKeys("by");
   for (const [name, { inputs }] of Object.entries(view.measures))
     for (const { sql, type } of inputs) await check(`measures.${name}`, sql, INPUTS[type], lines, ofLines);
   if (problems.length > 0) return problems;
