@@ -183,8 +183,8 @@ export class ViewTrack {
   }
 
   /**
-   * Steps 1 and 2 of the protocol: newest manifest and chain; reseed when they do not tile; positions; is it still our
-   * log? A view for which the answer is no is stopped.
+   * Steps 1 and 2 (docs/internals/speed-layer.md): newest manifest and chain; reseed when they do not tile; positions;
+   * is it still our log? A view for which the answer is no is stopped.
    */
   async attach(source: AttachSource, nowMs: number): Promise<void> {
     try {
@@ -261,7 +261,7 @@ export class ViewTrack {
   }
 
   /**
-   * Step 4, first half: the states of a decoded batch. Answers how to apply them, or null when there is nothing to
+   * Step 4, first half: the states of a decoded batch. Returns how to apply them, or null when there is nothing to
    * apply. Positions move on at once, so that the next batch can be worked on while Redis takes this one; should Redis
    * refuse, its answer puts them right, and what was prepared meanwhile is refused as well, because it begins where
    * nothing ended.

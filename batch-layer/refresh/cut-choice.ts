@@ -23,7 +23,7 @@ export type CutChoice =
   | { readonly kind: "wait" | "nothing" | "truncated" };
 
 /**
- * Step 2 of a refresh: where the speed layer has got to, or the log's end when it has no healthy chain or does not
+ * Step 2 of a settlement: where the speed layer has got to, or the log's end when it has no healthy chain or does not
  * move.
  */
 export function chooseCut({ cut, sealed, chain, stable, waited }: CutSituation): CutChoice {

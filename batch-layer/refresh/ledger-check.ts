@@ -18,7 +18,7 @@ export interface Readings {
 export class LiveStateDiffers extends TidelineError {}
 
 /**
- * Invariant 11, step 5 of a refresh: the ledgers add up, and two independent readings of the log agree. Throws
+ * Invariant 11, step 5 of a settlement: the ledgers add up, and two independent readings of the log agree. Throws
  * LEDGER_UNBALANCED, as LiveStateDiffers when the archive is consistent and the speed layer's reading differs from it.
  */
 export function requireBalance({ view, archive, entries, segments }: Readings): void {

@@ -12,7 +12,8 @@ import { requireBalance } from "./ledger-check.ts";
 import { segmentLedgers } from "./segment-ledgers.ts";
 
 /**
- * A refresh, step by step, as the protocol numbers them; each step may be repeated, run twice at once, or be the last:
+ * The steps of a settlement for one view (docs/internals/settlement.md); each may be repeated, run twice at once, or be
+ * the last:
  *
  *   1 newest manifest (V, C)                            store/archive/generation-start.ts
  *   2 B: seal, or the log's end                         seal.ts
