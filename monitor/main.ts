@@ -77,7 +77,7 @@ function deliveriesOf({ definitions, alertsTo }: MonitorOptions): Delivery[] {
  */
 async function turn(journal: OwnAlertJournal, pace: MonitorPace, signal: AbortSignal): Promise<number | null> {
   let known: JournalVersion = { number: -1, beatAtMs: -1 };
-  // By a clock that nobody sets, and not by the times of another machine's file system.
+  // By the monotonic clock, and not by the times of another machine's file system.
   let aliveAtMs = performance.now();
   while (!signal.aborted) {
     const newest = await journal.newest();

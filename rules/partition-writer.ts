@@ -86,9 +86,8 @@ export class PartitionWriter {
     return this.#serially(async () => {
       const held = this.#moved(moved);
       if (opened.length > 0 || nowMs - this.#writtenAtMs >= POSITION_EVERY_MS) {
-        // In pieces that Kafka takes. The positions move with the last piece. After a crash in between the alerts of
-        // the
-        // first pieces are written again, with the same ids.
+        // In pieces that Kafka takes. The positions move with the last piece. After a crash in between, the alerts of
+        // the first pieces are written again, with the same ids.
         const pieces = piecesOf(this.#recordsOf(opened));
         const last = pieces.pop() ?? [];
         for (const piece of pieces) await this.#commit(piece, this.#held);

@@ -169,7 +169,7 @@ export class Helper {
     return this.#longPlace.run(() => this.#askLong(request, question, signal), signal);
   }
 
-  /** Answers when the place is free again. Null: the question was given up, because it takes long and others wait. */
+  /** Resolves when the place is free again. Null: the question was given up, because it takes long and others wait. */
   async #begin(
     request: ForwardedRequest,
     question: AskedRange,

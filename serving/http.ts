@@ -40,7 +40,7 @@ export interface HttpOptions {
   /** Requests that one address may send in a minute; 0: no limit. */
   readonly requestsPerMinute: number;
   readonly version: string;
-  /** Answers what is too large for this process; null: nothing does. */
+  /** Returns what is too large for this process; null: nothing does. */
   readonly helper: Helper | null;
   readonly keys: KeyCheck;
   readonly policy: AccessPolicy;

@@ -38,8 +38,8 @@ export async function healthyChain(
   const view = definition.view.name;
   for (let named: number | null = null; ; ) {
     const manifest = await newestManifest();
-    // A version that Redis named before the directory was looked at, and that is not there: the directory was
-    // restored from a backup.
+    // Redis named this version before the directory was read, and the directory does not have it: it was restored
+    // from a backup.
     const missing = named !== null && named > manifest.version ? named : null;
     named = await redis.pointer();
     const cut = cutFromJson(manifest.cut);

@@ -129,8 +129,8 @@ export class Lane {
   }
 
   /**
-   * How many batches Redis has taken, or refused by name. A lane that fails again and again gets none through between
-   * two failures.
+   * How many batches Redis has applied, or refused with a named reply. If it does not grow between two failures, the
+   * lane makes no progress.
    */
   get confirmed(): number {
     return this.#confirmed;

@@ -49,7 +49,7 @@ const ON_DEMAND = { kind: "schedule", name: "settlements on demand", views: [] }
 
 /** What this process knows of a stream. */
 interface Known {
-  /** When it last tried to start a settlement, on the clock that nobody sets; absent: not yet. */
+  /** When it last tried to start a settlement, on the monotonic clock; absent: not yet. */
   triedAtMs?: number;
   /**
    * Whether it has started one. Until then it tries: one that others began may know nothing of a changed definition.

@@ -29,7 +29,7 @@ export interface BatchWorker extends RunningWorker {
   metrics(): Promise<string>;
 }
 
-/** Each archives or aggregates: more than two would only compete for the same cores. */
+/** Activities of one worker at the same time. Each archives or aggregates, and uses up to two threads of DuckDB. */
 const ACTIVITIES_AT_ONCE = 4;
 const DUCK = { threads: 2, memoryLimitMb: 1_536 };
 

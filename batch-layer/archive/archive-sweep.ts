@@ -5,7 +5,7 @@ import type { BatchStores, StreamTarget } from "../stores.ts";
 
 /**
  * Deletes entries that a merged one has replaced for so long that nobody reads them any more, then files that no entry
- * names and none ever will: those entries' files, and those of attempts that were killed, or that lost a race. Answers
+ * names and none ever will: those entries' files, and those of attempts that were killed, or that lost a race. Returns
  * how many files it deleted.
  *
  * A file that no entry names stays while it may still be published to be read: an archiver's when it begins at the

@@ -20,7 +20,7 @@ export type Tiling = { readonly ok: true; readonly to: Cut } | { readonly ok: fa
 
 /**
  * Invariant 1, in one place: do `tiles`, in order, cover the log from `start` without gap or overlap?
- * Answers the position where the last one ends, or the first misfit.
+ * Returns the position where the last one ends, or the first misfit.
  */
 export function tile(start: Cut, tiles: readonly Span[]): Tiling {
   let end = start;

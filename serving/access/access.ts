@@ -39,7 +39,7 @@ export interface AccessOptions {
   readonly audit: Logger;
   /** The view or table of a name, as the server knows it; null if there is none. */
   readonly viewOf: (name: string) => ServedSubject | null;
-  /** A clock that nobody sets, for what is counted a minute. */
+  /** A monotonic clock, for what is counted a minute. */
   readonly nowMs?: () => number;
 }
 

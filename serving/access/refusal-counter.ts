@@ -16,7 +16,7 @@ export class RefusalCounter {
   #fromMs = Number.NEGATIVE_INFINITY;
   #count = 0;
 
-  /** Takes a refusal at `nowMs`, by a clock that nobody sets. Returns whether it has a line. Call `over` before. */
+  /** Takes a refusal at `nowMs`, by a monotonic clock. Returns whether it has a line. Call `over` before. */
   take(nowMs: number): boolean {
     if (this.#count === 0) this.#fromMs = nowMs;
     this.#count += 1;

@@ -91,7 +91,7 @@ export class AnswerTiles {
     return this.alone(view, query, manifest, missing);
   }
 
-  /** The buckets to read before the newest one is known: it cannot lie before the batch version's. */
+  /** The buckets to read before the newest one is known: it is never before the batch version's newest bucket. */
   async #reach(query: Query, view: View, manifest: Manifest, nowMs: EpochMs): Promise<TimeRange> {
     const toMs = query.toMs ?? ALL_OF_TIME;
     const isGiven = query.fromMs !== null || query.toMs !== null;

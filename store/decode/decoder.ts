@@ -98,7 +98,7 @@ export class Decoder {
 
   /**
    * The part of decoding that needs no database: it may be done while the batch before is still worked on. Throws
-   * NOT_READY when a schema is needed and its registry does not answer: that is no verdict on a record.
+   * NOT_READY when a schema is needed and its registry does not answer: then no record is refused.
    */
   async scan(batch: readonly RecordBatch[]): Promise<ScannedBatch> {
     const rows = new BatchRows(batch);
@@ -142,8 +142,8 @@ export class Decoder {
   }
 
   /**
-   * Forgets the ids of `partitions`: before their positions are moved, so that no record is compared with its own
-   * future.
+   * Forgets the ids of `partitions`: before their positions are moved, so that no record is compared with
+   * records after it.
    */
   async forget(partitions: readonly number[]): Promise<void> {
     if (partitions.length > 0) await this.duck.run(`DELETE FROM seen WHERE _partition IN (${partitions.join(", ")})`);
@@ -212,7 +212,7 @@ export class Decoder {
   }
 
   /**
-   * Decodes what the contract accepted. Answers, by row, what an upcast made of it that the newest contract does not
+   * Decodes what the contract accepted. Returns, by row, what an upcast made of it that the newest contract does not
    * allow.
    */
   async #decodeCanonical(

@@ -51,7 +51,7 @@ export class Chain {
 
   /**
    * Invariant 2 for what a batch adds, by partition: small ones are each one atomic step; when they are more than a
-   * script may touch they go in parts, all together. Answers one reply for each application, or a single one for all of
+   * script may touch they go in parts, all together. Returns one reply for each application, or a single one for all of
    * them.
    */
   async applyBatch(applications: readonly Application[]): Promise<readonly ApplyReply[]> {

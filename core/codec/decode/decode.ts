@@ -322,7 +322,7 @@ function misfit(newest: Version, older: Version): string {
  * SQL: the duplicates of a batch (invariant 4). `events` has (_partition, _offset, _id NULL for a reject, _hash of
  * partition and id); `seen` has the same of the offsets before them. A record is a duplicate if its id occurred within
  * the last `dedupWindow` offsets, whether or not that occurrence was itself a duplicate. The hash only narrows down
- * what is compared: ids decide. Answers (_partition, _offset).
+ * what is compared: ids decide. Returns (_partition, _offset).
  */
 export function duplicatesSql(stream: Stream, events: string, seen: string): string {
   const ids = "_partition, _offset, _id";

@@ -68,9 +68,9 @@ export class RecordScanner {
   readonly #json: ObjectScanner;
   readonly #columns: readonly ColumnText[];
   readonly #absent: readonly Uint8Array[];
-  /** Fields with a default that no column's text can say: only records that have them are recognised. */
+  /** Fields whose default cannot be written as a column's text: only records that have them are recognised. */
   readonly #unsayable: readonly number[];
-  /** Per newer version the places of fields that it needs: a record that has them all may be one of its events. */
+  /** For each newer version the indexes of its required fields. A record that has all of them may be of that version. */
   readonly #newer: readonly (readonly number[])[];
   /** The fields that are read from other parts of the record than its value. */
   readonly #parts: readonly PartField[];

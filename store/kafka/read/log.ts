@@ -105,7 +105,7 @@ export class LogReader implements LogSource {
   readonly #pool: ConnectionPool;
   readonly #watch: FetchWatch;
   readonly #turns = new Map<string, FetchTurns>();
-  /** Until when a broker wants no request of ours, by its address, on the clock that nobody sets. */
+  /** Until when a broker wants no request of ours, by its address, on the monotonic clock. */
   readonly #throttledUntilMs = new Map<string, number>();
 
   constructor(options: { brokers: string; clientId: string; watch?: FetchWatch }) {

@@ -5,9 +5,13 @@
 -- KEYS  chain, applied, mark, fresh
 -- ARGV  prefix, topic id ('' when not known), maxCells, a span (ten arguments, see values.lua), buckets,
 --       then per bucket: bucket, values, (merge, field, value)*, sketches, (field, 8-byte hashes)*
--- Answers {"OK", work of reading the open segment, pointer, cells} | {"POSITION", stored} | {"NOCHAIN"} | {"OVERFLOW"}
--- | {"TOO_LARGE", cells}
---       | {"TOPIC", topic id of the chain}
+-- Returns one of
+--       {"OK", work of reading the open segment, pointer, cells}
+--       {"POSITION", stored}
+--       {"NOCHAIN"}
+--       {"OVERFLOW"}
+--       {"TOO_LARGE", cells}
+--       {"TOPIC", topic id of the chain}
 local chain, applied, mark, fresh = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, topic, partition, from = ARGV[1], ARGV[2], ARGV[4], ARGV[5]
 local SPAN = 4

@@ -5,9 +5,14 @@
 -- KEYS  chain, applied, mark, fresh, garbage, staging
 -- ARGV  prefix, topic id ('' when not known), maxCells, id, pages, cells, spans, then the spans (ten arguments each,
 --       see values.lua)
--- Answers {"OK", "0", pointer, cells} | {"POSITION", (partition, stored)*} | {"NOCHAIN"} | {"OVERFLOW"} | {"TOO_LARGE",
--- cells} | {"TOPIC", topic id}
---       | {"GONE"} when Redis has lost a part of what was staged.
+-- Returns one of
+--       {"OK", "0", pointer, cells}
+--       {"POSITION", (partition, stored)*}
+--       {"NOCHAIN"}
+--       {"OVERFLOW"}
+--       {"TOO_LARGE", cells}
+--       {"TOPIC", topic id}
+--       {"GONE"} when Redis has lost a part of what was staged
 local chain, applied, mark, fresh, garbage, staging = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local prefix, topic, id, spans = ARGV[1], ARGV[2], ARGV[4], tonumber(ARGV[7])
 local function at(span) return 8 + 10 * (span - 1) end

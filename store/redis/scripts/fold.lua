@@ -2,7 +2,7 @@
 -- the merge of. Only for segments between two cuts: a token inside would be a boundary that a refresh still needs.
 -- KEYS  chain, applied, garbage, staging
 -- ARGV  prefix, the segments as JSON, id of their merge, how many pages and cells it has
--- Answers 'OK', or 'CHANGED' when the chain does not have these segments or a page is missing; then the merge is left
+-- Returns 'OK', or 'CHANGED' when the chain does not have these segments or a page is missing; then the merge is left
 -- to `sweep` instead.
 local chain, applied, garbage, staging = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 even_when_full(chain)

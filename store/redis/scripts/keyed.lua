@@ -3,7 +3,7 @@
 -- is listed and not there, has lost cells.
 -- KEYS  chain
 -- ARGV  prefix, {{id, from, to}*} as JSON, first bucket, last bucket (exclusive), fields (those of rows last)
--- Answers for each segment {{page, fields}*} as `packed` gives them; false when the chain does not have one of them, or
+-- Returns for each segment {{page, fields}*} as `packed` gives them; false when the chain does not have one of them, or
 -- it has lost cells.
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 if not encoded or is_unusable(KEYS[1]) then return false end

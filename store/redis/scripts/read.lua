@@ -3,7 +3,7 @@
 -- ARGV  prefix, the digest that the reader knows ('' for none), and for each part that is wanted of the open segment:
 --       from bucket, to bucket (exclusive), '1' when sketches are wanted, '1' when the reader has it for that digest,
 --       how many fields follow (-1: all fields of a bucket), fields
--- Answers false without a chain, else {digest, chain, applied, fresh, last bucket of the open segment or false, part*}.
+-- Returns false without a chain, else {digest, chain, applied, fresh, last bucket of the open segment or false, part*}.
 -- Chain and applied are false when the digest is the known one: it names both of them, and with them the cells. A part
 -- is false when the reader has it, else {{bucket, fields, sketches}*}, as `packed` gives them.
 local chain = redis.call('HGETALL', KEYS[1])

@@ -2,7 +2,7 @@
 -- script may read. A segment is read piece by piece, each only while the chain has it with this very span: so the
 -- pieces belong together, whatever Redis went through in between.
 -- KEYS  chain    ARGV  prefix, {id, from, to} as JSON, first
--- Answers {how many pages there are, cells of the segment, {page, fields, sketches}*} as `packed` gives them; false
+-- Returns {how many pages there are, cells of the segment, {page, fields, sketches}*} as `packed` gives them; false
 -- when the chain does not have the segment.
 local WORK = 2000
 local encoded = redis.call('HGET', KEYS[1], 'segments')

@@ -9,7 +9,7 @@
 --       A field that begins with '[' is a row: the values of a group, with BETWEEN between them, for the components
 --       that the field '*' names.
 --       Empty hashes: the sketch is the union of those that the claim's segments hold for the field.
--- Answers 'OK', or 'GONE' when the claim does not hold any more, or Redis has lost the parts before.
+-- Returns 'OK', or 'GONE' when the claim does not hold any more, or Redis has lost the parts before.
 local chain, applied, staging = KEYS[1], KEYS[2], KEYS[3]
 local prefix, id, claim = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
 if is_unusable(chain) or not holds(claim, chain, applied) then return 'GONE' end

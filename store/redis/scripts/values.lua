@@ -22,7 +22,7 @@ local function is_line(text) return not string.find(text, '\n', 1, true) end
 local function place(text) return string.sub(text, 1, 52) end
 local function is_pick(text) return #text > 52 and is_line(text) and string.find(place(text), '^%d+$') ~= nil end
 
--- Adds hashes, 8 bytes each, to a sketch. Answers how many calls changed it.
+-- Adds hashes, 8 bytes each, to a sketch. Returns how many calls changed it.
 local function add_hashes(sketch, hashes)
   local changed = 0
   for first = 1, #hashes, 8000 do
@@ -34,7 +34,7 @@ local function add_hashes(sketch, hashes)
 end
 
 -- A span is ten arguments: partition, from, to, mark, records, duplicates, rejects, counted, filtered, fresh ('' when
--- the log continues). Answers what is wrong with the one at `at`, or nil.
+-- the log continues). Returns what is wrong with the one at `at`, or nil.
 local function bad_span(at)
   if not is_position(ARGV[at] or '') then return 'partition' end
   local from, to = ARGV[at + 1], ARGV[at + 2]
