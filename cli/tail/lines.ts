@@ -15,8 +15,8 @@ export function jsonLine(record: ReadRecord): string {
 
 /**
  * A record for people: position, time, verdict, key and fields in one line. A line below says why a record is refused,
- * another shows its original, and
- * another its headers. `stream`: whose fields they are, null for a topic without a contract.
+ * another shows its original, and another its headers. `stream`: whose fields they are, null for a topic without a
+ * contract.
  */
 export function recordLines(record: ReadRecord, stream: Stream | null): string {
   const { partition, offset, timestampMs, key, verdict, fields } = record;

@@ -4,9 +4,8 @@ import type { Field } from "./field.ts";
 
 /**
  * What a builder was given is checked when a definition's file is loaded, and nobody knows by then what the field is
- * called. So a wrong argument
- * makes a field that carries its problem, and start-up reports it with file and field. An example that the field
- * refuses is such an argument.
+ * called. So a wrong argument makes a field that carries its problem, and start-up reports it with file and field. An
+ * example that the field refuses is such an argument.
  */
 export function builtField<T>(build: () => Field<T>, described: Described = {}): Field<T> {
   try {

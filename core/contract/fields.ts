@@ -39,8 +39,7 @@ function requireSize(max: number, what: string): void {
 
 /**
  * Where a record has a field that it does not have under the field's own name: `$.payload.order.id`, names in JSON or
- * Avro from the record on; or a part of the
- * record: `key`, `header:<name>`, `timestamp`, `partition`, `offset`.
+ * Avro from the record on; or a part of the record: `key`, `header:<name>`, `timestamp`, `partition`, `offset`.
  */
 export interface FromPath extends Described {
   readonly from?: string;
@@ -124,14 +123,13 @@ export interface InstantOptions extends Described {
   readonly max?: string;
   /**
    * How records write it: a number of seconds, milliseconds, microseconds, nanoseconds or days since 1970, also as
-   * text; or ISO 8601. What is finer than a
-   * millisecond is cut off. Absent: a JSON number of milliseconds.
+   * text; or ISO 8601. What is finer than a millisecond is cut off. Absent: a JSON number of milliseconds.
    */
   readonly as?: WrittenAs;
   /**
-   * Of ISO 8601: the offset of texts that name none, such as "Z" or "+02:00", or the zone that they are local times
-   * of, such as Europe/Berlin. A local time that the
-   * zone skips or has twice is refused. Without it all texts without an offset are.
+   * Of ISO 8601: the offset of texts that name none, such as "Z" or "+02:00", or the zone that they are local times of,
+   * such as Europe/Berlin. A local time that the zone skips or has twice is refused. Without it all texts without an
+   * offset are.
    */
   readonly zone?: string;
 }

@@ -48,9 +48,8 @@ export interface KnownNumber {
 }
 
 /**
- * A decimal field of the places that these numbers have, rounded where they have more than a decimal can, as doubles
- * of a computation do. null where they are
- * too large for a decimal.
+ * A decimal field of the places that these numbers have, rounded where they have more than a decimal can, as doubles of
+ * a computation do. null where they are too large for a decimal.
  */
 export function decimalOf(
   numbers: readonly number[],

@@ -79,8 +79,7 @@ interface Pair {
 
 /**
  * Compares the definitions of files with those that run, over the newest records of the log. Nothing is written. Throws
- * NOT_READY when nothing runs here yet,
- * VIEW_UNKNOWN, GENERATION_UNREADABLE, and what reading log and archive throws.
+ * NOT_READY when nothing runs here yet, VIEW_UNKNOWN, GENERATION_UNREADABLE, and what reading log and archive throws.
  */
 export async function checkDefinitions(sources: CheckSources, request: CheckRequest): Promise<CheckReport> {
   const check = new Check(sources, request);

@@ -166,8 +166,7 @@ function comparedCells(
 
 /**
  * The records that the two views count otherwise: in another cell, or with other values. A record's part in a view is
- * where each of its lines counts and
- * what each measure reads in it.
+ * where each of its lines counts and what each measure reads in it.
  */
 async function compareParts(
   duck: Duck,

@@ -27,8 +27,7 @@ const MOST_DETAILS = 50;
 
 /**
  * Returns the findings of one kind, those of most records first. `rows` is SQL of (detail, _partition, _offset, id,
- * before, after), before and after as JSON
- * text or NULL.
+ * before, after), before and after as JSON text or NULL.
  */
 export async function findings<K extends string>(duck: Duck, kind: K, rows: string): Promise<Finding<K>[]> {
   const place = "row_number() OVER (PARTITION BY detail ORDER BY _partition, _offset) AS place";

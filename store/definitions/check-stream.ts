@@ -9,8 +9,8 @@ import { expressionProblem, type Wanted } from "./check-view.ts";
 
 /**
  * Checks a stream's example by its contract, and the upcasts of older versions with the engine that will run them, by
- * the rules of a view's
- * expressions. One sentence per problem, naming version and field. The definition has passed `checkStream`.
+ * the rules of a view's expressions. One sentence per problem, naming version and field. The definition has passed
+ * `checkStream`.
  */
 export async function checkStreamSql(duck: Duck, stream: Stream): Promise<string[]> {
   const { tried, fields } = stream;

@@ -14,8 +14,8 @@ const AnyContract = z.looseObject({ name: z.string(), revision: z.int(), topic: 
 
 /**
  * The contracts that stored data was decoded by, one document per stream and revision:
- * `streams/<name>/<revision>.json`. What decides decoding may
- * change with the revision only, because archive and generations name the revision of what they hold.
+ * `streams/<name>/<revision>.json`. What decides decoding may change with the revision only, because archive and
+ * generations name the revision of what they hold.
  */
 export class Contracts {
   readonly #data: DataDirectory;
@@ -141,8 +141,7 @@ export class Contracts {
 
 /**
  * As today's builders write it: a release may have given fields a property that they did not have. What they refuse
- * stays as it is: it can still be
- * compared.
+ * stays as it is: it can still be compared.
  */
 function today(document: StreamDocument): StreamDocument {
   try {

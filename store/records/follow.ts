@@ -31,8 +31,7 @@ const LOOK_EVERY_MS = 10_000;
 
 /**
  * Reads a span of a topic, one answer of Kafka at a time, and follows the log beyond it. Throws LOG_LOST and
- * LOG_TRUNCATED when the log does not have a
- * position any more, and TOPIC_MISSING.
+ * LOG_TRUNCATED when the log does not have a position any more, and TOPIC_MISSING.
  */
 export async function* followTopic(
   log: LogReader,

@@ -90,8 +90,7 @@ interface Tail {
 
 /**
  * Returns where the last `count` records of a span begin: of all partitions together those with the latest timestamps,
- * of each partition
- * an unbroken end of its log.
+ * of each partition an unbroken end of its log.
  */
 async function lastRecords(log: LogReader, topic: string, { from, to }: LogSpan, count: number): Promise<Cut> {
   const tails: Tail[] = [];

@@ -47,9 +47,8 @@ export interface RecordReader {
 
 /**
  * Opens a reader on a connection of its own. With a stream records are decoded by its contract, and `where` is SQL over
- * the contract's fields; a
- * record that is refused has none. Without one `where` sees `key` and `value` as texts. Throws BAD_REQUEST when `where`
- * is no condition over these.
+ * the contract's fields; a record that is refused has none. Without one `where` sees `key` and `value` as texts. Throws
+ * BAD_REQUEST when `where` is no condition over these.
  */
 export async function openRecordReader(
   duck: Duck,

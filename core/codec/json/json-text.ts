@@ -13,9 +13,8 @@ import {
 
 /**
  * Reads the text whose opening quote stands at `from`, and writes its characters to `out` as UTF-8. Returns the
- * position behind the closing quote;
- * NOT_RECOGNISED if it is no text, has more than `max` UTF-16 units (the contract allows as many code points) or a
- * lone surrogate, or has a character that a column cannot hold.
+ * position behind the closing quote; NOT_RECOGNISED if it is no text, has more than `max` UTF-16 units (the contract
+ * allows as many code points) or a lone surrogate, or has a character that a column cannot hold.
  */
 export function readText(input: JsonInput, from: number, max: number, out: ColumnText): number {
   const { bytes, view, end } = input;
