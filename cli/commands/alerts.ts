@@ -22,7 +22,7 @@ Examples:
 export function registerAlerts(program: Command): void {
   const group = program
     .command("alerts")
-    .description("what the rules have found: list, watch, explain, acknowledge and silence")
+    .description("the alerts that rules opened: list, watch, explain, acknowledge and silence")
     .addHelpText("after", examples);
   registerList(group);
   registerWatch(group);
@@ -82,7 +82,7 @@ function registerExplain(group: Command): void {
 function registerAck(group: Command): void {
   group
     .command("ack")
-    .description("say that you look after some alerts")
+    .description("acknowledge alerts: you look after them")
     .argument("<ids...>", "as `list` shows them")
     .addOption(author())
     .addHelpText("after", "\nExample:\n  $ tideline alerts ack heart-rate-3f9a1c07d2b45e8890ab --by 'Dr. Who'\n")

@@ -58,7 +58,7 @@ function registerList(group: Command): void {
 function registerShow(group: Command): void {
   group
     .command("show")
-    .description("show one: why it was refused, where it lies, its key and its bytes")
+    .description("show one: why it was refused, its position, key and bytes")
     .argument("<id>", idText)
     .addOption(json())
     .addHelpText(
@@ -77,7 +77,7 @@ function registerShow(group: Command): void {
 function registerEdit(group: Command): void {
   group
     .command("edit")
-    .description("correct one; what you write must fit the contract, and waits there for `replay`")
+    .description("correct one; the new value must fit the contract, and waits there for `replay`")
     .argument("<id>", idText)
     .option("--file <path>", "take what this file holds instead of opening an editor (EDITOR)")
     .addHelpText(

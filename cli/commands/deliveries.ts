@@ -15,7 +15,7 @@ Examples:
 export function registerDeliveries(program: Command): void {
   const group = program
     .command("deliveries")
-    .description("where alerts go; those that could not be handed over, and handing them over again")
+    .description("where alerts go: list deliveries, show failed alerts, deliver them again")
     .addHelpText("after", help);
   const json = () => new Option("--json", "as JSON").default(false);
   group
@@ -29,7 +29,7 @@ export function registerDeliveries(program: Command): void {
     });
   group
     .command("failed")
-    .description("show the alerts that could not be handed over, newest first")
+    .description("show the alerts that could not be delivered, newest first")
     .argument("[delivery]", "only this one's")
     .addOption(json())
     .addHelpText("after", "\nExample:\n  $ tideline deliveries failed on-call\n")
@@ -39,7 +39,7 @@ export function registerDeliveries(program: Command): void {
     });
   group
     .command("replay")
-    .description("hand alerts over that failed; each once")
+    .description("deliver failed alerts again, each once")
     .argument("[ids...]", "delivery/alert, as `failed` shows it")
     .option("--all", "every one that failed", false)
     .addHelpText(

@@ -48,7 +48,7 @@ export function registerKeys(program: Command): void {
     });
   group
     .command("revoke")
-    .description("have a key accepted no more; its live streams end")
+    .description("revoke a key; its live streams end")
     .argument("<name|id>", "which key")
     .addHelpText("after", "\nExample:\n  $ tideline keys revoke grafana\n")
     .action(async (name: string) => {
@@ -60,7 +60,7 @@ export function registerKeys(program: Command): void {
 function registerCreate(group: Command): void {
   group
     .command("create")
-    .description("make a key and print it; it cannot be shown again")
+    .description("create a key and print it; it cannot be shown again")
     .argument("<name>", "who or what it is for; the audit log has it", keyName)
     .addOption(
       new Option("--allow <actions>", `what it allows, by comma: ${API_ACTIONS.join(", ")}`)

@@ -30,7 +30,7 @@ interface Flags extends QueryFlags {
 export function registerQuery(program: Command): void {
   const command = program
     .command("query")
-    .description("ask a view, and show its answer as a table")
+    .description("query a view, and show the rows as a table")
     .argument("<view>", "which view; GET /views lists them");
   addQueryFlags(command)
     .option("--at <asOf>", "exactly the position of an earlier answer")

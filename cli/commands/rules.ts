@@ -26,7 +26,7 @@ export function registerRules(program: Command): void {
     });
   group
     .command("restart")
-    .description("have a rule begin again, at the log's end or start")
+    .description("restart a rule at the log's end or start")
     .argument("<rule>", "which rule")
     .addOption(new Option("--at <place>", "where it begins").choices(["start", "end"]).makeOptionMandatory())
     .addHelpText("after", "\nExample:\n  $ tideline rules restart heart-rate --at end\n")

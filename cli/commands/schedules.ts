@@ -12,7 +12,10 @@ Examples:
 
 /** Adds `tideline schedules`. */
 export function registerSchedules(program: Command): void {
-  const group = program.command("schedules").description("what runs by itself in Temporal").addHelpText("after", help);
+  const group = program
+    .command("schedules")
+    .description("the schedules in Temporal: list, pause, resume, trigger")
+    .addHelpText("after", help);
   group
     .command("list", { isDefault: true })
     .description("show every schedule: interval or cron, next run, last runs")
@@ -22,11 +25,8 @@ export function registerSchedules(program: Command): void {
       const { listSchedules } = await import("../runs/schedules.ts");
       await listSchedules(loadConfig(process.env), json);
     });
-  registerVerb(
-    group,
-    "pause",
-    "let it not run until it is resumed; a run under way continues",
-    async (handle, reason) => handle.pause(reason),
+  registerVerb(group, "pause", "pause it until it is resumed; a run under way continues", async (handle, reason) =>
+    handle.pause(reason),
   );
   registerVerb(group, "resume", "let it run again", async (handle, reason) => handle.unpause(reason));
   registerVerb(group, "trigger", "run it now, also when it is paused", async (handle) => handle.trigger());

@@ -24,7 +24,7 @@ export function registerSimulators(program: Command, simulators: readonly Simula
   if (first === undefined) return;
   const group = program
     .command("simulate")
-    .description("make up events and send them")
+    .description("send simulated events")
     .addHelpText("after", `\nExample:\n  $ tideline simulate ${first.name}\n`);
   for (const simulator of simulators) registerOne(group, simulator);
 }

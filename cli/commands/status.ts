@@ -14,7 +14,7 @@ export function registerStatus(program: Command): void {
   program
     .command("status")
     .addHelpText("after", "\nExamples:\n  $ tideline status\n  $ tideline status --json | jq .problems\n")
-    .description("show where streams, views and schedules stand; exit code 1 when something is not healthy")
+    .description("show the status of streams, views and schedules; exit code 1 when something is not healthy")
     .addOption(new Option("--json", "as JSON").default(false))
     .action(async ({ json }: { json: boolean }) => {
       const report = await findReport(loadConfig(process.env));

@@ -43,8 +43,8 @@ export const DEFAULT_WINDOW_MS = 86_400_000;
 type Parameters = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /**
- * Reads a request's parameters: from, to, every, by, where[dimension], measures, order, limit. Lists are separated by
- * commas. Total: any input gives a query or the list of what is wrong with it.
+ * Reads a request's parameters: from, to, every, zone, window, by, where[dimension], measures, order, limit. Lists are
+ * separated by commas. Total: any input gives a query or the list of what is wrong with it.
  */
 export function planQuery(
   view: View,

@@ -33,7 +33,7 @@ export type TidelineRedis = Redis & ScriptCalls;
 
 /**
  * Connects to Redis. Commands wait while the connection is down and are sent again after it returns: harmless, because
- * `apply` compares positions by equality and every other script is idempotent.
+ * `apply` compares positions by equality, and every other script may run twice.
  */
 export function openRedis(url: string, onError: (error: Error) => void): TidelineRedis {
   const redis = new Redis(url, {
