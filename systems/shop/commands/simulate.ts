@@ -30,7 +30,7 @@ Examples:
 export function registerSimulate(program: Command): void {
   const simulate = program
     .command("simulate")
-    .description("make up events and send them")
+    .description("send simulated events")
     .addHelpText("after", "\nExample:\n  $ tideline simulate shop\n");
   registerShop(simulate);
   registerOrders(simulate);
