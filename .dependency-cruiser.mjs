@@ -1,3 +1,5 @@
+import { readdirSync } from "node:fs";
+
 /**
  * What may import what: the tables of ARCHITECTURE.md and docs/internals/rooms.md, as rules. A room's row lists the
  * other rooms that it may import. `workflows` imports activities as types only: the bundle that Temporal runs has no
@@ -55,6 +57,20 @@ const servingParts = [
   "request",
   "tables",
 ];
+
+/** The folders that a system may have: definitions and simulators import its contracts, `system.ts` simulators. */
+const usualFolders = Object.fromEntries(
+  readdirSync("systems", { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && entry.name !== "shop")
+    .flatMap(({ name }) => [
+      [`${name}/schemas`, []],
+      ...["views", "tables", "rules", "deliveries", "simulators"].map((part) => [
+        `${name}/${part}`,
+        [`${name}/schemas`],
+      ]),
+      [name, [`${name}/simulators`]],
+    ]),
+);
 
 /**
  * Inside a room: each folder with the folders of its room that its files may import. "." is the room's own files. A
@@ -202,26 +218,8 @@ const folders = {
     "shop/report": [],
     "shop/commands": ["shop/simulator", "shop/orders", "shop/flights"],
     shop: ["shop/commands", "shop/report"],
-    "patients/schemas": [],
-    "patients/views": ["patients/schemas"],
-    "patients/tables": [],
-    "patients/rules": ["patients/schemas"],
-    "patients/simulators": ["patients/schemas"],
-    patients: ["patients/simulators"],
-    "inventory/schemas": [],
-    "inventory/views": ["inventory/schemas"],
-    "inventory/tables": ["inventory/schemas"],
-    "inventory/simulators": ["inventory/schemas"],
-    inventory: ["inventory/simulators"],
-    "orders/views": [],
-    "orders/tables": [],
+    ...usualFolders,
     orders: ["shop/commands"],
-    "notifications/schemas": [],
-    "notifications/views": ["notifications/schemas"],
-    "notifications/rules": ["notifications/schemas"],
-    "notifications/deliveries": [],
-    "notifications/simulators": ["notifications/schemas"],
-    notifications: ["notifications/simulators"],
   },
   bench: {
     definitions: [],
