@@ -13,10 +13,7 @@ const [, program = ""] = process.argv;
 export function registerWorker(program: Command): void {
   program
     .command("worker")
-    .addHelpText(
-      "after",
-      "\nExamples:\n  $ tideline worker\n  $ TEMPORAL_ADDRESS=temporal:7233 TIDELINE_HOME=/srv/tideline tideline worker\n",
-    )
+    .addHelpText("after", "\nExamples:\n  $ tideline worker\n  $ TEMPORAL_ADDRESS=temporal:7233 tideline worker\n")
     .description(
       "run the batch layer: a Temporal worker that archives, settles and rebuilds; start several to " +
         "share the work. Long work runs in a second process of low priority",

@@ -70,7 +70,7 @@ export class RecordScanner {
   readonly #absent: readonly Uint8Array[];
   /** Fields whose default cannot be written as a column's text: only records that have them are recognised. */
   readonly #unsayable: readonly number[];
-  /** For each newer version the indexes of its required fields. A record that has all of them may be of that version. */
+  /** For each newer version the indexes of its required fields: a record with all of them may be of that version. */
   readonly #newer: readonly (readonly number[])[];
   /** The fields that are read from other parts of the record than its value. */
   readonly #parts: readonly PartField[];
