@@ -1,12 +1,23 @@
 // Makes one file of the compiled program: `node cli/bundle.js`. Run once for each state of the sources; `tideline up`
 // and the image do so. Roles and commands that start later load that file (bundled.js), and those of a program without
 // it load its modules one by one.
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "esbuild";
-import { bundleFolder, isCodeKept, keepCode } from "./bundled.js";
+import { bundleFolder, isCodeKept, keepCode, loadBundle } from "./bundled.js";
 import { compiledProgram } from "./compiled.js";
 
 /** Packages that load native parts, or files beside their own, by names that only they know. */
@@ -31,12 +42,20 @@ async function bundle(folder, files) {
   try {
     await build(optionsFor(scratch, files));
     for (const file of files) writeStandIn(file, scratch);
+    writtenThrough(join(scratch, "program.cjs"));
     renameSync(scratch, folder);
   } catch (error) {
     rmSync(scratch, { recursive: true, force: true });
     // Another process may have been quicker.
     if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error;
   }
+}
+
+/** Has a file on the disk before its folder gets the name that others look for. */
+function writtenThrough(file) {
+  const opened = openSync(file, "r");
+  fsyncSync(opened);
+  closeSync(opened);
 }
 
 /** The source files of a compiled program, as paths from its root. */
@@ -143,6 +162,8 @@ const compiled = await compiledProgram(root);
 if (compiled === null) throw new Error("the program cannot be compiled, or there is no place to keep it");
 const target = bundleFolder(compiled);
 const sources = sourcesOf(compiled);
+// One that is not whole is in the way.
+if (existsSync(target) && loadBundle(root, target) === null) rmSync(target, { recursive: true, force: true });
 if (!existsSync(target)) await bundle(target, sources);
 if (!isCodeKept(target)) {
   const loaded = sources.filter((file) => LOADED.test(file));

@@ -23,6 +23,9 @@ const FILES = {
     }`,
   "cli/beside.txt": "lies beside the source",
   "views/own.ts": `import { Stream } from "tideline"; export const made: Stream = new Stream("own");`,
+  "views/accents.ts":
+    `import { Stream } from "tideline"; const isVowel = /^[äöü]$/.test("\\u00f6"); ` +
+    "export const made: Stream = new Stream(String.raw`Café 東京` + isVowel);",
 };
 const STARTS = [
   "tideline.js",
@@ -128,6 +131,20 @@ test("a program in one file loads the same definitions, and names the same lines
   expect(bundles).toHaveLength(1);
   const files = await readdir(join(at, bundles[0] ?? "", ".."));
   expect(files).toContainEqual(expect.stringMatching(/^v\d.*\.code$/));
+  expect(await start(join(root, "views", "accents.ts"))).toMatchObject({ ...loaded, name: "Café 東京true" });
+});
+
+test("a bundle that is not whole is not used, and is made again", async () => {
+  const at = join(root, "node_modules", ".cache", "tideline");
+  const [found = ""] = (await readdir(at, { recursive: true })).filter((name) => name.endsWith("program.cjs"));
+  const whole = await readFile(join(at, found));
+  const own = join(root, "views", "own.ts");
+  for (const part of [whole.subarray(0, 0), whole.subarray(0, whole.length / 2)]) {
+    await writeFile(join(at, found), part);
+    expect(await start(own)).toMatchObject({ compiled: true, bundled: false });
+  }
+  await execa(process.execPath, [join(root, "cli", "bundle.js")]);
+  expect(await start(own)).toMatchObject({ bundled: true });
 });
 
 test("a source file that is not valid fails alone", async () => {
