@@ -210,7 +210,7 @@ export async function startServing(options: ServingOptions): Promise<RunningServ
     await records.close();
     await histories.close();
     await recomputations.close();
-    await Promise.all([log.close(), alerts.close(), batch.settled()]);
+    await Promise.all([log.close(), alerts.close(), batch.close()]);
     redis.disconnect();
     ducks.close();
     scans.close();

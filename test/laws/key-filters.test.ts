@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { DuckDBValue } from "@duckdb/node-api";
+import { DuckDBBitValue, type DuckDBValue } from "@duckdb/node-api";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { sql } from "../../core/contract/sql.ts";
 import { componentsOf } from "../../core/definition/components.ts";
@@ -18,6 +18,7 @@ import { stateSql } from "../../core/state/compile.ts";
 import type { BatchPlan } from "../../serving/read/batch/batch-sql.ts";
 import { BatchStates } from "../../serving/read/batch/batch-states.ts";
 import { DuckQueue, type OnChunk } from "../../serving/read/batch/duck-queue.ts";
+import { KeyFilters } from "../../serving/read/batch/key-filters.ts";
 import { eventColumns } from "../../store/decode/events.ts";
 import { type Duck, DuckPool } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
@@ -170,3 +171,47 @@ for (const [name, of] of Object.entries(TABLES))
     if (one === undefined || other === undefined || one === other) return;
     expect(await eventsSeen(one.key, other.key)).toEqual([one.events, other.events].sort());
   });
+
+/** Filters over made-up files; `read` tells how often each file was read. */
+function filtersOf(answer: (file: string, stopped: AbortSignal) => Promise<DuckDBValue[]>, mostBytes?: number) {
+  const read: string[] = [];
+  const filters = new KeyFilters((file, _statement, stopped) => {
+    read.push(file.file);
+    return answer(file.file, stopped);
+  }, mostBytes);
+  const files = ["a", "b"].map((file) => ({ file, bytes: 1, rows: 1_000, sha256: "" }) as unknown as StateFile);
+  const plan = planOf(TABLES.text, [["c1"]]);
+  const ask = async () => {
+    const left = filters.among(files, plan).map(({ file }) => file);
+    await filters.settled();
+    return left;
+  };
+  return { filters, read, ask };
+}
+
+test("a filter for which there is no room, or that cannot be made, is not made again with each question", async () => {
+  const none = DuckDBBitValue.fromLengthAndPredicate(4_096, () => false);
+  const one = filtersOf(async () => [none], none.data.length + 10);
+  expect(await one.ask()).toEqual(["a", "b"]);
+  for (let again = 0; again < 5; again++) expect(await one.ask()).toEqual(["b"]);
+  expect(one.read).toEqual(["a", "b"]);
+
+  const failing = filtersOf(async () => Promise.reject(new Error("no memory")));
+  for (let again = 0; again < 5; again++) expect(await failing.ask()).toEqual(["a", "b"]);
+  expect(failing.read).toEqual(["a", "b"]);
+});
+
+test("closing ends the filter that is being made, and makes no other", async () => {
+  const { filters, read } = filtersOf(
+    (_file, stopped) =>
+      new Promise((_resolve, reject) => stopped.addEventListener("abort", () => reject(stopped.reason))),
+  );
+  const plan = planOf(TABLES.text, [["c1"]]);
+  const files = ["a", "b", "c"].map((file) => ({ file, rows: 10 }) as unknown as StateFile);
+  expect(filters.among(files, plan)).toHaveLength(3);
+  await expect.poll(() => read).toEqual(["a"]);
+  await filters.close();
+  expect(filters.among(files, plan)).toHaveLength(3);
+  await filters.settled();
+  expect(read).toEqual(["a"]);
+});

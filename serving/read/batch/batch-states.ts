@@ -49,7 +49,7 @@ export class BatchStates {
   readonly #lastBuckets = new WeightedCache<EpochMs | null>(1_000, () => 1);
   readonly #tops: WeightedCache<readonly CellPlace[]>;
   readonly #extents = new WeightedCache<readonly RowExtent[]>(100_000, (extents) => 1 + extents.length);
-  readonly #keys = new KeyFilters((file, statement) => this.#row(file, statement));
+  readonly #keys = new KeyFilters((file, statement, stopped) => this.#row(file, statement, stopped));
 
   constructor(data: DataDirectory, ducks: DuckQueue, { maxCachedCells, limits }: BatchStatesOptions) {
     this.#data = data;
@@ -115,7 +115,7 @@ export class BatchStates {
     const rows = rowsRead(await this.extents(manifest), plan);
     new Budget(this.#limits).require("rows", rows);
     const load = async (left: AbortSignal) => {
-      const asked = rows === 0 ? [] : await this.#keys.among(files, plan);
+      const asked = rows === 0 ? [] : this.#keys.among(files, plan);
       return asked.length === 0 ? { tiles: [], rows, weight: 0 } : { ...(await this.#cells(asked, plan, left)), rows };
     };
     return this.#answers.get(`${versionKey(manifest)} ${planKey(plan)}`, load, asker);
@@ -184,7 +184,16 @@ export class BatchStates {
     return this.#keys.settled();
   }
 
-  async #row(file: StateFile, statement: (path: string) => Statement): Promise<readonly DuckDBValue[]> {
+  /** Ends what is read that no request waits for. */
+  close(): Promise<void> {
+    return this.#keys.close();
+  }
+
+  async #row(
+    file: StateFile,
+    statement: (path: string) => Statement,
+    stopped: AbortSignal,
+  ): Promise<readonly DuckDBValue[]> {
     const row: DuckDBValue[] = [];
     await this.#read(
       [file],
@@ -193,6 +202,7 @@ export class BatchStates {
         for (const [first = null] of columns) row.push(first);
         yield 1;
       },
+      stopped,
     );
     return row;
   }
@@ -226,11 +236,12 @@ export class BatchStates {
     files: readonly StateFile[],
     statement: (paths: readonly string[]) => Statement,
     onChunk: OnChunk,
+    stopped: AbortSignal | null = null,
   ): Promise<void> {
     await this.#require(files);
     const { sql, values } = statement(files.map(({ file }) => this.#data.path(file)));
     try {
-      await this.#ducks.read(sql, values, onChunk);
+      await this.#ducks.read(sql, values, onChunk, stopped);
     } catch (error) {
       await this.#require(files); // one may have gone away in between
       throw error;

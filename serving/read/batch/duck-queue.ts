@@ -39,16 +39,20 @@ export class DuckQueue {
   }
 
   /**
-   * Runs one statement, and hands its rows over chunk by chunk, in turns with others; what `onChunk` throws ends it.
+   * Runs one statement, and hands its rows over chunk by chunk, in turns with others; what `onChunk` throws ends it, and
+   * so does `stopped`.
    */
-  async read(sql: string, values: DuckDBValue[], onChunk: OnChunk): Promise<void> {
+  async read(sql: string, values: DuckDBValue[], onChunk: OnChunk, stopped: AbortSignal | null = null): Promise<void> {
     const duck = await this.#take();
+    const stop = () => duck.interrupt();
+    stopped?.addEventListener("abort", stop, { once: true });
     let late = false;
     const timer = setTimeout(() => {
       late = true;
       duck.interrupt();
     }, this.#options.timeoutMs);
     try {
+      stopped?.throwIfAborted();
       const result = await duck.stream(sql, values);
       for (
         let chunk = await result.fetchChunk();
@@ -65,6 +69,7 @@ export class DuckQueue {
       throw namedDuckError(error);
     } finally {
       clearTimeout(timer);
+      stopped?.removeEventListener("abort", stop);
       this.#give(duck);
     }
   }

@@ -6,7 +6,6 @@ import type { View } from "../../../core/definition/view.ts";
 import type { StateFile } from "../../../core/log/documents.ts";
 import { ROWS } from "../../../core/measures/measure.ts";
 import { filterParts } from "../../../core/query/filter.ts";
-import { WeightedCache } from "../cells/weighted-cache.ts";
 import type { BatchPlan, Statement } from "./batch-sql.ts";
 
 /** Bits of a filter for each key of a file. A key sets two of them, so that one other key in seventy passes. */
@@ -14,8 +13,10 @@ const BITS_A_KEY = 16;
 /** The bits of one filter. Of a file with more than eight million keys more others pass. */
 const LEAST_BITS = 64;
 const MOST_BITS = 2 ** 27;
-/** Bytes that the filters of all files take. */
+/** Bytes that the filters of all files may take. A filter for which there is no room is not made again and again. */
 const MOST_BYTES = 64 * 1024 * 1024;
+/** What was not asked for in this time is let go, and what could not be made is tried again. */
+const KEPT_MS = 10 * 60_000;
 /** A question for more keys than this is about most files anyway. */
 const MOST_KEYS = 1_000;
 /** Stands between the parts of a key. */
@@ -24,8 +25,18 @@ const BETWEEN = 31;
 /** Which keys a state file may have, as a Bloom filter; null: any key. */
 type KeyFilter = DuckDBBitValue | null;
 
-/** Reads the only row of a statement over one file. Rejects when the file is gone or damaged. */
-export type ReadRow = (file: StateFile, statement: (path: string) => Statement) => Promise<readonly DuckDBValue[]>;
+/** Reads the only row of a statement over one file. Rejects when the file is gone or damaged, and when it is stopped. */
+export type ReadRow = (
+  file: StateFile,
+  statement: (path: string) => Statement,
+  stopped: AbortSignal,
+) => Promise<readonly DuckDBValue[]>;
+
+interface Held {
+  readonly filter: KeyFilter;
+  readonly madeAtMs: number;
+  usedAtMs: number;
+}
 
 /**
  * Which state files of a table a question for single keys has to look at. To look for a key in a file costs
@@ -34,20 +45,24 @@ export type ReadRow = (file: StateFile, statement: (path: string) => Statement) 
  */
 export class KeyFilters {
   readonly #read: ReadRow;
-  readonly #filters = new WeightedCache<KeyFilter>(MOST_BYTES, (filter) => 1 + (filter?.data.length ?? 0));
+  readonly #held = new Map<string, Held>();
   readonly #making = new Set<string>();
+  readonly #closing = new AbortController();
+  readonly #mostBytes: number;
+  #bytes = 0;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(read: ReadRow) {
+  constructor(read: ReadRow, mostBytes = MOST_BYTES) {
     this.#read = read;
+    this.#mostBytes = mostBytes;
   }
 
   /** Those of `files` that may have a key that `plan` asks for; all of them when it does not ask for single keys. */
-  async among(files: readonly StateFile[], plan: BatchPlan): Promise<readonly StateFile[]> {
+  among(files: readonly StateFile[], plan: BatchPlan): readonly StateFile[] {
     const keys = keysOf(plan);
     if (keys === null) return files;
     const hashes = keys.map(keyHash);
-    const filters = await Promise.all(files.map((file) => this.#filterOf(file, plan.view)));
+    const filters = files.map((file) => this.#filterOf(file, plan.view));
     return files.filter((_, index) => {
       const filter = filters[index] ?? null;
       return filter === null || hashes.some((hash) => hasAll(filter, hash));
@@ -59,24 +74,55 @@ export class KeyFilters {
     while (this.#making.size > 0) await this.#last;
   }
 
-  async #filterOf(file: StateFile, view: View): Promise<KeyFilter> {
-    const name = file.file;
-    if (this.#making.has(name)) return null;
-    const isMade = this.#filters.has(name);
-    // Whatever is wrong with the file, or with the server, is for who reads the file to say.
-    const filter = this.#filters.get(name, () => this.#make(file, view)).catch(() => null);
-    return isMade ? filter : null;
+  /** Makes none any more, and ends the one that is being made. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.settled();
   }
 
-  #make(file: StateFile, view: View): Promise<KeyFilter> {
-    this.#making.add(file.file);
-    const made = this.#last
-      .then(() => this.#read(file, (path) => keyFilterSql(path, view, bitsOf(file, view))))
-      .then(([found]) => (found instanceof DuckDBBitValue ? found : null))
-      .finally(() => this.#making.delete(file.file));
-    this.#last = made.catch(() => null);
-    return made;
+  /** Null where there is none, or none yet. */
+  #filterOf(file: StateFile, view: View): KeyFilter {
+    const nowMs = performance.now();
+    const held = this.#held.get(file.file);
+    if (held !== undefined && (held.filter !== null || nowMs - held.madeAtMs < KEPT_MS)) {
+      held.usedAtMs = nowMs;
+      return held.filter;
+    }
+    if (!this.#making.has(file.file) && !this.#closing.signal.aborted) this.#make(file, view);
+    return null;
   }
+
+  #make(file: StateFile, view: View): void {
+    const { signal } = this.#closing;
+    this.#making.add(file.file);
+    this.#last = this.#last
+      .then(async () => {
+        if (signal.aborted) return;
+        const [found] = await this.#read(file, (path) => keyFilterSql(path, view, bitsOf(file, view)), signal);
+        this.#hold(file.file, found instanceof DuckDBBitValue ? found : null);
+      })
+      // Whatever is wrong with the file, or with the server, is for who reads the file to say.
+      .catch(() => this.#hold(file.file, null))
+      .finally(() => this.#making.delete(file.file));
+  }
+
+  #hold(name: string, made: KeyFilter): void {
+    const nowMs = performance.now();
+    this.#letGo(name);
+    for (const [other, { usedAtMs }] of this.#held) if (nowMs - usedAtMs >= KEPT_MS) this.#letGo(other);
+    const filter = this.#bytes + bytesOf(made) > this.#mostBytes ? null : made;
+    this.#held.set(name, { filter, madeAtMs: nowMs, usedAtMs: nowMs });
+    this.#bytes += bytesOf(filter);
+  }
+
+  #letGo(name: string): void {
+    this.#bytes -= bytesOf(this.#held.get(name)?.filter ?? null);
+    this.#held.delete(name);
+  }
+}
+
+function bytesOf(filter: KeyFilter): number {
+  return filter?.data.length ?? 0;
 }
 
 /** The keys that a plan asks for, by the texts of their parts; null when it does not ask for single keys of a table. */
