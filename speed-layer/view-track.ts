@@ -194,6 +194,10 @@ export class ViewTrack {
         return;
       }
       await this.#deps.requireRedis();
+      // Other processes have the other partitions now, and find out themselves whether there is room.
+      for (const partition of this.#refused)
+        if (!source.partitions.includes(partition)) this.#refused.delete(partition);
+      if (this.#refused.size === 0) this.#settlingSinceMs = null;
       if (this.#settlingSinceMs !== null) await this.#makeRoom(nowMs);
       const { topic, partitions, bounds } = source;
       const compared = { log: source.reads, topic, topicId: source.info.id, bounds };
@@ -368,7 +372,13 @@ export class ViewTrack {
     const live = { cells, maxCells: definition.view.maxCells, added, taken, left };
     if (needsSettlement(live) && nowMs - this.#lookedForRoomAtMs >= LOOK_FOR_ROOM_MS) {
       this.#lookedForRoomAtMs = nowMs;
-      if (needsSettlement({ ...live, cells: await this.#makeRoom(nowMs) })) await this.#askToSettle(nowMs);
+      try {
+        if (needsSettlement({ ...live, cells: await this.#makeRoom(nowMs) })) await this.#askToSettle(nowMs);
+      } catch (error) {
+        if (!isTidelineError(error)) throw error;
+        this.stop(error, nowMs);
+        return;
+      }
     }
     if (openWork > SEAL_AT_WORK) await chain.seal(null);
     if (openWork > SEAL_AT_WORK || inParts) await this.#folding.whenDue();
@@ -424,7 +434,9 @@ export class ViewTrack {
     if (chain === null) return 0;
     const cut = cutFromJson(published);
     const settled = closedOf(chain.segments).filter(({ to }) => cutReached(cut, to));
-    if (settled.length > 0 && nowMs - createdAtMs > ROOM_AFTER_MS) await this.#deps.chain.trim(cut);
+    const ageMs = nowMs - createdAtMs;
+    // A version of the future is of a clock that was set: its age says nothing.
+    if (settled.length > 0 && (ageMs > ROOM_AFTER_MS || ageMs < 0)) await this.#deps.chain.trim(cut);
     return chain.cells - settled.reduce((sum, segment) => sum + (segment.cells ?? 0), 0);
   }
 

@@ -39,6 +39,7 @@ export const UNIT = [
   "test/settling.test.ts",
   "test/simulator-steps.test.ts",
   "test/turns.test.ts",
+  "test/versions-in-grace.test.ts",
   "test/serving/broken-streams.test.ts",
   "test/send/columns.test.ts",
   "test/send/decimal-comma.test.ts",

@@ -100,7 +100,9 @@ export async function versionsInGrace(
     const earlier = await manifests.version(manifest.generation, version);
     if (earlier === null) break;
     held.push(earlier);
-    isOld = !isDeepStrictEqual(earlier.base, earlier.cut) && Date.now() - earlier.createdAtMs >= readersMs;
+    const ageMs = Date.now() - earlier.createdAtMs;
+    // A version of the future is of a clock that was set: its age says nothing.
+    isOld = !isDeepStrictEqual(earlier.base, earlier.cut) && (ageMs >= readersMs || ageMs < 0);
   }
   return held;
 }
