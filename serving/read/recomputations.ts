@@ -86,7 +86,7 @@ export class Recomputations {
     this.#stopped.abort();
     const kept = [...this.#kept.values()];
     this.#kept.clear();
-    await Promise.all(kept.map(({ made }) => this.#remove(made)));
+    await Promise.all([this.#last, ...kept.map(({ made }) => this.#remove(made))]);
     this.#scratch.release();
     await this.#options.sources.data.removeFolder(this.#folder);
   }
@@ -119,10 +119,14 @@ export class Recomputations {
     try {
       const records = await spanRecords(sources, { topic, topicId: span.topicId }, span.from, span.to);
       if (records > maxRecords) throw tooManyRecords(records, maxRecords);
-      return await recomputeStates(sources, { view, topic, ...span }, this.#folder, {
+      const file = await recomputeStates(sources, { view, topic, ...span }, this.#folder, {
         signal,
         pieceBytes: PIECE_BYTES,
       });
+      // Given up in its last moment: nobody knows of the file.
+      if (left.aborted && file !== null) await sources.data.remove(file.file);
+      left.throwIfAborted();
+      return file;
     } catch (error) {
       if (late.aborted) throw tooSlow(timeoutMs);
       left.throwIfAborted();
