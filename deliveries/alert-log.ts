@@ -81,9 +81,14 @@ export class AlertLog {
         producers.set(partition, await TransactionalProducer.open(brokers, "tideline-deliveries", id));
       }
       const { id: topicId } = await log.topic(topics.alerts);
-      const opened = new AlertLog(deps, await Decoder.open(duck, alerts, dedup.schemas), topicId, producers);
-      await opened.#begin(signal);
-      await work(opened);
+      const decoder = await Decoder.open(duck, alerts, dedup.schemas);
+      try {
+        const opened = new AlertLog(deps, decoder, topicId, producers);
+        await opened.#begin(signal);
+        await work(opened);
+      } finally {
+        decoder.close();
+      }
     } finally {
       await Promise.all([...producers.values()].map((producer) => producer.close()));
     }

@@ -58,6 +58,9 @@ const NO_STATES = new AlertStates(0);
 const GROUPING_PARTITION = 0;
 const LOOK_EVERY_MS = 50;
 
+/** What fails while its heartbeats do. */
+const GROUP = { kind: "lane", name: "deliveries (group)", views: [] } as const;
+
 /**
  * Hands alerts over by every delivery of `definitions`, each on its own: none waits for another. Without deliveries it
  * opens nothing.
@@ -107,7 +110,7 @@ class Deliveries {
         this.#changed.abort();
         this.#changed = new AbortController();
       },
-      onHeartbeat: () => undefined,
+      onHeartbeat: (error) => (error === null ? this.failures.succeeded(GROUP) : this.failures.failed(GROUP, error)),
     });
   }
 

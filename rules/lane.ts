@@ -67,6 +67,11 @@ export class RuleLane {
     return new RuleLane(deps, await Decoder.open(deps.duck, deps.stream, deps.dedup.schemas), tracks);
   }
 
+  /** Its connection is about to be closed. */
+  close(): void {
+    this.#decoder.close();
+  }
+
   /** The furthest position of its rules, by partition. */
   get front(): Cut {
     const front = new Map<number, Position>();

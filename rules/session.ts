@@ -218,6 +218,7 @@ export class RuleSession {
         if (records > 0 && records < FULL_BATCH_RECORDS) await this.#pause(LINGER_MS);
       }
     } finally {
+      lane.close();
       duck.closeSync();
       await log.close();
     }

@@ -164,7 +164,9 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   const guarding = setInterval(() => {
     requireNoEviction(redis).catch((error: unknown) => {
       if (!isTidelineError(error)) return; // Redis is away: every apply says so
-      for (const { tracks } of consumers) for (const track of tracks) track.stop(error, STEADY_CLOCK.nowMs());
+      // One that this has stopped looks for itself, and says so once.
+      for (const { tracks } of consumers)
+        for (const track of tracks) if (track.error?.code !== error.code) track.stop(error, STEADY_CLOCK.nowMs());
     });
   }, GUARD_EVERY_MS);
 

@@ -18,7 +18,7 @@ import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { LogSource } from "../../store/kafka/read/log.ts";
 import type { FailureTracker } from "../../store/redis/failure-tracker.ts";
 import type { SettleRequests } from "../../store/redis/settle-requests.ts";
-import { isRunEnding, settle, type settleStream } from "../../workflows/settle-stream.ts";
+import { settle, type settleStream } from "../../workflows/settle-stream.ts";
 import { scheduleId, settlementStart } from "../../workflows/shared/names.ts";
 import { isItsTurn } from "./settlement-turn.ts";
 
@@ -127,14 +127,13 @@ export class Settlements {
         "settleStream",
         settlementStart(namespace, stream, []),
       );
-      // Not waited for: the view asks again while it still grows.
-      const asked = client.workflow.startUpdateWithStart(settle, {
+      // Not waited for: the view asks again while it still grows, also where a run that is ending refuses.
+      await client.workflow.startUpdateWithStart(settle, {
         args: [{ views }],
         waitForStage: "ACCEPTED",
         startWorkflowOperation: start,
       });
-      if ((await asked.catch(nullIfEnding)) === null) continue;
-      logger.info({ stream, views }, "settlement started: live cells grow towards the limit");
+      logger.info({ stream, views }, "asked for a settlement: live cells grow towards the limit");
     }
   }
 
@@ -232,11 +231,6 @@ export class Settlements {
 
 function noneIfRunning(error: unknown): null {
   if (error instanceof WorkflowExecutionAlreadyStartedError) return null;
-  throw error;
-}
-
-function nullIfEnding(error: unknown): null {
-  if (isRunEnding(error)) return null;
   throw error;
 }
 
