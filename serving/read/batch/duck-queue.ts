@@ -39,8 +39,8 @@ export class DuckQueue {
   }
 
   /**
-   * Runs one statement, and hands its rows over chunk by chunk, in turns with others; what `onChunk` throws ends it, and
-   * so does `stopped`.
+   * Runs one statement, and hands its rows over chunk by chunk, in turns with others; what `onChunk` throws ends it,
+   * and so does `stopped`.
    */
   async read(sql: string, values: DuckDBValue[], onChunk: OnChunk, stopped: AbortSignal | null = null): Promise<void> {
     const duck = await this.#take();

@@ -25,7 +25,7 @@ const BETWEEN = 31;
 /** Which keys a state file may have, as a Bloom filter; null: any key. */
 type KeyFilter = DuckDBBitValue | null;
 
-/** Reads the only row of a statement over one file. Rejects when the file is gone or damaged, and when it is stopped. */
+/** Reads the only row of a statement over one file. Rejects when the file is gone or damaged, or it is stopped. */
 export type ReadRow = (
   file: StateFile,
   statement: (path: string) => Statement,
