@@ -81,6 +81,14 @@ export function mayPass(error: unknown): boolean {
   return !isTidelineError(error) || isTidelineError(error, "NOT_READY", "LOG_UNREADABLE");
 }
 
+/** What to do about a server that does not answer; `setting` names the setting that has its address. */
+export function startHint(server: string, setting: string): string {
+  return (
+    `Start ${server}, or correct ${setting} if that is not its address. ` +
+    `Where ${setting} is not set, \`tideline up\` starts ${server}.`
+  );
+}
+
 /** Message and hint as text: the message without a full stop at its end, the hint as a sentence after it. */
 export function sentencesOf({ message, hint }: Pick<TidelineError, "message" | "hint">): string {
   return `${message.replace(/\.$/, "")}. ${hint.charAt(0).toUpperCase()}${hint.slice(1)}`;

@@ -285,7 +285,7 @@ function undelivered(name: string, reason: string): TidelineError {
     "NOT_DELIVERED",
     `${name}: ${reason}`,
     "See whether its receiver is well. `tideline deliveries failed` lists the " +
-      "alerts, and `tideline deliveries replay` sends them again.",
+      "alerts, and `tideline deliveries replay --all` sends them again.",
   );
 }
 

@@ -248,13 +248,18 @@ function distance(positions: Cut, front: Cut): bigint {
   }, 0n);
 }
 
-const AGAIN = "`tideline rules restart <rule>` has it begin again, at the log's end or start.";
+function restartHint(name: string): string {
+  return (
+    `Decide where the rule begins again; until then it opens no alerts. \`tideline rules restart ${name} --at end\` ` +
+    "skips what it has not read, --at start reads the whole log again (alerts that exist are not opened twice)."
+  );
+}
 
 function recreated({ name, on }: Rule): TidelineError {
   return new TidelineError(
     "TOPIC_RECREATED",
     `${name}: the topic of stream ${on.name} was deleted and made again after the rule had read it`,
-    AGAIN,
+    restartHint(name),
   );
 }
 
@@ -267,12 +272,12 @@ function outside(
     return new TidelineError(
       "LOG_LOST",
       `${name}: Kafka has deleted [${next}, ${start}) of partition ${partition} before the rule had read it`,
-      AGAIN,
+      restartHint(name),
     );
   if (next <= stable) return null;
   return new TidelineError(
     "LOG_TRUNCATED",
     `${name}: partition ${partition} ends at ${stable}, below ${next}, which the rule had reached`,
-    AGAIN,
+    restartHint(name),
   );
 }

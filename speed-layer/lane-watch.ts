@@ -9,7 +9,7 @@ const STALLED_AFTER_MS = 120_000;
 
 const HINT =
   "See whether Kafka, Redis and the disk are well: `tideline doctor`. If the live state in Redis " +
-  "is damaged, `tideline views reset <view>` reads it again from the log.";
+  "is damaged, `tideline views reset <view> --yes` reads it again from the log.";
 
 export interface LaneWatchDeps {
   readonly failures: FailureCounter;
@@ -65,8 +65,8 @@ export class LaneWatch {
       new TidelineError(
         "NOT_READY",
         "a step has not ended for two minutes",
-        "See whether Kafka and Redis answer: `tideline doctor`. Then end this " +
-          "process: it continues where Redis says that it was.",
+        "See whether Kafka and Redis answer: `tideline doctor`. Then restart the `tideline speed` that reads the " +
+          "stream, or each in turn: it continues where Redis says that it was.",
       ),
     );
   }

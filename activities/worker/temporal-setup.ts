@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Client, Connection, isGrpcServiceError, ServiceError } from "@temporalio/client";
 import { ConstantBackoff, handleWhen, retry } from "cockatiel";
 import type { Logger } from "pino";
-import { TidelineError } from "../../core/errors.ts";
+import { startHint, TidelineError } from "../../core/errors.ts";
 import { type DesiredSchedule, missingSchedules, reconcileSchedules } from "./schedules.ts";
 import { missingSearchAttributes, registerSearchAttributes } from "./search-attributes.ts";
 
@@ -147,7 +147,7 @@ export function unreachable(address: string): (cause: unknown) => never {
     throw new TidelineError(
       "NOT_READY",
       `Temporal does not answer at ${address}`,
-      "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the Temporal that runs.",
+      startHint("Temporal", "TEMPORAL_ADDRESS"),
       { cause },
     );
   };

@@ -44,7 +44,7 @@ export async function healLive(
       "LEDGER_UNBALANCED",
       `${found.message}; the live state was read again from the log at ${when} and differs again`,
       `Please report this. \`tideline proof ${view.name}\` shows which numbers are wrong, ` +
-        `\`tideline views reset ${view.name}\` reads the live state again.`,
+        `\`tideline views reset ${view.name} --yes\` reads the live state again.`,
     );
     return { error, dropped: false };
   }

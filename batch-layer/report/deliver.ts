@@ -53,7 +53,8 @@ export async function deliverEdition(
   if (missing !== null) return { mailed: false, edition: number, how: `not mailed: ${missing} is not set` };
   const place = [namespace, "report", "daily", date, number].filter((part) => part !== "").join(".");
   const messageId = `<${place}@tideline>`;
-  const { accepted, refused } = await send(await messageOf(stores, date, number, edition.pin, messageId, mail), mail);
+  const message = await messageOf(stores, date, number, edition.pin, messageId, mail);
+  const { accepted, refused } = await send(date, message, mail);
   await noteDelivery(stores, date, number, { deliveredAtMs: nowMs(), messageId, accepted, refused });
   const but = refused === 0 ? "" : `; the mail server refused ${refused} more`;
   return { mailed: true, edition: number, how: `mailed to ${accepted} address${accepted === 1 ? "" : "es"}${but}` };
@@ -91,6 +92,7 @@ async function messageOf(
 }
 
 async function send(
+  date: string,
   message: Awaited<ReturnType<typeof messageOf>>,
   { url }: MailSettings,
 ): Promise<{ readonly accepted: number; readonly refused: number }> {
@@ -104,7 +106,7 @@ async function send(
     const { accepted, rejected } = await transport.sendMail(message);
     return { accepted: accepted.length, refused: rejected.length };
   } catch (error) {
-    throw named(error as MailError, maskOf([url])((error as MailError).message));
+    throw named(date, error as MailError, maskOf([url])((error as MailError).message));
   } finally {
     transport.close();
   }
@@ -116,14 +118,15 @@ type MailError = Error & { readonly responseCode?: number; readonly code?: strin
  * Codes from 500 on are for ever, and those from 400 on pass (RFC 5321, 4.2.1). Without a code it is an address or a
  * login that cannot be right. Without its cause: Temporal stores causes, and they are not masked.
  */
-function named({ responseCode = 0, code }: MailError, message: string): TidelineError {
+function named(date: string, { responseCode = 0, code }: MailError, message: string): TidelineError {
   const isWrong = responseCode === 0 && (code === "EAUTH" || code === "EENVELOPE");
   const forEver = responseCode >= 500 || isWrong;
   return forEver
     ? new TidelineError(
         "MAIL_REFUSED",
         `the mail server refuses the report: ${message}`,
-        "Correct TIDELINE_SMTP_URL, TIDELINE_REPORT_FROM or TIDELINE_REPORT_TO, then run `tideline report --deliver`.",
+        "Correct TIDELINE_SMTP_URL, TIDELINE_REPORT_FROM or TIDELINE_REPORT_TO, start the worker again, then run " +
+          `\`tideline report --date ${date} --deliver\`.`,
       )
     : new TidelineError(
         "NOT_READY",

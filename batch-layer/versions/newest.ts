@@ -80,6 +80,7 @@ export async function replaceNewest(
   throw new TidelineError(
     "NOT_READY",
     `${generation}: ${TRIES} times another version was published while this one was written`,
-    "Pause `tideline schedules pause settle-<stream>`, try again, and resume it.",
+    "Run `tideline schedules pause settle-<stream>` for the stream of the view, try again, then run `tideline " +
+      "schedules resume settle-<stream>`: nothing is archived while it is paused.",
   );
 }

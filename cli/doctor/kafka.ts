@@ -1,6 +1,8 @@
 import { amount } from "../../core/amount.ts";
 import type { Stream } from "../../core/contract/stream.ts";
+import { startHint } from "../../core/errors.ts";
 import { type ClusterFacts, clusterFacts, type TopicFacts } from "../../store/kafka/cluster/cluster-facts.ts";
+import { TOPIC_MISSING_HINT } from "../../store/kafka/cluster/log-errors.ts";
 import { deadLetterTopic, topicName, topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { Config } from "../setup/config.ts";
 import { inTime } from "../setup/patience.ts";
@@ -28,7 +30,7 @@ export async function checkKafka(
   const names = wanted.flatMap(({ topic, letters }) => [topic, letters]);
   const facts = await inTime(clusterFacts(kafkaBrokers, names)).catch(() => null);
   if (facts === null) {
-    const todo = "Start the servers with `tideline up`, or set KAFKA_BROKERS to the Kafka that runs.";
+    const todo = `${startHint("Kafka", "KAFKA_BROKERS")} Tideline then continues by itself.`;
     return { reachable: false, findings: [problem("kafka.connect", `Kafka does not answer at ${kafkaBrokers}`, todo)] };
   }
   const findings = [
@@ -59,7 +61,11 @@ function checkTopics({ topics }: ClusterFacts, { stream, topic, letters }: Wante
   const lettersFound = topics.get(letters);
   return [
     ...missing.map((name) =>
-      problem("topic.exists", `there is no topic ${name}`, "Run `tideline init`, which creates it."),
+      problem(
+        "topic.exists",
+        `there is no topic ${name}`,
+        name === topic ? TOPIC_MISSING_HINT : "Run `tideline init`, which creates it.",
+      ),
     ),
     ...(found === undefined ? [] : checkTopic(found, stream, topic)),
     ...(found === undefined || lettersFound === undefined ? [] : checkLetters(found, lettersFound, letters)),

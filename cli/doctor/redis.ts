@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { startHint } from "../../core/errors.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import type { Config } from "../setup/config.ts";
 import { inTime, PATIENCE_MS } from "../setup/patience.ts";
@@ -8,6 +9,9 @@ import { type Finding, isAtLeast, judged, ok, problem, warning } from "./finding
 const LEAST_REDIS = "6.2";
 /** Freshness is measured by clocks; more than this is visible in it. */
 const SKEW_MS = 1_000;
+const RAISE =
+  "Raise maxmemory: CONFIG SET maxmemory, and in redis.conf (REDIS_MAXMEMORY in Compose). `tideline settle` frees " +
+  "live state, and `tideline views` shows which view has the most cells.";
 
 /** Redis: whether it answers, version, memory, persistence and clock. */
 export async function checkRedis({ redisUrl }: Config): Promise<Finding[]> {
@@ -17,9 +21,7 @@ export async function checkRedis({ redisUrl }: Config): Promise<Finding[]> {
     const info = fieldsOf(await inTime(redis.info()));
     return [ok("redis.connect", "Redis answers"), ...checkInfo(info), await checkClock(redis)];
   } catch {
-    const todo =
-      "Start the servers with `tideline up`, or set REDIS_URL to the Redis that " +
-      "runs. Until then answers are batch versions alone.";
+    const todo = `${startHint("Redis", "REDIS_URL")} Until then answers are batch versions alone.`;
     return [problem("redis.connect", "Redis does not answer", todo)];
   } finally {
     redis.disconnect();
@@ -63,8 +65,8 @@ function checkMemory(used: number, most: number): Finding {
   if (most === 0) return ok(check, `Redis uses ${bytes(used)}, and maxmemory sets no limit`);
   const message = `Redis uses ${bytes(used)} of ${bytes(most)}`;
   const share = used / most;
-  if (share > 0.95) return problem(check, `${message}: it refuses writes when it is full`, "Raise maxmemory.");
-  return share > 0.8 ? warning(check, message, "Raise maxmemory before it refuses writes.") : ok(check, message);
+  if (share > 0.95) return problem(check, `${message}: it refuses writes when it is full`, RAISE);
+  return share > 0.8 ? warning(check, message, RAISE) : ok(check, message);
 }
 
 async function checkClock(redis: TidelineRedis): Promise<Finding> {

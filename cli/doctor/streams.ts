@@ -96,7 +96,9 @@ async function checkRetention(
   const { risk } = await retentionOf({ brokers, log, archive, manifests }, topic, views);
   if (risk === null) return ok("topic.retention", `${topic}: Kafka deletes nothing that is still needed`);
   const message = `${topic}: Kafka may delete ${risk.purpose} in ${(risk.secondsLeft / 3_600).toFixed(1)} h`;
-  const todo = `Raise retention.ms of ${topic}, and see that \`tideline worker\` archives.`;
+  const todo =
+    `Raise retention.ms of ${topic} (docs/operating.md, "Retention ends soon", has the command), and see that ` +
+    "`tideline worker` archives.";
   if (risk.secondsLeft < DAY_S / 4) return problem("topic.retention", message, todo);
   return risk.secondsLeft < DAY_S ? warning("topic.retention", message, todo) : ok("topic.retention", message);
 }

@@ -1,3 +1,4 @@
+import { startHint } from "../../core/errors.ts";
 import type { Definitions } from "../../store/definitions/definitions.ts";
 import { desiredSchedules } from "../../workflows/schedules.ts";
 import { taskQueueOf } from "../../workflows/shared/names.ts";
@@ -17,9 +18,7 @@ import { type Finding, judged, ok, problem, warning } from "./finding.ts";
 export async function checkTemporal(config: Config, { streams, views }: Definitions): Promise<Finding[]> {
   const client = await inTime(connectTemporal(config)).catch(() => null);
   if (client === null) {
-    const todo =
-      "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the " +
-      "Temporal that runs. Until then nothing is archived.";
+    const todo = `${startHint("Temporal", "TEMPORAL_ADDRESS")} Until then nothing is archived.`;
     return [problem("temporal.connect", `Temporal does not answer at ${config.temporalAddress}`, todo)];
   }
   try {

@@ -3,6 +3,7 @@ import type { ViewStanding } from "../../serving/operations/overview.ts";
 import type { Archive } from "../../store/archive/archive.ts";
 import type { LiveResets } from "../../store/archive/live-resets.ts";
 import type { Definition } from "../../store/definitions/definitions.ts";
+import { RESTORE_HINT } from "../../store/files/intact.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import type { Config } from "../setup/config.ts";
 import { seconds } from "../terminal/seconds.ts";
@@ -84,7 +85,7 @@ function checkCut(name: string, version: number, cut: Cut, archived: Cut | null)
     {
       level: "problem",
       message: `${name}: version ${version} reaches beyond the archive in partitions ${beyond.join(", ") || "all"}`,
-      todo: "Part of the archive was lost: restore the data directory from a copy.",
+      todo: `${RESTORE_HINT} Part of the archive was lost.`,
     },
   );
 }

@@ -9,7 +9,9 @@ import { draw, type Sheet } from "../terminal/sheet.ts";
 
 /** Nothing answers where the API should. */
 export function apiSilent({ origin }: URL, cause: unknown): TidelineError {
-  const hint = "start it with `tideline up` or `tideline serve`, or set TIDELINE_API_URL";
+  const hint =
+    "Start `tideline serve`, or set TIDELINE_API_URL to the address where it listens. On a laptop `tideline up` " +
+    "starts all servers and roles.";
   return new TidelineError("NOT_READY", `nothing answers at ${origin}`, hint, { cause });
 }
 

@@ -1,5 +1,5 @@
 import type { Client } from "@temporalio/client";
-import { TidelineError } from "../../core/errors.ts";
+import { startHint, TidelineError } from "../../core/errors.ts";
 import type { Config } from "./config.ts";
 
 /**
@@ -16,7 +16,7 @@ export async function connectTemporal(
     throw new TidelineError(
       "NOT_READY",
       `Temporal does not answer at ${address}`,
-      "Start the servers with `tideline up`, or set TEMPORAL_ADDRESS to the Temporal that runs.",
+      startHint("Temporal", "TEMPORAL_ADDRESS"),
       { cause },
     );
   });

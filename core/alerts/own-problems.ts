@@ -140,7 +140,9 @@ export function retentionProblems(
   if (risk === null || risk.secondsLeft >= Math.min(warnS, halfS)) return [];
   const severity = risk.secondsLeft < Math.min(RETENTION_CRITICAL_S, halfS / 2) ? "critical" : "warning";
   const says = `stream ${stream}: ${retentionText(risk)}`;
-  const hint = "Raise the topic's retention.ms, then see whether `tideline worker` runs and archives.";
+  const hint =
+    'Raise retention.ms of its topic first: docs/operating.md, "Retention ends soon", has the command. ' +
+    `\`tideline doctor\` says why the archive is behind, and \`tideline settle ${stream}\` archives at once.`;
   return [{ key: `retention/${stream}`, severity, says: saying(says, hint) }];
 }
 

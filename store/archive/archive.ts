@@ -5,6 +5,7 @@ import { entriesWithin, type Replaced, tileArchive } from "../../core/log/archiv
 import { ArchiveEntry, isMerged, LogContinuation, MergedEntry } from "../../core/log/documents.ts";
 import { type Cut, cutWith, type EpochMs, type Position, position } from "../../core/log/position.ts";
 import type { DataDirectory } from "../files/files.ts";
+import { RESTORE_HINT } from "../files/intact.ts";
 import { beginningLost, topicRecreated } from "../kafka/cluster/log-errors.ts";
 import { type ArchiveTail, tailOf } from "./archive-tail.ts";
 
@@ -114,7 +115,7 @@ export class Archive {
         throw new TidelineError(
           "ARCHIVE_DAMAGED",
           `${topic}/${partition}: ${kind} in the archive: ${found} where ${expected} was expected`,
-          "Restore the data directory from a backup: `tideline restore`.",
+          RESTORE_HINT,
         );
       }
     }
@@ -204,7 +205,8 @@ export class Archive {
       throw new TidelineError(
         "ARCHIVE_DAMAGED",
         `${topic}/${partition}: the archive has [${begins}, ${ends}) of [${from}, ${to})`,
-        "Archive the stream up to there first, or restore the data directory.",
+        "Archive the stream up to there first (`tideline settle <stream>`), or restore the data directory " +
+          "(`tideline restore <folder> --replace`, while no role runs).",
       );
     }
     return wanted;

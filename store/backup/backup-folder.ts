@@ -273,7 +273,7 @@ export function damaged(what: string): TidelineError {
   return new TidelineError(
     "BACKUP_DAMAGED",
     what,
-    "Take another point (`tideline restore --list`), or a copy of the backup. `--check` examines all " +
+    "Take another point (`tideline restore <folder> --list`), or a copy of the backup. `--check` examines all " +
       "points; the next backup copies a damaged file again once it is deleted.",
   );
 }

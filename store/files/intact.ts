@@ -59,14 +59,18 @@ async function checksumOf(path: string): Promise<string> {
   return hash.digest("hex");
 }
 
+/** How the data directory is put back from a backup. */
+export const RESTORE_HINT =
+  "Put the data directory back from a backup: stop `speed`, `worker` and `serve`, run `tideline restore <folder> " +
+  "--replace`, and start them again.";
+
 /** ARCHIVE_DAMAGED for a stored document (a manifest, an archive entry) that cannot be read. */
 export function documentDamaged(name: string, cause: Error): TidelineError {
   const why = cause instanceof z.ZodError ? z.prettifyError(cause) : cause.message;
   return new TidelineError(
     "ARCHIVE_DAMAGED",
     `${name} cannot be read: ${why.replace(/\s+/g, " ").slice(0, MAX_REASON)}`,
-    "Put the data directory back from a backup: `tideline restore <folder> " +
-      "--replace`. docs/operating.md says what else helps.",
+    `${RESTORE_HINT} docs/operating.md, "A document that cannot be read", says what else helps.`,
     { cause },
   );
 }

@@ -153,7 +153,7 @@ async function requireWhole(data: DataDirectory): Promise<void> {
     throw new TidelineError(
       "DIRECTORY_IN_USE",
       `${data.root} is empty, and ${staged} holds a restore that did not end`,
-      "Run `tideline restore` again; to begin with an empty directory instead delete the other one.",
+      "Run `tideline restore <folder>` again; to begin with an empty directory instead delete the other one.",
     );
 }
 

@@ -225,7 +225,10 @@ export function refusal(
       return new TidelineError(
         "REDIS_SHARED",
         `${view}: the live state in Redis belongs to another topic (id ${reply.topicId})`,
-        "Another installation uses the same Redis. Give each one a TIDELINE_NAMESPACE or a database of its own.",
+        "See whether two installations share this Redis: then give the newer one a Redis or a database of its own " +
+          "(REDIS_URL=redis://host/1) and start its roles again. Do not set TIDELINE_NAMESPACE on one that runs: it " +
+          "names topics too. If the topic was made again here, `tideline views reset <view> --yes` drops what is " +
+          "left of the old one.",
       );
     default:
       if (reply.cells === 0)
@@ -238,7 +241,9 @@ export function refusal(
       return new TidelineError(
         "VIEW_TOO_LARGE",
         `${view}: ${reply.cells} cells in Redis, and this batch could pass the view's limit`,
-        "Raise maxCells in the view, drop a dimension, or see why its settlements do not publish (`tideline runs`).",
+        "See why its settlements do not publish: `tideline doctor` names a schedule that failed or is paused, and " +
+          "`tideline settle <view>` publishes now, or says why it cannot. Else raise maxCells in the view, or drop a " +
+          "dimension.",
       );
   }
 }

@@ -3,11 +3,18 @@ import type { Position } from "../../../core/log/position.ts";
 
 /** What can be wrong with a log that state was built from (invariant 10): the same words wherever it is found. */
 
-const ACCEPT = "`tideline streams accept-log` shows what is lost, and lets the views go on.";
+const ACCEPT =
+  "Try to bring the log back first: then everything continues by itself. Otherwise `tideline streams accept-log " +
+  "<stream>` shows what is lost, and with --yes continues without it.";
+
+/** What to do about a topic that does not exist. */
+export const TOPIC_MISSING_HINT =
+  "Run `tideline init`, which creates it, if its stream is new. If the topic was there before, do not create it: a " +
+  "new topic is another log, and views would stop with TOPIC_RECREATED. See whether KAFKA_BROKERS and " +
+  "TIDELINE_NAMESPACE are right (`tideline config`), and whether Kafka can bring the topic back.";
 
 export function topicMissing(topic: string, cause?: unknown): TidelineError {
-  const hint = "Run `tideline up`, which creates it, or create it with the number of partitions its stream states.";
-  return new TidelineError("TOPIC_MISSING", `there is no topic "${topic}"`, hint, { cause });
+  return new TidelineError("TOPIC_MISSING", `there is no topic "${topic}"`, TOPIC_MISSING_HINT, { cause });
 }
 
 /** The topic was deleted and made again under the same name. */
@@ -15,8 +22,8 @@ export function topicRecreated(topic: string, before: string, now: string): Tide
   return new TidelineError(
     "TOPIC_RECREATED",
     `topic "${topic}" was deleted and made again: what is stored was built from ${before}, the log is now ${now}`,
-    "Restore the old topic. Or begin again: stop all roles, move the folder `data` of TIDELINE_HOME away, and delete " +
-      "the keys `tl:{<namespace>/…` in Redis.",
+    "Restore the old topic. Nothing of the new one is counted, answers stay as they were, and other streams " +
+      'continue. Without the old topic its views have to begin again: docs/operating.md, "Begin again", has the steps.',
   );
 }
 
@@ -25,8 +32,9 @@ export function logLost(topic: string, partition: number, needed: Position, star
   return new TidelineError(
     "LOG_LOST",
     `${topic}/${partition}: the log begins at ${start}, and [${needed}, ${start}) was not read yet`,
-    "Raise the topic's retention. If the archive has the records, the next settlement goes past them by itself; " +
-      "else `tideline streams accept-log` lets the views go on without them.",
+    "Raise the topic's retention.ms now, so that no more is lost. If the archive has the records, the next " +
+      "settlement goes past them by itself. If it does not, no command skips the gap: docs/operating.md, " +
+      '"A log that Kafka lost the beginning of", says what is left to do.',
   );
 }
 
@@ -48,7 +56,7 @@ export function logTruncated(topic: string, partition: number, needed: Position,
   return new TidelineError(
     "LOG_TRUNCATED",
     `${topic}/${partition}: the log ends at ${end}, below ${needed}, which it had reached before`,
-    `Kafka lost records that were read already: look for an unclean leader election or a restored disk. ${ACCEPT}`,
+    `Look for an unclean leader election or a restored disk: Kafka lost records that were read already. ${ACCEPT}`,
   );
 }
 
@@ -66,7 +74,7 @@ export function logRewritten(topic: string, partition: number, offset: Position)
   return new TidelineError(
     "LOG_TRUNCATED",
     `${topic}/${partition}: the record at ${offset} is not the one that was read before`,
-    `The log was truncated and written anew: look for an unclean leader election or a restored disk. ${ACCEPT}`,
+    `Look for an unclean leader election or a restored disk: the log was cut off and written again. ${ACCEPT}`,
   );
 }
 

@@ -2,7 +2,7 @@ import { ConstantBackoff, handleAll, retry, TimeoutStrategy, timeout, wrap } fro
 import { amount } from "../../../core/amount.ts";
 import { alerts } from "../../../core/contract/alerts.ts";
 import { rulePositionsTopic, topicName, undeliveredTopic } from "../../../core/contract/topic-names.ts";
-import { isTidelineError, TidelineError } from "../../../core/errors.ts";
+import { isTidelineError, startHint, TidelineError } from "../../../core/errors.ts";
 import { Admin, type ClusterMetadata } from "../client/client.ts";
 import { parseBrokers } from "./brokers.ts";
 import { withLeaderless } from "./leaderless-metadata.ts";
@@ -163,7 +163,7 @@ function checkPartitions({ name, partitions, isGiven }: TopicSpec, found: number
 
 /** What to throw when Kafka gives no answer, or none that helps; `cause` is the last failure. */
 export function unreachable(brokers: string, cause: unknown): TidelineError {
-  const hint = "start the servers with `tideline up`, or set KAFKA_BROKERS to the Kafka that runs";
+  const hint = startHint("Kafka", "KAFKA_BROKERS");
   return new TidelineError("NOT_READY", `Kafka does not answer at ${brokers}: ${reasonOf(cause)}`, hint, { cause });
 }
 
