@@ -1,11 +1,14 @@
+import { rename } from "node:fs/promises";
+import { join } from "node:path";
 import { Redis } from "ioredis";
 import { Kafka, logLevel } from "kafkajs";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import type { ProcessHandle } from "../../stack/process/local-process.ts";
 import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { type Answer, Installation, until } from "../installation.ts";
+import { readLog } from "../log-oracle.ts";
 import { messyOrders, produce } from "../produce.ts";
-import { EVERYTHING } from "../revenue-twin.ts";
+import { EVERYTHING, expectExact } from "../revenue-twin.ts";
 
 /**
  * Invariant 10: when the log is not the one that state was built from, the view stops by name; what was answered stays
@@ -108,5 +111,24 @@ describe("a log that is not ours any more", () => {
     const after = await ask();
     expect(after.position.applied).toEqual(before.position.applied);
     expect(total(after)).toBe(total(before));
+  });
+
+  test("to begin again, without the old topic: the data directory moved away, and the live state dropped", {
+    timeout: 240_000,
+  }, async () => {
+    await tideline.stop("speed", "serve");
+    await rename(join(tideline.home, "data"), join(tideline.home, "data.old"));
+    await tideline.restart("speed", "serve");
+    // Redis still has what was read of the old topic.
+    await until("the view stops", phase, (found) => found === "stopped TOPIC_RECREATED");
+    await tideline.stop("speed", "serve");
+    expect((await tideline.run("views", "reset", "revenue", "--yes")).stdout).toContain("dropped live state of");
+    await tideline.run("init");
+    await tideline.restart("speed", "serve");
+    const after = await settled();
+    expect(after.complete).toBe(true);
+    const redis = new Redis(inject("redisUrl"));
+    await expectExact(after, await readLog(brokers, topic), redis);
+    redis.disconnect();
   });
 });
