@@ -70,8 +70,9 @@ test("a dry run prints both files and writes none; then they are written, load, 
 
   const written = await discover(...flags);
   expect(written.exitCode).toBe(0);
+  // One in fifty is no JSON; with records that were sent again it is about as many.
   expect(written.stdout).toMatch(
-    /fields and accepts 98 % of the records\n {2}\d+ \(2 %\) are refused: not-json; the first is/,
+    /fields and accepts 9[78](\.\d)? % of the records\n {2}\d+ \([123](\.\d)? %\) are refused: not-json; the first is/,
   );
   expect(written.stdout).toContain(`export TIDELINE_SYSTEM=${folder}`);
   expect(await readFile(schema, "utf8")).toContain("revision: 1,");
