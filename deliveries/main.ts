@@ -24,8 +24,8 @@ import { openRedis } from "../store/redis/redis.ts";
 import { openRegistry } from "../store/registry/registry-open.ts";
 import { Schemas } from "../store/registry/registry-schemas.ts";
 import { Attempts, PACE, type Pace } from "./attempts.ts";
-import { runGroupLane } from "./group-lane.ts";
-import { runLane } from "./lane.ts";
+import { deliverEach } from "./deliver-each.ts";
+import { deliverGroups } from "./deliver-groups.ts";
 import { type DeliveryMetrics, deliveryMetrics } from "./metrics.ts";
 import type { MailSettings } from "./sender.ts";
 import { senderOf } from "./senders.ts";
@@ -149,17 +149,17 @@ class Deliveries {
       this.#feed = await AlertFeed.open(log, namespace, { from: await this.#escalated() });
     });
     const feed = this.#follow();
-    const lanes = this.#deliveries.map(async (one) => {
+    const loops = this.#deliveries.map(async (one) => {
       while (!this.#stopping.signal.aborted) {
         const signal = AbortSignal.any([this.#stopping.signal, this.#changed.signal]);
         const shares = await this.#shares(one, signal);
         if (shares.length === 0) await pause(WAIT_MS, signal);
         await Promise.all(
-          shares.map((partitions) => this.#again(one.name, signal, () => this.#lane(one, partitions, signal))),
+          shares.map((partitions) => this.#again(one.name, signal, () => this.#handOver(one, partitions, signal))),
         );
       }
     });
-    await Promise.all([feed, ...lanes]);
+    await Promise.all([feed, ...loops]);
     await log.close();
   }
 
@@ -208,7 +208,7 @@ class Deliveries {
     return partitions.length === 0 ? [] : [partitions];
   }
 
-  async #lane(delivery: Delivery, partitions: readonly number[], signal: AbortSignal): Promise<void> {
+  async #handOver(delivery: Delivery, partitions: readonly number[], signal: AbortSignal): Promise<void> {
     const { brokers, namespace, dataDir, schemaRegistry = null } = this.#options;
     const attempts = this.#attempts.get(delivery);
     if (attempts === undefined) return;
@@ -228,8 +228,8 @@ class Deliveries {
         onDone: (reason: string | null) => this.#done(delivery, reason),
         onBroken: (reason: string) => this.#broke(delivery, reason),
       };
-      if (delivery.group === null) await runLane(deps, partitions, signal);
-      else await runGroupLane(deps, partitions, delivery.group, signal);
+      if (delivery.group === null) await deliverEach(deps, partitions, signal);
+      else await deliverGroups(deps, partitions, delivery.group, signal);
     } finally {
       duck.closeSync();
       await log.close();

@@ -89,16 +89,16 @@ export async function benchRecords(report: (line: string) => void): Promise<Figu
     TIDELINE_VIEWS: folders("views", "found/views", "nested/views"),
   };
   return withInstallation({ env }, async (installation) => {
-    const lanes = new Map<string, ShapeLog>();
+    const logs = new Map<string, ShapeLog>();
     for (const shape of await shapesOf()) {
-      lanes.set(shape.name, await ShapeLog.open(installation, shape));
+      logs.set(shape.name, await ShapeLog.open(installation, shape));
       report(
-        `sent ${EVENTS.toLocaleString("en-US")} events: ${shape.name}, ${lanes.get(shape.name)?.eventBytes} bytes each`,
+        `sent ${EVENTS.toLocaleString("en-US")} events: ${shape.name}, ${logs.get(shape.name)?.eventBytes} bytes each`,
       );
     }
     const rounds = new Map<string, SpeedRound[]>();
     for (let round = 1; round <= ROUNDS; round++)
-      for (const [name, log] of lanes) {
+      for (const [name, log] of logs) {
         const made = await log.measure();
         rounds.set(name, [...(rounds.get(name) ?? []), made]);
         report(
@@ -106,7 +106,7 @@ export async function benchRecords(report: (line: string) => void): Promise<Figu
             `${Math.round(made.perCpuSecond ?? 0)} per CPU second`,
         );
       }
-    return COMPARISONS.flatMap((comparison) => figuresOf(comparison, lanes, rounds, report));
+    return COMPARISONS.flatMap((comparison) => figuresOf(comparison, logs, rounds, report));
   });
 }
 

@@ -100,7 +100,7 @@ export const ruleMutants: readonly Mutant[] = [
   {
     name: "group-unsealed",
     what: "groups are handed over before it is noted which alerts they have, so that a retry is another message",
-    file: "deliveries/group-lane.ts",
+    file: "deliveries/deliver-groups.ts",
     find: "      await log.commit(new Map(), [], seal);",
     replace: "",
     necessary: true,
@@ -127,7 +127,7 @@ export const ruleMutants: readonly Mutant[] = [
   {
     name: "escalated-early",
     what: "an escalation does not wait for an acknowledgement",
-    file: "deliveries/lane.ts",
+    file: "deliveries/deliver-each.ts",
     find: "if (restMs > 0) await delay(restMs, undefined, { signal });",
     replace: "if (restMs > Number.MAX_SAFE_INTEGER) await delay(restMs, undefined, { signal });",
     necessary: true,

@@ -74,7 +74,7 @@ export async function openProducer(options: ProducerOptions): Promise<EventProdu
   try {
     // A broker that has just started answers "coordinator is loading" at first.
     const { producerId, producerEpoch } = await persist(openLimitMs, register, refusal);
-    return new LaneProducer({ producerId, producerEpoch }, pool, { brokers, silenceMs, deliveryMs });
+    return new QueueProducer({ producerId, producerEpoch }, pool, { brokers, silenceMs, deliveryMs });
   } catch (error) {
     await closeConnections(pool);
     throw unreachable(brokers, error);
@@ -131,7 +131,7 @@ interface Batch {
  * partition's number moves on only when the batch is acknowledged. So the same bytes are sent again after a failure,
  * nothing goes to the partition in between, and after a batch that failed for good nothing is sent any more.
  */
-interface Lane {
+interface PartitionQueue {
   readonly topic: string;
   readonly partition: number;
   readonly waiting: Batch[];
@@ -140,13 +140,13 @@ interface Lane {
   draining?: Promise<void> | undefined;
 }
 
-class LaneProducer implements EventProducer {
+class QueueProducer implements EventProducer {
   readonly #identity: Omit<BatchIdentity, "sequence">;
   readonly #pool: ConnectionPool;
   readonly #cluster: KafkaCluster;
   readonly #limits: Required<ProducerOptions>;
-  /** Topic -> a lane for each partition; asked once, so that a key stays where it is while this producer lives. */
-  readonly #lanes = new Map<string, Promise<Lane[]>>();
+  /** Topic -> the queues of its partitions; asked once, so that a key stays where it is while this producer lives. */
+  readonly #queues = new Map<string, Promise<PartitionQueue[]>>();
   #keyless = 0;
   #failure: Error | undefined;
   #isClosing = false;
@@ -163,16 +163,16 @@ class LaneProducer implements EventProducer {
   async send(topic: string, records: readonly EventRecord[]): Promise<Acknowledged> {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#isClosing) throw new TypeError("send() on a closed producer");
-    const found = this.#lanes.get(topic) ?? this.#find(topic);
-    this.#lanes.set(topic, found);
-    const lanes = await found; // also when it is known: overlapping calls continue in their order
-    const keyless = this.#keyless++ % lanes.length;
-    const placed = records.map((record) => laneOf(lanes, record, keyless));
+    const found = this.#queues.get(topic) ?? this.#find(topic);
+    this.#queues.set(topic, found);
+    const queues = await found; // also when it is known: overlapping calls continue in their order
+    const keyless = this.#keyless++ % queues.length;
+    const placed = records.map((record) => queueOf(queues, record, keyless));
     return new Promise((resolve, reject) => {
       const sending = { acknowledged: new Map<number, bigint>(), open: records.length, resolve, reject };
       if (records.length === 0) resolve(sending.acknowledged);
-      for (const [index, lane] of placed.entries()) enqueue(lane, records[index] as EventRecord, sending);
-      for (const lane of lanes) if (lane.waiting.length > 0) lane.draining ??= this.#drain(lane);
+      for (const [index, queue] of placed.entries()) enqueue(queue, records[index] as EventRecord, sending);
+      for (const queue of queues) if (queue.waiting.length > 0) queue.draining ??= this.#drain(queue);
     });
   }
 
@@ -180,43 +180,43 @@ class LaneProducer implements EventProducer {
     // Set at once: what is sent while others are waited for would find the connections closed, and try again until its
     // time is over.
     this.#isClosing = true;
-    for (const found of this.#lanes.values()) for (const lane of await found.catch(() => [])) await lane.draining;
+    for (const found of this.#queues.values()) for (const queue of await found.catch(() => [])) await queue.draining;
     await Promise.all([closeConnections(this.#pool), this.#cluster.close()]);
   }
 
-  async #find(topic: string): Promise<Lane[]> {
+  async #find(topic: string): Promise<PartitionQueue[]> {
     try {
       const ask = () => this.#cluster.topic(topic, { fresh: true });
       const { leaders } = await persist(this.#limits.deliveryMs, ask, isTopicMissing);
       return Array.from(leaders, (_, partition) => ({ topic, partition, waiting: [], sequence: 0 }));
     } catch (error) {
-      this.#lanes.delete(topic);
+      this.#queues.delete(topic);
       throw this.#explain(topic, error);
     }
   }
 
-  async #drain(lane: Lane): Promise<void> {
+  async #drain(queue: PartitionQueue): Promise<void> {
     // What else is sent in this turn of the event loop comes along.
     await undefined;
-    for (let batch = lane.waiting.shift(); batch !== undefined; batch = lane.waiting.shift()) {
+    for (let batch = queue.waiting.shift(); batch !== undefined; batch = queue.waiting.shift()) {
       try {
-        acknowledge(batch, lane.partition, await this.#deliver(lane, batch));
+        acknowledge(batch, queue.partition, await this.#deliver(queue, batch));
       } catch (error) {
         for (const { sending } of batch.shares) sending.reject(error);
       }
     }
-    lane.draining = undefined;
+    queue.draining = undefined;
   }
 
   /** Sends one batch of one partition; the offset of its first record. */
-  async #deliver(lane: Lane, { writer }: Batch): Promise<bigint> {
+  async #deliver(queue: PartitionQueue, { writer }: Batch): Promise<bigint> {
     if (this.#failure !== undefined) throw this.#failure;
-    const { topic, partition, sequence } = lane;
+    const { topic, partition, sequence } = queue;
     try {
       const batch = writer.seal({ ...this.#identity, sequence }, Date.now());
       const request = { topic, partition, batch, timeoutMs: replicationLimitMs };
       const first = await persist(this.#limits.deliveryMs, () => this.#attempt(request), refusal);
-      lane.sequence = (sequence + writer.count) % 2 ** 31;
+      queue.sequence = (sequence + writer.count) % 2 ** 31;
       return first;
     } catch (error) {
       this.#failure ??= this.#explain(topic, error);
@@ -245,16 +245,20 @@ class LaneProducer implements EventProducer {
   }
 }
 
-/** The lane that a record belongs to. Throws RangeError for a partition that there is not. */
-function laneOf(lanes: readonly Lane[], { key, partition: given }: EventRecord, keyless: number): Lane {
-  const partition = given ?? (key === null ? keyless : partitionOf(key, lanes.length));
-  const lane = lanes[partition];
-  if (lane === undefined) throw new RangeError(`${lanes[0]?.topic ?? "the topic"} has no partition ${partition}`);
-  return lane;
+/** The queue that a record belongs to. Throws RangeError for a partition that there is not. */
+function queueOf(
+  queues: readonly PartitionQueue[],
+  { key, partition: given }: EventRecord,
+  keyless: number,
+): PartitionQueue {
+  const partition = given ?? (key === null ? keyless : partitionOf(key, queues.length));
+  const queue = queues[partition];
+  if (queue === undefined) throw new RangeError(`${queues[0]?.topic ?? "the topic"} has no partition ${partition}`);
+  return queue;
 }
 
-/** Adds a record to the lane's last batch that waits, or to a new one when that is full. */
-function enqueue({ waiting }: Lane, record: EventRecord, sending: Sending): void {
+/** Adds a record to the queue's last batch that waits, or to a new one when that is full. */
+function enqueue({ waiting }: PartitionQueue, record: EventRecord, sending: Sending): void {
   let batch = waiting.at(-1);
   if (batch === undefined || !batch.writer.add(record, batchLimit)) {
     batch = { writer: new BatchWriter(), shares: [] };

@@ -3,7 +3,7 @@ import { position } from "../core/log/position.ts";
 import { AlertLog, type AlertLogDeps, type FoundAlert } from "./alert-log.ts";
 import { type HandOverDeps, handOver } from "./hand-over.ts";
 
-interface DeliveryLaneDeps extends AlertLogDeps, HandOverDeps {
+interface DeliverEachDeps extends AlertLogDeps, HandOverDeps {
   /** Resolves when `states` has what the log has now of a partition of the alerts. */
   readonly caughtUp: (partition: number, signal: AbortSignal) => Promise<void>;
 }
@@ -16,8 +16,8 @@ const WAIT_MS = 500;
  * again, with the same id. Works until `signal` is aborted; throws what fails in Kafka or DuckDB: begin again from what
  * is stored then.
  */
-export async function runLane(
-  deps: DeliveryLaneDeps,
+export async function deliverEach(
+  deps: DeliverEachDeps,
   partitions: readonly number[],
   signal: AbortSignal,
 ): Promise<void> {
@@ -40,7 +40,7 @@ export async function runLane(
 
 /** Resolves when an alert may be handed over: an escalation waits, and then has to know who has acknowledged what. */
 async function isTime(
-  { delivery, caughtUp, nowMs }: DeliveryLaneDeps,
+  { delivery, caughtUp, nowMs }: DeliverEachDeps,
   { partition, writtenAtMs }: FoundAlert,
   signal: AbortSignal,
 ): Promise<void> {

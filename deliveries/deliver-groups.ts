@@ -5,7 +5,7 @@ import type { Cut, Position } from "../core/log/position.ts";
 import { AlertLog, type AlertLogDeps, type FoundAlert } from "./alert-log.ts";
 import { type HandOverDeps, handOver } from "./hand-over.ts";
 
-type GroupLaneDeps = AlertLogDeps & HandOverDeps;
+type DeliverGroupsDeps = AlertLogDeps & HandOverDeps;
 
 const WAIT_MS = 500;
 /** A period with this many alerts ends at once. */
@@ -17,8 +17,8 @@ const MOST_ALERTS = 1_000;
  * that begins again finds the seal, reads the same alerts, and sends what was not noted, with the same ids. Works until
  * `signal` is aborted; throws what fails in Kafka or DuckDB: begin again from what is stored then.
  */
-export async function runGroupLane(
-  deps: GroupLaneDeps,
+export async function deliverGroups(
+  deps: DeliverGroupsDeps,
   partitions: readonly number[],
   group: NonNullable<Delivery["group"]>,
   signal: AbortSignal,
@@ -43,7 +43,7 @@ interface Period {
 
 /** The alerts of the next period, when it is over; null when the signal is aborted before. */
 async function gather(
-  { nowMs }: GroupLaneDeps,
+  { nowMs }: DeliverGroupsDeps,
   log: AlertLog,
   withinMs: number,
   signal: AbortSignal,
@@ -71,7 +71,7 @@ async function gather(
 
 /** Hands the groups of a sealed period over, and moves the positions behind it. `alerts`: null to read them again. */
 async function send(
-  deps: GroupLaneDeps,
+  deps: DeliverGroupsDeps,
   log: AlertLog,
   period: {
     readonly by: "rule" | "severity";
