@@ -21,6 +21,7 @@ export type ErrorCode =
   | "VIEW_TOO_LARGE" // a view has more cells than its limit
   | "REDIS_SHARED" // the live state under a view's keys is of another installation's topic
   | "REDIS_EVICTS" // Redis may delete live state by itself
+  | "LIVE_STATE_UNREADABLE" // what Redis holds of a view is not what Tideline wrote
   | "APPLY_REFUSED" // Redis refused what a batch adds to a view as malformed: an error of the program
   | "REPORT_TOO_LARGE" // the daily report costs more than its budget; names what to narrow
   | "RULE_FAILED" // a rule's SQL fails on an event that its contract accepts

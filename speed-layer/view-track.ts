@@ -237,11 +237,11 @@ export class ViewTrack {
 
   /**
    * Whether Redis still has the chain that this track follows, tiling from the newest manifest. Called while the log is
-   * quiet. When the manifest cannot be read the next attach says why, and stops this view alone.
+   * quiet. When manifest or chain cannot be read the next attach says why, and stops this view alone.
    */
   async check(): Promise<void> {
     await this.#check().catch((error: unknown) => {
-      if (!isTidelineError(error, "ARCHIVE_DAMAGED")) throw error;
+      if (!isTidelineError(error, "ARCHIVE_DAMAGED", "LIVE_STATE_UNREADABLE")) throw error;
       this.detach();
     });
   }

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { isTidelineError, TidelineError } from "../../core/errors.ts";
 import { at, type Cut, partitionsOf } from "../../core/log/position.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import { Generations } from "../../store/definitions/generations.ts";
@@ -20,7 +21,10 @@ export async function resetView(config: Config, name: string, yes: boolean): Pro
   try {
     const chain = new Chain(redis, config.namespace, generation);
     await requireRedis(redis, "Nothing was dropped.");
-    const state = await chain.load();
+    const state = await chain.load().catch((error: unknown) => {
+      if (isTidelineError(error, "LIVE_STATE_UNREADABLE")) return error;
+      throw error;
+    });
     const frozenText =
       "Another release computed this generation: it answers from its newest " +
       "version alone, and nobody reads its live state again.";
@@ -38,7 +42,8 @@ export async function resetView(config: Config, name: string, yes: boolean): Pro
   }
 }
 
-function shown(state: ChainState | null): string {
+function shown(state: ChainState | TidelineError | null): string {
+  if (state instanceof TidelineError) return state.message;
   if (state === null) return "no live state";
   const read = positionsBetween(state.segments[0]?.from ?? new Map(), state.applied);
   return `live state of ${read} positions, ${state.cells} cells in ${state.segments.length} segments`;

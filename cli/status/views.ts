@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { join } from "node:path";
+import type { ErrorCode } from "../../core/errors.ts";
 import { at, type Cut, type CutJson, cutToJson, partitionsOf } from "../../core/log/position.ts";
 import type { ViewStanding } from "../../serving/operations/overview.ts";
 import type { Missing } from "../../serving/read/live/standings.ts";
@@ -18,7 +19,7 @@ export interface ViewStatus {
   readonly positionsBehind: number | null;
   readonly freshnessMs: number | null;
   readonly complete: boolean;
-  readonly missing?: Missing | { readonly code: "UNREADABLE" | "ARCHIVE_DAMAGED"; readonly message: string };
+  readonly missing?: Missing | { readonly code: "UNREADABLE" | ErrorCode; readonly message: string };
 }
 
 /** Where every view stands, measured against the `ends` of the log by stream name. */
@@ -86,7 +87,7 @@ function viewStatus({ definition, standing, damage }: ViewStanding, ends: Readon
     positionsBehind: behind === null ? null : Math.max(0, Number(behind)),
     freshnessMs: standing?.freshnessMs ?? null,
     complete: standing !== null && standing.missing === null,
-    ...(damage === undefined ? {} : { missing: { code: "ARCHIVE_DAMAGED" as const, message: damage.message } }),
+    ...(damage === undefined ? {} : { missing: { code: damage.code, message: damage.message } }),
     ...(standing === null || standing.missing === null ? {} : { missing: standing.missing }),
   };
 }

@@ -7,7 +7,7 @@ export interface ViewStanding {
   readonly definition: Definition;
   /** Null when nothing is published yet, or `damage` says why it cannot be read. */
   readonly standing: Standing | null;
-  /** Why the newest version cannot be read: ARCHIVE_DAMAGED. */
+  /** Why it cannot be read where it stands: ARCHIVE_DAMAGED, LIVE_STATE_UNREADABLE. */
   readonly damage?: TidelineError;
 }
 
@@ -38,7 +38,7 @@ export class Changes {
   }
 }
 
-/** Where every view stands. A view whose newest version cannot be read is a problem of that view alone. */
+/** Where every view stands. A view whose newest version or live state cannot be read is a problem of it alone. */
 export function viewStandings(standings: Standings, definitions: Iterable<Definition>): Promise<ViewStanding[]> {
   return Promise.all(
     [...definitions].map(async (definition) => {
@@ -46,7 +46,8 @@ export function viewStandings(standings: Standings, definitions: Iterable<Defini
         return { definition, standing: await standings.find(definition) };
       } catch (error) {
         if (isTidelineError(error, "NOT_READY")) return { definition, standing: null };
-        if (isTidelineError(error, "ARCHIVE_DAMAGED")) return { definition, standing: null, damage: error };
+        if (isTidelineError(error, "ARCHIVE_DAMAGED", "LIVE_STATE_UNREADABLE"))
+          return { definition, standing: null, damage: error };
         throw error;
       }
     }),

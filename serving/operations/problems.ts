@@ -53,7 +53,7 @@ export class Problems {
     clearTimeout(this.#timer);
   }
 
-  /** Takes note of views whose newest version cannot be read, and of those that can be read again. */
+  /** Takes note of views whose newest version or live state cannot be read, and of those that can be read again. */
   look(views: readonly ViewStanding[]): void {
     for (const { definition, damage } of views) {
       const { name } = definition.view;

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Generation } from "../../core/definition/generation.ts";
+import { TidelineError } from "../../core/errors.ts";
 import { EMPTY_LEDGER, LEDGER_FIELDS, type Ledger } from "../../core/log/ledger.ts";
 import {
   type Cut,
@@ -35,16 +36,18 @@ import { PART_WORK, partsOf, type StagedBucket, workOf } from "./staging.ts";
 export class Chain {
   readonly #redis: TidelineRedis;
   readonly #prefix: string;
+  readonly #generation: Generation;
   readonly #partWork: number;
 
   /** `partWork`: the most work of one script (see staging.ts). */
   constructor(redis: TidelineRedis, namespace: string, generation: Generation, partWork = PART_WORK) {
     this.#redis = redis;
+    this.#generation = generation;
     this.#partWork = partWork;
     this.#prefix = `tl:{${namespace === "" ? "" : `${namespace}/`}${generation}}`;
   }
 
-  /** The chain as it stands, or null when Redis has none. */
+  /** The chain as it stands, or null when Redis has none. Throws LIVE_STATE_UNREADABLE. */
   async load(): Promise<ChainState | null> {
     return (await this.look(null, []))?.chain ?? null;
   }
@@ -242,7 +245,8 @@ export class Chain {
 
   /**
    * The chain, and parts of its open segment, in one atomic step; null without a chain. `known` is what an earlier step
-   * found: while it still is so, little is sent, and nothing of the parts that are `held` since then.
+   * found: while it still is so, little is sent, and nothing of the parts that are `held` since then. Throws
+   * LIVE_STATE_UNREADABLE.
    */
   async look(
     known: ChainState | null,
@@ -263,15 +267,19 @@ export class Chain {
       ...([Buffer, Buffer, Buffer[]][] | null)[],
     ];
     const freshness = pairs(fresh);
-    const state =
-      known !== null && (chain === null || applied === null)
-        ? { ...known, freshAtMs: freshAt(known.applied.keys(), freshness) }
-        : decodeChain(digest.toString(), pairs(chain ?? []), pairs(applied ?? []), freshness);
-    return {
-      chain: state,
-      lastBucket: last === null ? null : Number(last.toString()),
-      parts: found.map((part) => part?.map(([bucket, fields, held]) => pageCells(bucket, fields, held)) ?? null),
-    };
+    try {
+      const state =
+        known !== null && (chain === null || applied === null)
+          ? { ...known, freshAtMs: freshAt(known.applied.keys(), freshness) }
+          : decodeChain(digest.toString(), pairs(chain ?? []), pairs(applied ?? []), freshness);
+      return {
+        chain: state,
+        lastBucket: last === null ? null : Number(last.toString()),
+        parts: found.map((part) => part?.map(([bucket, fields, held]) => pageCells(bucket, fields, held)) ?? null),
+      };
+    } catch (error) {
+      throw unreadable(this.#generation, error);
+    }
   }
 
   /**
@@ -431,6 +439,18 @@ function applyReply([kind, ...details]: Reply, partition?: number): ApplyReply {
     default:
       return { kind: "too-large", cells: Number(first) };
   }
+}
+
+/** For a chain that is not as Tideline writes it. What an error of decoding says may have values of records. */
+function unreadable(generation: Generation, cause: unknown): TidelineError {
+  const view = generation.slice(0, generation.lastIndexOf("."));
+  return new TidelineError(
+    "LIVE_STATE_UNREADABLE",
+    `what Redis holds of "${view}" (${generation}) is not what Tideline wrote there`,
+    `Run \`tideline views reset ${view} --yes\`: it is dropped and read again from the log. See whether another ` +
+      "program writes to this Redis.",
+    { cause },
+  );
 }
 
 function segmentJson({ id, from, to }: ClosedSegment) {

@@ -81,6 +81,13 @@ local function drop_stale(staging, chain, applied, garbage)
   end
 end
 
+-- The segments of this list go to the garbage; of one that cannot be read nobody knows which they are.
+local function drop_segments(encoded, garbage)
+  pcall(function()
+    for _, segment in ipairs(cjson.decode(encoded)) do redis.call('RPUSH', garbage, segment.id) end
+  end)
+end
+
 -- All staged segments go to the garbage.
 local function drop_staged(staging, garbage)
   for _, id in ipairs(redis.call('HKEYS', staging)) do redis.call('RPUSH', garbage, id) end

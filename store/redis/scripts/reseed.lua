@@ -13,7 +13,7 @@ if seen ~= ARGV[3] or newer then return 'CHANGED' end
 even_when_full(KEYS[1])
 if state[3] then
   begin(KEYS[1])
-  for _, segment in ipairs(cjson.decode(state[3])) do redis.call('RPUSH', KEYS[5], segment.id) end
+  drop_segments(state[3], KEYS[5])
 end
 drop_staged(KEYS[6], KEYS[5])
 local cut = cjson.decode(ARGV[1])

@@ -1,0 +1,72 @@
+import { beforeAll, expect, it } from "vitest";
+import { generationOf } from "../../core/definition/generation.ts";
+import { type Place, redis, standing, useServers } from "./place.ts";
+import { cutAt, unborn } from "./takings.ts";
+
+useServers();
+
+/** What may stand in the place of a chain's list of segments or its positions, and cannot be read as such. */
+const UNREADABLE: readonly (readonly [string, "chain" | "applied", string, string])[] = [
+  ["a list of segments that is cut off", "chain", "segments", '[{"id":"1'],
+  ["a list of segments that is none", "chain", "segments", '{"from":1}'],
+  ["a position that is no number", "applied", "0", "many"],
+];
+
+let at: Place;
+beforeAll(async () => {
+  ({ at } = await standing());
+  await at.manifests.genesis(generationOf(unborn), cutAt(0), "t", "test");
+});
+
+it.each(UNREADABLE)("%s in Redis is a named problem of its view, and the others go on", async (_, key, field, text) => {
+  const name = `tl:{${at.namespace}/${at.generation}}:${key}`;
+  const before = await redis.hget(name, field);
+  await redis.hset(name, field, text);
+  const json = async (path: string) => {
+    const { status, text } = await at.ask(path);
+    return [status, JSON.parse(text)];
+  };
+  const problem = {
+    ...{ kind: "view", name: "takings", code: "LIVE_STATE_UNREADABLE" },
+    hint: expect.stringContaining("tideline views reset takings --yes"),
+  };
+  expect(await json("/ready")).toMatchObject([
+    200,
+    {
+      views: [
+        { view: "takings", ready: false },
+        { view: "unborn", ready: true },
+      ],
+      problems: [problem],
+    },
+  ]);
+  expect(await json("/views")).toMatchObject([
+    200,
+    { views: [{ name: "takings" }, { name: "unborn", version: 0 }], problems: [problem] },
+  ]);
+  const { text: metrics } = await at.ask("/metrics");
+  for (const line of [
+    'tideline_failing{kind="view",name="takings",code="LIVE_STATE_UNREADABLE"} 1',
+    'tideline_view_complete{view="takings"} 0',
+    'tideline_view_batch_version{view="unborn"} 0',
+  ])
+    expect(metrics).toContain(line);
+  expect(await json("/views/takings")).toMatchObject([500, { code: "LIVE_STATE_UNREADABLE" }]);
+  expect((await at.ask("/views/unborn")).status).toBe(200);
+  // What is written down in the place of it is read at once, and the problem is over.
+  await redis.hset(name, field, before ?? "");
+  expect(await json("/ready")).toMatchObject([200, { views: [{ ready: true, version: 2 }, { ready: true }] }]);
+  expect((await json("/views"))[1]).not.toHaveProperty("problems");
+});
+
+it("that cannot be read is dropped as any other, and begins again", async () => {
+  const name = `tl:{${at.namespace}/${at.generation}}:chain`;
+  for (const again of ["drop", "reseed"]) {
+    await redis.hset(name, "segments", "[");
+    await expect(at.chain.load()).rejects.toMatchObject({ code: "LIVE_STATE_UNREADABLE" });
+    if (again === "drop") await at.chain.drop();
+    const nonce = await redis.hget(name, "nonce");
+    expect(await at.chain.reseed(cutAt(1_000), 2, nonce)).toBe(true);
+    expect(await at.chain.load()).toMatchObject({ pointer: 2, applied: cutAt(1_000) });
+  }
+});
