@@ -1,13 +1,11 @@
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { type AlertEvent, acknowledgedEvent, alertOf, openedEvent } from "../core/alerts/alert.ts";
 import { alerts, OWN_RULE, type Severity } from "../core/contract/alerts.ts";
 import { sql } from "../core/contract/sql.ts";
 import { rule } from "../core/definition/rule.ts";
-import { unwatched } from "../stack/process/work.ts";
-import { cacheFolder } from "../stack/programs/cache.ts";
-import { findChromium } from "../stack/programs/chromium.ts";
 import { alertTopics, ensureTopics } from "../store/kafka/cluster/topics.ts";
+import { type OpenPage, openPage } from "./open-page.ts";
 import { produce } from "./produce.ts";
 import { Sea } from "./sea.ts";
 import { everything } from "./views.ts";
@@ -16,9 +14,8 @@ import { everything } from "./views.ts";
 
 const HOSTILE = `<img src=x onerror="window.wasRun = true"> '"; \u202edrow\u0007`;
 let sea: Sea;
-let browser: Browser;
+let shown: OpenPage;
 let page: Page;
-const complaints: string[] = [];
 let offset = 0n;
 
 beforeAll(async () => {
@@ -27,15 +24,12 @@ beforeAll(async () => {
     { name: sea.topic(alerts.name), partitions: alerts.partitions },
     ...alertTopics(sea.namespace),
   ]);
-  const executablePath = await findChromium(cacheFolder(), unwatched);
-  browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
-  page = await browser.newPage({ locale: "en-GB" });
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  shown = await openPage();
+  page = shown.page;
 });
 
 afterAll(async () => {
-  await browser?.close();
+  await shown?.close();
   await sea?.close();
 });
 
@@ -88,5 +82,5 @@ test("shows the open alerts of rules as they come and go, whatever they say, and
   await expect.poll(title, { timeout: 30_000 }).toBe("232 open alerts (the newest 200: 200 info)");
   expect(await cells(3)).toHaveLength(20);
   expect(await page.locator("#respond").textContent()).toContain("npx tideline alerts list --state open");
-  expect(complaints).toEqual([]);
+  expect(shown.complaints).toEqual([]);
 });

@@ -2,13 +2,11 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Browser, chromium } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type ApiKey, hashOf, parseToken, tokenOf } from "../core/access/api-key.ts";
-import { unwatched } from "../stack/process/work.ts";
-import { cacheFolder } from "../stack/programs/cache.ts";
-import { findChromium } from "../stack/programs/chromium.ts";
 import { ApiKeys } from "../store/api-keys/api-keys.ts";
+import { launchBrowser } from "./open-page.ts";
 import { Sea } from "./sea.ts";
 import { everything, type Tick } from "./views.ts";
 
@@ -21,10 +19,7 @@ beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), "tideline-page-keys-"));
   keys = new ApiKeys(home);
   sea = await Sea.open([everything], { apiKeys: { home, isRequired: true } });
-  browser = await chromium.launch({
-    executablePath: await findChromium(cacheFolder(), unwatched),
-    args: ["--no-sandbox"],
-  });
+  browser = await launchBrowser();
 });
 afterAll(async () => {
   await browser?.close();

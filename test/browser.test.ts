@@ -1,18 +1,16 @@
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { unwatched } from "../stack/process/work.ts";
-import { cacheFolder } from "../stack/programs/cache.ts";
-import { findChromium } from "../stack/programs/chromium.ts";
 import { activeBuyers } from "../systems/shop/views/active-buyers.ts";
+import { type OpenPage, openPage } from "./open-page.ts";
 import { failuresOf, Sea } from "./sea.ts";
 import { everything, type Tick } from "./views.ts";
 
 const START = Date.parse("2026-05-01T12:00:00Z");
 let sea: Sea;
-let browser: Browser;
+let shown: OpenPage;
 let page: Page;
-/** What the browser complained about: errors of scripts, refused by the page's own policy, requests to elsewhere. */
-const complaints: string[] = [];
+/** Requests to elsewhere. */
+const strayed: string[] = [];
 let sent = 0;
 
 async function send(total: number): Promise<void> {
@@ -40,26 +38,14 @@ async function total(name: string): Promise<number> {
 
 beforeAll(async () => {
   sea = await Sea.open([activeBuyers, everything]);
-  browser = await chromium.launch({
-    executablePath: await findChromium(cacheFolder(), unwatched),
-    args: ["--no-sandbox"],
-  });
-  page = await browser.newPage({
-    locale: "en-GB",
-    timezoneId: "Europe/Lisbon",
-    viewport: { width: 1280, height: 900 },
-  });
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("console", (message) => {
-    if (message.type() === "error" && !message.text().includes("ERR_CONNECTION_REFUSED"))
-      complaints.push(message.text());
-  });
+  shown = await openPage({ timezoneId: "Europe/Lisbon", viewport: { width: 1280, height: 900 } });
+  page = shown.page;
   page.on("request", (request) => {
-    if (!request.url().startsWith(sea.url("/")) && !request.url().startsWith("data:")) complaints.push(request.url());
+    if (!request.url().startsWith(sea.url("/")) && !request.url().startsWith("data:")) strayed.push(request.url());
   });
 });
 afterAll(async () => {
-  await browser?.close();
+  await shown?.close();
   await sea?.close();
 });
 
@@ -146,6 +132,7 @@ describe("the page", () => {
   });
 
   it("ran into nothing: no error, no request to elsewhere, nothing that its policy forbids", () => {
-    expect(complaints).toEqual([]);
+    expect(shown.complaints.filter((one) => !one.includes("ERR_CONNECTION_REFUSED"))).toEqual([]);
+    expect(strayed).toEqual([]);
   });
 });

@@ -1,12 +1,10 @@
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { sql } from "../core/contract/sql.ts";
 import { table } from "../core/definition/table.ts";
 import { count } from "../core/measures/kinds/count.ts";
-import { unwatched } from "../stack/process/work.ts";
-import { cacheFolder } from "../stack/programs/cache.ts";
-import { findChromium } from "../stack/programs/chromium.ts";
 import { until } from "./installation.ts";
+import { type OpenPage, openPage } from "./open-page.ts";
 import { produce } from "./produce.ts";
 import { Sea } from "./sea.ts";
 import { everything, type Tick } from "./views.ts";
@@ -22,9 +20,8 @@ const places = table("places", {
 const ODD = "a/b%2F&<i>c</i>#1";
 
 let sea: Sea;
-let browser: Browser;
+let shown: OpenPage;
 let page: Page;
-const complaints: string[] = [];
 
 beforeAll(async () => {
   sea = await Sea.open([places]);
@@ -39,15 +36,12 @@ beforeAll(async () => {
     async () => (await (await fetch(sea.url("/tables/places"))).json()) as { rows?: { seen: number }[] },
     ({ rows = [] }) => rows.reduce((all, { seen }) => all + seen, 0) === ticks.length,
   );
-  const executablePath = await findChromium(cacheFolder(), unwatched);
-  browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
-  page = await browser.newPage({ locale: "en-GB" });
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  shown = await openPage();
+  page = shown.page;
 });
 
 afterAll(async () => {
-  await browser?.close();
+  await shown?.close();
   await sea?.close();
 });
 
@@ -78,5 +72,5 @@ test("shows the tables, the rows of one, and of a key its row and its events, al
   await page.getByText(/has 1 part, not 2/).waitFor();
   await page.getByRole("link", { name: "All rows" }).click();
   await expect.poll(async () => (await cells(1)).length).toBe(5);
-  expect(complaints.filter((one) => !one.includes("400 (Bad Request)"))).toEqual([]);
+  expect(shown.complaints.filter((one) => !one.includes("400 (Bad Request)"))).toEqual([]);
 });
