@@ -1,11 +1,8 @@
-import type { View } from "../../core/definition/view.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { Ledger } from "../../core/log/ledger.ts";
 import type { Cut, EpochMs, Position } from "../../core/log/position.ts";
 import { tilesFrom } from "../../core/log/spans.ts";
-import type { Item, Merge, StateValue } from "../../core/measures/measure.ts";
-import { registersFromRedis } from "../../core/numbers/hll.ts";
-import { type CellTable, groupFromKey } from "../../core/state/cells.ts";
+import type { Merge, StateValue } from "../../core/measures/measure.ts";
 import type { Mark } from "../kafka/read/marks.ts";
 
 /** What the chain of a generation is made of, and what goes to and comes from its scripts. */
@@ -129,13 +126,6 @@ export interface BucketCells {
 /** A group as JSON, and its values. */
 export type BucketRow = readonly [group: string, values: readonly (readonly [component: string, value: StateValue])[]];
 
-export interface ChainRead {
-  readonly chain: ChainState;
-  /** The newest bucket of the open segment. */
-  readonly lastBucket: EpochMs | null;
-  readonly open: readonly BucketCells[];
-}
-
 /** A part of the open segment: its buckets in `[fromMs, toMs)`. */
 export interface OpenPart {
   readonly fromMs: EpochMs;
@@ -175,27 +165,6 @@ export function cellField(component: string, group: string): string {
 export function splitCellField(field: string): { component: string; group: string } {
   const space = field.indexOf(" ");
   return { component: field.slice(0, space), group: field.slice(space + 1) };
-}
-
-/** Merges what Redis holds of a bucket into `table`. */
-export function mergeBucket(table: CellTable, view: View, { bucket, values, rows, sketches }: BucketCells): void {
-  const dimensions = Object.keys(view.by).length;
-  for (const [group, held] of rows) {
-    const cell = table.cell(bucket, groupFromKey(group));
-    for (const [component, value] of held) table.merge(cell, component, value);
-  }
-  for (const [field, value] of values) {
-    const { component, group } = splitCellField(field);
-    const coordinates = groupFromKey(group);
-    const item = coordinates[dimensions];
-    const cell = table.cell(bucket, coordinates.slice(0, dimensions));
-    if (item === undefined) table.merge(cell, component, value);
-    else table.mergeItem(cell, component, item as Item, value as bigint);
-  }
-  for (const [field, bytes] of sketches) {
-    const { component, group } = splitCellField(field);
-    table.sketch(table.cell(bucket, groupFromKey(group)), component).merge(registersFromRedis(bytes));
-  }
 }
 
 /**

@@ -19,7 +19,6 @@ import {
   type ApplyReply,
   type BucketCells,
   type ChainLook,
-  type ChainRead,
   type ChainState,
   type ClosedSegment,
   type KeyedPart,
@@ -235,12 +234,6 @@ export class Chain {
     });
     await this.#sweep();
     return answer === "OK";
-  }
-
-  /** Chain and open segment in one atomic step, for buckets in `[fromMs, toMs)`; null without a chain. */
-  async read(fromMs: EpochMs, toMs: EpochMs, sketches: boolean): Promise<ChainRead | null> {
-    const look = await this.look(null, [{ fromMs, toMs, sketches, fields: null, held: false }]);
-    return look === null ? null : { ...look, open: look.parts[0] ?? [] };
   }
 
   /**

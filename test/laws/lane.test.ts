@@ -25,6 +25,7 @@ import type { LogSource } from "../../store/kafka/read/log.ts";
 import { Chain } from "../../store/redis/chain.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { NO_SCHEMAS } from "../fetched.ts";
+import { liveState } from "../served-cells.ts";
 import { drops, tide } from "./protocol/drops.ts";
 import { MemoryLog } from "./protocol/memory-log.ts";
 import { loadProtocol, repository } from "./protocol/modules.ts";
@@ -102,7 +103,7 @@ class LaneView {
 
   /** How many events it has counted. */
   async counted(): Promise<bigint> {
-    const cells = (await this.chain.read(-1e15, 1e15, false))?.open.flatMap(({ values }) => values) ?? [];
+    const cells = (await liveState(this.chain))?.open.flatMap(({ values }) => values) ?? [];
     const rows = cells.filter(([field]) => field.startsWith(`${ROWS.name} `));
     return rows.reduce((total, [, value]) => total + BigInt(value.toString()), 0n);
   }

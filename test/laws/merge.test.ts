@@ -1,24 +1,35 @@
 import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { componentsOf } from "../../core/definition/components.ts";
 import { generationOf } from "../../core/definition/generation.ts";
 import { EMPTY_LEDGER } from "../../core/log/ledger.ts";
-import { type Cut, cutFromJson, position } from "../../core/log/position.ts";
+import { type Cut, cutFromJson, cutToJson, position } from "../../core/log/position.ts";
 import { tilesFrom } from "../../core/log/spans.ts";
+import { ANSWER_LIMITS } from "../../core/query/budget.ts";
 import { presentRows } from "../../core/query/present.ts";
 import type { Query } from "../../core/query/query.ts";
-import { CellTable, type GroupValue, mergeStateRow } from "../../core/state/cells.ts";
+import { finish } from "../../core/query/work.ts";
+import type { GroupValue } from "../../core/state/cells.ts";
 import { stateSql } from "../../core/state/compile.ts";
+import { BatchStates } from "../../serving/read/batch/batch-states.ts";
+import { DuckQueue } from "../../serving/read/batch/duck-queue.ts";
+import type { AnswerBuilder } from "../../serving/read/cells/tile-cells.ts";
 import { batchLedgers, ledgerOf, statesByPartition } from "../../speed-layer/states/deltas.ts";
 import { Decoder, eventsFrom } from "../../store/decode/decoder.ts";
 import { type Duck, DuckPool, rowsOf } from "../../store/duckdb/duck.ts";
+import { DataDirectory } from "../../store/files/files.ts";
 import { Records } from "../../store/kafka/read/records.ts";
 import { Chain } from "../../store/redis/chain.ts";
-import { mergeBucket, tilesOf } from "../../store/redis/chain-state.ts";
+import { tilesOf } from "../../store/redis/chain-state.ts";
 import { foldable, fold as foldSegments } from "../../store/redis/fold.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 import { countedEvents, differenceOf, expectedRows, type OracleLog, rowKey, sketchBytes } from "../oracle.ts";
+import { addLive, answerBuilder, liveState, WHOLE } from "../served-cells.ts";
 import { everything, everythingTwin, type Tick, ticks } from "../views.ts";
 
 const PARTITIONS = [0, 1] as const;
@@ -83,16 +94,24 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
   let redis: TidelineRedis;
   let pool: DuckPool;
   let duck: Duck;
+  let folder: string;
+  let data: DataDirectory;
+  let batch: BatchStates;
   beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "tideline-merge-"));
+    data = new DataDirectory(folder);
     redis = openRedis(inject("redisUrl"), () => undefined);
     // As the speed layer has it: plans are kept while rows change.
-    pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512, keepsPlans: true });
+    pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512, keepsPlans: true, directories: [folder] });
     duck = await pool.connect();
+    const ducks = await DuckQueue.open(pool, { connections: 1, maxWaiting: 10, timeoutMs: 60_000 });
+    batch = new BatchStates(data, ducks, { maxCachedCells: 0, limits: ANSWER_LIMITS });
   });
   afterAll(async () => {
     duck.closeSync();
     pool.close();
     await redis.quit();
+    await rm(folder, { recursive: true, force: true });
   });
 
   test("for any log with duplicates, late events, rejects and gaps, and any cuts through it", async () => {
@@ -109,16 +128,16 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
           fetched.map(({ partition, to }, index) => [partition, position((to * BigInt(batch[index] ?? 0)) / 1_000n)]),
         );
 
-        const table = new CellTable(everything);
-        await addBatchStates(table, fetched, cut);
+        const builder = answerBuilder(everything, query);
+        await addBatchStates(builder, fetched, cut);
         const namespace = randomUUID();
         const chain = new Chain(redis, namespace, generationOf(everything));
         expect(await chain.reseed(cut, 0, null)).toBe(true);
         const inParts = new Chain(redis, namespace, generationOf(everything), 24);
         const applied = await applySpeed({ chain, inParts }, fetched, cut, steps);
-        const ledger = await addChain(table, chain, cut, applied);
+        const ledger = await addChain(builder, chain, cut, applied);
 
-        const rows = presentRows(everything, query, table.cells()).rows;
+        const rows = presentRows(everything, query, builder.table.cells()).rows;
         const expected = expectedRows(everythingTwin, log, applied);
         expect(
           new Set(
@@ -167,9 +186,9 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
     await expect(apply([sum, { ...sum, field: broken(sum.field) }], [])).rejects.toThrow("bad field");
     await expect(apply([sum, { ...pick, value: broken(pick.value) }], [])).rejects.toThrow("bad pick");
     await expect(apply([sum], [{ field: broken(sum.field), hashes }])).rejects.toThrow("bad field");
-    expect((await chain.read(-1e15, 1e15, true))?.open).toEqual([]);
+    expect((await liveState(chain))?.open).toEqual([]);
     expect((await apply([sum, pick], [{ field: 'amounts.registers ["eu",true]', hashes }])).kind).toBe("ok");
-    const [bucket] = (await chain.read(-1e15, 1e15, true))?.open ?? [];
+    const [bucket] = (await liveState(chain))?.open ?? [];
     expect(new Map(bucket?.values)).toEqual(
       new Map<string, unknown>([
         [sum.field, 1n],
@@ -179,13 +198,26 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
     expect(bucket?.sketches.map(([field]) => field)).toEqual(['amounts.registers ["eu",true]']);
   });
 
-  /** The batch layer's part: states of everything below the cut, as the delta files hold them. */
-  async function addBatchStates(table: CellTable, fetched: ReturnType<typeof fetchedOf>[], cut: Cut): Promise<void> {
+  /** The batch layer's part: states of everything below the cut, in a file as a version has it. */
+  async function addBatchStates(
+    builder: AnswerBuilder,
+    fetched: ReturnType<typeof fetchedOf>[],
+    cut: Cut,
+  ): Promise<void> {
     const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
     await decoder.decode(fetched);
     const below = PARTITIONS.map((p) => `(_partition = ${p} AND _offset < ${cut.get(p) ?? 0n})`).join(" OR ");
     const states = stateSql(everything, `(SELECT * FROM events WHERE ${below})`);
-    for (const row of await rowsOf(duck, states)) mergeStateRow(table, everything, row);
+    const file = await data.attempt("states", "merge", "parquet");
+    const [[rows] = []] = await rowsOf(duck, `COPY (${states}) TO '${data.path(file)}' (FORMAT parquet)`);
+    const files = [{ file, rows: Number(rows), ...(await data.settle(file)) }];
+    const [json, generation] = [cutToJson(cut), generationOf(everything)];
+    const document = { generation, version: 1, base: json, cut: json, ledger: EMPTY_LEDGER };
+    const manifest = { ...document, files, topicId: "t", createdBy: "t", createdAtMs: 0 };
+    const { everyMs, by, where } = query;
+    const plan = { view: everything, ...WHOLE, everyMs, calendar: null, by, where };
+    const { tiles } = await batch.cells(manifest, { ...plan, components: componentsOf(everything) });
+    finish(builder.addRolledUp(tiles));
   }
 
   /**
@@ -244,12 +276,12 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
   }
 
   async function addChain(
-    table: CellTable,
+    builder: AnswerBuilder,
     chain: Chain,
     cut: Cut,
     applied: ReadonlyMap<number, bigint>,
   ): Promise<Record<string, number>> {
-    const read = await chain.read(-1e15, 1e15, true);
+    const read = await liveState(chain);
     if (read === null) throw new Error("the chain is gone");
     const run = tilesFrom(
       cut,
@@ -259,13 +291,10 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       ...cutFromJson(Object.fromEntries([...applied].map(([p, offset]) => [p, String(offset)]))),
     ]);
     const ledger = { records: 0, duplicates: 0, rejects: 0, counted: 0, filtered: 0 };
-    for (const segment of read.chain.segments) {
-      const { to } = segment;
-      const closed = to === null ? read.open : ((await chain.segment({ ...segment, to }))?.buckets ?? []);
-      for (const bucket of closed) mergeBucket(table, everything, bucket);
+    await addLive(builder, everything, chain, read);
+    for (const segment of read.chain.segments)
       for (const partial of (await chain.ledger(segment.id)).values())
         for (const field of Object.keys(ledger) as (keyof typeof ledger)[]) ledger[field] += partial[field];
-    }
     return ledger;
   }
 

@@ -14,6 +14,7 @@ import { Chain } from "../../store/redis/chain.ts";
 import { type BucketCells, type ChainState, cellField, tilesOf } from "../../store/redis/chain-state.ts";
 import { fold, foldable } from "../../store/redis/fold.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
+import { liveState } from "../served-cells.ts";
 import { everything } from "../views.ts";
 
 /**
@@ -114,7 +115,7 @@ class World {
 
   /** What the chain says, if it is one that a reader would use, against the log. */
   async expectExact(): Promise<void> {
-    const look = await this.chain.read(0, Number.MAX_SAFE_INTEGER, false);
+    const look = await liveState(this.chain);
     const tiles = look === null ? null : tilesOf(this.#cut, look.chain);
     if (look === null || tiles?.ok !== true) return;
     const counts = new Map<EpochMs, bigint>();

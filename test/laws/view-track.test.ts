@@ -26,6 +26,7 @@ import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { NO_SCHEMAS } from "../fetched.ts";
 import { produce } from "../produce.ts";
 import { copyOf } from "../redis-copy.ts";
+import { liveState } from "../served-cells.ts";
 import { everything, type Tick, ticks } from "../views.ts";
 
 const brokers = inject("kafkaBrokers");
@@ -140,7 +141,7 @@ test("an answer that puts a view's position back while a batch is prepared loses
   await decoder.forget([0]);
   await apply(await prepare(await fetch(0n, 9n)));
   expect(await applied()).toBe(9n);
-  const counted = (await chain.read(-1e15, 1e15, false))?.open.flatMap(({ values }) => values) ?? [];
+  const counted = (await liveState(chain))?.open.flatMap(({ values }) => values) ?? [];
   expect(counted.filter(([field]) => field.startsWith(`${ROWS.name} `)).map(([, value]) => value)).toEqual([9n]);
   duck.closeSync();
 });
@@ -265,7 +266,7 @@ test("a batch that was decoded before a version was published is applied, and th
   await attach();
   expect([track.phase, track.waits([0], 0), at(track.positions, 0)]).toEqual(["live", false, 2n]);
   await (await prepare(1_000_000))?.();
-  const counted = (await chain.read(-1e15, 1e15, false))?.open.flatMap(({ values }) => values) ?? [];
+  const counted = (await liveState(chain))?.open.flatMap(({ values }) => values) ?? [];
   expect(counted.filter(([field]) => field.startsWith(`${ROWS.name} `)).map(([, value]) => value)).toEqual([9n]);
   await chain.drop();
   duck.closeSync();
