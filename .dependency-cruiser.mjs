@@ -98,6 +98,7 @@ const folders = {
     alerts: ["log", ".", "contract", "definition", "state"],
   },
   store: {
+    ".": [],
     files: [],
     "api-keys": ["files"],
     duckdb: ["files"],

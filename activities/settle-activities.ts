@@ -1,7 +1,7 @@
 import { Context } from "@temporalio/activity";
 import type { ArchiveChunk } from "../batch-layer/archive/archive-plan.ts";
 import { planStream } from "../batch-layer/archive/archive-stream.ts";
-import { HELD_RECORDS, type SharedEvents, sharedEvents, spanSize } from "../batch-layer/archive/archived-events.ts";
+import { HELD_RECORDS, type SharedEvents, sharedEvents } from "../batch-layer/archive/archived-events.ts";
 import { withDuck } from "../batch-layer/duck-run.ts";
 import { LiveStateDiffers } from "../batch-layer/refresh/ledger-check.ts";
 import {
@@ -16,7 +16,7 @@ import {
 import { type SettledView, settleView } from "../batch-layer/settlement/settle-view.ts";
 import type { ViewTarget, Watch } from "../batch-layer/stores.ts";
 import { mayPass } from "../core/errors.ts";
-import { type CutJson, cutFromJson, cutToJson } from "../core/log/position.ts";
+import { type CutJson, cutFromJson, cutToJson, positionsBetween } from "../core/log/position.ts";
 import type { Duck } from "../store/duckdb/duck.ts";
 import { namedDuckError } from "../store/duckdb/duck-errors.ts";
 import { archiveOne } from "./archive-activities.ts";
@@ -261,7 +261,7 @@ class Settlement {
 }
 
 function sizeOf({ from, to }: SettlementSpan): number {
-  return spanSize(cutFromJson(from), cutFromJson(to));
+  return Number(positionsBetween(cutFromJson(from), cutFromJson(to)));
 }
 
 /** How often an unexpected error of one view is tried again before it counts as that view's failure. */

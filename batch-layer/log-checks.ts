@@ -1,7 +1,7 @@
 import { type ComparedLog, type Reached, requireReached } from "../store/kafka/read/log-check.ts";
 import type { Chain } from "../store/redis/chain.ts";
+import { withinOrNull } from "../store/time-limit.ts";
 import type { BatchStores } from "./stores.ts";
-import { within } from "./time-limit.ts";
 
 /** Is the log still the one that the archive and a view's chain were built from (invariant 10)? */
 
@@ -34,7 +34,7 @@ export async function requireOurLog(
 ): Promise<void> {
   const { id } = await log.topic(topic);
   const tails = await archive.tails(topic, id);
-  const applied = await within(redisMs, () => chain.reached());
+  const applied = await withinOrNull(redisMs, () => chain.reached());
   const bounds = await log.readableBounds(topic);
   const compared: ComparedLog = { log, topic, topicId: id, bounds };
   const led = (reached: Iterable<readonly [number, Reached]>) =>

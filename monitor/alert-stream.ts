@@ -5,7 +5,7 @@ import { AlertFeed } from "../store/alerts/alert-feed.ts";
 import { topicName } from "../store/kafka/cluster/topics.ts";
 import { type EventProducer, openProducer } from "../store/kafka/produce/producer.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
-import { within } from "./within.ts";
+import { within } from "../store/time-limit.ts";
 
 const NO_STATES = new AlertStates(0);
 /** How long a write may take: the journal holds what could not be written. */

@@ -14,7 +14,7 @@ import {
 import type { Stream } from "../core/contract/stream.ts";
 import { isTidelineError } from "../core/errors.ts";
 import type { Failure } from "../core/failures.ts";
-import { at, type Cut, cutFromJson } from "../core/log/position.ts";
+import { type Cut, cutFromJson, positionsBetween } from "../core/log/position.ts";
 import { Archive } from "../store/archive/archive.ts";
 import { Manifests } from "../store/archive/manifests.ts";
 import { type Retention, retentionOf } from "../store/archive/retention.ts";
@@ -27,8 +27,8 @@ import { LogReader } from "../store/kafka/read/log.ts";
 import { Chain } from "../store/redis/chain.ts";
 import { Failures } from "../store/redis/failures.ts";
 import { openRedis, type TidelineRedis } from "../store/redis/redis.ts";
+import { within } from "../store/time-limit.ts";
 import { AlertLags } from "./alert-lags.ts";
-import { within } from "./within.ts";
 
 export interface LooksOptions {
   readonly brokers: string;
@@ -185,11 +185,7 @@ export class Looks {
     this.#chains.set(generation, chain);
     const applied = (await chain.load())?.applied ?? (await this.#cutOf(generation));
     if (applied === null) return null;
-    const behind = [...end].reduce((sum, [partition, to]) => {
-      const missing = to - at(applied, partition);
-      return missing > 0n ? sum + missing : sum;
-    }, 0n);
-    return { stream: view.stream.name, view: view.name, generation, behind };
+    return { stream: view.stream.name, view: view.name, generation, behind: positionsBetween(applied, end) };
   }
 
   /** The positions of a view's newest version; null before the first one. */

@@ -3,7 +3,7 @@ import { type Match, type OpenedAlert, openedBy } from "../core/alerts/alert.ts"
 import type { Stream } from "../core/contract/stream.ts";
 import type { Rule } from "../core/definition/rule.ts";
 import type { TidelineError } from "../core/errors.ts";
-import { at, type Cut, type Position } from "../core/log/position.ts";
+import { at, type Cut, type Position, positionsBetween } from "../core/log/position.ts";
 import type { DeadLetters } from "../store/dead-letters/letter-writer.ts";
 import { Decoder } from "../store/decode/decoder.ts";
 import { type DedupSources, warmDedups } from "../store/decode/warm-dedup.ts";
@@ -168,10 +168,7 @@ export class RuleLane {
   #showLag(fetched: readonly FetchedPartition[]): void {
     for (const { partition, stable } of fetched) this.#ends.set(partition, stable);
     for (const { rule, positions } of this.tracks) {
-      const lag = [...this.#ends].reduce((sum, [partition, stable]) => {
-        const behind = stable - at(positions, partition);
-        return behind > 0n ? sum + behind : sum;
-      }, 0n);
+      const lag = positionsBetween(positions, this.#ends);
       this.#deps.metrics.lag.set({ rule: rule.name }, Number(lag));
     }
   }

@@ -4,7 +4,7 @@ import type { Stream } from "../core/contract/stream.ts";
 import { isTidelineError } from "../core/errors.ts";
 import type { Failure } from "../core/failures.ts";
 import type { Manifest } from "../core/log/documents.ts";
-import { at, type Cut, cutFromJson, partitionsOf } from "../core/log/position.ts";
+import { cutFromJson, positionsBetween } from "../core/log/position.ts";
 import { Archive } from "../store/archive/archive.ts";
 import { beginGeneration } from "../store/archive/generation-start.ts";
 import { Manifests } from "../store/archive/manifests.ts";
@@ -115,7 +115,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
       const newestManifest = () =>
         beginGeneration({ manifests, archive, log }, definition.generation, topic, "speed-layer");
       const longArchive = async ({ cut, topicId }: Manifest) =>
-        lengthBetween(cutFromJson(cut), await archive.archived(topic, topicId)) > LONG_ARCHIVE_OFFSETS;
+        positionsBetween(cutFromJson(cut), await archive.archived(topic, topicId)) > LONG_ARCHIVE_OFFSETS;
       const askToSettle = () => requests.add(definition.view.name);
       const requireRedis = () => requireNoEviction(redis);
       const archiveTails = (topicId: string) => archive.tails(topic, topicId);
@@ -209,14 +209,6 @@ function namesOf(living: readonly Definition[]): (track: ViewTrack) => string {
   const more = new Set<string>();
   for (const { view } of living) (once.has(view.name) ? more : once).add(view.name);
   return ({ name, generation }) => (more.has(name) ? generation : name);
-}
-
-/** How many offsets lie between two cuts, over all partitions. */
-function lengthBetween(from: Cut, to: Cut): bigint {
-  return partitionsOf(from, to).reduce((sum, partition) => {
-    const length = at(to, partition) - at(from, partition);
-    return length > 0n ? sum + length : sum;
-  }, 0n);
 }
 
 async function removeRetired(consumers: readonly StreamConsumer[], generations: Generations): Promise<void> {

@@ -48,6 +48,7 @@ export const UNIT = [
   "test/send/rounded.test.ts",
   "test/send/values.test.ts",
   "test/tail-lines.test.ts",
+  "test/time-limit.test.ts",
   "test/tidy.test.ts",
   "test/tiers.test.ts",
   "test/laws/alert-lag.test.ts",

@@ -10,7 +10,7 @@ import {
 import type { Logger } from "pino";
 import { nearest } from "../../batch-layer/settlement/plan-settlement.ts";
 import type { Stream } from "../../core/contract/stream.ts";
-import { at, type Cut, cutsEqual, partitionsOf } from "../../core/log/position.ts";
+import { type Cut, cutsEqual, positionsBetween } from "../../core/log/position.ts";
 import type { Manifests } from "../../store/archive/manifests.ts";
 import { type Definitions, viewsOfStream } from "../../store/definitions/definitions.ts";
 import type { Generations } from "../../store/definitions/generations.ts";
@@ -198,14 +198,14 @@ export class Settlements {
   ): Promise<boolean> {
     const { generations, definitions, manifests, everyMs } = this.#options;
     // Not yet, whatever the versions say: they are read for every view.
-    if (sinceMs < everyMs && known.settledEnd !== null && lengthBetween(known.settledEnd, end) < MANY_RECORDS)
+    if (sinceMs < everyMs && known.settledEnd !== null && positionsBetween(known.settledEnd, end) < MANY_RECORDS)
       return false;
     const reading = await generations.reading(stream.name, definitions);
     const newest = await Promise.all(reading.map(({ generation }) => manifests.newest(generation)));
     const published = newest.filter((manifest) => manifest !== null);
     if (published.length === 0) return sinceMs >= everyMs;
     const settled = nearest(published.map(({ cut }) => cut));
-    if (lengthBetween(settled, end) >= MANY_RECORDS) return true;
+    if (positionsBetween(settled, end) >= MANY_RECORDS) return true;
     // Another worker may have settled it. A clock that was set is not believed.
     const agesMs = published.map(({ createdAtMs }) => Date.now() - createdAtMs).filter((ageMs) => ageMs >= 0);
     return Math.min(sinceMs, Math.max(...agesMs, 0)) >= everyMs;
@@ -245,12 +245,4 @@ async function isPaused({ schedule }: Client, id: string): Promise<boolean> {
     .describe()
     .catch(() => null);
   return described?.state.paused ?? false;
-}
-
-/** How many offsets `to` lies beyond `from`, over all partitions. */
-function lengthBetween(from: Cut, to: Cut): bigint {
-  return partitionsOf(to).reduce((sum, one) => {
-    const length = at(to, one) - at(from, one);
-    return length > 0n ? sum + length : sum;
-  }, 0n);
 }

@@ -3,7 +3,7 @@ import { quoteName } from "../../core/contract/sql.ts";
 import type { Stream } from "../../core/contract/stream.ts";
 import { TidelineError } from "../../core/errors.ts";
 import type { ArchiveEntry } from "../../core/log/documents.ts";
-import { at, type Cut, cutsEqual, partitionsOf, position } from "../../core/log/position.ts";
+import { at, type Cut, cutsEqual, partitionsOf, position, positionsBetween } from "../../core/log/position.ts";
 import { batchLedgerSql } from "../../core/state/compile.ts";
 import { decodeAnew } from "../../store/decode/decode-anew.ts";
 import { type ForeignSpan, foreignSpans } from "../../store/decode/originals.ts";
@@ -60,11 +60,6 @@ export async function archivedEvents(
  */
 export const HELD_RECORDS = 500_000;
 
-/** How many positions a span has. */
-export function spanSize(from: Cut, to: Cut): number {
-  return partitionsOf(from, to).reduce((sum, partition) => sum + Number(at(to, partition) - at(from, partition)), 0);
-}
-
 /** Archived events of a span that several views take their own parts of. */
 export interface SharedEvents {
   /** The events of `[from, to)`, which lies within the span. Errors as `archivedEvents`. */
@@ -84,7 +79,7 @@ export async function sharedEvents(
   { from, to, heldRecords = HELD_RECORDS }: { readonly from: Cut; readonly to: Cut; readonly heldRecords?: number },
 ): Promise<SharedEvents> {
   const apart = (first: Cut, last: Cut) => archivedEvents(stores, duck, target, topicId, first, last);
-  if (spanSize(from, to) > heldRecords) return { within: apart };
+  if (positionsBetween(from, to) > heldRecords) return { within: apart };
   const held = `held_${randomUUID().replaceAll("-", "")}`;
   const whole = await apart(from, to)
     .then(async (events) => {

@@ -2,9 +2,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import { at, type Cut, cutWith, partitionsOf } from "../../core/log/position.ts";
 import { logTruncated } from "../../store/kafka/cluster/log-errors.ts";
 import type { Chain } from "../../store/redis/chain.ts";
+import { withinOrNull } from "../../store/time-limit.ts";
 import { requireOurLog } from "../log-checks.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
-import { within } from "../time-limit.ts";
 import { type CutChoice, chooseCut, cutByArchive } from "./cut-choice.ts";
 
 export interface SealPatience {
@@ -37,7 +37,7 @@ export async function sealCut(
   const deadlineMs = performance.now() + patience.waitMs;
   for (;;) {
     watch.signal.throwIfAborted();
-    const seen = await within(patience.redisMs, async () => ({
+    const seen = await withinOrNull(patience.redisMs, async () => ({
       sealed: await chain.seal(token),
       chain: await chain.load(),
     }));

@@ -4,7 +4,7 @@ import { type Cut, cutsEqual } from "../../core/log/position.ts";
 import { tile } from "../../core/log/spans.ts";
 import type { Chain } from "../../store/redis/chain.ts";
 import { type ChainState, type ClosedSegment, closedOf } from "../../store/redis/chain-state.ts";
-import { within } from "../time-limit.ts";
+import { withinOrNull } from "../../store/time-limit.ts";
 
 const REDIS_MS = 5_000;
 
@@ -14,7 +14,7 @@ const REDIS_MS = 5_000;
  * reading to compare with.
  */
 export async function segmentLedgers(chain: Chain, from: Cut, to: Cut): Promise<Map<number, Ledger> | null> {
-  return within(REDIS_MS, async () => {
+  return withinOrNull(REDIS_MS, async () => {
     const before = await chain.load();
     const run = segmentsOf(before, from, to);
     if (run === null) return null;

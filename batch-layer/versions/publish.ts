@@ -3,8 +3,8 @@ import type { Generation } from "../../core/definition/generation.ts";
 import type { Manifest } from "../../core/log/documents.ts";
 import { type Cut, cutToJson } from "../../core/log/position.ts";
 import type { Chain } from "../../store/redis/chain.ts";
+import { withinOrNull } from "../../store/time-limit.ts";
 import type { BatchStores } from "../stores.ts";
-import { within } from "../time-limit.ts";
 
 const REDIS_MS = 5_000;
 /** Readers of a version have so long, at least, after it was replaced. */
@@ -53,7 +53,7 @@ export async function stands({ manifests }: BatchStores, manifest: Manifest): Pr
  * False when Redis did not answer: the next publish makes up for it.
  */
 export async function announce(chain: Chain, version: number, cut: Cut | null): Promise<boolean> {
-  const done = await within(REDIS_MS, async () => {
+  const done = await withinOrNull(REDIS_MS, async () => {
     await chain.publish(version);
     if (cut !== null) await chain.trim(cut);
     return true;

@@ -1,6 +1,5 @@
 import { mkdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { within } from "../../batch-layer/time-limit.ts";
 import { amount } from "../../core/amount.ts";
 import { TidelineError } from "../../core/errors.ts";
 import { position } from "../../core/log/position.ts";
@@ -12,6 +11,7 @@ import { DataDirectory } from "../../store/files/files.ts";
 import { announceRole, type RunningRole, restoringFolder } from "../../store/files/running-roles.ts";
 import { topicName } from "../../store/kafka/cluster/topics.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
+import { withinOrNull } from "../../store/time-limit.ts";
 import type { Config } from "../setup/config.ts";
 import { printable } from "../terminal/printable.ts";
 import { interruptible, showProgress } from "../terminal/progress.ts";
@@ -211,7 +211,7 @@ async function realPath(path: string): Promise<string> {
 async function logsAfter(config: Config, { streams }: Point): Promise<string[]> {
   const log = new LogReader({ brokers: config.kafkaBrokers, clientId: "tideline-restore" });
   try {
-    const asked = await within(KAFKA_MS, async () => {
+    const asked = await withinOrNull(KAFKA_MS, async () => {
       const warnings: string[] = [];
       for (const { topic, topicId, archived } of streams.filter((one) => one.topicId !== "")) {
         if ((await log.topic(topic)).id !== topicId) {

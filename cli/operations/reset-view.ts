@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { isTidelineError, TidelineError } from "../../core/errors.ts";
-import { at, type Cut, partitionsOf } from "../../core/log/position.ts";
+import { positionsBetween } from "../../core/log/position.ts";
 import { loadDefinitions } from "../../store/definitions/definitions.ts";
 import { Generations } from "../../store/definitions/generations.ts";
 import { DataDirectory } from "../../store/files/files.ts";
@@ -47,10 +47,6 @@ function shown(state: ChainState | TidelineError | null): string {
   if (state === null) return "no live state";
   const read = positionsBetween(state.segments[0]?.from ?? new Map(), state.applied);
   return `live state of ${read} positions, ${state.cells} cells in ${state.segments.length} segments`;
-}
-
-function positionsBetween(from: Cut, to: Cut): bigint {
-  return partitionsOf(from, to).reduce((sum, partition) => sum + at(to, partition) - at(from, partition), 0n);
 }
 
 function print(...lines: readonly string[]): void {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Stream } from "../../core/contract/stream.ts";
-import { at, type Cut } from "../../core/log/position.ts";
+import { positionsBetween } from "../../core/log/position.ts";
 import { Budget } from "../../core/query/budget.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { FileTimes } from "../../store/archive/file-times.ts";
@@ -106,7 +106,7 @@ async function row(config: Config, log: LogReader, stream: Stream): Promise<Stre
     return {
       ...facts,
       archived: await archivedOf(archive, topic, id),
-      positionsBehind: behind(stable, await archive.archived(topic, id)),
+      positionsBehind: Number(positionsBetween(await archive.archived(topic, id), stable)),
     };
   } catch (error) {
     const nothing = { records: 0, duplicates: 0, rejects: 0, score: null, sizeBytes: 0, files: 0 };
@@ -123,12 +123,6 @@ async function archivedOf(archive: Archive, topic: string, topicId: string): Pro
     }
   }
   return { ...(await qualityOf(archive, topic, topicId)), sizeBytes, files };
-}
-
-function behind(stable: Cut, archived: Cut): number {
-  return Number(
-    [...stable.keys()].reduce((sum, partition) => sum + at(stable, partition) - at(archived, partition), 0n),
-  );
 }
 
 /** 0.99987 -> "99.99 %", rounded down: what is not perfect never looks so. */

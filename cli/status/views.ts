@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { join } from "node:path";
 import type { ErrorCode } from "../../core/errors.ts";
-import { at, type Cut, type CutJson, cutToJson, partitionsOf } from "../../core/log/position.ts";
+import { type Cut, type CutJson, cutToJson, positionsBetween } from "../../core/log/position.ts";
 import type { ViewStanding } from "../../serving/operations/overview.ts";
 import type { Missing } from "../../serving/read/live/standings.ts";
 import type { Definition, Definitions } from "../../store/definitions/definitions.ts";
@@ -73,18 +73,15 @@ export async function standingsOf(
 function viewStatus({ definition, standing, damage }: ViewStanding, ends: ReadonlyMap<string, Cut>): ViewStatus {
   const { view, generation } = definition;
   const end = ends.get(view.stream.name);
-  const behind =
-    end === undefined || standing === null
-      ? null
-      : partitionsOf(end).reduce((sum, partition) => sum + at(end, partition) - at(standing.applied, partition), 0n);
+  // The log's end was read first: what was applied since then does not count against it.
+  const behind = end === undefined || standing === null ? null : Number(positionsBetween(standing.applied, end));
   return {
     view: view.name,
     generation,
     version: standing?.manifest.version ?? null,
     cut: standing === null ? null : cutToJson(standing.cut),
     applied: standing === null ? null : cutToJson(standing.applied),
-    // The log's end was read first: what was applied since then does not count against it.
-    positionsBehind: behind === null ? null : Math.max(0, Number(behind)),
+    positionsBehind: behind,
     freshnessMs: standing?.freshnessMs ?? null,
     complete: standing !== null && standing.missing === null,
     ...(damage === undefined ? {} : { missing: { code: damage.code, message: damage.message } }),

@@ -40,6 +40,18 @@ export function cutReached(a: Cut, b: Cut): boolean {
   return partitionsOf(a, b).every((partition) => at(a, partition) >= at(b, partition));
 }
 
+/**
+ * How many positions `to` lies beyond `from`, over all partitions of `to`: one in which `from` is further counts none.
+ */
+export function positionsBetween(from: Cut, to: Cut): bigint {
+  let sum = 0n;
+  for (const [partition, end] of to) {
+    const length = end - at(from, partition);
+    if (length > 0n) sum += length;
+  }
+  return sum;
+}
+
 /** `cut` with one partition moved. */
 export function cutWith(cut: Cut, partition: number, to: Position): Cut {
   return new Map(cut).set(partition, to);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Cut, cutFromJson, cutsEqual, cutToJson, position } from "../../core/log/position.ts";
+import { type Cut, cutFromJson, cutsEqual, cutToJson, position, positionsBetween } from "../../core/log/position.ts";
 import { tile, tilesFrom } from "../../core/log/spans.ts";
 
 const partitions = [0, 1, 2];
@@ -85,4 +85,12 @@ describe("invariant 1: tiling", () => {
     const huge: Cut = new Map([[0, position(9_007_199_254_740_993n)]]);
     expect(cutFromJson(cutToJson(huge)).get(0)).toBe(9_007_199_254_740_993n);
   });
+});
+
+test("what lies between two cuts is counted for each partition, and one that went further makes up for no other", () => {
+  const cutOf = (...offsets: number[]): Cut => new Map(offsets.map((offset, p) => [p, position(offset)]));
+  expect(positionsBetween(cutOf(3, 10), cutOf(7, 4))).toBe(4n);
+  // A partition that is not named begins at 0; one that only the first cut names has nothing behind it.
+  expect(positionsBetween(cutOf(3), cutOf(7, 4))).toBe(8n);
+  expect(positionsBetween(cutOf(3, 10), cutOf(7))).toBe(4n);
 });
