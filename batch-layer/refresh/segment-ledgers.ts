@@ -10,8 +10,8 @@ const REDIS_MS = 5_000;
 
 /**
  * What the speed layer counted in `[from, to)`, by partition: the ledgers of the closed segments that tile exactly this
- * span. Null when there are none, for example after a reseed, or when Redis does not answer: then there is no second
- * reading to compare with.
+ * span. Null when there are none, for example after a reseed, when Redis has evicted one of the ledgers, or does not
+ * answer: then there is no second reading to compare with.
  */
 export async function segmentLedgers(chain: Chain, from: Cut, to: Cut): Promise<Map<number, Ledger> | null> {
   return withinOrNull(REDIS_MS, async () => {
@@ -20,7 +20,10 @@ export async function segmentLedgers(chain: Chain, from: Cut, to: Cut): Promise<
     if (run === null) return null;
     const sum = new Map<number, Ledger>();
     for (const { id } of run) {
-      for (const [partition, ledger] of await chain.ledger(id))
+      const ledgers = await chain.ledger(id);
+      // A closed segment counts at least one record.
+      if (ledgers.size === 0) return null;
+      for (const [partition, ledger] of ledgers)
         sum.set(partition, addLedgers(sum.get(partition) ?? EMPTY_LEDGER, ledger));
     }
     // A segment that was trimmed or folded in between may have been read in part; and Redis may have come back as it

@@ -78,7 +78,7 @@ export function pageCells(page: Buffer, lines: Buffer, found: readonly Buffer[])
     else if (value !== SKETCH) values.push([field, stateValue(value)]);
   }
   const sketches: [string, Buffer][] = [];
-  for (let at = 0; at < found.length; at += 2) sketches.push([String(found[at]), found[at + 1] ?? Buffer.alloc(0)]);
+  for (let at = 0; at < found.length; at += 2) sketches.push([String(found[at]), found[at + 1] as Buffer]);
   // `<bucket>` or `<bucket>/<number>`
   const rows = packed.map(([group, text]): BucketRow => [group, rowValues(columns, text)]);
   return { bucket: Number.parseInt(page.toString(), 10), values, rows, sketches };

@@ -68,11 +68,11 @@ export async function fold(chain: Chain, view: View, segments: readonly ClosedSe
   return chain.fold(segments, folding.merged());
 }
 
-/** What a bucket has in all segments: rows by group, cells by field, and the fields of sketches. */
+/** What a bucket has in all segments: rows by group, cells by field, and how many segments have a sketch, by field. */
 interface FoldedBucket {
   readonly rows: Map<string, (StateValue | null)[]>;
   readonly values: Map<string, StateValue>;
-  readonly sketches: Set<string>;
+  readonly sketches: Map<string, number>;
 }
 
 /** The cells of several segments, merged. */
@@ -91,7 +91,7 @@ class Folding {
   }
 
   add({ bucket, values, rows, sketches }: BucketCells): void {
-    const held = this.#buckets.get(bucket) ?? { rows: new Map(), values: new Map(), sketches: new Set() };
+    const held = this.#buckets.get(bucket) ?? { rows: new Map(), values: new Map(), sketches: new Map() };
     this.#buckets.set(bucket, held);
     for (const [field, value] of values) {
       const { component, group } = splitCellField(field);
@@ -100,7 +100,9 @@ class Folding {
     }
     for (const [group, some] of rows)
       for (const [component, value] of some) this.#addToRow(held, group, component, value);
-    for (const [field] of sketches) held.sketches.add(field);
+    // A sketch with many hashes is in several pages of one segment.
+    for (const field of new Set(sketches.map(([of]) => of)))
+      held.sketches.set(field, (held.sketches.get(field) ?? 0) + 1);
   }
 
   merged(): StagedBucket[] {

@@ -22,8 +22,8 @@ const HASHES_PER_WORK = 4;
 const UNION_WORK_PER_SOURCE = 16;
 
 /**
- * A cell as it is staged: what it holds, or for a sketch the hashes that it gets (8 bytes each; empty: united from the
- * claim's segments).
+ * A cell as it is staged: what it holds, or for a sketch the hashes that it gets, 8 bytes each. A merge of segments has
+ * for a sketch how many of them have it, as text (`unitedSketches`).
  */
 export interface StagedBucket {
   readonly bucket: EpochMs;
@@ -48,8 +48,6 @@ export interface Page {
 
 /** Pages that one script writes. */
 export type Part = readonly Page[];
-
-const EMPTY = Buffer.alloc(0);
 
 /** What applying these deltas would cost one script. */
 export function workOf(deltas: readonly BucketDelta[]): number {
@@ -163,9 +161,12 @@ function addSketch(sketches: (string | Buffer)[], field: string, hashes: Buffer)
   else sketches.push(field, hashes);
 }
 
-/** A merge of segments, as it is staged: Redis unites their sketches. */
-export function unitedSketches(fields: Iterable<string>): (readonly [field: string, hashes: Buffer])[] {
-  return [...fields].map((field) => [field, EMPTY] as const);
+/**
+ * A merge of segments, as it is staged: Redis unites their sketches. `holders`: by field, how many of the segments have
+ * the sketch. Redis refuses when it finds fewer.
+ */
+export function unitedSketches(holders: ReadonlyMap<string, number>): (readonly [field: string, holders: Buffer])[] {
+  return [...holders].map(([field, count]) => [field, Buffer.from(String(count))] as const);
 }
 
 function valueWork(field: string, value: StateValue): number {
@@ -174,7 +175,6 @@ function valueWork(field: string, value: StateValue): number {
 }
 
 function sketchWork(field: string, hashes: Buffer, sources: number): number {
-  const filling =
-    hashes.length === 0 ? sources * UNION_WORK_PER_SOURCE : Math.ceil(hashes.length / 8 / HASHES_PER_WORK);
+  const filling = sources > 0 ? sources * UNION_WORK_PER_SOURCE : Math.ceil(hashes.length / 8 / HASHES_PER_WORK);
   return SKETCH_WORK + filling + Math.floor(field.length / BYTES_PER_WORK);
 }

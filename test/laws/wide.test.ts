@@ -16,6 +16,7 @@ import {
 import { fold, foldable } from "../../store/redis/fold.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { everything } from "../views.ts";
+import { watched } from "../watched-redis.ts";
 
 /**
  * Batches that are far wider than what one script may touch: they are applied as a whole or not at all, in bounded
@@ -31,21 +32,6 @@ beforeAll(() => {
   redis = openRedis(inject("redisUrl"), () => undefined);
 });
 afterAll(() => redis.quit());
-
-type Answer = (name: string, args: readonly unknown[], call: () => Promise<unknown>) => Promise<unknown>;
-
-/** A Redis whose scripts go through `answer`. */
-function watched(sound: TidelineRedis, answer: Answer): TidelineRedis {
-  return new Proxy(sound, {
-    get(target, name) {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== "function") return value;
-      if (typeof name !== "string" || !name.startsWith("tideline_")) return value.bind(target);
-      const script = name.slice("tideline_".length).replace("Buffer", "");
-      return (...args: unknown[]) => answer(script, args, () => value.apply(target, args) as Promise<unknown>);
-    },
-  });
-}
 
 /** A process that is killed before the call of this number to one of the scripts of a wide apply. */
 function dying(at: number): TidelineRedis {

@@ -8,7 +8,7 @@
 -- Returns one of
 --       {"OK", work of reading the open segment, pointer, cells}
 --       {"POSITION", stored}
---       {"NOCHAIN"}
+--       {"NOCHAIN"}, also when Redis has evicted a key that the batch needs
 --       {"OVERFLOW"}
 --       {"TOO_LARGE", cells}
 --       {"TOPIC", topic id of the chain}
@@ -16,13 +16,23 @@ local chain, applied, mark, fresh = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, topic, partition, from = ARGV[1], ARGV[2], ARGV[4], ARGV[5]
 local SPAN = 4
 
+local function lost()
+  void(chain)
+  return {'NOCHAIN'}
+end
 local function is_picked(merge) return merge == 'first' or merge == 'last' end
 
-local state = redis.call('HMGET', chain, 'open', 'cells', 'pointer', 'overflow', 'topic')
+local state = redis.call('HMGET', chain, 'open', 'cells', 'pointer', 'overflow', 'topic', 'openCells')
 local open, cells, pointer = state[1], tonumber(state[2]), state[3]
 if not open or is_unusable(chain) then return {'NOCHAIN'} end
 if topic ~= '' and state[5] ~= '' and state[5] ~= topic then return {'TOPIC', state[5]} end
-local stored = redis.call('HGET', applied, partition) or '0'
+local segment = prefix .. ':s:' .. open .. ':'
+local stored = redis.call('HGET', applied, partition)
+if (not stored and has_lost_position(chain, segment, partition))
+  or (state[6] ~= '0' and has_lost_keys(segment, applied)) then
+  return lost()
+end
+stored = stored or '0'
 if stored ~= from then return {'POSITION', stored} end
 if state[4] then return {'OVERFLOW'} end
 
@@ -62,13 +72,15 @@ if at ~= #ARGV + 1 then return refuse('number of arguments') end
 if cells + incoming > tonumber(ARGV[3]) then return {'TOO_LARGE', tostring(cells)} end
 
 begin(chain)
-local segment = prefix .. ':s:' .. open .. ':'
 local grown, work, overflow = 0, 0, false
 for _, entry in ipairs(buckets) do
   local bucket, values, sketches = entry[1], entry[2], entry[3]
   local key = segment .. 'b:' .. bucket
   local before = redis.call('HLEN', key)
-  if before == 0 then redis.call('ZADD', segment .. 'buckets', bucket, bucket) end
+  -- A bucket that is listed has cells.
+  if before == 0 and #values + #sketches > 0 and redis.call('ZADD', segment .. 'buckets', bucket, bucket) == 0 then
+    return lost()
+  end
   for _, i in ipairs(values) do
     local merge, field, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     if merge == 'sum' then
@@ -87,8 +99,9 @@ for _, entry in ipairs(buckets) do
     end
   end
   for _, i in ipairs(sketches) do
-    local field = ARGV[i]
-    if add_hashes(segment .. 'h:' .. bucket .. ':' .. field, ARGV[i + 1]) > 0 then
+    local field, sketch = ARGV[i], segment .. 'h:' .. bucket .. ':' .. ARGV[i]
+    if redis.call('EXISTS', sketch) == 0 and redis.call('HEXISTS', key, field) == 1 then return lost() end
+    if add_hashes(sketch, ARGV[i + 1]) > 0 then
       work = work + SKETCH_WORK * redis.call('HSET', key, field, 'hll')
     end
   end

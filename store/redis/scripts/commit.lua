@@ -8,7 +8,7 @@
 -- Returns one of
 --       {"OK", "0", pointer, cells}
 --       {"POSITION", (partition, stored)*}
---       {"NOCHAIN"}
+--       {"NOCHAIN"}, also when Redis has evicted a key of the open segment
 --       {"OVERFLOW"}
 --       {"TOO_LARGE", cells}
 --       {"TOPIC", topic id}
@@ -27,9 +27,17 @@ local state = redis.call('HMGET', chain,
   'segments', 'open', 'next', 'nonce', 'cells', 'openCells', 'pointer', 'overflow', 'topic')
 if not state[1] or is_unusable(chain) then return leave({'NOCHAIN'}) end
 if topic ~= '' and state[9] ~= '' and state[9] ~= topic then return leave({'TOPIC', state[9]}) end
+local open_segment = prefix .. ':s:' .. state[2] .. ':'
+local function lost()
+  void(chain)
+  return leave({'NOCHAIN'})
+end
+if state[6] ~= '0' and has_lost_keys(open_segment, applied) then return lost() end
 local stored, moved = {'POSITION'}, false
 for span = 1, spans do
-  local position = redis.call('HGET', applied, ARGV[at(span)]) or '0'
+  local position = redis.call('HGET', applied, ARGV[at(span)])
+  if not position and has_lost_position(chain, open_segment, ARGV[at(span)]) then return lost() end
+  position = position or '0'
   if position ~= ARGV[at(span) + 1] then moved = true end
   stored[#stored + 1] = ARGV[at(span)]
   stored[#stored + 1] = position

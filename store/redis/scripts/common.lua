@@ -18,6 +18,20 @@ local began
 local function begin(chain) began = redis.call('HINCRBY', chain, 'begun', '1') end
 local function finish(chain) redis.call('HSET', chain, 'ended', FORMAT .. ':' .. began) end
 
+-- A Redis with an eviction policy deletes whole keys. Once a script sees that one of a chain is gone, the chain is void
+-- for everybody.
+local function void(chain) redis.call('HDEL', chain, 'ended') end
+-- Whether one of the keys is gone that every batch writes which adds cells to the open segment.
+local function has_lost_keys(segment, applied)
+  return redis.call('EXISTS', segment .. 'buckets', segment .. 'ledger', applied) < 3
+end
+-- Whether a partition without an applied position had one: the open segment begins at it, or counts records behind it.
+local function has_lost_position(chain, segment, partition)
+  local segments = cjson.decode(redis.call('HGET', chain, 'segments'))
+  if segments[#segments].from[partition] then return true end
+  return redis.call('HEXISTS', segment .. 'ledger', partition .. ':records') == 1
+end
+
 -- A Redis at its memory limit refuses commands that may add to it, unless the script has written before. What frees
 -- memory has to work then, too.
 local function even_when_full(chain) redis.call('HDEL', chain, 'full') end
@@ -114,13 +128,15 @@ local function values_of(hash, names)
   return found
 end
 
--- The sketches that these fields of a bucket stand for: {field, bytes}*.
+-- The sketches that these fields of a bucket stand for: {field, bytes}*; nil when one of them is gone.
 local function sketches_of(segment, bucket, fields)
   local sketches = {}
   for i = 1, #fields, 2 do
     if fields[i + 1] == 'hll' then
+      local bytes = redis.call('GET', segment .. 'h:' .. bucket .. ':' .. fields[i])
+      if not bytes then return nil end
       sketches[#sketches + 1] = fields[i]
-      sketches[#sketches + 1] = redis.call('GET', segment .. 'h:' .. bucket .. ':' .. fields[i])
+      sketches[#sketches + 1] = bytes
     end
   end
   return sketches

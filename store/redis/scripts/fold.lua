@@ -2,8 +2,8 @@
 -- the merge of. Only for segments between two cuts: a token inside would be a boundary that a refresh still needs.
 -- KEYS  chain, applied, garbage, staging
 -- ARGV  prefix, the segments as JSON, id of their merge, how many pages and cells it has
--- Returns 'OK', or 'CHANGED' when the chain does not have these segments or a page is missing; then the merge is left
--- to `sweep` instead.
+-- Returns 'OK', or 'CHANGED' when the chain does not have these segments, or a page or a ledger is missing; then the
+-- merge is left to `sweep` instead.
 local chain, applied, garbage, staging = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 even_when_full(chain)
 local encoded = redis.call('HGET', chain, 'segments')
@@ -18,6 +18,9 @@ local merge = ARGV[1] .. ':s:' .. id .. ':'
 local whole = first and redis.call('ZCARD', merge .. 'buckets') == tonumber(ARGV[4])
 for offset = 0, #wanted - 2 do
   if whole and segments[first + offset].token then whole = false end
+end
+for _, segment in ipairs(wanted) do
+  if redis.call('EXISTS', ARGV[1] .. ':s:' .. segment.id .. ':ledger') == 0 then whole = false end
 end
 if not whole then
   if redis.call('HEXISTS', staging, id) == 1 then leave_staged(staging, garbage, id) end

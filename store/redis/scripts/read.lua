@@ -8,24 +8,25 @@
 -- is false when the reader has it, else {{bucket, fields, sketches}*}, as `packed` gives them.
 local chain = redis.call('HGETALL', KEYS[1])
 if #chain == 0 or is_unusable(KEYS[1]) then return false end
--- Redis may have evicted a bucket that the chain still counts. A chain that has lost cells is void from then on, for
--- everybody.
+-- Redis may have evicted a bucket that the chain still counts.
 local function has_lost_cells(segment)
-  local cells = 0
+  local counted, cells = tonumber(redis.call('HGET', KEYS[1], 'openCells')), 0
+  if counted > 0 and has_lost_keys(segment, KEYS[2]) then return true end
   for _, page in ipairs(redis.call('ZRANGE', segment .. 'buckets', 0, -1)) do
     cells = cells + redis.call('HLEN', segment .. 'b:' .. page)
   end
-  return cells ~= tonumber(redis.call('HGET', KEYS[1], 'openCells'))
+  return cells ~= counted
 end
 local applied = redis.call('HGETALL', KEYS[2])
 local digest = redis.sha1hex(table.concat(chain, '\n') .. '\n\n' .. table.concat(applied, '\n'))
 local known = digest == ARGV[2]
 local open = redis.call('HGET', KEYS[1], 'open')
 local segment = ARGV[1] .. ':s:' .. open .. ':'
-if has_lost_cells(segment) then
-  redis.call('HDEL', KEYS[1], 'ended')
+local function lost()
+  void(KEYS[1])
   return false
 end
+if has_lost_cells(segment) then return lost() end
 local last = redis.call('ZREVRANGE', segment .. 'buckets', 0, 0)[1] or false
 local answer = {digest, chain, applied, redis.call('HGETALL', KEYS[3]), last}
 if known then answer[2], answer[3] = false, false end
@@ -45,7 +46,9 @@ while at <= #ARGV do
       local hash = segment .. 'b:' .. bucket
       local fields = count < 0 and redis.call('HGETALL', hash) or values_of(hash, names)
       if #fields > 0 then
-        local sketches = sketched and sketches_of(segment, bucket, fields) or {}
+        local sketches = {}
+        if sketched then sketches = sketches_of(segment, bucket, fields) end
+        if not sketches then return lost() end
         part[#part + 1] = {bucket, packed(fields), sketches}
       end
     end

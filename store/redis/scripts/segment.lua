@@ -3,7 +3,7 @@
 -- pieces belong together, whatever Redis went through in between.
 -- KEYS  chain    ARGV  prefix, {id, from, to} as JSON, first
 -- Returns {how many pages there are, cells of the segment, {page, fields, sketches}*} as `packed` gives them; false
--- when the chain does not have the segment.
+-- when the chain does not have the segment, or Redis has lost a sketch of it.
 local WORK = 2000
 local encoded = redis.call('HGET', KEYS[1], 'segments')
 local wanted = cjson.decode(ARGV[2])
@@ -15,6 +15,7 @@ local answer, work = {redis.call('ZCARD', segment .. 'buckets'), segments[place]
 for _, page in ipairs(redis.call('ZRANGE', segment .. 'buckets', first, first + WORK / 4 - 1)) do
   local fields = redis.call('HGETALL', segment .. 'b:' .. page)
   local sketches = sketches_of(segment, bucket_of(page), fields)
+  if not sketches then return false end
   answer[#answer + 1] = {page, packed(fields), sketches}
   work = work + 4 + #fields / 2 + 8 * #sketches
   if work >= WORK then break end

@@ -8,8 +8,8 @@
 --       the client and Redis more than the cells that they are.
 --       A field that begins with '[' is a row: the values of a group, with BETWEEN between them, for the components
 --       that the field '*' names.
---       Empty hashes: the sketch is the union of those that the claim's segments hold for the field.
--- Returns 'OK', or 'GONE' when the claim does not hold any more, or Redis has lost the parts before.
+--       Of a merge of segments there are no hashes but the number of those that have the sketch: it is their union.
+-- Returns 'OK', or 'GONE' when the claim does not hold any more, or Redis has lost the parts before, or a sketch.
 local chain, applied, staging = KEYS[1], KEYS[2], KEYS[3]
 local prefix, id, claim = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
 if is_unusable(chain) or not holds(claim, chain, applied) then return 'GONE' end
@@ -65,7 +65,8 @@ for p = 1, tonumber(ARGV[5]) do
   for i = 1, count do
     local field, hashes = ARGV[at], ARGV[at + 1]
     if not hashes or not is_line(field) then return refuse('field') end
-    if #hashes % 8 ~= 0 or (claim.applied and #hashes == 0) then return refuse('sketch') end
+    if claim.applied and (#hashes == 0 or #hashes % 8 ~= 0) then return refuse('sketch') end
+    if claim.segments and not is_position(hashes) then return refuse('sketch') end
     cells[#cells + 1] = field
     cells[#cells + 1] = 'hll'
     sketches[i] = at
@@ -75,17 +76,35 @@ for p = 1, tonumber(ARGV[5]) do
 end
 if at ~= #ARGV + 1 then return refuse('number of arguments') end
 
+-- Whether a page continues a sketch that the page before has begun. Hashes of one sketch follow each other, so only the
+-- first sketch of a page can be such a one.
+local function is_continued(segment, page, bucket, field)
+  local number = tonumber(string.match(page, '/(%d+)$') or '0')
+  if number == 0 then return false end
+  local before = number == 1 and bucket or bucket .. '/' .. number - 1
+  return redis.call('HEXISTS', segment .. 'b:' .. before, field) == 1
+end
+
 redis.call('HSET', staging, id, ARGV[3])
 local segment = prefix .. ':s:' .. id .. ':'
 for _, entry in ipairs(pages) do
   local page, bucket, cells, sketches = entry[1], entry[2], entry[3], entry[4]
   redis.call('HSET', segment .. 'b:' .. page, unpack(cells))
-  for _, i in ipairs(sketches) do
-    local sketch = 'h:' .. bucket .. ':' .. ARGV[i]
-    if ARGV[i + 1] ~= '' then add_hashes(segment .. sketch, ARGV[i + 1])
+  for n, i in ipairs(sketches) do
+    local field = ARGV[i]
+    local sketch = 'h:' .. bucket .. ':' .. field
+    if claim.applied then
+      if n == 1 and is_continued(segment, page, bucket, field) and redis.call('EXISTS', segment .. sketch) == 0 then
+        return 'GONE'
+      end
+      add_hashes(segment .. sketch, ARGV[i + 1])
     else
       local sources = {}
-      for _, one in ipairs(claim.segments) do sources[#sources + 1] = prefix .. ':s:' .. one.id .. ':' .. sketch end
+      for _, one in ipairs(claim.segments) do
+        local source = prefix .. ':s:' .. one.id .. ':' .. sketch
+        if redis.call('EXISTS', source) == 1 then sources[#sources + 1] = source end
+      end
+      if #sources ~= tonumber(ARGV[i + 1]) then return 'GONE' end
       redis.call('PFMERGE', segment .. sketch, unpack(sources))
     end
   end
