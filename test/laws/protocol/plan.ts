@@ -157,7 +157,9 @@ export type Trouble =
       readonly times: number;
     }
   /** A named error stops the second view of a lane; it looks again when the time for that has come. */
-  | { readonly kind: "stop"; readonly who: (typeof SPEED)[number] };
+  | { readonly kind: "stop"; readonly who: (typeof SPEED)[number] }
+  /** Redis evicts a key: of all that there are in order, the one of this number, counted round. */
+  | { readonly kind: "evict"; readonly key: number };
 
 export interface Troubles {
   /** Whether the lanes have a second view, with a chain of its own at other positions. */
@@ -180,6 +182,7 @@ const trouble: fc.Arbitrary<Trouble> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("stop" as const), who: speed }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("evict" as const), key: fc.nat({ max: 999 }) }) },
 );
 
 export const troubles: fc.Arbitrary<Troubles> = fc.record({

@@ -234,7 +234,7 @@ export class World {
 
   async #play(events: Plan["events"]): Promise<void> {
     for (const [index, { after, event }] of events.entries()) {
-      for (const { before, trouble } of this.#state.troubles.events) if (before === index) this.#trouble(trouble);
+      for (const { before, trouble } of this.#state.troubles.events) if (before === index) await this.#trouble(trouble);
       for (let gate = 0; gate < after; gate++) await this.#step();
       this.#state.schedule.note(`--- ${shown(event)}`);
       await this.#state.schedule.calm();
@@ -373,10 +373,22 @@ export class World {
     }
   }
 
-  #trouble(trouble: Trouble): void {
+  async #trouble(trouble: Trouble): Promise<void> {
     this.#state.schedule.note(`--- ${Object.values(trouble).join(" ")}`);
-    if (trouble.kind === "stop") this.#state.seconds.get(trouble.who)?.stop(STOPPED, this.#state.clockMs);
+    if (trouble.kind === "evict") await this.#evict(trouble.key);
+    else if (trouble.kind === "stop") this.#state.seconds.get(trouble.who)?.stop(STOPPED, this.#state.clockMs);
     else this.#state.running.get(trouble.who)?.fail(trouble.what, trouble.after, trouble.times);
+  }
+
+  async #evict(number: number): Promise<void> {
+    const { redis } = this.#state.shore;
+    await this.#state.schedule.calm();
+    // Ids of segments are random: a seed evicts the same kind of key again.
+    const kindOf = (key: string) => key.replace(/:s:[^:]+:/, ":s:");
+    const keys = (await redis.keys("*")).sort((a, b) => (kindOf(a) < kindOf(b) ? -1 : 1));
+    const key = keys[number % keys.length];
+    this.#state.schedule.note(`    ${key ?? "nothing is there"}`);
+    if (key !== undefined) await redis.del(key);
   }
 
   #values(partition: number, records: readonly Sent[]): (Buffer | null)[] {
