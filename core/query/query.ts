@@ -112,8 +112,7 @@ export function planQuery(
   if (!/^\d{1,6}$/.test(limitText ?? "1") || limit < 1 || limit > MAX_LIMIT)
     fail("limit", `${shown(limitText ?? "")} is not a whole number in the range`, `1 to ${MAX_LIMIT}`);
   for (const name of Object.keys(parameters)) {
-    if (!KNOWN.has(name) && !WHERE.test(name))
-      fail(name, "no such parameter", [...KNOWN, "where[dimension]"].join(", "));
+    if (!isQueryParameter(name)) fail(name, "no such parameter", [...KNOWN, "where[dimension]"].join(", "));
   }
   if (problems.length > 0) return { ok: false, problems };
   const fromMs = from === null ? null : bucketOf(from, view.grainMs);
@@ -122,7 +121,14 @@ export function planQuery(
 }
 
 const WHERE = /^where\[(.*)\]$/s;
-const KNOWN = new Set(["from", "to", "every", "zone", "window", "by", "measures", "order", "limit"]);
+/** Beside where[dimension]. */
+export const QUERY_PARAMETERS = ["from", "to", "every", "zone", "window", "by", "measures", "order", "limit"] as const;
+const KNOWN: ReadonlySet<string> = new Set(QUERY_PARAMETERS);
+
+/** Whether a parameter of this name is one of `planQuery`. */
+export function isQueryParameter(name: string): boolean {
+  return KNOWN.has(name) || WHERE.test(name);
+}
 
 /** What a client sent, for a sentence: quoted, and cut when it is long. */
 function shown(text: string): string {

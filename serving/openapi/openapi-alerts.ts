@@ -1,5 +1,6 @@
 import { ALERT_STATES } from "../../core/alerts/alert-states.ts";
 import { SEVERITIES } from "../../core/contract/alerts.ts";
+import { takenParameters } from "../common/route-parameters.ts";
 import { type Json, jsonResponse, problemResponses } from "./openapi-schemas.ts";
 
 /** What the OpenAPI document says of alerts. */
@@ -61,7 +62,7 @@ export function alertPaths(): Json {
         description:
           "The newest 20,000 alerts are remembered; a view over the stream `alerts` counts all. Tideline's own " +
           "alerts have the rule `tideline`; asked for by that rule they are answered also while Kafka is away.",
-        parameters: [
+        parameters: takenParameters("/alerts", [
           RULE,
           inQuery("key", "Only those about this", text),
           SEVERITY,
@@ -74,7 +75,7 @@ export function alertPaths(): Json {
             maximum: ALERT_LIMIT.most,
             default: ALERT_LIMIT.byDefault,
           }),
-        ],
+        ]),
         responses: {
           200: jsonResponse(
             "Alerts, and how many were found",
@@ -96,8 +97,7 @@ export function alertPaths(): Json {
           "with Last-Event-ID is sent what it has missed; an own alert may come again then. A comment " +
           "every 15 seconds keeps the connection.",
         parameters: [
-          RULE,
-          SEVERITY,
+          ...takenParameters("/alerts/live", [RULE, SEVERITY]),
           {
             name: "Last-Event-ID",
             in: "header",

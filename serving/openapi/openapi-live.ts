@@ -1,4 +1,5 @@
 import type { View } from "../../core/definition/view.ts";
+import { takenParameters } from "../common/route-parameters.ts";
 import { ANSWER_HEADERS, type Json, jsonResponse, keysSchema, problemResponses } from "./openapi-schemas.ts";
 
 /** What the OpenAPI document says of positions, formats, keys and live streams. */
@@ -62,14 +63,14 @@ export function keysOperation(view: View, query: readonly Json[], types: readonl
     operationId: `keys-${view.name}`,
     summary: `The values that a dimension of ${view.name} has`,
     description: "With how many events (or lines) each has in the window, the most frequent first.",
-    parameters: [
+    parameters: takenParameters("/views/:name/keys", [
       inQuery("dimension", "Whose values", { type: "string", enum: Object.keys(view.by) }, true),
       inQuery("prefix", "Only values that begin with this", text),
       inQuery("limit", "The most values to answer", { type: "integer", minimum: 1, maximum: 10_000, default: 100 }),
-      ...query.filter(({ name }) => /^(from|to|where\[.*)$/.test(String(name))),
+      ...query,
       NUMBERS_PARAMETER,
       ...consistencyParameters(view),
-    ],
+    ]),
     responses: {
       200: {
         ...jsonResponse("The values, and where they stand", keysSchema(view.name, types)),
@@ -95,14 +96,16 @@ export function liveOperation(view: View, query: readonly Json[]): Json {
         "A comment every 15 seconds keeps the connection.",
     ].join(" "),
     parameters: [
-      ...query,
-      NUMBERS_PARAMETER,
-      inQuery("interval", "Milliseconds between two answers at least", {
-        type: "integer",
-        minimum: 50,
-        maximum: 60_000,
-        default: 250,
-      }),
+      ...takenParameters("/views/:name/live", [
+        ...query,
+        NUMBERS_PARAMETER,
+        inQuery("interval", "Milliseconds between two answers at least", {
+          type: "integer",
+          minimum: 50,
+          maximum: 60_000,
+          default: 250,
+        }),
+      ]),
       {
         name: "Last-Event-ID",
         in: "header",

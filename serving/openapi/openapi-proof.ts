@@ -1,3 +1,4 @@
+import { takenParameters } from "../common/route-parameters.ts";
 import { type Json, jsonResponse, problemResponses } from "./openapi-schemas.ts";
 
 const text = { type: "string" } as const;
@@ -117,29 +118,31 @@ export function proofOperation(): Json {
       "is proven, and only at, sample, deep and rows mean something.",
     parameters: [
       { name: "view", in: "path", required: true, schema: text },
-      inQuery("from", "Event time, inclusive; everything without"),
-      inQuery("to", "Event time, exclusive"),
-      inQuery("every", "Width of the rows, as in a question to the view"),
-      inQuery("window", "How much time a row covers"),
-      inQuery("zone", "Time zone of days and longer"),
-      inQuery("by", "Dimensions to group by, separated by commas"),
-      inQuery("where[dimension]", "Only this value of a dimension"),
-      inQuery("measures", "Measures to prove, separated by commas"),
-      inQuery("at", "The asOf of an earlier answer"),
-      inQuery("sample", "Prove only this many times, chosen at random", {
-        type: "integer",
-        minimum: 1,
-        maximum: 1_000,
-      }),
-      inQuery("deep", "Whether archived records are decoded again; by default up to three million", {
-        type: "boolean",
-      }),
-      inQuery("rows", "How many of the rows that differ to show with both values", {
-        type: "integer",
-        minimum: 0,
-        maximum: 1_000,
-        default: 10,
-      }),
+      ...takenParameters("/proof/:view", [
+        inQuery("from", "Event time, inclusive; everything without"),
+        inQuery("to", "Event time, exclusive"),
+        inQuery("every", "Width of the rows, as in a question to the view"),
+        inQuery("window", "How much time a row covers"),
+        inQuery("zone", "Time zone of days and longer"),
+        inQuery("by", "Dimensions to group by, separated by commas"),
+        inQuery("where[dimension]", "Only this value of a dimension"),
+        inQuery("measures", "Measures to prove, separated by commas"),
+        inQuery("at", "The asOf of an earlier answer"),
+        inQuery("sample", "Prove only this many times, chosen at random", {
+          type: "integer",
+          minimum: 1,
+          maximum: 1_000,
+        }),
+        inQuery("deep", "Whether archived records are decoded again; by default up to three million", {
+          type: "boolean",
+        }),
+        inQuery("rows", "How many of the rows that differ to show with both values", {
+          type: "integer",
+          minimum: 0,
+          maximum: 1_000,
+          default: 10,
+        }),
+      ]),
     ],
     responses: {
       200: jsonResponse("What was found", { anyOf: [PROOF, JOINED_PROOF] }),

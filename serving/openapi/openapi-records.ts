@@ -1,3 +1,4 @@
+import { takenParameters } from "../common/route-parameters.ts";
 import { type Json, jsonResponse, problemResponses } from "./openapi-schemas.ts";
 
 /** How many records a page has, and how far back it begins. */
@@ -56,18 +57,20 @@ export function recordsOperation(): Json {
     summary: "Records as they lie in the log, with the contract's verdict",
     parameters: [
       { name: "name", in: "path", required: true, schema: text },
-      parameter(
-        "at",
-        "Where to begin: beginning, a time, how long ago, positions partition:offset,…, or next of a page",
-        text,
-      ),
-      parameter(
-        "last",
-        "Begin with this many of the newest records; as many as limit by default",
-        whole(RECORDS.mostLast),
-      ),
-      parameter("where", "Only records whose fields fulfil this condition: SQL, as views write it", text),
-      parameter("limit", "The most records to answer", { ...whole(RECORDS.most), default: RECORDS.byDefault }),
+      ...takenParameters("/streams/:name/records", [
+        parameter(
+          "at",
+          "Where to begin: beginning, a time, how long ago, positions partition:offset,…, or next of a page",
+          text,
+        ),
+        parameter(
+          "last",
+          "Begin with this many of the newest records; as many as limit by default",
+          whole(RECORDS.mostLast),
+        ),
+        parameter("where", "Only records whose fields fulfil this condition: SQL, as views write it", text),
+        parameter("limit", "The most records to answer", { ...whole(RECORDS.most), default: RECORDS.byDefault }),
+      ]),
     ],
     responses: {
       200: jsonResponse("A page of records", {

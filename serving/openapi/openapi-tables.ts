@@ -1,6 +1,7 @@
 import { type Joined, joinedKey } from "../../core/definition/joined.ts";
 import { DEFAULT_LIMIT, MAX_LIMIT } from "../../core/query/query.ts";
 import { MOST_KEYS, tableColumns } from "../../core/query/table-query.ts";
+import { takenParameters } from "../common/route-parameters.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import { type Json, jsonResponse, problemResponses } from "./openapi-schemas.ts";
 
@@ -81,11 +82,11 @@ function pathsOf({ name, key, columns }: DocumentedTable): [string, Json][] {
   const one = inQuery("key", keyText, text, true);
   const path = { name: "key", in: "path", required: true, description: keyText, schema: text };
   const some = inQuery("columns", "Columns beside the key, separated by commas", text);
+  const shared = [some, ...POSITION, NUMBERS];
   const many = [
     inQuery("key", `Only these, up to ${MOST_KEYS}: ${keyText}`, { type: "array", items: text }),
     inQuery("prefix", `Only keys whose ${key[0]} begins so`, text),
     ...columns.map((column) => inQuery(`where[${column}]`, "Only rows with this value; null for none", text)),
-    some,
     inQuery("order", "Columns to sort by, - before a name for descending; the key when absent", text),
     inQuery("limit", "The most rows to answer", LIMITED(1, MAX_LIMIT, DEFAULT_LIMIT)),
     inQuery("after", "What the page before gave as next", text),
@@ -96,18 +97,27 @@ function pathsOf({ name, key, columns }: DocumentedTable): [string, Json][] {
   const events = { table: text, events: { type: "array" }, truncated: { type: "boolean" } };
   const replayed = { table: text, equal: { type: "boolean" }, row, served: row };
   return [
-    [`/tables/${name}`, operation("table", `Rows of ${name}`, [...many, ...POSITION, NUMBERS], rows)],
+    [
+      `/tables/${name}`,
+      operation("table", `Rows of ${name}`, takenParameters("/tables/:name", [...many, ...shared]), rows),
+    ],
     [
       `/tables/${name}/{key}`,
-      operation("row", `One row of ${name}`, [path, some, ...POSITION, NUMBERS], body({ row })),
+      operation("row", `One row of ${name}`, [path, ...takenParameters("/tables/:name/*", shared)], body({ row })),
     ],
     [
       `/history/${name}`,
-      operation("history", "The events of one key", [one, limited, AT], { type: "object", properties: events }),
+      operation("history", "The events of one key", takenParameters("/history/:table", [one, limited, AT]), {
+        type: "object",
+        properties: events,
+      }),
     ],
     [
       `/replay/${name}`,
-      operation("replay", "One row, recomputed from the log", [one, AT], { type: "object", properties: replayed }),
+      operation("replay", "One row, recomputed from the log", takenParameters("/replay/:table", [one, AT]), {
+        type: "object",
+        properties: replayed,
+      }),
     ],
   ];
 }

@@ -6,6 +6,7 @@ import { partialColumn } from "../../core/query/partial.ts";
 import { DEFAULT_LIMIT, MAX_LIMIT, sortableColumns } from "../../core/query/query.ts";
 import { formatDuration } from "../../core/time.ts";
 import type { AccessPolicy } from "../access/route-access.ts";
+import { ROUTE_PARAMETERS, takenParameters } from "../common/route-parameters.ts";
 import type { ColumnTypes } from "../views/column-types.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import { SECURITY_SCHEMES, withSecurity } from "./openapi-access.ts";
@@ -90,7 +91,10 @@ function viewOperation(view: View, types: ColumnTypes): Json {
     operationId: `view-${name}`,
     summary: `${name}, from the stream ${view.stream.name}`,
     description: `Grain ${grain}. Without from and to: the last 24 hours of event time that the view holds.`,
-    parameters: [...viewParameters(view), ...consistencyParameters(view), FORMAT_PARAMETER, NUMBERS_PARAMETER],
+    parameters: takenParameters("/views/:name", [
+      ...[...viewParameters(view), ...consistencyParameters(view)],
+      ...[FORMAT_PARAMETER, NUMBERS_PARAMETER],
+    ]),
     responses: {
       200: {
         description: "Rows, and where they stand",
@@ -266,7 +270,7 @@ function operationPaths(): Json {
         summary: "A stream's quality over record time; spans without records are left out",
         parameters: [
           { name: "name", in: "path", required: true, schema: { type: "string" } },
-          ...["every", "from", "to"].map((name) => ({
+          ...ROUTE_PARAMETERS["/streams/:name/quality"].map((name) => ({
             name,
             in: "query",
             required: false,

@@ -17,8 +17,6 @@ export interface Consistency {
   readonly waitMs: number;
 }
 
-export const CONSISTENCY_PARAMETERS = ["at", "min", "wait"] as const;
-
 const DEFAULT_WAIT_MS = 5_000;
 const MAX_WAIT_MS = 30_000;
 

@@ -1,7 +1,8 @@
-import { planQuery, type Query, type QueryProblem } from "../../core/query/query.ts";
+import { isQueryParameter, planQuery, type Query, type QueryProblem } from "../../core/query/query.ts";
 import { planWholeTable } from "../../core/query/table-query.ts";
 import { NUMBERS, type Numbers } from "../common/numbers.ts";
 import { badRequest, tableNotView, viewUnknown } from "../common/problem.ts";
+import { type ParameterRoute, refusedParameters, takesParameter } from "../common/route-parameters.ts";
 import type { DescribedView } from "../views/served-views.ts";
 import type { Parameters } from "./parameters.ts";
 
@@ -18,25 +19,34 @@ export interface ViewRequest<T> {
   readonly options: T;
 }
 
+/** Which route is asked what. */
+interface Asked {
+  readonly route: ParameterRoute;
+  readonly parameters: Parameters;
+  /** Parameters of the query that mean something else to this route. None when absent. */
+  readonly own?: readonly string[];
+  /** Of what the answer may be; a view when absent. */
+  readonly of?: "view" | "view or table";
+}
+
 /**
- * Reads a request to the view called `name`: the query's parameters, and those in `own`, which the route reads with
+ * Reads a request to the view called `name`: the query's parameters, and the others of the route, which it reads with
  * `read`. Throws a Refusal.
  */
 export function readRequest<T>(
   views: ReadonlyMap<string, DescribedView>,
   name: string,
-  parameters: Parameters,
-  own: readonly string[],
+  { route, parameters, own = [], of = "view" }: Asked,
   read: (one: One, fail: Fail, described: DescribedView) => T,
-  of: "view" | "view or table" = "view",
 ): ViewRequest<T> {
   const described = views.get(name);
   if (described === undefined || (described.definition.view.table !== null && of === "view"))
     throw described === undefined
       ? viewUnknown(name, of === "view" ? viewNames(views) : [...views.keys()])
       : tableNotView(name);
-  const { one, fail, problems } = readingOf(parameters);
-  const values = Object.fromEntries(Object.entries(parameters.values).filter(([key]) => !own.includes(key)));
+  const { one, fail, problems } = readingOf(route, parameters);
+  const isOfQuery = (key: string) => isQueryParameter(key) && takesParameter(route, key) && !own.includes(key);
+  const values = Object.fromEntries(Object.entries(parameters.values).filter(([key]) => isOfQuery(key)));
   const { view } = described.definition;
   const plan = view.table === null ? planQuery(view, values) : planWholeTable(view, values);
   const options = read(one, fail, described);
@@ -52,17 +62,33 @@ export interface ParameterReading {
   readonly problems: QueryProblem[];
 }
 
-/** Begins to read parameters: what is malformed in them is among the problems already. */
-export function readingOf({ values, problems: malformed }: Parameters): ParameterReading {
-  const problems: QueryProblem[] = [...malformed];
+/**
+ * Begins to read the parameters of a route: what is malformed in them, and those that the route does not take, are
+ * among the problems already. The latter are not read.
+ */
+export function readingOf(route: ParameterRoute, { values, problems: malformed }: Parameters): ParameterReading {
+  const problems: QueryProblem[] = [...malformed, ...refusedParameters(route, Object.keys(values))];
   const fail: Fail = (parameter, problem, allowed) => problems.push({ parameter, problem, allowed });
   const one: One = (parameter) => {
     const value = values[parameter];
-    if (value === undefined || typeof value === "string") return value;
+    if (value === undefined || !takesParameter(route, parameter)) return undefined;
+    if (typeof value === "string") return value;
     fail(parameter, "given more than once", `${parameter} once`);
     return undefined;
   };
   return { one, fail, problems };
+}
+
+/** The values of a route that takes each parameter once. Throws the refusal of what it does not take. */
+export function readParameters(route: ParameterRoute, parameters: Parameters): Map<string, string> {
+  const { one, problems } = readingOf(route, parameters);
+  const values = new Map<string, string>();
+  for (const name of Object.keys(parameters.values)) {
+    const value = one(name);
+    if (value !== undefined) values.set(name, value);
+  }
+  if (problems.length > 0) throw badRequest(problems);
+  return values;
 }
 
 function viewNames(views: ReadonlyMap<string, DescribedView>): string[] {

@@ -18,8 +18,8 @@ import { ToldAlerts } from "../alerts/own-alerts.ts";
 import { badRequest } from "../common/problem.ts";
 import { ALERT_LIMIT } from "../openapi/openapi-alerts.ts";
 import type { Parameters } from "../request/parameters.ts";
+import { readParameters } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
-import { readParameters } from "./streams.ts";
 
 const END_PATIENCE_MS = 1_000;
 
@@ -44,7 +44,7 @@ export function alertRoutes(app: FastifyInstance, { alerts, ownAlerts }: Serving
   });
 
   app.get("/alerts/live", { sse: "manual" }, async (request, reply) => {
-    const values = readParameters(request.query as Parameters, ["rule", "severity"]);
+    const values = readParameters("/alerts/live", request.query as Parameters);
     const [rule, severity] = ["rule", "severity"].map((name) => values.get(name));
     const isWanted = (alert: Alert) =>
       (rule === undefined || alert.opened.rule === rule) &&
@@ -106,7 +106,7 @@ function sentTo(lastEventId: string | string[] | undefined, states: AlertStates,
 }
 
 function readQuestion(parameters: Parameters): { question: AlertQuestion; limit: number } {
-  const values = readParameters(parameters, ["rule", "key", "severity", "state", "from", "to", "limit"]);
+  const values = readParameters("/alerts", parameters);
   const problems: QueryProblem[] = [];
   const read = <T>(
     parameter: string,

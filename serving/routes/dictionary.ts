@@ -1,8 +1,8 @@
 import type { FastifyInstance } from "fastify";
 import type { Dictionary } from "../../store/definitions/dictionary.ts";
 import { isListed } from "../access/access.ts";
-import { badRequest } from "../common/problem.ts";
 import type { Parameters } from "../request/parameters.ts";
+import { readParameters } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 
 /** GET /dictionary. */
@@ -10,11 +10,7 @@ export function dictionaryRoutes(app: FastifyInstance, { dictionary }: Serving):
   // Definitions do not change while a server runs.
   let made: Promise<Dictionary> | null = null;
   app.get("/dictionary", async (request): Promise<Dictionary> => {
-    const { values, problems } = request.query as Parameters;
-    const unknown = Object.keys(values).map((parameter) => ({
-      ...{ parameter, problem: "no such parameter", allowed: "none" },
-    }));
-    if (problems.length + unknown.length > 0) throw badRequest([...problems, ...unknown]);
+    readParameters("/dictionary", request.query as Parameters);
     made ??= dictionary();
     const { streams, views } = await made;
     return {

@@ -99,7 +99,7 @@ async function answered(
 
 /** The events of one key in the logs of all tables, by event time. */
 export async function joinedHistory({ serving, join, request, reply }: JoinedAsked): Promise<JoinedHistory> {
-  const { key, limit, at } = readJoinedKey(serving, join, request.query as Parameters);
+  const { key, limit, at } = readJoinedKey(serving, join, "/history/:table", request.query as Parameters);
   const signal = closedSignal(reply);
   const found = [];
   for (const [name, described] of join.tables) {
@@ -117,7 +117,7 @@ export async function joinedHistory({ serving, join, request, reply }: JoinedAsk
  * table's row is what its log says: the columns are a function of these.
  */
 export async function joinedReplay({ serving, join, request, reply }: JoinedAsked) {
-  const { key, at } = readJoinedKey(serving, join, request.query as Parameters);
+  const { key, at } = readJoinedKey(serving, join, "/replay/:table", request.query as Parameters);
   const signal = closedSignal(reply);
   const [fromLog, served] = [new Map<string, Row>(), new Map<string, Row>()];
   const applied: Record<string, object> = {};

@@ -27,8 +27,7 @@ export async function liveRoutes(app: FastifyInstance, serving: Serving): Promis
     const { described, query, options } = readRequest(
       views,
       request.params.name,
-      request.query as Parameters,
-      ["interval", "numbers"],
+      { route: "/views/:name/live", parameters: request.query as Parameters },
       (one, fail) => ({
         intervalMs: wholeNumber(one, fail, "interval", LIVE_INTERVAL),
         numbers: readNumbers(one, fail),

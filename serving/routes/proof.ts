@@ -11,12 +11,10 @@ import type { Serving } from "../request/serving.ts";
 import { readPosition } from "../tables/joined-request.ts";
 import type { DescribedJoin } from "../views/described-join.ts";
 
-const OWN = ["at", "sample", "deep", "rows"] as const;
-const MEANINGLESS = ["order", "limit"] as const;
-
 export const PROOF_SAMPLE = { least: 1, most: 1_000, byDefault: 0 } as const;
 export const PROOF_ROWS = { least: 0, most: 1_000, byDefault: 10 } as const;
 const PROGRESS_MS = 500;
+const OF_TABLE = "/proof/:view of a table";
 
 /** GET /proof/:view: JSON, or as server-sent events with how far it is. */
 export function proofRoutes(app: FastifyInstance, serving: Serving): void {
@@ -49,18 +47,16 @@ function proofOptions(one: One, fail: Fail) {
 
 /** Reads the question about a view or table, and returns what proves it. Throws a Refusal. */
 function proofOf(serving: Serving, name: string, parameters: Parameters) {
-  const own = [...OWN, ...MEANINGLESS];
+  const isOfTable = (serving.views.get(name)?.definition.view.table ?? null) !== null;
+  const route = isOfTable ? OF_TABLE : "/proof/:view";
   const asked = readRequest(
     serving.views,
     name,
-    parameters,
-    own,
-    (one, fail, described) => {
-      for (const name of MEANINGLESS)
-        if (one(name) !== undefined) fail(name, "is not used by proofs", "from, to, every, zone, window, by, measures");
-      return { at: readConsistency(serving, one, fail, described).at, ...proofOptions(one, fail) };
-    },
-    "view or table",
+    { route, parameters, of: "view or table" },
+    (one, fail, described) => ({
+      at: readConsistency(serving, one, fail, described).at,
+      ...proofOptions(one, fail),
+    }),
   );
   const { query, options, described } = asked;
   return (signal: AbortSignal, onProgress: OnProgress): Promise<Proof> =>
@@ -72,10 +68,8 @@ function proofOf(serving: Serving, name: string, parameters: Parameters) {
  * that is asked for, or each at its newest one. Throws a Refusal.
  */
 function proofsOf(serving: Serving, join: DescribedJoin, parameters: Parameters) {
-  const reading = readingOf(parameters);
+  const reading = readingOf(OF_TABLE, parameters);
   const { one, fail, problems } = reading;
-  for (const name of Object.keys(parameters.values))
-    if (!OWN.includes(name as (typeof OWN)[number])) fail(name, "is not used for a joined table", OWN.join(", "));
   const { at } = readPosition(serving, join, reading);
   const options = proofOptions(one, fail);
   if (problems.length > 0) throw badRequest(problems);

@@ -7,6 +7,7 @@ import { badRequest, streamUnknown } from "../common/problem.ts";
 import { RECORDS } from "../openapi/openapi-records.ts";
 import { QUALITY_WINDOW_MS } from "../operations/stream-quality.ts";
 import type { Parameters } from "../request/parameters.ts";
+import { readParameters } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 
 /** This many spans are answered at most. */
@@ -16,7 +17,7 @@ const HOUR_MS = 3_600_000;
 /** GET /streams, GET /streams/:name/quality and GET /streams/:name/records. */
 export function streamRoutes(app: FastifyInstance, { quality, records }: Serving): void {
   app.get("/streams", async (request) => {
-    readParameters(request.query as Parameters, []);
+    readParameters("/streams", request.query as Parameters);
     const streams = await quality.all();
     return { streams: streams.filter(({ stream }) => isListed(request, { kind: "stream", stream })) };
   });
@@ -49,7 +50,7 @@ function recordsWanted(
   parameters: Parameters,
   nowMs: number,
 ): { start: LogStart; where: string | null; limit: number } {
-  const values = readParameters(parameters, ["at", "last", "where", "limit"]);
+  const values = readParameters("/streams/:name/records", parameters);
   const problems: QueryProblem[] = [];
   const number = (parameter: string, byDefault: number, most: number) => {
     const text = values.get(parameter) ?? String(byDefault);
@@ -90,7 +91,7 @@ const TIME: ParameterKind = { parse: parseUrlTime, what: "a time", example: "202
 const DURATION: ParameterKind = { parse: parseDuration, what: "a duration", example: "1h or 1d" };
 
 function qualityWindow(parameters: Parameters): { every: number; from: number; to: number } {
-  const values = readParameters(parameters, ["every", "from", "to"]);
+  const values = readParameters("/streams/:name/quality", parameters);
   const problems: QueryProblem[] = [];
   const read = (parameter: string, { parse, what, example }: ParameterKind, byDefault: number) => {
     const text = values.get(parameter);
@@ -111,15 +112,4 @@ function qualityWindow(parameters: Parameters): { every: number; from: number; t
     });
   if (problems.length > 0) throw badRequest(problems);
   return { every, from, to };
-}
-
-/** The values of the parameters that a route knows. Throws the refusal of every other one. */
-export function readParameters({ values, problems }: Parameters, known: readonly string[]): Map<string, string> {
-  const wrong = Object.entries(values).flatMap(([parameter, value]): QueryProblem[] =>
-    known.includes(parameter) && typeof value === "string"
-      ? []
-      : [{ parameter, problem: "no such parameter, or given twice", allowed: known.join(", ") || "none" }],
-  );
-  if (problems.length + wrong.length > 0) throw badRequest([...problems, ...wrong]);
-  return new Map(Object.entries(values).map(([name, value]) => [name, String(value)]));
 }

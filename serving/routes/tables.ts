@@ -10,9 +10,11 @@ import { numberColumns, rowsJson } from "../common/numbers.ts";
 import { keyUnknown } from "../common/problem.ts";
 import { viewStandings } from "../operations/overview.ts";
 import type { Parameters } from "../request/parameters.ts";
+import { readParameters } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 import { tableFields } from "../tables/table-fields.ts";
 import {
+  type KeyRoute,
   keyTexts,
   nextPage,
   readKeyRequest,
@@ -30,6 +32,7 @@ export function tableRoutes(app: FastifyInstance, serving: Serving, givesUp: boo
   const { reader, standings, views, waits, joins } = serving;
 
   app.get("/tables", async (request) => {
+    readParameters("/tables", request.query as Parameters);
     const tables = [...views.values()].filter(
       ({ definition: { view } }) => view.table !== null && isListed(request, subjectOf(view)),
     );
@@ -92,8 +95,8 @@ export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
   app.addHook("preClose", () => histories.close());
 
   /** Where an answer stands: at the position that is asked for, or the newest one. */
-  const asked = async (request: FastifyRequest, reply: FastifyReply, table: string) => {
-    const one = readKeyRequest(serving, table, request.query as Parameters);
+  const asked = async (route: KeyRoute, table: string, request: FastifyRequest, reply: FastifyReply) => {
+    const one = readKeyRequest(serving, table, route, request.query as Parameters);
     const { definition } = one.described;
     const standing = one.at ?? (await standings.find(definition));
     return { ...one, log: { definition, at: standing.applied, signal: closedSignal(reply) } };
@@ -102,14 +105,14 @@ export function tableLogRoutes(app: FastifyInstance, serving: Serving): void {
   app.get<{ Params: { table: string } }>("/history/:table", async (request, reply) => {
     const join = await joins.find(request.params.table);
     if (join !== null) return joinedHistory({ serving, join, request, reply });
-    const { key, limit, log } = await asked(request, reply, request.params.table);
+    const { key, limit, log } = await asked("/history/:table", request.params.table, request, reply);
     return { table: request.params.table, key, ...(await histories.history(log, key, limit)) };
   });
 
   app.get<{ Params: { table: string } }>("/replay/:table", async (request, reply) => {
     const join = await joins.find(request.params.table);
     if (join !== null) return joinedReplay({ serving, join, request, reply });
-    const { key, question, log } = await asked(request, reply, request.params.table);
+    const { key, question, log } = await asked("/replay/:table", request.params.table, request, reply);
     const row = await histories.replay(log, question);
     const read = { at: log.at, left: log.signal };
     const served = (await readTable(reader, log.definition, question, read)).rows[0] ?? null;

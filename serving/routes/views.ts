@@ -3,7 +3,6 @@ import { subjectOf } from "../../core/access/permissions.ts";
 import { type Failure, failureKey, type Problem, problemOf } from "../../core/failures.ts";
 import { type AsOf, encodeAsOf } from "../../core/log/as-of.ts";
 import { Budget } from "../../core/query/budget.ts";
-import type { QueryProblem } from "../../core/query/query.ts";
 import { isListed } from "../access/access.ts";
 import { answerBody, answerNotices, answerStanding, asOfToken, viewSummary } from "../answer/answer.ts";
 import { csvOf } from "../answer/csv.ts";
@@ -12,17 +11,16 @@ import { keysJson, keysOf, keysOrder, keysQuery } from "../answer/keys.ts";
 import { answerJson, type RenderedAnswer, renderAnswer, renderedBody } from "../answer/rendered-answer.ts";
 import { closedSignal } from "../common/closed-signal.ts";
 import type { Numbers } from "../common/numbers.ts";
-import { badRequest } from "../common/problem.ts";
 import { inTurns } from "../common/turns.ts";
 import { viewStandings } from "../operations/overview.ts";
 import type { Standing } from "../read/live/standings.ts";
 import type { Reading } from "../read/reading.ts";
 import { entityTag, hasTag } from "../read/validators.ts";
-import { CONSISTENCY_PARAMETERS, type Consistency, readConsistency } from "../request/consistency.ts";
+import { type Consistency, readConsistency } from "../request/consistency.ts";
 import { KnownQuestions } from "../request/known-questions.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { wholeAddress } from "../request/posted.ts";
-import { type Fail, type One, readNumbers, readRequest, wholeNumber } from "../request/request.ts";
+import { type Fail, type One, readNumbers, readParameters, readRequest, wholeNumber } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
 import type { DescribedView } from "../views/served-views.ts";
 
@@ -46,11 +44,7 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
   const { reader, standings, changes, views, problems, ownAlerts } = serving;
 
   app.get("/views", async (request) => {
-    const { values, problems: wrong } = request.query as Parameters;
-    refuse([
-      ...wrong,
-      ...Object.keys(values).map((parameter) => ({ parameter, problem: "no such parameter", allowed: "none" })),
-    ]);
+    readParameters("/views", request.query as Parameters);
     const all = await viewStandings(
       standings,
       [...views.values()]
@@ -81,8 +75,8 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
     const address = wholeAddress(request);
     const held = known.get(address);
     if (held !== undefined && held.asked.described === views.get(name)) return held;
-    const own = [...CONSISTENCY_PARAMETERS, "format", "numbers"];
-    const asked = readRequest(views, name, request.query as Parameters, own, (one, fail, described) => ({
+    const parameters = request.query as Parameters;
+    const asked = readRequest(views, name, { route: "/views/:name", parameters }, (one, fail, described) => ({
       ...readConsistency(serving, one, fail, described),
       format: formatOf(one, fail) ?? null,
       numbers: readNumbers(one, fail),
@@ -133,29 +127,14 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
   });
 
   app.get<Named>("/views/:name/keys", async (request, reply) => {
-    const own = [
-      ...CONSISTENCY_PARAMETERS,
-      "dimension",
-      "prefix",
-      "limit",
-      "numbers",
-      "by",
-      "measures",
-      "every",
-      "order",
-    ];
-    const asked = readRequest(views, request.params.name, request.query as Parameters, own, (one, fail, described) => {
-      for (const name of ["by", "measures", "every", "order"])
-        if (one(name) !== undefined)
-          fail(name, "is not used by keys", "dimension, prefix, from, to, where[dimension], limit, numbers");
-      return {
-        ...readConsistency(serving, one, fail, described),
-        dimension: dimensionOf(one, fail, described),
-        prefix: one("prefix") ?? "",
-        numbers: readNumbers(one, fail),
-        limit: wholeNumber(one, fail, "limit", KEYS_LIMIT),
-      };
-    });
+    const question = { route: "/views/:name/keys", parameters: request.query as Parameters, own: ["limit"] } as const;
+    const asked = readRequest(views, request.params.name, question, (one, fail, described) => ({
+      ...readConsistency(serving, one, fail, described),
+      dimension: dimensionOf(one, fail, described),
+      prefix: one("prefix") ?? "",
+      numbers: readNumbers(one, fail),
+      limit: wholeNumber(one, fail, "limit", KEYS_LIMIT),
+    }));
     const { definition } = asked.described;
     const { at, dimension, prefix, limit, numbers } = asked.options;
     const query = keysQuery(definition.view, asked.query, dimension);
@@ -183,10 +162,6 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
 /** Of the whole installation; nothing when all is well. */
 function shownProblems(failures: readonly Failure[]): { problems?: Problem[] } {
   return failures.length === 0 ? {} : { problems: failures.map(problemOf) };
-}
-
-function refuse(problems: readonly QueryProblem[]): void {
-  if (problems.length > 0) throw badRequest(problems);
 }
 
 function formatOf(one: One, fail: Fail): Format | undefined {

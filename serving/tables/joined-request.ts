@@ -13,7 +13,7 @@ import { type Fail, type ParameterReading, readingOf, readNumbers, wholeNumber }
 import type { Serving } from "../request/serving.ts";
 import type { DescribedJoin } from "../views/described-join.ts";
 import { type JoinedQuestion, joinedColumnNames } from "./joined-rows.ts";
-import { keysOf, pageOf, readKeyAndLimit, refuseOthers, whereOf } from "./table-request.ts";
+import { type KeyRoute, keysOf, pageOf, readKeyAndLimit, whereOf } from "./table-request.ts";
 
 /** What a request asks of a joined table. */
 export interface JoinedRequest {
@@ -34,18 +34,17 @@ export function readJoinedRequest(
   key: readonly string[] | null,
 ): JoinedRequest {
   const { values } = parameters;
-  const reading = readingOf(parameters);
+  const reading = readingOf(key === null ? "/tables/:name" : "/tables/:name/*", parameters);
   const { one, fail, problems } = reading;
-  refuseOthers(values, key === null, fail);
   const all = joinedColumnNames(join);
   const named = (parameter: string, names: readonly string[]) => {
     for (const name of names)
       if (!all.includes(name)) fail(parameter, `"${name.slice(0, 60)}" is no column of this table`, all.join(", "));
   };
-  const page = key === null ? pageOf(one("after"), fail, decodeJoinedAsOf) : null;
+  const page = pageOf(one("after"), fail, decodeJoinedAsOf);
   const listed = (parameter: string) => (one(parameter) ?? "").split(",").filter((part) => part !== "");
   const order = listed("order").map((part) => ({ field: part.replace(/^-/, ""), descending: part.startsWith("-") }));
-  const written = whereOf(values);
+  const written = key === null ? whereOf(values) : new Map<string, readonly string[]>();
   const wanted = listed("columns");
   named("columns", wanted);
   named("order", order.map(({ field }) => field)); // biome-ignore format: one line
@@ -66,13 +65,14 @@ export function readJoinedRequest(
   return { ...position, question, at: page === null ? position.at : known(join, page.at), numbers };
 }
 
-/** Reads `key`, `limit` and `at` of a question about the log of one key. Throws a Refusal. */
+/** Reads `key`, `at` and, where the route takes it, `limit`. Throws a Refusal. */
 export function readJoinedKey(
   serving: Serving,
   join: DescribedJoin,
+  route: KeyRoute,
   parameters: Parameters,
 ): { readonly key: readonly string[]; readonly limit: number; readonly at: JoinedAsOf | null } {
-  const reading = readingOf(parameters);
+  const reading = readingOf(route, parameters);
   const { keys, limit } = readKeyAndLimit(reading, parameters, join.key);
   const { at } = readPosition(serving, join, reading);
   if (reading.problems.length > 0) throw badRequest(reading.problems);

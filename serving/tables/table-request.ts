@@ -4,7 +4,7 @@ import { planTable, type TableKey, type TableQuestion } from "../../core/query/t
 import type { Numbers } from "../common/numbers.ts";
 import { badRequest, tableUnknown } from "../common/problem.ts";
 import { HISTORY_LIMIT } from "../openapi/openapi-tables.ts";
-import { CONSISTENCY_PARAMETERS, type Consistency, generationGone, readConsistency } from "../request/consistency.ts";
+import { type Consistency, generationGone, readConsistency } from "../request/consistency.ts";
 import type { Parameters } from "../request/parameters.ts";
 import { type Fail, type ParameterReading, readingOf, readNumbers, wholeNumber } from "../request/request.ts";
 import type { Serving } from "../request/serving.ts";
@@ -17,9 +17,6 @@ export interface TableRequest {
   readonly options: Consistency & { readonly numbers: Numbers };
 }
 
-/** The parameters of a question for many rows, and of one for a single row. */
-const ROWS_PARAMETERS = ["key", "prefix", "columns", "order", "limit", "after", "numbers", ...CONSISTENCY_PARAMETERS];
-const ROW_PARAMETERS = ["columns", "numbers", ...CONSISTENCY_PARAMETERS];
 const WHERE = /^where\[(.*)\]$/s;
 
 /** The table called `name`. Throws TABLE_UNKNOWN. */
@@ -40,32 +37,23 @@ export function readTableRequest(
   const { values } = parameters;
   const described = findTable(serving, name);
   const { view } = described.definition;
-  const { one, fail, problems } = readingOf(parameters);
-  refuseOthers(values, key === null, fail);
-  const page = key === null ? pageOf(one("after"), fail, decodeAsOf) : null;
+  const { one, fail, problems } = readingOf(key === null ? "/tables/:name" : "/tables/:name/*", parameters);
+  const page = pageOf(one("after"), fail, decodeAsOf);
   if (page !== null && page.at.generation !== described.definition.generation) throw generationGone(view.name);
   const consistency = readConsistency(serving, one, fail, described);
   const options = { ...consistency, at: page?.at ?? consistency.at, numbers: readNumbers(one, fail) };
   const plan = planTable(view, {
     keys: key === null ? keysOf(values.key, Object.keys(view.by).length) : [key],
-    prefix: key === null ? (one("prefix") ?? "") : "",
+    prefix: one("prefix") ?? "",
     where: key === null ? whereOf(values) : new Map(),
     after: page?.key ?? null,
     columns: one("columns"),
-    order: key === null ? one("order") : undefined,
-    limit: key === null ? one("limit") : undefined,
+    order: one("order"),
+    limit: one("limit"),
   });
   if (!plan.ok) problems.push(...plan.problems);
   if (!plan.ok || problems.length > 0) throw badRequest(problems);
   return { described, question: plan.question, options };
-}
-
-/** Refuses parameters that a question for many rows, or for a single one, does not have. */
-export function refuseOthers(values: Parameters["values"], isOfMany: boolean, fail: Fail): void {
-  const own = isOfMany ? ROWS_PARAMETERS : ROW_PARAMETERS;
-  for (const parameter of Object.keys(values))
-    if (!own.includes(parameter) && !(isOfMany && WHERE.test(parameter)))
-      fail(parameter, "no such parameter", [...own, ...(isOfMany ? ["where[column]"] : [])].join(", "));
 }
 
 /** A request about one key of a table, and what its log says of it. */
@@ -77,11 +65,14 @@ export interface KeyRequest {
   readonly limit: number;
 }
 
-/** Reads `key`, `at` and `limit`. Throws a Refusal. */
-export function readKeyRequest(serving: Serving, name: string, parameters: Parameters): KeyRequest {
+/** The routes of questions about the log of one key. */
+export type KeyRoute = "/history/:table" | "/replay/:table";
+
+/** Reads `key`, `at` and, where the route takes it, `limit`. Throws a Refusal. */
+export function readKeyRequest(serving: Serving, name: string, route: KeyRoute, parameters: Parameters): KeyRequest {
   const described = findTable(serving, name);
   const { view } = described.definition;
-  const reading = readingOf(parameters);
+  const reading = readingOf(route, parameters);
   const { one, fail, problems } = reading;
   const { keys, limit } = readKeyAndLimit(reading, parameters, Object.keys(view.by));
   const { at } = readConsistency(serving, one, fail, described);
@@ -97,8 +88,6 @@ export function readKeyAndLimit(
   { values }: Parameters,
   parts: readonly string[],
 ): { readonly keys: string[][] | null; readonly limit: number } {
-  for (const parameter of Object.keys(values))
-    if (!["key", "at", "limit"].includes(parameter)) fail(parameter, "no such parameter", "key, at, limit");
   if (values.key === undefined) fail("key", "is not given", `the key of one row: ${parts.join("/")}`);
   return { keys: keysOf(one("key") ?? "", parts.length), limit: wholeNumber(one, fail, "limit", HISTORY_LIMIT) };
 }
