@@ -1,3 +1,4 @@
+import type { Logger } from "pino";
 import type { Look, OwnProblem } from "../core/alerts/own-alerts.ts";
 import {
   FOLLOWS_FROM,
@@ -29,6 +30,7 @@ import { Failures } from "../store/redis/failures.ts";
 import { openRedis, type TidelineRedis } from "../store/redis/redis.ts";
 import { within } from "../store/time-limit.ts";
 import { AlertLags } from "./alert-lags.ts";
+import type { MonitorMetrics } from "./metrics.ts";
 
 export interface LooksOptions {
   readonly brokers: string;
@@ -41,6 +43,8 @@ export interface LooksOptions {
   readonly retentionWarnHours: number;
   /** As in `MonitorPace`. */
   readonly positionsMs: number;
+  readonly metrics: Pick<MonitorMetrics, "failedLooks">;
+  readonly logger: Logger;
 }
 
 /** What a look has found, and whether Kafka answered. */
@@ -55,6 +59,9 @@ const GENERATIONS_EVERY_MS = 30_000;
 const RETENTION_EVERY_MS = 5 * 60_000;
 /** Roles that are missed when they were killed. Commands leave notes too. */
 const ROLES = new Set(["speed", "worker", "serve"]);
+
+/** What is looked at by itself. `lag` is of views, `reader-lag` of rules and deliveries. */
+type Part = "logs" | "failures" | "lag" | "reader-lag" | "retention";
 
 /** What Kafka says of a stream: where its log ends, or that it has no such topic. */
 type End = { readonly stream: string; readonly end: Cut | null };
@@ -75,6 +82,9 @@ export class Looks {
   /** Null before the first look, and while the newest one has failed. */
   #retention: readonly OwnProblem[] | null = null;
   #retentionAtMs = Number.NEGATIVE_INFINITY;
+
+  /** What could not be looked at the last time. */
+  readonly #failing = new Set<Part>();
 
   constructor(options: LooksOptions) {
     const { brokers, redisUrl, namespace, data } = options;
@@ -122,15 +132,28 @@ export class Looks {
     };
   }
 
+  /** What a part of a look finds; null when it fails, which is counted, and logged once until it succeeds again. */
+  async #part<T>(part: Part, work: () => Promise<T>): Promise<T | null> {
+    try {
+      const found = await work();
+      this.#failing.delete(part);
+      return found;
+    } catch (error) {
+      const { metrics, logger } = this.#options;
+      metrics.failedLooks.inc({ part });
+      if (!this.#failing.has(part)) logger.warn({ part, error: (error as Error).message }, "cannot look at this");
+      this.#failing.add(part);
+      return null;
+    }
+  }
+
   /** Where the log of each stream ends; null when Kafka does not answer. */
   async #ends(): Promise<readonly End[] | null> {
     const { namespace, definitions } = this.#options;
     const streams = [...definitions.streams.values()];
-    try {
-      return await within(ANSWER_MS, () => Promise.all(streams.map((stream) => this.#end(namespace, stream))));
-    } catch {
-      return null;
-    }
+    return this.#part("logs", () =>
+      within(ANSWER_MS, () => Promise.all(streams.map((stream) => this.#end(namespace, stream)))),
+    );
   }
 
   async #end(namespace: string, stream: Stream): Promise<End> {
@@ -148,42 +171,38 @@ export class Looks {
   async #told(nowMs: number): Promise<readonly Failure[] | null> {
     // A command that is given to a connection that is down would wait in a queue without bound.
     if (this.#redis.status !== "ready") return null;
-    try {
-      return await within(ANSWER_MS, () => this.#failures.read(nowMs));
-    } catch {
-      return null;
-    }
+    return this.#part("failures", () => within(ANSWER_MS, () => this.#failures.read(nowMs)));
   }
 
   /** How far each served view is behind; null when Redis does not answer. */
   async #lags(ends: readonly End[], nowMs: number): Promise<readonly ViewLag[] | null> {
     const endOf = new Map(ends.map(({ stream, end }) => [stream, end]));
-    try {
+    return this.#part("lag", async () => {
       const served = await this.#definitions(nowMs);
       const lags = await within(ANSWER_MS, () =>
         Promise.all(served.map((definition) => this.#lag(definition, endOf.get(definition.view.stream.name) ?? null))),
       );
       return lags.filter((lag) => lag !== null);
-    } catch {
-      return null;
-    }
+    });
   }
 
   /** How far rules and deliveries are behind; null when Kafka does not say. */
   async #readerLags(ends: readonly End[], nowMs: number): Promise<readonly ReaderLag[] | null> {
     const known = new Map(ends.flatMap(({ stream, end }) => (end === null ? [] : [[stream, end] as const])));
-    try {
-      return await within(ANSWER_MS, () => this.#alertLags.look(known, nowMs));
-    } catch {
-      return null;
-    }
+    return this.#part("reader-lag", () => within(ANSWER_MS, () => this.#alertLags.look(known, nowMs)));
   }
 
   async #lag({ view, generation }: Definition, end: Cut | null): Promise<ViewLag | null> {
     if (end === null) return null;
     const chain = this.#chains.get(generation) ?? new Chain(this.#redis, this.#options.namespace, generation);
     this.#chains.set(generation, chain);
-    const applied = (await chain.load())?.applied ?? (await this.#cutOf(generation));
+    const state = await chain.load().catch((error: unknown) => {
+      if (isTidelineError(error, "LIVE_STATE_UNREADABLE")) return "unreadable" as const;
+      throw error;
+    });
+    // The speed layer says what is wrong with it.
+    if (state === "unreadable") return null;
+    const applied = state?.applied ?? (await this.#cutOf(generation));
     if (applied === null) return null;
     return { stream: view.stream.name, view: view.name, generation, behind: positionsBetween(applied, end) };
   }
@@ -208,15 +227,10 @@ export class Looks {
   #lookAtRetention(nowMs: number): void {
     if (nowMs - this.#retentionAtMs < RETENTION_EVERY_MS) return;
     this.#retentionAtMs = nowMs;
-    this.#retentionProblems().then(
-      (found) => {
-        this.#retention = found;
-      },
-      () => {
-        this.#retention = null;
-        this.#retentionAtMs = Number.NEGATIVE_INFINITY;
-      },
-    );
+    void this.#part("retention", () => this.#retentionProblems()).then((found) => {
+      this.#retention = found;
+      if (found === null) this.#retentionAtMs = Number.NEGATIVE_INFINITY;
+    });
   }
 
   async #retentionProblems(): Promise<readonly OwnProblem[]> {

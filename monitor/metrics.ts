@@ -3,6 +3,7 @@ import { Counter, Gauge, type Registry } from "prom-client";
 /** Every metric of the monitor. */
 export interface MonitorMetrics {
   readonly messages: Counter<"delivery" | "outcome">;
+  readonly failedLooks: Counter<"part">;
 }
 
 /** `watches` and `open` are asked at every scrape: whether this process watches, and its open alerts by severity. */
@@ -35,6 +36,12 @@ export function monitorMetrics(
       name: "tideline_own_alert_messages_total",
       help: "Messages of Tideline's own alerts that a delivery has handed over, could not hand over, or left out",
       labelNames: ["delivery", "outcome"],
+      registers,
+    }),
+    failedLooks: new Counter({
+      name: "tideline_monitor_failed_looks_total",
+      help: "Looks of which a part failed, so that what it would say is not known, by part",
+      labelNames: ["part"],
       registers,
     }),
   };
