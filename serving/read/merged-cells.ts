@@ -12,6 +12,7 @@ import { type BatchStates, versionKey } from "./batch/batch-states.ts";
 import { topCells } from "./batch/top-cells.ts";
 import { type AnswerBase, AnswerBuilder, baseWeight } from "./cells/tile-cells.ts";
 import { WeightedCache } from "./cells/weighted-cache.ts";
+import type { SegmentTile } from "./live/segment-cache.ts";
 import { needsOf } from "./needs.ts";
 import { ALL_OF_TIME, type Tiles, type Window } from "./reading.ts";
 import { queryKey } from "./validators.ts";
@@ -21,17 +22,28 @@ export interface RangedTiles extends Tiles {
   readonly range: TimeRange;
 }
 
+/** A batch version and closed segments, merged for one question. */
+interface Base extends AnswerBase {
+  /** Held by the cache of segments, if at all. */
+  readonly closed: readonly WeakRef<SegmentTile>[];
+}
+
+/** The newest base of this many questions is known by the question. */
+const MOST_NEWEST = 2_000;
+
 /** A query's cells, merged from tiles. What does not change between two records is kept. */
 export class MergedCells {
   readonly #batch: BatchStates;
   readonly #limits: BudgetLimits;
-  readonly #bases: WeightedCache<AnswerBase>;
+  readonly #bases: WeightedCache<Base>;
+  /** The newest base by question and batch version, while `#bases` holds it. */
+  readonly #newest = new Map<string, WeakRef<Base>>();
 
   /** `most`: how many cells are kept. */
   constructor(batch: BatchStates, limits: BudgetLimits, most: number) {
     this.#batch = batch;
     this.#limits = limits;
-    this.#bases = new WeightedCache(most, baseWeight);
+    this.#bases = new WeightedCache<Base>(most, baseWeight);
   }
 
   /** The cells among which the first ones of an order are. */
@@ -56,31 +68,49 @@ export class MergedCells {
     const { manifest, live, window, range } = tiles;
     const { fromMs, toMs } = range;
     const merged = { ...query, fromMs: null, toMs: null, windowMs: 0, order: [], limit: 0 };
-    const name = [versionKey(manifest), live?.closedName ?? "alone", fromMs, toMs, queryKey(merged)];
-    const load = (left: AbortSignal) => this.#base(view, query, tiles, left);
-    const base = await this.#bases.get(name.join(" "), load, budget.left);
+    const question = [versionKey(manifest), fromMs, toMs, queryKey(merged)].join(" ");
+    const load = async (left: AbortSignal) => {
+      const base = await this.#base(view, query, tiles, { before: this.#newest.get(question)?.deref() ?? null, left });
+      this.#note(question, base);
+      return base;
+    };
+    const base = await this.#bases.get(`${live?.closedName ?? "alone"} ${question}`, load, budget.left);
     const builder = this.#builder(view, query, window, budget);
     builder.begin(base);
     await inTurns(builder.addStored(live?.open ?? [], range), budget);
     return builder.table.cells();
   }
 
-  /** What does not change while the chain's last segment grows: batch version and closed segments, merged. */
+  /**
+   * What does not change while the chain's last segment grows: batch version and closed segments, merged. It begins
+   * with the base `before`, of the same question and version, where that is made of the first of these segments.
+   */
   async #base(
     view: View,
     query: Query,
     { manifest, live, window, range }: RangedTiles,
-    left: AbortSignal,
-  ): Promise<AnswerBase> {
-    const plan = this.#plan(view, query, { window, range });
+    { before, left }: { readonly before: Base | null; readonly left: AbortSignal },
+  ): Promise<Base> {
+    const closed = live?.closed ?? [];
     const budget = new Budget(this.#limits, left);
     const builder = this.#builder(view, query, window, budget);
-    const batch = await this.#batch.cells(manifest, plan, left);
-    budget.spend("rows", batch.rows);
-    await inTurns(builder.addRolledUp(batch.tiles), budget);
-    for (const segment of live?.closed ?? [])
+    const begun = before !== null && isBegun(before, closed) ? before : null;
+    if (begun !== null) builder.begin(begun);
+    else {
+      const batch = await this.#batch.cells(manifest, this.#plan(view, query, { window, range }), left);
+      budget.spend("rows", batch.rows);
+      await inTurns(builder.addRolledUp(batch.tiles), budget);
+    }
+    for (const segment of closed.slice(begun?.closed.length ?? 0))
       await inTurns(builder.addStored(segment.within(range.fromMs, range.toMs), range), budget);
-    return builder.base();
+    return { ...builder.base(), closed: closed.map((segment) => new WeakRef(segment)) };
+  }
+
+  #note(question: string, base: Base): void {
+    this.#newest.delete(question);
+    this.#newest.set(question, new WeakRef(base));
+    const [oldest] = this.#newest.keys();
+    if (this.#newest.size > MOST_NEWEST && oldest !== undefined) this.#newest.delete(oldest);
   }
 
   #plan(
@@ -96,8 +126,7 @@ export class MergedCells {
   }
 
   #builder(view: View, query: Query, window: Window, budget: Budget): AnswerBuilder {
-    const wanted = needsOf(view, query).components.map(({ key }) => key);
-    return new AnswerBuilder(view, query, window, wanted, budget);
+    return new AnswerBuilder(view, query, window, needsOf(view, query), budget);
   }
 
   /** Where in event time there is anything. */
@@ -108,9 +137,14 @@ export class MergedCells {
     ];
     return [
       ...(await this.#batch.extents(manifest)),
-      ...tiles.map(({ bucket, groups }) => ({ fromMs: bucket, lastMs: bucket, rows: groups.length })),
+      ...tiles.map(({ bucket, groups }) => ({ fromMs: bucket, lastMs: bucket, rows: groups.size })),
     ];
   }
+}
+
+/** Whether a base is made of the first ones of these segments. */
+function isBegun({ closed }: Base, segments: readonly SegmentTile[]): boolean {
+  return closed.length <= segments.length && closed.every((held, index) => held.deref() === segments[index]);
 }
 
 /** Where the calendar cuts the answer; a question that it cannot cut is the client's. */

@@ -9,6 +9,8 @@ import { cellField } from "../../store/redis/chain-state.ts";
 export interface Needs {
   readonly components: readonly NamedComponent[];
   readonly sketches: boolean;
+  /** The keys (`groupKey`) of the only groups that can match; null when they cannot be named, or are many. */
+  readonly groups: readonly string[] | null;
   /** The fields of a bucket in Redis; null: all of them. */
   readonly fields: readonly string[] | null;
 }
@@ -29,25 +31,32 @@ function needs(view: View, query: Query): Needs {
     ({ key }) => always.has(key) || measures.has(key.slice(0, key.indexOf("."))),
   );
   const sketches = components.some(({ form }) => form === "registers");
-  return { components, sketches, fields: keyedFields(view, query, components) };
+  const groups = namedGroups(view, query);
+  return { components, sketches, groups, fields: groups === null ? null : keyedFields(groups, components) };
 }
 
-/** Beyond this many fields a bucket is read as a whole. */
+/** Beyond this many groups or fields a bucket is read as a whole. */
 const MAX_FIELDS = 256;
 
-/**
- * The fields of a bucket that a question for single groups needs, so that not all of the others are read; null when
- * they cannot be named: without a value for every dimension, or when there are items, which have fields of their own.
- */
-function keyedFields(view: View, { where }: Query, components: readonly NamedComponent[]): string[] | null {
-  if (components.some(({ form }) => form === "items")) return null;
+/** The groups of a question with a value for every dimension; null without one, or when they are many. */
+function namedGroups(view: View, { where }: Query): string[] | null {
   let groups: GroupValue[][] = [[]];
   for (const dimension of Object.keys(view.by)) {
     const values = where.get(dimension)?.flatMap(valuesLike);
-    if (values === undefined || groups.length * values.length * components.length > MAX_FIELDS) return null;
+    if (values === undefined || groups.length * values.length > MAX_FIELDS) return null;
     groups = groups.flatMap((group) => values.map((value) => [...group, value]));
   }
-  return groups.flatMap((group) => components.map(({ key }) => cellField(key, groupKey(group))));
+  return groups.map((group) => groupKey(group));
+}
+
+/**
+ * The fields of a bucket that a question for single groups needs, so that not all of the others are read; null when
+ * they cannot be named, as there are items, which have fields of their own, or when they are many.
+ */
+function keyedFields(groups: readonly string[], components: readonly NamedComponent[]): string[] | null {
+  const isItemized = components.some(({ form }) => form === "items");
+  if (isItemized || groups.length * components.length > MAX_FIELDS) return null;
+  return groups.flatMap((group) => components.map(({ key }) => cellField(key, group)));
 }
 
 /** A filter's values come as text: every value whose text that is. */

@@ -4,7 +4,7 @@ import type { Budget } from "../../core/query/budget.ts";
 import type { PresentedRows } from "../../core/query/present.ts";
 import type { Cell } from "../../core/state/cells.ts";
 import type { ChainState } from "../../store/redis/chain-state.ts";
-import type { BucketTile } from "./cells/tile-cells.ts";
+import type { StoredTile } from "./cells/tile-cells.ts";
 import type { SegmentTile } from "./live/segment-cache.ts";
 import type { Standing } from "./live/standings.ts";
 
@@ -49,7 +49,7 @@ export interface Live {
   readonly closed: readonly SegmentTile[];
   /** Names the closed segments: the same name, the same tiles. */
   readonly closedName: string;
-  readonly open: readonly BucketTile[];
+  readonly open: readonly StoredTile[];
   readonly window: Window;
 }
 

@@ -17,6 +17,7 @@ import { BatchStates } from "../../serving/read/batch/batch-states.ts";
 import { DuckQueue } from "../../serving/read/batch/duck-queue.ts";
 import { topCells } from "../../serving/read/batch/top-cells.ts";
 import { AnswerBuilder } from "../../serving/read/cells/tile-cells.ts";
+import { needsOf } from "../../serving/read/needs.ts";
 import { eventColumns } from "../../store/decode/events.ts";
 import { checkViewSql } from "../../store/definitions/check-view.ts";
 import { type Duck, DuckPool } from "../../store/duckdb/duck.ts";
@@ -121,8 +122,7 @@ async function answers(of: View): Promise<unknown[]> {
     const { everyMs, by, where } = query;
     const components = componentsOf(of);
     const read = { view: of, ...readRange(of, query, window), everyMs, calendar, by, where, components };
-    const keys = components.map(({ key }) => key);
-    const builder = () => new AnswerBuilder(of, query, window, keys, new Budget(ANSWER_LIMITS));
+    const builder = () => new AnswerBuilder(of, query, window, needsOf(of, query), new Budget(ANSWER_LIMITS));
     const whole = builder();
     finish(whole.addRolledUp((await batch.cells(manifest, read)).tiles));
     const shown = presentRows(of, query, whole.table.cells(), window).rows.map((row) => Object.values(row));

@@ -16,12 +16,13 @@ import { presentRows } from "../../core/query/present.ts";
 import { planQuery, type Query } from "../../core/query/query.ts";
 import { topOrder } from "../../core/query/top-order.ts";
 import { finish } from "../../core/query/work.ts";
-import type { GroupValue } from "../../core/state/cells.ts";
+import { type GroupValue, groupKey } from "../../core/state/cells.ts";
 import { keysOf, keysOrder, keysQuery } from "../../serving/answer/keys.ts";
 import { BatchStates } from "../../serving/read/batch/batch-states.ts";
 import { DuckQueue } from "../../serving/read/batch/duck-queue.ts";
 import { topCells } from "../../serving/read/batch/top-cells.ts";
-import { AnswerBuilder, type BucketTile } from "../../serving/read/cells/tile-cells.ts";
+import { AnswerBuilder, type GroupCells, type StoredTile } from "../../serving/read/cells/tile-cells.ts";
+import { needsOf } from "../../serving/read/needs.ts";
 import { type Duck, DuckPool } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import { ticks } from "../views.ts";
@@ -147,32 +148,30 @@ async function published(states: readonly State[]): Promise<Manifest> {
 }
 
 /** The same as tiles of live state. */
-function tilesOf(states: readonly State[]): BucketTile[] {
-  return states.map(({ at, place, good, tip, values }) => ({
-    bucket: at * MINUTE,
-    groups: [
-      {
-        group: [place, good, tip] as GroupValue[],
-        values: components.flatMap(({ key }, index): [string, bigint][] => {
-          const value = values[index];
-          return value === null || value === undefined ? [] : [[key, BigInt(value)]];
-        }),
-        items: [],
-        sketches: [],
-      },
-    ],
-  }));
+function tilesOf(states: readonly State[]): StoredTile[] {
+  return states.map(({ at, place, good, tip, values }) => {
+    const group: GroupValue[] = [place, good, tip];
+    const cells: GroupCells = {
+      group,
+      values: components.flatMap(({ key }, index): [string, bigint][] => {
+        const value = values[index];
+        return value === null || value === undefined ? [] : [[key, BigInt(value)]];
+      }),
+      items: [],
+      sketches: [],
+    };
+    return { bucket: at * MINUTE, groups: new Map([[groupKey(group), cells]]) };
+  });
 }
 
 const range = { fromMs: 0, toMs: 4 * MINUTE };
-const keys = components.map(({ key }) => key);
 const states = fc.array(state, { minLength: 1, maxLength: 30 });
 const live = fc.array(state, { maxLength: 6 });
 
 async function candidates(query: Query, order: Parameters<typeof topCells>[0], stored: State[], applied: State[]) {
   const manifest = await published(stored);
   const budget = new Budget(ANSWER_LIMITS);
-  const builder = new AnswerBuilder(places, query, range, keys, budget);
+  const builder = new AnswerBuilder(places, query, range, needsOf(places, query), budget);
   finish(builder.addStored(tilesOf(applied), range));
   const plan = {
     view: places,
@@ -188,7 +187,7 @@ async function candidates(query: Query, order: Parameters<typeof topCells>[0], s
 
 /** All cells, merged in memory. */
 function allCells(query: Query, stored: State[], applied: State[]) {
-  const builder = new AnswerBuilder(places, query, range, keys, Budget.unlimited());
+  const builder = new AnswerBuilder(places, query, range, needsOf(places, query), Budget.unlimited());
   finish(builder.addStored(tilesOf([...stored, ...applied]), range));
   return builder.table.cells();
 }

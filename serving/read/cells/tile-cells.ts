@@ -8,6 +8,7 @@ import { answerPlaces, groupMatches, type Query, type TimeRange } from "../../..
 import { STEP, type Work } from "../../../core/query/work.ts";
 import { type Cell, CellTable, type GroupValue, groupFromKey, groupKey } from "../../../core/state/cells.ts";
 import { type BucketCells, splitCellField } from "../../../store/redis/chain-state.ts";
+import type { Needs } from "../needs.ts";
 
 /** A component's registers as the layer holds them: a Redis string, or registers that nobody merges into. */
 export type Sketch = Buffer | Registers;
@@ -20,9 +21,16 @@ export interface GroupCells {
   readonly sketches: readonly (readonly [component: string, sketch: Sketch])[];
 }
 
+/** A bucket of an answer: filtered, in the query's dimensions. */
 export interface BucketTile {
   readonly bucket: EpochMs;
   readonly groups: readonly GroupCells[];
+}
+
+/** A bucket as the view stores it: its groups by their keys (`groupKey`). */
+export interface StoredTile {
+  readonly bucket: EpochMs;
+  readonly groups: ReadonlyMap<string, GroupCells>;
 }
 
 /** How many fields are remembered before they are forgotten. */
@@ -40,7 +48,7 @@ export class Tiler {
     this.#items = new Set(componentsOf(view).flatMap(({ key, form }) => (form === "items" ? [key] : [])));
   }
 
-  *tile({ bucket, values, rows, sketches }: BucketCells): Work<BucketTile> {
+  *tile({ bucket, values, rows, sketches }: BucketCells): Work<StoredTile> {
     const groups = new Map<string, Gathering>();
     const gathering = ({ key, group }: Field) => {
       let held = groups.get(key);
@@ -70,7 +78,7 @@ export class Tiler {
       const field = this.#field(text);
       gathering(field).sketches.push([field.component, bytes]);
     }
-    return { bucket, groups: [...groups.values()] };
+    return { bucket, groups };
   }
 
   #field(text: string): Field {
@@ -106,8 +114,10 @@ interface Gathering {
 }
 
 /** What cached tiles cost, in cells. */
-export function tileWeight(buckets: readonly BucketTile[]): number {
-  return buckets.reduce((sum, { groups }) => groups.reduce((cells, group) => cells + groupWeight(group), sum + 1), 0);
+export function tileWeight(buckets: readonly StoredTile[]): number {
+  let weight = buckets.length;
+  for (const { groups } of buckets) for (const group of groups.values()) weight += groupWeight(group);
+  return weight;
 }
 
 /** What a group of a cached tile costs, in cells; a sketch by its size. */
@@ -147,14 +157,23 @@ export class AnswerBuilder {
   readonly #budget: Budget;
   readonly #places: ReturnType<typeof answerPlaces>;
   readonly #wanted: ReadonlySet<string>;
+  /** The only groups that can match, by their keys; null when the query does not name them. */
+  readonly #named: readonly string[] | null;
 
-  constructor(view: View, query: Query, window: TimeRange, wanted: readonly string[], budget: Budget) {
+  constructor(
+    view: View,
+    query: Query,
+    window: TimeRange,
+    needs: Pick<Needs, "components" | "groups">,
+    budget: Budget,
+  ) {
     this.table = new CellTable(view);
     this.#view = view;
     this.#query = query;
     this.#budget = budget;
     this.#places = answerPlaces(view, query, window);
-    this.#wanted = new Set(wanted);
+    this.#wanted = new Set(needs.components.map(({ key }) => key));
+    this.#named = needs.groups;
   }
 
   /** What was merged so far, for other answers to begin with: nothing may be merged here any more. */
@@ -177,15 +196,21 @@ export class AnswerBuilder {
   }
 
   /** State as the view stores it; only buckets in `[fromMs, toMs)` count. */
-  *addStored(buckets: readonly BucketTile[], { fromMs, toMs }: TimeRange): Work<void> {
+  *addStored(buckets: readonly StoredTile[], { fromMs, toMs }: TimeRange): Work<void> {
     for (const { bucket, groups } of buckets) {
       if (bucket < fromMs || bucket >= toMs) continue;
       const into = this.#places.bucket(bucket);
-      for (const cells of groups)
+      for (const cells of this.#candidates(groups))
         if (groupMatches(this.#view, this.#query, cells.group))
           yield* this.#merge(into, this.#places.group(cells.group), cells);
         else yield 1;
     }
+  }
+
+  /** The groups of a bucket that may match: a question that names them looks them up. */
+  #candidates(groups: StoredTile["groups"]): Iterable<GroupCells> {
+    if (this.#named === null || this.#named.length >= groups.size) return groups.values();
+    return this.#named.map((key) => groups.get(key)).filter((cells) => cells !== undefined);
   }
 
   /** Merges the state of one group into its cell. A group may have a million items, so it yields within them. */

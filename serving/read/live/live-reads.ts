@@ -2,14 +2,14 @@ import type { View } from "../../../core/definition/view.ts";
 import type { Chain } from "../../../store/redis/chain.ts";
 import type { ChainLook, ChainState, OpenPart } from "../../../store/redis/chain-state.ts";
 import { inTurns } from "../../common/turns.ts";
-import { type BucketTile, Tiler } from "../cells/tile-cells.ts";
+import { type StoredTile, Tiler } from "../cells/tile-cells.ts";
 
 /** The chain and a part of its open segment, of one atomic step. */
 export interface LiveRead {
   readonly chain: ChainState;
   /** The newest bucket of the open segment. */
   readonly lastBucket: number | null;
-  readonly open: readonly BucketTile[];
+  readonly open: readonly StoredTile[];
 }
 
 /** The question to Redis; it rejects when Redis does not answer. */
@@ -35,7 +35,7 @@ export class LiveReads {
   #waiting: Waiting[] = [];
   #asking = false;
   #known: ChainState | null = null;
-  readonly #held = new Map<string, readonly BucketTile[]>();
+  readonly #held = new Map<string, readonly StoredTile[]>();
 
   constructor(view: View, ask: AskChain) {
     this.#tiler = new Tiler(view);
@@ -80,7 +80,7 @@ export class LiveReads {
     for (const [index, key] of [...wanted.keys()].entries()) {
       const cells = look.parts[index];
       if (cells === null || cells === undefined) continue;
-      const tiles: BucketTile[] = [];
+      const tiles: StoredTile[] = [];
       for (const bucket of cells) tiles.push(await inTurns(this.#tiler.tile(bucket), null));
       this.#held.set(key, tiles);
     }

@@ -10,7 +10,7 @@ import {
   splitCellField,
 } from "../../../store/redis/chain-state.ts";
 import { inTurns } from "../../common/turns.ts";
-import { type BucketTile, Tiler, tileWeight } from "../cells/tile-cells.ts";
+import { type StoredTile, Tiler, tileWeight } from "../cells/tile-cells.ts";
 import { Vanished } from "../cells/vanished.ts";
 import { WeightedCache } from "../cells/weighted-cache.ts";
 import type { RedisGate } from "./redis-gate.ts";
@@ -20,9 +20,9 @@ import type { SizedSegment } from "./standings.ts";
 export class SegmentTile {
   readonly lastBucket: EpochMs | null;
   readonly weight: number;
-  readonly #buckets: readonly BucketTile[];
+  readonly #buckets: readonly StoredTile[];
 
-  private constructor(lastBucket: EpochMs | null, buckets: readonly BucketTile[]) {
+  private constructor(lastBucket: EpochMs | null, buckets: readonly StoredTile[]) {
     this.lastBucket = lastBucket;
     this.#buckets = buckets;
     this.weight = tileWeight(buckets);
@@ -30,7 +30,7 @@ export class SegmentTile {
 
   static *of(view: View, { lastBucket, buckets }: Pick<SegmentCells, "lastBucket" | "buckets">): Work<SegmentTile> {
     const tiler = new Tiler(view);
-    const tiles: BucketTile[] = [];
+    const tiles: StoredTile[] = [];
     for (const bucket of buckets) tiles.push(yield* tiler.tile(bucket));
     return new SegmentTile(
       lastBucket,
@@ -44,7 +44,7 @@ export class SegmentTile {
   }
 
   /** Its buckets in `[fromMs, toMs)`. */
-  within(fromMs: EpochMs, toMs: EpochMs): readonly BucketTile[] {
+  within(fromMs: EpochMs, toMs: EpochMs): readonly StoredTile[] {
     return this.#buckets.slice(this.#firstFrom(fromMs), this.#firstFrom(toMs));
   }
 
@@ -89,22 +89,22 @@ function lookUpsOf({ fields }: KeyedPart): number {
 export class SegmentCache {
   readonly #gate: RedisGate;
   readonly #tiles: WeightedCache<SegmentTile>;
-  /** What was read of some fields alone. */
-  readonly #keyed: WeightedCache<readonly SegmentTile[]>;
+  /** What was read of some fields of a segment alone. */
+  readonly #keyed: WeightedCache<SegmentTile>;
 
   constructor(gate: RedisGate, maxCells: number) {
     this.#gate = gate;
     this.#tiles = new WeightedCache(maxCells, ({ weight }) => weight);
-    this.#keyed = new WeightedCache(maxCells / 10, (tiles) =>
-      tiles.reduce((sum, { weight }) => sum + weight, KEYED_WEIGHT),
-    );
+    this.#keyed = new WeightedCache(maxCells / 10, ({ weight }) => KEYED_WEIGHT + weight);
   }
 
   /** These segments of a chain. Throws Vanished when one is gone, RedisSilent when Redis does not answer. */
   all(chain: Chain, { view, generation }: Definition, segments: readonly ClosedSegment[]): Promise<SegmentTile[]> {
-    return Promise.all(
-      segments.map((segment) => this.#tiles.get(tileName(generation, segment), () => this.#load(chain, view, segment))),
-    );
+    return Promise.all(segments.map((segment) => this.#whole(chain, view, generation, segment)));
+  }
+
+  #whole(chain: Chain, view: View, generation: string, segment: ClosedSegment): Promise<SegmentTile> {
+    return this.#tiles.get(tileName(generation, segment), () => this.#load(chain, view, segment));
   }
 
   /**
@@ -122,13 +122,17 @@ export class SegmentCache {
     const cells = missing.reduce((sum, segment) => sum + (segment.cells ?? 0), 0);
     const lookUps = missing.length * ((part.toMs - part.fromMs) / view.grainMs) * lookUpsOf(part);
     if (cells <= SMALL_CELLS || lookUps > MOST_LOOK_UPS) return this.all(chain, definition, segments);
-    const name = [generation, ...missing.map(spanName), part.fromMs, part.toMs, ...part.fields].join("\n");
-    const held = segments.filter((segment) => !missing.includes(segment));
-    const [whole, some] = await Promise.all([
-      this.all(chain, definition, held),
-      this.#keyed.get(name, () => this.#loadPart(chain, view, missing, part)),
-    ]);
-    return [...whole, ...some];
+    const asked = [part.fromMs, part.toMs, ...part.fields].join("\n");
+    const nameOf = (segment: ClosedSegment) => `${tileName(generation, segment)}\n${asked}`;
+    const unread = missing.filter((segment) => !this.#keyed.has(nameOf(segment)));
+    const read = unread.length === 0 ? null : this.#loadPart(chain, view, unread, part);
+    return Promise.all(
+      segments.map((segment) =>
+        missing.includes(segment)
+          ? this.#keyed.get(nameOf(segment), async () => (await read)?.get(segment) as SegmentTile)
+          : this.#whole(chain, view, generation, segment),
+      ),
+    );
   }
 
   async #loadPart(
@@ -136,11 +140,14 @@ export class SegmentCache {
     view: View,
     segments: readonly ClosedSegment[],
     part: KeyedPart,
-  ): Promise<readonly SegmentTile[]> {
+  ): Promise<ReadonlyMap<ClosedSegment, SegmentTile>> {
     const found = await this.#gate.ask(SEGMENT_TIMEOUT_MS, () => chain.keyed(segments, part));
     if (found === null) throw new Vanished("segment", `one of ${segments.length} segments is gone`);
-    const tiles: SegmentTile[] = [];
-    for (const buckets of found) tiles.push(await inTurns(SegmentTile.of(view, { lastBucket: null, buckets }), null));
+    const tiles = new Map<ClosedSegment, SegmentTile>();
+    for (const [index, segment] of segments.entries()) {
+      const buckets = found[index] ?? [];
+      tiles.set(segment, await inTurns(SegmentTile.of(view, { lastBucket: null, buckets }), null));
+    }
     return tiles;
   }
 
