@@ -142,11 +142,15 @@ export interface KeyedPart {
   readonly fields: readonly string[];
 }
 
-/** What one atomic step found. */
-export interface ChainLook {
+/** What a digest names, beside the cells. */
+export interface KnownChain {
   readonly chain: ChainState;
   /** The newest bucket of the open segment. */
   readonly lastBucket: EpochMs | null;
+}
+
+/** What one atomic step found. */
+export interface ChainLook extends KnownChain {
   /** In the order in which parts were asked for; null for one that the asker holds. */
   readonly parts: readonly (readonly BucketCells[] | null)[];
 }

@@ -22,6 +22,7 @@ import {
   type ChainState,
   type ClosedSegment,
   type KeyedPart,
+  type KnownChain,
   type OpenPart,
   type SegmentCells,
   splitCellField,
@@ -242,16 +243,16 @@ export class Chain {
    * LIVE_STATE_UNREADABLE.
    */
   async look(
-    known: ChainState | null,
+    known: KnownChain | null,
     parts: readonly (OpenPart & { readonly held: boolean })[],
   ): Promise<ChainLook | null> {
     const args: (string | number)[] = [this.#key("chain"), this.#key("applied"), this.#key("fresh")];
-    args.push(this.#prefix, known?.digest ?? "");
+    args.push(this.#prefix, known?.chain.digest ?? "");
     for (const { fromMs, toMs, sketches, fields, held } of parts)
       args.push(fromMs, toMs, sketches ? 1 : 0, held ? 1 : 0, fields?.length ?? -1, ...(fields ?? []));
     const reply = await this.#redis.tideline_readBuffer(...args);
     if (reply === null) return null;
-    const [digest, chain, applied, fresh, last, ...found] = reply as [
+    const [digest, chain, applied, fresh, last, ...read] = reply as [
       Buffer,
       Buffer[] | null,
       Buffer[] | null,
@@ -261,14 +262,16 @@ export class Chain {
     ];
     const freshness = pairs(fresh);
     try {
-      const state =
+      const found =
         known !== null && (chain === null || applied === null)
-          ? { ...known, freshAtMs: freshAt(known.applied.keys(), freshness) }
-          : decodeChain(digest.toString(), pairs(chain ?? []), pairs(applied ?? []), freshness);
+          ? { ...known, chain: { ...known.chain, freshAtMs: freshAt(known.chain.applied.keys(), freshness) } }
+          : {
+              chain: decodeChain(digest.toString(), pairs(chain ?? []), pairs(applied ?? []), freshness),
+              lastBucket: last === null ? null : Number(last.toString()),
+            };
       return {
-        chain: state,
-        lastBucket: last === null ? null : Number(last.toString()),
-        parts: found.map((part) => part?.map(([bucket, fields, held]) => pageCells(bucket, fields, held)) ?? null),
+        ...found,
+        parts: read.map((part) => part?.map(([bucket, fields, held]) => pageCells(bucket, fields, held)) ?? null),
       };
     } catch (error) {
       throw unreadable(this.#generation, error);

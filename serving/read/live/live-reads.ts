@@ -1,6 +1,6 @@
 import type { View } from "../../../core/definition/view.ts";
 import type { Chain } from "../../../store/redis/chain.ts";
-import type { ChainLook, ChainState, OpenPart } from "../../../store/redis/chain-state.ts";
+import type { ChainLook, ChainState, KnownChain, OpenPart } from "../../../store/redis/chain-state.ts";
 import { inTurns } from "../../common/turns.ts";
 import { type StoredTile, Tiler } from "../cells/tile-cells.ts";
 
@@ -13,7 +13,7 @@ export interface LiveRead {
 }
 
 /** The question to Redis; it rejects when Redis does not answer. */
-export type AskChain = (known: ChainState | null, parts: Parameters<Chain["look"]>[1]) => Promise<ChainLook | null>;
+export type AskChain = (known: KnownChain | null, parts: Parameters<Chain["look"]>[1]) => Promise<ChainLook | null>;
 
 interface Waiting {
   readonly part: OpenPart | null;
@@ -34,7 +34,7 @@ export class LiveReads {
   readonly #ask: AskChain;
   #waiting: Waiting[] = [];
   #asking = false;
-  #known: ChainState | null = null;
+  #known: KnownChain | null = null;
   readonly #held = new Map<string, readonly StoredTile[]>();
 
   constructor(view: View, ask: AskChain) {
@@ -71,8 +71,8 @@ export class LiveReads {
     if (this.#held.size > MAX_HELD) this.#held.clear();
     const parts = [...wanted].map(([key, part]) => ({ ...part, held: this.#held.has(key) }));
     const look = await this.#ask(this.#known, parts);
-    if (look === null || look.chain.digest !== this.#known?.digest) this.#held.clear();
-    this.#known = look?.chain ?? null;
+    if (look === null || look.chain.digest !== this.#known?.chain.digest) this.#held.clear();
+    this.#known = look === null ? null : { chain: look.chain, lastBucket: look.lastBucket };
     if (look === null) {
       for (const { resolve } of waiting) resolve(null);
       return;

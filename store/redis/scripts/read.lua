@@ -4,11 +4,12 @@
 --       from bucket, to bucket (exclusive), '1' when sketches are wanted, '1' when the reader has it for that digest,
 --       how many fields follow (-1: all fields of a bucket), fields
 -- Returns false without a chain, else {digest, chain, applied, fresh, last bucket of the open segment or false, part*}.
--- Chain and applied are false when the digest is the known one: it names both of them, and with them the cells. A part
--- is false when the reader has it, else {{bucket, fields, sketches}*}, as `packed` gives them.
+-- Chain, applied and last bucket are false when the digest is the known one: it names all of them, and with them the
+-- cells. A part is false when the reader has it, else {{bucket, fields, sketches}*}, as `packed` gives them.
 local chain = redis.call('HGETALL', KEYS[1])
 if #chain == 0 or is_unusable(KEYS[1]) then return false end
--- Redis may have evicted a bucket that the chain still counts.
+-- Redis may have evicted a bucket that the chain still counts. What a reader holds of a digest was complete when it was
+-- read, so buckets are counted when some are read.
 local function has_lost_cells(segment)
   local counted, cells = tonumber(redis.call('HGET', KEYS[1], 'openCells')), 0
   if counted > 0 and has_lost_keys(segment, KEYS[2]) then return true end
@@ -20,34 +21,39 @@ end
 local applied = redis.call('HGETALL', KEYS[2])
 local digest = redis.sha1hex(table.concat(chain, '\n') .. '\n\n' .. table.concat(applied, '\n'))
 local known = digest == ARGV[2]
-local open = redis.call('HGET', KEYS[1], 'open')
-local segment = ARGV[1] .. ':s:' .. open .. ':'
+local parts, at, has_all = {}, 3, known
+while at <= #ARGV do
+  local part = {from = ARGV[at], to = ARGV[at + 1], sketched = ARGV[at + 2] == '1', names = {}}
+  part.held = known and ARGV[at + 3] == '1'
+  part.count = tonumber(ARGV[at + 4])
+  has_all = has_all and part.held
+  at = at + 5
+  for i = 1, part.count do part.names[i] = ARGV[at + i - 1] end
+  if part.count > 0 then at = at + part.count end
+  parts[#parts + 1] = part
+end
+
+local segment = ARGV[1] .. ':s:' .. redis.call('HGET', KEYS[1], 'open') .. ':'
 local function lost()
   void(KEYS[1])
   return false
 end
-if has_lost_cells(segment) then return lost() end
-local last = redis.call('ZREVRANGE', segment .. 'buckets', 0, 0)[1] or false
-local answer = {digest, chain, applied, redis.call('HGETALL', KEYS[3]), last}
-if known then answer[2], answer[3] = false, false end
-
-local at = 3
-while at <= #ARGV do
-  local from, to, sketched, held = ARGV[at], ARGV[at + 1], ARGV[at + 2] == '1', ARGV[at + 3] == '1'
-  local count = tonumber(ARGV[at + 4])
-  at = at + 5
-  local names = {}
-  for i = 1, count do names[i] = ARGV[at + i - 1] end
-  if count > 0 then at = at + count end
+if not has_all and has_lost_cells(segment) then return lost() end
+local answer = {digest, false, false, redis.call('HGETALL', KEYS[3]), false}
+if not known then
+  answer[2], answer[3] = chain, applied
+  answer[5] = redis.call('ZREVRANGE', segment .. 'buckets', 0, 0)[1] or false
+end
+for _, wanted in ipairs(parts) do
   local part = false
-  if not (known and held) then
+  if not wanted.held then
     part = {}
-    for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', segment .. 'buckets', from, '(' .. to)) do
+    for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', segment .. 'buckets', wanted.from, '(' .. wanted.to)) do
       local hash = segment .. 'b:' .. bucket
-      local fields = count < 0 and redis.call('HGETALL', hash) or values_of(hash, names)
+      local fields = wanted.count < 0 and redis.call('HGETALL', hash) or values_of(hash, wanted.names)
       if #fields > 0 then
         local sketches = {}
-        if sketched then sketches = sketches_of(segment, bucket, fields) end
+        if wanted.sketched then sketches = sketches_of(segment, bucket, fields) end
         if not sketches then return lost() end
         part[#part + 1] = {bucket, packed(fields), sketches}
       end
