@@ -44,7 +44,7 @@ export function forwarding(app: FastifyInstance, helper: Helper, { answerError, 
   app.addHook("preHandler", async (request, reply) => {
     // They have queues of their own, and may take long.
     if (LOG_WORK.has(request.routeOptions.url ?? "")) return forward(request, reply, null);
-    if (request.headers["if-none-match"] !== undefined) return undefined;
+    if (!helper.knowsLarge || request.headers["if-none-match"] !== undefined) return undefined;
     const question = askedRange(request);
     return helper.isKnownLarge(question) ? forward(request, reply, question) : undefined;
   });

@@ -57,6 +57,10 @@ const IDLE_MS = 10 * 60_000;
 class KnownRanges {
   readonly #fromMs = new Map<string, number>();
 
+  get isEmpty(): boolean {
+    return this.#fromMs.size === 0;
+  }
+
   has({ name, spanMs }: AskedRange): boolean {
     return spanMs >= (this.#fromMs.get(name) ?? Number.POSITIVE_INFINITY);
   }
@@ -114,6 +118,11 @@ export class Helper {
   /** Requests that wait for others to end. */
   get waiting(): number {
     return this.#longPlace.waiting + this.#otherPlace.waiting;
+  }
+
+  /** Whether any question was too large. */
+  get knowsLarge(): boolean {
+    return !this.#large.isEmpty;
   }
 
   /** Whether a question was too large over this range or a shorter one: it need not be tried again in the server. */

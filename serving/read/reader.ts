@@ -98,8 +98,7 @@ export class Reader {
     query: Query,
     { at = null, held = null, left = null }: AnswerOptions = {},
   ): Promise<ReadAnswer> {
-    const order = topOrder(definition.view, query);
-    const top = "keys" in order ? order : null;
+    const top = topOf(definition.view, query);
     const reading =
       at === null
         ? await this.#again(definition, (attempt) => this.#newest(definition, query, attempt, { held, top, left }))
@@ -224,6 +223,18 @@ export class Reader {
       firstOnly: true,
     };
   }
+}
+
+const knownTops = new WeakMap<Query, TopOrder | null>();
+
+/** The order of a query's rows, null when a database cannot sort so; computed once for each query. */
+function topOf(view: View, query: Query): TopOrder | null {
+  const held = knownTops.get(query);
+  if (held !== undefined) return held;
+  const order = topOrder(view, query);
+  const top = "keys" in order ? order : null;
+  knownTops.set(query, top);
+  return top;
 }
 
 /**
