@@ -38,6 +38,16 @@ export const servingMutants: readonly Mutant[] = [
     seed: 1,
   },
   {
+    name: "base-of-others",
+    what: "what was merged of some closed segments is taken for the merge of as many others",
+    file: "serving/read/merged-cells.ts",
+    find: "held.deref() === segments[index]",
+    replace: "index >= 0 && held !== segments[index]",
+    necessary: true,
+    scenarios: [],
+    seed: 1,
+  },
+  {
     name: "answered-once",
     what: "an answer that is held is given again until the next version",
     file: "serving/read/tiles.ts",
