@@ -2,6 +2,7 @@ import { Waiters } from "./waiters.ts";
 
 interface Entry<V> {
   readonly value: Promise<V>;
+  isLoaded: boolean;
   weight: number;
   readonly waiters: Waiters;
 }
@@ -26,6 +27,11 @@ export class WeightedCache<V> {
     return this.#weight;
   }
 
+  /** Whether it holds the value: `get` waits for nothing. */
+  holds(key: string): boolean {
+    return this.#entries.get(key)?.isLoaded === true;
+  }
+
   /** Whether it holds the value, or is loading it. */
   has(key: string): boolean {
     return this.#entries.has(key);
@@ -45,7 +51,7 @@ export class WeightedCache<V> {
       return held.value;
     }
     const waiters = new Waiters();
-    const entry: Entry<V> = { value: load(waiters.left), weight: 0, waiters };
+    const entry: Entry<V> = { value: load(waiters.left), isLoaded: false, weight: 0, waiters };
     this.#entries.set(key, entry);
     this.#wait(key, entry, asker);
     entry.value.then(
@@ -66,6 +72,7 @@ export class WeightedCache<V> {
       this.#drop(key, entry);
       return;
     }
+    entry.isLoaded = true;
     entry.weight = weight;
     this.#weight += weight;
     for (const [oldest, candidate] of this.#entries) {

@@ -1,5 +1,5 @@
 import type { View } from "../../../core/definition/view.ts";
-import { cutToJson, type EpochMs } from "../../../core/log/position.ts";
+import { cutsEqual, cutToJson, type EpochMs } from "../../../core/log/position.ts";
 import type { Work } from "../../../core/query/work.ts";
 import type { Definition } from "../../../store/definitions/definitions.ts";
 import type { Chain } from "../../../store/redis/chain.ts";
@@ -80,15 +80,34 @@ function tileName(generation: string, segment: ClosedSegment): string {
   return `${generation} ${spanName(segment)}`;
 }
 
+/** The segments that together have the span of `segment`; null where there are none, or it is one of them. */
+function tilesOfSpan(segments: readonly ClosedSegment[], { from, to }: ClosedSegment): readonly ClosedSegment[] | null {
+  const first = segments.findIndex((one) => cutsEqual(one.from, from));
+  for (let at = first; at >= 0 && at < segments.length; at++) {
+    const [one, next] = [segments[at] as ClosedSegment, segments[at + 1]];
+    if (cutsEqual(one.to, to)) return at === first ? null : segments.slice(first, at + 1);
+    if (next !== undefined && !cutsEqual(one.to, next.from)) return null;
+  }
+  return null;
+}
+
 /** What a script looks up in a bucket: each field, and the row of each group. */
 function lookUpsOf({ fields }: KeyedPart): number {
   return fields.length + new Set(fields.map((field) => splitCellField(field).group)).size;
 }
 
-/** Closed segments by their spans: read from Redis once. */
+/** This many held segments stand for a compacted one; where they are more, it is read beside the work. */
+const MOST_PIECES = 64;
+
+/**
+ * Closed segments by their spans: read from Redis once. One that was compacted from held ones need not be read: what it
+ * holds is what they hold.
+ */
 export class SegmentCache {
   readonly #gate: RedisGate;
   readonly #tiles: WeightedCache<SegmentTile>;
+  /** By generation the segments whose tiles were given last, one after the other. */
+  readonly #newest = new Map<string, readonly ClosedSegment[]>();
   /** What was read of some fields of a segment alone. */
   readonly #keyed: WeightedCache<SegmentTile>;
 
@@ -99,8 +118,27 @@ export class SegmentCache {
   }
 
   /** These segments of a chain. Throws Vanished when one is gone, RedisSilent when Redis does not answer. */
-  all(chain: Chain, { view, generation }: Definition, segments: readonly ClosedSegment[]): Promise<SegmentTile[]> {
-    return Promise.all(segments.map((segment) => this.#whole(chain, view, generation, segment)));
+  all(chain: Chain, definition: Definition, segments: readonly ClosedSegment[]): Promise<SegmentTile[]> {
+    const { view, generation } = definition;
+    const pieces = this.#pieces(chain, definition, segments);
+    this.#newest.set(generation, pieces);
+    return Promise.all(pieces.map((segment) => this.#whole(chain, view, generation, segment)));
+  }
+
+  /** What is read in the place of segments: for one that is not held, the held ones that it was compacted from. */
+  #pieces(
+    chain: Chain,
+    { view, generation }: Definition,
+    segments: readonly ClosedSegment[],
+  ): readonly ClosedSegment[] {
+    const newest = this.#newest.get(generation) ?? [];
+    const isHeld = (segment: ClosedSegment) => this.#tiles.holds(tileName(generation, segment));
+    return segments.flatMap((segment) => {
+      const pieces = isHeld(segment) ? null : tilesOfSpan(newest, segment);
+      if (pieces === null || !pieces.every(isHeld)) return [segment];
+      if (pieces.length > MOST_PIECES) this.#whole(chain, view, generation, segment).catch(() => undefined);
+      return pieces;
+    });
   }
 
   #whole(chain: Chain, view: View, generation: string, segment: ClosedSegment): Promise<SegmentTile> {
@@ -118,7 +156,10 @@ export class SegmentCache {
     part: KeyedPart,
   ): Promise<readonly SegmentTile[]> {
     const { view, generation } = definition;
-    const missing = segments.filter((segment) => !this.#tiles.has(tileName(generation, segment)));
+    const pieces = this.#pieces(chain, definition, segments);
+    const missing = segments.filter(
+      (segment) => pieces.includes(segment) && !this.#tiles.has(tileName(generation, segment)),
+    );
     const cells = missing.reduce((sum, segment) => sum + (segment.cells ?? 0), 0);
     const lookUps = missing.length * ((part.toMs - part.fromMs) / view.grainMs) * lookUpsOf(part);
     if (cells <= SMALL_CELLS || lookUps > MOST_LOOK_UPS) return this.all(chain, definition, segments);
@@ -127,8 +168,8 @@ export class SegmentCache {
     const unread = missing.filter((segment) => !this.#keyed.has(nameOf(segment)));
     const read = unread.length === 0 ? null : this.#loadPart(chain, view, unread, part);
     return Promise.all(
-      segments.map((segment) =>
-        missing.includes(segment)
+      pieces.map((segment) =>
+        missing.some((one) => one === segment)
           ? this.#keyed.get(nameOf(segment), async () => (await read)?.get(segment) as SegmentTile)
           : this.#whole(chain, view, generation, segment),
       ),
