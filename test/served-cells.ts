@@ -5,6 +5,7 @@ import type { Query } from "../core/query/query.ts";
 import { finish } from "../core/query/work.ts";
 import { AnswerBuilder, Tiler } from "../serving/read/cells/tile-cells.ts";
 import { SegmentTile } from "../serving/read/live/segment-cache.ts";
+import { needsOf } from "../serving/read/needs.ts";
 import { ALL_OF_TIME } from "../serving/read/reading.ts";
 import type { Chain } from "../store/redis/chain.ts";
 import type { BucketCells, ChainState } from "../store/redis/chain-state.ts";
@@ -27,8 +28,8 @@ export async function liveState(chain: Chain): Promise<LiveState | null> {
 
 /** Merges tiles into an answer to a query for all of time. */
 export function answerBuilder(view: View, query: Query): AnswerBuilder {
-  const wanted = componentsOf(view).map(({ key }) => key);
-  return new AnswerBuilder(view, query, WHOLE, wanted, Budget.unlimited());
+  const { groups } = needsOf(view, query);
+  return new AnswerBuilder(view, query, WHOLE, { components: componentsOf(view), groups }, Budget.unlimited());
 }
 
 /** Merges the segments of a chain, the closed ones read from Redis. Throws when one is gone. */
