@@ -128,11 +128,7 @@ interface Berth {
   readonly least: number;
   readonly most: number;
   readonly last: Latest;
-  /** The sums of the amounts, each raised to one of `FLOORS`. */
-  readonly raised: readonly number[];
 }
-
-const FLOORS = Array.from({ length: 12 }, (_, index) => index * 100);
 
 const berths: TableTwin<Tick, Berth> = {
   table: "berths",
@@ -144,8 +140,7 @@ const berths: TableTwin<Tick, Berth> = {
   of(tick, place) {
     if (tick === null) throw new RangeError("no tombstone is counted");
     const { amount, id } = tick;
-    const raised = FLOORS.map((floor) => Math.max(amount, floor));
-    return { events: 1, total: amount, least: amount, most: amount, last: { value: id, place }, raised };
+    return { events: 1, total: amount, least: amount, most: amount, last: { value: id, place } };
   },
   join: (a, b) => ({
     events: a.events + b.events,
@@ -153,12 +148,8 @@ const berths: TableTwin<Tick, Berth> = {
     least: Math.min(a.least, b.least),
     most: Math.max(a.most, b.most),
     last: latestOf(a.last, b.last),
-    raised: a.raised.map((sum, index) => sum + (b.raised[index] ?? 0)),
   }),
-  row: ({ events, total, least, most, last, raised }) => ({
-    ...{ events, total, least, most, last_id: last.value },
-    ...Object.fromEntries(FLOORS.map((floor, index) => [`at_least_${floor}`, raised[index]])),
-  }),
+  row: ({ events, total, least, most, last }) => ({ events, total, least, most, last_id: last.value }),
 };
 
 const HOUR_MS = 3_600_000;
