@@ -19,6 +19,7 @@ import { column } from "../discover/text/literals.ts";
 import { checkViewSql } from "../store/definitions/check-view.ts";
 import { loadDefinitions } from "../store/definitions/definitions.ts";
 import { rowsOf } from "../store/duckdb/duck.ts";
+import { anyText } from "./any-text.ts";
 import { NOW, numbersFrom, recordsOf, TOPICS, type Topic, uuid } from "./discover/samples.ts";
 import { duckForTests } from "./duck.ts";
 
@@ -196,9 +197,9 @@ describe("hostile samples", () => {
     "__proto__",
     "x".repeat(90),
   );
-  const name = fc.oneof({ weight: 3, arbitrary: word }, fc.string({ unit: "binary", maxLength: 12 }));
+  const name = fc.oneof({ weight: 3, arbitrary: word }, anyText({ maxLength: 12 }));
   const scalar = fc.oneof(
-    fc.string({ unit: "binary", maxLength: 8 }),
+    anyText({ maxLength: 8 }),
     fc.constantFrom(
       "*/",
       "`$" + "{1}`",

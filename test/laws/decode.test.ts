@@ -6,6 +6,7 @@ import { stream } from "../../core/contract/stream.ts";
 import { position } from "../../core/log/position.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
+import { anyText } from "../any-text.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 
@@ -30,7 +31,7 @@ const sample = stream("sample", {
 });
 
 const valid = {
-  id: fc.string({ unit: "binary", maxLength: 12 }),
+  id: anyText({ maxLength: 12 }),
   at: fc.integer({ min: 946_684_800_000, max: 2_524_608_000_000 }),
   amount: fc.maxSafeInteger().filter((n) => n >= -1_000),
   price: fc.integer({ min: -10_000, max: 100_000_000 }).map((cents) => cents / 100),

@@ -25,6 +25,7 @@ import { PLAIN_FORMS } from "../../ingest/send/value-forms.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { checkViewSql } from "../../store/definitions/check-view.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
+import { anyText } from "../any-text.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 import { AT, entriesOf, expectMapsKept, MOST_ENTRIES, mapStream } from "../map-law.ts";
@@ -44,7 +45,7 @@ const kinds: Readonly<
   },
   texts: {
     of: text({ max: 3 }),
-    values: fc.string({ unit: "binary", maxLength: 3 }).map((one) => JSON.stringify(one)),
+    values: anyText({ maxLength: 3 }).map((one) => JSON.stringify(one)),
     kept: (json) => {
       const value = JSON.parse(json) as string;
       return value.isWellFormed() && [...value].length <= 3 ? value : undefined;
@@ -101,7 +102,7 @@ const hostile = [
 const names = fc.oneof(
   { weight: 6, arbitrary: fc.string({ unit: fc.constantFrom(..."abcXYZ"), minLength: 1, maxLength: 3 }) },
   { weight: 2, arbitrary: fc.constantFrom(...hostile) },
-  fc.string({ unit: "binary", maxLength: 3 }),
+  anyText({ maxLength: 3 }),
 );
 
 /** Some write a name as it is, some with escapes. */

@@ -7,6 +7,7 @@ import type { CellState } from "../../core/measures/measure.ts";
 import { compareText } from "../../core/measures/order.ts";
 import { Registers } from "../../core/numbers/hll.ts";
 import { type Cell, CellTable, stateOf } from "../../core/state/cells.ts";
+import { anyText } from "../any-text.ts";
 import { everything } from "../views.ts";
 
 const components = componentsOf(everything);
@@ -150,7 +151,7 @@ describe("every measure's state is a commutative monoid, to the bit", () => {
 
   test("the shown items are the first ones of all in the order of weights and code points", () => {
     const measure = topK(sql`place`, { show: 7 });
-    const found = fc.uniqueArray(fc.tuple(fc.string({ maxLength: 3, unit: "binary" }), fc.bigInt(-3n, 3n)), {
+    const found = fc.uniqueArray(fc.tuple(anyText({ maxLength: 3 }), fc.bigInt(-3n, 3n)), {
       selector: ([item]) => item,
       maxLength: 60,
     });

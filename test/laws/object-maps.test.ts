@@ -15,6 +15,7 @@ import { PLAIN_FORMS } from "../../ingest/send/value-forms.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { checkViewSql } from "../../store/definitions/check-view.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
+import { anyText } from "../any-text.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 import { AT, expectMapsKept, MOST_ENTRIES, mapStream } from "../map-law.ts";
@@ -37,7 +38,7 @@ interface Written {
 const sold = fc.oneof({ weight: 12, arbitrary: fc.nat(99).map(String) }, fc.constantFrom("100", "1e1", "null", ""));
 const price = fc.oneof(fc.nat(9_900), fc.constantFrom(null, undefined, 9_901));
 const isOpen = fc.constantFrom("true", '"True"', "0", undefined, undefined, "true");
-const name = fc.string({ unit: "binary", maxLength: 4 });
+const name = anyText({ maxLength: 4 });
 const objects = fc.tuple(sold, price, isOpen, name, fc.boolean()).map(([sold, units, open, name, isText]): Written => {
   const unit = units === undefined || units === null ? null : (units / 100).toFixed(2);
   const members = [
@@ -60,7 +61,7 @@ const objects = fc.tuple(sold, price, isOpen, name, fc.boolean()).map(([sold, un
 const keys = fc.oneof(
   { weight: 6, arbitrary: fc.string({ unit: fc.constantFrom(..."abcXYZ"), minLength: 1, maxLength: 3 }) },
   { weight: 2, arbitrary: fc.constantFrom("", "10", "9", "__proto__", "constructor", "key", "é", '"', "\\", "\u001e") },
-  fc.string({ unit: "binary", maxLength: 3 }),
+  anyText({ maxLength: 3 }),
 );
 
 describe("maps of objects", () => {

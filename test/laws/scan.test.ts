@@ -16,6 +16,7 @@ import {
   withDefault,
 } from "../../core/contract/fields.ts";
 import { type Stream, stream, type Version } from "../../core/contract/stream.ts";
+import { anyText } from "../any-text.ts";
 import {
   anyValue,
   type Bytes,
@@ -56,7 +57,7 @@ const NAMES = ["id", "at", "pages", "price", "kind", "on", "note", "items", "cou
 
 const characters = fc.oneof(
   { weight: 20, arbitrary: fc.string({ unit: "grapheme", maxLength: 4 }) },
-  { weight: 1, arbitrary: fc.string({ unit: "binary", maxLength: 12 }) },
+  { weight: 1, arbitrary: anyText({ maxLength: 12 }) },
   {
     weight: 1,
     arbitrary: fc.constantFrom(
@@ -81,7 +82,7 @@ const undeclared = member(
   fc
     .oneof(
       fc.constantFrom("a", "extra", "ids", "i", "Id", "__proto__", "constructor", "", "gr\u00f6\u00dfe"),
-      fc.string({ unit: "binary", maxLength: 9 }),
+      anyText({ maxLength: 9 }),
     )
     .filter((name) => !NAMES.includes(name))
     .chain(spelledText),

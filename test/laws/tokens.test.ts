@@ -11,6 +11,7 @@ import {
 } from "../../core/log/as-of.ts";
 import { BitReader } from "../../core/log/bits.ts";
 import { type Cut, cutToJson, type Position, position } from "../../core/log/position.ts";
+import { anyText } from "../any-text.ts";
 import { nightlyOr } from "../tiers.ts";
 
 const LARGEST = 2n ** 63n - 1n;
@@ -18,7 +19,7 @@ const offset = fc.oneof(fc.bigInt(0n, LARGEST), fc.bigInt(0n, 1_000n), fc.consta
 const anyCut = fc
   .uniqueArray(fc.tuple(fc.nat(999_999), offset), { selector: ([partition]) => partition, maxLength: 40 })
   .map((positions): Cut => new Map(positions.toSorted(([a], [b]) => a - b).map(([p, at]) => [p, position(at)])));
-const generation = fc.oneof(fc.constant("revenue.0123456789ab"), fc.string({ unit: "binary", maxLength: 80 }));
+const generation = fc.oneof(fc.constant("revenue.0123456789ab"), anyText({ maxLength: 80 }));
 const anyPosition: fc.Arbitrary<AsOf> = fc.record({
   ...{ generation, version: fc.nat(), cut: anyCut, applied: anyCut },
 });
@@ -175,7 +176,7 @@ describe("a token", () => {
 
   test("is not seen in other text", () => {
     const text = fc.oneof(
-      fc.string({ unit: "binary" }),
+      anyText(),
       fc.base64String().map((one) => one.replaceAll("=", "")),
     );
     fc.assert(

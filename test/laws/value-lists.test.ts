@@ -25,6 +25,7 @@ import { contractProblem } from "../../ingest/send/contract-words.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
 import { checkViewSql } from "../../store/definitions/check-view.ts";
 import { rowsOf } from "../../store/duckdb/duck.ts";
+import { anyText } from "../any-text.ts";
 import { duckForTests } from "../duck.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 
@@ -58,7 +59,7 @@ const kinds: Readonly<
 > = {
   texts: {
     of: text({ max: 6 }),
-    values: fc.string({ unit: "binary", maxLength: 4 }),
+    values: anyText({ maxLength: 4 }),
     kept: (value) => (typeof value === "string" && [...value].length <= 6 ? value : null),
   },
   "one of some": {
