@@ -39,7 +39,7 @@ describe("records with an event id of several fields", () => {
     expect(checkStream(definition)).toEqual([]);
     let duplicates = 0;
     await fc.assert(
-      fc.asyncProperty(fc.array(line, { minLength: 60, maxLength: 60 }), async (drawn) => {
+      fc.asyncProperty(fc.array(line, { minLength: 150, maxLength: 150 }), async (drawn) => {
         // Some come again, near and far.
         const lines = drawn.flatMap((one, index) => (index % 3 === 0 ? [one, drawn[index - 9] ?? one] : [one]));
         const ids = lines.map((one) => JSON.stringify(Object.values(one)));
@@ -57,7 +57,7 @@ describe("records with an event id of several fields", () => {
         expect(found).toEqual(wanted);
         duplicates += wanted.filter((one) => one).length;
       }),
-      { numRuns: 20 },
+      { numRuns: 8 },
     );
     expect(duplicates).toBeGreaterThan(100);
   });
