@@ -9,7 +9,7 @@ export interface SpeedMetrics {
   readonly stageSeconds: Histogram<"stream" | "stage">;
   readonly repositioned: Counter<"view">;
   readonly reseeds: Counter<"view">;
-  readonly folds: Counter<"view">;
+  readonly compactions: Counter<"view">;
 }
 
 /** What holds at the moment of a scrape. A gauge that is set when something happens would keep what is over. */
@@ -94,9 +94,9 @@ export function speedMetrics(registry: Registry, state: () => SpeedState = () =>
       labelNames: ["view"],
       registers,
     }),
-    folds: new Counter({
+    compactions: new Counter({
       name: "tideline_speed_folds_total",
-      help: "Runs of closed segments folded into one",
+      help: "Runs of closed segments merged into one",
       labelNames: ["view"],
       registers,
     }),

@@ -16,7 +16,7 @@ import type { Chain } from "../store/redis/chain.ts";
 import { type Application, type ApplyReply, closedOf, refusal, tilesOf } from "../store/redis/chain-state.ts";
 import { healthyChain, only } from "./healthy-chain.ts";
 import type { SpeedMetrics } from "./metrics.ts";
-import { SegmentFolding } from "./segment-folding.ts";
+import { SegmentCompaction } from "./segment-compaction.ts";
 import { needsSettlement } from "./settling.ts";
 import type { BatchStates } from "./states/batch-states.ts";
 import { ledgerOf } from "./states/deltas.ts";
@@ -124,7 +124,7 @@ export class ViewTrack {
   #pointer = 0;
   /** Whether a reply named another pointer than the last attach found. */
   #moved = false;
-  readonly #folding: SegmentFolding;
+  readonly #compaction: SegmentCompaction;
   #waitingSinceMs: number | null = null;
   #settlingSinceMs: number | null = null;
   /** Partitions with a batch for which there was no room. */
@@ -140,7 +140,7 @@ export class ViewTrack {
 
   constructor(deps: TrackDeps) {
     this.#deps = deps;
-    this.#folding = new SegmentFolding(deps);
+    this.#compaction = new SegmentCompaction(deps);
   }
 
   /** For people: its view's name. */
@@ -381,7 +381,7 @@ export class ViewTrack {
       }
     }
     if (openWork > SEAL_AT_WORK) await chain.seal(null);
-    if (openWork > SEAL_AT_WORK || inParts) await this.#folding.whenDue();
+    if (openWork > SEAL_AT_WORK || inParts) await this.#compaction.whenDue();
   }
 
   /** What follows from a reply to these applications. */

@@ -26,7 +26,7 @@ export async function segmentLedgers(chain: Chain, from: Cut, to: Cut): Promise<
       for (const [partition, ledger] of ledgers)
         sum.set(partition, addLedgers(sum.get(partition) ?? EMPTY_LEDGER, ledger));
     }
-    // A segment that was trimmed or folded in between may have been read in part; and Redis may have come back as it
+    // A segment that was trimmed or merged in between may have been read in part; and Redis may have come back as it
     // was some time ago.
     const after = await chain.load();
     const again = after?.nonce === before?.nonce ? segmentsOf(after, from, to) : null;

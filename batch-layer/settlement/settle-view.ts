@@ -8,7 +8,7 @@ import { deltaOf } from "../refresh/delta.ts";
 import { checkDelta, finishPublish, publishDelta, REPLACED_BETWEEN } from "../refresh/refresh.ts";
 import { sendUnreadLetters } from "../refresh/unread-letters.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
-import { planFold } from "../versions/fold-plan.ts";
+import { filesToCompact } from "../versions/compact-plan.ts";
 import { versionPrefix } from "../versions/publish.ts";
 import type { SettlementSpan } from "./plan-settlement.ts";
 
@@ -28,7 +28,10 @@ export interface SettledView {
   readonly records: number;
   /** Whether the speed layer's ledger was there to compare with; null when an earlier attempt compared. */
   readonly compared: boolean | null;
-  /** Whether it has so many small files that they are to be folded into one. */
+  /**
+   * Whether it has so many small files that they are to be merged into one. Named as in the results of earlier
+   * releases.
+   */
   readonly foldable: boolean;
   /** How many files of old versions were deleted. */
   readonly swept: number;
@@ -61,7 +64,7 @@ export async function settleView(
       published: true,
       records,
       compared: null,
-      foldable: planFold(next.files).length > 0,
+      foldable: filesToCompact(next.files).length > 0,
       swept,
     };
   }
@@ -86,5 +89,5 @@ export async function settleView(
   if (published === null) return { version, published: false, records: 0, compared, foldable: false, swept: 0 };
   const { swept } = await finishPublish(stores, target, chain, published);
   const files = (await stores.manifests.version(generation, published))?.files ?? [];
-  return { version: published, published: true, records, compared, foldable: planFold(files).length > 0, swept };
+  return { version: published, published: true, records, compared, foldable: filesToCompact(files).length > 0, swept };
 }

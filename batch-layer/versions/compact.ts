@@ -5,13 +5,14 @@ import { cellColumns, mergeSql } from "../../core/state/compile.ts";
 import type { Duck } from "../../store/duckdb/duck.ts";
 import { parquet, withDuck } from "../duck-run.ts";
 import type { BatchStores, ViewTarget, Watch } from "../stores.ts";
-import { FOLD_LIMITS, type FoldLimits, planFold } from "./fold-plan.ts";
+import { COMPACT_LIMITS, type CompactLimits, filesToCompact } from "./compact-plan.ts";
 import { namingOverflow } from "./merge-overflow.ts";
 import { nextManifest, stands, versionPrefix } from "./publish.ts";
 import { writeStates } from "./state-file.ts";
 
 export interface Compaction {
   readonly version: number;
+  /** How many files were merged. Named as in the results of earlier releases. */
   readonly folded: number;
   readonly rows: number;
 }
@@ -20,33 +21,33 @@ export interface Compaction {
 const VERSIONS_MEANWHILE = 200;
 
 /**
- * Folds small files of the newest version into one, and publishes whatever version is the newest by then with that file
- * in their place, at its cut. Null when that is not due, or another writer has replaced one of them.
+ * Merges small files of the newest version into one, and publishes whatever version is the newest by then with that
+ * file in their place, at its cut. Null when that is not due, or another writer has replaced one of them.
  */
 export async function compact(
   stores: BatchStores,
   { view, generation }: ViewTarget,
   createdBy: string,
   watch: Watch,
-  limits: FoldLimits = FOLD_LIMITS,
+  limits: CompactLimits = COMPACT_LIMITS,
 ): Promise<Compaction | null> {
   const { manifests, data } = stores;
   const begun = await manifests.newest(generation);
   if (begun === null) return null;
-  const folded = planFold(begun.files, limits);
+  const small = filesToCompact(begun.files, limits);
   // An earlier attempt of this run has done it, and its answer was lost.
   const done = begun.createdBy === createdBy && isDeepStrictEqual(begun.base, begun.cut);
-  if (folded.length === 0) return done ? { version: begun.version, folded: 0, rows: 0 } : null;
+  if (small.length === 0) return done ? { version: begun.version, folded: 0, rows: 0 } : null;
   const last = begun.version + VERSIONS_MEANWHILE;
   const merged = await withDuck(stores, watch, (duck) =>
-    mergeStates(stores, duck, view, folded, manifests.stateFolder(generation), versionPrefix(last)),
+    mergeStates(stores, duck, view, small, manifests.stateFolder(generation), versionPrefix(last)),
   );
   let newest: Manifest | null = begun;
-  while (newest !== null && newest.version < last && names(newest, folded)) {
-    const rest = newest.files.filter(({ file }) => !folded.some((gone) => gone.file === file));
+  while (newest !== null && newest.version < last && names(newest, small)) {
+    const rest = newest.files.filter(({ file }) => !small.some((gone) => gone.file === file));
     const files = merged === null ? rest : [merged, ...rest];
     const next = nextManifest(newest, { files, ledger: newest.ledger, createdBy });
-    if (await stands(stores, next)) return { version: next.version, folded: folded.length, rows: merged?.rows ?? 0 };
+    if (await stands(stores, next)) return { version: next.version, folded: small.length, rows: merged?.rows ?? 0 };
     watch.signal.throwIfAborted();
     newest = await manifests.newest(generation);
   }
@@ -54,9 +55,9 @@ export async function compact(
   return null;
 }
 
-function names({ files }: Manifest, folded: readonly StateFile[]): boolean {
+function names({ files }: Manifest, small: readonly StateFile[]): boolean {
   const held = new Set(files.map(({ file }) => file));
-  return folded.every(({ file }) => held.has(file));
+  return small.every(({ file }) => held.has(file));
 }
 
 /** One file that holds the merge of `files`; null when they hold nothing. Throws STATE_OVERFLOW with the cell. */

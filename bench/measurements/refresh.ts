@@ -154,8 +154,8 @@ async function refresh({ stores, target, chain, source }: Work): Promise<number>
   const ledger = [...delta.ledgers.values()].reduce(addLedgers, EMPTY_LEDGER);
   await publishDelta(stores, target, { version, from, to: sealed.cut, file: delta.file, ledger, createdBy: "bench" });
   await finishPublish(stores, target, chain, version + 1);
-  const folded = await compact(stores, target, `bench-${version}`, UNWATCHED);
-  if (folded !== null) await finishPublish(stores, target, chain, folded.version);
+  const compacted = await compact(stores, target, `bench-${version}`, UNWATCHED);
+  if (compacted !== null) await finishPublish(stores, target, chain, compacted.version);
   const spentMs = performance.now() - startMs;
   if (source.rounds() % COMPACT_EVERY === 0) await compactArchive(stores, target);
   return spentMs;

@@ -8,22 +8,22 @@ import { freePorts } from "../../stack/servers/ports.ts";
 import { createServers } from "../../stack/servers/servers.ts";
 import { Chain } from "../../store/redis/chain.ts";
 import { type BucketDelta, closedOf } from "../../store/redis/chain-state.ts";
-import { fold } from "../../store/redis/fold.ts";
+import { compactSegments } from "../../store/redis/compact-segments.ts";
 import { openRedis } from "../../store/redis/redis.ts";
 import { revenue } from "../../systems/shop/views/revenue.ts";
 import { type Figure, limit } from "../setup/figure.ts";
 
 const CELLS = 1_000_000;
 const ROUNDS = 3;
-/** Of the fold: each of two segments. */
-const FOLDED_CELLS = 90_000;
+/** Of the compaction: each of two segments. */
+const COMPACTED_CELLS = 90_000;
 /** Of these one is a sketch: what Redis spends most on. */
 const SKETCH_EVERY = 50;
 
 /**
- * How long one script blocks Redis while a batch of a million distinct cells is applied, read, folded and swept. Redis'
- * own slow log says so: it measures the execution of a command alone. Cells of one bucket, names of 30 characters,
- * every fiftieth a sketch.
+ * How long one script blocks Redis while a batch of a million distinct cells is applied, read, compacted and swept.
+ * Redis' own slow log says so: it measures the execution of a command alone. Cells of one bucket, names of 30
+ * characters, every fiftieth a sketch.
  */
 export async function benchWide(report: (line: string) => void): Promise<Figure[]> {
   const home = await mkdtemp(join(tmpdir(), "tideline-bench-"));
@@ -43,8 +43,8 @@ export async function benchWide(report: (line: string) => void): Promise<Figure[
       seconds.push((performance.now() - beganMs) / 1_000);
       await readAll(chain);
       await chain.seal("1");
-      for (const from of [1n, 2n]) await apply(chain, from, deltas(FOLDED_CELLS));
-      await fold(chain, revenue, closedOf((await chain.load())?.segments ?? []).slice(1));
+      for (const from of [1n, 2n]) await apply(chain, from, deltas(COMPACTED_CELLS));
+      await compactSegments(chain, revenue, closedOf((await chain.load())?.segments ?? []).slice(1));
       await readAll(chain);
       await chain.drop();
       const entries = (await redis.slowlog("GET", 10_000)) as [number, number, number, string[]][];
@@ -58,7 +58,7 @@ export async function benchWide(report: (line: string) => void): Promise<Figure[
   }
   return [
     limit(
-      `longest script while ${CELLS.toLocaleString("en-US")} cells are applied, read, folded, swept`,
+      `longest script while ${CELLS.toLocaleString("en-US")} cells are applied, read, compacted, swept`,
       "ms",
       50,
       slowest,

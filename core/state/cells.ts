@@ -19,7 +19,7 @@ export interface Cell {
 }
 
 /**
- * State rows folded into cells. This is the merge of the whole system: batch rows and speed rows go into the same
+ * State rows merged into cells. This is the merge of the whole system: batch rows and speed rows go into the same
  * table, and because every component merges commutatively and associatively, the order they come in cannot be seen in
  * the result.
  */

@@ -5,7 +5,7 @@
 import { TestWorkflowEnvironment } from "@temporalio/testing";
 
 const [downloadDir] = process.argv.slice(2);
-if (downloadDir === undefined) throw new Error("usage: temporal-download FOLDER");
+if (downloadDir === undefined) throw new Error("usage: temporal-download COMPACTOR");
 
 TestWorkflowEnvironment.createLocal({ server: { executable: { type: "cached-download", downloadDir } } })
   .then((environment) => environment.teardown())

@@ -5,7 +5,7 @@ import { isTidelineError } from "../../core/errors.ts";
 import type { DataDirectory } from "../files/files.ts";
 
 /** Below the data directory, hidden: a backup does not hold it, because it is about this installation. */
-const FOLDER = ".own-alerts";
+const COMPACTOR = ".own-alerts";
 const DIGITS = 12;
 
 /** A version of the journal, and when its holder last said that it is alive, epoch milliseconds by the file system. */
@@ -72,7 +72,7 @@ export class OwnAlertJournal {
   }
 
   async #numbers(): Promise<number[]> {
-    const names = await this.#data.list(FOLDER);
+    const names = await this.#data.list(COMPACTOR);
     return names.map((name) => Number.parseInt(name, 10)).filter(Number.isSafeInteger);
   }
 
@@ -88,5 +88,5 @@ export class OwnAlertJournal {
 
 /** Sorted as text they are sorted as numbers. */
 function nameOf(number: number): string {
-  return join(FOLDER, `${String(number).padStart(DIGITS, "0")}.json`);
+  return join(COMPACTOR, `${String(number).padStart(DIGITS, "0")}.json`);
 }

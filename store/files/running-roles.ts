@@ -8,7 +8,7 @@ import { TidelineError } from "../../core/errors.ts";
 import type { DataDirectory } from "./files.ts";
 
 /** Below the data directory: a document for each role that runs on it. Nothing there is durable. */
-const FOLDER = ".roles";
+const COMPACTOR = ".roles";
 /** How often a role renews its document's time. */
 const BEAT_MS = 5_000;
 /** A role that has done so within this time is alive. */
@@ -42,7 +42,7 @@ export async function announceRole(
   beatMs = BEAT_MS,
 ): Promise<RoleNote> {
   await requireWhole(data);
-  const name = join(FOLDER, `${role}-${randomUUID()}.json`);
+  const name = join(COMPACTOR, `${role}-${randomUUID()}.json`);
   await data.createExclusively(name, { role, host: hostname(), pid: process.pid, startedAtMs: Date.now() });
   let isReplaced = false;
   const beat = async () => {
@@ -123,9 +123,9 @@ interface FoundNote {
 
 async function notesIn(data: DataDirectory, except: string | undefined): Promise<FoundNote[]> {
   const notes: FoundNote[] = [];
-  for (const file of await readdir(data.path(FOLDER)).catch(() => [] as string[])) {
-    if (file.startsWith(".") || join(FOLDER, file) === except) continue;
-    const path = data.path(join(FOLDER, file));
+  for (const file of await readdir(data.path(COMPACTOR)).catch(() => [] as string[])) {
+    if (file.startsWith(".") || join(COMPACTOR, file) === except) continue;
+    const path = data.path(join(COMPACTOR, file));
     const found = await stat(path).catch(() => null);
     const note = found === null ? null : readNote(await readFile(path, "utf8").catch(() => ""));
     if (found !== null && note !== null) notes.push({ note, path, beatAtMs: found.mtimeMs });

@@ -224,14 +224,14 @@ export class Chain {
    * Puts one segment in the place of successive closed ones; `merged` are their cells. The new segment is complete
    * before the chain names it, and every write may be repeated. False: the chain has changed since.
    */
-  async fold(segments: readonly ClosedSegment[], merged: Iterable<StagedBucket>): Promise<boolean> {
+  async compact(segments: readonly ClosedSegment[], merged: Iterable<StagedBucket>): Promise<boolean> {
     const sources = segments.map(segmentJson);
     const keys = this.#keys("chain", "applied", "garbage", "staging");
     const answer = await this.#staging(async (id) => {
       const staged = await this.#stage(id, { segments: sources }, merged, segments.length);
       if (staged === null) return null;
       const { pages, cells } = staged;
-      return this.#redis.tideline_fold(...keys, this.#prefix, JSON.stringify(sources), id, pages, cells);
+      return this.#redis.tideline_compact(...keys, this.#prefix, JSON.stringify(sources), id, pages, cells);
     });
     await this.#sweep();
     return answer === "OK";

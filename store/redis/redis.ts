@@ -14,7 +14,7 @@ const SCRIPTS = {
   publish: 1,
   trim: 4,
   drop: 6,
-  fold: 4,
+  compact: 4,
   sweep: 1,
   read: 3,
   segment: 1,

@@ -42,17 +42,17 @@ export class FileRegistry implements SchemaRegistry {
   }
 }
 
-const FOLDER = "registry";
+const COMPACTOR = "registry";
 /** Documents that are read at once. */
 const AT_ONCE = 32;
 
 /** All documents by id, the smallest first. An id is given when all below it are: the order is that of registration. */
 export async function readSchemaDocuments(data: DataDirectory): Promise<(SchemaDocument & { id: number })[]> {
-  const names = await data.list(FOLDER);
+  const names = await data.list(COMPACTOR);
   const documents: (SchemaDocument & { id: number })[] = [];
   for (let first = 0; first < names.length; first += AT_ONCE) {
     const some = names.slice(first, first + AT_ONCE);
-    const read = await Promise.all(some.map((name) => data.read(join(FOLDER, name), SchemaDocument)));
+    const read = await Promise.all(some.map((name) => data.read(join(COMPACTOR, name), SchemaDocument)));
     for (const [index, document] of read.entries())
       if (document !== null) documents.push({ id: Number.parseInt(some[index] ?? "", 10), ...document });
   }
@@ -61,5 +61,5 @@ export async function readSchemaDocuments(data: DataDirectory): Promise<(SchemaD
 
 /** The document of an id, below the data directory. */
 export function schemaDocument(id: number): string {
-  return join(FOLDER, `${String(id).padStart(10, "0")}.json`);
+  return join(COMPACTOR, `${String(id).padStart(10, "0")}.json`);
 }

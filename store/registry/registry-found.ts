@@ -12,14 +12,14 @@ import { readSchemaDocuments } from "./registry-files.ts";
 export const FoundSchema = z.strictObject({ schema: z.string(), from: z.record(z.string(), z.int()) });
 export type FoundSchema = z.infer<typeof FoundSchema>;
 
-const FOLDER = "registry-found";
+const COMPACTOR = "registry-found";
 const AT_ONCE = 16;
 
 /** What rechecks have found, by id. */
 export async function foundSchemas(data: DataDirectory): Promise<Map<number, FoundSchema>> {
   const found = new Map<number, FoundSchema>();
-  for (const name of await data.list(FOLDER)) {
-    const document = await data.read(join(FOLDER, name), FoundSchema);
+  for (const name of await data.list(COMPACTOR)) {
+    const document = await data.read(join(COMPACTOR, name), FoundSchema);
     if (document !== null) found.set(Number.parseInt(name, 10), document);
   }
   return found;
@@ -56,7 +56,7 @@ export async function recheckSchemas(
       asked.slice(first, first + AT_ONCE).map(async (id) => {
         const schema = await registry.schemaById(id);
         if (schema === null) return;
-        await data.createExclusively(join(FOLDER, `${id}.json`), { schema, from });
+        await data.createExclusively(join(COMPACTOR, `${id}.json`), { schema, from });
         found.push(id);
       }),
     );

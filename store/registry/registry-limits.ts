@@ -14,9 +14,9 @@ const LIMITS = [
 ] as const;
 
 const CeilingDocument = z.strictObject({ ceiling: z.int() });
-const FOLDER = "registry-limits";
-const begunDocument = (after: number) => join(FOLDER, `${after}-begun.json`);
-const ceilingDocument = (after: number) => join(FOLDER, `${after}.json`);
+const COMPACTOR = "registry-limits";
+const begunDocument = (after: number) => join(COMPACTOR, `${after}-begun.json`);
+const ceilingDocument = (after: number) => join(COMPACTOR, `${after}.json`);
 
 /**
  * Up to which id schemas are looked up. A ceiling is a document, created exclusively, so that all processes decide

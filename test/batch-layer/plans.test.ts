@@ -4,7 +4,7 @@ import { PLAN_LIMITS, planArchive } from "../../batch-layer/archive/archive-plan
 import { planRebuild } from "../../batch-layer/recompute/rebuild-plan.ts";
 import { chooseCut } from "../../batch-layer/refresh/cut-choice.ts";
 import { requireBalance } from "../../batch-layer/refresh/ledger-check.ts";
-import { planFold } from "../../batch-layer/versions/fold-plan.ts";
+import { filesToCompact } from "../../batch-layer/versions/compact-plan.ts";
 import type { ArchiveEntry, StateFile } from "../../core/log/documents.ts";
 import type { Ledger } from "../../core/log/ledger.ts";
 import { at, type Cut } from "../../core/log/position.ts";
@@ -144,7 +144,7 @@ describe("the choice of the next cut", () => {
   });
 });
 
-describe("the plan of a fold", () => {
+describe("the choice of files to compact", () => {
   const fileOf = (sizeBytes: number, index: number): StateFile => ({
     file: `f${index}`,
     rows: sizeBytes,
@@ -159,11 +159,11 @@ describe("the plan of a fold", () => {
         let rewritten = 0;
         for (const [index, size] of deltas.entries()) {
           files.push(fileOf(size, index));
-          const folded = planFold(files);
-          if (folded.length === 0) continue;
-          const weight = folded.reduce((total, { sizeBytes }) => total + sizeBytes, 0);
+          const chosen = filesToCompact(files);
+          if (chosen.length === 0) continue;
+          const weight = chosen.reduce((total, { sizeBytes }) => total + sizeBytes, 0);
           rewritten += weight;
-          files = [fileOf(weight, index + 10_000), ...files.filter((file) => !folded.includes(file))];
+          files = [fileOf(weight, index + 10_000), ...files.filter((file) => !chosen.includes(file))];
           expect(files.length).toBeLessThanOrEqual(12);
         }
         const total = deltas.reduce((a, b) => a + b, 0);
@@ -174,9 +174,12 @@ describe("the plan of a fold", () => {
   });
 
   it("leaves a large base alone when the deltas are small", () => {
-    const folded = planFold([fileOf(1_000_000, 0), ...Array.from({ length: 24 }, (_, index) => fileOf(10, index + 1))]);
-    expect(folded).toHaveLength(24);
-    expect(folded.some(({ file }) => file === "f0")).toBe(false);
+    const chosen = filesToCompact([
+      fileOf(1_000_000, 0),
+      ...Array.from({ length: 24 }, (_, index) => fileOf(10, index + 1)),
+    ]);
+    expect(chosen).toHaveLength(24);
+    expect(chosen.some(({ file }) => file === "f0")).toBe(false);
   });
 });
 

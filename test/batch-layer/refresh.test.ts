@@ -300,7 +300,7 @@ describe("a refresh", () => {
       Array.from({ length: 100 }, (_, id) => sale(id)),
     );
     for (const to of [20, 40, 60]) await refreshTo(here, positions({ 0: to }));
-    const unfolded = await newestOf(stores, target);
+    const apart = await newestOf(stores, target);
     expect(await compact(stores, target, "test", UNWATCHED, { files: 2, left: 1 })).toMatchObject({
       version: 4,
       folded: 3,
@@ -309,7 +309,7 @@ describe("a refresh", () => {
       files.filter(({ file }) => !stored.includes(file.split("/").at(-1) ?? ""));
     let stored = await stores.data.list(stores.manifests.stateFolder(target.generation));
     expect(await sweepStates(stores, target.generation)).toBe(0);
-    expect(await missing(unfolded)).toEqual([]);
+    expect(await missing(apart)).toEqual([]);
     const states = stores.manifests.stateFolder(target.generation);
     const [orphan, pending] = [
       await stores.data.attempt(states, versionPrefix(6), "parquet"),
@@ -319,10 +319,10 @@ describe("a refresh", () => {
     // The version with its predecessor's cut may be a moment old: who reads the one before it continues.
     await refreshTo(here, positions({ 0: 80 }));
     stored = await stores.data.list(states);
-    expect(await missing(unfolded)).toEqual([]);
+    expect(await missing(apart)).toEqual([]);
     await refreshTo(here, positions({ 0: 90 }));
     stored = await stores.data.list(stores.manifests.stateFolder(target.generation));
-    expect(await missing(unfolded)).toHaveLength(3);
+    expect(await missing(apart)).toHaveLength(3);
     expect(await missing(await newestOf(stores, target))).toEqual([]);
     expect(stored).toHaveLength(4); // with the file of an attempt at a version to come
     expect(stored).toContain(pending.split("/").at(-1));

@@ -18,7 +18,7 @@ import {
   closedOf,
   tilesOf,
 } from "../../store/redis/chain-state.ts";
-import { fold, foldable } from "../../store/redis/fold.ts";
+import { compactSegments, segmentsToCompact } from "../../store/redis/compact-segments.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { everything } from "../views.ts";
 import { watched } from "../watched-redis.ts";
@@ -183,10 +183,10 @@ class World {
     else throw new Error(`the reply is ${reply.kind}`);
   }
 
-  async fold(): Promise<void> {
+  async compact(): Promise<void> {
     const state = await this.chain.load();
-    const segments = state === null ? null : foldable(state, 2);
-    if (segments !== null) await fold(this.chain, everything, segments);
+    const segments = state === null ? null : segmentsToCompact(state, 2);
+    if (segments !== null) await compactSegments(this.chain, everything, segments);
   }
 
   /** A settlement: the batch layer counts from the log itself. */
@@ -264,7 +264,7 @@ test("a sketch of the open segment that is gone makes the chain void for a reade
   expect(await writer.chain.load()).toBeNull();
 });
 
-test("a closed segment that lost a sketch is not read, nor folded, whenever the sketch is lost", async () => {
+test("a closed segment that lost a sketch is not read, nor merged, whenever the sketch is lost", async () => {
   for (const before of ["segment", "stage"]) {
     let lost: Promise<void> | null = null;
     const world: World = new World(async (_, script) => {
@@ -276,9 +276,9 @@ test("a closed segment that lost a sketch is not read, nor folded, whenever the 
       await world.apply(0, 4);
       await world.chain.seal(null);
     }
-    const segments = foldable((await world.chain.load()) ?? expect.fail("no chain"), 2) ?? [];
+    const segments = segmentsToCompact((await world.chain.load()) ?? expect.fail("no chain"), 2) ?? [];
     expect(segments).toHaveLength(3);
-    expect(await fold(world.chain, everything, segments)).toBe(false);
+    expect(await compactSegments(world.chain, everything, segments)).toBe(false);
     expect(lost).not.toBeNull();
     const read = await Promise.all(segments.map((segment) => world.chain.segment(segment)));
     expect(read.filter((cells) => cells === null)).toHaveLength(1);
@@ -308,19 +308,19 @@ test("a sketch with hashes in several parts is not begun again when it is lost b
   expect(reply).toEqual({ kind: "no-chain" });
 });
 
-test("segments of which one has lost its ledger are neither folded nor compared with the archive", async () => {
+test("segments of which one has lost its ledger are neither merged nor compared with the archive", async () => {
   const world = new World();
   for (let segment = 0; segment < 2; segment++) {
     await world.apply(0, 4);
     await world.chain.seal(null);
   }
   const state = (await world.chain.load()) ?? expect.fail("no chain");
-  const segments = foldable(state, 2) ?? [];
+  const segments = segmentsToCompact(state, 2) ?? [];
   const compared = () => segmentLedgers(world.chain, new Map(), state.applied);
   expect(await compared()).toEqual(new Map([[0, { ...EMPTY_LEDGER, records: 8, counted: 8 }]]));
   await world.evict(...(await keysLike(world, /:ledger$/)).slice(1));
   expect(await compared()).toBeNull();
-  expect(await fold(world.chain, everything, segments)).toBe(false);
+  expect(await compactSegments(world.chain, everything, segments)).toBe(false);
 });
 
 test("applied positions that are gone do not become 0", async () => {
@@ -375,7 +375,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     ),
   },
   { weight: 2, arbitrary: fc.constant<Step>((world) => world.chain.seal(null)) },
-  { weight: 1, arbitrary: fc.constant<Step>((world) => world.fold()) },
+  { weight: 1, arbitrary: fc.constant<Step>((world) => world.compact()) },
   { weight: 1, arbitrary: fc.constant<Step>((world) => world.settle()) },
   { weight: 2, arbitrary: fc.constant<Step>((world) => world.isExact()) },
 );

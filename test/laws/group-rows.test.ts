@@ -22,7 +22,7 @@ import {
   type GroupRow,
   splitCellField,
 } from "../../store/redis/chain-state.ts";
-import { fold } from "../../store/redis/fold.ts";
+import { compactSegments } from "../../store/redis/compact-segments.ts";
 import { cellsOfDelta } from "../../store/redis/group-rows.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { ODD_KEYS } from "../odd-keys.ts";
@@ -106,7 +106,7 @@ async function closedCells(chain: Chain): Promise<Map<string, StateValue>> {
   return cells;
 }
 
-test("rows are the cells that they stand for, in whatever parts and pages they go, folded or asked for by key", async () => {
+test("rows are the cells that they stand for, in whatever parts and pages they go, merged or asked for by key", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(batch, { minLength: 2, maxLength: 3 }),
@@ -138,11 +138,11 @@ test("rows are the cells that they stand for, in whatever parts and pages they g
         };
         if (asked.length > 0) expect(await readByKey(segments)).toEqual(new Map(ofGroups));
 
-        expect(await fold(chain, places, segments)).toBe(true);
+        expect(await compactSegments(chain, places, segments)).toBe(true);
         expect(await closedCells(chain)).toEqual(expected);
-        const folded = closedOf((await chain.load())?.segments ?? []);
-        expect(folded).toHaveLength(1);
-        if (asked.length > 0) expect(await readByKey(folded)).toEqual(new Map(ofGroups));
+        const compacted = closedOf((await chain.load())?.segments ?? []);
+        expect(compacted).toHaveLength(1);
+        if (asked.length > 0) expect(await readByKey(compacted)).toEqual(new Map(ofGroups));
         expect((await chain.load())?.cells).toBe(expected.size);
         await chain.drop();
       },
@@ -151,7 +151,7 @@ test("rows are the cells that they stand for, in whatever parts and pages they g
   );
 });
 
-test("cells of an open segment and rows are folded together", async () => {
+test("cells of an open segment and rows are merged together", async () => {
   const chain = new Chain(redis, randomUUID(), generation);
   await chain.reseed(new Map(), 0, null);
   const row: GroupRow = [groupKey(["quay", true]), columns.map(({ form }) => (form === "pick" ? null : 3n))];
@@ -161,7 +161,7 @@ test("cells of an open segment and rows are folded together", async () => {
   expect((await chain.applyInParts(applications(deltas, 1n))).kind).toBe("ok");
   const segments = closedOf((await chain.load())?.segments ?? []);
   expect(segments).toHaveLength(2);
-  expect(await fold(chain, places, segments)).toBe(true);
+  expect(await compactSegments(chain, places, segments)).toBe(true);
   const cells = await closedCells(chain);
   expect(cells.get(`0 ${cellField("rows", row[0])}`)).toBe(6n);
   expect(cells.get(`0 ${cellField("least.min", row[0])}`)).toBe(3n);

@@ -25,7 +25,7 @@ import { DataDirectory } from "../../store/files/files.ts";
 import { Records } from "../../store/kafka/read/records.ts";
 import { Chain } from "../../store/redis/chain.ts";
 import { tilesOf } from "../../store/redis/chain-state.ts";
-import { foldable, fold as foldSegments } from "../../store/redis/fold.ts";
+import { compactSegments, segmentsToCompact } from "../../store/redis/compact-segments.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 import { countedEvents, differenceOf, expectedRows, type OracleLog, rowKey, sketchBytes } from "../oracle.ts";
@@ -70,7 +70,7 @@ const cuts = fc.record({
       records: fc.integer({ min: 1, max: 8 }),
       seal: fc.constantFrom("no", "size", "size", "cut", "both"),
       parts: fc.boolean(),
-      fold: fc.boolean(),
+      compact: fc.boolean(),
     }),
     { minLength: 8, maxLength: 40 },
   ),
@@ -228,13 +228,13 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
     { chain, inParts }: { chain: Chain; inParts: Chain },
     fetched: ReturnType<typeof fetchedOf>[],
     cut: Cut,
-    steps: readonly { partition: 0 | 1; records: number; parts: boolean; seal: string; fold: boolean }[],
+    steps: readonly { partition: 0 | 1; records: number; parts: boolean; seal: string; compact: boolean }[],
   ): Promise<Map<number, bigint>> {
     const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
     const applied = new Map<number, bigint>(cut);
     for (const part of fetched) await decoder.decode([between(part, 0n, cut.get(part.partition) ?? 0n)]);
     const boundaries: Cut[] = [];
-    for (const { partition, records, parts, seal, fold } of steps) {
+    for (const { partition, records, parts, seal, compact } of steps) {
       const part = fetched[partition];
       const from = applied.get(partition) ?? 0n;
       if (part === undefined || from >= part.to) continue;
@@ -266,10 +266,10 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
       const boundary = seal === "cut" || seal === "both" ? await chain.seal(`cut-${boundaries.length}`) : null;
       if (boundary !== null) boundaries.push(boundary);
       const state = await chain.load();
-      const segments = state !== null && fold ? foldable(state, 2) : null;
-      if (segments !== null) expect(await foldSegments(parts ? inParts : chain, everything, segments)).toBe(true);
+      const segments = state !== null && compact ? segmentsToCompact(state, 2) : null;
+      if (segments !== null) expect(await compactSegments(parts ? inParts : chain, everything, segments)).toBe(true);
     }
-    // Whatever was folded, the chain still tiles from every cut that a refresh was given.
+    // Whatever was merged, the chain still tiles from every cut that a refresh was given.
     const state = await chain.load();
     if (state !== null) for (const boundary of boundaries) expect(tilesOf(boundary, state).ok).toBe(true);
     return applied;

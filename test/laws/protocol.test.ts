@@ -9,7 +9,7 @@ import { World } from "./protocol/world.ts";
 
 /**
  * The protocol's own code, with the real scripts in the real Redis and with DuckDB, over a log in memory: two
- * consumers, two refreshers, readers and somebody who folds, under a scheduler that lets one of them continue at a
+ * consumers, two refreshers, readers and somebody who compacts, under a scheduler that lets one of them continue at a
  * time. They are killed, sleep and wake as zombies; replies are lost; Redis comes back as it was some time ago, or
  * empty, or evicts a key; the data directory is restored from a backup; transactions are aborted or stay open. The
  * oracle is a plain fold of the log.

@@ -12,7 +12,7 @@ import { freePorts } from "../../stack/servers/ports.ts";
 import { createServers, type ServerHandle } from "../../stack/servers/servers.ts";
 import { Chain } from "../../store/redis/chain.ts";
 import { type BucketCells, type ChainState, cellField, tilesOf } from "../../store/redis/chain-state.ts";
-import { fold, foldable } from "../../store/redis/fold.ts";
+import { compactSegments, segmentsToCompact } from "../../store/redis/compact-segments.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { liveState } from "../served-cells.ts";
 import { everything } from "../views.ts";
@@ -97,9 +97,9 @@ class World {
     });
   }
 
-  async fold(): Promise<void> {
-    const segments = foldable(await this.attached(), 2);
-    if (segments !== null) await fold(this.chain, everything, segments);
+  async compact(): Promise<void> {
+    const segments = segmentsToCompact(await this.attached(), 2);
+    if (segments !== null) await compactSegments(this.chain, everything, segments);
   }
 
   /** A refresh: its cut is sealed, published, and trimmed to. */
@@ -161,7 +161,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     ),
   },
   { weight: 2, arbitrary: fc.constant<Step>((world) => world.chain.seal(null)) },
-  { weight: 1, arbitrary: fc.constant<Step>((world) => world.fold()) },
+  { weight: 1, arbitrary: fc.constant<Step>((world) => world.compact()) },
   { weight: 1, arbitrary: fc.constant<Step>((world) => world.publish()) },
   { weight: 1, arbitrary: fc.constant<Step>((world) => world.chain.drop()) },
 );

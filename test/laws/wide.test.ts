@@ -13,7 +13,7 @@ import {
   cellField,
   closedOf,
 } from "../../store/redis/chain-state.ts";
-import { fold, foldable } from "../../store/redis/fold.ts";
+import { compactSegments, segmentsToCompact } from "../../store/redis/compact-segments.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { everything } from "../views.ts";
 import { watched } from "../watched-redis.ts";
@@ -157,16 +157,16 @@ test("cells that are large by themselves go in parts, too: long picks, sketches 
   const key = `tl:{${namespace}/${generation}}:s:${first.id}:h:0:${field}`;
   expect(await redis.pfcount(key)).toBe(await redis.pfcount(whole));
 
-  // The same cells once more, and both segments folded into one.
+  // The same cells once more, and both segments merged into one.
   await chain.applyBatch([{ ...application(0, [sketched, ...many], 10), from: position(10n), to: position(20n) }]);
   const segments = closedOf((await chain.load())?.segments ?? []);
   expect(segments.length).toBe(2);
-  expect(await fold(chain, everything, segments)).toBe(true);
-  const [folded] = closedOf((await chain.load())?.segments ?? []);
-  const merged = folded === undefined ? null : await chain.segment(folded);
+  expect(await compactSegments(chain, everything, segments)).toBe(true);
+  const [compacted] = closedOf((await chain.load())?.segments ?? []);
+  const merged = compacted === undefined ? null : await chain.segment(compacted);
   expect(merged?.buckets.at(-1)?.rows).toEqual([[groupKey(["g2999", true]), [["rows", 5_998n]]]]);
   expect(merged?.buckets.length).toBe(3_001);
-  expect(await redis.pfcount(`tl:{${namespace}/${generation}}:s:${folded?.id}:h:0:${field}`)).toBe(
+  expect(await redis.pfcount(`tl:{${namespace}/${generation}}:s:${compacted?.id}:h:0:${field}`)).toBe(
     await redis.pfcount(whole),
   );
   await redis.del(whole);
@@ -206,7 +206,7 @@ test("what was staged for a position that has moved on is swept, and a chain tha
   await chain.drop();
 });
 
-test("segments with many cells are folded, too, some at a time", () => {
+test("segments with many cells are merged, too, some at a time", () => {
   const segment = (id: number, cells: number) => ({
     id: String(id),
     from: new Map(),
@@ -215,7 +215,7 @@ test("segments with many cells are folded, too, some at a time", () => {
     cells,
   });
   const runOf = (cells: readonly number[]) =>
-    foldable({ segments: cells.map((of, id) => segment(id, of)) } as unknown as ChainState)?.length ?? null;
+    segmentsToCompact({ segments: cells.map((of, id) => segment(id, of)) } as unknown as ChainState)?.length ?? null;
   expect(runOf(Array(15).fill(10))).toBeNull();
   expect(runOf(Array(16).fill(10))).toBe(16);
   expect(runOf(Array(200).fill(10))).toBe(64);

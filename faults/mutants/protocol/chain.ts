@@ -2,7 +2,7 @@ import type { Mutant } from "./mutant.ts";
 
 const CHAIN = "store/redis/chain.ts";
 
-/** Mutants of the live state in Redis: apply, staging, seal, fold, publish and read. */
+/** Mutants of the live state in Redis: apply, staging, seal, compact, publish and read. */
 export const chainMutants: readonly Mutant[] = [
   {
     name: "no-position-check",
@@ -149,26 +149,26 @@ export const chainMutants: readonly Mutant[] = [
     scenarios: ["redis-power-loss"],
   },
   {
-    name: "fold-loses-buckets",
-    what: "a fold swaps its segment in although Redis has lost a part of it",
-    file: "store/redis/scripts/fold.lua",
+    name: "compaction-loses-buckets",
+    what: "a compaction swaps its segment in although Redis has lost a part of it",
+    file: "store/redis/scripts/compact.lua",
     find: "local whole = first and redis.call('ZCARD', merge .. 'buckets') == tonumber(ARGV[4])",
     replace: "local whole = first",
     necessary: true,
     scenarios: ["redis-power-loss"],
   },
   {
-    name: "fold-across-cut",
-    what: "segments are folded across a cut that a refresh is about to publish",
-    file: "store/redis/scripts/fold.lua",
+    name: "compaction-across-cut",
+    what: "segments are merged across a cut that a refresh is about to publish",
+    file: "store/redis/scripts/compact.lua",
     find: "if whole and segments[first + offset].token then",
     replace: "if false then",
     necessary: false,
     scenarios: [],
   },
   {
-    name: "fold-loses-sketches",
-    what: "a folded segment has the sketches of the first one only",
+    name: "compaction-loses-sketches",
+    what: "the merged segment has the sketches of the first one only",
     file: "store/redis/scripts/stage.lua",
     find: "redis.call('PFMERGE', segment .. sketch, unpack(sources))",
     replace: "redis.call('PFMERGE', segment .. sketch, sources[1])",
@@ -195,7 +195,7 @@ export const chainMutants: readonly Mutant[] = [
   },
   {
     name: "evicted-sketch-unmerged",
-    what: "a folded segment lacks what Redis has evicted since the fold has read it",
+    what: "the merged segment lacks what Redis has evicted since the compaction has read it",
     file: "store/redis/scripts/stage.lua",
     find: "if #sources ~= tonumber(ARGV[i + 1]) then return 'GONE' end",
     replace: "",

@@ -23,9 +23,9 @@ export const tableMutants: readonly Mutant[] = [
     scenarios: [],
   },
   {
-    name: "fold-keeps-last-row",
-    what: "of a group that several segments have, a folded segment has the values of the last one",
-    file: "store/redis/fold.ts",
+    name: "compaction-keeps-last-row",
+    what: "of a group that several segments have, the merged segment has the values of the last one",
+    file: "store/redis/compact-segments.ts",
     find: "this.#joined(component, row[place] ?? null, value)",
     replace: "this.#joined(component, null, value)",
     necessary: true,

@@ -20,7 +20,7 @@ for i = 1, #applied, 2 do
   boundary[applied[i]] = applied[i + 1]
 end
 if not moved then
-  -- The boundary is there already. It becomes a cut now, so that nothing may be folded across it.
+  -- The boundary is there already. It becomes a cut now, so that nothing may be merged across it.
   local closed = segments[#segments - 1]
   if token ~= '' and closed and not closed.token then
     closed.token = token

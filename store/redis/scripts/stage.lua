@@ -1,6 +1,7 @@
--- stage(id, pages): writes pages of a segment that the chain does not name yet; `commit` or `fold` makes it part of the
--- chain. So state of any size is written in parts that each block Redis for a moment only, and is seen as a whole or
--- not at all. A page is there once the sorted set names it. Every part may be sent again: pages are set, not added to.
+-- stage(id, pages): writes pages of a segment that the chain does not name yet; `commit` or `compact` makes it part of
+-- the chain. So state of any size is written in parts that each block Redis for a moment only, and is seen as a whole
+-- or not at all. A page is there once the sorted set names it. Every part may be sent again: pages are set, not added
+-- to.
 --
 -- KEYS  chain, applied, staging
 -- ARGV  prefix, id, claim (JSON, see common.lua), '1' for the first part, pages, then per page: page, bucket, lines,

@@ -36,7 +36,7 @@ export async function loadProtocol(folder: string) {
     ...(await load<typeof import("../../../store/redis/chain.ts")>("store/redis/chain.ts")),
     ...(await load<typeof import("../../../store/duckdb/duck.ts")>("store/duckdb/duck.ts")),
     ...(await load<typeof import("../../../store/files/files.ts")>("store/files/files.ts")),
-    ...(await load<typeof import("../../../store/redis/fold.ts")>("store/redis/fold.ts")),
+    ...(await load<typeof import("../../../store/redis/compact-segments.ts")>("store/redis/compact-segments.ts")),
     ...(await load<typeof import("../../../store/archive/generation-start.ts")>("store/archive/generation-start.ts")),
     ...(await load<typeof import("../../../store/kafka/read/log.ts")>("store/kafka/read/log.ts")),
     ...(await load<typeof import("../../../store/archive/manifests.ts")>("store/archive/manifests.ts")),

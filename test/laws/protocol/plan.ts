@@ -20,8 +20,8 @@ export interface Sent {
 export const SPEED = ["speed-1", "speed-2"] as const;
 export const BATCH = ["batch-1", "batch-2"] as const;
 export const READERS = ["read-1", "read-2"] as const;
-export const FOLDER = "fold-1";
-type Name = (typeof SPEED)[number] | (typeof BATCH)[number] | (typeof READERS)[number] | typeof FOLDER;
+export const COMPACTOR = "compactor-1";
+type Name = (typeof SPEED)[number] | (typeof BATCH)[number] | (typeof READERS)[number] | typeof COMPACTOR;
 
 export type Event =
   | { readonly kind: "send"; readonly partition: number; readonly records: readonly Sent[] }
@@ -51,7 +51,12 @@ export interface Plan {
   /** How many batches of the log a fetch gives, in turn. */
   readonly fetches: readonly number[];
   /** Which processes there are beside one of each kind. */
-  readonly with: { readonly speed: boolean; readonly batch: boolean; readonly read: boolean; readonly fold: boolean };
+  readonly with: {
+    readonly speed: boolean;
+    readonly batch: boolean;
+    readonly read: boolean;
+    readonly compact: boolean;
+  };
   /** Whether the speed layer is gone when the faults stop: the batch view has to get on without. */
   readonly speedGone: boolean;
 }
@@ -80,7 +85,7 @@ const speed = fc.constantFrom(...SPEED);
 const anyone = fc.oneof(
   { weight: 4, arbitrary: speed },
   { weight: 3, arbitrary: fc.constantFrom(...BATCH) },
-  { weight: 2, arbitrary: fc.constantFrom(...READERS, FOLDER) },
+  { weight: 2, arbitrary: fc.constantFrom(...READERS, COMPACTOR) },
 );
 
 const event: fc.Arbitrary<Event> = fc.oneof(
@@ -111,7 +116,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
 export const plan: fc.Arbitrary<Plan> = fc.record({
   events: fc.array(fc.record({ after: fc.integer({ min: 0, max: 30 }), event }), { minLength: 8, maxLength: 22 }),
   fetches: fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 8 }),
-  with: fc.record({ speed: fc.boolean(), batch: fc.boolean(), read: fc.boolean(), fold: fc.boolean() }),
+  with: fc.record({ speed: fc.boolean(), batch: fc.boolean(), read: fc.boolean(), compact: fc.boolean() }),
   speedGone: fc.integer({ min: 0, max: 3 }).map((one) => one === 0),
 });
 

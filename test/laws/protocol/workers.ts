@@ -218,21 +218,21 @@ export class Workers {
     this.#state.published += 1;
     await run.step(() => protocol.finishPublish(stores, target, chain, version));
     const limits = { files: 2, left: 1 };
-    const folded = await run.step(() => protocol.compact(stores, target, process.name, UNWATCHED, limits));
-    if (folded !== null) await run.step(() => protocol.finishPublish(stores, target, chain, folded.version));
+    const compacted = await run.step(() => protocol.compact(stores, target, process.name, UNWATCHED, limits));
+    if (compacted !== null) await run.step(() => protocol.finishPublish(stores, target, chain, compacted.version));
     for (let rest = 0; rest < 8; rest++) await process.gate("rests");
   }
 
-  /** Seals for size and folds, as a busy speed layer does. */
-  async fold(process: Process): Promise<void> {
+  /** Seals for size and merges segments, as a busy speed layer does. */
+  async compact(process: Process): Promise<void> {
     const { protocol } = this.#state.shore;
     const chain = this.#chain(process);
     for (;;) {
       for (let rest = 0; rest < 4; rest++) await process.gate("rests");
       await chain.seal(null);
       const state = await chain.load();
-      const segments = state === null ? null : protocol.foldable(state, 2);
-      if (segments !== null) await protocol.fold(chain, tide, segments);
+      const segments = state === null ? null : protocol.segmentsToCompact(state, 2);
+      if (segments !== null) await protocol.compactSegments(chain, tide, segments);
     }
   }
 

@@ -8,8 +8,8 @@ import { Judge, type PartitionLog, shownCut } from "./judge.ts";
 import { memoryFiles } from "./memory-files.ts";
 import {
   BATCH,
+  COMPACTOR,
   type Event,
-  FOLDER,
   NO_TROUBLES,
   type Plan,
   READERS,
@@ -225,7 +225,7 @@ export class World {
       ...SPEED.slice(0, also.speed ? 2 : 1),
       ...BATCH.slice(0, also.batch ? 2 : 1),
       ...READERS.slice(0, also.read ? 2 : 1),
-      ...(also.fold ? [FOLDER] : []),
+      ...(also.compact ? [COMPACTOR] : []),
       ...(this.#state.troubles.second ? [SECOND_READER] : []),
     ];
     for (const name of names) this.#start(name);
@@ -323,7 +323,7 @@ export class World {
         ? this.#workers.batch(process)
         : name.startsWith("read")
           ? this.#workers.read(process, name === SECOND_READER ? SECOND : "")
-          : this.#workers.fold(process);
+          : this.#workers.compact(process);
     this.#watch(process, work);
   }
 

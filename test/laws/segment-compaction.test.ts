@@ -7,7 +7,7 @@ import { ROWS } from "../../core/measures/measure.ts";
 import { groupKey } from "../../core/state/cells.ts";
 import { Chain } from "../../store/redis/chain.ts";
 import { cellField } from "../../store/redis/chain-state.ts";
-import { fold, foldable } from "../../store/redis/fold.ts";
+import { compactSegments, segmentsToCompact } from "../../store/redis/compact-segments.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { copyOf } from "../redis-copy.ts";
 import { everything } from "../views.ts";
@@ -18,26 +18,26 @@ beforeAll(() => {
 });
 afterAll(() => redis.quit());
 
-/** A Redis to which `fold` is sent twice, as after a lost reply. */
+/** A Redis to which `compact` is sent twice, as after a lost reply. */
 function repeating(sound: TidelineRedis): TidelineRedis {
   return new Proxy(sound, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name);
-      if (name !== "tideline_fold") return typeof value === "function" ? value.bind(target) : value;
+      if (name !== "tideline_compact") return typeof value === "function" ? value.bind(target) : value;
       return async (...args: (string | number)[]) => {
-        await target.tideline_fold(...args);
-        return target.tideline_fold(...args);
+        await target.tideline_compact(...args);
+        return target.tideline_compact(...args);
       };
     },
   });
 }
 
-/** A Redis on the way to which a process dies: it writes merges, and no fold. */
+/** A Redis on the way to which a process dies: it writes merges, and no `compact`. */
 function dying(sound: TidelineRedis): TidelineRedis {
   return new Proxy(sound, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name);
-      if (name === "tideline_fold") return () => Promise.reject(new Error("killed"));
+      if (name === "tideline_compact") return () => Promise.reject(new Error("killed"));
       return typeof value === "function" ? value.bind(target) : value;
     },
   });
@@ -105,16 +105,16 @@ test("a segment is not the one of the same id in a Redis that came back as it wa
   expect(after.map(({ id }) => id)).toEqual(before.map(({ id }) => id));
   expect(await chain.segment(before[0])).toBeNull();
   expect(await chain.segment(before[1])).toBeNull();
-  expect(await fold(chain, everything, before)).toBe(false);
+  expect(await compactSegments(chain, everything, before)).toBe(false);
   expect((await chain.segment(after[0]))?.buckets.flatMap(({ values }) => values.map(([, value]) => value))).toEqual([
     1n,
     1n,
   ]);
-  expect(await fold(chain, everything, after)).toBe(true);
+  expect(await compactSegments(chain, everything, after)).toBe(true);
   await chain.drop();
 });
 
-test("a fold of which Redis has lost a part is not swapped in; the next one is, also when it is sent twice", async () => {
+test("a merge of which Redis has lost a part is not swapped in; the next one is, also when it is sent twice", async () => {
   const namespace = randomUUID();
   const generation = generationOf(everything);
   const chain = new Chain(redis, namespace, generation);
@@ -124,17 +124,19 @@ test("a fold of which Redis has lost a part is not swapped in; the next one is, 
     await chain.seal(null);
   }
   const before = await chain.load();
-  const segments = before === null ? null : foldable(before, 2);
-  if (before === null || segments === null) throw new Error("nothing to fold");
-  expect(await fold(new Chain(losing(redis), namespace, generation), everything, segments)).toBe(false);
+  const segments = before === null ? null : segmentsToCompact(before, 2);
+  if (before === null || segments === null) throw new Error("nothing to compact");
+  expect(await compactSegments(new Chain(losing(redis), namespace, generation), everything, segments)).toBe(false);
   expect((await chain.load())?.segments).toEqual(before.segments);
 
-  await expect(fold(new Chain(dying(redis), namespace, generation), everything, segments)).rejects.toThrow("killed");
-  expect(await fold(new Chain(repeating(redis), namespace, generation), everything, segments)).toBe(true);
-  const [folded] = (await chain.load())?.segments ?? [];
-  const to = folded?.to ?? null;
-  if (folded === undefined || to === null) throw new Error("the fold is not there");
-  const cells = await chain.segment({ ...folded, to });
+  await expect(compactSegments(new Chain(dying(redis), namespace, generation), everything, segments)).rejects.toThrow(
+    "killed",
+  );
+  expect(await compactSegments(new Chain(repeating(redis), namespace, generation), everything, segments)).toBe(true);
+  const [compacted] = (await chain.load())?.segments ?? [];
+  const to = compacted?.to ?? null;
+  if (compacted === undefined || to === null) throw new Error("the merge is not there");
+  const cells = await chain.segment({ ...compacted, to });
   expect(
     cells?.buckets.map(({ bucket, rows }) => [bucket, rows.flatMap(([, values]) => values).map(([, value]) => value)]),
   ).toEqual([
@@ -142,7 +144,7 @@ test("a fold of which Redis has lost a part is not swapped in; the next one is, 
     [60_000, [2n]],
   ]);
   const names = await redis.keys(`*${namespace}*:s:*`);
-  expect(names.filter((name) => !name.includes(`:s:${folded.id}:`))).toEqual([]);
+  expect(names.filter((name) => !name.includes(`:s:${compacted.id}:`))).toEqual([]);
   await chain.drop();
   expect(await redis.keys(`*${namespace}*`)).toEqual([]);
 });

@@ -1,9 +1,8 @@
--- fold(segments, id): puts one segment, whose pages have been staged, in the place of successive closed ones that it is
--- the merge of. Only for segments between two cuts: a token inside would be a boundary that a refresh still needs.
--- KEYS  chain, applied, garbage, staging
--- ARGV  prefix, the segments as JSON, id of their merge, how many pages and cells it has
--- Returns 'OK', or 'CHANGED' when the chain does not have these segments, or a page or a ledger is missing; then the
--- merge is left to `sweep` instead.
+-- compact(segments, id): puts one segment, whose pages have been staged, in the place of successive closed ones that it
+-- is the merge of. Only for segments between two cuts: a token inside would be a boundary that a refresh still needs.
+-- KEYS  chain, applied, garbage, staging ARGV  prefix, the segments as JSON, id of their merge, how many pages and
+-- cells it has Returns 'OK', or 'CHANGED' when the chain does not have these segments, or a page or a ledger is
+-- missing; then the merge is left to `sweep` instead.
 local chain, applied, garbage, staging = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 even_when_full(chain)
 local encoded = redis.call('HGET', chain, 'segments')

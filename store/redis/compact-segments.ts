@@ -15,37 +15,37 @@ import { inRows } from "./group-rows.ts";
 import { type StagedBucket, unitedSketches } from "./staging.ts";
 
 /**
- * How many closed segments may stand between two cuts before they are folded into one, and how many are folded at once.
+ * How many closed segments may stand between two cuts before they are merged into one, and how many are merged at once.
  */
-const FOLD_AT = 16;
-const FOLD_AT_ONCE = 64;
+const COMPACT_AT = 16;
+const COMPACT_AT_ONCE = 64;
 /**
- * The most cells that are folded at once: the merge is made in this process's memory. Fewer segments than `FOLD_AT`
- * that have more are folded, too.
+ * The most cells that are merged at once: the merge is made in this process's memory. Fewer segments than `COMPACT_AT`
+ * that have more are merged, too.
  */
-const FOLD_CELLS = 200_000;
-const FOLD_LARGE_AT = 4;
+const COMPACT_CELLS = 200_000;
+const COMPACT_LARGE_AT = 4;
 
 /**
- * The first run of successive closed segments that may be folded: at least `atLeast` of them, or as many as have
- * `FOLD_CELLS` cells. No cut separates them: a segment with a token ends at a cut, so a run may end with one but not go
- * on behind it.
+ * The first run of successive closed segments that may be merged: at least `atLeast` of them, or as many as have
+ * `COMPACT_CELLS` cells. No cut separates them: a segment with a token ends at a cut, so a run may end with one but not
+ * go on behind it.
  */
-export function foldable(chain: ChainState, atLeast = FOLD_AT): ClosedSegment[] | null {
+export function segmentsToCompact(chain: ChainState, atLeast = COMPACT_AT): ClosedSegment[] | null {
   let [run, cells]: [ClosedSegment[], number] = [[], 0];
   const begin = () => {
     [run, cells] = [[], 0];
   };
   for (const segment of closedOf(chain.segments)) {
     const more = segment.cells ?? 0;
-    if (cells + more > FOLD_CELLS) {
-      if (run.length >= Math.min(atLeast, FOLD_LARGE_AT)) return run;
+    if (cells + more > COMPACT_CELLS) {
+      if (run.length >= Math.min(atLeast, COMPACT_LARGE_AT)) return run;
       begin();
-      if (more > FOLD_CELLS / 2) continue;
+      if (more > COMPACT_CELLS / 2) continue;
     }
     run.push(segment);
     cells += more;
-    if (run.length === FOLD_AT_ONCE) return run;
+    if (run.length === COMPACT_AT_ONCE) return run;
     if (segment.token === null) continue;
     if (run.length >= atLeast) return run;
     begin();
@@ -54,34 +54,34 @@ export function foldable(chain: ChainState, atLeast = FOLD_AT): ClosedSegment[] 
 }
 
 /**
- * Folds closed segments of a chain into one: reads them, writes their merge beside them, and swaps it in by one script.
- * A reader has either the old ones or the new one at any time; a reader that finds them gone starts over. True: this
- * call folded them.
+ * Merges closed segments of a chain into one: reads them, writes their merge beside them, and swaps it in by one
+ * script. A reader has either the old ones or the new one at any time; a reader that finds them gone starts over. True:
+ * this call merged them.
  */
-export async function fold(chain: Chain, view: View, segments: readonly ClosedSegment[]): Promise<boolean> {
-  const folding = new Folding(view);
+export async function compactSegments(chain: Chain, view: View, segments: readonly ClosedSegment[]): Promise<boolean> {
+  const merge = new SegmentMerge(view);
   for (const segment of segments) {
     const cells = await chain.segment(segment);
     if (cells === null) return false;
-    for (const bucket of cells.buckets) folding.add(bucket);
+    for (const bucket of cells.buckets) merge.add(bucket);
   }
-  return chain.fold(segments, folding.merged());
+  return chain.compact(segments, merge.merged());
 }
 
 /** What a bucket has in all segments: rows by group, cells by field, and how many segments have a sketch, by field. */
-interface FoldedBucket {
+interface MergedBucket {
   readonly rows: Map<string, (StateValue | null)[]>;
   readonly values: Map<string, StateValue>;
   readonly sketches: Map<string, number>;
 }
 
 /** The cells of several segments, merged. */
-class Folding {
+class SegmentMerge {
   readonly #columns: readonly RowColumn[];
   /** Of each component that rows have, its place in them. */
   readonly #places: ReadonlyMap<string, number>;
   readonly #merges: ReadonlyMap<string, (a: StateValue, b: StateValue) => StateValue>;
-  readonly #buckets = new Map<number, FoldedBucket>();
+  readonly #buckets = new Map<number, MergedBucket>();
 
   constructor(view: View) {
     const components = componentsOf(view);
@@ -114,7 +114,7 @@ class Folding {
     }));
   }
 
-  #addToRow({ rows }: FoldedBucket, group: string, component: string, value: StateValue): void {
+  #addToRow({ rows }: MergedBucket, group: string, component: string, value: StateValue): void {
     const row = rows.get(group) ?? this.#columns.map(() => null);
     rows.set(group, row);
     const place = this.#places.get(component);
