@@ -17,7 +17,7 @@ export interface AlertLagsOptions {
   readonly positionsMs: number;
 }
 
-/** Where logs ended at a look, by stream. */
+/** Where logs ended at a check, by stream. */
 interface Ends {
   readonly atMs: number;
   readonly ends: ReadonlyMap<string, Cut>;
@@ -34,7 +34,7 @@ export class AlertLags {
   #next = new Map<number, Position>();
   #topicId: string | null = null;
   #reading: Promise<void> | null = null;
-  /** The ends at the last looks, the oldest first. */
+  /** The ends at the last checks, the oldest first. */
   #seen: readonly Ends[] = [];
 
   constructor(options: AlertLagsOptions) {
@@ -47,7 +47,7 @@ export class AlertLags {
    * Returns the lag of each rule and delivery that has begun. `ends`: where the logs of streams end now. Throws what
    * Kafka says.
    */
-  async look(ends: ReadonlyMap<string, Cut>, nowMs: number): Promise<ReaderLag[]> {
+  async measure(ends: ReadonlyMap<string, Cut>, nowMs: number): Promise<ReaderLag[]> {
     const { definitions, positionsMs } = this.#options;
     this.#seen = [...this.#seen.filter(({ atMs }) => nowMs - atMs < 10 * positionsMs), { atMs: nowMs, ends }];
     if (!definitions.streams.has(alerts.name)) return [];
@@ -62,7 +62,7 @@ export class AlertLags {
     }
   }
 
-  /** Reads what was written since the last look. */
+  /** Reads what was written since the last check. */
   async #read(): Promise<void> {
     const { log } = this.#options;
     const topic = this.#topics.positions;

@@ -40,7 +40,7 @@ export function monitorMetrics(
     }),
     failedLooks: new Counter({
       name: "tideline_monitor_failed_looks_total",
-      help: "Looks of which a part failed, so that what it would say is not known, by part",
+      help: "Checks of which a part failed, so that what it would say is not known, by part",
       labelNames: ["part"],
       registers,
     }),

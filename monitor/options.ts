@@ -25,7 +25,7 @@ export interface MonitorOptions {
 
 /** How a monitor paces itself, in milliseconds. */
 export interface MonitorPace {
-  /** Between two looks. */
+  /** Between two checks. */
   readonly everyMs: number;
   /** After so long without a sign of life of the process that watches another one takes over. */
   readonly takeOverMs: number;

@@ -17,7 +17,7 @@ import type { Delivery } from "../core/definition/delivery.ts";
 import type { OwnAlertJournal } from "../store/alerts/own-alert-journal.ts";
 import { DataDirectory } from "../store/files/files.ts";
 import { AlertStream } from "./alert-stream.ts";
-import { Looks } from "./looks.ts";
+import { HealthChecks } from "./health-checks.ts";
 import type { MonitorMetrics } from "./metrics.ts";
 import type { MonitorOptions, MonitorPace } from "./options.ts";
 import { Outbox } from "./outbox.ts";
@@ -32,7 +32,7 @@ export interface WatcherOptions extends MonitorOptions {
 /** The one process that watches, for as long as the journal is its own. */
 export class Watcher {
   readonly #options: WatcherOptions;
-  readonly #looks: Looks;
+  readonly #checks: HealthChecks;
   readonly #stream: AlertStream;
   readonly #outboxes: readonly Outbox[];
   readonly #ending = new AbortController();
@@ -50,7 +50,7 @@ export class Watcher {
     this.#options = options;
     this.#number = number;
     this.#journal = journal;
-    this.#looks = new Looks({ ...options, positionsMs: pace.positionsMs, data: new DataDirectory(dataDir) });
+    this.#checks = new HealthChecks({ ...options, positionsMs: pace.positionsMs, data: new DataDirectory(dataDir) });
     this.#stream = new AlertStream(brokers, namespace);
     const outbox = {
       ...{ brokers, mail, pace: pace.delivery, againMs: pace.againMs },
@@ -82,7 +82,7 @@ export class Watcher {
     return open.reduce((found, { severity }) => found.set(severity, (found.get(severity) ?? 0) + 1), new Map());
   }
 
-  /** Looks again and again until `signal` is aborted, or the journal is another process's. */
+  /** Checks the installation again and again until `signal` is aborted, or the journal is another process's. */
   async run(signal: AbortSignal): Promise<void> {
     const stop = AbortSignal.any([signal, this.#ending.signal]);
     while (!stop.aborted) {
@@ -98,13 +98,13 @@ export class Watcher {
     await Promise.all(this.#outboxes.map((outbox) => outbox.ended()));
     await this.#writing;
     if (isOwn) await this.#options.journal.write(this.#number, { ...this.#journal, holder: null }).catch(() => false);
-    await Promise.all([this.#looks.close(), this.#stream.close()]);
+    await Promise.all([this.#checks.close(), this.#stream.close()]);
   }
 
   async #step(): Promise<void> {
     const { journal, pace, deliveries, definitions } = this.#options;
     if (!this.#isUnwritten && !(await journal.beat(this.#number))) return this.#ending.abort();
-    const found = await this.#looks.look(Date.now());
+    const found = await this.#checks.run(Date.now());
     const nowMs = Date.now();
     const { watch, opened, cleared } = watched(this.#watch, openKeys(this.#journal), found, {
       nowMs,
@@ -133,7 +133,7 @@ export class Watcher {
     if (messages.length > 0 && !this.#isAppending) void this.#append(messages).catch(cannot);
   }
 
-  /** Beside the looks: a write may wait for Kafka. */
+  /** Beside the checks: a write may wait for Kafka. */
   async #append(messages: readonly OpenMessage[]): Promise<void> {
     this.#isAppending = true;
     try {
@@ -153,7 +153,7 @@ export class Watcher {
     void this.#write();
   }
 
-  /** Writes the journal as it is. A disk that is full keeps nobody from being told: it is written at a later look. */
+  /** Writes the journal as it is. A disk that is full keeps nobody from being told: it is written at a later check. */
   #write(): Promise<void> {
     this.#writing = this.#writing.then(async () => {
       if (this.#ending.signal.aborted) return;

@@ -40,7 +40,7 @@ export class LaneWatch {
   /** A step took `records` and did not fail. Returns whether the lane gets on. */
   returned(lane: Lane, records: number): boolean {
     this.#stepSinceMs = null;
-    this.#deps.views.look(lane, records === 0);
+    this.#deps.views.observe(lane, records === 0);
     const getsOn = this.#failedAt === null || records === 0 || lane.confirmed > this.#failedAt;
     if (!getsOn) return false;
     this.#failedAt = null;
@@ -51,12 +51,12 @@ export class LaneWatch {
   interrupted(lane: Lane, error: unknown): void {
     this.#stepSinceMs = null;
     this.#failedAt = lane.confirmed;
-    this.#deps.views.look(lane, false);
+    this.#deps.views.observe(lane, false);
     this.#deps.failures.failed(this.#lane(lane.tracks), error);
   }
 
   /** Counts a step that does not end. To be called from time to time. */
-  look(lane: Lane): void {
+  checkStalled(lane: Lane): void {
     const sinceMs = this.#stepSinceMs;
     if (sinceMs === null || this.#deps.nowMs() - sinceMs < STALLED_AFTER_MS) return;
     this.#failedAt = lane.confirmed;

@@ -152,7 +152,7 @@ export async function startSpeedLayer(options: SpeedOptions): Promise<SpeedLayer
   });
   for (const consumer of consumers) consumer.start();
   failures.start(() => {
-    for (const consumer of consumers) consumer.look();
+    for (const consumer of consumers) consumer.checkStalled();
   });
   const watching = setInterval(() => {
     failures

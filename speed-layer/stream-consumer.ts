@@ -113,8 +113,8 @@ export class StreamConsumer {
   }
 
   /** Counts steps that do not end; to be called from time to time. */
-  look(): void {
-    for (const { lane, watch } of this.#lanes) watch.look(lane);
+  checkStalled(): void {
+    for (const { lane, watch } of this.#lanes) watch.checkStalled(lane);
   }
 
   #generations(): string[] {

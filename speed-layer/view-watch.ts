@@ -31,7 +31,7 @@ export class ViewWatch {
   }
 
   /** Called after each step of a lane. `idle`: the step had nothing to do, and nothing is on its way to Redis. */
-  look(lane: Lane, idle: boolean): void {
+  observe(lane: Lane, idle: boolean): void {
     for (const track of lane.tracks) {
       const { error, phase } = track;
       const known = this.#stopped.get(track);

@@ -55,7 +55,7 @@ const some = (count: number) =>
 test("a rule is behind what the log had ten seconds before, a delivery behind the alerts that were due then", async () => {
   const lags = new AlertLags(options());
   const nowMs = Date.now();
-  expect(await lags.look(new Map(), nowMs)).toEqual([]);
+  expect(await lags.measure(new Map(), nowMs)).toEqual([]);
   await ensureTopics(brokers(), [
     { name: topic, partitions: 2 },
     { name: readings, partitions: 2 },
@@ -64,7 +64,7 @@ test("a rule is behind what the log had ten seconds before, a delivery behind th
   await produce(brokers(), readings, some(1_200));
   await produce(brokers(), topic, some(300));
   // Nothing has begun.
-  expect(await lags.look(await ends(), nowMs)).toEqual([]);
+  expect(await lags.measure(await ends(), nowMs)).toEqual([]);
   for (const partition of [0, 1]) {
     await note(heartRate.on.name, heartRate.name, partition, 100);
     for (const name of ["plain", "grouped", "ward", "ward.escalation"])
@@ -72,7 +72,7 @@ test("a rule is behind what the log had ten seconds before, a delivery behind th
   }
   const behind = async (atMs: number) =>
     Object.fromEntries(
-      (await lags.look(await ends(), atMs)).map(({ kind, name, behind }) => [`${kind} ${name}`, behind]),
+      (await lags.measure(await ends(), atMs)).map(({ kind, name, behind }) => [`${kind} ${name}`, behind]),
     );
   // The records were written just now: nobody had to have read them ten seconds before.
   const fresh = { "delivery plain": 0n, "delivery grouped": 0n, "delivery ward": 0n, "delivery ward.escalation": 0n };

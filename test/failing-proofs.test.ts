@@ -33,9 +33,9 @@ test("a view whose newest proof differs is a problem, for every worker, until a 
     });
   /** A run is listed a moment after it has ended. */
   const found = (wanted: number) =>
-    expect.poll(async () => (await new FailingProofs().look(client, work)).length, { timeout: 60_000 }).toBe(wanted);
+    expect.poll(async () => (await new FailingProofs().find(client, work)).length, { timeout: 60_000 }).toBe(wanted);
   try {
-    expect(await new FailingProofs().look(client, work)).toEqual([]);
+    expect(await new FailingProofs().find(client, work)).toEqual([]);
     await prove();
     await found(1);
     const looks = new FailingProofs();
@@ -45,11 +45,11 @@ test("a view whose newest proof differs is a problem, for every worker, until a 
       code: "PROOF_DIFFERS",
       message: expect.stringContaining("3 values"),
     };
-    expect(await looks.look(client, work)).toMatchObject([told]);
+    expect(await looks.find(client, work)).toMatchObject([told]);
     different = 0;
     await prove();
     await found(0);
-    expect(await looks.look(client, work)).toEqual([]);
+    expect(await looks.find(client, work)).toEqual([]);
   } finally {
     await worker.close();
     api.close();

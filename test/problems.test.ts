@@ -144,7 +144,7 @@ test("a view whose records wait for a version for twenty minutes is told, howeve
     }) as unknown as ViewStanding;
   const watch = new RefreshWatch();
   const told = (minute: number, one: ViewStanding) =>
-    watch.look([one], minute * 60_000).map(({ name, code, sinceMs }) => [name, code, sinceMs / 60_000]);
+    watch.observe([one], minute * 60_000).map(({ name, code, sinceMs }) => [name, code, sinceMs / 60_000]);
   expect(told(1_000, standing(3, 7n))).toEqual([]);
   expect(told(1_001, standing(3, 8n))).toEqual([]);
   expect(told(1_020, standing(3, 9n))).toEqual([]);

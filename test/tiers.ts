@@ -19,7 +19,7 @@ export const UNIT = [
   "test/dictionary.test.ts",
   "test/duck-errors.test.ts",
   "test/duck-metadata.test.ts",
-  "test/failed-looks.test.ts",
+  "test/failed-checks.test.ts",
   "test/fetch-size.test.ts",
   "test/given-up.test.ts",
   "test/hosts.test.ts",

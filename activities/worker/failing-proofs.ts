@@ -14,7 +14,7 @@ export class FailingProofs {
   #read: ReadRun | null = null;
 
   /** The views whose answers were not what the raw log says, in the newest run that has ended. */
-  async look(client: Client, { taskQueue }: WorkPlace, nowMs = Date.now()): Promise<readonly Failure[]> {
+  async find(client: Client, { taskQueue }: WorkPlace, nowMs = Date.now()): Promise<readonly Failure[]> {
     const query = `TaskQueue = '${taskQueue}' AND WorkflowType = 'proveViews' AND ExecutionStatus = 'Completed'`;
     for await (const { workflowId, runId, closeTime } of client.workflow.list({ query, pageSize: 1 })) {
       if (this.#read?.runId === runId) break;

@@ -102,7 +102,7 @@ export class Settlements {
       for (const stream of this.#options.definitions.streams.values()) {
         const views = viewsOfStream(this.#options.definitions, stream.name);
         const thing = { kind: "schedule", name: `settlements of ${stream.name}`, views } as const;
-        await this.#watched(thing, () => this.#look(stream));
+        await this.#watched(thing, () => this.#startIfDue(stream));
       }
     }
   }
@@ -137,7 +137,7 @@ export class Settlements {
     }
   }
 
-  async #look(stream: Stream): Promise<void> {
+  async #startIfDue(stream: Stream): Promise<void> {
     const { namespace, log } = this.#options;
     const known: Known = this.#known.get(stream.name) ?? {
       begun: false,

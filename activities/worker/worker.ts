@@ -87,7 +87,7 @@ function watchTemporal(options: WorkerOptions, failures: OpenedDeps["failures"])
   return lookAfterTemporal(options, {
     look: async (client) => {
       const place = workPlace(options);
-      failures.looked([...(await failingWork(client, place)), ...(await proofs.look(client, place))]);
+      failures.takeOver([...(await failingWork(client, place)), ...(await proofs.find(client, place))]);
     },
     ended: (error) => (error === null ? failures.succeeded(TEMPORAL) : failures.failed(TEMPORAL, error)),
   });

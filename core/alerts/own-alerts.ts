@@ -2,11 +2,11 @@ import { OWN_RULE, type Severity } from "../contract/alerts.ts";
 import { alertId } from "./alert.ts";
 
 /**
- * Tideline's own alerts: what is wrong with the installation. Pure: a look at the installation is data, and the caller
+ * Tideline's own alerts: what is wrong with the installation. Pure: a check of the installation is data, and the caller
  * gives the time.
  */
 
-/** Something that is wrong at the moment of a look. */
+/** Something that is wrong at the moment of a check. */
 export interface OwnProblem {
   /** Names the problem for as long as it lasts: `lag/orders`, `view/revenue`. */
   readonly key: string;
@@ -15,18 +15,18 @@ export interface OwnProblem {
   readonly says: string;
 }
 
-/** What one look at the installation has found. */
-export interface Look {
+/** What one check of the installation has found. */
+export interface CheckResult {
   readonly problems: readonly OwnProblem[];
   /**
-   * The kinds of problems, which are the first parts of their keys, that could not be looked at: `lag` while Kafka is
+   * The kinds of problems, which are the first parts of their keys, that could not be checked: `lag` while Kafka is
    * away. Alerts of these kinds stay as they are.
    */
   readonly unknown: ReadonlySet<string>;
 }
 
 /**
- * What a watcher remembers between two looks: since when a problem without an alert is there, or one with an alert is
+ * What a watcher remembers between two checks: since when a problem without an alert is there, or one with an alert is
  * gone.
  */
 export interface Watch {
@@ -48,18 +48,18 @@ export interface Watched {
 }
 
 /**
- * Takes a look into account. `open`: the keys of the alerts that are open. A problem opens an alert, and an alert is
- * cleared, after `patienceMs` in which every look found the same. Looks that could not see a problem's kind neither
- * count for nor against it.
+ * Takes the result of a check into account. `open`: the keys of the alerts that are open. A problem opens an alert, and
+ * an alert is cleared, after `patienceMs` in which every check found the same. Checks that could not see a problem's
+ * kind neither count for nor against it.
  */
 export function watched(
   { seen, gone }: Watch,
   open: ReadonlySet<string>,
-  look: Look,
+  result: CheckResult,
   { nowMs, patienceMs = PATIENCE_MS }: { readonly nowMs: number; readonly patienceMs?: number },
 ): Watched {
-  const found = new Map(look.problems.filter(({ key }) => isKnown(look, key)).map((one) => [one.key, one]));
-  const kept = (since: ReadonlyMap<string, number>) => [...since].filter(([key]) => !isKnown(look, key));
+  const found = new Map(result.problems.filter(({ key }) => isKnown(result, key)).map((one) => [one.key, one]));
+  const kept = (since: ReadonlyMap<string, number>) => [...since].filter(([key]) => !isKnown(result, key));
   const nextSeen = new Map(kept(seen));
   const nextGone = new Map(kept(gone));
   const opened: { problem: OwnProblem; sinceMs: number }[] = [];
@@ -71,7 +71,7 @@ export function watched(
     else nextSeen.set(key, sinceMs);
   }
   for (const key of open) {
-    if (found.has(key) || !isKnown(look, key)) continue;
+    if (found.has(key) || !isKnown(result, key)) continue;
     const sinceMs = gone.get(key) ?? nowMs;
     if (nowMs - sinceMs >= patienceMs) cleared.push(key);
     else nextGone.set(key, sinceMs);
@@ -79,7 +79,7 @@ export function watched(
   return { watch: { seen: nextSeen, gone: nextGone }, opened, cleared };
 }
 
-function isKnown({ unknown }: Look, key: string): boolean {
+function isKnown({ unknown }: CheckResult, key: string): boolean {
   return !unknown.has(key.split("/", 1)[0] ?? key);
 }
 

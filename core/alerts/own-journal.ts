@@ -70,7 +70,7 @@ export function openKeys({ alerts }: OwnJournal): Set<string> {
   return new Set(alerts.flatMap(({ key, cleared }) => (cleared === null ? [key] : [])));
 }
 
-/** Adds what a look has opened and cleared; each message waits in the deliveries that take it. */
+/** Adds what a check has opened and cleared; each message waits in the deliveries that take it. */
 export function journalled(
   journal: OwnJournal,
   { opened, cleared }: Pick<Watched, "opened" | "cleared">,

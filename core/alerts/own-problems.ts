@@ -4,7 +4,7 @@ import { concerns, type Failure, type FailureKind, failureKey, sentenceOf } from
 import { type RetentionRisk, retentionText } from "../log/retention.ts";
 import type { OwnProblem } from "./own-alerts.ts";
 
-/** Which problems there are: what is found at a look becomes problems with names. */
+/** Which problems there are: what is found by a check becomes problems with names. */
 
 /** From how many records behind the log on a view's lag is a problem. */
 export interface LagLimits {

@@ -93,7 +93,7 @@ export async function sendEvents(source: Source, options: SendOptions): Promise<
       }
       const { rows: piece, done } = step;
       try {
-        for (const row of piece) rows.look(row);
+        for (const row of piece) rows.add(row);
       } catch (error) {
         // What came before is sent, unless it was only looked at. When Kafka refuses it, that is what is wrong.
         if (rows.isUnderWay) await sending.send(rows.take());
@@ -206,7 +206,7 @@ class Rows {
   }
 
   /** Makes a record of one row. Throws BAD_REQUEST for an invalid one, unless they are to be skipped. */
-  look(row: SourceRow): void {
+  add(row: SourceRow): void {
     this.read += 1;
     const made =
       "cells" in row ? this.#maker.ofCells(row.cells) : "json" in row ? this.#maker.ofJson(row.json) : row.refused;

@@ -187,7 +187,7 @@ class Feed {
   }
 
   async #begin(): Promise<Finding> {
-    const first = await this.#look(null);
+    const first = await this.#read(null);
     this.#latest = first;
     void this.#run(first);
     return first;
@@ -199,7 +199,7 @@ class Feed {
     for (;;) {
       await delay("refusal" in latest ? AFTER_PROBLEM_MS : this.#intervalMs, undefined, { signal }).catch(() => {});
       if (signal.aborted) return;
-      const found = await this.#look(latest);
+      const found = await this.#read(latest);
       if (found === latest) continue;
       if (this.#options.endLarge && "refusal" in found && found.refusal.problem.code === "TOO_LARGE") {
         this.#latest = found;
@@ -223,7 +223,7 @@ class Feed {
   }
 
   /** What there is to say; `latest` itself when nothing has moved since. Never throws. */
-  async #look(latest: Finding | null): Promise<Finding> {
+  async #read(latest: Finding | null): Promise<Finding> {
     const { standings, reader, logger } = this.#options;
     const { definition, types } = this.#described;
     try {

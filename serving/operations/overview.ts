@@ -24,8 +24,10 @@ interface Seen {
 export class Changes {
   readonly #seen = new Map<string, Seen>();
 
-  /** Looks at a view; returns when it last changed, or null when that is not known or nothing has come in yet. */
-  look({ definition, standing }: ViewStanding, nowMs: EpochMs): EpochMs | null {
+  /**
+   * Notes how far a view is; returns when it last changed, or null when that is not known or nothing has come in yet.
+   */
+  observe({ definition, standing }: ViewStanding, nowMs: EpochMs): EpochMs | null {
     if (standing === null) return null;
     const { manifest } = standing;
     const applied = JSON.stringify(cutToJson(standing.applied));

@@ -25,7 +25,7 @@ export class Problems {
   readonly #own: FailureTracker;
   #told: readonly Failure[] = [];
   #ofViews = new Map<string, readonly Problem[]>();
-  #looks = 0;
+  #refreshes = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -40,9 +40,9 @@ export class Problems {
    * over.
    */
   async start(): Promise<void> {
-    await this.#look();
+    await this.#refresh();
     const again = async () => {
-      await this.#look();
+      await this.#refresh();
       if (!this.#closed) this.#timer = setTimeout(again, EVERY_MS).unref();
     };
     if (!this.#closed) this.#timer = setTimeout(again, EVERY_MS).unref();
@@ -54,7 +54,7 @@ export class Problems {
   }
 
   /** Takes note of views whose newest version or live state cannot be read, and of those that can be read again. */
-  look(views: readonly ViewStanding[]): void {
+  observe(views: readonly ViewStanding[]): void {
     for (const { definition, damage } of views) {
       const { name } = definition.view;
       if (damage === undefined) this.#own.succeeded({ kind: "view", name });
@@ -80,11 +80,11 @@ export class Problems {
     return found;
   }
 
-  async #look(): Promise<void> {
+  async #refresh(): Promise<void> {
     const nowMs = Date.now();
     try {
       this.#told = await this.#own.watch(REDIS, () => this.#gate.ask(PATIENCE_MS, () => this.#stored.read(nowMs)));
-      if (this.#looks++ % SWEEP_EVERY === 0) await this.#stored.sweep(nowMs);
+      if (this.#refreshes++ % SWEEP_EVERY === 0) await this.#stored.sweep(nowMs);
     } catch {
       // Counted, and shown by `all`.
     }
@@ -108,8 +108,8 @@ interface Grown {
 export class RefreshWatch {
   #grown: ReadonlyMap<string, Grown> = new Map();
 
-  /** Looks at all views that are served; returns those that wait for 20 minutes. */
-  look(views: readonly ViewStanding[], nowMs: EpochMs): Failure[] {
+  /** Notes how far all served views are; returns those that wait for 20 minutes. */
+  observe(views: readonly ViewStanding[], nowMs: EpochMs): Failure[] {
     const grown = new Map<string, Grown>();
     const late: Failure[] = [];
     for (const { definition, standing } of views) {

@@ -66,7 +66,7 @@ export class AnswerTiles {
     for (let round = 1; round <= 2; round++) {
       if (round > 1) manifest = await this.#standings.manifest(definition, "newest");
       const reach = await this.#reach(query, view, manifest, nowMs);
-      const read = await this.#look(definition, query, reach, nowMs);
+      const read = await this.#readLive(definition, query, reach, nowMs);
       if (read === null || "code" in read) {
         // No pointer to check the manifest against: ask the disk.
         return this.alone(view, query, await this.#standings.manifest(definition, "newest"), read ?? NO_CHAIN);
@@ -101,7 +101,7 @@ export class AnswerTiles {
   }
 
   /** The chain and what of its open segment the query needs. */
-  async #look(
+  async #readLive(
     definition: Definition,
     query: Query,
     reach: TimeRange,

@@ -19,7 +19,7 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
       standings,
       [...views.values()].map(({ definition }) => definition),
     );
-    problems.look(found);
+    problems.observe(found);
     return found;
   };
 
@@ -30,8 +30,8 @@ export function operationRoutes(app: FastifyInstance, serving: Serving): void {
     all().then(
       (found) => {
         const nowMs = Date.now();
-        late = watch.look(found, nowMs);
-        for (const view of found) changes.look(view, nowMs);
+        late = watch.observe(found, nowMs);
+        for (const view of found) changes.observe(view, nowMs);
       },
       // What cannot be read now is looked at again, and told by /ready.
       () => {},

@@ -51,14 +51,14 @@ export function viewRoutes(app: FastifyInstance, serving: Serving, givesUp: bool
         .map(({ definition }) => definition)
         .filter(({ view }) => view.table === null && isListed(request, subjectOf(view))),
     );
-    problems.look(all);
+    problems.observe(all);
     const nowMs = Date.now();
     const failing = problems.all();
     const own = ownAlerts.open(new Set(failing.map(failureKey)));
     return {
       views: all.map((view) => {
         const { definition, standing } = view;
-        const changedAtMs = changes.look(view, nowMs);
+        const changedAtMs = changes.observe(view, nowMs);
         const changedMs = changedAtMs === null ? null : Math.max(0, nowMs - changedAtMs);
         return viewSummary(definition, views.get(definition.view.name)?.types ?? new Map(), standing, changedMs);
       }),

@@ -47,14 +47,14 @@ export class ServedViews extends Map<string, DescribedView> {
   ): Promise<ServedViews> {
     await generations.register(files, "serving");
     const views = new ServedViews(pool, generations, files, failures);
-    await views.#look();
-    const look = async () => {
+    await views.#refresh();
+    const again = async () => {
       await failures
-        .watch(GENERATIONS, () => views.#look())
+        .watch(GENERATIONS, () => views.#refresh())
         .catch((error: unknown) => logger.warn({ err: error }, "cannot see which generations are served"));
-      if (views.#timer !== null) views.#timer = setTimeout(look, EVERY_MS).unref();
+      if (views.#timer !== null) views.#timer = setTimeout(again, EVERY_MS).unref();
     };
-    views.#timer = setTimeout(look, EVERY_MS).unref();
+    views.#timer = setTimeout(again, EVERY_MS).unref();
     return views;
   }
 
@@ -70,7 +70,7 @@ export class ServedViews extends Map<string, DescribedView> {
     this.#timer = null;
   }
 
-  async #look(): Promise<void> {
+  async #refresh(): Promise<void> {
     const unreadable = new Map<string, TidelineError>();
     const cannot = (view: string, generation: string, part: Part, error: TidelineError) => {
       unreadable.set(generation, error);

@@ -135,17 +135,17 @@ export class Generations {
 
   /** The generations of a view that this release can answer from, the served one first. */
   async living(view: string, file: Definition | null): Promise<Living[]> {
-    return (await this.#looked(view, file)).filter((one) => "definition" in one);
+    return (await this.#examined(view, file)).filter((one) => "definition" in one);
   }
 
   /** The living generations of every view, of files and of records. */
   async all(files: Definitions): Promise<Living[]> {
-    return (await this.#lookedAll(files)).filter((one) => "definition" in one);
+    return (await this.#examinedAll(files)).filter((one) => "definition" in one);
   }
 
   /** The generations of all views that are not retired, and of which this release cannot read the definition. */
   async unreadable(files: Definitions): Promise<Unreadable[]> {
-    return (await this.#lookedAll(files)).filter((one) => "error" in one);
+    return (await this.#examinedAll(files)).filter((one) => "error" in one);
   }
 
   /** Whether this release computes a generation as the release did that made it. */
@@ -154,32 +154,32 @@ export class Generations {
     return definition !== null && !definition.frozen;
   }
 
-  async #looked(view: string, file: Definition | null): Promise<(Living | Unreadable)[]> {
+  async #examined(view: string, file: Definition | null): Promise<(Living | Unreadable)[]> {
     const parts = await this.parts(view, file).catch((error: unknown) => {
       if (isTidelineError(error, "ARCHIVE_DAMAGED")) return error;
       throw error;
     });
     if (parts instanceof TidelineError)
       return [{ view, generation: file?.generation ?? view, part: "served", error: parts }];
-    const looked: (Living | Unreadable)[] = [];
+    const found: (Living | Unreadable)[] = [];
     for (const [generation, part] of parts) {
       try {
         const definition = generation === file?.generation ? file : await this.definition(generation);
-        if (definition !== null) looked.push({ definition, part });
+        if (definition !== null) found.push({ definition, part });
       } catch (error) {
         if (!isTidelineError(error, "GENERATION_UNREADABLE")) throw error;
-        looked.push({ view, generation, part, error });
+        found.push({ view, generation, part, error });
       }
     }
-    return looked;
+    return found;
   }
 
-  async #lookedAll(files: Definitions): Promise<(Living | Unreadable)[]> {
+  async #examinedAll(files: Definitions): Promise<(Living | Unreadable)[]> {
     const names = new Set([...files.views.keys(), ...(await this.views())]);
-    const looked = await Promise.all(
-      [...names].sort().map((view) => this.#looked(view, files.views.get(view) ?? null)),
+    const found = await Promise.all(
+      [...names].sort().map((view) => this.#examined(view, files.views.get(view) ?? null)),
     );
-    return looked.flat();
+    return found.flat();
   }
 
   /**

@@ -41,8 +41,8 @@ export class FailureTracker {
   #log: FailureLog = NO_FAILURES;
   /** Keys that this process has written: it removes no others. */
   readonly #written = new Set<string>();
-  /** Keys that the last look has found. */
-  #looked: ReadonlySet<string> = new Set();
+  /** Keys that were taken over last. */
+  #takenOver: ReadonlySet<string> = new Set();
   #timer: NodeJS.Timeout | undefined;
   #writing = Promise.resolve();
 
@@ -84,13 +84,13 @@ export class FailureTracker {
     this.failed(thing, error, known >= SAME_REASON ? 1 : SAME_REASON);
   }
 
-  /** Takes over failures that were looked up and counted elsewhere, in the place of those of the look before. */
-  looked(failures: readonly Failure[]): void {
+  /** Takes over failures that were looked up and counted elsewhere, in the place of those taken over before. */
+  takeOver(failures: readonly Failure[]): void {
     const keys = new Set(failures.map(failureKey));
     for (const [key, one] of this.#log)
-      if (this.#looked.has(key) && !keys.has(key)) this.#log = succeeded(this.#log, one);
+      if (this.#takenOver.has(key) && !keys.has(key)) this.#log = succeeded(this.#log, one);
     for (const failure of failures) this.#log = counted(this.#log, failure);
-    this.#looked = keys;
+    this.#takenOver = keys;
     this.#write();
   }
 

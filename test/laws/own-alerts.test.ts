@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { AlertStates, shownAlert } from "../../core/alerts/alert-states.ts";
-import { type Look, NOTHING_SEEN, type OwnProblem, ownAlertId, watched } from "../../core/alerts/own-alerts.ts";
+import { type CheckResult, NOTHING_SEEN, type OwnProblem, ownAlertId, watched } from "../../core/alerts/own-alerts.ts";
 import {
   alertOfRecord,
   appended,
@@ -27,22 +27,22 @@ const problem = (key: string, severity: OwnProblem["severity"] = "warning"): Own
   ...{ key, severity },
   says: `${key} is wrong. Mend it.`,
 });
-const lookOf = (keys: readonly string[], unknown: readonly string[] = []): Look => ({
+const resultOf = (keys: readonly string[], unknown: readonly string[] = []): CheckResult => ({
   problems: keys.map((key) => problem(key)),
   unknown: new Set(unknown),
 });
 
 /**
- * Looks five seconds apart, each a list of what is wrong; null where lag could not be looked at. Says what happened
+ * Checks five seconds apart, each a list of what is wrong; null where lag could not be looked at. Says what happened
  * when.
  */
-function told(looks: readonly (readonly string[] | null)[]): string[] {
+function told(checks: readonly (readonly string[] | null)[]): string[] {
   const events: string[] = [];
   const open = new Set<string>();
   let watch = NOTHING_SEEN;
-  for (const [index, keys] of looks.entries()) {
-    const look = keys === null ? lookOf(["server/kafka"], ["lag"]) : lookOf(keys);
-    const step = watched(watch, open, look, { nowMs: index * 5_000 });
+  for (const [index, keys] of checks.entries()) {
+    const result = keys === null ? resultOf(["server/kafka"], ["lag"]) : resultOf(keys);
+    const step = watched(watch, open, result, { nowMs: index * 5_000 });
     watch = step.watch;
     for (const one of step.opened) {
       open.add(one.problem.key);
@@ -61,8 +61,8 @@ describe("when a problem is an alert", () => {
 
   test.each([
     ["one that lasts ten seconds opens one, and is over after ten without it", [lag, lag, lag, lag, [], [], [], []]],
-  ])("%s", (_, looks) => {
-    expect(told(looks)).toEqual(["2 +lag/orders since 0", "6 -lag/orders"]);
+  ])("%s", (_, checks) => {
+    expect(told(checks)).toEqual(["2 +lag/orders since 0", "6 -lag/orders"]);
   });
 
   test("one that is gone before is none, and begins again when it comes back", () => {
@@ -78,7 +78,7 @@ describe("when a problem is an alert", () => {
     expect(told([lag, lag, lag, [], lag, [], [], lag])).toEqual(["2 +lag/orders since 0"]);
   });
 
-  test("a look that cannot see neither opens nor ends anything", () => {
+  test("a check that cannot see neither opens nor ends anything", () => {
     expect(told([lag, null, lag])).toEqual(["2 +lag/orders since 0"]);
     // Kafka was away in between: whether there is lag is not known, so the alert stays.
     expect(told([lag, lag, lag, null, null, null, null, lag])).toEqual([

@@ -33,7 +33,7 @@ function lane() {
     hangs: (durationMs: number) => {
       watch.begins();
       nowMs += durationMs;
-      watch.look(asLane);
+      watch.checkStalled(asLane);
     },
     stop: (error: TidelineError) => {
       track.phase = "stopped";
@@ -146,12 +146,12 @@ test("what was looked up is replaced by the next look, and what was counted stay
   });
   for (let times = 0; times < 3; times++) tracker.failed({ kind: "workflow", name: "temporal", views: [] }, broken());
   const names = () => tracker.problems().map(({ name }) => name);
-  tracker.looked([found("archive-a"), found("archive-b")]);
+  tracker.takeOver([found("archive-a"), found("archive-b")]);
   expect(names()).toEqual(["archive-a", "archive-b", "temporal"]);
-  tracker.looked([found("archive-b")]);
+  tracker.takeOver([found("archive-b")]);
   expect(names()).toEqual(["archive-b", "temporal"]);
   tracker.succeeded({ kind: "workflow", name: "temporal" });
-  tracker.looked([]);
+  tracker.takeOver([]);
   expect(names()).toEqual([]);
 });
 

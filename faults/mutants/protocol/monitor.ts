@@ -4,7 +4,7 @@ import type { Mutant } from "./mutant.ts";
 export const monitorMutants: readonly Mutant[] = [
   {
     name: "own-alert-opened-again",
-    what: "a problem that has an open alert opens another one at a later look",
+    what: "a problem that has an open alert opens another one at a later check",
     file: "core/alerts/own-alerts.ts",
     find: "    if (open.has(key)) continue;\n",
     replace: "",
@@ -13,9 +13,9 @@ export const monitorMutants: readonly Mutant[] = [
   },
   {
     name: "own-alert-cleared-unseen",
-    what: "an alert is cleared although its problem could not be looked at",
+    what: "an alert is cleared although its problem could not be checked",
     file: "core/alerts/own-alerts.ts",
-    find: "if (found.has(key) || !isKnown(look, key)) continue;",
+    find: "if (found.has(key) || !isKnown(result, key)) continue;",
     replace: "if (found.has(key)) continue;",
     necessary: true,
     scenarios: [],
@@ -40,7 +40,7 @@ export const monitorMutants: readonly Mutant[] = [
   },
   {
     name: "own-alert-appended-again",
-    what: "it is not noted that own alerts are in the stream of alerts, so that they are written to it at every look",
+    what: "it is not noted that own alerts are in the stream of alerts, so that they are written to it at every check",
     file: "monitor/watcher.ts",
     find: "      this.#journal = appended(this.#journal, messages);\n",
     replace: "",

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Look, OwnProblem } from "../core/alerts/own-alerts.ts";
+import type { CheckResult, OwnProblem } from "../core/alerts/own-alerts.ts";
 import {
   FOLLOWS_FROM,
   failureProblems,
@@ -32,7 +32,7 @@ import { within } from "../store/time-limit.ts";
 import { AlertLags } from "./alert-lags.ts";
 import type { MonitorMetrics } from "./metrics.ts";
 
-export interface LooksOptions {
+export interface HealthChecksOptions {
   readonly brokers: string;
   readonly redisUrl: string;
   readonly namespace: string;
@@ -47,8 +47,8 @@ export interface LooksOptions {
   readonly logger: Logger;
 }
 
-/** What a look has found, and whether Kafka answered. */
-export interface Found extends Look {
+/** What a check has found, and whether Kafka answered. */
+export interface Found extends CheckResult {
   readonly isKafkaThere: boolean;
 }
 
@@ -60,15 +60,15 @@ const RETENTION_EVERY_MS = 5 * 60_000;
 /** Roles that are missed when they were killed. Commands leave notes too. */
 const ROLES = new Set(["speed", "worker", "serve"]);
 
-/** What is looked at by itself. `lag` is of views, `reader-lag` of rules and deliveries. */
+/** What is checked by itself. `lag` is of views, `reader-lag` of rules and deliveries. */
 type Part = "logs" | "failures" | "lag" | "reader-lag" | "retention";
 
 /** What Kafka says of a stream: where its log ends, or that it has no such topic. */
 type End = { readonly stream: string; readonly end: Cut | null };
 
-/** Looks at the installation: servers, lag, retention, roles, and what the roles say fails. */
-export class Looks {
-  readonly #options: LooksOptions;
+/** Checks the installation: servers, lag, retention, roles, and what the roles say fails. */
+export class HealthChecks {
+  readonly #options: HealthChecksOptions;
   readonly #log: LogReader;
   readonly #redis: TidelineRedis;
   readonly #failures: Failures;
@@ -79,18 +79,18 @@ export class Looks {
   readonly #alertLags: AlertLags;
   #served: readonly Definition[] = [];
   #servedAtMs = Number.NEGATIVE_INFINITY;
-  /** Null before the first look, and while the newest one has failed. */
+  /** Null before the first check, and while the newest one has failed. */
   #retention: readonly OwnProblem[] | null = null;
   #retentionAtMs = Number.NEGATIVE_INFINITY;
 
-  /** What could not be looked at the last time. */
+  /** What could not be checked the last time. */
   readonly #failing = new Set<Part>();
 
-  constructor(options: LooksOptions) {
+  constructor(options: HealthChecksOptions) {
     const { brokers, redisUrl, namespace, data } = options;
     this.#options = options;
     this.#log = new LogReader({ brokers, clientId: "tideline-monitor" });
-    // Said by a look, and logged by those who work with it.
+    // Found by a check, and logged by those who work with it.
     this.#redis = openRedis(redisUrl, () => undefined);
     this.#failures = new Failures(this.#redis, namespace);
     this.#manifests = new Manifests(data);
@@ -105,12 +105,12 @@ export class Looks {
   }
 
   /** Takes some seconds when servers are away. Throws what the data directory says when it cannot be read. */
-  async look(nowMs: number): Promise<Found> {
+  async run(nowMs: number): Promise<Found> {
     const { data, limitsOf } = this.#options;
     const [ends, failures, roles] = await Promise.all([this.#ends(), this.#told(nowMs), lostRoles(data, nowMs)]);
     const lags = ends === null || failures === null ? null : await this.#lags(ends, nowMs);
     const readers = ends === null ? null : await this.#readerLags(ends, nowMs);
-    if (ends !== null) this.#lookAtRetention(nowMs);
+    if (ends !== null) this.#checkRetention(nowMs);
     const retention = ends === null ? null : this.#retention;
     const away = [...(ends === null ? (["kafka"] as const) : []), ...(failures === null ? (["redis"] as const) : [])];
     return {
@@ -132,7 +132,7 @@ export class Looks {
     };
   }
 
-  /** What a part of a look finds; null when it fails, which is counted, and logged once until it succeeds again. */
+  /** What a part of a check finds; null when it fails, which is counted, and logged once until it succeeds again. */
   async #part<T>(part: Part, work: () => Promise<T>): Promise<T | null> {
     try {
       const found = await work();
@@ -141,7 +141,7 @@ export class Looks {
     } catch (error) {
       const { metrics, logger } = this.#options;
       metrics.failedLooks.inc({ part });
-      if (!this.#failing.has(part)) logger.warn({ part, error: (error as Error).message }, "cannot look at this");
+      if (!this.#failing.has(part)) logger.warn({ part, error: (error as Error).message }, "cannot check this");
       this.#failing.add(part);
       return null;
     }
@@ -189,7 +189,7 @@ export class Looks {
   /** How far rules and deliveries are behind; null when Kafka does not say. */
   async #readerLags(ends: readonly End[], nowMs: number): Promise<readonly ReaderLag[] | null> {
     const known = new Map(ends.flatMap(({ stream, end }) => (end === null ? [] : [[stream, end] as const])));
-    return this.#part("reader-lag", () => within(ANSWER_MS, () => this.#alertLags.look(known, nowMs)));
+    return this.#part("reader-lag", () => within(ANSWER_MS, () => this.#alertLags.measure(known, nowMs)));
   }
 
   async #lag({ view, generation }: Definition, end: Cut | null): Promise<ViewLag | null> {
@@ -223,8 +223,8 @@ export class Looks {
     return this.#served;
   }
 
-  /** Every five minutes, and beside the other looks: it asks Kafka much. */
-  #lookAtRetention(nowMs: number): void {
+  /** Every five minutes, and beside the other checks: it asks Kafka much. */
+  #checkRetention(nowMs: number): void {
     if (nowMs - this.#retentionAtMs < RETENTION_EVERY_MS) return;
     this.#retentionAtMs = nowMs;
     void this.#part("retention", () => this.#retentionProblems()).then((found) => {
