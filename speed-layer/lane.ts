@@ -184,7 +184,7 @@ export class Lane {
     const wanted = this.#wanted(partitions);
     if (wanted.size === 0) {
       this.#lags.clear();
-      await this.#settled();
+      await this.#answered();
       await this.#deps.clock.wait(IDLE_WAIT_MS);
       return 0;
     }
@@ -282,7 +282,7 @@ export class Lane {
   }
 
   /** Waits until Redis has answered for the batch before; throws when it could not be asked. */
-  async #settled(): Promise<void> {
+  async #answered(): Promise<void> {
     await this.#applying;
   }
 
@@ -303,7 +303,7 @@ export class Lane {
     const { log, topic, clock } = this.#deps;
     const waiting = [...this.tracks].filter((track) => track.waits(asked, clock.nowMs()));
     if (waiting.length === 0 && this.#info !== null) return asked;
-    await this.#settled();
+    await this.#answered();
     const info = await log.topic(topic);
     const bounds = await log.readableBounds(topic);
     this.#leaveOut(bounds.leaderless);
@@ -347,7 +347,7 @@ export class Lane {
   async #seek(wanted: Cut): Promise<void> {
     const moved = [...wanted].filter(([partition, wants]) => this.#decoded.get(partition) !== wants);
     if (moved.length === 0) return;
-    await this.#settled();
+    await this.#answered();
     await this.#dropAhead();
     const { dedup, topic, stream, logger } = this.#deps;
     for (const [partition] of moved) this.#decoded.delete(partition);

@@ -360,7 +360,7 @@ export class ViewTrack {
     let [openWork, cells, inParts] = [0, 0, false];
     for (const [index, reply] of replies.entries()) {
       const answered = replies.length === applications.length ? applications.slice(index, index + 1) : applications;
-      await this.#settle(reply, answered, nowMs);
+      await this.#take(reply, answered, nowMs);
       if (reply.kind !== "ok") continue;
       for (const { ledger } of answered) metrics.records.inc({ view: this.name }, ledger.records);
       openWork = Math.max(openWork, reply.openWork);
@@ -385,7 +385,7 @@ export class ViewTrack {
   }
 
   /** What follows from a reply to these applications. */
-  async #settle(reply: ApplyReply, answered: readonly Application[], nowMs: number): Promise<void> {
+  async #take(reply: ApplyReply, answered: readonly Application[], nowMs: number): Promise<void> {
     switch (reply.kind) {
       case "ok":
         for (const { partition } of answered) this.#refused.delete(partition);

@@ -61,7 +61,7 @@ const events = (body: AnswerBody) =>
   Object.values(body.position.applied).reduce((sum, offset) => sum + Number(offset), 0);
 
 /** The answer once everything that was sent is in it. */
-async function settled(query = ""): Promise<AnswerBody> {
+async function caughtUp(query = ""): Promise<AnswerBody> {
   return until(
     "the answer",
     () => sea.answer("everything", query),
@@ -113,7 +113,7 @@ describe("at=", () => {
         await send(40 + round);
         await take();
       }
-      await settled();
+      await caughtUp();
       taken.push(await sea.answer("everything", query));
       if (round < 2) expect(await sea.refresh(everything)).toBe(true);
     }
@@ -128,19 +128,19 @@ describe("at=", () => {
   });
 
   it("answers the same when the live state and all versions but the first are gone", async () => {
-    const body = await settled("by=place");
+    const body = await caughtUp("by=place");
     await send(30);
-    await settled();
+    await caughtUp();
     const chain = await sea.chain(everything).load();
     expect(await sea.chain(everything).reseed(new Map(), chain?.pointer ?? 0, chain?.nonce ?? null)).toBe(true);
     expect((await sea.answer("everything", `by=place&at=${body.asOf}`)).rows).toEqual(body.rows);
-    await settled();
+    await caughtUp();
   });
 
   it("gives a body and an entity tag that never change, to be cached for long", async () => {
-    const { asOf } = await settled();
+    const { asOf } = await caughtUp();
     await send(5);
-    await settled();
+    await caughtUp();
     const url = sea.url(`/views/everything?by=place&at=${asOf}`);
     const [first, second] = [await fetch(url), await fetch(url)];
     expect(await first.text()).toBe(await second.text());
@@ -151,7 +151,7 @@ describe("at=", () => {
   });
 
   it("refuses positions of other definitions, beyond the log, and what is no position", async () => {
-    const { asOf } = await settled();
+    const { asOf } = await caughtUp();
     const real = decodeAsOf(asOf);
     if (real === null) throw new Error("no token");
     const other = encodeAsOf({ ...real, generation: "0123456789abcdef" });
@@ -165,7 +165,7 @@ describe("at=", () => {
 
 describe("min=", () => {
   it("waits for a record that was just written, by its topic, partition and offset", async () => {
-    const before = await settled("by=");
+    const before = await caughtUp("by=");
     const ends = before.position.applied;
     await send(20);
     const asked = await Promise.all(
@@ -178,7 +178,7 @@ describe("min=", () => {
   });
 
   it("waits for a token's positions, and refuses when they do not come", async () => {
-    const { asOf, position: reached } = await settled();
+    const { asOf, position: reached } = await caughtUp();
     const real = decodeAsOf(asOf);
     if (real === null) throw new Error("no token");
     expect((await sea.answer("everything", `min=${asOf}`)).asOf).toBe(asOf);
@@ -211,7 +211,7 @@ describe("min=", () => {
 
 describe("an entity tag", () => {
   it("spares an answer until the position moves, and is another for another question", async () => {
-    await settled();
+    await caughtUp();
     const url = sea.url("/views/everything?by=place");
     const first = await whole(url);
     const etag = first.headers.get("etag") ?? "";
@@ -221,14 +221,14 @@ describe("an entity tag", () => {
     expect((await held({ "if-none-match": etag, accept: "text/csv" })).status).toBe(200);
     expect((await held({ "if-none-match": etag }, `${url}&limit=1`)).status).toBe(200);
     await send(3);
-    await settled();
+    await caughtUp();
     expect((await held({ "if-none-match": etag })).status).toBe(200);
   });
 });
 
 describe("CSV", () => {
   it("has the rows of JSON as they are, says where it stands in headers, and holds no formula for a spreadsheet", async () => {
-    const body = await settled("by=place&every=1h");
+    const body = await caughtUp("by=place&every=1h");
     const response = await fetch(sea.url("/views/everything?by=place&every=1h"), { headers: { accept: "text/csv" } });
     expect(response.headers.get("content-type")).toBe("text/csv; charset=utf-8; header=present");
     expect(response.headers.get("tideline-as-of")).toBe(body.asOf);
@@ -274,7 +274,7 @@ describe("CSV", () => {
 
 describe("keys", () => {
   it("are the values of a dimension with their rows, from both layers", async () => {
-    const { rows } = await settled("by=place&every=1w");
+    const { rows } = await caughtUp("by=place&every=1w");
     const response = await fetch(sea.url("/views/everything/keys?dimension=place"));
     const body = (await response.json()) as { keys: { key: string | null; rows: number }[]; complete: boolean };
     const counted = new Map(rows.map((row) => [row.place, row.ticks]));
@@ -344,12 +344,12 @@ const LIVE = "/views/everything/live?by=&every=1h&interval=50";
 
 describe("a live stream", () => {
   it("gives many subscribers the answer, and each change of it, in order", async () => {
-    await settled();
+    await caughtUp();
     const ears = await Promise.all(Array.from({ length: 10 }, () => Ear.open(LIVE)));
     await until("the first answers", async () => ears.every(({ heard }) => heard.length > 0), Boolean);
     for (let round = 0; round < 5; round++) {
       await send(10);
-      const { asOf, rows } = await settled("by=&every=1h");
+      const { asOf, rows } = await caughtUp("by=&every=1h");
       await until("the news", async () => ears.every(({ last }) => last?.id === asOf), Boolean);
       for (const { last } of ears)
         expect(last).toMatchObject({ event: "answer", body: { asOf, rows, complete: true } });
@@ -365,10 +365,10 @@ describe("a live stream", () => {
   });
 
   it("goes on after the last event that a subscriber has, and repeats nothing", async () => {
-    const { asOf } = await settled();
+    const { asOf } = await caughtUp();
     const ear = await Ear.open(LIVE, asOf);
     await send(5);
-    const next = await settled();
+    const next = await caughtUp();
     await until(
       "the news",
       async () => ear.last?.id,
@@ -380,10 +380,10 @@ describe("a live stream", () => {
 
   it("never takes a subscriber back when the live state is lost, and says so", async () => {
     await send(20);
-    await settled();
+    await caughtUp();
     await sea.refresh(everything);
     await send(20);
-    const { asOf } = await settled();
+    const { asOf } = await caughtUp();
     const ear = await Ear.open(LIVE);
     await until(
       "the answer",
@@ -402,7 +402,7 @@ describe("a live stream", () => {
     expect(ear.last?.body).toMatchObject({ complete: false, missing: {} });
     await sea.startSpeed();
     await send(5);
-    const next = await settled();
+    const next = await caughtUp();
     await until(
       "the news",
       async () => ear.last?.id,

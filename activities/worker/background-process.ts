@@ -35,7 +35,7 @@ const LONGEST_WAIT_MS = 30_000;
 /** It has a low priority, so that it may take long to start on a busy machine. */
 const START_LIMIT_MS = 180_000;
 /** A process that has run for so long does its work: what it failed at before is over. */
-const SETTLED_MS = 60_000;
+const STABLE_MS = 60_000;
 /** Activities are given up after 25 seconds. */
 const CLOSE_LIMIT_MS = 28_000;
 const METRICS_LIMIT_MS = 2_000;
@@ -125,20 +125,20 @@ export class BackgroundProcess {
     }
     this.#child = child;
     const late = setTimeout(() => child.kill("SIGKILL"), startLimitMs).unref();
-    let settled: NodeJS.Timeout | undefined;
+    let stable: NodeJS.Timeout | undefined;
     child.on("message", (message) => {
       const { data: said } = Message.safeParse(message);
       if (said === "ready") {
         clearTimeout(late);
-        settled = setTimeout(() => {
+        stable = setTimeout(() => {
           this.#waitMs = this.#firstWaitMs;
           failures.succeeded(THING);
-        }, SETTLED_MS).unref();
+        }, STABLE_MS).unref();
       } else if (said !== undefined) this.#asked.get(said.metrics)?.(said.families);
     });
     const how = await endOf(child);
     clearTimeout(late);
-    clearTimeout(settled);
+    clearTimeout(stable);
     this.#child = null;
     return how;
   }

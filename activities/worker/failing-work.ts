@@ -20,7 +20,7 @@ const TASK_FAILED = "WORKFLOW_TASK_FAILED";
 const TIMED_OUT = "TIMED_OUT";
 
 /** A run that has just begun has not failed three times yet. */
-const SETTLES_MS = 5_000;
+const YOUNG_MS = 5_000;
 /** Schedules run once a day at least. */
 const LOOK_BACK_MS = 4 * 86_400_000;
 /**
@@ -47,7 +47,7 @@ export async function failingWork(client: Client, place: WorkPlace, nowMs = Date
 export async function failingRuns(client: Client, place: WorkPlace, nowMs = Date.now()): Promise<Failure[]> {
   const query =
     `TaskQueue = '${place.taskQueue}' AND ExecutionStatus = 'Running' AND ` +
-    `StartTime < '${isoOf(nowMs - SETTLES_MS)}'`;
+    `StartTime < '${isoOf(nowMs - YOUNG_MS)}'`;
   const found: Failure[] = [];
   for (const run of await firstOf(client, query, MOST_RUNS)) {
     const failure = await failingRun(client, place, run, nowMs);

@@ -39,11 +39,11 @@ export async function sweepArchive(
 }
 
 /** Whether an attempt's file cannot be published any more, or only under an entry that is never read. */
-function isDead(name: string, end: bigint, settled: readonly MergedEntry[]): boolean {
+function isDead(name: string, end: bigint, merged: readonly MergedEntry[]): boolean {
   const attempt = /^merged-(\d{19})-(\d{19})-/.exec(name);
   if (attempt !== null) {
     const [from, to] = [BigInt(attempt[1] ?? 0), BigInt(attempt[2] ?? 0)];
-    return settled.some((entry) => position(entry.from) <= from && to <= position(entry.to));
+    return merged.some((entry) => position(entry.from) <= from && to <= position(entry.to));
   }
   return /^\d{19}-/.test(name) && BigInt(name.slice(0, 19)) < end;
 }

@@ -36,9 +36,9 @@ export function planMerges(
   entries: readonly ArchiveEntry[],
   limits: MergeLimits = MERGE_LIMITS,
 ): ArchiveMerge[] {
-  const settled = entries.slice(0, Math.max(0, entries.length - limits.newest));
-  const complete = position(entries[settled.length]?.from ?? settled.at(-1)?.to ?? 0);
-  return mergesOf(settled, 0, { partition, complete, limits });
+  const older = entries.slice(0, Math.max(0, entries.length - limits.newest));
+  const complete = position(entries[older.length]?.from ?? older.at(-1)?.to ?? 0);
+  return mergesOf(older, 0, { partition, complete, limits });
 }
 
 interface Situation {

@@ -13,7 +13,7 @@ const RATES = [
 ] as const;
 const ROUNDS = 3;
 const MARKS = 100;
-const SETTLE_MS = 3_000;
+const PAUSE_MS = 3_000;
 
 /**
  * How long it takes until an event shows over HTTP, from Kafka's acknowledgement on: orders of a category of their own
@@ -30,7 +30,7 @@ export async function benchFreshness(report: (line: string) => void): Promise<Fi
     const figures: Figure[] = [];
     for (const [index, { eventsPerSecond, p50, p99 }] of RATES.entries()) {
       const load = await startLoad(installation, { eventsPerSecond, seed: index + 1 });
-      await delay(SETTLE_MS);
+      await delay(PAUSE_MS);
       const rounds: number[][] = [];
       for (let round = 1; round <= ROUNDS; round++) {
         const times = await marks.measure(MARKS);

@@ -11,7 +11,7 @@ const RULES = 10;
 const EVENTS_PER_SECOND = 1_000;
 const ROUNDS = 3;
 const MARKS = 100;
-const SETTLE_MS = 5_000;
+const PAUSE_MS = 5_000;
 /** How much longer an event may take until it shows when ten rules look at it. */
 const BAR = 1.35;
 
@@ -39,7 +39,7 @@ async function measure(installation: Installation, report: (line: string) => voi
   const timesWith = async (env: Readonly<Record<string, string>>) => {
     const speed = installation.speedWith(env);
     await speed.start();
-    await delay(SETTLE_MS);
+    await delay(PAUSE_MS);
     const times = await marks.measure(MARKS);
     await speed.stop();
     return times;

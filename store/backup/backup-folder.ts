@@ -101,7 +101,7 @@ export class BackupFolder {
    * first. Throws DIRECTORY_IN_USE, and leaves no point, when another backup deleted one of them.
    */
   async write(point: Omit<Point, "format" | "filesSha256">): Promise<void> {
-    await this.#settle(point.files);
+    await this.#makeDurable(point.files);
     const index = Point.parse({ format: FORMAT, ...point, filesSha256: sha256Of(point.files) });
     await mkdir(join(this.root, POINTS), { recursive: true });
     await this.#files.replace(pointDocument(point.name), `${JSON.stringify(index, null, 1)}\n`);
@@ -209,7 +209,7 @@ export class BackupFolder {
         );
   }
 
-  async #settle(files: readonly PointFile[]): Promise<void> {
+  async #makeDurable(files: readonly PointFile[]): Promise<void> {
     await this.#requireHeld(files);
     const folders = new Set<string>();
     for (const { sha256: hash } of files) {

@@ -156,7 +156,7 @@ for (const [name, of] of Object.entries(TABLES))
     expect(await eventsSeen(first?.key ?? [])).toEqual([first?.events]);
     // Nothing is known of the files: all of them are read.
     expect(read).toEqual([FILES]);
-    await states.settled();
+    await states.idle();
 
     const asked = [...holders.values()].filter((_, index) => index % 7 === 0 || holders.size < 20);
     read = [];
@@ -183,7 +183,7 @@ function filtersOf(answer: (file: string, stopped: AbortSignal) => Promise<DuckD
   const plan = planOf(TABLES.text, [["c1"]]);
   const ask = async () => {
     const left = filters.among(files, plan).map(({ file }) => file);
-    await filters.settled();
+    await filters.idle();
     return left;
   };
   return { filters, read, ask };
@@ -212,6 +212,6 @@ test("closing ends the filter that is being made, and makes no other", async () 
   await expect.poll(() => read).toEqual(["a"]);
   await filters.close();
   expect(filters.among(files, plan)).toHaveLength(3);
-  await filters.settled();
+  await filters.idle();
   expect(read).toEqual(["a"]);
 });

@@ -207,7 +207,7 @@ class Bay {
   }
 
   /** Steps until the live views of the main lane have read the log. */
-  async settle(): Promise<void> {
+  async catchUp(): Promise<void> {
     const lane = await this.main();
     const live = () => this.views.filter(({ track }) => lane.tracks.has(track) && track.phase === "live");
     do await lane.step([0]);
@@ -220,7 +220,7 @@ test("a warm-up that fails is repeated before the partition is decoded again, al
   const bay = new Bay([tide, tide]);
   const [ahead, back] = bay.views as [LaneView, LaneView];
   bay.send("d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9");
-  await bay.settle();
+  await bay.catchUp();
   expect(await ahead.counted()).toBe(10n);
   const lane = await bay.main();
 
@@ -236,7 +236,7 @@ test("a warm-up that fails is repeated before the partition is decoded again, al
   // It cannot be attached now, so that the lane continues at the position that it had.
   back.failure = new TidelineError("LOG_LOST", "gone", "none");
   bay.send("d8", "d10");
-  await bay.settle();
+  await bay.catchUp();
   expect(back.track.phase).toBe("stopped");
   expect(await ahead.counted()).toBe(11n);
 });
@@ -245,7 +245,7 @@ test("views that have to be attached again are so at the same time, and a record
   const fetchesWith = async (views: readonly View[]) => {
     const bay = new Bay(views);
     bay.send("d0", "d1", "d2");
-    await bay.settle();
+    await bay.catchUp();
     // Each waits until all have been asked for.
     const [all, waiting] = [new AbortController(), new Set<LaneView>()];
     for (const one of bay.views)
@@ -256,7 +256,7 @@ test("views that have to be attached again are so at the same time, and a record
     bay.fetches = 0;
     (await bay.main()).reset();
     bay.send("d3");
-    await bay.settle();
+    await bay.catchUp();
     for (const one of bay.views) expect([one.track.phase, await one.counted()]).toEqual(["live", 4n]);
     return bay.fetches;
   };
@@ -267,15 +267,15 @@ test("a view that stopped looks again in a lane of its own: the main lane never 
   const bay = new Bay([tide, numbersOnly]);
   const [healthy, stopped] = bay.views as [LaneView, LaneView];
   bay.send("1", "2");
-  await bay.settle();
+  await bay.catchUp();
   bay.send("no number", "3");
-  await bay.settle();
+  await bay.catchUp();
   expect([healthy.position(), stopped.track.error?.code]).toEqual([4n, "VIEW_FAILED"]);
   const main = await bay.main();
   for (let round = 0; round < 3; round++) {
     bay.nowMs += 30_000;
     bay.send(`${round + 10}`);
-    await bay.settle();
+    await bay.catchUp();
     expect(bay.own.length).toBe(1);
     await bay.own[0]?.step([0]);
     expect([stopped.track.phase, stopped.position()]).toEqual(["stopped", 2n]);
@@ -289,12 +289,12 @@ test("a view that was mended joins the main lane once it holds all that the main
   const bay = new Bay([tide, tide]);
   const [healthy, mended] = bay.views as [LaneView, LaneView];
   bay.send("1", "2");
-  await bay.settle();
+  await bay.catchUp();
   mended.track.stop(new TidelineError("VIEW_TOO_LARGE", "too large", "none"), bay.nowMs);
   bay.send("3", "4");
-  await bay.settle();
+  await bay.catchUp();
   bay.nowMs += 30_000;
-  await bay.settle();
+  await bay.catchUp();
   const [main, own] = [await bay.main(), bay.own[0]];
   expect([mended.track.phase, mended.position(), own?.tracks.has(mended.track)]).toEqual(["live", 2n, true]);
   expect(main.mayTakeIn(mended.track)).toBe(false);
@@ -304,7 +304,7 @@ test("a view that was mended joins the main lane once it holds all that the main
   // Not while the main lane looks its views up again: nobody knows then how far they are.
   main.reset();
   expect(main.mayTakeIn(mended.track)).toBe(false);
-  await bay.settle();
+  await bay.catchUp();
   expect(main.mayTakeIn(mended.track)).toBe(true);
   expect([await healthy.counted(), await mended.counted()]).toEqual([4n, 4n]);
   expect(bay.asked).toEqual(bay.asked.toSorted((a, b) => Number(a - b)));
@@ -390,7 +390,7 @@ test("a batch with more cells than its view may have stops that view by name, an
   const bay = new Bay([narrow, tide]);
   const [small, other] = bay.views as [LaneView, LaneView];
   bay.send("d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7");
-  await bay.settle();
+  await bay.catchUp();
   expect(small.track.error).toMatchObject({
     code: "VIEW_TOO_LARGE",
     message: "tide: one batch alone has more cells than the view's maxCells",
@@ -401,7 +401,7 @@ test("a batch with more cells than its view may have stops that view by name, an
 
   // Behind the other view it looks again in a lane of its own.
   const settleAll = async () => {
-    await bay.settle();
+    await bay.catchUp();
     for (const lane of bay.own) {
       await lane.step([0]);
       await lane.drain();

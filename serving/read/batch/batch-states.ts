@@ -180,8 +180,8 @@ export class BatchStates {
   }
 
   /** Resolves when nothing is read that no request waits for. */
-  settled(): Promise<void> {
-    return this.#keys.settled();
+  idle(): Promise<void> {
+    return this.#keys.idle();
   }
 
   /** Ends what is read that no request waits for. */

@@ -70,14 +70,14 @@ export class KeyFilters {
   }
 
   /** Resolves when no filter is being made. */
-  async settled(): Promise<void> {
+  async idle(): Promise<void> {
     while (this.#making.size > 0) await this.#last;
   }
 
   /** Makes none any more, and ends the one that is being made. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.settled();
+    await this.idle();
   }
 
   /** Null where there is none, or none yet. */

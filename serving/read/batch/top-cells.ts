@@ -38,8 +38,8 @@ export async function topCells(order: TopOrder, source: TopSource): Promise<read
   });
   budget.spend("rows", rows);
   const isLive = new Set(live.map(placeKey));
-  const settled = places.filter((place) => !isLive.has(placeKey(place))).slice(0, wanted);
-  const candidates: CellPlace[] = [...live.map(({ bucket, group }) => ({ bucket, group })), ...settled];
+  const stored = places.filter((place) => !isLive.has(placeKey(place))).slice(0, wanted);
+  const candidates: CellPlace[] = [...live.map(({ bucket, group }) => ({ bucket, group })), ...stored];
   // Live cells come and go, and a page is asked for once. Otherwise the same places are asked for again.
   const isKept = live.length === 0 && order.after === undefined && candidates.length <= MOST_KEPT;
   const tiles = await batch.among(manifest, plan, candidates, { isKept, asker: budget.left });

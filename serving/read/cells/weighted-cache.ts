@@ -55,7 +55,7 @@ export class WeightedCache<V> {
     this.#entries.set(key, entry);
     this.#wait(key, entry, asker);
     entry.value.then(
-      (value) => this.#settle(key, entry, this.#weigh(value)),
+      (value) => this.#keep(key, entry, this.#weigh(value)),
       () => this.#drop(key, entry),
     );
     return entry.value;
@@ -66,7 +66,7 @@ export class WeightedCache<V> {
     entry.waiters.add(asker, entry.value, () => this.#drop(key, entry));
   }
 
-  #settle(key: string, entry: Entry<V>, weight: number): void {
+  #keep(key: string, entry: Entry<V>, weight: number): void {
     if (this.#entries.get(key) !== entry) return;
     if (weight > this.#maxWeight) {
       this.#drop(key, entry);

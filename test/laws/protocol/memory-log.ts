@@ -73,7 +73,7 @@ export class MemoryLog {
   }
 
   /** Commits whatever is open. */
-  settle(): void {
+  commitOpen(): void {
     for (const { partition, producerId } of this.#transactions.filter(({ end }) => end === null))
       this.finish(partition, producerId, true);
   }

@@ -165,7 +165,7 @@ export class World {
     // The log grows beyond what was archived, so that all can see what it has become.
     while (this.#state.log.end(partition) < end) this.#state.log.append(partition, this.#values(partition, [FRESH]));
     this.#state.log.append(partition, this.#values(partition, [FRESH]));
-    this.#state.log.settle();
+    this.#state.log.commitOpen();
     for (const name of [SPEED[0], BATCH[0]]) {
       this.#state.running.get(name)?.kill();
       this.#start(name);
@@ -281,7 +281,7 @@ export class World {
 
   /** No more faults: all that is in the log is applied, published, and answered completely. */
   async #calm(): Promise<void> {
-    this.#state.log.settle();
+    this.#state.log.commitOpen();
     for (const process of this.#state.running.values()) process.kill();
     this.#state.running.clear();
     const { speedGone } = this.#state.plan;
