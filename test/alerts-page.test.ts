@@ -5,24 +5,24 @@ import { alerts, OWN_RULE, type Severity } from "../core/contract/alerts.ts";
 import { sql } from "../core/contract/sql.ts";
 import { rule } from "../core/definition/rule.ts";
 import { alertTopics, ensureTopics } from "../store/kafka/cluster/topics.ts";
+import { Layers } from "./layers.ts";
 import { type OpenPage, openPage } from "./open-page.ts";
 import { produce } from "./produce.ts";
-import { Sea } from "./sea.ts";
 import { everything } from "./views.ts";
 
 /** The page's section of alerts: somebody sees what the rules have found, and what to do about it. */
 
 const HOSTILE = `<img src=x onerror="window.wasRun = true"> '"; \u202edrow\u0007`;
-let sea: Sea;
+let layers: Layers;
 let shown: OpenPage;
 let page: Page;
 let offset = 0n;
 
 beforeAll(async () => {
-  sea = await Sea.open([everything]);
+  layers = await Layers.open([everything]);
   await ensureTopics(inject("kafkaBrokers"), [
-    { name: sea.topic(alerts.name), partitions: alerts.partitions },
-    ...alertTopics(sea.namespace),
+    { name: layers.topic(alerts.name), partitions: alerts.partitions },
+    ...alertTopics(layers.namespace),
   ]);
   shown = await openPage();
   page = shown.page;
@@ -30,7 +30,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await shown?.close();
-  await sea?.close();
+  await layers?.close();
 });
 
 /** An alert about `key`, an hour after the one before. */
@@ -44,7 +44,7 @@ function opened(name: string, severity: Severity, key: string, says: string | nu
 const write = (...events: AlertEvent[]) =>
   produce(
     inject("kafkaBrokers"),
-    sea.topic(alerts.name),
+    layers.topic(alerts.name),
     events.map((event) => ({ key: event.subject, value: Buffer.from(JSON.stringify(event)) })),
   );
 
@@ -54,7 +54,7 @@ test("shows the open alerts of rules as they come and go, whatever they say, and
   const high = opened("high-tide", "warning", "quay 1", "4.2 m at quay 1");
   const flood = opened("flood", "critical", HOSTILE, HOSTILE);
   await write(high, { ...opened("other", "critical", "kafka"), rule: OWN_RULE }, flood);
-  await page.goto(sea.url("/"));
+  await page.goto(layers.url("/"));
   await expect.poll(title, { timeout: 30_000 }).toBe("2 open alerts (1 critical, 1 warning)");
   expect(await cells(1)).toEqual(["critical", "warning"]);
   expect(await cells(2)).toEqual(["flood", "high-tide"]);

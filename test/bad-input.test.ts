@@ -16,13 +16,13 @@ import { deadLetterTopic } from "../store/kafka/cluster/topics.ts";
 import { FileRegistry } from "../store/registry/registry-files.ts";
 import { prepareStreams } from "../store/registry/registry-prepare.ts";
 import { avroCorpus, type Bad, generated, good, jsonCorpus } from "./bad-input/corpus.ts";
-import { judge, twins } from "./bad-input/judge.ts";
+import { judge, models } from "./bad-input/judge.ts";
 import { readings, samples } from "./bad-input/schemas/readings.ts";
 import { ofLines, ofReadings, ofSamples } from "./bad-input/views/readings.ts";
 import { expectRows, positionOf, reaches } from "./exact.ts";
 import { Installation, until } from "./installation.ts";
 import { type LogRecord, readLog } from "./log-oracle.ts";
-import { countedEvents, expectedRows, type OracleLedger, type Twin } from "./oracle.ts";
+import { countedEvents, expectedRows, type Model, type OracleLedger } from "./oracle.ts";
 
 /**
  * Invariant 12: whatever producers send, among good events in two streams, is counted, answered and refused exactly as
@@ -172,10 +172,10 @@ async function sendBombs(json: (index: number) => Buffer): Promise<void> {
 }
 
 /** Asks until the answer stands at the end of the log; is it then what the plain fold says? */
-async function expectExact(view: View, twin: Twin<never, never>, log: ReadonlyMap<number, readonly LogRecord[]>) {
+async function expectExact(view: View, model: Model<never, never>, log: ReadonlyMap<number, readonly LogRecord[]>) {
   const ask = () => tideline.ask(view.name, EVERYTHING);
   const answer = await until(`${view.name} reaches the log's end`, ask, (one) => reaches(one, log), SLOW_MS);
-  await expectRows(answer, expectedRows(twin, log, positionOf(answer)), Object.keys(view.by), redis);
+  await expectRows(answer, expectedRows(model, log, positionOf(answer)), Object.keys(view.by), redis);
   expect(answer.rows.length).toBeGreaterThan(0);
   return answer;
 }
@@ -201,15 +201,15 @@ const endOf = (log: ReadonlyMap<number, readonly LogRecord[]>) =>
 test("every record of both streams is counted, filtered, a duplicate or a reject, before a refresh, after it and after a rebuild", {
   timeout: SLOW_MS,
 }, async () => {
-  const { readings: twin, lines } = twins(decode);
+  const { readings: model, lines } = models(decode);
   const cases = [
-    { view: ofReadings, twin, log: logs.readings },
-    { view: ofLines, twin: lines, log: logs.readings },
-    { view: ofSamples, twin, log: logs.samples },
-  ] as unknown as { view: View; twin: Twin<never, never>; log: (typeof logs)["readings"] }[];
-  for (const { view, twin, log } of cases) {
-    await expectExact(view, twin, log);
-    const { ledger } = countedEvents(twin, log, endOf(log));
+    { view: ofReadings, model, log: logs.readings },
+    { view: ofLines, model: lines, log: logs.readings },
+    { view: ofSamples, model, log: logs.samples },
+  ] as unknown as { view: View; model: Model<never, never>; log: (typeof logs)["readings"] }[];
+  for (const { view, model, log } of cases) {
+    await expectExact(view, model, log);
+    const { ledger } = countedEvents(model, log, endOf(log));
     expect(ledger.rejects).toBeGreaterThan(20);
     expect(ledger.counted + ledger.filtered + ledger.duplicates + ledger.rejects).toBe(ledger.records);
     expect(await speedLedger(view)).toEqual(ledger);
@@ -218,14 +218,14 @@ test("every record of both streams is counted, filtered, a duplicate or a reject
   // Not before: its schedules would refresh, after which the segments' ledgers cover less than the log.
   await tideline.start("worker");
   await tideline.refresh(...cases.map(({ view }) => view.name));
-  for (const { view, twin, log } of cases) {
-    const { batchVersion } = await expectExact(view, twin, log);
+  for (const { view, model, log } of cases) {
+    const { batchVersion } = await expectExact(view, model, log);
     expect(batchVersion).toBeGreaterThan(0);
-    expect(await batchLedger(view)).toEqual(countedEvents(twin, log, endOf(log)).ledger);
+    expect(await batchLedger(view)).toEqual(countedEvents(model, log, endOf(log)).ledger);
   }
   const { stdout } = await tideline.run("rebuild", ofReadings.name, "--json");
   expect(JSON.parse(stdout)).toMatchObject({ equal: true });
-  await expectExact(ofReadings, twin as never, logs.readings);
+  await expectExact(ofReadings, model as never, logs.readings);
 });
 
 /** The most memory that a process has had so far. */

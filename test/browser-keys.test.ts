@@ -6,24 +6,24 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type ApiKey, hashOf, parseToken, tokenOf } from "../core/access/api-key.ts";
 import { ApiKeys } from "../store/api-keys/api-keys.ts";
+import { Layers } from "./layers.ts";
 import { launchBrowser } from "./open-page.ts";
-import { Sea } from "./sea.ts";
 import { everything, type Tick } from "./views.ts";
 
 let home: string;
 let keys: ApiKeys;
-let sea: Sea;
+let layers: Layers;
 let browser: Browser;
 
 beforeAll(async () => {
   home = await mkdtemp(join(tmpdir(), "tideline-page-keys-"));
   keys = new ApiKeys(home);
-  sea = await Sea.open([everything], { apiKeys: { home, isRequired: true } });
+  layers = await Layers.open([everything], { apiKeys: { home, isRequired: true } });
   browser = await launchBrowser();
 });
 afterAll(async () => {
   await browser?.close();
-  await sea?.close();
+  await layers?.close();
   await rm(home, { recursive: true });
 });
 
@@ -44,7 +44,7 @@ it("the page asks for a key where one is required, follows a view with it, and a
     const at = Date.parse("2026-05-01T12:00:00Z");
     return { id, at, place: "quay", good: true, amount: 1, tip: 1, test: false };
   };
-  await sea.produce("ticks", [tick("a"), tick("b")]);
+  await layers.produce("ticks", [tick("a"), tick("b")]);
   const [first, firstToken] = await made("first");
   const [, secondToken] = await made("second");
   const page = await browser.newPage();
@@ -52,7 +52,7 @@ it("the page asks for a key where one is required, follows a view with it, and a
     await page.getByLabel("API key").fill(token);
     await page.getByRole("button", { name: "Use it" }).click();
   };
-  await page.goto(sea.url("/"));
+  await page.goto(layers.url("/"));
   await page.getByText("this needs an API key").waitFor();
   await enter("nonsense \u2603");
   await page.getByText("the Authorization header has no API key").waitFor();
@@ -66,7 +66,7 @@ it("the page asks for a key where one is required, follows a view with it, and a
   await enter(secondToken);
   await page.getByText("Connected", { exact: true }).waitFor();
   const another = { ...tick("c"), at: tick("c").at + 7_200_000 };
-  await sea.produce("ticks", [another]);
+  await layers.produce("ticks", [another]);
   await expect.poll(ticks).toBeGreaterThan(1);
   expect(page.url()).not.toContain("tideline_");
 });

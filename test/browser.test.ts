@@ -1,12 +1,12 @@
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { activeBuyers } from "../systems/shop/views/active-buyers.ts";
+import { failuresOf, Layers } from "./layers.ts";
 import { type OpenPage, openPage } from "./open-page.ts";
-import { failuresOf, Sea } from "./sea.ts";
 import { everything, type Tick } from "./views.ts";
 
 const START = Date.parse("2026-05-01T12:00:00Z");
-let sea: Sea;
+let layers: Layers;
 let shown: OpenPage;
 let page: Page;
 /** Requests to elsewhere. */
@@ -19,7 +19,7 @@ async function send(total: number): Promise<void> {
     const place = ["harbour", "quay"][n % 2] ?? null;
     return { id: `t${n}`, at: START + (n % 600) * 1_000, place, good: true, amount: n, tip: 1, test: false };
   });
-  await sea.produce("ticks", ticks);
+  await layers.produce("ticks", ticks);
   sent += total;
 }
 
@@ -37,21 +37,21 @@ async function total(name: string): Promise<number> {
 }
 
 beforeAll(async () => {
-  sea = await Sea.open([activeBuyers, everything]);
+  layers = await Layers.open([activeBuyers, everything]);
   shown = await openPage({ timezoneId: "Europe/Lisbon", viewport: { width: 1280, height: 900 } });
   page = shown.page;
   page.on("request", (request) => {
-    if (!request.url().startsWith(sea.url("/")) && !request.url().startsWith("data:")) strayed.push(request.url());
+    if (!request.url().startsWith(layers.url("/")) && !request.url().startsWith("data:")) strayed.push(request.url());
   });
 });
 afterAll(async () => {
   await shown?.close();
-  await sea?.close();
+  await layers?.close();
 });
 
 describe("the page", () => {
   it("shows the views, and says when one holds nothing yet", async () => {
-    await page.goto(sea.url("/"));
+    await page.goto(layers.url("/"));
     await page.getByRole("heading", { name: "active-buyers" }).waitFor();
     await page.getByText("No events in the last 7 days").waitFor();
     await page.getByRole("link", { name: "everything no events yet up to date" }).click();
@@ -70,8 +70,8 @@ describe("the page", () => {
   });
 
   it("opens at its top on the view that moves, in words that hold, with units", async () => {
-    await page.goto(sea.url("/docs"));
-    await page.goto(sea.url("/"));
+    await page.goto(layers.url("/docs"));
+    await page.goto(layers.url("/"));
     await page.getByRole("heading", { name: "everything" }).waitFor();
     await page.getByRole("link", { name: /^everything changed (just now|\d+ s ago) up to date$/ }).waitFor();
     await page.getByRole("link", { name: "active-buyers no events yet up to date" }).waitFor();
@@ -100,7 +100,7 @@ describe("the page", () => {
   });
 
   it("says in words above everything else what fails again and again, until it does not", async () => {
-    const [failures, close] = failuresOf(sea.namespace);
+    const [failures, close] = failuresOf(layers.namespace);
     const failure = { kind: "view", name: "everything", views: ["everything"], code: "LOG_TRUNCATED" } as const;
     const message = "the log is <b>shorter</b> than before";
     const atMs = Date.now();
@@ -122,10 +122,10 @@ describe("the page", () => {
   });
 
   it("says that the server has gone, and goes on when it is back", async () => {
-    await sea.serving?.close();
+    await layers.serving?.close();
     await page.getByText("Disconnected").waitFor({ timeout: 120_000 });
     expect(await column("ticks")).toEqual(["40", "40"]);
-    await sea.restart();
+    await layers.restart();
     await page.getByText("Connected", { exact: true }).waitFor({ timeout: 120_000 });
     await send(20);
     await expect.poll(() => column("ticks")).toEqual(["50", "50"]);

@@ -149,7 +149,7 @@ test("a stream may name its topic as Kafka allows it; two streams on one topic a
 });
 
 test("two views of one name are refused", async () => {
-  const directory = join(folder, "twins");
+  const directory = join(folder, "models");
   await mkdir(directory);
   for (const name of ["a.ts", "b.ts"])
     await writeFile(join(directory, name), 'export { revenue } from "../../../systems/shop/views/revenue.ts";');

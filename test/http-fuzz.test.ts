@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { alertTopics, ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { visits } from "../systems/shop/views/visits.ts";
-import { Sea } from "./sea.ts";
+import { Layers } from "./layers.ts";
 import { nightlyOr } from "./tiers.ts";
 import { everything } from "./views.ts";
 
@@ -61,7 +61,7 @@ interface Answered {
   readonly text: string;
 }
 
-let sea: Sea;
+let layers: Layers;
 let document: Document;
 let ajv: Ajv2020;
 /** An asOf that the server gave. */
@@ -69,17 +69,17 @@ let token: string;
 
 beforeAll(async () => {
   console.log(`HTTP fuzzer: seed ${SEED}`);
-  sea = await Sea.open([everything, visits]);
+  layers = await Layers.open([everything, visits]);
   // A topic that is missing is looked for again and again, for seconds.
-  await ensureTopics(inject("kafkaBrokers"), alertTopics(sea.namespace));
+  await ensureTopics(inject("kafkaBrokers"), alertTopics(layers.namespace));
   const at = Date.now() - 3_600_000;
   const ticks = (from: number) =>
     Array.from({ length: 60 }, (_, index) => ({
       ...{ id: `t${from + index}`, at: at + index * 20_000, place: ["pier", 'q"uote', null][index % 3] ?? null },
       ...{ good: [true, false, null][index % 3] ?? null, amount: index * 17 - 300, tip: index, test: index % 9 === 0 },
     }));
-  await sea.produce("ticks", ticks(0));
-  await sea.produce(
+  await layers.produce("ticks", ticks(0));
+  await layers.produce(
     "user-activity",
     [1, 2, 3].map((index) => ({
       ...{ event_id: `a${index}`, id: "u1", user_id: "u1", occurred_at: at + index * 60_000, kind: "view", page: "/" },
@@ -87,15 +87,15 @@ beforeAll(async () => {
     })),
   );
   await answered(everything.name, 60);
-  await sea.refresh(everything);
-  await sea.produce("ticks", ticks(60));
+  await layers.refresh(everything);
+  await layers.produce("ticks", ticks(60));
   token = await answered(everything.name, 120);
-  document = (await (await fetch(sea.url("/openapi.json"))).json()) as Document;
+  document = (await (await fetch(layers.url("/openapi.json"))).json()) as Document;
   ajv = new Ajv2020({ strict: false, allErrors: true, formats: { "date-time": isInstant, uri: /^[a-z]+:/ } });
   ajv.addSchema(document, "document");
 });
 
-afterAll(() => sea?.close());
+afterAll(() => layers?.close());
 
 const isInstant = (text: string) =>
   /^[+-]?\d{4,6}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d(:\d\d)?)(\[.+\])?)?$/.test(text);
@@ -103,7 +103,7 @@ const isInstant = (text: string) =>
 /** Waits until a view counts this many records; the asOf of that answer. */
 async function answered(view: string, records: number): Promise<string> {
   for (const deadlineMs = Date.now() + 60_000; Date.now() < deadlineMs; ) {
-    const response = await fetch(sea.url(`/views/${view}?every=1h&by=`));
+    const response = await fetch(layers.url(`/views/${view}?every=1h&by=`));
     const { position, asOf } = (await response.json()) as { position?: { applied: object }; asOf: string };
     const applied = Object.values(position?.applied ?? {}).reduce((sum: number, offset) => sum + Number(offset), 0);
     if (applied >= records) return asOf;
@@ -118,7 +118,7 @@ async function answered(view: string, records: number): Promise<string> {
  */
 function ask({ method, path, headers, body }: Asked): Promise<Answered> {
   return new Promise((resolve, reject) => {
-    const url = new URL(sea.url("/"));
+    const url = new URL(layers.url("/"));
     // Without its length a body would be the beginning of another request, for methods that have none as a rule.
     const framed = body === "" ? headers : { ...headers, "content-length": Buffer.byteLength(body) };
     const asked = httpRequest({ host: url.hostname, port: url.port, method, path, headers: framed, agent: false });
@@ -406,7 +406,7 @@ describe("whatever is asked of a path of the OpenAPI document is answered as the
     ];
     for (const bytes of garbage) {
       const text = await new Promise<string>((resolve, reject) => {
-        const socket = connect(sea.port, "127.0.0.1", () => socket.write(bytes, "latin1"));
+        const socket = connect(layers.port, "127.0.0.1", () => socket.write(bytes, "latin1"));
         let received = "";
         socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error("no answer")));
         socket.on("data", (piece) => {
@@ -421,6 +421,6 @@ describe("whatever is asked of a path of the OpenAPI document is answered as the
         expect(mismatch("/components/schemas/Problem", answer.slice(answer.indexOf("\r\n\r\n")))).toBe("");
       }
     }
-    expect((await fetch(sea.url("/health"))).status).toBe(200);
+    expect((await fetch(layers.url("/health"))).status).toBe(200);
   });
 });

@@ -8,8 +8,8 @@ import { deadLetterTopic, ensureTopics } from "../store/kafka/cluster/topics.ts"
 import { stock as simulator } from "../systems/inventory/simulators/stock.ts";
 import { lastMovement, stock } from "../systems/inventory/tables/stock.ts";
 import { until } from "./installation.ts";
+import { Layers } from "./layers.ts";
 import { produce } from "./produce.ts";
-import { Sea } from "./sea.ts";
 
 /** The inventory: what its tables say, against the movements themselves. */
 
@@ -28,11 +28,11 @@ interface Movement {
 
 const movements = Array.from({ length: STEPS }, (_, step) => tidy(step)).flat();
 
-let sea: Sea;
+let layers: Layers;
 
 beforeAll(async () => {
-  sea = await Sea.open([stock, lastMovement]);
-  const topic = sea.topic("stock-movements");
+  layers = await Layers.open([stock, lastMovement]);
+  const topic = layers.topic("stock-movements");
   await ensureTopics(inject("kafkaBrokers"), [{ name: deadLetterTopic(topic), partitions: 1 }]);
   const records = Array.from({ length: STEPS }, (_, step) => untidy(step)).flat();
   await produce(
@@ -43,11 +43,11 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await sea?.close();
+  await layers?.close();
 });
 
 const rowsOf = async (path: string) => {
-  const response = await fetch(sea.url(path));
+  const response = await fetch(layers.url(path));
   return response.ok ? ((await response.json()) as { rows: Record<string, unknown>[] }).rows : [];
 };
 
@@ -74,7 +74,7 @@ test("the stock is exact to the unit, whatever is repeated, late or malformed, a
   const found = rows.map(({ sku, warehouse, last_kind: _, ...row }) => [`${sku}/${warehouse}`, row]);
   expect(Object.fromEntries(found)).toEqual(Object.fromEntries(expected));
   expect(Math.min(...rows.map(({ available }) => Number(available)))).toBeGreaterThanOrEqual(0);
-  expect(await sea.refresh(stock)).toBe(true);
+  expect(await layers.refresh(stock)).toBe(true);
   expect(await rowsOf("/tables/stock?limit=10000")).toEqual(rows);
   const newest = await rowsOf("/tables/last-movement?limit=10000");
   const bySku = new Map(

@@ -11,8 +11,8 @@ import type { JoinedProof } from "../core/proof/proof.ts";
 import type { Problem } from "../serving/common/problem.ts";
 import { openRedis } from "../store/redis/redis.ts";
 import { until } from "./installation.ts";
+import { Layers } from "./layers.ts";
 import { produce } from "./produce.ts";
-import { Sea } from "./sea.ts";
 
 /** The proof of a joined table: of each of its tables, at positions of its own. */
 
@@ -41,7 +41,7 @@ const guests = joined("guests", {
 });
 const views = [booked, called];
 
-let sea: Sea;
+let layers: Layers;
 let sent = 0;
 
 beforeAll(async () => {
@@ -50,11 +50,11 @@ beforeAll(async () => {
     streams: new Map(views.map(({ stream }) => [stream.name, stream])),
     joined: new Map([[guests.name, guests]]),
   };
-  sea = await Sea.open(views, { definitions });
+  layers = await Layers.open(views, { definitions });
   await events(60);
 });
 
-afterAll(() => sea?.close());
+afterAll(() => layers?.close());
 
 /** Sends as many events to each stream, and waits until its table has them. */
 async function events(total: number): Promise<void> {
@@ -65,18 +65,18 @@ async function events(total: number): Promise<void> {
       const event = { id: `${name}-${sent + n}`, guest, at: Date.UTC(2026, 2, 1) + n };
       return { key: guest, value: Buffer.from(JSON.stringify(event)) };
     });
-    await produce(inject("kafkaBrokers"), sea.topic(stream.name), records);
+    await produce(inject("kafkaBrokers"), layers.topic(stream.name), records);
     await until(
       `${name} has all events`,
       async () =>
-        (await (await fetch(sea.url(`/tables/${name}?limit=1`))).json()) as { position?: { applied: object } },
+        (await (await fetch(layers.url(`/tables/${name}?limit=1`))).json()) as { position?: { applied: object } },
       ({ position }) => Object.values(position?.applied ?? {}).reduce((all, one) => all + Number(one), 0) >= sent,
     );
   }
 }
 
 async function ask<T>(path: string): Promise<T> {
-  const response = await fetch(sea.url(path));
+  const response = await fetch(layers.url(path));
   return (await response.json()) as T;
 }
 
@@ -86,7 +86,7 @@ const appliedOf = ({ tables }: JoinedProof) =>
 test("proves each table and says at which positions: the newest ones, or those of an earlier answer", async () => {
   type Answer = { asOf: string; tables: Record<string, { position: { applied: object } }> };
   const earlier = await ask<Answer>("/tables/guests?limit=1");
-  for (const view of views) expect(await sea.refresh(view)).toBe(true);
+  for (const view of views) expect(await layers.refresh(view)).toBe(true);
   await events(30);
   const now = await ask<JoinedProof>("/proof/guests");
   expect(now).toMatchObject({
@@ -127,7 +127,7 @@ test("refuses what means nothing for it, and names what does", async () => {
 test("is not equal when one of its tables is not, and says which", async () => {
   const redis = openRedis(inject("redisUrl"), () => {});
   try {
-    const prefix = `tl:{${sea.namespace}/${generationOf(called)}}`;
+    const prefix = `tl:{${layers.namespace}/${generationOf(called)}}`;
     const segments = JSON.parse((await redis.hget(`${prefix}:chain`, "segments")) ?? "[]") as { id: string }[];
     const pages = await Promise.all(segments.map(({ id }) => redis.keys(`${prefix}:s:${id}:b:*`)));
     const [page = ""] = pages.findLast((some) => some.length > 0) ?? [];
@@ -136,8 +136,8 @@ test("is not equal when one of its tables is not, and says which", async () => {
   } finally {
     redis.disconnect();
   }
-  await sea.serving?.close();
-  await sea.restart();
+  await layers.serving?.close();
+  await layers.restart();
   const proof = await ask<JoinedProof>("/proof/guests");
   expect(proof).toMatchObject({ equal: false, tables: { booked: { equal: true }, called: { equal: false } } });
   expect(proof.tables.called?.differences).toMatchObject([{ field: "calls", difference: 3 }]);

@@ -5,10 +5,10 @@ import { randomNumbers } from "../core/numbers/random.ts";
 import { deadLetterTopic, ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { orderView } from "../systems/orders/tables/order-view.ts";
 import { until } from "./installation.ts";
+import { Layers } from "./layers.ts";
 import { readLog } from "./log-oracle.ts";
 import { ODD_KEYS } from "./odd-keys.ts";
 import { produce, type RawRecord } from "./produce.ts";
-import { Sea } from "./sea.ts";
 
 /** A joined table over five topics, compared with a plain fold of these topics that another client read. */
 
@@ -25,7 +25,7 @@ const PARTS = Object.keys(TOPICS) as Part[];
 const START = Date.parse("2026-03-28T12:00:00Z");
 const views = Object.values(orderView.tables);
 
-let sea: Sea;
+let layers: Layers;
 let made = 0;
 
 beforeAll(async () => {
@@ -34,15 +34,15 @@ beforeAll(async () => {
     streams: new Map(views.map(({ stream }) => [stream.name, stream])),
     joined: new Map([[orderView.name, orderView]]),
   };
-  sea = await Sea.open(views, { definitions });
+  layers = await Layers.open(views, { definitions });
   await ensureTopics(
     inject("kafkaBrokers"),
-    PARTS.map((part) => ({ name: deadLetterTopic(sea.topic(TOPICS[part])), partitions: 1 })),
+    PARTS.map((part) => ({ name: deadLetterTopic(layers.topic(TOPICS[part])), partitions: 1 })),
   );
 });
 
 afterAll(async () => {
-  await sea?.close();
+  await layers?.close();
 });
 
 type Event = Readonly<Record<string, unknown>>;
@@ -91,7 +91,7 @@ async function order(count: number): Promise<void> {
     }
   }
   made += count;
-  for (const [part, some] of records) await produce(inject("kafkaBrokers"), sea.topic(TOPICS[part]), some.reverse());
+  for (const [part, some] of records) await produce(inject("kafkaBrokers"), layers.topic(TOPICS[part]), some.reverse());
 }
 
 interface JoinedBody {
@@ -106,7 +106,7 @@ interface JoinedBody {
 }
 
 async function ask<T = JoinedBody>(path: string): Promise<T> {
-  const response = await fetch(sea.url(path));
+  const response = await fetch(layers.url(path));
   const text = await response.text();
   if (response.status !== 200) throw new Error(`${response.status} ${text}`);
   return JSON.parse(text) as T;
@@ -116,8 +116,8 @@ async function ask<T = JoinedBody>(path: string): Promise<T> {
 async function end(): Promise<JoinedBody> {
   const min: string[] = [];
   for (const part of PARTS)
-    for (const [partition, records] of await readLog(inject("kafkaBrokers"), sea.topic(TOPICS[part])))
-      if (records.length > 0) min.push(`${sea.topic(TOPICS[part])}:${partition}:${records.at(-1)?.offset}`);
+    for (const [partition, records] of await readLog(inject("kafkaBrokers"), layers.topic(TOPICS[part])))
+      if (records.length > 0) min.push(`${layers.topic(TOPICS[part])}:${partition}:${records.at(-1)?.offset}`);
   const nothing = { complete: false } as JoinedBody;
   return until(
     "all is applied",
@@ -132,7 +132,7 @@ async function eventsBelow({ tables }: Pick<JoinedBody, "tables">): Promise<Map<
   const found = new Map<string, Map<Part, Event[]>>();
   for (const part of PARTS) {
     const { applied } = tables[part].position;
-    for (const [partition, records] of await readLog(inject("kafkaBrokers"), sea.topic(TOPICS[part]))) {
+    for (const [partition, records] of await readLog(inject("kafkaBrokers"), layers.topic(TOPICS[part]))) {
       const seen = new Set<unknown>();
       for (const { offset, value } of records) {
         if (offset >= BigInt(applied[partition] ?? 0) || !String(value).endsWith("}")) continue;
@@ -203,7 +203,7 @@ test("rows are a plain fold of five topics, live, across the seams of some, and 
   expect(new Set(before.rows.map(({ state }) => state)).size).toBe(6);
   for (const part of ["created", "paid", "cancelled"]) {
     const view = orderView.tables[part];
-    if (view !== undefined) expect(await sea.refresh(view)).toBe(true);
+    if (view !== undefined) expect(await layers.refresh(view)).toBe(true);
   }
   await order(1_000);
   await expectFold(await end());
@@ -248,7 +248,7 @@ test("one order, some orders, conditions and orders of columns", async () => {
 });
 
 test("what is not there, and what means nothing, is refused", async () => {
-  const nobody = await fetch(sea.url("/tables/order-view/nobody"));
+  const nobody = await fetch(layers.url("/tables/order-view/nobody"));
   expect([nobody.status, ((await nobody.json()) as { code: string }).code]).toEqual([404, "KEY_UNKNOWN"]);
   expect(nobody.headers.get("tideline-as-of")).toBeTruthy();
   const { asOf } = await ask<{ asOf: string }>("/tables/orders-created?limit=1");
@@ -263,9 +263,9 @@ test("what is not there, and what means nothing, is refused", async () => {
     [`at=${own}&min=${own}`, 400],
     [`min=${own}`, 200],
     [`min=${asOf}`, 200],
-    [`min=${sea.topic("order-created")}:0:99999999&wait=1`, 503],
+    [`min=${layers.topic("order-created")}:0:99999999&wait=1`, 503],
   ] as const)
-    expect([query, (await fetch(sea.url(`/tables/order-view?${query}`))).status]).toEqual([query, status]);
+    expect([query, (await fetch(layers.url(`/tables/order-view?${query}`))).status]).toEqual([query, status]);
   const { tables } = await ask<{ tables: { name: string; kind: string; complete: boolean }[] }>("/tables");
   expect(tables.find(({ name }) => name === "order-view")).toMatchObject({ kind: "joined", complete: true });
   const { paths } = await ask<{ paths: object }>("/openapi.json");

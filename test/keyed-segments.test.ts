@@ -10,8 +10,8 @@ import { shardOf } from "../core/state/shard.ts";
 import { ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { openRedis } from "../store/redis/redis.ts";
 import { until } from "./installation.ts";
+import { Layers } from "./layers.ts";
 import { produce } from "./produce.ts";
-import { Sea } from "./sea.ts";
 
 /** Questions for single keys of a large closed segment: they read the cells of these keys and no others. */
 
@@ -42,16 +42,16 @@ const nameOf = (n: number) => (n % 1_000 === 7 ? `a/b ${n} 東京` : `shop-${n}`
 
 const shardOfKey = (n: number) => (shops.table === null ? -1 : shardOf([nameOf(n)], shops.table));
 
-let sea: Sea;
+let layers: Layers;
 let sent = 0;
 
 beforeAll(async () => {
-  sea = await Sea.open([shops]);
-  await ensureTopics(inject("kafkaBrokers"), [{ name: sea.topic(sales.name), partitions: 2 }]);
+  layers = await Layers.open([shops]);
+  await ensureTopics(inject("kafkaBrokers"), [{ name: layers.topic(sales.name), partitions: 2 }]);
 });
 
 afterAll(async () => {
-  await sea?.close();
+  await layers?.close();
 });
 
 async function sell(numbers: readonly number[], cents: number): Promise<void> {
@@ -60,10 +60,10 @@ async function sell(numbers: readonly number[], cents: number): Promise<void> {
     const value = { id: `s${sent}`, shop: nameOf(n), at: Date.UTC(2026, 0, 1), cents };
     return { key: nameOf(n), value: Buffer.from(JSON.stringify(value)) };
   });
-  await produce(inject("kafkaBrokers"), sea.topic(sales.name), records);
+  await produce(inject("kafkaBrokers"), layers.topic(sales.name), records);
   await until(
     "all sales",
-    async () => (await sea.chain(shops).load())?.applied ?? new Map<number, bigint>(),
+    async () => (await layers.chain(shops).load())?.applied ?? new Map<number, bigint>(),
     (applied) => [...applied.values()].reduce((sum, to) => sum + Number(to), 0) >= sent,
     60_000,
   );
@@ -75,7 +75,7 @@ interface Body {
 }
 
 async function rowOf(n: number): Promise<Body> {
-  const response = await fetch(sea.url(`/tables/shops?key=${encodeURIComponent(nameOf(n))}`));
+  const response = await fetch(layers.url(`/tables/shops?key=${encodeURIComponent(nameOf(n))}`));
   return (await response.json()) as Body;
 }
 
@@ -84,7 +84,7 @@ test("a row has its cells of the closed segment and of the open one, whatever wa
     Array.from({ length: KEYS }, (_, n) => n),
     5,
   );
-  expect(await sea.chain(shops).seal(null)).not.toBeNull();
+  expect(await layers.chain(shops).seal(null)).not.toBeNull();
   const again = Array.from({ length: 100 }, (_, n) => n * 50);
   await sell(again, 7);
   const expected = (n: number) => {
@@ -96,9 +96,9 @@ test("a row has its cells of the closed segment and of the open one, whatever wa
   for (const n of some) expect(await rowOf(n)).toMatchObject({ rows: [expected(n)], complete: true });
   expect(await rowOf(KEYS)).toMatchObject({ rows: [], complete: true });
   const many = some.map((n) => `key=${encodeURIComponent(nameOf(n))}`).join("&");
-  const { rows } = (await (await fetch(sea.url(`/tables/shops?${many}`))).json()) as Body;
+  const { rows } = (await (await fetch(layers.url(`/tables/shops?${many}`))).json()) as Body;
   expect(rows.length).toBe(some.length);
-  const all = (await (await fetch(sea.url(`/tables/shops?limit=100000`))).json()) as Body;
+  const all = (await (await fetch(layers.url(`/tables/shops?limit=100000`))).json()) as Body;
   const names = new Map(Array.from({ length: KEYS }, (_, n) => [nameOf(n), expected(n)]));
   expect(all.rows).toHaveLength(KEYS);
   for (const row of all.rows) expect(row).toEqual(names.get((row as { shop: string }).shop));
@@ -106,14 +106,14 @@ test("a row has its cells of the closed segment and of the open one, whatever wa
 });
 
 test("cells that Redis has evicted are missed by the questions that need them, and by no others", async () => {
-  await sea.serving?.close();
-  await sea.restart();
-  const closed = (await sea.chain(shops).load())?.segments.filter(({ to }) => to !== null) ?? [];
+  await layers.serving?.close();
+  await layers.restart();
+  const closed = (await layers.chain(shops).load())?.segments.filter(({ to }) => to !== null) ?? [];
   const lost = Array.from({ length: KEYS }, (_, n) => n).filter((n) => shardOfKey(n) === shardOfKey(1));
   const kept =
     Array.from({ length: KEYS }, (_, n) => n).find((n) => n % 50 !== 0 && shardOfKey(n) !== shardOfKey(1)) ?? -1;
   const redis = openRedis(inject("redisUrl"), () => {});
-  const pages = await redis.keys(`tl:?${sea.namespace}/${generationOf(shops)}?:s:*:b:${shardOfKey(1)}*`);
+  const pages = await redis.keys(`tl:?${layers.namespace}/${generationOf(shops)}?:s:*:b:${shardOfKey(1)}*`);
   const own = pages.filter((key) => closed.some(({ id }) => key.includes(`:s:${id}:b:${shardOfKey(1)}`)));
   const ofShard = own.filter((key) => new RegExp(`:b:${shardOfKey(1)}(/\\d+)?$`).test(key));
   expect(ofShard.length).toBeGreaterThan(0);

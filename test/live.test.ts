@@ -11,7 +11,7 @@ import type { AnswerBody } from "../serving/answer/answer.ts";
 import { preferredFormat } from "../serving/answer/format.ts";
 import type { Problem } from "../serving/common/problem.ts";
 import { until } from "./installation.ts";
-import { Sea } from "./sea.ts";
+import { Layers } from "./layers.ts";
 import { everything, type Tick } from "./views.ts";
 
 /** Of another stream. */
@@ -49,11 +49,11 @@ function ticksFrom(first: number, total: number): Tick[] {
   });
 }
 
-let sea: Sea;
+let layers: Layers;
 let sent = 0;
 
 async function send(total: number): Promise<void> {
-  await sea.produce("ticks", ticksFrom(sent, total));
+  await layers.produce("ticks", ticksFrom(sent, total));
   sent += total;
 }
 
@@ -64,7 +64,7 @@ const events = (body: AnswerBody) =>
 async function caughtUp(query = ""): Promise<AnswerBody> {
   return until(
     "the answer",
-    () => sea.answer("everything", query),
+    () => layers.answer("everything", query),
     (body) => body.complete && events(body) === sent,
   );
 }
@@ -77,30 +77,30 @@ async function whole(url: string, headers: Record<string, string> = {}): Promise
 }
 
 async function refused(path: string): Promise<[number, string]> {
-  const response = await fetch(sea.url(path));
+  const response = await fetch(layers.url(path));
   const problem = (await response.json()) as Problem;
   expect(response.status, problem.detail).toBe(problem.status);
   return [response.status, problem.code];
 }
 
 beforeAll(async () => {
-  sea = await Sea.open([everything, visits], { maxStreams: 12 });
+  layers = await Layers.open([everything, visits], { maxStreams: 12 });
   await until(
     "the first version",
-    () => whole(sea.url("/ready")),
+    () => whole(layers.url("/ready")),
     ({ status }) => status === 200,
   );
 });
-afterAll(() => sea?.close());
+afterAll(() => layers?.close());
 
 describe("at=", () => {
   it("answers rows as they were at that position, while events flow and versions replace each other", async () => {
     const query = "by=place,good&every=5m";
-    const taken: AnswerBody[] = [await sea.answer("everything", query)];
+    const taken: AnswerBody[] = [await layers.answer("everything", query)];
     const take = async () => {
       await until(
         "the next position",
-        () => sea.answer("everything", query),
+        () => layers.answer("everything", query),
         (body) => {
           if (body.asOf === taken.at(-1)?.asOf) return false;
           taken.push(body);
@@ -114,13 +114,13 @@ describe("at=", () => {
         await take();
       }
       await caughtUp();
-      taken.push(await sea.answer("everything", query));
-      if (round < 2) expect(await sea.refresh(everything)).toBe(true);
+      taken.push(await layers.answer("everything", query));
+      if (round < 2) expect(await layers.refresh(everything)).toBe(true);
     }
     expect(new Set(taken.map(({ asOf }) => asOf)).size).toBeGreaterThan(5);
     expect(new Set(taken.map(({ batchVersion }) => batchVersion)).size).toBeGreaterThan(2);
     for (const { asOf, rows, window } of taken) {
-      const again = await sea.answer("everything", `${query}&at=${asOf}`);
+      const again = await layers.answer("everything", `${query}&at=${asOf}`);
       expect(again).toMatchObject({ asOf, complete: true, freshnessMs: null, position: decodedPosition(asOf) });
       expect(again.rows).toEqual(rows);
       if (rows.length > 0) expect(again.window).toEqual(window);
@@ -131,9 +131,9 @@ describe("at=", () => {
     const body = await caughtUp("by=place");
     await send(30);
     await caughtUp();
-    const chain = await sea.chain(everything).load();
-    expect(await sea.chain(everything).reseed(new Map(), chain?.pointer ?? 0, chain?.nonce ?? null)).toBe(true);
-    expect((await sea.answer("everything", `by=place&at=${body.asOf}`)).rows).toEqual(body.rows);
+    const chain = await layers.chain(everything).load();
+    expect(await layers.chain(everything).reseed(new Map(), chain?.pointer ?? 0, chain?.nonce ?? null)).toBe(true);
+    expect((await layers.answer("everything", `by=place&at=${body.asOf}`)).rows).toEqual(body.rows);
     await caughtUp();
   });
 
@@ -141,7 +141,7 @@ describe("at=", () => {
     const { asOf } = await caughtUp();
     await send(5);
     await caughtUp();
-    const url = sea.url(`/views/everything?by=place&at=${asOf}`);
+    const url = layers.url(`/views/everything?by=place&at=${asOf}`);
     const [first, second] = [await fetch(url), await fetch(url)];
     expect(await first.text()).toBe(await second.text());
     expect(first.headers.get("etag")).toMatch(/^"[\w-]+"$/);
@@ -170,7 +170,7 @@ describe("min=", () => {
     await send(20);
     const asked = await Promise.all(
       Object.entries(ends).map(([partition, end]) =>
-        sea.answer("everything", `by=&min=${sea.topic("ticks")}:${partition}:${end}`),
+        layers.answer("everything", `by=&min=${layers.topic("ticks")}:${partition}:${end}`),
       ),
     );
     for (const [index, [partition, end]] of Object.entries(ends).entries())
@@ -181,9 +181,9 @@ describe("min=", () => {
     const { asOf, position: reached } = await caughtUp();
     const real = decodeAsOf(asOf);
     if (real === null) throw new Error("no token");
-    expect((await sea.answer("everything", `min=${asOf}`)).asOf).toBe(asOf);
+    expect((await layers.answer("everything", `min=${asOf}`)).asOf).toBe(asOf);
     const began = performance.now();
-    const next = `${sea.topic("ticks")}:0:${reached.applied[0]}`;
+    const next = `${layers.topic("ticks")}:0:${reached.applied[0]}`;
     expect(await refused(`/views/everything?min=${asOf},${next}&wait=300`)).toEqual([503, "NOT_REACHED"]);
     expect(performance.now() - began).toBeGreaterThanOrEqual(300);
     const ahead = encodeAsOf({ ...real, applied: new Map([[1, position(1_000_000)]]) });
@@ -191,15 +191,15 @@ describe("min=", () => {
   });
 
   it("waits for a partition that may be added yet", async () => {
-    const [status, code] = await refused(`/views/everything?min=${sea.topic("ticks")}:2:1&wait=100`);
+    const [status, code] = await refused(`/views/everything?min=${layers.topic("ticks")}:2:1&wait=100`);
     expect([status, code]).toEqual([503, "NOT_REACHED"]);
   });
 
   it("refuses other topics, and other times", async () => {
-    const { asOf } = await sea.answer("everything");
+    const { asOf } = await layers.answer("everything");
     for (const wrong of [
-      `min=${sea.topic("visits")}:0:1`,
-      `min=${sea.topic("ticks")}:0:x`,
+      `min=${layers.topic("visits")}:0:1`,
+      `min=${layers.topic("ticks")}:0:x`,
       "min=,",
       `min=${asOf}&wait=31s`,
       `min=${asOf}&wait=soon`,
@@ -212,7 +212,7 @@ describe("min=", () => {
 describe("an entity tag", () => {
   it("spares an answer until the position moves, and is another for another question", async () => {
     await caughtUp();
-    const url = sea.url("/views/everything?by=place");
+    const url = layers.url("/views/everything?by=place");
     const first = await whole(url);
     const etag = first.headers.get("etag") ?? "";
     expect(first.headers.get("cache-control")).toBe("no-cache");
@@ -229,7 +229,9 @@ describe("an entity tag", () => {
 describe("CSV", () => {
   it("has the rows of JSON as they are, says where it stands in headers, and holds no formula for a spreadsheet", async () => {
     const body = await caughtUp("by=place&every=1h");
-    const response = await fetch(sea.url("/views/everything?by=place&every=1h"), { headers: { accept: "text/csv" } });
+    const response = await fetch(layers.url("/views/everything?by=place&every=1h"), {
+      headers: { accept: "text/csv" },
+    });
     expect(response.headers.get("content-type")).toBe("text/csv; charset=utf-8; header=present");
     expect(response.headers.get("tideline-as-of")).toBe(body.asOf);
     expect(response.headers.get("tideline-complete")).toBe("true");
@@ -242,7 +244,7 @@ describe("CSV", () => {
       ['quay, "east"', ['"quay, ""east"""', '"quay, ""east"""']],
       ["harbour", ["harbour", "harbour"]],
     ]);
-    const spreadsheet = await fetch(sea.url("/views/everything?by=place&every=1h&format=spreadsheet"));
+    const spreadsheet = await fetch(layers.url("/views/everything?by=place&every=1h&format=spreadsheet"));
     expect(spreadsheet.headers.get("content-type")).toBe("text/csv; charset=utf-8; header=present");
     const safe = (await spreadsheet.text()).split("\r\n");
     for (const [index, row] of body.rows.entries())
@@ -251,7 +253,7 @@ describe("CSV", () => {
         const begins = `${row.bucket},${place},${row.ticks},${row.total},`;
         expect(found[index + 1]?.startsWith(begins), found[index + 1]).toBe(true);
       }
-    const asked = await whole(sea.url("/views/everything?format=csv&by=&limit=1"));
+    const asked = await whole(layers.url("/views/everything?format=csv&by=&limit=1"));
     expect(asked.headers.get("content-type")).toContain("text/csv");
     expect(await refused("/views/everything?format=xml")).toEqual([400, "BAD_REQUEST"]);
   });
@@ -275,14 +277,14 @@ describe("CSV", () => {
 describe("keys", () => {
   it("are the values of a dimension with their rows, from both layers", async () => {
     const { rows } = await caughtUp("by=place&every=1w");
-    const response = await fetch(sea.url("/views/everything/keys?dimension=place"));
+    const response = await fetch(layers.url("/views/everything/keys?dimension=place"));
     const body = (await response.json()) as { keys: { key: string | null; rows: number }[]; complete: boolean };
     const counted = new Map(rows.map((row) => [row.place, row.ticks]));
     expect(body.complete).toBe(true);
     expect(new Map(body.keys.map(({ key, rows }) => [key, rows]))).toEqual(counted);
     expect(body.keys.map(({ rows }) => rows)).toEqual([...body.keys.map(({ rows }) => rows)].sort((a, b) => b - a));
     const ask = async (query: string) =>
-      (await (await fetch(sea.url(`/views/everything/keys?${query}`))).json()) as typeof body;
+      (await (await fetch(layers.url(`/views/everything/keys?${query}`))).json()) as typeof body;
     expect((await ask("dimension=place&prefix=quay")).keys.map(({ key }) => key)).toEqual(['quay, "east"']);
     expect(await ask("dimension=good&limit=2")).toMatchObject({ keys: [{}, {}], truncated: true });
     expect((await ask("dimension=place&where[place]=-7")).keys).toHaveLength(1);
@@ -306,7 +308,7 @@ class Ear {
   static async open(path: string, lastEventId?: string): Promise<Ear> {
     const ear = new Ear();
     const headers = lastEventId === undefined ? {} : { "last-event-id": lastEventId };
-    const response = await fetch(sea.url(path), { headers, signal: ear.#stop.signal });
+    const response = await fetch(layers.url(path), { headers, signal: ear.#stop.signal });
     expect(response.headers.get("content-type")).toContain("text/event-stream");
     void ear.#read(response);
     return ear;
@@ -381,7 +383,7 @@ describe("a live stream", () => {
   it("never takes a subscriber back when the live state is lost, and says so", async () => {
     await send(20);
     await caughtUp();
-    await sea.refresh(everything);
+    await layers.refresh(everything);
     await send(20);
     const { asOf } = await caughtUp();
     const ear = await Ear.open(LIVE);
@@ -390,9 +392,9 @@ describe("a live stream", () => {
       async () => ear.last?.id,
       (id) => id === asOf,
     );
-    await sea.stopSpeed();
-    const chain = await sea.chain(everything).load();
-    expect(await sea.chain(everything).reseed(new Map(), chain?.pointer ?? 0, chain?.nonce ?? null)).toBe(true);
+    await layers.stopSpeed();
+    const chain = await layers.chain(everything).load();
+    expect(await layers.chain(everything).reseed(new Map(), chain?.pointer ?? 0, chain?.nonce ?? null)).toBe(true);
     await until(
       "the notice",
       async () => ear.last,
@@ -400,7 +402,7 @@ describe("a live stream", () => {
       10_000,
     );
     expect(ear.last?.body).toMatchObject({ complete: false, missing: {} });
-    await sea.startSpeed();
+    await layers.startSpeed();
     await send(5);
     const next = await caughtUp();
     await until(
@@ -422,7 +424,7 @@ describe("a live stream", () => {
     await until(
       "room",
       async () => {
-        const response = await fetch(sea.url(LIVE));
+        const response = await fetch(layers.url(LIVE));
         await response.body?.cancel();
         return response.status;
       },
@@ -432,7 +434,7 @@ describe("a live stream", () => {
     await until(
       "the last place",
       async () => {
-        const response = await fetch(sea.url(LIVE));
+        const response = await fetch(layers.url(LIVE));
         if (response.status === 200) ears.push({ close: () => response.body?.cancel() });
         return response.status;
       },
@@ -443,7 +445,7 @@ describe("a live stream", () => {
     await until(
       "room",
       async () => {
-        const response = await fetch(sea.url(LIVE));
+        const response = await fetch(layers.url(LIVE));
         await response.body?.cancel();
         return response.status;
       },
@@ -458,11 +460,11 @@ describe("a live stream", () => {
     const ears = await Promise.all([LIVE, LIVE, `${LIVE}&limit=3`].map((path) => Ear.open(path)));
     await until("the answers", async () => ears.every(({ heard }) => heard.length > 0), Boolean, 5_000);
     const began = performance.now();
-    await sea.serving?.close();
+    await layers.serving?.close();
     await until("the end", async () => ears.every(({ ended }) => ended), Boolean, 5_000);
     expect(performance.now() - began).toBeLessThan(5_000);
-    await sea.restart();
-    expect((await sea.answer("everything")).complete).toBe(true);
+    await layers.restart();
+    expect((await layers.answer("everything")).complete).toBe(true);
   });
 });
 

@@ -4,9 +4,9 @@ import { sql } from "../core/contract/sql.ts";
 import { table } from "../core/definition/table.ts";
 import { count } from "../core/measures/kinds/count.ts";
 import { until } from "./installation.ts";
+import { Layers } from "./layers.ts";
 import { type OpenPage, openPage } from "./open-page.ts";
 import { produce } from "./produce.ts";
-import { Sea } from "./sea.ts";
 import { everything, type Tick } from "./views.ts";
 
 /** The page of the tables: somebody looks up a key, and sees its row and where it comes from. */
@@ -19,21 +19,21 @@ const places = table("places", {
 /** A key with what has a meaning in addresses and in HTML. */
 const ODD = "a/b%2F&<i>c</i>#1";
 
-let sea: Sea;
+let layers: Layers;
 let shown: OpenPage;
 let page: Page;
 
 beforeAll(async () => {
-  sea = await Sea.open([places]);
+  layers = await Layers.open([places]);
   const ticks = Array.from({ length: 30 }, (_, n): Tick => {
     const place = n % 10 === 0 ? ODD : `quay ${n % 4}`;
     return { ...{ id: `t${n}`, at: Date.UTC(2026, 4, 1) + n, place, good: true }, amount: n, tip: 1, test: false };
   });
   const records = ticks.map((tick) => ({ key: tick.id, value: Buffer.from(JSON.stringify(tick)) }));
-  await produce(inject("kafkaBrokers"), sea.topic("ticks"), records);
+  await produce(inject("kafkaBrokers"), layers.topic("ticks"), records);
   await until(
     "all is applied",
-    async () => (await (await fetch(sea.url("/tables/places"))).json()) as { rows?: { seen: number }[] },
+    async () => (await (await fetch(layers.url("/tables/places"))).json()) as { rows?: { seen: number }[] },
     ({ rows = [] }) => rows.reduce((all, { seen }) => all + seen, 0) === ticks.length,
   );
   shown = await openPage();
@@ -42,12 +42,12 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await shown?.close();
-  await sea?.close();
+  await layers?.close();
 });
 
 test("shows the tables, the rows of one, and of a key its row and its events, also after a reload", async () => {
   const cells = (nth: number) => page.locator(`#table tbody td:nth-child(${nth})`).allTextContents();
-  await page.goto(sea.url("/"));
+  await page.goto(layers.url("/"));
   await page.getByRole("link", { name: "Tables" }).click();
   await page.getByRole("heading", { name: "places" }).waitFor();
   await expect.poll(() => cells(1)).toEqual([ODD, "quay 0", "quay 1", "quay 2", "quay 3"]);

@@ -8,7 +8,7 @@ import type { GroupValue } from "../core/state/cells.ts";
  *
  * `E` is an event; `L` what is counted of it: the event itself, or its lines for a view with `each`.
  */
-export interface Twin<E, L = E> {
+export interface Model<E, L = E> {
   readonly dedupWindow: number;
   /** The event, or null for a record that goes to the dead letters. */
   readonly decode: (value: Buffer | null) => E | null;
@@ -20,12 +20,12 @@ export interface Twin<E, L = E> {
   readonly grainMs: number;
   readonly group: (line: L) => GroupValue[];
   /** Measure -> its kind, and the value that it reads of one line. */
-  readonly measures: Readonly<Record<string, TwinMeasure<L>>>;
+  readonly measures: Readonly<Record<string, ModelMeasure<L>>>;
 }
 
 type Read<L> = (line: L) => number | string | boolean | null;
 
-export type TwinMeasure<L> =
+export type ModelMeasure<L> =
   | { readonly kind: "count"; readonly where?: (line: L) => boolean }
   | { readonly kind: "sum" | "min" | "max" | "avg" | "distinct" | "first" | "last"; readonly of: Read<L> }
   | { readonly kind: "quantile"; readonly of: Read<L>; readonly at: readonly number[]; readonly error: number }
@@ -69,13 +69,13 @@ export interface OracleLedger {
   filtered: number;
 }
 
-/** Of each twin: what it made of a record. A log is folded once for each of hundreds of answers. */
+/** Of each model: what it made of a record. A log is folded once for each of hundreds of answers. */
 const decoded = new WeakMap<object, WeakMap<OracleRecord, { readonly event: unknown }>>();
 
-function decodeOnce<E, L>(twin: Twin<E, L>, record: OracleRecord): E | null {
-  const known = decoded.get(twin) ?? new WeakMap<OracleRecord, { readonly event: unknown }>();
-  decoded.set(twin, known);
-  const found = known.get(record) ?? { event: twin.decode(record.value) };
+function decodeOnce<E, L>(model: Model<E, L>, record: OracleRecord): E | null {
+  const known = decoded.get(model) ?? new WeakMap<OracleRecord, { readonly event: unknown }>();
+  decoded.set(model, known);
+  const found = known.get(record) ?? { event: model.decode(record.value) };
   known.set(record, found);
   return found.event as E | null;
 }
@@ -85,7 +85,7 @@ function decodeOnce<E, L>(twin: Twin<E, L>, record: OracleRecord): E | null {
  * others.
  */
 export function countedEvents<E, L>(
-  twin: Twin<E, L>,
+  model: Model<E, L>,
   log: OracleLog,
   applied: ReadonlyMap<number, bigint>,
 ): { lines: Placed<L>[]; ledger: OracleLedger } {
@@ -97,19 +97,19 @@ export function countedEvents<E, L>(
       const { offset } = record;
       if (offset >= (applied.get(partition) ?? 0n)) break;
       ledger.records += 1;
-      const event = decodeOnce(twin, record);
+      const event = decodeOnce(model, record);
       if (event === null) {
         ledger.rejects += 1;
         continue;
       }
-      const before = lastSeen.get(twin.id(event));
-      lastSeen.set(twin.id(event), offset);
-      if (before !== undefined && offset - before <= BigInt(twin.dedupWindow)) ledger.duplicates += 1;
-      else if (twin.counted(event)) {
+      const before = lastSeen.get(model.id(event));
+      lastSeen.set(model.id(event), offset);
+      if (before !== undefined && offset - before <= BigInt(model.dedupWindow)) ledger.duplicates += 1;
+      else if (model.counted(event)) {
         ledger.counted += 1;
-        const counted = twin.lines?.(event) ?? [event as unknown as L];
+        const counted = model.lines?.(event) ?? [event as unknown as L];
         for (const [index, line] of counted.entries())
-          lines.push({ line, timeMs: twin.timeMs(event), partition, offset, index });
+          lines.push({ line, timeMs: model.timeMs(event), partition, offset, index });
       } else ledger.filtered += 1;
     }
   }
@@ -148,35 +148,35 @@ export function calendar(zone: string, unit: "day" | "month"): Rows {
 
 /** The rows that a view must answer at `applied`, by `rowKey`. */
 export function expectedRows<E, L>(
-  twin: Twin<E, L>,
+  model: Model<E, L>,
   log: OracleLog,
   applied: ReadonlyMap<number, bigint>,
-  rows: Rows = tumbling(twin.grainMs),
+  rows: Rows = tumbling(model.grainMs),
 ): Map<string, OracleRow> {
   const cells = new Map<string, Placed<L>[]>();
-  for (const placed of countedEvents(twin, log, applied).lines) {
+  for (const placed of countedEvents(model, log, applied).lines) {
     for (const start of rows(placed.timeMs)) {
-      const key = rowKey(start, twin.group(placed.line));
+      const key = rowKey(start, model.group(placed.line));
       const cell = cells.get(key);
       if (cell === undefined) cells.set(key, [placed]);
       else cell.push(placed);
     }
   }
-  return new Map([...cells].map(([key, lines]) => [key, rowOf(twin, key, lines)]));
+  return new Map([...cells].map(([key, lines]) => [key, rowOf(model, key, lines)]));
 }
 
 /**
  * The sessions that a view must answer at `applied`, by `rowKey`: found by sorting all events of a group by their time.
  */
 export function expectedSessions<E, L>(
-  twin: Twin<E, L>,
+  model: Model<E, L>,
   log: OracleLog,
   applied: ReadonlyMap<number, bigint>,
   gapMs: number,
 ): Map<string, OracleRow> {
   const groups = new Map<string, Placed<L>[]>();
-  for (const placed of countedEvents(twin, log, applied).lines) {
-    const group = JSON.stringify(twin.group(placed.line));
+  for (const placed of countedEvents(model, log, applied).lines) {
+    const group = JSON.stringify(model.group(placed.line));
     const others = groups.get(group);
     if (others === undefined) groups.set(group, [placed]);
     else others.push(placed);
@@ -187,7 +187,7 @@ export function expectedSessions<E, L>(
     const end = () => {
       const [startMs, endMs] = [session[0]?.timeMs ?? 0, session.at(-1)?.timeMs ?? 0];
       const key = rowKey(startMs, JSON.parse(group) as GroupValue[]);
-      const row = rowOf(twin, key, session);
+      const row = rowOf(model, key, session);
       const times = { ended: new Date(endMs).toISOString(), duration_ms: endMs - startMs };
       sessions.set(key, { ...row, values: { ...row.values, ...times } });
       session = [];
@@ -206,12 +206,12 @@ export function rowKey(bucket: RowStart, group: readonly GroupValue[]): string {
 }
 
 /** The row of all of `lines`, whatever their order. */
-export function rowOf<E, L>(twin: Twin<E, L>, key: string, lines: readonly Placed<L>[]): OracleRow {
+export function rowOf<E, L>(model: Model<E, L>, key: string, lines: readonly Placed<L>[]): OracleRow {
   const [bucket, ...group] = JSON.parse(key) as [RowStart, ...GroupValue[]];
   const values: Record<string, unknown> = {};
   const seen: Record<string, Set<string>> = {};
   const quantiles: Record<string, Record<string, { exact: number; error: number }>> = {};
-  for (const [name, measure] of Object.entries(twin.measures)) {
+  for (const [name, measure] of Object.entries(model.measures)) {
     if (measure.kind === "distinct") seen[name] = new Set(read(lines, measure.of).map(String));
     else if (measure.kind === "quantile") quantiles[name] = quantilesOf(lines, measure);
     else values[name] = presented(lines, measure);
@@ -225,7 +225,7 @@ function read<L>(lines: readonly Placed<L>[], of: Read<L>): (number | string | b
 
 function presented<L>(
   lines: readonly Placed<L>[],
-  measure: Exclude<TwinMeasure<L>, { kind: "distinct" | "quantile" }>,
+  measure: Exclude<ModelMeasure<L>, { kind: "distinct" | "quantile" }>,
 ): unknown {
   switch (measure.kind) {
     case "count":
@@ -279,7 +279,7 @@ function byPlace<L>(a: Placed<L>, b: Placed<L>): number {
 
 function quantilesOf<L>(
   lines: readonly Placed<L>[],
-  { of, at, error }: Extract<TwinMeasure<L>, { kind: "quantile" }>,
+  { of, at, error }: Extract<ModelMeasure<L>, { kind: "quantile" }>,
 ): Record<string, { exact: number; error: number }> {
   const sorted = read(lines, of)
     .map(Number)

@@ -23,7 +23,7 @@ import { ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { LogReader } from "../store/kafka/read/log.ts";
 import { until } from "./installation.ts";
 import { KafkaProxy } from "./kafka-proxy.ts";
-import { Sea } from "./sea.ts";
+import { Layers } from "./layers.ts";
 
 const visits = stream("visits", {
   revision: 1,
@@ -50,7 +50,7 @@ const mailServer = new SMTPServer({
   },
 });
 let smtp: string;
-let sea: Sea;
+let layers: Layers;
 let kafka: KafkaProxy;
 let log: LogReader;
 const monitors: RunningMonitor[] = [];
@@ -59,10 +59,10 @@ beforeAll(async () => {
   const server = mailServer.listen(0, "127.0.0.1");
   await once(server, "listening");
   smtp = `smtp://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  sea = await Sea.open([visited]);
+  layers = await Layers.open([visited]);
   kafka = await KafkaProxy.open(inject("kafkaBrokers"));
   log = new LogReader({ brokers: inject("kafkaBrokers"), clientId: "own-alerts-test" });
-  await ensureTopics(inject("kafkaBrokers"), [{ name: sea.topic(alerts.name), partitions: alerts.partitions }]);
+  await ensureTopics(inject("kafkaBrokers"), [{ name: layers.topic(alerts.name), partitions: alerts.partitions }]);
 });
 afterEach(async () => {
   await closeMonitors();
@@ -71,7 +71,7 @@ afterEach(async () => {
 afterAll(async () => {
   await log.close();
   await kafka.close();
-  await sea.close();
+  await layers.close();
   await new Promise<void>((done) => mailServer.close(() => done()));
 });
 
@@ -81,8 +81,8 @@ function start(deliveries: readonly Delivery[], options: Partial<MonitorOptions>
   const monitor = startMonitor({
     brokers: kafka.brokers,
     redisUrl: inject("redisUrl"),
-    dataDir: sea.dataDir,
-    namespace: sea.namespace,
+    dataDir: layers.dataDir,
+    namespace: layers.namespace,
     definitions: {
       views: new Map([["visited", { view: visited, generation: generationOf(visited), file: "test" }]]),
       streams: new Map([visits, alerts].map((one) => [one.name, one])),
@@ -117,7 +117,7 @@ const mailed = (subject: string) =>
 
 /** Every record of the stream of alerts. */
 async function inStream(): Promise<AlertEvent[]> {
-  const topic = sea.topic(alerts.name);
+  const topic = layers.topic(alerts.name);
   const { start: first, stable } = await log.bounds(topic);
   const found: AlertEvent[] = [];
   for (const [partition, end] of stable)
@@ -136,14 +136,14 @@ const made = (from: number, to: number) =>
 
 test("1,001 records of lag are mailed, and that it is over; both are in the stream of alerts, once", async () => {
   const critical = delivery("critical", { to: mail({ to: "boss@example.com" }), severities: ["critical"] });
-  await sea.produce("visits", made(0, 3));
-  const visitsNow = async () => (await sea.answer("visited").catch(() => null))?.rows[0]?.visits ?? 0;
+  await layers.produce("visits", made(0, 3));
+  const visitsNow = async () => (await layers.answer("visited").catch(() => null))?.rows[0]?.visits ?? 0;
   await until("the first events", visitsNow, (visits) => visits === 3);
-  await sea.stopSpeed();
+  await layers.stopSpeed();
   start([critical]);
-  await sea.produce("visits", made(3, 1_004));
+  await layers.produce("visits", made(3, 1_004));
   await mailed("[warning] tideline lag/visits");
-  await sea.startSpeed();
+  await layers.startSpeed();
   await mailed("[cleared] tideline lag/visits");
 
   const [opened, cleared] = mails;
@@ -159,7 +159,7 @@ test("that Kafka is away is mailed while it is, stands on the page, and is in th
   await kafka.goAway();
   await mailed("[critical] tideline server/kafka");
   // The server reads the journal once a second.
-  const listed = async () => ((await (await fetch(sea.url("/views"))).json()) as { alerts?: unknown }).alerts;
+  const listed = async () => ((await (await fetch(layers.url("/views"))).json()) as { alerts?: unknown }).alerts;
   await expect.poll(listed).toMatchObject([{ key: "server/kafka", state: "open" }]);
   expect(aboutKey(await inStream(), "server/kafka")).toEqual([]);
   await kafka.comeBack();
@@ -168,7 +168,7 @@ test("that Kafka is away is mailed while it is, stands on the page, and is in th
   expect(aboutKey(events, "server/kafka")).toEqual(["opened", "cleared"]);
   // What follows from it was not alerted of: one mail says it.
   expect(subjects()).toEqual(["[critical] tideline server/kafka", "[cleared] tideline server/kafka"]);
-  const answer = await fetch(sea.url("/alerts?rule=tideline&key=server/kafka"));
+  const answer = await fetch(layers.url("/alerts?rule=tideline&key=server/kafka"));
   expect(((await answer.json()) as { alerts: { state: string }[] }).alerts.map(({ state }) => state)).toEqual([
     "cleared",
   ]);

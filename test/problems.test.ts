@@ -4,20 +4,20 @@ import type { Failure, Problem } from "../core/failures.ts";
 import type { ViewStanding } from "../serving/operations/overview.ts";
 import { RefreshWatch } from "../serving/operations/problems.ts";
 import { until } from "./installation.ts";
-import { failuresOf, Sea } from "./sea.ts";
+import { failuresOf, Layers } from "./layers.ts";
 import { everything } from "./views.ts";
 
 const START = Date.parse("2026-05-01T12:00:00Z");
 
-let sea: Sea;
+let layers: Layers;
 let stored: ReturnType<typeof failuresOf>[0];
 let close: () => void;
 
 beforeAll(async () => {
-  sea = await Sea.open([everything]);
-  [stored, close] = failuresOf(sea.namespace);
+  layers = await Layers.open([everything]);
+  [stored, close] = failuresOf(layers.namespace);
   const tick = { id: "t1", at: START, place: "quay", good: true, amount: 5, tip: 1, test: false };
-  await sea.produce("ticks", [tick]);
+  await layers.produce("ticks", [tick]);
   await until(
     "it is counted",
     () => ask(),
@@ -27,7 +27,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   close?.();
-  await sea?.close();
+  await layers?.close();
 });
 
 interface Body {
@@ -37,7 +37,7 @@ interface Body {
 }
 
 async function ask(path = "/views/everything", headers: Record<string, string> = {}) {
-  const response = await fetch(sea.url(path), { headers });
+  const response = await fetch(layers.url(path), { headers });
   const text = await response.text();
   const isJson = response.headers.get("content-type")?.includes("json") === true;
   return { status: response.status, headers: response.headers, text, body: (isJson ? JSON.parse(text) : {}) as Body };
@@ -104,7 +104,7 @@ describe("what keeps an answer from growing", () => {
 
   test("is told to those who watch the view, although nothing moves", async () => {
     const watching = new AbortController();
-    const response = await fetch(sea.url("/views/everything/live?interval=50"), { signal: watching.signal });
+    const response = await fetch(layers.url("/views/everything/live?interval=50"), { signal: watching.signal });
     const events: string[] = [];
     const reading = (async () => {
       for await (const chunk of response.body ?? []) events.push(Buffer.from(chunk).toString());

@@ -28,9 +28,9 @@ import { DuckPool } from "../store/duckdb/duck.ts";
 import { deadLetterTopic, ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { reaches } from "./exact.ts";
 import { type Answer, until } from "./installation.ts";
+import { Layers } from "./layers.ts";
 import { readLog } from "./log-oracle.ts";
 import { produce, type RawRecord } from "./produce.ts";
-import { Sea } from "./sea.ts";
 import { everything, ticks } from "./views.ts";
 
 /** Proofs over real servers: those that must hold, and those that must not. */
@@ -125,20 +125,20 @@ function ordersFrom(begin: number, total: number): RawRecord[] {
   });
 }
 
-let sea: Sea;
+let layers: Layers;
 let redis: Redis;
 let sent = 0;
 
 /** Sends this many of both, and waits until every view has them. */
 async function send(total: number): Promise<void> {
-  await produce(inject("kafkaBrokers"), sea.topic("ticks"), ticksFrom(sent, total));
-  await produce(inject("kafkaBrokers"), sea.topic("orders"), ordersFrom(sent, total));
+  await produce(inject("kafkaBrokers"), layers.topic("ticks"), ticksFrom(sent, total));
+  await produce(inject("kafkaBrokers"), layers.topic("orders"), ordersFrom(sent, total));
   sent += total;
   for (const name of ["ticks", "orders"]) {
-    const log = await readLog(inject("kafkaBrokers"), sea.topic(name));
+    const log = await readLog(inject("kafkaBrokers"), layers.topic(name));
     records.set(name, [...log.values()].flat().length);
     for (const one of views.filter(({ stream }) => stream.name === name)) {
-      const answer = () => sea.answer(one.name, "from=2026-03-28T13:50:00Z&limit=1").catch(String);
+      const answer = () => layers.answer(one.name, "from=2026-03-28T13:50:00Z&limit=1").catch(String);
       await until(
         `${one.name} is applied`,
         answer,
@@ -152,7 +152,7 @@ async function send(total: number): Promise<void> {
 const records = new Map<string, number>();
 
 function ask(name: string, query = ""): Promise<Response> {
-  return fetch(sea.url(`/proof/${name}?${query}`));
+  return fetch(layers.url(`/proof/${name}?${query}`));
 }
 
 async function prove(name: string, query = ""): Promise<Proof> {
@@ -174,28 +174,28 @@ async function expectEqual(name: string, query = ""): Promise<Proof> {
 
 /** What it keeps in memory is not what is proven. */
 async function restartServing(): Promise<void> {
-  await sea.serving?.close();
-  await sea.restart();
+  await layers.serving?.close();
+  await layers.restart();
 }
 
 function command(name: string) {
   return execa(process.execPath, ["cli/tideline.js", "proof", name], {
-    env: { TIDELINE_API_URL: sea.url("") },
+    env: { TIDELINE_API_URL: layers.url("") },
     reject: false,
   });
 }
 
 beforeAll(async () => {
   // So small that some answers do not fit, and are proven in parts.
-  sea = await Sea.open(views, { maxAnswerCells: 600 });
-  const letters = ["ticks", "orders"].map((name) => ({ name: deadLetterTopic(sea.topic(name)), partitions: 1 }));
+  layers = await Layers.open(views, { maxAnswerCells: 600 });
+  const letters = ["ticks", "orders"].map((name) => ({ name: deadLetterTopic(layers.topic(name)), partitions: 1 }));
   await ensureTopics(inject("kafkaBrokers"), letters);
   redis = new Redis(inject("redisUrl"));
   await send(900);
 });
 afterAll(async () => {
   redis.disconnect();
-  await sea.close();
+  await layers.close();
 });
 
 const QUESTIONS: readonly (readonly [view: string, query: string])[] = [
@@ -224,7 +224,7 @@ describe("a proof holds", () => {
   });
 
   test("of an answer that is too large for one, in parts", async () => {
-    expect((await fetch(sea.url("/views/everything?from=1960-01-01&to=2099-01-01"))).status).toBe(400);
+    expect((await fetch(layers.url("/views/everything?from=1960-01-01&to=2099-01-01"))).status).toBe(400);
     const { answers, rows } = await expectEqual("everything");
     expect(answers.length).toBeGreaterThan(1);
     expect(answers.reduce((sum, answer) => sum + answer.rows, 0)).toBe(rows);
@@ -232,11 +232,11 @@ describe("a proof holds", () => {
   });
 
   test("after refreshes, decoded anew or as it was archived, and of an earlier answer", async () => {
-    const { asOf } = await sea.answer("everything", "by=&every=1d");
-    await sea.refresh(everything);
-    await sea.refresh(products);
+    const { asOf } = await layers.answer("everything", "by=&every=1d");
+    await layers.refresh(everything);
+    await layers.refresh(products);
     await send(100);
-    await sea.refresh(everything);
+    await layers.refresh(everything);
     await send(60);
     for (const [name, query] of QUESTIONS.filter((_, index) => index % 2 === 0)) await expectEqual(name, query);
     expect((await expectEqual("everything", "deep=false&by=")).decoded).toBe("archived");
@@ -260,14 +260,14 @@ describe("a proof holds", () => {
 describe("a proof does not hold", () => {
   const kept = new Registry();
   const proveNightly = () => {
-    const deps = { apiUrl: sea.url(""), metrics: batchMetrics(kept), logger: pino({ level: "silent" }) };
+    const deps = { apiUrl: layers.url(""), metrics: batchMetrics(kept), logger: pino({ level: "silent" }) };
     const { proveView } = proofActivities(deps as unknown as ActivityDeps);
     return new MockActivityEnvironment().run(proveView, { view: "products", sample: 100 });
   };
 
   test("when a cell in Redis was changed: it names the row, the field and both values", async () => {
     expect(await proveNightly()).toMatchObject({ equal: true, problem: null });
-    const prefix = `tl:{${sea.namespace}/${generationOf(products)}}`;
+    const prefix = `tl:{${layers.namespace}/${generationOf(products)}}`;
     // Of the newest segment: older ones stay for a while after a refresh, and nobody reads them.
     const segments = JSON.parse((await redis.hget(`${prefix}:chain`, "segments")) ?? "[]") as { id: string }[];
     const found = segments.map(({ id }) => redis.keys(`${prefix}:s:${id}:b:*`));
@@ -297,12 +297,12 @@ describe("a proof does not hold", () => {
 
   test("when a state file is wrong, though it is the one that was published", async () => {
     const generation = generationOf(everything);
-    const manifests = join(sea.dataDir, "views", generation, "manifests");
+    const manifests = join(layers.dataDir, "views", generation, "manifests");
     const document = join(manifests, (await readdir(manifests)).sort().at(-1) ?? "");
     const manifest = JSON.parse(await readFile(document, "utf8")) as Manifest;
     const [state] = manifest.files;
-    const file = join(sea.dataDir, state?.file ?? "");
-    const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256, directories: [sea.dataDir] });
+    const file = join(layers.dataDir, state?.file ?? "");
+    const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 256, directories: [layers.dataDir] });
     const duck = await pool.connect();
     const changed =
       "SELECT * REPLACE (value + CASE WHEN component = 'total.sum' AND bucket = (SELECT min(bucket) FROM " +
@@ -336,9 +336,9 @@ describe("a proof does not hold", () => {
 test("what neither the archive nor the log has any more cannot be proven, and that is said", async () => {
   const admin = new Kafka({ brokers: inject("kafkaBrokers").split(","), logLevel: logLevel.NOTHING }).admin();
   await admin.connect();
-  const ends = await admin.fetchTopicOffsets(sea.topic("ticks"));
+  const ends = await admin.fetchTopicOffsets(layers.topic("ticks"));
   const partitions = ends.map(({ partition, high }) => ({ partition, offset: high }));
-  await admin.deleteTopicRecords({ topic: sea.topic("ticks"), partitions });
+  await admin.deleteTopicRecords({ topic: layers.topic("ticks"), partitions });
   await admin.disconnect();
   // An answer that is not complete stands at an earlier position, which can be proven.
   const response = await until(

@@ -11,10 +11,10 @@ import { mix, randomNumbers, seedState } from "../core/numbers/random.ts";
 import { deadLetterTopic, ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { openRedis } from "../store/redis/redis.ts";
 import { until } from "./installation.ts";
+import { Layers } from "./layers.ts";
 import { type LogRecord, readLog } from "./log-oracle.ts";
 import { ODD_KEYS } from "./odd-keys.ts";
 import { produce, type RawRecord } from "./produce.ts";
-import { Sea } from "./sea.ts";
 import { nightlyOr } from "./tiers.ts";
 
 /**
@@ -55,14 +55,14 @@ const TABLES = [states, sums];
 const START = Date.UTC(2026, 2, 1);
 const brokers = () => inject("kafkaBrokers");
 
-let sea: Sea;
+let layers: Layers;
 let made = 0;
 beforeAll(async () => {
-  sea = await Sea.open(TABLES);
-  await ensureTopics(brokers(), [{ name: deadLetterTopic(sea.topic("entries")), partitions: 1 }]);
+  layers = await Layers.open(TABLES);
+  await ensureTopics(brokers(), [{ name: deadLetterTopic(layers.topic("entries")), partitions: 1 }]);
 });
 afterAll(async () => {
-  await sea?.close();
+  await layers?.close();
 });
 
 /** Changes of some hundred accounts, a few of which change most; with repeated and malformed records. */
@@ -83,7 +83,7 @@ async function change(total: number): Promise<void> {
         ]
       : [{ key: account, value }];
   });
-  await produce(brokers(), sea.topic("entries"), records);
+  await produce(brokers(), layers.topic("entries"), records);
 }
 
 type Log = ReadonlyMap<number, readonly LogRecord[]>;
@@ -135,7 +135,7 @@ function fold(log: Log, applied: Applied): { states: Map<string, Row>; sums: Map
 }
 
 async function ask<T>(path: string): Promise<T> {
-  const response = await fetch(sea.url(path));
+  const response = await fetch(layers.url(path));
   if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`);
   return (await response.json()) as T;
 }
@@ -143,7 +143,7 @@ async function ask<T>(path: string): Promise<T> {
 /** All rows of a table at the end of the log. */
 function atEnd(name: string, log: Log): Promise<Body> {
   const ends = [...log].flatMap(([partition, records]) =>
-    records.length === 0 ? [] : [`${sea.topic("entries")}:${partition}:${records.at(-1)?.offset}`],
+    records.length === 0 ? [] : [`${layers.topic("entries")}:${partition}:${records.at(-1)?.offset}`],
   );
   return until(
     "all is applied",
@@ -156,22 +156,22 @@ function atEnd(name: string, log: Log): Promise<Body> {
 /** Everything that Redis holds of this installation is gone, as after FLUSHALL. */
 async function loseRedis(): Promise<void> {
   const redis = openRedis(inject("redisUrl"), () => undefined);
-  const keys = await redis.keys(`*${sea.namespace}*`);
+  const keys = await redis.keys(`*${layers.namespace}*`);
   if (keys.length > 0) await redis.del(...keys);
   redis.disconnect();
 }
 
 const HAPPENINGS: readonly (() => Promise<unknown>)[] = [
   loseRedis,
-  () => sea.refresh(states),
-  () => sea.refresh(sums),
+  () => layers.refresh(states),
+  () => layers.refresh(sums),
   async () => {
-    await sea.stopSpeed();
-    await sea.startSpeed();
+    await layers.stopSpeed();
+    await layers.startSpeed();
   },
   async () => {
-    await sea.serving?.close();
-    await sea.restart();
+    await layers.serving?.close();
+    await layers.restart();
   },
 ];
 
@@ -180,7 +180,7 @@ test(`${CHANGES} random changes with deletes are a plain fold of the log, and so
   let log: Log = new Map();
   for (let round = 0; made < CHANGES; round++) {
     await change(50 + below(Math.ceil(CHANGES / 8)));
-    log = await readLog(brokers(), sea.topic("entries"));
+    log = await readLog(brokers(), layers.topic("entries"));
     for (const name of ["states", "sums"] as const) {
       const body = await atEnd(name, log);
       const expected = fold(log, body.position.applied)[name];

@@ -7,8 +7,8 @@ import { last } from "../core/measures/kinds/picks.ts";
 import { sum } from "../core/measures/kinds/sum.ts";
 import { customerChanges } from "./customer-changes.ts";
 import { until } from "./installation.ts";
+import { Layers } from "./layers.ts";
 import { produce } from "./produce.ts";
-import { Sea } from "./sea.ts";
 
 /**
  * `where` on columns of tables that have more keys than a server holds for one answer: settled rows, and rows that have
@@ -40,11 +40,11 @@ interface Listed {
   readonly applied: Readonly<Record<string, string>> | null;
 }
 
-let sea: Sea;
+let layers: Layers;
 let produced = 0;
 
 const ask = async (path: string): Promise<Answer> => {
-  const response = await fetch(sea.url(`/tables/${path}`));
+  const response = await fetch(layers.url(`/tables/${path}`));
   const body = await response.text();
   expect(response.status, `${path}: ${body}`).toBe(200);
   return JSON.parse(body) as Answer;
@@ -62,11 +62,11 @@ async function change(keys: readonly number[]): Promise<void> {
     return { key: customer, value: Buffer.from(JSON.stringify(value)) };
   });
   produced += keys.length;
-  await produce(inject("kafkaBrokers"), sea.topic(changes.name), records);
+  await produce(inject("kafkaBrokers"), layers.topic(changes.name), records);
   for (const { name } of [customers, activity])
     await until(
       `${name} has all records`,
-      async () => (await (await fetch(sea.url("/tables"))).json()) as { tables: Listed[] },
+      async () => (await (await fetch(layers.url("/tables"))).json()) as { tables: Listed[] },
       ({ tables }) =>
         Object.values(tables.find((one) => one.name === name)?.applied ?? {}).reduce(
           (all, one) => all + Number(one),
@@ -88,16 +88,16 @@ async function wholeOf(path: string, limit: number): Promise<Row[]> {
 }
 
 beforeAll(async () => {
-  sea = await Sea.open([customers, activity], { maxAnswerCells: 2_500 });
+  layers = await Layers.open([customers, activity], { maxAnswerCells: 2_500 });
   const keys = Array.from({ length: KEYS }, (_, key) => key);
   await change([...keys, ...keys.filter((key) => key % 3 === 0)]);
-  for (const view of [customers, activity]) expect(await sea.refresh(view)).toBe(true);
+  for (const view of [customers, activity]) expect(await layers.refresh(view)).toBe(true);
   await change(keys.filter((key) => key % 5 === 0));
-  for (const view of [customers, activity]) expect(await sea.refresh(view)).toBe(true);
+  for (const view of [customers, activity]) expect(await layers.refresh(view)).toBe(true);
   await change(keys.filter((key) => key % 11 === 0));
 });
 
-afterAll(() => sea?.close());
+afterAll(() => layers?.close());
 
 type Filter = Readonly<Record<string, readonly Row[string][]>>;
 const CASES: readonly [table: string, filters: readonly Filter[]][] = [

@@ -14,10 +14,10 @@ import type { Problem } from "../serving/common/problem.ts";
 import { deadLetterTopic, ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { customerChanges } from "./customer-changes.ts";
 import { until } from "./installation.ts";
+import { Layers } from "./layers.ts";
 import { readLog } from "./log-oracle.ts";
 import { ODD_KEYS } from "./odd-keys.ts";
 import { produce, type RawRecord } from "./produce.ts";
-import { Sea } from "./sea.ts";
 
 /** Tables: the state of every key, compared with a plain fold of the log that another client read. */
 
@@ -47,16 +47,16 @@ const activity = table("activity", {
 const ODD = [...ODD_KEYS, "%", "x".repeat(200)];
 const START = Date.parse("2026-03-28T12:00:00Z");
 
-let sea: Sea;
+let layers: Layers;
 let produced = 0;
 
 beforeAll(async () => {
-  sea = await Sea.open([customers, activity, byBalance]);
-  await ensureTopics(inject("kafkaBrokers"), [{ name: deadLetterTopic(sea.topic("changes")), partitions: 1 }]);
+  layers = await Layers.open([customers, activity, byBalance]);
+  await ensureTopics(inject("kafkaBrokers"), [{ name: deadLetterTopic(layers.topic("changes")), partitions: 1 }]);
 });
 
 afterAll(async () => {
-  await sea?.close();
+  await layers?.close();
 });
 
 const customerOf = (n: number) => (n % 3 === 0 ? (ODD[n % ODD.length] ?? "") : `c${(n * 7_919) % 400}`);
@@ -82,7 +82,7 @@ async function change(total: number): Promise<void> {
     return [record];
   });
   produced += total;
-  await produce(inject("kafkaBrokers"), sea.topic("changes"), records);
+  await produce(inject("kafkaBrokers"), layers.topic("changes"), records);
 }
 
 interface Change {
@@ -108,7 +108,7 @@ interface TableBody {
 
 /** The accepted changes below a position, without the repeated ones, in the order of the log. */
 async function changesBelow(applied: Readonly<Record<string, string>>): Promise<Change[]> {
-  const log = await readLog(inject("kafkaBrokers"), sea.topic("changes"));
+  const log = await readLog(inject("kafkaBrokers"), layers.topic("changes"));
   return [...log].flatMap(([partition, records]) => {
     const seen = new Set<string>();
     return records.flatMap(({ offset, value }) => {
@@ -133,7 +133,7 @@ function foldLatest(all: readonly Change[]): Map<string, object> {
 }
 
 async function ask(path: string): Promise<TableBody> {
-  const response = await fetch(sea.url(path));
+  const response = await fetch(layers.url(path));
   const text = await response.text();
   if (response.status !== 200) throw new Error(`${response.status} ${text}`);
   return JSON.parse(text) as TableBody;
@@ -148,7 +148,7 @@ function notYet(error: Error): TableBody {
 
 /** Waits until a table stands at the end of the log. */
 async function end(name: string): Promise<TableBody> {
-  const log = await readLog(inject("kafkaBrokers"), sea.topic("changes"));
+  const log = await readLog(inject("kafkaBrokers"), layers.topic("changes"));
   return until(
     "all is applied",
     () => ask(`/tables/${name}?limit=100000`).catch(notYet),
@@ -192,7 +192,7 @@ async function expectMeasures(body: TableBody): Promise<void> {
 }
 
 async function proven(name: string): Promise<void> {
-  const response = await fetch(sea.url(`/proof/${name}?deep=true`));
+  const response = await fetch(layers.url(`/proof/${name}?deep=true`));
   expect(response.status).toBe(200);
   const { equal, differences, rows } = (await response.json()) as Proof;
   expect(differences).toEqual([]);
@@ -205,15 +205,15 @@ test("the rows of a table are a plain fold of the log: from the speed layer, acr
   await expectLatest(await end("customers"));
   await expectMeasures(await end("activity"));
   const before = await ask("/tables/customers?limit=100000");
-  expect(await sea.refresh(customers)).toBe(true);
-  expect(await sea.refresh(activity)).toBe(true);
+  expect(await layers.refresh(customers)).toBe(true);
+  expect(await layers.refresh(activity)).toBe(true);
   await change(2_000);
   await expectLatest(await end("customers"));
   await expectMeasures(await end("activity"));
   await proven("customers");
   await proven("activity");
-  expect(await sea.refresh(customers)).toBe(true);
-  expect(await sea.refresh(activity)).toBe(true);
+  expect(await layers.refresh(customers)).toBe(true);
+  expect(await layers.refresh(activity)).toBe(true);
   const settled = await end("customers");
   await expectLatest(settled);
   await expectMeasures(await end("activity"));
@@ -228,13 +228,13 @@ test("one row by its key, however odd the key is, and what is not there says so"
   // An address cannot end with an empty part, and clients take parts of points alone away.
   expect((await ask("/tables/customers?key=")).rows).toEqual(rows.has("") ? [rows.get("")] : []);
   for (const key of ODD.filter((one) => !["", ".", ".."].includes(one))) {
-    const response = await fetch(sea.url(`/tables/customers/${encodeURIComponent(key)}`));
+    const response = await fetch(layers.url(`/tables/customers/${encodeURIComponent(key)}`));
     const body = (await response.json()) as { row?: object; code?: string };
     if (rows.has(key)) expect(body.row).toEqual(rows.get(key));
     else expect([response.status, body.code]).toEqual([404, "KEY_UNKNOWN"]);
   }
   expect([...rows.keys()].filter((key) => ODD.includes(key)).length).toBeGreaterThan(8);
-  const nobody = await fetch(sea.url("/tables/customers/nobody"));
+  const nobody = await fetch(layers.url("/tables/customers/nobody"));
   expect([nobody.status, ((await nobody.json()) as { code: string }).code]).toEqual([404, "KEY_UNKNOWN"]);
   expect(nobody.headers.get("tideline-as-of")).toBeTruthy();
 
@@ -249,10 +249,10 @@ test("one row by its key, however odd the key is, and what is not there says so"
     "/tables/customers?from=2020-01-01",
     "/tables/activity?key=c1",
   ]) {
-    const response = await fetch(sea.url(path));
+    const response = await fetch(layers.url(path));
     expect([path, response.status]).toEqual([path, path.includes("?") ? 400 : 404]);
   }
-  const document = (await (await fetch(sea.url("/openapi.json"))).json()) as { paths: object };
+  const document = (await (await fetch(layers.url("/openapi.json"))).json()) as { paths: object };
   expect(Object.keys(document.paths)).toEqual(
     expect.arrayContaining([
       "/tables",
@@ -262,7 +262,7 @@ test("one row by its key, however odd the key is, and what is not there says so"
       "/replay/activity",
     ]),
   );
-  const listed = (await (await fetch(sea.url("/views"))).json()) as { views: { name: string }[] };
+  const listed = (await (await fetch(layers.url("/views"))).json()) as { views: { name: string }[] };
   expect(listed.views).toEqual([]);
 });
 
@@ -290,10 +290,10 @@ test("pages are of one position, in the order of keys, and together the whole ta
 
 test("the history of a key has its events with what became of them, and they make its row", async () => {
   const now = await end("customers");
-  const log = await readLog(inject("kafkaBrokers"), sea.topic("changes"));
+  const log = await readLog(inject("kafkaBrokers"), layers.topic("changes"));
   for (const key of ["c42", "a/b", "it's", "nobody"]) {
     const found = (await (
-      await fetch(sea.url(`/history/customers?key=${encodeURIComponent(key)}&limit=100000`))
+      await fetch(layers.url(`/history/customers?key=${encodeURIComponent(key)}&limit=100000`))
     ).json()) as { events: { partition: number; offset: string; verdict: string; event: { id: string } }[] };
     const seen = new Set<string>();
     const expected = [...log].flatMap(([partition, records]) =>
@@ -311,22 +311,22 @@ test("the history of a key has its events with what became of them, and they mak
     expect(events.length === 0).toBe(key === "nobody");
     for (const at of ["", `&at=${now.asOf}`]) {
       const replayed = (await (
-        await fetch(sea.url(`/replay/customers?key=${encodeURIComponent(key)}${at}`))
+        await fetch(layers.url(`/replay/customers?key=${encodeURIComponent(key)}${at}`))
       ).json()) as { equal: boolean; row: object | null };
       expect(replayed).toMatchObject({ equal: true, row: now.rows.find(({ customer }) => customer === key) ?? null });
     }
   }
-  const measured = (await (await fetch(sea.url("/replay/activity?key=c42/true"))).json()) as {
+  const measured = (await (await fetch(layers.url("/replay/activity?key=c42/true"))).json()) as {
     equal: boolean;
     row: object;
   };
   expect(measured).toMatchObject({ equal: true, row: { customer: "c42", member: true } });
-  const short = (await (await fetch(sea.url("/history/customers?key=c42&limit=2"))).json()) as {
+  const short = (await (await fetch(layers.url("/history/customers?key=c42&limit=2"))).json()) as {
     truncated: boolean;
     events: [];
   };
   expect([short.truncated, short.events.length]).toEqual([true, 2]);
-  const unknown = await fetch(sea.url("/replay/customers?key=c42&from=1"));
+  const unknown = await fetch(layers.url("/replay/customers?key=c42&from=1"));
   expect(unknown.status).toBe(400);
 });
 
@@ -352,11 +352,11 @@ test("pages, keys and prefixes of decimals and instants are as rows show them", 
   expect(equal.rows).toEqual(whole.rows.filter(({ balance }) => balance === some.balance));
   const [asOf] = next.slice("&after=".length).split(":");
   const page = Buffer.from(JSON.stringify([asOf, "c1"])).toString("base64url");
-  expect((await fetch(sea.url(`/tables/customers?after=${page}`))).status).toBe(410);
+  expect((await fetch(layers.url(`/tables/customers?after=${page}`))).status).toBe(410);
 });
 
 test("pages of a table that is too large to be held skip no row and repeat none", async () => {
-  const small = await Sea.open([customers], { maxAnswerCells: 60 });
+  const small = await Layers.open([customers], { maxAnswerCells: 60 });
   try {
     const topic = small.topic("changes");
     const key = (n: number) => `k${String(n).padStart(4, "0")}`;

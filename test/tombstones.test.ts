@@ -9,9 +9,9 @@ import { sum } from "../core/measures/kinds/sum.ts";
 import type { Proof } from "../core/proof/proof.ts";
 import { deadLetterTopic, ensureTopics } from "../store/kafka/cluster/topics.ts";
 import { until } from "./installation.ts";
+import { Layers } from "./layers.ts";
 import { readLog } from "./log-oracle.ts";
 import { produce, type RawRecord } from "./produce.ts";
-import { Sea } from "./sea.ts";
 
 /** Records without a value, of a stream where they delete their key, against a plain fold of the log. */
 
@@ -51,16 +51,16 @@ const ALL = [newest, byOperation, totals, minutes];
 const ODD = ["a/b", "it's", "東京", "🦔", "k\u0001", "null", ""];
 const START = Date.parse("2026-03-28T12:00:00Z");
 
-let sea: Sea;
+let layers: Layers;
 let made = 0;
 
 beforeAll(async () => {
-  sea = await Sea.open(ALL);
-  await ensureTopics(inject("kafkaBrokers"), [{ name: deadLetterTopic(sea.topic("accounts")), partitions: 1 }]);
+  layers = await Layers.open(ALL);
+  await ensureTopics(inject("kafkaBrokers"), [{ name: deadLetterTopic(layers.topic("accounts")), partitions: 1 }]);
 });
 
 afterAll(async () => {
-  await sea?.close();
+  await layers?.close();
 });
 
 /** Changes of accounts, most of a few; every fourth one deletes, and some deletes name no account that there can be. */
@@ -77,7 +77,7 @@ async function change(total: number): Promise<void> {
     return n % 40 === 2 ? [record, { key: account, value: Buffer.alloc(0) }, record] : [record];
   });
   made += total;
-  await produce(inject("kafkaBrokers"), sea.topic("accounts"), records);
+  await produce(inject("kafkaBrokers"), layers.topic("accounts"), records);
 }
 
 interface Body {
@@ -88,16 +88,16 @@ interface Body {
 }
 
 async function ask<T = Body>(path: string): Promise<T> {
-  const response = await fetch(sea.url(path));
+  const response = await fetch(layers.url(path));
   if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`);
   return (await response.json()) as T;
 }
 
 /** The rows of a table or a view at the end of the log. */
 async function end(path: string): Promise<Body> {
-  const log = await readLog(inject("kafkaBrokers"), sea.topic("accounts"));
+  const log = await readLog(inject("kafkaBrokers"), layers.topic("accounts"));
   const min = [...log].flatMap(([partition, records]) =>
-    records.length === 0 ? [] : [`${sea.topic("accounts")}:${partition}:${records.at(-1)?.offset}`],
+    records.length === 0 ? [] : [`${layers.topic("accounts")}:${partition}:${records.at(-1)?.offset}`],
   );
   return until(
     "all is applied",
@@ -116,7 +116,7 @@ interface Fold {
 
 async function fold(applied: Readonly<Record<string, string>>): Promise<Fold> {
   const found: Fold = { newest: new Map(), totals: new Map(), operations: new Set(), changes: 0 };
-  for (const [partition, records] of await readLog(inject("kafkaBrokers"), sea.topic("accounts"))) {
+  for (const [partition, records] of await readLog(inject("kafkaBrokers"), layers.topic("accounts"))) {
     const seen = new Set<unknown>();
     for (const { offset, key, value } of records) {
       if (offset >= BigInt(applied[partition] ?? 0)) continue;
@@ -159,10 +159,10 @@ async function expectFolds(): Promise<Body> {
 test("a tombstone removes the row of its key, live, across the seam, from the batch layer and at an earlier position", async () => {
   await change(1_200);
   const before = await expectFolds();
-  for (const one of ALL) expect(await sea.refresh(one)).toBe(true);
+  for (const one of ALL) expect(await layers.refresh(one)).toBe(true);
   await change(800);
   await expectFolds();
-  for (const one of ALL) expect(await sea.refresh(one)).toBe(true);
+  for (const one of ALL) expect(await layers.refresh(one)).toBe(true);
   await expectFolds();
   const then = await ask(`/tables/newest?limit=100000&at=${before.asOf}`);
   expect(then.rows).toEqual(before.rows);
@@ -173,7 +173,7 @@ test("proofs agree, and the history of a key has its tombstones", async () => {
     const { equal, differences } = await ask<Proof>(`/proof/${name}?deep=true`);
     expect([name, equal, differences]).toEqual([name, true, []]);
   }
-  const log = await readLog(inject("kafkaBrokers"), sea.topic("accounts"));
+  const log = await readLog(inject("kafkaBrokers"), layers.topic("accounts"));
   const deletes = [...log.values()].flat().filter(({ key, value }) => String(key) === "a/b" && value === null);
   const { events } = await ask<{ events: { verdict: string; event: { id: string | null; account: string } }[] }>(
     "/history/newest?key=a/b&limit=100000",
@@ -187,11 +187,11 @@ test("proofs agree, and the history of a key has its tombstones", async () => {
 
 test("tombstones are no dead letters, but those whose key no event can have are", async () => {
   await end("/tables/newest?");
-  const log = await readLog(inject("kafkaBrokers"), sea.topic("accounts"));
+  const log = await readLog(inject("kafkaBrokers"), layers.topic("accounts"));
   const refused = [...log.values()].flat().filter(({ key, value }) => value?.length === 0 || (key?.length ?? 0) > 20);
   const letters = await until(
     "all dead letters",
-    async () => [...(await readLog(inject("kafkaBrokers"), deadLetterTopic(sea.topic("accounts")))).values()].flat(),
+    async () => [...(await readLog(inject("kafkaBrokers"), deadLetterTopic(layers.topic("accounts")))).values()].flat(),
     (found) => found.length >= refused.length,
   );
   const reasons = letters.map(({ headers }) =>

@@ -10,7 +10,7 @@ import { report } from "../systems/shop/report/report.ts";
 import { desiredSchedules } from "../workflows/schedules.ts";
 import { type Answer, until } from "./installation.ts";
 import { readLog } from "./log-oracle.ts";
-import { differenceOf, expectedRows, rowKey, type Twin } from "./oracle.ts";
+import { differenceOf, expectedRows, type Model, rowKey } from "./oracle.ts";
 import { produce } from "./produce.ts";
 import { DEFINITIONS, READINGS, Release, unpackHome } from "./releases/release.ts";
 
@@ -30,7 +30,7 @@ interface Reading {
   readonly wind?: number;
 }
 
-const weather: Twin<Reading> = {
+const weather: Model<Reading> = {
   dedupWindow: 500,
   decode: (value) => {
     try {
@@ -106,9 +106,9 @@ afterAll(async () => {
 });
 
 /** Whether an answer is what the log says below its position. */
-async function expectExact({ rows, position }: Answer, twin: Twin<Reading>): Promise<void> {
+async function expectExact({ rows, position }: Answer, model: Model<Reading>): Promise<void> {
   const applied = new Map(Object.entries(position.applied).map(([p, offset]) => [Number(p), BigInt(offset)]));
-  const expected = expectedRows(twin, await readLog(`127.0.0.1:${ports.kafka}`, "readings"), applied);
+  const expected = expectedRows(model, await readLog(`127.0.0.1:${ports.kafka}`, "readings"), applied);
   const keyed = rows.map((row) => [rowKey(Date.parse(String(row.bucket)), [row.station ?? null]), row] as const);
   expect(new Set(keyed.map(([key]) => key))).toEqual(new Set(expected.keys()));
   for (const [key, row] of keyed) {

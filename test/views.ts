@@ -13,7 +13,7 @@ import { ratio } from "../core/measures/kinds/ratio.ts";
 import { sum } from "../core/measures/kinds/sum.ts";
 import { topK } from "../core/measures/kinds/top-k.ts";
 import type { GroupValue } from "../core/state/cells.ts";
-import type { Twin } from "./oracle.ts";
+import type { Model } from "./oracle.ts";
 
 /** A small stream with everything that can go wrong in a group: text with quotes, booleans, nulls. */
 export const ticks = stream("ticks", {
@@ -78,7 +78,7 @@ export const scaled = view("scaled", {
 });
 
 /** What `everything` says, in plain TypeScript. */
-export const everythingTwin: Twin<Tick> = {
+export const everythingModel: Model<Tick> = {
   dedupWindow: 6,
   decode: (value) => {
     try {

@@ -13,8 +13,8 @@ import type { Proof } from "../core/proof/proof.ts";
 import type { AnswerBody } from "../serving/answer/answer.ts";
 import { reaches } from "./exact.ts";
 import { type Answer, until } from "./installation.ts";
+import { Layers } from "./layers.ts";
 import { readLog } from "./log-oracle.ts";
-import { Sea } from "./sea.ts";
 
 /** Sums that fit a cell of 64 bits, and together do not: from the batch, from the speed layer, and from both. */
 
@@ -51,7 +51,7 @@ const sizes = view("sizes", {
 
 const SIZE = 9_007_199_254_740_991;
 const START = Date.parse("2026-03-01T10:00:00Z");
-let sea: Sea;
+let layers: Layers;
 let sent = 0;
 
 /** One part a minute, each with almost 2^61, the most that a cell takes at once. */
@@ -63,20 +63,20 @@ async function send(total: number): Promise<void> {
     size: SIZE - (sent + index),
   }));
   sent += total;
-  await sea.produce("parts", events);
-  const log = await readLog(inject("kafkaBrokers"), sea.topic("parts"));
+  await layers.produce("parts", events);
+  const log = await readLog(inject("kafkaBrokers"), layers.topic("parts"));
   await until(
     "all parts are applied",
-    () => sea.answer("sizes", "every=1d").catch(String),
+    () => layers.answer("sizes", "every=1d").catch(String),
     (found) => typeof found !== "string" && reaches(found as Answer, log),
     20_000,
   );
 }
 
 beforeAll(async () => {
-  sea = await Sea.open([sizes]);
+  layers = await Layers.open([sizes]);
 });
-afterAll(() => sea.close());
+afterAll(() => layers.close());
 
 /** What the answer has to be, in whole numbers alone. */
 async function expectExact(): Promise<void> {
@@ -84,7 +84,7 @@ async function expectExact(): Promise<void> {
     Array.from({ length: sent }, (_, n) => n)
       .filter((n) => ["7", "007"][n % 2] === sku)
       .map((n) => 250n * BigInt(SIZE - n));
-  const { rows } = await sea.answer("sizes", "every=1d&numbers=text");
+  const { rows } = await layers.answer("sizes", "every=1d&numbers=text");
   expect(rows.map(({ sku }) => sku)).toEqual(["007", "7"]);
   for (const row of rows) {
     const all = sizesOf(String(row.sku));
@@ -97,17 +97,17 @@ async function expectExact(): Promise<void> {
   const all = [...sizesOf("7"), ...sizesOf("007")].reduce((a, b) => a + b, 0n);
   expect(all).toBeGreaterThan(2n ** 63n);
   const asked = "every=1d&by=&order=-total&measures=total,parts,largest";
-  const [whole] = (await sea.answer("sizes", `${asked}&numbers=text`)).rows;
+  const [whole] = (await layers.answer("sizes", `${asked}&numbers=text`)).rows;
   expect(whole).toMatchObject({ total: String(all), parts: String(sent), largest: String(250n * BigInt(SIZE)) });
   // As a number it has the same digits, and who reads it is told that they may be rounded.
-  const plain = await (await fetch(sea.url(`/views/sizes?${asked}`))).text();
+  const plain = await (await fetch(layers.url(`/views/sizes?${asked}`))).text();
   expect(plain).toContain(`"total":${all},"parts":${sent},"largest":${250n * BigInt(SIZE)}`);
   const { fields, notices } = JSON.parse(plain) as AnswerBody;
   expect([fields.total?.json, fields.parts?.json]).toEqual(["number", "number"]);
   expect(notices?.map(({ code }) => code)).toEqual(["LONG_NUMBERS"]);
-  const csv = await fetch(sea.url("/views/sizes?every=1d&by=&measures=total"), { headers: { accept: "text/csv" } });
+  const csv = await fetch(layers.url("/views/sizes?every=1d&by=&measures=total"), { headers: { accept: "text/csv" } });
   expect(await csv.text()).toBe(`bucket,total,partial\r\n2026-03-01T00:00:00.000Z,${all},false\r\n`);
-  const proof = (await (await fetch(sea.url("/proof/sizes?every=1d"))).json()) as Proof;
+  const proof = (await (await fetch(layers.url("/proof/sizes?every=1d"))).json()) as Proof;
   expect(proof.differences).toEqual([]);
   expect(proof).toMatchObject({ equal: true, rows: 2 });
 }
@@ -115,7 +115,7 @@ async function expectExact(): Promise<void> {
 test("a sum beyond 64 bits is answered and proven, live, from the batch, and from both", async () => {
   await send(10);
   await expectExact();
-  await sea.refresh(sizes);
+  await layers.refresh(sizes);
   await expectExact();
   await send(4);
   await expectExact();

@@ -1,7 +1,7 @@
 import { LogTail, type TailRecord } from "./log-tail.ts";
 import type { TableFold } from "./table-fold.ts";
-import { contract, openFolds, openTableFolds, type Tick } from "./twins.ts";
 import type { Positions, ViewFold } from "./view-fold.ts";
+import { contract, openFolds, openTableFolds, type Tick } from "./view-models.ts";
 
 /** What became of one record, by the contract alone. `counted` has a bit for each view or table that counts it. */
 interface Fate {

@@ -21,7 +21,7 @@ interface AskedTable {
 }
 
 /** A table of `views/` in plain TypeScript. `S` is what the events of a key come to; null of an event: a tombstone. */
-export interface TableTwin<E, S> extends AskedTable {
+export interface TableModel<E, S> extends AskedTable {
   /** The key of an event; null when the table does not count it. */
   readonly keyOf: (event: E) => readonly string[] | null;
   /** Whether a tombstone's key, which is a text, is a key of the table. */
@@ -47,8 +47,8 @@ interface Step<S> {
   readonly state: S;
 }
 
-export function tableFoldOf<E, S>(twin: TableTwin<E, S>): TableFold<E> {
-  const { table, key: parts, numbers, filters, keyOf, countsTombstones, of, join, row } = twin;
+export function tableFoldOf<E, S>(model: TableModel<E, S>): TableFold<E> {
+  const { table, key: parts, numbers, filters, keyOf, countsTombstones, of, join, row } = model;
   const keys = new Map<string, Map<number, Step<S>[]>>();
   return {
     table,

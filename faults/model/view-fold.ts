@@ -1,5 +1,5 @@
 import type { GroupValue } from "../../core/state/cells.ts";
-import { type OracleRow, type Placed, rowKey, rowOf, type Twin } from "../../test/oracle.ts";
+import { type Model, type OracleRow, type Placed, rowKey, rowOf } from "../../test/oracle.ts";
 
 export type Positions = ReadonlyMap<number, bigint>;
 
@@ -20,20 +20,20 @@ export interface ViewFold<E> {
   rows(shape: Shape, fromMs: number, toMs: number, cut: Positions): Map<string, OracleRow>;
 }
 
-export interface ViewTwin<E, L> {
+export interface ViewModel<E, L> {
   readonly view: string;
-  readonly twin: Twin<E, L>;
+  readonly model: Model<E, L>;
   readonly dimensions: readonly string[];
   /** Beside the view's own grain and dimensions. */
   readonly shapes: readonly Shape[];
 }
 
-export function foldOf<E, L>({ view, twin, dimensions, shapes }: ViewTwin<E, L>): ViewFold<E> {
+export function foldOf<E, L>({ view, model, dimensions, shapes }: ViewModel<E, L>): ViewFold<E> {
   const tables = new Map<Shape, Map<number, Map<string, RowHistory<E, L>>>>();
-  for (const shape of [{ everyMs: twin.grainMs, by: dimensions }, ...shapes]) tables.set(shape, new Map());
+  for (const shape of [{ everyMs: model.grainMs, by: dimensions }, ...shapes]) tables.set(shape, new Map());
 
   const place = (placed: Placed<L>) => {
-    const group = twin.group(placed.line);
+    const group = model.group(placed.line);
     for (const [{ everyMs, by }, buckets] of tables) {
       const bucket = Math.floor(placed.timeMs / everyMs) * everyMs;
       const key = rowKey(
@@ -42,7 +42,7 @@ export function foldOf<E, L>({ view, twin, dimensions, shapes }: ViewTwin<E, L>)
       );
       const rows = buckets.get(bucket) ?? new Map<string, RowHistory<E, L>>();
       buckets.set(bucket, rows);
-      const row = rows.get(key) ?? new RowHistory(twin, key);
+      const row = rows.get(key) ?? new RowHistory(model, key);
       rows.set(key, row);
       row.add(placed);
     }
@@ -53,9 +53,9 @@ export function foldOf<E, L>({ view, twin, dimensions, shapes }: ViewTwin<E, L>)
     dimensions,
     shapes: [...tables.keys()],
     add(event, partition, offset) {
-      if (!twin.counted(event)) return false;
-      const timeMs = twin.timeMs(event);
-      const lines = twin.lines?.(event) ?? [event as unknown as L];
+      if (!model.counted(event)) return false;
+      const timeMs = model.timeMs(event);
+      const lines = model.lines?.(event) ?? [event as unknown as L];
       for (const [index, line] of lines.entries()) place({ line, timeMs, partition, offset, index });
       return true;
     },
@@ -77,13 +77,13 @@ export function foldOf<E, L>({ view, twin, dimensions, shapes }: ViewTwin<E, L>)
  * Every line of one row, in the order of its partitions: what the row is at any position is a fold of their beginnings.
  */
 class RowHistory<E, L> {
-  readonly #twin: Twin<E, L>;
+  readonly #model: Model<E, L>;
   readonly #key: string;
   readonly #partitions = new Map<number, Placed<L>[]>();
   #known: { readonly lengths: string; readonly row: OracleRow | null } | null = null;
 
-  constructor(twin: Twin<E, L>, key: string) {
-    this.#twin = twin;
+  constructor(model: Model<E, L>, key: string) {
+    this.#model = model;
     this.#key = key;
   }
 
@@ -99,7 +99,7 @@ class RowHistory<E, L> {
     const name = lengths.join();
     if (this.#known?.lengths !== name) {
       const lines = [...this.#partitions.values()].flatMap((all, index) => all.slice(0, lengths[index]));
-      this.#known = { lengths: name, row: lines.length === 0 ? null : rowOf(this.#twin, this.#key, lines) };
+      this.#known = { lengths: name, row: lines.length === 0 ? null : rowOf(this.#model, this.#key, lines) };
     }
     return this.#known.row;
   }

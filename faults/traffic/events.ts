@@ -1,5 +1,5 @@
 import { ODD_KEYS } from "../../test/odd-keys.ts";
-import { PLACES, type Tick } from "../model/twins.ts";
+import { PLACES, type Tick } from "../model/view-models.ts";
 import { Chance } from "./chance.ts";
 
 export interface RawRecord {

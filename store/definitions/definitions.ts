@@ -102,9 +102,9 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
       const found = sound ? await checkViewSql(duck, view) : shape;
       problems.push(...found.map((problem) => `${shown}: view ${view.name}: ${problem}`));
       if (!sound) return;
-      const twin = views.get(view.name);
-      if (twin !== undefined)
-        problems.push(`${shown}: name "${view.name}" is taken by ${relative(process.cwd(), twin.file)}`);
+      const other = views.get(view.name);
+      if (other !== undefined)
+        problems.push(`${shown}: name "${view.name}" is taken by ${relative(process.cwd(), other.file)}`);
       views.set(view.name, { view, generation: generationOf(view), file });
     };
     const addJoined = async (one: Joined, module: Pick<LoadedModule, "file" | "shown">) => {
@@ -137,8 +137,8 @@ export async function loadDefinitions(folders: DefinitionFolders): Promise<Defin
         const sound = shape.length === 0 && checkStream(rule.on).length === 0;
         const found = sound ? await checkRuleSql(duck, rule) : shape;
         problems.push(...found.map((problem) => `${shown}: rule ${rule.name}: ${problem}`));
-        const twin = ruleFiles.get(rule.name);
-        if (twin !== undefined) problems.push(`${shown}: rule "${rule.name}" is defined in ${twin} already`);
+        const other = ruleFiles.get(rule.name);
+        if (other !== undefined) problems.push(`${shown}: rule "${rule.name}" is defined in ${other} already`);
         ruleFiles.set(rule.name, shown);
         rules.set(rule.name, rule);
       }

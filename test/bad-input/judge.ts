@@ -1,7 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import avsc from "avsc";
 import type { GroupValue } from "../../core/state/cells.ts";
-import type { Twin } from "../oracle.ts";
+import type { Model } from "../oracle.ts";
 
 /** What `schemas/readings.ts` says, in plain TypeScript: no zod, no SQL. */
 
@@ -68,14 +68,14 @@ export function judge(schemas: ReadonlyMap<number, string>): (value: Buffer | nu
 }
 
 /** What `views/readings.ts` says. */
-export function twins(decode: (value: Buffer | null) => Reading | null) {
+export function models(decode: (value: Buffer | null) => Reading | null) {
   const common = {
     dedupWindow: 400,
     decode,
     id: (reading: Reading) => reading.id,
     timeMs: (reading: Reading) => reading.at,
   };
-  const readings: Twin<Reading> = {
+  const readings: Model<Reading> = {
     ...common,
     counted: ({ good }) => good !== false,
     grainMs: 3_600_000,
@@ -88,7 +88,7 @@ export function twins(decode: (value: Buffer | null) => Reading | null) {
       notes: { kind: "distinct", of: ({ note }) => note ?? null },
     },
   };
-  const lines: Twin<Reading, Line> = {
+  const lines: Model<Reading, Line> = {
     ...common,
     counted: () => true,
     lines: (reading) => reading.lines ?? [],

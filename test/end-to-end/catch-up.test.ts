@@ -20,10 +20,10 @@ import { Chain } from "../../store/redis/chain.ts";
 import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
-import { differenceOf, expectedRows, rowKey, type Twin } from "../oracle.ts";
+import { differenceOf, expectedRows, type Model, rowKey } from "../oracle.ts";
 import { produce } from "../produce.ts";
 import { addLive, answerBuilder, liveState } from "../served-cells.ts";
-import { everythingTwin, type Tick, ticks } from "../views.ts";
+import { everythingModel, type Tick, ticks } from "../views.ts";
 
 /** A view that is new, far behind one that is live: it reads in a lane of its own, and holds nobody up. */
 
@@ -39,23 +39,23 @@ const fresh = view("fresh", {
   every: "1 minute",
   measures,
 });
-const twin = (counted: (tick: Tick) => boolean, group: (tick: Tick) => GroupValue[]): Twin<Tick> => ({
-  ...everythingTwin,
+const model = (counted: (tick: Tick) => boolean, group: (tick: Tick) => GroupValue[]): Model<Tick> => ({
+  ...everythingModel,
   counted,
   group,
   measures: { ticks: { kind: "count" }, total: { kind: "sum", of: (tick) => tick.amount } },
 });
-const twins = new Map([
+const models = new Map([
   [
     live,
-    twin(
+    model(
       () => true,
       ({ place }) => [place],
     ),
   ],
   [
     fresh,
-    twin(
+    model(
       ({ test: isTest }) => !isTest,
       ({ good }) => [good],
     ),
@@ -126,7 +126,7 @@ async function offsetsOf(of: View): Promise<number> {
 
 async function expectExact(of: View): Promise<void> {
   const plan = planQuery(of, { from: "2020-01-01", to: "2030-01-01", limit: "100000" });
-  const oracle = twins.get(of);
+  const oracle = models.get(of);
   const read = await liveState(chainOf(of));
   if (!plan.ok || oracle === undefined || read === null) throw new Error("nothing to compare");
   const builder = answerBuilder(of, plan.query);

@@ -5,7 +5,7 @@ import { LiveResets } from "../../store/archive/live-resets.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { messyOrders, produce } from "../produce.ts";
-import { EVERYTHING } from "../revenue-twin.ts";
+import { EVERYTHING } from "../revenue-model.ts";
 
 /**
  * Live state that differs from the archive is read again from the log: after three settlements by itself, or by a

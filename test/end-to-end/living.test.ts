@@ -8,7 +8,7 @@ import { taskQueueOf, workId } from "../../workflows/shared/names.ts";
 import { someOf } from "../exact.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
-import { differenceOf, expectedRows, type OracleLog, rowKey, type Twin } from "../oracle.ts";
+import { differenceOf, expectedRows, type Model, type OracleLog, rowKey } from "../oracle.ts";
 import { produce } from "../produce.ts";
 
 /**
@@ -84,12 +84,12 @@ const shared = {
   timeMs: (parcel: Parcel) => parcel.at,
   grainMs: 60_000,
 };
-const measures: Twin<Parcel>["measures"] = {
+const measures: Model<Parcel>["measures"] = {
   parcels: { kind: "count" },
   grams: { kind: "sum", of: (parcel: Parcel) => parcel.grams },
 };
-const before: Twin<Parcel> = { ...shared, counted: () => true, group: ({ place }) => [place], measures };
-const after: Twin<Parcel> = {
+const before: Model<Parcel> = { ...shared, counted: () => true, group: ({ place }) => [place], measures };
+const after: Model<Parcel> = {
   ...shared,
   counted: ({ insured }) => insured !== true,
   group: ({ place, grams }) => [place, grams >= 5_000],
@@ -159,9 +159,9 @@ function run<T>(workflow: string, kind: Parameters<typeof workId>[1], target: st
 }
 
 function expectExact(answer: Answer, log: OracleLog): void {
-  const twin = "heavy" in (answer.rows[0] ?? {}) ? after : before;
+  const model = "heavy" in (answer.rows[0] ?? {}) ? after : before;
   const applied = new Map(Object.entries(answer.position.applied).map(([p, offset]) => [Number(p), BigInt(offset)]));
-  const expected = expectedRows(twin, log, applied);
+  const expected = expectedRows(model, log, applied);
   const keys = answer.rows.map((row) =>
     rowKey(Date.parse(String(row.bucket)), [row.place ?? null, ...("heavy" in row ? [row.heavy ?? null] : [])]),
   );
@@ -241,8 +241,8 @@ describe.sequential("a definition changes under load", () => {
     };
     expect(comparison).toMatchObject({ served: old, notComparable: ["spread", "heavy"] });
     const cut = new Map(Object.entries(comparison.cut).map(([p, offset]) => [Number(p), BigInt(offset)]));
-    for (const [side, twin] of Object.entries({ served: before, next: after })) {
-      const rows = [...expectedRows(twin, log, cut).values()];
+    for (const [side, model] of Object.entries({ served: before, next: after })) {
+      const rows = [...expectedRows(model, log, cut).values()];
       const total = (measure: string) => String(rows.reduce((sum, { values }) => sum + Number(values[measure]), 0));
       for (const { measure, totals } of comparison.measures)
         expect(totals[side as "served" | "next"]).toBe(total(measure));

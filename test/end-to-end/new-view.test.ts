@@ -6,7 +6,7 @@ import { Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
 import { countedEvents } from "../oracle.ts";
 import { messyOrders, produce } from "../produce.ts";
-import { revenueTwin } from "../revenue-twin.ts";
+import { revenueModel } from "../revenue-model.ts";
 
 /** A view that the repository has never seen, as somebody would write it: one file, in a folder of their own. */
 const source = `
@@ -56,7 +56,7 @@ test("a view is one new file: answered, documented and listed without any other 
       end.every(([partition, offset]) => BigInt(found.position.applied[partition] ?? "0") >= offset),
   );
 
-  const orders = countedEvents(revenueTwin, log, new Map(end))
+  const orders = countedEvents(revenueModel, log, new Map(end))
     .lines.map(({ line }) => line)
     .filter(({ amount_cents }) => amount_cents >= 10_000);
   const cells = new Map<string, number[]>();

@@ -7,7 +7,7 @@ import { type Answer, Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
 import { countedEvents, type OracleLog } from "../oracle.ts";
 import { messyOrders, produce } from "../produce.ts";
-import { EVERYTHING, expectExact, revenueTwin } from "../revenue-twin.ts";
+import { EVERYTHING, expectExact, revenueModel } from "../revenue-model.ts";
 
 const brokers = inject("kafkaBrokers");
 
@@ -74,7 +74,7 @@ describe.sequential("orders, from Kafka to an exact answer", () => {
     expect(answer.batchVersion).toBe(0);
     expect((await expectExact(answer, log, redis)).size).toBeGreaterThan(50);
     const { ledger } = countedEvents(
-      revenueTwin,
+      revenueModel,
       log,
       new Map([...endOf(log)].map(([partition, offset]) => [Number(partition), BigInt(offset)])),
     );
@@ -86,7 +86,7 @@ describe.sequential("orders, from Kafka to an exact answer", () => {
     const log = await readLog(brokers, topic);
     const bad = [...log].flatMap(([partition, records]) =>
       records
-        .filter(({ value }) => revenueTwin.decode(value) === null)
+        .filter(({ value }) => revenueModel.decode(value) === null)
         .map(({ offset, value }) => ({ key: `${topic}:${partition}:${offset}`, value })),
     );
     const letters = await readDeadLetters(bad.length);

@@ -9,7 +9,7 @@ import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { taskQueueOf, workId } from "../../workflows/shared/names.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
-import { differenceOf, expectedRows, rowKey, type Twin } from "../oracle.ts";
+import { differenceOf, expectedRows, type Model, rowKey } from "../oracle.ts";
 import { produce } from "../produce.ts";
 import { nightly } from "../tiers.ts";
 
@@ -46,7 +46,7 @@ interface Parcel {
   readonly grams: number;
 }
 
-const counted: Twin<Parcel> = {
+const counted: Model<Parcel> = {
   dedupWindow: 1_000,
   decode: (value) => JSON.parse(String(value)) as Parcel,
   id: ({ id }) => id,
@@ -56,7 +56,7 @@ const counted: Twin<Parcel> = {
   group: ({ place }) => [place],
   measures: { parcels: { kind: "count" } },
 };
-const twins: Readonly<Record<string, Twin<Parcel>>> = {
+const models: Readonly<Record<string, Model<Parcel>>> = {
   counted,
   weight: { ...counted, measures: { ...counted.measures, grams: { kind: "sum", of: ({ grams }) => grams } } },
 };
@@ -166,7 +166,7 @@ const adopt = (view: string) =>
 async function expectExact(view: string, { rows, position }: Answer): Promise<number> {
   const applied = new Map(Object.entries(position.applied).map(([p, offset]) => [Number(p), BigInt(offset)]));
   const expected = expectedRows(
-    twins[view] as Twin<Parcel>,
+    models[view] as Model<Parcel>,
     await readLog(brokers, tideline.topic("parcels")),
     applied,
   );

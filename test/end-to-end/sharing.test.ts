@@ -5,7 +5,7 @@ import type { ProcessHandle } from "../../stack/process/local-process.ts";
 import { Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
 import { messyOrders, produce } from "../produce.ts";
-import { EVERYTHING, expectExact } from "../revenue-twin.ts";
+import { EVERYTHING, expectExact } from "../revenue-model.ts";
 
 let tideline: Installation;
 let redis: Redis;

@@ -10,15 +10,15 @@ import {
   calendar,
   expectedRows,
   expectedSessions,
+  type Model,
   type OracleLog,
   type OracleRow,
   type RowStart,
   sliding,
-  type Twin,
 } from "../oracle.ts";
 import { produce, type RawRecord } from "../produce.ts";
-import { EVERYTHING } from "../revenue-twin.ts";
-import { type SchemaIds, shopTwins } from "../shop-twins.ts";
+import { EVERYTHING } from "../revenue-model.ts";
+import { type SchemaIds, shopModels } from "../shop-models.ts";
 
 /**
  * Every view of the shop against the oracle: Avro and JSON, both versions, duplicates, late and malformed records;
@@ -65,38 +65,38 @@ interface Question {
 }
 
 function questions(ids: SchemaIds): Question[] {
-  const twins = shopTwins(ids);
-  const of = <E, L>(view: string, stream: string, twin: Twin<E, L>, dimensions: readonly string[]): Question => {
-    return { view, stream, dimensions, expected: (log, applied) => expectedRows(twin, log, applied) };
+  const models = shopModels(ids);
+  const of = <E, L>(view: string, stream: string, model: Model<E, L>, dimensions: readonly string[]): Question => {
+    return { view, stream, dimensions, expected: (log, applied) => expectedRows(model, log, applied) };
   };
-  const revenue = of("revenue", "order-completed", twins.revenue, ["region", "category"]);
-  const trending = of("trending-products", "user-activity", twins.trendingProducts, []);
-  const visits = of("visits", "user-activity", twins.visits, ["user"]);
-  const days = (view: Question, twin: typeof twins.revenue, zone: string, unit: "day" | "month"): Question => ({
+  const revenue = of("revenue", "order-completed", models.revenue, ["region", "category"]);
+  const trending = of("trending-products", "user-activity", models.trendingProducts, []);
+  const visits = of("visits", "user-activity", models.visits, ["user"]);
+  const days = (view: Question, model: typeof models.revenue, zone: string, unit: "day" | "month"): Question => ({
     ...view,
     dimensions: ["region"],
     parameters: { every: unit === "day" ? "1d" : "1mo", zone, by: "region", to: tomorrow },
     startOf: (bucket) => bucket.slice(0, unit === "day" ? 10 : 7),
     expected: (log, applied) =>
-      expectedRows({ ...twin, group: (order) => [order.region] }, log, applied, calendar(zone, unit)),
+      expectedRows({ ...model, group: (order) => [order.region] }, log, applied, calendar(zone, unit)),
   });
   return [
     revenue,
-    days(revenue, twins.revenue, "Europe/Berlin", "day"),
-    days(revenue, twins.revenue, "America/New_York", "day"),
-    days(revenue, twins.revenue, "Europe/Berlin", "month"),
-    of("baskets", "order-completed", twins.baskets, ["region"]),
-    of("top-products", "order-completed", twins.topProducts, []),
-    of("active-buyers", "order-completed", twins.activeBuyers, ["region"]),
-    of("order-durations", "order-completed", twins.orderDurations, ["region"]),
-    of("cancellations", "order-cancelled", twins.cancellations, ["region", "reason"]),
-    of("active-users", "user-activity", twins.activeUsers, ["region", "device"]),
-    of("conversion", "user-activity", twins.conversion, ["region", "device"]),
+    days(revenue, models.revenue, "Europe/Berlin", "day"),
+    days(revenue, models.revenue, "America/New_York", "day"),
+    days(revenue, models.revenue, "Europe/Berlin", "month"),
+    of("baskets", "order-completed", models.baskets, ["region"]),
+    of("top-products", "order-completed", models.topProducts, []),
+    of("active-buyers", "order-completed", models.activeBuyers, ["region"]),
+    of("order-durations", "order-completed", models.orderDurations, ["region"]),
+    of("cancellations", "order-cancelled", models.cancellations, ["region", "reason"]),
+    of("active-users", "user-activity", models.activeUsers, ["region", "device"]),
+    of("conversion", "user-activity", models.conversion, ["region", "device"]),
     {
       ...trending,
-      expected: (log, applied) => expectedRows(twins.trendingProducts, log, applied, sliding(60_000, 300_000)),
+      expected: (log, applied) => expectedRows(models.trendingProducts, log, applied, sliding(60_000, 300_000)),
     },
-    { ...visits, expected: (log, applied) => expectedSessions(twins.visits, log, applied, GAP_MS) },
+    { ...visits, expected: (log, applied) => expectedSessions(models.visits, log, applied, GAP_MS) },
   ];
 }
 

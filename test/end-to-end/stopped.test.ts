@@ -8,7 +8,7 @@ import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { type Answer, Installation, until } from "../installation.ts";
 import { readLog } from "../log-oracle.ts";
 import { messyOrders, produce } from "../produce.ts";
-import { EVERYTHING, expectExact } from "../revenue-twin.ts";
+import { EVERYTHING, expectExact } from "../revenue-model.ts";
 
 /**
  * Invariant 10: when the log is not the one that state was built from, the view stops by name; what was answered stays

@@ -30,7 +30,7 @@ import { openRedis, type TidelineRedis } from "../../store/redis/redis.ts";
 import { fetchedOf, NO_SCHEMAS } from "../fetched.ts";
 import { countedEvents, differenceOf, expectedRows, type OracleLog, rowKey, sketchBytes } from "../oracle.ts";
 import { addLive, answerBuilder, liveState, WHOLE } from "../served-cells.ts";
-import { everything, everythingTwin, type Tick, ticks } from "../views.ts";
+import { everything, everythingModel, type Tick, ticks } from "../views.ts";
 
 const PARTITIONS = [0, 1] as const;
 
@@ -138,7 +138,7 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
         const ledger = await addChain(builder, chain, cut, applied);
 
         const rows = presentRows(everything, query, builder.table.cells()).rows;
-        const expected = expectedRows(everythingTwin, log, applied);
+        const expected = expectedRows(everythingModel, log, applied);
         expect(
           new Set(
             rows.map((row) =>
@@ -153,8 +153,8 @@ describe("batch ⊕ speed = a plain fold of the whole log", () => {
           expect(want === undefined ? "no such row" : differenceOf(row, want)).toBe("");
           expect(row.amounts).toBe(await countDistinct(want?.seen.amounts ?? new Set()));
         }
-        const before = countedEvents(everythingTwin, log, cut).ledger;
-        const upTo = countedEvents(everythingTwin, log, applied).ledger;
+        const before = countedEvents(everythingModel, log, cut).ledger;
+        const upTo = countedEvents(everythingModel, log, applied).ledger;
         expect(ledger).toEqual(
           Object.fromEntries(
             Object.entries(upTo).map(([field, value]) => [field, value - before[field as keyof typeof before]]),

@@ -7,7 +7,7 @@ import { distinct } from "../../../core/measures/kinds/distinct.ts";
 import { max } from "../../../core/measures/kinds/extremes.ts";
 import { sum } from "../../../core/measures/kinds/sum.ts";
 import { planQuery, type Query } from "../../../core/query/query.ts";
-import type { Twin } from "../../oracle.ts";
+import type { Model } from "../../oracle.ts";
 
 /** The stream of the protocol's worlds: as small as it can be, so that a world takes milliseconds. */
 export interface Drop {
@@ -54,7 +54,7 @@ export const tide = view("tide", {
 });
 
 /** What `tide` says, in plain TypeScript. */
-export const tideTwin: Twin<Drop> = {
+export const tideModel: Model<Drop> = {
   dedupWindow: DEDUP_WINDOW,
   decode: (value) => {
     try {
@@ -78,14 +78,14 @@ export const tideTwin: Twin<Drop> = {
 };
 
 /**
- * What readers ask in turn, and its twin: everything, for which buckets are read as a whole, and one group, of which
+ * What readers ask in turn, and its model: everything, for which buckets are read as a whole, and one group, of which
  * only its own fields are read.
  */
-export const questions: readonly { readonly query: Query; readonly twin: Twin<Drop> }[] = [
-  { query: planned({}), twin: tideTwin },
+export const questions: readonly { readonly query: Query; readonly model: Model<Drop> }[] = [
+  { query: planned({}), model: tideModel },
   {
     query: planned({ "where[shore]": "north" }),
-    twin: { ...tideTwin, counted: (drop) => tideTwin.counted(drop) && drop.shore === "north" },
+    model: { ...tideModel, counted: (drop) => tideModel.counted(drop) && drop.shore === "north" },
   },
 ];
 

@@ -8,7 +8,7 @@ import {
   partitionsOf,
 } from "../../../core/log/position.ts";
 import type { ReadAnswer } from "../../../serving/read/reading.ts";
-import { differenceOf, expectedRows, type OracleLog, type OracleRecord, rowKey, type Twin } from "../../oracle.ts";
+import { differenceOf, expectedRows, type Model, type OracleLog, type OracleRecord, rowKey } from "../../oracle.ts";
 import { type Drop, PARTITIONS } from "./drops.ts";
 import { memoryFiles } from "./memory-files.ts";
 import { generation, target } from "./shore.ts";
@@ -37,10 +37,10 @@ export class Judge {
   }
 
   /** Is an answer the fold of the log at its own position? */
-  check(answer: ReadAnswer, twin: Twin<Drop>): void {
+  check(answer: ReadAnswer, model: Model<Drop>): void {
     if (answer.missing !== null && !cutsEqual(answer.applied, answer.cut))
       throw new Error(`incomplete and not at its cut: ${this.standing(answer)}`);
-    const wrong = this.logs(answer.cut).map((log) => this.#differences(answer, twin, log));
+    const wrong = this.logs(answer.cut).map((log) => this.#differences(answer, model, log));
     const [first = []] = wrong;
     if (wrong.every(({ length }) => length > 0))
       throw new Error(`wrong: ${this.standing(answer)}\n  ${first.join("\n  ")}`);
@@ -56,10 +56,10 @@ export class Judge {
     return { records, stable };
   }
 
-  #differences(answer: ReadAnswer, twin: Twin<Drop>, { records, stable }: OracleState): string[] {
+  #differences(answer: ReadAnswer, model: Model<Drop>, { records, stable }: OracleState): string[] {
     if (!cutReached(answer.applied, answer.cut) || !cutReached(stable, answer.applied))
       return ["no position that there is"];
-    const expected = expectedRows(twin, records, answer.applied);
+    const expected = expectedRows(model, records, answer.applied);
     const wrong: string[] = [];
     for (const row of answer.rows) {
       const key = rowKey(Date.parse(String(row.bucket)), [String(row.shore)]);

@@ -256,14 +256,14 @@ export class Workers {
     });
     const held = questions.map((): ReadAnswer | null => null);
     for (;;) {
-      for (const [index, { query, twin }] of questions.entries()) {
+      for (const [index, { query, model }] of questions.entries()) {
         await process.gate("asks");
         const answer = await reader.answer(definition, query, { held: held[index] ?? null }).catch((error: unknown) => {
           if ((error as { code?: string }).code === "NOT_READY") return null;
           throw error;
         });
         if (answer !== null) {
-          this.#judge.check(answer, twin);
+          this.#judge.check(answer, model);
           (namespace === "" ? this.#judge.answers : this.#judge.secondAnswers).push(answer);
         }
         held[index] = answer;

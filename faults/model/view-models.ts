@@ -1,12 +1,12 @@
 import type { GroupValue } from "../../core/state/cells.ts";
-import type { Twin } from "../../test/oracle.ts";
+import type { Model } from "../../test/oracle.ts";
 import {
   type Latest,
   latestOf,
   type Newest,
   newest,
   type TableFold,
-  type TableTwin,
+  type TableModel,
   tableFoldOf,
 } from "./table-fold.ts";
 import { foldOf, type ViewFold } from "./view-fold.ts";
@@ -59,7 +59,7 @@ export const contract = {
   timeMs: (tick: Tick) => tick.at,
 };
 
-const everything: Twin<Tick> = {
+const everything: Model<Tick> = {
   ...contract,
   counted: (tick) => !tick.test,
   grainMs: 300_000,
@@ -79,7 +79,7 @@ const everything: Twin<Tick> = {
   },
 };
 
-const totals: Twin<Tick> = {
+const totals: Model<Tick> = {
   ...contract,
   counted: () => true,
   grainMs: 600_000,
@@ -92,7 +92,7 @@ const totals: Twin<Tick> = {
   },
 };
 
-const lines: Twin<Tick, Item & { readonly place: string | null }> = {
+const lines: Model<Tick, Item & { readonly place: string | null }> = {
   ...contract,
   counted: (tick) => !tick.test,
   lines: ({ items, place }) => items.map((item) => ({ ...item, place })),
@@ -105,7 +105,7 @@ const lines: Twin<Tick, Item & { readonly place: string | null }> = {
   },
 };
 
-const things: TableTwin<Tick, Newest<Tick>> = {
+const things: TableModel<Tick, Newest<Tick>> = {
   table: "things",
   key: ["thing"],
   numbers: ["amount"],
@@ -130,7 +130,7 @@ interface Berth {
   readonly last: Latest;
 }
 
-const berths: TableTwin<Tick, Berth> = {
+const berths: TableModel<Tick, Berth> = {
   table: "berths",
   key: ["thing", "place"],
   numbers: ["events", "total", "least", "most"],
@@ -160,12 +160,12 @@ export function openFolds(): ViewFold<Tick>[] {
   return [
     foldOf({
       view: "everything",
-      twin: everything,
+      model: everything,
       dimensions: ["place", "good"],
       shapes: [{ everyMs: 600_000, by: ["good"] }, hours],
     }),
-    foldOf({ view: "totals", twin: totals, dimensions: [], shapes: [] }),
-    foldOf({ view: "lines", twin: lines, dimensions: ["place"], shapes: [hours] }),
+    foldOf({ view: "totals", model: totals, dimensions: [], shapes: [] }),
+    foldOf({ view: "lines", model: lines, dimensions: ["place"], shapes: [hours] }),
   ];
 }
 

@@ -50,8 +50,8 @@ export function failuresOf(namespace: string): [Pick<Failures, "write">, () => v
  * All layers over some views in this process, on the shared servers: events go in, refreshes happen when a test says
  * so.
  */
-export class Sea {
-  readonly namespace = `sea-${randomUUID().slice(0, 8)}`;
+export class Layers {
+  readonly namespace = `layers-${randomUUID().slice(0, 8)}`;
   dataDir = "";
   readonly #definitions: Definitions;
   readonly #closing: (() => unknown)[] = [];
@@ -71,21 +71,21 @@ export class Sea {
     };
   }
 
-  static async open(views: readonly View[], options: Partial<ServingOptions> = {}): Promise<Sea> {
-    const sea = new Sea(views);
-    const { namespace } = sea;
+  static async open(views: readonly View[], options: Partial<ServingOptions> = {}): Promise<Layers> {
+    const layers = new Layers(views);
+    const { namespace } = layers;
     const brokers = inject("kafkaBrokers");
     const redisUrl = inject("redisUrl");
-    const dataDir = await mkdtemp(join(tmpdir(), "tideline-sea-"));
-    sea.dataDir = dataDir;
-    const specs = views.map(({ stream }) => ({ name: sea.topic(stream.name), partitions: stream.partitions }));
+    const dataDir = await mkdtemp(join(tmpdir(), "tideline-layers-"));
+    layers.dataDir = dataDir;
+    const specs = views.map(({ stream }) => ({ name: layers.topic(stream.name), partitions: stream.partitions }));
     await ensureTopics(brokers, [...new Map(specs.map((spec) => [spec.name, spec])).values()]);
     const data = new DataDirectory(dataDir);
     const pool = await DuckPool.open({ threads: 1, memoryLimitMb: 512, directories: [dataDir] });
-    const log = new LogReader({ brokers, clientId: "sea" });
+    const log = new LogReader({ brokers, clientId: "layers" });
     const redis = openRedis(redisUrl, () => {});
     const schemas = Schemas.inFiles(data);
-    sea.#stores = {
+    layers.#stores = {
       data,
       archive: new Archive(data),
       manifests: new Manifests(data),
@@ -94,14 +94,14 @@ export class Sea {
       pool,
       readersMs: 0,
     };
-    sea.#chain = (view) => new Chain(redis, namespace, generationOf(view));
-    const common = { redisUrl, dataDir, namespace, definitions: sea.#definitions, logger };
-    sea.startSpeed = async () => {
-      sea.#speed = await startSpeedLayer({ ...common, brokers, registry: new Registry() });
+    layers.#chain = (view) => new Chain(redis, namespace, generationOf(view));
+    const common = { redisUrl, dataDir, namespace, definitions: layers.#definitions, logger };
+    layers.startSpeed = async () => {
+      layers.#speed = await startSpeedLayer({ ...common, brokers, registry: new Registry() });
     };
-    await sea.startSpeed();
+    await layers.startSpeed();
     const start = async (port: number) => {
-      sea.serving = await startServing({
+      layers.serving = await startServing({
         ...common,
         kafkaBrokers: brokers,
         port,
@@ -109,19 +109,19 @@ export class Sea {
         requestsPerMinute: 0,
         ...options,
       });
-      sea.port = sea.serving.port;
+      layers.port = layers.serving.port;
     };
-    sea.restart = () => start(sea.port);
+    layers.restart = () => start(layers.port);
     await start(0);
-    sea.#closing.push(
-      () => sea.serving?.close(),
-      () => sea.#speed?.close(),
+    layers.#closing.push(
+      () => layers.serving?.close(),
+      () => layers.#speed?.close(),
       () => log.close(),
       () => redis.disconnect(),
       () => pool.close(),
       () => rm(dataDir, { recursive: true, force: true }),
     );
-    return sea;
+    return layers;
   }
 
   /** Starts the API again on its port. */

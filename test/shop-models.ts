@@ -1,7 +1,7 @@
 import { type Schema, Type } from "avsc";
 import type { GroupValue } from "../core/state/cells.ts";
-import type { Twin } from "./oracle.ts";
-import { type Order, revenueTwin } from "./revenue-twin.ts";
+import type { Model } from "./oracle.ts";
+import { type Order, revenueModel } from "./revenue-model.ts";
 
 /**
  * What the shop's views say, in plain TypeScript; and how its records are read without our decoder: JSON as it is, Avro
@@ -110,8 +110,8 @@ function reader<E>(ids: SchemaIds, timeField: keyof E): (value: Buffer | null) =
   };
 }
 
-/** A twin of each of the shop's views, with its dimensions, for a log whose Avro records have these schema ids. */
-export function shopTwins(ids: SchemaIds) {
+/** A model of each of the shop's views, with its dimensions, for a log whose Avro records have these schema ids. */
+export function shopModels(ids: SchemaIds) {
   const ofOrders = {
     dedupWindow: 20_000,
     decode: reader<CompletedOrder>(ids, "completed_at"),
@@ -132,8 +132,8 @@ export function shopTwins(ids: SchemaIds) {
   const region = (one: { readonly region: string }): GroupValue[] => [one.region];
   const regionAndDevice = (act: Activity): GroupValue[] => [act.region, act.device];
 
-  const revenue: Twin<CompletedOrder> = { ...revenueTwin, decode: ofOrders.decode };
-  const baskets: Twin<CompletedOrder> = {
+  const revenue: Model<CompletedOrder> = { ...revenueModel, decode: ofOrders.decode };
+  const baskets: Model<CompletedOrder> = {
     ...ofOrders,
     group: region,
     measures: {
@@ -148,7 +148,7 @@ export function shopTwins(ids: SchemaIds) {
       tax: { kind: "sum", of: (order) => order.tax_cents ?? 0 },
     },
   };
-  const topProducts: Twin<CompletedOrder, Item> = {
+  const topProducts: Model<CompletedOrder, Item> = {
     ...ofOrders,
     lines: (order) => order.items ?? [],
     group: () => [],
@@ -159,12 +159,12 @@ export function shopTwins(ids: SchemaIds) {
       revenue: { kind: "topK", of: ({ sku }) => sku, weight: (line) => line.quantity * line.unit_cents, show: 100 },
     },
   };
-  const activeBuyers: Twin<CompletedOrder> = {
+  const activeBuyers: Model<CompletedOrder> = {
     ...ofOrders,
     group: region,
     measures: { orders: { kind: "count" }, buyers: { kind: "distinct", of: (order) => order.buyer_id } },
   };
-  const orderDurations: Twin<CompletedOrder> = {
+  const orderDurations: Model<CompletedOrder> = {
     ...ofOrders,
     group: region,
     measures: {
@@ -186,7 +186,7 @@ export function shopTwins(ids: SchemaIds) {
       longest: { kind: "max", of: (order) => between(order.created_at, order.completed_at) },
     },
   };
-  const cancellations: Twin<Cancelled> = {
+  const cancellations: Model<Cancelled> = {
     dedupWindow: 20_000,
     decode: reader<Cancelled>(ids, "cancelled_at"),
     id: (order) => order.event_id,
@@ -201,7 +201,7 @@ export function shopTwins(ids: SchemaIds) {
       average_life: { kind: "avg", of: (order) => order.cancelled_at - order.created_at },
     },
   };
-  const trendingProducts: Twin<Activity> = {
+  const trendingProducts: Model<Activity> = {
     ...ofActivity,
     grainMs: 60_000,
     group: () => [],
@@ -212,13 +212,13 @@ export function shopTwins(ids: SchemaIds) {
       purchased: { kind: "topK", of: (act) => (act.kind === "purchase" ? (act.sku ?? null) : null), show: 10 },
     },
   };
-  const activeUsers: Twin<Activity> = {
+  const activeUsers: Model<Activity> = {
     ...ofActivity,
     grainMs: 3_600_000,
     group: regionAndDevice,
     measures: { events: { kind: "count" }, users: { kind: "distinct", of: (act) => act.user_id } },
   };
-  const conversion: Twin<Activity> = {
+  const conversion: Model<Activity> = {
     ...ofActivity,
     grainMs: 60_000,
     group: regionAndDevice,
@@ -231,7 +231,7 @@ export function shopTwins(ids: SchemaIds) {
       purchases_per_view: { kind: "ratio", top: is("purchase"), bottom: is("view") },
     },
   };
-  const visits: Twin<Activity> = {
+  const visits: Model<Activity> = {
     ...ofActivity,
     grainMs: 1_800_000,
     group: (act) => [act.user_id],

@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import { expectRows, positionOf } from "./exact.ts";
 import type { Answer } from "./installation.ts";
-import { expectedRows, type OracleLog, type OracleRow, type Twin } from "./oracle.ts";
+import { expectedRows, type Model, type OracleLog, type OracleRow } from "./oracle.ts";
 
 export interface Order {
   readonly event_id: string;
@@ -16,7 +16,7 @@ export interface Order {
 }
 
 /** What `systems/shop/views/revenue.ts` says, in plain TypeScript. */
-export const revenueTwin: Twin<Order> = {
+export const revenueModel: Model<Order> = {
   dedupWindow: 20_000,
   decode: (value) => {
     try {
@@ -54,7 +54,7 @@ export async function expectExact(
   log: OracleLog,
   redis: Redis,
 ): Promise<ReadonlyMap<string, OracleRow>> {
-  const expected = expectedRows(revenueTwin, log, positionOf(answer));
+  const expected = expectedRows(revenueModel, log, positionOf(answer));
   await expectRows(answer, expected, ["region", "category"], redis);
   return expected;
 }
