@@ -8,16 +8,17 @@ import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { generationOf } from "../../core/definition/generation.ts";
+import type { Manifest } from "../../core/log/documents.ts";
 import { at, type Position, position } from "../../core/log/position.ts";
 import { ROWS } from "../../core/measures/measure.ts";
 import { speedMetrics } from "../../speed-layer/metrics.ts";
 import { BatchReader, type BatchStates } from "../../speed-layer/states/batch-states.ts";
-import { ViewTrack } from "../../speed-layer/view-track.ts";
+import { type TrackDeps, ViewTrack } from "../../speed-layer/view-track.ts";
 import { Archive } from "../../store/archive/archive.ts";
 import { beginGeneration } from "../../store/archive/generation-start.ts";
 import { Manifests } from "../../store/archive/manifests.ts";
 import { Decoder } from "../../store/decode/decoder.ts";
-import { DuckPool } from "../../store/duckdb/duck.ts";
+import { type Duck, DuckPool } from "../../store/duckdb/duck.ts";
 import { DataDirectory } from "../../store/files/files.ts";
 import { ensureTopics } from "../../store/kafka/cluster/topics.ts";
 import { type FetchedPartition, LogReader } from "../../store/kafka/read/log.ts";
@@ -83,94 +84,147 @@ async function fetch(from: bigint, to: bigint): Promise<FetchedPartition> {
   }
 }
 
-test("an answer that puts a view's position back while a batch is prepared loses nothing", async () => {
-  const data = new DataDirectory(home);
-  const stores = { manifests: new Manifests(data), archive: new Archive(data), log };
-  const chain = new Chain(redis, namespace, generation);
-  const track = new ViewTrack({
-    definition,
-    chain,
-    newestManifest: () => beginGeneration(stores, generation, topic, "test"),
-    longArchive: async () => false,
-    requireRedis: async () => undefined,
-    askToSettle: async () => undefined,
-    archiveTails: (topicId) => stores.archive.tails(topic, topicId),
-    metrics: speedMetrics(new Registry()),
-    logger: pino({ level: "silent" }),
-  });
-  const [info, bounds] = [await log.topic(topic), await log.bounds(topic)];
-  await track.attach({ log, reads: log, topic, info, bounds, partitions: [0] }, 0);
-  expect(track.phase).toBe("live");
+interface Place {
+  /** Of its log. */
+  readonly topic: string;
+  /** Of its data directory, in the file's folder. */
+  readonly folder: string;
+}
 
-  const duck = await pool.connect();
-  const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
-  const reader = new BatchReader(decoder.statements, () => undefined);
-  const prepare = async (fetched: FetchedPartition, ready: Promise<unknown> = Promise.resolve()) => {
-    await decoder.decode([fetched]);
-    const read = reader.read([everything], "small");
+/** One view on its way through a topic, with what decodes batches for it; a chain of its own unless one is given. */
+class Tracked {
+  readonly stores: { readonly manifests: Manifests; readonly archive: Archive; readonly log: LogReader };
+  readonly chain: Chain;
+  readonly track: ViewTrack;
+  readonly decoder: Decoder;
+  readonly #topic: string;
+  readonly #topicId: string;
+  readonly #reader: BatchReader;
+  readonly #duck: Duck;
+
+  private constructor(place: Place, topicId: string, duck: Duck, decoder: Decoder, deps: Partial<TrackDeps>) {
+    const data = new DataDirectory(join(home, place.folder));
+    this.stores = { manifests: new Manifests(data), archive: new Archive(data), log };
+    this.chain = deps.chain ?? new Chain(redis, randomUUID(), generation);
+    this.track = new ViewTrack({
+      definition,
+      newestManifest: () => this.newestManifest(),
+      longArchive: async () => false,
+      requireRedis: async () => undefined,
+      askToSettle: async () => undefined,
+      archiveTails: (id) => this.stores.archive.tails(place.topic, id),
+      metrics: speedMetrics(new Registry()),
+      logger: pino({ level: "silent" }),
+      ...deps,
+      chain: this.chain,
+    });
+    [this.#topic, this.#topicId, this.#duck, this.decoder] = [place.topic, topicId, duck, decoder];
+    this.#reader = new BatchReader(decoder.statements, () => undefined);
+  }
+
+  /** A view that is attached. */
+  static async open({ topic: of = topic, folder = "", ...deps }: Partial<TrackDeps & Place> = {}): Promise<Tracked> {
+    const duck = await pool.connect();
+    const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
+    const { id } = await log.topic(of);
+    const tracked = new Tracked({ topic: of, folder }, id, duck, decoder, deps);
+    await tracked.attach();
+    return tracked;
+  }
+
+  newestManifest(): Promise<Manifest> {
+    return beginGeneration(this.stores, generation, this.#topic, "test");
+  }
+
+  async attach(): Promise<void> {
+    const [info, bounds] = [await log.topic(this.#topic), await log.bounds(this.#topic)];
+    await this.track.attach({ log, reads: log, topic: this.#topic, info, bounds, partitions: [0] }, 0);
+  }
+
+  /** What a fetch from the view's position gives. */
+  async fetch(maxBytes = 1_000_000): Promise<FetchedPartition> {
+    const [fetched] = await log.fetch(this.#topic, new Map([[0, this.position()]]), { maxWaitMs: 5_000, maxBytes });
+    return fetched as FetchedPartition;
+  }
+
+  /** Decodes a batch, and returns how the view is applied; its ledger is counted when `ready`. */
+  async prepare(fetched: FetchedPartition, nowMs = 0, ready: Promise<unknown> = Promise.resolve()) {
+    await this.decoder.decode([fetched]);
+    const read = this.#reader.read([everything], "small");
     const ledger: BatchStates["ledger"] = async (events) => {
       const ledgers = await read.ledger(events);
       await ready;
       return ledgers;
     };
-    return { applying: track.prepare({ ...read, ledger, fetched: [fetched], topicId: info.id }, 0) };
-  };
+    return { applying: this.track.prepare({ ...read, ledger, fetched: [fetched], topicId: this.#topicId }, nowMs) };
+  }
+
+  async apply(fetched: FetchedPartition, nowMs = 0): Promise<void> {
+    const { applying } = await this.prepare(fetched, nowMs);
+    await (await applying)?.();
+  }
+
+  position(): Position {
+    return at(this.track.positions, 0);
+  }
+
+  /** Up to where Redis has it. */
+  async applied(): Promise<Position> {
+    return at((await this.chain.load())?.applied ?? new Map(), 0);
+  }
+
+  /** How many events were counted, by group. */
+  async counted(): Promise<unknown[]> {
+    const values = (await liveState(this.chain))?.open.flatMap((bucket) => bucket.values) ?? [];
+    return values.filter(([field]) => field.startsWith(`${ROWS.name} `)).map(([, value]) => value);
+  }
+
+  async close(): Promise<void> {
+    await this.chain.drop();
+    this.#duck.closeSync();
+  }
+}
+
+test("an answer that puts a view's position back while a batch is prepared loses nothing", async () => {
+  const tracked = await Tracked.open({ chain: new Chain(redis, namespace, generation) });
+  expect(tracked.track.phase).toBe("live");
   const apply = async (prepared: { applying: Promise<(() => Promise<void>) | null> }) => {
     const application = await prepared.applying;
     expect(application).not.toBeNull();
     await application?.();
   };
-  const applied = async (): Promise<Position> => at((await chain.load())?.applied ?? new Map(), 0);
 
   const asItWas = await copyOf(redis, namespace);
-  await apply(await prepare(await grow(0n)));
-  expect(await applied()).toBe(3n);
-  const second = await prepare(await grow(3n));
+  await apply(await tracked.prepare(await grow(0n)));
+  expect(await tracked.applied()).toBe(3n);
+  const second = await tracked.prepare(await grow(3n));
   await second.applying;
   // Redis comes back as it was before the first batch; the second learns it while the third is being prepared.
   await asItWas();
   const release = new AbortController();
-  const third = await prepare(await grow(6n), once(release.signal, "abort"));
+  const third = await tracked.prepare(await grow(6n), 0, once(release.signal, "abort"));
   await apply(second);
-  expect(at(track.positions, 0)).toBe(0n);
+  expect(tracked.position()).toBe(0n);
   release.abort();
   await apply(third);
-  expect(await applied()).toBe(0n);
-  expect(at(track.positions, 0)).toBe(0n);
+  expect(await tracked.applied()).toBe(0n);
+  expect(tracked.position()).toBe(0n);
 
-  await decoder.forget([0]);
-  await apply(await prepare(await fetch(0n, 9n)));
-  expect(await applied()).toBe(9n);
-  const counted = (await liveState(chain))?.open.flatMap(({ values }) => values) ?? [];
-  expect(counted.filter(([field]) => field.startsWith(`${ROWS.name} `)).map(([, value]) => value)).toEqual([9n]);
-  duck.closeSync();
+  await tracked.decoder.forget([0]);
+  await apply(await tracked.prepare(await fetch(0n, 9n)));
+  expect(await tracked.applied()).toBe(9n);
+  expect(await tracked.counted()).toEqual([9n]);
+  await tracked.close();
 });
 
 test("a data directory that is older than Redis, as after a restore, is where the view begins again", async () => {
-  const stores = {
-    manifests: new Manifests(new DataDirectory(home)),
-    archive: new Archive(new DataDirectory(home)),
-    log,
-  };
   const chain = new Chain(redis, randomUUID(), generation);
   // Redis knows of version 120, at a cut that the directory does not have.
   expect(await chain.reseed(new Map([[0, position(5n)]]), 120, null)).toBe(true);
-  const [info, bounds] = [await log.topic(topic), await log.bounds(topic)];
-  const track = new ViewTrack({
-    definition,
-    chain,
-    newestManifest: () => beginGeneration(stores, generation, topic, "test"),
-    longArchive: async () => false,
-    archiveTails: async () => new Map(),
-    requireRedis: async () => undefined,
-    askToSettle: async () => undefined,
-    metrics: speedMetrics(new Registry()),
-    logger: pino({ level: "silent" }),
-  });
-  await track.attach({ log, reads: log, topic, info, bounds, partitions: [0] }, 0);
-  expect(track.phase).toBe("live");
+  const tracked = await Tracked.open({ chain });
+  expect(tracked.track.phase).toBe("live");
   expect(await chain.load()).toMatchObject({ pointer: 0, applied: new Map([[0, 0n]]) });
-  await chain.drop();
+  await tracked.close();
 });
 
 test("a new leader of a partition whose log was deleted since the view attached stops no view", async () => {
@@ -178,39 +232,9 @@ test("a new leader of a partition whose log was deleted since the view attached 
   await ensureTopics(brokers, [{ name: own, partitions: 1 }]);
   const records = Array.from({ length: 3 }, (_, n) => ({ key: `k${n}`, value: Buffer.from("{}") }));
   await produce(brokers, own, records);
-  const data = new DataDirectory(join(home, "leader"));
-  const stores = { manifests: new Manifests(data), archive: new Archive(data), log };
-  const chain = new Chain(redis, randomUUID(), generation);
-  const [info, bounds] = [await log.topic(own), await log.bounds(own)];
-  const track = new ViewTrack({
-    definition,
-    chain,
-    newestManifest: () => beginGeneration(stores, generation, own, "test"),
-    longArchive: async () => false,
-    archiveTails: async () => new Map(),
-    requireRedis: async () => undefined,
-    askToSettle: async () => undefined,
-    metrics: speedMetrics(new Registry()),
-    logger: pino({ level: "silent" }),
-  });
-  await track.attach({ log, reads: log, topic: own, info, bounds, partitions: [0] }, 0);
-  const duck = await pool.connect();
-  const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
-  const reader = new BatchReader(decoder.statements, () => undefined);
-  const read = async (from: bigint) => {
-    const [fetched] = await log.fetch(own, new Map([[0, position(from)]]), { maxWaitMs: 5_000, maxBytes: 1_000_000 });
-    return fetched as FetchedPartition;
-  };
-  const apply = async (fetched: FetchedPartition) => {
-    await decoder.decode([fetched]);
-    const application = await track.prepare(
-      { ...reader.read([everything], "small"), fetched: [fetched], topicId: info.id },
-      0,
-    );
-    await application?.();
-  };
-  await apply(await read(0n));
-  expect(at(track.positions, 0)).toBe(3n);
+  const tracked = await Tracked.open({ topic: own, folder: "leader" });
+  await tracked.apply(await tracked.fetch());
+  expect(tracked.position()).toBe(3n);
 
   await produce(brokers, own, records);
   const admin = new Kafka({ brokers: [brokers], logLevel: logLevel.NOTHING }).admin();
@@ -218,58 +242,26 @@ test("a new leader of a partition whose log was deleted since the view attached 
   await admin.fetchTopicOffsets(own); // or kafkajs does not know the topic's leaders
   await admin.deleteTopicRecords({ topic: own, partitions: [{ partition: 0, offset: "3" }] });
   await admin.disconnect();
-  const next = await read(3n);
-  await apply(Object.assign(next, { leaderEpoch: next.leaderEpoch + 1 }));
-  expect([track.error, track.phase, at(track.positions, 0)]).toEqual([null, "live", 6n]);
-  duck.closeSync();
+  const next = await tracked.fetch();
+  await tracked.apply(Object.assign(next, { leaderEpoch: next.leaderEpoch + 1 }));
+  expect([tracked.track.error, tracked.track.phase, tracked.position()]).toEqual([null, "live", 6n]);
+  await tracked.close();
 });
 
 test("a batch that was decoded before a version was published is applied, and the view is attached again where it ends", async () => {
-  const stores = {
-    manifests: new Manifests(new DataDirectory(home)),
-    archive: new Archive(new DataDirectory(home)),
-    log,
-  };
-  const chain = new Chain(redis, randomUUID(), generation);
-  const [info, bounds] = [await log.topic(topic), await log.bounds(topic)];
-  const track = new ViewTrack({
-    definition,
-    chain,
-    newestManifest: () => beginGeneration(stores, generation, topic, "test"),
-    longArchive: async () => false,
-    archiveTails: async () => new Map(),
-    requireRedis: async () => undefined,
-    askToSettle: async () => undefined,
-    metrics: speedMetrics(new Registry()),
-    logger: pino({ level: "silent" }),
-  });
-  const attach = () => track.attach({ log, reads: log, topic, info, bounds, partitions: [0] }, 0);
-  await attach();
-  const duck = await pool.connect();
-  const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
-  const reader = new BatchReader(decoder.statements, () => undefined);
-  const prepare = async (maxBytes: number) => {
-    const [fetched] = await log.fetch(topic, new Map([[0, at(track.positions, 0)]]), { maxWaitMs: 5_000, maxBytes });
-    await decoder.decode([fetched as FetchedPartition]);
-    return track.prepare(
-      { ...reader.read([everything], "small"), fetched: [fetched as FetchedPartition], topicId: info.id },
-      0,
-    );
-  };
-  const first = await prepare(1);
-  await chain.publish(1);
+  const tracked = await Tracked.open();
+  const state = () => [tracked.track.phase, tracked.track.waits([0], 0)];
+  const first = await (await tracked.prepare(await tracked.fetch(1))).applying;
+  await tracked.chain.publish(1);
   await first?.();
-  expect([track.phase, track.waits([0], 0)]).toEqual(["live", true]);
-  const second = await prepare(1);
-  await second?.();
-  expect((await chain.load())?.applied).toEqual(new Map([[0, 2n]]));
-  await attach();
-  expect([track.phase, track.waits([0], 0), at(track.positions, 0)]).toEqual(["live", false, 2n]);
-  await (await prepare(1_000_000))?.();
-  const counted = (await liveState(chain))?.open.flatMap(({ values }) => values) ?? [];
-  expect(counted.filter(([field]) => field.startsWith(`${ROWS.name} `)).map(([, value]) => value)).toEqual([9n]);
-  await chain.drop();
-  duck.closeSync();
+  expect(state()).toEqual(["live", true]);
+  await tracked.apply(await tracked.fetch(1));
+  expect(await tracked.applied()).toBe(2n);
+  await tracked.attach();
+  expect([...state(), tracked.position()]).toEqual(["live", false, 2n]);
+  await tracked.apply(await tracked.fetch());
+  expect(await tracked.counted()).toEqual([9n]);
+  await tracked.close();
 });
 
 /** A Redis that answers every `apply` with this error. */
@@ -284,92 +276,50 @@ function answering(sound: TidelineRedis, message: string): TidelineRedis {
 }
 
 test("a batch that Redis calls malformed stops its view by name; a Redis that is full or loading stops none", async () => {
-  const stores = {
-    manifests: new Manifests(new DataDirectory(home)),
-    archive: new Archive(new DataDirectory(home)),
-    log,
-  };
-  const [info, bounds] = [await log.topic(topic), await log.bounds(topic)];
-  const duck = await pool.connect();
-  const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
   const fetched = await fetch(0n, 9n);
-  await decoder.decode([fetched]);
-  const reader = new BatchReader(decoder.statements, () => undefined);
   const applyTo = async (message: string) => {
     const chain = new Chain(answering(redis, message), randomUUID(), generation);
-    const track = new ViewTrack({
-      definition,
-      chain,
-      newestManifest: () => beginGeneration(stores, generation, topic, "test"),
-      longArchive: async () => false,
-      archiveTails: async () => new Map(),
-      requireRedis: async () => undefined,
-      askToSettle: async () => undefined,
-      metrics: speedMetrics(new Registry()),
-      logger: pino({ level: "silent" }),
-    });
-    await track.attach({ log, reads: log, topic, info, bounds, partitions: [0] }, 0);
-    const apply = await track.prepare(
-      { ...reader.read([everything], "small"), fetched: [fetched], topicId: info.id },
-      0,
-    );
-    await apply?.();
-    return track;
+    const tracked = await Tracked.open({ chain });
+    await tracked.apply(fetched).finally(() => tracked.close());
+    return tracked.track;
   };
   const stopped = await applyTo("ERR tideline: bad pick");
   expect([stopped.phase, stopped.error?.code]).toEqual(["stopped", "APPLY_REFUSED"]);
   await expect(applyTo("OOM command not allowed when used memory > 'maxmemory'.")).rejects.toThrow("OOM");
   await expect(applyTo("LOADING Redis is loading the dataset in memory")).rejects.toThrow("LOADING");
-  duck.closeSync();
 });
 
 test("where cells pile up, those that a version has go after five seconds, and only the others ask for one", async () => {
   const own = `${randomUUID()}.ticks`;
   await ensureTopics(brokers, [{ name: own, partitions: 1 }]);
-  const data = new DataDirectory(join(home, "room"));
-  const stores = { manifests: new Manifests(data), archive: new Archive(data), log };
-  const chain = new Chain(redis, randomUUID(), generation);
-  const [info, bounds] = [await log.topic(own), await log.bounds(own)];
   let asked = 0;
   let maxCells = 1_000_000;
-  const track = new ViewTrack({
+  const tracked = await Tracked.open({
+    topic: own,
+    folder: "room",
     definition: {
       ...definition,
       get view() {
         return { ...everything, maxCells };
       },
     },
-    chain,
-    newestManifest: () => beginGeneration(stores, generation, own, "test"),
-    longArchive: async () => false,
-    archiveTails: async () => new Map(),
-    requireRedis: async () => undefined,
     askToSettle: async () => {
       asked += 1;
     },
-    metrics: speedMetrics(new Registry()),
-    logger: pino({ level: "silent" }),
   });
-  await track.attach({ log, reads: log, topic: own, info, bounds, partitions: [0] }, 0);
-  const duck = await pool.connect();
-  const decoder = await Decoder.open(duck, ticks, NO_SCHEMAS);
-  const reader = new BatchReader(decoder.statements, () => undefined);
+  const { chain, stores } = tracked;
   /** Applies one more record at a time of the clock; answers how many cells there are, and how often it asked. */
   const applyAt = async (nowMs: number) => {
-    const from = at(track.positions, 0);
-    const value = Buffer.from(JSON.stringify({ ...TICK, id: `t${from}` }));
+    const value = Buffer.from(JSON.stringify({ ...TICK, id: `t${tracked.position()}` }));
     await produce(brokers, own, [{ key: "k", value }]);
-    const [fetched] = await log.fetch(own, new Map([[0, from]]), { maxWaitMs: 5_000, maxBytes: 1_000_000 });
-    await decoder.decode([fetched as FetchedPartition]);
-    const batch = { ...reader.read([everything], "small"), fetched: [fetched as FetchedPartition], topicId: info.id };
-    await (await track.prepare(batch, nowMs))?.();
+    await tracked.apply(await tracked.fetch(), nowMs);
     return { cells: (await chain.load())?.cells, asked };
   };
   const { cells: each = 0 } = await applyAt(0);
   expect(each).toBeGreaterThan(0);
   maxCells = each * 3;
   await chain.seal(null);
-  const genesis = await beginGeneration(stores, generation, own, "test");
+  const genesis = await tracked.newestManifest();
   const nowMs = genesis.createdAtMs;
   expect(await applyAt(nowMs)).toEqual({ cells: 2 * each, asked: 1 });
   // The first record is in a version now: the cells that are in none are a third of what there may be.
@@ -378,6 +328,5 @@ test("where cells pile up, those that a version has go after five seconds, and o
   expect(await applyAt(nowMs + 6_000)).toEqual({ cells: each, asked: 1 });
   await chain.seal(null);
   expect(await applyAt(nowMs + 8_000)).toEqual({ cells: 2 * each, asked: 2 });
-  await chain.drop();
-  duck.closeSync();
+  await tracked.close();
 });
