@@ -67,8 +67,7 @@ export class MergedCells {
   async all(view: View, query: Query, tiles: RangedTiles, budget: Budget): Promise<readonly Cell[]> {
     const { manifest, live, window, range } = tiles;
     const { fromMs, toMs } = range;
-    const merged = { ...query, fromMs: null, toMs: null, windowMs: 0, order: [], limit: 0 };
-    const question = [versionKey(manifest), fromMs, toMs, queryKey(merged)].join(" ");
+    const question = [versionKey(manifest), fromMs, toMs, mergedKey(query)].join(" ");
     const load = async (left: AbortSignal) => {
       const base = await this.#base(view, query, tiles, { before: this.#newest.get(question)?.deref() ?? null, left });
       this.#note(question, base);
@@ -140,6 +139,17 @@ export class MergedCells {
       ...tiles.map(({ bucket, groups }) => ({ fromMs: bucket, lastMs: bucket, rows: groups.size })),
     ];
   }
+}
+
+const mergedKeys = new WeakMap<Query, string>();
+
+/** What of a query decides which cells are merged, beside the range. */
+function mergedKey(query: Query): string {
+  const known = mergedKeys.get(query);
+  if (known !== undefined) return known;
+  const key = queryKey({ ...query, fromMs: null, toMs: null, windowMs: 0, order: [], limit: 0 });
+  mergedKeys.set(query, key);
+  return key;
 }
 
 /** Whether a base is made of the first ones of these segments. */

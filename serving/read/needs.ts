@@ -4,13 +4,12 @@ import { ROWS } from "../../core/measures/measure.ts";
 import type { Query } from "../../core/query/query.ts";
 import { type GroupValue, groupKey } from "../../core/state/cells.ts";
 import { cellField } from "../../store/redis/chain-state.ts";
+import type { AnswerNeeds } from "./cells/tile-cells.ts";
 
 /** What a question needs of a view's state. */
-export interface Needs {
+export interface Needs extends AnswerNeeds {
   readonly components: readonly NamedComponent[];
   readonly sketches: boolean;
-  /** The keys (`groupKey`) of the only groups that can match; null when they cannot be named, or are many. */
-  readonly groups: readonly string[] | null;
   /** The fields of a bucket in Redis; null: all of them. */
   readonly fields: readonly string[] | null;
 }

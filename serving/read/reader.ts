@@ -201,13 +201,14 @@ export class Reader {
     { top, budget }: { readonly top: TopOrder | null; readonly budget: Budget },
   ): Promise<Pick<Reading, "cells" | "firstOnly">> {
     const range = readRange(view, query, tiles.window);
-    const wide =
-      `${tiles.manifest.generation} ${range.fromMs} ${range.toMs} ` + `${queryKey({ ...query, order: [], limit: 0 })}`;
+    const wide = () =>
+      `${tiles.manifest.generation} ${range.fromMs} ${range.toMs} ${queryKey({ ...query, order: [], limit: 0 })}`;
     const canBeTop =
       top !== null &&
       top.limit < this.#limits.cells &&
       (top.keys.some(({ by }) => by === "bucket") || range.fromMs >= 0 || range.toMs <= 0);
-    const isWide = this.#wide.has(wide) || leastRows(view, query, tiles.manifest) > this.#limits.cells;
+    const isWide =
+      (this.#wide.size > 0 && this.#wide.has(wide())) || leastRows(view, query, tiles.manifest) > this.#limits.cells;
     if (!canBeTop || !isWide) {
       try {
         return { cells: await this.#cells.all(view, query, { ...tiles, range }, budget), firstOnly: false };
@@ -215,7 +216,7 @@ export class Reader {
         if (!(error instanceof OverBudget) || error.unit !== "cells") throw error;
         if (!canBeTop) throw withoutOrder(error, view, query);
         if (this.#wide.size >= MOST_WIDE) this.#wide.clear();
-        this.#wide.add(wide);
+        this.#wide.add(wide());
       }
     }
     return {

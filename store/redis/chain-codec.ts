@@ -2,7 +2,7 @@ import { type CutJson, cutFromJson, type EpochMs, position } from "../../core/lo
 import type { StateValue } from "../../core/measures/measure.ts";
 import { PICK_PLACE_DIGITS } from "../../core/state/compile.ts";
 import type { Mark } from "../kafka/read/marks.ts";
-import type { BucketCells, BucketRow, ChainState } from "./chain-state.ts";
+import type { BucketCells, BucketRow, ChainState, Segment } from "./chain-state.ts";
 import { COLUMNS_FIELD, partsOfText } from "./group-rows.ts";
 
 /** How a chain is written in Redis: texts and numbers <-> typed state. */
@@ -40,29 +40,46 @@ export function decodeChain(
   applied: Map<string, string>,
   fresh: Map<string, string>,
 ): ChainState {
-  const segments = JSON.parse(chain.get("segments") ?? "[]") as {
-    id: string;
-    from: CutJson;
-    to?: CutJson;
-    token?: string;
-    cells?: number;
-  }[];
   return {
     digest,
     nonce: chain.get("nonce") ?? "",
     pointer: Number(chain.get("pointer")),
     topicId: chain.get("topic") ?? "",
-    segments: segments.map(({ id, from, to, token, cells }) => ({
-      id,
-      from: cutFromJson(from),
-      to: to === undefined ? null : cutFromJson(to),
-      token: token ?? null,
-      cells: cells ?? null,
-    })),
+    segments: segmentsOf(chain.get("segments") ?? "[]"),
     applied: cutFromJson(Object.fromEntries(applied)),
     cells: Number(chain.get("cells")),
     freshAtMs: freshAt(applied.keys(), fresh),
   };
+}
+
+/**
+ * Segments by their text, which stays the same while records are applied: what is known of these very objects is known
+ * of the next state, too.
+ */
+const knownSegments = new Map<string, readonly Segment[]>();
+const MOST_KNOWN_SEGMENTS = 100;
+
+function segmentsOf(text: string): readonly Segment[] {
+  const known = knownSegments.get(text);
+  if (known !== undefined) return known;
+  const segments = (JSON.parse(text) as SegmentJson[]).map(({ id, from, to, token, cells }) => ({
+    id,
+    from: cutFromJson(from),
+    to: to === undefined ? null : cutFromJson(to),
+    token: token ?? null,
+    cells: cells ?? null,
+  }));
+  if (knownSegments.size >= MOST_KNOWN_SEGMENTS) knownSegments.clear();
+  knownSegments.set(text, segments);
+  return segments;
+}
+
+interface SegmentJson {
+  readonly id: string;
+  readonly from: CutJson;
+  readonly to?: CutJson;
+  readonly token?: string;
+  readonly cells?: number;
 }
 
 /** A page of a script's answer: `lines` are fields and values in turn, `found` the sketches' fields and bytes. */

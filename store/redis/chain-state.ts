@@ -28,7 +28,7 @@ export type ClosedSegment = Pick<Segment, "id" | "from"> & { readonly to: Cut };
 export function closedOf<T extends Pick<Segment, "id" | "from" | "to">>(
   segments: readonly T[],
 ): (T & { readonly to: Cut })[] {
-  return segments.flatMap((segment) => (segment.to === null ? [] : [{ ...segment, to: segment.to }]));
+  return segments.filter((segment): segment is T & { readonly to: Cut } => segment.to !== null);
 }
 
 export interface ChainState {

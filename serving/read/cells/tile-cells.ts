@@ -8,7 +8,6 @@ import { answerPlaces, groupMatches, type Query, type TimeRange } from "../../..
 import { STEP, type Work } from "../../../core/query/work.ts";
 import { type Cell, CellTable, type GroupValue, groupFromKey, groupKey } from "../../../core/state/cells.ts";
 import { type BucketCells, splitCellField } from "../../../store/redis/chain-state.ts";
-import type { Needs } from "../needs.ts";
 
 /** A component's registers as the layer holds them: a Redis string, or registers that nobody merges into. */
 export type Sketch = Buffer | Registers;
@@ -146,6 +145,13 @@ export function baseWeight({ cells, spending }: AnswerBase): number {
   return 1 + cells.size * (1 + values) + spending.items + Math.ceil(spending.sketchBytes / 32);
 }
 
+/** What of stored state an answer is merged from. */
+export interface AnswerNeeds {
+  readonly components: readonly { readonly key: string }[];
+  /** The keys (`groupKey`) of the only groups that can match; null: any may. */
+  readonly groups: readonly string[] | null;
+}
+
 /**
  * Merges tiles into one answer: the same merge for the batch version, closed segments and the open one. Everything
  * throws OverBudget.
@@ -160,13 +166,7 @@ export class AnswerBuilder {
   /** The only groups that can match, by their keys; null when the query does not name them. */
   readonly #named: readonly string[] | null;
 
-  constructor(
-    view: View,
-    query: Query,
-    window: TimeRange,
-    needs: Pick<Needs, "components" | "groups">,
-    budget: Budget,
-  ) {
+  constructor(view: View, query: Query, window: TimeRange, needs: AnswerNeeds, budget: Budget) {
     this.table = new CellTable(view);
     this.#view = view;
     this.#query = query;

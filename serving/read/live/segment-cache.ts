@@ -72,9 +72,15 @@ const MOST_LOOK_UPS = 10_000;
 const KEYED_WEIGHT = 8;
 
 /** What a closed segment holds follows from its span and the log, whatever its id and whichever chain it is in. */
-export function spanName({ from, to }: ClosedSegment): string {
-  return JSON.stringify([cutToJson(from), cutToJson(to)]);
+export function spanName(segment: ClosedSegment): string {
+  const known = spanNames.get(segment);
+  if (known !== undefined) return known;
+  const name = JSON.stringify([cutToJson(segment.from), cutToJson(segment.to)]);
+  spanNames.set(segment, name);
+  return name;
 }
+
+const spanNames = new WeakMap<ClosedSegment, string>();
 
 function tileName(generation: string, segment: ClosedSegment): string {
   return `${generation} ${spanName(segment)}`;
