@@ -131,6 +131,19 @@ describe("the reader", () => {
     expect((await at.ask("/health")).status).toBe(200);
   });
 
+  it("does not join live state of another topic, whose positions fit, with a batch version", async () => {
+    const { at } = await standing();
+    const chain = `tl:{${at.namespace}/${at.generation}}:chain`;
+    await redis.hset(chain, "topic", "another");
+    expect(await at.answer(total)).toMatchObject({
+      complete: false,
+      rows: [{ sales: 1_000 }],
+      missing: { code: "NO_CHAIN", message: expect.stringContaining("live state of another topic (id another)") },
+    });
+    await redis.hset(chain, "topic", "t");
+    expect(await at.answer(total)).toMatchObject({ complete: true, rows: [{ sales: 2_500 }] });
+  });
+
   it("answers the batch version alone while Redis hangs, and soon without asking it", async () => {
     const proxy = await RedisProxy.open(inject("redisUrl"));
     onTestFinished(() => proxy.close());

@@ -28,6 +28,15 @@ export const servingMutants: readonly Mutant[] = [
     seed: 1,
   },
   {
+    name: "other-topic-joined",
+    what: "a read joins a batch version with live state of another topic whose positions fit",
+    file: "serving/read/live/standings.ts",
+    find: "topicId !== chain.topicId",
+    replace: "topicId === null",
+    necessary: true,
+    scenarios: [],
+  },
+  {
     name: "held-too-long",
     what: "a reader keeps what it has of the open segment beyond the state that it was read of",
     file: "serving/read/live/live-reads.ts",

@@ -1,5 +1,6 @@
 import { BrokenCircuitError, ConsecutiveBreaker, circuitBreaker, handleWhen } from "cockatiel";
 import type { TidelineRedis } from "../../../store/redis/redis.ts";
+import { NoAnswerInTime, within } from "../../../store/time-limit.ts";
 
 /** Redis gave no answer that can be used; `message` says why in words that may be shown to a client. */
 export class RedisSilent extends Error {
@@ -54,18 +55,6 @@ export class RedisGate {
     this.#reportedAtMs.set(silent.message, nowMs);
     this.#onSilence(silent);
   }
-}
-
-class NoAnswerInTime extends Error {}
-
-/** A timer and nothing else: the abort signals of a timeout policy took a twentieth of a keyed read. */
-function within<T>(limitMs: number, question: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new NoAnswerInTime("no answer in time")), limitMs);
-    question()
-      .then(resolve, reject)
-      .finally(() => clearTimeout(timer));
-  });
 }
 
 /** Null for an error that says nothing about Redis. */
