@@ -22,6 +22,7 @@ import { manifestDocument } from "../../store/archive/manifests.ts";
 import { topicOf } from "../../store/kafka/cluster/topics.ts";
 import { LogReader } from "../../store/kafka/read/log.ts";
 import { closedOf } from "../../store/redis/chain-state.ts";
+import { compactSegments } from "../../store/redis/compact-segments.ts";
 import { Schemas } from "../../store/registry/registry-schemas.ts";
 import { flipBit } from "../flip-bit.ts";
 import { folder, place, pool, redis, standing, useServers } from "./place.ts";
@@ -129,6 +130,24 @@ describe("the reader", () => {
     });
     expect((await at.ask("/ready")).status).toBe(503);
     expect((await at.ask("/health")).status).toBe(200);
+  });
+
+  it("does not read a segment that was compacted from segments that it holds", async () => {
+    const { at } = await standing();
+    for (const to of [2_600, 2_700, 2_800]) {
+      await at.apply(to - 100, to);
+      await at.chain.seal(null);
+      expect(await at.answer(total)).toMatchObject({ complete: true, rows: [{ sales: to }] });
+    }
+    const closed = async () => closedOf((await at.chain.load())?.segments ?? []);
+    expect(await compactSegments(at.chain, takings, (await closed()).slice(-3))).toBe(true);
+    const keys = await redis.keys(`tl:?${at.namespace}/${at.generation}?:s:${(await closed()).at(-1)?.id}:*`);
+    expect(await redis.unlink(...keys)).toBe(keys.length);
+    await at.apply(2_800, 2_900);
+    for (const by of ["", "shop"]) {
+      const { complete, rows } = await at.answer(`${WHOLE}&every=7d&by=${by}&measures=sales`);
+      expect([complete, rows.reduce((sum, row) => sum + Number(row.sales), 0)]).toEqual([true, 2_900]);
+    }
   });
 
   it("does not join live state of another topic, whose positions fit, with a batch version", async () => {
