@@ -3,6 +3,7 @@ import { execa } from "execa";
 import getPort, { portNumbers } from "get-port";
 import type { LocalProcess } from "../../stack/process/local-process.ts";
 import { roleProcess } from "../../stack/role.ts";
+import { firstPort } from "../../stack/servers/ports.ts";
 import { injectionEnv } from "./preloaded.ts";
 
 export type RoleKind = "speed" | "worker" | "serve";
@@ -132,7 +133,7 @@ export class Fleet {
   static async create(size: FleetSize, settings: FleetSettings): Promise<Fleet> {
     const roles: FleetRole[] = [];
     const taken: number[] = [];
-    const start = 10_000 + Math.floor(Math.random() * 20_000);
+    const start = firstPort();
     for (const kind of KINDS) {
       for (let number = 1; number <= size[kind]; number++) {
         const port = await getPort({ port: portNumbers(start, start + 500), exclude: taken, host: "127.0.0.1" });

@@ -60,13 +60,18 @@ export function eachPort(value: (name: PortName, spec: PortSpec) => number): Por
 }
 
 /**
- * Free ports for tests. They lie below the range that systems hand out for outgoing connections:
- * a port from that range can be lost in the seconds before a server binds it. The start is random, because test
- * processes run side by side.
+ * Where a search for free ports begins. They lie below the range that systems hand out for outgoing connections: a port
+ * from that range can be lost in the seconds before a server binds it. They lie above 10,080, the last port that fetch
+ * and browsers refuse. The start is random, because test processes run side by side.
  */
+export function firstPort(): number {
+  return 11_000 + Math.floor(Math.random() * 19_000);
+}
+
+/** Free ports for tests. */
 export async function freePorts(): Promise<Ports> {
   const names = Object.keys(portSpecs);
-  const start = 10_000 + Math.floor(Math.random() * 20_000);
+  const start = firstPort();
   const numbers: number[] = [];
   for (const _ of names) {
     numbers.push(await getPort({ port: portNumbers(start, start + 500), exclude: numbers, host: "127.0.0.1" }));
