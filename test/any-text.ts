@@ -6,8 +6,8 @@ const CODE_POINTS = 0x11_0000;
 const isSurrogate = (point: number) => point >= FIRST_SURROGATE && point < FIRST_SURROGATE + SURROGATES;
 
 /**
- * A character of any code point, as fast-check's `unit: "binary"` has them: equal seeds give equal texts. That one makes
- * a table of a million characters when it is first used, which takes a second in each process.
+ * A character of any code point, as fast-check's `unit: "binary"` has them: equal seeds give equal texts. That one
+ * makes a table of a million characters when it is first used, which takes a second in each process.
  */
 const anyCharacter = fc.nat(CODE_POINTS - SURROGATES - 1).map(
   (place) => String.fromCodePoint(place < FIRST_SURROGATE ? place : place + SURROGATES),
